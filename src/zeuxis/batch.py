@@ -1,0 +1,90 @@
+"""What flows between data, games and metrics.
+
+Axis legend, used in shape comments everywhere:
+    B images, C channels, H rows, W columns, T caption words, K classes.
+Images are float tensors ``(B, C, H, W)`` in [-1, 1] unless a docstring says otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Shape(NamedTuple):
+    """The shape of one image: channels, rows, columns."""
+
+    channels: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What steers a picture. Every field is optional; a system's card says which it needs."""
+
+    label: Tensor | None = None  # (B,) int64 in [0, K)
+    caption: tuple[str, ...] | None = None  # B strings
+    source: Tensor | None = None  # (B, C, H, W) in [-1, 1]: the picture to translate or restore
+    mask: Tensor | None = None  # (B, 1, H, W) in {0, 1}: 1 where the picture is to be made
+    layout: Tensor | None = None  # (B, H, W) int64: a class per pixel
+    style: Tensor | None = None  # (B, C, H, W) in [-1, 1]: the picture whose manner is wanted
+    instruction: tuple[str, ...] | None = None  # B strings: what to change in ``source``
+    factors: Tensor | None = None  # (B, F) int64: the value of each factor of a world
+
+    @property
+    def given(self) -> frozenset[str]:
+        """The names of the fields that are set."""
+        return frozenset(f.name for f in fields(self) if getattr(self, f.name) is not None)
+
+    def __len__(self) -> int:
+        """The number of images that it speaks of; 0 for the empty condition."""
+        return next((len(getattr(self, name)) for name in sorted(self.given)), 0)
+
+    def __getitem__(self, rows: slice) -> Condition:
+        """The same condition for some of the images."""
+        return replace(self, **{name: getattr(self, name)[rows] for name in self.given})
+
+    def only(self, names: frozenset[str]) -> Condition:
+        """The same condition with no field outside ``names``."""
+        return replace(self, **{name: None for name in self.given - names})
+
+    def to(self, device: torch.device | str) -> Condition:
+        """The same condition with its tensors on ``device``."""
+        moved = {name: getattr(self, name) for name in self.given}
+        return replace(self, **{name: v.to(device) for name, v in moved.items() if isinstance(v, Tensor)})
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A minibatch: images and, where the data knows it, what describes them."""
+
+    image: Tensor  # (B, C, H, W) in [-1, 1]
+    condition: Condition = Condition()
+    index: Tensor | None = None  # (B,) int64: which examples of the source these are
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    def __getitem__(self, rows: slice) -> Batch:
+        """The same batch for some of the images."""
+        index = None if self.index is None else self.index[rows]
+        return Batch(self.image[rows], self.condition[rows], index)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch with its tensors on ``device``."""
+        index = None if self.index is None else self.index.to(device)
+        return Batch(self.image.to(device), self.condition.to(device), index)
+
+
+def to_float(pixels: Tensor) -> Tensor:
+    """uint8 in [0, 255] to float32 in [-1, 1]."""
+    return pixels.float().mul_(2 / 255).sub_(1)
+
+
+def to_uint8(image: Tensor) -> Tensor:
+    """Float in [-1, 1] (clamped) to uint8 in [0, 255], rounded to the nearest."""
+    return image.detach().float().add(1).mul(127.5).round_().clamp_(0, 255).to(torch.uint8)

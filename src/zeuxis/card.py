@@ -1,0 +1,37 @@
+"""What a method says of itself: read by the catalogue as text, so that listing imports no torch.
+
+A card must therefore be written with literals only: ``card = Card("dcgan", title="...", ...)``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+VERBS = frozenset({"sample", "encode", "decode", "log_prob", "classify"})
+
+
+@dataclass(frozen=True)
+class Card:
+    """The identity of a system.
+
+    ``needs`` are the fields of ``Condition`` without which it can neither train nor sample;
+    ``accepts`` those it can be built to obey; ``knobs`` the fields of ``Sampling`` it honours.
+    ``departures`` are one sentence for every deliberate difference from the paper.
+    """
+
+    id: str
+    title: str
+    family: str
+    year: int
+    paper: str  # an arXiv number, or a citation
+    verbs: frozenset[str] = frozenset({"sample"})
+    needs: frozenset[str] = frozenset()
+    accepts: frozenset[str] = frozenset()
+    knobs: frozenset[str] = frozenset()
+    departures: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        for name in ("verbs", "needs", "accepts", "knobs"):
+            object.__setattr__(self, name, frozenset(getattr(self, name)))
+        if not self.verbs <= VERBS:
+            raise ValueError(f"card '{self.id}': unknown verbs {sorted(self.verbs - VERBS)}; known: {sorted(VERBS)}")

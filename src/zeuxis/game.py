@@ -1,0 +1,220 @@
+"""Every method is a game: read this file first.
+
+A :class:`System` is a method. Its training is a game of one or more **players** (parameters
+with an optimiser) who make **moves** (a loss to lower). A VAE or a diffusion model has one
+player, a GAN two, CycleGAN two of two networks each; lazy regularisation is one player with
+two moves. :func:`play_round` plays any of them and never learns which method it plays.
+
+The rules:
+    1. The moves of a round share one batch. Each repeat of a move (``times``) draws afresh.
+    2. ``turn.memo`` lasts as long as its batch, so a later move can reuse an earlier forward pass.
+    3. While a player moves, only its own parameters require gradients. Players may overlap.
+    4. What was frozen when the game began stays frozen.
+    5. A loss that returns ``None`` passes: no gradient, no step.
+A method with a closed form has no players: it implements :meth:`System.fit`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Self
+
+import torch
+from torch import Tensor, nn
+
+from zeuxis.batch import Batch, Condition, Shape
+from zeuxis.card import Card
+from zeuxis.errors import Unsupported
+from zeuxis.rng import ImageRng, Rng
+
+
+@dataclass(frozen=True)
+class Player:
+    """Parameters and how they are optimised. A recipe's ``[players.NAME]`` table replaces fields."""
+
+    name: str
+    nets: tuple[nn.Module | nn.Parameter, ...]
+    lr: float = 2e-4
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    optimiser: Literal["adam", "adamw", "radam", "rmsprop", "sgd"] = "adam"
+    clip: float | None = None  # largest gradient norm; None leaves gradients alone
+    warmup: int = 0  # rounds of linear warm-up
+    decay: Literal["constant", "linear", "cosine"] = "constant"  # of the learning rate, to 0 at progress 1
+
+    def parameters(self) -> list[nn.Parameter]:
+        """Its trainable parameters, each once, in a fixed order."""
+        found: dict[int, nn.Parameter] = {}
+        for net in self.nets:
+            for p in [net] if isinstance(net, nn.Parameter) else net.parameters():
+                if p.requires_grad:
+                    found.setdefault(id(p), p)
+        return list(found.values())
+
+
+@dataclass
+class Turn:
+    """What a move sees."""
+
+    batch: Batch
+    rng: Rng  # for every random draw of the move
+    round: int  # 0, 1, 2, ...
+    progress: float  # of the budget, in [0, 1]
+    notes: dict[str, float | Tensor] = field(default_factory=dict)
+    memo: dict[str, Any] = field(default_factory=dict)
+
+    def note(self, **scalars: float | Tensor) -> None:
+        """Record scalars for the log."""
+        self.notes.update({k: v.detach() if isinstance(v, Tensor) else v for k, v in scalars.items()})
+
+
+@dataclass(frozen=True)
+class Move:
+    """``player`` lowers ``loss``: ``times`` in a row, in every ``every``-th round."""
+
+    player: str
+    loss: Callable[[Turn], Tensor | None]
+    times: int = 1
+    every: int = 1
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """What may be asked of a sampler; ``None`` leaves the choice to the system."""
+
+    steps: int | None = None  # network evaluations along the path, roughly
+    guidance: float | None = None  # scale of classifier-free guidance; 1 is none
+    sampler: str | None = None
+    temperature: float | None = None  # scale of the latent's standard deviation
+
+
+class System(nn.Module):
+    """A method: its networks, its game and its verbs.
+
+    A subclass sets ``card``, builds its networks in ``__init__`` (whose keywords are the recipe's
+    ``[model]`` schema; ``shape``, ``classes`` and ``words`` come from the data), and implements
+    either :meth:`players` and :meth:`moves`, or :meth:`fit`, and the verbs that its card claims.
+    It never handles devices, optimiser loops, train/eval mode or logging.
+    """
+
+    card: ClassVar[Card]
+    config: dict[str, Any]  # the constructor's arguments, recorded so that a checkpoint can rebuild it
+    shape: Shape
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        self = super().__new__(cls)
+        bound = inspect.signature(cls.__init__).bind_partial(self, *args, **kwargs)
+        bound.apply_defaults()
+        object.__setattr__(self, "config", {k: v for k, v in bound.arguments.items() if k != "self"})
+        return self
+
+    # -- the game ---------------------------------------------------------------------------------
+
+    def players(self) -> tuple[Player, ...]:
+        return ()
+
+    def moves(self) -> tuple[Move, ...]:
+        return ()
+
+    def after_round(self, turn: Turn) -> None:
+        """What follows a round without a gradient: target networks, adaptive probabilities, growth."""
+
+    def fit(self, batches: Iterable[Batch]) -> None:
+        """Learn in closed form from one pass over the data."""
+        raise Unsupported(f"'{self.card.id}' is learnt by playing rounds, not in closed form: use the trainer")
+
+    # -- the verbs --------------------------------------------------------------------------------
+
+    def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        """Draw ``len(rng)`` images ``(B, C, H, W)`` in [-1, 1], obeying ``condition``."""
+        raise self._lacks("sample")
+
+    def encode(self, image: Tensor) -> Tensor:
+        """The latent ``(B, ...)`` of images ``(B, C, H, W)``."""
+        raise self._lacks("encode")
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """Images ``(B, C, H, W)`` from latents ``(B, ...)``."""
+        raise self._lacks("decode")
+
+    def log_prob(self, image: Tensor, rng: Rng) -> Tensor:
+        """Log-likelihood in nats ``(B,)``, or the bound on it that the class states."""
+        raise self._lacks("log_prob")
+
+    def classify(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Logits ``(B, K_f)``, one tensor per factor that the system reads off a picture."""
+        raise self._lacks("classify")
+
+    def _lacks(self, verb: str) -> Unsupported:
+        return Unsupported(f"'{self.card.id}' cannot {verb}; it can: {', '.join(sorted(self.card.verbs))}")
+
+    # -- facts ------------------------------------------------------------------------------------
+
+    @property
+    def conditions(self) -> frozenset[str]:
+        """The fields of ``Condition`` that this instance obeys."""
+        return self.card.needs
+
+    @property
+    def device(self) -> torch.device:
+        """Where its parameters (or buffers) live."""
+        return next((t.device for t in [*self.parameters(), *self.buffers()]), torch.device("cpu"))
+
+    def freeze(self, part: nn.Module) -> nn.Module:
+        """Mark a part as never trained: no gradients, evaluation mode for ever, shared by averages."""
+        part.requires_grad_(False).eval()
+        self.__dict__.setdefault("_frozen", []).append(part)
+        return part
+
+    @property
+    def frozen(self) -> tuple[nn.Module, ...]:
+        """The parts given to :meth:`freeze`."""
+        return tuple(self.__dict__.get("_frozen", ()))
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        for part in self.frozen:
+            part.eval()
+        return self
+
+
+Step = Callable[[Player, Callable[[Turn], Tensor | None], Sequence[Turn]], None]
+
+
+def play_round(system: System, players: Sequence[Player], draw: Callable[[], list[Turn]], step: Step) -> list[Turn]:
+    """Play one round: every due move, in order.
+
+    ``draw()`` returns the turns of one fresh batch (several, when gradients are accumulated over
+    parts of it). ``step(player, loss, turns)`` lowers the mean of ``loss`` over the turns once.
+    Returns the last turns, whose notes the log wants.
+    """
+    by_name = {p.name: p for p in players}
+    turns = draw()
+    for move in system.moves():
+        if turns[0].round % move.every:
+            continue
+        for repeat in range(move.times):
+            if repeat:
+                turns = draw()
+            with only_moves(by_name[move.player], players):
+                step(by_name[move.player], move.loss, turns)
+    with torch.no_grad():
+        system.after_round(turns[-1])
+    return turns
+
+
+@contextmanager
+def only_moves(player: Player, players: Sequence[Player]) -> Iterator[None]:
+    """Within this context no parameter of another player requires gradients, unless shared with ``player``."""
+    own = {id(p) for p in player.parameters()}
+    others = [p for other in players for p in other.parameters() if id(p) not in own]
+    for p in others:
+        p.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for p in others:
+            p.requires_grad_(True)
