@@ -1,0 +1,99 @@
+"""What a critic and a generator say to each other: pairs of losses on logits, means over every element.
+
+Each is a frozen dataclass with two methods, so that a recipe's numbers (margins, targets) sit beside
+the formula. Logits may have any shape: ``(B,)`` of a whole-image critic or ``(B, 1, h, w)`` of patches.
+Losses are computed in float32 whatever the precision of the logits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+from torch.nn.functional import relu, softplus
+
+
+class AdversarialLoss(Protocol):
+    """What the critic lowers and what the generator lowers, both scalars."""
+
+    def critic(self, real: Tensor, fake: Tensor) -> Tensor: ...
+
+    def generator(self, fake: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class NonSaturating:
+    """-log D(x) - log(1 - D(G(z))) and -log D(G(z)), D = sigmoid(logit) (Goodfellow et al. 2014, section 3)."""
+
+    def critic(self, real: Tensor, fake: Tensor) -> Tensor:
+        return softplus(-real.float()).mean() + softplus(fake.float()).mean()
+
+    def generator(self, fake: Tensor) -> Tensor:
+        return softplus(-fake.float()).mean()
+
+
+@dataclass(frozen=True)
+class Minimax:
+    """The game as first written: the generator lowers log(1 - D(G(z))), which saturates when it loses."""
+
+    def critic(self, real: Tensor, fake: Tensor) -> Tensor:
+        return softplus(-real.float()).mean() + softplus(fake.float()).mean()
+
+    def generator(self, fake: Tensor) -> Tensor:
+        return -softplus(fake.float()).mean()
+
+
+@dataclass(frozen=True)
+class Hinge:
+    """max(0, m - D(x)) + max(0, m + D(G(z))) and -D(G(z)) (Lim & Ye 2017, arXiv:1705.02894)."""
+
+    margin: float = 1.0
+
+    def critic(self, real: Tensor, fake: Tensor) -> Tensor:
+        return relu(self.margin - real.float()).mean() + relu(self.margin + fake.float()).mean()
+
+    def generator(self, fake: Tensor) -> Tensor:
+        return -fake.float().mean()
+
+
+@dataclass(frozen=True)
+class LeastSquares:
+    """((D(x) - b)^2 + (D(G(z)) - a)^2) / 2 and (D(G(z)) - c)^2 / 2 (Mao et al. 2016, arXiv:1611.04076, Eq. 2)."""
+
+    fake_target: float = 0.0  # a
+    real_target: float = 1.0  # b
+    wanted: float = 1.0  # c
+
+    def critic(self, real: Tensor, fake: Tensor) -> Tensor:
+        off_real = (real.float() - self.real_target).square().mean()
+        off_fake = (fake.float() - self.fake_target).square().mean()
+        return 0.5 * (off_real + off_fake)
+
+    def generator(self, fake: Tensor) -> Tensor:
+        return 0.5 * (fake.float() - self.wanted).square().mean()
+
+
+@dataclass(frozen=True)
+class Wasserstein:
+    """D(G(z)) - D(x) and -D(G(z)); D must be kept 1-Lipschitz (Arjovsky et al. 2017, arXiv:1701.07875)."""
+
+    def critic(self, real: Tensor, fake: Tensor) -> Tensor:
+        return fake.float().mean() - real.float().mean()
+
+    def generator(self, fake: Tensor) -> Tensor:
+        return -fake.float().mean()
+
+
+@dataclass(frozen=True)
+class Relativistic:
+    """-log sigmoid(D(x) - D(G(z))) and its mirror image (Jolicoeur-Martineau 2018, arXiv:1807.00734, Eq. 10-11).
+
+    Pairs row k of the real logits with row k of the fake ones, and its generator looks at both.
+    """
+
+    def critic(self, real: Tensor, fake: Tensor) -> Tensor:
+        return softplus(fake.float() - real.float()).mean()
+
+    def generator(self, real: Tensor, fake: Tensor) -> Tensor:
+        return softplus(real.float() - fake.float()).mean()

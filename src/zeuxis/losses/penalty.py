@@ -1,0 +1,52 @@
+"""Penalties on a critic's slope. All are differentiable twice and computed in float32.
+
+A ``critic`` maps images ``(B, C, H, W)`` to logits ``(B, ...)``; each image's logits must depend
+on that image alone, so a critic with batch normalisation does not qualify.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from zeuxis.rng import Rng
+
+Critic = Callable[[Tensor], Tensor]
+
+
+def slopes(critic: Critic, image: Tensor) -> Tensor:
+    """The gradient of each image's summed logits by that image, ``(B, C*H*W)``, itself differentiable.
+
+    Autocast is off within: rounding in the first backward pass would be amplified by the second.
+    """
+    with torch.autocast(image.device.type, enabled=False):
+        image = image.detach().float().requires_grad_()
+        (gradient,) = torch.autograd.grad(critic(image).sum(), image, create_graph=True)
+    return gradient.flatten(1)
+
+
+def gradient_penalty(critic: Critic, real: Tensor, fake: Tensor, rng: Rng, target: float = 1.0) -> Tensor:
+    """E[(|grad D(x_hat)| - target)^2], x_hat uniform on the line from each real to its fake.
+
+    Gulrajani et al. 2017 (arXiv:1704.00028), Eq. 3, two-sided; one mixing number per image.
+    """
+    epsilon = rng.uniform(len(real), 1, 1, 1, device=real.device)
+    mixed = epsilon * real + (1 - epsilon) * fake  # x_hat = eps x + (1 - eps) x_tilde
+    return (slopes(critic, mixed).norm(dim=1) - target).square().mean()
+
+
+def r1(critic: Critic, real: Tensor) -> Tensor:
+    """E|grad D(x)|^2 at real images; a paper's penalty is gamma / 2 times this (Mescheder 2018, 1801.04406, Eq. 9)."""
+    return slopes(critic, real).square().sum(1).mean()
+
+
+def dragan(critic: Critic, real: Tensor, rng: Rng, spread: float = 0.5, target: float = 1.0) -> Tensor:
+    """E[(|grad D(x + delta)| - target)^2] around real images (Kodali et al. 2017, arXiv:1705.07215).
+
+    delta mixes, per image, towards x + spread * std(batch) * U[0, 1), as in the authors' program.
+    """
+    alpha = rng.uniform(len(real), 1, 1, 1, device=real.device)
+    noise = spread * real.std() * rng.uniform(*real.shape, device=real.device)
+    return (slopes(critic, real + alpha * noise).norm(dim=1) - target).square().mean()
