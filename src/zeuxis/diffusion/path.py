@@ -1,0 +1,181 @@
+"""Paths from data to noise, and the quantities a network may predict along them.
+
+Every diffusion and flow model mixes an image with Gaussian noise, ``x_t = alpha(t) x0 + std(t) e``,
+and only the two functions differ:
+
+    VP (Ho et al. 2020, arXiv:2006.11239)           alpha = sqrt(abar_t)   std = sqrt(1 - abar_t)
+    VE (Song & Ermon 2019; Karras et al. 2022)      alpha = 1              std = t
+    straight (Lipman 2022, 2210.02747; Liu 2022)    alpha = 1 - t          std = t
+
+Divided by ``alpha``, any of them is the VE path at ``sigma = std / alpha``: this is the space in which
+samplers work, and why one sampler serves them all. Everywhere t grows from data to noise.
+
+Shapes: images (B, C, H, W); t, sigma, alpha and std (B,). All arithmetic is in the dtype of its input.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+BetaSchedule = Literal["linear", "cosine", "scaled-linear"]
+Prediction = Literal["epsilon", "x0", "v", "velocity", "score"]
+
+
+class Path(Protocol):
+    """A way from data to noise."""
+
+    def alpha(self, t: Tensor) -> Tensor:
+        """The weight of the image at ``t`` (B,)."""
+        ...
+
+    def std(self, t: Tensor) -> Tensor:
+        """The standard deviation of the noise at ``t`` (B,)."""
+        ...
+
+    def time(self, sigma: Tensor) -> Tensor:
+        """The ``t`` (B,) at which ``std / alpha`` is ``sigma``."""
+        ...
+
+
+class VarianceExploding:
+    """The image stays as it is and noise is added: t is the noise's standard deviation."""
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return torch.ones_like(t)
+
+    def std(self, t: Tensor) -> Tensor:
+        return t
+
+    def time(self, sigma: Tensor) -> Tensor:
+        return sigma
+
+
+class Straight:
+    """The straight line of rectified flow: t in [0, 1], data at 0 and pure noise at 1."""
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return 1 - t
+
+    def std(self, t: Tensor) -> Tensor:
+        return t
+
+    def time(self, sigma: Tensor) -> Tensor:
+        return sigma / (1 + sigma)
+
+
+class VariancePreserving(nn.Module):
+    """The T-step chain of DDPM: t in [0, T - 1], whole numbers being the chain's own steps.
+
+    Between two of them, log sigma is linear in t.
+    """
+
+    log_sigma: Tensor
+
+    def __init__(self, betas: Tensor) -> None:
+        super().__init__()
+        abar = (1 - betas.double()).cumprod(0)
+        self.register_buffer("log_sigma", ((1 - abar) / abar).log().div(2).float(), persistent=False)  # (T,)
+
+    def __len__(self) -> int:
+        return len(self.log_sigma)
+
+    @property
+    def sigmas(self) -> Tensor:
+        """``std / alpha`` (T,) of every step of the chain, ascending."""
+        return self.log_sigma.exp()
+
+    def sigma(self, t: Tensor) -> Tensor:
+        """``std / alpha`` (B,) at ``t``."""
+        low = t.long().clamp(0, len(self) - 2)
+        return self.log_sigma[low].lerp(self.log_sigma[low + 1], t.to(self.log_sigma.dtype) - low).exp()
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return (1 + self.sigma(t) ** 2).rsqrt()
+
+    def std(self, t: Tensor) -> Tensor:
+        return (1 + self.sigma(t) ** -2).rsqrt()
+
+    def time(self, sigma: Tensor) -> Tensor:
+        wanted = sigma.to(self.log_sigma.dtype).log()
+        high = torch.searchsorted(self.log_sigma, wanted).clamp(1, len(self) - 1)
+        start, end = self.log_sigma[high - 1], self.log_sigma[high]
+        return (high - 1) + ((wanted - start) / (end - start)).clamp(0, 1)
+
+
+def betas(schedule: BetaSchedule, steps: int = 1000) -> Tensor:
+    """The variances (T,), float64, that each step of a chain adds.
+
+    ``linear``: 1e-4 to 0.02 at 1000 steps, scaled by 1000 / T otherwise (Ho 2020, Nichol 2021);
+    ``cosine``: from abar = cos^2((t + .008) / 1.008 * pi / 2), at most 0.999 (Nichol 2021, Eq. 17);
+    ``scaled-linear``: linear in the square root, 0.00085 to 0.012 (Rombach 2022, Stable Diffusion).
+    """
+    return _BETAS[schedule](steps)
+
+
+def _linear(steps: int) -> Tensor:
+    # Chains of fewer than 20 steps would ask for variances above 1.
+    return torch.linspace(1e-4, 0.02, steps, dtype=torch.float64).mul(1000 / steps).clamp(max=0.999)
+
+
+def _cosine(steps: int) -> Tensor:
+    t = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
+    abar = ((t + 0.008) / 1.008 * math.pi / 2).cos() ** 2
+    return (1 - abar[1:] / abar[:-1]).clamp(max=0.999)
+
+
+def _scaled_linear(steps: int) -> Tensor:
+    return torch.linspace(0.00085**0.5, 0.012**0.5, steps, dtype=torch.float64) ** 2
+
+
+_BETAS: dict[BetaSchedule, Callable[[int], Tensor]] = {
+    "linear": _linear,
+    "cosine": _cosine,
+    "scaled-linear": _scaled_linear,
+}
+
+
+def wide(scale: Tensor, image: Tensor) -> Tensor:
+    """``scale`` (B,) shaped so that it multiplies ``image`` (B, ...)."""
+    return scale.reshape(-1, *[1] * (image.ndim - 1))
+
+
+def mix(path: Path, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+    """The noisy image ``x_t = alpha x0 + std e``, (B, C, H, W)."""
+    return wide(path.alpha(t), x0) * x0 + wide(path.std(t), x0) * noise
+
+
+def target(predicts: Prediction, path: Path, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+    """What a network that ``predicts`` this quantity should say, (B, C, H, W)."""
+    return _TARGET[predicts](x0, noise, wide(path.alpha(t), x0), wide(path.std(t), x0))
+
+
+def to_x0(predicts: Prediction, path: Path, prediction: Tensor, x: Tensor, t: Tensor) -> Tensor:
+    """The clean image (B, C, H, W) that a prediction at the noisy image ``x`` amounts to."""
+    return _TO_X0[predicts](prediction, x, wide(path.alpha(t), x), wide(path.std(t), x))
+
+
+def to_epsilon(path: Path, x0: Tensor, x: Tensor, t: Tensor) -> Tensor:
+    """The noise (B, C, H, W) in ``x`` if the clean image is ``x0``."""
+    return (x - wide(path.alpha(t), x) * x0) / wide(path.std(t), x)
+
+
+# With x = a x0 + s e. `velocity` is e - x0, the slope of the straight path; `v` is that of Salimans & Ho 2022.
+_TARGET: dict[Prediction, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
+    "epsilon": lambda x0, e, a, s: e,
+    "x0": lambda x0, e, a, s: x0,
+    "v": lambda x0, e, a, s: a * e - s * x0,
+    "velocity": lambda x0, e, a, s: e - x0,
+    "score": lambda x0, e, a, s: -e / s,
+}
+_TO_X0: dict[Prediction, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
+    "epsilon": lambda p, x, a, s: (x - s * p) / a,
+    "x0": lambda p, x, a, s: p,
+    "v": lambda p, x, a, s: (a * x - s * p) / (a**2 + s**2),
+    "velocity": lambda p, x, a, s: (x - s * p) / (a + s),
+    "score": lambda p, x, a, s: (x + s**2 * p) / a,
+}

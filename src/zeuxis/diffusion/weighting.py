@@ -1,0 +1,47 @@
+"""Which noise levels training visits, and what each of them counts.
+
+A density draws times or noise levels (B,); a weight multiplies a squared error per image (B,).
+Equivalences worth knowing: the error in noise is SNR times the error in x0, that in v is SNR + 1 times it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from torch import Tensor
+
+from zeuxis.rng import Device, Rng
+
+TimeDensity = Literal["uniform", "logit-normal"]
+
+
+def uniform(rng: Rng, n: int, device: Device = "cpu") -> Tensor:
+    """Times (n,) uniform in [0, 1)."""
+    return rng.uniform(n, device=device)
+
+
+def logit_normal(rng: Rng, n: int, device: Device = "cpu", mean: float = 0.0, std: float = 1.0) -> Tensor:
+    """Times (n,) in (0, 1) whose logit is normal (Esser et al. 2024, arXiv:2403.03206, Eq. 19)."""
+    return (mean + std * rng.normal(n, device=device)).sigmoid()
+
+
+def log_normal(rng: Rng, n: int, device: Device = "cpu", mean: float = -1.2, std: float = 1.2) -> Tensor:
+    """Noise levels (n,) whose logarithm is normal (Karras et al. 2022, arXiv:2206.00364, Table 1)."""
+    return (mean + std * rng.normal(n, device=device)).exp()
+
+
+DENSITIES: dict[TimeDensity, Callable[[Rng, int, Device], Tensor]] = {
+    "uniform": uniform,
+    "logit-normal": logit_normal,
+}
+
+
+def edm(sigma: Tensor, sigma_data: float = 0.5) -> Tensor:
+    """The weight (B,) of the error in x0 that makes EDM's effective loss even (Karras et al. 2022, Table 1)."""
+    return (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2
+
+
+def min_snr(sigma: Tensor, gamma: float = 5.0) -> Tensor:
+    """The weight (B,) of the error in noise, min(SNR, gamma) / SNR (Hang et al. 2023, arXiv:2303.09556)."""
+    return (gamma * sigma**2).clamp(max=1)
