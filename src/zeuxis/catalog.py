@@ -1,0 +1,181 @@
+"""The catalogue: it walks ``systems/`` and reads the cards; nothing else lists names.
+
+Cards and recipes are read as text, so listing imports no torch. Classes are imported only from
+modules found by that walk: a name in a file never becomes an import.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zeuxis.card import Card
+from zeuxis.errors import UnknownName, Unsupported, UsageError, WeightsError
+from zeuxis.recipe import Recipe
+
+if TYPE_CHECKING:
+    from zeuxis.data.source import Source
+    from zeuxis.game import System
+
+HERE = Path(__file__).parent
+SYSTEMS = HERE / "systems"
+WEIGHTS = HERE / "weights"
+RESULTS = HERE / "results"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a system is defined, and what it says of itself."""
+
+    card: Card
+    module: str
+    class_name: str
+    doc: str
+
+
+@cache
+def entries() -> dict[str, Entry]:
+    """Every system, by id, in order of family and year."""
+    found = [e for path in sorted(SYSTEMS.glob("*/[!_]*.py")) for e in _read(path)]
+    found.sort(key=lambda e: (e.card.family, e.card.year, e.card.id))
+    by_id = {e.card.id: e for e in found}
+    if len(by_id) != len(found):
+        raise RuntimeError("two systems share an id: " + ", ".join(e.card.id for e in found))
+    return by_id
+
+
+def _read(path: Path) -> list[Entry]:
+    module = f"zeuxis.systems.{path.parent.name}.{path.stem}"
+    found = []
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        for item in node.body if isinstance(node, ast.ClassDef) else ():
+            match item:
+                case ast.Assign(targets=[ast.Name(id="card")], value=ast.Call(func=ast.Name(id="Card")) as call):
+                    args = [ast.literal_eval(a) for a in call.args]
+                    words = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
+                    assert isinstance(node, ast.ClassDef)
+                    found.append(Entry(Card(*args, **words), module, node.name, ast.get_docstring(node) or ""))
+    return found
+
+
+def entry(system: str) -> Entry:
+    """The entry of a system by id."""
+    if system not in entries():
+        raise UnknownName("system", system, entries())
+    return entries()[system]
+
+
+def system_class(system: str) -> type[System]:
+    """The class of a system by id (imports its module)."""
+    found = entry(system)
+    cls: type[System] = getattr(import_module(found.module), found.class_name)
+    return cls
+
+
+@cache
+def results() -> dict[str, dict[str, Any]]:
+    """What ``zeuxis reproduce`` measured, by recipe."""
+    return {p.stem: json.loads(p.read_text(encoding="utf-8")) for p in sorted(RESULTS.glob("*.json"))}
+
+
+# -- building a system --------------------------------------------------------------------------------
+
+
+def build(system: str, facts: dict[str, Any], model: dict[str, Any], seed: int = 0) -> System:
+    """A freshly initialised system.
+
+    ``facts`` are what the data says of itself (``shape``, ``classes``, ``words``, ``factors``): the
+    constructor gets those that it names. ``model`` are its other keywords, from the recipe.
+    """
+    cls = system_class(system)
+    parameters = [p for p in inspect.signature(cls.__init__).parameters if p != "self"]
+    for key in model:
+        if key not in parameters:
+            raise UnknownName(f"key of [model] for '{system}':", key, set(parameters) - set(facts))
+    import torch  # noqa: PLC0415  (the catalogue lists without it)
+
+    keywords = {k: v for k, v in facts.items() if k in parameters} | model
+    with torch.random.fork_rng(devices=[]):
+        # Parameter initialisation is the one place where torch's global generator is drawn from.
+        torch.random.default_generator.manual_seed(seed)
+        try:
+            return cls(**keywords)
+        except TypeError as error:
+            raise UsageError(f"'{system}' cannot be built from {sorted(keywords)}: {error}") from None
+
+
+def build_for(recipe: Recipe, source: Source, seed: int | None = None) -> System:
+    """The system of a recipe for that data, checked to find what it needs there."""
+    card = entry(recipe.system).card
+    for need in sorted(card.needs - source.gives):
+        raise Unsupported(
+            f"'{recipe.system}' needs {need}, which '{source.name}' does not give: use {_givers(need)}"
+        )
+    system = build(recipe.system, facts_of(source), recipe.model, recipe.train.seed if seed is None else seed)
+    for need in sorted(system.conditions - source.gives):
+        raise Unsupported(f"recipe '{recipe.name}' conditions on {need}, which '{source.name}' does not give: use {_givers(need)}")
+    return system
+
+
+def _givers(need: str) -> str:
+    from zeuxis.data.library import giving  # noqa: PLC0415  (only to word an error)
+
+    return "one of " + ", ".join(giving(need)) if giving(need) else "a dataset that gives it"
+
+
+def facts_of(source: Source) -> dict[str, Any]:
+    """What a dataset says of itself to constructors."""
+    return {
+        "shape": tuple(source.shape),
+        "classes": source.classes,
+        "words": tuple(source.words),
+        "factors": tuple(source.factors),
+    }
+
+
+# -- trained models -----------------------------------------------------------------------------------
+
+
+@cache
+def shipped() -> dict[str, Path]:
+    """The folders of the weights that come with the package, by name."""
+    return {p.parent.name: p.parent for p in sorted(WEIGHTS.glob("*/model.json"))}
+
+
+def locate(name: str | Path) -> Path:
+    """The model folder of a shipped name, a run folder or a model folder."""
+    if str(name) in shipped():
+        return shipped()[str(name)]
+    path = Path(name)
+    for folder in (path / "model", path):
+        if (folder / "model.json").is_file():
+            return folder
+    if path.is_file():
+        raise WeightsError(
+            f"{path} is a file, not a model folder: weights are read as safetensors with a card; "
+            f"for a public checkpoint in another form use: zeuxis convert {path}"
+        )
+    if path.is_dir():
+        raise WeightsError(f"{path} holds no model yet: train it first, or give a run folder that has model/model.json")
+    raise UnknownName("model", str(name), shipped(), hint="(or give a run folder)")
+
+
+def load_system(name: str | Path) -> tuple[System, dict[str, Any]]:
+    """A trained system in evaluation mode, and its card; nothing is unpickled."""
+    from zeuxis.training.checkpoint import read_folder  # noqa: PLC0415  (the catalogue lists without torch)
+
+    folder = locate(name)
+    tensors, card = read_folder(folder, "model")
+    system = build(card["system"], {}, card["config"])
+    try:
+        system.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in tensors.items()})
+    except RuntimeError as error:
+        raise WeightsError(f"the weights in {folder} do not fit '{card['system']}' as their card describes it: "
+                           f"{str(error).splitlines()[-1].strip()}") from None
+    return system.requires_grad_(False).eval(), card

@@ -1,0 +1,139 @@
+"""Checkpoints: written whole or not at all, and never a pickle.
+
+A checkpoint is a folder ``checkpoints/<round>/`` with ``state.safetensors`` and ``state.json``;
+the JSON holds the SHA-256 of the tensors, so a damaged one is recognised and the one before it
+is used. It appears by a rename, after everything in it has reached the disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from zeuxis.errors import TrainingStopped, WeightsError
+from zeuxis.game import System
+
+Tensors = dict[str, Tensor]
+
+
+def sha256(path: Path) -> str:
+    """The file's SHA-256, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_folder(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], stem: str) -> None:
+    """Put ``<stem>.safetensors`` and ``<stem>.json`` into ``folder``, replacing the whole of it atomically."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder.parent))
+    try:
+        weights, card = draft / f"{stem}.safetensors", draft / f"{stem}.json"
+        # Cloned, because safetensors refuses tensors that share memory (tied weights).
+        save_file({k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}, weights)
+        card.write_text(json.dumps({**facts, "sha256": sha256(weights)}, indent=1), encoding="utf-8")
+        for path in (weights, card, draft):
+            _sync(path)
+        draft.chmod(0o755)
+        if folder.exists():
+            # A folder cannot be replaced in one step: the old one steps aside first, and
+            # ``read_folder`` looks for it there should we be killed between the two renames.
+            aside = folder.with_name(f".old-{folder.name}")
+            shutil.rmtree(aside, ignore_errors=True)
+            folder.rename(aside)
+            draft.rename(folder)
+            shutil.rmtree(aside)
+        else:
+            draft.rename(folder)
+        _sync(folder.parent)
+    except (OSError, SafetensorError) as error:
+        raise TrainingStopped(
+            f"cannot write {folder}: {error}; free some disk space and run the same command to go on"
+        ) from None
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def read_folder(folder: Path, stem: str) -> tuple[Tensors, dict[str, Any]]:
+    """What :func:`write_folder` wrote; raises :class:`WeightsError` when it is missing or damaged."""
+    aside = folder.with_name(f".old-{folder.name}")
+    if not folder.exists() and aside.exists():
+        folder = aside
+    weights, card = folder / f"{stem}.safetensors", folder / f"{stem}.json"
+    try:
+        facts = json.loads(card.read_text(encoding="utf-8"))
+        if sha256(weights) != facts["sha256"]:
+            raise WeightsError(f"{weights} is damaged: its hash is not the one written in {card.name}")
+        return load_file(weights), facts
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise WeightsError(f"cannot read {folder}: {error}") from None
+
+
+def write_model(folder: Path, system: System, facts: Mapping[str, Any]) -> None:
+    """The system alone, ready to be loaded by name: ``model.safetensors`` and its card ``model.json``."""
+    card = {"system": system.card.id, "config": _plain(system.config), **facts}
+    write_folder(folder, system.state_dict(), card, "model")
+
+
+def _plain(value: Any) -> Any:
+    """Constructor values as JSON has them."""
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    if isinstance(value, System):
+        return {"system": value.card.id, "config": _plain(value.config)}
+    raise TypeError(f"a constructor value of type {type(value).__name__} cannot be written to a model's card")
+
+
+class Checkpoints:
+    """The training states of a run, newest last; only the last ``keep`` stay."""
+
+    def __init__(self, folder: Path, keep: int = 2) -> None:
+        self.folder = folder
+        self.keep = keep
+
+    def save(self, round: int, tensors: Tensors, facts: dict[str, Any]) -> Path:
+        """Write the state after ``round`` rounds, then remove what is too old."""
+        path = self.folder / f"{round:08d}"
+        write_folder(path, tensors, facts, "state")
+        for old in self.paths()[: -self.keep]:
+            shutil.rmtree(old)
+        for stray in self.folder.glob(".draft-*"):
+            shutil.rmtree(stray, ignore_errors=True)
+        return path
+
+    def paths(self) -> list[Path]:
+        """The checkpoint folders, oldest first."""
+        return sorted(p for p in self.folder.glob("[0-9]*") if p.is_dir())
+
+    def newest(self) -> tuple[Tensors, dict[str, Any], list[str]] | None:
+        """The newest valid state, with a line on each damaged one that was passed over; None if there is none."""
+        passed: list[str] = []
+        for path in reversed(self.paths()):
+            try:
+                tensors, facts = read_folder(path, "state")
+            except WeightsError as error:
+                passed.append(str(error))
+                continue
+            return tensors, facts, passed
+        return None
