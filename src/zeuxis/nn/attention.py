@@ -1,0 +1,91 @@
+"""Multi-head attention, with one seam for those who want to watch or steer it.
+
+Every attention of the library is a :class:`SelfAttention` or a :class:`CrossAttention`. Each has an
+attribute ``control``, normally ``None``. Given a callable, it receives the attention probabilities
+``(B, heads, Q, K)`` and returns those to use: it may store them, replace them by another picture's,
+or reweight them. Only then are they computed explicitly; otherwise the fused kernel is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Control = Callable[[Tensor], Tensor]
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, control: Control | None = None) -> Tensor:
+    """Scaled dot-product attention. ``q`` ``(B, h, Q, d)``, ``k`` and ``v`` ``(B, h, K, d)``; ``mask`` is
+    bool, broadcastable to ``(B, h, Q, K)``, true where a query may look (at least once a row)."""
+    if control is None:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    scores = (q @ k.transpose(-1, -2)).float() * q.shape[-1] ** -0.5
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -torch.inf)
+    return control(scores.softmax(-1)).to(v.dtype) @ v
+
+
+class _Attention(nn.Module):
+    """What both kinds share: heads, the output projection and the seam."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"width {width} is not a multiple of {heads} heads")
+        self.heads = heads
+        self.out = nn.Linear(width, width)
+        self.control: Control | None = None
+
+    def split(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
+        """``(B, N, parts * D)`` to ``parts`` tensors ``(B, heads, N, D / heads)``."""
+        return x.unflatten(-1, (parts, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+
+    def merge(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        mask = None if mask is None else mask[:, None, None]  # (B, 1, 1, K)
+        x: Tensor = self.out(attend(q, k, v, mask, self.control).transpose(1, 2).flatten(2))
+        return x
+
+
+class SelfAttention(_Attention):
+    """Tokens ``(B, N, D)`` attend to one another; ``mask`` ``(B, N)`` bool is true for real tokens."""
+
+    def __init__(self, width: int, heads: int, *, bias: bool = True) -> None:
+        super().__init__(width, heads)
+        self.qkv = nn.Linear(width, 3 * width, bias=bias)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        q, k, v = self.split(self.qkv(x), 3)
+        return self.merge(q, k, v, mask)
+
+
+class CrossAttention(_Attention):
+    """Tokens ``(B, N, D)`` attend to a context ``(B, T, context)``; ``mask`` ``(B, T)`` bool."""
+
+    def __init__(self, width: int, context: int, heads: int, *, bias: bool = True) -> None:
+        super().__init__(width, heads)
+        self.q = nn.Linear(width, width, bias=bias)
+        self.kv = nn.Linear(context, 2 * width, bias=bias)
+
+    def forward(self, x: Tensor, context: Tensor, mask: Tensor | None = None) -> Tensor:
+        (q,) = self.split(self.q(x), 1)
+        k, v = self.split(self.kv(context), 2)
+        return self.merge(q, k, v, mask)
+
+
+@contextmanager
+def controlled(net: nn.Module, control: Callable[[str, Tensor], Tensor]) -> Iterator[None]:
+    """Within this context every attention of ``net`` passes its probabilities through ``control(name, p)``,
+    where ``name`` is the module's path in ``net``."""
+    layers = {name: m for name, m in net.named_modules() if isinstance(m, _Attention)}
+    before = {name: m.control for name, m in layers.items()}
+    for name, layer in layers.items():
+        layer.control = lambda p, name=name: control(name, p)
+    try:
+        yield
+    finally:
+        for name, layer in layers.items():
+            layer.control = before[name]

@@ -1,0 +1,140 @@
+"""The diffusion transformer (Peebles & Xie 2023, 2212.09748), with cross-attention to text (PixArt, 2310.00426)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from zeuxis.nn.attention import CrossAttention, SelfAttention
+from zeuxis.nn.embed import LabelEmbedding, TimeEmbedding, place
+
+
+def _norm(width: int) -> nn.LayerNorm:
+    return nn.LayerNorm(width, eps=1e-6, elementwise_affine=False)
+
+
+def _modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """``x`` ``(B, N, D)``; ``shift`` and ``scale`` ``(B, 1, D)``."""
+    return x * (1 + scale) + shift
+
+
+class DiTBlock(nn.Module):
+    """A transformer block whose norms and residuals are steered by a vector (adaLN-zero, Section 3.2).
+
+    Attention to the text, if ``text_width``, comes between the two, as in PixArt (here after a norm).
+    All three residuals are zero at initialisation: the block is then the identity.
+    """
+
+    def __init__(self, width: int, heads: int, text_width: int = 0) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = _norm(width), _norm(width)
+        self.attention = SelfAttention(width, heads)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU("tanh"), nn.Linear(4 * width, width))
+        self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
+        self.norm_text = _norm(width) if text_width else None
+        self.reading = CrossAttention(width, text_width, heads) if text_width else None
+
+    def forward(self, x: Tensor, c: Tensor, text: Tensor | None, text_mask: Tensor | None) -> Tensor:
+        """``x`` ``(B, N, D)``, ``c`` ``(B, D)``, ``text`` ``(B, T, E)``, ``text_mask`` ``(B, T)``."""
+        shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(c)[:, None].chunk(6, -1)  # each (B, 1, D)
+        x = x + gate1 * self.attention(_modulate(self.norm1(x), shift1, scale1))
+        if self.reading is not None and self.norm_text is not None:
+            x = x + self.reading(self.norm_text(x), text, text_mask)
+        return x + gate2 * self.mlp(_modulate(self.norm2(x), shift2, scale2))
+
+
+class DiT(nn.Module):
+    """Images ``(B, C, H, W)`` at times ``(B,)`` to ``(B, C_out, H, W)``.
+
+    Args:
+        channels: C. ``out_channels`` is C_out, by default C (2 C for a learned variance).
+        size: (H, W), multiples of ``patch``; or one number for both.
+        patch: p, the side of a patch: there are N = H W / p^2 tokens.
+        width, depth, heads: d, N and heads of Table 1 (S: 384, 12, 6; B: 768, 12, 12; L: 1024, 24, 16;
+            XL: 1152, 28, 16).
+        classes: K; more than 0 adds ``labels``, the embedding of K classes and a null class.
+        text_width: E, the width of the text's vectors; 0 has no attention to text.
+
+    The position embedding is a buffer here, so the published counts are ours plus N d.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        size: int | tuple[int, int],
+        *,
+        patch: int = 2,
+        width: int = 384,
+        depth: int = 12,
+        heads: int = 6,
+        out_channels: int | None = None,
+        classes: int = 0,
+        text_width: int = 0,
+    ) -> None:
+        super().__init__()
+        h, w = size if isinstance(size, tuple) else (size, size)
+        if h % patch or w % patch:
+            raise ValueError(f"{h} x {w} is not made of whole {patch} x {patch} patches")
+        self.patch, self.width, self.reads = patch, width, text_width > 0
+        self.grid = (h // patch, w // patch)
+        self.patchify = nn.Conv2d(channels, width, patch, patch)
+        self.time = TimeEmbedding(width)
+        self.labels = LabelEmbedding(classes, width) if classes else None
+        self.blocks = nn.ModuleList(DiTBlock(width, heads, text_width) for _ in range(depth))
+        self.norm = _norm(width)
+        self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 2 * width))
+        self.out = nn.Linear(width, patch * patch * (out_channels or channels))
+        self.register_buffer("place", place(*self.grid, width), persistent=False)  # (N, D)
+        self.place: Tensor
+        self._initialise()
+
+    def _initialise(self) -> None:
+        """As the paper's code: Xavier for every linear map, N(0, 0.02) for time, zeros where it says adaLN-*zero*."""
+        for name, p in self.named_parameters():
+            if name.endswith("bias"):
+                nn.init.zeros_(p)
+            elif not name.startswith("labels."):
+                nn.init.xavier_uniform_(p.flatten(1))  # a view, also of the patch convolution's weight
+        for p in self.time.parameters():
+            if p.ndim == 2:
+                nn.init.normal_(p, std=0.02)
+        silent = [self.out, self.modulation[1]]
+        for block in self.modules():
+            if isinstance(block, DiTBlock):
+                silent += [block.modulation[1]] + ([block.reading.out] if block.reading is not None else [])
+        for layer in silent:
+            nn.init.zeros_(layer.get_parameter("weight"))
+
+    def forward(
+        self,
+        x: Tensor,
+        time: Tensor,
+        label: Tensor | None = None,
+        text: Tensor | None = None,
+        text_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Predict ``(B, C_out, H, W)`` in ``x``'s dtype.
+
+        ``time`` ``(B,)`` is on the scale of 0 to 1000. ``label`` ``(B, D)`` is a vector added to the time's:
+        ``self.labels(classes)`` or a pooled text; without one a class-conditional model takes its null class.
+        ``text`` ``(B, T, E)`` and ``text_mask`` ``(B, T)`` bool (true for words, at least one a row) are
+        required if the model was built with ``text_width``.
+        """
+        if (text is None) == self.reads:
+            raise ValueError("text is given exactly when the model was built with text_width")
+        c = self.time(time)  # (B, D)
+        if label is None and self.labels is not None:
+            label = self.labels.null(len(x))
+        if label is not None:
+            c = c + label
+        h = self.patchify(x).flatten(2).transpose(1, 2) + self.place  # (B, N, D)
+        for block in self.blocks:
+            h = block(h, c, text, text_mask)
+        shift, scale = self.modulation(c)[:, None].chunk(2, -1)
+        h = self.out(_modulate(self.norm(h), shift, scale))  # (B, N, p p C_out)
+        return self._unpatchify(h).to(x.dtype)
+
+    def _unpatchify(self, h: Tensor) -> Tensor:
+        """``(B, N, p p C)`` to ``(B, C, H, W)``; within a patch the order is row, column, channel."""
+        (rows, columns), p = self.grid, self.patch
+        h = h.unflatten(2, (p, p, -1)).unflatten(1, (rows, columns))  # (B, r, c, p, q, C)
+        return h.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)

@@ -1,0 +1,92 @@
+"""Words in, vectors out: a closed vocabulary and a small transformer that reads captions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from zeuxis.errors import UnknownName, UsageError
+from zeuxis.nn.attention import SelfAttention
+
+_WORD = re.compile(r"\w+(?:[-']\w+)*")
+PAD = 0
+
+
+class WordTokeniser:
+    """A closed vocabulary: word i of ``words`` has id i + 1, and 0 is padding.
+
+    Case and punctuation are ignored (a hyphen or apostrophe within a word is kept).
+    """
+
+    def __init__(self, words: Sequence[str], length: int) -> None:
+        self.words = tuple(dict.fromkeys(w.lower() for w in words))
+        self.length = length  # the longest caption, in words
+        self._id = {word: i for i, word in enumerate(self.words, 1)}
+
+    def __len__(self) -> int:
+        """How many words there are, without padding."""
+        return len(self.words)
+
+    def encode(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Ids ``(B, T)`` int64 and the mask ``(B, T)`` bool, true for words; T is ``length``.
+
+        Raises :class:`UnknownName` for a word outside the vocabulary, and :class:`UsageError` for a
+        caption of more than T words. An empty caption gives an all-false mask.
+        """
+        ids = torch.full((len(captions), self.length), PAD)
+        for row, caption in zip(ids, captions, strict=True):
+            found = _WORD.findall(caption.lower())
+            if len(found) > self.length:
+                raise UsageError(f"caption of {len(found)} words; the model reads {self.length}: shorten '{caption}'")
+            for i, word in enumerate(found):
+                if word not in self._id:
+                    raise UnknownName("word", word, self.words, f"(in the caption '{caption}')")
+                row[i] = self._id[word]
+        return ids, ids != PAD
+
+
+class TextTower(nn.Module):
+    """A bidirectional pre-norm transformer over word ids: ``(B, T)`` ids and mask to ``(B, T, width)`` and mask.
+
+    ``vocabulary`` counts words without padding (``len(tokeniser)``). An empty caption (all-false mask) is
+    the null condition of classifier-free guidance: it is read as one learned null token, so the mask that
+    comes back is never all false. To drop captions in training, clear their rows of the mask.
+    """
+
+    def __init__(self, vocabulary: int, length: int, width: int = 128, depth: int = 2, heads: int = 4) -> None:
+        super().__init__()
+        self.width = width
+        self.null = vocabulary + 1
+        self.token = nn.Embedding(vocabulary + 2, width)
+        self.position = nn.Parameter(torch.empty(length, width))
+        nn.init.normal_(self.token.weight, std=0.02)
+        nn.init.normal_(self.position, std=0.01)
+        self.blocks = nn.ModuleList(TextBlock(width, heads) for _ in range(depth))
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        empty = torch.zeros_like(mask)
+        empty[:, 0] = ~mask.any(1)
+        ids, mask = ids.masked_fill(empty, self.null), mask | empty
+        x = self.token(ids) + self.position  # (B, T, D)
+        for block in self.blocks:
+            x = block(x, mask)
+        return self.norm(x), mask
+
+
+class TextBlock(nn.Module):
+    """Attention and a four-fold MLP, each after a layer norm and around a residual: ``(B, T, D)`` to the same."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width)
+        self.attention = SelfAttention(width, heads)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU("tanh"), nn.Linear(4 * width, width))
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        x = x + self.attention(self.norm1(x), mask)
+        return x + self.mlp(self.norm2(x))

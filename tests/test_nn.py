@@ -1,0 +1,205 @@
+"""The networks: shapes, published counts, initial identities, gradients."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from zeuxis.errors import UnknownName, UsageError
+from zeuxis.nn.attention import CrossAttention, SelfAttention, controlled
+from zeuxis.nn.dit import DiT
+from zeuxis.nn.embed import LabelEmbedding, place, sinusoid
+from zeuxis.nn.text import TextTower, WordTokeniser
+
+
+def count(net: nn.Module) -> int:
+    return sum(p.numel() for p in net.parameters())
+
+
+def randn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def stir(net: nn.Module) -> nn.Module:
+    """Give every parameter a value that is neither zero nor one, so that nothing is hidden by its initial value."""
+    g = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for p in net.parameters():
+            p.copy_(torch.randn(p.shape, generator=g) * 0.08 + (p if p.ndim == 1 else 0))
+    return net
+
+
+def silent_parameters(net: nn.Module, loss: Tensor) -> list[str]:
+    """The parameters that ``loss`` sends no gradient to."""
+    grads = torch.autograd.grad(loss, list(net.parameters()), allow_unused=True)
+    names = [n for n, _ in net.named_parameters()]
+    return [n for n, g in zip(names, grads, strict=True) if g is None or not g.abs().sum() > 0]
+
+
+# -- embeddings -----------------------------------------------------------------------------------
+
+
+def test_sinusoid_orders() -> None:
+    t = torch.tensor([0.0, 3.0])
+    sd, ho = sinusoid(t, 8), sinusoid(t, 8, ddpm=True)
+    assert torch.equal(sd[0], torch.tensor([1.0, 1, 1, 1, 0, 0, 0, 0]))
+    assert torch.equal(ho[0], torch.tensor([0.0, 0, 0, 0, 1, 1, 1, 1]))
+    assert sd[1, 3].item() == pytest.approx(torch.tensor(3 * 10_000 ** (-3 / 4)).cos().item(), abs=1e-6)
+    assert ho[1, 3].item() == pytest.approx(torch.tensor(3 * 10_000**-1.0).sin().item(), abs=1e-6)
+    assert sinusoid(t, 7).shape == (2, 7)
+
+
+def test_place_names_column_then_row() -> None:
+    table = place(2, 3, 8)
+    assert table.shape == (6, 8)
+    row1_column2 = table[1 * 3 + 2]
+    assert row1_column2[0].item() == pytest.approx(torch.tensor(2.0).sin().item())
+    assert row1_column2[4].item() == pytest.approx(torch.tensor(1.0).sin().item())
+
+
+def test_label_drop_is_the_null_class() -> None:
+    labels = LabelEmbedding(3, 4)
+    out = labels(torch.tensor([0, 2]), drop=torch.tensor([True, False]))
+    assert torch.equal(out[0], labels.null(1)[0])
+    assert torch.equal(out[1], labels.table.weight[2])
+
+
+# -- attention ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_control_sees_probabilities_and_identity_changes_nothing(masked: bool) -> None:
+    net, x, text = CrossAttention(8, 6, 2), randn(3, 5, 8), randn(3, 4, 6)
+    mask = torch.tensor([[1, 1, 0, 0], [1, 0, 0, 0], [1, 1, 1, 1]], dtype=torch.bool) if masked else None
+    plain = net(x, text, mask)
+    seen: list[Tensor] = []
+    net.control = lambda p: seen.append(p) or p
+    assert torch.allclose(net(x, text, mask), plain, atol=1e-6)
+    assert seen[0].shape == (3, 2, 5, 4)
+    assert torch.allclose(seen[0].sum(-1), torch.ones(3, 2, 5))
+    if masked:
+        assert seen[0][1, :, :, 1:].abs().max() == 0
+
+
+def test_self_attention_agrees_with_torch() -> None:
+    ours, peer = SelfAttention(12, 3), nn.MultiheadAttention(12, 3, batch_first=True)
+    peer.load_state_dict(
+        {
+            "in_proj_weight": ours.qkv.weight,
+            "in_proj_bias": ours.qkv.bias,
+            "out_proj.weight": ours.out.weight,
+            "out_proj.bias": ours.out.bias,
+        }
+    )
+    x = randn(2, 7, 12)
+    assert torch.allclose(ours(x), peer(x, x, x)[0], atol=1e-6)
+
+
+def test_controlled_steers_every_layer_and_lets_go() -> None:
+    net = nn.ModuleDict({"a": SelfAttention(4, 1), "b": SelfAttention(4, 1)})
+    names: list[str] = []
+
+    def uniform(name: str, p: Tensor) -> Tensor:
+        names.append(name)
+        return torch.full_like(p, 1 / p.shape[-1])
+
+    x = randn(1, 3, 4)
+    with controlled(net, uniform):
+        a = net["a"](x)
+        net["b"](x)
+    assert names == ["a", "b"]
+    assert torch.allclose(a[:, 0], a[:, 1], atol=1e-6)  # uniform attention answers every query alike
+    assert net["a"].control is None
+
+
+# -- text -----------------------------------------------------------------------------------------
+
+
+def test_tokeniser() -> None:
+    tokeniser = WordTokeniser(("a", "red", "circle"), 4)
+    ids, mask = tokeniser.encode(["A red, Circle.", ""])
+    assert ids.tolist() == [[1, 2, 3, 0], [0, 0, 0, 0]]
+    assert mask.tolist() == [[True, True, True, False], [False] * 4]
+    with pytest.raises(UnknownName, match="did you mean circle"):
+        tokeniser.encode(["a circel"])
+    with pytest.raises(UsageError, match="5 words"):
+        tokeniser.encode(["a a a a a"])
+
+
+def test_text_tower_ignores_padding_and_knows_the_null_caption() -> None:
+    tower = stir(TextTower(3, 4, 8, depth=2, heads=2))
+    ids, mask = WordTokeniser(("a", "red", "circle"), 4).encode(["a red", ""])
+    out, seen = tower(ids, mask)
+    assert out.shape == (2, 4, 8)
+    assert seen.tolist() == [[True, True, False, False], [True, False, False, False]]
+    noisy = torch.where(mask, ids, 3)  # other words behind the mask
+    assert torch.allclose(tower(noisy, mask)[0][seen], out[seen], atol=1e-6)
+    assert not torch.allclose(
+        out[1, 0], tower(torch.tensor([[1, 0, 0, 0]]), torch.tensor([[True] + [False] * 3]))[0][0, 0]
+    )
+    assert silent_parameters(tower, out[seen].pow(3).sum()) == []
+
+
+# -- DiT ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("width", "depth", "heads", "published"),
+    [
+        (384, 12, 6, 32_963_360),
+        (768, 12, 12, 130_512_416),
+        (1024, 24, 16, 458_102_816),
+        (1152, 28, 16, 675_129_632),
+    ],
+)
+def test_dit_published_counts(width: int, depth: int, heads: int, published: int) -> None:
+    with torch.device("meta"):
+        net = DiT(4, 32, patch=2, width=width, depth=depth, heads=heads, out_channels=8, classes=1000)
+    assert count(net) + net.place.numel() == published
+
+
+def test_dit_is_silent_at_birth_and_its_blocks_are_the_identity() -> None:
+    net = DiT(3, (8, 12), width=16, depth=2, heads=2, text_width=6)
+    x, text, mask = randn(2, 3, 8, 12), randn(2, 5, 6), torch.ones(2, 5, dtype=torch.bool)
+    assert net(x, torch.tensor([1.0, 999.0]), None, text, mask).abs().max() == 0
+    tokens = randn(2, 24, 16)
+    assert torch.equal(net.blocks[0](tokens, randn(2, 16), text, mask), tokens)
+
+
+def test_dit_hears_everything_it_is_told() -> None:
+    net = stir(DiT(3, (8, 12), width=16, depth=2, heads=2, out_channels=6, classes=4, text_width=6))
+    x, t, text = randn(2, 3, 8, 12), torch.tensor([1.0, 999.0]), randn(2, 5, 6)
+    mask = torch.tensor([[True] * 3 + [False] * 2] * 2)
+    y = net.labels(torch.tensor([0, 3]))
+    out = net(x, t, y, text, mask)
+    assert out.shape == (2, 6, 8, 12)
+    assert silent_parameters(net, out.pow(2).sum()) == []
+    for other in (
+        net(x, t.flip(0), y, text, mask),
+        net(x, t, y.flip(0), text, mask),
+        net(x, t, y, text.flip(1), mask),
+        net(x.flip(2), t, y, text, mask),
+    ):
+        assert not torch.allclose(other, out, atol=1e-4)
+    hidden = text.clone()
+    hidden[:, 3:] = 9
+    assert torch.allclose(net(x, t, y, hidden, mask), out, atol=1e-6)
+    with pytest.raises(ValueError, match="text"):
+        net(x, t, y)
+
+
+def test_dit_unpatchify_inverts_patchify() -> None:
+    net = DiT(2, (4, 6), width=8, depth=1, heads=1)
+    x = randn(1, 2, 4, 6)
+    h = x.unflatten(3, (3, 2)).unflatten(2, (2, 2)).permute(0, 2, 4, 3, 5, 1)  # (B, r, c, p, q, C)
+    assert torch.equal(net._unpatchify(h.reshape(1, 6, 8)), x)
+
+
+def test_dit_under_autocast_answers_in_the_dtype_it_was_asked() -> None:
+    net = stir(DiT(3, 8, width=16, depth=1, heads=2))
+    x, t = randn(2, 3, 8, 8), torch.tensor([1.0, 2.0])
+    with torch.autocast("cpu", torch.bfloat16):
+        half = net(x, t)
+    assert half.dtype == torch.float32
+    assert torch.allclose(half, net(x, t), atol=0.1, rtol=0.1)
