@@ -1,0 +1,105 @@
+"""The multivariate Gaussian: the first model of any density, and the baseline that a deeper one has to beat.
+
+Maximum likelihood has a closed form (Gauss 1809; Bishop 2006, "Pattern Recognition and Machine
+Learning", section 2.3.4). Symbols -> code:
+    x in R^d -> image, flattened    mu -> mean    Sigma -> covariance    L, Sigma = L L' -> factor
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+from torch.linalg import cholesky_ex, solve_triangular
+
+from zeuxis.batch import Batch, Condition, Shape
+from zeuxis.card import Card
+from zeuxis.errors import DataError
+from zeuxis.game import Sampling, System
+from zeuxis.rng import ImageRng, Rng
+from zeuxis.systems.density._moments import DEQUANTISATION, moments, numbers
+
+
+class Gaussian(System):
+    """N(mu, Sigma) over pixels, fitted in one streaming pass in float64.
+
+    ``floor`` is a variance added to every pixel. Its default is that of uniform noise one grey level
+    wide: Sigma is then exactly the covariance of the dequantised data, and pixels that never change
+    (a black border) leave it invertible. The factor is stored packed, d (d + 1) / 2 numbers.
+    """
+
+    card = Card(
+        "gaussian",
+        title="Multivariate Gaussian",
+        family="density",
+        year=2006,
+        paper="Bishop 2006, Pattern Recognition and Machine Learning, section 2.3",
+        verbs=frozenset({"sample", "encode", "decode", "log_prob"}),
+        knobs=frozenset({"temperature"}),
+        departures=("The variance of 8-bit dequantisation is added to every pixel, so that Sigma is never singular.",),
+    )
+    mean: Tensor
+    packed: Tensor
+
+    def __init__(self, shape: Shape, *, floor: float = DEQUANTISATION) -> None:
+        super().__init__()
+        self.shape = Shape(*shape)
+        self.floor = floor
+        self.d = numbers(self.shape)
+        self.register_buffer("mean", torch.zeros(self.d))  # mu
+        self.register_buffer("packed", pack(torch.eye(self.d)))  # the lower triangle of L, row by row
+
+    def fit(self, batches: Iterable[Batch]) -> None:
+        """mu and Sigma of one pass over the data (Bishop, Eq. 2.121 and 2.122)."""
+        mean, covariance, n = moments(batches)
+        if len(mean) != self.d:
+            raise DataError(f"images of {len(mean)} numbers given to a gaussian of {self.shape}: resize them to fit")
+        covariance.diagonal().add_(self.floor)
+        factor, failed = cholesky_ex(covariance)
+        if failed:
+            raise DataError(f"the covariance of {n} images is singular with floor {self.floor:g}: raise the floor")
+        self.mean.copy_(mean)
+        self.packed.copy_(pack(factor))
+
+    def factor(self) -> Tensor:
+        """L ``(d, d)``, lower triangular, float64: solves against it lose too much in float32."""
+        rows, columns = torch.tril_indices(self.d, self.d, device=self.packed.device)
+        factor = self.packed.new_zeros(self.d, self.d, dtype=torch.float64)
+        factor[rows, columns] = self.packed.double()
+        return factor
+
+    def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        """``(B, C, H, W)``, clamped to [-1, 1]; ``how.temperature`` scales the standard deviation."""
+        temperature = 1.0 if how.temperature is None else how.temperature
+        return self.decode(temperature * rng.normal(len(rng), self.d, device=self.mean.device)).clamp(-1, 1)
+
+    def encode(self, image: Tensor) -> Tensor:
+        """z = L^-1 (x - mu) ``(B, d)``: whitened, standard normal if the model is right."""
+        return self._whiten(image).to(image.dtype)
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """x = mu + L z ``(B, C, H, W)``, the exact inverse of :meth:`encode`, hence not clamped."""
+        image = self.mean.double() + latent.double() @ self.factor().T  # (B, d)
+        return image.to(latent.dtype).unflatten(1, self.shape)
+
+    def log_prob(self, image: Tensor, rng: Rng) -> Tensor:
+        """log N(x; mu, Sigma) in nats ``(B,)``: exact, of the continuous density on [-1, 1]^d.
+
+        Bits per dimension of 8-bit images are ``-log_prob / (d ln 2) + log2(127.5)``, with one grey
+        level of uniform noise added to the images first.
+        """
+        z = self._whiten(image)
+        log_determinant = self.factor().diagonal().log().sum()  # of L: half that of Sigma
+        return (-0.5 * z.square().sum(1) - log_determinant - 0.5 * self.d * math.log(2 * math.pi)).float()
+
+    def _whiten(self, image: Tensor) -> Tensor:
+        centred = image.double().flatten(1) - self.mean.double()
+        return solve_triangular(self.factor(), centred.T, upper=False).T  # (B, d)
+
+
+def pack(factor: Tensor) -> Tensor:
+    """The lower triangle of ``(d, d)``, row by row: ``(d (d + 1) / 2,)``."""
+    rows, columns = torch.tril_indices(*factor.shape, device=factor.device)
+    return factor[rows, columns]
