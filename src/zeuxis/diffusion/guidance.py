@@ -1,14 +1,14 @@
 """Guidance: wrappers from denoiser to denoiser.
 
-A conditional denoiser takes ``(x, sigma, signal)``, the signal being a tuple of tensors whose first axis counts
-the images (an embedded label, a read caption, nothing). Guidance binds the signal and returns the
-``denoise(x, sigma)`` that samplers know. Since x0, noise, v and velocity are affine in one another at a given x,
-guiding x0 is guiding any of them.
+A conditional denoiser takes ``(x, sigma, signal)``. The signal holds named tensors whose first axis counts the
+images: an embedded label, a read caption, or nothing. Guidance binds it and returns the ``denoise(x, sigma)``
+that samplers know. Since x0, noise, v and velocity are affine in one another at a given x, guiding x0 is
+guiding any of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from torch import Tensor
 from zeuxis.diffusion.path import wide
 from zeuxis.diffusion.sampler import Denoise
 
-Signal = tuple[Tensor, ...]
+Signal = Mapping[str, Tensor]
 ConditionalDenoise = Callable[[Tensor, Tensor, Signal], Tensor]
 
 
@@ -34,7 +34,7 @@ def classifier_free(denoise: ConditionalDenoise, signal: Signal, null: Signal, s
         return given(denoise, signal)
     if scale == 0:
         return given(denoise, null)
-    both = tuple(torch.cat(pair) for pair in zip(signal, null, strict=True))
+    both = {name: torch.cat([signal[name], null[name]]) for name in signal}
 
     def guided(x: Tensor, sigma: Tensor) -> Tensor:
         conditional, plain = denoise(torch.cat([x, x]), torch.cat([sigma, sigma]), both).chunk(2)
