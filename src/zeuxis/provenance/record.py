@@ -1,0 +1,201 @@
+"""A picture says how it was made: a record in the PNG itself, for people, programs and platforms.
+
+Three text chunks carry it: ``zeuxis`` holds the whole record as JSON (enough to draw the picture
+again), ``Description`` says in words that it is synthetic, and ``XML:com.adobe.xmp`` says so with
+IPTC's digital source type, which is what image libraries and search engines read. There is no
+date in it: the same call gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import struct
+import tempfile
+import zlib
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+import zeuxis
+from zeuxis.errors import DataError, UsageError, ZeuxisError
+
+KEY = "zeuxis"
+FORMAT = 1
+MAX_TEXT = 1 << 20  # bytes of a record; a longer one is not ours
+MAX_CHUNKS = 100_000
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+DISCLOSURE = "This image was synthesised by Zeuxis. It is not a photograph of anything that exists."
+SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+XMP = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
+<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+ Iptc4xmpExt:DigitalSourceType="{SOURCE_TYPE}"/></rdf:RDF></x:xmpmeta>
+<?xpacket end="r"?>"""
+
+
+def versions() -> dict[str, str]:
+    """The versions that may change pixels. Reads package metadata: imports nothing heavy."""
+    return {
+        "zeuxis": zeuxis.__version__,
+        "torch": version("torch"),
+        "numpy": version("numpy"),
+        "python": platform.python_version(),
+    }
+
+
+def record(
+    *,
+    model: str,
+    system: str,
+    weights_sha256: str | None,
+    recipe: str | None,
+    data: str | None,
+    seed: int,
+    sampling: Mapping[str, Any],
+    condition: Mapping[str, Any],
+    device: str,
+    dtype: str,
+) -> dict[str, Any]:
+    """How one picture is made, ready for JSON.
+
+    ``model`` is the name or folder that it was loaded by; ``seed`` the seed of this very picture;
+    ``sampling`` the fields of ``Sampling`` that were set; ``condition`` what steered it, as plain values.
+    """
+    return {
+        "format": FORMAT,
+        "model": model,
+        "system": system,
+        "weights_sha256": weights_sha256,
+        "recipe": recipe,
+        "data": data,
+        "seed": seed,
+        "sampling": dict(sampling),
+        "condition": dict(condition),
+        "versions": versions(),
+        "device": device,
+        "dtype": dtype,
+        "synthetic": True,
+        "disclosure": DISCLOSURE,
+    }
+
+
+def save_png(image: Image.Image, path: Path, record: Mapping[str, Any]) -> None:
+    """Write ``image`` with its record; the file appears whole or not at all, and parent folders are made."""
+    text = json.dumps(record, ensure_ascii=False, sort_keys=True, allow_nan=False)
+    if len(text.encode()) > MAX_TEXT:
+        raise UsageError(f"the record of {path} is longer than {MAX_TEXT >> 20} MiB: shorten the condition")
+    info = PngInfo()
+    info.add_itxt(KEY, text)
+    info.add_itxt("Software", f"Zeuxis {zeuxis.__version__}")
+    info.add_itxt("Description", DISCLOSURE)
+    info.add_itxt("XML:com.adobe.xmp", XMP)
+    buffer = BytesIO()
+    image.save(buffer, format="PNG", pnginfo=info)
+    write_whole(Path(path), buffer.getvalue())
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Put ``content`` at ``path``: it reaches the disk under another name first, then is renamed."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, draft = tempfile.mkstemp(prefix=".draft-", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(draft).chmod(0o644)
+            Path(draft).replace(path)
+        finally:
+            Path(draft).unlink(missing_ok=True)
+    except OSError as error:
+        raise ZeuxisError(f"cannot write {path}: {error.strerror}; free some space or give another --out") from None
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The record of a picture that Zeuxis made.
+
+    Only the text is read, never the pixels. Raises UsageError when there is no file, or none that
+    could hold a record; DataError when the record in it is damaged.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            if file.read(len(SIGNATURE)) != SIGNATURE:
+                raise UsageError(f"{path} is not a PNG: only PNG files carry a record")
+            text = next((t for t in map(_our_text, _chunks(file, path)) if t is not None), None)
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    except (struct.error, ValueError, zlib.error) as error:
+        raise DataError(f"the record in {path} is damaged: {error}") from None
+    if text is None:
+        raise UsageError(f"{path} carries no record: it was not made by Zeuxis, or a program removed its text")
+    return _checked(text, path)
+
+
+def _chunks(file: BinaryIO, path: Path) -> Iterator[tuple[bytes, bytes]]:
+    """The text chunks after the signature, as (type, content); pixels are passed over unread."""
+    for _ in range(MAX_CHUNKS):
+        header = file.read(8)
+        if len(header) < 8:
+            return
+        length, kind = struct.unpack(">I4s", header)
+        if kind == b"IEND":
+            return
+        if kind != b"iTXt" or length > MAX_TEXT + 1024:
+            file.seek(length + 4, os.SEEK_CUR)
+            continue
+        content, checksum = file.read(length), file.read(4)
+        if len(content) < length or len(checksum) < 4:
+            raise DataError(f"{path} is cut short")
+        if struct.unpack(">I", checksum)[0] != zlib.crc32(kind + content):
+            raise DataError(f"{path} is damaged: the checksum of its text is wrong")
+        yield kind, content
+
+
+def _our_text(chunk: tuple[bytes, bytes]) -> str | None:
+    """The text of an ``iTXt`` chunk under our key, unpacked if need be; None for another's."""
+    key, _, rest = chunk[1].partition(b"\0")
+    if key != KEY.encode():
+        return None
+    packed, rest = rest[:1] == b"\1", rest[2:]
+    _language, _, rest = rest.partition(b"\0")
+    _translated, _, text = rest.partition(b"\0")
+    if packed:
+        unpack = zlib.decompressobj()
+        text = unpack.decompress(text, MAX_TEXT)
+        if unpack.unconsumed_tail:
+            raise ValueError(f"it unpacks to more than {MAX_TEXT >> 20} MiB")
+    return text.decode("utf-8")
+
+
+TYPES: dict[str, type | tuple[type, ...]] = {
+    "model": str,
+    "system": str,
+    "weights_sha256": (str, type(None)),
+    "seed": int,
+    "sampling": dict,
+    "condition": dict,
+    "versions": dict,
+    "device": str,
+}
+
+
+def _checked(text: str, path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"the record in {path} is not JSON: {error}") from None
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise DataError(f"the record in {path} is not one that this version reads (format {FORMAT}): update Zeuxis")
+    for key, kind in TYPES.items():
+        if key not in found or not isinstance(found[key], kind):
+            raise DataError(f"the record in {path} is damaged: '{key}' is missing or of the wrong kind")
+    return found

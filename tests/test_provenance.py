@@ -1,0 +1,105 @@
+"""A picture's record: written whole, read without decoding, and never trusted."""
+
+import json
+import struct
+import zlib
+
+import pytest
+from PIL import Image
+
+from zeuxis.errors import DataError, UsageError, ZeuxisError
+from zeuxis.provenance.record import KEY, MAX_TEXT, SIGNATURE, SOURCE_TYPE, read_record, record, save_png
+
+
+def a_record(**changes):
+    return record(
+        **{
+            "model": "scenes",
+            "system": "flow-matching",
+            "weights_sha256": "ab" * 32,
+            "recipe": "scenes",
+            "data": "scenes",
+            "seed": 2**62,
+            "sampling": {"steps": 4, "guidance": 2.5},
+            "condition": {"caption": "a small red circle, at night — crème"},
+            "device": "cpu",
+            "dtype": "float32",
+            **changes,
+        }
+    )
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def png(*chunks: bytes) -> bytes:
+    return SIGNATURE + b"".join(chunks) + chunk(b"IEND", b"")
+
+
+def itxt(content: bytes, packed: bool = False) -> bytes:
+    return chunk(b"iTXt", KEY.encode() + b"\0" + (b"\1" if packed else b"\0") + b"\0\0\0" + content)
+
+
+def test_round_trip_and_the_same_call_gives_the_same_bytes(tmp_path):
+    image = Image.new("RGB", (5, 3), (10, 200, 30))
+    save_png(image, tmp_path / "deep" / "a.png", a_record())
+    save_png(image, tmp_path / "b.png", a_record())
+    assert read_record(tmp_path / "deep" / "a.png") == a_record()
+    assert (tmp_path / "deep" / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["b.png", "deep"]  # no drafts left
+
+
+def test_other_programs_see_that_it_is_synthetic_and_the_pixels_are_untouched(tmp_path):
+    image = Image.effect_noise((8, 8), 50)
+    save_png(image, tmp_path / "a.png", a_record())
+    with Image.open(tmp_path / "a.png") as seen:
+        assert list(seen.getdata()) == list(image.getdata())
+        assert "synthesised" in seen.text["Description"]
+        assert SOURCE_TYPE in seen.info["XML:com.adobe.xmp"]
+        assert json.loads(seen.text[KEY])["synthetic"] is True
+
+
+def test_a_packed_record_and_one_after_the_pixels_are_read(tmp_path):
+    text = json.dumps(a_record()).encode()
+    path = tmp_path / "a.png"
+    path.write_bytes(png(chunk(b"IDAT", b"x" * 100), itxt(zlib.compress(text), packed=True)))
+    assert read_record(path) == a_record()
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "says"),
+    [
+        (b"GIF89a", UsageError, "not a PNG"),
+        (png(), UsageError, "carries no record"),
+        (png(itxt(b"{")), DataError, "not JSON"),
+        (png(itxt(b"\xff\xfe")), DataError, "damaged"),
+        (png(itxt(b"[" * 100_000)), DataError, "not JSON"),
+        (png(itxt(b'{"format": 99}')), DataError, "update Zeuxis"),
+        (png(itxt(b'{"format": 1, "model": 3}')), DataError, "'model'"),
+        (png(itxt(zlib.compress(b" " * (MAX_TEXT * 20)), packed=True)), DataError, "unpacks to more"),
+        (png(itxt(b"{}"))[:30], DataError, "cut short"),
+        (png(itxt(b"{}")).replace(b"{}", b"{!"), DataError, "checksum"),
+        (png(itxt(b" " * (MAX_TEXT + 2048))), UsageError, "carries no record"),
+    ],
+)
+def test_what_is_not_a_record_is_refused_in_one_line(tmp_path, content, error, says):
+    path = tmp_path / "a.png"
+    path.write_bytes(content)
+    with pytest.raises(error, match=says) as raised:
+        read_record(path)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_missing_file_is_misuse_and_an_unwritable_place_is_said(tmp_path):
+    with pytest.raises(UsageError, match="No such file"):
+        read_record(tmp_path / "none.png")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ZeuxisError, match="cannot write"):
+        save_png(Image.new("L", (1, 1)), tmp_path / "file" / "a.png", a_record())
+
+
+def test_too_long_a_record_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(UsageError, match="MiB"):
+        save_png(Image.new("L", (1, 1)), tmp_path / "a.png", a_record(condition={"caption": "x" * MAX_TEXT}))
+    assert list(tmp_path.iterdir()) == []
