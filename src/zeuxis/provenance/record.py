@@ -61,7 +61,7 @@ def record(
     sampling: Mapping[str, Any],
     condition: Mapping[str, Any],
     device: str,
-    dtype: str,
+    dtype: str = "float32",
 ) -> dict[str, Any]:
     """How one picture is made, ready for JSON.
 
