@@ -1,0 +1,27 @@
+"""The nearest training pictures of what a model made: has it learnt, or does it remember?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from zeuxis.errors import UsageError
+from zeuxis.metrics.distance import nearest
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Nearest first: Euclidean ``distance (Q, k)`` and the rows ``index (Q, k)`` of the training set."""
+
+    distance: Tensor
+    index: Tensor
+
+
+def neighbours(made: Tensor, training: Tensor, k: int = 1) -> Neighbours:
+    """The ``k`` nearest of ``training (N, ...)`` for each of ``made (Q, ...)``: pictures or features, of one kind."""
+    if made.shape[1:] != training.shape[1:]:
+        raise UsageError(f"neighbours of {tuple(made.shape[1:])} among {tuple(training.shape[1:])}: shapes must agree")
+    if not 1 <= k <= len(training):
+        raise UsageError(f"{k} neighbours out of {len(training)} training images: ask for 1 to {len(training)}")
+    return Neighbours(*nearest(made, training, k))

@@ -1,0 +1,67 @@
+"""A figure and what it must be read with: how many samples, in which features, against which reference."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+Better = Literal["lower", "higher"]
+FEW = 5_000  # samples below which distances between distributions are biased enough to mislead
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured number.
+
+    ``features`` and ``reference`` are fingerprints (of the feature network's weights, and of the
+    reference set's statistics or pictures); two figures can be compared only if both are equal.
+    ``resize`` names the filter that brought the pictures to the feature network's size.
+    """
+
+    name: str
+    value: float
+    samples: int
+    better: Better
+    spread: float | None = None  # standard deviation over subsets, where the metric has one
+    features: str | None = None
+    reference: str | None = None
+    resize: str | None = None
+    of_distribution: bool = False  # it compares distributions, and so depends on the sample count
+
+    @property
+    def warning(self) -> str | None:
+        """What a reader must be told, in one line; ``None`` when there is nothing to tell."""
+        if not math.isfinite(self.value):
+            return f"{self.name} is {self.value}: not a number that can be compared"
+        if self.of_distribution and self.samples < FEW:
+            return f"{self.name} over {self.samples} samples: biased below {FEW}, compare only at equal counts"
+        return None
+
+    def better_than(self, other: Figure) -> bool:
+        """Whether this figure beats ``other``, which must have been measured in the same way."""
+        same = ("name", "better", "features", "reference", "resize")
+        differ = [f for f in same if getattr(self, f) != getattr(other, f)]
+        if differ:
+            raise ValueError(f"two figures that differ in {', '.join(differ)} cannot be compared")
+        return self.value < other.value if self.better == "lower" else self.value > other.value
+
+    def as_dict(self) -> dict[str, Any]:
+        """The figure with its warning, ready for JSON."""
+        return {**asdict(self), "warning": self.warning}
+
+
+def fingerprint(tensors: Tensor | Mapping[str, Tensor]) -> str:
+    """16 hexadecimal digits that name a tensor, or a ``state_dict`` in any order, by its contents."""
+    named = {"": tensors} if isinstance(tensors, Tensor) else tensors
+    digest = hashlib.sha256()
+    for name in sorted(named):
+        t = named[name].detach().cpu().contiguous()
+        digest.update(f"{name} {t.dtype} {tuple(t.shape)}".encode())
+        digest.update(t.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]

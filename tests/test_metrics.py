@@ -1,0 +1,334 @@
+"""Every metric against a well-kept library, a brute force or a closed form, on the same numbers."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from zeuxis.batch import to_float, to_uint8
+from zeuxis.errors import UnknownName, UsageError
+from zeuxis.metrics.distance import BLOCK
+from zeuxis.metrics.frechet import Moments, frechet
+from zeuxis.metrics.kernel import kernel, mmd2
+from zeuxis.metrics.likelihood import LEVEL, bits_per_dim, dequantise, nats
+from zeuxis.metrics.neighbours import neighbours
+from zeuxis.metrics.oracle import UNSAID, agreement
+from zeuxis.metrics.precision import precision_recall
+from zeuxis.metrics.record import FEW, Figure, fingerprint
+from zeuxis.metrics.score import classifier_score
+from zeuxis.metrics.similarity import psnr, ssim
+from zeuxis.metrics.table import METRICS, Evidence, measure
+from zeuxis.rng import Stream
+
+
+class Same(nn.Module):
+    """A feature network that hands its input back, so that a peer sees our features."""
+
+    def __init__(self, dims: int) -> None:
+        super().__init__()
+        self.num_features = dims
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+def two_clouds(n: int = 700, m: int = 650, dims: int = 24) -> tuple[Tensor, Tensor]:
+    """Correlated features of unequal means, spreads and counts."""
+    rng = Stream(0, "clouds")
+    mix = rng.normal(dims, dims) / dims**0.5
+    return rng.normal(n, dims) @ mix, 0.3 + 1.2 * rng.normal(m, dims) @ mix.T
+
+
+def pictures(n: int = 4, channels: int = 3, size: int = 32) -> tuple[Tensor, Tensor]:
+    rng = Stream(1, "pictures")
+    clean = (rng.normal(n, channels, size, size).cumsum(-1) / 6).clamp(-1, 1)
+    return clean, (clean + 0.2 * rng.normal(*clean.shape)).clamp(-1, 1)
+
+
+# -- Fréchet --------------------------------------------------------------------------------------
+
+
+def test_frechet_agrees_with_the_matrix_square_root() -> None:
+    linalg = pytest.importorskip("scipy.linalg")
+    a, b = (x.double().numpy() for x in two_clouds())
+    s, t = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
+    root = linalg.sqrtm(s @ t)
+    expected = ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(s + t - 2 * root.real)
+    assert frechet(torch.from_numpy(a), torch.from_numpy(b)) == pytest.approx(expected, rel=1e-9)
+
+
+def test_frechet_agrees_with_torchmetrics() -> None:
+    fid = pytest.importorskip("torchmetrics.image.fid")
+    a, b = two_clouds()
+    peer = fid.FrechetInceptionDistance(feature=Same(a.shape[1]), input_img_size=(24,))
+    peer.set_dtype(torch.float64)
+    peer.update(a.double(), real=True)
+    peer.update(b.double(), real=False)
+    assert frechet(a, b) == pytest.approx(float(peer.compute()), rel=1e-3)
+
+
+def test_frechet_of_gaussians_has_its_closed_form() -> None:
+    """Diagonal covariances: the sum of squared differences of means and of deviations."""
+    a = Moments(10, torch.zeros(3).double(), torch.diag(torch.tensor([1.0, 4.0, 9.0]).double()))
+    b = Moments(10, torch.ones(3).double(), torch.diag(torch.tensor([4.0, 4.0, 0.0]).double()))
+    assert frechet(a, b) == pytest.approx(3 + 1 + 0 + 9, rel=1e-12)
+
+
+def test_frechet_survives_singular_covariances() -> None:
+    """Fewer samples than dimensions: nothing with itself, and what a rotation into the common span gives."""
+    rng = Stream(2)
+    a, b = rng.normal(20, 100), rng.normal(15, 100)
+    assert abs(frechet(a, a)) < 1e-9
+    basis = torch.linalg.qr(torch.cat([a, b]).double().T).Q  # the 35 dimensions in which all of them lie
+    assert frechet(a, b) == pytest.approx(frechet(a.double() @ basis, b.double() @ basis), rel=1e-9)
+    assert frechet(torch.ones(5, 8), torch.zeros(5, 8)) == pytest.approx(8)
+
+
+def test_frechet_takes_moments_and_refuses_other_features() -> None:
+    a, b = two_clouds()
+    assert frechet(Moments.of(a), b) == frechet(a, Moments.of(b)) == frechet(a, b)
+    assert frechet(a, b) == pytest.approx(frechet(b, a), rel=1e-12)
+    with pytest.raises(UsageError, match="24 and 23 dimensions"):
+        frechet(a, b[:, 1:])
+    with pytest.raises(UsageError, match="N >= 2"):
+        Moments.of(a[:1])
+
+
+# -- kernel distance ------------------------------------------------------------------------------
+
+
+def test_kernel_agrees_with_torchmetrics() -> None:
+    kid = pytest.importorskip("torchmetrics.image.kid")
+    a, b = (x[:300] for x in two_clouds())
+    peer = kid.KernelInceptionDistance(feature=Same(a.shape[1]), subsets=3, subset_size=300)
+    peer.update(a, real=True)
+    peer.update(b, real=False)
+    # With subsets as large as the sets, every subset is the whole set and the order cannot matter.
+    ours = kernel(a, b, Stream(0), subsets=3, subset=300)
+    assert ours.value == pytest.approx(float(peer.compute()[0]), rel=1e-3)
+    assert ours.spread < 1e-9
+
+
+def test_kernel_is_unbiased_and_seeded() -> None:
+    a, b = two_clouds()
+    assert kernel(a, b, Stream(3), 10, 100) == kernel(a, b, Stream(3), 10, 100)
+    assert kernel(a, b, Stream(3), 10, 100) != kernel(a, b, Stream(4), 10, 100)
+    assert kernel(a, b, Stream(3), subsets=2).subset == 650
+    rng = Stream(5)
+    same = torch.stack([mmd2(rng.normal(50, 4), rng.normal(50, 4)) for _ in range(200)])
+    assert abs(float(same.mean())) < 4 * float(same.std()) / 200**0.5
+    assert kernel(a, b, Stream(3), subsets=5).value > 0.1
+
+
+# -- precision and recall -------------------------------------------------------------------------
+
+
+def test_precision_and_recall_agree_with_brute_force() -> None:
+    a, b = (x[:40].double() for x in two_clouds())
+    k = 3
+
+    def share_inside(points: Tensor, manifold: Tensor) -> float:
+        """Word for word: a point is inside when some ball reaches it."""
+        radii = [
+            sorted(math.dist(x, y) for j, y in enumerate(manifold) if j != i)[k - 1] for i, x in enumerate(manifold)
+        ]
+        inside = [any(math.dist(q, x) <= r for x, r in zip(manifold, radii, strict=True)) for q in points]
+        return sum(inside) / len(inside)
+
+    ours = precision_recall(a, b, k)
+    assert 0 < ours.precision < 1 and 0 < ours.recall < 1
+    assert (ours.precision, ours.recall) == pytest.approx((share_inside(b, a), share_inside(a, b)), rel=1e-6)
+
+
+def test_every_share_of_the_support_agrees_with_its_definition() -> None:
+    rng = Stream(6)
+    a, b = rng.normal(BLOCK + 150, 6), 0.5 + 0.8 * rng.normal(BLOCK + 80, 6)  # more than one block of each
+    exact = "donot_use_mm_for_euclid_dist"
+    for k in (3, 5):
+        radius_a, radius_b = (
+            torch.cdist(x.double(), x.double(), compute_mode=exact).sort(1).values[:, k] for x in (a, b)
+        )
+        cross = torch.cdist(a.double(), b.double(), compute_mode=exact)
+        in_a, in_b = cross <= radius_a[:, None], cross <= radius_b[None]
+        ours = precision_recall(a, b, k)
+        assert ours.precision == pytest.approx(float(in_a.any(0).double().mean()), rel=1e-3)
+        assert ours.recall == pytest.approx(float(in_b.any(1).double().mean()), rel=1e-3)
+        assert ours.density == pytest.approx(float(in_a.sum(0).double().mean() / k), rel=1e-3)
+        assert ours.coverage == pytest.approx(float(in_a.any(1).double().mean()), rel=1e-3)
+
+
+def test_precision_and_recall_tell_dropped_modes_from_bad_pictures() -> None:
+    rng = Stream(7)
+    real = torch.cat([rng.normal(150, 4), 20 + rng.normal(150, 4)])
+    one_mode, noise = rng.normal(300, 4), torch.cat([real, 100 + 50 * rng.normal(300, 4)])
+    dropped, bad = precision_recall(real, one_mode), precision_recall(real, noise)
+    assert dropped.precision > 0.8 and dropped.recall < 0.6 and dropped.coverage < 0.6
+    assert bad.precision == pytest.approx(0.5, abs=0.02) and bad.recall > 0.9
+    with pytest.raises(UsageError, match="too few for k = 3"):
+        precision_recall(real[:3], noise)
+
+
+# -- pairs ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_psnr_and_ssim_agree_with_torchmetrics(channels: int) -> None:
+    peer = pytest.importorskip("torchmetrics.functional.image")
+    clean, noisy = pictures(channels=channels)
+    expected = peer.peak_signal_noise_ratio(noisy, clean, dim=(1, 2, 3), data_range=2.0, reduction="none")
+    torch.testing.assert_close(psnr(noisy, clean).float(), expected, rtol=1e-3, atol=0)
+    # The peer's mean runs over a reflected border as well: its map is compared where the window lies inside.
+    _, everywhere = peer.structural_similarity_index_measure(
+        (noisy + 1) / 2, (clean + 1) / 2, data_range=1.0, reduction="none", return_full_image=True
+    )
+    expected = everywhere[..., 5:-5, 5:-5].flatten(1).mean(1)
+    torch.testing.assert_close(ssim(noisy, clean).float(), expected, rtol=1e-3, atol=0)
+
+
+def test_psnr_and_ssim_follow_the_stated_range_and_their_limits() -> None:
+    clean, noisy = pictures()
+    halved = [(x + 1) / 2 for x in (noisy, clean)]
+    torch.testing.assert_close(psnr(*halved, data_range=1.0), psnr(noisy, clean), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(ssim(*halved, data_range=1.0, black=0.0), ssim(noisy, clean), rtol=1e-5, atol=1e-5)
+    # A constant error of a tenth of the range is exactly 20 dB.
+    torch.testing.assert_close(psnr(clean + 0.2, clean), torch.full((4,), 20.0).double(), rtol=1e-5, atol=0)
+    assert torch.isinf(psnr(clean, clean)).all()
+    torch.testing.assert_close(ssim(clean, clean), torch.ones(4).double())
+    assert (ssim(noisy, clean) < 0.95).all() and (ssim(noisy, clean) > ssim(noisy.flip(0), clean)).all()
+    with pytest.raises(UsageError, match="11 pixels"):
+        ssim(clean[..., :8], clean[..., :8])
+    with pytest.raises(UsageError, match="cannot be compared"):
+        psnr(clean, clean[:2])
+
+
+# -- likelihood -----------------------------------------------------------------------------------
+
+
+def test_a_uniform_density_costs_eight_bits() -> None:
+    dims = 3 * 32 * 32
+    width = 256 * LEVEL  # 256 grey levels side by side
+    uniform = torch.tensor([-dims * math.log(width)], dtype=torch.float64)
+    torch.testing.assert_close(bits_per_dim(uniform, dims), torch.tensor([8.0]).double())
+    of_integers = torch.tensor([-dims * math.log(256)], dtype=torch.float64)
+    torch.testing.assert_close(bits_per_dim(of_integers, dims, level=1), torch.tensor([8.0]).double())
+    torch.testing.assert_close(nats(bits_per_dim(uniform, dims), dims), uniform)
+
+
+def test_dequantised_pictures_fill_their_grey_levels_and_no_others() -> None:
+    pixels = torch.arange(256).repeat(40, 1).view(1, 1, 40, 256)
+    spread = dequantise(to_float(pixels), Stream(8))
+    assert torch.equal(to_uint8(spread).long(), pixels)  # rounding brings every pixel back
+    offsets = (spread - to_float(pixels)) / LEVEL
+    assert offsets.min() < -0.49 and offsets.max() > 0.49 and abs(float(offsets.mean())) < 0.01
+    assert float(offsets.std()) == pytest.approx(12**-0.5, rel=0.02)
+
+
+# -- neighbours, score, oracle --------------------------------------------------------------------
+
+
+def test_neighbours_are_those_of_a_full_search() -> None:
+    rng = Stream(9)
+    bank, made = rng.normal(BLOCK + 300, 1, 4, 4), rng.normal(20, 1, 4, 4)
+    made[3] = bank[BLOCK + 7]
+    found = neighbours(made, bank, k=4)
+    exact = torch.cdist(made.flatten(1).double(), bank.flatten(1).double()).sort(1)
+    assert torch.equal(found.index, exact.indices[:, :4])
+    torch.testing.assert_close(found.distance, exact.values[:, :4], rtol=1e-6, atol=1e-6)
+    assert found.index[3, 0] == BLOCK + 7 and found.distance[3, 0] < 1e-6
+    with pytest.raises(UsageError, match="shapes must agree"):
+        neighbours(made, bank.flatten(1))
+    with pytest.raises(UsageError, match="ask for 1 to"):
+        neighbours(made, bank, k=0)
+
+
+def test_classifier_score_agrees_with_torchmetrics_and_its_limits() -> None:
+    inception = pytest.importorskip("torchmetrics.image.inception")
+    logits = 2 * Stream(10).normal(200, 7)
+    peer = inception.InceptionScore(feature=Same(7), splits=1)
+    peer.update(logits)
+    assert classifier_score(logits, splits=1)[0] == pytest.approx(float(peer.compute()[0]), rel=1e-3)
+    sure = 50 * torch.eye(5).repeat(40, 1)
+    assert classifier_score(sure)[0] == pytest.approx(5, rel=1e-6)
+    assert classifier_score(torch.zeros(40, 5)) == (1.0, 0.0)
+    with pytest.raises(UsageError, match="cannot be split"):
+        classifier_score(sure[:3])
+
+
+def test_agreement_counts_what_the_caption_says() -> None:
+    names = ("shape", "colour", "size")
+    wanted = torch.tensor([[0, 1, 2], [1, 1, UNSAID], [2, UNSAID, 0], [0, 0, 0]])
+    found = torch.tensor([[0, 1, 0], [1, 1, 1], [2, 3, 0], [1, 0, 0]])
+    result = agreement(found, wanted, names, leave_out=("size",))
+    assert result.factor == pytest.approx({"shape": 3 / 4, "colour": 1.0, "size": 2 / 3})
+    assert (result.whole, result.all_factors) == (3 / 4, 2 / 4)
+    assert result.left_out == ("size",) and result.samples == 4
+    with pytest.raises(UsageError, match="cannot leave out weight"):
+        agreement(found, wanted, names, leave_out=("weight",))
+    with pytest.raises(UsageError, match="under 2 names"):
+        agreement(found, wanted, names[:2])
+
+
+# -- figures --------------------------------------------------------------------------------------
+
+
+def test_a_figure_carries_what_it_must_be_read_with() -> None:
+    a, b = two_clouds()
+    figures = measure(list(METRICS)[:6], Evidence(fake=b, real=a), features="f", reference="r", resize="bicubic")
+    assert [f.name for f in figures] == ["frechet", "kernel", "precision", "recall", "density", "coverage"]
+    assert figures[0].value == frechet(a, b) and figures[1].spread is not None
+    assert all(f.samples == len(b) and f.features == "f" and f.resize == "bicubic" for f in figures)
+    assert all(f.warning is not None and str(FEW) in f.warning for f in figures)
+    assert json.loads(json.dumps(figures[0].as_dict()))["warning"] == figures[0].warning
+    enough = Figure("frechet", 1.0, FEW, "lower", of_distribution=True)
+    assert enough.warning is None
+    assert Figure("frechet", 0.5, FEW, "lower").better_than(enough)
+    with pytest.raises(ValueError, match="differ in features"):
+        enough.better_than(figures[0])
+    clean, noisy = pictures()
+    assert measure(["psnr"], Evidence(made=noisy, wanted=clean))[0].warning is None
+    assert "not a number" in str(measure(["psnr"], Evidence(made=clean, wanted=clean))[0].warning)
+
+
+def test_every_metric_can_be_asked_for_by_name() -> None:
+    a, b = two_clouds(60, 60, 8)
+    clean, noisy = pictures()
+    factors = torch.tensor([[0, 1], [1, 1]])
+    evidence = Evidence(
+        fake=b,
+        real=a,
+        made=noisy,
+        wanted=clean,
+        log_prob=torch.tensor([-10.0, -30.0]),
+        dims=10,
+        logits=a,
+        found=factors,
+        asked=factors.flip(0),
+        names=("shape", "colour"),
+        leave_out=("shape",),
+    )
+    figures = {f.name: f for f in measure(list(METRICS), evidence)}
+    assert set(figures) == set(METRICS) and all(math.isfinite(f.value) for f in figures.values())
+    assert figures["nll"].value == 20
+    assert figures["bits-per-dim"].value == pytest.approx((2 - math.log(LEVEL)) / math.log(2))
+    assert (figures["accuracy"].value, figures["agreement"].value) == (0.5, 1.0)
+    assert figures["frechet"].value == measure(["frechet"], Evidence(fake=b, moments=Moments.of(a)))[0].value
+
+
+def test_a_metric_that_cannot_be_computed_says_what_it_lacks() -> None:
+    a, b = two_clouds()
+    with pytest.raises(UsageError, match=r"'psnr' needs made, wanted; what is here can give: frechet, kernel"):
+        measure(["psnr"], Evidence(fake=b, real=a))
+    with pytest.raises(UnknownName, match="did you mean frechet"):
+        measure(["frechett"], Evidence(fake=b, real=a))
+
+
+def test_fingerprints_follow_contents_and_nothing_else() -> None:
+    a, b = two_clouds()
+    assert fingerprint({"a": a, "b": b}) == fingerprint({"b": b.clone(), "a": a})
+    assert len({fingerprint(a), fingerprint(b), fingerprint(a.double()), fingerprint(a[None])}) == 4
+    assert fingerprint(a.bfloat16()) != fingerprint(a) and fingerprint(torch.tensor(1.0)) != fingerprint(a)
