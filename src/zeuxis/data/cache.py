@@ -1,0 +1,101 @@
+"""Where decoded and downloaded data is kept, and how files come into being whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from zeuxis.errors import DataError
+
+
+def cache_dir() -> Path:
+    """``$ZEUXIS_CACHE``, or the platform's cache folder for Zeuxis."""
+    if chosen := os.environ.get("ZEUXIS_CACHE"):
+        return Path(chosen).expanduser()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "zeuxis" / "cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "zeuxis"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zeuxis"
+
+
+def data_dir() -> Path | None:
+    """``$ZEUXIS_DATA``: a folder of datasets that is looked in first; None where it is not set."""
+    chosen = os.environ.get("ZEUXIS_DATA")
+    return Path(chosen).expanduser() if chosen else None
+
+
+def file_hash(path: Path, algorithm: str = "sha256") -> str:
+    """The hexadecimal digest of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+@contextmanager
+def new_folder(final: Path) -> Iterator[Path]:
+    """A temporary folder that becomes ``final`` when the block ends well, and vanishes otherwise.
+
+    If another process made ``final`` meanwhile, that one stays.
+    """
+    with _explained(final):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
+    try:
+        with _explained(final):
+            yield made
+            for path in made.iterdir():
+                _flush(path)
+            try:
+                made.rename(final)
+            except OSError:
+                if not final.is_dir():
+                    raise
+            _flush(final.parent)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+@contextmanager
+def new_file(final: Path) -> Iterator[Path]:
+    """A temporary file name that becomes ``final`` when the block ends well, and vanishes otherwise."""
+    with _explained(final):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{final.name}-", dir=final.parent)
+        os.close(handle)
+    made = Path(name)
+    try:
+        with _explained(final):
+            yield made
+            _flush(made)
+            made.replace(final)
+            _flush(final.parent)
+    finally:
+        made.unlink(missing_ok=True)
+
+
+@contextmanager
+def _explained(final: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"cannot write '{final}': {error.strerror or error}; free some space, "
+            "or set ZEUXIS_CACHE to a folder that can be written"
+        ) from error
+
+
+def _flush(path: Path) -> None:
+    """Have the system put a file's (or folder's entries') bytes on the disk."""
+    if path.is_dir() and os.name == "nt":  # Windows cannot open folders
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

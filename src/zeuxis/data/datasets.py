@@ -1,0 +1,97 @@
+"""Opening the datasets that are known by name (`zeuxis.data.entries`).
+
+Looked for in this order: under ``$ZEUXIS_DATA``; in the cache; at the official address. What is
+found is checked, decoded once at the size that is asked for, kept in the cache as arrays, and
+from then on opened by memory mapping.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from zeuxis.data import prepared
+from zeuxis.data.cache import cache_dir, data_dir, file_hash, new_folder
+from zeuxis.data.download import fetch
+from zeuxis.data.entries import Entry
+from zeuxis.data.fit import fit_images, fit_labels
+from zeuxis.data.readers import EMBEDDED, LOCAL, REMOTE, Raw
+from zeuxis.data.source import Array, ArraySource
+from zeuxis.data.split import carve
+from zeuxis.errors import DataError, UnknownName
+
+PICTURES = frozenset({"source", "style"})  # fields that are fitted as the images are
+
+
+def open_dataset(entry: Entry, size: int | None = None, split: str = "train") -> ArraySource:
+    """One split of a dataset, as squares of ``size`` pixels a side (its natural shape where None).
+
+    Raises:
+        UnknownName: no such split.
+        DataError: the files cannot be had, or are not the recorded ones.
+    """
+    if split not in entry.splits:
+        raise UnknownName(f"split of '{entry.name}'", split, entry.splits)
+    if not entry.folder:
+        images, fields, facts = fitted(entry, EMBEDDED[entry.reader](), size)
+        return ArraySource(
+            entry.name, images, fields=fields, class_names=facts.class_names, rows=np.asarray(facts.splits[split])
+        )
+    folder = find_local(entry)
+    sums = [f.md5 for f in entry.remote] if folder is None else [f.sha256 for f in entry.local]
+    key = hashlib.sha256(repr((prepared.FORMAT, entry.name, entry.reader, size, sums)).encode()).hexdigest()[:16]
+    kept = cache_dir() / "prepared" / f"{entry.name}-{size or 'natural'}-{key}"
+    if not kept.is_dir():
+        raw = REMOTE[entry.reader](fetch(entry)) if folder is None else LOCAL[entry.reader](verified(entry, folder))
+        images, fields, facts = fitted(entry, raw, size)
+        with new_folder(kept) as made:
+            np.save(made / "images.npy", images)
+            prepared.write(made, fields, facts)
+    return prepared.read(kept, entry.name, split)
+
+
+def find_local(entry: Entry) -> Path | None:
+    """``$ZEUXIS_DATA/<folder>``, where there is one; its files have the recorded sizes."""
+    root = data_dir()
+    if root is None or not (root / entry.folder).is_dir():
+        return None
+    folder = root / entry.folder
+    for file in entry.local:
+        path = folder / file.name
+        if not path.is_file():
+            raise DataError(f"'{path}' is missing: complete the folder, or unset ZEUXIS_DATA")
+        if path.stat().st_size != file.size:
+            raise DataError(
+                f"'{path}' has {path.stat().st_size:,} bytes, not {file.size:,}: fetch it again, or unset ZEUXIS_DATA"
+            )
+    return folder
+
+
+def verified(entry: Entry, folder: Path) -> Path:
+    """``folder``, once its files' checksums were found to be the recorded ones."""
+    for file in entry.local:
+        if (found := file_hash(folder / file.name)) != file.sha256:
+            raise DataError(
+                f"'{folder / file.name}' has SHA-256 {found}, not the recorded {file.sha256}: "
+                "fetch it again, or unset ZEUXIS_DATA"
+            )
+    return folder
+
+
+def fitted(entry: Entry, raw: Raw, size: int | None) -> tuple[Array, dict[str, Array | Sequence[str]], prepared.Facts]:
+    """What was read, brought to size, with the rows of every split."""
+    images = fit_images(raw.images, size, background=entry.background)
+    fields: dict[str, Array | Sequence[str]] = {}
+    for name, values in raw.fields.items():
+        if name == "layout":
+            fields[name] = fit_labels(np.asarray(values), size)
+        elif name in PICTURES:
+            fields[name] = fit_images(np.asarray(values), size, background=entry.background)
+        else:
+            fields[name] = values
+    groups = raw.groups if raw.groups is not None else [str(row) for row in range(len(images))]
+    facts = prepared.Facts(raw.class_names or entry.class_names, raw.factors, carve(entry.name, groups, raw.test))
+    return images, fields, facts

@@ -1,0 +1,146 @@
+"""A source of examples: what every dataset, folder and world looks like to the rest of the house."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zeuxis.batch import Batch, Condition, Shape, to_float
+
+Array = np.ndarray[Any, np.dtype[Any]]
+WORD = re.compile(r"\w+(?:[-']\w+)*")
+FIELDS = frozenset(Condition.__dataclass_fields__)
+HASHED_ROWS = 64  # images that a fingerprint reads
+
+
+class Source(Protocol):
+    """Indexed examples. ``batch`` is a pure function of the indices, so order and seeds live elsewhere.
+
+    ``classes`` and ``class_names`` speak of ``label`` where it is given, otherwise of ``layout``.
+    ``words`` is the vocabulary of the captions and instructions; ``factors`` the names and sizes
+    of the columns of ``Condition.factors``; ``gives`` the fields of ``Condition`` that a batch carries.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def shape(self) -> Shape: ...
+    @property
+    def classes(self) -> int: ...
+    @property
+    def class_names(self) -> tuple[str, ...]: ...
+    @property
+    def words(self) -> tuple[str, ...]: ...
+    @property
+    def factors(self) -> tuple[tuple[str, int], ...]: ...
+    @property
+    def gives(self) -> frozenset[str]: ...
+
+    def __len__(self) -> int: ...
+
+    def batch(self, index: Tensor) -> Batch:
+        """The examples ``index`` (int64 ``(B,)``, each in [0, len)) with images in [-1, 1]."""
+        ...
+
+    def fingerprint(self) -> str:
+        """A short stable hash of what the source holds, for the records of measurements."""
+        ...
+
+
+def _images(values: Array) -> Tensor:
+    return to_float(torch.from_numpy(values))
+
+
+def _integers(values: Array) -> Tensor:
+    return torch.from_numpy(values.astype(np.int64))
+
+
+def _floats(values: Array) -> Tensor:
+    return torch.from_numpy(values.astype(np.float32))
+
+
+AS_TENSOR: Mapping[str, Callable[[Array], Tensor]] = {
+    "label": _integers,  # (N,)
+    "source": _images,  # (N, C, H, W) uint8
+    "style": _images,  # (N, C, H, W) uint8
+    "mask": _floats,  # (N, 1, H, W) of 0 and 1
+    "layout": _integers,  # (N, H, W)
+    "factors": _integers,  # (N, F)
+}
+TEXTS = frozenset({"caption", "instruction"})
+
+
+class ArraySource:
+    """Examples held in arrays, or in memory-mapped files of them.
+
+    Args:
+        name: what records and messages call it.
+        images: uint8 ``(N, C, H, W)``.
+        fields: per field of ``Condition``, its values for the same N rows: ``label (N,)``,
+            ``source`` and ``style`` uint8 ``(N, C, H, W)``, ``mask (N, 1, H, W)`` of 0 and 1,
+            ``layout (N, H, W)``, ``factors (N, F)``; ``caption`` and ``instruction`` N strings.
+        class_names: names of the labels (of the layout's classes, where no label is given).
+        factors: name and number of values of each column of ``factors``.
+        rows: which rows make up this source (a split); all of them by default.
+
+    The vocabulary is that of all N rows, so that the splits of a dataset agree on it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        images: Array,
+        *,
+        fields: Mapping[str, Array | Sequence[str]] | None = None,
+        class_names: Sequence[str] = (),
+        factors: Sequence[tuple[str, int]] = (),
+        rows: Array | None = None,
+    ) -> None:
+        if images.ndim != 4 or images.dtype != np.uint8:
+            raise ValueError(f"source '{name}': images are {images.dtype} {images.shape}, want uint8 (N, C, H, W)")
+        self.name = name
+        self.images = images
+        self.fields = dict(fields or {})
+        for field, values in self.fields.items():
+            if field not in FIELDS:
+                raise ValueError(f"source '{name}': Condition has no field '{field}'")
+            if len(values) != len(images):
+                raise ValueError(f"source '{name}': {len(values)} values of '{field}' for {len(images)} images")
+        self.shape = Shape(*images.shape[1:])
+        self.class_names = tuple(class_names)
+        self.classes = len(self.class_names)
+        self.factors = tuple((n, int(k)) for n, k in factors)
+        self.gives = frozenset(self.fields)
+        self.words = vocabulary(text for field in sorted(TEXTS & self.gives) for text in self.fields[field])
+        self.rows = np.arange(len(images)) if rows is None else np.asarray(rows, np.int64)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batch(self, index: Tensor) -> Batch:
+        rows = self.rows[index.numpy()]
+        given: dict[str, Any] = {}
+        for field, values in self.fields.items():
+            if field in TEXTS:
+                given[field] = tuple(str(values[r]) for r in rows)
+            else:
+                given[field] = AS_TENSOR[field](np.asarray(values)[rows])
+        return Batch(_images(self.images[rows]), Condition(**given), index.clone())
+
+    def fingerprint(self) -> str:
+        """SHA-256 (16 hex digits) of the length, the shape and 64 evenly spaced images."""
+        digest = hashlib.sha256(f"{len(self)} {tuple(self.shape)}".encode())
+        some = np.unique(np.linspace(0, max(0, len(self) - 1), min(HASHED_ROWS, len(self))).astype(np.int64))
+        digest.update(np.ascontiguousarray(self.images[self.rows[some]]).tobytes())
+        return digest.hexdigest()[:16]
+
+
+def vocabulary(texts: Iterable[str]) -> tuple[str, ...]:
+    """The words of ``texts``, in lower case and alphabetical order, as `zeuxis.nn.text` tells words apart."""
+    return tuple(sorted({word for text in texts for word in WORD.findall(text.lower())}))

@@ -1,0 +1,82 @@
+"""The order in which examples are met: endless, shuffled, and resumable to the example."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from zeuxis import rng
+from zeuxis.batch import Batch
+from zeuxis.data.source import Source
+from zeuxis.errors import DataError
+
+
+class Stream:
+    """Batches without end: the concatenation of one random order of the source per epoch.
+
+    Epoch ``e``'s order follows from ``(seed, e)`` alone, so a stream is where it is by two
+    integers, and continues bit-equal from them. A batch that the end of an epoch would cut short
+    goes on into the next one: no example is dropped, every batch is full, and a source may be
+    smaller than a batch.
+    """
+
+    def __init__(self, source: Source, batch_size: int, seed: int, shuffle: bool = True) -> None:
+        if len(source) == 0:
+            raise DataError(f"'{source.name}' holds no examples: there is nothing to train on")
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}, want at least 1")
+        self.source = source
+        self.batch_size = batch_size
+        self.seed = seed
+        self.shuffle = shuffle
+        self.epoch = 0
+        self.position = 0  # examples of this epoch already handed out
+        self._order = self._order_of(0)
+
+    def _order_of(self, epoch: int) -> torch.Tensor:
+        n = len(self.source)
+        return rng.Stream(self.seed, "order", epoch).permutation(n) if self.shuffle else torch.arange(n)
+
+    def _move_to(self, epoch: int, position: int) -> None:
+        if epoch != self.epoch:
+            self._order = self._order_of(epoch)
+        self.epoch, self.position = epoch, position
+
+    def next(self) -> Batch:
+        """The next ``batch_size`` examples."""
+        parts: list[torch.Tensor] = []
+        missing = self.batch_size
+        while missing:
+            part = self._order[self.position : self.position + missing]
+            parts.append(part)
+            missing -= len(part)
+            self.position += len(part)
+            if self.position == len(self._order):
+                self._move_to(self.epoch + 1, 0)
+        return self.source.batch(torch.cat(parts))
+
+    def state(self) -> dict[str, int]:
+        """Where the stream is, as plain integers."""
+        return {"epoch": self.epoch, "position": self.position, "seed": self.seed, "length": len(self.source)}
+
+    def restore(self, state: dict[str, int]) -> None:
+        """Go to where :meth:`state` was taken.
+
+        Raises:
+            DataError: the source has another length, or the seed differs: the order would not be the same.
+        """
+        if state["length"] != len(self.source):
+            raise DataError(
+                f"'{self.source.name}' held {state['length']} examples when the run was saved and holds "
+                f"{len(self.source)} now: restore the data, or start a new run"
+            )
+        if state["seed"] != self.seed:
+            raise DataError(f"the run was saved with seed {state['seed']}, not {self.seed}: resume with the same seed")
+        self._move_to(state["epoch"], state["position"])
+
+
+def epoch_batches(source: Source, batch_size: int) -> Iterator[Batch]:
+    """One pass over the source, in order; the last batch may be smaller."""
+    for start in range(0, len(source), batch_size):
+        yield source.batch(torch.arange(start, min(start + batch_size, len(source))))
