@@ -5,6 +5,7 @@ A card must therefore be written with literals only: ``card = Card("dcgan", titl
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass, field
 
 VERBS = frozenset({"sample", "encode", "decode", "log_prob", "classify"})
@@ -24,10 +25,10 @@ class Card:
     family: str
     year: int
     paper: str  # an arXiv number, or a citation
-    verbs: frozenset[str] = frozenset({"sample"})
-    needs: frozenset[str] = frozenset()
-    accepts: frozenset[str] = frozenset()
-    knobs: frozenset[str] = frozenset()
+    verbs: Set[str] = frozenset({"sample"})
+    needs: Set[str] = frozenset()
+    accepts: Set[str] = frozenset()
+    knobs: Set[str] = frozenset()
     departures: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:

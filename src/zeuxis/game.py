@@ -156,7 +156,7 @@ class System(nn.Module):
     @property
     def conditions(self) -> frozenset[str]:
         """The fields of ``Condition`` that this instance obeys."""
-        return self.card.needs
+        return frozenset(self.card.needs)
 
     @property
     def device(self) -> torch.device:
