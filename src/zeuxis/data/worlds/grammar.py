@@ -15,7 +15,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from zeuxis.errors import UsageError
 
@@ -46,9 +46,9 @@ UNSPECIFIED = -1
 _WHEN = {"day": "by day", "night": "at night"}
 _WHERE = {"above": "above", "below": "below", "left": "left of", "right": "right of"}
 WORDS: tuple[str, ...] = tuple(
-    sorted({"a", "of", *SIZES, *COLOURS, *SHAPES, *RELATIONS, *" ".join(_WHEN.values()).split()})
+    sorted({"a", "an", "of", *SIZES, *COLOURS, *SHAPES, *RELATIONS, *" ".join(_WHEN.values()).split()})
 )
-"""Every word of complete captions."""
+"""Every word of captions."""
 _IGNORED = frozenset({"a", "an", "the", "to", "is", "at", "by", "of"})  # they carry no fact
 
 
@@ -78,13 +78,22 @@ class Facts:
         if (self.relation is None) != (self.second is None):
             raise UsageError("a scene has a relation exactly if it has two objects: give both or neither")
 
+    @property
+    def swapped(self) -> bool:
+        """Whether ``first`` is the lower or right one: object 2 of the factors."""
+        return self.relation in RELATIONS[2:]
 
-def describe(facts: Facts) -> str:
-    """The caption that tells ``facts``; :func:`parse` is its inverse."""
-    parts = [str(facts.first)]
-    if facts.relation is not None:
-        parts += [_WHERE[facts.relation], str(facts.second)]
-    if facts.time is not None:
+
+def describe(facts: Facts, *, sizes: bool = True, time: bool = True) -> str:
+    """The caption that tells ``facts``, without the sizes or the time if so asked; :func:`parse` is its inverse."""
+
+    def told(thing: Thing) -> str:
+        return str(thing if sizes else replace(thing, size=None))
+
+    parts = [told(facts.first)]
+    if facts.relation is not None and facts.second is not None:
+        parts += [_WHERE[facts.relation], told(facts.second)]
+    if time and facts.time is not None:
         parts.append(_WHEN[facts.time])
     return " ".join(parts)
 
@@ -100,28 +109,29 @@ def parse(caption: str) -> Facts:
         if word not in WORDS:
             raise UsageError(f"caption '{caption}': unknown word '{word}': {_suggest(word)}")
     times = [w for w in words if w in TIMES]
-    relations = [i for i, w in enumerate(words) if w in RELATIONS]
-    if len(times) > 1 or (times and words[-1] not in TIMES and words[0] not in TIMES):
-        raise UsageError(f"caption '{caption}': say the time once, at the end: 'by day' or 'at night'")
-    if len(relations) > 1:
-        raise UsageError(f"caption '{caption}': at most one of {', '.join(_WHERE.values())} can be drawn")
+    if len(times) > 1:
+        raise UsageError(f"caption '{caption}': say the time once: 'by day' or 'at night'")
+    if times and words[-1] not in TIMES and words[0] not in TIMES:
+        raise UsageError(f"caption '{caption}': '{times[0]}' belongs at the end: 'by day' or 'at night'")
     time = times[0] if times else None
+    told = [w for w in words if w not in TIMES]
+    relations = [i for i, w in enumerate(told) if w in RELATIONS]
+    if len(relations) > 1:
+        raise UsageError(f"caption '{caption}': one relation at most, of {', '.join(_WHERE.values())}")
     if not relations:
-        return Facts(_thing(words, caption), time=time)
+        return Facts(_thing(told, caption), time=time)
     at = relations[0]
-    return Facts(_thing(words[:at], caption), words[at], _thing(words[at + 1 :], caption), time)
+    return Facts(_thing(told[:at], caption), told[at], _thing(told[at + 1 :], caption), time)
 
 
 def _thing(words: Sequence[str], caption: str) -> Thing:
     """The one object that ``words`` name, in the order size, colour, shape."""
-    named = [w for w in words if w not in TIMES]
-    size = named.pop(0) if named and named[0] in SIZES else None
-    if len(named) != 2 or named[0] not in COLOURS or named[1] not in SHAPES:
-        said = f"'{' '.join(w for w in words if w not in TIMES)}'" if words else "nothing"
-        raise UsageError(
-            f"caption '{caption}': {said} is not an object: say '[small|large] COLOUR SHAPE', as in 'small red circle'"
-        )
-    return Thing(named[0], named[1], size)
+    size = words[0] if words and words[0] in SIZES else None
+    match list(words[size is not None :]):
+        case [colour, shape] if colour in COLOURS and shape in SHAPES:
+            return Thing(colour, shape, size)
+    said = f"'{' '.join(words)}' is not an object" if words else "an object is missing"
+    raise UsageError(f"caption '{caption}': {said}: say '[small|large] COLOUR SHAPE', as in 'small red circle'")
 
 
 def _suggest(word: str) -> str:
@@ -132,7 +142,7 @@ def _suggest(word: str) -> str:
 def factors_of(facts: Facts) -> tuple[int, ...]:
     """The values of ``FACTORS`` under ``facts``; ``UNSPECIFIED`` for what they leave open."""
     one, two = facts.first, facts.second
-    if facts.relation in RELATIONS[2:] and two is not None:
+    if facts.swapped and two is not None:
         one, two = two, one
     relation = 0 if facts.relation is None else 1 + RELATIONS.index(facts.relation) % 2
     time = UNSPECIFIED if facts.time is None else TIMES.index(facts.time)
