@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -11,6 +13,7 @@ from zeuxis.nn.attention import CrossAttention, SelfAttention, controlled
 from zeuxis.nn.dit import DiT
 from zeuxis.nn.embed import LabelEmbedding, place, sinusoid
 from zeuxis.nn.text import TextTower, WordTokeniser
+from zeuxis.nn.unet import UNet
 
 
 def count(net: nn.Module) -> int:
@@ -203,3 +206,126 @@ def test_dit_under_autocast_answers_in_the_dtype_it_was_asked() -> None:
         half = net(x, t)
     assert half.dtype == torch.float32
     assert torch.allclose(half, net(x, t), atol=0.1, rtol=0.1)
+
+
+# -- U-Net ----------------------------------------------------------------------------------------
+
+
+def from_diffusers(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A diffusers U-Net's weights under our names."""
+    rules = (
+        (r"^conv_in", "stem"),
+        (r"^conv_norm_out", "norm"),
+        (r"^conv_out", "out"),
+        (r"^time_embedding\.linear_1", "time.mlp.0"),
+        (r"^time_embedding\.linear_2", "time.mlp.2"),
+        (r"^(down|up)_blocks\.(\d+)\.(?:down|up)samplers\.0", r"\1.\2.resample"),
+        (r"^(down|up)_blocks\.(\d+)\.resnets\.(\d+)", r"\1.\2.stages.\3.block"),
+        (r"^(down|up)_blocks\.(\d+)\.attentions\.(\d+)", r"\1.\2.stages.\3.ATT"),
+        (r"^mid_block\.resnets\.(\d)", r"middle.\1.block"),
+        (r"^mid_block\.attentions\.0", "middle.0.ATT"),
+        (r"time_emb_proj", "vector"),
+        (r"conv_shortcut", "skip"),
+        (r"ATT\.group_norm", "attention.norm"),
+        (r"ATT\.(to_.*)", r"attention.attention.\1"),
+        (r"ATT\.transformer_blocks\.(\d+)", r"reader.blocks.\1"),
+        (r"ATT\.norm", "reader.norm"),
+        (r"ATT\.proj_in", "reader.enter"),
+        (r"ATT\.proj_out", "reader.leave"),
+        (r"attn1\.", "attention."),
+        (r"attn2\.", "reading."),
+        (r"ff\.net\.0\.proj", "mlp.inner"),
+        (r"ff\.net\.2", "mlp.outer"),
+        (r"to_out\.0", "out"),
+        (r"reading\.to_q", "reading.q"),
+    )
+    ours = {}
+    for name, value in state.items():
+        for old, new in rules:
+            name = re.sub(old, new, name)
+        ours[name] = value.flatten(1) if re.search(r"reader\.(enter|leave)\.weight", name) else value
+    for name in [n for n in ours if ".to_v." in n]:  # fuse the projections
+        cross = ".reading." in name
+        parts = [ours.pop(name.replace("to_v", f"to_{p}")) for p in ("kv" if cross else "qkv")]
+        ours[name.replace("to_v", "kv" if cross else "qkv")] = torch.cat(parts)
+    return ours
+
+
+def test_unet_holds_ddpm_cifar10() -> None:
+    with torch.device("meta"):
+        net = UNet(3, ddpm=True)
+    assert count(net) == 35_746_307
+
+
+def test_unet_holds_stable_diffusion_1() -> None:
+    with torch.device("meta"):
+        net = UNet(4, width=320, multiples=(1, 2, 4, 4), attention=(1, 2, 4), heads=8, text_width=768, eps=1e-5)
+    assert count(net) == 859_520_964
+
+
+def test_unet_agrees_with_diffusers_ddpm() -> None:
+    peers = pytest.importorskip("diffusers")
+    peer = stir(
+        peers.UNet2DModel(
+            sample_size=8,
+            block_out_channels=(128, 256),
+            layers_per_block=1,
+            down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+            up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+            attention_head_dim=None,
+            downsample_padding=0,
+            flip_sin_to_cos=False,
+            freq_shift=1,
+            norm_eps=1e-6,
+        )
+    )
+    net = UNet(3, width=128, multiples=(1, 2), blocks=1, attention=(2,), ddpm=True)
+    net.load_state_dict(from_diffusers(peer.state_dict()))
+    x, t = randn(2, 3, 8, 8), torch.tensor([3, 700])
+    with torch.no_grad():
+        theirs = peer(x, t).sample
+        assert theirs.std() > 0.05
+        assert torch.allclose(net(x, t), theirs, atol=1e-4, rtol=1e-4)
+
+
+def test_unet_agrees_with_diffusers_stable_diffusion() -> None:
+    peers = pytest.importorskip("diffusers")
+    peer = stir(
+        peers.UNet2DConditionModel(
+            sample_size=8,
+            block_out_channels=(128, 256),
+            layers_per_block=1,
+            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+            attention_head_dim=8,
+            cross_attention_dim=12,
+        )
+    )
+    net = UNet(4, width=128, multiples=(1, 2), blocks=1, attention=(1,), heads=8, text_width=12, eps=1e-5)
+    net.load_state_dict(from_diffusers(peer.state_dict()))
+    x, t, text = randn(2, 4, 8, 8), torch.tensor([3, 700]), randn(2, 5, 12)
+    with torch.no_grad():
+        theirs = peer(x, t, text).sample
+        assert theirs.std() > 0.05
+        assert torch.allclose(net(x, t, None, text), theirs, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("modulate", [False, True])
+def test_unet_hears_everything_it_is_told(modulate: bool) -> None:
+    net = UNet(3, width=8, multiples=(1, 2), blocks=1, classes=3, text_width=6, heads=2, modulate=modulate)
+    x, t, text = randn(2, 3, 8, 12), torch.tensor([1.0, 700.0]), randn(2, 5, 6)
+    mask = torch.tensor([[True] * 3 + [False] * 2] * 2)
+    assert net(x, t, None, text, mask).abs().max() == 0  # silent at birth
+    stir(net)
+    y = net.labels(torch.tensor([0, 2]))
+    out = net(x, t, y, text, mask)
+    assert out.shape == x.shape
+    assert silent_parameters(net, out.pow(2).sum()) == []
+    for other in (net(x, t.flip(0), y, text, mask), net(x, t, y.flip(0), text, mask), net(x, t, None, text, mask)):
+        assert not torch.allclose(other, out, atol=1e-4)
+    assert not torch.allclose(net(x, t, y, text.flip(1), mask), out, atol=1e-5)
+
+
+def test_unet_refuses_attention_at_a_level_it_lacks() -> None:
+    with pytest.raises(ValueError, match=r"\[4\]"):
+        UNet(3, width=8, multiples=(1, 2), attention=(4,))
