@@ -5,10 +5,12 @@ Sources of examples. What a scene says is in ``grammar``, how it is placed and p
 
 from __future__ import annotations
 
+import hashlib
+
 import torch
 from torch import Tensor
 
-from zeuxis.batch import Batch, Condition, Shape
+from zeuxis.batch import Batch, Condition, Shape, to_uint8
 from zeuxis.data.worlds import grammar
 from zeuxis.data.worlds.counter import mix, uniforms
 from zeuxis.data.worlds.stage import LAYOUT_CLASSES, SLOTS, Stage, coverage, layout, paint, stage
@@ -102,6 +104,11 @@ class Scenes:
         facts += [(row, False) for row in self.singles.tolist()]
         return tuple(dict.fromkeys(grammar.describe(grammar.facts_from(*f)) for f in facts))
 
+    def fingerprint(self) -> str:
+        """SHA-256 (16 hex digits) of the length and 64 evenly spaced examples: pictures and captions."""
+        batch = self.batch(_spread(self.length))
+        return _hash(len(self), batch.condition.caption, batch.image)
+
     def _scenes(self, index: Tensor) -> tuple[Stage, tuple[str, ...], Tensor]:
         """The placed scenes of ``index``, their captions and the class named first ``(B,)``."""
         if ((index < 0) | (index >= self.length)).any():
@@ -152,6 +159,25 @@ class UnpairedScenes:
         day, night = self.day.stage(index), self.night.stage(index)
         source = paint(day, coverage(day, size))
         return Batch(paint(night, coverage(night, size)), Condition(source=source, factors=day.factors), index)
+
+    def fingerprint(self) -> str:
+        """SHA-256 (16 hex digits) of the length and 64 evenly spaced examples: both pictures."""
+        batch = self.batch(_spread(len(self)))
+        assert batch.condition.source is not None  # this source gives it
+        return _hash(len(self), None, batch.image, batch.condition.source)
+
+
+def _spread(length: int, n: int = 64) -> Tensor:
+    """``n`` indices (fewer of a shorter source), evenly spaced over it."""
+    n = min(n, length)
+    return torch.arange(n) * (length - 1) // max(1, n - 1)
+
+
+def _hash(length: int, captions: tuple[str, ...] | None, *images: Tensor) -> str:
+    digest = hashlib.sha256(f"{length} {tuple(images[0].shape[1:])} {captions}".encode())
+    for image in images:
+        digest.update(to_uint8(image).numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def draw(caption: str, n: int = 1, seed: int = 0, size: int = 32) -> Batch:
