@@ -1,0 +1,158 @@
+"""The variational autoencoder (Kingma & Welling 2013, "Auto-Encoding Variational Bayes", arXiv:1312.6114).
+
+Symbols -> code:
+    x -> image    z -> latent    q_phi(z|x) -> encoder    p_theta(x|z) -> decoder and likelihood
+    mu, sigma of q -> mean, exp(logvar / 2)    L(theta, phi; x) -> elbo
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from zeuxis.batch import Condition, Shape
+from zeuxis.card import Card
+from zeuxis.errors import UnknownName
+from zeuxis.game import Move, Player, Sampling, System, Turn
+from zeuxis.losses.likelihood import bernoulli_nll, gaussian_nll, kl_normal
+from zeuxis.nn.conv_autoencoder import ConvDecoder, ConvEncoder
+from zeuxis.rng import ImageRng, Rng
+
+
+class Likelihood(Protocol):
+    """p(x|z), given the decoder's output ``(B, C, H, W)``."""
+
+    def nll(self, output: Tensor, image: Tensor) -> Tensor: ...
+
+    def picture(self, output: Tensor) -> Tensor: ...
+
+
+class Bernoulli(nn.Module):
+    """Independent coins with the pixel's intensity in [0, 1] for the share of heads (appendix C.1)."""
+
+    def nll(self, output: Tensor, image: Tensor) -> Tensor:
+        """Cross-entropy in nats ``(B,)``: a likelihood only of black and white pictures."""
+        return bernoulli_nll(output, (image + 1) / 2)
+
+    def picture(self, output: Tensor) -> Tensor:
+        """The mean of p(x|z), in [-1, 1]."""
+        return output.sigmoid() * 2 - 1
+
+
+class SharedGaussian(nn.Module):
+    """N(output, sigma^2 I) with one learnt sigma for all pixels (Rybkin et al. 2020, arXiv:2006.13202, section 4.1).
+
+    The best sigma balances reconstruction against KL by itself, so that no weight has to be tuned.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_sigma = nn.Parameter(torch.zeros(()))
+
+    def nll(self, output: Tensor, image: Tensor) -> Tensor:
+        """-log density in nats ``(B,)``, on [-1, 1]^d."""
+        return gaussian_nll(output, image, 2 * self.log_sigma)
+
+    def picture(self, output: Tensor) -> Tensor:
+        """The mean of p(x|z), clamped to [-1, 1]."""
+        return output.clamp(-1, 1)
+
+
+LIKELIHOODS: dict[str, type[Bernoulli] | type[SharedGaussian]] = {"bernoulli": Bernoulli, "gaussian": SharedGaussian}
+
+
+class VAE(System):
+    """An encoder and a decoder that raise one bound together.
+
+    ``likelihood`` is ``"gaussian"`` or ``"bernoulli"``. ``importance`` is the number of samples with
+    which :meth:`log_prob` tightens the bound. With ``widths=()`` both networks are perceptrons, as published.
+    """
+
+    card = Card(
+        "vae",
+        title="Variational autoencoder",
+        family="autoencoder",
+        year=2013,
+        paper="1312.6114",
+        verbs=frozenset({"sample", "encode", "decode", "log_prob"}),
+        knobs=frozenset({"temperature"}),
+        departures=(
+            "Convolutions in place of one hidden layer, SiLU in place of tanh, Adam in place of Adagrad.",
+            "The Gaussian decoder has one variance for all pixels (Rybkin et al. 2020), not one a pixel.",
+            "sample and decode show the mean of p(x|z), without its pixel noise.",
+            "No prior on the weights.",
+        ),
+    )
+
+    def __init__(
+        self,
+        shape: Shape,
+        *,
+        latent: int = 32,
+        widths: tuple[int, ...] = (32, 64, 128),
+        hidden: int = 256,
+        likelihood: str = "gaussian",
+        importance: int = 16,
+    ) -> None:
+        super().__init__()
+        if likelihood not in LIKELIHOODS:
+            raise UnknownName("likelihood", likelihood, LIKELIHOODS)
+        self.shape = Shape(*shape)
+        self.latent = latent
+        self.importance = importance
+        self.encoder = ConvEncoder(self.shape, 2 * latent, widths=tuple(widths), hidden=hidden)
+        self.decoder = ConvDecoder(self.shape, latent, widths=tuple(widths), hidden=hidden)
+        self.likelihood: Bernoulli | SharedGaussian = LIKELIHOODS[likelihood]()
+
+    def players(self) -> tuple[Player, ...]:
+        return (Player("autoencoder", (self.encoder, self.decoder, self.likelihood), lr=1e-3),)
+
+    def moves(self) -> tuple[Move, ...]:
+        return (Move("autoencoder", self.bound),)
+
+    def bound(self, turn: Turn) -> Tensor:
+        """-L(theta, phi; x), the mean over the batch (Eq. 10 with L = 1)."""
+        image = turn.batch.image
+        mean, logvar = self.posterior(image)  # (B, Z) each
+        noise = turn.rng.normal(*mean.shape, device=mean.device)
+        z = mean + (0.5 * logvar).exp() * noise  # Eq. 4: the reparameterisation
+        distortion = self.likelihood.nll(self.decoder(z).float(), image).mean()
+        rate = kl_normal(mean, logvar).mean()  # appendix B
+        turn.note(distortion=distortion, rate=rate, elbo=-distortion - rate)
+        return distortion + rate
+
+    def posterior(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log variance of q(z|x), ``(B, Z)`` each, float32."""
+        mean, logvar = self.encoder(image).float().chunk(2, dim=1)
+        return mean, logvar
+
+    def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        """The mean of p(x|z) ``(B, C, H, W)``, z from the prior; ``how.temperature`` scales z."""
+        temperature = 1.0 if how.temperature is None else how.temperature
+        return self.decode(temperature * rng.normal(len(rng), self.latent, device=self.device))
+
+    def encode(self, image: Tensor) -> Tensor:
+        """The mean of q(z|x), ``(B, Z)``."""
+        return self.posterior(image)[0]
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """The mean of p(x|z), ``(B, C, H, W)`` in [-1, 1]."""
+        return self.likelihood.picture(self.decoder(latent).float())
+
+    def log_prob(self, image: Tensor, rng: Rng) -> Tensor:
+        """A lower bound on log p(x) in nats ``(B,)``, in expectation (Burda et al. 2015, arXiv:1509.00519, Eq. 8).
+
+        log (1/K) sum_k p(x|z_k) p(z_k) / q(z_k|x), K = ``importance``; K = 1 estimates the ELBO. With the
+        Gaussian likelihood p is a density on [-1, 1]^d; with the Bernoulli it is none on grey pictures.
+        """
+        mean, logvar = self.posterior(image)
+        weights = []
+        for _ in range(self.importance):
+            noise = rng.normal(*mean.shape, device=mean.device)
+            z = mean + (0.5 * logvar).exp() * noise
+            log_ratio = 0.5 * (noise.square() + logvar - z.square()).sum(1)  # log p(z) - log q(z|x)
+            weights.append(log_ratio - self.likelihood.nll(self.decoder(z).float(), image))
+        return torch.stack(weights).logsumexp(0) - math.log(self.importance)

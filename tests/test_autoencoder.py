@@ -1,0 +1,197 @@
+"""The autoencoders: their bounds against exact likelihoods, their codes, and the rules of the game."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from zeuxis.batch import Batch, Condition, Shape
+from zeuxis.errors import UnknownName, Unsupported
+from zeuxis.game import Player, System, Turn, play_round
+from zeuxis.rng import ImageRng, Stream
+from zeuxis.systems.autoencoder.vae import VAE
+
+SHAPE = Shape(1, 16, 16)
+
+
+def blobs(n: int, seed: int = 0, shape: Shape = SHAPE) -> Tensor:
+    """Round spots of random place, size and colour on black: ``(n, C, H, W)`` in [-1, 1]."""
+    rng = Stream(seed)
+    rows = torch.arange(shape.height).view(1, 1, -1, 1) / shape.height
+    columns = torch.arange(shape.width).view(1, 1, 1, -1) / shape.width
+    y, x, size, level = (
+        rng.uniform(n, 1, 1, 1) * span + low for span, low in ((0.5, 0.25), (0.5, 0.25), (0.15, 0.1), (1, 1))
+    )
+    spot = torch.exp(-((rows - y) ** 2 + (columns - x) ** 2) / (2 * size**2))
+    return (level * spot - 1).expand(n, *shape).contiguous()
+
+
+def play(system: System, images: Tensor, rounds: int, *, seed: int = 0, lr: float | None = None) -> list[Turn]:
+    """Play ``rounds`` on one batch with Adam; returns the last turn of each round."""
+    players, rng = system.players(), Stream(seed)
+    optimisers = {p.name: torch.optim.Adam(p.parameters(), lr or p.lr, p.betas) for p in players}
+
+    def step(player: Player, loss, turns: list[Turn]) -> None:
+        value = loss(turns[0])
+        if value is not None:
+            optimisers[player.name].zero_grad()
+            value.backward()
+            optimisers[player.name].step()
+
+    last = []
+    for n in range(rounds):
+        turn = Turn(Batch(images), rng, n, n / rounds)
+        last += play_round(system, players, lambda turn=turn: [turn], step)
+    system.eval()
+    return last
+
+
+def tiny_vae(**model) -> VAE:
+    torch.manual_seed(0)
+    return VAE(SHAPE, **{"latent": 4, "widths": (8, 8), "hidden": 32, **model})
+
+
+SYSTEMS = {
+    "vae": tiny_vae,
+    "vae-bernoulli": lambda: tiny_vae(likelihood="bernoulli"),
+    "vae-perceptron": lambda: tiny_vae(widths=()),
+}
+EACH = pytest.mark.parametrize("build", SYSTEMS.values(), ids=SYSTEMS.keys())
+
+
+# -- the contract -------------------------------------------------------------------------------------
+
+
+@EACH
+def test_rounds_are_finite_and_each_move_changes_only_its_player(build):
+    system = build()
+    players, images = system.players(), blobs(4)
+    optimisers = {p.name: torch.optim.Adam(p.parameters(), p.lr) for p in players}
+    moved, touched = set(), set()
+
+    def step(player: Player, loss, turns: list[Turn]) -> None:
+        before = {k: v.clone() for k, v in system.named_parameters()}
+        value = loss(turns[0])
+        if value is None:
+            return
+        assert value.ndim == 0 and value.isfinite()
+        optimisers[player.name].zero_grad()
+        value.backward()
+        optimisers[player.name].step()
+        own = {id(p) for p in player.parameters()}
+        for name, p in system.named_parameters():
+            if id(p) in own:
+                touched.update({name} if p.grad is not None and p.grad.abs().sum() > 0 else ())
+            else:
+                assert torch.equal(p, before[name]), f"{player.name} moved {name}"
+        moved.add(player.name)
+
+    for n in range(3):
+        play_round(system, players, lambda n=n: [Turn(Batch(images), Stream(0), n, 0.9)], step)
+    assert moved == {p.name for p in players}
+    assert touched == {name for name, p in system.named_parameters() if p.requires_grad}
+
+
+@EACH
+def test_state_dict_round_trip_is_bit_equal(build):
+    system = build()
+    play(system, blobs(4), 2)
+    again = type(system)(**system.config)
+    again.load_state_dict(system.state_dict())
+    again.eval()
+    images = blobs(3, seed=1)
+    with torch.no_grad():
+        assert torch.equal(again.encode(images), system.encode(images))
+        assert torch.equal(again.decode(again.encode(images)), system.decode(system.encode(images)))
+
+
+@EACH
+def test_decoded_pictures_have_shape_and_range_and_no_company(build):
+    system = build().eval()
+    images = blobs(5)
+    with torch.no_grad():
+        latent = system.encode(images)
+        pictures = system.decode(latent)
+        alone = system.decode(system.encode(images[2:3]))
+    assert pictures.shape == (5, *SHAPE) and pictures.dtype == torch.float32 and pictures.abs().max() <= 1
+    torch.testing.assert_close(alone, pictures[2:3], rtol=0, atol=1e-5)
+
+
+@EACH
+def test_eight_images_can_be_overfitted(build):
+    system, images = build(), blobs(8)
+    with torch.no_grad():
+        before = (system.decode(system.encode(images)) - images).square().mean().item()
+    play(system, images, 200, lr=1e-2)
+    with torch.no_grad():
+        after = (system.decode(system.encode(images)) - images).square().mean().item()
+    assert after < 0.01 < 0.1 * before
+
+
+# -- vae ----------------------------------------------------------------------------------------------
+
+
+def test_vae_samples_follow_their_seeds():
+    system = tiny_vae().eval()
+    with torch.no_grad():
+        many = system.sample(Condition(), ImageRng.counting(3, 5))
+        one = system.sample(Condition(), ImageRng([6]))
+    assert many.shape == (5, *SHAPE) and many.abs().max() <= 1
+    torch.testing.assert_close(one, many[3:4], rtol=0, atol=1e-5)
+    assert not torch.equal(many[0], many[1])
+
+
+def test_vae_bound_tightens_with_samples_and_agrees_with_the_loss():
+    """One sample estimates the ELBO that training raises; more samples raise the bound (Burda et al., theorem 1)."""
+    images = blobs(64)
+    system = tiny_vae(importance=1)
+    notes = play(system, images, 60, lr=3e-3)[-1].notes
+    assert notes["elbo"] == pytest.approx(float(-notes["distortion"] - notes["rate"]), rel=1e-5)
+    with torch.no_grad():
+        elbos = torch.stack([-system.bound(Turn(Batch(images), Stream(s), 0, 0.0)) for s in range(40)])
+        ones = torch.stack([system.log_prob(images, Stream(s)).mean() for s in range(40)])
+        system.importance = 64
+        many = torch.stack([system.log_prob(images, Stream(s)).mean() for s in range(5)])
+    error = math.sqrt((elbos.var() + ones.var()) / 40)
+    assert abs(elbos.mean() - ones.mean()) < 4 * error + 1e-3
+    assert many.mean() > ones.mean() + 0.01
+
+
+def test_vae_bound_approaches_the_exact_likelihood_of_a_decoder_that_ignores_its_latent():
+    """Then p(x|z) = p(x): with q at the prior the bound must equal a Gaussian log-density to rounding."""
+    system = tiny_vae(importance=3)
+    with torch.no_grad():
+        for layer in (system.encoder.layers[-1], system.decoder.layers[0]):  # q = N(0, 1); z is multiplied by 0
+            layer.weight.zero_()
+            layer.bias.zero_()
+        system.likelihood.log_sigma.fill_(-0.7)
+        images = blobs(4)
+        mean = system.decoder(torch.zeros(1, 4))
+        exact = torch.distributions.Normal(mean, math.exp(-0.7)).log_prob(images).flatten(1).sum(1)
+        torch.testing.assert_close(system.log_prob(images, Stream(0)), exact, rtol=1e-5, atol=1e-3)
+
+
+def test_the_best_shared_sigma_is_the_reconstruction_error():
+    """Rybkin et al. 2020, Eq. 9: at the optimum sigma is the root mean square error."""
+    system, images = tiny_vae(), blobs(16)
+    likelihood, output = system.likelihood, blobs(16, seed=1)
+    optimiser = torch.optim.Adam(likelihood.parameters(), lr=0.05)
+    for _ in range(300):
+        optimiser.zero_grad()
+        likelihood.nll(output, images).mean().backward()
+        optimiser.step()
+    error = (output - images).square().mean().sqrt().item()
+    assert likelihood.log_sigma.exp().item() == pytest.approx(error, rel=1e-3)
+
+
+def test_vae_explains_misuse():
+    with pytest.raises(UnknownName, match="did you mean gaussian"):
+        VAE(SHAPE, likelihood="gausian")
+    with pytest.raises(Unsupported, match="cannot be halved 3 times"):
+        VAE(Shape(1, 28, 28))
+
+
+def test_vae_as_published_has_the_pinned_size():
+    system = VAE(Shape(1, 28, 28), latent=20, widths=(), hidden=500, likelihood="bernoulli")
+    assert sum(p.numel() for p in system.parameters()) == 815_824
