@@ -1,0 +1,60 @@
+"""Networks whose inner layer serves as a feature space."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zeuxis.batch import Shape
+
+SMALLEST = 4  # pixels a side at which the trunk stops halving
+
+
+class Classifier(nn.Module):
+    """A small convolutional reader: a trunk, a feature vector, and a linear head for every question.
+
+    Each stage halves the picture until a side has 4 pixels, then keeps the size. The last map is
+    flattened and not averaged: a world asks where things are, and not only which. Group
+    normalisation, so that one picture's features never depend on its company.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        heads: tuple[int, ...],
+        *,
+        widths: tuple[int, ...] = (32, 64, 128),
+        squeeze: int = 64,
+        features: int = 256,
+    ) -> None:
+        """``heads`` classes of each question; ``widths`` channels of the stages; ``features`` = D."""
+        super().__init__()
+        stages: list[nn.Module] = []
+        height, width = shape.height, shape.width
+        for inputs, outputs in pairwise((shape.channels, *widths)):
+            stride = 2 if min(height, width) > SMALLEST else 1
+            height, width = -(-height // stride), -(-width // stride)
+            stages += [*_conv(inputs, outputs, stride), *_conv(outputs, outputs, 1)]
+        self.trunk = nn.Sequential(*stages)
+        self.squeeze = nn.Conv2d(widths[-1], squeeze, 1)  # fewer channels, or the next layer would hold most weights
+        self.project = nn.Linear(squeeze * height * width, features)
+        self.norm = nn.LayerNorm(features)
+        self.heads = nn.ModuleList(nn.Linear(features, classes) for classes in heads)
+
+    def features(self, image: Tensor) -> Tensor:
+        """``(B, C, H, W)`` in [-1, 1] to the penultimate layer ``(B, D)``."""
+        x = self.squeeze(self.trunk(image)).flatten(1)
+        return F.silu(self.norm(self.project(x)))
+
+    def read(self, features: Tensor) -> tuple[Tensor, ...]:
+        """Features ``(B, D)`` to logits ``(B, K_f)``, one tensor per head."""
+        return tuple(head(features) for head in self.heads)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        return self.read(self.features(image))
+
+
+def _conv(inputs: int, outputs: int, stride: int) -> tuple[nn.Module, ...]:
+    return (nn.Conv2d(inputs, outputs, 3, stride, padding=1), nn.GroupNorm(min(8, outputs // 4), outputs), nn.SiLU())

@@ -1,0 +1,98 @@
+"""A classifier, trained for its features: the space in which sets of pictures are compared.
+
+The Fréchet distance and its kin need features that know the data at hand. Inception's know
+photographs; for clothing of 32 pixels a small network trained on its labels knows better, costs
+nothing and ships with the package. Trained by maximum likelihood, as in LeCun et al. 1998,
+"Gradient-based learning applied to document recognition", Proc. IEEE 86(11). Symbols -> code:
+    x -> image    y -> label    p(y | x) = softmax(logits)    penultimate layer -> encode
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from zeuxis.batch import Shape
+from zeuxis.card import Card
+from zeuxis.errors import UsageError
+from zeuxis.game import Move, Player, System, Turn
+from zeuxis.nn.features import Classifier as Network
+from zeuxis.nn.jitter import mirror, relight, shift
+
+
+class Classifier(System):
+    """One player who lowers the cross-entropy of labels.
+
+    ``widths`` are the channels of the stages, ``features`` = D. Training pictures are moved by up to
+    ``shift`` pixels, relit by up to ``relight`` and, with ``mirror``, turned about.
+    """
+
+    card = Card(
+        "classifier",
+        title="Classifier",
+        family="recognition",
+        year=1998,
+        paper="LeCun et al. 1998, Proc. IEEE 86(11)",
+        verbs={"encode", "classify"},
+        needs={"label"},
+        departures=(
+            "A modern trunk (3x3 convolutions, group normalisation, SiLU) in place of LeNet's.",
+            "Training pictures are shifted, relit and mirrored where the paper's were distorted.",
+        ),
+    )
+
+    def __init__(
+        self,
+        shape: Shape,
+        *,
+        classes: int = 0,
+        widths: tuple[int, ...] = (32, 64, 128),
+        features: int = 256,
+        shift: int = 2,
+        relight: float = 0.1,
+        mirror: bool = False,
+        lr: float = 2e-3,
+    ) -> None:
+        super().__init__()
+        if classes < 2:
+            raise UsageError(f"a classifier needs data with 2 classes or more, not {classes}: choose labelled data")
+        self.shape = Shape(*shape)
+        self.shift, self.relight, self.mirror, self.lr = shift, relight, mirror, lr
+        self.network = Network(self.shape, (classes,), widths=tuple(widths), features=features)
+
+    def players(self) -> tuple[Player, ...]:
+        return (
+            Player(
+                "reader",
+                (self.network,),
+                lr=self.lr,
+                betas=(0.9, 0.99),
+                weight_decay=0.05,
+                optimiser="adamw",
+                clip=1.0,
+                warmup=100,
+                decay="cosine",
+            ),
+        )
+
+    def moves(self) -> tuple[Move, ...]:
+        return (Move("reader", self.learn),)
+
+    def learn(self, turn: Turn) -> Tensor:
+        """-log p(y | x)."""
+        label = turn.batch.condition.label
+        assert label is not None  # the card needs it
+        image = relight(shift(turn.batch.image, turn.rng, self.shift), turn.rng, self.relight)
+        if self.mirror:
+            image = mirror(image, turn.rng)
+        (logits,) = self.classify(image)  # (B, K)
+        turn.note(accuracy=(logits.argmax(1) == label).float().mean())
+        return F.cross_entropy(logits.float(), label)
+
+    def encode(self, image: Tensor) -> Tensor:
+        """Features ``(B, D)`` of images ``(B, C, H, W)`` in [-1, 1]."""
+        return self.network.features(image)
+
+    def classify(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Logits ``(B, K)`` of the labels, alone in a tuple."""
+        return self.network(image)
