@@ -36,8 +36,8 @@ class Gaussian(System):
         family="density",
         year=2006,
         paper="Bishop 2006, Pattern Recognition and Machine Learning, section 2.3",
-        verbs=frozenset({"sample", "encode", "decode", "log_prob"}),
-        knobs=frozenset({"temperature"}),
+        verbs={"sample", "encode", "decode", "log_prob"},
+        knobs={"temperature"},
         departures=("The variance of 8-bit dequantisation is added to every pixel, so that Sigma is never singular.",),
     )
     mean: Tensor

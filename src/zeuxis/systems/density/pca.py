@@ -36,8 +36,8 @@ class PCA(System):
         family="density",
         year=1999,
         paper="Tipping & Bishop 1999, Probabilistic Principal Component Analysis, J. R. Stat. Soc. B 61, 611-622",
-        verbs=frozenset({"sample", "encode", "decode", "log_prob"}),
-        knobs=frozenset({"temperature"}),
+        verbs={"sample", "encode", "decode", "log_prob"},
+        knobs={"temperature"},
         departures=(
             "The variance of 8-bit dequantisation is added in every direction, so that sigma^2 is never 0.",
             "encode gives the maximum-likelihood latent (the orthogonal projection), not the posterior mean of Eq. 9.",
