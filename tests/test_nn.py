@@ -8,10 +8,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from zeuxis.batch import Shape
 from zeuxis.errors import UnknownName, UsageError
 from zeuxis.nn.attention import CrossAttention, SelfAttention, controlled
+from zeuxis.nn.conv import DCGANDiscriminator, DCGANGenerator
 from zeuxis.nn.dit import DiT
 from zeuxis.nn.embed import LabelEmbedding, place, sinusoid
+from zeuxis.nn.norm import Norm
+from zeuxis.nn.patch import PatchCritic
+from zeuxis.nn.resnet import ResNetGenerator
 from zeuxis.nn.text import TextTower, WordTokeniser
 from zeuxis.nn.unet import UNet
 
@@ -329,3 +334,79 @@ def test_unet_hears_everything_it_is_told(modulate: bool) -> None:
 def test_unet_refuses_attention_at_a_level_it_lacks() -> None:
     with pytest.raises(ValueError, match=r"\[4\]"):
         UNet(3, width=8, multiples=(1, 2), attention=(4,))
+
+
+# -- convolutional stacks -------------------------------------------------------------------------
+
+
+def test_dcgan_published_counts() -> None:
+    shape = Shape(3, 64, 64)
+    with torch.device("meta"):
+        assert count(DCGANGenerator(shape, nz=128)) == 3_806_080
+        assert count(DCGANDiscriminator(shape)) == 2_765_568
+        assert count(DCGANDiscriminator(shape, norm_first=True)) == 2_765_696
+
+
+@pytest.mark.parametrize("norm", list(Norm))
+@pytest.mark.parametrize("side", [8, 32])
+def test_dcgan_shapes_and_gradients(norm: Norm, side: int) -> None:
+    shape = Shape(1, side, side)
+    g, d = DCGANGenerator(shape, nz=5, ngf=4, norm=norm), DCGANDiscriminator(shape, ndf=4, norm=norm, norm_first=True)
+    image = g(randn(3, 5))
+    assert image.shape == (3, 1, side, side)
+    assert image.abs().max() <= 1
+    logit = d(image)
+    assert logit.shape == (3,)
+    assert silent_parameters(nn.ModuleList([g, d]), (logit * torch.tensor([1.0, 2.0, -4.0])).sum()) == []
+
+
+def test_dcgan_initialisation() -> None:
+    g = DCGANGenerator(Shape(3, 32, 32))
+    weights = torch.cat([m.weight.flatten() for m in g.modules() if isinstance(m, nn.ConvTranspose2d)])
+    assert weights.mean().item() == pytest.approx(0, abs=2e-4)
+    assert weights.std().item() == pytest.approx(0.02, rel=0.01)
+
+
+@pytest.mark.parametrize("shape", [Shape(1, 28, 28), Shape(1, 32, 16), Shape(1, 4, 4)])
+def test_dcgan_refuses_other_sizes(shape: Shape) -> None:
+    with pytest.raises(UsageError, match="set size"):
+        DCGANGenerator(shape)
+
+
+def test_an_unnormalised_critic_judges_each_picture_alone() -> None:
+    d = DCGANDiscriminator(Shape(1, 16, 16), ndf=4, norm=Norm.NONE)
+    x = randn(3, 1, 16, 16)
+    assert torch.allclose(d(x)[:1], d(x[:1]), atol=1e-6)
+
+
+def test_cyclegan_published_counts() -> None:
+    with torch.device("meta"):
+        assert count(ResNetGenerator(3, 3)) == 11_378_179
+        assert count(ResNetGenerator(3, 3, blocks=6)) == 7_837_699
+        assert count(PatchCritic(3)) == 2_764_737
+        assert count(PatchCritic(3, norm=Norm.BATCH)) == 2_765_633
+
+
+def test_cyclegan_shapes_and_gradients() -> None:
+    g, d = ResNetGenerator(3, 1, ngf=4, blocks=2), PatchCritic(1, ndf=4)
+    image = g(randn(1, 3, 32, 40))
+    assert image.shape == (1, 1, 32, 40)
+    assert image.abs().max() <= 1
+    logits = d(image)
+    assert logits.shape == (1, 1, 2, 3)
+    # A bias before an instance norm (they are the published ones) cannot matter: its gradient is rounding alone.
+    loss = logits.pow(2).sum()
+    parts = {n: p for n, p in nn.ModuleList([g, d]).named_parameters() if p.ndim > 1}
+    grads = torch.autograd.grad(loss, list(parts.values()))
+    assert [n for n, v in zip(parts, grads, strict=True) if not v.abs().max() > 1e-9] == []
+
+
+@pytest.mark.parametrize(("layers", "seen"), [(1, 16), (2, 34), (3, 70)])
+def test_a_patch_is_as_wide_as_published(layers: int, seen: int) -> None:
+    critic = PatchCritic(1, ndf=4, layers=layers, norm=Norm.NONE).double()
+    x = randn(1, 1, 128, 128).double().requires_grad_()
+    logits = critic(x)
+    middle = logits.shape[-1] // 2
+    (slope,) = torch.autograd.grad(logits[0, 0, middle, middle], x)
+    rows = slope[0, 0].abs().sum(1).nonzero()
+    assert (rows.max() - rows.min() + 1).item() == seen
