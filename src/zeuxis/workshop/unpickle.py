@@ -1,0 +1,502 @@
+"""Reads the tensors out of a pickled PyTorch checkpoint without running anything that it says.
+
+This file is run by itself, in its own process, with the standard library alone (see
+``convert.py``). A pickle is a program for a small stack machine; here is that machine, able to
+build numbers, texts, lists, tuples, dicts, storages and tensors, and nothing else. A name in the
+file is never imported: a function that is not in ``BUILDERS`` is not called, and what it would
+have made becomes an :class:`Opaque`, of which only the name and the parts are kept. It is one file
+because an isolated interpreter can import none of its neighbours.
+
+Usage: ``python -I -S unpickle.py CHECKPOINT WEIGHTS.safetensors FACTS.json``
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import math
+import mmap
+import pickletools
+import struct
+import sys
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+MAX_PICKLE = 64 << 20  # bytes of pickle, tensors not counted
+MAX_ITEMS = 1_000_000  # values in the tree that it unfolds to
+MAX_DEPTH = 100
+MAX_SECONDS = 600  # of processor time
+MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # how checkpoints older than the zip format begin
+WIDTHS = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2,
+          "I8": 1, "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1}  # fmt: skip
+STORAGES = {"DoubleStorage": "F64", "FloatStorage": "F32", "HalfStorage": "F16", "BFloat16Storage": "BF16",
+            "LongStorage": "I64", "IntStorage": "I32", "ShortStorage": "I16", "CharStorage": "I8",
+            "ByteStorage": "U8", "BoolStorage": "BOOL", "UntypedStorage": "U8"}  # fmt: skip
+DTYPES = {"float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16", "int64": "I64", "int32": "I32",
+          "int16": "I16", "int8": "I8", "uint8": "U8", "uint16": "U16", "uint32": "U32", "uint64": "U64",
+          "bool": "BOOL", "float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2"}  # fmt: skip
+
+CELLS: dict[int, Literal["B", "H", "I", "Q"]] = {1: "B", 2: "H", 4: "I", 8: "Q"}  # how a memoryview names widths
+
+
+class Refused(Exception):
+    """Why a file is not converted, in one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """``module.name`` as the file writes it: a name, never the thing."""
+
+    module: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """A stretch of the file that tensors look into."""
+
+    key: str
+    dtype: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A view of a storage; offset and stride count elements."""
+
+    storage: Storage
+    dtype: str
+    offset: int
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+
+    @property
+    def count(self) -> int:
+        return math.prod(self.size)
+
+    @property
+    def bytes(self) -> int:
+        return self.count * WIDTHS[self.dtype]
+
+
+@dataclass(slots=True, eq=False)
+class Opaque:
+    """An object that was not made: what it was called, and the parts that it would have been made of."""
+
+    name: str
+    parts: list[Any] = field(default_factory=list)
+
+
+# -- the machine --------------------------------------------------------------------------------------
+
+
+def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> Tensor:
+    dtype = next((DTYPES[r.name] for r in rest if isinstance(r, Name) and r.name in DTYPES), None)
+    numbers = [offset, *size, *stride]
+    if not isinstance(storage, Storage) or len(size) != len(stride) or len(size) > 32:
+        raise Refused("a tensor in it is not a view of a storage")
+    if any(type(n) is not int or not 0 <= n < 1 << 62 for n in numbers):
+        raise Refused("a tensor in it has an impossible size, offset or stride")
+    made = Tensor(storage, dtype or storage.dtype, offset, tuple(size), tuple(stride))
+    last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
+    if made.count and (last + 1) * WIDTHS[made.dtype] > storage.count * WIDTHS[storage.dtype]:
+        raise Refused(f"a tensor of size {made.size} in it reaches beyond its storage of {storage.count} elements")
+    return made
+
+
+def _storage(pid: Any) -> Storage:
+    if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] != "storage" or not isinstance(pid[1], Name):
+        raise Refused("it refers to something outside that is not a storage")
+    _, kind, key, _, count, *view = pid
+    if kind.name not in STORAGES:
+        raise Refused(f"it holds a {kind}, which safetensors cannot")
+    if type(count) is not int or count < 0 or not isinstance(key, str) or any(v is not None for v in view):
+        raise Refused("a storage in it is badly described")
+    return Storage(key, STORAGES[kind.name], count)
+
+
+def _ordered(*args: Any) -> dict[Any, Any]:
+    return dict(*args)
+
+
+UTILS = "torch._utils"
+BUILDERS: dict[Name, Callable[..., Any]] = {
+    Name("collections", "OrderedDict"): _ordered,
+    Name("collections", "defaultdict"): lambda factory=None, *args: dict(*args),
+    Name("builtins", "dict"): _ordered,
+    Name("_codecs", "encode"): lambda text, encoding: text.encode("latin-1"),  # how old pickles write bytes
+    Name("torch", "Size"): tuple,
+    Name(UTILS, "_rebuild_tensor"): _tensor,
+    Name(UTILS, "_rebuild_tensor_v2"): _tensor,
+    Name(UTILS, "_rebuild_tensor_v3"): _tensor,
+    Name(UTILS, "_rebuild_parameter"): lambda data, *rest: data,
+    Name(UTILS, "_rebuild_parameter_with_state"): lambda data, *rest: data,
+    Name("torch._tensor", "_rebuild_from_type_v2"): lambda function, kind, args, state: call(function, args),
+}
+
+
+def call(function: Any, args: Any) -> Any:
+    """What ``function(*args)`` makes, if it is one of ours; otherwise a note that it was not made."""
+    if isinstance(function, Name) and function in BUILDERS:
+        return BUILDERS[function](*args)
+    return Opaque(str(function) if isinstance(function, Name) else "an object", [args])
+
+
+class Machine:
+    """The pickle machine. Every step is a method of this class; there is no way out of it."""
+
+    def __init__(self) -> None:
+        self.stack: list[Any] = []
+        self.marks: list[int] = []
+        self.memo: dict[int, Any] = {}
+        self.storages: dict[str, Storage] = {}  # those that it named, by key
+
+    def run(self, stream: io.BufferedIOBase | mmap.mmap) -> Any:
+        """The value of the pickle that ``stream`` is at; the stream is left behind it."""
+        for op, arg, _ in pickletools.genops(stream):  # type: ignore[arg-type]
+            if op.name == "STOP":
+                return self.stack.pop()
+            if op.name not in STEPS:
+                raise Refused(f"its pickle uses {op.name}, which no checkpoint needs")
+            STEPS[op.name](self, arg)
+        raise Refused("its pickle has no end")
+
+    def push(self, value: Any) -> None:
+        self.stack.append(value)
+
+    def swap(self, count: int, make: Callable[..., Any]) -> None:
+        """Replace the top ``count`` values by what ``make`` makes of them."""
+        if len(self.stack) < count:
+            raise IndexError
+        args = self.stack[len(self.stack) - count :]
+        self.stack[len(self.stack) - count :] = [make(*args)]
+
+    def since_mark(self) -> list[Any]:
+        """Take what was pushed since the last mark."""
+        start = self.marks.pop()
+        values = self.stack[start:]
+        del self.stack[start:]
+        return values
+
+    def extend(self, values: list[Any]) -> None:
+        """Append to the list, set or unmade object on top."""
+        top = self.stack[-1]
+        if isinstance(top, Opaque):
+            top.parts.append(values)
+        elif isinstance(top, list):
+            top.extend(values)
+        else:
+            raise TypeError
+
+    def update(self, values: list[Any]) -> None:
+        """Set items of the dict or unmade object on top; ``values`` are keys and values in turn."""
+        top, items = self.stack[-1], _pairs(values)
+        if isinstance(top, Opaque):
+            top.parts.append(items)
+        elif isinstance(top, dict):
+            top.update(items)
+        else:
+            raise TypeError
+
+    def outside(self, _: Any) -> None:
+        """What the file calls persistent: a storage, and nothing else."""
+        self.swap(1, _storage)
+        self.storages[self.stack[-1].key] = self.stack[-1]
+
+    def build(self, _: Any) -> None:
+        """Give the object on top its state: kept if it was not made, otherwise (``_metadata``) let go."""
+        state = self.stack.pop()
+        if isinstance(self.stack[-1], Opaque):
+            self.stack[-1].parts.append(state)
+
+
+def _pairs(values: list[Any]) -> dict[Any, Any]:
+    return dict(zip(values[::2], values[1::2], strict=True))
+
+
+def _name(text: str) -> Name:
+    return Name(*text.split(" ", 1))
+
+
+Step = Callable[[Machine, Any], Any]
+CONSTANTS = (
+    "INT LONG LONG1 LONG4 BININT BININT1 BININT2 FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE "
+    "SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8"
+)
+STEPS: dict[str, Step] = {
+    **dict.fromkeys(CONSTANTS.split(), Machine.push),
+    **dict.fromkeys(["PROTO", "FRAME"], lambda m, a: None),
+    **dict.fromkeys(["PUT", "BINPUT", "LONG_BINPUT"], lambda m, a: m.memo.__setitem__(a, m.stack[-1])),
+    **dict.fromkeys(["GET", "BINGET", "LONG_BINGET"], lambda m, a: m.push(m.memo[a])),
+    "MEMOIZE": lambda m, a: m.memo.__setitem__(len(m.memo), m.stack[-1]),
+    "MARK": lambda m, a: m.marks.append(len(m.stack)),
+    "POP": lambda m, a: m.stack.pop(),
+    "POP_MARK": lambda m, a: m.since_mark(),
+    "DUP": lambda m, a: m.push(m.stack[-1]),
+    "NONE": lambda m, a: m.push(None),
+    "NEWTRUE": lambda m, a: m.push(True),
+    "NEWFALSE": lambda m, a: m.push(False),
+    "EMPTY_LIST": lambda m, a: m.push([]),
+    "EMPTY_SET": lambda m, a: m.push([]),  # sets become lists: their members need not be hashable here
+    "EMPTY_TUPLE": lambda m, a: m.push(()),
+    "EMPTY_DICT": lambda m, a: m.push({}),
+    "LIST": lambda m, a: m.push(m.since_mark()),
+    "FROZENSET": lambda m, a: m.push(m.since_mark()),
+    "TUPLE": lambda m, a: m.push(tuple(m.since_mark())),
+    "DICT": lambda m, a: m.push(_pairs(m.since_mark())),
+    "TUPLE1": lambda m, a: m.swap(1, lambda *v: v),
+    "TUPLE2": lambda m, a: m.swap(2, lambda *v: v),
+    "TUPLE3": lambda m, a: m.swap(3, lambda *v: v),
+    "APPEND": lambda m, a: m.extend([m.stack.pop()]),
+    "APPENDS": lambda m, a: m.extend(m.since_mark()),
+    "ADDITEMS": lambda m, a: m.extend(m.since_mark()),
+    "SETITEM": lambda m, a: m.update([m.stack.pop(), m.stack.pop()][::-1]),
+    "SETITEMS": lambda m, a: m.update(m.since_mark()),
+    "GLOBAL": lambda m, a: m.push(_name(a)),
+    "STACK_GLOBAL": lambda m, a: m.swap(2, lambda module, name: Name(str(module), str(name))),
+    "INST": lambda m, a: m.push(call(_name(a), m.since_mark())),
+    "OBJ": lambda m, a: m.push((lambda values: call(values[0], values[1:]))(m.since_mark())),
+    "REDUCE": lambda m, a: m.swap(2, call),
+    "NEWOBJ": lambda m, a: m.swap(2, call),
+    "NEWOBJ_EX": lambda m, a: m.swap(3, lambda kind, args, words: Opaque(str(kind), [args, words])),
+    "BUILD": Machine.build,
+    "BINPERSID": Machine.outside,
+}
+
+
+# -- the two forms of file ----------------------------------------------------------------------------
+
+
+def read_zip(data: mmap.mmap) -> tuple[Any, dict[str, tuple[int, int]]]:
+    """The value in a zip checkpoint, and where each storage lies: (first byte, bytes)."""
+    with zipfile.ZipFile(io.BufferedReader(_Window(data))) as archive:
+        members = {i.filename: _place(data, i) for i in archive.infolist() if not i.is_dir()}
+    roots = [name for name in members if name.count("/") == 1 and name.endswith("/data.pkl")]
+    if len(roots) != 1:
+        raise Refused("it is a zip file, but not one that torch.save wrote")
+    root = roots[0].removesuffix("data.pkl")
+    if f"{root}byteorder" in members:
+        start, length = members[f"{root}byteorder"]
+        if data[start : start + min(length, 16)] != b"little":
+            raise Refused("it was written on a big-endian machine")
+    start, length = members[roots[0]]
+    if length > MAX_PICKLE:
+        raise Refused(f"its pickle is longer than {MAX_PICKLE >> 20} MiB")
+    places = {name.removeprefix(f"{root}data/"): place for name, place in members.items()}
+    return Machine().run(io.BytesIO(data[start : start + length])), places
+
+
+class _Window(io.RawIOBase):
+    """The mapped file as a stream, for ``zipfile``, which wants to close what it reads."""
+
+    def __init__(self, data: mmap.mmap) -> None:
+        self.data, self.at = data, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.at
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        at = offset + (0, self.at, len(self.data))[whence]
+        if at < 0:
+            raise OSError("a seek before the start")
+        self.at = at
+        return at
+
+    def readinto(self, buffer: Any) -> int:
+        part = self.data[self.at : self.at + len(buffer)]
+        buffer[: len(part)] = part
+        self.at += len(part)
+        return len(part)
+
+
+def _place(data: mmap.mmap, info: zipfile.ZipInfo) -> tuple[int, int]:
+    """Where a member's bytes lie. Nothing is unpacked: torch.save stores members as they are."""
+    if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1 or info.file_size != info.compress_size:
+        raise Refused("a member of it is compressed or encrypted, which torch.save never does")
+    head = data[info.header_offset : info.header_offset + 30]
+    if len(head) < 30 or head[:4] != b"PK\3\4":
+        raise Refused("its zip directory is damaged")
+    start = info.header_offset + 30 + sum(struct.unpack("<HH", head[26:30]))
+    if start + info.file_size > len(data):
+        raise Refused("it is cut short")
+    return start, info.file_size
+
+
+def read_legacy(data: mmap.mmap) -> tuple[Any, dict[str, tuple[int, int]]]:
+    """The same for the older form: pickles one after the other, then the storages in the order they name."""
+    if Machine().run(data) != MAGIC or Machine().run(data) != PROTOCOL:
+        raise Refused("it is a pickle, but not one that torch.save wrote")
+    Machine().run(data)  # what machine wrote it
+    machine = Machine()
+    value = machine.run(data)
+    places = {}
+    for key in Machine().run(data):
+        (count,) = struct.unpack("<q", data.read(8))
+        length = count * WIDTHS[machine.storages[key].dtype]
+        if count < 0 or data.tell() + length > len(data):
+            raise Refused("it is cut short")
+        places[key] = (data.tell(), length)
+        data.seek(length, io.SEEK_CUR)
+    return value, places
+
+
+# -- the tree that it unfolds to ----------------------------------------------------------------------
+
+PLUMBING = frozenset({"_modules", "_parameters", "_buffers"})  # levels of a pickled module that its state dict lacks
+
+
+class Tree:
+    """A value unfolded: its tensors by dotted name, its other leaves as JSON, the names of what was not made."""
+
+    def __init__(self, value: Any) -> None:
+        self.tensors: dict[str, Tensor] = {}
+        self.unmade: set[str] = set()
+        self.items = 0
+        self.facts = self.walk(value, ())
+
+    def walk(self, value: Any, path: tuple[str, ...]) -> Any:
+        """The facts in ``value``; its tensors are put aside under ``path``."""
+        self.items += 1
+        if self.items > MAX_ITEMS or len(path) > MAX_DEPTH:
+            raise Refused(f"it unfolds to more than {MAX_ITEMS:,} values or {MAX_DEPTH} levels")
+        match value:
+            case Tensor():
+                name = ".".join(path) or "tensor"
+                if self.tensors.setdefault(name, value) is not value:
+                    raise Refused(f"two tensors in it would be called '{name}'")
+                return None
+            case dict():
+                return {str(k): self.walk(v, (*path, str(k))) for k, v in value.items()}
+            case list() | tuple():
+                return [self.walk(v, (*path, str(k))) for k, v in enumerate(value)]
+            case Opaque():
+                self.unmade.add(value.name)
+                return {"object": value.name, "parts": [self.part(p, path) for p in value.parts]}
+            case bool() | str() | None:
+                return value
+            case int() if abs(value) < 1 << 63:
+                return value
+            case float() if math.isfinite(value):
+                return value
+            case float():
+                return str(value)
+            case Name():
+                return str(value)
+            case bytes() | bytearray():
+                return f"<{len(value)} bytes>"
+            case _:
+                return f"<{type(value).__name__.lower()}>"
+
+    def part(self, part: Any, path: tuple[str, ...]) -> Any:
+        """A part of an object that was not made: a pickled module's levels are left out of its tensors' names."""
+        if not isinstance(part, dict):
+            return self.walk(part, (*path, "parts"))
+        return {str(k): self.walk(v, path if k in PLUMBING else (*path, str(k))) for k, v in part.items()}
+
+
+# -- writing ------------------------------------------------------------------------------------------
+
+
+def rows(tensor: Tensor, data: memoryview) -> Iterable[memoryview | bytes]:
+    """The tensor's bytes in row-major order; ``data`` is the whole of its storage."""
+    width = WIDTHS[tensor.dtype]
+    dense, solid = 1, True
+    for n, s in zip(reversed(tensor.size), reversed(tensor.stride), strict=True):
+        solid &= n == 1 or s == dense
+        dense *= n
+    if solid or not tensor.count:
+        yield data[tensor.offset * width : tensor.offset * width + tensor.bytes]
+        return
+    cells = data[: len(data) // width * width].cast(CELLS[width])
+    *outer, (n, step) = zip(tensor.size, tensor.stride, strict=True)
+    for place in itertools.product(*(range(count) for count, _ in outer)):
+        start = tensor.offset + sum(k * s for k, (_, s) in zip(place, outer, strict=True))
+        yield (
+            cells[start : start + (n - 1) * step + 1 : step].tobytes()
+            if step
+            else cells[start : start + 1].tobytes() * n
+        )
+
+
+def write(tensors: Mapping[str, Tensor], data: memoryview, places: Mapping[str, tuple[int, int]], path: Path) -> None:
+    """A safetensors file: length of header, header as JSON, bytes; wide types first, so that all are aligned."""
+    order = sorted(tensors.items(), key=lambda item: (-WIDTHS[item[1].dtype], item[0]))
+    at, header = 0, {}
+    for name, tensor in order:
+        place = places.get(tensor.storage.key)
+        if place is None or place[1] < tensor.storage.count * WIDTHS[tensor.storage.dtype]:
+            raise Refused(f"the storage of '{name}' is missing or cut short")
+        span = [at, at + tensor.bytes]
+        header[name] = {"dtype": tensor.dtype, "shape": tensor.size, "data_offsets": span}
+        at += tensor.bytes
+    if at > 4 * len(data) + (64 << 20):
+        raise Refused(f"it unfolds to {at:,} bytes of tensors, far more than it holds")
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for _, tensor in order:
+            start, length = places[tensor.storage.key]
+            for row in rows(tensor, data[start : start + length]):
+                file.write(row)
+
+
+def limit(size: int) -> None:
+    """Bounds that hold even against a mistake in this file; systems without them rely on the parent's clock."""
+    with suppress(ImportError):
+        import resource  # noqa: PLC0415  (POSIX only)
+
+        bounds = {
+            resource.RLIMIT_AS: 2 * size + (1 << 30),
+            resource.RLIMIT_CPU: MAX_SECONDS,
+            resource.RLIMIT_FSIZE: 4 * size + (192 << 20),
+            resource.RLIMIT_CORE: 0,
+        }
+        for kind, bound in bounds.items():
+            with suppress(ValueError, OSError):  # some systems do not let themselves be limited so
+                resource.setrlimit(kind, (bound, bound))
+
+
+def convert(source: Path, weights: Path, facts: Path) -> None:
+    """Read ``source``; write its tensors and its facts."""
+    size = source.stat().st_size
+    if size == 0:
+        raise Refused("it is empty")
+    limit(size)
+    with source.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        try:
+            value, places = read_zip(data) if data[:4] == b"PK\3\4" else read_legacy(data)
+            tree = Tree(value)
+        except (ValueError, IndexError, KeyError, TypeError, AttributeError, OSError, OverflowError,
+                zipfile.BadZipFile, struct.error, NotImplementedError) as error:  # fmt: skip
+            detail = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+            raise Refused(f"it is damaged or no checkpoint of PyTorch ({detail})") from None
+        except (MemoryError, RecursionError):
+            raise Refused("it unfolds to more than there is room for") from None
+        if not tree.tensors:
+            raise Refused("there are no tensors in it")
+        with memoryview(data) as view:
+            write(tree.tensors, view, places, weights)
+    found = {"facts": tree.facts, "not_made": sorted(tree.unmade)}
+    facts.write_text(json.dumps(found, indent=1), encoding="ascii")
+
+
+if __name__ == "__main__":
+    try:
+        convert(*map(Path, sys.argv[1:4]))
+    except Refused as reason:
+        sys.exit(str(reason))
