@@ -8,7 +8,6 @@ from then on opened by memory mapping.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from zeuxis.data.download import fetch
 from zeuxis.data.entries import Entry
 from zeuxis.data.fit import fit_images, fit_labels
 from zeuxis.data.readers import EMBEDDED, LOCAL, REMOTE, Raw
-from zeuxis.data.source import Array, ArraySource
+from zeuxis.data.source import Array, ArraySource, Values
 from zeuxis.data.split import carve
 from zeuxis.errors import DataError, UnknownName
 
@@ -81,10 +80,10 @@ def verified(entry: Entry, folder: Path) -> Path:
     return folder
 
 
-def fitted(entry: Entry, raw: Raw, size: int | None) -> tuple[Array, dict[str, Array | Sequence[str]], prepared.Facts]:
+def fitted(entry: Entry, raw: Raw, size: int | None) -> tuple[Array, dict[str, Values], prepared.Facts]:
     """What was read, brought to size, with the rows of every split."""
     images = fit_images(raw.images, size, background=entry.background)
-    fields: dict[str, Array | Sequence[str]] = {}
+    fields: dict[str, Values] = {}
     for name, values in raw.fields.items():
         if name == "layout":
             fields[name] = fit_labels(np.asarray(values), size)
@@ -92,6 +91,15 @@ def fitted(entry: Entry, raw: Raw, size: int | None) -> tuple[Array, dict[str, A
             fields[name] = fit_images(np.asarray(values), size, background=entry.background)
         else:
             fields[name] = values
-    groups = raw.groups if raw.groups is not None else [str(row) for row in range(len(images))]
-    facts = prepared.Facts(raw.class_names or entry.class_names, raw.factors, carve(entry.name, groups, raw.test))
+    facts = prepared.Facts(raw.class_names or entry.class_names, raw.factors, _splits(entry.name, raw, len(images)))
     return images, fields, facts
+
+
+def _splits(name: str, raw: Raw, n: int) -> dict[str, list[int]]:
+    groups = raw.groups if raw.groups is not None else [str(row) for row in range(n)]
+    if raw.test is None:
+        return carve(name, groups)
+    free = [row for row in range(n) if not raw.test[row]]
+    splits = carve(name, [groups[row] for row in free], ("val",))
+    own = {split: [free[position] for position in positions] for split, positions in splits.items()}
+    return own | {"test": [row for row in range(n) if raw.test[row]]}

@@ -9,6 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from zeuxis.data.cache import data_dir
+from zeuxis.errors import UnknownName
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,16 @@ FASHION = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 )  # fmt: skip
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+EMOJI = (
+    "activities", "animals & nature", "flags", "food & drink", "objects", "other", "people & body",
+    "smileys & emotion", "symbols", "travel & places",
+)  # fmt: skip
+NOTO = (*EMOJI[:2], "components", *EMOJI[2:])
+CLOTHING = ("dress", "hat", "longsleeve", "outwear", "pants", "shirt", "shoes", "shorts", "skirt", "t-shirt")
+CAMVID = (
+    "sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist",
+    "unlabelled",
+)  # fmt: skip
 MNIST_AT = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 FASHION_AT = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 
@@ -157,6 +171,264 @@ _ALL = (
         note="the files looked for under ZEUXIS_DATA went through JPEG: figures on them are not comparable "
         "with published ones; the official download is lossless",
     ),
+    Entry(
+        "fluent-emoji",
+        "Emoji rendered in relief, with the same ones drawn flat",
+        reader="fluent-emoji",
+        shape=(3, 64, 64),
+        splits={"train": 1135, "val": 141, "test": 141},
+        licence="MIT",
+        may_ship=True,
+        citation="Microsoft, Fluent UI Emoji, 2022; tags: emojibase",
+        homepage="https://github.com/microsoft/fluentui-emoji",
+        gives=("label", "caption", "source"),
+        class_names=EMOJI,
+        folder="fluent_emoji",
+        local=(
+            LocalFile("train.npz", 12619984, "19bb98c6754abe1ba87756934ad7b86942b030991ec3ebdabb3d1b6c7a0008d1"),
+            LocalFile("train.jsonl", 281737, "24991ed861b2fe4d0ee0d513a438dc88bbe44a2662a52c331c67d3a3a3109a79"),
+        ),
+        note="composited on white; source is the flat drawing, image the rendered one",
+    ),
+    Entry(
+        "fluent-tones",
+        "Flat emoji and the same in five skin tones",
+        reader="fluent-tones",
+        shape=(3, 64, 64),
+        splits={"train": 1155, "val": 140, "test": 140},
+        licence="MIT",
+        may_ship=True,
+        citation="Microsoft, Fluent UI Emoji, 2022",
+        homepage="https://github.com/microsoft/fluentui-emoji",
+        gives=("source", "instruction", "caption"),
+        folder="fluent_tones",
+        local=(
+            LocalFile("train.npz", 1832207, "ae2401cf948eb78592548548b71aae8ca7ac2685d0c36a535e45f47ab3d39a8f"),
+            LocalFile("train.jsonl", 404738, "c62f44ca29920e296f7b514c232bfb2dd5f60b78fa487339556b1b7f5bac1541"),
+        ),
+        note="composited on white; pairs of before and after an edit; a figure's tones stay in one split",
+    ),
+    Entry(
+        "noto-emoji",
+        "Emoji of one drawn style, with names",
+        reader="noto-emoji",
+        shape=(3, 64, 64),
+        splits={"train": 1191, "val": 148, "test": 148},
+        licence="Apache-2.0",
+        may_ship=True,
+        citation="Google, Noto Emoji; tags: emojibase",
+        homepage="https://github.com/googlefonts/noto-emoji",
+        gives=("label", "caption"),
+        class_names=NOTO,
+        folder="noto_emoji",
+        local=(
+            LocalFile("train.npz", 6295595, "d9ddf2267ba365ad239931cb2c317922776f04f47fae8342f70c08fac6fea50c"),
+            LocalFile("train.jsonl", 295002, "6a872c17908fa42d8bbc658358e1d49436015b1e205bc3ce0d7f4e9794c2efec"),
+        ),
+        note="composited on white; flags are in the public domain or exempt",
+    ),
+    Entry(
+        "nouns32",
+        "Pixel characters of five parts, with captions",
+        reader="nouns32",
+        shape=(3, 32, 32),
+        splits={"train": 8000, "val": 1000, "test": 1000},
+        licence="CC0-1.0",
+        may_ship=True,
+        citation="Nouns DAO, Nouns artwork, 2021",
+        homepage="https://nouns.wtf",
+        gives=("factors", "caption"),
+        folder="nouns32",
+        local=(
+            LocalFile("train.npz", 1625469, "60c037d2ccc0f55e7a6da6d8983725e4e2f6f5221aac7c5ad2bcc63c0c1fa2fc"),
+            LocalFile("vocab.json", 5977, "563ff686ef7ed4f94800d468accca37834937ecef23ba11993c2e697d6bb7d20"),
+        ),
+        note="composites of the original layers of artwork",
+    ),
+    Entry(
+        "clothing96",
+        "Photographs of clothing",
+        reader="labelled-jpg",
+        shape=(3, 96, 96),
+        splits={"train": 2639, "val": 329, "test": 329},
+        licence="CC0-1.0",
+        may_ship=True,
+        citation="A. Grigorev, Clothing dataset (small), 2020",
+        homepage="https://github.com/alexeygrigorev/clothing-dataset-small",
+        gives=("label",),
+        class_names=CLOTHING,
+        folder="clothing96",
+        local=(LocalFile("train.npz", 10024092, "ae72cba8a533cd0aa01586b43e95f5773cffbfa064b6b99e6d7d18c25bd04b34"),),
+        note="the centred square of each photograph",
+    ),
+    Entry(
+        "grocery64",
+        "Photographs of fruit, vegetables and cartons in shops, with names",
+        reader="grocery64",
+        shape=(3, 64, 64),
+        splits={"train": 3827, "val": 478, "test": 478},
+        licence="MIT",
+        may_ship=True,
+        citation="M. Klasson, C. Zhang and H. Kjellström, "
+        "A Hierarchical Grocery Store Image Dataset with Visual and Semantic Labels, WACV 2019",
+        homepage="https://github.com/marcusklasson/GroceryStoreDataset",
+        gives=("label", "caption"),
+        folder="grocery64",
+        local=(
+            LocalFile("train.npz", 10046208, "e5a5cab0c489487243e89eb925342c5e9566fcb2f7af01c09fb05539a27873e9"),
+            LocalFile("classes.jsonl", 24265, "3fe99df99b4472fd3dab59f12c23c7adcbe7138c33b1735d8296358cae842385"),
+        ),
+        note="81 classes; neighbours on a shelf were photographed several times, so splits hold near-duplicates",
+    ),
+    Entry(
+        "nuclei128",
+        "Microscopy of cell nuclei with maps of where they are",
+        reader="nuclei128",
+        shape=(3, 128, 128),
+        splits={"train": 472, "val": 59, "test": 59},
+        licence="CC0-1.0",
+        may_ship=True,
+        citation="J. Caicedo et al., "
+        "Nucleus segmentation across imaging experiments: the 2018 Data Science Bowl, Nature Methods, 2019",
+        homepage="https://bbbc.broadinstitute.org/BBBC038",
+        gives=("layout", "caption"),
+        class_names=("background", "nucleus"),
+        folder="nuclei128",
+        local=(LocalFile("train.npz", 2216383, "141be900b92a067a6c84a10cd5779746f15745e600eff564aaa623cddbf310eb"),),
+    ),
+    Entry(
+        "camvid-layout",
+        "Street scenes with a class per pixel",
+        reader="camvid-layout",
+        shape=(3, 144, 192),
+        splits={"train": 377, "val": 45, "test": 46},
+        licence="academic research use",
+        may_ship=False,
+        citation="G. Brostow, J. Fauqueur and R. Cipolla, "
+        "Semantic object classes in video, Pattern Recognition Letters, 2009",
+        homepage="http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/",
+        gives=("layout",),
+        class_names=CAMVID,
+        folder="camvid_layout",
+        local=(LocalFile("train.npz", 4842009, "f34254d7b87ecff8a48e22b8bffcb63c51366f0ac2fcaafe1c9b728c83d9ef6d"),),
+        note="stretches of twenty seconds stay in one split",
+    ),
+    Entry(
+        "faces-gray64",
+        "Grey press photographs of real faces, with emotions",
+        reader="faces-gray64",
+        shape=(1, 64, 64),
+        splits={"train": 9158, "val": 1144, "test": 1144},
+        licence="research use",
+        may_ship=False,
+        citation="G. Huang et al., Labeled Faces in the Wild, 2007; emotions: muxspace/facial_expressions",
+        homepage="https://github.com/muxspace/facial_expressions",
+        gives=("label",),
+        class_names=("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt"),
+        folder="faces_gray64",
+        local=(LocalFile("train.npz", 12409591, "ffa6255908d018129ee5271ee08ce26fe1f713f4843dc3df4f95d2e1dee66b32"),),
+        note="real, identifiable people: no weights and no pictures are published from it, only figures; "
+        "a person stays in one split",
+    ),
+    Entry(
+        "photos-bsds200",
+        "Photographs of many subjects",
+        reader="photos-bsds200",
+        shape=(3, 321, 321),
+        splits={"train": 160, "val": 20, "test": 20},
+        licence="non-commercial research and education",
+        may_ship=False,
+        citation="P. Arbelaez, M. Maire, C. Fowlkes and J. Malik, "
+        "Contour Detection and Hierarchical Image Segmentation, PAMI, 2011",
+        homepage="https://github.com/BIDS/BSDS500",
+        folder="photos_bsds200",
+        local=(LocalFile("train.npz", 14558348, "0de0caf94524c0c6e370938ef56806a916d1fc6bd7d8d922912b30ea997c788d"),),
+        note="the centred square of each photograph",
+    ),
+    Entry(
+        "polyu-real-noise",
+        "Real noisy photographs and the mean of many shots of the same",
+        reader="polyu-real-noise",
+        shape=(3, 512, 512),
+        splits={"train": 52, "val": 6, "test": 6},
+        licence="non-commercial",
+        may_ship=False,
+        citation="J. Xu et al., Real-world Noisy Image Denoising: A New Benchmark, arXiv:1804.02603, 2018",
+        homepage="https://github.com/csjunxu/PolyU-Real-World-Noisy-Images-Dataset",
+        gives=("source",),
+        folder="polyu_real_noise",
+        local=(LocalFile("train.npz", 3048901, "c021f02e73ff68995c3a84c3bafe3b4cf70ea131917fb9ff032a0904b2303972"),),
+        note="source is the noisy shot; crops of one subject stay in one split",
+    ),
+    Entry(
+        "scenes",
+        "A world: one or two coloured shapes by day or at night, with captions and exact labels",
+        reader="world",
+        shape=(3, 32, 32),
+        splits={"train": 1_000_000, "val": 1_000_000, "test": 1_000_000},
+        licence="Apache-2.0",
+        may_ship=True,
+        citation="Zeuxis",
+        homepage="drawn on demand, at any size",
+        gives=("label", "caption", "layout", "factors"),
+        class_names=("circle", "square", "triangle", "star", "ring"),
+        note="the splits share no scene",
+    ),
+    Entry(
+        "scenes-day-night",
+        "A world: scenes at night, beside unrelated scenes by day",
+        reader="world",
+        shape=(3, 32, 32),
+        splits={"train": 1_000_000, "val": 1_000_000, "test": 1_000_000},
+        licence="Apache-2.0",
+        may_ship=True,
+        citation="Zeuxis",
+        homepage="drawn on demand, at any size",
+        gives=("source", "factors"),
+        note="unpaired translation whose truth is known: all factors but the time should stay",
+    ),
 )
 
 ENTRIES: dict[str, Entry] = {entry.name: entry for entry in _ALL}
+
+
+def names() -> list[str]:
+    """Every dataset and world that has a name."""
+    return sorted(ENTRIES)
+
+
+def giving(field: str) -> list[str]:
+    """The names of those that give a field of ``Condition``."""
+    return [name for name in names() if field in ENTRIES[name].gives]
+
+
+def describe(name: str) -> dict[str, Any]:
+    """A dataset's card, as plain values: what it is, gives and may be used for, and where it would come from."""
+    if name not in ENTRIES:
+        raise UnknownName("dataset", name, ENTRIES)
+    entry = ENTRIES[name]
+    return {
+        "name": entry.name,
+        "title": entry.title,
+        "shape": list(entry.shape),
+        "splits": dict(entry.splits),
+        "gives": list(entry.gives),
+        "class_names": list(entry.class_names),
+        "licence": entry.licence,
+        "may_ship": entry.may_ship,
+        "citation": entry.citation,
+        "homepage": entry.homepage,
+        "note": entry.note,
+        "comes_from": _comes_from(entry),
+    }
+
+
+def _comes_from(entry: Entry) -> str:
+    root = data_dir()
+    if not entry.folder:
+        return "built in"
+    if root is not None and (root / entry.folder).is_dir():
+        return str(root / entry.folder)
+    if entry.remote:
+        return f"downloaded when first used, from {entry.remote[0].url.rpartition('/')[0]}"
+    return f"not here: get it from {entry.homepage} and set ZEUXIS_DATA to the folder that holds '{entry.folder}/'"

@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from zeuxis.data.datasets import open_dataset
 from zeuxis.data.entries import ENTRIES
+from zeuxis.data.entries import giving as giving
+from zeuxis.data.folder import open_folder
 from zeuxis.data.source import Source
-from zeuxis.errors import UnknownName
+from zeuxis.data.worlds.scenes import Scenes, UnpairedScenes
+from zeuxis.errors import UnknownName, UsageError
+
+WORLDS: Mapping[str, Callable[[int, str], Source]] = {"scenes": Scenes, "scenes-day-night": UnpairedScenes}
+LEAST_SIZE, MOST_SIZE = 4, 4096
 
 
 def open_source(name: str | Path, size: int | None = None, split: str = "train") -> Source:
     """The dataset or world called ``name``, or the folder at that path, as pictures of ``size`` pixels a side.
 
+    A known name goes before a folder of the same name; ``./NAME`` is the folder. ``split`` is "train",
+    "val" or "test"; without ``size`` pictures keep their natural shape.
+
     Raises:
         UnknownName: neither; the nearest names are suggested.
+        UsageError: a size that makes no sense.
         DataError: it is known but cannot be read.
     """
-    if str(name) in ENTRIES:
-        return open_dataset(ENTRIES[str(name)], size, split)
-    raise UnknownName("dataset", str(name), ENTRIES)
+    if size is not None and not LEAST_SIZE <= size <= MOST_SIZE:
+        raise UsageError(f"size {size}: pictures may have from {LEAST_SIZE} to {MOST_SIZE} pixels a side")
+    text = str(name)
+    if text in WORLDS:
+        return WORLDS[text](size or ENTRIES[text].shape[1], split)
+    if text in ENTRIES:
+        return open_dataset(ENTRIES[text], size, split)
+    if Path(name).expanduser().is_dir():
+        return open_folder(name, size, split)
+    raise UnknownName("dataset", text, ENTRIES, "(and there is no folder of that name)")

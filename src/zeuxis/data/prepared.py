@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from zeuxis.data.source import FIELDS, Array, ArraySource
+from zeuxis.data.source import FIELDS, ArraySource, SetAside, Values
 
-FORMAT = 1  # part of every key: a change of this layout makes old folders unread, not misread
+FORMAT = 2  # part of every key: a change of this layout makes old folders unread, not misread
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,11 @@ class Facts:
 
     class_names: tuple[str, ...] = ()
     factors: tuple[tuple[str, int], ...] = ()
-    splits: Mapping[str, Sequence[int]] = field(default_factory=dict)  # rows of each; empty: all rows are one set
+    splits: Mapping[str, Sequence[int]] = field(default_factory=dict)  # the rows of each
+    set_aside: Sequence[SetAside] = ()
 
 
-def write(folder: Path, fields: Mapping[str, Array | Sequence[str]], facts: Facts) -> None:
+def write(folder: Path, fields: Mapping[str, Values], facts: Facts) -> None:
     """Write everything but ``images.npy`` into ``folder``."""
     texts: dict[str, list[str]] = {}
     for name, values in fields.items():
@@ -39,19 +40,20 @@ def write(folder: Path, fields: Mapping[str, Array | Sequence[str]], facts: Fact
             texts[name] = list(values)
     for split, rows in facts.splits.items():
         np.save(folder / f"rows-{split}.npy", np.asarray(rows, np.int64))
-    about = {
-        "texts": texts,
-        "class_names": facts.class_names,
-        "factors": facts.factors,
-        "splits": list(facts.splits),
-    }
+    about = {"texts": texts, "class_names": facts.class_names, "factors": facts.factors}
     (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
+    write_set_aside(folder / "set_aside.jsonl", facts.set_aside)
 
 
-def read(folder: Path, name: str, split: str | None = None) -> ArraySource:
-    """The source kept in ``folder``: one of its splits, or all of it."""
+def write_set_aside(path: Path, files: Sequence[SetAside]) -> None:
+    """A line of JSON per file."""
+    path.write_text("".join(json.dumps(asdict(file)) + "\n" for file in files), encoding="utf-8")
+
+
+def read(folder: Path, name: str, split: str) -> ArraySource:
+    """One split of what is kept in ``folder``."""
     about: dict[str, Any] = json.loads((folder / "about.json").read_text(encoding="utf-8"))
-    fields: dict[str, Array | Sequence[str]] = dict(about["texts"])
+    fields: dict[str, Values] = dict(about["texts"])
     for field_name in FIELDS:
         path = folder / f"{field_name}.npy"
         if path.is_file():
@@ -62,5 +64,6 @@ def read(folder: Path, name: str, split: str | None = None) -> ArraySource:
         fields=fields,
         class_names=about["class_names"],
         factors=[(n, k) for n, k in about["factors"]],
-        rows=None if split is None else np.load(folder / f"rows-{split}.npy", allow_pickle=False),
+        rows=np.load(folder / f"rows-{split}.npy", allow_pickle=False),
+        set_aside=[SetAside(**json.loads(line)) for line in (folder / "set_aside.jsonl").open(encoding="utf-8")],
     )

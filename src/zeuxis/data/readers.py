@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
+import itertools
+import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
-from sklearn.datasets import load_digits
 
+from zeuxis.data.fit import square_box
 from zeuxis.data.formats import read_cifar10_tar, read_idx
-from zeuxis.data.source import Array
+from zeuxis.data.source import Array, Values
+from zeuxis.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -20,7 +26,7 @@ class Raw:
     """A dataset as its files hold it: the training part and, after it, the public test part if there is one."""
 
     images: Array  # uint8 (N, H, W) or (N, H, W, C)
-    fields: Mapping[str, Array | Sequence[str]] = field(default_factory=dict)  # source, style and layout as images
+    fields: Mapping[str, Values] = field(default_factory=dict)  # source, style and layout as images
     class_names: tuple[str, ...] = ()  # where the entry does not give them
     factors: tuple[tuple[str, int], ...] = ()
     groups: Sequence[str] | None = None  # what a split must not tear apart, per row
@@ -33,10 +39,10 @@ def arrays(path: Path) -> dict[str, Array]:
         return {name: npz[name] for name in npz.files}
 
 
-def decode(data: Array, offsets: Array, mode: str = "RGB") -> list[Image.Image]:
-    """Image ``i`` is the file of bytes ``data[offsets[i] : offsets[i + 1]]``."""
-    ends = zip(offsets[:-1], offsets[1:], strict=True)
-    return [Image.open(io.BytesIO(data[start:end].tobytes())).convert(mode) for start, end in ends]
+def decode(data: Array, offsets: Array, mode: str = "RGB") -> Array:
+    """uint8 (N, H, W) or (N, H, W, 3): image ``i`` is the picture file ``data[offsets[i] : offsets[i + 1]]``."""
+    ends = itertools.pairwise(offsets.tolist())
+    return np.stack([np.asarray(Image.open(io.BytesIO(data[a:b].tobytes())).convert(mode)) for a, b in ends])
 
 
 def _is_test(parts: Sequence[Array]) -> list[bool]:
@@ -47,10 +53,16 @@ def _is_test(parts: Sequence[Array]) -> list[bool]:
 
 
 def digits() -> Raw:
-    """scikit-learn's copy: 1,797 pictures of 8x8 pixels with 17 grey levels."""
-    bunch = load_digits()
-    images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)
-    return Raw(images, {"label": bunch.target.astype(np.uint8)})
+    """scikit-learn's copy: 1,797 pictures of 8x8 pixels with 17 grey levels.
+
+    Read from the file that scikit-learn carries: importing the package for it would take most of a second.
+    """
+    found = importlib.util.find_spec("sklearn")
+    if found is None or found.origin is None:
+        raise DataError("'digits' is carried by scikit-learn, which is not installed: pip install scikit-learn")
+    rows = np.loadtxt(Path(found.origin).parent / "datasets" / "data" / "digits.csv.gz", delimiter=",")
+    images = np.rint(rows[:, :-1] * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8)
+    return Raw(images, {"label": rows[:, -1].astype(np.uint8)})
 
 
 # -- $ZEUXIS_DATA -----------------------------------------------------------------------------------
@@ -66,8 +78,128 @@ def grey_npz(folder: Path) -> Raw:
 def cifar10_npz(folder: Path) -> Raw:
     """``jpg``, ``off`` and ``y`` in ``train.npz`` and ``test.npz``."""
     parts = [arrays(folder / name) for name in ("train.npz", "test.npz")]
-    images = [np.stack([np.asarray(one) for one in decode(part["jpg"], part["off"])]) for part in parts]
+    images = [decode(part["jpg"], part["off"]) for part in parts]
     return Raw(np.concatenate(images), {"label": np.concatenate([p["y"] for p in parts])}, test=_is_test(images))
+
+
+def labelled_jpg(folder: Path) -> Raw:
+    """``jpg``, ``off`` and ``y`` in ``train.npz``."""
+    npz = arrays(folder / "train.npz")
+    return Raw(decode(npz["jpg"], npz["off"]), {"label": npz["y"]})
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a JSON-lines file."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def on_white(rgba: Array) -> Array:
+    """Straight-alpha uint8 (..., 4) over white: (..., 3)."""
+    alpha = rgba[..., 3:].astype(np.uint32)
+    mixed = rgba[..., :3] * alpha + 255 * (255 - alpha)
+    return ((mixed + 127) // 255).astype(np.uint8)
+
+
+def _groups(facts: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], Array]:
+    """The kinds of emoji in alphabetical order, and each one's; those without a kind are "other"."""
+    kinds = [fact["group"] or "other" for fact in facts]
+    names = tuple(sorted(set(kinds)))
+    return names, np.array([names.index(kind) for kind in kinds], np.uint8)
+
+
+def fluent_emoji(folder: Path) -> Raw:
+    """The rendered style as image, the flat one as source."""
+    npz, facts = arrays(folder / "train.npz"), lines(folder / "train.jsonl")
+    names, label = _groups(facts)
+    captions = [fact["name"] for fact in facts]
+    fields: dict[str, Values] = {"label": label, "caption": captions, "source": on_white(npz["flat"])}
+    return Raw(on_white(npz["threed"]), fields, names)
+
+
+def fluent_tones(folder: Path) -> Raw:
+    """Edits: the default figure as source, a skin tone as instruction, the toned figure as image."""
+    flat, facts = on_white(arrays(folder / "train.npz")["flat"]), lines(folder / "train.jsonl")
+    default = {fact["name"]: row for row, fact in enumerate(facts) if not fact["tone"]}
+    toned = [row for row, fact in enumerate(facts) if fact["tone"]]
+    names = [facts[row]["name"] for row in toned]
+    tones = [facts[row]["tone"] for row in toned]
+    captions = [f"{name}, {tone}" for name, tone in zip(names, tones, strict=True)]
+    fields: dict[str, Values] = {
+        "source": flat[[default[name] for name in names]],
+        "instruction": tones,
+        "caption": captions,
+    }
+    return Raw(flat[toned], fields, groups=names)
+
+
+def noto_emoji(folder: Path) -> Raw:
+    """One style, with names and kinds."""
+    facts = lines(folder / "train.jsonl")
+    names, label = _groups(facts)
+    images = on_white(arrays(folder / "train.npz")["x"])
+    return Raw(images, {"label": label, "caption": [fact["label"] for fact in facts]}, names)
+
+
+def nouns32(folder: Path) -> Raw:
+    """Pixel characters with their five parts, and captions that name the parts."""
+    npz = arrays(folder / "train.npz")
+    vocab = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
+    template = vocab.pop("caption_template")
+    values = np.stack([npz[part] for part in vocab], 1)
+    captions = [
+        template.format(**{part: vocab[part][k] for part, k in zip(vocab, row, strict=True)}) for row in values.tolist()
+    ]
+    factors = tuple((part, len(names)) for part, names in vocab.items())
+    return Raw(npz["x"], {"factors": values, "caption": captions}, factors=factors)
+
+
+def grocery64(folder: Path) -> Raw:
+    """Photos in the shop, with the product's name."""
+    npz, kinds = arrays(folder / "train.npz"), lines(folder / "classes.jsonl")
+    names = tuple(kind["name"] for kind in kinds)
+    label = npz["y"]
+    return Raw(decode(npz["jpg"], npz["off"]), {"label": label, "caption": [names[k] for k in label.tolist()]}, names)
+
+
+def nuclei128(folder: Path) -> Raw:
+    """Microscopy with maps of where nuclei are; the caption tells the kind of microscopy."""
+    npz = arrays(folder / "train.npz")
+    kinds = ("fluorescence", "brightfield", "stained tissue")
+    captions = [f"{kinds[k]} microscopy of nuclei" for k in npz["modality"].tolist()]
+    fields: dict[str, Values] = {"layout": (npz["instances"] > 0).astype(np.uint8), "caption": captions}
+    return Raw(decode(npz["jpg"], npz["off"]), fields)
+
+
+def camvid_layout(folder: Path) -> Raw:
+    """Street frames and their label maps; stretches of twenty seconds of one drive stay together."""
+    npz = arrays(folder / "train.npz")
+    found = [re.fullmatch(r"(\w+?)_f?(\d+)", name) for name in npz["ids"].tolist()]
+    stretches = [f"{one[1]}/{int(one[2]) // 600}" for one in found if one]
+    return Raw(decode(npz["jpg"], npz["off"]), {"layout": npz["label"]}, groups=stretches)
+
+
+def faces_gray64(folder: Path) -> Raw:
+    """Grey faces with emotions; a person's pictures stay together. The 32 without an emotion are left out."""
+    npz = arrays(folder / "train.npz")
+    told = npz["emotion"] < len(npz["emotions"])
+    images = decode(npz["jpg"], npz["off"], "L")[told]
+    return Raw(images, {"label": npz["emotion"][told]}, groups=[str(person) for person in npz["person"][told]])
+
+
+def photos_bsds200(folder: Path) -> Raw:
+    """Photos that lie or stand, 481x321: the centred square of 321x321."""
+    npz = arrays(folder / "train.npz")
+    ends = itertools.pairwise(npz["off"].tolist())
+    files = [Image.open(io.BytesIO(npz["jpg"][a:b].tobytes())) for a, b in ends]
+    return Raw(np.stack([np.asarray(file.convert("RGB").crop(square_box(*file.size))) for file in files]))
+
+
+def polyu_real_noise(folder: Path) -> Raw:
+    """The mean of many shots as image, one shot as source; crops of one subject stay together."""
+    npz = arrays(folder / "train.npz")
+    fields: dict[str, Values] = {"source": decode(npz["noisy_jpg"], npz["noisy_off"])}
+    subjects = [name.split("_")[4] for name in npz["ids"].tolist()]
+    return Raw(decode(npz["clean_jpg"], npz["clean_off"]), fields, groups=subjects)
 
 
 # -- official downloads -----------------------------------------------------------------------------
@@ -87,5 +219,19 @@ def cifar10_tar(folder: Path) -> Raw:
 
 
 EMBEDDED: Mapping[str, Callable[[], Raw]] = {"digits": digits}
-LOCAL: Mapping[str, Callable[[Path], Raw]] = {"grey": grey_npz, "cifar10": cifar10_npz}
+LOCAL: Mapping[str, Callable[[Path], Raw]] = {
+    "grey": grey_npz,
+    "cifar10": cifar10_npz,
+    "labelled-jpg": labelled_jpg,
+    "fluent-emoji": fluent_emoji,
+    "fluent-tones": fluent_tones,
+    "noto-emoji": noto_emoji,
+    "nouns32": nouns32,
+    "grocery64": grocery64,
+    "nuclei128": nuclei128,
+    "camvid-layout": camvid_layout,
+    "faces-gray64": faces_gray64,
+    "photos-bsds200": photos_bsds200,
+    "polyu-real-noise": polyu_real_noise,
+}
 REMOTE: Mapping[str, Callable[[Path], Raw]] = {"grey": grey_idx, "cifar10": cifar10_tar}

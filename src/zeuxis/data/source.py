@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor
 from zeuxis.batch import Batch, Condition, Shape, to_float
 
 Array = np.ndarray[Any, np.dtype[Any]]
+Values = Array | Sequence[str]  # of a field of Condition, one per row
 WORD = re.compile(r"\w+(?:[-']\w+)*")
 FIELDS = frozenset(Condition.__dataclass_fields__)
 HASHED_ROWS = 64  # images that a fingerprint reads
@@ -76,6 +78,14 @@ AS_TENSOR: Mapping[str, Callable[[Array], Tensor]] = {
 TEXTS = frozenset({"caption", "instruction"})
 
 
+@dataclass(frozen=True)
+class SetAside:
+    """A file that is not used, and why."""
+
+    path: str
+    reason: str
+
+
 class ArraySource:
     """Examples held in arrays, or in memory-mapped files of them.
 
@@ -88,6 +98,7 @@ class ArraySource:
         class_names: names of the labels (of the layout's classes, where no label is given).
         factors: name and number of values of each column of ``factors``.
         rows: which rows make up this source (a split); all of them by default.
+        set_aside: files that should have been examples but could not be used.
 
     The vocabulary is that of all N rows, so that the splits of a dataset agree on it.
     """
@@ -97,10 +108,11 @@ class ArraySource:
         name: str,
         images: Array,
         *,
-        fields: Mapping[str, Array | Sequence[str]] | None = None,
+        fields: Mapping[str, Values] | None = None,
         class_names: Sequence[str] = (),
         factors: Sequence[tuple[str, int]] = (),
         rows: Array | None = None,
+        set_aside: Sequence[SetAside] = (),
     ) -> None:
         if images.ndim != 4 or images.dtype != np.uint8:
             raise ValueError(f"source '{name}': images are {images.dtype} {images.shape}, want uint8 (N, C, H, W)")
@@ -117,6 +129,7 @@ class ArraySource:
         self.classes = len(self.class_names)
         self.factors = tuple((n, int(k)) for n, k in factors)
         self.gives = frozenset(self.fields)
+        self.set_aside = tuple(set_aside)
         self.words = vocabulary(text for field in sorted(TEXTS & self.gives) for text in self.fields[field])
         self.rows = np.arange(len(images)) if rows is None else np.asarray(rows, np.int64)
 

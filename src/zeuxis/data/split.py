@@ -5,34 +5,27 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-import numpy as np
-
-TEST = VAL = 0.1  # parts of a set without a public test set
-MOST_VAL = 5000
+SHARE = 0.1  # of the examples, for each part that is set apart
+MOST = {"test": 10_000, "val": 5_000}
 
 
-def carve(name: str, groups: Sequence[str], test: Sequence[bool] | None = None) -> dict[str, list[int]]:
-    """Rows of each split, in ascending order.
+def carve(name: str, groups: Sequence[str], parts: Sequence[str] = ("test", "val")) -> dict[str, list[int]]:
+    """Positions in ``groups`` of every split, ascending: ``parts``, and "train" for what remains.
 
     Args:
         name: of the dataset; the choice depends on it.
-        groups: per row, what must not be torn apart (a person, a scene); distinct strings where rows are free.
-        test: per row, whether it belongs to the public test set. Where None, groups are taken in the
-            order of the SHA-256 of ``name/group`` until a tenth of the rows is set apart for test.
-
-    Validation takes the next groups in the same order, until a tenth of the rows, or 5,000, are reached.
+        groups: per example, what must not be torn apart (a person, a scene); distinct strings where
+            examples are free of each other.
+        parts: what to set apart. Groups are taken in the order of the SHA-256 of ``name/group`` until a
+            tenth of the examples (at most 10,000 for test and 5,000 for val) is reached, part after part;
+            a group that would overshoot is passed over.
     """
-    free = len(groups) if test is None else len(groups) - sum(map(bool, test))
-    wanted = {"test": 0 if test is not None else int(free * TEST), "val": min(MOST_VAL, int(free * VAL))}
+    wanted = {part: min(MOST[part], int(len(groups) * SHARE)) for part in parts}
     members: dict[str, list[int]] = {}
-    for row, group in enumerate(groups):
-        if test is None or not test[row]:
-            members.setdefault(group, []).append(row)
-    order = sorted(members, key=lambda group: hashlib.sha256(f"{name}/{group}".encode()).digest())
-    splits: dict[str, list[int]] = {"train": [], "val": [], "test": []}
-    for group in order:
-        short = next((s for s in ("test", "val") if len(splits[s]) < wanted[s]), "train")
+    for position, group in enumerate(groups):
+        members.setdefault(group, []).append(position)
+    splits: dict[str, list[int]] = {"train": [], **{part: [] for part in parts}}
+    for group in sorted(members, key=lambda g: hashlib.sha256(f"{name}/{g}".encode(errors="surrogateescape")).digest()):
+        short = next((p for p in parts if len(splits[p]) + len(members[group]) <= wanted[p]), "train")
         splits[short] += members[group]
-    if test is not None:
-        splits["test"] = np.flatnonzero(np.asarray(test)).tolist()
-    return {split: sorted(rows) for split, rows in splits.items()}
+    return {split: sorted(positions) for split, positions in splits.items()}

@@ -1,0 +1,150 @@
+"""Decoding many picture files into one array on disk, setting aside those that cannot be used."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+import numpy as np
+from PIL import Image
+
+from zeuxis.data.fit import fit_picture
+from zeuxis.data.layouts import Example
+from zeuxis.data.picture import Header, Refused, read_header, read_picture
+from zeuxis.data.source import Array, SetAside
+from zeuxis.errors import DataError, UsageError
+
+WORKERS = min(4, os.cpu_count() or 1)  # few, as each may hold a picture of 100 megapixels
+AT_ONCE = 256  # examples decoded before they are written
+SKEW = 0.02  # the most by which the proportions of a pair may differ
+T = TypeVar("T")
+
+
+class Decoder:
+    """Reads all headers when built; decodes in :meth:`write`. ``set_aside`` grows in both.
+
+    Args:
+        root: the folder that the examples' paths are relative to.
+        examples: the files.
+        size: pixels a side; None keeps pictures as they are, which must then all have one size.
+    """
+
+    def __init__(self, root: Path, examples: Sequence[Example], size: int | None) -> None:
+        self.root = root
+        self.size = size
+        self.examples: list[Example] = []
+        self.set_aside: list[SetAside] = []
+        headers: list[tuple[Header, Header]] = []
+        for example, found in zip(examples, _in_threads(self._headers, examples), strict=True):
+            if isinstance(found, Refused):
+                self.set_aside.append(SetAside(example.image, str(found)))
+            else:
+                self.examples.append(example)
+                headers.append(found)
+        self.grey = all(image.grey and source.grey for image, source in headers)
+        self.shapes = [self._shape({(h[side].height, h[side].width) for h in headers}) for side in (0, 1)]
+
+    def _headers(self, example: Example) -> tuple[Header, Header]:
+        """Of the image and of the source (the image again, where there is none)."""
+        image = read_header(self.root / example.image)
+        if example.beside:
+            if image.width % 2:
+                raise Refused(f"{image.width} pixels wide: two pictures side by side need an even width")
+            half = Header(image.width // 2, image.height, image.grey)
+            return half, half
+        if example.source is None:
+            return image, image
+        try:
+            source = read_header(self.root / example.source)
+        except Refused as refused:
+            raise Refused(f"its source {example.source}: {refused}") from refused
+        if abs(image.width * source.height / (image.height * source.width) - 1) > SKEW:
+            raise Refused(
+                f"{image.width}x{image.height}, but its source is {source.width}x{source.height}: "
+                "a pair must have the same proportions"
+            )
+        return image, source
+
+    def _shape(self, sizes: set[tuple[int, int]]) -> tuple[int, int, int]:
+        channels = 1 if self.grey else 3
+        if self.size is not None:
+            return channels, self.size, self.size
+        if len(sizes) > 1:
+            raise UsageError(f"the pictures in '{self.root}' have {len(sizes)} sizes: say which one is wanted")
+        return channels, *next(iter(sizes), (0, 0))
+
+    def write(self, folder: Path) -> list[int]:
+        """Write ``images.npy`` (and ``source.npy``, for pairs) and return the rows that hold a picture.
+
+        The other rows are black: the file's length is stated before the pictures are decoded.
+        """
+        paired = any(example.source is not None or example.beside for example in self.examples)
+        names = ["images.npy", "source.npy"] if paired else ["images.npy"]
+        self._check_space(folder, self.shapes[: len(names)])
+        good: list[int] = []
+        files = [(folder / name).open("wb") for name in names]
+        try:
+            for file, shape in zip(files, self.shapes, strict=False):
+                _state(file, (len(self.examples), *shape))
+            for row, found in enumerate(_in_threads(self._decode, self.examples)):
+                if isinstance(found, Refused):
+                    self.set_aside.append(SetAside(self.examples[row].image, str(found)))
+                    found = tuple(np.zeros(shape, np.uint8) for shape in self.shapes)
+                else:
+                    good.append(row)
+                for file, pixels in zip(files, found, strict=False):
+                    file.write(pixels.tobytes())
+        finally:
+            for file in files:
+                file.close()
+        return good
+
+    def _decode(self, example: Example) -> tuple[Array, ...]:
+        """Image and, if there is one, source: uint8 ``(C, H, W)`` each."""
+        pictures = [read_picture(self.root / example.image, grey=self.grey)]
+        if example.beside:
+            width, height = pictures[0].size
+            boxes = ((width // 2, 0, width, height), (0, 0, width // 2, height))
+            pictures = [pictures[0].crop(box) for box in boxes]
+        elif example.source is not None:
+            pictures.append(read_picture(self.root / example.source, grey=self.grey))
+        return tuple(self._pixels(picture, shape) for picture, shape in zip(pictures, self.shapes, strict=False))
+
+    def _pixels(self, picture: Image.Image, shape: tuple[int, int, int]) -> Array:
+        channels, height, width = shape
+        pixels = np.asarray(fit_picture(picture, self.size))
+        if pixels.shape[:2] != (height, width):
+            raise Refused(f"decoded to {pixels.shape[1]}x{pixels.shape[0]}, where its header promises {width}x{height}")
+        return np.ascontiguousarray(pixels.reshape(height, width, channels).transpose(2, 0, 1))
+
+    def _check_space(self, folder: Path, shapes: Sequence[tuple[int, int, int]]) -> None:
+        needed = len(self.examples) * sum(c * h * w for c, h, w in shapes)
+        free = shutil.disk_usage(folder).free
+        if needed > free:
+            raise DataError(
+                f"decoding '{self.root}' needs {needed / 1e6:,.0f} MB and '{folder.parent}' has {free / 1e6:,.0f} MB "
+                "free: set ZEUXIS_CACHE to a folder with more, or ask for a smaller size"
+            )
+
+
+def _in_threads(work: Callable[[Example], T], examples: Sequence[Example]) -> Iterator[T | Refused]:
+    """``work`` of every example, in order; a refusal is an answer. Few are in memory at a time."""
+
+    def answer(example: Example) -> T | Refused:
+        try:
+            return work(example)
+        except Refused as refused:
+            return refused
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        for start in range(0, len(examples), AT_ONCE):
+            yield from pool.map(answer, examples[start : start + AT_ONCE])
+
+
+def _state(file: BinaryIO, shape: tuple[int, ...]) -> None:
+    """The head of an ``.npy`` file of bytes; the pixels follow by plain writes, which fail cleanly on a full disk."""
+    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})

@@ -1,0 +1,117 @@
+"""A folder of anyone's pictures as a source: mixed sizes and formats, some of them damaged.
+
+Pictures are decoded once, at the size that is asked for, into a memory-mapped array in the cache.
+What cannot be read is set aside and listed (``source.set_aside``, and ``set_aside.jsonl`` beside the
+array); above one in twenty the folder is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from zeuxis.data import prepared
+from zeuxis.data.cache import cache_dir, new_file, new_folder
+from zeuxis.data.decode import Decoder
+from zeuxis.data.layouts import Listing, list_folder
+from zeuxis.data.picture import SUFFIXES
+from zeuxis.data.source import ArraySource, SetAside, Source, Values
+from zeuxis.data.split import carve
+from zeuxis.data.unpaired import UnpairedSource
+from zeuxis.errors import DataError, UnknownName
+
+SPLITS = ("train", "val", "test")
+MOST_SET_ASIDE = 0.05
+
+
+def open_folder(path: str | Path, size: int | None = None, split: str = "train") -> Source:
+    """A folder's pictures as squares of ``size`` pixels a side, or as they are where all have one size.
+
+    The layouts are those of `zeuxis.data.layouts`. ``train/``, ``val/`` and ``test/`` in the folder are
+    its splits (``trainA/``, ``trainB/``, ... for unpaired collections); those that are missing are set
+    apart from the training pictures, a tenth each, by a stable rule.
+
+    Raises:
+        DataError: no folder, no pictures, or more than one in twenty that cannot be used.
+        UsageError: pictures of several sizes, and no ``size``.
+        UnknownName: no such split.
+    """
+    root = Path(path).expanduser().resolve()
+    if not root.is_dir():
+        raise DataError(f"'{root}' is no folder: give a folder of pictures")
+    if split not in SPLITS:
+        raise UnknownName("split", split, SPLITS)
+    if (root / "trainA").is_dir() and (root / "trainB").is_dir():
+        target, origin = (_open_part(root, size, split, letter) for letter in "BA")
+        return UnpairedSource(root.name, target, origin)
+    return _open_part(root, size, split)
+
+
+def _open_part(root: Path, size: int | None, split: str, letter: str = "") -> ArraySource:
+    given = {s: root / f"{s}{letter}" for s in SPLITS if (root / f"{s}{letter}").is_dir()}
+    home, apart, classes = _home(root, given, split)
+    listing = list_folder(home, classes)
+    kept = cache_dir() / "prepared" / f"folder-{size or 'natural'}-{_key(home, listing, apart, size)}"
+    if not kept.is_dir():
+        _prepare(home, listing, apart, size, kept)
+    source = prepared.read(kept, root.name + letter, split if split in apart else "train")
+    if not len(source):
+        raise DataError(f"'{home}' has too few pictures to set any apart for '{split}': use the split 'train'")
+    return source
+
+
+def _home(root: Path, given: Mapping[str, Path], split: str) -> tuple[Path, tuple[str, ...], tuple[str, ...]]:
+    """Where a split's pictures lie, which splits must be set apart there, and the classes that count."""
+    if "train" not in given:
+        return root, ("test", "val"), ()
+    if split in given and split != "train":
+        return given[split], (), list_folder(given["train"]).class_names
+    return given["train"], tuple(s for s in ("test", "val") if s not in given), ()
+
+
+def _key(home: Path, listing: Listing, apart: Sequence[str], size: int | None) -> str:
+    """A hash of all that decides the prepared arrays: names, sizes, times, what is said of them, and the target."""
+    digest = hashlib.sha256(repr((prepared.FORMAT, size, apart, listing.class_names)).encode())
+    for example in listing.examples:
+        files = [home / name for name in (example.image, example.source) if name is not None]
+        stats = [(s.st_size, s.st_mtime_ns) for s in (file.stat() for file in files)]
+        digest.update(ascii((example, stats)).encode())
+    digest.update(ascii(listing.set_aside).encode())
+    return digest.hexdigest()[:24]
+
+
+def _prepare(home: Path, listing: Listing, apart: Sequence[str], size: int | None, kept: Path) -> None:
+    total = len(listing.examples) + len(listing.set_aside)
+    if not total:
+        raise DataError(f"no pictures in '{home}': it should hold files ending in {', '.join(sorted(SUFFIXES))}")
+    decoder = Decoder(home, listing.examples, size)
+    _refuse_too_many(home, [*listing.set_aside, *decoder.set_aside], total, kept)
+    with new_folder(kept) as made:
+        good = decoder.write(made)
+        aside = [*listing.set_aside, *decoder.set_aside]
+        _refuse_too_many(home, aside, total, kept)
+        examples = decoder.examples
+        fields: dict[str, Values] = {}
+        if listing.class_names:
+            fields["label"] = np.array([example.label for example in examples], np.int64)
+        if any(example.caption is not None for example in examples):
+            fields["caption"] = [example.caption or "" for example in examples]
+        splits = carve("folder", [examples[row].image for row in good], apart)
+        rows = {name: [good[position] for position in positions] for name, positions in splits.items()}
+        prepared.write(made, fields, prepared.Facts(listing.class_names, splits=rows, set_aside=aside))
+
+
+def _refuse_too_many(home: Path, aside: Sequence[SetAside], total: int, kept: Path) -> None:
+    if len(aside) <= MOST_SET_ASIDE * total:
+        return
+    report = kept.with_suffix(".set_aside.jsonl")
+    with new_file(report) as made:
+        prepared.write_set_aside(made, aside)
+    some = "; ".join(f"{one.path} ({one.reason})" for one in aside[:3])
+    raise DataError(
+        f"{len(aside)} of {total} pictures in '{home}' cannot be used, more than 5 %: {some}"
+        f"{'; ...' if len(aside) > 3 else ''}: mend or remove them (all are listed in '{report}')"
+    )

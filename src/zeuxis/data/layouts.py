@@ -1,0 +1,168 @@
+"""The folder layouts that people already use, each recognised by what lies in the folder.
+
+    metadata.jsonl      lines of {"file_name": ..., "text": ...}: captions
+    gt/ lq/             pairs of the same name: image and degraded source
+    A/ B/               pairs of the same name: source and image
+    AB/                 aligned pairs side by side: source left, image right
+    NAME/ NAME/ ...     two or more folders of pictures and none beside them: a class each
+    anything else       pictures, at any depth
+
+Files are listed in the order of their names. Links that lead out of the folder are never followed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from zeuxis.data.picture import SUFFIXES
+from zeuxis.data.source import SetAside
+from zeuxis.errors import DataError
+
+OUTSIDE = "leads outside the folder: copy the file in"
+
+
+@dataclass(frozen=True)
+class Example:
+    """The files and facts of one example. Paths are relative to the folder."""
+
+    image: str
+    source: str | None = None
+    beside: bool = False  # image and source are the right and left half of one file
+    label: int | None = None
+    caption: str | None = None
+
+
+@dataclass
+class Listing:
+    """What a folder holds."""
+
+    examples: list[Example] = field(default_factory=list)
+    class_names: tuple[str, ...] = ()
+    set_aside: list[SetAside] = field(default_factory=list)
+
+
+def walk(root: Path, inside: Path, aside: list[SetAside]) -> list[str]:
+    """Picture files under ``inside``, relative to ``root``, by name; hidden files and folders are passed over."""
+    found: list[str] = []
+    for folder, folders, files in os.walk(inside):  # does not descend into linked folders
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
+        for name in files:
+            path = Path(folder, name)
+            if path.suffix.lower() not in SUFFIXES or name.startswith("."):
+                continue
+            relative = path.relative_to(root).as_posix()
+            if is_inside(root, path):
+                found.append(relative)
+            else:
+                aside.append(SetAside(relative, OUTSIDE))
+    return sorted(found)
+
+
+def is_inside(root: Path, path: Path) -> bool:
+    """Whether ``path``, with its links followed, is under ``root`` (itself already resolved)."""
+    try:
+        return path.resolve().is_relative_to(root)
+    except (OSError, ValueError, RuntimeError):  # a name that is no name, or links that go in circles
+        return False
+
+
+def with_metadata(root: Path, classes: Sequence[str]) -> Listing | None:
+    """Captions from ``metadata.jsonl``; only the files that it names are used."""
+    path = root / "metadata.jsonl"
+    if not path.is_file():
+        return None
+    listing = Listing()
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+        if not line.strip():
+            continue
+        name, text = _metadata_line(line, f"{path}, line {number}")
+        if not is_inside(root, root / name):
+            listing.set_aside.append(SetAside(name, OUTSIDE))
+        elif not os.path.isfile(root / name):  # noqa: PTH113  (never raises, unlike the method of Path)
+            listing.set_aside.append(SetAside(name, "named in metadata.jsonl, but not there"))
+        else:
+            listing.examples.append(Example((root / name).relative_to(root).as_posix(), caption=text))
+    return listing
+
+
+def _metadata_line(line: str, where: str) -> tuple[str, str]:
+    try:
+        fact = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{where}: not JSON ({error}): write one object a line") from error
+    if (
+        not isinstance(fact, dict)
+        or not isinstance(fact.get("file_name"), str)
+        or not isinstance(fact.get("text"), str)
+    ):
+        raise DataError(f'{where}: wants {{"file_name": "...", "text": "..."}} with two strings')
+    return fact["file_name"], fact["text"]
+
+
+def _paired(image: str, source: str) -> Callable[[Path, Sequence[str]], Listing | None]:
+    """The layout of two folders whose pictures have the same names (suffixes may differ)."""
+
+    def layout(root: Path, classes: Sequence[str]) -> Listing | None:
+        if not ((root / image).is_dir() and (root / source).is_dir()):
+            return None
+        listing = Listing()
+        by_stem: list[dict[str, str]] = []
+        for part in (image, source):
+            files = walk(root, root / part, listing.set_aside)
+            by_stem.append({Path(file).relative_to(part).with_suffix("").as_posix(): file for file in files})
+        images, sources = by_stem
+        for stem in sorted(images.keys() & sources.keys()):
+            listing.examples.append(Example(images[stem], source=sources[stem]))
+        for stem in sorted(images.keys() ^ sources.keys()):
+            missing = source if stem in images else image
+            listing.set_aside.append(SetAside({**images, **sources}[stem], f"no partner in {missing}/"))
+        return listing
+
+    return layout
+
+
+def side_by_side(root: Path, classes: Sequence[str]) -> Listing | None:
+    """``AB/``: two pictures in one file."""
+    if not (root / "AB").is_dir():
+        return None
+    listing = Listing()
+    listing.examples = [Example(file, beside=True) for file in walk(root, root / "AB", listing.set_aside)]
+    return listing
+
+
+def class_folders(root: Path, classes: Sequence[str]) -> Listing | None:
+    """A folder per class. ``classes`` are the names that count, where another split has settled them."""
+    listing = Listing()
+    files = walk(root, root, listing.set_aside)
+    tops = {file: file.partition("/")[0] for file in files if "/" in file}
+    names = tuple(classes) or tuple(sorted(set(tops.values())))
+    if len(tops) < len(files) or len(names) < 2:
+        return None
+    numbers = {name: k for k, name in enumerate(names)}
+    for file in files:
+        if tops[file] in numbers:
+            listing.examples.append(Example(file, label=numbers[tops[file]]))
+        else:
+            listing.set_aside.append(SetAside(file, f"its class '{tops[file]}' is not among those to train on"))
+    listing.class_names = names
+    return listing
+
+
+def flat(root: Path, classes: Sequence[str]) -> Listing:
+    """Pictures, and nothing known of them."""
+    listing = Listing()
+    listing.examples = [Example(file) for file in walk(root, root, listing.set_aside)]
+    return listing
+
+
+SPECIAL = (with_metadata, _paired("gt", "lq"), _paired("B", "A"), side_by_side, class_folders)
+
+
+def list_folder(root: Path, classes: Sequence[str] = ()) -> Listing:
+    """What ``root`` (resolved) holds, by the first layout that recognises it."""
+    found = (layout(root, classes) for layout in SPECIAL)
+    return next((listing for listing in found if listing is not None), None) or flat(root, ())

@@ -1,0 +1,96 @@
+"""Opening a picture file of unknown origin: any usual format and mode, and none that could do harm.
+
+The header is read first, and a picture is refused there if it is too large, so nothing is decoded
+that could exhaust the memory. EXIF orientation is obeyed, transparency is composited on white,
+16-bit grey is scaled to 8 bits, animations give their first frame. Colour profiles are ignored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from zeuxis.data.source import Array
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
+FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # what may be decoded, whatever the suffix
+MOST_PIXELS = 100_000_000
+GREY_MODES = frozenset({"1", "L", "I", "I;16", "I;16B", "I;16L"})
+WIDE_MODES = frozenset({"I", "I;16", "I;16B", "I;16L"})  # 16 bits a pixel; Pillow widens some to 32
+ORIENTATION = 0x0112  # the EXIF tag; values 5 to 8 turn the picture by a quarter
+
+
+class Refused(Exception):
+    """A picture that cannot be used; the message is the reason."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What is known before decoding: the size as it will be seen, and whether it is grey."""
+
+    width: int
+    height: int
+    grey: bool
+
+
+def read_header(path: Path) -> Header:
+    """Size and mode of a picture file, without decoding it.
+
+    Raises:
+        Refused: not a picture of a usual format, empty, or of more than 100 megapixels.
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as picture:
+            width, height = picture.size
+            if width * height > MOST_PIXELS:
+                raise Refused(f"{width}x{height} is {width * height / 1e6:.0f} megapixels; at most 100 are read")
+            if picture.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8):
+                width, height = height, width
+            return Header(width, height, picture.mode in GREY_MODES and "transparency" not in picture.info)
+    except Refused:
+        raise
+    except Exception as error:  # a damaged header makes decoders raise nearly anything
+        raise Refused(_reason(error)) from error
+
+
+def read_picture(path: Path, *, grey: bool) -> Image.Image:
+    """The picture, upright, in mode L or RGB.
+
+    Raises:
+        Refused: it cannot be decoded, or has pixels that are no brightness (floating point).
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as picture:
+            upright = ImageOps.exif_transpose(picture)
+            return _plain(upright).convert("L" if grey else "RGB")
+    except Refused:
+        raise
+    except Exception as error:  # as above
+        raise Refused(_reason(error)) from error
+
+
+def _plain(picture: Image.Image) -> Image.Image:
+    if picture.mode in WIDE_MODES:
+        return Image.fromarray(_to_bytes(np.asarray(picture).astype(np.int64)))
+    if picture.mode == "F":
+        raise Refused("floating-point pixels: convert it to 8 or 16 bits a channel")
+    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
+        rgba = picture.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, rgba)
+    return picture
+
+
+def _to_bytes(wide: Array) -> Array:
+    """16-bit brightness to 8 bits, rounded."""
+    if wide.min() < 0 or wide.max() > 65535:
+        raise Refused("pixels outside 16 bits: convert it to 8 or 16 bits a channel")
+    return ((wide + 128) // 257).astype(np.uint8)
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

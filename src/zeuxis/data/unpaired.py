@@ -1,0 +1,44 @@
+"""Two collections without correspondence: the task of CycleGAN and its kin."""
+
+from __future__ import annotations
+
+import hashlib
+
+from torch import Tensor
+
+from zeuxis import rng
+from zeuxis.batch import Batch, Condition
+from zeuxis.data.source import ArraySource, SetAside
+
+
+class UnpairedSource:
+    """Pictures of ``target`` as images, each beside some picture of ``origin`` as source.
+
+    An epoch is as long as the larger collection, so that all of both is met. Which two meet is drawn
+    once and says nothing; what each side's own captions or labels say is left out.
+    """
+
+    def __init__(self, name: str, target: ArraySource, origin: ArraySource) -> None:
+        self.name = name
+        self.target, self.origin = target, origin
+        self.shape = target.shape
+        self.classes = 0
+        self.class_names: tuple[str, ...] = ()
+        self.words: tuple[str, ...] = ()
+        self.factors: tuple[tuple[str, int], ...] = ()
+        self.gives = frozenset({"source"})
+        self.set_aside: tuple[SetAside, ...] = (*target.set_aside, *origin.set_aside)
+        self._meeting = rng.Stream(0, "unpaired", len(self)).permutation(len(self))
+
+    def __len__(self) -> int:
+        return max(len(self.target), len(self.origin))
+
+    def batch(self, index: Tensor) -> Batch:
+        image = self.target.batch(index % len(self.target)).image
+        source = self.origin.batch(self._meeting[index] % len(self.origin)).image
+        return Batch(image, Condition(source=source), index.clone())
+
+    def fingerprint(self) -> str:
+        """Of both collections together."""
+        both = f"{self.target.fingerprint()} {self.origin.fingerprint()}"
+        return hashlib.sha256(both.encode()).hexdigest()[:16]
