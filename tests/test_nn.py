@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from zeuxis.batch import Shape
 from zeuxis.errors import UnknownName, UsageError
 from zeuxis.nn.attention import CrossAttention, SelfAttention, controlled
+from zeuxis.nn.autoencoder import Decoder, Encoder
 from zeuxis.nn.conv import DCGANDiscriminator, DCGANGenerator
 from zeuxis.nn.dit import DiT
 from zeuxis.nn.embed import LabelEmbedding, place, sinusoid
@@ -19,6 +20,8 @@ from zeuxis.nn.patch import PatchCritic
 from zeuxis.nn.resnet import ResNetGenerator
 from zeuxis.nn.text import TextTower, WordTokeniser
 from zeuxis.nn.unet import UNet
+from zeuxis.nn.vector_quantiser import VectorQuantiser
+from zeuxis.rng import Stream
 
 
 def count(net: nn.Module) -> int:
@@ -410,3 +413,125 @@ def test_a_patch_is_as_wide_as_published(layers: int, seen: int) -> None:
     (slope,) = torch.autograd.grad(logits[0, 0, middle, middle], x)
     rows = slope[0, 0].abs().sum(1).nonzero()
     assert (rows.max() - rows.min() + 1).item() == seen
+
+
+# -- vector quantiser -----------------------------------------------------------------------------
+
+
+def test_quantiser_finds_the_nearest_code_and_counts() -> None:
+    vq = VectorQuantiser(3, 2)
+    vq.codebook.data = torch.tensor([[0.0, 0.0], [1.0, 1.0], [9.0, 9.0]])
+    z = torch.tensor([[0.1, 0.2], [0.9, 0.8], [0.7, 1.2], [-0.4, 0.0]]).t().reshape(1, 2, 2, 2)
+    q = vq(z)
+    assert q.indices.tolist() == [[[0, 1], [1, 0]]]
+    assert torch.allclose(q.vectors, vq.lookup(q.indices))
+    assert q.perplexity.item() == pytest.approx(2.0)
+    gap = (0.01 + 0.04 + 0.01 + 0.04 + 0.09 + 0.04 + 0.16) / 8
+    assert q.loss.item() == pytest.approx(1.25 * gap, rel=1e-5)
+
+
+@pytest.mark.parametrize("ema", [False, True])
+def test_quantiser_gradients_by_hand(ema: bool) -> None:
+    """Through the codes it passes as it is; from the loss it is 2 beta (z - e) / n at z and 2 (e - z) / n at e."""
+    vq, beta = VectorQuantiser(4, 3, beta=0.4, ema=ema), 0.4
+    z = randn(2, 3, 2, 2).requires_grad_()
+    slope = randn(2, 3, 2, 2, seed=3)
+    q = vq(z)
+    (through,) = torch.autograd.grad((q.vectors * slope).sum(), z, retain_graph=True)
+    assert torch.equal(through, slope)
+    e, n = vq.lookup(q.indices).detach(), z.numel()
+    (pull,) = torch.autograd.grad(q.loss, z, retain_graph=True)
+    assert torch.allclose(pull, 2 * beta * (z.detach() - e) / n, atol=1e-7)
+    if ema:
+        assert list(vq.parameters()) == []
+        return
+    (push,) = torch.autograd.grad(q.loss, vq.codebook)
+    expected = torch.zeros_like(push)
+    for k, d in zip(q.indices.flatten(), (2 * (e - z.detach()) / n).movedim(1, -1).reshape(-1, 3), strict=True):
+        expected[k] += d
+    assert torch.allclose(push, expected, atol=1e-7)
+
+
+def test_ema_codebook_converges_to_the_means_it_is_chosen_for() -> None:
+    vq = VectorQuantiser(2, 1, ema=True, decay=0.5)
+    vq.codebook.copy_(torch.tensor([[-0.1], [0.1]]))
+    z = torch.tensor([-3.0, -1.0, 2.0, 6.0]).view(4, 1, 1, 1)
+    for _ in range(40):
+        vq.learn(z, vq(z).indices)
+    assert torch.allclose(vq.codebook, torch.tensor([[-2.0], [4.0]]), atol=1e-4)
+    assert torch.allclose(vq.uses, torch.tensor([2.0, 2.0]), atol=1e-4)
+
+
+@pytest.mark.parametrize("ema", [False, True])
+def test_kmeans_start_and_restart_of_dead_codes(ema: bool) -> None:
+    vq = VectorQuantiser(3, 2, ema=ema, decay=0.5)
+    centres = torch.tensor([[5.0, 5.0], [-5.0, 5.0], [0.0, -5.0]])
+    z = (centres.repeat(20, 1) + 0.1 * randn(60, 2)).view(60, 2, 1, 1)
+    vq.start(z, Stream(1))
+    assert torch.cdist(centres, vq.codebook).amin(1).max() < 0.2
+    assert vq(z).perplexity.item() == pytest.approx(3.0, rel=1e-4)
+    assert vq.restart(z, Stream(0)) == 0
+    with torch.no_grad():
+        vq.codebook[0] = 100.0
+    if ema:
+        vq.sums[0] = 100.0
+    for _ in range(8):
+        vq.learn(z, vq(z).indices)
+    assert vq.restart(z, Stream(0)) == 1
+    assert (vq.codebook[0] == z.flatten(1)).all(1).any()
+    assert vq.uses[0] == 1
+    with pytest.raises(UsageError, match="enlarge"):
+        vq.start(z[:2], Stream(0))
+
+
+# -- autoencoder ----------------------------------------------------------------------------------
+
+
+def test_vqgan_f16_published_count() -> None:
+    with torch.device("meta"):
+        parts = [Encoder(3, 256), nn.Conv2d(256, 256, 1), VectorQuantiser(1024, 256)]
+        parts += [nn.Conv2d(256, 256, 1), Decoder(256, 3)]
+    assert sum(map(count, parts)) == 72_141_699
+
+
+def test_kl_autoencoder_published_count() -> None:
+    kl = {"multiples": (1, 2, 4, 4), "attention": ()}
+    with torch.device("meta"):
+        parts = [Encoder(3, 8, **kl), nn.Conv2d(8, 8, 1), nn.Conv2d(4, 4, 1), Decoder(4, 3, **kl)]
+    assert sum(map(count, parts)) == 83_653_863
+
+
+def test_autoencoder_agrees_with_diffusers() -> None:
+    peers = pytest.importorskip("diffusers")
+    peer = stir(
+        peers.AutoencoderKL(
+            block_out_channels=(128, 256),
+            down_block_types=("DownEncoderBlock2D",) * 2,
+            up_block_types=("UpDecoderBlock2D",) * 2,
+            layers_per_block=1,
+            latent_channels=4,
+        )
+    )
+    kl = {"multiples": (1, 2), "blocks": 1, "attention": ()}
+    encoder, decoder = Encoder(3, 8, **kl), Decoder(4, 3, **kl)
+    x, z = randn(1, 3, 16, 16), randn(1, 4, 8, 8)
+    for ours, theirs, given, blocks in ((encoder, peer.encoder, x, 1), (decoder, peer.decoder, z, 2)):
+        state = {}
+        for name, value in from_diffusers(theirs.state_dict()).items():
+            name = re.sub(r"^(?:up|down)\.(\d)\.stages\.(\d)\.block", r"levels.\1.\2", name)
+            name = re.sub(r"^(?:up|down)\.(\d)\.resample", rf"levels.\1.{blocks}", name)
+            name = name.replace("middle.0.attention", "middle.1").replace("middle.0.block", "middle.0")
+            state[name.replace("middle.1.block", "middle.2")] = value
+        ours.load_state_dict(state)
+        with torch.no_grad():
+            assert torch.allclose(ours(given), theirs(given), atol=1e-4, rtol=1e-4)
+
+
+def test_autoencoder_shapes_and_gradients() -> None:
+    small = {"width": 8, "multiples": (1, 2, 2), "blocks": 1, "attention": (4,)}
+    encoder, decoder = Encoder(3, 5, **small), Decoder(5, 3, **small)
+    z = encoder(randn(2, 3, 16, 8))
+    assert z.shape == (2, 5, 4, 2)
+    x = decoder(z)
+    assert x.shape == (2, 3, 16, 8)
+    assert silent_parameters(nn.ModuleList([encoder, decoder]), x.pow(3).sum()) == []
