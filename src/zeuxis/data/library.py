@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from zeuxis.data.datasets import open_dataset
+from zeuxis.data.degraded import DegradedSource
 from zeuxis.data.entries import ENTRIES
 from zeuxis.data.entries import giving as giving
 from zeuxis.data.folder import open_folder
 from zeuxis.data.source import Source
 from zeuxis.data.worlds.scenes import Scenes, UnpairedScenes
+from zeuxis.degrade.language import parse
 from zeuxis.errors import UnknownName, UsageError
 
 WORLDS: Mapping[str, Callable[[int, str], Source]] = {"scenes": Scenes, "scenes-day-night": UnpairedScenes}
@@ -20,7 +22,8 @@ LEAST_SIZE, MOST_SIZE = 4, 4096
 def open_source(name: str | Path, size: int | None = None, split: str = "train") -> Source:
     """The dataset or world called ``name``, or the folder at that path, as pictures of ``size`` pixels a side.
 
-    A known name goes before a folder of the same name; ``./NAME`` is the folder. ``split`` is "train",
+    A known name goes before a folder of the same name; ``./NAME`` is the folder. What follows a bar degrades
+    the pictures into sources of pairs: ``"fashion-mnist | blur:2 | noise:0.1"``. ``split`` is "train",
     "val" or "test"; without ``size`` pictures keep their natural shape.
 
     Raises:
@@ -37,4 +40,7 @@ def open_source(name: str | Path, size: int | None = None, split: str = "train")
         return open_dataset(ENTRIES[text], size, split)
     if Path(name).expanduser().is_dir():
         return open_folder(name, size, split)
+    clean, bar, degradations = text.partition("|")
+    if bar:
+        return DegradedSource(open_source(clean.strip(), size, split), parse(degradations))
     raise UnknownName("dataset", text, ENTRIES, "(and there is no folder of that name)")

@@ -1,0 +1,79 @@
+"""What a degradation is: a picture in, a worse picture out.
+
+Images are ``(B, C, H, W)`` in [-1, 1], so that 0 is middle grey; a degradation may change H and W.
+A linear one, ``y = A x``, also knows its adjoint: ``<A x, y> = <x, A* y>`` for every x and y.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from zeuxis.errors import Unsupported
+from zeuxis.rng import Rng
+
+
+class Degradation:
+    """A frozen dataclass of numbers whose ``name`` and values are its spelling: ``blur:2``."""
+
+    name: ClassVar[str]
+
+    def __call__(self, image: Tensor, rng: Rng) -> Tensor:
+        """The degraded images; whatever is random about them comes from ``rng``."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        mine: Any = self  # every subclass is a dataclass, which a base class cannot say
+        values = [f"{getattr(mine, field.name):g}" for field in fields(mine)]
+        return f"{self.name}:{','.join(values)}" if values else self.name
+
+
+class Linear(Degradation):
+    """A degradation that draws nothing and is linear."""
+
+    def apply(self, image: Tensor) -> Tensor:
+        """``A x``."""
+        raise NotImplementedError
+
+    def adjoint(self, measured: Tensor) -> Tensor:
+        """``A* y``, for ``measured`` of the shape that :meth:`apply` gives."""
+        raise NotImplementedError
+
+    def __call__(self, image: Tensor, rng: Rng) -> Tensor:
+        return self.apply(image)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """One degradation after the other; it has ``apply`` and ``adjoint`` where all of them are linear."""
+
+    parts: tuple[Degradation, ...]
+
+    def __call__(self, image: Tensor, rng: Rng) -> Tensor:
+        """The images after all parts, from first to last."""
+        for part in self.parts:
+            image = part(image, rng)
+        return image
+
+    def apply(self, image: Tensor) -> Tensor:
+        """``A x``; raises ``Unsupported`` where a part is not linear."""
+        for part in self._linear():
+            image = part.apply(image)
+        return image
+
+    def adjoint(self, measured: Tensor) -> Tensor:
+        """``A* y``; raises ``Unsupported`` where a part is not linear."""
+        for part in reversed(self._linear()):
+            measured = part.adjoint(measured)
+        return measured
+
+    def _linear(self) -> list[Linear]:
+        odd = [str(part) for part in self.parts if not isinstance(part, Linear)]
+        if odd:
+            raise Unsupported(f"'{self}' is not linear, because of {', '.join(odd)}: leave that out")
+        return [part for part in self.parts if isinstance(part, Linear)]
+
+    def __str__(self) -> str:
+        return " | ".join(str(part) for part in self.parts)
