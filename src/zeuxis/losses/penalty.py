@@ -1,4 +1,4 @@
-"""Penalties on a critic's slope. All are differentiable twice and computed in float32.
+"""Penalties on a critic's slope, themselves differentiable: norms in float32 whatever the critic's precision.
 
 A ``critic`` maps images ``(B, C, H, W)`` to logits ``(B, ...)``; each image's logits must depend
 on that image alone, so a critic with batch normalisation does not qualify.
@@ -17,13 +17,9 @@ Critic = Callable[[Tensor], Tensor]
 
 
 def slopes(critic: Critic, image: Tensor) -> Tensor:
-    """The gradient of each image's summed logits by that image, ``(B, C*H*W)``, itself differentiable.
-
-    Autocast is off within: rounding in the first backward pass would be amplified by the second.
-    """
-    with torch.autocast(image.device.type, enabled=False):
-        image = image.detach().float().requires_grad_()
-        (gradient,) = torch.autograd.grad(critic(image).sum(), image, create_graph=True)
+    """The gradient of each image's summed logits by that image, ``(B, C*H*W)`` float32, itself differentiable."""
+    image = image.detach().float().requires_grad_()
+    (gradient,) = torch.autograd.grad(critic(image).float().sum(), image, create_graph=True)
     return gradient.flatten(1)
 
 

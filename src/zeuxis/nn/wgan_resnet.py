@@ -11,7 +11,8 @@ import math
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, relu
 
-from zeuxis.errors import UsageError
+from zeuxis.batch import Shape
+from zeuxis.nn.conv import halvings
 
 
 def uniform_(layer: nn.Conv2d | nn.Linear, gain: float) -> None:
@@ -73,17 +74,16 @@ class CriticBlock(nn.Module):
 
 
 class WGANGenerator(nn.Module):
-    """``(B, nz) -> (B, channels, size, size)`` in [-1, 1]; ``size`` is 4 times a power of two."""
+    """``(B, nz) -> (B, C, H, W)`` in [-1, 1]; pictures are square, 4 times a power of two a side."""
 
-    def __init__(self, nz: int = 128, width: int = 128, channels: int = 3, size: int = 32) -> None:
+    def __init__(self, shape: Shape, *, nz: int = 128, width: int = 128) -> None:
         super().__init__()
-        ups = doublings(size)
         self.nz, self.width = nz, width
         self.first = nn.Linear(nz, width * 16)
         uniform_(self.first, 2.0)
-        self.blocks = nn.Sequential(*[UpBlock(width) for _ in range(ups)])
+        self.blocks = nn.Sequential(*[UpBlock(width) for _ in range(halvings(shape))])
         self.norm = nn.BatchNorm2d(width)
-        self.last = conv(width, channels, 3, 2.0)
+        self.last = conv(width, shape.channels, 3, 2.0)
 
     def forward(self, z: Tensor) -> Tensor:
         h = self.first(z).view(len(z), self.width, 4, 4)
@@ -91,14 +91,14 @@ class WGANGenerator(nn.Module):
 
 
 class WGANCritic(nn.Module):
-    """``(B, channels, size, size) -> (B,)``, halving the picture down to 8x8, then two blocks at that size."""
+    """``(B, C, H, W) -> (B,)``, halving the picture down to 8x8, then two blocks at that size."""
 
-    def __init__(self, width: int = 128, channels: int = 3, size: int = 32) -> None:
+    def __init__(self, shape: Shape, *, width: int = 128) -> None:
         super().__init__()
-        halvings = max(doublings(size) - 2, 0)  # beyond the first block's
+        more = max(halvings(shape) - 2, 0)  # beyond the first block's
         self.blocks = nn.Sequential(
-            FirstDownBlock(channels, width),
-            *[CriticBlock(width, down=True) for _ in range(halvings)],
+            FirstDownBlock(shape.channels, width),
+            *[CriticBlock(width, down=True) for _ in range(more)],
             *[CriticBlock(width, down=False) for _ in range(2)],
         )
         self.last = nn.Linear(width, 1)
@@ -106,12 +106,3 @@ class WGANCritic(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.last(relu(self.blocks(x)).mean((2, 3))).squeeze(1)
-
-
-def doublings(size: int) -> int:
-    """How often 4 doubles to reach ``size``."""
-    if size < 8 or size & (size - 1):
-        raise UsageError(
-            f"a picture of {size} pixels a side: this network needs 8, 16, 32, 64, ...; set the size to one"
-        )
-    return size.bit_length() - 3

@@ -1,0 +1,87 @@
+"""DCGAN: the convolutional generator and discriminator that made adversarial training stable.
+
+Radford, Metz and Chintala 2015, "Unsupervised representation learning with deep convolutional
+generative adversarial networks" (arXiv:1511.06434). Symbols -> code:
+    Z -> z, (B, nz)    G -> generator    D -> discriminator, logits; D(x) = sigmoid(logit)
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from zeuxis.batch import Condition, Shape
+from zeuxis.card import Card
+from zeuxis.game import Move, Player, Sampling, System, Turn
+from zeuxis.losses.adversarial import NonSaturating
+from zeuxis.nn.conv import DCGANDiscriminator, DCGANGenerator
+from zeuxis.rng import ImageRng
+
+
+class DCGAN(System):
+    """Two players, one move each, on Goodfellow's non-saturating loss.
+
+    ``nz`` numbers drive a picture; ``ngf`` and ``ndf`` are the channels at half the picture's size.
+    ``norm_first`` puts batch normalisation after the discriminator's first convolution as well.
+    Pictures are square, 4 times a power of two a side. In evaluation the generator normalises by
+    its running statistics, so a picture does not depend on its company.
+    """
+
+    card = Card(
+        "dcgan",
+        title="DCGAN",
+        family="adversarial",
+        year=2015,
+        paper="1511.06434",
+        verbs={"sample", "decode"},
+        knobs={"temperature"},
+        departures=(
+            "4x4 kernels without biases, and a projection of z normalised by channel, as the authors' later program has"
+            " them; the paper's kernels are 5x5.",
+            "Latents are normal; the paper's are uniform.",
+            "With norm_first (the default) the discriminator's first convolution is normalised too, which the paper"
+            " advises against: 2,765,696 parameters at 64x64 against 2,765,568 without.",
+            "The generator moves first, so that both moves of a round look at the same pictures, drawn once.",
+        ),
+    )
+
+    def __init__(
+        self, shape: Shape, *, nz: int = 100, ngf: int = 64, ndf: int = 64, norm_first: bool = True, lr: float = 2e-4
+    ) -> None:
+        super().__init__()
+        self.shape = Shape(*shape)
+        self.nz, self.lr = nz, lr
+        self.generator = DCGANGenerator(self.shape, nz=nz, ngf=ngf)
+        self.discriminator = DCGANDiscriminator(self.shape, ndf=ndf, norm_first=norm_first)
+        self.loss = NonSaturating()
+
+    def players(self) -> tuple[Player, ...]:
+        return (
+            Player("generator", (self.generator,), lr=self.lr, betas=(0.5, 0.999)),
+            Player("discriminator", (self.discriminator,), lr=self.lr, betas=(0.5, 0.999)),
+        )
+
+    def moves(self) -> tuple[Move, ...]:
+        return (Move("generator", self.generate), Move("discriminator", self.discriminate))
+
+    def generate(self, turn: Turn) -> Tensor:
+        """-log D(G(z))."""
+        real = turn.batch.image
+        z = turn.rng.normal(len(real), self.nz, device=real.device)
+        fake = self.generator(z)  # (B, C, H, W)
+        turn.memo["fake"] = fake.detach()
+        return self.loss.generator(self.discriminator(fake))
+
+    def discriminate(self, turn: Turn) -> Tensor:
+        """-log D(x) - log(1 - D(G(z))); real and fake are normalised apart."""
+        real, fake = self.discriminator(turn.batch.image), self.discriminator(turn.memo["fake"])
+        turn.note(real=real.sigmoid().mean(), fake=fake.sigmoid().mean())
+        return self.loss.critic(real, fake)
+
+    def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        scale = 1.0 if how.temperature is None else how.temperature
+        return self.decode(scale * rng.normal(len(rng), self.nz, device=self.device))
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """Pictures ``(B, C, H, W)`` in [-1, 1] from latents ``(B, nz)``."""
+        image: Tensor = self.generator(latent)
+        return image

@@ -1,0 +1,120 @@
+"""WGAN-GP: a critic held to slope one by a penalty.
+
+Gulrajani, Ahmed, Arjovsky, Dumoulin and Courville 2017, "Improved training of Wasserstein GANs"
+(arXiv:1704.00028). Symbols -> code:
+    D -> critic    G -> generator    z -> z, (B, nz)    x, x_tilde -> real, fake
+    lambda -> penalty    n_critic -> critic_steps    alpha, beta_1, beta_2 -> lr, betas
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from zeuxis.batch import Condition, Shape
+from zeuxis.card import Card
+from zeuxis.errors import UnknownName
+from zeuxis.game import Move, Player, Sampling, System, Turn
+from zeuxis.losses.adversarial import Wasserstein
+from zeuxis.losses.penalty import gradient_penalty
+from zeuxis.nn.conv import DCGANDiscriminator, DCGANGenerator
+from zeuxis.nn.norm import Norm
+from zeuxis.nn.wgan_resnet import WGANCritic, WGANGenerator
+from zeuxis.rng import ImageRng
+
+
+def dcgan(shape: Shape, nz: int, width: int) -> tuple[nn.Module, nn.Module]:
+    """The stacks of DCGAN, the critic without normalisation, which the penalty does not admit (section 4)."""
+    return DCGANGenerator(shape, nz=nz, ngf=width), DCGANDiscriminator(shape, ndf=width, norm=Norm.NONE)
+
+
+def resnet(shape: Shape, nz: int, width: int) -> tuple[nn.Module, nn.Module]:
+    """The residual networks of appendix F."""
+    return WGANGenerator(shape, nz=nz, width=width), WGANCritic(shape, width=width)
+
+
+NETWORKS: dict[str, Callable[[Shape, int, int], tuple[nn.Module, nn.Module]]] = {"dcgan": dcgan, "resnet": resnet}
+
+
+class WGANGP(System):
+    """The critic moves ``critic_steps`` times a round, on a fresh batch each, then the generator once (algorithm 1).
+
+    ``network`` is "dcgan" or "resnet"; ``width`` its base channels. Pictures are square, 4 times a power of two a side.
+    """
+
+    card = Card(
+        "wgan-gp",
+        title="WGAN-GP",
+        family="adversarial",
+        year=2017,
+        paper="1704.00028",
+        verbs={"sample", "decode"},
+        knobs={"temperature"},
+        departures=(
+            "The generator's batch is as large as the critic's; the authors' CIFAR-10 program doubles it.",
+            "Data are not dequantised.",
+        ),
+    )
+
+    def __init__(
+        self,
+        shape: Shape,
+        *,
+        network: Literal["dcgan", "resnet"] = "dcgan",
+        nz: int = 128,
+        width: int = 64,
+        penalty: float = 10.0,
+        critic_steps: int = 5,
+        lr: float = 1e-4,
+        betas: tuple[float, float] = (0.0, 0.9),
+    ) -> None:
+        super().__init__()
+        self.shape = Shape(*shape)
+        self.nz, self.penalty, self.critic_steps = nz, penalty, critic_steps
+        self.lr, self.betas = lr, (betas[0], betas[1])
+        if network not in NETWORKS:
+            raise UnknownName("network", network, NETWORKS)
+        self.generator, self.critic = NETWORKS[network](self.shape, nz, width)
+        self.loss = Wasserstein()
+
+    def players(self) -> tuple[Player, ...]:
+        return (
+            Player("critic", (self.critic,), lr=self.lr, betas=self.betas),
+            Player("generator", (self.generator,), lr=self.lr, betas=self.betas),
+        )
+
+    def moves(self) -> tuple[Move, ...]:
+        return (Move("critic", self.criticise, times=self.critic_steps), Move("generator", self.generate))
+
+    def criticise(self, turn: Turn) -> Tensor:
+        """Eq. 3."""
+        real = turn.batch.image  # (B, C, H, W)
+        with torch.no_grad():
+            fake = self.fake(turn).float()
+        judged = self.critic(torch.cat([real, fake]))  # nothing in the critic looks across images
+        loss = self.loss.critic(*judged.chunk(2))
+        slope = gradient_penalty(self.critic, real, fake, turn.rng)
+        turn.note(distance=-loss, slope=slope)
+        return loss + self.penalty * slope
+
+    def generate(self, turn: Turn) -> Tensor:
+        """-D(G(z))."""
+        return self.loss.generator(self.critic(self.fake(turn)))
+
+    def fake(self, turn: Turn) -> Tensor:
+        """As many fresh pictures as the batch has."""
+        real = turn.batch.image
+        fake: Tensor = self.generator(turn.rng.normal(len(real), self.nz, device=real.device))
+        return fake
+
+    def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        scale = 1.0 if how.temperature is None else how.temperature
+        return self.decode(scale * rng.normal(len(rng), self.nz, device=self.device))
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """Pictures ``(B, C, H, W)`` in [-1, 1] from latents ``(B, nz)``."""
+        image: Tensor = self.generator(latent)
+        return image

@@ -1,0 +1,116 @@
+"""CycleGAN: translate between two sets of pictures of which no two belong together.
+
+Zhu, Park, Isola and Efros 2017, "Unpaired image-to-image translation using cycle-consistent
+adversarial networks" (arXiv:1703.10593). Symbols -> code:
+    x in X, y in Y -> source, image    G: X -> Y -> to_image    F: Y -> X -> to_source
+    D_Y -> image_critic    D_X -> source_critic    lambda -> cycle
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from zeuxis.batch import Batch, Condition, Shape
+from zeuxis.card import Card
+from zeuxis.errors import Unsupported
+from zeuxis.game import Move, Player, Sampling, System, Turn
+from zeuxis.losses.adversarial import LeastSquares
+from zeuxis.losses.reconstruction import l1
+from zeuxis.nn.patch import PatchCritic
+from zeuxis.nn.pool import ImagePool
+from zeuxis.nn.resnet import ResNetGenerator
+from zeuxis.rng import ImageRng
+
+
+class CycleGAN(System):
+    """Two players of two networks each: the translators there and back, and a critic for either side.
+
+    Sampling turns ``condition.source`` into its like among the images. ``cycle`` weighs coming home,
+    ``identity`` (times ``cycle``) leaving alone what is already there; with both 0 nothing ties a
+    translation to its source. ``pool`` is the number of past fakes that each critic remembers.
+    """
+
+    card = Card(
+        "cyclegan",
+        title="CycleGAN",
+        family="translation",
+        year=2017,
+        paper="1703.10593",
+        needs={"source"},
+        departures=("The learning rate falls linearly over the whole training; in the paper, over its second half.",),
+    )
+
+    def __init__(
+        self,
+        shape: Shape,
+        *,
+        ngf: int = 64,
+        blocks: int = 9,
+        ndf: int = 64,
+        layers: int = 3,
+        cycle: float = 10.0,
+        identity: float = 0.5,
+        pool: int = 50,
+        lr: float = 2e-4,
+    ) -> None:
+        super().__init__()
+        self.shape = Shape(*shape)
+        self.cycle, self.identity, self.lr = cycle, identity, lr
+        channels = self.shape.channels
+        self.to_image = ResNetGenerator(channels, channels, ngf=ngf, blocks=blocks)  # G
+        self.to_source = ResNetGenerator(channels, channels, ngf=ngf, blocks=blocks)  # F
+        self.image_critic = PatchCritic(channels, ndf=ndf, layers=layers)  # D_Y
+        self.source_critic = PatchCritic(channels, ndf=ndf, layers=layers)  # D_X
+        self.image_pool, self.source_pool = ImagePool(pool, self.shape), ImagePool(pool, self.shape)
+        self.loss = LeastSquares()
+
+    def players(self) -> tuple[Player, ...]:
+        translators, critics = (self.to_image, self.to_source), (self.image_critic, self.source_critic)
+        return (
+            Player("translators", translators, lr=self.lr, betas=(0.5, 0.999), decay="linear"),
+            Player("critics", critics, lr=self.lr, betas=(0.5, 0.999), decay="linear"),
+        )
+
+    def moves(self) -> tuple[Move, ...]:
+        return (Move("translators", self.translate), Move("critics", self.criticise))
+
+    def translate(self, turn: Turn) -> Tensor:
+        """Eq. 3, as G and F see it."""
+        x, y = both_sides(turn.batch)
+        fake_y, fake_x = self.to_image(x), self.to_source(y)  # (B, C, H, W)
+        turn.memo["fakes"] = fake_x.detach(), fake_y.detach()
+        # Eq. 1 in the least-squares form of section 4, which halves the critics' share only
+        loss = 2 * self.loss.generator(self.image_critic(fake_y)) + 2 * self.loss.generator(self.source_critic(fake_x))
+        turn.note(adversarial=loss)
+        if self.cycle:
+            home = l1(self.to_source(fake_y), x) + l1(self.to_image(fake_x), y)  # Eq. 2
+            loss = loss + self.cycle * home
+            turn.note(cycle=home)
+        if self.cycle and self.identity:
+            same = l1(self.to_image(y), y) + l1(self.to_source(x), x)  # section 5.2
+            loss = loss + self.cycle * self.identity * same
+            turn.note(identity=same)
+        return loss
+
+    def criticise(self, turn: Turn) -> Tensor:
+        """Eq. 1 for both sides, as D_Y and D_X see it."""
+        x, y = both_sides(turn.batch)
+        fake_x, fake_y = turn.memo["fakes"]
+        old_x, old_y = self.source_pool.swap(fake_x, turn.rng), self.image_pool.swap(fake_y, turn.rng)
+        image = self.loss.critic(self.image_critic(y), self.image_critic(old_y))
+        source = self.loss.critic(self.source_critic(x), self.source_critic(old_x))
+        turn.note(image_critic=image, source_critic=source)
+        return image + source
+
+    def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        if condition.source is None:
+            raise Unsupported("'cyclegan' translates a picture and was given none: give it a source")
+        translated: Tensor = self.to_image(condition.source)
+        return translated
+
+
+def both_sides(batch: Batch) -> tuple[Tensor, Tensor]:
+    """x and y, each ``(B, C, H, W)``, which do not belong together."""
+    if batch.condition.source is None:
+        raise Unsupported("'cyclegan' learns from pictures of both sides: use data that gives a source")
+    return batch.condition.source, batch.image
