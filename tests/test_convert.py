@@ -216,6 +216,7 @@ def test_bent_files_are_refused_in_one_line(tmp_path):
     zipped(tmp_path / "packed.pt", b"N." + b" " * 10_000_000, compression=zipfile.ZIP_DEFLATED)
     inner = zipped(tmp_path / "inner.zip", b"N.").read_bytes()
     bad = {
+        "flipped": good.replace(struct.pack("<f", 2.5), struct.pack("<f", 2.25)),
         "half": good[: len(good) // 2],
         "headless": good[100:],
         "old half": old[: len(old) // 2],

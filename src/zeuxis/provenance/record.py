@@ -96,6 +96,11 @@ def save_png(image: Image.Image, path: Path, record: Mapping[str, Any]) -> None:
     info.add_itxt("Software", f"Zeuxis {zeuxis.__version__}")
     info.add_itxt("Description", DISCLOSURE)
     info.add_itxt("XML:com.adobe.xmp", XMP)
+    write_png(image, path, info)
+
+
+def write_png(image: Image.Image, path: Path, info: PngInfo | None = None) -> None:
+    """Write a PNG, whole or not at all; without ``info`` it says nothing of its origin (pictures of data)."""
     buffer = BytesIO()
     image.save(buffer, format="PNG", pnginfo=info)
     write_whole(Path(path), buffer.getvalue())

@@ -21,6 +21,7 @@ import pickletools
 import struct
 import sys
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -333,6 +334,9 @@ def _place(data: mmap.mmap, info: zipfile.ZipInfo) -> tuple[int, int]:
     start = info.header_offset + 30 + sum(struct.unpack("<HH", head[26:30]))
     if start + info.file_size > len(data):
         raise Refused("it is cut short")
+    # A checksum of 0 is what torch.save writes when it was told not to compute any.
+    if info.CRC and zlib.crc32(memoryview(data)[start : start + info.file_size]) != info.CRC:
+        raise Refused("it is damaged: a checksum in it is wrong")
     return start, info.file_size
 
 

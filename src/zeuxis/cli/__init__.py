@@ -1,0 +1,100 @@
+"""The command line. Each command lives in its own module and imports what it runs when it runs it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+
+import zeuxis
+from zeuxis.cli import (
+    compare,
+    convert,
+    data,
+    demo,
+    doctor,
+    evaluate,
+    info,
+    listing,
+    reproduce,
+    sample,
+    train,
+)
+from zeuxis.cli.output import note, say
+from zeuxis.errors import ZeuxisError
+
+DEBUG = "--debug"
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Learn a distribution of images, sample it, steer it and measure it: every method behind the same verbs.",
+)
+
+LOOK, WORK, PROVE, TOOLS = "Look", "Work", "Prove", "Tools"
+app.command("list", rich_help_panel=LOOK)(listing.list_systems)
+app.command("info", rich_help_panel=LOOK)(info.info)
+app.command("data", rich_help_panel=LOOK)(data.data)
+app.command("train", rich_help_panel=WORK)(train.train)
+app.command("sample", rich_help_panel=WORK)(sample.sample)
+app.command("evaluate", rich_help_panel=PROVE)(evaluate.evaluate)
+app.command("reproduce", rich_help_panel=PROVE)(reproduce.reproduce)
+app.command("compare", rich_help_panel=PROVE)(compare.compare)
+app.command("convert", rich_help_panel=TOOLS)(convert.convert)
+app.command("doctor", rich_help_panel=TOOLS)(doctor.doctor)
+app.command("demo", rich_help_panel=TOOLS)(demo.demo)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        say(f"zeuxis {zeuxis.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+    debug: bool = typer.Option(False, DEBUG, help="Show the traceback of an error; allowed after any command."),
+) -> None:
+    """What stands before a command. ``main`` has taken ``--debug`` out already; it is here for the help."""
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code: 0, 1 for failure, 2 for misuse, 130 when interrupted."""
+    given = list(sys.argv[1:] if args is None else args)
+    debug = DEBUG in given
+    try:
+        app([a for a in given if a != DEBUG], prog_name="zeuxis")
+    except SystemExit as end:  # how typer ends, always
+        return end.code if isinstance(end.code, int) else 0
+    except ZeuxisError as error:
+        if debug:
+            raise
+        note(f"zeuxis: {error}")
+        return error.exit_code
+    except KeyboardInterrupt:
+        note("zeuxis: interrupted")
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has gone: nothing more can be said, and Python must not try at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if debug:
+            raise
+        note(f"zeuxis: {_explain(error)}")
+        return 1
+    return 0
+
+
+def _explain(error: Exception) -> str:
+    first = (str(error).splitlines() or [""])[0]
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"no space left on the disk ({error.filename or 'writing'}): free some and run the same command again"
+    if isinstance(error, PermissionError):
+        return f"not allowed to use {error.filename}: give another --out, or change its permissions"
+    return f"{type(error).__name__}: {first} (a mistake in Zeuxis: run again with {DEBUG} to see where)"

@@ -1,0 +1,27 @@
+"""``zeuxis demo``: the whole of it in a few minutes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zeuxis.cli.options import Json
+from zeuxis.cli.output import emit, say
+from zeuxis.cli.progress import Progress
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="The folder of the page.")] = Path("runs/demo"),
+    as_json: Json = False,
+) -> None:
+    """Draw from captions with the shipped model, train a small one, measure it, and write a page about it."""
+    from zeuxis.workshop.demo import demo as work
+
+    with Progress() as progress:
+        page = work(out, progress)
+    if as_json:
+        emit({"page": page})
+    else:
+        say(f"open {page}")

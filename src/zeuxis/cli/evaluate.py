@@ -1,0 +1,44 @@
+"""``zeuxis evaluate``: measure a trained model."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from zeuxis.cli.options import Data, Device, Json, Seed
+from zeuxis.cli.output import emit, note, table
+from zeuxis.cli.progress import Progress
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A shipped model or a run folder.")],
+    data: Data = None,
+    metric: Annotated[
+        list[str] | None, typer.Option("--metric", help="May be repeated.", show_default="frechet, precision, recall")
+    ] = None,
+    samples: Annotated[int, typer.Option("--samples", min=2, help="How many pictures are measured.")] = 5000,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Measure a model against the test split of its data."""
+    from zeuxis.workshop.evaluate import evaluate as work
+    from zeuxis.workshop.model import load
+
+    with Progress() as progress:
+        figures = work(
+            load(model, device),
+            data=data,
+            metrics=metric or ["frechet", "precision", "recall"],
+            samples=samples,
+            seed=seed,
+            report=progress,
+        )
+    if as_json:
+        emit([figure.as_dict() for figure in figures])
+        return
+    rows = [[f.name, f"{f.value:.4g}", f"{f.better} is better", str(f.samples)] for f in figures]
+    table(model, ["metric", "value", "", "samples"], rows)
+    for warning in dict.fromkeys(f.warning for f in figures if f.warning):
+        note(f"note: {warning}")

@@ -1,0 +1,107 @@
+"""``zeuxis info``: what is known of a method, a trained model or a picture."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from zeuxis.cli.listing import met, systems
+from zeuxis.cli.options import Json
+from zeuxis.cli.output import emit, say
+
+
+def info(
+    name: Annotated[str, typer.Argument(help="A system, a shipped model, a run folder or a picture.png.")],
+    as_json: Json = False,
+) -> None:
+    """Tell of a method (paper, departures, recipes, results), a trained model, or how a picture was made."""
+    if Path(name).suffix.lower() == ".png":
+        from zeuxis.provenance.record import read_record
+
+        found = read_record(Path(name))
+        show(found, as_json)
+        return
+    from zeuxis.catalog import entries, shipped
+    from zeuxis.errors import UnknownName
+
+    if name in entries():
+        system(name, as_json)
+    elif name in shipped() or Path(name).exists():
+        model(name, as_json)
+    else:
+        raise UnknownName("name", name, {*entries(), *shipped()}, "(or give a run folder or a picture.png)")
+
+
+def show(found: dict[str, Any], as_json: bool) -> None:
+    """A flat table of facts."""
+    if as_json:
+        emit(found)
+        return
+    for key, value in found.items():
+        say(f"{key:>16}  {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
+
+
+def model(name: str, as_json: bool) -> None:
+    """A trained model's card."""
+    from zeuxis.catalog import locate
+    from zeuxis.errors import WeightsError
+
+    card = locate(name) / "model.json"
+    try:
+        found = json.loads(card.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise WeightsError(f"{card} is not JSON: {error}; train the model again") from None
+    show(found, as_json)
+
+
+def system(name: str, as_json: bool) -> None:
+    """A method's card, recipes and results; with ``--json`` also how large it is."""
+    from zeuxis.catalog import entry
+
+    row = next(r for r in systems() if r["id"] == name)
+    card, doc = entry(name).card, entry(name).doc
+    more = {
+        "accepts": sorted(card.accepts),
+        "knobs": sorted(card.knobs),
+        "departures": list(card.departures),
+        "link": link(card.paper),
+        "module": entry(name).module,
+        "doc": doc,
+    }
+    if as_json:
+        emit({**row, **more, "parameters": parameters(name)})
+        return
+    say(f"{card.title} ({card.year}), {card.family}: {link(card.paper)}\n\n{doc}\n")
+    say(f"     can  {', '.join(row['verbs'])}")
+    if row["needs"]:
+        say(f"   needs  {', '.join(row['needs'])}")
+    if more["accepts"]:
+        say(f" accepts  {', '.join(more['accepts'])}")
+    if more["knobs"]:
+        say(f"   knobs  {', '.join(more['knobs'])}")
+    say(f" recipes  {', '.join(row['recipes']) or 'none'}")
+    say(f"  claims  {met(row['results'])} met")
+    for result in row["results"]:
+        say(f"          {result['recipe']}: {result['metric']} {result['value']:.4g}, bound {result['bound']:.4g}")
+    for departure in card.departures:
+        say(f" differs  {departure}")
+
+
+def link(paper: str) -> str:
+    """The address of an arXiv number; a citation stays as it is."""
+    number = paper.replace(".", "", 1).replace("/", "", 1)
+    return f"https://arxiv.org/abs/{paper}" if number.isdigit() else paper
+
+
+def parameters(name: str) -> dict[str, dict[str, int] | None]:
+    """Parameters of each network at the desk's size and at the published one; null where there is no such recipe."""
+    from zeuxis.recipe import load_recipe, recipe_paths
+    from zeuxis.workshop.parameters import recipe_counts
+
+    sizes = {"desk": name, "published": f"{name}-paper"}
+    return {
+        size: recipe_counts(load_recipe(recipe)) if recipe in recipe_paths() else None for size, recipe in sizes.items()
+    }

@@ -1,0 +1,79 @@
+"""Options that several commands share, so that they mean the same everywhere."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from zeuxis.errors import UsageError
+
+if TYPE_CHECKING:
+    from zeuxis.recipe import Recipe
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Where the random numbers start.")]
+MaybeSeed = Annotated[int | None, typer.Option("--seed", min=0, help="Instead of the recipe's seed.")]
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1 or mps.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Where to write.", show_default=False)]
+Data = Annotated[
+    str | None, typer.Option("--data", metavar="NAME|FOLDER", help="A dataset, a world or a folder of pictures.")
+]
+Size = Annotated[int | None, typer.Option("--size", min=4, help="Pixels a side.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="A.B=C", help="Replace a value of the recipe; may be repeated.")
+]
+BudgetText = Annotated[
+    str | None, typer.Option("--budget", metavar="10m|2h|500r", help="How long: seconds, minutes, hours or rounds.")
+]
+
+UNITS = {"s": 1 / 60, "m": 1.0, "h": 60.0}  # minutes
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long to train: a time or a number of rounds."""
+
+    minutes: float | None = None
+    rounds: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Budget:
+        """``90s``, ``10m``, ``2h`` or ``500r``."""
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhr])", text.strip())
+        if not found or float(found[1]) == 0:
+            raise UsageError(f"--budget {text} is not a length of training: write 90s, 10m, 2h or 500r (rounds)")
+        number, unit = found[1], found[2]
+        if unit in UNITS:
+            return cls(minutes=float(number) * UNITS[unit])
+        if "." in number:
+            raise UsageError(f"--budget {text}: rounds are whole")
+        return cls(rounds=int(number))
+
+
+def recipe_of(
+    name: str,
+    *,
+    data: str | None = None,
+    size: int | None = None,
+    batch: int | None = None,
+    seed: int | None = None,
+    budget: str | None = None,
+    changes: list[str] | None = None,
+) -> Recipe:
+    """The recipe ``name`` with what the command line changes in it; a budget replaces the recipe's own."""
+    from zeuxis.recipe import load_recipe
+
+    given = {"data": data, "size": size, "train.batch": batch, "train.seed": seed}
+    # JSON's strings and numbers are TOML's too: a folder called "7" stays a folder.
+    overrides = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items() if value is not None]
+    recipe = load_recipe(name, (*(changes or ()), *overrides))
+    if budget is None:
+        return recipe
+    parsed = Budget.parse(budget)
+    train = recipe.train.model_copy(update={"minutes": parsed.minutes, "rounds": parsed.rounds})
+    return recipe.model_copy(update={"train": train})

@@ -1,0 +1,59 @@
+"""How long work shows itself on stderr: a bar at a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from zeuxis.cli.output import duration, note
+
+EVERY = 15.0  # seconds between lines where there is no terminal
+
+
+class Progress:
+    """``progress(message, fraction, remaining)`` shows the newest state; use it as a context manager."""
+
+    def __init__(self) -> None:
+        self.said = ("", 0.0)
+        self.start = time.monotonic()
+        self.bar = None
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, TaskProgressColumn, TextColumn
+            from rich.progress import Progress as Bar
+
+            # The message is a line of its own: scalars and paths need the width.
+            columns = (
+                BarColumn(),
+                TaskProgressColumn(),
+                TextColumn("{task.fields[left]}  {task.description}", markup=False),
+            )
+            self.bar = Bar(*columns, console=Console(stderr=True))
+            self.task = self.bar.add_task("", total=1.0, left="")
+
+    def __enter__(self) -> Self:
+        if self.bar:
+            self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.bar:
+            self.bar.stop()
+
+    def __call__(self, message: str, fraction: float | None = None, remaining: float | None = None) -> None:
+        if remaining is None and fraction:
+            remaining = (time.monotonic() - self.start) * (1 - fraction) / fraction
+        left = "" if remaining is None else f"{duration(remaining)} left"
+        if self.bar:
+            self.bar.update(self.task, description=message, left=left, completed=fraction or 0.0)
+            return
+        now, (last, when) = time.monotonic(), self.said
+        # A new stage is said at once; a change of figures within one, now and then.
+        if (fraction is None and message != last) or now - when > EVERY or (fraction or 0) >= 1:
+            self.said = (message, now)
+            share = "" if fraction is None else f"{fraction:4.0%} "
+            note(f"{share}{message}{', ' + left if left else ''}")

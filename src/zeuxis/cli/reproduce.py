@@ -1,0 +1,46 @@
+"""``zeuxis reproduce``: train a recipe, measure it, and say whether its claim holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zeuxis.cli.options import Device, Json
+from zeuxis.cli.output import emit, say
+from zeuxis.cli.progress import Progress
+from zeuxis.errors import UsageError
+
+
+def reproduce(
+    recipe: Annotated[str, typer.Argument(help="A recipe that makes a claim.")],
+    seeds: Annotated[
+        str | None, typer.Option("--seeds", metavar="0,1,2", help="Instead of the claim's seeds.", show_default=False)
+    ] = None,
+    device: Device = "cpu",
+    out: Annotated[Path, typer.Option("--out", help="The folder of the result and the sheet.")] = Path("results"),
+    as_json: Json = False,
+) -> None:
+    """Prove a recipe's claim: train it, measure it, and write the result. Exit code 1 when it does not hold."""
+    from zeuxis.recipe import load_recipe
+    from zeuxis.workshop.reproduce import reproduce as work
+
+    chosen = None if seeds is None else numbers(seeds)
+    with Progress() as progress:
+        found = work(load_recipe(recipe), out=out, seeds=chosen, device=device, report=progress)
+    if as_json:
+        emit(found)
+    else:
+        verdict = "holds" if found["holds"] else "DOES NOT HOLD"
+        say(f"{found['recipe']}: {found['metric']} {found['value']:.4g}, bound {found['bound']:.4g}: {verdict}")
+    if not found["holds"]:
+        raise typer.Exit(1)
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """``0,1,2`` as integers."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"--seeds {text} are not whole numbers: write 0,1,2") from None

@@ -1,0 +1,110 @@
+"""``zeuxis sample``: make pictures, or make one again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from zeuxis.cli.options import Device, Json, Out, Seed
+from zeuxis.cli.output import emit, note, say
+from zeuxis.errors import UsageError
+
+if TYPE_CHECKING:
+    from zeuxis.workshop.pictures import Pictures
+
+SHEET_TILE = 96  # pixels a side that a small picture is enlarged to on a sheet
+
+
+def sample(
+    model: Annotated[str | None, typer.Argument(help="A shipped model or a run folder.", show_default=False)] = None,
+    n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 16,
+    seed: Seed = 0,
+    caption: Annotated[
+        list[str] | None, typer.Option("--caption", help="What to draw; once, or once for each picture.")
+    ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option("--label", help="A class, by number or name; once, or once for each picture.")
+    ] = None,
+    source: Annotated[Path | None, typer.Option("--source", help="The picture to translate or restore.")] = None,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Network evaluations along the path.")] = None,
+    guidance: Annotated[float | None, typer.Option("--guidance", help="How strictly to obey; 1 is plain.")] = None,
+    sampler: Annotated[str | None, typer.Option("--sampler", help="For instance euler, heun or ddim.")] = None,
+    temperature: Annotated[
+        float | None, typer.Option("--temperature", min=0, help="Below 1: safer, less varied.")
+    ] = None,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Pictures at a time; changes none of them.")] = 64,
+    device: Device = "cpu",
+    out: Out = None,
+    sheet: Annotated[bool, typer.Option("--sheet/--no-sheet", help="Also all of them on one page.")] = True,
+    replay: Annotated[
+        Path | None,
+        typer.Option("--replay", metavar="PICTURE.png", help="Draw this picture again.", show_default=False),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make pictures. The same seed gives the same picture, whatever their number."""
+    if replay is not None:
+        again(replay, device, out, as_json)
+        return
+    if model is None:
+        raise UsageError("say which model: zeuxis sample scenes, or a run folder (or --replay PICTURE.png)")
+    from zeuxis.workshop.model import load
+    from zeuxis.workshop.still import read_picture
+
+    loaded = load(model, device)
+    made = loaded.sample(
+        n,
+        seed,
+        caption=one_or_all(caption),
+        label=one_or_all(label),
+        source=None if source is None else read_picture(source, loaded.system.shape),
+        steps=steps,
+        guidance=guidance,
+        sampler=sampler,
+        temperature=temperature,
+        batch=batch,
+    )
+    folder = out or Path("samples") / f"{Path(model).resolve().name if Path(model).exists() else model}-{seed}"
+    files = made.save(folder)
+    page = None
+    if sheet and len(made) > 1:
+        page = made.save_sheet(folder / "sheet.png", scale=max(1, SHEET_TILE // made.tensor.shape[-1]))
+    if as_json:
+        emit({"files": files, "sheet": page, "records": made.records})
+    else:
+        say(f"{len(files)} picture{'s' * (len(files) > 1)} -> {folder}")
+        if page:
+            say(f"all on one page -> {page}")
+
+
+def one_or_all(values: list[str] | None) -> str | list[str] | None:
+    """A single value stands for all pictures."""
+    return values[0] if values and len(values) == 1 else values or None
+
+
+def again(picture: Path, device: str, out: Path | None, as_json: bool) -> None:
+    """Draw ``picture`` again from its record, and say whether it came out the same."""
+    from zeuxis.provenance.record import read_record
+    from zeuxis.workshop.model import replay
+
+    made, differs = replay(read_record(picture), device)
+    target = out or picture.with_name(f"{picture.stem}-replayed.png")
+    files = made.save(target)
+    equal = same_pixels(made, picture)
+    if as_json:
+        emit({"files": files, "identical": equal, "differs": differs})
+        return
+    for difference in differs:
+        note(f"note: {difference}")
+    say(f"{files[0]}: {'the same, pixel for pixel' if equal else 'not the same pixels'}")
+
+
+def same_pixels(made: Pictures, picture: Path) -> bool:
+    """Whether the first of ``made`` is what the file shows."""
+    from PIL import Image
+
+    with Image.open(picture) as before:
+        now: Any = made[0]
+        return before.size == now.size and before.mode == now.mode and before.tobytes() == now.tobytes()

@@ -1,0 +1,60 @@
+"""``zeuxis train``: play a recipe's game; the same command again goes on where it stopped."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from zeuxis.cli.options import BudgetText, Data, Device, Json, MaybeSeed, Out, Set, Size, recipe_of
+from zeuxis.cli.output import duration, emit, say
+from zeuxis.cli.progress import Progress
+
+if TYPE_CHECKING:
+    from zeuxis.training.trainer import Clock
+
+INTERRUPTED = 130  # what shells say of a program that was asked to stop
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="A recipe's name, or the path of a .toml file.")],
+    data: Data = None,
+    size: Size = None,
+    budget: BudgetText = None,
+    batch: Annotated[int | None, typer.Option("--batch", min=1, help="Pictures a round.")] = None,
+    changes: Set = None,
+    seed: MaybeSeed = None,
+    device: Device = "cpu",
+    out: Out = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Begin a new run, even if there is one to go on with.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Train a recipe. Ctrl-C saves and stops; the same command goes on from there."""
+    from zeuxis.workshop.runs import train as work
+
+    plan = recipe_of(recipe, data=data, size=size, batch=batch, seed=seed, budget=budget, changes=changes)
+    with Progress() as progress:
+        run = work(
+            plan,
+            out=out,
+            device=device,
+            fresh=fresh,
+            report=lambda clock: progress(describe(clock), clock.progress, clock.remaining),
+        )
+    if as_json:
+        emit({"run": run.folder, "recipe": run.recipe.name, "stopped": run.stopped, **vars(run.clock)})
+    elif run.stopped:
+        say(f"stopped by {run.stopped} after round {run.clock.round:,}, all saved: the same command goes on")
+    else:
+        say(f"{run.clock.round:,} rounds in {duration(run.clock.seconds)} -> {run.folder}")
+        say(f"draw with it: zeuxis sample {run.folder}")
+    if run.stopped:
+        raise typer.Exit(INTERRUPTED)
+
+
+def describe(clock: Clock) -> str:
+    """The newest scalars in one line."""
+    scalars = " ".join(f"{name} {value:.4g}" for name, value in clock.notes.items())
+    return f"round {clock.round:,} {scalars}"

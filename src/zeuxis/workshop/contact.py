@@ -1,0 +1,43 @@
+"""A dataset at a glance: its facts, and a page of its pictures."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from PIL import Image
+
+from zeuxis.data.entries import ENTRIES
+from zeuxis.data.source import Source
+from zeuxis.workshop.pictures import sheet, to_pil
+
+TILE = 96  # pixels a side that a small picture is enlarged to
+FIELDS = ("title", "licence", "may_ship", "citation", "homepage", "splits", "note")
+
+
+def card(source: Source) -> dict[str, Any]:
+    """What is known of a source, ready for JSON: what it holds, and for a known dataset where it is from."""
+    known = ENTRIES.get(source.name)
+    origin = {key: value for key, value in asdict(known).items() if key in FIELDS} if known else {}
+    return {
+        "name": source.name,
+        **origin,
+        "examples": len(source),
+        "shape": list(source.shape),
+        "gives": sorted(source.gives),
+        "classes": list(source.class_names),
+        "words": list(source.words),
+        "factors": [list(factor) for factor in source.factors],
+        "fingerprint": source.fingerprint(),
+    }
+
+
+def contact_sheet(source: Source, n: int = 64) -> Image.Image:
+    """``n`` of its pictures, evenly spaced; each with the picture it was made from on its left, where there is one."""
+    index = torch.linspace(0, len(source) - 1, min(n, len(source))).round().long()
+    batch = source.batch(index)
+    pairs = [batch.image] if batch.condition.source is None else [batch.condition.source, batch.image]
+    tiles = [to_pil(images[k]) for k in range(len(batch)) for images in pairs]
+    columns = max(1, round(len(index) ** 0.5)) * len(pairs)
+    return sheet(tiles, columns, max(1, TILE // batch.image.shape[-1]))

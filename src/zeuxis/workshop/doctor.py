@@ -1,0 +1,124 @@
+"""Whether this machine is fit for work: every finding, and the mend of every problem."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from zeuxis.catalog import shipped
+from zeuxis.data.cache import cache_dir, data_dir
+from zeuxis.data.datasets import find_local
+from zeuxis.data.entries import ENTRIES
+from zeuxis.errors import ZeuxisError
+from zeuxis.training.checkpoint import read_folder
+
+LEAST_DISK, LEAST_MEMORY = 2, 4  # GiB
+EXTRAS = {"metrics": "torchmetrics", "track": "tensorboard", "peers": "diffusers"}  # and a package that tells
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at. A finding with a ``mend`` is a problem."""
+
+    what: str
+    found: str
+    mend: str | None = None
+
+
+def examine() -> list[Finding]:
+    """Look at everything; changes nothing but a temporary file made and removed."""
+    return [finding for look in LOOKS for finding in look()]
+
+
+def _programs() -> Iterator[Finding]:
+    yield Finding("python", f"{platform.python_version()} on {platform.platform(terse=True)}")
+    yield Finding("torch", torch.__version__)
+
+
+def _processor() -> Iterator[Finding]:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = torch.get_num_threads()
+    mend = f"unset OMP_NUM_THREADS, or set it to {cores}" if threads > cores or threads < cores // 2 else None
+    yield Finding("threads", f"{threads} of {cores} cores", mend)
+    names = ["cpu"]
+    names += [f"cuda:{k} ({torch.cuda.get_device_name(k)})" for k in range(torch.cuda.device_count())]
+    names += ["mps"] if torch.backends.mps.is_available() else []
+    yield Finding("devices", ", ".join(names))
+
+
+def _room() -> Iterator[Finding]:
+    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):  # POSIX
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+        mend = f"below {LEAST_MEMORY} GiB use smaller batches: --batch 16" if memory < LEAST_MEMORY else None
+        yield Finding("memory", f"{memory:.1f} GiB", mend)
+    for what, place in (("disk here", Path.cwd()), ("disk of the cache", _existing(cache_dir()))):
+        free = shutil.disk_usage(place).free / 2**30
+        mend = f"a run may need {LEAST_DISK} GiB: free some, or work elsewhere (--out, ZEUXIS_CACHE)"
+        yield Finding(what, f"{free:.1f} GiB free ({place})", mend if free < LEAST_DISK else None)
+
+
+def _writable() -> Iterator[Finding]:
+    for what, place in (("writing here", Path.cwd()), ("writing to the cache", _existing(cache_dir()))):
+        try:
+            with tempfile.TemporaryFile(dir=place):
+                yield Finding(what, f"allowed ({place})")
+        except OSError as error:
+            yield Finding(what, f"{error.strerror} ({place})", "change its permissions, or use --out and ZEUXIS_CACHE")
+
+
+def _existing(path: Path) -> Path:
+    """The nearest folder above ``path`` that is there."""
+    return next(p for p in (path, *path.parents) if p.is_dir())
+
+
+def _datasets() -> Iterator[Finding]:
+    root = data_dir()
+    if root is not None and not root.is_dir():
+        yield Finding("ZEUXIS_DATA", f"{root} is no folder", "set it to the folder of datasets, or unset it")
+        return
+    yield Finding("ZEUXIS_DATA", str(root) if root else "not set")
+    for entry in ENTRIES.values():
+        try:
+            local = find_local(entry) if entry.folder else None
+        except ZeuxisError as error:
+            yield Finding(f"data {entry.name}", "incomplete", str(error))
+            continue
+        embedded = "needs no files" if not entry.folder else None
+        absent = "fetched when first used" if entry.remote else "not here; zeuxis data tells where it is from"
+        yield Finding(f"data {entry.name}", embedded or (str(local) if local else absent))
+
+
+def _weights() -> Iterator[Finding]:
+    for name, folder in shipped().items():
+        try:
+            read_folder(folder, "model")
+            yield Finding(f"weights {name}", "whole")
+        except ZeuxisError as error:
+            yield Finding(f"weights {name}", "damaged", f"install Zeuxis again ({error})")
+
+
+def _extras() -> Iterator[Finding]:
+    for extra, package in EXTRAS.items():
+        try:
+            yield Finding(f"extra {extra}", f"{package} {version(package)}")
+        except PackageNotFoundError:
+            yield Finding(f"extra {extra}", f'not installed; pip install "zeuxis[{extra}]" adds it')
+
+
+LOOKS: tuple[Callable[[], Iterator[Finding]], ...] = (
+    _programs,
+    _processor,
+    _room,
+    _writable,
+    _datasets,
+    _weights,
+    _extras,
+)
