@@ -10,11 +10,15 @@ import typer
 from zeuxis.cli.options import Json, Out, Size
 from zeuxis.cli.output import emit, say, table
 
+SHOWN = tuple(
+    ["name", "title", "shape", "splits", "licence", "may_ship", "gives", "class_names", "citation", "homepage", "note"]
+)
+
 
 def data(
     name: Annotated[
         str | None,
-        typer.Argument(help="A dataset, a world or a folder; all are listed without it.", show_default=False),
+        typer.Argument(help="A dataset, a world or a folder; without it, all.", show_default=False),
     ] = None,
     split: Annotated[str, typer.Option("--split", help="train, val or test.")] = "train",
     size: Size = None,
@@ -56,22 +60,7 @@ def everything(as_json: bool) -> None:
         for e in ENTRIES.values()
     ]
     table(
-        "zeuxis data NAME shows one; a folder's path stands for a name",
+        "zeuxis data NAME shows one; so does a folder's path",
         ["name", "examples", "shape", "gives", ""],
         rows,
     )
-
-
-SHOWN = (
-    "name",
-    "title",
-    "shape",
-    "splits",
-    "licence",
-    "may_ship",
-    "gives",
-    "class_names",
-    "citation",
-    "homepage",
-    "note",
-)

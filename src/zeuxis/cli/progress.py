@@ -24,7 +24,6 @@ class Progress:
             from rich.progress import BarColumn, TaskProgressColumn, TextColumn
             from rich.progress import Progress as Bar
 
-            # The message is a line of its own: scalars and paths need the width.
             columns = (
                 BarColumn(),
                 TaskProgressColumn(),

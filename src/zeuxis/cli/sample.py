@@ -31,16 +31,14 @@ def sample(
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Network evaluations along the path.")] = None,
     guidance: Annotated[float | None, typer.Option("--guidance", help="How strictly to obey; 1 is plain.")] = None,
     sampler: Annotated[str | None, typer.Option("--sampler", help="For instance euler, heun or ddim.")] = None,
-    temperature: Annotated[
-        float | None, typer.Option("--temperature", min=0, help="Below 1: safer, less varied.")
-    ] = None,
+    temperature: Annotated[float | None, typer.Option("--temperature", min=0, help="Below 1: less varied.")] = None,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Pictures at a time; changes none of them.")] = 64,
     device: Device = "cpu",
     out: Out = None,
     sheet: Annotated[bool, typer.Option("--sheet/--no-sheet", help="Also all of them on one page.")] = True,
     replay: Annotated[
         Path | None,
-        typer.Option("--replay", metavar="PICTURE.png", help="Draw this picture again.", show_default=False),
+        typer.Option("--replay", metavar="PICTURE.png", help="Draw this picture again."),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -26,9 +26,7 @@ def train(
     seed: MaybeSeed = None,
     device: Device = "cpu",
     out: Out = None,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Begin a new run, even if there is one to go on with.")
-    ] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew, even if a run could go on.")] = False,
     as_json: Json = False,
 ) -> None:
     """Train a recipe. Ctrl-C saves and stops; the same command goes on from there."""
