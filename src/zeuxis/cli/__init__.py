@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import typer
 
@@ -27,6 +28,8 @@ from zeuxis.cli.output import note, say
 from zeuxis.errors import ZeuxisError
 
 DEBUG = "--debug"
+# Typer's error for wrong arguments: the class itself lives in another place in every version of it.
+MISUSE: Any = typer.BadParameter.__base__
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -47,6 +50,7 @@ app.command("compare", rich_help_panel=PROVE)(compare.compare)
 app.command("convert", rich_help_panel=TOOLS)(convert.convert)
 app.command("doctor", rich_help_panel=TOOLS)(doctor.doctor)
 app.command("demo", rich_help_panel=TOOLS)(demo.demo)
+COMMANDS = frozenset(str(c.name) for c in app.registered_commands)
 
 
 def _version(wanted: bool) -> None:
@@ -67,16 +71,19 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code: 0, 1 for failure, 2 for misuse, 130 when interrupted."""
     given = list(sys.argv[1:] if args is None else args)
     debug = DEBUG in given
+    plain = [a for a in given if a != DEBUG]
     try:
-        app([a for a in given if a != DEBUG], prog_name="zeuxis")
-    except SystemExit as end:  # how typer ends, always
-        return end.code if isinstance(end.code, int) else 0
+        code = app(plain or ["--help"], prog_name="zeuxis", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except MISUSE as error:
+        note(f"zeuxis: {_one_line(error)}; zeuxis {f'{plain[0]} ' if plain[0] in COMMANDS else ''}--help tells more")
+        return 2
     except ZeuxisError as error:
         if debug:
             raise
         note(f"zeuxis: {error}")
         return error.exit_code
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         note("zeuxis: interrupted")
         return 130
     except BrokenPipeError:
@@ -88,7 +95,11 @@ def main(args: Sequence[str] | None = None) -> int:
             raise
         note(f"zeuxis: {_explain(error)}")
         return 1
-    return 0
+
+
+def _one_line(misuse: Any) -> str:
+    """What typer found wrong, suggestions included, without its full stop."""
+    return " ".join(misuse.format_message().split()).rstrip(".")
 
 
 def _explain(error: Exception) -> str:

@@ -16,7 +16,7 @@ class Progress:
     """``progress(message, fraction, remaining)`` shows the newest state; use it as a context manager."""
 
     def __init__(self) -> None:
-        self.said = ("", 0.0)
+        self.said = ("", -EVERY)  # the last message and when it was said
         self.start = time.monotonic()
         self.bar = None
         if sys.stderr.isatty():

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from zeuxis.cli.options import BudgetText, Data, Device, Json, MaybeSeed, Out, Set, Size, recipe_of
-from zeuxis.cli.output import duration, emit, say
+from zeuxis.cli.output import duration, emit, note, say
 from zeuxis.cli.progress import Progress
 
 if TYPE_CHECKING:
@@ -39,12 +40,24 @@ def train(
             out=out,
             device=device,
             fresh=fresh,
-            report=lambda clock: progress(describe(clock), clock.progress, clock.remaining),
+            report=lambda clock, preview: progress(describe(clock, preview), clock.progress, clock.remaining),
         )
+    if run.set_aside:
+        note(f"note: {run.set_aside} files could not be used; {run.folder / 'set_aside.jsonl'} says which and why")
     if as_json:
-        emit({"run": run.folder, "recipe": run.recipe.name, "stopped": run.stopped, **vars(run.clock)})
+        emit(
+            {
+                "run": run.folder,
+                "recipe": run.recipe.name,
+                "stopped": run.stopped,
+                "set_aside": run.set_aside,
+                **vars(run.clock),
+            }
+        )
     elif run.stopped:
-        say(f"stopped by {run.stopped} after round {run.clock.round:,}, all saved: the same command goes on")
+        say(
+            f"stopped by {run.stopped} after round {run.clock.round:,}, saved in {run.folder}: the same command goes on"
+        )
     else:
         say(f"{run.clock.round:,} rounds in {duration(run.clock.seconds)} -> {run.folder}")
         say(f"draw with it: zeuxis sample {run.folder}")
@@ -52,7 +65,7 @@ def train(
         raise typer.Exit(INTERRUPTED)
 
 
-def describe(clock: Clock) -> str:
-    """The newest scalars in one line."""
+def describe(clock: Clock, preview: Path | None) -> str:
+    """The newest scalars and the newest sheet, in one line."""
     scalars = " ".join(f"{name} {value:.4g}" for name, value in clock.notes.items())
-    return f"round {clock.round:,} {scalars}"
+    return f"round {clock.round:,} {scalars}{f' {preview}' if preview else ''}"
