@@ -11,6 +11,8 @@ from zeuxis.errors import UnknownName, Unsupported
 from zeuxis.game import Player, System, Turn, play_round
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.autoencoder.vae import VAE
+from zeuxis.systems.autoencoder.vqgan import VQGAN
+from zeuxis.systems.density.pca import PCA
 
 SHAPE = Shape(1, 16, 16)
 
@@ -52,10 +54,26 @@ def tiny_vae(**model) -> VAE:
     return VAE(SHAPE, **{"latent": 4, "widths": (8, 8), "hidden": 32, **model})
 
 
+def tiny_vqgan(**model) -> VQGAN:
+    torch.manual_seed(0)
+    small = {
+        "codes": 16,
+        "code_width": 8,
+        "latent": 8,
+        "width": 8,
+        "multiples": (1, 2, 2),
+        "blocks": 1,
+        "attention": (),
+    }
+    return VQGAN(SHAPE, **{**small, "ndf": 8, "layers": 1, "critic_start": 0.0, **model})
+
+
 SYSTEMS = {
     "vae": tiny_vae,
     "vae-bernoulli": lambda: tiny_vae(likelihood="bernoulli"),
     "vae-perceptron": lambda: tiny_vae(widths=()),
+    "vqgan": tiny_vqgan,
+    "vqgan-moving": lambda: tiny_vqgan(moving=True),
 }
 EACH = pytest.mark.parametrize("build", SYSTEMS.values(), ids=SYSTEMS.keys())
 
@@ -195,3 +213,90 @@ def test_vae_explains_misuse():
 def test_vae_as_published_has_the_pinned_size():
     system = VAE(Shape(1, 28, 28), latent=20, widths=(), hidden=500, likelihood="bernoulli")
     assert sum(p.numel() for p in system.parameters()) == 815_824
+
+
+# -- vqgan --------------------------------------------------------------------------------------------
+
+
+def turn(images: Tensor, progress: float = 0.0, n: int = 0) -> Turn:
+    return Turn(Batch(images), Stream(0), n, progress)
+
+
+def test_vqgan_codes_are_a_small_map_of_integers():
+    system, images = tiny_vqgan().eval(), blobs(3)
+    with torch.no_grad():
+        codes = system.encode(images)
+        assert codes.shape == (3, 4, 4) and codes.dtype == torch.int64
+        assert codes.min() >= 0 and codes.max() < 16
+        nearest = torch.cdist(
+            system.into_codes(system.encoder(images)).movedim(1, -1).reshape(-1, 8), system.quantiser.codebook
+        ).argmin(1)
+    assert torch.equal(codes.flatten(), nearest)
+
+
+def test_the_critic_comes_late():
+    system, images = tiny_vqgan(critic_start=0.5), blobs(4)
+    early, late = turn(images, 0.49), turn(images, 0.5)
+    assert system.reconstruct(early).isfinite() and system.criticise(early) is None
+    assert "balance" not in early.notes
+    assert system.reconstruct(late).isfinite() and system.criticise(late).isfinite()
+    assert "balance" in late.notes
+
+
+def test_the_balance_makes_both_losses_pull_equally_hard():
+    """Eq. 7: at the last layer the adversarial gradient gets the norm of the other, times the weight."""
+    system, images = tiny_vqgan(adversarial=0.8), blobs(4)
+    y = system.decoder(system.from_codes(system.quantiser(system.into_codes(system.encoder(images))).vectors))
+    likeness, deception = (y - images).abs().mean(), -3 * system.critic(y).mean()
+    balance = system.balance(likeness, deception)
+    assert not balance.requires_grad
+    last = system.decoder.out.weight
+    pull = torch.autograd.grad(likeness, last, retain_graph=True)[0].norm()
+    push = torch.autograd.grad(balance * deception, last, retain_graph=True)[0].norm()
+    assert push.item() == pytest.approx(0.8 * pull.item(), rel=0.02)
+
+
+def test_the_autoencoder_hears_the_critic_but_does_not_move_it():
+    system, images = tiny_vqgan(), blobs(4)
+    system.critic.requires_grad_(False)
+    deaf, hearing = [], []
+    for progress, out in ((-1.0, deaf), (0.5, hearing)):
+        system.zero_grad()
+        system.reconstruct(turn(images, progress)).backward()
+        out += [p.grad.clone() for p in system.encoder.parameters()]
+    assert any(not torch.equal(a, b) for a, b in zip(deaf, hearing, strict=True))
+    assert all(p.grad is None for p in system.critic.parameters())
+
+
+def test_a_moving_codebook_is_used_whole():
+    system, images = tiny_vqgan(moving=True, critic_start=2.0), blobs(32)
+    play(system, images, 40, lr=3e-3)
+    with torch.no_grad():
+        used = system.encode(images).unique()
+    assert len(used) >= 0.9 * 16
+
+
+def test_the_perceptual_loss_takes_any_system_that_encodes():
+    """With PCA for features the distance is that of the codes; the features stay frozen, shared and unmoved."""
+    features = PCA(SHAPE, components=4)
+    features.fit([Batch(blobs(64))])
+    system, images = tiny_vqgan(features=features, perceptual=2.0), blobs(4)
+    y = blobs(4, seed=9)
+    expected = 2 * (features.encode(y) - features.encode(images)).square().mean()
+    torch.testing.assert_close(system.perceptual_distance(y, images), expected)
+    assert system.frozen == (features,)
+    assert tiny_vqgan().perceptual_distance(y, images).item() == 0
+
+
+def test_vqgan_refuses_sides_that_its_factor_does_not_divide():
+    with pytest.raises(Unsupported, match="factor of 16"):
+        VQGAN(Shape(3, 40, 40))
+
+
+@pytest.mark.parametrize(("codes", "total"), [(1024, 72_141_699), (16384, 76_073_859)])
+def test_vqgan_as_published_has_the_pinned_size(codes, total):
+    with torch.device("meta"):
+        system = VQGAN(Shape(3, 256, 256), codes=codes)
+    autoencoder, critic = system.players()
+    assert sum(p.numel() for p in autoencoder.parameters()) == total
+    assert sum(p.numel() for p in critic.parameters()) == 2_765_633

@@ -273,15 +273,9 @@ class Trainer:
         for name, optimiser in self.optimisers.items():
             tensors |= {f"optimiser/{name}/{k}": v for k, v in flat_state(optimiser).items()}
         tensors["rng"] = self.rng.state()
-        facts = {
-            "round": self.round,
-            "images": self.images,
-            "seconds": self.seconds,
-            "bad_total": self.bad_total,
-            "stream": self.stream.state(),
-        }
-        self.checkpoints.save(self.round, tensors, facts)
-        write_model(self.folder / "model", self.best, {**self.facts, "round": self.round, "images": self.images})
+        come = {"round": self.round, "images": self.images, "seconds": self.seconds}
+        self.checkpoints.save(self.round, tensors, {**come, "bad_total": self.bad_total, "stream": self.stream.state()})
+        write_model(self.folder / "model", self.best, {**self.facts, **come})
 
     def resume(self) -> list[str]:
         """Go back to the newest valid checkpoint; returns lines on what was passed over."""

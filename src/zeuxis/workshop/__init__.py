@@ -1,0 +1,1 @@
+"""What a user does with systems: load, sample, train, measure, prove, compare."""

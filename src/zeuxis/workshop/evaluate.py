@@ -1,0 +1,216 @@
+"""Measure a trained model on held-out data: one door to every metric."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from zeuxis.batch import Batch, Condition
+from zeuxis.catalog import shipped
+from zeuxis.data.library import open_source
+from zeuxis.data.source import Source
+from zeuxis.errors import UnknownName, Unsupported, UsageError
+from zeuxis.game import Sampling
+from zeuxis.metrics.record import Figure
+from zeuxis.metrics.table import METRICS, Evidence, measure
+from zeuxis.rng import Stream
+from zeuxis.workshop.model import Model, load
+
+Report = Callable[[str, float | None], None]
+CHUNK = 256
+PIXELS = "pixels-8"  # the feature space that is always there: pictures area-averaged to 8 x 8
+
+
+@dataclass(frozen=True)
+class Features:
+    """A feature space for distances between distributions."""
+
+    name: str
+    hash: str
+    resize: str  # the filter that brings pictures to its size
+    encode: Callable[[Tensor], Tensor]  # (B, C, H, W) in [-1, 1] -> (B, D)
+
+    def of(self, images: Tensor) -> Tensor:
+        """Features ``(N, D)`` of images ``(N, C, H, W)``."""
+        with torch.inference_mode():
+            return torch.cat([self.encode(part) for part in images.split(CHUNK)])
+
+
+def reader_of(data: str, system: str | None = None) -> Model | None:
+    """The shipped network that was trained to read ``data``, if there is one."""
+    for name, folder in shipped().items():
+        card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        reads = card["system"] in ({system} if system else {"classifier", "judge"})
+        if reads and (card["data"] == data or data.startswith(f"{card['data']}-")):
+            return load(name)
+    return None
+
+
+def features_of(data: str, name: str | None = None) -> Features:
+    """The feature space called ``name`` (a model, or ``pixels-8``); by default that of the dataset itself,
+    or, for data that no shipped network knows, ``pixels-8``."""
+    if name == PIXELS:
+        return Features(PIXELS, PIXELS, "area", lambda x: F.interpolate(x, size=(8, 8), mode="area").flatten(1))
+    model = reader_of(data) if name is None else load(name)
+    if model is None:
+        return features_of(data, PIXELS)
+    if "encode" not in model.system.card.verbs:
+        raise Unsupported(f"'{model.name}' has no features: give a classifier or a judge")
+    shape = model.system.shape
+
+    def encode(image: Tensor) -> Tensor:
+        if image.shape[1] != shape.channels:
+            raise UsageError(f"'{model.name}' reads {shape.channels} channels, the pictures have {image.shape[1]}")
+        if image.shape[2:] != (shape.height, shape.width):
+            size = (shape.height, shape.width)
+            image = F.interpolate(image, size=size, mode="bilinear", antialias=True, align_corners=False)
+        return model.system.encode(image)
+
+    return Features(model.name, model.weights_sha256[:16], "antialiased bilinear", encode)
+
+
+def evaluate(
+    model: Model,
+    *,
+    data: str | None = None,
+    metrics: Sequence[str] = (),
+    samples: int = 5000,
+    seed: int = 0,
+    how: Sampling = Sampling(),
+    features: str | None = None,
+    split: str = "test",
+    report: Report = lambda message, fraction: None,
+) -> list[Figure]:
+    """The figures called ``metrics`` (by default those that suit the model's verbs) over ``samples`` pictures.
+
+    Pictures are made under the conditions of the held-out examples, from seeds ``seed``, ``seed + 1``, ...
+    """
+    name = data or model.card.get("data")
+    if not name:
+        raise UsageError(f"'{model.name}' does not say what data it was trained on: give --data")
+    source = open_source(name, model.system.shape.height, split)
+    if tuple(source.shape) != tuple(model.system.shape):
+        raise UsageError(f"'{model.name}' makes {tuple(model.system.shape)}, '{name}' holds {tuple(source.shape)}: give other --data")
+    wanted = tuple(metrics) or default_metrics(model)
+    for metric in wanted:
+        if metric not in METRICS:
+            raise UnknownName("metric", metric, METRICS)
+    real = held_out(source, samples)
+    evidence, space = gather(model, real, wanted, name, seed, how, features, report)
+    return measure(
+        wanted,
+        evidence,
+        features=space.hash if space else None,
+        reference=f"{source.fingerprint()}/{split}/{len(real)}",
+        resize=space.resize if space else None,
+    )
+
+
+def default_metrics(model: Model) -> tuple[str, ...]:
+    """What is worth knowing of a model with these verbs."""
+    verbs = model.system.card.verbs
+    if "classify" in verbs:
+        return ("accuracy",)
+    told = ("agreement",) if "caption" in model.system.conditions or "source" in model.system.conditions else ()
+    made = ("frechet", "kernel", "precision", "recall") if "sample" in verbs else ()
+    rebuilt = ("psnr", "ssim") if {"encode", "decode"} <= verbs else ()
+    return (*told, *made, *rebuilt, *(("bits-per-dim",) if "log_prob" in verbs else ()))
+
+
+def held_out(source: Source, samples: int) -> Batch:
+    """The first ``samples`` of a fixed random order of the source (fewer, where it holds fewer)."""
+    n = min(samples, len(source))
+    order = Stream(0, "held-out").permutation(len(source))[:n]
+    return _join([source.batch(part) for part in order.split(CHUNK)])
+
+
+def _join(parts: Sequence[Batch]) -> Batch:
+    given = sorted(parts[0].condition.given)
+    fields: dict[str, Any] = {}
+    for name in given:
+        values = [getattr(p.condition, name) for p in parts]
+        fields[name] = torch.cat(values) if isinstance(values[0], Tensor) else tuple(v for vs in values for v in vs)
+    return Batch(torch.cat([p.image for p in parts]), Condition(**fields))
+
+
+def gather(
+    model: Model,
+    real: Batch,
+    metrics: Sequence[str],
+    data: str,
+    seed: int,
+    how: Sampling,
+    features: str | None,
+    report: Report,
+) -> tuple[Evidence, Features | None]:
+    """Make, rebuild or read what ``metrics`` need, and nothing else."""
+    needs = {need for metric in metrics for need in METRICS[metric].needs}
+    evidence = Evidence(seed=seed)
+    space: Features | None = None
+    made: Tensor | None = None
+    if needs & {"fake", "logits", "found"} and "sample" in model.system.card.verbs:
+        made = _sample(model, real, seed, how, report)
+    if "fake" in needs and made is not None:
+        space = features_of(data, features)
+        report(f"features: {space.name}", None)
+        evidence = replace(evidence, fake=space.of(made), real=space.of(real.image))
+    if needs & {"made", "wanted"}:
+        evidence = replace(evidence, made=_rebuild(model, real.image, report), wanted=real.image)
+    if "log_prob" in needs:
+        evidence = replace(evidence, log_prob=_log_prob(model, real.image, seed, report), dims=real.image[0].numel())
+    if needs & {"found", "logits"}:
+        evidence = _read(evidence, model, real, made, data)
+    return evidence, space
+
+
+def _sample(model: Model, real: Batch, seed: int, how: Sampling, report: Report) -> Tensor:
+    parts = []
+    for start in range(0, len(real), CHUNK):
+        rows = slice(start, min(start + CHUNK, len(real)))
+        report(f"sampling {rows.stop} of {len(real)}", start / len(real))
+        seeds = range(seed + rows.start, seed + rows.stop)
+        parts.append(model.draw(real.condition[rows], seeds, how, CHUNK))
+    return torch.cat(parts)
+
+
+def _rebuild(model: Model, images: Tensor, report: Report) -> Tensor:
+    verbs = model.system.card.verbs
+    if not {"encode", "decode"} <= verbs:
+        raise Unsupported(f"'{model.system.card.id}' rebuilds no pictures; it can: {', '.join(sorted(verbs))}")
+    report("rebuilding", None)
+    with torch.inference_mode():
+        return torch.cat([model.system.decode(model.system.encode(x)) for x in _chunks(images, model)]).cpu()
+
+
+def _log_prob(model: Model, images: Tensor, seed: int, report: Report) -> Tensor:
+    report("likelihood", None)
+    rng = Stream(seed, "log_prob")
+    with torch.inference_mode():
+        return torch.cat([model.system.log_prob(x, rng) for x in _chunks(images, model)]).cpu()
+
+
+def _chunks(images: Tensor, model: Model) -> Iterator[Tensor]:
+    return (part.to(model.device) for part in images.split(CHUNK))
+
+
+def _read(evidence: Evidence, model: Model, real: Batch, made: Tensor | None, data: str) -> Evidence:
+    """What a judge or classifier finds in the pictures, against what was asked of them."""
+    reader = model if made is None else reader_of(data)
+    if reader is None:
+        raise Unsupported(f"no shipped network reads '{data}': 'agreement' and 'accuracy' need one")
+    pictures = real.image if made is None else made
+    with torch.inference_mode():
+        heads = [reader.system.classify(x) for x in _chunks(pictures, reader)]
+    logits = [torch.cat(head).cpu() for head in zip(*heads, strict=True)]  # per factor (N, K_f)
+    found = torch.stack([head.argmax(1) for head in logits], 1)  # (N, F)
+    factors, label = real.condition.factors, real.condition.label
+    asked = factors if len(logits) > 1 else None if label is None else label[:, None]
+    names = tuple(str(n) for n, _ in reader.card["config"].get("factors", ())) or ("label",)
+    sizes = tuple(n for n in names if n.startswith("size"))  # see zeuxis.metrics.oracle.agreement
+    return replace(evidence, logits=logits[0], found=found, asked=asked, names=names, leave_out=sizes)

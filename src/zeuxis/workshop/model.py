@@ -1,0 +1,208 @@
+"""A trained system by name: load it, sample it, draw a picture again from its record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zeuxis.batch import Condition
+from zeuxis.catalog import entry, load_system
+from zeuxis.errors import TrainingStopped, UnknownName, Unsupported, UsageError
+from zeuxis.game import Sampling, System
+from zeuxis.provenance.record import record, versions
+from zeuxis.recipe import load_recipe, recipe_paths
+from zeuxis.rng import ImageRng
+from zeuxis.workshop.pictures import Pictures
+
+MOST_IMAGES = 100_000  # in one call; more belong in several
+
+
+class Model:
+    """A system with trained weights, and what its card says of them."""
+
+    def __init__(self, name: str, system: System, card: dict[str, Any], device: str = "cpu") -> None:
+        self.name, self.system, self.card, self.device = name, system.to(device), card, device
+
+    @property
+    def weights_sha256(self) -> str:
+        """SHA-256 of the weights file."""
+        return str(self.card["sha256"])
+
+    def __repr__(self) -> str:
+        shape = "x".join(map(str, self.system.shape))
+        return (
+            f"<{self.name}: {self.system.card.title}, {shape}, conditions: {sorted(self.system.conditions) or 'none'}>"
+        )
+
+    def sample(
+        self,
+        n: int = 1,
+        seed: int = 0,
+        *,
+        caption: str | Sequence[str] | None = None,
+        label: int | str | Sequence[int | str] | None = None,
+        source: Tensor | None = None,
+        steps: int | None = None,
+        guidance: float | None = None,
+        sampler: str | None = None,
+        temperature: float | None = None,
+        batch: int = 64,
+    ) -> Pictures:
+        """Make ``n`` pictures; picture k is that of seed ``seed + k``, whatever ``n`` and ``batch`` are.
+
+        Args:
+            caption: one text for all, or one for each.
+            label: a class (number or name) for all, or one for each; without it, a system conditioned on
+                labels goes through the classes in turn.
+            source: ``(n, C, H, W)`` or ``(1, C, H, W)`` in [-1, 1], for systems that translate.
+            steps, guidance, sampler, temperature: see :class:`zeuxis.game.Sampling`.
+        """
+        condition = self.condition(n, caption=caption, label=label, source=source)
+        how = Sampling(steps=steps, guidance=guidance, sampler=sampler, temperature=temperature)
+        images = self.draw(condition, range(seed, seed + n), how, batch)
+        return Pictures(images, tuple(self.record(seed + k, condition[slice(k, k + 1)], how) for k in range(n)))
+
+    def draw(self, condition: Condition, seeds: Sequence[int], how: Sampling = Sampling(), batch: int = 64) -> Tensor:
+        """The images ``(N, C, H, W)`` on the CPU for a ready condition, one seed each."""
+        self.check(how)
+        if "sample" not in self.system.card.verbs:
+            raise Unsupported(
+                f"'{self.system.card.id}' cannot sample; it can: {', '.join(sorted(self.system.card.verbs))}"
+            )
+        parts = []
+        with torch.inference_mode():
+            for start in range(0, len(seeds), batch):
+                rows = slice(start, start + batch)
+                given = condition[rows].only(self.system.conditions).to(self.device)
+                parts.append(self.system.sample(given, ImageRng(seeds[rows]), how).float().cpu())
+        images = torch.cat(parts)
+        if not torch.isfinite(images).all():
+            raise TrainingStopped(
+                f"'{self.name}' made pixels that are not finite: its weights are damaged, train it again"
+            )
+        return images
+
+    def check(self, how: Sampling) -> None:
+        """Refuse a knob that this system does not have."""
+        for knob, value in asdict(how).items():
+            if value is not None and knob not in self.system.card.knobs:
+                known = ", ".join(sorted(self.system.card.knobs)) or "none"
+                raise Unsupported(f"'{self.system.card.id}' has no knob '{knob}'; it has: {known}")
+
+    def condition(
+        self,
+        n: int,
+        *,
+        caption: str | Sequence[str] | None = None,
+        label: int | str | Sequence[int | str] | None = None,
+        source: Tensor | None = None,
+    ) -> Condition:
+        """The condition of ``n`` pictures from what a user wrote."""
+        if not 1 <= n <= MOST_IMAGES:
+            raise UsageError(f"cannot make {n} pictures in one call: ask for 1 to {MOST_IMAGES}")
+        wants, given = self.system.conditions, {"caption": caption, "label": label, "source": source}
+        for field, value in given.items():
+            if value is not None and field not in wants:
+                raise Unsupported(f"'{self.name}' is not conditioned on a {field}; {_who_obeys(field)}")
+        if "source" in wants and source is None:
+            raise UsageError(f"'{self.name}' translates a picture: give it one (--source FILE)")
+        if "caption" in wants and caption is None:
+            raise UsageError(f"'{self.name}' draws from a caption: give it one (--caption \"...\")")
+        return Condition(
+            label=self._labels(label, n) if "label" in wants else None,
+            caption=_spread("caption", [caption] if isinstance(caption, str) else caption, n),
+            source=None if source is None else source.expand(n, *source.shape[1:]) if len(source) == 1 else source,
+        )
+
+    def _labels(self, label: int | str | Sequence[int | str] | None, n: int) -> Tensor:
+        classes = int(self.card["config"].get("classes", 0))
+        if label is None:
+            return torch.arange(n) % classes
+        wanted = _spread("label", [label] if isinstance(label, (int, str)) else label, n) or ()
+        return torch.tensor([self._class(x, classes) for x in wanted])
+
+    def _class(self, label: int | str, classes: int) -> int:
+        names: list[str] = self.card.get("class_names", [])
+        if isinstance(label, str) and label in names:
+            return names.index(label)
+        try:
+            number = int(label)
+        except ValueError:
+            raise UnknownName("class", str(label), names or map(str, range(classes))) from None
+        if not 0 <= number < classes:
+            raise UsageError(f"label {number} is outside the {classes} classes of '{self.name}' (0 to {classes - 1})")
+        return number
+
+    def record(self, seed: int, condition: Condition, how: Sampling) -> dict[str, Any]:
+        """How the picture of ``seed`` under ``condition`` (of one image) is made; see :mod:`zeuxis.provenance.record`."""
+        said: dict[str, Any] = {}
+        if condition.caption is not None and "caption" in self.system.conditions:
+            said["caption"] = condition.caption[0]
+        if condition.label is not None and "label" in self.system.conditions:
+            said["label"] = int(condition.label[0])
+        if condition.source is not None:
+            said["source"] = "a picture that the user gave"
+        return record(
+            model=self.name,
+            system=self.system.card.id,
+            weights_sha256=self.weights_sha256,
+            recipe=self.card.get("recipe"),
+            data=self.card.get("data"),
+            seed=seed,
+            sampling={name: value for name, value in asdict(how).items() if value is not None},
+            condition=said,
+            device=self.device,
+        )
+
+
+def _spread(what: str, values: Sequence[Any] | None, n: int) -> tuple[Any, ...] | None:
+    """One value for each of ``n`` pictures."""
+    if values is None:
+        return None
+    if len(values) not in (1, n):
+        raise UsageError(f"{len(values)} values of {what} for {n} pictures: give one, or one for each")
+    return tuple(values) * (n if len(values) == 1 else 1)
+
+
+def _who_obeys(field: str) -> str:
+    """Which recipes make something that obeys ``field``, for an error."""
+    recipes = [load_recipe(name) for name in recipe_paths()]
+    able = [r.name for r in recipes if field in (r.model.get("condition"), *entry(r.system).card.needs)]
+    return f"recipes that are: {', '.join(able) or 'none yet'}"
+
+
+def load(name: str | Path, device: str = "cpu") -> Model:
+    """The model of a shipped name, a run folder or a model folder, ready to be used."""
+    system, card = load_system(name)
+    return Model(str(name), system, card, device)
+
+
+def replay(made: dict[str, Any], device: str = "cpu") -> tuple[Pictures, list[str]]:
+    """Draw a picture again from its record; also says what is not as it was then."""
+    model = load(made["model"], device)
+    if "source" in made["condition"]:
+        raise Unsupported(
+            "this picture was translated from another, which its record does not hold: sample with --source"
+        )
+    strange = (set(made["condition"]) - {"label", "caption"}) | (
+        set(made["sampling"]) - set(Sampling.__dataclass_fields__)
+    )
+    if strange:
+        raise Unsupported(
+            f"this picture's record holds {', '.join(sorted(strange))}: only pictures of zeuxis sample are replayed"
+        )
+    differs = [
+        f"{name} was {made['versions'].get(name)}, is {now}"
+        for name, now in versions().items()
+        if made["versions"].get(name) != now
+    ]
+    if made["weights_sha256"] != model.weights_sha256:
+        differs.append(f"the weights of '{model.name}' are not the ones that drew it")
+    if made["device"] != device:
+        differs.append(f"device was {made['device']}, is {device}")
+    return model.sample(1, made["seed"], **made["condition"], **made["sampling"]), differs

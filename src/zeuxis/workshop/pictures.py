@@ -1,0 +1,77 @@
+"""Pictures that were made, together with how."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from torch import Tensor
+
+from zeuxis.batch import to_uint8
+from zeuxis.provenance.record import save_png
+
+
+def to_pil(image: Tensor) -> Image.Image:
+    """One image ``(C, H, W)`` in [-1, 1], C 1, 3 or 4, as a Pillow image."""
+    pixels = to_uint8(image).cpu().permute(1, 2, 0).numpy()  # (H, W, C)
+    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+
+
+def sheet(images: Sequence[Image.Image], columns: int | None = None, scale: int = 1, gap: int = 2) -> Image.Image:
+    """The images side by side on white, row by row, each enlarged ``scale`` times without smoothing."""
+    columns = columns or math.ceil(math.sqrt(len(images)))
+    rows = math.ceil(len(images) / columns)
+    w, h = images[0].width * scale, images[0].height * scale
+    page = Image.new("RGB", (columns * (w + gap) + gap, rows * (h + gap) + gap), "white")
+    for k, image in enumerate(images):
+        row, column = divmod(k, columns)
+        tile = image.resize((w, h), Image.Resampling.NEAREST)
+        page.paste(tile, (gap + column * (w + gap), gap + row * (h + gap)))
+    return page
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Images ``(N, C, H, W)`` in [-1, 1], each with the record of how it was made."""
+
+    tensor: Tensor
+    records: tuple[dict[str, Any], ...]
+
+    def __len__(self) -> int:
+        return len(self.tensor)
+
+    def __getitem__(self, k: int) -> Image.Image:
+        return to_pil(self.tensor[k])
+
+    def __iter__(self) -> Iterator[Image.Image]:
+        return map(to_pil, self.tensor)
+
+    def sheet(self, columns: int | None = None, scale: int = 1) -> Image.Image:
+        """All of them on one page."""
+        return sheet(list(self), columns, scale)
+
+    def save(self, path: str | Path) -> list[Path]:
+        """Write PNGs that carry their records: to ``path`` itself for one picture and a name ending in
+        .png, otherwise to ``path/0000.png``, ``path/0001.png``, ..."""
+        path = Path(path)
+        single = path.suffix.lower() == ".png" and len(self) == 1
+        paths = [path] if single else [path / f"{k:04d}.png" for k in range(len(self))]
+        for image, target, record in zip(self, paths, self.records, strict=True):
+            save_png(image, target, record)
+        return paths
+
+    def save_sheet(self, path: str | Path, columns: int | None = None, scale: int = 1) -> Path:
+        """Write the page of all of them, with the first picture's record and the count."""
+        save_png(self.sheet(columns, scale), Path(path), {**self.records[0], "sheet_of": len(self)})
+        return Path(path)
+
+    def _repr_png_(self) -> bytes:
+        """How a notebook shows them."""
+        out = io.BytesIO()
+        self.sheet(scale=max(1, 96 // self.tensor.shape[-1])).save(out, "PNG")
+        return out.getvalue()

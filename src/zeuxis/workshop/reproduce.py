@@ -1,0 +1,155 @@
+"""Proving a recipe's claim: train, measure, compare with the baseline, and write down what was found."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from zeuxis import __version__
+from zeuxis.errors import UsageError
+from zeuxis.game import Sampling
+from zeuxis.recipe import Claim, Recipe, load_recipe
+from zeuxis.training.checkpoint import sha256
+from zeuxis.workshop.evaluate import evaluate
+from zeuxis.workshop.model import Model, load
+from zeuxis.workshop.runs import newest_preview, train
+from zeuxis.workshop.thumbnail import small_sheet
+
+Report = Callable[[str, float | None], None]
+
+
+def reproduce(
+    recipe: Recipe,
+    *,
+    out: Path = Path("results"),
+    runs: Path = Path("runs/reproduce"),
+    seeds: tuple[int, ...] | None = None,
+    device: str = "cpu",
+    report: Report = lambda message, fraction: None,
+) -> dict[str, Any]:
+    """Train ``recipe`` once for every seed of its claim, measure, and write ``out/<recipe>.json``.
+
+    Trainings live in ``runs`` and are gone on with (or, when finished, used again) by the same call.
+    The claim holds if the mean over the seeds meets the bound and, where there is a baseline, beats it.
+    """
+    claim = recipe.claim
+    if claim is None:
+        raise UsageError(f"recipe '{recipe.name}' makes no claim: only recipes with a [claim] table can be reproduced")
+    start = time.monotonic()
+    figures, per_seed = [], []
+    model: Model | None = None
+    for seed in seeds or claim.seeds:
+        model = trained(recipe, seed, runs, device, report)
+        found = measured(model, recipe, claim, device, report)
+        per_seed.append({"seed": seed, "value": found["value"], "figures": found["figures"],
+                         "train_seconds": model.card.get("seconds"), "images": model.card["images"]})  # fmt: skip
+        figures.append(found["value"])
+    assert model is not None
+    value = sum(figures) / len(figures)
+    baseline = _baseline(recipe, claim, runs, device, report)
+    result = {
+        "recipe": recipe.name,
+        "system": recipe.system,
+        "data": recipe.data,
+        "metric": claim.metric,
+        "better": claim.better,
+        "value": value,
+        "per_seed": per_seed,
+        "baseline": claim.baseline,
+        "baseline_value": baseline,
+        "bound": claim.bound,
+        "holds": holds(value, claim, baseline),
+        "note": claim.note,
+        "seconds": round(time.monotonic() - start, 1),
+        "machine": machine(),
+        "commit": commit(),
+        "versions": {"zeuxis": __version__, **{p: version(p) for p in ("torch", "numpy", "safetensors")}},
+        "weights_sha256": model.weights_sha256,
+        "sample_sheet": f"{recipe.name}.webp",
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    preview = newest_preview(runs / f"{recipe.name}-{(seeds or claim.seeds)[-1]}")
+    if preview is None:
+        result["sample_sheet"] = None
+    else:
+        small_sheet(preview, out / f"{recipe.name}.webp")
+    draft = out / f".{recipe.name}.tmp"
+    draft.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    draft.replace(out / f"{recipe.name}.json")
+    return result
+
+
+def trained(recipe: Recipe, seed: int, runs: Path, device: str, report: Report) -> Model:
+    """The recipe's model for ``seed``: trained now, or as it was left in ``runs``."""
+    folder = runs / f"{recipe.name}-{seed}"
+    plan = recipe.train.model_copy(update={"seed": seed})
+    seeded = recipe.model_copy(update={"train": plan})
+    done = folder / "run.json"
+    if not (done.is_file() and json.loads(done.read_text(encoding="utf-8"))["finished"]):
+        run = train(
+            seeded,
+            out=folder,
+            device=device,
+            report=lambda clock, preview: report(
+                f"training {recipe.name}, seed {seed}: round {clock.round}", clock.progress
+            ),
+        )
+        if run.stopped:
+            raise KeyboardInterrupt
+    return load(folder, device)
+
+
+def measured(model: Model, recipe: Recipe, claim: Claim, device: str, report: Report) -> dict[str, Any]:
+    """The claim's figure, with every figure that was taken on the way."""
+    also = ("precision", "recall") if claim.metric == "frechet" else ()
+    found = evaluate(
+        model,
+        data=recipe.data,
+        metrics=(claim.metric, *also),
+        samples=claim.samples,
+        how=Sampling(**recipe.sample),
+        features=claim.features,
+        report=report,
+    )
+    return {"value": found[0].value, "figures": [f.as_dict() for f in found]}
+
+
+def _baseline(recipe: Recipe, claim: Claim, runs: Path, device: str, report: Report) -> float | None:
+    """The baseline's figure, measured in the same way on the same data."""
+    if claim.baseline is None:
+        return None
+    other = load_recipe(claim.baseline, (f'data="{recipe.data}"', *((f"size={recipe.size}",) if recipe.size else ())))
+    model = trained(other, other.train.seed, runs, device, report)
+    return float(measured(model, other, claim, device, report)["value"])
+
+
+def holds(value: float, claim: Claim, baseline: float | None) -> bool:
+    """Whether ``value`` meets the bound and beats the baseline."""
+    if claim.better == "lower":
+        return value <= claim.bound and (baseline is None or value < baseline)
+    return value >= claim.bound and (baseline is None or value > baseline)
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were obtained on."""
+    return {
+        "system": platform.system(),
+        "processor": platform.machine(),
+        "threads": torch.get_num_threads(),
+        "device": "cuda" if torch.cuda.is_available() else "cpu",
+    }
+
+
+def commit() -> str | None:
+    """The commit of the source tree, where it is one."""
+    here = Path(__file__).parent
+    done = subprocess.run(["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return done.stdout.strip() or None

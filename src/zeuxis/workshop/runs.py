@@ -1,0 +1,199 @@
+"""A training from a recipe: its run folder, its previews, and going on where it stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from zeuxis.batch import Batch
+from zeuxis.catalog import build_for
+from zeuxis.data.library import open_source
+from zeuxis.data.source import Source
+from zeuxis.data.stream import Stream, epoch_batches
+from zeuxis.errors import UsageError
+from zeuxis.game import Sampling, System
+from zeuxis.provenance.record import record, save_png
+from zeuxis.recipe import Recipe
+from zeuxis.rng import ImageRng
+from zeuxis.training.checkpoint import write_model
+from zeuxis.training.trainer import Clock, Trainer
+from zeuxis.workshop.pictures import sheet, to_pil
+
+PREVIEWED = 16
+FIT_BATCH = 1000
+
+Report = Callable[[Clock, Path | None], None]
+
+
+@dataclass
+class Run:
+    """A training that ended, or was asked to stop."""
+
+    folder: Path
+    recipe: Recipe
+    clock: Clock
+    stopped: str | None  # the signal that stopped it
+    set_aside: int  # files of the data that could not be used
+
+
+def train(
+    recipe: Recipe,
+    *,
+    out: Path | None = None,
+    device: str = "cpu",
+    fresh: bool = False,
+    report: Report = lambda clock, preview: None,
+) -> Run:
+    """Train what ``recipe`` describes.
+
+    The run folder is ``out``, or ``runs/NNNNN-<recipe>-<data>``; the newest unfinished run of exactly this
+    recipe is gone on with, unless ``fresh``. ``report(clock, newest preview)`` is called about twice a second.
+    """
+    source = open_source(recipe.data, recipe.size, "train")
+    system = build_for(recipe, source)
+    folder = _run_folder(recipe, out, fresh)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_json(folder / "run.json", {"recipe": recipe.model_dump(), "finished": False})
+    set_aside = getattr(source, "set_aside", ())
+    if set_aside:
+        lines = [json.dumps({"path": str(s.path), "reason": s.reason}) for s in set_aside]
+        (folder / "set_aside.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    facts = {
+        "recipe": recipe.name,
+        "data": recipe.data,
+        "size": recipe.size,
+        "class_names": list(source.class_names),
+        "reference": source.fingerprint(),
+    }
+    if not system.players():
+        clock = _fit(system, source, folder, facts, device)
+        _preview(system, recipe, clock, folder, device)
+        stopped = None
+    else:
+        trainer = Trainer(
+            system,
+            Stream(source, recipe.train.batch, recipe.train.seed),
+            recipe.train,
+            folder,
+            players=recipe.players,
+            facts=facts,
+            device=device,
+            report=lambda clock: report(clock, newest_preview(folder)),
+            preview=lambda shown, clock: _preview(shown, recipe, clock, folder, device),
+        )
+        clock = trainer.run()
+        stopped = trainer.stop_asked
+    _write_json(folder / "run.json", {"recipe": recipe.model_dump(), "finished": stopped is None})
+    return Run(folder, recipe, clock, stopped, len(set_aside))
+
+
+def _fit(system: System, source: Source, folder: Path, facts: dict[str, Any], device: str) -> Clock:
+    """Learn in closed form, from one pass over the data."""
+    start = time.monotonic()
+    system.to(device)
+    system.fit(batch.to(device) for batch in epoch_batches(source, FIT_BATCH))
+    system.eval()
+    seconds = time.monotonic() - start
+    write_model(folder / "model", system, {**facts, "round": 1, "images": len(source), "seconds": seconds})
+    return Clock(1, len(source), seconds, 1.0, 0.0, {})
+
+
+def _run_folder(recipe: Recipe, out: Path | None, fresh: bool) -> Path:
+    wanted = recipe.model_dump(mode="json")
+    if out is not None:
+        found = _recorded(out)
+        if found is None or (found["recipe"] == wanted and not fresh):
+            return out
+        raise UsageError(
+            f"{out} holds a run of {'the same' if found['recipe'] == wanted else 'another'} recipe "
+            f"('{found['recipe']['name']}' on '{found['recipe']['data']}'): give another --out"
+        )
+    root = Path("runs")
+    numbered = sorted(p for p in root.glob("[0-9]*-*") if p.is_dir())
+    for folder in reversed(numbered):
+        found = _recorded(folder)
+        if found is not None and found["recipe"] == wanted and not found["finished"] and not fresh:
+            return folder
+    number = 1 + max((int(p.name.split("-")[0]) for p in numbered), default=-1)
+    data = re.sub(r"[^\w.-]+", "-", Path(recipe.data).name or recipe.data).strip("-")
+    return root / f"{number:05d}-{recipe.name}-{data}"
+
+
+def _recorded(folder: Path) -> dict[str, Any] | None:
+    """What ``run.json`` says, or None where there is no run."""
+    try:
+        found: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{folder / 'run.json'} cannot be read ({error}): give another --out") from None
+    return found
+
+
+def _write_json(path: Path, value: Any) -> None:
+    draft = path.with_suffix(".tmp")
+    with draft.open("w", encoding="utf-8") as file:
+        json.dump(value, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+# -- previews -----------------------------------------------------------------------------------------
+
+
+def newest_preview(folder: Path) -> Path | None:
+    """The newest preview sheet of a run."""
+    return max((folder / "previews").glob("*.png"), default=None)
+
+
+def _preview(system: System, recipe: Recipe, clock: Clock, folder: Path, device: str) -> None:
+    """A sheet with the same seeds and conditions every time, so that sheets can be compared."""
+    examples = open_source(recipe.data, recipe.size, "val")
+    batch = examples.batch(torch.arange(min(PREVIEWED, len(examples)))).to(device)
+    images = preview_images(system, batch, Sampling(**recipe.sample))
+    if images is None:
+        return
+    made = record(
+        model=str(folder),
+        system=system.card.id,
+        weights_sha256=None,  # of a training under way: the checkpoint has it
+        recipe=recipe.name,
+        data=recipe.data,
+        seed=0,
+        sampling=dict(recipe.sample),
+        condition={"preview_after_rounds": clock.round},
+        device=device,
+    )
+    path = folder / "previews" / f"{clock.round:08d}.png"
+    path.parent.mkdir(exist_ok=True)
+    scale = max(1, 64 // images.shape[-1])
+    save_png(sheet([to_pil(x) for x in images], columns=8, scale=scale), path, made)
+
+
+def preview_images(system: System, batch: Batch, how: Sampling) -> torch.Tensor | None:
+    """What shows best what a system does: samples, translations under their sources, or reconstructions
+    under their originals; None for systems that make no pictures."""
+    verbs, n = system.card.verbs, len(batch)
+    if "sample" in verbs:
+        rng = ImageRng.counting(0, n)
+        made = system.sample(batch.condition.only(system.conditions), rng, how)
+        source = batch.condition.source
+        return made if "source" not in system.conditions or source is None else _rows(source, made)
+    if {"encode", "decode"} <= verbs:
+        return _rows(batch.image, system.decode(system.encode(batch.image)))
+    return None
+
+
+def _rows(above: torch.Tensor, below: torch.Tensor, columns: int = 8) -> torch.Tensor:
+    """Two sets of images, row under row."""
+    pairs = zip(above.split(columns), below.split(columns), strict=True)
+    return torch.cat([part for pair in pairs for part in pair])
