@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from zeuxis.batch import Shape
-from zeuxis.errors import UnknownName, UsageError
+from zeuxis.errors import UnknownName, UsageError, WeightsError
 from zeuxis.nn.attention import CrossAttention, SelfAttention, controlled
 from zeuxis.nn.autoencoder import Decoder, Encoder
 from zeuxis.nn.conv import DCGANDiscriminator, DCGANGenerator
 from zeuxis.nn.dit import DiT
 from zeuxis.nn.embed import LabelEmbedding, place, sinusoid
+from zeuxis.nn.inception import Inception, load_inception, tf1_bilinear
 from zeuxis.nn.norm import Norm
 from zeuxis.nn.patch import PatchCritic
 from zeuxis.nn.resnet import ResNetGenerator
@@ -535,3 +538,68 @@ def test_autoencoder_shapes_and_gradients() -> None:
     x = decoder(z)
     assert x.shape == (2, 3, 16, 8)
     assert silent_parameters(nn.ModuleList([encoder, decoder]), x.pow(3).sum()) == []
+
+
+# -- Inception ------------------------------------------------------------------------------------
+
+
+def test_inception_published_count_and_names() -> None:
+    with torch.device("meta"):
+        net = Inception()
+    # 23,834,568 is the published network of 1000 classes without its auxiliary head.
+    assert count(net) == 23_834_568 + 8 * 2049
+    shapes = {name: tuple(value.shape) for name, value in net.state_dict().items()}
+    assert len(shapes) == 94 * 6 + 2  # 94 convolutions, each with a norm of five tensors
+    assert shapes["Conv2d_1a_3x3.conv.weight"] == (32, 3, 3, 3)
+    assert shapes["Mixed_5b.branch_pool.conv.weight"] == (32, 192, 1, 1)
+    assert shapes["Mixed_5d.branch5x5_2.conv.weight"] == (64, 48, 5, 5)
+    assert shapes["Mixed_6a.branch3x3dbl_3.bn.running_var"] == (96,)
+    assert shapes["Mixed_6c.branch7x7dbl_4.conv.weight"] == (160, 160, 7, 1)
+    assert shapes["Mixed_6e.branch7x7_2.conv.weight"] == (192, 192, 1, 7)
+    assert shapes["Mixed_7a.branch7x7x3_4.conv.weight"] == (192, 192, 3, 3)
+    assert shapes["Mixed_7b.branch3x3dbl_1.conv.weight"] == (448, 1280, 1, 1)
+    assert shapes["Mixed_7c.branch3x3_2b.conv.weight"] == (384, 384, 3, 1)
+    assert shapes["fc.weight"] == (1008, 2048)
+
+
+def test_inception_pools_as_the_fid_does() -> None:
+    with torch.device("meta"):
+        net = Inception()
+    averages = {n: m.count_include_pad for n, m in net.named_modules() if isinstance(m, nn.AvgPool2d)}
+    assert averages == {f"Mixed_{b}.pool": False for b in ("5b", "5c", "5d", "6b", "6c", "6d", "6e", "7b")}
+    assert isinstance(net.Mixed_7c.pool, nn.MaxPool2d)
+    assert net.Mixed_7c.pool.stride == 1
+
+
+def test_inception_reads_what_was_written(tmp_path: Path) -> None:
+    net = Inception().eval()
+    file = tmp_path / "inception.safetensors"
+    save_file({n: v for n, v in net.state_dict().items() if "num_batches" not in n}, file)
+    read = load_inception(file)
+    assert not read.training
+    assert not any(p.requires_grad for p in read.parameters())
+    image = randn(1, 1, 20, 30).clamp(-1, 1)
+    with torch.no_grad():
+        sides: list[int] = []
+        for part in (read.Conv2d_2b_3x3, read.Conv2d_4a_3x3, read.Mixed_5d, read.Mixed_6e, read.Mixed_7c):
+            part.register_forward_hook(lambda _, __, made: sides.append(made.shape[-1]))
+        (logits,) = read(image)
+        assert sides == [147, 71, 35, 17, 8]
+        assert logits.shape == (1, 1008)
+        assert torch.equal(logits, net(image.repeat(1, 3, 1, 1))[0])
+        with pytest.raises(UsageError, match="RGB"):
+            read.features(randn(1, 4, 8, 8))
+    with pytest.raises(WeightsError, match="zeuxis convert"):
+        load_inception(tmp_path / "pt_inception-2015-12-05-6726825d.pth")
+    with pytest.raises(WeightsError, match="cannot be read"):
+        load_inception(tmp_path / "missing.safetensors")
+    save_file({"fc.weight": torch.zeros(2, 2)}, file)
+    with pytest.raises(WeightsError, match="do not fit"):
+        load_inception(file)
+
+
+def test_tf1_bilinear_by_hand() -> None:
+    x = torch.tensor([[0.0, 8.0], [4.0, 12.0]]).view(1, 1, 2, 2)
+    expected = torch.tensor([[0.0, 4, 8, 8], [2, 6, 10, 10], [4, 8, 12, 12], [4, 8, 12, 12]])
+    assert torch.equal(tf1_bilinear(x, 4)[0, 0], expected)
+    assert torch.equal(tf1_bilinear(x, 1)[0, 0], torch.tensor([[0.0]]))
