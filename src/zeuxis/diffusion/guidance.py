@@ -30,7 +30,7 @@ def classifier_free(denoise: ConditionalDenoise, signal: Signal, null: Signal, s
 
     ``scale`` 1 is the plain conditional denoiser and 0 the unconditional one (the paper's w is ``scale - 1``).
     """
-    if scale == 1:
+    if scale == 1 or not signal:  # with nothing to obey both are the same
         return given(denoise, signal)
     if scale == 0:
         return given(denoise, null)

@@ -22,6 +22,8 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from zeuxis.errors import UnknownName
+
 BetaSchedule = Literal["linear", "cosine", "scaled-linear"]
 Prediction = Literal["epsilon", "x0", "v", "velocity", "score"]
 
@@ -114,6 +116,8 @@ def betas(schedule: BetaSchedule, steps: int = 1000) -> Tensor:
     ``cosine``: from abar = cos^2((t + .008) / 1.008 * pi / 2), at most 0.999 (Nichol 2021, Eq. 17);
     ``scaled-linear``: linear in the square root, 0.00085 to 0.012 (Rombach 2022, Stable Diffusion).
     """
+    if schedule not in _BETAS:
+        raise UnknownName("schedule", schedule, _BETAS)
     return _BETAS[schedule](steps)
 
 
@@ -132,7 +136,7 @@ def _scaled_linear(steps: int) -> Tensor:
     return torch.linspace(0.00085**0.5, 0.012**0.5, steps, dtype=torch.float64) ** 2
 
 
-_BETAS: dict[BetaSchedule, Callable[[int], Tensor]] = {
+_BETAS: dict[str, Callable[[int], Tensor]] = {
     "linear": _linear,
     "cosine": _cosine,
     "scaled-linear": _scaled_linear,

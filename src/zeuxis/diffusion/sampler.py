@@ -85,6 +85,18 @@ def dpmpp_2m(denoise: Denoise, x: Tensor, levels: Tensor, rng: Rng) -> Tensor:
     return x
 
 
+def multistep(denoise: Denoise, x: Tensor, levels: Tensor, rng: Rng, floor: float = 0.002) -> Tensor:
+    """For consistency models, whose one call reaches the image: noise afresh, call again (Song et al. 2023, Alg. 1).
+
+    ``floor`` is the paper's epsilon, the noise that the model leaves in its images.
+    """
+    for now, after in _steps(levels):
+        x = denoise(x, _each(now, x))
+        if after > 0:
+            x = x + math.sqrt(after**2 - floor**2) * normal_like(x, rng)
+    return x
+
+
 SAMPLERS: dict[str, Sampler] = {
     "euler": euler,
     "heun": heun,

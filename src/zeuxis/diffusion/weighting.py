@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
+import torch
 from torch import Tensor
 
+from zeuxis.diffusion.path import Prediction
+from zeuxis.errors import UnknownName
 from zeuxis.rng import Device, Rng
 
 TimeDensity = Literal["uniform", "logit-normal"]
@@ -31,10 +34,14 @@ def log_normal(rng: Rng, n: int, device: Device = "cpu", mean: float = -1.2, std
     return (mean + std * rng.normal(n, device=device)).exp()
 
 
-DENSITIES: dict[TimeDensity, Callable[[Rng, int, Device], Tensor]] = {
-    "uniform": uniform,
-    "logit-normal": logit_normal,
-}
+_DENSITIES: dict[str, Callable[[Rng, int, Device], Tensor]] = {"uniform": uniform, "logit-normal": logit_normal}
+
+
+def density(name: TimeDensity) -> Callable[[Rng, int, Device], Tensor]:
+    """The density of times in [0, 1] called ``name``."""
+    if name not in _DENSITIES:
+        raise UnknownName("density of times", name, _DENSITIES)
+    return _DENSITIES[name]
 
 
 def edm(sigma: Tensor, sigma_data: float = 0.5) -> Tensor:
@@ -42,6 +49,18 @@ def edm(sigma: Tensor, sigma_data: float = 0.5) -> Tensor:
     return (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2
 
 
-def min_snr(sigma: Tensor, gamma: float = 5.0) -> Tensor:
-    """The weight (B,) of the error in noise, min(SNR, gamma) / SNR (Hang et al. 2023, arXiv:2303.09556)."""
-    return (gamma * sigma**2).clamp(max=1)
+def plain(predicts: Prediction, sigma: Tensor) -> Tensor:
+    """The weight (B,) of the error in x0 that an unweighted error in the prediction amounts to, on a VP path."""
+    return _PLAIN[predicts](sigma**-2)
+
+
+def min_snr(predicts: Prediction, sigma: Tensor, gamma: float = 5.0) -> Tensor:
+    """The weight (B,) of the error in the prediction that gives x0's min(SNR, gamma) (Hang et al. 2023, 2303.09556)."""
+    return (sigma**-2).clamp(max=gamma) / plain(predicts, sigma)
+
+
+_PLAIN: dict[Prediction, Callable[[Tensor], Tensor]] = {
+    "epsilon": lambda snr: snr,
+    "x0": torch.ones_like,
+    "v": lambda snr: snr + 1,
+}

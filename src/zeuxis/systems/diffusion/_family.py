@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeVar
 
 from torch import Tensor, nn
 
-from zeuxis.batch import Condition
-from zeuxis.diffusion.guidance import Signal
-from zeuxis.errors import UnknownName, Unsupported
+from zeuxis.batch import Condition, Shape
+from zeuxis.diffusion.guidance import ConditionalDenoise, Signal, classifier_free
+from zeuxis.diffusion.sampler import Denoise
+from zeuxis.errors import UnknownName, Unsupported, UsageError
 from zeuxis.game import Player, System
+from zeuxis.nn.dit import DiT
 from zeuxis.nn.embed import LabelEmbedding
 from zeuxis.nn.text import TextTower, WordTokeniser
+from zeuxis.nn.unet import UNet
 from zeuxis.rng import Rng
 
 ConditionKind = Literal["none", "label", "caption"]
+NetworkKind = Literal["dit", "unet"]
+T = TypeVar("T")
 
 
 class Reader(nn.Module, ABC):
@@ -54,11 +60,11 @@ class LabelReader(Reader):
 
     reads = frozenset({"label"})
 
-    def __init__(self, classes: int, width: int) -> None:
+    def __init__(self, classes: int, vector: int) -> None:
         super().__init__()
         if classes < 1:
             raise Unsupported("condition 'label' needs data with classes: use labelled data, or condition 'none'")
-        self.embedding = LabelEmbedding(classes, width)
+        self.embedding = LabelEmbedding(classes, vector)
 
     def forward(self, condition: Condition, n: int, drop: Tensor | None = None) -> Signal:
         self.refuse(condition)
@@ -75,13 +81,13 @@ class CaptionReader(Reader):
 
     reads = frozenset({"caption"})
 
-    def __init__(self, words: Sequence[str], length: int, text_width: int, depth: int, heads: int, width: int) -> None:
+    def __init__(self, text: TextPlan, vector: int) -> None:
         super().__init__()
-        if not words:
+        if not text.words:
             raise Unsupported("condition 'caption' needs data with captions: use captioned data, or condition 'none'")
-        self.tokeniser = WordTokeniser(words, length)
-        self.tower = TextTower(len(self.tokeniser), length, text_width, depth, heads)
-        self.pool = nn.Linear(text_width, width)
+        self.tokeniser = WordTokeniser(text.words, text.length)
+        self.tower = TextTower(len(self.tokeniser), text.length, text.width, text.depth, text.heads)
+        self.pool = nn.Linear(text.width, vector)
 
     def forward(self, condition: Condition, n: int, drop: Tensor | None = None) -> Signal:
         self.refuse(condition)
@@ -99,25 +105,83 @@ class CaptionReader(Reader):
         return {"label": self.pool((text * weight).sum(1) / weight.sum(1)), "text": text, "text_mask": mask}
 
 
-def reader(
-    condition: ConditionKind,
-    classes: int,
-    words: Sequence[str],
-    width: int,
-    text_length: int = 0,
-    text_width: int = 0,
-    text_depth: int = 0,
-    text_heads: int = 0,
-) -> Reader:
-    """The reader of ``condition``, whose vectors are added to a network's time vector of ``width``."""
-    makers: dict[ConditionKind, Callable[[], Reader]] = {
+@dataclass(frozen=True)
+class TextPlan:
+    """The vocabulary, the longest caption in words, and the size of the transformer that reads it."""
+
+    words: tuple[str, ...] = ()
+    length: int = 16
+    width: int = 128
+    depth: int = 2
+    heads: int = 4
+
+
+def build_reader(condition: ConditionKind, vector: int, classes: int, text: TextPlan = TextPlan()) -> Reader:
+    """The reader of ``condition`` for a network whose time vector has width ``vector``."""
+    makers: dict[str, Callable[[], Reader]] = {
         "none": Nothing,
-        "label": lambda: LabelReader(classes, width),
-        "caption": lambda: CaptionReader(words, text_length, text_width, text_depth, text_heads, width),
+        "label": lambda: LabelReader(classes, vector),
+        "caption": lambda: CaptionReader(text, vector),
     }
-    if condition not in makers:
-        raise UnknownName("condition", condition, makers)
-    return makers[condition]()
+    return pick("condition", condition, makers)()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The size of a network for images of ``shape``; a transformer and a U-Net each use what concerns them."""
+
+    shape: Shape
+    width: int
+    depth: int
+    heads: int
+    patch: int = 2
+    multiples: tuple[int, ...] = (1, 2, 2, 2)
+    attention: tuple[int, ...] = (2,)
+    text_width: int = 0
+
+
+def build_network(kind: NetworkKind, plan: Plan) -> tuple[nn.Module, int]:
+    """The network, and the width of the vector that its time is embedded in."""
+    return pick("network", kind, _NETWORKS)(plan)
+
+
+def _dit(plan: Plan) -> tuple[nn.Module, int]:
+    channels, height, width = plan.shape
+    if height % plan.patch or width % plan.patch:
+        raise UsageError(f"{height}x{width} images are not made of whole patches of {plan.patch}: change model.patch")
+    net = DiT(
+        channels,
+        (height, width),
+        patch=plan.patch,
+        width=plan.width,
+        depth=plan.depth,
+        heads=plan.heads,
+        text_width=plan.text_width,
+    )
+    return net, plan.width
+
+
+def _unet(plan: Plan) -> tuple[nn.Module, int]:
+    channels, height, width = plan.shape
+    coarsest = 2 ** (len(plan.multiples) - 1)
+    if height % coarsest or width % coarsest:
+        raise UsageError(
+            f"{height}x{width} images cannot be halved {len(plan.multiples) - 1} times: cut model.multiples"
+        )
+    net = UNet(
+        channels,
+        width=plan.width,
+        multiples=plan.multiples,
+        blocks=plan.depth,
+        attention=plan.attention,
+        heads=plan.heads,
+        text_width=plan.text_width,
+        ddpm=True,
+    )
+    return net, 4 * plan.width
+
+
+_NETWORKS: dict[str, Callable[[Plan], tuple[nn.Module, int]]] = {"dit": _dit, "unet": _unet}
 
 
 class ConditionalDiffusion(System):
@@ -135,6 +199,10 @@ class ConditionalDiffusion(System):
     def conditions(self) -> frozenset[str]:
         return self.reader.reads
 
+    def guide(self, denoise: ConditionalDenoise, condition: Condition, n: int, scale: float) -> Denoise:
+        """``denoise`` told what to draw for ``n`` images, with classifier-free guidance."""
+        return classifier_free(denoise, self.reader(condition, n), self.reader.null(n), scale)
+
     def hear(self, condition: Condition, n: int, rng: Rng) -> Signal:
         """The signal of ``n`` training images, a share ``drop`` of them without their condition."""
         return self.reader(condition, n, rng.uniform(n, device=self.device) < self.drop)
@@ -143,3 +211,10 @@ class ConditionalDiffusion(System):
 def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
     """The mean squared error of each image, (B,), in float32."""
     return (prediction.float() - target).square().flatten(1).mean(1)
+
+
+def pick(kind: str, name: str, table: Mapping[str, T]) -> T:
+    """``table[name]``; raises :class:`UnknownName` for a ``kind`` of that name there is not."""
+    if name not in table:
+        raise UnknownName(kind, name, table)
+    return table[name]

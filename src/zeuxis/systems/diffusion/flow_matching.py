@@ -9,22 +9,28 @@ other diffusion model), u_t -> velocity, v_t(x; theta) -> network, psi_t(x_0) ->
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
-from zeuxis.diffusion.guidance import Signal, classifier_free
+from zeuxis.diffusion.guidance import Signal
 from zeuxis.diffusion.path import Straight, mix, target, to_x0
 from zeuxis.diffusion.sampler import sampler
 from zeuxis.diffusion.schedule import flow_times
-from zeuxis.diffusion.weighting import DENSITIES, TimeDensity
+from zeuxis.diffusion.weighting import TimeDensity, density
 from zeuxis.game import Move, Player, Sampling, Turn
-from zeuxis.nn.dit import DiT
 from zeuxis.rng import ImageRng, normal_like
-from zeuxis.systems.diffusion._family import ConditionalDiffusion, ConditionKind, reader, squared_error
+from zeuxis.systems.diffusion._family import (
+    ConditionalDiffusion,
+    ConditionKind,
+    NetworkKind,
+    Plan,
+    TextPlan,
+    build_network,
+    build_reader,
+    squared_error,
+)
 
 TIME_SCALE = 1000  # the time embedding's frequencies were made for steps out of 1000
 
@@ -34,11 +40,11 @@ class FlowMatching(ConditionalDiffusion):
 
     Args:
         condition: what it obeys; "label" needs data with classes and "caption" data with captions.
-        network: a transformer on patches, or a U-Net. ``width``, ``depth`` (blocks; of a U-Net, blocks a level)
-            and ``heads`` size both; ``patch`` the transformer; ``multipliers`` and ``attention`` (the levels,
-            counted from 0, that attend) the U-Net.
+        network: a transformer on patches, or a U-Net. ``width``, ``depth`` (blocks; of a U-Net, those of a level)
+            and ``heads`` size either; ``patch`` the transformer; ``multiples`` (of the width, level by level) and
+            ``attention`` (the downsampling factors with attention) the U-Net.
         text_width, text_depth, text_heads, text_length: the caption reader, and the longest caption in words.
-        density: which times training visits; "logit-normal" favours the middle (Esser et al. 2024, 2403.03206).
+        times: which of them training visits; "logit-normal" favours the middle (Esser et al. 2024, 2403.03206).
         drop: how often training hides the condition.
         steps, guidance, solver: the defaults of sampling; ``shift`` above 1 spends more of the steps near noise.
     """
@@ -49,8 +55,8 @@ class FlowMatching(ConditionalDiffusion):
         family="diffusion",
         year=2022,
         paper="2210.02747",
-        accepts=frozenset({"label", "caption"}),
-        knobs=frozenset({"steps", "guidance", "sampler"}),
+        accepts={"label", "caption"},
+        knobs={"steps", "guidance", "sampler"},
         departures=(
             "sigma_min is 0: the path ends in the image itself, as in rectified flow.",
             "The network is a diffusion transformer unless a U-Net is asked for.",
@@ -65,35 +71,43 @@ class FlowMatching(ConditionalDiffusion):
         classes: int = 0,
         words: tuple[str, ...] = (),
         condition: ConditionKind = "none",
-        network: Literal["dit"] = "dit",
+        network: NetworkKind = "dit",
         width: int = 384,
         depth: int = 12,
         heads: int = 6,
         patch: int = 2,
-        multipliers: tuple[int, ...] = (1, 2, 2, 2),
-        attention: tuple[int, ...] = (1,),
+        multiples: tuple[int, ...] = (1, 2, 2, 2),
+        attention: tuple[int, ...] = (2,),
         text_width: int = 128,
         text_depth: int = 2,
         text_heads: int = 4,
-        text_length: int = 32,
-        density: TimeDensity = "uniform",
+        text_length: int = 16,
+        times: TimeDensity = "uniform",
         drop: float = 0.1,
         steps: int = 50,
         guidance: float = 1.0,
-        solver: Literal["euler", "heun"] = "euler",
+        solver: str = "euler",
         shift: float = 1.0,
     ) -> None:
         super().__init__()
         self.shape = Shape(*shape)
-        self.density, self.drop = DENSITIES[density], drop
-        self.steps, self.guidance, self.solver, self.shift = steps, guidance, solver, shift
+        self.density, self.drop = density(times), drop
+        self.steps, self.guidance = steps, guidance
+        self.solver, self.shift = solver, shift
         self.path = Straight()
-        channels, *size = self.shape
-        text = text_width if condition == "caption" else 0
-        self.network = DiT(
-            channels, (size[0], size[1]), patch=patch, width=width, depth=depth, heads=heads, text_width=text
+        plan = Plan(
+            self.shape,
+            width=width,
+            depth=depth,
+            heads=heads,
+            patch=patch,
+            multiples=tuple(multiples),
+            attention=tuple(attention),
+            text_width=text_width if condition == "caption" else 0,
         )
-        self.reader = reader(condition, classes, words, width, text_length, text_width, text_depth, text_heads)
+        self.network, vector = build_network(network, plan)
+        text = TextPlan(tuple(words), text_length, text_width, text_depth, text_heads)
+        self.reader = build_reader(condition, vector, classes, text)
         self.player = Player("network", (self.network, self.reader), lr=1e-4)
 
     def moves(self) -> tuple[Move, ...]:
@@ -118,7 +132,7 @@ class FlowMatching(ConditionalDiffusion):
         """Solve the flow from noise to image in ``how.steps`` steps (Heun calls the network twice a step)."""
         n = len(rng)
         scale = self.guidance if how.guidance is None else how.guidance
-        guided = classifier_free(self.denoise, self.reader(condition, n), self.reader.null(n), scale)
+        guided = self.guide(self.denoise, condition, n, scale)
         solve = sampler(how.sampler or self.solver, among=("euler", "heun"))
         noise = rng.normal(n, *self.shape, device=self.device)
         return solve(guided, noise, flow_times(how.steps or self.steps, self.shift), rng).clamp(-1, 1)

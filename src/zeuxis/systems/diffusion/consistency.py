@@ -1,0 +1,203 @@
+"""Consistency training (Song et al. 2023, arXiv:2303.01469, Section 5): images in one step, without a teacher.
+
+A network maps every point of a noising trajectory to its start. It is trained to say the same at two
+neighbouring noise levels of one image under one noise; at the less noisy of them a slowly moving target
+network speaks. Options give the improved training of Song & Dhariwal 2023 (arXiv:2310.14189, "iCT").
+
+Paper -> code: f_theta -> consistent, theta^- -> target, F_theta -> network, epsilon -> low,
+T -> high, rho -> rho, N(k) -> levels_at, mu(k) -> decay_at, s_0 and s_1 -> first and last, mu_0 -> mu,
+d -> distance, c_skip, c_out -> skip, out.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from zeuxis.batch import Condition, Shape
+from zeuxis.card import Card
+from zeuxis.diffusion.guidance import Signal, given
+from zeuxis.diffusion.path import wide
+from zeuxis.diffusion.sampler import multistep
+from zeuxis.diffusion.schedule import karras
+from zeuxis.game import Move, Player, Sampling, Turn
+from zeuxis.rng import ImageRng, Rng, normal_like
+from zeuxis.systems.diffusion._family import (
+    ConditionalDiffusion,
+    ConditionKind,
+    Plan,
+    build_network,
+    build_reader,
+    pick,
+)
+
+
+class Consistency(ConditionalDiffusion):
+    """Consistency training (CT), one step or a few.
+
+    Args:
+        width, multiples, depth (residual blocks a level), attention (downsampling factors), heads: the U-Net.
+        low, high, rho: the range of noise levels and their spacing; sigma_data: the images' deviation.
+        first, last, curriculum: from how many levels to how many, by "square-root" (CT) or "doubling" (iCT).
+        mu: of the target network's decay exp(first log(mu) / N); 0 makes the target the network itself (iCT).
+        distance: "squared", or "huber" (iCT's, with c = 0.00054 sqrt(d)).
+        visits: which pairs of levels training draws: "uniform" (CT) or "log-normal" (iCT).
+        inverse_gap: weigh each pair by one over the distance of its levels (iCT).
+        steps: the default of sampling.
+    """
+
+    card = Card(
+        "consistency",
+        title="Consistency training",
+        family="diffusion",
+        year=2023,
+        paper="2303.01469",
+        accepts={"label"},
+        knobs={"steps"},
+        departures=(
+            "A squared or pseudo-Huber distance, no LPIPS.",
+            "DDPM's U-Net, without dropout.",
+            "Between the calls of multistep sampling lies an even share of the schedule, not a searched level.",
+        ),
+    )
+
+    def __init__(
+        self,
+        shape: Shape,
+        *,
+        classes: int = 0,
+        condition: ConditionKind = "none",
+        width: int = 128,
+        multiples: tuple[int, ...] = (1, 2, 2, 2),
+        depth: int = 4,
+        attention: tuple[int, ...] = (2,),
+        heads: int = 1,
+        low: float = 0.002,
+        high: float = 80.0,
+        rho: float = 7.0,
+        sigma_data: float = 0.5,
+        first: int = 2,
+        last: int = 150,
+        curriculum: Literal["square-root", "doubling"] = "square-root",
+        mu: float = 0.9,
+        distance: Literal["squared", "huber"] = "squared",
+        visits: Literal["uniform", "log-normal"] = "uniform",
+        inverse_gap: bool = False,
+        steps: int = 1,
+    ) -> None:
+        super().__init__()
+        self.shape = Shape(*shape)
+        self.low, self.high, self.rho, self.sigma_data = low, high, rho, sigma_data
+        self.first, self.last, self.mu, self.inverse_gap, self.steps = first, last, mu, inverse_gap, steps
+        self.curriculum = pick("curriculum", curriculum, _CURRICULA)
+        self.distance = pick("distance", distance, _DISTANCES)
+        self.visits = pick("visits", visits, _VISITS)
+        self.drop = 0.0
+        plan = Plan(self.shape, width, depth, heads, multiples=tuple(multiples), attention=tuple(attention))
+        self.network, vector = build_network("unet", plan)
+        self.reader = build_reader(condition, vector, classes)
+        self.target, self.target_reader = copy.deepcopy(self.network), copy.deepcopy(self.reader)
+        self.freeze(self.target)
+        self.freeze(self.target_reader)
+        self.player = Player("network", (self.network, self.reader), lr=4e-4, optimiser="radam")
+
+    def moves(self) -> tuple[Move, ...]:
+        return (Move("network", self.agree),)
+
+    def agree(self, turn: Turn) -> Tensor:
+        """The consistency training loss (Eq. 10): the same answer at two neighbouring levels of one noise."""
+        image, condition = turn.batch.image, turn.batch.condition  # (B, C, H, W)
+        n = len(image)
+        levels = self.levels(self.levels_at(turn.progress)).to(image.device)  # (N,), ascending
+        at = self.visits(levels, n, turn.rng)  # (B,) in [0, N - 2]
+        below, above = levels[at], levels[at + 1]
+        noise = normal_like(image, turn.rng)
+        told = self.consistent(self.network, image + wide(above, image) * noise, above, self.reader(condition, n))
+        with torch.no_grad():
+            net, reader = (self.target, self.target_reader) if self.mu else (self.network, self.reader)
+            wanted = self.consistent(net, image + wide(below, image) * noise, below, reader(condition, n))
+        error = self.distance(told, wanted)  # (B,)
+        turn.note(levels=float(len(levels)))
+        return (error / (above - below) if self.inverse_gap else error).mean()
+
+    def after_round(self, turn: Turn) -> None:
+        """The target moves towards the network (Eq. 8)."""
+        if self.mu:
+            online: list[Tensor] = [*self.network.parameters(), *self.reader.parameters()]
+            slow: list[Tensor] = [*self.target.parameters(), *self.target_reader.parameters()]
+            torch._foreach_lerp_(slow, online, 1 - self.decay_at(turn.progress))
+
+    def levels_at(self, progress: float) -> int:
+        """N(k) (Appendix C): how many noise levels there are at this point of training."""
+        return self.curriculum(progress, self.first, self.last)
+
+    def decay_at(self, progress: float) -> float:
+        """mu(k) (Appendix C): the decay of the target network."""
+        return math.exp(self.first * math.log(self.mu) / self.levels_at(progress))
+
+    def levels(self, n: int) -> Tensor:
+        """The ``n`` noise levels (N,), ascending from ``low`` to ``high``."""
+        return karras(n, self.low, self.high, self.rho)[:-1].flip(0)
+
+    def denoise(self, x: Tensor, sigma: Tensor, signal: Signal) -> Tensor:
+        """The start of the trajectory (B, C, H, W) that passes through ``x`` at ``sigma`` (B,)."""
+        return self.consistent(self.network, x, sigma, signal)
+
+    def consistent(self, network: nn.Module, x: Tensor, sigma: Tensor, signal: Signal) -> Tensor:
+        """f(x, sigma) = skip x + out network(x) (Eq. 5, Appendix C): exactly ``x`` where ``sigma`` is ``low``."""
+        data = self.sigma_data
+        skip = data**2 / ((sigma - self.low) ** 2 + data**2)
+        out = data * (sigma - self.low) * (sigma**2 + data**2).rsqrt()
+        scaled = wide((sigma**2 + data**2).rsqrt(), x) * x
+        answer = network(scaled, 250 * sigma.log(), **signal).float()  # 1000 times EDM's log(sigma) / 4
+        return wide(skip, x) * x + wide(out, x) * answer
+
+    @torch.no_grad()
+    def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        """Alg. 1 in ``how.steps`` calls of the network."""
+        steps = how.steps or self.steps
+        levels = karras(steps + 1, self.low, self.high, self.rho)
+        levels = torch.cat([levels[:steps], levels[-1:]])  # the lowest level needs no call of its own
+        x = self.high * rng.normal(len(rng), *self.shape, device=self.device)
+        denoise = given(self.denoise, self.reader(condition, len(rng)))
+        return multistep(denoise, x, levels, rng, self.low).clamp(-1, 1)
+
+
+def _square_root(progress: float, first: int, last: int) -> int:
+    return math.ceil(math.sqrt(progress * ((last + 1) ** 2 - first**2) + first**2) - 1) + 1
+
+
+def _doubling(progress: float, first: int, last: int) -> int:
+    """iCT, Section 3.4: the number of levels doubles at even intervals."""
+    return min(first * 2 ** int(progress * (math.log2(last // first) + 1)), last) + 1
+
+
+def _squared(a: Tensor, b: Tensor) -> Tensor:
+    return (a - b).square().flatten(1).mean(1)
+
+
+def _huber(a: Tensor, b: Tensor) -> Tensor:
+    """iCT, Section 3.3."""
+    c = 0.00054 * math.sqrt(a[0].numel())
+    return ((a - b).square().flatten(1).sum(1) + c**2).sqrt() - c
+
+
+def _uniformly(levels: Tensor, n: int, rng: Rng) -> Tensor:
+    return rng.integers(len(levels) - 1, n, device=levels.device)
+
+
+def _log_normally(levels: Tensor, n: int, rng: Rng) -> Tensor:
+    """iCT, Section 3.5: a log-normal density (mean -1.1, deviation 2), discretised."""
+    share = ((levels.log() + 1.1) / (math.sqrt(2) * 2.0)).erf()
+    reached = (share[1:] - share[0]) / (share[-1] - share[0])  # (N - 1,): cumulative, up to 1
+    return torch.searchsorted(reached, rng.uniform(n, device=levels.device), right=True).clamp(max=len(levels) - 2)
+
+
+_CURRICULA: dict[str, Callable[[float, int, int], int]] = {"square-root": _square_root, "doubling": _doubling}
+_DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"squared": _squared, "huber": _huber}
+_VISITS: dict[str, Callable[[Tensor, int, Rng], Tensor]] = {"uniform": _uniformly, "log-normal": _log_normally}
