@@ -15,7 +15,11 @@ def evaluate(
     model: Annotated[str, typer.Argument(help="A shipped model or a run folder.")],
     data: Data = None,
     metric: Annotated[
-        list[str] | None, typer.Option("--metric", help="May be repeated.", show_default="frechet, precision, recall")
+        list[str] | None,
+        typer.Option("--metric", help="May be repeated; by default those that suit the model."),
+    ] = None,
+    features: Annotated[
+        str | None, typer.Option("--features", help="The network whose features are compared, or pixels-8.")
     ] = None,
     samples: Annotated[int, typer.Option("--samples", min=2, help="How many pictures are measured.")] = 5000,
     seed: Seed = 0,
@@ -30,7 +34,8 @@ def evaluate(
         figures = work(
             load(model, device),
             data=data,
-            metrics=metric or ["frechet", "precision", "recall"],
+            metrics=metric or (),
+            features=features,
             samples=samples,
             seed=seed,
             report=progress,

@@ -55,9 +55,7 @@ def train(
             }
         )
     elif run.stopped:
-        say(
-            f"stopped by {run.stopped} after round {run.clock.round:,}, saved in {run.folder}: the same command goes on"
-        )
+        say(f"{run.stopped} after round {run.clock.round:,}, saved in {run.folder}; the same command goes on")
     else:
         say(f"{run.clock.round:,} rounds in {duration(run.clock.seconds)} -> {run.folder}")
         say(f"draw with it: zeuxis sample {run.folder}")

@@ -1,0 +1,319 @@
+"""The command line: light to start, one line when something is wrong, one document under --json."""
+
+import errno
+import json
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+import zeuxis.cli
+from zeuxis.catalog import entries
+from zeuxis.cli import main
+from zeuxis.cli.options import Budget, recipe_of
+from zeuxis.cli.output import duration, plain
+from zeuxis.errors import UsageError
+from zeuxis.provenance.record import read_record
+from zeuxis.recipe import load_recipe, recipe_paths
+
+TINY = """
+system = "dcgan"
+about = "a game small enough for a test"
+data = "digits"
+size = 8
+[model]
+ngf = 4
+ndf = 4
+[train]
+rounds = 3
+batch = 4
+"""
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """Every test works in a folder of its own, with a cache of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ZEUXIS_CACHE", str(tmp_path / "cache"))
+    Path("tiny.toml").write_text(TINY)
+
+
+@pytest.fixture
+def command(capsys):
+    """Run a command: its exit code, and what it said on stdout and stderr."""
+
+    def run(*args):
+        code = main([str(a) for a in args])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+@pytest.fixture
+def trained(command):
+    """The folder of a Gaussian fitted to the digits."""
+    code, out, _ = command("train", "gaussian", "--data", "digits", "--size", 8, "--json")
+    assert code == 0
+    return json.loads(out)["run"]
+
+
+def alone(script: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+
+
+# -- light to start -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "args", [["--help"], ["list"], ["list", "--json"], ["data"], ["train", "--help"], ["info", "vae"]]
+)
+def test_looking_imports_no_torch(line):
+    heavy = "{'torch', 'numpy', 'PIL', 'sklearn', 'safetensors'}"
+    done = alone(
+        f"import sys; from zeuxis.cli import main; code = main({line.split()!r}); "
+        f"found = {heavy} & set(sys.modules); assert not found, found; sys.exit(code)"
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("command", [["--help"], ["list"]])
+def test_help_and_list_take_little_time(command):
+    # Processor time, not the clock's: other work on the machine must not fail this.
+    def spent():
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert alone(f"from zeuxis.cli import main; main({command!r})").returncode == 0
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    assert min(spent() for _ in range(3)) < 0.4
+
+
+# -- looking ------------------------------------------------------------------------------------------
+
+
+def test_list_tells_of_every_system(command):
+    code, out, err = command("list", "--json")
+    rows = json.loads(out)
+    assert (code, err) == (0, "")
+    assert {row["id"] for row in rows} == set(entries())
+    assert {"id", "family", "kind", "title", "year", "paper", "verbs", "needs", "recipes", "results"} == set(rows[0])
+    assert sorted(r for row in rows for r in row["recipes"]) == sorted(recipe_paths())
+    assert {row["kind"] for row in rows} == {"S"}
+    code, out, _ = command("list")
+    assert code == 0 and all(name in out for name in entries())
+
+
+def test_info_counts_the_parameters_of_the_desk_and_of_the_paper(command):
+    pinned = next((r for r in map(load_recipe, recipe_paths()) if r.counts and r.name.endswith("-paper")), None)
+    name = pinned.system if pinned else "pca"
+    code, out, _ = command("info", name, "--json")
+    found = json.loads(out)
+    assert code == 0 and found["id"] == name and found["doc"] and found["parameters"]["desk"] is not None
+    for net, count in (pinned.counts if pinned else {}).items():
+        assert found["parameters"]["published"][net] == count
+
+
+def test_info_of_a_system_names_its_paper_and_its_departures(command):
+    code, out, _ = command("info", "dcgan")
+    assert code == 0
+    assert "https://arxiv.org/abs/1511.06434" in out
+    assert all(departure in out for departure in entries()["dcgan"].card.departures)
+
+
+def test_data_lists_and_shows(command):
+    code, out, _ = command("data", "--json")
+    assert code == 0 and "digits" in {d["name"] for d in json.loads(out)}
+    code, out, _ = command("data", "digits", "-n", 4, "--out", "sheet.png", "--json")
+    found = json.loads(out)
+    assert (code, found["shape"], found["examples"], found["gives"]) == (0, [1, 8, 8], 1439, ["label"])
+    with Image.open("sheet.png") as sheet:
+        assert sheet.width == sheet.height > 2 * 90
+
+
+# -- working ------------------------------------------------------------------------------------------
+
+
+def test_train_sample_info_and_replay(command, trained):
+    code, out, _ = command("sample", trained, "-n", 3, "--seed", 5, "--out", "made", "--json")
+    found = json.loads(out)
+    assert code == 0 and [r["seed"] for r in found["records"]] == [5, 6, 7]
+    assert read_record(Path("made/0001.png")) == found["records"][1]
+    assert Path(found["sheet"]).is_file()
+    code, out, _ = command("info", "made/0001.png", "--json")
+    assert json.loads(out) == found["records"][1]
+    code, out, _ = command("sample", "--replay", "made/0001.png", "--out", "again.png", "--json")
+    assert code == 0 and json.loads(out) == {"files": ["again.png"], "identical": True, "differs": []}
+    code, out, _ = command("info", trained, "--json")
+    assert json.loads(out)["system"] == "gaussian"
+
+
+def test_convert_says_what_came_of_it(command):
+    torch.save({"w": torch.ones(2, 3), "epoch": 4}, "a.pt")
+    code, out, _ = command("convert", "a.pt", "--json")
+    done = json.loads(out)
+    assert (code, done["tensors"], done["parameters"], done["weights"]) == (0, 1, 6, "a.safetensors")
+    code, _, err = command("convert", "tiny.toml")
+    assert code == 1 and "zeuxis: tiny.toml cannot be converted" in err
+
+
+def test_a_picture_is_the_same_in_any_company(command, trained):
+    command("sample", trained, "-n", 5, "--seed", 3, "--batch", 2, "--out", "many")
+    command("sample", trained, "-n", 1, "--seed", 4, "--out", "one.png")
+    assert Path("many/0001.png").read_bytes() == Path("one.png").read_bytes()
+
+
+def test_training_ends_at_its_budget_and_says_where_it_is(command):
+    code, out, err = command("train", "tiny.toml", "--budget", "2r", "--set", "train.seed=7", "--out", "here")
+    assert code == 0 and "2 rounds" in out and "zeuxis sample here" in out and "round 2" in err
+    kept = json.loads(Path("here/run.json").read_text())
+    assert kept["finished"] and kept["recipe"]["train"]["seed"] == 7 and kept["recipe"]["train"]["rounds"] == 2
+
+
+def test_an_interrupted_training_goes_on_with_the_same_command():
+    run = "import sys; from zeuxis.cli import main; sys.exit(main(sys.argv[1:]))"
+    args = [sys.executable, "-c", run, "train", "tiny.toml", "--json", "--set", "model.ngf=8"]
+    args += ["--set", "train.preview_minutes=60", "--budget", "3s"]
+    with subprocess.Popen(args, stdout=subprocess.PIPE, text=True) as process:
+        limit = time.monotonic() + 60
+        while not list(Path("runs").glob("*/previews/*.png")) and time.monotonic() < limit:
+            time.sleep(0.05)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        first = json.loads(process.communicate()[0])
+    assert process.returncode == 130 and first["stopped"] == "SIGINT" and 0 < first["progress"] < 1
+    done = subprocess.run(args, capture_output=True, text=True, check=True)
+    second = json.loads(done.stdout)
+    assert second["run"] == first["run"] and second["stopped"] is None
+    assert second["round"] > first["round"] and second["seconds"] >= 3
+
+
+# -- what may go wrong --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "says"),
+    [
+        ("trian", 2, "Did you mean 'train'"),
+        ("train", 2, "Missing argument"),
+        ("train vea", 2, "unknown recipe 'vea'"),
+        ("train tiny.toml --budget soon", 2, "write 90s, 10m, 2h or 500r"),
+        ("train tiny.toml --set train.bach=3", 2, "train.batch"),
+        ("train tiny.toml --set nonsense", 2, "a.b=value"),
+        ("train tiny.toml --set model.nfg=3", 2, "did you mean"),
+        ("train tiny.toml --data dgits", 2, "did you mean digits"),
+        ("train tiny.toml --data .", 1, "pictures"),
+        ("train gaussian --data digits --size 2", 2, "--size"),
+        ("sample", 2, "say which model"),
+        ("sample nothing", 2, "unknown model 'nothing'"),
+        ("sample tiny.toml", 1, "not a model folder"),
+        ("sample nothing -n 0", 2, "-n"),
+        ("sample --replay tiny.toml", 2, "not a PNG"),
+        ("info flow-matchin", 2, "flow-matching"),
+        ("info none.png", 2, "No such file"),
+        ("data fashion", 2, "fashion-mnist"),
+        ("convert none.pt", 2, "no file"),
+        ("convert tiny.toml --out a.pt", 2, ".safetensors"),
+        ("compare gaussian", 2, "two different recipes"),
+        ("compare gaussian pca --budget 10r", 2, "in time"),
+        ("reproduce tiny.toml --seeds a", 2, "whole numbers"),
+        ("reproduce tiny.toml", 2, "makes no claim"),
+        ("list --jsn", 2, "--json"),
+    ],
+)
+def test_a_mistake_is_one_line_and_the_right_exit_code(command, line, code, says):
+    done, out, err = command(*line.split())
+    assert (done, out) == (code, "")
+    assert says in err
+    assert err.startswith("zeuxis: ") and err.count("\n") == 1
+
+
+def test_what_a_model_does_not_obey_is_said(command, trained):
+    code, _, err = command("sample", trained, "--caption", "a circle")
+    assert code == 2 and "not conditioned on a caption" in err
+    code, _, err = command("sample", trained, "--steps", 3)
+    assert code == 2 and "no knob 'steps'; it has: temperature" in err
+
+
+def test_a_traceback_is_shown_only_when_asked_for(command, monkeypatch):
+    def broken(*args, **kwargs):
+        raise RuntimeError("two\nlines")
+
+    monkeypatch.setattr("zeuxis.workshop.convert.convert", broken)
+    code, _, err = command("convert", "tiny.toml")
+    assert code == 1 and err == "zeuxis: RuntimeError: two (a mistake in Zeuxis: run again with --debug to see where)\n"
+    with pytest.raises(RuntimeError, match="two"):
+        main(["convert", "tiny.toml", "--debug"])
+    with pytest.raises(UsageError, match="unknown model"):
+        main(["--debug", "sample", "nothing"])
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "says"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "runs"), 1, "free some"),
+        (PermissionError(errno.EACCES, "Permission denied", "runs"), 1, "not allowed to use runs"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)
+def test_the_machine_s_troubles_have_a_mend(command, monkeypatch, error, code, says):
+    def troubled(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr("zeuxis.workshop.convert.convert", troubled)
+    done, out, err = command("convert", "tiny.toml")
+    assert (done, out) == (code, "") and says in err and err.count("\n") <= 1
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    script = "import sys; from zeuxis.cli import main; sys.exit(main(['list', '--json']))"
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert b"Traceback" not in process.stderr.read()
+
+
+# -- small parts --------------------------------------------------------------------------------------
+
+
+def test_budgets():
+    assert Budget.parse("10m") == Budget(minutes=10)
+    assert Budget.parse("90s") == Budget(minutes=1.5)
+    assert Budget.parse("0.5h") == Budget(minutes=30)
+    assert Budget.parse("500r") == Budget(rounds=500)
+    for wrong in ("", "10", "m", "-1m", "0m", "1.5r", "10 m", "1e3s", "infm"):
+        with pytest.raises(UsageError):
+            Budget.parse(wrong)
+
+
+def test_a_budget_replaces_the_recipe_s_own_and_a_folder_called_7_stays_a_folder():
+    recipe = recipe_of("tiny.toml", budget="1m", data="7", batch=9, changes=["train.batch=2"])
+    assert (recipe.train.rounds, recipe.train.minutes, recipe.data, recipe.train.batch) == (None, 1, "7", 9)
+
+
+def test_json_has_no_infinities_and_durations_read_well():
+    assert plain({"a": float("nan"), "b": (Path("x"), {2, 1})}) == {"a": None, "b": ["x", [1, 2]]}
+    assert [duration(s) for s in (5, 75, 3725)] == ["0:05", "1:15", "1:02:05"]
+
+
+def test_doctor_finds_this_machine_fit_and_mends_what_is_not(command, monkeypatch):
+    code, out, _ = command("doctor", "--json")
+    found = {f["what"]: f for f in json.loads(out)["findings"]}
+    assert {"python", "torch", "threads", "disk here", "writing here", "data digits"} <= set(found)
+    assert code == (0 if all(f["mend"] is None for f in found.values()) else 1)
+    monkeypatch.setenv("ZEUXIS_DATA", str(Path("nowhere").resolve()))
+    code, out, _ = command("doctor")
+    assert code == 1 and "problem: ZEUXIS_DATA" in out and "mend: set it to the folder" in out
+
+
+def test_every_command_is_there_and_explains_itself(command):
+    names = ["list", "info", "data", "train", "sample", "evaluate", "reproduce", "compare", "convert", "doctor", "demo"]
+    assert set(names) == zeuxis.cli.COMMANDS
+    for name in names:
+        code, out, _ = command(name, "--help")
+        assert code == 0 and "--json" in out
