@@ -1,6 +1,7 @@
-"""Small random changes that leave a picture's meaning alone: for readers, which should not mind them.
+"""Random changes to pictures: small ones that leave their meaning alone, and one that takes it away.
 
-Each takes ``(B, C, H, W)`` in [-1, 1] and a generator, and changes every picture in its own way.
+A reader should not mind the former and should notice the latter. Each takes ``(B, C, H, W)`` in
+[-1, 1] and a generator, and changes every picture in its own way.
 """
 
 from __future__ import annotations
@@ -47,3 +48,15 @@ def soften(image: Tensor, rng: Rng) -> Tensor:
     share = rng.uniform(len(image), 1, 1, 1, device=image.device)
     blurred = F.avg_pool2d(F.pad(image, (1,) * 4, mode="replicate"), 3, stride=1)
     return image + share * (blurred - image)
+
+
+def estrange(image: Tensor, rng: Rng) -> Tensor:
+    """Pictures of no such world: each is mixed half and half with its neighbour, made a negative, or painted over.
+
+    The paint is smooth random colour (4x4 values, enlarged), with grain.
+    """
+    blotches = F.interpolate(rng.normal(*image.shape[:2], 4, 4, device=image.device), image.shape[2:], mode="bilinear")
+    painted = grain(blotches.to(image.dtype), rng, 1.0).clamp(-1, 1)
+    kinds = torch.stack([(image + image.roll(1, 0)) / 2, -image, painted])  # (3, B, C, H, W)
+    chosen = rng.integers(len(kinds), len(image), device=image.device)
+    return kinds[chosen, torch.arange(len(image), device=image.device)]

@@ -2,10 +2,10 @@
 
 Because a world knows what it drew, the judge's lessons are exact and endless; so it can tell whether
 a picture that a model made holds what its caption asked. Cross-entropy for every factor, summed; the
-right to abstain after Lee et al. 2018, "A simple unified framework for detecting out-of-distribution
-samples and adversarial attacks" (arXiv:1807.03888). Symbols -> code:
-    f(x) -> encode    y_f -> factors[:, f]    mu, Sigma -> familiarity.mean, familiarity.covariance
-    M(x) -> strangeness
+right to abstain after Hendrycks et al. 2019, "Deep anomaly detection with outlier exposure"
+(arXiv:1812.04606). Symbols -> code:
+    x ~ D_in -> image    x' ~ D_out -> foreign    y_f -> factors[:, f]    lambda -> exposure
+    f_k(x) -> softmax(logits)[k]    U -> the uniform distribution over a factor's values
 """
 
 from __future__ import annotations
@@ -20,11 +20,10 @@ from zeuxis.batch import Shape
 from zeuxis.card import Card
 from zeuxis.errors import UsageError
 from zeuxis.game import Move, Player, System, Turn
-from zeuxis.nn.familiarity import Familiarity
 from zeuxis.nn.features import Classifier as Network
-from zeuxis.nn.jitter import grain, relight, soften
+from zeuxis.nn.jitter import estrange, grain, relight, soften
 
-CALIBRATE_EVERY = 5  # rounds: the statistics need not follow every step
+MEMORY = 200  # rounds that the running limit looks back on
 
 
 class Judge(System):
@@ -32,24 +31,26 @@ class Judge(System):
 
     Training pictures are relit by up to ``relight``, grained by up to ``grain`` and softened, for the
     pictures to be judged are made by models and are never as clean as the world's own. They are not
-    moved or turned: where things are is one of the questions. ``trust`` is the share of the world's
-    own pictures that the judge is to recognise as such.
+    moved or turned: where things are is one of the questions. ``trust`` is the share of such pictures
+    that the judge is to recognise as the world's own.
     """
 
     card = Card(
         "judge",
         title="Judge of a world",
         family="recognition",
-        year=2018,
-        paper="1807.03888",
+        year=2019,
+        paper="1812.04606",
         verbs={"encode", "classify"},
         needs={"factors"},
         departures=(
-            "One Gaussian over the features of all pictures, as factors combine into too many classes to fit each.",
-            "Running statistics of the last layer, gathered while training, in place of a pass over several layers.",
-            "No input perturbation and no fit to foreign data: the limit is a quantile of the world's own scores.",
+            "Foreign pictures are made from the batch (mixed, negated, painted over), not taken from another dataset.",
+            "A picture has several factors: the losses and the score are sums over them.",
+            "They number a quarter of the batch; the paper takes twice as many as of the world's own.",
         ),
     )
+    limit: Tensor
+    seen: Tensor
 
     def __init__(
         self,
@@ -60,6 +61,7 @@ class Judge(System):
         features: int = 256,
         relight: float = 0.1,
         grain: float = 0.15,
+        exposure: float = 0.5,
         trust: float = 0.99,
         lr: float = 2e-3,
     ) -> None:
@@ -68,10 +70,11 @@ class Judge(System):
             raise UsageError("a judge needs data that knows its factors: choose a world, such as 'scenes'")
         self.shape = Shape(*shape)
         self.names = tuple(str(name) for name, _ in factors)
-        self.relight, self.grain, self.lr = relight, grain, lr
+        self.relight, self.grain, self.exposure, self.trust, self.lr = relight, grain, exposure, trust, lr
         heads = tuple(int(values) for _, values in factors)
         self.network = Network(self.shape, heads, widths=tuple(widths), features=features)
-        self.familiarity = Familiarity(features, trust)
+        self.register_buffer("limit", torch.tensor(torch.finfo(torch.float16).max))  # at first nothing is strange
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))  # rounds
 
     def players(self) -> tuple[Player, ...]:
         return (
@@ -92,19 +95,25 @@ class Judge(System):
         return (Move("judge", self.learn),)
 
     def learn(self, turn: Turn) -> Tensor:
-        """-sum_f log p(y_f | x)."""
+        """E_in [sum_f -log f_y(x)] + lambda E_out [sum_f H(U; f(x'))]  (Eq. 1 with section 4's loss)."""
         factors = turn.batch.condition.factors
         assert factors is not None  # the card needs them
         image = grain(soften(relight(turn.batch.image, turn.rng, self.relight), turn.rng), turn.rng, self.grain)
-        features = self.encode(image)
-        turn.memo["features"] = features.detach()
-        logits = self.network.read(features)
-        turn.note(accuracy=(_chosen(logits) == factors).all(1).float().mean())
-        return torch.stack([F.cross_entropy(k.float(), y) for k, y in zip(logits, factors.T, strict=True)]).sum()
+        foreign = estrange(image[: -(-len(image) // 4)], turn.rng)
+        logits = [k.float() for k in self.classify(torch.cat([image, foreign]))]
+        own, out = [k[: len(image)] for k in logits], [k[len(image) :] for k in logits]
+        turn.memo["strangeness"] = _doubt(own).detach()
+        reading = torch.stack([F.cross_entropy(k, y) for k, y in zip(own, factors.T, strict=True)]).sum()
+        undecided = torch.stack([-k.log_softmax(1).mean() for k in out]).sum()
+        turn.note(accuracy=(_chosen(own) == factors).all(1).float().mean(), reading=reading, undecided=undecided)
+        return reading + self.exposure * undecided
 
     def after_round(self, turn: Turn) -> None:
-        if turn.round % CALIBRATE_EVERY == 0:
-            self.familiarity.update(turn.memo["features"])
+        """Keep the score that a share ``trust`` of the world's own pictures has lately stayed under."""
+        highest = turn.memo["strangeness"].quantile(self.trust)
+        weight = 1 / min(int(self.seen) + 1, MEMORY)
+        self.limit.lerp_(highest, weight)
+        self.seen += 1
 
     def encode(self, image: Tensor) -> Tensor:
         """Features ``(B, D)`` of images ``(B, C, H, W)`` in [-1, 1]."""
@@ -119,13 +128,17 @@ class Judge(System):
         return _chosen(self.classify(image))
 
     def strangeness(self, image: Tensor) -> Tensor:
-        """How foreign pictures are to the world, ``(B,)``: about 1 for its own, without upper bound."""
-        return self.familiarity.strangeness(self.encode(image))
+        """-sum_f log max_k f_k(x), ``(B,)``, in nats: 0 for a picture that the judge reads with certainty."""
+        return _doubt(self.classify(image))
 
     def knows(self, image: Tensor) -> Tensor:
         """Which pictures are like the world's own, bool ``(B,)``; of the others the judge's reading means nothing."""
-        return self.familiarity.familiar(self.encode(image))
+        return self.strangeness(image) <= self.limit
 
 
 def _chosen(logits: Sequence[Tensor]) -> Tensor:
     return torch.stack([k.argmax(1) for k in logits], 1)
+
+
+def _doubt(logits: Sequence[Tensor]) -> Tensor:
+    return -torch.stack([k.float().log_softmax(1).amax(1) for k in logits]).sum(0)

@@ -1,0 +1,189 @@
+"""The classifier and the judge: they learn, they are indifferent to what does not matter, and the judge abstains."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from zeuxis.batch import Batch, Condition, Shape
+from zeuxis.errors import UsageError
+from zeuxis.game import System, Turn, play_round
+from zeuxis.nn.features import Classifier as Network
+from zeuxis.nn.jitter import estrange, grain, mirror, relight, shift, soften
+from zeuxis.rng import Stream
+from zeuxis.systems.recognition.classifier import Classifier
+from zeuxis.systems.recognition.judge import MEMORY, Judge
+
+SHAPE = Shape(1, 8, 8)
+FACTORS = (("row", 2), ("column", 2), ("bright", 2))
+
+
+def world(n: int, rng: Stream) -> Batch:
+    """A bright or dim patch in one of four corners: three factors that a picture shows surely."""
+    factors = rng.integers(2, n, 3)
+    image = torch.full((n, *SHAPE), -1.0)
+    for i, (row, column, bright) in enumerate(factors.tolist()):
+        image[i, 0, 4 * row + 1 : 4 * row + 4, 4 * column + 1 : 4 * column + 4] = 1.0 if bright else 0.0
+    return Batch(image, Condition(label=2 * factors[:, 0] + factors[:, 1], factors=factors))
+
+
+def train(system: System, rounds: int, seed: int = 0) -> None:
+    """A plain loop over the system's game: its own players, no schedule."""
+    data, rng = Stream(seed, "data"), Stream(seed, "moves")
+    players = system.players()
+    optimisers = {p.name: torch.optim.Adam(p.parameters(), 3e-3) for p in players}
+
+    def step(player, loss, turns):  # type: ignore[no-untyped-def]
+        optimisers[player.name].zero_grad()
+        loss(turns[0]).backward()
+        optimisers[player.name].step()
+
+    for number in range(rounds):
+        play_round(system, players, lambda n=number: [Turn(world(64, data), rng, n, n / rounds)], step)
+
+
+def built(system: type[System], **known: object) -> System:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return system(SHAPE, widths=(8, 16), features=16, **known)  # type: ignore[call-arg]
+
+
+@pytest.fixture(scope="module")
+def judge() -> Judge:
+    system = built(Judge, factors=FACTORS)
+    train(system, 150)
+    assert isinstance(system, Judge)
+    return system.eval()
+
+
+# -- the classifier -------------------------------------------------------------------------------
+
+
+def test_a_classifier_learns_and_its_features_tell_the_classes_apart() -> None:
+    system = built(Classifier, classes=4, shift=0)
+    train(system, 60)
+    test = world(200, Stream(1))
+    (logits,) = system.classify(test.image)
+    assert test.condition.label is not None
+    assert (logits.argmax(1) == test.condition.label).float().mean() > 0.95
+    features = system.encode(test.image)
+    assert features.shape == (200, 16)
+    centres = torch.stack([features[test.condition.label == k].mean(0) for k in range(4)])
+    nearest = torch.cdist(features, centres).argmin(1)
+    assert (nearest == test.condition.label).float().mean() > 0.95
+
+
+def test_features_do_not_depend_on_the_company() -> None:
+    system = built(Classifier, classes=4)
+    image = world(6, Stream(2)).image
+    for mode in (True, False):
+        system.train(mode)
+        torch.testing.assert_close(system.encode(image)[2:3], system.encode(image[2:3]))
+
+
+def test_the_loss_draws_from_the_turn_alone() -> None:
+    system = built(Classifier, classes=4, mirror=True)
+    batch = world(16, Stream(3))
+    losses = [system.moves()[0].loss(Turn(batch, Stream(seed), 0, 0.0)) for seed in (5, 5, 6)]
+    assert losses[0] == losses[1] != losses[2]
+
+
+def test_data_without_labels_or_factors_is_refused() -> None:
+    with pytest.raises(UsageError, match="2 classes or more"):
+        Classifier(SHAPE)
+    with pytest.raises(UsageError, match="knows its factors"):
+        Judge(SHAPE)
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32), (1, 28, 28), (3, 20, 36), (3, 64, 64)])
+def test_the_network_takes_any_size(shape: tuple[int, int, int]) -> None:
+    network = Network(Shape(*shape), (3, 5), widths=(8, 16, 16), features=12)
+    image = torch.zeros(2, *shape)
+    assert network.features(image).shape == (2, 12)
+    assert [tuple(k.shape) for k in network(image)] == [(2, 3), (2, 5)]
+
+
+# -- the judge ------------------------------------------------------------------------------------
+
+
+def test_a_judge_reads_every_factor(judge: Judge) -> None:
+    test = world(300, Stream(4))
+    found = judge.read(test.image)
+    assert test.condition.factors is not None and found.shape == (300, 3)
+    assert (found == test.condition.factors).all(1).float().mean() > 0.97
+    assert [k.shape[1] for k in judge.classify(test.image)] == [k for _, k in FACTORS]
+    assert judge.names == ("row", "column", "bright")
+
+
+def test_a_judge_knows_its_world_and_abstains_from_others(judge: Judge) -> None:
+    own = world(300, Stream(5)).image
+    assert judge.knows(own).float().mean() > 0.95
+    two_patches = torch.maximum(own[:100], own[100:200])[(own[:100] != own[100:200]).flatten(1).any(1)]
+    noise, stripes = Stream(6).normal(200, *SHAPE), torch.ones(SHAPE).mul(torch.tensor([1.0, -1.0]).repeat(4))[None]
+    for foreign in (noise, -own, stripes):
+        assert judge.knows(foreign).float().mean() < 0.3
+    assert judge.knows(two_patches).float().mean() < 0.8  # a kind that it was never shown
+    assert judge.strangeness(two_patches).median() > judge.strangeness(own).quantile(0.9)
+
+
+def test_the_limit_follows_the_scores_and_is_kept_with_the_weights(judge: Judge) -> None:
+    state = {k: v.half() if v.is_floating_point() else v for k, v in judge.state_dict().items()}
+    again = built(Judge, factors=FACTORS)
+    again.load_state_dict(state)
+    assert isinstance(again, Judge) and again.limit == pytest.approx(float(judge.limit), rel=1e-3)
+    scores = Stream(7).uniform(1000)
+    for number in range(10 * MEMORY):
+        turn = Turn(world(4, Stream(8)), Stream(9), number, 0.0, memo={"strangeness": scores})
+        again.after_round(turn)
+    assert float(again.limit) == pytest.approx(float(scores.quantile(0.99)), rel=1e-3)
+
+
+def test_an_untrained_judge_finds_nothing_strange() -> None:
+    system = built(Judge, factors=FACTORS)
+    assert isinstance(system, Judge) and system.knows(torch.full((3, *SHAPE), 9.0)).all()
+
+
+# -- jitter ---------------------------------------------------------------------------------------
+
+
+def test_shifts_move_whole_pictures_by_a_few_pixels_each_way() -> None:
+    image = torch.zeros(200, 1, 9, 9)
+    image[:, :, 4, 4] = 1
+    moved = shift(image, Stream(9), 2)
+    assert torch.equal(moved.sum((1, 2, 3)), torch.ones(200))  # nothing is lost or doubled
+    at = moved.flatten(1).argmax(1)
+    assert set((at // 9).tolist()) == set((at % 9).tolist()) == {2, 3, 4, 5, 6}
+    assert torch.equal(shift(image, Stream(9), 0), image)
+
+
+def test_jitter_is_seeded_bounded_and_its_own_for_each_picture() -> None:
+    image = world(64, Stream(10)).image
+
+    changes = (
+        lambda x, r: relight(x, r, 0.1),
+        lambda x, r: grain(x, r, 0.1),
+        lambda x, r: shift(x, r, 1),
+        mirror,
+        soften,
+        estrange,
+    )
+    for change in changes:
+        once, twice, other = (change(image, Stream(seed)) for seed in (1, 1, 2))
+        assert torch.equal(once, twice) and not torch.equal(once, other)
+        assert once.shape == image.shape
+        apart = (once - image).abs().flatten(1).amax(1)
+        assert len(set(apart.tolist())) > 1  # not one change for all
+    assert relight(image, Stream(1), 0.1).abs().max() <= 1
+    assert (relight(image, Stream(1), 0.1) - image).abs().max() <= 0.2 + 1e-6
+    assert (mirror(mirror(image, Stream(3)), Stream(3)) == image).all()
+    assert soften(torch.full((2, 1, 8, 8), 0.5), Stream(4)).sub(0.5).abs().max() < 1e-6
+
+
+def test_estranged_pictures_are_mixtures_negatives_and_paint() -> None:
+    image = world(300, Stream(11)).image
+    foreign = estrange(image, Stream(12))
+    negative = (foreign == -image).flatten(1).all(1)
+    mixed = (foreign == (image + image.roll(1, 0)) / 2).flatten(1).all(1)
+    for share in (negative, mixed, ~(negative | mixed)):
+        assert float(share.float().mean()) == pytest.approx(1 / 3, abs=0.1)
+    assert foreign.abs().max() <= 1
