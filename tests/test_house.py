@@ -1,0 +1,84 @@
+"""The house: imports run strictly downward, and method files never import each other."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import zeuxis
+
+ROOT = Path(zeuxis.__file__).parent
+FLOORS = (
+    {"batch", "rng", "errors", "card"},
+    {"nn", "losses", "diffusion", "degrade"},
+    {"data", "metrics"},
+    {"game"},
+    {"systems"},
+    {"recipe"},
+    {"training", "provenance"},
+    {"catalog"},
+    {"workshop"},
+    {"cli"},
+)
+FLOOR = {name: k for k, names in enumerate(FLOORS) for name in names}
+MODULES = [p for p in sorted(ROOT.rglob("*.py")) if p != ROOT / "__init__.py"]
+
+
+def imports(path: Path) -> set[str]:
+    """The zeuxis modules that a file imports, as dotted names without the package."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("zeuxis."):
+            found |= {f"{node.module}.{a.name}".removeprefix("zeuxis.") for a in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {a.name.removeprefix("zeuxis.") for a in node.names if a.name.startswith("zeuxis.")}
+    return found
+
+
+def package(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def test_every_package_has_a_floor() -> None:
+    assert {package(p) for p in MODULES} <= set(FLOOR)
+
+
+def test_imports_run_downward() -> None:
+    wrong = []
+    for path in MODULES:
+        mine = package(path)
+        for name in imports(path):
+            theirs = name.split(".")[0]
+            # ``batch``, ``errors`` and their like on the ground floor may lean on one another.
+            ground = FLOOR[mine] == FLOOR.get(theirs) == 0
+            if theirs in FLOOR and theirs != mine and not ground and FLOOR[theirs] >= FLOOR[mine]:
+                wrong.append(f"{path.relative_to(ROOT)} imports {name}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_methods_do_not_import_methods() -> None:
+    wrong = []
+    for path in (ROOT / "systems").rglob("*.py"):
+        for name in imports(path):
+            parts = name.split(".")
+            if parts[0] == "systems" and not parts[2].startswith("_"):
+                wrong.append(f"{path.relative_to(ROOT)} imports {name}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_method_files_stay_short() -> None:
+    lengths = {p: len(p.read_text(encoding="utf-8").splitlines()) for p in (ROOT / "systems").glob("*/*.py")}
+    assert not {str(p): n for p, n in lengths.items() if n > 300}
+    methods = sorted(n for p, n in lengths.items() if not p.name.startswith("_"))
+    assert methods[len(methods) // 2] < 150
+
+
+def test_nothing_global_is_drawn_from() -> None:
+    banned = ("torch.manual_seed", "np.random.seed", "random.seed(", "pkg_resources", "torch.load(", "pickle.load")
+    wrong = [
+        f"{p.relative_to(ROOT)}: {word}"
+        for p in MODULES
+        for word in banned
+        if any(word in line.split("#")[0] and '"' not in line for line in p.read_text(encoding="utf-8").splitlines())
+    ]
+    assert not wrong, "\n".join(wrong)
