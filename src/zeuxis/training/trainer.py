@@ -91,7 +91,8 @@ class Trainer:
         self.average = averaged(system) if plan.ema else None
         self.rng = Stream(plan.seed, "moves")
         self.checkpoints = Checkpoints(folder / "checkpoints", plan.keep)
-        self.round = self.images = self.bad = self.bad_total = 0
+        self.round = self.images = self.bad_total = 0
+        self.bad = dict.fromkeys((p.name for p in self.players), 0)  # non-finite steps in a row
         self.seconds = 0.0
         self.notes: dict[str, float | Tensor] = {}
         self.stop_asked: str | None = None
@@ -191,7 +192,7 @@ class Trainer:
         if not (torch.isfinite(total) and torch.isfinite(norm)):
             self._bad_step(player, float(total), float(norm))
             return
-        self.bad = 0
+        self.bad[player.name] = 0
         if player.clip is not None:
             torch.nn.utils.clip_grads_with_norm_(player.parameters(), player.clip, norm)
         for group in optimiser.param_groups:
@@ -200,12 +201,12 @@ class Trainer:
         turns[-1].notes[f"loss/{player.name}"] = total
 
     def _bad_step(self, player: Player, loss: float, norm: float) -> None:
-        self.bad += 1
+        self.bad[player.name] += 1
         self.bad_total += 1
         self.notes["bad_steps"] = self.bad_total
-        if self.bad > self.plan.max_bad_rounds:
+        if self.bad[player.name] > self.plan.max_bad_rounds:
             raise TrainingStopped(
-                f"{self.bad} steps in a row were not finite (round {self.round}, player '{player.name}', loss {loss}, "
+                f"{self.bad[player.name]} steps in a row were not finite (round {self.round}, player '{player.name}', loss {loss}, "
                 f"gradient norm {norm}): lower players.{player.name}.lr or set players.{player.name}.clip; "
                 f"the last good checkpoint is in {self.checkpoints.folder}"
             )

@@ -1,0 +1,40 @@
+# The two commands of the README: `make demo` and `make test`. Both install first, once.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+
+.PHONY: install demo test check format results docs clean
+
+install: .venv/.installed
+
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: install
+	$(BIN)/zeuxis demo --out runs/demo
+
+test: install check
+	$(BIN)/python -m pytest -n 2
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Prove one claim and keep what was found: make results RECIPE=dcgan
+results: install
+	$(BIN)/zeuxis reproduce $(RECIPE) --out src/zeuxis/results
+	$(MAKE) docs
+
+# The generated pages: the catalogue and the table of results.
+docs: install
+	$(BIN)/python docs/generate.py
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache
