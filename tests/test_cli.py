@@ -71,9 +71,7 @@ def alone(script: str) -> subprocess.CompletedProcess[str]:
 # -- light to start -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "args", [["--help"], ["list"], ["list", "--json"], ["data"], ["train", "--help"], ["info", "vae"]]
-)
+@pytest.mark.parametrize("line", ["--help", "list", "list --json", "data", "train --help", "info vae"])
 def test_looking_imports_no_torch(line):
     heavy = "{'torch', 'numpy', 'PIL', 'sklearn', 'safetensors'}"
     done = alone(
