@@ -1,0 +1,53 @@
+"""The generated pages are what the cards, recipes and results say now."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from zeuxis.catalog import RESULTS, results
+from zeuxis.recipe import load_recipe, recipe_paths
+
+DOCS = Path(__file__).parent.parent / "docs"
+spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
+assert spec is not None and spec.loader is not None
+generate = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(generate)
+
+FIELDS = {
+    "recipe", "system", "data", "metric", "value", "per_seed", "baseline", "baseline_value", "bound", "holds", "seconds",
+    "machine", "commit", "versions", "weights_sha256", "sample_sheet",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("page", generate.PAGES)
+def test_generated_pages_are_fresh(page: str) -> None:
+    assert (DOCS / page).read_text(encoding="utf-8") == generate.PAGES[page](), "stale: run `make docs`"
+
+
+def test_results_are_whole_and_agree_with_their_recipes() -> None:
+    for name, found in results().items():
+        recipe = load_recipe(name)
+        assert recipe.claim is not None and FIELDS <= set(found), name
+        assert (found["metric"], found["bound"]) == (recipe.claim.metric, recipe.claim.bound), f"{name}: the claim moved"
+        assert found["value"] == pytest.approx(sum(s["value"] for s in found["per_seed"]) / len(found["per_seed"]))
+        sheet = found["sample_sheet"]
+        assert sheet is None or (RESULTS / sheet).is_file(), name
+
+
+def test_links_between_the_pages_lead_somewhere() -> None:
+    import re
+
+    for page in [DOCS.parent / "README.md", *DOCS.glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_recipe_is_valid_and_says_what_it_is() -> None:
+    for name in recipe_paths():
+        recipe = load_recipe(name)
+        assert recipe.about and json.dumps(recipe.model_dump())

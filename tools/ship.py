@@ -1,0 +1,45 @@
+"""Put a run's model into the package in half precision: python tools/ship.py RUN NAME.
+
+Refuses where half precision would cost anything: it compares what the model says with both weights.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from zeuxis.catalog import WEIGHTS, load_system, locate
+from zeuxis.rng import Stream
+from zeuxis.training.checkpoint import read_folder, write_folder
+
+MOST_HALF = 6e4  # float16 ends at 65,504
+
+
+def halved(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """float32 tensors as float16, unless a value would overflow."""
+    return {k: t.half() if t.dtype == torch.float32 and t.abs().max() < MOST_HALF else t for k, t in tensors.items()}
+
+
+def main(run: str, name: str) -> None:
+    tensors, card = read_folder(locate(run), "model")
+    facts = {k: v for k, v in card.items() if k != "sha256"}
+    write_folder(WEIGHTS / name, halved(tensors), facts, "model")
+    before, _ = load_system(run)
+    after, _ = load_system(WEIGHTS / name)
+    if "classify" in before.card.verbs:
+        image = Stream(0).uniform(256, *before.shape) * 2 - 1
+        with torch.inference_mode():
+            pairs = zip(before.classify(image), after.classify(image), strict=True)
+            worst = max(float((a.softmax(1) - b.softmax(1)).abs().max()) for a, b in pairs)
+        if worst > 0.05:
+            raise SystemExit(f"half precision moves a probability by {worst:.3f}: ship '{name}' in full precision")
+        sys.stderr.write(f"largest change of a probability: {worst:.4f}\n")
+    size = sum(p.stat().st_size for p in (WEIGHTS / name).iterdir())
+    sys.stderr.write(f"{name}: {size / 1e6:.2f} MB\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
