@@ -174,7 +174,7 @@ def load_system(name: str | Path) -> tuple[System, dict[str, Any]]:
     tensors, card = read_folder(folder, "model")
     system = build(card["system"], {}, card["config"])
     try:
-        system.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in tensors.items()})
+        system.load_state_dict(tensors)  # half-precision weights become the parameters' own type
     except RuntimeError as error:
         raise WeightsError(f"the weights in {folder} do not fit '{card['system']}' as their card describes it: "
                            f"{str(error).splitlines()[-1].strip()}") from None

@@ -135,7 +135,7 @@ class Scenes:
 class UnpairedScenes:
     """Night scenes (the image) beside unrelated day scenes (``source``): unpaired translation with known truth.
 
-    ``factors`` are those of the source: a good translation keeps them all but the time.
+    ``factors`` are what a good translation shows: those of the source, but at night.
     """
 
     name = "scenes-day-night"
@@ -158,7 +158,9 @@ class UnpairedScenes:
         size = self.shape.height
         day, night = self.day.stage(index), self.night.stage(index)
         source = paint(day, coverage(day, size))
-        return Batch(paint(night, coverage(night, size)), Condition(source=source, factors=day.factors), index)
+        wanted = day.factors.clone()
+        wanted[:, 0] = grammar.TIMES.index("night")
+        return Batch(paint(night, coverage(night, size)), Condition(source=source, factors=wanted), index)
 
     def fingerprint(self) -> str:
         """SHA-256 (16 hex digits) of the length and 64 evenly spaced examples: both pictures."""
