@@ -340,7 +340,7 @@ def test_unpaired_scenes_are_night_beside_unrelated_day() -> None:
     source, factors = batch.condition.source, batch.condition.factors
     assert source is not None and factors is not None
     assert (batch.image.mean((1, 2, 3)) < -0.2).all() and (source.mean((1, 2, 3)) > 0.2).all()
-    assert (column(factors, "time") == 0).all()
+    assert (column(factors, "time") == 1).all()
     night = Scenes(time="night").stage(MANY).factors
     same = (night[:, 1:] == factors[:, 1:]).float().mean(0)
     assert same.max() < 0.6  # chance: at most a half (sizes, relations)
