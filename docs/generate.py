@@ -47,8 +47,13 @@ def paper(said: str) -> str:
 def table_of_results() -> str:
     """What was measured, claim by claim."""
     lines = [NOTICE, "# Results", ""]
-    lines += ["Each row is one file of [`src/zeuxis/results`](../src/zeuxis/results), written by `zeuxis reproduce RECIPE`,"]
-    lines += ["and nothing else. Value is the mean over the seeds; a claim holds if it meets its bound and beats its baseline.", ""]
+    lines += [
+        "Each row is one file of [`src/zeuxis/results`](../src/zeuxis/results), written by `zeuxis reproduce RECIPE`,"
+    ]
+    lines += [
+        "and nothing else. Value is the mean over the seeds; a claim holds if it meets its bound and beats its baseline.",
+        "",
+    ]
     head = ["recipe", "data", "metric", "value", "seeds", "bound", "baseline", "holds", "training", "sheet"]
     lines += [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     for found in results().values():

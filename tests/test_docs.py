@@ -31,8 +31,10 @@ def test_generated_pages_are_fresh(page: str) -> None:
 def test_results_are_whole_and_agree_with_their_recipes() -> None:
     for name, found in results().items():
         recipe = load_recipe(name)
-        assert recipe.claim is not None and FIELDS <= set(found), name
-        assert (found["metric"], found["bound"]) == (recipe.claim.metric, recipe.claim.bound), f"{name}: the claim moved"
+        assert recipe.claim is not None and set(found) >= FIELDS, name
+        assert (found["metric"], found["bound"]) == (recipe.claim.metric, recipe.claim.bound), (
+            f"{name}: the claim moved"
+        )
         assert found["value"] == pytest.approx(sum(s["value"] for s in found["per_seed"]) / len(found["per_seed"]))
         sheet = found["sample_sheet"]
         assert sheet is None or (RESULTS / sheet).is_file(), name

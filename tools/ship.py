@@ -6,7 +6,6 @@ Refuses where half precision would cost anything: it compares what the model say
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import torch
 from torch import Tensor

@@ -8,7 +8,7 @@ Images are float tensors ``(B, C, H, W)`` in [-1, 1] unless a docstring says oth
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -54,8 +54,11 @@ class Condition:
 
     def to(self, device: torch.device | str) -> Condition:
         """The same condition with its tensors on ``device``."""
-        moved = {name: getattr(self, name) for name in self.given}
-        return replace(self, **{name: v.to(device) for name, v in moved.items() if isinstance(v, Tensor)})
+        moved: dict[str, Any] = {}
+        for name in self.given:
+            value = getattr(self, name)
+            moved[name] = value.to(device) if isinstance(value, Tensor) else value
+        return replace(self, **moved)
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,7 @@ def build(system: str, facts: dict[str, Any], model: dict[str, Any], seed: int =
     keywords = {k: v for k, v in facts.items() if k in parameters} | model
     with torch.random.fork_rng(devices=[]):
         # Parameter initialisation is the one place where torch's global generator is drawn from.
-        torch.random.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         try:
             return cls(**keywords)
         except TypeError as error:
@@ -114,12 +114,12 @@ def build_for(recipe: Recipe, source: Source, seed: int | None = None) -> System
     """The system of a recipe for that data, checked to find what it needs there."""
     card = entry(recipe.system).card
     for need in sorted(card.needs - source.gives):
-        raise Unsupported(
-            f"'{recipe.system}' needs {need}, which '{source.name}' does not give: use {_givers(need)}"
-        )
+        raise Unsupported(f"'{recipe.system}' needs {need}, which '{source.name}' does not give: use {_givers(need)}")
     system = build(recipe.system, facts_of(source), recipe.model, recipe.train.seed if seed is None else seed)
     for need in sorted(system.conditions - source.gives):
-        raise Unsupported(f"recipe '{recipe.name}' conditions on {need}, which '{source.name}' does not give: use {_givers(need)}")
+        raise Unsupported(
+            f"recipe '{recipe.name}' conditions on {need}, which '{source.name}' does not give: use {_givers(need)}"
+        )
     return system
 
 
@@ -176,6 +176,8 @@ def load_system(name: str | Path) -> tuple[System, dict[str, Any]]:
     try:
         system.load_state_dict(tensors)  # half-precision weights become the parameters' own type
     except RuntimeError as error:
-        raise WeightsError(f"the weights in {folder} do not fit '{card['system']}' as their card describes it: "
-                           f"{str(error).splitlines()[-1].strip()}") from None
+        raise WeightsError(
+            f"the weights in {folder} do not fit '{card['system']}' as their card describes it: "
+            f"{str(error).splitlines()[-1].strip()}"
+        ) from None
     return system.requires_grad_(False).eval(), card

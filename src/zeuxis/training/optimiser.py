@@ -36,7 +36,12 @@ def learning_rate(player: Player, round: int, progress: float) -> float:
 def flat_state(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
     """The optimiser's state as tensors named ``<parameter number>.<what>``."""
     state: dict[int, dict[str, Any]] = optimiser.state_dict()["state"]
-    return {f"{i}.{what}": torch.as_tensor(value) for i, s in state.items() for what, value in s.items() if value is not None}
+    return {
+        f"{i}.{what}": torch.as_tensor(value)
+        for i, s in state.items()
+        for what, value in s.items()
+        if value is not None
+    }
 
 
 def restore_flat(optimiser: torch.optim.Optimizer, flat: dict[str, Tensor]) -> None:

@@ -81,7 +81,9 @@ class Trainer:
         preview: Preview = lambda system, clock: None,
     ) -> None:
         if plan.rounds is None and plan.minutes is None:
-            raise UsageError("training needs a bound: set train.rounds or train.minutes in the recipe, or give --budget")
+            raise UsageError(
+                "training needs a bound: set train.rounds or train.minutes in the recipe, or give --budget"
+            )
         self.system, self.stream, self.plan, self.folder = system.to(device), stream, plan, folder
         self.device, self.facts, self.report, self.preview = device, facts or {}, report, preview
         if plan.channels_last:
@@ -318,7 +320,7 @@ def _override(players: Sequence[Player], tables: dict[str, dict[str, Any]]) -> t
         for key in table:
             if key not in allowed:
                 raise UnknownName(f"key of players.{name}:", key, allowed)
-        changes = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
+        changes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
         known[name] = replace(known[name], **changes)
         if known[name].optimiser not in BUILDERS:
             raise UnknownName("optimiser", known[name].optimiser, BUILDERS)

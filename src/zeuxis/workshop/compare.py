@@ -132,8 +132,7 @@ def _page(found: dict[str, Any], out: Path) -> None:
     page.table(["recipe", *METRICS, "parameters", "images seen", "training"], rows, best)
     figure = Figure(**{k: v for k, v in found["entries"][0]["figures"][0].items() if k != "warning"})
     page.text(
-        f"Features {figure.features}, reference {figure.reference}, resized by {figure.resize}. "
-        f"{figure.warning or ''}"
+        f"Features {figure.features}, reference {figure.reference}, resized by {figure.resize}. {figure.warning or ''}"
     )
     page.heading("Pictures, same seeds and conditions")
     page.pictures({"real, held out": "real.png", **{e["recipe"]: e["sheet"] for e in found["entries"]}})

@@ -11,12 +11,13 @@ from zeuxis.data.library import open_source
 from zeuxis.game import Sampling
 from zeuxis.metrics.record import Figure
 from zeuxis.recipe import load_recipe
+from zeuxis.training.trainer import Clock
 from zeuxis.workshop.evaluate import evaluate, held_out
 from zeuxis.workshop.model import Model, load
 from zeuxis.workshop.page import Page, loss_curves
 from zeuxis.workshop.pictures import sheet, to_pil
 from zeuxis.workshop.reproduce import machine
-from zeuxis.workshop.runs import Clock, newest_preview, train
+from zeuxis.workshop.runs import newest_preview, train
 
 Report = Callable[[str, float | None], None]
 CAPTIONS = (
@@ -36,7 +37,9 @@ def demo(out: Path, report: Report = lambda message, fraction: None) -> Path:
     write ``out/index.html``. Returns its path. A training that was interrupted is gone on with."""
     start = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
-    page = Page("Zeuxis: the demo", "Made by one command: pictures from captions, then a model trained, sampled and measured.")
+    page = Page(
+        "Zeuxis: the demo", "Made by one command: pictures from captions, then a model trained, sampled and measured."
+    )
     _captions(page, out, report)
     figures, model = _digits(page, out, report)
     _figures(page, figures, model)
@@ -103,7 +106,9 @@ def _digits(page: Page, out: Path, report: Report) -> tuple[dict[str, list[Figur
 def _figures(page: Page, figures: dict[str, list[Figure]], model: Model) -> None:
     page.heading("Measured")
     by_name = {name: {f.name: f for f in found} for name, found in figures.items()}
-    rows = [[name, *(f"{found[m].value:.3f}" if m in found else "-" for m in MEASURED)] for name, found in by_name.items()]
+    rows = [
+        [name, *(f"{found[m].value:.3f}" if m in found else "-" for m in MEASURED)] for name, found in by_name.items()
+    ]
     page.table(["", *MEASURED], rows, best=min(range(len(rows)), key=lambda k: figures[[*figures][k]][0].value))
     first = figures[DIGITS][0]
     page.text(
@@ -126,5 +131,3 @@ def _folder(out: Path, name: str) -> Path:
 
 def _size(model: Model) -> str:
     return f"{sum(p.numel() for p in model.system.parameters()):,}"
-
-

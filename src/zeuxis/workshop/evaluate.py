@@ -96,7 +96,9 @@ def evaluate(
         raise UsageError(f"'{model.name}' does not say what data it was trained on: give --data")
     source = open_source(name, model.system.shape.height, split)
     if tuple(source.shape) != tuple(model.system.shape):
-        raise UsageError(f"'{model.name}' makes {tuple(model.system.shape)}, '{name}' holds {tuple(source.shape)}: give other --data")
+        raise UsageError(
+            f"'{model.name}' makes {tuple(model.system.shape)}, '{name}' holds {tuple(source.shape)}: give other --data"
+        )
     wanted = tuple(metrics) or default_metrics(model)
     for metric in wanted:
         if metric not in METRICS:

@@ -84,7 +84,9 @@ class Page:
 
 def chart(curves: Mapping[str, Points], x: str, y: str, width: int = 640, height: int = 240) -> str:
     """An SVG line chart; empty if there is nothing finite to draw."""
-    kept = {name: [(a, b) for a, b in points if math.isfinite(a) and math.isfinite(b)] for name, points in curves.items()}
+    kept = {
+        name: [(a, b) for a, b in points if math.isfinite(a) and math.isfinite(b)] for name, points in curves.items()
+    }
     kept = {name: points for name, points in kept.items() if len(points) > 1}
     if not kept:
         return ""

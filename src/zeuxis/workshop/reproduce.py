@@ -17,7 +17,6 @@ from zeuxis import __version__
 from zeuxis.errors import UsageError
 from zeuxis.game import Sampling
 from zeuxis.recipe import Claim, Recipe, load_recipe
-from zeuxis.training.checkpoint import sha256
 from zeuxis.workshop.evaluate import evaluate
 from zeuxis.workshop.model import Model, load
 from zeuxis.workshop.runs import newest_preview, train
