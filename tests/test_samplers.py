@@ -1,0 +1,354 @@
+"""Paths, schedules, samplers and guidance, against closed forms: no network is trained here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import Tensor
+
+from zeuxis.diffusion import guidance, schedule, weighting
+from zeuxis.diffusion.path import (
+    Path,
+    Prediction,
+    Straight,
+    VarianceExploding,
+    VariancePreserving,
+    betas,
+    mix,
+    target,
+    to_epsilon,
+    to_x0,
+    wide,
+)
+from zeuxis.diffusion.sampler import SAMPLERS, Denoise, ancestral, ddim, dpmpp_2m, euler, heun, multistep, sampler
+from zeuxis.errors import UnknownName
+from zeuxis.rng import ImageRng, Stream
+
+DDPM = VariancePreserving(betas("linear"))
+
+
+# -- paths ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "golden"),
+    [
+        ("linear", (0.9999, 0.521423, 0.077797, 4.035830e-05)),
+        ("cosine", (0.99995872, 0.845888, 0.492285, 2.428767e-09)),
+        ("scaled-linear", (0.99915, 0.673793, 0.276333, 4.660099e-03)),
+    ],
+)
+def test_published_chains(name: str, golden: tuple[float, ...]) -> None:
+    path = VariancePreserving(betas(name))  # type: ignore[arg-type]
+    abar = path.alpha(torch.tensor([0.0, 250.0, 500.0, 999.0])) ** 2
+    torch.testing.assert_close(abar, torch.tensor(golden), rtol=2e-5, atol=0)
+
+
+def test_longer_chains_are_finer() -> None:
+    path = VariancePreserving(betas("linear", 4000))
+    torch.testing.assert_close(path.sigmas[[0, -1]], torch.tensor([0.005, 153.4502]), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("path", [DDPM, Straight(), VarianceExploding()])
+def test_time_inverts_the_noise_level(path: Path) -> None:
+    t = torch.tensor([0.0, 1.0, 13.0, 500.0, 500.25, 999.0]) / (1 if path is DDPM else 1001) + (path is not DDPM) * 1e-4
+    torch.testing.assert_close(path.time(path.std(t) / path.alpha(t)), t, rtol=1e-4, atol=2e-4)
+
+
+@pytest.mark.parametrize("path", [DDPM, Straight()])
+@pytest.mark.parametrize("predicts", ["epsilon", "x0", "v", "velocity", "score"])
+def test_every_prediction_leads_back_to_the_image(path: Path, predicts: Prediction) -> None:
+    x0, noise = torch.randn(2, 3, 1, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    t = torch.tensor([5.0, 300.0, 700.0], dtype=torch.float64) / (1 if path is DDPM else 1000)
+    x = mix(path, x0, noise, t)
+    back = to_x0(predicts, path, target(predicts, path, x0, noise, t), x, t)
+    torch.testing.assert_close(back, x0, rtol=0, atol=1e-4 if path is DDPM else 1e-9)  # DDPM's table is float32
+    torch.testing.assert_close(to_epsilon(path, x0, x, t), noise, rtol=0, atol=1e-4)
+
+
+def test_variance_is_preserved() -> None:
+    t = torch.arange(0, 999, 37.5)
+    torch.testing.assert_close(DDPM.alpha(t) ** 2 + DDPM.std(t) ** 2, torch.ones_like(t))
+
+
+def test_unknown_schedule_names_the_nearest() -> None:
+    with pytest.raises(UnknownName, match="cosine"):
+        betas("cosin")  # type: ignore[arg-type]
+
+
+# -- schedules --------------------------------------------------------------------------------------------------
+
+
+def test_karras_levels() -> None:
+    golden = [80, 57.5860, 40.7856, 28.3746, 19.3525, 12.9101, 8.40094, 5.31519, 3.25682, 1.92334, 1.08817]
+    golden += [0.585348, 0.296442, 0.139516, 0.0599473, 0.0229345, 0.00752802, 0.002, 0]
+    torch.testing.assert_close(schedule.karras(18), torch.tensor(golden), rtol=1e-5, atol=0)
+
+
+def test_geometric_levels() -> None:
+    golden = [1, 0.59948425, 0.35938137, 0.21544347, 0.12915497, 0.07742637, 0.04641589, 0.02782559, 0.01668101, 0.01]
+    torch.testing.assert_close(schedule.geometric(10), torch.tensor([*golden, 0]), rtol=1e-6, atol=0)
+
+
+def test_respaced_keeps_both_ends_and_never_repeats() -> None:
+    sigmas = DDPM.sigmas
+    levels = schedule.respaced(sigmas, 7)
+    assert len(levels) == 8
+    assert levels[0] == sigmas[-1] and levels[-2] == sigmas[0] and levels[-1] == 0
+    torch.testing.assert_close(schedule.respaced(sigmas, 5000)[:-1], sigmas.flip(0), rtol=0, atol=0)
+
+
+def test_shifted_flow_times() -> None:
+    torch.testing.assert_close(schedule.flow_times(4), torch.tensor([1, 0.75, 0.5, 0.25, 0]))
+    torch.testing.assert_close(schedule.flow_times(2, shift=3.0), torch.tensor([1, 0.75, 0]))
+
+
+# -- samplers against a Gaussian: the flow has a closed form ----------------------------------------------------
+
+MEAN, DEVIATION = 0.3, 0.4
+
+
+def gaussian(x: Tensor, sigma: Tensor) -> Tensor:
+    """E[x0 | x] where x0 ~ N(MEAN, DEVIATION^2)."""
+    s2 = wide(sigma, x) ** 2
+    return (DEVIATION**2 * x + s2 * MEAN) / (DEVIATION**2 + s2)
+
+
+def start(n: int = 64, high: float = 80.0) -> Tensor:
+    return high * torch.randn(n, 1, 2, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+def error(solve: Callable[..., Tensor], steps: int) -> float:
+    x = start()
+    exact = MEAN + (x - MEAN) * DEVIATION / math.sqrt(DEVIATION**2 + 80.0**2)
+    return float((solve(gaussian, x, schedule.karras(steps, low=0.01).double(), Stream(0)) - exact).abs().max())
+
+
+@pytest.mark.parametrize(("solve", "order"), [(euler, 1), (heun, 2), (dpmpp_2m, 2)])
+def test_order_of_convergence(solve: Callable[..., Tensor], order: int) -> None:
+    coarse, fine = error(solve, 40), error(solve, 80)
+    assert fine < (0.1 if order == 1 else 0.01)
+    assert 0.7 * 2**order < coarse / fine < 1.5 * 2**order
+
+
+def test_ddim_without_noise_is_euler() -> None:
+    x, levels = start(), schedule.karras(9).double()
+    torch.testing.assert_close(ddim(gaussian, x, levels, Stream(0)), euler(gaussian, x, levels, Stream(0)))
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+def test_ddim_is_the_published_formula(eta: float) -> None:
+    """Song et al. 2020, Eq. 12 and 16, in alpha-bar and x_t, step by step with the same noise."""
+    sigmas = DDPM.sigmas.double()
+    chain = torch.arange(999, 0, -111)
+    levels = torch.cat([sigmas[chain], sigmas.new_zeros(1)])
+    abar = 1 / (1 + levels**2)
+    x = start(high=float(levels[0]))
+    ours = ddim(gaussian, x, levels, Stream(3), eta)
+
+    rng = Stream(3)
+    xt = x * abar[0].sqrt()
+    for a, b in pairwise(abar):
+        x0 = gaussian(xt / a.sqrt(), ((1 - a) / a).sqrt().expand(len(x)))
+        noise = (xt - a.sqrt() * x0) / (1 - a).sqrt()
+        sigma = eta * ((1 - b) / (1 - a)).sqrt() * (1 - a / b).sqrt()
+        xt = b.sqrt() * x0 + (1 - b - sigma**2).clamp(min=0).sqrt() * noise
+        if sigma > 0:
+            xt = xt + sigma * rng.normal(*x.shape)
+    torch.testing.assert_close(ours, xt)
+
+
+def test_ancestral_is_ddpms_posterior() -> None:
+    """Ho et al. 2020, Eq. 7: one step from t = 500 to 499, in x_t."""
+    beta = betas("linear")
+    abar = (1 - beta).cumprod(0)
+    now, before = abar[500], abar[499]
+    x = start(high=float(((1 - now) / now).sqrt()))
+    level = torch.stack([((1 - now) / now).sqrt(), ((1 - before) / before).sqrt()])
+    ours = ancestral(gaussian, x, level, Stream(5)) * before.sqrt()
+
+    xt, x0 = x * now.sqrt(), gaussian(x, level[:1].expand(len(x)))
+    mean = before.sqrt() * beta[500] / (1 - now) * x0 + (1 - beta[500]).sqrt() * (1 - before) / (1 - now) * xt
+    variance = (1 - before) / (1 - now) * beta[500]
+    torch.testing.assert_close(ours, mean + variance.sqrt() * Stream(5).normal(*x.shape))
+
+
+def test_euler_takes_the_same_steps_on_the_straight_path() -> None:
+    times = schedule.flow_times(12).double()
+    times[0] = 0.995  # the VE path has no pure noise
+    noise = start(high=1.0)
+
+    def straight(x: Tensor, t: Tensor) -> Tensor:
+        return gaussian(x / wide(1 - t, x), t / (1 - t))
+
+    ve = euler(gaussian, noise * times[0] / (1 - times[0]), times / (1 - times), Stream(0))
+    torch.testing.assert_close(euler(straight, noise * times[0], times, Stream(0)), ve)
+
+
+def test_heun_on_the_straight_path_from_pure_noise() -> None:
+    def straight(x: Tensor, t: Tensor) -> Tensor:
+        """E[x0 | x] on x = (1 - t) x0 + t e, which is finite at t = 1."""
+        a, s = wide(1 - t, x), wide(t, x)
+        return MEAN + DEVIATION**2 * a * (x - a * MEAN) / (DEVIATION**2 * a**2 + s**2)
+
+    x = start(high=1.0)
+    drawn = heun(straight, x, schedule.flow_times(40).double(), Stream(0))
+    torch.testing.assert_close(drawn, MEAN + DEVIATION * x, rtol=0, atol=2e-3)
+
+
+# -- and against a mixture ---------------------------------------------------------------------------------------
+
+WEIGHTS = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64)
+MODES = torch.randn(4, 8, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+
+
+def mixture(x: Tensor, sigma: Tensor) -> Tensor:
+    """E[x0 | x] where x0 is one of four modes in 8 dimensions, with deviation 0.2."""
+    v = 0.2**2 + sigma[:, None] ** 2  # (B, 1)
+    share = (WEIGHTS.log() - torch.cdist(x, MODES) ** 2 / (2 * v)).softmax(1)  # (B, 4)
+    posterior = (0.2**2 * x[:, None] + sigma[:, None, None] ** 2 * MODES) / v[..., None]  # (B, 4, 8)
+    return (share[..., None] * posterior).sum(1)
+
+
+def drawn_from_mixture(solve: Callable[..., Tensor], levels: Tensor, n: int = 4000) -> Tensor:
+    rng = Stream(11)
+    return solve(mixture, float(levels[0]) * rng.normal(n, 8).double(), levels.double(), rng)
+
+
+@pytest.mark.parametrize(
+    ("solve", "levels"),
+    [
+        (heun, schedule.karras(35)),
+        (dpmpp_2m, schedule.karras(35)),
+        (ancestral, schedule.respaced(DDPM.sigmas, 250)),
+    ],
+)
+def test_mixture_is_recovered(solve: Callable[..., Tensor], levels: Tensor) -> None:
+    x = drawn_from_mixture(solve, levels)
+    nearest = torch.cdist(x, MODES).argmin(1)
+    share = nearest.bincount(minlength=4) / len(x)
+    torch.testing.assert_close(share.double(), WEIGHTS, rtol=0, atol=0.03)
+    assert (x - MODES[nearest]).std() == pytest.approx(0.2, abs=0.01)
+
+
+def test_heun_beats_euler_on_the_mixture() -> None:
+    reference = drawn_from_mixture(heun, schedule.karras(300), 500)
+
+    def rms(solve: Callable[..., Tensor], steps: int) -> float:
+        return float((drawn_from_mixture(solve, schedule.karras(steps), 500) - reference).square().mean().sqrt())
+
+    assert rms(heun, 35) < 0.03  # 69 calls of the denoiser
+    assert rms(euler, 70) > 2 * rms(heun, 35)
+
+
+# -- against a peer ----------------------------------------------------------------------------------------------
+
+
+def test_ddim_and_dpm_solver_agree_with_diffusers() -> None:
+    diffusers = pytest.importorskip("diffusers")
+    settings = {"beta_start": 1e-4, "beta_end": 0.02, "beta_schedule": "linear"}
+    peers: list[tuple[Callable[..., Tensor], object]] = [
+        (ddim, diffusers.DDIMScheduler(**settings, clip_sample=False, timestep_spacing="trailing")),
+        (dpmpp_2m, diffusers.DPMSolverMultistepScheduler(**settings, final_sigmas_type="zero")),
+    ]
+    for ours, peer in peers:
+        peer.set_timesteps(20)  # type: ignore[attr-defined]
+        steps = peer.timesteps  # type: ignore[attr-defined]
+        levels = torch.cat([DDPM.sigmas[steps], torch.zeros(1)]).double()
+        x = start(high=float(levels[0]))
+        xt = x / math.sqrt(1 + float(levels[0]) ** 2)
+        for t, level in zip(steps, levels[:-1], strict=True):
+            ve = xt * (1 + level**2).sqrt()
+            noise = (ve - gaussian(ve, level.expand(len(x)))) / level
+            xt = peer.step(noise, t, xt).prev_sample  # type: ignore[attr-defined]
+        torch.testing.assert_close(ours(gaussian, x, levels, Stream(0)), xt, rtol=0, atol=2e-4)
+
+
+# -- the rest -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_picture_is_its_own_whatever_the_company(name: str) -> None:
+    def alone(seeds: range) -> Tensor:
+        rng = ImageRng(seeds)
+        return SAMPLERS[name](gaussian, 80 * rng.normal(len(rng), 1, 2, 2), schedule.karras(6), rng)
+
+    torch.testing.assert_close(alone(range(4))[2:3], alone(range(2, 3)))
+
+
+def test_unknown_sampler_names_the_usable_ones() -> None:
+    with pytest.raises(UnknownName, match="euler"):
+        sampler("ancestral", among=("euler", "heun"))
+
+
+def test_multistep_calls_once_a_level_and_adds_the_paper_s_noise() -> None:
+    seen: list[float] = []
+
+    def perfect(x: Tensor, sigma: Tensor) -> Tensor:
+        seen.append(float(sigma[0]))
+        noise.append(float(x.std()))
+        return torch.zeros_like(x)
+
+    noise: list[float] = []
+    out = multistep(perfect, 80 * torch.ones(1, 1, 64, 64), torch.tensor([80.0, 2.5, 0.0]), Stream(0), floor=1.5)
+    assert seen == [80, 2.5] and not out.any()
+    assert noise[1] == pytest.approx(2.0, rel=0.05)  # sqrt(2.5^2 - 1.5^2)
+
+
+def test_guidance_is_affine_and_asks_once() -> None:
+    calls: list[int] = []
+
+    def denoise(x: Tensor, sigma: Tensor, signal: guidance.Signal) -> Tensor:
+        calls.append(len(x))
+        return x + wide(signal["label"], x)
+
+    signal, null = {"label": torch.tensor([1.0, 2.0])}, {"label": torch.zeros(2)}
+    x, sigma = torch.zeros(2, 1, 1, 1), torch.ones(2)
+    for scale, factor, rows in ((3.0, 3.0, 4), (1.0, 1.0, 2), (0.0, 0.0, 2)):
+        calls.clear()
+        out = guidance.classifier_free(denoise, signal, null, scale)(x, sigma)
+        torch.testing.assert_close(out.flatten(), factor * signal["label"])
+        assert calls == [rows]
+
+
+def test_thresholds() -> None:
+    x = torch.linspace(-4, 4, 101).view(1, 1, 1, 101)
+    inside: Denoise = guidance.dynamic_threshold(lambda x, s: x, quantile=0.5)
+    assert inside(x, torch.ones(1)).abs().max() == 1
+    torch.testing.assert_close(inside(x, torch.ones(1))[..., 60], x[..., 60] / 2, rtol=0.05, atol=0)
+    small = x / 10
+    torch.testing.assert_close(inside(small, torch.ones(1)), small)  # nothing to pull in
+    assert guidance.clamped(lambda x, s: x)(x, torch.ones(1)).abs().max() == 1
+
+
+def test_densities() -> None:
+    t = weighting.logit_normal(Stream(0), 20_000)
+    assert float(t.logit().mean()) == pytest.approx(0, abs=0.03) and float(t.logit().std()) == pytest.approx(
+        1, abs=0.03
+    )
+    sigma = weighting.log_normal(Stream(0), 20_000)
+    assert float(sigma.log().mean()) == pytest.approx(-1.2, abs=0.05)
+    with pytest.raises(UnknownName, match="logit-normal"):
+        weighting.density("logit_normal")  # type: ignore[arg-type]
+
+
+def test_weights() -> None:
+    torch.testing.assert_close(weighting.edm(torch.tensor([0.5])), torch.tensor([8.0]))
+    sigma = DDPM.sigma(torch.tensor([10.0, 400.0, 900.0]))
+    x0, noise = torch.randn(2, 3, 1, 2, 2, generator=torch.Generator().manual_seed(0))
+    t = torch.tensor([10.0, 400.0, 900.0])
+    wrong = x0 + 0.1  # an image that misses by 0.1 everywhere
+    x = mix(DDPM, x0, noise, t)
+    miss = {
+        "x0": wrong - x0,
+        "epsilon": to_epsilon(DDPM, wrong, x, t) - noise,
+        "v": target("v", DDPM, wrong, to_epsilon(DDPM, wrong, x, t), t) - target("v", DDPM, x0, noise, t),
+    }
+    expected = 0.01 * (sigma**-2).clamp(max=5)
+    for predicts, difference in miss.items():
+        weight = weighting.min_snr(predicts, sigma)  # type: ignore[arg-type]
+        torch.testing.assert_close(weight * difference.square().mean((1, 2, 3)), expected, rtol=1e-3, atol=0)
