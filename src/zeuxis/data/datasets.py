@@ -44,7 +44,8 @@ def open_dataset(entry: Entry, size: int | None = None, split: str = "train") ->
     key = hashlib.sha256(repr((prepared.FORMAT, entry.name, entry.reader, size, sums)).encode()).hexdigest()[:16]
     kept = cache_dir() / "prepared" / f"{entry.name}-{size or 'natural'}-{key}"
     if not kept.is_dir():
-        raw = REMOTE[entry.reader](fetch(entry)) if folder is None else LOCAL[entry.reader](verified(entry, folder))
+        files, read = (fetch(entry), REMOTE) if folder is None else (verified(entry, folder), LOCAL)
+        raw = read[entry.reader](files)
         images, fields, facts = fitted(entry, raw, size)
         with new_folder(kept) as made:
             np.save(made / "images.npy", images)

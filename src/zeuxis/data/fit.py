@@ -30,12 +30,12 @@ def fit_picture(picture: Image.Image, size: int | None, *, labels: bool = False)
     """``picture`` as a ``size x size`` square (rules 2 and 3); unchanged where ``size`` is None."""
     if size is None or picture.size == (size, size):
         return picture
-    box = square_box(*picture.size)
+    square = picture.crop(square_box(*picture.size))
     if labels:
         resample = Image.Resampling.NEAREST
     else:
-        resample = Image.Resampling.LANCZOS if box[2] - box[0] > size else Image.Resampling.BICUBIC
-    return picture.resize((size, size), resample, box=box)
+        resample = Image.Resampling.LANCZOS if square.width > size else Image.Resampling.BICUBIC
+    return square.resize((size, size), resample)
 
 
 def fit_images(images: Array, size: int | None, *, background: int | None = None) -> Array:

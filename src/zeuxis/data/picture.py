@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 from zeuxis.data.source import Array
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # what may be decoded, whatever the suffix
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # what may be decoded, whatever the suffix
 MOST_PIXELS = 100_000_000
 GREY_MODES = frozenset({"1", "L", "I", "I;16", "I;16B", "I;16L"})
 WIDE_MODES = frozenset({"I", "I;16", "I;16B", "I;16L"})  # 16 bits a pixel; Pillow widens some to 32
@@ -47,7 +47,8 @@ def read_header(path: Path) -> Header:
             width, height = picture.size
             if width * height > MOST_PIXELS:
                 raise Refused(f"{width}x{height} is {width * height / 1e6:.0f} megapixels; at most 100 are read")
-            if picture.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8):
+            exif = Image.Image.getexif(picture)  # PNG's own method would decode the picture to look further
+            if exif.get(ORIENTATION, 1) in (5, 6, 7, 8):
                 width, height = height, width
             return Header(width, height, picture.mode in GREY_MODES and "transparency" not in picture.info)
     except Refused:

@@ -26,7 +26,7 @@ class Degradation:
 
     def __str__(self) -> str:
         mine: Any = self  # every subclass is a dataclass, which a base class cannot say
-        values = [f"{getattr(mine, field.name):g}" for field in fields(mine)]
+        values = [f"{getattr(mine, field.name):.12g}" for field in fields(mine)]
         return f"{self.name}:{','.join(values)}" if values else self.name
 
 
