@@ -48,10 +48,9 @@ def table_of_results() -> str:
     """What was measured, claim by claim."""
     lines = [NOTICE, "# Results", ""]
     lines += [
-        "Each row is one file of [`src/zeuxis/results`](../src/zeuxis/results), written by `zeuxis reproduce RECIPE`,"
-    ]
-    lines += [
-        "and nothing else. Value is the mean over the seeds; a claim holds if it meets its bound and beats its baseline.",
+        "Each row is one file of [`src/zeuxis/results`](../src/zeuxis/results), written by `zeuxis reproduce RECIPE`",
+        "and by nothing else. The value is the mean over the seeds (in brackets, the least and the most); a claim holds",
+        "if it meets its bound and beats its baseline.",
         "",
     ]
     head = ["recipe", "data", "metric", "value", "seeds", "bound", "baseline", "holds", "training", "sheet"]

@@ -224,7 +224,7 @@ def test_the_published_size_has_the_published_count(recipe: Recipe) -> None:
 
 def test_cards_tell_what_the_class_can() -> None:
     for e in entries().values():
-        cls = type(next((_built(r.name) for r in TRAINED if r.system == e.card.id)))
+        cls = type(next(_built(r.name) for r in TRAINED if r.system == e.card.id))
         for verb in e.card.verbs:
             assert getattr(cls, verb) is not getattr(System, verb), f"{e.card.id} claims {verb} without having it"
         assert e.card.knobs <= set(asdict(Sampling()))

@@ -31,7 +31,7 @@ class Duel(System):
 
     card = Card("duel", title="Duel", family="test", year=2026, paper="none")
 
-    def __init__(self, shape: Shape = Shape(3, 32, 32), *, poison: int = -1) -> None:
+    def __init__(self, shape: tuple[int, int, int] = (3, 32, 32), *, poison: int = -1) -> None:
         super().__init__()
         self.shape, self.poison = Shape(*shape), poison
         self.left, self.right, self.shared = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4)

@@ -1,8 +1,8 @@
 """Zeuxis: learn a distribution of images, sample it, steer it, edit with it and measure it.
 
-    >>> import zeuxis as zx
-    >>> model = zx.load("scenes")
-    >>> model.sample(caption="a small red circle above a large blue square at night", n=4, seed=0)
+>>> import zeuxis as zx
+>>> model = zx.load("scenes")
+>>> model.sample(caption="a small red circle above a large blue square at night", n=4, seed=0)
 """
 
 from __future__ import annotations

@@ -129,7 +129,6 @@ def _explain(error: ValidationError, where: str) -> UsageError:
     if first["type"] == "extra_forbidden":
         tables: dict[str, type[BaseModel]] = {"train": Train, "claim": Claim}
         fields = tables[parents[-1]].model_fields if parents and parents[-1] in tables else Recipe.model_fields
-        return UnknownName(
-            f"key in recipe {where}:", ".".join([*parents, last]), [".".join([*parents, f]) for f in fields]
-        )
+        known = [".".join([*parents, field]) for field in fields]
+        return UnknownName(f"key in recipe {where}:", ".".join([*parents, last]), known)
     return UsageError(f"recipe {where}: {'.'.join([*parents, last])}: {first['msg'].lower()}")

@@ -208,9 +208,9 @@ class Trainer:
         self.notes["bad_steps"] = self.bad_total
         if self.bad[player.name] > self.plan.max_bad_rounds:
             raise TrainingStopped(
-                f"{self.bad[player.name]} steps in a row were not finite (round {self.round}, player '{player.name}', loss {loss}, "
-                f"gradient norm {norm}): lower players.{player.name}.lr or set players.{player.name}.clip; "
-                f"the last good checkpoint is in {self.checkpoints.folder}"
+                f"{self.bad[player.name]} steps in a row were not finite (round {self.round}, player '{player.name}', "
+                f"loss {loss}, gradient norm {norm}): "
+                f"lower players.{player.name}.lr or set players.{player.name}.clip; the last good checkpoint is in {self.checkpoints.folder}"
             )
 
     # -- the clock --------------------------------------------------------------------------------

@@ -139,7 +139,7 @@ class Model:
         return number
 
     def record(self, seed: int, condition: Condition, how: Sampling) -> dict[str, Any]:
-        """How the picture of ``seed`` under ``condition`` (of one image) is made; see :mod:`zeuxis.provenance.record`."""
+        """How the picture of ``seed`` under ``condition`` (of one image) is made: its record."""
         said: dict[str, Any] = {}
         if condition.caption is not None and "caption" in self.system.conditions:
             said["caption"] = condition.caption[0]

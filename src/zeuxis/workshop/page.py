@@ -57,7 +57,8 @@ class Page:
     def pictures(self, pictures: Mapping[str, str]) -> None:
         """Pictures side by side: file names relative to the page, by caption."""
         shown = [
-            f"<figure><img src='{escape(file)}' alt='{escape(caption)}'><figcaption>{escape(caption)}</figcaption></figure>"
+            f"<figure><img src='{escape(file)}' alt='{escape(caption)}'>"
+            f"<figcaption>{escape(caption)}</figcaption></figure>"
             for caption, file in pictures.items()
         ]
         self._body.append(f"<div class=row>{''.join(shown)}</div>")
