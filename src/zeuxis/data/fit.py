@@ -16,7 +16,6 @@ import numpy as np
 from PIL import Image
 
 Array = np.ndarray[Any, np.dtype[Any]]
-FILTERS = "lanczos down, bicubic up, nearest for labels"  # recorded beside measurements
 
 
 def square_box(width: int, height: int) -> tuple[int, int, int, int]:
