@@ -196,7 +196,7 @@ def test_heun_on_the_straight_path_from_pure_noise() -> None:
         return MEAN + DEVIATION**2 * a * (x - a * MEAN) / (DEVIATION**2 * a**2 + s**2)
 
     x = start(high=1.0)
-    drawn = heun(straight, x, schedule.flow_times(40).double(), Stream(0))
+    drawn = heun(straight, x, schedule.flow_times(60).double(), Stream(0))
     torch.testing.assert_close(drawn, MEAN + DEVIATION * x, rtol=0, atol=2e-3)
 
 
@@ -214,7 +214,7 @@ def mixture(x: Tensor, sigma: Tensor) -> Tensor:
     return (share[..., None] * posterior).sum(1)
 
 
-def drawn_from_mixture(solve: Callable[..., Tensor], levels: Tensor, n: int = 4000) -> Tensor:
+def drawn_from_mixture(solve: Callable[..., Tensor], levels: Tensor, n: int = 1500) -> Tensor:
     rng = Stream(11)
     return solve(mixture, float(levels[0]) * rng.normal(n, 8).double(), levels.double(), rng)
 
@@ -224,14 +224,14 @@ def drawn_from_mixture(solve: Callable[..., Tensor], levels: Tensor, n: int = 40
     [
         (heun, schedule.karras(35)),
         (dpmpp_2m, schedule.karras(35)),
-        (ancestral, schedule.respaced(DDPM.sigmas, 250)),
+        (ancestral, schedule.respaced(DDPM.sigmas, 1000)),  # its posterior is too narrow for longer steps
     ],
 )
 def test_mixture_is_recovered(solve: Callable[..., Tensor], levels: Tensor) -> None:
     x = drawn_from_mixture(solve, levels)
     nearest = torch.cdist(x, MODES).argmin(1)
     share = nearest.bincount(minlength=4) / len(x)
-    torch.testing.assert_close(share.double(), WEIGHTS, rtol=0, atol=0.03)
+    torch.testing.assert_close(share.double(), WEIGHTS, rtol=0, atol=0.04)
     assert (x - MODES[nearest]).std() == pytest.approx(0.2, abs=0.01)
 
 

@@ -1,0 +1,293 @@
+"""DDPM, flow matching and consistency training, mostly with networks that know the answer."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from zeuxis.batch import Batch, Condition, Shape
+from zeuxis.diffusion.path import wide
+from zeuxis.errors import UnknownName, Unsupported, UsageError
+from zeuxis.game import Sampling, Turn
+from zeuxis.losses.likelihood import per_image
+from zeuxis.rng import ImageRng, Stream
+from zeuxis.systems.diffusion.consistency import Consistency
+from zeuxis.systems.diffusion.ddpm import BIN, DDPM, discretised_normal_log_prob
+from zeuxis.systems.diffusion.flow_matching import TIME_SCALE, FlowMatching
+
+SHAPE = Shape(1, 8, 8)
+WORDS = ("a", "red", "blue", "circle", "square")
+SMALL = {"width": 8, "multiples": (1, 2), "depth": 1, "attention": ()}
+
+
+def image(n: int = 1, seed: int = 0) -> Tensor:
+    """Pictures (n, 1, 8, 8) of 256 grey levels in [-1, 1]."""
+    return Stream(seed).integers(256, n, *SHAPE).float() / 127.5 - 1
+
+
+def turn(x: Tensor, condition: Condition = Condition(), progress: float = 0.0) -> Turn:
+    return Turn(Batch(x, condition), Stream(1), 0, progress)
+
+
+def tiny_flow(**how: object) -> FlowMatching:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = FlowMatching(SHAPE, **{"width": 16, "depth": 1, "heads": 2, "text_width": 16, "text_depth": 1, **how})  # type: ignore[arg-type]
+        for p in net.parameters():  # what starts at zero would hide the condition
+            nn.init.normal_(p, std=0.2)
+    return net
+
+
+# -- flow matching ----------------------------------------------------------------------------------------------
+
+
+class KnowsThePicture(nn.Module):
+    """The velocity field of the distribution that holds one picture."""
+
+    def __init__(self, picture: Tensor) -> None:
+        super().__init__()
+        self.picture = picture
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        return (x - self.picture) / wide(time / TIME_SCALE, x)
+
+
+@pytest.mark.parametrize("solver", ["euler", "heun"])
+def test_the_right_velocity_has_no_loss_and_leads_to_the_picture(solver: str) -> None:
+    flow = FlowMatching(SHAPE, width=16, depth=1, heads=2)
+    flow.network = KnowsThePicture(image())
+    assert flow.match(turn(image().expand(16, -1, -1, -1))) < 1e-8
+    drawn = flow.sample(Condition(), ImageRng.counting(0, 3), Sampling(steps=4, sampler=solver))
+    torch.testing.assert_close(drawn, image().expand(3, -1, -1, -1), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("network", ["dit", "unet"])
+@pytest.mark.parametrize(
+    ("kind", "one", "other"),
+    [
+        ("label", Condition(label=torch.tensor([1])), Condition(label=torch.tensor([2]))),
+        ("caption", Condition(caption=("a red circle",)), Condition(caption=("a blue square",))),
+    ],
+)
+def test_conditions_are_obeyed_and_guidance_goes_beyond(
+    network: str, kind: str, one: Condition, other: Condition
+) -> None:
+    small = SMALL | {"width": 16, "heads": 2} if network == "unet" else {}
+    flow = tiny_flow(classes=3, words=WORDS, condition=kind, network=network, **small)
+    assert flow.conditions == {kind}
+
+    def draw(condition: Condition, guidance: float) -> Tensor:
+        return flow.sample(condition, ImageRng.counting(0, 1), Sampling(steps=2, guidance=guidance))
+
+    assert (draw(one, 1.0) - draw(other, 1.0)).abs().max() > 1e-4
+    assert (draw(one, 1.0) - draw(one, 3.0)).abs().max() > 1e-4
+    torch.testing.assert_close(draw(one, 0.0), draw(other, 0.0))
+
+
+@pytest.mark.parametrize("kind", ["label", "caption"])
+def test_a_dropped_condition_is_the_null_condition(kind: str) -> None:
+    flow = tiny_flow(classes=3, words=WORDS, condition=kind)
+    condition = Condition(label=torch.tensor([0, 2]), caption=("a red circle", "blue square"))
+    dropped = flow.reader(condition, 2, torch.tensor([True, False]))
+    null, heard = flow.reader.null(2), flow.reader(condition, 2)
+    torch.testing.assert_close(dropped["label"][0], null["label"][0])
+    torch.testing.assert_close(dropped["label"][1], heard["label"][1])
+    assert (null["label"][0] - heard["label"][0]).abs().max() > 1e-3
+
+
+def test_training_hides_the_condition_as_often_as_asked() -> None:
+    flow = tiny_flow(classes=3, condition="label", drop=0.25)
+    signal = flow.hear(Condition(label=torch.zeros(4000, dtype=torch.int64)), 4000, Stream(0))
+    hidden = (signal["label"] == flow.reader.null(1)["label"]).all(1).float().mean()
+    assert float(hidden) == pytest.approx(0.25, abs=0.03)
+
+
+def test_bfloat16_keeps_the_loss_in_float32() -> None:
+    flow = tiny_flow(classes=3, condition="label")
+    condition = Condition(label=torch.arange(4) % 3)
+    full = flow.match(turn(image(4), condition))
+    with torch.autocast("cpu", torch.bfloat16):
+        half = flow.match(turn(image(4), condition))
+    assert half.dtype == torch.float32
+    torch.testing.assert_close(half, full, rtol=0.05, atol=0)
+
+
+def test_what_a_user_may_get_wrong() -> None:
+    with pytest.raises(Unsupported, match="classes"):
+        FlowMatching(SHAPE, condition="label")
+    with pytest.raises(Unsupported, match="captions"):
+        FlowMatching(SHAPE, condition="caption")
+    with pytest.raises(UnknownName, match="caption"):
+        FlowMatching(SHAPE, words=WORDS, condition="captions")  # type: ignore[arg-type]
+    with pytest.raises(UnknownName, match="unet"):
+        FlowMatching(SHAPE, network="u-net")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="patch"):
+        FlowMatching(SHAPE, patch=3)
+    with pytest.raises(UsageError, match="multiples"):
+        DDPM(SHAPE, multiples=(1, 1, 1, 1, 1))
+    with pytest.raises(Unsupported, match="label"):
+        tiny_flow(classes=3, condition="label").sample(Condition(), ImageRng.counting(0, 1))
+    with pytest.raises(UnknownName, match="heun"):
+        tiny_flow().sample(Condition(), ImageRng.counting(0, 1), Sampling(sampler="dpmpp-2m"))
+
+
+# -- DDPM ---------------------------------------------------------------------------------------------------------
+
+
+class BestGuess(nn.Module):
+    """What the best network predicts if pixels are independent N(mean, deviation^2)."""
+
+    def __init__(self, system: DDPM, mean: Tensor, deviation: float) -> None:
+        super().__init__()
+        self.path, self.predicts, self.mean, self.variance = system.path, system.predicts, mean, deviation**2
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        t = time * len(self.path) / 1000
+        a, s = wide(self.path.alpha(t), x), wide(self.path.std(t), x)
+        x0 = self.mean + a * self.variance * (x - a * self.mean) / (a**2 * self.variance + s**2)
+        noise = (x - a * x0) / s
+        return {"epsilon": noise, "x0": x0, "v": a * noise - s * x0}[self.predicts]
+
+
+@pytest.mark.parametrize("predicts", ["epsilon", "x0", "v"])
+@pytest.mark.parametrize("solver", ["ancestral", "ddim", "heun", "dpmpp-2m"])
+def test_the_right_prediction_has_no_loss_and_leads_to_the_picture(predicts: str, solver: str) -> None:
+    system = DDPM(SHAPE, **SMALL, predicts=predicts)  # type: ignore[arg-type]
+    system.network = BestGuess(system, image(), 0.0)
+    assert system.predict(turn(image().expand(16, -1, -1, -1))) < 1e-6
+    drawn = system.sample(Condition(), ImageRng.counting(0, 2), Sampling(steps=6, sampler=solver))
+    torch.testing.assert_close(drawn, image().expand(2, -1, -1, -1), rtol=0, atol=2e-4)
+
+
+def test_the_bound_of_a_known_picture_is_its_last_two_terms() -> None:
+    system = DDPM(SHAPE, **SMALL, chain=50)  # type: ignore[arg-type]
+    system.network = BestGuess(system, image(), 0.0)
+    last = torch.tensor([49.0])
+    a2, s2 = system.path.alpha(last) ** 2, system.path.std(last) ** 2
+    prior = 0.5 * (a2 * image().square().sum() + 64 * (s2 - 1 - s2.log()))
+    half = 0.5 * BIN / float(system.path.sigmas[0])
+    inside = math.log(math.erf(half / math.sqrt(2)))  # of the bin, for a perfect mean
+    ends = int((image().abs() > 1 - BIN / 2).sum())
+    grey = (64 - ends) * inside + ends * math.log(0.5 * (1 + math.erf(half / math.sqrt(2))))
+    bound = system.log_prob(image(), Stream(0))
+    torch.testing.assert_close(bound, grey - prior - 64 * math.log(BIN), rtol=1e-3, atol=0)
+
+
+def test_the_bound_is_below_the_truth_by_what_the_chain_s_steps_cost() -> None:
+    deviation, n = 0.25, 256
+    system = DDPM(SHAPE, **SMALL)  # type: ignore[arg-type]
+    system.network = BestGuess(system, torch.zeros(1), deviation)
+    x = ((deviation * Stream(4).normal(n, *SHAPE)).clamp(-1, 1) * 127.5 + 127.5).round() / 127.5 - 1
+    truth = per_image(-0.5 * (x / deviation) ** 2 - math.log(deviation * math.sqrt(2 * math.pi)))
+    gap = float((truth - system.log_prob(x, Stream(5))).mean()) / 64  # nats a pixel
+
+    # In expectation each term is known, because so is the error that is left, v s^2 / (v + s^2).
+    s2, v = system.path.sigmas.double() ** 2, deviation**2
+    left = v * s2 / (v + s2)
+    steps = 0.5 * ((1 / s2[:-1] - 1 / s2[1:]) * left[1:]).sum()
+    end = 0.5 * (math.log(2 * math.pi) + s2[0].log() + left[0] / s2[0])
+    expected = float(steps + end) - 0.5 * math.log(2 * math.pi * math.e * v)
+    assert gap == pytest.approx(expected, abs=0.02)
+    assert expected > 0.4  # the first steps of the linear schedule are far apart
+
+
+def test_grey_levels_share_out_all_probability() -> None:
+    levels = (torch.arange(256) / 127.5 - 1).view(256, 1, 1, 1)
+    for mean, std in ((0.1, 0.05), (-1.3, 0.2), (1.0, 0.001)):
+        share = discretised_normal_log_prob(torch.full_like(levels, mean), torch.tensor(std), levels)
+        assert float(share.exp().sum()) == pytest.approx(1, abs=1e-4)
+        assert share.isfinite().all()
+
+
+def test_min_snr_leaves_noisy_steps_alone() -> None:
+    plain, weighed = (DDPM(SHAPE, **SMALL, gamma=g) for g in (0.0, 5.0))  # type: ignore[arg-type]
+    weighed.load_state_dict(plain.state_dict())
+    assert 0 < weighed.predict(turn(image(8))) < plain.predict(turn(image(8)))
+
+
+# -- consistency --------------------------------------------------------------------------------------------------
+
+
+def consistency(**how: object) -> Consistency:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        system = Consistency(SHAPE, **{**SMALL, **how})  # type: ignore[arg-type]
+        for p in system.network.parameters():
+            nn.init.normal_(p, std=0.1)
+    return system
+
+
+def test_the_boundary_is_exact() -> None:
+    system = consistency()
+    x = image(2)
+    assert torch.equal(system.denoise(x, torch.full((2,), system.low), {}), x)
+    assert not torch.allclose(system.denoise(x, torch.full((2,), 0.5), {}), x, atol=1e-2)
+
+
+def test_published_scalings() -> None:
+    system = consistency()
+    system.network = _Says(1.0)
+    half = torch.tensor([0.5])
+    out = system.denoise(torch.zeros(1, *SHAPE), half, {}).mean()
+    skip = system.denoise(torch.ones(1, *SHAPE), half, {}).mean() - out
+    torch.testing.assert_close(torch.stack([skip, out]), torch.tensor([0.50200400, 0.35213918]))
+
+
+class _Says(nn.Module):
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.value, self.calls = value, 0
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        self.calls += 1
+        return torch.full_like(x, self.value)
+
+
+def test_published_curricula() -> None:
+    system = consistency()
+    assert [system.levels_at(p) for p in (0.0, 0.25, 1.0)] == [2, 76, 151]
+    assert system.decay_at(0.0) == pytest.approx(0.9) and system.decay_at(1.0) == pytest.approx(0.9 ** (2 / 151))
+    improved = consistency(curriculum="doubling", first=10, last=1280)
+    assert [improved.levels_at(p) for p in (0.0, 0.124, 0.126, 0.99, 1.0)] == [11, 11, 21, 1281, 1281]
+
+
+def test_the_target_follows_only_after_the_round() -> None:
+    system = consistency()
+    before = [p.clone() for p in system.target.parameters()]
+    now = turn(image(4))
+    loss = system.agree(now)
+    loss.backward()
+    assert all(p.grad is None for p in system.target.parameters())
+    assert all(torch.equal(a, b) for a, b in zip(before, system.target.parameters(), strict=True))
+    with torch.no_grad():
+        system.after_round(now)
+    for a, b, c in zip(before, system.target.parameters(), system.network.parameters(), strict=True):
+        torch.testing.assert_close(b, 0.9 * a + 0.1 * c)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_as_many_calls_as_steps(steps: int) -> None:
+    system = consistency()
+    system.network = net = _Says(0.0)
+    assert system.sample(Condition(), ImageRng.counting(0, 2), Sampling(steps=steps)).shape == (2, *SHAPE)
+    assert net.calls == steps
+
+
+def test_a_perfect_model_has_no_loss() -> None:
+    """Of one picture: F such that skip x + out F is that picture, for both pseudo-Huber and squared distances."""
+    picture = image()
+    for how in ({}, {"distance": "huber", "visits": "log-normal", "inverse_gap": True, "mu": 0.0}):
+        system = consistency(**how)
+        system.consistent = lambda network, x, sigma, signal: picture + 0 * x  # type: ignore[method-assign]
+        assert float(system.agree(turn(picture.expand(4, -1, -1, -1), progress=0.5))) == 0
+
+
+def test_log_normal_visits_follow_their_density() -> None:
+    system = consistency(visits="log-normal")
+    levels = system.levels(40)
+    drawn = system.visits(levels, 20_000, Stream(0)).bincount(minlength=39) / 20_000
+    share = ((levels.log() + 1.1) / math.sqrt(8)).erf().diff()
+    torch.testing.assert_close(drawn, share / share.sum(), rtol=0, atol=0.01)
