@@ -18,6 +18,7 @@ from zeuxis.data.source import Source
 from zeuxis.errors import UnknownName, Unsupported, UsageError
 from zeuxis.game import Sampling
 from zeuxis.metrics.record import Figure
+from zeuxis.metrics.similarity import WINDOW
 from zeuxis.metrics.table import METRICS, Evidence, measure
 from zeuxis.rng import Stream
 from zeuxis.workshop.model import Model, load
@@ -121,7 +122,8 @@ def default_metrics(model: Model) -> tuple[str, ...]:
         return ("accuracy",)
     told = ("agreement",) if "caption" in model.system.conditions or "source" in model.system.conditions else ()
     made = ("frechet", "kernel", "precision", "recall") if "sample" in verbs else ()
-    rebuilt = ("psnr", "ssim") if {"encode", "decode"} <= verbs else ()
+    large = min(model.system.shape.height, model.system.shape.width) >= WINDOW
+    rebuilt = ("psnr", *(("ssim",) if large else ())) if {"encode", "decode"} <= verbs else ()
     return (*told, *made, *rebuilt, *(("bits-per-dim",) if "log_prob" in verbs else ()))
 
 
