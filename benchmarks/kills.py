@@ -32,7 +32,7 @@ def main(kills: int) -> None:
     run, valid, damaged, loaded, last = folder / "run", 0, 0, 0, 0
     for _ in range(kills):
         child = subprocess.Popen(
-            [sys.executable, "-m", "zeuxis.cli", *COMMAND, "--out", str(run)],
+            [sys.executable, "-m", "zeuxis", *COMMAND, "--out", str(run)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

@@ -143,7 +143,7 @@ def test_eight_images_can_be_overfitted(build):
     system, images = build(), blobs(8)
     with torch.no_grad():
         before = (system.decode(system.encode(images)) - images).square().mean().item()
-    play(system, images, 150, lr=1e-2)
+    play(system, images, 100, lr=1e-2)
     with torch.no_grad():
         after = (system.decode(system.encode(images)) - images).square().mean().item()
     assert after < 0.12 * before

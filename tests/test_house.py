@@ -19,6 +19,7 @@ FLOORS = (
     {"catalog"},
     {"workshop"},
     {"cli"},
+    {"__main__"},
 )
 FLOOR = {name: k for k, names in enumerate(FLOORS) for name in names}
 MODULES = [p for p in sorted(ROOT.rglob("*.py")) if p != ROOT / "__init__.py"]

@@ -119,7 +119,7 @@ def test_one_bad_step_is_skipped_and_many_stop_the_run(tmp_path: Path) -> None:
     made.run()
     assert made.bad_total == 3  # the three strikes of round 1
     assert all(torch.isfinite(p).all() for p in made.system.parameters())
-    with pytest.raises(TrainingStopped, match=r"not finite.*lower players\.left\.lr"):
+    with pytest.raises(TrainingStopped, match=r"not finite.*set players\.left\.clip"):
         trainer(tmp_path / "all", system=Duel(poison=-2), rounds=50).run()
     assert not (tmp_path / "all" / "model").exists()
 

@@ -50,9 +50,9 @@ class Claim(_Table):
     bound: float
     samples: int = Field(5000, ge=2)
     baseline: str | None = None  # the recipe that could have won
+    baseline_sample: dict[str, Any] | None = None  # its Sampling; None leaves it to its own recipe
     seeds: tuple[int, ...] = (0,)
     features: str | None = None  # the shipped network whose feature space is used; None takes the dataset's own
-    judge: str | None = None  # the shipped judge of a world, for ``agreement``
     note: str = ""
 
 

@@ -209,8 +209,8 @@ class Trainer:
         if self.bad[player.name] > self.plan.max_bad_rounds:
             raise TrainingStopped(
                 f"{self.bad[player.name]} steps in a row were not finite (round {self.round}, player '{player.name}', "
-                f"loss {loss}, gradient norm {norm}): "
-                f"lower players.{player.name}.lr or set players.{player.name}.clip; the last good checkpoint is in {self.checkpoints.folder}"
+                f"loss {loss}, gradient norm {norm}): set players.{player.name}.clip or lower its lr; "
+                f"the last good checkpoint is in {self.checkpoints.folder}"
             )
 
     # -- the clock --------------------------------------------------------------------------------

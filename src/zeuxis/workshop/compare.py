@@ -14,6 +14,7 @@ from zeuxis.data.library import open_source
 from zeuxis.errors import Unsupported
 from zeuxis.game import Sampling
 from zeuxis.metrics.record import Figure
+from zeuxis.provenance.record import write_png, write_whole
 from zeuxis.recipe import Recipe, load_recipe
 from zeuxis.workshop.evaluate import evaluate, held_out
 from zeuxis.workshop.model import load
@@ -60,7 +61,7 @@ def compare(
     }
     real = held_out(open_source(name, first.size, "test"), SHOWN)
     _sheet([to_pil(x) for x in real.image], out / "real.png")
-    (out / "compare.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    write_whole(out / "compare.json", (json.dumps(found, indent=1) + "\n").encode())
     _page(found, out)
     return found
 
@@ -112,7 +113,7 @@ def _scale(images: torch.Tensor) -> int:
 
 def _sheet(images: list[Any], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    sheet(images, columns=8, scale=max(1, 64 // images[0].width)).save(path)
+    write_png(sheet(images, columns=8, scale=max(1, 64 // images[0].width)), path)
 
 
 def _page(found: dict[str, Any], out: Path) -> None:

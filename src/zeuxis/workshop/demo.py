@@ -10,6 +10,7 @@ from pathlib import Path
 from zeuxis.data.library import open_source
 from zeuxis.game import Sampling
 from zeuxis.metrics.record import Figure
+from zeuxis.provenance.record import write_png
 from zeuxis.recipe import load_recipe
 from zeuxis.training.trainer import Clock
 from zeuxis.workshop.evaluate import evaluate, held_out
@@ -88,7 +89,7 @@ def _digits(page: Page, out: Path, report: Report) -> tuple[dict[str, list[Figur
     page.curves(loss_curves(run.folder / "log.jsonl"), "images", "loss")
     examples = held_out(open_source(recipe.data, recipe.size, "test"), 40)
     scale = max(1, 32 // examples.image.shape[-1])
-    sheet([to_pil(x) for x in examples.image], columns=10, scale=scale).save(out / "real.png")
+    write_png(sheet([to_pil(x) for x in examples.image], columns=10, scale=scale), out / "real.png")
     model.sample(40, seed=0).save_sheet(out / "digits.png", columns=10, scale=scale)
     load(rival.folder).sample(40, seed=0).save_sheet(out / "gaussian.png", columns=10, scale=scale)
     page.pictures({"real, held out": "real.png", "made": "digits.png", "a Gaussian fitted to the same": "gaussian.png"})

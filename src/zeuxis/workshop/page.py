@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
+from zeuxis.provenance.record import write_whole
+
 Points = Sequence[tuple[float, float]]
 
 STYLE = """
@@ -77,9 +79,7 @@ class Page:
             f"<body>{''.join(self._body)}<p class=lead>Every picture here is synthetic unless it says that it is real; "
             "each file carries the record of how it was made (zeuxis info FILE).</p></body></html>\n"
         )
-        draft = path.with_suffix(".tmp")
-        draft.write_text(html, encoding="utf-8")
-        draft.replace(path)
+        write_whole(path, html.encode())
         return path
 
 

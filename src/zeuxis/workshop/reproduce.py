@@ -16,6 +16,7 @@ import torch
 from zeuxis import __version__
 from zeuxis.errors import UsageError
 from zeuxis.game import Sampling
+from zeuxis.provenance.record import write_whole
 from zeuxis.recipe import Claim, Recipe, load_recipe
 from zeuxis.workshop.evaluate import evaluate
 from zeuxis.workshop.model import Model, load
@@ -80,9 +81,7 @@ def reproduce(
         result["sample_sheet"] = None
     else:
         small_sheet(preview, out / f"{recipe.name}.webp")
-    draft = out / f".{recipe.name}.tmp"
-    draft.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    draft.replace(out / f"{recipe.name}.json")
+    write_whole(out / f"{recipe.name}.json", (json.dumps(result, indent=1) + "\n").encode())
     return result
 
 
@@ -126,6 +125,8 @@ def _baseline(recipe: Recipe, claim: Claim, runs: Path, device: str, report: Rep
     if claim.baseline is None:
         return None
     other = load_recipe(claim.baseline, (f'data="{recipe.data}"', *((f"size={recipe.size}",) if recipe.size else ())))
+    if claim.baseline_sample is not None:
+        other = other.model_copy(update={"sample": claim.baseline_sample})
     model = trained(other, other.train.seed, runs, device, report)
     return float(measured(model, other, claim, device, report)["value"])
 

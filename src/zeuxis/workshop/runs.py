@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from zeuxis.data.source import Source
 from zeuxis.data.stream import Stream, epoch_batches
 from zeuxis.errors import UsageError
 from zeuxis.game import Sampling, System
-from zeuxis.provenance.record import record, save_png
+from zeuxis.provenance.record import record, save_png, write_whole
 from zeuxis.recipe import Recipe
 from zeuxis.rng import ImageRng
 from zeuxis.training.checkpoint import write_model
@@ -61,7 +60,7 @@ def train(
     system = build_for(recipe, source)
     folder = _run_folder(recipe, out, fresh)
     folder.mkdir(parents=True, exist_ok=True)
-    _write_json(folder / "run.json", {"recipe": recipe.model_dump(), "finished": False})
+    _note(folder, recipe, finished=False)
     set_aside = getattr(source, "set_aside", ())
     if set_aside:
         lines = [json.dumps({"path": str(s.path), "reason": s.reason}) for s in set_aside]
@@ -91,7 +90,7 @@ def train(
         )
         clock = trainer.run()
         stopped = trainer.stop_asked
-    _write_json(folder / "run.json", {"recipe": recipe.model_dump(), "finished": stopped is None})
+    _note(folder, recipe, finished=stopped is None)
     return Run(folder, recipe, clock, stopped, len(set_aside))
 
 
@@ -138,13 +137,9 @@ def _recorded(folder: Path) -> dict[str, Any] | None:
     return found
 
 
-def _write_json(path: Path, value: Any) -> None:
-    draft = path.with_suffix(".tmp")
-    with draft.open("w", encoding="utf-8") as file:
-        json.dump(value, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+def _note(folder: Path, recipe: Recipe, *, finished: bool) -> None:
+    said = {"recipe": recipe.model_dump(), "finished": finished}
+    write_whole(folder / "run.json", json.dumps(said, indent=1).encode())
 
 
 # -- previews -----------------------------------------------------------------------------------------
