@@ -49,7 +49,7 @@ def table_of_results() -> str:
     lines = [NOTICE, "# Results", ""]
     lines += [
         "Each row is one file of [`src/zeuxis/results`](../src/zeuxis/results), written by `zeuxis reproduce RECIPE`",
-        "and by nothing else. The value is the mean over the seeds (in brackets, the least and the most); a claim holds",
+        "and by nothing else. The value is the mean over the seeds (in brackets, least and most); a claim holds",
         "if it meets its bound and beats its baseline.",
         "",
     ]

@@ -36,11 +36,15 @@ class DCGANGenerator(nn.Module):
         super().__init__()
         times = halvings(shape)
         now = ngf << (times - 1)
-        layers: list[nn.Module] = [nn.ConvTranspose2d(nz, now, SMALLEST, bias=not norm.affine), norm(now), nn.ReLU()]
+        layers: list[nn.Module] = [
+            nn.ConvTranspose2d(nz, now, SMALLEST, bias=not norm.affine),
+            norm(now),
+            nn.ReLU(inplace=True),
+        ]
         for _ in range(times - 1):
             up = nn.ConvTranspose2d(now, now // 2, 4, stride=2, padding=1, bias=not norm.affine)
             now //= 2
-            layers += [up, norm(now), nn.ReLU()]
+            layers += [up, norm(now), nn.ReLU(inplace=True)]
         layers += [nn.ConvTranspose2d(now, shape.channels, 4, stride=2, padding=1, bias=False), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
         initialise_normal(self)
@@ -63,13 +67,13 @@ class DCGANDiscriminator(nn.Module):
         layers: list[nn.Module] = [
             nn.Conv2d(shape.channels, ndf, 4, stride=2, padding=1, bias=norm is Norm.NONE),
             first(ndf),
-            nn.LeakyReLU(0.2),
+            nn.LeakyReLU(0.2, inplace=True),
         ]
         now = ndf
         for _ in range(halvings(shape) - 1):
             down = nn.Conv2d(now, 2 * now, 4, stride=2, padding=1, bias=not norm.affine)
             now *= 2
-            layers += [down, norm(now), nn.LeakyReLU(0.2)]
+            layers += [down, norm(now), nn.LeakyReLU(0.2, inplace=True)]
         self.trunk = nn.Sequential(*layers)
         self.head = nn.Conv2d(now, 1, SMALLEST, bias=False)
         initialise_normal(self)
