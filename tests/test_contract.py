@@ -52,11 +52,13 @@ def with_verb(verb: str) -> list[Recipe]:
     return [r for r in TRAINED if verb in entry(r.system).card.verbs]
 
 
-def fitted(recipe: Recipe) -> System:
-    """An instance that has learnt a little: three rounds, or its closed form."""
+def fitted(recipe: Recipe, rounds: int = 3) -> System:
+    """An instance that has learnt a little: some rounds, or its closed form."""
     system = tiny(recipe)
     if system.players():
-        Harness(system, recipe).rounds(3)
+        harness = Harness(system, recipe)
+        harness.hurry()
+        harness.rounds(rounds)
     else:
         system.fit(epoch_batches(source(recipe.name), 16))
     return system.eval()
@@ -85,13 +87,18 @@ class Harness:
         assert value.ndim == 0 and torch.isfinite(value), f"{player.name}: loss {value}"
         value.backward()
         for p in self.system.parameters():
-            if p.grad is not None and p.grad.abs().sum() > 0:
+            if p.grad is not None:  # zero is a gradient: at the start some layers are silent, some terms cancel
                 self.touched.add(id(p))
         self.optimisers[player.name].step()
         after = dict(self.system.named_parameters())
         changed = [n for n, value in before.items() if not torch.equal(value, after[n])]
         assert not changed, f"'{player.name}' moved and changed {changed[:3]} of another"
         self.losses.append(float(value.detach()))
+
+    def hurry(self) -> None:
+        """A learning rate at which few rounds show."""
+        for group in (g for o in self.optimisers.values() for g in o.param_groups):
+            group["lr"] = 2e-3
 
     def rounds(self, n: int) -> None:
         for _ in range(n):
@@ -154,7 +161,7 @@ def test_encodings_do_not_depend_on_company(recipe: Recipe) -> None:
 
 @pytest.mark.parametrize("recipe", with_verb("log_prob"), ids=ids(with_verb("log_prob")))
 def test_likelihoods_are_finite_and_prefer_the_data_to_noise(recipe: Recipe) -> None:
-    system = fitted(recipe)
+    system = fitted(recipe, rounds=40)
     image = source(recipe.name).batch(torch.arange(4)).image
     noise = Draws(0).uniform(*image.shape) * 2 - 1
     with torch.inference_mode():
@@ -202,8 +209,7 @@ def test_eight_images_can_be_learnt(recipe: Recipe) -> None:
     system = tiny(recipe)
     harness = Harness(system, recipe)
     harness.stream = Stream(toy_source(*source(recipe.name).shape[:2], n=8), 8, 0)
-    for group in (g for o in harness.optimisers.values() for g in o.param_groups):
-        group["lr"] = 2e-3
+    harness.hurry()
     harness.rounds(60)
     early, late = sum(harness.losses[:8]) / 8, sum(harness.losses[-8:]) / 8
     assert late < early - 0.1 * abs(early), f"the loss went from {early:.4g} to {late:.4g} in 60 rounds"
@@ -214,7 +220,7 @@ PINNED = [r for r in map(load_recipe, recipe_paths()) if r.counts]
 
 @pytest.mark.parametrize("recipe", PINNED, ids=ids(PINNED))
 def test_the_published_size_has_the_published_count(recipe: Recipe) -> None:
-    toy = toy_source(3, recipe.size or 32, n=2)
+    toy = toy_source(1 if recipe.data in GREY else 3, recipe.size or 32, n=2)
     facts = {"shape": toy.shape, "classes": 10, "words": toy.words, "factors": toy.factors}
     with torch.device("meta"):
         system = build(recipe.system, facts, recipe.model)
