@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from zeuxis.batch import Batch, Condition
-from zeuxis.catalog import shipped
 from zeuxis.data.library import open_source
 from zeuxis.data.source import Source
 from zeuxis.errors import UnknownName, Unsupported, UsageError
@@ -21,59 +18,11 @@ from zeuxis.metrics.record import Figure
 from zeuxis.metrics.similarity import WINDOW
 from zeuxis.metrics.table import METRICS, Evidence, measure
 from zeuxis.rng import Stream
-from zeuxis.workshop.model import Model, load
+from zeuxis.workshop.features import Features, features_of, reader_of
+from zeuxis.workshop.model import Model
 
 Report = Callable[[str, float | None], None]
 CHUNK = 256
-PIXELS = "pixels-8"  # the feature space that is always there: pictures area-averaged to 8 x 8
-
-
-@dataclass(frozen=True)
-class Features:
-    """A feature space for distances between distributions."""
-
-    name: str
-    hash: str
-    resize: str  # the filter that brings pictures to its size
-    encode: Callable[[Tensor], Tensor]  # (B, C, H, W) in [-1, 1] -> (B, D)
-
-    def of(self, images: Tensor) -> Tensor:
-        """Features ``(N, D)`` of images ``(N, C, H, W)``."""
-        with torch.inference_mode():
-            return torch.cat([self.encode(part) for part in images.split(CHUNK)])
-
-
-def reader_of(data: str, system: str | None = None) -> Model | None:
-    """The shipped network that was trained to read ``data``, if there is one."""
-    for name, folder in shipped().items():
-        card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        reads = card["system"] in ({system} if system else {"classifier", "judge"})
-        if reads and (card["data"] == data or data.startswith(f"{card['data']}-")):
-            return load(name)
-    return None
-
-
-def features_of(data: str, name: str | None = None) -> Features:
-    """The feature space called ``name`` (a model, or ``pixels-8``); by default that of the dataset itself,
-    or, for data that no shipped network knows, ``pixels-8``."""
-    if name == PIXELS:
-        return Features(PIXELS, PIXELS, "area", lambda x: F.interpolate(x, size=(8, 8), mode="area").flatten(1))
-    model = reader_of(data) if name is None else load(name)
-    if model is None:
-        return features_of(data, PIXELS)
-    if "encode" not in model.system.card.verbs:
-        raise Unsupported(f"'{model.name}' has no features: give a classifier or a judge")
-    shape = model.system.shape
-
-    def encode(image: Tensor) -> Tensor:
-        if image.shape[1] != shape.channels:
-            raise UsageError(f"'{model.name}' reads {shape.channels} channels, the pictures have {image.shape[1]}")
-        if image.shape[2:] != (shape.height, shape.width):
-            size = (shape.height, shape.width)
-            image = F.interpolate(image, size=size, mode="bilinear", antialias=True, align_corners=False)
-        return model.system.encode(image)
-
-    return Features(model.name, model.weights_sha256[:16], "antialiased bilinear", encode)
 
 
 def evaluate(
