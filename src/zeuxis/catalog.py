@@ -111,16 +111,15 @@ def build(system: str, facts: dict[str, Any], model: dict[str, Any], seed: int =
 
 
 def build_for(recipe: Recipe, source: Source, seed: int | None = None) -> System:
-    """The system of a recipe for that data, checked to find what it needs there."""
-    card = entry(recipe.system).card
-    for need in sorted(card.needs - source.gives):
-        raise Unsupported(f"'{recipe.system}' needs {need}, which '{source.name}' does not give: use {_givers(need)}")
-    system = build(recipe.system, facts_of(source), recipe.model, recipe.train.seed if seed is None else seed)
-    for need in sorted(system.conditions - source.gives):
+    """The system of a recipe for that data, checked to find there what it is conditioned on."""
+    needs = set(entry(recipe.system).card.needs)
+    chosen = recipe.model.get("condition", "none")  # by convention the keyword of systems that leave it open
+    needs |= {chosen} - {"none"}
+    for need in sorted(needs - source.gives):
         raise Unsupported(
-            f"recipe '{recipe.name}' conditions on {need}, which '{source.name}' does not give: use {_givers(need)}"
+            f"recipe '{recipe.name}' needs {need}, which '{source.name}' does not give: use {_givers(need)}"
         )
-    return system
+    return build(recipe.system, facts_of(source), recipe.model, recipe.train.seed if seed is None else seed)
 
 
 def _givers(need: str) -> str:
