@@ -128,7 +128,7 @@ def _sample(model: Model, real: Batch, seed: int, how: Sampling, report: Report)
         rows = slice(start, min(start + CHUNK, len(real)))
         report(f"sampling {rows.stop} of {len(real)}", start / len(real))
         seeds = range(seed + rows.start, seed + rows.stop)
-        parts.append(model.draw(real.condition[rows], seeds, how, CHUNK))
+        parts.append(model.draw(real.condition[rows], seeds, how))
     return torch.cat(parts)
 
 
