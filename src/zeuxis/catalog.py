@@ -20,6 +20,8 @@ from zeuxis.errors import UnknownName, Unsupported, UsageError, WeightsError
 from zeuxis.recipe import Recipe
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from zeuxis.data.source import Source
     from zeuxis.game import System
 
@@ -165,6 +167,23 @@ def locate(name: str | Path) -> Path:
     raise UnknownName("model", str(name), shipped(), hint="(or give a run folder)")
 
 
+def start_from(system: System, name: str | Path) -> str:
+    """Give ``system`` the weights of a trained model of the same shape; returns their SHA-256."""
+    from zeuxis.training.checkpoint import read_folder  # noqa: PLC0415  (the catalogue lists without torch)
+
+    tensors, card = read_folder(locate(name), "model")
+    _load(system, tensors, f"'{name}' cannot be started from: its weights")
+    return str(card["sha256"])
+
+
+def _load(system: System, tensors: dict[str, Tensor], what: str) -> None:
+    try:
+        system.load_state_dict(tensors)  # half-precision weights become the parameters' own type
+    except RuntimeError as error:
+        why = str(error).splitlines()[-1].strip()
+        raise WeightsError(f"{what} do not fit '{system.card.id}' as it was built: {why}") from None
+
+
 def load_system(name: str | Path) -> tuple[System, dict[str, Any]]:
     """A trained system in evaluation mode, and its card; nothing is unpickled."""
     from zeuxis.training.checkpoint import read_folder  # noqa: PLC0415  (the catalogue lists without torch)
@@ -172,11 +191,5 @@ def load_system(name: str | Path) -> tuple[System, dict[str, Any]]:
     folder = locate(name)
     tensors, card = read_folder(folder, "model")
     system = build(card["system"], {}, card["config"])
-    try:
-        system.load_state_dict(tensors)  # half-precision weights become the parameters' own type
-    except RuntimeError as error:
-        raise WeightsError(
-            f"the weights in {folder} do not fit '{card['system']}' as their card describes it: "
-            f"{str(error).splitlines()[-1].strip()}"
-        ) from None
+    _load(system, tensors, f"the weights in {folder}")
     return system.requires_grad_(False).eval(), card

@@ -40,6 +40,7 @@ class Train(_Table):
     preview_minutes: float = Field(1.0, gt=0)
     keep: int = Field(2, ge=1)  # checkpoints kept
     seed: int = 0
+    start: str | None = None  # a model of the same shape whose weights training starts from
 
 
 class Claim(_Table):

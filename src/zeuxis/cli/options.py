@@ -62,13 +62,14 @@ def recipe_of(
     size: int | None = None,
     batch: int | None = None,
     seed: int | None = None,
+    start: str | None = None,
     budget: str | None = None,
     changes: list[str] | None = None,
 ) -> Recipe:
     """The recipe ``name`` with what the command line changes in it; a budget replaces the recipe's own."""
     from zeuxis.recipe import load_recipe
 
-    given = {"data": data, "size": size, "train.batch": batch, "train.seed": seed}
+    given = {"data": data, "size": size, "train.batch": batch, "train.seed": seed, "train.start": start}
     # JSON's strings and numbers are TOML's too: a folder called "7" stays a folder.
     overrides = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items() if value is not None]
     recipe = load_recipe(name, (*(changes or ()), *overrides))

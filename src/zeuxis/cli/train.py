@@ -25,6 +25,9 @@ def train(
     batch: Annotated[int | None, typer.Option("--batch", min=1, help="Pictures a round.")] = None,
     changes: Set = None,
     seed: MaybeSeed = None,
+    start: Annotated[
+        str | None, typer.Option("--from", metavar="MODEL", help="Start from the weights of a model of the same shape.")
+    ] = None,
     device: Device = "cpu",
     out: Out = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew, even if a run could go on.")] = False,
@@ -33,7 +36,7 @@ def train(
     """Train a recipe. Ctrl-C saves and stops; the same command goes on from there."""
     from zeuxis.workshop.runs import train as work
 
-    plan = recipe_of(recipe, data=data, size=size, batch=batch, seed=seed, budget=budget, changes=changes)
+    plan = recipe_of(recipe, data=data, size=size, batch=batch, seed=seed, start=start, budget=budget, changes=changes)
     with Progress() as progress:
         run = work(
             plan,

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from zeuxis.batch import Batch
-from zeuxis.catalog import build_for
+from zeuxis.catalog import build_for, start_from
 from zeuxis.data.library import open_source
 from zeuxis.data.source import Source
 from zeuxis.data.stream import Stream, epoch_batches
@@ -58,6 +58,7 @@ def train(
     """
     source = open_source(recipe.data, recipe.size, "train")
     system = build_for(recipe, source)
+    started = None if recipe.train.start is None else start_from(system, recipe.train.start)
     folder = _run_folder(recipe, out, fresh)
     folder.mkdir(parents=True, exist_ok=True)
     _note(folder, recipe, finished=False)
@@ -71,6 +72,7 @@ def train(
         "size": recipe.size,
         "class_names": list(source.class_names),
         "reference": source.fingerprint(),
+        "started_from": started,
     }
     if not system.players():
         clock = _fit(system, source, folder, facts, device)
