@@ -76,7 +76,7 @@ def row(found: dict[str, Any]) -> list[str]:
         found["metric"],
         f"{found['value']:.4g}{spread}",
         ", ".join(str(run["seed"]) for run in found["per_seed"]),
-        f"{sign} {found['bound']:g}",
+        "none yet" if found["bound"] is None else f"{sign} {found['bound']:g}",
         against,
         "yes" if found["holds"] else "**no**",
         f"{max(seconds):.0f} s on {found['machine']['threads']} thread{'s' if found['machine']['threads'] > 1 else ''}",

@@ -85,7 +85,8 @@ def system(name: str, as_json: bool) -> None:
     say(f" recipes  {', '.join(row['recipes']) or 'none'}")
     say(f"  claims  {met(row['results'])} met")
     for result in row["results"]:
-        say(f"          {result['recipe']}: {result['metric']} {result['value']:.4g}, bound {result['bound']:.4g}")
+        verdict = "holds" if result["holds"] else "does not hold"
+        say(f"          {result['recipe']}: {result['metric']} {result['value']:.4g}, the claim {verdict}")
     for departure in card.departures:
         say(f" differs  {departure}")
 

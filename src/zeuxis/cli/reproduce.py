@@ -33,7 +33,9 @@ def reproduce(
         emit(found)
     else:
         verdict = "holds" if found["holds"] else "DOES NOT HOLD"
-        say(f"{found['recipe']}: {found['metric']} {found['value']:.4g}, bound {found['bound']:.4g}: {verdict}")
+        bound = "no bound yet" if found["bound"] is None else f"bound {found['bound']:.4g}"
+        rival = f", {found['baseline']} {found['baseline_value']:.4g}" if found["baseline"] else ""
+        say(f"{found['recipe']}: {found['metric']} {found['value']:.4g}, {bound}{rival}: {verdict}")
     if not found["holds"]:
         raise typer.Exit(1)
 

@@ -132,10 +132,10 @@ def _baseline(recipe: Recipe, claim: Claim, runs: Path, device: str, report: Rep
 
 
 def holds(value: float, claim: Claim, baseline: float | None) -> bool:
-    """Whether ``value`` meets the bound and beats the baseline."""
-    if claim.better == "lower":
-        return value <= claim.bound and (baseline is None or value < baseline)
-    return value >= claim.bound and (baseline is None or value > baseline)
+    """Whether ``value`` meets the bound and beats the baseline, as far as there are any."""
+    sign = 1 if claim.better == "higher" else -1
+    meets = claim.bound is None or sign * value >= sign * claim.bound
+    return meets and (baseline is None or sign * value > sign * baseline)
 
 
 def machine() -> dict[str, Any]:

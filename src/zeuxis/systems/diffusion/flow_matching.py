@@ -35,7 +35,7 @@ from zeuxis.systems.diffusion._family import (
 )
 
 TIME_SCALE = 1000  # the time embedding's frequencies were made for steps out of 1000
-LEAST_TIME = 0.02  # the loss divides by the time: below this one it divides by this
+LEAST_TIME = 0.1  # the loss divides by the time: below this one it divides by this, or near-clean images would rule
 
 
 class FlowMatching(ConditionalDiffusion):
