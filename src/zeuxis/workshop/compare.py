@@ -21,7 +21,7 @@ from zeuxis.workshop.model import load
 from zeuxis.workshop.page import Page, loss_curves
 from zeuxis.workshop.pictures import Pictures, sheet, to_pil
 from zeuxis.workshop.reproduce import commit, machine
-from zeuxis.workshop.runs import train
+from zeuxis.workshop.runs import recorded, train
 
 Report = Callable[[str, float | None], None]
 METRICS = ("frechet", "precision", "recall")
@@ -76,9 +76,8 @@ def _plan(recipe: str, data: str, size: int | None, minutes: float, seed: int) -
 
 def _measure(plan: Recipe, samples: int, seed: int, out: Path, device: str, report: Report) -> dict[str, Any]:
     folder = out / plan.name
-    done = folder / "run.json"
-    said = json.loads(done.read_text(encoding="utf-8")) if done.is_file() else {}
-    if not (said.get("finished") and said["recipe"] == plan.model_dump(mode="json")):
+    found = recorded(folder)
+    if found is None or not found.finished or not found.trains(plan):
         run = train(
             plan,
             out=folder,

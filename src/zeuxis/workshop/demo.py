@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,7 @@ from zeuxis.workshop.model import Model, load
 from zeuxis.workshop.page import Page, loss_curves
 from zeuxis.workshop.pictures import sheet, to_pil
 from zeuxis.workshop.reproduce import machine
-from zeuxis.workshop.runs import newest_preview, train
+from zeuxis.workshop.runs import newest_preview, recorded, train
 
 Report = Callable[[str, float | None], None]
 CAPTIONS = (
@@ -124,8 +123,8 @@ def _folder(out: Path, name: str) -> Path:
     number = 0
     while True:
         folder = out / "runs" / f"{name}-{number}"
-        done = folder / "run.json"
-        if not done.is_file() or not json.loads(done.read_text(encoding="utf-8"))["finished"]:
+        found = recorded(folder)
+        if found is None or not found.finished:
             return folder
         number += 1
 

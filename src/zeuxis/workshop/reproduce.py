@@ -20,7 +20,7 @@ from zeuxis.provenance.record import write_whole
 from zeuxis.recipe import Claim, Recipe, load_recipe
 from zeuxis.workshop.evaluate import evaluate
 from zeuxis.workshop.model import Model, load
-from zeuxis.workshop.runs import newest_preview, train
+from zeuxis.workshop.runs import newest_preview, recorded, train
 from zeuxis.workshop.thumbnail import small_sheet
 
 Report = Callable[[str, float | None], None]
@@ -90,8 +90,8 @@ def trained(recipe: Recipe, seed: int, runs: Path, device: str, report: Report) 
     folder = runs / f"{recipe.name}-{seed}"
     plan = recipe.train.model_copy(update={"seed": seed})
     seeded = recipe.model_copy(update={"train": plan})
-    done = folder / "run.json"
-    if not (done.is_file() and json.loads(done.read_text(encoding="utf-8"))["finished"]):
+    found = recorded(folder)
+    if found is None or not found.finished or not found.trains(seeded):
         run = train(
             seeded,
             out=folder,

@@ -20,7 +20,7 @@ from zeuxis.data.stream import Stream, epoch_batches
 from zeuxis.errors import UsageError
 from zeuxis.game import Sampling, System
 from zeuxis.provenance.record import record, save_png, write_whole
-from zeuxis.recipe import Recipe
+from zeuxis.recipe import Recipe, parse_recipe
 from zeuxis.rng import ImageRng
 from zeuxis.training.checkpoint import write_model
 from zeuxis.training.trainer import Clock, Trainer
@@ -108,39 +108,52 @@ def _fit(system: System, source: Source, folder: Path, facts: dict[str, Any], de
 
 
 def _run_folder(recipe: Recipe, out: Path | None, fresh: bool) -> Path:
-    wanted = recipe.model_dump(mode="json")
     if out is not None:
-        found = _recorded(out)
-        if found is None or (found["recipe"] == wanted and not fresh):
+        found = recorded(out)
+        if found is None or (found.trains(recipe) and not fresh):
             return out
         raise UsageError(
-            f"{out} holds a run of {'the same' if found['recipe'] == wanted else 'another'} recipe "
-            f"('{found['recipe']['name']}' on '{found['recipe']['data']}'): give another --out"
+            f"{out} holds a run of {'the same' if found.trains(recipe) else 'another'} recipe "
+            f"('{found.recipe.name}' on '{found.recipe.data}'): give another --out"
         )
     root = Path("runs")
     numbered = sorted(p for p in root.glob("[0-9]*-*") if p.is_dir())
     for folder in reversed(numbered):
-        found = _recorded(folder)
-        if found is not None and found["recipe"] == wanted and not found["finished"] and not fresh:
+        found = recorded(folder)
+        if found is not None and found.trains(recipe) and not found.finished and not fresh:
             return folder
     number = 1 + max((int(p.name.split("-")[0]) for p in numbered), default=-1)
     data = re.sub(r"[^\w.-]+", "-", Path(recipe.data).name or recipe.data).strip("-")
     return root / f"{number:05d}-{recipe.name}-{data}"
 
 
-def _recorded(folder: Path) -> dict[str, Any] | None:
-    """What ``run.json`` says, or None where there is no run."""
+@dataclass(frozen=True)
+class Recorded:
+    """What ``run.json`` says of a run folder."""
+
+    recipe: Recipe
+    finished: bool
+
+    def trains(self, recipe: Recipe) -> bool:
+        """Whether it trains what ``recipe`` does: claims, sampling and words do not matter."""
+        alike = ("name", "system", "data", "size", "model", "players", "train")
+        return all(getattr(self.recipe, field) == getattr(recipe, field) for field in alike)
+
+
+def recorded(folder: Path) -> Recorded | None:
+    """The record of the run in ``folder``, or None where there is no run."""
+    path = folder / "run.json"
     try:
-        found: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        said = json.loads(path.read_text(encoding="utf-8"))
+        return Recorded(parse_recipe(said["recipe"], str(path)), bool(said["finished"]))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{folder / 'run.json'} cannot be read ({error}): give another --out") from None
-    return found
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path} cannot be read ({error}): give another --out") from None
 
 
 def _note(folder: Path, recipe: Recipe, *, finished: bool) -> None:
-    said = {"recipe": recipe.model_dump(), "finished": finished}
+    said = {"recipe": recipe.model_dump(mode="json"), "finished": finished}
     write_whole(folder / "run.json", json.dumps(said, indent=1).encode())
 
 
