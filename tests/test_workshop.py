@@ -1,0 +1,143 @@
+"""What a user does, end to end on the embedded digits: train, go on, sample, measure, prove, compare."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from zeuxis.errors import Unsupported, UsageError, WeightsError
+from zeuxis.game import Sampling
+from zeuxis.recipe import Recipe, load_recipe
+from zeuxis.workshop.compare import compare
+from zeuxis.workshop.evaluate import evaluate
+from zeuxis.workshop.features import features_of, reader_of
+from zeuxis.workshop.model import load, replay
+from zeuxis.workshop.reproduce import holds, reproduce
+from zeuxis.workshop.runs import recorded, train
+
+SMALL = ("train.rounds=6", "model.width=16", "model.depth=1", "model.heads=2", "model.steps=2", "train.batch=8")
+
+
+def digits(*changes: str) -> Recipe:
+    recipe = load_recipe("digits", (*SMALL, *changes))
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update={"minutes": None})})
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(digits(), out=tmp_path_factory.mktemp("runs") / "run").folder
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_run_folder_holds_all_that_sampling_needs(run: Path) -> None:
+    assert {p.name for p in run.iterdir()} >= {"run.json", "log.jsonl", "checkpoints", "model", "previews"}
+    model = load(run)
+    assert model.card["data"] == "digits" and model.card["round"] == 6
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    assert lines[-1]["event"] == "finished" and any("loss/network" in line for line in lines)
+
+
+def test_picture_k_of_seed_s_is_that_of_seed_s_plus_k_at_any_batch(run: Path) -> None:
+    model = load(run)
+    five = model.sample(5, seed=3, label=7)
+    assert torch.equal(five.tensor, model.sample(5, seed=3, label=7).tensor)
+    parts = model.sample(5, seed=3, label=7, batch=2)
+    assert (five.tensor - parts.tensor).abs().max() < 2e-3
+    alone = model.sample(1, seed=6, label=7)
+    assert (five.tensor[3] - alone.tensor[0]).abs().max() < 2e-3
+    assert five.records[3] == alone.records[0]
+
+
+def test_a_picture_is_drawn_again_from_its_record(run: Path, tmp_path: Path) -> None:
+    from zeuxis.provenance.record import read_record
+
+    path = load(run).sample(2, seed=5, label=[1, 2], guidance=2.0).save(tmp_path / "two")[1]
+    made = read_record(path)
+    assert made["synthetic"] is True and made["condition"] == {"label": 2} and made["seed"] == 6
+    again, differs = replay(made)
+    assert differs == []
+    again.save(tmp_path / "again.png")
+    assert (tmp_path / "again.png").read_bytes() == path.read_bytes()
+
+
+def test_what_a_model_cannot_do_is_refused(run: Path) -> None:
+    model = load(run)
+    with pytest.raises(Unsupported, match="not conditioned on a caption"):
+        model.sample(1, caption="a red circle")
+    with pytest.raises(Unsupported, match="has no knob 'temperature'"):
+        model.sample(1, temperature=0.5)
+    with pytest.raises(UsageError, match="outside the 10 classes"):
+        model.sample(1, label=10)
+    with pytest.raises(UsageError, match="2 values of label for 3 pictures"):
+        model.sample(3, label=[1, 2])
+
+
+def test_a_finished_run_goes_on_only_with_the_same_training(run: Path) -> None:
+    found = recorded(run)
+    assert found is not None and found.finished
+    assert found.trains(digits("claim.samples=9")), "a claim does not change a training"
+    assert not found.trains(digits("train.batch=9"))
+    with pytest.raises(UsageError, match="holds a run of another recipe"):
+        train(digits("train.batch=9"), out=run)
+
+
+def test_training_can_start_from_a_model(run: Path, tmp_path: Path) -> None:
+    started = train(digits(f'train.start="{run}"', "players.network.lr=0.0"), out=tmp_path / "on")
+    old, new = load(run).system.state_dict(), load(started.folder).system.state_dict()
+    assert all(torch.allclose(old[k], new[k], atol=1e-6) for k in old), "at learning rate 0 nothing moves"
+    assert load(started.folder).card["started_from"] == load(run).weights_sha256
+    with pytest.raises(WeightsError, match="cannot be started from"):
+        train(digits('train.start="judge-scenes"'), out=tmp_path / "no")
+
+
+def test_figures_say_how_they_were_taken(run: Path) -> None:
+    figures = evaluate(load(run), samples=32, how=Sampling(steps=2))
+    assert [f.name for f in figures] == ["frechet", "kernel", "precision", "recall"]
+    assert all(f.features == load("features-digits").weights_sha256[:16] and f.reference for f in figures)
+    assert figures[0].warning is not None and "biased below 5000" in figures[0].warning
+    pixels = evaluate(load(run), samples=32, metrics=("frechet",), features="pixels-8", how=Sampling(steps=2))[0]
+    assert pixels.features == "pixels-8" and pixels.value != figures[0].value
+
+
+def test_data_that_nothing_reads_is_measured_in_pixels() -> None:
+    assert reader_of("digits") is not None and reader_of("no-such-data") is None
+    space = features_of("no-such-data")
+    assert space.name == "pixels-8" and space.of(torch.zeros(2, 3, 32, 32)).shape == (2, 192)
+
+
+def test_a_claim_is_proved_and_written_down(tmp_path: Path) -> None:
+    recipe = load_recipe("gaussian", ('data="digits"', "size=8", "claim.samples=64", "claim.bound=9"))
+    found = reproduce(recipe, out=tmp_path / "results", runs=tmp_path / "runs")
+    assert found["holds"] and found["value"] <= 9 and found["per_seed"][0]["seed"] == 0
+    assert json.loads((tmp_path / "results" / "gaussian.json").read_text()) == found
+    assert (tmp_path / "results" / found["sample_sheet"]).is_file()
+    again = reproduce(recipe, out=tmp_path / "results", runs=tmp_path / "runs")
+    assert again["value"] == found["value"] and again["weights_sha256"] == found["weights_sha256"]
+
+
+def test_a_claim_must_meet_its_bound_and_beat_its_baseline() -> None:
+    claim = load_recipe("dcgan").claim
+    assert claim is not None and claim.better == "lower" and claim.bound is not None
+    assert holds(claim.bound, claim, claim.bound + 1)
+    assert not holds(claim.bound, claim, claim.bound), "a tie is no win"
+    assert not holds(claim.bound + 0.1, claim, claim.bound + 1)
+    unbound = claim.model_copy(update={"bound": None, "better": "higher"})
+    assert holds(2.0, unbound, 1.0) and not holds(1.0, unbound, 2.0)
+
+
+def test_a_comparison_is_a_table_a_gallery_and_a_page(tmp_path: Path) -> None:
+    found = compare(["gaussian", "pca"], data="digits", minutes=0.1, samples=64, out=tmp_path / "c")
+    assert [e["recipe"] for e in found["entries"]] == ["gaussian", "pca"] and found["data"] == "digits"
+    page = (tmp_path / "c" / "index.html").read_text()
+    for file in ("gaussian.png", "pca.png", "real.png", "compare.json"):
+        assert (tmp_path / "c" / file).is_file()
+    assert "gaussian.png" in page and "held out" in page
+    with pytest.raises(Unsupported, match="makes no new pictures"):
+        compare(["gaussian", "vqgan"], data="digits", minutes=0.1, out=tmp_path / "d")
