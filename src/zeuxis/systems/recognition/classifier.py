@@ -15,12 +15,13 @@ from torch import Tensor
 from zeuxis.batch import Shape
 from zeuxis.card import Card
 from zeuxis.errors import UsageError
-from zeuxis.game import Move, Player, System, Turn
+from zeuxis.game import Move, Turn
 from zeuxis.nn.features import Classifier as Network
 from zeuxis.nn.jitter import mirror, relight, shift
+from zeuxis.systems.recognition._family import Reader
 
 
-class Classifier(System):
+class Classifier(Reader):
     """One player who lowers the cross-entropy of labels.
 
     ``widths`` are the channels of the stages, ``features`` = D. Training pictures are moved by up to
@@ -60,21 +61,6 @@ class Classifier(System):
         self.shift, self.relight, self.mirror, self.lr = shift, relight, mirror, lr
         self.network = Network(self.shape, (classes,), widths=tuple(widths), features=features)
 
-    def players(self) -> tuple[Player, ...]:
-        return (
-            Player(
-                "reader",
-                (self.network,),
-                lr=self.lr,
-                betas=(0.9, 0.99),
-                weight_decay=0.05,
-                optimiser="adamw",
-                clip=1.0,
-                warmup=100,
-                decay="cosine",
-            ),
-        )
-
     def moves(self) -> tuple[Move, ...]:
         return (Move("reader", self.learn),)
 
@@ -88,11 +74,3 @@ class Classifier(System):
         (logits,) = self.classify(image)  # (B, K)
         turn.note(accuracy=(logits.argmax(1) == label).float().mean())
         return F.cross_entropy(logits.float(), label)
-
-    def encode(self, image: Tensor) -> Tensor:
-        """Features ``(B, D)`` of images ``(B, C, H, W)`` in [-1, 1]."""
-        return self.network.features(image)
-
-    def classify(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Logits ``(B, K)`` of the labels, alone in a tuple."""
-        return self.network(image)

@@ -19,14 +19,15 @@ from torch import Tensor
 from zeuxis.batch import Shape
 from zeuxis.card import Card
 from zeuxis.errors import UsageError
-from zeuxis.game import Move, Player, System, Turn
+from zeuxis.game import Move, Turn
 from zeuxis.nn.features import Classifier as Network
 from zeuxis.nn.jitter import estrange, grain, relight, soften
+from zeuxis.systems.recognition._family import Reader
 
 MEMORY = 200  # rounds that the running limit looks back on
 
 
-class Judge(System):
+class Judge(Reader):
     """One player with a linear head for each factor over shared features.
 
     Training pictures are relit by up to ``relight``, grained by up to ``grain`` and softened, for the
@@ -76,23 +77,8 @@ class Judge(System):
         self.register_buffer("limit", torch.tensor(torch.finfo(torch.float16).max))  # at first nothing is strange
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))  # rounds
 
-    def players(self) -> tuple[Player, ...]:
-        return (
-            Player(
-                "judge",
-                (self.network,),
-                lr=self.lr,
-                betas=(0.9, 0.99),
-                weight_decay=0.05,
-                optimiser="adamw",
-                clip=1.0,
-                warmup=100,
-                decay="cosine",
-            ),
-        )
-
     def moves(self) -> tuple[Move, ...]:
-        return (Move("judge", self.learn),)
+        return (Move("reader", self.learn),)
 
     def learn(self, turn: Turn) -> Tensor:
         """E_in [sum_f -log f_y(x)] + lambda E_out [sum_f H(U; f(x'))]  (Eq. 1 with section 4's loss)."""
@@ -114,14 +100,6 @@ class Judge(System):
         weight = 1 / min(int(self.seen) + 1, MEMORY)
         self.limit.lerp_(highest, weight)
         self.seen += 1
-
-    def encode(self, image: Tensor) -> Tensor:
-        """Features ``(B, D)`` of images ``(B, C, H, W)`` in [-1, 1]."""
-        return self.network.features(image)
-
-    def classify(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Logits ``(B, K_f)``, one tensor per factor in the order of ``names``."""
-        return self.network(image)
 
     def read(self, image: Tensor) -> Tensor:
         """The likeliest value of every factor, int64 ``(B, F)``."""
