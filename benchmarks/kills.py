@@ -22,7 +22,7 @@ from zeuxis.training.checkpoint import Checkpoints
 
 COMMAND = [
     "train", "digits", "--budget", "100000r", "--set", "train.save_minutes=1e-9", "--set", "train.preview_minutes=9999",
-    "--set", "model.width=32", "--set", "model.depth=1",
+    "--set", "model.width=32", "--set", "model.depth=1", "--set", "model.heads=2",
 ]  # fmt: skip
 
 
@@ -37,7 +37,8 @@ def main(kills: int) -> None:
             stderr=subprocess.DEVNULL,
         )
         before = len(list((run / "checkpoints").glob("[0-9]*"))) and Checkpoints(run / "checkpoints").paths()[-1].name
-        while child.poll() is None:  # wait until it has got further, then some more
+        while True:  # wait until it has got further, then some more
+            assert child.poll() is None, f"the training ended by itself with {child.returncode}"
             paths = Checkpoints(run / "checkpoints").paths()
             if paths and paths[-1].name != before:
                 break

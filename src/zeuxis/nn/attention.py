@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from zeuxis.errors import UsageError
+
 Control = Callable[[Tensor], Tensor]
 
 
@@ -41,7 +43,7 @@ class _Attention(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         if width % heads:
-            raise ValueError(f"width {width} is not a multiple of {heads} heads")
+            raise UsageError(f"a width of {width} is not a multiple of {heads} heads: change one of them")
         self.heads = heads
         self.out = nn.Linear(width, width)
         self.control: Control | None = None

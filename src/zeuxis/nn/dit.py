@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from zeuxis.errors import UsageError
 from zeuxis.nn.attention import CrossAttention, SelfAttention
 from zeuxis.nn.embed import LabelEmbedding, TimeEmbedding, place
 
@@ -73,7 +74,7 @@ class DiT(nn.Module):
         super().__init__()
         h, w = size if isinstance(size, tuple) else (size, size)
         if h % patch or w % patch:
-            raise ValueError(f"{h} x {w} is not made of whole {patch} x {patch} patches")
+            raise UsageError(f"{h} x {w} is not made of whole {patch} x {patch} patches: change the size or the patch")
         self.patch, self.width, self.reads = patch, width, text_width > 0
         self.grid = (h // patch, w // patch)
         self.patchify = nn.Conv2d(channels, width, patch, patch)
