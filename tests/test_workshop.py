@@ -141,3 +141,16 @@ def test_a_comparison_is_a_table_a_gallery_and_a_page(tmp_path: Path) -> None:
     assert "gaussian.png" in page and "held out" in page
     with pytest.raises(Unsupported, match="makes no new pictures"):
         compare(["gaussian", "vqgan"], data="digits", minutes=0.1, out=tmp_path / "d")
+
+
+def test_a_model_that_holds_another_is_rebuilt_whole(tmp_path: Path) -> None:
+    from zeuxis.catalog import build, load_system
+    from zeuxis.training.checkpoint import write_model
+
+    reader = load("features-digits").system
+    model = {**load_recipe("vqgan").model, **load_recipe("vqgan").tiny, "features": reader}
+    system = build("vqgan", {"shape": tuple(reader.shape)}, model)
+    write_model(tmp_path / "model", system, {})
+    again, _ = load_system(tmp_path)
+    assert all(torch.equal(again.state_dict()[k], v) for k, v in system.state_dict().items())
+    assert any(k.startswith("features.") for k in again.state_dict())

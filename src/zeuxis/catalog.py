@@ -184,12 +184,18 @@ def _load(system: System, tensors: dict[str, Tensor], what: str) -> None:
         raise WeightsError(f"{what} do not fit '{system.card.id}' as it was built: {why}") from None
 
 
+def _rebuilt(card: dict[str, Any]) -> System:
+    """The system that a card describes, with the systems that it was given (a first stage, a feature network)."""
+    held = {k: _rebuilt(v) if isinstance(v, dict) and "system" in v else v for k, v in card["config"].items()}
+    return build(card["system"], {}, held)
+
+
 def load_system(name: str | Path) -> tuple[System, dict[str, Any]]:
     """A trained system in evaluation mode, and its card; nothing is unpickled."""
     from zeuxis.training.checkpoint import read_folder  # noqa: PLC0415  (the catalogue lists without torch)
 
     folder = locate(name)
     tensors, card = read_folder(folder, "model")
-    system = build(card["system"], {}, card["config"])
+    system = _rebuilt(card)
     _load(system, tensors, f"the weights in {folder}")
     return system.requires_grad_(False).eval(), card

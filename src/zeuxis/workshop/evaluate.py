@@ -14,6 +14,7 @@ from zeuxis.data.library import open_source
 from zeuxis.data.source import Source
 from zeuxis.errors import UnknownName, Unsupported, UsageError
 from zeuxis.game import Sampling
+from zeuxis.metrics.likelihood import dequantise
 from zeuxis.metrics.record import Figure
 from zeuxis.metrics.similarity import WINDOW
 from zeuxis.metrics.table import METRICS, Evidence, measure
@@ -145,7 +146,9 @@ def _log_prob(model: Model, images: Tensor, seed: int, report: Report) -> Tensor
     report("likelihood", None)
     rng = Stream(seed, "log_prob")
     with torch.inference_mode():
-        return torch.cat([model.system.log_prob(x, rng) for x in _chunks(images, model)]).cpu()
+        # Every likelihood here is a density, so pixels are spread over their levels first.
+        parts = (dequantise(x, rng) for x in _chunks(images, model))
+        return torch.cat([model.system.log_prob(x, rng) for x in parts]).cpu()
 
 
 def _chunks(images: Tensor, model: Model) -> Iterator[Tensor]:
