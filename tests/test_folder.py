@@ -525,3 +525,13 @@ def test_odd_file_names(root: Path) -> None:
     for name in ("spa ce", "newline\n", "'quote\"", "ünï", "-rf", "%s{}", "a" * 200):
         save(root / f"{name}.png")
     assert len(opened(root)) == 7
+
+
+def test_what_was_set_aside_is_still_known_when_the_folder_is_degraded(tmp_path: Path) -> None:
+    from zeuxis.data.library import open_source
+
+    for k in range(40):
+        Image.new("RGB", (16, 16), (k, 2 * k, 3 * k)).save(tmp_path / f"{k}.png")
+    (tmp_path / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\ntorn")
+    source = open_source(f"{tmp_path} | grey", 8)
+    assert [Path(file.path).name for file in source.set_aside] == ["torn.png"]

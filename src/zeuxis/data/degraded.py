@@ -26,6 +26,7 @@ class DegradedSource:
         self.classes, self.class_names = clean.classes, clean.class_names
         self.words, self.factors = clean.words, clean.factors
         self.gives = clean.gives | {"source"}
+        self.set_aside = clean.set_aside
 
     def __len__(self) -> int:
         return len(self.clean)

@@ -21,6 +21,14 @@ FIELDS = frozenset(Condition.__dataclass_fields__)
 HASHED_ROWS = 64  # images that a fingerprint reads
 
 
+@dataclass(frozen=True)
+class SetAside:
+    """A file that is not used, and why."""
+
+    path: str
+    reason: str
+
+
 class Source(Protocol):
     """Indexed examples. ``batch`` is a pure function of the indices, so order and seeds live elsewhere.
 
@@ -43,6 +51,10 @@ class Source(Protocol):
     def factors(self) -> tuple[tuple[str, int], ...]: ...
     @property
     def gives(self) -> frozenset[str]: ...
+    @property
+    def set_aside(self) -> tuple[SetAside, ...]:
+        """The files that should have been examples and could not be used."""
+        ...
 
     def __len__(self) -> int: ...
 
@@ -76,14 +88,6 @@ AS_TENSOR: Mapping[str, Callable[[Array], Tensor]] = {
     "factors": _integers,  # (N, F)
 }
 TEXTS = frozenset({"caption", "instruction"})
-
-
-@dataclass(frozen=True)
-class SetAside:
-    """A file that is not used, and why."""
-
-    path: str
-    reason: str
 
 
 class ArraySource:

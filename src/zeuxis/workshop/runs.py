@@ -6,7 +6,7 @@ import json
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +62,8 @@ def train(
     folder = _run_folder(recipe, out, fresh)
     folder.mkdir(parents=True, exist_ok=True)
     _note(folder, recipe, finished=False)
-    set_aside = getattr(source, "set_aside", ())
-    if set_aside:
-        lines = [json.dumps({"path": str(s.path), "reason": s.reason}) for s in set_aside]
+    if source.set_aside:
+        lines = [json.dumps(asdict(file)) for file in source.set_aside]
         (folder / "set_aside.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     facts = {
         "recipe": recipe.name,
@@ -93,7 +92,7 @@ def train(
         clock = trainer.run()
         stopped = trainer.stop_asked
     _note(folder, recipe, finished=stopped is None)
-    return Run(folder, recipe, clock, stopped, len(set_aside))
+    return Run(folder, recipe, clock, stopped, len(source.set_aside))
 
 
 def _fit(system: System, source: Source, folder: Path, facts: dict[str, Any], device: str) -> Clock:

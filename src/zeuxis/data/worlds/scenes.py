@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from zeuxis.batch import Batch, Condition, Shape, to_uint8
+from zeuxis.data.source import SetAside
 from zeuxis.data.worlds import grammar
 from zeuxis.data.worlds.counter import mix, uniforms
 from zeuxis.data.worlds.stage import LAYOUT_CLASSES, SLOTS, Stage, coverage, layout, paint, stage
@@ -62,6 +63,7 @@ class Scenes:
     class_names = grammar.SHAPES
     classes = len(grammar.SHAPES)
     layout_classes = LAYOUT_CLASSES
+    set_aside: tuple[SetAside, ...] = ()  # nothing here is read from files
 
     def __init__(self, size: int = 32, split: str = "train", length: int = 1_000_000, time: str | None = None) -> None:
         if size < 8 or length < 1:
@@ -140,6 +142,7 @@ class UnpairedScenes:
 
     name = "scenes-day-night"
     gives = frozenset({"source", "factors"})
+    set_aside: tuple[SetAside, ...] = ()
     words: tuple[str, ...] = ()
     factors = grammar.FACTORS
     class_names: tuple[str, ...] = ()
