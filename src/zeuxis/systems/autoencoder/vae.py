@@ -8,7 +8,6 @@ Symbols -> code:
 from __future__ import annotations
 
 import math
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -20,14 +19,6 @@ from zeuxis.game import Move, Player, Sampling, System, Turn
 from zeuxis.losses.likelihood import bernoulli_nll, gaussian_nll, kl_normal
 from zeuxis.nn.conv_autoencoder import ConvDecoder, ConvEncoder
 from zeuxis.rng import ImageRng, Rng
-
-
-class Likelihood(Protocol):
-    """p(x|z), given the decoder's output ``(B, C, H, W)``."""
-
-    def nll(self, output: Tensor, image: Tensor) -> Tensor: ...
-
-    def picture(self, output: Tensor) -> Tensor: ...
 
 
 class Bernoulli(nn.Module):
