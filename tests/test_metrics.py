@@ -312,6 +312,8 @@ def test_every_metric_can_be_asked_for_by_name() -> None:
         leave_out=("shape",),
     )
     figures = {f.name: f for f in measure(list(METRICS), evidence)}
+    parts = {"agreement/shape": 0.0, "agreement/colour": 1.0}
+    assert {name: figures.pop(name).value for name in parts} == parts
     assert set(figures) == set(METRICS) and all(math.isfinite(f.value) for f in figures.values())
     assert figures["nll"].value == 20
     assert figures["bits-per-dim"].value == pytest.approx((2 - math.log(LEVEL)) / math.log(2))

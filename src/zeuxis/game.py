@@ -103,6 +103,7 @@ class System(nn.Module):
     card: ClassVar[Card]
     config: dict[str, Any]  # the constructor's arguments, recorded so that a checkpoint can rebuild it
     shape: Shape
+    codes: int | None = None  # how many values each entry of an encoded picture takes; None where they are real numbers
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         self = super().__new__(cls)

@@ -7,7 +7,7 @@ whoever measures fills in what it has and asks for figures by name.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import TypeVar
@@ -37,6 +37,9 @@ class Evidence:
     moments: Moments | None = None  # of the reference set, when already known; else computed from ``real``
     made: Tensor | None = None  # (N, C, H, W) in [-1, 1]
     wanted: Tensor | None = None  # (N, C, H, W) in [-1, 1]: the picture that each should be
+    rebuilt: Tensor | None = None  # (N, D) features of pictures encoded and decoded
+    latent: Tensor | None = None  # int64, of any shape: the codes that pictures were encoded in
+    codes: int | None = None  # how many codes there are
     log_prob: Tensor | None = None  # (N,) nats of whole images, a density on [-1, 1]
     dims: int | None = None  # C x H x W
     level: float = LEVEL  # see ``bits_per_dim``
@@ -71,7 +74,10 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric. ``of_distribution`` marks those that depend on how many samples were taken."""
+    """One metric. ``of_distribution`` marks those that depend on how many samples were taken.
+
+    ``parts`` are shares that explain the value: each becomes a figure of its own, named ``metric/part``.
+    """
 
     about: str
     better: Better
@@ -79,6 +85,7 @@ class Metric:
     value: Callable[[Evidence], float]
     of_distribution: bool = False
     spread: Callable[[Evidence], float] | None = None
+    parts: Callable[[Evidence], Mapping[str, float]] | None = None
 
 
 METRICS: Mapping[str, Metric] = MappingProxyType(
@@ -130,6 +137,19 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             ("made", "wanted"),
             lambda e: float(ssim(_given(e.made), _given(e.wanted)).mean()),
         ),
+        "rebuilt-frechet": Metric(
+            "Fréchet distance of features, of pictures encoded and decoded",
+            "lower",
+            ("rebuilt", "moments"),
+            lambda e: frechet(_given(e.rebuilt), e.moments_of_reference()),
+            of_distribution=True,
+        ),
+        "codes-used": Metric(
+            "share of the codebook that held-out pictures use",
+            "higher",
+            ("latent", "codes"),
+            lambda e: len(_given(e.latent).unique()) / _given(e.codes),
+        ),
         "nll": Metric(
             "negative log-likelihood (or its bound), nats an image",
             "lower",
@@ -153,6 +173,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             "higher",
             ("found", "asked", "names"),
             lambda e: e.agreement.whole,
+            parts=lambda e: e.agreement.factor,
         ),
     }
 )
@@ -166,11 +187,13 @@ def measure(
     reference: str | None = None,
     resize: str | None = None,
 ) -> list[Figure]:
-    """The figures called ``names``, in order. ``features`` and ``reference`` are fingerprints, see :class:`Figure`.
+    """The figures called ``names``, in order, each followed by those of its parts, if it has any.
+
+    ``features`` and ``reference`` are fingerprints, see :class:`Figure`.
 
     Raises: UnknownName for a name outside :data:`METRICS`; UsageError when the evidence lacks what a metric needs.
     """
-    figures = []
+    figures: list[Figure] = []
     for name in names:
         if name not in METRICS:
             raise UnknownName("metric", name, METRICS)
@@ -179,19 +202,19 @@ def measure(
         if missing:
             have = [n for n, m in METRICS.items() if evidence.given.issuperset(m.needs)]
             raise UsageError(f"'{name}' needs {', '.join(missing)}; what is here can give: {', '.join(have) or 'none'}")
-        figures.append(
-            Figure(
-                name=name,
-                value=metric.value(evidence),
-                samples=len(getattr(evidence, metric.needs[0])),
-                better=metric.better,
-                spread=metric.spread(evidence) if metric.spread else None,
-                features=features,
-                reference=reference,
-                resize=resize,
-                of_distribution=metric.of_distribution,
-            )
+        whole = Figure(
+            name=name,
+            value=metric.value(evidence),
+            samples=len(getattr(evidence, metric.needs[0])),
+            better=metric.better,
+            spread=metric.spread(evidence) if metric.spread else None,
+            features=features,
+            reference=reference,
+            resize=resize,
+            of_distribution=metric.of_distribution,
         )
+        parts = metric.parts(evidence) if metric.parts else {}
+        figures += [whole, *(replace(whole, name=f"{name}/{part}", value=share) for part, share in parts.items())]
     return figures
 
 

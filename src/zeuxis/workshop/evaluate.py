@@ -73,8 +73,9 @@ def default_metrics(model: Model) -> tuple[str, ...]:
     told = ("agreement",) if "caption" in model.system.conditions or "source" in model.system.conditions else ()
     made = ("frechet", "kernel", "precision", "recall") if "sample" in verbs else ()
     large = min(model.system.shape.height, model.system.shape.width) >= WINDOW
-    rebuilt = ("psnr", *(("ssim",) if large else ())) if {"encode", "decode"} <= verbs else ()
-    return (*told, *made, *rebuilt, *(("bits-per-dim",) if "log_prob" in verbs else ()))
+    rebuilt = ("rebuilt-frechet", "psnr", *(("ssim",) if large else ())) if {"encode", "decode"} <= verbs else ()
+    coded = () if model.system.codes is None else ("codes-used",)
+    return (*told, *made, *rebuilt, *coded, *(("bits-per-dim",) if "log_prob" in verbs else ()))
 
 
 def held_out(source: Source, samples: int) -> Batch:
@@ -110,12 +111,17 @@ def gather(
     made: Tensor | None = None
     if needs & {"fake", "logits", "found"} and "sample" in model.system.card.verbs:
         made = _sample(model, real, seed, how, report)
-    if "fake" in needs and made is not None:
+    if needs & {"fake", "rebuilt"}:
         space = features_of(data, features)
         report(f"features: {space.name}", None)
-        evidence = replace(evidence, fake=space.of(made), real=space.of(real.image))
-    if needs & {"made", "wanted"}:
-        evidence = replace(evidence, made=_rebuild(model, real.image, report), wanted=real.image)
+        evidence = replace(evidence, real=space.of(real.image), fake=None if made is None else space.of(made))
+    if needs & {"made", "wanted", "rebuilt", "latent"}:
+        latent, rebuilt = _rebuild(model, real.image, report)
+        evidence = replace(evidence, made=rebuilt, wanted=real.image)
+        if space is not None:
+            evidence = replace(evidence, rebuilt=space.of(rebuilt))
+        if model.system.codes is not None:
+            evidence = replace(evidence, latent=latent, codes=model.system.codes)
     if "log_prob" in needs:
         evidence = replace(evidence, log_prob=_log_prob(model, real.image, seed, report), dims=real.image[0].numel())
     if needs & {"found", "logits"}:
@@ -133,13 +139,15 @@ def _sample(model: Model, real: Batch, seed: int, how: Sampling, report: Report)
     return torch.cat(parts)
 
 
-def _rebuild(model: Model, images: Tensor, report: Report) -> Tensor:
+def _rebuild(model: Model, images: Tensor, report: Report) -> tuple[Tensor, Tensor]:
+    """The latents of ``images`` and the pictures they are decoded to."""
     verbs = model.system.card.verbs
     if not {"encode", "decode"} <= verbs:
         raise Unsupported(f"'{model.system.card.id}' rebuilds no pictures; it can: {', '.join(sorted(verbs))}")
     report("rebuilding", None)
     with torch.inference_mode():
-        return torch.cat([model.system.decode(model.system.encode(x)) for x in _chunks(images, model)]).cpu()
+        latents = [model.system.encode(x) for x in _chunks(images, model)]
+        return torch.cat(latents).cpu(), torch.cat([model.system.decode(z) for z in latents]).cpu()
 
 
 def _log_prob(model: Model, images: Tensor, seed: int, report: Report) -> Tensor:

@@ -18,7 +18,7 @@ from zeuxis.errors import UsageError
 from zeuxis.game import Sampling
 from zeuxis.provenance.record import write_whole
 from zeuxis.recipe import Claim, Recipe, load_recipe
-from zeuxis.workshop.evaluate import evaluate
+from zeuxis.workshop.evaluate import default_metrics, evaluate
 from zeuxis.workshop.model import Model, load
 from zeuxis.workshop.runs import newest_preview, recorded, train
 from zeuxis.workshop.thumbnail import small_sheet
@@ -106,8 +106,8 @@ def trained(recipe: Recipe, seed: int, runs: Path, device: str, report: Report) 
 
 
 def measured(model: Model, recipe: Recipe, claim: Claim, device: str, report: Report) -> dict[str, Any]:
-    """The claim's figure, with every figure that was taken on the way."""
-    also = ("precision", "recall") if claim.metric == "frechet" else ()
+    """The claim's figure, followed by every other that suits the model."""
+    also = (metric for metric in default_metrics(model) if metric != claim.metric)
     found = evaluate(
         model,
         data=recipe.data,

@@ -69,7 +69,7 @@ class VQGAN(System):
         features: System | None = None,
     ) -> None:
         super().__init__()
-        self.shape = Shape(*shape)
+        self.shape, self.codes = Shape(*shape), codes
         self.moving, self.critic_start = moving, critic_start
         self.adversarial, self.perceptual = adversarial, perceptual
         factor = 2 ** (len(multiples) - 1)
