@@ -57,6 +57,7 @@ def table_of_results() -> str:
     lines += [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     for found in results().values():
         lines.append(f"| {' | '.join(row(found))} |")
+    lines += ["", *every_figure()]
     missing = [n for n in recipe_paths() if load_recipe(n).claim is not None and n not in results()]
     if missing:
         lines += ["", f"Claims not yet measured: {', '.join(f'`{n}`' for n in missing)}.", ""]
@@ -82,6 +83,34 @@ def row(found: dict[str, Any]) -> list[str]:
         f"{max(seconds):.0f} s on {found['machine']['threads']} thread{'s' if found['machine']['threads'] > 1 else ''}",
         sheet,
     ]
+
+
+def every_figure() -> list[str]:
+    """What was measured besides the claims: a table for each dataset with more than one figure."""
+    lines = ["## Every figure", ""]
+    lines += ["What `zeuxis reproduce` measured on the way, mean over the seeds; the features and the reference set"]
+    lines += ["of each figure stand in its file. Distances are comparable within a table, not across.", ""]
+    told = {name: means(found) for name, found in results().items()}
+    for data in sorted({found["data"] for found in results().values()}):
+        here = {name: told[name] for name, found in results().items() if found["data"] == data}
+        columns = list(dict.fromkeys(metric for figures in here.values() for metric in figures))
+        if len(columns) < 2:
+            continue
+        lines += [f"### {data}", "", f"| recipe | {' | '.join(columns)} |", f"|{'---|' * (len(columns) + 1)}"]
+        for name, figures in here.items():
+            cells = (f"{figures[c]:.4g}" if c in figures else "" for c in columns)
+            lines.append(f"| `{name}` | {' | '.join(cells)} |")
+        lines.append("")
+    return lines
+
+
+def means(found: dict[str, Any]) -> dict[str, float]:
+    """Every figure of a result by name, averaged over its seeds."""
+    taken: dict[str, list[float]] = {}
+    for run in found["per_seed"]:
+        for figure in run["figures"]:
+            taken.setdefault(figure["name"], []).append(figure["value"])
+    return {name: sum(values) / len(values) for name, values in taken.items()}
 
 
 PAGES = {"catalogue.md": catalogue, "results.md": table_of_results}

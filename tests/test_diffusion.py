@@ -100,9 +100,57 @@ def test_a_dropped_condition_is_the_null_condition(kind: str) -> None:
 
 def test_training_hides_the_condition_as_often_as_asked() -> None:
     flow = tiny_flow(classes=3, condition="label", drop=0.25)
-    signal = flow.hear(Condition(label=torch.zeros(4000, dtype=torch.int64)), 4000, Stream(0))
-    hidden = (signal["label"] == flow.reader.null(1)["label"]).all(1).float().mean()
-    assert float(hidden) == pytest.approx(0.25, abs=0.03)
+    hidden = flow.hidden(4000, Stream(0))
+    assert float(hidden.float().mean()) == pytest.approx(0.25, abs=0.03)
+
+
+def test_a_sketch_is_drawn_from_the_words_alone_and_looked_at() -> None:
+    flow = tiny_flow(words=WORDS, condition="caption", sketch=4)
+    one, other = (flow.reader(Condition(caption=(c,)), 1) for c in ("a red circle", "a blue square"))
+    assert one["sketch"].shape == (1, 1, 4, 4)
+    assert (one["sketch"] - other["sketch"]).abs().max() > 1e-3
+    x, t = image(), torch.tensor([0.5])
+    swapped = {**one, "sketch": other["sketch"]}
+    assert (flow.denoise(x, t, one) - flow.denoise(x, t, swapped)).abs().max() > 1e-4
+
+
+def test_the_sketch_becomes_the_average_picture_of_its_caption() -> None:
+    flow = tiny_flow(words=WORDS, condition="caption", sketch=4, drop=0.0)
+    condition = Condition(caption=("a red circle", "a blue square"))
+    light = torch.stack([torch.full(tuple(SHAPE), 0.5), torch.full(tuple(SHAPE), -0.5)])
+    optimiser = torch.optim.Adam(flow.reader.parameters(), 1e-2)
+    for _ in range(150):
+        loss = flow.match(turn(light, condition))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    drawn = flow.reader(condition, 2)["sketch"].flatten(1).mean(1)
+    torch.testing.assert_close(drawn, torch.tensor([0.5, -0.5]), rtol=0, atol=0.1)
+
+
+def test_the_error_in_the_picture_does_not_reach_the_sketch() -> None:
+    flow = tiny_flow(words=WORDS, condition="caption", sketch=4)
+    signal = flow.reader(Condition(caption=("a red circle",)), 1)
+    flow.denoise(image(), torch.tensor([0.5]), signal).square().mean().backward()
+    learns = {name for name, p in flow.reader.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
+    assert not any(name.startswith("sketch.") for name in learns)
+    assert any(name.startswith("tower.") for name in learns)
+
+
+def test_a_shift_trains_nearer_to_noise() -> None:
+    seen: list[Tensor] = []
+
+    class Watches(KnowsThePicture):
+        def forward(self, x: Tensor, time: Tensor) -> Tensor:
+            seen.append(time / TIME_SCALE)
+            return super().forward(x, time)
+
+    for shift in (1.0, 3.0):
+        flow = FlowMatching(SHAPE, width=16, depth=1, heads=2, shift=shift)
+        flow.network = Watches(image())
+        flow.match(turn(image().expand(2000, -1, -1, -1)))
+    plain, bent = seen
+    torch.testing.assert_close(bent, 3 * plain / (1 + 2 * plain))  # Esser et al., Eq. 23
 
 
 def test_bfloat16_keeps_the_loss_in_float32() -> None:
@@ -122,6 +170,8 @@ def test_what_a_user_may_get_wrong() -> None:
         FlowMatching(SHAPE, condition="caption")
     with pytest.raises(UnknownName, match="caption"):
         FlowMatching(SHAPE, words=WORDS, condition="captions")  # type: ignore[arg-type]
+    with pytest.raises(Unsupported, match="sketch"):
+        FlowMatching(SHAPE, sketch=4)
     with pytest.raises(UnknownName, match="unet"):
         FlowMatching(SHAPE, network="u-net")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="patch"):

@@ -177,8 +177,12 @@ def test_dit_is_silent_at_birth_and_its_blocks_are_the_identity() -> None:
     net = DiT(3, (8, 12), width=16, depth=2, heads=2, text_width=6)
     x, text, mask = randn(2, 3, 8, 12), randn(2, 5, 6), torch.ones(2, 5, dtype=torch.bool)
     assert net(x, torch.tensor([1.0, 999.0]), None, text, mask).abs().max() == 0
-    tokens = randn(2, 24, 16)
-    assert torch.equal(net.blocks[0](tokens, randn(2, 16), text, mask), tokens)
+    finished = DiT(3, (8, 12), width=16, depth=1, heads=2, finish=4)
+    assert finished(x, torch.tensor([1.0, 999.0])).abs().max() == 0
+    tokens, unread = randn(2, 24, 16), DiT(3, (8, 12), width=16, depth=2, heads=2)
+    assert torch.equal(unread.blocks[0](tokens, randn(2, 16), None, None), tokens)
+    # But words are heard from the first step on.
+    assert not torch.equal(net.blocks[0](tokens, randn(2, 16), text, mask), tokens)
 
 
 def test_dit_hears_everything_it_is_told() -> None:
@@ -208,6 +212,20 @@ def test_dit_unpatchify_inverts_patchify() -> None:
     x = randn(1, 2, 4, 6)
     h = x.unflatten(3, (3, 2)).unflatten(2, (2, 2)).permute(0, 2, 4, 3, 5, 1)  # (B, r, c, p, q, C)
     assert torch.equal(net._unpatchify(h.reshape(1, 6, 8)), x)
+
+
+def test_the_finish_of_a_dit_draws_across_the_seams_of_patches() -> None:
+    def reach(finish: int) -> Tensor:
+        """Which pixels change with the corner pixel of the neighbouring patch, tokens being kept from attending."""
+        net = stir(DiT(1, 8, patch=4, width=16, depth=0, heads=2, finish=finish))
+        x, other = torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 8, 8)
+        other[..., 3, 3] = 1.0
+        t = torch.tensor([500.0])
+        return (net(x, t) - net(other, t)).abs()[0, 0] > 1e-6
+
+    plain, finished = reach(0), reach(4)
+    assert plain[:4, :4].all() and not plain[4:].any() and not plain[:, 4:].any()
+    assert finished[4, 4] and finished[3, 4]
 
 
 def test_dit_under_autocast_answers_in_the_dtype_it_was_asked() -> None:

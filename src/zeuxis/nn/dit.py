@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from zeuxis.errors import UsageError
@@ -18,11 +19,23 @@ def _modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     return x * (1 + scale) + shift
 
 
+def _finish(channels: int, width: int, drawn: int) -> nn.Sequential:
+    """``(B, width + channels, H, W)`` to ``(B, drawn, H, W)``."""
+    return nn.Sequential(
+        nn.Conv2d(width + channels, width, 3, padding=1),
+        nn.SiLU(),
+        nn.Conv2d(width, width, 3, padding=1),
+        nn.SiLU(),
+        nn.Conv2d(width, drawn, 3, padding=1),
+    )
+
+
 class DiTBlock(nn.Module):
     """A transformer block whose norms and residuals are steered by a vector (adaLN-zero, Section 3.2).
 
-    Attention to the text, if ``text_width``, comes between the two, as in PixArt (here after a norm).
-    All three residuals are zero at initialisation: the block is then the identity.
+    Attention to the text, if ``text_width``, comes between the two, as in PixArt (here after a norm). The other
+    two residuals are zero at initialisation. PixArt's zero there too spares a trained image model a shock; in a
+    model that starts from nothing it only makes the words be heard late.
     """
 
     def __init__(self, width: int, heads: int, text_width: int = 0) -> None:
@@ -54,6 +67,8 @@ class DiT(nn.Module):
             XL: 1152, 28, 16).
         classes: K; more than 0 adds ``labels``, the embedding of K classes and a null class.
         text_width: E, the width of the text's vectors; 0 has no attention to text.
+        finish: channels of three convolutions that draw the picture from the tokens and the input, across the
+            seams of the patches, as in U-ViT (Bao et al. 2022, 2209.12152); 0 has the paper's linear map alone.
 
     The position embedding is a buffer here, so the published counts are ours plus N d.
     """
@@ -70,6 +85,7 @@ class DiT(nn.Module):
         out_channels: int | None = None,
         classes: int = 0,
         text_width: int = 0,
+        finish: int = 0,
     ) -> None:
         super().__init__()
         h, w = size if isinstance(size, tuple) else (size, size)
@@ -83,7 +99,9 @@ class DiT(nn.Module):
         self.blocks = nn.ModuleList(DiTBlock(width, heads, text_width) for _ in range(depth))
         self.norm = _norm(width)
         self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 2 * width))
-        self.out = nn.Linear(width, patch * patch * (out_channels or channels))
+        drawn = out_channels or channels
+        self.out = nn.Linear(width, patch * patch * (finish or drawn))
+        self.finish = _finish(channels, finish, drawn) if finish else None
         self.register_buffer("place", place(*self.grid, width), persistent=False)  # (N, D)
         self.place: Tensor
         self._initialise()
@@ -98,10 +116,10 @@ class DiT(nn.Module):
         for p in self.time.parameters():
             if p.ndim == 2:
                 nn.init.normal_(p, std=0.02)
-        silent = [self.out, self.modulation[1]]
+        silent = [self.out if self.finish is None else self.finish[-1], self.modulation[1]]
         for block in self.modules():
             if isinstance(block, DiTBlock):
-                silent += [block.modulation[1]] + ([block.reading.out] if block.reading is not None else [])
+                silent.append(block.modulation[1])
         for layer in silent:
             nn.init.zeros_(layer.get_parameter("weight"))
 
@@ -131,8 +149,10 @@ class DiT(nn.Module):
         for block in self.blocks:
             h = block(h, c, text, text_mask)
         shift, scale = self.modulation(c)[:, None].chunk(2, -1)
-        h = self.out(_modulate(self.norm(h), shift, scale))  # (B, N, p p C_out)
-        return self._unpatchify(h).to(x.dtype)
+        h = self._unpatchify(self.out(_modulate(self.norm(h), shift, scale)))  # (B, C_out or finish, H, W)
+        if self.finish is not None:
+            h = self.finish(torch.cat([h, x], 1))
+        return h.to(x.dtype)
 
     def _unpatchify(self, h: Tensor) -> Tensor:
         """``(B, N, p p C)`` to ``(B, C, H, W)``; within a patch the order is row, column, channel."""

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from zeuxis.errors import UnknownName, UsageError
-from zeuxis.nn.attention import SelfAttention
+from zeuxis.nn.attention import CrossAttention, SelfAttention
+from zeuxis.nn.embed import place
 
 _WORD = re.compile(r"\w+(?:[-']\w+)*")
 PAD = 0
@@ -62,8 +63,9 @@ class TextTower(nn.Module):
         self.null = vocabulary + 1
         self.token = nn.Embedding(vocabulary + 2, width)
         self.position = nn.Parameter(torch.empty(length, width))
-        nn.init.normal_(self.token.weight, std=0.02)
-        nn.init.normal_(self.position, std=0.01)
+        # Words, their places and what each block adds start about equally large. With GPT's 0.02 the first block's
+        # output drowns both; with small places it is long before "A above B" means other than "B above A".
+        nn.init.normal_(self.position)
         self.blocks = nn.ModuleList(TextBlock(width, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
 
@@ -77,6 +79,37 @@ class TextTower(nn.Module):
         return self.norm(x), mask
 
 
+class Sketch(nn.Module):
+    """A caption's coarse picture: words ``(B, T, D)`` and their sum ``(B, D)`` to ``(B, C, side, side)``.
+
+    Every place of the grid looks at the words; the sum says how, so that "above" can turn the upper half to the
+    first thing named and "below" to the second.
+    """
+
+    place: Tensor  # (side^2, D)
+
+    def __init__(self, width: int, channels: int, side: int, heads: int = 4) -> None:
+        super().__init__()
+        self.side = side
+        self.register_buffer("place", place(side, side, width), persistent=False)
+        self.norm1 = nn.LayerNorm(width)
+        self.turn = nn.Linear(width, 2 * width)
+        self.reading = CrossAttention(width, width, heads)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU("tanh"), nn.Linear(4 * width, width))
+        self.out = nn.Linear(width, channels)
+        nn.init.zeros_(self.out.weight)  # a first random picture would be worse than grey by far
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, text: Tensor, mask: Tensor, total: Tensor) -> Tensor:
+        shift, scale = self.turn(total)[:, None].chunk(2, -1)  # each (B, 1, D)
+        x = self.place.expand(len(text), -1, -1)  # (B, S^2, D)
+        x = x + self.reading(self.norm1(x) * (1 + scale) + shift, text, mask)
+        x = x + self.mlp(self.norm2(x))
+        picture: Tensor = self.out(x).transpose(1, 2).unflatten(2, (self.side, self.side))
+        return picture
+
+
 class TextBlock(nn.Module):
     """Attention and a four-fold MLP, each after a layer norm and around a residual: ``(B, T, D)`` to the same."""
 
@@ -85,7 +118,11 @@ class TextBlock(nn.Module):
         self.norm1 = nn.LayerNorm(width)
         self.attention = SelfAttention(width, heads)
         self.norm2 = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU("tanh"), nn.Linear(4 * width, width))
+        outer = nn.Linear(4 * width, width)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU("tanh"), outer)
+        for layer in (self.attention.out, outer):
+            nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
+            nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         x = x + self.attention(self.norm1(x), mask)

@@ -16,7 +16,7 @@ from zeuxis.errors import UnknownName, Unsupported, UsageError
 from zeuxis.game import Player, System
 from zeuxis.nn.dit import DiT
 from zeuxis.nn.embed import LabelEmbedding
-from zeuxis.nn.text import TextTower, WordTokeniser
+from zeuxis.nn.text import Sketch, TextTower, WordTokeniser
 from zeuxis.nn.unet import UNet
 from zeuxis.rng import Rng
 
@@ -77,17 +77,21 @@ class LabelReader(Reader):
 
 
 class CaptionReader(Reader):
-    """A caption, read by a small transformer: its words are attended to, their mean is added to the time's vector."""
+    """A caption, read by a small transformer: its words are attended to, their sum is added to the time's vector.
+
+    With a sketch it also draws, from the words alone, a coarse picture that the network may look at.
+    """
 
     reads = frozenset({"caption"})
 
-    def __init__(self, text: TextPlan, vector: int) -> None:
+    def __init__(self, text: TextPlan, vector: int, channels: int) -> None:
         super().__init__()
         if not text.words:
             raise Unsupported("condition 'caption' needs data with captions: use captioned data, or condition 'none'")
         self.tokeniser = WordTokeniser(text.words, text.length)
         self.tower = TextTower(len(self.tokeniser), text.length, text.width, text.depth, text.heads)
         self.pool = nn.Linear(text.width, vector)
+        self.sketch = Sketch(text.width, channels, text.sketch, text.heads) if text.sketch else None
 
     def forward(self, condition: Condition, n: int, drop: Tensor | None = None) -> Signal:
         self.refuse(condition)
@@ -101,34 +105,43 @@ class CaptionReader(Reader):
 
     def _read(self, ids: Tensor, mask: Tensor) -> Signal:
         text, mask = self.tower(ids, mask)  # (B, T, E)
+        # Over the root of the number of words the sum keeps its size; in a mean of eleven each word would be faint.
         weight = mask.to(text.dtype)[..., None]
-        return {"label": self.pool((text * weight).sum(1) / weight.sum(1)), "text": text, "text_mask": mask}
+        total = (text * weight).sum(1) / weight.sum(1).sqrt()  # (B, E)
+        signal = {"label": self.pool(total), "text": text, "text_mask": mask}
+        return signal if self.sketch is None else {**signal, "sketch": self.sketch(text, mask, total)}
 
 
 @dataclass(frozen=True)
 class TextPlan:
-    """The vocabulary, the longest caption in words, and the size of the transformer that reads it."""
+    """The vocabulary, the longest caption in words, the size of its reader, and the side of the sketch."""
 
     words: tuple[str, ...] = ()
     length: int = 16
     width: int = 128
     depth: int = 2
     heads: int = 4
+    sketch: int = 0
 
 
-def build_reader(condition: ConditionKind, vector: int, classes: int, text: TextPlan = TextPlan()) -> Reader:
-    """The reader of ``condition`` for a network whose time vector has width ``vector``."""
+def build_reader(
+    condition: ConditionKind, vector: int, classes: int, text: TextPlan = TextPlan(), channels: int = 3
+) -> Reader:
+    """The reader of ``condition`` for a network of ``channels``-channel images and time vectors of width ``vector``."""
     makers: dict[str, Callable[[], Reader]] = {
         "none": Nothing,
         "label": lambda: LabelReader(classes, vector),
-        "caption": lambda: CaptionReader(text, vector),
+        "caption": lambda: CaptionReader(text, vector, channels),
     }
     return pick("condition", condition, makers)()
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The size of a network for images of ``shape``; a transformer and a U-Net each use what concerns them."""
+    """The size of a network for images of ``shape``; a transformer and a U-Net each use what concerns them.
+
+    ``beside`` counts the channels of what the network sees beside the noisy image.
+    """
 
     shape: Shape
     width: int
@@ -138,6 +151,8 @@ class Plan:
     multiples: tuple[int, ...] = (1, 2, 2, 2)
     attention: tuple[int, ...] = (2,)
     text_width: int = 0
+    beside: int = 0
+    finish: int = 0
 
 
 def build_network(kind: NetworkKind, plan: Plan) -> tuple[nn.Module, int]:
@@ -150,13 +165,15 @@ def _dit(plan: Plan) -> tuple[nn.Module, int]:
     if height % plan.patch or width % plan.patch:
         raise UsageError(f"{height}x{width} images are not made of whole patches of {plan.patch}: change model.patch")
     net = DiT(
-        channels,
+        channels + plan.beside,
         (height, width),
         patch=plan.patch,
         width=plan.width,
         depth=plan.depth,
         heads=plan.heads,
+        out_channels=channels,
         text_width=plan.text_width,
+        finish=plan.finish,
     )
     return net, plan.width
 
@@ -169,7 +186,8 @@ def _unet(plan: Plan) -> tuple[nn.Module, int]:
             f"{height}x{width} images cannot be halved {len(plan.multiples) - 1} times: cut model.multiples"
         )
     net = UNet(
-        channels,
+        channels + plan.beside,
+        out_channels=channels,
         width=plan.width,
         multiples=plan.multiples,
         blocks=plan.depth,
@@ -203,9 +221,9 @@ class ConditionalDiffusion(System):
         """``denoise`` told what to draw for ``n`` images, with classifier-free guidance."""
         return classifier_free(denoise, self.reader(condition, n), self.reader.null(n), scale)
 
-    def hear(self, condition: Condition, n: int, rng: Rng) -> Signal:
-        """The signal of ``n`` training images, a share ``drop`` of them without their condition."""
-        return self.reader(condition, n, rng.uniform(n, device=self.device) < self.drop)
+    def hidden(self, n: int, rng: Rng) -> Tensor:
+        """Which of ``n`` training images go without their condition, bool (n,): a share ``drop`` of them."""
+        return rng.uniform(n, device=self.device) < self.drop
 
 
 def squared_error(prediction: Tensor, target: Tensor) -> Tensor:

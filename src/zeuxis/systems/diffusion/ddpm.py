@@ -118,7 +118,8 @@ class DDPM(ConditionalDiffusion):
         noise = normal_like(image, turn.rng)
         t = turn.rng.integers(len(self.path), len(image), device=image.device)  # (B,)
         noisy = mix(self.path, image, noise, t)  # Eq. 4
-        prediction = self._network(noisy, t, self.hear(turn.batch.condition, len(image), turn.rng))
+        hidden = self.hidden(len(image), turn.rng)
+        prediction = self._network(noisy, t, self.reader(turn.batch.condition, len(image), hidden))
         error = squared_error(prediction, target(self.predicts, self.path, image, noise, t))  # (B,)
         return (error if not self.gamma else min_snr(self.predicts, self.path.sigma(t), self.gamma) * error).mean()
 

@@ -13,14 +13,16 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.diffusion.guidance import Signal
 from zeuxis.diffusion.path import Straight, mix, to_x0, wide
 from zeuxis.diffusion.sampler import sampler
-from zeuxis.diffusion.schedule import flow_times
+from zeuxis.diffusion.schedule import bend, flow_times
 from zeuxis.diffusion.weighting import TimeDensity, density
+from zeuxis.errors import Unsupported
 from zeuxis.game import Move, Player, Sampling, Turn
 from zeuxis.rng import ImageRng, normal_like
 from zeuxis.systems.diffusion._family import (
@@ -44,15 +46,20 @@ class FlowMatching(ConditionalDiffusion):
     Args:
         condition: what it obeys; "label" needs data with classes and "caption" data with captions.
         network: a transformer on patches, or a U-Net. ``width``, ``depth`` (blocks; of a U-Net, those of a level)
-            and ``heads`` size either; ``patch`` the transformer; ``multiples`` (of the width, level by level) and
-            ``attention`` (the downsampling factors with attention) the U-Net.
+            and ``heads`` size either; ``patch`` and ``finish`` (channels of the convolutions that end it, if any) the
+            transformer; ``multiples`` (of the width, level by level) and ``attention`` (the downsampling factors
+            with attention) the U-Net.
         text_width, text_depth, text_heads, text_length: the caption reader, and the longest caption in words.
+        sketch: the side of a coarse picture that the caption reader draws from the words alone, and that the network
+            sees beside the noisy one; 0 for none. Where things go is decided at noise levels at which pictures hold
+            almost nothing, so a short training hardly learns it from them; the sketch learns it at every level.
         times: which of them training visits; "logit-normal" favours the middle (Esser et al. 2024, 2403.03206).
         predicts: what the network says: the velocity, or the image, from which the velocity follows. The image lies
             on a thin set that noise does not, so coarse patches and narrow networks do better with it (Li & He 2025,
             "Back to basics: let denoising generative models denoise"). The loss is on the velocity either way.
         drop: how often training hides the condition.
-        steps, guidance, solver: the defaults of sampling; ``shift`` above 1 spends more of the steps near noise.
+        shift: above 1, training and sampling spend more of their time near noise, where the layout is decided.
+        steps, guidance, solver: the defaults of sampling.
     """
 
     card = Card(
@@ -82,12 +89,14 @@ class FlowMatching(ConditionalDiffusion):
         depth: int = 12,
         heads: int = 6,
         patch: int = 2,
+        finish: int = 0,
         multiples: tuple[int, ...] = (1, 2, 2, 2),
         attention: tuple[int, ...] = (2,),
         text_width: int = 128,
         text_depth: int = 2,
         text_heads: int = 4,
         text_length: int = 16,
+        sketch: int = 0,
         times: TimeDensity = "uniform",
         predicts: Literal["velocity", "x0"] = "velocity",
         drop: float = 0.1,
@@ -102,6 +111,9 @@ class FlowMatching(ConditionalDiffusion):
         self.steps, self.guidance = steps, guidance
         self.solver, self.shift = solver, shift
         self.predicts = predicts
+        if sketch and condition != "caption":
+            raise Unsupported("a sketch is drawn from a caption: set condition 'caption', or sketch 0")
+        self.sketched = bool(sketch)
         self.path = Straight()
         plan = Plan(
             self.shape,
@@ -112,10 +124,12 @@ class FlowMatching(ConditionalDiffusion):
             multiples=tuple(multiples),
             attention=tuple(attention),
             text_width=text_width if condition == "caption" else 0,
+            beside=self.shape.channels if sketch else 0,
+            finish=finish,
         )
         self.network, vector = build_network(network, plan)
-        text = TextPlan(tuple(words), text_length, text_width, text_depth, text_heads)
-        self.reader = build_reader(condition, vector, classes, text)
+        text = TextPlan(tuple(words), text_length, text_width, text_depth, text_heads, sketch)
+        self.reader = build_reader(condition, vector, classes, text, self.shape.channels)
         self.player = Player("network", (self.network, self.reader), lr=1e-4)
 
     def moves(self) -> tuple[Move, ...]:
@@ -125,16 +139,30 @@ class FlowMatching(ConditionalDiffusion):
         """Conditional flow matching (Eq. 23): the velocity at a random time on a random line."""
         image = turn.batch.image  # (B, C, H, W)
         noise = normal_like(image, turn.rng)
-        t = self.density(turn.rng, len(image), image.device)  # (B,)
+        t = bend(self.density(turn.rng, len(image), image.device), self.shift)  # (B,)
         noisy = mix(self.path, image, noise, t)  # Eq. 22 with sigma_min = 0
-        x0 = self.denoise(noisy, t, self.hear(turn.batch.condition, len(image), turn.rng))
+        hidden = self.hidden(len(image), turn.rng)
+        signal = self.reader(turn.batch.condition, len(image), hidden)
+        x0 = self.denoise(noisy, t, signal)
         # velocity - (noise - image) is (image - x0) / t, whichever of the two the network predicts.
         scale = wide(t.clamp(min=LEAST_TIME), image)
-        return squared_error(x0 / scale, image / scale).mean()
+        loss = squared_error(x0 / scale, image / scale).mean()
+        if self.sketched:
+            sketch = signal["sketch"]  # (B, C, s, s)
+            likeness = (squared_error(sketch, adaptive_avg_pool2d(image, sketch.shape[-1])) * ~hidden).mean()
+            turn.note(sketch=likeness)
+            loss = loss + likeness
+        return loss
 
     def denoise(self, x: Tensor, t: Tensor, signal: Signal) -> Tensor:
         """The expected image (B, C, H, W) given ``x`` on the straight path at times ``t`` (B,)."""
-        said = self.network(x, t * TIME_SCALE, **signal).float()
+        heard = dict(signal)
+        seen = x
+        if self.sketched:
+            # Detached: the sketch stays what its own loss makes it, the average picture of its caption.
+            sketch = heard.pop("sketch").detach().to(x.dtype)
+            seen = torch.cat([x, interpolate(sketch, x.shape[2:], mode="bilinear")], 1)  # (B, 2 C, H, W)
+        said = self.network(seen, t * TIME_SCALE, **heard).float()
         return to_x0(self.predicts, self.path, said, x, t)
 
     @torch.no_grad()
