@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from zeuxis.batch import Shape
+from zeuxis.catalog import system_class
 from zeuxis.errors import Unsupported, UsageError, WeightsError
 from zeuxis.game import Sampling
 from zeuxis.recipe import Recipe, load_recipe
 from zeuxis.workshop.compare import compare
-from zeuxis.workshop.evaluate import evaluate
+from zeuxis.workshop.evaluate import default_metrics, evaluate
 from zeuxis.workshop.features import features_of, reader_of
-from zeuxis.workshop.model import load, replay
+from zeuxis.workshop.model import Model, load, replay
 from zeuxis.workshop.reproduce import holds, reproduce
 from zeuxis.workshop.runs import recorded, train
 
@@ -34,6 +36,16 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+
+
+def test_what_takes_hours_is_not_measured_unasked() -> None:
+    def asked_of(recipe: str) -> tuple[str, ...]:
+        plan = load_recipe(recipe)
+        system = system_class(plan.system)(Shape(1, 32, 32), **{**plan.model, **plan.tiny})
+        return default_metrics(Model(recipe, system, {}))
+
+    assert "bits-per-dim" in asked_of("vae") and "bits-per-dim" not in asked_of("ddpm")
+    assert {"rebuilt-frechet", "codes-used"} <= set(asked_of("vqgan"))
 
 
 def test_a_run_folder_holds_all_that_sampling_needs(run: Path) -> None:
