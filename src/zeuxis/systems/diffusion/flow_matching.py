@@ -74,7 +74,7 @@ class FlowMatching(ConditionalDiffusion):
             "sigma_min is 0: the path ends in the image itself, as in rectified flow.",
             "The network is a diffusion transformer unless a U-Net is asked for.",
             "Euler's or Heun's method with fixed steps, not an adaptive solver.",
-            "The sketch, which the recipe `scenes` uses, is in no paper: a coarse picture regressed from the words alone.",
+            "The sketch (of the recipe `scenes`) is in no paper: a coarse picture regressed from the words alone.",
         ),
     )
 
