@@ -303,6 +303,9 @@ def test_every_metric_can_be_asked_for_by_name() -> None:
         real=a,
         made=noisy,
         wanted=clean,
+        rebuilt=b,
+        latent=torch.tensor([[0, 2], [2, 0]]),
+        codes=4,
         log_prob=torch.tensor([-10.0, -30.0]),
         dims=10,
         logits=a,
@@ -316,6 +319,7 @@ def test_every_metric_can_be_asked_for_by_name() -> None:
     assert {name: figures.pop(name).value for name in parts} == parts
     assert set(figures) == set(METRICS) and all(math.isfinite(f.value) for f in figures.values())
     assert figures["nll"].value == 20
+    assert figures["codes-used"].value == 0.5 and figures["rebuilt-frechet"].value == figures["frechet"].value
     assert figures["bits-per-dim"].value == pytest.approx((2 - math.log(LEVEL)) / math.log(2))
     assert (figures["accuracy"].value, figures["agreement"].value) == (0.5, 1.0)
     assert figures["frechet"].value == measure(["frechet"], Evidence(fake=b, moments=Moments.of(a)))[0].value
