@@ -89,17 +89,21 @@ def every_figure() -> list[str]:
     """What was measured besides the claims: a table for each dataset with more than one figure."""
     lines = ["## Every figure", ""]
     lines += ["What `zeuxis reproduce` measured on the way, mean over the seeds; the features and the reference set"]
-    lines += ["of each figure stand in its file. Distances are comparable within a table, not across.", ""]
+    lines += [
+        "of each figure stand in its file. Distances are comparable within a table, at equal samples, not across.",
+        "",
+    ]
     told = {name: means(found) for name, found in results().items()}
     for data in sorted({found["data"] for found in results().values()}):
         here = {name: told[name] for name, found in results().items() if found["data"] == data}
         columns = list(dict.fromkeys(metric for figures in here.values() for metric in figures))
         if len(columns) < 2:
             continue
-        lines += [f"### {data}", "", f"| recipe | {' | '.join(columns)} |", f"|{'---|' * (len(columns) + 1)}"]
+        lines += [f"### {data}", "", f"| recipe | samples | {' | '.join(columns)} |", f"|{'---|' * (len(columns) + 2)}"]
         for name, figures in here.items():
             cells = (f"{figures[c]:.4g}" if c in figures else "" for c in columns)
-            lines.append(f"| `{name}` | {' | '.join(cells)} |")
+            counts = {f["samples"] for run in results()[name]["per_seed"] for f in run["figures"]}
+            lines.append(f"| `{name}` | {', '.join(map(str, sorted(counts)))} | {' | '.join(cells)} |")
         lines.append("")
     return lines
 

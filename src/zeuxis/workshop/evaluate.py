@@ -120,7 +120,7 @@ def gather(
     if needs & {"made", "wanted", "rebuilt", "latent"}:
         latent, rebuilt = _rebuild(model, real.image, report)
         evidence = replace(evidence, made=rebuilt, wanted=real.image)
-        if space is not None:
+        if "rebuilt" in needs and space is not None:
             evidence = replace(evidence, rebuilt=space.of(rebuilt))
         if model.system.codes is not None:
             evidence = replace(evidence, latent=latent, codes=model.system.codes)

@@ -6,7 +6,7 @@ import json
 import platform
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ def reproduce(
     model: Model | None = None
     for seed in seeds or claim.seeds:
         model = trained(recipe, seed, runs, device, report)
-        found = measured(model, recipe, claim, device, report)
+        found = measured(model, recipe, claim, report, default_metrics(model))
         per_seed.append({"seed": seed, "value": found["value"], "figures": found["figures"],
                          "train_seconds": model.card.get("seconds"), "images": model.card["images"]})  # fmt: skip
         figures.append(found["value"])
@@ -105,13 +105,12 @@ def trained(recipe: Recipe, seed: int, runs: Path, device: str, report: Report) 
     return load(folder, device)
 
 
-def measured(model: Model, recipe: Recipe, claim: Claim, device: str, report: Report) -> dict[str, Any]:
-    """The claim's figure, followed by every other that suits the model."""
-    also = (metric for metric in default_metrics(model) if metric != claim.metric)
+def measured(model: Model, recipe: Recipe, claim: Claim, report: Report, also: Sequence[str] = ()) -> dict[str, Any]:
+    """The claim's figure, followed by those called ``also``."""
     found = evaluate(
         model,
         data=recipe.data,
-        metrics=(claim.metric, *also),
+        metrics=(claim.metric, *(metric for metric in also if metric != claim.metric)),
         samples=claim.samples,
         how=Sampling(**recipe.sample),
         features=claim.features,
@@ -128,7 +127,7 @@ def _baseline(recipe: Recipe, claim: Claim, runs: Path, device: str, report: Rep
     if claim.baseline_sample is not None:
         other = other.model_copy(update={"sample": claim.baseline_sample})
     model = trained(other, other.train.seed, runs, device, report)
-    return float(measured(model, other, claim, device, report)["value"])
+    return float(measured(model, other, claim, report)["value"])
 
 
 def holds(value: float, claim: Claim, baseline: float | None) -> bool:

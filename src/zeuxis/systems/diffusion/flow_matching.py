@@ -114,7 +114,6 @@ class FlowMatching(ConditionalDiffusion):
         self.predicts = predicts
         if sketch and condition != "caption":
             raise Unsupported("a sketch is drawn from a caption: set condition 'caption', or sketch 0")
-        self.sketched = bool(sketch)
         self.path = Straight()
         plan = Plan(
             self.shape,
@@ -148,7 +147,7 @@ class FlowMatching(ConditionalDiffusion):
         # velocity - (noise - image) is (image - x0) / t, whichever of the two the network predicts.
         scale = wide(t.clamp(min=LEAST_TIME), image)
         loss = squared_error(x0 / scale, image / scale).mean()
-        if self.sketched:
+        if "sketch" in signal:
             sketch = signal["sketch"]  # (B, C, s, s)
             likeness = (squared_error(sketch, adaptive_avg_pool2d(image, sketch.shape[-1])) * ~hidden).mean()
             turn.note(sketch=likeness)
@@ -159,7 +158,7 @@ class FlowMatching(ConditionalDiffusion):
         """The expected image (B, C, H, W) given ``x`` on the straight path at times ``t`` (B,)."""
         heard = dict(signal)
         seen = x
-        if self.sketched:
+        if "sketch" in heard:
             # Detached: the sketch stays what its own loss makes it, the average picture of its caption.
             sketch = heard.pop("sketch").detach().to(x.dtype)
             seen = torch.cat([x, interpolate(sketch, x.shape[2:], mode="bilinear")], 1)  # (B, 2 C, H, W)
