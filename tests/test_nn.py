@@ -23,6 +23,7 @@ from zeuxis.nn.patch import PatchCritic
 from zeuxis.nn.resnet import ResNetGenerator
 from zeuxis.nn.text import TextTower, WordTokeniser
 from zeuxis.nn.unet import UNet
+from zeuxis.nn.uvit import UViT
 from zeuxis.nn.vector_quantiser import VectorQuantiser
 from zeuxis.rng import Stream
 
@@ -177,8 +178,6 @@ def test_dit_is_silent_at_birth_and_its_blocks_are_the_identity() -> None:
     net = DiT(3, (8, 12), width=16, depth=2, heads=2, text_width=6)
     x, text, mask = randn(2, 3, 8, 12), randn(2, 5, 6), torch.ones(2, 5, dtype=torch.bool)
     assert net(x, torch.tensor([1.0, 999.0]), None, text, mask).abs().max() == 0
-    finished = DiT(3, (8, 12), width=16, depth=1, heads=2, finish=4)
-    assert finished(x, torch.tensor([1.0, 999.0])).abs().max() == 0
     tokens, unread = randn(2, 24, 16), DiT(3, (8, 12), width=16, depth=2, heads=2)
     assert torch.equal(unread.blocks[0](tokens, randn(2, 16), None, None), tokens)
     # But words are heard from the first step on.
@@ -214,18 +213,63 @@ def test_dit_unpatchify_inverts_patchify() -> None:
     assert torch.equal(net._unpatchify(h.reshape(1, 6, 8)), x)
 
 
-def test_the_finish_of_a_dit_draws_across_the_seams_of_patches() -> None:
-    def reach(finish: int) -> Tensor:
-        """Which pixels change with the corner pixel of the neighbouring patch, tokens being kept from attending."""
-        net = stir(DiT(1, 8, patch=4, width=16, depth=0, heads=2, finish=finish))
-        x, other = torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 8, 8)
-        other[..., 3, 3] = 1.0
-        t = torch.tensor([500.0])
-        return (net(x, t) - net(other, t)).abs()[0, 0] > 1e-6
+def uvit(depth: int = 1, **settings: int) -> UViT:
+    return UViT(3, (8, 12), patch=4, fine=8, fine_depth=1, width=16, depth=depth, heads=2, **settings)
 
-    plain, finished = reach(0), reach(4)
-    assert plain[:4, :4].all() and not plain[4:].any() and not plain[:, 4:].any()
-    assert finished[4, 4] and finished[3, 4]
+
+def test_uvit_is_silent_at_birth() -> None:
+    x, t = randn(2, 3, 8, 12), torch.tensor([1.0, 999.0])
+    assert uvit()(x, t).abs().max() == 0
+    assert uvit(text_width=6)(x, t, None, randn(2, 5, 6), torch.ones(2, 5, dtype=torch.bool)).abs().max() == 0
+
+
+def test_uvit_hears_everything_it_is_told() -> None:
+    net = stir(uvit(text_width=6, out_channels=5))
+    x, t, label, text = randn(2, 3, 8, 12), torch.tensor([1.0, 999.0]), randn(2, 16), randn(2, 5, 6)
+    mask = torch.tensor([[True] * 3 + [False] * 2] * 2)
+    out = net(x, t, label, text, mask)
+    assert out.shape == (2, 5, 8, 12)
+    assert silent_parameters(net, out.pow(2).sum()) == []
+    for other in (
+        net(x, t.flip(0), label, text, mask),
+        net(x, t, label.flip(0), text, mask),
+        net(x, t, label, text.flip(1), mask),
+        net(x.flip(2), t, label, text, mask),
+    ):
+        assert not torch.allclose(other, out, atol=1e-4)
+    hidden = text.clone()
+    hidden[:, 3:] = 9
+    assert torch.allclose(net(x, t, label, hidden, mask), out, atol=1e-5)
+    with pytest.raises(ValueError, match="text"):
+        net(x, t, label)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert net(x, t, label, text, mask).dtype == torch.float32
+
+
+def test_uvit_draws_across_the_seams_of_patches_and_places_by_attention() -> None:
+    def reach(net: torch.nn.Module) -> Tensor:
+        """Which pixels change with the corner pixel of the first patch."""
+        x, t = randn(1, 1, 24, 24), torch.tensor([500.0])
+        other = x.clone()
+        other[..., 3, 3] += 1.0
+        return (stir(net)(x, t) - net(other, t)).abs()[0, 0] > 1e-7
+
+    patches = DiT(1, 24, patch=4, width=16, depth=0, heads=2)
+    assert reach(patches)[:4, :4].all() and not reach(patches)[4:].any() and not reach(patches)[:, 4:].any()
+    # Without a middle the convolutions (and group norms, which see the whole picture) alone carry the change.
+    assert reach(UViT(1, (24, 24), patch=4, fine=8, fine_depth=1, width=16, depth=0, heads=2))[4, 4]
+    assert reach(UViT(1, (24, 24), patch=4, fine=8, fine_depth=0, width=16, depth=1, heads=2))[-1, -1]
+
+
+def test_uvit_with_the_smallest_patch_sees_single_pixels() -> None:
+    net = stir(UViT(1, (4, 6), patch=2, fine=8, fine_depth=1, width=16, depth=1, heads=2))
+    assert net(randn(2, 1, 4, 6), torch.tensor([1.0, 2.0])).shape == (2, 1, 4, 6)
+
+
+@pytest.mark.parametrize("size, patch", [((8, 10), 4), ((9, 9), 3)])
+def test_uvit_wants_whole_patches_of_an_even_side(size: tuple[int, int], patch: int) -> None:
+    with pytest.raises(UsageError, match="even side"):
+        UViT(3, size, patch=patch)
 
 
 def test_dit_under_autocast_answers_in_the_dtype_it_was_asked() -> None:

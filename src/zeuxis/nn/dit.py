@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from zeuxis.errors import UsageError
 from zeuxis.nn.attention import CrossAttention, SelfAttention
 from zeuxis.nn.embed import LabelEmbedding, TimeEmbedding, place
+from zeuxis.nn.mlp import mlp, modulate
 
 
 def _norm(width: int) -> nn.LayerNorm:
     return nn.LayerNorm(width, eps=1e-6, elementwise_affine=False)
-
-
-def _modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """``x`` ``(B, N, D)``; ``shift`` and ``scale`` ``(B, 1, D)``."""
-    return x * (1 + scale) + shift
-
-
-def _finish(channels: int, width: int, drawn: int) -> nn.Sequential:
-    """``(B, width + channels, H, W)`` to ``(B, drawn, H, W)``."""
-    return nn.Sequential(
-        nn.Conv2d(width + channels, width, 3, padding=1),
-        nn.SiLU(),
-        nn.Conv2d(width, width, 3, padding=1),
-        nn.SiLU(),
-        nn.Conv2d(width, drawn, 3, padding=1),
-    )
 
 
 class DiTBlock(nn.Module):
@@ -42,7 +26,7 @@ class DiTBlock(nn.Module):
         super().__init__()
         self.norm1, self.norm2 = _norm(width), _norm(width)
         self.attention = SelfAttention(width, heads)
-        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU("tanh"), nn.Linear(4 * width, width))
+        self.mlp = mlp(width)
         self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
         self.norm_text = _norm(width) if text_width else None
         self.reading = CrossAttention(width, text_width, heads) if text_width else None
@@ -50,10 +34,10 @@ class DiTBlock(nn.Module):
     def forward(self, x: Tensor, c: Tensor, text: Tensor | None, text_mask: Tensor | None) -> Tensor:
         """``x`` ``(B, N, D)``, ``c`` ``(B, D)``, ``text`` ``(B, T, E)``, ``text_mask`` ``(B, T)``."""
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(c)[:, None].chunk(6, -1)  # each (B, 1, D)
-        x = x + gate1 * self.attention(_modulate(self.norm1(x), shift1, scale1))
+        x = x + gate1 * self.attention(modulate(self.norm1(x), shift1, scale1))
         if self.reading is not None and self.norm_text is not None:
             x = x + self.reading(self.norm_text(x), text, text_mask)
-        return x + gate2 * self.mlp(_modulate(self.norm2(x), shift2, scale2))
+        return x + gate2 * self.mlp(modulate(self.norm2(x), shift2, scale2))
 
 
 class DiT(nn.Module):
@@ -67,8 +51,6 @@ class DiT(nn.Module):
             XL: 1152, 28, 16).
         classes: K; more than 0 adds ``labels``, the embedding of K classes and a null class.
         text_width: E, the width of the text's vectors; 0 has no attention to text.
-        finish: channels of three convolutions that draw the picture from the tokens and the input, across the
-            seams of the patches, as in U-ViT (Bao et al. 2022, 2209.12152); 0 has the paper's linear map alone.
 
     The position embedding is a buffer here, so the published counts are ours plus N d.
     """
@@ -85,7 +67,6 @@ class DiT(nn.Module):
         out_channels: int | None = None,
         classes: int = 0,
         text_width: int = 0,
-        finish: int = 0,
     ) -> None:
         super().__init__()
         h, w = size if isinstance(size, tuple) else (size, size)
@@ -99,9 +80,7 @@ class DiT(nn.Module):
         self.blocks = nn.ModuleList(DiTBlock(width, heads, text_width) for _ in range(depth))
         self.norm = _norm(width)
         self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 2 * width))
-        drawn = out_channels or channels
-        self.out = nn.Linear(width, patch * patch * (finish or drawn))
-        self.finish = _finish(channels, finish, drawn) if finish else None
+        self.out = nn.Linear(width, patch * patch * (out_channels or channels))
         self.register_buffer("place", place(*self.grid, width), persistent=False)  # (N, D)
         self.place: Tensor
         self._initialise()
@@ -116,7 +95,7 @@ class DiT(nn.Module):
         for p in self.time.parameters():
             if p.ndim == 2:
                 nn.init.normal_(p, std=0.02)
-        silent = [self.out if self.finish is None else self.finish[-1], self.modulation[1]]
+        silent = [self.out, self.modulation[1]]
         for block in self.modules():
             if isinstance(block, DiTBlock):
                 silent.append(block.modulation[1])
@@ -149,9 +128,7 @@ class DiT(nn.Module):
         for block in self.blocks:
             h = block(h, c, text, text_mask)
         shift, scale = self.modulation(c)[:, None].chunk(2, -1)
-        h = self._unpatchify(self.out(_modulate(self.norm(h), shift, scale)))  # (B, C_out or finish, H, W)
-        if self.finish is not None:
-            h = self.finish(torch.cat([h, x], 1))
+        h = self._unpatchify(self.out(modulate(self.norm(h), shift, scale)))  # (B, C_out, H, W)
         return h.to(x.dtype)
 
     def _unpatchify(self, h: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from zeuxis.errors import UnknownName, UsageError
 from zeuxis.nn.attention import CrossAttention, SelfAttention
 from zeuxis.nn.embed import place
+from zeuxis.nn.mlp import mlp, modulate
 
 _WORD = re.compile(r"\w+(?:[-']\w+)*")
 PAD = 0
@@ -96,7 +97,7 @@ class Sketch(nn.Module):
         self.turn = nn.Linear(width, 2 * width)
         self.reading = CrossAttention(width, width, heads)
         self.norm2 = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU("tanh"), nn.Linear(4 * width, width))
+        self.mlp = mlp(width)
         self.out = nn.Linear(width, channels)
         nn.init.zeros_(self.out.weight)  # a first random picture would be worse than grey by far
         nn.init.zeros_(self.out.bias)
@@ -104,7 +105,7 @@ class Sketch(nn.Module):
     def forward(self, text: Tensor, mask: Tensor, total: Tensor) -> Tensor:
         shift, scale = self.turn(total)[:, None].chunk(2, -1)  # each (B, 1, D)
         x = self.place.expand(len(text), -1, -1)  # (B, S^2, D)
-        x = x + self.reading(self.norm1(x) * (1 + scale) + shift, text, mask)
+        x = x + self.reading(modulate(self.norm1(x), shift, scale), text, mask)
         x = x + self.mlp(self.norm2(x))
         picture: Tensor = self.out(x).transpose(1, 2).unflatten(2, (self.side, self.side))
         return picture
@@ -118,11 +119,10 @@ class TextBlock(nn.Module):
         self.norm1 = nn.LayerNorm(width)
         self.attention = SelfAttention(width, heads)
         self.norm2 = nn.LayerNorm(width)
-        outer = nn.Linear(4 * width, width)
-        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU("tanh"), outer)
-        for layer in (self.attention.out, outer):
-            nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
-            nn.init.zeros_(layer.bias)
+        self.mlp = mlp(width)
+        for layer, inputs in ((self.attention.out, width), (self.mlp[-1], 4 * width)):
+            nn.init.normal_(layer.get_parameter("weight"), std=inputs**-0.5)
+            nn.init.zeros_(layer.get_parameter("bias"))
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         x = x + self.attention(self.norm1(x), mask)

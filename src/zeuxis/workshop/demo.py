@@ -45,7 +45,7 @@ def demo(out: Path, report: Report = lambda message, fraction: None) -> Path:
     _figures(page, figures, model)
     page.heading("What next")
     for command in (
-        'zeuxis sample scenes --caption "a large green star above a small blue ring by day" -n 16 --guidance 4',
+        'zeuxis sample scenes --caption "a large green star above a small blue ring by day" -n 16',
         "zeuxis train dcgan --data fashion-mnist",
         "zeuxis compare gaussian pca digits --data digits --budget 1m",
         "zeuxis list",
@@ -56,13 +56,13 @@ def demo(out: Path, report: Report = lambda message, fraction: None) -> Path:
 
 
 def _captions(page: Page, out: Path, report: Report) -> None:
-    model, guidance = load(SCENES), load_recipe(SCENES).sample["guidance"]  # as its claim is measured
+    model = load(SCENES)
     sheets: dict[str, str] = {}
     begun = time.monotonic()
     for k, caption in enumerate(CAPTIONS):
         report(f"drawing: {caption}", k / len(CAPTIONS))
         file = f"caption-{k}.png"
-        model.sample(EACH, seed=0, caption=caption, guidance=guidance).save_sheet(out / file, columns=4, scale=3)
+        model.sample(EACH, seed=0, caption=caption).save_sheet(out / file, columns=4, scale=3)
         sheets[caption] = file
     page.heading("Pictures from captions")
     page.text(f"The model that ships in the package, {_size(model)} parameters; {len(CAPTIONS) * EACH} pictures in "

@@ -18,10 +18,11 @@ from zeuxis.nn.dit import DiT
 from zeuxis.nn.embed import LabelEmbedding
 from zeuxis.nn.text import Sketch, TextTower, WordTokeniser
 from zeuxis.nn.unet import UNet
+from zeuxis.nn.uvit import UViT
 from zeuxis.rng import Rng
 
 ConditionKind = Literal["none", "label", "caption"]
-NetworkKind = Literal["dit", "unet"]
+NetworkKind = Literal["dit", "unet", "uvit"]
 T = TypeVar("T")
 
 
@@ -138,7 +139,7 @@ def build_reader(
 
 @dataclass(frozen=True)
 class Plan:
-    """The size of a network for images of ``shape``; a transformer and a U-Net each use what concerns them.
+    """The size of a network for images of ``shape``; each network uses what concerns it.
 
     ``beside`` counts the channels of what the network sees beside the noisy image.
     """
@@ -152,7 +153,8 @@ class Plan:
     attention: tuple[int, ...] = (2,)
     text_width: int = 0
     beside: int = 0
-    finish: int = 0
+    fine: int = 64
+    fine_depth: int = 3
 
 
 def build_network(kind: NetworkKind, plan: Plan) -> tuple[nn.Module, int]:
@@ -173,7 +175,6 @@ def _dit(plan: Plan) -> tuple[nn.Module, int]:
         heads=plan.heads,
         out_channels=channels,
         text_width=plan.text_width,
-        finish=plan.finish,
     )
     return net, plan.width
 
@@ -199,7 +200,24 @@ def _unet(plan: Plan) -> tuple[nn.Module, int]:
     return net, 4 * plan.width
 
 
-_NETWORKS: dict[str, Callable[[Plan], tuple[nn.Module, int]]] = {"dit": _dit, "unet": _unet}
+def _uvit(plan: Plan) -> tuple[nn.Module, int]:
+    channels, height, width = plan.shape
+    net = UViT(
+        channels + plan.beside,
+        (height, width),
+        out_channels=channels,
+        patch=plan.patch,
+        fine=plan.fine,
+        fine_depth=plan.fine_depth,
+        width=plan.width,
+        depth=plan.depth,
+        heads=plan.heads,
+        text_width=plan.text_width,
+    )
+    return net, plan.width
+
+
+_NETWORKS: dict[str, Callable[[Plan], tuple[nn.Module, int]]] = {"dit": _dit, "unet": _unet, "uvit": _uvit}
 
 
 class ConditionalDiffusion(System):

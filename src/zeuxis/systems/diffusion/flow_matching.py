@@ -45,10 +45,11 @@ class FlowMatching(ConditionalDiffusion):
 
     Args:
         condition: what it obeys; "label" needs data with classes and "caption" data with captions.
-        network: a transformer on patches, or a U-Net. ``width``, ``depth`` (blocks; of a U-Net, those of a level)
-            and ``heads`` size either; ``patch`` and ``finish`` (channels of the convolutions that end it, if any) the
-            transformer; ``multiples`` (of the width, level by level) and ``attention`` (the downsampling factors
-            with attention) the U-Net.
+        network: a transformer on patches ("dit"), a U-Net ("unet"), or convolutions with a transformer in the
+            middle ("uvit"). ``width``, ``depth`` (blocks; of a U-Net, those of a level) and ``heads`` size any;
+            ``patch`` the transformers; ``fine`` and ``fine_depth`` (channels, blocks) the convolutions around one;
+            ``multiples`` (of the width, level by level) and ``attention`` (the downsampling factors with attention)
+            the U-Net.
         text_width, text_depth, text_heads, text_length: the caption reader, and the longest caption in words.
         sketch: the side of a coarse picture that the caption reader draws from the words alone, and that the network
             sees beside the noisy one; 0 for none. Where things go is decided at noise levels at which pictures hold
@@ -90,7 +91,8 @@ class FlowMatching(ConditionalDiffusion):
         depth: int = 12,
         heads: int = 6,
         patch: int = 2,
-        finish: int = 0,
+        fine: int = 64,
+        fine_depth: int = 3,
         multiples: tuple[int, ...] = (1, 2, 2, 2),
         attention: tuple[int, ...] = (2,),
         text_width: int = 128,
@@ -125,7 +127,8 @@ class FlowMatching(ConditionalDiffusion):
             attention=tuple(attention),
             text_width=text_width if condition == "caption" else 0,
             beside=self.shape.channels if sketch else 0,
-            finish=finish,
+            fine=fine,
+            fine_depth=fine_depth,
         )
         self.network, vector = build_network(network, plan)
         text = TextPlan(tuple(words), text_length, text_width, text_depth, text_heads, sketch)

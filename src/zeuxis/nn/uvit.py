@@ -1,0 +1,103 @@
+"""The U-ViT of simple diffusion (Hoogeboom, Heek & Salimans 2023, 2301.11093): a U-Net whose middle is a transformer.
+
+Convolutions draw: at the fine level they see every pixel and no patch has a seam. Attention composes: at the coarse
+level it places things, and reads the text, for the price of few tokens. (Bao et al. 2022, 2209.12152, gave the same
+name to another network, a transformer with long skips.)
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from zeuxis.errors import UsageError
+from zeuxis.nn.dit import DiTBlock
+from zeuxis.nn.embed import TimeEmbedding
+from zeuxis.nn.resblock import ResBlock, group_norm, silence
+
+
+class UViT(nn.Module):
+    """Images ``(B, C, H, W)`` at times ``(B,)`` to ``(B, C_out, H, W)``.
+
+    Args:
+        channels: C, with those of anything concatenated. ``out_channels`` is C_out, by default C.
+        size: (H, W), multiples of ``patch``.
+        patch: p, an even number: a token of the middle covers p x p pixels, a cell of the fine level p/2 x p/2.
+        fine: channels of the fine level; ``fine_depth``, its residual blocks on the way down, and again on the way up.
+        width, depth, heads: of the transformer, whose blocks are DiT's.
+        text_width: E, the width of the text's vectors; 0 has no attention to text.
+
+    Here one fine level, the skip is concatenated, and the residual blocks are ADM's; the paper has several levels.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        size: tuple[int, int],
+        *,
+        out_channels: int | None = None,
+        patch: int = 4,
+        fine: int = 64,
+        fine_depth: int = 3,
+        width: int = 160,
+        depth: int = 4,
+        heads: int = 5,
+        text_width: int = 0,
+    ) -> None:
+        super().__init__()
+        h, w = size
+        if patch % 2 or h % patch or w % patch:
+            raise UsageError(
+                f"{h} x {w} is not made of whole patches of an even side: change the size or the patch ({patch})"
+            )
+        cell, self.reads = patch // 2, text_width > 0
+        self.grid = (h // patch, w // patch)
+        self.time = TimeEmbedding(width)
+        self.stem = nn.Conv2d(channels, fine, cell, cell) if cell > 1 else nn.Conv2d(channels, fine, 3, padding=1)
+        self.down = nn.ModuleList(ResBlock(fine, fine, width, modulate=True, zero=True) for _ in range(fine_depth))
+        self.enter = nn.Conv2d(fine, width, 2, 2)
+        self.place = nn.Parameter(torch.empty(self.grid[0] * self.grid[1], width))
+        nn.init.normal_(self.place, std=0.5)
+        self.middle = nn.ModuleList(DiTBlock(width, heads, text_width) for _ in range(depth))
+        for block in self.middle:
+            silence(block.get_submodule("modulation.1"))  # adaLN-zero
+        self.leave = nn.Sequential(nn.Conv2d(width, 4 * fine, 1), nn.PixelShuffle(2))
+        self.join = nn.Conv2d(2 * fine, fine, 1)
+        self.up = nn.ModuleList(ResBlock(fine, fine, width, modulate=True, zero=True) for _ in range(fine_depth))
+        self.norm = group_norm(fine)
+        self.out = nn.Conv2d(fine, (out_channels or channels) * cell**2, 3, padding=1)
+        self.shuffle = nn.PixelShuffle(cell)
+        silence(self.out)
+
+    def forward(
+        self,
+        x: Tensor,
+        time: Tensor,
+        label: Tensor | None = None,
+        text: Tensor | None = None,
+        text_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Predict ``(B, C_out, H, W)`` in ``x``'s dtype.
+
+        ``time`` ``(B,)`` is on the scale of 0 to 1000. ``label`` ``(B, width)`` is a vector added to the time's.
+        ``text`` ``(B, T, E)`` and ``text_mask`` ``(B, T)`` bool (true for words, at least one a row) are required
+        if the model was built with ``text_width``.
+        """
+        if (text is None) == self.reads:
+            raise ValueError("text is given exactly when the model was built with text_width")
+        c = self.time(time)  # (B, D)
+        if label is not None:
+            c = c + label
+        skip = self.stem(x)  # (B, F, 2 rows, 2 columns)
+        for block in self.down:
+            skip = block(skip, c)
+        h = self.enter(skip).flatten(2).transpose(1, 2) + self.place  # (B, N, D)
+        for block in self.middle:
+            h = block(h, c, text, text_mask)
+        h = self.leave(h.transpose(1, 2).unflatten(2, self.grid))  # (B, F, 2 rows, 2 columns)
+        h = self.join(torch.cat([skip, h], 1))
+        for block in self.up:
+            h = block(h, c)
+        h = self.shuffle(self.out(F.silu(self.norm(h))))
+        return h.to(x.dtype)
