@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from zeuxis.batch import Batch
 from zeuxis.data.degraded import DegradedSource
 from zeuxis.data.library import open_source
+from zeuxis.degrade.blur import Blur
 from zeuxis.degrade.language import KINDS, parse
-from zeuxis.degrade.linear import LUMA, Blur, Grey, Mask, Shrink
-from zeuxis.degrade.random import Hole
+from zeuxis.degrade.mask import Hole, Mask, Outpaint, Strokes, Uncrop
+from zeuxis.degrade.resize import Bicubic, Shrink
+from zeuxis.degrade.tone import LUMA, Film, Grey
 from zeuxis.errors import UnknownName, Unsupported, UsageError
 from zeuxis.rng import ImageRng, Stream
 
@@ -31,6 +35,16 @@ def pictures(*shape: int, seed: int = 0) -> Tensor:
         "blur:30",
         "mask:0.5",
         "mask:1",
+        "outpaint:0.3",
+        "bicubic:2",
+        "bicubic:4",
+        "subsample:2",
+        "smear:2,0.7,20",
+        "smear:9,1,80",
+        "motion:5,0",
+        "motion:40,65",
+        "defocus:2.5",
+        "film:blue",
         "grey | blur:1.5 | shrink:4 | mask:0.3",
     ],
 )
@@ -45,7 +59,10 @@ def test_adjoint(line: str, size: tuple[int, int]) -> None:
     torch.testing.assert_close((y * other).sum(), (x * back).sum(), rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("line", ["grey", "shrink:2", "blur:1.3", "mask:0.5"])
+@pytest.mark.parametrize(
+    "line",
+    ["grey", "shrink:2", "blur:1.3", "mask:0.5", "outpaint", "bicubic", "subsample", "smear", "motion", "defocus"],
+)
 def test_linear(line: str) -> None:
     chain = parse(line)
     x, z = pictures(2, 3, 8, 8), pictures(2, 3, 8, 8, seed=1)
@@ -78,16 +95,59 @@ def test_blur_is_gaussian() -> None:
     torch.testing.assert_close(spread[20, 22] / spread[20, 20], torch.tensor(0.5, dtype=torch.float64).exp() ** -1)
 
 
-def test_blur_keeps_a_plain_picture_up_to_its_edges() -> None:
+@pytest.mark.parametrize("line", ["blur:3", "smear:4,1,30", "motion:12,50", "defocus:3", "bicubic:1"])
+def test_a_plain_picture_stays_plain_up_to_its_edges(line: str) -> None:
     plain = torch.full((1, 3, 9, 5), 0.7)
-    torch.testing.assert_close(Blur(3.0).apply(plain), plain)
+    torch.testing.assert_close(parse(line).apply(plain), plain)
+
+
+def moments(spread: Tensor) -> tuple[float, float, float]:
+    """The variances along x and y, and the covariance, of a point that was spread (H, W)."""
+    at = torch.arange(len(spread), dtype=spread.dtype) - len(spread) // 2
+    x, y = at[None], at[:, None]
+    return tuple((spread * moment).sum().item() for moment in (x * x, y * y, x * y))
+
+
+def spread(line: str) -> Tensor:
+    point = torch.zeros(1, 1, 41, 41, dtype=torch.float64)
+    point[..., 20, 20] = 1
+    out = parse(line).apply(point)[0, 0]
+    assert out.sum().item() == pytest.approx(1)
+    torch.testing.assert_close(out, out.flip(0, 1))
+    return out
+
+
+def test_kernels_have_the_stated_size_and_direction() -> None:
+    xx, yy, xy = moments(spread("smear:4,2,0"))
+    assert (xx, yy, xy) == (pytest.approx(16, rel=0.05), pytest.approx(4, rel=0.05), pytest.approx(0, abs=1e-9))
+    xx, yy, xy = moments(spread("smear:4,2,45"))  # turned from x towards y, which points down
+    assert xx == pytest.approx(yy) and xy == pytest.approx(6, rel=0.1)
+    xx, yy, _ = moments(spread("motion:13,0"))
+    assert xx == pytest.approx(13**2 / 12, rel=0.15) and yy == pytest.approx(0, abs=0.1)
+    torch.testing.assert_close(spread("motion:13,90"), spread("motion:13,0").T)
+    xx, yy, _ = moments(spread("defocus:6"))
+    assert xx == pytest.approx(36 / 4, rel=0.1) and yy == pytest.approx(xx)
+
+
+def test_bicubic_is_pillow_s() -> None:
+    x = pictures(1, 1, 24, 36).float()
+    theirs = Image.fromarray(x[0, 0].numpy()).resize((9, 6), Image.Resampling.BICUBIC)
+    torch.testing.assert_close(Bicubic(4).apply(x)[0, 0], torch.from_numpy(np.array(theirs)), rtol=1e-4, atol=1e-5)
+
+
+def test_old_films_are_blind_to_red() -> None:
+    red = torch.tensor([1.0, -1.0, -1.0]).view(1, 3, 1, 1).expand(1, 3, 4, 4)
+    assert torch.equal(Film("orthochromatic").apply(red), torch.full((1, 3, 4, 4), -1.0))
+    assert torch.equal(Film("panchromatic").apply(red), Grey().apply(red))
+    with pytest.raises(UnknownName, match="did you mean blue"):
+        parse("film:bleu")
 
 
 def test_mask_hides_what_its_mask_says() -> None:
     x = torch.ones(1, 3, 8, 8)
-    assert torch.equal(Mask(0.5).apply(x), 1 - Mask(0.5).mask(x).expand(1, 3, 8, 8))
-    assert Mask(0.5).mask(x).sum() == 16
-    assert Mask(0.5).mask(x)[0, 0, 2:6, 2:6].all()
+    assert torch.equal(Mask(0.5).apply(x), 1 - Mask(0.5).place(x).expand(1, 3, 8, 8))
+    assert Mask(0.5).place(x).sum() == 16
+    assert Mask(0.5).place(x)[0, 0, 2:6, 2:6].all()
 
 
 def test_hole_is_a_box_that_moves() -> None:
@@ -98,6 +158,32 @@ def test_hole_is_a_box_that_moves() -> None:
     corners = torch.stack([lost[:, 0, 0, 0], lost[:, 0, -1, -1]])
     assert (corners.sum(1) > 0).all()
     assert torch.equal(Hole(0.5)(x, Stream(0)), 1 - lost)
+
+
+def test_every_way_to_hide_hides_what_it_says() -> None:
+    x = torch.rand(64, 3, 16, 16) + 1
+    for part in (Mask(0.5), Outpaint(0.5), Uncrop(0.25), Hole(0.3), Strokes(2)):
+        hidden = part.mask(x, ImageRng.counting(0, 64))
+        worse = part(x, ImageRng.counting(0, 64))
+        assert hidden.shape == (64, 1, 16, 16) and set(hidden.unique().tolist()) == {0.0, 1.0}
+        assert torch.equal(worse == 0, hidden.bool().expand_as(worse))
+        assert torch.equal(worse[hidden.expand_as(x) == 0], x[hidden.expand_as(x) == 0])
+    sides = Uncrop(0.25).mask(x, ImageRng.counting(0, 64))
+    assert (sides.sum((1, 2, 3)) == 4 * 16).all()
+    corners = sides[:, 0, [0, 0, 15], [7, 15, 7]]  # upper edge's middle, a corner, lower edge's middle
+    assert corners.any(0).all() and not corners.all(0).any()
+    painted = Strokes(3).mask(x, ImageRng.counting(0, 64)).mean((1, 2, 3))
+    assert (painted > 0.01).all() and painted.std() > 0.02 and painted.mean() < 0.6
+
+
+def test_pairs_tell_what_is_hidden() -> None:
+    source = open_source("digits | hole:0.5 | noise:0.1", size=16)
+    assert source.gives == {"label", "source", "mask"}
+    batch = source.batch(torch.arange(4))
+    assert batch.condition.mask is not None and (batch.condition.mask.sum((1, 2, 3)) == 64).all()
+    with pytest.raises(UsageError, match="before the mask"):
+        open_source("digits | hole | shrink:2", size=16).batch(torch.arange(4))
+    assert open_source("digits | shrink:2 | hole", size=16).batch(torch.arange(2)).condition.mask.shape[-1] == 8
 
 
 def test_noise_has_the_stated_deviation_and_no_bias() -> None:
@@ -113,19 +199,26 @@ def test_a_chain_applies_from_left_to_right() -> None:
     assert not torch.allclose(parse("mask:0.5 | blur:1").apply(x), parse("blur:1 | mask:0.5").apply(x))
 
 
-def test_same_seed_same_damage_in_any_company() -> None:
-    x = torch.ones(4, 3, 8, 8)
-    chain = parse("hole:0.4 | noise:0.2")
+@pytest.mark.parametrize("name", sorted(KINDS))
+def test_every_kind_is_seeded_finite_and_alone_in_its_row(name: str) -> None:
+    x = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    before = x.clone()
+    chain = parse(name)
     together = chain(x, ImageRng.counting(5, 4))
-    assert torch.equal(together[2:3], chain(x[:1], ImageRng([7])))
-    assert not torch.equal(together[0], together[1])
+    assert torch.equal(x, before), "the clean picture was changed"
+    assert together.isfinite().all() and together.dtype == x.dtype and together.shape[:2] == x.shape[:2]
+    assert torch.equal(together, chain(x, ImageRng.counting(5, 4)))
+    torch.testing.assert_close(together[2:3], chain(x[2:3], ImageRng([7])), rtol=1e-5, atol=1e-6)
+    assert not torch.equal(together, x) if together.shape == x.shape else True
+    assert chain(x, Stream(3)).isfinite().all()  # in training one stream serves all
 
 
 def test_a_line_spells_what_was_parsed() -> None:
-    line = "grey | shrink:2 | blur:1.25 | mask:0.5 | hole:0.3333333 | noise:0.05"
+    line = "grey | shrink:2 | blur:1.25 | mask:0.5 | hole:0.3333333 | noise:0.05 | film:blue"
     assert str(parse(line)) == line
-    assert parse(str(parse(line))) == parse(line)
-    assert {part.split(":")[0] for part in line.split(" | ")} == set(KINDS), "a kind is missing from this test"
+    for name in KINDS:
+        assert parse(str(parse(name))) == parse(name), "defaults are spelt out"
+    assert parse("motion:15") == parse("motion:15,30")
     assert parse(" blur : 2".replace(" : ", ":")) == parse("blur:2.0")
 
 
@@ -133,9 +226,16 @@ def test_a_line_spells_what_was_parsed() -> None:
     ("line", "error", "says"),
     [
         ("blurr:2", UnknownName, "did you mean blur"),
-        ("", UnknownName, "known: blur"),
+        ("", UnknownName, "known: age, bicubic"),
         ("blur:2 |", UnknownName, "known"),
-        ("blur", UsageError, "write blur:SIGMA"),
+        ("motion:1,2,3", UsageError, "write motion:LENGTH,DEGREES"),
+        ("jpeg:0", UsageError, "1 to 100"),
+        ("shot:0", UsageError, "photons"),
+        ("outpaint:1", UsageError, "nothing is left"),
+        ("sensor:0.1,0.01", UsageError, "least"),
+        ("defocus:-1", UsageError, "above 0"),
+        ("strokes:0", UsageError, "at least 1"),
+        ("age:2", UsageError, "amount"),
         ("grey:1", UsageError, "write grey"),
         ("blur:1,2", UsageError, "write blur:SIGMA"),
         ("blur:much", UsageError, "sigma is 'much'"),

@@ -46,6 +46,14 @@ class Rng(Protocol):
         """Uniform integers in [0, high), int64, of ``shape``."""
         ...
 
+    def poisson(self, rate: Tensor) -> Tensor:
+        """Poisson counts of the expectations ``rate`` (B, ...), in its dtype and on its device."""
+        ...
+
+    def each(self, n: int) -> list[Stream]:
+        """One stream for each of ``n`` images, for what is drawn image by image."""
+        ...
+
 
 class Stream:
     """One seeded generator; its state can be saved and restored exactly."""
@@ -61,6 +69,12 @@ class Stream:
 
     def integers(self, high: int, *shape: int, device: Device = "cpu") -> Tensor:
         return torch.randint(high, shape, generator=self.generator).to(device)
+
+    def poisson(self, rate: Tensor) -> Tensor:
+        return torch.poisson(rate.cpu(), self.generator).to(rate.device)
+
+    def each(self, n: int) -> list[Stream]:
+        return [Stream(seed) for seed in self.integers(MAX_SEED, n).tolist()]
 
     def permutation(self, n: int) -> Tensor:
         """A random order of 0..n-1, int64 ``(n,)``."""
@@ -105,6 +119,15 @@ class ImageRng:
     def integers(self, high: int, *shape: int, device: Device = "cpu") -> Tensor:
         self._rows(shape)
         return torch.stack([torch.randint(high, shape[1:], generator=g) for g in self.generators]).to(device)
+
+    def poisson(self, rate: Tensor) -> Tensor:
+        self._rows(tuple(rate.shape))
+        rows = [torch.poisson(row, g) for row, g in zip(rate.cpu(), self.generators, strict=True)]
+        return torch.stack(rows).to(rate.device)
+
+    def each(self, n: int) -> list[Stream]:
+        self._rows((n,))
+        return [Stream(int(seed)) for seed in self.integers(MAX_SEED, n)]
 
 
 def normal_like(x: Tensor, rng: Rng) -> Tensor:

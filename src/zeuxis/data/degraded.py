@@ -16,6 +16,8 @@ from zeuxis.rng import ImageRng, derive_seed
 class DegradedSource:
     """``clean``'s pictures as images, the same degraded as ``source``; all else as ``clean`` has it.
 
+    Where a degradation hides a part of the picture, ``mask`` says which.
+
     What is random about a degradation depends on the example alone, so that it is the same in every epoch.
     """
 
@@ -25,7 +27,7 @@ class DegradedSource:
         self.shape: Shape = clean.shape
         self.classes, self.class_names = clean.classes, clean.class_names
         self.words, self.factors = clean.words, clean.factors
-        self.gives = clean.gives | {"source"}
+        self.gives = clean.gives | ({"source", "mask"} if degradation.masks else {"source"})
         self.set_aside = clean.set_aside
 
     def __len__(self) -> int:
@@ -34,8 +36,9 @@ class DegradedSource:
     def batch(self, index: Tensor) -> Batch:
         clean = self.clean.batch(index)
         rng = ImageRng([derive_seed(0, "degraded", example) for example in index.tolist()])
-        worse = self.degradation(clean.image, rng)
-        return Batch(clean.image, replace(clean.condition, source=worse), clean.index)
+        worse, hidden = self.degradation.with_mask(clean.image, rng)
+        mask = clean.condition.mask if hidden is None else hidden
+        return Batch(clean.image, replace(clean.condition, source=worse, mask=mask), clean.index)
 
     def fingerprint(self) -> str:
         """Of the clean pictures and the spelling of the degradation."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
-from zeuxis.errors import Unsupported
+from zeuxis.errors import Unsupported, UsageError
 from zeuxis.rng import Rng
 
 
@@ -26,8 +27,23 @@ class Degradation:
 
     def __str__(self) -> str:
         mine: Any = self  # every subclass is a dataclass, which a base class cannot say
-        values = [f"{getattr(mine, field.name):.12g}" for field in fields(mine)]
+        values = [_spelled(getattr(mine, field.name)) for field in fields(mine)]
         return f"{self.name}:{','.join(values)}" if values else self.name
+
+
+def _spelled(value: int | float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.12g}"
+
+
+class Masking(Degradation):
+    """A degradation that hides a part of the picture and can say which."""
+
+    def mask(self, image: Tensor, rng: Rng) -> Tensor:
+        """``(B, 1, H, W)``: 1 where the picture is lost, as in ``Condition.mask``."""
+        raise NotImplementedError
+
+    def __call__(self, image: Tensor, rng: Rng) -> Tensor:
+        return image * (1 - self.mask(image, rng))
 
 
 class Linear(Degradation):
@@ -53,9 +69,29 @@ class Chain:
 
     def __call__(self, image: Tensor, rng: Rng) -> Tensor:
         """The images after all parts, from first to last."""
+        return self.with_mask(image, rng)[0]
+
+    @property
+    def masks(self) -> bool:
+        """Whether a part of it hides a part of the picture."""
+        return any(isinstance(part, Masking) for part in self.parts)
+
+    def with_mask(self, image: Tensor, rng: Rng) -> tuple[Tensor, Tensor | None]:
+        """The images after all parts, and what is hidden ``(B, 1, H, W)``, where anything is.
+
+        Raises ``UsageError`` where a part changes the size after another hid something.
+        """
+        hidden: Tensor | None = None
         for part in self.parts:
-            image = part(image, rng)
-        return image
+            if isinstance(part, Masking):
+                mask = part.mask(image, rng)
+                image = image * (1 - mask)
+                hidden = mask if hidden is None else torch.maximum(hidden, mask)
+            else:
+                image = part(image, rng)
+            if hidden is not None and hidden.shape[2:] != image.shape[2:]:
+                raise UsageError(f"'{self}': {part} changes the size of what was masked: write it before the mask")
+        return image, hidden
 
     def apply(self, image: Tensor) -> Tensor:
         """``A x``; raises ``Unsupported`` where a part is not linear."""

@@ -1,4 +1,7 @@
-"""A line that spells degradations: ``"blur:2 | shrink:4 | noise:0.05"``, applied from left to right."""
+"""A line that spells degradations: ``"blur:2 | shrink:4 | noise:0.05"``, applied from left to right.
+
+What is left out has a default: ``"motion"``, ``"motion:15"`` and ``"motion:15,90"`` are all well.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,29 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
+from zeuxis.degrade.age import Age, Scratches
+from zeuxis.degrade.blind import Blind
+from zeuxis.degrade.blur import Blur, Defocus, Motion, Smear
 from zeuxis.degrade.degradation import Chain, Degradation
-from zeuxis.degrade.linear import Blur, Grey, Mask, Shrink
-from zeuxis.degrade.random import Hole, Noise
+from zeuxis.degrade.jpeg import Jpeg, SoftJpeg
+from zeuxis.degrade.mask import Hole, Mask, Outpaint, Strokes, Uncrop
+from zeuxis.degrade.noise import Grain, Noise, Shot
+from zeuxis.degrade.resize import Bicubic, Shrink, Subsample
+from zeuxis.degrade.sensor import Sensor
+from zeuxis.degrade.tone import Expose, Fade, Film, Grey
 from zeuxis.errors import UnknownName, UsageError
 
-KINDS = {kind.name: kind for kind in (Grey, Shrink, Blur, Mask, Noise, Hole)}
-NUMBERS: Mapping[str, Callable[[str], int | float]] = {"int": int, "float": float}
+_ALL: tuple[type[Degradation], ...] = (
+    *(Shrink, Bicubic, Subsample),
+    *(Blur, Smear, Motion, Defocus),
+    *(Noise, Shot, Sensor, Grain),
+    *(Jpeg, SoftJpeg),
+    *(Mask, Hole, Strokes, Outpaint, Uncrop),
+    *(Grey, Film, Expose, Fade, Scratches, Age),
+    Blind,
+)
+KINDS = {kind.name: kind for kind in _ALL}
+READERS: Mapping[str, Callable[[str], int | float | str]] = {"int": int, "float": float, "str": str}
 
 
 def parse(line: str) -> Chain:
@@ -20,7 +39,7 @@ def parse(line: str) -> Chain:
 
     Raises:
         UnknownName: a name that is none.
-        UsageError: too few or too many numbers, or one that makes no sense.
+        UsageError: too many values, or one that makes no sense.
     """
     return Chain(tuple(_parse_one(part.strip()) for part in line.split("|")))
 
@@ -29,16 +48,16 @@ def _parse_one(part: str) -> Degradation:
     name, _, rest = part.partition(":")
     if name not in KINDS:
         raise UnknownName("degradation", name, KINDS)
-    kind: Any = KINDS[name]  # a dataclass of numbers, whose fields say what it takes
+    kind: Any = KINDS[name]  # a dataclass, whose fields say what it takes
     wanted = fields(kind)
     given = [value.strip() for value in rest.split(",")] if rest else []
-    if len(given) != len(wanted):
+    if len(given) > len(wanted):
         spelling = name + (":" + ",".join(field.name.upper() for field in wanted) if wanted else "")
         raise UsageError(f"'{part}': write {spelling}")
-    values: dict[str, int | float] = {}
-    for field, text in zip(wanted, given, strict=True):
+    values: dict[str, int | float | str] = {}
+    for field, text in zip(wanted, given, strict=False):
         try:
-            values[field.name] = NUMBERS[str(field.type)](text)
+            values[field.name] = READERS[str(field.type)](text)
         except ValueError:
             raise UsageError(f"'{part}': {field.name} is '{text}': write a number ({field.type})") from None
     made: Degradation = kind(**values)

@@ -1,0 +1,62 @@
+"""Noise that is added pixel by pixel."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from zeuxis.degrade.blur import Blur
+from zeuxis.degrade.degradation import Degradation
+from zeuxis.errors import UsageError
+from zeuxis.rng import Rng, normal_like
+
+
+@dataclass(frozen=True)
+class Noise(Degradation):
+    """Adds Gaussian noise of standard deviation ``sigma``, in units of [-1, 1]; nothing is clipped."""
+
+    sigma: float = 0.1
+    name = "noise"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.sigma < math.inf:
+            raise UsageError(f"{self}: the standard deviation must not be below 0")
+
+    def __call__(self, image: Tensor, rng: Rng) -> Tensor:
+        return image + self.sigma * normal_like(image, rng)
+
+
+@dataclass(frozen=True)
+class Shot(Degradation):
+    """Counts photons: each value is Poisson, with ``photons`` expected at white; few are much noise."""
+
+    photons: float = 100.0
+    name = "shot"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.photons <= 1e6:
+            raise UsageError(f"{self}: the photons at white must lie in (0, 1,000,000]")
+
+    def __call__(self, image: Tensor, rng: Rng) -> Tensor:
+        expected = self.photons * ((image + 1) / 2).clamp(min=0)
+        return rng.poisson(expected) / self.photons * 2 - 1
+
+
+@dataclass(frozen=True)
+class Grain(Degradation):
+    """The grain of film: soft, the same in all channels, and strongest in the middle tones."""
+
+    sigma: float = 0.1
+    name = "grain"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.sigma < math.inf:
+            raise UsageError(f"{self}: the standard deviation must not be below 0")
+
+    def __call__(self, image: Tensor, rng: Rng) -> Tensor:
+        b, _, height, width = image.shape
+        soft = Blur(0.7).apply(rng.normal(b, 1, height, width, device=image.device).to(image.dtype))
+        tone = (1 - image.clamp(-1, 1) ** 2).clamp(min=0.1).sqrt()
+        return image + self.sigma * 2.5 * tone * soft  # the blur leaves about 1 / 2.5 of the deviation
