@@ -1,15 +1,19 @@
-"""Write the generated pages: ``docs/catalogue.md`` and ``docs/results.md``.
+"""Write the generated pages: ``docs/catalogue.md``, ``docs/results.md`` and ``docs/degradations.md``.
 
-Run by ``make docs``. The pages come from the cards of the systems, the recipes, and the files that
-``zeuxis reproduce`` wrote; a test fails when they are stale.
+Run by ``make docs``. The pages come from the cards of the systems, the recipes, the files that
+``zeuxis reproduce`` wrote, and the docstrings of the degradations; a test fails when they are stale.
 """
 
 from __future__ import annotations
 
+import inspect
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from zeuxis.catalog import entries, results
+from zeuxis.degrade.degradation import Degradation, Linear, Masking
+from zeuxis.degrade.language import KINDS
 from zeuxis.recipe import load_recipe, recipe_paths
 
 HERE = Path(__file__).parent
@@ -117,7 +121,50 @@ def means(found: dict[str, Any]) -> dict[str, float]:
     return {name: sum(values) / len(values) for name, values in taken.items()}
 
 
-PAGES = {"catalogue.md": catalogue, "results.md": table_of_results}
+def degradations() -> str:
+    """Every degradation: how it is spelt, what it does, what can be done with it."""
+    lines = [NOTICE, "# Degradations", ""]
+    lines += [
+        "A degradation makes a picture worse, `y = A(x)`. What follows a bar after the name of any data, or stands",
+        "after `--pair`, is applied from left to right, and makes pairs: a worse picture (`source`) and the clean one.",
+        "",
+        "```",
+        "zeuxis data clothing96 --pair age",
+        'zeuxis data scenes --size 64 --pair "blur:2 | noise:0.05 | jpeg:60"',
+        "zeuxis data ~/my/photos --size 128 --pair blind:2",
+        "```",
+        "",
+        "Every value may be left out; then it is the one shown. What is drawn at random is drawn from the example's",
+        "own seed, so it is the same in every epoch and in any company. A linear degradation has an adjoint (in",
+        "Python, `parse(line).adjoint(y)`); one that hides a part of the picture also gives it as the `mask`.",
+        "",
+        "![Four pictures under each of the degradations](images/degradations.webp)",
+        "",
+        "    python docs/draw_degradations.py",
+        "",
+        "| write | what it does | linear | mask |",
+        "|---|---|---|---|",
+    ]
+    for kind in KINDS.values():
+        marks = ["yes" if issubclass(kind, of) else "" for of in (Linear, Masking)]
+        lines.append(f"| `{spelling(kind)}` | {said(kind)} | {' | '.join(marks)} |")
+    lines += ["", "The JPEG coder is Pillow's; the bicubic filter is torch's, which equals Pillow's.", ""]
+    return "\n".join(lines)
+
+
+def spelling(kind: type[Degradation]) -> str:
+    """Its name with its default values."""
+    made: Any = kind()
+    return f"{kind.name}:{','.join(f.name for f in fields(made))}` = `{made}" if fields(made) else str(made)
+
+
+def said(kind: type[Degradation]) -> str:
+    """The first paragraph of its docstring, in one line."""
+    text = inspect.getdoc(kind) or ""
+    return " ".join(text.split("\n\n")[0].split()).replace("``", "`").replace("|", "\\|")
+
+
+PAGES = {"catalogue.md": catalogue, "results.md": table_of_results, "degradations.md": degradations}
 
 if __name__ == "__main__":
     for name, write in PAGES.items():

@@ -15,7 +15,7 @@ from PIL import Image
 import zeuxis.cli
 from zeuxis.catalog import entries
 from zeuxis.cli import main
-from zeuxis.cli.options import Budget, recipe_of
+from zeuxis.cli.options import Budget, paired, recipe_of
 from zeuxis.cli.output import duration, plain
 from zeuxis.errors import UsageError
 from zeuxis.provenance.record import read_record
@@ -305,6 +305,24 @@ def test_doctor_finds_this_machine_fit_and_mends_what_is_not(command, monkeypatc
     monkeypatch.setenv("ZEUXIS_DATA", str(Path("nowhere").resolve()))
     code, out, _ = command("doctor")
     assert code == 1 and "problem: ZEUXIS_DATA" in out and "mend: set it to the folder" in out
+
+
+def test_any_data_makes_pairs(command, tmp_path):
+    code, out, _ = command(
+        "data", "digits", "--pair", "blur | shrink:2", "--out", str(tmp_path / "sheet.png"), "--json"
+    )
+    found = json.loads(out)
+    assert code == 0 and found["name"] == "digits | blur:2 | shrink:2" and found["gives"] == ["label", "source"]
+    assert (tmp_path / "sheet.png").is_file()
+    assert recipe_of("tiny.toml", pair="hole:0.5").data.endswith(" | hole:0.5")
+    assert recipe_of("tiny.toml", data="scenes", pair="age").data == "scenes | age"
+    for line in (
+        ("data", "--pair", "blur"),
+        ("evaluate", "scenes", "--pair", "blur"),
+        ("data", "digits", "--pair", "blurr"),
+    ):
+        assert command(*line)[0] == 2
+    assert paired(None, None) is None
 
 
 def test_every_command_is_there_and_explains_itself(command):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from zeuxis.cli.options import Budget, Data, Device, Json, Seed
+from zeuxis.cli.options import Budget, Data, Device, Json, Pair, Seed, paired
 from zeuxis.cli.output import emit, say
 from zeuxis.cli.progress import Progress
 from zeuxis.errors import UsageError
@@ -16,6 +16,7 @@ from zeuxis.errors import UsageError
 def compare(
     recipes: Annotated[list[str], typer.Argument(metavar="RECIPE...", help="Two recipes or more.")],
     data: Data = None,
+    pair: Pair = None,
     budget: Annotated[str, typer.Option("--budget", metavar="90s|10m|2h", help="Training time of each.")] = "10m",
     samples: Annotated[int, typer.Option("--samples", min=2, help="Pictures measured of each.")] = 5000,
     seed: Seed = 0,
@@ -35,7 +36,14 @@ def compare(
 
     with Progress() as progress:
         found = work(
-            recipes, data=data, minutes=minutes, samples=samples, seed=seed, out=out, device=device, report=progress
+            recipes,
+            data=paired(data, pair),
+            minutes=minutes,
+            samples=samples,
+            seed=seed,
+            out=out,
+            device=device,
+            report=progress,
         )
     if as_json:
         emit(found)

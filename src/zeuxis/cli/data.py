@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from zeuxis.cli.options import Json, Out, Size
+from zeuxis.cli.options import Json, Out, Pair, Size, paired
 from zeuxis.cli.output import emit, say, table
+from zeuxis.errors import UsageError
 
 SHOWN = tuple(
     ["name", "title", "shape", "splits", "licence", "may_ship", "gives", "class_names", "citation", "homepage", "note"]
@@ -21,6 +22,7 @@ def data(
         typer.Argument(help="A dataset, a world or a folder; without it, all.", show_default=False),
     ] = None,
     split: Annotated[str, typer.Option("--split", help="train, val or test.")] = "train",
+    pair: Pair = None,
     size: Size = None,
     n: Annotated[int, typer.Option("-n", min=1, max=4096, help="Pictures on the contact sheet.")] = 64,
     out: Out = None,
@@ -28,15 +30,18 @@ def data(
 ) -> None:
     """List the datasets, or tell of one and save a sheet of its pictures."""
     if name is None:
+        if pair is not None:
+            raise UsageError(f"--pair {pair}: of which pictures? Name a dataset, a world or a folder before it")
         everything(as_json)
         return
     from zeuxis.data.library import open_source
     from zeuxis.provenance.record import write_png
     from zeuxis.workshop.contact import card, contact_sheet
+    from zeuxis.workshop.naming import slug
 
-    source = open_source(name, size, split)
+    source = open_source(paired(name, pair) or name, size, split)
     found = card(source)
-    page = out or Path("samples") / f"data-{source.name}-{split}.png"
+    page = out or Path("samples") / f"data-{slug(source.name)}-{split}.png"
     write_png(contact_sheet(source, n), page)
     if as_json:
         emit({**found, "split": split, "sheet": page})

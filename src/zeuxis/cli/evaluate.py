@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from zeuxis.cli.options import Data, Device, Json, Seed
+from zeuxis.cli.options import Data, Device, Json, Pair, Seed, paired
 from zeuxis.cli.output import emit, note, table
 from zeuxis.cli.progress import Progress
 
@@ -14,6 +14,7 @@ from zeuxis.cli.progress import Progress
 def evaluate(
     model: Annotated[str, typer.Argument(help="A shipped model or a run folder.")],
     data: Data = None,
+    pair: Pair = None,
     metric: Annotated[
         list[str] | None,
         typer.Option("--metric", help="May be repeated; by default those that suit the model."),
@@ -33,7 +34,7 @@ def evaluate(
     with Progress() as progress:
         figures = work(
             load(model, device),
-            data=data,
+            data=paired(data, pair),
             metrics=metric or (),
             features=features,
             samples=samples,

@@ -23,6 +23,10 @@ Out = Annotated[Path | None, typer.Option("--out", help="Where to write.", show_
 Data = Annotated[
     str | None, typer.Option("--data", metavar="NAME|FOLDER", help="A dataset, a world or a folder of pictures.")
 ]
+Pair = Annotated[
+    str | None,
+    typer.Option("--pair", metavar="CHAIN", help='Degrade the pictures into pairs: "blur:2 | noise:0.05 | jpeg:60".'),
+]
 Size = Annotated[int | None, typer.Option("--size", min=4, help="Pixels a side.")]
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="A.B=C", help="Replace a value of the recipe; may be repeated.")
@@ -55,10 +59,20 @@ class Budget:
         return cls(rounds=int(number))
 
 
+def paired(data: str | None, pair: str | None) -> str | None:
+    """The name of ``data`` degraded by ``pair``, as recipes and records spell it."""
+    if pair is None:
+        return data
+    if data is None:
+        raise UsageError(f"--pair {pair}: of which pictures? Give --data as well")
+    return f"{data} | {pair}"
+
+
 def recipe_of(
     name: str,
     *,
     data: str | None = None,
+    pair: str | None = None,
     size: int | None = None,
     batch: int | None = None,
     seed: int | None = None,
@@ -73,6 +87,8 @@ def recipe_of(
     # JSON's strings and numbers are TOML's too: a folder called "7" stays a folder.
     overrides = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items() if value is not None]
     recipe = load_recipe(name, (*(changes or ()), *overrides))
+    if pair is not None:
+        recipe = recipe.model_copy(update={"data": paired(recipe.data, pair)})
     if budget is None:
         return recipe
     parsed = Budget.parse(budget)

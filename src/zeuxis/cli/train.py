@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zeuxis.cli.options import BudgetText, Data, Device, Json, MaybeSeed, Out, Set, Size, recipe_of
+from zeuxis.cli.options import BudgetText, Data, Device, Json, MaybeSeed, Out, Pair, Set, Size, recipe_of
 from zeuxis.cli.output import duration, emit, note, say
 from zeuxis.cli.progress import Progress
 
@@ -20,6 +20,7 @@ INTERRUPTED = 130  # what shells say of a program that was asked to stop
 def train(
     recipe: Annotated[str, typer.Argument(help="A recipe's name, or the path of a .toml file.")],
     data: Data = None,
+    pair: Pair = None,
     size: Size = None,
     budget: BudgetText = None,
     batch: Annotated[int | None, typer.Option("--batch", min=1, help="Pictures a round.")] = None,
@@ -36,7 +37,9 @@ def train(
     """Train a recipe. Ctrl-C saves and stops; the same command goes on from there."""
     from zeuxis.workshop.runs import train as work
 
-    plan = recipe_of(recipe, data=data, size=size, batch=batch, seed=seed, start=start, budget=budget, changes=changes)
+    plan = recipe_of(
+        recipe, data=data, pair=pair, size=size, batch=batch, seed=seed, start=start, budget=budget, changes=changes
+    )
     with Progress() as progress:
         run = work(
             plan,

@@ -45,7 +45,10 @@ QUALITY = (30, 95)
 
 @dataclass(frozen=True)
 class Blind(Degradation):
-    """Both rounds, then ``factor`` times smaller. Small pictures get kernels within what mirroring can supply."""
+    """Real-ESRGAN's two rounds of random blur, resizing, noise and JPEG, ending ``factor`` times smaller.
+
+    Small pictures get kernels within what mirroring can supply.
+    """
 
     factor: int = 4
     name = "blind"

@@ -56,7 +56,7 @@ class Jpeg(Degradation):
 
 @dataclass(frozen=True)
 class SoftJpeg(Degradation):
-    """The same in torch, batched and differentiable: for training through a JPEG."""
+    """JPEG in torch, batched and differentiable: for training through it."""
 
     quality: int = 60
     name = "soft-jpeg"

@@ -33,7 +33,7 @@ class Smaller(Linear):
 
 @dataclass(frozen=True)
 class Shrink(Smaller):
-    """By area: every pixel is the mean of a square of pixels, as on a sensor of fewer, larger ones."""
+    """Shrinks by area: every pixel is the mean of a square of pixels, as on a sensor of fewer, larger ones."""
 
     factor: int = 4
     name = "shrink"
@@ -48,7 +48,7 @@ class Shrink(Smaller):
 
 @dataclass(frozen=True)
 class Bicubic(Smaller):
-    """By a cubic filter as wide as the new pixels (antialiased, as Pillow does): what "x4" means in the literature."""
+    """Shrinks by a cubic filter as wide as the new pixels (antialiased, as in Pillow): the "x4" of the literature."""
 
     factor: int = 4
     name = "bicubic"
@@ -67,7 +67,7 @@ class Bicubic(Smaller):
 
 @dataclass(frozen=True)
 class Subsample(Smaller):
-    """One pixel of every square is kept, the rest is lost: aliased."""
+    """Keeps one pixel of every square and loses the rest, so that what is fine is aliased."""
 
     factor: int = 4
     name = "subsample"

@@ -35,7 +35,9 @@ READ_SLOPE, READ_OFFSET, READ_SPREAD = 2.18, 1.20, 0.26  # of log read noise ove
 
 @dataclass(frozen=True)
 class Sensor(Degradation):
-    """Noise whose shot level is drawn for every picture, evenly in its logarithm, from ``least`` to ``most``.
+    """The noise of a camera's sensor, developed with the picture, its shot level drawn from ``least`` to ``most``.
+
+    It is drawn for every picture, evenly in its logarithm.
 
     The paper's range is the default. Both 0 leave only what mosaicing costs. Pictures are RGB with even sides.
     """

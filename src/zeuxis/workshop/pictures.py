@@ -23,10 +23,13 @@ def to_pil(image: Tensor) -> Image.Image:
 
 
 def sheet(images: Sequence[Image.Image], columns: int | None = None, scale: int = 1, gap: int = 2) -> Image.Image:
-    """The images side by side on white, row by row, each enlarged ``scale`` times without smoothing."""
+    """The images side by side on white, row by row, each enlarged ``scale`` times without smoothing.
+
+    Where they differ in size, every one is brought to the widest and the tallest.
+    """
     columns = columns or math.ceil(math.sqrt(len(images)))
     rows = math.ceil(len(images) / columns)
-    w, h = images[0].width * scale, images[0].height * scale
+    w, h = max(image.width for image in images) * scale, max(image.height for image in images) * scale
     page = Image.new("RGB", (columns * (w + gap) + gap, rows * (h + gap) + gap), "white")
     for k, image in enumerate(images):
         row, column = divmod(k, columns)

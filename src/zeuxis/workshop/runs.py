@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -24,6 +23,7 @@ from zeuxis.recipe import Recipe, parse_recipe
 from zeuxis.rng import ImageRng
 from zeuxis.training.checkpoint import write_model
 from zeuxis.training.trainer import Clock, Trainer
+from zeuxis.workshop.naming import slug
 from zeuxis.workshop.pictures import sheet, to_pil
 
 PREVIEWED = 16
@@ -122,7 +122,7 @@ def _run_folder(recipe: Recipe, out: Path | None, fresh: bool) -> Path:
         if found is not None and found.trains(recipe) and not found.finished and not fresh:
             return folder
     number = 1 + max((int(p.name.split("-")[0]) for p in numbered), default=-1)
-    data = re.sub(r"[^\w.-]+", "-", Path(recipe.data).name or recipe.data).strip("-")
+    data = slug(Path(recipe.data).name or recipe.data)
     return root / f"{number:05d}-{recipe.name}-{data}"
 
 

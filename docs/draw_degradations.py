@@ -1,0 +1,45 @@
+"""Draw ``docs/images/degradations.webp``: two scenes and two photographs (CC0) under every degradation.
+
+The photographs are `clothing96`: see `zeuxis data clothing96` for where to get them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageDraw
+
+from zeuxis.data.library import open_source
+from zeuxis.degrade.language import KINDS, parse
+from zeuxis.rng import ImageRng
+from zeuxis.workshop.pictures import to_pil
+
+SIDE, CAPTION, COLUMNS = 96, 12, 9
+
+
+def main() -> None:
+    scenes = open_source("scenes", SIDE).batch(torch.tensor([40, 41])).image
+    photographs = open_source("clothing96").batch(torch.tensor([3, 10])).image
+    clean = torch.cat([scenes, photographs])
+    columns = [column("clean", clean)]
+    columns += [column(name, parse(name)(clean, ImageRng.counting(0, len(clean)))) for name in KINDS]
+    height = columns[0].height
+    page = Image.new("RGB", (COLUMNS * SIDE, -(-len(columns) // COLUMNS) * height), "white")
+    for k, one in enumerate(columns):
+        page.paste(one, (k % COLUMNS * SIDE, k // COLUMNS * height))
+    page.save(Path(__file__).parent / "images" / "degradations.webp", quality=85, method=6)
+
+
+def column(name: str, images: torch.Tensor) -> Image.Image:
+    """The pictures below one another, all at one size, under their name."""
+    made = Image.new("RGB", (SIDE, CAPTION + SIDE * len(images)), "white")
+    ImageDraw.Draw(made).text((2, 0), name, fill="black")
+    for k, image in enumerate(F.interpolate(images.float(), (SIDE, SIDE), mode="nearest")):
+        made.paste(to_pil(image), (0, CAPTION + k * SIDE))
+    return made
+
+
+if __name__ == "__main__":
+    main()
