@@ -9,8 +9,8 @@ import zeuxis
 
 ROOT = Path(zeuxis.__file__).parent
 FLOORS = (
-    {"batch", "rng", "errors", "card"},
-    {"nn", "losses", "diffusion", "degrade"},
+    {"batch", "rng", "counter", "errors", "card"},
+    {"nn", "losses", "diffusion", "degrade", "patterns"},
     {"data", "metrics"},
     {"game"},
     {"systems"},

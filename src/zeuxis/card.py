@@ -17,6 +17,7 @@ class Card:
 
     ``needs`` are the fields of ``Condition`` without which it can neither train nor sample;
     ``accepts`` those it can be built to obey; ``knobs`` the fields of ``Sampling`` it honours.
+    ``learns`` is false of generators that follow rules alone.
     ``departures`` are one sentence for every deliberate difference from the paper.
     """
 
@@ -29,6 +30,7 @@ class Card:
     needs: Set[str] = frozenset()
     accepts: Set[str] = frozenset()
     knobs: Set[str] = frozenset()
+    learns: bool = True  # False for a generator, which can be sampled untrained
     departures: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:

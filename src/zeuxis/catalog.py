@@ -7,6 +7,7 @@ modules found by that walk: a name in a file never becomes an import.
 from __future__ import annotations
 
 import ast
+import hashlib
 import inspect
 import json
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from zeuxis.card import Card
 from zeuxis.errors import UnknownName, Unsupported, UsageError, WeightsError
-from zeuxis.recipe import Recipe
+from zeuxis.recipe import Recipe, load_recipe
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -190,8 +191,25 @@ def _rebuilt(card: dict[str, Any]) -> System:
     return build(card["system"], {}, held)
 
 
+def _untrained(name: str) -> tuple[System, dict[str, Any]]:
+    """A generator that follows rules alone, as its recipe describes it, and a card as a trained one has."""
+    from zeuxis.data.library import open_source  # noqa: PLC0415  (the catalogue lists without torch)
+
+    recipe = load_recipe(name)
+    system = build_for(recipe, open_source(recipe.data, recipe.size)).eval()
+    rules = json.dumps({"system": name, **system.config}, sort_keys=True, default=list)
+    card = {"system": name, "config": system.config, "recipe": recipe.name, "data": recipe.data, "images": 0}
+    return system, {**card, "sha256": hashlib.sha256(rules.encode()).hexdigest()}
+
+
 def load_system(name: str | Path) -> tuple[System, dict[str, Any]]:
-    """A trained system in evaluation mode, and its card; nothing is unpickled."""
+    """A system in evaluation mode, and its card: trained, or one of those that need no training.
+
+    Nothing is unpickled.
+    """
+    known = entries().get(str(name))
+    if known is not None and not known.card.learns:
+        return _untrained(known.card.id)
     from zeuxis.training.checkpoint import read_folder  # noqa: PLC0415  (the catalogue lists without torch)
 
     folder = locate(name)

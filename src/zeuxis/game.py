@@ -17,7 +17,7 @@ A method with a closed form has no players: it implements :meth:`System.fit`.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self
@@ -91,6 +91,14 @@ class Sampling:
     temperature: float | None = None  # scale of the latent's standard deviation
 
 
+@dataclass(frozen=True)
+class Proof:
+    """A figure that a method can have of itself, without data: ``measure(samples, rng)``."""
+
+    better: Literal["lower", "higher"]
+    measure: Callable[[int, Rng], float]
+
+
 class System(nn.Module):
     """A method: its networks, its game and its verbs.
 
@@ -148,6 +156,10 @@ class System(nn.Module):
     def classify(self, image: Tensor) -> tuple[Tensor, ...]:
         """Logits ``(B, K_f)``, one tensor per factor that the system reads off a picture."""
         raise self._lacks("classify")
+
+    def proofs(self) -> Mapping[str, Proof]:
+        """What is measured of this method alone, by name; a claim may be about any of them."""
+        return {}
 
     def _lacks(self, verb: str) -> Unsupported:
         return Unsupported(f"'{self.card.id}' cannot {verb}; it can: {', '.join(sorted(self.card.verbs))}")

@@ -7,7 +7,7 @@ from typing import Any
 from zeuxis.cli.options import Json
 from zeuxis.cli.output import emit, table
 
-KIND = "S"  # a system: trained, and behind the verbs (edits of other systems' pictures will be another kind)
+KINDS = {True: "S", False: "G"}  # a system that learns; a generator, which does not
 
 
 def list_systems(as_json: Json = False) -> None:
@@ -44,7 +44,7 @@ def systems() -> list[dict[str, Any]]:
         {
             "id": name,
             "family": entry.card.family,
-            "kind": KIND,
+            "kind": KINDS[entry.card.learns],
             "title": entry.card.title,
             "year": entry.card.year,
             "paper": entry.card.paper,

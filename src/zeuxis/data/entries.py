@@ -387,6 +387,33 @@ _ALL = (
         gives=("source", "factors"),
         note="unpaired translation whose truth is known: all factors but the time should stay",
     ),
+    Entry(
+        "plants",
+        "A world: plants whose growth five dice decide, with the throw at every node",
+        reader="world",
+        shape=(3, 64, 64),
+        splits={"train": 1_000_000, "val": 1_000_000, "test": 1_000_000},
+        licence="Apache-2.0",
+        may_ship=True,
+        citation="Zeuxis",
+        homepage="drawn on demand, at any size",
+        gives=("label", "factors"),
+        class_names=("nothing", "pair", "two pairs", "three", "straight", "full house", "four", "five"),
+        note="the label is the rarest throw of the plant",
+    ),
+    Entry(
+        "terrain",
+        "A world: land from fractal noise, with what grows where",
+        reader="world",
+        shape=(3, 64, 64),
+        splits={"train": 1_000_000, "val": 1_000_000, "test": 1_000_000},
+        licence="Apache-2.0",
+        may_ship=True,
+        citation="Zeuxis",
+        homepage="drawn on demand, at any size",
+        gives=("layout",),
+        class_names=("deep water", "shallows", "sand", "grass", "forest", "rock", "snow"),
+    ),
 )
 
 ENTRIES: dict[str, Entry] = {entry.name: entry for entry in _ALL}

@@ -11,11 +11,17 @@ from zeuxis.data.entries import ENTRIES
 from zeuxis.data.entries import giving as giving
 from zeuxis.data.folder import open_folder
 from zeuxis.data.source import Source
+from zeuxis.data.worlds.nature import Plants, Terrain
 from zeuxis.data.worlds.scenes import Scenes, UnpairedScenes
 from zeuxis.degrade.language import parse
 from zeuxis.errors import UnknownName, UsageError
 
-WORLDS: Mapping[str, Callable[[int, str], Source]] = {"scenes": Scenes, "scenes-day-night": UnpairedScenes}
+WORLDS: Mapping[str, Callable[[int, str], Source]] = {
+    "scenes": Scenes,
+    "scenes-day-night": UnpairedScenes,
+    "plants": Plants,
+    "terrain": Terrain,
+}
 LEAST_SIZE, MOST_SIZE = 4, 4096
 
 

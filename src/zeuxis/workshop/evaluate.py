@@ -13,7 +13,7 @@ from zeuxis.batch import Batch, Condition
 from zeuxis.data.library import open_source
 from zeuxis.data.source import Source
 from zeuxis.errors import UnknownName, Unsupported, UsageError
-from zeuxis.game import Sampling
+from zeuxis.game import Proof, Sampling
 from zeuxis.metrics.likelihood import dequantise
 from zeuxis.metrics.record import Figure
 from zeuxis.metrics.similarity import WINDOW
@@ -42,6 +42,15 @@ def evaluate(
 
     Pictures are made under the conditions of the held-out examples, from seeds ``seed``, ``seed + 1``, ...
     """
+    own = model.system.proofs()
+    wanted = tuple(metrics) or default_metrics(model)
+    for metric in wanted:
+        if metric not in own and metric not in METRICS:
+            raise UnknownName("metric", metric, {*METRICS, *own})
+    proved = [_proved(name, own[name], samples, seed, report) for name in wanted if name in own]
+    compared = tuple(name for name in wanted if name not in own)
+    if not compared:
+        return proved
     name = data or model.card.get("data")
     if not name:
         raise UsageError(f"'{model.name}' does not say what data it was trained on: give --data")
@@ -50,24 +59,30 @@ def evaluate(
         raise UsageError(
             f"'{model.name}' makes {tuple(model.system.shape)}, '{name}' holds {tuple(source.shape)}: give other --data"
         )
-    wanted = tuple(metrics) or default_metrics(model)
-    for metric in wanted:
-        if metric not in METRICS:
-            raise UnknownName("metric", metric, METRICS)
     real = held_out(source, samples)
-    evidence, space = gather(model, real, wanted, name, seed, how, features, report)
-    return measure(
-        wanted,
+    evidence, space = gather(model, real, compared, name, seed, how, features, report)
+    found = measure(
+        compared,
         evidence,
         features=space.hash if space else None,
         reference=f"{source.fingerprint()}/{split}/{len(real)}",
         resize=space.resize if space else None,
     )
+    return sorted([*proved, *found], key=lambda figure: wanted.index(figure.name.split("/")[0]))
+
+
+def _proved(name: str, proof: Proof, samples: int, seed: int, report: Report) -> Figure:
+    """A figure that the method has of itself."""
+    report(name, None)
+    with torch.inference_mode():
+        return Figure(name, proof.measure(samples, Stream(seed, "proof", name)), samples, proof.better)
 
 
 def default_metrics(model: Model) -> tuple[str, ...]:
     """What is worth knowing of a model with these verbs, and does not take hours."""
     verbs = model.system.card.verbs
+    if not model.system.card.learns:
+        return tuple(model.system.proofs())  # it follows no data, so no data is its measure
     if "classify" in verbs:
         return ("accuracy",)
     told = ("agreement",) if "caption" in model.system.conditions or "source" in model.system.conditions else ()

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from zeuxis.batch import Batch, Condition, Shape, to_uint8
+from zeuxis.counter import mix, uniforms
 from zeuxis.data.source import SetAside
 from zeuxis.data.worlds import grammar
-from zeuxis.data.worlds.counter import mix, uniforms
 from zeuxis.data.worlds.stage import LAYOUT_CLASSES, SLOTS, Stage, coverage, layout, paint, stage
 from zeuxis.errors import UnknownName, UsageError
 from zeuxis.rng import derive_seed

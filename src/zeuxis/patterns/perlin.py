@@ -1,0 +1,89 @@
+"""Gradient noise (Perlin 1985, doi:10.1145/325165.325247; improved 2002, doi:10.1145/566654.566636).
+
+A random unit vector stands at every point of the integer lattice. Between the points, each corner of a cell
+contributes the dot product of its vector with the way from it, blended by a curve that is flat at both ends. So the
+noise is zero at every lattice point, smooth, and the same for the same seed wherever and at whatever size it is asked.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from zeuxis.counter import mix
+
+DIRECTIONS = 256  # of the plane's unit vectors
+EDGES = torch.tensor(
+    [
+        *[(x, y, 0.0) for x in (1.0, -1.0) for y in (1.0, -1.0)],
+        *[(x, 0.0, z) for x in (1.0, -1.0) for z in (1.0, -1.0)],
+        *[(0.0, y, z) for y in (1.0, -1.0) for z in (1.0, -1.0)],
+    ]
+) / math.sqrt(2)  # space: the midpoints of a cube's twelve edges (2002, Section 3)
+_TURNS = torch.arange(DIRECTIONS) * (2 * math.pi / DIRECTIONS)
+VECTORS = {2: torch.stack([_TURNS.cos(), _TURNS.sin()], 1), 3: EDGES}
+
+
+def noise(seed: Tensor, axes: Sequence[Tensor], period: int | None = None) -> Tensor:
+    """Noise in [-1, 1] on a grid: ``(B, len(axes[0]), len(axes[1]), ...)``, float32.
+
+    Args:
+        seed: int64 ``(B,)``.
+        axes: two or three increasing tensors of coordinates; the lattice points are the integers.
+        period: the lattice repeats after so many points along every axis; None never does.
+    """
+    n = len(axes)
+    floors = [axis.floor().long() for axis in axes]
+    lattice = _lattice(seed, [range(int(f.min()), int(f.max()) + 2) for f in floors], period)  # (B, ..., n)
+    ways = [axis - f for axis, f in zip(axes, floors, strict=True)]  # in [0, 1): from the lower lattice point
+    total = torch.zeros(())
+    for corner in itertools.product((0, 1), repeat=n):
+        vector = lattice
+        for k, (floor, step) in enumerate(zip(floors, corner, strict=True)):
+            vector = vector.index_select(1 + k, floor - int(floor.min()) + step)
+        dot, weight = torch.zeros(()), torch.ones(())
+        for k, (way, step) in enumerate(zip(ways, corner, strict=True)):
+            shape = [1] * (n + 1)
+            shape[1 + k] = -1
+            dot = dot + vector[..., k] * (way - step).view(shape)
+            weight = weight * (fade(way) if step else 1 - fade(way)).view(shape)
+        total = total + weight * dot
+    return total * (2 / math.sqrt(n))
+
+
+def fade(t: Tensor) -> Tensor:
+    """6 t^5 - 15 t^4 + 10 t^3: from 0 to 1, with no slope and no bend at either end (2002, Section 2)."""
+    return t * t * t * (t * (t * 6 - 15) + 10)
+
+
+def fractal(seed: Tensor, axes: Sequence[Tensor], octaves: int, gain: float = 0.5, period: int | None = None) -> Tensor:
+    """``octaves`` of noise, each twice as fine as the last and ``gain`` times as strong, in [-1, 1].
+
+    The power spectrum falls as ``frequency ** slope(gain)`` between the coarsest and the finest octave.
+    """
+    total, strength = torch.zeros(()), 0.0
+    for k in range(octaves):
+        own = mix(seed + k)
+        layer = noise(own, [axis * 2**k for axis in axes], None if period is None else period * 2**k)
+        total, strength = total + gain**k * layer, strength + gain**k
+    return total / strength
+
+
+def slope(gain: float) -> float:
+    """Of the power spectrum in the plane: octave k has the power gain^2k, spread over 4^k times the frequencies."""
+    return 2 * math.log2(gain) - 2
+
+
+def _lattice(seed: Tensor, spans: Sequence[range], period: int | None) -> Tensor:
+    """The vectors at the lattice points of ``spans``, ``(B, len, len, ..., n)``."""
+    code = mix(seed)
+    for span in spans:
+        points = torch.tensor(span)
+        points = points if period is None else points.remainder(period)
+        code = mix(code[..., None] + points + 1)
+    table = VECTORS[len(spans)]
+    return table[(code >> 33).remainder(len(table))]

@@ -1,0 +1,1 @@
+"""Generators that learn nothing: pictures from noise and rules."""

@@ -1,0 +1,65 @@
+"""A turtle whose heading turns by a coin at every step: the simplest noise-to-image sampler."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+from torch import Tensor
+
+from zeuxis.batch import Batch, Condition, Shape
+from zeuxis.card import Card
+from zeuxis.errors import UsageError
+from zeuxis.game import Proof, Sampling, System
+from zeuxis.patterns.turtle import drawn, fitted, headings, moments, path
+from zeuxis.rng import ImageRng, Rng
+
+
+class Turtle(System):
+    """Dark trails on white paper.
+
+    Args:
+        steps: how many the turtle takes.
+        angle: degrees that it turns at each.
+        right: the probability that it turns right and not left.
+        pen: the width of the trail, as a share of the shorter side.
+    """
+
+    card = Card(
+        "turtle",
+        title="Turtle with Bernoulli turns",
+        family="procedural",
+        year=1980,
+        paper="Papert 1980, Mindstorms",
+        learns=False,
+    )
+
+    def __init__(
+        self, shape: Shape, *, steps: int = 150, angle: float = 20.0, right: float = 0.5, pen: float = 0.025
+    ) -> None:
+        super().__init__()
+        if steps < 1 or not 0 <= right <= 1:
+            raise UsageError(f"turtle: steps {steps}, right {right}: at least 1, and in [0, 1]")
+        self.shape = Shape(*shape)
+        self.steps, self.angle, self.right, self.pen = steps, math.radians(angle), right, pen
+
+    def fit(self, batches: Iterable[Batch]) -> None:
+        """Nothing is learnt."""
+
+    def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        channels, height, width = self.shape
+        points = fitted(path(headings(rng.uniform(len(rng), self.steps), self.angle, self.right)))
+        cover = drawn(points, (height, width), self.pen * min(height, width))
+        return (1 - 1.8 * cover)[:, None].expand(-1, channels, -1, -1).contiguous()
+
+    def proofs(self) -> Mapping[str, Proof]:
+        return {"heading-deviation": Proof("lower", self._deviation)}
+
+    def _deviation(self, samples: int, rng: Rng) -> float:
+        """How far the last headings' mean and variance lie from the closed form, in standard errors, the larger."""
+        last = headings(rng.uniform(samples, self.steps), self.angle, self.right)[:, -1].double()
+        mean, variance = moments(self.steps, self.angle, self.right)
+        far = abs(float(last.mean()) - mean) / math.sqrt(variance / samples)
+        # The variance of a sample variance of nearly normal values.
+        spread = abs(float(last.var()) - variance) / (variance * math.sqrt(2 / (samples - 1)))
+        return max(far, spread)
