@@ -14,8 +14,9 @@ from zeuxis.batch import to_float, to_uint8
 from zeuxis.counter import uniforms
 from zeuxis.data.source import Source
 from zeuxis.data.worlds import grammar, sdf
-from zeuxis.data.worlds.scenes import SINGLES, SPLITS, Scenes, UnpairedScenes, descriptions, draw, split_descriptions
+from zeuxis.data.worlds.scenes import SINGLES, Scenes, UnpairedScenes, descriptions, draw, split_descriptions
 from zeuxis.data.worlds.stage import FIRST_SHAPE_CLASS, LIGHT, PAINTS
+from zeuxis.data.worlds.world import SPLITS
 from zeuxis.errors import UnknownName, UsageError
 
 MANY = torch.arange(600)

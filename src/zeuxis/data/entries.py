@@ -388,6 +388,22 @@ _ALL = (
         note="unpaired translation whose truth is known: all factors but the time should stay",
     ),
     Entry(
+        "faces",
+        "A world: drawn faces with age, mood, pose, hair, glasses, beard, hat, skin and light, and persons met again",
+        reader="world",
+        shape=(3, 64, 64),
+        splits={"train": 1_000_000, "val": 1_000_000, "test": 1_000_000},
+        licence="Apache-2.0",
+        may_ship=True,
+        citation="Zeuxis",
+        homepage="drawn on demand, at any size",
+        gives=("caption", "layout", "factors"),
+        class_names=(
+            *("background", "clothes", "skin", "hair", "beard", "eye", "brow", "nose", "mouth", "glasses", "hat"),
+        ),
+        note="examples 8k to 8k + 7 show person k; the splits share no person and no row of factors",
+    ),
+    Entry(
         "plants",
         "A world: plants whose growth five dice decide, with the throw at every node",
         reader="world",

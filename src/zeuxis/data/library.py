@@ -11,6 +11,7 @@ from zeuxis.data.entries import ENTRIES
 from zeuxis.data.entries import giving as giving
 from zeuxis.data.folder import open_folder
 from zeuxis.data.source import Source
+from zeuxis.data.worlds.faces import Faces
 from zeuxis.data.worlds.nature import Plants, Terrain
 from zeuxis.data.worlds.scenes import Scenes, UnpairedScenes
 from zeuxis.degrade.language import parse
@@ -19,6 +20,7 @@ from zeuxis.errors import UnknownName, UsageError
 WORLDS: Mapping[str, Callable[[int, str], Source]] = {
     "scenes": Scenes,
     "scenes-day-night": UnpairedScenes,
+    "faces": Faces,
     "plants": Plants,
     "terrain": Terrain,
 }

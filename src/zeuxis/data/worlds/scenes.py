@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from zeuxis.batch import Batch, Condition, Shape, to_uint8
-from zeuxis.counter import mix, uniforms
+from zeuxis.counter import uniforms
 from zeuxis.data.source import SetAside
 from zeuxis.data.worlds import grammar
 from zeuxis.data.worlds.stage import LAYOUT_CLASSES, SLOTS, Stage, coverage, layout, paint, stage
+from zeuxis.data.worlds.world import of_split
 from zeuxis.errors import UnknownName, UsageError
 from zeuxis.rng import derive_seed
 
-SPLITS = {"train": (0, 90), "val": (90, 95), "test": (95, 100)}  # in hundredths of all scene descriptions
 SINGLES = 0.2  # the share of pictures with one object
 UNTOLD = 0.15  # the share of training captions that leave the sizes out, and of those that leave the time out
 _DRAW_KEY = derive_seed(0, "scenes", "draw")
@@ -37,16 +37,8 @@ def descriptions() -> Tensor:
 
 
 def split_descriptions(split: str) -> Tensor:
-    """The rows of :func:`descriptions` that belong to ``split``: a hash decides, so no two splits share one."""
-    if split not in SPLITS:
-        raise UnknownName("split", split, SPLITS)
-    rows = descriptions()
-    code = torch.zeros(len(rows), dtype=torch.int64)
-    for k, (_, values) in enumerate(grammar.FACTORS):
-        code = code * values + rows[:, k]
-    part = mix(mix(code + 1)).remainder(100)
-    low, high = SPLITS[split]
-    return rows[(part >= low) & (part < high)]
+    """The rows of :func:`descriptions` that belong to ``split``."""
+    return of_split(descriptions(), [values for _, values in grammar.FACTORS], split)
 
 
 class Scenes:

@@ -1,0 +1,71 @@
+"""What the worlds share: an endless supply of examples, and splits that share no description."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from zeuxis.batch import Batch, Shape, to_uint8
+from zeuxis.counter import mix
+from zeuxis.data.source import SetAside
+from zeuxis.errors import UnknownName, UsageError
+from zeuxis.rng import derive_seed
+
+SPLITS = {"train": (0, 90), "val": (90, 95), "test": (95, 100)}  # in hundredths of all descriptions
+HASHED = 64  # examples that a fingerprint reads
+
+
+def of_split(rows: Tensor, sizes: Sequence[int], split: str) -> Tensor:
+    """The rows of ``rows`` (N, F), factors of ``sizes`` values, that belong to ``split``.
+
+    A hash of the row decides, so no two splits share one. Raises ``UnknownName`` for a split there is not.
+    """
+    if split not in SPLITS:
+        raise UnknownName("split", split, SPLITS)
+    code = torch.zeros(len(rows), dtype=torch.int64)
+    for k, values in enumerate(sizes):
+        code = code * values + rows[:, k]
+    part = mix(mix(code + 1)).remainder(100)
+    low, high = SPLITS[split]
+    return rows[(part >= low) & (part < high)]
+
+
+class World:
+    """A source whose examples depend on their index alone. A subclass says the rest of what a source says."""
+
+    set_aside: tuple[SetAside, ...] = ()  # nothing here is read from files
+    words: tuple[str, ...] = ()
+    name: str
+
+    def __init__(self, size: int = 64, split: str = "train", length: int = 1_000_000) -> None:
+        if split not in SPLITS:
+            raise UnknownName("split", split, SPLITS)
+        if size < 8 or length < 1:
+            raise UsageError(f"{self.name}: size {size}, length {length}: at least 8, at least 1")
+        self.shape = Shape(3, size, size)
+        self.length = length
+        self.key = derive_seed(0, self.name, split)
+
+    def __len__(self) -> int:
+        return self.length
+
+    def batch(self, index: Tensor) -> Batch:
+        """The examples ``index`` (B,) int64."""
+        raise NotImplementedError
+
+    def checked(self, index: Tensor) -> Tensor:
+        """``index``, if there are such examples."""
+        if ((index < 0) | (index >= self.length)).any():
+            raise IndexError(f"{self.name}: examples {int(index.min())} to {int(index.max())} of {self.length}")
+        return index
+
+    def fingerprint(self) -> str:
+        """SHA-256 (16 hex digits) of the length, the size and 64 evenly spaced examples."""
+        n = min(HASHED, self.length)
+        batch = self.batch(torch.arange(n) * (self.length - 1) // max(1, n - 1))
+        digest = hashlib.sha256(f"{self.length} {tuple(self.shape)} {batch.condition.caption}".encode())
+        digest.update(to_uint8(batch.image).numpy().tobytes())
+        return digest.hexdigest()[:16]
