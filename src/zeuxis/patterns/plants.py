@@ -11,7 +11,7 @@ The sum of the dice bends the stem; the commonest face is the colour of what flo
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -33,22 +33,52 @@ PETALS = torch.tensor(
 )  # one for each face
 HEART = (0.55, 0.35, 0.10)
 GROUND = 0.92  # of the height
-BEND = math.radians(5)  # for each pip above the mean
-TWIG, LEAN = 0.11, math.radians(50)  # the length of a twig, and its angle to the stem
+MOST, LEAN = 40, 50  # degrees: of the stem from upright, and of a twig from the stem
+TWIG = 0.11  # its length
+_TURNS = [math.radians(t) for t in range(-180, 181)]
+_SIN = torch.tensor([math.sin(t) for t in _TURNS])  # tables, because vectorised sines differ in their last bit
+_COS = torch.tensor([math.cos(t) for t in _TURNS])
 
 
-@dataclass(frozen=True)
 class Canvas:
-    """Pictures that are painted over, ``(B, 3, H, W)`` in [0, 1], and their pixels' centres."""
+    """Pictures that are painted over, ``(B, 3, H, W)`` in [0, 1]."""
 
-    image: Tensor
-    x: Tensor  # (1, 1, W)
-    y: Tensor  # (1, H, 1)
+    def __init__(self, image: Tensor) -> None:
+        self.image, size = image, image.shape[-1]
+        self.x = (torch.arange(size) + 0.5)[None, None, :]
+        self.y = (torch.arange(size) + 0.5)[None, :, None]
+        self.size = size
 
-    def over(self, distance: Tensor, colour: Tensor, there: Tensor) -> None:
-        """Paint ``colour`` (B, 3) where ``distance`` (B, H, W), in pixels, is below 0, by the share ``there`` (B,)."""
-        cover = ((0.5 - distance).clamp(0, 1) * there[:, None, None])[:, None]
-        self.image.add_(cover * (colour[:, :, None, None] - self.image))
+    def over(self, distance: Tensor, colour: Tensor) -> None:
+        """Paint ``colour`` (B, 3) where the signed ``distance`` (B, H, W), in pixels, is below 0."""
+        cover = (0.5 - distance).clamp_(0, 1)[:, None]
+        self.image.add_((colour[:, :, None, None] - self.image).mul_(cover))
+
+    def line(self, start: Tensor, end: Tensor, half: float, colour: Tensor) -> None:
+        """A line with round ends from ``start`` to ``end`` (B, 2) in the unit square, ``half`` thick either way."""
+        far = segment(self.x, self.y, start * self.size, end * self.size).sqrt_()
+        self.over(far - half * self.size, colour)
+
+    def disc(self, centre: Tensor, radius: float, colour: Tensor) -> None:
+        dx = self.x - centre[:, 0, None, None] * self.size
+        dy = self.y - centre[:, 1, None, None] * self.size
+        self.over((dx.square() + dy.square()).sqrt_() - radius * self.size, colour)
+
+    def leaf(self, foot: Tensor, degrees: Tensor) -> None:
+        """An ellipse that grows from ``foot`` in a direction."""
+        long, wide = 0.055 * self.size, 0.022 * self.size
+        centre = (foot + 0.05 * _way(degrees)) * self.size
+        dx, dy = self.x - centre[:, 0, None, None], self.y - centre[:, 1, None, None]
+        sin, cos = _SIN[degrees + 180][:, None, None], _COS[degrees + 180][:, None, None]
+        along, across = (dx * sin - dy * cos) / long, (dx * cos + dy * sin) / wide
+        self.over(((along.square() + across.square()).sqrt_() - 1) * wide, _rgb(GREEN, len(foot)))
+
+    def flower(self, at: Tensor, radius: float, colour: Tensor) -> None:
+        """Five petals about a heart."""
+        for k in range(5):
+            turn = torch.full((len(at),), -144 + 72 * k)
+            self.disc(at + 0.6 * radius * _way(turn), 0.48 * radius, colour)
+        self.disc(at, 0.35 * radius, _rgb(HEART, len(at)))
 
 
 def grow(dice: Tensor, size: int) -> Tensor:
@@ -56,73 +86,58 @@ def grow(dice: Tensor, size: int) -> Tensor:
     b, nodes, _ = dice.shape
     kinds, counts = kind(dice), torch.nn.functional.one_hot(dice, 6).sum(2)  # (B, nodes), (B, nodes, 6)
     petals = PETALS[counts.argmax(2)]  # (B, nodes, 3)
-    canvas = _ground(b, size)
-    green, brown = (torch.tensor(c).expand(b, 3) for c in (GREEN, STEM))
+    image = _ground(b, size)
     reach = (GROUND - 0.12) / nodes  # of a node, so that the tallest plants stay inside
-    at, heading = torch.tensor([0.5, GROUND]).expand(b, 2), torch.zeros(b)
+    at, heading = torch.tensor([0.5, GROUND]).expand(b, 2), torch.zeros(b, dtype=torch.int64)
+    canvas = Canvas(image)
     for k in range(nodes):
         is_a = {name: kinds[:, k] == index for index, name in enumerate(KINDS)}
-        heading = (heading + BEND * (dice[:, k].float().mean(1) - 2.5) * 2).clamp(-0.7, 0.7)
-        length = reach * torch.where(is_a["straight"], 1.0, 0.72)
-        tip = at + length[:, None] * _way(heading)
-        thick = size * 0.012 * (1.6 - k / nodes)
-        canvas.over(_line(canvas, at, tip, size) - thick, brown, torch.ones(b))
-        side = 1.0 if k % 2 else -1.0
-        for hand in (side, -side):
-            both = hand != side
-            twig = is_a["four"] if both else is_a["three"] | is_a["full house"] | is_a["four"]
-            leaf = is_a["two pairs"] if both else is_a["pair"] | is_a["two pairs"]
+        heading = (heading + 2 * dice[:, k].sum(1) - 25).clamp(-MOST, MOST)  # 25 is twice the mean
+        tip = at + (reach * torch.where(is_a["straight"], 1.0, 0.72))[:, None] * _way(heading)
+        canvas.line(at, tip, 0.012 * (1.6 - k / nodes), _rgb(STEM, b))
+        near = 1 if k % 2 else -1  # leaves and twigs come on alternate sides, or on both
+        for hand in (near, -near):
             aside = heading + hand * LEAN
             end = tip + TWIG * _way(aside)
-            canvas.over(_line(canvas, tip, end, size) - size * 0.008, brown, twig.float())
-            _leaf(canvas, tip, aside, size, green, leaf.float())
-            _leaf(canvas, end, aside, size, green, (twig & ~is_a["full house"]).float())
-            if not both:
-                _flower(canvas, end, 0.045, size, petals[:, k], is_a["full house"].float())
-        _flower(canvas, tip, 0.075, size, petals[:, k], is_a["five"].float())
+            pairs, four = is_a["two pairs"], is_a["four"]
+            twigs = four if hand != near else four | is_a["three"] | is_a["full house"]
+            leaves = pairs if hand != near else pairs | is_a["pair"]
+            for rows, part in _some(image, twigs):
+                part.line(tip[rows], end[rows], 0.008, _rgb(STEM, len(rows)))
+            for rows, part in _some(image, leaves):
+                part.leaf(tip[rows], aside[rows])
+            for rows, part in _some(image, twigs & ~is_a["full house"]):
+                part.leaf(end[rows], aside[rows])
+            for rows, part in _some(image, is_a["full house"] & (hand == near)):
+                part.flower(end[rows], 0.045, petals[rows, k])
+        for rows, part in _some(image, is_a["five"]):
+            part.flower(tip[rows], 0.075, petals[rows, k])
         at = tip
-    _flower(canvas, at, 0.055, size, petals[:, -1], torch.ones(b))  # every plant ends in one
-    return canvas.image.mul(255).round_().mul_(2 / 255).sub_(1)
+    canvas.flower(at, 0.055, petals[:, -1])  # every plant ends in one
+    return image.mul(255).round_().mul_(2 / 255).sub_(1)
 
 
-def _ground(b: int, size: int) -> Canvas:
-    x, y = (torch.arange(size) + 0.5)[None, None, :], (torch.arange(size) + 0.5)[None, :, None]
-    fall = (y / size)[None]  # (1, 1, H, 1)
-    sky = torch.tensor(SKY_TOP)[None, :, None, None] * (1 - fall) + torch.tensor(SKY_FOOT)[None, :, None, None] * fall
-    image = sky.expand(b, 3, size, size).clone()
-    canvas = Canvas(image, x, y)
-    canvas.over((GROUND * size - y).expand(b, size, size), torch.tensor(SOIL).expand(b, 3), torch.ones(b))
-    return canvas
+def _some(image: Tensor, there: Tensor) -> Iterator[tuple[Tensor, Canvas]]:
+    """The pictures where ``there`` (B,), if any, as a canvas of their own that is put back once it is painted."""
+    rows = there.nonzero()[:, 0]
+    if len(rows):
+        part = Canvas(image[rows])
+        yield rows, part
+        image[rows] = part.image
 
 
-def _way(heading: Tensor) -> Tensor:
-    return torch.stack([heading.sin(), -heading.cos()], 1)
+def _ground(b: int, size: int) -> Tensor:
+    y = (torch.arange(size) + 0.5)[:, None] / size  # (H, 1)
+    sky = _rgb(SKY_TOP, 1)[..., None, None] * (1 - y) + _rgb(SKY_FOOT, 1)[..., None, None] * y  # (1, 3, H, 1)
+    soil = ((y - GROUND) * size + 0.5).clamp(0, 1)
+    back = sky + soil * (_rgb(SOIL, 1)[..., None, None] - sky)
+    return back.repeat(b, 1, 1, size)
 
 
-def _line(canvas: Canvas, start: Tensor, end: Tensor, size: int) -> Tensor:
-    return segment(canvas.x, canvas.y, start * size, end * size).sqrt()
+def _rgb(colour: tuple[float, float, float], b: int) -> Tensor:
+    return torch.tensor(colour).expand(b, 3)
 
 
-def _leaf(canvas: Canvas, foot: Tensor, heading: Tensor, size: int, colour: Tensor, there: Tensor) -> None:
-    """An ellipse that grows from ``foot`` along ``heading``."""
-    long, wide = 0.055 * size, 0.022 * size
-    centre = (foot + 0.05 * _way(heading)) * size
-    dx, dy = canvas.x - centre[:, 0, None, None], canvas.y - centre[:, 1, None, None]
-    sin, cos = heading.sin()[:, None, None], heading.cos()[:, None, None]
-    along, across = dx * sin - dy * cos, dx * cos + dy * sin
-    canvas.over((((along / long) ** 2 + (across / wide) ** 2).sqrt() - 1) * wide, colour, there)
-
-
-def _flower(canvas: Canvas, at: Tensor, radius: float, size: int, colour: Tensor, there: Tensor) -> None:
-    """Five petals about a heart."""
-    centre = at * size
-    for k in range(5):
-        turn = 2 * math.pi * k / 5
-        offset = 0.6 * radius * size * torch.tensor([math.sin(turn), -math.cos(turn)])
-        canvas.over(_disc(canvas, centre + offset, 0.48 * radius * size), colour, there)
-    canvas.over(_disc(canvas, centre, 0.35 * radius * size), torch.tensor(HEART).expand_as(colour), there)
-
-
-def _disc(canvas: Canvas, centre: Tensor, radius: float) -> Tensor:
-    dx, dy = canvas.x - centre[:, 0, None, None], canvas.y - centre[:, 1, None, None]
-    return (dx**2 + dy**2).sqrt() - radius
+def _way(degrees: Tensor) -> Tensor:
+    """The unit vector ``(B, 2)`` of headings (B,) int64; 0 is up."""
+    return torch.stack([_SIN[degrees + 180], -_COS[degrees + 180]], 1)
