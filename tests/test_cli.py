@@ -325,6 +325,18 @@ def test_any_data_makes_pairs(command, tmp_path):
     assert paired(None, None) is None
 
 
+def test_a_folder_is_looked_through(command, tmp_path):
+    for k in range(12):
+        Image.new("RGB", (32, 20), (k, 0, 0)).save(tmp_path / f"{k}.png")
+    (tmp_path / "bad.png").write_bytes(b"")
+    code, out, _ = command("data", "--check", tmp_path)
+    assert code == 0 and "damaged, left out: 1" in out and "12 of 13 pictures" in out and "would refuse" in out
+    code, out, _ = command("data", "--check", tmp_path, "--size", "64", "--json")
+    found = json.loads(out)
+    assert found["usable"] == 12 and found["refused"] and len(found["findings"]) == 13
+    assert command("data", "--check")[0] == 2 and command("data", "--check", tmp_path / "nowhere")[0] in (1, 2)
+
+
 def test_every_command_is_there_and_explains_itself(command):
     names = ["list", "info", "data", "train", "sample", "evaluate", "reproduce", "compare", "convert", "doctor", "demo"]
     assert set(names) == zeuxis.cli.COMMANDS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,9 @@ SHOWN = tuple(
 )
 
 
+SOME = 10  # findings of a kind that are printed
+
+
 def data(
     name: Annotated[
         str | None,
@@ -23,6 +27,9 @@ def data(
     ] = None,
     split: Annotated[str, typer.Option("--split", help="train, val or test.")] = "train",
     pair: Pair = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Decode a folder's every picture: what would be left out, and why?")
+    ] = False,
     size: Size = None,
     n: Annotated[int, typer.Option("-n", min=1, max=4096, help="Pictures on the contact sheet.")] = 64,
     out: Out = None,
@@ -30,9 +37,14 @@ def data(
 ) -> None:
     """List the datasets, or tell of one and save a sheet of its pictures."""
     if name is None:
+        if check:
+            raise UsageError("--check: which folder? zeuxis data --check FOLDER")
         if pair is not None:
             raise UsageError(f"--pair {pair}: of which pictures? Name a dataset, a world or a folder before it")
         everything(as_json)
+        return
+    if check:
+        looked_through(name, size, as_json)
         return
     from zeuxis.data.library import open_source
     from zeuxis.provenance.record import write_png
@@ -51,6 +63,30 @@ def data(
         if text:
             say(f"{key:>12}  {text if len(text) < 400 else text[:400] + ' ...'}")
     say(f"{'sheet':>12}  {page}")
+
+
+def looked_through(folder: str, size: int | None, as_json: bool) -> None:
+    """What is wrong, or worth a look, in a folder of pictures."""
+    from zeuxis.data.check import check
+
+    found = check(folder, size)
+    if as_json:
+        emit({**asdict(found), "refused": found.refused})
+        return
+    by_kind: dict[tuple[bool, str], list[str]] = {}
+    for finding in found.findings:
+        by_kind.setdefault((not finding.left_out, finding.kind), []).append(f"{finding.path}: {finding.says}")
+    for (used, kind), lines in sorted(by_kind.items()):
+        say(f"{kind}, {'used' if used else 'left out'}: {len(lines)}")
+        for line in lines[:SOME]:
+            say(f"    {line}")
+        if len(lines) > SOME:
+            say(f"    ... and {len(lines) - SOME} more: --json lists them all")
+    spans = [f"{width}x{height}" for width, height in (found.least, found.most) if width]
+    sizes = f", from {' to '.join(spans)}" if spans else ""
+    say(f"{found.usable} of {found.pictures} pictures in {found.folder} can be used{sizes}")
+    if found.refused:
+        say("more than 5 % cannot be used, or none can: training would refuse this folder")
 
 
 def everything(as_json: bool) -> None:

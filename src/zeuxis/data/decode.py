@@ -39,9 +39,9 @@ class Decoder:
         self.examples: list[Example] = []
         self.set_aside: list[SetAside] = []
         headers: list[tuple[Header, Header]] = []
-        for example, found in zip(examples, _in_threads(self._headers, examples), strict=True):
+        for example, found in zip(examples, in_threads(self._headers, examples), strict=True):
             if isinstance(found, Refused):
-                self.set_aside.append(SetAside(example.image, str(found)))
+                self.set_aside.append(SetAside(example.image, str(found), found.kind))
             else:
                 self.examples.append(example)
                 headers.append(found)
@@ -53,7 +53,7 @@ class Decoder:
         image = read_header(self.root / example.image)
         if example.beside:
             if image.width % 2:
-                raise Refused(f"{image.width} pixels wide: two pictures side by side need an even width")
+                raise Refused(f"{image.width} pixels wide: two pictures side by side need an even width", "unpaired")
             half = Header(image.width // 2, image.height, image.grey)
             return half, half
         if example.source is None:
@@ -61,11 +61,12 @@ class Decoder:
         try:
             source = read_header(self.root / example.source)
         except Refused as refused:
-            raise Refused(f"its source {example.source}: {refused}") from refused
+            raise Refused(f"its source {example.source}: {refused}", refused.kind) from refused
         if abs(image.width * source.height / (image.height * source.width) - 1) > SKEW:
             raise Refused(
                 f"{image.width}x{image.height}, but its source is {source.width}x{source.height}: "
-                "a pair must have the same proportions"
+                "a pair must have the same proportions",
+                "unpaired",
             )
         return image, source
 
@@ -90,9 +91,9 @@ class Decoder:
         try:
             for file, shape in zip(files, self.shapes, strict=False):
                 _state(file, (len(self.examples), *shape))
-            for row, found in enumerate(_in_threads(self._decode, self.examples)):
+            for row, found in enumerate(in_threads(self.decode, self.examples)):
                 if isinstance(found, Refused):
-                    self.set_aside.append(SetAside(self.examples[row].image, str(found)))
+                    self.set_aside.append(SetAside(self.examples[row].image, str(found), found.kind))
                     found = tuple(np.zeros(shape, np.uint8) for shape in self.shapes)
                 else:
                     good.append(row)
@@ -103,8 +104,8 @@ class Decoder:
                 file.close()
         return good
 
-    def _decode(self, example: Example) -> tuple[Array, ...]:
-        """Image and, if there is one, source: uint8 ``(C, H, W)`` each."""
+    def decode(self, example: Example) -> tuple[Array, ...]:
+        """Image and, if there is one, source: uint8 ``(C, H, W)`` each. Raises :class:`Refused`."""
         pictures = [read_picture(self.root / example.image, grey=self.grey)]
         if example.beside:
             width, height = pictures[0].size
@@ -131,7 +132,7 @@ class Decoder:
             )
 
 
-def _in_threads(work: Callable[[Example], T], examples: Sequence[Example]) -> Iterator[T | Refused]:
+def in_threads(work: Callable[[Example], T], examples: Sequence[Example]) -> Iterator[T | Refused]:
     """``work`` of every example, in order; a refusal is an answer. Few are in memory at a time."""
 
     def answer(example: Example) -> T | Refused:

@@ -72,6 +72,19 @@ def _home(root: Path, given: Mapping[str, Path], split: str) -> tuple[Path, tupl
     return given["train"], tuple(s for s in ("test", "val") if s not in given), ()
 
 
+def homes(root: Path) -> list[tuple[Path, tuple[str, ...]]]:
+    """Every folder under ``root`` that is listed on its own, with the classes that count there."""
+    unpaired = (root / "trainA").is_dir() and (root / "trainB").is_dir()
+    found: list[tuple[Path, tuple[str, ...]]] = []
+    for letter in ("A", "B") if unpaired else ("",):
+        given = [root / f"{split}{letter}" for split in SPLITS if (root / f"{split}{letter}").is_dir()]
+        if not any(home.name == f"train{letter}" for home in given):
+            return [(root, ())]
+        classes = list_folder(given[0]).class_names
+        found += [(home, () if home is given[0] else classes) for home in given]
+    return found
+
+
 def _key(home: Path, listing: Listing, apart: Sequence[str], size: int | None) -> str:
     """A hash of all that decides the prepared arrays: names, sizes, times, what is said of them, and the target."""
     digest = hashlib.sha256(repr((prepared.FORMAT, size, apart, listing.class_names)).encode())

@@ -55,10 +55,12 @@ def walk(root: Path, inside: Path, aside: list[SetAside]) -> list[str]:
             if path.suffix.lower() not in SUFFIXES or name.startswith("."):
                 continue
             relative = path.relative_to(root).as_posix()
-            if is_inside(root, path):
-                found.append(relative)
+            if not is_inside(root, path):
+                aside.append(SetAside(relative, OUTSIDE, "outside"))
+            elif not os.path.isfile(path):  # noqa: PTH113  (never raises) A pipe would be waited for, for ever.
+                aside.append(SetAside(relative, "no regular file: a pipe, a socket or a broken link", "no file"))
             else:
-                aside.append(SetAside(relative, OUTSIDE))
+                found.append(relative)
     return sorted(found)
 
 
@@ -81,9 +83,9 @@ def with_metadata(root: Path, classes: Sequence[str]) -> Listing | None:
             continue
         name, text = _metadata_line(line, f"{path}, line {number}")
         if not is_inside(root, root / name):
-            listing.set_aside.append(SetAside(name, OUTSIDE))
+            listing.set_aside.append(SetAside(name, OUTSIDE, "outside"))
         elif not os.path.isfile(root / name):  # noqa: PTH113  (never raises, unlike the method of Path)
-            listing.set_aside.append(SetAside(name, "named in metadata.jsonl, but not there"))
+            listing.set_aside.append(SetAside(name, "named in metadata.jsonl, but not there", "missing"))
         else:
             listing.examples.append(Example((root / name).relative_to(root).as_posix(), caption=text))
     return listing
@@ -119,7 +121,7 @@ def _paired(image: str, source: str) -> Callable[[Path, Sequence[str]], Listing 
             listing.examples.append(Example(images[stem], source=sources[stem]))
         for stem in sorted(images.keys() ^ sources.keys()):
             missing = source if stem in images else image
-            listing.set_aside.append(SetAside({**images, **sources}[stem], f"no partner in {missing}/"))
+            listing.set_aside.append(SetAside({**images, **sources}[stem], f"no partner in {missing}/", "unpaired"))
         return listing
 
     return layout

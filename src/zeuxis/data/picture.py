@@ -24,7 +24,11 @@ ORIENTATION = 0x0112  # the EXIF tag; values 5 to 8 turn the picture by a quarte
 
 
 class Refused(Exception):
-    """A picture that cannot be used; the message is the reason."""
+    """A picture that cannot be used; the message is the reason, ``kind`` one word for it."""
+
+    def __init__(self, reason: str, kind: str = "damaged") -> None:
+        super().__init__(reason)
+        self.kind = kind
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,9 @@ def read_header(path: Path) -> Header:
         with Image.open(path, formats=FORMATS) as picture:
             width, height = picture.size
             if width * height > MOST_PIXELS:
-                raise Refused(f"{width}x{height} is {width * height / 1e6:.0f} megapixels; at most 100 are read")
+                raise Refused(
+                    f"{width}x{height} is {width * height / 1e6:.0f} megapixels; at most 100 are read", "huge"
+                )
             exif = Image.Image.getexif(picture)  # PNG's own method would decode the picture to look further
             if exif.get(ORIENTATION, 1) in (5, 6, 7, 8):
                 width, height = height, width
@@ -77,7 +83,7 @@ def _plain(picture: Image.Image) -> Image.Image:
     if picture.mode in WIDE_MODES:
         return Image.fromarray(_to_bytes(np.asarray(picture).astype(np.int64)))
     if picture.mode == "F":
-        raise Refused("floating-point pixels: convert it to 8 or 16 bits a channel")
+        raise Refused("floating-point pixels: convert it to 8 or 16 bits a channel", "unsupported")
     if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
         rgba = picture.convert("RGBA")
         white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
@@ -88,7 +94,7 @@ def _plain(picture: Image.Image) -> Image.Image:
 def _to_bytes(wide: Array) -> Array:
     """16-bit brightness to 8 bits, rounded."""
     if wide.min() < 0 or wide.max() > 65535:
-        raise Refused("pixels outside 16 bits: convert it to 8 or 16 bits a channel")
+        raise Refused("pixels outside 16 bits: convert it to 8 or 16 bits a channel", "unsupported")
     return ((wide + 128) // 257).astype(np.uint8)
 
 

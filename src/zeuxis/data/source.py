@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import field as attribute
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,10 +24,11 @@ HASHED_ROWS = 64  # images that a fingerprint reads
 
 @dataclass(frozen=True)
 class SetAside:
-    """A file that is not used, and why."""
+    """A file that is not used, and why; ``kind`` is one word for the reason."""
 
     path: str
     reason: str
+    kind: str = attribute(default="left out", compare=False)
 
 
 class Source(Protocol):

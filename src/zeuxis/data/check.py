@@ -1,0 +1,133 @@
+"""Looking a folder through before anything is learnt from it: what would be left out, and what is worth a look.
+
+The rules are those by which pictures are used (`zeuxis.data.layouts`, `zeuxis.data.decode`), so what is said to be
+left out here is what would be.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from zeuxis.data.decode import Decoder, in_threads
+from zeuxis.data.folder import MOST_SET_ASIDE, homes
+from zeuxis.data.layouts import Example, list_folder
+from zeuxis.data.picture import FORMATS, Refused, read_header
+from zeuxis.errors import DataError
+
+TINY = 16  # pixels: the shorter side below which little can be learnt
+TRIAL = 64  # pixels a side that pictures are decoded to
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A file that is worth a look. ``left_out`` says whether it would not be used."""
+
+    path: str
+    kind: str  # "damaged", "huge", "unpaired", ... or, of files that are used, "duplicate", "tiny", "animated"
+    says: str
+    left_out: bool
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a folder holds."""
+
+    folder: str
+    pictures: int  # found, usable or not
+    usable: int
+    least: tuple[int, int]  # width and height of the smallest usable picture, by area; zeros where there is none
+    most: tuple[int, int]
+    findings: tuple[Finding, ...]
+
+    @property
+    def refused(self) -> bool:
+        """Whether the folder would be refused as a whole, because too much of it cannot be used."""
+        return not self.usable or self.pictures - self.usable > MOST_SET_ASIDE * self.pictures
+
+
+def check(path: str | Path, size: int | None = None) -> Checked:
+    """Decode every picture of a folder and tell what was found; nothing is written.
+
+    With ``size``, pictures smaller than it count as tiny, since they would be enlarged.
+
+    Raises:
+        DataError: no folder, or a ``metadata.jsonl`` that cannot be read.
+    """
+    root = Path(path).expanduser().resolve()
+    if not root.is_dir():
+        raise DataError(f"'{root}' is no folder: give a folder of pictures")
+    findings: list[Finding] = []
+    sizes: list[tuple[int, int]] = []
+    first_of: dict[bytes, str] = {}
+    pictures = 0
+    for home, classes in homes(root):
+        listing = list_folder(home, classes)
+        decoder = Decoder(home, listing.examples, TRIAL)
+        prefix = "" if home == root else f"{home.name}/"
+        seen = [(example, found) for example, found in _looked_at(decoder)]
+        pictures += len(listing.examples) + len(listing.set_aside)
+        aside = [*listing.set_aside, *decoder.set_aside]
+        findings += [Finding(prefix + one.path, one.kind, one.reason, True) for one in aside]
+        for example, found in seen:
+            name = prefix + example.image
+            if isinstance(found, Refused):
+                findings.append(Finding(name, found.kind, str(found), True))
+                continue
+            sizes.append((found.width, found.height))
+            findings += found.remarks(name, size or TINY, first_of)
+    least, most = (choose(sizes, key=_area, default=(0, 0)) for choose in (min, max))
+    return Checked(str(root), pictures, len(sizes), least, most, tuple(findings))
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What was seen of a picture that can be used."""
+
+    width: int
+    height: int
+    animated: bool
+    digest: bytes  # of the size and the decoded pixels, at the trial's size
+
+    def remarks(self, name: str, least: int, first_of: dict[bytes, str]) -> Iterator[Finding]:
+        if self.animated:
+            yield Finding(name, "animated", "several pictures in one file, of which the first is used", False)
+        if min(self.width, self.height) < least:
+            yield Finding(name, "tiny", f"{self.width}x{self.height}: it would be enlarged to {least}", False)
+        if (twin := first_of.setdefault(self.digest, name)) != name:
+            yield Finding(name, "duplicate", f"the same picture as {twin}", False)
+
+
+def _looked_at(decoder: Decoder) -> Iterator[tuple[Example, _Look | Refused]]:
+    """Every example whose header was good, decoded once; a few are in memory at a time."""
+
+    def look(example: Example) -> _Look:
+        path = decoder.root / example.image
+        header = read_header(path)
+        pixels = decoder.decode(example)
+        digest = hashlib.sha256(repr((header.width, header.height)).encode())
+        for part in pixels:
+            digest.update(part.tobytes())
+        return _Look(header.width, header.height, _animated(path), digest.digest())
+
+    yield from zip(decoder.examples, in_threads(look, decoder.examples), strict=True)
+
+
+def _animated(path: Path) -> bool:
+    """Whether another picture follows the first."""
+    try:
+        with Image.open(path, formats=FORMATS) as picture:
+            picture.seek(1)
+    except EOFError:
+        return False
+    except Exception:  # noqa: BLE001  (it follows, but is damaged: decoders raise nearly anything)
+        return True
+    return True
+
+
+def _area(size: tuple[int, int]) -> int:
+    return size[0] * size[1]
