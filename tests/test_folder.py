@@ -535,3 +535,31 @@ def test_what_was_set_aside_is_still_known_when_the_folder_is_degraded(tmp_path:
     (tmp_path / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\ntorn")
     source = open_source(f"{tmp_path} | grey", 8)
     assert [Path(file.path).name for file in source.set_aside] == ["torn.png"]
+
+
+def test_pictures_with_masks(tmp_path: Path) -> None:
+    for part in ("images", "masks"):
+        (tmp_path / part).mkdir()
+    for k in range(30):
+        Image.new("RGB", (40, 40), (k, 2 * k, 3 * k)).save(tmp_path / f"images/{k:02d}.png")
+        mask = Image.new("L", (20, 20) if k % 2 else (40, 40))  # half as large is well: it is brought to size
+        mask.paste(255, (0, 0, mask.width // 2, mask.height))
+        mask.save(tmp_path / f"masks/{k:02d}.{'gif' if k % 3 else 'png'}")
+    Image.new("RGB", (40, 40)).save(tmp_path / "images/alone.png")
+    source = open_folder(tmp_path, 16)
+    assert source.gives == {"mask"} and source.shape == (3, 16, 16)
+    batch = source.batch(torch.arange(len(source)))
+    assert batch.condition.mask is not None and batch.condition.mask.shape == (len(source), 1, 16, 16)
+    assert (batch.condition.mask[..., :8] == 1).all() and (batch.condition.mask[..., 8:] == 0).all()
+    assert source.set_aside == (SetAside("images/alone.png", "no partner in masks/"),)
+    Image.new("L", (40, 13)).save(tmp_path / "masks/alone.png")
+    assert "its mask is 40x13" in open_folder(tmp_path, 16).set_aside[0].reason
+    for k in range(1, 30, 2):
+        (tmp_path / f"masks/{k:02d}.{'gif' if k % 3 else 'png'}").unlink()
+        (tmp_path / f"images/{k:02d}.png").unlink()
+    (tmp_path / "images/alone.png").unlink()
+    (tmp_path / "masks/alone.png").unlink()
+    assert open_folder(tmp_path).batch(torch.arange(1)).condition.mask.shape == (1, 1, 40, 40)  # as they are
+    Image.new("L", (20, 20)).save(tmp_path / "masks/00.png")
+    with pytest.raises(DataError, match="say which size is wanted"):
+        open_folder(tmp_path)

@@ -47,6 +47,9 @@ class Decoder:
                 headers.append(found)
         self.grey = all(image.grey and source.grey for image, source in headers)
         self.shapes = [self._shape({(h[side].height, h[side].width) for h in headers}) for side in (0, 1)]
+        self.masked = any(example.mask is not None for example in self.examples)
+        if self.masked:
+            self.shapes[1] = (1, *self.shapes[0][1:])  # a mask has its picture's size
 
     def _headers(self, example: Example) -> tuple[Header, Header]:
         """Of the image and of the source (the image again, where there is none)."""
@@ -56,19 +59,27 @@ class Decoder:
                 raise Refused(f"{image.width} pixels wide: two pictures side by side need an even width", "unpaired")
             half = Header(image.width // 2, image.height, image.grey)
             return half, half
-        if example.source is None:
+        other, role = (example.source, "source") if example.mask is None else (example.mask, "mask")
+        if other is None:
             return image, image
         try:
-            source = read_header(self.root / example.source)
+            second = read_header(self.root / other)
         except Refused as refused:
-            raise Refused(f"its source {example.source}: {refused}", refused.kind) from refused
-        if abs(image.width * source.height / (image.height * source.width) - 1) > SKEW:
+            raise Refused(f"its {role} {other}: {refused}", refused.kind) from refused
+        if abs(image.width * second.height / (image.height * second.width) - 1) > SKEW:
             raise Refused(
-                f"{image.width}x{image.height}, but its source is {source.width}x{source.height}: "
+                f"{image.width}x{image.height}, but its {role} is {second.width}x{second.height}: "
                 "a pair must have the same proportions",
                 "unpaired",
             )
-        return image, source
+        if role == "source":
+            return image, second
+        if self.size is None and (image.width, image.height) != (second.width, second.height):
+            raise Refused(
+                f"{image.width}x{image.height}, its mask {second.width}x{second.height}: say which size is wanted",
+                "unpaired",
+            )
+        return image, image  # a mask has no say in whether pictures are grey
 
     def _shape(self, sizes: set[tuple[int, int]]) -> tuple[int, int, int]:
         channels = 1 if self.grey else 3
@@ -79,12 +90,12 @@ class Decoder:
         return channels, *next(iter(sizes), (0, 0))
 
     def write(self, folder: Path) -> list[int]:
-        """Write ``images.npy`` (and ``source.npy``, for pairs) and return the rows that hold a picture.
+        """Write ``images.npy`` (and ``source.npy`` or ``mask.npy``, for pairs) and return the rows that hold a picture.
 
         The other rows are black: the file's length is stated before the pictures are decoded.
         """
         paired = any(example.source is not None or example.beside for example in self.examples)
-        names = ["images.npy", "source.npy"] if paired else ["images.npy"]
+        names = ["images.npy", *(["mask.npy"] if self.masked else ["source.npy"] if paired else [])]
         self._check_space(folder, self.shapes[: len(names)])
         good: list[int] = []
         files = [(folder / name).open("wb") for name in names]
@@ -105,7 +116,7 @@ class Decoder:
         return good
 
     def decode(self, example: Example) -> tuple[Array, ...]:
-        """Image and, if there is one, source: uint8 ``(C, H, W)`` each. Raises :class:`Refused`."""
+        """Image and, if there is one, source or mask: uint8 ``(C, H, W)`` each. Raises :class:`Refused`."""
         pictures = [read_picture(self.root / example.image, grey=self.grey)]
         if example.beside:
             width, height = pictures[0].size
@@ -113,7 +124,11 @@ class Decoder:
             pictures = [pictures[0].crop(box) for box in boxes]
         elif example.source is not None:
             pictures.append(read_picture(self.root / example.source, grey=self.grey))
-        return tuple(self._pixels(picture, shape) for picture, shape in zip(pictures, self.shapes, strict=False))
+        made = [self._pixels(picture, shape) for picture, shape in zip(pictures, self.shapes, strict=False)]
+        if example.mask is not None:
+            mask = fit_picture(read_picture(self.root / example.mask, grey=True), self.size, labels=True)
+            made.append((self._pixels(mask, self.shapes[1]) > 127).astype(np.uint8))
+        return tuple(made)
 
     def _pixels(self, picture: Image.Image, shape: tuple[int, int, int]) -> Array:
         channels, height, width = shape

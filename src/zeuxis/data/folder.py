@@ -89,7 +89,7 @@ def _key(home: Path, listing: Listing, apart: Sequence[str], size: int | None) -
     """A hash of all that decides the prepared arrays: names, sizes, times, what is said of them, and the target."""
     digest = hashlib.sha256(repr((prepared.FORMAT, size, apart, listing.class_names)).encode())
     for example in listing.examples:
-        files = [home / name for name in (example.image, example.source) if name is not None]
+        files = [home / name for name in (example.image, example.source, example.mask) if name is not None]
         stats = [(s.st_size, s.st_mtime_ns) for s in (file.stat() for file in files)]
         digest.update(ascii((example, stats)).encode())
     digest.update(ascii(listing.set_aside).encode())

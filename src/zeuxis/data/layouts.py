@@ -3,6 +3,7 @@
     metadata.jsonl      lines of {"file_name": ..., "text": ...}: captions
     gt/ lq/             pairs of the same name: image and degraded source
     A/ B/               pairs of the same name: source and image
+    images/ masks/      pictures, and masks of the same name that are light where there is something
     AB/                 aligned pairs side by side: source left, image right
     NAME/ NAME/ ...     two or more folders of pictures and none beside them: a class each
     anything else       pictures, at any depth
@@ -17,6 +18,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from zeuxis.data.picture import SUFFIXES
 from zeuxis.data.source import SetAside
@@ -31,6 +33,7 @@ class Example:
 
     image: str
     source: str | None = None
+    mask: str | None = None
     beside: bool = False  # image and source are the right and left half of one file
     label: int | None = None
     caption: str | None = None
@@ -105,23 +108,24 @@ def _metadata_line(line: str, where: str) -> tuple[str, str]:
     return fact["file_name"], fact["text"]
 
 
-def _paired(image: str, source: str) -> Callable[[Path, Sequence[str]], Listing | None]:
-    """The layout of two folders whose pictures have the same names (suffixes may differ)."""
+def _paired(image: str, other: str, role: Literal["source", "mask"]) -> Callable[[Path, Sequence[str]], Listing | None]:
+    """The layout of two folders whose pictures have the same names (suffixes may differ); ``role`` is the other's."""
 
     def layout(root: Path, classes: Sequence[str]) -> Listing | None:
-        if not ((root / image).is_dir() and (root / source).is_dir()):
+        if not ((root / image).is_dir() and (root / other).is_dir()):
             return None
         listing = Listing()
         by_stem: list[dict[str, str]] = []
-        for part in (image, source):
+        for part in (image, other):
             files = walk(root, root / part, listing.set_aside)
             by_stem.append({Path(file).relative_to(part).with_suffix("").as_posix(): file for file in files})
-        images, sources = by_stem
-        for stem in sorted(images.keys() & sources.keys()):
-            listing.examples.append(Example(images[stem], source=sources[stem]))
-        for stem in sorted(images.keys() ^ sources.keys()):
-            missing = source if stem in images else image
-            listing.set_aside.append(SetAside({**images, **sources}[stem], f"no partner in {missing}/", "unpaired"))
+        images, others = by_stem
+        for stem in sorted(images.keys() & others.keys()):
+            named = {role: others[stem]}
+            listing.examples.append(Example(images[stem], source=named.get("source"), mask=named.get("mask")))
+        for stem in sorted(images.keys() ^ others.keys()):
+            missing = other if stem in images else image
+            listing.set_aside.append(SetAside({**images, **others}[stem], f"no partner in {missing}/", "unpaired"))
         return listing
 
     return layout
@@ -161,7 +165,14 @@ def flat(root: Path, classes: Sequence[str]) -> Listing:
     return listing
 
 
-SPECIAL = (with_metadata, _paired("gt", "lq"), _paired("B", "A"), side_by_side, class_folders)
+SPECIAL = (
+    with_metadata,
+    _paired("gt", "lq", "source"),
+    _paired("B", "A", "source"),
+    _paired("images", "masks", "mask"),
+    side_by_side,
+    class_folders,
+)
 
 
 def list_folder(root: Path, classes: Sequence[str] = ()) -> Listing:
