@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL import Image
 
@@ -67,7 +68,7 @@ def check(path: str | Path, size: int | None = None) -> Checked:
     pictures = 0
     for home, classes in homes(root):
         listing = list_folder(home, classes)
-        decoder = Decoder(home, listing.examples, TRIAL)
+        decoder = Decoder(home, listing.examples, TRIAL, listing.members)
         prefix = "" if home == root else f"{home.name}/"
         seen = [(example, found) for example, found in _looked_at(decoder)]
         pictures += len(listing.examples) + len(listing.set_aside)
@@ -106,21 +107,20 @@ def _looked_at(decoder: Decoder) -> Iterator[tuple[Example, _Look | Refused]]:
     """Every example whose header was good, decoded once; a few are in memory at a time."""
 
     def look(example: Example) -> _Look:
-        path = decoder.root / example.image
-        header = read_header(path)
+        header = read_header(decoder.file(example.image))
         pixels = decoder.decode(example)
         digest = hashlib.sha256(repr((header.width, header.height)).encode())
         for part in pixels:
             digest.update(part.tobytes())
-        return _Look(header.width, header.height, _animated(path), digest.digest())
+        return _Look(header.width, header.height, _animated(decoder.file(example.image)), digest.digest())
 
     yield from zip(decoder.examples, in_threads(look, decoder.examples), strict=True)
 
 
-def _animated(path: Path) -> bool:
+def _animated(file: Path | BinaryIO) -> bool:
     """Whether another picture follows the first."""
     try:
-        with Image.open(path, formats=FORMATS) as picture:
+        with Image.open(file, formats=FORMATS) as picture:
             picture.seek(1)
     except EOFError:
         return False

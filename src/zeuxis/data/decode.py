@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -15,6 +16,7 @@ from PIL import Image
 from zeuxis.data.fit import fit_picture
 from zeuxis.data.layouts import Example
 from zeuxis.data.picture import Header, Refused, read_header, read_picture
+from zeuxis.data.shards import Member
 from zeuxis.data.source import Array, SetAside
 from zeuxis.errors import DataError, UsageError
 
@@ -31,10 +33,13 @@ class Decoder:
         root: the folder that the examples' paths are relative to.
         examples: the files.
         size: pixels a side; None keeps pictures as they are, which must then all have one size.
+        members: where those lie that are in shards.
     """
 
-    def __init__(self, root: Path, examples: Sequence[Example], size: int | None) -> None:
-        self.root = root
+    def __init__(
+        self, root: Path, examples: Sequence[Example], size: int | None, members: Mapping[str, Member] | None = None
+    ) -> None:
+        self.root, self.members = root, dict(members or {})
         self.size = size
         self.examples: list[Example] = []
         self.set_aside: list[SetAside] = []
@@ -51,9 +56,13 @@ class Decoder:
         if self.masked:
             self.shapes[1] = (1, *self.shapes[0][1:])  # a mask has its picture's size
 
+    def file(self, name: str) -> Path | BinaryIO:
+        """What to open for the picture ``name``."""
+        return io.BytesIO(self.members[name].read()) if name in self.members else self.root / name
+
     def _headers(self, example: Example) -> tuple[Header, Header]:
         """Of the image and of the source (the image again, where there is none)."""
-        image = read_header(self.root / example.image)
+        image = read_header(self.file(example.image))
         if example.beside:
             if image.width % 2:
                 raise Refused(f"{image.width} pixels wide: two pictures side by side need an even width", "unpaired")
@@ -117,7 +126,7 @@ class Decoder:
 
     def decode(self, example: Example) -> tuple[Array, ...]:
         """Image and, if there is one, source or mask: uint8 ``(C, H, W)`` each. Raises :class:`Refused`."""
-        pictures = [read_picture(self.root / example.image, grey=self.grey)]
+        pictures = [read_picture(self.file(example.image), grey=self.grey)]
         if example.beside:
             width, height = pictures[0].size
             boxes = ((width // 2, 0, width, height), (0, 0, width // 2, height))

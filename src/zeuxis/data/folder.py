@@ -89,7 +89,7 @@ def _key(home: Path, listing: Listing, apart: Sequence[str], size: int | None) -
     """A hash of all that decides the prepared arrays: names, sizes, times, what is said of them, and the target."""
     digest = hashlib.sha256(repr((prepared.FORMAT, size, apart, listing.class_names)).encode())
     for example in listing.examples:
-        files = [home / name for name in (example.image, example.source, example.mask) if name is not None]
+        files = [listing.file(home, name) for name in (example.image, example.source, example.mask) if name is not None]
         stats = [(s.st_size, s.st_mtime_ns) for s in (file.stat() for file in files)]
         digest.update(ascii((example, stats)).encode())
     digest.update(ascii(listing.set_aside).encode())
@@ -100,7 +100,7 @@ def _prepare(home: Path, listing: Listing, apart: Sequence[str], size: int | Non
     total = len(listing.examples) + len(listing.set_aside)
     if not total:
         raise DataError(f"no pictures in '{home}': it should hold files ending in {', '.join(sorted(SUFFIXES))}")
-    decoder = Decoder(home, listing.examples, size)
+    decoder = Decoder(home, listing.examples, size, listing.members)
     _refuse_too_many(home, [*listing.set_aside, *decoder.set_aside], total, kept)
     with new_folder(kept) as made:
         good = decoder.write(made)

@@ -5,6 +5,7 @@
     A/ B/               pairs of the same name: source and image
     images/ masks/      pictures, and masks of the same name that are light where there is something
     AB/                 aligned pairs side by side: source left, image right
+    *.tar               WebDataset shards (`zeuxis.data.shards`), where no pictures lie beside them
     NAME/ NAME/ ...     two or more folders of pictures and none beside them: a class each
     anything else       pictures, at any depth
 
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Literal
 
 from zeuxis.data.picture import SUFFIXES
+from zeuxis.data.shards import MOST_CLASSES, Member, read_shard
 from zeuxis.data.source import SetAside
 from zeuxis.errors import DataError
 
@@ -46,6 +48,11 @@ class Listing:
     examples: list[Example] = field(default_factory=list)
     class_names: tuple[str, ...] = ()
     set_aside: list[SetAside] = field(default_factory=list)
+    members: dict[str, Member] = field(default_factory=dict)  # of examples in shards, by the name of the image
+
+    def file(self, root: Path, name: str) -> Path:
+        """The file on disk that holds the picture ``name``."""
+        return self.members[name].shard if name in self.members else root / name
 
 
 def walk(root: Path, inside: Path, aside: list[SetAside]) -> list[str]:
@@ -158,6 +165,32 @@ def class_folders(root: Path, classes: Sequence[str]) -> Listing | None:
     return listing
 
 
+def shards(root: Path, classes: Sequence[str]) -> Listing | None:
+    """Tar files of pictures with what is told of them."""
+    tars = sorted(path for path in root.glob("*.tar") if is_inside(root, path) and path.is_file())
+    if not tars or walk(root, root, []):
+        return None
+    listing = Listing()
+    for tar in tars:
+        for key, found in sorted(read_shard(tar, listing.set_aside).items()):
+            if len(found.pictures) != 1:
+                reason = "several pictures of one name" if found.pictures else "no picture of that name"
+                listing.set_aside.append(SetAside(f"{tar.name}/{key}", reason, "unpaired"))
+                continue
+            ((inside, member),) = found.pictures.items()
+            name = f"{tar.name}/{inside}"
+            listing.members[name] = member
+            listing.examples.append(Example(name, label=found.label, caption=found.caption))
+    labels = [e.label for e in listing.examples if e.label is not None and 0 <= e.label < MOST_CLASSES]
+    if labels:
+        reason = f"no class from 0 to {MOST_CLASSES - 1}, where others have one"
+        without = [e.image for e in listing.examples if e.label not in range(MOST_CLASSES)]
+        listing.set_aside += [SetAside(name, reason, "unpaired") for name in without]
+        listing.examples = [e for e in listing.examples if e.label in range(MOST_CLASSES)]
+        listing.class_names = tuple(map(str, range(max(labels) + 1)))
+    return listing
+
+
 def flat(root: Path, classes: Sequence[str]) -> Listing:
     """Pictures, and nothing known of them."""
     listing = Listing()
@@ -171,6 +204,7 @@ SPECIAL = (
     _paired("B", "A", "source"),
     _paired("images", "masks", "mask"),
     side_by_side,
+    shards,
     class_folders,
 )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -40,14 +41,14 @@ class Header:
     grey: bool
 
 
-def read_header(path: Path) -> Header:
+def read_header(file: Path | BinaryIO) -> Header:
     """Size and mode of a picture file, without decoding it.
 
     Raises:
         Refused: not a picture of a usual format, empty, or of more than 100 megapixels.
     """
     try:
-        with Image.open(path, formats=FORMATS) as picture:
+        with Image.open(file, formats=FORMATS) as picture:
             width, height = picture.size
             if width * height > MOST_PIXELS:
                 raise Refused(
@@ -63,14 +64,14 @@ def read_header(path: Path) -> Header:
         raise Refused(_reason(error)) from error
 
 
-def read_picture(path: Path, *, grey: bool) -> Image.Image:
+def read_picture(file: Path | BinaryIO, *, grey: bool) -> Image.Image:
     """The picture, upright, in mode L or RGB.
 
     Raises:
         Refused: it cannot be decoded, or has pixels that are no brightness (floating point).
     """
     try:
-        with Image.open(path, formats=FORMATS) as picture:
+        with Image.open(file, formats=FORMATS) as picture:
             upright = ImageOps.exif_transpose(picture)
             return _plain(upright).convert("L" if grey else "RGB")
     except Refused:
