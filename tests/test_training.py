@@ -154,6 +154,11 @@ def test_a_model_folder_survives_a_kill_between_its_two_renames(tmp_path: Path) 
     assert read_folder(tmp_path / "model", "model")[1]["n"] == 2
 
 
+def test_others_can_read_a_model_folder(tmp_path: Path) -> None:
+    write_folder(tmp_path / "model", {"x": torch.ones(2)}, {}, "model")
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "model").iterdir()} == {0o644}
+
+
 def test_only_the_last_checkpoints_are_kept(tmp_path: Path) -> None:
     keeper = Checkpoints(tmp_path, keep=2)
     for round in range(5):

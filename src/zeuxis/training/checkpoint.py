@@ -49,6 +49,8 @@ def write_folder(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[str
         # Cloned, because safetensors refuses tensors that share memory (tied weights).
         save_file({k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}, weights)
         card.write_text(json.dumps({**facts, "sha256": sha256(weights)}, indent=1), encoding="utf-8")
+        for path in (weights, card):
+            path.chmod(0o644)  # safetensors leaves weights to their owner alone
         for path in (weights, card, draft):
             _sync(path)
         draft.chmod(0o755)
