@@ -73,9 +73,10 @@ def train(
         "reference": source.fingerprint(),
         "started_from": started,
     }
+    examples = _shown(recipe, device)
     if not system.players():
         clock = _fit(system, source, folder, facts, device)
-        _preview(system, recipe, clock, folder, device)
+        _preview(system, recipe, clock, folder, examples, device)
         stopped = None
     else:
         trainer = Trainer(
@@ -87,7 +88,7 @@ def train(
             facts=facts,
             device=device,
             report=lambda clock: report(clock, newest_preview(folder)),
-            preview=lambda shown, clock: _preview(shown, recipe, clock, folder, device),
+            preview=lambda average, clock: _preview(average, recipe, clock, folder, examples, device),
         )
         clock = trainer.run()
         stopped = trainer.stop_asked
@@ -164,10 +165,14 @@ def newest_preview(folder: Path) -> Path | None:
     return max((folder / "previews").glob("*.png"), default=None)
 
 
-def _preview(system: System, recipe: Recipe, clock: Clock, folder: Path, device: str) -> None:
-    """A sheet with the same seeds and conditions every time, so that sheets can be compared."""
+def _shown(recipe: Recipe, device: str) -> Batch:
+    """The examples of every preview: the same conditions each time, so that sheets can be compared."""
     examples = open_source(recipe.data, recipe.size, "val")
-    batch = examples.batch(torch.arange(min(PREVIEWED, len(examples)))).to(device)
+    return examples.batch(torch.arange(min(PREVIEWED, len(examples)))).to(device)
+
+
+def _preview(system: System, recipe: Recipe, clock: Clock, folder: Path, batch: Batch, device: str) -> None:
+    """A sheet of what ``system`` makes under the conditions of ``batch``, from the same seeds each time."""
     images = preview_images(system, batch, Sampling(**recipe.sample))
     if images is None:
         return
