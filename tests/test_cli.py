@@ -102,7 +102,7 @@ def test_list_tells_of_every_system(command):
     assert {row["id"] for row in rows} == set(entries())
     assert {"id", "family", "kind", "title", "year", "paper", "verbs", "needs", "recipes", "results"} == set(rows[0])
     assert sorted(r for row in rows for r in row["recipes"]) == sorted(recipe_paths())
-    assert {row["kind"] for row in rows} == {"S"}
+    assert {row["id"]: row["kind"] for row in rows} == {n: "S" if e.card.learns else "G" for n, e in entries().items()}
     code, out, _ = command("list")
     assert code == 0 and all(name in out for name in entries())
 
