@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from zeuxis.batch import Batch, Condition, Shape
+from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.errors import UsageError
-from zeuxis.game import Proof, Sampling, System
+from zeuxis.game import Proof, Sampling
 from zeuxis.patterns.dice import DICE, FACES, KINDS, chi_square, kind
 from zeuxis.patterns.plants import grow
 from zeuxis.rng import ImageRng, Rng
+from zeuxis.systems.procedural._family import Generator
 
 
-class DicePlants(System):
+class DicePlants(Generator):
     """At every node of the stem five dice are thrown; their kind (a pair, a straight, ...) decides what grows there.
 
     Args:
@@ -41,9 +42,6 @@ class DicePlants(System):
                 f"dice-plants: {tuple(self.shape)}, {nodes} nodes: they are square, coloured, of 1 or more"
             )
         self.nodes = nodes
-
-    def fit(self, batches: Iterable[Batch]) -> None:
-        """Nothing is learnt."""
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         return grow(rng.integers(FACES, len(rng), self.nodes, DICE), self.shape.height)

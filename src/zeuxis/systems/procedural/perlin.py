@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from zeuxis.batch import Batch, Condition, Shape
+from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.counter import mix
 from zeuxis.errors import UsageError
-from zeuxis.game import Proof, Sampling, System
+from zeuxis.game import Proof, Sampling
 from zeuxis.patterns.perlin import fractal, noise, slope
 from zeuxis.rng import ImageRng, Rng
+from zeuxis.systems.procedural._family import Generator
 
 PROVED_SIZE = 256  # pixels a side, for the spectrum
 CONTRAST = 1.8  # fractal sums seldom come near their bounds
 
 
-class Perlin(System):
+class Perlin(Generator):
     """Fractal sums of gradient noise, as grey clouds.
 
     Args:
@@ -54,9 +55,6 @@ class Perlin(System):
             )
         self.shape = Shape(*shape)
         self.cells, self.octaves, self.gain, self.tile = cells, octaves, gain, tile
-
-    def fit(self, batches: Iterable[Batch]) -> None:
-        """Nothing is learnt."""
 
     def clouds(self, seed: Tensor, height: int, width: int) -> Tensor:
         """``(B, height, width)`` in [-1, 1] for seeds ``(B,)``."""

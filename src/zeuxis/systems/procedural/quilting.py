@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from zeuxis.batch import Batch, Condition, Shape
+from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.errors import UsageError
-from zeuxis.game import Proof, Sampling, System
+from zeuxis.game import Proof, Sampling
 from zeuxis.patterns.perlin import fractal
 from zeuxis.patterns.quilting import boundary_error, quilt
 from zeuxis.rng import ImageRng, Rng
+from zeuxis.systems.procedural._family import Generator
 
 
-class Quilting(System):
+class Quilting(Generator):
     """The source is the example of the texture; what is made is of its size, and never the same.
 
     Args:
@@ -45,9 +46,6 @@ class Quilting(System):
                 f"quilting: patches of {self.patch} pixels that share {self.overlap}: change patch or overlap"
             )
         self.sewn = sewn
-
-    def fit(self, batches: Iterable[Batch]) -> None:
-        """Nothing is learnt."""
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         assert condition.source is not None  # the card needs it

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from torch import Tensor
 
-from zeuxis.batch import Batch, Condition, Shape
+from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.errors import UsageError
-from zeuxis.game import Proof, Sampling, System
+from zeuxis.game import Proof, Sampling
 from zeuxis.patterns.turtle import drawn, fitted, headings, moments, path
 from zeuxis.rng import ImageRng, Rng
+from zeuxis.systems.procedural._family import Generator
 
 
-class Turtle(System):
+class Turtle(Generator):
     """Dark trails on white paper.
 
     Args:
@@ -42,9 +43,6 @@ class Turtle(System):
             raise UsageError(f"turtle: steps {steps}, right {right}: at least 1, and in [0, 1]")
         self.shape = Shape(*shape)
         self.steps, self.angle, self.right, self.pen = steps, math.radians(angle), right, pen
-
-    def fit(self, batches: Iterable[Batch]) -> None:
-        """Nothing is learnt."""
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         channels, height, width = self.shape
