@@ -8,6 +8,7 @@ from zeuxis.errors import UsageError
 from zeuxis.nn.attention import CrossAttention, SelfAttention
 from zeuxis.nn.embed import LabelEmbedding, TimeEmbedding, place
 from zeuxis.nn.mlp import mlp, modulate
+from zeuxis.nn.resblock import silence
 
 
 def _norm(width: int) -> nn.LayerNorm:
@@ -28,6 +29,7 @@ class DiTBlock(nn.Module):
         self.attention = SelfAttention(width, heads)
         self.mlp = mlp(width)
         self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
+        silence(self.modulation[1])
         self.norm_text = _norm(width) if text_width else None
         self.reading = CrossAttention(width, text_width, heads) if text_width else None
 

@@ -60,8 +60,6 @@ class UViT(nn.Module):
         self.place = nn.Parameter(torch.empty(self.grid[0] * self.grid[1], width))
         nn.init.normal_(self.place, std=0.5)
         self.middle = nn.ModuleList(DiTBlock(width, heads, text_width) for _ in range(depth))
-        for block in self.middle:
-            silence(block.get_submodule("modulation.1"))  # adaLN-zero
         self.leave = nn.Sequential(nn.Conv2d(width, 4 * fine, 1), nn.PixelShuffle(2))
         self.join = nn.Conv2d(2 * fine, fine, 1)
         self.up = nn.ModuleList(ResBlock(fine, fine, width, modulate=True, zero=True) for _ in range(fine_depth))
