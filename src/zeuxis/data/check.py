@@ -70,11 +70,10 @@ def check(path: str | Path, size: int | None = None) -> Checked:
         listing = list_folder(home, classes)
         decoder = Decoder(home, listing.examples, TRIAL, listing.members)
         prefix = "" if home == root else f"{home.name}/"
-        seen = [(example, found) for example, found in _looked_at(decoder)]
         pictures += len(listing.examples) + len(listing.set_aside)
         aside = [*listing.set_aside, *decoder.set_aside]
         findings += [Finding(prefix + one.path, one.kind, one.reason, True) for one in aside]
-        for example, found in seen:
+        for example, found in _looked_at(decoder):
             name = prefix + example.image
             if isinstance(found, Refused):
                 findings.append(Finding(name, found.kind, str(found), True))
@@ -100,7 +99,7 @@ class _Look:
         if min(self.width, self.height) < least:
             yield Finding(name, "tiny", f"{self.width}x{self.height}: it would be enlarged to {least}", False)
         if (twin := first_of.setdefault(self.digest, name)) != name:
-            yield Finding(name, "duplicate", f"the same picture as {twin}", False)
+            yield Finding(name, "duplicate", f"the same as {twin}, as far as {TRIAL} pixels a side tell", False)
 
 
 def _looked_at(decoder: Decoder) -> Iterator[tuple[Example, _Look | Refused]]:

@@ -44,14 +44,14 @@ def open_folder(path: str | Path, size: int | None = None, split: str = "train")
         raise DataError(f"'{root}' is no folder: give a folder of pictures")
     if split not in SPLITS:
         raise UnknownName("split", split, SPLITS)
-    if (root / "trainA").is_dir() and (root / "trainB").is_dir():
+    if _is_unpaired(root):
         target, origin = (_open_part(root, size, split, letter) for letter in "BA")
         return UnpairedSource(root.name, target, origin)
     return _open_part(root, size, split)
 
 
 def _open_part(root: Path, size: int | None, split: str, letter: str = "") -> ArraySource:
-    given = {s: root / f"{s}{letter}" for s in SPLITS if (root / f"{s}{letter}").is_dir()}
+    given = _given(root, letter)
     home, apart, classes = _home(root, given, split)
     listing = list_folder(home, classes)
     kept = cache_dir() / "prepared" / f"folder-{size or 'natural'}-{_key(home, listing, apart, size)}"
@@ -74,15 +74,23 @@ def _home(root: Path, given: Mapping[str, Path], split: str) -> tuple[Path, tupl
 
 def homes(root: Path) -> list[tuple[Path, tuple[str, ...]]]:
     """Every folder under ``root`` that is listed on its own, with the classes that count there."""
-    unpaired = (root / "trainA").is_dir() and (root / "trainB").is_dir()
     found: list[tuple[Path, tuple[str, ...]]] = []
-    for letter in ("A", "B") if unpaired else ("",):
-        given = [root / f"{split}{letter}" for split in SPLITS if (root / f"{split}{letter}").is_dir()]
-        if not any(home.name == f"train{letter}" for home in given):
+    for letter in ("A", "B") if _is_unpaired(root) else ("",):
+        given = _given(root, letter)
+        if "train" not in given:
             return [(root, ())]
-        classes = list_folder(given[0]).class_names
-        found += [(home, () if home is given[0] else classes) for home in given]
+        classes = list_folder(given["train"]).class_names
+        found += [(home, () if split == "train" else classes) for split, home in given.items()]
     return found
+
+
+def _is_unpaired(root: Path) -> bool:
+    return (root / "trainA").is_dir() and (root / "trainB").is_dir()
+
+
+def _given(root: Path, letter: str) -> dict[str, Path]:
+    """The splits that have a folder of their own."""
+    return {s: root / f"{s}{letter}" for s in SPLITS if (root / f"{s}{letter}").is_dir()}
 
 
 def _key(home: Path, listing: Listing, apart: Sequence[str], size: int | None) -> str:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Literal
 
 from zeuxis.data.picture import SUFFIXES
-from zeuxis.data.shards import MOST_CLASSES, Member, read_shard
+from zeuxis.data.shards import Member, read_shard
 from zeuxis.data.source import SetAside
 from zeuxis.errors import DataError
 
@@ -181,12 +181,11 @@ def shards(root: Path, classes: Sequence[str]) -> Listing | None:
             name = f"{tar.name}/{inside}"
             listing.members[name] = member
             listing.examples.append(Example(name, label=found.label, caption=found.caption))
-    labels = [e.label for e in listing.examples if e.label is not None and 0 <= e.label < MOST_CLASSES]
+    labels = [e.label for e in listing.examples if e.label is not None]
     if labels:
-        reason = f"no class from 0 to {MOST_CLASSES - 1}, where others have one"
-        without = [e.image for e in listing.examples if e.label not in range(MOST_CLASSES)]
-        listing.set_aside += [SetAside(name, reason, "unpaired") for name in without]
-        listing.examples = [e for e in listing.examples if e.label in range(MOST_CLASSES)]
+        without = [e.image for e in listing.examples if e.label is None]
+        listing.set_aside += [SetAside(name, "no class, where others have one", "unpaired") for name in without]
+        listing.examples = [e for e in listing.examples if e.label is not None]
         listing.class_names = tuple(map(str, range(max(labels) + 1)))
     return listing
 

@@ -85,7 +85,7 @@ def _take(
 
 def _tell(example: Sharded, kind: str, text: str) -> None:
     if kind == "cls":
-        example.label = int(text)
+        example.label = _class(int(text))
     elif kind == "json":
         facts: Any = json.loads(text)
         if not isinstance(facts, dict):
@@ -93,6 +93,12 @@ def _tell(example: Sharded, kind: str, text: str) -> None:
         captions = [facts[key] for key in CAPTIONS if isinstance(facts.get(key), str)]
         labels = [facts[key] for key in LABELS if isinstance(facts.get(key), int)]
         example.caption = captions[0] if captions else example.caption
-        example.label = labels[0] if labels else example.label
+        example.label = _class(labels[0]) if labels else example.label
     else:
         example.caption = text.strip()
+
+
+def _class(number: int) -> int:
+    if not 0 <= number < MOST_CLASSES:
+        raise ValueError(f"{number} is no class from 0 to {MOST_CLASSES - 1}")
+    return number
