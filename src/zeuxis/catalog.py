@@ -165,7 +165,8 @@ def locate(name: str | Path) -> Path:
         )
     if path.is_dir():
         raise WeightsError(f"{path} holds no model yet: train it first, or give a run folder that has model/model.json")
-    raise UnknownName("model", str(name), shipped(), hint="(or give a run folder)")
+    generators = [system for system, known in entries().items() if not known.card.learns]
+    raise UnknownName("model", str(name), [*shipped(), *generators], hint="(or give a run folder)")
 
 
 def start_from(system: System, name: str | Path) -> str:

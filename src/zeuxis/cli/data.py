@@ -15,8 +15,6 @@ from zeuxis.errors import UsageError
 SHOWN = tuple(
     ["name", "title", "shape", "splits", "licence", "may_ship", "gives", "class_names", "citation", "homepage", "note"]
 )
-
-
 SOME = 10  # findings of a kind that are printed
 
 
@@ -44,6 +42,8 @@ def data(
         everything(as_json)
         return
     if check:
+        if pair is not None:
+            raise UsageError("--check looks at the pictures as they are: leave out --pair")
         looked_through(name, size, as_json)
         return
     from zeuxis.data.library import open_source

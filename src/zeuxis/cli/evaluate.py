@@ -12,7 +12,7 @@ from zeuxis.cli.progress import Progress
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="A shipped model or a run folder.")],
+    model: Annotated[str, typer.Argument(help="A shipped model, a generator or a run folder.")],
     data: Data = None,
     pair: Pair = None,
     metric: Annotated[
