@@ -209,7 +209,7 @@ def test_every_kind_is_seeded_finite_and_alone_in_its_row(name: str) -> None:
     assert together.isfinite().all() and together.dtype == x.dtype and together.shape[:2] == x.shape[:2]
     assert torch.equal(together, chain(x, ImageRng.counting(5, 4)))
     torch.testing.assert_close(together[2:3], chain(x[2:3], ImageRng([7])), rtol=1e-5, atol=1e-6)
-    assert not torch.equal(together, x) if together.shape == x.shape else True
+    assert together.shape != x.shape or not torch.equal(together, x)
     assert chain(x, Stream(3)).isfinite().all()  # in training one stream serves all
 
 
