@@ -18,7 +18,9 @@ SHEET_TILE = 96  # pixels a side that a small picture is enlarged to on a sheet
 
 
 def sample(
-    model: Annotated[str | None, typer.Argument(help="A shipped model, a generator or a run folder.", show_default=False)] = None,
+    model: Annotated[
+        str | None, typer.Argument(help="A shipped model, a generator or a run folder.", show_default=False)
+    ] = None,
     n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 16,
     seed: Seed = 0,
     caption: Annotated[

@@ -5,18 +5,15 @@ Sources of examples. What a scene says is in ``grammar``, how it is placed and p
 
 from __future__ import annotations
 
-import hashlib
-
 import torch
 from torch import Tensor
 
-from zeuxis.batch import Batch, Condition, Shape, to_uint8
+from zeuxis.batch import Batch, Condition
 from zeuxis.counter import uniforms
-from zeuxis.data.source import SetAside
 from zeuxis.data.worlds import grammar
 from zeuxis.data.worlds.stage import LAYOUT_CLASSES, SLOTS, Stage, coverage, layout, paint, stage
-from zeuxis.data.worlds.world import of_split
-from zeuxis.errors import UnknownName, UsageError
+from zeuxis.data.worlds.world import World, of_split
+from zeuxis.errors import UnknownName
 from zeuxis.rng import derive_seed
 
 SINGLES = 0.2  # the share of pictures with one object
@@ -41,7 +38,7 @@ def split_descriptions(split: str) -> Tensor:
     return of_split(descriptions(), [values for _, values in grammar.FACTORS], split)
 
 
-class Scenes:
+class Scenes(World):
     """Scenes with exact labels; example ``i`` of a split is the same scene in every run and at every size.
 
     ``label`` is the shape of the object that the caption names first; ``layout`` has ``LAYOUT_CLASSES``
@@ -49,33 +46,25 @@ class Scenes:
     caption. Some training captions leave out the sizes, the time or both, as people do.
     """
 
+    name = "scenes"
     gives = frozenset({"label", "caption", "layout", "factors"})
     words = grammar.WORDS
     factors = grammar.FACTORS
     class_names = grammar.SHAPES
     classes = len(grammar.SHAPES)
     layout_classes = LAYOUT_CLASSES
-    set_aside: tuple[SetAside, ...] = ()  # nothing here is read from files
 
     def __init__(self, size: int = 32, split: str = "train", length: int = 1_000_000, time: str | None = None) -> None:
-        if size < 8 or length < 1:
-            raise UsageError(
-                f"scenes: size {size}, length {length}: the size must be at least 8, the length at least 1"
-            )
+        super().__init__(size, split, length)
         rows = split_descriptions(split)
         if time is not None:
             if time not in grammar.TIMES:
                 raise UnknownName("time", time, grammar.TIMES)
             rows = rows[rows[:, 0] == grammar.TIMES.index(time)]
-        self.name = "scenes" if time is None else f"scenes-{time}"
-        self.shape = Shape(3, size, size)
-        self.length = length
+            self.name = f"scenes-{time}"
         self.singles, self.pairs = rows[rows[:, 1] == 0], rows[rows[:, 1] > 0]
         self.key = derive_seed(0, "scenes", split, time or "any")
         self.untold = UNTOLD if split == "train" else 0.0
-
-    def __len__(self) -> int:
-        return self.length
 
     def batch(self, index: Tensor) -> Batch:
         """The examples ``index`` (B,) int64, on the index's device."""
@@ -98,16 +87,9 @@ class Scenes:
         facts += [(row, False) for row in self.singles.tolist()]
         return tuple(dict.fromkeys(grammar.describe(grammar.facts_from(*f)) for f in facts))
 
-    def fingerprint(self) -> str:
-        """SHA-256 (16 hex digits) of the length and 64 evenly spaced examples: pictures and captions."""
-        batch = self.batch(_spread(self.length))
-        return _hash(len(self), batch.condition.caption, batch.image)
-
     def _scenes(self, index: Tensor) -> tuple[Stage, tuple[str, ...], Tensor]:
         """The placed scenes of ``index``, their captions and the class named first ``(B,)``."""
-        if ((index < 0) | (index >= self.length)).any():
-            raise IndexError(f"{self.name}: examples {int(index.min())} to {int(index.max())} of {self.length}")
-        u = uniforms(self.key, index, 3 + SLOTS + 2)
+        u = uniforms(self.key, self.checked(index), 3 + SLOTS + 2)
         single = u[:, 0] < SINGLES
         swapped = (u[:, 2] < 0.5) & ~single
         singles, pairs = self.singles.to(index.device), self.pairs.to(index.device)
@@ -126,7 +108,7 @@ class Scenes:
         return stage(rows, u[:, 3 : 3 + SLOTS]), captions, label
 
 
-class UnpairedScenes:
+class UnpairedScenes(World):
     """Night scenes (the image) beside unrelated day scenes (``source``): unpaired translation with known truth.
 
     ``factors`` are what a good translation shows: those of the source, but at night.
@@ -134,19 +116,14 @@ class UnpairedScenes:
 
     name = "scenes-day-night"
     gives = frozenset({"source", "factors"})
-    set_aside: tuple[SetAside, ...] = ()
-    words: tuple[str, ...] = ()
     factors = grammar.FACTORS
     class_names: tuple[str, ...] = ()
     classes = 0
 
     def __init__(self, size: int = 32, split: str = "train", length: int = 1_000_000) -> None:
+        super().__init__(size, split, length)
         self.day = Scenes(size, split, length, "day")
         self.night = Scenes(size, split, length, "night")
-        self.shape = self.day.shape
-
-    def __len__(self) -> int:
-        return len(self.day)
 
     def batch(self, index: Tensor) -> Batch:
         """The examples ``index`` (B,) int64, on the index's device."""
@@ -156,25 +133,6 @@ class UnpairedScenes:
         wanted = day.factors.clone()
         wanted[:, 0] = grammar.TIMES.index("night")
         return Batch(paint(night, coverage(night, size)), Condition(source=source, factors=wanted), index)
-
-    def fingerprint(self) -> str:
-        """SHA-256 (16 hex digits) of the length and 64 evenly spaced examples: both pictures."""
-        batch = self.batch(_spread(len(self)))
-        assert batch.condition.source is not None  # this source gives it
-        return _hash(len(self), None, batch.image, batch.condition.source)
-
-
-def _spread(length: int, n: int = 64) -> Tensor:
-    """``n`` indices (fewer of a shorter source), evenly spaced over it."""
-    n = min(n, length)
-    return torch.arange(n) * (length - 1) // max(1, n - 1)
-
-
-def _hash(length: int, captions: tuple[str, ...] | None, *images: Tensor) -> str:
-    digest = hashlib.sha256(f"{length} {tuple(images[0].shape[1:])} {captions}".encode())
-    for image in images:
-        digest.update(to_uint8(image).numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 def draw(caption: str, n: int = 1, seed: int = 0, size: int = 32) -> Batch:

@@ -63,9 +63,11 @@ class World:
         return index
 
     def fingerprint(self) -> str:
-        """SHA-256 (16 hex digits) of the length, the size and 64 evenly spaced examples."""
+        """SHA-256 (16 hex digits) of the length, the size and 64 evenly spaced examples: captions and pictures."""
         n = min(HASHED, self.length)
         batch = self.batch(torch.arange(n) * (self.length - 1) // max(1, n - 1))
         digest = hashlib.sha256(f"{self.length} {tuple(self.shape)} {batch.condition.caption}".encode())
-        digest.update(to_uint8(batch.image).numpy().tobytes())
+        for images in (batch.image, batch.condition.source):
+            if images is not None:
+                digest.update(to_uint8(images).numpy().tobytes())
         return digest.hexdigest()[:16]
