@@ -81,6 +81,27 @@ CAMVID = (
 MNIST_AT = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 FASHION_AT = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 
+
+def _world(
+    name: str, title: str, side: int, gives: tuple[str, ...], class_names: tuple[str, ...] = (), note: str = ""
+) -> Entry:
+    """A world of this project, whose natural size is ``side`` pixels."""
+    return Entry(
+        name,
+        title,
+        reader="world",
+        shape=(3, side, side),
+        splits={"train": 1_000_000, "val": 1_000_000, "test": 1_000_000},
+        licence="Apache-2.0",
+        may_ship=True,
+        citation="Zeuxis",
+        homepage="drawn on demand, at any size",
+        gives=gives,
+        class_names=class_names,
+        note=note,
+    )
+
+
 _ALL = (
     Entry(
         "digits",
@@ -360,73 +381,53 @@ _ALL = (
         local=(LocalFile("train.npz", 3048901, "c021f02e73ff68995c3a84c3bafe3b4cf70ea131917fb9ff032a0904b2303972"),),
         note="source is the noisy shot; crops of one subject stay in one split",
     ),
-    Entry(
+    _world(
         "scenes",
         "A world: one or two coloured shapes by day or at night, with captions and exact labels",
-        reader="world",
-        shape=(3, 32, 32),
-        splits={"train": 1_000_000, "val": 1_000_000, "test": 1_000_000},
-        licence="Apache-2.0",
-        may_ship=True,
-        citation="Zeuxis",
-        homepage="drawn on demand, at any size",
+        32,
         gives=("label", "caption", "layout", "factors"),
         class_names=("circle", "square", "triangle", "star", "ring"),
         note="the splits share no scene",
     ),
-    Entry(
+    _world(
         "scenes-day-night",
         "A world: scenes at night, beside unrelated scenes by day",
-        reader="world",
-        shape=(3, 32, 32),
-        splits={"train": 1_000_000, "val": 1_000_000, "test": 1_000_000},
-        licence="Apache-2.0",
-        may_ship=True,
-        citation="Zeuxis",
-        homepage="drawn on demand, at any size",
+        32,
         gives=("source", "factors"),
         note="unpaired translation whose truth is known: all factors but the time should stay",
     ),
-    Entry(
+    _world(
         "faces",
         "A world: drawn faces with age, mood, pose, hair, glasses, beard, hat, skin and light, and persons met again",
-        reader="world",
-        shape=(3, 64, 64),
-        splits={"train": 1_000_000, "val": 1_000_000, "test": 1_000_000},
-        licence="Apache-2.0",
-        may_ship=True,
-        citation="Zeuxis",
-        homepage="drawn on demand, at any size",
+        64,
         gives=("caption", "layout", "factors"),
         class_names=(
-            *("background", "clothes", "skin", "hair", "beard", "eye", "brow", "nose", "mouth", "glasses", "hat"),
+            "background",
+            "clothes",
+            "skin",
+            "hair",
+            "beard",
+            "eye",
+            "brow",
+            "nose",
+            "mouth",
+            "glasses",
+            "hat",
         ),
         note="examples 8k to 8k + 7 show person k; the splits share no person and no row of factors",
     ),
-    Entry(
+    _world(
         "plants",
         "A world: plants whose growth five dice decide, with the throw at every node",
-        reader="world",
-        shape=(3, 64, 64),
-        splits={"train": 1_000_000, "val": 1_000_000, "test": 1_000_000},
-        licence="Apache-2.0",
-        may_ship=True,
-        citation="Zeuxis",
-        homepage="drawn on demand, at any size",
+        64,
         gives=("label", "factors"),
         class_names=("nothing", "pair", "two pairs", "three", "straight", "full house", "four", "five"),
         note="the label is the rarest throw of the plant",
     ),
-    Entry(
+    _world(
         "terrain",
         "A world: land from fractal noise, with what grows where",
-        reader="world",
-        shape=(3, 64, 64),
-        splits={"train": 1_000_000, "val": 1_000_000, "test": 1_000_000},
-        licence="Apache-2.0",
-        may_ship=True,
-        citation="Zeuxis",
-        homepage="drawn on demand, at any size",
+        64,
         gives=("layout",),
         class_names=("deep water", "shallows", "sand", "grass", "forest", "rock", "snow"),
     ),

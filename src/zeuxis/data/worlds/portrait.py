@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from zeuxis.data.worlds.face import Face
+from zeuxis.patterns.turtle import segment
 
 PARTS = ("background", "clothes", "skin", "hair", "beard", "eye", "brow", "nose", "mouth", "glasses", "hat")
 """The classes of the layout."""
@@ -61,10 +62,9 @@ class Canvas:
 
     def stroke(self, x0: Tensor, y0: Tensor, x1: Tensor, y1: Tensor, half: Tensor) -> Tensor:
         """Distance to a line with round ends, ``half`` (B,) thick either way: ``(B, H, W)``."""
-        wx, wy = (x1 - x0)[:, None, None], (y1 - y0)[:, None, None]
-        dx, dy = self.x(x0), self.y(y0)
-        share = ((dx * wx + dy * wy) / (wx * wx + wy * wy).clamp(min=1e-9)).clamp_(0, 1)
-        return ((dx - share * wx).square_() + (dy - share * wy).square_()).sqrt_().sub_(half[:, None, None])
+        start, end = torch.stack([x0, y0], 1), torch.stack([x1, y1], 1)
+        far = segment(self.at[None, None, :], self.at[None, :, None], start, end)
+        return far.sqrt_().sub_(half[:, None, None])
 
 
 def paint(faces: Face, size: int) -> tuple[Tensor, Tensor]:
