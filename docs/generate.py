@@ -77,7 +77,7 @@ def row(found: dict[str, Any]) -> list[str]:
     sheet = f"![{found['recipe']}](../src/zeuxis/results/{found['sample_sheet']})" if found["sample_sheet"] else ""
     return [
         f"`{found['recipe']}`",
-        found["data"],
+        found["data"].replace("|", "\\|"),
         found["metric"],
         f"{found['value']:.4g}{spread}",
         ", ".join(str(run["seed"]) for run in found["per_seed"]),

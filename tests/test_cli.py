@@ -17,6 +17,7 @@ from zeuxis.catalog import entries
 from zeuxis.cli import main
 from zeuxis.cli.options import Budget, paired, recipe_of
 from zeuxis.cli.output import duration, plain
+from zeuxis.cli.progress import Progress
 from zeuxis.errors import UsageError
 from zeuxis.provenance.record import read_record
 from zeuxis.recipe import load_recipe, recipe_paths
@@ -295,6 +296,16 @@ def test_a_budget_replaces_the_recipe_s_own_and_a_folder_called_7_stays_a_folder
 def test_json_has_no_infinities_and_durations_read_well():
     assert plain({"a": float("nan"), "b": (Path("x"), {2, 1})}) == {"a": None, "b": ["x", [1, 2]]}
     assert [duration(s) for s in (5, 75, 3725)] == ["0:05", "1:15", "1:02:05"]
+
+
+def test_what_remains_is_told_at_the_pace_since_the_start_or_the_resumption(monkeypatch):
+    clock = iter(range(0, 1000, 100))  # seconds
+    monkeypatch.setattr("zeuxis.cli.progress.time.monotonic", lambda: next(clock))
+    progress = Progress()
+    assert progress._remaining(0.5) is None  # at 0 s: resumed half-way, no pace is known
+    assert progress._remaining(0.6) == pytest.approx(400)  # at 100 s: a tenth took 100 s, four are left
+    assert progress._remaining(0.0) is None  # at 200 s: a new stage
+    assert progress._remaining(0.25) == pytest.approx(300)
 
 
 def test_doctor_finds_this_machine_fit_and_mends_what_is_not(command, monkeypatch):

@@ -17,7 +17,7 @@ class Progress:
 
     def __init__(self) -> None:
         self.said = ("", -EVERY)  # the last message and when it was said
-        self.start = time.monotonic()
+        self.share, self.since = 1.0, (0.0, 0.0)  # the last fraction; the first of this stage, and when
         self.bar = None
         if sys.stderr.isatty():
             from rich.console import Console
@@ -44,8 +44,8 @@ class Progress:
             self.bar.stop()
 
     def __call__(self, message: str, fraction: float | None = None, remaining: float | None = None) -> None:
-        if remaining is None and fraction:
-            remaining = (time.monotonic() - self.start) * (1 - fraction) / fraction
+        if remaining is None and fraction is not None:
+            remaining = self._remaining(fraction)
         left = "" if remaining is None else f"{duration(remaining)} left"
         if self.bar:
             self.bar.update(self.task, description=message, left=left, completed=fraction or 0.0)
@@ -56,3 +56,12 @@ class Progress:
             self.said = (message, now)
             share = "" if fraction is None else f"{fraction:4.0%} "
             note(f"{share}{message}{', ' + left if left else ''}")
+
+    def _remaining(self, fraction: float) -> float | None:
+        """Seconds to the end of this stage at its pace so far; work done before it was resumed tells no pace."""
+        now = time.monotonic()
+        if fraction < self.share:  # a new stage
+            self.since = (fraction, now)
+        self.share = fraction
+        first, then = self.since
+        return (now - then) * (1 - fraction) / (fraction - first) if fraction > first else None
