@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from zeuxis.data.datasets import open_dataset
@@ -12,7 +13,10 @@ from zeuxis.data.entries import giving as giving
 from zeuxis.data.folder import open_folder
 from zeuxis.data.source import Source
 from zeuxis.data.worlds.faces import Faces
+from zeuxis.data.worlds.motion import Motion
 from zeuxis.data.worlds.nature import Plants, Terrain
+from zeuxis.data.worlds.rich.sources import RichScenes, SceneEdits
+from zeuxis.data.worlds.rich.views import SceneLight, SceneStyles
 from zeuxis.data.worlds.scenes import Scenes, UnpairedScenes
 from zeuxis.degrade.language import parse
 from zeuxis.errors import UnknownName, UsageError
@@ -20,6 +24,13 @@ from zeuxis.errors import UnknownName, UsageError
 WORLDS: Mapping[str, Callable[[int, str], Source]] = {
     "scenes": Scenes,
     "scenes-day-night": UnpairedScenes,
+    "scenes-rich": RichScenes,
+    "scenes-rich-unseen": partial(RichScenes, unseen=True),
+    "scenes-edits": SceneEdits,
+    "scenes-styles": SceneStyles,
+    "scenes-light": SceneLight,
+    "scenes-light-moving": partial(SceneLight, moving=True),
+    "motion": Motion,
     "faces": Faces,
     "plants": Plants,
     "terrain": Terrain,
