@@ -184,7 +184,7 @@ _NAME = re.compile(
 )
 
 
-def read(caption: str) -> tuple[set[tuple[object, ...]], set[str]]:
+def read(caption: str) -> tuple[set[tuple[tuple[str, str], ...]], set[str]]:
     """An independent reading of a caption: its objects with their corners, and its setting."""
     text = " ".join(_PLAIN.get(word, word) for word in re.findall(r"\w+|,", caption))
     found = [m.groupdict() for m in _NAME.finditer(text)]
