@@ -128,7 +128,7 @@ class UnpairedScenes(World):
     def batch(self, index: Tensor) -> Batch:
         """The examples ``index`` (B,) int64, on the index's device."""
         size = self.shape.height
-        day, night = self.day.stage(index), self.night.stage(index)
+        day, night = self.day.stage(self.checked(index)), self.night.stage(index)
         source = paint(day, coverage(day, size))
         wanted = day.factors.clone()
         wanted[:, 0] = grammar.TIMES.index("night")
