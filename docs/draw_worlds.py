@@ -1,4 +1,4 @@
-"""Draw ``docs/images/world-NAME.webp``: two rows of each world, from its validation split."""
+"""Draw ``docs/images/world-NAME.webp``: examples of each world's validation split, with what they are made from."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ SIDE, COLUMNS, ROWS = 96, 10, 2
 
 def main() -> None:
     for name in WORLDS:
-        source = open_source(name, SIDE, "val")
-        batch = source.batch(torch.arange(COLUMNS * ROWS))
+        batch = open_source(name, SIDE, "val").batch(torch.arange(COLUMNS * ROWS))
         rows = [batch.image]
-        if batch.condition.source is not None:  # unrelated pictures of the two sides, one above the other
-            rows = [batch.condition.source[:COLUMNS], batch.image[:COLUMNS]]
+        if batch.condition.source is not None:  # what is given above what is wanted
+            given = list(batch.condition.source.split(batch.image.shape[1], 1))
+            given += [] if batch.condition.style is None else [batch.condition.style]
+            rows = [pictures[:COLUMNS] for pictures in (*given, batch.image)]
         page = sheet([to_pil(image) for image in torch.cat(rows)], COLUMNS)
         page.save(Path(__file__).parent / "images" / f"world-{name}.webp", quality=80, method=6)
 
