@@ -291,7 +291,7 @@ def test_an_entry_is_complete(name: str) -> None:
 
 def test_who_gives_what() -> None:
     assert "fashion-mnist" in giving("label") and "scenes" in giving("caption")
-    assert giving("instruction") == ["fluent-tones"]
+    assert giving("instruction") == ["fluent-tones", "scenes-edits"]
     assert giving("mask") == []
 
 
