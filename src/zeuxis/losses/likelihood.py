@@ -21,6 +21,12 @@ def kl_normal(mean: Tensor, logvar: Tensor) -> Tensor:
     return per_image(0.5 * (mean.square() + logvar.exp() - 1 - logvar))
 
 
+def kl_normals(mean: Tensor, logvar: Tensor, other_mean: Tensor, other_logvar: Tensor) -> Tensor:
+    """KL(N(mean, exp(logvar)) || N(other_mean, exp(other_logvar))) in nats, ``(B, ...) -> (B,)``."""
+    apart = (mean - other_mean).square()
+    return per_image(0.5 * (other_logvar - logvar - 1 + (logvar.exp() + apart) * (-other_logvar).exp()))
+
+
 def bernoulli_nll(logits: Tensor, target: Tensor) -> Tensor:
     """-log p(target) of independent Bernoulli pixels; ``target`` in [0, 1] (not [-1, 1]), same shape as ``logits``."""
     return per_image(binary_cross_entropy_with_logits(logits, target, reduction="none"))
