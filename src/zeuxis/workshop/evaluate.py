@@ -14,7 +14,7 @@ from zeuxis.data.library import open_source
 from zeuxis.data.source import Source
 from zeuxis.errors import UnknownName, Unsupported, UsageError
 from zeuxis.game import Proof, Sampling
-from zeuxis.metrics.likelihood import dequantise
+from zeuxis.metrics.likelihood import LEVEL, dequantise
 from zeuxis.metrics.record import Figure
 from zeuxis.metrics.similarity import WINDOW
 from zeuxis.metrics.table import METRICS, Evidence, measure
@@ -140,7 +140,9 @@ def gather(
         if model.system.codes is not None:
             evidence = replace(evidence, latent=latent, codes=model.system.codes)
     if "log_prob" in needs:
-        evidence = replace(evidence, log_prob=_log_prob(model, real.image, seed, report), dims=real.image[0].numel())
+        likely = _log_prob(model, real.image, seed, report)
+        level = 1.0 if model.system.discrete else LEVEL
+        evidence = replace(evidence, log_prob=likely, dims=real.image[0].numel(), level=level)
     if needs & {"found", "logits"}:
         evidence = _read(evidence, model, real, made, data)
     return evidence, space
@@ -171,8 +173,8 @@ def _log_prob(model: Model, images: Tensor, seed: int, report: Report) -> Tensor
     report("likelihood", None)
     rng = Stream(seed, "log_prob")
     with torch.inference_mode():
-        # Every likelihood here is a density, so pixels are spread over their levels first.
-        parts = (dequantise(x, rng) for x in _chunks(images, model))
+        # Where the likelihood is a density, pixels are spread over their levels first.
+        parts = (x if model.system.discrete else dequantise(x, rng) for x in _chunks(images, model))
         return torch.cat([model.system.log_prob(x, rng) for x in parts]).cpu()
 
 
