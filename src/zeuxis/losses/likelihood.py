@@ -38,11 +38,11 @@ def gaussian_nll(mean: Tensor, target: Tensor, logvar: Tensor | float = 0.0) -> 
     return per_image(0.5 * (LOG_2PI + logvar + (target - mean).square() * (-logvar).exp()))
 
 
-def discretised_logistic_nll(mean: Tensor, log_scale: Tensor, target: Tensor, levels: int = 256) -> Tensor:
-    """-log P(pixel) of a logistic integrated over the pixel's bin; the end bins reach to infinity.
+def logistic_bin(mean: Tensor, log_scale: Tensor, target: Tensor, levels: int = 256) -> Tensor:
+    """log P(pixel) of a logistic integrated over the pixel's bin, elementwise; the end bins reach to infinity.
 
-    ``target`` holds one of ``levels`` equally spaced values in [-1, 1]; ``log_scale`` broadcasts.
-    Salimans et al. 2017 (arXiv:1701.05517), Eq. 2 with one component. For neighbouring ends
+    ``target`` holds one of ``levels`` equally spaced values in [-1, 1]; all three broadcast.
+    Salimans et al. 2017 (arXiv:1701.05517), Eq. 2 for one component. For neighbouring ends
     a > b, log(sigmoid(a) - sigmoid(b)) = logsigmoid(a) + logsigmoid(-b) + log(1 - exp(b - a)),
     which keeps its gradient far out in the tails where the difference itself underflows.
     """
@@ -54,4 +54,9 @@ def discretised_logistic_nll(mean: Tensor, log_scale: Tensor, target: Tensor, le
     inside = logsigmoid(upper) + logsigmoid(-lower) + torch.log(-torch.expm1(-width))
     first = target < -1 + half
     last = target > 1 - half
-    return -per_image(torch.where(first, logsigmoid(upper), torch.where(last, logsigmoid(-lower), inside)))
+    return torch.where(first, logsigmoid(upper), torch.where(last, logsigmoid(-lower), inside))
+
+
+def discretised_logistic_nll(mean: Tensor, log_scale: Tensor, target: Tensor, levels: int = 256) -> Tensor:
+    """-log P of images under one logistic a pixel, ``(B,)``; see :func:`logistic_bin`."""
+    return -per_image(logistic_bin(mean, log_scale, target, levels))
