@@ -13,6 +13,7 @@ from zeuxis.data.folder import open_folder
 from zeuxis.data.source import Source
 from zeuxis.data.worlds.faces import Faces
 from zeuxis.data.worlds.nature import Plants, Terrain
+from zeuxis.data.worlds.pairs import FacesPairs
 from zeuxis.data.worlds.scenes import Scenes, UnpairedScenes
 from zeuxis.degrade.language import parse
 from zeuxis.errors import UnknownName, UsageError
@@ -21,6 +22,7 @@ WORLDS: Mapping[str, Callable[[int, str], Source]] = {
     "scenes": Scenes,
     "scenes-day-night": UnpairedScenes,
     "faces": Faces,
+    "faces-pairs": FacesPairs,
     "plants": Plants,
     "terrain": Terrain,
 }
