@@ -93,8 +93,8 @@ def results() -> dict[str, dict[str, Any]]:
 def build(system: str, facts: dict[str, Any], model: dict[str, Any], seed: int = 0) -> System:
     """A freshly initialised system.
 
-    ``facts`` are what the data says of itself (``shape``, ``classes``, ``words``, ``factors``): the
-    constructor gets those that it names. ``model`` are its other keywords, from the recipe.
+    ``facts`` are what the data says of itself (``shape``, ``classes``, ``layout_names``, ``words``,
+    ``factors``): the constructor gets those that it names. ``model`` are its other keywords, from the recipe.
     """
     cls = system_class(system)
     parameters = [p for p in inspect.signature(cls.__init__).parameters if p != "self"]
@@ -136,6 +136,7 @@ def facts_of(source: Source) -> dict[str, Any]:
     return {
         "shape": tuple(source.shape),
         "classes": source.classes,
+        "layout_names": tuple(source.layout_names),
         "words": tuple(source.words),
         "factors": tuple(source.factors),
     }

@@ -158,6 +158,18 @@ class System(nn.Module):
         """Logits ``(B, K_f)``, one tensor per factor that the system reads off a picture."""
         raise self._lacks("classify")
 
+    def segment(self, image: Tensor) -> Tensor:
+        """Logits ``(B, K, H, W)`` of each pixel's class in a layout."""
+        raise self._lacks("segment")
+
+    def verify(self, image: Tensor, other: Tensor) -> Tensor:
+        """How alike the subjects of two sets of pictures are, pair by pair ``(B,)``: from 0 on they are the same."""
+        raise self._lacks("verify")
+
+    def knows(self, image: Tensor) -> Tensor:
+        """Which pictures are like those that it learnt from, bool ``(B,)``; its reading of the others means nothing."""
+        raise self._lacks("tell what it knows")
+
     def proofs(self) -> Mapping[str, Proof]:
         """What is measured of this method alone, by name; a claim may be about any of them."""
         return {}

@@ -78,6 +78,9 @@ CAMVID = (
     "sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist",
     "unlabelled",
 )  # fmt: skip
+FACE_PARTS = (
+    "background", "clothes", "skin", "hair", "beard", "eye", "brow", "nose", "mouth", "glasses", "hat",
+)  # fmt: skip
 MNIST_AT = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 FASHION_AT = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 
@@ -483,20 +486,16 @@ _ALL = (
         "A world: drawn faces with age, mood, pose, hair, glasses, beard, hat, skin and light, and persons met again",
         64,
         gives=("caption", "layout", "factors"),
-        class_names=(
-            "background",
-            "clothes",
-            "skin",
-            "hair",
-            "beard",
-            "eye",
-            "brow",
-            "nose",
-            "mouth",
-            "glasses",
-            "hat",
-        ),
+        class_names=FACE_PARTS,
         note="examples 8k to 8k + 7 show person k; the splits share no person and no row of factors",
+    ),
+    _world(
+        "faces-pairs",
+        "A world: drawn faces, each beside another picture of the same person",
+        64,
+        gives=("caption", "source", "layout", "factors"),
+        class_names=FACE_PARTS,
+        note="example k shows person k of 'faces', and source shows that person with factors drawn anew",
     ),
     _world(
         "plants",

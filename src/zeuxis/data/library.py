@@ -15,6 +15,7 @@ from zeuxis.data.source import Source
 from zeuxis.data.worlds.faces import Faces
 from zeuxis.data.worlds.motion import Motion
 from zeuxis.data.worlds.nature import Plants, Terrain
+from zeuxis.data.worlds.pairs import FacesPairs
 from zeuxis.data.worlds.rich.sources import RichScenes, SceneEdits
 from zeuxis.data.worlds.rich.views import SceneLight, SceneStyles
 from zeuxis.data.worlds.scenes import Scenes, UnpairedScenes
@@ -32,6 +33,7 @@ WORLDS: Mapping[str, Callable[[int, str], Source]] = {
     "scenes-light-moving": partial(SceneLight, moving=True),
     "motion": Motion,
     "faces": Faces,
+    "faces-pairs": FacesPairs,
     "plants": Plants,
     "terrain": Terrain,
 }

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as attribute
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -34,7 +35,8 @@ class SetAside:
 class Source(Protocol):
     """Indexed examples. ``batch`` is a pure function of the indices, so order and seeds live elsewhere.
 
-    ``classes`` and ``class_names`` speak of ``label`` where it is given, otherwise of ``layout``.
+    ``classes`` and ``class_names`` speak of ``label`` where it is given, otherwise of ``layout``;
+    ``layout_names`` always of ``layout``, and is empty where none is given.
     ``words`` is the vocabulary of the captions and instructions; ``factors`` the names and sizes
     of the columns of ``Condition.factors``; ``gives`` the fields of ``Condition`` that a batch carries.
     """
@@ -47,6 +49,8 @@ class Source(Protocol):
     def classes(self) -> int: ...
     @property
     def class_names(self) -> tuple[str, ...]: ...
+    @property
+    def layout_names(self) -> tuple[str, ...]: ...
     @property
     def words(self) -> tuple[str, ...]: ...
     @property
@@ -138,6 +142,15 @@ class ArraySource:
         self.set_aside = tuple(set_aside)
         self.words = vocabulary(text for field in sorted(TEXTS & self.gives) for text in self.fields[field])
         self.rows = np.arange(len(images)) if rows is None else np.asarray(rows, np.int64)
+
+    @cached_property
+    def layout_names(self) -> tuple[str, ...]:
+        """Names of the layout's classes: their numbers, where nothing better is known."""
+        if "layout" not in self.fields:
+            return ()
+        if self.class_names and "label" not in self.fields:
+            return self.class_names
+        return tuple(str(k) for k in range(1 + int(np.max(np.asarray(self.fields["layout"])))))
 
     def __len__(self) -> int:
         return len(self.rows)

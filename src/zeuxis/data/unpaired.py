@@ -24,6 +24,7 @@ class UnpairedSource:
         self.shape = target.shape
         self.classes = 0
         self.class_names: tuple[str, ...] = ()
+        self.layout_names: tuple[str, ...] = ()
         self.words: tuple[str, ...] = ()
         self.factors: tuple[tuple[str, int], ...] = ()
         self.gives = frozenset({"source"})

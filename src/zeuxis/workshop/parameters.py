@@ -20,7 +20,8 @@ def data_facts(recipe: Recipe) -> dict[str, Any]:
         return facts_of(open_source(recipe.data, recipe.size))
     channels, height, width = entry.shape
     shape = (channels, recipe.size or height, recipe.size or width)
-    return {"shape": shape, "classes": len(entry.class_names), "words": (), "factors": ()}
+    layout = entry.class_names if "layout" in entry.gives and "label" not in entry.gives else ()
+    return {"shape": shape, "classes": len(entry.class_names), "layout_names": layout, "words": (), "factors": ()}
 
 
 def counts(system: System) -> dict[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -100,11 +100,19 @@ def _fit(system: System, source: Source, folder: Path, facts: dict[str, Any], de
     """Learn in closed form, from one pass over the data."""
     start = time.monotonic()
     system.to(device)
-    system.fit(batch.to(device) for batch in epoch_batches(source, FIT_BATCH))
+    images = 0  # that it asked for: it need not take all
+
+    def met() -> Iterator[Batch]:
+        nonlocal images
+        for batch in epoch_batches(source, FIT_BATCH):
+            images += len(batch)
+            yield batch.to(device)
+
+    system.fit(met())
     system.eval()
     seconds = time.monotonic() - start
-    write_model(folder / "model", system, {**facts, "round": 1, "images": len(source), "seconds": seconds})
-    return Clock(1, len(source), seconds, 1.0, 0.0, {})
+    write_model(folder / "model", system, {**facts, "round": 1, "images": images, "seconds": seconds})
+    return Clock(1, images, seconds, 1.0, 0.0, {})
 
 
 def _run_folder(recipe: Recipe, out: Path | None, fresh: bool) -> Path:

@@ -60,6 +60,7 @@ class Faces(World):
     factors = tuple((name, len(values)) for name, values in FACTORS.items())
     class_names = PARTS
     classes = len(PARTS)
+    layout_names = PARTS
 
     def __init__(self, size: int = 64, split: str = "train", length: int = 1_000_000) -> None:
         super().__init__(size, split, length)

@@ -48,6 +48,7 @@ class Terrain(World):
     gives = frozenset({"layout"})
     class_names = CLASSES
     classes = len(CLASSES)
+    layout_names = CLASSES
     factors: tuple[tuple[str, int], ...] = ()
 
     def batch(self, index: Tensor) -> Batch:

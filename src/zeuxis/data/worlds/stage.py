@@ -37,7 +37,7 @@ SHADE_JITTER = 10.0  # of sky and ground, either way
 PAINT_JITTER = 0.06  # of an object's brightness, either way
 
 SKY_CLASS, GROUND_CLASS, FIRST_SHAPE_CLASS = 0, 1, 2
-LAYOUT_CLASSES = FIRST_SHAPE_CLASS + len(grammar.SHAPES)
+LAYOUT_NAMES = ("sky", "ground", *grammar.SHAPES)
 
 _TURNS = [math.radians(t / 2) for t in range(-2 * sdf.MAX_TURN, 2 * sdf.MAX_TURN + 1)]
 COS = torch.tensor([math.cos(t) for t in _TURNS])  # tables, because vectorised cosines differ in their last bit

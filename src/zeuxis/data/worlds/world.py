@@ -63,6 +63,7 @@ class World:
 
     set_aside: tuple[SetAside, ...] = ()  # nothing here is read from files
     words: tuple[str, ...] = ()
+    layout_names: tuple[str, ...] = ()
     name: str
 
     def __init__(self, size: int = 64, split: str = "train", length: int = 1_000_000) -> None:

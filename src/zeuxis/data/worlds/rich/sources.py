@@ -35,7 +35,7 @@ class RichScenes(World):
     factors = FACTORS
     class_names = SHAPES
     classes = len(SHAPES)
-    layout_classes = len(paint.CLASSES)
+    layout_names = paint.CLASSES
 
     def __init__(self, size: int = 64, split: str = "train", length: int = 1_000_000, *, unseen: bool = False) -> None:
         super().__init__(size, split, length)
@@ -101,7 +101,7 @@ class SceneEdits(World):
     gives = frozenset({"source", "instruction", "layout", "factors"})
     words = tell.words()
     factors = FACTORS
-    class_names = paint.CLASSES
+    class_names = layout_names = paint.CLASSES
     classes = len(paint.CLASSES)
 
     def __init__(
