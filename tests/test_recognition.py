@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from zeuxis.batch import Batch, Condition, Shape
+from zeuxis.data.entries import kin
 from zeuxis.errors import UsageError
 from zeuxis.game import System, Turn, play_round
 from zeuxis.metrics.oracle import UNSAID
@@ -16,6 +17,7 @@ from zeuxis.systems.recognition._family import MEMORY
 from zeuxis.systems.recognition.classifier import Classifier
 from zeuxis.systems.recognition.judge import Judge
 from zeuxis.workshop.evaluate import evaluate
+from zeuxis.workshop.features import reader_of
 from zeuxis.workshop.model import load
 
 SHAPE = Shape(1, 8, 8)
@@ -226,3 +228,13 @@ def test_estranged_pictures_are_mixtures_negatives_and_paint() -> None:
     for share in (negative, mixed, ~(negative | mixed)):
         assert float(share.float().mean()) == pytest.approx(1 / 3, abs=0.1)
     assert foreign.abs().max() <= 1
+
+
+def test_who_reads_what() -> None:
+    """A judge of one world is not asked about another whose name begins alike."""
+    assert kin("scenes-day-night") == ("scenes-day-night", "scenes")
+    assert kin("scenes | blur:2") == ("scenes",) and kin("scenes-rich") == ("scenes-rich",)
+    judge = reader_of("scenes-day-night")
+    assert judge is not None and judge.name == "judge-scenes"
+    other = reader_of("scenes-rich")
+    assert other is None or other.name != "judge-scenes"

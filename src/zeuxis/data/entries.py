@@ -61,6 +61,7 @@ class Entry:
     remote: tuple[RemoteFile, ...] = ()
     background: int | None = None
     note: str = ""
+    pictures_of: str = ""  # the set whose pictures these are too, so that what reads those reads these
 
 
 DIGITS = tuple("0123456789")
@@ -86,7 +87,13 @@ FASHION_AT = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 
 
 def _world(
-    name: str, title: str, side: int, gives: tuple[str, ...], class_names: tuple[str, ...] = (), note: str = ""
+    name: str,
+    title: str,
+    side: int,
+    gives: tuple[str, ...],
+    class_names: tuple[str, ...] = (),
+    note: str = "",
+    pictures_of: str = "",
 ) -> Entry:
     """A world of this project, whose natural size is ``side`` pixels."""
     return Entry(
@@ -102,6 +109,7 @@ def _world(
         gives=gives,
         class_names=class_names,
         note=note,
+        pictures_of=pictures_of,
     )
 
 
@@ -398,6 +406,7 @@ _ALL = (
         32,
         gives=("source", "factors"),
         note="unpaired translation whose truth is known: all factors but the time should stay",
+        pictures_of="scenes",
     ),
     _world(
         "scenes-rich",
@@ -432,6 +441,7 @@ _ALL = (
             "moon",
         ),
         note="to test what a model makes of known words in a new combination: its splits are all of test scenes",
+        pictures_of="scenes-rich",
     ),
     _world(
         "scenes-edits",
@@ -451,6 +461,7 @@ _ALL = (
             "moon",
         ),
         note="remove, recolour, reshape, add; another weather, season or time of day; all else stays bit for bit",
+        pictures_of="scenes-rich",
     ),
     _world(
         "scenes-styles",
@@ -496,6 +507,7 @@ _ALL = (
         gives=("caption", "source", "layout", "factors"),
         class_names=FACE_PARTS,
         note="example k shows person k of 'faces', and source shows that person with factors drawn anew",
+        pictures_of="faces",
     ),
     _world(
         "plants",
@@ -525,6 +537,13 @@ def names() -> list[str]:
 def giving(field: str) -> list[str]:
     """The names of those that give a field of ``Condition``."""
     return [name for name in names() if field in ENTRIES[name].gives]
+
+
+def kin(name: str) -> tuple[str, ...]:
+    """``name`` without what degrades it, and the set whose pictures it shows, if there is such a set."""
+    clean = name.partition("|")[0].strip()
+    entry = ENTRIES.get(clean)
+    return (clean, entry.pictures_of) if entry is not None and entry.pictures_of else (clean,)
 
 
 def describe(name: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zeuxis.catalog import entry, shipped
+from zeuxis.data.entries import kin
 from zeuxis.errors import Unsupported, UsageError
 from zeuxis.nn.inception import load_inception
 from zeuxis.training.checkpoint import sha256
@@ -42,16 +43,15 @@ class Features:
 
 
 def reader_of(data: str, verb: str = "classify", shape: tuple[int, ...] | None = None) -> Model | None:
-    """The shipped network that was trained to read ``data`` (or data derived from it), if there is one.
+    """The shipped network that was trained to read ``data`` (or a set with the same pictures), if there is one.
 
     ``verb`` is how it is to read: classify, segment, verify or knows. Of several, the one of ``shape`` is taken.
     """
     able: dict[str, tuple[int, ...]] = {}
     for name, folder in shipped().items():
         card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        known = card["data"] == data or data.startswith(f"{card['data']}-")
         verbs = entry(card["system"]).card.verbs
-        if known and verb in verbs and verbs & READS:
+        if card["data"] in kin(data) and verb in verbs and verbs & READS:
             able[name] = tuple(card["config"]["shape"])
     fitting = [name for name, size in able.items() if size == shape]
     return next((load(name) for name in [*fitting, *able]), None)

@@ -24,6 +24,7 @@ def _colours(*rgb: tuple[int, int, int]) -> Tensor:
 SKIN = _colours((246, 214, 190), (224, 176, 138), (168, 114, 78), (104, 68, 48))
 HAIR = _colours((34, 28, 30), (104, 66, 38), (226, 188, 108), (176, 72, 34), (168, 168, 172))
 LIPS, WHITE, PUPIL, FRAME = (_colours(c)[0] for c in ((176, 70, 74), (250, 250, 250), (22, 20, 24), (40, 44, 60)))
+ROSE = _colours((232, 96, 104))[0]
 
 
 class Canvas:
@@ -78,6 +79,7 @@ def paint(faces: Face, size: int) -> tuple[Tensor, Tensor]:
     _behind(canvas, faces, style, hair)
     _body(canvas, faces, skin)
     head = _head(canvas, faces, skin)
+    _cheeks(canvas, faces, skin)
     _beard(canvas, faces, head, hair)
     _wrinkles(canvas, faces, skin)
     for side in (-1.0, 1.0):
@@ -138,6 +140,15 @@ def _beard(canvas: Canvas, f: Face, head: Tensor, hair: Tensor) -> None:
     line = (f.height * 0.46)[:, None, None] - 1.6 * dx.square() / f.width[:, None, None]
     lips = canvas.ellipse(f.x + 0.03 * f.turn, f.y + f.height * 0.55, f.mouth * 1.1, torch.full_like(f.x, 0.035))
     canvas.over(torch.maximum(torch.maximum(head, line - dy), -lips), hair * 0.92, "beard", f.value("beard") == 1)
+
+
+def _cheeks(canvas: Canvas, f: Face, skin: Tensor) -> None:
+    """The young have rosy ones: by proportions alone, one in fifty of them would pass for grown."""
+    young = f.value("age") == 0
+    rosy = skin + 0.5 * (ROSE.to(skin.device) - skin)
+    for side in (-1.0, 1.0):
+        x, y = f.x + side * f.width * 0.46 + 0.03 * f.turn, f.y + f.height * 0.16  # above any beard
+        canvas.over(canvas.ellipse(x, y, torch.full_like(x, 0.036), torch.full_like(x, 0.028)), rosy, "skin", young)
 
 
 def _wrinkles(canvas: Canvas, f: Face, skin: Tensor) -> None:
