@@ -111,6 +111,7 @@ class System(nn.Module):
     card: ClassVar[Card]
     config: dict[str, Any]  # the constructor's arguments, recorded so that a checkpoint can rebuild it
     shape: Shape
+    stride: int | None = None  # it may also be trained on other shapes, sides multiples of this; None: on its own only
     codes: int | None = None  # how many values each entry of an encoded picture takes; None where they are real numbers
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:

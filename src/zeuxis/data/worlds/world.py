@@ -10,7 +10,7 @@ from torch import Tensor
 
 from zeuxis.batch import Batch, Shape, to_uint8
 from zeuxis.counter import mix
-from zeuxis.data.source import SetAside
+from zeuxis.data.source import SetAside, Steady
 from zeuxis.errors import UnknownName, UsageError
 from zeuxis.rng import derive_seed
 
@@ -33,7 +33,7 @@ def of_split(rows: Tensor, sizes: Sequence[int], split: str) -> Tensor:
     return rows[(part >= low) & (part < high)]
 
 
-class World:
+class World(Steady):
     """A source whose examples depend on their index alone. A subclass says the rest of what a source says."""
 
     set_aside: tuple[SetAside, ...] = ()  # nothing here is read from files
