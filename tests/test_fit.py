@@ -14,6 +14,7 @@ from torch import Tensor
 
 from zeuxis.batch import Batch, Shape, joined, to_uint8
 from zeuxis.catalog import build_for
+from zeuxis.cli import main
 from zeuxis.cli.options import recipe_of
 from zeuxis.data import decode
 from zeuxis.data.bucketed import BucketStream, endless
@@ -24,6 +25,7 @@ from zeuxis.data.source import ArraySource, Source
 from zeuxis.data.stream import Stream
 from zeuxis.errors import DataError, UnknownName, Unsupported, UsageError
 from zeuxis.recipe import Train, load_recipe
+from zeuxis.workshop.contact import contact_sheet
 from zeuxis.workshop.evaluate import evaluate
 from zeuxis.workshop.model import load
 from zeuxis.workshop.runs import train
@@ -460,6 +462,41 @@ def test_a_crop_is_recorded_and_gone_on_with(root: Path, tmp_path: Path) -> None
     figure = evaluate(model, metrics=("psnr",), samples=4)[0]
     square = opened(root, "square", split="test")
     assert figure.as_dict()["reference"] == f"{square.fingerprint()}/test/4"
+
+
+def test_the_command_line_shows_sheet_and_buckets(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "sheet.png"
+    line = ["data", str(root), "--size", "64", "--fit", "bucket:8", "--out", str(page)]
+    assert main([*line, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    source = opened(root, "bucket:8", 64)
+    assert found["shape"] == [3, 64, 64] and found["examples"] == len(source)
+    sizes = [(b["width"], b["height"], b["examples"]) for b in found["buckets"]]
+    assert sizes == [(b.shape.width, b.shape.height, len(b.members)) for b in source.buckets]
+    widest, tallest = max(w for w, _, _ in sizes), max(h for _, h, _ in sizes)
+    with Image.open(page) as sheet:
+        assert sheet.width > 7 * widest and sheet.height > 7 * tallest
+    assert main(line) == 0
+    out = capsys.readouterr().out
+    assert f"{len(sizes)} buckets" in out and all(f"{w}x{h}" in out for w, h, _ in sizes)
+    for wrong in (
+        ["data", "--fit", "crop"],
+        ["data", "--check", str(root), "--fit", "crop"],
+        ["data", str(root), "--fit", "crop"],
+    ):
+        assert main(wrong) == 2 and "--fit" in capsys.readouterr().err
+
+
+def test_pictures_of_several_shapes_are_not_stretched_on_a_sheet(root: Path) -> None:
+    source = opened(root, "bucket:8", 64)
+    sheet = np.asarray(contact_sheet(source, 16)).astype(int)
+    inside = (sheet != 255).all(-1)
+    step = (sheet[:, 1:, 1] - sheet[:, :-1, 1])[inside[:, 1:] & inside[:, :-1]]
+    assert (step == 0).mean() > 0.9, "rows of a plaid stay rows"
+    columns = inside.sum(0).max(), inside.sum(1).max()
+    assert all(0 < c < n for c, n in zip(columns, sheet.shape, strict=False)), "white shows around the pictures"
 
 
 def test_the_command_line_passes_it_on(root: Path) -> None:

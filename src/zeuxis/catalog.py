@@ -135,8 +135,7 @@ def _take_buckets(system: System, source: Source) -> None:
     if stride is None:
         raise Unsupported(
             f"'{system.card.id}' as it is built here takes pictures of one shape, not buckets of several: use --fit "
-            "crop or --fit square, or a system that is convolutions all through (ddpm, vqgan without model.features, "
-            "flow-matching with model.network=unet)"
+            "crop or --fit square, or a system whose networks are convolutions all through, such as ddpm"
         )
     for shape in (bucket.shape for bucket in source.buckets):
         if shape.height % stride or shape.width % stride:
