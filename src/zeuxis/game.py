@@ -112,6 +112,7 @@ class System(nn.Module):
     config: dict[str, Any]  # the constructor's arguments, recorded so that a checkpoint can rebuild it
     shape: Shape
     discrete: ClassVar[bool] = False  # whether log_prob is of grey levels as they are, and not a density on [-1, 1]
+    stride: int | None = None  # it may also be trained on other shapes, sides multiples of this; None: on its own only
     codes: int | None = None  # how many values each entry of an encoded picture takes; None where they are real numbers
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:

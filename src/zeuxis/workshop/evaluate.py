@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from zeuxis.batch import Batch, Condition
+from zeuxis.batch import Batch, joined
 from zeuxis.data.library import open_source
 from zeuxis.data.source import Source
 from zeuxis.errors import UnknownName, Unsupported, UsageError
@@ -111,16 +110,7 @@ def held_out(source: Source, samples: int) -> Batch:
     """The first ``samples`` of a fixed random order of the source (fewer, where it holds fewer)."""
     n = min(samples, len(source))
     order = Stream(0, "held-out").permutation(len(source))[:n]
-    return _join([source.batch(part) for part in order.split(CHUNK)])
-
-
-def _join(parts: Sequence[Batch]) -> Batch:
-    given = sorted(parts[0].condition.given)
-    fields: dict[str, Any] = {}
-    for name in given:
-        values = [getattr(p.condition, name) for p in parts]
-        fields[name] = torch.cat(values) if isinstance(values[0], Tensor) else tuple(v for vs in values for v in vs)
-    return Batch(torch.cat([p.image for p in parts]), Condition(**fields))
+    return joined([source.batch(part) for part in order.split(CHUNK)])
 
 
 def gather(

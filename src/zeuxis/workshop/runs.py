@@ -13,9 +13,10 @@ import torch
 
 from zeuxis.batch import Batch
 from zeuxis.catalog import build_for, start_from
-from zeuxis.data.library import open_source
+from zeuxis.data.bucketed import endless
+from zeuxis.data.library import open_source, pinned
 from zeuxis.data.source import Source
-from zeuxis.data.stream import Stream, epoch_batches
+from zeuxis.data.stream import epoch_batches
 from zeuxis.errors import UsageError
 from zeuxis.game import Sampling, System
 from zeuxis.provenance.record import record, save_png, write_whole
@@ -56,7 +57,8 @@ def train(
     The run folder is ``out``, or ``runs/NNNNN-<recipe>-<data>``; the newest unfinished run of exactly this
     recipe is gone on with, unless ``fresh``. ``report(clock, newest preview)`` is called about twice a second.
     """
-    source = open_source(recipe.data, recipe.size, "train")
+    recipe = recipe.model_copy(update={"data": pinned(recipe.data)})
+    source = open_source(recipe.data, recipe.size, "train", recipe.fit)
     system = build_for(recipe, source)
     started = None if recipe.train.start is None else start_from(system, recipe.train.start)
     folder = _run_folder(recipe, out, fresh)
@@ -69,6 +71,7 @@ def train(
         "recipe": recipe.name,
         "data": recipe.data,
         "size": recipe.size,
+        "fit": recipe.fit,
         "class_names": list(source.class_names),
         "reference": source.fingerprint(),
         "started_from": started,
@@ -81,7 +84,7 @@ def train(
     else:
         trainer = Trainer(
             system,
-            Stream(source, recipe.train.batch, recipe.train.seed),
+            endless(source, recipe.train.batch, recipe.train.seed),
             recipe.train,
             folder,
             players=recipe.players,
@@ -144,7 +147,7 @@ class Recorded:
 
     def trains(self, recipe: Recipe) -> bool:
         """Whether it trains what ``recipe`` does: claims, sampling and words do not matter."""
-        alike = ("name", "system", "data", "size", "model", "players", "train")
+        alike = ("name", "system", "data", "size", "fit", "model", "players", "train")
         return all(getattr(self.recipe, field) == getattr(recipe, field) for field in alike)
 
 

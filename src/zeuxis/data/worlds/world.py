@@ -10,7 +10,7 @@ from torch import Tensor
 
 from zeuxis.batch import Batch, Shape, to_uint8
 from zeuxis.counter import mix, uniforms
-from zeuxis.data.source import SetAside
+from zeuxis.data.source import SetAside, Steady
 from zeuxis.errors import UnknownName, UsageError
 from zeuxis.rng import derive_seed
 
@@ -58,7 +58,7 @@ def draw_split(
     raise RuntimeError(f"{len(missing)} rows of '{split}' were not found in {ATTEMPTS} attempts")
 
 
-class World:
+class World(Steady):
     """A source whose examples depend on their index alone. A subclass says the rest of what a source says."""
 
     set_aside: tuple[SetAside, ...] = ()  # nothing here is read from files
