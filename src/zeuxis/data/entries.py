@@ -78,19 +78,28 @@ CAMVID = (
     "sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist",
     "unlabelled",
 )  # fmt: skip
+PHANTOMS = (
+    "background", "scalp", "skull", "fluid", "grey matter", "white matter", "deep grey", "lesion", "ventricle",
+)  # fmt: skip
 MNIST_AT = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 FASHION_AT = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 
 
 def _world(
-    name: str, title: str, side: int, gives: tuple[str, ...], class_names: tuple[str, ...] = (), note: str = ""
+    name: str,
+    title: str,
+    side: int,
+    gives: tuple[str, ...],
+    class_names: tuple[str, ...] = (),
+    note: str = "",
+    channels: int = 3,
 ) -> Entry:
     """A world of this project, whose natural size is ``side`` pixels."""
     return Entry(
         name,
         title,
         reader="world",
-        shape=(3, side, side),
+        shape=(channels, side, side),
         splits={"train": 1_000_000, "val": 1_000_000, "test": 1_000_000},
         licence="Apache-2.0",
         may_ship=True,
@@ -430,6 +439,24 @@ _ALL = (
         64,
         gives=("layout",),
         class_names=("deep water", "shallows", "sand", "grass", "forest", "rock", "snow"),
+    ),
+    _world(
+        "phantoms",
+        "A world: slices of drawn heads, T1-weighted (source) and T2-weighted (image) by the physics of spin echoes",
+        64,
+        gives=("source", "layout", "factors"),
+        class_names=PHANTOMS,
+        note="paired to the pixel; examples 4k to 4k + 3 show subject k from low to high; the splits share no subject",
+        channels=1,
+    ),
+    _world(
+        "phantoms-pd",
+        "A world: the same slices, T1- and T2-weighted (two channels of source) and PD-weighted (image)",
+        64,
+        gives=("source", "layout", "factors"),
+        class_names=PHANTOMS,
+        note="many contrasts to one; otherwise as phantoms",
+        channels=1,
     ),
 )
 

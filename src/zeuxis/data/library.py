@@ -13,6 +13,7 @@ from zeuxis.data.folder import open_folder
 from zeuxis.data.source import Source
 from zeuxis.data.worlds.faces import Faces
 from zeuxis.data.worlds.nature import Plants, Terrain
+from zeuxis.data.worlds.phantoms import JointPhantoms, Phantoms
 from zeuxis.data.worlds.scenes import Scenes, UnpairedScenes
 from zeuxis.degrade.language import parse
 from zeuxis.errors import UnknownName, UsageError
@@ -23,6 +24,8 @@ WORLDS: Mapping[str, Callable[[int, str], Source]] = {
     "faces": Faces,
     "plants": Plants,
     "terrain": Terrain,
+    "phantoms": Phantoms,
+    "phantoms-pd": JointPhantoms,
 }
 LEAST_SIZE, MOST_SIZE = 4, 4096
 
