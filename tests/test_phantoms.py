@@ -285,6 +285,8 @@ def test_noise_stands_in_the_pictures(world: Phantoms) -> None:
         shown = float(corner[:, c].add(1).mul(contrast.white / 2).mean())
         assert shown == pytest.approx(SIGMA * math.sqrt(math.pi / 2), rel=0.04)
     assert (world.truth(torch.arange(8))[:, :, :6, :6] == -1).all()
+    apart = torch.corrcoef(corner.transpose(0, 1).flatten(1)) - torch.eye(3)
+    assert apart.abs().max() < 0.1, "each contrast has noise of its own"
 
 
 def test_the_sensitivity_is_smooth_and_bounded() -> None:

@@ -79,7 +79,7 @@ CAMVID = (
     "unlabelled",
 )  # fmt: skip
 PHANTOMS = (
-    "background", "scalp", "skull", "fluid", "grey matter", "white matter", "deep grey", "lesion", "ventricle",
+    "background", "scalp", "skull", "fluid", "grey matter", "white matter", "deep grey", "ventricle", "lesion",
 )  # fmt: skip
 MNIST_AT = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 FASHION_AT = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"

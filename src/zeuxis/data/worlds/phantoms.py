@@ -20,7 +20,7 @@ from zeuxis.data.worlds.world import World
 from zeuxis.rng import derive_seed
 
 SLICES = len(FACTORS["slice"])  # of each subject
-CHUNK = 16  # slices that are painted together: more of them no longer fit into a core's cache
+PIXELS = 1 << 18  # that are painted together: a core's cache holds no more
 NAMES = tuple(CONTRASTS)
 
 
@@ -70,7 +70,7 @@ class Phantoms(World):
 
     def _scan(self, index: Tensor, names: tuple[str, ...], clean: bool) -> tuple[Tensor, Tensor, Tensor]:
         """Pictures ``(B, C, H, W)``, layouts and factors."""
-        parts = self.checked(index).split(CHUNK)
+        parts = self.checked(index).split(max(1, PIXELS // self.shape.height**2))
         images, layouts, factors = zip(*(self._some(part, names, clean) for part in parts), strict=True)
         return torch.cat(images), torch.cat(layouts), torch.cat(factors)
 

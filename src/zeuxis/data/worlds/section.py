@@ -15,7 +15,6 @@ from torch import Tensor
 
 from zeuxis.data.worlds.exact import bearing, cosine, sine
 from zeuxis.data.worlds.head import NUCLEI, SULCI, VENTRICLES, Head
-from zeuxis.data.worlds.tissue import TISSUES
 
 
 def paint(heads: Head, signals: Tensor, size: int) -> tuple[Tensor, Tensor]:
@@ -35,7 +34,10 @@ def paint(heads: Head, signals: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
 
 def distances(heads: Head, size: int) -> list[Tensor]:
-    """How far each pixel is from each tissue but the background, ``(B, H, W)`` each: negative inside."""
+    """How far each pixel is from each tissue but the background, ``(B, H, W)`` each: negative inside.
+
+    In the order of ``tissue.TISSUES``. A tissue's shape includes those that are painted over it.
+    """
     x, y, bend_x, bend_y = _places(heads, size)
     skin = _ellipse(x, y, heads.outer, heads.egg)
     inside = _ellipse(x, y, heads.inner, heads.egg)
@@ -48,9 +50,8 @@ def distances(heads: Head, size: int) -> list[Tensor]:
     uneven = torch.where(x < 0, _per(heads.uneven[:, 0]), _per(heads.uneven[:, 1]))
     nuclei = _capsules(across, y, heads.pairs[:, NUCLEI], uneven)
     ventricles = _capsules(across, y, heads.pairs[:, VENTRICLES], uneven)
-    lesion = torch.maximum(_capsule(x, y, heads.lesion), white)
-    found = dict(zip(TISSUES, (skin, skin, skull, inside, grey, white, nuclei, lesion, ventricles), strict=True))
-    return [found[name] for name in TISSUES if name != "background"]
+    lesion = _capsule(x, y, heads.lesion)  # it displaces what was there, so that it is seen wherever there is one
+    return [skin, skull, inside, grey, white, nuclei, ventricles, lesion]
 
 
 def _per(numbers: Tensor) -> Tensor:

@@ -46,8 +46,8 @@ TISSUES: dict[str, Tissue] = {
     "grey matter": Tissue(833, 83, 0.86),
     "white matter": Tissue(500, 70, 0.77),
     "deep grey": Tissue(690, 73, 0.82),
-    "lesion": Tissue(752, 237, 0.76),
     "ventricle": FLUID,
+    "lesion": Tissue(752, 237, 0.76),
 }
 """The classes of the layout, in the order in which they are painted."""
 
