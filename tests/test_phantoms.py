@@ -76,6 +76,19 @@ def test_a_slice_does_not_depend_on_its_company(kind: type[Phantoms], size: int)
     assert len(world.batch(torch.arange(0))) == 0
 
 
+def test_not_even_the_last_bit_of_a_signal_depends_on_the_company(world: Phantoms) -> None:
+    """Before 256 levels hide what differs."""
+    own, u = world.draws(torch.arange(37))
+    bright, level = signals(own[:, :NUMBERS]), torch.arange(37) % SLICES
+    together, _ = paint(head(level, own[:, NUMBERS:], u[:, BIASES:]), bright, 37)
+    for k in range(37):
+        row = slice(k, k + 1)
+        assert torch.equal(signals(own[row, :NUMBERS]), bright[row])
+        alone, _ = paint(head(level[row], own[row, NUMBERS:], u[row, BIASES:]), bright[row], 37)
+        assert torch.equal(alone, together[row])
+        assert torch.equal(sensitivity(u[row, :BIASES], 37), sensitivity(u[:, :BIASES], 37)[row])
+
+
 def test_it_is_a_source_and_pixels_survive_a_file(world: Phantoms) -> None:
     for source, channels in ((world, 1), (JointPhantoms(64), 2)):
         told: Source = source
