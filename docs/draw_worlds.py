@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from zeuxis.data.library import WORLDS, open_source
-from zeuxis.workshop.pictures import sheet, to_pil
+from zeuxis.workshop.pictures import panes, sheet, to_pil
 
 SIDE, COLUMNS, ROWS = 96, 10, 2
 
@@ -15,12 +15,11 @@ SIDE, COLUMNS, ROWS = 96, 10, 2
 def main() -> None:
     for name in WORLDS:
         batch = open_source(name, SIDE, "val").batch(torch.arange(COLUMNS * ROWS))
-        rows = [batch.image]
+        rows = panes(batch.image)
         if batch.condition.source is not None:  # what is given above what is wanted
-            given = list(batch.condition.source.split(batch.image.shape[1], 1))
-            given += [] if batch.condition.style is None else [batch.condition.style]
-            rows = [pictures[:COLUMNS] for pictures in (*given, batch.image)]
-        page = sheet([to_pil(image) for image in torch.cat(rows)], COLUMNS)
+            given = (batch.condition.source, batch.condition.style)
+            rows = [pane[:COLUMNS] for images in (*given, batch.image) if images is not None for pane in panes(images)]
+        page = sheet([to_pil(image) for row in rows for image in row], COLUMNS)
         page.save(Path(__file__).parent / "images" / f"world-{name}.webp", quality=80, method=6)
 
 

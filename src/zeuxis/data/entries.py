@@ -82,6 +82,9 @@ CAMVID = (
 FACE_PARTS = (
     "background", "clothes", "skin", "hair", "beard", "eye", "brow", "nose", "mouth", "glasses", "hat",
 )  # fmt: skip
+PHANTOMS = (
+    "background", "scalp", "skull", "fluid", "grey matter", "white matter", "deep grey", "ventricle", "lesion",
+)  # fmt: skip
 MNIST_AT = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 FASHION_AT = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 
@@ -94,13 +97,14 @@ def _world(
     class_names: tuple[str, ...] = (),
     note: str = "",
     pictures_of: str = "",
+    channels: int = 3,
 ) -> Entry:
     """A world of this project, whose natural size is ``side`` pixels."""
     return Entry(
         name,
         title,
         reader="world",
-        shape=(3, side, side),
+        shape=(channels, side, side),
         splits={"train": 1_000_000, "val": 1_000_000, "test": 1_000_000},
         licence="Apache-2.0",
         may_ship=True,
@@ -523,6 +527,24 @@ _ALL = (
         64,
         gives=("layout",),
         class_names=("deep water", "shallows", "sand", "grass", "forest", "rock", "snow"),
+    ),
+    _world(
+        "phantoms",
+        "A world: slices of drawn heads, T1-weighted (source) and T2-weighted (image) by the physics of spin echoes",
+        64,
+        gives=("source", "layout", "factors"),
+        class_names=PHANTOMS,
+        note="paired to the pixel; examples 4k to 4k + 3 show subject k from low to high; the splits share no subject",
+        channels=1,
+    ),
+    _world(
+        "phantoms-pd",
+        "A world: the same slices, T1- and T2-weighted (two channels of source) and PD-weighted (image)",
+        64,
+        gives=("source", "layout", "factors"),
+        class_names=PHANTOMS,
+        note="many contrasts to one; otherwise as phantoms",
+        channels=1,
     ),
 )
 

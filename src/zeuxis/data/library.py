@@ -19,6 +19,7 @@ from zeuxis.data.worlds.faces import Faces
 from zeuxis.data.worlds.motion import Motion
 from zeuxis.data.worlds.nature import Plants, Terrain
 from zeuxis.data.worlds.pairs import FacesPairs
+from zeuxis.data.worlds.phantoms import JointPhantoms, Phantoms
 from zeuxis.data.worlds.rich.sources import RichScenes, SceneEdits
 from zeuxis.data.worlds.rich.views import SceneLight, SceneStyles
 from zeuxis.data.worlds.scenes import Scenes, UnpairedScenes
@@ -39,6 +40,8 @@ WORLDS: Mapping[str, Callable[[int, str], Source]] = {
     "faces-pairs": FacesPairs,
     "plants": Plants,
     "terrain": Terrain,
+    "phantoms": Phantoms,
+    "phantoms-pd": JointPhantoms,
 }
 LEAST_SIZE, MOST_SIZE = 4, 4096
 

@@ -25,7 +25,7 @@ from zeuxis.rng import ImageRng
 from zeuxis.training.checkpoint import write_model
 from zeuxis.training.trainer import Clock, Trainer
 from zeuxis.workshop.naming import slug
-from zeuxis.workshop.pictures import sheet, to_pil
+from zeuxis.workshop.pictures import panes, sheet, to_pil
 
 PREVIEWED = 16
 FIT_BATCH = 1000
@@ -200,25 +200,25 @@ def _preview(system: System, recipe: Recipe, clock: Clock, folder: Path, batch: 
     )
     path = folder / "previews" / f"{clock.round:08d}.png"
     path.parent.mkdir(exist_ok=True)
-    scale = max(1, 64 // images.shape[-1])
+    scale = max(1, 64 // images[0].shape[-1])
     save_png(sheet([to_pil(x) for x in images], columns=8, scale=scale), path, made)
 
 
-def preview_images(system: System, batch: Batch, how: Sampling) -> torch.Tensor | None:
-    """What shows best what a system does: samples, translations under their sources, or reconstructions
-    under their originals; None for systems that make no pictures."""
+def preview_images(system: System, batch: Batch, how: Sampling) -> list[torch.Tensor] | None:
+    """What shows best what a system does, eight ``(C, H, W)`` a row: samples, translations under their sources, or
+    reconstructions under their originals; None for systems that make no pictures."""
     verbs, n = system.card.verbs, len(batch)
     if "sample" in verbs:
         rng = ImageRng.counting(0, n)
         made = system.sample(batch.condition.only(system.conditions), rng, how)
         source = batch.condition.source
-        return made if "source" not in system.conditions or source is None else _rows(source, made)
+        return _rows(made) if "source" not in system.conditions or source is None else _rows(source, made)
     if {"encode", "decode"} <= verbs:
         return _rows(batch.image, system.decode(system.encode(batch.image)))
     return None
 
 
-def _rows(above: torch.Tensor, below: torch.Tensor, columns: int = 8) -> torch.Tensor:
-    """Two sets of images, row under row."""
-    pairs = zip(above.split(columns), below.split(columns), strict=True)
-    return torch.cat([part for pair in pairs for part in pair])
+def _rows(*batches: torch.Tensor, columns: int = 8) -> list[torch.Tensor]:
+    """The images of some batches of equal length, row under row."""
+    shown = [pane.split(columns) for images in batches for pane in panes(images)]
+    return [image for rows in zip(*shown, strict=True) for row in rows for image in row]

@@ -64,6 +64,7 @@ class World(Steady):
     set_aside: tuple[SetAside, ...] = ()  # nothing here is read from files
     words: tuple[str, ...] = ()
     layout_names: tuple[str, ...] = ()
+    channels = 3  # of the image
     name: str
 
     def __init__(self, size: int = 64, split: str = "train", length: int = 1_000_000) -> None:
@@ -71,7 +72,7 @@ class World(Steady):
             raise UnknownName("split", split, SPLITS)
         if size < 8 or length < 1:
             raise UsageError(f"{self.name}: size {size}, length {length}: at least 8, at least 1")
-        self.shape = Shape(3, size, size)
+        self.shape = Shape(self.channels, size, size)
         self.length = length
         self.key = derive_seed(0, self.name, split)
 
