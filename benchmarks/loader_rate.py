@@ -6,9 +6,11 @@ The pictures are photographs' stand-ins made here: fields of smooth noise with e
 of quality 90 with a shorter side of 480 pixels. "at every step" is what training scripts usually have: a Dataset that
 opens, cuts, resizes and scales a file at each index, behind torch's DataLoader, which shuffles and stacks. Both hand
 out float tensors in [-1, 1] of the same centred squares, which is checked. They take turns, batch by batch, so that
-other work on the machine meets both; medians are compared. A pass over the files before the clock starts puts them
+other work on the machine meets both; medians are compared, of the time that passed and of the processor's, which other
+work disturbs least. A pass over the files before the clock starts puts them
 into the system's cache, which favours the plain loader. With --workers the plain one decodes in processes ahead of
-the step, as it would beside a training; then it is given the time of a whole pass, not of single batches.
+the step, as it would beside a training; then whole passes are timed, not single batches, and the time that passed
+alone, since the processor's is spent in the other processes.
 
 First the one decoding into the array is timed, with one thread and with as many as are used: what it costs to begin,
 and whether the threads pay. "worth it after" is how many epochs of the plain loader take as long.
@@ -21,7 +23,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -85,8 +87,18 @@ def endless(loader: DataLoader[Tensor]) -> Iterator[Tensor]:
         yield from loader
 
 
-def rates(folder: Path, size: int, batch: int, rounds: int, workers: int, fit: str) -> tuple[list[float], list[float]]:
-    """Seconds a batch, of the mapped array and of the plain loader, taken in turns."""
+Turn = tuple[float, float]  # seconds that passed, and of this process's processor time, a batch
+
+
+def timed(work: Callable[[], object], times: int) -> Turn:
+    wall, cpu = time.perf_counter(), time.process_time()
+    for _ in range(times):
+        work()
+    return (time.perf_counter() - wall) / times, (time.process_time() - cpu) / times
+
+
+def rates(folder: Path, size: int, batch: int, rounds: int, workers: int, fit: str) -> list[tuple[Turn, Turn]]:
+    """Each round's turn of the mapped array and of the plain loader."""
     source = open_folder(folder, size, "train", parse_fit(fit))
     dataset = Plain(folder, size)
     if fit == "square":
@@ -99,17 +111,16 @@ def rates(folder: Path, size: int, batch: int, rounds: int, workers: int, fit: s
     batches = endless(loader)
     together = len(loader) if workers else 1  # batches timed as one
     stream.next(), next(batches)
-    mapped, plain = [], []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        for _ in range(together):
-            stream.next()
-        middle = time.perf_counter()
-        for _ in range(together):
-            next(batches)
-        mapped.append((middle - start) / together)
-        plain.append((time.perf_counter() - middle) / together)
-    return mapped, plain
+    return [(timed(stream.next, together), timed(lambda: next(batches), together)) for _ in range(rounds)]
+
+
+def verdict(turns: list[tuple[Turn, Turn]], batch: int, clock: int) -> str:
+    """Rates of both and their ratio, by the clock (0) or the processor (1)."""
+    pairs = [(mapped[clock], plain[clock]) for mapped, plain in turns]
+    ours, theirs = (batch / statistics.median(seconds) for seconds in zip(*pairs, strict=True))
+    ratios = [plain / mapped for mapped, plain in pairs]
+    return (f"{ours:>8,.0f} images/s mapped, {theirs:>6,.0f} at every step: "
+            f"{statistics.median(ratios):,.0f} times as many (least {min(ratios):,.0f})")  # fmt: skip
 
 
 def main() -> None:
@@ -141,12 +152,12 @@ def main() -> None:
             os.environ["ZEUXIS_CACHE"] = str(Path(made) / "cache")
             assert cache_dir() == Path(made) / "cache"
             for fit in args.fits:
-                mapped, plain = rates(folder, size, args.batch, args.rounds, args.workers, fit)
-                ours, theirs = (args.batch / statistics.median(s) for s in (mapped, plain))
-                ratios = [p / m for m, p in zip(mapped, plain, strict=True)]
-                print(f"{size:>4} px, {fit:>6}: {ours:>9,.0f} images/s mapped, {theirs:>7,.0f} at every step, "
-                      f"{statistics.median(ratios):.0f} times as many (least {min(ratios):.0f}), "
-                      f"worth it after {theirs / several:.2f} epochs")  # fmt: skip
+                turns = rates(folder, size, args.batch, args.rounds, args.workers, fit)
+                print(f"{size:>4} px, {fit:>6}, by the clock:     {verdict(turns, args.batch, 0)}")
+                if not args.workers:
+                    print(f"{size:>4} px, {fit:>6}, by the processor: {verdict(turns, args.batch, 1)}")
+                theirs = args.batch / statistics.median(plain[0] for _, plain in turns)
+                print(f"{size:>4} px, {fit:>6}: worth it after {theirs / several:.2f} epochs of the plain loader")
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ class FakeHub:
         files = [SimpleNamespace(rfilename=path, size=100) for path in ["README.md", "birds.py", *self.commits[commit]]]
         return SimpleNamespace(sha=commit, siblings=files)
 
-    def download(self, repo: str, path: str, *, repo_type: str, revision: str, cache_dir: str) -> str:
+    def hf_hub_download(self, repo: str, path: str, *, repo_type: str, revision: str, cache_dir: str) -> str:
         assert repo == REPO and repo_type == "dataset" and path.endswith(".parquet"), "only tables are fetched"
         self.fetched.append(path)
         file = self.home / revision / path
@@ -121,8 +121,7 @@ def there(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         monkeypatch.setattr(parquet, "require", lambda: None)
         monkeypatch.setattr(parquet, "columns", lambda path: made.columns)
         monkeypatch.setattr(parquet, "rows", made.read)
-    monkeypatch.setattr(hub_files, "HfApi", lambda: made)
-    monkeypatch.setattr(hub_files, "hf_hub_download", made.download)
+    monkeypatch.setattr(hub_files, "client", lambda: made)
     made.put(OLD, "v1", {"data/train-00000-of-00001.parquet": rows(30, blue=100)})
     made.put(
         NEW,
@@ -195,6 +194,19 @@ def test_a_name_that_is_none_is_refused(text: str, says: str) -> None:
 )
 def test_files_are_told_apart_by_their_paths(path: str, config: str, split: str) -> None:
     assert (HubFile(path, 1).config, HubFile(path, 1).split) == (config, split)
+
+
+def test_paths_that_lead_out_are_not_taken(there: FakeHub) -> None:
+    there.put(NEW, None, {"train.parquet": rows(20), "../../test.parquet": rows(5, blue=9)})
+    assert len(opened(f"hub:{REPO}")) == 16 and there.fetched == ["train.parquet"]
+
+
+def test_the_real_client_takes_what_it_is_asked() -> None:
+    import inspect
+
+    real = hub_files.client()
+    inspect.signature(real.dataset_info).bind(REPO, revision=None, files_metadata=True)
+    inspect.signature(real.hf_hub_download).bind(REPO, "a", repo_type="dataset", revision=NEW, cache_dir="b")
 
 
 # -- columns ------------------------------------------------------------------------------------------
@@ -398,14 +410,14 @@ def test_a_full_disk_is_noticed_before_anything_is_fetched(there: FakeHub, monke
 def test_without_pyarrow_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZEUXIS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(parquet.importlib.util, "find_spec", lambda name: None)
-    monkeypatch.setattr(hub_files, "HfApi", lambda: pytest.fail("the hub was asked before"))
+    monkeypatch.setattr(hub_files, "client", lambda: pytest.fail("the hub was asked before"))
     for name in (f"hub:{REPO}", f"hub:{REPO}@{NEW}"):
         with pytest.raises(UsageError, match=r"pip install 'zeuxis\[data\]'"):
             open_source(name, 8)
 
 
 def test_no_program_of_a_repository_is_run_or_even_fetched(there: FakeHub) -> None:
-    opened(f"hub:{REPO}")  # it holds birds.py: FakeHub.download refuses all but tables
+    opened(f"hub:{REPO}")  # it holds birds.py: FakeHub.hf_hub_download refuses all but tables
     assert there.fetched and all(path.endswith(".parquet") for path in there.fetched)
     for module in (hub, hub_files, parquet):
         assert module.__file__ is not None

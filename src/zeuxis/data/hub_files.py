@@ -11,12 +11,14 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-
-from huggingface_hub import HfApi, hf_hub_download
+from typing import TYPE_CHECKING
 
 from zeuxis.data.cache import cache_dir
 from zeuxis.data.hub_name import HubName
 from zeuxis.errors import DataError, UnknownName
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
 
 CONVERTED = "refs/convert/parquet"
 SHARD = re.compile(r"(?P<split>.+?)-\d{4,6}-of-\d{4,6}(-\w+)?")
@@ -43,6 +45,13 @@ class HubFile:
         """The folder that the split lies in; "default" for ``data`` and for none."""
         parents = [part for part in PurePosixPath(self.path).parent.parts if part not in (self.split, "data")]
         return parents[-1] if parents else "default"
+
+
+def client() -> HfApi:
+    """The hub's own client, imported only when it is asked: that takes a fifth of a second."""
+    from huggingface_hub import HfApi  # noqa: PLC0415
+
+    return HfApi()
 
 
 def settled(name: HubName) -> HubName:
@@ -87,11 +96,12 @@ def fetched(name: HubName, files: Sequence[HubFile]) -> list[Path]:
             "ZEUXIS_CACHE to a folder with more, or take a smaller split (hub:OWNER/NAME:SPLIT)"
         )
     try:
+        hub = client()
         return [
             Path(
-                hf_hub_download(name.repo, file.path, repo_type="dataset", revision=name.revision, cache_dir=str(home))
+                hub.hf_hub_download(name.repo, f.path, repo_type="dataset", revision=name.revision, cache_dir=str(home))
             )
-            for file in files
+            for f in files
         ]
     except Exception as error:  # those of whichever network library the hub's client was built on
         raise _explained(str(name), error) from error
@@ -100,13 +110,18 @@ def fetched(name: HubName, files: Sequence[HubFile]) -> list[Path]:
 def _look(repo: str, revision: str | None) -> tuple[str, list[HubFile]]:
     """The commit that ``revision`` means, and its Parquet files."""
     try:
-        info = HfApi().dataset_info(repo, revision=revision, files_metadata=True)
+        info = client().dataset_info(repo, revision=revision, files_metadata=True)
     except Exception as error:  # as above
         raise _explained(f"hub:{repo}{f'@{revision}' if revision else ''}", error) from error
     if info.sha is None:
         raise DataError(f"the hub names no commit of '{repo}': try again later")
     siblings = info.siblings or []
-    files = [HubFile(s.rfilename, s.size or 0) for s in siblings if s.rfilename.endswith(".parquet")]
+    files = [
+        HubFile(s.rfilename, s.size or 0)
+        for s in siblings
+        if s.rfilename.endswith(".parquet")
+        and ".." not in PurePosixPath(s.rfilename).parts  # it names a local file too
+    ]
     return info.sha, files
 
 
