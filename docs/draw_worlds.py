@@ -1,4 +1,4 @@
-"""Draw ``docs/images/world-NAME.webp``: two rows of each world, from its validation split."""
+"""Draw ``docs/images/world-NAME.webp``: examples of each world's validation split, with what they are made from."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from pathlib import Path
 import torch
 
 from zeuxis.data.library import WORLDS, open_source
-from zeuxis.workshop.pictures import sheet, to_pil
+from zeuxis.workshop.pictures import panes, sheet, to_pil
 
 SIDE, COLUMNS, ROWS = 96, 10, 2
 
 
 def main() -> None:
     for name in WORLDS:
-        source = open_source(name, SIDE, "val")
-        batch = source.batch(torch.arange(COLUMNS * ROWS))
-        rows = [batch.image]
-        if batch.condition.source is not None:  # unrelated pictures of the two sides, one above the other
-            rows = [batch.condition.source[:COLUMNS], batch.image[:COLUMNS]]
-        page = sheet([to_pil(image) for image in torch.cat(rows)], COLUMNS)
+        batch = open_source(name, SIDE, "val").batch(torch.arange(COLUMNS * ROWS))
+        rows = panes(batch.image)
+        if batch.condition.source is not None:  # what is given above what is wanted
+            given = (batch.condition.source, batch.condition.style)
+            rows = [pane[:COLUMNS] for images in (*given, batch.image) if images is not None for pane in panes(images)]
+        page = sheet([to_pil(image) for row in rows for image in row], COLUMNS)
         page.save(Path(__file__).parent / "images" / f"world-{name}.webp", quality=80, method=6)
 
 

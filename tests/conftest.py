@@ -31,6 +31,7 @@ def toy_source(channels: int = 3, size: int = 32, n: int = 48) -> ArraySource:
             "label": np.arange(n) % 10,
             "caption": [CAPTIONS[k % len(CAPTIONS)] for k in range(n)],
             "source": 255 - images,
+            "layout": (blob > 0.3).astype(np.int64) + (blob > 0.8),
             "factors": np.stack([np.arange(n) % k for _, k in FACTORS], 1),
         },
         class_names=[str(k) for k in range(10)],

@@ -291,7 +291,7 @@ def test_an_entry_is_complete(name: str) -> None:
 
 def test_who_gives_what() -> None:
     assert "fashion-mnist" in giving("label") and "scenes" in giving("caption")
-    assert giving("instruction") == ["fluent-tones"]
+    assert giving("instruction") == ["fluent-tones", "scenes-edits"]
     assert giving("mask") == []
 
 
@@ -299,7 +299,7 @@ def test_who_gives_what() -> None:
 def test_worlds_open_by_name_as_their_cards_say(name: str) -> None:
     source, entry = open_source(name, size=16, split="val"), ENTRIES[name]
     assert source.gives == set(entry.gives) and source.class_names == entry.class_names
-    assert source.shape == (3, 16, 16) and len(source) == entry.splits["val"]
+    assert source.shape == (entry.shape[0], 16, 16) and len(source) == entry.splits["val"]
     assert open_source(name).shape == entry.shape
 
 

@@ -114,6 +114,23 @@ def test_each_factor_shows() -> None:
     assert (base - drawn(seed=1)[0]).abs().mean() > 0.01
 
 
+def test_no_factor_hides_another() -> None:
+    """Not even a bald head hides the colour of its hair (the brows have it): every factor is always to be read."""
+    rng = Stream(3)
+    factors = torch.stack([rng.integers(len(values), 48) for values in FACTORS.values()], 1)
+    factors[:24, 4], factors[:24, 6] = 0, 0  # bald and beardless
+    person, look = rng.uniform(48, PROPORTIONS), rng.uniform(48, JITTER)
+    plain = paint(face(factors, person, look), 64)[0]
+    for k, (name, values) in enumerate(FACTORS.items()):
+        for step in range(1, len(values)):
+            other = factors.clone()
+            other[:, k] = (other[:, k] + step) % len(values)
+            apart = (paint(face(other, person, look), 64)[0] - plain).mul(127.5).abs().flatten(1).amax(1)
+            assert apart.min() > 8, (
+                f"{name} of face {int(apart.argmin())} shows by {float(apart.min()):.0f} grey levels"
+            )
+
+
 def test_smile_pose_and_light_go_the_way_they_say() -> None:
     def column(part: str, **said: str) -> Tensor:
         layout = drawn(128, **said)[1][0]

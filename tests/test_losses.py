@@ -195,3 +195,11 @@ def test_feature_distances() -> None:
 def test_layers_must_pair_up() -> None:
     with pytest.raises(ValueError):
         perceptual.feature_distance([REAL], [REAL, FAKE])
+
+
+def test_kl_between_normals_is_that_of_torch() -> None:
+    a, b, c, d = (Stream(k).normal(5, 3) for k in range(4))
+    theirs = kl_divergence(Normal(a, (0.5 * b).exp()), Normal(c, (0.5 * d).exp())).sum(1)
+    torch.testing.assert_close(likelihood.kl_normals(a, b, c, d), theirs)
+    zero = torch.zeros(5, 3)
+    torch.testing.assert_close(likelihood.kl_normals(a, b, zero, zero), likelihood.kl_normal(a, b))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,12 +18,14 @@ from zeuxis.metrics.frechet import Moments, frechet
 from zeuxis.metrics.kernel import kernel, mmd2
 from zeuxis.metrics.likelihood import LEVEL, bits_per_dim, dequantise, nats
 from zeuxis.metrics.neighbours import neighbours
-from zeuxis.metrics.oracle import UNSAID, agreement
+from zeuxis.metrics.oracle import UNSAID, accuracy, agreement
 from zeuxis.metrics.precision import precision_recall
 from zeuxis.metrics.record import FEW, Figure, fingerprint
 from zeuxis.metrics.score import classifier_score
+from zeuxis.metrics.segmentation import confusion, overlap
 from zeuxis.metrics.similarity import psnr, ssim
 from zeuxis.metrics.table import METRICS, Evidence, measure
+from zeuxis.metrics.verification import equal_error, same_person, verification
 from zeuxis.rng import Stream
 
 
@@ -273,6 +276,55 @@ def test_agreement_counts_what_the_caption_says() -> None:
         agreement(found, wanted, names[:2])
 
 
+def test_accuracy_is_of_what_is_said() -> None:
+    wanted = torch.tensor([[0, UNSAID], [1, 1]])
+    assert accuracy(torch.tensor([[0, 0], [1, 0]]), wanted) == pytest.approx(2 / 3)
+    with pytest.raises(UsageError, match="0 of them said"):
+        accuracy(wanted, torch.full_like(wanted, UNSAID))
+
+
+def test_overlap_leaves_out_what_occurs_nowhere() -> None:
+    wanted = torch.tensor([[[0, 0], [1, 1]], [[0, 0], [0, 0]]])
+    found = torch.tensor([[[0, 1], [1, 1]], [[0, 0], [0, 2]]])
+    result = overlap(found, wanted, ("a", "b", "c", "d"))
+    assert result.union == pytest.approx({"a": 4 / 6, "b": 2 / 3, "c": 0.0})  # c was found where there was none
+    assert result.mean == pytest.approx(4 / 9) and result.pixels == 6 / 8
+    assert confusion(found, wanted, 4).tolist() == [[4, 1, 1, 0], [0, 2, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+    many = Stream(3).integers(5, 2 * 1024 + 3, 2, 2)
+    assert int(confusion(many.to(torch.uint8), many, 5).diagonal().sum()) == many.numel()
+    with pytest.raises(UsageError, match="has class 2, outside the 2"):
+        overlap(found, wanted, ("a", "b"))
+    with pytest.raises(UsageError, match="want both"):
+        overlap(found[:1], wanted, ("a", "b", "c"))
+
+
+def test_equal_error_balances_both_kinds_and_ignores_the_threshold() -> None:
+    rng = Stream(12)
+    same, different = 1 + rng.normal(40_000), -1 + rng.normal(30_000)
+    rate, threshold = equal_error(same, different)
+    assert rate == pytest.approx(0.1587, abs=0.004) and threshold == pytest.approx(0, abs=0.03)  # Phi(-1)
+    moved = verification(same + 5, different + 5)
+    assert moved.equal_error == pytest.approx(rate, abs=1e-6) and moved.refused < 0.01 < moved.accepted == 1
+    assert moved.accuracy == (moved.accepted + moved.refused) / 2 < verification(same, different).accuracy
+    assert equal_error(torch.tensor([2.0, 3.0]), torch.tensor([0.0, 1.0])) == (0.0, 2.0)
+    assert same_person(torch.tensor([-1.0, 0.0, 2.0, -3.0])) == 0.5
+    for wrong in (lambda: equal_error(same, same[:0]), lambda: same_person(same[:0])):
+        with pytest.raises(UsageError):
+            wrong()
+
+
+def test_a_reader_that_abstains_is_heard_beside_its_figures() -> None:
+    asked = torch.zeros(100, 1, dtype=torch.int64)
+    facts = Evidence(found=asked, asked=asked, names=("shape",))
+    assert [f.name for f in measure(["agreement"], facts)] == ["agreement", "agreement/shape"]
+    for known, warned in ((91, False), (89, True)):
+        told = measure(["agreement", "accuracy"], replace(facts, known=torch.arange(100) < known))
+        assert [f.name for f in told] == ["agreement", "agreement/shape", "recognised", "accuracy"]
+        assert told[2].value == known / 100 and (told[2].warning is not None) is warned
+        assert [f.warning for f in told if f.name != "recognised"] == [None] * 3
+    assert "only 89.0% of the pictures are recognised" in str(told[2].warning)
+
+
 # -- figures --------------------------------------------------------------------------------------
 
 
@@ -313,15 +365,24 @@ def test_every_metric_can_be_asked_for_by_name() -> None:
         asked=factors.flip(0),
         names=("shape", "colour"),
         leave_out=("shape",),
+        known=torch.tensor([True, False]),
+        mapped=factors[:, None],
+        layout=factors.flip(0)[:, None],
+        layout_names=("sky", "ground"),
+        alike=torch.tensor([0.5, -0.1]),
+        unlike=torch.tensor([-0.5, -0.3]),
     )
     figures = {f.name: f for f in measure(list(METRICS), evidence)}
-    parts = {"agreement/shape": 0.0, "agreement/colour": 1.0}
+    parts = {"agreement/shape": 0.0, "agreement/colour": 1.0, "miou/sky": 0.0, "miou/ground": 0.5}
+    parts |= {"verification/accepted": 0.5, "verification/refused": 1.0}
     assert {name: figures.pop(name).value for name in parts} == parts
     assert set(figures) == set(METRICS) and all(math.isfinite(f.value) for f in figures.values())
     assert figures["nll"].value == 20
     assert figures["codes-used"].value == 0.5 and figures["rebuilt-frechet"].value == figures["frechet"].value
     assert figures["bits-per-dim"].value == pytest.approx((2 - math.log(LEVEL)) / math.log(2))
     assert (figures["accuracy"].value, figures["agreement"].value) == (0.5, 1.0)
+    assert (figures["miou"].value, figures["pixel-accuracy"].value) == (0.25, 0.5)
+    assert (figures["verification"].value, figures["equal-error"].value, figures["same-person"].value) == (0.75, 0, 0.5)
     assert figures["frechet"].value == measure(["frechet"], Evidence(fake=b, moments=Moments.of(a)))[0].value
 
 

@@ -6,13 +6,19 @@ import pytest
 import torch
 
 from zeuxis.batch import Batch, Condition, Shape
+from zeuxis.data.entries import kin
 from zeuxis.errors import UsageError
 from zeuxis.game import System, Turn, play_round
+from zeuxis.metrics.oracle import UNSAID
 from zeuxis.nn.features import Classifier as Network
 from zeuxis.nn.jitter import estrange, grain, mirror, relight, shift, soften
 from zeuxis.rng import Stream
+from zeuxis.systems.recognition._family import MEMORY
 from zeuxis.systems.recognition.classifier import Classifier
-from zeuxis.systems.recognition.judge import MEMORY, Judge
+from zeuxis.systems.recognition.judge import Judge
+from zeuxis.workshop.evaluate import evaluate
+from zeuxis.workshop.features import reader_of
+from zeuxis.workshop.model import load
 
 SHAPE = Shape(1, 8, 8)
 FACTORS = (("row", 2), ("column", 2), ("bright", 2))
@@ -138,6 +144,41 @@ def test_the_limit_follows_the_scores_and_is_kept_with_the_weights(judge: Judge)
     assert float(again.limit) == pytest.approx(float(scores.quantile(0.99)), rel=1e-3)
 
 
+def test_what_a_picture_leaves_open_is_no_lesson() -> None:
+    system = built(Judge, factors=FACTORS)
+    batch = world(16, Stream(13))
+    assert batch.condition.factors is not None
+
+    def loss_of(factors: torch.Tensor) -> torch.Tensor:
+        turn = Turn(Batch(batch.image, Condition(factors=factors)), Stream(14), 0, 0.0)
+        loss = system.moves()[0].loss(turn)
+        assert loss is not None
+        return loss
+
+    half = batch.condition.factors.clone()
+    half[:8, 1] = UNSAID
+    other = half.clone()
+    other[:8, 0] = 1 - other[:8, 0]
+    assert len({float(loss_of(f).detach()) for f in (batch.condition.factors, half, other)}) == 3
+    silent = half.clone()
+    silent[:, 1] = UNSAID
+    system.zero_grad()
+    loss_of(silent).backward()
+    heads = [head.weight.grad for head in system.network.heads]  # type: ignore[union-attr]
+    assert all(g is not None and torch.isfinite(g).all() for g in heads)
+    with torch.no_grad():  # nothing but what foreign pictures teach reaches a head that no picture speaks of
+        system.exposure = 0.0  # type: ignore[assignment]
+    system.zero_grad()
+    loss_of(silent).backward()
+    assert not system.network.heads[1].weight.grad.any() and system.network.heads[0].weight.grad.any()  # type: ignore
+
+
+def test_the_shipped_judge_says_how_many_pictures_it_knows() -> None:
+    figures = {f.name: f for f in evaluate(load("judge-scenes"), samples=128, metrics=("agreement",))}
+    assert "agreement/time" in figures and figures["recognised"].value > 0.95
+    assert figures["recognised"].warning is None and figures["recognised"].samples == 128
+
+
 def test_an_untrained_judge_finds_nothing_strange() -> None:
     system = built(Judge, factors=FACTORS)
     assert isinstance(system, Judge) and system.knows(torch.full((3, *SHAPE), 9.0)).all()
@@ -187,3 +228,13 @@ def test_estranged_pictures_are_mixtures_negatives_and_paint() -> None:
     for share in (negative, mixed, ~(negative | mixed)):
         assert float(share.float().mean()) == pytest.approx(1 / 3, abs=0.1)
     assert foreign.abs().max() <= 1
+
+
+def test_who_reads_what() -> None:
+    """A judge of one world is not asked about another whose name begins alike."""
+    assert kin("scenes-day-night") == ("scenes-day-night", "scenes")
+    assert kin("scenes | blur:2") == ("scenes",) and kin("scenes-rich") == ("scenes-rich",)
+    judge = reader_of("scenes-day-night")
+    assert judge is not None and judge.name == "judge-scenes"
+    other = reader_of("scenes-rich")
+    assert other is None or other.name != "judge-scenes"

@@ -17,7 +17,7 @@ from zeuxis.workshop.compare import compare
 from zeuxis.workshop.evaluate import default_metrics, evaluate
 from zeuxis.workshop.features import features_of, reader_of
 from zeuxis.workshop.model import Model, load, replay
-from zeuxis.workshop.reproduce import holds, reproduce
+from zeuxis.workshop.reproduce import holds, judge_again, reproduce
 from zeuxis.workshop.runs import recorded, train
 
 SMALL = ("train.rounds=6", "model.width=16", "model.depth=1", "model.heads=2", "model.steps=2", "train.batch=8")
@@ -132,6 +132,25 @@ def test_a_claim_is_proved_and_written_down(tmp_path: Path) -> None:
     assert (tmp_path / "results" / found["sample_sheet"]).is_file()
     again = reproduce(recipe, out=tmp_path / "results", runs=tmp_path / "runs")
     assert again["value"] == found["value"] and again["weights_sha256"] == found["weights_sha256"]
+
+
+def test_figures_are_held_against_a_new_bound_without_being_taken_again(tmp_path: Path) -> None:
+    small = ('data="digits"', "size=8", "claim.samples=64")
+    found = reproduce(load_recipe("gaussian", (*small, "claim.bound=9")), out=tmp_path, runs=tmp_path / "runs")
+    strict = judge_again(load_recipe("gaussian", (*small, "claim.bound=0.5")), out=tmp_path)
+    assert not strict["holds"] and strict["bound"] == 0.5 and strict["per_seed"] == found["per_seed"]
+    assert json.loads((tmp_path / "gaussian.json").read_text()) == strict
+    mild = judge_again(load_recipe("gaussian", (*small, "claim.bound=9")), out=tmp_path)
+    assert mild == found
+    for change, named in (
+        ('claim.metric="psnr"', "metric"),
+        ("claim.seeds=[0,1]", "seeds"),
+        ("claim.samples=32", "samples"),
+    ):
+        with pytest.raises(UsageError, match=named):
+            judge_again(load_recipe("gaussian", (*small, change)), out=tmp_path)
+    with pytest.raises(UsageError, match="reproduce it first"):
+        judge_again(load_recipe("gaussian", small), out=tmp_path / "nowhere")
 
 
 def test_a_claim_must_meet_its_bound_and_beat_its_baseline() -> None:

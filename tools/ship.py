@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from zeuxis.catalog import WEIGHTS, load_system, locate
+from zeuxis.game import System
 from zeuxis.rng import Stream
 from zeuxis.training.checkpoint import read_folder, write_folder
 
@@ -22,20 +23,32 @@ def halved(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {k: t.half() if t.dtype == torch.float32 and t.abs().max() < MOST_HALF else t for k, t in tensors.items()}
 
 
+def most_moved(before: System, after: System) -> float | None:
+    """By how much a probability of a class, or a score of a pair, differs at most; None for what reads nothing."""
+    image, other = (Stream(0, which).uniform(256, *before.shape) * 2 - 1 for which in ("image", "other"))
+    worst = []
+    with torch.inference_mode():
+        if "classify" in before.card.verbs:
+            pairs = zip(before.classify(image), after.classify(image), strict=True)
+            worst += [(a.softmax(1) - b.softmax(1)).abs().max() for a, b in pairs]
+        if "segment" in before.card.verbs:
+            worst.append((before.segment(image).softmax(1) - after.segment(image).softmax(1)).abs().max())
+        if "verify" in before.card.verbs:
+            worst.append((before.verify(image, other) - after.verify(image, other)).abs().max())
+    return max(map(float, worst), default=None)
+
+
 def main(run: str, name: str) -> None:
     tensors, card = read_folder(locate(run), "model")
     facts = {k: v for k, v in card.items() if k != "sha256"}
     write_folder(WEIGHTS / name, halved(tensors), facts, "model")
     before, _ = load_system(run)
     after, _ = load_system(WEIGHTS / name)
-    if "classify" in before.card.verbs:
-        image = Stream(0).uniform(256, *before.shape) * 2 - 1
-        with torch.inference_mode():
-            pairs = zip(before.classify(image), after.classify(image), strict=True)
-            worst = max(float((a.softmax(1) - b.softmax(1)).abs().max()) for a, b in pairs)
+    worst = most_moved(before, after)
+    if worst is not None:
         if worst > 0.05:
-            raise SystemExit(f"half precision moves a probability by {worst:.3f}: ship '{name}' in full precision")
-        sys.stderr.write(f"largest change of a probability: {worst:.4f}\n")
+            raise SystemExit(f"half precision moves a reading by {worst:.3f}: ship '{name}' in full precision")
+        sys.stderr.write(f"largest change of a reading: {worst:.4f}\n")
     size = sum(p.stat().st_size for p in (WEIGHTS / name).iterdir())
     sys.stderr.write(f"{name}: {size / 1e6:.2f} MB\n")
 

@@ -7,6 +7,7 @@ Images are float tensors ``(B, C, H, W)`` in [-1, 1] unless a docstring says oth
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
@@ -81,6 +82,17 @@ class Batch:
         """The same batch with its tensors on ``device``."""
         index = None if self.index is None else self.index.to(device)
         return Batch(self.image.to(device), self.condition.to(device), index)
+
+
+def joined(parts: Sequence[Batch]) -> Batch:
+    """Several batches, which say the same of their pictures, as one."""
+    given: dict[str, Any] = {}
+    for name in sorted(parts[0].condition.given):
+        values = [getattr(part.condition, name) for part in parts]
+        given[name] = torch.cat(values) if isinstance(values[0], Tensor) else tuple(v for vs in values for v in vs)
+    indices = [part.index for part in parts if part.index is not None]
+    index = torch.cat(indices) if len(indices) == len(parts) else None
+    return Batch(torch.cat([part.image for part in parts]), Condition(**given), index)
 
 
 def to_float(pixels: Tensor) -> Tensor:

@@ -93,8 +93,8 @@ def results() -> dict[str, dict[str, Any]]:
 def build(system: str, facts: dict[str, Any], model: dict[str, Any], seed: int = 0) -> System:
     """A freshly initialised system.
 
-    ``facts`` are what the data says of itself (``shape``, ``classes``, ``words``, ``factors``): the
-    constructor gets those that it names. ``model`` are its other keywords, from the recipe.
+    ``facts`` are what the data says of itself (``shape``, ``classes``, ``layout_names``, ``words``,
+    ``factors``): the constructor gets those that it names. ``model`` are its other keywords, from the recipe.
     """
     cls = system_class(system)
     parameters = [p for p in inspect.signature(cls.__init__).parameters if p != "self"]
@@ -122,7 +122,27 @@ def build_for(recipe: Recipe, source: Source, seed: int | None = None) -> System
         raise Unsupported(
             f"recipe '{recipe.name}' needs {need}, which '{source.name}' does not give: use {_givers(need)}"
         )
-    return build(recipe.system, facts_of(source), recipe.model, recipe.train.seed if seed is None else seed)
+    system = build(recipe.system, facts_of(source), recipe.model, recipe.train.seed if seed is None else seed)
+    _take_buckets(system, source)
+    return system
+
+
+def _take_buckets(system: System, source: Source) -> None:
+    """Refuse pictures of several shapes that ``system`` could not be trained on."""
+    if not source.buckets:
+        return
+    stride = system.stride
+    if stride is None:
+        raise Unsupported(
+            f"'{system.card.id}' as it is built here takes pictures of one shape, not buckets of several: use --fit "
+            "crop or --fit square, or a system whose networks are convolutions all through, such as ddpm"
+        )
+    for shape in (bucket.shape for bucket in source.buckets):
+        if shape.height % stride or shape.width % stride:
+            raise UsageError(
+                f"'{system.card.id}' as it is built here takes sides that are multiples of {stride}, and a "
+                f"bucket is {shape.width}x{shape.height}: use --fit bucket:{stride}"
+            )
 
 
 def _givers(need: str) -> str:
@@ -136,6 +156,7 @@ def facts_of(source: Source) -> dict[str, Any]:
     return {
         "shape": tuple(source.shape),
         "classes": source.classes,
+        "layout_names": tuple(source.layout_names),
         "words": tuple(source.words),
         "factors": tuple(source.factors),
     }
@@ -197,7 +218,7 @@ def _untrained(name: str) -> tuple[System, dict[str, Any]]:
     from zeuxis.data.library import open_source  # noqa: PLC0415  (the catalogue lists without torch)
 
     recipe = load_recipe(name)
-    system = build_for(recipe, open_source(recipe.data, recipe.size)).eval()
+    system = build_for(recipe, open_source(recipe.data, recipe.size, fit=recipe.fit)).eval()
     rules = json.dumps({"system": name, **system.config}, sort_keys=True, default=list)
     card = {"system": name, "config": system.config, "recipe": recipe.name, "data": recipe.data, "images": 0}
     return system, {**card, "sha256": hashlib.sha256(rules.encode()).hexdigest()}

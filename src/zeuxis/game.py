@@ -111,6 +111,8 @@ class System(nn.Module):
     card: ClassVar[Card]
     config: dict[str, Any]  # the constructor's arguments, recorded so that a checkpoint can rebuild it
     shape: Shape
+    discrete: ClassVar[bool] = False  # whether log_prob is of grey levels as they are, and not a density on [-1, 1]
+    stride: int | None = None  # it may also be trained on other shapes, sides multiples of this; None: on its own only
     codes: int | None = None  # how many values each entry of an encoded picture takes; None where they are real numbers
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
@@ -156,6 +158,18 @@ class System(nn.Module):
     def classify(self, image: Tensor) -> tuple[Tensor, ...]:
         """Logits ``(B, K_f)``, one tensor per factor that the system reads off a picture."""
         raise self._lacks("classify")
+
+    def segment(self, image: Tensor) -> Tensor:
+        """Logits ``(B, K, H, W)`` of each pixel's class in a layout."""
+        raise self._lacks("segment")
+
+    def verify(self, image: Tensor, other: Tensor) -> Tensor:
+        """How alike the subjects of two sets of pictures are, pair by pair ``(B,)``: from 0 on they are the same."""
+        raise self._lacks("verify")
+
+    def knows(self, image: Tensor) -> Tensor:
+        """Which pictures are like those that it learnt from, bool ``(B,)``; its reading of the others means nothing."""
+        raise self._lacks("tell what it knows")
 
     def proofs(self) -> Mapping[str, Proof]:
         """What is measured of this method alone, by name; a claim may be about any of them."""

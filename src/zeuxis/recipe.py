@@ -65,6 +65,7 @@ class Recipe(_Table):
     about: str
     data: str
     size: int | None = Field(None, ge=4)  # pixels a side; None keeps the data's own
+    fit: str = "square"  # how pictures of mixed shapes come to that size in training: see zeuxis.data.fit
     model: dict[str, Any] = {}  # constructor keywords that differ from the defaults
     tiny: dict[str, Any] = {}  # more of them, for the smallest instance
     players: dict[str, dict[str, Any]] = {}  # fields of Player to replace

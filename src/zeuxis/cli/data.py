@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from zeuxis.cli.options import Json, Out, Pair, Size, paired
+from zeuxis.cli.options import Fit, Json, Out, Pair, Size, paired
 from zeuxis.cli.output import emit, say, table
 from zeuxis.errors import UsageError
 
@@ -29,6 +29,7 @@ def data(
         bool, typer.Option("--check", help="Decode a folder's every picture: what would be left out, and why?")
     ] = False,
     size: Size = None,
+    fit: Fit = None,
     n: Annotated[int, typer.Option("-n", min=1, max=4096, help="Pictures on the contact sheet.")] = 64,
     out: Out = None,
     as_json: Json = False,
@@ -39,30 +40,37 @@ def data(
             raise UsageError("--check: which folder? zeuxis data --check FOLDER")
         if pair is not None:
             raise UsageError(f"--pair {pair}: of which pictures? Name a dataset, a world or a folder before it")
+        if fit is not None:
+            raise UsageError(f"--fit {fit}: of which pictures? Name a folder before it")
         everything(as_json)
         return
     if check:
-        if pair is not None:
-            raise UsageError("--check looks at the pictures as they are: leave out --pair")
+        if pair is not None or fit is not None:
+            raise UsageError("--check looks at the pictures as they are: leave out --pair and --fit")
         looked_through(name, size, as_json)
         return
-    from zeuxis.data.library import open_source
+    from zeuxis.data.library import open_source, pinned
     from zeuxis.provenance.record import write_png
     from zeuxis.workshop.contact import card, contact_sheet
     from zeuxis.workshop.naming import slug
 
-    source = open_source(paired(name, pair) or name, size, split)
+    source = open_source(pinned(paired(name, pair) or name), size, split, fit or "square")
     found = card(source)
     page = out or Path("samples") / f"data-{slug(source.name)}-{split}.png"
     write_png(contact_sheet(source, n), page)
     if as_json:
         emit({**found, "split": split, "sheet": page})
         return
+    buckets = found.pop("buckets")
     for key, value in found.items():
         text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
         if text:
             say(f"{key:>12}  {text if len(text) < 400 else text[:400] + ' ...'}")
     say(f"{'sheet':>12}  {page}")
+    if buckets:
+        whole = found["examples"]
+        rows = [[f"{b['width']}x{b['height']}", f"{b['examples']:,}", f"{b['examples'] / whole:.1%}"] for b in buckets]
+        table(f"{len(buckets)} buckets", ["width x height", "examples", ""], rows)
 
 
 def looked_through(folder: str, size: int | None, as_json: bool) -> None:

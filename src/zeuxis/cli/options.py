@@ -27,6 +27,15 @@ Pair = Annotated[
     str | None,
     typer.Option("--pair", metavar="CHAIN", help='Degrade the pictures into pairs: "blur:2 | noise:0.05 | jpeg:60".'),
 ]
+Fit = Annotated[
+    str | None,
+    typer.Option(
+        "--fit",
+        metavar="square|crop[:ROOM]|bucket[:STEP]",
+        help="How a folder's pictures come to the size in training: its middle, a window chosen anew each epoch, "
+        "or the nearest of a few shapes.",
+    ),
+]
 Size = Annotated[int | None, typer.Option("--size", min=4, help="Pixels a side.")]
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="A.B=C", help="Replace a value of the recipe; may be repeated.")
@@ -74,6 +83,7 @@ def recipe_of(
     data: str | None = None,
     pair: str | None = None,
     size: int | None = None,
+    fit: str | None = None,
     batch: int | None = None,
     seed: int | None = None,
     start: str | None = None,
@@ -83,7 +93,14 @@ def recipe_of(
     """The recipe ``name`` with what the command line changes in it; a budget replaces the recipe's own."""
     from zeuxis.recipe import load_recipe
 
-    given = {"data": data, "size": size, "train.batch": batch, "train.seed": seed, "train.start": start}
+    given = {
+        "data": data,
+        "size": size,
+        "fit": fit,
+        "train.batch": batch,
+        "train.seed": seed,
+        "train.start": start,
+    }
     # JSON's strings and numbers are TOML's too: a folder called "7" stays a folder.
     overrides = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items() if value is not None]
     recipe = load_recipe(name, (*(changes or ()), *overrides))

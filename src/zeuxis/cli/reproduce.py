@@ -20,15 +20,25 @@ def reproduce(
     ] = None,
     device: Device = "cpu",
     out: Annotated[Path, typer.Option("--out", help="The folder of the result and the sheet.")] = Path("results"),
+    again: Annotated[
+        bool,
+        typer.Option("--judge-again", help="Hold the figures in --out against the present bound; measure nothing."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Prove a recipe's claim: train it, measure it, and write the result. Exit code 1 when it does not hold."""
     from zeuxis.recipe import load_recipe
+    from zeuxis.workshop.reproduce import judge_again
     from zeuxis.workshop.reproduce import reproduce as work
 
     chosen = None if seeds is None else numbers(seeds)
-    with Progress() as progress:
-        found = work(load_recipe(recipe), out=out, seeds=chosen, device=device, report=progress)
+    if again:
+        if chosen is not None:
+            raise UsageError("--judge-again measures nothing, so it has no use for --seeds: give one of them")
+        found = judge_again(load_recipe(recipe), out=out)
+    else:
+        with Progress() as progress:
+            found = work(load_recipe(recipe), out=out, seeds=chosen, device=device, report=progress)
     if as_json:
         emit(found)
     else:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zeuxis.cli.options import BudgetText, Data, Device, Json, MaybeSeed, Out, Pair, Set, Size, recipe_of
+from zeuxis.cli.options import BudgetText, Data, Device, Fit, Json, MaybeSeed, Out, Pair, Set, Size, recipe_of
 from zeuxis.cli.output import duration, emit, note, say
 from zeuxis.cli.progress import Progress
 
@@ -22,6 +22,7 @@ def train(
     data: Data = None,
     pair: Pair = None,
     size: Size = None,
+    fit: Fit = None,
     budget: BudgetText = None,
     batch: Annotated[int | None, typer.Option("--batch", min=1, help="Pictures a round.")] = None,
     changes: Set = None,
@@ -38,7 +39,16 @@ def train(
     from zeuxis.workshop.runs import train as work
 
     plan = recipe_of(
-        recipe, data=data, pair=pair, size=size, batch=batch, seed=seed, start=start, budget=budget, changes=changes
+        recipe,
+        data=data,
+        pair=pair,
+        size=size,
+        fit=fit,
+        batch=batch,
+        seed=seed,
+        start=start,
+        budget=budget,
+        changes=changes,
     )
     with Progress() as progress:
         run = work(

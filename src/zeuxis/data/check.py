@@ -105,15 +105,16 @@ class _Look:
 def _looked_at(decoder: Decoder) -> Iterator[tuple[Example, _Look | Refused]]:
     """Every example whose header was good, decoded once; a few are in memory at a time."""
 
-    def look(example: Example) -> _Look:
+    def look(row: int) -> _Look:
+        example = decoder.examples[row]
         header = read_header(decoder.file(example.image))
-        pixels = decoder.decode(example)
+        pixels = decoder.decode(row)
         digest = hashlib.sha256(repr((header.width, header.height)).encode())
         for part in pixels:
             digest.update(part.tobytes())
         return _Look(header.width, header.height, _animated(decoder.file(example.image)), digest.digest())
 
-    yield from zip(decoder.examples, in_threads(look, decoder.examples), strict=True)
+    yield from zip(decoder.examples, in_threads(look, range(len(decoder.examples))), strict=True)
 
 
 def _animated(file: Path | BinaryIO) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +14,8 @@ from typing import BinaryIO, TypeVar
 import numpy as np
 from PIL import Image
 
-from zeuxis.data.fit import fit_picture
+from zeuxis.batch import Shape
+from zeuxis.data.fit import SQUARE, Fit, fit_picture
 from zeuxis.data.layouts import Example
 from zeuxis.data.picture import Header, Refused, read_header, read_picture
 from zeuxis.data.shards import Member
@@ -23,6 +25,7 @@ from zeuxis.errors import DataError, UsageError
 WORKERS = min(4, os.cpu_count() or 1)  # few, as each may hold a picture of 100 megapixels
 AT_ONCE = 256  # examples decoded before they are written
 SKEW = 0.02  # the most by which the proportions of a pair may differ
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -34,13 +37,19 @@ class Decoder:
         examples: the files.
         size: pixels a side; None keeps pictures as they are, which must then all have one size.
         members: where those lie that are in shards.
+        fit: what is kept of pictures of other proportions.
     """
 
     def __init__(
-        self, root: Path, examples: Sequence[Example], size: int | None, members: Mapping[str, Member] | None = None
+        self,
+        root: Path,
+        examples: Sequence[Example],
+        size: int | None,
+        members: Mapping[str, Member] | None = None,
+        fit: Fit = SQUARE,
     ) -> None:
         self.root, self.members = root, dict(members or {})
-        self.size = size
+        self.size, self.fit = size, fit
         self.examples: list[Example] = []
         self.set_aside: list[SetAside] = []
         headers: list[tuple[Header, Header]] = []
@@ -51,10 +60,12 @@ class Decoder:
                 self.examples.append(example)
                 headers.append(found)
         self.grey = all(image.grey and source.grey for image, source in headers)
-        self.shapes = [self._shape({(h[side].height, h[side].width) for h in headers}) for side in (0, 1)]
         self.masked = any(example.mask is not None for example in self.examples)
-        if self.masked:
-            self.shapes[1] = (1, *self.shapes[0][1:])  # a mask has its picture's size
+        self.shapes = [self._shapes(image, other) for image, other in headers]  # of every example
+        if size is None:
+            for side in (0, 1):
+                if (n := len({shapes[side] for shapes in self.shapes})) > 1:
+                    raise UsageError(f"the pictures in '{root}' have {n} sizes: say which one is wanted")
 
     def file(self, name: str) -> Path | BinaryIO:
         """What to open for the picture ``name``."""
@@ -90,13 +101,16 @@ class Decoder:
             )
         return image, image  # a mask has no say in whether pictures are grey
 
-    def _shape(self, sizes: set[tuple[int, int]]) -> tuple[int, int, int]:
+    def _shapes(self, image: Header, other: Header) -> tuple[Shape, Shape]:
+        """Of an example as it is kept: the picture, and its source or mask (the picture's again, without any)."""
         channels = 1 if self.grey else 3
-        if self.size is not None:
-            return channels, self.size, self.size
-        if len(sizes) > 1:
-            raise UsageError(f"the pictures in '{self.root}' have {len(sizes)} sizes: say which one is wanted")
-        return channels, *next(iter(sizes), (0, 0))
+        if self.size is None:
+            kept, beside = (image.width, image.height), (other.width, other.height)
+        else:  # by the picture alone, so that both are cut in the same place
+            kept = beside = self.fit.kept(image.width, image.height, self.size)
+        if self.masked:
+            beside = kept
+        return Shape(channels, kept[1], kept[0]), Shape(1 if self.masked else channels, beside[1], beside[0])
 
     def write(self, folder: Path) -> list[int]:
         """Write ``images.npy`` (and ``source.npy`` or ``mask.npy``, for pairs) and return the rows that hold a picture.
@@ -105,16 +119,16 @@ class Decoder:
         """
         paired = any(example.source is not None or example.beside for example in self.examples)
         names = ["images.npy", *(["mask.npy"] if self.masked else ["source.npy"] if paired else [])]
-        self._check_space(folder, self.shapes[: len(names)])
+        self._check_space(folder, len(names))
         good: list[int] = []
         files = [(folder / name).open("wb") for name in names]
         try:
-            for file, shape in zip(files, self.shapes, strict=False):
-                _state(file, (len(self.examples), *shape))
-            for row, found in enumerate(in_threads(self.decode, self.examples)):
+            for side, file in enumerate(files):
+                _state(file, self._whole(side))
+            for row, found in enumerate(in_threads(self.decode, range(len(self.examples)))):
                 if isinstance(found, Refused):
                     self.set_aside.append(SetAside(self.examples[row].image, str(found), found.kind))
-                    found = tuple(np.zeros(shape, np.uint8) for shape in self.shapes)
+                    found = tuple(np.zeros(shape, np.uint8) for shape in self.shapes[row])
                 else:
                     good.append(row)
                 for file, pixels in zip(files, found, strict=False):
@@ -122,10 +136,23 @@ class Decoder:
         finally:
             for file in files:
                 file.close()
+        if self.fit.mixed:
+            np.save(folder / "sizes.npy", np.array([image for image, _ in self.shapes], np.int64).reshape(-1, 3))
         return good
 
-    def decode(self, example: Example) -> tuple[Array, ...]:
-        """Image and, if there is one, source or mask: uint8 ``(C, H, W)`` each. Raises :class:`Refused`."""
+    def _whole(self, side: int) -> tuple[int, ...]:
+        """The shape of the array that holds all pictures (side 0), or all that is beside them (1)."""
+        if self.fit.mixed:
+            return (self._bytes(side),)
+        nothing = Shape(1 if self.grey else 3, self.size or 0, self.size or 0)
+        return (len(self.examples), *(self.shapes[0][side] if self.shapes else nothing))
+
+    def _bytes(self, side: int) -> int:
+        return sum(math.prod(shapes[side]) for shapes in self.shapes)
+
+    def decode(self, row: int) -> tuple[Array, ...]:
+        """An example's image and, if there is one, source or mask: uint8 ``(C, H, W)``. Raises :class:`Refused`."""
+        example = self.examples[row]
         pictures = [read_picture(self.file(example.image), grey=self.grey)]
         if example.beside:
             width, height = pictures[0].size
@@ -133,21 +160,21 @@ class Decoder:
             pictures = [pictures[0].crop(box) for box in boxes]
         elif example.source is not None:
             pictures.append(read_picture(self.root / example.source, grey=self.grey))
-        made = [self._pixels(picture, shape) for picture, shape in zip(pictures, self.shapes, strict=False)]
+        made = [self._pixels(picture, shape) for picture, shape in zip(pictures, self.shapes[row], strict=False)]
         if example.mask is not None:
-            mask = fit_picture(read_picture(self.root / example.mask, grey=True), self.size, labels=True)
-            made.append((self._pixels(mask, self.shapes[1]) > 127).astype(np.uint8))
+            mask = read_picture(self.root / example.mask, grey=True)
+            made.append((self._pixels(mask, self.shapes[row][1], labels=True) > 127).astype(np.uint8))
         return tuple(made)
 
-    def _pixels(self, picture: Image.Image, shape: tuple[int, int, int]) -> Array:
+    def _pixels(self, picture: Image.Image, shape: Shape, *, labels: bool = False) -> Array:
         channels, height, width = shape
-        pixels = np.asarray(fit_picture(picture, self.size))
+        pixels = np.asarray(fit_picture(picture, None if self.size is None else (width, height), labels=labels))
         if pixels.shape[:2] != (height, width):
             raise Refused(f"decoded to {pixels.shape[1]}x{pixels.shape[0]}, where its header promises {width}x{height}")
         return np.ascontiguousarray(pixels.reshape(height, width, channels).transpose(2, 0, 1))
 
-    def _check_space(self, folder: Path, shapes: Sequence[tuple[int, int, int]]) -> None:
-        needed = len(self.examples) * sum(c * h * w for c, h, w in shapes)
+    def _check_space(self, folder: Path, sides: int) -> None:
+        needed = sum(map(self._bytes, range(sides)))
         free = shutil.disk_usage(folder).free
         if needed > free:
             raise DataError(
@@ -156,18 +183,18 @@ class Decoder:
             )
 
 
-def in_threads(work: Callable[[Example], T], examples: Sequence[Example]) -> Iterator[T | Refused]:
-    """``work`` of every example, in order; a refusal is an answer. Few are in memory at a time."""
+def in_threads(work: Callable[[S], T], items: Sequence[S]) -> Iterator[T | Refused]:
+    """``work`` of every item, in order; a refusal is an answer. Few are in memory at a time."""
 
-    def answer(example: Example) -> T | Refused:
+    def answer(item: S) -> T | Refused:
         try:
-            return work(example)
+            return work(item)
         except Refused as refused:
             return refused
 
     with ThreadPoolExecutor(WORKERS) as pool:
-        for start in range(0, len(examples), AT_ONCE):
-            yield from pool.map(answer, examples[start : start + AT_ONCE])
+        for start in range(0, len(items), AT_ONCE):
+            yield from pool.map(answer, items[start : start + AT_ONCE])
 
 
 def _state(file: BinaryIO, shape: tuple[int, ...]) -> None:

@@ -26,12 +26,16 @@ class DegradedSource:
         self.name = f"{clean.name} | {degradation}"
         self.shape: Shape = clean.shape
         self.classes, self.class_names = clean.classes, clean.class_names
-        self.words, self.factors = clean.words, clean.factors
+        self.layout_names, self.words, self.factors = clean.layout_names, clean.words, clean.factors
         self.gives = clean.gives | ({"source", "mask"} if degradation.masks else {"source"})
         self.set_aside = clean.set_aside
+        self.buckets = clean.buckets
 
     def __len__(self) -> int:
         return len(self.clean)
+
+    def at(self, epoch: int) -> DegradedSource:
+        return DegradedSource(self.clean.at(epoch), self.degradation)
 
     def batch(self, index: Tensor) -> Batch:
         clean = self.clean.batch(index)

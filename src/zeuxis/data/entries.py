@@ -61,6 +61,7 @@ class Entry:
     remote: tuple[RemoteFile, ...] = ()
     background: int | None = None
     note: str = ""
+    pictures_of: str = ""  # the set whose pictures these are too, so that what reads those reads these
 
 
 DIGITS = tuple("0123456789")
@@ -78,19 +79,32 @@ CAMVID = (
     "sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist",
     "unlabelled",
 )  # fmt: skip
+FACE_PARTS = (
+    "background", "clothes", "skin", "hair", "beard", "eye", "brow", "nose", "mouth", "glasses", "hat",
+)  # fmt: skip
+PHANTOMS = (
+    "background", "scalp", "skull", "fluid", "grey matter", "white matter", "deep grey", "ventricle", "lesion",
+)  # fmt: skip
 MNIST_AT = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 FASHION_AT = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 
 
 def _world(
-    name: str, title: str, side: int, gives: tuple[str, ...], class_names: tuple[str, ...] = (), note: str = ""
+    name: str,
+    title: str,
+    side: int,
+    gives: tuple[str, ...],
+    class_names: tuple[str, ...] = (),
+    note: str = "",
+    pictures_of: str = "",
+    channels: int = 3,
 ) -> Entry:
     """A world of this project, whose natural size is ``side`` pixels."""
     return Entry(
         name,
         title,
         reader="world",
-        shape=(3, side, side),
+        shape=(channels, side, side),
         splits={"train": 1_000_000, "val": 1_000_000, "test": 1_000_000},
         licence="Apache-2.0",
         may_ship=True,
@@ -99,6 +113,7 @@ def _world(
         gives=gives,
         class_names=class_names,
         note=note,
+        pictures_of=pictures_of,
     )
 
 
@@ -395,26 +410,108 @@ _ALL = (
         32,
         gives=("source", "factors"),
         note="unpaired translation whose truth is known: all factors but the time should stay",
+        pictures_of="scenes",
+    ),
+    _world(
+        "scenes-rich",
+        "A world: one to five objects with texture, season, weather and depth, told in many words",
+        64,
+        gives=("label", "caption", "layout", "factors"),
+        class_names=(
+            "circle",
+            "square",
+            "triangle",
+            "star",
+            "ring",
+            "cross",
+            "diamond",
+            "moon",
+        ),
+        note="the splits share no scene; eight pairs of shape and colour never occur, see scenes-rich-unseen",
+    ),
+    _world(
+        "scenes-rich-unseen",
+        "A world: rich scenes, each with a pair of shape and colour that scenes-rich never shows",
+        64,
+        gives=("label", "caption", "layout", "factors"),
+        class_names=(
+            "circle",
+            "square",
+            "triangle",
+            "star",
+            "ring",
+            "cross",
+            "diamond",
+            "moon",
+        ),
+        note="to test what a model makes of known words in a new combination: its splits are all of test scenes",
+        pictures_of="scenes-rich",
+    ),
+    _world(
+        "scenes-edits",
+        "A world: rich scenes, an instruction, and the same scenes with it followed",
+        64,
+        gives=("source", "instruction", "layout", "factors"),
+        class_names=(
+            "sky",
+            "ground",
+            "circle",
+            "square",
+            "triangle",
+            "star",
+            "ring",
+            "cross",
+            "diamond",
+            "moon",
+        ),
+        note="remove, recolour, reshape, add; another weather, season or time of day; all else stays bit for bit",
+        pictures_of="scenes-rich",
+    ),
+    _world(
+        "scenes-styles",
+        "A world: rich scenes and the same ones flat, sketched, in brush strokes or as a mosaic",
+        64,
+        gives=("source", "style", "label", "factors"),
+        class_names=("flat", "sketch", "brush", "mosaic"),
+        note="the style is another scene in the manner that the label names",
+    ),
+    _world(
+        "scenes-light",
+        "A world: rich scenes with lamps as radiance, and three exposures of each",
+        64,
+        gives=("source", "factors"),
+        note="the image is mu-law compressed radiance, the source three exposures as nine channels",
+    ),
+    _world(
+        "scenes-light-moving",
+        "A world: the same with things that move between the exposures",
+        64,
+        gives=("source", "factors"),
+        note="the image is the radiance at the middle exposure",
+    ),
+    _world(
+        "motion",
+        "A world: shapes that move and bounce, with their directions and speeds told",
+        64,
+        gives=("source", "caption", "factors"),
+        note="the source is three frames as nine channels, the image is the fourth; clips of any length in Python",
     ),
     _world(
         "faces",
         "A world: drawn faces with age, mood, pose, hair, glasses, beard, hat, skin and light, and persons met again",
         64,
         gives=("caption", "layout", "factors"),
-        class_names=(
-            "background",
-            "clothes",
-            "skin",
-            "hair",
-            "beard",
-            "eye",
-            "brow",
-            "nose",
-            "mouth",
-            "glasses",
-            "hat",
-        ),
+        class_names=FACE_PARTS,
         note="examples 8k to 8k + 7 show person k; the splits share no person and no row of factors",
+    ),
+    _world(
+        "faces-pairs",
+        "A world: drawn faces, each beside another picture of the same person",
+        64,
+        gives=("caption", "source", "layout", "factors"),
+        class_names=FACE_PARTS,
+        note="example k shows person k of 'faces', and source shows that person with factors drawn anew",
+        pictures_of="faces",
     ),
     _world(
         "plants",
@@ -431,6 +528,24 @@ _ALL = (
         gives=("layout",),
         class_names=("deep water", "shallows", "sand", "grass", "forest", "rock", "snow"),
     ),
+    _world(
+        "phantoms",
+        "A world: slices of drawn heads, T1-weighted (source) and T2-weighted (image) by the physics of spin echoes",
+        64,
+        gives=("source", "layout", "factors"),
+        class_names=PHANTOMS,
+        note="paired to the pixel; examples 4k to 4k + 3 show subject k from low to high; the splits share no subject",
+        channels=1,
+    ),
+    _world(
+        "phantoms-pd",
+        "A world: the same slices, T1- and T2-weighted (two channels of source) and PD-weighted (image)",
+        64,
+        gives=("source", "layout", "factors"),
+        class_names=PHANTOMS,
+        note="many contrasts to one; otherwise as phantoms",
+        channels=1,
+    ),
 )
 
 ENTRIES: dict[str, Entry] = {entry.name: entry for entry in _ALL}
@@ -444,6 +559,13 @@ def names() -> list[str]:
 def giving(field: str) -> list[str]:
     """The names of those that give a field of ``Condition``."""
     return [name for name in names() if field in ENTRIES[name].gives]
+
+
+def kin(name: str) -> tuple[str, ...]:
+    """``name`` without what degrades it, and the set whose pictures it shows, if there is such a set."""
+    clean = name.partition("|")[0].strip()
+    entry = ENTRIES.get(clean)
+    return (clean, entry.pictures_of) if entry is not None and entry.pictures_of else (clean,)
 
 
 def describe(name: str) -> dict[str, Any]:

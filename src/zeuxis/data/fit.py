@@ -1,46 +1,185 @@
-"""Bringing pictures to a size without distorting them.
+"""Bringing pictures of mixed shapes to a size without distorting them.
 
-Three rules, in this order:
-    1. A picture with a plain background that grows by at most a quarter (28 to 32) is padded
-       with that background: its pixels stay as they are.
-    2. Otherwise the largest centred square is cut out (nothing is cut from a square picture).
-    3. The square is resized: Lanczos with antialiasing when it shrinks, bicubic when it grows,
-       nearest neighbour for label maps, whose values must not be mixed.
+A :class:`Fit` says what is kept of a picture, and how it is met in training:
+
+    square           the largest centred square, at size x size: the default
+    crop[:ROOM]      the whole picture, its shorter side ROOM times the size (1.125); a square window of
+                     size x size is chosen anew in every epoch
+    bucket[:STEP]    the nearest of a few shapes of about size x size pixels, whose sides are multiples of
+                     STEP; a batch comes from one of them
+
+Nothing is ever stretched: what does not fit is cut off evenly on both sides, and the rest is resized: Lanczos
+with antialiasing when it shrinks, bicubic when it grows, nearest neighbour for label maps, whose values
+must not be mixed. Held-out pictures are centred squares whatever the fit, so that figures can be compared.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
-Array = np.ndarray[Any, np.dtype[Any]]
+from zeuxis.data.ragged import Array, Ragged, Shelves, View, Windows
+from zeuxis.errors import UnknownName, UsageError
+
+ROOM, MOST_ROOM = 9 / 8, 4.0
+LONGEST = 3  # crop: of a picture more elongated than 3:1 the middle 3:1 is kept
+MOST_ELONGATED = 2  # bucket: no shape is more than 2:1
+Size = tuple[int, int]  # width, height
 
 
-def square_box(width: int, height: int) -> tuple[int, int, int, int]:
-    """The largest centred square of a ``width x height`` picture: left, top, right, bottom."""
-    side = min(width, height)
-    left, top = (width - side) // 2, (height - side) // 2
-    return left, top, left + side, top + side
+class Fit(ABC):
+    """What is kept of pictures, and how they are shown. ``str`` gives the spelling."""
+
+    @abstractmethod
+    def kept(self, width: int, height: int, size: int) -> Size:
+        """Width and height at which a ``width x height`` picture is kept, where ``size`` was asked for."""
+
+    def view(self, pictures: Ragged, size: int) -> View | None:
+        """How kept pictures of several sizes are shown; None where all are kept at one."""
+        return None
+
+    @property
+    def mixed(self) -> bool:
+        """Whether pictures are kept at several sizes."""
+        return True
 
 
-def fit_picture(picture: Image.Image, size: int | None, *, labels: bool = False) -> Image.Image:
-    """``picture`` as a ``size x size`` square (rules 2 and 3); unchanged where ``size`` is None."""
-    if size is None or picture.size == (size, size):
+@dataclass(frozen=True)
+class Square(Fit):
+    """The largest centred square."""
+
+    def kept(self, width: int, height: int, size: int) -> Size:
+        return size, size
+
+    @property
+    def mixed(self) -> bool:
+        return False
+
+    def __str__(self) -> str:
+        return "square"
+
+
+@dataclass(frozen=True)
+class Crop(Fit):
+    """A window chosen anew each epoch, from pictures with some room around it."""
+
+    room: float = ROOM
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.room <= MOST_ROOM:
+            raise UsageError(f"--fit crop:{self.room:g}: the room is 1 (none) to {MOST_ROOM:g} times the size")
+
+    def kept(self, width: int, height: int, size: int) -> Size:
+        shorter, longer = sorted((width, height))
+        side = max(size, min(round(self.room * size), shorter))  # nothing is enlarged to make room
+        other = min(round(side * longer / shorter), LONGEST * side)
+        return (other, side) if width > height else (side, other)
+
+    def view(self, pictures: Ragged, size: int) -> View:
+        return Windows(pictures, size)
+
+    def __str__(self) -> str:
+        return f"crop:{self.room:g}"
+
+
+@dataclass(frozen=True)
+class Buckets(Fit):
+    """The nearest of a few shapes. Without a ``step``: about an eighth of the size, a multiple of 8."""
+
+    step: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.step is not None and self.step < 1:
+            raise UsageError(f"--fit bucket:{self.step}: the sides are multiples of 1 or more")
+
+    def shapes(self, size: int) -> tuple[Size, ...]:
+        """The square, and per longer side the widest shape of no more pixels, lying and standing, up to 2:1."""
+        step = self.step or next((s for s in range(size // 64 * 8, 8, -8) if size % s == 0), 8)
+        n = size // step
+        if size % step or n < 3:
+            smaller = next(s for s in range(max(1, size // 4), 0, -1) if size % s == 0)
+            raise UsageError(
+                f"--fit bucket:{step}: size {size} is not a multiple of {step}, 3 times or more, as shapes to choose "
+                f"from want it: take --size {step * max(3, round(size / step))} or --fit bucket:{smaller}"
+            )
+        found = [(size, size)]
+        for longer in range(n + 1, 2 * n + 1):
+            shorter = n * n // longer
+            if longer > MOST_ELONGATED * shorter:
+                break
+            found += [(longer * step, shorter * step), (shorter * step, longer * step)]
+        return tuple(found)
+
+    def kept(self, width: int, height: int, size: int) -> Size:
+        wanted = math.log(width / height)
+        return min(self.shapes(size), key=lambda shape: abs(math.log(shape[0] / shape[1]) - wanted))
+
+    def view(self, pictures: Ragged, size: int) -> View:
+        return Shelves(pictures, size)
+
+    def __str__(self) -> str:
+        return "bucket" if self.step is None else f"bucket:{self.step}"
+
+
+SQUARE = Square()
+KINDS: Mapping[str, Callable[[str], Fit]] = {
+    "square": lambda value: Square(),
+    "crop": lambda value: Crop(float(value)) if value else Crop(),
+    "bucket": lambda value: Buckets(int(value)) if value else Buckets(),
+}
+
+
+def parse_fit(text: str) -> Fit:
+    """The fit that ``text`` spells.
+
+    Raises:
+        UnknownName: a name that is none.
+        UsageError: a value that makes no sense.
+    """
+    name, _, value = text.strip().partition(":")
+    if name not in KINDS:
+        raise UnknownName("fit", name, KINDS)
+    if name == "square" and value:
+        raise UsageError(f"--fit {text}: write square, crop:ROOM or bucket:STEP")
+    try:
+        return KINDS[name](value)
+    except ValueError:
+        raise UsageError(f"--fit {text}: '{value}' is no number: write crop:1.25 or bucket:16") from None
+
+
+def middle_box(size: Size, target: Size) -> tuple[int, int, int, int]:
+    """The largest centred part of a picture of ``size`` with ``target``'s proportions: left, top, right, bottom."""
+    (width, height), (w, h) = size, target
+    if width * h >= height * w:
+        wide, high = min(width, max(1, (height * w + h // 2) // h)), height
+    else:
+        wide, high = width, min(height, max(1, (width * h + w // 2) // w))
+    left, top = (width - wide) // 2, (height - high) // 2
+    return left, top, left + wide, top + high
+
+
+def fit_picture(picture: Image.Image, target: Size | None, *, labels: bool = False) -> Image.Image:
+    """The middle of ``picture`` at the size ``target``; unchanged where that is None."""
+    if target is None or picture.size == target:
         return picture
-    square = picture.crop(square_box(*picture.size))
+    part = picture.crop(middle_box(picture.size, target))
     if labels:
         resample = Image.Resampling.NEAREST
     else:
-        resample = Image.Resampling.LANCZOS if square.width > size else Image.Resampling.BICUBIC
-    return square.resize((size, size), resample)
+        resample = Image.Resampling.LANCZOS if part.width > target[0] else Image.Resampling.BICUBIC
+    return part.resize(target, resample)
 
 
 def fit_images(images: Array, size: int | None, *, background: int | None = None) -> Array:
-    """uint8 ``(N, H, W)`` or ``(N, H, W, C)`` to uint8 ``(N, C, size, size)``.
+    """uint8 ``(N, H, W)`` or ``(N, H, W, C)`` to the centred squares, uint8 ``(N, C, size, size)``.
 
-    ``background`` is the grey level around the subject, where the pictures have such a thing.
+    ``background`` is the grey level around the subject, where the pictures have such a thing: where they would
+    grow by at most a quarter (28 to 32) they are padded with it, so that their pixels stay as they are.
     """
     if images.ndim == 3:
         images = images[..., None]
@@ -59,11 +198,11 @@ def fit_images(images: Array, size: int | None, *, background: int | None = None
 def _resized(image: Array, size: int) -> Array:
     """uint8 ``(H, W, C)`` with 1 or 3 channels to ``(size, size, C)``."""
     picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
-    return np.asarray(fit_picture(picture, size)).reshape(size, size, image.shape[2])
+    return np.asarray(fit_picture(picture, (size, size))).reshape(size, size, image.shape[2])
 
 
 def fit_labels(labels: Array, size: int | None) -> Array:
     """Integer maps uint8 ``(N, H, W)`` to ``(N, size, size)``."""
     if size is None:
         return labels
-    return np.stack([np.asarray(fit_picture(Image.fromarray(one), size, labels=True)) for one in labels])
+    return np.stack([np.asarray(fit_picture(Image.fromarray(one), (size, size), labels=True)) for one in labels])

@@ -8,7 +8,7 @@ array); above one in twenty the folder is refused.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,19 +16,20 @@ import numpy as np
 from zeuxis.data import prepared
 from zeuxis.data.cache import cache_dir, new_file, new_folder
 from zeuxis.data.decode import Decoder
+from zeuxis.data.fit import SQUARE, Fit
 from zeuxis.data.layouts import Listing, list_folder
 from zeuxis.data.picture import SUFFIXES
 from zeuxis.data.source import ArraySource, SetAside, Source, Values
 from zeuxis.data.split import carve
 from zeuxis.data.unpaired import UnpairedSource
-from zeuxis.errors import DataError, UnknownName
+from zeuxis.errors import DataError, UnknownName, UsageError
 
 SPLITS = ("train", "val", "test")
 MOST_SET_ASIDE = 0.05
 
 
-def open_folder(path: str | Path, size: int | None = None, split: str = "train") -> Source:
-    """A folder's pictures as squares of ``size`` pixels a side, or as they are where all have one size.
+def open_folder(path: str | Path, size: int | None = None, split: str = "train", fit: Fit = SQUARE) -> Source:
+    """A folder's pictures brought to ``size`` by ``fit``, or as they are where all have one size.
 
     The layouts are those of `zeuxis.data.layouts`. ``train/``, ``val/`` and ``test/`` in the folder are
     its splits (``trainA/``, ``trainB/``, ... for unpaired collections); those that are missing are set
@@ -36,7 +37,7 @@ def open_folder(path: str | Path, size: int | None = None, split: str = "train")
 
     Raises:
         DataError: no folder, no pictures, or more than one in twenty that cannot be used.
-        UsageError: pictures of several sizes, and no ``size``.
+        UsageError: pictures of several sizes, or a fit that needs one, and no ``size``.
         UnknownName: no such split.
     """
     root = Path(path).expanduser().resolve()
@@ -44,20 +45,23 @@ def open_folder(path: str | Path, size: int | None = None, split: str = "train")
         raise DataError(f"'{root}' is no folder: give a folder of pictures")
     if split not in SPLITS:
         raise UnknownName("split", split, SPLITS)
+    if fit.mixed and size is None:
+        raise UsageError(f"--fit {fit}: to which size? Give --size (in a recipe: size)")
     if _is_unpaired(root):
-        target, origin = (_open_part(root, size, split, letter) for letter in "BA")
+        target, origin = (_open_part(root, size, split, fit, letter) for letter in "BA")
         return UnpairedSource(root.name, target, origin)
-    return _open_part(root, size, split)
+    return _open_part(root, size, split, fit)
 
 
-def _open_part(root: Path, size: int | None, split: str, letter: str = "") -> ArraySource:
+def _open_part(root: Path, size: int | None, split: str, fit: Fit, letter: str = "") -> ArraySource:
     given = _given(root, letter)
     home, apart, classes = _home(root, given, split)
     listing = list_folder(home, classes)
-    kept = cache_dir() / "prepared" / f"folder-{size or 'natural'}-{_key(home, listing, apart, size)}"
+    kept = cache_dir() / "prepared" / f"folder-{size or 'natural'}-{_key(home, listing, apart, size, fit)}"
     if not kept.is_dir():
-        _prepare(home, listing, apart, size, kept)
-    source = prepared.read(kept, root.name + letter, split if split in apart else "train")
+        decoder = Decoder(home, listing.examples, size, listing.members, fit)
+        prepare(decoder, listing, kept, lambda names: carve("folder", names, apart))
+    source = prepared.read(kept, root.name + letter, split if split in apart else "train", fit, size)
     if not len(source):
         raise DataError(f"'{home}' has too few pictures to set any apart for '{split}': use the split 'train'")
     return source
@@ -93,9 +97,10 @@ def _given(root: Path, letter: str) -> dict[str, Path]:
     return {s: root / f"{s}{letter}" for s in SPLITS if (root / f"{s}{letter}").is_dir()}
 
 
-def _key(home: Path, listing: Listing, apart: Sequence[str], size: int | None) -> str:
+def _key(home: Path, listing: Listing, apart: Sequence[str], size: int | None, fit: Fit) -> str:
     """A hash of all that decides the prepared arrays: names, sizes, times, what is said of them, and the target."""
-    digest = hashlib.sha256(repr((prepared.FORMAT, size, apart, listing.class_names)).encode())
+    spelt = (str(fit),) if fit.mixed else ()
+    digest = hashlib.sha256(repr((prepared.FORMAT, size, apart, listing.class_names, *spelt)).encode())
     for example in listing.examples:
         files = [listing.file(home, name) for name in (example.image, example.source, example.mask) if name is not None]
         stats = [(s.st_size, s.st_mtime_ns) for s in (file.stat() for file in files)]
@@ -104,11 +109,18 @@ def _key(home: Path, listing: Listing, apart: Sequence[str], size: int | None) -
     return digest.hexdigest()[:24]
 
 
-def _prepare(home: Path, listing: Listing, apart: Sequence[str], size: int | None, kept: Path) -> None:
+def prepare(
+    decoder: Decoder,
+    listing: Listing,
+    kept: Path,
+    split: Callable[[Sequence[str]], Mapping[str, Sequence[int]]],
+    origin: str = "",
+) -> None:
+    """Decode what is listed into the folder ``kept``; ``split`` divides the names of the pictures that were good."""
+    home = decoder.root
     total = len(listing.examples) + len(listing.set_aside)
     if not total:
         raise DataError(f"no pictures in '{home}': it should hold files ending in {', '.join(sorted(SUFFIXES))}")
-    decoder = Decoder(home, listing.examples, size, listing.members)
     _refuse_too_many(home, [*listing.set_aside, *decoder.set_aside], total, kept)
     with new_folder(kept) as made:
         good = decoder.write(made)
@@ -120,9 +132,9 @@ def _prepare(home: Path, listing: Listing, apart: Sequence[str], size: int | Non
             fields["label"] = np.array([example.label for example in examples], np.int64)
         if any(example.caption is not None for example in examples):
             fields["caption"] = [example.caption or "" for example in examples]
-        splits = carve("folder", [examples[row].image for row in good], apart)
+        splits = split([examples[row].image for row in good])
         rows = {name: [good[position] for position in positions] for name, positions in splits.items()}
-        prepared.write(made, fields, prepared.Facts(listing.class_names, splits=rows, set_aside=aside))
+        prepared.write(made, fields, prepared.Facts(listing.class_names, splits=rows, set_aside=aside, origin=origin))
 
 
 def _refuse_too_many(home: Path, aside: Sequence[SetAside], total: int, kept: Path) -> None:

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from zeuxis.data.datasets import open_dataset
 from zeuxis.data.degraded import DegradedSource
 from zeuxis.data.entries import ENTRIES
 from zeuxis.data.entries import giving as giving
+from zeuxis.data.fit import SQUARE, Fit, parse_fit
 from zeuxis.data.folder import open_folder
+from zeuxis.data.hub import open_hub, settled
+from zeuxis.data.hub_name import PREFIX, parse_hub_name
 from zeuxis.data.source import Source
 from zeuxis.data.worlds.faces import Faces
+from zeuxis.data.worlds.motion import Motion
 from zeuxis.data.worlds.nature import Plants, Terrain
+from zeuxis.data.worlds.pairs import FacesPairs
+from zeuxis.data.worlds.phantoms import JointPhantoms, Phantoms
+from zeuxis.data.worlds.rich.sources import RichScenes, SceneEdits
+from zeuxis.data.worlds.rich.views import SceneLight, SceneStyles
 from zeuxis.data.worlds.scenes import Scenes, UnpairedScenes
 from zeuxis.degrade.language import parse
 from zeuxis.errors import UnknownName, UsageError
@@ -20,35 +29,62 @@ from zeuxis.errors import UnknownName, UsageError
 WORLDS: Mapping[str, Callable[[int, str], Source]] = {
     "scenes": Scenes,
     "scenes-day-night": UnpairedScenes,
+    "scenes-rich": RichScenes,
+    "scenes-rich-unseen": partial(RichScenes, unseen=True),
+    "scenes-edits": SceneEdits,
+    "scenes-styles": SceneStyles,
+    "scenes-light": SceneLight,
+    "scenes-light-moving": partial(SceneLight, moving=True),
+    "motion": Motion,
     "faces": Faces,
+    "faces-pairs": FacesPairs,
     "plants": Plants,
     "terrain": Terrain,
+    "phantoms": Phantoms,
+    "phantoms-pd": JointPhantoms,
 }
 LEAST_SIZE, MOST_SIZE = 4, 4096
 
 
-def open_source(name: str | Path, size: int | None = None, split: str = "train") -> Source:
+def open_source(name: str | Path, size: int | None = None, split: str = "train", fit: str | Fit = SQUARE) -> Source:
     """The dataset or world called ``name``, or the folder at that path, as pictures of ``size`` pixels a side.
 
-    A known name goes before a folder of the same name; ``./NAME`` is the folder. What follows a bar degrades
-    the pictures into sources of pairs: ``"fashion-mnist | blur:2 | noise:0.1"``. ``split`` is "train",
-    "val" or "test"; without ``size`` pictures keep their natural shape.
+    A known name goes before a folder of the same name; ``./NAME`` is the folder, ``hub:OWNER/NAME`` a dataset of
+    the Hugging Face hub (`zeuxis.data.hub_name`). What follows a bar degrades the pictures into sources of pairs:
+    ``"fashion-mnist | blur:2 | noise:0.1"``. ``split`` is "train", "val" or "test"; without ``size`` pictures keep
+    their natural shape. ``fit`` says how pictures of other proportions are met in training (`zeuxis.data.fit`);
+    held-out ones are centred squares.
 
     Raises:
         UnknownName: neither; the nearest names are suggested.
-        UsageError: a size that makes no sense.
+        UsageError: a size or a fit that makes no sense.
         DataError: it is known but cannot be read.
     """
+    chosen = parse_fit(fit) if isinstance(fit, str) else fit
+    if split != "train":
+        chosen = SQUARE
     if size is not None and not LEAST_SIZE <= size <= MOST_SIZE:
         raise UsageError(f"size {size}: pictures may have from {LEAST_SIZE} to {MOST_SIZE} pixels a side")
     text = str(name)
+    if chosen.mixed and text in ENTRIES:
+        raise UsageError(f"--fit {chosen}: '{text}' holds pictures of one shape; it is for folders and hub datasets")
     if text in WORLDS:
         return WORLDS[text](size or ENTRIES[text].shape[1], split)
     if text in ENTRIES:
         return open_dataset(ENTRIES[text], size, split)
     if Path(name).expanduser().is_dir():
-        return open_folder(name, size, split)
+        return open_folder(name, size, split, chosen)
     clean, bar, degradations = text.partition("|")
     if bar:
-        return DegradedSource(open_source(clean.strip(), size, split), parse(degradations))
+        return DegradedSource(open_source(clean.strip(), size, split, chosen), parse(degradations))
+    if text.startswith(PREFIX):
+        return open_hub(parse_hub_name(text), size, split, chosen)
     raise UnknownName("dataset", text, ENTRIES, "(and there is no folder of that name)")
+
+
+def pinned(name: str) -> str:
+    """``name`` with what could change under it settled: of a hub dataset, the revision. It opens the same for ever."""
+    clean, bar, degradations = name.partition("|")
+    if not clean.startswith(PREFIX):
+        return name
+    return f"{settled(parse_hub_name(clean.strip()))}{' |' if bar else ''}{degradations}"

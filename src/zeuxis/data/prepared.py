@@ -1,6 +1,7 @@
 """Decoded examples on disk: a folder of arrays that opens at once, by memory mapping.
 
-images.npy    uint8 (N, C, H, W)
+images.npy    uint8 (N, C, H, W); of pictures of several sizes, their pixels one after another
+sizes.npy     (N, 3) channels, height and width of each, where there are several sizes
 FIELD.npy     one per numeric field of Condition
 about.json    the fields that are text, and plain facts: class names, factors, splits
 """
@@ -15,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from zeuxis.data.fit import SQUARE, Fit
+from zeuxis.data.ragged import Array, Ragged, View
 from zeuxis.data.source import FIELDS, ArraySource, SetAside, Values
 
 FORMAT = 2  # part of every key: a change of this layout makes old folders unread, not misread
@@ -28,6 +31,7 @@ class Facts:
     factors: tuple[tuple[str, int], ...] = ()
     splits: Mapping[str, Sequence[int]] = field(default_factory=dict)  # the rows of each
     set_aside: Sequence[SetAside] = ()
+    origin: str = ""  # where it is from, for ever the same: part of the fingerprint
 
 
 def write(folder: Path, fields: Mapping[str, Values], facts: Facts) -> None:
@@ -40,7 +44,7 @@ def write(folder: Path, fields: Mapping[str, Values], facts: Facts) -> None:
             texts[name] = list(values)
     for split, rows in facts.splits.items():
         np.save(folder / f"rows-{split}.npy", np.asarray(rows, np.int64))
-    about = {"texts": texts, "class_names": facts.class_names, "factors": facts.factors}
+    about = {"texts": texts, "class_names": facts.class_names, "factors": facts.factors, "origin": facts.origin}
     (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
     write_set_aside(folder / "set_aside.jsonl", facts.set_aside)
 
@@ -50,20 +54,34 @@ def write_set_aside(path: Path, files: Sequence[SetAside]) -> None:
     path.write_text("".join(json.dumps(asdict(file)) + "\n" for file in files), encoding="utf-8")
 
 
-def read(folder: Path, name: str, split: str) -> ArraySource:
-    """One split of what is kept in ``folder``."""
+def read(folder: Path, name: str, split: str, fit: Fit = SQUARE, size: int | None = None) -> ArraySource:
+    """One split of what is kept in ``folder``, which was written for ``fit`` and ``size``."""
     about: dict[str, Any] = json.loads((folder / "about.json").read_text(encoding="utf-8"))
-    fields: dict[str, Values] = dict(about["texts"])
+    fields: dict[str, Values | View] = dict(about["texts"])
     for field_name in FIELDS:
         path = folder / f"{field_name}.npy"
         if path.is_file():
-            fields[field_name] = np.load(path, mmap_mode="r", allow_pickle=False)
+            fields[field_name] = _pictures(path, fit, size)
     return ArraySource(
         name,
-        np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False),
+        _pictures(folder / "images.npy", fit, size),
         fields=fields,
         class_names=about["class_names"],
         factors=[(n, k) for n, k in about["factors"]],
         rows=np.load(folder / f"rows-{split}.npy", allow_pickle=False),
+        origin=about.get("origin", ""),
         set_aside=[SetAside(**json.loads(line)) for line in (folder / "set_aside.jsonl").open(encoding="utf-8")],
     )
+
+
+def _pictures(path: Path, fit: Fit, size: int | None) -> Array | View:
+    """An array, memory-mapped; where pictures have several sizes, what ``fit`` shows of those in it."""
+    kept: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+    if kept.ndim != 1 or path.name not in ("images.npy", "source.npy", "mask.npy"):
+        return kept
+    assert size is not None  # pictures are kept at several sizes only where one was asked for
+    sizes = np.load(path.parent / "sizes.npy", allow_pickle=False)
+    channels = 1 if path.name == "mask.npy" else int(sizes[0, 0])
+    shown = fit.view(Ragged(kept, sizes[:, 1:], channels), size)
+    assert shown is not None
+    return shown

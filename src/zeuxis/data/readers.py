@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from zeuxis.data.fit import square_box
+from zeuxis.data.fit import middle_box
 from zeuxis.data.formats import read_cifar10_tar, read_idx
 from zeuxis.data.source import Array, Values
 from zeuxis.errors import DataError
@@ -191,7 +191,7 @@ def photos_bsds200(folder: Path) -> Raw:
     npz = arrays(folder / "train.npz")
     ends = itertools.pairwise(npz["off"].tolist())
     files = [Image.open(io.BytesIO(npz["jpg"][a:b].tobytes())) for a, b in ends]
-    return Raw(np.stack([np.asarray(file.convert("RGB").crop(square_box(*file.size))) for file in files]))
+    return Raw(np.stack([np.asarray(file.convert("RGB").crop(middle_box(file.size, (1, 1)))) for file in files]))
 
 
 def polyu_real_noise(folder: Path) -> Raw:

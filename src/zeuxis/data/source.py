@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as attribute
-from typing import Any, Protocol
+from functools import cached_property
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from zeuxis.batch import Batch, Condition, Shape, to_float
+from zeuxis.data.ragged import Array as Array
+from zeuxis.data.ragged import Bucket, View
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Values = Array | Sequence[str]  # of a field of Condition, one per row
 WORD = re.compile(r"\w+(?:[-']\w+)*")
 FIELDS = frozenset(Condition.__dataclass_fields__)
@@ -34,9 +37,11 @@ class SetAside:
 class Source(Protocol):
     """Indexed examples. ``batch`` is a pure function of the indices, so order and seeds live elsewhere.
 
-    ``classes`` and ``class_names`` speak of ``label`` where it is given, otherwise of ``layout``.
+    ``classes`` and ``class_names`` speak of ``label`` where it is given, otherwise of ``layout``;
+    ``layout_names`` always of ``layout``, and is empty where none is given.
     ``words`` is the vocabulary of the captions and instructions; ``factors`` the names and sizes
     of the columns of ``Condition.factors``; ``gives`` the fields of ``Condition`` that a batch carries.
+    ``shape`` is that of every picture, or where there are ``buckets`` that of the square which stands for them.
     """
 
     @property
@@ -48,6 +53,8 @@ class Source(Protocol):
     @property
     def class_names(self) -> tuple[str, ...]: ...
     @property
+    def layout_names(self) -> tuple[str, ...]: ...
+    @property
     def words(self) -> tuple[str, ...]: ...
     @property
     def factors(self) -> tuple[tuple[str, int], ...]: ...
@@ -58,7 +65,16 @@ class Source(Protocol):
         """The files that should have been examples and could not be used."""
         ...
 
+    @property
+    def buckets(self) -> tuple[Bucket, ...]:
+        """The examples by the shape of their pictures; empty where all have one. A batch comes from one bucket."""
+        ...
+
     def __len__(self) -> int: ...
+
+    def at(self, epoch: int) -> Source:
+        """What epoch ``epoch`` meets: the same examples, cut anew where that is asked for."""
+        ...
 
     def batch(self, index: Tensor) -> Batch:
         """The examples ``index`` (int64 ``(B,)``, each in [0, len)) with images in [-1, 1]."""
@@ -67,6 +83,15 @@ class Source(Protocol):
     def fingerprint(self) -> str:
         """A short stable hash of what the source holds, for the records of measurements."""
         ...
+
+
+class Steady:
+    """What is true of most sources: one shape, and the same pictures in every epoch."""
+
+    buckets: tuple[Bucket, ...] = ()
+
+    def at(self, epoch: int) -> Self:
+        return self
 
 
 def _images(values: Array) -> Tensor:
@@ -97,7 +122,8 @@ class ArraySource:
 
     Args:
         name: what records and messages call it.
-        images: uint8 ``(N, C, H, W)``.
+        images: uint8 ``(N, C, H, W)``, or a view of pictures of several sizes (and then so are
+            ``source`` and ``mask``).
         fields: per field of ``Condition``, its values for the same N rows: ``label (N,)``,
             ``source`` and ``style`` uint8 ``(N, C, H, W)``, ``mask (N, 1, H, W)`` of 0 and 1,
             ``layout (N, H, W)``, ``factors (N, F)``; ``caption`` and ``instruction`` N strings.
@@ -105,6 +131,7 @@ class ArraySource:
         factors: name and number of values of each column of ``factors``.
         rows: which rows make up this source (a split); all of them by default.
         set_aside: files that should have been examples but could not be used.
+        origin: where it is from, where that is a place and a version; part of the fingerprint.
 
     The vocabulary is that of all N rows, so that the splits of a dataset agree on it.
     """
@@ -112,13 +139,14 @@ class ArraySource:
     def __init__(
         self,
         name: str,
-        images: Array,
+        images: Array | View,
         *,
-        fields: Mapping[str, Values] | None = None,
+        fields: Mapping[str, Values | View] | None = None,
         class_names: Sequence[str] = (),
         factors: Sequence[tuple[str, int]] = (),
         rows: Array | None = None,
         set_aside: Sequence[SetAside] = (),
+        origin: str = "",
     ) -> None:
         if images.ndim != 4 or images.dtype != np.uint8:
             raise ValueError(f"source '{name}': images are {images.dtype} {images.shape}, want uint8 (N, C, H, W)")
@@ -136,11 +164,34 @@ class ArraySource:
         self.factors = tuple((n, int(k)) for n, k in factors)
         self.gives = frozenset(self.fields)
         self.set_aside = tuple(set_aside)
-        self.words = vocabulary(text for field in sorted(TEXTS & self.gives) for text in self.fields[field])
+        self.origin = origin
+        self.words = vocabulary(text for field in sorted(TEXTS & self.gives) for text in self._texts(field))
         self.rows = np.arange(len(images)) if rows is None else np.asarray(rows, np.int64)
+        self.buckets = images.buckets(self.rows) if isinstance(images, View) else ()
+
+    @cached_property
+    def layout_names(self) -> tuple[str, ...]:
+        """Names of the layout's classes: their numbers, where nothing better is known."""
+        if "layout" not in self.fields:
+            return ()
+        if self.class_names and "label" not in self.fields:
+            return self.class_names
+        return tuple(str(k) for k in range(1 + int(np.max(np.asarray(self.fields["layout"])))))
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def _texts(self, field: str) -> Iterable[str]:
+        values = self.fields[field]
+        return () if isinstance(values, View) else values
+
+    def at(self, epoch: int) -> ArraySource:
+        if not isinstance(self.images, View):
+            return self
+        seen = copy.copy(self)
+        seen.images = self.images.at(epoch)
+        seen.fields = {name: v.at(epoch) if isinstance(v, View) else v for name, v in self.fields.items()}
+        return seen
 
     def batch(self, index: Tensor) -> Batch:
         rows = self.rows[index.numpy()]
@@ -149,14 +200,16 @@ class ArraySource:
             if field in TEXTS:
                 given[field] = tuple(str(values[r]) for r in rows)
             else:
-                given[field] = AS_TENSOR[field](np.asarray(values)[rows])
+                given[field] = AS_TENSOR[field](values[rows] if isinstance(values, View) else np.asarray(values)[rows])
         return Batch(_images(self.images[rows]), Condition(**given), index.clone())
 
     def fingerprint(self) -> str:
-        """SHA-256 (16 hex digits) of the length, the shape and 64 evenly spaced images."""
-        digest = hashlib.sha256(f"{len(self)} {tuple(self.shape)}".encode())
+        """SHA-256 (16 hex digits) of the length, the shape and 64 evenly spaced images, as they are kept."""
+        digest = hashlib.sha256(f"{len(self)} {tuple(self.shape)}{self.origin}".encode())
         some = np.unique(np.linspace(0, max(0, len(self) - 1), min(HASHED_ROWS, len(self))).astype(np.int64))
-        digest.update(np.ascontiguousarray(self.images[self.rows[some]]).tobytes())
+        kept = self.images.pictures if isinstance(self.images, View) else self.images
+        for row in self.rows[some]:
+            digest.update(np.ascontiguousarray(kept[row]).tobytes())
         return digest.hexdigest()[:16]
 
 

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import torch
 
 from zeuxis import rng
-from zeuxis.batch import Batch
+from zeuxis.batch import Batch, joined
 from zeuxis.data.source import Source
 from zeuxis.errors import DataError
 
 
 class Stream:
-    """Batches without end: the concatenation of one random order of the source per epoch.
+    """Batches without end, of a source whose pictures have one shape: one random order of it per epoch.
 
     Epoch ``e``'s order follows from ``(seed, e)`` alone, so a stream is where it is by two
     integers, and continues bit-equal from them. A batch that the end of an epoch would cut short
@@ -26,13 +26,15 @@ class Stream:
             raise DataError(f"'{source.name}' holds no examples: there is nothing to train on")
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}, want at least 1")
+        if source.buckets:
+            raise ValueError(f"'{source.name}' has buckets: use zeuxis.data.bucketed.BucketStream")
         self.source = source
         self.batch_size = batch_size
         self.seed = seed
         self.shuffle = shuffle
         self.epoch = 0
         self.position = 0  # examples of this epoch already handed out
-        self._order = self._order_of(0)
+        self._order, self._seen = self._order_of(0), source.at(0)
 
     def _order_of(self, epoch: int) -> torch.Tensor:
         n = len(self.source)
@@ -40,21 +42,21 @@ class Stream:
 
     def _move_to(self, epoch: int, position: int) -> None:
         if epoch != self.epoch:
-            self._order = self._order_of(epoch)
+            self._order, self._seen = self._order_of(epoch), self.source.at(epoch)
         self.epoch, self.position = epoch, position
 
     def next(self) -> Batch:
         """The next ``batch_size`` examples."""
-        parts: list[torch.Tensor] = []
+        parts: list[Batch] = []
         missing = self.batch_size
         while missing:
             part = self._order[self.position : self.position + missing]
-            parts.append(part)
+            parts.append(self._seen.batch(part))
             missing -= len(part)
             self.position += len(part)
             if self.position == len(self._order):
                 self._move_to(self.epoch + 1, 0)
-        return self.source.batch(torch.cat(parts))
+        return parts[0] if len(parts) == 1 else joined(parts)
 
     def state(self) -> dict[str, int]:
         """Where the stream is, as plain integers."""

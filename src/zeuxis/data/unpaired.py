@@ -8,7 +8,9 @@ from torch import Tensor
 
 from zeuxis import rng
 from zeuxis.batch import Batch, Condition
+from zeuxis.data.ragged import Bucket
 from zeuxis.data.source import ArraySource, SetAside
+from zeuxis.errors import UsageError
 
 
 class UnpairedSource:
@@ -19,19 +21,26 @@ class UnpairedSource:
     """
 
     def __init__(self, name: str, target: ArraySource, origin: ArraySource) -> None:
+        if target.buckets or origin.buckets:
+            raise UsageError(f"'{name}': unpaired pictures that meet have one shape: use --fit crop instead of buckets")
         self.name = name
         self.target, self.origin = target, origin
         self.shape = target.shape
         self.classes = 0
         self.class_names: tuple[str, ...] = ()
+        self.layout_names: tuple[str, ...] = ()
         self.words: tuple[str, ...] = ()
         self.factors: tuple[tuple[str, int], ...] = ()
         self.gives = frozenset({"source"})
+        self.buckets: tuple[Bucket, ...] = ()
         self.set_aside: tuple[SetAside, ...] = (*target.set_aside, *origin.set_aside)
         self._meeting = rng.Stream(0, "unpaired", len(self)).permutation(len(self))
 
     def __len__(self) -> int:
         return max(len(self.target), len(self.origin))
+
+    def at(self, epoch: int) -> UnpairedSource:
+        return UnpairedSource(self.name, self.target.at(epoch), self.origin.at(epoch))
 
     def batch(self, index: Tensor) -> Batch:
         image = self.target.batch(index % len(self.target)).image

@@ -11,6 +11,7 @@ from torch import Tensor
 from zeuxis.errors import UsageError
 
 UNSAID = -1  # a factor that the caption leaves open: any reading of it is right
+FEW_KNOWN = 0.9  # the share of pictures known, below which a reader's figures are warned of
 
 
 @dataclass(frozen=True)
@@ -50,3 +51,24 @@ def agreement(found: Tensor, wanted: Tensor, names: Sequence[str], leave_out: Co
         left_out=tuple(name for name in names if name in leave_out),
         samples=len(found),
     )
+
+
+def accuracy(found: Tensor, wanted: Tensor) -> float:
+    """The share of the values said in ``wanted``, of any shape, that ``found`` reads right."""
+    said = wanted != UNSAID
+    if found.shape != wanted.shape or not said.any():
+        raise UsageError(f"values {tuple(found.shape)} against {tuple(wanted.shape)}, {int(said.sum())} of them said")
+    return float((found == wanted)[said].double().mean())
+
+
+def recognised(known: Tensor) -> float:
+    """The share of pictures that a reader takes for those of its world, from ``known`` (N,) bool."""
+    return float(known.double().mean())
+
+
+def doubt(known: Tensor) -> str | None:
+    """What is to be said of figures for which the reader abstained too often; None where it did not."""
+    share = recognised(known)
+    if share >= FEW_KNOWN:
+        return None
+    return f"only {share:.1%} of the pictures are recognised: of the others, what the reader found means nothing"

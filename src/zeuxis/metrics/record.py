@@ -33,6 +33,7 @@ class Figure:
     reference: str | None = None
     resize: str | None = None
     of_distribution: bool = False  # it compares distributions, and so depends on the sample count
+    caution: str | None = None  # what this very value means for the figures beside it, where it means trouble
 
     @property
     def warning(self) -> str | None:
@@ -41,7 +42,7 @@ class Figure:
             return f"{self.name} is {self.value}: not a number that can be compared"
         if self.of_distribution and self.samples < FEW:
             return f"{self.name} over {self.samples} samples: biased below {FEW}, compare only at equal counts"
-        return None
+        return self.caution
 
     def better_than(self, other: Figure) -> bool:
         """Whether this figure beats ``other``, which must have been measured in the same way."""

@@ -18,11 +18,13 @@ from zeuxis.errors import UnknownName, UsageError
 from zeuxis.metrics.frechet import Moments, frechet
 from zeuxis.metrics.kernel import KernelDistance, kernel
 from zeuxis.metrics.likelihood import LEVEL, bits_per_dim
-from zeuxis.metrics.oracle import Agreement, agreement
+from zeuxis.metrics.oracle import Agreement, accuracy, agreement, doubt, recognised
 from zeuxis.metrics.precision import Support, precision_recall
 from zeuxis.metrics.record import Better, Figure
 from zeuxis.metrics.score import classifier_score
+from zeuxis.metrics.segmentation import Overlap, overlap
 from zeuxis.metrics.similarity import psnr, ssim
+from zeuxis.metrics.verification import Verification, same_person, verification
 from zeuxis.rng import Stream
 
 _T = TypeVar("_T")
@@ -47,6 +49,12 @@ class Evidence:
     found: Tensor | None = None  # (N, F) int64: the labels or factors read
     asked: Tensor | None = None  # (N, F) int64: those asked for
     names: tuple[str, ...] | None = None  # F names
+    known: Tensor | None = None  # (N,) bool: which pictures the reader takes for those of its world
+    mapped: Tensor | None = None  # (N, H, W) integers: the layout read
+    layout: Tensor | None = None  # (N, H, W) integers: the layout asked for
+    layout_names: tuple[str, ...] | None = None  # of its K classes
+    alike: Tensor | None = None  # (N,) scores of pairs that show one subject; from 0 on they are taken to
+    unlike: Tensor | None = None  # (N,) scores of pairs that show two
     leave_out: tuple[str, ...] = ()  # factors that the whole-scene agreement does not count
     seed: int = 0  # of the kernel distance's subsets
 
@@ -61,6 +69,14 @@ class Evidence:
     @cached_property
     def agreement(self) -> Agreement:
         return agreement(_given(self.found), _given(self.asked), self.names or (), self.leave_out)
+
+    @cached_property
+    def overlap(self) -> Overlap:
+        return overlap(_given(self.mapped), _given(self.layout), _given(self.layout_names))
+
+    @cached_property
+    def verification(self) -> Verification:
+        return verification(_given(self.alike), _given(self.unlike))
 
     @property
     def given(self) -> frozenset[str]:
@@ -77,6 +93,8 @@ class Metric:
     """One metric. ``of_distribution`` marks those that depend on how many samples were taken.
 
     ``parts`` are shares that explain the value: each becomes a figure of its own, named ``metric/part``.
+    ``beside`` are metrics without which the value misleads: they are measured with it, where the evidence
+    allows. ``caution`` tells what a reader of the figures must know, in one line, or None.
     """
 
     about: str
@@ -86,6 +104,8 @@ class Metric:
     of_distribution: bool = False
     spread: Callable[[Evidence], float] | None = None
     parts: Callable[[Evidence], Mapping[str, float]] | None = None
+    beside: tuple[str, ...] = ()
+    caution: Callable[[Evidence], str | None] | None = None
 
 
 METRICS: Mapping[str, Metric] = MappingProxyType(
@@ -166,7 +186,8 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             "share of labels (or factors) read right",
             "higher",
             ("found", "asked"),
-            lambda e: float((_given(e.found) == _given(e.asked)).double().mean()),
+            lambda e: accuracy(_given(e.found), _given(e.asked)),
+            beside=("recognised",),
         ),
         "agreement": Metric(
             "share of pictures that hold all their caption asks",
@@ -174,6 +195,50 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             ("found", "asked", "names"),
             lambda e: e.agreement.whole,
             parts=lambda e: e.agreement.factor,
+            beside=("recognised",),
+        ),
+        "recognised": Metric(
+            "share of pictures that the reader takes for those of its world",
+            "higher",
+            ("known",),
+            lambda e: recognised(_given(e.known)),
+            caution=lambda e: doubt(_given(e.known)),
+        ),
+        "miou": Metric(
+            "intersection over union of the layout's classes, mean over those that occur",
+            "higher",
+            ("mapped", "layout", "layout_names"),
+            lambda e: e.overlap.mean,
+            parts=lambda e: e.overlap.union,
+            beside=("recognised",),
+        ),
+        "pixel-accuracy": Metric(
+            "share of pixels whose class is read right",
+            "higher",
+            ("mapped", "layout", "layout_names"),
+            lambda e: e.overlap.pixels,
+            beside=("recognised",),
+        ),
+        "verification": Metric(
+            "share of pairs told right, half of which show one subject",
+            "higher",
+            ("alike", "unlike"),
+            lambda e: e.verification.accuracy,
+            parts=lambda e: {"accepted": e.verification.accepted, "refused": e.verification.refused},
+            beside=("equal-error", "recognised"),
+        ),
+        "equal-error": Metric(
+            "error on pairs at the threshold where both kinds of error are equal",
+            "lower",
+            ("alike", "unlike"),
+            lambda e: e.verification.equal_error,
+        ),
+        "same-person": Metric(
+            "share of pictures that are taken to show the subject of their source",
+            "higher",
+            ("alike",),
+            lambda e: same_person(_given(e.alike)),
+            beside=("recognised",),
         ),
     }
 )
@@ -187,7 +252,7 @@ def measure(
     reference: str | None = None,
     resize: str | None = None,
 ) -> list[Figure]:
-    """The figures called ``names``, in order, each followed by those of its parts, if it has any.
+    """The figures called ``names``, in order, each followed by those of its parts and those to be read beside it.
 
     ``features`` and ``reference`` are fingerprints, see :class:`Figure`.
 
@@ -212,10 +277,13 @@ def measure(
             reference=reference,
             resize=resize,
             of_distribution=metric.of_distribution,
+            caution=metric.caution(evidence) if metric.caution else None,
         )
         parts = metric.parts(evidence) if metric.parts else {}
         figures += [whole, *(replace(whole, name=f"{name}/{part}", value=share) for part, share in parts.items())]
-    return figures
+        beside = [other for other in metric.beside if evidence.given.issuperset(METRICS[other].needs)]
+        figures += measure(beside, evidence, features=features, reference=reference, resize=resize)
+    return list({figure.name: figure for figure in figures}.values())  # each once
 
 
 def _given(value: _T | None) -> _T:

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from zeuxis.errors import UsageError
 from zeuxis.nn.attention import CrossAttention, SelfAttention
+from zeuxis.nn.backbone import Backbone
 from zeuxis.nn.embed import LabelEmbedding, TimeEmbedding, place
 from zeuxis.nn.mlp import mlp, modulate
 from zeuxis.nn.resblock import silence
@@ -42,7 +43,7 @@ class DiTBlock(nn.Module):
         return x + gate2 * self.mlp(modulate(self.norm2(x), shift2, scale2))
 
 
-class DiT(nn.Module):
+class DiT(Backbone):
     """Images ``(B, C, H, W)`` at times ``(B,)`` to ``(B, C_out, H, W)``.
 
     Args:
@@ -112,20 +113,7 @@ class DiT(nn.Module):
         text: Tensor | None = None,
         text_mask: Tensor | None = None,
     ) -> Tensor:
-        """Predict ``(B, C_out, H, W)`` in ``x``'s dtype.
-
-        ``time`` ``(B,)`` is on the scale of 0 to 1000. ``label`` ``(B, D)`` is a vector added to the time's:
-        ``self.labels(classes)`` or a pooled text; without one a class-conditional model takes its null class.
-        ``text`` ``(B, T, E)`` and ``text_mask`` ``(B, T)`` bool (true for words, at least one a row) are
-        required if the model was built with ``text_width``.
-        """
-        if (text is None) == self.reads:
-            raise ValueError("text is given exactly when the model was built with text_width")
-        c = self.time(time)  # (B, D)
-        if label is None and self.labels is not None:
-            label = self.labels.null(len(x))
-        if label is not None:
-            c = c + label
+        c = self.vector(time, label, text)  # (B, D)
         h = self.patchify(x).flatten(2).transpose(1, 2) + self.place  # (B, N, D)
         for block in self.blocks:
             h = block(h, c, text, text_mask)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from zeuxis.nn.backbone import Backbone
 from zeuxis.nn.embed import LabelEmbedding, TimeEmbedding
 from zeuxis.nn.resblock import AttentionBlock, Downsample, ResBlock, Upsample, group_norm, silence
 from zeuxis.nn.transformer import SpatialTransformer
@@ -57,7 +58,7 @@ class Ascent(nn.Module):
         return x if self.resample is None else self.resample(x)
 
 
-class UNet(nn.Module):
+class UNet(Backbone):
     """Images ``(B, C, H, W)`` at times ``(B,)`` to ``(B, C_out, H, W)``; H and W are multiples of 2^(levels - 1).
 
     Args:
@@ -137,20 +138,7 @@ class UNet(nn.Module):
         text: Tensor | None = None,
         text_mask: Tensor | None = None,
     ) -> Tensor:
-        """Predict ``(B, C_out, H, W)`` in ``x``'s dtype.
-
-        ``time`` ``(B,)`` is on the scale of 0 to 1000. ``label`` ``(B, 4 width)`` is a vector added to the
-        time's, ``self.labels(classes)`` for instance; without one a class-conditional model takes its null
-        class. ``text`` ``(B, T, E)`` and ``text_mask`` ``(B, T)`` bool (true for words, at least one a row)
-        belong to models with ``text_width``.
-        """
-        if (text is None) == self.reads:
-            raise ValueError("text is given exactly when the model was built with text_width")
-        c = self.time(time)  # (B, 4 width)
-        if label is None and self.labels is not None:
-            label = self.labels.null(len(x))
-        if label is not None:
-            c = c + label
+        c = self.vector(time, label, text)  # (B, 4 width)
         skips = [self.stem(x)]
         for level in self.down:
             skips += level(skips[-1], c, text, text_mask)

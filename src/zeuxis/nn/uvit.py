@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zeuxis.errors import UsageError
+from zeuxis.nn.backbone import Backbone
 from zeuxis.nn.dit import DiTBlock
 from zeuxis.nn.embed import TimeEmbedding
 from zeuxis.nn.resblock import ResBlock, group_norm, silence
 
 
-class UViT(nn.Module):
+class UViT(Backbone):
     """Images ``(B, C, H, W)`` at times ``(B,)`` to ``(B, C_out, H, W)``.
 
     Args:
@@ -51,7 +52,8 @@ class UViT(nn.Module):
             raise UsageError(
                 f"{h} x {w} is not made of whole patches of an even side: change the size or the patch ({patch})"
             )
-        cell, self.reads = patch // 2, text_width > 0
+        cell = patch // 2
+        self.reads, self.labels = text_width > 0, None
         self.grid = (h // patch, w // patch)
         self.time = TimeEmbedding(width)
         self.stem = nn.Conv2d(channels, fine, cell, cell) if cell > 1 else nn.Conv2d(channels, fine, 3, padding=1)
@@ -76,17 +78,7 @@ class UViT(nn.Module):
         text: Tensor | None = None,
         text_mask: Tensor | None = None,
     ) -> Tensor:
-        """Predict ``(B, C_out, H, W)`` in ``x``'s dtype.
-
-        ``time`` ``(B,)`` is on the scale of 0 to 1000. ``label`` ``(B, width)`` is a vector added to the time's.
-        ``text`` ``(B, T, E)`` and ``text_mask`` ``(B, T)`` bool (true for words, at least one a row) are required
-        if the model was built with ``text_width``.
-        """
-        if (text is None) == self.reads:
-            raise ValueError("text is given exactly when the model was built with text_width")
-        c = self.time(time)  # (B, D)
-        if label is not None:
-            c = c + label
+        c = self.vector(time, label, text)  # (B, D)
         skip = self.stem(x)  # (B, F, 2 rows, 2 columns)
         for block in self.down:
             skip = block(skip, c)

@@ -40,12 +40,12 @@ def noise(seed: Tensor, axes: Sequence[Tensor], period: int | None = None) -> Te
     floors = [axis.floor().long() for axis in axes]
     lattice = _lattice(seed, [range(int(f.min()), int(f.max()) + 2) for f in floors], period)  # (B, ..., n)
     ways = [axis - f for axis, f in zip(axes, floors, strict=True)]  # in [0, 1): from the lower lattice point
-    total = torch.zeros(())
+    total = torch.zeros((), device=seed.device)
     for corner in itertools.product((0, 1), repeat=n):
         vector = lattice
         for k, (floor, step) in enumerate(zip(floors, corner, strict=True)):
             vector = vector.index_select(1 + k, floor - int(floor.min()) + step)
-        dot, weight = torch.zeros(()), torch.ones(())
+        dot, weight = torch.zeros((), device=seed.device), torch.ones((), device=seed.device)
         for k, (way, step) in enumerate(zip(ways, corner, strict=True)):
             shape = [1] * (n + 1)
             shape[1 + k] = -1
@@ -65,7 +65,7 @@ def fractal(seed: Tensor, axes: Sequence[Tensor], octaves: int, gain: float = 0.
 
     The power spectrum falls as ``frequency ** slope(gain)`` between the coarsest and the finest octave.
     """
-    total, strength = torch.zeros(()), 0.0
+    total, strength = torch.zeros((), device=seed.device), 0.0
     for k in range(octaves):
         own = mix(seed + k)
         layer = noise(own, [axis * 2**k for axis in axes], None if period is None else period * 2**k)
@@ -82,8 +82,8 @@ def _lattice(seed: Tensor, spans: Sequence[range], period: int | None) -> Tensor
     """The vectors at the lattice points of ``spans``, ``(B, len, len, ..., n)``."""
     code = mix(seed)
     for span in spans:
-        points = torch.tensor(span)
+        points = torch.tensor(span, device=seed.device)
         points = points if period is None else points.remainder(period)
         code = mix(code[..., None] + points + 1)
-    table = VECTORS[len(spans)]
+    table = VECTORS[len(spans)].to(seed.device)
     return table[(code >> 33).remainder(len(table))]

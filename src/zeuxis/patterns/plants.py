@@ -45,14 +45,14 @@ class Canvas:
 
     def __init__(self, image: Tensor) -> None:
         self.image, size = image, image.shape[-1]
-        self.x = (torch.arange(size) + 0.5)[None, None, :]
-        self.y = (torch.arange(size) + 0.5)[None, :, None]
+        at = torch.arange(size, device=image.device) + 0.5
+        self.x, self.y = at[None, None, :], at[None, :, None]
         self.size = size
 
     def over(self, distance: Tensor, colour: Tensor) -> None:
         """Paint ``colour`` (B, 3) where the signed ``distance`` (B, H, W), in pixels, is below 0."""
         cover = (0.5 - distance).clamp_(0, 1)[:, None]
-        self.image.add_((colour[:, :, None, None] - self.image).mul_(cover))
+        self.image.add_((colour.to(self.image.device)[:, :, None, None] - self.image).mul_(cover))
 
     def line(self, start: Tensor, end: Tensor, half: float, colour: Tensor) -> None:
         """A line with round ends from ``start`` to ``end`` (B, 2) in the unit square, ``half`` thick either way."""
@@ -69,14 +69,14 @@ class Canvas:
         long, wide = 0.055 * self.size, 0.022 * self.size
         centre = (foot + 0.05 * _way(degrees)) * self.size
         dx, dy = self.x - centre[:, 0, None, None], self.y - centre[:, 1, None, None]
-        sin, cos = _SIN[degrees + 180][:, None, None], _COS[degrees + 180][:, None, None]
+        sin, cos = (t.to(degrees.device)[degrees + 180][:, None, None] for t in (_SIN, _COS))
         along, across = (dx * sin - dy * cos) / long, (dx * cos + dy * sin) / wide
         self.over(((along.square() + across.square()).sqrt_() - 1) * wide, _rgb(GREEN, len(foot)))
 
     def flower(self, at: Tensor, radius: float, colour: Tensor) -> None:
         """Five petals about a heart."""
         for k in range(5):
-            turn = torch.full((len(at),), -144 + 72 * k)
+            turn = torch.full((len(at),), -144 + 72 * k, device=at.device)
             self.disc(at + 0.6 * radius * _way(turn), 0.48 * radius, colour)
         self.disc(at, 0.35 * radius, _rgb(HEART, len(at)))
 
@@ -85,10 +85,11 @@ def grow(dice: Tensor, size: int) -> Tensor:
     """Pictures ``(B, 3, size, size)`` in [-1, 1] of the plants that throws ``(B, nodes, 5)`` make."""
     b, nodes, _ = dice.shape
     kinds, counts = kind(dice), torch.nn.functional.one_hot(dice, 6).sum(2)  # (B, nodes), (B, nodes, 6)
-    petals = PETALS[counts.argmax(2)]  # (B, nodes, 3)
-    image = _ground(b, size)
+    petals = PETALS.to(dice.device)[counts.argmax(2)]  # (B, nodes, 3)
+    image = _ground(b, size).to(dice.device)
     reach = (GROUND - 0.12) / nodes  # of a node, so that the tallest plants stay inside
-    at, heading = torch.tensor([0.5, GROUND]).expand(b, 2), torch.zeros(b, dtype=torch.int64)
+    at = torch.tensor([0.5, GROUND], device=dice.device).expand(b, 2)
+    heading = torch.zeros(b, dtype=torch.int64, device=dice.device)
     canvas = Canvas(image)
     for k in range(nodes):
         is_a = {name: kinds[:, k] == index for index, name in enumerate(KINDS)}
@@ -127,7 +128,7 @@ def _some(image: Tensor, there: Tensor) -> Iterator[tuple[Tensor, Canvas]]:
 
 
 def _ground(b: int, size: int) -> Tensor:
-    y = (torch.arange(size) + 0.5)[:, None] / size  # (H, 1)
+    y = (torch.arange(size, device="cpu") + 0.5)[:, None] / size  # (H, 1)
     sky = _rgb(SKY_TOP, 1)[..., None, None] * (1 - y) + _rgb(SKY_FOOT, 1)[..., None, None] * y  # (1, 3, H, 1)
     soil = ((y - GROUND) * size + 0.5).clamp(0, 1)
     back = sky + soil * (_rgb(SOIL, 1)[..., None, None] - sky)
@@ -135,9 +136,9 @@ def _ground(b: int, size: int) -> Tensor:
 
 
 def _rgb(colour: tuple[float, float, float], b: int) -> Tensor:
-    return torch.tensor(colour).expand(b, 3)
+    return torch.tensor(colour, device="cpu").expand(b, 3)
 
 
 def _way(degrees: Tensor) -> Tensor:
     """The unit vector ``(B, 2)`` of headings (B,) int64; 0 is up."""
-    return torch.stack([_SIN[degrees + 180], -_COS[degrees + 180]], 1)
+    return torch.stack([_SIN.to(degrees.device)[degrees + 180], -_COS.to(degrees.device)[degrees + 180]], 1)

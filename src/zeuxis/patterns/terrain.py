@@ -27,7 +27,7 @@ LIGHT, RELIEF = 0.35, 10.0  # how strongly slopes are shaded, and how steep they
 
 def heights(seed: Tensor, size: int) -> Tensor:
     """``(B, size + 1, size + 1)`` in [-1, 1]; the last row and column are there for slopes."""
-    axis = (torch.arange(size + 1) + 0.5) * (CELLS / size)
+    axis = (torch.arange(size + 1, device=seed.device) + 0.5) * (CELLS / size)
     return fractal(seed, [axis, axis], OCTAVES)
 
 
@@ -36,9 +36,10 @@ def land(seed: Tensor, sea: Tensor, size: int) -> tuple[Tensor, Tensor]:
     level = SEA[0] + (SEA[1] - SEA[0]) * sea
     high = heights(seed, size) - level[:, None, None]
     here = high[:, :-1, :-1]
-    classes = torch.bucketize(here.contiguous(), torch.tensor(LEVELS), right=True)  # (B, H, W)
+    classes = torch.bucketize(here.contiguous(), torch.tensor(LEVELS, device=seed.device), right=True)  # (B, H, W)
     # The sun stands in the upper left: what falls towards it is bright. Water lies flat.
     slope = (high[:, 1:, :-1] - here) + (high[:, :-1, 1:] - here)
-    shade = 1 + LIGHT * torch.tanh(RELIEF * size / 64 * slope) * (here > 0)
-    image = (COLOURS[classes] * shade[..., None]).clamp(0, 1).permute(0, 3, 1, 2)
+    steep = RELIEF * size / 64 * slope
+    shade = 1 + LIGHT * steep / (1 + steep * steep).sqrt() * (here > 0)  # never beyond 1 +- LIGHT
+    image = (COLOURS.to(seed.device)[classes] * shade[..., None]).clamp(0, 1).permute(0, 3, 1, 2)
     return image.mul(255).round_().mul_(2 / 255).sub_(1).contiguous(), classes

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from zeuxis.catalog import entry
-from zeuxis.data.library import open_source
+from zeuxis.data.library import open_source, pinned
 from zeuxis.errors import Unsupported
 from zeuxis.game import Sampling
 from zeuxis.metrics.record import Figure
@@ -46,8 +46,8 @@ def compare(
     finished under the same budget are used again. Closed-form systems take the time they take.
     """
     first = load_recipe(recipes[0])
-    name = data or first.data
-    plans = [_plan(r, name, first.size, minutes, seed) for r in recipes]
+    name = pinned(data or first.data)
+    plans = [_plan(r, name, first, minutes, seed) for r in recipes]
     entries = [_measure(plan, samples, seed, out, device, report) for plan in plans]
     found = {
         "data": name,
@@ -66,12 +66,12 @@ def compare(
     return found
 
 
-def _plan(recipe: str, data: str, size: int | None, minutes: float, seed: int) -> Recipe:
+def _plan(recipe: str, data: str, first: Recipe, minutes: float, seed: int) -> Recipe:
     plan = load_recipe(recipe)
     if "sample" not in entry(plan.system).card.verbs:
         raise Unsupported(f"'{recipe}' makes no new pictures, so it cannot be compared by them: leave it out")
     budget = plan.train.model_copy(update={"minutes": minutes, "rounds": None, "seed": seed})
-    return plan.model_copy(update={"data": data, "size": size, "train": budget})
+    return plan.model_copy(update={"data": data, "size": first.size, "fit": first.fit, "train": budget})
 
 
 def _measure(plan: Recipe, samples: int, seed: int, out: Path, device: str, report: Report) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from zeuxis.data.entries import ENTRIES
 from zeuxis.data.source import Source
-from zeuxis.workshop.pictures import sheet, to_pil
+from zeuxis.workshop.pictures import panes, sheet, to_pil
 
 TILE = 96  # pixels a side that a small picture is enlarged to
 FIELDS = ("title", "licence", "may_ship", "citation", "homepage", "splits", "note")
@@ -29,15 +29,35 @@ def card(source: Source) -> dict[str, Any]:
         "classes": list(source.class_names),
         "words": list(source.words),
         "factors": [list(factor) for factor in source.factors],
+        "buckets": [
+            {"width": b.shape.width, "height": b.shape.height, "examples": len(b.members)} for b in source.buckets
+        ],
         "fingerprint": source.fingerprint(),
     }
 
 
 def contact_sheet(source: Source, n: int = 64) -> Image.Image:
-    """``n`` of its pictures, evenly spaced; each with the picture it was made from on its left, where there is one."""
+    """``n`` of its pictures, evenly spaced; each with the picture it was made from on its left, where there is one.
+
+    A source of several contrasts, which is no picture by itself, is shown channel by channel.
+    """
     index = torch.linspace(0, len(source) - 1, min(n, len(source))).round().long()
-    batch = source.batch(index)
-    pairs = [batch.image] if batch.condition.source is None else [batch.condition.source, batch.image]
-    tiles = [to_pil(images[k]) for k in range(len(batch)) for images in pairs]
+    tiles: list[Image.Image] = []
+    for one in index.split(1) if source.buckets else [index]:  # a batch has one shape
+        batch = source.batch(one)
+        made_from = batch.condition.source
+        pairs = [*(() if made_from is None else panes(made_from)), *panes(batch.image)]
+        tiles += [to_pil(images[k]) for k in range(len(batch)) for images in pairs]
     columns = max(1, round(len(index) ** 0.5)) * len(pairs)
-    return sheet(tiles, columns, max(1, TILE // batch.image.shape[-1]))
+    return sheet(_framed(tiles) if source.buckets else tiles, columns, max(1, TILE // source.shape.width))
+
+
+def _framed(tiles: list[Image.Image]) -> list[Image.Image]:
+    """Pictures of several sizes on white tiles of one, so that none is stretched."""
+    size = max(tile.width for tile in tiles), max(tile.height for tile in tiles)
+    framed = []
+    for tile in tiles:
+        frame = Image.new("RGB", size, "white")
+        frame.paste(tile, ((size[0] - tile.width) // 2, (size[1] - tile.height) // 2))
+        framed.append(frame)
+    return framed

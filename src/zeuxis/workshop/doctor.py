@@ -22,7 +22,12 @@ from zeuxis.errors import ZeuxisError
 from zeuxis.training.checkpoint import read_folder
 
 LEAST_DISK, LEAST_MEMORY = 2, 4  # GiB
-EXTRAS = {"metrics": "torchmetrics", "track": "tensorboard", "peers": "diffusers"}  # and a package that tells
+EXTRAS = {
+    "metrics": "torchmetrics",
+    "data": "pyarrow",
+    "track": "tensorboard",
+    "peers": "diffusers",
+}  # and a package that tells
 
 
 @dataclass(frozen=True)

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from zeuxis.batch import Batch, Condition
+from zeuxis.batch import Batch, joined
 from zeuxis.data.library import open_source
 from zeuxis.data.source import Source
 from zeuxis.errors import UnknownName, Unsupported, UsageError
 from zeuxis.game import Proof, Sampling
-from zeuxis.metrics.likelihood import dequantise
+from zeuxis.metrics.likelihood import LEVEL, dequantise
 from zeuxis.metrics.record import Figure
 from zeuxis.metrics.similarity import WINDOW
 from zeuxis.metrics.table import METRICS, Evidence, measure
 from zeuxis.rng import Stream
-from zeuxis.workshop.features import Features, features_of, reader_of
+from zeuxis.workshop import reading
+from zeuxis.workshop.features import Features, features_of
 from zeuxis.workshop.model import Model
+from zeuxis.workshop.reading import CHUNK, chunks
 
 Report = Callable[[str, float | None], None]
-CHUNK = 256
+READING = {  # who fills in what of the evidence
+    "found": reading.read,
+    "logits": reading.read,
+    "mapped": reading.segmented,
+    "alike": reading.verified,
+    "known": reading.recognised,
+}
+READ_BY = {"classify": ("accuracy",), "segment": ("miou", "pixel-accuracy"), "verify": ("verification",)}
 
 
 def evaluate(
@@ -68,7 +76,9 @@ def evaluate(
         reference=f"{source.fingerprint()}/{split}/{len(real)}",
         resize=space.resize if space else None,
     )
-    return sorted([*proved, *found], key=lambda figure: wanted.index(figure.name.split("/")[0]))
+    # In the order asked for; what is to be read beside them stays where ``measure`` put it, at the end.
+    places = {metric: k for k, metric in enumerate(wanted)}
+    return sorted([*proved, *found], key=lambda figure: places.get(figure.name.split("/")[0], len(places)))
 
 
 def _proved(name: str, proof: Proof, samples: int, seed: int, report: Report) -> Figure:
@@ -83,8 +93,9 @@ def default_metrics(model: Model) -> tuple[str, ...]:
     verbs = model.system.card.verbs
     if not model.system.card.learns:
         return tuple(model.system.proofs())  # it follows no data, so no data is its measure
-    if "classify" in verbs:
-        return ("accuracy",)
+    read = [metrics for verb, metrics in READ_BY.items() if verb in verbs]
+    if read:
+        return tuple(metric for metrics in read for metric in metrics)
     told = ("agreement",) if "caption" in model.system.conditions or "source" in model.system.conditions else ()
     made = ("frechet", "kernel", "precision", "recall") if "sample" in verbs else ()
     large = min(model.system.shape.height, model.system.shape.width) >= WINDOW
@@ -99,16 +110,7 @@ def held_out(source: Source, samples: int) -> Batch:
     """The first ``samples`` of a fixed random order of the source (fewer, where it holds fewer)."""
     n = min(samples, len(source))
     order = Stream(0, "held-out").permutation(len(source))[:n]
-    return _join([source.batch(part) for part in order.split(CHUNK)])
-
-
-def _join(parts: Sequence[Batch]) -> Batch:
-    given = sorted(parts[0].condition.given)
-    fields: dict[str, Any] = {}
-    for name in given:
-        values = [getattr(p.condition, name) for p in parts]
-        fields[name] = torch.cat(values) if isinstance(values[0], Tensor) else tuple(v for vs in values for v in vs)
-    return Batch(torch.cat([p.image for p in parts]), Condition(**fields))
+    return joined([source.batch(part) for part in order.split(CHUNK)])
 
 
 def gather(
@@ -126,10 +128,10 @@ def gather(
     evidence = Evidence(seed=seed)
     space: Features | None = None
     made: Tensor | None = None
-    if needs & {"fake", "logits", "found"} and "sample" in model.system.card.verbs:
+    if needs & {"fake", *READING} and "sample" in model.system.card.verbs:
         made = _sample(model, real, seed, how, report)
     if needs & {"fake", "rebuilt"}:
-        space = features_of(data, features)
+        space = features_of(data, features, tuple(model.system.shape))
         report(f"features: {space.name}", None)
         evidence = replace(evidence, real=space.of(real.image), fake=None if made is None else space.of(made))
     if needs & {"made", "wanted", "rebuilt", "latent"}:
@@ -140,9 +142,11 @@ def gather(
         if model.system.codes is not None:
             evidence = replace(evidence, latent=latent, codes=model.system.codes)
     if "log_prob" in needs:
-        evidence = replace(evidence, log_prob=_log_prob(model, real.image, seed, report), dims=real.image[0].numel())
-    if needs & {"found", "logits"}:
-        evidence = _read(evidence, model, real, made, data)
+        likely = _log_prob(model, real.image, seed, report)
+        level = 1.0 if model.system.discrete else LEVEL
+        evidence = replace(evidence, log_prob=likely, dims=real.image[0].numel(), level=level)
+    for work in dict.fromkeys(READING[need] for need in READING if need in needs):
+        evidence = work(evidence, model, real, made, data)
     return evidence, space
 
 
@@ -163,7 +167,7 @@ def _rebuild(model: Model, images: Tensor, report: Report) -> tuple[Tensor, Tens
         raise Unsupported(f"'{model.system.card.id}' rebuilds no pictures; it can: {', '.join(sorted(verbs))}")
     report("rebuilding", None)
     with torch.inference_mode():
-        latents = [model.system.encode(x) for x in _chunks(images, model)]
+        latents = [model.system.encode(x) for x in chunks(images, model)]
         return torch.cat(latents).cpu(), torch.cat([model.system.decode(z) for z in latents]).cpu()
 
 
@@ -171,27 +175,6 @@ def _log_prob(model: Model, images: Tensor, seed: int, report: Report) -> Tensor
     report("likelihood", None)
     rng = Stream(seed, "log_prob")
     with torch.inference_mode():
-        # Every likelihood here is a density, so pixels are spread over their levels first.
-        parts = (dequantise(x, rng) for x in _chunks(images, model))
+        # Where the likelihood is a density, pixels are spread over their levels first.
+        parts = (x if model.system.discrete else dequantise(x, rng) for x in chunks(images, model))
         return torch.cat([model.system.log_prob(x, rng) for x in parts]).cpu()
-
-
-def _chunks(images: Tensor, model: Model) -> Iterator[Tensor]:
-    return (part.to(model.device) for part in images.split(CHUNK))
-
-
-def _read(evidence: Evidence, model: Model, real: Batch, made: Tensor | None, data: str) -> Evidence:
-    """What a judge or classifier finds in the pictures, against what was asked of them."""
-    reader = model if made is None else reader_of(data)
-    if reader is None:
-        raise Unsupported(f"no shipped network reads '{data}': 'agreement' and 'accuracy' need one")
-    pictures = real.image if made is None else made
-    with torch.inference_mode():
-        heads = [reader.system.classify(x) for x in _chunks(pictures, reader)]
-    logits = [torch.cat(head).cpu() for head in zip(*heads, strict=True)]  # per factor (N, K_f)
-    found = torch.stack([head.argmax(1) for head in logits], 1)  # (N, F)
-    factors, label = real.condition.factors, real.condition.label
-    asked = factors if len(logits) > 1 else None if label is None else label[:, None]
-    names = tuple(str(n) for n, _ in reader.card["config"].get("factors", ())) or ("label",)
-    sizes = tuple(n for n in names if n.startswith("size"))  # see zeuxis.metrics.oracle.agreement
-    return replace(evidence, logits=logits[0], found=found, asked=asked, names=names, leave_out=sizes)

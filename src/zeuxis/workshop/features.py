@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zeuxis.catalog import shipped
+from zeuxis.catalog import entry, shipped
+from zeuxis.data.entries import kin
 from zeuxis.errors import Unsupported, UsageError
 from zeuxis.nn.inception import load_inception
 from zeuxis.training.checkpoint import sha256
@@ -23,6 +24,7 @@ from zeuxis.workshop.model import Model, load
 
 CHUNK = 256
 PIXELS = "pixels-8"
+READS = {"classify", "segment", "verify"}  # the verbs of systems that read pictures
 
 
 @dataclass(frozen=True)
@@ -40,26 +42,32 @@ class Features:
             return torch.cat([self.encode(part) for part in images.split(CHUNK)])
 
 
-def reader_of(data: str) -> Model | None:
-    """The shipped network that was trained to read ``data`` (or data derived from it), if there is one."""
+def reader_of(data: str, verb: str = "classify", shape: tuple[int, ...] | None = None) -> Model | None:
+    """The shipped network that was trained to read ``data`` (or a set with the same pictures), if there is one.
+
+    ``verb`` is how it is to read: classify, segment, verify or knows. Of several, the one of ``shape`` is taken.
+    """
+    able: dict[str, tuple[int, ...]] = {}
     for name, folder in shipped().items():
         card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        known = card["data"] == data or data.startswith(f"{card['data']}-")
-        if card["system"] in {"classifier", "judge"} and known:
-            return load(name)
-    return None
+        verbs = entry(card["system"]).card.verbs
+        if card["data"] in kin(data) and verb in verbs and verbs & READS:
+            able[name] = tuple(card["config"]["shape"])
+    fitting = [name for name, size in able.items() if size == shape]
+    return next((load(name) for name in [*fitting, *able]), None)
 
 
-def features_of(data: str, name: str | None = None) -> Features:
+def features_of(data: str, name: str | None = None, shape: tuple[int, ...] | None = None) -> Features:
     """The feature space called ``name``: a model that encodes, ``pixels-8``, or a safetensors file of Inception.
 
-    Without a name: that of the shipped reader of ``data``; for data without one, ``pixels-8``.
+    Without a name: that of the shipped reader of ``data``, of several the one of ``shape``; for data without
+    one, ``pixels-8``.
     """
     if name is not None and name.endswith(".safetensors"):
         return _inception(Path(name))
     if name == PIXELS:
         return _pixels()
-    model = reader_of(data) if name is None else load(name)
+    model = reader_of(data, shape=shape) if name is None else load(name)
     return _pixels() if model is None else _of_model(model)
 
 

@@ -17,10 +17,11 @@ def data_facts(recipe: Recipe) -> dict[str, Any]:
     """What the recipe's data says of itself to constructors; a known dataset's files are not opened."""
     entry = ENTRIES.get(recipe.data)
     if entry is None or recipe.data in WORLDS:
-        return facts_of(open_source(recipe.data, recipe.size))
+        return facts_of(open_source(recipe.data, recipe.size, fit=recipe.fit))
     channels, height, width = entry.shape
     shape = (channels, recipe.size or height, recipe.size or width)
-    return {"shape": shape, "classes": len(entry.class_names), "words": (), "factors": ()}
+    layout = entry.class_names if "layout" in entry.gives and "label" not in entry.gives else ()
+    return {"shape": shape, "classes": len(entry.class_names), "layout_names": layout, "words": (), "factors": ()}
 
 
 def counts(system: System) -> dict[str, int]:

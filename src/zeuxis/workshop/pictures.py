@@ -22,6 +22,15 @@ def to_pil(image: Tensor) -> Image.Image:
     return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
 
+def panes(images: Tensor) -> tuple[Tensor, ...]:
+    """Images ``(B, C, H, W)`` as batches that can be looked at.
+
+    Where no picture has C channels they are several: in colour if C is a multiple of 3, otherwise grey ones.
+    """
+    channels = images.shape[1]
+    return (images,) if channels in (1, 3, 4) else images.split(1 if channels % 3 else 3, dim=1)
+
+
 def sheet(images: Sequence[Image.Image], columns: int | None = None, scale: int = 1, gap: int = 2) -> Image.Image:
     """The images side by side on white, row by row, each enlarged ``scale`` times without smoothing.
 

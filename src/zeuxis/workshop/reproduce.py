@@ -85,6 +85,38 @@ def reproduce(
     return result
 
 
+def judge_again(recipe: Recipe, *, out: Path = Path("results")) -> dict[str, Any]:
+    """Hold the figures in ``out/<recipe>.json`` against the claim's present bound, measuring nothing.
+
+    Bounds are set from figures, so they come after them. Raises ``UsageError`` where there are no figures, or
+    where they are not of the present claim: of another metric, data, number of pictures, baseline or seeds.
+    """
+    claim, path = recipe.claim, out / f"{recipe.name}.json"
+    if claim is None or not path.is_file():
+        raise UsageError(f"there are no figures of '{recipe.name}' in '{out}': reproduce it first, or give --out")
+    result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    runs = result["per_seed"]
+    counts = {figure["samples"] for run in runs for figure in run["figures"] if figure["name"] == claim.metric}
+    present = {
+        "metric": claim.metric,
+        "better": claim.better,
+        "data": recipe.data,
+        "baseline": claim.baseline,
+        "seeds": list(claim.seeds),
+    }
+    found = {key: result[key] for key in present if key != "seeds"} | {"seeds": [run["seed"] for run in runs]}
+    if found != present or max(counts) > claim.samples:
+        differs = ", ".join(key for key in present if found[key] != present[key]) or "samples"
+        raise UsageError(f"the figures of '{recipe.name}' in '{out}' are of another claim ({differs}): reproduce it")
+    result |= {
+        "bound": claim.bound,
+        "note": claim.note,
+        "holds": holds(result["value"], claim, result["baseline_value"]),
+    }
+    write_whole(path, (json.dumps(result, indent=1) + "\n").encode())
+    return result
+
+
 def trained(recipe: Recipe, seed: int, runs: Path, device: str, report: Report) -> Model:
     """The recipe's model for ``seed``: trained now, or as it was left in ``runs``."""
     folder = runs / f"{recipe.name}-{seed}"

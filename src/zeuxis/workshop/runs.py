@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ import torch
 
 from zeuxis.batch import Batch
 from zeuxis.catalog import build_for, start_from
-from zeuxis.data.library import open_source
+from zeuxis.data.bucketed import endless
+from zeuxis.data.library import open_source, pinned
 from zeuxis.data.source import Source
-from zeuxis.data.stream import Stream, epoch_batches
+from zeuxis.data.stream import epoch_batches
 from zeuxis.errors import UsageError
 from zeuxis.game import Sampling, System
 from zeuxis.provenance.record import record, save_png, write_whole
@@ -24,7 +25,7 @@ from zeuxis.rng import ImageRng
 from zeuxis.training.checkpoint import write_model
 from zeuxis.training.trainer import Clock, Trainer
 from zeuxis.workshop.naming import slug
-from zeuxis.workshop.pictures import sheet, to_pil
+from zeuxis.workshop.pictures import panes, sheet, to_pil
 
 PREVIEWED = 16
 FIT_BATCH = 1000
@@ -56,7 +57,8 @@ def train(
     The run folder is ``out``, or ``runs/NNNNN-<recipe>-<data>``; the newest unfinished run of exactly this
     recipe is gone on with, unless ``fresh``. ``report(clock, newest preview)`` is called about twice a second.
     """
-    source = open_source(recipe.data, recipe.size, "train")
+    recipe = recipe.model_copy(update={"data": pinned(recipe.data)})
+    source = open_source(recipe.data, recipe.size, "train", recipe.fit)
     system = build_for(recipe, source)
     started = None if recipe.train.start is None else start_from(system, recipe.train.start)
     folder = _run_folder(recipe, out, fresh)
@@ -69,6 +71,7 @@ def train(
         "recipe": recipe.name,
         "data": recipe.data,
         "size": recipe.size,
+        "fit": recipe.fit,
         "class_names": list(source.class_names),
         "reference": source.fingerprint(),
         "started_from": started,
@@ -81,7 +84,7 @@ def train(
     else:
         trainer = Trainer(
             system,
-            Stream(source, recipe.train.batch, recipe.train.seed),
+            endless(source, recipe.train.batch, recipe.train.seed),
             recipe.train,
             folder,
             players=recipe.players,
@@ -100,11 +103,19 @@ def _fit(system: System, source: Source, folder: Path, facts: dict[str, Any], de
     """Learn in closed form, from one pass over the data."""
     start = time.monotonic()
     system.to(device)
-    system.fit(batch.to(device) for batch in epoch_batches(source, FIT_BATCH))
+    images = 0  # that it asked for: it need not take all
+
+    def met() -> Iterator[Batch]:
+        nonlocal images
+        for batch in epoch_batches(source, FIT_BATCH):
+            images += len(batch)
+            yield batch.to(device)
+
+    system.fit(met())
     system.eval()
     seconds = time.monotonic() - start
-    write_model(folder / "model", system, {**facts, "round": 1, "images": len(source), "seconds": seconds})
-    return Clock(1, len(source), seconds, 1.0, 0.0, {})
+    write_model(folder / "model", system, {**facts, "round": 1, "images": images, "seconds": seconds})
+    return Clock(1, images, seconds, 1.0, 0.0, {})
 
 
 def _run_folder(recipe: Recipe, out: Path | None, fresh: bool) -> Path:
@@ -136,7 +147,7 @@ class Recorded:
 
     def trains(self, recipe: Recipe) -> bool:
         """Whether it trains what ``recipe`` does: claims, sampling and words do not matter."""
-        alike = ("name", "system", "data", "size", "model", "players", "train")
+        alike = ("name", "system", "data", "size", "fit", "model", "players", "train")
         return all(getattr(self.recipe, field) == getattr(recipe, field) for field in alike)
 
 
@@ -189,25 +200,25 @@ def _preview(system: System, recipe: Recipe, clock: Clock, folder: Path, batch: 
     )
     path = folder / "previews" / f"{clock.round:08d}.png"
     path.parent.mkdir(exist_ok=True)
-    scale = max(1, 64 // images.shape[-1])
+    scale = max(1, 64 // images[0].shape[-1])
     save_png(sheet([to_pil(x) for x in images], columns=8, scale=scale), path, made)
 
 
-def preview_images(system: System, batch: Batch, how: Sampling) -> torch.Tensor | None:
-    """What shows best what a system does: samples, translations under their sources, or reconstructions
-    under their originals; None for systems that make no pictures."""
+def preview_images(system: System, batch: Batch, how: Sampling) -> list[torch.Tensor] | None:
+    """What shows best what a system does, eight ``(C, H, W)`` a row: samples, translations under their sources, or
+    reconstructions under their originals; None for systems that make no pictures."""
     verbs, n = system.card.verbs, len(batch)
     if "sample" in verbs:
         rng = ImageRng.counting(0, n)
         made = system.sample(batch.condition.only(system.conditions), rng, how)
         source = batch.condition.source
-        return made if "source" not in system.conditions or source is None else _rows(source, made)
+        return _rows(made) if "source" not in system.conditions or source is None else _rows(source, made)
     if {"encode", "decode"} <= verbs:
         return _rows(batch.image, system.decode(system.encode(batch.image)))
     return None
 
 
-def _rows(above: torch.Tensor, below: torch.Tensor, columns: int = 8) -> torch.Tensor:
-    """Two sets of images, row under row."""
-    pairs = zip(above.split(columns), below.split(columns), strict=True)
-    return torch.cat([part for pair in pairs for part in pair])
+def _rows(*batches: torch.Tensor, columns: int = 8) -> list[torch.Tensor]:
+    """The images of some batches of equal length, row under row."""
+    shown = [pane.split(columns) for images in batches for pane in panes(images)]
+    return [image for rows in zip(*shown, strict=True) for row in rows for image in row]

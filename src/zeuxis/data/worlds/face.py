@@ -104,6 +104,6 @@ def face(factors: Tensor, person: Tensor, look: Tensor) -> Face:
 
 def _hue(hue: Tensor, saturation: float, value: float | Tensor) -> Tensor:
     """Red, green and blue ``(B, 3)`` in [0, 1] of hues in [0, 1]."""
-    wheel = (hue[:, None] * 6 + torch.tensor([5.0, 3.0, 1.0])).remainder(6)
+    wheel = (hue[:, None] * 6 + torch.tensor([5.0, 3.0, 1.0], device=hue.device)).remainder(6)
     strength = 1 - saturation * torch.minimum(wheel, 4 - wheel).clamp(0, 1)
     return strength * (value[:, None] if isinstance(value, Tensor) else value)

@@ -60,6 +60,7 @@ class Faces(World):
     factors = tuple((name, len(values)) for name, values in FACTORS.items())
     class_names = PARTS
     classes = len(PARTS)
+    layout_names = PARTS
 
     def __init__(self, size: int = 64, split: str = "train", length: int = 1_000_000) -> None:
         super().__init__(size, split, length)
@@ -73,7 +74,8 @@ class Faces(World):
     def faces(self, index: Tensor) -> Face:
         """The faces of ``index``, placed but not painted: the factors' exact values, and the person's proportions."""
         u = uniforms(self.key, self.checked(index), 1 + JITTER)
-        factors = self.rows[(u[:, 0] * len(self.rows)).long().clamp(max=len(self.rows) - 1)]
+        rows = self.rows.to(index.device)
+        factors = rows[(u[:, 0] * len(rows)).long().clamp(max=len(rows) - 1)]
         return face(factors, uniforms(self.persons, self.person(index), PROPORTIONS), u[:, 1:])
 
     def batch(self, index: Tensor) -> Batch:

@@ -33,7 +33,7 @@ class Plants(World):
         u = uniforms(self.key, self.checked(index), NODES * DICE)
         dice = (u * FACES).long().view(-1, NODES, DICE)
         kinds = kind(dice)  # (B, nodes)
-        rarity = torch.tensor(_RARITY)
+        rarity = torch.tensor(_RARITY, device=index.device)
         label = rarity.argsort()[rarity[kinds].amax(1)]
         return Batch(grow(dice, self.shape.height), Condition(label=label, factors=kinds), index)
 
@@ -48,6 +48,7 @@ class Terrain(World):
     gives = frozenset({"layout"})
     class_names = CLASSES
     classes = len(CLASSES)
+    layout_names = CLASSES
     factors: tuple[tuple[str, int], ...] = ()
 
     def batch(self, index: Tensor) -> Batch:

@@ -24,6 +24,7 @@ def _colours(*rgb: tuple[int, int, int]) -> Tensor:
 SKIN = _colours((246, 214, 190), (224, 176, 138), (168, 114, 78), (104, 68, 48))
 HAIR = _colours((34, 28, 30), (104, 66, 38), (226, 188, 108), (176, 72, 34), (168, 168, 172))
 LIPS, WHITE, PUPIL, FRAME = (_colours(c)[0] for c in ((176, 70, 74), (250, 250, 250), (22, 20, 24), (40, 44, 60)))
+ROSE = _colours((232, 96, 104))[0]
 
 
 class Canvas:
@@ -31,9 +32,9 @@ class Canvas:
 
     def __init__(self, back: Tensor, size: int) -> None:
         self.size = size
-        self.at = (torch.arange(size) + 0.5) / size
+        self.at = (torch.arange(size, device=back.device) + 0.5) / size
         self.image = back[:, :, None, None].repeat(1, 1, size, size)
-        self.layout = torch.zeros(len(back), size, size, dtype=torch.uint8)
+        self.layout = torch.zeros(len(back), size, size, dtype=torch.uint8, device=back.device)
 
     def x(self, centre: Tensor) -> Tensor:
         """Columns' offsets from ``centre`` (B,): ``(B, 1, W)``."""
@@ -51,7 +52,7 @@ class Canvas:
         cover = distance.mul(-self.size).add_(0.5).clamp_(0, 1)
         if there is not None:
             cover.mul_(there.float()[:, None, None])
-        paint = colour if colour.ndim == 4 else colour.view(-1, 3, 1, 1)
+        paint = (colour if colour.ndim == 4 else colour.view(-1, 3, 1, 1)).to(self.image.device)
         self.image.add_((paint - self.image).mul_(cover[:, None]))
         self.layout.masked_fill_(cover >= 0.5, PARTS.index(part))
 
@@ -70,13 +71,15 @@ class Canvas:
 def paint(faces: Face, size: int) -> tuple[Tensor, Tensor]:
     """Pictures ``(B, 3, size, size)`` in [-1, 1], on a file's 256 levels, and layouts ``(B, size, size)`` int64."""
     canvas = Canvas(faces.back, size)
-    style, hair = faces.value("hair_style"), HAIR[faces.value("hair_colour")]
-    skin = SKIN[faces.value("skin")]
+    device = faces.factors.device
+    style, hair = faces.value("hair_style"), HAIR.to(device)[faces.value("hair_colour")]
+    skin = SKIN.to(device)[faces.value("skin")]
     hatted = faces.value("hat") == 1
 
     _behind(canvas, faces, style, hair)
     _body(canvas, faces, skin)
     head = _head(canvas, faces, skin)
+    _cheeks(canvas, faces, skin)
     _beard(canvas, faces, head, hair)
     _wrinkles(canvas, faces, skin)
     for side in (-1.0, 1.0):
@@ -139,6 +142,15 @@ def _beard(canvas: Canvas, f: Face, head: Tensor, hair: Tensor) -> None:
     canvas.over(torch.maximum(torch.maximum(head, line - dy), -lips), hair * 0.92, "beard", f.value("beard") == 1)
 
 
+def _cheeks(canvas: Canvas, f: Face, skin: Tensor) -> None:
+    """The young have rosy ones: by proportions alone, one in fifty of them would pass for grown."""
+    young = f.value("age") == 0
+    rosy = skin + 0.5 * (ROSE.to(skin.device) - skin)
+    for side in (-1.0, 1.0):
+        x, y = f.x + side * f.width * 0.46 + 0.03 * f.turn, f.y + f.height * 0.16  # above any beard
+        canvas.over(canvas.ellipse(x, y, torch.full_like(x, 0.036), torch.full_like(x, 0.028)), rosy, "skin", young)
+
+
 def _wrinkles(canvas: Canvas, f: Face, skin: Tensor) -> None:
     """Two on the forehead, and one from either wing of the nose."""
     old = f.value("age") == 2
@@ -187,7 +199,7 @@ def _mouth(canvas: Canvas, f: Face) -> None:
 
 def _on_top(canvas: Canvas, f: Face, style: Tensor, hair: Tensor) -> None:
     """The hair in front: a cap above the forehead, fuller where it is long or curly."""
-    full = torch.tensor([1.0, 1.04, 1.10, 1.14])[style]
+    full = torch.tensor([1.0, 1.04, 1.10, 1.14], device=style.device)[style]
     outer = canvas.ellipse(f.x, f.y - 0.02, f.width * full, f.height * full)
     dx, dy = canvas.x(f.x + 0.03 * f.turn), canvas.y(f.y)
     line = -(f.height * 0.52)[:, None, None] + 2.2 * dx.square() / f.width[:, None, None] * 0.45

@@ -11,7 +11,7 @@ from torch import Tensor
 from zeuxis.batch import Batch, Condition
 from zeuxis.counter import uniforms
 from zeuxis.data.worlds import grammar
-from zeuxis.data.worlds.stage import LAYOUT_CLASSES, SLOTS, Stage, coverage, layout, paint, stage
+from zeuxis.data.worlds.stage import LAYOUT_NAMES, SLOTS, Stage, coverage, layout, paint, stage
 from zeuxis.data.worlds.world import World, of_split
 from zeuxis.errors import UnknownName
 from zeuxis.rng import derive_seed
@@ -41,8 +41,8 @@ def split_descriptions(split: str) -> Tensor:
 class Scenes(World):
     """Scenes with exact labels; example ``i`` of a split is the same scene in every run and at every size.
 
-    ``label`` is the shape of the object that the caption names first; ``layout`` has ``LAYOUT_CLASSES``
-    classes; ``factors`` are ``grammar.FACTORS``. The splits share no scene description, hence no complete
+    ``label`` is the shape of the object that the caption names first; ``layout`` has the classes
+    ``LAYOUT_NAMES``; ``factors`` are ``grammar.FACTORS``. The splits share no scene description, hence no complete
     caption. Some training captions leave out the sizes, the time or both, as people do.
     """
 
@@ -52,7 +52,7 @@ class Scenes(World):
     factors = grammar.FACTORS
     class_names = grammar.SHAPES
     classes = len(grammar.SHAPES)
-    layout_classes = LAYOUT_CLASSES
+    layout_names = LAYOUT_NAMES
 
     def __init__(self, size: int = 32, split: str = "train", length: int = 1_000_000, time: str | None = None) -> None:
         super().__init__(size, split, length)
@@ -128,7 +128,7 @@ class UnpairedScenes(World):
     def batch(self, index: Tensor) -> Batch:
         """The examples ``index`` (B,) int64, on the index's device."""
         size = self.shape.height
-        day, night = self.day.stage(index), self.night.stage(index)
+        day, night = self.day.stage(self.checked(index)), self.night.stage(index)
         source = paint(day, coverage(day, size))
         wanted = day.factors.clone()
         wanted[:, 0] = grammar.TIMES.index("night")

@@ -92,10 +92,34 @@ def star(grid: Grid) -> Tensor:
     return x.mul_(nx).add_(y.mul_(ny)).sub_(grid.scaled(ny * tip))
 
 
+def cross(grid: Grid) -> Tensor:
+    """Two bars across each other, upright."""
+    long, wide = grid.scaled(0.95), grid.scaled(0.32)  # half of their sides
+    x, y = grid.line(1, 0).abs_(), grid.line(0, 1).abs_()
+    return torch.minimum(torch.maximum(x - long, y - wide), torch.maximum(x.sub_(wide), y.sub_(long)))
+
+
+def diamond(grid: Grid) -> Tensor:
+    """A square on its corner, a little narrower than high."""
+    a, b = math.cos(math.radians(38)), math.sin(math.radians(38))  # the normal of its edges
+    return grid.line(1, 0).abs_().mul_(a).add_(grid.line(0, 1).abs_().mul_(b)).sub_(grid.scaled(b))
+
+
+def moon(grid: Grid) -> Tensor:
+    """A crescent, open to the right."""
+    shift, reach = 0.5, 0.78  # of the disc that is taken away
+    x, y = grid.x - (grid.radius * grid.cos * shift)[:, None], grid.y - (grid.radius * grid.sin * shift)[:, None]
+    bite = Grid(x, y, grid.radius, grid.cos, grid.sin).length().sub_(grid.scaled(reach))
+    return torch.maximum(circle(grid), bite.neg_())
+
+
 SHAPES: dict[str, Callable[[Grid], Tensor]] = {
     "circle": circle,
     "square": square,
     "triangle": triangle,
     "star": star,
     "ring": ring,
+    "cross": cross,
+    "diamond": diamond,
+    "moon": moon,
 }

@@ -37,11 +37,11 @@ SHADE_JITTER = 10.0  # of sky and ground, either way
 PAINT_JITTER = 0.06  # of an object's brightness, either way
 
 SKY_CLASS, GROUND_CLASS, FIRST_SHAPE_CLASS = 0, 1, 2
-LAYOUT_CLASSES = FIRST_SHAPE_CLASS + len(grammar.SHAPES)
+LAYOUT_NAMES = ("sky", "ground", *grammar.SHAPES)
 
 _TURNS = [math.radians(t / 2) for t in range(-2 * sdf.MAX_TURN, 2 * sdf.MAX_TURN + 1)]
-_COS = torch.tensor([math.cos(t) for t in _TURNS])  # tables, because vectorised cosines differ in their last bit
-_SIN = torch.tensor([math.sin(t) for t in _TURNS])
+COS = torch.tensor([math.cos(t) for t in _TURNS])  # tables, because vectorised cosines differ in their last bit
+SIN = torch.tensor([math.sin(t) for t in _TURNS])
 _DRAWN = tuple(sdf.SHAPES[name] for name in grammar.SHAPES)
 SLOTS = 14  # uniform numbers per picture: see stage()
 
@@ -123,7 +123,7 @@ def coverage(scene: Stage, size: int) -> Tensor:
     at = (torch.arange(size, device=device) + 0.5)[None, :]  # pixel centres, in pixels
     centre, radius, turn = scene.centre.flatten(0, 1) * size, scene.radius.flatten() * size, scene.turn.flatten()
     cover = torch.zeros(len(shapes), size, size, device=device)
-    cos, sin = _COS.to(device)[turn], _SIN.to(device)[turn]
+    cos, sin = COS.to(device)[turn], SIN.to(device)[turn]
     x, y = at - centre[:, 0:1], at - centre[:, 1:2]  # (2B, size)
     for k, distance in enumerate(_DRAWN):
         rows = (shapes == k).nonzero()[:, 0]

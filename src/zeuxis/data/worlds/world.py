@@ -3,41 +3,68 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from zeuxis.batch import Batch, Shape, to_uint8
-from zeuxis.counter import mix
-from zeuxis.data.source import SetAside
+from zeuxis.counter import mix, uniforms
+from zeuxis.data.source import SetAside, Steady
 from zeuxis.errors import UnknownName, UsageError
 from zeuxis.rng import derive_seed
 
 SPLITS = {"train": (0, 90), "val": (90, 95), "test": (95, 100)}  # in hundredths of all descriptions
+ATTEMPTS = 1000  # at five rows in a hundred, not one in 10^22 needs more
 HASHED = 64  # examples that a fingerprint reads
 
 
-def of_split(rows: Tensor, sizes: Sequence[int], split: str) -> Tensor:
-    """The rows of ``rows`` (N, F), factors of ``sizes`` values, that belong to ``split``.
+def in_split(rows: Tensor, sizes: Sequence[int], split: str) -> Tensor:
+    """Which rows of ``rows`` (N, F), factors of ``sizes`` values, belong to ``split``: bool ``(N,)``.
 
     A hash of the row decides, so no two splits share one. Raises ``UnknownName`` for a split there is not.
     """
     if split not in SPLITS:
         raise UnknownName("split", split, SPLITS)
-    code = torch.zeros(len(rows), dtype=torch.int64)
+    code = torch.zeros(len(rows), dtype=torch.int64, device=rows.device)
     for k, values in enumerate(sizes):
         code = code * values + rows[:, k]
     part = mix(mix(code + 1)).remainder(100)
     low, high = SPLITS[split]
-    return rows[(part >= low) & (part < high)]
+    return (part >= low) & (part < high)
 
 
-class World:
+def of_split(rows: Tensor, sizes: Sequence[int], split: str) -> Tensor:
+    """The rows of ``rows`` (N, F) that are :func:`in_split`."""
+    return rows[in_split(rows, sizes, split)]
+
+
+def draw_split(
+    key: int, index: Tensor, draw: Callable[[Tensor], Tensor], slots: int, sizes: Sequence[int], split: str
+) -> Tensor:
+    """Rows of factors ``(B, F)`` of the examples ``index`` (B,): drawn anew until they are :func:`in_split`.
+
+    ``draw`` makes rows from uniform numbers ``(N, slots)``; there is one key for each attempt.
+    """
+    rows = torch.zeros(len(index), len(sizes), dtype=torch.int64, device=index.device)
+    missing = torch.arange(len(index), device=index.device)
+    for attempt in range(ATTEMPTS):
+        drawn = draw(uniforms(key + attempt, index[missing], slots))
+        good = in_split(drawn, sizes, split)
+        rows[missing[good]] = drawn[good]
+        missing = missing[~good]
+        if not len(missing):
+            return rows
+    raise RuntimeError(f"{len(missing)} rows of '{split}' were not found in {ATTEMPTS} attempts")
+
+
+class World(Steady):
     """A source whose examples depend on their index alone. A subclass says the rest of what a source says."""
 
     set_aside: tuple[SetAside, ...] = ()  # nothing here is read from files
     words: tuple[str, ...] = ()
+    layout_names: tuple[str, ...] = ()
+    channels = 3  # of the image
     name: str
 
     def __init__(self, size: int = 64, split: str = "train", length: int = 1_000_000) -> None:
@@ -45,7 +72,7 @@ class World:
             raise UnknownName("split", split, SPLITS)
         if size < 8 or length < 1:
             raise UsageError(f"{self.name}: size {size}, length {length}: at least 8, at least 1")
-        self.shape = Shape(3, size, size)
+        self.shape = Shape(self.channels, size, size)
         self.length = length
         self.key = derive_seed(0, self.name, split)
 

@@ -78,6 +78,7 @@ class VQGAN(System):
                 f"images of {self.shape.height}x{self.shape.width} cannot be coded by a factor of {factor}: "
                 f"choose a size that {factor} divides, or fewer multiples"
             )
+        self.stride = factor if features is None else None  # a feature network may be made for one shape
         channels = self.shape.channels
         multiples, attention = tuple(multiples), tuple(attention)
         self.encoder = Encoder(channels, latent, width=width, multiples=multiples, blocks=blocks, attention=attention)

@@ -1,4 +1,4 @@
-"""The mean and covariance of a stream of images, in one pass and in float64: what every Gaussian model needs."""
+"""What every Gaussian model needs: mean and covariance in one pass and in float64, and factors stored packed."""
 
 from __future__ import annotations
 
@@ -48,3 +48,17 @@ def moments(batches: Iterable[Batch]) -> tuple[Tensor, Tensor, int]:
     if n < 2:
         raise DataError(f"a covariance cannot be estimated from {n} image(s): give at least 2")
     return mean, scatter / n, n
+
+
+def pack(factor: Tensor) -> Tensor:
+    """The lower triangle of ``(d, d)``, row by row: ``(d (d + 1) / 2,)``."""
+    rows, columns = torch.tril_indices(*factor.shape, device=factor.device)
+    return factor[rows, columns]
+
+
+def unpack(packed: Tensor, d: int) -> Tensor:
+    """The inverse of :func:`pack`: lower triangular ``(d, d)``, in float64, since solves lose too much in float32."""
+    rows, columns = torch.tril_indices(d, d, device=packed.device)
+    factor = packed.new_zeros(d, d, dtype=torch.float64)
+    factor[rows, columns] = packed.double()
+    return factor

@@ -19,7 +19,7 @@ from zeuxis.card import Card
 from zeuxis.errors import DataError
 from zeuxis.game import Sampling, System
 from zeuxis.rng import ImageRng, Rng
-from zeuxis.systems.density._moments import DEQUANTISATION, moments, numbers
+from zeuxis.systems.density._moments import DEQUANTISATION, moments, numbers, pack, unpack
 
 
 class Gaussian(System):
@@ -65,10 +65,7 @@ class Gaussian(System):
 
     def factor(self) -> Tensor:
         """L ``(d, d)``, lower triangular, float64: solves against it lose too much in float32."""
-        rows, columns = torch.tril_indices(self.d, self.d, device=self.packed.device)
-        factor = self.packed.new_zeros(self.d, self.d, dtype=torch.float64)
-        factor[rows, columns] = self.packed.double()
-        return factor
+        return unpack(self.packed, self.d)
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         """``(B, C, H, W)``, clamped to [-1, 1]; ``how.temperature`` scales the standard deviation."""
@@ -97,9 +94,3 @@ class Gaussian(System):
     def _whiten(self, image: Tensor) -> Tensor:
         centred = image.double().flatten(1) - self.mean.double()
         return solve_triangular(self.factor(), centred.T, upper=False).T  # (B, d)
-
-
-def pack(factor: Tensor) -> Tensor:
-    """The lower triangle of ``(d, d)``, row by row: ``(d (d + 1) / 2,)``."""
-    rows, columns = torch.tril_indices(*factor.shape, device=factor.device)
-    return factor[rows, columns]

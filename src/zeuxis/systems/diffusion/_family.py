@@ -14,6 +14,7 @@ from zeuxis.diffusion.guidance import ConditionalDenoise, Signal, classifier_fre
 from zeuxis.diffusion.sampler import Denoise
 from zeuxis.errors import UnknownName, Unsupported, UsageError
 from zeuxis.game import Player, System
+from zeuxis.nn.backbone import Backbone
 from zeuxis.nn.dit import DiT
 from zeuxis.nn.embed import LabelEmbedding
 from zeuxis.nn.text import Sketch, TextTower, WordTokeniser
@@ -157,12 +158,12 @@ class Plan:
     fine_depth: int = 3
 
 
-def build_network(kind: NetworkKind, plan: Plan) -> tuple[nn.Module, int]:
+def build_network(kind: NetworkKind, plan: Plan) -> tuple[Backbone, int]:
     """The network, and the width of the vector that its time is embedded in."""
     return pick("network", kind, _NETWORKS)(plan)
 
 
-def _dit(plan: Plan) -> tuple[nn.Module, int]:
+def _dit(plan: Plan) -> tuple[Backbone, int]:
     channels, height, width = plan.shape
     if height % plan.patch or width % plan.patch:
         raise UsageError(f"{height}x{width} images are not made of whole patches of {plan.patch}: change model.patch")
@@ -179,7 +180,7 @@ def _dit(plan: Plan) -> tuple[nn.Module, int]:
     return net, plan.width
 
 
-def _unet(plan: Plan) -> tuple[nn.Module, int]:
+def _unet(plan: Plan) -> tuple[Backbone, int]:
     channels, height, width = plan.shape
     coarsest = 2 ** (len(plan.multiples) - 1)
     if height % coarsest or width % coarsest:
@@ -200,7 +201,7 @@ def _unet(plan: Plan) -> tuple[nn.Module, int]:
     return net, 4 * plan.width
 
 
-def _uvit(plan: Plan) -> tuple[nn.Module, int]:
+def _uvit(plan: Plan) -> tuple[Backbone, int]:
     channels, height, width = plan.shape
     net = UViT(
         channels + plan.beside,
@@ -217,13 +218,13 @@ def _uvit(plan: Plan) -> tuple[nn.Module, int]:
     return net, plan.width
 
 
-_NETWORKS: dict[str, Callable[[Plan], tuple[nn.Module, int]]] = {"dit": _dit, "unet": _unet, "uvit": _uvit}
+_NETWORKS: dict[str, Callable[[Plan], tuple[Backbone, int]]] = {"dit": _dit, "unet": _unet, "uvit": _uvit}
 
 
 class ConditionalDiffusion(System):
     """One player: a network that is told the time, and the reader of its condition."""
 
-    network: nn.Module
+    network: Backbone
     reader: Reader
     drop: float  # how often training hides the condition, for classifier-free guidance
     player: Player

@@ -99,6 +99,7 @@ class DDPM(ConditionalDiffusion):
     ) -> None:
         super().__init__()
         self.shape = Shape(*shape)
+        self.stride = 2 ** (len(multiples) - 1)  # the U-Net halves that often
         if predicts not in _PREDICTIONS:
             raise UnknownName("prediction", predicts, _PREDICTIONS)
         self.predicts, self.gamma, self.drop = predicts, gamma, drop

@@ -110,6 +110,7 @@ class FlowMatching(ConditionalDiffusion):
     ) -> None:
         super().__init__()
         self.shape = Shape(*shape)
+        self.stride = 2 ** (len(multiples) - 1) if network == "unet" and not sketch else None
         self.density, self.drop = density(times), drop
         self.steps, self.guidance = steps, guidance
         self.solver, self.shift = solver, shift

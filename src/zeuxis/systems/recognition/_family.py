@@ -1,17 +1,20 @@
-"""What the systems that read pictures share: one network, one player, features and logits."""
+"""What the systems that read pictures share: one player, features and logits, and the right to abstain."""
 
 from __future__ import annotations
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
-from zeuxis.game import Player, System
+from zeuxis.game import Player, System, Turn
 from zeuxis.nn.features import Classifier as Network
 
+MEMORY = 200  # rounds that a running limit looks back on
 
-class Reader(System):
-    """One player, called "reader", whose network has features and a head for each thing that it reads."""
 
-    network: Network
+class Learner(System):
+    """One player, called "reader", who trains one network."""
+
+    network: nn.Module
     lr: float
 
     def players(self) -> tuple[Player, ...]:
@@ -29,6 +32,12 @@ class Reader(System):
             ),
         )
 
+
+class Reader(Learner):
+    """A learner whose network has features and a head for each thing that it reads."""
+
+    network: Network
+
     def encode(self, image: Tensor) -> Tensor:
         """Features ``(B, D)`` of images ``(B, C, H, W)`` in [-1, 1]."""
         return self.network.features(image)
@@ -36,3 +45,39 @@ class Reader(System):
     def classify(self, image: Tensor) -> tuple[Tensor, ...]:
         """Logits ``(B, K_f)``, one tensor for each head."""
         return self.network(image)
+
+
+class Abstainer(Learner):
+    """A learner that says when a picture is not of its world: when it is stranger than nearly all of that world.
+
+    A share ``trust`` of the world's own pictures is to be recognised. ``learn`` leaves the strangeness of
+    those of its batch in ``turn.memo["strangeness"]``.
+    """
+
+    trust: float
+    limit: Tensor
+    seen: Tensor
+
+    def watch(self, trust: float) -> None:
+        """Begin with nothing seen and nothing strange; called once, by the constructor."""
+        self.trust = trust
+        self.register_buffer("limit", torch.tensor(torch.finfo(torch.float16).max))
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))  # rounds
+
+    @property
+    def pace(self) -> float:
+        """The weight of this round in what is remembered: a plain mean at first, then of about MEMORY rounds."""
+        return 1 / min(int(self.seen) + 1, MEMORY)
+
+    def after_round(self, turn: Turn) -> None:
+        """Keep the strangeness that a share ``trust`` of the world's own pictures has lately stayed under."""
+        self.limit.lerp_(turn.memo["strangeness"].quantile(self.trust), self.pace)
+        self.seen += 1
+
+    def strangeness(self, image: Tensor) -> Tensor:
+        """``(B,)``: the higher, the less a picture is like those of the world."""
+        raise NotImplementedError
+
+    def knows(self, image: Tensor) -> Tensor:
+        """Which pictures are like the world's own, bool ``(B,)``; of the others its reading means nothing."""
+        return self.strangeness(image) <= self.limit

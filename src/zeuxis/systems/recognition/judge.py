@@ -20,20 +20,20 @@ from zeuxis.batch import Shape
 from zeuxis.card import Card
 from zeuxis.errors import UsageError
 from zeuxis.game import Move, Turn
+from zeuxis.metrics.oracle import UNSAID
 from zeuxis.nn.features import Classifier as Network
 from zeuxis.nn.jitter import estrange, grain, relight, soften
-from zeuxis.systems.recognition._family import Reader
-
-MEMORY = 200  # rounds that the running limit looks back on
+from zeuxis.systems.recognition._family import Abstainer, Reader
 
 
-class Judge(Reader):
+class Judge(Abstainer, Reader):
     """One player with a linear head for each factor over shared features.
 
     Training pictures are relit by up to ``relight``, grained by up to ``grain`` and softened, for the
     pictures to be judged are made by models and are never as clean as the world's own. They are not
     moved or turned: where things are is one of the questions. ``trust`` is the share of such pictures
-    that the judge is to recognise as the world's own.
+    that the judge is to recognise as the world's own. A factor that a picture leaves open (``UNSAID``)
+    is no part of its lesson.
     """
 
     card = Card(
@@ -42,7 +42,7 @@ class Judge(Reader):
         family="recognition",
         year=2019,
         paper="1812.04606",
-        verbs={"encode", "classify"},
+        verbs={"encode", "classify", "knows"},
         needs={"factors"},
         departures=(
             "Foreign pictures are made from the batch (mixed, negated, painted over), not taken from another dataset.",
@@ -50,8 +50,6 @@ class Judge(Reader):
             "They number a quarter of the batch; the paper takes twice as many as of the world's own.",
         ),
     )
-    limit: Tensor
-    seen: Tensor
 
     def __init__(
         self,
@@ -71,11 +69,10 @@ class Judge(Reader):
             raise UsageError("a judge needs data that knows its factors: choose a world, such as 'scenes'")
         self.shape = Shape(*shape)
         self.names = tuple(str(name) for name, _ in factors)
-        self.relight, self.grain, self.exposure, self.trust, self.lr = relight, grain, exposure, trust, lr
+        self.relight, self.grain, self.exposure, self.lr = relight, grain, exposure, lr
         heads = tuple(int(values) for _, values in factors)
         self.network = Network(self.shape, heads, widths=tuple(widths), features=features)
-        self.register_buffer("limit", torch.tensor(torch.finfo(torch.float16).max))  # at first nothing is strange
-        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))  # rounds
+        self.watch(trust)
 
     def moves(self) -> tuple[Move, ...]:
         return (Move("reader", self.learn),)
@@ -89,17 +86,11 @@ class Judge(Reader):
         logits = [k.float() for k in self.classify(torch.cat([image, foreign]))]
         own, out = [k[: len(image)] for k in logits], [k[len(image) :] for k in logits]
         turn.memo["strangeness"] = _doubt(own).detach()
-        reading = torch.stack([F.cross_entropy(k, y) for k, y in zip(own, factors.T, strict=True)]).sum()
+        reading = torch.stack([_surprise(k, y) for k, y in zip(own, factors.T, strict=True)]).sum()
         undecided = torch.stack([-k.log_softmax(1).mean() for k in out]).sum()
-        turn.note(accuracy=(_chosen(own) == factors).all(1).float().mean(), reading=reading, undecided=undecided)
+        right = (_chosen(own) == factors) | (factors == UNSAID)
+        turn.note(accuracy=right.all(1).float().mean(), reading=reading, undecided=undecided)
         return reading + self.exposure * undecided
-
-    def after_round(self, turn: Turn) -> None:
-        """Keep the score that a share ``trust`` of the world's own pictures has lately stayed under."""
-        highest = turn.memo["strangeness"].quantile(self.trust)
-        weight = 1 / min(int(self.seen) + 1, MEMORY)
-        self.limit.lerp_(highest, weight)
-        self.seen += 1
 
     def read(self, image: Tensor) -> Tensor:
         """The likeliest value of every factor, int64 ``(B, F)``."""
@@ -109,9 +100,10 @@ class Judge(Reader):
         """-sum_f log max_k f_k(x), ``(B,)``, in nats: 0 for a picture that the judge reads with certainty."""
         return _doubt(self.classify(image))
 
-    def knows(self, image: Tensor) -> Tensor:
-        """Which pictures are like the world's own, bool ``(B,)``; of the others the judge's reading means nothing."""
-        return self.strangeness(image) <= self.limit
+
+def _surprise(logits: Tensor, value: Tensor) -> Tensor:
+    """The mean cross-entropy of one factor over the pictures that say it; 0 where none does."""
+    return F.cross_entropy(logits, value, ignore_index=UNSAID, reduction="sum") / (value != UNSAID).sum().clamp(min=1)
 
 
 def _chosen(logits: Sequence[Tensor]) -> Tensor:

@@ -1,0 +1,159 @@
+"""The world of motion: one or two shapes that go straight on and bounce off the frame.
+
+A position at any time has a closed form, the reflection of a straight line in the frame, so frames can be had at
+any moment without the ones before. Motions are told: "a large red circle moving fast to the upper right".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from zeuxis.batch import Batch, Condition, to_float
+from zeuxis.counter import uniforms
+from zeuxis.data.worlds import grammar, sdf
+from zeuxis.data.worlds.stage import COS, GROUND, PAINTS, RADII, SIN, SKY_TOP
+from zeuxis.data.worlds.world import World, draw_split
+from zeuxis.rng import derive_seed
+
+FRAMES = 4  # of a batch: the last is the image, those before it the source
+SPEEDS = ("slowly", "fast")
+STEPS = (0.02, 0.06)  # of the picture's side in a frame
+DIRECTIONS = ("right", "lower right", "down", "lower left", "left", "upper left", "up", "upper right")
+_HALF = 0.5**0.5
+_WAYS = torch.tensor(
+    [[1, 0], [_HALF, _HALF], [0, 1], [-_HALF, _HALF], [-1, 0], [-_HALF, -_HALF], [0, -1], [_HALF, -_HALF]]
+)
+_OBJECT = {
+    "size": grammar.SIZES,
+    "colour": grammar.COLOURS,
+    "shape": grammar.SHAPES,
+    "direction": DIRECTIONS,
+    "speed": SPEEDS,
+}
+VALUES: dict[str, tuple[str, ...]] = {
+    "time": grammar.TIMES,
+    **{f"{name}_1": values for name, values in _OBJECT.items()},
+    **{f"{name}_2": ("none", *values) for name, values in _OBJECT.items()},
+}
+FACTORS = tuple((name, len(values)) for name, values in VALUES.items())
+_COUNTS = [size for _, size in FACTORS]
+SINGLES = 0.5  # the share of pictures with one object
+_DRAWN = tuple(sdf.SHAPES[name] for name in grammar.SHAPES)
+_PLACING = 6
+_SECOND = 6  # the first factor of object 2
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """B scenes that move. Object 2 goes in front of object 1."""
+
+    factors: Tensor  # (B, F) int64
+    shape: Tensor  # (B, 2) int64, -1 for no object
+    radius: Tensor  # (B, 2)
+    start: Tensor  # (B, 2, 2): in the room that the frame leaves to the centre, in [0, 1]
+    step: Tensor  # (B, 2, 2): shares of the side in a frame
+    turn: Tensor  # (B, 2)
+
+    def centre(self, moment: float) -> Tensor:
+        """Where the objects are at frame ``moment``, ``(B, 2, 2)``: reflected in the frame as often as need be."""
+        room = 1 - 2 * self.radius[..., None]
+        step = self.step / room
+        gone = self.start * (1 - step.abs()) + (-step).clamp(min=0) + moment * step  # no bounce in the first frame
+        there = 1 - (gone - 2 * (gone / 2).floor() - 1).abs()  # 0 to 1 and back in every 2
+        return self.radius[..., None] + room * there
+
+
+class Motion(World):
+    """Frames of moving scenes: the image is frame 3, ``source`` frames 0, 1 and 2 side by side as nine channels.
+
+    The first frames tell where things go; the caption does, too: it tells the directions before any bounce.
+    The splits share no row of factors.
+    """
+
+    name = "motion"
+    gives = frozenset({"source", "caption", "factors"})
+    factors = FACTORS
+    words = tuple(
+        sorted(
+            {word for values in VALUES.values() for value in values for word in value.split()} - {"none", "up", "down"}
+            | {"a", "and", "moving", "to", "the", "by", "at", "upwards", "downwards"}
+        )
+    )
+    class_names: tuple[str, ...] = ()
+    classes = 0
+
+    def __init__(self, size: int = 64, split: str = "train", length: int = 1_000_000) -> None:
+        super().__init__(size, split, length)
+        self.split = split
+
+    def course(self, index: Tensor) -> Course:
+        """What moves in the examples ``index`` (B,), and how."""
+        rows = draw_split(self.key, self.checked(index), draw, len(FACTORS) + 1, _COUNTS, self.split)
+        u = uniforms(derive_seed(self.key, "placing"), index, _PLACING)
+        size = torch.stack([rows[:, 1], (rows[:, 6] - 1).clamp(min=0)], 1)
+        way = torch.stack([rows[:, 4], (rows[:, 9] - 1).clamp(min=0)], 1)
+        speed = torch.stack([rows[:, 5], (rows[:, 10] - 1).clamp(min=0)], 1)
+        step = _WAYS.to(index.device)[way] * torch.tensor(STEPS, device=index.device)[speed][..., None]
+        turn = (u[:, 4:6] * len(COS)).long()
+        radius = torch.tensor(RADII, device=index.device)[size]
+        return Course(rows, torch.stack([rows[:, 3], rows[:, 8] - 1], 1), radius, u[:, :4].view(-1, 2, 2), step, turn)
+
+    def clip(self, index: Tensor, frames: int = FRAMES) -> Tensor:
+        """Frames 0 to ``frames - 1``, ``(B, frames, 3, H, W)`` in [-1, 1]."""
+        course = self.course(index)
+        return torch.stack([paint(course, moment, self.shape.height) for moment in range(frames)], 1)
+
+    def batch(self, index: Tensor) -> Batch:
+        """The examples ``index`` (B,) int64, on the index's device."""
+        course = self.course(index)
+        frames = [paint(course, moment, self.shape.height) for moment in range(FRAMES)]
+        captions = tuple(caption(row) for row in course.factors.tolist())
+        condition = Condition(source=torch.cat(frames[:-1], 1), caption=captions, factors=course.factors)
+        return Batch(frames[-1], condition, index)
+
+
+def draw(u: Tensor) -> Tensor:
+    """Rows of factors ``(B, F)`` from uniform numbers ``u`` (B, F + 1)."""
+    values = [(u[:, k] * (size - (k >= _SECOND))).long() + (k >= _SECOND) for k, size in enumerate(_COUNTS)]
+    rows = torch.stack(values, 1)
+    rows[:, _SECOND:] *= (u[:, -1:] >= SINGLES).long()
+    return rows
+
+
+def paint(course: Course, moment: float, size: int) -> Tensor:
+    """The frame at ``moment``, ``(B, 3, size, size)`` in [-1, 1] on the 256 levels of a file."""
+    device = course.radius.device
+    at = (torch.arange(size, device=device) + 0.5)[None, :]
+    time = course.factors[:, 0]
+    down = (at / size)[:, None, :, None]  # (1, 1, H, 1)
+    image = SKY_TOP.to(device)[time][..., None, None] * (1 - down) + GROUND.to(device)[time][..., None, None] * down
+    image = image.expand(-1, -1, -1, size).clone()
+    centre = course.centre(moment) * size
+    colour = torch.stack([course.factors[:, 2], (course.factors[:, 7] - 1).clamp(min=0)], 1)
+    for which in (0, 1):
+        for k, distance in enumerate(_DRAWN):
+            rows = (course.shape[:, which] == k).nonzero()[:, 0]
+            x, y = at - centre[rows, which, 0:1], at - centre[rows, which, 1:2]
+            turn = course.turn[rows, which]
+            grid = sdf.Grid(x, y, course.radius[rows, which] * size, COS.to(device)[turn], SIN.to(device)[turn])
+            cover = distance(grid).neg_().add_(0.5).clamp_(0, 1)[:, None]
+            image[rows] += cover * (PAINTS.to(device)[colour[rows, which]][..., None, None] - image[rows])
+    return to_float(image.round_())
+
+
+def caption(row: Sequence[int]) -> str:
+    """``"a small red star moving slowly to the left and a large blue ring moving fast upwards by day"``."""
+    said = {name: values[k] for (name, values), k in zip(VALUES.items(), row, strict=True)}
+    told = []
+    for k in ("1", "2"):
+        if said[f"shape_{k}"] != "none":
+            thing = f"a {said[f'size_{k}']} {said[f'colour_{k}']} {said[f'shape_{k}']}"
+            told.append(f"{thing} moving {said[f'speed_{k}']} {_TOWARDS[said[f'direction_{k}']]}")
+    return f"{' and '.join(told)} {'by day' if said['time'] == 'day' else 'at night'}"
+
+
+_TOWARDS = {name: f"{name}wards" if name in ("up", "down") else f"to the {name}" for name in DIRECTIONS}

@@ -1,0 +1,77 @@
+"""Rich scenes in pairs of another kind: in a style, and as light with its exposures."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from zeuxis.batch import Batch, Condition
+from zeuxis.counter import uniforms
+from zeuxis.data.worlds.rich import light, styles
+from zeuxis.data.worlds.rich.arrange import Arrangement, arrange
+from zeuxis.data.worlds.rich.facts import FACTORS
+from zeuxis.data.worlds.rich.sources import RichScenes
+from zeuxis.data.worlds.world import World
+
+
+class SceneStyles(World):
+    """A scene as it is (``source``), another scene in some manner (``style``), and the first in that manner (image).
+
+    ``label`` is the manner, into ``styles.STYLES``.
+    """
+
+    name = "scenes-styles"
+    gives = frozenset({"source", "style", "label", "factors"})
+    factors = FACTORS
+    class_names = tuple(styles.STYLES)
+    classes = len(styles.STYLES)
+
+    def __init__(self, size: int = 64, split: str = "train", length: int = 1_000_000) -> None:
+        super().__init__(size, split, length)
+        self.scenes = RichScenes(size, split, 2 * length)  # even ones are shown, odd ones lend their manner
+
+    def batch(self, index: Tensor) -> Batch:
+        """The examples ``index`` (B,) int64, on the index's device."""
+        label = (uniforms(self.key, self.checked(index), 1)[:, 0] * self.classes).long()
+        shown, lender = self.scenes.arranged(2 * index), self.scenes.arranged(2 * index + 1)
+        size = self.shape.height
+        source = styles.styled(shown, size, "flat")
+        image, style = torch.empty_like(source), torch.empty_like(source)
+        for k, name in enumerate(styles.STYLES):
+            for row in (label == k).nonzero()[:, 0].tolist():  # one at a time: strokes take much memory
+                image[row] = styles.styled(shown.rows(slice(row, row + 1)), size, name)[0]
+                style[row] = styles.styled(lender.rows(slice(row, row + 1)), size, name)[0]
+        return Batch(image, Condition(source=source, style=style, label=label, factors=shown.factors), index)
+
+
+class SceneLight(World):
+    """Radiance (the image, compressed by ``light.compress``) and three exposures of it (``source``, nine channels).
+
+    With ``moving`` things have moved between the exposures; the radiance is that of the middle one.
+    """
+
+    gives = frozenset({"source", "factors"})
+    factors = FACTORS
+    class_names: tuple[str, ...] = ()
+    classes = 0
+
+    def __init__(self, size: int = 64, split: str = "train", length: int = 1_000_000, *, moving: bool = False) -> None:
+        self.name = "scenes-light-moving" if moving else "scenes-light"
+        super().__init__(size, split, length)
+        self.moving = moving
+        self.scenes = RichScenes(size, split, length)
+
+    def moments(self, index: Tensor) -> list[Tensor]:
+        """Linear light ``(B, 3, H, W)`` at the three exposures."""
+        rows = self.scenes.rows(self.checked(index))
+        times = (-1.0, 0.0, 1.0) if self.moving else (0.0, 0.0, 0.0)
+        return [light.radiance(self._at(index, rows, time), self.shape.height) for time in times]
+
+    def _at(self, index: Tensor, rows: Tensor, time: float) -> Arrangement:
+        return arrange(rows, self.scenes.placing, index, time)
+
+    def batch(self, index: Tensor) -> Batch:
+        """The examples ``index`` (B,) int64, on the index's device."""
+        moments = self.moments(index)
+        condition = Condition(source=light.brackets(moments), factors=self.scenes.rows(index))
+        return Batch(light.compress(moments[1]), condition, index)

@@ -1,0 +1,111 @@
+"""The conditional VAE (Sohn, Lee & Yan 2015, "Learning structured output representation using deep conditional
+generative models", NeurIPS 28). Symbols -> code:
+    x -> label    y -> image    z -> latent    q_phi(z|x,y) -> encoder    p_theta(z|x) -> prior
+    p_theta(y|x,z) -> decoder and likelihood
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zeuxis.batch import Condition, Shape
+from zeuxis.card import Card
+from zeuxis.errors import UnknownName, UsageError
+from zeuxis.game import Move, Player, Sampling, System, Turn
+from zeuxis.losses.likelihood import kl_normals
+from zeuxis.nn.conv_autoencoder import ConvDecoder, ConvEncoder
+from zeuxis.rng import ImageRng
+from zeuxis.systems.autoencoder._pixels import LIKELIHOODS, Bernoulli, SharedGaussian
+
+
+class CVAE(System):
+    """An encoder, a decoder and a prior that all know the label.
+
+    The prior is a normal for each class, learnt: so a class may be wide or narrow, and lie where it likes.
+    """
+
+    card = Card(
+        "cvae",
+        title="Conditional variational autoencoder",
+        family="autoencoder",
+        year=2015,
+        paper="Sohn, Lee & Yan 2015, NeurIPS 28",
+        verbs={"sample"},
+        needs={"label"},
+        knobs={"temperature"},
+        departures=(
+            "The condition is a class; the paper completes and segments pictures.",
+            "Convolutions in place of perceptrons; the label reaches the encoder as constant channels.",
+            "No hybrid with a network that has no latent (the paper's Eq. 6).",
+        ),
+    )
+
+    def __init__(
+        self,
+        shape: Shape,
+        *,
+        classes: int = 0,
+        latent: int = 32,
+        widths: tuple[int, ...] = (32, 64, 128),
+        hidden: int = 256,
+        likelihood: str = "gaussian",
+    ) -> None:
+        super().__init__()
+        if classes < 2:
+            raise UsageError(f"a cvae needs data with 2 classes or more, not {classes}: choose labelled data")
+        if likelihood not in LIKELIHOODS:
+            raise UnknownName("likelihood", likelihood, LIKELIHOODS)
+        self.shape = Shape(*shape)
+        self.classes, self.latent = classes, latent
+        seen = Shape(self.shape.channels + classes, self.shape.height, self.shape.width)
+        self.encoder = ConvEncoder(seen, 2 * latent, widths=tuple(widths), hidden=hidden)
+        self.decoder = ConvDecoder(self.shape, latent + classes, widths=tuple(widths), hidden=hidden)
+        self.prior = nn.Embedding(classes, 2 * latent)
+        nn.init.zeros_(self.prior.weight)  # at first every class has the standard normal
+        self.likelihood: Bernoulli | SharedGaussian = LIKELIHOODS[likelihood]()
+
+    def players(self) -> tuple[Player, ...]:
+        return (Player("autoencoder", (self.encoder, self.decoder, self.prior, self.likelihood), lr=1e-3),)
+
+    def moves(self) -> tuple[Move, ...]:
+        return (Move("autoencoder", self.bound),)
+
+    def bound(self, turn: Turn) -> Tensor:
+        """-L_CVAE(x, y; theta, phi), the mean over the batch (Eq. 4 with L = 1)."""
+        image, label = turn.batch.image, turn.batch.condition.label
+        assert label is not None  # the card needs it
+        mean, logvar = self.posterior(image, label)  # (B, Z) each
+        noise = turn.rng.normal(*mean.shape, device=mean.device)
+        z = mean + (0.5 * logvar).exp() * noise
+        distortion = self.likelihood.nll(self._decode(z, label), image).mean()
+        rate = kl_normals(mean, logvar, *self.prior_of(label)).mean()
+        turn.note(distortion=distortion, rate=rate, elbo=-distortion - rate)
+        return distortion + rate
+
+    def posterior(self, image: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log variance of q(z|x,y), ``(B, Z)`` each, float32."""
+        planes = self._one_hot(label)[:, :, None, None].expand(-1, -1, *image.shape[2:])
+        mean, logvar = self.encoder(torch.cat([image, planes], 1)).float().chunk(2, dim=1)
+        return mean, logvar
+
+    def prior_of(self, label: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log variance of p(z|x), ``(B, Z)`` each."""
+        mean, logvar = self.prior(label).float().chunk(2, dim=1)
+        return mean, logvar
+
+    def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        """The mean of p(y|x,z) ``(B, C, H, W)``, z from the class's prior; ``how.temperature`` scales its spread."""
+        assert condition.label is not None  # the card needs it
+        temperature = 1.0 if how.temperature is None else how.temperature
+        mean, logvar = self.prior_of(condition.label)
+        z = mean + temperature * (0.5 * logvar).exp() * rng.normal(len(rng), self.latent, device=self.device)
+        return self.likelihood.picture(self._decode(z, condition.label))
+
+    def _decode(self, z: Tensor, label: Tensor) -> Tensor:
+        out: Tensor = self.decoder(torch.cat([z, self._one_hot(label)], 1)).float()
+        return out
+
+    def _one_hot(self, label: Tensor) -> Tensor:
+        return F.one_hot(label, self.classes).float()

@@ -1,0 +1,119 @@
+"""Identity: an embedding in which pictures of one person lie together, whatever else differs.
+
+Supervised contrastive learning, Khosla et al. 2020 (arXiv:2004.11362), with two pictures of each person;
+pictures of no world are given short vectors, after Dhamija et al. 2018, "Reducing network agnostophobia"
+(arXiv:1811.04110). Symbols -> code:
+    z = F(x) / |F(x)| -> encode    tau -> temperature    P(i) -> the other picture of the same person
+    xi -> LENGTH    D_b -> foreign    lambda -> exposure
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zeuxis.batch import Shape
+from zeuxis.card import Card
+from zeuxis.game import Move, Turn
+from zeuxis.losses.contrastive import supervised_contrastive
+from zeuxis.metrics.verification import equal_error
+from zeuxis.nn.features import Classifier as Network
+from zeuxis.nn.jitter import estrange, grain, relight, soften
+from zeuxis.systems.recognition._family import Abstainer
+
+LENGTH = 10.0  # of the world's own vectors, at least
+
+
+class Identity(Abstainer):
+    """One player. ``image`` and ``source`` of an example show one subject; other examples show others.
+
+    ``verify`` compares the cosine of two vectors with ``threshold``: the running value at which, in the
+    training batches, as many pairs of the same subject were refused as pairs of different ones accepted.
+    ``embedding`` = D. Pictures are relit, grained and softened as the judge's are, and not moved: where
+    things are in a face is who it is. ``trust`` is the share of the world's own pictures to be recognised.
+    """
+
+    card = Card(
+        "identity",
+        title="Identity by contrast",
+        family="recognition",
+        year=2020,
+        paper="2004.11362",
+        verbs={"encode", "verify", "knows"},
+        needs={"source"},
+        departures=(
+            "The embedding that is compared is the one that is trained: no projection head is taken off afterwards.",
+            "Vectors of foreign pictures, made from the batch, are drawn to 0 and the world's own kept from it.",
+        ),
+    )
+    threshold: Tensor
+
+    def __init__(
+        self,
+        shape: Shape,
+        *,
+        widths: tuple[int, ...] = (32, 64, 128),
+        features: int = 256,
+        embedding: int = 64,
+        temperature: float = 0.1,
+        relight: float = 0.1,
+        grain: float = 0.05,
+        exposure: float = 0.05,
+        trust: float = 0.99,
+        lr: float = 2e-3,
+    ) -> None:
+        super().__init__()
+        self.shape = Shape(*shape)
+        self.temperature, self.relight, self.grain = temperature, relight, grain
+        self.exposure, self.lr = exposure, lr
+        self.network = Network(self.shape, (embedding,), widths=tuple(widths), features=features)
+        self.watch(trust)
+        self.register_buffer("threshold", torch.zeros(()))
+
+    def moves(self) -> tuple[Move, ...]:
+        return (Move("reader", self.learn),)
+
+    def learn(self, turn: Turn) -> Tensor:
+        """L_out^sup (Khosla et al., Eq. 2) and lambda (max(xi - |F(x)|, 0)^2, or |F(x)|^2 of D_b) (Dhamija et al.)."""
+        source = turn.batch.condition.source
+        assert source is not None  # the card needs it
+        image = torch.cat([turn.batch.image, source])
+        image = grain(soften(relight(image, turn.rng, self.relight), turn.rng), turn.rng, self.grain)
+        foreign = estrange(image[: -(-len(image) // 4)], turn.rng)
+        vectors = self.vectors(torch.cat([image, foreign]))
+        own, out = vectors[: len(image)], vectors[len(image) :]
+        who = torch.arange(len(source), device=image.device).repeat(2)
+        z = F.normalize(own)
+        contrast = supervised_contrastive(z, who, self.temperature)
+        length = (LENGTH - own.norm(dim=1)).relu().square().mean() + out.square().sum(1).mean()
+        turn.memo["strangeness"] = -own.detach().norm(dim=1)
+        turn.memo["cosines"] = z[: len(source)].detach() @ z[len(source) :].detach().T  # (B, B)
+        turn.note(contrast=contrast, length=length)
+        return contrast + self.exposure * length
+
+    def after_round(self, turn: Turn) -> None:
+        """Keep the threshold of equal errors of late, and the limit of what is known."""
+        cosines = turn.memo["cosines"]
+        others = ~torch.eye(len(cosines), dtype=torch.bool, device=cosines.device)
+        if others.any():  # a batch of one person tells nothing of others
+            _, threshold = equal_error(cosines.diagonal(), cosines[others])
+            self.threshold.lerp_(torch.as_tensor(threshold).to(self.threshold), self.pace)
+        super().after_round(turn)
+
+    def vectors(self, image: Tensor) -> Tensor:
+        """F(x) ``(B, D)``, float32: its direction says who, its length how much like the world's own."""
+        (vector,) = self.network(image)
+        return vector.float()
+
+    def encode(self, image: Tensor) -> Tensor:
+        """z ``(B, D)`` of length 1."""
+        return F.normalize(self.vectors(image))
+
+    def verify(self, image: Tensor, other: Tensor) -> Tensor:
+        """The cosine of two pictures less the threshold, pair by pair ``(B,)``."""
+        return (self.encode(image) * self.encode(other)).sum(1) - self.threshold
+
+    def strangeness(self, image: Tensor) -> Tensor:
+        """-|F(x)| ``(B,)``."""
+        return -self.vectors(image).norm(dim=1)

@@ -1,0 +1,95 @@
+"""The segmenter: reads a picture's layout, a class for every pixel.
+
+Ronneberger, Fischer & Brox 2015, "U-Net: convolutional networks for biomedical image segmentation"
+(arXiv:1505.04597). A world knows the class of each pixel that it drew, so the lessons are exact and
+endless. As the judge it may abstain, after Hendrycks et al. 2019 (arXiv:1812.04606). Symbols -> code:
+    p_k(x) -> softmax(logits)[k] at pixel x    l(x) -> layout    E -> the cross-entropy    lambda -> exposure
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zeuxis.batch import Shape
+from zeuxis.card import Card
+from zeuxis.errors import UsageError
+from zeuxis.game import Move, Turn
+from zeuxis.nn.jitter import estrange, grain, relight, soften
+from zeuxis.nn.pixelwise import PixelReader
+from zeuxis.systems.recognition._family import Abstainer
+
+
+class Segmenter(Abstainer):
+    """One player who lowers the cross-entropy of every pixel's class.
+
+    Training pictures are relit by up to ``relight``, grained by up to ``grain`` and softened, as the
+    judge's are, and for the same reason: the pictures to be read are made by models. ``widths`` are the
+    channels of the U-Net's levels. ``trust`` is the share of the world's own pictures to be recognised.
+    """
+
+    card = Card(
+        "segmenter",
+        title="Segmenter of a world",
+        family="recognition",
+        year=2015,
+        paper="1505.04597",
+        verbs={"segment", "knows"},
+        needs={"layout"},
+        departures=(
+            "Residual blocks with group normalisation, padded to keep the size, in place of plain unpadded ones.",
+            "Every pixel weighs the same (Eq. 2 weighs the gaps between touching cells).",
+            "Foreign pictures, made from the batch, are to leave it undecided (outlier exposure).",
+        ),
+    )
+
+    def __init__(
+        self,
+        shape: Shape,
+        *,
+        layout_names: tuple[str, ...] = (),
+        widths: tuple[int, ...] = (16, 32, 64),
+        relight: float = 0.1,
+        grain: float = 0.15,
+        exposure: float = 0.5,
+        trust: float = 0.99,
+        lr: float = 2e-3,
+    ) -> None:
+        super().__init__()
+        if len(layout_names) < 2:
+            raise UsageError("a segmenter needs data with a layout of 2 classes or more: choose a world with layouts")
+        self.shape = Shape(*shape)
+        self.names = tuple(layout_names)
+        self.relight, self.grain, self.exposure, self.lr = relight, grain, exposure, lr
+        self.network = PixelReader(self.shape.channels, len(self.names), widths=tuple(widths))
+        self.watch(trust)
+
+    def moves(self) -> tuple[Move, ...]:
+        return (Move("reader", self.learn),)
+
+    def learn(self, turn: Turn) -> Tensor:
+        """E = -log p_l(x)(x), the mean over pixels (Eq. 1, with w = 1), and lambda H(U; p) of foreign pictures."""
+        layout = turn.batch.condition.layout
+        assert layout is not None  # the card needs it
+        image = grain(soften(relight(turn.batch.image, turn.rng, self.relight), turn.rng), turn.rng, self.grain)
+        foreign = estrange(image[: -(-len(image) // 4)], turn.rng)
+        logits = self.segment(torch.cat([image, foreign])).float()
+        own, out = logits[: len(image)], logits[len(image) :]
+        turn.memo["strangeness"] = _doubt(own).detach()
+        reading, undecided = F.cross_entropy(own, layout), -out.log_softmax(1).mean()
+        turn.note(accuracy=(own.argmax(1) == layout).float().mean(), reading=reading, undecided=undecided)
+        return reading + self.exposure * undecided
+
+    def segment(self, image: Tensor) -> Tensor:
+        """Logits ``(B, K, H, W)`` of each pixel's class."""
+        logits: Tensor = self.network(image)
+        return logits
+
+    def strangeness(self, image: Tensor) -> Tensor:
+        """-log max_k p_k, the mean over pixels ``(B,)``, in nats: 0 for a picture read with certainty."""
+        return _doubt(self.segment(image).float())
+
+
+def _doubt(logits: Tensor) -> Tensor:
+    return -logits.log_softmax(1).amax(1).mean((1, 2))

@@ -1,0 +1,134 @@
+"""The Boltzmann machine against sums over all its states, which a small one allows."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from zeuxis.batch import Batch, Condition, Shape
+from zeuxis.errors import UsageError
+from zeuxis.game import Sampling, Turn
+from zeuxis.rng import ImageRng, Stream
+from zeuxis.systems.energy.rbm import RBM
+
+SMALL = Shape(1, 2, 4)  # 8 pixels: 256 pictures
+
+
+def machine(hidden: int = 6, strength: float = 0.8, **config: int) -> RBM:
+    model = RBM(SMALL, hidden=hidden, **config)
+    with torch.no_grad():
+        for k, p in enumerate(model.parameters()):
+            p.copy_(strength * Stream(k, "rbm").normal(*p.shape))
+    return model.eval()
+
+
+def pictures() -> Tensor:
+    """All of them, ``(256, 1, 2, 4)``."""
+    bits = (torch.arange(256)[:, None] >> torch.arange(8)) & 1
+    return (2.0 * bits - 1).view(-1, *SMALL)
+
+
+@pytest.mark.parametrize("hidden", [0, 1, 6])
+def test_probabilities_of_all_pictures_sum_to_one(hidden):
+    with torch.no_grad():
+        total = machine(hidden).log_prob(pictures(), Stream(0)).double().logsumexp(0)
+    assert abs(float(total)) < 1e-5
+
+
+def test_the_free_energy_sums_over_the_hidden_units():
+    model = machine(3)
+    v = model.visible(pictures())
+    states = ((torch.arange(8)[:, None] >> torch.arange(3)) & 1).float()  # every h
+    joint = v @ model.bias[:, None] + (v @ model.weight + model.hidden_bias) @ states.T
+    torch.testing.assert_close(-model.free_energy(v), joint.logsumexp(1), rtol=1e-5, atol=1e-5)
+
+
+def test_annealing_finds_the_exact_partition_function():
+    model = machine(10, temperatures=1000, runs=200)
+    assert abs(model.annealed(Stream(1)) - model.enumerated()) < 0.1
+
+
+def test_without_hidden_units_it_is_independent_pixels():
+    model = machine(0)
+    assert model.enumerated() == pytest.approx(float(torch.nn.functional.softplus(model.bias.detach()).sum()), abs=1e-5)
+    p = model.bias.sigmoid()
+    v = model.visible(pictures())
+    wanted = (v * p.log() + (1 - v) * (1 - p).log()).sum(1)
+    torch.testing.assert_close(model.log_prob(pictures(), Stream(0)), wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_the_gradient_is_that_of_contrastive_divergence():
+    model = machine(5)
+    turn = Turn(Batch(pictures()[:40]), Stream(3), 0, 0.0)
+    loss = model.contrast(turn)
+    loss.backward()
+    data, chain = model.visible(pictures()[:40]), turn.memo["chains"]
+    with torch.no_grad():
+        positive = data.T @ model.mean_hidden(data) / 40
+        negative = chain.T @ model.mean_hidden(chain) / 40
+    torch.testing.assert_close(model.weight.grad, negative - positive, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(model.bias.grad, (chain - data).mean(0), rtol=1e-4, atol=1e-5)
+
+
+def test_chains_visit_pictures_as_often_as_they_are_likely():
+    model = machine(4, strength=0.6)
+    with torch.no_grad():
+        v = model.visible(pictures()).repeat(40, 1)
+        rng = Stream(5)
+        for _ in range(60):
+            v = model.step(v, rng)
+        found = torch.bincount((v.long() << torch.arange(8)).sum(1), minlength=256) / len(v)
+        wanted = model.log_prob(pictures(), Stream(0)).exp()
+    assert (found - wanted).abs().sum() / 2 < 0.08  # total variation; chance alone gives about 0.05
+    assert (torch.full((256,), 1 / 256) - wanted).abs().sum() / 2 > 0.25
+
+
+@pytest.mark.parametrize("particles", [0, 64])
+def test_it_learns_a_distribution(particles):
+    """Two stripes and their negatives: four pictures of equal probability."""
+    stripes = torch.tensor([[1, 1, 0, 0, 1, 1, 0, 0], [1, 0, 1, 0, 1, 0, 1, 0]]).float()
+    known = torch.cat([stripes, 1 - stripes]) * 2 - 1
+    model = RBM(SMALL, hidden=8, gibbs=5, particles=particles)
+    with torch.no_grad():
+        model.weight.copy_(0.1 * Stream(0).normal(8, 8))
+    optimiser = torch.optim.Adam(model.parameters(), lr=0.02)
+    for k in range(600):
+        image = known[Stream(k, "batch").integers(4, 64)].view(-1, *SMALL)
+        turn = Turn(Batch(image), Stream(k), k, k / 600)
+        loss = model.contrast(turn)
+        optimiser.param_groups[0]["lr"] = 0.03 * (1 - k / 600)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        with torch.no_grad():
+            model.after_round(turn)
+    with torch.no_grad():
+        nats = model.log_prob(known.view(-1, *SMALL), Stream(0)).mean()
+    assert nats > -2.2  # log(1/4) is -1.39; independent pixels reach -5.5
+
+
+def test_log_z_is_computed_once_for_each_state_of_the_parameters():
+    model = machine(4)
+    first = model.log_z()
+    assert model.log_z() == first and model.known is not None
+    with torch.no_grad():
+        model.bias.add_(1.0)
+    assert model.log_z() > first + 0.5
+
+
+def test_samples_follow_their_seeds():
+    model = machine(6)
+    with torch.no_grad():
+        many = model.sample(Condition(), ImageRng.counting(0, 5), Sampling(steps=20))
+        alone = model.sample(Condition(), ImageRng([3]), Sampling(steps=20))
+        rebuilt = model.decode(model.encode(many))
+    torch.testing.assert_close(alone, many[3:4], rtol=0, atol=1e-6)
+    assert many.shape == (5, *SMALL) and many.abs().max() <= 1 and rebuilt.shape == many.shape
+    assert many.unique().tolist() == [-1.0, 1.0] and not torch.equal(many[0], many[1])
+
+
+def test_misuse_is_explained():
+    with pytest.raises(UsageError, match="gibbs"):
+        RBM(SMALL, gibbs=0)
+    assert math.isfinite(machine(6).log_z())

@@ -1,0 +1,48 @@
+"""What every world owes, whatever it draws."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from zeuxis.batch import Batch
+from zeuxis.data.entries import ENTRIES
+from zeuxis.data.library import WORLDS, open_source
+
+
+def tensors(batch: Batch) -> dict[str, Tensor]:
+    found = {name: getattr(batch.condition, name) for name in batch.condition.given}
+    return {"image": batch.image} | {name: value for name, value in found.items() if isinstance(value, Tensor)}
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_what_a_world_gives_is_what_its_entry_says(name: str) -> None:
+    source, entry = open_source(name), ENTRIES[name]
+    batch = source.batch(torch.arange(3))
+    assert batch.condition.given == source.gives == set(entry.gives)
+    assert tuple(batch.image.shape[1:]) == source.shape == entry.shape
+    assert tuple(source.class_names) == tuple(entry.class_names)
+    assert batch.image.min() >= -1 and batch.image.max() <= 1 and batch.image.std() > 0.05
+    factors, layout = batch.condition.factors, batch.condition.layout
+    assert factors is None or factors.shape == (3, len(source.factors))
+    assert layout is None or layout.shape == (3, *source.shape[1:])
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_a_world_draws_where_its_index_is(name: str) -> None:
+    """Whatever it makes without naming the index's device would be made on "meta" here, and fail to mix."""
+    source = open_source(name, 32)
+    index = torch.arange(12)
+    usual = tensors(source.batch(index))
+    with torch.device("meta"):
+        there = tensors(source.batch(index))
+    for field, value in usual.items():
+        assert there[field].device == index.device and torch.equal(there[field], value), field
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_a_world_says_which_examples_it_has(name: str) -> None:
+    source = open_source(name, 32)
+    with pytest.raises(IndexError, match=name):
+        source.batch(torch.tensor([len(source)]))
