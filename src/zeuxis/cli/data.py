@@ -62,6 +62,7 @@ def data(
         emit({**found, "split": split, "sheet": page})
         return
     buckets = found.pop("buckets")
+    found["says"] = [f'"{text}"' for text in found["says"]]  # they may hold commas
     for key, value in found.items():
         text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
         if text:

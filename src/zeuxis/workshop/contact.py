@@ -28,12 +28,19 @@ def card(source: Source) -> dict[str, Any]:
         "gives": sorted(source.gives),
         "classes": list(source.class_names),
         "words": list(source.words),
+        "says": told(source),
         "factors": [list(factor) for factor in source.factors],
         "buckets": [
             {"width": b.shape.width, "height": b.shape.height, "examples": len(b.members)} for b in source.buckets
         ],
         "fingerprint": source.fingerprint(),
     }
+
+
+def told(source: Source, n: int = 3) -> list[str]:
+    """The captions and instructions of its first ``n`` examples."""
+    condition = source.batch(torch.arange(min(n, len(source)))).condition
+    return [text for texts in (condition.caption, condition.instruction) for text in texts or ()]
 
 
 def contact_sheet(source: Source, n: int = 64) -> Image.Image:
