@@ -9,6 +9,7 @@ from torch import Tensor
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.errors import UsageError
 from zeuxis.game import Sampling, Turn
+from zeuxis.nn.boltzmann import black_and_white
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.energy.rbm import RBM
 
@@ -38,22 +39,24 @@ def test_probabilities_of_all_pictures_sum_to_one(hidden):
 
 def test_the_free_energy_sums_over_the_hidden_units():
     model = machine(3)
-    v = model.visible(pictures())
+    v = black_and_white(pictures())
     states = ((torch.arange(8)[:, None] >> torch.arange(3)) & 1).float()  # every h
-    joint = v @ model.bias[:, None] + (v @ model.weight + model.hidden_bias) @ states.T
-    torch.testing.assert_close(-model.free_energy(v), joint.logsumexp(1), rtol=1e-5, atol=1e-5)
+    joint = v @ model.machine.bias[:, None] + (v @ model.machine.weight + model.machine.hidden_bias) @ states.T
+    torch.testing.assert_close(-model.machine.free_energy(v), joint.logsumexp(1), rtol=1e-5, atol=1e-5)
 
 
 def test_annealing_finds_the_exact_partition_function():
-    model = machine(10, temperatures=1000, runs=200)
-    assert abs(model.annealed(Stream(1)) - model.enumerated()) < 0.1
+    model = machine(10)
+    assert abs(model.machine.annealed(1000, 200, Stream(1)) - model.machine.enumerated()) < 0.1
 
 
 def test_without_hidden_units_it_is_independent_pixels():
     model = machine(0)
-    assert model.enumerated() == pytest.approx(float(torch.nn.functional.softplus(model.bias.detach()).sum()), abs=1e-5)
-    p = model.bias.sigmoid()
-    v = model.visible(pictures())
+    assert model.machine.enumerated() == pytest.approx(
+        float(torch.nn.functional.softplus(model.machine.bias.detach()).sum()), abs=1e-5
+    )
+    p = model.machine.bias.sigmoid()
+    v = black_and_white(pictures())
     wanted = (v * p.log() + (1 - v) * (1 - p).log()).sum(1)
     torch.testing.assert_close(model.log_prob(pictures(), Stream(0)), wanted, rtol=1e-4, atol=1e-4)
 
@@ -63,21 +66,21 @@ def test_the_gradient_is_that_of_contrastive_divergence():
     turn = Turn(Batch(pictures()[:40]), Stream(3), 0, 0.0)
     loss = model.contrast(turn)
     loss.backward()
-    data, chain = model.visible(pictures()[:40]), turn.memo["chains"]
+    data, chain = black_and_white(pictures()[:40]), turn.memo["chains"]
     with torch.no_grad():
-        positive = data.T @ model.mean_hidden(data) / 40
-        negative = chain.T @ model.mean_hidden(chain) / 40
-    torch.testing.assert_close(model.weight.grad, negative - positive, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(model.bias.grad, (chain - data).mean(0), rtol=1e-4, atol=1e-5)
+        positive = data.T @ model.encode(pictures()[:40]) / 40
+        negative = chain.T @ model.machine.upward(chain).sigmoid() / 40
+    torch.testing.assert_close(model.machine.weight.grad, negative - positive, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(model.machine.bias.grad, (chain - data).mean(0), rtol=1e-4, atol=1e-5)
 
 
 def test_chains_visit_pictures_as_often_as_they_are_likely():
     model = machine(4, strength=0.6)
     with torch.no_grad():
-        v = model.visible(pictures()).repeat(40, 1)
+        v = black_and_white(pictures()).repeat(40, 1)
         rng = Stream(5)
         for _ in range(60):
-            v = model.step(v, rng)
+            v = model.machine.step(v, rng)
         found = torch.bincount((v.long() << torch.arange(8)).sum(1), minlength=256) / len(v)
         wanted = model.log_prob(pictures(), Stream(0)).exp()
     assert (found - wanted).abs().sum() / 2 < 0.08  # total variation; chance alone gives about 0.05
@@ -91,7 +94,7 @@ def test_it_learns_a_distribution(particles):
     known = torch.cat([stripes, 1 - stripes]) * 2 - 1
     model = RBM(SMALL, hidden=8, gibbs=5, particles=particles)
     with torch.no_grad():
-        model.weight.copy_(0.1 * Stream(0).normal(8, 8))
+        model.machine.weight.copy_(0.1 * Stream(0).normal(8, 8))
     optimiser = torch.optim.Adam(model.parameters(), lr=0.02)
     for k in range(600):
         image = known[Stream(k, "batch").integers(4, 64)].view(-1, *SMALL)
@@ -113,7 +116,7 @@ def test_log_z_is_computed_once_for_each_state_of_the_parameters():
     first = model.log_z()
     assert model.log_z() == first and model.known is not None
     with torch.no_grad():
-        model.bias.add_(1.0)
+        model.machine.bias.add_(1.0)
     assert model.log_z() > first + 0.5
 
 

@@ -1,0 +1,111 @@
+"""Binary units in two layers that depend on each other and not among themselves: what Boltzmann machines are made of.
+
+Smolensky 1986. The partition function by annealed importance sampling: Salakhutdinov & Murray 2008, "On the
+quantitative analysis of deep belief networks", ICML (doi:10.1145/1390156.1390266). Symbols -> code:
+    v in {0, 1}^D, h in {0, 1}^F    W -> weight (D, F)    b -> bias (D,)    a -> hidden_bias (F,)
+    p*(v) -> exp(-free_energy)      Z -> exp(log_z)       beta_k -> beta    b_A -> base (D,)
+    w_AIS -> weights, in logs
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zeuxis.rng import Rng, Stream
+
+MOST_ENUMERATED = 16  # hidden units up to which Z is summed exactly: 65,536 states
+CLAMP = 0.02  # base rates stay this far from 0 and 1, so that every state can be reached
+WARMING = 100  # sweeps from which the base rates are taken
+
+
+class Boltzmann(nn.Module):
+    """D visible and F hidden units; without hidden units (F = 0) the visible ones are independent."""
+
+    def __init__(self, visible: int, hidden: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(0.01 * torch.randn(visible, hidden))  # W
+        self.bias = nn.Parameter(torch.zeros(visible))  # b
+        self.hidden_bias = nn.Parameter(torch.zeros(hidden))  # a
+
+    @property
+    def visible(self) -> int:
+        return self.weight.shape[0]
+
+    @property
+    def hidden(self) -> int:
+        return self.weight.shape[1]
+
+    def free_energy(self, v: Tensor) -> Tensor:
+        """F(v) = -log p*(v) ``(B,)``: the hidden units summed out."""
+        return -(v @ self.bias) - F.softplus(v @ self.weight + self.hidden_bias).sum(1)
+
+    def upward(self, v: Tensor) -> Tensor:
+        """Log-odds of the hidden units given the visible ones, ``(B, F)``."""
+        return v @ self.weight + self.hidden_bias
+
+    def downward(self, h: Tensor) -> Tensor:
+        """Log-odds of the visible units given the hidden ones, ``(B, D)``."""
+        return h @ self.weight.T + self.bias
+
+    def step(self, v: Tensor, rng: Rng) -> Tensor:
+        """One sweep of Gibbs: h given v, then v given h."""
+        return coins(self.downward(coins(self.upward(v), rng)), rng)
+
+    def contrast(self, data: Tensor, chain: Tensor) -> Tensor:
+        """E_data [F(v)] - E_chain [F(v)], whose gradient is that of contrastive divergence (Hinton 2002, Eq. 5)."""
+        return self.free_energy(data).mean() - self.free_energy(chain).mean()
+
+    @torch.no_grad()
+    def log_z(self, temperatures: int, runs: int) -> float:
+        """log Z: exact up to 16 hidden units, annealed above."""
+        if self.hidden <= MOST_ENUMERATED:
+            return self.enumerated()
+        return self.annealed(temperatures, runs, Stream(0, "log_z"))
+
+    @torch.no_grad()
+    def enumerated(self) -> float:
+        """log sum_h exp(a'h + sum_i softplus(b_i + W_i h)): exact."""
+        device = self.weight.device
+        states = torch.arange(2**self.hidden, device=device)
+        h = ((states[:, None] >> torch.arange(self.hidden, device=device)) & 1).double()  # (2^F, F)
+        weight, bias, hidden_bias = self.weight.double(), self.bias.double(), self.hidden_bias.double()
+        total = [part @ hidden_bias + F.softplus(part @ weight.T + bias).sum(1) for part in h.split(4096)]
+        return float(torch.cat(total).logsumexp(0))
+
+    @torch.no_grad()
+    def annealed(self, temperatures: int, runs: int, rng: Rng) -> float:
+        """log of the mean of w_AIS, from independent units b_A to this machine (Salakhutdinov & Murray, Eq. 12).
+
+        b_A are the log-odds of the units' means under short chains of the machine itself.
+        """
+        v = coins(self.bias.new_zeros(runs, self.visible), rng)
+        for _ in range(WARMING):
+            v = self.step(v, rng)
+        base = v.mean(0).clamp(CLAMP, 1 - CLAMP).logit()  # b_A
+        v = coins(base.expand(runs, -1), rng)
+        weights = torch.zeros(runs, dtype=torch.float64, device=self.weight.device)
+        for k in range(1, temperatures + 1):
+            before, beta = (k - 1) / temperatures, k / temperatures
+            weights += (self._tempered(v, base, beta) - self._tempered(v, base, before)).double()
+            h = coins(beta * self.upward(v), rng)  # Eq. 16
+            v = coins((1 - beta) * base + beta * self.downward(h), rng)  # Eq. 17
+        log_z_base = F.softplus(base).double().sum() + self.hidden * math.log(2)  # Z_A
+        return float(weights.logsumexp(0) - math.log(runs) + log_z_base)
+
+    def _tempered(self, v: Tensor, base: Tensor, beta: float) -> Tensor:
+        """log p*_beta(v) ``(B,)`` (Eq. 14)."""
+        return (1 - beta) * (v @ base) + beta * (v @ self.bias) + F.softplus(beta * self.upward(v)).sum(1)
+
+
+def coins(log_odds: Tensor, rng: Rng) -> Tensor:
+    """0 or 1, with probability sigmoid(``log_odds``) (B, ...) of 1."""
+    return (rng.uniform(*log_odds.shape, device=log_odds.device) < log_odds.sigmoid()).float()
+
+
+def black_and_white(image: Tensor) -> Tensor:
+    """Pixels above mid-grey as 1, the others as 0: ``(B, C, H, W)`` to ``(B, D)``."""
+    return (image.flatten(1) > 0).float()

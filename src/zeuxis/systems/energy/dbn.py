@@ -1,0 +1,153 @@
+"""The deep belief network: machines stacked, each learnt on what the one below makes of the data.
+
+Hinton, Osindero & Teh 2006, "A fast learning algorithm for deep belief nets", Neural Computation 18
+(doi:10.1162/neco.2006.18.7.1527). The bound on its likelihood: Salakhutdinov & Murray 2008
+(doi:10.1145/1390156.1390266), section 4. Symbols -> code:
+    v, h^1, ..., h^L -> layers, from the picture up    W^l -> machines[l].weight
+    Q(h^l | h^(l-1)) -> machines[l].upward             P(h^(l-1) | h^l) -> machines[l].downward, below the top
+    P(h^(L-1), h^L) -> machines[-1], undirected
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zeuxis.batch import Condition, Shape
+from zeuxis.card import Card
+from zeuxis.errors import UsageError
+from zeuxis.game import Move, Player, Sampling, System, Turn
+from zeuxis.nn.boltzmann import Boltzmann, black_and_white, coins
+from zeuxis.rng import ImageRng, Rng
+
+
+class DBN(System):
+    """One player a machine. With ``greedy`` each learns for its share of the budget, from the bottom up;
+    without, all learn at once.
+
+    ``hidden`` are the units of the layers, ``gibbs`` the steps of a negative chain. ``draws`` is the number of
+    samples from Q with which :meth:`log_prob` estimates its bound; ``temperatures`` and ``runs`` those of the top
+    machine's annealing.
+    """
+
+    discrete = True
+    card = Card(
+        "dbn",
+        title="Deep belief network",
+        family="energy",
+        year=2006,
+        paper="Hinton, Osindero & Teh 2006, Neural Computation 18, 1527-1554",
+        verbs={"sample", "encode", "decode", "log_prob"},
+        knobs={"steps"},
+        departures=(
+            "No labels at the top, and no up-down fine-tuning after the greedy stage.",
+            "The update is the gradient of two free energies' difference, by Adam.",
+            "Pixels are set to black or white at mid-grey, not at random.",
+        ),
+    )
+
+    def __init__(
+        self,
+        shape: Shape,
+        *,
+        hidden: tuple[int, ...] = (256, 256),
+        gibbs: int = 1,
+        greedy: bool = True,
+        draws: int = 8,
+        temperatures: int = 2000,
+        runs: int = 100,
+        lr: float = 1e-3,
+    ) -> None:
+        super().__init__()
+        if len(hidden) < 2 or min(hidden) < 1 or gibbs < 1 or draws < 1:
+            raise UsageError(f"hidden={list(hidden)}: a dbn has 2 layers or more of 1 unit or more; one is an 'rbm'")
+        self.shape = Shape(*shape)
+        self.gibbs, self.greedy, self.draws, self.lr = gibbs, greedy, draws, lr
+        self.temperatures, self.runs = temperatures, runs
+        d = self.shape.channels * self.shape.height * self.shape.width
+        self.machines = nn.ModuleList(Boltzmann(below, above) for below, above in pairwise((d, *hidden)))
+        self.known: tuple[tuple[int, ...], float] | None = None  # the top's log Z, and of which of its versions
+
+    def players(self) -> tuple[Player, ...]:
+        return tuple(Player(f"layer_{k + 1}", (machine,), lr=self.lr) for k, machine in enumerate(self.machines))
+
+    def moves(self) -> tuple[Move, ...]:
+        return tuple(Move(f"layer_{k + 1}", partial(self.contrast, k)) for k in range(len(self.machines)))
+
+    def contrast(self, layer: int, turn: Turn) -> Tensor | None:
+        """Contrastive divergence of one machine on what those below make of the data; None out of its time."""
+        if self.greedy and min(int(turn.progress * len(self.machines)), len(self.machines) - 1) != layer:
+            return None
+        machine = self._machine(layer)
+        with torch.no_grad():
+            data = black_and_white(turn.batch.image)
+            for below in range(layer):
+                data = coins(self._machine(below).upward(data), turn.rng)
+            chain = data
+            for _ in range(self.gibbs):
+                chain = machine.step(chain, turn.rng)
+        gap = machine.contrast(data, chain)
+        turn.note(**{f"gap_{layer + 1}": gap})
+        return gap
+
+    def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        """``how.steps`` (default 1000) sweeps of the top machine, then one pass down: black and white pictures."""
+        top = self._machine(-1)
+        state = coins(torch.zeros(len(rng), top.visible, device=self.device), rng)
+        for _ in range(1000 if how.steps is None else how.steps):
+            state = top.step(state, rng)
+        for layer in reversed(range(len(self.machines) - 1)):
+            state = coins(self._machine(layer).downward(state), rng)
+        return (2 * state - 1).unflatten(1, self.shape)
+
+    def encode(self, image: Tensor) -> Tensor:
+        """The top layer's probabilities, each layer given those of the one below: ``(B, F)``."""
+        state = black_and_white(image)
+        for layer in range(len(self.machines)):
+            state = self._machine(layer).upward(state).sigmoid()
+        return state
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """The pixels' probabilities, layer by layer down, as images ``(B, C, H, W)`` in [-1, 1]."""
+        for layer in reversed(range(len(self.machines))):
+            latent = self._machine(layer).downward(latent).sigmoid()
+        return (2 * latent - 1).unflatten(1, self.shape)
+
+    def log_prob(self, image: Tensor, rng: Rng) -> Tensor:
+        """A lower bound on log P(v) in nats ``(B,)``, estimated without bias but for the top's log Z (see ``rbm``).
+
+        E_Q [log P(v | h^1) + ... + log P*(h^(L-1)) - log Z] + H(Q)  (Salakhutdinov & Murray, Eq. 23).
+        """
+        total = torch.zeros(len(image), device=image.device)
+        for _ in range(self.draws):
+            state = black_and_white(image)
+            for layer in range(len(self.machines) - 1):
+                machine = self._machine(layer)
+                odds = machine.upward(state)
+                above = coins(odds, rng)
+                total += _log_coins(machine.downward(above), state) - _log_coins(odds, above)
+                state = above
+            total -= self._machine(-1).free_energy(state)
+        return total / self.draws - self._log_z()
+
+    def _log_z(self) -> float:
+        """The top machine's log Z, computed once for its present parameters."""
+        top = self._machine(-1)
+        versions = tuple(p._version for p in top.parameters())
+        if self.known is None or self.known[0] != versions:
+            self.known = (versions, top.log_z(self.temperatures, self.runs))
+        return self.known[1]
+
+    def _machine(self, layer: int) -> Boltzmann:
+        machine = self.machines[layer]
+        assert isinstance(machine, Boltzmann)
+        return machine
+
+
+def _log_coins(log_odds: Tensor, tossed: Tensor) -> Tensor:
+    """log of the probability ``(B,)`` of ``tossed`` (B, D) of 0 and 1."""
+    return -F.binary_cross_entropy_with_logits(log_odds, tossed, reduction="none").sum(1)
