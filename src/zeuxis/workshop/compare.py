@@ -20,7 +20,7 @@ from zeuxis.workshop.evaluate import evaluate, held_out
 from zeuxis.workshop.model import load
 from zeuxis.workshop.page import Page, loss_curves
 from zeuxis.workshop.pictures import Pictures, sheet, to_pil
-from zeuxis.workshop.reproduce import commit, machine
+from zeuxis.workshop.reproduce import commit, machine, threads
 from zeuxis.workshop.runs import recorded, train
 
 Report = Callable[[str, float | None], None]
@@ -119,7 +119,7 @@ def _page(found: dict[str, Any], out: Path) -> None:
     names = [e["recipe"] for e in found["entries"]]
     page = Page(
         f"{', '.join(names[:-1])} and {names[-1]} on {found['data']}",
-        f"Each trained for {found['minutes']:g} minutes on {found['machine']['threads']} threads "
+        f"Each trained for {found['minutes']:g} minutes on {threads()} "
         f"({found['machine']['device']}), seed {found['seed']}; measured on {found['samples']} pictures.",
     )
     page.heading("Figures")

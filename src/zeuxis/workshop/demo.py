@@ -16,7 +16,7 @@ from zeuxis.workshop.evaluate import evaluate, held_out
 from zeuxis.workshop.model import Model, load
 from zeuxis.workshop.page import Page, loss_curves
 from zeuxis.workshop.pictures import sheet, to_pil
-from zeuxis.workshop.reproduce import machine
+from zeuxis.workshop.reproduce import threads
 from zeuxis.workshop.runs import newest_preview, recorded, train
 
 Report = Callable[[str, float | None], None]
@@ -51,7 +51,7 @@ def demo(out: Path, report: Report = lambda message, fraction: None) -> Path:
         "zeuxis list",
     ):
         page.command(command)
-    page.text(f"This page took {time.monotonic() - start:.0f} seconds on {machine()['threads']} threads.")
+    page.text(f"This page took {time.monotonic() - start:.0f} seconds on {threads()}.")
     return page.write(out / "index.html")
 
 

@@ -23,7 +23,7 @@ table { border-collapse: collapse; font: 14px/1.4 ui-monospace, monospace; width
 th, td { text-align: left; padding: .35rem .8rem .35rem 0; border-bottom: 1px solid var(--line) }
 tr.best td { color: var(--accent); font-weight: 600 }
 figure { margin: 1rem 0 } figure img { image-rendering: pixelated; max-width: 100%; border: 1px solid var(--line) }
-.row { display: flex; flex-wrap: wrap; gap: 1.5rem } .row figure { flex: 1 1 16rem }
+.row { display: grid; grid-template-columns: repeat(auto-fill, minmax(16rem, 1fr)); gap: 0 1.5rem }
 svg { width: 100%; height: auto } svg polyline { fill: none; stroke-width: 1.5 }
 svg text { font: 11px ui-monospace, monospace; fill: var(--soft) } svg line { stroke: var(--line) }
 code { font: 14px ui-monospace, monospace; background: light-dark(#f1eee7, #22242a); padding: .1rem .3rem }

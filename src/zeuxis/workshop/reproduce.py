@@ -179,6 +179,12 @@ def machine() -> dict[str, Any]:
     }
 
 
+def threads() -> str:
+    """``"1 thread"``, ``"2 threads"``: what this machine's figures were obtained with."""
+    n = torch.get_num_threads()
+    return f"{n} thread{'' if n == 1 else 's'}"
+
+
 def commit() -> str | None:
     """The commit of the source tree, where it is one."""
     here = Path(__file__).parent
