@@ -39,8 +39,8 @@ def card(source: Source) -> dict[str, Any]:
 
 def told(source: Source, n: int = 3) -> list[str]:
     """The captions and instructions of its first ``n`` examples."""
-    condition = source.batch(torch.arange(min(n, len(source)))).condition
-    return [text for texts in (condition.caption, condition.instruction) for text in texts or ()]
+    first = [source.batch(torch.tensor([k])).condition for k in range(min(n, len(source)))]  # a batch has one shape
+    return [text for one in first for texts in (one.caption, one.instruction) for text in texts or ()]
 
 
 def contact_sheet(source: Source, n: int = 64) -> Image.Image:
