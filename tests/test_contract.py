@@ -13,13 +13,14 @@ from conftest import toy_source
 
 from zeuxis.catalog import build, build_for, entries, entry, load_system
 from zeuxis.data.stream import Stream, epoch_batches
-from zeuxis.game import Sampling, System, Turn, play_round
+from zeuxis.game import System, Turn, play_round
 from zeuxis.recipe import Recipe, Train, load_recipe, recipe_paths
 from zeuxis.rng import ImageRng
 from zeuxis.rng import Stream as Draws
 from zeuxis.training.checkpoint import write_model
 from zeuxis.training.optimiser import BUILDERS
 from zeuxis.training.trainer import Trainer
+from zeuxis.verbs import Sampling
 
 GREY = {"fashion-mnist", "mnist", "digits"}
 RECIPES = [r for r in map(load_recipe, recipe_paths()) if not r.counts]

@@ -5,11 +5,12 @@ import torch
 
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.errors import UnknownName, UsageError
-from zeuxis.game import Sampling, Turn
+from zeuxis.game import Turn
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.autoencoder.autoencoder import Autoencoder
 from zeuxis.systems.autoencoder.cvae import CVAE
 from zeuxis.systems.density.pca import PCA
+from zeuxis.verbs import Sampling
 
 SHAPE = Shape(1, 8, 8)
 

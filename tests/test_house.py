@@ -12,6 +12,7 @@ FLOORS = (
     {"batch", "rng", "counter", "errors", "card"},
     {"nn", "losses", "diffusion", "degrade", "patterns"},
     {"data", "metrics"},
+    {"verbs"},
     {"game"},
     {"systems"},
     {"recipe"},

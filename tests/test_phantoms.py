@@ -21,8 +21,9 @@ from zeuxis.data.worlds.section import paint
 from zeuxis.data.worlds.tissue import CONTRASTS, NUMBERS, TISSUES, VARIATION, signals, spin_echo
 from zeuxis.data.worlds.world import SPLITS
 from zeuxis.errors import UnknownName
-from zeuxis.game import Sampling, System
+from zeuxis.game import System
 from zeuxis.rng import ImageRng, Stream
+from zeuxis.verbs import Sampling
 from zeuxis.workshop.contact import card, contact_sheet
 from zeuxis.workshop.runs import preview_images
 

@@ -8,10 +8,11 @@ from torch import Tensor
 
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.errors import UsageError
-from zeuxis.game import Sampling, Turn
+from zeuxis.game import Turn
 from zeuxis.nn.boltzmann import black_and_white
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.energy.rbm import RBM
+from zeuxis.verbs import Sampling
 
 SMALL = Shape(1, 2, 4)  # 8 pixels: 256 pictures
 

@@ -11,8 +11,8 @@ import torch
 from zeuxis.batch import Shape
 from zeuxis.catalog import system_class
 from zeuxis.errors import Unsupported, UsageError, WeightsError
-from zeuxis.game import Sampling
 from zeuxis.recipe import Recipe, load_recipe
+from zeuxis.verbs import Sampling
 from zeuxis.workshop.compare import compare
 from zeuxis.workshop.evaluate import default_metrics, evaluate
 from zeuxis.workshop.features import features_of, reader_of

@@ -17,18 +17,18 @@ A method with a closed form has no players: it implements :meth:`System.fit`.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
-from zeuxis.batch import Batch, Condition, Shape
-from zeuxis.card import Card
+from zeuxis.batch import Batch
 from zeuxis.errors import Unsupported
-from zeuxis.rng import ImageRng, Rng
+from zeuxis.rng import Rng
+from zeuxis.verbs import Verbs
 
 
 @dataclass(frozen=True)
@@ -81,25 +81,7 @@ class Move:
     every: int = 1
 
 
-@dataclass(frozen=True)
-class Sampling:
-    """What may be asked of a sampler; ``None`` leaves the choice to the system."""
-
-    steps: int | None = None  # network evaluations along the path, roughly
-    guidance: float | None = None  # scale of classifier-free guidance; 1 is none
-    sampler: str | None = None
-    temperature: float | None = None  # scale of the latent's standard deviation
-
-
-@dataclass(frozen=True)
-class Proof:
-    """A figure that a method can have of itself, without data: ``measure(samples, rng)``."""
-
-    better: Literal["lower", "higher"]
-    measure: Callable[[int, Rng], float]
-
-
-class System(nn.Module):
+class System(Verbs):
     """A method: its networks, its game and its verbs.
 
     A subclass sets ``card``, builds its networks in ``__init__`` (whose keywords are the recipe's
@@ -108,12 +90,8 @@ class System(nn.Module):
     It never handles devices, optimiser loops, train/eval mode or logging.
     """
 
-    card: ClassVar[Card]
     config: dict[str, Any]  # the constructor's arguments, recorded so that a checkpoint can rebuild it
-    shape: Shape
-    discrete: ClassVar[bool] = False  # whether log_prob is of grey levels as they are, and not a density on [-1, 1]
     stride: int | None = None  # it may also be trained on other shapes, sides multiples of this; None: on its own only
-    codes: int | None = None  # how many values each entry of an encoded picture takes; None where they are real numbers
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         self = super().__new__(cls)
@@ -121,8 +99,6 @@ class System(nn.Module):
         bound.apply_defaults()
         object.__setattr__(self, "config", {k: v for k, v in bound.arguments.items() if k != "self"})
         return self
-
-    # -- the game ---------------------------------------------------------------------------------
 
     def players(self) -> tuple[Player, ...]:
         return ()
@@ -137,58 +113,7 @@ class System(nn.Module):
         """Learn in closed form from one pass over the data."""
         raise Unsupported(f"'{self.card.id}' is learnt by playing rounds, not in closed form: use the trainer")
 
-    # -- the verbs --------------------------------------------------------------------------------
-
-    def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        """Draw ``len(rng)`` images ``(B, C, H, W)`` in [-1, 1], obeying ``condition``."""
-        raise self._lacks("sample")
-
-    def encode(self, image: Tensor) -> Tensor:
-        """The latent ``(B, ...)`` of images ``(B, C, H, W)``."""
-        raise self._lacks("encode")
-
-    def decode(self, latent: Tensor) -> Tensor:
-        """Images ``(B, C, H, W)`` from latents ``(B, ...)``."""
-        raise self._lacks("decode")
-
-    def log_prob(self, image: Tensor, rng: Rng) -> Tensor:
-        """Log-likelihood in nats ``(B,)``, or the bound on it that the class states."""
-        raise self._lacks("log_prob")
-
-    def classify(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Logits ``(B, K_f)``, one tensor per factor that the system reads off a picture."""
-        raise self._lacks("classify")
-
-    def segment(self, image: Tensor) -> Tensor:
-        """Logits ``(B, K, H, W)`` of each pixel's class in a layout."""
-        raise self._lacks("segment")
-
-    def verify(self, image: Tensor, other: Tensor) -> Tensor:
-        """How alike the subjects of two sets of pictures are, pair by pair ``(B,)``: from 0 on they are the same."""
-        raise self._lacks("verify")
-
-    def knows(self, image: Tensor) -> Tensor:
-        """Which pictures are like those that it learnt from, bool ``(B,)``; its reading of the others means nothing."""
-        raise self._lacks("tell what it knows")
-
-    def proofs(self) -> Mapping[str, Proof]:
-        """What is measured of this method alone, by name; a claim may be about any of them."""
-        return {}
-
-    def _lacks(self, verb: str) -> Unsupported:
-        return Unsupported(f"'{self.card.id}' cannot {verb}; it can: {', '.join(sorted(self.card.verbs))}")
-
-    # -- facts ------------------------------------------------------------------------------------
-
-    @property
-    def conditions(self) -> frozenset[str]:
-        """The fields of ``Condition`` that this instance obeys."""
-        return frozenset(self.card.needs)
-
-    @property
-    def device(self) -> torch.device:
-        """Where its parameters (or buffers) live."""
-        return next((t.device for t in [*self.parameters(), *self.buffers()]), torch.device("cpu"))
+    # -- parts that are never trained -------------------------------------------------------------
 
     def freeze(self, part: nn.Module) -> nn.Module:
         """Mark a part as never trained: no gradients, evaluation mode for ever, shared by averages."""

@@ -12,10 +12,10 @@ import torch
 from zeuxis.catalog import entry
 from zeuxis.data.library import open_source, pinned
 from zeuxis.errors import Unsupported
-from zeuxis.game import Sampling
 from zeuxis.metrics.record import Figure
 from zeuxis.provenance.record import write_png, write_whole
 from zeuxis.recipe import Recipe, load_recipe
+from zeuxis.verbs import Sampling
 from zeuxis.workshop.evaluate import evaluate, held_out
 from zeuxis.workshop.model import load
 from zeuxis.workshop.page import Page, loss_curves

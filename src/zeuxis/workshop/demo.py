@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from zeuxis.data.library import open_source
-from zeuxis.game import Sampling
 from zeuxis.metrics.record import Figure
 from zeuxis.provenance.record import write_png
 from zeuxis.recipe import load_recipe
 from zeuxis.training.trainer import Clock
+from zeuxis.verbs import Sampling
 from zeuxis.workshop.evaluate import evaluate, held_out
 from zeuxis.workshop.model import Model, load
 from zeuxis.workshop.page import Page, loss_curves

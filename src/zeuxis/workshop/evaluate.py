@@ -12,12 +12,12 @@ from zeuxis.batch import Batch, joined
 from zeuxis.data.library import open_source
 from zeuxis.data.source import Source
 from zeuxis.errors import UnknownName, Unsupported, UsageError
-from zeuxis.game import Proof, Sampling
 from zeuxis.metrics.likelihood import LEVEL, dequantise
 from zeuxis.metrics.record import Figure
 from zeuxis.metrics.similarity import WINDOW
 from zeuxis.metrics.table import METRICS, Evidence, measure
 from zeuxis.rng import Stream
+from zeuxis.verbs import Proof, Sampling
 from zeuxis.workshop import reading
 from zeuxis.workshop.features import Features, features_of
 from zeuxis.workshop.model import Model

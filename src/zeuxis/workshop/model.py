@@ -13,10 +13,11 @@ from torch import Tensor
 from zeuxis.batch import Condition
 from zeuxis.catalog import entry, load_system
 from zeuxis.errors import TrainingStopped, UnknownName, Unsupported, UsageError
-from zeuxis.game import Sampling, System
+from zeuxis.game import System
 from zeuxis.provenance.record import record, versions
 from zeuxis.recipe import load_recipe, recipe_paths
 from zeuxis.rng import ImageRng
+from zeuxis.verbs import Sampling
 from zeuxis.workshop.pictures import Pictures
 
 MOST_IMAGES = 100_000  # in one call; more belong in several

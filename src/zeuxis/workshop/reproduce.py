@@ -15,9 +15,9 @@ import torch
 
 from zeuxis import __version__
 from zeuxis.errors import UsageError
-from zeuxis.game import Sampling
 from zeuxis.provenance.record import write_whole
 from zeuxis.recipe import Claim, Recipe, load_recipe
+from zeuxis.verbs import Sampling
 from zeuxis.workshop.evaluate import default_metrics, evaluate
 from zeuxis.workshop.model import Model, load
 from zeuxis.workshop.runs import newest_preview, recorded, train

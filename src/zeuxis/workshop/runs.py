@@ -18,12 +18,13 @@ from zeuxis.data.library import open_source, pinned
 from zeuxis.data.source import Source
 from zeuxis.data.stream import epoch_batches
 from zeuxis.errors import UsageError
-from zeuxis.game import Sampling, System
+from zeuxis.game import System
 from zeuxis.provenance.record import record, save_png, write_whole
 from zeuxis.recipe import Recipe, parse_recipe
 from zeuxis.rng import ImageRng
 from zeuxis.training.checkpoint import write_model
 from zeuxis.training.trainer import Clock, Trainer
+from zeuxis.verbs import Sampling
 from zeuxis.workshop.naming import slug
 from zeuxis.workshop.pictures import panes, sheet, to_pil
 

@@ -17,13 +17,14 @@ from torch import Tensor, nn
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.errors import UnknownName
-from zeuxis.game import Move, Player, Sampling, System, Turn
+from zeuxis.game import Move, Player, System, Turn
 from zeuxis.losses.adversarial import Wasserstein
 from zeuxis.losses.penalty import gradient_penalty
 from zeuxis.nn.conv import DCGANDiscriminator, DCGANGenerator
 from zeuxis.nn.norm import Norm
 from zeuxis.nn.wgan_resnet import WGANCritic, WGANGenerator
 from zeuxis.rng import ImageRng
+from zeuxis.verbs import Sampling
 
 
 def dcgan(shape: Shape, nz: int, width: int) -> tuple[nn.Module, nn.Module]:

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.errors import UnknownName, UsageError
-from zeuxis.game import Move, Player, Sampling, System, Turn
+from zeuxis.game import Move, Player, System, Turn
 from zeuxis.losses.likelihood import kl_normals
 from zeuxis.nn.conv_autoencoder import ConvDecoder, ConvEncoder
 from zeuxis.rng import ImageRng
 from zeuxis.systems.autoencoder._pixels import LIKELIHOODS, Bernoulli, SharedGaussian
+from zeuxis.verbs import Sampling
 
 
 class CVAE(System):

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.errors import Unsupported, UsageError
-from zeuxis.game import Move, Player, Sampling, System, Turn
+from zeuxis.game import Move, Player, System, Turn
 from zeuxis.losses.logistic_mixture import LogisticMixture, parameters
 from zeuxis.nn.causal import GatedLayer, gate
 from zeuxis.rng import ImageRng, Rng
+from zeuxis.verbs import Sampling
 
 CONDITIONS = ("none", "label")
 

@@ -17,9 +17,10 @@ from torch.linalg import cholesky_ex, solve_triangular
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.card import Card
 from zeuxis.errors import DataError
-from zeuxis.game import Sampling, System
+from zeuxis.game import System
 from zeuxis.rng import ImageRng, Rng
 from zeuxis.systems.density._moments import DEQUANTISATION, moments, numbers, pack, unpack
+from zeuxis.verbs import Sampling
 
 
 class Gaussian(System):

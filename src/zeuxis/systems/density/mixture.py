@@ -20,9 +20,10 @@ from torch.linalg import cholesky_ex, solve_triangular
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.card import Card
 from zeuxis.errors import DataError, UsageError
-from zeuxis.game import Sampling, System
+from zeuxis.game import System
 from zeuxis.rng import ImageRng, Rng
 from zeuxis.systems.density._moments import DEQUANTISATION, numbers, pack, unpack
+from zeuxis.verbs import Sampling
 
 START_AXES, START_IMAGES = 32, 20_000  # k-means begins with this many principal components of this many images
 NEGLIGIBLE = 1e-6  # a share below which an image does not count for a component

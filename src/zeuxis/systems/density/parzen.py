@@ -16,9 +16,10 @@ from torch import Tensor
 from zeuxis.batch import Batch, Condition, Shape, to_float, to_uint8
 from zeuxis.card import Card
 from zeuxis.errors import DataError, UsageError
-from zeuxis.game import Proof, Sampling, System
+from zeuxis.game import System
 from zeuxis.metrics.likelihood import dequantise
 from zeuxis.rng import ImageRng, Rng, Stream
+from zeuxis.verbs import Proof, Sampling
 
 WIDTHS = (0.002, 4.0)  # the least and the most that is looked at
 GOLDEN = (math.sqrt(5) - 1) / 2

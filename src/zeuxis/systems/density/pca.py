@@ -17,9 +17,10 @@ from torch import Tensor
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.card import Card
 from zeuxis.errors import DataError, UsageError
-from zeuxis.game import Sampling, System
+from zeuxis.game import System
 from zeuxis.rng import ImageRng, Rng
 from zeuxis.systems.density._moments import DEQUANTISATION, moments, numbers
+from zeuxis.verbs import Sampling
 
 
 class PCA(System):

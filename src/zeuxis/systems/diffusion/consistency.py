@@ -25,7 +25,7 @@ from zeuxis.diffusion.guidance import Signal, given
 from zeuxis.diffusion.path import wide
 from zeuxis.diffusion.sampler import multistep
 from zeuxis.diffusion.schedule import karras
-from zeuxis.game import Move, Player, Sampling, Turn
+from zeuxis.game import Move, Player, Turn
 from zeuxis.rng import ImageRng, Rng, normal_like
 from zeuxis.systems.diffusion._family import (
     ConditionalDiffusion,
@@ -35,6 +35,7 @@ from zeuxis.systems.diffusion._family import (
     build_reader,
     pick,
 )
+from zeuxis.verbs import Sampling
 
 
 class Consistency(ConditionalDiffusion):

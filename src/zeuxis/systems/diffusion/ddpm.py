@@ -33,7 +33,7 @@ from zeuxis.diffusion.sampler import Denoise, sampler
 from zeuxis.diffusion.schedule import respaced
 from zeuxis.diffusion.weighting import min_snr
 from zeuxis.errors import UnknownName
-from zeuxis.game import Move, Player, Sampling, Turn
+from zeuxis.game import Move, Player, Turn
 from zeuxis.losses.likelihood import kl_normal, per_image
 from zeuxis.rng import ImageRng, Rng, normal_like
 from zeuxis.systems.diffusion._family import (
@@ -44,6 +44,7 @@ from zeuxis.systems.diffusion._family import (
     build_reader,
     squared_error,
 )
+from zeuxis.verbs import Sampling
 
 _PREDICTIONS: tuple[Prediction, ...] = ("epsilon", "x0", "v")
 BIN = 2 / 255  # between neighbouring grey levels in [-1, 1]

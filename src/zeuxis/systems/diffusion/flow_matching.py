@@ -23,7 +23,7 @@ from zeuxis.diffusion.sampler import sampler
 from zeuxis.diffusion.schedule import bend, flow_times
 from zeuxis.diffusion.weighting import TimeDensity, density
 from zeuxis.errors import Unsupported
-from zeuxis.game import Move, Player, Sampling, Turn
+from zeuxis.game import Move, Player, Turn
 from zeuxis.rng import ImageRng, normal_like
 from zeuxis.systems.diffusion._family import (
     ConditionalDiffusion,
@@ -35,6 +35,7 @@ from zeuxis.systems.diffusion._family import (
     build_reader,
     squared_error,
 )
+from zeuxis.verbs import Sampling
 
 TIME_SCALE = 1000  # the time embedding's frequencies were made for steps out of 1000
 LEAST_TIME = 0.1  # the loss divides by the time: below this one it divides by this, or near-clean images would rule

@@ -20,9 +20,10 @@ from torch import Tensor, nn
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.errors import UsageError
-from zeuxis.game import Move, Player, Sampling, System, Turn
+from zeuxis.game import Move, Player, System, Turn
 from zeuxis.nn.boltzmann import Boltzmann, black_and_white, coins
 from zeuxis.rng import ImageRng, Rng
+from zeuxis.verbs import Sampling
 
 
 class DBN(System):

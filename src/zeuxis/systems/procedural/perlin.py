@@ -13,10 +13,10 @@ from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.counter import mix
 from zeuxis.errors import UsageError
-from zeuxis.game import Proof, Sampling
 from zeuxis.patterns.perlin import fractal, noise, slope
 from zeuxis.rng import ImageRng, Rng
 from zeuxis.systems.procedural._family import Generator
+from zeuxis.verbs import Proof, Sampling
 
 PROVED_SIZE = 256  # pixels a side, for the spectrum
 CONTRAST = 1.8  # fractal sums seldom come near their bounds

@@ -10,10 +10,10 @@ from torch import Tensor
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.errors import UsageError
-from zeuxis.game import Proof, Sampling
 from zeuxis.patterns.turtle import drawn, fitted, headings, moments, path
 from zeuxis.rng import ImageRng, Rng
 from zeuxis.systems.procedural._family import Generator
+from zeuxis.verbs import Proof, Sampling
 
 
 class Turtle(Generator):

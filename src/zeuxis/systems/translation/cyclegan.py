@@ -13,13 +13,14 @@ from torch import Tensor
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.card import Card
 from zeuxis.errors import Unsupported
-from zeuxis.game import Move, Player, Sampling, System, Turn
+from zeuxis.game import Move, Player, System, Turn
 from zeuxis.losses.adversarial import LeastSquares
 from zeuxis.losses.reconstruction import l1
 from zeuxis.nn.patch import PatchCritic
 from zeuxis.nn.pool import ImagePool
 from zeuxis.nn.resnet import ResNetGenerator
 from zeuxis.rng import ImageRng
+from zeuxis.verbs import Sampling
 
 
 class CycleGAN(System):

@@ -1,0 +1,94 @@
+"""What a method can do once it has learnt: the verbs, the same for every one of them.
+
+A system's card says which it has. Asking for another is an error that names those; nothing probes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from zeuxis.batch import Condition, Shape
+from zeuxis.card import Card
+from zeuxis.errors import Unsupported
+from zeuxis.rng import ImageRng, Rng
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """What may be asked of a sampler; ``None`` leaves the choice to the system."""
+
+    steps: int | None = None  # network evaluations along the path, roughly
+    guidance: float | None = None  # scale of classifier-free guidance; 1 is none
+    sampler: str | None = None
+    temperature: float | None = None  # scale of the latent's standard deviation
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A figure that a method can have of itself, without data: ``measure(samples, rng)``."""
+
+    better: Literal["lower", "higher"]
+    measure: Callable[[int, Rng], float]
+
+
+class Verbs(nn.Module):
+    """The verbs of a system, each refused until a subclass implements it; and what is asked of any of them."""
+
+    card: ClassVar[Card]
+    shape: Shape
+    discrete: ClassVar[bool] = False  # whether log_prob is of grey levels as they are, and not a density on [-1, 1]
+    codes: int | None = None  # how many values each entry of an encoded picture takes; None where they are real numbers
+
+    def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        """Draw ``len(rng)`` images ``(B, C, H, W)`` in [-1, 1], obeying ``condition``."""
+        raise self._lacks("sample")
+
+    def encode(self, image: Tensor) -> Tensor:
+        """The latent ``(B, ...)`` of images ``(B, C, H, W)``."""
+        raise self._lacks("encode")
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """Images ``(B, C, H, W)`` from latents ``(B, ...)``."""
+        raise self._lacks("decode")
+
+    def log_prob(self, image: Tensor, rng: Rng) -> Tensor:
+        """Log-likelihood in nats ``(B,)``, or the bound on it that the class states."""
+        raise self._lacks("log_prob")
+
+    def classify(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Logits ``(B, K_f)``, one tensor per factor that the system reads off a picture."""
+        raise self._lacks("classify")
+
+    def segment(self, image: Tensor) -> Tensor:
+        """Logits ``(B, K, H, W)`` of each pixel's class in a layout."""
+        raise self._lacks("segment")
+
+    def verify(self, image: Tensor, other: Tensor) -> Tensor:
+        """How alike the subjects of two sets of pictures are, pair by pair ``(B,)``: from 0 on they are the same."""
+        raise self._lacks("verify")
+
+    def knows(self, image: Tensor) -> Tensor:
+        """Which pictures are like those that it learnt from, bool ``(B,)``; its reading of the others means nothing."""
+        raise self._lacks("tell what it knows")
+
+    def proofs(self) -> Mapping[str, Proof]:
+        """What is measured of this method alone, by name; a claim may be about any of them."""
+        return {}
+
+    def _lacks(self, verb: str) -> Unsupported:
+        return Unsupported(f"'{self.card.id}' cannot {verb}; it can: {', '.join(sorted(self.card.verbs))}")
+
+    @property
+    def conditions(self) -> frozenset[str]:
+        """The fields of ``Condition`` that this instance obeys."""
+        return frozenset(self.card.needs)
+
+    @property
+    def device(self) -> torch.device:
+        """Where its parameters (or buffers) live."""
+        return next((t.device for t in [*self.parameters(), *self.buffers()]), torch.device("cpu"))
