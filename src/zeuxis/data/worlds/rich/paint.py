@@ -13,7 +13,7 @@ from torch import Tensor
 from zeuxis.batch import to_float
 from zeuxis.data.worlds import sdf
 from zeuxis.data.worlds.rich.arrange import Arrangement
-from zeuxis.data.worlds.rich.facts import SHAPES, TEXTURES
+from zeuxis.data.worlds.rich.facts import PLACES, SHAPES, TEXTURES, corners
 from zeuxis.data.worlds.rich.weather import backdrop, fall
 from zeuxis.data.worlds.stage import FIRST_SHAPE_CLASS
 
@@ -73,7 +73,7 @@ def layers(scene: Arrangement, size: int) -> Layers:
     shade = shade[:, :, :, None]
     paint = colour * (1 + shade.clamp(max=0)) + (255 - colour) * shade.clamp(min=0)
     half = torch.arange(size, device=device) >= size // 2
-    return Layers(_whole(apart, size), _whole(paint, size), half[:, None] * 2 + half[None, :] * 1)
+    return Layers(_whole(apart, size), _whole(paint, size), half[:, None] * 2 + half[None, :])
 
 
 def picture(scene: Arrangement, made: Layers) -> Tensor:
@@ -111,10 +111,10 @@ def depth(scene: Arrangement, whose: Tensor) -> Tensor:
     horizon = scene.horizon[:, None]
     near = ((row - horizon) / (1 - horizon)).clamp(min=0)  # (B, H): 0 to the horizon, 1 at the lower edge
     back = (1 - (1 - NEAR_GROUND) * near)[:, :, None].expand(whose.shape)
-    front = scene.factors.new_tensor(0) + (scene.factors[:, 3:].unflatten(1, (4, -1))[..., 4] == 2)  # (B, 4)
+    front = corners(scene.factors)[..., 4] == 1 + PLACES.index("in front of")  # (B, 4)
     own = torch.full((len(scene), 9), 1.0, device=whose.device)
     own[:, 1:5] = DEPTHS[0]
-    own[:, 5:9] = torch.where(front > 0, DEPTHS[2], DEPTHS[1])
+    own[:, 5:9] = torch.where(front, DEPTHS[2], DEPTHS[1])
     return torch.where(whose > 0, own.gather(1, whose.flatten(1)).view(whose.shape), back)[:, None]
 
 

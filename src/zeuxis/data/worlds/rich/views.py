@@ -8,7 +8,7 @@ from torch import Tensor
 from zeuxis.batch import Batch, Condition
 from zeuxis.counter import uniforms
 from zeuxis.data.worlds.rich import light, styles
-from zeuxis.data.worlds.rich.arrange import Arrangement, arrange
+from zeuxis.data.worlds.rich.arrange import arrange
 from zeuxis.data.worlds.rich.facts import FACTORS
 from zeuxis.data.worlds.rich.sources import RichScenes
 from zeuxis.data.worlds.world import World
@@ -63,15 +63,15 @@ class SceneLight(World):
 
     def moments(self, index: Tensor) -> list[Tensor]:
         """Linear light ``(B, 3, H, W)`` at the three exposures."""
-        rows = self.scenes.rows(self.checked(index))
-        times = (-1.0, 0.0, 1.0) if self.moving else (0.0, 0.0, 0.0)
-        return [light.radiance(self._at(index, rows, time), self.shape.height) for time in times]
+        return self._moments(index, self.scenes.rows(self.checked(index)))
 
-    def _at(self, index: Tensor, rows: Tensor, time: float) -> Arrangement:
-        return arrange(rows, self.scenes.placing, index, time)
+    def _moments(self, index: Tensor, rows: Tensor) -> list[Tensor]:
+        times = (-1.0, 0.0, 1.0) if self.moving else (0.0,)
+        made = [light.radiance(arrange(rows, self.scenes.placing, index, time), self.shape.height) for time in times]
+        return made if self.moving else made * len(light.STOPS)  # what stands still is drawn once
 
     def batch(self, index: Tensor) -> Batch:
         """The examples ``index`` (B,) int64, on the index's device."""
-        moments = self.moments(index)
-        condition = Condition(source=light.brackets(moments), factors=self.scenes.rows(index))
-        return Batch(light.compress(moments[1]), condition, index)
+        rows = self.scenes.rows(self.checked(index))
+        moments = self._moments(index, rows)
+        return Batch(light.compress(moments[1]), Condition(source=light.brackets(moments), factors=rows), index)
