@@ -89,7 +89,8 @@ def judge_again(recipe: Recipe, *, out: Path = Path("results")) -> dict[str, Any
     """Hold the figures in ``out/<recipe>.json`` against the claim's present bound, measuring nothing.
 
     Bounds are set from figures, so they come after them. Raises ``UsageError`` where there are no figures, or
-    where they are not of the present claim: of another metric, data, number of pictures, baseline or seeds.
+    where they are not of the present claim: of another metric, data, baseline or seeds, or of more pictures.
+    It cannot see whether the recipe has been trained otherwise since: only ``reproduce`` does.
     """
     claim, path = recipe.claim, out / f"{recipe.name}.json"
     if claim is None or not path.is_file():
