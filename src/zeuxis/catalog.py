@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from zeuxis.card import Card
 from zeuxis.errors import UnknownName, Unsupported, UsageError, WeightsError
@@ -122,9 +122,31 @@ def build_for(recipe: Recipe, source: Source, seed: int | None = None) -> System
         raise Unsupported(
             f"recipe '{recipe.name}' needs {need}, which '{source.name}' does not give: use {_givers(need)}"
         )
-    system = build(recipe.system, facts_of(source), recipe.model, recipe.train.seed if seed is None else seed)
+    given = {key: load_system(name)[0] for key, name in given_models(recipe).items()}
+    model = recipe.model | given
+    system = build(recipe.system, facts_of(source), model, recipe.train.seed if seed is None else seed)
     _take_buckets(system, source)
     return system
+
+
+def given_models(recipe: Recipe) -> dict[str, str]:
+    """The models that a recipe names for its system to build upon (a tokeniser, a feature network), by keyword.
+
+    Such a keyword is one whose type is ``System``; a recipe gives it a shipped name, a run folder or a model folder.
+    """
+    hints = get_type_hints(system_class(recipe.system).__init__)
+    wanted = [key for key, hint in hints.items() if _is_system(hint)]
+    for key in wanted:
+        if not isinstance(recipe.model.get(key, ""), str):
+            raise UsageError(f"recipe '{recipe.name}': model.{key} is a trained model: give its name or its run folder")
+    return {key: recipe.model[key] for key in wanted if key in recipe.model}
+
+
+def _is_system(hint: Any) -> bool:
+    """Whether a type hint is ``System``, or that or None."""
+    from zeuxis.game import System  # noqa: PLC0415  (the catalogue lists without torch)
+
+    return System in (hint, *get_args(hint))
 
 
 def _take_buckets(system: System, source: Source) -> None:
@@ -197,6 +219,13 @@ def start_from(system: System, name: str | Path) -> str:
     tensors, card = read_folder(locate(name), "model")
     _load(system, tensors, f"'{name}' cannot be started from: its weights")
     return str(card["sha256"])
+
+
+def weights_of(name: str | Path) -> str:
+    """The SHA-256 of a trained model's weights, as its card has it."""
+    from zeuxis.training.checkpoint import read_folder  # noqa: PLC0415  (the catalogue lists without torch)
+
+    return str(read_folder(locate(name), "model")[1]["sha256"])
 
 
 def _load(system: System, tensors: dict[str, Tensor], what: str) -> None:

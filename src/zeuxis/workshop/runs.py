@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from zeuxis.batch import Batch
-from zeuxis.catalog import build_for, start_from
+from zeuxis.catalog import build_for, given_models, start_from, weights_of
 from zeuxis.data.bucketed import endless
 from zeuxis.data.library import open_source, pinned
 from zeuxis.data.source import Source
@@ -76,6 +76,7 @@ def train(
         "class_names": list(source.class_names),
         "reference": source.fingerprint(),
         "started_from": started,
+        "built_upon": {key: {"model": name, "sha256": weights_of(name)} for key, name in given_models(recipe).items()},
     }
     examples = _shown(recipe, device)
     if not system.players():
