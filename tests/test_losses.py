@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from zeuxis.losses import adversarial, likelihood, penalty, perceptual, reconstruction
+from zeuxis.losses.overlap import soft_jaccard
 from zeuxis.rng import Stream
 
 REAL = torch.tensor([0.0, 2.0])
@@ -203,3 +204,21 @@ def test_kl_between_normals_is_that_of_torch() -> None:
     torch.testing.assert_close(likelihood.kl_normals(a, b, c, d), theirs)
     zero = torch.zeros(5, 3)
     torch.testing.assert_close(likelihood.kl_normals(a, b, zero, zero), likelihood.kl_normal(a, b))
+
+
+def test_soft_jaccard_is_the_intersection_over_union_of_certain_readings() -> None:
+    layout = torch.tensor([[[0, 0, 1], [1, 1, 1]]])  # class 2 is not there and does not count
+    told = torch.tensor([[[0, 1, 1], [1, 1, 0]]])
+    certain = 50.0 * torch.nn.functional.one_hot(told, 3).permute(0, 3, 1, 2).float()
+    assert soft_jaccard(certain, layout) == pytest.approx(1 - (1 / 3 + 3 / 5) / 2, abs=1e-6)
+    assert soft_jaccard(50.0 * torch.nn.functional.one_hot(layout, 3).permute(0, 3, 1, 2), layout) < 1e-6
+
+
+def test_soft_jaccard_pulls_at_a_small_part_as_hard_as_at_a_large_one() -> None:
+    layout = torch.zeros(1, 8, 8, dtype=torch.long)
+    layout[0, 0, 0] = 1
+    logits = torch.zeros(1, 2, 8, 8, requires_grad=True)
+    (pull,) = torch.autograd.grad(soft_jaccard(logits, layout), logits)
+    (plain,) = torch.autograd.grad(torch.nn.functional.cross_entropy(logits, layout), logits)
+    ratio = (pull[0, 1, 0, 0] / pull[0, 1, 4, 4]).abs() / (plain[0, 1, 0, 0] / plain[0, 1, 4, 4]).abs()
+    assert ratio > 2

@@ -30,7 +30,7 @@ LIGHT = torch.tensor([1.0, 0.9])  # on the objects, by day and at night
 SKY_TOP = torch.tensor([[150, 196, 244], [8, 12, 40]], dtype=torch.float32)  # by day, at night
 SKY_FOOT = torch.tensor([[222, 236, 248], [28, 34, 74]], dtype=torch.float32)
 OVERCAST = torch.tensor([[178, 184, 192], [30, 33, 44]], dtype=torch.float32)  # where it is not clear
-GLOOM = torch.tensor([0.0, 0.6, 0.85, 0.75])  # how overcast each weather is
+GLOOM = torch.tensor([0.0, 0.6, 0.85, 0.9])  # how overcast each weather is
 GROUND = torch.tensor([[196, 222, 150], [120, 176, 92], [206, 172, 112], [238, 242, 248]], dtype=torch.float32)
 GROUND_LIGHT = torch.tensor([1.0, 0.32])
 assert len(GLOOM) == len(WEATHERS) and len(GROUND) == len(SEASONS) and len(LIGHT) == len(TIMES)

@@ -17,10 +17,10 @@ from zeuxis.data.worlds.rich.facts import PLACES, SHAPES, TEXTURES, corners
 from zeuxis.data.worlds.rich.weather import backdrop, fall
 from zeuxis.data.worlds.stage import FIRST_SHAPE_CLASS
 
-DARK = 0.6  # of the paint, in stripes and dots
+DARK = 0.35  # of the paint, in stripes and dots
 PERIOD = 0.8  # of stripes and dots, as a share of the radius
 DOT = 0.27  # radius of a dot, likewise
-SHINE_AT, SHINE, SHINE_SOFT = (-0.35, -0.4), 0.3, 0.35  # a highlight: its place, its radius and its soft edge
+SHINE_AT, SHINE, SHINE_SOFT = (-0.3, -0.35), 0.36, 0.35  # a highlight: its place, its radius and its soft edge
 DEPTHS = (0.5, 0.4, 0.3)  # of a main, what is inside it, what is in front of it; the sky is at 1
 NEAR_GROUND = 0.6  # the depth of the ground at the lower edge
 FAR = 1e4  # the distance of what is not there, in pixels

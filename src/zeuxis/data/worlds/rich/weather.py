@@ -23,13 +23,13 @@ CLOUDS = 4
 CLOUD = torch.tensor([[255, 255, 255], [74, 80, 98]], dtype=torch.float32)
 FLOWERS, FLOWER_RADIUS = 12, 0.013
 PETALS = torch.tensor([[250, 250, 250], [246, 150, 190], [250, 224, 90]], dtype=torch.float32)
-DROPS, STREAK, DROP_RADIUS = 16, 6, 0.007  # drops, splats of each, their radius
-SLANT, STREAK_LENGTH = (-0.02, 0.07), 0.06
-FLAKES, FLAKE_RADIUS = 28, 0.011
+DROPS, STREAK, DROP_RADIUS = 16, 6, 0.011  # drops, splats of each, their radius
+SLANT, STREAK_LENGTH = -0.03, 0.1  # how far a streak goes to the left, and down
+FLAKES, FLAKE_RADIUS = 28, 0.0165
 LEAVES, LEAF_RADIUS = 12, 0.012  # on the ground in autumn
 LEAF = torch.tensor([[196, 92, 40], [170, 120, 30], [120, 70, 40]], dtype=torch.float32)
-FALLEN = torch.tensor([[178, 192, 214], [252, 252, 255]], dtype=torch.float32)  # rain, snow
-OPACITY = (0.45, 0.85)
+FALLEN = torch.tensor([[112, 150, 224], [252, 252, 255]], dtype=torch.float32)  # rain, snow
+OPACITY = (0.6, 0.95)
 _KEY = derive_seed(0, "rich", "weather")
 SLOTS = 2 * FLAKES + 4 * CLOUDS + 3 * FLOWERS
 
@@ -85,7 +85,7 @@ def fall(scene: Arrangement, image: Tensor) -> Tensor:
     image = image.clone()
     rainy = (weather == WEATHERS.index("rainy")).nonzero()[:, 0]
     steps = torch.arange(STREAK, device=image.device) / (STREAK - 1)
-    slope = torch.tensor([SLANT[0], STREAK_LENGTH], device=image.device)
+    slope = torch.tensor([SLANT, STREAK_LENGTH], device=image.device)
     streaks = (u[rainy, :DROPS, None] + steps[:, None] * slope).flatten(1, 2)  # (N, DROPS * STREAK, 2)
     snowy = (weather == WEATHERS.index("snowy")).nonzero()[:, 0]
     for rows, spots, radius, colour, opacity in (
