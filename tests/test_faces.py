@@ -13,6 +13,7 @@ from zeuxis.data.worlds.faces import PICTURES, WORDS, Faces, caption, descriptio
 from zeuxis.data.worlds.portrait import HAIR, PARTS, SKIN, paint
 from zeuxis.data.worlds.world import SPLITS, of_split
 from zeuxis.errors import UnknownName, UsageError
+from zeuxis.metrics.oracle import UNSAID
 from zeuxis.rng import Stream
 
 
@@ -185,3 +186,19 @@ def test_captions_tell_the_factors_in_known_words(faces: Faces) -> None:
                 assert value in text.split()
     assert caption(torch.zeros(10, dtype=torch.int64)) == "a young sad face with no hair looking left"
     assert len({w for t in batch.condition.caption for w in t.split()}) == len(WORDS)
+
+
+def test_what_a_caption_leaves_open_is_not_asked_of_its_picture() -> None:
+    world = Faces(32, "test")
+    rows = world.batch(torch.arange(400)).condition.factors
+    assert rows is not None
+    said = world.told(rows)
+    names = list(FACTORS)
+    unsaid = {name: (said[:, k] == UNSAID) for k, name in enumerate(names)}
+    bald = rows[:, names.index("hair_style")] == FACTORS["hair_style"].index("bald")
+    assert unsaid.pop("skin").all() and unsaid.pop("light").all()
+    assert torch.equal(unsaid.pop("hair_colour"), bald) and 0 < bald.sum() < len(bald)
+    assert not torch.stack(list(unsaid.values())).any()
+    assert torch.equal(torch.where(said == UNSAID, rows, said), rows)
+    # Two faces that differ only in what is not told have one caption.
+    assert {caption(row) for row in torch.where(said == UNSAID, 0, rows)} == {caption(row) for row in rows}

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from zeuxis.batch import to_float, to_uint8
 from zeuxis.data.worlds import motion
-from zeuxis.data.worlds.motion import FACTORS, Motion
+from zeuxis.data.worlds.motion import FACTORS, Motion, MotionClips
 
 MANY = torch.arange(300)
 NAMES = [name for name, _ in FACTORS]
@@ -109,3 +109,26 @@ def test_captions_use_known_words() -> None:
     captions = Motion(32).batch(torch.arange(500)).condition.caption
     assert captions is not None
     assert {word for caption in captions for word in caption.split()} == set(Motion.words)
+
+
+def test_of_two_objects_only_one_order_is_meant() -> None:
+    rows = Motion(32).course(torch.arange(3000)).factors
+    two = rows[:, 6] > 0
+    first, second = rows[two, 1:6].tolist(), (rows[two, 6:] - 1).tolist()
+    assert all(a <= b for a, b in zip(first, second, strict=True))
+    times = rows[:, 0].float().mean()
+    assert 0.45 < times < 0.55
+
+
+def test_objects_start_apart() -> None:
+    course = Motion(32).course(MANY)
+    gap = (course.start[:, 0] - course.start[:, 1]).abs()
+    ring = torch.minimum(gap, 1 - gap)
+    assert ring.min() >= motion.APART - 1e-6
+
+
+def test_a_clip_is_its_frames_one_upon_the_other() -> None:
+    clips = MotionClips(32, "val")
+    batch = clips.batch(MANY[:5])
+    assert clips.shape == batch.image.shape[1:] == (12, 32, 32) and batch.condition.source is None
+    assert torch.equal(batch.image, clips.clip(MANY[:5]).flatten(1, 2))

@@ -9,8 +9,12 @@ import pytest
 import torch
 
 from zeuxis.batch import Shape
-from zeuxis.catalog import system_class
+from zeuxis.catalog import build_for, system_class
+from zeuxis.data.library import open_source
 from zeuxis.errors import Unsupported, UsageError, WeightsError
+from zeuxis.metrics.oracle import UNSAID
+from zeuxis.metrics.record import Figure
+from zeuxis.metrics.table import Evidence
 from zeuxis.recipe import Recipe, load_recipe
 from zeuxis.verbs import Sampling
 from zeuxis.workshop.compare import compare
@@ -185,3 +189,24 @@ def test_a_model_that_holds_another_is_rebuilt_whole(tmp_path: Path) -> None:
     again, _ = load_system(tmp_path)
     assert all(torch.equal(again.state_dict()[k], v) for k, v in system.state_dict().items())
     assert any(k.startswith("features.") for k in again.state_dict())
+
+
+def test_a_picture_owes_its_caption_no_more_than_that_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Captions of faces tell neither skin nor light: nothing is asked of either, and everything else is."""
+    recipe = load_recipe("scenes", ('data="faces"', "size=64"))
+    wider = {"patch": 16, "sketch": 0, "text_length": 24}
+    small = recipe.model_copy(update={"model": {**recipe.model, **recipe.tiny, **wider}})
+    system = build_for(small, open_source("faces", 64, "train")).eval()
+    asked = []
+
+    def seen(metrics: object, evidence: Evidence, **rest: object) -> list[Figure]:
+        asked.append((evidence.names, evidence.asked))
+        return []
+
+    monkeypatch.setattr("zeuxis.workshop.evaluate.measure", seen)
+    evaluate(Model("faces", system, {"data": "faces", "config": {}}), metrics=("agreement",), samples=6)
+    ((names, wanted),) = asked
+    assert wanted is not None
+    for k, name in enumerate(names):
+        silent = (wanted[:, k] == UNSAID).all()
+        assert silent == (name in ("skin", "light")), name

@@ -44,6 +44,9 @@ class DegradedSource:
         mask = clean.condition.mask if hidden is None else hidden
         return Batch(clean.image, replace(clean.condition, source=worse, mask=mask), clean.index)
 
+    def told(self, factors: Tensor) -> Tensor:
+        return self.clean.told(factors)
+
     def fingerprint(self) -> str:
         """Of the clean pictures and the spelling of the degradation."""
         return hashlib.sha256(f"{self.clean.fingerprint()} {self.degradation}".encode()).hexdigest()[:16]

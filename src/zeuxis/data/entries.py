@@ -497,6 +497,14 @@ _ALL = (
         note="the source is three frames as nine channels, the image is the fourth; clips of any length in Python",
     ),
     _world(
+        "motion-clips",
+        "A world: clips of moving shapes, four frames as the twelve channels of one picture",
+        64,
+        gives=("caption", "factors"),
+        note="for what draws or reads a whole clip at once",
+        channels=12,
+    ),
+    _world(
         "faces",
         "A world: drawn faces with age, mood, pose, hair, glasses, beard, hat, skin and light, and persons met again",
         64,

@@ -16,7 +16,7 @@ from zeuxis.data.hub import open_hub, settled
 from zeuxis.data.hub_name import PREFIX, parse_hub_name
 from zeuxis.data.source import Source
 from zeuxis.data.worlds.faces import Faces
-from zeuxis.data.worlds.motion import Motion
+from zeuxis.data.worlds.motion import Motion, MotionClips
 from zeuxis.data.worlds.nature import Plants, Terrain
 from zeuxis.data.worlds.pairs import FacesPairs
 from zeuxis.data.worlds.phantoms import JointPhantoms, Phantoms
@@ -36,6 +36,7 @@ WORLDS: Mapping[str, Callable[[int, str], Source]] = {
     "scenes-light": SceneLight,
     "scenes-light-moving": partial(SceneLight, moving=True),
     "motion": Motion,
+    "motion-clips": MotionClips,
     "faces": Faces,
     "faces-pairs": FacesPairs,
     "plants": Plants,

@@ -80,12 +80,23 @@ class Source(Protocol):
         """The examples ``index`` (int64 ``(B,)``, each in [0, len)) with images in [-1, 1]."""
         ...
 
+    def told(self, factors: Tensor) -> Tensor:
+        """``factors`` (B, F) with -1 wherever a caption leaves the value open: what a picture drawn from it owes."""
+        ...
+
     def fingerprint(self) -> str:
         """A short stable hash of what the source holds, for the records of measurements."""
         ...
 
 
-class Steady:
+class Outspoken:
+    """A source whose captions, where it has any, leave no factor open."""
+
+    def told(self, factors: Tensor) -> Tensor:
+        return factors
+
+
+class Steady(Outspoken):
     """What is true of most sources: one shape, and the same pictures in every epoch."""
 
     buckets: tuple[Bucket, ...] = ()
@@ -117,7 +128,7 @@ AS_TENSOR: Mapping[str, Callable[[Array], Tensor]] = {
 TEXTS = frozenset({"caption", "instruction"})
 
 
-class ArraySource:
+class ArraySource(Outspoken):
     """Examples held in arrays, or in memory-mapped files of them.
 
     Args:

@@ -9,11 +9,11 @@ from torch import Tensor
 from zeuxis import rng
 from zeuxis.batch import Batch, Condition
 from zeuxis.data.ragged import Bucket
-from zeuxis.data.source import ArraySource, SetAside
+from zeuxis.data.source import ArraySource, Outspoken, SetAside
 from zeuxis.errors import UsageError
 
 
-class UnpairedSource:
+class UnpairedSource(Outspoken):
     """Pictures of ``target`` as images, each beside some picture of ``origin`` as source.
 
     An epoch is as long as the larger collection, so that all of both is met. Which two meet is drawn

@@ -68,6 +68,9 @@ def evaluate(
             f"'{model.name}' makes {tuple(model.system.shape)}, '{name}' holds {tuple(source.shape)}: give other --data"
         )
     real = held_out(source, samples)
+    if "caption" in model.system.conditions and real.condition.factors is not None:
+        # A picture owes its caption what that says, and no more.
+        real = replace(real, condition=replace(real.condition, factors=source.told(real.condition.factors)))
     evidence, space = gather(model, real, compared, name, seed, how, features, report)
     found = measure(
         compared,

@@ -31,13 +31,23 @@ def descriptions() -> Tensor:
 def caption(factors: Tensor) -> str:
     """What a row ``(10,)`` of factors says: ``"an old smiling face with long red hair and glasses looking left"``.
 
-    Skin and light are not told.
+    Skin and light are not told, nor is the hair colour of the bald: see :func:`told`.
     """
     said = {name: values[k] for (name, values), k in zip(FACTORS.items(), factors.tolist(), strict=True)}
     has = ["no hair" if said["hair_style"] == "bald" else f"{said['hair_style']} {said['hair_colour']} hair"]
     has += [thing for name, thing in _WORN.items() if said[name] == "yes"]
     article = "an" if said["age"] == "old" else "a"
     return f"{article} {said['age']} {said['smile']} face with {' and '.join(has)} looking {said['pose']}"
+
+
+def told(factors: Tensor) -> Tensor:
+    """``factors`` (B, 10) with -1 for what :func:`caption` does not say."""
+    names = list(FACTORS)
+    said = factors.clone()
+    said[:, [names.index("skin"), names.index("light")]] = -1
+    bald = said[:, names.index("hair_style")] == FACTORS["hair_style"].index("bald")
+    said[bald, names.index("hair_colour")] = -1
+    return said
 
 
 _WORN = {"glasses": "glasses", "beard": "a beard", "hat": "a hat"}
@@ -66,6 +76,9 @@ class Faces(World):
         super().__init__(size, split, length)
         self.rows = of_split(descriptions(), _SIZES, split)
         self.persons = derive_seed(0, self.name, split, "persons")
+
+    def told(self, factors: Tensor) -> Tensor:
+        return told(factors)
 
     def person(self, index: Tensor) -> Tensor:
         """Who is shown, ``(B,)`` int64."""

@@ -7,12 +7,12 @@ any moment without the ones before. Motions are told: "a large red circle moving
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from zeuxis.batch import Batch, Condition, to_float
+from zeuxis.batch import Batch, Condition, Shape, to_float
 from zeuxis.counter import uniforms
 from zeuxis.data.worlds import grammar, sdf
 from zeuxis.data.worlds.stage import COS, GROUND, PAINTS, RADII, SIN, SKY_TOP
@@ -41,6 +41,7 @@ VALUES: dict[str, tuple[str, ...]] = {
 }
 FACTORS = tuple((name, len(values)) for name, values in VALUES.items())
 _COUNTS = [size for _, size in FACTORS]
+APART = 0.3  # at least, along either axis, of the room that the centres have (which is a ring here)
 SINGLES = 0.5  # the share of pictures with one object
 _DRAWN = tuple(sdf.SHAPES[name] for name in grammar.SHAPES)
 _PLACING = 6
@@ -49,7 +50,7 @@ _SECOND = 6  # the first factor of object 2
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """B scenes that move. Object 2 goes in front of object 1."""
+    """B scenes that move. Object 2 goes in front of object 1; they start apart."""
 
     factors: Tensor  # (B, F) int64
     shape: Tensor  # (B, 2) int64, -1 for no object
@@ -98,9 +99,10 @@ class Motion(World):
         way = torch.stack([rows[:, 4], (rows[:, 9] - 1).clamp(min=0)], 1)
         speed = torch.stack([rows[:, 5], (rows[:, 10] - 1).clamp(min=0)], 1)
         step = _WAYS.to(index.device)[way] * torch.tensor(STEPS, device=index.device)[speed][..., None]
+        apart = torch.stack([u[:, 0:2], (u[:, 0:2] + APART + (1 - 2 * APART) * u[:, 2:4]) % 1], 1)
         turn = (u[:, 4:6] * len(COS)).long()
         radius = torch.tensor(RADII, device=index.device)[size]
-        return Course(rows, torch.stack([rows[:, 3], rows[:, 8] - 1], 1), radius, u[:, :4].view(-1, 2, 2), step, turn)
+        return Course(rows, torch.stack([rows[:, 3], rows[:, 8] - 1], 1), radius, apart, step, turn)
 
     def clip(self, index: Tensor, frames: int = FRAMES) -> Tensor:
         """Frames 0 to ``frames - 1``, ``(B, frames, 3, H, W)`` in [-1, 1]."""
@@ -116,12 +118,40 @@ class Motion(World):
         return Batch(frames[-1], condition, index)
 
 
+class MotionClips(Motion):
+    """Motion as clips: the image is all four frames, one upon the other as twelve channels."""
+
+    name = "motion-clips"
+    gives = frozenset({"caption", "factors"})
+
+    def __init__(self, size: int = 64, split: str = "train", length: int = 1_000_000) -> None:
+        super().__init__(size, split, length)
+        self.shape = Shape(3 * FRAMES, size, size)
+
+    def batch(self, index: Tensor) -> Batch:
+        """The examples ``index`` (B,) int64, on the index's device."""
+        still = super().batch(index)
+        assert still.condition.source is not None
+        clip = torch.cat([still.condition.source, still.image], 1)
+        return Batch(clip, replace(still.condition, source=None), index)
+
+
 def draw(u: Tensor) -> Tensor:
-    """Rows of factors ``(B, F)`` from uniform numbers ``u`` (B, F + 1)."""
-    values = [(u[:, k] * (size - (k >= _SECOND))).long() + (k >= _SECOND) for k, size in enumerate(_COUNTS)]
-    rows = torch.stack(values, 1)
-    rows[:, _SECOND:] *= (u[:, -1:] >= SINGLES).long()
-    return rows
+    """Rows of factors ``(B, F)`` from uniform numbers ``u`` (B, F + 1).
+
+    Of two objects the first is the one whose size, colour, shape, direction and speed come first in their lists:
+    a clip of "A and B" is one of "B and A", so only one of the two is ever meant.
+    """
+    time = (u[:, 0:1] * len(grammar.TIMES)).long()
+    counts = [len(values) for values in _OBJECT.values()]
+    parts = [(u[:, 1 + k] * n).long() for k, n in enumerate(counts * 2)]
+    one, two = torch.stack(parts[: len(counts)], 1), torch.stack(parts[len(counts) :], 1)
+    places = torch.tensor([*counts[1:], 1], device=u.device).flip(0).cumprod(0).flip(0)
+    later = (one * places).sum(1, keepdim=True) > (two * places).sum(1, keepdim=True)
+    both = u[:, -1:] >= SINGLES
+    swap = later & both
+    first, second = torch.where(swap, two, one), torch.where(swap, one, two)
+    return torch.cat([time, first, (second + 1) * both], 1)
 
 
 def paint(course: Course, moment: float, size: int) -> Tensor:

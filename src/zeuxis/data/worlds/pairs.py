@@ -33,6 +33,9 @@ class FacesPairs(World):
         super().__init__(size, split, length)
         self.faces = Faces(size, split, PICTURES * length)
 
+    def told(self, factors: Tensor) -> Tensor:
+        return self.faces.told(factors)
+
     def pictures(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """The examples of ``Faces`` that are ``image`` and ``source``, int64 ``(B,)`` each, never the same."""
         u = uniforms(self.key, self.checked(index), 2)

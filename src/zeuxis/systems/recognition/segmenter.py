@@ -28,7 +28,8 @@ class Segmenter(Abstainer):
     Training pictures are relit by up to ``relight``, grained by up to ``grain`` and softened, as the
     judge's are, and for the same reason: the pictures to be read are made by models. ``widths`` are the
     channels of the U-Net's levels. ``overlap`` weighs a second loss, the classes' intersection over union: without
-    it a part of few pixels, such as a nose, counts for next to nothing. ``trust`` is the share of the world's own pictures to be recognised.
+    it a part of few pixels, such as a nose, counts for next to nothing. ``trust`` is the share of the world's own
+    pictures to be recognised.
     """
 
     card = Card(
