@@ -10,7 +10,7 @@ from zeuxis.batch import to_float, to_uint8
 from zeuxis.data.source import Source
 from zeuxis.data.worlds.face import FACTORS, JITTER, PROPORTIONS, face
 from zeuxis.data.worlds.faces import PICTURES, WORDS, Faces, caption, descriptions
-from zeuxis.data.worlds.portrait import HAIR, PARTS, SKIN, paint
+from zeuxis.data.worlds.portrait import HAIR, PARTS, SKIN, Canvas, paint
 from zeuxis.data.worlds.world import SPLITS, of_split
 from zeuxis.errors import UnknownName, UsageError
 from zeuxis.metrics.oracle import UNSAID
@@ -202,3 +202,12 @@ def test_what_a_caption_leaves_open_is_not_asked_of_its_picture() -> None:
     assert torch.equal(torch.where(said == UNSAID, rows, said), rows)
     # Two faces that differ only in what is not told have one caption.
     assert {caption(row) for row in torch.where(said == UNSAID, 0, rows)} == {caption(row) for row in rows}
+
+
+@pytest.mark.parametrize("size", [16, 32, 45, 64, 128])
+def test_looking_at_some_rows_only_changes_no_pixel(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    faces = Faces(size, "val").faces(torch.arange(120))
+    image, layout = paint(faces, size)
+    monkeypatch.setattr(Canvas, "band", lambda self, top, foot: self)
+    whole, parts = paint(faces, size)
+    assert torch.equal(image, whole) and torch.equal(layout, parts)

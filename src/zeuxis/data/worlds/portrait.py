@@ -7,6 +7,9 @@ everywhere, so the same face gives the same bits in any batch and on any machine
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -27,22 +30,44 @@ LIPS, WHITE, PUPIL, FRAME = (_colours(c)[0] for c in ((176, 70, 74), (250, 250, 
 ROSE = _colours((232, 96, 104))[0]
 
 
+@dataclass(frozen=True, slots=True)
 class Canvas:
-    """Pictures ``(B, 3, H, W)`` in [0, 1] and their layout ``(B, H, W)``, painted part by part."""
+    """Pictures and their layout, painted part by part; or some of their rows."""
 
-    def __init__(self, back: Tensor, size: int) -> None:
-        self.size = size
-        self.at = (torch.arange(size, device=back.device) + 0.5) / size
-        self.image = back[:, :, None, None].repeat(1, 1, size, size)
-        self.layout = torch.zeros(len(back), size, size, dtype=torch.uint8, device=back.device)
+    image: Tensor  # (B, 3, H, W) in [0, 1]
+    layout: Tensor  # (B, H, W) uint8
+    across: Tensor  # (W,): where the columns are, in sides
+    down: Tensor  # (H,): where the rows are
+
+    @classmethod
+    def blank(cls, back: Tensor, size: int) -> Canvas:
+        """Pictures of the colours ``back`` (B, 3)."""
+        at = (torch.arange(size, device=back.device) + 0.5) / size
+        image = back[:, :, None, None].repeat(1, 1, size, size)
+        return cls(image, torch.zeros(len(back), size, size, dtype=torch.uint8, device=back.device), at, at)
+
+    @property
+    def size(self) -> int:
+        """Pixels a side of the whole picture."""
+        return len(self.across)
+
+    def band(self, top: Tensor, foot: Tensor) -> Canvas:
+        """The rows of this canvas in which something that lies between ``top`` and ``foot`` (B,) can be seen.
+
+        They are the same for all pictures. What is painted there is painted here; the rest is not looked at.
+        """
+        first = max(0, math.floor(float(top.min()) * self.size) - 1)
+        last = math.ceil(float(foot.max()) * self.size) + 1
+        rows = slice(first, max(first, last))
+        return Canvas(self.image[:, :, rows], self.layout[:, rows], self.across, self.down[rows])
 
     def x(self, centre: Tensor) -> Tensor:
         """Columns' offsets from ``centre`` (B,): ``(B, 1, W)``."""
-        return (self.at - centre[:, None])[:, None, :]
+        return (self.across - centre[:, None])[:, None, :]
 
     def y(self, centre: Tensor) -> Tensor:
         """Rows' offsets: ``(B, H, 1)``."""
-        return (self.at - centre[:, None])[:, :, None]
+        return (self.down - centre[:, None])[:, :, None]
 
     def over(self, distance: Tensor, colour: Tensor, part: str, there: Tensor | None = None) -> None:
         """Paint ``colour`` where ``distance`` (B, H, W), in sides, is negative.
@@ -64,34 +89,37 @@ class Canvas:
     def stroke(self, x0: Tensor, y0: Tensor, x1: Tensor, y1: Tensor, half: Tensor) -> Tensor:
         """Distance to a line with round ends, ``half`` (B,) thick either way: ``(B, H, W)``."""
         start, end = torch.stack([x0, y0], 1), torch.stack([x1, y1], 1)
-        far = segment(self.at[None, None, :], self.at[None, :, None], start, end)
+        far = segment(self.across[None, None, :], self.down[None, :, None], start, end)
         return far.sqrt_().sub_(half[:, None, None])
 
 
 def paint(faces: Face, size: int) -> tuple[Tensor, Tensor]:
     """Pictures ``(B, 3, size, size)`` in [-1, 1], on a file's 256 levels, and layouts ``(B, size, size)`` int64."""
-    canvas = Canvas(faces.back, size)
+    canvas = Canvas.blank(faces.back, size)
     device = faces.factors.device
     style, hair = faces.value("hair_style"), HAIR.to(device)[faces.value("hair_colour")]
     skin = SKIN.to(device)[faces.value("skin")]
     hatted = faces.value("hat") == 1
 
     _behind(canvas, faces, style, hair)
-    _body(canvas, faces, skin)
+    top, y, foot = faces.y - faces.height, faces.y, faces.y + faces.height  # of the head
+    _body(canvas.band(y - 0.05, torch.ones_like(y)), faces, skin)
+    _ears(canvas, faces, skin)  # of the ear turned away a sliver is left, whose soft edge reaches far
     head = _head(canvas, faces, skin)
-    _cheeks(canvas, faces, skin)
+    _cheeks(canvas.band(y, foot), faces, skin)
     _beard(canvas, faces, head, hair)
-    _wrinkles(canvas, faces, skin)
+    _wrinkles(canvas.band(top, foot), faces, skin)
+    eyes = canvas.band(y - faces.brow - 0.08, y + 0.06)
     for side in (-1.0, 1.0):
-        _eye(canvas, faces, side)
-        _brow(canvas, faces, side, hair)
-    _nose(canvas, faces, skin)
-    _mouth(canvas, faces)
+        _eye(eyes, faces, side)
+        _brow(eyes, faces, side, hair)
+    _nose(canvas.band(y - 0.02, y + faces.nose + 0.02), faces, skin)
+    _mouth(canvas.band(y, foot), faces)
     _on_top(canvas, faces, style, hair)
     for side in (-1.0, 1.0):
-        _lens(canvas, faces, side)
-    _bridge(canvas, faces)
-    _hat(canvas, faces, hatted)
+        _lens(eyes, faces, side)
+    _bridge(eyes, faces)
+    _hat(canvas.band(top - 0.4 * faces.height, y), faces, hatted)
     return canvas.image.mul_(255).round_().mul_(2 / 255).sub_(1), canvas.layout.long()
 
 
@@ -113,6 +141,9 @@ def _body(canvas: Canvas, f: Face, skin: Tensor) -> None:
     canvas.over(shoulders, f.shirt, "clothes")
     neck = canvas.stroke(f.x, f.y + 0.1, f.x, f.y + f.height + 0.05, f.width * 0.42)
     canvas.over(neck, skin * 0.82, "skin")
+
+
+def _ears(canvas: Canvas, f: Face, skin: Tensor) -> None:
     for side in (-1.0, 1.0):
         # Turning the head hides one ear and shows the other.
         shown = (1 + side * f.turn).clamp(min=0.1)
