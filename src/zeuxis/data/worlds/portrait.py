@@ -56,6 +56,8 @@ class Canvas:
 
         They are the same for all pictures. What is painted there is painted here; the rest is not looked at.
         """
+        if not len(top):
+            return self
         first = max(0, math.floor(float(top.min()) * self.size) - 1)
         last = math.ceil(float(foot.max()) * self.size) + 1
         rows = slice(first, max(first, last))
