@@ -16,6 +16,7 @@ def main() -> None:
     for name in WORLDS:
         batch = open_source(name, SIDE, "val").batch(torch.arange(COLUMNS * ROWS))
         rows = panes(batch.image)
+        rows = rows if len(rows) == 1 else [pane[:COLUMNS] for pane in rows]
         if batch.condition.source is not None:  # what is given above what is wanted
             given = (batch.condition.source, batch.condition.style)
             rows = [pane[:COLUMNS] for images in (*given, batch.image) if images is not None for pane in panes(images)]
