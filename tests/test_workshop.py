@@ -10,6 +10,7 @@ import torch
 
 from zeuxis.batch import Shape
 from zeuxis.catalog import build_for, system_class
+from zeuxis.data.entries import may_show
 from zeuxis.data.library import open_source
 from zeuxis.errors import Unsupported, UsageError, WeightsError
 from zeuxis.metrics.oracle import UNSAID
@@ -136,6 +137,15 @@ def test_a_claim_is_proved_and_written_down(tmp_path: Path) -> None:
     assert (tmp_path / "results" / found["sample_sheet"]).is_file()
     again = reproduce(recipe, out=tmp_path / "results", runs=tmp_path / "runs")
     assert again["value"] == found["value"] and again["weights_sha256"] == found["weights_sha256"]
+
+
+def test_no_picture_is_kept_of_data_that_may_not_be_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert may_show("fashion-mnist") and may_show("./my/photographs")
+    assert not may_show("faces-gray64") and not may_show("faces-gray64 | grey")
+    monkeypatch.setattr("zeuxis.workshop.reproduce.may_show", lambda data: data != "digits")
+    recipe = load_recipe("gaussian", ('data="digits"', "size=8", "claim.samples=64"))
+    found = reproduce(recipe, out=tmp_path / "results", runs=tmp_path / "runs")
+    assert found["sample_sheet"] is None and [p.name for p in (tmp_path / "results").iterdir()] == ["gaussian.json"]
 
 
 def test_figures_are_held_against_a_new_bound_without_being_taken_again(tmp_path: Path) -> None:

@@ -569,6 +569,12 @@ def giving(field: str) -> list[str]:
     return [name for name in names() if field in ENTRIES[name].gives]
 
 
+def may_show(name: str) -> bool:
+    """Whether pictures made from ``name`` may be published: a user's own data is the user's own affair."""
+    entry = ENTRIES.get(name.partition("|")[0].strip())
+    return entry is None or entry.may_ship
+
+
 def kin(name: str) -> tuple[str, ...]:
     """``name`` without what degrades it, and the set whose pictures it shows, if there is such a set."""
     clean = name.partition("|")[0].strip()

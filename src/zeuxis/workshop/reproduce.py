@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from zeuxis import __version__
+from zeuxis.data.entries import may_show
 from zeuxis.errors import UsageError
 from zeuxis.provenance.record import write_whole
 from zeuxis.recipe import Claim, Recipe, load_recipe
@@ -77,7 +78,7 @@ def reproduce(
     }
     out.mkdir(parents=True, exist_ok=True)
     preview = newest_preview(runs / f"{recipe.name}-{(seeds or claim.seeds)[-1]}")
-    if preview is None:
+    if preview is None or not may_show(recipe.data):
         result["sample_sheet"] = None
     else:
         small_sheet(preview, out / f"{recipe.name}.webp")
