@@ -90,7 +90,8 @@ class Identity(Abstainer):
         turn.memo["strangeness"] = -own.detach().norm(dim=1)
         turn.memo["cosines"] = z[: len(source)].detach() @ z[len(source) :].detach().T  # (B, B)
         turn.note(contrast=contrast, length=length)
-        return contrast + self.exposure * length
+        # Gradually: from the start, the shortest way to long vectors is one common direction, and then all look alike.
+        return contrast + turn.progress * self.exposure * length
 
     def after_round(self, turn: Turn) -> None:
         """Keep the threshold of equal errors of late, and the limit of what is known."""
