@@ -29,6 +29,7 @@ HERE = Path(__file__).parent
 SHOWN = 16
 SAMPLED = ("gaussian", "mixture", "parzen", "pca", "vae", "cvae", "image-gpt", "maskgit")
 COMPONENTS, MET = 12, 10  # that are asked what they tell; pictures of a person, at least
+PRIORS = ("normal", "gaussian", "mixture", "flow")  # over the codes of an autoencoder
 KEPT = (1, 2, 4, 7, 16, 32, 64)  # principal components
 DRAWN_FACES = 20_000  # that the components of drawn faces are taken from
 DIMENSIONS = (1, 2, 4, 8, 16, 32, 64)
@@ -41,10 +42,11 @@ def main(runs: Path) -> None:
     rebuilt = [both(load(runs / f"{name}-0"), clothes) for name in ("pca", "autoencoder", "vae", "vqgan")]
     page("lecture-rebuilt", [clothes, *rebuilt])
     autoencoder = load(runs / "autoencoder-0")
-    priors = [autoencoder.sample(SHOWN, prior=kind).tensor for kind in ("normal", "gaussian", "mixture")]
-    page("lecture-priors", priors)
+    priors = {kind: autoencoder.with_prior(kind) for kind in PRIORS}
+    page("lecture-priors", [model.sample(SHOWN).tensor for model in priors.values()])
     figures = {
         "parzen": {d: proof(load(runs / "parzen-0"), f"shortfall/{d}", 10_000) for d in DIMENSIONS},
+        "priors": {kind: distance(model) for kind, model in priors.items()},
         "real faces": real_faces(load(runs / "pca-faces-0")),
         "drawn faces": drawn_faces(),
     }
@@ -61,6 +63,12 @@ def proof(model: Model, name: str, samples: int) -> float:
     """A figure that a method has of itself."""
     (figure,) = evaluate(model, metrics=(name,), samples=samples)
     return figure.value
+
+
+def distance(model: Model) -> float:
+    """The Fréchet distance of as many samples as the claims take."""
+    (found, *_) = evaluate(model, metrics=("frechet",), samples=5000)
+    return found.value
 
 
 def with_only(pca: PCA, images: Tensor, kept: int) -> Tensor:
