@@ -12,14 +12,14 @@ from torch import Tensor
 
 from zeuxis.batch import Condition
 from zeuxis.catalog import entry, load_system
-from zeuxis.errors import TrainingStopped, UnknownName, Unsupported, UsageError
+from zeuxis.errors import DataError, TrainingStopped, UnknownName, Unsupported, UsageError
 from zeuxis.game import System
 from zeuxis.provenance.record import record, versions
 from zeuxis.recipe import load_recipe, recipe_paths
 from zeuxis.rng import ImageRng
 from zeuxis.verbs import Sampling
-from zeuxis.workshop.pictures import Pictures
 from zeuxis.workshop.latents import code_width
+from zeuxis.workshop.pictures import Pictures
 from zeuxis.workshop.prior import KINDS, Prior, Report, prior_of
 
 MOST_IMAGES = 100_000  # in one call; more belong in several
@@ -229,7 +229,6 @@ def load(name: str | Path, device: str = "cpu") -> Model:
 def replay(made: dict[str, Any], device: str = "cpu") -> tuple[Pictures, list[str]]:
     """Draw a picture again from its record; also says what is not as it was then."""
     model = load(made["model"], device)
-    prior = made.get("prior")
     if "source" in made["condition"]:
         raise Unsupported(
             "this picture was translated from another, which its record does not hold: sample with --source"
@@ -248,10 +247,15 @@ def replay(made: dict[str, Any], device: str = "cpu") -> tuple[Pictures, list[st
     ]
     if made["weights_sha256"] != model.weights_sha256:
         differs.append(f"the weights of '{model.name}' are not the ones that drew it")
-    if prior is not None:
-        model = model.with_prior(prior["kind"], prior["data"])
-        if model.record(0, Condition(), Sampling())["prior"]["sha256"] != prior["sha256"]:
-            differs.append(f"the prior '{prior['kind']}' over its codes is not the one that drew it")
+    match made.get("prior"):
+        case None:
+            pass
+        case {"kind": str(kind), "data": str() | None as data} as prior:
+            model = model.with_prior(kind, data)
+            if model.prior is None or model.prior.record() != prior:
+                differs.append(f"the prior '{kind}' over its codes is not the one that drew it")
+        case _:
+            raise DataError("this picture's record is damaged: its prior has no kind, or no data")
     if made["device"] != device:
         differs.append(f"device was {made['device']}, is {device}")
     return model.sample(1, made["seed"], **made["condition"], **made["sampling"]), differs

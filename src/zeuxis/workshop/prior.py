@@ -59,27 +59,36 @@ KINDS = (OWN, *PLANS)
 
 @dataclass(frozen=True)
 class Prior:
-    """What codes are drawn from."""
+    """What codes are drawn from; of itself, N(0, I), which variational autoencoders are trained towards."""
 
     kind: str
     width: int  # Z
-    density: System | None = None  # of codes, centred and divided; None draws them from N(0, I)
-    centre: Tensor = torch.zeros(())  # (Z,)
-    spread: Tensor = torch.ones(())  # (Z,)
-    sha256: str | None = None  # of the density's weights
-    data: str | None = None  # what the codes were of
 
     def draw(self, rng: ImageRng, how: Sampling, device: torch.device) -> Tensor:
         """Codes ``(B, Z)``; ``how.temperature`` scales the noise that they come from."""
-        if self.density is None:
-            return (1.0 if how.temperature is None else how.temperature) * rng.normal(
-                len(rng), self.width, device=device
-            )
+        temperature = 1.0 if how.temperature is None else how.temperature
+        return temperature * rng.normal(len(rng), self.width, device=device)
+
+    def record(self) -> dict[str, Any]:
+        """What a picture's record says of it."""
+        return {"kind": self.kind, "sha256": None, "data": None}
+
+
+@dataclass(frozen=True)
+class Fitted(Prior):
+    """A density of codes that were centred and divided."""
+
+    density: System
+    centre: Tensor  # (Z,)
+    spread: Tensor  # (Z,)
+    sha256: str  # of the density's weights
+    data: str  # what the codes were of
+
+    def draw(self, rng: ImageRng, how: Sampling, device: torch.device) -> Tensor:
         drawn = self.density.to(device).sample(Condition(), rng, how).flatten(1)
         return self.centre.to(device) + self.spread.to(device) * drawn
 
     def record(self) -> dict[str, Any]:
-        """What a picture's record says of it."""
         return {"kind": self.kind, "sha256": self.sha256, "data": self.data}
 
 
@@ -112,7 +121,7 @@ def prior_of(
         _fit(system, source, PLANS[kind], folder, facts, report)
     density, own = load_system(folder)
     centre, spread = torch.tensor(own["centre"]), torch.tensor(own["spread"])
-    return Prior(kind, width, density, centre, spread, str(own["sha256"]), str(own["data"]))
+    return Fitted(kind, width, density, centre, spread, str(own["sha256"]), str(own["data"]))
 
 
 def _place(name: str, sha256: str) -> Path:
@@ -166,7 +175,8 @@ def _fit(system: System, source: Source, plan: Plan, folder: Path, facts: dict[s
 
 def _played(density: System, seen: Codes, rounds: int, report: Report) -> System:
     """``density`` after ``rounds`` of its game on ``seen``, as the house's trainer plays it; averaged."""
-    plan = Train(rounds=rounds, batch=BATCH, ema=0.99, save_minutes=1e6, preview_minutes=1e6)
+    bounds = {"rounds": rounds, "batch": BATCH, "ema": 0.99, "save_minutes": 1e6, "preview_minutes": 1e6}
+    plan = Train.model_validate(bounds)
 
     def told(clock: Clock) -> None:
         report("fitting a prior: round", clock.progress)
