@@ -107,6 +107,8 @@ def test_numbers_are_told_apart_from_codes(command, pca: str) -> None:
     kept = read_codes(Path("here.safetensors"))
     image = tensor_of(Image.open("photo.png").convert("L"))
     assert torch.equal(kept.codes, load(pca).system.encode(image)[0])
+    code, out, _ = command("info", "here.safetensors", "--json")
+    assert code == 0 and json.loads(out).items() <= found.items()
     code, out, _ = command("decode", "here.safetensors", "--with", pca, "--out", "back.png", "--json")
     assert code == 0 and json.loads(out)[0]["file"] == "back.png" and Path("back.png").is_file()
 
