@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
+from zeuxis.batch import Shape
 from zeuxis.cli import main
 from zeuxis.data.cache import cache_dir
 from zeuxis.errors import DataError, UnknownName, Unsupported, UsageError
 from zeuxis.provenance.record import read_record
 from zeuxis.recipe import load_recipe
 from zeuxis.rng import ImageRng, Stream
+from zeuxis.systems.density.pca import PCA
 from zeuxis.verbs import Sampling
 from zeuxis.workshop import prior as module
 from zeuxis.workshop.evaluate import default_metrics, evaluate
@@ -211,6 +214,17 @@ def test_a_picture_is_drawn_again_with_its_prior(run: Path, tmp_path: Path) -> N
             replay({**made, "prior": wrong})
 
 
+@pytest.mark.usefixtures("quick")
+def test_a_fit_that_is_interrupted_keeps_nothing(run: Path) -> None:
+    def stop(message: str, fraction: float | None) -> None:
+        if fraction is not None:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        load(run).with_prior("flow", report=stop)
+    assert not (run / "priors").exists()
+
+
 # -- what is refused ----------------------------------------------------------------------------------
 
 
@@ -222,6 +236,12 @@ def test_what_has_no_vector_of_numbers_for_a_code_has_no_prior(run: Path) -> Non
     with pytest.raises(UnknownName, match="did you mean mixture"):
         load(run).with_prior("mixtur")
     assert code_width(load(run).system) == 6
+
+    class Steered(PCA):
+        conditions = frozenset({"label"})
+
+    with pytest.raises(Unsupported, match="steered by label"):
+        code_width(Steered(Shape(1, 8, 8), components=4))
 
 
 def test_an_autoencoder_without_a_prior_says_what_it_lacks(run: Path) -> None:
