@@ -179,7 +179,7 @@ def _played(density: System, seen: Codes, rounds: int, report: Report) -> System
     plan = Train.model_validate(bounds)
 
     def told(clock: Clock) -> None:
-        report("fitting a prior: round", clock.progress)
+        report("fitting a prior", clock.progress)
 
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(density, Stream(seen, BATCH, 0), plan, Path(folder), report=told)
