@@ -71,7 +71,7 @@ def alone(script: str) -> subprocess.CompletedProcess[str]:
 # -- light to start -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("line", ["--help", "list", "list --json", "data", "train --help", "info vae"])
+@pytest.mark.parametrize("line", ["--help", "list", "list --json", "data", "train --help", "encode --help", "info vae"])
 def test_looking_imports_no_torch(line):
     heavy = "{'torch', 'numpy', 'PIL', 'sklearn', 'safetensors'}"
     done = alone(
@@ -353,6 +353,7 @@ def test_a_folder_is_looked_through(command, tmp_path):
 
 def test_every_command_is_there_and_explains_itself(command):
     names = ["list", "info", "data", "train", "sample", "evaluate", "reproduce", "compare", "convert", "doctor", "demo"]
+    names += ["encode", "decode"]
     assert set(names) == zeuxis.cli.COMMANDS
     for name in names:
         code, out, _ = command(name, "--help")

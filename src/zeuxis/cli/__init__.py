@@ -15,8 +15,10 @@ from zeuxis.cli import (
     compare,
     convert,
     data,
+    decode,
     demo,
     doctor,
+    encode,
     evaluate,
     info,
     listing,
@@ -44,6 +46,8 @@ app.command("info", rich_help_panel=LOOK)(info.info)
 app.command("data", rich_help_panel=LOOK)(data.data)
 app.command("train", rich_help_panel=WORK)(train.train)
 app.command("sample", rich_help_panel=WORK)(sample.sample)
+app.command("encode", rich_help_panel=WORK)(encode.encode)
+app.command("decode", rich_help_panel=WORK)(decode.decode)
 app.command("evaluate", rich_help_panel=PROVE)(evaluate.evaluate)
 app.command("reproduce", rich_help_panel=PROVE)(reproduce.reproduce)
 app.command("compare", rich_help_panel=PROVE)(compare.compare)

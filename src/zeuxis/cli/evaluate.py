@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from zeuxis.cli.options import Data, Device, Json, Pair, Seed, paired
+from zeuxis.cli.options import Data, Device, Json, Pair, Prior, PriorData, Seed, loaded, paired
 from zeuxis.cli.output import emit, note, table
 from zeuxis.cli.progress import Progress
 
@@ -22,6 +22,8 @@ def evaluate(
     features: Annotated[
         str | None, typer.Option("--features", help="The network whose features are compared, or pixels-8.")
     ] = None,
+    prior: Prior = None,
+    prior_data: PriorData = None,
     samples: Annotated[int, typer.Option("--samples", min=2, help="How many pictures are measured.")] = 5000,
     seed: Seed = 0,
     device: Device = "cpu",
@@ -29,11 +31,11 @@ def evaluate(
 ) -> None:
     """Measure a model against the test split of its data."""
     from zeuxis.workshop.evaluate import evaluate as work
-    from zeuxis.workshop.model import load
 
+    found = loaded(model, device, prior, prior_data)
     with Progress() as progress:
         figures = work(
-            load(model, device),
+            found,
             data=paired(data, pair),
             metrics=metric or (),
             features=features,

@@ -10,19 +10,24 @@ import typer
 
 from zeuxis.cli.listing import met, systems
 from zeuxis.cli.options import Json
-from zeuxis.cli.output import emit, say
+from zeuxis.cli.output import emit, plain, say
 
 
 def info(
-    name: Annotated[str, typer.Argument(help="A system, a shipped model, a run folder or a picture.png.")],
+    name: Annotated[str, typer.Argument(help="A system, a shipped model, a run folder, a picture.png or its codes.")],
     as_json: Json = False,
 ) -> None:
-    """Tell of a method (paper, departures, recipes, results), a trained model, or how a picture was made."""
+    """Tell of a method (paper, departures, recipes, results), a trained model, or how a picture was made or coded."""
     if Path(name).suffix.lower() == ".png":
         from zeuxis.provenance.record import read_record
 
         found = read_record(Path(name))
         show(found, as_json)
+        return
+    if Path(name).suffix == ".safetensors":
+        from zeuxis.workshop.code_file import described, read_codes
+
+        show(plain(described(read_codes(Path(name)))), as_json)
         return
     from zeuxis.catalog import entries, shipped
     from zeuxis.errors import UnknownName

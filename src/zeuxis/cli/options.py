@@ -14,6 +14,7 @@ from zeuxis.errors import UsageError
 
 if TYPE_CHECKING:
     from zeuxis.recipe import Recipe
+    from zeuxis.workshop.model import Model
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Where the random numbers start.")]
@@ -26,6 +27,20 @@ Data = Annotated[
 Pair = Annotated[
     str | None,
     typer.Option("--pair", metavar="CHAIN", help='Degrade the pictures into pairs: "blur:2 | noise:0.05 | jpeg:60".'),
+]
+Prior = Annotated[
+    str | None,
+    typer.Option(
+        "--prior",
+        metavar="normal|gaussian|mixture|flow",
+        help="What codes are drawn from, for a model that codes a picture as a vector; fitted when first asked for.",
+    ),
+]
+PriorData = Annotated[
+    str | None,
+    typer.Option(
+        "--prior-data", metavar="NAME|FOLDER", help="Fit the prior to codes of these pictures, not of the model's data."
+    ),
 ]
 Fit = Annotated[
     str | None,
@@ -111,3 +126,17 @@ def recipe_of(
     parsed = Budget.parse(budget)
     train = recipe.train.model_copy(update={"minutes": parsed.minutes, "rounds": parsed.rounds})
     return recipe.model_copy(update={"train": train})
+
+
+def loaded(model: str, device: str, prior: str | None, prior_data: str | None) -> Model:
+    """The model called ``model``, with the prior over its codes that was asked for."""
+    if prior_data is not None and prior is None:
+        raise UsageError(f"--prior-data {prior_data}: for which prior? Give --prior as well")
+    from zeuxis.cli.progress import Progress
+    from zeuxis.workshop.model import load
+
+    found = load(model, device)
+    if prior is None:
+        return found
+    with Progress() as progress:
+        return found.with_prior(prior, prior_data, progress)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zeuxis.cli.options import Device, Json, Out, Seed
+from zeuxis.cli.options import Device, Json, Out, Prior, PriorData, Seed, loaded
 from zeuxis.cli.output import emit, note, say
 from zeuxis.errors import UsageError
 
@@ -34,6 +34,8 @@ def sample(
     guidance: Annotated[float | None, typer.Option("--guidance", help="How strictly to obey; 1 is plain.")] = None,
     sampler: Annotated[str | None, typer.Option("--sampler", help="For instance euler, heun or ddim.")] = None,
     temperature: Annotated[float | None, typer.Option("--temperature", min=0, help="Below 1: less varied.")] = None,
+    prior: Prior = None,
+    prior_data: PriorData = None,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Pictures at a time; changes none of them.")] = 64,
     device: Device = "cpu",
     out: Out = None,
@@ -50,16 +52,15 @@ def sample(
         return
     if model is None:
         raise UsageError("say which model: zeuxis sample scenes, or a run folder (or --replay PICTURE.png)")
-    from zeuxis.workshop.model import load
     from zeuxis.workshop.still import read_picture
 
-    loaded = load(model, device)
-    made = loaded.sample(
+    found = loaded(model, device, prior, prior_data)
+    made = found.sample(
         n,
         seed,
         caption=one_or_all(caption),
         label=one_or_all(label),
-        source=None if source is None else read_picture(source, loaded.system.shape),
+        source=None if source is None else read_picture(source, found.system.shape),
         steps=steps,
         guidance=guidance,
         sampler=sampler,

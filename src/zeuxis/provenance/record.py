@@ -87,14 +87,17 @@ def record(
 
 
 def save_png(image: Image.Image, path: Path, record: Mapping[str, Any]) -> None:
-    """Write ``image`` with its record; the file appears whole or not at all, and parent folders are made."""
+    """Write ``image`` with its record; the file appears whole or not at all, and parent folders are made.
+
+    What it says in words is the record's own ``disclosure``, where it has one.
+    """
     text = json.dumps(record, ensure_ascii=False, sort_keys=True, allow_nan=False)
     if len(text.encode()) > MAX_TEXT:
         raise UsageError(f"the record of {path} is longer than {MAX_TEXT >> 20} MiB: shorten the condition")
     info = PngInfo()
     info.add_itxt(KEY, text)
     info.add_itxt("Software", f"Zeuxis {zeuxis.__version__}")
-    info.add_itxt("Description", DISCLOSURE)
+    info.add_itxt("Description", str(record.get("disclosure", DISCLOSURE)))
     info.add_itxt("XML:com.adobe.xmp", XMP)
     write_png(image, path, info)
 

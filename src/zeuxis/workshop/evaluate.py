@@ -93,7 +93,7 @@ def _proved(name: str, proof: Proof, samples: int, seed: int, report: Report) ->
 
 def default_metrics(model: Model) -> tuple[str, ...]:
     """What is worth knowing of a model with these verbs, and does not take hours."""
-    verbs = model.system.card.verbs
+    verbs = model.verbs
     if not model.system.card.learns:
         return tuple(model.system.proofs())  # it follows no data, so no data is its measure
     read = [metrics for verb, metrics in READ_BY.items() if verb in verbs]
@@ -105,7 +105,8 @@ def default_metrics(model: Model) -> tuple[str, ...]:
     rebuilt = ("rebuilt-frechet", "psnr", *(("ssim",) if large else ())) if {"encode", "decode"} <= verbs else ()
     coded = () if model.system.codes is None else ("codes-used",)
     # A model that draws in steps walks its whole chain, a thousand of them, for the likelihood of one picture.
-    likely = ("bits-per-dim",) if "log_prob" in verbs and "steps" not in model.system.card.knobs else ()
+    quick = "log_prob" in verbs and "steps" not in model.system.card.knobs
+    likely = ("bits-per-dim",) if quick and model.prior is None else ()
     return (*told, *made, *rebuilt, *coded, *likely)
 
 
@@ -131,7 +132,7 @@ def gather(
     evidence = Evidence(seed=seed)
     space: Features | None = None
     made: Tensor | None = None
-    if needs & {"fake", *READING} and "sample" in model.system.card.verbs:
+    if needs & {"fake", *READING} and "sample" in model.verbs:
         made = _sample(model, real, seed, how, report)
     if needs & {"fake", "rebuilt"}:
         space = features_of(data, features, tuple(model.system.shape))
@@ -175,6 +176,8 @@ def _rebuild(model: Model, images: Tensor, report: Report) -> tuple[Tensor, Tens
 
 
 def _log_prob(model: Model, images: Tensor, seed: int, report: Report) -> Tensor:
+    if model.prior is not None:
+        raise Unsupported(f"the likelihood of '{model.name}' is under its own prior: leave --prior out")
     report("likelihood", None)
     rng = Stream(seed, "log_prob")
     with torch.inference_mode():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,15 @@ from torch import Tensor
 
 from zeuxis.batch import Condition
 from zeuxis.catalog import entry, load_system
-from zeuxis.errors import TrainingStopped, UnknownName, Unsupported, UsageError
+from zeuxis.errors import DataError, TrainingStopped, UnknownName, Unsupported, UsageError
 from zeuxis.game import System
 from zeuxis.provenance.record import record, versions
 from zeuxis.recipe import load_recipe, recipe_paths
 from zeuxis.rng import ImageRng
 from zeuxis.verbs import Sampling
+from zeuxis.workshop.latents import code_width
 from zeuxis.workshop.pictures import Pictures
+from zeuxis.workshop.prior import KINDS, Prior, Report, prior_of
 
 MOST_IMAGES = 100_000  # in one call; more belong in several
 BATCH = {"cpu": 16}  # pictures at a time: on a CPU few enough for its caches (twice as fast as 256 for a transformer)
@@ -26,10 +28,28 @@ BATCH_ELSEWHERE = 128
 
 
 class Model:
-    """A system with trained weights, and what its card says of them."""
+    """A system with trained weights, and what its card says of them; perhaps with a prior over its codes."""
 
-    def __init__(self, name: str, system: System, card: dict[str, Any], device: str = "cpu") -> None:
+    def __init__(
+        self, name: str, system: System, card: dict[str, Any], device: str = "cpu", prior: Prior | None = None
+    ) -> None:
         self.name, self.system, self.card, self.device = name, system.to(device), card, device
+        self.prior = prior
+
+    def with_prior(self, kind: str, data: str | None = None, report: Report = lambda message, fraction: None) -> Model:
+        """The same model, drawing codes from the prior called ``kind`` (see :mod:`zeuxis.workshop.prior`)."""
+        prior = prior_of(self.name, self.system, self.card, kind, data, report)
+        return Model(self.name, self.system, self.card, self.device, prior)
+
+    @property
+    def verbs(self) -> Set[str]:
+        """What it can do: with a prior, also sample."""
+        return self.system.card.verbs | ({"sample"} if self.prior else set())
+
+    @property
+    def knobs(self) -> Set[str]:
+        """The fields of ``Sampling`` that it honours: with a prior, that of the prior."""
+        return {"temperature"} if self.prior else self.system.card.knobs
 
     @property
     def weights_sha256(self) -> str:
@@ -55,6 +75,7 @@ class Model:
         sampler: str | None = None,
         temperature: float | None = None,
         batch: int | None = None,
+        prior: str | None = None,
     ) -> Pictures:
         """Make ``n`` pictures; picture k is that of seed ``seed + k``, whatever ``n`` and ``batch`` are.
 
@@ -65,11 +86,14 @@ class Model:
             source: ``(n, C, H, W)`` or ``(1, C, H, W)`` in [-1, 1], for systems that translate.
             steps, guidance, sampler, temperature: see :class:`zeuxis.game.Sampling`.
             batch: pictures at a time; it changes the speed, not the pictures.
+            prior: what codes are drawn from, for systems that code a picture as a vector: normal, gaussian,
+                mixture or flow; fitted to the codes of the training data when it is first asked for.
         """
+        model = self if prior is None else self.with_prior(prior)
         condition = self.condition(n, caption=caption, label=label, source=source)
         how = Sampling(steps=steps, guidance=guidance, sampler=sampler, temperature=temperature)
-        images = self.draw(condition, range(seed, seed + n), how, batch)
-        return Pictures(images, tuple(self.record(seed + k, condition[slice(k, k + 1)], how) for k in range(n)))
+        images = model.draw(condition, range(seed, seed + n), how, batch)
+        return Pictures(images, tuple(model.record(seed + k, condition[slice(k, k + 1)], how) for k in range(n)))
 
     def draw(
         self, condition: Condition, seeds: Sequence[int], how: Sampling = Sampling(), batch: int | None = None
@@ -77,16 +101,15 @@ class Model:
         """The images ``(N, C, H, W)`` on the CPU for a ready condition, one seed each."""
         batch = batch or BATCH.get(self.device, BATCH_ELSEWHERE)
         self.check(how)
-        if "sample" not in self.system.card.verbs:
-            raise Unsupported(
-                f"'{self.system.card.id}' cannot sample; it can: {', '.join(sorted(self.system.card.verbs))}"
-            )
+        if "sample" not in self.verbs:
+            mend = f" (with a prior over its codes also sample: --prior {'|'.join(KINDS)})" if _codes(self) else ""
+            raise Unsupported(f"'{self.system.card.id}' cannot sample; it can: {', '.join(sorted(self.verbs))}{mend}")
         parts = []
         with torch.inference_mode():
             for start in range(0, len(seeds), batch):
                 rows = slice(start, start + batch)
                 given = condition[rows].only(self.system.conditions).to(self.device)
-                parts.append(self.system.sample(given, ImageRng(seeds[rows]), how).float().cpu())
+                parts.append(self._drawn(given, ImageRng(seeds[rows]), how).float().cpu())
         images = torch.cat(parts)
         if not torch.isfinite(images).all():
             raise TrainingStopped(
@@ -94,11 +117,16 @@ class Model:
             )
         return images
 
+    def _drawn(self, condition: Condition, rng: ImageRng, how: Sampling) -> Tensor:
+        if self.prior is None:
+            return self.system.sample(condition, rng, how)
+        return self.system.decode(self.prior.draw(rng, how, self.system.device)).clamp(-1, 1)
+
     def check(self, how: Sampling) -> None:
         """Refuse a knob that this system does not have."""
         for knob, value in asdict(how).items():
-            if value is not None and knob not in self.system.card.knobs:
-                known = ", ".join(sorted(self.system.card.knobs)) or "none"
+            if value is not None and knob not in self.knobs:
+                known = ", ".join(sorted(self.knobs)) or "none"
                 raise Unsupported(f"'{self.system.card.id}' has no knob '{knob}'; it has: {known}")
 
     def condition(
@@ -154,7 +182,7 @@ class Model:
             said["label"] = int(condition.label[0])
         if condition.source is not None:
             said["source"] = "a picture that the user gave"
-        return record(
+        made = record(
             model=self.name,
             system=self.system.card.id,
             weights_sha256=self.weights_sha256,
@@ -165,6 +193,15 @@ class Model:
             condition=said,
             device=self.device,
         )
+        return made if self.prior is None else {**made, "prior": self.prior.record()}
+
+
+def _codes(model: Model) -> bool:
+    """Whether its codes are vectors of numbers, which a prior can be over."""
+    try:
+        return code_width(model.system) > 0
+    except Unsupported:
+        return False
 
 
 def _spread(what: str, values: Sequence[Any] | None, n: int) -> tuple[Any, ...] | None:
@@ -210,6 +247,15 @@ def replay(made: dict[str, Any], device: str = "cpu") -> tuple[Pictures, list[st
     ]
     if made["weights_sha256"] != model.weights_sha256:
         differs.append(f"the weights of '{model.name}' are not the ones that drew it")
+    match made.get("prior"):
+        case None:
+            pass
+        case {"kind": str(kind), "data": str() | None as data} as prior:
+            model = model.with_prior(kind, data)
+            if model.prior is None or model.prior.record() != prior:
+                differs.append(f"the prior '{kind}' over its codes is not the one that drew it")
+        case _:
+            raise DataError("this picture's record is damaged: its prior has no kind, or no data")
     if made["device"] != device:
         differs.append(f"device was {made['device']}, is {device}")
     return model.sample(1, made["seed"], **made["condition"], **made["sampling"]), differs

@@ -1,0 +1,65 @@
+"""``zeuxis encode``: pictures to a model's codes."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zeuxis.cli.options import Device, Json
+from zeuxis.cli.output import emit, note, say
+from zeuxis.errors import UsageError
+
+
+def encode(
+    pictures: Annotated[list[Path], typer.Argument(metavar="PICTURE...", help="Pictures of any usual format.")],
+    model: Annotated[str, typer.Option("--with", help="A shipped model or a run folder that encodes and decodes.")],
+    size: Annotated[
+        int | None, typer.Option("--size", min=1, help="A square of so many pixels a side, where the model takes any.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE|FOLDER", help="Where to write; by default beside each picture."),
+    ] = None,
+    device: Device = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Code pictures as a model sees them, and say in how many bits, and how well they come back."""
+    from zeuxis.workshop.code_file import SUFFIX, described, write_codes
+    from zeuxis.workshop.coding import encode as work
+    from zeuxis.workshop.model import load
+
+    targets = targets_of(pictures, out, SUFFIX, ".safetensors")
+    loaded = load(model, device)
+    done = []
+    for picture, target in zip(pictures, targets, strict=True):
+        found = work(loaded, picture, size)
+        write_codes(target, found.coded)
+        done.append({"picture": picture, "file": target, "psnr": found.psnr, **described(found.coded)})
+        if as_json:
+            continue
+        if found.coded.fitted:
+            note(f"note: {picture}: {found.coded.fitted}, as '{model}' takes it")
+        back = f"{found.psnr:.1f} dB" if math.isfinite(found.psnr) else "without loss"
+        say(f"{picture}: {found.coded.size()}, {back} -> {target}")
+    if as_json:
+        emit(done)
+
+
+def targets_of(files: list[Path], out: Path | None, ending: str, single: str) -> list[Path]:
+    """Where each file's result goes: to ``out`` itself for one file and a name that ends in ``single``; otherwise into
+    the folder ``out``, or beside the file, with ``ending`` in place of its own."""
+    if out is not None and out.name.endswith(single) and len(files) == 1:
+        return [out]
+    if out is not None and out.is_file():
+        raise UsageError(f"--out {out} is a file: give a folder, or for one picture a name that ends in {single}")
+    from zeuxis.workshop.code_file import SUFFIX
+
+    stems = [file.name.removesuffix(SUFFIX) if file.name.endswith(SUFFIX) else file.stem for file in files]
+    found = [(out or file.parent) / f"{stem}{ending}" for file, stem in zip(files, stems, strict=True)]
+    twice = next((target for target in found if found.count(target) > 1), None)
+    if twice is not None:
+        raise UsageError(f"two of these files would be written to {twice}: rename one, or do them one by one")
+    return found
