@@ -90,7 +90,7 @@ def _proved(name: str, proof: Proof, samples: int, seed: int, report: Report) ->
 
 def default_metrics(model: Model) -> tuple[str, ...]:
     """What is worth knowing of a model with these verbs, and does not take hours."""
-    verbs = model.system.card.verbs
+    verbs = model.system.can
     if not model.system.card.learns:
         return tuple(model.system.proofs())  # it follows no data, so no data is its measure
     read = [metrics for verb, metrics in READ_BY.items() if verb in verbs]
