@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import toy_source
 
-from zeuxis.catalog import build, build_for, entries, entry, load_system
+from zeuxis.catalog import build, build_for, entries, load_system
 from zeuxis.data.stream import Stream, epoch_batches
 from zeuxis.game import System, Turn, play_round
 from zeuxis.recipe import Recipe, Train, load_recipe, recipe_paths
