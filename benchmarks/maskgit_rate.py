@@ -1,6 +1,6 @@
 """Seconds for 64 pictures: maskgit in a few steps, against image-gpt code by code with and without its memory.
 
-    python benchmarks/maskgit_rate.py [--maskgit RUN --image-gpt RUN] [--images 64] [--turns 5] [--threads 1]
+    python benchmarks/maskgit_rate.py [--maskgit RUN --image-gpt RUN] [--images 64] [--turns 5] [--threads 1] [--device cpu]
 
 Without run folders the two recipes are built untrained, which takes as long to sample. The three take turns, so that
 all meet the same weather; reported are medians, and how many times as fast maskgit is: the median over turns and the
@@ -44,7 +44,8 @@ def opened(name: str, run: str | None) -> System:
 def without_memory(model: ImageGPT, n: int) -> Tensor:
     """The same pictures, all that came before being looked at again for every code."""
     length, label = model.layout.length, some_labels(model, n).label
-    u, codes = ImageRng.counting(0, n).uniform(n, length), torch.zeros(n, length, dtype=torch.int64)
+    u = ImageRng.counting(0, n).uniform(n, length, device=model.device)
+    codes = torch.zeros(n, length, dtype=torch.int64, device=model.device)
     for i in range(length):
         codes[:, i] = Categorical(prefix(model, codes, i, label)).sample(u[:, i])
     return model.reader.decode(codes.unflatten(1, model.layout.grid))
@@ -63,7 +64,9 @@ def prefix(model: ImageGPT, codes: Tensor, i: int, label: Tensor | None) -> Tens
 def some_labels(model: System, n: int) -> Condition:
     """Its classes in turn, where it is told one."""
     classes = int(model.config.get("classes", 0))
-    return Condition(label=torch.arange(n) % classes) if "label" in model.conditions else Condition()
+    return (
+        Condition(label=torch.arange(n, device=model.device) % classes) if "label" in model.conditions else Condition()
+    )
 
 
 def main() -> None:
@@ -74,10 +77,13 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--samples", type=int, default=0)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    masked, gpt = opened("maskgit", args.maskgit), opened("image-gpt", args.image_gpt)
+    masked, gpt = (
+        opened(name, run).to(args.device) for name, run in (("maskgit", args.maskgit), ("image-gpt", args.image_gpt))
+    )
     assert isinstance(masked, MaskGIT) and isinstance(gpt, ImageGPT)
     n = args.images
     contestants: dict[str, Callable[[], Tensor]] = {
@@ -92,7 +98,7 @@ def main() -> None:
         for _ in range(args.turns):
             for name, draw in contestants.items():
                 start = time.perf_counter()
-                draw()
+                draw().cpu()  # which waits for it
                 wall[name].append(time.perf_counter() - start)
     result = {
         **vars(args),

@@ -94,7 +94,7 @@ class ImageGPT(System):
     def can(self) -> frozenset[str]:
         """Its likelihood is of the pixels only where these are kept as they are, and there is nothing to be told."""
         exact = isinstance(self.pixels, Greys) and self.pixels.codes == LEVELS and not self.classes
-        return self.card.verbs if exact else self.card.verbs - {"log_prob"}
+        return frozenset(self.card.verbs if exact else self.card.verbs - {"log_prob"})
 
     @property
     def reader(self) -> Tokeniser:

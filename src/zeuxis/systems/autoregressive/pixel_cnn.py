@@ -95,7 +95,8 @@ class PixelCNN(System):
 
     @property
     def can(self) -> frozenset[str]:
-        return self.card.verbs - {"log_prob"} if self.classes or self.tokeniser is not None else self.card.verbs
+        coded_or_told = self.tokeniser is not None or self.classes
+        return frozenset(self.card.verbs - {"log_prob"} if coded_or_told else self.card.verbs)
 
     def players(self) -> tuple[Player, ...]:
         ours = (self.layers, self.head, *(() if self.embedding is None else (self.embedding,)))
