@@ -1,6 +1,6 @@
 """Seconds for 64 pictures: maskgit in a few steps, against image-gpt code by code with and without its memory.
 
-    python benchmarks/maskgit_rate.py [--maskgit RUN --image-gpt RUN] [--images 64] [--turns 5] [--threads 1] [--device cpu]
+    python benchmarks/maskgit_rate.py [--maskgit RUN --image-gpt RUN] [--images 64] [--turns 5] [--device cpu]
 
 Without run folders the two recipes are built untrained, which takes as long to sample. The three take turns, so that
 all meet the same weather; reported are medians, and how many times as fast maskgit is: the median over turns and the
@@ -20,8 +20,7 @@ import torch
 from torch import Tensor
 
 from zeuxis.batch import Condition
-from zeuxis.catalog import build_for
-from zeuxis.data.library import open_source
+from zeuxis.catalog import build, given_models
 from zeuxis.game import System
 from zeuxis.losses.categorical import Categorical
 from zeuxis.recipe import load_recipe
@@ -38,7 +37,8 @@ def opened(name: str, run: str | None) -> System:
     if run is not None:
         return load(run).system
     recipe = load_recipe(name)
-    return build_for(recipe, open_source(recipe.data, recipe.size)).eval()
+    given = {key: load(model).system for key, model in given_models(recipe).items()}
+    return build(recipe.system, {"shape": given["tokeniser"].shape}, recipe.model | given).eval()
 
 
 def without_memory(model: ImageGPT, n: int) -> Tensor:
