@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import toy_source
 
-from zeuxis.catalog import build, build_for, entries, entry, load_system
+from zeuxis.catalog import build, build_for, entries, load_system
 from zeuxis.data.stream import Stream, epoch_batches
 from zeuxis.game import System, Turn, play_round
 from zeuxis.recipe import Recipe, Train, load_recipe, recipe_paths
@@ -50,7 +50,7 @@ def games() -> list[Recipe]:
 
 
 def with_verb(verb: str) -> list[Recipe]:
-    return [r for r in TRAINED if verb in entry(r.system).card.verbs]
+    return [r for r in TRAINED if verb in _built(r.name).can]
 
 
 def fitted(recipe: Recipe, rounds: int = 3) -> System:
@@ -156,7 +156,7 @@ def test_encodings_do_not_depend_on_company(recipe: Recipe) -> None:
         together = system.encode(image)
         alone = torch.cat([system.encode(image[k : k + 1]) for k in range(4)])
         assert torch.allclose(together.float(), alone.float(), atol=1e-4)
-        if "decode" in system.card.verbs:
+        if "decode" in system.can:
             assert system.decode(together).shape == image.shape
 
 

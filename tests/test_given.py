@@ -40,3 +40,15 @@ def test_a_number_is_no_model() -> None:
     recipe = load_recipe("vqgan", (*VQGAN, "model.features=3"))
     with pytest.raises(UsageError, match=r"model\.features is a trained model"):
         build_for(recipe, toy_source(1, 8))
+
+
+def test_a_prior_stands_upon_a_run_folder(tmp_path: Path) -> None:
+    first = train(load_recipe("vqgan", (*TINY, *VQGAN, "model.layers=1")), out=tmp_path / "first")
+    size = ("model.width=16", "model.depth=1", "model.heads=2")
+    recipe = load_recipe("maskgit", (*TINY, *size, f'model.tokeniser="{first.folder}"'))
+    run = train(recipe, out=tmp_path / "prior")
+    system, card = load_system(run.folder)
+    assert system.layout == (4, (4, 4))
+    assert card["built_upon"]["tokeniser"]["model"] == str(first.folder)
+    tokeniser, _ = load_system(first.folder)
+    assert all(torch.equal(a, b) for a, b in zip(system.tokeniser.parameters(), tokeniser.parameters(), strict=True))

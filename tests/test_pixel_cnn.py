@@ -36,7 +36,7 @@ def test_no_pixel_depends_on_a_later_one(channels):
     """The gradient of every pixel's log-probability with respect to every pixel: zero for all that come later."""
     model = small(channels)
     image = levels(1, channels, SIDE, SIDE).requires_grad_()
-    told = model._mixture(image, None)
+    told = model._foretold(image, None)
     for row in range(SIDE):
         for column in range(SIDE):
             # The parameters, not the probability, which depends on the pixel's own value too.
@@ -59,7 +59,7 @@ def test_there_is_no_blind_spot():
         torch.manual_seed(1)
         model = PixelCNN(Shape(1, SIDE, SIDE), width=8, depth=8, first_kernel=3, kernel=3, components=2).eval()
     image = levels(1, 1, SIDE, SIDE).requires_grad_()
-    (slope,) = torch.autograd.grad(model._mixture(image, None).mean[..., -1, -2].sum(), image)
+    (slope,) = torch.autograd.grad(model._foretold(image, None).mean[..., -1, -2].sum(), image)
     seen = (slope[0, 0] != 0).flatten()
     assert seen[: SIDE * SIDE - 2].all()
 
@@ -117,7 +117,7 @@ def test_the_fast_way_draws_the_same_as_looking_at_everything_again(channels, co
     with torch.no_grad():
         for row in range(SIDE):
             for column in range(SIDE):
-                slow[:, :, row, column] = model._mixture(slow, label).sample(u)[:, :, row, column]
+                slow[:, :, row, column] = model._foretold(slow, label).sample(u)[:, :, row, column]
     torch.testing.assert_close(fast, slow, rtol=0, atol=1e-5)
 
 

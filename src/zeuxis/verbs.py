@@ -81,7 +81,12 @@ class Verbs(nn.Module):
         return {}
 
     def _lacks(self, verb: str) -> Unsupported:
-        return Unsupported(f"'{self.card.id}' cannot {verb}; it can: {', '.join(sorted(self.card.verbs))}")
+        return Unsupported(f"'{self.card.id}' cannot {verb}; it can: {', '.join(sorted(self.can))}")
+
+    @property
+    def can(self) -> frozenset[str]:
+        """The verbs that this instance has: its card's, or fewer where it was built so that one means nothing."""
+        return frozenset(self.card.verbs)
 
     @property
     def conditions(self) -> frozenset[str]:

@@ -44,7 +44,7 @@ class Model:
     @property
     def verbs(self) -> Set[str]:
         """What it can do: with a prior, also sample."""
-        return self.system.card.verbs | ({"sample"} if self.prior else set())
+        return self.system.can | ({"sample"} if self.prior else set())
 
     @property
     def knobs(self) -> Set[str]:

@@ -1,8 +1,9 @@
 """PixelCNN: a picture's probability as a product over its pixels, each given those before it.
 
 The gated network of van den Oord et al. 2016, "Conditional image generation with PixelCNN decoders" (1606.05328),
-with the discretised mixture of logistics of Salimans et al. 2017, "PixelCNN++" (1701.05517). Symbols -> code:
-    x_i -> a pixel with all its channels    h -> label    p(x | h) = prod_i p(x_i | x_1 .. x_(i-1), h) -> log_prob
+with the discretised mixture of logistics of Salimans et al. 2017, "PixelCNN++" (1701.05517). Over the codes of a
+tokeniser it is the prior of VQ-VAE (van den Oord et al. 2017, 1711.00937, section 3.3). Symbols -> code:
+    x_i -> a pixel with all its channels, or a code    h -> label    p(x | h) = prod_i p(x_i | x_1 .. x_(i-1), h)
 """
 
 from __future__ import annotations
@@ -15,18 +16,19 @@ from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.errors import Unsupported, UsageError
 from zeuxis.game import Move, Player, System, Turn
+from zeuxis.losses.categorical import Categorical
 from zeuxis.losses.logistic_mixture import LogisticMixture, parameters
 from zeuxis.nn.causal import GatedLayer, gate
 from zeuxis.rng import ImageRng, Rng
+from zeuxis.systems.autoregressive._codes import classes_of, layout, read, show
 from zeuxis.verbs import Sampling
-
-CONDITIONS = ("none", "label")
 
 
 class PixelCNN(System):
     """``depth`` gated layers of ``width`` channels; the first sees ``first_kernel`` columns, the others ``kernel``.
 
-    ``condition`` is ``"none"`` or ``"label"``. ``components`` are those of the mixture of logistics.
+    ``condition`` is ``"none"`` or ``"label"``. ``components`` are those of the mixture of logistics; over the codes
+    of a ``tokeniser``, which must come as a map, there is no mixture but a probability for every code.
     """
 
     discrete = True
@@ -42,6 +44,7 @@ class PixelCNN(System):
         departures=(
             "A mixture of logistics over a pixel's channels (PixelCNN++) in place of 256 classes a channel.",
             "Channels are not split into groups: all of a pixel's are drawn at once, by the mixture's own coupling.",
+            "Over codes no likelihood is given: it would not be that of the pixels.",
         ),
     )
 
@@ -51,6 +54,7 @@ class PixelCNN(System):
         *,
         classes: int = 0,
         condition: str = "none",
+        tokeniser: System | None = None,
         width: int = 64,
         depth: int = 8,
         first_kernel: int = 7,
@@ -60,75 +64,91 @@ class PixelCNN(System):
     ) -> None:
         super().__init__()
         self.shape = Shape(*shape)
-        if self.shape.channels not in (1, 3):
-            raise Unsupported(
-                f"a pixel-cnn draws pictures of 1 or 3 channels, not {self.shape.channels}: choose others"
-            )
-        if condition not in CONDITIONS:
-            raise UsageError(f"condition '{condition}': a pixel-cnn knows {', '.join(CONDITIONS)}")
         if first_kernel % 2 == 0 or kernel % 2 == 0 or depth < 1:
             raise UsageError(f"kernels {first_kernel} and {kernel} must be odd, depth {depth} at least 1")
-        self.components, self.lr, self.condition = components, lr, condition
-        self.classes = classes if condition == "label" else 0
-        if condition == "label" and classes < 2:
-            raise UsageError("condition 'label' needs data with 2 classes or more: choose labelled data")
-        layers: list[GatedLayer] = [
-            GatedLayer(self.shape.channels + 1, width, first_kernel, vector=self.classes, first=True)
-        ]
+        self.components, self.lr, self.tokeniser = components, lr, tokeniser
+        self.classes = classes_of(condition, classes, "a pixel-cnn")
+        channels = self.shape.channels
+        self.embedding: nn.Embedding | None = None
+        if tokeniser is not None:
+            codes, grid = layout(tokeniser, self.shape)
+            if len(grid) != 2:
+                raise Unsupported(
+                    f"a pixel-cnn reads a map of codes, and '{tokeniser.card.id}' makes a sequence: use image-gpt"
+                )
+            self.freeze(tokeniser)
+            self.embedding = nn.Embedding(codes, width)
+            inputs, told, self.draws, self.grid = width, codes, 1, grid
+        elif channels in (1, 3):
+            inputs, told = channels, parameters(channels, components)
+            self.draws, self.grid = components + channels, (self.shape.height, self.shape.width)
+        else:
+            raise Unsupported(f"a pixel-cnn draws pictures of 1 or 3 channels, not {channels}: choose others")
+        layers: list[GatedLayer] = [GatedLayer(inputs + 1, width, first_kernel, vector=self.classes, first=True)]
         layers += [GatedLayer(width, width, kernel, vector=self.classes) for _ in range(depth - 1)]
         self.layers = nn.ModuleList(layers)
-        told = parameters(self.shape.channels, components)
         self.head = nn.Sequential(nn.ReLU(), nn.Conv2d(width, width, 1), nn.ReLU(), nn.Conv2d(width, told, 1))
 
     @property
     def conditions(self) -> frozenset[str]:
         return frozenset({"label"} if self.classes else ())
 
+    @property
+    def can(self) -> frozenset[str]:
+        coded_or_told = self.tokeniser is not None or self.classes
+        return frozenset(self.card.verbs - {"log_prob"} if coded_or_told else self.card.verbs)
+
     def players(self) -> tuple[Player, ...]:
-        return (Player("network", (self.layers, self.head), lr=self.lr, clip=1.0),)
+        ours = (self.layers, self.head, *(() if self.embedding is None else (self.embedding,)))
+        return (Player("network", ours, lr=self.lr, clip=1.0),)
 
     def moves(self) -> tuple[Move, ...]:
         return (Move("network", self.surprise),)
 
     def surprise(self, turn: Turn) -> Tensor:
         """-log p(x | h) in nats per number, the mean over the batch (Eq. 1)."""
-        image = turn.batch.image
-        nats = -self._mixture(image, turn.batch.condition.label).log_prob(image).flatten(1).sum(1)  # (B,)
-        per_number = nats.mean() / image[0].numel()
+        seen = self._seen(turn.batch.image)
+        nats = -self._foretold(seen, turn.batch.condition.label).log_prob(seen).flatten(1).sum(1)  # (B,)
+        per_number = nats.mean() / seen[0].numel()
         turn.note(bits=per_number / torch.log(torch.tensor(2.0)))
         return per_number
 
     def log_prob(self, image: Tensor, rng: Rng) -> Tensor:
-        """log P(x) in nats ``(B,)`` of images on 256 levels: exact. Only of models without a condition."""
+        """log P(x) in nats ``(B,)`` of images on 256 levels: exact. Only of models of pixels without a condition."""
+        if self.tokeniser is not None:
+            raise Unsupported("this pixel-cnn foretells codes: the likelihood of pixels is not defined; train without")
         if self.classes:
             raise Unsupported("this pixel-cnn was trained by label: the likelihood of a picture alone is not defined")
-        return self._mixture(image, None).log_prob(image).flatten(1).sum(1)
+        return self._foretold(image, None).log_prob(image).flatten(1).sum(1)
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        """Pixel by pixel: ``(B, C, H, W)`` on 256 levels; ``how.temperature`` scales the logistics.
+        """Pixel by pixel: ``(B, C, H, W)`` on 256 levels, or code by code and then decoded.
 
-        What is above a row is looked at once for all its pixels; for each of them, only its row is.
+        ``how.temperature`` scales the logistics, or divides the codes' logits. What is above a row is looked at once
+        for all its pixels; for each of them, only its row is.
         """
         temperature = 1.0 if how.temperature is None else how.temperature
-        c, height, width = self.shape
-        u = rng.uniform(len(rng), self.components + c, height, width, device=self.device)
+        height, width = self.grid
+        u = rng.uniform(len(rng), self.draws, height, width, device=self.device)
         vector = self._vector(condition.label)
-        image = torch.zeros(len(rng), c, height, width, device=self.device)
+        coded = self.tokeniser is not None
+        made = torch.zeros(len(rng), *((height, width) if coded else self.shape), device=self.device)
+        made = made.to(torch.int64) if coded else made  # (B, h, w), or (B, C, H, W)
         layers = [layer for layer in self.layers if isinstance(layer, GatedLayer)]
         for row in range(height):
-            v, hints = _with_ones(image[:, :, : row + 1]), []
+            v, hints = self._inputs(made[..., : row + 1, :]), []
             for layer in layers:
                 above = layer.look_up(v, vector)
                 hints.append(layer.hint(above)[:, :, row:])
                 v = gate(above)
             for column in range(width):
-                h = _with_ones(image[:, :, row : row + 1])
+                h = self._inputs(made[..., row : row + 1, :])
                 for layer, hint in zip(layers, hints, strict=True):
                     h = layer.look_left(h, hint, vector)
-                told = LogisticMixture.of(self.head(h[..., column : column + 1]), c, self.components)
-                here = (slice(None), slice(None), slice(row, row + 1), slice(column, column + 1))
-                image[here] = told.sample(u[here], temperature)
-        return image
+                here = (..., slice(row, row + 1), slice(column, column + 1))
+                told = self._choice(self.head(h[..., column : column + 1]))
+                made[here] = told.sample(u[:, 0][here] if coded else u[here], temperature)
+        return made if self.tokeniser is None else show(self.tokeniser, made.flatten(1), self.grid)
 
     def _vector(self, label: Tensor | None) -> Tensor | None:
         """The label as the layers are told it, ``(B, K)``."""
@@ -137,15 +157,25 @@ class PixelCNN(System):
         assert label is not None  # the conditions say so
         return F.one_hot(label, self.classes).float()
 
-    def _mixture(self, image: Tensor, label: Tensor | None) -> LogisticMixture:
-        """The distribution of every pixel of ``image`` (B, C, H, W), given those before it."""
+    def _seen(self, image: Tensor) -> Tensor:
+        """What is foretold: the images ``(B, C, H, W)`` themselves, or their codes ``(B, h, w)``."""
+        return image if self.tokeniser is None else read(self.tokeniser, image).unflatten(1, self.grid)
+
+    def _inputs(self, seen: Tensor) -> Tensor:
+        """As the layers see it; a channel of ones beside the others tells where the picture ends."""
+        x = seen if self.embedding is None else self.embedding(seen).movedim(-1, 1)
+        return torch.cat([x, torch.ones_like(x[:, :1])], 1)
+
+    def _choice(self, told: Tensor) -> LogisticMixture | Categorical:
+        """The network's output ``(B, P, h, w)`` as distributions."""
+        if self.tokeniser is not None:
+            return Categorical(told.movedim(1, -1))
+        return LogisticMixture.of(told, self.shape.channels, self.components)
+
+    def _foretold(self, seen: Tensor, label: Tensor | None) -> LogisticMixture | Categorical:
+        """The distribution of every pixel or code of ``seen``, given those before it."""
         vector = self._vector(label)
-        v = h = _with_ones(image)
+        v = h = self._inputs(seen)
         for layer in self.layers:
             v, h = layer(v, h, vector)
-        return LogisticMixture.of(self.head(h), self.shape.channels, self.components)
-
-
-def _with_ones(image: Tensor) -> Tensor:
-    """A channel of ones beside the others tells where the picture ends."""
-    return torch.cat([image, torch.ones_like(image[:, :1])], 1)
+        return self._choice(self.head(h))

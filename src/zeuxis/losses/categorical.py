@@ -1,0 +1,30 @@
+"""A choice among K values, at every place: its probability, and drawing from it by a given uniform number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Categorical:
+    """K logits ``(B, ..., K)`` at every place."""
+
+    logits: Tensor
+
+    def log_prob(self, values: Tensor) -> Tensor:
+        """log P in nats ``(B, ...)`` of values ``(B, ...)`` int64 in [0, K)."""
+        return self.logits.float().log_softmax(-1).gather(-1, values[..., None])[..., 0]
+
+    def sample(self, u: Tensor, temperature: float = 1.0) -> Tensor:
+        """Values ``(B, ...)`` int64 where the cumulative probability passes ``u`` (B, ...) in [0, 1).
+
+        The logits are divided by ``temperature`` first; at 0 the likeliest value is taken.
+        """
+        if temperature == 0:
+            return self.logits.argmax(-1)
+        rising = (self.logits.float() / temperature).softmax(-1).cumsum(-1)  # (B, ..., K)
+        passed = rising <= u[..., None] * rising[..., -1:]  # up to the sum as it was rounded, so that none is missing
+        return passed.sum(-1).clamp(max=self.logits.shape[-1] - 1).to(torch.int64)

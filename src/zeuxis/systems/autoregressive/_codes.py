@@ -1,0 +1,79 @@
+"""What the sequence models share: a tokeniser beneath them, whose codes they read as a sequence and show as pictures.
+
+A tokeniser is any trained system that encodes a picture in a fixed number of codes and decodes those; or a palette,
+which has the same face.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from zeuxis.batch import Shape
+from zeuxis.errors import Unsupported, UsageError
+from zeuxis.game import System
+
+CONDITIONS = ("none", "label")
+
+
+class Tokeniser(Protocol):
+    """What is asked of it once it has been checked."""
+
+    def encode(self, image: Tensor) -> Tensor: ...
+
+    def decode(self, latent: Tensor) -> Tensor: ...
+
+
+class Layout(NamedTuple):
+    """How many values a code takes, and the shape of one picture's codes: ``(h, w)`` of a map, or ``(N,)``."""
+
+    codes: int
+    grid: tuple[int, ...]
+
+    @property
+    def length(self) -> int:
+        """N, the codes of one picture."""
+        return prod(self.grid)
+
+
+def layout(tokeniser: System, shape: Shape, wanted: int | None = None) -> Layout:
+    """What ``tokeniser`` makes of pictures of ``shape``; refused unless it codes them, in ``wanted`` codes if given."""
+    name = tokeniser.card.id
+    if tokeniser.codes is None or not {"encode", "decode"} <= tokeniser.card.verbs:
+        raise Unsupported(f"'{name}' does not encode pictures in codes: give a tokeniser that does, such as vqgan")
+    if tuple(tokeniser.shape) != tuple(shape):
+        raise UsageError(
+            f"the tokeniser '{name}' was trained on pictures of {tuple(tokeniser.shape)}, not {tuple(shape)} "
+            "(channels, rows, columns): set size to its own, or train one on this data"
+        )
+    if wanted is not None and wanted != tokeniser.codes:
+        raise UsageError(
+            f"the tokeniser '{name}' has {tokeniser.codes} codes, not {wanted}: leave the number out, "
+            "or train a tokeniser that has as many"
+        )
+    blank = torch.zeros(1, *shape, device=tokeniser.device)
+    with torch.no_grad():
+        return Layout(tokeniser.codes, tuple(tokeniser.encode(blank).shape[1:]))
+
+
+def read(tokeniser: Tokeniser, image: Tensor) -> Tensor:
+    """The codes ``(B, N)`` int64 of images ``(B, C, H, W)``, the same whether or not training is in bfloat16."""
+    with torch.no_grad(), torch.autocast(image.device.type, enabled=False):
+        return tokeniser.encode(image).flatten(1)
+
+
+def show(tokeniser: Tokeniser, codes: Tensor, grid: tuple[int, ...]) -> Tensor:
+    """Images ``(B, C, H, W)`` in [-1, 1] of codes ``(B, N)``."""
+    return tokeniser.decode(codes.unflatten(1, grid))
+
+
+def classes_of(condition: str, classes: int, method: str) -> int:
+    """The classes that a model of ``condition`` is told apart: 0 where it is told none."""
+    if condition not in CONDITIONS:
+        raise UsageError(f"condition '{condition}': {method} knows {', '.join(CONDITIONS)}")
+    if condition == "label" and classes < 2:
+        raise UsageError("condition 'label' needs data with 2 classes or more: choose labelled data")
+    return classes if condition == "label" else 0

@@ -1,0 +1,194 @@
+"""MaskGIT (Chang, Zhang, Jiang, Liu & Freeman 2022, "Masked generative image transformer", arXiv:2202.04200).
+
+All codes of a picture are foretold at once from those that are known; the surest are kept, the others asked again.
+Symbols -> code:
+    Y -> codes    M, m_i -> hidden    r -> r    gamma(r) = cos(pi r / 2) -> share_hidden    N -> length
+    T -> steps    n = ceil(gamma(t / T) N) -> left_hidden    c_i -> sure
+"""
+
+from __future__ import annotations
+
+import math
+from math import prod
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zeuxis.batch import Condition, Shape
+from zeuxis.card import Card
+from zeuxis.errors import UsageError
+from zeuxis.game import Move, Player, System, Turn
+from zeuxis.losses.categorical import Categorical
+from zeuxis.nn.embed import LabelEmbedding, place
+from zeuxis.nn.sequence import SequenceTransformer, spread
+from zeuxis.rng import ImageRng
+from zeuxis.systems.autoregressive._codes import classes_of, layout, read, show
+from zeuxis.verbs import Sampling
+
+
+class MaskedTransformer(nn.Module):
+    """Logits ``(B, N, K)`` of all codes of a picture, from ``(B, N)`` of which some are K, the mask.
+
+    With ``classes`` a token of the class stands in front; its place foretells nothing. Of codes that are a map
+    (``grid``) the places begin as sines of row and column, so that neighbours are alike from the start.
+    """
+
+    def __init__(
+        self, codes: int, grid: tuple[int, ...], width: int, depth: int, heads: int, *, classes: int = 0
+    ) -> None:
+        super().__init__()
+        length = prod(grid)
+        self.token = nn.Embedding(codes + 1, width)
+        self.label = LabelEmbedding(classes, width) if classes else None
+        self.body = SequenceTransformer(length + (classes > 0), width, depth, heads, causal=False)
+        self.head = nn.Linear(width, codes, bias=False)
+        nn.init.normal_(self.token.weight, std=spread(width))
+        nn.init.zeros_(self.head.weight)
+        if len(grid) == 2:
+            if width % 4:
+                raise UsageError(f"a width of {width} cannot hold places on a map: give model.width a multiple of 4")
+            with torch.no_grad():
+                self.body.place[-length:] = place(*grid, width) * 2**0.5 * spread(width)  # as large as the tokens
+
+    def forward(self, codes: Tensor, told: Tensor | None = None) -> Tensor:
+        """``told`` is the embedded class ``(B, D)``."""
+        x = self.token(codes)  # (B, N, D)
+        if told is not None:
+            x = torch.cat([told[:, None], x], 1)
+        logits: Tensor = self.head(self.body(x)[:, -codes.shape[1] :])
+        return logits
+
+
+class MaskGIT(System):
+    """``depth`` blocks of ``width`` channels and ``heads`` heads, over the codes of ``tokeniser``.
+
+    ``steps`` is T; ``choice`` scales Gumbel's noise on the sureness at the first step, which falls to 0 at the last.
+    ``smoothing`` is the share of probability that training spreads over all codes. With ``condition`` ``"label"``
+    a share ``drop`` of the labels is hidden in training, so that ``guidance`` can exaggerate them.
+    """
+
+    card = Card(
+        "maskgit",
+        title="MaskGIT",
+        family="autoregressive",
+        year=2022,
+        paper="2202.04200",
+        accepts={"label"},
+        knobs={"steps", "temperature", "guidance"},
+        departures=(
+            "The transformer is that of image-gpt, looking both ways: norms come first, and the output is not tied.",
+            "The places of a map begin as sines of row and column, not at random.",
+            "No dropout, and Adam without weight decay.",
+            "Classifier-free guidance, which the paper does not have, as its successor Muse does it.",
+            "As in the authors' program the number left hidden is rounded down, and one is revealed at every step.",
+        ),
+    )
+
+    def __init__(
+        self,
+        shape: Shape,
+        *,
+        tokeniser: System,
+        classes: int = 0,
+        condition: str = "none",
+        width: int = 128,
+        depth: int = 6,
+        heads: int = 4,
+        steps: int = 8,
+        choice: float = 4.5,
+        smoothing: float = 0.1,
+        drop: float = 0.1,
+        guidance: float = 1.0,
+        lr: float = 3e-3,
+    ) -> None:
+        super().__init__()
+        if steps < 1:
+            raise UsageError(f"maskgit decodes in 1 step or more, not {steps}: change model.steps")
+        self.shape, self.lr = Shape(*shape), lr
+        self.steps, self.choice, self.smoothing = steps, choice, smoothing
+        self.drop, self.guidance = drop, guidance
+        self.classes = classes_of(condition, classes, "maskgit")
+        self.tokeniser = tokeniser
+        self.layout = layout(tokeniser, self.shape)
+        self.freeze(tokeniser)
+        self.mask = self.layout.codes  # the number that stands for what is hidden
+        self.network = MaskedTransformer(*self.layout, width, depth, heads, classes=self.classes)
+
+    @property
+    def conditions(self) -> frozenset[str]:
+        return frozenset({"label"} if self.classes else ())
+
+    def players(self) -> tuple[Player, ...]:
+        return (Player("network", (self.network,), lr=self.lr, betas=(0.9, 0.96), clip=1.0),)
+
+    def moves(self) -> tuple[Move, ...]:
+        return (Move("network", self.recover),)
+
+    def recover(self, turn: Turn) -> Tensor:
+        """L_mask = -E[sum over hidden i of log p(y_i | Y_M)] (Eq. 1), the mean over what is hidden."""
+        codes = read(self.tokeniser, turn.batch.image)  # (B, N)
+        n, length = codes.shape
+        r = turn.rng.uniform(n, device=codes.device)
+        count = (share_hidden(r) * length).ceil().clamp(1, length)  # (B,): ceil(gamma(r) N)
+        order = turn.rng.uniform(n, length, device=codes.device).argsort(1).argsort(1)  # a random rank for each place
+        hidden = order < count[:, None]
+        dropped = turn.rng.uniform(n, device=codes.device) < self.drop
+        logits = self.network(codes.masked_fill(hidden, self.mask), self._told(turn.batch.condition.label, dropped))
+        loss = F.cross_entropy(logits[hidden].float(), codes[hidden], label_smoothing=self.smoothing)
+        turn.note(right=(logits.argmax(-1) == codes)[hidden].float().mean())
+        return loss
+
+    def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        """Iterative decoding (section 3.2) in ``how.steps`` steps: ``(B, C, H, W)``.
+
+        ``how.temperature`` divides the logits, ``how.guidance`` is the scale of classifier-free guidance.
+        """
+        steps = self.steps if how.steps is None else how.steps
+        if steps < 1:
+            raise UsageError(f"maskgit decodes in 1 step or more, not {steps}: ask for more steps")
+        temperature = 1.0 if how.temperature is None else how.temperature
+        guidance = self.guidance if how.guidance is None else how.guidance
+        n, length = len(rng), self.layout.length
+        codes = torch.full((n, length), self.mask, device=self.device)
+        for t in range(1, steps + 1):
+            hidden = codes == self.mask
+            told = Categorical(self._guided(codes, condition.label, guidance))
+            u = rng.uniform(n, 2, length, device=self.device)
+            codes = torch.where(hidden, told.sample(u[:, 0], temperature), codes)
+            if t == steps:
+                break
+            noise = -(-u[:, 1].clamp(1e-7, 1 - 1e-7).log()).log()  # Gumbel's
+            sure = told.log_prob(codes) + self.choice * (1 - t / steps) * noise  # c_i
+            sure = sure.masked_fill(~hidden, torch.inf)  # what is known stays
+            unsure = sure.topk(left_hidden(t, steps, length, int(hidden[0].sum())), largest=False).indices
+            codes = codes.scatter(1, unsure, self.mask)
+        return show(self.tokeniser, codes, self.layout.grid)
+
+    def _guided(self, codes: Tensor, label: Tensor | None, guidance: float) -> Tensor:
+        """Logits ``(B, N, K)``: those without a class, moved ``guidance`` times as far as the class moves them."""
+        if not self.classes or guidance == 1:
+            logits: Tensor = self.network(codes, self._told(label))
+            return logits
+        nobody = torch.ones(len(codes), dtype=torch.bool, device=codes.device)
+        both = [self.network(codes, self._told(label, dropped)) for dropped in (None, nobody)]
+        return both[1].lerp(both[0], guidance)
+
+    def _told(self, label: Tensor | None, dropped: Tensor | None = None) -> Tensor | None:
+        """The embedded classes ``(B, D)``, of those that are ``dropped`` (B,) no class; None for models without."""
+        if self.network.label is None:
+            return None
+        assert label is not None  # the conditions say so
+        told: Tensor = self.network.label(label, dropped)
+        return told
+
+
+def share_hidden(r: Tensor) -> Tensor:
+    """gamma: the share of codes that is hidden at ``r`` in [0, 1] of the way, from 1 to 0."""
+    return torch.cos(math.pi / 2 * r)
+
+
+def left_hidden(t: int, steps: int, length: int, hidden: int) -> int:
+    """How many of ``hidden`` codes stay so after step ``t`` of ``steps``: by the cosine, one fewer at the least."""
+    wanted = math.floor(length * math.cos(math.pi / 2 * t / steps))
+    return max(1, min(hidden - 1, wanted))
