@@ -93,6 +93,7 @@ def stir(net: nn.Module, rng: Rng) -> None:
 def compare(name: str, plan: Plan) -> dict[str, float | int | bool]:
     """Both programs on the same picture."""
     rng = Stream(0, name)
+    torch.manual_seed(0)  # their program draws its weights from torch's own generator
     peer = theirs(name, plan).eval()
     stir(peer, rng)
     x = rng.uniform(1, 3, SIZE, SIZE) * 2 - 1

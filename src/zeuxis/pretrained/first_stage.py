@@ -188,6 +188,11 @@ def _plan(public: Mapping[str, Tensor], d: Dialect) -> Plan:
     if "quantize.embedding.weight" in public:
         codes, code_width = (size("quantize.embedding.weight", axis) for axis in (0, 1))
         return replace(plan, codes=codes, code_width=code_width)
+    if quantiser := sorted(key for key in public if key.startswith("quantize.")):
+        raise WeightsError(
+            f"its quantiser has {', '.join(quantiser)}, not quantize.embedding.weight: it draws its codes, where the "
+            "one known here takes the nearest"
+        )
     if (told := size("encoder.conv_out.weight", 0)) != 2 * latent or size("post_quant_conv.weight", 1) != latent:
         raise WeightsError(
             f"a first stage without a codebook whose encoder ends in {told} channels, for {latent} of the decoder: "
