@@ -66,20 +66,16 @@ def prepare(taming: str, latent_diffusion: str) -> None:
     stand_in("ldm.util", instantiate_from_config=lambda config: Loss(**config))
 
 
-def theirs(name: str, plan: Plan) -> nn.Module:
+def theirs(name: str, plan: Plan) -> Any:
     """The public program's first stage of that size."""
     shape = {"ch": plan.width, "out_ch": 3, "ch_mult": plan.multiples, "num_res_blocks": plan.blocks,
              "attn_resolutions": [SIZE // f for f in plan.attention], "in_channels": 3, "resolution": SIZE,
              "z_channels": plan.latent, "double_z": plan.codes is None, "dropout": 0.0}  # fmt: skip
     loss = {"ndf": plan.ndf, "layers": plan.layers}
     if plan.codes is None:
-        made = import_module("ldm.models.autoencoder").AutoencoderKL(shape, loss, embed_dim=plan.latent)
-    elif name.startswith("vqgan"):
-        made = import_module("taming.models.vqgan").VQModel(shape, loss, plan.codes, plan.code_width)
-    else:
-        made = import_module("ldm.models.autoencoder").VQModel(shape, loss, plan.codes, plan.code_width)
-    assert isinstance(made, nn.Module)
-    return made
+        return import_module("ldm.models.autoencoder").AutoencoderKL(shape, loss, embed_dim=plan.latent)
+    module = "taming.models.vqgan" if name.startswith("vqgan") else "ldm.models.autoencoder"
+    return import_module(module).VQModel(shape, loss, plan.codes, plan.code_width)
 
 
 def stir(net: nn.Module, rng: Rng) -> None:
