@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from zeuxis.catalog import build
 from zeuxis.game import System
+from zeuxis.nn.vector_quantiser import VectorQuantiser
 from zeuxis.pretrained.first_stage import from_public, to_public
 from zeuxis.pretrained.published import PUBLISHED, Plan
 from zeuxis.rng import Rng, Stream
@@ -117,7 +118,9 @@ def compare(name: str, plan: Plan) -> dict[str, float | int | bool]:
             code, _, (_, _, indices) = peer.quantize(z)
             mine = ours.encode(x)
             report["codes"] = float((mine.flatten() == indices.flatten()).float().mean())
-            report["vectors"] = apart(ours.get_submodule("quantiser").lookup(indices.view(mine.shape)), code)
+            quantiser = ours.get_submodule("quantiser")
+            assert isinstance(quantiser, VectorQuantiser)
+            report["vectors"] = apart(quantiser.lookup(indices.view(mine.shape)), code)
         else:
             code = peer.encode(x).mode()
             report["mean"] = apart(ours.encode(x), code)
