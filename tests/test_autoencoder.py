@@ -10,6 +10,7 @@ from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.errors import UnknownName, Unsupported
 from zeuxis.game import Player, System, Turn, play_round
 from zeuxis.rng import ImageRng, Stream
+from zeuxis.systems.autoencoder.kl_autoencoder import KLAutoencoder
 from zeuxis.systems.autoencoder.vae import VAE
 from zeuxis.systems.autoencoder.vqgan import VQGAN
 from zeuxis.systems.density.pca import PCA
@@ -68,12 +69,19 @@ def tiny_vqgan(**model) -> VQGAN:
     return VQGAN(SHAPE, **{**small, "ndf": 8, "layers": 1, "critic_start": 0.0, **model})
 
 
+def tiny_kl(**model) -> KLAutoencoder:
+    torch.manual_seed(0)
+    small = {"latent": 4, "width": 8, "multiples": (1, 2), "blocks": 1, "ndf": 8, "layers": 1}
+    return KLAutoencoder(SHAPE, **{**small, "critic_start": 0.0, **model})
+
+
 SYSTEMS = {
     "vae": tiny_vae,
     "vae-bernoulli": lambda: tiny_vae(likelihood="bernoulli"),
     "vae-perceptron": lambda: tiny_vae(widths=()),
     "vqgan": tiny_vqgan,
     "vqgan-moving": lambda: tiny_vqgan(moving=True),
+    "kl-autoencoder": tiny_kl,
 }
 EACH = pytest.mark.parametrize("build", SYSTEMS.values(), ids=SYSTEMS.keys())
 
@@ -311,3 +319,47 @@ def test_vqgan_as_published_has_the_pinned_size(codes, total):
     autoencoder, critic = system.players()
     assert sum(p.numel() for p in autoencoder.parameters()) == total
     assert sum(p.numel() for p in critic.parameters()) == 2_765_633
+
+
+# -- kl-autoencoder -----------------------------------------------------------------------------------
+
+
+def test_the_kl_autoencoder_lowers_sums_over_a_picture():
+    """|x - y| over every pixel, the features' distance as often, and ``kl`` times the nats of q(z|x)."""
+    features = PCA(SHAPE, components=4)
+    features.fit([Batch(blobs(64))])
+    system, images = tiny_kl(kl=0.3, perceptual=2.0, features=features, critic_start=1.0), blobs(4)
+    with torch.no_grad():
+        loss = system.reconstruct(turn(images))
+        mean, logvar = system.into_moments(system.encoder(images)).chunk(2, dim=1)
+        y = system.decoder(system.from_latent(mean + (logvar / 2).exp() * Stream(0).normal(*mean.shape)))
+        pixels = (y - images).abs().sum() / 4
+        apart = 16 * 16 * 2.0 * (features.encode(y) - features.encode(images)).square().mean()
+        normal = torch.distributions.Normal(0.0, 1.0)
+        nats = torch.distributions.kl_divergence(torch.distributions.Normal(mean, (logvar / 2).exp()), normal).sum() / 4
+    torch.testing.assert_close(loss, pixels + apart + 0.3 * nats, rtol=1e-5, atol=1e-3)
+    assert system.frozen == (features,)
+
+
+def test_the_posterior_is_kept_from_overflowing():
+    """The authors' bounds, -30 and 20: at a spread of e^-15 z is its mean, and the loss stays finite."""
+    system, images = tiny_kl().eval(), blobs(2)
+    with torch.no_grad():
+        system.into_moments.weight.zero_()
+        for told, kept in ((-100.0, -30.0), (100.0, 20.0), (-3.0, -3.0)):
+            system.into_moments.bias.copy_(torch.tensor([0.5] * 4 + [told] * 4))
+            mean, logvar = system.posterior(images)
+            assert (mean == 0.5).all() and (logvar == kept).all()
+            assert system.reconstruct(turn(images, -1.0)).isfinite()
+        assert torch.equal(system.encode(images), mean) and mean.shape == (2, 4, 8, 8)
+
+
+def test_the_kl_autoencoder_hears_its_critic_from_its_time_on():
+    system, images = tiny_kl(critic_start=0.5, adversarial=0.7), blobs(4)
+    early, late = turn(images, 0.49), turn(images, 0.5)
+    assert system.reconstruct(early).isfinite() and system.criticise(early) is None
+    plain, heard = system.reconstruct(turn(images, 0.0)), system.reconstruct(late)
+    torch.testing.assert_close(heard - plain, late.notes["balance"] * late.notes["deception"], rtol=1e-3, atol=1e-4)
+    assert late.notes["balance"] > 0 and system.criticise(late).isfinite()
+    with pytest.raises(Unsupported, match="factor of 8"):
+        KLAutoencoder(Shape(3, 36, 36))

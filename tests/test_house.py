@@ -16,7 +16,7 @@ FLOORS = (
     {"game"},
     {"systems"},
     {"recipe"},
-    {"training", "provenance"},
+    {"training", "provenance", "pretrained"},
     {"catalog"},
     {"workshop"},
     {"cli"},

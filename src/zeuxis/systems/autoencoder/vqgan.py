@@ -3,28 +3,26 @@
 The first stage: pictures to a small map of codes and back. Its prior, a transformer over the codes,
 is a method of its own. Symbols -> code:
     E -> encoder, into_codes    G -> from_codes, decoder    Z -> quantiser    D -> critic
-    z_hat -> z    z_q -> quantised.vectors    s -> indices    lambda -> balance    G_L -> decoder.out
+    z_hat -> z    z_q -> quantised.vectors    s -> indices
+What it shares with latent diffusion's first stage, the likeness, the critic and its balance, is in ``_first_stage.py``.
 """
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from zeuxis.batch import Shape
 from zeuxis.card import Card
-from zeuxis.errors import Unsupported
-from zeuxis.game import Move, Player, System, Turn
-from zeuxis.losses.adversarial import Hinge
-from zeuxis.losses.reconstruction import l1, l2
+from zeuxis.game import Player, System, Turn
 from zeuxis.nn.autoencoder import Decoder, Encoder
 from zeuxis.nn.norm import Norm
 from zeuxis.nn.patch import PatchCritic
 from zeuxis.nn.vector_quantiser import VectorQuantiser
+from zeuxis.systems.autoencoder._first_stage import FirstStage
 
 
-class VQGAN(System):
-    """Two players with overlapping interests, of whom the second joins late.
+class VQGAN(FirstStage):
+    """Pictures in a codebook's words.
 
     The autoencoder wants its pictures like their originals and real to the critic, who enters when
     ``critic_start`` of the budget is spent. ``multiples`` sets the factor f = 2^(levels - 1) between
@@ -68,66 +66,34 @@ class VQGAN(System):
         perceptual: float = 1.0,
         features: System | None = None,
     ) -> None:
-        super().__init__()
-        self.shape, self.codes = Shape(*shape), codes
-        self.moving, self.critic_start = moving, critic_start
-        self.adversarial, self.perceptual = adversarial, perceptual
-        factor = 2 ** (len(multiples) - 1)
-        if self.shape.height % factor or self.shape.width % factor:
-            raise Unsupported(
-                f"images of {self.shape.height}x{self.shape.width} cannot be coded by a factor of {factor}: "
-                f"choose a size that {factor} divides, or fewer multiples"
-            )
-        self.stride = factor if features is None else None  # a feature network may be made for one shape
-        channels = self.shape.channels
         multiples, attention = tuple(multiples), tuple(attention)
+        super().__init__(
+            shape,
+            len(multiples),
+            critic_start=critic_start,
+            adversarial=adversarial,
+            perceptual=perceptual,
+            features=features,
+        )
+        self.codes, self.moving = codes, moving
+        channels = self.shape.channels
         self.encoder = Encoder(channels, latent, width=width, multiples=multiples, blocks=blocks, attention=attention)
         self.into_codes = nn.Conv2d(latent, code_width, 1)
         self.quantiser = VectorQuantiser(codes, code_width, ema=moving)
         self.from_codes = nn.Conv2d(code_width, latent, 1)
         self.decoder = Decoder(latent, channels, width=width, multiples=multiples, blocks=blocks, attention=attention)
         self.critic = PatchCritic(channels, ndf=ndf, layers=layers, norm=Norm.BATCH)
-        self.loss = Hinge()
-        self.features = features
-        if features is not None:
-            self.freeze(features)
 
     def players(self) -> tuple[Player, ...]:
-        lr = 12 * 4.5e-6  # 4.5e-6 for each image of the published batch of 12
-        ours = (self.encoder, self.into_codes, self.quantiser, self.from_codes, self.decoder)
-        return (
-            Player("autoencoder", ours, lr=lr, betas=(0.5, 0.9)),
-            Player("critic", (self.critic,), lr=lr, betas=(0.5, 0.9)),
-        )
+        return self.against_critic(self.encoder, self.into_codes, self.quantiser, self.from_codes, self.decoder)
 
-    def moves(self) -> tuple[Move, ...]:
-        return (Move("autoencoder", self.reconstruct), Move("critic", self.criticise))
-
-    def reconstruct(self, turn: Turn) -> Tensor:
-        """Eq. 6 as E, G and Z see it."""
-        x = turn.batch.image  # (B, C, H, W)
-        z = self.into_codes(self.encoder(x))  # (B, D, h, w)
+    def rebuild(self, turn: Turn) -> tuple[Tensor, Tensor]:
+        """Pictures of quantised vectors, and the cost of the codebook."""
+        z = self.into_codes(self.encoder(turn.batch.image))  # (B, D, h, w)
         quantised = self.quantiser(z)  # Eq. 2
-        y = self.decoder(self.from_codes(quantised.vectors)).float()  # (B, C, H, W), Eq. 3
         turn.memo["vectors"] = z.detach(), quantised.indices
-        turn.memo["reconstruction"] = y.detach()
-        turn.note(l1=l1(y, x), codebook=quantised.loss, perplexity=quantised.perplexity)
-        likeness = l1(y, x) + self.perceptual_distance(y, x)
-        loss = likeness + quantised.loss  # Eq. 4, with the perceptual likeness of section 3.1
-        if turn.progress >= self.critic_start:
-            deception = self.loss.generator(self.critic(y))  # Eq. 5
-            balance = self.balance(likeness, deception)
-            turn.note(deception=deception, balance=balance)
-            loss = loss + balance * deception
-        return loss
-
-    def criticise(self, turn: Turn) -> Tensor | None:
-        """Eq. 5 as D sees it, by the hinge; passes until it is the critic's time."""
-        if turn.progress < self.critic_start:
-            return None
-        loss = self.loss.critic(self.critic(turn.batch.image), self.critic(turn.memo["reconstruction"]))
-        turn.note(critic=loss)
-        return loss
+        turn.note(codebook=quantised.loss, perplexity=quantised.perplexity)
+        return self.decoder(self.from_codes(quantised.vectors)).float(), quantised.loss  # Eqs. 3 and 4
 
     def after_round(self, turn: Turn) -> None:
         """A moving codebook follows the vectors of the batch."""
@@ -139,18 +105,6 @@ class VQGAN(System):
             return
         self.quantiser.learn(z, indices)
         turn.note(restarted=float(self.quantiser.restart(z, turn.rng)))
-
-    def perceptual_distance(self, y: Tensor, x: Tensor) -> Tensor:
-        """Mean squared difference of features, weighed; 0 without features."""
-        if self.features is None:
-            return y.new_zeros(())
-        return self.perceptual * l2(self.features.encode(y), self.features.encode(x).detach())
-
-    def balance(self, likeness: Tensor, deception: Tensor) -> Tensor:
-        """lambda: makes both losses pull equally hard at the decoder's last layer, then weighs (Eq. 7)."""
-        last = self.decoder.out.weight  # G_L
-        pull, push = (torch.autograd.grad(loss, last, retain_graph=True)[0].norm() for loss in (likeness, deception))
-        return self.adversarial * (pull / (push + 1e-4)).clamp(max=1e4).detach()
 
     def encode(self, image: Tensor) -> Tensor:
         """The indices of the codes, int64 ``(B, H / f, W / f)``."""

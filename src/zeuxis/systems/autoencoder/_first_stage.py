@@ -1,0 +1,112 @@
+"""What the first stages share: pictures that must be like their originals and real to a critic who comes late.
+
+Equations are those of VQGAN (Esser et al. 2020, arXiv:2012.09841), which latent diffusion (Rombach et al.
+2021, arXiv:2112.10752, appendix G) took over; what lies between encoder and decoder is each method's own.
+Symbols -> code: E -> encoder    G -> decoder    G_L -> decoder.out    D -> critic    lambda -> balance
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from zeuxis.batch import Shape
+from zeuxis.errors import Unsupported
+from zeuxis.game import Move, Player, System, Turn
+from zeuxis.losses.adversarial import Hinge
+from zeuxis.losses.reconstruction import l1, l2
+from zeuxis.nn.autoencoder import Decoder, Encoder
+from zeuxis.nn.patch import PatchCritic
+
+
+class FirstStage(System, ABC):
+    """Two players with overlapping interests, of whom the second joins late.
+
+    A subclass builds ``encoder``, ``decoder`` and ``critic`` and what it has between the first two, names
+    its players by :meth:`against_critic`, and implements :meth:`rebuild`. ``levels`` is how many the networks have.
+    """
+
+    encoder: Encoder
+    decoder: Decoder
+    critic: PatchCritic
+
+    def __init__(
+        self,
+        shape: Shape,
+        levels: int,
+        *,
+        critic_start: float,
+        adversarial: float,
+        perceptual: float,
+        features: System | None,
+    ) -> None:
+        super().__init__()
+        self.shape = Shape(*shape)
+        self.critic_start, self.adversarial, self.perceptual = critic_start, adversarial, perceptual
+        factor = 2 ** (levels - 1)
+        if self.shape.height % factor or self.shape.width % factor:
+            raise Unsupported(
+                f"images of {self.shape.height}x{self.shape.width} cannot be coded by a factor of {factor}: "
+                f"choose a size that {factor} divides, or fewer multiples"
+            )
+        self.stride = factor if features is None else None  # a feature network may be made for one shape
+        self.loss = Hinge()
+        self.features = features
+        if features is not None:
+            self.freeze(features)
+
+    @abstractmethod
+    def rebuild(self, turn: Turn) -> tuple[Tensor, Tensor]:
+        """The pictures of ``turn`` after coding, ``(B, C, H, W)`` float32, and what their code costs (a scalar)."""
+
+    def against_critic(self, *ours: nn.Module) -> tuple[Player, Player]:
+        """The autoencoder of these networks, and the critic."""
+        lr = 12 * 4.5e-6  # 4.5e-6 for each image of the published batch of 12
+        return (
+            Player("autoencoder", ours, lr=lr, betas=(0.5, 0.9)),
+            Player("critic", (self.critic,), lr=lr, betas=(0.5, 0.9)),
+        )
+
+    def moves(self) -> tuple[Move, ...]:
+        return (Move("autoencoder", self.reconstruct), Move("critic", self.criticise))
+
+    def reconstruct(self, turn: Turn) -> Tensor:
+        """Eq. 6 as the autoencoder sees it."""
+        x = turn.batch.image  # (B, C, H, W)
+        y, cost = self.rebuild(turn)  # Eq. 3
+        turn.memo["reconstruction"] = y.detach()
+        turn.note(l1=l1(y, x))
+        likeness = self.likeness(y, x)
+        loss = likeness + cost  # Eq. 4
+        if turn.progress >= self.critic_start:
+            deception = self.loss.generator(self.critic(y))  # Eq. 5
+            balance = self.balance(likeness, deception)
+            turn.note(deception=deception, balance=balance)
+            loss = loss + balance * deception
+        return loss
+
+    def criticise(self, turn: Turn) -> Tensor | None:
+        """Eq. 5 as D sees it, by the hinge; passes until it is the critic's time."""
+        if turn.progress < self.critic_start:
+            return None
+        loss = self.loss.critic(self.critic(turn.batch.image), self.critic(turn.memo["reconstruction"]))
+        turn.note(critic=loss)
+        return loss
+
+    def likeness(self, y: Tensor, x: Tensor) -> Tensor:
+        """|x - y| and the perceptual distance of VQGAN's section 3.1, the mean over pixels."""
+        return l1(y, x) + self.perceptual_distance(y, x)
+
+    def perceptual_distance(self, y: Tensor, x: Tensor) -> Tensor:
+        """Mean squared difference of features, weighed; 0 without features."""
+        if self.features is None:
+            return y.new_zeros(())
+        return self.perceptual * l2(self.features.encode(y), self.features.encode(x).detach())
+
+    def balance(self, likeness: Tensor, deception: Tensor) -> Tensor:
+        """lambda: makes both losses pull equally hard at the decoder's last layer, then weighs (Eq. 7)."""
+        last = self.decoder.out.weight  # G_L
+        pull, push = (torch.autograd.grad(loss, last, retain_graph=True)[0].norm() for loss in (likeness, deception))
+        return self.adversarial * (pull / (push + 1e-4)).clamp(max=1e4).detach()
