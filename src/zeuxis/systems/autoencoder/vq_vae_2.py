@@ -106,7 +106,7 @@ class VQVAE2(System):
     def after_round(self, turn: Turn) -> None:
         """Both codebooks follow the vectors that they stand for."""
         pairs = zip((self.top, self.bottom), turn.memo["vectors"], strict=True)
-        moved = [book.follow(*seen, turn.rng, first=turn.round == 0) for book, seen in pairs]
+        moved = [book.follow(z, indices, turn.rng, first=turn.round == 0) for book, (z, indices) in pairs]
         turn.note(restarted=sum(moved))
 
     def encode(self, image: Tensor) -> Tensor:
