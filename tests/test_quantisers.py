@@ -52,11 +52,16 @@ def test_codes_that_nobody_learns_stay(kind: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "asked", "why"),
     [
-        ("fsq", {"levels": (4, 4), "moving": True, "revive": True}, "no codebook to be moving or revive: set moving"),
+        (
+            "fsq",
+            {"levels": (4, 4), "moving": True, "revive": 0.5},
+            "set moving = false and revive = 0, or quantiser = ",
+        ),
         ("lfq", {"kmeans": True}, "set kmeans = false, or quantiser = 'codebook'"),
         ("lfq", {"levels": (4, 4)}, "'lfq' has no levels: leave"),
         ("codebook", {"levels": (4, 4)}, "set quantiser = 'fsq'"),
         ("fsq", {"levels": (4, 5)}, "make 20 codes, not 16: set codes to"),
+        ("codebook", {"revive": 1.0}, "revive=1.0: a restarted code counts as used once"),
         ("fsq", {}, "make 1 codes, not 16"),
         ("fsq", {"levels": (16, 1)}, "2 levels or more"),
     ],
@@ -193,7 +198,7 @@ def test_the_habits_of_a_codebook_are_apart(moving: bool) -> None:
     """k-means begins and only then; dead codes restart only where asked; a gradient's codebook is else left alone."""
     z = (torch.tensor([[5.0, 5.0], [-5.0, 5.0], [0.0, -5.0]]).repeat(20, 1) + 0.1 * normal(60, 2)).view(60, 2, 1, 1)
 
-    def after(first: bool, **habits: bool) -> tuple[VectorQuantiser, Tensor, int]:
+    def after(first: bool, **habits: float) -> tuple[VectorQuantiser, Tensor, int]:
         torch.manual_seed(0)
         quantiser = make_quantiser("codebook", 3, 2, moving=moving, **habits)
         assert isinstance(quantiser, VectorQuantiser)
@@ -205,7 +210,7 @@ def test_the_habits_of_a_codebook_are_apart(moving: bool) -> None:
     assert torch.cdist(z.flatten(1), started.codebook).amin(1).max() < 1  # every vector has a code near
     late, before, _ = after(False, kmeans=True)
     assert torch.equal(late.codebook[2], before[2])
-    revived, before, moved = after(False, revive=True)
+    revived, before, moved = after(False, revive=0.5)
     assert moved == 1 and (revived.codebook[2] == z.flatten(1)).all(1).any()
     left, before, moved = after(True)
     assert moved == 0 and torch.equal(left.codebook[2], before[2])

@@ -65,7 +65,7 @@ def test_vq_vae_codes_and_gradients(kind: str, moving: bool) -> None:
 
 
 def test_a_vq_vae_starts_at_k_means_and_revives() -> None:
-    system, images = small(moving=True, kmeans=True, revive=True), normal(8, *SHAPE)
+    system, images = small(moving=True, kmeans=True, revive=0.1), normal(8, *SHAPE)
     for n in range(2):
         seen = turn(images, n)
         system.rebuild(seen)
@@ -137,7 +137,7 @@ def test_the_bottom_hears_the_top() -> None:
 
 
 def test_vq_vae_2_codebooks_follow_each_their_own_map() -> None:
-    system, images = small_2(kmeans=True, revive=True), normal(16, *SHAPE)
+    system, images = small_2(kmeans=True, revive=0.1), normal(16, *SHAPE)
     seen = turn(images)
     system.rebuild(seen)
     system.after_round(seen)

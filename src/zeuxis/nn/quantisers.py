@@ -11,6 +11,7 @@ from zeuxis.nn.quantiser import Quantiser
 from zeuxis.nn.vector_quantiser import VectorQuantiser
 
 QUANTISERS = ("codebook", "fsq", "lfq")
+OFF = {"moving": "false", "kmeans": "false", "revive": "0"}  # how a recipe says that a codebook has no such habit
 
 
 def make_quantiser(
@@ -21,7 +22,7 @@ def make_quantiser(
     beta: float = 0.25,
     moving: bool = False,
     kmeans: bool = False,
-    revive: bool = False,
+    revive: float = 0.0,
     levels: tuple[int, ...] = (),
 ) -> Quantiser:
     """``"codebook"`` (VQ-VAE), ``"fsq"`` (finite scalars) or ``"lfq"`` (lookup-free).
@@ -35,8 +36,8 @@ def make_quantiser(
     habits = [name for name, on in (("moving", moving), ("kmeans", kmeans), ("revive", revive)) if on]
     if kind != "codebook" and habits:
         raise UsageError(
-            f"quantiser '{kind}' has no codebook to be {' or '.join(habits)}: "
-            f"set {' and '.join(f'{name} = false' for name in habits)}, or quantiser = 'codebook'"
+            f"quantiser '{kind}' has no codebook for {' and '.join(habits)}: "
+            f"set {' and '.join(f'{name} = {OFF[name]}' for name in habits)}, or quantiser = 'codebook'"
         )
     if kind != "fsq" and levels:
         raise UsageError(

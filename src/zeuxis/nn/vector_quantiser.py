@@ -19,8 +19,9 @@ class VectorQuantiser(Quantiser):
     commitment ``|z - sg[e]|^2``, as the paper has it; much public code weighs the other term.
 
     ``forward`` changes nothing: :meth:`follow`, after each round, counts the uses of the codes and moves the
-    average; with ``kmeans`` it begins at the k-means of the first batch (a code never chosen never learns), with
-    ``revive`` it restarts codes that died at vectors of the batch. Both go with either way of learning.
+    average; with ``kmeans`` it begins at the k-means of the first batch (a code never chosen never learns), and
+    it restarts codes that are chosen less than ``revive`` times a batch, on average, at vectors of the batch.
+    Both go with either way of learning.
     """
 
     codebook: Tensor  # (K, D)
@@ -36,9 +37,13 @@ class VectorQuantiser(Quantiser):
         ema: bool = False,
         decay: float = 0.99,
         kmeans: bool = False,
-        revive: bool = False,
+        revive: float = 0.0,
     ) -> None:
         super().__init__()
+        if not 0 <= revive < 1:
+            raise UsageError(
+                f"revive={revive}: a restarted code counts as used once a batch: choose from 0 (never) to 1"
+            )
         self.codes, self.width = codes, width
         self.beta, self.ema, self.decay = beta, ema, decay
         self.kmeans, self.revive = kmeans, revive
@@ -71,7 +76,7 @@ class VectorQuantiser(Quantiser):
             self.start(z, rng)
             return 0
         self.learn(z, indices)
-        return self.restart(z, rng) if self.revive else 0
+        return self.restart(z, rng, self.revive)
 
     @torch.no_grad()
     def learn(self, z: Tensor, indices: Tensor) -> None:

@@ -22,8 +22,8 @@ class VQVAE(System):
 
     The prior over codes is uniform here; a model of the codes is a method of its own. ``quantiser`` is
     ``"codebook"``, ``"fsq"`` (finite scalars, of ``levels``) or ``"lfq"`` (lookup-free). A codebook learns by
-    gradient or, with ``moving``, as moving averages (appendix A.1); ``kmeans`` and ``revive`` start it at the
-    k-means of the first batch and restart codes that died. ``code_width`` says nothing of the other two.
+    gradient or, with ``moving``, as moving averages (appendix A.1). ``kmeans`` starts it at the k-means of the
+    first batch; codes chosen less than ``revive`` times a batch restart. ``code_width`` says nothing of the others.
     """
 
     card = Card(
@@ -54,7 +54,7 @@ class VQVAE(System):
         quantiser: str = "codebook",
         moving: bool = False,
         kmeans: bool = False,
-        revive: bool = False,
+        revive: float = 0.0,
         levels: tuple[int, ...] = (),
     ) -> None:
         super().__init__()

@@ -26,8 +26,8 @@ class VQVAE2(System):
     """Two maps of codes, of an eighth and a quarter of the sides: the whole on ``top``, and below what it leaves out.
 
     A picture's code is one sequence ``(B, N)``, the top map row by row and then the bottom one; both take values
-    in [0, codes), of a codebook each. Codebooks are moving averages, as published; ``kmeans`` and ``revive``
-    start them at the k-means of the first batch and restart codes that died.
+    in [0, codes), of a codebook each. Codebooks are moving averages, as published; ``kmeans`` starts them at the
+    k-means of the first batch, and codes chosen less than ``revive`` times a batch restart.
     """
 
     card = Card(
@@ -56,7 +56,7 @@ class VQVAE2(System):
         blocks: int = 2,
         beta: float = 0.25,
         kmeans: bool = False,
-        revive: bool = False,
+        revive: float = 0.0,
     ) -> None:
         super().__init__()
         self.shape, self.codes = Shape(*shape), codes

@@ -87,7 +87,7 @@ class VQGAN(System):
         multiples, attention = tuple(multiples), tuple(attention)
         self.encoder = Encoder(channels, latent, width=width, multiples=multiples, blocks=blocks, attention=attention)
         self.quantiser = make_quantiser(
-            quantiser, codes, code_width, moving=moving, kmeans=moving, revive=moving, levels=tuple(levels)
+            quantiser, codes, code_width, moving=moving, kmeans=moving, revive=0.1 * moving, levels=tuple(levels)
         )
         self.into_codes = nn.Conv2d(latent, self.quantiser.width, 1)
         self.from_codes = nn.Conv2d(self.quantiser.width, latent, 1)
