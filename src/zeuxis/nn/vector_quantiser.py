@@ -2,43 +2,51 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zeuxis.errors import UsageError
+from zeuxis.nn.quantiser import Quantised, Quantiser, perplexity
 from zeuxis.rng import Rng
 
 
-class Quantised(NamedTuple):
-    """What :class:`VectorQuantiser` makes of a map of vectors."""
-
-    vectors: Tensor  # (B, D, H, W): the nearest codes, with the gradient of the input (straight through)
-    indices: Tensor  # (B, H, W) int64 in [0, K)
-    loss: Tensor  # scalar: codebook and commitment
-    perplexity: Tensor  # scalar in [1, K]: how many codes this batch uses, evenly counted
-
-
-class VectorQuantiser(nn.Module):
+class VectorQuantiser(Quantiser):
     """Replace each vector of ``(B, D, H, W)`` by the nearest of K codes.
 
     The codebook learns by gradient (Eq. 3) or, with ``ema``, as a moving average of the vectors it is
     chosen for (Appendix A.1): then it is a buffer, and the loss is the commitment alone. ``beta`` weighs the
     commitment ``|z - sg[e]|^2``, as the paper has it; much public code weighs the other term.
 
-    ``forward`` changes nothing. A system that wants the average, or the restart of dead codes, calls
-    :meth:`learn` and :meth:`restart` after the round.
+    ``forward`` changes nothing: :meth:`follow`, after each round, counts the uses of the codes and moves the
+    average; with ``kmeans`` it begins at the k-means of the first batch (a code never chosen never learns), and
+    it restarts codes that are chosen less than ``revive`` times a batch, on average, at vectors of the batch.
+    Both go with either way of learning.
     """
 
     codebook: Tensor  # (K, D)
     uses: Tensor  # (K,) moving average of how often each code was chosen in a batch
     sums: Tensor  # (K, D) moving average of the sum of the vectors it was chosen for
 
-    def __init__(self, codes: int, width: int, *, beta: float = 0.25, ema: bool = False, decay: float = 0.99) -> None:
+    def __init__(
+        self,
+        codes: int,
+        width: int,
+        *,
+        beta: float = 0.25,
+        ema: bool = False,
+        decay: float = 0.99,
+        kmeans: bool = False,
+        revive: float = 0.0,
+    ) -> None:
         super().__init__()
+        if not 0 <= revive < 1:
+            raise UsageError(
+                f"revive={revive}: a restarted code counts as used once a batch: choose from 0 (never) to 1"
+            )
+        self.codes, self.width = codes, width
         self.beta, self.ema, self.decay = beta, ema, decay
+        self.kmeans, self.revive = kmeans, revive
         start = torch.empty(codes, width).uniform_(-1 / codes, 1 / codes)
         if ema:
             self.register_buffer("codebook", start)
@@ -58,13 +66,17 @@ class VectorQuantiser(nn.Module):
         loss = self.beta * F.mse_loss(z.float(), vectors.detach())
         if not self.ema:
             loss = loss + F.mse_loss(vectors, z.detach().float())  # Eq. 3, second term
-        share = torch.bincount(chosen, minlength=len(self.codebook)) / len(chosen)
-        perplexity = torch.special.entr(share).sum().exp()
-        return Quantised(z + (vectors - z).detach(), indices, loss, perplexity)
+        return Quantised(z + (vectors - z).detach(), indices, loss, perplexity(indices, self.codes))
 
     def lookup(self, indices: Tensor) -> Tensor:
-        """The codes ``(B, D, H, W)`` of indices ``(B, H, W)``."""
         return F.embedding(indices, self.codebook).movedim(-1, 1)
+
+    def follow(self, z: Tensor, indices: Tensor, rng: Rng, *, first: bool) -> int:
+        if first and self.kmeans:
+            self.start(z, rng)
+            return 0
+        self.learn(z, indices)
+        return self.restart(z, rng, self.revive)
 
     @torch.no_grad()
     def learn(self, z: Tensor, indices: Tensor) -> None:

@@ -17,7 +17,7 @@ from zeuxis.game import Player, System, Turn
 from zeuxis.nn.autoencoder import Decoder, Encoder
 from zeuxis.nn.norm import Norm
 from zeuxis.nn.patch import PatchCritic
-from zeuxis.nn.vector_quantiser import VectorQuantiser
+from zeuxis.nn.quantisers import make_quantiser
 from zeuxis.systems.autoencoder._first_stage import FirstStage
 
 
@@ -27,8 +27,10 @@ class VQGAN(FirstStage):
     The autoencoder wants its pictures like their originals and real to the critic, who enters when
     ``critic_start`` of the budget is spent. ``multiples`` sets the factor f = 2^(levels - 1) between
     pictures and codes. With ``moving`` the codebook follows the vectors it stands for (a k-means start,
-    moving averages, dead codes restarted) in place of gradients. ``features`` is a trained system whose
-    ``encode`` is the space of the perceptual loss, weighed by ``perceptual``; without it there is none.
+    moving averages, dead codes restarted) in place of gradients. ``quantiser`` may also be ``"fsq"`` (with its
+    ``levels``) or ``"lfq"``: see :func:`make_quantiser`; of their vectors ``code_width`` says nothing.
+    ``features`` is a trained system whose ``encode`` is the space of the perceptual loss, weighed by
+    ``perceptual``; without it there is none.
     """
 
     card = Card(
@@ -59,6 +61,8 @@ class VQGAN(FirstStage):
         blocks: int = 2,
         attention: tuple[int, ...] = (16,),
         moving: bool = False,
+        quantiser: str = "codebook",
+        levels: tuple[int, ...] = (),
         ndf: int = 64,
         layers: int = 3,
         critic_start: float = 0.5,
@@ -75,12 +79,14 @@ class VQGAN(FirstStage):
             perceptual=perceptual,
             features=features,
         )
-        self.codes, self.moving = codes, moving
+        self.codes = codes
         channels = self.shape.channels
         self.encoder = Encoder(channels, latent, width=width, multiples=multiples, blocks=blocks, attention=attention)
-        self.into_codes = nn.Conv2d(latent, code_width, 1)
-        self.quantiser = VectorQuantiser(codes, code_width, ema=moving)
-        self.from_codes = nn.Conv2d(code_width, latent, 1)
+        self.quantiser = make_quantiser(
+            quantiser, codes, code_width, moving=moving, kmeans=moving, revive=0.1 * moving, levels=tuple(levels)
+        )
+        self.into_codes = nn.Conv2d(latent, self.quantiser.width, 1)
+        self.from_codes = nn.Conv2d(self.quantiser.width, latent, 1)
         self.decoder = Decoder(latent, channels, width=width, multiples=multiples, blocks=blocks, attention=attention)
         self.critic = PatchCritic(channels, ndf=ndf, layers=layers, norm=Norm.BATCH)
 
@@ -97,14 +103,8 @@ class VQGAN(FirstStage):
 
     def after_round(self, turn: Turn) -> None:
         """A moving codebook follows the vectors of the batch."""
-        if not self.moving:
-            return
         z, indices = turn.memo["vectors"]
-        if turn.round == 0:
-            self.quantiser.start(z, turn.rng)
-            return
-        self.quantiser.learn(z, indices)
-        turn.note(restarted=float(self.quantiser.restart(z, turn.rng)))
+        turn.note(restarted=self.quantiser.follow(z, indices, turn.rng, first=turn.round == 0))
 
     def encode(self, image: Tensor) -> Tensor:
         """The indices of the codes, int64 ``(B, H / f, W / f)``."""

@@ -1,0 +1,52 @@
+"""What every quantiser is: a map of vectors becomes a map of whole numbers, and can be had back from it.
+
+Behind this seam stand a codebook (``vector_quantiser``), finite scalars (``finite_scalar``) and signs
+(``lookup_free``); ``quantisers`` builds the one that is asked for by name.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from zeuxis.rng import Rng
+
+
+class Quantised(NamedTuple):
+    """What a :class:`Quantiser` makes of a map of vectors."""
+
+    vectors: Tensor  # (B, D, H, W): the codes, through which gradients pass to the input
+    indices: Tensor  # (B, H, W) int64 in [0, K)
+    loss: Tensor  # scalar: what the quantiser asks of its input and of its codes, to be added to the method's loss
+    perplexity: Tensor  # scalar in [1, K]: how many codes this batch uses, evenly counted
+
+
+class Quantiser(nn.Module):
+    """``(B, D, H, W)`` to :class:`Quantised`, and back by :meth:`lookup`. ``forward`` changes nothing."""
+
+    codes: int  # K
+    width: int  # D, which fsq and lfq derive from their codes
+
+    def forward(self, z: Tensor) -> Quantised:
+        """Quantise ``z`` ``(B, D, H, W)``."""
+        raise NotImplementedError
+
+    def lookup(self, indices: Tensor) -> Tensor:
+        """The codes ``(B, D, H, W)`` of indices ``(B, H, W)``."""
+        raise NotImplementedError
+
+    def follow(self, z: Tensor, indices: Tensor, rng: Rng, *, first: bool) -> int:
+        """What is due after a round that saw ``z`` and made ``indices`` of it, without a gradient.
+
+        ``first`` is true after the first round. Returns how many dead codes were restarted: none where codes
+        stay where they are.
+        """
+        return 0
+
+
+def perplexity(indices: Tensor, codes: int) -> Tensor:
+    """exp of the entropy of how often each of ``codes`` codes occurs: a scalar in [1, K]."""
+    share = torch.bincount(indices.flatten(), minlength=codes) / indices.numel()
+    return torch.special.entr(share).sum().exp()

@@ -1,0 +1,55 @@
+"""The quantisers by name, and which of a codebook's habits go with which."""
+
+from __future__ import annotations
+
+import math
+
+from zeuxis.errors import UnknownName, UsageError
+from zeuxis.nn.finite_scalar import FiniteScalar
+from zeuxis.nn.lookup_free import LookupFree
+from zeuxis.nn.quantiser import Quantiser
+from zeuxis.nn.vector_quantiser import VectorQuantiser
+
+QUANTISERS = ("codebook", "fsq", "lfq")
+OFF = {"moving": "false", "kmeans": "false", "revive": "0"}  # how a recipe says that a codebook has no such habit
+
+
+def make_quantiser(
+    kind: str,
+    codes: int,
+    width: int,
+    *,
+    beta: float = 0.25,
+    moving: bool = False,
+    kmeans: bool = False,
+    revive: float = 0.0,
+    levels: tuple[int, ...] = (),
+) -> Quantiser:
+    """``"codebook"`` (VQ-VAE), ``"fsq"`` (finite scalars) or ``"lfq"`` (lookup-free).
+
+    ``width``, ``moving``, ``kmeans`` and ``revive`` are a codebook's (see :class:`VectorQuantiser`); the others
+    have vectors of one number a level, and of one a bit, so that ``width`` says nothing of them. ``levels``
+    are those of ``"fsq"``, and multiply to ``codes``. Raises :class:`UsageError` for what does not go together.
+    """
+    if kind not in QUANTISERS:
+        raise UnknownName("quantiser", kind, QUANTISERS)
+    habits = [name for name, on in (("moving", moving), ("kmeans", kmeans), ("revive", revive)) if on]
+    if kind != "codebook" and habits:
+        raise UsageError(
+            f"quantiser '{kind}' has no codebook for {' and '.join(habits)}: "
+            f"set {' and '.join(f'{name} = {OFF[name]}' for name in habits)}, or quantiser = 'codebook'"
+        )
+    if kind != "fsq" and levels:
+        raise UsageError(
+            f"quantiser '{kind}' has no levels: leave levels={tuple(levels)} out, or set quantiser = 'fsq'"
+        )
+    if kind == "fsq" and math.prod(levels) != codes:
+        raise UsageError(
+            f"quantiser 'fsq': levels={tuple(levels)} make {math.prod(levels)} codes, not {codes}: "
+            "set codes to the product of levels (8, 8, 4 are 256; 8, 8, 8 are 512; 8, 5, 5, 5 are 1000)"
+        )
+    if kind == "fsq":
+        return FiniteScalar(tuple(levels))
+    if kind == "lfq":
+        return LookupFree(codes, beta=beta)
+    return VectorQuantiser(codes, width, beta=beta, ema=moving, kmeans=kmeans, revive=revive)

@@ -1,0 +1,102 @@
+"""VQ-VAE (van den Oord, Vinyals & Kavukcuoglu 2017, "Neural Discrete Representation Learning", arXiv:1711.00937).
+
+Symbols -> code:
+    x -> image    z_e(x) -> z    e in R^(K x D) -> the quantiser's codebook: K -> codes, D -> code_width
+    z_q(x) -> quantised.vectors    q(z = k | x) -> indices    beta -> beta    log p(x | z_q(x)) -> l2
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from zeuxis.batch import Shape
+from zeuxis.card import Card
+from zeuxis.game import Move, Player, System, Turn
+from zeuxis.losses.reconstruction import l2
+from zeuxis.nn.quantisers import make_quantiser
+from zeuxis.nn.strided import StridedDecoder, StridedEncoder, code_map
+
+
+class VQVAE(System):
+    """Pictures to a map of ``codes`` whole numbers, its sides smaller by 2^halvings, and back.
+
+    The prior over codes is uniform here; a model of the codes is a method of its own. ``quantiser`` is
+    ``"codebook"``, ``"fsq"`` (finite scalars, of ``levels``) or ``"lfq"`` (lookup-free). A codebook learns by
+    gradient or, with ``moving``, as moving averages (appendix A.1). ``kmeans`` starts it at the k-means of the
+    first batch; codes chosen less than ``revive`` times a batch restart. ``code_width`` says nothing of the others.
+    """
+
+    card = Card(
+        "vq-vae",
+        title="VQ-VAE",
+        family="autoencoder",
+        year=2017,
+        paper="1711.00937",
+        verbs={"encode", "decode"},
+        departures=(
+            "A convolution of 3x3 stands before the residual blocks on either side, as in the authors' program.",
+            "The paper does not say how wide the codes of its pictures are: 64, as in the authors' program.",
+            "log p(x|z) is the squared error, the mean over pixels; Eq. 3's other terms are means too.",
+        ),
+    )
+
+    def __init__(
+        self,
+        shape: Shape,
+        *,
+        codes: int = 512,
+        code_width: int = 64,
+        width: int = 256,
+        hidden: int = 256,
+        blocks: int = 2,
+        halvings: int = 2,
+        beta: float = 0.25,
+        quantiser: str = "codebook",
+        moving: bool = False,
+        kmeans: bool = False,
+        revive: float = 0.0,
+        levels: tuple[int, ...] = (),
+    ) -> None:
+        super().__init__()
+        self.shape, self.codes = Shape(*shape), codes
+        code_map(self.shape, halvings)
+        self.stride = 2**halvings
+        self.quantiser = make_quantiser(
+            quantiser, codes, code_width, beta=beta, moving=moving, kmeans=kmeans, revive=revive, levels=tuple(levels)
+        )
+        channels, inner = self.shape.channels, self.quantiser.width
+        self.encoder = StridedEncoder(channels, width, strided=(width,) * halvings, hidden=hidden, blocks=blocks)
+        self.into_codes = nn.Conv2d(width, inner, 1)
+        between = (width,) * (halvings - 1)
+        self.decoder = StridedDecoder(inner, channels, width=width, strided=between, hidden=hidden, blocks=blocks)
+
+    def players(self) -> tuple[Player, ...]:
+        return (Player("autoencoder", (self.encoder, self.into_codes, self.quantiser, self.decoder), lr=2e-4),)
+
+    def moves(self) -> tuple[Move, ...]:
+        return (Move("autoencoder", self.rebuild),)
+
+    def rebuild(self, turn: Turn) -> Tensor:
+        """Eq. 3: the likelihood of the picture, and what the quantiser asks."""
+        x = turn.batch.image  # (B, C, H, W)
+        z = self.into_codes(self.encoder(x))  # (B, D, h, w)
+        quantised = self.quantiser(z)  # Eqs. 1 and 2
+        error = l2(self.decoder(quantised.vectors).float(), x)
+        turn.memo["vectors"] = z.detach(), quantised.indices
+        turn.note(l2=error, codebook=quantised.loss, perplexity=quantised.perplexity)
+        return error + quantised.loss
+
+    def after_round(self, turn: Turn) -> None:
+        """A codebook that moves without a gradient does so now."""
+        z, indices = turn.memo["vectors"]
+        turn.note(restarted=self.quantiser.follow(z, indices, turn.rng, first=turn.round == 0))
+
+    def encode(self, image: Tensor) -> Tensor:
+        """The indices of the codes, int64 ``(B, H / f, W / f)`` in [0, codes)."""
+        indices: Tensor = self.quantiser(self.into_codes(self.encoder(image))).indices
+        return indices
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """Images ``(B, C, f h, f w)`` in [-1, 1] of indices ``(B, h, w)``."""
+        y: Tensor = self.decoder(self.quantiser.lookup(latent))
+        return y.float().clamp(-1, 1)

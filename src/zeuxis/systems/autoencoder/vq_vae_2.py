@@ -1,0 +1,127 @@
+"""VQ-VAE-2 (Razavi, van den Oord & Vinyals 2019, "Generating Diverse High-Fidelity Images with VQ-VAE-2", 1906.00446).
+
+Symbols -> code:
+    h_top, h_bottom -> tall, fine    e_top, e_bottom -> top.vectors, bottom.vectors
+    E_bottom -> bottom_encoder, then into_bottom    E_top -> top_encoder, into_top    D -> upsample and decoder
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from zeuxis.batch import Shape
+from zeuxis.card import Card
+from zeuxis.errors import UsageError
+from zeuxis.game import Move, Player, System, Turn
+from zeuxis.losses.reconstruction import l2
+from zeuxis.nn.quantiser import Quantised
+from zeuxis.nn.strided import StridedDecoder, StridedEncoder, code_map
+from zeuxis.nn.vector_quantiser import VectorQuantiser
+
+BOTTOM, TOP = 2, 3  # how often a picture is halved to the one map and to the other
+
+
+class VQVAE2(System):
+    """Two maps of codes, of an eighth and a quarter of the sides: the whole on ``top``, and below what it leaves out.
+
+    A picture's code is one sequence ``(B, N)``, the top map row by row and then the bottom one; both take values
+    in [0, codes), of a codebook each. Codebooks are moving averages, as published; ``kmeans`` starts them at the
+    k-means of the first batch, and codes chosen less than ``revive`` times a batch restart.
+    """
+
+    card = Card(
+        "vq-vae-2",
+        title="VQ-VAE-2",
+        family="autoencoder",
+        year=2019,
+        paper="1906.00446",
+        verbs={"encode", "decode"},
+        departures=(
+            "The bottom encoder is told of the top codes by one decoder of them, beside its map, before its codes.",
+            "Two levels, not the three of faces at 1024x1024; the priors over the codes are methods of their own.",
+            "What the paper's table leaves open is as in a public program of the same size (1,388,867 parameters with "
+            "32 residual units): the first strided convolution half as wide, a transposed one for the top codes.",
+        ),
+    )
+
+    def __init__(
+        self,
+        shape: Shape,
+        *,
+        codes: int = 512,
+        code_width: int = 64,
+        width: int = 128,
+        hidden: int = 64,
+        blocks: int = 2,
+        beta: float = 0.25,
+        kmeans: bool = False,
+        revive: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.shape, self.codes = Shape(*shape), codes
+        self.maps = code_map(self.shape, TOP), code_map(self.shape, BOTTOM)  # rows and columns of either
+        channels, half, d = self.shape.channels, (width // 2,), code_width
+        self.bottom_encoder = StridedEncoder(channels, width, strided=(*half, width), hidden=hidden, blocks=blocks)
+        self.top_encoder = StridedEncoder(width, width, strided=half, hidden=hidden, blocks=blocks)
+        self.into_top = nn.Conv2d(width, d, 1)
+        self.top_decoder = StridedDecoder(d, d, width=width, strided=(), hidden=hidden, blocks=blocks)
+        self.into_bottom = nn.Conv2d(d + width, d, 1)
+        self.upsample = nn.ConvTranspose2d(d, d, 4, stride=2, padding=1)
+        self.decoder = StridedDecoder(2 * d, channels, width=width, strided=half, hidden=hidden, blocks=blocks)
+        self.top, self.bottom = (
+            VectorQuantiser(codes, d, beta=beta, ema=True, kmeans=kmeans, revive=revive) for _ in self.maps
+        )
+
+    def players(self) -> tuple[Player, ...]:
+        encoders = (self.bottom_encoder, self.top_encoder, self.into_top, self.top_decoder, self.into_bottom)
+        return (Player("autoencoder", (*encoders, self.upsample, self.decoder), lr=3e-4),)
+
+    def moves(self) -> tuple[Move, ...]:
+        return (Move("autoencoder", self.rebuild),)
+
+    def quantised(self, image: Tensor) -> tuple[tuple[Tensor, Quantised], tuple[Tensor, Quantised]]:
+        """The first half of Algorithm 1: vectors and what becomes of them, of the top and then of the bottom."""
+        fine = self.bottom_encoder(image)  # (B, width, H/4, W/4)
+        tall = self.into_top(self.top_encoder(fine))  # (B, D, H/8, W/8)
+        top = self.top(tall)
+        told = self.top_decoder(top.vectors)  # (B, D, H/4, W/4)
+        fine = self.into_bottom(torch.cat([told, fine], 1))  # (B, D, H/4, W/4)
+        return (tall, top), (fine, self.bottom(fine))
+
+    def paint(self, top: Tensor, bottom: Tensor) -> Tensor:
+        """D(e_top, e_bottom): vectors ``(B, D, h, w)`` of both maps to pictures, unbounded."""
+        image: Tensor = self.decoder(torch.cat([self.upsample(top), bottom], 1))
+        return image.float()
+
+    def rebuild(self, turn: Turn) -> Tensor:
+        """The squared error of the picture, and the commitment to both maps (Eq. 2)."""
+        x = turn.batch.image
+        (tall, top), (fine, bottom) = self.quantised(x)
+        error = l2(self.paint(top.vectors, bottom.vectors), x)
+        turn.memo["vectors"] = (tall.detach(), top.indices), (fine.detach(), bottom.indices)
+        turn.note(l2=error, codebook=top.loss + bottom.loss, top=top.perplexity, bottom=bottom.perplexity)
+        return error + top.loss + bottom.loss
+
+    def after_round(self, turn: Turn) -> None:
+        """Both codebooks follow the vectors that they stand for."""
+        pairs = zip((self.top, self.bottom), turn.memo["vectors"], strict=True)
+        moved = [book.follow(z, indices, turn.rng, first=turn.round == 0) for book, (z, indices) in pairs]
+        turn.note(restarted=sum(moved))
+
+    def encode(self, image: Tensor) -> Tensor:
+        """The codes, int64 ``(B, H W / 64 + H W / 16)`` in [0, codes): the top map, then the bottom, row by row."""
+        (_, top), (_, bottom) = self.quantised(image)
+        return torch.cat([top.indices.flatten(1), bottom.indices.flatten(1)], 1)
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """Images ``(B, C, H, W)`` in [-1, 1] of such a sequence of codes."""
+        (rows, columns), below = self.maps
+        n = rows * columns
+        if latent.shape[1] != n + below[0] * below[1]:
+            raise UsageError(
+                f"codes of {tuple(latent.shape)} are no pictures of {self.shape.height}x{self.shape.width}: give "
+                f"{n} codes of the top map and then {below[0] * below[1]} of the bottom one for each"
+            )
+        top, bottom = latent[:, :n].unflatten(1, (rows, columns)), latent[:, n:].unflatten(1, below)
+        return self.paint(self.top.lookup(top), self.bottom.lookup(bottom)).clamp(-1, 1)
