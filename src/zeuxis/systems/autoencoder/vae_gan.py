@@ -58,7 +58,7 @@ class VAEGAN(System):
         widths: tuple[int, ...] = (32, 64, 128),
         hidden: int = 256,
         ndf: int = 32,
-        gamma: float = 1e-3,
+        gamma: float = 1e-2,
         margin: float | None = None,
         equilibrium: float = 0.68,
     ) -> None:
