@@ -1,7 +1,7 @@
 """A training step of our VAE beside pythae's VAE over the same layers: images a second.
 
     pip install --no-deps pythae
-    python benchmarks/vae_step.py [--pixels bernoulli] [--network convolutions] [--batch 128] [--rounds 40] [--threads 1]
+    python benchmarks/vae_step.py [--pixels gaussian] [--network perceptron] [--precision bfloat16] [--rounds 40]
 
 pythae (0.1.2, of 2023) runs on current torch, but asks for a backport of ``dataclasses`` that Python has had since
 3.7: hence ``--no-deps``, best in a virtual environment of its own, and hence it is not among the ``peers``.
