@@ -1,0 +1,133 @@
+"""IntroVAE (Huang, Li, He, Sun & Tan 2018, "IntroVAE: introspective variational autoencoders for photographic image
+synthesis", arXiv:1807.06358), and its soft form (Daniel & Tamar 2020, "Soft-IntroVAE", arXiv:2012.13253).
+
+The encoder is the critic: it gives real pictures a small KL divergence from the prior and the decoder's a large one.
+Symbols -> code:
+    E -> encoder    G, D -> decoder    L_REG(Enc(x)), KL -> rate    L_AE, rec -> error    m -> margin
+    x_r, x_p -> the halves of made    beta, beta_rec -> reconstruction    alpha, beta_neg -> negative    s -> scale
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import relu
+
+from zeuxis.batch import Condition, Shape
+from zeuxis.card import Card
+from zeuxis.game import Move, Player, System, Turn
+from zeuxis.losses.likelihood import kl_normal, per_image
+from zeuxis.nn.conv_autoencoder import ConvDecoder, ConvEncoder
+from zeuxis.rng import ImageRng, Rng
+from zeuxis.verbs import Sampling
+
+
+class IntroVAE(System):
+    """Two players who share one bound and pull at its two ends.
+
+    With ``margin`` (nats) the encoder pushes the rate of made pictures up to it, as first published; without, it
+    lowers the exponential of their bound, softly. ``reconstruction`` weighs the squared error summed over values
+    in [-1, 1], beside a rate weighed by 1; ``negative`` weighs the rate of made pictures in what the encoder repels.
+    """
+
+    card = Card(
+        "intro-vae",
+        title="IntroVAE",
+        family="autoencoder",
+        year=2018,
+        paper="1807.06358",
+        verbs={"sample", "encode", "decode"},
+        knobs={"temperature"},
+        departures=(
+            "The soft form of Daniel & Tamar 2020 is the default; give margin for the hinge of the paper.",
+            "Encoder and decoder are those of our vae, so that the two differ in the game alone.",
+            "Both forms are divided by the number of values, as the soft one is: Adam does not see the difference.",
+            "The soft decoder's error on pictures made twice, which its authors weigh by 1e-8, is left out.",
+            "The decoder's rebuilt pictures come of latents that the encoder drew before its own step.",
+        ),
+    )
+
+    def __init__(
+        self,
+        shape: Shape,
+        *,
+        latent: int = 32,
+        widths: tuple[int, ...] = (32, 64, 128),
+        hidden: int = 256,
+        reconstruction: float = 8.0,
+        negative: float = 32.0,
+        margin: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.shape, self.latent = Shape(*shape), latent
+        self.reconstruction, self.negative, self.margin = reconstruction, negative, margin
+        self.scale = 1 / (self.shape.channels * self.shape.height * self.shape.width)
+        self.encoder = ConvEncoder(self.shape, 2 * latent, widths=tuple(widths), hidden=hidden)
+        self.decoder = ConvDecoder(self.shape, latent, widths=tuple(widths), hidden=hidden)
+
+    def players(self) -> tuple[Player, ...]:
+        return Player("encoder", (self.encoder,), lr=5e-4), Player("decoder", (self.decoder,), lr=5e-4)
+
+    def moves(self) -> tuple[Move, ...]:
+        return Move("encoder", self.tell), Move("decoder", self.make)
+
+    def tell(self, turn: Turn) -> Tensor:
+        """L_E: real pictures by their bound, made ones away from the prior (Eq. 11; soft: Eq. 5)."""
+        x = turn.batch.image
+        z, rate = self.infer(x, turn.rng)
+        drawn = turn.rng.normal(*z.shape, device=z.device)  # z_p
+        turn.memo["z"], turn.memo["drawn"] = z.detach(), drawn
+        y = self.paint(z)
+        error = squared(y, x)
+        made = torch.cat([y.detach(), self.paint(drawn)])  # (2B, C, H, W): x_r, then x_p
+        turn.note(error=error.mean(), rate=rate.mean())
+        return self.scale * (self.reconstruction * error + rate).mean() + self.repel(made, turn)
+
+    def repel(self, made: Tensor, turn: Turn) -> Tensor:
+        """What made pictures cost the encoder: less, the further it holds them from the prior."""
+        z, rate = self.infer(made, turn.rng)
+        turn.note(rate_made=rate.mean())
+        if self.margin is not None:
+            return self.scale * self.negative * relu(self.margin - rate).mean()
+        bound = self.reconstruction * squared(self.paint(z), made) + self.negative * rate
+        return 0.5 * (-2 * self.scale * bound).exp().mean()  # expELBO, alpha = 2
+
+    def make(self, turn: Turn) -> Tensor:
+        """L_G: likeness, and a small rate of what it makes (Eq. 12; soft: Eq. 6)."""
+        x, z, drawn = turn.batch.image, turn.memo["z"], turn.memo["drawn"]
+        made = self.paint(torch.cat([z, drawn]))  # (2B, C, H, W)
+        rate = kl_normal(*self.posterior(made))
+        return self.scale * (self.reconstruction * squared(made[: len(x)], x).mean() + rate.mean())
+
+    def infer(self, image: Tensor, rng: Rng) -> tuple[Tensor, Tensor]:
+        """A draw of q(z|x) ``(B, Z)`` and its divergence from the prior in nats ``(B,)``."""
+        mean, logvar = self.posterior(image)
+        z = mean + (0.5 * logvar).exp() * rng.normal(*mean.shape, device=mean.device)
+        return z, kl_normal(mean, logvar)
+
+    def posterior(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log variance of q(z|x), ``(B, Z)`` each, float32."""
+        mean, logvar = self.encoder(image).float().chunk(2, dim=1)
+        return mean, logvar
+
+    def paint(self, z: Tensor) -> Tensor:
+        """D(z), ``(B, C, H, W)`` in [-1, 1]."""
+        return self.decoder(z).float().tanh()
+
+    def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        """Pictures ``(B, C, H, W)`` of latents from the prior; ``how.temperature`` scales the latents."""
+        temperature = 1.0 if how.temperature is None else how.temperature
+        return self.decode(temperature * rng.normal(len(rng), self.latent, device=self.device))
+
+    def encode(self, image: Tensor) -> Tensor:
+        """The mean of q(z|x), ``(B, Z)``."""
+        return self.posterior(image)[0]
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """Pictures ``(B, C, H, W)`` in [-1, 1] of latents ``(B, Z)``."""
+        return self.paint(latent)
+
+
+def squared(made: Tensor, wanted: Tensor) -> Tensor:
+    """|made - wanted|^2, ``(B,)``."""
+    return per_image((made - wanted).square())
