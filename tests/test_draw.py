@@ -18,6 +18,7 @@ from zeuxis.nn.draw import Window, filter_bank, read, window, write
 from zeuxis.nn.text import WordTokeniser
 from zeuxis.recipe import load_recipe
 from zeuxis.rng import ImageRng, Stream
+from zeuxis.systems.autoencoder._pixels import SharedGaussian
 from zeuxis.systems.autoencoder.align_draw import AlignDraw, Memory
 from zeuxis.verbs import Sampling
 from zeuxis.workshop import reproduce
@@ -28,12 +29,13 @@ ONE, OTHER = "a red circle above a blue square", "a blue square above a red circ
 SHAPE = Shape(3, 12, 10)
 
 
-def drawer(reader: str = "aligned", shape: Shape = SHAPE, **kind: str) -> AlignDraw:
+def drawer(
+    reader: str = "aligned", shape: Shape = SHAPE, likelihood: str = "bernoulli", sigma: float = 1.0
+) -> AlignDraw:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
-        return AlignDraw(
-            shape, words=WORDS, reader=reader, length=8, text=6, align=5, hidden=16, latent=4, steps=3, patch=4, **kind
-        )
+        size = {"length": 8, "text": 6, "align": 5, "hidden": 16, "latent": 4, "steps": 3, "patch": 4}
+        return AlignDraw(shape, words=WORDS, reader=reader, likelihood=likelihood, sigma=sigma, **size)
 
 
 def pictures(n: int, shape: Shape = SHAPE) -> Tensor:
@@ -241,6 +243,11 @@ def test_without_temperature_every_seed_draws_the_same() -> None:
     with torch.no_grad():
         cold, warm = (system.sample(captions, ImageRng([0, 1]), Sampling(temperature=t)) for t in (0.0, 1.0))
     assert torch.allclose(cold[0], cold[1], atol=1e-6) and not torch.allclose(warm[0], warm[1], atol=1e-4)
+
+
+def test_gaussian_pixels_start_from_the_sigma_that_was_given() -> None:
+    likelihood = drawer(likelihood="gaussian", sigma=0.25).likelihood
+    assert isinstance(likelihood, SharedGaussian) and likelihood.log_sigma.exp().item() == pytest.approx(0.25)
 
 
 def test_what_cannot_be_drawn_is_refused() -> None:

@@ -10,6 +10,7 @@ Symbols -> code:
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -42,7 +43,8 @@ class AlignDraw(System):
 
     ``reader`` is ``"aligned"``, or ``"bag"``: a drawer that is told the sum of the words once and for all, as a
     conditional VAE is told a label. ``text`` is the width of each direction of the reader, ``align`` that of the
-    alignment, ``length`` the longest caption in words, ``patch`` the side of what is read or written in a step.
+    alignment, ``length`` the longest caption in words, ``patch`` the side of what is read or written in a step,
+    ``sigma`` the standard deviation that Gaussian pixels start from.
     """
 
     card = Card(
@@ -77,6 +79,7 @@ class AlignDraw(System):
         steps: int = 32,
         patch: int = 9,
         likelihood: str = "bernoulli",
+        sigma: float = 1.0,
     ) -> None:
         super().__init__()
         if not words:
@@ -97,6 +100,8 @@ class AlignDraw(System):
         self.first = nn.Parameter(torch.zeros(4, hidden))  # h and c of both LSTMs
         self.blank = nn.Parameter(torch.zeros(self.shape))  # c_0
         self.likelihood: Bernoulli | SharedGaussian = LIKELIHOODS[likelihood]()
+        if isinstance(self.likelihood, SharedGaussian):
+            nn.init.constant_(self.likelihood.log_sigma, math.log(sigma))
 
     def players(self) -> tuple[Player, ...]:
         return (Player("drawer", (self,), lr=1e-3, clip=10.0),)
