@@ -161,7 +161,7 @@ def test_a_bag_is_the_sum_of_its_words_over_the_root_of_their_number() -> None:
 
 
 def test_the_bound_is_the_papers() -> None:
-    """Eqs. 9 to 13 again, with the divergences of torch.distributions."""
+    """Sections 3.2 and 3.3 written out once more, with the divergences of torch.distributions."""
     system = drawer(likelihood="bernoulli")
     image, captions = pictures(2), Condition(caption=(ONE, "a circle"))
     turn = Turn(Batch(image, captions), Stream(7), 0, 0.0)
@@ -178,7 +178,7 @@ def test_the_bound_is_the_papers() -> None:
         mean, logvar = system.posterior(hi).chunk(2, 1)
         prior = Normal(torch.zeros(2, 4), torch.ones(2, 4))
         if t:
-            mu, sigma = system.prior(h).tanh().chunk(2, 1)  # Eqs. 7, 8: both through tanh
+            mu, sigma = system.prior(h).tanh().chunk(2, 1)
             prior = Normal(mu, sigma.exp())
         rate = rate + kl_divergence(Normal(mean, (logvar / 2).exp()), prior).sum(1)
         z = mean + (logvar / 2).exp() * rng.normal(2, 4)

@@ -41,6 +41,9 @@ class Memory(NamedTuple):
 class AlignDraw(System):
     """A drawer that hears the caption, and in training a watcher who sees the picture and tells it what to draw.
 
+    Their first states and the first canvas are learnt. A picture's likelihood is not among the verbs, for no verb
+    has a caption to condition it on; the log has the bound.
+
     ``reader`` is ``"aligned"``, or ``"bag"``: a drawer that is told the sum of the words once and for all, as a
     conditional VAE is told a label. ``text`` is the width of each direction of the reader, ``align`` that of the
     alignment, ``length`` the longest caption in words, ``patch`` the side of what is read or written in a step,
@@ -60,7 +63,6 @@ class AlignDraw(System):
             "Words are embedded before the LSTM that reads them, Adam replaces RMSProp.",
             "Pixels may also be Gaussian, with one learnt variance (Rybkin et al. 2020); sample shows their mean.",
             "The logarithms of a window's variance, stride and strength are held within 4 by a soft bound.",
-            "The first canvas and the first states are learnt.",
             "Samples are not sharpened by a second, adversarial network.",
         ),
     )
@@ -110,16 +112,16 @@ class AlignDraw(System):
         return (Move("drawer", self.bound),)
 
     def bound(self, turn: Turn) -> Tensor:
-        """-L, the mean over the batch: the distortion of c_T, and what the watcher told in T steps (Eqs. 9 to 13)."""
+        """-L, the mean over the batch: the distortion of c_T, and what the watcher told in T steps (section 3.3)."""
         image, told = turn.batch.image, self.read(turn.batch.condition)
         gen, infer, canvas = self.begin(len(image))
         rate = image.new_zeros(len(image))
         for t in range(self.steps):
-            missing = image - self.likelihood.picture(canvas)
+            missing = image - self.likelihood.picture(canvas)  # x - sigma(c_(t-1)), on the scale of the image
             seen = self.looker(torch.cat([image, missing], 1), gen.h)
             infer = Memory(*self.inference(torch.cat([seen, gen.h], 1), infer))
             mean, logvar = self.posterior(infer.h).float().chunk(2, dim=1)
-            rate = rate + kl_normals(mean, logvar, *self.prior_of(gen.h, t))
+            rate = rate + kl_normals(mean, logvar, *self.prior_of(gen.h, t))  # KL(Q(z_t | ..) || P(z_t | ..))
             z = mean + (0.5 * logvar).exp() * turn.rng.normal(*mean.shape, device=mean.device)
             gen, canvas = self.step(z, gen, canvas, told)
         distortion = self.likelihood.nll(canvas, image).mean()
@@ -127,7 +129,7 @@ class AlignDraw(System):
         return distortion + rate.mean()
 
     def read(self, condition: Condition) -> Told:
-        """h^lang (Eq. 1)."""
+        """h^lang (section 3.1)."""
         assert condition.caption is not None  # the card needs it
         ids, mask = (x.to(self.device) for x in self.tokeniser.encode(condition.caption))  # (B, N)
         if not mask.any(1).all():
@@ -141,17 +143,17 @@ class AlignDraw(System):
         return Memory(first[0], first[1]), Memory(first[2], first[3]), self.blank.expand(n, -1, -1, -1)
 
     def prior_of(self, h: Tensor, t: int) -> tuple[Tensor, Tensor]:
-        """Mean and log variance of P(z_t | z_1 .. z_(t-1), y), ``(B, Z)`` each (Eqs. 2, 7, 8); the first is N(0, I)."""
+        """Mean and log variance of P(z_t | z_1 .. z_(t-1), y), ``(B, Z)`` each; the first is N(0, I)."""
         if t == 0:
             return h.new_zeros(len(h), self.latent), h.new_zeros(len(h), self.latent)
-        mean, log_sigma = self.prior(h).float().tanh().chunk(2, dim=1)
+        mean, log_sigma = self.prior(h).float().tanh().chunk(2, dim=1)  # mu = tanh(W h), sigma = exp(tanh(W' h))
         return mean, 2 * log_sigma
 
     def step(self, z: Tensor, gen: Memory, canvas: Tensor, told: Told) -> tuple[Memory, Tensor]:
-        """Listen, think, write: the drawer's next memory and canvas (Eqs. 3 to 5)."""
-        heard, _ = self.align(told, gen.h)
-        gen = Memory(*self.generative(torch.cat([z, heard], 1), gen))
-        return gen, canvas + self.writer(gen.h)
+        """Listen, think, write: the drawer's next memory and canvas (section 3.2)."""
+        heard, _ = self.align(told, gen.h)  # s_t = align(h^gen_(t-1), h^lang)
+        gen = Memory(*self.generative(torch.cat([z, heard], 1), gen))  # h^gen_t = LSTM^gen(h^gen_(t-1), [z_t, s_t])
+        return gen, canvas + self.writer(gen.h)  # c_t = c_(t-1) + write(h^gen_t)
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         """The mean of p(x | c_T) ``(B, C, H, W)``; ``how.temperature`` scales the spread of every z_t."""
