@@ -148,6 +148,17 @@ def test_a_seed_is_a_picture_in_any_company(recipe: Recipe) -> None:
         assert not torch.equal(together, others), "seeds make no difference"
 
 
+@pytest.mark.parametrize("recipe", with_verb("draw_steps"), ids=ids(with_verb("draw_steps")))
+def test_the_last_step_is_the_picture(recipe: Recipe) -> None:
+    system = fitted(recipe)
+    condition = source(recipe.name).batch(torch.arange(3)).condition.only(system.conditions)
+    with torch.inference_mode():
+        steps = system.draw_steps(condition, ImageRng.counting(7, 3))
+        picture = system.sample(condition, ImageRng.counting(7, 3))
+    assert steps.shape[0] == 3 and steps.shape[2:] == system.shape and steps.abs().max() <= 1
+    assert torch.equal(steps[:, -1], picture)
+
+
 @pytest.mark.parametrize("recipe", with_verb("encode"), ids=ids(with_verb("encode")))
 def test_encodings_do_not_depend_on_company(recipe: Recipe) -> None:
     system = fitted(recipe)

@@ -48,6 +48,10 @@ class Verbs(nn.Module):
         """Draw ``len(rng)`` images ``(B, C, H, W)`` in [-1, 1], obeying ``condition``."""
         raise self._lacks("sample")
 
+    def draw_steps(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        """How :meth:`sample` comes to its images, ``(B, T, C, H, W)`` in [-1, 1]: the last of T steps is the image."""
+        raise self._lacks("draw in steps")
+
     def encode(self, image: Tensor) -> Tensor:
         """The latent ``(B, ...)`` of images ``(B, C, H, W)``."""
         raise self._lacks("encode")

@@ -15,7 +15,7 @@ import torch
 
 from zeuxis import __version__
 from zeuxis.data.entries import may_show
-from zeuxis.errors import UsageError
+from zeuxis.errors import UnknownName, UsageError
 from zeuxis.provenance.record import write_whole
 from zeuxis.recipe import Claim, Recipe, load_recipe
 from zeuxis.verbs import Sampling
@@ -140,17 +140,21 @@ def trained(recipe: Recipe, seed: int, runs: Path, device: str, report: Report) 
 
 
 def measured(model: Model, recipe: Recipe, claim: Claim, report: Report, also: Sequence[str] = ()) -> dict[str, Any]:
-    """The claim's figure, followed by those called ``also``."""
+    """The claim's figure, and with it those called ``also``; a claim may be about a part, as ``agreement/time``."""
+    whole = claim.metric.split("/")[0]
     found = evaluate(
         model,
         data=recipe.data,
-        metrics=(claim.metric, *(metric for metric in also if metric != claim.metric)),
+        metrics=(whole, *(metric for metric in also if metric != whole)),
         samples=claim.samples,
         how=Sampling(**recipe.sample),
         features=claim.features,
         report=report,
     )
-    return {"value": found[0].value, "figures": [f.as_dict() for f in found]}
+    values = {figure.name: figure.value for figure in found}
+    if claim.metric not in values:
+        raise UnknownName(f"figure in the claim of '{recipe.name}':", claim.metric, values)
+    return {"value": values[claim.metric], "figures": [f.as_dict() for f in found]}
 
 
 def _baseline(recipe: Recipe, claim: Claim, runs: Path, device: str, report: Report) -> float | None:

@@ -29,6 +29,7 @@ from zeuxis.workshop.naming import slug
 from zeuxis.workshop.pictures import panes, sheet, to_pil
 
 PREVIEWED = 16
+COLUMNS = 8  # pictures a row of a preview
 FIT_BATCH = 1000
 
 Report = Callable[[Clock, Path | None], None]
@@ -203,13 +204,18 @@ def _preview(system: System, recipe: Recipe, clock: Clock, folder: Path, batch: 
     path = folder / "previews" / f"{clock.round:08d}.png"
     path.parent.mkdir(exist_ok=True)
     scale = max(1, 64 // images[0].shape[-1])
-    save_png(sheet([to_pil(x) for x in images], columns=8, scale=scale), path, made)
+    save_png(sheet([to_pil(x) for x in images], columns=COLUMNS, scale=scale), path, made)
 
 
 def preview_images(system: System, batch: Batch, how: Sampling) -> list[torch.Tensor] | None:
-    """What shows best what a system does, eight ``(C, H, W)`` a row: samples, translations under their sources, or
-    reconstructions under their originals; None for systems that make no pictures."""
+    """What shows best what a system does, eight ``(C, H, W)`` a row: samples, the steps in which some of them are
+    drawn, translations under their sources, or reconstructions under their originals; None for systems that make no
+    pictures."""
     verbs, n = system.card.verbs, len(batch)
+    if "draw_steps" in verbs:
+        some = batch[slice(COLUMNS)]
+        steps = system.draw_steps(some.condition.only(system.conditions), ImageRng.counting(0, len(some)), how)
+        return [image for row in spread(steps, COLUMNS) for pane in panes(row) for image in pane]
     if "sample" in verbs:
         rng = ImageRng.counting(0, n)
         made = system.sample(batch.condition.only(system.conditions), rng, how)
@@ -220,7 +226,12 @@ def preview_images(system: System, batch: Batch, how: Sampling) -> list[torch.Te
     return None
 
 
-def _rows(*batches: torch.Tensor, columns: int = 8) -> list[torch.Tensor]:
+def spread(steps: torch.Tensor, n: int) -> torch.Tensor:
+    """``n`` of the steps ``(B, T, C, H, W)``, evenly from the first to the last; where T is less, some twice."""
+    return steps[:, torch.linspace(0, steps.shape[1] - 1, n).round().long()]
+
+
+def _rows(*batches: torch.Tensor) -> list[torch.Tensor]:
     """The images of some batches of equal length, row under row."""
-    shown = [pane.split(columns) for images in batches for pane in panes(images)]
+    shown = [pane.split(COLUMNS) for images in batches for pane in panes(images)]
     return [image for rows in zip(*shown, strict=True) for row in rows for image in row]

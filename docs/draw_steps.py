@@ -1,0 +1,40 @@
+"""Draw ``docs/images/align-draw.webp``: how a trained align-draw comes to its pictures, a caption a row.
+
+Run as ``python docs/draw_steps.py RUN [SEED]``; RUN is a run folder or a shipped model that draws in steps.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+
+from zeuxis.errors import Unsupported
+from zeuxis.rng import ImageRng
+from zeuxis.workshop.model import load
+from zeuxis.workshop.pictures import panes, sheet, to_pil
+
+SCALE = 2
+CAPTIONS = (
+    "a large red circle above a large blue square by day",
+    "a large blue square above a large red circle by day",
+    "a large yellow star left of a large green ring at night",
+    "a large green ring left of a large yellow star at night",
+)
+
+
+def main(run: str, seed: int = 0) -> None:
+    model = load(run, "cpu")
+    if "draw_steps" not in model.system.card.verbs:
+        raise Unsupported(f"'{run}' does not draw in steps: give an align-draw")
+    condition = model.condition(len(CAPTIONS), caption=CAPTIONS)
+    with torch.inference_mode():
+        steps = model.system.draw_steps(condition, ImageRng([seed] * len(CAPTIONS)))  # (B, T, C, H, W)
+    images = [to_pil(image) for row in steps for pane in panes(row) for image in pane]
+    target = Path(__file__).parent / "images" / "align-draw.webp"
+    sheet(images, steps.shape[1], SCALE).save(target, quality=85, method=6)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], *map(int, sys.argv[2:]))

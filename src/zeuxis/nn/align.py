@@ -1,0 +1,68 @@
+"""Reading a caption word by word, and looking at its words again while drawing (Bahdanau et al. 2014, 1409.0473).
+
+As in Mansimov et al. 2015 (1511.02793), section 3. Symbols -> code:
+    h^lang -> Told.vectors    U, W, v -> key, query, score    e_k -> scores    alpha_k -> weights
+    s_t -> the first that Alignment returns
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+
+class Told(NamedTuple):
+    """A caption as the drawer holds it: what may be looked at, and where there is something."""
+
+    vectors: Tensor  # (B, T, D)
+    mask: Tensor  # (B, T) bool
+
+
+class WordsInOrder(nn.Module):
+    """A bidirectional LSTM: each word's vector ``(B, T, 2 width)`` knows the words before it and after it."""
+
+    def __init__(self, vocabulary: int, width: int) -> None:
+        super().__init__()
+        self.token = nn.Embedding(vocabulary + 1, width, padding_idx=0)
+        self.lstm = nn.LSTM(width, width, bidirectional=True, batch_first=True)
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Told:
+        """Words ``(B, T)`` int64 of captions that are not empty; padding comes last and is not read."""
+        lengths = mask.sum(1).cpu()
+        packed = pack_padded_sequence(self.token(ids), lengths, batch_first=True, enforce_sorted=False)
+        vectors, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=ids.shape[1])
+        return Told(vectors, mask)
+
+
+class WordsInABag(nn.Module):
+    """The sum of the words' vectors ``(B, 1, 2 width)``: what a caption says, without its order.
+
+    Over the root of their number it keeps its size whatever the length.
+    """
+
+    def __init__(self, vocabulary: int, width: int) -> None:
+        super().__init__()
+        self.token = nn.Embedding(vocabulary + 1, 2 * width, padding_idx=0)
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Told:
+        """Words ``(B, T)`` int64, padding 0, of captions that are not empty."""
+        total = self.token(ids).sum(1) / mask.sum(1, keepdim=True).sqrt()
+        return Told(total[:, None], torch.ones_like(mask[:, :1]))
+
+
+class Alignment(nn.Module):
+    """Which words matter to a state ``(B, S)``: their weighted sum ``(B, D)`` and the weights ``(B, T)``."""
+
+    def __init__(self, words: int, state: int, width: int) -> None:
+        super().__init__()
+        self.key = nn.Linear(words, width, bias=False)
+        self.query = nn.Linear(state, width)
+        self.score = nn.Linear(width, 1, bias=False)
+
+    def forward(self, told: Told, state: Tensor) -> tuple[Tensor, Tensor]:
+        scores = self.score((self.key(told.vectors) + self.query(state)[:, None]).tanh())[..., 0].float()
+        weights = scores.masked_fill(~told.mask, -torch.inf).softmax(1)
+        return (weights[:, None] @ told.vectors.float())[:, 0], weights

@@ -1,0 +1,173 @@
+"""AlignDRAW (Mansimov, Parisotto, Ba & Salakhutdinov 2015, "Generating images from captions with attention",
+arXiv:1511.02793).
+
+A picture is drawn in T steps by DRAW (Gregor et al. 2015, 1502.04623), which looks at the words at each of them.
+Symbols -> code:
+    x -> image    y -> caption    h^lang -> told    s_t -> heard    r_t -> seen    p_t, write -> writer
+    z_t -> z    mu, sigma of P -> prior    mu, sigma of Q -> posterior    LSTM^infer -> inference
+    LSTM^gen -> generative    h^infer, h^gen -> infer.h, gen.h    c_t -> canvas    T -> steps
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from zeuxis.batch import Condition, Shape
+from zeuxis.card import Card
+from zeuxis.errors import UnknownName, UsageError
+from zeuxis.game import Move, Player, System, Turn
+from zeuxis.losses.likelihood import kl_normals
+from zeuxis.nn import draw
+from zeuxis.nn.align import Alignment, Told, WordsInABag, WordsInOrder
+from zeuxis.nn.text import WordTokeniser
+from zeuxis.rng import ImageRng
+from zeuxis.systems.autoencoder._pixels import LIKELIHOODS, Bernoulli, SharedGaussian
+from zeuxis.verbs import Sampling
+
+READERS: dict[str, type[WordsInOrder] | type[WordsInABag]] = {"aligned": WordsInOrder, "bag": WordsInABag}
+
+
+class Memory(NamedTuple):
+    """The state of an LSTM."""
+
+    h: Tensor  # (B, D)
+    c: Tensor  # (B, D)
+
+
+class AlignDraw(System):
+    """A drawer that hears the caption, and in training a watcher who sees the picture and tells it what to draw.
+
+    Their first states and the first canvas are learnt. A picture's likelihood is not among the verbs, for no verb
+    has a caption to condition it on; the log has the bound.
+
+    ``reader`` is ``"aligned"``, or ``"bag"``: a drawer that is told the sum of the words once and for all, as a
+    conditional VAE is told a label. ``text`` is the width of each direction of the reader, ``align`` that of the
+    alignment, ``length`` the longest caption in words, ``patch`` the side of what is read or written in a step,
+    ``sigma`` the standard deviation that Gaussian pixels start from.
+    """
+
+    card = Card(
+        "align-draw",
+        title="AlignDRAW",
+        family="autoencoder",
+        year=2015,
+        paper="1511.02793",
+        verbs={"sample", "draw_steps"},
+        needs={"caption"},
+        knobs={"temperature"},
+        departures=(
+            "Words are embedded before the LSTM that reads them, Adam replaces RMSProp.",
+            "Pixels may also be Gaussian, with one learnt variance (Rybkin et al. 2020); sample shows their mean.",
+            "The logarithms of a window's variance, stride and strength are held within 4 by a soft bound.",
+            "Samples are not sharpened by a second, adversarial network.",
+        ),
+    )
+
+    def __init__(
+        self,
+        shape: Shape,
+        *,
+        words: tuple[str, ...] = (),
+        reader: str = "aligned",
+        length: int = 16,
+        text: int = 128,
+        align: int = 512,
+        hidden: int = 550,
+        latent: int = 275,
+        steps: int = 32,
+        patch: int = 9,
+        likelihood: str = "bernoulli",
+        sigma: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if not words:
+            raise UsageError("align-draw draws from captions and these data have none: choose captioned data")
+        for kind, name, table in (("reader", reader, READERS), ("likelihood", likelihood, LIKELIHOODS)):
+            if name not in table:
+                raise UnknownName(kind, name, table)
+        self.shape, self.latent, self.steps = Shape(*shape), latent, steps
+        self.tokeniser = WordTokeniser(words, length)
+        self.reader = READERS[reader](len(self.tokeniser), text)
+        self.align = Alignment(2 * text, hidden, align)
+        self.looker = draw.Reader(hidden, patch)
+        self.inference = nn.LSTMCell(2 * self.shape.channels * patch**2 + hidden, hidden)
+        self.posterior = nn.Linear(hidden, 2 * latent)
+        self.prior = nn.Linear(hidden, 2 * latent)
+        self.generative = nn.LSTMCell(latent + 2 * text, hidden)
+        self.writer = draw.Writer(hidden, patch, self.shape)
+        self.first = nn.Parameter(torch.zeros(4, hidden))  # h and c of both LSTMs
+        self.blank = nn.Parameter(torch.zeros(self.shape))  # c_0
+        self.likelihood: Bernoulli | SharedGaussian = LIKELIHOODS[likelihood]()
+        if isinstance(self.likelihood, SharedGaussian):
+            nn.init.constant_(self.likelihood.log_sigma, math.log(sigma))
+
+    def players(self) -> tuple[Player, ...]:
+        return (Player("drawer", (self,), lr=1e-3, clip=10.0),)
+
+    def moves(self) -> tuple[Move, ...]:
+        return (Move("drawer", self.bound),)
+
+    def bound(self, turn: Turn) -> Tensor:
+        """-L, the mean over the batch: the distortion of c_T, and what the watcher told in T steps (section 3.3)."""
+        image, told = turn.batch.image, self.read(turn.batch.condition)
+        gen, infer, canvas = self.begin(len(image))
+        rate = image.new_zeros(len(image))
+        for t in range(self.steps):
+            missing = image - self.likelihood.picture(canvas)  # x - sigma(c_(t-1)), on the scale of the image
+            seen = self.looker(torch.cat([image, missing], 1), gen.h)
+            infer = Memory(*self.inference(torch.cat([seen, gen.h], 1), infer))
+            mean, logvar = self.posterior(infer.h).float().chunk(2, dim=1)
+            rate = rate + kl_normals(mean, logvar, *self.prior_of(gen.h, t))  # KL(Q(z_t | ..) || P(z_t | ..))
+            z = mean + (0.5 * logvar).exp() * turn.rng.normal(*mean.shape, device=mean.device)
+            gen, canvas = self.step(z, gen, canvas, told)
+        distortion = self.likelihood.nll(canvas, image).mean()
+        turn.note(distortion=distortion, rate=rate.mean(), elbo=-distortion - rate.mean())
+        return distortion + rate.mean()
+
+    def read(self, condition: Condition) -> Told:
+        """h^lang (section 3.1)."""
+        assert condition.caption is not None  # the card needs it
+        ids, mask = (x.to(self.device) for x in self.tokeniser.encode(condition.caption))  # (B, N)
+        if not mask.any(1).all():
+            raise UsageError("align-draw was given an empty caption: say what to draw")
+        told: Told = self.reader(ids, mask)
+        return told
+
+    def begin(self, n: int) -> tuple[Memory, Memory, Tensor]:
+        """The drawer's memory, the watcher's, and the canvas ``(B, C, H, W)``, before the first step."""
+        first = self.first[:, None].expand(-1, n, -1)
+        return Memory(first[0], first[1]), Memory(first[2], first[3]), self.blank.expand(n, -1, -1, -1)
+
+    def prior_of(self, h: Tensor, t: int) -> tuple[Tensor, Tensor]:
+        """Mean and log variance of P(z_t | z_1 .. z_(t-1), y), ``(B, Z)`` each; the first is N(0, I)."""
+        if t == 0:
+            return h.new_zeros(len(h), self.latent), h.new_zeros(len(h), self.latent)
+        mean, log_sigma = self.prior(h).float().tanh().chunk(2, dim=1)  # mu = tanh(W h), sigma = exp(tanh(W' h))
+        return mean, 2 * log_sigma
+
+    def step(self, z: Tensor, gen: Memory, canvas: Tensor, told: Told) -> tuple[Memory, Tensor]:
+        """Listen, think, write: the drawer's next memory and canvas (section 3.2)."""
+        heard, _ = self.align(told, gen.h)  # s_t = align(h^gen_(t-1), h^lang)
+        gen = Memory(*self.generative(torch.cat([z, heard], 1), gen))  # h^gen_t = LSTM^gen(h^gen_(t-1), [z_t, s_t])
+        return gen, canvas + self.writer(gen.h)  # c_t = c_(t-1) + write(h^gen_t)
+
+    def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        """The mean of p(x | c_T) ``(B, C, H, W)``; ``how.temperature`` scales the spread of every z_t."""
+        return self.draw_steps(condition, rng, how)[:, -1]
+
+    def draw_steps(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        """The means of p(x | c_1) .. p(x | c_T), ``(B, T, C, H, W)`` in [-1, 1]."""
+        temperature = 1.0 if how.temperature is None else how.temperature
+        told = self.read(condition)
+        gen, _, canvas = self.begin(len(rng))
+        shown = []
+        for t in range(self.steps):
+            mean, logvar = self.prior_of(gen.h, t)
+            z = mean + temperature * (0.5 * logvar).exp() * rng.normal(*mean.shape, device=mean.device)
+            gen, canvas = self.step(z, gen, canvas, told)
+            shown.append(self.likelihood.picture(canvas))
+        return torch.stack(shown, 1)
