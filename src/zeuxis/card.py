@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Set
 from dataclasses import dataclass, field
 
-VERBS = frozenset({"sample", "encode", "decode", "log_prob", "classify", "segment", "verify", "knows"})
+VERBS = frozenset(
+    {"sample", "encode", "decode", "log_prob", "classify", "segment", "verify", "knows", "write", "log_prob_caption"}
+)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from zeuxis.metrics.frechet import Moments, frechet
 from zeuxis.metrics.kernel import KernelDistance, kernel
 from zeuxis.metrics.likelihood import LEVEL, bits_per_dim
 from zeuxis.metrics.oracle import Agreement, accuracy, agreement, doubt, recognised
+from zeuxis.metrics.perplexity import over, perplexity
 from zeuxis.metrics.precision import Support, precision_recall
 from zeuxis.metrics.record import Better, Figure
 from zeuxis.metrics.score import classifier_score
@@ -55,6 +56,9 @@ class Evidence:
     layout_names: tuple[str, ...] | None = None  # of its K classes
     alike: Tensor | None = None  # (N,) scores of pairs that show one subject; from 0 on they are taken to
     unlike: Tensor | None = None  # (N,) scores of pairs that show two
+    caption_log_prob: Tensor | None = None  # (N,) nats of captions, by the model
+    caption_words: Tensor | None = None  # (N,) how many words each has, its end counted as one
+    caption_best: Tensor | None = None  # (N,) nats of the same captions by what wrote them
     leave_out: tuple[str, ...] = ()  # factors that the whole-scene agreement does not count
     seed: int = 0  # of the kernel distance's subsets
 
@@ -77,6 +81,10 @@ class Evidence:
     @cached_property
     def verification(self) -> Verification:
         return verification(_given(self.alike), _given(self.unlike))
+
+    @cached_property
+    def over_grammar(self) -> tuple[float, float]:
+        return over(_given(self.caption_log_prob), _given(self.caption_best), _given(self.caption_words))
 
     @property
     def given(self) -> frozenset[str]:
@@ -239,6 +247,20 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             ("alike",),
             lambda e: same_person(_given(e.alike)),
             beside=("recognised",),
+        ),
+        "perplexity": Metric(
+            "among how many words a reader of captions would have to guess",
+            "lower",
+            ("caption_log_prob", "caption_words"),
+            lambda e: perplexity(_given(e.caption_log_prob), _given(e.caption_words)),
+            beside=("perplexity-over-grammar",),
+        ),
+        "perplexity-over-grammar": Metric(
+            "perplexity over that of the grammar which wrote the captions, 1 at best",
+            "lower",
+            ("caption_log_prob", "caption_best", "caption_words"),
+            lambda e: e.over_grammar[0],
+            spread=lambda e: e.over_grammar[1],
         ),
     }
 )
