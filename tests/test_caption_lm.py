@@ -221,5 +221,10 @@ def test_evaluation_reads_held_out_captions():
     ratio = found["perplexity-over-grammar"].value
     assert ratio == pytest.approx((len(scenes.words) + 1) / math.exp(surprise)) and ratio > 5
     assert 0 < found["perplexity-over-grammar"].spread < 0.2
+    with pytest.raises(Unsupported, match="cannot sample; it can: log_prob_caption, write"):
+        judged.sample(1)
+    with pytest.raises(Unsupported, match="'lm' is not conditioned on a caption") as refused:
+        judged.sample(1, caption="a ring")
+    assert "scenes" in str(refused.value) and "caption-lm" not in str(refused.value)  # it draws nothing
     with pytest.raises(Unsupported, match="no captions"):
         evaluate(judged, data="terrain", metrics=["perplexity"], samples=10)
