@@ -371,6 +371,9 @@ def test_every_metric_can_be_asked_for_by_name() -> None:
         layout_names=("sky", "ground"),
         alike=torch.tensor([0.5, -0.1]),
         unlike=torch.tensor([-0.5, -0.3]),
+        caption_log_prob=torch.tensor([-3.0, -2.0]),
+        caption_words=torch.tensor([3, 2]),
+        caption_best=torch.tensor([-3.0, -2.0]),
     )
     figures = {f.name: f for f in measure(list(METRICS), evidence)}
     parts = {"agreement/shape": 0.0, "agreement/colour": 1.0, "miou/sky": 0.0, "miou/ground": 0.5}
@@ -383,6 +386,7 @@ def test_every_metric_can_be_asked_for_by_name() -> None:
     assert (figures["accuracy"].value, figures["agreement"].value) == (0.5, 1.0)
     assert (figures["miou"].value, figures["pixel-accuracy"].value) == (0.25, 0.5)
     assert (figures["verification"].value, figures["equal-error"].value, figures["same-person"].value) == (0.75, 0, 0.5)
+    assert figures["perplexity"].value == pytest.approx(math.e) and figures["perplexity-over-grammar"].value == 1
     assert figures["frechet"].value == measure(["frechet"], Evidence(fake=b, moments=Moments.of(a)))[0].value
 
 

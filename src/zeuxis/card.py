@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Set
 from dataclasses import dataclass, field
 
-VERBS = frozenset({"sample", "draw_steps", "encode", "decode", "log_prob", "classify", "segment", "verify", "knows"})
+VERBS = frozenset(
+    {"sample", "draw_steps", "encode", "decode", "log_prob", "classify", "segment", "verify", "knows", "write"}
+    | {"log_prob_caption"}
+)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ A system's card says which it has. Asking for another is an error that names tho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -79,6 +79,14 @@ class Verbs(nn.Module):
     def knows(self, image: Tensor) -> Tensor:
         """Which pictures are like those that it learnt from, bool ``(B,)``; its reading of the others means nothing."""
         raise self._lacks("tell what it knows")
+
+    def write(self, rng: ImageRng, how: Sampling = Sampling()) -> tuple[str, ...]:
+        """Draw ``len(rng)`` captions."""
+        raise self._lacks("write")
+
+    def log_prob_caption(self, captions: Sequence[str]) -> Tensor:
+        """Log-likelihood in nats ``(B,)`` of captions."""
+        raise self._lacks("log_prob_caption")
 
     def proofs(self) -> Mapping[str, Proof]:
         """What is measured of this method alone, by name; a claim may be about any of them."""

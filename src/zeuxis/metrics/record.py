@@ -28,7 +28,7 @@ class Figure:
     value: float
     samples: int
     better: Better
-    spread: float | None = None  # standard deviation over subsets, where the metric has one
+    spread: float | None = None  # standard deviation over subsets, or standard error, where the metric has one
     features: str | None = None
     reference: str | None = None
     resize: str | None = None

@@ -7,85 +7,20 @@ whoever measures fills in what it has and asks for figures by name.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import TypeVar
-
-from torch import Tensor
 
 from zeuxis.errors import UnknownName, UsageError
-from zeuxis.metrics.frechet import Moments, frechet
-from zeuxis.metrics.kernel import KernelDistance, kernel
-from zeuxis.metrics.likelihood import LEVEL, bits_per_dim
-from zeuxis.metrics.oracle import Agreement, accuracy, agreement, doubt, recognised
-from zeuxis.metrics.precision import Support, precision_recall
+from zeuxis.metrics.evidence import Evidence as Evidence
+from zeuxis.metrics.evidence import present
+from zeuxis.metrics.frechet import frechet
+from zeuxis.metrics.likelihood import bits_per_dim
+from zeuxis.metrics.oracle import accuracy, doubt, recognised
+from zeuxis.metrics.perplexity import perplexity
 from zeuxis.metrics.record import Better, Figure
 from zeuxis.metrics.score import classifier_score
-from zeuxis.metrics.segmentation import Overlap, overlap
 from zeuxis.metrics.similarity import psnr, ssim
-from zeuxis.metrics.verification import Verification, same_person, verification
-from zeuxis.rng import Stream
-
-_T = TypeVar("_T")
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What was made and what it is held against. Every field is optional; a metric says which it needs."""
-
-    fake: Tensor | None = None  # (M, D) features of made pictures
-    real: Tensor | None = None  # (N, D) features of the reference set
-    moments: Moments | None = None  # of the reference set, when already known; else computed from ``real``
-    made: Tensor | None = None  # (N, C, H, W) in [-1, 1]
-    wanted: Tensor | None = None  # (N, C, H, W) in [-1, 1]: the picture that each should be
-    rebuilt: Tensor | None = None  # (N, D) features of pictures encoded and decoded
-    latent: Tensor | None = None  # int64, of any shape: the codes that pictures were encoded in
-    codes: int | None = None  # how many codes there are
-    log_prob: Tensor | None = None  # (N,) nats of whole images, a density on [-1, 1]
-    dims: int | None = None  # C x H x W
-    level: float = LEVEL  # see ``bits_per_dim``
-    logits: Tensor | None = None  # (N, K) of made pictures, in random order
-    found: Tensor | None = None  # (N, F) int64: the labels or factors read
-    asked: Tensor | None = None  # (N, F) int64: those asked for
-    names: tuple[str, ...] | None = None  # F names
-    known: Tensor | None = None  # (N,) bool: which pictures the reader takes for those of its world
-    mapped: Tensor | None = None  # (N, H, W) integers: the layout read
-    layout: Tensor | None = None  # (N, H, W) integers: the layout asked for
-    layout_names: tuple[str, ...] | None = None  # of its K classes
-    alike: Tensor | None = None  # (N,) scores of pairs that show one subject; from 0 on they are taken to
-    unlike: Tensor | None = None  # (N,) scores of pairs that show two
-    leave_out: tuple[str, ...] = ()  # factors that the whole-scene agreement does not count
-    seed: int = 0  # of the kernel distance's subsets
-
-    @cached_property
-    def support(self) -> Support:
-        return precision_recall(_given(self.real), _given(self.fake))
-
-    @cached_property
-    def kernel(self) -> KernelDistance:
-        return kernel(_given(self.real), _given(self.fake), Stream(self.seed, "kernel"))
-
-    @cached_property
-    def agreement(self) -> Agreement:
-        return agreement(_given(self.found), _given(self.asked), self.names or (), self.leave_out)
-
-    @cached_property
-    def overlap(self) -> Overlap:
-        return overlap(_given(self.mapped), _given(self.layout), _given(self.layout_names))
-
-    @cached_property
-    def verification(self) -> Verification:
-        return verification(_given(self.alike), _given(self.unlike))
-
-    @property
-    def given(self) -> frozenset[str]:
-        """The names of the fields that are set; ``real`` answers for ``moments`` too."""
-        names = {f.name for f in fields(self) if getattr(self, f.name) is not None}
-        return frozenset(names | {"moments"} if "real" in names else names)
-
-    def moments_of_reference(self) -> Moments:
-        return self.moments if self.moments is not None else Moments.of(_given(self.real))
+from zeuxis.metrics.verification import same_person
 
 
 @dataclass(frozen=True)
@@ -114,7 +49,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             "Fréchet distance of features",
             "lower",
             ("fake", "moments"),
-            lambda e: frechet(_given(e.fake), e.moments_of_reference()),
+            lambda e: frechet(present(e.fake), e.moments_of_reference()),
             of_distribution=True,
         ),
         "kernel": Metric(
@@ -141,52 +76,52 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             "exp of the mutual information of picture and class",
             "higher",
             ("logits",),
-            lambda e: classifier_score(_given(e.logits))[0],
+            lambda e: classifier_score(present(e.logits))[0],
             of_distribution=True,
-            spread=lambda e: classifier_score(_given(e.logits))[1],
+            spread=lambda e: classifier_score(present(e.logits))[1],
         ),
         "psnr": Metric(
             "peak signal-to-noise ratio, dB, mean over images",
             "higher",
             ("made", "wanted"),
-            lambda e: float(psnr(_given(e.made), _given(e.wanted)).mean()),
+            lambda e: float(psnr(present(e.made), present(e.wanted)).mean()),
         ),
         "ssim": Metric(
             "structural similarity, mean over images",
             "higher",
             ("made", "wanted"),
-            lambda e: float(ssim(_given(e.made), _given(e.wanted)).mean()),
+            lambda e: float(ssim(present(e.made), present(e.wanted)).mean()),
         ),
         "rebuilt-frechet": Metric(
             "Fréchet distance of features, of pictures encoded and decoded",
             "lower",
             ("rebuilt", "moments"),
-            lambda e: frechet(_given(e.rebuilt), e.moments_of_reference()),
+            lambda e: frechet(present(e.rebuilt), e.moments_of_reference()),
             of_distribution=True,
         ),
         "codes-used": Metric(
             "share of the codebook that held-out pictures use",
             "higher",
             ("latent", "codes"),
-            lambda e: len(_given(e.latent).unique()) / _given(e.codes),
+            lambda e: len(present(e.latent).unique()) / present(e.codes),
         ),
         "nll": Metric(
             "negative log-likelihood (or its bound), nats an image",
             "lower",
             ("log_prob",),
-            lambda e: -float(_given(e.log_prob).double().mean()),
+            lambda e: -float(present(e.log_prob).double().mean()),
         ),
         "bits-per-dim": Metric(
             "negative log-likelihood (or its bound) of 8-bit pixels, bits a value",
             "lower",
             ("log_prob", "dims"),
-            lambda e: float(bits_per_dim(_given(e.log_prob).double(), _given(e.dims), e.level).mean()),
+            lambda e: float(bits_per_dim(present(e.log_prob).double(), present(e.dims), e.level).mean()),
         ),
         "accuracy": Metric(
             "share of labels (or factors) read right",
             "higher",
             ("found", "asked"),
-            lambda e: accuracy(_given(e.found), _given(e.asked)),
+            lambda e: accuracy(present(e.found), present(e.asked)),
             beside=("recognised",),
         ),
         "agreement": Metric(
@@ -201,8 +136,8 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             "share of pictures that the reader takes for those of its world",
             "higher",
             ("known",),
-            lambda e: recognised(_given(e.known)),
-            caution=lambda e: doubt(_given(e.known)),
+            lambda e: recognised(present(e.known)),
+            caution=lambda e: doubt(present(e.known)),
         ),
         "miou": Metric(
             "intersection over union of the layout's classes, mean over those that occur",
@@ -237,8 +172,22 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             "share of pictures that are taken to show the subject of their source",
             "higher",
             ("alike",),
-            lambda e: same_person(_given(e.alike)),
+            lambda e: same_person(present(e.alike)),
             beside=("recognised",),
+        ),
+        "perplexity": Metric(
+            "among how many words a reader of captions would have to guess",
+            "lower",
+            ("caption_log_prob", "caption_words"),
+            lambda e: perplexity(present(e.caption_log_prob), present(e.caption_words)),
+            beside=("perplexity-over-grammar",),
+        ),
+        "perplexity-over-grammar": Metric(
+            "perplexity over that of the grammar which wrote the captions, 1 at best",
+            "lower",
+            ("caption_log_prob", "caption_best", "caption_words"),
+            lambda e: e.over_grammar[0],
+            spread=lambda e: e.over_grammar[1],
         ),
     }
 )
@@ -284,10 +233,3 @@ def measure(
         beside = [other for other in metric.beside if evidence.given.issuperset(METRICS[other].needs)]
         figures += measure(beside, evidence, features=features, reference=reference, resize=resize)
     return list({figure.name: figure for figure in figures}.values())  # each once
-
-
-def _given(value: _T | None) -> _T:
-    """Narrow the type of what :func:`measure` has already found to be there."""
-    if value is None:
-        raise ValueError("evidence read without asking `measure` whether it is there")
-    return value

@@ -30,8 +30,14 @@ READING = {  # who fills in what of the evidence
     "mapped": reading.segmented,
     "alike": reading.verified,
     "known": reading.recognised,
+    "caption_log_prob": reading.captions,
 }
-READ_BY = {"classify": ("accuracy",), "segment": ("miou", "pixel-accuracy"), "verify": ("verification",)}
+READ_BY = {
+    "classify": ("accuracy",),
+    "segment": ("miou", "pixel-accuracy"),
+    "verify": ("verification",),
+    "log_prob_caption": ("perplexity",),
+}
 
 
 def evaluate(

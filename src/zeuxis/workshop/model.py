@@ -216,7 +216,8 @@ def _spread(what: str, values: Sequence[Any] | None, n: int) -> tuple[Any, ...] 
 def _who_obeys(field: str) -> str:
     """Which recipes make something that obeys ``field``, for an error."""
     recipes = [load_recipe(name) for name in recipe_paths()]
-    able = [r.name for r in recipes if field in (r.model.get("condition"), *entry(r.system).card.needs)]
+    drawn = [r for r in recipes if "sample" in entry(r.system).card.verbs]
+    able = [r.name for r in drawn if field in (r.model.get("condition"), *entry(r.system).card.needs)]
     return f"recipes that are: {', '.join(able) or 'none yet'}"
 
 

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from zeuxis.batch import Batch
+from zeuxis.data.source import WORD
+from zeuxis.data.worlds import telling
 from zeuxis.errors import Unsupported
 from zeuxis.metrics.table import Evidence
 from zeuxis.workshop.features import reader_of
@@ -61,6 +63,18 @@ def verified(evidence: Evidence, model: Model, real: Batch, made: Tensor | None,
 def recognised(evidence: Evidence, model: Model, real: Batch, made: Tensor | None, data: str) -> Evidence:
     """Which pictures a reader knows, when nothing else is asked of it."""
     return _known(evidence, _reader(model, made, data, "knows"), real.image if made is None else made)
+
+
+def captions(evidence: Evidence, model: Model, real: Batch, made: Tensor | None, data: str) -> Evidence:
+    """How likely the model finds the captions, and how likely the world does that told them, where that is known."""
+    told = real.condition.caption
+    if told is None:
+        raise Unsupported(f"'{data}' has no captions: choose data that gives caption")
+    with torch.inference_mode():
+        parts = [model.system.log_prob_caption(told[k : k + CHUNK]).cpu() for k in range(0, len(told), CHUNK)]
+    words = torch.tensor([len(WORD.findall(caption)) + 1 for caption in told])
+    best = telling.log_prob(data, told)
+    return replace(evidence, caption_log_prob=torch.cat(parts), caption_words=words, caption_best=best)
 
 
 def chunks(images: Tensor, model: Model) -> Iterator[Tensor]:

@@ -1,0 +1,27 @@
+"""How well a model of text foretells it: perplexity, and how far it is from the best that there is.
+
+Perplexity is exp of the mean surprise a word (Jelinek, Mercer, Bahl & Baker 1977): among how many equally likely words
+a reader would have to choose. A caption's end is foretold like a word and counted as one.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def perplexity(log_prob: Tensor, words: Tensor) -> float:
+    """exp of -``log_prob`` (N,) in nats, summed, over ``words`` (N,), the ends among them, summed."""
+    return float((-log_prob.double().sum() / words.sum()).exp())
+
+
+def over(log_prob: Tensor, best: Tensor, words: Tensor) -> tuple[float, float]:
+    """The perplexity under ``log_prob`` (N,) over that under ``best`` (N,), of the same captions; its standard error.
+
+    ``best`` is by what wrote them, so 1 is perfect: the logarithm of the ratio is the divergence, a word. Both are of
+    the same captions, hence what those happen to say cancels, and the error is far below that of either.
+    """
+    extra = best.double() - log_prob.double()  # (N,) nats
+    rate = extra.sum() / words.sum()
+    ratio = rate.exp()
+    error = ratio * (extra - rate * words).std() / words.double().mean() / len(words) ** 0.5  # the delta method
+    return float(ratio), float(error)

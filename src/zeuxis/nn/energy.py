@@ -1,0 +1,29 @@
+"""A picture's energy: convolutions of stride 2 with a smooth activation, down to one number."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from zeuxis.batch import Shape
+from zeuxis.nn.conv import SMALLEST, halvings
+
+
+class EnergyNet(nn.Module):
+    """Squares ``(B, C, S, S)`` of 8, 16, 32, ... pixels to energies ``(B,)``, any real numbers.
+
+    4x4 convolutions that halve the side and double the ``width`` channels down to 4x4, then one number. SiLU
+    (swish) and no normalisation: the energy is differentiable everywhere, and no picture's depends on its company.
+    """
+
+    def __init__(self, shape: Shape, width: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        before, now = shape.channels, width
+        for _ in range(halvings(shape)):
+            layers += [nn.Conv2d(before, now, 4, stride=2, padding=1), nn.SiLU()]
+            before, now = now, 2 * now
+        self.layers = nn.Sequential(*layers, nn.Conv2d(before, 1, SMALLEST))
+
+    def forward(self, x: Tensor) -> Tensor:
+        energy: Tensor = self.layers(x)
+        return energy.flatten()

@@ -1,0 +1,137 @@
+"""A language model of captions: the next word as a classifier over the vocabulary.
+
+Bengio, Ducharme, Vincent & Jauvin 2003, "A neural probabilistic language model", JMLR 3, 1137-1155. Symbols -> code:
+    w_t -> a word's id    n - 1 -> context    C (|V| x m) -> feature    x -> the features of the words before, in a row
+    H, d -> hidden        U, b -> output      W -> direct               y -> logits of the next word
+
+It reads and writes text; pictures play no part:
+    system, card = zeuxis.catalog.load_system("runs/00000-caption-lm-scenes")
+    system.write(ImageRng.counting(0, 8))       # eight captions
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zeuxis.batch import Shape
+from zeuxis.card import Card
+from zeuxis.errors import UsageError
+from zeuxis.game import Move, Player, System, Turn
+from zeuxis.nn.text import PAD, WordTokeniser
+from zeuxis.rng import ImageRng
+from zeuxis.verbs import Sampling
+
+END = PAD  # what follows the last word is predicted like a word
+
+
+class CaptionLM(System):
+    """p(caption) as a product over its words and its end, each given the ``context`` words before it.
+
+    With ``context`` 1 it is a bigram model, with as many as the ``longest`` caption has words it sees them all.
+    ``features`` = m numbers tell a word, ``hidden`` units combine them. Before the first word stand marks that
+    say so, hence a place near the start is known for what it is. Case and punctuation are not told.
+    """
+
+    card = Card(
+        "caption-lm",
+        title="Neural language model of captions",
+        family="autoregressive",
+        year=2003,
+        paper="Bengio et al. 2003, JMLR 3, 1137-1155",
+        verbs={"write", "log_prob_caption"},
+        needs={"caption"},
+        knobs={"temperature"},
+        departures=(
+            "Each caption is a text of its own, with a beginning and a predicted end; the paper reads one long text.",
+            "Adam and minibatches in place of stochastic gradient ascent word by word with weight decay.",
+        ),
+    )
+
+    def __init__(
+        self,
+        shape: Shape,
+        *,
+        words: Sequence[str] = (),
+        context: int = 12,
+        features: int = 24,
+        hidden: int = 256,
+        longest: int = 16,
+        lr: float = 2e-3,
+    ) -> None:
+        super().__init__()
+        if not words:
+            raise UsageError("a caption-lm needs data with captions, and their words: choose captioned data")
+        if not 1 <= context <= longest:
+            raise UsageError(f"caption-lm: context {context} must be from 1 to the longest caption, {longest} words")
+        self.shape = Shape(*shape)
+        self.context, self.lr = context, lr
+        self.tokeniser = WordTokeniser(words, longest)
+        known = len(self.tokeniser) + 1  # the words, and the end
+        self.start = known  # the id of the mark before the first word
+        self.feature = nn.Embedding(known + 1, features)  # C
+        self.hidden = nn.Linear(context * features, hidden)  # H, d
+        self.output = nn.Linear(hidden, known)  # U, b
+        self.direct = nn.Linear(context * features, known, bias=False)  # W
+
+    @property
+    def conditions(self) -> frozenset[str]:
+        return frozenset()  # captions are what it learns, not what it obeys
+
+    def players(self) -> tuple[Player, ...]:
+        return (Player("network", (self.feature, self.hidden, self.output, self.direct), lr=self.lr, clip=1.0),)
+
+    def moves(self) -> tuple[Move, ...]:
+        return (Move("network", self.surprise),)
+
+    def surprise(self, turn: Turn) -> Tensor:
+        """-log p in nats a word, the ends counted as words: the log of the perplexity."""
+        captions = turn.batch.condition.caption
+        assert captions is not None  # the card needs it
+        nats, words = self._read(captions)
+        per_word = -nats.sum() / words.sum()
+        turn.note(perplexity=per_word.exp())
+        return per_word
+
+    def log_prob_caption(self, captions: Sequence[str]) -> Tensor:
+        """log p(w_1, ..., w_T, end) in nats ``(B,)``: exact."""
+        return self._read(captions)[0]
+
+    def write(self, rng: ImageRng, how: Sampling = Sampling()) -> tuple[str, ...]:
+        """``len(rng)`` captions, word by word, the k-th from the k-th stream of ``rng`` alone.
+
+        ``how.temperature`` divides the logits: below 1 likely words get likelier. A caption is cut at ``longest``.
+        """
+        temperature = 1.0 if how.temperature is None else how.temperature
+        if temperature <= 0:
+            raise UsageError(f"temperature {temperature} of a caption-lm must be above 0")
+        ids = torch.full((len(rng), self.context), self.start, device=self.device)
+        for _ in range(self.tokeniser.length):
+            chances = (self(ids[:, -self.context :]) / temperature).double().softmax(-1).cumsum(-1)  # (B, |V|)
+            u = rng.uniform(len(rng), 1, device=self.device).double() * chances[:, -1:]
+            word = (chances <= u).sum(1, keepdim=True)
+            ended = ids[:, -1:] == END
+            ids = torch.cat([ids, word.masked_fill(ended, END)], 1)
+        return tuple(self._text(row) for row in ids[:, self.context :].tolist())
+
+    def forward(self, before: Tensor) -> Tensor:
+        """y = b + W x + U tanh(d + H x): logits ``(..., |V|)`` after the words ``before`` (..., context) (Eq. 1)."""
+        x = self.feature(before).flatten(-2)
+        y: Tensor = self.output(torch.tanh(self.hidden(x))) + self.direct(x)
+        return y
+
+    def _read(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """log p of captions in nats ``(B,)``, and how many predictions each took ``(B,)``: its words and its end."""
+        ids, mask = (t.to(self.device) for t in self.tokeniser.encode(captions))  # (B, T)
+        most = int(mask.sum(1).max())
+        ids, counted = ids[:, :most], F.pad(mask[:, :most], (1, 0), value=True)  # the first is always predicted
+        before = F.pad(ids, (self.context, 0), value=self.start).unfold(1, self.context, 1)  # (B, T + 1, context)
+        logits = self(before).float()
+        nats = -F.cross_entropy(logits.transpose(1, 2), F.pad(ids, (0, 1), value=END), reduction="none")
+        return (nats * counted).sum(1), counted.sum(1)
+
+    def _text(self, ids: Sequence[int]) -> str:
+        return " ".join(self.tokeniser.words[i - 1] for i in ids if i != END)

@@ -1,0 +1,121 @@
+"""The energy-based model: a network says how unlikely a picture is, and Langevin dynamics finds likely ones.
+
+Du & Mordatch 2019, "Implicit generation and modeling with energy-based models" (1903.08689); learning from chains
+that start at noise and are cut short: Nijkamp, Hill, Zhu & Wu 2019, "Learning non-convergent non-persistent
+short-run MCMC toward energy-based model" (1904.09770). Symbols -> code:
+    E_theta -> energy    x+ -> data    x~^0 -> starts    x~^K -> chain    K -> steps    lambda / 2 -> rate
+    omega's standard deviation -> noise    B -> chains    alpha -> calm
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from zeuxis.batch import Condition, Shape
+from zeuxis.card import Card
+from zeuxis.diffusion.langevin import langevin, slope_of
+from zeuxis.errors import UsageError
+from zeuxis.game import Move, Player, System, Turn
+from zeuxis.nn.energy import EnergyNet
+from zeuxis.rng import ImageRng, Rng
+from zeuxis.verbs import Sampling
+
+
+class EBM(System):
+    """p(x) proportional to exp(-E(x)), learnt by lowering the energy of data and raising that of the chains' ends.
+
+    ``steps``, ``rate`` and ``noise`` are those of Langevin dynamics (`zeuxis.diffusion.langevin`). With ``chains`` 0
+    every chain starts at uniform noise; with more, that many are kept from round to round, and a share ``restart``
+    of those that a round takes up begin at noise again. ``spread`` is the standard deviation of noise added to the
+    data, ``calm`` the weight of the squared energies. ``width`` is that of the network's first layer.
+    """
+
+    card = Card(
+        "ebm",
+        title="Energy-based model",
+        family="energy",
+        year=2019,
+        paper="1903.08689",
+        verbs={"sample"},
+        knobs={"steps"},
+        departures=(
+            "No chain is kept unless asked for: training and sampling run the same few steps from noise, which is "
+            "Nijkamp's short run; the paper's pictures come from its buffer, after thousands.",
+            "Plain convolutions with SiLU, without residuals and without spectral norm.",
+            "The gradient is not clipped; pixels are clamped to [-1, 1] after every step, as the paper's code does.",
+            "Noise of deviation 0.03 is added to the data, after Nijkamp; squared energies weigh 0, not 1.",
+        ),
+    )
+    chains: Tensor
+
+    def __init__(
+        self,
+        shape: Shape,
+        *,
+        width: int = 32,
+        steps: int = 40,
+        rate: float = 1.0,
+        noise: float = 0.01,
+        chains: int = 0,
+        restart: float = 0.05,
+        spread: float = 0.03,
+        calm: float = 0.0,
+        lr: float = 3e-4,
+    ) -> None:
+        super().__init__()
+        if steps < 1 or rate <= 0 or not 0 < restart <= 1:
+            raise UsageError(f"ebm: steps {steps}, rate {rate}, restart {restart}: at least 1, above 0, in (0, 1]")
+        if min(noise, chains, spread, calm) < 0:
+            raise UsageError(f"ebm: noise {noise}, chains {chains}, spread {spread}, calm {calm}: none below 0")
+        self.shape = Shape(*shape)
+        self.steps, self.rate, self.noise, self.restart = steps, rate, noise, restart
+        self.spread, self.calm, self.lr = spread, calm, lr
+        self.energy = EnergyNet(self.shape, width)
+        self.register_buffer("chains", 2 * torch.rand(chains, *self.shape) - 1)
+
+    def players(self) -> tuple[Player, ...]:
+        return (Player("energy", (self.energy,), lr=self.lr),)
+
+    def moves(self) -> tuple[Move, ...]:
+        return (Move("energy", self.contrast),)
+
+    def contrast(self, turn: Turn) -> Tensor:
+        """E(x+) - E(x~^K) and alpha times their squares, the means over the batch (Du & Mordatch, Alg. 1)."""
+        image = turn.batch.image
+        data = (image + self.spread * turn.rng.normal(*image.shape, device=image.device)).clamp(-1, 1)
+        which, starts = self._starts(len(image), turn.rng)
+        chain = self._walk(starts, turn.rng, self.steps)
+        if len(self.chains):
+            self.chains[which] = chain
+        low, high = self.energy(data).float(), self.energy(chain).float()
+        gap = low.mean() - high.mean()
+        turn.note(gap=gap, travelled=(chain - starts).square().mean().sqrt(), level=low.mean())
+        return gap + self.calm * (low.square().mean() + high.square().mean())
+
+    def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        """The ends of chains of ``how.steps`` steps (default :attr:`length`) from uniform noise."""
+        starts = _noise(len(rng), self.shape, rng, self.device)
+        return self._walk(starts, rng, self.length if how.steps is None else how.steps)
+
+    @property
+    def length(self) -> int:
+        """How many steps from noise a chain of training has behind it, on average."""
+        return round(self.steps / self.restart) if len(self.chains) else self.steps
+
+    def _starts(self, n: int, rng: Rng) -> tuple[Tensor, Tensor]:
+        """Where ``n`` chains begin ``(n, C, H, W)``, and which of those kept ``(n,)`` they are."""
+        fresh = _noise(n, self.shape, rng, self.device)
+        if not len(self.chains):
+            return torch.empty(0, dtype=torch.int64), fresh
+        which = rng.uniform(len(self.chains), device=self.device).argsort()[:n]  # each at most once
+        again = rng.uniform(len(which), 1, 1, 1, device=self.device) < self.restart
+        return which, torch.where(again, fresh[: len(which)], self.chains[which])
+
+    def _walk(self, x: Tensor, rng: Rng, steps: int) -> Tensor:
+        return langevin(slope_of(self.energy), x, rng, steps=steps, rate=self.rate, noise=self.noise, within=1.0)
+
+
+def _noise(n: int, shape: Shape, rng: Rng, device: torch.device) -> Tensor:
+    """Uniform in [-1, 1]."""
+    return 2 * rng.uniform(n, *shape, device=device) - 1
