@@ -75,9 +75,23 @@ def test_the_splits_share_no_scene_and_only_unseen_ones_have_held_out_pairs(rich
     assert all(len(rows) > 390 for rows in found.values())
     assert not found["train"] & found["val"] and not found["val"] & found["test"] and not found["train"] & found["test"]
     assert not is_held_out(pairs(rich.rows(MANY))).any()
-    unseen = RichScenes(32, "train", unseen=True).rows(MANY)
+    unseen = RichScenes(32, "train", pairs="unseen").rows(MANY)
     assert all(is_held_out(pairs(row[None])).any() for row in unseen)
     assert in_split(unseen, facts.COUNTS, "test").all()
+    every = RichScenes(32, "train", pairs="all").rows(MANY)
+    assert 0.05 < is_held_out(pairs(every)).float().mean() < 0.3
+    assert in_split(every, facts.COUNTS, "train").all()
+
+
+def test_where_any_pair_may_occur_all_are_as_likely() -> None:
+    rows = corners(RichScenes(32, "test", pairs="all").rows(torch.arange(6000)))
+    main = rows[rows[..., 0] > 0]
+    pair = (main[:, 0] - 1) * len(facts.COLOURS) + main[:, 1] - 1
+    counts = pair.bincount(minlength=len(SHAPES) * len(facts.COLOURS)).float()
+    assert (counts / counts.mean() - 1).abs().max() < 0.25
+    inner = rows[rows[..., 4] > 0]
+    assert (inner[:, 1] != inner[:, 6]).all()  # a second object has another colour than the main one
+    assert len(((inner[:, 5] - 1) * len(facts.COLOURS) + inner[:, 6] - 1).unique()) == len(SHAPES) * len(facts.COLOURS)
 
 
 def test_every_value_of_every_factor_occurs(rich: RichScenes) -> None:

@@ -428,6 +428,7 @@ _ALL = (
             "moon",
         ),
         note="the splits share no scene; eight pairs of shape and colour never occur, see scenes-rich-unseen",
+        pictures_of="scenes-rich-all",
     ),
     _world(
         "scenes-rich-unseen",
@@ -445,7 +446,25 @@ _ALL = (
             "moon",
         ),
         note="to test what a model makes of known words in a new combination: its splits are all of test scenes",
-        pictures_of="scenes-rich",
+        pictures_of="scenes-rich-all",
+    ),
+    _world(
+        "scenes-rich-all",
+        "A world: rich scenes with any pair of shape and colour",
+        64,
+        gives=("label", "caption", "layout", "factors"),
+        class_names=(
+            "circle",
+            "square",
+            "triangle",
+            "star",
+            "ring",
+            "cross",
+            "diamond",
+            "moon",
+        ),
+        note="what readers learn from, who are to read new combinations too; a model that is to be tested on those must "
+        "not be trained on it",
     ),
     _world(
         "scenes-edits",
@@ -465,7 +484,7 @@ _ALL = (
             "moon",
         ),
         note="remove, recolour, reshape, add; another weather, season or time of day; all else stays bit for bit",
-        pictures_of="scenes-rich",
+        pictures_of="scenes-rich-all",
     ),
     _world(
         "scenes-styles",

@@ -7,6 +7,8 @@ are exact, and any factor can be changed while all else stays where it is.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
@@ -55,10 +57,14 @@ def corners(rows: Tensor) -> Tensor:
     return rows[:, SCENE:].unflatten(1, (len(CORNERS), EACH))
 
 
-def draw(u: Tensor, unseen: bool = False) -> Tensor:
+Pairs = Literal["seen", "unseen", "all"]  # of shape and colour: without the held-out ones, with one of them, any
+
+
+def draw(u: Tensor, pairs: Pairs = "seen") -> Tensor:
     """Complete rows of factors ``(B, F)`` int64 from uniform numbers ``u`` (B, SLOTS).
 
-    With ``unseen`` the first main has its shape's held-out colour; otherwise no object has.
+    Where ``pairs`` are "seen" no object has its shape's held-out colour, where they are "unseen" the first main
+    has, and where they are "all" any may.
     """
     scene = torch.stack([_pick(u[:, k], n) for k, n in enumerate(COUNTS[:SCENE])], 1)
     mains = 1 + (u[:, SCENE : SCENE + 1] >= torch.tensor(MAINS, device=u.device)).sum(1)  # (B,)
@@ -72,15 +78,16 @@ def draw(u: Tensor, unseen: bool = False) -> Tensor:
     for k in range(len(CORNERS)):
         v, here = fresh[:, k], filled[:, k]
         shape, size, texture = _pick(v[:, 0], len(SHAPES)), _pick(v[:, 2], len(SIZES)), _pick(v[:, 3], len(TEXTURES))
-        colour = _other(v[:, 1], len(COLOURS), held[shape], held[shape])
-        if unseen:
+        apart = torch.full_like(shape, len(COLOURS)) if pairs == "all" else held[shape]  # the colour that it never has
+        colour = _other(v[:, 1], len(COLOURS), apart, apart)
+        if pairs == "unseen":
             colour = torch.where(met, colour, held[shape])
             met = met | here
         has = here & (size == 1) & (left > 0) & (v[:, 4] < SECOND)
         left = left - has.long()
         place = _pick(v[:, 4] / SECOND, len(PLACES))
         inner = _pick(v[:, 5], len(SHAPES))
-        tint = _other(v[:, 6], len(COLOURS), held[inner], colour)
+        tint = _other(v[:, 6], len(COLOURS), colour if pairs == "all" else held[inner], colour)
         main = (torch.stack([shape, colour, size, texture], 1) + 1) * here[:, None]
         second = (torch.stack([place, inner, tint], 1) + 1) * has[:, None]
         parts += [main, second]
@@ -93,9 +100,9 @@ def _pick(u: Tensor, n: int) -> Tensor:
 
 
 def _other(u: Tensor, n: int, a: Tensor, b: Tensor) -> Tensor:
-    """An integer in [0, n) that is neither ``a`` nor ``b``, each of those left equally likely."""
+    """An integer in [0, n) that is neither ``a`` nor ``b``, each of those left equally likely; n itself is no loss."""
     low, high = torch.minimum(a, b), torch.maximum(a, b)
-    left = n - 1 - (low != high).long()
+    left = n - (low < n).long() - ((low != high) & (high < n)).long()
     k = torch.minimum((u * left).long(), left - 1)
     k = k + (k >= low).long()
     return k + ((k >= high) & (low != high)).long()

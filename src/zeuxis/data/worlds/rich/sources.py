@@ -12,7 +12,7 @@ from zeuxis.batch import Batch, Condition
 from zeuxis.counter import uniforms
 from zeuxis.data.worlds.rich import instruct, paint, tell
 from zeuxis.data.worlds.rich.arrange import Arrangement, arrange
-from zeuxis.data.worlds.rich.facts import COUNTS, FACTORS, SHAPES, SLOTS, corners, draw
+from zeuxis.data.worlds.rich.facts import COUNTS, FACTORS, SHAPES, SLOTS, Pairs, corners, draw
 from zeuxis.data.worlds.world import World, draw_split
 from zeuxis.errors import UnknownName
 from zeuxis.rng import derive_seed
@@ -25,8 +25,8 @@ class RichScenes(World):
     """One to five objects in four corners; example ``i`` of a split is the same scene on every run and at every size.
 
     ``label`` is the shape of the first object in reading order; ``layout`` has the classes ``paint.CLASSES``;
-    ``factors`` are ``facts.FACTORS``. The splits share no scene description, and none but ``unseen`` scenes
-    (test descriptions all) has an object in its shape's held-out colour.
+    ``factors`` are ``facts.FACTORS``. The splits share no scene description. By ``pairs`` none has an object in its
+    shape's held-out colour ("seen"), or each has one ("unseen": test descriptions all), or any may ("all").
     """
 
     name = "scenes-rich"
@@ -37,19 +37,19 @@ class RichScenes(World):
     classes = len(SHAPES)
     layout_names = paint.CLASSES
 
-    def __init__(self, size: int = 64, split: str = "train", length: int = 1_000_000, *, unseen: bool = False) -> None:
+    def __init__(self, size: int = 64, split: str = "train", length: int = 1_000_000, *, pairs: Pairs = "seen") -> None:
         super().__init__(size, split, length)
-        self.unseen = unseen
-        if unseen:
-            self.name = "scenes-rich-unseen"
-        self.split = "test" if unseen else split
-        self.key = derive_seed(0, "scenes-rich", split, "unseen" if unseen else "seen")
+        self.pairs: Pairs = pairs
+        if pairs != "seen":
+            self.name = f"scenes-rich-{pairs}"
+        self.split = "test" if pairs == "unseen" else split
+        self.key = derive_seed(0, "scenes-rich", split, pairs)
         self.placing = derive_seed(self.key, "placing")
         self.brief = BRIEF if split == "train" else 0.0
 
     def rows(self, index: Tensor) -> Tensor:
         """The factors ``(B, F)`` of the examples ``index`` (B,)."""
-        return draw_split(self.key, self.checked(index), partial(draw, unseen=self.unseen), SLOTS, COUNTS, self.split)
+        return draw_split(self.key, self.checked(index), partial(draw, pairs=self.pairs), SLOTS, COUNTS, self.split)
 
     def arranged(self, index: Tensor, rows: Tensor | None = None) -> Arrangement:
         """The scenes of ``index``, placed and lit; with ``rows`` these factors in the same places."""
