@@ -463,8 +463,8 @@ _ALL = (
             "diamond",
             "moon",
         ),
-        note="what readers learn from, who are to read new combinations too; a model that is to be tested on those must "
-        "not be trained on it",
+        note="what readers learn from, who are to read new combinations too; no model that is to be tested on those "
+        "may be trained on it",
     ),
     _world(
         "scenes-edits",
