@@ -9,7 +9,6 @@ Symbols -> code:
 from __future__ import annotations
 
 import math
-from math import prod
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +19,7 @@ from zeuxis.card import Card
 from zeuxis.errors import UsageError
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.losses.categorical import Categorical
-from zeuxis.nn.embed import LabelEmbedding, place
+from zeuxis.nn.embed import LabelEmbedding
 from zeuxis.nn.sequence import SequenceTransformer, spread
 from zeuxis.rng import ImageRng
 from zeuxis.systems.autoregressive._codes import classes_of, layout, read, show
@@ -30,26 +29,17 @@ from zeuxis.verbs import Sampling
 class MaskedTransformer(nn.Module):
     """Logits ``(B, N, K)`` of all codes of a picture, from ``(B, N)`` of which some are K, the mask.
 
-    With ``classes`` a token of the class stands in front; its place foretells nothing. Of codes that are a map
-    (``grid``) the places begin as sines of row and column, so that neighbours are alike from the start.
+    With ``classes`` a token of the class stands in front; its place foretells nothing.
     """
 
-    def __init__(
-        self, codes: int, grid: tuple[int, ...], width: int, depth: int, heads: int, *, classes: int = 0
-    ) -> None:
+    def __init__(self, codes: int, length: int, width: int, depth: int, heads: int, *, classes: int = 0) -> None:
         super().__init__()
-        length = prod(grid)
         self.token = nn.Embedding(codes + 1, width)
         self.label = LabelEmbedding(classes, width) if classes else None
         self.body = SequenceTransformer(length + (classes > 0), width, depth, heads, causal=False)
         self.head = nn.Linear(width, codes, bias=False)
         nn.init.normal_(self.token.weight, std=spread(width))
         nn.init.zeros_(self.head.weight)
-        if len(grid) == 2:
-            if width % 4:
-                raise UsageError(f"a width of {width} cannot hold places on a map: give model.width a multiple of 4")
-            with torch.no_grad():
-                self.body.place[-length:] = place(*grid, width) * 2**0.5 * spread(width)  # as large as the tokens
 
     def forward(self, codes: Tensor, told: Tensor | None = None) -> Tensor:
         """``told`` is the embedded class ``(B, D)``."""
@@ -78,7 +68,6 @@ class MaskGIT(System):
         knobs={"steps", "temperature", "guidance"},
         departures=(
             "The transformer is that of image-gpt, looking both ways: norms come first, and the output is not tied.",
-            "The places of a map begin as sines of row and column, not at random.",
             "No dropout, and Adam without weight decay.",
             "Classifier-free guidance, which the paper does not have, as its successor Muse does it.",
             "As in the authors' program the number left hidden is rounded down, and one is revealed at every step.",
@@ -112,8 +101,9 @@ class MaskGIT(System):
         self.tokeniser = tokeniser
         self.layout = layout(tokeniser, self.shape)
         self.freeze(tokeniser)
-        self.mask = self.layout.codes  # the number that stands for what is hidden
-        self.network = MaskedTransformer(*self.layout, width, depth, heads, classes=self.classes)
+        codes, length = self.layout.codes, self.layout.length
+        self.mask = codes  # the number that stands for what is hidden
+        self.network = MaskedTransformer(codes, length, width, depth, heads, classes=self.classes)
 
     @property
     def conditions(self) -> frozenset[str]:
