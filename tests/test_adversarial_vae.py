@@ -199,7 +199,7 @@ def test_the_hard_encoder_lowers_its_formula() -> None:
 
 def test_beyond_the_margin_made_pictures_are_let_go() -> None:
     """Then the game is a plain VAE's: the encoder's gradient is that of the weighed bound alone."""
-    system = intro_vae(margin=0.0)
+    system = intro_vae(reconstruction=8.0, margin=0.0)
     has = by_hand(system)
     plain = slopes((8 * has["error"] + has["rate"]).mean() / 256, system.encoder)
     for one, other in zip(slopes(system.tell(turn()), system.encoder), plain, strict=True):
@@ -210,7 +210,7 @@ def test_beyond_the_margin_made_pictures_are_let_go() -> None:
 @pytest.mark.parametrize("margin", [None, 50.0], ids=["soft", "hard"])
 def test_the_two_players_pull_the_rate_of_made_pictures_apart(margin: float | None) -> None:
     """A step of the encoder down what repels it raises that rate; the decoder's loss has it with a plus."""
-    system, t = intro_vae(margin=margin), turn()
+    system, t = intro_vae(reconstruction=8.0, margin=margin), turn()
     system.tell(t)
     made = torch.cat([system.paint(t.memo["z"]), system.paint(t.memo["drawn"])]).detach()
     rate = normal_rate(*system.posterior(made)).mean()
