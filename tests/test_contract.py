@@ -76,7 +76,7 @@ class Harness:
         self.touched: set[int] = set()
 
     def draw(self) -> list[Turn]:
-        return [Turn(self.stream.next(), self.rng, self.round, self.round / 4)]
+        return [Turn(self.stream.next(), self.rng, self.round, min(1.0, self.round / 4))]
 
     def step(self, player, loss, turns) -> None:
         own = {id(p) for p in player.parameters()}
