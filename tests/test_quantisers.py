@@ -175,6 +175,14 @@ def test_the_entropy_term_is_least_for_sure_and_even_codes() -> None:
     assert sure.item() == pytest.approx(math.log(8), rel=1e-5) and torch.allclose(sure, wanted)
 
 
+def test_the_entropy_term_has_a_slope_where_probabilities_round_to_nought() -> None:
+    quantiser = LookupFree(8)
+    z = (1000 * quantiser.corners[:1].expand(4, 3)).clone().requires_grad_()
+    sure, wanted = quantiser.entropies(z)
+    (slope,) = torch.autograd.grad(sure - wanted, z)
+    assert sure == 0 and abs(wanted) < 1e-6 and slope.isfinite().all()
+
+
 # -- the codebook's habits ----------------------------------------------------------------------------
 
 

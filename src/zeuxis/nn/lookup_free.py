@@ -5,6 +5,8 @@ Symbols -> code: z -> z    q(z_i) = sign(z_i) -> bits    K = 2^d -> codes    d -
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -46,13 +48,15 @@ class LookupFree(Quantiser):
         """E[H(q(z))] and H(E[q(z)]) of vectors ``(N, D)``, nats: L_entropy is the first less the second.
 
         |z - c|^2 differs between corners by -2 z c only, so that the numbers of one vector are independent: its
-        entropy is the sum of theirs. The average over vectors is not, and is taken over all K corners.
+        entropy is the sum of theirs. The average over vectors is not, and is taken over all K corners. Both are
+        reckoned from logarithms: the slope of p log p at a p that has rounded to 0 is not finite.
         """
-        up = (4 / self.temperature * z).sigmoid()  # (N, D): the probability of +1
-        sure = (torch.special.entr(up) + torch.special.entr(1 - up)).sum(1).mean()
+        odds = 4 / self.temperature * z  # (N, D): the logit of +1
+        sure = (F.softplus(odds) - odds * odds.sigmoid()).sum(1).mean()
         with torch.autocast(z.device.type, enabled=False):
-            likely = (2 / self.temperature * z @ self.corners.t()).softmax(1).mean(0)  # (K,)
-        return sure, torch.special.entr(likely).sum()
+            each = (2 / self.temperature * z @ self.corners.t()).log_softmax(1)  # (N, K)
+        mean = each.logsumexp(0) - math.log(len(z))  # (K,): the logarithm of the average
+        return sure, -(mean.exp() * mean).sum()
 
     def lookup(self, indices: Tensor) -> Tensor:
         return self._signs(indices).movedim(-1, 1)
