@@ -28,8 +28,8 @@ class IntroVAE(System):
     With ``margin`` (nats) the encoder pushes the rate of made pictures up to it, as first published; without, it
     lowers the exponential of their bound, softly. ``reconstruction`` weighs the squared error summed over values
     in [-1, 1], beside a rate weighed by 1; ``negative`` weighs the rate of made pictures in what the encoder repels.
-    Softly, that is a wall at ``log(negative) / (2 scale negative)`` nats: there both rates pull equally hard. Far
-    below the rate of real pictures it holds nothing off; it softens over ``1 / (2 scale negative)`` nats.
+    Softly, that is a wall at ``log(negative) / (2 scale negative)`` nats, where both rates pull equally hard, and
+    ``1 / (2 scale negative)`` nats thick. Far below the rate of real pictures, or too thick, it holds nothing off.
     """
 
     card = Card(
@@ -43,7 +43,7 @@ class IntroVAE(System):
         departures=(
             "The soft form of Daniel & Tamar 2020 is the default; give margin for the hinge of the paper.",
             "Encoder and decoder are those of our vae, so that the two differ in the game alone.",
-            "reconstruction and negative are 1 and 80, for likeness; the authors of the soft form have 0.25 and 256.",
+            "For likeness error weighs 1 and made rates 80; the soft form's authors have 0.25, on our scale, and 256.",
             "Both forms are divided by the number of values, as the soft one is: Adam does not see the difference.",
             "The soft decoder's error on pictures made twice, which its authors weigh by 1e-8, is left out.",
             "The decoder's rebuilt pictures come of latents that the encoder drew before its own step.",
