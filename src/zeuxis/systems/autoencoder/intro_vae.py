@@ -13,16 +13,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import relu
 
-from zeuxis.batch import Condition, Shape
+from zeuxis.batch import Shape
 from zeuxis.card import Card
-from zeuxis.game import Move, Player, System, Turn
+from zeuxis.game import Move, Player, Turn
 from zeuxis.losses.likelihood import kl_normal, per_image
 from zeuxis.nn.conv_autoencoder import ConvDecoder, ConvEncoder
-from zeuxis.rng import ImageRng, Rng
-from zeuxis.verbs import Sampling
+from zeuxis.rng import Rng
+from zeuxis.systems.autoencoder._normal_code import NormalCode
 
 
-class IntroVAE(System):
+class IntroVAE(NormalCode):
     """Two players who share one bound and pull at its two ends.
 
     With ``margin`` (nats) the encoder pushes the rate of made pictures up to it, as first published; without, it
@@ -108,23 +108,9 @@ class IntroVAE(System):
         z = mean + (0.5 * logvar).exp() * rng.normal(*mean.shape, device=mean.device)
         return z, kl_normal(mean, logvar)
 
-    def posterior(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log variance of q(z|x), ``(B, Z)`` each, float32."""
-        mean, logvar = self.encoder(image).float().chunk(2, dim=1)
-        return mean, logvar
-
     def paint(self, z: Tensor) -> Tensor:
         """D(z), ``(B, C, H, W)`` in [-1, 1]."""
         return self.decoder(z).float().tanh()
-
-    def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        """Pictures ``(B, C, H, W)`` of latents from the prior; ``how.temperature`` scales the latents."""
-        temperature = 1.0 if how.temperature is None else how.temperature
-        return self.decode(temperature * rng.normal(len(rng), self.latent, device=self.device))
-
-    def encode(self, image: Tensor) -> Tensor:
-        """The mean of q(z|x), ``(B, Z)``."""
-        return self.posterior(image)[0]
 
     def decode(self, latent: Tensor) -> Tensor:
         """Pictures ``(B, C, H, W)`` in [-1, 1] of latents ``(B, Z)``."""

@@ -12,18 +12,18 @@ import math
 import torch
 from torch import Tensor
 
-from zeuxis.batch import Condition, Shape
+from zeuxis.batch import Shape
 from zeuxis.card import Card
 from zeuxis.errors import UnknownName
-from zeuxis.game import Move, Player, System, Turn
+from zeuxis.game import Move, Player, Turn
 from zeuxis.losses.likelihood import kl_normal
 from zeuxis.nn.conv_autoencoder import ConvDecoder, ConvEncoder
-from zeuxis.rng import ImageRng, Rng
+from zeuxis.rng import Rng
+from zeuxis.systems.autoencoder._normal_code import NormalCode
 from zeuxis.systems.autoencoder._pixels import LIKELIHOODS, Bernoulli, SharedGaussian
-from zeuxis.verbs import Sampling
 
 
-class VAE(System):
+class VAE(NormalCode):
     """An encoder and a decoder that raise one bound together.
 
     ``likelihood`` is ``"gaussian"`` or ``"bernoulli"``. ``importance`` is the number of samples with
@@ -82,20 +82,6 @@ class VAE(System):
         rate = kl_normal(mean, logvar).mean()  # appendix B
         turn.note(distortion=distortion, rate=rate, elbo=-distortion - rate)
         return distortion + rate
-
-    def posterior(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log variance of q(z|x), ``(B, Z)`` each, float32."""
-        mean, logvar = self.encoder(image).float().chunk(2, dim=1)
-        return mean, logvar
-
-    def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        """The mean of p(x|z) ``(B, C, H, W)``, z from the prior; ``how.temperature`` scales z."""
-        temperature = 1.0 if how.temperature is None else how.temperature
-        return self.decode(temperature * rng.normal(len(rng), self.latent, device=self.device))
-
-    def encode(self, image: Tensor) -> Tensor:
-        """The mean of q(z|x), ``(B, Z)``."""
-        return self.posterior(image)[0]
 
     def decode(self, latent: Tensor) -> Tensor:
         """The mean of p(x|z), ``(B, C, H, W)`` in [-1, 1]."""

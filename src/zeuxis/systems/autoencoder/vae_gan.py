@@ -13,19 +13,18 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from zeuxis.batch import Condition, Shape
+from zeuxis.batch import Shape
 from zeuxis.card import Card
-from zeuxis.game import Move, Player, System, Turn
+from zeuxis.game import Move, Player, Turn
 from zeuxis.losses.adversarial import NonSaturating
 from zeuxis.losses.likelihood import gaussian_nll, kl_normal
 from zeuxis.nn.conv import DCGANDiscriminator
 from zeuxis.nn.conv_autoencoder import ConvDecoder, ConvEncoder
 from zeuxis.nn.norm import Norm
-from zeuxis.rng import ImageRng
-from zeuxis.verbs import Sampling
+from zeuxis.systems.autoencoder._normal_code import NormalCode
 
 
-class VAEGAN(System):
+class VAEGAN(NormalCode):
     """Three players, one move each (algorithm 1).
 
     The encoder lowers the rate and the unlikeness, the decoder the unlikeness and the critic's suspicion, the critic
@@ -130,23 +129,9 @@ class VAEGAN(System):
         criticises = min(errors) >= self.equilibrium - self.margin
         return (makes, criticises) if makes or criticises else (True, True)
 
-    def posterior(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log variance of q(z|x), ``(B, Z)`` each, float32."""
-        mean, logvar = self.encoder(image).float().chunk(2, dim=1)
-        return mean, logvar
-
     def paint(self, z: Tensor) -> Tensor:
         """Dec(z), ``(B, C, H, W)`` in [-1, 1]."""
         return self.decoder(z).float().tanh()
-
-    def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        """Pictures ``(B, C, H, W)`` of latents from the prior; ``how.temperature`` scales the latents."""
-        temperature = 1.0 if how.temperature is None else how.temperature
-        return self.decode(temperature * rng.normal(len(rng), self.latent, device=self.device))
-
-    def encode(self, image: Tensor) -> Tensor:
-        """The mean of q(z|x), ``(B, Z)``."""
-        return self.posterior(image)[0]
 
     def decode(self, latent: Tensor) -> Tensor:
         """Pictures ``(B, C, H, W)`` in [-1, 1] of latents ``(B, Z)``."""

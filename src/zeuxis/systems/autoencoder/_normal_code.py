@@ -1,0 +1,36 @@
+"""What the variational autoencoders without a condition share: a normal posterior, and a standard normal prior.
+
+Symbols -> code: q(z|x) = N(mu, sigma^2) -> posterior    p(z) = N(0, I) -> what ``sample`` draws from
+"""
+
+from __future__ import annotations
+
+from abc import ABC
+
+from torch import Tensor, nn
+
+from zeuxis.batch import Condition
+from zeuxis.game import System
+from zeuxis.rng import ImageRng
+from zeuxis.verbs import Sampling
+
+
+class NormalCode(System, ABC):
+    """A subclass builds ``encoder``, which tells mean and log variance side by side, and implements ``decode``."""
+
+    encoder: nn.Module
+    latent: int  # Z
+
+    def posterior(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log variance of q(z|x), ``(B, Z)`` each, float32."""
+        mean, logvar = self.encoder(image).float().chunk(2, dim=1)
+        return mean, logvar
+
+    def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        """Pictures ``(B, C, H, W)`` of codes from the prior; ``how.temperature`` scales the codes."""
+        temperature = 1.0 if how.temperature is None else how.temperature
+        return self.decode(temperature * rng.normal(len(rng), self.latent, device=self.device))
+
+    def encode(self, image: Tensor) -> Tensor:
+        """The mean of q(z|x), ``(B, Z)``."""
+        return self.posterior(image)[0]
