@@ -11,7 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from zeuxis.catalog import entries, results
+from zeuxis.catalog import entries, results, shipped
 from zeuxis.degrade.degradation import Degradation, Linear, Masking
 from zeuxis.degrade.language import KINDS
 from zeuxis.recipe import load_recipe, recipe_paths
@@ -61,7 +61,7 @@ def table_of_results() -> str:
     lines += [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     for found in results().values():
         lines.append(f"| {' | '.join(row(found))} |")
-    lines += ["", *every_figure()]
+    lines += ["", *readers(), *every_figure()]
     missing = [n for n in recipe_paths() if load_recipe(n).claim is not None and n not in results()]
     if missing:
         lines += ["", f"Claims not yet measured: {', '.join(f'`{n}`' for n in missing)}.", ""]
@@ -87,6 +87,26 @@ def row(found: dict[str, Any]) -> list[str]:
         f"{max(seconds):.0f} s on {found['machine']['threads']} thread{'s' if found['machine']['threads'] > 1 else ''}",
         sheet,
     ]
+
+
+def readers() -> list[str]:
+    """How right the networks are that read pictures, and where each is least so."""
+    lines = ["## Readers", ""]
+    lines += ["Networks that read pictures, on held-out ones. *Least* is the factor or the class that is read worst;"]
+    lines += ["*recognised* the share of their own world's pictures that they do not abstain from.", ""]
+    lines += ["| recipe | reads | figure | least | recognised | ships |", f"|{'---|' * 6}"]
+    for name, found in results().items():
+        if entries()[found["system"]].card.family != "recognition":
+            continue
+        figures = means(found)
+        parts = {key.split("/")[1]: value for key, value in figures.items() if key.startswith(f"{found['metric']}/")}
+        least = min(parts, key=lambda part: parts[part]) if parts else None
+        known = f"{figures['recognised']:.1%}" if "recognised" in figures else ""
+        lines.append(
+            f"| `{name}` | {found['data']} | {found['metric']} {found['value']:.1%} | "
+            f"{f'{least} {parts[least]:.1%}' if least else ''} | {known} | {'yes' if name in shipped() else ''} |"
+        )
+    return [*lines, ""]
 
 
 def every_figure() -> list[str]:
