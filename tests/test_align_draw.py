@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -29,12 +31,12 @@ SHAPE = Shape(3, 12, 10)
 
 
 def drawer(
-    reader: str = "aligned", shape: Shape = SHAPE, likelihood: str = "bernoulli", sigma: float = 1.0
+    reader: str = "aligned", shape: Shape = SHAPE, likelihood: str = "bernoulli", least: float = 0.0
 ) -> AlignDraw:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
         size = {"length": 8, "text": 6, "align": 5, "hidden": 16, "latent": 4, "steps": 3, "patch": 4}
-        return AlignDraw(shape, words=WORDS, reader=reader, likelihood=likelihood, sigma=sigma, **size)
+        return AlignDraw(shape, words=WORDS, reader=reader, likelihood=likelihood, least=least, **size)
 
 
 def pictures(n: int, shape: Shape = SHAPE) -> Tensor:
@@ -136,9 +138,19 @@ def test_without_temperature_every_seed_draws_the_same() -> None:
     assert torch.allclose(cold[0], cold[1], atol=1e-6) and not torch.allclose(warm[0], warm[1], atol=1e-4)
 
 
-def test_gaussian_pixels_start_from_the_sigma_that_was_given() -> None:
-    likelihood = drawer(likelihood="gaussian", sigma=0.25).likelihood
-    assert isinstance(likelihood, SharedGaussian) and likelihood.log_sigma.exp().item() == pytest.approx(0.25)
+def test_gaussian_pixels_are_never_finer_than_the_least_that_was_given() -> None:
+    likelihood = drawer(likelihood="gaussian", least=0.3).likelihood
+    assert isinstance(likelihood, SharedGaussian)
+    for log_sigma, deviation in ((-30.0, 0.3), (math.log(0.4), 0.5)):  # 0.3^2 + 0.4^2 = 0.5^2
+        with torch.no_grad():
+            likelihood.log_sigma.fill_(log_sigma)
+        assert (likelihood.logvar / 2).exp().item() == pytest.approx(deviation)
+    free = SharedGaussian()
+    with torch.no_grad():
+        free.log_sigma.fill_(-1.25)
+    assert free.logvar.item() == -2.5
+    free.logvar.backward()
+    assert free.log_sigma.grad == 2
 
 
 def test_what_cannot_be_drawn_is_refused() -> None:

@@ -10,7 +10,6 @@ Symbols -> code:
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -47,7 +46,7 @@ class AlignDraw(System):
     ``reader`` is ``"aligned"``, or ``"bag"``: a drawer that is told the sum of the words once and for all, as a
     conditional VAE is told a label. ``text`` is the width of each direction of the reader, ``align`` that of the
     alignment, ``length`` the longest caption in words, ``patch`` the side of what is read or written in a step,
-    ``sigma`` the standard deviation that Gaussian pixels start from.
+    ``least`` the standard deviation below which Gaussian pixels do not fall.
     """
 
     card = Card(
@@ -61,7 +60,8 @@ class AlignDraw(System):
         knobs={"temperature"},
         departures=(
             "Words are embedded before the LSTM that reads them, Adam replaces RMSProp.",
-            "Pixels may also be Gaussian, with one learnt variance (Rybkin et al. 2020); sample shows their mean.",
+            "Pixels may also be Gaussian, with one variance (Rybkin et al. 2020) learnt above a given one.",
+            "sample shows the mean of p(x | z), without its pixel noise.",
             "The logarithms of a window's variance, stride and strength are held within 4 by a soft bound.",
             "Samples are not sharpened by a second, adversarial network.",
         ),
@@ -81,7 +81,7 @@ class AlignDraw(System):
         steps: int = 32,
         patch: int = 9,
         likelihood: str = "bernoulli",
-        sigma: float = 1.0,
+        least: float = 0.0,
     ) -> None:
         super().__init__()
         if not words:
@@ -101,9 +101,8 @@ class AlignDraw(System):
         self.writer = draw.Writer(hidden, patch, self.shape)
         self.first = nn.Parameter(torch.zeros(4, hidden))  # h and c of both LSTMs
         self.blank = nn.Parameter(torch.zeros(self.shape))  # c_0
-        self.likelihood: Bernoulli | SharedGaussian = LIKELIHOODS[likelihood]()
-        if isinstance(self.likelihood, SharedGaussian):
-            nn.init.constant_(self.likelihood.log_sigma, math.log(sigma))
+        plain = likelihood == "bernoulli"
+        self.likelihood: Bernoulli | SharedGaussian = Bernoulli() if plain else SharedGaussian(least)
 
     def players(self) -> tuple[Player, ...]:
         return (Player("drawer", (self,), lr=1e-3, clip=10.0),)
