@@ -15,7 +15,7 @@ SIDE, COLUMNS, ROWS = 96, 10, 2
 def main() -> None:
     for name in WORLDS:
         batch = open_source(name, SIDE, "val").batch(torch.arange(COLUMNS * ROWS))
-        rows = panes(batch.image)
+        rows = list(panes(batch.image))
         rows = rows if len(rows) == 1 else [pane[:COLUMNS] for pane in rows]
         if batch.condition.source is not None:  # what is given above what is wanted
             given = (batch.condition.source, batch.condition.style)

@@ -1,4 +1,4 @@
-"""Write the generated pages: ``docs/catalogue.md``, ``docs/results.md`` and ``docs/degradations.md``.
+"""Write the generated pages: ``docs/catalogue.md``, ``results.md``, ``degradations.md`` and ``lecture.md``.
 
 Run by ``make docs``. The pages come from the cards of the systems, the recipes, the files that
 ``zeuxis reproduce`` wrote, and the docstrings of the degradations; a test fails when they are stale.
@@ -10,6 +10,8 @@ import inspect
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
+
+from lecture import lecture
 
 from zeuxis.catalog import entries, results, shipped
 from zeuxis.degrade.degradation import Degradation, Linear, Masking
@@ -184,7 +186,12 @@ def said(kind: type[Degradation]) -> str:
     return " ".join(text.split("\n\n")[0].split()).replace("``", "`").replace("|", "\\|")
 
 
-PAGES = {"catalogue.md": catalogue, "results.md": table_of_results, "degradations.md": degradations}
+PAGES = {
+    "catalogue.md": catalogue,
+    "results.md": table_of_results,
+    "degradations.md": degradations,
+    "lecture.md": lecture,
+}
 
 if __name__ == "__main__":
     for name, write in PAGES.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 import json
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from zeuxis.recipe import load_recipe, recipe_paths
 DOCS = Path(__file__).parent.parent / "docs"
 spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
 assert spec is not None and spec.loader is not None
+sys.path.insert(0, str(DOCS))  # as it is where the script is run
 generate = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(generate)
 
