@@ -233,8 +233,9 @@ def test_estranged_pictures_are_mixtures_negatives_and_paint() -> None:
 def test_who_reads_what() -> None:
     """A judge of one world is not asked about another whose name begins alike."""
     assert kin("scenes-day-night") == ("scenes-day-night", "scenes")
-    assert kin("scenes | blur:2") == ("scenes",) and kin("scenes-rich") == ("scenes-rich",)
+    assert kin("scenes | blur:2") == ("scenes",) and kin("scenes-rich") == ("scenes-rich", "scenes-rich-all")
     judge = reader_of("scenes-day-night")
     assert judge is not None and judge.name == "judge-scenes"
-    other = reader_of("scenes-rich")
-    assert other is None or other.name != "judge-scenes"
+    for rich in ("scenes-rich", "scenes-rich-unseen", "scenes-edits", "scenes-light"):
+        other = reader_of(rich)
+        assert other is not None and other.name == "judge-scenes-rich"
