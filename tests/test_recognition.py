@@ -236,6 +236,6 @@ def test_who_reads_what() -> None:
     assert kin("scenes | blur:2") == ("scenes",) and kin("scenes-rich") == ("scenes-rich", "scenes-rich-all")
     judge = reader_of("scenes-day-night")
     assert judge is not None and judge.name == "judge-scenes"
-    for rich in ("scenes-rich", "scenes-rich-unseen", "scenes-edits", "scenes-light"):
+    for rich in ("scenes-rich", "scenes-rich-unseen", "scenes-edits"):
         other = reader_of(rich)
         assert other is not None and other.name == "judge-scenes-rich"
