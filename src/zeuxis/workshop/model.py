@@ -25,6 +25,7 @@ from zeuxis.workshop.prior import KINDS, Prior, Report, prior_of
 MOST_IMAGES = 100_000  # in one call; more belong in several
 BATCH = {"cpu": 16}  # pictures at a time: on a CPU few enough for its caches (twice as fast as 256 for a transformer)
 BATCH_ELSEWHERE = 128
+BATCH_CODED = 256  # with a prior: a flow takes as many passes for one code as for many
 
 
 class Model:
@@ -99,7 +100,7 @@ class Model:
         self, condition: Condition, seeds: Sequence[int], how: Sampling = Sampling(), batch: int | None = None
     ) -> Tensor:
         """The images ``(N, C, H, W)`` on the CPU for a ready condition, one seed each."""
-        batch = batch or BATCH.get(self.device, BATCH_ELSEWHERE)
+        batch = batch or (BATCH.get(self.device, BATCH_ELSEWHERE) if self.prior is None else BATCH_CODED)
         self.check(how)
         if "sample" not in self.verbs:
             mend = f" (with a prior over its codes also sample: --prior {'|'.join(KINDS)})" if _codes(self) else ""
