@@ -6,6 +6,7 @@ Behind this seam stand a codebook (``vector_quantiser``), finite scalars (``fini
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
@@ -23,19 +24,19 @@ class Quantised(NamedTuple):
     perplexity: Tensor  # scalar in [1, K]: how many codes this batch uses, evenly counted
 
 
-class Quantiser(nn.Module):
+class Quantiser(nn.Module, ABC):
     """``(B, D, H, W)`` to :class:`Quantised`, and back by :meth:`lookup`. ``forward`` changes nothing."""
 
     codes: int  # K
     width: int  # D, which fsq and lfq derive from their codes
 
+    @abstractmethod
     def forward(self, z: Tensor) -> Quantised:
         """Quantise ``z`` ``(B, D, H, W)``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def lookup(self, indices: Tensor) -> Tensor:
         """The codes ``(B, D, H, W)`` of indices ``(B, H, W)``."""
-        raise NotImplementedError
 
     def follow(self, z: Tensor, indices: Tensor, rng: Rng, *, first: bool) -> int:
         """What is due after a round that saw ``z`` and made ``indices`` of it, without a gradient.

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from zeuxis.batch import Shape
-from zeuxis.errors import Unsupported
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.losses.adversarial import Hinge
 from zeuxis.losses.reconstruction import l1, l2
 from zeuxis.nn.autoencoder import Decoder, Encoder
 from zeuxis.nn.patch import PatchCritic
+from zeuxis.nn.strided import code_map
 
 
 class FirstStage(System, ABC):
@@ -45,13 +45,8 @@ class FirstStage(System, ABC):
         super().__init__()
         self.shape = Shape(*shape)
         self.critic_start, self.adversarial, self.perceptual = critic_start, adversarial, perceptual
-        factor = 2 ** (levels - 1)
-        if self.shape.height % factor or self.shape.width % factor:
-            raise Unsupported(
-                f"images of {self.shape.height}x{self.shape.width} cannot be coded by a factor of {factor}: "
-                f"choose a size that {factor} divides, or fewer multiples"
-            )
-        self.stride = factor if features is None else None  # a feature network may be made for one shape
+        code_map(self.shape, levels - 1)
+        self.stride = 2 ** (levels - 1) if features is None else None  # a feature network may be made for one shape
         self.loss = Hinge()
         self.features = features
         if features is not None:
