@@ -177,6 +177,14 @@ def test_training_ends_at_its_budget_and_says_where_it_is(command):
     assert kept["finished"] and kept["recipe"]["train"]["seed"] == 7 and kept["recipe"]["train"]["rounds"] == 2
 
 
+def test_what_cannot_draw_is_not_said_to(command):
+    tiny = ("--set", "model.hidden=8", "--set", "model.widths=[4]", "--set", "model.latent=2")
+    code, out, _ = command(
+        "train", "autoencoder", "--data", "digits", "--size", 8, *tiny, "--budget", "1r", "--out", "ae"
+    )
+    assert code == 0 and "zeuxis evaluate ae" in out and "zeuxis sample" not in out
+
+
 def test_an_interrupted_training_goes_on_with_the_same_command(command, monkeypatch):
     line = ["train", "tiny.toml", "--json", "--budget", "400r"]
     with monkeypatch.context() as patch:

@@ -36,6 +36,7 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a recipe. Ctrl-C saves and stops; the same command goes on from there."""
+    from zeuxis.catalog import entry
     from zeuxis.workshop.runs import train as work
 
     plan = recipe_of(
@@ -74,7 +75,8 @@ def train(
         say(f"{run.stopped} after round {run.clock.round:,}, saved in {run.folder}; the same command goes on")
     else:
         say(f"{run.clock.round:,} rounds in {duration(run.clock.seconds)} -> {run.folder}")
-        say(f"draw with it: zeuxis sample {run.folder}")
+        draws = "sample" in entry(run.recipe.system).card.verbs
+        say(f"draw with it: zeuxis sample {run.folder}" if draws else f"measure it: zeuxis evaluate {run.folder}")
     if run.stopped:
         raise typer.Exit(INTERRUPTED)
 
