@@ -27,7 +27,7 @@ from zeuxis.workshop.pictures import sheet, to_pil
 
 HERE = Path(__file__).parent
 SHOWN = 16
-SAMPLED = ("gaussian", "mixture", "parzen", "pca", "vae", "cvae", "image-gpt", "maskgit")
+SAMPLED = ("gaussian", "mixture", "parzen", "vae", "cvae", "image-gpt", "maskgit")
 COMPONENTS, MET = 12, 10  # that are asked what they tell; pictures of a person, at least
 PRIORS = ("normal", "gaussian", "mixture", "flow")  # over the codes of an autoencoder
 KEPT = (1, 2, 4, 7, 16, 32, 64)  # principal components

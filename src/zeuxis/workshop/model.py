@@ -85,7 +85,7 @@ class Model:
             label: a class (number or name) for all, or one for each; without it, a system conditioned on
                 labels goes through the classes in turn.
             source: ``(n, C, H, W)`` or ``(1, C, H, W)`` in [-1, 1], for systems that translate.
-            steps, guidance, sampler, temperature: see :class:`zeuxis.game.Sampling`.
+            steps, guidance, sampler, temperature: see :class:`zeuxis.verbs.Sampling`.
             batch: pictures at a time; it changes the speed, not the pictures.
             prior: what codes are drawn from, for systems that code a picture as a vector: normal, gaussian,
                 mixture or flow; fitted to the codes of the training data when it is first asked for.
