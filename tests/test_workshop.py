@@ -184,8 +184,22 @@ def test_a_comparison_is_a_table_a_gallery_and_a_page(tmp_path: Path) -> None:
     for file in ("gaussian.png", "pca.png", "real.png", "compare.json"):
         assert (tmp_path / "c" / file).is_file()
     assert "gaussian.png" in page and "held out" in page
-    with pytest.raises(Unsupported, match="makes no new pictures"):
-        compare(["gaussian", "vqgan"], data="digits", minutes=0.1, out=tmp_path / "d")
+    with pytest.raises(Unsupported, match="neither draws nor rebuilds"):
+        compare(["gaussian", "digits", "features-digits"], data="digits", minutes=0.1, out=tmp_path / "d")
+
+
+def test_what_only_rebuilds_is_compared_by_what_comes_back(tmp_path: Path) -> None:
+    found = compare(["parzen", "pca", "autoencoder"], data="digits", minutes=0.05, samples=64, out=tmp_path)
+    figures = {e["recipe"]: {f["name"] for f in e["figures"]} for e in found["entries"]}
+    assert figures["parzen"] == {"frechet", "precision", "recall"}, "it draws, and codes nothing"
+    assert figures["autoencoder"] == {"rebuilt-frechet", "psnr"}, "it codes, and draws nothing of itself"
+    assert figures["pca"] == figures["parzen"] | figures["autoencoder"]
+    assert [e["kept"] for e in found["entries"]] == [None, "64 numbers", "64 numbers"]
+    page = (tmp_path / "index.html").read_text()
+    shown = {file for file in ("parzen.png", "pca.png", "autoencoder.png", "pca-rebuilt.png", "autoencoder-rebuilt.png")
+             if f"src='{file}'" in page}  # fmt: skip
+    assert shown == {"parzen.png", "pca.png", "pca-rebuilt.png", "autoencoder-rebuilt.png"}
+    assert all((tmp_path / file).is_file() for file in shown)
 
 
 def test_a_model_that_holds_another_is_rebuilt_whole(tmp_path: Path) -> None:

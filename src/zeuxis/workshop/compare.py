@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,17 @@ from zeuxis.metrics.record import Figure
 from zeuxis.provenance.record import write_png, write_whole
 from zeuxis.recipe import Recipe, load_recipe
 from zeuxis.verbs import Sampling
-from zeuxis.workshop.evaluate import evaluate, held_out
-from zeuxis.workshop.model import load
+from zeuxis.workshop.coding import REBUILT
+from zeuxis.workshop.evaluate import default_metrics, evaluate, held_out, rebuild
+from zeuxis.workshop.model import Model, load
 from zeuxis.workshop.page import Page, loss_curves
 from zeuxis.workshop.pictures import Pictures, sheet, to_pil
 from zeuxis.workshop.reproduce import commit, machine, threads
 from zeuxis.workshop.runs import recorded, train
 
 Report = Callable[[str, float | None], None]
-METRICS = ("frechet", "precision", "recall")
+DRAWN = ("frechet", "precision", "recall")  # of new pictures, the first one decides
+CODED = ("rebuilt-frechet", "psnr")  # of held-out pictures, coded and decoded
 SHOWN = 32
 
 
@@ -40,7 +43,10 @@ def compare(
     report: Report = lambda message, fraction: None,
 ) -> dict[str, Any]:
     """Train every recipe for ``minutes`` on the same pictures, measure all in one feature space, and write
-    ``compare.json``, a sheet for each and ``index.html`` into ``out``.
+    ``compare.json``, sheets of each and ``index.html`` into ``out``.
+
+    Those that draw are measured by what they draw, those that code pictures by what comes back of held-out ones,
+    beside how much they keep of each.
 
     Data and size are those of the first recipe unless ``data`` names others. Trainings in ``out`` that
     finished under the same budget are used again. Closed-form systems take the time they take.
@@ -60,7 +66,7 @@ def compare(
         "entries": entries,
     }
     real = held_out(open_source(name, first.size, "test"), SHOWN)
-    _sheet([to_pil(x) for x in real.image], out / "real.png")
+    _real(real.image, out / "real.png")
     write_whole(out / "compare.json", (json.dumps(found, indent=1) + "\n").encode())
     _page(found, out)
     return found
@@ -68,8 +74,11 @@ def compare(
 
 def _plan(recipe: str, data: str, first: Recipe, minutes: float, seed: int) -> Recipe:
     plan = load_recipe(recipe)
-    if "sample" not in entry(plan.system).card.verbs:
-        raise Unsupported(f"'{recipe}' makes no new pictures, so it cannot be compared by them: leave it out")
+    verbs = entry(plan.system).card.verbs
+    if "sample" not in verbs and not {"encode", "decode"} <= verbs:
+        raise Unsupported(
+            f"'{recipe}' neither draws nor rebuilds pictures, so it cannot be compared by them: leave it out"
+        )
     budget = plan.train.model_copy(update={"minutes": minutes, "rounds": None, "seed": seed})
     return plan.model_copy(update={"data": data, "size": first.size, "fit": first.fit, "train": budget})
 
@@ -88,12 +97,21 @@ def _measure(plan: Recipe, samples: int, seed: int, out: Path, device: str, repo
             raise KeyboardInterrupt
     model = load(folder, device)
     how = Sampling(**plan.sample)
-    figures = evaluate(model, data=plan.data, metrics=METRICS, samples=samples, seed=seed, how=how,
+    metrics = tuple(metric for metric in (*DRAWN, *CODED) if metric in default_metrics(model))
+    figures = evaluate(model, data=plan.data, metrics=metrics, samples=samples, seed=seed, how=how,
                        report=lambda message, fraction: report(f"{plan.name}: {message}", fraction))  # fmt: skip
     examples = held_out(open_source(plan.data, plan.size, "test"), SHOWN)
-    images = model.draw(examples.condition, range(seed, seed + SHOWN), how)
     records = tuple(model.record(seed + k, examples.condition[slice(k, k + 1)], how) for k in range(SHOWN))
-    Pictures(images, records).save_sheet(out / f"{plan.name}.png", columns=8, scale=_scale(images))
+    sheets: dict[str, str | None] = {"drawn": None, "rebuilt": None}
+    if "sample" in model.verbs:
+        images = model.draw(examples.condition, range(seed, seed + SHOWN), how)
+        sheets["drawn"] = _save(Pictures(images, records), out / f"{plan.name}.png")
+    kept = None
+    if set(CODED) <= set(metrics):
+        latent, images = rebuild(model, examples.image)
+        kept = _kept(model, latent)
+        rebuilt = tuple({**made, "disclosure": REBUILT} for made in records)
+        sheets["rebuilt"] = _save(Pictures(images, rebuilt), out / f"{plan.name}-rebuilt.png")
     return {
         "recipe": plan.name,
         "system": plan.system,
@@ -102,17 +120,28 @@ def _measure(plan: Recipe, samples: int, seed: int, out: Path, device: str, repo
         "images": model.card["images"],
         "weights_sha256": model.weights_sha256,
         "figures": [f.as_dict() for f in figures],
-        "sheet": f"{plan.name}.png",
+        "kept": kept,
+        "sheets": sheets,
     }
+
+
+def _kept(model: Model, latent: torch.Tensor) -> str:
+    """How much of a picture its code is, in words."""
+    values, n = model.system.codes, latent[0].numel()
+    return f"{n} numbers" if values is None else f"{n} codes of {values}"
+
+
+def _save(pictures: Pictures, path: Path) -> str:
+    return pictures.save_sheet(path, columns=8, scale=_scale(pictures.tensor)).name
+
+
+def _real(images: torch.Tensor, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_png(sheet([to_pil(x) for x in images], columns=8, scale=_scale(images)), path)
 
 
 def _scale(images: torch.Tensor) -> int:
     return max(1, 64 // images.shape[-1])
-
-
-def _sheet(images: list[Any], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_png(sheet(images, columns=8, scale=max(1, 64 // images[0].width)), path)
 
 
 def _page(found: dict[str, Any], out: Path) -> None:
@@ -123,19 +152,34 @@ def _page(found: dict[str, Any], out: Path) -> None:
         f"({found['machine']['device']}), seed {found['seed']}; measured on {found['samples']} pictures.",
     )
     page.heading("Figures")
-    tables = [[_cell(f) for f in e["figures"]] for e in found["entries"]]
+    values = [{f["name"]: f["value"] for f in e["figures"]} for e in found["entries"]]
+    metrics = [metric for metric in (*DRAWN, *CODED) if any(metric in of for of in values)]
+    coded = any(e["kept"] for e in found["entries"])
     rows = [
-        [e["recipe"], *cells, f"{e['parameters']:,}", f"{e['images']:,}", f"{e['train_seconds']:.0f} s"]
-        for e, cells in zip(found["entries"], tables, strict=True)
+        [
+            e["recipe"],
+            *(f"{of[metric]:.3f}" if metric in of else "" for metric in metrics),
+            *((e["kept"] or "",) if coded else ()),
+            f"{e['parameters']:,}",
+            f"{e['images']:,}",
+            f"{e['train_seconds']:.0f} s",
+        ]
+        for e, of in zip(found["entries"], values, strict=True)
     ]
-    best = min(range(len(rows)), key=lambda k: found["entries"][k]["figures"][0]["value"])
-    page.table(["recipe", *METRICS, "parameters", "images seen", "training"], rows, best)
+    first = [of.get(metrics[0], math.inf) for of in values]
+    columns = ["recipe", *metrics, *(("kept of a picture",) if coded else ()), "parameters", "images seen", "training"]
+    page.table(columns, rows, first.index(min(first)))
+    if coded:
+        page.text(f"{' and '.join(CODED)} are of held-out pictures, coded and decoded; the others of new ones.")
     figure = Figure(**{k: v for k, v in found["entries"][0]["figures"][0].items() if k != "warning"})
     page.text(
         f"Features {figure.features}, reference {figure.reference}, resized by {figure.resize}. {figure.warning or ''}"
     )
-    page.heading("Pictures, same seeds and conditions")
-    page.pictures({"real, held out": "real.png", **{e["recipe"]: e["sheet"] for e in found["entries"]}})
+    for kind, title in (("drawn", "Pictures, same seeds and conditions"), ("rebuilt", "Held-out pictures, rebuilt")):
+        shown = {e["recipe"]: e["sheets"][kind] for e in found["entries"] if e["sheets"][kind]}
+        if shown:
+            page.heading(title)
+            page.pictures({"real, held out": "real.png", **shown})
     page.heading("Losses")
     for name in names:
         log = out / name / "log.jsonl"
@@ -146,7 +190,3 @@ def _page(found: dict[str, Any], out: Path) -> None:
     page.command(f"zeuxis compare {' '.join(names)} --data {found['data']} --budget {found['minutes']:g}m "
                  f"--samples {found['samples']} --seed {found['seed']}")  # fmt: skip
     page.write(out / "index.html")
-
-
-def _cell(figure: dict[str, Any]) -> str:
-    return f"{figure['value']:.3f}"

@@ -145,7 +145,8 @@ def gather(
         report(f"features: {space.name}", None)
         evidence = replace(evidence, real=space.of(real.image), fake=None if made is None else space.of(made))
     if needs & {"made", "wanted", "rebuilt", "latent"}:
-        latent, rebuilt = _rebuild(model, real.image, report)
+        report("rebuilding", None)
+        latent, rebuilt = rebuild(model, real.image)
         evidence = replace(evidence, made=rebuilt, wanted=real.image)
         if "rebuilt" in needs and space is not None:
             evidence = replace(evidence, rebuilt=space.of(rebuilt))
@@ -170,12 +171,11 @@ def _sample(model: Model, real: Batch, seed: int, how: Sampling, report: Report)
     return torch.cat(parts)
 
 
-def _rebuild(model: Model, images: Tensor, report: Report) -> tuple[Tensor, Tensor]:
-    """The latents of ``images`` and the pictures they are decoded to."""
+def rebuild(model: Model, images: Tensor) -> tuple[Tensor, Tensor]:
+    """The latents of ``images`` and the pictures they are decoded to; ``Unsupported`` for models that do neither."""
     verbs = model.system.card.verbs
     if not {"encode", "decode"} <= verbs:
         raise Unsupported(f"'{model.system.card.id}' rebuilds no pictures; it can: {', '.join(sorted(verbs))}")
-    report("rebuilding", None)
     with torch.inference_mode():
         latents = [model.system.encode(x) for x in chunks(images, model)]
         return torch.cat(latents).cpu(), torch.cat([model.system.decode(z) for z in latents]).cpu()
