@@ -185,6 +185,21 @@ def test_what_cannot_draw_is_not_said_to(command):
     assert code == 0 and "zeuxis evaluate ae" in out and "zeuxis sample" not in out
 
 
+def test_what_writes_is_sampled_as_lines_of_text(command):
+    tiny = ("--set", "model.hidden=8", "--set", "model.features=2")
+    code, out, _ = command("train", "caption-lm", *tiny, "--budget", "2r", "--out", "lm")
+    assert code == 0 and "have it write: zeuxis sample lm" in out
+    code, out, _ = command("sample", "lm", "-n", 3, "--seed", 5)
+    lines = out.splitlines()
+    assert code == 0 and len(lines) == 3
+    code, out, _ = command("sample", "lm", "-n", 1, "--seed", 6, "--json")
+    assert code == 0 and json.loads(out)["captions"] == [lines[1]], "a seed is a caption"
+    code, _, err = command("sample", "lm", "--label", 3)
+    assert code == 2 and "writes captions" in err and "--label" in err
+    code, _, err = command("sample", "lm", "-n", 1, "--temperature", 0)
+    assert code == 2 and "above 0" in err
+
+
 def test_an_interrupted_training_goes_on_with_the_same_command(command, monkeypatch):
     line = ["train", "tiny.toml", "--json", "--budget", "400r"]
     with monkeypatch.context() as patch:

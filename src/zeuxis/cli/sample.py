@@ -46,7 +46,7 @@ def sample(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Make pictures. The same seed gives the same picture, whatever their number."""
+    """Make pictures, or captions where a model writes. The same seed gives the same, whatever their number."""
     if replay is not None:
         again(replay, device, out, as_json)
         return
@@ -55,6 +55,18 @@ def sample(
     from zeuxis.workshop.still import read_picture
 
     found = loaded(model, device, prior, prior_data)
+    if "write" in found.verbs:
+        given = {"--caption": caption, "--label": label, "--source": source, "--steps": steps, "--guidance": guidance,
+                 "--sampler": sampler, "--out": out}  # fmt: skip
+        for option, value in given.items():
+            if value is not None:
+                raise UsageError(f"{option}: '{model}' writes captions, which are printed; leave {option} out")
+        captions = found.write(n, seed, temperature=temperature)
+        if as_json:
+            emit({"captions": captions})
+        else:
+            say("\n".join(captions))
+        return
     made = found.sample(
         n,
         seed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -75,10 +76,16 @@ def train(
         say(f"{run.stopped} after round {run.clock.round:,}, saved in {run.folder}; the same command goes on")
     else:
         say(f"{run.clock.round:,} rounds in {duration(run.clock.seconds)} -> {run.folder}")
-        draws = "sample" in entry(run.recipe.system).card.verbs
-        say(f"draw with it: zeuxis sample {run.folder}" if draws else f"measure it: zeuxis evaluate {run.folder}")
+        say(f"{_next(entry(run.recipe.system).card.verbs)} {run.folder}")
     if run.stopped:
         raise typer.Exit(INTERRUPTED)
+
+
+def _next(verbs: Collection[str]) -> str:
+    """What to do with a trained model of these verbs."""
+    if "sample" in verbs:
+        return "draw with it: zeuxis sample"
+    return "have it write: zeuxis sample" if "write" in verbs else "measure it: zeuxis evaluate"
 
 
 def describe(clock: Clock, preview: Path | None) -> str:

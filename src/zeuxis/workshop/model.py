@@ -96,6 +96,15 @@ class Model:
         images = model.draw(condition, range(seed, seed + n), how, batch)
         return Pictures(images, tuple(model.record(seed + k, condition[slice(k, k + 1)], how) for k in range(n)))
 
+    def write(self, n: int = 1, seed: int = 0, *, temperature: float | None = None) -> tuple[str, ...]:
+        """Write ``n`` captions; caption k is that of seed ``seed + k``, whatever ``n`` is."""
+        if not 1 <= n <= MOST_IMAGES:
+            raise UsageError(f"cannot write {n} captions in one call: ask for 1 to {MOST_IMAGES}")
+        how = Sampling(temperature=temperature)
+        self.check(how)
+        with torch.inference_mode():
+            return self.system.write(ImageRng(range(seed, seed + n)), how)
+
     def draw(
         self, condition: Condition, seeds: Sequence[int], how: Sampling = Sampling(), batch: int | None = None
     ) -> Tensor:
