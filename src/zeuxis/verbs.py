@@ -41,7 +41,7 @@ class Verbs(nn.Module):
 
     card: ClassVar[Card]
     shape: Shape
-    discrete: ClassVar[bool] = False  # whether log_prob is of grey levels as they are, and not a density on [-1, 1]
+    discrete: bool = False  # whether log_prob is of grey levels as they are, and not a density on [-1, 1]
     codes: int | None = None  # how many values each entry of an encoded picture takes; None where they are real numbers
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:

@@ -22,6 +22,14 @@ class Bernoulli(nn.Module):
         return output.sigmoid() * 2 - 1
 
 
+class BlackAndWhite(Bernoulli):
+    """Pixels that are black or white, a grey one the nearer of them: coins again, and an exact likelihood."""
+
+    def nll(self, output: Tensor, image: Tensor) -> Tensor:
+        """-log probability in nats ``(B,)``."""
+        return bernoulli_nll(output, (image > 0).to(output.dtype))
+
+
 class SharedGaussian(nn.Module):
     """N(output, sigma^2 I) with one learnt sigma for all pixels (Rybkin et al. 2020, arXiv:2006.13202, section 4.1).
 
@@ -48,4 +56,8 @@ class SharedGaussian(nn.Module):
         return output.clamp(-1, 1)
 
 
-LIKELIHOODS: dict[str, type[Bernoulli] | type[SharedGaussian]] = {"bernoulli": Bernoulli, "gaussian": SharedGaussian}
+LIKELIHOODS: dict[str, type[Bernoulli] | type[SharedGaussian]] = {
+    "bernoulli": Bernoulli,
+    "black-and-white": BlackAndWhite,
+    "gaussian": SharedGaussian,
+}

@@ -20,13 +20,14 @@ from zeuxis.losses.likelihood import kl_normal
 from zeuxis.nn.conv_autoencoder import ConvDecoder, ConvEncoder
 from zeuxis.rng import Rng
 from zeuxis.systems.autoencoder._normal_code import NormalCode
-from zeuxis.systems.autoencoder._pixels import LIKELIHOODS, Bernoulli, SharedGaussian
+from zeuxis.systems.autoencoder._pixels import LIKELIHOODS, Bernoulli, BlackAndWhite, SharedGaussian
 
 
 class VAE(NormalCode):
     """An encoder and a decoder that raise one bound together.
 
-    ``likelihood`` is ``"gaussian"`` or ``"bernoulli"``. ``importance`` is the number of samples with
+    ``likelihood`` is ``"gaussian"``, ``"bernoulli"`` or ``"black-and-white"``, which sets grey pixels to the nearer
+    of the two and is exact of what is left. ``importance`` is the number of samples with
     which :meth:`log_prob` tightens the bound. With ``widths=()`` both networks are perceptrons, as published.
     """
 
@@ -65,6 +66,7 @@ class VAE(NormalCode):
         self.encoder = ConvEncoder(self.shape, 2 * latent, widths=tuple(widths), hidden=hidden)
         self.decoder = ConvDecoder(self.shape, latent, widths=tuple(widths), hidden=hidden)
         self.likelihood: Bernoulli | SharedGaussian = LIKELIHOODS[likelihood]()
+        self.discrete = isinstance(self.likelihood, BlackAndWhite)
 
     def players(self) -> tuple[Player, ...]:
         return (Player("autoencoder", (self.encoder, self.decoder, self.likelihood), lr=1e-3),)
@@ -91,7 +93,8 @@ class VAE(NormalCode):
         """A lower bound on log p(x) in nats ``(B,)``, in expectation (Burda et al. 2015, arXiv:1509.00519, Eq. 8).
 
         log (1/K) sum_k p(x|z_k) p(z_k) / q(z_k|x), K = ``importance``; K = 1 estimates the ELBO. With the
-        Gaussian likelihood p is a density on [-1, 1]^d; with the Bernoulli it is none on grey pictures.
+        Gaussian likelihood p is a density on [-1, 1]^d, with black and white pixels a probability; with the
+        Bernoulli it is neither on grey pictures.
         """
         mean, logvar = self.posterior(image)
         weights = []

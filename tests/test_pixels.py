@@ -1,0 +1,33 @@
+"""What autoencoders believe of pixels."""
+
+import itertools
+
+import pytest
+import torch
+
+from zeuxis.batch import Shape
+from zeuxis.catalog import build
+from zeuxis.rng import Stream
+from zeuxis.systems.autoencoder._pixels import LIKELIHOODS
+
+
+def test_the_chances_of_all_black_and_white_pictures_sum_to_one() -> None:
+    every = torch.tensor(list(itertools.product((-1.0, 1.0), repeat=4))).view(-1, 1, 2, 2)
+    log_odds = torch.tensor([0.3, -2.0, 1.5, 0.0]).view(1, 1, 2, 2).expand_as(every)
+    p = (-LIKELIHOODS["black-and-white"]().nll(log_odds, every)).exp()
+    torch.testing.assert_close(p.sum(), torch.tensor(1.0))
+
+
+def test_grey_is_taken_for_the_nearer_of_black_and_white() -> None:
+    pixels = LIKELIHOODS["black-and-white"]()
+    log_odds = torch.full((3, 1, 1, 1), 2.0)
+    grey, plain = (torch.tensor(x).view(3, 1, 1, 1) for x in ([-0.01, 0.01, 0.9], [-1.0, 1.0, 1.0]))
+    torch.testing.assert_close(pixels.nll(log_odds, grey), pixels.nll(log_odds, plain))
+
+
+@pytest.mark.parametrize(("likelihood", "discrete"), [("black-and-white", True), ("bernoulli", False)])
+def test_only_black_and_white_pixels_have_a_probability(likelihood, discrete) -> None:
+    config = {"latent": 2, "widths": (), "hidden": 8, "likelihood": likelihood, "importance": 1}
+    system = build("vae", {"shape": Shape(1, 4, 4)}, config)
+    assert system.discrete is discrete
+    assert (system.log_prob(torch.rand(3, 1, 4, 4) * 2 - 1, Stream(0)) < 0).all()
