@@ -67,7 +67,7 @@ def test_the_gradient_is_that_of_contrastive_divergence():
     turn = Turn(Batch(pictures()[:40]), Stream(3), 0, 0.0)
     loss = model.contrast(turn)
     loss.backward()
-    data, chain = black_and_white(pictures()[:40]), turn.memo["chains"]
+    data, chain = black_and_white(pictures()[:40]), turn.memo["chain"]
     with torch.no_grad():
         positive = data.T @ model.encode(pictures()[:40]) / 40
         negative = chain.T @ model.machine.upward(chain).sigmoid() / 40
@@ -110,6 +110,34 @@ def test_it_learns_a_distribution(particles):
     with torch.no_grad():
         nats = model.log_prob(known.view(-1, *SMALL), Stream(0)).mean()
     assert nats > -2.2  # log(1/4) is -1.39; independent pixels reach -5.5
+
+
+def test_it_begins_with_the_means_of_the_data_and_only_once():
+    model = RBM(SMALL, hidden=3, particles=16)
+    image = pictures()[:7]  # pixels 3 to 7 are black in all of them, which no log-odds can say
+    model.contrast(Turn(Batch(image), Stream(0), 0, 0.0))
+    share = black_and_white(image).mean(0).clamp(0.02, 0.98)
+    torch.testing.assert_close(model.machine.bias.detach().sigmoid(), share)
+    model.contrast(Turn(Batch(-image), Stream(0), 1, 0.1))
+    torch.testing.assert_close(model.machine.bias.detach().sigmoid(), share)
+    again = RBM(SMALL, hidden=3, particles=16)
+    again.load_state_dict(model.state_dict())
+    again.contrast(Turn(Batch(-image), Stream(0), 1, 0.1))
+    assert torch.equal(again.machine.bias, model.machine.bias), "a training that goes on does not begin again"
+
+
+def test_chains_go_on_from_where_they_were_left():
+    model = machine(4, particles=16)
+    turn = Turn(Batch(pictures()[:20]), Stream(2), 0, 0.0)
+    model.contrast(turn)
+    assert not model.machine.chains.any(), "they move when the round is over, and not before"
+    model.after_round(turn)
+    assert torch.equal(model.machine.chains, turn.memo["chain"]) and turn.memo["chain"].shape == (16, 8)
+    without = machine(4)
+    turn = Turn(Batch(pictures()[:20]), Stream(2), 0, 0.0)
+    without.contrast(turn)
+    without.after_round(turn)
+    assert turn.memo["chain"].shape == (20, 8) and without.machine.chains.shape == (0, 8)
 
 
 def test_log_z_is_computed_once_for_each_state_of_the_parameters():

@@ -23,10 +23,19 @@ WARMING = 100  # sweeps from which the base rates are taken
 
 
 class Boltzmann(nn.Module):
-    """D visible and F hidden units; without hidden units (F = 0) the visible ones are independent."""
+    """D visible and F hidden units; without hidden units (F = 0) the visible ones are independent.
 
-    def __init__(self, visible: int, hidden: int) -> None:
+    ``particles`` are chains that it keeps, to learn from (persistent contrastive divergence, Tieleman 2008,
+    doi:10.1145/1390156.1390290).
+    """
+
+    chains: Tensor  # (particles, D)
+    begun: Tensor  # (), whether it has seen data
+
+    def __init__(self, visible: int, hidden: int, particles: int = 0) -> None:
         super().__init__()
+        self.register_buffer("chains", torch.zeros(particles, visible))
+        self.register_buffer("begun", torch.zeros((), dtype=torch.bool))
         self.weight = nn.Parameter(0.01 * torch.randn(visible, hidden))  # W
         self.bias = nn.Parameter(torch.zeros(visible))  # b
         self.hidden_bias = nn.Parameter(torch.zeros(hidden))  # a
@@ -54,6 +63,35 @@ class Boltzmann(nn.Module):
     def step(self, v: Tensor, rng: Rng) -> Tensor:
         """One sweep of Gibbs: h given v, then v given h."""
         return coins(self.downward(coins(self.upward(v), rng)), rng)
+
+    @torch.no_grad()
+    def begin(self, data: Tensor) -> None:
+        """The first time, set b to the log-odds of the data's units (Hinton 2010, "A practical guide to training
+        restricted Boltzmann machines", UTML TR 2010-003, section 8.1).
+
+        From b = 0 the machine first gives its mass to coin tosses, which chains never quite leave later.
+        """
+        if not self.begun:
+            self.bias.copy_(data.mean(0).clamp(CLAMP, 1 - CLAMP).logit())
+            self.begun.fill_(True)
+
+    @torch.no_grad()
+    def walked(self, data: Tensor, gibbs: int, rng: Rng) -> Tensor:
+        """The ends ``(B, D)`` of ``gibbs`` sweeps from where the chains were left; without any, from the data (CD-k).
+
+        Kept chains begin black, which one sweep turns into draws near ``b``: those that begin at data do not see the
+        states far from it to which the machine comes to give mass.
+        """
+        chain = self.chains if len(self.chains) else data
+        for _ in range(gibbs):
+            chain = self.step(chain, rng)
+        return chain
+
+    @torch.no_grad()
+    def keep(self, chain: Tensor) -> None:
+        """Leave the chains here, if any are kept."""
+        if len(self.chains):
+            self.chains.copy_(chain)
 
     def contrast(self, data: Tensor, chain: Tensor) -> Tensor:
         """E_data [F(v)] - E_chain [F(v)], whose gradient is that of contrastive divergence (Hinton 2002, Eq. 5)."""

@@ -30,7 +30,8 @@ class DBN(System):
     """One player a machine. With ``greedy`` each learns for its share of the budget, from the bottom up;
     without, all learn at once.
 
-    ``hidden`` are the units of the layers, ``gibbs`` the steps of a negative chain. ``draws`` is the number of
+    ``hidden`` are the units of the layers, ``gibbs`` the steps of a negative chain, ``particles`` the chains that
+    every machine keeps (see ``rbm``). ``draws`` is the number of
     samples from Q with which :meth:`log_prob` estimates its bound; ``temperatures`` and ``runs`` those of the top
     machine's annealing.
     """
@@ -57,6 +58,7 @@ class DBN(System):
         *,
         hidden: tuple[int, ...] = (256, 256),
         gibbs: int = 1,
+        particles: int = 0,
         greedy: bool = True,
         draws: int = 8,
         temperatures: int = 2000,
@@ -64,13 +66,15 @@ class DBN(System):
         lr: float = 1e-3,
     ) -> None:
         super().__init__()
-        if len(hidden) < 2 or min(hidden) < 1 or gibbs < 1 or draws < 1:
+        if len(hidden) < 2 or min(hidden) < 1:
             raise UsageError(f"hidden={list(hidden)}: a dbn has 2 layers or more of 1 unit or more; one is an 'rbm'")
+        if gibbs < 1 or particles < 0 or draws < 1:
+            raise UsageError(f"dbn: gibbs {gibbs}, particles {particles}, draws {draws}: at least 1, 0 and 1")
         self.shape = Shape(*shape)
         self.gibbs, self.greedy, self.draws, self.lr = gibbs, greedy, draws, lr
         self.temperatures, self.runs = temperatures, runs
         d = self.shape.channels * self.shape.height * self.shape.width
-        self.machines = nn.ModuleList(Boltzmann(below, above) for below, above in pairwise((d, *hidden)))
+        self.machines = nn.ModuleList(Boltzmann(below, above, particles) for below, above in pairwise((d, *hidden)))
         self.known: tuple[tuple[int, ...], float] | None = None  # the top's log Z, and of which of its versions
 
     def players(self) -> tuple[Player, ...]:
@@ -88,12 +92,17 @@ class DBN(System):
             data = black_and_white(turn.batch.image)
             for below in range(layer):
                 data = coins(self._machine(below).upward(data), turn.rng)
-            chain = data
-            for _ in range(self.gibbs):
-                chain = machine.step(chain, turn.rng)
+        machine.begin(data)
+        chain = turn.memo[f"chain_{layer}"] = machine.walked(data, self.gibbs, turn.rng)
         gap = machine.contrast(data, chain)
         turn.note(**{f"gap_{layer + 1}": gap})
         return gap
+
+    def after_round(self, turn: Turn) -> None:
+        """Keep the chains of those that learn."""
+        for layer in range(len(self.machines)):
+            if f"chain_{layer}" in turn.memo:
+                self._machine(layer).keep(turn.memo[f"chain_{layer}"])
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         """``how.steps`` (default 1000) sweeps of the top machine, then one pass down: black and white pictures."""

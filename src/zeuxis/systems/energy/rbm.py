@@ -43,7 +43,6 @@ class RBM(System):
             "Pixels are set to black or white at mid-grey, not at random.",
         ),
     )
-    chains: Tensor
 
     def __init__(
         self,
@@ -60,10 +59,9 @@ class RBM(System):
         if hidden < 0 or gibbs < 1 or particles < 0 or temperatures < 1 or runs < 1:
             raise UsageError(f"hidden={hidden}, gibbs={gibbs}, particles={particles}: none below 0, gibbs at least 1")
         self.shape = Shape(*shape)
-        self.gibbs, self.particles, self.temperatures, self.runs, self.lr = gibbs, particles, temperatures, runs, lr
+        self.gibbs, self.temperatures, self.runs, self.lr = gibbs, temperatures, runs, lr
         d = self.shape.channels * self.shape.height * self.shape.width
-        self.machine = Boltzmann(d, hidden)
-        self.register_buffer("chains", torch.zeros(particles, d))
+        self.machine = Boltzmann(d, hidden, particles)
         self.known: tuple[tuple[int, ...], float] | None = None  # log Z, and of which version of the parameters
 
     def players(self) -> tuple[Player, ...]:
@@ -75,22 +73,15 @@ class RBM(System):
     def contrast(self, turn: Turn) -> Tensor:
         """The difference of free energies between the data and the ends of the chains (Eq. 5)."""
         data = black_and_white(turn.batch.image)
-        with torch.no_grad():
-            fresh = not self.particles or turn.round == 0
-            chain = data if fresh else self.chains
-            if self.particles and fresh:
-                chain = data[torch.arange(self.particles, device=data.device) % len(data)]
-            for _ in range(self.gibbs):
-                chain = self.machine.step(chain, turn.rng)
-        turn.memo["chains"] = chain
+        self.machine.begin(data)
+        chain = turn.memo["chain"] = self.machine.walked(data, self.gibbs, turn.rng)
         gap = self.machine.contrast(data, chain)
         turn.note(gap=gap)
         return gap
 
     def after_round(self, turn: Turn) -> None:
         """Keep the chains."""
-        if self.particles:
-            self.chains.copy_(turn.memo["chains"])
+        self.machine.keep(turn.memo["chain"])
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         """Black and white pictures ``(B, C, H, W)``: ``how.steps`` (default 1000) sweeps from coin tosses."""
