@@ -43,11 +43,33 @@ class SequenceAttention(SelfAttention):
         return out
 
 
-class SequenceBlock(nn.Module):
-    """Attention and a four-fold MLP, each after a norm and around a residual."""
+class Neighbours(nn.Module):
+    """Tokens ``(B, N, D)`` and a weighted sum, channel by channel, of those around each: a 3x3 convolution that
+    begins at zero, over the last h w tokens as a map ``grid`` of them. What stands before the map passes as it is.
 
-    def __init__(self, width: int, heads: int) -> None:
+    Attention learns only slowly which tokens are near; this knows it (Chu et al. 2021, arXiv:2102.10882, section 3.3).
+    """
+
+    def __init__(self, width: int, grid: tuple[int, int]) -> None:
         super().__init__()
+        self.grid = grid
+        self.around = nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False)
+        nn.init.zeros_(self.around.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        n = self.grid[0] * self.grid[1]
+        front, tokens = x[:, :-n], x[:, -n:]
+        near = self.around(tokens.transpose(1, 2).unflatten(2, self.grid)).flatten(2).transpose(1, 2)
+        return torch.cat([front, tokens + near], 1)
+
+
+class SequenceBlock(nn.Module):
+    """Attention and a four-fold MLP, each after a norm and around a residual; with a ``grid`` also after a look at
+    the :class:`Neighbours`."""
+
+    def __init__(self, width: int, heads: int, grid: tuple[int, int] | None = None) -> None:
+        super().__init__()
+        self.near1, self.near2 = (nn.Identity() if grid is None else Neighbours(width, grid) for _ in range(2))
         self.norm1, self.norm2 = nn.RMSNorm(width, 1e-5), nn.RMSNorm(width, 1e-5)
         self.attention = SequenceAttention(width, heads)
         self.enter = nn.Linear(width, 4 * width, bias=False)
@@ -55,7 +77,8 @@ class SequenceBlock(nn.Module):
         self.gelu = nn.GELU("tanh")
 
     def forward(self, x: Tensor, mask: Tensor | None = None, memory: Memory | None = None) -> Tensor:
-        x = x + self.attention(self.norm1(x), mask, memory)
+        x = self.near1(x)
+        x = self.near2(x + self.attention(self.norm1(x), mask, memory))
         out: Tensor = x + self.leave(self.gelu(self.enter(self.norm2(x))))
         return out
 
@@ -63,16 +86,21 @@ class SequenceBlock(nn.Module):
 class SequenceTransformer(nn.Module):
     """``depth`` blocks over ``length`` tokens ``(B, N, D)``, whose places it learns; the result is normalised.
 
-    With ``causal`` position i sees 0 .. i, and :meth:`step` takes one position at a time.
+    With ``causal`` position i sees 0 .. i, and :meth:`step` takes one position at a time. Looking both ways it may
+    be told that its last tokens are a map, ``grid`` (h, w).
     """
 
     back: Tensor | None  # (N, N) bool, true where a query may look
 
-    def __init__(self, length: int, width: int, depth: int, heads: int, *, causal: bool) -> None:
+    def __init__(
+        self, length: int, width: int, depth: int, heads: int, *, causal: bool, grid: tuple[int, int] | None = None
+    ) -> None:
         super().__init__()
+        if causal and grid is not None:
+            raise ValueError("a transformer that looks only back cannot look at all neighbours: give no grid")
         self.length, self.heads = length, heads
         self.place = nn.Parameter(torch.empty(length, width))
-        self.blocks = nn.ModuleList(SequenceBlock(width, heads) for _ in range(depth))
+        self.blocks = nn.ModuleList(SequenceBlock(width, heads, grid) for _ in range(depth))
         self.norm = nn.RMSNorm(width, 1e-5)
         back = torch.ones(length, length, dtype=torch.bool).tril() if causal else None
         self.register_buffer("back", back, persistent=False)
