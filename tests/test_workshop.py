@@ -167,6 +167,16 @@ def test_figures_are_held_against_a_new_bound_without_being_taken_again(tmp_path
         judge_again(load_recipe("gaussian", small), out=tmp_path / "nowhere")
 
 
+def test_a_baseline_on_other_data_has_a_folder_of_its_own(tmp_path: Path) -> None:
+    small = ("claim.samples=40", "claim.seeds=[0]", "model.components=2")
+    where = {"out": tmp_path / "results", "runs": tmp_path / "runs"}
+    found = reproduce(load_recipe("mixture", ('data="digits"', "size=8", *small)), **where)
+    other = reproduce(load_recipe("mixture", ('data="digits"', "size=16", *small)), **where, seeds=(1,))
+    assert found["baseline_value"] != other["baseline_value"]
+    folders = {path.name for path in (tmp_path / "runs").iterdir()}
+    assert folders == {"mixture-0", "mixture-1", "gaussian-on-digits-8-0", "gaussian-on-digits-16-0"}
+
+
 def test_a_claim_must_meet_its_bound_and_beat_its_baseline() -> None:
     claim = load_recipe("dcgan").claim
     assert claim is not None and claim.better == "lower" and claim.bound is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -119,9 +120,10 @@ def judge_again(recipe: Recipe, *, out: Path = Path("results")) -> dict[str, Any
     return result
 
 
-def trained(recipe: Recipe, seed: int, runs: Path, device: str, report: Report) -> Model:
-    """The recipe's model for ``seed``: trained now, or as it was left in ``runs``."""
-    folder = runs / f"{recipe.name}-{seed}"
+def trained(recipe: Recipe, seed: int, runs: Path, device: str, report: Report, abroad: str = "") -> Model:
+    """The recipe's model for ``seed``: trained now, or as it was left in ``runs``; ``abroad`` tells it from the one
+    on the recipe's own data."""
+    folder = runs / f"{recipe.name}{abroad}-{seed}"
     plan = recipe.train.model_copy(update={"seed": seed})
     seeded = recipe.model_copy(update={"train": plan})
     found = recorded(folder)
@@ -164,7 +166,10 @@ def _baseline(recipe: Recipe, claim: Claim, runs: Path, device: str, report: Rep
     other = load_recipe(claim.baseline, (f'data="{recipe.data}"', *((f"size={recipe.size}",) if recipe.size else ())))
     if claim.baseline_sample is not None:
         other = other.model_copy(update={"sample": claim.baseline_sample})
-    model = trained(other, other.train.seed, runs, device, report)
+    own = load_recipe(claim.baseline)
+    at_home = (other.data, other.size, other.fit) == (own.data, own.size, own.fit)
+    abroad = "" if at_home else "-on-" + re.sub(r"[^a-z0-9]+", "-", f"{other.data}-{other.size or 'own'}".lower())
+    model = trained(other, other.train.seed, runs, device, report, abroad)
     return float(measured(model, other, claim, report)["value"])
 
 
