@@ -168,13 +168,17 @@ def test_figures_are_held_against_a_new_bound_without_being_taken_again(tmp_path
 
 
 def test_a_baseline_on_other_data_has_a_folder_of_its_own(tmp_path: Path) -> None:
+    from zeuxis.catalog import load_system
+
     small = ("claim.samples=40", "claim.seeds=[0]", "model.components=2")
     where = {"out": tmp_path / "results", "runs": tmp_path / "runs"}
-    found = reproduce(load_recipe("mixture", ('data="digits"', "size=8", *small)), **where)
+    found = reproduce(load_recipe("mixture-digits", small), **where)
     other = reproduce(load_recipe("mixture", ('data="digits"', "size=16", *small)), **where, seeds=(1,))
     assert found["baseline_value"] != other["baseline_value"]
     folders = {path.name for path in (tmp_path / "runs").iterdir()}
-    assert folders == {"mixture-0", "mixture-1", "gaussian-on-digits-8-0", "gaussian-on-digits-16-0"}
+    assert folders == {"mixture-digits-0", "mixture-1", "gaussian-on-digits-own-0", "gaussian-on-digits-16-0"}
+    own, _ = load_system(tmp_path / "runs" / "gaussian-on-digits-own-0")
+    assert tuple(own.shape) == (1, 8, 8), "pictures of the size that the claim is about, whatever the baseline's own"
 
 
 def test_a_claim_must_meet_its_bound_and_beat_its_baseline() -> None:

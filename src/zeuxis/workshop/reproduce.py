@@ -163,10 +163,10 @@ def _baseline(recipe: Recipe, claim: Claim, runs: Path, device: str, report: Rep
     """The baseline's figure, measured in the same way on the same data."""
     if claim.baseline is None:
         return None
-    other = load_recipe(claim.baseline, (f'data="{recipe.data}"', *((f"size={recipe.size}",) if recipe.size else ())))
+    own = load_recipe(claim.baseline)
+    other = own.model_copy(update={"data": recipe.data, "size": recipe.size, "fit": recipe.fit})
     if claim.baseline_sample is not None:
         other = other.model_copy(update={"sample": claim.baseline_sample})
-    own = load_recipe(claim.baseline)
     at_home = (other.data, other.size, other.fit) == (own.data, own.size, own.fit)
     abroad = "" if at_home else "-on-" + re.sub(r"[^a-z0-9]+", "-", f"{other.data}-{other.size or 'own'}".lower())
     model = trained(other, other.train.seed, runs, device, report, abroad)
