@@ -235,6 +235,7 @@ def test_an_interrupted_training_goes_on_with_the_same_command(command, monkeypa
         ("train gaussian --data digits --size 2", 2, "--size"),
         ("sample", 2, "say which model"),
         ("sample nothing", 2, "unknown model 'nothing'"),
+        ("sample dcgan", 2, "zeuxis train dcgan"),
         ("sample tiny.toml", 1, "not a model folder"),
         ("sample nothing -n 0", 2, "-n"),
         ("sample --replay tiny.toml", 2, "not a PNG"),

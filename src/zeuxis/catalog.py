@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from zeuxis.card import Card
 from zeuxis.errors import UnknownName, Unsupported, UsageError, WeightsError
-from zeuxis.recipe import Recipe, load_recipe
+from zeuxis.recipe import Recipe, load_recipe, recipe_paths
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -208,6 +208,10 @@ def locate(name: str | Path) -> Path:
         )
     if path.is_dir():
         raise WeightsError(f"{path} holds no model yet: train it first, or give a run folder that has model/model.json")
+    if str(name) in recipe_paths():
+        raise UsageError(
+            f"no weights of '{name}' ship: train it (zeuxis train {name}), and give the run folder that this names"
+        )
     generators = [system for system, known in entries().items() if not known.card.learns]
     raise UnknownName("model", str(name), [*shipped(), *generators], hint="(or give a run folder)")
 
