@@ -9,18 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from zeuxis.batch import Batch, Condition, Shape, to_float
-from zeuxis.errors import Unsupported, UsageError
+from zeuxis.errors import UnknownName, Unsupported, UsageError
 from zeuxis.game import System, Turn
 from zeuxis.losses.categorical import Categorical
 from zeuxis.nn.causal_transformer import CausalTransformer
 from zeuxis.nn.palette import Greys, Palette
-from zeuxis.nn.sequence import SequenceTransformer
+from zeuxis.nn.sequence import Neighbours, SequenceTransformer
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.autoencoder.vae import VAE
 from zeuxis.systems.autoencoder.vqgan import VQGAN
 from zeuxis.systems.autoregressive._codes import read
 from zeuxis.systems.autoregressive.image_gpt import ImageGPT
-from zeuxis.systems.autoregressive.maskgit import MaskGIT, left_hidden
+from zeuxis.systems.autoregressive.maskgit import MaskGIT, halton, left_hidden, scattered
 from zeuxis.systems.autoregressive.pixel_cnn import PixelCNN
 from zeuxis.training.average import averaged
 from zeuxis.verbs import Sampling
@@ -336,6 +336,52 @@ def test_noise_on_the_sureness_makes_the_order_random_and_what_is_known_stays() 
         known = before != CODES
         assert torch.equal(after[known], before[known])
     assert len({tuple(row.tolist()) for row in spy.seen[3] == CODES}) == 6  # no two pictures in the same order
+
+
+def test_scattered_codes_leave_no_quarter_of_the_map_out() -> None:
+    rank = scattered(8, 8)
+    assert sorted(rank.flatten().tolist()) == list(range(64))
+    assert sorted(scattered(3, 5).flatten().tolist()) == list(range(15))
+    for kept in (8, 16, 32):
+        quarters = [int((part < kept).sum()) for half in rank.chunk(2) for part in half.chunk(2, dim=1)]
+        assert all(0.5 * kept / 4 <= n <= 1.5 * kept / 4 for n in quarters), f"{quarters} of the first {kept}"
+    assert [halton(k, 2) for k in range(1, 5)] == [0.5, 0.25, 0.75, 0.125]
+    assert [halton(k, 3) for k in range(1, 4)] == pytest.approx([1 / 3, 2 / 3, 1 / 9])
+
+
+def test_spread_keeps_by_place_alone_and_each_picture_in_an_order_of_its_own() -> None:
+    model = built(MaskGIT, tokeniser=tokeniser(), **SIZE)
+    orders = []
+    for sharp in (0.0, 3.0):  # whatever is sure
+        model.network = spy = Spy(sharp * Stream(4).normal(1, 16, CODES))
+        model.sample(Condition(), ImageRng.counting(0, 6), Sampling(sampler="spread"))
+        for before, after in zip(spy.seen, spy.seen[1:], strict=False):
+            known = before != CODES
+            assert torch.equal(after[known], before[known])
+        orders.append(torch.stack([codes == CODES for codes in spy.seen]))
+    assert torch.equal(*orders)
+    assert len({tuple(row.tolist()) for row in orders[0][4]}) > 2
+    with pytest.raises(UnknownName, match="spread"):
+        model.sample(Condition(), ImageRng.counting(0, 1), Sampling(sampler="spred"))
+    with pytest.raises(UsageError, match="lie on no map"):
+        built(MaskGIT, tokeniser=InARow(), **SIZE).sample(
+            Condition(), ImageRng.counting(0, 1), Sampling(sampler="spread")
+        )
+
+
+def test_neighbours_are_those_on_the_map_and_at_first_unseen() -> None:
+    near = Neighbours(4, (3, 5))
+    x = Stream(0).normal(2, 16, 4)  # one token in front of the map
+    assert torch.equal(near(x), x), "a block begins as it would be without"
+    stirred(near)
+    changed = torch.autograd.functional.jacobian(lambda y: near(y)[0, :, 0], x)[:, 0, :, 0] != 0  # (16, 16)
+    for k in range(16):
+        row, column = divmod(k - 1, 5)
+        wanted = {0} if k == 0 else {1 + 5 * r + c for r in range(3) for c in range(5)
+                                     if abs(r - row) <= 1 and abs(c - column) <= 1}  # fmt: skip
+        assert set(changed[k].nonzero().flatten().tolist()) == wanted
+    with pytest.raises(ValueError, match="give no grid"):
+        SequenceTransformer(15, 16, 2, 2, causal=True, grid=(3, 5))
 
 
 def test_only_what_is_hidden_is_asked_and_by_the_cosine() -> None:

@@ -1,6 +1,8 @@
 """MaskGIT (Chang, Zhang, Jiang, Liu & Freeman 2022, "Masked generative image transformer", arXiv:2202.04200).
 
 All codes of a picture are foretold at once from those that are known; the surest are kept, the others asked again.
+The other order is that of Besnier et al. 2025, "Halton scheduler for masked generative image transformer",
+arXiv:2503.17076: kept are those that lie furthest apart.
 Symbols -> code:
     Y -> codes    M, m_i -> hidden    r -> r    gamma(r) = cos(pi r / 2) -> share_hidden    N -> length
     T -> steps    n = ceil(gamma(t / T) N) -> left_hidden    c_i -> sure
@@ -9,6 +11,7 @@ Symbols -> code:
 from __future__ import annotations
 
 import math
+from functools import cache
 from math import prod
 
 import torch
@@ -17,7 +20,7 @@ from torch import Tensor, nn
 
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
-from zeuxis.errors import UsageError
+from zeuxis.errors import UnknownName, UsageError
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.losses.categorical import Categorical
 from zeuxis.nn.embed import LabelEmbedding
@@ -25,6 +28,8 @@ from zeuxis.nn.sequence import SequenceTransformer, spread
 from zeuxis.rng import ImageRng
 from zeuxis.systems.autoregressive._codes import classes_of, layout, read, show
 from zeuxis.verbs import Sampling
+
+SAMPLERS = ("sure", "spread")
 
 
 class MaskedTransformer(nn.Module):
@@ -71,7 +76,7 @@ class MaskGIT(System):
         year=2022,
         paper="2202.04200",
         accepts={"label"},
-        knobs={"steps", "temperature", "guidance"},
+        knobs={"steps", "temperature", "guidance", "sampler"},
         departures=(
             "The transformer is that of image-gpt, looking both ways: norms come first, and the output is not tied.",
             "Depthwise convolutions before attention and MLP show every code its neighbours: without them the same "
@@ -139,14 +144,21 @@ class MaskGIT(System):
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         """Iterative decoding (section 3.2) in ``how.steps`` steps: ``(B, C, H, W)``.
 
-        ``how.temperature`` divides the logits, ``how.guidance`` is the scale of classifier-free guidance.
+        ``how.sampler`` says which codes a step keeps. With ``"sure"``, as published, the surest: which keeps what is
+        likely anyway, so that pictures are more alike. With ``"spread"`` those that a sequence scatters over the map:
+        codes far from each other depend less on each other, and none is rejected. ``how.temperature`` divides the
+        logits, ``how.guidance`` is the scale of classifier-free guidance.
         """
+        sampler = "sure" if how.sampler is None else how.sampler
+        if sampler not in SAMPLERS:
+            raise UnknownName("sampler", sampler, SAMPLERS)
         steps = self.steps if how.steps is None else how.steps
         if steps < 1:
             raise UsageError(f"maskgit decodes in 1 step or more, not {steps}: ask for more steps")
         temperature = 1.0 if how.temperature is None else how.temperature
         guidance = self.guidance if how.guidance is None else how.guidance
         n, length = len(rng), self.layout.length
+        rank = self._ranks(rng) if sampler == "spread" else None
         codes = torch.full((n, length), self.mask, device=self.device)
         for t in range(1, steps + 1):
             hidden = codes == self.mask
@@ -155,12 +167,28 @@ class MaskGIT(System):
             codes = torch.where(hidden, told.sample(u[:, 0], temperature), codes)
             if t == steps:
                 break
-            noise = -(-u[:, 1].clamp(1e-7, 1 - 1e-7).log()).log()  # Gumbel's
-            sure = told.log_prob(codes) + self.choice * (1 - t / steps) * noise  # c_i
+            if rank is None:
+                noise = -(-u[:, 1].clamp(1e-7, 1 - 1e-7).log()).log()  # Gumbel's
+                sure = told.log_prob(codes) + self.choice * (1 - t / steps) * noise  # c_i
+            else:
+                sure = -rank
             sure = sure.masked_fill(~hidden, torch.inf)  # what is known stays
             unsure = sure.topk(left_hidden(t, steps, length, int(hidden[0].sum())), largest=False).indices
             codes = codes.scatter(1, unsure, self.mask)
         return show(self.tokeniser, codes, self.layout.grid)
+
+    def _ranks(self, rng: ImageRng) -> Tensor:
+        """When each code of each picture is kept, ``(B, N)``: the map's sequence, turned over and moved at random."""
+        if len(self.layout.grid) != 2:
+            raise UsageError(f"the codes of '{self.tokeniser.card.id}' lie on no map to spread over: use sampler sure")
+        h, w = self.layout.grid
+        plain, turned = scattered(h, w), scattered(w, h).T
+        u = rng.uniform(len(rng), 3)
+        moved = [
+            (turned if flip < 0.5 else plain).roll((int(down * h), int(right * w)), (0, 1)).flatten()
+            for down, right, flip in u.tolist()
+        ]
+        return torch.stack(moved).to(self.device)
 
     def _guided(self, codes: Tensor, label: Tensor | None, guidance: float) -> Tensor:
         """Logits ``(B, N, K)``: those without a class, moved ``guidance`` times as far as the class moves them."""
@@ -189,3 +217,29 @@ def left_hidden(t: int, steps: int, length: int, hidden: int) -> int:
     """How many of ``hidden`` codes stay so after step ``t`` of ``steps``: by the cosine, one fewer at the least."""
     wanted = math.floor(length * math.cos(math.pi / 2 * t / steps))
     return max(1, min(hidden - 1, wanted))
+
+
+@cache
+def scattered(h: int, w: int) -> Tensor:
+    """The rank ``(h, w)`` of each place of a map in a sequence that leaves no region out for long: float, from 0.
+
+    Halton's, of bases 2 and 3 (Besnier et al.); places that it visits again are skipped.
+    """
+    rank = torch.full((h, w), -1.0)
+    seen = point = 0
+    while seen < h * w:
+        point += 1
+        row, column = int(halton(point, 2) * h), int(halton(point, 3) * w)
+        if rank[row, column] < 0:
+            rank[row, column] = seen
+            seen += 1
+    return rank
+
+
+def halton(k: int, base: int) -> float:
+    """The k-th number of the sequence, in [0, 1): the digits of k in ``base``, mirrored at the point."""
+    out, digit = 0.0, 1 / base
+    while k:
+        out += digit * (k % base)
+        k, digit = k // base, digit / base
+    return out
