@@ -20,6 +20,7 @@ from zeuxis.data.library import open_source
 from zeuxis.data.readers import faces_gray64
 from zeuxis.data.worlds.face import FACTORS
 from zeuxis.metrics.similarity import psnr
+from zeuxis.recipe import load_recipe
 from zeuxis.systems.density.pca import PCA
 from zeuxis.workshop.evaluate import evaluate
 from zeuxis.workshop.model import Model, load
@@ -27,7 +28,7 @@ from zeuxis.workshop.pictures import sheet, to_pil
 
 HERE = Path(__file__).parent
 SHOWN = 16
-SAMPLED = ("gaussian", "mixture", "parzen", "vae", "cvae", "image-gpt", "maskgit")
+SAMPLED = ("gaussian", "mixture", "parzen", "vae", "cvae", "image-gpt", "maskgit", "maskgit-label")
 COMPONENTS, MET = 12, 10  # that are asked what they tell; pictures of a person, at least
 PRIORS = ("normal", "gaussian", "mixture", "flow")  # over the codes of an autoencoder
 KEPT = (1, 2, 4, 7, 16, 32, 64)  # principal components
@@ -37,7 +38,7 @@ DIMENSIONS = (1, 2, 4, 8, 16, 32, 64)
 
 def main(runs: Path) -> None:
     for name in SAMPLED:
-        page(f"lecture-{name}", [load(runs / f"{name}-0").sample(SHOWN).tensor])
+        page(f"lecture-{name}", [load(runs / f"{name}-0").sample(SHOWN, **load_recipe(name).sample).tensor])
     clothes = open_source("fashion-mnist", 32, "test").batch(torch.arange(SHOWN)).image
     rebuilt = [both(load(runs / f"{name}-0"), clothes) for name in ("pca", "autoencoder", "vae", "vqgan")]
     page("lecture-rebuilt", [clothes, *rebuilt])
