@@ -186,7 +186,7 @@ def _sequences() -> list[str]:
         "A transformer that looks both ways fills in all codes, keeps those that it is surest of, and asks again:",
         f"eight calls instead of sixty-four, FD {far['maskgit']} after the same ten minutes of training. Codes",
         "drawn in the same call do not know of each other, so it helps to know beforehand what the picture is to be.",
-        f"Told the class, asked to go further its way, and keeping codes that lie far apart: FD {far['maskgit-label']}.",
+        f"Told the class, asked to go further its way, keeping codes that lie apart: FD {far['maskgit-label']}.",
         f"The transformer of step 7, told the class too, has {far['image-gpt-label']}:",
         "",
         "    zeuxis reproduce maskgit-label",
