@@ -248,3 +248,15 @@ def test_a_picture_owes_its_caption_no_more_than_that_says(monkeypatch: pytest.M
     for k, name in enumerate(names):
         silent = (wanted[:, k] == UNSAID).all()
         assert silent == (name in ("skin", "light")), name
+
+
+def test_what_is_drawn_in_steps_is_shown_in_steps() -> None:
+    model = load("align-draw")
+    says = ["a small red circle by day", "a large blue square by day"]
+    pictures = model.sample(2, 7, caption=says)
+    assert pictures.steps is not None and torch.equal(pictures.steps[:, -1], pictures.tensor)
+    steps, side = pictures.steps.shape[1], model.system.shape.height
+    assert pictures.sheet().size == (steps * (side + 2) + 2, 2 * (side + 2) + 2), "a row for each picture"
+    assert pictures.sheet(columns=2).size == (2 * (side + 2) + 2, side + 4)
+    assert torch.equal(model.sample(1, 8, caption=says[1]).tensor[0], pictures.tensor[1])
+    assert load("vqgan").verbs.isdisjoint({"draw_steps"}) and load("cvae").sample(1).steps is None

@@ -20,6 +20,7 @@ def make_quantiser(
     width: int,
     *,
     beta: float = 0.25,
+    entropy: float = 0.1,
     moving: bool = False,
     kmeans: bool = False,
     revive: float = 0.0,
@@ -29,7 +30,7 @@ def make_quantiser(
 
     ``width``, ``moving``, ``kmeans`` and ``revive`` are a codebook's (see :class:`VectorQuantiser`); the others
     have vectors of one number a level, and of one a bit, so that ``width`` says nothing of them. ``levels``
-    are those of ``"fsq"``, and multiply to ``codes``. Raises :class:`UsageError` for what does not go together.
+    are those of ``"fsq"``, and multiply to ``codes``; ``entropy`` is the weight of ``"lfq"``'s penalty. Raises :class:`UsageError` for what does not go together.
     """
     if kind not in QUANTISERS:
         raise UnknownName("quantiser", kind, QUANTISERS)
@@ -51,5 +52,5 @@ def make_quantiser(
     if kind == "fsq":
         return FiniteScalar(tuple(levels))
     if kind == "lfq":
-        return LookupFree(codes, beta=beta)
+        return LookupFree(codes, beta=beta, entropy=entropy)
     return VectorQuantiser(codes, width, beta=beta, ema=moving, kmeans=kmeans, revive=revive)

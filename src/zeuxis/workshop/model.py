@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -93,8 +93,12 @@ class Model:
         model = self if prior is None else self.with_prior(prior)
         condition = self.condition(n, caption=caption, label=label, source=source)
         how = Sampling(steps=steps, guidance=guidance, sampler=sampler, temperature=temperature)
-        images = model.draw(condition, range(seed, seed + n), how, batch)
-        return Pictures(images, tuple(model.record(seed + k, condition[slice(k, k + 1)], how) for k in range(n)))
+        seeds = range(seed, seed + n)
+        records = tuple(model.record(seed + k, condition[slice(k, k + 1)], how) for k in range(n))
+        if "draw_steps" in model.verbs:
+            drawn = model.draw_steps(condition, seeds, how, batch)
+            return Pictures(drawn[:, -1], records, drawn)
+        return Pictures(model.draw(condition, seeds, how, batch), records)
 
     def write(self, n: int = 1, seed: int = 0, *, temperature: float | None = None) -> tuple[str, ...]:
         """Write ``n`` captions; caption k is that of seed ``seed + k``, whatever ``n`` is."""
@@ -109,17 +113,34 @@ class Model:
         self, condition: Condition, seeds: Sequence[int], how: Sampling = Sampling(), batch: int | None = None
     ) -> Tensor:
         """The images ``(N, C, H, W)`` on the CPU for a ready condition, one seed each."""
-        batch = batch or (BATCH.get(self.device, BATCH_ELSEWHERE) if self.prior is None else BATCH_CODED)
         self.check(how)
         if "sample" not in self.verbs:
             mend = f" (with a prior over its codes also sample: --prior {'|'.join(KINDS)})" if _codes(self) else ""
             raise Unsupported(f"'{self.system.card.id}' cannot sample; it can: {', '.join(sorted(self.verbs))}{mend}")
+        return self._in_batches(self._drawn, condition, seeds, how, batch)
+
+    def draw_steps(
+        self, condition: Condition, seeds: Sequence[int], how: Sampling = Sampling(), batch: int | None = None
+    ) -> Tensor:
+        """How :meth:`draw` comes to its images, ``(N, T, C, H, W)``, of models that draw in steps."""
+        self.check(how)
+        return self._in_batches(self.system.draw_steps, condition, seeds, how, batch)
+
+    def _in_batches(
+        self,
+        work: Callable[[Condition, ImageRng, Sampling], Tensor],
+        condition: Condition,
+        seeds: Sequence[int],
+        how: Sampling,
+        batch: int | None,
+    ) -> Tensor:
+        batch = batch or (BATCH.get(self.device, BATCH_ELSEWHERE) if self.prior is None else BATCH_CODED)
         parts = []
         with torch.inference_mode():
             for start in range(0, len(seeds), batch):
                 rows = slice(start, start + batch)
                 given = condition[rows].only(self.system.conditions).to(self.device)
-                parts.append(self._drawn(given, ImageRng(seeds[rows]), how).float().cpu())
+                parts.append(work(given, ImageRng(seeds[rows]), how).float().cpu())
         images = torch.cat(parts)
         if not torch.isfinite(images).all():
             raise TrainingStopped(

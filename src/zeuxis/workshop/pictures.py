@@ -49,10 +49,14 @@ def sheet(images: Sequence[Image.Image], columns: int | None = None, scale: int 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Images ``(N, C, H, W)`` in [-1, 1], each with the record of how it was made."""
+    """Images ``(N, C, H, W)`` in [-1, 1], each with the record of how it was made.
+
+    ``steps`` ``(N, T, C, H, W)`` is how they came to be, of models that draw in steps: the last is the image.
+    """
 
     tensor: Tensor
     records: tuple[dict[str, Any], ...]
+    steps: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.tensor)
@@ -64,7 +68,9 @@ class Pictures:
         return map(to_pil, self.tensor)
 
     def sheet(self, columns: int | None = None, scale: int = 1) -> Image.Image:
-        """All of them on one page."""
+        """All of them on one page; what was drawn in steps in a row of its own each, unless ``columns`` are given."""
+        if self.steps is not None and columns is None:
+            return sheet([to_pil(step) for step in self.steps.flatten(0, 1)], self.steps.shape[1], scale)
         return sheet(list(self), columns, scale)
 
     def save(self, path: str | Path) -> list[Path]:

@@ -24,6 +24,7 @@ class VQVAE(System):
     ``"codebook"``, ``"fsq"`` (finite scalars, of ``levels``) or ``"lfq"`` (lookup-free). A codebook learns by
     gradient or, with ``moving``, as moving averages (appendix A.1). ``kmeans`` starts it at the k-means of the
     first batch; codes chosen less than ``revive`` times a batch restart. ``code_width`` says nothing of the others.
+    ``beta`` weighs the commitment, and ``entropy`` the penalty that keeps lookup-free codes in use.
     """
 
     card = Card(
@@ -51,6 +52,7 @@ class VQVAE(System):
         blocks: int = 2,
         halvings: int = 2,
         beta: float = 0.25,
+        entropy: float = 0.1,
         quantiser: str = "codebook",
         moving: bool = False,
         kmeans: bool = False,
@@ -62,7 +64,15 @@ class VQVAE(System):
         code_map(self.shape, halvings)
         self.stride = 2**halvings
         self.quantiser = make_quantiser(
-            quantiser, codes, code_width, beta=beta, moving=moving, kmeans=kmeans, revive=revive, levels=tuple(levels)
+            quantiser,
+            codes,
+            code_width,
+            beta=beta,
+            entropy=entropy,
+            moving=moving,
+            kmeans=kmeans,
+            revive=revive,
+            levels=tuple(levels),
         )
         channels, inner = self.shape.channels, self.quantiser.width
         self.encoder = StridedEncoder(channels, width, strided=(width,) * halvings, hidden=hidden, blocks=blocks)
