@@ -30,7 +30,8 @@ def make_quantiser(
 
     ``width``, ``moving``, ``kmeans`` and ``revive`` are a codebook's (see :class:`VectorQuantiser`); the others
     have vectors of one number a level, and of one a bit, so that ``width`` says nothing of them. ``levels``
-    are those of ``"fsq"``, and multiply to ``codes``; ``entropy`` is the weight of ``"lfq"``'s penalty. Raises :class:`UsageError` for what does not go together.
+    are those of ``"fsq"``, and multiply to ``codes``; ``entropy`` is the weight of ``"lfq"``'s penalty. Raises
+    :class:`UsageError` for what does not go together.
     """
     if kind not in QUANTISERS:
         raise UnknownName("quantiser", kind, QUANTISERS)
