@@ -6,7 +6,21 @@ from typing import Annotated
 
 import typer
 
-from zeuxis.cli.options import Data, Device, Json, Pair, Prior, PriorData, Seed, loaded, paired
+from zeuxis.cli.options import (
+    Data,
+    Device,
+    Guidance,
+    Json,
+    Pair,
+    Prior,
+    PriorData,
+    Sampler,
+    Seed,
+    Steps,
+    Temperature,
+    loaded,
+    paired,
+)
 from zeuxis.cli.output import emit, note, table
 from zeuxis.cli.progress import Progress
 
@@ -22,6 +36,10 @@ def evaluate(
     features: Annotated[
         str | None, typer.Option("--features", help="The network whose features are compared, or pixels-8.")
     ] = None,
+    steps: Steps = None,
+    guidance: Guidance = None,
+    sampler: Sampler = None,
+    temperature: Temperature = None,
     prior: Prior = None,
     prior_data: PriorData = None,
     samples: Annotated[int, typer.Option("--samples", min=2, help="How many pictures are measured.")] = 5000,
@@ -30,6 +48,7 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Measure a model against the test split of its data."""
+    from zeuxis.verbs import Sampling
     from zeuxis.workshop.evaluate import evaluate as work
 
     found = loaded(model, device, prior, prior_data)
@@ -41,6 +60,7 @@ def evaluate(
             features=features,
             samples=samples,
             seed=seed,
+            how=Sampling(steps=steps, guidance=guidance, sampler=sampler, temperature=temperature),
             report=progress,
         )
     if as_json:

@@ -28,6 +28,10 @@ Pair = Annotated[
     str | None,
     typer.Option("--pair", metavar="CHAIN", help='Degrade the pictures into pairs: "blur:2 | noise:0.05 | jpeg:60".'),
 ]
+Steps = Annotated[int | None, typer.Option("--steps", min=1, help="Network evaluations along the path.")]
+Guidance = Annotated[float | None, typer.Option("--guidance", help="How strictly to obey; 1 is plain.")]
+Sampler = Annotated[str | None, typer.Option("--sampler", help="For instance euler, heun, ddim or spread.")]
+Temperature = Annotated[float | None, typer.Option("--temperature", min=0, help="Below 1: less varied.")]
 Prior = Annotated[
     str | None,
     typer.Option(

@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zeuxis.cli.options import Device, Json, Out, Prior, PriorData, Seed, loaded
+from zeuxis.cli.options import (
+    Device,
+    Guidance,
+    Json,
+    Out,
+    Prior,
+    PriorData,
+    Sampler,
+    Seed,
+    Steps,
+    Temperature,
+    loaded,
+)
 from zeuxis.cli.output import emit, note, say
 from zeuxis.errors import UsageError
 
@@ -30,10 +42,10 @@ def sample(
         list[str] | None, typer.Option("--label", help="A class, by number or name; once, or once for each picture.")
     ] = None,
     source: Annotated[Path | None, typer.Option("--source", help="The picture to translate or restore.")] = None,
-    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Network evaluations along the path.")] = None,
-    guidance: Annotated[float | None, typer.Option("--guidance", help="How strictly to obey; 1 is plain.")] = None,
-    sampler: Annotated[str | None, typer.Option("--sampler", help="For instance euler, heun or ddim.")] = None,
-    temperature: Annotated[float | None, typer.Option("--temperature", min=0, help="Below 1: less varied.")] = None,
+    steps: Steps = None,
+    guidance: Guidance = None,
+    sampler: Sampler = None,
+    temperature: Temperature = None,
     prior: Prior = None,
     prior_data: PriorData = None,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Pictures at a time; changes none of them.")] = 64,

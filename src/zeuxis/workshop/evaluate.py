@@ -56,6 +56,7 @@ def evaluate(
 
     Pictures are made under the conditions of the held-out examples, from seeds ``seed``, ``seed + 1``, ...
     """
+    model.check(how)
     own = model.system.proofs()
     wanted = tuple(metrics) or default_metrics(model)
     for metric in wanted:
