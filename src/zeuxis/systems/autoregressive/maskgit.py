@@ -79,8 +79,8 @@ class MaskGIT(System):
         knobs={"steps", "temperature", "guidance", "sampler"},
         departures=(
             "The transformer is that of image-gpt, looking both ways: norms come first, and the output is not tied.",
-            "Depthwise convolutions before attention and MLP show every code its neighbours: without them the same "
-            "ten minutes end 0.25 nats a code worse.",
+            "Depthwise convolutions before attention and MLP show every code its neighbours, which attention is slow "
+            "to learn.",
             "No dropout, and Adam without weight decay.",
             "Classifier-free guidance, which the paper does not have, as its successor Muse does it.",
             "As in the authors' program the number left hidden is rounded down, and one is revealed at every step.",
