@@ -8,12 +8,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import torch
-
 from zeuxis.errors import Unsupported
-from zeuxis.rng import ImageRng
 from zeuxis.workshop.model import load
-from zeuxis.workshop.pictures import panes, sheet, to_pil
+from zeuxis.workshop.pictures import sheet, to_pil
 
 SCALE = 2
 CAPTIONS = (
@@ -29,9 +26,8 @@ def main(run: str, seed: int = 0) -> None:
     if "draw_steps" not in model.system.card.verbs:
         raise Unsupported(f"'{run}' does not draw in steps: give an align-draw")
     condition = model.condition(len(CAPTIONS), caption=CAPTIONS)
-    with torch.inference_mode():
-        steps = model.system.draw_steps(condition, ImageRng([seed] * len(CAPTIONS)))  # (B, T, C, H, W)
-    images = [to_pil(image) for row in steps for pane in panes(row) for image in pane]
+    steps = model.draw_steps(condition, [seed] * len(CAPTIONS))  # (B, T, C, H, W)
+    images = [to_pil(image) for image in steps.flatten(0, 1)]
     target = Path(__file__).parent / "images" / "align-draw.webp"
     sheet(images, steps.shape[1], SCALE).save(target, quality=85, method=6)
 

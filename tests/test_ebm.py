@@ -17,8 +17,9 @@ CHAINS = 40_000
 
 
 def model(**config: float) -> EBM:
-    torch.default_generator.manual_seed(0)
-    return EBM(SMALL, width=8, **config)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        return EBM(SMALL, width=8, **config)
 
 
 def flat(**config: float) -> EBM:

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from PIL import Image
 from torch import Tensor
 
 from zeuxis.batch import to_uint8
 from zeuxis.provenance.record import save_png
+
+MOST_STEPS = 8  # of those in which a picture is drawn that a sheet shows
 
 
 def to_pil(image: Tensor) -> Image.Image:
@@ -29,6 +32,11 @@ def panes(images: Tensor) -> tuple[Tensor, ...]:
     """
     channels = images.shape[1]
     return (images,) if channels in (1, 3, 4) else images.split(1 if channels % 3 else 3, dim=1)
+
+
+def spread(steps: Tensor, n: int) -> Tensor:
+    """``n`` of the steps ``(B, T, C, H, W)``, evenly from the first to the last; where T is less, some twice."""
+    return steps[:, torch.linspace(0, steps.shape[1] - 1, n).round().long()]
 
 
 def sheet(images: Sequence[Image.Image], columns: int | None = None, scale: int = 1, gap: int = 2) -> Image.Image:
@@ -70,7 +78,8 @@ class Pictures:
     def sheet(self, columns: int | None = None, scale: int = 1) -> Image.Image:
         """All of them on one page; what was drawn in steps in a row of its own each, unless ``columns`` are given."""
         if self.steps is not None and columns is None:
-            return sheet([to_pil(step) for step in self.steps.flatten(0, 1)], self.steps.shape[1], scale)
+            shown = spread(self.steps, min(MOST_STEPS, self.steps.shape[1]))
+            return sheet([to_pil(step) for step in shown.flatten(0, 1)], shown.shape[1], scale)
         return sheet(list(self), columns, scale)
 
     def save(self, path: str | Path) -> list[Path]:

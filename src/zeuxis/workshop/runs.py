@@ -26,7 +26,7 @@ from zeuxis.training.checkpoint import write_model
 from zeuxis.training.trainer import Clock, Trainer
 from zeuxis.verbs import Sampling
 from zeuxis.workshop.naming import slug
-from zeuxis.workshop.pictures import panes, sheet, to_pil
+from zeuxis.workshop.pictures import panes, sheet, spread, to_pil
 
 PREVIEWED = 16
 COLUMNS = 8  # pictures a row of a preview
@@ -224,11 +224,6 @@ def preview_images(system: System, batch: Batch, how: Sampling) -> list[torch.Te
     if {"encode", "decode"} <= verbs:
         return _rows(batch.image, system.decode(system.encode(batch.image)))
     return None
-
-
-def spread(steps: torch.Tensor, n: int) -> torch.Tensor:
-    """``n`` of the steps ``(B, T, C, H, W)``, evenly from the first to the last; where T is less, some twice."""
-    return steps[:, torch.linspace(0, steps.shape[1] - 1, n).round().long()]
 
 
 def _rows(*batches: torch.Tensor) -> list[torch.Tensor]:
