@@ -34,7 +34,7 @@ results: install
 
 # The generated pages: the catalogue and the table of results.
 docs: install
-	$(BIN)/python docs/generate.py
+	$(BIN)/python tools/generate.py
 
 clean:
 	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache

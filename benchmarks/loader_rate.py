@@ -33,10 +33,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from zeuxis.data import decode
+from zeuxis.data.batches import Batches
 from zeuxis.data.cache import cache_dir
 from zeuxis.data.fit import parse_fit
 from zeuxis.data.folder import open_folder
-from zeuxis.data.stream import Stream
 
 SHAPES = ((640, 480), (480, 640), (720, 480), (480, 480))  # width, height
 
@@ -105,7 +105,7 @@ def rates(folder: Path, size: int, batch: int, rounds: int, workers: int, fit: s
         first = source.batch(torch.arange(1)).image[0]
         nearest = min(float((dataset[k] - first).abs().max()) for k in range(8))
         assert nearest < 2 / 255, f"the two loaders hand out different pictures: {nearest}"
-    stream = Stream(source, batch, seed=0)
+    stream = Batches(source, batch, seed=0)
     draws = torch.Generator().manual_seed(0)
     loader = DataLoader(dataset, batch, shuffle=True, drop_last=True, num_workers=workers, generator=draws)
     batches = endless(loader)

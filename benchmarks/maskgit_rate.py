@@ -19,6 +19,8 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from zeuxis.api.evaluate import evaluate
+from zeuxis.api.model import load
 from zeuxis.batch import Condition
 from zeuxis.catalog import build, given_models
 from zeuxis.game import System
@@ -28,8 +30,6 @@ from zeuxis.rng import ImageRng
 from zeuxis.systems.autoregressive.image_gpt import ImageGPT
 from zeuxis.systems.autoregressive.maskgit import MaskGIT
 from zeuxis.verbs import Sampling
-from zeuxis.workshop.evaluate import evaluate
-from zeuxis.workshop.model import load
 
 
 def opened(name: str, run: str | None) -> System:

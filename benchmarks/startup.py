@@ -16,7 +16,7 @@ COMMANDS = {
     "import zeuxis": ["-c", "import zeuxis"],
     "zeuxis --help": ["-m", "zeuxis", "--help"],
     "zeuxis list": ["-m", "zeuxis", "list"],
-    "import zeuxis and torch": ["-c", "from zeuxis.workshop.model import load"],
+    "import zeuxis and torch": ["-c", "from zeuxis.api.model import load"],
 }
 
 

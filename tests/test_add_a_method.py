@@ -12,12 +12,12 @@ import torch
 
 import zeuxis.systems.autoencoder as family
 from zeuxis import catalog, recipe
+from zeuxis.api.evaluate import evaluate
+from zeuxis.api.model import load
+from zeuxis.api.runs import train
 from zeuxis.catalog import build_for, entries
 from zeuxis.data.library import open_source
 from zeuxis.recipe import load_recipe
-from zeuxis.workshop.evaluate import evaluate
-from zeuxis.workshop.model import load
-from zeuxis.workshop.runs import train
 
 PAGE = Path(__file__).parent.parent / "docs" / "add-a-method.md"
 FILES = re.compile(r"^`src/zeuxis/(\S+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)

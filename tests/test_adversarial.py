@@ -12,7 +12,7 @@ from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.errors import UnknownName, Unsupported, UsageError
 from zeuxis.game import Player, System, Turn, play_round
 from zeuxis.losses.adversarial import NonSaturating
-from zeuxis.nn.pool import ImagePool
+from zeuxis.nn.image_pool import ImagePool
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.adversarial.dcgan import DCGAN
 from zeuxis.systems.adversarial.wgan_gp import WGANGP

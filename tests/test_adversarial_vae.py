@@ -70,8 +70,8 @@ def test_the_encoder_lowers_rate_and_unlikeness() -> None:
     x, mean, logvar = t.batch.image, *system.posterior(t.batch.image)
     z = mean + (0.5 * logvar).exp() * Stream(0, "draws").normal(6, 4)
     seen, wanted = system.critic.features(system.paint(z)), system.critic.features(x)
-    likeness = torch.distributions.Normal(seen, 1.0).log_prob(wanted).flatten(1).sum(1)
-    torch.testing.assert_close(found, (normal_rate(mean, logvar) - likeness).mean())
+    reconstruction_loss = torch.distributions.Normal(seen, 1.0).log_prob(wanted).flatten(1).sum(1)
+    torch.testing.assert_close(found, (normal_rate(mean, logvar) - reconstruction_loss).mean())
     torch.testing.assert_close(t.memo["z"], z)
 
 
@@ -105,8 +105,8 @@ def test_gamma_weighs_likeness_against_deception() -> None:
     system, t = vae_gan(), turn()
     system.infer(t)
     features = system.critic.features(system.paint(t.memo["z"]))
-    unlikeness = 0.5 * (features - t.memo["wanted"]).square().flatten(1).sum(1).mean()
-    pull = torch.cat([g.flatten() for g in slopes(unlikeness, system.decoder)])
+    feature_loss = 0.5 * (features - t.memo["wanted"]).square().flatten(1).sum(1).mean()
+    pull = torch.cat([g.flatten() for g in slopes(feature_loss, system.decoder)])
     assert pull.abs().max() > 1e-3
     for gamma in (0.5, 2.0):
         torch.testing.assert_close(found[gamma] - found[0.0], gamma * pull, rtol=1e-3, atol=1e-5)

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
+from zeuxis.api import reproduce
+from zeuxis.api.runs import preview_images
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.data.worlds.grammar import describe, facts_from
 from zeuxis.data.worlds.scenes import Scenes
@@ -20,10 +22,8 @@ from zeuxis.nn.draw import read, window, write
 from zeuxis.recipe import load_recipe
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.autoencoder._pixels import SharedGaussian
-from zeuxis.systems.autoencoder.align_draw import AlignDraw, Memory
+from zeuxis.systems.autoencoder.align_draw import AlignDraw, LSTMState
 from zeuxis.verbs import Sampling
-from zeuxis.workshop import reproduce
-from zeuxis.workshop.runs import preview_images
 
 WORDS = ("a", "red", "blue", "circle", "square", "above")
 ONE, OTHER = "a red circle above a blue square", "a blue square above a red circle"
@@ -66,7 +66,7 @@ def test_the_bound_is_the_papers() -> None:
     rate = torch.zeros(2)
     for t in range(3):
         missing = (image + 1) / 2 - canvas.sigmoid()  # of intensities in [0, 1]; half of a difference in [-1, 1]
-        glimpse = read(torch.cat([image, 2 * missing], 1), window(system.looker.where(h), 4, SHAPE), 4)
+        glimpse = read(torch.cat([image, 2 * missing], 1), window(system.glimpse.where(h), 4, SHAPE), 4)
         hi, ci = system.inference(torch.cat([glimpse.flatten(1), h], 1), (hi, ci))
         mean, logvar = system.posterior(hi).chunk(2, 1)
         prior = Normal(torch.zeros(2, 4), torch.ones(2, 4))
@@ -88,7 +88,7 @@ def test_the_bound_is_the_papers() -> None:
 def test_sampling_does_not_look_at_a_picture() -> None:
     system, captions = drawer(), Condition(caption=(ONE,))
     system.sample(captions, ImageRng([3])).square().sum().backward()
-    watcher = (system.looker, system.inference, system.posterior)
+    watcher = (system.glimpse, system.inference, system.posterior)
     assert all(p.grad is None for part in watcher for p in part.parameters())
     assert system.generative.weight_ih.grad is not None and system.reader.token.weight.grad is not None
     with torch.no_grad():
@@ -111,7 +111,7 @@ def test_the_first_canvas_is_blank_and_every_step_adds_to_it() -> None:
     gen, _, canvas = system.begin(2)
     told = system.read(Condition(caption=(ONE, OTHER)))
     after, drawn = system.step(torch.zeros(2, 4), gen, canvas, told)
-    assert (canvas == 0).all() and isinstance(after, Memory)
+    assert (canvas == 0).all() and isinstance(after, LSTMState)
     assert torch.allclose(drawn, system.writer(after.h))
 
 

@@ -80,7 +80,7 @@ SYSTEMS = {
     "vae-bernoulli": lambda: tiny_vae(likelihood="bernoulli"),
     "vae-perceptron": lambda: tiny_vae(widths=()),
     "vqgan": tiny_vqgan,
-    "vqgan-moving": lambda: tiny_vqgan(moving=True),
+    "vqgan-moving": lambda: tiny_vqgan(ema=True),
     "kl-autoencoder": tiny_kl,
 }
 EACH = pytest.mark.parametrize("build", SYSTEMS.values(), ids=SYSTEMS.keys())
@@ -249,21 +249,21 @@ def test_the_critic_comes_late():
     system, images = tiny_vqgan(critic_start=0.5), blobs(4)
     early, late = turn(images, 0.49), turn(images, 0.5)
     assert system.reconstruct(early).isfinite() and system.criticise(early) is None
-    assert "balance" not in early.notes
+    assert "adaptive_weight" not in early.notes
     assert system.reconstruct(late).isfinite() and system.criticise(late).isfinite()
-    assert "balance" in late.notes
+    assert "adaptive_weight" in late.notes
 
 
 def test_the_balance_makes_both_losses_pull_equally_hard():
     """Eq. 7: at the last layer the adversarial gradient gets the norm of the other, times the weight."""
     system, images = tiny_vqgan(adversarial=0.8), blobs(4)
     y = system.decoder(system.from_codes(system.quantiser(system.into_codes(system.encoder(images))).vectors))
-    likeness, deception = (y - images).abs().mean(), -3 * system.critic(y).mean()
-    balance = system.balance(likeness, deception)
-    assert not balance.requires_grad
+    reconstruction_loss, generator_loss = (y - images).abs().mean(), -3 * system.critic(y).mean()
+    adaptive_weight = system.adaptive_weight(reconstruction_loss, generator_loss)
+    assert not adaptive_weight.requires_grad
     last = system.decoder.out.weight
-    pull = torch.autograd.grad(likeness, last, retain_graph=True)[0].norm()
-    push = torch.autograd.grad(balance * deception, last, retain_graph=True)[0].norm()
+    pull = torch.autograd.grad(reconstruction_loss, last, retain_graph=True)[0].norm()
+    push = torch.autograd.grad(adaptive_weight * generator_loss, last, retain_graph=True)[0].norm()
     assert push.item() == pytest.approx(0.8 * pull.item(), rel=0.02)
 
 
@@ -280,7 +280,7 @@ def test_the_autoencoder_hears_the_critic_but_does_not_move_it():
 
 
 def test_a_moving_codebook_starts_spread_and_revives_dead_codes():
-    system, images = tiny_vqgan(moving=True), blobs(16)
+    system, images = tiny_vqgan(ema=True), blobs(16)
     first = turn(images, n=0)
     system.reconstruct(first)
     system.after_round(first)
@@ -359,7 +359,9 @@ def test_the_kl_autoencoder_hears_its_critic_from_its_time_on():
     early, late = turn(images, 0.49), turn(images, 0.5)
     assert system.reconstruct(early).isfinite() and system.criticise(early) is None
     plain, heard = system.reconstruct(turn(images, 0.0)), system.reconstruct(late)
-    torch.testing.assert_close(heard - plain, late.notes["balance"] * late.notes["deception"], rtol=1e-3, atol=1e-4)
-    assert late.notes["balance"] > 0 and system.criticise(late).isfinite()
+    torch.testing.assert_close(
+        heard - plain, late.notes["adaptive_weight"] * late.notes["generator_loss"], rtol=1e-3, atol=1e-4
+    )
+    assert late.notes["adaptive_weight"] > 0 and system.criticise(late).isfinite()
     with pytest.raises(Unsupported, match="factor of 8"):
         KLAutoencoder(Shape(3, 36, 36))

@@ -6,6 +6,8 @@ from collections import Counter
 import pytest
 import torch
 
+from zeuxis.api.evaluate import default_metrics, evaluate, held_out
+from zeuxis.api.model import Model
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.data.worlds import telling
 from zeuxis.data.worlds.scenes import SINGLES, UNTOLD, Scenes
@@ -16,8 +18,6 @@ from zeuxis.metrics.table import Evidence, measure
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.autoregressive.caption_lm import CaptionLM
 from zeuxis.verbs import Sampling
-from zeuxis.workshop.evaluate import default_metrics, evaluate, held_out
-from zeuxis.workshop.model import Model
 
 SHAPE = Shape(3, 8, 8)
 WORDS = ("red", "blue", "ring")
@@ -107,7 +107,7 @@ def test_its_loss_is_the_log_of_its_perplexity():
     lm = model(0.0)  # all words and the end are equally likely
     captions = ("red ring", "blue", "")
     turn = Turn(Batch(torch.zeros(3, *SHAPE), Condition(caption=captions)), Stream(0), 0, 0.0)
-    assert float(lm.surprise(turn).detach()) == pytest.approx(math.log(4))
+    assert float(lm.nll(turn).detach()) == pytest.approx(math.log(4))
     assert float(turn.notes["perplexity"]) == pytest.approx(4)
     with torch.no_grad():
         nats = lm.log_prob_caption(captions)
@@ -136,7 +136,7 @@ def test_it_learns_the_grammar_if_it_sees_enough_of_each_caption(context, low, h
         lm = CaptionLM(scenes.shape, words=scenes.words, context=context, hidden=64)
     optimiser = torch.optim.Adam(lm.parameters())
     for k in range(150):
-        loss = lm.surprise(Turn(scenes.batch(torch.arange(192 * k, 192 * (k + 1))), Stream(0), k, k / 150))
+        loss = lm.nll(Turn(scenes.batch(torch.arange(192 * k, 192 * (k + 1))), Stream(0), k, k / 150))
         optimiser.param_groups[0]["lr"] = 1e-2 * (1 - k / 150)
         optimiser.zero_grad()
         loss.backward()
@@ -170,10 +170,10 @@ def test_the_captions_of_scenes_are_a_distribution_of_the_closed_forms_entropy()
 
 def test_the_entropy_is_what_a_walk_through_the_data_finds():
     captions = Scenes(8).batch(torch.arange(6000)).condition.caption
-    surprise = -telling.log_prob("scenes", captions)
-    error = float(surprise.std()) / math.sqrt(len(surprise))
+    nll = -telling.log_prob("scenes", captions)
+    error = float(nll.std()) / math.sqrt(len(nll))
     assert error < 0.03
-    assert float(surprise.mean()) == pytest.approx(telling.entropy("scenes"), abs=4 * error)
+    assert float(nll.mean()) == pytest.approx(telling.entropy("scenes"), abs=4 * error)
 
 
 def test_only_its_own_captions_are_judged():
@@ -218,9 +218,9 @@ def test_evaluation_reads_held_out_captions():
     assert found["perplexity"].value == pytest.approx(len(scenes.words) + 1)
     assert found["perplexity"].samples == 200
     captions = held_out(Scenes(8, "test"), 200).condition.caption
-    surprise = -float(telling.log_prob("scenes", captions).sum()) / sum(len(c.split()) + 1 for c in captions)
+    nll = -float(telling.log_prob("scenes", captions).sum()) / sum(len(c.split()) + 1 for c in captions)
     ratio = found["perplexity-over-grammar"].value
-    assert ratio == pytest.approx((len(scenes.words) + 1) / math.exp(surprise)) and ratio > 5
+    assert ratio == pytest.approx((len(scenes.words) + 1) / math.exp(nll)) and ratio > 5
     assert 0 < found["perplexity-over-grammar"].spread < 0.2
     with pytest.raises(Unsupported, match="cannot sample; it can: log_prob_caption, write"):
         judged.sample(1)

@@ -53,7 +53,7 @@ def test_what_the_check_says_is_what_happens(tmp_path: Path) -> None:
     found = check(tmp_path)
     assert (found.pictures, found.usable, found.refused) == (41, 40, False)
     assert [(f.path, f.kind, f.left_out) for f in found.findings] == [("bad.png", "damaged", True)]
-    assert [one.path for one in open_folder(tmp_path, 16).set_aside] == ["bad.png"]
+    assert [one.path for one in open_folder(tmp_path, 16).skipped] == ["bad.png"]
     for k in range(3):
         (tmp_path / f"worse-{k}.png").write_bytes(b"")
     assert check(tmp_path).refused

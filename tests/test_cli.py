@@ -130,7 +130,7 @@ def test_data_lists_and_shows(command):
     assert code == 0 and "digits" in {d["name"] for d in json.loads(out)}
     code, out, _ = command("data", "digits", "-n", 4, "--out", "sheet.png", "--json")
     found = json.loads(out)
-    assert (code, found["shape"], found["examples"], found["gives"]) == (0, [1, 8, 8], 1439, ["label"])
+    assert (code, found["shape"], found["examples"], found["provides"]) == (0, [1, 8, 8], 1439, ["label"])
     with Image.open("sheet.png") as sheet:
         assert sheet.width == sheet.height > 2 * 90
     assert found["says"] == []
@@ -270,7 +270,7 @@ def test_a_traceback_is_shown_only_when_asked_for(command, monkeypatch):
     def broken(*args, **kwargs):
         raise RuntimeError("two\nlines")
 
-    monkeypatch.setattr("zeuxis.workshop.convert.convert", broken)
+    monkeypatch.setattr("zeuxis.pretrained.convert.convert", broken)
     code, _, err = command("convert", "tiny.toml")
     assert code == 1 and err == "zeuxis: RuntimeError: two (a mistake in Zeuxis: run again with --debug to see where)\n"
     with pytest.raises(RuntimeError, match="two"):
@@ -291,7 +291,7 @@ def test_the_machine_s_troubles_have_a_mend(command, monkeypatch, error, code, s
     def troubled(*args, **kwargs):
         raise error
 
-    monkeypatch.setattr("zeuxis.workshop.convert.convert", troubled)
+    monkeypatch.setattr("zeuxis.pretrained.convert.convert", troubled)
     done, out, err = command("convert", "tiny.toml")
     assert (done, out) == (code, "") and says in err and err.count("\n") <= 1
 
@@ -351,7 +351,7 @@ def test_any_data_makes_pairs(command, tmp_path):
         "data", "digits", "--pair", "blur | shrink:2", "--out", str(tmp_path / "sheet.png"), "--json"
     )
     found = json.loads(out)
-    assert code == 0 and found["name"] == "digits | blur:2 | shrink:2" and found["gives"] == ["label", "source"]
+    assert code == 0 and found["name"] == "digits | blur:2 | shrink:2" and found["provides"] == ["label", "source"]
     assert (tmp_path / "sheet.png").is_file()
     assert recipe_of("tiny.toml", pair="hole:0.5").data.endswith(" | hole:0.5")
     assert recipe_of("tiny.toml", data="scenes", pair="age").data == "scenes | age"

@@ -12,7 +12,7 @@ import torch
 from conftest import toy_source
 
 from zeuxis.catalog import build, build_for, entries, load_system
-from zeuxis.data.stream import Stream, epoch_batches
+from zeuxis.data.batches import Batches, epoch_batches
 from zeuxis.game import System, Turn, play_round
 from zeuxis.recipe import Recipe, Train, load_recipe, recipe_paths
 from zeuxis.rng import ImageRng
@@ -71,7 +71,7 @@ class Harness:
     def __init__(self, system: System, recipe: Recipe) -> None:
         self.system, self.players = system.train(), system.players()
         self.optimisers = {p.name: BUILDERS[p.optimiser](p) for p in self.players}
-        self.stream, self.rng, self.round = Stream(source(recipe.name), 6, 0), Draws(0, "moves"), 0
+        self.stream, self.rng, self.round = Batches(source(recipe.name), 6, 0), Draws(0, "moves"), 0
         self.losses: list[float] = []
         self.touched: set[int] = set()
 
@@ -197,7 +197,7 @@ def test_resumed_is_bit_equal_to_uninterrupted(recipe: Recipe, tmp_path: Path) -
     def trainer(folder: Path, rounds: int) -> Trainer:
         # The learning rate follows progress, so both must know the same budget.
         plan = ROUNDS.model_copy(update={"batch": 6, "rounds": 4})
-        made = Trainer(tiny(recipe), Stream(source(recipe.name), 6, 0), plan, folder, players=recipe.players)
+        made = Trainer(tiny(recipe), Batches(source(recipe.name), 6, 0), plan, folder, players=recipe.players)
         made.resume()
         while made.round < rounds:
             made.play()
@@ -221,7 +221,7 @@ ONE_PLAYER = [r for r in games() if len(_built(r.name).players()) == 1 and r.sys
 def test_eight_images_can_be_learnt(recipe: Recipe) -> None:
     system = tiny(recipe)
     harness = Harness(system, recipe)
-    harness.stream = Stream(toy_source(*source(recipe.name).shape[:2], n=8), 8, 0)
+    harness.stream = Batches(toy_source(*source(recipe.name).shape[:2], n=8), 8, 0)
     harness.hurry()
     harness.rounds(4)  # the clock runs out: what is asked no longer changes
     begun = len(harness.losses)
@@ -234,7 +234,7 @@ def test_eight_images_can_be_learnt(recipe: Recipe) -> None:
 def test_eight_images_become_likely(recipe: Recipe) -> None:
     system = tiny(recipe)
     harness = Harness(system, recipe)
-    harness.stream = Stream(toy_source(*source(recipe.name).shape[:2], n=8), 8, 0)
+    harness.stream = Batches(toy_source(*source(recipe.name).shape[:2], n=8), 8, 0)
     image = harness.stream.next().image
     early = float(system.log_prob(image, Draws(0)).mean())
     harness.rounds(60)

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from zeuxis.catalog import load_system
 from zeuxis.errors import DataError, UsageError, WeightsError, ZeuxisError
-from zeuxis.workshop.convert import convert
+from zeuxis.pretrained.convert import convert
 
 
 class Calls:

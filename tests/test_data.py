@@ -21,13 +21,13 @@ from sklearn.datasets import load_digits
 
 from zeuxis.batch import Shape, to_uint8
 from zeuxis.data import cache, datasets, readers
+from zeuxis.data.batches import Batches, epoch_batches
 from zeuxis.data.entries import ENTRIES, Entry, LocalFile, RemoteFile, describe, giving, names
 from zeuxis.data.fit import fit_images, fit_labels
 from zeuxis.data.formats import read_cifar10_tar, read_idx
 from zeuxis.data.library import WORLDS, open_source
 from zeuxis.data.source import AS_TENSOR, FIELDS, TEXTS, ArraySource, vocabulary
 from zeuxis.data.split import carve
-from zeuxis.data.stream import Stream, epoch_batches
 from zeuxis.errors import DataError, UnknownName, UsageError
 from zeuxis.nn.text import WordTokeniser
 
@@ -45,7 +45,7 @@ def numbered(n: int, size: int = 2) -> ArraySource:
     return ArraySource("numbered", images, fields={"label": np.arange(n)}, class_names=[str(i) for i in range(n)])
 
 
-def order(stream: Stream, batches: int) -> list[int]:
+def order(stream: Batches, batches: int) -> list[int]:
     return [int(i) for _ in range(batches) for i in stream.next().index]
 
 
@@ -73,7 +73,7 @@ def test_a_batch_holds_the_rows_that_were_asked_for() -> None:
     assert torch.equal(to_uint8(batch.image), torch.from_numpy(images[[0, 4]]))
     assert batch.image.dtype == torch.float32 and batch.image.min() >= -1 and batch.image.max() <= 1
     condition = batch.condition
-    assert condition.given == source.gives
+    assert condition.given == source.provides
     assert condition.label is not None and condition.label.tolist() == [4, 0] and condition.label.dtype == torch.int64
     assert condition.caption == ("a", "e")
     torch.testing.assert_close(condition.source, -batch.image)
@@ -126,18 +126,18 @@ def test_the_vocabulary_is_what_the_tokeniser_reads() -> None:
 
 
 def test_an_epoch_meets_every_example_once_and_drops_none() -> None:
-    seen = order(Stream(numbered(10), 4, seed=1), 10)  # 40 examples: four epochs, whose ends cut through batches
+    seen = order(Batches(numbered(10), 4, seed=1), 10)  # 40 examples: four epochs, whose ends cut through batches
     epochs = [seen[i : i + 10] for i in range(0, 40, 10)]
     assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) == 4, "every epoch has the same order"
 
 
 def test_the_order_follows_from_the_seed() -> None:
-    assert order(Stream(numbered(10), 3, seed=1), 9) == order(Stream(numbered(10), 3, seed=1), 9)
-    assert order(Stream(numbered(10), 3, seed=1), 9) != order(Stream(numbered(10), 3, seed=2), 9)
-    assert order(Stream(numbered(5), 2, seed=1, shuffle=False), 5) == [0, 1, 2, 3, 4] * 2
+    assert order(Batches(numbered(10), 3, seed=1), 9) == order(Batches(numbered(10), 3, seed=1), 9)
+    assert order(Batches(numbered(10), 3, seed=1), 9) != order(Batches(numbered(10), 3, seed=2), 9)
+    assert order(Batches(numbered(5), 2, seed=1, shuffle=False), 5) == [0, 1, 2, 3, 4] * 2
     # pinned: a change of this order would break the resumption of every saved run
-    assert order(Stream(numbered(10), 5, seed=0), 2) == PINNED
+    assert order(Batches(numbered(10), 5, seed=0), 2) == PINNED
 
 
 PINNED = [1, 4, 3, 6, 7, 9, 5, 8, 2, 0]
@@ -145,11 +145,11 @@ PINNED = [1, 4, 3, 6, 7, 9, 5, 8, 2, 0]
 
 @pytest.mark.parametrize("taken", range(8))
 def test_a_stream_goes_on_where_it_was(taken: int) -> None:
-    whole = Stream(numbered(7), 3, seed=5)
+    whole = Batches(numbered(7), 3, seed=5)
     for _ in range(taken):
         whole.next()
     state = whole.state()
-    resumed = Stream(numbered(7), 3, seed=5)
+    resumed = Batches(numbered(7), 3, seed=5)
     resumed.restore(state)
     for _ in range(9):
         a, b = whole.next(), resumed.next()
@@ -158,11 +158,11 @@ def test_a_stream_goes_on_where_it_was(taken: int) -> None:
 
 
 def test_a_state_is_plain_json() -> None:
-    assert all(type(value) is int for value in Stream(numbered(7), 3, seed=5).state().values())
+    assert all(type(value) is int for value in Batches(numbered(7), 3, seed=5).state().values())
 
 
 def test_a_stream_can_go_back() -> None:
-    stream = Stream(numbered(7), 3, seed=5)
+    stream = Batches(numbered(7), 3, seed=5)
     start = stream.state()
     first = order(stream, 8)
     stream.restore(start)
@@ -170,15 +170,15 @@ def test_a_stream_can_go_back() -> None:
 
 
 def test_another_source_or_seed_is_not_resumed() -> None:
-    state = Stream(numbered(7), 3, seed=5).state()
+    state = Batches(numbered(7), 3, seed=5).state()
     with pytest.raises(DataError, match="held 7 examples"):
-        Stream(numbered(8), 3, seed=5).restore(state)
+        Batches(numbered(8), 3, seed=5).restore(state)
     with pytest.raises(DataError, match="seed 5"):
-        Stream(numbered(7), 3, seed=6).restore(state)
+        Batches(numbered(7), 3, seed=6).restore(state)
 
 
 def test_a_source_may_be_smaller_than_a_batch() -> None:
-    stream = Stream(numbered(3), 8, seed=0)
+    stream = Batches(numbered(3), 8, seed=0)
     seen = order(stream, 3)
     assert len(seen) == 24
     assert all(sorted(seen[i : i + 3]) == [0, 1, 2] for i in range(0, 24, 3))
@@ -186,7 +186,7 @@ def test_a_source_may_be_smaller_than_a_batch() -> None:
 
 def test_an_empty_source_is_refused() -> None:
     with pytest.raises(DataError, match="no examples"):
-        Stream(ArraySource("none", np.zeros((0, 1, 2, 2), np.uint8)), 4, seed=0)
+        Batches(ArraySource("none", np.zeros((0, 1, 2, 2), np.uint8)), 4, seed=0)
 
 
 def test_one_pass_in_order() -> None:
@@ -280,7 +280,7 @@ def test_an_entry_is_complete(name: str) -> None:
     entry = ENTRIES[name]
     card = describe(name)
     assert card["licence"] and card["citation"] and card["homepage"] and card["comes_from"]
-    assert set(entry.gives) <= FIELDS
+    assert set(entry.provides) <= FIELDS
     assert set(entry.splits) == {"train", "val", "test"} and all(entry.splits.values())
     assert bool(entry.folder) == bool(entry.local)
     assert all(len(f.sha256) == 64 for f in entry.local) and all(len(f.md5) == 32 for f in entry.remote)
@@ -298,7 +298,7 @@ def test_who_gives_what() -> None:
 @pytest.mark.parametrize("name", sorted(WORLDS))
 def test_worlds_open_by_name_as_their_cards_say(name: str) -> None:
     source, entry = open_source(name, size=16, split="val"), ENTRIES[name]
-    assert source.gives == set(entry.gives) and source.class_names == entry.class_names
+    assert source.provides == set(entry.provides) and source.class_names == entry.class_names
     assert source.shape == (entry.shape[0], 16, 16) and len(source) == entry.splits["val"]
     assert open_source(name).shape == entry.shape
 
@@ -542,8 +542,8 @@ def test_real_sets_are_what_their_cards_say(name: str) -> None:
     parts = {split: open_source(name, split=split) for split in entry.splits}
     assert {split: len(source) for split, source in parts.items()} == entry.splits
     source = parts["train"]
-    assert tuple(source.shape) == entry.shape and source.gives == set(entry.gives)
+    assert tuple(source.shape) == entry.shape and source.provides == set(entry.provides)
     batch = source.batch(torch.tensor([0, len(source) - 1]))
-    assert batch.condition.given == source.gives
+    assert batch.condition.given == source.provides
     if batch.condition.layout is not None:
         assert int(batch.condition.layout.max()) < source.classes

@@ -6,7 +6,7 @@ import torch
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.errors import UsageError
 from zeuxis.game import Turn
-from zeuxis.nn.boltzmann import black_and_white
+from zeuxis.nn.boltzmann import binarise
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.energy.dbn import DBN
 from zeuxis.verbs import Sampling
@@ -64,7 +64,7 @@ def test_pictures_are_drawn_as_often_as_they_are_likely():
     model = network()
     with torch.no_grad():
         made = model.sample(Condition(), ImageRng.counting(0, 6000), Sampling(steps=40))
-        found = torch.bincount((black_and_white(made).long() << torch.arange(6)).sum(1), minlength=64) / 6000
+        found = torch.bincount((binarise(made).long() << torch.arange(6)).sum(1), minlength=64) / 6000
         wanted = exact(model).exp()
     assert (found - wanted).abs().sum() / 2 < 0.06
     assert (torch.full((64,), 1 / 64) - wanted).abs().sum() / 2 > 0.2
@@ -76,9 +76,9 @@ def test_pictures_are_drawn_as_often_as_they_are_likely():
 def test_layers_learn_one_after_the_other(progress, moves):
     model = network()
     turn = Turn(Batch((2 * states(6) - 1).view(-1, *SMALL)), Stream(0), 0, progress)
-    assert [model.contrast(k, turn) is not None for k in range(2)] == moves
+    assert [model.contrastive_divergence(k, turn) is not None for k in range(2)] == moves
     together = network(greedy=False)
-    assert [together.contrast(k, turn) is not None for k in range(2)] == [True, True]
+    assert [together.contrastive_divergence(k, turn) is not None for k in range(2)] == [True, True]
 
 
 def test_samples_follow_their_seeds_and_layers_invert_roughly():

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from zeuxis.batch import Batch, Condition, Shape
-from zeuxis.diffusion.path import wide
+from zeuxis.diffusion.path import append_dims
 from zeuxis.errors import UnknownName, Unsupported, UsageError
 from zeuxis.game import Turn
 from zeuxis.losses.likelihood import per_image
@@ -53,7 +53,7 @@ class KnowsThePicture(nn.Module):
         self.picture = picture
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        return (x - self.picture) / wide(time / TIME_SCALE, x)
+        return (x - self.picture) / append_dims(time / TIME_SCALE, x)
 
 
 @pytest.mark.parametrize("solver", ["euler", "heun"])
@@ -101,7 +101,7 @@ def test_a_dropped_condition_is_the_null_condition(kind: str) -> None:
 
 def test_training_hides_the_condition_as_often_as_asked() -> None:
     flow = tiny_flow(classes=3, condition="label", drop=0.25)
-    hidden = flow.hidden(4000, Stream(0))
+    hidden = flow.drop_mask(4000, Stream(0))
     assert float(hidden.float().mean()) == pytest.approx(0.25, abs=0.03)
 
 
@@ -197,7 +197,7 @@ class BestGuess(nn.Module):
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         t = time * len(self.path) / 1000
-        a, s = wide(self.path.alpha(t), x), wide(self.path.std(t), x)
+        a, s = append_dims(self.path.alpha(t), x), append_dims(self.path.std(t), x)
         x0 = self.mean + a * self.variance * (x - a * self.mean) / (a**2 * self.variance + s**2)
         noise = (x - a * x0) / s
         return {"epsilon": noise, "x0": x0, "v": a * noise - s * x0}[self.predicts]

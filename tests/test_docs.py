@@ -13,9 +13,10 @@ from zeuxis.catalog import RESULTS, results
 from zeuxis.recipe import load_recipe, recipe_paths
 
 DOCS = Path(__file__).parent.parent / "docs"
-spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
+TOOLS = DOCS.parent / "tools"
+spec = importlib.util.spec_from_file_location("generate", TOOLS / "generate.py")
 assert spec is not None and spec.loader is not None
-sys.path.insert(0, str(DOCS))  # as it is where the script is run
+sys.path.insert(0, str(TOOLS))  # as it is where the script is run
 generate = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(generate)
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from zeuxis.batch import Shape
-from zeuxis.nn.align import Alignment, Told, WordsInABag, WordsInOrder
+from zeuxis.nn.align import Alignment, TextContext, WordsInABag, WordsInOrder
 from zeuxis.nn.draw import Window, filter_bank, read, window, write
 from zeuxis.nn.text import WordTokeniser
 from zeuxis.rng import Stream
@@ -61,8 +61,8 @@ def test_what_a_whole_window_reads_it_writes_back() -> None:
 
 
 def test_writing_is_the_transpose_of_reading() -> None:
-    told = Stream(2).normal(3, 5)
-    at = window(told, 4, SHAPE)
+    context = Stream(2).normal(3, 5)
+    at = window(context, 4, SHAPE)
     image, patch = pictures(3), Stream(3).normal(3, 3, 4, 4)
     one = (read(image, at, 4) * patch).sum((1, 2, 3))
     other = (image * write(patch, at, SHAPE)).sum((1, 2, 3))
@@ -89,13 +89,13 @@ def encoded(*captions: str, length: int = 8) -> tuple[Tensor, Tensor]:
 
 def test_alignment_weighs_words_and_never_padding() -> None:
     align = Alignment(12, 16, 5)
-    told = WordsInOrder(len(WORDS), 6)(*encoded(LONG, "a circle"))
+    context = WordsInOrder(len(WORDS), 6)(*encoded(LONG, "a circle"))
     state = Stream(0).normal(2, 16)
-    heard, weights = align(told, state)
-    assert torch.allclose(weights.sum(1), torch.ones(2)) and (weights[told.mask] > 0).all()
-    assert (weights[~told.mask] == 0).all()
-    assert torch.allclose(heard, (weights[..., None] * told.vectors).sum(1), atol=1e-6)
-    noisy = Told(told.vectors + 100 * ~told.mask[..., None], told.mask)
+    attended, weights = align(context, state)
+    assert torch.allclose(weights.sum(1), torch.ones(2)) and (weights[context.mask] > 0).all()
+    assert (weights[~context.mask] == 0).all()
+    assert torch.allclose(attended, (weights[..., None] * context.vectors).sum(1), atol=1e-6)
+    noisy = TextContext(context.vectors + 100 * ~context.mask[..., None], context.mask)
     assert torch.equal(align(noisy, state)[1], weights)
 
 
@@ -116,5 +116,5 @@ def test_each_word_knows_those_before_and_after_it() -> None:
 def test_a_bag_is_the_sum_of_its_words_over_the_root_of_their_number() -> None:
     bag = WordsInABag(len(WORDS), 6)
     ids, mask = encoded("a red circle")
-    told = bag(ids, mask)
-    assert torch.allclose(told.vectors[0, 0], bag.token.weight[ids[0, :3]].sum(0) / 3**0.5) and told.mask.all()
+    context = bag(ids, mask)
+    assert torch.allclose(context.vectors[0, 0], bag.token.weight[ids[0, :3]].sum(0) / 3**0.5) and context.mask.all()

@@ -12,17 +12,17 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from zeuxis.api.code_file import KEY, Coded, read_codes, write_codes
+from zeuxis.api.coding import MOST_SIDE, REBUILT, brought, decode, encode, target_of
+from zeuxis.api.model import Model, load, replay
+from zeuxis.api.runs import train
+from zeuxis.api.still import tensor_of
 from zeuxis.batch import to_uint8
 from zeuxis.cli import main
 from zeuxis.errors import DataError, UsageError, ZeuxisError
 from zeuxis.metrics.similarity import psnr
 from zeuxis.provenance.record import read_record
 from zeuxis.recipe import load_recipe
-from zeuxis.workshop.code_file import KEY, Coded, read_codes, write_codes
-from zeuxis.workshop.coding import MOST_SIDE, REBUILT, brought, decode, encode, target_of
-from zeuxis.workshop.model import Model, load, replay
-from zeuxis.workshop.runs import train
-from zeuxis.workshop.still import tensor_of
 
 FILE = "photo.codes.safetensors"
 

@@ -49,7 +49,7 @@ def test_a_face_does_not_depend_on_its_company_or_the_run(faces: Faces) -> None:
 def test_it_is_a_source_and_pixels_survive_a_file(faces: Faces) -> None:
     source: Source = faces
     batch = source.batch(torch.arange(16))
-    assert batch.condition.given == source.gives
+    assert batch.condition.given == source.provides
     assert batch.image.shape == (16, 3, 64, 64) and batch.image.abs().max() <= 1
     assert torch.equal(to_float(to_uint8(batch.image)), batch.image)
     assert len(source) == 1_000_000 and source.factors[0] == ("age", 3)

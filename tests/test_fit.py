@@ -12,23 +12,23 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from zeuxis.api.contact import contact_sheet
+from zeuxis.api.evaluate import evaluate
+from zeuxis.api.model import load
+from zeuxis.api.runs import train
 from zeuxis.batch import Batch, Shape, joined, to_uint8
 from zeuxis.catalog import build_for
 from zeuxis.cli import main
 from zeuxis.cli.options import recipe_of
 from zeuxis.data import decode
-from zeuxis.data.bucketed import BucketStream, endless
+from zeuxis.data.batches import Batches
+from zeuxis.data.bucketed import BucketBatches, endless
 from zeuxis.data.fit import SQUARE, Buckets, Crop, Square, fit_picture, middle_box, parse_fit
 from zeuxis.data.library import open_source
 from zeuxis.data.ragged import Bucket
 from zeuxis.data.source import ArraySource, Source
-from zeuxis.data.stream import Stream
 from zeuxis.errors import DataError, UnknownName, Unsupported, UsageError
 from zeuxis.recipe import Train, load_recipe
-from zeuxis.workshop.contact import contact_sheet
-from zeuxis.workshop.evaluate import evaluate
-from zeuxis.workshop.model import load
-from zeuxis.workshop.runs import train
 
 SIZES = ((48, 32), (32, 48), (40, 40), (90, 30), (33, 64), (64, 48), (200, 32))
 
@@ -60,7 +60,7 @@ def blues(batch: Batch) -> list[int]:
     return [int(p[2, p.shape[1] // 2, p.shape[2] // 2]) for p in to_uint8(batch.image)]
 
 
-def taken(stream: Stream | BucketStream, n: int) -> list[Batch]:
+def taken(stream: Batches | BucketBatches, n: int) -> list[Batch]:
     return [stream.next() for _ in range(n)]
 
 
@@ -216,9 +216,9 @@ def test_pairs_and_masks_are_cut_where_their_pictures_are(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("taken_first", range(0, 12, 3))
 def test_a_stream_of_windows_goes_on_bit_equal(root: Path, taken_first: int) -> None:
-    whole = Stream(opened(root, "crop"), 24, seed=3)
+    whole = Batches(opened(root, "crop"), 24, seed=3)
     taken(whole, taken_first)
-    resumed = Stream(opened(root, "crop"), 24, seed=3)
+    resumed = Batches(opened(root, "crop"), 24, seed=3)
     resumed.restore(json.loads(json.dumps(whole.state())))
     for a, b in zip(taken(whole, 8), taken(resumed, 8), strict=True):
         assert torch.equal(a.image, b.image)
@@ -228,7 +228,7 @@ def test_a_stream_of_windows_goes_on_bit_equal(root: Path, taken_first: int) -> 
 def test_a_batch_over_the_end_of_an_epoch_has_the_windows_of_both(root: Path) -> None:
     source = opened(root, "crop")
     n = len(source)
-    stream = Stream(source, n + 5, seed=0)
+    stream = Batches(source, n + 5, seed=0)
     first = stream.next()
     assert first.index is not None
     expected = joined([source.at(0).batch(first.index[:n]), source.at(1).batch(first.index[n:])])
@@ -268,7 +268,7 @@ class Shaped(ArraySource):
         self.buckets = tuple(Bucket(Shape(1, 2, 2 + k), members) for k, members in enumerate(order))
 
 
-def indices(stream: BucketStream, n: int) -> list[Tensor]:
+def indices(stream: BucketBatches, n: int) -> list[Tensor]:
     return [b.index for b in taken(stream, n) if b.index is not None]
 
 
@@ -285,19 +285,19 @@ def test_a_folder_falls_into_buckets_and_loses_nothing(root: Path) -> None:
             assert Buckets(8).kept(*SIZES[n % len(SIZES)], 64) == (bucket.shape.width, bucket.shape.height)
     with pytest.raises(ValueError, match="take a batch from one bucket"):
         source.batch(torch.arange(len(source)))
-    assert [one.path for one in source.set_aside] == ["bad.png"]
+    assert [one.path for one in source.skipped] == ["bad.png"]
 
 
 def test_a_batch_is_full_and_of_one_bucket() -> None:
     source = Shaped(10, 7, 3)
     of = {int(k): b for b, bucket in enumerate(source.buckets) for k in bucket.members}
-    for index in indices(BucketStream(source, 4, seed=1), 100):
+    for index in indices(BucketBatches(source, 4, seed=1), 100):
         assert len(index) == 4 and len({of[int(k)] for k in index}) == 1
 
 
 def test_every_example_is_met_equally_often_and_no_rest_is_dropped() -> None:
     source, size = Shaped(10, 7, 3, 1), 4
-    stream = BucketStream(source, size, seed=2)
+    stream = BucketBatches(source, size, seed=2)
     met: Counter[int] = Counter()
     batches = 0
     for epoch in range(1, 13):
@@ -315,7 +315,7 @@ def test_every_example_is_met_equally_often_and_no_rest_is_dropped() -> None:
 
 def test_buckets_and_their_examples_are_shuffled_by_the_seed() -> None:
     def order(seed: int, n: int = 30) -> list[list[int]]:
-        return [i.tolist() for i in indices(BucketStream(Shaped(40, 40), 4, seed), n)]
+        return [i.tolist() for i in indices(BucketBatches(Shaped(40, 40), 4, seed), n)]
 
     assert order(1) == order(1) != order(2)
     first = [min(i) >= 40 for i in order(1, 20)]
@@ -326,33 +326,33 @@ def test_buckets_and_their_examples_are_shuffled_by_the_seed() -> None:
 
 @pytest.mark.parametrize("taken_first", range(0, 14, 2))
 def test_a_stream_of_buckets_goes_on_where_it_was(taken_first: int) -> None:
-    whole = BucketStream(Shaped(10, 7, 3), 4, seed=5)
+    whole = BucketBatches(Shaped(10, 7, 3), 4, seed=5)
     taken(whole, taken_first)
-    resumed = BucketStream(Shaped(10, 7, 3), 4, seed=5)
+    resumed = BucketBatches(Shaped(10, 7, 3), 4, seed=5)
     resumed.restore(json.loads(json.dumps(whole.state())))
     assert [i.tolist() for i in indices(whole, 20)] == [i.tolist() for i in indices(resumed, 20)]
     assert whole.state() == resumed.state()
 
 
 def test_other_buckets_batches_or_seeds_are_not_resumed() -> None:
-    state = BucketStream(Shaped(10, 7), 4, seed=5).state()
-    for stream in (BucketStream(Shaped(7, 10), 4, seed=5), BucketStream(Shaped(10, 7), 8, seed=5)):
+    state = BucketBatches(Shaped(10, 7), 4, seed=5).state()
+    for stream in (BucketBatches(Shaped(7, 10), 4, seed=5), BucketBatches(Shaped(10, 7), 8, seed=5)):
         with pytest.raises(DataError, match="start a new run"):
             stream.restore(state)
     with pytest.raises(DataError, match="seed 5"):
-        BucketStream(Shaped(10, 7), 4, seed=6).restore(state)
+        BucketBatches(Shaped(10, 7), 4, seed=6).restore(state)
     with pytest.raises(DataError, match="start a new run"):  # the state of a stream without buckets
-        BucketStream(Shaped(10, 7), 4, seed=5).restore({"epoch": 0, "position": 0, "seed": 5, "length": 17})
+        BucketBatches(Shaped(10, 7), 4, seed=5).restore({"epoch": 0, "position": 0, "seed": 5, "length": 17})
 
 
 def test_each_source_has_its_stream() -> None:
-    assert isinstance(endless(Shaped(10, 7), 4, 0), BucketStream)
+    assert isinstance(endless(Shaped(10, 7), 4, 0), BucketBatches)
     plain = ArraySource("plain", np.zeros((3, 1, 2, 2), np.uint8))
-    assert isinstance(endless(plain, 4, 0), Stream)
+    assert isinstance(endless(plain, 4, 0), Batches)
     with pytest.raises(ValueError, match="no buckets"):
-        BucketStream(plain, 4, 0)
+        BucketBatches(plain, 4, 0)
     with pytest.raises(ValueError, match="has buckets"):
-        Stream(Shaped(10, 7), 4, 0)
+        Batches(Shaped(10, 7), 4, 0)
 
 
 # -- the doors ----------------------------------------------------------------------------------------
@@ -391,7 +391,7 @@ def test_threads_change_nothing(root: Path, tmp_path: Path, monkeypatch: pytest.
         files = sorted(file for folder in kept for file in folder.iterdir())
         found.append([(f.parent.name, f.name, f.read_bytes()) for f in files])
     assert found[0] == found[1] == found[2] and len(found[0]) > 15
-    lines = [text for _, name, text in found[0] if name == "set_aside.jsonl"]
+    lines = [text for _, name, text in found[0] if name == "skipped.jsonl"]
     assert all(b"bad.png" in text and b"cut.png" in text for text in lines) and len(lines) == 3
 
 

@@ -15,11 +15,11 @@ from PIL import Image
 
 from zeuxis.batch import Shape, to_uint8
 from zeuxis.data import decode, folder
+from zeuxis.data.batches import Batches
 from zeuxis.data.folder import open_folder
 from zeuxis.data.library import open_source
 from zeuxis.data.picture import Refused, read_header, read_picture
-from zeuxis.data.source import ArraySource, SetAside
-from zeuxis.data.stream import Stream
+from zeuxis.data.source import ArraySource, Skipped
 from zeuxis.errors import DataError, UnknownName, UsageError
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -177,12 +177,12 @@ def test_what_cannot_be_used_is_set_aside_and_listed(root: Path, name: str, tmp_
     many(root, 30)
     (root / name).write_bytes(HOSTILE[name](root / name))
     source = opened(root)
-    assert [one.path for one in source.set_aside] == [name]
-    assert source.set_aside[0].reason and "\n" not in source.set_aside[0].reason
+    assert [one.path for one in source.skipped] == [name]
+    assert source.skipped[0].reason and "\n" not in source.skipped[0].reason
     assert sum(len(opened(root, split=split)) for split in ("train", "val", "test")) == 30
     seen = [c for split in ("train", "val", "test") for c in colours(opened(root, split=split))]
     assert sorted(seen) == [(k, 0, 0) for k in range(30)], "a pixel of the refused picture came through"
-    reports = list((tmp_path / "cache").rglob("set_aside.jsonl"))
+    reports = list((tmp_path / "cache").rglob("skipped.jsonl"))
     assert [json.loads(reports[0].read_text())["path"]] == [name] and len(reports) == 1
 
 
@@ -205,12 +205,12 @@ def test_above_one_in_twenty_it_stops(root: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"2 of 20 pictures .*more than 5 %: bad0\.png \(.*bad1\.png") as caught:
         opened(root)
     assert "\n" not in str(caught.value)
-    reports = list((tmp_path / "cache").rglob("*.set_aside.jsonl"))
+    reports = list((tmp_path / "cache").rglob("*.skipped.jsonl"))
     assert len(reports) == 1 and str(reports[0]) in str(caught.value)
     assert [json.loads(line)["path"] for line in reports[0].read_text().splitlines()] == ["bad0.png", "bad1.png"]
     save(root / "one-more.png")
     (root / "bad1.png").unlink()
-    assert len(opened(root).set_aside) == 1  # one of 20 is allowed
+    assert len(opened(root).skipped) == 1  # one of 20 is allowed
 
 
 def test_pictures_that_fail_only_when_decoded_count_too(root: Path) -> None:
@@ -267,8 +267,8 @@ def test_a_flat_folder_of_three(root: Path) -> None:
     save(root / "__MACOSX" / "x.png")
     source = opened(root)
     assert colours(source) == [RED, GREEN, BLUE]
-    assert source.gives == frozenset() and source.classes == 0 and source.set_aside == ()
-    assert len(Stream(source, 8, seed=0).next()) == 8
+    assert source.provides == frozenset() and source.classes == 0 and source.skipped == ()
+    assert len(Batches(source, 8, seed=0).next()) == 8
     with pytest.raises(DataError, match="too few pictures to set any apart for 'test'"):
         opened(root, split="test")
 
@@ -277,7 +277,7 @@ def test_one_subfolder_is_no_class(root: Path) -> None:
     save(root / "img" / "a.png", RED)
     save(root / "img" / "deeper" / "b.png", GREEN)
     assert colours(opened(root)) == [RED, GREEN]
-    assert opened(root).gives == frozenset()
+    assert opened(root).provides == frozenset()
 
 
 def test_class_folders(root: Path) -> None:
@@ -341,11 +341,11 @@ def test_metadata_never_leads_out_of_the_folder(root: Path, tmp_path: Path) -> N
     for name in odd:
         write_metadata(root, [*lines, {"file_name": name, "text": "odd"}])
         source = opened(root)
-        assert len(source.set_aside) == 1, name
+        assert len(source.skipped) == 1, name
         seen = [c for split in ("train", "val", "test") for c in colours(opened(root, split=split))]
         assert len(seen) == 20 and GREEN not in seen, name
     write_metadata(root, [*lines, {"file_name": "../secret.png", "text": "odd"}])
-    assert "outside" in opened(root).set_aside[0].reason
+    assert "outside" in opened(root).skipped[0].reason
 
 
 @pytest.mark.parametrize("line", ["{", "[]", '{"file_name": "a.png"}', '{"file_name": 3, "text": "x"}', '"a.png"'])
@@ -363,12 +363,12 @@ def test_links_are_followed_within_the_folder_only(root: Path, tmp_path: Path) -
     (root / "outside.png").symlink_to(outside)
     (root / "folder").symlink_to(outside.parent)
     source = opened(root)
-    assert source.set_aside == (SetAside("outside.png", "leads outside the folder: copy the file in"),)
+    assert source.skipped == (Skipped("outside.png", "leads outside the folder: copy the file in"),)
     seen = [c for split in ("train", "val", "test") for c in colours(opened(root, split=split))]
     assert len(seen) == 41 and GREEN not in seen
     (root / "outside.png").unlink()
     (root / "circle.png").symlink_to(root / "circle.png")
-    assert [one.path for one in opened(root).set_aside] == ["circle.png"]
+    assert [one.path for one in opened(root).skipped] == ["circle.png"]
 
 
 def test_gt_and_lq_are_pairs(root: Path) -> None:
@@ -377,12 +377,12 @@ def test_gt_and_lq_are_pairs(root: Path) -> None:
         save(root / "lq" / f"{k}.jpg", (0, 0, 0), size=(12, 6))
     save(root / "gt" / "alone.png")
     source = opened(root)
-    assert source.gives == {"source"}
+    assert source.provides == {"source"}
     batch = source.batch(torch.arange(len(source)))
     assert batch.condition.source is not None and batch.condition.source.shape == batch.image.shape
     assert (to_uint8(batch.condition.source) == 0).all()
     assert {c[0] for c in colours(source)} <= set(range(21))
-    assert source.set_aside == (SetAside("gt/alone.png", "no partner in lq/"),)
+    assert source.skipped == (Skipped("gt/alone.png", "no partner in lq/"),)
 
 
 def test_a_pair_of_other_proportions_is_set_aside(root: Path) -> None:
@@ -390,7 +390,7 @@ def test_a_pair_of_other_proportions_is_set_aside(root: Path) -> None:
         save(root / "A" / f"{k}.png", RED)
         save(root / "B" / f"{k}.png", BLUE, size=(12, 12 if k else 16))
     source = opened(root)
-    assert [one.path for one in source.set_aside] == ["B/0.png"] and "proportions" in source.set_aside[0].reason
+    assert [one.path for one in source.skipped] == ["B/0.png"] and "proportions" in source.skipped[0].reason
     batch = source.batch(torch.arange(1))
     assert colours(source)[0] == BLUE
     assert batch.condition.source is not None and batch.condition.source[0, 0].min() == 1
@@ -403,7 +403,7 @@ def test_a_broken_half_removes_the_pair(root: Path) -> None:
     (root / "lq" / "3.png").write_bytes(truncated(root / "lq" / "3.png"))
     (root / "lq" / "3.png").write_bytes((root / "lq" / "3.png").read_bytes())
     source = opened(root)
-    assert [one.path for one in source.set_aside] == ["gt/3.png"]
+    assert [one.path for one in source.skipped] == ["gt/3.png"]
     assert sum(len(opened(root, split=split)) for split in ("train", "val", "test")) == 29
 
 
@@ -418,7 +418,7 @@ def test_pairs_side_by_side(root: Path) -> None:
     assert batch.image.shape == (2, 3, 8, 8) and colours(source)[0] == BLUE
     assert batch.condition.source is not None
     assert (to_uint8(batch.condition.source) == torch.tensor(RED).view(1, 3, 1, 1)).all()
-    assert [one.path for one in source.set_aside] == ["AB/0.png"] and "even width" in source.set_aside[0].reason
+    assert [one.path for one in source.skipped] == ["AB/0.png"] and "even width" in source.skipped[0].reason
 
 
 def test_unpaired_collections(root: Path) -> None:
@@ -430,7 +430,7 @@ def test_unpaired_collections(root: Path) -> None:
         save(root / "testA" / f"{k}.png", (100 + k, 0, 0))
         save(root / "testB" / f"{k}.png", (0, 0, 100 + k))
     source = open_folder(root, 8)
-    assert source.gives == {"source"} and len(source) == 18  # 20 less the two that were set apart for val
+    assert source.provides == {"source"} and len(source) == 18  # 20 less the two that were set apart for val
     batch = source.batch(torch.arange(len(source)))
     assert batch.condition.source is not None
     blues = to_uint8(batch.image)[:, 2, 0, 0].tolist()
@@ -505,7 +505,7 @@ def test_a_folder_by_path(root: Path) -> None:
     many(root, 4)
     assert len(open_source(root, 8)) == len(open_source(str(root), 8)) == 4
     restored = open_source(f"{root} | blur:1", 8)
-    assert restored.gives == {"source"}
+    assert restored.provides == {"source"}
 
 
 def test_empty_and_missing_folders_are_explained(root: Path) -> None:
@@ -534,7 +534,7 @@ def test_what_was_set_aside_is_still_known_when_the_folder_is_degraded(tmp_path:
         Image.new("RGB", (16, 16), (k, 2 * k, 3 * k)).save(tmp_path / f"{k}.png")
     (tmp_path / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\ntorn")
     source = open_source(f"{tmp_path} | grey", 8)
-    assert [Path(file.path).name for file in source.set_aside] == ["torn.png"]
+    assert [Path(file.path).name for file in source.skipped] == ["torn.png"]
 
 
 def test_pictures_with_masks(tmp_path: Path) -> None:
@@ -547,13 +547,13 @@ def test_pictures_with_masks(tmp_path: Path) -> None:
         mask.save(tmp_path / f"masks/{k:02d}.{'gif' if k % 3 else 'png'}")
     Image.new("RGB", (40, 40)).save(tmp_path / "images/alone.png")
     source = open_folder(tmp_path, 16)
-    assert source.gives == {"mask"} and source.shape == (3, 16, 16)
+    assert source.provides == {"mask"} and source.shape == (3, 16, 16)
     batch = source.batch(torch.arange(len(source)))
     assert batch.condition.mask is not None and batch.condition.mask.shape == (len(source), 1, 16, 16)
     assert (batch.condition.mask[..., :8] == 1).all() and (batch.condition.mask[..., 8:] == 0).all()
-    assert source.set_aside == (SetAside("images/alone.png", "no partner in masks/"),)
+    assert source.skipped == (Skipped("images/alone.png", "no partner in masks/"),)
     Image.new("L", (40, 13)).save(tmp_path / "masks/alone.png")
-    assert "its mask is 40x13" in open_folder(tmp_path, 16).set_aside[0].reason
+    assert "its mask is 40x13" in open_folder(tmp_path, 16).skipped[0].reason
     for k in range(1, 30, 2):
         (tmp_path / f"masks/{k:02d}.{'gif' if k % 3 else 'png'}").unlink()
         (tmp_path / f"images/{k:02d}.png").unlink()

@@ -9,10 +9,10 @@ import pytest
 import torch
 from conftest import toy_source
 
+from zeuxis.api.runs import train
 from zeuxis.catalog import build_for, given_models, load_system, locate
 from zeuxis.errors import UnknownName, UsageError
 from zeuxis.recipe import load_recipe
-from zeuxis.workshop.runs import train
 
 TINY = ('data="digits"', "size=8", "train.rounds=2", "train.minutes=1", "train.batch=4")
 VQGAN = ("model.multiples=[1,2]", "model.codes=4", "model.width=8", "model.latent=8", "model.code_width=4")

@@ -18,7 +18,7 @@ FLOORS = (
     {"recipe"},
     {"training", "provenance", "pretrained"},
     {"catalog"},
-    {"workshop"},
+    {"api"},
     {"cli"},
     {"__main__"},
 )

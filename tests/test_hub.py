@@ -15,6 +15,9 @@ import pytest
 import torch
 from PIL import Image
 
+from zeuxis.api.evaluate import evaluate
+from zeuxis.api.model import load
+from zeuxis.api.runs import train
 from zeuxis.batch import to_uint8
 from zeuxis.data import hub, hub_files, parquet
 from zeuxis.data.folder import open_folder
@@ -26,9 +29,6 @@ from zeuxis.data.parquet import Column
 from zeuxis.data.source import ArraySource
 from zeuxis.errors import DataError, UnknownName, UsageError
 from zeuxis.recipe import Train, load_recipe
-from zeuxis.workshop.evaluate import evaluate
-from zeuxis.workshop.model import load
-from zeuxis.workshop.runs import train
 
 OLD, NEW, CONVERTED = "0" * 39 + "1", "0" * 39 + "2", "c" * 40
 REPO = "someone/birds"
@@ -239,7 +239,7 @@ def test_columns_are_chosen_by_the_rule() -> None:
 
 def test_pictures_labels_captions_and_splits(there: FakeHub) -> None:
     source = opened(f"hub:{REPO}")
-    assert source.name == f"hub:{REPO}@{NEW}" and source.gives == {"label", "caption"}
+    assert source.name == f"hub:{REPO}@{NEW}" and source.provides == {"label", "caption"}
     assert source.class_names == ("robin", "wren", "owl")
     batch = source.batch(torch.arange(len(source)))
     assert batch.condition.label is not None and batch.condition.caption is not None
@@ -275,7 +275,7 @@ def test_a_revision_is_part_of_the_fingerprint(there: FakeHub) -> None:
 
 def test_one_split_is_divided_as_a_folder_is(there: FakeHub) -> None:
     parts = {s: opened(f"hub:{REPO}:validation,label=", split=s) for s in ("train",)}
-    assert sorted(colours(parts["train"])) == [(k, 0, 200) for k in range(8)] and parts["train"].gives == {"caption"}
+    assert sorted(colours(parts["train"])) == [(k, 0, 200) for k in range(8)] and parts["train"].provides == {"caption"}
     with pytest.raises(DataError, match="too few pictures to set any apart for 'test'"):
         opened(f"hub:{REPO}:validation", split="test")
     with pytest.raises(UnknownName, match="did you mean train"):
@@ -326,7 +326,7 @@ def test_fits_are_those_of_folders(there: FakeHub) -> None:
     assert opened(f"hub:{REPO}", 16, fit="crop").shape == (3, 16, 16)
     with pytest.raises(UsageError, match="sizes: say which one"):
         opened(f"hub:{REPO}", None)
-    assert open_source(f"hub:{REPO} | shrink:2", 16).gives == {"source"}
+    assert open_source(f"hub:{REPO} | shrink:2", 16).provides == {"source"}
 
 
 # -- trouble ------------------------------------------------------------------------------------------
@@ -360,7 +360,7 @@ def test_what_cannot_be_used_is_set_aside_with_a_reason(there: FakeHub, trouble:
     table[7] = {**table[7], "image": value}
     there.put(NEW, None, {"train.parquet": table})
     source = opened(f"hub:{REPO}")
-    (aside,) = source.set_aside
+    (aside,) = source.skipped
     assert aside.path == "train/00000007" and aside.reason
     import re
 
@@ -390,7 +390,7 @@ def test_a_picture_s_file_is_bounded(there: FakeHub, monkeypatch: pytest.MonkeyP
     table = rows(30)
     table[0] = {**table[0], "image": {"bytes": out.getvalue(), "path": None}}
     there.put(NEW, None, {"train.parquet": table})
-    assert [one.path for one in opened(f"hub:{REPO}").set_aside] == ["train/00000000"]
+    assert [one.path for one in opened(f"hub:{REPO}").skipped] == ["train/00000000"]
 
 
 def test_what_the_hub_refuses_is_explained(there: FakeHub) -> None:

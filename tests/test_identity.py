@@ -10,6 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from zeuxis.api.evaluate import evaluate
+from zeuxis.api.model import load
+from zeuxis.api.reproduce import reproduce
+from zeuxis.api.runs import train
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.data.worlds.faces import PICTURES, Faces
 from zeuxis.data.worlds.pairs import FacesPairs
@@ -21,10 +25,6 @@ from zeuxis.recipe import load_recipe
 from zeuxis.rng import Stream
 from zeuxis.systems.recognition.fisherfaces import Fisherfaces
 from zeuxis.systems.recognition.identity import Identity
-from zeuxis.workshop.evaluate import evaluate
-from zeuxis.workshop.model import load
-from zeuxis.workshop.reproduce import reproduce
-from zeuxis.workshop.runs import train
 
 SHAPE = Shape(1, 8, 8)
 
@@ -55,7 +55,7 @@ def judged(system: System, n: int = 400) -> float:
 def identity() -> Identity:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        system = Identity(SHAPE, widths=(8, 16), features=32, embedding=8, grain=0.02, relight=0.02)
+        system = Identity(SHAPE, widths=(8, 16), features=32, embedding=8, gaussian_noise=0.02, color_jitter=0.02)
     before = judged(system)
     data, rng, players = Stream(0, "data"), Stream(0, "moves"), system.players()
     optimiser = torch.optim.Adam(players[0].parameters(), 3e-3)
@@ -88,7 +88,7 @@ def test_a_pair_is_two_pictures_of_one_person_and_no_two_pairs_share_one() -> No
     assert batch.condition.factors is not None and again.factors is not None and again.layout is not None
     assert torch.equal(batch.condition.factors, again.factors) and batch.condition.caption == again.caption
     assert batch.condition.layout is not None and torch.equal(batch.condition.layout, again.layout)
-    assert batch.condition.given == source.gives
+    assert batch.condition.given == source.provides
 
 
 def test_pairs_reach_to_the_last_example_and_no_further() -> None:
@@ -130,17 +130,17 @@ def test_the_contrastive_loss_has_gradients_and_refuses_the_lonely() -> None:
 
 def test_identity_tells_unseen_persons_apart(identity: Identity) -> None:
     assert judged(identity) > 0.9
-    assert -1 < float(identity.threshold) < 1 and int(identity.seen) == 150
+    assert -1 < float(identity.threshold) < 1 and int(identity.rounds_seen) == 150
     vectors = identity.encode(pairs(10, Stream(3)).image)
     torch.testing.assert_close(vectors.norm(dim=1), torch.ones(10))
 
 
 def test_identity_knows_its_world(identity: Identity) -> None:
     own = pairs(300, Stream(4)).image
-    assert identity.knows(own).float().mean() > 0.9
+    assert identity.in_distribution(own).float().mean() > 0.9
     stripes = torch.ones(SHAPE).mul(torch.tensor([1.0, -1.0]).repeat(4))[None]
     for foreign in (Stream(5).normal(300, *SHAPE), -own, stripes):
-        assert identity.knows(foreign).float().mean() < 0.3
+        assert identity.in_distribution(foreign).float().mean() < 0.3
 
 
 def test_the_threshold_is_kept_with_the_weights(identity: Identity) -> None:

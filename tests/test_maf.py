@@ -83,13 +83,13 @@ def test_pixels_are_spread_over_their_level_and_codes_are_not() -> None:
 
     image = pictures()
 
-    def surprise(level: float) -> torch.Tensor:
-        return bent(level=level).surprise(Turn(Batch(image), Stream(9), 0, 0.0))
+    def nll(level: float) -> torch.Tensor:
+        return bent(level=level).nll(Turn(Batch(image), Stream(9), 0, 0.0))
 
     exact = -bent().log_prob(image, Stream(0)).mean() / 6
-    assert torch.allclose(surprise(0.0), exact)
+    assert torch.allclose(nll(0.0), exact)
     shown = image + LEVEL * (Stream(9).uniform(*image.shape) - 0.5)
-    assert torch.allclose(surprise(LEVEL), -bent().log_prob(shown, Stream(0)).mean() / 6)
+    assert torch.allclose(nll(LEVEL), -bent().log_prob(shown, Stream(0)).mean() / 6)
 
 
 @pytest.mark.parametrize("model", [{"flows": 0}, {"spread": 0.0}, {"level": -1.0}])

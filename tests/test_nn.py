@@ -14,13 +14,13 @@ from zeuxis.batch import Shape
 from zeuxis.errors import UnknownName, UsageError, WeightsError
 from zeuxis.nn.attention import CrossAttention, SelfAttention, controlled
 from zeuxis.nn.autoencoder import Decoder, Encoder
-from zeuxis.nn.conv import DCGANDiscriminator, DCGANGenerator
+from zeuxis.nn.dcgan import DCGANDiscriminator, DCGANGenerator
 from zeuxis.nn.dit import DiT
-from zeuxis.nn.embed import LabelEmbedding, place, sinusoid
+from zeuxis.nn.embed import LabelEmbedding, pos_embed, sinusoid
 from zeuxis.nn.inception import Inception, load_inception, tf1_bilinear
 from zeuxis.nn.norm import Norm
-from zeuxis.nn.patch import PatchCritic
-from zeuxis.nn.resnet import ResNetGenerator
+from zeuxis.nn.patch_gan import PatchCritic
+from zeuxis.nn.resnet_generator import ResNetGenerator
 from zeuxis.nn.text import TextTower, WordTokeniser
 from zeuxis.nn.unet import UNet
 from zeuxis.nn.uvit import UViT
@@ -66,7 +66,7 @@ def test_sinusoid_orders() -> None:
 
 
 def test_place_names_column_then_row() -> None:
-    table = place(2, 3, 8)
+    table = pos_embed(2, 3, 8)
     assert table.shape == (6, 8)
     row1_column2 = table[1 * 3 + 2]
     assert row1_column2[0].item() == pytest.approx(torch.tensor(2.0).sin().item())
@@ -171,7 +171,7 @@ def test_text_tower_ignores_padding_and_knows_the_null_caption() -> None:
 def test_dit_published_counts(width: int, depth: int, heads: int, published: int) -> None:
     with torch.device("meta"):
         net = DiT(4, 32, patch=2, width=width, depth=depth, heads=heads, out_channels=8, classes=1000)
-    assert count(net) + net.place.numel() == published
+    assert count(net) + net.pos_embed.numel() == published
 
 
 def test_dit_is_silent_at_birth_and_its_blocks_are_the_identity() -> None:
@@ -303,22 +303,22 @@ def from_diffusers(state: dict[str, Tensor]) -> dict[str, Tensor]:
         (r"ATT\.(to_.*)", r"attention.attention.\1"),
         (r"ATT\.transformer_blocks\.(\d+)", r"reader.blocks.\1"),
         (r"ATT\.norm", "reader.norm"),
-        (r"ATT\.proj_in", "reader.enter"),
-        (r"ATT\.proj_out", "reader.leave"),
+        (r"ATT\.proj_in", "reader.proj_in"),
+        (r"ATT\.proj_out", "reader.proj_out"),
         (r"attn1\.", "attention."),
-        (r"attn2\.", "reading."),
+        (r"attn2\.", "cross_attention."),
         (r"ff\.net\.0\.proj", "mlp.inner"),
         (r"ff\.net\.2", "mlp.outer"),
         (r"to_out\.0", "out"),
-        (r"reading\.to_q", "reading.q"),
+        (r"cross_attention\.to_q", "cross_attention.q"),
     )
     ours = {}
     for name, value in state.items():
         for old, new in rules:
             name = re.sub(old, new, name)
-        ours[name] = value.flatten(1) if re.search(r"reader\.(enter|leave)\.weight", name) else value
+        ours[name] = value.flatten(1) if re.search(r"reader\.proj_(in|out)\.weight", name) else value
     for name in [n for n in ours if ".to_v." in n]:  # fuse the projections
-        cross = ".reading." in name
+        cross = ".cross_attention." in name
         parts = [ours.pop(name.replace("to_v", f"to_{p}")) for p in ("kv" if cross else "qkv")]
         ours[name.replace("to_v", "kv" if cross else "qkv")] = torch.cat(parts)
     return ours

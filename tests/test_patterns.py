@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 import zeuxis as zx
+from zeuxis.api.evaluate import default_metrics, evaluate
 from zeuxis.catalog import build
 from zeuxis.data.library import open_source
 from zeuxis.data.worlds.nature import Plants, Terrain
@@ -22,7 +23,6 @@ from zeuxis.patterns.quilting import boundary_error, cut, quilt
 from zeuxis.patterns.terrain import LEVELS, heights
 from zeuxis.patterns.turtle import drawn, fitted, headings, moments, path
 from zeuxis.rng import Stream
-from zeuxis.workshop.evaluate import default_metrics, evaluate
 
 SEEDS = torch.arange(3)
 
@@ -163,7 +163,7 @@ def test_the_worlds_are_the_same_every_time_and_label_what_they_show() -> None:
         batch, alone = world.batch(index), world.batch(index[1:2])
         assert torch.equal(batch.image[1:2], alone.image)
         assert batch.image.shape == (3, 3, 48, 48) and batch.image.abs().max() <= 1
-        assert batch.condition.given == world.gives
+        assert batch.condition.given == world.provides
         assert type(world)(48).fingerprint() == world.fingerprint() != type(world)(48, "test").fingerprint()
         with pytest.raises(IndexError):
             world.batch(torch.tensor([-1]))

@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from zeuxis.api.contact import card, contact_sheet
+from zeuxis.api.runs import preview_images
 from zeuxis.batch import Batch, Condition, Shape, to_float, to_uint8
 from zeuxis.card import Card
 from zeuxis.data.library import open_source
@@ -24,8 +26,6 @@ from zeuxis.errors import UnknownName
 from zeuxis.game import System
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.verbs import Sampling
-from zeuxis.workshop.contact import card, contact_sheet
-from zeuxis.workshop.runs import preview_images
 
 MANY = 240
 
@@ -94,7 +94,7 @@ def test_it_is_a_source_and_pixels_survive_a_file(world: Phantoms) -> None:
     for source, channels in ((world, 1), (JointPhantoms(64), 2)):
         told: Source = source
         batch = told.batch(torch.arange(12))
-        assert batch.condition.given == told.gives and told.shape == (1, 64, 64)
+        assert batch.condition.given == told.provides and told.shape == (1, 64, 64)
         assert batch.image.shape == (12, 1, 64, 64) and source_of(batch).shape == (12, channels, 64, 64)
         for picture in (batch.image, source_of(batch)):
             assert torch.equal(to_float(to_uint8(picture)), picture)
@@ -353,7 +353,7 @@ def test_a_page_shows_each_contrast_of_a_source() -> None:
     one, two = (contact_sheet(open_source(name, 32), 4).width for name in ("phantoms", "phantoms-pd"))
     assert one == 2 * 2 * (32 * 3 + 2) + 2 and two == 2 * 3 * (32 * 3 + 2) + 2
     told = card(open_source("phantoms-pd", 32))
-    assert told["shape"] == [1, 32, 32] and told["title"] and "source" in told["gives"]
+    assert told["shape"] == [1, 32, 32] and told["title"] and "source" in told["provides"]
 
 
 class Copier(System):

@@ -137,13 +137,13 @@ def test_it_learns_what_is_certain():
     optimiser = torch.optim.Adam(model.parameters(), lr=5e-3)
     for k in range(200):
         image = levels(16, 1, 1, 1, seed=k).expand(-1, -1, SIDE, SIDE)
-        loss = model.surprise(Turn(Batch(image), Stream(k), k, k / 200))
+        loss = model.nll(Turn(Batch(image), Stream(k), k, k / 200))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
     assert float(loss.detach()) < 0.65 * math.log(256)
     nats = -model.log_prob(image, Stream(0)).mean() / SIDE**2
-    torch.testing.assert_close(nats, model.surprise(Turn(Batch(image), Stream(0), 0, 0.0)))
+    torch.testing.assert_close(nats, model.nll(Turn(Batch(image), Stream(0), 0, 0.0)))
 
 
 def test_temperature_narrows():

@@ -12,13 +12,13 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from zeuxis.api.adopt import adopt
 from zeuxis.catalog import build, load_system
 from zeuxis.cli import main
 from zeuxis.errors import UnknownName, UsageError, WeightsError
 from zeuxis.game import System
 from zeuxis.pretrained.first_stage import from_public, names, to_public
 from zeuxis.pretrained.published import PUBLISHED, Plan
-from zeuxis.workshop.adopt import adopt
 
 SMALL = Plan(latent=4, multiples=(1, 2), attention=(2,), codes=16, code_width=6, blocks=1, ndf=8, layers=1)
 SMALLEST = {

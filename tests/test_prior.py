@@ -11,6 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
+from zeuxis.api import prior as module
+from zeuxis.api.evaluate import default_metrics, evaluate
+from zeuxis.api.latents import Codes, code_width, codes_of
+from zeuxis.api.model import Model, load, replay
+from zeuxis.api.prior import FLOOR, PLANS, REACH, Fitted, Plan
+from zeuxis.api.runs import train
 from zeuxis.batch import Shape
 from zeuxis.cli import main
 from zeuxis.data.cache import cache_dir
@@ -20,12 +26,6 @@ from zeuxis.recipe import load_recipe
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.density.pca import PCA
 from zeuxis.verbs import Sampling
-from zeuxis.workshop import prior as module
-from zeuxis.workshop.evaluate import default_metrics, evaluate
-from zeuxis.workshop.latents import Codes, code_width, codes_of
-from zeuxis.workshop.model import Model, load, replay
-from zeuxis.workshop.prior import FLOOR, PLANS, REACH, Fitted, Plan
-from zeuxis.workshop.runs import train
 
 CPU = torch.device("cpu")
 

@@ -44,7 +44,7 @@ def test_codes_that_nobody_learns_stay(kind: str) -> None:
     quantiser = make_quantiser(kind, 16, 3, **KINDS[kind])
     before = quantiser.lookup(torch.arange(16)[:, None, None])
     z = normal(2, quantiser.width, 2, 2)
-    assert quantiser.follow(z, quantiser(z).indices, Stream(0), first=True) == 0
+    assert quantiser.update(z, quantiser(z).indices, Stream(0), first=True) == 0
     assert torch.equal(quantiser.lookup(torch.arange(16)[:, None, None]), before)
     assert not quantiser.state_dict() and not list(quantiser.parameters())
 
@@ -54,14 +54,14 @@ def test_codes_that_nobody_learns_stay(kind: str) -> None:
     [
         (
             "fsq",
-            {"levels": (4, 4), "moving": True, "revive": 0.5},
-            "set moving = false and revive = 0, or quantiser = ",
+            {"levels": (4, 4), "ema": True, "restart_dead": 0.5},
+            "set ema = false and restart_dead = 0, or quantiser = ",
         ),
         ("lfq", {"kmeans": True}, "set kmeans = false, or quantiser = 'codebook'"),
         ("lfq", {"levels": (4, 4)}, "'lfq' has no levels: leave"),
         ("codebook", {"levels": (4, 4)}, "set quantiser = 'fsq'"),
         ("fsq", {"levels": (4, 5)}, "make 20 codes, not 16: set codes to"),
-        ("codebook", {"revive": 1.0}, "revive=1.0: a restarted code counts as used once"),
+        ("codebook", {"restart_dead": 1.0}, "restart_dead=1.0: a restarted code counts as used once"),
         ("fsq", {}, "make 1 codes, not 16"),
         ("fsq", {"levels": (16, 1)}, "2 levels or more"),
     ],
@@ -188,38 +188,38 @@ def test_the_entropy_term_has_a_slope_where_probabilities_round_to_nought() -> N
 
 def test_a_moving_codebook_by_hand() -> None:
     """Eqs. 6-8 of VQ-VAE: N <- g N + (1 - g) n, m <- g m + (1 - g) sum z, e = m / N."""
-    quantiser = make_quantiser("codebook", 2, 1, moving=True)
+    quantiser = make_quantiser("codebook", 2, 1, ema=True)
     assert isinstance(quantiser, VectorQuantiser)
     with torch.no_grad():
         quantiser.codebook.copy_(torch.tensor([[-1.0], [1.0]]))
         quantiser.sums.copy_(quantiser.codebook)
     z = torch.tensor([-3.0, 2.0, 4.0]).view(3, 1, 1, 1)
-    assert quantiser.follow(z, quantiser(z).indices, Stream(0), first=True) == 0
+    assert quantiser.update(z, quantiser(z).indices, Stream(0), first=True) == 0
     uses, sums = [0.99 + 0.01 * 1, 0.99 + 0.01 * 2], [-0.99 + 0.01 * -3, 0.99 + 0.01 * 6]
     torch.testing.assert_close(quantiser.uses, torch.tensor(uses))
     torch.testing.assert_close(quantiser.codebook[:, 0], torch.tensor([m / n for m, n in zip(sums, uses, strict=True)]))
     assert [n for n, _ in quantiser.named_parameters()] == []
 
 
-@pytest.mark.parametrize("moving", [False, True])
-def test_the_habits_of_a_codebook_are_apart(moving: bool) -> None:
+@pytest.mark.parametrize("ema", [False, True])
+def test_the_habits_of_a_codebook_are_apart(ema: bool) -> None:
     """k-means begins and only then; dead codes restart only where asked; a gradient's codebook is else left alone."""
     z = (torch.tensor([[5.0, 5.0], [-5.0, 5.0], [0.0, -5.0]]).repeat(20, 1) + 0.1 * normal(60, 2)).view(60, 2, 1, 1)
 
     def after(first: bool, **habits: float) -> tuple[VectorQuantiser, Tensor, int]:
         torch.manual_seed(0)
-        quantiser = make_quantiser("codebook", 3, 2, moving=moving, **habits)
+        quantiser = make_quantiser("codebook", 3, 2, ema=ema, **habits)
         assert isinstance(quantiser, VectorQuantiser)
         before = quantiser.codebook.detach().clone()
         quantiser.uses[2] = 0.0
-        return quantiser, before, quantiser.follow(z, quantiser(z).indices.clamp(max=1), Stream(0), first=first)
+        return quantiser, before, quantiser.update(z, quantiser(z).indices.clamp(max=1), Stream(0), first=first)
 
     started, _, _ = after(True, kmeans=True)
     assert torch.cdist(z.flatten(1), started.codebook).amin(1).max() < 1  # every vector has a code near
     late, before, _ = after(False, kmeans=True)
     assert torch.equal(late.codebook[2], before[2])
-    revived, before, moved = after(False, revive=0.5)
+    revived, before, moved = after(False, restart_dead=0.5)
     assert moved == 1 and (revived.codebook[2] == z.flatten(1)).all(1).any()
     left, before, moved = after(True)
     assert moved == 0 and torch.equal(left.codebook[2], before[2])
-    assert torch.equal(left.codebook, before) == (not moving)
+    assert torch.equal(left.codebook, before) == (not ema)

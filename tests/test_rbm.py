@@ -9,7 +9,7 @@ from torch import Tensor
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.errors import UsageError
 from zeuxis.game import Turn
-from zeuxis.nn.boltzmann import black_and_white
+from zeuxis.nn.boltzmann import binarise
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.energy.rbm import RBM
 from zeuxis.verbs import Sampling
@@ -40,7 +40,7 @@ def test_probabilities_of_all_pictures_sum_to_one(hidden):
 
 def test_the_free_energy_sums_over_the_hidden_units():
     model = machine(3)
-    v = black_and_white(pictures())
+    v = binarise(pictures())
     states = ((torch.arange(8)[:, None] >> torch.arange(3)) & 1).float()  # every h
     joint = v @ model.machine.bias[:, None] + (v @ model.machine.weight + model.machine.hidden_bias) @ states.T
     torch.testing.assert_close(-model.machine.free_energy(v), joint.logsumexp(1), rtol=1e-5, atol=1e-5)
@@ -57,7 +57,7 @@ def test_without_hidden_units_it_is_independent_pixels():
         float(torch.nn.functional.softplus(model.machine.bias.detach()).sum()), abs=1e-5
     )
     p = model.machine.bias.sigmoid()
-    v = black_and_white(pictures())
+    v = binarise(pictures())
     wanted = (v * p.log() + (1 - v) * (1 - p).log()).sum(1)
     torch.testing.assert_close(model.log_prob(pictures(), Stream(0)), wanted, rtol=1e-4, atol=1e-4)
 
@@ -65,9 +65,9 @@ def test_without_hidden_units_it_is_independent_pixels():
 def test_the_gradient_is_that_of_contrastive_divergence():
     model = machine(5)
     turn = Turn(Batch(pictures()[:40]), Stream(3), 0, 0.0)
-    loss = model.contrast(turn)
+    loss = model.contrastive_divergence(turn)
     loss.backward()
-    data, chain = black_and_white(pictures()[:40]), turn.memo["chain"]
+    data, chain = binarise(pictures()[:40]), turn.memo["chain"]
     with torch.no_grad():
         positive = data.T @ model.encode(pictures()[:40]) / 40
         negative = chain.T @ model.machine.upward(chain).sigmoid() / 40
@@ -78,7 +78,7 @@ def test_the_gradient_is_that_of_contrastive_divergence():
 def test_chains_visit_pictures_as_often_as_they_are_likely():
     model = machine(4, strength=0.6)
     with torch.no_grad():
-        v = black_and_white(pictures()).repeat(40, 1)
+        v = binarise(pictures()).repeat(40, 1)
         rng = Stream(5)
         for _ in range(60):
             v = model.machine.step(v, rng)
@@ -100,7 +100,7 @@ def test_it_learns_a_distribution(particles):
     for k in range(600):
         image = known[Stream(k, "batch").integers(4, 64)].view(-1, *SMALL)
         turn = Turn(Batch(image), Stream(k), k, k / 600)
-        loss = model.contrast(turn)
+        loss = model.contrastive_divergence(turn)
         optimiser.param_groups[0]["lr"] = 0.03 * (1 - k / 600)
         optimiser.zero_grad()
         loss.backward()
@@ -115,27 +115,27 @@ def test_it_learns_a_distribution(particles):
 def test_it_begins_with_the_means_of_the_data_and_only_once():
     model = RBM(SMALL, hidden=3, particles=16)
     image = pictures()[:7]  # pixels 3 to 7 are black in all of them, which no log-odds can say
-    model.contrast(Turn(Batch(image), Stream(0), 0, 0.0))
-    share = black_and_white(image).mean(0).clamp(0.02, 0.98)
+    model.contrastive_divergence(Turn(Batch(image), Stream(0), 0, 0.0))
+    share = binarise(image).mean(0).clamp(0.02, 0.98)
     torch.testing.assert_close(model.machine.bias.detach().sigmoid(), share)
-    model.contrast(Turn(Batch(-image), Stream(0), 1, 0.1))
+    model.contrastive_divergence(Turn(Batch(-image), Stream(0), 1, 0.1))
     torch.testing.assert_close(model.machine.bias.detach().sigmoid(), share)
     again = RBM(SMALL, hidden=3, particles=16)
     again.load_state_dict(model.state_dict())
-    again.contrast(Turn(Batch(-image), Stream(0), 1, 0.1))
+    again.contrastive_divergence(Turn(Batch(-image), Stream(0), 1, 0.1))
     assert torch.equal(again.machine.bias, model.machine.bias), "a training that goes on does not begin again"
 
 
 def test_chains_go_on_from_where_they_were_left():
     model = machine(4, particles=16)
     turn = Turn(Batch(pictures()[:20]), Stream(2), 0, 0.0)
-    model.contrast(turn)
+    model.contrastive_divergence(turn)
     assert not model.machine.chains.any(), "they move when the round is over, and not before"
     model.after_round(turn)
     assert torch.equal(model.machine.chains, turn.memo["chain"]) and turn.memo["chain"].shape == (16, 8)
     without = machine(4)
     turn = Turn(Batch(pictures()[:20]), Stream(2), 0, 0.0)
-    without.contrast(turn)
+    without.contrastive_divergence(turn)
     without.after_round(turn)
     assert turn.memo["chain"].shape == (20, 8) and without.machine.chains.shape == (0, 8)
 

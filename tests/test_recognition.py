@@ -5,20 +5,20 @@ from __future__ import annotations
 import pytest
 import torch
 
+from zeuxis.api.evaluate import evaluate
+from zeuxis.api.features import reader_of
+from zeuxis.api.model import load
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.data.entries import kin
 from zeuxis.errors import UsageError
 from zeuxis.game import System, Turn, play_round
 from zeuxis.metrics.oracle import UNSAID
+from zeuxis.nn.augment import color_jitter, gaussian_noise, make_outliers, mirror, random_blur, shift
 from zeuxis.nn.features import Classifier as Network
-from zeuxis.nn.jitter import estrange, grain, mirror, relight, shift, soften
 from zeuxis.rng import Stream
 from zeuxis.systems.recognition._family import MEMORY
 from zeuxis.systems.recognition.classifier import Classifier
 from zeuxis.systems.recognition.judge import Judge
-from zeuxis.workshop.evaluate import evaluate
-from zeuxis.workshop.features import reader_of
-from zeuxis.workshop.model import load
 
 SHAPE = Shape(1, 8, 8)
 FACTORS = (("row", 2), ("column", 2), ("bright", 2))
@@ -123,13 +123,13 @@ def test_a_judge_reads_every_factor(judge: Judge) -> None:
 
 def test_a_judge_knows_its_world_and_abstains_from_others(judge: Judge) -> None:
     own = world(300, Stream(5)).image
-    assert judge.knows(own).float().mean() > 0.95
+    assert judge.in_distribution(own).float().mean() > 0.95
     two_patches = torch.maximum(own[:100], own[100:200])[(own[:100] != own[100:200]).flatten(1).any(1)]
     noise, stripes = Stream(6).normal(200, *SHAPE), torch.ones(SHAPE).mul(torch.tensor([1.0, -1.0]).repeat(4))[None]
     for foreign in (noise, -own, stripes):
-        assert judge.knows(foreign).float().mean() < 0.3
-    assert judge.knows(two_patches).float().mean() < 0.8  # a kind that it was never shown
-    assert judge.strangeness(two_patches).median() > judge.strangeness(own).quantile(0.9)
+        assert judge.in_distribution(foreign).float().mean() < 0.3
+    assert judge.in_distribution(two_patches).float().mean() < 0.8  # a kind that it was never shown
+    assert judge.ood_score(two_patches).median() > judge.ood_score(own).quantile(0.9)
 
 
 def test_the_limit_follows_the_scores_and_is_kept_with_the_weights(judge: Judge) -> None:
@@ -139,7 +139,7 @@ def test_the_limit_follows_the_scores_and_is_kept_with_the_weights(judge: Judge)
     assert isinstance(again, Judge) and again.limit == pytest.approx(float(judge.limit), rel=1e-3)
     scores = Stream(7).uniform(1000)
     for number in range(10 * MEMORY):
-        turn = Turn(world(4, Stream(8)), Stream(9), number, 0.0, memo={"strangeness": scores})
+        turn = Turn(world(4, Stream(8)), Stream(9), number, 0.0, memo={"ood_score": scores})
         again.after_round(turn)
     assert float(again.limit) == pytest.approx(float(scores.quantile(0.99)), rel=1e-3)
 
@@ -181,7 +181,7 @@ def test_the_shipped_judge_says_how_many_pictures_it_knows() -> None:
 
 def test_an_untrained_judge_finds_nothing_strange() -> None:
     system = built(Judge, factors=FACTORS)
-    assert isinstance(system, Judge) and system.knows(torch.full((3, *SHAPE), 9.0)).all()
+    assert isinstance(system, Judge) and system.in_distribution(torch.full((3, *SHAPE), 9.0)).all()
 
 
 # -- jitter ---------------------------------------------------------------------------------------
@@ -201,12 +201,12 @@ def test_jitter_is_seeded_bounded_and_its_own_for_each_picture() -> None:
     image = world(64, Stream(10)).image
 
     changes = (
-        lambda x, r: relight(x, r, 0.1),
-        lambda x, r: grain(x, r, 0.1),
+        lambda x, r: color_jitter(x, r, 0.1),
+        lambda x, r: gaussian_noise(x, r, 0.1),
         lambda x, r: shift(x, r, 1),
         mirror,
-        soften,
-        estrange,
+        random_blur,
+        make_outliers,
     )
     for change in changes:
         once, twice, other = (change(image, Stream(seed)) for seed in (1, 1, 2))
@@ -214,15 +214,15 @@ def test_jitter_is_seeded_bounded_and_its_own_for_each_picture() -> None:
         assert once.shape == image.shape
         apart = (once - image).abs().flatten(1).amax(1)
         assert len(set(apart.tolist())) > 1  # not one change for all
-    assert relight(image, Stream(1), 0.1).abs().max() <= 1
-    assert (relight(image, Stream(1), 0.1) - image).abs().max() <= 0.2 + 1e-6
+    assert color_jitter(image, Stream(1), 0.1).abs().max() <= 1
+    assert (color_jitter(image, Stream(1), 0.1) - image).abs().max() <= 0.2 + 1e-6
     assert (mirror(mirror(image, Stream(3)), Stream(3)) == image).all()
-    assert soften(torch.full((2, 1, 8, 8), 0.5), Stream(4)).sub(0.5).abs().max() < 1e-6
+    assert random_blur(torch.full((2, 1, 8, 8), 0.5), Stream(4)).sub(0.5).abs().max() < 1e-6
 
 
 def test_estranged_pictures_are_mixtures_negatives_and_paint() -> None:
     image = world(300, Stream(11)).image
-    foreign = estrange(image, Stream(12))
+    foreign = make_outliers(image, Stream(12))
     negative = (foreign == -image).flatten(1).all(1)
     mixed = (foreign == (image + image.roll(1, 0)) / 2).flatten(1).all(1)
     for share in (negative, mixed, ~(negative | mixed)):

@@ -52,7 +52,7 @@ def test_an_example_does_not_depend_on_its_company(name: str, size: int) -> None
     source = open_source(name, size, "val")
     index = torch.tensor([5, 999_999, 0, 17, 5, 123_456])
     together = source.batch(index)
-    assert set(together.condition.given) == set(source.gives)
+    assert set(together.condition.given) == set(source.provides)
     for k in range(len(index)):
         assert_same(source.batch(index[k : k + 1]), together[slice(k, k + 1)])
 

@@ -17,12 +17,12 @@ from zeuxis.diffusion.path import (
     Straight,
     VarianceExploding,
     VariancePreserving,
+    add_noise,
+    append_dims,
     betas,
-    mix,
     target,
     to_epsilon,
     to_x0,
-    wide,
 )
 from zeuxis.diffusion.sampler import SAMPLERS, Denoise, ancestral, ddim, dpmpp_2m, euler, heun, multistep, sampler
 from zeuxis.errors import UnknownName
@@ -64,7 +64,7 @@ def test_time_inverts_the_noise_level(path: Path) -> None:
 def test_every_prediction_leads_back_to_the_image(path: Path, predicts: Prediction) -> None:
     x0, noise = torch.randn(2, 3, 1, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     t = torch.tensor([5.0, 300.0, 700.0], dtype=torch.float64) / (1 if path is DDPM else 1000)
-    x = mix(path, x0, noise, t)
+    x = add_noise(path, x0, noise, t)
     back = to_x0(predicts, path, target(predicts, path, x0, noise, t), x, t)
     torch.testing.assert_close(back, x0, rtol=0, atol=1e-4 if path is DDPM else 1e-9)  # DDPM's table is float32
     torch.testing.assert_close(to_epsilon(path, x0, x, t), noise, rtol=0, atol=1e-4)
@@ -114,7 +114,7 @@ MEAN, DEVIATION = 0.3, 0.4
 
 def gaussian(x: Tensor, sigma: Tensor) -> Tensor:
     """E[x0 | x] where x0 ~ N(MEAN, DEVIATION^2)."""
-    s2 = wide(sigma, x) ** 2
+    s2 = append_dims(sigma, x) ** 2
     return (DEVIATION**2 * x + s2 * MEAN) / (DEVIATION**2 + s2)
 
 
@@ -183,7 +183,7 @@ def test_euler_takes_the_same_steps_on_the_straight_path() -> None:
     noise = start(high=1.0)
 
     def straight(x: Tensor, t: Tensor) -> Tensor:
-        return gaussian(x / wide(1 - t, x), t / (1 - t))
+        return gaussian(x / append_dims(1 - t, x), t / (1 - t))
 
     ve = euler(gaussian, noise * times[0] / (1 - times[0]), times / (1 - times), Stream(0))
     torch.testing.assert_close(euler(straight, noise * times[0], times, Stream(0)), ve)
@@ -192,7 +192,7 @@ def test_euler_takes_the_same_steps_on_the_straight_path() -> None:
 def test_heun_on_the_straight_path_from_pure_noise() -> None:
     def straight(x: Tensor, t: Tensor) -> Tensor:
         """E[x0 | x] on x = (1 - t) x0 + t e, which is finite at t = 1."""
-        a, s = wide(1 - t, x), wide(t, x)
+        a, s = append_dims(1 - t, x), append_dims(t, x)
         return MEAN + DEVIATION**2 * a * (x - a * MEAN) / (DEVIATION**2 * a**2 + s**2)
 
     x = start(high=1.0)
@@ -304,7 +304,7 @@ def test_guidance_is_affine_and_asks_once() -> None:
 
     def denoise(x: Tensor, sigma: Tensor, signal: guidance.Signal) -> Tensor:
         calls.append(len(x))
-        return x + wide(signal["label"], x)
+        return x + append_dims(signal["label"], x)
 
     signal, null = {"label": torch.tensor([1.0, 2.0])}, {"label": torch.zeros(2)}
     x, sigma = torch.zeros(2, 1, 1, 1), torch.ones(2)
@@ -342,7 +342,7 @@ def test_weights() -> None:
     x0, noise = torch.randn(2, 3, 1, 2, 2, generator=torch.Generator().manual_seed(0))
     t = torch.tensor([10.0, 400.0, 900.0])
     wrong = x0 + 0.1  # an image that misses by 0.1 everywhere
-    x = mix(DDPM, x0, noise, t)
+    x = add_noise(DDPM, x0, noise, t)
     miss = {
         "x0": wrong - x0,
         "epsilon": to_epsilon(DDPM, wrong, x, t) - noise,

@@ -319,7 +319,7 @@ def test_sources_keep_the_protocol(scenes: Scenes) -> None:
     sources: list[Source] = [scenes, UnpairedScenes(), Scenes(time="night")]
     for source in sources:
         batch = source.batch(torch.arange(3))
-        assert batch.condition.given == source.gives
+        assert batch.condition.given == source.provides
         assert batch.image.shape == (3, *source.shape)
         assert len(source.class_names) == source.classes
         assert batch.condition.factors is not None

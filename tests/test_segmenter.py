@@ -8,6 +8,10 @@ import pytest
 import torch
 
 from zeuxis import catalog
+from zeuxis.api.evaluate import evaluate
+from zeuxis.api.features import features_of, reader_of
+from zeuxis.api.model import Model
+from zeuxis.api.runs import train
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.catalog import build_for
 from zeuxis.data.library import open_source
@@ -19,10 +23,6 @@ from zeuxis.rng import Stream
 from zeuxis.systems.recognition.judge import Judge
 from zeuxis.systems.recognition.segmenter import Segmenter
 from zeuxis.training.checkpoint import write_model
-from zeuxis.workshop.evaluate import evaluate
-from zeuxis.workshop.features import features_of, reader_of
-from zeuxis.workshop.model import Model
-from zeuxis.workshop.runs import train
 
 NAMES = ("back", "dim", "bright")
 
@@ -61,9 +61,9 @@ def test_it_reads_the_layout_and_knows_its_world(segmenter: Segmenter) -> None:
     assert logits.shape == (200, 3, 12, 12)
     found = logits.argmax(1)
     assert (found == test.condition.layout)[test.condition.layout > 0].float().mean() > 0.95
-    assert segmenter.knows(test.image).float().mean() > 0.9
+    assert segmenter.in_distribution(test.image).float().mean() > 0.9
     for foreign in (-test.image, Stream(2).normal(200, 1, 12, 12)):
-        assert segmenter.knows(foreign).float().mean() < 0.3
+        assert segmenter.in_distribution(foreign).float().mean() < 0.3
 
 
 def test_noise_and_light_change_little(segmenter: Segmenter) -> None:
@@ -106,7 +106,7 @@ def test_it_is_trained_and_measured_as_every_reader_is(tmp_path: Path, monkeypat
     names = [f.name for f in figures]
     assert names[0] == "miou" and names[-2:] == ["pixel-accuracy", "recognised"] and "miou/sky" in names
     assert all(0 <= f.value <= 1 and f.samples == 24 and f.reference for f in figures)
-    with pytest.raises(Unsupported, match=r"does not read its data so \(classify\); it can: knows, segment"):
+    with pytest.raises(Unsupported, match=r"does not read its data so \(classify\); it can: in_distribution, segment"):
         evaluate(Model("run", *model), samples=8, metrics=("accuracy",))
 
 

@@ -8,13 +8,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from zeuxis.api.evaluate import default_metrics
+from zeuxis.api.model import Model
 from zeuxis.batch import Batch, Condition, Shape, to_float
 from zeuxis.errors import UnknownName, Unsupported, UsageError
 from zeuxis.game import System, Turn
 from zeuxis.losses.categorical import Categorical
 from zeuxis.nn.causal_transformer import CausalTransformer
 from zeuxis.nn.palette import Greys, Palette
-from zeuxis.nn.sequence import Neighbours, SequenceTransformer
+from zeuxis.nn.sequence import DepthwiseConv, SequenceTransformer
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.autoencoder.vae import VAE
 from zeuxis.systems.autoencoder.vqgan import VQGAN
@@ -22,10 +24,8 @@ from zeuxis.systems.autoregressive._codes import read
 from zeuxis.systems.autoregressive.image_gpt import ImageGPT
 from zeuxis.systems.autoregressive.maskgit import MaskGIT, halton, left_hidden, scattered
 from zeuxis.systems.autoregressive.pixel_cnn import PixelCNN
-from zeuxis.training.average import averaged
+from zeuxis.training.ema import ema_copy
 from zeuxis.verbs import Sampling
-from zeuxis.workshop.evaluate import default_metrics
-from zeuxis.workshop.model import Model
 
 SHAPE, CODES, GRID = Shape(1, 8, 8), 8, (4, 4)
 SIZE = {"width": 16, "depth": 2, "heads": 2}
@@ -114,11 +114,11 @@ def test_foretelling_starts_before_the_value_itself() -> None:
 @torch.no_grad()
 def test_remembered_is_what_would_be_computed_again() -> None:
     net, x = stirred(SequenceTransformer(7, 16, 3, 4, causal=True)), Stream(0).normal(2, 7, 16)
-    memories = net.memories(2)
-    steps = torch.stack([net.step(x[:, i], memories) for i in range(7)], 1)
+    caches = net.caches(2)
+    steps = torch.stack([net.step(x[:, i], caches) for i in range(7)], 1)
     torch.testing.assert_close(steps, net(x), rtol=0, atol=1e-5)
     with pytest.raises(ValueError, match="no next position"):
-        stirred(SequenceTransformer(7, 16, 1, 4, causal=False)).step(x[:, 0], memories)
+        stirred(SequenceTransformer(7, 16, 1, 4, causal=False)).step(x[:, 0], caches)
 
 
 # -- pixels as a sequence -------------------------------------------------------------------------
@@ -144,11 +144,11 @@ def test_a_palette_shows_the_nearest_of_its_colours() -> None:
 def test_in_colour_the_first_round_only_looks() -> None:
     model, image = built(ImageGPT, Shape(3, 4, 4), colours=12, **SIZE), pictures(2, Shape(3, 4, 4))
     before = model.pixels.colours.codebook.clone()
-    assert model.surprise(turn(image)) is None
+    assert model.nll(turn(image)) is None
     model.after_round(turn(image))
     palette = model.pixels.colours.codebook.clone()
     assert not torch.equal(palette, before)
-    assert model.surprise(turn(image, round=1)) > 0
+    assert model.nll(turn(image, round=1)) > 0
     model.after_round(turn(pictures(2, Shape(3, 4, 4), seed=1), round=1))
     assert torch.equal(model.pixels.colours.codebook, palette)
     made = model.sample(Condition(), ImageRng.counting(0, 2)).movedim(1, -1).reshape(-1, 1, 3)
@@ -168,7 +168,7 @@ def test_the_probabilities_of_all_pictures_sum_to_one() -> None:
     told = torch.cat([model.log_prob(part, Stream(0)) for part in all_of_them.split(8192)])
     assert float(told.double().logsumexp(0)) == pytest.approx(0, abs=1e-4)
     assert told.std() > 0.1
-    assert model.surprise(turn(all_of_them[:9])).item() == pytest.approx(-float(told[:9].mean()) / 2, rel=1e-5)
+    assert model.nll(turn(all_of_them[:9])).item() == pytest.approx(-float(told[:9].mean()) / 2, rel=1e-5)
 
 
 @pytest.mark.parametrize("condition", ["none", "label"])
@@ -270,7 +270,7 @@ def test_the_tokeniser_stays_as_it_was(kind: type[System]) -> None:
     others = {n for n, p in model.named_parameters() if id(p) not in learning}
     assert others == {f"tokeniser.{n}" for n, _ in model.tokeniser.named_parameters()}
     assert not any(p.requires_grad for p in model.tokeniser.parameters()) and not model.tokeniser.training
-    assert averaged(model).tokeniser is model.tokeniser
+    assert ema_copy(model).tokeniser is model.tokeniser
 
 
 def test_codes_are_the_same_in_half_precision() -> None:
@@ -370,7 +370,7 @@ def test_spread_keeps_by_place_alone_and_each_picture_in_an_order_of_its_own() -
 
 
 def test_neighbours_are_those_on_the_map_and_at_first_unseen() -> None:
-    near = Neighbours(4, (3, 5))
+    near = DepthwiseConv(4, (3, 5))
     x = Stream(0).normal(2, 16, 4)  # one token in front of the map
     assert torch.equal(near(x), x), "a block begins as it would be without"
     stirred(near)
@@ -428,11 +428,11 @@ def test_no_code_depends_on_a_later_one() -> None:
     seen: list[Tensor] = []
     model.embedding.register_forward_hook(lambda net, given, out: seen.append(out))
     logits = model._foretold(read(model.tokeniser, pictures(1)).view(1, *GRID), None).logits  # (1, 4, 4, K)
-    for place in range(16):
-        (slope,) = torch.autograd.grad(logits.flatten(0, 2)[place].sum(), seen[0], retain_graph=True)
+    for pos_embed in range(16):
+        (slope,) = torch.autograd.grad(logits.flatten(0, 2)[pos_embed].sum(), seen[0], retain_graph=True)
         touched = slope.abs().sum(-1).flatten() > 0
-        assert not touched[place:].any(), place
-        assert not place or touched[max(0, place - 4) : place].any()
+        assert not touched[pos_embed:].any(), pos_embed
+        assert not pos_embed or touched[max(0, pos_embed - 4) : pos_embed].any()
 
 
 @pytest.mark.parametrize("condition", ["none", "label"])

@@ -40,7 +40,7 @@ def test_shards_give_pictures_captions_and_labels(tmp_path: Path) -> None:
     facts = {f"sub/{k}.json": json.dumps({"caption": f"number {k}", "label": k % 3}).encode() for k in range(20, 40)}
     shard(tmp_path / "a-001.tar", facts | {f"sub/{k}.png": picture(k) for k in range(20, 40)})
     source = open_folder(tmp_path)
-    assert source.gives == {"caption", "label"} and source.classes == 3 and source.shape == (3, 20, 20)
+    assert source.provides == {"caption", "label"} and source.classes == 3 and source.shape == (3, 20, 20)
     seen = 0
     for split in ("train", "val", "test"):
         part = open_folder(tmp_path, split=split)
@@ -93,7 +93,7 @@ def test_what_does_not_fit_together_is_set_aside(tmp_path: Path) -> None:
         "worse.cls": b"999999",
     }
     shard(tmp_path / "x.tar", labelled(0, 200) | odd)
-    reasons = {one.path: one.reason for one in open_folder(tmp_path, 16).set_aside}
+    reasons = {one.path: one.reason for one in open_folder(tmp_path, 16).skipped}
     assert (
         reasons["x.tar/two"] == "several pictures of one name" and reasons["x.tar/alone"] == "no picture of that name"
     )

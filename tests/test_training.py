@@ -16,13 +16,13 @@ from torch import Tensor, nn
 
 from zeuxis.batch import Shape
 from zeuxis.card import Card
-from zeuxis.data.stream import Stream
+from zeuxis.data.batches import Batches
 from zeuxis.errors import TrainingStopped, UnknownName, UsageError, WeightsError
 from zeuxis.game import Move, Player, System, Turn, only_moves, play_round
 from zeuxis.recipe import Train
 from zeuxis.rng import Stream as Draws
-from zeuxis.training.average import averaged, update_average
 from zeuxis.training.checkpoint import Checkpoints, read_folder, write_folder, write_model
+from zeuxis.training.ema import ema_copy, update_ema
 from zeuxis.training.trainer import Trainer
 
 
@@ -70,7 +70,7 @@ def trainer(folder: Path, rounds: int = 6, system: System | None = None, **plan:
         torch.default_generator.manual_seed(0)
         system = system or Duel()
     table = {"rounds": rounds, "batch": 4, "ema": 0.9, "save_minutes": 60, "preview_minutes": 60, **plan}
-    return Trainer(system, Stream(toy_source(), 4, 0), Train(**table), folder)
+    return Trainer(system, Batches(toy_source(), 4, 0), Train(**table), folder)
 
 
 def test_a_round_is_played_by_the_rules(tmp_path: Path) -> None:
@@ -98,12 +98,12 @@ def test_only_the_mover_requires_gradients() -> None:
 def test_frozen_parts_stay_frozen_and_are_shared_by_the_average() -> None:
     duel = Duel().train()
     assert not duel.fixed.training
-    average = averaged(duel)
+    average = ema_copy(duel)
     assert average.fixed[0] is duel.fixed[0] and average.left is not duel.left
     before = average.left.weight.clone()
     with torch.no_grad():
         duel.left.weight.add_(1)
-    update_average(average, duel, 0.75)
+    update_ema(average, duel, 0.75)
     assert torch.allclose(average.left.weight, before + 0.25)
 
 
@@ -186,14 +186,14 @@ def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_players_are_overridden_by_name(tmp_path: Path) -> None:
     plan = Train(rounds=1, batch=4)
-    made = Trainer(Duel(), Stream(toy_source(), 4, 0), plan, tmp_path, players={"left": {"lr": 0.5, "clip": 1.0}})
+    made = Trainer(Duel(), Batches(toy_source(), 4, 0), plan, tmp_path, players={"left": {"lr": 0.5, "clip": 1.0}})
     assert made.players[0].lr == 0.5 and made.players[1].lr == 1e-2
     with pytest.raises(UnknownName, match="did you mean left"):
-        Trainer(Duel(), Stream(toy_source(), 4, 0), plan, tmp_path, players={"lefft": {}})
+        Trainer(Duel(), Batches(toy_source(), 4, 0), plan, tmp_path, players={"lefft": {}})
     with pytest.raises(UnknownName, match="did you mean lr"):
-        Trainer(Duel(), Stream(toy_source(), 4, 0), plan, tmp_path, players={"left": {"lrr": 1}})
+        Trainer(Duel(), Batches(toy_source(), 4, 0), plan, tmp_path, players={"left": {"lrr": 1}})
     with pytest.raises(UsageError, match="needs a bound"):
-        Trainer(Duel(), Stream(toy_source(), 4, 0), Train(), tmp_path)
+        Trainer(Duel(), Batches(toy_source(), 4, 0), Train(), tmp_path)
 
 
 def test_a_signal_ends_an_evaluation_and_saves(tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def test_killed_at_random_moments_it_always_resumes(tmp_path: Path) -> None:
 
 
 def test_play_round_needs_no_trainer() -> None:
-    duel, draws, stream = Duel(), Draws(0), Stream(toy_source(), 4, 0)
+    duel, draws, stream = Duel(), Draws(0), Batches(toy_source(), 4, 0)
     moved: list[str] = []
 
     def step(player: Player, loss: object, turns: list[Turn]) -> None:

@@ -43,10 +43,10 @@ def small_2(**model) -> VQVAE2:
 # -- vq-vae -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("kind", "moving"), [("codebook", False), ("codebook", True), ("fsq", False), ("lfq", False)])
-def test_vq_vae_codes_and_gradients(kind: str, moving: bool) -> None:
+@pytest.mark.parametrize(("kind", "ema"), [("codebook", False), ("codebook", True), ("fsq", False), ("lfq", False)])
+def test_vq_vae_codes_and_gradients(kind: str, ema: bool) -> None:
     """At the last layer before the codes: the decoder's pull as it is (for codebook and signs), and the loss's."""
-    system, images = small(quantiser=kind, moving=moving, beta=0.4, **KINDS[kind]), normal(3, *SHAPE).clamp(-1, 1)
+    system, images = small(quantiser=kind, ema=ema, beta=0.4, **KINDS[kind]), normal(3, *SHAPE).clamp(-1, 1)
     codes = system.encode(images)
     assert codes.shape == (3, 4, 4) and codes.dtype == torch.int64 and codes.min() >= 0
     assert codes.max() < system.codes == 16
@@ -65,7 +65,7 @@ def test_vq_vae_codes_and_gradients(kind: str, moving: bool) -> None:
 
 
 def test_a_vq_vae_starts_at_k_means_and_revives() -> None:
-    system, images = small(moving=True, kmeans=True, revive=0.1), normal(8, *SHAPE)
+    system, images = small(ema=True, kmeans=True, restart_dead=0.1), normal(8, *SHAPE)
     for n in range(2):
         seen = turn(images, n)
         system.rebuild(seen)
@@ -137,7 +137,7 @@ def test_the_bottom_hears_the_top() -> None:
 
 
 def test_vq_vae_2_codebooks_follow_each_their_own_map() -> None:
-    system, images = small_2(kmeans=True, revive=0.1), normal(16, *SHAPE)
+    system, images = small_2(kmeans=True, restart_dead=0.1), normal(16, *SHAPE)
     seen = turn(images)
     system.rebuild(seen)
     system.after_round(seen)

@@ -20,7 +20,7 @@ def tensors(batch: Batch) -> dict[str, Tensor]:
 def test_what_a_world_gives_is_what_its_entry_says(name: str) -> None:
     source, entry = open_source(name), ENTRIES[name]
     batch = source.batch(torch.arange(3))
-    assert batch.condition.given == source.gives == set(entry.gives)
+    assert batch.condition.given == source.provides == set(entry.provides)
     assert tuple(batch.image.shape[1:]) == source.shape == entry.shape
     assert tuple(source.class_names) == tuple(entry.class_names)
     assert batch.image.min() >= -1 and batch.image.max() <= 1 and batch.image.std() > 0.05

@@ -13,13 +13,13 @@ __version__ = "0.1.0"
 __all__ = ["load"]
 
 if TYPE_CHECKING:
-    from zeuxis.workshop.model import load as load
+    from zeuxis.api.model import load as load
 
 
 def __getattr__(name: str) -> Any:
     # Importing the package costs no torch: the command line lists and helps without it.
     if name == "load":
-        from zeuxis.workshop.model import load  # noqa: PLC0415
+        from zeuxis.api.model import load  # noqa: PLC0415
 
         return load
     raise AttributeError(f"module 'zeuxis' has no attribute '{name}'")

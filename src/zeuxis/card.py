@@ -9,7 +9,18 @@ from collections.abc import Set
 from dataclasses import dataclass, field
 
 VERBS = frozenset(
-    {"sample", "draw_steps", "encode", "decode", "log_prob", "classify", "segment", "verify", "knows", "write"}
+    {
+        "sample",
+        "draw_steps",
+        "encode",
+        "decode",
+        "log_prob",
+        "classify",
+        "segment",
+        "verify",
+        "in_distribution",
+        "write",
+    }
     | {"log_prob_caption"}
 )
 

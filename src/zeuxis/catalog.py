@@ -118,7 +118,7 @@ def build_for(recipe: Recipe, source: Source, seed: int | None = None) -> System
     needs = set(entry(recipe.system).card.needs)
     chosen = recipe.model.get("condition", "none")  # by convention the keyword of systems that leave it open
     needs |= {chosen} - {"none"}
-    for need in sorted(needs - source.gives):
+    for need in sorted(needs - source.provides):
         raise Unsupported(
             f"recipe '{recipe.name}' needs {need}, which '{source.name}' does not give: use {_givers(need)}"
         )
@@ -218,18 +218,18 @@ def locate(name: str | Path) -> Path:
 
 def start_from(system: System, name: str | Path) -> str:
     """Give ``system`` the weights of a trained model of the same shape; returns their SHA-256."""
-    from zeuxis.training.checkpoint import read_folder  # noqa: PLC0415  (the catalogue lists without torch)
+    from zeuxis.training.checkpoint import read_model  # noqa: PLC0415  (the catalogue lists without torch)
 
-    tensors, card = read_folder(locate(name), "model")
+    tensors, card = read_model(locate(name))
     _load(system, tensors, f"'{name}' cannot be started from: its weights")
     return str(card["sha256"])
 
 
 def weights_of(name: str | Path) -> str:
     """The SHA-256 of a trained model's weights, as its card has it."""
-    from zeuxis.training.checkpoint import read_folder  # noqa: PLC0415  (the catalogue lists without torch)
+    from zeuxis.training.checkpoint import read_model  # noqa: PLC0415  (the catalogue lists without torch)
 
-    return str(read_folder(locate(name), "model")[1]["sha256"])
+    return str(read_model(locate(name))[1]["sha256"])
 
 
 def _load(system: System, tensors: dict[str, Tensor], what: str) -> None:
@@ -265,10 +265,10 @@ def load_system(name: str | Path) -> tuple[System, dict[str, Any]]:
     known = entries().get(str(name))
     if known is not None and not known.card.learns:
         return _untrained(known.card.id)
-    from zeuxis.training.checkpoint import read_folder  # noqa: PLC0415  (the catalogue lists without torch)
+    from zeuxis.training.checkpoint import read_model  # noqa: PLC0415  (the catalogue lists without torch)
 
     folder = locate(name)
-    tensors, card = read_folder(folder, "model")
+    tensors, card = read_model(folder)
     system = _rebuilt(card)
     _load(system, tensors, f"the weights in {folder}")
     return system.requires_grad_(False).eval(), card

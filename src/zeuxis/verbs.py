@@ -76,9 +76,9 @@ class Verbs(nn.Module):
         """How alike the subjects of two sets of pictures are, pair by pair ``(B,)``: from 0 on they are the same."""
         raise self._lacks("verify")
 
-    def knows(self, image: Tensor) -> Tensor:
+    def in_distribution(self, image: Tensor) -> Tensor:
         """Which pictures are like those that it learnt from, bool ``(B,)``; its reading of the others means nothing."""
-        raise self._lacks("tell what it knows")
+        raise self._lacks("in_distribution")
 
     def write(self, rng: ImageRng, how: Sampling = Sampling()) -> tuple[str, ...]:
         """Draw ``len(rng)`` captions."""

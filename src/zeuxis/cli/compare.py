@@ -32,7 +32,7 @@ def compare(
         )
     if len(set(recipes)) < 2:
         raise UsageError("a comparison needs two different recipes: zeuxis compare dcgan vae")
-    from zeuxis.workshop.compare import compare as work
+    from zeuxis.api.compare import compare as work
 
     with Progress() as progress:
         found = work(

@@ -34,7 +34,7 @@ def convert(
         return
     if size is not None:
         raise UsageError("--size is that of a model's pictures: give it together with --as SYSTEM")
-    from zeuxis.workshop.convert import convert as work
+    from zeuxis.pretrained.convert import convert as work
 
     with Progress() as progress:
         done = work(file, out, progress)
@@ -49,7 +49,7 @@ def convert(
 
 def as_model(file: Path, system: str, out: Path | None, size: int, as_json: bool) -> None:
     """A public checkpoint as a model folder."""
-    from zeuxis.workshop.adopt import adopt
+    from zeuxis.api.adopt import adopt
 
     with Progress() as progress:
         done = adopt(file, system, out, size, progress)

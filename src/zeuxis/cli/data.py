@@ -13,7 +13,19 @@ from zeuxis.cli.output import emit, say, table
 from zeuxis.errors import UsageError
 
 SHOWN = tuple(
-    ["name", "title", "shape", "splits", "licence", "may_ship", "gives", "class_names", "citation", "homepage", "note"]
+    [
+        "name",
+        "title",
+        "shape",
+        "splits",
+        "licence",
+        "may_ship",
+        "provides",
+        "class_names",
+        "citation",
+        "homepage",
+        "note",
+    ]
 )
 SOME = 10  # findings of a kind that are printed
 
@@ -49,10 +61,10 @@ def data(
             raise UsageError("--check looks at the pictures as they are: leave out --pair and --fit")
         looked_through(name, size, as_json)
         return
+    from zeuxis.api.contact import card, contact_sheet
+    from zeuxis.api.naming import slug
     from zeuxis.data.library import open_source, pinned
     from zeuxis.provenance.record import write_png
-    from zeuxis.workshop.contact import card, contact_sheet
-    from zeuxis.workshop.naming import slug
 
     source = open_source(pinned(paired(name, pair) or name), size, split, fit or "square")
     found = card(source)
@@ -106,11 +118,11 @@ def everything(as_json: bool) -> None:
         emit([{key: getattr(e, key) for key in SHOWN} for e in ENTRIES.values()])
         return
     rows = [
-        [e.name, f"{sum(e.splits.values()):,}", "x".join(map(str, e.shape)), " ".join(e.gives), e.title]
+        [e.name, f"{sum(e.splits.values()):,}", "x".join(map(str, e.shape)), " ".join(e.provides), e.title]
         for e in ENTRIES.values()
     ]
     table(
         "zeuxis data NAME shows one; so does a folder's path",
-        ["name", "examples", "shape", "gives", ""],
+        ["name", "examples", "shape", "provides", ""],
         rows,
     )

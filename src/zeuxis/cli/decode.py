@@ -26,7 +26,7 @@ def decode(
 ) -> None:
     """Draw pictures from their codes, by the model that coded them."""
     targets = targets_of(files, out, "-rebuilt.png", ".png")
-    from zeuxis.workshop.coding import decode as work
+    from zeuxis.api.coding import decode as work
 
     done = []
     for file, target in zip(files, targets, strict=True):

@@ -17,7 +17,7 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Draw from captions with the shipped model, train a small one, measure it, and write a page about it."""
-    from zeuxis.workshop.demo import demo as work
+    from zeuxis.api.demo import demo as work
 
     with Progress() as progress:
         page = work(out, progress)

@@ -10,7 +10,7 @@ from zeuxis.cli.output import emit, say, table
 
 def doctor(as_json: Json = False) -> None:
     """Look at programs, processor, memory, disk, data and weights. Exit code 1 when something needs a mend."""
-    from zeuxis.workshop.doctor import examine
+    from zeuxis.api.doctor import examine
 
     findings = examine()
     problems = [f for f in findings if f.mend]

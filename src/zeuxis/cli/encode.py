@@ -27,9 +27,9 @@ def encode(
     as_json: Json = False,
 ) -> None:
     """Code pictures as a model sees them, and say in how many bits, and how well they come back."""
-    from zeuxis.workshop.code_file import SUFFIX, described, write_codes
-    from zeuxis.workshop.coding import encode as work
-    from zeuxis.workshop.model import load
+    from zeuxis.api.code_file import SUFFIX, described, write_codes
+    from zeuxis.api.coding import encode as work
+    from zeuxis.api.model import load
 
     targets = targets_of(pictures, out, SUFFIX, ".safetensors")
     loaded = load(model, device)
@@ -55,7 +55,7 @@ def targets_of(files: list[Path], out: Path | None, ending: str, single: str) ->
         return [out]
     if out is not None and out.is_file():
         raise UsageError(f"--out {out} is a file: give a folder, or for one picture a name that ends in {single}")
-    from zeuxis.workshop.code_file import SUFFIX
+    from zeuxis.api.code_file import SUFFIX
 
     stems = [file.name.removesuffix(SUFFIX) if file.name.endswith(SUFFIX) else file.stem for file in files]
     found = [(out or file.parent) / f"{stem}{ending}" for file, stem in zip(files, stems, strict=True)]

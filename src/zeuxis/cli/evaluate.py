@@ -48,8 +48,8 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Measure a model against the test split of its data."""
+    from zeuxis.api.evaluate import evaluate as work
     from zeuxis.verbs import Sampling
-    from zeuxis.workshop.evaluate import evaluate as work
 
     found = loaded(model, device, prior, prior_data)
     with Progress() as progress:

@@ -25,7 +25,7 @@ def info(
         show(found, as_json)
         return
     if Path(name).suffix == ".safetensors":
-        from zeuxis.workshop.code_file import described, read_codes
+        from zeuxis.api.code_file import described, read_codes
 
         show(plain(described(read_codes(Path(name)))), as_json)
         return
@@ -104,8 +104,8 @@ def link(paper: str) -> str:
 
 def parameters(name: str) -> dict[str, dict[str, int] | None]:
     """Parameters of each network at the desk's size and at the published one; null where there is no such recipe."""
+    from zeuxis.api.parameters import recipe_counts
     from zeuxis.recipe import load_recipe, recipe_paths
-    from zeuxis.workshop.parameters import recipe_counts
 
     sizes = {"desk": name, "published": f"{name}-paper"}
     return {

@@ -13,8 +13,8 @@ import typer
 from zeuxis.errors import UsageError
 
 if TYPE_CHECKING:
+    from zeuxis.api.model import Model
     from zeuxis.recipe import Recipe
-    from zeuxis.workshop.model import Model
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Where the random numbers start.")]
@@ -136,8 +136,8 @@ def loaded(model: str, device: str, prior: str | None, prior_data: str | None) -
     """The model called ``model``, with the prior over its codes that was asked for."""
     if prior_data is not None and prior is None:
         raise UsageError(f"--prior-data {prior_data}: for which prior? Give --prior as well")
+    from zeuxis.api.model import load
     from zeuxis.cli.progress import Progress
-    from zeuxis.workshop.model import load
 
     found = load(model, device)
     if prior is None:

@@ -27,9 +27,9 @@ def reproduce(
     as_json: Json = False,
 ) -> None:
     """Prove a recipe's claim: train it, measure it, and write the result. Exit code 1 when it does not hold."""
+    from zeuxis.api.reproduce import judge_again
+    from zeuxis.api.reproduce import reproduce as work
     from zeuxis.recipe import load_recipe
-    from zeuxis.workshop.reproduce import judge_again
-    from zeuxis.workshop.reproduce import reproduce as work
 
     chosen = None if seeds is None else numbers(seeds)
     if again:

@@ -24,7 +24,7 @@ from zeuxis.cli.output import emit, note, say
 from zeuxis.errors import UsageError
 
 if TYPE_CHECKING:
-    from zeuxis.workshop.pictures import Pictures
+    from zeuxis.api.pictures import Pictures
 
 SHEET_TILE = 96  # pixels a side that a small picture is enlarged to on a sheet
 
@@ -64,7 +64,7 @@ def sample(
         return
     if model is None:
         raise UsageError("say which model: zeuxis sample scenes, or a run folder (or --replay PICTURE.png)")
-    from zeuxis.workshop.still import read_picture
+    from zeuxis.api.still import read_picture
 
     found = loaded(model, device, prior, prior_data)
     if "write" in found.verbs:
@@ -111,8 +111,8 @@ def one_or_all(values: list[str] | None) -> str | list[str] | None:
 
 def again(picture: Path, device: str, out: Path | None, as_json: bool) -> None:
     """Draw ``picture`` again from its record, and say whether it came out the same."""
+    from zeuxis.api.model import replay
     from zeuxis.provenance.record import read_record
-    from zeuxis.workshop.model import replay
 
     made, differs = replay(read_record(picture), device)
     target = out or picture.with_name(f"{picture.stem}-replayed.png")

@@ -37,8 +37,8 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a recipe. Ctrl-C saves and stops; the same command goes on from there."""
+    from zeuxis.api.runs import train as work
     from zeuxis.catalog import entry
-    from zeuxis.workshop.runs import train as work
 
     plan = recipe_of(
         recipe,
@@ -60,15 +60,15 @@ def train(
             fresh=fresh,
             report=lambda clock, preview: progress(describe(clock, preview), clock.progress, clock.remaining),
         )
-    if run.set_aside:
-        note(f"note: {run.set_aside} files could not be used; {run.folder / 'set_aside.jsonl'} says which and why")
+    if run.skipped:
+        note(f"note: {run.skipped} files could not be used; {run.folder / 'skipped.jsonl'} says which and why")
     if as_json:
         emit(
             {
                 "run": run.folder,
                 "recipe": run.recipe.name,
                 "stopped": run.stopped,
-                "set_aside": run.set_aside,
+                "skipped": run.skipped,
                 **vars(run.clock),
             }
         )

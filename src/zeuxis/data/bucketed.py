@@ -9,15 +9,15 @@ from torch import Tensor
 
 from zeuxis import rng
 from zeuxis.batch import Batch
+from zeuxis.data.batches import Batches
 from zeuxis.data.source import Source
-from zeuxis.data.stream import Stream
 from zeuxis.errors import DataError
 
 
-class BucketStream:
+class BucketBatches:
     """Full batches without end, each of pictures of one shape.
 
-    A bucket of n examples is met in one random order after another, as a whole source is by ``Stream``; a
+    A bucket of n examples is met in one random order after another, as a whole source is by ``Batches``; a
     batch that the end of an order would cut short goes on into the next. After e epochs a bucket has given
     floor(e n / batch) batches: what is left over in an epoch (fewer than a batch) is not dropped but comes
     first when the bucket is next drawn from, so the examples of a bucket have always been met equally often,
@@ -29,7 +29,7 @@ class BucketStream:
 
     def __init__(self, source: Source, batch_size: int, seed: int) -> None:
         if not source.buckets:
-            raise ValueError(f"'{source.name}' has no buckets: use zeuxis.data.stream.Stream")
+            raise ValueError(f"'{source.name}' has no buckets: use zeuxis.data.batches.Batches")
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}, want at least 1")
         self.source, self.batch_size, self.seed = source, batch_size, seed
@@ -100,6 +100,6 @@ class BucketStream:
         self._plan = self._plan_of(self.epoch)
 
 
-def endless(source: Source, batch_size: int, seed: int) -> Stream | BucketStream:
+def endless(source: Source, batch_size: int, seed: int) -> Batches | BucketBatches:
     """The stream that suits ``source``."""
-    return BucketStream(source, batch_size, seed) if source.buckets else Stream(source, batch_size, seed)
+    return BucketBatches(source, batch_size, seed) if source.buckets else Batches(source, batch_size, seed)

@@ -70,8 +70,8 @@ def check(path: str | Path, size: int | None = None) -> Checked:
         listing = list_folder(home, classes)
         decoder = Decoder(home, listing.examples, TRIAL, listing.members)
         prefix = "" if home == root else f"{home.name}/"
-        pictures += len(listing.examples) + len(listing.set_aside)
-        aside = [*listing.set_aside, *decoder.set_aside]
+        pictures += len(listing.examples) + len(listing.skipped)
+        aside = [*listing.skipped, *decoder.skipped]
         findings += [Finding(prefix + one.path, one.kind, one.reason, True) for one in aside]
         for example, found in _looked_at(decoder):
             name = prefix + example.image

@@ -19,7 +19,7 @@ from zeuxis.data.fit import SQUARE, Fit, fit_picture
 from zeuxis.data.layouts import Example
 from zeuxis.data.picture import Header, Refused, read_header, read_picture
 from zeuxis.data.shards import Member
-from zeuxis.data.source import Array, SetAside
+from zeuxis.data.source import Array, Skipped
 from zeuxis.errors import DataError, UsageError
 
 WORKERS = min(4, os.cpu_count() or 1)  # few, as each may hold a picture of 100 megapixels
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class Decoder:
-    """Reads all headers when built; decodes in :meth:`write`. ``set_aside`` grows in both.
+    """Reads all headers when built; decodes in :meth:`write`. ``skipped`` grows in both.
 
     Args:
         root: the folder that the examples' paths are relative to.
@@ -51,11 +51,11 @@ class Decoder:
         self.root, self.members = root, dict(members or {})
         self.size, self.fit = size, fit
         self.examples: list[Example] = []
-        self.set_aside: list[SetAside] = []
+        self.skipped: list[Skipped] = []
         headers: list[tuple[Header, Header]] = []
         for example, found in zip(examples, in_threads(self._headers, examples), strict=True):
             if isinstance(found, Refused):
-                self.set_aside.append(SetAside(example.image, str(found), found.kind))
+                self.skipped.append(Skipped(example.image, str(found), found.kind))
             else:
                 self.examples.append(example)
                 headers.append(found)
@@ -127,7 +127,7 @@ class Decoder:
                 _state(file, self._whole(side))
             for row, found in enumerate(in_threads(self.decode, range(len(self.examples)))):
                 if isinstance(found, Refused):
-                    self.set_aside.append(SetAside(self.examples[row].image, str(found), found.kind))
+                    self.skipped.append(Skipped(self.examples[row].image, str(found), found.kind))
                     found = tuple(np.zeros(shape, np.uint8) for shape in self.shapes[row])
                 else:
                     good.append(row)

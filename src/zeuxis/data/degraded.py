@@ -27,8 +27,8 @@ class DegradedSource:
         self.shape: Shape = clean.shape
         self.classes, self.class_names = clean.classes, clean.class_names
         self.layout_names, self.words, self.factors = clean.layout_names, clean.words, clean.factors
-        self.gives = clean.gives | ({"source", "mask"} if degradation.masks else {"source"})
-        self.set_aside = clean.set_aside
+        self.provides = clean.provides | ({"source", "mask"} if degradation.masks else {"source"})
+        self.skipped = clean.skipped
         self.buckets = clean.buckets
 
     def __len__(self) -> int:

@@ -54,7 +54,7 @@ class Entry:
     may_ship: bool
     citation: str
     homepage: str
-    gives: tuple[str, ...] = ()  # fields of Condition
+    provides: tuple[str, ...] = ()  # fields of Condition
     class_names: tuple[str, ...] = ()
     folder: str = ""  # under $ZEUXIS_DATA; "" for a set that needs no file
     local: tuple[LocalFile, ...] = ()
@@ -94,7 +94,7 @@ def _world(
     name: str,
     title: str,
     side: int,
-    gives: tuple[str, ...],
+    provides: tuple[str, ...],
     class_names: tuple[str, ...] = (),
     note: str = "",
     pictures_of: str = "",
@@ -111,7 +111,7 @@ def _world(
         may_ship=True,
         citation="Zeuxis",
         homepage="drawn on demand, at any size",
-        gives=gives,
+        provides=provides,
         class_names=class_names,
         note=note,
         pictures_of=pictures_of,
@@ -129,7 +129,7 @@ _ALL = (
         may_ship=True,
         citation="E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998",
         homepage="https://archive.ics.uci.edu/dataset/80",
-        gives=("label",),
+        provides=("label",),
         class_names=DIGITS,
         background=0,
     ),
@@ -144,7 +144,7 @@ _ALL = (
         citation="Y. LeCun, L. Bottou, Y. Bengio and P. Haffner, "
         "Gradient-based learning applied to document recognition, Proc. IEEE, 1998",
         homepage="http://yann.lecun.com/exdb/mnist/",
-        gives=("label",),
+        provides=("label",),
         class_names=DIGITS,
         folder="mnist",
         local=(
@@ -170,7 +170,7 @@ _ALL = (
         may_ship=True,
         citation="H. Xiao, K. Rasul and R. Vollgraf, Fashion-MNIST, arXiv:1708.07747, 2017",
         homepage="https://github.com/zalandoresearch/fashion-mnist",
-        gives=("label",),
+        provides=("label",),
         class_names=FASHION,
         folder="fashion_mnist",
         local=(
@@ -195,7 +195,7 @@ _ALL = (
         may_ship=False,
         citation="A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009",
         homepage="https://www.cs.toronto.edu/~kriz/cifar.html",
-        gives=("label",),
+        provides=("label",),
         class_names=CIFAR10,
         folder="cifar10",
         local=(
@@ -218,7 +218,7 @@ _ALL = (
         may_ship=True,
         citation="Microsoft, Fluent UI Emoji, 2022; tags: emojibase",
         homepage="https://github.com/microsoft/fluentui-emoji",
-        gives=("label", "caption", "source"),
+        provides=("label", "caption", "source"),
         class_names=EMOJI,
         folder="fluent_emoji",
         local=(
@@ -237,7 +237,7 @@ _ALL = (
         may_ship=True,
         citation="Microsoft, Fluent UI Emoji, 2022",
         homepage="https://github.com/microsoft/fluentui-emoji",
-        gives=("source", "instruction", "caption"),
+        provides=("source", "instruction", "caption"),
         folder="fluent_tones",
         local=(
             LocalFile("train.npz", 1832207, "ae2401cf948eb78592548548b71aae8ca7ac2685d0c36a535e45f47ab3d39a8f"),
@@ -255,7 +255,7 @@ _ALL = (
         may_ship=True,
         citation="Google, Noto Emoji; tags: emojibase",
         homepage="https://github.com/googlefonts/noto-emoji",
-        gives=("label", "caption"),
+        provides=("label", "caption"),
         class_names=NOTO,
         folder="noto_emoji",
         local=(
@@ -274,7 +274,7 @@ _ALL = (
         may_ship=True,
         citation="Nouns DAO, Nouns artwork, 2021",
         homepage="https://nouns.wtf",
-        gives=("factors", "caption"),
+        provides=("factors", "caption"),
         folder="nouns32",
         local=(
             LocalFile("train.npz", 1625469, "60c037d2ccc0f55e7a6da6d8983725e4e2f6f5221aac7c5ad2bcc63c0c1fa2fc"),
@@ -292,7 +292,7 @@ _ALL = (
         may_ship=True,
         citation="A. Grigorev, Clothing dataset (small), 2020",
         homepage="https://github.com/alexeygrigorev/clothing-dataset-small",
-        gives=("label",),
+        provides=("label",),
         class_names=CLOTHING,
         folder="clothing96",
         local=(LocalFile("train.npz", 10024092, "ae72cba8a533cd0aa01586b43e95f5773cffbfa064b6b99e6d7d18c25bd04b34"),),
@@ -309,7 +309,7 @@ _ALL = (
         citation="M. Klasson, C. Zhang and H. Kjellström, "
         "A Hierarchical Grocery Store Image Dataset with Visual and Semantic Labels, WACV 2019",
         homepage="https://github.com/marcusklasson/GroceryStoreDataset",
-        gives=("label", "caption"),
+        provides=("label", "caption"),
         folder="grocery64",
         local=(
             LocalFile("train.npz", 10046208, "e5a5cab0c489487243e89eb925342c5e9566fcb2f7af01c09fb05539a27873e9"),
@@ -328,7 +328,7 @@ _ALL = (
         citation="J. Caicedo et al., "
         "Nucleus segmentation across imaging experiments: the 2018 Data Science Bowl, Nature Methods, 2019",
         homepage="https://bbbc.broadinstitute.org/BBBC038",
-        gives=("layout", "caption"),
+        provides=("layout", "caption"),
         class_names=("background", "nucleus"),
         folder="nuclei128",
         local=(LocalFile("train.npz", 2216383, "141be900b92a067a6c84a10cd5779746f15745e600eff564aaa623cddbf310eb"),),
@@ -344,7 +344,7 @@ _ALL = (
         citation="G. Brostow, J. Fauqueur and R. Cipolla, "
         "Semantic object classes in video, Pattern Recognition Letters, 2009",
         homepage="http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/",
-        gives=("layout",),
+        provides=("layout",),
         class_names=CAMVID,
         folder="camvid_layout",
         local=(LocalFile("train.npz", 4842009, "f34254d7b87ecff8a48e22b8bffcb63c51366f0ac2fcaafe1c9b728c83d9ef6d"),),
@@ -360,7 +360,7 @@ _ALL = (
         may_ship=False,
         citation="G. Huang et al., Labeled Faces in the Wild, 2007; emotions: muxspace/facial_expressions",
         homepage="https://github.com/muxspace/facial_expressions",
-        gives=("label",),
+        provides=("label",),
         class_names=("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt"),
         folder="faces_gray64",
         local=(LocalFile("train.npz", 12409591, "ffa6255908d018129ee5271ee08ce26fe1f713f4843dc3df4f95d2e1dee66b32"),),
@@ -392,7 +392,7 @@ _ALL = (
         may_ship=False,
         citation="J. Xu et al., Real-world Noisy Image Denoising: A New Benchmark, arXiv:1804.02603, 2018",
         homepage="https://github.com/csjunxu/PolyU-Real-World-Noisy-Images-Dataset",
-        gives=("source",),
+        provides=("source",),
         folder="polyu_real_noise",
         local=(LocalFile("train.npz", 3048901, "c021f02e73ff68995c3a84c3bafe3b4cf70ea131917fb9ff032a0904b2303972"),),
         note="source is the noisy shot; crops of one subject stay in one split",
@@ -401,7 +401,7 @@ _ALL = (
         "scenes",
         "A world: one or two coloured shapes by day or at night, with captions and exact labels",
         32,
-        gives=("label", "caption", "layout", "factors"),
+        provides=("label", "caption", "layout", "factors"),
         class_names=("circle", "square", "triangle", "star", "ring"),
         note="the splits share no scene",
     ),
@@ -409,7 +409,7 @@ _ALL = (
         "scenes-day-night",
         "A world: scenes at night, beside unrelated scenes by day",
         32,
-        gives=("source", "factors"),
+        provides=("source", "factors"),
         note="unpaired translation whose truth is known: all factors but the time should stay",
         pictures_of="scenes",
     ),
@@ -417,7 +417,7 @@ _ALL = (
         "scenes-rich",
         "A world: one to five objects with texture, season, weather and depth, told in many words",
         64,
-        gives=("label", "caption", "layout", "factors"),
+        provides=("label", "caption", "layout", "factors"),
         class_names=RICH_SHAPES,
         note="the splits share no scene; eight pairs of shape and colour never occur, see scenes-rich-unseen",
         pictures_of="scenes-rich-all",
@@ -426,7 +426,7 @@ _ALL = (
         "scenes-rich-unseen",
         "A world: rich scenes, each with a pair of shape and colour that scenes-rich never shows",
         64,
-        gives=("label", "caption", "layout", "factors"),
+        provides=("label", "caption", "layout", "factors"),
         class_names=RICH_SHAPES,
         note="to test what a model makes of known words in a new combination: its splits are all of test scenes",
         pictures_of="scenes-rich-all",
@@ -435,7 +435,7 @@ _ALL = (
         "scenes-rich-all",
         "A world: rich scenes with any pair of shape and colour",
         64,
-        gives=("label", "caption", "layout", "factors"),
+        provides=("label", "caption", "layout", "factors"),
         class_names=RICH_SHAPES,
         note="what readers learn from, who are to read new combinations too; no model that is to be tested on those "
         "may be trained on it",
@@ -444,7 +444,7 @@ _ALL = (
         "scenes-edits",
         "A world: rich scenes, an instruction, and the same scenes with it followed",
         64,
-        gives=("source", "instruction", "layout", "factors"),
+        provides=("source", "instruction", "layout", "factors"),
         class_names=("sky", "ground", *RICH_SHAPES),
         note="remove, recolour, reshape, add; another weather, season or time of day; all else stays bit for bit",
         pictures_of="scenes-rich-all",
@@ -453,7 +453,7 @@ _ALL = (
         "scenes-styles",
         "A world: rich scenes and the same ones flat, sketched, in brush strokes or as a mosaic",
         64,
-        gives=("source", "style", "label", "factors"),
+        provides=("source", "style", "label", "factors"),
         class_names=("flat", "sketch", "brush", "mosaic"),
         note="the style is another scene in the manner that the label names",
     ),
@@ -461,28 +461,28 @@ _ALL = (
         "scenes-light",
         "A world: rich scenes with lamps as radiance, and three exposures of each",
         64,
-        gives=("source", "factors"),
+        provides=("source", "factors"),
         note="the image is mu-law compressed radiance, the source three exposures as nine channels",
     ),
     _world(
         "scenes-light-moving",
         "A world: the same with things that move between the exposures",
         64,
-        gives=("source", "factors"),
+        provides=("source", "factors"),
         note="the image is the radiance at the middle exposure",
     ),
     _world(
         "motion",
         "A world: shapes that move and bounce, with their directions and speeds told",
         64,
-        gives=("source", "caption", "factors"),
+        provides=("source", "caption", "factors"),
         note="the source is three frames as nine channels, the image is the fourth; clips of any length in Python",
     ),
     _world(
         "motion-clips",
         "A world: clips of moving shapes, four frames as the twelve channels of one picture",
         64,
-        gives=("caption", "factors"),
+        provides=("caption", "factors"),
         note="for what draws or reads a whole clip at once",
         channels=12,
     ),
@@ -490,7 +490,7 @@ _ALL = (
         "faces",
         "A world: drawn faces with age, mood, pose, hair, glasses, beard, hat, skin and light, and persons met again",
         64,
-        gives=("caption", "layout", "factors"),
+        provides=("caption", "layout", "factors"),
         class_names=FACE_PARTS,
         note="examples 8k to 8k + 7 show person k; the splits share no person and no row of factors",
     ),
@@ -498,7 +498,7 @@ _ALL = (
         "faces-pairs",
         "A world: drawn faces, each beside another picture of the same person",
         64,
-        gives=("caption", "source", "layout", "factors"),
+        provides=("caption", "source", "layout", "factors"),
         class_names=FACE_PARTS,
         note="example k shows person k of 'faces', and source shows that person with factors drawn anew",
         pictures_of="faces",
@@ -507,7 +507,7 @@ _ALL = (
         "plants",
         "A world: plants whose growth five dice decide, with the throw at every node",
         64,
-        gives=("label", "factors"),
+        provides=("label", "factors"),
         class_names=("nothing", "pair", "two pairs", "three", "straight", "full house", "four", "five"),
         note="the label is the rarest throw of the plant",
     ),
@@ -515,14 +515,14 @@ _ALL = (
         "terrain",
         "A world: land from fractal noise, with what grows where",
         64,
-        gives=("layout",),
+        provides=("layout",),
         class_names=("deep water", "shallows", "sand", "grass", "forest", "rock", "snow"),
     ),
     _world(
         "phantoms",
         "A world: slices of drawn heads, T1-weighted (source) and T2-weighted (image) by the physics of spin echoes",
         64,
-        gives=("source", "layout", "factors"),
+        provides=("source", "layout", "factors"),
         class_names=PHANTOMS,
         note="paired to the pixel; examples 4k to 4k + 3 show subject k from low to high; the splits share no subject",
         channels=1,
@@ -531,7 +531,7 @@ _ALL = (
         "phantoms-pd",
         "A world: the same slices, T1- and T2-weighted (two channels of source) and PD-weighted (image)",
         64,
-        gives=("source", "layout", "factors"),
+        provides=("source", "layout", "factors"),
         class_names=PHANTOMS,
         note="many contrasts to one; otherwise as phantoms",
         channels=1,
@@ -548,7 +548,7 @@ def names() -> list[str]:
 
 def giving(field: str) -> list[str]:
     """The names of those that give a field of ``Condition``."""
-    return [name for name in names() if field in ENTRIES[name].gives]
+    return [name for name in names() if field in ENTRIES[name].provides]
 
 
 def may_show(name: str) -> bool:
@@ -574,7 +574,7 @@ def describe(name: str) -> dict[str, Any]:
         "title": entry.title,
         "shape": list(entry.shape),
         "splits": dict(entry.splits),
-        "gives": list(entry.gives),
+        "provides": list(entry.provides),
         "class_names": list(entry.class_names),
         "licence": entry.licence,
         "may_ship": entry.may_ship,

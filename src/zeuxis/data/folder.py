@@ -1,7 +1,7 @@
 """A folder of anyone's pictures as a source: mixed sizes and formats, some of them damaged.
 
 Pictures are decoded once, at the size that is asked for, into a memory-mapped array in the cache.
-What cannot be read is set aside and listed (``source.set_aside``, and ``set_aside.jsonl`` beside the
+What cannot be read is set aside and listed (``source.skipped``, and ``skipped.jsonl`` beside the
 array); above one in twenty the folder is refused.
 """
 
@@ -19,7 +19,7 @@ from zeuxis.data.decode import Decoder
 from zeuxis.data.fit import SQUARE, Fit
 from zeuxis.data.layouts import Listing, list_folder
 from zeuxis.data.picture import SUFFIXES
-from zeuxis.data.source import ArraySource, SetAside, Source, Values
+from zeuxis.data.source import ArraySource, Skipped, Source, Values
 from zeuxis.data.split import carve
 from zeuxis.data.unpaired import UnpairedSource
 from zeuxis.errors import DataError, UnknownName, UsageError
@@ -105,7 +105,7 @@ def _key(home: Path, listing: Listing, apart: Sequence[str], size: int | None, f
         files = [listing.file(home, name) for name in (example.image, example.source, example.mask) if name is not None]
         stats = [(s.st_size, s.st_mtime_ns) for s in (file.stat() for file in files)]
         digest.update(ascii((example, stats)).encode())
-    digest.update(ascii(listing.set_aside).encode())
+    digest.update(ascii(listing.skipped).encode())
     return digest.hexdigest()[:24]
 
 
@@ -118,13 +118,13 @@ def prepare(
 ) -> None:
     """Decode what is listed into the folder ``kept``; ``split`` divides the names of the pictures that were good."""
     home = decoder.root
-    total = len(listing.examples) + len(listing.set_aside)
+    total = len(listing.examples) + len(listing.skipped)
     if not total:
         raise DataError(f"no pictures in '{home}': it should hold files ending in {', '.join(sorted(SUFFIXES))}")
-    _refuse_too_many(home, [*listing.set_aside, *decoder.set_aside], total, kept)
+    _refuse_too_many(home, [*listing.skipped, *decoder.skipped], total, kept)
     with new_folder(kept) as made:
         good = decoder.write(made)
-        aside = [*listing.set_aside, *decoder.set_aside]
+        aside = [*listing.skipped, *decoder.skipped]
         _refuse_too_many(home, aside, total, kept)
         examples = decoder.examples
         fields: dict[str, Values] = {}
@@ -134,15 +134,15 @@ def prepare(
             fields["caption"] = [example.caption or "" for example in examples]
         splits = split([examples[row].image for row in good])
         rows = {name: [good[position] for position in positions] for name, positions in splits.items()}
-        prepared.write(made, fields, prepared.Facts(listing.class_names, splits=rows, set_aside=aside, origin=origin))
+        prepared.write(made, fields, prepared.Facts(listing.class_names, splits=rows, skipped=aside, origin=origin))
 
 
-def _refuse_too_many(home: Path, aside: Sequence[SetAside], total: int, kept: Path) -> None:
+def _refuse_too_many(home: Path, aside: Sequence[Skipped], total: int, kept: Path) -> None:
     if len(aside) <= MOST_SET_ASIDE * total:
         return
-    report = kept.with_suffix(".set_aside.jsonl")
+    report = kept.with_suffix(".skipped.jsonl")
     with new_file(report) as made:
-        prepared.write_set_aside(made, aside)
+        prepared.write_skipped(made, aside)
     some = "; ".join(f"{one.path} ({one.reason})" for one in aside[:3])
     raise DataError(
         f"{len(aside)} of {total} pictures in '{home}' cannot be used, more than 5 %: {some}"

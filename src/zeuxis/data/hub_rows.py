@@ -18,7 +18,7 @@ from zeuxis.data.hub_name import HubName
 from zeuxis.data.layouts import Example, Listing
 from zeuxis.data.parquet import Column
 from zeuxis.data.shards import MOST_CLASSES, MOST_TEXT, Member
-from zeuxis.data.source import SetAside
+from zeuxis.data.source import Skipped
 from zeuxis.errors import DataError, UnknownName
 
 IMAGES = ("image", "img", "picture", "photo")
@@ -90,7 +90,7 @@ def listed(rows: Iterator[tuple[str, Row]], columns: Mapped, pack: Path) -> List
         for key, row in rows:
             found = _picture(row.get(columns.image))
             if isinstance(found, str):
-                listing.set_aside.append(SetAside(key, found, "missing"))
+                listing.skipped.append(Skipped(key, found, "missing"))
                 continue
             told[key] = Told(_label(row, columns.label), _caption(row, columns.caption))
             listing.members[key] = Member(pack, out.tell(), len(found))
@@ -100,7 +100,7 @@ def listed(rows: Iterator[tuple[str, Row]], columns: Mapped, pack: Path) -> List
     for key, fact in told.items():
         label = numbers.get(fact.label) if isinstance(fact.label, str) else fact.label
         if columns.label is not None and (label is None or not 0 <= label < len(names)):
-            listing.set_aside.append(SetAside(key, f"its class is {fact.label}, none of {len(names)}", "unpaired"))
+            listing.skipped.append(Skipped(key, f"its class is {fact.label}, none of {len(names)}", "unpaired"))
             continue
         listing.examples.append(Example(key, label=label, caption=fact.caption))
     listing.class_names = names if columns.label is not None else ()

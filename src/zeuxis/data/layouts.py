@@ -23,7 +23,7 @@ from typing import Literal
 
 from zeuxis.data.picture import SUFFIXES
 from zeuxis.data.shards import Member, read_shard
-from zeuxis.data.source import SetAside
+from zeuxis.data.source import Skipped
 from zeuxis.errors import DataError
 
 OUTSIDE = "leads outside the folder: copy the file in"
@@ -47,7 +47,7 @@ class Listing:
 
     examples: list[Example] = field(default_factory=list)
     class_names: tuple[str, ...] = ()
-    set_aside: list[SetAside] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
     members: dict[str, Member] = field(default_factory=dict)  # of examples in shards, by the name of the image
 
     def file(self, root: Path, name: str) -> Path:
@@ -55,7 +55,7 @@ class Listing:
         return self.members[name].shard if name in self.members else root / name
 
 
-def walk(root: Path, inside: Path, aside: list[SetAside]) -> list[str]:
+def walk(root: Path, inside: Path, aside: list[Skipped]) -> list[str]:
     """Picture files under ``inside``, relative to ``root``, by name; hidden files and folders are passed over."""
     found: list[str] = []
     for folder, folders, files in os.walk(inside):  # does not descend into linked folders
@@ -66,9 +66,9 @@ def walk(root: Path, inside: Path, aside: list[SetAside]) -> list[str]:
                 continue
             relative = path.relative_to(root).as_posix()
             if not is_inside(root, path):
-                aside.append(SetAside(relative, OUTSIDE, "outside"))
+                aside.append(Skipped(relative, OUTSIDE, "outside"))
             elif not os.path.isfile(path):  # noqa: PTH113  (never raises) A pipe would be waited for, for ever.
-                aside.append(SetAside(relative, "no regular file: a pipe, a socket or a broken link", "no file"))
+                aside.append(Skipped(relative, "no regular file: a pipe, a socket or a broken link", "no file"))
             else:
                 found.append(relative)
     return sorted(found)
@@ -93,9 +93,9 @@ def with_metadata(root: Path, classes: Sequence[str]) -> Listing | None:
             continue
         name, text = _metadata_line(line, f"{path}, line {number}")
         if not is_inside(root, root / name):
-            listing.set_aside.append(SetAside(name, OUTSIDE, "outside"))
+            listing.skipped.append(Skipped(name, OUTSIDE, "outside"))
         elif not os.path.isfile(root / name):  # noqa: PTH113  (never raises, unlike the method of Path)
-            listing.set_aside.append(SetAside(name, "named in metadata.jsonl, but not there", "missing"))
+            listing.skipped.append(Skipped(name, "named in metadata.jsonl, but not there", "missing"))
         else:
             listing.examples.append(Example((root / name).relative_to(root).as_posix(), caption=text))
     return listing
@@ -124,7 +124,7 @@ def _paired(image: str, other: str, role: Literal["source", "mask"]) -> Callable
         listing = Listing()
         by_stem: list[dict[str, str]] = []
         for part in (image, other):
-            files = walk(root, root / part, listing.set_aside)
+            files = walk(root, root / part, listing.skipped)
             by_stem.append({Path(file).relative_to(part).with_suffix("").as_posix(): file for file in files})
         images, others = by_stem
         for stem in sorted(images.keys() & others.keys()):
@@ -132,7 +132,7 @@ def _paired(image: str, other: str, role: Literal["source", "mask"]) -> Callable
             listing.examples.append(Example(images[stem], source=named.get("source"), mask=named.get("mask")))
         for stem in sorted(images.keys() ^ others.keys()):
             missing = other if stem in images else image
-            listing.set_aside.append(SetAside({**images, **others}[stem], f"no partner in {missing}/", "unpaired"))
+            listing.skipped.append(Skipped({**images, **others}[stem], f"no partner in {missing}/", "unpaired"))
         return listing
 
     return layout
@@ -143,14 +143,14 @@ def side_by_side(root: Path, classes: Sequence[str]) -> Listing | None:
     if not (root / "AB").is_dir():
         return None
     listing = Listing()
-    listing.examples = [Example(file, beside=True) for file in walk(root, root / "AB", listing.set_aside)]
+    listing.examples = [Example(file, beside=True) for file in walk(root, root / "AB", listing.skipped)]
     return listing
 
 
 def class_folders(root: Path, classes: Sequence[str]) -> Listing | None:
     """A folder per class. ``classes`` are the names that count, where another split has settled them."""
     listing = Listing()
-    files = walk(root, root, listing.set_aside)
+    files = walk(root, root, listing.skipped)
     tops = {file: file.partition("/")[0] for file in files if "/" in file}
     names = tuple(classes) or tuple(sorted(set(tops.values())))
     if len(tops) < len(files) or len(names) < 2:
@@ -160,7 +160,7 @@ def class_folders(root: Path, classes: Sequence[str]) -> Listing | None:
         if tops[file] in numbers:
             listing.examples.append(Example(file, label=numbers[tops[file]]))
         else:
-            listing.set_aside.append(SetAside(file, f"its class '{tops[file]}' is not among those to train on"))
+            listing.skipped.append(Skipped(file, f"its class '{tops[file]}' is not among those to train on"))
     listing.class_names = names
     return listing
 
@@ -172,10 +172,10 @@ def shards(root: Path, classes: Sequence[str]) -> Listing | None:
         return None
     listing = Listing()
     for tar in tars:
-        for key, found in sorted(read_shard(tar, listing.set_aside).items()):
+        for key, found in sorted(read_shard(tar, listing.skipped).items()):
             if len(found.pictures) != 1:
                 reason = "several pictures of one name" if found.pictures else "no picture of that name"
-                listing.set_aside.append(SetAside(f"{tar.name}/{key}", reason, "unpaired"))
+                listing.skipped.append(Skipped(f"{tar.name}/{key}", reason, "unpaired"))
                 continue
             ((inside, member),) = found.pictures.items()
             name = f"{tar.name}/{inside}"
@@ -184,7 +184,7 @@ def shards(root: Path, classes: Sequence[str]) -> Listing | None:
     labels = [e.label for e in listing.examples if e.label is not None]
     if labels:
         without = [e.image for e in listing.examples if e.label is None]
-        listing.set_aside += [SetAside(name, "no class, where others have one", "unpaired") for name in without]
+        listing.skipped += [Skipped(name, "no class, where others have one", "unpaired") for name in without]
         listing.examples = [e for e in listing.examples if e.label is not None]
         listing.class_names = tuple(map(str, range(max(labels) + 1)))
     return listing
@@ -193,7 +193,7 @@ def shards(root: Path, classes: Sequence[str]) -> Listing | None:
 def flat(root: Path, classes: Sequence[str]) -> Listing:
     """Pictures, and nothing known of them."""
     listing = Listing()
-    listing.examples = [Example(file) for file in walk(root, root, listing.set_aside)]
+    listing.examples = [Example(file) for file in walk(root, root, listing.skipped)]
     return listing
 
 

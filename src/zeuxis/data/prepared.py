@@ -18,9 +18,9 @@ import numpy as np
 
 from zeuxis.data.fit import SQUARE, Fit
 from zeuxis.data.ragged import Array, Ragged, View
-from zeuxis.data.source import FIELDS, ArraySource, SetAside, Values
+from zeuxis.data.source import FIELDS, ArraySource, Skipped, Values
 
-FORMAT = 2  # part of every key: a change of this layout makes old folders unread, not misread
+FORMAT = 3  # part of every key: a change of this layout makes old folders unread, not misread
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Facts:
     class_names: tuple[str, ...] = ()
     factors: tuple[tuple[str, int], ...] = ()
     splits: Mapping[str, Sequence[int]] = field(default_factory=dict)  # the rows of each
-    set_aside: Sequence[SetAside] = ()
+    skipped: Sequence[Skipped] = ()
     origin: str = ""  # where it is from, for ever the same: part of the fingerprint
 
 
@@ -46,10 +46,10 @@ def write(folder: Path, fields: Mapping[str, Values], facts: Facts) -> None:
         np.save(folder / f"rows-{split}.npy", np.asarray(rows, np.int64))
     about = {"texts": texts, "class_names": facts.class_names, "factors": facts.factors, "origin": facts.origin}
     (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
-    write_set_aside(folder / "set_aside.jsonl", facts.set_aside)
+    write_skipped(folder / "skipped.jsonl", facts.skipped)
 
 
-def write_set_aside(path: Path, files: Sequence[SetAside]) -> None:
+def write_skipped(path: Path, files: Sequence[Skipped]) -> None:
     """A line of JSON per file."""
     path.write_text("".join(json.dumps(asdict(file)) + "\n" for file in files), encoding="utf-8")
 
@@ -70,7 +70,7 @@ def read(folder: Path, name: str, split: str, fit: Fit = SQUARE, size: int | Non
         factors=[(n, k) for n, k in about["factors"]],
         rows=np.load(folder / f"rows-{split}.npy", allow_pickle=False),
         origin=about.get("origin", ""),
-        set_aside=[SetAside(**json.loads(line)) for line in (folder / "set_aside.jsonl").open(encoding="utf-8")],
+        skipped=[Skipped(**json.loads(line)) for line in (folder / "skipped.jsonl").open(encoding="utf-8")],
     )
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from zeuxis.data.picture import SUFFIXES
-from zeuxis.data.source import SetAside
+from zeuxis.data.source import Skipped
 
 MOST_TEXT = 1 << 16  # bytes of a caption or an object
 MOST_CLASSES = 100_000
@@ -48,7 +48,7 @@ class Sharded:
     label: int | None = None
 
 
-def read_shard(path: Path, aside: list[SetAside]) -> Mapping[str, Sharded]:
+def read_shard(path: Path, aside: list[Skipped]) -> Mapping[str, Sharded]:
     """The examples of a shard by their names. What comes before damage is used; the rest is set aside."""
     found: dict[str, Sharded] = {}
     try:
@@ -66,12 +66,12 @@ def read_shard(path: Path, aside: list[SetAside]) -> Mapping[str, Sharded]:
                 assert file is not None  # it is a regular file
                 _take(example, path, member, kind.lower(), file, aside)
     except (tarfile.TarError, EOFError, OSError, UnicodeError) as error:
-        aside.append(SetAside(path.name, f"damaged after {len(found)} examples: {error}", "damaged"))
+        aside.append(Skipped(path.name, f"damaged after {len(found)} examples: {error}", "damaged"))
     return found
 
 
 def _take(
-    example: Sharded, shard: Path, member: tarfile.TarInfo, kind: str, file: IO[bytes], aside: list[SetAside]
+    example: Sharded, shard: Path, member: tarfile.TarInfo, kind: str, file: IO[bytes], aside: list[Skipped]
 ) -> None:
     """Note what one member adds to its example."""
     if f".{kind}" in SUFFIXES:
@@ -80,7 +80,7 @@ def _take(
         try:
             _tell(example, kind, file.read(MOST_TEXT).decode("utf-8"))
         except ValueError as error:  # not UTF-8, not JSON, or not a number
-            aside.append(SetAside(f"{shard.name}/{member.name}", f"cannot be read: {error}", "damaged"))
+            aside.append(Skipped(f"{shard.name}/{member.name}", f"cannot be read: {error}", "damaged"))
 
 
 def _tell(example: Sharded, kind: str, text: str) -> None:

@@ -26,7 +26,7 @@ HASHED_ROWS = 64  # images that a fingerprint reads
 
 
 @dataclass(frozen=True)
-class SetAside:
+class Skipped:
     """A file that is not used, and why; ``kind`` is one word for the reason."""
 
     path: str
@@ -40,7 +40,7 @@ class Source(Protocol):
     ``classes`` and ``class_names`` speak of ``label`` where it is given, otherwise of ``layout``;
     ``layout_names`` always of ``layout``, and is empty where none is given.
     ``words`` is the vocabulary of the captions and instructions; ``factors`` the names and sizes
-    of the columns of ``Condition.factors``; ``gives`` the fields of ``Condition`` that a batch carries.
+    of the columns of ``Condition.factors``; ``provides`` the fields of ``Condition`` that a batch carries.
     ``shape`` is that of every picture, or where there are ``buckets`` that of the square which stands for them.
     """
 
@@ -59,9 +59,9 @@ class Source(Protocol):
     @property
     def factors(self) -> tuple[tuple[str, int], ...]: ...
     @property
-    def gives(self) -> frozenset[str]: ...
+    def provides(self) -> frozenset[str]: ...
     @property
-    def set_aside(self) -> tuple[SetAside, ...]:
+    def skipped(self) -> tuple[Skipped, ...]:
         """The files that should have been examples and could not be used."""
         ...
 
@@ -141,7 +141,7 @@ class ArraySource(Outspoken):
         class_names: names of the labels (of the layout's classes, where no label is given).
         factors: name and number of values of each column of ``factors``.
         rows: which rows make up this source (a split); all of them by default.
-        set_aside: files that should have been examples but could not be used.
+        skipped: files that should have been examples but could not be used.
         origin: where it is from, where that is a place and a version; part of the fingerprint.
 
     The vocabulary is that of all N rows, so that the splits of a dataset agree on it.
@@ -156,7 +156,7 @@ class ArraySource(Outspoken):
         class_names: Sequence[str] = (),
         factors: Sequence[tuple[str, int]] = (),
         rows: Array | None = None,
-        set_aside: Sequence[SetAside] = (),
+        skipped: Sequence[Skipped] = (),
         origin: str = "",
     ) -> None:
         if images.ndim != 4 or images.dtype != np.uint8:
@@ -173,10 +173,10 @@ class ArraySource(Outspoken):
         self.class_names = tuple(class_names)
         self.classes = len(self.class_names)
         self.factors = tuple((n, int(k)) for n, k in factors)
-        self.gives = frozenset(self.fields)
-        self.set_aside = tuple(set_aside)
+        self.provides = frozenset(self.fields)
+        self.skipped = tuple(skipped)
         self.origin = origin
-        self.words = vocabulary(text for field in sorted(TEXTS & self.gives) for text in self._texts(field))
+        self.words = vocabulary(text for field in sorted(TEXTS & self.provides) for text in self._texts(field))
         self.rows = np.arange(len(images)) if rows is None else np.asarray(rows, np.int64)
         self.buckets = images.buckets(self.rows) if isinstance(images, View) else ()
 

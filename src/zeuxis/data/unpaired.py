@@ -9,7 +9,7 @@ from torch import Tensor
 from zeuxis import rng
 from zeuxis.batch import Batch, Condition
 from zeuxis.data.ragged import Bucket
-from zeuxis.data.source import ArraySource, Outspoken, SetAside
+from zeuxis.data.source import ArraySource, Outspoken, Skipped
 from zeuxis.errors import UsageError
 
 
@@ -31,9 +31,9 @@ class UnpairedSource(Outspoken):
         self.layout_names: tuple[str, ...] = ()
         self.words: tuple[str, ...] = ()
         self.factors: tuple[tuple[str, int], ...] = ()
-        self.gives = frozenset({"source"})
+        self.provides = frozenset({"source"})
         self.buckets: tuple[Bucket, ...] = ()
-        self.set_aside: tuple[SetAside, ...] = (*target.set_aside, *origin.set_aside)
+        self.skipped: tuple[Skipped, ...] = (*target.skipped, *origin.skipped)
         self._meeting = rng.Stream(0, "unpaired", len(self)).permutation(len(self))
 
     def __len__(self) -> int:

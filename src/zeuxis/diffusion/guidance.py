@@ -13,14 +13,14 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from zeuxis.diffusion.path import wide
+from zeuxis.diffusion.path import append_dims
 from zeuxis.diffusion.sampler import Denoise
 
 Signal = Mapping[str, Tensor]
 ConditionalDenoise = Callable[[Tensor, Tensor, Signal], Tensor]
 
 
-def given(denoise: ConditionalDenoise, signal: Signal) -> Denoise:
+def bind_condition(denoise: ConditionalDenoise, signal: Signal) -> Denoise:
     """The denoiser under one condition, unguided."""
     return lambda x, sigma: denoise(x, sigma, signal)
 
@@ -31,9 +31,9 @@ def classifier_free(denoise: ConditionalDenoise, signal: Signal, null: Signal, s
     ``scale`` 1 is the plain conditional denoiser and 0 the unconditional one (the paper's w is ``scale - 1``).
     """
     if scale == 1 or not signal:  # with nothing to obey both are the same
-        return given(denoise, signal)
+        return bind_condition(denoise, signal)
     if scale == 0:
-        return given(denoise, null)
+        return bind_condition(denoise, null)
     both = {name: torch.cat([signal[name], null[name]]) for name in signal}
 
     def guided(x: Tensor, sigma: Tensor) -> Tensor:
@@ -53,7 +53,7 @@ def dynamic_threshold(denoise: Denoise, quantile: float = 0.995) -> Denoise:
 
     def thresholded(x: Tensor, sigma: Tensor) -> Tensor:
         x0 = denoise(x, sigma)
-        limit = wide(x0.flatten(1).abs().quantile(quantile, dim=1).clamp(min=1), x0)
+        limit = append_dims(x0.flatten(1).abs().quantile(quantile, dim=1).clamp(min=1), x0)
         return x0.clamp(-limit, limit) / limit
 
     return thresholded

@@ -143,29 +143,29 @@ _BETAS: dict[str, Callable[[int], Tensor]] = {
 }
 
 
-def wide(scale: Tensor, image: Tensor) -> Tensor:
+def append_dims(scale: Tensor, image: Tensor) -> Tensor:
     """``scale`` (B,) shaped so that it multiplies ``image`` (B, ...)."""
     return scale.reshape(-1, *[1] * (image.ndim - 1))
 
 
-def mix(path: Path, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+def add_noise(path: Path, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
     """The noisy image ``x_t = alpha x0 + std e``, (B, C, H, W)."""
-    return wide(path.alpha(t), x0) * x0 + wide(path.std(t), x0) * noise
+    return append_dims(path.alpha(t), x0) * x0 + append_dims(path.std(t), x0) * noise
 
 
 def target(predicts: Prediction, path: Path, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
     """What a network that ``predicts`` this quantity should say, (B, C, H, W)."""
-    return _TARGET[predicts](x0, noise, wide(path.alpha(t), x0), wide(path.std(t), x0))
+    return _TARGET[predicts](x0, noise, append_dims(path.alpha(t), x0), append_dims(path.std(t), x0))
 
 
 def to_x0(predicts: Prediction, path: Path, prediction: Tensor, x: Tensor, t: Tensor) -> Tensor:
     """The clean image (B, C, H, W) that a prediction at the noisy image ``x`` amounts to."""
-    return _TO_X0[predicts](prediction, x, wide(path.alpha(t), x), wide(path.std(t), x))
+    return _TO_X0[predicts](prediction, x, append_dims(path.alpha(t), x), append_dims(path.std(t), x))
 
 
 def to_epsilon(path: Path, x0: Tensor, x: Tensor, t: Tensor) -> Tensor:
     """The noise (B, C, H, W) in ``x`` if the clean image is ``x0``."""
-    return (x - wide(path.alpha(t), x) * x0) / wide(path.std(t), x)
+    return (x - append_dims(path.alpha(t), x) * x0) / append_dims(path.std(t), x)
 
 
 # With x = a x0 + s e. `velocity` is e - x0, the slope of the straight path; `v` is that of Salimans & Ho 2022.

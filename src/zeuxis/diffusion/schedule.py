@@ -29,7 +29,7 @@ def respaced(sigmas: Tensor, steps: int) -> Tensor:
     return _ended(sigmas.detach().cpu().double()[kept])
 
 
-def bend(t: Tensor, shift: float) -> Tensor:
+def shift_timesteps(t: Tensor, shift: float) -> Tensor:
     """Times in [0, 1] of the straight path, moved towards noise by a ``shift`` above 1, and away by one below.
 
     ``t' = shift t / (1 + (shift - 1) t)`` (Esser et al. 2024, arXiv:2403.03206, Eq. 23).
@@ -39,7 +39,7 @@ def bend(t: Tensor, shift: float) -> Tensor:
 
 def flow_times(steps: int, shift: float = 1.0) -> Tensor:
     """Times of the straight path, from 1 to 0: uniform, then bent by ``shift``."""
-    return bend(torch.linspace(1, 0, steps + 1, dtype=torch.float64), shift).float()
+    return shift_timesteps(torch.linspace(1, 0, steps + 1, dtype=torch.float64), shift).float()
 
 
 def _ended(levels: Tensor) -> Tensor:

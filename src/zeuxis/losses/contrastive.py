@@ -20,5 +20,5 @@ def supervised_contrastive(features: Tensor, label: Tensor, temperature: float =
     if not positive.any(1).all():
         raise ValueError("a contrastive loss needs every label at least twice in a batch")
     alike = (features.float() @ features.float().T / temperature).masked_fill(itself, -torch.inf)
-    surprise = -alike.log_softmax(1)  # of picking p among A(i)
-    return (surprise.masked_fill(~positive, 0).sum(1) / positive.sum(1)).mean()
+    nll = -alike.log_softmax(1)  # of picking p among A(i)
+    return (nll.masked_fill(~positive, 0).sum(1) / positive.sum(1)).mean()

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 
-class Told(NamedTuple):
+class TextContext(NamedTuple):
     """A caption as the drawer holds it: what may be looked at, and where there is something."""
 
     vectors: Tensor  # (B, T, D)
@@ -29,12 +29,12 @@ class WordsInOrder(nn.Module):
         self.token = nn.Embedding(vocabulary + 1, width, padding_idx=0)
         self.lstm = nn.LSTM(width, width, bidirectional=True, batch_first=True)
 
-    def forward(self, ids: Tensor, mask: Tensor) -> Told:
+    def forward(self, ids: Tensor, mask: Tensor) -> TextContext:
         """Words ``(B, T)`` int64 of captions that are not empty; padding comes last and is not read."""
         lengths = mask.sum(1).cpu()
         packed = pack_padded_sequence(self.token(ids), lengths, batch_first=True, enforce_sorted=False)
         vectors, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=ids.shape[1])
-        return Told(vectors, mask)
+        return TextContext(vectors, mask)
 
 
 class WordsInABag(nn.Module):
@@ -47,10 +47,10 @@ class WordsInABag(nn.Module):
         super().__init__()
         self.token = nn.Embedding(vocabulary + 1, 2 * width, padding_idx=0)
 
-    def forward(self, ids: Tensor, mask: Tensor) -> Told:
+    def forward(self, ids: Tensor, mask: Tensor) -> TextContext:
         """Words ``(B, T)`` int64, padding 0, of captions that are not empty."""
         total = self.token(ids).sum(1) / mask.sum(1, keepdim=True).sqrt()
-        return Told(total[:, None], torch.ones_like(mask[:, :1]))
+        return TextContext(total[:, None], torch.ones_like(mask[:, :1]))
 
 
 class Alignment(nn.Module):
@@ -62,7 +62,7 @@ class Alignment(nn.Module):
         self.query = nn.Linear(state, width)
         self.score = nn.Linear(width, 1, bias=False)
 
-    def forward(self, told: Told, state: Tensor) -> tuple[Tensor, Tensor]:
-        scores = self.score((self.key(told.vectors) + self.query(state)[:, None]).tanh())[..., 0].float()
-        weights = scores.masked_fill(~told.mask, -torch.inf).softmax(1)
-        return (weights[:, None] @ told.vectors.float())[:, 0], weights
+    def forward(self, context: TextContext, state: Tensor) -> tuple[Tensor, Tensor]:
+        scores = self.score((self.key(context.vectors) + self.query(state)[:, None]).tanh())[..., 0].float()
+        weights = scores.masked_fill(~context.mask, -torch.inf).softmax(1)
+        return (weights[:, None] @ context.vectors.float())[:, 0], weights

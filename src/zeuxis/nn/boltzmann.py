@@ -62,7 +62,7 @@ class Boltzmann(nn.Module):
 
     def step(self, v: Tensor, rng: Rng) -> Tensor:
         """One sweep of Gibbs: h given v, then v given h."""
-        return coins(self.downward(coins(self.upward(v), rng)), rng)
+        return bernoulli(self.downward(bernoulli(self.upward(v), rng)), rng)
 
     @torch.no_grad()
     def begin(self, data: Tensor) -> None:
@@ -76,7 +76,7 @@ class Boltzmann(nn.Module):
             self.begun.fill_(True)
 
     @torch.no_grad()
-    def walked(self, data: Tensor, gibbs: int, rng: Rng) -> Tensor:
+    def gibbs_chain(self, data: Tensor, gibbs: int, rng: Rng) -> Tensor:
         """The ends ``(B, D)`` of ``gibbs`` sweeps from where the chains were left; without any, from the data (CD-k).
 
         Kept chains begin black, which one sweep turns into draws near ``b``: those that begin at data do not see the
@@ -93,7 +93,7 @@ class Boltzmann(nn.Module):
         if len(self.chains):
             self.chains.copy_(chain)
 
-    def contrast(self, data: Tensor, chain: Tensor) -> Tensor:
+    def contrastive_divergence(self, data: Tensor, chain: Tensor) -> Tensor:
         """E_data [F(v)] - E_chain [F(v)], whose gradient is that of contrastive divergence (Hinton 2002, Eq. 5)."""
         return self.free_energy(data).mean() - self.free_energy(chain).mean()
 
@@ -120,17 +120,17 @@ class Boltzmann(nn.Module):
 
         b_A are the log-odds of the units' means under short chains of the machine itself.
         """
-        v = coins(self.bias.new_zeros(runs, self.visible), rng)
+        v = bernoulli(self.bias.new_zeros(runs, self.visible), rng)
         for _ in range(WARMING):
             v = self.step(v, rng)
         base = v.mean(0).clamp(CLAMP, 1 - CLAMP).logit()  # b_A
-        v = coins(base.expand(runs, -1), rng)
+        v = bernoulli(base.expand(runs, -1), rng)
         weights = torch.zeros(runs, dtype=torch.float64, device=self.weight.device)
         for k in range(1, temperatures + 1):
             before, beta = (k - 1) / temperatures, k / temperatures
             weights += (self._tempered(v, base, beta) - self._tempered(v, base, before)).double()
-            h = coins(beta * self.upward(v), rng)  # Eq. 16
-            v = coins((1 - beta) * base + beta * self.downward(h), rng)  # Eq. 17
+            h = bernoulli(beta * self.upward(v), rng)  # Eq. 16
+            v = bernoulli((1 - beta) * base + beta * self.downward(h), rng)  # Eq. 17
         log_z_base = F.softplus(base).double().sum() + self.hidden * math.log(2)  # Z_A
         return float(weights.logsumexp(0) - math.log(runs) + log_z_base)
 
@@ -139,11 +139,11 @@ class Boltzmann(nn.Module):
         return (1 - beta) * (v @ base) + beta * (v @ self.bias) + F.softplus(beta * self.upward(v)).sum(1)
 
 
-def coins(log_odds: Tensor, rng: Rng) -> Tensor:
+def bernoulli(log_odds: Tensor, rng: Rng) -> Tensor:
     """0 or 1, with probability sigmoid(``log_odds``) (B, ...) of 1."""
     return (rng.uniform(*log_odds.shape, device=log_odds.device) < log_odds.sigmoid()).float()
 
 
-def black_and_white(image: Tensor) -> Tensor:
+def binarise(image: Tensor) -> Tensor:
     """Pixels above mid-grey as 1, the others as 0: ``(B, C, H, W)`` to ``(B, D)``."""
     return (image.flatten(1) > 0).float()

@@ -61,7 +61,7 @@ class GatedLayer(nn.Module):
         self.down = DownConv(inputs, 2 * width, kernel)
         self.right = RightConv(inputs, 2 * width, kernel)
         self.across = nn.Conv2d(2 * width, 2 * width, 1)  # from the vertical stack to the horizontal one
-        self.leave = nn.Conv2d(width, width, 1)
+        self.proj_out = nn.Conv2d(width, width, 1)
         self.told = nn.Linear(vector, 4 * width, bias=False) if vector else None
 
     def forward(self, v: Tensor, h: Tensor, vector: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -87,7 +87,7 @@ class GatedLayer(nn.Module):
         row = self.right(shift_right(h) if self.first else h) + hint
         if self.told is not None:
             row = row + self._told(vector)[1]
-        out: Tensor = self.leave(gate(row))
+        out: Tensor = self.proj_out(gate(row))
         return out if self.first else h + out
 
     def _told(self, vector: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from zeuxis.nn.sequence import Memory, SequenceTransformer, spread
+from zeuxis.nn.sequence import KVCache, SequenceTransformer, init_std
 
 
 class CausalTransformer(nn.Module):
@@ -20,8 +20,8 @@ class CausalTransformer(nn.Module):
         self.token = nn.Embedding(codes, width)
         self.body = SequenceTransformer(length, width, depth, heads, causal=True)
         self.head = nn.Linear(width, codes, bias=False)
-        nn.init.normal_(self.start.weight, std=spread(width))
-        nn.init.normal_(self.token.weight, std=spread(width))
+        nn.init.normal_(self.start.weight, std=init_std(width))
+        nn.init.normal_(self.token.weight, std=init_std(width))
         nn.init.zeros_(self.head.weight)
 
     def forward(self, codes: Tensor, label: Tensor | None = None) -> Tensor:
@@ -35,11 +35,11 @@ class CausalTransformer(nn.Module):
         first: Tensor = self.start(which)
         return first
 
-    def memories(self, n: int) -> list[Memory]:
+    def caches(self, n: int) -> list[KVCache]:
         """What :meth:`step` remembers of ``n`` sequences: nothing yet."""
-        return self.body.memories(n)
+        return self.body.caches(n)
 
-    def step(self, last: Tensor, memories: list[Memory]) -> Tensor:
+    def step(self, last: Tensor, caches: list[KVCache]) -> Tensor:
         """Logits ``(B, K)`` of the next place, from the token ``(B, D)`` before it and all that came earlier."""
-        logits: Tensor = self.head(self.body.step(last, memories))
+        logits: Tensor = self.head(self.body.step(last, caches))
         return logits

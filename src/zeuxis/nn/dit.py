@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from zeuxis.errors import UsageError
 from zeuxis.nn.attention import CrossAttention, SelfAttention
 from zeuxis.nn.backbone import Backbone
-from zeuxis.nn.embed import LabelEmbedding, TimeEmbedding, place
+from zeuxis.nn.embed import LabelEmbedding, TimeEmbedding, pos_embed
 from zeuxis.nn.mlp import mlp, modulate
-from zeuxis.nn.resblock import silence
+from zeuxis.nn.resblock import zero_init
 
 
 def _norm(width: int) -> nn.LayerNorm:
@@ -30,16 +30,16 @@ class DiTBlock(nn.Module):
         self.attention = SelfAttention(width, heads)
         self.mlp = mlp(width)
         self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
-        silence(self.modulation[1])
+        zero_init(self.modulation[1])
         self.norm_text = _norm(width) if text_width else None
-        self.reading = CrossAttention(width, text_width, heads) if text_width else None
+        self.cross_attention = CrossAttention(width, text_width, heads) if text_width else None
 
     def forward(self, x: Tensor, c: Tensor, text: Tensor | None, text_mask: Tensor | None) -> Tensor:
         """``x`` ``(B, N, D)``, ``c`` ``(B, D)``, ``text`` ``(B, T, E)``, ``text_mask`` ``(B, T)``."""
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(c)[:, None].chunk(6, -1)  # each (B, 1, D)
         x = x + gate1 * self.attention(modulate(self.norm1(x), shift1, scale1))
-        if self.reading is not None and self.norm_text is not None:
-            x = x + self.reading(self.norm_text(x), text, text_mask)
+        if self.cross_attention is not None and self.norm_text is not None:
+            x = x + self.cross_attention(self.norm_text(x), text, text_mask)
         return x + gate2 * self.mlp(modulate(self.norm2(x), shift2, scale2))
 
 
@@ -84,8 +84,8 @@ class DiT(Backbone):
         self.norm = _norm(width)
         self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 2 * width))
         self.out = nn.Linear(width, patch * patch * (out_channels or channels))
-        self.register_buffer("place", place(*self.grid, width), persistent=False)  # (N, D)
-        self.place: Tensor
+        self.register_buffer("pos_embed", pos_embed(*self.grid, width), persistent=False)  # (N, D)
+        self.pos_embed: Tensor
         self._initialise()
 
     def _initialise(self) -> None:
@@ -114,7 +114,7 @@ class DiT(Backbone):
         text_mask: Tensor | None = None,
     ) -> Tensor:
         c = self.vector(time, label, text)  # (B, D)
-        h = self.patchify(x).flatten(2).transpose(1, 2) + self.place  # (B, N, D)
+        h = self.patchify(x).flatten(2).transpose(1, 2) + self.pos_embed  # (B, N, D)
         for block in self.blocks:
             h = block(h, c, text, text_mask)
         shift, scale = self.modulation(c)[:, None].chunk(2, -1)

@@ -29,9 +29,9 @@ class Window(NamedTuple):
     strength: Tensor  # that what is read is multiplied by, and what is written divided by
 
 
-def window(told: Tensor, filters: int, shape: Shape) -> Window:
+def window(params: Tensor, filters: int, shape: Shape) -> Window:
     """What a network says ``(B, 5)`` as a window; zeros are one that spans the picture (Eqs. 21 to 24)."""
-    column, row, variance, stride, strength = told.float().unbind(1)
+    column, row, variance, stride, strength = params.float().unbind(1)
     variance, stride, strength = (
         (FURTHEST * (log / FURTHEST).tanh()).exp() for log in (variance, stride, strength)
     )  # fmt: skip
@@ -76,7 +76,7 @@ def write(patch: Tensor, at: Window, shape: Shape) -> Tensor:
     return (rows[:, None].mT @ patch @ columns[:, None]) / at.strength[:, None, None, None]
 
 
-class Reader(nn.Module):
+class Glimpse(nn.Module):
     """Reads where a state ``(B, D)`` looks: pictures ``(B, C, H, W)`` to ``(B, C N N)``."""
 
     def __init__(self, width: int, filters: int) -> None:

@@ -61,7 +61,7 @@ class LabelEmbedding(nn.Module):
         return self.table.weight[-1].expand(n, -1)
 
 
-def place(height: int, width: int, dim: int) -> Tensor:
+def pos_embed(height: int, width: int, dim: int) -> Tensor:
     """The 2-D sine-cosine embedding ``(height * width, dim)`` of a grid, row by row, as in ViT-MAE and DiT.
 
     The first half of the channels encodes the column and the second the row, each as [sin, cos].

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from zeuxis.batch import Shape
-from zeuxis.nn.conv import SMALLEST, halvings
+from zeuxis.nn.dcgan import SMALLEST, halvings
 
 
 class EnergyNet(nn.Module):

@@ -38,7 +38,7 @@ class Quantiser(nn.Module, ABC):
     def lookup(self, indices: Tensor) -> Tensor:
         """The codes ``(B, D, H, W)`` of indices ``(B, H, W)``."""
 
-    def follow(self, z: Tensor, indices: Tensor, rng: Rng, *, first: bool) -> int:
+    def update(self, z: Tensor, indices: Tensor, rng: Rng, *, first: bool) -> int:
         """What is due after a round that saw ``z`` and made ``indices`` of it, without a gradient.
 
         ``first`` is true after the first round. Returns how many dead codes were restarted: none where codes

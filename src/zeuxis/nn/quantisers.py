@@ -11,7 +11,7 @@ from zeuxis.nn.quantiser import Quantiser
 from zeuxis.nn.vector_quantiser import VectorQuantiser
 
 QUANTISERS = ("codebook", "fsq", "lfq")
-OFF = {"moving": "false", "kmeans": "false", "revive": "0"}  # how a recipe says that a codebook has no such habit
+OFF = {"ema": "false", "kmeans": "false", "restart_dead": "0"}  # how a recipe says that a codebook has no such habit
 
 
 def make_quantiser(
@@ -21,21 +21,21 @@ def make_quantiser(
     *,
     beta: float = 0.25,
     entropy: float = 0.1,
-    moving: bool = False,
+    ema: bool = False,
     kmeans: bool = False,
-    revive: float = 0.0,
+    restart_dead: float = 0.0,
     levels: tuple[int, ...] = (),
 ) -> Quantiser:
     """``"codebook"`` (VQ-VAE), ``"fsq"`` (finite scalars) or ``"lfq"`` (lookup-free).
 
-    ``width``, ``moving``, ``kmeans`` and ``revive`` are a codebook's (see :class:`VectorQuantiser`); the others
+    ``width``, ``ema``, ``kmeans`` and ``restart_dead`` are a codebook's (see :class:`VectorQuantiser`); the others
     have vectors of one number a level, and of one a bit, so that ``width`` says nothing of them. ``levels``
     are those of ``"fsq"``, and multiply to ``codes``; ``entropy`` is the weight of ``"lfq"``'s penalty. Raises
     :class:`UsageError` for what does not go together.
     """
     if kind not in QUANTISERS:
         raise UnknownName("quantiser", kind, QUANTISERS)
-    habits = [name for name, on in (("moving", moving), ("kmeans", kmeans), ("revive", revive)) if on]
+    habits = [name for name, on in (("ema", ema), ("kmeans", kmeans), ("restart_dead", restart_dead)) if on]
     if kind != "codebook" and habits:
         raise UsageError(
             f"quantiser '{kind}' has no codebook for {' and '.join(habits)}: "
@@ -54,4 +54,4 @@ def make_quantiser(
         return FiniteScalar(tuple(levels))
     if kind == "lfq":
         return LookupFree(codes, beta=beta, entropy=entropy)
-    return VectorQuantiser(codes, width, beta=beta, ema=moving, kmeans=kmeans, revive=revive)
+    return VectorQuantiser(codes, width, beta=beta, ema=ema, kmeans=kmeans, restart_dead=restart_dead)

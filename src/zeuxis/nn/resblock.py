@@ -16,7 +16,7 @@ def group_norm(channels: int, eps: float = 1e-6) -> nn.GroupNorm:
     return nn.GroupNorm(groups, channels, eps=eps)
 
 
-def silence(layer: nn.Module) -> None:
+def zero_init(layer: nn.Module) -> None:
     """Zero a layer's parameters, so that the residual it ends starts as the identity."""
     for p in layer.parameters():
         nn.init.zeros_(p)
@@ -49,7 +49,7 @@ class ResBlock(nn.Module):
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
         self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
         if zero:
-            silence(self.conv2)
+            zero_init(self.conv2)
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         h = self.conv1(F.silu(self.norm1(x)))
@@ -72,7 +72,7 @@ class AttentionBlock(nn.Module):
         self.norm = group_norm(channels, eps)
         self.attention = SelfAttention(channels, heads)
         if zero:
-            silence(self.attention.out)
+            zero_init(self.attention.out)
 
     def forward(self, x: Tensor) -> Tensor:
         tokens = self.norm(x).flatten(2).transpose(1, 2)  # (B, H W, C)

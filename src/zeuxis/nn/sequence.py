@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from zeuxis.nn.attention import SelfAttention, attend
 
 
-class Memory:
+class KVCache:
     """The keys and values of one layer, position after position, so that none is computed twice."""
 
     def __init__(self, n: int, heads: int, length: int, depth: int, like: Tensor) -> None:
@@ -35,15 +35,15 @@ class SequenceAttention(SelfAttention):
         super().__init__(width, heads, bias=False)
         self.out = nn.Linear(width, width, bias=False)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None, memory: Memory | None = None) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None, cache: KVCache | None = None) -> Tensor:
         q, k, v = self.split(self.qkv(x), 3)
-        if memory is not None:
-            k, v = memory.extend(k, v)
+        if cache is not None:
+            k, v = cache.extend(k, v)
         out: Tensor = self.out(attend(q, k, v, mask, self.control).transpose(1, 2).flatten(2))
         return out
 
 
-class Neighbours(nn.Module):
+class DepthwiseConv(nn.Module):
     """Tokens ``(B, N, D)`` and a weighted sum, channel by channel, of those around each: a 3x3 convolution that
     begins at zero, over the last h w tokens as a map ``grid`` of them. What stands before the map passes as it is.
 
@@ -53,13 +53,13 @@ class Neighbours(nn.Module):
     def __init__(self, width: int, grid: tuple[int, int]) -> None:
         super().__init__()
         self.grid = grid
-        self.around = nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False)
-        nn.init.zeros_(self.around.weight)
+        self.depthwise = nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False)
+        nn.init.zeros_(self.depthwise.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         n = self.grid[0] * self.grid[1]
         front, tokens = x[:, :-n], x[:, -n:]
-        near = self.around(tokens.transpose(1, 2).unflatten(2, self.grid)).flatten(2).transpose(1, 2)
+        near = self.depthwise(tokens.transpose(1, 2).unflatten(2, self.grid)).flatten(2).transpose(1, 2)
         return torch.cat([front, tokens + near], 1)
 
 
@@ -69,17 +69,17 @@ class SequenceBlock(nn.Module):
 
     def __init__(self, width: int, heads: int, grid: tuple[int, int] | None = None) -> None:
         super().__init__()
-        self.near1, self.near2 = (nn.Identity() if grid is None else Neighbours(width, grid) for _ in range(2))
+        self.conv1, self.conv2 = (nn.Identity() if grid is None else DepthwiseConv(width, grid) for _ in range(2))
         self.norm1, self.norm2 = nn.RMSNorm(width, 1e-5), nn.RMSNorm(width, 1e-5)
         self.attention = SequenceAttention(width, heads)
-        self.enter = nn.Linear(width, 4 * width, bias=False)
-        self.leave = nn.Linear(4 * width, width, bias=False)
+        self.proj_in = nn.Linear(width, 4 * width, bias=False)
+        self.proj_out = nn.Linear(4 * width, width, bias=False)
         self.gelu = nn.GELU("tanh")
 
-    def forward(self, x: Tensor, mask: Tensor | None = None, memory: Memory | None = None) -> Tensor:
-        x = self.near1(x)
-        x = self.near2(x + self.attention(self.norm1(x), mask, memory))
-        out: Tensor = x + self.leave(self.gelu(self.enter(self.norm2(x))))
+    def forward(self, x: Tensor, mask: Tensor | None = None, cache: KVCache | None = None) -> Tensor:
+        x = self.conv1(x)
+        x = self.conv2(x + self.attention(self.norm1(x), mask, cache))
+        out: Tensor = x + self.proj_out(self.gelu(self.proj_in(self.norm2(x))))
         return out
 
 
@@ -99,41 +99,41 @@ class SequenceTransformer(nn.Module):
         if causal and grid is not None:
             raise ValueError("a transformer that looks only back cannot look at all neighbours: give no grid")
         self.length, self.heads = length, heads
-        self.place = nn.Parameter(torch.empty(length, width))
+        self.pos_embed = nn.Parameter(torch.empty(length, width))
         self.blocks = nn.ModuleList(SequenceBlock(width, heads, grid) for _ in range(depth))
         self.norm = nn.RMSNorm(width, 1e-5)
         back = torch.ones(length, length, dtype=torch.bool).tril() if causal else None
         self.register_buffer("back", back, persistent=False)
-        nn.init.normal_(self.place, std=spread(width))
+        nn.init.normal_(self.pos_embed, std=init_std(width))
         for block in self.blocks:
             for name, p in block.named_parameters():
                 if p.ndim == 2:  # what ends in the residual is smaller the more of them there are, as in GPT-2
-                    ends = name.startswith(("attention.out", "leave"))
-                    nn.init.normal_(p, std=spread(width) * ((2 * depth) ** -0.5 if ends else 1.0))
+                    ends = name.startswith(("attention.out", "proj_out"))
+                    nn.init.normal_(p, std=init_std(width) * ((2 * depth) ** -0.5 if ends else 1.0))
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.place
+        x = x + self.pos_embed
         for block in self.blocks:
             x = block(x, self.back)
         out: Tensor = self.norm(x)
         return out
 
-    def memories(self, n: int) -> list[Memory]:
+    def caches(self, n: int) -> list[KVCache]:
         """An empty memory for each layer, of ``n`` sequences."""
-        depth = self.place.shape[1] // self.heads
-        return [Memory(n, self.heads, self.length, depth, self.place) for _ in self.blocks]
+        depth = self.pos_embed.shape[1] // self.heads
+        return [KVCache(n, self.heads, self.length, depth, self.pos_embed) for _ in self.blocks]
 
-    def step(self, x: Tensor, memories: list[Memory]) -> Tensor:
+    def step(self, x: Tensor, caches: list[KVCache]) -> Tensor:
         """The next position ``(B, D)`` to its result ``(B, D)``, as :meth:`forward` gives it; causal ones only."""
         if self.back is None:
             raise ValueError("a transformer that looks both ways has no next position")
-        x = (x + self.place[memories[0].known])[:, None]
-        for block, memory in zip(self.blocks, memories, strict=True):
-            x = block(x, None, memory)
+        x = (x + self.pos_embed[caches[0].known])[:, None]
+        for block, cache in zip(self.blocks, caches, strict=True):
+            x = block(x, None, cache)
         out: Tensor = self.norm(x)[:, 0]
         return out
 
 
-def spread(width: int) -> float:
+def init_std(width: int) -> float:
     """The standard deviation of initial weights: about 0.02 at GPT-2's width of 768."""
     return 0.5 * width**-0.5

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from zeuxis.errors import UnknownName, UsageError
 from zeuxis.nn.attention import CrossAttention, SelfAttention
-from zeuxis.nn.embed import place
+from zeuxis.nn.embed import pos_embed
 from zeuxis.nn.mlp import mlp, modulate
 
 _WORD = re.compile(r"\w+(?:[-']\w+)*")
@@ -87,15 +87,15 @@ class Sketch(nn.Module):
     first thing named and "below" to the second.
     """
 
-    place: Tensor  # (side^2, D)
+    pos_embed: Tensor  # (side^2, D)
 
     def __init__(self, width: int, channels: int, side: int, heads: int = 4) -> None:
         super().__init__()
         self.side = side
-        self.register_buffer("place", place(side, side, width), persistent=False)
+        self.register_buffer("pos_embed", pos_embed(side, side, width), persistent=False)
         self.norm1 = nn.LayerNorm(width)
         self.turn = nn.Linear(width, 2 * width)
-        self.reading = CrossAttention(width, width, heads)
+        self.cross_attention = CrossAttention(width, width, heads)
         self.norm2 = nn.LayerNorm(width)
         self.mlp = mlp(width)
         self.out = nn.Linear(width, channels)
@@ -104,8 +104,8 @@ class Sketch(nn.Module):
 
     def forward(self, text: Tensor, mask: Tensor, total: Tensor) -> Tensor:
         shift, scale = self.turn(total)[:, None].chunk(2, -1)  # each (B, 1, D)
-        x = self.place.expand(len(text), -1, -1)  # (B, S^2, D)
-        x = x + self.reading(modulate(self.norm1(x), shift, scale), text, mask)
+        x = self.pos_embed.expand(len(text), -1, -1)  # (B, S^2, D)
+        x = x + self.cross_attention(modulate(self.norm1(x), shift, scale), text, mask)
         x = x + self.mlp(self.norm2(x))
         picture: Tensor = self.out(x).transpose(1, 2).unflatten(2, (self.side, self.side))
         return picture

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zeuxis.nn.attention import CrossAttention, SelfAttention
-from zeuxis.nn.resblock import group_norm, silence
+from zeuxis.nn.resblock import group_norm, zero_init
 
 
 class GatedMLP(nn.Module):
@@ -23,19 +23,19 @@ class GatedMLP(nn.Module):
         return out
 
 
-class ReaderBlock(nn.Module):
+class TransformerBlock(nn.Module):
     """Attention to one another, attention to the text, a gated MLP, each around a residual."""
 
     def __init__(self, width: int, text_width: int, heads: int) -> None:
         super().__init__()
         self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(width) for _ in range(3))
         self.attention = SelfAttention(width, heads, bias=False)
-        self.reading = CrossAttention(width, text_width, heads, bias=False)
+        self.cross_attention = CrossAttention(width, text_width, heads, bias=False)
         self.mlp = GatedMLP(width)
 
     def forward(self, x: Tensor, text: Tensor, mask: Tensor | None) -> Tensor:
         x = x + self.attention(self.norm1(x))
-        x = x + self.reading(self.norm2(x), text, mask)
+        x = x + self.cross_attention(self.norm2(x), text, mask)
         return x + self.mlp(self.norm3(x))
 
 
@@ -48,13 +48,13 @@ class SpatialTransformer(nn.Module):
     def __init__(self, channels: int, text_width: int, heads: int, depth: int = 1) -> None:
         super().__init__()
         self.norm = group_norm(channels, 1e-6)
-        self.enter = nn.Linear(channels, channels)
-        self.blocks = nn.ModuleList(ReaderBlock(channels, text_width, heads) for _ in range(depth))
-        self.leave = nn.Linear(channels, channels)
-        silence(self.leave)
+        self.proj_in = nn.Linear(channels, channels)
+        self.blocks = nn.ModuleList(TransformerBlock(channels, text_width, heads) for _ in range(depth))
+        self.proj_out = nn.Linear(channels, channels)
+        zero_init(self.proj_out)
 
     def forward(self, x: Tensor, text: Tensor, mask: Tensor | None = None) -> Tensor:
-        h = self.enter(self.norm(x).flatten(2).transpose(1, 2))  # (B, H W, C)
+        h = self.proj_in(self.norm(x).flatten(2).transpose(1, 2))  # (B, H W, C)
         for block in self.blocks:
             h = block(h, text, mask)
-        return x + self.leave(h).transpose(1, 2).unflatten(2, x.shape[2:])
+        return x + self.proj_out(h).transpose(1, 2).unflatten(2, x.shape[2:])

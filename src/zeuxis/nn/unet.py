@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from zeuxis.nn.backbone import Backbone
 from zeuxis.nn.embed import LabelEmbedding, TimeEmbedding
-from zeuxis.nn.resblock import AttentionBlock, Downsample, ResBlock, Upsample, group_norm, silence
+from zeuxis.nn.resblock import AttentionBlock, Downsample, ResBlock, Upsample, group_norm, zero_init
 from zeuxis.nn.transformer import SpatialTransformer
 
 
@@ -128,7 +128,7 @@ class UNet(Backbone):
             self.up.append(Ascent(stages, Upsample(w) if i else None))
         self.norm = group_norm(now, eps)
         self.out = nn.Conv2d(now, out_channels or channels, 3, padding=1)
-        silence(self.out)
+        zero_init(self.out)
 
     def forward(
         self,

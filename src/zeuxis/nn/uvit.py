@@ -15,7 +15,7 @@ from zeuxis.errors import UsageError
 from zeuxis.nn.backbone import Backbone
 from zeuxis.nn.dit import DiTBlock
 from zeuxis.nn.embed import TimeEmbedding
-from zeuxis.nn.resblock import ResBlock, group_norm, silence
+from zeuxis.nn.resblock import ResBlock, group_norm, zero_init
 
 
 class UViT(Backbone):
@@ -58,17 +58,17 @@ class UViT(Backbone):
         self.time = TimeEmbedding(width)
         self.stem = nn.Conv2d(channels, fine, cell, cell) if cell > 1 else nn.Conv2d(channels, fine, 3, padding=1)
         self.down = nn.ModuleList(ResBlock(fine, fine, width, modulate=True, zero=True) for _ in range(fine_depth))
-        self.enter = nn.Conv2d(fine, width, 2, 2)
-        self.place = nn.Parameter(torch.empty(self.grid[0] * self.grid[1], width))
-        nn.init.normal_(self.place, std=0.5)
+        self.proj_in = nn.Conv2d(fine, width, 2, 2)
+        self.pos_embed = nn.Parameter(torch.empty(self.grid[0] * self.grid[1], width))
+        nn.init.normal_(self.pos_embed, std=0.5)
         self.middle = nn.ModuleList(DiTBlock(width, heads, text_width) for _ in range(depth))
-        self.leave = nn.Sequential(nn.Conv2d(width, 4 * fine, 1), nn.PixelShuffle(2))
+        self.proj_out = nn.Sequential(nn.Conv2d(width, 4 * fine, 1), nn.PixelShuffle(2))
         self.join = nn.Conv2d(2 * fine, fine, 1)
         self.up = nn.ModuleList(ResBlock(fine, fine, width, modulate=True, zero=True) for _ in range(fine_depth))
         self.norm = group_norm(fine)
         self.out = nn.Conv2d(fine, (out_channels or channels) * cell**2, 3, padding=1)
         self.shuffle = nn.PixelShuffle(cell)
-        silence(self.out)
+        zero_init(self.out)
 
     def forward(
         self,
@@ -82,10 +82,10 @@ class UViT(Backbone):
         skip = self.stem(x)  # (B, F, 2 rows, 2 columns)
         for block in self.down:
             skip = block(skip, c)
-        h = self.enter(skip).flatten(2).transpose(1, 2) + self.place  # (B, N, D)
+        h = self.proj_in(skip).flatten(2).transpose(1, 2) + self.pos_embed  # (B, N, D)
         for block in self.middle:
             h = block(h, c, text, text_mask)
-        h = self.leave(h.transpose(1, 2).unflatten(2, self.grid))  # (B, F, 2 rows, 2 columns)
+        h = self.proj_out(h.transpose(1, 2).unflatten(2, self.grid))  # (B, F, 2 rows, 2 columns)
         h = self.join(torch.cat([skip, h], 1))
         for block in self.up:
             h = block(h, c)

@@ -20,7 +20,7 @@ class VectorQuantiser(Quantiser):
 
     ``forward`` changes nothing: :meth:`follow`, after each round, counts the uses of the codes and moves the
     average; with ``kmeans`` it begins at the k-means of the first batch (a code never chosen never learns), and
-    it restarts codes that are chosen less than ``revive`` times a batch, on average, at vectors of the batch.
+    it restarts codes that are chosen less than ``restart_dead`` times a batch, on average, at vectors of the batch.
     Both go with either way of learning.
     """
 
@@ -37,16 +37,16 @@ class VectorQuantiser(Quantiser):
         ema: bool = False,
         decay: float = 0.99,
         kmeans: bool = False,
-        revive: float = 0.0,
+        restart_dead: float = 0.0,
     ) -> None:
         super().__init__()
-        if not 0 <= revive < 1:
+        if not 0 <= restart_dead < 1:
             raise UsageError(
-                f"revive={revive}: a restarted code counts as used once a batch: choose from 0 (never) to 1"
+                f"restart_dead={restart_dead}: a restarted code counts as used once a batch: choose from 0 (never) to 1"
             )
         self.codes, self.width = codes, width
         self.beta, self.ema, self.decay = beta, ema, decay
-        self.kmeans, self.revive = kmeans, revive
+        self.kmeans, self.restart_dead = kmeans, restart_dead
         start = torch.empty(codes, width).uniform_(-1 / codes, 1 / codes)
         if ema:
             self.register_buffer("codebook", start)
@@ -71,12 +71,12 @@ class VectorQuantiser(Quantiser):
     def lookup(self, indices: Tensor) -> Tensor:
         return F.embedding(indices, self.codebook).movedim(-1, 1)
 
-    def follow(self, z: Tensor, indices: Tensor, rng: Rng, *, first: bool) -> int:
+    def update(self, z: Tensor, indices: Tensor, rng: Rng, *, first: bool) -> int:
         if first and self.kmeans:
             self.start(z, rng)
             return 0
         self.learn(z, indices)
-        return self.restart(z, rng, self.revive)
+        return self.restart(z, rng, self.restart_dead)
 
     @torch.no_grad()
     def learn(self, z: Tensor, indices: Tensor) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, relu
 
 from zeuxis.batch import Shape
-from zeuxis.nn.conv import halvings
+from zeuxis.nn.dcgan import halvings
 
 
 def uniform_(layer: nn.Conv2d | nn.Linear, gain: float) -> None:

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from zeuxis.errors import TrainingStopped, WeightsError
 from zeuxis.game import System
+from zeuxis.training.legacy import FORMAT, format_of, upgraded_card, upgraded_tensors
 
 Tensors = dict[str, Tensor]
 
@@ -48,7 +49,7 @@ def write_folder(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[str
         weights, card = draft / f"{stem}.safetensors", draft / f"{stem}.json"
         # Cloned, because safetensors refuses tensors that share memory (tied weights).
         save_file({k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}, weights)
-        card.write_text(json.dumps({**facts, "sha256": sha256(weights)}, indent=1), encoding="utf-8")
+        card.write_text(json.dumps({"format": FORMAT, **facts, "sha256": sha256(weights)}, indent=1), encoding="utf-8")
         for path in (weights, card):
             path.chmod(0o644)  # safetensors leaves weights to their owner alone
         for path in (weights, card, draft):
@@ -83,9 +84,15 @@ def read_folder(folder: Path, stem: str) -> tuple[Tensors, dict[str, Any]]:
         facts = json.loads(card.read_text(encoding="utf-8"))
         if sha256(weights) != facts["sha256"]:
             raise WeightsError(f"{weights} is damaged: its hash is not the one written in {card.name}")
-        return load_file(weights), facts
+        return upgraded_tensors(load_file(weights), format_of(facts)), facts
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise WeightsError(f"cannot read {folder}: {error}") from None
+
+
+def read_model(folder: Path) -> tuple[Tensors, dict[str, Any]]:
+    """What :func:`write_model` wrote, or an older version did: the weights and the card, in today's words."""
+    tensors, card = read_folder(folder, "model")
+    return tensors, upgraded_card(card)
 
 
 def write_model(folder: Path, system: System, facts: Mapping[str, Any]) -> None:

@@ -23,8 +23,8 @@ from zeuxis.errors import TrainingStopped, UnknownName, UsageError, WeightsError
 from zeuxis.game import Player, System, Turn, play_round
 from zeuxis.recipe import Train
 from zeuxis.rng import Stream
-from zeuxis.training.average import averaged, update_average, warmed
 from zeuxis.training.checkpoint import Checkpoints, Tensors, write_model
+from zeuxis.training.ema import ema_copy, update_ema, warmed_decay
 from zeuxis.training.log import Log
 from zeuxis.training.optimiser import BUILDERS, DECAYS, flat_state, learning_rate, restore_flat
 
@@ -90,7 +90,7 @@ class Trainer:
             self.system.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.players = _override(system.players(), players or {})
         self.optimisers = {p.name: BUILDERS[p.optimiser](p) for p in self.players}
-        self.average = averaged(system) if plan.ema else None
+        self.average = ema_copy(system) if plan.ema else None
         self.rng = Stream(plan.seed, "moves")
         self.checkpoints = Checkpoints(folder / "checkpoints", plan.keep)
         self.round = self.images = self.bad_total = 0
@@ -160,8 +160,8 @@ class Trainer:
         self.notes = {**self.notes, **turns[-1].notes}
         self.round += 1
         if self.average is not None:
-            decay = warmed(self.plan.ema, self.round) if self.plan.ema_warmup else self.plan.ema
-            update_average(self.average, self.system, decay)
+            decay = warmed_decay(self.plan.ema, self.round) if self.plan.ema_warmup else self.plan.ema
+            update_ema(self.average, self.system, decay)
 
     def _draw(self) -> list[Turn]:
         batch = self.stream.next()

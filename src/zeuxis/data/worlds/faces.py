@@ -65,7 +65,7 @@ class Faces(World):
     """
 
     name = "faces"
-    gives = frozenset({"caption", "layout", "factors"})
+    provides = frozenset({"caption", "layout", "factors"})
     words = WORDS
     factors = tuple((name, len(values)) for name, values in FACTORS.items())
     class_names = PARTS

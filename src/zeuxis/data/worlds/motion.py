@@ -76,7 +76,7 @@ class Motion(World):
     """
 
     name = "motion"
-    gives = frozenset({"source", "caption", "factors"})
+    provides = frozenset({"source", "caption", "factors"})
     factors = FACTORS
     words = tuple(
         sorted(
@@ -122,7 +122,7 @@ class MotionClips(Motion):
     """Motion as clips: the image is all four frames, one upon the other as twelve channels."""
 
     name = "motion-clips"
-    gives = frozenset({"caption", "factors"})
+    provides = frozenset({"caption", "factors"})
 
     def __init__(self, size: int = 64, split: str = "train", length: int = 1_000_000) -> None:
         super().__init__(size, split, length)

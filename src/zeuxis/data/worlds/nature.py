@@ -23,7 +23,7 @@ class Plants(World):
     """``factors`` are the kinds of the throws at the nodes, from the foot up; ``label`` is the rarest of them."""
 
     name = "plants"
-    gives = frozenset({"label", "factors"})
+    provides = frozenset({"label", "factors"})
     class_names = KINDS
     classes = len(KINDS)
     factors = tuple((f"node_{k + 1}", len(KINDS)) for k in range(NODES))
@@ -45,7 +45,7 @@ class Terrain(World):
     """``layout`` is what grows where: deep water, shallows, sand, grass, forest, rock, snow."""
 
     name = "terrain"
-    gives = frozenset({"layout"})
+    provides = frozenset({"layout"})
     class_names = CLASSES
     classes = len(CLASSES)
     layout_names = CLASSES

@@ -22,7 +22,7 @@ class FacesPairs(World):
     """
 
     name = "faces-pairs"
-    gives = Faces.gives | {"source"}
+    provides = Faces.provides | {"source"}
     words = Faces.words
     factors = Faces.factors
     class_names = PARTS

@@ -33,7 +33,7 @@ class Phantoms(World):
     """
 
     name = "phantoms"
-    gives = frozenset({"source", "layout", "factors"})
+    provides = frozenset({"source", "layout", "factors"})
     factors = tuple((name, len(values)) for name, values in FACTORS.items())
     class_names = layout_names = tuple(TISSUES)
     classes = len(TISSUES)

@@ -47,7 +47,7 @@ class Scenes(World):
     """
 
     name = "scenes"
-    gives = frozenset({"label", "caption", "layout", "factors"})
+    provides = frozenset({"label", "caption", "layout", "factors"})
     words = grammar.WORDS
     factors = grammar.FACTORS
     class_names = grammar.SHAPES
@@ -115,7 +115,7 @@ class UnpairedScenes(World):
     """
 
     name = "scenes-day-night"
-    gives = frozenset({"source", "factors"})
+    provides = frozenset({"source", "factors"})
     factors = grammar.FACTORS
     class_names: tuple[str, ...] = ()
     classes = 0

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from zeuxis.batch import Batch, Shape, to_uint8
 from zeuxis.counter import mix, uniforms
-from zeuxis.data.source import SetAside, Steady
+from zeuxis.data.source import Skipped, Steady
 from zeuxis.errors import UnknownName, UsageError
 from zeuxis.rng import derive_seed
 
@@ -61,7 +61,7 @@ def draw_split(
 class World(Steady):
     """A source whose examples depend on their index alone. A subclass says the rest of what a source says."""
 
-    set_aside: tuple[SetAside, ...] = ()  # nothing here is read from files
+    skipped: tuple[Skipped, ...] = ()  # nothing here is read from files
     words: tuple[str, ...] = ()
     layout_names: tuple[str, ...] = ()
     channels = 3  # of the image

@@ -13,7 +13,7 @@ from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.losses.adversarial import NonSaturating
-from zeuxis.nn.conv import DCGANDiscriminator, DCGANGenerator
+from zeuxis.nn.dcgan import DCGANDiscriminator, DCGANGenerator
 from zeuxis.rng import ImageRng
 from zeuxis.verbs import Sampling
 

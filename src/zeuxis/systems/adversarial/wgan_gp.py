@@ -20,7 +20,7 @@ from zeuxis.errors import UnknownName
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.losses.adversarial import Wasserstein
 from zeuxis.losses.penalty import gradient_penalty
-from zeuxis.nn.conv import DCGANDiscriminator, DCGANGenerator
+from zeuxis.nn.dcgan import DCGANDiscriminator, DCGANGenerator
 from zeuxis.nn.norm import Norm
 from zeuxis.nn.wgan_resnet import WGANCritic, WGANGenerator
 from zeuxis.rng import ImageRng

@@ -2,7 +2,7 @@
 
 Equations are those of VQGAN (Esser et al. 2020, arXiv:2012.09841), which latent diffusion (Rombach et al.
 2021, arXiv:2112.10752, appendix G) took over; what lies between encoder and decoder is each method's own.
-Symbols -> code: E -> encoder    G -> decoder    G_L -> decoder.out    D -> critic    lambda -> balance
+Symbols -> code: E -> encoder    G -> decoder    G_L -> decoder.out    D -> critic    lambda -> adaptive_weight
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from zeuxis.game import Move, Player, System, Turn
 from zeuxis.losses.adversarial import Hinge
 from zeuxis.losses.reconstruction import l1, l2
 from zeuxis.nn.autoencoder import Decoder, Encoder
-from zeuxis.nn.patch import PatchCritic
+from zeuxis.nn.patch_gan import PatchCritic
 from zeuxis.nn.strided import code_map
 
 
@@ -73,13 +73,13 @@ class FirstStage(System, ABC):
         y, cost = self.rebuild(turn)  # Eq. 3
         turn.memo["reconstruction"] = y.detach()
         turn.note(l1=l1(y, x))
-        likeness = self.likeness(y, x)
-        loss = likeness + cost  # Eq. 4
+        reconstruction_loss = self.reconstruction_loss(y, x)
+        loss = reconstruction_loss + cost  # Eq. 4
         if turn.progress >= self.critic_start:
-            deception = self.loss.generator(self.critic(y))  # Eq. 5
-            balance = self.balance(likeness, deception)
-            turn.note(deception=deception, balance=balance)
-            loss = loss + balance * deception
+            generator_loss = self.loss.generator(self.critic(y))  # Eq. 5
+            adaptive_weight = self.adaptive_weight(reconstruction_loss, generator_loss)
+            turn.note(generator_loss=generator_loss, adaptive_weight=adaptive_weight)
+            loss = loss + adaptive_weight * generator_loss
         return loss
 
     def criticise(self, turn: Turn) -> Tensor | None:
@@ -90,7 +90,7 @@ class FirstStage(System, ABC):
         turn.note(critic=loss)
         return loss
 
-    def likeness(self, y: Tensor, x: Tensor) -> Tensor:
+    def reconstruction_loss(self, y: Tensor, x: Tensor) -> Tensor:
         """|x - y| and the perceptual distance of VQGAN's section 3.1, the mean over pixels."""
         return l1(y, x) + self.perceptual_distance(y, x)
 
@@ -100,8 +100,11 @@ class FirstStage(System, ABC):
             return y.new_zeros(())
         return self.perceptual * l2(self.features.encode(y), self.features.encode(x).detach())
 
-    def balance(self, likeness: Tensor, deception: Tensor) -> Tensor:
+    def adaptive_weight(self, reconstruction_loss: Tensor, generator_loss: Tensor) -> Tensor:
         """lambda: makes both losses pull equally hard at the decoder's last layer, then weighs (Eq. 7)."""
         last = self.decoder.out.weight  # G_L
-        pull, push = (torch.autograd.grad(loss, last, retain_graph=True)[0].norm() for loss in (likeness, deception))
+        pull, push = (
+            torch.autograd.grad(loss, last, retain_graph=True)[0].norm()
+            for loss in (reconstruction_loss, generator_loss)
+        )
         return self.adversarial * (pull / (push + 1e-4)).clamp(max=1e4).detach()

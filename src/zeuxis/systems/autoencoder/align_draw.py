@@ -3,7 +3,7 @@ arXiv:1511.02793).
 
 A picture is drawn in T steps by DRAW (Gregor et al. 2015, 1502.04623), which looks at the words at each of them.
 Symbols -> code:
-    x -> image    y -> caption    h^lang -> told    s_t -> heard    r_t -> seen    p_t, write -> writer
+    x -> image    y -> caption    h^lang -> context    s_t -> text_features    r_t -> glimpsed    p_t, write -> writer
     z_t -> z    mu, sigma of P -> prior    mu, sigma of Q -> posterior    LSTM^infer -> inference
     LSTM^gen -> generative    h^infer, h^gen -> infer.h, gen.h    c_t -> canvas    T -> steps
 """
@@ -21,7 +21,7 @@ from zeuxis.errors import UnknownName, UsageError
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.losses.likelihood import kl_normals
 from zeuxis.nn import draw
-from zeuxis.nn.align import Alignment, Told, WordsInABag, WordsInOrder
+from zeuxis.nn.align import Alignment, TextContext, WordsInABag, WordsInOrder
 from zeuxis.nn.text import WordTokeniser
 from zeuxis.rng import ImageRng
 from zeuxis.systems.autoencoder._pixels import LIKELIHOODS, Bernoulli, SharedGaussian
@@ -30,7 +30,7 @@ from zeuxis.verbs import Sampling
 READERS: dict[str, type[WordsInOrder] | type[WordsInABag]] = {"aligned": WordsInOrder, "bag": WordsInABag}
 
 
-class Memory(NamedTuple):
+class LSTMState(NamedTuple):
     """The state of an LSTM."""
 
     h: Tensor  # (B, D)
@@ -93,7 +93,7 @@ class AlignDraw(System):
         self.tokeniser = WordTokeniser(words, length)
         self.reader = READERS[reader](len(self.tokeniser), text)
         self.align = Alignment(2 * text, hidden, align)
-        self.looker = draw.Reader(hidden, patch)
+        self.glimpse = draw.Glimpse(hidden, patch)
         self.inference = nn.LSTMCell(2 * self.shape.channels * patch**2 + hidden, hidden)
         self.posterior = nn.Linear(hidden, 2 * latent)
         self.prior = nn.Linear(hidden, 2 * latent)
@@ -112,34 +112,34 @@ class AlignDraw(System):
 
     def bound(self, turn: Turn) -> Tensor:
         """-L, the mean over the batch: the distortion of c_T, and what the watcher told in T steps (section 3.3)."""
-        image, told = turn.batch.image, self.read(turn.batch.condition)
+        image, context = turn.batch.image, self.read(turn.batch.condition)
         gen, infer, canvas = self.begin(len(image))
         rate = image.new_zeros(len(image))
         for t in range(self.steps):
             missing = image - self.likelihood.picture(canvas)  # x - sigma(c_(t-1)), on the scale of the image
-            seen = self.looker(torch.cat([image, missing], 1), gen.h)
-            infer = Memory(*self.inference(torch.cat([seen, gen.h], 1), infer))
+            glimpsed = self.glimpse(torch.cat([image, missing], 1), gen.h)
+            infer = LSTMState(*self.inference(torch.cat([glimpsed, gen.h], 1), infer))
             mean, logvar = self.posterior(infer.h).float().chunk(2, dim=1)
             rate = rate + kl_normals(mean, logvar, *self.prior_of(gen.h, t))  # KL(Q(z_t | ..) || P(z_t | ..))
             z = mean + (0.5 * logvar).exp() * turn.rng.normal(*mean.shape, device=mean.device)
-            gen, canvas = self.step(z, gen, canvas, told)
+            gen, canvas = self.step(z, gen, canvas, context)
         distortion = self.likelihood.nll(canvas, image).mean()
         turn.note(distortion=distortion, rate=rate.mean(), elbo=-distortion - rate.mean())
         return distortion + rate.mean()
 
-    def read(self, condition: Condition) -> Told:
+    def read(self, condition: Condition) -> TextContext:
         """h^lang (section 3.1)."""
         assert condition.caption is not None  # the card needs it
         ids, mask = (x.to(self.device) for x in self.tokeniser.encode(condition.caption))  # (B, N)
         if not mask.any(1).all():
             raise UsageError("align-draw was given an empty caption: say what to draw")
-        told: Told = self.reader(ids, mask)
-        return told
+        context: TextContext = self.reader(ids, mask)
+        return context
 
-    def begin(self, n: int) -> tuple[Memory, Memory, Tensor]:
+    def begin(self, n: int) -> tuple[LSTMState, LSTMState, Tensor]:
         """The drawer's memory, the watcher's, and the canvas ``(B, C, H, W)``, before the first step."""
         first = self.first[:, None].expand(-1, n, -1)
-        return Memory(first[0], first[1]), Memory(first[2], first[3]), self.blank.expand(n, -1, -1, -1)
+        return LSTMState(first[0], first[1]), LSTMState(first[2], first[3]), self.blank.expand(n, -1, -1, -1)
 
     def prior_of(self, h: Tensor, t: int) -> tuple[Tensor, Tensor]:
         """Mean and log variance of P(z_t | z_1 .. z_(t-1), y), ``(B, Z)`` each; the first is N(0, I)."""
@@ -148,10 +148,12 @@ class AlignDraw(System):
         mean, log_sigma = self.prior(h).float().tanh().chunk(2, dim=1)  # mu = tanh(W h), sigma = exp(tanh(W' h))
         return mean, 2 * log_sigma
 
-    def step(self, z: Tensor, gen: Memory, canvas: Tensor, told: Told) -> tuple[Memory, Tensor]:
+    def step(self, z: Tensor, gen: LSTMState, canvas: Tensor, context: TextContext) -> tuple[LSTMState, Tensor]:
         """Listen, think, write: the drawer's next memory and canvas (section 3.2)."""
-        heard, _ = self.align(told, gen.h)  # s_t = align(h^gen_(t-1), h^lang)
-        gen = Memory(*self.generative(torch.cat([z, heard], 1), gen))  # h^gen_t = LSTM^gen(h^gen_(t-1), [z_t, s_t])
+        text_features, _ = self.align(context, gen.h)  # s_t = align(h^gen_(t-1), h^lang)
+        gen = LSTMState(
+            *self.generative(torch.cat([z, text_features], 1), gen)
+        )  # h^gen_t = LSTM^gen(h^gen_(t-1), [z_t, s_t])
         return gen, canvas + self.writer(gen.h)  # c_t = c_(t-1) + write(h^gen_t)
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
@@ -161,12 +163,12 @@ class AlignDraw(System):
     def draw_steps(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         """The means of p(x | c_1) .. p(x | c_T), ``(B, T, C, H, W)`` in [-1, 1]."""
         temperature = 1.0 if how.temperature is None else how.temperature
-        told = self.read(condition)
+        context = self.read(condition)
         gen, _, canvas = self.begin(len(rng))
         shown = []
         for t in range(self.steps):
             mean, logvar = self.prior_of(gen.h, t)
             z = mean + temperature * (0.5 * logvar).exp() * rng.normal(*mean.shape, device=mean.device)
-            gen, canvas = self.step(z, gen, canvas, told)
+            gen, canvas = self.step(z, gen, canvas, context)
             shown.append(self.likelihood.picture(canvas))
         return torch.stack(shown, 1)

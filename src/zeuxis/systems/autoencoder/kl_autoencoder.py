@@ -18,7 +18,7 @@ from zeuxis.game import Player, System, Turn
 from zeuxis.losses.likelihood import kl_normal
 from zeuxis.nn.autoencoder import Decoder, Encoder
 from zeuxis.nn.norm import Norm
-from zeuxis.nn.patch import PatchCritic
+from zeuxis.nn.patch_gan import PatchCritic
 from zeuxis.systems.autoencoder._first_stage import FirstStage
 
 
@@ -93,9 +93,9 @@ class KLAutoencoder(FirstStage):
         turn.note(rate=rate)
         return self.picture(z), self.kl * rate
 
-    def likeness(self, y: Tensor, x: Tensor) -> Tensor:
+    def reconstruction_loss(self, y: Tensor, x: Tensor) -> Tensor:
         """The sum over a picture's pixels: what ``kl`` and the balance's clamp are published against."""
-        return x[0].numel() * super().likeness(y, x)
+        return x[0].numel() * super().reconstruction_loss(y, x)
 
     def posterior(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of q(z|x), ``(B, Z, H / f, W / f)`` each, float32."""

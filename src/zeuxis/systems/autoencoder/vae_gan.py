@@ -18,8 +18,8 @@ from zeuxis.card import Card
 from zeuxis.game import Move, Player, Turn
 from zeuxis.losses.adversarial import NonSaturating
 from zeuxis.losses.likelihood import gaussian_nll, kl_normal
-from zeuxis.nn.conv import DCGANDiscriminator
 from zeuxis.nn.conv_autoencoder import ConvDecoder, ConvEncoder
+from zeuxis.nn.dcgan import DCGANDiscriminator
 from zeuxis.nn.norm import Norm
 from zeuxis.systems.autoencoder._normal_code import NormalCode
 
@@ -87,9 +87,9 @@ class VAEGAN(NormalCode):
         wanted = self.critic.features(x).float()  # (B, F, 4, 4), Dis_l(x)
         turn.memo["z"], turn.memo["wanted"] = z.detach(), wanted.detach()
         rate = kl_normal(mean, logvar).mean()  # Eq. 3
-        unlikeness = self.unlikeness(self.critic.features(self.paint(z)), wanted)
-        turn.note(rate=rate, unlikeness=unlikeness)
-        return rate + unlikeness
+        feature_loss = self.feature_loss(self.critic.features(self.paint(z)), wanted)
+        turn.note(rate=rate, feature_loss=feature_loss)
+        return rate + feature_loss
 
     def make(self, turn: Turn) -> Tensor | None:
         """gamma L_llike - L_GAN, as Dec sees them; passes where :meth:`due` says so."""
@@ -102,7 +102,7 @@ class VAEGAN(NormalCode):
         makes, turn.memo["criticises"] = self.due(self.critic.head(wanted).detach(), verdict.detach())
         if not makes:
             return None
-        return self.gamma * self.unlikeness(seen[: len(z)], wanted) + self.loss.generator(verdict)
+        return self.gamma * self.feature_loss(seen[: len(z)], wanted) + self.loss.generator(verdict)
 
     def criticise(self, turn: Turn) -> Tensor | None:
         """-L_GAN; passes where :meth:`due` says so."""
@@ -112,7 +112,7 @@ class VAEGAN(NormalCode):
         turn.note(real=real.float().sigmoid().mean(), made=made.float().sigmoid().mean())
         return self.loss.critic(real, made)
 
-    def unlikeness(self, seen: Tensor, wanted: Tensor) -> Tensor:
+    def feature_loss(self, seen: Tensor, wanted: Tensor) -> Tensor:
         """-log N(Dis_l(x); Dis_l(x~), I) in nats, the mean over the batch (Eq. 7-8)."""
         return gaussian_nll(seen.float(), wanted).mean()
 

@@ -22,8 +22,8 @@ class VQVAE(System):
 
     The prior over codes is uniform here; a model of the codes is a method of its own. ``quantiser`` is
     ``"codebook"``, ``"fsq"`` (finite scalars, of ``levels``) or ``"lfq"`` (lookup-free). A codebook learns by
-    gradient or, with ``moving``, as moving averages (appendix A.1). ``kmeans`` starts it at the k-means of the
-    first batch; codes chosen less than ``revive`` times a batch restart. ``code_width`` says nothing of the others.
+    gradient or, with ``ema``, as moving averages (appendix A.1). ``kmeans`` starts it at the k-means of the
+    first batch; codes chosen less than ``restart_dead`` times a batch restart. ``code_width`` is the codebook's alone.
     ``beta`` weighs the commitment, and ``entropy`` the penalty that keeps lookup-free codes in use.
     """
 
@@ -54,9 +54,9 @@ class VQVAE(System):
         beta: float = 0.25,
         entropy: float = 0.1,
         quantiser: str = "codebook",
-        moving: bool = False,
+        ema: bool = False,
         kmeans: bool = False,
-        revive: float = 0.0,
+        restart_dead: float = 0.0,
         levels: tuple[int, ...] = (),
     ) -> None:
         super().__init__()
@@ -69,9 +69,9 @@ class VQVAE(System):
             code_width,
             beta=beta,
             entropy=entropy,
-            moving=moving,
+            ema=ema,
             kmeans=kmeans,
-            revive=revive,
+            restart_dead=restart_dead,
             levels=tuple(levels),
         )
         channels, inner = self.shape.channels, self.quantiser.width
@@ -99,7 +99,7 @@ class VQVAE(System):
     def after_round(self, turn: Turn) -> None:
         """A codebook that moves without a gradient does so now."""
         z, indices = turn.memo["vectors"]
-        turn.note(restarted=self.quantiser.follow(z, indices, turn.rng, first=turn.round == 0))
+        turn.note(restarted=self.quantiser.update(z, indices, turn.rng, first=turn.round == 0))
 
     def encode(self, image: Tensor) -> Tensor:
         """The indices of the codes, int64 ``(B, H / f, W / f)`` in [0, codes)."""

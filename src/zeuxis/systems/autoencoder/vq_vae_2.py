@@ -27,7 +27,7 @@ class VQVAE2(System):
 
     A picture's code is one sequence ``(B, N)``, the top map row by row and then the bottom one; both take values
     in [0, codes), of a codebook each. Codebooks are moving averages, as published; ``kmeans`` starts them at the
-    k-means of the first batch, and codes chosen less than ``revive`` times a batch restart.
+    k-means of the first batch, and codes chosen less than ``restart_dead`` times a batch restart.
     """
 
     card = Card(
@@ -56,7 +56,7 @@ class VQVAE2(System):
         blocks: int = 2,
         beta: float = 0.25,
         kmeans: bool = False,
-        revive: float = 0.0,
+        restart_dead: float = 0.0,
     ) -> None:
         super().__init__()
         self.shape, self.codes = Shape(*shape), codes
@@ -70,7 +70,7 @@ class VQVAE2(System):
         self.upsample = nn.ConvTranspose2d(d, d, 4, stride=2, padding=1)
         self.decoder = StridedDecoder(2 * d, channels, width=width, strided=half, hidden=hidden, blocks=blocks)
         self.top, self.bottom = (
-            VectorQuantiser(codes, d, beta=beta, ema=True, kmeans=kmeans, revive=revive) for _ in self.maps
+            VectorQuantiser(codes, d, beta=beta, ema=True, kmeans=kmeans, restart_dead=restart_dead) for _ in self.maps
         )
 
     def players(self) -> tuple[Player, ...]:
@@ -106,7 +106,7 @@ class VQVAE2(System):
     def after_round(self, turn: Turn) -> None:
         """Both codebooks follow the vectors that they stand for."""
         pairs = zip((self.top, self.bottom), turn.memo["vectors"], strict=True)
-        moved = [book.follow(z, indices, turn.rng, first=turn.round == 0) for book, (z, indices) in pairs]
+        moved = [book.update(z, indices, turn.rng, first=turn.round == 0) for book, (z, indices) in pairs]
         turn.note(restarted=sum(moved))
 
     def encode(self, image: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from zeuxis.card import Card
 from zeuxis.game import Player, System, Turn
 from zeuxis.nn.autoencoder import Decoder, Encoder
 from zeuxis.nn.norm import Norm
-from zeuxis.nn.patch import PatchCritic
+from zeuxis.nn.patch_gan import PatchCritic
 from zeuxis.nn.quantisers import make_quantiser
 from zeuxis.systems.autoencoder._first_stage import FirstStage
 
@@ -26,7 +26,7 @@ class VQGAN(FirstStage):
 
     The autoencoder wants its pictures like their originals and real to the critic, who enters when
     ``critic_start`` of the budget is spent. ``multiples`` sets the factor f = 2^(levels - 1) between
-    pictures and codes. With ``moving`` the codebook follows the vectors it stands for (a k-means start,
+    pictures and codes. With ``ema`` the codebook follows the vectors it stands for (a k-means start,
     moving averages, dead codes restarted) in place of gradients. ``quantiser`` may also be ``"fsq"`` (with its
     ``levels``) or ``"lfq"``: see :func:`make_quantiser`; of their vectors ``code_width`` says nothing.
     ``features`` is a trained system whose ``encode`` is the space of the perceptual loss, weighed by
@@ -60,7 +60,7 @@ class VQGAN(FirstStage):
         multiples: tuple[int, ...] = (1, 1, 2, 2, 4),
         blocks: int = 2,
         attention: tuple[int, ...] = (16,),
-        moving: bool = False,
+        ema: bool = False,
         quantiser: str = "codebook",
         levels: tuple[int, ...] = (),
         ndf: int = 64,
@@ -83,7 +83,7 @@ class VQGAN(FirstStage):
         channels = self.shape.channels
         self.encoder = Encoder(channels, latent, width=width, multiples=multiples, blocks=blocks, attention=attention)
         self.quantiser = make_quantiser(
-            quantiser, codes, code_width, moving=moving, kmeans=moving, revive=0.1 * moving, levels=tuple(levels)
+            quantiser, codes, code_width, ema=ema, kmeans=ema, restart_dead=0.1 * ema, levels=tuple(levels)
         )
         self.into_codes = nn.Conv2d(latent, self.quantiser.width, 1)
         self.from_codes = nn.Conv2d(self.quantiser.width, latent, 1)
@@ -104,7 +104,7 @@ class VQGAN(FirstStage):
     def after_round(self, turn: Turn) -> None:
         """A moving codebook follows the vectors of the batch."""
         z, indices = turn.memo["vectors"]
-        turn.note(restarted=self.quantiser.follow(z, indices, turn.rng, first=turn.round == 0))
+        turn.note(restarted=self.quantiser.update(z, indices, turn.rng, first=turn.round == 0))
 
     def encode(self, image: Tensor) -> Tensor:
         """The indices of the codes, int64 ``(B, H / f, W / f)``."""

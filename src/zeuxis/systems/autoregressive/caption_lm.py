@@ -85,9 +85,9 @@ class CaptionLM(System):
         return (Player("network", (self.feature, self.hidden, self.output, self.direct), lr=self.lr, clip=1.0),)
 
     def moves(self) -> tuple[Move, ...]:
-        return (Move("network", self.surprise),)
+        return (Move("network", self.nll),)
 
-    def surprise(self, turn: Turn) -> Tensor:
+    def nll(self, turn: Turn) -> Tensor:
         """-log p in nats a word, the ends counted as words: the log of the perplexity."""
         captions = turn.batch.condition.caption
         assert captions is not None  # the card needs it

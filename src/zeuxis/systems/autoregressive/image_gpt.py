@@ -107,9 +107,9 @@ class ImageGPT(System):
         return (Player("network", (self.network,), lr=self.lr, betas=(0.9, 0.95), clip=1.0),)
 
     def moves(self) -> tuple[Move, ...]:
-        return (Move("network", self.surprise),)
+        return (Move("network", self.nll),)
 
-    def surprise(self, turn: Turn) -> Tensor | None:
+    def nll(self, turn: Turn) -> Tensor | None:
         """L_AR = -log p(x) in nats a code, the mean over the batch; passes until there is a palette."""
         if isinstance(self.pixels, Palette) and not self.pixels.learnt:
             return None
@@ -138,10 +138,10 @@ class ImageGPT(System):
         n, length = len(rng), self.layout.length
         u = rng.uniform(n, length, device=self.device)
         codes = torch.zeros(n, length, dtype=torch.int64, device=self.device)
-        memories = self.network.memories(n)
+        caches = self.network.caches(n)
         last = self.network.begin(n, condition.label if self.classes else None)  # (B, D)
         for i in range(length):
-            codes[:, i] = Categorical(self.network.step(last, memories)).sample(u[:, i], temperature)
+            codes[:, i] = Categorical(self.network.step(last, caches)).sample(u[:, i], temperature)
             last = self.network.token(codes[:, i])
         return show(self.reader, codes, self.layout.grid)
 

@@ -24,7 +24,7 @@ from zeuxis.errors import UnknownName, UsageError
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.losses.categorical import Categorical
 from zeuxis.nn.embed import LabelEmbedding
-from zeuxis.nn.sequence import SequenceTransformer, spread
+from zeuxis.nn.sequence import SequenceTransformer, init_std
 from zeuxis.rng import ImageRng
 from zeuxis.systems.autoregressive._codes import classes_of, layout, read, show
 from zeuxis.verbs import Sampling
@@ -49,7 +49,7 @@ class MaskedTransformer(nn.Module):
         near = (grid[0], grid[1]) if len(grid) == 2 else None
         self.body = SequenceTransformer(length, width, depth, heads, causal=False, grid=near)
         self.head = nn.Linear(width, codes, bias=False)
-        nn.init.normal_(self.token.weight, std=spread(width))
+        nn.init.normal_(self.token.weight, std=init_std(width))
         nn.init.zeros_(self.head.weight)
 
     def forward(self, codes: Tensor, told: Tensor | None = None) -> Tensor:

@@ -103,9 +103,9 @@ class PixelCNN(System):
         return (Player("network", ours, lr=self.lr, clip=1.0),)
 
     def moves(self) -> tuple[Move, ...]:
-        return (Move("network", self.surprise),)
+        return (Move("network", self.nll),)
 
-    def surprise(self, turn: Turn) -> Tensor:
+    def nll(self, turn: Turn) -> Tensor:
         """-log p(x | h) in nats per number, the mean over the batch (Eq. 1)."""
         seen = self._seen(turn.batch.image)
         nats = -self._foretold(seen, turn.batch.condition.label).log_prob(seen).flatten(1).sum(1)  # (B,)

@@ -68,9 +68,9 @@ class MAF(System):
         return (Player("flow", (self.layers,), lr=1e-3, clip=10.0, decay="cosine"),)
 
     def moves(self) -> tuple[Move, ...]:
-        return (Move("flow", self.surprise),)
+        return (Move("flow", self.nll),)
 
-    def surprise(self, turn: Turn) -> Tensor:
+    def nll(self, turn: Turn) -> Tensor:
         """-log p(x) in nats for each number, the mean over the batch (Eq. 1)."""
         image = turn.batch.image
         if self.level:

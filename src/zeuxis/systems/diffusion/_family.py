@@ -240,7 +240,7 @@ class ConditionalDiffusion(System):
         """``denoise`` told what to draw for ``n`` images, with classifier-free guidance."""
         return classifier_free(denoise, self.reader(condition, n), self.reader.null(n), scale)
 
-    def hidden(self, n: int, rng: Rng) -> Tensor:
+    def drop_mask(self, n: int, rng: Rng) -> Tensor:
         """Which of ``n`` training images go without their condition, bool (n,): a share ``drop`` of them."""
         return rng.uniform(n, device=self.device) < self.drop
 

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
-from zeuxis.diffusion.guidance import Signal, given
-from zeuxis.diffusion.path import wide
+from zeuxis.diffusion.guidance import Signal, bind_condition
+from zeuxis.diffusion.path import append_dims
 from zeuxis.diffusion.sampler import multistep
 from zeuxis.diffusion.schedule import karras
 from zeuxis.game import Move, Player, Turn
@@ -118,11 +118,13 @@ class Consistency(ConditionalDiffusion):
         at = self.visits(levels, n, turn.rng)  # (B,) in [0, N - 2]
         below, above = levels[at], levels[at + 1]
         noise = normal_like(image, turn.rng)
-        told = self.consistent(self.network, image + wide(above, image) * noise, above, self.reader(condition, n))
+        prediction = self.consistent(
+            self.network, image + append_dims(above, image) * noise, above, self.reader(condition, n)
+        )
         with torch.no_grad():
             net, reader = (self.target, self.target_reader) if self.mu else (self.network, self.reader)
-            wanted = self.consistent(net, image + wide(below, image) * noise, below, reader(condition, n))
-        error = self.distance(told, wanted)  # (B,)
+            wanted = self.consistent(net, image + append_dims(below, image) * noise, below, reader(condition, n))
+        error = self.distance(prediction, wanted)  # (B,)
         turn.note(levels=float(len(levels)))
         return (error / (above - below) if self.inverse_gap else error).mean()
 
@@ -154,9 +156,9 @@ class Consistency(ConditionalDiffusion):
         data = self.sigma_data
         skip = data**2 / ((sigma - self.low) ** 2 + data**2)
         out = data * (sigma - self.low) * (sigma**2 + data**2).rsqrt()
-        scaled = wide((sigma**2 + data**2).rsqrt(), x) * x
+        scaled = append_dims((sigma**2 + data**2).rsqrt(), x) * x
         answer = network(scaled, 250 * sigma.log(), **signal).float()  # 1000 times EDM's log(sigma) / 4
-        return wide(skip, x) * x + wide(out, x) * answer
+        return append_dims(skip, x) * x + append_dims(out, x) * answer
 
     @torch.no_grad()
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
@@ -165,7 +167,7 @@ class Consistency(ConditionalDiffusion):
         levels = karras(steps + 1, self.low, self.high, self.rho)
         levels = torch.cat([levels[:steps], levels[-1:]])  # the lowest level needs no call of its own
         x = self.high * rng.normal(len(rng), *self.shape, device=self.device)
-        denoise = given(self.denoise, self.reader(condition, len(rng)))
+        denoise = bind_condition(self.denoise, self.reader(condition, len(rng)))
         return multistep(denoise, x, levels, rng, self.low).clamp(-1, 1)
 
 

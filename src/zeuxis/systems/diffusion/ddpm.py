@@ -18,16 +18,16 @@ from torch.special import log_ndtr
 
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
-from zeuxis.diffusion.guidance import Signal, clamped, given
+from zeuxis.diffusion.guidance import Signal, bind_condition, clamped
 from zeuxis.diffusion.path import (
     BetaSchedule,
     Prediction,
     VariancePreserving,
+    add_noise,
+    append_dims,
     betas,
-    mix,
     target,
     to_x0,
-    wide,
 )
 from zeuxis.diffusion.sampler import Denoise, sampler
 from zeuxis.diffusion.schedule import respaced
@@ -119,16 +119,16 @@ class DDPM(ConditionalDiffusion):
         image = turn.batch.image  # (B, C, H, W)
         noise = normal_like(image, turn.rng)
         t = turn.rng.integers(len(self.path), len(image), device=image.device)  # (B,)
-        noisy = mix(self.path, image, noise, t)  # Eq. 4
-        hidden = self.hidden(len(image), turn.rng)
-        prediction = self._network(noisy, t, self.reader(turn.batch.condition, len(image), hidden))
+        noisy = add_noise(self.path, image, noise, t)  # Eq. 4
+        dropped = self.drop_mask(len(image), turn.rng)
+        prediction = self._network(noisy, t, self.reader(turn.batch.condition, len(image), dropped))
         error = squared_error(prediction, target(self.predicts, self.path, image, noise, t))  # (B,)
         return (error if not self.gamma else min_snr(self.predicts, self.path.sigma(t), self.gamma) * error).mean()
 
     def denoise(self, x: Tensor, sigma: Tensor, signal: Signal) -> Tensor:
         """The expected image (B, C, H, W) given ``x = image + sigma noise``; ``sigma`` (B,)."""
         t = self.path.time(sigma)
-        noisy = wide(self.path.alpha(t), x) * x
+        noisy = append_dims(self.path.alpha(t), x) * x
         return to_x0(self.predicts, self.path, self._network(noisy, t, signal).float(), noisy, t)
 
     def _network(self, noisy: Tensor, t: Tensor, signal: Signal) -> Tensor:
@@ -155,12 +155,12 @@ class DDPM(ConditionalDiffusion):
         Of the density on [-1, 1]^d that is constant within a grey level: the paper's discrete likelihood is
         ``d log(127.5)`` lower. For images of 256 grey levels, without a condition.
         """
-        denoise = clamped(given(self.denoise, self.reader.null(len(image))))
+        denoise = clamped(bind_condition(self.denoise, self.reader.null(len(image))))
         sigmas = self.path.sigmas.to(image.device)
         last = sigmas[-1].expand(len(image))
         t = self.path.time(last)
-        std = wide(self.path.std(t), image)
-        bound = -kl_normal(wide(self.path.alpha(t), image) * image, 2 * std.log().expand_as(image))  # L_T
+        std = append_dims(self.path.std(t), image)
+        bound = -kl_normal(append_dims(self.path.alpha(t), image) * image, 2 * std.log().expand_as(image))  # L_T
         for step in range(len(sigmas) - 1, 0, -1):  # L_{t-1}
             error = per_image((image - self._seen(denoise, image, sigmas[step], rng)).square())
             bound -= 0.5 * (sigmas[step - 1] ** -2 - sigmas[step] ** -2) * error  # Eq. 8 in terms of x0

@@ -18,9 +18,9 @@ from torch.nn.functional import adaptive_avg_pool2d, interpolate
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.diffusion.guidance import Signal
-from zeuxis.diffusion.path import Straight, mix, to_x0, wide
+from zeuxis.diffusion.path import Straight, add_noise, append_dims, to_x0
 from zeuxis.diffusion.sampler import sampler
-from zeuxis.diffusion.schedule import bend, flow_times
+from zeuxis.diffusion.schedule import flow_times, shift_timesteps
 from zeuxis.diffusion.weighting import TimeDensity, density
 from zeuxis.errors import Unsupported
 from zeuxis.game import Move, Player, Turn
@@ -144,17 +144,17 @@ class FlowMatching(ConditionalDiffusion):
         """Conditional flow matching (Eq. 23): the velocity at a random time on a random line."""
         image = turn.batch.image  # (B, C, H, W)
         noise = normal_like(image, turn.rng)
-        t = bend(self.density(turn.rng, len(image), image.device), self.shift)  # (B,)
-        noisy = mix(self.path, image, noise, t)  # Eq. 22 with sigma_min = 0
-        hidden = self.hidden(len(image), turn.rng)
-        signal = self.reader(turn.batch.condition, len(image), hidden)
+        t = shift_timesteps(self.density(turn.rng, len(image), image.device), self.shift)  # (B,)
+        noisy = add_noise(self.path, image, noise, t)  # Eq. 22 with sigma_min = 0
+        dropped = self.drop_mask(len(image), turn.rng)
+        signal = self.reader(turn.batch.condition, len(image), dropped)
         x0 = self.denoise(noisy, t, signal)
         # velocity - (noise - image) is (image - x0) / t, whichever of the two the network predicts.
-        scale = wide(t.clamp(min=LEAST_TIME), image)
+        scale = append_dims(t.clamp(min=LEAST_TIME), image)
         loss = squared_error(x0 / scale, image / scale).mean()
         if "sketch" in signal:
             sketch = signal["sketch"]  # (B, C, s, s)
-            likeness = (squared_error(sketch, adaptive_avg_pool2d(image, sketch.shape[-1])) * ~hidden).mean()
+            likeness = (squared_error(sketch, adaptive_avg_pool2d(image, sketch.shape[-1])) * ~dropped).mean()
             turn.note(sketch=likeness)
             loss = loss + likeness
         return loss

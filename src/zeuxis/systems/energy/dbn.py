@@ -21,7 +21,7 @@ from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.errors import UsageError
 from zeuxis.game import Move, Player, System, Turn
-from zeuxis.nn.boltzmann import Boltzmann, black_and_white, coins
+from zeuxis.nn.boltzmann import Boltzmann, bernoulli, binarise
 from zeuxis.rng import ImageRng, Rng
 from zeuxis.verbs import Sampling
 
@@ -81,20 +81,20 @@ class DBN(System):
         return tuple(Player(f"layer_{k + 1}", (machine,), lr=self.lr) for k, machine in enumerate(self.machines))
 
     def moves(self) -> tuple[Move, ...]:
-        return tuple(Move(f"layer_{k + 1}", partial(self.contrast, k)) for k in range(len(self.machines)))
+        return tuple(Move(f"layer_{k + 1}", partial(self.contrastive_divergence, k)) for k in range(len(self.machines)))
 
-    def contrast(self, layer: int, turn: Turn) -> Tensor | None:
+    def contrastive_divergence(self, layer: int, turn: Turn) -> Tensor | None:
         """Contrastive divergence of one machine on what those below make of the data; None out of its time."""
         if self.greedy and min(int(turn.progress * len(self.machines)), len(self.machines) - 1) != layer:
             return None
         machine = self._machine(layer)
         with torch.no_grad():
-            data = black_and_white(turn.batch.image)
+            data = binarise(turn.batch.image)
             for below in range(layer):
-                data = coins(self._machine(below).upward(data), turn.rng)
+                data = bernoulli(self._machine(below).upward(data), turn.rng)
         machine.begin(data)
-        chain = turn.memo[f"chain_{layer}"] = machine.walked(data, self.gibbs, turn.rng)
-        gap = machine.contrast(data, chain)
+        chain = turn.memo[f"chain_{layer}"] = machine.gibbs_chain(data, self.gibbs, turn.rng)
+        gap = machine.contrastive_divergence(data, chain)
         turn.note(**{f"gap_{layer + 1}": gap})
         return gap
 
@@ -107,16 +107,16 @@ class DBN(System):
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         """``how.steps`` (default 1000) sweeps of the top machine, then one pass down: black and white pictures."""
         top = self._machine(-1)
-        state = coins(torch.zeros(len(rng), top.visible, device=self.device), rng)
+        state = bernoulli(torch.zeros(len(rng), top.visible, device=self.device), rng)
         for _ in range(1000 if how.steps is None else how.steps):
             state = top.step(state, rng)
         for layer in reversed(range(len(self.machines) - 1)):
-            state = coins(self._machine(layer).downward(state), rng)
+            state = bernoulli(self._machine(layer).downward(state), rng)
         return (2 * state - 1).unflatten(1, self.shape)
 
     def encode(self, image: Tensor) -> Tensor:
         """The top layer's probabilities, each layer given those of the one below: ``(B, F)``."""
-        state = black_and_white(image)
+        state = binarise(image)
         for layer in range(len(self.machines)):
             state = self._machine(layer).upward(state).sigmoid()
         return state
@@ -134,11 +134,11 @@ class DBN(System):
         """
         total = torch.zeros(len(image), device=image.device)
         for _ in range(self.draws):
-            state = black_and_white(image)
+            state = binarise(image)
             for layer in range(len(self.machines) - 1):
                 machine = self._machine(layer)
                 odds = machine.upward(state)
-                above = coins(odds, rng)
+                above = bernoulli(odds, rng)
                 total += _log_coins(machine.downward(above), state) - _log_coins(odds, above)
                 state = above
             total -= self._machine(-1).free_energy(state)

@@ -14,7 +14,7 @@ from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.errors import UsageError
 from zeuxis.game import Move, Player, System, Turn
-from zeuxis.nn.boltzmann import Boltzmann, black_and_white, coins
+from zeuxis.nn.boltzmann import Boltzmann, bernoulli, binarise
 from zeuxis.rng import ImageRng, Rng
 from zeuxis.verbs import Sampling
 
@@ -68,14 +68,14 @@ class RBM(System):
         return (Player("machine", (self.machine,), lr=self.lr),)
 
     def moves(self) -> tuple[Move, ...]:
-        return (Move("machine", self.contrast),)
+        return (Move("machine", self.contrastive_divergence),)
 
-    def contrast(self, turn: Turn) -> Tensor:
+    def contrastive_divergence(self, turn: Turn) -> Tensor:
         """The difference of free energies between the data and the ends of the chains (Eq. 5)."""
-        data = black_and_white(turn.batch.image)
+        data = binarise(turn.batch.image)
         self.machine.begin(data)
-        chain = turn.memo["chain"] = self.machine.walked(data, self.gibbs, turn.rng)
-        gap = self.machine.contrast(data, chain)
+        chain = turn.memo["chain"] = self.machine.gibbs_chain(data, self.gibbs, turn.rng)
+        gap = self.machine.contrastive_divergence(data, chain)
         turn.note(gap=gap)
         return gap
 
@@ -85,14 +85,14 @@ class RBM(System):
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         """Black and white pictures ``(B, C, H, W)``: ``how.steps`` (default 1000) sweeps from coin tosses."""
-        v = coins(torch.zeros(len(rng), self.machine.visible, device=self.device), rng)
+        v = bernoulli(torch.zeros(len(rng), self.machine.visible, device=self.device), rng)
         for _ in range(1000 if how.steps is None else how.steps):
             v = self.machine.step(v, rng)
         return (2 * v - 1).unflatten(1, self.shape)
 
     def encode(self, image: Tensor) -> Tensor:
         """p(h = 1 | v) ``(B, F)``."""
-        return self.machine.upward(black_and_white(image)).sigmoid()
+        return self.machine.upward(binarise(image)).sigmoid()
 
     def decode(self, latent: Tensor) -> Tensor:
         """p(v = 1 | h) as images ``(B, C, H, W)`` in [-1, 1]."""
@@ -104,7 +104,7 @@ class RBM(System):
         Z is exact up to 16 hidden units. Above it is annealed: its estimate is unbiased, so that of log Z is on
         average too low, and the likelihood too high, by an amount that vanishes with ``runs`` and ``temperatures``.
         """
-        return -self.machine.free_energy(black_and_white(image)) - self.log_z()
+        return -self.machine.free_energy(binarise(image)) - self.log_z()
 
     def log_z(self) -> float:
         """log Z, computed once for the present parameters."""

@@ -33,7 +33,7 @@ class Learner(System):
         )
 
 
-class Reader(Learner):
+class Recogniser(Learner):
     """A learner whose network has features and a head for each thing that it reads."""
 
     network: Network
@@ -47,37 +47,37 @@ class Reader(Learner):
         return self.network(image)
 
 
-class Abstainer(Learner):
+class OODDetector(Learner):
     """A learner that says when a picture is not of its world: when it is stranger than nearly all of that world.
 
-    A share ``trust`` of the world's own pictures is to be recognised. ``learn`` leaves the strangeness of
-    those of its batch in ``turn.memo["strangeness"]``.
+    A share ``coverage`` of the world's own pictures is to be recognised. ``learn`` leaves the strangeness of
+    those of its batch in ``turn.memo["ood_score"]``.
     """
 
-    trust: float
+    coverage: float
     limit: Tensor
-    seen: Tensor
+    rounds_seen: Tensor
 
-    def watch(self, trust: float) -> None:
+    def watch(self, coverage: float) -> None:
         """Begin with nothing seen and nothing strange; called once, by the constructor."""
-        self.trust = trust
+        self.coverage = coverage
         self.register_buffer("limit", torch.tensor(torch.finfo(torch.float16).max))
-        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))  # rounds
+        self.register_buffer("rounds_seen", torch.zeros((), dtype=torch.int64))  # rounds
 
     @property
     def pace(self) -> float:
         """The weight of this round in what is remembered: a plain mean at first, then of about MEMORY rounds."""
-        return 1 / min(int(self.seen) + 1, MEMORY)
+        return 1 / min(int(self.rounds_seen) + 1, MEMORY)
 
     def after_round(self, turn: Turn) -> None:
-        """Keep the strangeness that a share ``trust`` of the world's own pictures has lately stayed under."""
-        self.limit.lerp_(turn.memo["strangeness"].quantile(self.trust), self.pace)
-        self.seen += 1
+        """Keep the strangeness that a share ``coverage`` of the world's own pictures has lately stayed under."""
+        self.limit.lerp_(turn.memo["ood_score"].quantile(self.coverage), self.pace)
+        self.rounds_seen += 1
 
-    def strangeness(self, image: Tensor) -> Tensor:
+    def ood_score(self, image: Tensor) -> Tensor:
         """``(B,)``: the higher, the less a picture is like those of the world."""
         raise NotImplementedError
 
-    def knows(self, image: Tensor) -> Tensor:
+    def in_distribution(self, image: Tensor) -> Tensor:
         """Which pictures are like the world's own, bool ``(B,)``; of the others its reading means nothing."""
-        return self.strangeness(image) <= self.limit
+        return self.ood_score(image) <= self.limit

@@ -16,16 +16,16 @@ from zeuxis.batch import Shape
 from zeuxis.card import Card
 from zeuxis.errors import UsageError
 from zeuxis.game import Move, Turn
+from zeuxis.nn.augment import color_jitter, mirror, shift
 from zeuxis.nn.features import Classifier as Network
-from zeuxis.nn.jitter import mirror, relight, shift
-from zeuxis.systems.recognition._family import Reader
+from zeuxis.systems.recognition._family import Recogniser
 
 
-class Classifier(Reader):
+class Classifier(Recogniser):
     """One player who lowers the cross-entropy of labels.
 
     ``widths`` are the channels of the stages, ``features`` = D. Training pictures are moved by up to
-    ``shift`` pixels, relit by up to ``relight`` and, with ``mirror``, turned about.
+    ``shift`` pixels, relit by up to ``color_jitter`` and, with ``mirror``, turned about.
     """
 
     card = Card(
@@ -50,7 +50,7 @@ class Classifier(Reader):
         widths: tuple[int, ...] = (32, 64, 128),
         features: int = 256,
         shift: int = 2,
-        relight: float = 0.1,
+        color_jitter: float = 0.1,
         mirror: bool = False,
         lr: float = 2e-3,
     ) -> None:
@@ -58,7 +58,7 @@ class Classifier(Reader):
         if classes < 2:
             raise UsageError(f"a classifier needs data with 2 classes or more, not {classes}: choose labelled data")
         self.shape = Shape(*shape)
-        self.shift, self.relight, self.mirror, self.lr = shift, relight, mirror, lr
+        self.shift, self.color_jitter, self.mirror, self.lr = shift, color_jitter, mirror, lr
         self.network = Network(self.shape, (classes,), widths=tuple(widths), features=features)
 
     def moves(self) -> tuple[Move, ...]:
@@ -68,7 +68,7 @@ class Classifier(Reader):
         """-log p(y | x)."""
         label = turn.batch.condition.label
         assert label is not None  # the card needs it
-        image = relight(shift(turn.batch.image, turn.rng, self.shift), turn.rng, self.relight)
+        image = color_jitter(shift(turn.batch.image, turn.rng, self.shift), turn.rng, self.color_jitter)
         if self.mirror:
             image = mirror(image, turn.rng)
         (logits,) = self.classify(image)  # (B, K)

@@ -18,20 +18,20 @@ from zeuxis.card import Card
 from zeuxis.game import Move, Turn
 from zeuxis.losses.contrastive import supervised_contrastive
 from zeuxis.metrics.verification import equal_error
+from zeuxis.nn.augment import augmented, make_outliers
 from zeuxis.nn.features import Classifier as Network
-from zeuxis.nn.jitter import estrange, grain, relight, soften
-from zeuxis.systems.recognition._family import Abstainer
+from zeuxis.systems.recognition._family import OODDetector
 
 LENGTH = 10.0  # of the world's own vectors, at least
 
 
-class Identity(Abstainer):
+class Identity(OODDetector):
     """One player. ``image`` and ``source`` of an example show one subject; other examples show others.
 
     ``verify`` compares the cosine of two vectors with ``threshold``: the running value at which, in the
     training batches, as many pairs of the same subject were refused as pairs of different ones accepted.
     ``embedding`` = D. Pictures are relit, grained and softened as the judge's are, and not moved: where
-    things are in a face is who it is. ``trust`` is the share of the world's own pictures to be recognised.
+    things are in a face is who it is. ``coverage`` is the share of the world's own pictures to be recognised.
     """
 
     card = Card(
@@ -40,7 +40,7 @@ class Identity(Abstainer):
         family="recognition",
         year=2020,
         paper="2004.11362",
-        verbs={"encode", "verify", "knows"},
+        verbs={"encode", "verify", "in_distribution"},
         needs={"source"},
         departures=(
             "The embedding that is compared is the one that is trained: no projection head is taken off afterwards.",
@@ -57,18 +57,18 @@ class Identity(Abstainer):
         features: int = 256,
         embedding: int = 64,
         temperature: float = 0.1,
-        relight: float = 0.1,
-        grain: float = 0.05,
+        color_jitter: float = 0.1,
+        gaussian_noise: float = 0.05,
         exposure: float = 0.05,
-        trust: float = 0.99,
+        coverage: float = 0.99,
         lr: float = 2e-3,
     ) -> None:
         super().__init__()
         self.shape = Shape(*shape)
-        self.temperature, self.relight, self.grain = temperature, relight, grain
+        self.temperature, self.color_jitter, self.gaussian_noise = temperature, color_jitter, gaussian_noise
         self.exposure, self.lr = exposure, lr
         self.network = Network(self.shape, (embedding,), widths=tuple(widths), features=features)
-        self.watch(trust)
+        self.watch(coverage)
         self.register_buffer("threshold", torch.zeros(()))
 
     def moves(self) -> tuple[Move, ...]:
@@ -79,15 +79,15 @@ class Identity(Abstainer):
         source = turn.batch.condition.source
         assert source is not None  # the card needs it
         image = torch.cat([turn.batch.image, source])
-        image = grain(soften(relight(image, turn.rng, self.relight), turn.rng), turn.rng, self.grain)
-        foreign = estrange(image[: -(-len(image) // 4)], turn.rng)
+        image = augmented(image, turn.rng, self.color_jitter, self.gaussian_noise)
+        foreign = make_outliers(image[: -(-len(image) // 4)], turn.rng)
         vectors = self.vectors(torch.cat([image, foreign]))
         own, out = vectors[: len(image)], vectors[len(image) :]
         who = torch.arange(len(source), device=image.device).repeat(2)
         z = F.normalize(own)
         contrast = supervised_contrastive(z, who, self.temperature)
         length = (LENGTH - own.norm(dim=1)).relu().square().mean() + out.square().sum(1).mean()
-        turn.memo["strangeness"] = -own.detach().norm(dim=1)
+        turn.memo["ood_score"] = -own.detach().norm(dim=1)
         turn.memo["cosines"] = z[: len(source)].detach() @ z[len(source) :].detach().T  # (B, B)
         turn.note(contrast=contrast, length=length)
         # Gradually: from the start, the shortest way to long vectors is one common direction, and then all look alike.
@@ -115,6 +115,6 @@ class Identity(Abstainer):
         """The cosine of two pictures less the threshold, pair by pair ``(B,)``."""
         return (self.encode(image) * self.encode(other)).sum(1) - self.threshold
 
-    def strangeness(self, image: Tensor) -> Tensor:
+    def ood_score(self, image: Tensor) -> Tensor:
         """-|F(x)| ``(B,)``."""
         return -self.vectors(image).norm(dim=1)

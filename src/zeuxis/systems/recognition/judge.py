@@ -21,17 +21,17 @@ from zeuxis.card import Card
 from zeuxis.errors import UsageError
 from zeuxis.game import Move, Turn
 from zeuxis.metrics.oracle import UNSAID
+from zeuxis.nn.augment import augmented, make_outliers
 from zeuxis.nn.features import Classifier as Network
-from zeuxis.nn.jitter import estrange, grain, relight, soften
-from zeuxis.systems.recognition._family import Abstainer, Reader
+from zeuxis.systems.recognition._family import OODDetector, Recogniser
 
 
-class Judge(Abstainer, Reader):
+class Judge(OODDetector, Recogniser):
     """One player with a linear head for each factor over shared features.
 
-    Training pictures are relit by up to ``relight``, grained by up to ``grain`` and softened, for the
+    Training pictures are relit by up to ``color_jitter``, grained by up to ``gaussian_noise`` and softened, for the
     pictures to be judged are made by models and are never as clean as the world's own. They are not
-    moved or turned: where things are is one of the questions. ``trust`` is the share of such pictures
+    moved or turned: where things are is one of the questions. ``coverage`` is the share of such pictures
     that the judge is to recognise as the world's own. A factor that a picture leaves open (``UNSAID``)
     is no part of its lesson.
     """
@@ -42,7 +42,7 @@ class Judge(Abstainer, Reader):
         family="recognition",
         year=2019,
         paper="1812.04606",
-        verbs={"encode", "classify", "knows"},
+        verbs={"encode", "classify", "in_distribution"},
         needs={"factors"},
         departures=(
             "Foreign pictures are made from the batch (mixed, negated, painted over), not taken from another dataset.",
@@ -58,10 +58,10 @@ class Judge(Abstainer, Reader):
         factors: tuple[tuple[str, int], ...] = (),
         widths: tuple[int, ...] = (32, 64, 128),
         features: int = 256,
-        relight: float = 0.1,
-        grain: float = 0.15,
+        color_jitter: float = 0.1,
+        gaussian_noise: float = 0.15,
         exposure: float = 0.5,
-        trust: float = 0.99,
+        coverage: float = 0.99,
         lr: float = 2e-3,
     ) -> None:
         super().__init__()
@@ -69,10 +69,10 @@ class Judge(Abstainer, Reader):
             raise UsageError("a judge needs data that knows its factors: choose a world, such as 'scenes'")
         self.shape = Shape(*shape)
         self.names = tuple(str(name) for name, _ in factors)
-        self.relight, self.grain, self.exposure, self.lr = relight, grain, exposure, lr
+        self.color_jitter, self.gaussian_noise, self.exposure, self.lr = color_jitter, gaussian_noise, exposure, lr
         heads = tuple(int(values) for _, values in factors)
         self.network = Network(self.shape, heads, widths=tuple(widths), features=features)
-        self.watch(trust)
+        self.watch(coverage)
 
     def moves(self) -> tuple[Move, ...]:
         return (Move("reader", self.learn),)
@@ -81,11 +81,11 @@ class Judge(Abstainer, Reader):
         """E_in [sum_f -log f_y(x)] + lambda E_out [sum_f H(U; f(x'))]  (Eq. 1 with section 4's loss)."""
         factors = turn.batch.condition.factors
         assert factors is not None  # the card needs them
-        image = grain(soften(relight(turn.batch.image, turn.rng, self.relight), turn.rng), turn.rng, self.grain)
-        foreign = estrange(image[: -(-len(image) // 4)], turn.rng)
+        image = augmented(turn.batch.image, turn.rng, self.color_jitter, self.gaussian_noise)
+        foreign = make_outliers(image[: -(-len(image) // 4)], turn.rng)
         logits = [k.float() for k in self.classify(torch.cat([image, foreign]))]
         own, out = [k[: len(image)] for k in logits], [k[len(image) :] for k in logits]
-        turn.memo["strangeness"] = _doubt(own).detach()
+        turn.memo["ood_score"] = _doubt(own).detach()
         reading = torch.stack([_surprise(k, y) for k, y in zip(own, factors.T, strict=True)]).sum()
         undecided = torch.stack([-k.log_softmax(1).mean() for k in out]).sum()
         right = (_chosen(own) == factors) | (factors == UNSAID)
@@ -96,7 +96,7 @@ class Judge(Abstainer, Reader):
         """The likeliest value of every factor, int64 ``(B, F)``."""
         return _chosen(self.classify(image))
 
-    def strangeness(self, image: Tensor) -> Tensor:
+    def ood_score(self, image: Tensor) -> Tensor:
         """-sum_f log max_k f_k(x), ``(B,)``, in nats: 0 for a picture that the judge reads with certainty."""
         return _doubt(self.classify(image))
 

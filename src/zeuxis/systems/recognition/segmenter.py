@@ -17,18 +17,18 @@ from zeuxis.card import Card
 from zeuxis.errors import UsageError
 from zeuxis.game import Move, Turn
 from zeuxis.losses.overlap import soft_jaccard
-from zeuxis.nn.jitter import estrange, grain, relight, soften
+from zeuxis.nn.augment import augmented, make_outliers
 from zeuxis.nn.pixelwise import PixelReader
-from zeuxis.systems.recognition._family import Abstainer
+from zeuxis.systems.recognition._family import OODDetector
 
 
-class Segmenter(Abstainer):
+class Segmenter(OODDetector):
     """One player who lowers the cross-entropy of every pixel's class.
 
-    Training pictures are relit by up to ``relight``, grained by up to ``grain`` and softened, as the
+    Training pictures are relit by up to ``color_jitter``, grained by up to ``gaussian_noise`` and softened, as the
     judge's are, and for the same reason: the pictures to be read are made by models. ``widths`` are the
     channels of the U-Net's levels. ``overlap`` weighs a second loss, the classes' intersection over union: without
-    it a part of few pixels, such as a nose, counts for next to nothing. ``trust`` is the share of the world's own
+    it a part of few pixels, such as a nose, counts for next to nothing. ``coverage`` is the share of the world's own
     pictures to be recognised.
     """
 
@@ -38,7 +38,7 @@ class Segmenter(Abstainer):
         family="recognition",
         year=2015,
         paper="1505.04597",
-        verbs={"segment", "knows"},
+        verbs={"segment", "in_distribution"},
         needs={"layout"},
         departures=(
             "Residual blocks with group normalisation, padded to keep the size, in place of plain unpadded ones.",
@@ -54,11 +54,11 @@ class Segmenter(Abstainer):
         *,
         layout_names: tuple[str, ...] = (),
         widths: tuple[int, ...] = (16, 32, 64),
-        relight: float = 0.1,
-        grain: float = 0.15,
+        color_jitter: float = 0.1,
+        gaussian_noise: float = 0.15,
         exposure: float = 0.5,
         overlap: float = 0.0,
-        trust: float = 0.99,
+        coverage: float = 0.99,
         lr: float = 2e-3,
     ) -> None:
         super().__init__()
@@ -66,9 +66,15 @@ class Segmenter(Abstainer):
             raise UsageError("a segmenter needs data with a layout of 2 classes or more: choose a world with layouts")
         self.shape = Shape(*shape)
         self.names = tuple(layout_names)
-        self.relight, self.grain, self.exposure, self.overlap, self.lr = relight, grain, exposure, overlap, lr
+        self.color_jitter, self.gaussian_noise, self.exposure, self.overlap, self.lr = (
+            color_jitter,
+            gaussian_noise,
+            exposure,
+            overlap,
+            lr,
+        )
         self.network = PixelReader(self.shape.channels, len(self.names), widths=tuple(widths))
-        self.watch(trust)
+        self.watch(coverage)
 
     def moves(self) -> tuple[Move, ...]:
         return (Move("reader", self.learn),)
@@ -77,11 +83,11 @@ class Segmenter(Abstainer):
         """E = -log p_l(x)(x), the mean over pixels (Eq. 1, with w = 1), and lambda H(U; p) of foreign pictures."""
         layout = turn.batch.condition.layout
         assert layout is not None  # the card needs it
-        image = grain(soften(relight(turn.batch.image, turn.rng, self.relight), turn.rng), turn.rng, self.grain)
-        foreign = estrange(image[: -(-len(image) // 4)], turn.rng)
+        image = augmented(turn.batch.image, turn.rng, self.color_jitter, self.gaussian_noise)
+        foreign = make_outliers(image[: -(-len(image) // 4)], turn.rng)
         logits = self.segment(torch.cat([image, foreign])).float()
         own, out = logits[: len(image)], logits[len(image) :]
-        turn.memo["strangeness"] = _doubt(own).detach()
+        turn.memo["ood_score"] = _doubt(own).detach()
         reading, undecided = F.cross_entropy(own, layout), -out.log_softmax(1).mean()
         turn.note(accuracy=(own.argmax(1) == layout).float().mean(), reading=reading, undecided=undecided)
         loss = reading + self.exposure * undecided
@@ -92,7 +98,7 @@ class Segmenter(Abstainer):
         logits: Tensor = self.network(image)
         return logits
 
-    def strangeness(self, image: Tensor) -> Tensor:
+    def ood_score(self, image: Tensor) -> Tensor:
         """-log max_k p_k, the mean over pixels ``(B,)``, in nats: 0 for a picture read with certainty."""
         return _doubt(self.segment(image).float())
 

@@ -16,9 +16,9 @@ from zeuxis.errors import Unsupported
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.losses.adversarial import LeastSquares
 from zeuxis.losses.reconstruction import l1
-from zeuxis.nn.patch import PatchCritic
-from zeuxis.nn.pool import ImagePool
-from zeuxis.nn.resnet import ResNetGenerator
+from zeuxis.nn.image_pool import ImagePool
+from zeuxis.nn.patch_gan import PatchCritic
+from zeuxis.nn.resnet_generator import ResNetGenerator
 from zeuxis.rng import ImageRng
 from zeuxis.verbs import Sampling
 

@@ -30,7 +30,7 @@ class RichScenes(World):
     """
 
     name = "scenes-rich"
-    gives = frozenset({"label", "caption", "layout", "factors"})
+    provides = frozenset({"label", "caption", "layout", "factors"})
     words = tell.words()
     factors = FACTORS
     class_names = SHAPES
@@ -98,7 +98,7 @@ class SceneEdits(World):
     """
 
     name = "scenes-edits"
-    gives = frozenset({"source", "instruction", "layout", "factors"})
+    provides = frozenset({"source", "instruction", "layout", "factors"})
     words = tell.words()
     factors = FACTORS
     class_names = layout_names = paint.CLASSES

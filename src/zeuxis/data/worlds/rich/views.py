@@ -21,7 +21,7 @@ class SceneStyles(World):
     """
 
     name = "scenes-styles"
-    gives = frozenset({"source", "style", "label", "factors"})
+    provides = frozenset({"source", "style", "label", "factors"})
     factors = FACTORS
     class_names = tuple(styles.STYLES)
     classes = len(styles.STYLES)
@@ -50,7 +50,7 @@ class SceneLight(World):
     With ``moving`` things have moved between the exposures; the radiance is that of the middle one.
     """
 
-    gives = frozenset({"source", "factors"})
+    provides = frozenset({"source", "factors"})
     factors = FACTORS
     class_names: tuple[str, ...] = ()
     classes = 0

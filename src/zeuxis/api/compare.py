@@ -10,6 +10,13 @@ from typing import Any
 
 import torch
 
+from zeuxis.api.coding import REBUILT
+from zeuxis.api.evaluate import default_metrics, evaluate, held_out, rebuild
+from zeuxis.api.model import Model, load
+from zeuxis.api.page import Page, loss_curves
+from zeuxis.api.pictures import Pictures, sheet, to_pil
+from zeuxis.api.reproduce import commit, machine, threads
+from zeuxis.api.runs import recorded, train
 from zeuxis.catalog import entry
 from zeuxis.data.library import open_source, pinned
 from zeuxis.errors import Unsupported
@@ -17,13 +24,6 @@ from zeuxis.metrics.record import Figure
 from zeuxis.provenance.record import write_png, write_whole
 from zeuxis.recipe import Recipe, load_recipe
 from zeuxis.verbs import Sampling
-from zeuxis.workshop.coding import REBUILT
-from zeuxis.workshop.evaluate import default_metrics, evaluate, held_out, rebuild
-from zeuxis.workshop.model import Model, load
-from zeuxis.workshop.page import Page, loss_curves
-from zeuxis.workshop.pictures import Pictures, sheet, to_pil
-from zeuxis.workshop.reproduce import commit, machine, threads
-from zeuxis.workshop.runs import recorded, train
 
 Report = Callable[[str, float | None], None]
 DRAWN = ("frechet", "precision", "recall")  # of new pictures, the first one decides

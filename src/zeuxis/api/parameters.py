@@ -20,7 +20,7 @@ def data_facts(recipe: Recipe) -> dict[str, Any]:
         return facts_of(open_source(recipe.data, recipe.size, fit=recipe.fit))
     channels, height, width = entry.shape
     shape = (channels, recipe.size or height, recipe.size or width)
-    layout = entry.class_names if "layout" in entry.gives and "label" not in entry.gives else ()
+    layout = entry.class_names if "layout" in entry.provides and "label" not in entry.provides else ()
     return {"shape": shape, "classes": len(entry.class_names), "layout_names": layout, "words": (), "factors": ()}
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
+from zeuxis.api.pictures import panes, sheet, to_pil
 from zeuxis.data.library import WORLDS, open_source
-from zeuxis.workshop.pictures import panes, sheet, to_pil
 
 SIDE, COLUMNS, ROWS = 96, 10, 2
 
@@ -21,7 +21,7 @@ def main() -> None:
             given = (batch.condition.source, batch.condition.style)
             rows = [pane[:COLUMNS] for images in (*given, batch.image) if images is not None for pane in panes(images)]
         page = sheet([to_pil(image) for row in rows for image in row], COLUMNS)
-        page.save(Path(__file__).parent / "images" / f"world-{name}.webp", quality=80, method=6)
+        page.save(Path(__file__).parent.parent / "docs" / "images" / f"world-{name}.webp", quality=80, method=6)
 
 
 if __name__ == "__main__":

@@ -16,12 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zeuxis.api.latents import Codes, code_width, codes_of
 from zeuxis.batch import Condition
 from zeuxis.catalog import build, load_system, locate, shipped
+from zeuxis.data.batches import Batches, epoch_batches
 from zeuxis.data.cache import cache_dir
 from zeuxis.data.library import open_source, pinned
 from zeuxis.data.source import Source
-from zeuxis.data.stream import Stream, epoch_batches
 from zeuxis.errors import DataError, UnknownName, UsageError, WeightsError
 from zeuxis.game import System
 from zeuxis.recipe import Train
@@ -29,7 +30,6 @@ from zeuxis.rng import ImageRng
 from zeuxis.training.checkpoint import read_folder, write_model
 from zeuxis.training.trainer import Clock, Trainer
 from zeuxis.verbs import Sampling
-from zeuxis.workshop.latents import Codes, code_width, codes_of
 
 CODES = 10_000  # pictures whose codes a prior is fitted to
 REACH = 8.0  # standard deviations of each number that lie within [-1, 1], where densities keep what they draw
@@ -182,7 +182,7 @@ def _played(density: System, seen: Codes, rounds: int, report: Report) -> System
         report("fitting a prior", clock.progress)
 
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(density, Stream(seen, BATCH, 0), plan, Path(folder), report=told)
+        trainer = Trainer(density, Batches(seen, BATCH, 0), plan, Path(folder), report=told)
         trainer.run()
     if trainer.stop_asked:
         raise KeyboardInterrupt

@@ -10,16 +10,16 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from zeuxis.api.code_file import Coded, read_codes
+from zeuxis.api.model import Model, load
+from zeuxis.api.pictures import Pictures
+from zeuxis.api.still import open_picture, tensor_of
 from zeuxis.batch import to_float, to_uint8
 from zeuxis.catalog import entries, entry, shipped
 from zeuxis.data.fit import Size, fit_picture, middle_box
 from zeuxis.errors import DataError, TrainingStopped, UnknownName, Unsupported, UsageError, WeightsError
 from zeuxis.metrics.similarity import psnr
 from zeuxis.provenance.record import record
-from zeuxis.workshop.code_file import Coded, read_codes
-from zeuxis.workshop.model import Model, load
-from zeuxis.workshop.pictures import Pictures
-from zeuxis.workshop.still import open_picture, tensor_of
 
 MOST_SIDE = 64  # of a square map of codes: first stages attend from every place of it to every other
 REBUILT = "This image was rebuilt by Zeuxis from codes of a picture: a model drew its pixels. It is not the picture."

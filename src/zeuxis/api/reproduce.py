@@ -15,15 +15,15 @@ from typing import Any
 import torch
 
 from zeuxis import __version__
+from zeuxis.api.evaluate import default_metrics, evaluate
+from zeuxis.api.model import Model, load
+from zeuxis.api.runs import newest_preview, recorded, train
+from zeuxis.api.thumbnail import small_sheet
 from zeuxis.data.entries import may_show
 from zeuxis.errors import UnknownName, UsageError
 from zeuxis.provenance.record import write_whole
 from zeuxis.recipe import Claim, Recipe, load_recipe
 from zeuxis.verbs import Sampling
-from zeuxis.workshop.evaluate import default_metrics, evaluate
-from zeuxis.workshop.model import Model, load
-from zeuxis.workshop.runs import newest_preview, recorded, train
-from zeuxis.workshop.thumbnail import small_sheet
 
 Report = Callable[[str, float | None], None]
 

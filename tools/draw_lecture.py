@@ -1,6 +1,6 @@
-"""Draw the pictures of ``docs/lecture.md`` and take the figures that are its own, into ``docs/lecture.json``.
+"""Draw the pictures of ``docs/lecture.md`` and take the figures that are its own, into ``tools/lecture.json``.
 
-Run it where ``zeuxis reproduce`` left its trainings: python docs/draw_lecture.py [runs/reproduce]
+Run it where ``zeuxis reproduce`` left its trainings: python tools/draw_lecture.py [runs/reproduce]
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zeuxis.api.evaluate import evaluate
+from zeuxis.api.model import Model, load
+from zeuxis.api.pictures import sheet, to_pil
 from zeuxis.batch import Shape, to_float
 from zeuxis.data.cache import data_dir
 from zeuxis.data.library import open_source
@@ -22,11 +25,8 @@ from zeuxis.data.worlds.face import FACTORS
 from zeuxis.metrics.similarity import psnr
 from zeuxis.recipe import load_recipe
 from zeuxis.systems.density.pca import PCA
-from zeuxis.workshop.evaluate import evaluate
-from zeuxis.workshop.model import Model, load
-from zeuxis.workshop.pictures import sheet, to_pil
 
-HERE = Path(__file__).parent
+DOCS = Path(__file__).parent.parent / "docs"
 SHOWN = 16
 SAMPLED = ("gaussian", "mixture", "parzen", "vae", "cvae", "image-gpt", "maskgit", "maskgit-label")
 COMPONENTS, MET = 12, 10  # that are asked what they tell; pictures of a person, at least
@@ -51,7 +51,7 @@ def main(runs: Path) -> None:
         "real faces": real_faces(load(runs / "pca-faces-0")),
         "drawn faces": drawn_faces(),
     }
-    (HERE / "lecture.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    (Path(__file__).with_name("lecture.json")).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 
 def both(model: Model, images: Tensor) -> Tensor:
@@ -154,7 +154,7 @@ def share_told(score: Tensor, value: Tensor) -> float:
 def page(name: str, rows: list[Tensor], columns: int = SHOWN, scale: int = 1) -> None:
     """A sheet of some rows of pictures, as WebP."""
     made = sheet([to_pil(image) for row in rows for image in row], columns, scale)
-    made.save(HERE / "images" / f"{name}.webp", quality=80, method=6)
+    made.save(DOCS / "images" / f"{name}.webp", quality=80, method=6)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from zeuxis.api.compare import compare
+from zeuxis.api.evaluate import default_metrics, evaluate
+from zeuxis.api.features import features_of, reader_of
+from zeuxis.api.model import Model, load, replay
+from zeuxis.api.reproduce import holds, judge_again, reproduce
+from zeuxis.api.runs import recorded, train
 from zeuxis.batch import Shape
 from zeuxis.catalog import build_for, system_class
 from zeuxis.data.entries import may_show
@@ -18,12 +24,6 @@ from zeuxis.metrics.record import Figure
 from zeuxis.metrics.table import Evidence
 from zeuxis.recipe import Recipe, load_recipe
 from zeuxis.verbs import Sampling
-from zeuxis.workshop.compare import compare
-from zeuxis.workshop.evaluate import default_metrics, evaluate
-from zeuxis.workshop.features import features_of, reader_of
-from zeuxis.workshop.model import Model, load, replay
-from zeuxis.workshop.reproduce import holds, judge_again, reproduce
-from zeuxis.workshop.runs import recorded, train
 
 SMALL = ("train.rounds=6", "model.width=16", "model.depth=1", "model.heads=2", "model.steps=2", "train.batch=8")
 
@@ -142,7 +142,7 @@ def test_a_claim_is_proved_and_written_down(tmp_path: Path) -> None:
 def test_no_picture_is_kept_of_data_that_may_not_be_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert may_show("fashion-mnist") and may_show("./my/photographs")
     assert not may_show("faces-gray64") and not may_show("faces-gray64 | grey")
-    monkeypatch.setattr("zeuxis.workshop.reproduce.may_show", lambda data: data != "digits")
+    monkeypatch.setattr("zeuxis.api.reproduce.may_show", lambda data: data != "digits")
     recipe = load_recipe("gaussian", ('data="digits"', "size=8", "claim.samples=64"))
     found = reproduce(recipe, out=tmp_path / "results", runs=tmp_path / "runs")
     assert found["sample_sheet"] is None and [p.name for p in (tmp_path / "results").iterdir()] == ["gaussian.json"]
@@ -241,7 +241,7 @@ def test_a_picture_owes_its_caption_no_more_than_that_says(monkeypatch: pytest.M
         asked.append((evidence.names, evidence.asked))
         return []
 
-    monkeypatch.setattr("zeuxis.workshop.evaluate.measure", seen)
+    monkeypatch.setattr("zeuxis.api.evaluate.measure", seen)
     evaluate(Model("faces", system, {"data": "faces", "config": {}}), metrics=("agreement",), samples=6)
     ((names, wanted),) = asked
     assert wanted is not None

@@ -1,6 +1,6 @@
 """Draw ``docs/images/align-draw.webp``: how a trained align-draw comes to its pictures, a caption a row.
 
-Run as ``python docs/draw_steps.py RUN [SEED]``; RUN is a run folder or a shipped model that draws in steps.
+Run as ``python tools/draw_steps.py RUN [SEED]``; RUN is a run folder or a shipped model that draws in steps.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from zeuxis.api.model import load
+from zeuxis.api.pictures import sheet, to_pil
 from zeuxis.errors import Unsupported
-from zeuxis.workshop.model import load
-from zeuxis.workshop.pictures import sheet, to_pil
 
 SCALE = 2
 CAPTIONS = (
@@ -28,7 +28,7 @@ def main(run: str, seed: int = 0) -> None:
     condition = model.condition(len(CAPTIONS), caption=CAPTIONS)
     steps = model.draw_steps(condition, [seed] * len(CAPTIONS))  # (B, T, C, H, W)
     images = [to_pil(image) for image in steps.flatten(0, 1)]
-    target = Path(__file__).parent / "images" / "align-draw.webp"
+    target = Path(__file__).parent.parent / "docs" / "images" / "align-draw.webp"
     sheet(images, steps.shape[1], SCALE).save(target, quality=85, method=6)
 
 

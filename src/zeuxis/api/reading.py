@@ -11,13 +11,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from zeuxis.api.features import reader_of
+from zeuxis.api.model import Model
 from zeuxis.batch import Batch
 from zeuxis.data.source import WORD
 from zeuxis.data.worlds import telling
 from zeuxis.errors import Unsupported
 from zeuxis.metrics.table import Evidence
-from zeuxis.workshop.features import reader_of
-from zeuxis.workshop.model import Model
 
 CHUNK = 256
 
@@ -62,7 +62,7 @@ def verified(evidence: Evidence, model: Model, real: Batch, made: Tensor | None,
 
 def recognised(evidence: Evidence, model: Model, real: Batch, made: Tensor | None, data: str) -> Evidence:
     """Which pictures a reader knows, when nothing else is asked of it."""
-    return _known(evidence, _reader(model, made, data, "knows"), real.image if made is None else made)
+    return _known(evidence, _reader(model, made, data, "in_distribution"), real.image if made is None else made)
 
 
 def captions(evidence: Evidence, model: Model, real: Batch, made: Tensor | None, data: str) -> Evidence:
@@ -101,10 +101,10 @@ def _reader(model: Model, made: Tensor | None, data: str, verb: str) -> Model:
 
 def _known(evidence: Evidence, reader: Model, pictures: Tensor) -> Evidence:
     """With what the reader knows of the pictures, where it can tell; of several readers, what all of them know."""
-    if "knows" not in reader.system.card.verbs:
+    if "in_distribution" not in reader.system.card.verbs:
         return evidence
     with torch.inference_mode():
-        known = torch.cat([reader.system.knows(x).cpu() for x in chunks(pictures, reader)])
+        known = torch.cat([reader.system.in_distribution(x).cpu() for x in chunks(pictures, reader)])
     return replace(evidence, known=known if evidence.known is None else evidence.known & known)
 
 

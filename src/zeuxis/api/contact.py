@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from PIL import Image
 
+from zeuxis.api.pictures import panes, sheet, to_pil
 from zeuxis.data.entries import ENTRIES
 from zeuxis.data.source import Source
-from zeuxis.workshop.pictures import panes, sheet, to_pil
 
 TILE = 96  # pixels a side that a small picture is enlarged to
 FIELDS = ("title", "licence", "may_ship", "citation", "homepage", "splits", "note")
@@ -25,7 +25,7 @@ def card(source: Source) -> dict[str, Any]:
         **origin,
         "examples": len(source),
         "shape": list(source.shape),
-        "gives": sorted(source.gives),
+        "provides": sorted(source.provides),
         "classes": list(source.class_names),
         "words": list(source.words),
         "says": told(source),

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from zeuxis.api.model import Model, load
 from zeuxis.catalog import entry, shipped
 from zeuxis.data.entries import kin
 from zeuxis.errors import Unsupported, UsageError
 from zeuxis.nn.inception import load_inception
 from zeuxis.training.checkpoint import sha256
-from zeuxis.workshop.model import Model, load
 
 CHUNK = 256
 PIXELS = "pixels-8"

@@ -11,12 +11,14 @@ from typing import Any
 
 import torch
 
+from zeuxis.api.naming import slug
+from zeuxis.api.pictures import panes, sheet, spread, to_pil
 from zeuxis.batch import Batch
 from zeuxis.catalog import build_for, given_models, start_from, weights_of
+from zeuxis.data.batches import epoch_batches
 from zeuxis.data.bucketed import endless
 from zeuxis.data.library import open_source, pinned
 from zeuxis.data.source import Source
-from zeuxis.data.stream import epoch_batches
 from zeuxis.errors import UsageError
 from zeuxis.game import System
 from zeuxis.provenance.record import record, save_png, write_whole
@@ -25,8 +27,6 @@ from zeuxis.rng import ImageRng
 from zeuxis.training.checkpoint import write_model
 from zeuxis.training.trainer import Clock, Trainer
 from zeuxis.verbs import Sampling
-from zeuxis.workshop.naming import slug
-from zeuxis.workshop.pictures import panes, sheet, spread, to_pil
 
 PREVIEWED = 16
 COLUMNS = 8  # pictures a row of a preview
@@ -43,7 +43,7 @@ class Run:
     recipe: Recipe
     clock: Clock
     stopped: str | None  # the signal that stopped it
-    set_aside: int  # files of the data that could not be used
+    skipped: int  # files of the data that could not be used
 
 
 def train(
@@ -66,9 +66,9 @@ def train(
     folder = _run_folder(recipe, out, fresh)
     folder.mkdir(parents=True, exist_ok=True)
     _note(folder, recipe, finished=False)
-    if source.set_aside:
-        lines = [json.dumps(asdict(file)) for file in source.set_aside]
-        (folder / "set_aside.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    if source.skipped:
+        lines = [json.dumps(asdict(file)) for file in source.skipped]
+        (folder / "skipped.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     facts = {
         "recipe": recipe.name,
         "data": recipe.data,
@@ -99,7 +99,7 @@ def train(
         clock = trainer.run()
         stopped = trainer.stop_asked
     _note(folder, recipe, finished=stopped is None)
-    return Run(folder, recipe, clock, stopped, len(source.set_aside))
+    return Run(folder, recipe, clock, stopped, len(source.skipped))
 
 
 def _fit(system: System, source: Source, folder: Path, facts: dict[str, Any], device: str) -> Clock:

@@ -6,18 +6,18 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from zeuxis.api.evaluate import evaluate, held_out
+from zeuxis.api.model import Model, load
+from zeuxis.api.page import Page, loss_curves
+from zeuxis.api.pictures import sheet, to_pil
+from zeuxis.api.reproduce import threads
+from zeuxis.api.runs import newest_preview, recorded, train
 from zeuxis.data.library import open_source
 from zeuxis.metrics.record import Figure
 from zeuxis.provenance.record import write_png
 from zeuxis.recipe import load_recipe
 from zeuxis.training.trainer import Clock
 from zeuxis.verbs import Sampling
-from zeuxis.workshop.evaluate import evaluate, held_out
-from zeuxis.workshop.model import Model, load
-from zeuxis.workshop.page import Page, loss_curves
-from zeuxis.workshop.pictures import sheet, to_pil
-from zeuxis.workshop.reproduce import threads
-from zeuxis.workshop.runs import newest_preview, recorded, train
 
 Report = Callable[[str, float | None], None]
 CAPTIONS = (

@@ -12,7 +12,7 @@ from zeuxis.data.source import Source
 from zeuxis.errors import DataError
 
 
-class Stream:
+class Batches:
     """Batches without end, of a source whose pictures have one shape: one random order of it per epoch.
 
     Epoch ``e``'s order follows from ``(seed, e)`` alone, so a stream is where it is by two
@@ -27,7 +27,7 @@ class Stream:
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}, want at least 1")
         if source.buckets:
-            raise ValueError(f"'{source.name}' has buckets: use zeuxis.data.bucketed.BucketStream")
+            raise ValueError(f"'{source.name}' has buckets: use zeuxis.data.bucketed.BucketBatches")
         self.source = source
         self.batch_size = batch_size
         self.seed = seed

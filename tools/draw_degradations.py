@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw
 
+from zeuxis.api.pictures import to_pil
 from zeuxis.data.library import open_source
 from zeuxis.degrade.language import KINDS, parse
 from zeuxis.rng import ImageRng
-from zeuxis.workshop.pictures import to_pil
 
 SIDE, CAPTION, COLUMNS = 96, 12, 9
 
@@ -29,7 +29,7 @@ def main() -> None:
     page = Image.new("RGB", (COLUMNS * SIDE, -(-len(columns) // COLUMNS) * height), "white")
     for k, one in enumerate(columns):
         page.paste(one, (k % COLUMNS * SIDE, k // COLUMNS * height))
-    page.save(Path(__file__).parent / "images" / "degradations.webp", quality=85, method=6)
+    page.save(Path(__file__).parent.parent / "docs" / "images" / "degradations.webp", quality=85, method=6)
 
 
 def column(name: str, images: torch.Tensor) -> Image.Image:

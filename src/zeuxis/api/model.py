@@ -10,6 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zeuxis.api.latents import code_width
+from zeuxis.api.pictures import Pictures
+from zeuxis.api.prior import KINDS, Prior, Report, prior_of
 from zeuxis.batch import Condition
 from zeuxis.catalog import entry, load_system
 from zeuxis.errors import DataError, TrainingStopped, UnknownName, Unsupported, UsageError
@@ -18,9 +21,6 @@ from zeuxis.provenance.record import record, versions
 from zeuxis.recipe import load_recipe, recipe_paths
 from zeuxis.rng import ImageRng
 from zeuxis.verbs import Sampling
-from zeuxis.workshop.latents import code_width
-from zeuxis.workshop.pictures import Pictures
-from zeuxis.workshop.prior import KINDS, Prior, Report, prior_of
 
 MOST_IMAGES = 100_000  # in one call; more belong in several
 BATCH = {"cpu": 16}  # pictures at a time: on a CPU few enough for its caches (twice as fast as 256 for a transformer)
@@ -38,7 +38,7 @@ class Model:
         self.prior = prior
 
     def with_prior(self, kind: str, data: str | None = None, report: Report = lambda message, fraction: None) -> Model:
-        """The same model, drawing codes from the prior called ``kind`` (see :mod:`zeuxis.workshop.prior`)."""
+        """The same model, drawing codes from the prior called ``kind`` (see :mod:`zeuxis.api.prior`)."""
         prior = prior_of(self.name, self.system, self.card, kind, data, report)
         return Model(self.name, self.system, self.card, self.device, prior)
 

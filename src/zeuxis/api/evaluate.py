@@ -8,6 +8,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from zeuxis.api import reading
+from zeuxis.api.features import Features, features_of
+from zeuxis.api.model import Model
+from zeuxis.api.reading import CHUNK, chunks
 from zeuxis.batch import Batch, joined
 from zeuxis.data.library import open_source
 from zeuxis.data.source import Source
@@ -18,10 +22,6 @@ from zeuxis.metrics.similarity import WINDOW
 from zeuxis.metrics.table import METRICS, Evidence, measure
 from zeuxis.rng import Stream
 from zeuxis.verbs import Proof, Sampling
-from zeuxis.workshop import reading
-from zeuxis.workshop.features import Features, features_of
-from zeuxis.workshop.model import Model
-from zeuxis.workshop.reading import CHUNK, chunks
 
 Report = Callable[[str, float | None], None]
 READING = {  # who fills in what of the evidence

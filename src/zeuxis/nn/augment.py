@@ -31,32 +31,37 @@ def mirror(image: Tensor, rng: Rng) -> Tensor:
     return torch.where(turned, image.flip(3), image)
 
 
-def relight(image: Tensor, rng: Rng, amount: float) -> Tensor:
+def color_jitter(image: Tensor, rng: Rng, amount: float) -> Tensor:
     """Contrast times, and brightness plus, up to ``amount``; the result stays in [-1, 1]."""
     gain, lift = (2 * rng.uniform(len(image), 2, device=image.device) - 1).mul(amount).unbind(1)
     return (image * (1 + gain).view(-1, 1, 1, 1) + lift.view(-1, 1, 1, 1)).clamp(-1, 1)
 
 
-def grain(image: Tensor, rng: Rng, amount: float) -> Tensor:
+def gaussian_noise(image: Tensor, rng: Rng, amount: float) -> Tensor:
     """With normal noise whose deviation is drawn evenly from [0, ``amount``] for each picture."""
     deviation = amount * rng.uniform(len(image), 1, 1, 1, device=image.device)
     return image + deviation * rng.normal(*image.shape, device=image.device)
 
 
-def soften(image: Tensor, rng: Rng) -> Tensor:
+def random_blur(image: Tensor, rng: Rng) -> Tensor:
     """Mixed, by a random share, with its own 3x3 mean: between sharp and slightly out of focus."""
     share = rng.uniform(len(image), 1, 1, 1, device=image.device)
     blurred = F.avg_pool2d(F.pad(image, (1,) * 4, mode="replicate"), 3, stride=1)
     return image + share * (blurred - image)
 
 
-def estrange(image: Tensor, rng: Rng) -> Tensor:
+def augmented(image: Tensor, rng: Rng, jitter: float, noise: float) -> Tensor:
+    """:func:`color_jitter`, :func:`random_blur`, :func:`gaussian_noise`: as uneven as pictures that models make."""
+    return gaussian_noise(random_blur(color_jitter(image, rng, jitter), rng), rng, noise)
+
+
+def make_outliers(image: Tensor, rng: Rng) -> Tensor:
     """Pictures of no such world: each is mixed half and half with its neighbour, made a negative, or painted over.
 
     The paint is smooth random colour (4x4 values, enlarged), with grain.
     """
     blotches = F.interpolate(rng.normal(*image.shape[:2], 4, 4, device=image.device), image.shape[2:], mode="bilinear")
-    painted = grain(blotches.to(image.dtype), rng, 1.0).clamp(-1, 1)
+    painted = gaussian_noise(blotches.to(image.dtype), rng, 1.0).clamp(-1, 1)
     kinds = torch.stack([(image + image.roll(1, 0)) / 2, -image, painted])  # (3, B, C, H, W)
     chosen = rng.integers(len(kinds), len(image), device=image.device)
     return kinds[chosen, torch.arange(len(image), device=image.device)]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from zeuxis.batch import Batch, Shape
 from zeuxis.data.ragged import Bucket
-from zeuxis.data.source import SetAside, Source, Steady
+from zeuxis.data.source import Skipped, Source, Steady
 from zeuxis.errors import Unsupported
 from zeuxis.game import System
 from zeuxis.rng import Stream
@@ -25,8 +25,8 @@ class Codes(Steady):
     layout_names: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
     factors: tuple[tuple[str, int], ...] = ()
-    gives: frozenset[str] = frozenset()
-    set_aside: tuple[SetAside, ...] = ()
+    provides: frozenset[str] = frozenset()
+    skipped: tuple[Skipped, ...] = ()
     buckets: tuple[Bucket, ...] = ()
 
     def __init__(self, name: str, codes: Tensor) -> None:

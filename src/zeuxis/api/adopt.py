@@ -15,10 +15,10 @@ from zeuxis.catalog import build
 from zeuxis.errors import UnknownName, UsageError, WeightsError
 from zeuxis.game import System
 from zeuxis.pretrained import first_stage
+from zeuxis.pretrained.convert import convert
 from zeuxis.pretrained.first_stage import MOUTH, STEM, Found
 from zeuxis.pretrained.published import PUBLISHED
 from zeuxis.training.checkpoint import sha256, write_model
-from zeuxis.workshop.convert import convert
 
 KNOWN = ("vqgan", "kl-autoencoder")
 UNSAID = ("critic.", "quantiser.uses")  # what a public first stage may leave out: neither changes a code or a picture

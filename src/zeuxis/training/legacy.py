@@ -1,0 +1,69 @@
+"""What older versions of the library called things, so that their models and checkpoints still load.
+
+A card without a ``format`` is of format 1. Its constructor's keywords and its tensors are renamed as they are
+read; nothing is written back. The rules below hold for every system of that format: none of the old names meant
+two things.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+FORMAT = 2  # of the cards and checkpoints that are written now
+
+V = TypeVar("V")
+
+KEYWORDS: Mapping[str, str] = {  # of constructors, format 1 -> 2
+    "moving": "ema",
+    "revive": "restart_dead",
+    "relight": "color_jitter",
+    "grain": "gaussian_noise",
+    "trust": "coverage",
+}
+TENSORS: tuple[tuple[re.Pattern[str], str], ...] = tuple(  # format 1 -> 2
+    (re.compile(rf"(?<![^.]){old}(?![^.])"), new)  # whole components of the dotted name
+    for old, new in (
+        (r"reading", "cross_attention"),
+        (r"enter", "proj_in"),
+        (r"leave", "proj_out"),
+        (r"near([12])\.around", r"conv\1.depthwise"),
+        (r"place", "pos_embed"),
+        (r"seen", "rounds_seen"),
+        (r"looker", "glimpse"),
+    )
+)
+
+
+def format_of(facts: Mapping[str, Any]) -> int:
+    """The format of a card or of a checkpoint's facts."""
+    return int(facts.get("format", 1))
+
+
+def upgraded_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The constructor's arguments of a card of format 1, as they are called now; those of given systems too."""
+    return {
+        KEYWORDS.get(key, key): {**value, "config": upgraded_config(value["config"])} if _is_system(value) else value
+        for key, value in config.items()
+    }
+
+
+def upgraded_card(card: dict[str, Any]) -> dict[str, Any]:
+    """A model's card as it would be written now."""
+    return card if format_of(card) >= FORMAT else {**card, "config": upgraded_config(card["config"])}
+
+
+def upgraded_tensors(tensors: Mapping[str, V], format: int) -> dict[str, V]:
+    """Tensors by the names that they have now; ``format`` is that of the card beside them."""
+    return dict(tensors) if format >= FORMAT else {_renamed(name): tensor for name, tensor in tensors.items()}
+
+
+def _renamed(name: str) -> str:
+    for old, new in TENSORS:
+        name = old.sub(new, name)
+    return name
+
+
+def _is_system(value: Any) -> bool:
+    return isinstance(value, Mapping) and {"system", "config"} <= value.keys()
