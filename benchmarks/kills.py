@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from zeuxis.catalog import load_system
+from zeuxis.catalog.weights import load_system
 from zeuxis.training.checkpoint import Checkpoints
 
 COMMAND = [

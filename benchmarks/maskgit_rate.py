@@ -22,7 +22,7 @@ from torch import Tensor
 from zeuxis.api.evaluate import evaluate
 from zeuxis.api.model import load
 from zeuxis.batch import Condition
-from zeuxis.catalog import build, given_models
+from zeuxis.catalog.build import build, given_models
 from zeuxis.game import System
 from zeuxis.losses.categorical import Categorical
 from zeuxis.recipe import load_recipe

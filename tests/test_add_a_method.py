@@ -11,11 +11,13 @@ import pytest
 import torch
 
 import zeuxis.systems.autoencoder as family
-from zeuxis import catalog, recipe
+from zeuxis import recipe
 from zeuxis.api.evaluate import evaluate
 from zeuxis.api.model import load
 from zeuxis.api.runs import train
-from zeuxis.catalog import build_for, entries
+from zeuxis.catalog import listing
+from zeuxis.catalog.assemble import build_for
+from zeuxis.catalog.listing import entries
 from zeuxis.data.library import open_source
 from zeuxis.recipe import load_recipe
 
@@ -33,12 +35,12 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         path.parent.mkdir(parents=True)
         path.write_text(text, encoding="utf-8")
     module = f"{family.__name__}.denoising"
-    monkeypatch.setattr(catalog, "SYSTEMS", tmp_path / "systems")
+    monkeypatch.setattr(listing, "SYSTEMS", tmp_path / "systems")
     monkeypatch.setattr(recipe, "RECIPES", tmp_path / "recipes")
     monkeypatch.setattr(family, "__path__", [str(tmp_path / "systems" / "autoencoder"), *family.__path__])
     monkeypatch.setattr("zeuxis.training.log.find_spec", lambda name: None)  # importing TensorBoard takes seconds
     monkeypatch.delitem(sys.modules, module, raising=False)
-    caches = (catalog.entries, recipe.recipe_paths)
+    caches = (listing.entries, recipe.recipe_paths)
     for cached in caches:
         cached.cache_clear()
     yield

@@ -15,7 +15,8 @@ from zeuxis.api.model import Model, load, replay
 from zeuxis.api.reproduce import holds, judge_again, reproduce
 from zeuxis.api.runs import recorded, train
 from zeuxis.batch import Shape
-from zeuxis.catalog import build_for, system_class
+from zeuxis.catalog.assemble import build_for
+from zeuxis.catalog.listing import system_class
 from zeuxis.data.entries import may_show
 from zeuxis.data.library import open_source
 from zeuxis.errors import Unsupported, UsageError, WeightsError
@@ -168,7 +169,7 @@ def test_figures_are_held_against_a_new_bound_without_being_taken_again(tmp_path
 
 
 def test_a_baseline_on_other_data_has_a_folder_of_its_own(tmp_path: Path) -> None:
-    from zeuxis.catalog import load_system
+    from zeuxis.catalog.weights import load_system
 
     small = ("claim.samples=40", "claim.seeds=[0]", "model.components=2")
     where = {"out": tmp_path / "results", "runs": tmp_path / "runs"}
@@ -217,7 +218,8 @@ def test_what_only_rebuilds_is_compared_by_what_comes_back(tmp_path: Path) -> No
 
 
 def test_a_model_that_holds_another_is_rebuilt_whole(tmp_path: Path) -> None:
-    from zeuxis.catalog import build, load_system
+    from zeuxis.catalog.build import build
+    from zeuxis.catalog.weights import load_system
     from zeuxis.training.checkpoint import write_model
 
     reader = load("features-digits").system

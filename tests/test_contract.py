@@ -11,7 +11,10 @@ import pytest
 import torch
 from conftest import toy_source
 
-from zeuxis.catalog import build, build_for, entries, load_system
+from zeuxis.catalog.assemble import build_for
+from zeuxis.catalog.build import build
+from zeuxis.catalog.listing import entries
+from zeuxis.catalog.weights import load_system
 from zeuxis.data.batches import Batches, epoch_batches
 from zeuxis.game import System, Turn, play_round
 from zeuxis.recipe import Recipe, Train, load_recipe, recipe_paths

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from zeuxis.catalog import load_system
+from zeuxis.catalog.weights import load_system
 from zeuxis.errors import DataError, UsageError, WeightsError, ZeuxisError
 from zeuxis.pretrained.convert import convert
 

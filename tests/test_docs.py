@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from zeuxis.catalog import RESULTS, results
+from zeuxis.catalog.listing import RESULTS, results
 from zeuxis.recipe import load_recipe, recipe_paths
 
 DOCS = Path(__file__).parent.parent / "docs"

@@ -17,7 +17,7 @@ from zeuxis.api.evaluate import evaluate
 from zeuxis.api.model import load
 from zeuxis.api.runs import train
 from zeuxis.batch import Batch, Shape, joined, to_uint8
-from zeuxis.catalog import build_for
+from zeuxis.catalog.assemble import build_for
 from zeuxis.cli import main
 from zeuxis.cli.options import recipe_of
 from zeuxis.data import decode

@@ -10,7 +10,9 @@ import torch
 from conftest import toy_source
 
 from zeuxis.api.runs import train
-from zeuxis.catalog import build_for, given_models, load_system, locate
+from zeuxis.catalog.assemble import build_for
+from zeuxis.catalog.build import given_models
+from zeuxis.catalog.weights import load_system, locate
 from zeuxis.errors import UnknownName, UsageError
 from zeuxis.recipe import load_recipe
 

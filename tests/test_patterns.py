@@ -13,7 +13,7 @@ from torch import Tensor
 
 import zeuxis as zx
 from zeuxis.api.evaluate import default_metrics, evaluate
-from zeuxis.catalog import build
+from zeuxis.catalog.build import build
 from zeuxis.data.library import open_source
 from zeuxis.data.worlds.nature import Plants, Terrain
 from zeuxis.errors import UnknownName, UsageError

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from zeuxis.batch import Shape
-from zeuxis.catalog import build
+from zeuxis.catalog.build import build
 from zeuxis.rng import Stream
 from zeuxis.systems.autoencoder._pixels import LIKELIHOODS
 

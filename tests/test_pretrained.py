@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from zeuxis.api.adopt import adopt
-from zeuxis.catalog import build, load_system
+from zeuxis.catalog.build import build
+from zeuxis.catalog.weights import load_system
 from zeuxis.cli import main
 from zeuxis.errors import UnknownName, UsageError, WeightsError
 from zeuxis.game import System

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from zeuxis import catalog
 from zeuxis.api.evaluate import evaluate
 from zeuxis.api.features import features_of, reader_of
 from zeuxis.api.model import Model
 from zeuxis.api.runs import train
 from zeuxis.batch import Batch, Condition, Shape
-from zeuxis.catalog import build_for
+from zeuxis.catalog import weights
+from zeuxis.catalog.assemble import build_for
 from zeuxis.data.library import open_source
 from zeuxis.errors import Unsupported, UsageError
 from zeuxis.game import Turn, play_round
@@ -101,7 +101,7 @@ def test_it_is_trained_and_measured_as_every_reader_is(tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     changes = ("size=16", "model.widths=[8, 16]", "train.rounds=2", "train.batch=4", 'train.precision="float32"')
     run = train(load_recipe("segmenter-scenes", changes), out=tmp_path / "run")
-    model = catalog.load_system(run.folder)
+    model = weights.load_system(run.folder)
     figures = evaluate(Model("run", *model), samples=24)
     names = [f.name for f in figures]
     assert names[0] == "miou" and names[-2:] == ["pixel-accuracy", "recognised"] and "miou/sky" in names
@@ -121,10 +121,10 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             else Judge(source.shape, factors=source.factors, widths=(8, 16), features=16)
         )
         write_model(tmp_path / name, system, {"data": "faces"})
-    monkeypatch.setattr(catalog, "WEIGHTS", tmp_path)
-    catalog.shipped.cache_clear()
+    monkeypatch.setattr(weights, "WEIGHTS", tmp_path)
+    weights.shipped.cache_clear()
     yield tmp_path
-    catalog.shipped.cache_clear()
+    weights.shipped.cache_clear()
 
 
 @pytest.mark.usefixtures("shelf")

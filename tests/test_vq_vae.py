@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from zeuxis.batch import Batch, Shape
-from zeuxis.catalog import build
+from zeuxis.catalog.build import build
 from zeuxis.errors import Unsupported, UsageError
 from zeuxis.game import System, Turn
 from zeuxis.recipe import load_recipe

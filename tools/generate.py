@@ -13,7 +13,8 @@ from typing import Any
 
 from lecture import lecture
 
-from zeuxis.catalog import entries, results, shipped
+from zeuxis.catalog.listing import entries, results
+from zeuxis.catalog.weights import shipped
 from zeuxis.degrade.degradation import Degradation, Linear, Masking
 from zeuxis.degrade.language import KINDS
 from zeuxis.recipe import load_recipe, recipe_paths

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from zeuxis.catalog import results
+from zeuxis.catalog.listing import results
 
 DOCS = Path(__file__).parent.parent / "docs"
 

@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zeuxis.catalog import build
+from zeuxis.catalog.build import build
 from zeuxis.game import System
 from zeuxis.nn.vector_quantiser import VectorQuantiser
 from zeuxis.pretrained.first_stage import from_public, to_public

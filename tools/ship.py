@@ -10,7 +10,8 @@ import sys
 import torch
 from torch import Tensor
 
-from zeuxis.catalog import WEIGHTS, load_system, locate
+from zeuxis.catalog.listing import WEIGHTS
+from zeuxis.catalog.weights import load_system, locate
 from zeuxis.game import System
 from zeuxis.rng import Stream
 from zeuxis.training.checkpoint import read_folder, write_folder

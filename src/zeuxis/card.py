@@ -9,19 +9,8 @@ from collections.abc import Set
 from dataclasses import dataclass, field
 
 VERBS = frozenset(
-    {
-        "sample",
-        "draw_steps",
-        "encode",
-        "decode",
-        "log_prob",
-        "classify",
-        "segment",
-        "verify",
-        "in_distribution",
-        "write",
-    }
-    | {"log_prob_caption"}
+    {"sample", "draw_steps", "encode", "decode", "log_prob", "denoiser", "classify", "segment", "verify", "write"}
+    | {"in_distribution", "log_prob_caption"}
 )
 
 

@@ -15,7 +15,8 @@ from zeuxis.api.model import Model, load
 from zeuxis.api.pictures import Pictures
 from zeuxis.api.still import open_picture, tensor_of
 from zeuxis.batch import to_float, to_uint8
-from zeuxis.catalog import entries, entry, shipped
+from zeuxis.catalog.listing import entries, entry
+from zeuxis.catalog.weights import shipped
 from zeuxis.data.fit import Size, fit_picture, middle_box
 from zeuxis.errors import DataError, TrainingStopped, UnknownName, Unsupported, UsageError, WeightsError
 from zeuxis.metrics.similarity import psnr

@@ -17,7 +17,7 @@ from zeuxis.api.page import Page, loss_curves
 from zeuxis.api.pictures import Pictures, sheet, to_pil
 from zeuxis.api.reproduce import commit, machine, threads
 from zeuxis.api.runs import recorded, train
-from zeuxis.catalog import entry
+from zeuxis.catalog.listing import entry
 from zeuxis.data.library import open_source, pinned
 from zeuxis.errors import Unsupported
 from zeuxis.metrics.record import Figure

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from zeuxis.catalog import shipped
+from zeuxis.catalog.weights import shipped
 from zeuxis.data.cache import cache_dir, data_dir
 from zeuxis.data.datasets import find_local
 from zeuxis.data.entries import ENTRIES

@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zeuxis.api.model import Model, load
-from zeuxis.catalog import entry, shipped
+from zeuxis.catalog.listing import entry
+from zeuxis.catalog.weights import shipped
 from zeuxis.data.entries import kin
 from zeuxis.errors import Unsupported, UsageError
 from zeuxis.nn.inception import load_inception

@@ -14,7 +14,8 @@ from zeuxis.api.latents import code_width
 from zeuxis.api.pictures import Pictures
 from zeuxis.api.prior import KINDS, Prior, Report, prior_of
 from zeuxis.batch import Condition
-from zeuxis.catalog import entry, load_system
+from zeuxis.catalog.listing import entry
+from zeuxis.catalog.weights import load_system
 from zeuxis.errors import DataError, TrainingStopped, UnknownName, Unsupported, UsageError
 from zeuxis.game import System
 from zeuxis.provenance.record import record, versions

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from zeuxis.catalog import build, facts_of
+from zeuxis.catalog.build import build, facts_of
 from zeuxis.data.entries import ENTRIES
 from zeuxis.data.library import WORLDS, open_source
 from zeuxis.game import System

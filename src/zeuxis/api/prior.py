@@ -18,7 +18,8 @@ from torch import Tensor
 
 from zeuxis.api.latents import Codes, code_width, codes_of
 from zeuxis.batch import Condition
-from zeuxis.catalog import build, load_system, locate, shipped
+from zeuxis.catalog.build import build
+from zeuxis.catalog.weights import load_system, locate, shipped
 from zeuxis.data.batches import Batches, epoch_batches
 from zeuxis.data.cache import cache_dir
 from zeuxis.data.library import open_source, pinned

@@ -14,7 +14,9 @@ import torch
 from zeuxis.api.naming import slug
 from zeuxis.api.pictures import panes, sheet, spread, to_pil
 from zeuxis.batch import Batch
-from zeuxis.catalog import build_for, given_models, start_from, weights_of
+from zeuxis.catalog.assemble import build_for
+from zeuxis.catalog.build import given_models
+from zeuxis.catalog.weights import start_from, weights_of
 from zeuxis.data.batches import epoch_batches
 from zeuxis.data.bucketed import endless
 from zeuxis.data.library import open_source, pinned

@@ -29,7 +29,8 @@ def info(
 
         show(plain(described(read_codes(Path(name)))), as_json)
         return
-    from zeuxis.catalog import entries, shipped
+    from zeuxis.catalog.listing import entries
+    from zeuxis.catalog.weights import shipped
     from zeuxis.errors import UnknownName
 
     if name in entries():
@@ -51,7 +52,7 @@ def show(found: dict[str, Any], as_json: bool) -> None:
 
 def model(name: str, as_json: bool) -> None:
     """A trained model's card."""
-    from zeuxis.catalog import locate
+    from zeuxis.catalog.weights import locate
     from zeuxis.errors import WeightsError
 
     card = locate(name) / "model.json"
@@ -64,7 +65,7 @@ def model(name: str, as_json: bool) -> None:
 
 def system(name: str, as_json: bool) -> None:
     """A method's card, recipes and results; with ``--json`` also how large it is."""
-    from zeuxis.catalog import entry
+    from zeuxis.catalog.listing import entry
 
     row = next(r for r in systems() if r["id"] == name)
     card, doc = entry(name).card, entry(name).doc

@@ -36,7 +36,7 @@ def list_systems(as_json: Json = False) -> None:
 
 def systems() -> list[dict[str, Any]]:
     """One row for every system, ready for JSON."""
-    from zeuxis.catalog import entries, results
+    from zeuxis.catalog.listing import entries, results
     from zeuxis.recipe import load_recipe, recipe_paths
 
     recipes = [load_recipe(name) for name in recipe_paths()]

@@ -38,7 +38,7 @@ def train(
 ) -> None:
     """Train a recipe. Ctrl-C saves and stops; the same command goes on from there."""
     from zeuxis.api.runs import train as work
-    from zeuxis.catalog import entry
+    from zeuxis.catalog.listing import entry
 
     plan = recipe_of(
         recipe,

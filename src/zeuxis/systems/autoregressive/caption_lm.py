@@ -5,7 +5,7 @@ Bengio, Ducharme, Vincent & Jauvin 2003, "A neural probabilistic language model"
     H, d -> hidden        U, b -> output      W -> direct               y -> logits of the next word
 
 It reads and writes text; pictures play no part:
-    system, card = zeuxis.catalog.load_system("runs/00000-caption-lm-scenes")
+    system, card = zeuxis.catalog.weights.load_system("runs/00000-caption-lm-scenes")
     system.write(ImageRng.counting(0, 8))       # eight captions
 """
 

@@ -1,0 +1,1 @@
+"""What there is and how it is opened: cards (listing), systems from recipes (build, assemble), weights."""

@@ -1,0 +1,55 @@
+"""The system of a recipe for its data: checked to find there what it is conditioned on, upon the models it names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zeuxis.catalog.build import build, facts_of, given_models
+from zeuxis.catalog.listing import entry
+from zeuxis.catalog.weights import load_system
+from zeuxis.errors import Unsupported, UsageError
+from zeuxis.recipe import Recipe
+
+if TYPE_CHECKING:
+    from zeuxis.data.source import Source
+    from zeuxis.game import System
+
+
+def build_for(recipe: Recipe, source: Source, seed: int | None = None) -> System:
+    """The system of a recipe for that data, checked to find there what it is conditioned on."""
+    needs = set(entry(recipe.system).card.needs)
+    chosen = recipe.model.get("condition", "none")  # by convention the keyword of systems that leave it open
+    needs |= {chosen} - {"none"}
+    for need in sorted(needs - source.provides):
+        raise Unsupported(
+            f"recipe '{recipe.name}' needs {need}, which '{source.name}' does not give: use {_givers(need)}"
+        )
+    given = {key: load_system(name)[0] for key, name in given_models(recipe).items()}
+    model = recipe.model | given
+    system = build(recipe.system, facts_of(source), model, recipe.train.seed if seed is None else seed)
+    _take_buckets(system, source)
+    return system
+
+
+def _take_buckets(system: System, source: Source) -> None:
+    """Refuse pictures of several shapes that ``system`` could not be trained on."""
+    if not source.buckets:
+        return
+    stride = system.stride
+    if stride is None:
+        raise Unsupported(
+            f"'{system.card.id}' as it is built here takes pictures of one shape, not buckets of several: use --fit "
+            "crop or --fit square, or a system whose networks are convolutions all through, such as ddpm"
+        )
+    for shape in (bucket.shape for bucket in source.buckets):
+        if shape.height % stride or shape.width % stride:
+            raise UsageError(
+                f"'{system.card.id}' as it is built here takes sides that are multiples of {stride}, and a "
+                f"bucket is {shape.width}x{shape.height}: use --fit bucket:{stride}"
+            )
+
+
+def _givers(need: str) -> str:
+    from zeuxis.data.library import giving  # noqa: PLC0415  (only to word an error)
+
+    return "one of " + ", ".join(giving(need)) if giving(need) else "a dataset that gives it"

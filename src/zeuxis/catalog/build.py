@@ -1,0 +1,68 @@
+"""From a recipe and its data to a freshly initialised system."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+
+from zeuxis.catalog.listing import system_class
+from zeuxis.errors import UnknownName, UsageError
+from zeuxis.recipe import Recipe
+
+if TYPE_CHECKING:
+    from zeuxis.data.source import Source
+    from zeuxis.game import System
+
+
+def build(system: str, facts: dict[str, Any], model: dict[str, Any], seed: int = 0) -> System:
+    """A freshly initialised system.
+
+    ``facts`` are what the data says of itself (``shape``, ``classes``, ``layout_names``, ``words``,
+    ``factors``): the constructor gets those that it names. ``model`` are its other keywords, from the recipe.
+    """
+    cls = system_class(system)
+    parameters = [p for p in inspect.signature(cls.__init__).parameters if p != "self"]
+    for key in model:
+        if key not in parameters:
+            raise UnknownName(f"key of [model] for '{system}':", key, set(parameters) - set(facts))
+    import torch  # noqa: PLC0415  (the catalogue lists without it)
+
+    keywords = {k: v for k, v in facts.items() if k in parameters} | model
+    with torch.random.fork_rng(devices=[]):
+        # Parameter initialisation is the one place where torch's global generator is drawn from.
+        torch.default_generator.manual_seed(seed)
+        try:
+            return cls(**keywords)
+        except TypeError as error:
+            raise UsageError(f"'{system}' cannot be built from {sorted(keywords)}: {error}") from None
+
+
+def given_models(recipe: Recipe) -> dict[str, str]:
+    """The models that a recipe names for its system to build upon (a tokeniser, a feature network), by keyword.
+
+    Such a keyword is one whose type is ``System``; a recipe gives it a shipped name, a run folder or a model folder.
+    """
+    hints = get_type_hints(system_class(recipe.system).__init__)
+    wanted = [key for key, hint in hints.items() if _is_system(hint)]
+    for key in wanted:
+        if not isinstance(recipe.model.get(key, ""), str):
+            raise UsageError(f"recipe '{recipe.name}': model.{key} is a trained model: give its name or its run folder")
+    return {key: recipe.model[key] for key in wanted if key in recipe.model}
+
+
+def _is_system(hint: Any) -> bool:
+    """Whether a type hint is ``System``, or that or None."""
+    from zeuxis.game import System  # noqa: PLC0415  (the catalogue lists without torch)
+
+    return System in (hint, *get_args(hint))
+
+
+def facts_of(source: Source) -> dict[str, Any]:
+    """What a dataset says of itself to constructors."""
+    return {
+        "shape": tuple(source.shape),
+        "classes": source.classes,
+        "layout_names": tuple(source.layout_names),
+        "words": tuple(source.words),
+        "factors": tuple(source.factors),
+    }
