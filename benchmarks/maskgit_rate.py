@@ -24,12 +24,12 @@ from zeuxis.api.model import load
 from zeuxis.batch import Condition
 from zeuxis.catalog.build import build, given_models
 from zeuxis.game import System
+from zeuxis.knobs import Sampling
 from zeuxis.losses.categorical import Categorical
 from zeuxis.recipe import load_recipe
 from zeuxis.rng import ImageRng
 from zeuxis.systems.autoregressive.image_gpt import ImageGPT
 from zeuxis.systems.autoregressive.maskgit import MaskGIT
-from zeuxis.verbs import Sampling
 
 
 def opened(name: str, run: str | None) -> System:

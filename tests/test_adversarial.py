@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.errors import UnknownName, Unsupported, UsageError
 from zeuxis.game import Player, System, Turn, play_round
+from zeuxis.knobs import Sampling
 from zeuxis.losses.adversarial import NonSaturating
 from zeuxis.nn.image_pool import ImagePool
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.adversarial.dcgan import DCGAN
 from zeuxis.systems.adversarial.wgan_gp import WGANGP
 from zeuxis.systems.translation.cyclegan import CycleGAN
-from zeuxis.verbs import Sampling
 
 SMALL = Shape(1, 16, 16)
 COLOUR = Shape(3, 16, 16)

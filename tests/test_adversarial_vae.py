@@ -9,10 +9,10 @@ from torch.nn.functional import softplus
 
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.game import System, Turn
+from zeuxis.knobs import Sampling
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.autoencoder.intro_vae import IntroVAE
 from zeuxis.systems.autoencoder.vae_gan import VAEGAN
-from zeuxis.verbs import Sampling
 
 SHAPE = Shape(1, 16, 16)
 SMALL = {"latent": 4, "widths": (8, 8), "hidden": 16}

@@ -16,6 +16,7 @@ from zeuxis.data.worlds.grammar import describe, facts_from
 from zeuxis.data.worlds.scenes import Scenes
 from zeuxis.errors import UnknownName, UsageError
 from zeuxis.game import Turn
+from zeuxis.knobs import Sampling
 from zeuxis.losses.likelihood import bernoulli_nll
 from zeuxis.metrics.record import Figure
 from zeuxis.nn.draw import read, window, write
@@ -23,7 +24,6 @@ from zeuxis.recipe import load_recipe
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.autoencoder._pixels import SharedGaussian
 from zeuxis.systems.autoencoder.align_draw import AlignDraw, LSTMState
-from zeuxis.verbs import Sampling
 
 WORDS = ("a", "red", "blue", "circle", "square", "above")
 ONE, OTHER = "a red circle above a blue square", "a blue square above a red circle"

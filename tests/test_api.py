@@ -20,11 +20,11 @@ from zeuxis.catalog.listing import system_class
 from zeuxis.data.entries import may_show
 from zeuxis.data.library import open_source
 from zeuxis.errors import Unsupported, UsageError, WeightsError
+from zeuxis.knobs import Sampling
 from zeuxis.metrics.oracle import UNSAID
 from zeuxis.metrics.record import Figure
 from zeuxis.metrics.table import Evidence
 from zeuxis.recipe import Recipe, load_recipe
-from zeuxis.verbs import Sampling
 
 SMALL = ("train.rounds=6", "model.width=16", "model.depth=1", "model.heads=2", "model.steps=2", "train.batch=8")
 

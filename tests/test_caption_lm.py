@@ -13,11 +13,11 @@ from zeuxis.data.worlds import telling
 from zeuxis.data.worlds.scenes import SINGLES, UNTOLD, Scenes
 from zeuxis.errors import UnknownName, Unsupported, UsageError
 from zeuxis.game import Turn
+from zeuxis.knobs import Sampling
 from zeuxis.metrics.perplexity import over, perplexity
 from zeuxis.metrics.table import Evidence, measure
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.autoregressive.caption_lm import CaptionLM
-from zeuxis.verbs import Sampling
 
 SHAPE = Shape(3, 8, 8)
 WORDS = ("red", "blue", "ring")

@@ -6,11 +6,11 @@ import torch
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.errors import UnknownName, UsageError
 from zeuxis.game import Turn
+from zeuxis.knobs import Sampling
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.autoencoder.autoencoder import Autoencoder
 from zeuxis.systems.autoencoder.cvae import CVAE
 from zeuxis.systems.density.pca import PCA
-from zeuxis.verbs import Sampling
 
 SHAPE = Shape(1, 8, 8)
 

@@ -6,10 +6,10 @@ import torch
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.errors import UsageError
 from zeuxis.game import Turn
+from zeuxis.knobs import Sampling
 from zeuxis.nn.boltzmann import binarise
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.energy.dbn import DBN
-from zeuxis.verbs import Sampling
 
 SMALL = Shape(1, 2, 3)  # 6 pixels: 64 pictures
 

@@ -11,11 +11,11 @@ from torch.distributions import MultivariateNormal
 from zeuxis.batch import Batch, Condition, Shape, to_float
 from zeuxis.errors import DataError, Unsupported, UsageError
 from zeuxis.game import System
+from zeuxis.knobs import Sampling
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.density._moments import DEQUANTISATION, moments
 from zeuxis.systems.density.gaussian import Gaussian
 from zeuxis.systems.density.pca import PCA
-from zeuxis.verbs import Sampling
 
 SHAPE = Shape(2, 2, 3)
 D = 12

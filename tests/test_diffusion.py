@@ -12,12 +12,12 @@ from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.diffusion.path import append_dims
 from zeuxis.errors import UnknownName, Unsupported, UsageError
 from zeuxis.game import Turn
+from zeuxis.knobs import Sampling
 from zeuxis.losses.likelihood import per_image
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.diffusion.consistency import Consistency
 from zeuxis.systems.diffusion.ddpm import BIN, DDPM, discretised_normal_log_prob
 from zeuxis.systems.diffusion.flow_matching import TIME_SCALE, FlowMatching
-from zeuxis.verbs import Sampling
 
 SHAPE = Shape(1, 8, 8)
 WORDS = ("a", "red", "blue", "circle", "square")

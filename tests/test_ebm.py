@@ -8,9 +8,9 @@ from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.diffusion.langevin import excess, langevin, slope_of, temperature
 from zeuxis.errors import UsageError
 from zeuxis.game import Turn
+from zeuxis.knobs import Sampling
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.energy.ebm import EBM
-from zeuxis.verbs import Sampling
 
 SMALL = Shape(1, 8, 8)
 CHAINS = 40_000

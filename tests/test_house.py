@@ -9,7 +9,7 @@ import zeuxis
 
 ROOT = Path(zeuxis.__file__).parent
 FLOORS = (
-    {"batch", "rng", "counter", "errors", "card"},
+    {"batch", "rng", "counter", "errors", "card", "knobs", "spec"},
     {"nn", "losses", "diffusion", "degrade", "patterns"},
     {"data", "metrics"},
     {"verbs"},

@@ -10,11 +10,11 @@ from torch.autograd.functional import jacobian
 
 from zeuxis.batch import Condition, Shape
 from zeuxis.errors import UsageError
+from zeuxis.knobs import Sampling
 from zeuxis.metrics.likelihood import LEVEL
 from zeuxis.nn.made import MADE
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.density.maf import MAF
-from zeuxis.verbs import Sampling
 
 SHAPE = Shape(1, 2, 3)
 

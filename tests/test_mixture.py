@@ -11,13 +11,13 @@ from torch import Tensor
 
 from zeuxis.batch import Batch, Condition, Shape, to_float, to_uint8
 from zeuxis.errors import DataError, UsageError
+from zeuxis.knobs import Sampling
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.density import parzen
 from zeuxis.systems.density._moments import pack, unpack
 from zeuxis.systems.density.gaussian import Gaussian
 from zeuxis.systems.density.mixture import Mixture
 from zeuxis.systems.density.parzen import Parzen
-from zeuxis.verbs import Sampling
 
 SHAPE = Shape(1, 2, 2)
 CENTRES = torch.tensor([[-0.6, -0.6, 0.0, 0.3], [0.6, -0.4, 0.2, 0.0], [0.0, 0.6, -0.5, -0.3], [0.5, 0.5, 0.5, 0.5]])

@@ -24,8 +24,8 @@ from zeuxis.data.worlds.tissue import CONTRASTS, NUMBERS, TISSUES, VARIATION, si
 from zeuxis.data.worlds.world import SPLITS
 from zeuxis.errors import UnknownName
 from zeuxis.game import System
+from zeuxis.knobs import Sampling
 from zeuxis.rng import ImageRng, Stream
-from zeuxis.verbs import Sampling
 
 MANY = 240
 

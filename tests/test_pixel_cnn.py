@@ -9,12 +9,12 @@ from torch import Tensor
 from zeuxis.batch import Batch, Condition, Shape, to_float
 from zeuxis.errors import Unsupported, UsageError
 from zeuxis.game import Turn
+from zeuxis.knobs import Sampling
 from zeuxis.losses.likelihood import discretised_logistic_nll
 from zeuxis.losses.logistic_mixture import LogisticMixture, parameters
 from zeuxis.nn.causal import GatedLayer
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.autoregressive.pixel_cnn import PixelCNN
-from zeuxis.verbs import Sampling
 
 SIDE = 6
 

@@ -21,11 +21,11 @@ from zeuxis.batch import Shape
 from zeuxis.cli import main
 from zeuxis.data.cache import cache_dir
 from zeuxis.errors import DataError, UnknownName, Unsupported, UsageError
+from zeuxis.knobs import Sampling
 from zeuxis.provenance.record import read_record
 from zeuxis.recipe import load_recipe
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.density.pca import PCA
-from zeuxis.verbs import Sampling
 
 CPU = torch.device("cpu")
 

@@ -9,10 +9,10 @@ from torch import Tensor
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.errors import UsageError
 from zeuxis.game import Turn
+from zeuxis.knobs import Sampling
 from zeuxis.nn.boltzmann import binarise
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.energy.rbm import RBM
-from zeuxis.verbs import Sampling
 
 SMALL = Shape(1, 2, 4)  # 8 pixels: 256 pictures
 

@@ -13,6 +13,7 @@ from zeuxis.api.model import Model
 from zeuxis.batch import Batch, Condition, Shape, to_float
 from zeuxis.errors import UnknownName, Unsupported, UsageError
 from zeuxis.game import System, Turn
+from zeuxis.knobs import Sampling
 from zeuxis.losses.categorical import Categorical
 from zeuxis.nn.causal_transformer import CausalTransformer
 from zeuxis.nn.palette import Greys, Palette
@@ -25,7 +26,6 @@ from zeuxis.systems.autoregressive.image_gpt import ImageGPT
 from zeuxis.systems.autoregressive.maskgit import MaskGIT, halton, left_hidden, scattered
 from zeuxis.systems.autoregressive.pixel_cnn import PixelCNN
 from zeuxis.training.ema import ema_copy
-from zeuxis.verbs import Sampling
 
 SHAPE, CODES, GRID = Shape(1, 8, 8), 8, (4, 4)
 SIZE = {"width": 16, "depth": 2, "heads": 2}
@@ -259,7 +259,7 @@ def test_misuse_is_explained() -> None:
         ImageGPT(Shape(2, 4, 4))
     with pytest.raises(UsageError, match=r"change model\.steps"):
         MaskGIT(SHAPE, tokeniser=tokeniser(), steps=0)
-    with pytest.raises(UsageError, match="ask for more steps"):
+    with pytest.raises(UsageError, match="1 to 100000"):
         built(MaskGIT, tokeniser=tokeniser(), **SIZE).sample(Condition(), ImageRng([0]), Sampling(steps=0))
 
 

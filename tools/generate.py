@@ -35,8 +35,7 @@ def catalogue() -> str:
         source = f"../src/{entry.module.replace('.', '/')}.py"
         lines += [f"### [{card.id}]({source})", "", f"{card.title}, {card.year} ({paper(card.paper)}).", ""]
         lines += [f"- verbs: {', '.join(sorted(card.verbs))}"]
-        for what in ("needs", "accepts", "knobs"):
-            named = getattr(card, what)
+        for what, named in (("needs", card.needs), ("accepts", card.accepts), ("knobs", card.knob_table)):
             lines += [f"- {what}: {', '.join(sorted(named))}"] if named else []
         mine = [name for name in recipe_paths() if load_recipe(name).system == card.id]
         lines += [f"- recipes: {', '.join(f'`{name}`' for name in mine)}"] if mine else []

@@ -9,18 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
-
-class Shape(NamedTuple):
-    """The shape of one image: channels, rows, columns."""
-
-    channels: int
-    height: int
-    width: int
+from zeuxis.spec import Shape as Shape
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,10 @@ A card must therefore be written with literals only: ``card = Card("dcgan", titl
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
+
+from zeuxis.knobs import Knob, knob_table
 
 VERBS = frozenset(
     {"sample", "draw_steps", "encode", "decode", "log_prob", "denoiser", "classify", "segment", "verify", "write"}
@@ -19,7 +21,7 @@ class Card:
     """The identity of a system.
 
     ``needs`` are the fields of ``Condition`` without which it can neither train nor sample;
-    ``accepts`` those it can be built to obey; ``knobs`` the fields of ``Sampling`` it honours.
+    ``accepts`` those it can be built to obey; ``knobs`` what may be turned when it draws, common ones by name.
     ``learns`` is false of generators that follow rules alone.
     ``departures`` are one sentence for every deliberate difference from the paper.
     """
@@ -32,12 +34,17 @@ class Card:
     verbs: Set[str] = frozenset({"sample"})
     needs: Set[str] = frozenset()
     accepts: Set[str] = frozenset()
-    knobs: Set[str] = frozenset()
+    knobs: tuple[str | Knob, ...] = ()
     learns: bool = True  # False for a generator, which can be sampled untrained
     departures: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
-        for name in ("verbs", "needs", "accepts", "knobs"):
+        for name in ("verbs", "needs", "accepts"):
             object.__setattr__(self, name, frozenset(getattr(self, name)))
         if not self.verbs <= VERBS:
             raise ValueError(f"card '{self.id}': unknown verbs {sorted(self.verbs - VERBS)}; known: {sorted(VERBS)}")
+
+    @property
+    def knob_table(self) -> Mapping[str, Knob]:
+        """The knobs by name."""
+        return knob_table(self.knobs)

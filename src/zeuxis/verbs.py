@@ -6,8 +6,9 @@ A system's card says which it has. Asking for another is an error that names tho
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,17 +16,8 @@ from torch import Tensor, nn
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.errors import Unsupported
+from zeuxis.knobs import Knob, Sampling
 from zeuxis.rng import ImageRng, Rng
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """What may be asked of a sampler; ``None`` leaves the choice to the system."""
-
-    steps: int | None = None  # network evaluations along the path, roughly
-    guidance: float | None = None  # scale of classifier-free guidance; 1 is none
-    sampler: str | None = None
-    temperature: float | None = None  # scale of the latent's standard deviation
 
 
 @dataclass(frozen=True)
@@ -40,6 +32,7 @@ class Verbs(nn.Module):
     """The verbs of a system, each refused until a subclass implements it; and what is asked of any of them."""
 
     card: ClassVar[Card]
+    config: dict[str, Any]  # the constructor's arguments
     shape: Shape
     discrete: bool = False  # whether log_prob is of grey levels as they are, and not a density on [-1, 1]
     codes: int | None = None  # how many values each entry of an encoded picture takes; None where they are real numbers
@@ -99,6 +92,27 @@ class Verbs(nn.Module):
     def can(self) -> frozenset[str]:
         """The verbs that this instance has: its card's, or fewer where it was built so that one means nothing."""
         return frozenset(self.card.verbs)
+
+    @property
+    def knobs(self) -> Mapping[str, Knob]:
+        """The knobs of this instance by name, each with its default: the card's, or what it was built with."""
+        return {
+            name: replace(knob, default=self.config[name]) if knob.default is None else knob
+            for name, knob in self.card.knob_table.items()
+        }
+
+    def settings(self, how: Sampling) -> SimpleNamespace:
+        """A value for every knob, by name: what ``how`` asks, the default elsewhere.
+
+        Raises :class:`Unsupported` for a knob that there is not, :class:`zeuxis.errors.UsageError` for a value that
+        the knob does not take.
+        """
+        knobs = self.knobs
+        for name in how:
+            if name not in knobs:
+                raise Unsupported(f"'{self.card.id}' has no knob '{name}'; it has: {', '.join(knobs) or 'none'}")
+        asked = {name: knobs[name].check(value) for name, value in how.items()}
+        return SimpleNamespace(**{name: knob.default for name, knob in knobs.items()} | asked)
 
     @property
     def conditions(self) -> frozenset[str]:

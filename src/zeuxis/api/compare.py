@@ -20,10 +20,10 @@ from zeuxis.api.runs import recorded, train
 from zeuxis.catalog.listing import entry
 from zeuxis.data.library import open_source, pinned
 from zeuxis.errors import Unsupported
+from zeuxis.knobs import Sampling
 from zeuxis.metrics.record import Figure
 from zeuxis.provenance.record import write_png, write_whole
 from zeuxis.recipe import Recipe, load_recipe
-from zeuxis.verbs import Sampling
 
 Report = Callable[[str, float | None], None]
 DRAWN = ("frechet", "precision", "recall")  # of new pictures, the first one decides

@@ -13,11 +13,11 @@ from zeuxis.api.pictures import sheet, to_pil
 from zeuxis.api.reproduce import threads
 from zeuxis.api.runs import newest_preview, recorded, train
 from zeuxis.data.library import open_source
+from zeuxis.knobs import Sampling
 from zeuxis.metrics.record import Figure
 from zeuxis.provenance.record import write_png
 from zeuxis.recipe import load_recipe
 from zeuxis.training.trainer import Clock
-from zeuxis.verbs import Sampling
 
 Report = Callable[[str, float | None], None]
 CAPTIONS = (

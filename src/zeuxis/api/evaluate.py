@@ -16,12 +16,13 @@ from zeuxis.batch import Batch, joined
 from zeuxis.data.library import open_source
 from zeuxis.data.source import Source
 from zeuxis.errors import UnknownName, Unsupported, UsageError
+from zeuxis.knobs import Sampling
 from zeuxis.metrics.likelihood import LEVEL, dequantise
 from zeuxis.metrics.record import Figure
 from zeuxis.metrics.similarity import WINDOW
 from zeuxis.metrics.table import METRICS, Evidence, measure
 from zeuxis.rng import Stream
-from zeuxis.verbs import Proof, Sampling
+from zeuxis.verbs import Proof
 
 Report = Callable[[str, float | None], None]
 READING = {  # who fills in what of the evidence
@@ -112,7 +113,7 @@ def default_metrics(model: Model) -> tuple[str, ...]:
     rebuilt = ("rebuilt-frechet", "psnr", *(("ssim",) if large else ())) if {"encode", "decode"} <= verbs else ()
     coded = () if model.system.codes is None else ("codes-used",)
     # A model that draws in steps walks its whole chain, a thousand of them, for the likelihood of one picture.
-    quick = "log_prob" in verbs and "steps" not in model.system.card.knobs
+    quick = "log_prob" in verbs and "steps" not in model.knobs
     likely = ("bits-per-dim",) if quick and model.prior is None else ()
     return (*told, *made, *rebuilt, *coded, *likely)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence, Set
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,10 @@ from zeuxis.catalog.listing import entry
 from zeuxis.catalog.weights import load_system
 from zeuxis.errors import DataError, TrainingStopped, UnknownName, Unsupported, UsageError
 from zeuxis.game import System
+from zeuxis.knobs import COMMON, Sampling
 from zeuxis.provenance.record import record, versions
 from zeuxis.recipe import load_recipe, recipe_paths
 from zeuxis.rng import ImageRng
-from zeuxis.verbs import Sampling
 
 MOST_IMAGES = 100_000  # in one call; more belong in several
 BATCH = {"cpu": 16}  # pictures at a time: on a CPU few enough for its caches (twice as fast as 256 for a transformer)
@@ -51,7 +50,7 @@ class Model:
     @property
     def knobs(self) -> Set[str]:
         """The fields of ``Sampling`` that it honours: with a prior, that of the prior."""
-        return {"temperature"} if self.prior else self.system.card.knobs
+        return {"temperature"} if self.prior else set(self.system.knobs)
 
     @property
     def weights_sha256(self) -> str:
@@ -156,8 +155,8 @@ class Model:
 
     def check(self, how: Sampling) -> None:
         """Refuse a knob that this system does not have."""
-        for knob, value in asdict(how).items():
-            if value is not None and knob not in self.knobs:
+        for knob in how:
+            if knob not in self.knobs:
                 known = ", ".join(sorted(self.knobs)) or "none"
                 raise Unsupported(f"'{self.system.card.id}' has no knob '{knob}'; it has: {known}")
 
@@ -221,7 +220,7 @@ class Model:
             recipe=self.card.get("recipe"),
             data=self.card.get("data"),
             seed=seed,
-            sampling={name: value for name, value in asdict(how).items() if value is not None},
+            sampling=dict(how),
             condition=said,
             device=self.device,
         )
@@ -266,9 +265,7 @@ def replay(made: dict[str, Any], device: str = "cpu") -> tuple[Pictures, list[st
         raise Unsupported(
             "this picture was translated from another, which its record does not hold: sample with --source"
         )
-    strange = (set(made["condition"]) - {"label", "caption"}) | (
-        set(made["sampling"]) - set(Sampling.__dataclass_fields__)
-    )
+    strange = (set(made["condition"]) - {"label", "caption"}) | (set(made["sampling"]) - set(COMMON) - {"sampler"})
     if strange:
         raise Unsupported(
             f"this picture's record holds {', '.join(sorted(strange))}: only pictures of zeuxis sample are replayed"

@@ -26,11 +26,11 @@ from zeuxis.data.library import open_source, pinned
 from zeuxis.data.source import Source
 from zeuxis.errors import DataError, UnknownName, UsageError, WeightsError
 from zeuxis.game import System
+from zeuxis.knobs import COMMON, Sampling
 from zeuxis.recipe import Train
 from zeuxis.rng import ImageRng
 from zeuxis.training.checkpoint import read_folder, write_model
 from zeuxis.training.trainer import Clock, Trainer
-from zeuxis.verbs import Sampling
 
 CODES = 10_000  # pictures whose codes a prior is fitted to
 REACH = 8.0  # standard deviations of each number that lie within [-1, 1], where densities keep what they draw
@@ -67,7 +67,7 @@ class Prior:
 
     def draw(self, rng: ImageRng, how: Sampling, device: torch.device) -> Tensor:
         """Codes ``(B, Z)``; ``how.temperature`` scales the noise that they come from."""
-        temperature = 1.0 if how.temperature is None else how.temperature
+        temperature = float(COMMON["temperature"].check(how.get("temperature", 1.0)))
         return temperature * rng.normal(len(rng), self.width, device=device)
 
     def record(self) -> dict[str, Any]:

@@ -21,9 +21,9 @@ from zeuxis.api.runs import newest_preview, recorded, train
 from zeuxis.api.thumbnail import small_sheet
 from zeuxis.data.entries import may_show
 from zeuxis.errors import UnknownName, UsageError
+from zeuxis.knobs import Sampling
 from zeuxis.provenance.record import write_whole
 from zeuxis.recipe import Claim, Recipe, load_recipe
-from zeuxis.verbs import Sampling
 
 Report = Callable[[str, float | None], None]
 

@@ -23,12 +23,12 @@ from zeuxis.data.library import open_source, pinned
 from zeuxis.data.source import Source
 from zeuxis.errors import UsageError
 from zeuxis.game import System
+from zeuxis.knobs import Sampling
 from zeuxis.provenance.record import record, save_png, write_whole
 from zeuxis.recipe import Recipe, parse_recipe
 from zeuxis.rng import ImageRng
 from zeuxis.training.checkpoint import write_model
 from zeuxis.training.trainer import Clock, Trainer
-from zeuxis.verbs import Sampling
 
 PREVIEWED = 16
 COLUMNS = 8  # pictures a row of a preview

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import ast
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from zeuxis.card import Card
 from zeuxis.errors import UnknownName
+from zeuxis.knobs import Knob
 
 if TYPE_CHECKING:
     from zeuxis.game import System
 
+T = TypeVar("T")
 HERE = Path(__file__).parents[1]
 SYSTEMS = HERE / "systems"
 WEIGHTS = HERE / "weights"
@@ -54,11 +57,24 @@ def _read(path: Path) -> list[Entry]:
         for item in node.body if isinstance(node, ast.ClassDef) else ():
             match item:
                 case ast.Assign(targets=[ast.Name(id="card")], value=ast.Call(func=ast.Name(id="Card")) as call):
-                    args = [ast.literal_eval(a) for a in call.args]
-                    words = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
                     assert isinstance(node, ast.ClassDef)
-                    found.append(Entry(Card(*args, **words), module, node.name, ast.get_docstring(node) or ""))
+                    found.append(Entry(_made(Card, call), module, node.name, ast.get_docstring(node) or ""))
     return found
+
+
+def _made(kind: Callable[..., T], call: ast.Call) -> T:
+    """What a call with literal arguments makes; a tuple of knobs counts as a literal."""
+    return kind(*map(_literal, call.args), **{str(k.arg): _literal(k.value) for k in call.keywords})
+
+
+def _literal(node: ast.expr) -> Any:
+    match node:
+        case ast.Tuple(elts=items):
+            return tuple(map(_literal, items))
+        case ast.Call(func=ast.Name(id="Knob")) as call:
+            return _made(Knob, call)
+        case _:
+            return ast.literal_eval(node)
 
 
 def entry(system: str) -> Entry:

@@ -49,7 +49,7 @@ def evaluate(
 ) -> None:
     """Measure a model against the test split of its data."""
     from zeuxis.api.evaluate import evaluate as work
-    from zeuxis.verbs import Sampling
+    from zeuxis.knobs import Sampling
 
     found = loaded(model, device, prior, prior_data)
     with Progress() as progress:

@@ -71,7 +71,7 @@ def system(name: str, as_json: bool) -> None:
     card, doc = entry(name).card, entry(name).doc
     more = {
         "accepts": sorted(card.accepts),
-        "knobs": sorted(card.knobs),
+        "knobs": sorted(card.knob_table),
         "departures": list(card.departures),
         "link": link(card.paper),
         "module": entry(name).module,

@@ -21,6 +21,7 @@ KEYWORDS: Mapping[str, str] = {  # of constructors, format 1 -> 2
     "relight": "color_jitter",
     "grain": "gaussian_noise",
     "trust": "coverage",
+    "solver": "sampler",
 }
 TENSORS: tuple[tuple[re.Pattern[str], str], ...] = tuple(  # format 1 -> 2
     (re.compile(rf"(?<![^.]){old}(?![^.])"), new)  # whole components of the dotted name

@@ -12,10 +12,10 @@ from torch import Tensor
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.game import Move, Player, System, Turn
+from zeuxis.knobs import Sampling
 from zeuxis.losses.adversarial import NonSaturating
 from zeuxis.nn.dcgan import DCGANDiscriminator, DCGANGenerator
 from zeuxis.rng import ImageRng
-from zeuxis.verbs import Sampling
 
 
 class DCGAN(System):
@@ -34,7 +34,7 @@ class DCGAN(System):
         year=2015,
         paper="1511.06434",
         verbs={"sample", "decode"},
-        knobs={"temperature"},
+        knobs=("temperature",),
         departures=(
             "4x4 kernels without biases, and a projection of z normalised by channel, as the authors' later program has"
             " them; the paper's kernels are 5x5.",
@@ -79,7 +79,7 @@ class DCGAN(System):
         return self.loss.critic(real, fake)
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        scale = 1.0 if how.temperature is None else how.temperature
+        scale = self.settings(how).temperature
         return self.decode(scale * rng.normal(len(rng), self.nz, device=self.device))
 
     def decode(self, latent: Tensor) -> Tensor:

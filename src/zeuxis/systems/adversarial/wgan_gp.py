@@ -18,13 +18,13 @@ from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.errors import UnknownName
 from zeuxis.game import Move, Player, System, Turn
+from zeuxis.knobs import Sampling
 from zeuxis.losses.adversarial import Wasserstein
 from zeuxis.losses.penalty import gradient_penalty
 from zeuxis.nn.dcgan import DCGANDiscriminator, DCGANGenerator
 from zeuxis.nn.norm import Norm
 from zeuxis.nn.wgan_resnet import WGANCritic, WGANGenerator
 from zeuxis.rng import ImageRng
-from zeuxis.verbs import Sampling
 
 
 def dcgan(shape: Shape, nz: int, width: int) -> tuple[nn.Module, nn.Module]:
@@ -53,7 +53,7 @@ class WGANGP(System):
         year=2017,
         paper="1704.00028",
         verbs={"sample", "decode"},
-        knobs={"temperature"},
+        knobs=("temperature",),
         departures=(
             "The generator's batch is as large as the critic's; the authors' CIFAR-10 program doubles it.",
             "Data are not dequantised.",
@@ -112,7 +112,7 @@ class WGANGP(System):
         return fake
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        scale = 1.0 if how.temperature is None else how.temperature
+        scale = self.settings(how).temperature
         return self.decode(scale * rng.normal(len(rng), self.nz, device=self.device))
 
     def decode(self, latent: Tensor) -> Tensor:

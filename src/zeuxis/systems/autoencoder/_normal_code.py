@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from zeuxis.batch import Condition
 from zeuxis.game import System
+from zeuxis.knobs import Sampling
 from zeuxis.rng import ImageRng
-from zeuxis.verbs import Sampling
 
 
 class NormalCode(System, ABC):
@@ -27,8 +27,8 @@ class NormalCode(System, ABC):
         return mean, logvar
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        """Pictures ``(B, C, H, W)`` of codes from the prior; ``how.temperature`` scales the codes."""
-        temperature = 1.0 if how.temperature is None else how.temperature
+        """Pictures ``(B, C, H, W)`` of codes from the prior; ``temperature`` scales the codes."""
+        temperature = self.settings(how).temperature
         return self.decode(temperature * rng.normal(len(rng), self.latent, device=self.device))
 
     def encode(self, image: Tensor) -> Tensor:

@@ -19,13 +19,13 @@ from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.errors import UnknownName, UsageError
 from zeuxis.game import Move, Player, System, Turn
+from zeuxis.knobs import Sampling
 from zeuxis.losses.likelihood import kl_normals
 from zeuxis.nn import draw
 from zeuxis.nn.align import Alignment, TextContext, WordsInABag, WordsInOrder
 from zeuxis.nn.text import WordTokeniser
 from zeuxis.rng import ImageRng
 from zeuxis.systems.autoencoder._pixels import LIKELIHOODS, Bernoulli, SharedGaussian
-from zeuxis.verbs import Sampling
 
 READERS: dict[str, type[WordsInOrder] | type[WordsInABag]] = {"aligned": WordsInOrder, "bag": WordsInABag}
 
@@ -57,7 +57,7 @@ class AlignDraw(System):
         paper="1511.02793",
         verbs={"sample", "draw_steps"},
         needs={"caption"},
-        knobs={"temperature"},
+        knobs=("temperature",),
         departures=(
             "Words are embedded before the LSTM that reads them, Adam replaces RMSProp.",
             "Pixels may also be Gaussian, with one variance (Rybkin et al. 2020) learnt above a given one.",
@@ -157,12 +157,12 @@ class AlignDraw(System):
         return gen, canvas + self.writer(gen.h)  # c_t = c_(t-1) + write(h^gen_t)
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        """The mean of p(x | c_T) ``(B, C, H, W)``; ``how.temperature`` scales the spread of every z_t."""
+        """The mean of p(x | c_T) ``(B, C, H, W)``; ``temperature`` scales the spread of every z_t."""
         return self.draw_steps(condition, rng, how)[:, -1]
 
     def draw_steps(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         """The means of p(x | c_1) .. p(x | c_T), ``(B, T, C, H, W)`` in [-1, 1]."""
-        temperature = 1.0 if how.temperature is None else how.temperature
+        temperature = self.settings(how).temperature
         context = self.read(condition)
         gen, _, canvas = self.begin(len(rng))
         shown = []

@@ -14,11 +14,11 @@ from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.errors import UnknownName, UsageError
 from zeuxis.game import Move, Player, System, Turn
+from zeuxis.knobs import Sampling
 from zeuxis.losses.likelihood import kl_normals
 from zeuxis.nn.conv_autoencoder import ConvDecoder, ConvEncoder
 from zeuxis.rng import ImageRng
 from zeuxis.systems.autoencoder._pixels import LIKELIHOODS, Bernoulli, SharedGaussian
-from zeuxis.verbs import Sampling
 
 
 class CVAE(System):
@@ -35,7 +35,7 @@ class CVAE(System):
         paper="Sohn, Lee & Yan 2015, NeurIPS 28",
         verbs={"sample"},
         needs={"label"},
-        knobs={"temperature"},
+        knobs=("temperature",),
         departures=(
             "The condition is a class; the paper completes and segments pictures.",
             "Convolutions in place of perceptrons; the label reaches the encoder as constant channels.",
@@ -97,9 +97,9 @@ class CVAE(System):
         return mean, logvar
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        """The mean of p(y|x,z) ``(B, C, H, W)``, z from the class's prior; ``how.temperature`` scales its spread."""
+        """The mean of p(y|x,z) ``(B, C, H, W)``, z from the class's prior; ``temperature`` scales its spread."""
         assert condition.label is not None  # the card needs it
-        temperature = 1.0 if how.temperature is None else how.temperature
+        temperature = self.settings(how).temperature
         mean, logvar = self.prior_of(condition.label)
         z = mean + temperature * (0.5 * logvar).exp() * rng.normal(len(rng), self.latent, device=self.device)
         return self.likelihood.picture(self._decode(z, condition.label))

@@ -39,7 +39,7 @@ class IntroVAE(NormalCode):
         year=2018,
         paper="1807.06358",
         verbs={"sample", "encode", "decode"},
-        knobs={"temperature"},
+        knobs=("temperature",),
         departures=(
             "The soft form of Daniel & Tamar 2020 is the default; give margin for the hinge of the paper.",
             "Encoder and decoder are those of our vae, so that the two differ in the game alone.",

@@ -38,7 +38,7 @@ class VAE(NormalCode):
         year=2013,
         paper="1312.6114",
         verbs={"sample", "encode", "decode", "log_prob"},
-        knobs={"temperature"},
+        knobs=("temperature",),
         departures=(
             "Convolutions in place of one hidden layer, SiLU in place of tanh, Adam in place of Adagrad.",
             "The Gaussian decoder has one variance for all pixels (Rybkin et al. 2020), not one a pixel.",

@@ -39,7 +39,7 @@ class VAEGAN(NormalCode):
         year=2015,
         paper="1512.09300",
         verbs={"sample", "encode", "decode"},
-        knobs={"temperature"},
+        knobs=("temperature",),
         departures=(
             "The decoder lowers -log Dis(x~) - log Dis(x_p); the paper's log(1 - Dis) saturates when it loses.",
             "Encoder and decoder are those of our vae, so that the two differ in the game alone.",

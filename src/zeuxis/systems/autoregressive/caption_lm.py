@@ -21,9 +21,9 @@ from zeuxis.batch import Shape
 from zeuxis.card import Card
 from zeuxis.errors import UsageError
 from zeuxis.game import Move, Player, System, Turn
+from zeuxis.knobs import Sampling
 from zeuxis.nn.text import PAD, WordTokeniser
 from zeuxis.rng import ImageRng
-from zeuxis.verbs import Sampling
 
 END = PAD  # what follows the last word is predicted like a word
 
@@ -44,7 +44,7 @@ class CaptionLM(System):
         paper="Bengio et al. 2003, JMLR 3, 1137-1155",
         verbs={"write", "log_prob_caption"},
         needs={"caption"},
-        knobs={"temperature"},
+        knobs=("temperature",),
         departures=(
             "Each caption is a text of its own, with a beginning and a predicted end; the paper reads one long text.",
             "Adam and minibatches in place of stochastic gradient ascent word by word with weight decay.",
@@ -103,9 +103,9 @@ class CaptionLM(System):
     def write(self, rng: ImageRng, how: Sampling = Sampling()) -> tuple[str, ...]:
         """``len(rng)`` captions, word by word, the k-th from the k-th stream of ``rng`` alone.
 
-        ``how.temperature`` divides the logits: below 1 likely words get likelier. A caption is cut at ``longest``.
+        ``temperature`` divides the logits: below 1 likely words get likelier. A caption is cut at ``longest``.
         """
-        temperature = 1.0 if how.temperature is None else how.temperature
+        temperature = self.settings(how).temperature
         if temperature <= 0:
             raise UsageError(f"temperature {temperature} of a caption-lm must be above 0")
         ids = torch.full((len(rng), self.context), self.start, device=self.device)

@@ -17,12 +17,12 @@ from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.errors import Unsupported
 from zeuxis.game import Move, Player, System, Turn
+from zeuxis.knobs import Sampling
 from zeuxis.losses.categorical import Categorical
 from zeuxis.nn.causal_transformer import CausalTransformer
 from zeuxis.nn.palette import Greys, Palette
 from zeuxis.rng import ImageRng, Rng
 from zeuxis.systems.autoregressive._codes import Layout, Tokeniser, classes_of, layout, read, show
-from zeuxis.verbs import Sampling
 
 LEVELS = 256  # of a grey pixel: nothing is lost
 COLOURS = 512  # of the paper's 9-bit palette
@@ -44,7 +44,7 @@ class ImageGPT(System):
         paper="Chen et al. 2020, Generative pretraining from pixels, ICML",
         verbs={"sample", "log_prob"},
         accepts={"label"},
-        knobs={"temperature"},
+        knobs=("temperature",),
         departures=(
             "Grey pictures keep even levels, all 256 by default: their likelihood is then that of the pixels.",
             "The palette is the k-means of the first batch and not of the whole data: round 0 only looks.",
@@ -133,8 +133,8 @@ class ImageGPT(System):
         return self._told(read(self.reader, image), None).sum(1)
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        """Code by code, each foretold from all before it: ``(B, C, H, W)``; ``how.temperature`` divides the logits."""
-        temperature = 1.0 if how.temperature is None else how.temperature
+        """Code by code, each foretold from all before it: ``(B, C, H, W)``; ``temperature`` divides the logits."""
+        temperature = self.settings(how).temperature
         n, length = len(rng), self.layout.length
         u = rng.uniform(n, length, device=self.device)
         codes = torch.zeros(n, length, dtype=torch.int64, device=self.device)

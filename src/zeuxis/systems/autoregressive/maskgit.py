@@ -20,16 +20,14 @@ from torch import Tensor, nn
 
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
-from zeuxis.errors import UnknownName, UsageError
+from zeuxis.errors import UsageError
 from zeuxis.game import Move, Player, System, Turn
+from zeuxis.knobs import Knob, Sampling
 from zeuxis.losses.categorical import Categorical
 from zeuxis.nn.embed import LabelEmbedding
 from zeuxis.nn.sequence import SequenceTransformer, init_std
 from zeuxis.rng import ImageRng
 from zeuxis.systems.autoregressive._codes import classes_of, layout, read, show
-from zeuxis.verbs import Sampling
-
-SAMPLERS = ("sure", "spread")
 
 
 class MaskedTransformer(nn.Module):
@@ -76,7 +74,18 @@ class MaskGIT(System):
         year=2022,
         paper="2202.04200",
         accepts={"label"},
-        knobs={"steps", "temperature", "guidance", "sampler"},
+        knobs=(
+            "steps",
+            "guidance",
+            Knob(
+                "sampler",
+                "choice",
+                "which codes a step keeps: the surest, or those far from each other",
+                "sure",
+                choices=("sure", "spread"),
+            ),
+            "temperature",
+        ),
         departures=(
             "The transformer is that of image-gpt, looking both ways: norms come first, and the output is not tied.",
             "Depthwise convolutions before attention and MLP show every code its neighbours, which attention is slow "
@@ -108,8 +117,8 @@ class MaskGIT(System):
         if steps < 1:
             raise UsageError(f"maskgit decodes in 1 step or more, not {steps}: change model.steps")
         self.shape, self.lr = Shape(*shape), lr
-        self.steps, self.choice, self.smoothing = steps, choice, smoothing
-        self.drop, self.guidance = drop, guidance
+        self.choice, self.smoothing = choice, smoothing
+        self.drop = drop
         self.classes = classes_of(condition, classes, "maskgit")
         self.tokeniser = tokeniser
         self.layout = layout(tokeniser, self.shape)
@@ -142,27 +151,21 @@ class MaskGIT(System):
         return loss
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        """Iterative decoding (section 3.2) in ``how.steps`` steps: ``(B, C, H, W)``.
+        """Iterative decoding (section 3.2) in ``steps`` steps: ``(B, C, H, W)``.
 
-        ``how.sampler`` says which codes a step keeps. With ``"sure"``, as published, the surest: which keeps what is
+        ``sampler`` says which codes a step keeps. With ``"sure"``, as published, the surest: which keeps what is
         likely anyway, so that pictures are more alike. With ``"spread"`` those that a sequence scatters over the map:
-        codes far from each other depend less on each other, and none is rejected. ``how.temperature`` divides the
-        logits, ``how.guidance`` is the scale of classifier-free guidance.
+        codes far from each other depend less on each other, and none is rejected. ``temperature`` divides the
+        logits, ``guidance`` is the scale of classifier-free guidance.
         """
-        sampler = "sure" if how.sampler is None else how.sampler
-        if sampler not in SAMPLERS:
-            raise UnknownName("sampler", sampler, SAMPLERS)
-        steps = self.steps if how.steps is None else how.steps
-        if steps < 1:
-            raise UsageError(f"maskgit decodes in 1 step or more, not {steps}: ask for more steps")
-        temperature = 1.0 if how.temperature is None else how.temperature
-        guidance = self.guidance if how.guidance is None else how.guidance
+        knobs = self.settings(how)
+        steps, temperature = knobs.steps, knobs.temperature
         n, length = len(rng), self.layout.length
-        rank = self._ranks(rng) if sampler == "spread" else None
+        rank = self._ranks(rng) if knobs.sampler == "spread" else None
         codes = torch.full((n, length), self.mask, device=self.device)
         for t in range(1, steps + 1):
             hidden = codes == self.mask
-            told = Categorical(self._guided(codes, condition.label, guidance))
+            told = Categorical(self._guided(codes, condition.label, knobs.guidance))
             u = rng.uniform(n, 2, length, device=self.device)
             codes = torch.where(hidden, told.sample(u[:, 0], temperature), codes)
             if t == steps:

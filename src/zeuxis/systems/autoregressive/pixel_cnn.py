@@ -16,12 +16,12 @@ from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.errors import Unsupported, UsageError
 from zeuxis.game import Move, Player, System, Turn
+from zeuxis.knobs import Sampling
 from zeuxis.losses.categorical import Categorical
 from zeuxis.losses.logistic_mixture import LogisticMixture, parameters
 from zeuxis.nn.causal import GatedLayer, gate
 from zeuxis.rng import ImageRng, Rng
 from zeuxis.systems.autoregressive._codes import classes_of, layout, read, show
-from zeuxis.verbs import Sampling
 
 
 class PixelCNN(System):
@@ -40,7 +40,7 @@ class PixelCNN(System):
         paper="1606.05328",
         verbs={"sample", "log_prob"},
         accepts={"label"},
-        knobs={"temperature"},
+        knobs=("temperature",),
         departures=(
             "A mixture of logistics over a pixel's channels (PixelCNN++) in place of 256 classes a channel.",
             "Channels are not split into groups: all of a pixel's are drawn at once, by the mixture's own coupling.",
@@ -124,10 +124,10 @@ class PixelCNN(System):
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         """Pixel by pixel: ``(B, C, H, W)`` on 256 levels, or code by code and then decoded.
 
-        ``how.temperature`` scales the logistics, or divides the codes' logits. What is above a row is looked at once
+        ``temperature`` scales the logistics, or divides the codes' logits. What is above a row is looked at once
         for all its pixels; for each of them, only its row is.
         """
-        temperature = 1.0 if how.temperature is None else how.temperature
+        temperature = self.settings(how).temperature
         height, width = self.grid
         u = rng.uniform(len(rng), self.draws, height, width, device=self.device)
         vector = self._vector(condition.label)

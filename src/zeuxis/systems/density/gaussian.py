@@ -18,9 +18,9 @@ from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.card import Card
 from zeuxis.errors import DataError
 from zeuxis.game import System
+from zeuxis.knobs import Sampling
 from zeuxis.rng import ImageRng, Rng
 from zeuxis.systems.density._moments import DEQUANTISATION, moments, numbers, pack, unpack
-from zeuxis.verbs import Sampling
 
 
 class Gaussian(System):
@@ -38,7 +38,7 @@ class Gaussian(System):
         year=2006,
         paper="Bishop 2006, Pattern Recognition and Machine Learning, section 2.3",
         verbs={"sample", "encode", "decode", "log_prob"},
-        knobs={"temperature"},
+        knobs=("temperature",),
         departures=("The variance of 8-bit dequantisation is added to every pixel, so that Sigma is never singular.",),
     )
     mean: Tensor
@@ -69,8 +69,8 @@ class Gaussian(System):
         return unpack(self.packed, self.d)
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        """``(B, C, H, W)``, clamped to [-1, 1]; ``how.temperature`` scales the standard deviation."""
-        temperature = 1.0 if how.temperature is None else how.temperature
+        """``(B, C, H, W)``, clamped to [-1, 1]; ``temperature`` scales the standard deviation."""
+        temperature = self.settings(how).temperature
         return self.decode(temperature * rng.normal(len(rng), self.d, device=self.mean.device)).clamp(-1, 1)
 
     def encode(self, image: Tensor) -> Tensor:

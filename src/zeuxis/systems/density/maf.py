@@ -16,10 +16,10 @@ from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.errors import UsageError
 from zeuxis.game import Move, Player, System, Turn
+from zeuxis.knobs import Sampling
 from zeuxis.metrics.likelihood import LEVEL, dequantise
 from zeuxis.nn.made import MADE
 from zeuxis.rng import ImageRng, Rng
-from zeuxis.verbs import Sampling
 
 LIMIT = 4.0  # |alpha| stays below it, so that no rare number can stretch another without bound
 
@@ -39,7 +39,7 @@ class MAF(System):
         year=2017,
         paper="1705.07057",
         verbs={"sample", "encode", "decode", "log_prob"},
-        knobs={"temperature"},
+        knobs=("temperature",),
         departures=(
             "Pixels are divided by one number in place of a logit transformation.",
             "No batch normalisation between the flows: each begins as the identity, its log-scales bounded smoothly.",
@@ -78,8 +78,8 @@ class MAF(System):
         return -self._log_density(image).mean() / self.d
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        """``(B, C, H, W)``, clamped to [-1, 1]; ``how.temperature`` scales u."""
-        temperature = 1.0 if how.temperature is None else how.temperature
+        """``(B, C, H, W)``, clamped to [-1, 1]; ``temperature`` scales u."""
+        temperature = self.settings(how).temperature
         return self.decode(temperature * rng.normal(len(rng), self.d, device=self.device)).clamp(-1, 1)
 
     def encode(self, image: Tensor) -> Tensor:

@@ -21,9 +21,9 @@ from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.card import Card
 from zeuxis.errors import DataError, UsageError
 from zeuxis.game import System
+from zeuxis.knobs import Sampling
 from zeuxis.rng import ImageRng, Rng
 from zeuxis.systems.density._moments import DEQUANTISATION, numbers, pack, unpack
-from zeuxis.verbs import Sampling
 
 START_AXES, START_IMAGES = 32, 20_000  # k-means begins with this many principal components of this many images
 NEGLIGIBLE = 1e-6  # a share below which an image does not count for a component
@@ -46,7 +46,7 @@ class Mixture(System):
         year=1977,
         paper="Dempster, Laird & Rubin 1977, J. R. Stat. Soc. B 39, 1-38",
         verbs={"sample", "log_prob"},
-        knobs={"temperature"},
+        knobs=("temperature",),
         departures=(
             "Covariances are drawn towards the one pooled over all clusters, as under an inverse-Wishart prior.",
             "The variance of 8-bit dequantisation is added to every pixel.",
@@ -155,7 +155,7 @@ class Mixture(System):
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         """A component by its weight, then a picture of it: ``(B, C, H, W)``, clamped to [-1, 1]."""
-        temperature = 1.0 if how.temperature is None else how.temperature
+        temperature = self.settings(how).temperature
         lot = rng.uniform(len(rng), 1, device=self.device)
         chosen = torch.searchsorted(self.weights.cumsum(0), lot[:, 0]).clamp(max=self.components - 1)
         z = temperature * rng.normal(len(rng), self.d, device=self.device)

@@ -17,9 +17,10 @@ from zeuxis.batch import Batch, Condition, Shape, to_float, to_uint8
 from zeuxis.card import Card
 from zeuxis.errors import DataError, UsageError
 from zeuxis.game import System
+from zeuxis.knobs import Sampling
 from zeuxis.metrics.likelihood import dequantise
 from zeuxis.rng import ImageRng, Rng, Stream
-from zeuxis.verbs import Proof, Sampling
+from zeuxis.verbs import Proof
 
 WIDTHS = (0.002, 4.0)  # the least and the most that is looked at
 GOLDEN = (math.sqrt(5) - 1) / 2
@@ -41,7 +42,7 @@ class Parzen(System):
         year=1962,
         paper="Parzen 1962, Ann. Math. Stat. 33, 1065-1076",
         verbs={"sample", "log_prob"},
-        knobs={"temperature"},
+        knobs=("temperature",),
         departures=("The kernel is a Gaussian, and its width is found on images that were set apart.",),
     )
     centres: Tensor
@@ -80,8 +81,8 @@ class Parzen(System):
         return to_float(self.centres[: int(self.count)]).flatten(1)
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        """A centre and its noise ``(B, C, H, W)``, clamped; at ``how.temperature`` 0 the mere centre."""
-        temperature = 1.0 if how.temperature is None else how.temperature
+        """A centre and its noise ``(B, C, H, W)``, clamped; at ``temperature`` 0 the mere centre."""
+        temperature = self.settings(how).temperature
         chosen = (rng.uniform(len(rng), 1, device=self.device)[:, 0] * self.count).long()
         noise = rng.normal(len(rng), *self.shape, device=self.device)
         return (to_float(self.centres[chosen]) + temperature * self.width * noise).clamp(-1, 1)

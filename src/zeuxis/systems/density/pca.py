@@ -18,9 +18,9 @@ from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.card import Card
 from zeuxis.errors import DataError, UsageError
 from zeuxis.game import System
+from zeuxis.knobs import Sampling
 from zeuxis.rng import ImageRng, Rng
 from zeuxis.systems.density._moments import DEQUANTISATION, moments, numbers
-from zeuxis.verbs import Sampling
 
 
 class PCA(System):
@@ -38,7 +38,7 @@ class PCA(System):
         year=1999,
         paper="Tipping & Bishop 1999, Probabilistic Principal Component Analysis, J. R. Stat. Soc. B 61, 611-622",
         verbs={"sample", "encode", "decode", "log_prob"},
-        knobs={"temperature"},
+        knobs=("temperature",),
         departures=(
             "The variance of 8-bit dequantisation is added in every direction, so that sigma^2 is never 0.",
             "encode gives the maximum-likelihood latent (the orthogonal projection), not the posterior mean of Eq. 9.",
@@ -82,8 +82,8 @@ class PCA(System):
         return signal.clamp_min(torch.finfo(signal.dtype).eps * self.noise.item()).sqrt()
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        """t = W x + mu + sigma e ``(B, C, H, W)``, clamped to [-1, 1]; ``how.temperature`` scales x."""
-        temperature = 1.0 if how.temperature is None else how.temperature
+        """t = W x + mu + sigma e ``(B, C, H, W)``, clamped to [-1, 1]; ``temperature`` scales x."""
+        temperature = self.settings(how).temperature
         latent = temperature * rng.normal(len(rng), self.components, device=self.device)
         noise = rng.normal(len(rng), *self.shape, device=self.device)
         return (self.decode(latent) + self.noise.sqrt() * noise).clamp(-1, 1)

@@ -26,6 +26,7 @@ from zeuxis.diffusion.path import append_dims
 from zeuxis.diffusion.sampler import multistep
 from zeuxis.diffusion.schedule import karras
 from zeuxis.game import Move, Player, Turn
+from zeuxis.knobs import Sampling
 from zeuxis.rng import ImageRng, Rng, normal_like
 from zeuxis.systems.diffusion._family import (
     ConditionalDiffusion,
@@ -35,7 +36,6 @@ from zeuxis.systems.diffusion._family import (
     build_reader,
     pick,
 )
-from zeuxis.verbs import Sampling
 
 
 class Consistency(ConditionalDiffusion):
@@ -59,7 +59,7 @@ class Consistency(ConditionalDiffusion):
         year=2023,
         paper="2303.01469",
         accepts={"label"},
-        knobs={"steps"},
+        knobs=("steps",),
         departures=(
             "A squared or pseudo-Huber distance, no LPIPS.",
             "DDPM's U-Net, without dropout.",
@@ -94,7 +94,7 @@ class Consistency(ConditionalDiffusion):
         super().__init__()
         self.shape = Shape(*shape)
         self.low, self.high, self.rho, self.sigma_data = low, high, rho, sigma_data
-        self.first, self.last, self.mu, self.inverse_gap, self.steps = first, last, mu, inverse_gap, steps
+        self.first, self.last, self.mu, self.inverse_gap = first, last, mu, inverse_gap
         self.curriculum = pick("curriculum", curriculum, _CURRICULA)
         self.distance = pick("distance", distance, _DISTANCES)
         self.visits = pick("visits", visits, _VISITS)
@@ -162,8 +162,8 @@ class Consistency(ConditionalDiffusion):
 
     @torch.no_grad()
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        """Alg. 1 in ``how.steps`` calls of the network."""
-        steps = how.steps or self.steps
+        """Alg. 1 in ``steps`` calls of the network."""
+        steps = self.settings(how).steps
         levels = karras(steps + 1, self.low, self.high, self.rho)
         levels = torch.cat([levels[:steps], levels[-1:]])  # the lowest level needs no call of its own
         x = self.high * rng.normal(len(rng), *self.shape, device=self.device)

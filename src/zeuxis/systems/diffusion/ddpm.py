@@ -29,11 +29,12 @@ from zeuxis.diffusion.path import (
     target,
     to_x0,
 )
-from zeuxis.diffusion.sampler import Denoise, sampler
+from zeuxis.diffusion.sampler import SAMPLERS, Denoise
 from zeuxis.diffusion.schedule import respaced
 from zeuxis.diffusion.weighting import min_snr
 from zeuxis.errors import UnknownName
 from zeuxis.game import Move, Player, Turn
+from zeuxis.knobs import Knob, Sampling
 from zeuxis.losses.likelihood import kl_normal, per_image
 from zeuxis.rng import ImageRng, Rng, normal_like
 from zeuxis.systems.diffusion._family import (
@@ -44,7 +45,6 @@ from zeuxis.systems.diffusion._family import (
     build_reader,
     squared_error,
 )
-from zeuxis.verbs import Sampling
 
 _PREDICTIONS: tuple[Prediction, ...] = ("epsilon", "x0", "v")
 BIN = 2 / 255  # between neighbouring grey levels in [-1, 1]
@@ -59,7 +59,7 @@ class DDPM(ConditionalDiffusion):
         predicts: "epsilon" (the paper's), "x0" or "v".
         gamma: weigh the loss by min(SNR, gamma); 0 is the paper's L_simple.
         drop: how often training hides the condition, for classifier-free guidance.
-        steps, guidance, solver: the defaults of sampling; 0 steps are all T.
+        steps, guidance, sampler: the defaults of sampling; 0 steps are all T.
     """
 
     card = Card(
@@ -70,7 +70,16 @@ class DDPM(ConditionalDiffusion):
         paper="2006.11239",
         verbs={"sample", "log_prob"},
         accepts={"label"},
-        knobs={"steps", "guidance", "sampler"},
+        knobs=(
+            "steps",
+            "guidance",
+            Knob(
+                "sampler",
+                "choice",
+                "how the reverse process is solved",
+                choices=("euler", "heun", "ddim", "ancestral", "dpmpp-2m"),
+            ),
+        ),
         departures=(
             "No dropout.",
             "Ancestral sampling uses the posterior's variance, the smaller of the paper's two.",
@@ -96,7 +105,7 @@ class DDPM(ConditionalDiffusion):
         drop: float = 0.1,
         steps: int = 0,
         guidance: float = 1.0,
-        solver: str = "ancestral",
+        sampler: str = "ancestral",
     ) -> None:
         super().__init__()
         self.shape = Shape(*shape)
@@ -104,7 +113,6 @@ class DDPM(ConditionalDiffusion):
         if predicts not in _PREDICTIONS:
             raise UnknownName("prediction", predicts, _PREDICTIONS)
         self.predicts, self.gamma, self.drop = predicts, gamma, drop
-        self.steps, self.guidance, self.solver = steps or chain, guidance, solver
         self.path = VariancePreserving(betas(schedule, chain))
         plan = Plan(self.shape, width, depth, heads, multiples=tuple(multiples), attention=tuple(attention))
         self.network, vector = build_network("unet", plan)
@@ -138,14 +146,14 @@ class DDPM(ConditionalDiffusion):
 
     @torch.no_grad()
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        """Alg. 2, or any of ``SAMPLERS`` on ``how.steps`` of the chain's steps; x0 is clamped at every one."""
+        """Alg. 2, or any of ``SAMPLERS`` on ``steps`` of the chain's steps; x0 is clamped at every one."""
         n = len(rng)
-        scale = self.guidance if how.guidance is None else how.guidance
-        levels = respaced(self.path.sigmas, how.steps or self.steps)
+        knobs = self.settings(how)
+        levels = respaced(self.path.sigmas, knobs.steps or len(self.path))
         x = rng.normal(n, *self.shape, device=self.device)  # x_T ~ N(0, I), ...
         x = x * math.sqrt(1 + float(levels[0]) ** 2)  # ... over sqrt(alpha-bar_T)
-        return sampler(how.sampler or self.solver)(
-            clamped(self.guide(self.denoise, condition, n, scale)), x, levels, rng
+        return SAMPLERS[knobs.sampler](
+            clamped(self.guide(self.denoise, condition, n, knobs.guidance)), x, levels, rng
         ).clamp(-1, 1)
 
     @torch.no_grad()

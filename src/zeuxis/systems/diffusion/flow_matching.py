@@ -19,11 +19,12 @@ from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.diffusion.guidance import Signal
 from zeuxis.diffusion.path import Straight, add_noise, append_dims, to_x0
-from zeuxis.diffusion.sampler import sampler
+from zeuxis.diffusion.sampler import SAMPLERS
 from zeuxis.diffusion.schedule import flow_times, shift_timesteps
 from zeuxis.diffusion.weighting import TimeDensity, density
 from zeuxis.errors import Unsupported
 from zeuxis.game import Move, Player, Turn
+from zeuxis.knobs import Knob, Sampling
 from zeuxis.rng import ImageRng, normal_like
 from zeuxis.systems.diffusion._family import (
     ConditionalDiffusion,
@@ -35,7 +36,6 @@ from zeuxis.systems.diffusion._family import (
     build_reader,
     squared_error,
 )
-from zeuxis.verbs import Sampling
 
 TIME_SCALE = 1000  # the time embedding's frequencies were made for steps out of 1000
 LEAST_TIME = 0.1  # the loss divides by the time: below this one it divides by this, or near-clean images would rule
@@ -61,7 +61,7 @@ class FlowMatching(ConditionalDiffusion):
             "Back to basics: let denoising generative models denoise"). The loss is on the velocity either way.
         drop: how often training hides the condition.
         shift: above 1, training and sampling spend more of their time near noise, where the layout is decided.
-        steps, guidance, solver: the defaults of sampling.
+        steps, guidance, sampler: the defaults of sampling.
     """
 
     card = Card(
@@ -71,7 +71,7 @@ class FlowMatching(ConditionalDiffusion):
         year=2022,
         paper="2210.02747",
         accepts={"label", "caption"},
-        knobs={"steps", "guidance", "sampler"},
+        knobs=("steps", "guidance", Knob("sampler", "choice", "how the flow is solved", choices=("euler", "heun"))),
         departures=(
             "sigma_min is 0: the path ends in the image itself, as in rectified flow.",
             "The network is a diffusion transformer unless a U-Net is asked for.",
@@ -106,15 +106,14 @@ class FlowMatching(ConditionalDiffusion):
         drop: float = 0.1,
         steps: int = 50,
         guidance: float = 1.0,
-        solver: str = "euler",
+        sampler: str = "euler",
         shift: float = 1.0,
     ) -> None:
         super().__init__()
         self.shape = Shape(*shape)
         self.stride = 2 ** (len(multiples) - 1) if network == "unet" and not sketch else None
         self.density, self.drop = density(times), drop
-        self.steps, self.guidance = steps, guidance
-        self.solver, self.shift = solver, shift
+        self.shift = shift
         self.predicts = predicts
         if sketch and condition != "caption":
             raise Unsupported("a sketch is drawn from a caption: set condition 'caption', or sketch 0")
@@ -172,10 +171,10 @@ class FlowMatching(ConditionalDiffusion):
 
     @torch.no_grad()
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        """Solve the flow from noise to image in ``how.steps`` steps (Heun calls the network twice a step)."""
+        """Solve the flow from noise to image in ``steps`` steps (Heun calls the network twice a step)."""
         n = len(rng)
-        scale = self.guidance if how.guidance is None else how.guidance
-        guided = self.guide(self.denoise, condition, n, scale)
-        solve = sampler(how.sampler or self.solver, among=("euler", "heun"))
+        knobs = self.settings(how)
+        guided = self.guide(self.denoise, condition, n, knobs.guidance)
+        solve = SAMPLERS[knobs.sampler]
         noise = rng.normal(n, *self.shape, device=self.device)
-        return solve(guided, noise, flow_times(how.steps or self.steps, self.shift), rng).clamp(-1, 1)
+        return solve(guided, noise, flow_times(knobs.steps, self.shift), rng).clamp(-1, 1)

@@ -21,9 +21,9 @@ from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.errors import UsageError
 from zeuxis.game import Move, Player, System, Turn
+from zeuxis.knobs import Knob, Sampling
 from zeuxis.nn.boltzmann import Boltzmann, bernoulli, binarise
 from zeuxis.rng import ImageRng, Rng
-from zeuxis.verbs import Sampling
 
 
 class DBN(System):
@@ -44,7 +44,7 @@ class DBN(System):
         year=2006,
         paper="Hinton, Osindero & Teh 2006, Neural Computation 18, 1527-1554",
         verbs={"sample", "encode", "decode", "log_prob"},
-        knobs={"steps"},
+        knobs=(Knob("steps", "int", "sweeps of Gibbs sampling", 1000, least=1, most=1_000_000),),
         departures=(
             "No labels at the top, and no up-down fine-tuning after the greedy stage.",
             "The update is the gradient of two free energies' difference, by Adam.",
@@ -105,10 +105,10 @@ class DBN(System):
                 self._machine(layer).keep(turn.memo[f"chain_{layer}"])
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        """``how.steps`` (default 1000) sweeps of the top machine, then one pass down: black and white pictures."""
+        """``steps`` (default 1000) sweeps of the top machine, then one pass down: black and white pictures."""
         top = self._machine(-1)
         state = bernoulli(torch.zeros(len(rng), top.visible, device=self.device), rng)
-        for _ in range(1000 if how.steps is None else how.steps):
+        for _ in range(self.settings(how).steps):
             state = top.step(state, rng)
         for layer in reversed(range(len(self.machines) - 1)):
             state = bernoulli(self._machine(layer).downward(state), rng)

@@ -9,6 +9,9 @@ short-run MCMC toward energy-based model" (1904.09770). Symbols -> code:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -17,9 +20,9 @@ from zeuxis.card import Card
 from zeuxis.diffusion.langevin import langevin, slope_of
 from zeuxis.errors import UsageError
 from zeuxis.game import Move, Player, System, Turn
+from zeuxis.knobs import Knob, Sampling
 from zeuxis.nn.energy import EnergyNet
 from zeuxis.rng import ImageRng, Rng
-from zeuxis.verbs import Sampling
 
 
 class EBM(System):
@@ -38,7 +41,7 @@ class EBM(System):
         year=2019,
         paper="1903.08689",
         verbs={"sample"},
-        knobs={"steps"},
+        knobs=("steps",),
         departures=(
             "No chain is kept unless asked for: training and sampling run the same few steps from noise, which is "
             "Nijkamp's short run; the paper's pictures come from its buffer, after thousands.",
@@ -93,10 +96,15 @@ class EBM(System):
         turn.note(gap=gap, travelled=(chain - starts).square().mean().sqrt(), level=low.mean())
         return gap + self.calm * (low.square().mean() + high.square().mean())
 
+    @property
+    def knobs(self) -> Mapping[str, Knob]:
+        """Chains are as long as those of training have lived on average."""
+        return {name: replace(knob, default=self.length) for name, knob in super().knobs.items()}
+
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        """The ends of chains of ``how.steps`` steps (default :attr:`length`) from uniform noise."""
+        """The ends of chains of ``steps`` steps (default :attr:`length`) from uniform noise."""
         starts = _noise(len(rng), self.shape, rng, self.device)
-        return self._walk(starts, rng, self.length if how.steps is None else how.steps)
+        return self._walk(starts, rng, self.settings(how).steps)
 
     @property
     def length(self) -> int:

@@ -14,9 +14,9 @@ from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.errors import UsageError
 from zeuxis.game import Move, Player, System, Turn
+from zeuxis.knobs import Knob, Sampling
 from zeuxis.nn.boltzmann import Boltzmann, bernoulli, binarise
 from zeuxis.rng import ImageRng, Rng
-from zeuxis.verbs import Sampling
 
 
 class RBM(System):
@@ -36,7 +36,7 @@ class RBM(System):
         year=2002,
         paper="Hinton 2002, Neural Computation 14, 1771-1800",
         verbs={"sample", "encode", "decode", "log_prob"},
-        knobs={"steps"},
+        knobs=(Knob("steps", "int", "sweeps of Gibbs sampling", 1000, least=1, most=1_000_000),),
         departures=(
             "The update is the gradient of two free energies' difference: hidden units are summed out, not sampled.",
             "Adam in place of stochastic gradient ascent with momentum.",
@@ -84,9 +84,9 @@ class RBM(System):
         self.machine.keep(turn.memo["chain"])
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        """Black and white pictures ``(B, C, H, W)``: ``how.steps`` (default 1000) sweeps from coin tosses."""
+        """Black and white pictures ``(B, C, H, W)``: ``steps`` (default 1000) sweeps from coin tosses."""
         v = bernoulli(torch.zeros(len(rng), self.machine.visible, device=self.device), rng)
-        for _ in range(1000 if how.steps is None else how.steps):
+        for _ in range(self.settings(how).steps):
             v = self.machine.step(v, rng)
         return (2 * v - 1).unflatten(1, self.shape)
 

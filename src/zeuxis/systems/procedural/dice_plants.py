@@ -10,11 +10,12 @@ from torch import Tensor
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.errors import UsageError
+from zeuxis.knobs import Sampling
 from zeuxis.patterns.dice import DICE, FACES, KINDS, chi_square, kind
 from zeuxis.patterns.plants import grow
 from zeuxis.rng import ImageRng, Rng
 from zeuxis.systems.procedural._family import Generator
-from zeuxis.verbs import Proof, Sampling
+from zeuxis.verbs import Proof
 
 
 class DicePlants(Generator):

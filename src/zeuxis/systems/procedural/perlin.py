@@ -13,10 +13,11 @@ from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.counter import mix
 from zeuxis.errors import UsageError
+from zeuxis.knobs import Sampling
 from zeuxis.patterns.perlin import fractal, noise, slope
 from zeuxis.rng import ImageRng, Rng
 from zeuxis.systems.procedural._family import Generator
-from zeuxis.verbs import Proof, Sampling
+from zeuxis.verbs import Proof
 
 PROVED_SIZE = 256  # pixels a side, for the spectrum
 CONTRAST = 1.8  # fractal sums seldom come near their bounds

@@ -10,11 +10,12 @@ from torch import Tensor
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.errors import UsageError
+from zeuxis.knobs import Sampling
 from zeuxis.patterns.perlin import fractal
 from zeuxis.patterns.quilting import boundary_error, quilt
 from zeuxis.rng import ImageRng, Rng
 from zeuxis.systems.procedural._family import Generator
-from zeuxis.verbs import Proof, Sampling
+from zeuxis.verbs import Proof
 
 
 class Quilting(Generator):

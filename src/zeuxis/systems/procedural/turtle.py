@@ -10,10 +10,11 @@ from torch import Tensor
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.errors import UsageError
+from zeuxis.knobs import Sampling
 from zeuxis.patterns.turtle import drawn, fitted, headings, moments, path
 from zeuxis.rng import ImageRng, Rng
 from zeuxis.systems.procedural._family import Generator
-from zeuxis.verbs import Proof, Sampling
+from zeuxis.verbs import Proof
 
 
 class Turtle(Generator):

@@ -14,13 +14,13 @@ from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.card import Card
 from zeuxis.errors import Unsupported
 from zeuxis.game import Move, Player, System, Turn
+from zeuxis.knobs import Sampling
 from zeuxis.losses.adversarial import LeastSquares
 from zeuxis.losses.reconstruction import l1
 from zeuxis.nn.image_pool import ImagePool
 from zeuxis.nn.patch_gan import PatchCritic
 from zeuxis.nn.resnet_generator import ResNetGenerator
 from zeuxis.rng import ImageRng
-from zeuxis.verbs import Sampling
 
 
 class CycleGAN(System):

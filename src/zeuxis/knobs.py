@@ -1,0 +1,132 @@
+"""What may be turned when a model draws: typed knobs, the same for cards, recipes, command line, records and studio.
+
+A card names its knobs: those of :data:`COMMON` by name alone, its own as ``Knob(...)``. What is asked of a sampler is
+a :class:`Sampling`, a value for some of them; :meth:`zeuxis.verbs.Verbs.settings` gives a value for all of them, the
+default where nothing was asked. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+from zeuxis.errors import UnknownName, UsageError
+
+Value = bool | int | float | str
+
+
+@dataclass(frozen=True)
+class Knob:
+    """One knob: its name, type, range, default and meaning.
+
+    Without a ``default`` it is what the system was built with: the constructor's argument of the same name.
+    """
+
+    name: str
+    type: Literal["int", "float", "choice", "switch"]
+    meaning: str
+    default: Value | None = None
+    least: float | None = None
+    most: float | None = None
+    choices: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if (self.type == "choice") != bool(self.choices):
+            raise ValueError(f"knob '{self.name}': choices go with type 'choice', and with it alone")
+
+    def parse(self, text: str) -> Value:
+        """The value that a user wrote; raises :class:`UsageError` with the range or the choices."""
+        match self.type:
+            case "switch":
+                if text.lower() not in _SWITCH:
+                    raise self.refusal(text)
+                return self.check(_SWITCH[text.lower()])
+            case "choice":
+                return self.check(text)
+            case "int" | "float":
+                try:
+                    return self.check(int(text) if self.type == "int" else float(text))
+                except ValueError:
+                    raise self.refusal(text) from None
+
+    def check(self, value: Value) -> Value:
+        """``value`` as its type has it; raises :class:`UsageError` unless it is one that the knob takes."""
+        if self.type == "float" and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if type(value) is not _TYPES[self.type]:
+            raise self.refusal(value)
+        if isinstance(value, str):
+            if value not in self.choices:
+                raise UnknownName(self.name, value, self.choices)
+        elif not isinstance(value, bool):
+            low, high = -math.inf if self.least is None else self.least, math.inf if self.most is None else self.most
+            if not low <= value <= high or not math.isfinite(value):
+                raise self.refusal(value)
+        return value
+
+    @property
+    def range(self) -> str:
+        """What it takes, in words: ``"a whole number of 1 or more"``, ``"euler or heun"``."""
+        if self.type == "choice":
+            return " or ".join([", ".join(self.choices[:-1]), self.choices[-1]] if self.choices[1:] else self.choices)
+        if self.type == "switch":
+            return "true or false"
+        kind = "a whole number" if self.type == "int" else "a number"
+        match self.least, self.most:
+            case None, None:
+                return kind
+            case low, None:
+                return f"{kind} of {low:g} or more"
+            case None, high:
+                return f"{kind} of at most {high:g}"
+            case low, high:
+                return f"{kind} from {low:g} to {high:g}"
+
+    def refusal(self, value: object) -> UsageError:
+        """The error that says why ``value`` is not taken."""
+        return UsageError(f"{self.name} {value}: {self.range} is wanted ({self.meaning})")
+
+
+_SWITCH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+_TYPES: Mapping[str, type] = {"int": int, "float": float, "choice": str, "switch": bool}
+
+COMMON: Mapping[str, Knob] = MappingProxyType(
+    {
+        knob.name: knob
+        for knob in (
+            Knob("steps", "int", "network evaluations along the path, roughly", least=1, most=100_000),
+            Knob("guidance", "float", "scale of classifier-free guidance; 1 is none", least=-100, most=1000),
+            Knob(
+                "temperature", "float", "scale of the latent's deviation; below 1 less varied", 1.0, least=0, most=1000
+            ),
+        )
+    }
+)
+
+
+def knob_table(knobs: Iterable[str | Knob]) -> Mapping[str, Knob]:
+    """Knobs by name, from what a card says; KeyError for a name that is not :data:`COMMON`."""
+    named = [COMMON[knob] if isinstance(knob, str) else knob for knob in knobs]
+    return MappingProxyType({knob.name: knob for knob in sorted(named, key=lambda knob: knob.name)})
+
+
+class Sampling(Mapping[str, Value]):
+    """Values asked of some knobs, by name; ``None`` asks nothing."""
+
+    def __init__(self, **values: Value | None) -> None:
+        self._values = {name: value for name, value in values.items() if value is not None}
+
+    def __getitem__(self, name: str) -> Value:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"Sampling({', '.join(f'{name}={value!r}' for name, value in self._values.items())})"
