@@ -25,6 +25,7 @@ from zeuxis.metrics.oracle import UNSAID
 from zeuxis.metrics.record import Figure
 from zeuxis.metrics.table import Evidence
 from zeuxis.recipe import Recipe, load_recipe
+from zeuxis.spec import DataSpec
 
 SMALL = ("train.rounds=6", "model.width=16", "model.depth=1", "model.heads=2", "model.steps=2", "train.batch=8")
 
@@ -224,7 +225,7 @@ def test_a_model_that_holds_another_is_rebuilt_whole(tmp_path: Path) -> None:
 
     reader = load("features-digits").system
     model = {**load_recipe("vqgan").model, **load_recipe("vqgan").tiny, "features": reader}
-    system = build("vqgan", {"shape": tuple(reader.shape)}, model)
+    system = build("vqgan", DataSpec(reader.shape), model)
     write_model(tmp_path / "model", system, {})
     again, _ = load_system(tmp_path)
     assert all(torch.equal(again.state_dict()[k], v) for k, v in system.state_dict().items())

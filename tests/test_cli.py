@@ -120,9 +120,9 @@ def test_data_lists_and_shows(command):
     assert (code, found["shape"], found["examples"], found["provides"]) == (0, [1, 8, 8], 1439, ["label"])
     with Image.open("sheet.png") as sheet:
         assert sheet.width == sheet.height > 2 * 90
-    assert found["says"] == []
+    assert found["texts"] == []
     code, out, _ = command("data", "scenes", "-n", 1, "--size", 16, "--out", "scenes.png")
-    assert code == 0 and 'says  "a ' in out
+    assert code == 0 and 'texts  "a ' in out
 
 
 # -- working ------------------------------------------------------------------------------------------

@@ -373,7 +373,7 @@ class Copier(System):
 def test_previews_show_each_contrast_above_what_is_made_of_them() -> None:
     source = open_source("phantoms-pd", 16)
     batch = source.batch(torch.arange(12))
-    shown = preview_images(Copier(source.shape), batch, Sampling())
+    shown = preview_images(Copier(source.spec.shape), batch, Sampling())
     assert shown is not None and len(shown) == 3 * 12
     contrasts = source_of(batch)
     for start, n, at in ((0, 8, 0), (8, 4, 24)):

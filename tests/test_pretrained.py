@@ -20,6 +20,7 @@ from zeuxis.errors import UnknownName, UsageError, WeightsError
 from zeuxis.game import System
 from zeuxis.pretrained.first_stage import from_public, names, to_public
 from zeuxis.pretrained.published import PUBLISHED, Plan
+from zeuxis.spec import DataSpec, Shape
 
 SMALL = Plan(latent=4, multiples=(1, 2), attention=(2,), codes=16, code_width=6, blocks=1, ndf=8, layers=1)
 SMALLEST = {
@@ -56,7 +57,7 @@ def expanded(text: str) -> set[str]:
 
 def made(plan: Plan, size: int = 16) -> System:
     """Ours, no two of whose tensors are alike."""
-    system = build(plan.system, {"shape": (plan.channels, size, size)}, plan.model)
+    system = build(plan.system, DataSpec(Shape(plan.channels, size, size)), plan.model)
     return stirred(system).eval()
 
 
@@ -117,7 +118,7 @@ COUNTS = {
 def test_the_published_architectures_are_recognised_by_their_shapes(name):
     plan = PUBLISHED[name]
     with torch.device("meta"):
-        system = build(plan.system, {"shape": (3, 256, 256)}, plan.model)
+        system = build(plan.system, DataSpec(Shape(3, 256, 256)), plan.model)
     assert from_public(to_public(plan, system.state_dict())).plan == plan
     assert tuple(sum(p.numel() for p in player.parameters()) for player in system.players()) == COUNTS[name]
 

@@ -30,6 +30,7 @@ from zeuxis.nn.vector_quantiser import VectorQuantiser
 from zeuxis.pretrained.first_stage import from_public, to_public
 from zeuxis.pretrained.published import PUBLISHED, Plan
 from zeuxis.rng import Rng, Stream
+from zeuxis.spec import DataSpec, Shape
 
 SIZE = 256
 TOLERANCE = 1e-5
@@ -102,7 +103,7 @@ def compare(name: str, plan: Plan) -> dict[str, float | int | bool]:
     public = peer.state_dict()
     found = from_public(public)
     assert found.plan == plan, f"{name} was read as {found.plan}"
-    ours: System = build(plan.system, {"shape": (3, SIZE, SIZE)}, plan.model).eval()
+    ours: System = build(plan.system, DataSpec(Shape(3, SIZE, SIZE)), plan.model).eval()
     ours.load_state_dict({**ours.state_dict(), **found.tensors})
     back = to_public(plan, ours.state_dict())
     kept = {k: v for k, v in public.items() if k not in found.dropped}

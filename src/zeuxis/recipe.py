@@ -10,12 +10,13 @@ import re
 import tomllib
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from zeuxis.errors import UnknownName, UsageError
 
+Side = Annotated[int, Field(ge=4)]
 RECIPES = Path(__file__).parent / "recipes"
 
 
@@ -64,7 +65,7 @@ class Recipe(_Table):
     system: str
     about: str
     data: str
-    size: int | None = Field(None, ge=4)  # pixels a side; None keeps the data's own
+    size: Side | tuple[Side, Side] | None = None  # pixels a side, or height and width; None keeps the data's own
     fit: str = "square"  # how pictures of mixed shapes come to that size in training: see zeuxis.data.fit
     model: dict[str, Any] = {}  # constructor keywords that differ from the defaults
     tiny: dict[str, Any] = {}  # more of them, for the smallest instance

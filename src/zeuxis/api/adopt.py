@@ -18,6 +18,7 @@ from zeuxis.pretrained import first_stage
 from zeuxis.pretrained.convert import convert
 from zeuxis.pretrained.first_stage import MOUTH, STEM, Found
 from zeuxis.pretrained.published import PUBLISHED
+from zeuxis.spec import DataSpec, Shape
 from zeuxis.training.checkpoint import sha256, write_model
 
 KNOWN = ("vqgan", "kl-autoencoder")
@@ -64,7 +65,7 @@ def adopt(
     if found.plan.system != system:
         raise WeightsError(f"{source} holds a '{found.plan.system}', not a '{system}': use --as {found.plan.system}")
     report("building the system", None)
-    made = build(system, {"shape": (found.plan.channels, size, size)}, found.plan.model)
+    made = build(system, DataSpec(Shape(found.plan.channels, size, size)), found.plan.model)
     absent = _fill(made, found, source)
     report(f"writing {folder}", None)
     write_model(folder, made, {"source": source.name, "source_sha256": sha256(source), "names": found.dialect})

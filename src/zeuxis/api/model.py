@@ -186,14 +186,14 @@ class Model:
         )
 
     def _labels(self, label: int | str | Sequence[int | str] | None, n: int) -> Tensor:
-        classes = int(self.card["config"].get("classes", 0))
+        classes = self.system.spec.classes
         if label is None:
             return torch.arange(n) % classes
         wanted = _spread("label", [label] if isinstance(label, (int, str)) else label, n) or ()
         return torch.tensor([self._class(x, classes) for x in wanted])
 
     def _class(self, label: int | str, classes: int) -> int:
-        names: list[str] = self.card.get("class_names", [])
+        names = self.system.spec.class_names
         if isinstance(label, str) and label in names:
             return names.index(label)
         try:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zeuxis.errors import UsageError
+from zeuxis.spec import parse_size
 
 if TYPE_CHECKING:
     from zeuxis.api.model import Model
@@ -56,6 +57,10 @@ Fit = Annotated[
     ),
 ]
 Size = Annotated[int | None, typer.Option("--size", min=4, help="Pixels a side.")]
+PictureSize = Annotated[
+    str | None,
+    typer.Option("--size", metavar="SIDE|WIDTHxHEIGHT", help="Pixels a side, or width and height: 32 or 32x24."),
+]
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="A.B=C", help="Replace a value of the recipe; may be repeated.")
 ]
@@ -101,7 +106,7 @@ def recipe_of(
     *,
     data: str | None = None,
     pair: str | None = None,
-    size: int | None = None,
+    size: str | None = None,
     fit: str | None = None,
     batch: int | None = None,
     seed: int | None = None,
@@ -114,7 +119,7 @@ def recipe_of(
 
     given = {
         "data": data,
-        "size": size,
+        "size": parse_size(size),
         "fit": fit,
         "train.batch": batch,
         "train.seed": seed,

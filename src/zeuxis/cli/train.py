@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zeuxis.cli.options import BudgetText, Data, Device, Fit, Json, MaybeSeed, Out, Pair, Set, Size, recipe_of
+from zeuxis.cli.options import BudgetText, Data, Device, Fit, Json, MaybeSeed, Out, Pair, PictureSize, Set, recipe_of
 from zeuxis.cli.output import duration, emit, note, say
 from zeuxis.cli.progress import Progress
 
@@ -22,7 +22,7 @@ def train(
     recipe: Annotated[str, typer.Argument(help="A recipe's name, or the path of a .toml file.")],
     data: Data = None,
     pair: Pair = None,
-    size: Size = None,
+    size: PictureSize = None,
     fit: Fit = None,
     budget: BudgetText = None,
     batch: Annotated[int | None, typer.Option("--batch", min=1, help="Pictures a round.")] = None,
