@@ -10,7 +10,7 @@ from zeuxis.api.evaluate import default_metrics, evaluate, held_out
 from zeuxis.api.model import Model
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.data.worlds import caption_likelihood
-from zeuxis.data.worlds.scenes import SINGLES, UNTOLD, Scenes
+from zeuxis.data.worlds.scenes import OMITTED, SINGLES, Scenes
 from zeuxis.errors import UnknownName, Unsupported, UsageError
 from zeuxis.game import Turn
 from zeuxis.knobs import Sampling
@@ -160,9 +160,9 @@ def test_the_captions_of_scenes_are_a_distribution_of_the_closed_forms_entropy()
 
     # The kind (one thing or two), whether sizes and time are told, then one of equally many captions of that sort:
     # 6 colours and 5 shapes, 2 sizes where told and 2 times where told; two relations and two orders for a pair.
-    wanted = coin(SINGLES) + 2 * coin(UNTOLD)
-    for sizes, p in ((2, 1 - UNTOLD), (1, UNTOLD)):
-        for times, q in ((2, 1 - UNTOLD), (1, UNTOLD)):
+    wanted = coin(SINGLES) + 2 * coin(OMITTED)
+    for sizes, p in ((2, 1 - OMITTED), (1, OMITTED)):
+        for times, q in ((2, 1 - OMITTED), (1, OMITTED)):
             thing = sizes * 6 * 5
             wanted += p * q * (SINGLES * math.log(times * thing) + (1 - SINGLES) * math.log(4 * times * thing**2))
     assert caption_likelihood.entropy("scenes") == pytest.approx(wanted, abs=1e-9)

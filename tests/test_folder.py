@@ -250,7 +250,7 @@ def test_grey_folders_have_one_channel(root: Path) -> None:
 
 def test_natural_size_where_all_have_one(root: Path) -> None:
     many(root, 3, size=(10, 6))
-    assert opened(root, None).shape == (3, 6, 10)
+    assert opened(root, None).spec.shape == (3, 6, 10)
     save(root / "other.png", size=(9, 9))
     with pytest.raises(UsageError, match="2 sizes"):
         opened(root, None)

@@ -275,9 +275,8 @@ def test_a_revision_is_part_of_the_fingerprint(there: FakeHub) -> None:
 
 def test_one_split_is_divided_as_a_folder_is(there: FakeHub) -> None:
     parts = {s: opened(f"hub:{REPO}:validation,label=", split=s) for s in ("train",)}
-    assert sorted(colours(parts["train"])) == [(k, 0, 200) for k in range(8)] and parts["train"].spec.provides == {
-        "caption"
-    }
+    assert sorted(colours(parts["train"])) == [(k, 0, 200) for k in range(8)]
+    assert parts["train"].spec.provides == {"caption"}
     with pytest.raises(DataError, match="too few pictures to set any apart for 'test'"):
         opened(f"hub:{REPO}:validation", split="test")
     with pytest.raises(UnknownName, match="did you mean train"):
@@ -325,7 +324,7 @@ def test_fits_are_those_of_folders(there: FakeHub) -> None:
     there.columns = COLUMNS[:1]
     buckets = opened(f"hub:{REPO}", 32, fit="bucket:8").buckets
     assert {(b.shape.width, b.shape.height) for b in buckets} == {(32, 32), (40, 24), (24, 40)}
-    assert opened(f"hub:{REPO}", 16, fit="crop").shape == (3, 16, 16)
+    assert opened(f"hub:{REPO}", 16, fit="crop").spec.shape == (3, 16, 16)
     with pytest.raises(UsageError, match="sizes: say which one"):
         opened(f"hub:{REPO}", None)
     assert open_source(f"hub:{REPO} | shrink:2", 16).spec.provides == {"source"}

@@ -249,7 +249,7 @@ def test_a_caption_tells_everything(rows: list[list[int]]) -> None:
 
 def test_phrasings_vary_and_use_known_words_only(rich: RichScenes) -> None:
     captions = rich.batch(torch.arange(300)).condition.caption
-    said = SceneEdits(32).asked(torch.arange(300))[2]
+    said = SceneEdits(32).instructions(torch.arange(300))[2]
     assert captions is not None
     known = set(rich.spec.words)
     assert {word for text in (*captions, *said) for word in re.findall(r"\w+", text)} <= known
@@ -279,7 +279,7 @@ def test_the_scene_graph_is_true_of_the_places(rich: RichScenes) -> None:
 def test_an_instruction_changes_what_it_names_and_nothing_else(kind: str) -> None:
     world = SceneEdits(64, kinds=(kind,))
     index = torch.arange(60)
-    before, after, said = world.asked(index)
+    before, after, said = world.instructions(index)
     batch = world.batch(index)
     assert batch.condition.source is not None
     differs = (batch.image != batch.condition.source).any(1)  # (B, H, W)

@@ -103,7 +103,7 @@ class System(Verbs):
 
     @property
     def spec(self) -> DataSpec:
-        """The facts of the data that it was built for; where it was built by hand, what its arguments tell of them."""
+        """The facts of the data that it was built for; where it was built by hand, what its arguments state of them."""
         kept: DataSpec | None = self.__dict__.get("_spec")
         return DataSpec.of_arguments({"shape": self.shape, **self.config}) if kept is None else kept
 

@@ -1,4 +1,4 @@
-"""What data say of themselves: the facts that networks are built for, and that a model's card keeps.
+"""The facts of data: what networks are built for, and what a model's card keeps.
 
 One frozen :class:`DataSpec` for every source and every trained model. A constructor gets those of
 :meth:`DataSpec.facts` that it names; a new fact is one field here. Imports no torch.
@@ -15,6 +15,9 @@ from zeuxis.errors import UsageError
 
 Size = int | tuple[int, int]
 """The size that pictures are wanted at: the side of a square, or height and width."""
+
+
+LEAST_SIDE, MOST_SIDE = 4, 4096  # pixels
 
 
 def height_width(size: Size) -> tuple[int, int]:
@@ -41,7 +44,14 @@ def parse_size(text: str | None) -> Size | None:
     if found is None:
         raise UsageError(f"--size {text} is no size: write pixels a side (32), or width x height (32x24)")
     width, height = int(found[1]), int(found[2] or found[1])
-    return width if width == height else (height, width)
+    if not in_bounds(size := width if width == height else (height, width)):
+        raise UsageError(f"--size {text}: pictures may have from {LEAST_SIDE} to {MOST_SIDE} pixels a side")
+    return size
+
+
+def in_bounds(size: Size) -> bool:
+    """Whether pictures may have that size."""
+    return all(LEAST_SIDE <= side <= MOST_SIDE for side in height_width(size))
 
 
 class Shape(NamedTuple):
@@ -103,7 +113,7 @@ class DataSpec:
 
     @classmethod
     def of_arguments(cls, arguments: Mapping[str, Any]) -> DataSpec:
-        """What a constructor's ``arguments`` (of the names in :meth:`facts`, and others) tell of the data.
+        """What a constructor's ``arguments`` (of the names in :meth:`facts`, and others) state of the data.
 
         Names that only their number is known of are "0", "1", ...; what the data provides is not known.
         """

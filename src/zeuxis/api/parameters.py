@@ -13,7 +13,7 @@ from zeuxis.spec import DataSpec
 
 
 def spec_of(recipe: Recipe) -> DataSpec:
-    """What the recipe's data say of themselves; a known dataset's files are not opened."""
+    """The facts of the recipe's data; a known dataset's files are not opened."""
     entry = ENTRIES.get(recipe.data)
     if entry is None or recipe.data in WORLDS:
         return open_source(recipe.data, recipe.size, fit=recipe.fit).spec

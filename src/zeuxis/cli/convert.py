@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from zeuxis.cli.options import Json, Out, Size
+from zeuxis.cli.options import Json, Out, Side
 from zeuxis.cli.output import emit, say
 from zeuxis.cli.progress import Progress
 
@@ -23,7 +23,7 @@ def convert(
             "--as", metavar="SYSTEM", help="Make a model folder of a public checkpoint: vqgan or kl-autoencoder."
         ),
     ] = None,
-    size: Size = None,
+    size: Side = None,
     as_json: Json = False,
 ) -> None:
     """Turn a pickled checkpoint into safetensors, or into a model, without running anything that is in it."""

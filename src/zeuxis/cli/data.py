@@ -82,7 +82,7 @@ def looked_through(folder: str, size: Size | None, as_json: bool) -> None:
         return
     by_kind: dict[tuple[bool, str], list[str]] = {}
     for finding in found.findings:
-        by_kind.setdefault((not finding.left_out, finding.kind), []).append(f"{finding.path}: {finding.says}")
+        by_kind.setdefault((not finding.left_out, finding.kind), []).append(f"{finding.path}: {finding.message}")
     for (used, kind), lines in sorted(by_kind.items()):
         say(f"{kind}, {'used' if used else 'left out'}: {len(lines)}")
         for line in lines[:SOME]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zeuxis.errors import UsageError
-from zeuxis.spec import parse_size
+from zeuxis.spec import Size
 
 if TYPE_CHECKING:
     from zeuxis.api.model import Model
@@ -56,7 +56,7 @@ Fit = Annotated[
         "or the nearest of a few shapes.",
     ),
 ]
-Size = Annotated[int | None, typer.Option("--size", min=4, help="Pixels a side.")]
+Side = Annotated[int | None, typer.Option("--size", min=4, help="Pixels a side.")]
 PictureSize = Annotated[
     str | None,
     typer.Option("--size", metavar="SIDE|WIDTHxHEIGHT", help="Pixels a side, or width and height: 32 or 32x24."),
@@ -106,7 +106,7 @@ def recipe_of(
     *,
     data: str | None = None,
     pair: str | None = None,
-    size: str | None = None,
+    size: Size | None = None,
     fit: str | None = None,
     batch: int | None = None,
     seed: int | None = None,
@@ -119,7 +119,7 @@ def recipe_of(
 
     given = {
         "data": data,
-        "size": parse_size(size),
+        "size": size,
         "fit": fit,
         "train.batch": batch,
         "train.seed": seed,

@@ -11,6 +11,7 @@ import typer
 from zeuxis.cli.options import BudgetText, Data, Device, Fit, Json, MaybeSeed, Out, Pair, PictureSize, Set, recipe_of
 from zeuxis.cli.output import duration, emit, note, say
 from zeuxis.cli.progress import Progress
+from zeuxis.spec import parse_size
 
 if TYPE_CHECKING:
     from zeuxis.training.trainer import Clock
@@ -44,7 +45,7 @@ def train(
         recipe,
         data=data,
         pair=pair,
-        size=size,
+        size=parse_size(size),
         fit=fit,
         batch=batch,
         seed=seed,

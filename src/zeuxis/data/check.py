@@ -1,7 +1,7 @@
 """Looking a folder through before anything is learnt from it: what would be left out, and what is worth a look.
 
-The rules are those by which pictures are used (`zeuxis.data.layouts`, `zeuxis.data.decode`), so what is said to be
-left out here is what would be.
+The rules are those by which pictures are used (`zeuxis.data.layouts`, `zeuxis.data.decode`), so what is reported
+as left out here is what would be.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Finding:
 
     path: str
     kind: str  # "damaged", "huge", "unpaired", ... or, of files that are used, "duplicate", "tiny", "animated"
-    says: str
+    message: str
     left_out: bool
 
 
@@ -100,7 +100,7 @@ class _Look:
         if min(self.width, self.height) < least:
             yield Finding(name, "tiny", f"{self.width}x{self.height}: it would be enlarged to {least}", False)
         if (twin := first_of.setdefault(self.digest, name)) != name:
-            yield Finding(name, "duplicate", f"the same as {twin}, as far as {TRIAL} pixels a side tell", False)
+            yield Finding(name, "duplicate", f"the same as {twin}, as far as {TRIAL} pixels a side show", False)
 
 
 def _looked_at(decoder: Decoder) -> Iterator[tuple[Example, _Look | Refused]]:

@@ -65,7 +65,7 @@ class Decoder:
         if size is None:
             for side in (0, 1):
                 if (n := len({shapes[side] for shapes in self.shapes})) > 1:
-                    raise UsageError(f"the pictures in '{root}' have {n} sizes: say which one is wanted")
+                    raise UsageError(f"the pictures in '{root}' have {n} sizes: give the size that is wanted")
 
     def file(self, name: str) -> Path | BinaryIO:
         """What to open for the picture ``name``."""
@@ -96,10 +96,10 @@ class Decoder:
             return image, second
         if self.size is None and (image.width, image.height) != (second.width, second.height):
             raise Refused(
-                f"{image.width}x{image.height}, its mask {second.width}x{second.height}: say which size is wanted",
+                f"{image.width}x{image.height}, its mask {second.width}x{second.height}: give the size that is wanted",
                 "unpaired",
             )
-        return image, image  # a mask has no say in whether pictures are grey
+        return image, image  # a mask does not decide whether pictures are grey
 
     def _shapes(self, image: Header, other: Header) -> tuple[Shape, Shape]:
         """Of an example as it is kept: the picture, and its source or mask (the picture's again, without any)."""

@@ -16,7 +16,7 @@ from zeuxis.errors import UnknownName
 from zeuxis.spec import DataSpec
 
 HERE = Path(__file__).parent
-OF_WORLDS: Mapping[str, Any] = {  # what is true of every world
+OF_WORLDS: Mapping[str, Any] = {  # keys that every world shares
     "format": "world",
     "splits": {"train": 1_000_000, "val": 1_000_000, "test": 1_000_000},
     "licence": "Apache-2.0",
@@ -134,7 +134,7 @@ def describe(name: str) -> dict[str, Any]:
 
 
 def listed(entry: Entry) -> dict[str, Any]:
-    """What is told of an entry, as plain values."""
+    """An entry as plain values, for lists."""
     return {
         "name": entry.name,
         "title": entry.title,

@@ -1,6 +1,6 @@
 """Bringing pictures of mixed shapes to a size without distorting them.
 
-A :class:`Fit` says what is kept of a picture, and how it is met in training:
+A :class:`Fit` states what is kept of a picture, and how it is shown in training:
 
     square           the largest centred part with the proportions of the size (a square, where one number is
                      given), at that size: the default

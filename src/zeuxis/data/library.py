@@ -25,7 +25,7 @@ from zeuxis.data.worlds.rich.views import SceneLight, SceneStyles
 from zeuxis.data.worlds.scenes import Scenes, UnpairedScenes
 from zeuxis.degrade.language import parse
 from zeuxis.errors import UnknownName, Unsupported, UsageError
-from zeuxis.spec import Size, height_width, spell_size
+from zeuxis.spec import LEAST_SIDE, MOST_SIDE, Size, height_width, in_bounds, spell_size
 
 WORLDS: Mapping[str, Callable[[int, str], Source]] = {
     "scenes": Scenes,
@@ -46,7 +46,6 @@ WORLDS: Mapping[str, Callable[[int, str], Source]] = {
     "phantoms": Phantoms,
     "phantoms-pd": JointPhantoms,
 }
-LEAST_SIZE, MOST_SIZE = 4, 4096
 
 
 def open_source(name: str | Path, size: Size | None = None, split: str = "train", fit: str | Fit = SQUARE) -> Source:
@@ -56,7 +55,7 @@ def open_source(name: str | Path, size: Size | None = None, split: str = "train"
     A known name goes before a folder of the same name; ``./NAME`` is the folder, ``hub:OWNER/NAME`` a dataset of
     the Hugging Face hub (`zeuxis.data.hub_name`). What follows a bar degrades the pictures into sources of pairs:
     ``"fashion-mnist | blur:2 | noise:0.1"``. ``split`` is "train", "val" or "test"; without ``size`` pictures keep
-    their natural shape. ``fit`` says how pictures of other proportions are met in training (`zeuxis.data.fit`);
+    their natural shape. ``fit`` states how pictures of other proportions are shown in training (`zeuxis.data.fit`);
     held-out ones are centred parts.
 
     Raises:
@@ -68,8 +67,8 @@ def open_source(name: str | Path, size: Size | None = None, split: str = "train"
     chosen = parse_fit(fit) if isinstance(fit, str) else fit
     if split != "train":
         chosen = SQUARE
-    if size is not None and not all(LEAST_SIZE <= side <= MOST_SIZE for side in height_width(size)):
-        raise UsageError(f"size {spell_size(size)}: pictures may have from {LEAST_SIZE} to {MOST_SIZE} pixels a side")
+    if size is not None and not in_bounds(size):
+        raise UsageError(f"size {spell_size(size)}: pictures may have from {LEAST_SIDE} to {MOST_SIDE} pixels a side")
     text = str(name)
     if chosen.mixed and text in ENTRIES:
         raise UsageError(f"--fit {chosen}: '{text}' holds pictures of one shape; it is for folders and hub datasets")

@@ -34,7 +34,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Header:
-    """What is known before decoding: the size as it will be seen, and whether it is grey."""
+    """What is known before decoding: the size as it will be shown, and whether it is grey."""
 
     width: int
     height: int

@@ -38,7 +38,7 @@ class Skipped:
 class Source(ABC):
     """Indexed examples. ``batch`` is a pure function of the indices, so order and seeds live elsewhere.
 
-    ``spec`` is what the data say of themselves; its shape is that of every picture, or where there are ``buckets``
+    ``spec`` holds the facts of the data; its shape is that of every picture, or where there are ``buckets``
     that of the one which stands for them. ``skipped`` are the files that should have been examples and could not be
     used. ``buckets`` are the examples by the shape of their pictures, empty where all have one; a batch comes from one
     bucket.
@@ -163,7 +163,8 @@ class ArraySource(Source):
             if given:
                 raise ValueError(f"source '{self.name}': names of '{field}' without its values: give those as a field")
             return ()
-        return tuple(given) or tuple(str(k) for k in range(1 + int(np.max(np.asarray(self.fields[field]), initial=-1))))
+        values = np.asarray(self.fields[field])
+        return tuple(given) or tuple(str(k) for k in range(1 + int(values.max()) if values.size else 0))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -201,5 +202,5 @@ class ArraySource(Source):
 
 
 def vocabulary(texts: Iterable[str]) -> tuple[str, ...]:
-    """The words of ``texts``, in lower case and alphabetical order, as `zeuxis.nn.text` tells words apart."""
+    """The words of ``texts``, in lower case and alphabetical order, split into words as `zeuxis.nn.text` does."""
     return tuple(sorted({word for text in texts for word in WORD.findall(text.lower())}))

@@ -49,14 +49,14 @@ def format_of(facts: Mapping[str, Any]) -> int:
 def derived_spec(card: Mapping[str, Any]) -> DataSpec:
     """The facts of the data that a card without a ``spec`` speaks of.
 
-    Its constructor's arguments tell them, and its ``class_names``, which may be those of the labels or of a layout.
-    What neither tells is taken from the dataset of that name, where there is one.
+    Its constructor's arguments state them, and so do its ``class_names``, which may be those of the labels or of a layout.
+    What neither states is taken from the dataset of that name, where there is one.
     """
     stated = DataSpec.of_arguments(card["config"])
     names = tuple(card.get("class_names", ()))
     entry = ENTRIES.get(clean_name(str(card.get("data"))))
     known = stated if entry is None else entry.spec.at(stated.size)
-    labelled = "label" in entry.provides if entry is not None else names != stated.layout_names
+    labelled = "label" in entry.provides if entry is not None else not names or names != stated.layout_names
     return replace(
         known,
         shape=stated.shape,

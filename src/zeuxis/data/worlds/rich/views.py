@@ -32,19 +32,19 @@ class SceneStyles(World):
 
     def __init__(self, size: int = 64, split: str = "train", length: int = 1_000_000) -> None:
         super().__init__(size, split, length)
-        self.scenes = RichScenes(size, split, 2 * length)  # even ones are shown, odd ones lend their manner
+        self.scenes = RichScenes(size, split, 2 * length)  # even ones are shown, odd ones give the style
 
     def batch(self, index: Tensor) -> Batch:
         """The examples ``index`` (B,) int64, on the index's device."""
         label = (uniforms(self.key, self.checked(index), 1)[:, 0] * self.spec.classes).long()
-        shown, lender = self.scenes.arranged(2 * index), self.scenes.arranged(2 * index + 1)
+        shown, other = self.scenes.arranged(2 * index), self.scenes.arranged(2 * index + 1)
         size = self.size
         source = styles.styled(shown, size, "flat")
         image, style = torch.empty_like(source), torch.empty_like(source)
         for k, name in enumerate(styles.STYLES):
             for row in (label == k).nonzero()[:, 0].tolist():  # one at a time: strokes take much memory
                 image[row] = styles.styled(shown.rows(slice(row, row + 1)), size, name)[0]
-                style[row] = styles.styled(lender.rows(slice(row, row + 1)), size, name)[0]
+                style[row] = styles.styled(other.rows(slice(row, row + 1)), size, name)[0]
         return Batch(image, Condition(source=source, style=style, label=label, factors=shown.factors), index)
 
 
