@@ -561,5 +561,5 @@ def test_pictures_with_masks(tmp_path: Path) -> None:
     (tmp_path / "masks/alone.png").unlink()
     assert open_folder(tmp_path).batch(torch.arange(1)).condition.mask.shape == (1, 1, 40, 40)  # as they are
     Image.new("L", (20, 20)).save(tmp_path / "masks/00.png")
-    with pytest.raises(DataError, match="say which size is wanted"):
+    with pytest.raises(DataError, match="give the size that is wanted"):
         open_folder(tmp_path)

@@ -325,7 +325,7 @@ def test_fits_are_those_of_folders(there: FakeHub) -> None:
     buckets = opened(f"hub:{REPO}", 32, fit="bucket:8").buckets
     assert {(b.shape.width, b.shape.height) for b in buckets} == {(32, 32), (40, 24), (24, 40)}
     assert opened(f"hub:{REPO}", 16, fit="crop").spec.shape == (3, 16, 16)
-    with pytest.raises(UsageError, match="sizes: say which one"):
+    with pytest.raises(UsageError, match="sizes: give the size"):
         opened(f"hub:{REPO}", None)
     assert open_source(f"hub:{REPO} | shrink:2", 16).spec.provides == {"source"}
 

@@ -1,4 +1,4 @@
-"""The facts of data: one table, from the source through the system into the card and back; and pictures of any shape."""
+"""The facts of data, from the source through the system into the card and back; and pictures of any shape."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
 from zeuxis.errors import UsageError
@@ -109,7 +109,7 @@ class DataSpec:
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON has it: lists for tuples, sorted for sets."""
-        return {**asdict(self), "provides": sorted(self.provides)}
+        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
 
     @classmethod
     def of_arguments(cls, arguments: Mapping[str, Any]) -> DataSpec:
@@ -135,3 +135,13 @@ class DataSpec:
             factors=tuple((str(name), int(values)) for name, values in table.get("factors", ())),
             provides=frozenset(map(str, table.get("provides", ()))),
         )
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case frozenset():
+            return sorted(value)
+        case tuple():
+            return [_plain(part) for part in value]
+        case _:
+            return value

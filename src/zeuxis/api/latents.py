@@ -1,4 +1,7 @@
-"""The codes of a dataset's pictures, as a source of their own that any density can learn from."""
+"""The codes of a dataset's pictures, as a source of their own that any density can learn from.
+
+In shapes, beside the letters of `zeuxis.batch`: N pictures that were coded, Z numbers in the code of each.
+"""
 
 from __future__ import annotations
 

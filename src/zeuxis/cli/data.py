@@ -62,6 +62,8 @@ def data(
     buckets = found.pop("buckets")
     found["texts"] = [f'"{text}"' for text in found["texts"]]  # they may hold commas
     for key, value in found.items():
+        if value is None:
+            continue
         text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
         if text:
             say(f"{key:>12}  {text if len(text) < 400 else text[:400] + ' ...'}")

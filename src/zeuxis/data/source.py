@@ -1,4 +1,7 @@
-"""A source of examples: what every dataset, folder and world is to the rest of the library."""
+"""A source of examples: what every dataset, folder and world is to the rest of the library.
+
+In shapes, beside the letters of `zeuxis.batch`: N rows of arrays, F factors.
+"""
 
 from __future__ import annotations
 

@@ -49,8 +49,8 @@ def format_of(facts: Mapping[str, Any]) -> int:
 def derived_spec(card: Mapping[str, Any]) -> DataSpec:
     """The facts of the data that a card without a ``spec`` speaks of.
 
-    Its constructor's arguments state them, and so do its ``class_names``, which may be those of the labels or of a layout.
-    What neither states is taken from the dataset of that name, where there is one.
+    Its constructor's arguments state them, and so do its ``class_names``, which may be those of the labels or of a
+    layout. What neither states is taken from the dataset of that name, where there is one.
     """
     stated = DataSpec.of_arguments(card["config"])
     names = tuple(card.get("class_names", ()))
