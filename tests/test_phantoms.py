@@ -96,7 +96,7 @@ def test_it_is_a_source_and_pixels_survive_a_file(world: Phantoms) -> None:
         assert batch.image.shape == (12, 1, 64, 64) and source_of(batch).shape == (12, channels, 64, 64)
         for picture in (batch.image, source_of(batch)):
             assert torch.equal(to_float(to_uint8(picture)), picture)
-        assert told.fingerprint() == type(source)(64).fingerprint() != type(source)(64, "val").fingerprint()
+        assert source.fingerprint() == type(source)(64).fingerprint() != type(source)(64, "val").fingerprint()
     assert world.fingerprint() != JointPhantoms(64).fingerprint()
     with pytest.raises(UnknownName):
         Phantoms(64, "tests")
