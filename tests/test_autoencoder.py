@@ -346,21 +346,21 @@ def test_the_posterior_is_kept_from_overflowing():
     system, images = tiny_kl().eval(), blobs(2)
     with torch.no_grad():
         system.into_moments.weight.zero_()
-        for told, kept in ((-100.0, -30.0), (100.0, 20.0), (-3.0, -3.0)):
-            system.into_moments.bias.copy_(torch.tensor([0.5] * 4 + [told] * 4))
-            mean, logvar = system.posterior(images)
-            assert (mean == 0.5).all() and (logvar == kept).all()
+        for raw, kept in ((-100.0, -30.0), (100.0, 20.0), (-3.0, -3.0)):
+            system.into_moments.bias.copy_(torch.tensor([0.5] * 4 + [raw] * 4))
+            posterior = system.posterior(images)
+            assert (posterior.mean == 0.5).all() and (posterior.logvar == kept).all()
             assert system.reconstruct(turn(images, -1.0)).isfinite()
-        assert torch.equal(system.encode(images), mean) and mean.shape == (2, 4, 8, 8)
+        assert torch.equal(system.encode(images), posterior.mean) and posterior.mean.shape == (2, 4, 8, 8)
 
 
-def test_the_kl_autoencoder_hears_its_critic_from_its_time_on():
+def test_the_kl_autoencoder_has_an_adversarial_loss_from_critic_start_on():
     system, images = tiny_kl(critic_start=0.5, adversarial=0.7), blobs(4)
     early, late = turn(images, 0.49), turn(images, 0.5)
     assert system.reconstruct(early).isfinite() and system.criticise(early) is None
-    plain, heard = system.reconstruct(turn(images, 0.0)), system.reconstruct(late)
+    plain, whole = system.reconstruct(turn(images, 0.0)), system.reconstruct(late)
     torch.testing.assert_close(
-        heard - plain, late.notes["adaptive_weight"] * late.notes["generator_loss"], rtol=1e-3, atol=1e-4
+        whole - plain, late.notes["adaptive_weight"] * late.notes["generator_loss"], rtol=1e-3, atol=1e-4
     )
     assert late.notes["adaptive_weight"] > 0 and system.criticise(late).isfinite()
     with pytest.raises(Unsupported, match="factor of 8"):

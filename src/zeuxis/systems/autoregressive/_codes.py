@@ -1,7 +1,7 @@
-"""What the sequence models share: a tokeniser beneath them, whose codes they read as a sequence and show as pictures.
+"""What the sequence models share: a tokeniser, whose codes they model as a sequence.
 
 A tokeniser is any trained system that encodes a picture in a fixed number of codes and decodes those; or a palette,
-which has the same face.
+which has the same interface.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CONDITIONS = ("none", "label")
 
 
 class Tokeniser(Protocol):
-    """What is asked of it once it has been checked."""
+    """The two methods that are used once it has been checked."""
 
     def encode(self, image: Tensor) -> Tensor: ...
 
@@ -59,21 +59,21 @@ def layout(tokeniser: System, shape: Shape, wanted: int | None = None) -> Layout
         return Layout(tokeniser.codes, tuple(tokeniser.encode(blank).shape[1:]))
 
 
-def read(tokeniser: Tokeniser, image: Tensor) -> Tensor:
+def tokenise(tokeniser: Tokeniser, image: Tensor) -> Tensor:
     """The codes ``(B, N)`` int64 of images ``(B, C, H, W)``, the same whether or not training is in bfloat16."""
     with torch.no_grad(), torch.autocast(image.device.type, enabled=False):
         return tokeniser.encode(image).flatten(1)
 
 
-def show(tokeniser: Tokeniser, codes: Tensor, grid: tuple[int, ...]) -> Tensor:
+def detokenise(tokeniser: Tokeniser, codes: Tensor, grid: tuple[int, ...]) -> Tensor:
     """Images ``(B, C, H, W)`` in [-1, 1] of codes ``(B, N)``."""
     return tokeniser.decode(codes.unflatten(1, grid))
 
 
 def classes_of(condition: str, classes: int, method: str) -> int:
-    """The classes that a model of ``condition`` is told apart: 0 where it is told none."""
+    """The number of classes that a model is conditioned on: 0 with ``condition`` ``"none"``."""
     if condition not in CONDITIONS:
-        raise UsageError(f"condition '{condition}': {method} knows {', '.join(CONDITIONS)}")
+        raise UsageError(f"condition '{condition}': {method} takes {', '.join(CONDITIONS)}")
     if condition == "label" and classes < 2:
         raise UsageError("condition 'label' needs data with 2 classes or more: choose labelled data")
     return classes if condition == "label" else 0
