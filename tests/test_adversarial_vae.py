@@ -1,4 +1,4 @@
-"""VAE-GAN and IntroVAE: who hears of what, and every loss against its formula."""
+"""VAE-GAN and IntroVAE: which loss reaches whom, and every loss against its formula."""
 
 import math
 

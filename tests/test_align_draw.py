@@ -1,4 +1,4 @@
-"""AlignDRAW: a bound that is the paper's, a drawer that never sees the picture, a claim about the order of words."""
+"""AlignDRAW: a bound that is the paper's, a decoder that never takes the picture, a claim about the order of words."""
 
 from __future__ import annotations
 

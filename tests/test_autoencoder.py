@@ -267,19 +267,19 @@ def test_the_balance_makes_both_losses_pull_equally_hard():
     assert push.item() == pytest.approx(0.8 * pull.item(), rel=0.02)
 
 
-def test_the_autoencoder_hears_the_critic_but_does_not_move_it():
+def test_the_critic_reaches_the_autoencoder_but_is_not_moved_by_it():
     system, images = tiny_vqgan(), blobs(4)
     system.critic.requires_grad_(False)
-    deaf, hearing = [], []
-    for progress, out in ((-1.0, deaf), (0.5, hearing)):
+    without, with_critic = [], []
+    for progress, out in ((-1.0, without), (0.5, with_critic)):
         system.zero_grad()
         system.reconstruct(turn(images, progress)).backward()
         out += [p.grad.clone() for p in system.encoder.parameters()]
-    assert any(not torch.equal(a, b) for a, b in zip(deaf, hearing, strict=True))
+    assert any(not torch.equal(a, b) for a, b in zip(without, with_critic, strict=True))
     assert all(p.grad is None for p in system.critic.parameters())
 
 
-def test_a_moving_codebook_starts_spread_and_revives_dead_codes():
+def test_an_ema_codebook_starts_at_kmeans_and_restarts_dead_codes():
     system, images = tiny_vqgan(ema=True), blobs(16)
     first = turn(images, n=0)
     system.reconstruct(first)

@@ -41,11 +41,11 @@ def test_a_quadratic_energy_has_the_stationary_mean_and_variance_of_the_walk(rat
         lambda x: (x - mean) / variance, torch.zeros(CHAINS, 1), Stream(0), steps=int(12 / rate) + 12,
         rate=rate, noise=noise,
     )  # fmt: skip
-    wanted = temperature(rate, noise) * variance * excess(rate, variance)
+    expected = temperature(rate, noise) * variance * excess(rate, variance)
     kept = 1 - rate / variance
-    assert wanted == pytest.approx(kept**2 * wanted + noise**2)  # the walk leaves it as it is
-    assert float(x.mean()) == pytest.approx(mean, abs=4 * (wanted / CHAINS) ** 0.5 + 1e-3)
-    assert float(x.var()) == pytest.approx(wanted, rel=4 * (2 / CHAINS) ** 0.5)
+    assert expected == pytest.approx(kept**2 * expected + noise**2)  # the walk leaves it as it is
+    assert float(x.mean()) == pytest.approx(mean, abs=4 * (expected / CHAINS) ** 0.5 + 1e-3)
+    assert float(x.var()) == pytest.approx(expected, rel=4 * (2 / CHAINS) ** 0.5)
 
 
 def test_small_steps_of_temperature_one_are_the_textbooks_and_nearly_exact():
@@ -67,12 +67,12 @@ def test_the_slope_is_the_energys_derivative_whether_or_not_gradients_are_on():
     weight = torch.tensor([1.0, -2.0, 3.0], requires_grad=True)
     x = Stream(0).normal(4, 3)
     slope = slope_of(lambda x: (weight * x.pow(3)).sum(1))
-    wanted = (3 * weight * x.square()).detach()
-    torch.testing.assert_close(slope(x), wanted)
+    expected = (3 * weight * x.square()).detach()
+    torch.testing.assert_close(slope(x), expected)
     with torch.no_grad():
-        torch.testing.assert_close(slope(x), wanted)
+        torch.testing.assert_close(slope(x), expected)
     with torch.inference_mode():
-        torch.testing.assert_close(slope(x.clone()), wanted)
+        torch.testing.assert_close(slope(x.clone()), expected)
     assert weight.grad is None and not slope(x).requires_grad
 
 
@@ -86,13 +86,13 @@ def test_the_gradient_is_the_contrastive_one(energy_l2):
     ebm.contrastive_loss(turn_of(data)).backward()
     assert (ebm.chains - before).abs().mean() > 0.02  # the chains' ends: the round took up all of them
     found = [p.grad.clone() for p in ebm.energy.parameters()]
-    wanted = [torch.zeros_like(p) for p in ebm.energy.parameters()]
+    expected = [torch.zeros_like(p) for p in ebm.energy.parameters()]
     for sign, pictures in ((1, data), (-1, ebm.chains)):
         for picture in pictures:
             energy = ebm.energy(picture[None]).squeeze()
-            for total, g in zip(wanted, torch.autograd.grad(energy, list(ebm.energy.parameters())), strict=True):
+            for total, g in zip(expected, torch.autograd.grad(energy, list(ebm.energy.parameters())), strict=True):
                 total += (sign + 2 * energy_l2 * energy.detach()) * g / n  # dE+ - dE-, and 2 alpha E dE of both
-    for a, b in zip(found, wanted, strict=True):
+    for a, b in zip(found, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
 
 
@@ -146,11 +146,11 @@ def test_samples_are_chains_from_noise_as_long_as_training_ran_them():
 @pytest.mark.parametrize("chains", [0, 64])
 def test_it_learns_a_picture(chains):
     """Left half light, right half dark: chains that start at noise come to it."""
-    wanted = torch.cat([torch.full((1, 8, 4), 0.6), torch.full((1, 8, 4), -0.6)], 2)
+    expected = torch.cat([torch.full((1, 8, 4), 0.6), torch.full((1, 8, 4), -0.6)], 2)
     ebm = model(steps=10, chains=chains, restart=0.2)
     optimiser = torch.optim.Adam(ebm.parameters(), lr=4e-3)
     for k in range(60):
-        loss = ebm.contrastive_loss(turn_of(wanted.expand(16, -1, -1, -1), k))
+        loss = ebm.contrastive_loss(turn_of(expected.expand(16, -1, -1, -1), k))
         optimiser.param_groups[0]["lr"] = 4e-3 * (1 - k / 60)
         optimiser.zero_grad()
         loss.backward()
@@ -158,8 +158,8 @@ def test_it_learns_a_picture(chains):
     with torch.inference_mode():
         made = ebm.sample(Condition(), ImageRng.counting(0, 16))
     start = 2 * ImageRng.counting(0, 16).uniform(16, *SMALL) - 1
-    assert (start - wanted).square().mean() > 0.6
-    assert (made - wanted).square().mean() < 0.3
+    assert (start - expected).square().mean() > 0.6
+    assert (made - expected).square().mean() < 0.3
 
 
 def test_misuse_is_explained():

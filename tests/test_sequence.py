@@ -72,10 +72,10 @@ def turn(image: Tensor, label: Tensor | None = None, round: int = 0) -> Turn:
 
 def test_a_choice_is_where_the_cumulative_probability_passes() -> None:
     p = torch.tensor([0.0, 0.25, 0.5, 0.25])
-    told = Categorical(p.log().expand(5, 4))
-    drawn = told.from_uniform(torch.tensor([0.0, 0.2499, 0.2501, 0.7499, 1 - 2**-24]))
+    choice = Categorical(p.log().expand(5, 4))
+    drawn = choice.from_uniform(torch.tensor([0.0, 0.2499, 0.2501, 0.7499, 1 - 2**-24]))
     assert drawn.tolist() == [1, 1, 2, 2, 3]
-    assert torch.allclose(told.log_prob(torch.tensor([1, 2, 3, 2, 1])).exp(), p[[1, 2, 3, 2, 1]])
+    assert torch.allclose(choice.log_prob(torch.tensor([1, 2, 3, 2, 1])).exp(), p[[1, 2, 3, 2, 1]])
 
 
 def test_choices_have_their_probabilities_at_any_temperature() -> None:
@@ -167,10 +167,10 @@ def test_the_probabilities_of_all_pictures_sum_to_one() -> None:
     model = built(ImageGPT, Shape(1, 1, 2), width=8, depth=1, heads=2)
     values = torch.linspace(-1, 1, 256)
     all_of_them = torch.cartesian_prod(values, values)[:, None, None]  # (65536, 1, 1, 2)
-    told = torch.cat([model.log_prob(part, Stream(0)) for part in all_of_them.split(8192)])
-    assert float(told.double().logsumexp(0)) == pytest.approx(0, abs=1e-4)
-    assert told.std() > 0.1
-    assert model.nll(turn(all_of_them[:9])).item() == pytest.approx(-float(told[:9].mean()) / 2, rel=1e-5)
+    log_prob = torch.cat([model.log_prob(part, Stream(0)) for part in all_of_them.split(8192)])
+    assert float(log_prob.double().logsumexp(0)) == pytest.approx(0, abs=1e-4)
+    assert log_prob.std() > 0.1
+    assert model.nll(turn(all_of_them[:9])).item() == pytest.approx(-float(log_prob[:9].mean()) / 2, rel=1e-5)
 
 
 @pytest.mark.parametrize("condition", ["none", "label"])
@@ -293,10 +293,10 @@ class Spy(nn.Module):
 
     def __init__(self, logits: Tensor) -> None:
         super().__init__()
-        self.logits, self.seen = logits, []
+        self.logits, self.inputs = logits, []
 
     def forward(self, codes: Tensor, context: Tensor | None = None) -> Tensor:
-        self.seen.append(codes)
+        self.inputs.append(codes)
         return self.logits.expand(len(codes), -1, -1)
 
 
@@ -316,14 +316,14 @@ def test_what_is_known_stays_and_the_most_confident_is_kept_first() -> None:
     spy = Spy(sharp[:, None] * torch.tensor([1.0] + [-1.0] * 7))
     model.network = spy
     made = model.sample(Condition(), ImageRng.counting(0, 3), Sampling(steps=5, temperature=0.0))
-    assert made.shape == (3, *SHAPE) and len(spy.seen) == 5
+    assert made.shape == (3, *SHAPE) and len(spy.inputs) == 5
     left, want = 16, []
     for t in range(1, 5):
         left = masked_after(t, 5, 16, left)
         want.append(left)
-    assert [int((c == CODES).sum(1).max()) for c in spy.seen] == [16, *want]
+    assert [int((c == CODES).sum(1).max()) for c in spy.inputs] == [16, *want]
     order = sharp.argsort(descending=True)
-    for codes, n in zip(spy.seen[1:], want, strict=True):
+    for codes, n in zip(spy.inputs[1:], want, strict=True):
         known = (codes != CODES).all(0)
         assert set(known.nonzero().flatten().tolist()) == set(order[: 16 - n].tolist())
         assert (codes[:, known] == 0).all()  # the likeliest, at temperature 0
@@ -333,11 +333,11 @@ def test_noise_on_the_confidence_makes_the_order_random_and_what_is_known_stays(
     model = built(MaskGIT, tokeniser=tokeniser(), **SIZE)
     model.network = spy = Spy(torch.zeros(1, 16, CODES))
     model.sample(Condition(), ImageRng.counting(0, 6))
-    assert len(spy.seen) == 8
-    for before, after in zip(spy.seen, spy.seen[1:], strict=False):
+    assert len(spy.inputs) == 8
+    for before, after in zip(spy.inputs, spy.inputs[1:], strict=False):
         known = before != CODES
         assert torch.equal(after[known], before[known])
-    assert len({tuple(row.tolist()) for row in spy.seen[3] == CODES}) == 6  # no two pictures in the same order
+    assert len({tuple(row.tolist()) for row in spy.inputs[3] == CODES}) == 6  # no two pictures in the same order
 
 
 def test_halton_ranks_leave_no_quarter_of_the_map_out() -> None:
@@ -357,10 +357,10 @@ def test_halton_keeps_by_place_alone_and_each_picture_in_an_order_of_its_own() -
     for sharp in (0.0, 3.0):  # whatever the confidence
         model.network = spy = Spy(sharp * Stream(4).normal(1, 16, CODES))
         model.sample(Condition(), ImageRng.counting(0, 6), Sampling(sampler="halton"))
-        for before, after in zip(spy.seen, spy.seen[1:], strict=False):
+        for before, after in zip(spy.inputs, spy.inputs[1:], strict=False):
             known = before != CODES
             assert torch.equal(after[known], before[known])
-        orders.append(torch.stack([codes == CODES for codes in spy.seen]))
+        orders.append(torch.stack([codes == CODES for codes in spy.inputs]))
     assert torch.equal(*orders)
     assert len({tuple(row.tolist()) for row in orders[0][4]}) > 2
     with pytest.raises(UnknownName, match="halton"):
@@ -379,9 +379,9 @@ def test_neighbours_are_those_on_the_map_and_at_first_ignored() -> None:
     changed = torch.autograd.functional.jacobian(lambda y: near(y)[0, :, 0], x)[:, 0, :, 0] != 0  # (16, 16)
     for k in range(16):
         row, column = divmod(k - 1, 5)
-        wanted = {0} if k == 0 else {1 + 5 * r + c for r in range(3) for c in range(5)
+        expected = {0} if k == 0 else {1 + 5 * r + c for r in range(3) for c in range(5)
                                      if abs(r - row) <= 1 and abs(c - column) <= 1}  # fmt: skip
-        assert set(changed[k].nonzero().flatten().tolist()) == wanted
+        assert set(changed[k].nonzero().flatten().tolist()) == expected
     with pytest.raises(ValueError, match="give no grid"):
         SequenceTransformer(15, 16, 2, 2, causal=True, grid=(3, 5))
 
@@ -391,23 +391,23 @@ def test_the_loss_is_of_masked_codes_whose_number_is_by_the_cosine() -> None:
     codes, logits = tokenise(model.tokeniser, image), Stream(3).normal(1, 16, CODES)
     model.network = spy = Spy(logits)
     loss = model.nll(turn(image))
-    hidden = spy.seen[0] == CODES
-    assert torch.equal(spy.seen[0][~hidden], codes[~hidden])
+    hidden = spy.inputs[0] == CODES
+    assert torch.equal(spy.inputs[0][~hidden], codes[~hidden])
     assert hidden.sum(1).tolist() == [math.ceil(math.cos(math.pi / 2 * r) * 16) for r in Stream(0).uniform(6).tolist()]
     log_p = logits.log_softmax(-1).expand(6, -1, -1)
-    wanted = 0.8 * log_p.gather(-1, codes[..., None])[..., 0] + 0.2 * log_p.mean(-1)
-    torch.testing.assert_close(loss, -wanted[hidden].mean())
+    expected = 0.8 * log_p.gather(-1, codes[..., None])[..., 0] + 0.2 * log_p.mean(-1)
+    torch.testing.assert_close(loss, -expected[hidden].mean())
 
 
 @torch.no_grad()
 def test_guidance_goes_on_in_the_direction_of_the_label() -> None:
     model = built(MaskGIT, tokeniser=tokeniser(), condition="label", classes=3, guidance=2.5, **SIZE)
     label, codes = torch.tensor([1, 2]), torch.full((2, 16), CODES)
-    told = model.network(codes, model.network.label(label))
+    conditional = model.network(codes, model.network.label(label))
     plain = model.network(codes, model.network.label.null(2))
-    torch.testing.assert_close(model._guided(codes, label, 1.0), told)
+    torch.testing.assert_close(model._guided(codes, label, 1.0), conditional)
     torch.testing.assert_close(model._guided(codes, label, 0.0), plain)
-    torch.testing.assert_close(model._guided(codes, label, 3.0), plain + 3 * (told - plain))
+    torch.testing.assert_close(model._guided(codes, label, 3.0), plain + 3 * (conditional - plain))
     one, other, own = (
         model.sample(Condition(label=label), ImageRng.counting(0, 2), Sampling(guidance=g)) for g in (1.0, 2.5, None)
     )

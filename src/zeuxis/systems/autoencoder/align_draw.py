@@ -137,7 +137,7 @@ class AlignDraw(System):
         assert condition.caption is not None  # the card needs it
         ids, mask = (x.to(self.device) for x in self.tokeniser.encode(condition.caption))  # (B, N)
         if not mask.any(1).all():
-            raise UsageError("align-draw was given an empty caption: say what to draw")
+            raise UsageError("align-draw was given an empty caption: give one")
         context: TextContext = self.text_encoder(ids, mask)
         return context
 

@@ -45,7 +45,7 @@ class VAEGAN(NormalCode):
         departures=(
             "The decoder lowers -log Dis(x~) - log Dis(x_p); the paper's log(1 - Dis) saturates when it loses.",
             "Encoder and decoder are those of our vae, so that the two differ in the game alone.",
-            "Groups are normalised, not batches: the feature loss of two pictures does not depend on their company.",
+            "Groups are normalised, not batches: no picture's features depend on the rest of its batch.",
             "Dis_l is the critic's last map, which is its third convolution, the paper's choice, at 32x32.",
             "Adam in place of RMSProp.",
         ),

@@ -39,8 +39,8 @@ class Layout(NamedTuple):
         return prod(self.grid)
 
 
-def layout(tokeniser: System, shape: Shape, wanted: int | None = None) -> Layout:
-    """What ``tokeniser`` makes of pictures of ``shape``; refused unless it codes them, in ``wanted`` codes if given."""
+def layout(tokeniser: System, shape: Shape, expected: int | None = None) -> Layout:
+    """The codes of pictures of ``shape``; refused unless ``tokeniser`` codes them, in ``expected`` codes if given."""
     name = tokeniser.card.id
     if tokeniser.codes is None or not {"encode", "decode"} <= tokeniser.card.verbs:
         raise Unsupported(f"'{name}' does not encode pictures in codes: give a tokeniser that does, such as vqgan")
@@ -49,9 +49,9 @@ def layout(tokeniser: System, shape: Shape, wanted: int | None = None) -> Layout
             f"the tokeniser '{name}' was trained on pictures of {tuple(tokeniser.shape)}, not {tuple(shape)} "
             "(channels, rows, columns): set size to its own, or train one on this data"
         )
-    if wanted is not None and wanted != tokeniser.codes:
+    if expected is not None and expected != tokeniser.codes:
         raise UsageError(
-            f"the tokeniser '{name}' has {tokeniser.codes} codes, not {wanted}: leave the number out, "
+            f"the tokeniser '{name}' has {tokeniser.codes} codes, not {expected}: leave the number out, "
             "or train a tokeniser that has as many"
         )
     blank = torch.zeros(1, *shape, device=tokeniser.device)

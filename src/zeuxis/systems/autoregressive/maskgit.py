@@ -88,7 +88,7 @@ class MaskGIT(System):
             "temperature",
         ),
         departures=(
-            "The transformer is that of image-gpt, looking both ways: norms come first, and the output is not tied.",
+            "The transformer is that of image-gpt, bidirectional: norms come first, and the output is not tied.",
             "Depthwise convolutions before attention and MLP mix every code with its neighbours, which attention is "
             "slow to learn.",
             "No dropout, and Adam without weight decay.",

@@ -131,7 +131,7 @@ class Mixture(System):
         return (joint - log_likelihood[:, None]).exp(), log_likelihood
 
     def _restart_dead(self, responsibility: Tensor, log_likelihood: Tensor) -> Tensor:
-        """Give every component with less than one image the worst log_likelihood ones, a hundredth of its fair part."""
+        """Give every component with less than one image the least likely ones, a hundredth of an equal share."""
         dead = (responsibility.sum(0) < 1).nonzero()[:, 0].tolist()
         each = max(1, len(responsibility) // (100 * self.components))
         worst = log_likelihood.argsort()
