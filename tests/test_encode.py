@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from zeuxis.api.code_file import KEY, Coded, read_codes, write_codes
-from zeuxis.api.coding import MOST_SIDE, REBUILT, brought, decode, encode, target_of
+from zeuxis.api.coding import MOST_SIDE, REBUILT, decode, encode, fit_to, target_of
 from zeuxis.api.model import Model, load, replay
 from zeuxis.api.runs import train
 from zeuxis.api.still import tensor_of
@@ -160,13 +160,13 @@ def test_a_model_for_one_shape_gets_the_middle_and_says_so(command, pca: str) ->
 )
 def test_a_first_stage_takes_the_nearest_size_that_its_factor_divides(vqgan: Model, seen, target, fitted) -> None:
     assert target_of(vqgan, seen, None) == target
-    shown, said = brought(Image.new("L", seen), target, 4)
+    shown, said = fit_to(Image.new("L", seen), target, 4)
     assert shown.size == target and said == fitted
 
 
 def test_what_is_only_cut_keeps_its_pixels(vqgan: Model) -> None:
     pixels = np.arange(47 * 33, dtype=np.uint32).astype(np.uint8).reshape(33, 47)
-    shown, _ = brought(Image.fromarray(pixels), (44, 32), 4)
+    shown, _ = fit_to(Image.fromarray(pixels), (44, 32), 4)
     assert np.array_equal(np.asarray(shown), pixels[0:32, 1:45])
     photo(47, 33)
     found = encode(vqgan, Path("photo.png")).coded

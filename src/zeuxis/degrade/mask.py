@@ -55,7 +55,7 @@ class Mask(Still):
 
 @dataclass(frozen=True)
 class Outpaint(Still):
-    """Hides all but a centred box of ``1 - share`` of each side: what lay outside the frame is to be made."""
+    """Hides all but a centred box of ``1 - share`` of each side: for extending a picture beyond its frame."""
 
     share: float = 0.5
     name = "outpaint"
