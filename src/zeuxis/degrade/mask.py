@@ -1,4 +1,7 @@
-"""Degradations that hide a part of the picture, painting it middle grey."""
+"""Degradations that hide a part of the picture, painting it middle grey.
+
+Axes: S strokes.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,8 @@
 A random unit vector stands at every point of the integer lattice. Between the points, each corner of a cell
 contributes the dot product of its vector with the offset from it, blended by a curve that is flat at both ends. So the
 noise is zero at every lattice point, smooth, and a function of seed and position alone.
+
+Axes: n coordinates.
 """
 
 from __future__ import annotations

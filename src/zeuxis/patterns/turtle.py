@@ -2,6 +2,8 @@
 
 After n steps of angle a, turning right with probability p, the heading is a
 sum of n independent terms, so its mean is n a (2p - 1) and its variance 4 n a^2 p (1 - p).
+
+Axes: N steps.
 """
 
 from __future__ import annotations
