@@ -60,7 +60,8 @@ def module(path: Path) -> list[str]:
     inside = path.relative_to(SOURCE).with_suffix("")
     dotted = ".".join(("zeuxis", *inside.parts)).removesuffix(".__init__")
     legend = [line.strip() for line in (ast.get_docstring(tree) or "").splitlines() if line.strip().startswith(AXES)]
-    head = ["", f"### [{dotted}](../src/zeuxis/{inside.as_posix()}.py)", "", first(tree), *legend, ""]
+    head = ["", f"### [{dotted}](../src/zeuxis/{inside.as_posix()}.py)", "", first(tree), ""]
+    head += [*legend, ""] if legend else []
     return [*head, "| part | what it is | shapes |", "|---|---|---|", *rows]
 
 
