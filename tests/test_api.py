@@ -78,7 +78,9 @@ def test_a_picture_is_drawn_again_from_its_record(run: Path, tmp_path: Path) -> 
 
     path = load(run).sample(2, seed=5, label=[1, 2], guidance=2.0).save(tmp_path / "two")[1]
     made = read_record(path)
-    assert made["synthetic"] is True and made["condition"] == {"label": 2} and made["seed"] == 6
+    assert (
+        made["synthetic"] is True and made["condition"] == {"label": {"number": 2, "name": "2"}} and made["seed"] == 6
+    )
     again, differs = replay(made)
     assert differs == []
     again.save(tmp_path / "again.png")
