@@ -117,7 +117,10 @@ class Model:
             if name not in FIELDS and name not in SHORT:
                 raise UnknownName("keyword of sample", name, [*FIELDS, *SHORT], "(other knobs: knobs={name: value})")
         model = self if prior is None else self.with_prior(prior)
-        condition = model.condition(n, **{name: value for name, value in asked.items() if name in FIELDS})
+        steering = {name: value for name, value in asked.items() if name in FIELDS}
+        model._refuse(steering)
+        model._must("sample")
+        condition = model.condition(n, **steering)
         how = _sampling({name: asked[name] for name in SHORT if name in asked}, knobs)
         model.check(how)
         seeds = range(seed, seed + n)
@@ -223,14 +226,16 @@ class Model:
         """The condition of ``n`` pictures from what a user gave, by field; see :meth:`sample`."""
         if not 1 <= n <= MOST_IMAGES:
             raise UsageError(f"cannot make {n} pictures in one call: ask for 1 to {MOST_IMAGES}")
-        takes = self.system.conditions
+        self._refuse(asked)
+        return condition_of(self.name, self.spec, self.system.conditions, self.system.optional, n, asked)
+
+    def _refuse(self, asked: Mapping[str, Any]) -> None:
+        """Refuse fields that it does not obey, naming recipes that do."""
         for name, value in asked.items():
             if name not in FIELDS:
                 raise UnknownName("field of a condition", name, FIELDS)
-            if value is not None and name not in takes:
+            if value is not None and name not in self.system.conditions:
                 raise Unsupported(f"'{self.name}' is not conditioned on {_a(name)}; {_who_obeys(name)}")
-        self._must("sample")
-        return condition_of(self.name, self.spec, takes, self.system.optional, n, asked)
 
     def _must(self, verb: str) -> None:
         if verb not in self.verbs:
