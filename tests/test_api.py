@@ -224,9 +224,9 @@ def test_a_model_that_holds_another_is_rebuilt_whole(tmp_path: Path) -> None:
     from zeuxis.catalog.weights import load_system
     from zeuxis.training.checkpoint import write_model
 
-    reader = load("features-digits").system
-    model = {**load_recipe("vqgan").model, **load_recipe("vqgan").tiny, "features": reader}
-    system = build("vqgan", {"shape": tuple(reader.shape)}, model)
+    network = load("features-digits").system
+    model = {**load_recipe("vqgan").model, **load_recipe("vqgan").tiny, "features": network}
+    system = build("vqgan", {"shape": tuple(network.shape)}, model)
     write_model(tmp_path / "model", system, {})
     again, _ = load_system(tmp_path)
     assert all(torch.equal(again.state_dict()[k], v) for k, v in system.state_dict().items())
@@ -241,11 +241,11 @@ def test_a_picture_owes_its_caption_no_more_than_that_says(monkeypatch: pytest.M
     system = build_for(small, open_source("faces", 64, "train")).eval()
     asked = []
 
-    def seen(metrics: object, evidence: Evidence, **rest: object) -> list[Figure]:
+    def measured(metrics: object, evidence: Evidence, **rest: object) -> list[Figure]:
         asked.append((evidence.names, evidence.asked))
         return []
 
-    monkeypatch.setattr("zeuxis.api.evaluate.measure", seen)
+    monkeypatch.setattr("zeuxis.api.evaluate.measure", measured)
     evaluate(Model("faces", system, {"data": "faces", "config": {}}), metrics=("agreement",), samples=6)
     ((names, wanted),) = asked
     assert wanted is not None

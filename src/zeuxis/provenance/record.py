@@ -28,7 +28,7 @@ from zeuxis.errors import DataError, UsageError, ZeuxisError
 
 KEY = "zeuxis"
 FORMAT = 2
-READ = (1, 2)  # the formats that can be read; in 1 a class is a number and a picture given is only said to be one
+READ = (1, 2)  # the formats that can be read; in 1 a class is a number and of a picture given nothing is held
 MAX_TEXT = 1 << 20  # bytes of a record; a longer one is not ours
 MAX_CHUNKS = 100_000
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
