@@ -15,7 +15,7 @@ from zeuxis.api.pictures import Pictures
 from zeuxis.api.prior import KINDS, Prior, Report, prior_of
 from zeuxis.api.still import picture_of, size_of
 from zeuxis.batch import Condition, Shape
-from zeuxis.catalog.listing import entry
+from zeuxis.catalog.listing import entries, entry
 from zeuxis.catalog.weights import load_system
 from zeuxis.conditions import FIELDS, Field
 from zeuxis.errors import DataError, TrainingStopped, UnknownName, Unsupported, UsageError
@@ -285,7 +285,7 @@ def _a(name: str) -> str:
 
 def _who_obeys(field: str) -> str:
     """Which recipes make something that obeys ``field``, for an error."""
-    recipes = [load_recipe(name) for name in recipe_paths()]
+    recipes = [r for r in map(load_recipe, recipe_paths().values()) if r.system in entries()]
     drawn = [r for r in recipes if "sample" in entry(r.system).card.verbs]
     able = [r.name for r in drawn if field in (r.model.get("condition"), *entry(r.system).card.needs)]
     return f"recipes that are: {', '.join(able) or 'none yet'}"

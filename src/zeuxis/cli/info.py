@@ -88,7 +88,8 @@ def built(system: str, config: Mapping[str, Any]) -> dict[str, Knob]:
 
 def defaults(known: Entry) -> dict[str, Any]:
     """The constructor's keywords of a system with the defaults that are literals; read as text, so without torch."""
-    path = ROOT.joinpath(*known.module.split(".")[1:]).with_suffix(".py")
+    inside = ROOT.joinpath(*known.module.split(".")[1:]).with_suffix(".py")
+    path = Path(known.module) if known.module.endswith(".py") else inside
     tree = ast.parse(path.read_text(encoding="utf-8"))
     classes = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == known.class_name)
     built = (item for node in classes for item in node.body if isinstance(item, ast.FunctionDef))
