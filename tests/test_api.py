@@ -224,9 +224,9 @@ def test_a_model_that_holds_another_is_rebuilt_whole(tmp_path: Path) -> None:
     from zeuxis.catalog.weights import load_system
     from zeuxis.training.checkpoint import write_model
 
-    network = load("features-digits").system
-    model = {**load_recipe("vqgan").model, **load_recipe("vqgan").tiny, "features": network}
-    system = build("vqgan", {"shape": tuple(network.shape)}, model)
+    reader = load("features-digits").system
+    model = {**load_recipe("vqgan").model, **load_recipe("vqgan").tiny, "features": reader}
+    system = build("vqgan", {"shape": tuple(reader.shape)}, model)
     write_model(tmp_path / "model", system, {})
     again, _ = load_system(tmp_path)
     assert all(torch.equal(again.state_dict()[k], v) for k, v in system.state_dict().items())

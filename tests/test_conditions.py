@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from zeuxis.api.given import GIVEN
-from zeuxis.api.model import Model, replay
+from zeuxis.api.model import Model, load, replay
 from zeuxis.batch import BATCHED, Batch, Condition, Shape, joined
 from zeuxis.card import Card
 from zeuxis.catalog.assemble import build_for
@@ -54,7 +54,7 @@ class Shown(System):
         shape: Shape = SHAPE,
         *,
         source_shape: Shape = SOURCE,
-        classes: int = 3,
+        class_names: tuple[str, ...] = ("cat", "dog", "owl"),
         layout_names: tuple[str, ...] = LAYOUT,
         factors: tuple[tuple[str, int], ...] = (("time", 2), ("shape", 5)),
         steps: int = 4,
@@ -450,6 +450,6 @@ def test_what_codes_nothing_encodes_nothing(files: Path) -> None:
             verb(given)
 
 
-def test_classes_have_names(shown: Model) -> None:
-    assert shown.classes == ("cat", "dog", "owl")
-    assert Model("m", Shown(), {"config": {"classes": 2}}).classes == ("0", "1")
+def test_classes_have_names() -> None:
+    assert model_of(Shown()).classes == ("cat", "dog", "owl")
+    assert load("vqgan").classes[0] == "T-shirt/top" and load("scenes").classes == ()
