@@ -452,4 +452,4 @@ def test_what_codes_nothing_encodes_nothing(files: Path) -> None:
 
 def test_classes_have_names() -> None:
     assert model_of(Shown()).classes == ("cat", "dog", "owl")
-    assert load("vqgan").classes[0] == "T-shirt/top" and load("scenes").classes == ()
+    assert load("vqgan").classes[0] == "T-shirt/top" and "ring" in load("scenes").classes
