@@ -8,6 +8,7 @@ from zeuxis.catalog.build import build, given_models
 from zeuxis.catalog.listing import entry
 from zeuxis.catalog.weights import load_system
 from zeuxis.errors import Unsupported, UsageError
+from zeuxis.knobs import checked
 from zeuxis.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def build_for(recipe: Recipe, source: Source, seed: int | None = None) -> System
     model = recipe.model | given
     system = build(recipe.system, source.spec, model, recipe.train.seed if seed is None else seed)
     _take_buckets(system, source)
+    checked(f"'{system.card.id}' ([sample] of recipe '{recipe.name}')", system.knobs, recipe.sample)
     return system
 
 

@@ -18,7 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zeuxis import conditions
 from zeuxis.batch import Batch, Condition, to_float
+from zeuxis.conditions import Kind
 from zeuxis.data.ragged import Array as Array
 from zeuxis.data.ragged import Bucket, View
 from zeuxis.spec import DataSpec, Shape
@@ -84,15 +86,15 @@ def _floats(values: Array) -> Tensor:
     return torch.from_numpy(values.astype(np.float32))
 
 
-AS_TENSOR: Mapping[str, Callable[[Array], Tensor]] = {
-    "label": _integers,  # (N,)
-    "source": _images,  # (N, C, H, W) uint8
-    "style": _images,  # (N, C, H, W) uint8
+BY_KIND: Mapping[Kind, Callable[[Array], Tensor]] = {
+    "class": _integers,  # (N,)
+    "picture": _images,  # (N, C, H, W) uint8
     "mask": _floats,  # (N, 1, H, W) of 0 and 1
-    "layout": _integers,  # (N, H, W)
+    "class map": _integers,  # (N, H, W)
     "factors": _integers,  # (N, F)
 }
-TEXTS = frozenset({"caption", "instruction"})
+TEXTS = frozenset(name for name, field in conditions.FIELDS.items() if field.kind == "text")
+AS_TENSOR = {name: BY_KIND[conditions.FIELDS[name].kind] for name in FIELDS - TEXTS}
 
 
 class ArraySource(Source):
