@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from zeuxis.api.coding import REBUILT
-from zeuxis.api.evaluate import default_metrics, evaluate, held_out, rebuild
+from zeuxis.api.collectors import reconstruct
+from zeuxis.api.evaluate import default_metrics, evaluate, held_out
 from zeuxis.api.model import Model, load
 from zeuxis.api.page import Page, loss_curves
 from zeuxis.api.pictures import Pictures, sheet, to_pil
@@ -108,10 +109,10 @@ def _measure(plan: Recipe, samples: int, seed: int, out: Path, device: str, repo
         sheets["drawn"] = _save(Pictures(images, records), out / f"{plan.name}.png")
     kept = None
     if set(CODED) <= set(metrics):
-        latent, images = rebuild(model, examples.image)
+        latent, images = reconstruct(model, examples.image)
         kept = _kept(model, latent)
         rebuilt = tuple({**made, "disclosure": REBUILT} for made in records)
-        sheets["rebuilt"] = _save(Pictures(images, rebuilt), out / f"{plan.name}-rebuilt.png")
+        sheets["rebuilt"] = _save(Pictures(images.cpu(), rebuilt), out / f"{plan.name}-rebuilt.png")
     return {
         "recipe": plan.name,
         "system": plan.system,
