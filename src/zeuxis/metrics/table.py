@@ -219,7 +219,11 @@ def measure(
         if name not in METRICS:
             raise UnknownName("metric", name, METRICS)
         metric = METRICS[name]
-        missing = [n for n in metric.needs if n not in evidence.given]
+        missing = [
+            f"scores['{need}'] of pictures and targets" if need in METRICS else need
+            for need in metric.needs
+            if need not in evidence.given
+        ]
         if missing:
             have = [n for n, m in METRICS.items() if evidence.given.issuperset(m.needs)]
             raise UsageError(f"'{name}' needs {', '.join(missing)}; what is here can give: {', '.join(have) or 'none'}")

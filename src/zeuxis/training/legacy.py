@@ -24,7 +24,7 @@ KEYWORDS: Mapping[str, str] = {  # of constructors, format 1 -> 2
     "solver": "sampler",
 }
 TENSORS: tuple[tuple[re.Pattern[str], str], ...] = tuple(  # format 1 -> 2
-    (re.compile(rf"(?<![^.]){old}(?![^.])"), new)  # whole components of the dotted name
+    (re.compile(rf"(?<![^./]){old}(?![^.])"), new)  # whole components of the dotted name, which may follow system/
     for old, new in (
         (r"reading", "cross_attention"),
         (r"enter", "proj_in"),
@@ -33,8 +33,12 @@ TENSORS: tuple[tuple[re.Pattern[str], str], ...] = tuple(  # format 1 -> 2
         (r"place", "pos_embed"),
         (r"seen", "rounds_seen"),
         (r"looker", "glimpse"),
+        (r"limit", "ood_threshold"),
     )
 )
+
+
+PLAYERS = (("optimiser/reader/", "optimiser/network/"),)  # of checkpoints, format 1 -> 2
 
 
 def format_of(facts: Mapping[str, Any]) -> int:
@@ -61,6 +65,8 @@ def upgraded_tensors(tensors: Mapping[str, V], format: int) -> dict[str, V]:
 
 
 def _renamed(name: str) -> str:
+    for old, new in PLAYERS:
+        name = name.replace(old, new)
     for old, new in TENSORS:
         name = old.sub(new, name)
     return name
