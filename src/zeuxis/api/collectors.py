@@ -27,6 +27,7 @@ from zeuxis.metrics.likelihood import LEVEL, dequantise
 from zeuxis.metrics.segmentation import Confusion
 from zeuxis.rng import Stream
 
+SCORED = 16  # pictures scored at a time: SSIM holds a dozen float64 copies of them
 Score = Callable[[Tensor, Tensor], Tensor]  # pictures and targets (B, C, H, W) -> (B,)
 
 
@@ -84,8 +85,9 @@ class Reconstructions:
 
     def add(self, chunk: Chunk) -> None:
         latent, image = reconstruct(self.model, chunk.real.image)
-        for name, score in self.score_of.items():
-            self.scores[name].append(score(image.to(self.place), chunk.real.image.to(self.place)).cpu())
+        for some, target in zip(image.split(SCORED), chunk.real.image.split(SCORED), strict=True):
+            for name, score in self.score_of.items():
+                self.scores[name].append(score(some.to(self.place), target.to(self.place)).cpu())
         if self.space is not None:
             self.features.append(self.space.of(image).cpu())
         if self.usage is not None:

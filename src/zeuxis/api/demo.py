@@ -112,7 +112,7 @@ def _figures(page: Page, figures: dict[str, list[Figure]], model: Model) -> None
     page.table(["", *MEASURED], rows, best=min(range(len(rows)), key=lambda k: figures[[*figures][k]][0].value))
     first = figures[DIGITS][0]
     page.text(
-        f"Against {first.samples} held-out digits, in the features of the shipped classifier of digits ({first.features}). "
+        f"Against {first.samples} held-out digits, in the features of the shipped classifier ({first.features}). "
         "Accuracy: the share of pictures in which that classifier finds the digit of the condition. "
         f"{first.warning or ''}"
     )

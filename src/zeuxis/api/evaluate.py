@@ -72,7 +72,7 @@ def evaluate(
     name = data or model.card.get("data")
     if not name:
         raise UsageError(f"'{model.name}' does not say what data it was trained on: give --data")
-    source = open_source(name, _size(model.system.shape), split)
+    source = open_source(name, _size(model.system.shape), split)  # type: ignore[arg-type]  # sources of (height, width)
     if tuple(source.shape) != tuple(model.system.shape):
         raise UsageError(
             f"'{model.name}' makes {tuple(model.system.shape)}, '{name}' holds {tuple(source.shape)}: give other --data"
