@@ -19,6 +19,7 @@ from zeuxis.rng import Stream
 from zeuxis.systems.recognition._family import HORIZON
 from zeuxis.systems.recognition.classifier import Classifier
 from zeuxis.systems.recognition.judge import Judge
+from zeuxis.training.legacy import upgraded_tensors
 
 SHAPE = Shape(1, 8, 8)
 FACTORS = (("row", 2), ("column", 2), ("bright", 2))
@@ -182,6 +183,13 @@ def test_the_shipped_judge_says_how_many_pictures_it_recognises() -> None:
 def test_an_untrained_judge_finds_no_outliers() -> None:
     system = built(Judge, factors=FACTORS)
     assert isinstance(system, Judge) and system.in_distribution(torch.full((3, *SHAPE), 9.0)).all()
+
+
+def test_old_checkpoints_of_judges_are_renamed() -> None:
+    old = {"limit": 1, "system/limit": 2, "system/seen": 3, "optimiser/reader/0.exp_avg": 4, "reader.weight": 5}
+    new = ["ood_threshold", "system/ood_threshold", "system/rounds_seen", "optimiser/network/0.exp_avg"]
+    assert list(upgraded_tensors(old, 1)) == [*new, "reader.weight"]
+    assert upgraded_tensors(old, 2) == old
 
 
 # -- augmentation ---------------------------------------------------------------------------------------

@@ -65,8 +65,8 @@ def upgraded_tensors(tensors: Mapping[str, V], format: int) -> dict[str, V]:
 
 
 def _renamed(name: str) -> str:
-    for old, new in PLAYERS:
-        name = name.replace(old, new)
+    for player, now in PLAYERS:
+        name = name.replace(player, now)
     for old, new in TENSORS:
         name = old.sub(new, name)
     return name
