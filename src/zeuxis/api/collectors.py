@@ -21,9 +21,9 @@ from zeuxis.api.model import Model
 from zeuxis.batch import Batch
 from zeuxis.data.source import WORD
 from zeuxis.data.worlds import telling
+from zeuxis.distributions.dequantise import LEVEL, dequantise
 from zeuxis.errors import Unsupported
 from zeuxis.metrics.codes import CodeUsage
-from zeuxis.metrics.likelihood import LEVEL, dequantise
 from zeuxis.metrics.segmentation import Confusion
 from zeuxis.rng import Stream
 
