@@ -34,7 +34,7 @@ KEYWORDS_OF: Mapping[str, Mapping[str, str]] = {  # of one system's constructor
     "maskgit": {"choice": "choice_temperature"},
 }
 TENSORS: tuple[tuple[re.Pattern[str], str], ...] = tuple(  # format 1 -> 2
-    (re.compile(rf"(?<![^.]){old}(?![^.])"), new)  # whole components of the dotted name
+    (re.compile(rf"(?<![^./]){old}(?![^.])"), new)  # whole components of the dotted name, which may follow system/
     for old, new in (
         (r"reader(?=\.(?:token|lstm)\.)", "text_encoder"),  # align-draw's
         (r"told", "conditioning"),
@@ -46,8 +46,12 @@ TENSORS: tuple[tuple[re.Pattern[str], str], ...] = tuple(  # format 1 -> 2
         (r"place", "pos_embed"),
         (r"seen", "rounds_seen"),
         (r"looker", "glimpse"),
+        (r"limit", "ood_threshold"),
     )
 )
+
+
+PLAYERS = (("optimiser/reader/", "optimiser/network/"),)  # of checkpoints, format 1 -> 2
 
 
 def format_of(facts: Mapping[str, Any]) -> int:
@@ -100,6 +104,8 @@ def _upgraded(card: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _renamed(name: str) -> str:
+    for player, now in PLAYERS:
+        name = name.replace(player, now)
     for old, new in TENSORS:
         name = old.sub(new, name)
     return name
