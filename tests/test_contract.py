@@ -17,7 +17,7 @@ from zeuxis.catalog.weights import load_system
 from zeuxis.data.batches import Batches, epoch_batches
 from zeuxis.game import System, Turn, play_round
 from zeuxis.knobs import Sampling
-from zeuxis.recipe import Recipe, Train, load_recipe, recipe_paths
+from zeuxis.recipe import Recipe, Train, load_recipe, merged, recipe_paths
 from zeuxis.rng import ImageRng
 from zeuxis.rng import Stream as Draws
 from zeuxis.training.checkpoint import write_model
@@ -40,7 +40,7 @@ def source(recipe: str):
 @cache
 def _built(recipe: str) -> System:
     r = load_recipe(recipe)
-    return build_for(r.model_copy(update={"model": {**r.model, **r.tiny}}), source(recipe))
+    return build_for(r.model_copy(update={"model": merged(r.model, r.tiny)}), source(recipe))
 
 
 def tiny(recipe: Recipe) -> System:

@@ -8,7 +8,7 @@ two things.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 FORMAT = 2  # of the cards and checkpoints that are written now
@@ -33,6 +33,14 @@ TENSORS: tuple[tuple[re.Pattern[str], str], ...] = tuple(  # format 1 -> 2
         (r"place", "pos_embed"),
         (r"seen", "rounds_seen"),
         (r"looker", "glimpse"),
+        # Of diffusion models: their conditioner, and the blocks of their U-Net.
+        (r"reader(?=\.(?:embedding|tower|pool|sketch)\.)", "conditioner"),
+        (r"target_reader", "target_conditioner"),
+        (r"(down|up)\.(\d+)\.stages\.(\d+)\.block", r"\1_levels.\2.blocks.\3.resblock"),
+        (r"(down|up)\.(\d+)\.stages", r"\1_levels.\2.blocks"),
+        (r"(down|up)\.(\d+)\.resample", r"\1_levels.\2.resample"),
+        (r"middle\.(\d+)\.block(?=\.)", r"middle_blocks.\1.resblock"),
+        (r"middle\.0\.attention(?=\.(?:norm|attention)\.)", "middle_blocks.0.attention"),
     )
 )
 
@@ -42,17 +50,20 @@ def format_of(facts: Mapping[str, Any]) -> int:
     return int(facts.get("format", 1))
 
 
-def upgraded_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The constructor's arguments of a card of format 1, as they are called now; those of given systems too."""
-    return {
-        KEYWORDS.get(key, key): {**value, "config": upgraded_config(value["config"])} if _is_system(value) else value
+def upgraded_config(config: Mapping[str, Any], system: str = "") -> dict[str, Any]:
+    """The constructor's arguments of a ``system``'s card of format 1, as they are called now; of given systems too."""
+    renamed = {
+        KEYWORDS.get(key, key): {**value, "config": upgraded_config(value["config"], value["system"])}
+        if _is_system(value)
+        else value
         for key, value in config.items()
     }
+    return RESHAPED[system](renamed) if system in RESHAPED else renamed
 
 
 def upgraded_card(card: dict[str, Any]) -> dict[str, Any]:
     """A model's card as it would be written now."""
-    return card if format_of(card) >= FORMAT else {**card, "config": upgraded_config(card["config"])}
+    return card if format_of(card) >= FORMAT else {**card, "config": upgraded_config(card["config"], card["system"])}
 
 
 def upgraded_tensors(tensors: Mapping[str, V], format: int) -> dict[str, V]:
@@ -64,6 +75,33 @@ def _renamed(name: str) -> str:
     for old, new in TENSORS:
         name = old.sub(new, name)
     return name
+
+
+def _blocks(config: dict[str, Any]) -> dict[str, Any]:
+    """The U-Net's ``depth`` is now called ``blocks``."""
+    return {"blocks" if key == "depth" else key: value for key, value in config.items()}
+
+
+def _parts(config: dict[str, Any]) -> dict[str, Any]:
+    """Flow matching's network and text encoder had flat keywords, of which each choice used some."""
+    kind = config["network"]
+    text = {new: config[old] for old, new in _TEXT.items()} if config["condition"] == "caption" else None
+    network = {"kind": kind} | {new: config[old] for old, new in _NETWORK[kind].items()}
+    flat = {old for keys in _NETWORK.values() for old in keys} | set(_TEXT)
+    return {key: value for key, value in config.items() if key not in flat} | {"network": network, "text": text}
+
+
+_TEXT = {f"text_{key}": key for key in ("width", "depth", "heads", "length")} | {"sketch": "sketch"}
+_NETWORK: Mapping[str, Mapping[str, str]] = {
+    "dit": {key: key for key in ("patch", "width", "depth", "heads")},
+    "unet": {key: key for key in ("width", "multiples", "attention", "heads")} | {"depth": "blocks"},
+    "uvit": {key: key for key in ("patch", "fine", "fine_depth", "width", "depth", "heads")},
+}
+RESHAPED: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]] = {  # by system, format 1 -> 2
+    "ddpm": _blocks,
+    "consistency": _blocks,
+    "flow-matching": _parts,
+}
 
 
 def _is_system(value: Any) -> bool:
