@@ -150,6 +150,22 @@ def test_a_seed_is_a_picture_in_any_company(recipe: Recipe) -> None:
         assert not torch.equal(together, others), "seeds make no difference"
 
 
+@pytest.mark.parametrize("recipe", with_verb("denoiser"), ids=ids(with_verb("denoiser")))
+def test_denoisers_run_from_noise_to_data_whatever_the_company(recipe: Recipe) -> None:
+    system = fitted(recipe)
+    levels = system.levels()
+    assert levels.ndim == 1 and levels[0] > 1 and levels[-1] == 0 and (levels.diff() < 0).all()
+    batch = source(recipe.name).batch(torch.arange(3))
+    condition = batch.condition.only(system.conditions)
+    with torch.no_grad():
+        for sigma in (levels[0], levels[-2]):
+            x = batch.image + sigma * Draws(1).normal(*batch.image.shape)
+            x0 = system.denoiser(condition, 3)(x, sigma.expand(3))
+            assert x0.shape == x.shape and torch.isfinite(x0).all()
+            alone = system.denoiser(condition[1:2], 1)(x[1:2], sigma.expand(1))
+            assert torch.allclose(x0[1:2], alone, atol=1e-3)
+
+
 @pytest.mark.parametrize("recipe", with_verb("draw_steps"), ids=ids(with_verb("draw_steps")))
 def test_the_last_step_is_the_picture(recipe: Recipe) -> None:
     system = fitted(recipe)

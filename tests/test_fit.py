@@ -437,7 +437,11 @@ def test_systems_of_convolutions_are_trained_on_several_shapes(system: str, root
 
 def test_others_refuse_buckets_and_name_the_mend(root: Path) -> None:
     source = opened(root, "bucket:8")
-    for recipe in (small("dcgan", root), small("flow-matching", root, network={"kind": "dit"}), small("gaussian", root)):
+    for recipe in (
+        small("dcgan", root),
+        small("flow-matching", root, network={"kind": "dit"}),
+        small("gaussian", root),
+    ):
         with pytest.raises(Unsupported, match="use --fit crop or --fit square"):
             build_for(recipe, source)
     with pytest.raises(UsageError, match=r"multiples of 16, .*use --fit bucket:16"):

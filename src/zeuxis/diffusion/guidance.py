@@ -24,7 +24,7 @@ ConditionalDenoise = Callable[[Tensor, Tensor, Conditioning], Tensor]
 
 
 def bind_condition(denoise: ConditionalDenoise, conditioning: Conditioning, conditional: bool = True) -> Denoise:
-    """The denoiser under one conditioning, unguided; ``conditional`` false says that it is that of no condition."""
+    """The denoiser under one conditioning, unguided; ``conditional`` is false where that is the null conditioning."""
     marked = _marked(conditioning, conditional)
     return lambda x, sigma: denoise(x, sigma, marked)
 

@@ -11,7 +11,8 @@ Divided by ``alpha``, any of them is the VE path at ``sigma = std / alpha``: thi
 samplers work, and why one sampler serves them all. Everywhere t grows from data to noise. What a network may
 predict along them is in :mod:`zeuxis.diffusion.precondition`.
 
-Legend: images (B, C, H, W), or (B, ...) of any shape; t, sigma, alpha and std (B,); T steps of a chain. All arithmetic is in the dtype of its input.
+Legend: B images, (B, C, H, W) or of any shape (B, ...); t, sigma, alpha and std are (B,); T steps of a chain.
+All arithmetic is in the dtype of its input.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     x0 = c_skip x + c_out F(c_in x, c_noise)        (Karras et al. 2022, arXiv:2206.00364, Eq. 7)
 
 Training and sampling both go through them: :func:`to_x0` is that line, :func:`target` the same line solved for F,
-what the network should say. Whatever a network predicts is one row of a table here:
+what the network should predict. Whatever a network predicts is one row of a table here:
 
                  c_skip                        c_out                        c_in                     c_noise
     epsilon      1 / alpha                     -std / alpha                 1                        t
@@ -15,8 +15,8 @@ what the network should say. Whatever a network predicts is one row of a table h
     consistency  d^2 / ((s - m)^2 + d^2)       (s - m) d / sqrt(s^2 + d^2)  1 / sqrt(s^2 + d^2)      log(s) / 4
 
 The first five are those of ``x = alpha x0 + std e`` on a path, and :func:`in_ve` takes them to VE space; the last two
-are in VE space, with s for sigma, d for sigma_data and m for sigma_min. c_noise is what the network is told as its
-time, up to the scale that its embedding wants.
+are in VE space, with s for sigma, d for sigma_data and m for sigma_min. c_noise stands for the time that the
+network is given, up to the scale that its embedding wants.
 
 Legend: B images; every coefficient is (B,).
 """
@@ -75,7 +75,7 @@ def to_x0(c: Coefficients, prediction: Tensor, x: Tensor) -> Tensor:
 
 
 def target(c: Coefficients, x0: Tensor, x: Tensor) -> Tensor:
-    """What the network should say (B, C, H, W) at the noisy image ``x`` whose clean image is ``x0``."""
+    """What the network should predict (B, C, H, W) at the noisy image ``x`` whose clean image is ``x0``."""
     return (x0 - append_dims(c.skip, x) * x) / append_dims(c.out, x)
 
 

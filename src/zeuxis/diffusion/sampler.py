@@ -7,8 +7,8 @@ Both the VE and the straight path obey dx/ds = (x - x0) / s, s being the noise's
 :func:`euler` and :func:`heun` may also be given the straight path's x and times, which has no infinity at
 pure noise; Euler's steps are the same ones in either space, Heun's are not.
 
-Legend: x (B, C, H, W); ``levels`` (N + 1,) for N steps, descending, as in :mod:`zeuxis.diffusion.schedule`; a denoiser gets
-sigma as (B,). Each sampler calls the denoiser N times, Heun 2N - 1 times.
+Legend: x (B, C, H, W); ``levels`` (N + 1,) for N steps, descending, as in :mod:`zeuxis.diffusion.schedule`; a denoiser
+gets sigma as (B,). Each sampler calls the denoiser N times, Heun 2N - 1 times.
 """
 
 from __future__ import annotations

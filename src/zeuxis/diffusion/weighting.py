@@ -1,7 +1,7 @@
 """Which noise levels training visits, and what each of them counts.
 
 A density draws times or noise levels (B,); a weight multiplies a squared error per image (B,).
-The squared error in x0 is c_out^2 times the squared error in what the network says
+The squared error in x0 is c_out^2 times the squared error in the network's prediction
 (:mod:`zeuxis.diffusion.precondition`): 1 / SNR for noise, 1 / (SNR + 1) for v.
 
 Legend: B or n images.

@@ -25,7 +25,7 @@ class AttentionCall:
     """One use of one attention layer.
 
     ``layer`` is its path in the controlled network. ``conditional`` (B,) bool is true in the rows that stand under
-    the condition and false in those under none; None where the network was not told, as without any condition.
+    the condition and false in those under none; None where the network was not given it, as without any condition.
     """
 
     layer: str
@@ -43,7 +43,7 @@ def controlled(net: nn.Module, control: Control) -> Iterator[None]:
 
     ``net`` is a network or whatever holds some, such as a system.
     """
-    halves: dict[nn.Module, Tensor | None] = {}  # what each network was told in the call it is in
+    halves: dict[nn.Module, Tensor | None] = {}  # of the batch that each network is working on
 
     def begin(network: nn.Module, args: tuple[Any, ...], named: Mapping[str, Any]) -> None:
         halves[network] = named.get("conditional")

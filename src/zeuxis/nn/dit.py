@@ -24,8 +24,8 @@ class DiTBlock(nn.Module):
     """A transformer block whose norms and residuals are steered by a vector (adaLN-zero, Section 3.2).
 
     Attention to the context, if ``context_width``, comes between the two, as in PixArt (here after a norm). The
-    other two residuals are zero at initialisation. PixArt's zero there too spares a trained image model a shock; a model
-    that starts from nothing only learns to use the context later for it.
+    other two residuals are zero at initialisation. PixArt's zero there too spares a trained image model a shock; a
+    model that starts from nothing only learns to use the context later for it.
     """
 
     def __init__(self, width: int, heads: int, context_width: int = 0) -> None:

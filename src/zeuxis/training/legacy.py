@@ -37,6 +37,8 @@ TENSORS: tuple[tuple[re.Pattern[str], str], ...] = tuple(  # format 1 -> 2
         (r"reader(?=\.(?:embedding|tower|pool|sketch)\.)", "conditioner"),
         (r"target_reader", "target_conditioner"),
         (r"(down|up)\.(\d+)\.stages\.(\d+)\.block", r"\1_levels.\2.blocks.\3.resblock"),
+        (r"(down|up)\.(\d+)\.stages\.(\d+)\.reader", r"\1_levels.\2.blocks.\3.transformer"),
+        (r"middle\.0\.reader", "middle_blocks.0.transformer"),
         (r"(down|up)\.(\d+)\.stages", r"\1_levels.\2.blocks"),
         (r"(down|up)\.(\d+)\.resample", r"\1_levels.\2.resample"),
         (r"middle\.(\d+)\.block(?=\.)", r"middle_blocks.\1.resblock"),

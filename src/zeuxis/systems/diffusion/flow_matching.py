@@ -102,7 +102,9 @@ class FlowMatching(System):
         self.predicts = predicts
         self.path = Straight()
         if text and condition != "caption":
-            raise Unsupported(f"condition '{condition}' has no text to encode: set condition 'caption', or no model.text")
+            raise Unsupported(
+                f"condition '{condition}' has no text to encode: set condition 'caption' or no model.text"
+            )
         options = text_options(text)
         channels, captions = self.shape.channels, condition == "caption"
         sketched = captions and options["sketch"] > 0
