@@ -304,6 +304,8 @@ def test_what_a_user_may_get_wrong() -> None:
         FlowMatching(SHAPE, text={"sketch": 4})
     with pytest.raises(UnknownName, match="width"):
         FlowMatching(SHAPE, words=WORDS, condition="caption", text={"widht": 4})
+    with pytest.raises(UsageError, match=r"model\.text is a table"):
+        FlowMatching(SHAPE, words=WORDS, condition="caption", text=64)  # type: ignore[arg-type]
     with pytest.raises(UnknownName, match="unet"):
         FlowMatching(SHAPE, network={"kind": "u-net"})
     with pytest.raises(UnknownName, match=r"kind 'unet'.*'patch'.*known: attention"):

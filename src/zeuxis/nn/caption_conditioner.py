@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from zeuxis.batch import Condition
-from zeuxis.errors import UnknownName, Unsupported
+from zeuxis.errors import UnknownName, Unsupported, UsageError
 from zeuxis.nn.conditioner import Conditioner, Conditioning
 from zeuxis.nn.text import Sketch, TextTower, WordTokeniser
 
@@ -74,6 +74,8 @@ class CaptionConditioner(Conditioner):
 def text_options(table: Mapping[str, Any] | None) -> dict[str, int]:
     """``[model.text]`` with its defaults: ``width``, ``depth`` and ``heads`` of the text encoder, ``length`` of the
     longest caption in words, ``sketch``, the side of the sketch (0: none). Raises :class:`UnknownName`."""
+    if not isinstance(table or {}, Mapping):
+        raise UsageError(f"model.text is a table, not '{table}': write model.text.width = 128, for one")
     for key in table or {}:
         if key not in TEXT:
             raise UnknownName("key of [model.text]:", key, TEXT)
