@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.diffusion.path import append_dims
 from zeuxis.diffusion.sampler import euler
+from zeuxis.distributions.reduce import per_image
 from zeuxis.errors import UnknownName, Unsupported, UsageError
 from zeuxis.game import System, Turn
 from zeuxis.knobs import Sampling
-from zeuxis.losses.likelihood import per_image
 from zeuxis.recipe import load_recipe, merged
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.diffusion.consistency import Consistency
@@ -120,11 +120,11 @@ def test_models_of_the_first_format_are_read() -> None:
     uvit = {"kind": "uvit", "patch": 4, "fine": 64, "fine_depth": 3, "width": 160, "depth": 4, "heads": 5}
     text = {"width": 128, "depth": 2, "heads": 4, "length": 12, "sketch": 8}
     rest = {"shift": 2.0, "sampler": "heun"}
-    assert upgraded_config(flat, "flow-matching") == {"condition": "caption", "network": uvit, "text": text, **rest}
+    assert upgraded_config("flow-matching", flat) == {"condition": "caption", "network": uvit, "text": text, **rest}
     unet = {"kind": "unet", "width": 160, "multiples": [1, 2], "blocks": 4, "attention": [2], "heads": 5}
-    again = upgraded_config(flat | {"network": "unet", "condition": "label"}, "flow-matching")
+    again = upgraded_config("flow-matching", flat | {"network": "unet", "condition": "label"})
     assert again == {"condition": "label", "network": unet, "text": None, **rest}
-    assert upgraded_config({"width": 8, "depth": 1}, "ddpm") == {"width": 8, "blocks": 1}
+    assert upgraded_config("ddpm", {"width": 8, "depth": 1}) == {"width": 8, "blocks": 1}
     names = {
         "network.down.0.stages.1.block.conv1.weight": "network.down_levels.0.blocks.1.resblock.conv1.weight",
         "network.down.0.stages.1.reader.norm.bias": "network.down_levels.0.blocks.1.transformer.norm.bias",

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.diffusion.sampler import Denoise
+from zeuxis.distributions.flow import Flow
 from zeuxis.errors import Unsupported
 from zeuxis.knobs import Knob, Sampling
 from zeuxis.rng import ImageRng, Rng
@@ -133,6 +134,12 @@ class Verbs(nn.Module):
     def conditions(self) -> frozenset[str]:
         """The fields of ``Condition`` that this instance obeys."""
         return frozenset(self.card.needs)
+
+    @property
+    def flow(self) -> Flow | None:
+        """The exact invertible map of images to latents and its base, where ``encode``, ``decode`` and ``log_prob`` are
+        those of one; None for other systems."""
+        return None
 
     @property
     def device(self) -> torch.device:
