@@ -19,7 +19,7 @@ from zeuxis.catalog.weights import load_system
 from zeuxis.data.batches import Batches, epoch_batches
 from zeuxis.game import System, Turn, play_round
 from zeuxis.knobs import Sampling
-from zeuxis.recipe import Recipe, Train, load_recipe, recipe_paths
+from zeuxis.recipe import Recipe, Train, load_recipe, merged, recipe_paths
 from zeuxis.rng import ImageRng
 from zeuxis.rng import Stream as Draws
 from zeuxis.training.checkpoint import write_model
@@ -42,7 +42,7 @@ def source(recipe: str):
 @cache
 def _built(recipe: str) -> System:
     r = load_recipe(recipe)
-    return build_for(r.model_copy(update={"model": {**r.model, **r.tiny}}), source(recipe))
+    return build_for(r.model_copy(update={"model": merged(r.model, r.tiny)}), source(recipe))
 
 
 def tiny(recipe: Recipe) -> System:
@@ -150,6 +150,22 @@ def test_a_seed_is_a_picture_in_any_company(recipe: Recipe) -> None:
     assert (together - alone).abs().max() < 2e-3, "a picture depends on its company"  # a quarter of a grey level
     if "source" not in system.conditions:  # a translation may well be deterministic
         assert not torch.equal(together, others), "seeds make no difference"
+
+
+@pytest.mark.parametrize("recipe", with_verb("denoiser"), ids=ids(with_verb("denoiser")))
+def test_denoisers_run_from_noise_to_data_whatever_the_company(recipe: Recipe) -> None:
+    system = fitted(recipe)
+    levels = system.levels()
+    assert levels.ndim == 1 and levels[0] > 1 and levels[-1] == 0 and (levels.diff() < 0).all()
+    batch = source(recipe.name).batch(torch.arange(3))
+    condition = batch.condition.only(system.conditions)
+    with torch.no_grad():
+        for sigma in (levels[0], levels[-2]):
+            x = batch.image + sigma * Draws(1).normal(*batch.image.shape)
+            x0 = system.denoiser(condition, 3)(x, sigma.expand(3))
+            assert x0.shape == x.shape and torch.isfinite(x0).all()
+            alone = system.denoiser(condition[1:2], 1)(x[1:2], sigma.expand(1))
+            assert torch.allclose(x0[1:2], alone, atol=1e-3)
 
 
 @pytest.mark.parametrize("recipe", with_verb("draw_steps"), ids=ids(with_verb("draw_steps")))

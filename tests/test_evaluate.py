@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import weakref
 from typing import Any
 
@@ -23,6 +24,8 @@ from zeuxis.metrics.table import METRICS, Evidence
 from zeuxis.rng import ImageRng, Rng, Stream
 
 ALIVE: list[weakref.ref[Tensor]] = []  # the pictures that were given out or generated
+
+REAL = pytest.mark.skipif("ZEUXIS_DATA" not in os.environ, reason="set ZEUXIS_DATA to a folder of datasets")
 
 
 def remembered(images: Tensor) -> Tensor:
@@ -118,11 +121,11 @@ def test_chunks_are_smaller_where_pictures_are_larger() -> None:
 @pytest.mark.parametrize(
     ("name", "metrics"),
     [
-        ("vqgan", ("rebuilt-frechet", "psnr", "codes-used")),
+        pytest.param("vqgan", ("rebuilt-frechet", "psnr", "codes-used"), marks=REAL),
         ("segmenter-scenes", ("miou", "recognised")),
         ("identity-faces", ("verification", "same-person")),
         ("judge-scenes", ("agreement",)),
-        ("cvae", ("frechet", "accuracy", "kernel")),
+        pytest.param("cvae", ("frechet", "accuracy", "kernel"), marks=REAL),
     ],
 )
 def test_figures_do_not_depend_on_the_chunk(

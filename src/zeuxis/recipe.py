@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -114,6 +115,15 @@ def parse_recipe(table: dict[str, Any], where: str) -> Recipe:
         return Recipe.model_validate(table)
     except ValidationError as error:
         raise _explain(error, where) from None
+
+
+def merged(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """``table`` with ``changes``, tables within tables likewise: what ``[tiny]`` does to ``[model]``."""
+    both = dict(table)
+    for key, value in changes.items():
+        inner = both.get(key)
+        both[key] = merged(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
+    return both
 
 
 def _apply(table: dict[str, Any], override: str) -> None:
