@@ -13,7 +13,7 @@ from zeuxis.api.latents import code_width
 from zeuxis.api.pictures import Pictures
 from zeuxis.api.prior import KINDS, Prior, Report, prior_of
 from zeuxis.batch import Condition
-from zeuxis.catalog.listing import entry
+from zeuxis.catalog.listing import entries, entry
 from zeuxis.catalog.weights import load_system
 from zeuxis.errors import DataError, TrainingStopped, UnknownName, Unsupported, UsageError
 from zeuxis.game import System
@@ -246,7 +246,7 @@ def _spread(what: str, values: Sequence[Any] | None, n: int) -> tuple[Any, ...] 
 
 def _who_obeys(field: str) -> str:
     """Which recipes make something that obeys ``field``, for an error."""
-    recipes = [load_recipe(name) for name in recipe_paths()]
+    recipes = [r for r in map(load_recipe, recipe_paths().values()) if r.system in entries()]
     drawn = [r for r in recipes if "sample" in entry(r.system).card.verbs]
     able = [r.name for r in drawn if field in (r.model.get("condition"), *entry(r.system).card.needs)]
     return f"recipes that are: {', '.join(able) or 'none yet'}"
