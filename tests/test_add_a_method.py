@@ -15,14 +15,9 @@ from zeuxis.errors import UnknownName
 
 PAGE = (Path(__file__).parent.parent / "docs" / "add-a-method.md").read_text(encoding="utf-8")
 FILES = re.compile(r"^`(my-methods/\S+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-BLOCKS = re.compile(r"^```\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-LINES = [line for block in BLOCKS.findall(PAGE) for line in block.splitlines()]
-SHORTER = {
-    "train": ["--set", "train.rounds=3", "--batch", "8"],
-    "compare": ["--budget", "1s"],
-    "evaluate": [],
-    "sample": [],
-}
+BLOCKS = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINES = [line for kind, block in BLOCKS.findall(PAGE) if not kind for line in block.splitlines()]
+SHORTER = {"train": ["--set", "train.rounds=3", "--batch", "8"], "compare": ["--budget", "1s"]}
 
 
 @pytest.fixture
@@ -62,5 +57,5 @@ def test_the_page_is_carried_out(
     run = folder / "runs" / "00000-my-wae-digits"
     assert load(run).system.card.title == "Wasserstein autoencoder"
     monkeypatch.delenv(variable)
-    with pytest.raises(UnknownName, match="'my-wae'.*--systems FOLDER"):
+    with pytest.raises(UnknownName, match=r"'my-wae'.*--systems FOLDER"):
         load(run)

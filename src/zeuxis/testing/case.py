@@ -23,7 +23,7 @@ from zeuxis.testing.toy import toy_source
 from zeuxis.training.optimiser import BUILDERS
 
 BATCH = 6
-LR = 2e-3  # a learning rate at which few rounds show
+LR = 2e-3  # a learning rate at which few rounds show, where a player has a lower one
 
 
 class ContractBroken(AssertionError, ZeuxisError):
@@ -87,6 +87,15 @@ class Case:
 
     def fitted(self, rounds: int = 3) -> System:
         """An instance that has learnt a little, in evaluation mode: some rounds, or its closed form."""
+        if rounds not in self._fitted:
+            self._fitted[rounds] = self._fit(rounds)
+        return copy.deepcopy(self._fitted[rounds])
+
+    @cached_property
+    def _fitted(self) -> dict[int, System]:
+        return {}
+
+    def _fit(self, rounds: int) -> System:
         system = self.built()
         if self.players:
             harness = Harness(system, Batches(self.source, BATCH, 0), self.device)
@@ -139,7 +148,7 @@ class Harness:
     def hurry(self) -> None:
         """A learning rate at which few rounds show."""
         for group in (g for o in self.optimisers.values() for g in o.param_groups):
-            group["lr"] = LR
+            group["lr"] = max(LR, group["lr"])
 
     def rounds(self, n: int) -> None:
         for _ in range(n):

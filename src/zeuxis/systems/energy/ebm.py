@@ -75,6 +75,8 @@ class EBM(System):
         self.steps, self.rate, self.noise, self.restart = steps, rate, noise, restart
         self.spread, self.calm, self.lr = spread, calm, lr
         self.energy = EnergyNet(self.shape, width)
+        if calm == 0:
+            self.energy.offset.requires_grad_(False)  # of a difference of energies it cancels
         self.register_buffer("chains", 2 * torch.rand(chains, *self.shape) - 1)
 
     def players(self) -> tuple[Player, ...]:
