@@ -25,7 +25,7 @@ class EnergyNet(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Conv2d(before, 1, SMALLEST))
 
     @property
-    def offset(self) -> nn.Parameter:
+    def offset(self) -> Tensor:
         """The last layer's bias ``(1,)``: a constant in every energy."""
         last = self.layers[-1]
         assert isinstance(last, nn.Conv2d) and last.bias is not None
