@@ -231,7 +231,7 @@ def test_an_interrupted_training_goes_on_with_the_same_command(command, monkeypa
         ("info none.png", 2, "No such file"),
         ("data fashion", 2, "fashion-mnist"),
         ("convert none.pt", 2, "no file"),
-        ("convert tiny.toml --out a.pt", 2, ".safetensors"),
+        ("convert none.pt --as nothing", 2, "kind of published checkpoint"),
         ("compare gaussian", 2, "two different recipes"),
         ("compare gaussian pca --budget 10r", 2, "in time"),
         ("reproduce tiny.toml --seeds a", 2, "whole numbers"),

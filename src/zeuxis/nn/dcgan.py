@@ -2,6 +2,8 @@
 
 Layers of a norm with a bias of its own have none themselves, nor has the first of a normalised
 discriminator: the layers as they have been published in code.
+
+Axes: S rows and columns of a square picture.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ def halvings(shape: Shape) -> int:
     times = (side // SMALLEST).bit_length() - 1
     if shape.width != side or times < 1 or SMALLEST << times != side:
         raise UsageError(
-            f"images of {side} x {shape.width}: this network knows squares of 8, 16, 32, 64, ...; set size to one"
+            f"images of {side} x {shape.width}: this network takes squares of 8, 16, 32, 64, ...; set size to one"
         )
     return times
 
@@ -58,7 +60,7 @@ class DCGANDiscriminator(nn.Module):
     """Images ``(B, C, S, S)`` to logits ``(B,)``: 4x4 convolutions of stride 2, norm, leaky ReLU of slope 0.2.
 
     ``ndf`` is the number of channels at half the picture's side. The first layer has no norm, as the
-    paper says, unless ``norm_first``, as some published code has it.
+    paper says, unless ``norm_first``, as in some published code.
     """
 
     def __init__(self, shape: Shape, *, ndf: int = 64, norm: Norm = Norm.BATCH, norm_first: bool = False) -> None:

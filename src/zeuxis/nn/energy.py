@@ -1,4 +1,7 @@
-"""A picture's energy: convolutions of stride 2 with a smooth activation, down to one number."""
+"""A picture's energy: convolutions of stride 2 with a smooth activation, down to one number.
+
+Axes: S rows and columns of a square picture.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,8 @@ class EnergyNet(nn.Module):
     """Squares ``(B, C, S, S)`` of 8, 16, 32, ... pixels to energies ``(B,)``, any real numbers.
 
     4x4 convolutions that halve the side and double the ``width`` channels down to 4x4, then one number. SiLU
-    (swish) and no normalisation: the energy is differentiable everywhere, and no picture's depends on its company.
+    (swish) and no normalisation: the energy is differentiable everywhere, and a picture's does not depend on
+    the others of its batch.
     """
 
     def __init__(self, shape: Shape, width: int) -> None:

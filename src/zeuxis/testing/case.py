@@ -73,6 +73,11 @@ class Case:
         """How many play; 0 where it is learnt in closed form, or not at all."""
         return len(self._built.players())
 
+    @property
+    def flows(self) -> bool:
+        """Whether the instance is a flow: an invertible map of pictures to latents."""
+        return self._built.flow is not None
+
     @cached_property
     def network(self) -> tuple[object, ...]:
         """What tells two cases of one system apart: other layers or other choices, not other numbers."""

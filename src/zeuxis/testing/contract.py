@@ -7,17 +7,21 @@ of the user's.
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
+from torch.autograd.functional import jacobian
 
 from zeuxis.catalog.build import build, facts_of
 from zeuxis.catalog.listing import entry
 from zeuxis.catalog.weights import load_system
 from zeuxis.data.batches import Batches
+from zeuxis.distributions.flow import Flow
 from zeuxis.game import System
 from zeuxis.knobs import Sampling
 from zeuxis.recipe import Train
@@ -118,6 +122,42 @@ def likelihoods_prefer_data(case: Case) -> None:
     require(torch.isfinite(real).all(), "log_prob is not finite")
     of, than = float(real.mean()), float(random.mean())
     require(of > than, f"noise is as likely as the data: {than:.4g} and {of:.4g} nats")
+
+
+def flow_is_inverted(case: Case) -> None:
+    """A flow is inverted by its inverse, and its log-determinant is that of the Jacobian; on pictures of 4 pixels."""
+    small = Case(case.recipe.model_copy(update={"size": 4}), case.device)
+    system, draws = small.built(), Stream(3)
+    if small.players:  # away from the start, where a flow may be the identity
+        with torch.no_grad():
+            for p in system.parameters():
+                p.add_(0.2 * draws.normal(*p.shape, device=case.device))
+    else:
+        system = small.fitted()
+    system.requires_grad_(False).eval()
+    flow, image = system.flow, small.batch(3).image
+    require(flow is not None, "it has no flow at 4 pixels a side")
+    assert flow is not None
+    z, log_det = flow.forward_and_log_det(image)
+    latent = draws.normal(3, z.shape[1], device=case.device)
+    density = -0.5 * z.square().sum(1) - 0.5 * z.shape[1] * math.log(2 * math.pi) + log_det
+    found = torch.stack([_log_volume(flow, x) for x in image])
+    for name, one, other, rtol, atol in (
+        ("encode is not the flow", system.encode(image), z, 1e-5, 1e-5),
+        ("decode does not undo encode", system.decode(z.float()), image, 0, 1e-3),
+        ("encode does not undo decode", system.encode(system.decode(latent)), latent, 0, 1e-3),
+        ("the log-determinant is not that of the Jacobian", log_det, found, 1e-4, 1e-3),
+        ("log_prob is not that of the flow", system.log_prob(image, draws), density, 1e-5, 1e-3),
+    ):
+        same = torch.allclose(one.double(), other.double(), rtol=rtol, atol=atol)
+        require(same, f"{name}: they differ by {float((one - other).abs().max()):.3g}")
+
+
+def _log_volume(flow: Flow, x: Tensor) -> Tensor:
+    """log |det| of the flow's Jacobian at a picture ``(C, H, W)``, by differentiation."""
+    slope = jacobian(lambda v: flow.forward_and_log_det(v.view(1, *x.shape))[0][0], x.flatten())
+    require(not torch.equal(slope, torch.eye(len(slope)).to(slope)), "the flow is the identity: nothing is checked")
+    return torch.linalg.slogdet(slope.double()).logabsdet
 
 
 def saved_is_loaded(case: Case) -> None:
@@ -221,6 +261,7 @@ CHECKS = (
     Check("the last step of drawing is the picture", last_step_is_the_picture, _verb("draw_steps")),
     Check("encodings do not depend on company", encodings_keep_to_themselves, _verb("encode")),
     Check("likelihoods are finite and prefer data to noise", likelihoods_prefer_data, _verb("log_prob")),
+    Check("a flow is inverted, its Jacobian as it says", flow_is_inverted, lambda case: case.flows),
     Check("saved is loaded, bit for bit", saved_is_loaded),
     Check("resumed is uninterrupted, bit for bit", resumed_is_uninterrupted, _plays),
     Check("eight pictures can be learnt", eight_images_are_learnt, lambda case: case.players == 1),
