@@ -21,6 +21,7 @@ from zeuxis.game import System
 from zeuxis.pretrained.first_stage import FirstStage
 from zeuxis.pretrained.kind import Kind, from_public, recognise, to_public, unwrapped
 from zeuxis.pretrained.kinds import KINDS, kinds_called
+from zeuxis.spec import DataSpec, Shape
 
 BY_NAME = {kind.name: kind for kind in KINDS}
 SMALL = FirstStage(latent=4, multiples=(1, 2), attention=(2,), codes=16, code_width=6, blocks=1, ndf=8, layers=1)
@@ -76,7 +77,7 @@ def kind_of(architecture: FirstStage, program: str = "compvis") -> Kind[FirstSta
 
 def made(architecture: FirstStage, size: int = 16) -> System:
     """Ours, no two of whose tensors are alike."""
-    facts = {"shape": (architecture.channels, size, size)}
+    facts = DataSpec(Shape(architecture.channels, size, size))
     return stirred(build(kind_of(architecture).system, facts, architecture.arguments)).eval()
 
 
@@ -174,7 +175,7 @@ def test_the_published_architectures_are_recognised_by_their_shapes(name):
     kind = PUBLISHED[name]
     architecture = kind.published[name]
     with torch.device("meta"):
-        system = build(kind.system, {"shape": (3, 256, 256)}, architecture.arguments)
+        system = build(kind.system, DataSpec(Shape(3, 256, 256)), architecture.arguments)
     found = from_public(kind, to_public(kind, architecture, system.state_dict())).architecture
     assert found == architecture and kind.published_name(found) == name
     assert tuple(sum(p.numel() for p in player.parameters()) for player in system.players()) == COUNTS[name]

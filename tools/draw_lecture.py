@@ -20,7 +20,7 @@ from zeuxis.api.pictures import sheet, to_pil
 from zeuxis.batch import Shape, to_float
 from zeuxis.data.cache import data_dir
 from zeuxis.data.library import open_source
-from zeuxis.data.readers import faces_gray64
+from zeuxis.data.parsers import faces_gray64
 from zeuxis.data.worlds.face import FACTORS
 from zeuxis.metrics.similarity import psnr
 from zeuxis.recipe import load_recipe

@@ -31,6 +31,7 @@ from zeuxis.pretrained.first_stage import KL, VQ, FirstStage
 from zeuxis.pretrained.kind import from_public, to_public
 from zeuxis.pretrained.kinds import kinds_called
 from zeuxis.rng import Rng, Stream
+from zeuxis.spec import DataSpec, Shape
 
 SIZE = 256
 TOLERANCE = 1e-5
@@ -105,7 +106,7 @@ def compare(name: str, a: FirstStage) -> dict[str, float | int | bool]:
     (kind,) = kinds_called("kl-autoencoder-compvis" if a.codes is None else "vqgan-compvis")
     found = from_public(kind, public)
     assert found.architecture == a, f"{name} was read as {found.architecture}"
-    ours: System = build(kind.system, {"shape": (3, SIZE, SIZE)}, a.arguments).eval()
+    ours: System = build(kind.system, DataSpec(Shape(3, SIZE, SIZE)), a.arguments).eval()
     ours.load_state_dict({**ours.state_dict(), **found.tensors})
     back = to_public(kind, a, ours.state_dict())
     kept = {k: v for k, v in public.items() if k not in found.dropped}

@@ -19,6 +19,7 @@ from zeuxis.pretrained import convert
 from zeuxis.pretrained.convert import Conversion
 from zeuxis.pretrained.kind import Found, Kind, from_public, recognise, unwrapped
 from zeuxis.pretrained.kinds import KINDS, kinds_called
+from zeuxis.spec import DataSpec, Shape
 from zeuxis.training.checkpoint import sha256, write_model
 
 Report = Callable[[str, float | None], None]
@@ -182,8 +183,8 @@ def _make(
     found = from_public(kind, public)
     report("building the system", None)
     side = size or kind.size
-    shape = (found.architecture.channels, side, side)
-    made = build(kind.system, {"shape": shape}, dict(found.architecture.arguments))
+    shape = Shape(found.architecture.channels, side, side)
+    made = build(kind.system, DataSpec(shape), dict(found.architecture.arguments))
     absent = _fill(made, found, source)
     report(f"writing {folder}", None)
     write_model(folder, made, {"source": source.name, "source_sha256": sha256(source), "kind": kind.name})

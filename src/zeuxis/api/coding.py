@@ -17,7 +17,7 @@ from zeuxis.api.still import open_picture, tensor_of
 from zeuxis.batch import to_float, to_uint8
 from zeuxis.catalog.listing import entries, entry
 from zeuxis.catalog.weights import shipped
-from zeuxis.data.fit import Size, fit_picture, middle_box
+from zeuxis.data.fit import WidthHeight, fit_picture, middle_box
 from zeuxis.errors import DataError, TrainingStopped, UnknownName, Unsupported, UsageError, WeightsError
 from zeuxis.metrics.similarity import psnr
 from zeuxis.provenance.record import record
@@ -111,7 +111,7 @@ def _codes(system: str) -> bool:
 # -- sizes --------------------------------------------------------------------------------------------
 
 
-def target_of(model: Model, picture: Size, size: int | None) -> Size:
+def target_of(model: Model, picture: WidthHeight, size: int | None) -> WidthHeight:
     """Width and height to which a picture of the size ``picture`` is cropped or resized."""
     shape, stride = model.system.shape, model.system.stride
     if stride is None:
@@ -135,7 +135,7 @@ def _divided(side: float, stride: int) -> int:
     return max(stride, int(side) // stride * stride)
 
 
-def fit_to(picture: Image.Image, target: Size, stride: int) -> tuple[Image.Image, str | None]:
+def fit_to(picture: Image.Image, target: WidthHeight, stride: int) -> tuple[Image.Image, str | None]:
     """``picture`` at the size ``target``, nothing stretched; and what was done to it, None where nothing was.
 
     Where less than ``stride`` is too much on either side, it is cut off and every pixel that stays is as it was.

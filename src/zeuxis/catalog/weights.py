@@ -8,10 +8,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zeuxis.catalog.build import build, facts_of
+from zeuxis.catalog.build import build
 from zeuxis.catalog.listing import WEIGHTS, entries
 from zeuxis.errors import UnknownName, UsageError, WeightsError
 from zeuxis.recipe import load_recipe, recipe_paths
+from zeuxis.spec import DataSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -75,7 +76,7 @@ def _load(system: System, tensors: dict[str, Tensor], what: str) -> None:
 def _rebuilt(card: dict[str, Any]) -> System:
     """The system that a card describes, with the systems that it was given (a first stage, a feature network)."""
     held = {k: _rebuilt(v) if isinstance(v, dict) and "system" in v else v for k, v in card["config"].items()}
-    return build(card["system"], {}, held)
+    return build(card["system"], DataSpec.from_dict(card["spec"]), held)
 
 
 def _untrained(name: str) -> tuple[System, dict[str, Any]]:
@@ -84,10 +85,10 @@ def _untrained(name: str) -> tuple[System, dict[str, Any]]:
 
     recipe = load_recipe(name)
     source = open_source(recipe.data, recipe.size, fit=recipe.fit)
-    system = build(recipe.system, facts_of(source), recipe.model, recipe.train.seed).eval()
+    system = build(recipe.system, source.spec, recipe.model, recipe.train.seed).eval()
     rules = json.dumps({"system": name, **system.config}, sort_keys=True, default=list)
     card = {"system": name, "config": system.config, "recipe": recipe.name, "data": recipe.data, "images": 0}
-    return system, {**card, "sha256": hashlib.sha256(rules.encode()).hexdigest()}
+    return system, {**card, "spec": system.spec.as_dict(), "sha256": hashlib.sha256(rules.encode()).hexdigest()}
 
 
 def load_system(name: str | Path) -> tuple[System, dict[str, Any]]:

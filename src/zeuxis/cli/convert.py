@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from zeuxis.cli.options import Json, Out, Size
+from zeuxis.cli.options import Json, Out, Side
 from zeuxis.cli.output import emit, note, say
 from zeuxis.cli.progress import Progress
 
@@ -24,7 +24,7 @@ def convert(
             "without it the kind is recognised by the file's keys.",
         ),
     ] = None,
-    size: Size = None,
+    size: Side = None,
     as_json: Json = False,
 ) -> None:
     """Turn a checkpoint into a model if its kind is known, or else into safetensors; nothing in it is run."""

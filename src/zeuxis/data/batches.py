@@ -34,7 +34,7 @@ class Batches:
         self.shuffle = shuffle
         self.epoch = 0
         self.position = 0  # examples of this epoch already handed out
-        self._order, self._seen = self._order_of(0), source.at(0)
+        self._order, self._current = self._order_of(0), source.at(0)
 
     def _order_of(self, epoch: int) -> torch.Tensor:
         n = len(self.source)
@@ -42,7 +42,7 @@ class Batches:
 
     def _move_to(self, epoch: int, position: int) -> None:
         if epoch != self.epoch:
-            self._order, self._seen = self._order_of(epoch), self.source.at(epoch)
+            self._order, self._current = self._order_of(epoch), self.source.at(epoch)
         self.epoch, self.position = epoch, position
 
     def next(self) -> Batch:
@@ -51,7 +51,7 @@ class Batches:
         missing = self.batch_size
         while missing:
             part = self._order[self.position : self.position + missing]
-            parts.append(self._seen.batch(part))
+            parts.append(self._current.batch(part))
             missing -= len(part)
             self.position += len(part)
             if self.position == len(self._order):

@@ -51,7 +51,7 @@ class Case:
     def toy(self, n: int = 48) -> ArraySource:
         """``n`` of those pictures."""
         known = ENTRIES.get(self.recipe.data.partition("|")[0].strip())
-        grey = known is not None and known.shape[0] == 1
+        grey = known is not None and known.spec.shape[0] == 1
         return toy_source(1 if grey else 3, self.recipe.size or 32, n)
 
     @cached_property

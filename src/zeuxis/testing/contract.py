@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd.functional import jacobian
 
-from zeuxis.catalog.build import build, facts_of
+from zeuxis.catalog.build import build
 from zeuxis.catalog.listing import entry
 from zeuxis.catalog.weights import load_system
 from zeuxis.data.batches import Batches
@@ -226,7 +226,7 @@ def published_counts(case: Case) -> None:
     """At the size that the recipe pins, each network has as many parameters as were published."""
     recipe = case.recipe
     with torch.device("meta"):
-        system = build(recipe.system, facts_of(case.toy(2)), recipe.model)
+        system = build(recipe.system, case.toy(2).spec, recipe.model)
     for name, wanted in recipe.counts.items():
         counted = sum(p.numel() for p in system.get_submodule(name).parameters())
         require(counted == wanted, f"{name} has {counted:,} parameters, {wanted:,} are published")

@@ -10,10 +10,14 @@ CAPTIONS = ("a red circle", "a blue square by day", "two green stars", "nothing 
 FACTORS = (("time", 2), ("shape", 5))
 
 
-def toy_source(channels: int = 3, size: int = 32, n: int = 48) -> ArraySource:
-    """``n`` coloured blobs ``(channels, size, size)`` with every field that a condition may have."""
+def toy_source(channels: int = 3, size: int | tuple[int, int] = 32, n: int = 48) -> ArraySource:
+    """``n`` coloured blobs ``(channels, H, W)`` with every field that a condition may have.
+
+    ``size`` is the pixels a side, or the height and the width.
+    """
     r = np.random.default_rng(0)
-    y, x = np.mgrid[0:size, 0:size] / size
+    rows, columns = (size, size) if isinstance(size, int) else size
+    y, x = np.mgrid[0:rows, 0:columns] / np.array([rows, columns]).reshape(2, 1, 1)
     at, wide = r.uniform(0.25, 0.75, (n, 2, 1, 1)), r.uniform(0.1, 0.3, (n, 1, 1))
     blob = np.exp(-((x - at[:, 0]) ** 2 + (y - at[:, 1]) ** 2) / wide**2)  # (N, H, W)
     images = (255 * blob[:, None] * r.uniform(0.3, 1, (n, channels, 1, 1))).astype(np.uint8)

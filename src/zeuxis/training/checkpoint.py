@@ -97,7 +97,7 @@ def read_model(folder: Path) -> tuple[Tensors, dict[str, Any]]:
 
 def write_model(folder: Path, system: System, facts: Mapping[str, Any]) -> None:
     """The system alone, ready to be loaded by name: ``model.safetensors`` and its card ``model.json``."""
-    card = {"system": system.card.id, "config": _plain(system.config), **facts}
+    card = {"system": system.card.id, "config": _plain(system.config), "spec": system.spec.as_dict(), **facts}
     write_folder(folder, system.state_dict(), card, "model")
 
 
@@ -110,7 +110,7 @@ def _plain(value: Any) -> Any:
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
     if isinstance(value, System):
-        return {"system": value.card.id, "config": _plain(value.config)}
+        return {"system": value.card.id, "config": _plain(value.config), "spec": value.spec.as_dict()}
     raise TypeError(f"a constructor value of type {type(value).__name__} cannot be written to a model's card")
 
 
