@@ -212,7 +212,7 @@ def test_resumed_is_bit_equal_to_uninterrupted(recipe: Recipe, tmp_path: Path) -
         one, other = getattr(parts, kind).state_dict(), getattr(whole, kind).state_dict()
         assert all(torch.equal(one[k], other[k]) for k in one), f"the resumed {kind} differs"
     assert torch.equal(parts.rng.state(), whole.rng.state())
-    assert parts.stream.state() == whole.stream.state()
+    assert parts.batches.state() == whole.batches.state()
 
 
 CONTRASTS = {"rbm"}  # of their losses only the gradients mean something

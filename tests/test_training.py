@@ -99,7 +99,8 @@ def test_frozen_parts_stay_frozen_and_are_shared_by_the_average() -> None:
     duel = Duel().train()
     assert not duel.fixed.training
     average = ema_copy(duel)
-    assert average.fixed[0] is duel.fixed[0] and average.left is not duel.left
+    assert average.fixed[0].weight is duel.fixed[0].weight and average.left.weight is not duel.left.weight
+    assert average.fixed[1].running_var is duel.fixed[1].running_var
     before = average.left.weight.clone()
     with torch.no_grad():
         duel.left.weight.add_(1)
@@ -117,7 +118,7 @@ def test_accumulated_parts_give_the_gradient_of_the_whole(tmp_path: Path) -> Non
 def test_one_bad_step_is_skipped_and_many_stop_the_run(tmp_path: Path) -> None:
     made = trainer(tmp_path / "one", system=Duel(poison=1))
     made.run()
-    assert made.bad_total == 3  # the three strikes of round 1
+    assert made.steps.bad_total == 3  # the three strikes of round 1
     assert all(torch.isfinite(p).all() for p in made.system.parameters())
     with pytest.raises(TrainingStopped, match=r"not finite.*set players\.left\.clip"):
         trainer(tmp_path / "all", system=Duel(poison=-2), rounds=50).run()

@@ -44,6 +44,9 @@ class DegradedSource:
         mask = clean.condition.mask if hidden is None else hidden
         return Batch(clean.image, replace(clean.condition, source=worse, mask=mask), clean.index)
 
+    def pixels(self, index: Tensor) -> Batch:
+        return self.batch(index)
+
     def told(self, factors: Tensor) -> Tensor:
         return self.clean.told(factors)
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zeuxis.batch import Batch, Condition, Shape, to_float
+from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.data.ragged import Array as Array
 from zeuxis.data.ragged import Bucket, View
 
@@ -80,6 +80,10 @@ class Source(Protocol):
         """The examples ``index`` (int64 ``(B,)``, each in [0, len)) with images in [-1, 1]."""
         ...
 
+    def pixels(self, index: Tensor) -> Batch:
+        """The same as ``batch``, with pictures left in uint8 where they are kept so: ``Batch.floats`` converts them."""
+        ...
+
     def told(self, factors: Tensor) -> Tensor:
         """``factors`` (B, F) with -1 wherever a caption leaves the value open: what a picture drawn from it owes."""
         ...
@@ -90,7 +94,10 @@ class Source(Protocol):
 
 
 class Outspoken:
-    """A source whose captions, where it has any, leave no factor open."""
+    """A source whose captions, where it has any, leave no factor open, and whose pictures are made in float."""
+
+    def pixels(self: Source, index: Tensor) -> Batch:
+        return self.batch(index)
 
     def told(self, factors: Tensor) -> Tensor:
         return factors
@@ -105,8 +112,8 @@ class Steady(Outspoken):
         return self
 
 
-def _images(values: Array) -> Tensor:
-    return to_float(torch.from_numpy(values))
+def _pixels(values: Array) -> Tensor:
+    return torch.from_numpy(values)
 
 
 def _integers(values: Array) -> Tensor:
@@ -119,8 +126,8 @@ def _floats(values: Array) -> Tensor:
 
 AS_TENSOR: Mapping[str, Callable[[Array], Tensor]] = {
     "label": _integers,  # (N,)
-    "source": _images,  # (N, C, H, W) uint8
-    "style": _images,  # (N, C, H, W) uint8
+    "source": _pixels,  # (N, C, H, W) uint8
+    "style": _pixels,  # (N, C, H, W) uint8
     "mask": _floats,  # (N, 1, H, W) of 0 and 1
     "layout": _integers,  # (N, H, W)
     "factors": _integers,  # (N, F)
@@ -205,6 +212,9 @@ class ArraySource(Outspoken):
         return seen
 
     def batch(self, index: Tensor) -> Batch:
+        return self.pixels(index).floats()
+
+    def pixels(self, index: Tensor) -> Batch:
         rows = self.rows[index.numpy()]
         given: dict[str, Any] = {}
         for field, values in self.fields.items():
@@ -212,7 +222,7 @@ class ArraySource(Outspoken):
                 given[field] = tuple(str(values[r]) for r in rows)
             else:
                 given[field] = AS_TENSOR[field](values[rows] if isinstance(values, View) else np.asarray(values)[rows])
-        return Batch(_images(self.images[rows]), Condition(**given), index.clone())
+        return Batch(_pixels(self.images[rows]), Condition(**given), index.clone())
 
     def fingerprint(self) -> str:
         """SHA-256 (16 hex digits) of the length, the shape and 64 evenly spaced images, as they are kept."""

@@ -43,8 +43,11 @@ class UnpairedSource(Outspoken):
         return UnpairedSource(self.name, self.target.at(epoch), self.origin.at(epoch))
 
     def batch(self, index: Tensor) -> Batch:
-        image = self.target.batch(index % len(self.target)).image
-        source = self.origin.batch(self._meeting[index] % len(self.origin)).image
+        return self.pixels(index).floats()
+
+    def pixels(self, index: Tensor) -> Batch:
+        image = self.target.pixels(index % len(self.target)).image
+        source = self.origin.pixels(self._meeting[index] % len(self.origin)).image
         return Batch(image, Condition(source=source), index.clone())
 
     def fingerprint(self) -> str:
