@@ -192,6 +192,9 @@ def test_saved_is_loaded_bit_equal(recipe: Recipe, tmp_path: Path) -> None:
     assert loaded.state_dict().keys() == system.state_dict().keys()
     for name, value in system.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], value), name
+    constants = dict(loaded.named_buffers())  # of which no file holds some
+    for name, buffer in system.named_buffers():
+        assert torch.equal(constants[name], buffer) and constants[name].dtype == buffer.dtype, name
 
 
 @pytest.mark.parametrize("recipe", games(), ids=ids(games()))

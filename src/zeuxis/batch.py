@@ -79,7 +79,7 @@ class Batch:
 
     def floats(self) -> Batch:
         """The same batch with pixels (uint8 in [0, 255]) as images in [-1, 1]; what is no pixels stays."""
-        pictures = {
+        pictures: dict[str, Any] = {
             name: to_float(value)
             for name in self.condition.given
             if isinstance(value := getattr(self.condition, name), Tensor) and value.dtype == torch.uint8

@@ -6,6 +6,7 @@ import threading
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +28,7 @@ def parameters_on_meta(given: Mapping[str, System]) -> Iterator[None]:
     keep = {id(p) for system in given.values() for p in system.parameters()}
     moved: dict[int, tuple[weakref.ref[nn.Parameter], nn.Parameter]] = {}
 
-    def to_meta(module: nn.Module, name: str, parameter: nn.Parameter | None) -> nn.Parameter | None:
+    def to_meta(module: nn.Module, name: str, parameter: nn.Parameter | None) -> Any:
         if parameter is None or parameter.is_meta or id(parameter) in keep or threading.get_ident() != thread:
             return None  # as it is
         before = moved.get(id(parameter))
@@ -57,27 +58,30 @@ def assign(
     Raises:
         WeightsError: names or shapes differ; ``what`` begins the message.
     """
-    state, done = system.state_dict(keep_vars=True), set[int]()
-    own = {
-        **system.stored(),
-        **{name: state[name] for name in tensors if name in state},
-    }  # parts of given ones, trained
-    why = misfit(own, tensors)
+    state = system.state_dict(keep_vars=True)
+    trained = {name: state[name] for name in tensors if name in state}  # parts of given systems among them
+    why = misfit({**system.stored(), **trained}, tensors)
     if why is not None:
         raise WeightsError(f"{what} do not fit '{system.card.id}' as it was built: {why}")
+    before = list(system.parameters())  # held, so that no new parameter has the id of one of them
+    made, new = dict[int, nn.Parameter](), set[int]()  # by the id of what it replaces
     for prefix, module in system.named_modules(remove_duplicate=False):
         dot = f"{prefix}." if prefix else ""
-        for name, parameter in module._parameters.items():
-            if parameter is not None and dot + name in tensors and id(parameter) not in done:
+        for name, parameter in tuple(module._parameters.items()):
+            if parameter is None or dot + name not in tensors or id(parameter) in new:
+                continue
+            if id(parameter) not in made:  # else it is tied, and stays so
                 wanted = dtype if dtype is not None and parameter.ndim > 1 else parameter.dtype
-                there = nn.Parameter(tensors[dot + name].to(device, wanted), requires_grad=parameter.requires_grad)
-                torch.utils.swap_tensors(parameter, there)  # the same object: ties stay tied
-                done.add(id(parameter))
+                there = tensors[dot + name].to(device, wanted)
+                made[id(parameter)] = nn.Parameter(there, requires_grad=parameter.requires_grad)
+                new.add(id(made[id(parameter)]))
+            setattr(module, name, made[id(parameter)])
         for name, buffer in module._buffers.items():
             if buffer is not None and dot + name in tensors:
                 module._buffers[name] = tensors[dot + name].to(device, buffer.dtype)
         if ELSEWHERE in module.__dict__:  # of a given system: what this file holds is no longer kept there alone
             module.__dict__[ELSEWHERE] -= {name for name in module.__dict__[ELSEWHERE] if dot + name in tensors}
+    del before
     system.to(device)
     for name, tensor in (*system.named_parameters(), *system.named_buffers()):
         if tensor.is_meta:

@@ -103,8 +103,10 @@ class _Loading:
         match value:
             case list():
                 return tuple(self.value(f"{key}.{k}", item) for k, item in enumerate(value))
-            case {"given": {"model": str(model), "sha256": str(sha256), **place}}:
-                return self.given(key, model, place.get("near"), sha256)
+            case {"given": {"model": str(model), "sha256": str(sha256), "near": str(near)}}:
+                return self.given(key, model, near, sha256)
+            case {"given": {"model": str(model), "sha256": str(sha256)}}:
+                return self.given(key, model, None, sha256)
             case {"system": str(name), "config": dict(config)}:
                 return self.inside(key, name, config)
         return value

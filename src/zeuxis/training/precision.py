@@ -24,7 +24,7 @@ class Scaler:
     """
 
     def __init__(self, device: torch.device | str) -> None:
-        self.scaler = torch.amp.GradScaler(torch.device(device).type)  # type: ignore[attr-defined]
+        self.scaler = torch.amp.GradScaler(torch.device(device).type)
 
     @property
     def scale(self) -> float:
@@ -39,8 +39,12 @@ class Scaler:
         self.scaler.unscale_(optimiser)
 
     def update(self) -> None:
-        """What follows a step, taken or left out."""
+        """What follows a step: the scale grows now and then."""
         self.scaler.update()
+
+    def halve(self) -> None:
+        """What follows a gradient that was not finite, or whose norm was not."""
+        self.scaler.update(self.scale / 2)
 
     def state(self) -> dict[str, Tensor]:
         state = self.scaler.state_dict()

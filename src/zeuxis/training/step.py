@@ -35,7 +35,6 @@ class Steps:
         parameters = player.parameters()
         self.ranks.average_gradients(parameters)
         total = self.ranks.mean(total)
-        overflowing = scaler is not None and scaler.scale > 1
         if scaler is not None:
             scaler.unscale(optimiser)
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
@@ -46,7 +45,10 @@ class Steps:
             set_rate(optimiser, player, turns[-1].round, turns[-1].progress)
             optimiser.step()
             turns[-1].notes[f"loss/{player.name}"] = total
-        elif not (overflowing and torch.isfinite(total)):  # else the scale was too large: the next is half of it
+        elif scaler is not None and scaler.scale > 1 and torch.isfinite(total):
+            scaler.halve()  # the step is left out: it was the scale that was too large
+            return
+        else:
             self._bad_step(player, turns[-1].round, float(total), float(norm))
         if scaler is not None:
             scaler.update()
@@ -62,7 +64,7 @@ class Steps:
                 value = loss(turn)
             if value is not None:
                 value = value * (len(turn.batch) / images)
-                (value if scaler is None else scaler(value)).backward()  # type: ignore[no-untyped-call]
+                (value if scaler is None else scaler(value)).backward()
                 total = value.detach() if total is None else total + value.detach()
         return total
 
