@@ -23,9 +23,9 @@ from zeuxis.api.evaluate import evaluate
 from zeuxis.api.model import load
 from zeuxis.batch import Condition
 from zeuxis.catalog.build import build, given_models
+from zeuxis.distributions.categorical import Categorical
 from zeuxis.game import System
 from zeuxis.knobs import Sampling
-from zeuxis.losses.categorical import Categorical
 from zeuxis.recipe import load_recipe
 from zeuxis.rng import ImageRng
 from zeuxis.systems.autoregressive.image_gpt import ImageGPT
@@ -41,28 +41,28 @@ def opened(name: str, run: str | None) -> System:
     return build(recipe.system, {"shape": given["tokeniser"].shape}, recipe.model | given).eval()
 
 
-def without_memory(model: ImageGPT, n: int) -> Tensor:
-    """The same pictures, all that came before being looked at again for every code."""
+def without_cache(model: ImageGPT, n: int) -> Tensor:
+    """The same pictures, all that came before recomputed for every code."""
     length, label = model.layout.length, some_labels(model, n).label
     u = ImageRng.counting(0, n).uniform(n, length, device=model.device)
     codes = torch.zeros(n, length, dtype=torch.int64, device=model.device)
     for i in range(length):
-        codes[:, i] = Categorical(prefix(model, codes, i, label)).sample(u[:, i])
-    return model.reader.decode(codes.unflatten(1, model.layout.grid))
+        codes[:, i] = Categorical(prefix(model, codes, i, label)).from_uniform(u[:, i])
+    return model.tokeniser.decode(codes.unflatten(1, model.layout.grid))
 
 
 def prefix(model: ImageGPT, codes: Tensor, i: int, label: Tensor | None) -> Tensor:
     """Logits ``(B, K)`` of place ``i`` from the ``i`` codes before it, computing no place after it."""
     net = model.network
-    x = torch.cat([net.begin(len(codes), label)[:, None], net.token(codes[:, :i])], 1) + net.body.place[: i + 1]
-    back = None if net.body.back is None else net.body.back[: i + 1, : i + 1]
+    x = torch.cat([net.begin(len(codes), label)[:, None], net.token(codes[:, :i])], 1) + net.body.pos_embed[: i + 1]
+    mask = None if net.body.causal_mask is None else net.body.causal_mask[: i + 1, : i + 1]
     for block in net.body.blocks:
-        x = block(x, back)
+        x = block(x, mask)
     return cast(Tensor, net.head(net.body.norm(x[:, -1])))
 
 
 def some_labels(model: System, n: int) -> Condition:
-    """Its classes in turn, where it is told one."""
+    """Its classes in turn, where it is conditioned on one."""
     classes = int(model.config.get("classes", 0))
     return (
         Condition(label=torch.arange(n, device=model.device) % classes) if "label" in model.conditions else Condition()
@@ -89,11 +89,11 @@ def main() -> None:
     contestants: dict[str, Callable[[], Tensor]] = {
         "maskgit": lambda: masked.sample(some_labels(masked, n), ImageRng.counting(0, n), Sampling(steps=args.steps)),
         "image_gpt": lambda: gpt.sample(some_labels(gpt, n), ImageRng.counting(0, n)),
-        "image_gpt_without_memory": lambda: without_memory(gpt, n),
+        "image_gpt_without_cache": lambda: without_cache(gpt, n),
     }
     wall: dict[str, list[float]] = {name: [] for name in contestants}
     with torch.inference_mode():
-        same = contestants["image_gpt"]() - contestants["image_gpt_without_memory"]()
+        same = contestants["image_gpt"]() - contestants["image_gpt_without_cache"]()
         contestants["maskgit"]()  # all have been warmed up
         for _ in range(args.turns):
             for name, draw in contestants.items():
@@ -105,7 +105,7 @@ def main() -> None:
         **{f"{name}_s": round(statistics.median(seconds), 3) for name, seconds in wall.items()},
         "pictures_equal": float((same.flatten(1).abs().amax(1) < 1e-4).float().mean()),
     }
-    for name in ("image_gpt", "image_gpt_without_memory"):
+    for name in ("image_gpt", "image_gpt_without_cache"):
         ratios = [other / ours for ours, other in zip(wall["maskgit"], wall[name], strict=True)]
         result[f"times_{name}"] = round(statistics.median(ratios), 2)
         result[f"times_{name}_at_worst"] = round(min(ratios), 2)

@@ -1,4 +1,4 @@
-"""VAE-GAN and IntroVAE: who hears of what, and every loss against its formula."""
+"""VAE-GAN and IntroVAE: which loss reaches whom, and every loss against its formula."""
 
 import math
 
@@ -58,54 +58,55 @@ def test_pictures_come_from_the_prior_and_temperature_scales_it(build) -> None:
     still = system.sample(Condition(), ImageRng.counting(0, 2), Sampling(temperature=0.0))
     assert torch.equal(still[0], still[1])
     image = turn().batch.image
-    assert torch.equal(system.encode(image), system.posterior(image)[0])
+    assert torch.equal(system.encode(image), system.posterior(image).mean)
 
 
 # -- vae-gan ------------------------------------------------------------------------------------------
 
 
-def test_the_encoder_lowers_rate_and_unlikeness() -> None:
+def test_the_encoder_lowers_rate_and_feature_loss() -> None:
     system, t = vae_gan(), turn()
-    found = system.infer(t)
-    x, mean, logvar = t.batch.image, *system.posterior(t.batch.image)
+    found = system.encoder_loss(t)
+    x, posterior = t.batch.image, system.posterior(t.batch.image)
+    mean, logvar = posterior.mean, posterior.logvar
     z = mean + (0.5 * logvar).exp() * Stream(0, "draws").normal(6, 4)
-    seen, wanted = system.critic.features(system.paint(z)), system.critic.features(x)
-    reconstruction_loss = torch.distributions.Normal(seen, 1.0).log_prob(wanted).flatten(1).sum(1)
-    torch.testing.assert_close(found, (normal_rate(mean, logvar) - reconstruction_loss).mean())
+    features, target = system.critic.features(system.generate(z)), system.critic.features(x)
+    log_likelihood = torch.distributions.Normal(features, 1.0).log_prob(target).flatten(1).sum(1)
+    torch.testing.assert_close(found, (normal_rate(mean, logvar) - log_likelihood).mean())
     torch.testing.assert_close(t.memo["z"], z)
 
 
-def test_the_encoder_never_hears_the_verdict() -> None:
-    """L_GAN is no part of its loss: whatever the critic's head says, loss and gradient stay bit for bit."""
-    deaf, other = vae_gan(), vae_gan()
+def test_the_adversarial_loss_does_not_reach_the_encoder() -> None:
+    """L_GAN is no part of its loss: whatever the critic's head gives, loss and gradient stay bit for bit."""
+    one_system, other = vae_gan(), vae_gan()
     with torch.no_grad():
         other.critic.head.weight.mul_(-7)
-    losses = [system.infer(turn()) for system in (deaf, other)]
+    losses = [system.encoder_loss(turn()) for system in (one_system, other)]
     assert torch.equal(*losses)
-    for one, two in zip(slopes(losses[0], deaf.encoder), slopes(losses[1], other.encoder), strict=True):
+    for one, two in zip(slopes(losses[0], one_system.encoder), slopes(losses[1], other.encoder), strict=True):
         assert torch.equal(one, two)
-    assert not any(g.any() for g in slopes(losses[0], deaf.critic.head))
+    assert not any(g.any() for g in slopes(losses[0], one_system.critic.head))
 
 
 def test_what_the_decoder_and_the_critic_move_by_does_not_reach_the_encoder() -> None:
     system, t = vae_gan(), turn()
-    system.infer(t)
-    for loss in (system.make(t), system.criticise(t)):
+    system.encoder_loss(t)
+    for loss in (system.decoder_loss(t), system.criticise(t)):
         assert not any(g.any() for g in slopes(loss, system.encoder))
     assert not any(g.any() for g in slopes(system.criticise(t), system.decoder))
 
 
-def test_gamma_weighs_likeness_against_deception() -> None:
-    """The decoder's gradient is that of deception plus gamma times that of unlikeness, nothing else."""
+def test_gamma_weighs_feature_loss_against_adversarial_loss() -> None:
+    """The decoder's gradient is that of the adversarial loss plus gamma times the feature loss's, nothing else."""
     found = {}
     for gamma in (0.0, 0.5, 2.0):
         system, t = vae_gan(gamma=gamma), turn()
-        system.infer(t)
-        found[gamma] = torch.cat([g.flatten() for g in slopes(system.make(t), system.decoder)])
+        system.encoder_loss(t)
+        found[gamma] = torch.cat([g.flatten() for g in slopes(system.decoder_loss(t), system.decoder)])
     system, t = vae_gan(), turn()
-    system.infer(t)
-    features = system.critic.features(system.paint(t.memo["z"]))
-    feature_loss = 0.5 * (features - t.memo["wanted"]).square().flatten(1).sum(1).mean()
+    system.encoder_loss(t)
+    features = system.critic.features(system.generate(t.memo["z"]))
+    feature_loss = 0.5 * (features - t.memo["target"]).square().flatten(1).sum(1).mean()
     pull = torch.cat([g.flatten() for g in slopes(feature_loss, system.decoder)])
     assert pull.abs().max() > 1e-3
     for gamma in (0.5, 2.0):
@@ -114,10 +115,10 @@ def test_gamma_weighs_likeness_against_deception() -> None:
 
 def test_the_critic_sees_real_rebuilt_and_drawn_pictures() -> None:
     system, t = vae_gan(), turn()
-    system.infer(t)
-    system.make(t)
-    z, made = t.memo["z"], t.memo["made"]
-    torch.testing.assert_close(made[:6], system.paint(z).detach())
+    system.encoder_loss(t)
+    system.decoder_loss(t)
+    z, made = t.memo["z"], t.memo["fake"]
+    torch.testing.assert_close(made[:6], system.generate(z).detach())
     assert made.shape == (12, *SHAPE) and not torch.equal(made[:6], made[6:])
     real, fake = system.critic(t.batch.image), system.critic(made)
     expected = softplus(-real).mean() + 0.5 * (softplus(fake[:6]).mean() + softplus(fake[6:]).mean())
@@ -146,8 +147,8 @@ def test_whoever_is_too_far_ahead_rests(real: float, made: float, due: tuple[boo
 @pytest.mark.parametrize(("equilibrium", "rests"), [(9.0, "criticise"), (-9.0, "make")])
 def test_a_resting_player_passes(equilibrium: float, rests: str) -> None:
     system, t = vae_gan(margin=0.35, equilibrium=equilibrium), turn()
-    system.infer(t)
-    losses = {"make": system.make(t), "criticise": system.criticise(t)}
+    system.encoder_loss(t)
+    losses = {"make": system.decoder_loss(t), "criticise": system.criticise(t)}
     assert [name for name, loss in losses.items() if loss is None] == [rests]
 
 
@@ -157,16 +158,18 @@ def test_a_resting_player_passes(equilibrium: float, rests: str) -> None:
 def by_hand(system: IntroVAE) -> dict[str, Tensor]:
     """The terms of one encoder's move from their definitions, with the same draws."""
     x, draws = turn().batch.image, Stream(0, "draws")
-    mean, logvar = system.posterior(x)
-    y = system.paint(mean + (0.5 * logvar).exp() * draws.normal(6, 4))
-    made = torch.cat([y, system.paint(draws.normal(6, 4))]).detach()
-    fake_mean, fake_logvar = system.posterior(made)
-    again = system.paint(fake_mean + (0.5 * fake_logvar).exp() * draws.normal(12, 4))
+    posterior = system.posterior(x)
+    mean, logvar = posterior.mean, posterior.logvar
+    y = system.generate(mean + (0.5 * logvar).exp() * draws.normal(6, 4))
+    made = torch.cat([y, system.generate(draws.normal(6, 4))]).detach()
+    of_fake = system.posterior(made)
+    fake_mean, fake_logvar = of_fake.mean, of_fake.logvar
+    again = system.generate(fake_mean + (0.5 * fake_logvar).exp() * draws.normal(12, 4))
     return {
         "error": (y - x).square().flatten(1).sum(1),
         "rate": normal_rate(mean, logvar),
-        "error_made": (again - made).square().flatten(1).sum(1),
-        "rate_made": normal_rate(fake_mean, fake_logvar),
+        "error_fake": (again - made).square().flatten(1).sum(1),
+        "rate_fake": normal_rate(fake_mean, fake_logvar),
     }
 
 
@@ -180,19 +183,19 @@ def same(found: Tensor, expected: Tensor, system: IntroVAE) -> None:
 def test_the_soft_encoder_lowers_its_formula() -> None:
     """Soft-IntroVAE, Eq. 5: the bound of real pictures and half the exponential of twice the made ones'."""
     system = intro_vae(reconstruction=3.0, negative=5.0)
-    found, has, scale = system.tell(turn()), by_hand(system), 1 / 256
+    found, has, scale = system.encoder_loss(turn()), by_hand(system), 1 / 256
     real = scale * (3 * has["error"] + has["rate"]).mean()
-    repel = (-2 * scale * (3 * has["error_made"] + 5 * has["rate_made"])).exp()
+    repel = (-2 * scale * (3 * has["error_fake"] + 5 * has["rate_fake"])).exp()
     same(found, real + 0.25 * (repel[:6].mean() + repel[6:].mean()), system)
 
 
 def test_the_hard_encoder_lowers_its_formula() -> None:
     """IntroVAE, Eq. 11, with a margin between the rates of the made pictures, so that some are let go."""
-    rates = by_hand(intro_vae())["rate_made"].detach()
+    rates = by_hand(intro_vae())["rate_fake"].detach()
     margin = float(rates.mean())
     system = intro_vae(reconstruction=3.0, negative=0.25, margin=margin)
-    found, has = system.tell(turn()), by_hand(system)
-    repel = 0.25 * (margin - has["rate_made"]).clamp(min=0).mean()
+    found, has = system.encoder_loss(turn()), by_hand(system)
+    repel = 0.25 * (margin - has["rate_fake"]).clamp(min=0).mean()
     assert repel > 0
     same(found, (3 * has["error"].mean() + has["rate"].mean() + repel) / 256, system)
 
@@ -202,7 +205,7 @@ def test_beyond_the_margin_made_pictures_are_let_go() -> None:
     system = intro_vae(reconstruction=8.0, margin=0.0)
     has = by_hand(system)
     plain = slopes((8 * has["error"] + has["rate"]).mean() / 256, system.encoder)
-    for one, other in zip(slopes(system.tell(turn()), system.encoder), plain, strict=True):
+    for one, other in zip(slopes(system.encoder_loss(turn()), system.encoder), plain, strict=True):
         assert other.any()
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-7)
 
@@ -211,13 +214,13 @@ def test_beyond_the_margin_made_pictures_are_let_go() -> None:
 def test_the_two_players_pull_the_rate_of_made_pictures_apart(margin: float | None) -> None:
     """A step of the encoder down what repels it raises that rate; the decoder's loss has it with a plus."""
     system, t = intro_vae(reconstruction=8.0, margin=margin), turn()
-    system.tell(t)
-    made = torch.cat([system.paint(t.memo["z"]), system.paint(t.memo["drawn"])]).detach()
-    rate = normal_rate(*system.posterior(made)).mean()
+    system.encoder_loss(t)
+    made = torch.cat([system.generate(t.memo["z"]), system.generate(t.memo["drawn"])]).detach()
+    rate = system.posterior(made).kl_standard().mean()
     repel = slopes(system.repel(made, turn(1)), system.encoder)
     along = sum((a * b).sum() for a, b in zip(repel, slopes(rate, system.encoder), strict=True))
     assert along < 0
-    made = torch.cat([system.paint(t.memo["z"]), system.paint(t.memo["drawn"])])
+    made = torch.cat([system.generate(t.memo["z"]), system.generate(t.memo["drawn"])])
     error = (made[:6] - t.batch.image).square().flatten(1).sum(1)
-    expected = (8 * error.mean() + normal_rate(*system.posterior(made)).mean()) / 256
-    torch.testing.assert_close(system.make(t), expected)
+    expected = (8 * error.mean() + system.posterior(made).kl_standard().mean()) / 256
+    torch.testing.assert_close(system.decoder_loss(t), expected)

@@ -267,19 +267,19 @@ def test_the_balance_makes_both_losses_pull_equally_hard():
     assert push.item() == pytest.approx(0.8 * pull.item(), rel=0.02)
 
 
-def test_the_autoencoder_hears_the_critic_but_does_not_move_it():
+def test_the_critic_reaches_the_autoencoder_but_is_not_moved_by_it():
     system, images = tiny_vqgan(), blobs(4)
     system.critic.requires_grad_(False)
-    deaf, hearing = [], []
-    for progress, out in ((-1.0, deaf), (0.5, hearing)):
+    without, with_critic = [], []
+    for progress, out in ((-1.0, without), (0.5, with_critic)):
         system.zero_grad()
         system.reconstruct(turn(images, progress)).backward()
         out += [p.grad.clone() for p in system.encoder.parameters()]
-    assert any(not torch.equal(a, b) for a, b in zip(deaf, hearing, strict=True))
+    assert any(not torch.equal(a, b) for a, b in zip(without, with_critic, strict=True))
     assert all(p.grad is None for p in system.critic.parameters())
 
 
-def test_a_moving_codebook_starts_spread_and_revives_dead_codes():
+def test_an_ema_codebook_starts_at_kmeans_and_restarts_dead_codes():
     system, images = tiny_vqgan(ema=True), blobs(16)
     first = turn(images, n=0)
     system.reconstruct(first)
@@ -346,21 +346,21 @@ def test_the_posterior_is_kept_from_overflowing():
     system, images = tiny_kl().eval(), blobs(2)
     with torch.no_grad():
         system.into_moments.weight.zero_()
-        for told, kept in ((-100.0, -30.0), (100.0, 20.0), (-3.0, -3.0)):
-            system.into_moments.bias.copy_(torch.tensor([0.5] * 4 + [told] * 4))
-            mean, logvar = system.posterior(images)
-            assert (mean == 0.5).all() and (logvar == kept).all()
+        for raw, kept in ((-100.0, -30.0), (100.0, 20.0), (-3.0, -3.0)):
+            system.into_moments.bias.copy_(torch.tensor([0.5] * 4 + [raw] * 4))
+            posterior = system.posterior(images)
+            assert (posterior.mean == 0.5).all() and (posterior.logvar == kept).all()
             assert system.reconstruct(turn(images, -1.0)).isfinite()
-        assert torch.equal(system.encode(images), mean) and mean.shape == (2, 4, 8, 8)
+        assert torch.equal(system.encode(images), posterior.mean) and posterior.mean.shape == (2, 4, 8, 8)
 
 
-def test_the_kl_autoencoder_hears_its_critic_from_its_time_on():
+def test_the_kl_autoencoder_has_an_adversarial_loss_from_critic_start_on():
     system, images = tiny_kl(critic_start=0.5, adversarial=0.7), blobs(4)
     early, late = turn(images, 0.49), turn(images, 0.5)
     assert system.reconstruct(early).isfinite() and system.criticise(early) is None
-    plain, heard = system.reconstruct(turn(images, 0.0)), system.reconstruct(late)
+    plain, whole = system.reconstruct(turn(images, 0.0)), system.reconstruct(late)
     torch.testing.assert_close(
-        heard - plain, late.notes["adaptive_weight"] * late.notes["generator_loss"], rtol=1e-3, atol=1e-4
+        whole - plain, late.notes["adaptive_weight"] * late.notes["generator_loss"], rtol=1e-3, atol=1e-4
     )
     assert late.notes["adaptive_weight"] > 0 and system.criticise(late).isfinite()
     with pytest.raises(Unsupported, match="factor of 8"):

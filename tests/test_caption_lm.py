@@ -85,9 +85,9 @@ def test_it_writes_captions_as_often_as_they_are_likely():
     with torch.inference_mode():
         told = Counter(lm.write(ImageRng.counting(0, 4000)))
         often = [text for text, n in told.most_common() if n > 100]
-        wanted = lm.log_prob_caption(often).exp()
+        expected = lm.log_prob_caption(often).exp()
     assert len(often) > 3
-    for text, p in zip(often, wanted.tolist(), strict=True):
+    for text, p in zip(often, expected.tolist(), strict=True):
         cut = len(text.split()) == 6  # those are cut, so that they come more often
         assert cut or told[text] / 4000 == pytest.approx(p, abs=4 * math.sqrt(p / 4000))
 
@@ -160,12 +160,12 @@ def test_the_captions_of_scenes_are_a_distribution_of_the_closed_forms_entropy()
 
     # The kind (one thing or two), whether sizes and time are told, then one of equally many captions of that sort:
     # 6 colours and 5 shapes, 2 sizes where told and 2 times where told; two relations and two orders for a pair.
-    wanted = coin(SINGLES) + 2 * coin(UNTOLD)
+    expected = coin(SINGLES) + 2 * coin(UNTOLD)
     for sizes, p in ((2, 1 - UNTOLD), (1, UNTOLD)):
         for times, q in ((2, 1 - UNTOLD), (1, UNTOLD)):
             thing = sizes * 6 * 5
-            wanted += p * q * (SINGLES * math.log(times * thing) + (1 - SINGLES) * math.log(4 * times * thing**2))
-    assert telling.entropy("scenes") == pytest.approx(wanted, abs=1e-9)
+            expected += p * q * (SINGLES * math.log(times * thing) + (1 - SINGLES) * math.log(4 * times * thing**2))
+    assert telling.entropy("scenes") == pytest.approx(expected, abs=1e-9)
 
 
 def test_the_entropy_is_what_a_walk_through_the_data_finds():

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import math
 from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import toy_source
+from torch.autograd.functional import jacobian
 
 from zeuxis.catalog.assemble import build_for
 from zeuxis.catalog.build import build
@@ -182,6 +184,36 @@ def test_likelihoods_are_finite_and_prefer_the_data_to_noise(recipe: Recipe) -> 
         real, random = system.log_prob(image, Draws(1)), system.log_prob(noise, Draws(1))
     assert real.shape == (4,) and torch.isfinite(real).all()
     assert real.mean() > random.mean()
+
+
+FLOWS = [r for r in TRAINED if _built(r.name).flow is not None]
+
+
+@pytest.mark.parametrize("recipe", FLOWS, ids=ids(FLOWS))
+def test_a_flow_is_inverted_and_its_log_determinant_is_that_of_the_jacobian(recipe: Recipe) -> None:
+    toy = toy_source(1 if recipe.data in GREY else 3, 4)
+    system = build_for(recipe.model_copy(update={"size": 4, "model": {**recipe.model, **recipe.tiny}}), toy)
+    draws = Draws(3)
+    if system.players():  # away from the start, where a flow may be the identity
+        with torch.no_grad():
+            for p in system.parameters():
+                p.add_(0.2 * draws.normal(*p.shape))
+    else:
+        system.fit(epoch_batches(toy, 16))
+    system.requires_grad_(False).eval()
+    flow, image = system.flow, toy.batch(torch.arange(3)).image
+    assert flow is not None and {"encode", "decode", "log_prob"} <= system.can
+    z, log_det = flow.forward_and_log_det(image)
+    torch.testing.assert_close(system.encode(image), z.float())
+    torch.testing.assert_close(system.decode(z.float()), image, rtol=0, atol=1e-3)
+    latent = draws.normal(3, z.shape[1])
+    torch.testing.assert_close(system.encode(system.decode(latent)), latent, rtol=0, atol=1e-3)
+    for x, found in zip(image, log_det, strict=True):
+        slope = jacobian(lambda v: flow.forward_and_log_det(v.view(1, *system.shape))[0][0], x.flatten())
+        assert not torch.equal(slope, torch.eye(len(slope)))
+        torch.testing.assert_close(found.double(), torch.linalg.slogdet(slope.double()).logabsdet, rtol=1e-4, atol=1e-3)
+    expected = -0.5 * z.square().sum(1) - 0.5 * z.shape[1] * math.log(2 * math.pi) + log_det
+    torch.testing.assert_close(system.log_prob(image, draws).double(), expected.double(), rtol=1e-5, atol=1e-3)
 
 
 @pytest.mark.parametrize("recipe", TRAINED, ids=ids(TRAINED))

@@ -65,9 +65,9 @@ def test_pictures_are_drawn_as_often_as_they_are_likely():
     with torch.no_grad():
         made = model.sample(Condition(), ImageRng.counting(0, 6000), Sampling(steps=40))
         found = torch.bincount((binarise(made).long() << torch.arange(6)).sum(1), minlength=64) / 6000
-        wanted = exact(model).exp()
-    assert (found - wanted).abs().sum() / 2 < 0.06
-    assert (torch.full((64,), 1 / 64) - wanted).abs().sum() / 2 > 0.2
+        expected = exact(model).exp()
+    assert (found - expected).abs().sum() / 2 < 0.06
+    assert (torch.full((64,), 1 / 64) - expected).abs().sum() / 2 > 0.2
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,12 @@ from sklearn.decomposition import PCA as SklearnPCA
 from torch.distributions import MultivariateNormal
 
 from zeuxis.batch import Batch, Condition, Shape, to_float
+from zeuxis.distributions.dequantise import VARIANCE
 from zeuxis.errors import DataError, Unsupported, UsageError
 from zeuxis.game import System
 from zeuxis.knobs import Sampling
 from zeuxis.rng import ImageRng, Stream
-from zeuxis.systems.density._moments import DEQUANTISATION, moments
+from zeuxis.systems.density._moments import moments
 from zeuxis.systems.density.gaussian import Gaussian
 from zeuxis.systems.density.pca import PCA
 
@@ -93,7 +94,7 @@ def test_constant_pixels_get_the_floor():
     images[:, :, 0] = -1.0  # a border that never changes
     model = fitted(Gaussian(SHAPE), images)
     variances = (model.factor() @ model.factor().T).diagonal().unflatten(0, SHAPE)
-    torch.testing.assert_close(variances[:, 0], torch.full((2, 3), DEQUANTISATION).double(), rtol=1e-5, atol=0)
+    torch.testing.assert_close(variances[:, 0], torch.full((2, 3), VARIANCE).double(), rtol=1e-5, atol=0)
     assert model.log_prob(images, Stream(0)).isfinite().all()
     with pytest.raises(DataError, match="raise the floor"):
         Gaussian(SHAPE, floor=0.0).fit(batches(images))

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.diffusion.path import append_dims
+from zeuxis.distributions.reduce import per_image
 from zeuxis.errors import UnknownName, Unsupported, UsageError
 from zeuxis.game import Turn
 from zeuxis.knobs import Sampling
-from zeuxis.losses.likelihood import per_image
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.diffusion.consistency import Consistency
 from zeuxis.systems.diffusion.ddpm import BIN, DDPM, discretised_normal_log_prob

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from zeuxis.batch import Shape
-from zeuxis.nn.align import Alignment, TextContext, WordsInABag, WordsInOrder
+from zeuxis.nn.align import Alignment, BagOfWords, BidirectionalLSTM, TextContext
 from zeuxis.nn.draw import Window, filter_bank, read, window, write
 from zeuxis.nn.text import WordTokeniser
 from zeuxis.rng import Stream
@@ -89,7 +89,7 @@ def encoded(*captions: str, length: int = 8) -> tuple[Tensor, Tensor]:
 
 def test_alignment_weighs_words_and_never_padding() -> None:
     align = Alignment(12, 16, 5)
-    context = WordsInOrder(len(WORDS), 6)(*encoded(LONG, "a circle"))
+    context = BidirectionalLSTM(len(WORDS), 6)(*encoded(LONG, "a circle"))
     state = Stream(0).normal(2, 16)
     attended, weights = align(context, state)
     assert torch.allclose(weights.sum(1), torch.ones(2)) and (weights[context.mask] > 0).all()
@@ -100,21 +100,21 @@ def test_alignment_weighs_words_and_never_padding() -> None:
 
 
 def test_a_caption_reads_the_same_beside_a_longer_one_and_in_a_longer_frame() -> None:
-    words = WordsInOrder(len(WORDS), 6)
+    words = BidirectionalLSTM(len(WORDS), 6)
     alone, beside = words(*encoded("a red circle", length=3)), words(*encoded(LONG, "a red circle"))
     assert torch.allclose(alone.vectors[0], beside.vectors[1, :3], atol=1e-6)
     assert (beside.vectors[1, 3:] == 0).all()
 
 
 def test_each_word_knows_those_before_and_after_it() -> None:
-    words = WordsInOrder(len(WORDS), 6)
+    words = BidirectionalLSTM(len(WORDS), 6)
     base, early, late = words(*encoded("a red circle", "blue red circle", "a red square")).vectors[:, 1]
     assert torch.equal(base[6:], early[6:]) and not torch.allclose(base[:6], early[:6], atol=1e-4)  # forward, backward
     assert torch.equal(base[:6], late[:6]) and not torch.allclose(base[6:], late[6:], atol=1e-4)
 
 
 def test_a_bag_is_the_sum_of_its_words_over_the_root_of_their_number() -> None:
-    bag = WordsInABag(len(WORDS), 6)
+    bag = BagOfWords(len(WORDS), 6)
     ids, mask = encoded("a red circle")
     context = bag(ids, mask)
     assert torch.allclose(context.vectors[0, 0], bag.token.weight[ids[0, :3]].sum(0) / 3**0.5) and context.mask.all()

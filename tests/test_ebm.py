@@ -41,11 +41,11 @@ def test_a_quadratic_energy_has_the_stationary_mean_and_variance_of_the_walk(rat
         lambda x: (x - mean) / variance, torch.zeros(CHAINS, 1), Stream(0), steps=int(12 / rate) + 12,
         rate=rate, noise=noise,
     )  # fmt: skip
-    wanted = temperature(rate, noise) * variance * excess(rate, variance)
+    expected = temperature(rate, noise) * variance * excess(rate, variance)
     kept = 1 - rate / variance
-    assert wanted == pytest.approx(kept**2 * wanted + noise**2)  # the walk leaves it as it is
-    assert float(x.mean()) == pytest.approx(mean, abs=4 * (wanted / CHAINS) ** 0.5 + 1e-3)
-    assert float(x.var()) == pytest.approx(wanted, rel=4 * (2 / CHAINS) ** 0.5)
+    assert expected == pytest.approx(kept**2 * expected + noise**2)  # the walk leaves it as it is
+    assert float(x.mean()) == pytest.approx(mean, abs=4 * (expected / CHAINS) ** 0.5 + 1e-3)
+    assert float(x.var()) == pytest.approx(expected, rel=4 * (2 / CHAINS) ** 0.5)
 
 
 def test_small_steps_of_temperature_one_are_the_textbooks_and_nearly_exact():
@@ -67,39 +67,39 @@ def test_the_slope_is_the_energys_derivative_whether_or_not_gradients_are_on():
     weight = torch.tensor([1.0, -2.0, 3.0], requires_grad=True)
     x = Stream(0).normal(4, 3)
     slope = slope_of(lambda x: (weight * x.pow(3)).sum(1))
-    wanted = (3 * weight * x.square()).detach()
-    torch.testing.assert_close(slope(x), wanted)
+    expected = (3 * weight * x.square()).detach()
+    torch.testing.assert_close(slope(x), expected)
     with torch.no_grad():
-        torch.testing.assert_close(slope(x), wanted)
+        torch.testing.assert_close(slope(x), expected)
     with torch.inference_mode():
-        torch.testing.assert_close(slope(x.clone()), wanted)
+        torch.testing.assert_close(slope(x.clone()), expected)
     assert weight.grad is None and not slope(x).requires_grad
 
 
-@pytest.mark.parametrize("calm", [0.0, 0.3])
-def test_the_gradient_is_the_contrastive_one(calm):
+@pytest.mark.parametrize("energy_l2", [0.0, 0.3])
+def test_the_gradient_is_the_contrastive_one(energy_l2):
     n = 6
-    ebm = model(chains=n, spread=0.0, calm=calm, steps=3)
+    ebm = model(chains=n, data_noise=0.0, energy_l2=energy_l2, steps=3)
     with torch.no_grad():
         ebm.energy.layers[-1].weight.mul_(20)  # slopes that move the chains
     data, before = Stream(1).uniform(n, *SMALL) * 2 - 1, ebm.chains.clone()
-    ebm.contrast(turn_of(data)).backward()
+    ebm.contrastive_loss(turn_of(data)).backward()
     assert (ebm.chains - before).abs().mean() > 0.02  # the chains' ends: the round took up all of them
     found = [p.grad.clone() for p in ebm.energy.parameters()]
-    wanted = [torch.zeros_like(p) for p in ebm.energy.parameters()]
+    expected = [torch.zeros_like(p) for p in ebm.energy.parameters()]
     for sign, pictures in ((1, data), (-1, ebm.chains)):
         for picture in pictures:
             energy = ebm.energy(picture[None]).squeeze()
-            for total, g in zip(wanted, torch.autograd.grad(energy, list(ebm.energy.parameters())), strict=True):
-                total += (sign + 2 * calm * energy.detach()) * g / n  # dE+ - dE-, and 2 alpha E dE of both
-    for a, b in zip(found, wanted, strict=True):
+            for total, g in zip(expected, torch.autograd.grad(energy, list(ebm.energy.parameters())), strict=True):
+                total += (sign + 2 * energy_l2 * energy.detach()) * g / n  # dE+ - dE-, and 2 alpha E dE of both
+    for a, b in zip(found, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
 
 
 def test_chains_go_on_but_for_the_share_that_begins_again():
     ebm = flat(chains=3000, restart=0.2, steps=2, noise=0.0)
     ebm.chains.fill_(0.25)
-    ebm.contrast(turn_of(torch.zeros(2000, *SMALL)))
+    ebm.contrastive_loss(turn_of(torch.zeros(2000, *SMALL)))
     again = (ebm.chains != 0.25).flatten(1).any(1)
     assert float(again.sum()) == pytest.approx(400, abs=4 * (2000 * 0.2 * 0.8) ** 0.5)
     restarted = ebm.chains[again]
@@ -110,22 +110,22 @@ def test_chains_go_on_but_for_the_share_that_begins_again():
 def test_all_the_others_stay_where_they_were():
     ebm = flat(chains=50, restart=1.0, noise=0.0)
     before = ebm.chains.clone()
-    ebm.contrast(turn_of(torch.zeros(20, *SMALL)))
+    ebm.contrastive_loss(turn_of(torch.zeros(20, *SMALL)))
     assert int((ebm.chains != before).flatten(1).any(1).sum()) == 20  # each at most once
 
 
 def test_without_kept_chains_all_begin_at_noise():
     ebm = flat(noise=0.0)
     turn = turn_of(torch.zeros(4, *SMALL))
-    ebm.contrast(turn)
-    assert len(ebm.chains) == 0 and float(turn.notes["travelled"]) == 0
+    ebm.contrastive_loss(turn)
+    assert len(ebm.chains) == 0 and float(turn.notes["distance"]) == 0
 
 
-def test_data_are_spread_and_stay_pictures():
+def test_noise_is_added_to_the_data_which_stay_pictures():
     seen = []
-    ebm = flat(spread=0.5, steps=1)
+    ebm = flat(data_noise=0.5, steps=1)
     ebm.energy.register_forward_pre_hook(lambda module, args: seen.append(args[0].detach()))
-    ebm.contrast(turn_of(torch.zeros(200, *SMALL)))
+    ebm.contrastive_loss(turn_of(torch.zeros(200, *SMALL)))
     data = seen[-2]  # before the chains' ends
     assert data.abs().max() == 1
     assert float((data.abs() < 1).float().mean()) == pytest.approx(0.9545, abs=0.01)  # within two deviations
@@ -146,11 +146,11 @@ def test_samples_are_chains_from_noise_as_long_as_training_ran_them():
 @pytest.mark.parametrize("chains", [0, 64])
 def test_it_learns_a_picture(chains):
     """Left half light, right half dark: chains that start at noise come to it."""
-    wanted = torch.cat([torch.full((1, 8, 4), 0.6), torch.full((1, 8, 4), -0.6)], 2)
+    expected = torch.cat([torch.full((1, 8, 4), 0.6), torch.full((1, 8, 4), -0.6)], 2)
     ebm = model(steps=10, chains=chains, restart=0.2)
     optimiser = torch.optim.Adam(ebm.parameters(), lr=4e-3)
     for k in range(60):
-        loss = ebm.contrast(turn_of(wanted.expand(16, -1, -1, -1), k))
+        loss = ebm.contrastive_loss(turn_of(expected.expand(16, -1, -1, -1), k))
         optimiser.param_groups[0]["lr"] = 4e-3 * (1 - k / 60)
         optimiser.zero_grad()
         loss.backward()
@@ -158,11 +158,11 @@ def test_it_learns_a_picture(chains):
     with torch.inference_mode():
         made = ebm.sample(Condition(), ImageRng.counting(0, 16))
     start = 2 * ImageRng.counting(0, 16).uniform(16, *SMALL) - 1
-    assert (start - wanted).square().mean() > 0.6
-    assert (made - wanted).square().mean() < 0.3
+    assert (start - expected).square().mean() > 0.6
+    assert (made - expected).square().mean() < 0.3
 
 
 def test_misuse_is_explained():
-    for wrong in ({"steps": 0}, {"rate": 0.0}, {"noise": -1.0}, {"chains": -1}, {"restart": 0.0}, {"calm": -1.0}):
+    for wrong in ({"steps": 0}, {"rate": 0.0}, {"noise": -1.0}, {"chains": -1}, {"restart": 0.0}, {"energy_l2": -1.0}):
         with pytest.raises(UsageError, match=next(iter(wrong))):
             model(**wrong)

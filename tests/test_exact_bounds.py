@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
 
 from zeuxis.batch import Batch, Condition, Shape
+from zeuxis.distributions.normal import Normal
 from zeuxis.game import Turn
-from zeuxis.losses.likelihood import kl_normals
 from zeuxis.rng import Stream
 from zeuxis.systems.autoencoder.cvae import CVAE
 from zeuxis.systems.autoencoder.vae import VAE
@@ -99,16 +99,17 @@ class Linear:
     def prior(self, label: Tensor | None) -> Posterior:
         if label is None:
             return torch.zeros(1, LATENT), torch.zeros(1, LATENT)
-        return self.system.prior_of(label)
+        prior = self.system.prior_of(label)
+        return prior.mean, prior.logvar
 
     def true(self, image: Tensor, label: Tensor | None) -> Posterior:
         return conditioned(image, label, self.system.decoder, self.prior(label))
 
-    def encoder(self, seen: Tensor) -> Posterior:
-        """The encoder's: a cvae's also sees the label, as planes. No gradient reaches the decoder through it."""
-        label = seen[:, 1:, 0, 0].argmax(1) if self.conditional else None
+    def encoder(self, inputs: Tensor) -> Posterior:
+        """The encoder's: a cvae's inputs also hold the label, as planes. No gradient reaches the decoder through it."""
+        label = inputs[:, 1:, 0, 0].argmax(1) if self.conditional else None
         with torch.no_grad():
-            mean, logvar = self.true(seen[:, :1], label)
+            mean, logvar = self.true(inputs[:, :1], label)
         return mean + self.off * torch.tensor([1.0, -0.5, 0.3]) * (0.5 * logvar).exp(), logvar + self.off
 
     def exact(self) -> Tensor:
@@ -139,7 +140,7 @@ def test_the_bound_falls_short_by_the_divergence_from_the_true_posterior(conditi
     model = Linear(conditional=conditional, off=0.8)
     true = model.true(model.image, model.label)
     mean, logvar = true[0] + 0.8 * torch.tensor([1.0, -0.5, 0.3]) * (0.5 * true[1]).exp(), true[1] + 0.8
-    gap = kl_normals(mean, logvar, *true)
+    gap = Normal(mean, logvar).kl(Normal(*true))
     assert gap.min() > 0.5  # the test would be idle without one
     elbo = torch.stack([model.elbo(k) for k in range(4)])
     torch.testing.assert_close(elbo.double(), model.exact() - gap, rtol=1e-6, atol=2e-5)

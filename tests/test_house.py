@@ -10,7 +10,7 @@ import zeuxis
 ROOT = Path(zeuxis.__file__).parent
 FLOORS = (
     {"batch", "rng", "counter", "errors", "card", "knobs", "spec"},
-    {"nn", "losses", "diffusion", "degrade", "patterns"},
+    {"nn", "losses", "distributions", "diffusion", "degrade", "patterns"},
     {"data", "metrics"},
     {"verbs"},
     {"game"},

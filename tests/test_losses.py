@@ -7,9 +7,8 @@ import math
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.distributions import Bernoulli, Normal, kl_divergence
 
-from zeuxis.losses import adversarial, likelihood, penalty, perceptual, reconstruction
+from zeuxis.losses import adversarial, penalty, perceptual, reconstruction
 from zeuxis.losses.overlap import soft_jaccard
 from zeuxis.rng import Stream
 
@@ -136,48 +135,10 @@ def test_dragan_stays_near_the_data() -> None:
     assert (shift >= 0).all() and 0 < shift.max() <= 0.5 * real.std()
 
 
-def test_kl_normal_agrees_with_distributions() -> None:
-    mean, logvar = Stream(7).normal(3, 4, 2), Stream(8).normal(3, 4, 2)
-    expected = kl_divergence(Normal(mean, (0.5 * logvar).exp()), Normal(0.0, 1.0)).flatten(1).sum(1)
-    torch.testing.assert_close(likelihood.kl_normal(mean, logvar), expected)
-    assert likelihood.kl_normal(torch.zeros(1, 2), torch.zeros(1, 2)).item() == 0
-    assert likelihood.kl_normal(torch.full((1, 2), 2.0), torch.zeros(1, 2)).item() == pytest.approx(4)
-
-
-def test_bernoulli_and_gaussian_nll_agree_with_distributions() -> None:
-    logits, mean, logvar = (Stream(9).normal(3, 1, 2, 2) for _ in range(3))
-    target = Stream(10).uniform(3, 1, 2, 2).round()
-    expected = -Bernoulli(logits=logits).log_prob(target).flatten(1).sum(1)
-    torch.testing.assert_close(likelihood.bernoulli_nll(logits, target), expected)
-    expected = -Normal(mean, (0.5 * logvar).exp()).log_prob(target).flatten(1).sum(1)
-    torch.testing.assert_close(likelihood.gaussian_nll(mean, target, logvar), expected)
-    unit = likelihood.gaussian_nll(torch.zeros(1, 2), torch.ones(1, 2)).item()
-    assert unit == pytest.approx(math.log(2 * math.pi) + 1)
-
-
-def test_discretised_logistic_is_a_distribution_over_the_levels() -> None:
-    levels = torch.linspace(-1, 1, 256).view(256, 1)
-    for mean, log_scale in ((0.1, -2.0), (-0.99, -4.0), (0.7, -6.0)):
-        mean, scale = torch.full((256, 1), mean), torch.tensor(log_scale)
-        probability = (-likelihood.discretised_logistic_nll(mean, scale, levels)).exp()
-        assert probability.sum().item() == pytest.approx(1, abs=1e-4)
-        assert (probability >= 0).all()
-
-
-def test_discretised_logistic_keeps_its_gradient_in_the_tails() -> None:
-    mean = torch.full((1, 1), -0.9, requires_grad=True)
-    nll = likelihood.discretised_logistic_nll(mean, torch.tensor(-6.0), torch.full((1, 1), 0.5))
-    nll.sum().backward()
-    assert torch.isfinite(nll).all() and mean.grad is not None
-    assert mean.grad.item() == pytest.approx(-math.exp(6), rel=1e-3)  # -1/s: towards the target
-
-
 def test_reconstruction_distances() -> None:
     x, y = torch.tensor([1.0, -1.0]), torch.tensor([0.0, 2.0])
     assert reconstruction.l1(x, y).item() == 2
     assert reconstruction.l2(x, y).item() == 5
-    assert reconstruction.charbonnier(x, y, epsilon=1e-4).item() == pytest.approx(2, abs=1e-6)
-    assert reconstruction.charbonnier(x, x, epsilon=0.25).item() == pytest.approx(0.25)
 
 
 def test_feature_distances() -> None:
@@ -198,15 +159,7 @@ def test_layers_must_pair_up() -> None:
         perceptual.feature_distance([REAL], [REAL, FAKE])
 
 
-def test_kl_between_normals_is_that_of_torch() -> None:
-    a, b, c, d = (Stream(k).normal(5, 3) for k in range(4))
-    theirs = kl_divergence(Normal(a, (0.5 * b).exp()), Normal(c, (0.5 * d).exp())).sum(1)
-    torch.testing.assert_close(likelihood.kl_normals(a, b, c, d), theirs)
-    zero = torch.zeros(5, 3)
-    torch.testing.assert_close(likelihood.kl_normals(a, b, zero, zero), likelihood.kl_normal(a, b))
-
-
-def test_soft_jaccard_is_the_intersection_over_union_of_certain_readings() -> None:
+def test_soft_jaccard_is_the_intersection_over_union_of_certain_predictions() -> None:
     layout = torch.tensor([[[0, 0, 1], [1, 1, 1]]])  # class 2 is not there and does not count
     told = torch.tensor([[[0, 1, 1], [1, 1, 0]]])
     certain = 50.0 * torch.nn.functional.one_hot(told, 3).permute(0, 3, 1, 2).float()

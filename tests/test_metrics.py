@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from zeuxis.batch import to_float, to_uint8
+from zeuxis.distributions.dequantise import LEVEL
 from zeuxis.errors import UnknownName, UsageError
 from zeuxis.metrics.distance import BLOCK
 from zeuxis.metrics.frechet import Moments, frechet
 from zeuxis.metrics.kernel import kernel, mmd2
-from zeuxis.metrics.likelihood import LEVEL, bits_per_dim, dequantise, nats
+from zeuxis.metrics.likelihood import bits_per_dim, nats
 from zeuxis.metrics.neighbours import neighbours
 from zeuxis.metrics.oracle import UNSAID, accuracy, agreement
 from zeuxis.metrics.precision import precision_recall
@@ -220,15 +220,6 @@ def test_a_uniform_density_costs_eight_bits() -> None:
     of_integers = torch.tensor([-dims * math.log(256)], dtype=torch.float64)
     torch.testing.assert_close(bits_per_dim(of_integers, dims, level=1), torch.tensor([8.0]).double())
     torch.testing.assert_close(nats(bits_per_dim(uniform, dims), dims), uniform)
-
-
-def test_dequantised_pictures_fill_their_grey_levels_and_no_others() -> None:
-    pixels = torch.arange(256).repeat(40, 1).view(1, 1, 40, 256)
-    spread = dequantise(to_float(pixels), Stream(8))
-    assert torch.equal(to_uint8(spread).long(), pixels)  # rounding brings every pixel back
-    offsets = (spread - to_float(pixels)) / LEVEL
-    assert offsets.min() < -0.49 and offsets.max() > 0.49 and abs(float(offsets.mean())) < 0.01
-    assert float(offsets.std()) == pytest.approx(12**-0.5, rel=0.02)
 
 
 # -- neighbours, score, oracle --------------------------------------------------------------------

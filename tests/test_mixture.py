@@ -10,11 +10,11 @@ from sklearn.neighbors import KernelDensity
 from torch import Tensor
 
 from zeuxis.batch import Batch, Condition, Shape, to_float, to_uint8
+from zeuxis.distributions.affine import pack, unpack
 from zeuxis.errors import DataError, UsageError
 from zeuxis.knobs import Sampling
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.density import parzen
-from zeuxis.systems.density._moments import pack, unpack
 from zeuxis.systems.density.gaussian import Gaussian
 from zeuxis.systems.density.mixture import Mixture
 from zeuxis.systems.density.parzen import Parzen
@@ -95,7 +95,7 @@ def test_a_component_without_images_begins_anew_where_the_mixture_is_worst():
     share = torch.zeros(400, 4, dtype=torch.float64)
     share[:, 0] = 1.0  # the others have died
     explained = torch.arange(400.0)
-    share = model._revive(share, explained)
+    share = model._restart_dead(share, explained)
     assert share.sum(0).tolist() == [397.0, 1.0, 1.0, 1.0]
     assert share[:3, 1:].sum() == 3  # the three worst ones
 

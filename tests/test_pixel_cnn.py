@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from zeuxis.batch import Batch, Condition, Shape, to_float
+from zeuxis.distributions.discretised import DiscretisedLogistic
+from zeuxis.distributions.logistic_mixture import LogisticMixture, parameter_count
 from zeuxis.errors import Unsupported, UsageError
 from zeuxis.game import Turn
 from zeuxis.knobs import Sampling
-from zeuxis.losses.likelihood import discretised_logistic_nll
-from zeuxis.losses.logistic_mixture import LogisticMixture, parameters
 from zeuxis.nn.causal import GatedLayer
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.autoregressive.pixel_cnn import PixelCNN
@@ -36,14 +36,14 @@ def test_no_pixel_depends_on_a_later_one(channels):
     """The gradient of every pixel's log-probability with respect to every pixel: zero for all that come later."""
     model = small(channels)
     image = levels(1, channels, SIDE, SIDE).requires_grad_()
-    told = model._foretold(image, None)
+    mixture = model._predicted(image, None)
     for row in range(SIDE):
         for column in range(SIDE):
             # The parameters, not the probability, which depends on the pixel's own value too.
             value = (
-                told.mean[..., row, column].sum()
-                + told.logits[..., row, column].sum()
-                + told.log_scale[..., row, column].sum()
+                mixture.mean[..., row, column].sum()
+                + mixture.logits[..., row, column].sum()
+                + mixture.log_scale[..., row, column].sum()
             )
             (slope,) = torch.autograd.grad(value, image, retain_graph=True)
             seen = slope.abs().sum((0, 1)).flatten() > 0
@@ -59,48 +59,48 @@ def test_there_is_no_blind_spot():
         torch.manual_seed(1)
         model = PixelCNN(Shape(1, SIDE, SIDE), width=8, depth=8, first_kernel=3, kernel=3, components=2).eval()
     image = levels(1, 1, SIDE, SIDE).requires_grad_()
-    (slope,) = torch.autograd.grad(model._foretold(image, None).mean[..., -1, -2].sum(), image)
+    (slope,) = torch.autograd.grad(model._predicted(image, None).mean[..., -1, -2].sum(), image)
     seen = (slope[0, 0] != 0).flatten()
     assert seen[: SIDE * SIDE - 2].all()
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_probabilities_of_all_levels_sum_to_one(channels):
-    p = parameters(channels, 4)
-    told = LogisticMixture.of(3 * Stream(0).normal(1, p, 2, 2), channels, 4)
+    p = parameter_count(channels, 4)
+    mixture = LogisticMixture.of(3 * Stream(0).normal(1, p, 2, 2), channels, 4)
     values = torch.linspace(-1, 1, 256)
     if channels == 1:
         images = values.view(-1, 1, 1, 1).expand(-1, 1, 2, 2)
-        total = told.log_prob(images).logsumexp(0)
+        total = mixture.log_prob(images).logsumexp(0)
         torch.testing.assert_close(total, torch.zeros(2, 2), rtol=0, atol=1e-5)
         return
     # Summed over all blues and all greens, what is left is the distribution of red alone.
     each = values.view(-1, 1, 1, 1).expand(-1, 1, 2, 2)
     red = levels(1, 1, 2, 2, seed=1).expand(256, -1, -1, -1)
-    by_green = [told.log_prob(torch.cat([red, g.expand_as(red), each], 1)).logsumexp(0) for g in each]
-    alone = LogisticMixture(told.logits, told.mean[:, :, :1], told.log_scale[:, :, :1], None)
+    by_green = [mixture.log_prob(torch.cat([red, g.expand_as(red), each], 1)).logsumexp(0) for g in each]
+    alone = LogisticMixture(mixture.logits, mixture.mean[:, :, :1], mixture.log_scale[:, :, :1], None)
     torch.testing.assert_close(torch.stack(by_green).logsumexp(0), alone.log_prob(red[:1])[0], rtol=1e-4, atol=1e-4)
 
 
 def test_one_component_is_one_logistic():
-    told = Stream(0).normal(3, 3, 2, 2)
+    output = Stream(0).normal(3, 3, 2, 2)
     image = levels(3, 1, 2, 2)
-    mixture = LogisticMixture.of(told, 1, 1)
-    wanted = discretised_logistic_nll(told[:, 1:2], told[:, 2:3], image)
-    torch.testing.assert_close(-mixture.log_prob(image).flatten(1).sum(1), wanted)
+    mixture = LogisticMixture.of(output, 1, 1)
+    expected = DiscretisedLogistic(output[:, 1:2], output[:, 2:3]).log_prob(image)[:, 0]
+    torch.testing.assert_close(mixture.log_prob(image), expected)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_samples_follow_the_mixture(channels):
-    p = parameters(channels, 2)
-    told = LogisticMixture.of((0.7 * Stream(3).normal(1, p, 1, 1) - 0.5).expand(20_000, -1, -1, -1), channels, 2)
-    drawn = told.sample(Stream(4).uniform(20_000, 2 + channels, 1, 1))
+    p = parameter_count(channels, 2)
+    mixture = LogisticMixture.of((0.7 * Stream(3).normal(1, p, 1, 1) - 0.5).expand(20_000, -1, -1, -1), channels, 2)
+    drawn = mixture.from_uniform(Stream(4).uniform(20_000, 2 + channels, 1, 1))
     assert (((drawn + 1) * 127.5).round() / 127.5 - 1 - drawn).abs().max() < 1e-6
-    found = -told.log_prob(drawn).mean()  # the entropy, as the samples see it
-    again = -told.log_prob(told.sample(Stream(5).uniform(20_000, 2 + channels, 1, 1))).mean()
+    found = -mixture.log_prob(drawn).mean()  # the entropy, as the samples see it
+    again = -mixture.log_prob(mixture.from_uniform(Stream(5).uniform(20_000, 2 + channels, 1, 1))).mean()
     assert abs(float(found - again)) < 0.03
     if channels == 1:
-        one = LogisticMixture(told.logits[:1], told.mean[:1], told.log_scale[:1], None)
+        one = LogisticMixture(mixture.logits[:1], mixture.mean[:1], mixture.log_scale[:1], None)
         values = torch.linspace(-1, 1, 256)
         probability = one.log_prob(values.view(-1, 1, 1, 1)).exp().flatten()
         assert abs(float((probability * values).sum() - drawn.mean())) < 0.02
@@ -108,7 +108,7 @@ def test_samples_follow_the_mixture(channels):
 
 
 @pytest.mark.parametrize(("channels", "condition"), [(1, "none"), (3, "label")])
-def test_the_fast_way_draws_the_same_as_looking_at_everything_again(channels, condition):
+def test_the_fast_way_draws_the_same_as_recomputing_everything(channels, condition):
     model = small(channels, condition=condition, classes=4)
     label = torch.tensor([0, 3]) if condition == "label" else None
     fast = model.sample(Condition(label=label), ImageRng.counting(0, 2))
@@ -117,11 +117,11 @@ def test_the_fast_way_draws_the_same_as_looking_at_everything_again(channels, co
     with torch.no_grad():
         for row in range(SIDE):
             for column in range(SIDE):
-                slow[:, :, row, column] = model._foretold(slow, label).sample(u)[:, :, row, column]
+                slow[:, :, row, column] = model._predicted(slow, label).from_uniform(u)[:, :, row, column]
     torch.testing.assert_close(fast, slow, rtol=0, atol=1e-5)
 
 
-def test_the_label_is_heard():
+def test_the_label_matters():
     model = small(condition="label", classes=4)
     assert model.conditions == {"label"}
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""What autoencoders believe of pixels."""
+"""The distributions of pixels of variational autoencoders."""
 
 import itertools
 
@@ -11,18 +11,18 @@ from zeuxis.rng import Stream
 from zeuxis.systems.autoencoder._pixels import LIKELIHOODS
 
 
-def test_the_chances_of_all_black_and_white_pictures_sum_to_one() -> None:
+def test_the_probabilities_of_all_black_and_white_pictures_sum_to_one() -> None:
     every = torch.tensor(list(itertools.product((-1.0, 1.0), repeat=4))).view(-1, 1, 2, 2)
-    log_odds = torch.tensor([0.3, -2.0, 1.5, 0.0]).view(1, 1, 2, 2).expand_as(every)
-    p = (-LIKELIHOODS["black-and-white"]().nll(log_odds, every)).exp()
+    logits = torch.tensor([0.3, -2.0, 1.5, 0.0]).view(1, 1, 2, 2).expand_as(every)
+    p = (-LIKELIHOODS["black-and-white"]().nll(logits, every)).exp()
     torch.testing.assert_close(p.sum(), torch.tensor(1.0))
 
 
-def test_grey_is_taken_for_the_nearer_of_black_and_white() -> None:
+def test_grey_is_binarised_at_the_middle() -> None:
     pixels = LIKELIHOODS["black-and-white"]()
-    log_odds = torch.full((3, 1, 1, 1), 2.0)
+    logits = torch.full((3, 1, 1, 1), 2.0)
     grey, plain = (torch.tensor(x).view(3, 1, 1, 1) for x in ([-0.01, 0.01, 0.9], [-1.0, 1.0, 1.0]))
-    torch.testing.assert_close(pixels.nll(log_odds, grey), pixels.nll(log_odds, plain))
+    torch.testing.assert_close(pixels.nll(logits, grey), pixels.nll(logits, plain))
 
 
 @pytest.mark.parametrize(("likelihood", "discrete"), [("black-and-white", True), ("bernoulli", False)])

@@ -62,7 +62,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A flow that a test can wait for."""
-    plan = Plan("maf", {"flows": 2, "widths": [32], "spread": 1 / REACH, "level": 0.0}, rounds=5)
+    plan = Plan("maf", {"flows": 2, "widths": [32], "data_std": 1 / REACH, "level": 0.0}, rounds=5)
     monkeypatch.setitem(PLANS, "flow", plan)
 
 
@@ -112,7 +112,7 @@ def test_heaps_of_codes_are_found_by_the_mixture_and_the_flow(
 ) -> None:
     plan = {
         "mixture": PLANS["mixture"],
-        "flow": Plan("maf", {"flows": 3, "widths": [32, 32], "spread": 1 / REACH, "level": 0.0}, rounds=400),
+        "flow": Plan("maf", {"flows": 3, "widths": [32, 32], "data_std": 1 / REACH, "level": 0.0}, rounds=400),
     }[kind]
     codes = two_heaps()
     monkeypatch.setattr(module, "codes_of", lambda system, source, n: codes)

@@ -1,4 +1,4 @@
-"""The quantisers behind one seam: codes that can be had back, gradients, entropies and averages by hand."""
+"""The quantisers behind one interface: codes that are decoded, gradients, entropies and averages by hand."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_codes_that_nobody_learns_stay(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "asked", "why"),
+    ("kind", "options", "why"),
     [
         (
             "fsq",
@@ -66,9 +66,9 @@ def test_codes_that_nobody_learns_stay(kind: str) -> None:
         ("fsq", {"levels": (16, 1)}, "2 levels or more"),
     ],
 )
-def test_what_does_not_go_together_is_refused(kind: str, asked: dict, why: str) -> None:
+def test_what_does_not_go_together_is_refused(kind: str, options: dict, why: str) -> None:
     with pytest.raises(UsageError, match=why):
-        make_quantiser(kind, 16, 3, **asked)
+        make_quantiser(kind, 16, 3, **options)
 
 
 @pytest.mark.parametrize("codes", [1, 24, 2**15])
@@ -77,7 +77,7 @@ def test_signs_make_a_power_of_two(codes: int) -> None:
         make_quantiser("lfq", codes, 3)
 
 
-def test_unknown_quantisers_are_told_the_nearest() -> None:
+def test_an_unknown_quantiser_names_the_nearest() -> None:
     with pytest.raises(UnknownName, match="did you mean codebook"):
         make_quantiser("codebok", 16, 3)
 
@@ -152,35 +152,37 @@ def test_the_entropy_term_by_hand(temperature: float) -> None:
     for v in z.detach().movedim(1, -1).reshape(-1, 3).tolist():
         weights = [math.exp(-sum((a - b) ** 2 for a, b in zip(v, c, strict=True)) / temperature) for c in corners]
         each.append([w / sum(weights) for w in weights])
-    sure = -sum(p * math.log(p) for row in each for p in row) / len(each)
+    per_vector = -sum(p * math.log(p) for row in each for p in row) / len(each)
     mean = [sum(column) / len(each) for column in zip(*each, strict=True)]
-    wanted = -sum(p * math.log(p) for p in mean)
+    of_mean = -sum(p * math.log(p) for p in mean)
     found = quantiser.entropies(z.movedim(1, -1).flatten(0, -2))
-    assert found[0].item() == pytest.approx(sure, rel=1e-4) and found[1].item() == pytest.approx(wanted, rel=1e-4)
-    assert 0 < sure < wanted < math.log(8)
+    assert found[0].item() == pytest.approx(per_vector, rel=1e-4) and found[1].item() == pytest.approx(
+        of_mean, rel=1e-4
+    )
+    assert 0 < per_vector < of_mean < math.log(8)
     commitment = (z - torch.where(z > 0, 1.0, -1.0)).square().mean().item()
     q = quantiser(z)
-    assert q.loss.item() == pytest.approx(0.4 * commitment + 0.3 * (sure - wanted), rel=1e-4)
+    assert q.loss.item() == pytest.approx(0.4 * commitment + 0.3 * (per_vector - of_mean), rel=1e-4)
     (through,) = torch.autograd.grad(q.vectors.sum(), z)
     assert torch.equal(through, torch.ones_like(z))
 
 
 def test_the_entropy_term_is_least_for_sure_and_even_codes() -> None:
     quantiser = LookupFree(8)
-    sure, wanted = quantiser.entropies(5 * quantiser.corners)  # each corner once, and no doubt
-    assert sure < 1e-6 and wanted.item() == pytest.approx(math.log(8), rel=1e-5)
-    sure, wanted = quantiser.entropies(5 * quantiser.corners[:1].expand(8, 3))  # always the same
-    assert abs(wanted) < 1e-6
-    sure, wanted = quantiser.entropies(torch.zeros(4, 3))  # no idea
-    assert sure.item() == pytest.approx(math.log(8), rel=1e-5) and torch.allclose(sure, wanted)
+    per_vector, of_mean = quantiser.entropies(5 * quantiser.corners)  # each corner once, and no doubt
+    assert per_vector < 1e-6 and of_mean.item() == pytest.approx(math.log(8), rel=1e-5)
+    per_vector, of_mean = quantiser.entropies(5 * quantiser.corners[:1].expand(8, 3))  # always the same
+    assert abs(of_mean) < 1e-6
+    per_vector, of_mean = quantiser.entropies(torch.zeros(4, 3))  # no idea
+    assert per_vector.item() == pytest.approx(math.log(8), rel=1e-5) and torch.allclose(per_vector, of_mean)
 
 
 def test_the_entropy_term_has_a_slope_where_probabilities_round_to_nought() -> None:
     quantiser = LookupFree(8)
     z = (1000 * quantiser.corners[:1].expand(4, 3)).clone().requires_grad_()
-    sure, wanted = quantiser.entropies(z)
-    (slope,) = torch.autograd.grad(sure - wanted, z)
-    assert sure == 0 and abs(wanted) < 1e-6 and slope.isfinite().all()
+    per_vector, of_mean = quantiser.entropies(z)
+    (slope,) = torch.autograd.grad(per_vector - of_mean, z)
+    assert per_vector == 0 and abs(of_mean) < 1e-6 and slope.isfinite().all()
 
 
 # -- the codebook's habits ----------------------------------------------------------------------------

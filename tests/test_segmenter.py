@@ -17,7 +17,7 @@ from zeuxis.catalog.assemble import build_for
 from zeuxis.data.library import open_source
 from zeuxis.errors import Unsupported, UsageError
 from zeuxis.game import Turn, play_round
-from zeuxis.nn.pixelwise import PixelReader
+from zeuxis.nn.pixelwise import SegmentationUNet
 from zeuxis.recipe import load_recipe
 from zeuxis.rng import Stream
 from zeuxis.systems.recognition.judge import Judge
@@ -75,7 +75,7 @@ def test_noise_and_light_change_little(segmenter: Segmenter) -> None:
 
 @pytest.mark.parametrize("size", [(8, 8), (9, 14), (33, 20)])
 def test_the_network_takes_any_size(size: tuple[int, int]) -> None:
-    network = PixelReader(3, 5, widths=(8, 16, 16))
+    network = SegmentationUNet(3, 5, widths=(8, 16, 16))
     image = Stream(5).normal(2, 3, *size)
     assert network(image).shape == (2, 5, *size)
     torch.testing.assert_close(network(image)[1:], network(image[1:]))

@@ -1,4 +1,4 @@
-"""Sequence models over pixels and codes: what they may see, what they remember, and what they draw."""
+"""Sequence models over pixels and codes: what depends on what, their caches, and what they draw."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from torch import Tensor, nn
 from zeuxis.api.evaluate import default_metrics
 from zeuxis.api.model import Model
 from zeuxis.batch import Batch, Condition, Shape, to_float
+from zeuxis.distributions.categorical import Categorical
 from zeuxis.errors import UnknownName, Unsupported, UsageError
 from zeuxis.game import System, Turn
 from zeuxis.knobs import Sampling
-from zeuxis.losses.categorical import Categorical
 from zeuxis.nn.causal_transformer import CausalTransformer
 from zeuxis.nn.palette import Greys, Palette
 from zeuxis.nn.sequence import DepthwiseConv, SequenceTransformer
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.autoencoder.vae import VAE
 from zeuxis.systems.autoencoder.vqgan import VQGAN
-from zeuxis.systems.autoregressive._codes import read
+from zeuxis.systems.autoregressive._codes import tokenise
 from zeuxis.systems.autoregressive.image_gpt import ImageGPT
-from zeuxis.systems.autoregressive.maskgit import MaskGIT, halton, left_hidden, scattered
+from zeuxis.systems.autoregressive.maskgit import MaskGIT, halton, halton_ranks, masked_after
 from zeuxis.systems.autoregressive.pixel_cnn import PixelCNN
 from zeuxis.training.ema import ema_copy
 
@@ -72,25 +72,27 @@ def turn(image: Tensor, label: Tensor | None = None, round: int = 0) -> Turn:
 
 def test_a_choice_is_where_the_cumulative_probability_passes() -> None:
     p = torch.tensor([0.0, 0.25, 0.5, 0.25])
-    told = Categorical(p.log().expand(5, 4))
-    drawn = told.sample(torch.tensor([0.0, 0.2499, 0.2501, 0.7499, 1 - 2**-24]))
+    choice = Categorical(p.log().expand(5, 4))
+    drawn = choice.from_uniform(torch.tensor([0.0, 0.2499, 0.2501, 0.7499, 1 - 2**-24]))
     assert drawn.tolist() == [1, 1, 2, 2, 3]
-    assert torch.allclose(told.log_prob(torch.tensor([1, 2, 3, 2, 1])).exp(), p[[1, 2, 3, 2, 1]])
+    assert torch.allclose(choice.log_prob(torch.tensor([1, 2, 3, 2, 1])).exp(), p[[1, 2, 3, 2, 1]])
 
 
 def test_choices_have_their_probabilities_at_any_temperature() -> None:
     logits = 2 * Stream(0).normal(6)
     u = (torch.arange(60_000) + 0.5) / 60_000
     for temperature in (0.5, 1.0, 3.0):
-        shares = torch.bincount(Categorical(logits.expand(60_000, 6)).sample(u, temperature), minlength=6) / 60_000
+        shares = (
+            torch.bincount(Categorical(logits.expand(60_000, 6)).from_uniform(u, temperature), minlength=6) / 60_000
+        )
         assert torch.allclose(shares, (logits / temperature).softmax(0), atol=1e-4)
-    assert Categorical(logits).sample(torch.tensor(0.9), 0.0) == logits.argmax()
+    assert Categorical(logits).from_uniform(torch.tensor(0.9), 0.0) == logits.argmax()
 
 
 # -- the transformers -----------------------------------------------------------------------------
 
 
-def test_no_output_depends_on_a_later_position_and_all_earlier_ones_are_seen() -> None:
+def test_no_output_depends_on_a_later_position_and_on_all_earlier_ones() -> None:
     x = Stream(0).normal(1, 6, 16).requires_grad_()
     net = stirred(SequenceTransformer(6, 16, 2, 2, causal=True))
     both = stirred(SequenceTransformer(6, 16, 2, 2, causal=False))
@@ -101,7 +103,7 @@ def test_no_output_depends_on_a_later_position_and_all_earlier_ones_are_seen() -
         assert (slope[0].abs().sum(1) > 0).all()
 
 
-def test_foretelling_starts_before_the_value_itself() -> None:
+def test_predictions_start_before_the_value_itself() -> None:
     net, codes = stirred(CausalTransformer(5, 6, 16, 2, 2)), Stream(0).integers(5, 1, 6)
     plain = net(codes)
     for j in range(6):
@@ -112,7 +114,7 @@ def test_foretelling_starts_before_the_value_itself() -> None:
 
 
 @torch.no_grad()
-def test_remembered_is_what_would_be_computed_again() -> None:
+def test_cached_is_what_would_be_computed_again() -> None:
     net, x = stirred(SequenceTransformer(7, 16, 3, 4, causal=True)), Stream(0).normal(2, 7, 16)
     caches = net.caches(2)
     steps = torch.stack([net.step(x[:, i], caches) for i in range(7)], 1)
@@ -141,16 +143,16 @@ def test_a_palette_shows_the_nearest_of_its_colours() -> None:
     assert torch.equal(palette.encode(other), distance.argmin(1))
 
 
-def test_in_colour_the_first_round_only_looks() -> None:
+def test_in_colour_the_first_round_finds_the_palette() -> None:
     model, image = built(ImageGPT, Shape(3, 4, 4), colours=12, **SIZE), pictures(2, Shape(3, 4, 4))
-    before = model.pixels.colours.codebook.clone()
+    before = model.tokeniser.colours.codebook.clone()
     assert model.nll(turn(image)) is None
     model.after_round(turn(image))
-    palette = model.pixels.colours.codebook.clone()
+    palette = model.tokeniser.colours.codebook.clone()
     assert not torch.equal(palette, before)
     assert model.nll(turn(image, round=1)) > 0
     model.after_round(turn(pictures(2, Shape(3, 4, 4), seed=1), round=1))
-    assert torch.equal(model.pixels.colours.codebook, palette)
+    assert torch.equal(model.tokeniser.colours.codebook, palette)
     made = model.sample(Condition(), ImageRng.counting(0, 2)).movedim(1, -1).reshape(-1, 1, 3)
     assert (made - palette.clamp(-1, 1)).abs().sum(-1).min(1).values.max() < 1e-6
     with pytest.raises(UsageError, match="enlarge batch"):
@@ -165,10 +167,10 @@ def test_the_probabilities_of_all_pictures_sum_to_one() -> None:
     model = built(ImageGPT, Shape(1, 1, 2), width=8, depth=1, heads=2)
     values = torch.linspace(-1, 1, 256)
     all_of_them = torch.cartesian_prod(values, values)[:, None, None]  # (65536, 1, 1, 2)
-    told = torch.cat([model.log_prob(part, Stream(0)) for part in all_of_them.split(8192)])
-    assert float(told.double().logsumexp(0)) == pytest.approx(0, abs=1e-4)
-    assert told.std() > 0.1
-    assert model.nll(turn(all_of_them[:9])).item() == pytest.approx(-float(told[:9].mean()) / 2, rel=1e-5)
+    log_prob = torch.cat([model.log_prob(part, Stream(0)) for part in all_of_them.split(8192)])
+    assert float(log_prob.double().logsumexp(0)) == pytest.approx(0, abs=1e-4)
+    assert log_prob.std() > 0.1
+    assert model.nll(turn(all_of_them[:9])).item() == pytest.approx(-float(log_prob[:9].mean()) / 2, rel=1e-5)
 
 
 @pytest.mark.parametrize("condition", ["none", "label"])
@@ -182,9 +184,9 @@ def test_drawing_with_a_memory_is_drawing_without(condition: str, coded: bool) -
     length = model.layout.length
     u, codes = ImageRng.counting(0, 2).uniform(2, length), torch.zeros(2, length, dtype=torch.int64)
     for i in range(length):
-        codes[:, i] = Categorical(model.network(codes, label)[:, i]).sample(u[:, i], 0.9)
+        codes[:, i] = Categorical(model.network(codes, label)[:, i]).from_uniform(u[:, i], 0.9)
     assert len(codes.unique()) > 3
-    assert torch.equal(made, model.reader.decode(codes.view(2, *model.layout.grid)))
+    assert torch.equal(made, model.tokeniser.decode(codes.view(2, *model.layout.grid)))
 
 
 def test_likelihoods_are_given_only_where_they_are_of_the_pixels() -> None:
@@ -203,7 +205,7 @@ def test_likelihoods_are_given_only_where_they_are_of_the_pixels() -> None:
             model.log_prob(pictures(1, model.shape), Stream(0))
 
 
-def test_a_label_is_heard_and_must_be_one_of_some() -> None:
+def test_a_label_matters_and_must_be_one_of_some() -> None:
     for kind in (ImageGPT, MaskGIT):
         model = built(kind, tokeniser=tokeniser(), condition="label", classes=3, **SIZE)
         assert model.conditions == {"label"}
@@ -276,9 +278,9 @@ def test_the_tokeniser_stays_as_it_was(kind: type[System]) -> None:
 
 def test_codes_are_the_same_in_half_precision() -> None:
     model, image = tokeniser(), pictures(256)
-    plain = read(model, image)
+    plain = tokenise(model, image)
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(read(model, image), plain)
+        assert torch.equal(tokenise(model, image), plain)
         assert not torch.equal(model.encode(image).flatten(1), plain)  # which is why
 
 
@@ -292,57 +294,57 @@ class Spy(nn.Module):
 
     def __init__(self, logits: Tensor) -> None:
         super().__init__()
-        self.logits, self.seen = logits, []
+        self.logits, self.inputs = logits, []
 
-    def forward(self, codes: Tensor, told: Tensor | None = None) -> Tensor:
-        self.seen.append(codes)
+    def forward(self, codes: Tensor, context: Tensor | None = None) -> Tensor:
+        self.inputs.append(codes)
         return self.logits.expand(len(codes), -1, -1)
 
 
 def test_the_schedule_is_the_cosine_and_reveals_one_at_least() -> None:
     hidden, found = 64, []
     for t in range(1, 8):
-        hidden = left_hidden(t, 8, 64, hidden)
+        hidden = masked_after(t, 8, 64, hidden)
         found.append(hidden)
     assert found == [math.floor(64 * math.cos(math.pi * t / 16)) for t in range(1, 8)] == [62, 59, 53, 45, 35, 24, 12]
-    assert left_hidden(1, 100, 16, 16) == 15
-    assert left_hidden(3, 100, 16, 1) == 1
+    assert masked_after(1, 100, 16, 16) == 15
+    assert masked_after(3, 100, 16, 1) == 1
 
 
-def test_what_is_known_stays_and_the_surest_is_kept_first() -> None:
-    model = built(MaskGIT, tokeniser=tokeniser(), choice=0.0, **SIZE)
+def test_what_is_known_stays_and_the_most_confident_is_kept_first() -> None:
+    model = built(MaskGIT, tokeniser=tokeniser(), choice_temperature=0.0, **SIZE)
     sharp = torch.linspace(0.2, 3, 16)[torch.randperm(16, generator=torch.Generator().manual_seed(0))]
     spy = Spy(sharp[:, None] * torch.tensor([1.0] + [-1.0] * 7))
     model.network = spy
     made = model.sample(Condition(), ImageRng.counting(0, 3), Sampling(steps=5, temperature=0.0))
-    assert made.shape == (3, *SHAPE) and len(spy.seen) == 5
+    assert made.shape == (3, *SHAPE) and len(spy.inputs) == 5
     left, want = 16, []
     for t in range(1, 5):
-        left = left_hidden(t, 5, 16, left)
+        left = masked_after(t, 5, 16, left)
         want.append(left)
-    assert [int((c == CODES).sum(1).max()) for c in spy.seen] == [16, *want]
+    assert [int((c == CODES).sum(1).max()) for c in spy.inputs] == [16, *want]
     order = sharp.argsort(descending=True)
-    for codes, n in zip(spy.seen[1:], want, strict=True):
+    for codes, n in zip(spy.inputs[1:], want, strict=True):
         known = (codes != CODES).all(0)
         assert set(known.nonzero().flatten().tolist()) == set(order[: 16 - n].tolist())
         assert (codes[:, known] == 0).all()  # the likeliest, at temperature 0
 
 
-def test_noise_on_the_sureness_makes_the_order_random_and_what_is_known_stays() -> None:
+def test_noise_on_the_confidence_makes_the_order_random_and_what_is_known_stays() -> None:
     model = built(MaskGIT, tokeniser=tokeniser(), **SIZE)
     model.network = spy = Spy(torch.zeros(1, 16, CODES))
     model.sample(Condition(), ImageRng.counting(0, 6))
-    assert len(spy.seen) == 8
-    for before, after in zip(spy.seen, spy.seen[1:], strict=False):
+    assert len(spy.inputs) == 8
+    for before, after in zip(spy.inputs, spy.inputs[1:], strict=False):
         known = before != CODES
         assert torch.equal(after[known], before[known])
-    assert len({tuple(row.tolist()) for row in spy.seen[3] == CODES}) == 6  # no two pictures in the same order
+    assert len({tuple(row.tolist()) for row in spy.inputs[3] == CODES}) == 6  # no two pictures in the same order
 
 
-def test_scattered_codes_leave_no_quarter_of_the_map_out() -> None:
-    rank = scattered(8, 8)
+def test_halton_ranks_leave_no_quarter_of_the_map_out() -> None:
+    rank = halton_ranks(8, 8)
     assert sorted(rank.flatten().tolist()) == list(range(64))
-    assert sorted(scattered(3, 5).flatten().tolist()) == list(range(15))
+    assert sorted(halton_ranks(3, 5).flatten().tolist()) == list(range(15))
     for kept in (8, 16, 32):
         quarters = [int((part < kept).sum()) for half in rank.chunk(2) for part in half.chunk(2, dim=1)]
         assert all(0.5 * kept / 4 <= n <= 1.5 * kept / 4 for n in quarters), f"{quarters} of the first {kept}"
@@ -350,27 +352,27 @@ def test_scattered_codes_leave_no_quarter_of_the_map_out() -> None:
     assert [halton(k, 3) for k in range(1, 4)] == pytest.approx([1 / 3, 2 / 3, 1 / 9])
 
 
-def test_spread_keeps_by_place_alone_and_each_picture_in_an_order_of_its_own() -> None:
+def test_halton_keeps_by_place_alone_and_each_picture_in_an_order_of_its_own() -> None:
     model = built(MaskGIT, tokeniser=tokeniser(), **SIZE)
     orders = []
-    for sharp in (0.0, 3.0):  # whatever is sure
+    for sharp in (0.0, 3.0):  # whatever the confidence
         model.network = spy = Spy(sharp * Stream(4).normal(1, 16, CODES))
-        model.sample(Condition(), ImageRng.counting(0, 6), Sampling(sampler="spread"))
-        for before, after in zip(spy.seen, spy.seen[1:], strict=False):
+        model.sample(Condition(), ImageRng.counting(0, 6), Sampling(sampler="halton"))
+        for before, after in zip(spy.inputs, spy.inputs[1:], strict=False):
             known = before != CODES
             assert torch.equal(after[known], before[known])
-        orders.append(torch.stack([codes == CODES for codes in spy.seen]))
+        orders.append(torch.stack([codes == CODES for codes in spy.inputs]))
     assert torch.equal(*orders)
     assert len({tuple(row.tolist()) for row in orders[0][4]}) > 2
-    with pytest.raises(UnknownName, match="spread"):
-        model.sample(Condition(), ImageRng.counting(0, 1), Sampling(sampler="spred"))
+    with pytest.raises(UnknownName, match="halton"):
+        model.sample(Condition(), ImageRng.counting(0, 1), Sampling(sampler="haltn"))
     with pytest.raises(UsageError, match="lie on no map"):
         built(MaskGIT, tokeniser=InARow(), **SIZE).sample(
-            Condition(), ImageRng.counting(0, 1), Sampling(sampler="spread")
+            Condition(), ImageRng.counting(0, 1), Sampling(sampler="halton")
         )
 
 
-def test_neighbours_are_those_on_the_map_and_at_first_unseen() -> None:
+def test_neighbours_are_those_on_the_map_and_at_first_ignored() -> None:
     near = DepthwiseConv(4, (3, 5))
     x = Stream(0).normal(2, 16, 4)  # one token in front of the map
     assert torch.equal(near(x), x), "a block begins as it would be without"
@@ -378,45 +380,45 @@ def test_neighbours_are_those_on_the_map_and_at_first_unseen() -> None:
     changed = torch.autograd.functional.jacobian(lambda y: near(y)[0, :, 0], x)[:, 0, :, 0] != 0  # (16, 16)
     for k in range(16):
         row, column = divmod(k - 1, 5)
-        wanted = {0} if k == 0 else {1 + 5 * r + c for r in range(3) for c in range(5)
+        expected = {0} if k == 0 else {1 + 5 * r + c for r in range(3) for c in range(5)
                                      if abs(r - row) <= 1 and abs(c - column) <= 1}  # fmt: skip
-        assert set(changed[k].nonzero().flatten().tolist()) == wanted
+        assert set(changed[k].nonzero().flatten().tolist()) == expected
     with pytest.raises(ValueError, match="give no grid"):
         SequenceTransformer(15, 16, 2, 2, causal=True, grid=(3, 5))
 
 
-def test_only_what_is_hidden_is_asked_and_by_the_cosine() -> None:
+def test_the_loss_is_of_masked_codes_whose_number_is_by_the_cosine() -> None:
     model, image = built(MaskGIT, tokeniser=tokeniser(), smoothing=0.2, **SIZE), pictures(6)
-    codes, logits = read(model.tokeniser, image), Stream(3).normal(1, 16, CODES)
+    codes, logits = tokenise(model.tokeniser, image), Stream(3).normal(1, 16, CODES)
     model.network = spy = Spy(logits)
-    loss = model.recover(turn(image))
-    hidden = spy.seen[0] == CODES
-    assert torch.equal(spy.seen[0][~hidden], codes[~hidden])
+    loss = model.nll(turn(image))
+    hidden = spy.inputs[0] == CODES
+    assert torch.equal(spy.inputs[0][~hidden], codes[~hidden])
     assert hidden.sum(1).tolist() == [math.ceil(math.cos(math.pi / 2 * r) * 16) for r in Stream(0).uniform(6).tolist()]
     log_p = logits.log_softmax(-1).expand(6, -1, -1)
-    wanted = 0.8 * log_p.gather(-1, codes[..., None])[..., 0] + 0.2 * log_p.mean(-1)
-    torch.testing.assert_close(loss, -wanted[hidden].mean())
+    expected = 0.8 * log_p.gather(-1, codes[..., None])[..., 0] + 0.2 * log_p.mean(-1)
+    torch.testing.assert_close(loss, -expected[hidden].mean())
 
 
 @torch.no_grad()
 def test_guidance_goes_on_in_the_direction_of_the_label() -> None:
     model = built(MaskGIT, tokeniser=tokeniser(), condition="label", classes=3, guidance=2.5, **SIZE)
     label, codes = torch.tensor([1, 2]), torch.full((2, 16), CODES)
-    told = model.network(codes, model.network.label(label))
+    conditional = model.network(codes, model.network.label(label))
     plain = model.network(codes, model.network.label.null(2))
-    torch.testing.assert_close(model._guided(codes, label, 1.0), told)
+    torch.testing.assert_close(model._guided(codes, label, 1.0), conditional)
     torch.testing.assert_close(model._guided(codes, label, 0.0), plain)
-    torch.testing.assert_close(model._guided(codes, label, 3.0), plain + 3 * (told - plain))
+    torch.testing.assert_close(model._guided(codes, label, 3.0), plain + 3 * (conditional - plain))
     one, other, own = (
         model.sample(Condition(label=label), ImageRng.counting(0, 2), Sampling(guidance=g)) for g in (1.0, 2.5, None)
     )
     assert torch.equal(other, own) and not torch.equal(one, own)
 
 
-def test_hidden_labels_teach_the_model_to_do_without() -> None:
+def test_dropped_labels_train_the_unconditional_model() -> None:
     for drop, taught in ((1.0, [3]), (0.0, [1, 2])):
         model = built(MaskGIT, tokeniser=tokeniser(), condition="label", classes=3, drop=drop, **SIZE)
-        model.recover(turn(pictures(4), torch.tensor([1, 1, 2, 2]))).backward()
+        model.nll(turn(pictures(4), torch.tensor([1, 1, 2, 2]))).backward()
         rows = model.network.label.table.weight.grad.abs().sum(1)
         assert rows.nonzero().flatten().tolist() == taught
 
@@ -428,7 +430,7 @@ def test_no_code_depends_on_a_later_one() -> None:
     model = built(PixelCNN, tokeniser=tokeniser(), width=8, depth=3, first_kernel=3, kernel=3)
     seen: list[Tensor] = []
     model.embedding.register_forward_hook(lambda net, given, out: seen.append(out))
-    logits = model._foretold(read(model.tokeniser, pictures(1)).view(1, *GRID), None).logits  # (1, 4, 4, K)
+    logits = model._predicted(tokenise(model.tokeniser, pictures(1)).view(1, *GRID), None).logits  # (1, 4, 4, K)
     for pos_embed in range(16):
         (slope,) = torch.autograd.grad(logits.flatten(0, 2)[pos_embed].sum(), seen[0], retain_graph=True)
         touched = slope.abs().sum(-1).flatten() > 0
@@ -438,13 +440,13 @@ def test_no_code_depends_on_a_later_one() -> None:
 
 @pytest.mark.parametrize("condition", ["none", "label"])
 @torch.no_grad()
-def test_codes_drawn_row_by_row_are_those_of_looking_at_everything_again(condition: str) -> None:
+def test_codes_drawn_row_by_row_are_those_of_recomputing_everything(condition: str) -> None:
     model = built(PixelCNN, tokeniser=tokeniser(), condition=condition, classes=3, width=8, depth=3, kernel=3)
     label = torch.tensor([0, 2]) if condition == "label" else None
     made = model.sample(Condition(label=label), ImageRng.counting(0, 2), Sampling(temperature=0.8))
     u, codes = ImageRng.counting(0, 2).uniform(2, 1, *GRID)[:, 0], torch.zeros(2, *GRID, dtype=torch.int64)
     for row in range(GRID[0]):
         for column in range(GRID[1]):
-            codes[:, row, column] = model._foretold(codes, label).sample(u, 0.8)[:, row, column]
+            codes[:, row, column] = model._predicted(codes, label).from_uniform(u, 0.8)[:, row, column]
     assert len(codes.unique()) > 3
     assert torch.equal(made, model.tokeniser.decode(codes))

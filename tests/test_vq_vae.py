@@ -119,7 +119,9 @@ def test_the_top_map_comes_first_and_both_can_be_had_back() -> None:
         assert torch.equal(codes[:, :4], top.indices.flatten(1))
         assert torch.equal(codes[:, 4:], bottom.indices.flatten(1))
         whole = system.decode(codes)
-        torch.testing.assert_close(whole, system.paint(top.vectors, bottom.vectors).clamp(-1, 1), rtol=0, atol=1e-5)
+        torch.testing.assert_close(
+            whole, system.decode_vectors(top.vectors, bottom.vectors).clamp(-1, 1), rtol=0, atol=1e-5
+        )
     assert whole.shape == images.shape
     with pytest.raises(UsageError, match=r"\(3, 19\) are no pictures of 16x16: give 4 codes of the top map"):
         system.decode(codes[:, 1:])

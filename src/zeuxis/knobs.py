@@ -32,6 +32,7 @@ class Knob:
     least: float | None = None
     most: float | None = None
     choices: tuple[str, ...] = ()
+    aliases: tuple[tuple[str, str], ...] = ()  # former names of choices, which old records hold, and those of now
 
     def __post_init__(self) -> None:
         if (self.type == "choice") != bool(self.choices):
@@ -59,6 +60,7 @@ class Knob:
         if type(value) is not _TYPES[self.type]:
             raise self.refusal(value)
         if isinstance(value, str):
+            value = dict(self.aliases).get(value, value)
             if value not in self.choices:
                 raise UnknownName(self.name, value, self.choices)
         elif not isinstance(value, bool):

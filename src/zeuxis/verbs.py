@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
+from zeuxis.distributions.flow import Flow
 from zeuxis.errors import Unsupported
 from zeuxis.knobs import Knob, Sampling
 from zeuxis.rng import ImageRng, Rng
@@ -118,6 +119,12 @@ class Verbs(nn.Module):
     def conditions(self) -> frozenset[str]:
         """The fields of ``Condition`` that this instance obeys."""
         return frozenset(self.card.needs)
+
+    @property
+    def flow(self) -> Flow | None:
+        """The exact invertible map of images to latents and its base, where ``encode``, ``decode`` and ``log_prob`` are
+        those of one; None for other systems."""
+        return None
 
     @property
     def device(self) -> torch.device:

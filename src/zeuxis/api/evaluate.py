@@ -15,9 +15,9 @@ from zeuxis.api.reading import CHUNK, chunks
 from zeuxis.batch import Batch, joined
 from zeuxis.data.library import open_source
 from zeuxis.data.source import Source
+from zeuxis.distributions.dequantise import LEVEL, dequantise
 from zeuxis.errors import UnknownName, Unsupported, UsageError
 from zeuxis.knobs import Sampling
-from zeuxis.metrics.likelihood import LEVEL, dequantise
 from zeuxis.metrics.record import Figure
 from zeuxis.metrics.similarity import WINDOW
 from zeuxis.metrics.table import METRICS, Evidence, measure

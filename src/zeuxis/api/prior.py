@@ -53,7 +53,7 @@ OWN = "normal"  # N(0, I), for which nothing is fitted
 PLANS = {
     "gaussian": Plan("gaussian", {"floor": FLOOR}),
     "mixture": Plan("mixture", {"components": 10, "rounds": 50, "prior": 100.0, "floor": FLOOR}),
-    "flow": Plan("maf", {"flows": 5, "widths": [256, 256], "spread": 1 / REACH, "level": 0.0}, rounds=2000),
+    "flow": Plan("maf", {"flows": 5, "widths": [256, 256], "data_std": 1 / REACH, "level": 0.0}, rounds=2000),
 }
 KINDS = (OWN, *PLANS)
 

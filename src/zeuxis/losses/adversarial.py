@@ -1,7 +1,7 @@
-"""What a critic and a generator say to each other: pairs of losses on logits, means over every element.
+"""Adversarial losses: pairs of a critic's and a generator's, on logits, means over every element.
 
-Each is a frozen dataclass with two methods, so that a recipe's numbers (margins, targets) sit beside
-the formula. Logits may have any shape: ``(B,)`` of a whole-image critic or ``(B, 1, h, w)`` of patches.
+Each is a frozen dataclass with two methods; its fields are the formula's numbers (margins, targets).
+Logits may have any shape: ``(B,)`` of a whole-image critic or ``(B, 1, h, w)`` of patches.
 Losses are computed in float32 whatever the precision of the logits.
 """
 
@@ -15,7 +15,7 @@ from torch.nn.functional import relu, softplus
 
 
 class AdversarialLoss(Protocol):
-    """What the critic lowers and what the generator lowers, both scalars."""
+    """The critic's and the generator's loss, both scalars."""
 
     def critic(self, real: Tensor, fake: Tensor) -> Tensor: ...
 
@@ -63,7 +63,7 @@ class LeastSquares:
 
     fake_target: float = 0.0  # a
     real_target: float = 1.0  # b
-    wanted: float = 1.0  # c
+    generator_target: float = 1.0  # c
 
     def critic(self, real: Tensor, fake: Tensor) -> Tensor:
         off_real = (real.float() - self.real_target).square().mean()
@@ -71,7 +71,7 @@ class LeastSquares:
         return 0.5 * (off_real + off_fake)
 
     def generator(self, fake: Tensor) -> Tensor:
-        return 0.5 * (fake.float() - self.wanted).square().mean()
+        return 0.5 * (fake.float() - self.generator_target).square().mean()
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Wasserstein:
 class Relativistic:
     """-log sigmoid(D(x) - D(G(z))) and its mirror image (Jolicoeur-Martineau 2018, arXiv:1807.00734, Eq. 10-11).
 
-    Pairs row k of the real logits with row k of the fake ones, and its generator looks at both.
+    Pairs row k of the real logits with row k of the fake ones, and its generator's loss takes both.
     """
 
     def critic(self, real: Tensor, fake: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""How well two regions cover each other, softly: what a mean over pixels forgets of small parts.
+"""The overlap of two regions, softly: unlike a mean over pixels it weighs small regions as much as large ones.
 
 The intersection over union of Rahman & Wang 2016, "Optimizing intersection-over-union in deep neural networks
 for image segmentation" (ISVC), for probabilities in place of yes and no.
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def soft_jaccard(logits: Tensor, layout: Tensor) -> Tensor:
-    """1 - the mean over classes of sum(p y) / sum(p + y - p y): a scalar in [0, 1], 0 where the reading is perfect.
+    """1 - the mean over classes of sum(p y) / sum(p + y - p y): a scalar in [0, 1], 0 where the prediction is perfect.
 
     ``logits`` (B, K, H, W), ``layout`` (B, H, W) int64 in [0, K). The sums run over all pixels of the batch;
     classes that ``layout`` does not hold are left out.

@@ -26,7 +26,7 @@ def slopes(critic: Critic, image: Tensor) -> Tensor:
 def gradient_penalty(critic: Critic, real: Tensor, fake: Tensor, rng: Rng, target: float = 1.0) -> Tensor:
     """E[(|grad D(x_hat)| - target)^2], x_hat uniform on the line from each real to its fake.
 
-    Gulrajani et al. 2017 (arXiv:1704.00028), Eq. 3, two-sided; one mixing number per image.
+    Gulrajani et al. 2017 (arXiv:1704.00028), Eq. 3, two-sided; one interpolation weight per image.
     """
     epsilon = rng.uniform(len(real), 1, 1, 1, device=real.device)
     mixed = epsilon * real + (1 - epsilon) * fake  # x_hat = eps x + (1 - eps) x_tilde
@@ -38,11 +38,11 @@ def r1(critic: Critic, real: Tensor) -> Tensor:
     return slopes(critic, real).square().sum(1).mean()
 
 
-def dragan(critic: Critic, real: Tensor, rng: Rng, spread: float = 0.5, target: float = 1.0) -> Tensor:
+def dragan(critic: Critic, real: Tensor, rng: Rng, scale: float = 0.5, target: float = 1.0) -> Tensor:
     """E[(|grad D(x + delta)| - target)^2] around real images (Kodali et al. 2017, arXiv:1705.07215).
 
-    delta mixes, per image, towards x + spread * std(batch) * U[0, 1), as in the authors' program.
+    delta mixes, per image, towards x + scale * std(batch) * U[0, 1), as in the authors' program.
     """
     alpha = rng.uniform(len(real), 1, 1, 1, device=real.device)
-    noise = spread * real.std() * rng.uniform(*real.shape, device=real.device)
+    noise = scale * real.std() * rng.uniform(*real.shape, device=real.device)
     return (slopes(critic, real + alpha * noise).norm(dim=1) - target).square().mean()

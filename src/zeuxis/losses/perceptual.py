@@ -17,7 +17,7 @@ def feature_distance(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> Tensor
 
     ``ours`` and ``theirs`` are maps ``(B, C_l, H_l, W_l)`` of the same layers; gradients do not reach ``theirs``.
     """
-    return sum_layers([(a.float() - b.detach().float()).abs().mean() for a, b in zip(ours, theirs, strict=True)])
+    return _sum([(a.float() - b.detach().float()).abs().mean() for a, b in zip(ours, theirs, strict=True)])
 
 
 def unit_feature_distance(
@@ -33,10 +33,10 @@ def unit_feature_distance(
         if weights is not None:
             difference = difference * weights[level].view(1, -1, 1, 1)
         layers.append(difference.sum(1).mean((1, 2)))
-    return sum_layers(layers)
+    return _sum(layers)
 
 
-def sum_layers(layers: list[Tensor]) -> Tensor:
+def _sum(layers: list[Tensor]) -> Tensor:
     """The sum of at least one tensor."""
     total = layers[0]
     for layer in layers[1:]:

@@ -8,9 +8,9 @@ from typing import TypeVar
 
 from torch import Tensor
 
+from zeuxis.distributions.dequantise import LEVEL
 from zeuxis.metrics.frechet import Moments
 from zeuxis.metrics.kernel import KernelDistance, kernel
-from zeuxis.metrics.likelihood import LEVEL
 from zeuxis.metrics.oracle import Agreement, agreement
 from zeuxis.metrics.perplexity import over
 from zeuxis.metrics.precision import Support, precision_recall

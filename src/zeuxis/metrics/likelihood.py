@@ -1,9 +1,7 @@
-"""Nats, bits per dimension, and what dequantisation adds.
+"""Nats and bits per dimension.
 
-Pixels are integers, densities are of real numbers. A density model is shown ``x + u`` with ``u``
-uniform over one grey level; then, by Jensen's inequality, the mean log-density plus the log of the
-level's volume is a lower bound on the log-probability of the integer image
-(Theis et al. 2016, "A note on the evaluation of generative models", arXiv:1511.01844, section 3.1).
+A density model's log-probability of 8-bit pixels is that of its density times the volume of a grey level: see
+``zeuxis.distributions.dequantise``.
 """
 
 from __future__ import annotations
@@ -13,14 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from zeuxis.rng import Rng
-
-LEVEL = 2 / 255  # the width of one grey level of 8 bits in [-1, 1]
-
-
-def dequantise(image: Tensor, rng: Rng, level: float = LEVEL) -> Tensor:
-    """8-bit images in [-1, 1] spread evenly over their grey levels: within half a ``level`` of where they were."""
-    return image + level * (rng.uniform(*image.shape, device=image.device) - 0.5).to(image.dtype)
+from zeuxis.distributions.dequantise import LEVEL
 
 
 def bits_per_dim(log_prob: Tensor, dims: int, level: float = LEVEL) -> Tensor:

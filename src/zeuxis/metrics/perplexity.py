@@ -1,7 +1,7 @@
-"""How well a model of text foretells it: perplexity, and how far it is from the best that there is.
+"""How well a language model predicts text: its perplexity, and the ratio of that to the best possible.
 
-Perplexity is exp of the mean surprise a word (Jelinek, Mercer, Bahl & Baker 1977): among how many equally likely words
-a reader would have to choose. A caption's end is foretold like a word and counted as one.
+Perplexity is exp of the mean negative log-likelihood of a word (Jelinek, Mercer, Bahl & Baker 1977): that of a choice
+between so many equally likely words. A caption's end is predicted like a word and counted as one.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ def perplexity(log_prob: Tensor, words: Tensor) -> float:
 def over(log_prob: Tensor, best: Tensor, words: Tensor) -> tuple[float, float]:
     """The perplexity under ``log_prob`` (N,) over that under ``best`` (N,), of the same captions; its standard error.
 
-    ``best`` is by what wrote them, so 1 is perfect: the logarithm of the ratio is the divergence, a word. Both are of
-    the same captions, hence what those happen to say cancels, and the error is far below that of either.
+    ``best`` is under the distribution that they were drawn from, so 1 is perfect: the logarithm of the ratio is the
+    divergence, a word. Both are of the same captions, hence their sampling noise mostly cancels, and the error is far
+    below that of either.
     """
     extra = best.double() - log_prob.double()  # (N,) nats
     rate = extra.sum() / words.sum()

@@ -1,7 +1,7 @@
-"""Reading a caption word by word, and looking at its words again while drawing (Bahdanau et al. 2014, 1409.0473).
+"""Encoders of captions, and a recurrent state's additive attention to their words (Bahdanau et al. 2014, 1409.0473).
 
 As in Mansimov et al. 2015 (1511.02793), section 3. Symbols -> code:
-    h^lang -> Told.vectors    U, W, v -> key, query, score    e_k -> scores    alpha_k -> weights
+    h^lang -> TextContext.vectors    U, W, v -> key, query, score    e_k -> scores    alpha_k -> weights
     s_t -> the first that Alignment returns
 """
 
@@ -15,14 +15,14 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 
 class TextContext(NamedTuple):
-    """A caption as the drawer holds it: what may be looked at, and where there is something."""
+    """An encoded caption: the vectors that may be attended to, and which of them are no padding."""
 
     vectors: Tensor  # (B, T, D)
     mask: Tensor  # (B, T) bool
 
 
-class WordsInOrder(nn.Module):
-    """A bidirectional LSTM: each word's vector ``(B, T, 2 width)`` knows the words before it and after it."""
+class BidirectionalLSTM(nn.Module):
+    """Each word's vector ``(B, T, 2 width)`` depends on the words before it and after it."""
 
     def __init__(self, vocabulary: int, width: int) -> None:
         super().__init__()
@@ -30,17 +30,17 @@ class WordsInOrder(nn.Module):
         self.lstm = nn.LSTM(width, width, bidirectional=True, batch_first=True)
 
     def forward(self, ids: Tensor, mask: Tensor) -> TextContext:
-        """Words ``(B, T)`` int64 of captions that are not empty; padding comes last and is not read."""
+        """Words ``(B, T)`` int64 of captions that are not empty; padding comes last and is masked."""
         lengths = mask.sum(1).cpu()
         packed = pack_padded_sequence(self.token(ids), lengths, batch_first=True, enforce_sorted=False)
         vectors, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=ids.shape[1])
         return TextContext(vectors, mask)
 
 
-class WordsInABag(nn.Module):
-    """The sum of the words' vectors ``(B, 1, 2 width)``: what a caption says, without its order.
+class BagOfWords(nn.Module):
+    """The sum of the words' vectors ``(B, 1, 2 width)``: the caption without its order.
 
-    Over the root of their number it keeps its size whatever the length.
+    It is divided by the root of their number, so that its variance does not depend on the length.
     """
 
     def __init__(self, vocabulary: int, width: int) -> None:
@@ -54,7 +54,7 @@ class WordsInABag(nn.Module):
 
 
 class Alignment(nn.Module):
-    """Which words matter to a state ``(B, S)``: their weighted sum ``(B, D)`` and the weights ``(B, T)``."""
+    """Attention of a state ``(B, S)``: the words' weighted sum ``(B, D)`` and the weights ``(B, T)``."""
 
     def __init__(self, words: int, state: int, width: int) -> None:
         super().__init__()

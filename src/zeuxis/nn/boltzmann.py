@@ -19,7 +19,7 @@ from zeuxis.rng import Rng, Stream
 
 MOST_ENUMERATED = 16  # hidden units up to which Z is summed exactly: 65,536 states
 CLAMP = 0.02  # base rates stay this far from 0 and 1, so that every state can be reached
-WARMING = 100  # sweeps from which the base rates are taken
+BURN_IN = 100  # sweeps from which the base rates are taken
 
 
 class Boltzmann(nn.Module):
@@ -30,7 +30,7 @@ class Boltzmann(nn.Module):
     """
 
     chains: Tensor  # (particles, D)
-    begun: Tensor  # (), whether it has seen data
+    begun: Tensor  # (), whether the bias has been set from data
 
     def __init__(self, visible: int, hidden: int, particles: int = 0) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class Boltzmann(nn.Module):
         """The first time, set b to the log-odds of the data's units (Hinton 2010, "A practical guide to training
         restricted Boltzmann machines", UTML TR 2010-003, section 8.1).
 
-        From b = 0 the machine first gives its mass to coin tosses, which chains never quite leave later.
+        From b = 0 the machine first gives its mass to uniform bits, which chains never quite leave later.
         """
         if not self.begun:
             self.bias.copy_(data.mean(0).clamp(CLAMP, 1 - CLAMP).logit())
@@ -79,7 +79,7 @@ class Boltzmann(nn.Module):
     def gibbs_chain(self, data: Tensor, gibbs: int, rng: Rng) -> Tensor:
         """The ends ``(B, D)`` of ``gibbs`` sweeps from where the chains were left; without any, from the data (CD-k).
 
-        Kept chains begin black, which one sweep turns into draws near ``b``: those that begin at data do not see the
+        Kept chains begin black, which one sweep turns into draws near ``b``: those that begin at data do not reach the
         states far from it to which the machine comes to give mass.
         """
         chain = self.chains if len(self.chains) else data
@@ -121,7 +121,7 @@ class Boltzmann(nn.Module):
         b_A are the log-odds of the units' means under short chains of the machine itself.
         """
         v = bernoulli(self.bias.new_zeros(runs, self.visible), rng)
-        for _ in range(WARMING):
+        for _ in range(BURN_IN):
             v = self.step(v, rng)
         base = v.mean(0).clamp(CLAMP, 1 - CLAMP).logit()  # b_A
         v = bernoulli(base.expand(runs, -1), rng)

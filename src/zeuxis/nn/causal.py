@@ -1,7 +1,7 @@
-"""Convolutions that see only what comes before, in the order in which a page is read.
+"""Causal convolutions of pictures in raster order.
 
 The two stacks of van den Oord et al. 2016, "Conditional image generation with PixelCNN decoders" (1606.05328,
-section 2.2): a vertical one that sees all rows above, and a horizontal one that sees the row so far. One stack
+section 2.2): a vertical one over all rows above, and a horizontal one over the row so far. One stack
 of masked convolutions would have a blind spot, a triangle to the right that no depth ever reaches.
 """
 
@@ -23,7 +23,7 @@ def shift_right(x: Tensor) -> Tensor:
 
 
 class DownConv(nn.Module):
-    """A convolution over the rows up to and including a pixel's own, all of whose columns it may see."""
+    """A convolution over the rows up to and including a pixel's own, over all their columns."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
         super().__init__()
@@ -49,9 +49,9 @@ class RightConv(nn.Module):
 
 
 class GatedLayer(nn.Module):
-    """One layer of both stacks (the paper's Figure 2), told ``vector`` numbers about the whole picture.
+    """One layer of both stacks (the paper's Figure 2), conditioned on a vector of ``vector`` numbers.
 
-    ``first`` marks the layer that meets the image itself: its horizontal stack leaves out the pixel's own column,
+    ``first`` marks the layer whose input is the image itself: its horizontal stack leaves out the pixel's own column,
     and there is nothing yet to add its output to.
     """
 
@@ -62,38 +62,38 @@ class GatedLayer(nn.Module):
         self.right = RightConv(inputs, 2 * width, kernel)
         self.across = nn.Conv2d(2 * width, 2 * width, 1)  # from the vertical stack to the horizontal one
         self.proj_out = nn.Conv2d(width, width, 1)
-        self.told = nn.Linear(vector, 4 * width, bias=False) if vector else None
+        self.conditioning = nn.Linear(vector, 4 * width, bias=False) if vector else None
 
     def forward(self, v: Tensor, h: Tensor, vector: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Features ``(B, C, H, W)`` of the vertical and the horizontal stack, to the next ones.
 
-        At a pixel the vertical ones know the rows up to its own, the horizontal ones what comes before it.
+        At a pixel the vertical ones depend on the rows up to its own, the horizontal ones on what comes before it.
         """
-        above = self.look_up(v, vector)
-        return gate(above), self.look_left(h, self.hint(above), vector)
+        above = self.vertical(v, vector)
+        return gate(above), self.horizontal(h, self.from_above(above), vector)
 
-    def look_up(self, v: Tensor, vector: Tensor | None = None) -> Tensor:
+    def vertical(self, v: Tensor, vector: Tensor | None = None) -> Tensor:
         """The vertical stack before its gate, ``(B, 2 C, H, W)``."""
         above: Tensor = self.down(v)
-        return above if self.told is None else above + self._told(vector)[0]
+        return above if self.conditioning is None else above + self._bias(vector)[0]
 
-    def hint(self, above: Tensor) -> Tensor:
-        """What the horizontal stack learns of the rows above, ``(B, 2 C, H, W)``."""
-        hint: Tensor = self.across(shift_down(above))
-        return hint
+    def from_above(self, above: Tensor) -> Tensor:
+        """The horizontal stack's input from the rows above, ``(B, 2 C, H, W)``."""
+        from_above: Tensor = self.across(shift_down(above))
+        return from_above
 
-    def look_left(self, h: Tensor, hint: Tensor, vector: Tensor | None = None) -> Tensor:
-        """The horizontal stack; of some rows alone, if ``h`` and ``hint`` are of those."""
-        row = self.right(shift_right(h) if self.first else h) + hint
-        if self.told is not None:
-            row = row + self._told(vector)[1]
+    def horizontal(self, h: Tensor, from_above: Tensor, vector: Tensor | None = None) -> Tensor:
+        """The horizontal stack; of some rows alone, if ``h`` and ``from_above`` are of those."""
+        row = self.right(shift_right(h) if self.first else h) + from_above
+        if self.conditioning is not None:
+            row = row + self._bias(vector)[1]
         out: Tensor = self.proj_out(gate(row))
         return out if self.first else h + out
 
-    def _told(self, vector: Tensor | None) -> tuple[Tensor, Tensor]:
-        if vector is None or self.told is None:
+    def _bias(self, vector: Tensor | None) -> tuple[Tensor, Tensor]:
+        if vector is None or self.conditioning is None:
             raise ValueError("a vector is given exactly when the layer was built with one")
-        for_above, for_row = self.told(vector)[:, :, None, None].chunk(2, 1)
+        for_above, for_row = self.conditioning(vector)[:, :, None, None].chunk(2, 1)
         return for_above, for_row
 
 

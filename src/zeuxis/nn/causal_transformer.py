@@ -1,4 +1,4 @@
-"""A transformer that foretells every value of a sequence from those before it, all at once or one by one."""
+"""A transformer that predicts every value of a sequence from those before it, all at once or one by one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class CausalTransformer(nn.Module):
         return first
 
     def caches(self, n: int) -> list[KVCache]:
-        """What :meth:`step` remembers of ``n`` sequences: nothing yet."""
+        """Empty key-value caches of ``n`` sequences, for :meth:`step`."""
         return self.body.caches(n)
 
     def step(self, last: Tensor, caches: list[KVCache]) -> Tensor:

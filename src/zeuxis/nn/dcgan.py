@@ -21,7 +21,7 @@ def halvings(shape: Shape) -> int:
     times = (side // SMALLEST).bit_length() - 1
     if shape.width != side or times < 1 or SMALLEST << times != side:
         raise UsageError(
-            f"images of {side} x {shape.width}: this network knows squares of 8, 16, 32, 64, ...; set size to one"
+            f"images of {side} x {shape.width}: this network takes squares of 8, 16, 32, 64, ...; set size to one"
         )
     return times
 
@@ -58,7 +58,7 @@ class DCGANDiscriminator(nn.Module):
     """Images ``(B, C, S, S)`` to logits ``(B,)``: 4x4 convolutions of stride 2, norm, leaky ReLU of slope 0.2.
 
     ``ndf`` is the number of channels at half the picture's side. The first layer has no norm, as the
-    paper says, unless ``norm_first``, as some published code has it.
+    paper says, unless ``norm_first``, as in some published code.
     """
 
     def __init__(self, shape: Shape, *, ndf: int = 64, norm: Norm = Norm.BATCH, norm_first: bool = False) -> None:

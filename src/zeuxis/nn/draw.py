@@ -3,7 +3,7 @@
 Gregor et al. 2015, "DRAW: A recurrent neural network for image generation" (1502.04623), section 3.2.
 Symbols -> code (N x N filters on pictures of B rows and A columns):
     g_X, g_Y -> Window.column, Window.row    delta -> Window.stride    sigma^2 -> Window.variance
-    gamma -> Window.strength    F_X, F_Y -> filter_bank    read -> Reader    write -> Writer
+    gamma -> Window.strength    F_X, F_Y -> filter_bank    read -> Glimpse    write -> Writer
 Places are counted from 0 here, from 1 in the paper.
 """
 
@@ -30,7 +30,7 @@ class Window(NamedTuple):
 
 
 def window(params: Tensor, filters: int, shape: Shape) -> Window:
-    """What a network says ``(B, 5)`` as a window; zeros are one that spans the picture (Eqs. 21 to 24)."""
+    """A network's output ``(B, 5)`` as a window; zeros are one that spans the picture (Eqs. 21 to 24)."""
     column, row, variance, stride, strength = params.float().unbind(1)
     variance, stride, strength = (
         (FURTHEST * (log / FURTHEST).tanh()).exp() for log in (variance, stride, strength)
@@ -77,7 +77,7 @@ def write(patch: Tensor, at: Window, shape: Shape) -> Tensor:
 
 
 class Glimpse(nn.Module):
-    """Reads where a state ``(B, D)`` looks: pictures ``(B, C, H, W)`` to ``(B, C N N)``."""
+    """Reads a patch where a state ``(B, D)`` puts the window: pictures ``(B, C, H, W)`` to ``(B, C N N)``."""
 
     def __init__(self, width: int, filters: int) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ class Glimpse(nn.Module):
 
 
 class Writer(nn.Module):
-    """Writes what a state ``(B, D)`` says, where it says: ``(B, C, H, W)``, to be added to a canvas (Eqs. 28, 29)."""
+    """Writes a patch; it and its window are affine in a state ``(B, D)``: ``(B, C, H, W)`` to add (Eqs. 28, 29)."""
 
     def __init__(self, width: int, filters: int, shape: Shape) -> None:
         super().__init__()

@@ -12,7 +12,8 @@ class EnergyNet(nn.Module):
     """Squares ``(B, C, S, S)`` of 8, 16, 32, ... pixels to energies ``(B,)``, any real numbers.
 
     4x4 convolutions that halve the side and double the ``width`` channels down to 4x4, then one number. SiLU
-    (swish) and no normalisation: the energy is differentiable everywhere, and no picture's depends on its company.
+    (swish) and no normalisation: the energy is differentiable everywhere, and a picture's does not depend on
+    the others of its batch.
     """
 
     def __init__(self, shape: Shape, width: int) -> None:

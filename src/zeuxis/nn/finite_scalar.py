@@ -13,7 +13,7 @@ from torch import Tensor
 from zeuxis.errors import UsageError
 from zeuxis.nn.quantiser import Quantised, Quantiser, perplexity
 
-MARGIN = 1e-3  # by which the outermost levels are missed, so that rounding never leaves them
+MARGIN = 1e-3  # by which the bound falls short of the outermost levels, so that rounding never leaves them
 
 
 class FiniteScalar(Quantiser):
@@ -24,7 +24,7 @@ class FiniteScalar(Quantiser):
     """
 
     levels: Tensor  # (D,) L_i
-    place: Tensor  # (D,) int64: what one step of each digit is worth in an index
+    radix: Tensor  # (D,) int64: what one step of each digit is worth in an index
 
     def __init__(self, levels: tuple[int, ...]) -> None:
         super().__init__()
@@ -35,13 +35,13 @@ class FiniteScalar(Quantiser):
         self.codes, self.width = math.prod(levels), len(levels)
         self.register_buffer("levels", torch.tensor(levels), persistent=False)
         worth = [math.prod(levels[:i]) for i in range(len(levels))]
-        self.register_buffer("place", torch.tensor(worth), persistent=False)
+        self.register_buffer("radix", torch.tensor(worth), persistent=False)
 
     def forward(self, z: Tensor) -> Quantised:
         bounded = self.bounded(z.float().movedim(1, -1))  # (B, H, W, D)
         steps = bounded.detach().round()
         half = self.levels // 2
-        indices = ((steps.long() + half) * self.place).sum(-1)
+        indices = ((steps.long() + half) * self.radix).sum(-1)
         vectors = (bounded + (steps - bounded.detach())) / half  # straight through the rounding, not through f
         return Quantised(vectors.movedim(-1, 1), indices, bounded.new_zeros(()), perplexity(indices, self.codes))
 
@@ -57,5 +57,5 @@ class FiniteScalar(Quantiser):
 
     def lookup(self, indices: Tensor) -> Tensor:
         half = self.levels // 2
-        digits = indices[..., None] // self.place % self.levels  # (B, H, W, D) in [0, L_i)
+        digits = indices[..., None] // self.radix % self.levels  # (B, H, W, D) in [0, L_i)
         return ((digits - half) / half).movedim(-1, 1)

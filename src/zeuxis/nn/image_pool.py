@@ -1,4 +1,4 @@
-"""A pool of past fakes, so that a critic also remembers what its opponent used to paint."""
+"""A pool of past fakes, so that a critic is also trained on those of earlier generators."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ class ImagePool(nn.Module):
         """As many pictures as ``fresh`` ``(B, C, H, W)``: each is kept, or, half the time, exchanged for an old one."""
         if not self.size:
             return fresh
-        coins = rng.uniform(len(fresh)).tolist()
+        draws = rng.uniform(len(fresh)).tolist()
         slots = rng.integers(self.size, len(fresh)).tolist()
         shown = []
-        for image, coin, slot in zip(fresh.detach().to(self.images.dtype), coins, slots, strict=True):
+        for image, u, slot in zip(fresh.detach().to(self.images.dtype), draws, slots, strict=True):
             if self.filled < self.size:
                 self.images[self.filled] = image
                 self.filled += 1
                 shown.append(image)
-            elif coin < 0.5:
+            elif u < 0.5:
                 shown.append(self.images[slot].clone())
                 self.images[slot] = image
             else:

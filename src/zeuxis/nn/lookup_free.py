@@ -18,11 +18,11 @@ MOST = 2**14  # codes; the entropy of their average is taken over every one of t
 
 
 class LookupFree(Quantiser):
-    """A code is the signs of log2 K numbers: the corners of a cube, which nobody looks up and nobody learns.
+    """A code is the signs of log2 K numbers: the corners of a cube, which are neither looked up nor learnt.
 
-    The loss is the commitment ``beta |z - sg[q(z)]|^2`` and ``entropy`` times the entropy penalty: each vector
-    be sure of its code, and all codes be wanted alike. How sure it is, is a softmax of -|z - c|^2 / ``temperature``
-    over the corners c.
+    The loss is the commitment ``beta |z - sg[q(z)]|^2`` and ``entropy`` times the entropy penalty: a low entropy for
+    each vector, and a high one for their average. The probabilities of the corners c are a softmax of
+    -|z - c|^2 / ``temperature``.
     """
 
     corners: Tensor  # (K, D) in {-1, 1}
@@ -40,8 +40,8 @@ class LookupFree(Quantiser):
         bits = z.detach().movedim(1, -1) > 0  # (B, H, W, D)
         indices = (bits << torch.arange(self.width, device=z.device)).sum(-1)
         vectors = self.lookup(indices)  # q(z)
-        sure, wanted = self.entropies(z.movedim(1, -1).flatten(0, -2))
-        loss = self.beta * F.mse_loss(z, vectors) + self.entropy * (sure - wanted)
+        per_vector, of_mean = self.entropies(z.movedim(1, -1).flatten(0, -2))
+        loss = self.beta * F.mse_loss(z, vectors) + self.entropy * (per_vector - of_mean)
         return Quantised(z + (vectors - z).detach(), indices, loss, perplexity(indices, self.codes))
 
     def entropies(self, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -49,14 +49,14 @@ class LookupFree(Quantiser):
 
         |z - c|^2 differs between corners by -2 z c only, so that the numbers of one vector are independent: its
         entropy is the sum of theirs. The average over vectors is not, and is taken over all K corners. Both are
-        reckoned from logarithms: the slope of p log p at a p that has rounded to 0 is not finite.
+        computed from logarithms: the slope of p log p at a p that has rounded to 0 is not finite.
         """
         odds = 4 / self.temperature * z  # (N, D): the logit of +1
-        sure = (F.softplus(odds) - odds * odds.sigmoid()).sum(1).mean()
+        per_vector = (F.softplus(odds) - odds * odds.sigmoid()).sum(1).mean()
         with torch.autocast(z.device.type, enabled=False):
             each = (2 / self.temperature * z @ self.corners.t()).log_softmax(1)  # (N, K)
         mean = each.logsumexp(0) - math.log(len(z))  # (K,): the logarithm of the average
-        return sure, -(mean.exp() * mean).sum()
+        return per_vector, -(mean.exp() * mean).sum()
 
     def lookup(self, indices: Tensor) -> Tensor:
         return self._signs(indices).movedim(-1, 1)

@@ -1,7 +1,7 @@
-"""A perceptron whose output i sees only the inputs before i (Germain et al. 2015, "MADE", arXiv:1502.03509).
+"""A perceptron whose output i depends only on the inputs before i (Germain et al. 2015, "MADE", arXiv:1502.03509).
 
-Every hidden unit has a degree m: it sees the inputs 1..m, and outputs of numbers above m see it (Eq. 8 and 9).
-Degrees go round 1..d-1 in turn, the same in every layer.
+Every hidden unit has a degree m: it depends on the inputs 1..m, and outputs of numbers above m depend on it (Eq. 8
+and 9). Degrees cycle through 1..d-1, the same in every layer.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 class MaskedLinear(nn.Linear):
-    """A linear layer some of whose weights are zero for ever; ``mask`` is ``(outputs, inputs)`` of 0 and 1."""
+    """A linear layer some of whose weights are masked; ``mask`` is ``(outputs, inputs)`` of 0 and 1."""
 
     mask: Tensor
 
@@ -25,7 +25,7 @@ class MaskedLinear(nn.Linear):
 
 
 class MADE(nn.Module):
-    """``(B, d)`` to ``outputs`` numbers for each of the d: ``(B, outputs, d)``, of which the i-th see x_1..x_{i-1}.
+    """``(B, d)`` to ``outputs`` numbers for each of the d: ``(B, outputs, d)``, the i-th functions of x_1..x_{i-1}.
 
     The last layer begins at zero.
     """
@@ -33,13 +33,13 @@ class MADE(nn.Module):
     def __init__(self, d: int, outputs: int, *, widths: tuple[int, ...]) -> None:
         super().__init__()
         self.outputs = outputs
-        seen = torch.arange(1, d + 1)  # of the inputs: their own numbers
+        below = torch.arange(1, d + 1)  # degrees of the layer below; of the inputs, their own numbers
         layers: list[nn.Module] = []
         for width in widths:
             degrees = torch.arange(width) % max(1, d - 1) + 1
-            layers += [MaskedLinear(degrees[:, None] >= seen), nn.SiLU()]  # Eq. 8
-            seen = degrees
-        last = MaskedLinear((torch.arange(1, d + 1)[:, None] > seen).repeat(outputs, 1))  # Eq. 9
+            layers += [MaskedLinear(degrees[:, None] >= below), nn.SiLU()]  # Eq. 8
+            below = degrees
+        last = MaskedLinear((torch.arange(1, d + 1)[:, None] > below).repeat(outputs, 1))  # Eq. 9
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
         self.layers = nn.Sequential(*layers, last)

@@ -1,6 +1,6 @@
 """Pictures as sequences of few values: evenly spaced greys, or a palette of the colours that occur.
 
-Both have the face of a trained tokeniser: ``codes``, ``encode`` and ``decode``.
+Both have the interface of a trained tokeniser: ``codes``, ``encode`` and ``decode``.
 """
 
 from __future__ import annotations

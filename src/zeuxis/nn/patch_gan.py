@@ -10,7 +10,7 @@ from zeuxis.nn.norm import Norm, initialise_normal
 class PatchCritic(nn.Module):
     """Images ``(B, C, H, W)`` to a map of logits ``(B, 1, h, w)``: C64-C128-C256-C512 and a last convolution.
 
-    ``layers`` of stride 2 make the patch that a logit sees 16 (1), 34 (2) or 70 pixels (3, the published
+    ``layers`` of stride 2 make the receptive field of a logit 16 (1), 34 (2) or 70 pixels (3, the published
     one) wide. ``norm`` is instance normalisation in CycleGAN, batch normalisation in pix2pix and VQGAN;
     the first layer has none. Channels stop doubling at 8 ``ndf``.
     """

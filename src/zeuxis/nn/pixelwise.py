@@ -1,4 +1,4 @@
-"""A network that says something of every pixel: the U-Net as it was first, without a clock."""
+"""The U-Net as it was first, for segmentation: without a noise level."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from zeuxis.nn.resblock import Downsample, ResBlock, Upsample, group_norm
 
 
-class PixelReader(nn.Module):
+class SegmentationUNet(nn.Module):
     """Images ``(B, C, H, W)`` to logits ``(B, K, H, W)`` (Ronneberger et al. 2015, arXiv:1505.04597, Fig. 1).
 
-    One residual block a level on the way down and one on the way up, which also sees what the way down
-    saw at its size. Group normalisation, so that one picture's logits never depend on its company.
+    One residual block a level on the way down and one on the way up, which also takes the
+    features of the way down at its size. Group normalisation, so that one picture's logits do not depend on the others
+    of its batch.
     Sides that do not halve evenly are lengthened by their border, and the logits cut back.
     """
 

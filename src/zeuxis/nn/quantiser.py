@@ -1,7 +1,7 @@
-"""What every quantiser is: a map of vectors becomes a map of whole numbers, and can be had back from it.
+"""The interface of quantisers: a map of vectors becomes a map of indices, and is decoded from it.
 
 Behind this seam stand a codebook (``vector_quantiser``), finite scalars (``finite_scalar``) and signs
-(``lookup_free``); ``quantisers`` builds the one that is asked for by name.
+(``lookup_free``); ``quantisers`` builds one by name.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Quantised(NamedTuple):
 
     vectors: Tensor  # (B, D, H, W): the codes, through which gradients pass to the input
     indices: Tensor  # (B, H, W) int64 in [0, K)
-    loss: Tensor  # scalar: what the quantiser asks of its input and of its codes, to be added to the method's loss
+    loss: Tensor  # scalar: the quantiser's own loss, to be added to the method's
     perplexity: Tensor  # scalar in [1, K]: how many codes this batch uses, evenly counted
 
 
@@ -39,7 +39,7 @@ class Quantiser(nn.Module, ABC):
         """The codes ``(B, D, H, W)`` of indices ``(B, H, W)``."""
 
     def update(self, z: Tensor, indices: Tensor, rng: Rng, *, first: bool) -> int:
-        """What is due after a round that saw ``z`` and made ``indices`` of it, without a gradient.
+        """Updates without a gradient after a round in which ``z`` was quantised to ``indices``.
 
         ``first`` is true after the first round. Returns how many dead codes were restarted: none where codes
         stay where they are.

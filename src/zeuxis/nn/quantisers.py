@@ -1,4 +1,4 @@
-"""The quantisers by name, and which of a codebook's habits go with which."""
+"""The quantisers by name, and which options go with which."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zeuxis.nn.quantiser import Quantiser
 from zeuxis.nn.vector_quantiser import VectorQuantiser
 
 QUANTISERS = ("codebook", "fsq", "lfq")
-OFF = {"ema": "false", "kmeans": "false", "restart_dead": "0"}  # how a recipe says that a codebook has no such habit
+OFF = {"ema": "false", "kmeans": "false", "restart_dead": "0"}  # how a recipe turns a codebook's option off
 
 
 def make_quantiser(
@@ -29,17 +29,17 @@ def make_quantiser(
     """``"codebook"`` (VQ-VAE), ``"fsq"`` (finite scalars) or ``"lfq"`` (lookup-free).
 
     ``width``, ``ema``, ``kmeans`` and ``restart_dead`` are a codebook's (see :class:`VectorQuantiser`); the others
-    have vectors of one number a level, and of one a bit, so that ``width`` says nothing of them. ``levels``
+    have vectors of one number a level, and of one a bit, so that ``width`` is idle. ``levels``
     are those of ``"fsq"``, and multiply to ``codes``; ``entropy`` is the weight of ``"lfq"``'s penalty. Raises
     :class:`UsageError` for what does not go together.
     """
     if kind not in QUANTISERS:
         raise UnknownName("quantiser", kind, QUANTISERS)
-    habits = [name for name, on in (("ema", ema), ("kmeans", kmeans), ("restart_dead", restart_dead)) if on]
-    if kind != "codebook" and habits:
+    options = [name for name, on in (("ema", ema), ("kmeans", kmeans), ("restart_dead", restart_dead)) if on]
+    if kind != "codebook" and options:
         raise UsageError(
-            f"quantiser '{kind}' has no codebook for {' and '.join(habits)}: "
-            f"set {' and '.join(f'{name} = {OFF[name]}' for name in habits)}, or quantiser = 'codebook'"
+            f"quantiser '{kind}' has no codebook for {' and '.join(options)}: "
+            f"set {' and '.join(f'{name} = {OFF[name]}' for name in options)}, or quantiser = 'codebook'"
         )
     if kind != "fsq" and levels:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""A transformer over a sequence of fixed length, which may look both ways or only back; and back with a memory.
+"""A transformer over a sequence of fixed length, bidirectional or causal, the latter step by step too, with a KV cache.
 
 The blocks are those of GPT-2 as Image GPT has them (Chen et al. 2020, section 2.2): norm, attention, norm, MLP,
 each pair around a residual, without biases, and norms that have a gain alone.
@@ -18,18 +18,18 @@ class KVCache:
     def __init__(self, n: int, heads: int, length: int, depth: int, like: Tensor) -> None:
         self.keys = like.new_empty(n, heads, length, depth)
         self.values = like.new_empty(n, heads, length, depth)
-        self.known = 0
+        self.filled = 0
 
     def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Take in the next positions ``(B, h, M, d)``; all that are known, ``(B, h, N, d)``."""
-        here = slice(self.known, self.known + k.shape[2])
+        """Take in the next positions ``(B, h, M, d)``; all so far, ``(B, h, N, d)``."""
+        here = slice(self.filled, self.filled + k.shape[2])
         self.keys[:, :, here], self.values[:, :, here] = k, v
-        self.known = here.stop
-        return self.keys[:, :, : self.known], self.values[:, :, : self.known]
+        self.filled = here.stop
+        return self.keys[:, :, : self.filled], self.values[:, :, : self.filled]
 
 
 class SequenceAttention(SelfAttention):
-    """Tokens ``(B, N, D)`` attend where ``mask`` ``(N, N)`` is true (query, key), and to those in ``memory``."""
+    """Tokens ``(B, N, D)`` attend where ``mask`` ``(N, N)`` is true (query, key), and to those in ``cache``."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__(width, heads, bias=False)
@@ -47,7 +47,7 @@ class DepthwiseConv(nn.Module):
     """Tokens ``(B, N, D)`` and a weighted sum, channel by channel, of those around each: a 3x3 convolution that
     begins at zero, over the last h w tokens as a map ``grid`` of them. What stands before the map passes as it is.
 
-    Attention learns only slowly which tokens are near; this knows it (Chu et al. 2021, arXiv:2102.10882, section 3.3).
+    Attention learns only slowly which tokens are near; this is local (Chu et al. 2021, arXiv:2102.10882, section 3.3).
     """
 
     def __init__(self, width: int, grid: tuple[int, int]) -> None:
@@ -64,8 +64,8 @@ class DepthwiseConv(nn.Module):
 
 
 class SequenceBlock(nn.Module):
-    """Attention and a four-fold MLP, each after a norm and around a residual; with a ``grid`` also after a look at
-    the :class:`Neighbours`."""
+    """Attention and a four-fold MLP, each after a norm and around a residual; with a ``grid`` each also after
+    a :class:`DepthwiseConv`."""
 
     def __init__(self, width: int, heads: int, grid: tuple[int, int] | None = None) -> None:
         super().__init__()
@@ -86,24 +86,24 @@ class SequenceBlock(nn.Module):
 class SequenceTransformer(nn.Module):
     """``depth`` blocks over ``length`` tokens ``(B, N, D)``, whose places it learns; the result is normalised.
 
-    With ``causal`` position i sees 0 .. i, and :meth:`step` takes one position at a time. Looking both ways it may
-    be told that its last tokens are a map, ``grid`` (h, w).
+    With ``causal`` position i depends on 0 .. i, and :meth:`step` takes one position at a time. A bidirectional one may
+    take its last tokens for a map, ``grid`` (h, w).
     """
 
-    back: Tensor | None  # (N, N) bool, true where a query may look
+    causal_mask: Tensor | None  # (N, N) bool, true where a query may attend
 
     def __init__(
         self, length: int, width: int, depth: int, heads: int, *, causal: bool, grid: tuple[int, int] | None = None
     ) -> None:
         super().__init__()
         if causal and grid is not None:
-            raise ValueError("a transformer that looks only back cannot look at all neighbours: give no grid")
+            raise ValueError("a causal transformer cannot convolve over all neighbours: give no grid")
         self.length, self.heads = length, heads
         self.pos_embed = nn.Parameter(torch.empty(length, width))
         self.blocks = nn.ModuleList(SequenceBlock(width, heads, grid) for _ in range(depth))
         self.norm = nn.RMSNorm(width, 1e-5)
-        back = torch.ones(length, length, dtype=torch.bool).tril() if causal else None
-        self.register_buffer("back", back, persistent=False)
+        causal_mask = torch.ones(length, length, dtype=torch.bool).tril() if causal else None
+        self.register_buffer("causal_mask", causal_mask, persistent=False)
         nn.init.normal_(self.pos_embed, std=init_std(width))
         for block in self.blocks:
             for name, p in block.named_parameters():
@@ -114,20 +114,20 @@ class SequenceTransformer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.pos_embed
         for block in self.blocks:
-            x = block(x, self.back)
+            x = block(x, self.causal_mask)
         out: Tensor = self.norm(x)
         return out
 
     def caches(self, n: int) -> list[KVCache]:
-        """An empty memory for each layer, of ``n`` sequences."""
+        """An empty cache for each layer, of ``n`` sequences."""
         depth = self.pos_embed.shape[1] // self.heads
         return [KVCache(n, self.heads, self.length, depth, self.pos_embed) for _ in self.blocks]
 
     def step(self, x: Tensor, caches: list[KVCache]) -> Tensor:
         """The next position ``(B, D)`` to its result ``(B, D)``, as :meth:`forward` gives it; causal ones only."""
-        if self.back is None:
-            raise ValueError("a transformer that looks both ways has no next position")
-        x = (x + self.pos_embed[caches[0].known])[:, None]
+        if self.causal_mask is None:
+            raise ValueError("a bidirectional transformer has no next position")
+        x = (x + self.pos_embed[caches[0].filled])[:, None]
         for block, cache in zip(self.blocks, caches, strict=True):
             x = block(x, None, cache)
         out: Tensor = self.norm(x)[:, 0]

@@ -16,9 +16,9 @@ class VectorQuantiser(Quantiser):
 
     The codebook learns by gradient (Eq. 3) or, with ``ema``, as a moving average of the vectors it is
     chosen for (Appendix A.1): then it is a buffer, and the loss is the commitment alone. ``beta`` weighs the
-    commitment ``|z - sg[e]|^2``, as the paper has it; much public code weighs the other term.
+    commitment ``|z - sg[e]|^2``, as in the paper; much public code weighs the other term.
 
-    ``forward`` changes nothing: :meth:`follow`, after each round, counts the uses of the codes and moves the
+    ``forward`` changes nothing: :meth:`update`, after each round, counts the uses of the codes and moves the
     average; with ``kmeans`` it begins at the k-means of the first batch (a code never chosen never learns), and
     it restarts codes that are chosen less than ``restart_dead`` times a batch, on average, at vectors of the batch.
     Both go with either way of learning.
@@ -59,8 +59,8 @@ class VectorQuantiser(Quantiser):
         flat = self._flat(z)  # (N, D)
         with torch.no_grad(), torch.autocast(z.device.type, enabled=False):
             e = self.codebook.float()
-            far = e.square().sum(1) - 2 * flat.float() @ e.t()  # (N, K), up to |z|^2
-            chosen = far.argmin(1)
+            distances = e.square().sum(1) - 2 * flat.float() @ e.t()  # (N, K), up to |z|^2
+            chosen = distances.argmin(1)
         indices = chosen.view(len(z), *z.shape[2:])
         vectors = self.lookup(indices)  # (B, D, H, W)
         loss = self.beta * F.mse_loss(z.float(), vectors.detach())
@@ -95,7 +95,7 @@ class VectorQuantiser(Quantiser):
         dead = (self.uses < below).nonzero().flatten()
         if len(dead):
             flat = self._flat(z)
-            self._place(dead, flat[rng.integers(len(flat), len(dead), device=z.device)])
+            self._set(dead, flat[rng.integers(len(flat), len(dead), device=z.device)])
         return len(dead)
 
     @torch.no_grad()
@@ -113,10 +113,10 @@ class VectorQuantiser(Quantiser):
             sums = torch.zeros_like(centres).index_add_(0, nearest, flat)
             sizes = torch.bincount(nearest, minlength=codes)[:, None]
             centres = torch.where(sizes > 0, sums / sizes.clamp(min=1), centres)
-        self._place(torch.arange(codes, device=z.device), centres)
+        self._set(torch.arange(codes, device=z.device), centres)
 
-    def _place(self, which: Tensor, vectors: Tensor) -> None:
-        """Put codes somewhere, each as if it had just been used once."""
+    def _set(self, which: Tensor, vectors: Tensor) -> None:
+        """Set codes to vectors, each as if it had just been used once."""
         self.codebook[which] = vectors.to(self.codebook)
         self.uses[which] = 1.0
         if self.ema:

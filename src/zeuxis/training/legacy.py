@@ -1,8 +1,8 @@
 """What older versions of the library called things, so that their models and checkpoints still load.
 
 A card without a ``format`` is of format 1. Its constructor's keywords and its tensors are renamed as they are
-read; nothing is written back. The rules below hold for every system of that format: none of the old names meant
-two things.
+read; nothing is written back. The rules below hold for every system of that format, but for those of
+``KEYWORDS_OF``, whose old names mean other things elsewhere.
 """
 
 from __future__ import annotations
@@ -23,9 +23,18 @@ KEYWORDS: Mapping[str, str] = {  # of constructors, format 1 -> 2
     "trust": "coverage",
     "solver": "sampler",
 }
+KEYWORDS_OF: Mapping[str, Mapping[str, str]] = {  # of one system's constructor
+    "align-draw": {"reader": "text_encoder"},
+    "ebm": {"spread": "data_noise", "calm": "energy_l2"},
+    "maf": {"spread": "data_std"},
+    "maskgit": {"choice": "choice_temperature"},
+}
 TENSORS: tuple[tuple[re.Pattern[str], str], ...] = tuple(  # format 1 -> 2
     (re.compile(rf"(?<![^.]){old}(?![^.])"), new)  # whole components of the dotted name
     for old, new in (
+        (r"reader(?=\.(?:token|lstm)\.)", "text_encoder"),  # align-draw's
+        (r"told", "conditioning"),
+        (r"pixels", "tokeniser"),
         (r"reading", "cross_attention"),
         (r"enter", "proj_in"),
         (r"leave", "proj_out"),
@@ -42,17 +51,15 @@ def format_of(facts: Mapping[str, Any]) -> int:
     return int(facts.get("format", 1))
 
 
-def upgraded_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The constructor's arguments of a card of format 1, as they are called now; those of given systems too."""
-    return {
-        KEYWORDS.get(key, key): {**value, "config": upgraded_config(value["config"])} if _is_system(value) else value
-        for key, value in config.items()
-    }
+def upgraded_config(system: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The constructor's arguments in a card of format 1, as they are called now; those of given systems too."""
+    names = {**KEYWORDS, **KEYWORDS_OF.get(system, {})}
+    return {names.get(key, key): _upgraded(value) if _is_system(value) else value for key, value in config.items()}
 
 
 def upgraded_card(card: dict[str, Any]) -> dict[str, Any]:
     """A model's card as it would be written now."""
-    return card if format_of(card) >= FORMAT else {**card, "config": upgraded_config(card["config"])}
+    return card if format_of(card) >= FORMAT else _upgraded(card)
 
 
 def upgraded_facts(facts: dict[str, Any]) -> dict[str, Any]:
@@ -65,6 +72,10 @@ def upgraded_facts(facts: dict[str, Any]) -> dict[str, Any]:
 def upgraded_tensors(tensors: Mapping[str, V], format: int) -> dict[str, V]:
     """Tensors by the names that they have now; ``format`` is that of the card beside them."""
     return dict(tensors) if format >= FORMAT else {_renamed(name): tensor for name, tensor in tensors.items()}
+
+
+def _upgraded(card: Mapping[str, Any]) -> dict[str, Any]:
+    return {**card, "config": upgraded_config(card["system"], card["config"])}
 
 
 def _renamed(name: str) -> str:

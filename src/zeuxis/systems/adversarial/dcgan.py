@@ -24,7 +24,7 @@ class DCGAN(System):
     ``nz`` numbers drive a picture; ``ngf`` and ``ndf`` are the channels at half the picture's size.
     ``norm_first`` puts batch normalisation after the discriminator's first convolution as well.
     Pictures are square, 4 times a power of two a side. In evaluation the generator normalises by
-    its running statistics, so a picture does not depend on its company.
+    its running statistics, so a picture does not depend on the rest of its batch.
     """
 
     card = Card(

@@ -95,8 +95,8 @@ class WGANGP(System):
         real = turn.batch.image  # (B, C, H, W)
         with torch.no_grad():
             fake = self.fake(turn).float()
-        judged = self.critic(torch.cat([real, fake]))  # nothing in the critic looks across images
-        loss = self.loss.critic(*judged.chunk(2))
+        logits = self.critic(torch.cat([real, fake]))  # the critic takes each image by itself
+        loss = self.loss.critic(*logits.chunk(2))
         slope = gradient_penalty(self.critic, real, fake, turn.rng)
         turn.note(distance=-loss, slope=slope)
         return loss + self.penalty * slope

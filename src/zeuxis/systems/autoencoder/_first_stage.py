@@ -1,4 +1,4 @@
-"""What the first stages share: pictures that must be like their originals and real to a critic who comes late.
+"""What the first stages share: a reconstruction loss, and an adversarial one that starts late.
 
 Equations are those of VQGAN (Esser et al. 2020, arXiv:2012.09841), which latent diffusion (Rombach et al.
 2021, arXiv:2112.10752, appendix G) took over; what lies between encoder and decoder is each method's own.
@@ -22,10 +22,10 @@ from zeuxis.nn.strided import code_map
 
 
 class FirstStage(System, ABC):
-    """Two players with overlapping interests, of whom the second joins late.
+    """Two players, the autoencoder and a critic that starts late.
 
     A subclass builds ``encoder``, ``decoder`` and ``critic`` and what it has between the first two, names
-    its players by :meth:`against_critic`, and implements :meth:`rebuild`. ``levels`` is how many the networks have.
+    its players by :meth:`players_of`, and implements :meth:`rebuild`. ``levels`` is how many the networks have.
     """
 
     encoder: Encoder
@@ -54,10 +54,10 @@ class FirstStage(System, ABC):
 
     @abstractmethod
     def rebuild(self, turn: Turn) -> tuple[Tensor, Tensor]:
-        """The pictures of ``turn`` after coding, ``(B, C, H, W)`` float32, and what their code costs (a scalar)."""
+        """The pictures of ``turn`` after coding, ``(B, C, H, W)`` float32, and the loss of their code (a scalar)."""
 
-    def against_critic(self, *ours: nn.Module) -> tuple[Player, Player]:
-        """The autoencoder of these networks, and the critic."""
+    def players_of(self, *ours: nn.Module) -> tuple[Player, Player]:
+        """The autoencoder, of these networks, and the critic."""
         lr = 12 * 4.5e-6  # 4.5e-6 for each image of the published batch of 12
         return (
             Player("autoencoder", ours, lr=lr, betas=(0.5, 0.9)),
@@ -68,13 +68,13 @@ class FirstStage(System, ABC):
         return (Move("autoencoder", self.reconstruct), Move("critic", self.criticise))
 
     def reconstruct(self, turn: Turn) -> Tensor:
-        """Eq. 6 as the autoencoder sees it."""
+        """The autoencoder's loss of Eq. 6."""
         x = turn.batch.image  # (B, C, H, W)
-        y, cost = self.rebuild(turn)  # Eq. 3
+        y, code_loss = self.rebuild(turn)  # Eq. 3
         turn.memo["reconstruction"] = y.detach()
         turn.note(l1=l1(y, x))
         reconstruction_loss = self.reconstruction_loss(y, x)
-        loss = reconstruction_loss + cost  # Eq. 4
+        loss = reconstruction_loss + code_loss  # Eq. 4
         if turn.progress >= self.critic_start:
             generator_loss = self.loss.generator(self.critic(y))  # Eq. 5
             adaptive_weight = self.adaptive_weight(reconstruction_loss, generator_loss)
@@ -83,7 +83,7 @@ class FirstStage(System, ABC):
         return loss
 
     def criticise(self, turn: Turn) -> Tensor | None:
-        """Eq. 5 as D sees it, by the hinge; passes until it is the critic's time."""
+        """The critic's loss of Eq. 5, by the hinge; passes until ``critic_start``."""
         if turn.progress < self.critic_start:
             return None
         loss = self.loss.critic(self.critic(turn.batch.image), self.critic(turn.memo["reconstruction"]))
@@ -101,10 +101,10 @@ class FirstStage(System, ABC):
         return self.perceptual * l2(self.features.encode(y), self.features.encode(x).detach())
 
     def adaptive_weight(self, reconstruction_loss: Tensor, generator_loss: Tensor) -> Tensor:
-        """lambda: makes both losses pull equally hard at the decoder's last layer, then weighs (Eq. 7)."""
+        """lambda: gives both losses gradients of one norm at the last layer, times ``adversarial`` (Eq. 7)."""
         last = self.decoder.out.weight  # G_L
-        pull, push = (
+        reconstruction, generator = (
             torch.autograd.grad(loss, last, retain_graph=True)[0].norm()
             for loss in (reconstruction_loss, generator_loss)
         )
-        return self.adversarial * (pull / (push + 1e-4)).clamp(max=1e4).detach()
+        return self.adversarial * (reconstruction / (generator + 1e-4)).clamp(max=1e4).detach()

@@ -10,21 +10,22 @@ from abc import ABC
 from torch import Tensor, nn
 
 from zeuxis.batch import Condition
+from zeuxis.distributions.normal import Normal
 from zeuxis.game import System
 from zeuxis.knobs import Sampling
 from zeuxis.rng import ImageRng
 
 
 class NormalCode(System, ABC):
-    """A subclass builds ``encoder``, which tells mean and log variance side by side, and implements ``decode``."""
+    """A subclass builds ``encoder``, which gives mean and log variance side by side, and implements ``decode``."""
 
     encoder: nn.Module
     latent: int  # Z
 
-    def posterior(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log variance of q(z|x), ``(B, Z)`` each, float32."""
+    def posterior(self, image: Tensor) -> Normal:
+        """q(z|x), ``(B, Z)``, float32."""
         mean, logvar = self.encoder(image).float().chunk(2, dim=1)
-        return mean, logvar
+        return Normal(mean, logvar)
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         """Pictures ``(B, C, H, W)`` of codes from the prior; ``temperature`` scales the codes."""
@@ -33,4 +34,4 @@ class NormalCode(System, ABC):
 
     def encode(self, image: Tensor) -> Tensor:
         """The mean of q(z|x), ``(B, Z)``."""
-        return self.posterior(image)[0]
+        return self.posterior(image).mean

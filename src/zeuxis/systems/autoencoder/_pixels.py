@@ -1,4 +1,7 @@
-"""What an autoencoder believes of pixels, given what its decoder says."""
+"""The distributions of pixels p(x|z) that the decoders of the variational autoencoders parametrise.
+
+Each takes a decoder's output ``(B, C, H, W)``, and may have parameters of its own.
+"""
 
 from __future__ import annotations
 
@@ -7,30 +10,31 @@ import math
 import torch
 from torch import Tensor, nn
 
-from zeuxis.losses.likelihood import bernoulli_nll, gaussian_nll
+from zeuxis.distributions.bernoulli import Bernoulli
+from zeuxis.distributions.normal import Normal
 
 
-class Bernoulli(nn.Module):
-    """Independent coins with the pixel's intensity in [0, 1] for the share of heads (appendix C.1)."""
+class BernoulliPixels(nn.Module):
+    """Independent Bernoulli variables; a pixel's intensity in [0, 1] is its mean (Kingma & Welling, appendix C.1)."""
 
     def nll(self, output: Tensor, image: Tensor) -> Tensor:
         """Cross-entropy in nats ``(B,)``: a likelihood only of black and white pictures."""
-        return bernoulli_nll(output, (image + 1) / 2)
+        return -Bernoulli(output).log_prob((image + 1) / 2)
 
-    def picture(self, output: Tensor) -> Tensor:
+    def mean(self, output: Tensor) -> Tensor:
         """The mean of p(x|z), in [-1, 1]."""
-        return output.sigmoid() * 2 - 1
+        return Bernoulli(output).mean * 2 - 1
 
 
-class BlackAndWhite(Bernoulli):
-    """Pixels that are black or white, a grey one the nearer of them: coins again, and an exact likelihood."""
+class BinaryPixels(BernoulliPixels):
+    """Pixels that are binarised at mid-grey: an exact likelihood of what is left."""
 
     def nll(self, output: Tensor, image: Tensor) -> Tensor:
         """-log probability in nats ``(B,)``."""
-        return bernoulli_nll(output, (image > 0).to(output.dtype))
+        return -Bernoulli(output).log_prob((image > 0).to(output.dtype))
 
 
-class SharedGaussian(nn.Module):
+class GaussianPixels(nn.Module):
     """N(output, sigma^2 I) with one learnt sigma for all pixels (Rybkin et al. 2020, arXiv:2006.13202, section 4.1).
 
     The best sigma balances reconstruction against KL by itself, so that no weight has to be tuned. With ``least``
@@ -49,15 +53,15 @@ class SharedGaussian(nn.Module):
 
     def nll(self, output: Tensor, image: Tensor) -> Tensor:
         """-log density in nats ``(B,)``, on [-1, 1]^d."""
-        return gaussian_nll(output, image, self.logvar)
+        return -Normal(output, self.logvar).log_prob(image)
 
-    def picture(self, output: Tensor) -> Tensor:
+    def mean(self, output: Tensor) -> Tensor:
         """The mean of p(x|z), clamped to [-1, 1]."""
         return output.clamp(-1, 1)
 
 
-LIKELIHOODS: dict[str, type[Bernoulli] | type[SharedGaussian]] = {
-    "bernoulli": Bernoulli,
-    "black-and-white": BlackAndWhite,
-    "gaussian": SharedGaussian,
+LIKELIHOODS: dict[str, type[BernoulliPixels] | type[GaussianPixels]] = {
+    "bernoulli": BernoulliPixels,
+    "black-and-white": BinaryPixels,
+    "gaussian": GaussianPixels,
 }

@@ -1,10 +1,10 @@
 """AlignDRAW (Mansimov, Parisotto, Ba & Salakhutdinov 2015, "Generating images from captions with attention",
 arXiv:1511.02793).
 
-A picture is drawn in T steps by DRAW (Gregor et al. 2015, 1502.04623), which looks at the words at each of them.
+A picture is drawn in T steps by DRAW (Gregor et al. 2015, 1502.04623), each of which attends to the words.
 Symbols -> code:
-    x -> image    y -> caption    h^lang -> context    s_t -> text_features    r_t -> glimpsed    p_t, write -> writer
-    z_t -> z    mu, sigma of P -> prior    mu, sigma of Q -> posterior    LSTM^infer -> inference
+    x -> image    y -> caption    h^lang -> context    s_t -> text_features    r_t -> glimpse    p_t, write -> writer
+    z_t -> z    P -> prior_of    Q -> posterior    LSTM^infer -> inference
     LSTM^gen -> generative    h^infer, h^gen -> infer.h, gen.h    c_t -> canvas    T -> steps
 """
 
@@ -17,17 +17,20 @@ from torch import Tensor, nn
 
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
+from zeuxis.distributions.normal import Normal
 from zeuxis.errors import UnknownName, UsageError
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Sampling
-from zeuxis.losses.likelihood import kl_normals
 from zeuxis.nn import draw
-from zeuxis.nn.align import Alignment, TextContext, WordsInABag, WordsInOrder
+from zeuxis.nn.align import Alignment, BagOfWords, BidirectionalLSTM, TextContext
 from zeuxis.nn.text import WordTokeniser
 from zeuxis.rng import ImageRng
-from zeuxis.systems.autoencoder._pixels import LIKELIHOODS, Bernoulli, SharedGaussian
+from zeuxis.systems.autoencoder._pixels import LIKELIHOODS, BernoulliPixels, GaussianPixels
 
-READERS: dict[str, type[WordsInOrder] | type[WordsInABag]] = {"aligned": WordsInOrder, "bag": WordsInABag}
+TEXT_ENCODERS: dict[str, type[BidirectionalLSTM] | type[BagOfWords]] = {
+    "aligned": BidirectionalLSTM,
+    "bag": BagOfWords,
+}
 
 
 class LSTMState(NamedTuple):
@@ -38,15 +41,15 @@ class LSTMState(NamedTuple):
 
 
 class AlignDraw(System):
-    """A drawer that hears the caption, and in training a watcher who sees the picture and tells it what to draw.
+    """A decoder that attends to the caption, and in training an encoder of the picture; both are recurrent.
 
-    Their first states and the first canvas are learnt. A picture's likelihood is not among the verbs, for no verb
+    Their initial states and the initial canvas are learnt. A picture's likelihood is not among the verbs, for no verb
     has a caption to condition it on; the log has the bound.
 
-    ``reader`` is ``"aligned"``, or ``"bag"``: a drawer that is told the sum of the words once and for all, as a
-    conditional VAE is told a label. ``text`` is the width of each direction of the reader, ``align`` that of the
-    alignment, ``length`` the longest caption in words, ``patch`` the side of what is read or written in a step,
-    ``least`` the standard deviation below which Gaussian pixels do not fall.
+    ``text_encoder`` is ``"aligned"``, the words' vectors in order, or ``"bag"``: the sum of the words is the decoder's
+    whole context, as the label is a conditional VAE's. ``text`` is the width of each direction of the text encoder,
+    ``align`` that of the alignment, ``length`` the longest caption in words, ``patch`` the side of what is read or
+    written in a step, ``least`` the standard deviation below which Gaussian pixels do not fall.
     """
 
     card = Card(
@@ -59,7 +62,7 @@ class AlignDraw(System):
         needs={"caption"},
         knobs=("temperature",),
         departures=(
-            "Words are embedded before the LSTM that reads them, Adam replaces RMSProp.",
+            "Words are embedded before the LSTM that encodes them, Adam replaces RMSProp.",
             "Pixels may also be Gaussian, with one variance (Rybkin et al. 2020) learnt above a given one.",
             "sample shows the mean of p(x | z), without its pixel noise.",
             "The logarithms of a window's variance, stride and strength are held within 4 by a soft bound.",
@@ -72,7 +75,7 @@ class AlignDraw(System):
         shape: Shape,
         *,
         words: tuple[str, ...] = (),
-        reader: str = "aligned",
+        text_encoder: str = "aligned",
         length: int = 16,
         text: int = 128,
         align: int = 512,
@@ -86,12 +89,15 @@ class AlignDraw(System):
         super().__init__()
         if not words:
             raise UsageError("align-draw draws from captions and these data have none: choose captioned data")
-        for kind, name, table in (("reader", reader, READERS), ("likelihood", likelihood, LIKELIHOODS)):
+        for kind, name, table in (
+            ("text_encoder", text_encoder, TEXT_ENCODERS),
+            ("likelihood", likelihood, LIKELIHOODS),
+        ):
             if name not in table:
                 raise UnknownName(kind, name, table)
         self.shape, self.latent, self.steps = Shape(*shape), latent, steps
         self.tokeniser = WordTokeniser(words, length)
-        self.reader = READERS[reader](len(self.tokeniser), text)
+        self.text_encoder = TEXT_ENCODERS[text_encoder](len(self.tokeniser), text)
         self.align = Alignment(2 * text, hidden, align)
         self.glimpse = draw.Glimpse(hidden, patch)
         self.inference = nn.LSTMCell(2 * self.shape.channels * patch**2 + hidden, hidden)
@@ -102,73 +108,70 @@ class AlignDraw(System):
         self.first = nn.Parameter(torch.zeros(4, hidden))  # h and c of both LSTMs
         self.blank = nn.Parameter(torch.zeros(self.shape))  # c_0
         plain = likelihood == "bernoulli"
-        self.likelihood: Bernoulli | SharedGaussian = Bernoulli() if plain else SharedGaussian(least)
+        self.likelihood: BernoulliPixels | GaussianPixels = BernoulliPixels() if plain else GaussianPixels(least)
 
     def players(self) -> tuple[Player, ...]:
-        return (Player("drawer", (self,), lr=1e-3, clip=10.0),)
+        return (Player("autoencoder", (self,), lr=1e-3, clip=10.0),)
 
     def moves(self) -> tuple[Move, ...]:
-        return (Move("drawer", self.bound),)
+        return (Move("autoencoder", self.bound),)
 
     def bound(self, turn: Turn) -> Tensor:
-        """-L, the mean over the batch: the distortion of c_T, and what the watcher told in T steps (section 3.3)."""
-        image, context = turn.batch.image, self.read(turn.batch.condition)
-        gen, infer, canvas = self.begin(len(image))
+        """-L, the mean over the batch: the distortion of c_T, and the rate of all z_t (section 3.3)."""
+        image, context = turn.batch.image, self.context_of(turn.batch.condition)
+        gen, infer, canvas = self.initial(len(image))
         rate = image.new_zeros(len(image))
         for t in range(self.steps):
-            missing = image - self.likelihood.picture(canvas)  # x - sigma(c_(t-1)), on the scale of the image
-            glimpsed = self.glimpse(torch.cat([image, missing], 1), gen.h)
-            infer = LSTMState(*self.inference(torch.cat([glimpsed, gen.h], 1), infer))
-            mean, logvar = self.posterior(infer.h).float().chunk(2, dim=1)
-            rate = rate + kl_normals(mean, logvar, *self.prior_of(gen.h, t))  # KL(Q(z_t | ..) || P(z_t | ..))
-            z = mean + (0.5 * logvar).exp() * turn.rng.normal(*mean.shape, device=mean.device)
-            gen, canvas = self.step(z, gen, canvas, context)
+            missing = image - self.likelihood.mean(canvas)  # x - sigma(c_(t-1)), on the scale of the image
+            glimpse = self.glimpse(torch.cat([image, missing], 1), gen.h)
+            infer = LSTMState(*self.inference(torch.cat([glimpse, gen.h], 1), infer))
+            posterior = Normal(*self.posterior(infer.h).float().chunk(2, dim=1))  # (B, Z)
+            rate = rate + posterior.kl(self.prior_of(gen.h, t))  # KL(Q(z_t | ..) || P(z_t | ..))
+            gen, canvas = self.step(posterior.sample(turn.rng), gen, canvas, context)
         distortion = self.likelihood.nll(canvas, image).mean()
         turn.note(distortion=distortion, rate=rate.mean(), elbo=-distortion - rate.mean())
         return distortion + rate.mean()
 
-    def read(self, condition: Condition) -> TextContext:
+    def context_of(self, condition: Condition) -> TextContext:
         """h^lang (section 3.1)."""
         assert condition.caption is not None  # the card needs it
         ids, mask = (x.to(self.device) for x in self.tokeniser.encode(condition.caption))  # (B, N)
         if not mask.any(1).all():
-            raise UsageError("align-draw was given an empty caption: say what to draw")
-        context: TextContext = self.reader(ids, mask)
+            raise UsageError("align-draw was given an empty caption: give one")
+        context: TextContext = self.text_encoder(ids, mask)
         return context
 
-    def begin(self, n: int) -> tuple[LSTMState, LSTMState, Tensor]:
-        """The drawer's memory, the watcher's, and the canvas ``(B, C, H, W)``, before the first step."""
+    def initial(self, n: int) -> tuple[LSTMState, LSTMState, Tensor]:
+        """The states of the generative and the inference LSTM and the canvas ``(B, C, H, W)`` before the first step."""
         first = self.first[:, None].expand(-1, n, -1)
         return LSTMState(first[0], first[1]), LSTMState(first[2], first[3]), self.blank.expand(n, -1, -1, -1)
 
-    def prior_of(self, h: Tensor, t: int) -> tuple[Tensor, Tensor]:
-        """Mean and log variance of P(z_t | z_1 .. z_(t-1), y), ``(B, Z)`` each; the first is N(0, I)."""
+    def prior_of(self, h: Tensor, t: int) -> Normal:
+        """P(z_t | z_1 .. z_(t-1), y), ``(B, Z)``; the first is N(0, I)."""
         if t == 0:
-            return h.new_zeros(len(h), self.latent), h.new_zeros(len(h), self.latent)
+            return Normal(h.new_zeros(len(h), self.latent), h.new_zeros(len(h), self.latent))
         mean, log_sigma = self.prior(h).float().tanh().chunk(2, dim=1)  # mu = tanh(W h), sigma = exp(tanh(W' h))
-        return mean, 2 * log_sigma
+        return Normal(mean, 2 * log_sigma)
 
     def step(self, z: Tensor, gen: LSTMState, canvas: Tensor, context: TextContext) -> tuple[LSTMState, Tensor]:
-        """Listen, think, write: the drawer's next memory and canvas (section 3.2)."""
+        """The next state and canvas of the generative network (section 3.2)."""
         text_features, _ = self.align(context, gen.h)  # s_t = align(h^gen_(t-1), h^lang)
-        gen = LSTMState(
-            *self.generative(torch.cat([z, text_features], 1), gen)
-        )  # h^gen_t = LSTM^gen(h^gen_(t-1), [z_t, s_t])
+        # h^gen_t = LSTM^gen(h^gen_(t-1), [z_t, s_t])
+        gen = LSTMState(*self.generative(torch.cat([z, text_features], 1), gen))
         return gen, canvas + self.writer(gen.h)  # c_t = c_(t-1) + write(h^gen_t)
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        """The mean of p(x | c_T) ``(B, C, H, W)``; ``temperature`` scales the spread of every z_t."""
+        """The mean of p(x | c_T) ``(B, C, H, W)``; ``temperature`` scales the deviation of every z_t."""
         return self.draw_steps(condition, rng, how)[:, -1]
 
     def draw_steps(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         """The means of p(x | c_1) .. p(x | c_T), ``(B, T, C, H, W)`` in [-1, 1]."""
         temperature = self.settings(how).temperature
-        context = self.read(condition)
-        gen, _, canvas = self.begin(len(rng))
+        context = self.context_of(condition)
+        gen, _, canvas = self.initial(len(rng))
         shown = []
         for t in range(self.steps):
-            mean, logvar = self.prior_of(gen.h, t)
-            z = mean + temperature * (0.5 * logvar).exp() * rng.normal(*mean.shape, device=mean.device)
+            z = self.prior_of(gen.h, t).sample(rng, temperature)
             gen, canvas = self.step(z, gen, canvas, context)
-            shown.append(self.likelihood.picture(canvas))
+            shown.append(self.likelihood.mean(canvas))
         return torch.stack(shown, 1)

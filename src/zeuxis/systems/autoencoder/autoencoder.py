@@ -1,4 +1,4 @@
-"""The deep autoencoder: a code too short for the picture, and the picture that can be had back from it.
+"""The deep autoencoder: a code too short for the picture, and the picture reconstructed from it.
 
 Hinton & Salakhutdinov 2006, "Reducing the dimensionality of data with neural networks", Science 313 (doi:10.1126/
 science.1127647). Symbols -> code: x -> image    code layer -> latent, linear    reconstruction -> decode(encode(x))
@@ -17,7 +17,7 @@ from zeuxis.nn.conv_autoencoder import ConvDecoder, ConvEncoder
 class Autoencoder(System):
     """An encoder to ``latent`` numbers and a decoder, which lower the squared error together.
 
-    Nothing says where codes lie, so there is no drawing one: that is what the VAE adds. With ``widths=()``
+    Codes have no prior, so none can be sampled: that is what the VAE adds. With ``widths=()``
     both are perceptrons of one hidden layer.
     """
 
@@ -47,9 +47,9 @@ class Autoencoder(System):
         return (Player("autoencoder", (self.encoder, self.decoder), lr=1e-3),)
 
     def moves(self) -> tuple[Move, ...]:
-        return (Move("autoencoder", self.rebuild),)
+        return (Move("autoencoder", self.reconstruct),)
 
-    def rebuild(self, turn: Turn) -> Tensor:
+    def reconstruct(self, turn: Turn) -> Tensor:
         """|x - decode(encode(x))|^2, the mean over pixels."""
         image = turn.batch.image
         return (self.decoder(self.encoder(image)).float() - image).square().mean()

@@ -12,17 +12,17 @@ from torch import Tensor, nn
 
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
+from zeuxis.distributions.normal import Normal
 from zeuxis.errors import UnknownName, UsageError
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Sampling
-from zeuxis.losses.likelihood import kl_normals
 from zeuxis.nn.conv_autoencoder import ConvDecoder, ConvEncoder
 from zeuxis.rng import ImageRng
-from zeuxis.systems.autoencoder._pixels import LIKELIHOODS, Bernoulli, SharedGaussian
+from zeuxis.systems.autoencoder._pixels import LIKELIHOODS, BernoulliPixels, GaussianPixels
 
 
 class CVAE(System):
-    """An encoder, a decoder and a prior that all know the label.
+    """An encoder, a decoder and a prior that are all conditioned on the label.
 
     The prior is a normal for each class, learnt: so a class may be wide or narrow, and lie where it likes.
     """
@@ -60,12 +60,12 @@ class CVAE(System):
             raise UnknownName("likelihood", likelihood, LIKELIHOODS)
         self.shape = Shape(*shape)
         self.classes, self.latent = classes, latent
-        seen = Shape(self.shape.channels + classes, self.shape.height, self.shape.width)
-        self.encoder = ConvEncoder(seen, 2 * latent, widths=tuple(widths), hidden=hidden)
+        inputs = Shape(self.shape.channels + classes, self.shape.height, self.shape.width)
+        self.encoder = ConvEncoder(inputs, 2 * latent, widths=tuple(widths), hidden=hidden)
         self.decoder = ConvDecoder(self.shape, latent + classes, widths=tuple(widths), hidden=hidden)
         self.prior = nn.Embedding(classes, 2 * latent)
         nn.init.zeros_(self.prior.weight)  # at first every class has the standard normal
-        self.likelihood: Bernoulli | SharedGaussian = LIKELIHOODS[likelihood]()
+        self.likelihood: BernoulliPixels | GaussianPixels = LIKELIHOODS[likelihood]()
 
     def players(self) -> tuple[Player, ...]:
         return (Player("autoencoder", (self.encoder, self.decoder, self.prior, self.likelihood), lr=1e-3),)
@@ -77,32 +77,30 @@ class CVAE(System):
         """-L_CVAE(x, y; theta, phi), the mean over the batch (Eq. 4 with L = 1)."""
         image, label = turn.batch.image, turn.batch.condition.label
         assert label is not None  # the card needs it
-        mean, logvar = self.posterior(image, label)  # (B, Z) each
-        noise = turn.rng.normal(*mean.shape, device=mean.device)
-        z = mean + (0.5 * logvar).exp() * noise
+        posterior = self.posterior(image, label)
+        z = posterior.sample(turn.rng)  # (B, Z)
         distortion = self.likelihood.nll(self._decode(z, label), image).mean()
-        rate = kl_normals(mean, logvar, *self.prior_of(label)).mean()
+        rate = posterior.kl(self.prior_of(label)).mean()
         turn.note(distortion=distortion, rate=rate, elbo=-distortion - rate)
         return distortion + rate
 
-    def posterior(self, image: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log variance of q(z|x,y), ``(B, Z)`` each, float32."""
+    def posterior(self, image: Tensor, label: Tensor) -> Normal:
+        """q(z|x,y), ``(B, Z)``, float32."""
         planes = self._one_hot(label)[:, :, None, None].expand(-1, -1, *image.shape[2:])
         mean, logvar = self.encoder(torch.cat([image, planes], 1)).float().chunk(2, dim=1)
-        return mean, logvar
+        return Normal(mean, logvar)
 
-    def prior_of(self, label: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log variance of p(z|x), ``(B, Z)`` each."""
+    def prior_of(self, label: Tensor) -> Normal:
+        """p(z|x), ``(B, Z)``."""
         mean, logvar = self.prior(label).float().chunk(2, dim=1)
-        return mean, logvar
+        return Normal(mean, logvar)
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         """The mean of p(y|x,z) ``(B, C, H, W)``, z from the class's prior; ``temperature`` scales its spread."""
         assert condition.label is not None  # the card needs it
         temperature = self.settings(how).temperature
-        mean, logvar = self.prior_of(condition.label)
-        z = mean + temperature * (0.5 * logvar).exp() * rng.normal(len(rng), self.latent, device=self.device)
-        return self.likelihood.picture(self._decode(z, condition.label))
+        z = self.prior_of(condition.label).sample(rng, temperature)
+        return self.likelihood.mean(self._decode(z, condition.label))
 
     def _decode(self, z: Tensor, label: Tensor) -> Tensor:
         out: Tensor = self.decoder(torch.cat([z, self._one_hot(label)], 1)).float()

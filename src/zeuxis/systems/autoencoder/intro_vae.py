@@ -1,10 +1,11 @@
 """IntroVAE (Huang, Li, He, Sun & Tan 2018, "IntroVAE: introspective variational autoencoders for photographic image
 synthesis", arXiv:1807.06358), and its soft form (Daniel & Tamar 2020, "Soft-IntroVAE", arXiv:2012.13253).
 
-The encoder is the critic: it gives real pictures a small KL divergence from the prior and the decoder's a large one.
+The encoder is the critic: it gives real pictures a small KL divergence from the prior, and those of the decoder a
+large one.
 Symbols -> code:
     E -> encoder    G, D -> decoder    L_REG(Enc(x)), KL -> rate    L_AE, rec -> error    m -> margin
-    x_r, x_p -> the halves of made    beta, beta_rec -> reconstruction    alpha, beta_neg -> negative    s -> scale
+    x_r, x_p -> the halves of fake    beta, beta_rec -> reconstruction    alpha, beta_neg -> negative    s -> scale
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from torch.nn.functional import relu
 
 from zeuxis.batch import Shape
 from zeuxis.card import Card
+from zeuxis.distributions.reduce import per_image
 from zeuxis.game import Move, Player, Turn
-from zeuxis.losses.likelihood import kl_normal, per_image
 from zeuxis.nn.conv_autoencoder import ConvDecoder, ConvEncoder
 from zeuxis.rng import Rng
 from zeuxis.systems.autoencoder._normal_code import NormalCode
@@ -25,9 +26,9 @@ from zeuxis.systems.autoencoder._normal_code import NormalCode
 class IntroVAE(NormalCode):
     """Two players who share one bound and pull at its two ends.
 
-    With ``margin`` (nats) the encoder pushes the rate of made pictures up to it, as first published; without, it
+    With ``margin`` (nats) the encoder pushes the rate of fake pictures up to it, as first published; without, it
     lowers the exponential of their bound, softly. ``reconstruction`` weighs the squared error summed over values
-    in [-1, 1], beside a rate weighed by 1; ``negative`` weighs the rate of made pictures in what the encoder repels.
+    in [-1, 1], beside a rate weighed by 1; ``negative`` weighs the rate of fake pictures in what the encoder repels.
     Softly, that is a wall at ``log(negative) / (2 scale negative)`` nats, where both rates pull equally hard, and
     ``1 / (2 scale negative)`` nats thick. Far below the rate of real pictures, or too thick, it holds nothing off.
     """
@@ -43,9 +44,9 @@ class IntroVAE(NormalCode):
         departures=(
             "The soft form of Daniel & Tamar 2020 is the default; give margin for the hinge of the paper.",
             "Encoder and decoder are those of our vae, so that the two differ in the game alone.",
-            "For likeness error weighs 1 and made rates 80; the soft form's authors have 0.25, on our scale, and 256.",
+            "The reconstruction weighs 1 and fake rates 80; the soft form's authors have 0.25, on our scale, and 256.",
             "Both forms are divided by the number of values, as the soft one is: Adam does not see the difference.",
-            "The soft decoder's error on pictures made twice, which its authors weigh by 1e-8, is left out.",
+            "The soft decoder's error on fakes encoded and decoded again, weighed by 1e-8 by its authors, is left out.",
             "The decoder's rebuilt pictures come of latents that the encoder drew before its own step.",
         ),
     )
@@ -72,51 +73,50 @@ class IntroVAE(NormalCode):
         return Player("encoder", (self.encoder,), lr=5e-4), Player("decoder", (self.decoder,), lr=5e-4)
 
     def moves(self) -> tuple[Move, ...]:
-        return Move("encoder", self.tell), Move("decoder", self.make)
+        return Move("encoder", self.encoder_loss), Move("decoder", self.decoder_loss)
 
-    def tell(self, turn: Turn) -> Tensor:
-        """L_E: real pictures by their bound, made ones away from the prior (Eq. 11; soft: Eq. 5)."""
+    def encoder_loss(self, turn: Turn) -> Tensor:
+        """L_E: the bound of real pictures, and fake ones away from the prior (Eq. 11; soft: Eq. 5)."""
         x = turn.batch.image
         z, rate = self.infer(x, turn.rng)
         drawn = turn.rng.normal(*z.shape, device=z.device)  # z_p
         turn.memo["z"], turn.memo["drawn"] = z.detach(), drawn
-        y = self.paint(z)
-        error = squared(y, x)
-        made = torch.cat([y.detach(), self.paint(drawn)])  # (2B, C, H, W): x_r, then x_p
+        y = self.generate(z)
+        error = squared_error(y, x)
+        fake = torch.cat([y.detach(), self.generate(drawn)])  # (2B, C, H, W): x_r, then x_p
         turn.note(error=error.mean(), rate=rate.mean())
-        return self.scale * (self.reconstruction * error + rate).mean() + self.repel(made, turn)
+        return self.scale * (self.reconstruction * error + rate).mean() + self.repel(fake, turn)
 
-    def repel(self, made: Tensor, turn: Turn) -> Tensor:
-        """What made pictures cost the encoder: less, the further it holds them from the prior."""
-        z, rate = self.infer(made, turn.rng)
-        turn.note(rate_made=rate.mean())
+    def repel(self, fake: Tensor, turn: Turn) -> Tensor:
+        """The encoder's loss on fake pictures: lower, the further it keeps them from the prior."""
+        z, rate = self.infer(fake, turn.rng)
+        turn.note(rate_fake=rate.mean())
         if self.margin is not None:
             return self.scale * self.negative * relu(self.margin - rate).mean()
-        bound = self.reconstruction * squared(self.paint(z), made) + self.negative * rate
+        bound = self.reconstruction * squared_error(self.generate(z), fake) + self.negative * rate
         return 0.5 * (-2 * self.scale * bound).exp().mean()  # expELBO, alpha = 2
 
-    def make(self, turn: Turn) -> Tensor:
-        """L_G: likeness, and a small rate of what it makes (Eq. 12; soft: Eq. 6)."""
+    def decoder_loss(self, turn: Turn) -> Tensor:
+        """L_G: the reconstruction, and a small rate of what is generated (Eq. 12; soft: Eq. 6)."""
         x, z, drawn = turn.batch.image, turn.memo["z"], turn.memo["drawn"]
-        made = self.paint(torch.cat([z, drawn]))  # (2B, C, H, W)
-        rate = kl_normal(*self.posterior(made))
-        return self.scale * (self.reconstruction * squared(made[: len(x)], x).mean() + rate.mean())
+        fake = self.generate(torch.cat([z, drawn]))  # (2B, C, H, W)
+        rate = self.posterior(fake).kl_standard()
+        return self.scale * (self.reconstruction * squared_error(fake[: len(x)], x).mean() + rate.mean())
 
     def infer(self, image: Tensor, rng: Rng) -> tuple[Tensor, Tensor]:
         """A draw of q(z|x) ``(B, Z)`` and its divergence from the prior in nats ``(B,)``."""
-        mean, logvar = self.posterior(image)
-        z = mean + (0.5 * logvar).exp() * rng.normal(*mean.shape, device=mean.device)
-        return z, kl_normal(mean, logvar)
+        q = self.posterior(image)
+        return q.sample(rng), q.kl_standard()
 
-    def paint(self, z: Tensor) -> Tensor:
+    def generate(self, z: Tensor) -> Tensor:
         """D(z), ``(B, C, H, W)`` in [-1, 1]."""
         return self.decoder(z).float().tanh()
 
     def decode(self, latent: Tensor) -> Tensor:
         """Pictures ``(B, C, H, W)`` in [-1, 1] of latents ``(B, Z)``."""
-        return self.paint(latent)
+        return self.generate(latent)
 
 
-def squared(made: Tensor, wanted: Tensor) -> Tensor:
-    """|made - wanted|^2, ``(B,)``."""
-    return per_image((made - wanted).square())
+def squared_error(y: Tensor, x: Tensor) -> Tensor:
+    """|y - x|^2, ``(B,)``."""
+    return per_image((y - x).square())

@@ -2,7 +2,7 @@
 
 Symbols -> code:
     x -> image    z -> latent    q_phi(z|x) -> encoder    p_theta(x|z) -> decoder and likelihood
-    mu, sigma of q -> mean, exp(logvar / 2)    L(theta, phi; x) -> elbo
+    mu, sigma of q -> posterior.mean, posterior.std    L(theta, phi; x) -> elbo
 """
 
 from __future__ import annotations
@@ -16,18 +16,17 @@ from zeuxis.batch import Shape
 from zeuxis.card import Card
 from zeuxis.errors import UnknownName
 from zeuxis.game import Move, Player, Turn
-from zeuxis.losses.likelihood import kl_normal
 from zeuxis.nn.conv_autoencoder import ConvDecoder, ConvEncoder
 from zeuxis.rng import Rng
 from zeuxis.systems.autoencoder._normal_code import NormalCode
-from zeuxis.systems.autoencoder._pixels import LIKELIHOODS, Bernoulli, BlackAndWhite, SharedGaussian
+from zeuxis.systems.autoencoder._pixels import LIKELIHOODS, BernoulliPixels, BinaryPixels, GaussianPixels
 
 
 class VAE(NormalCode):
     """An encoder and a decoder that raise one bound together.
 
-    ``likelihood`` is ``"gaussian"``, ``"bernoulli"`` or ``"black-and-white"``, which sets grey pixels to the nearer
-    of the two and is exact of what is left. ``importance`` is the number of samples with
+    ``likelihood`` is ``"gaussian"``, ``"bernoulli"`` or ``"black-and-white"``, which binarises the pixels at
+    mid-grey and is exact of what is left. ``importance`` is the number of samples with
     which :meth:`log_prob` tightens the bound. With ``widths=()`` both networks are perceptrons, as published.
     """
 
@@ -65,8 +64,8 @@ class VAE(NormalCode):
         self.importance = importance
         self.encoder = ConvEncoder(self.shape, 2 * latent, widths=tuple(widths), hidden=hidden)
         self.decoder = ConvDecoder(self.shape, latent, widths=tuple(widths), hidden=hidden)
-        self.likelihood: Bernoulli | SharedGaussian = LIKELIHOODS[likelihood]()
-        self.discrete = isinstance(self.likelihood, BlackAndWhite)
+        self.likelihood: BernoulliPixels | GaussianPixels = LIKELIHOODS[likelihood]()
+        self.discrete = isinstance(self.likelihood, BinaryPixels)
 
     def players(self) -> tuple[Player, ...]:
         return (Player("autoencoder", (self.encoder, self.decoder, self.likelihood), lr=1e-3),)
@@ -77,17 +76,16 @@ class VAE(NormalCode):
     def bound(self, turn: Turn) -> Tensor:
         """-L(theta, phi; x), the mean over the batch (Eq. 10 with L = 1)."""
         image = turn.batch.image
-        mean, logvar = self.posterior(image)  # (B, Z) each
-        noise = turn.rng.normal(*mean.shape, device=mean.device)
-        z = mean + (0.5 * logvar).exp() * noise  # Eq. 4: the reparameterisation
+        posterior = self.posterior(image)
+        z = posterior.sample(turn.rng)  # (B, Z), Eq. 4: the reparameterisation
         distortion = self.likelihood.nll(self.decoder(z).float(), image).mean()
-        rate = kl_normal(mean, logvar).mean()  # appendix B
+        rate = posterior.kl_standard().mean()  # appendix B
         turn.note(distortion=distortion, rate=rate, elbo=-distortion - rate)
         return distortion + rate
 
     def decode(self, latent: Tensor) -> Tensor:
         """The mean of p(x|z), ``(B, C, H, W)`` in [-1, 1]."""
-        return self.likelihood.picture(self.decoder(latent).float())
+        return self.likelihood.mean(self.decoder(latent).float())
 
     def log_prob(self, image: Tensor, rng: Rng) -> Tensor:
         """A lower bound on log p(x) in nats ``(B,)``, in expectation (Burda et al. 2015, arXiv:1509.00519, Eq. 8).
@@ -96,11 +94,11 @@ class VAE(NormalCode):
         Gaussian likelihood p is a density on [-1, 1]^d, with black and white pixels a probability; with the
         Bernoulli it is neither on grey pictures.
         """
-        mean, logvar = self.posterior(image)
+        q = self.posterior(image)
         weights = []
         for _ in range(self.importance):
-            noise = rng.normal(*mean.shape, device=mean.device)
-            z = mean + (0.5 * logvar).exp() * noise
-            log_ratio = 0.5 * (noise.square() + logvar - z.square()).sum(1)  # log p(z) - log q(z|x)
+            noise = rng.normal(*q.mean.shape, device=q.mean.device)
+            z = q.mean + q.std * noise
+            log_ratio = 0.5 * (noise.square() + q.logvar - z.square()).sum(1)  # log p(z) - log q(z|x)
             weights.append(log_ratio - self.likelihood.nll(self.decoder(z).float(), image))
         return torch.stack(weights).logsumexp(0) - math.log(self.importance)

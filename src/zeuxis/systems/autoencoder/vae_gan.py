@@ -1,10 +1,11 @@
 """VAE-GAN (Larsen, Sønderby, Larochelle & Winther 2015, "Autoencoding beyond pixels using a learned similarity
 metric", arXiv:1512.09300).
 
-A critic learns what tells pictures from their imitations; likeness is measured in one of its layers, not in pixels.
+The critic learns to distinguish pictures from fakes; the reconstruction is measured in one of its layers,
+not in pixels.
 Symbols -> code:
     Enc -> encoder    Dec -> decoder    Dis -> critic, logits    Dis_l -> critic.features    gamma -> gamma
-    z, z_p -> z, drawn    x~, x_p -> the halves of made    L_prior -> rate    L_llike -> unlikeness    L_GAN -> loss
+    z, z_p -> z, drawn    x~, x_p -> the halves of fake    L_prior -> rate    L_llike -> feature_loss    L_GAN -> loss
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from torch.nn.functional import softplus
 
 from zeuxis.batch import Shape
 from zeuxis.card import Card
+from zeuxis.distributions.normal import Normal
 from zeuxis.game import Move, Player, Turn
 from zeuxis.losses.adversarial import NonSaturating
-from zeuxis.losses.likelihood import gaussian_nll, kl_normal
 from zeuxis.nn.conv_autoencoder import ConvDecoder, ConvEncoder
 from zeuxis.nn.dcgan import DCGANDiscriminator
 from zeuxis.nn.norm import Norm
@@ -27,9 +28,10 @@ from zeuxis.systems.autoencoder._normal_code import NormalCode
 class VAEGAN(NormalCode):
     """Three players, one move each (algorithm 1).
 
-    The encoder lowers the rate and the unlikeness, the decoder the unlikeness and the critic's suspicion, the critic
-    its own error; the critic never hears of likeness, nor the encoder of the critic's verdict. With ``margin`` the
-    authors' rule of equilibrium holds: see :meth:`due`. Pictures are square, 4 times a power of two a side.
+    The encoder lowers the rate and the feature loss, the decoder the feature loss and its adversarial loss, the critic
+    its own; no gradient of the feature loss reaches the critic, none of the adversarial loss the encoder. With
+    ``margin`` the authors' rule of equilibrium holds: see :meth:`due`. Pictures are square, 4 times a power of two a
+    side.
     """
 
     card = Card(
@@ -43,7 +45,7 @@ class VAEGAN(NormalCode):
         departures=(
             "The decoder lowers -log Dis(x~) - log Dis(x_p); the paper's log(1 - Dis) saturates when it loses.",
             "Encoder and decoder are those of our vae, so that the two differ in the game alone.",
-            "Groups are normalised, not batches: the likeness of two pictures does not depend on their company.",
+            "Groups are normalised, not batches: no picture's features depend on the rest of its batch.",
             "Dis_l is the critic's last map, which is its third convolution, the paper's choice, at 32x32.",
             "Adam in place of RMSProp.",
         ),
@@ -77,62 +79,62 @@ class VAEGAN(NormalCode):
         )
 
     def moves(self) -> tuple[Move, ...]:
-        return (Move("encoder", self.infer), Move("decoder", self.make), Move("critic", self.criticise))
+        return (Move("encoder", self.encoder_loss), Move("decoder", self.decoder_loss), Move("critic", self.criticise))
 
-    def infer(self, turn: Turn) -> Tensor:
-        """L_prior + L_llike, as Enc sees them."""
+    def encoder_loss(self, turn: Turn) -> Tensor:
+        """L_prior + L_llike, the loss of Enc."""
         x = turn.batch.image
-        mean, logvar = self.posterior(x)  # (B, Z) each
-        z = mean + (0.5 * logvar).exp() * turn.rng.normal(*mean.shape, device=mean.device)
-        wanted = self.critic.features(x).float()  # (B, F, 4, 4), Dis_l(x)
-        turn.memo["z"], turn.memo["wanted"] = z.detach(), wanted.detach()
-        rate = kl_normal(mean, logvar).mean()  # Eq. 3
-        feature_loss = self.feature_loss(self.critic.features(self.paint(z)), wanted)
+        posterior = self.posterior(x)
+        z = posterior.sample(turn.rng)  # (B, Z)
+        target = self.critic.features(x).float()  # (B, F, 4, 4), Dis_l(x)
+        turn.memo["z"], turn.memo["target"] = z.detach(), target.detach()
+        rate = posterior.kl_standard().mean()  # Eq. 3
+        feature_loss = self.feature_loss(self.critic.features(self.generate(z)), target)
         turn.note(rate=rate, feature_loss=feature_loss)
         return rate + feature_loss
 
-    def make(self, turn: Turn) -> Tensor | None:
-        """gamma L_llike - L_GAN, as Dec sees them; passes where :meth:`due` says so."""
-        z, wanted = turn.memo["z"], turn.memo["wanted"]
+    def decoder_loss(self, turn: Turn) -> Tensor | None:
+        """gamma L_llike - L_GAN, the loss of Dec; passes where :meth:`due` says so."""
+        z, target = turn.memo["z"], turn.memo["target"]
         drawn = turn.rng.normal(*z.shape, device=z.device)  # z_p
-        made = self.paint(torch.cat([z, drawn]))  # (2B, C, H, W): x~, then x_p
-        seen = self.critic.features(made)
-        verdict = self.critic.head(seen).flatten()
-        turn.memo["made"] = made.detach()
-        makes, turn.memo["criticises"] = self.due(self.critic.head(wanted).detach(), verdict.detach())
-        if not makes:
+        fake = self.generate(torch.cat([z, drawn]))  # (2B, C, H, W): x~, then x_p
+        features = self.critic.features(fake)
+        logits = self.critic.head(features).flatten()
+        turn.memo["fake"] = fake.detach()
+        decoder_due, turn.memo["critic_due"] = self.due(self.critic.head(target).detach(), logits.detach())
+        if not decoder_due:
             return None
-        return self.gamma * self.feature_loss(seen[: len(z)], wanted) + self.loss.generator(verdict)
+        return self.gamma * self.feature_loss(features[: len(z)], target) + self.loss.generator(logits)
 
     def criticise(self, turn: Turn) -> Tensor | None:
         """-L_GAN; passes where :meth:`due` says so."""
-        if not turn.memo["criticises"]:
+        if not turn.memo["critic_due"]:
             return None
-        real, made = self.critic(turn.batch.image), self.critic(turn.memo["made"])
-        turn.note(real=real.float().sigmoid().mean(), made=made.float().sigmoid().mean())
-        return self.loss.critic(real, made)
+        real, fake = self.critic(turn.batch.image), self.critic(turn.memo["fake"])
+        turn.note(real=real.float().sigmoid().mean(), fake=fake.float().sigmoid().mean())
+        return self.loss.critic(real, fake)
 
-    def feature_loss(self, seen: Tensor, wanted: Tensor) -> Tensor:
+    def feature_loss(self, features: Tensor, target: Tensor) -> Tensor:
         """-log N(Dis_l(x); Dis_l(x~), I) in nats, the mean over the batch (Eq. 7-8)."""
-        return gaussian_nll(seen.float(), wanted).mean()
+        return -Normal(features.float(), target.new_zeros(())).log_prob(target).mean()
 
-    def due(self, real: Tensor, made: Tensor) -> tuple[bool, bool]:
-        """Whether decoder and critic move, by the critic's logits of real and made pictures (the authors' program).
+    def due(self, real: Tensor, fake: Tensor) -> tuple[bool, bool]:
+        """Whether decoder and critic move, by the critic's logits of real and fake pictures (the authors' program).
 
         The critic rests while either of its errors is below ``equilibrium - margin`` nats, the decoder while either
         is above ``equilibrium + margin``; where both would rest, both move. Without ``margin`` both always do.
         """
         if self.margin is None:
             return True, True
-        errors = float(softplus(-real.float()).mean()), float(softplus(made.float()).mean())
-        makes = max(errors) <= self.equilibrium + self.margin
-        criticises = min(errors) >= self.equilibrium - self.margin
-        return (makes, criticises) if makes or criticises else (True, True)
+        errors = float(softplus(-real.float()).mean()), float(softplus(fake.float()).mean())
+        decoder = max(errors) <= self.equilibrium + self.margin
+        critic = min(errors) >= self.equilibrium - self.margin
+        return (decoder, critic) if decoder or critic else (True, True)
 
-    def paint(self, z: Tensor) -> Tensor:
+    def generate(self, z: Tensor) -> Tensor:
         """Dec(z), ``(B, C, H, W)`` in [-1, 1]."""
         return self.decoder(z).float().tanh()
 
     def decode(self, latent: Tensor) -> Tensor:
         """Pictures ``(B, C, H, W)`` in [-1, 1] of latents ``(B, Z)``."""
-        return self.paint(latent)
+        return self.generate(latent)

@@ -36,7 +36,7 @@ class VQVAE(System):
         verbs={"encode", "decode"},
         departures=(
             "A convolution of 3x3 stands before the residual blocks on either side, as in the authors' program.",
-            "The paper does not say how wide the codes of its pictures are: 64, as in the authors' program.",
+            "The paper does not give the width of the codes of its pictures: 64, as in the authors' program.",
             "log p(x|z) is the squared error, the mean over pixels; Eq. 3's other terms are means too.",
         ),
     )
@@ -87,7 +87,7 @@ class VQVAE(System):
         return (Move("autoencoder", self.rebuild),)
 
     def rebuild(self, turn: Turn) -> Tensor:
-        """Eq. 3: the likelihood of the picture, and what the quantiser asks."""
+        """Eq. 3: the squared error of the picture, and the quantiser's loss."""
         x = turn.batch.image  # (B, C, H, W)
         z = self.into_codes(self.encoder(x))  # (B, D, h, w)
         quantised = self.quantiser(z)  # Eqs. 1 and 2
@@ -97,7 +97,7 @@ class VQVAE(System):
         return error + quantised.loss
 
     def after_round(self, turn: Turn) -> None:
-        """A codebook that moves without a gradient does so now."""
+        """Update a codebook that learns without gradients."""
         z, indices = turn.memo["vectors"]
         turn.note(restarted=self.quantiser.update(z, indices, turn.rng, first=turn.round == 0))
 

@@ -1,7 +1,7 @@
 """VQ-VAE-2 (Razavi, van den Oord & Vinyals 2019, "Generating Diverse High-Fidelity Images with VQ-VAE-2", 1906.00446).
 
 Symbols -> code:
-    h_top, h_bottom -> tall, fine    e_top, e_bottom -> top.vectors, bottom.vectors
+    h_top, h_bottom -> z_top, z_bottom    e_top, e_bottom -> top.vectors, bottom.vectors
     E_bottom -> bottom_encoder, then into_bottom    E_top -> top_encoder, into_top    D -> upsample and decoder
 """
 
@@ -38,7 +38,7 @@ class VQVAE2(System):
         paper="1906.00446",
         verbs={"encode", "decode"},
         departures=(
-            "The bottom encoder is told of the top codes by one decoder of them, beside its map, before its codes.",
+            "The bottom encoder is conditioned on the top codes by one decoder of them, concatenated to its map.",
             "Two levels, not the three of faces at 1024x1024; the priors over the codes are methods of their own.",
             "What the paper's table leaves open is as in a public program of the same size (1,388,867 parameters with "
             "32 residual units): the first strided convolution half as wide, a transposed one for the top codes.",
@@ -82,14 +82,14 @@ class VQVAE2(System):
 
     def quantised(self, image: Tensor) -> tuple[tuple[Tensor, Quantised], tuple[Tensor, Quantised]]:
         """The first half of Algorithm 1: vectors and what becomes of them, of the top and then of the bottom."""
-        fine = self.bottom_encoder(image)  # (B, width, H/4, W/4)
-        tall = self.into_top(self.top_encoder(fine))  # (B, D, H/8, W/8)
-        top = self.top(tall)
-        told = self.top_decoder(top.vectors)  # (B, D, H/4, W/4)
-        fine = self.into_bottom(torch.cat([told, fine], 1))  # (B, D, H/4, W/4)
-        return (tall, top), (fine, self.bottom(fine))
+        features = self.bottom_encoder(image)  # (B, width, H/4, W/4)
+        z_top = self.into_top(self.top_encoder(features))  # (B, D, H/8, W/8)
+        top = self.top(z_top)
+        context = self.top_decoder(top.vectors)  # (B, D, H/4, W/4)
+        z_bottom = self.into_bottom(torch.cat([context, features], 1))  # (B, D, H/4, W/4)
+        return (z_top, top), (z_bottom, self.bottom(z_bottom))
 
-    def paint(self, top: Tensor, bottom: Tensor) -> Tensor:
+    def decode_vectors(self, top: Tensor, bottom: Tensor) -> Tensor:
         """D(e_top, e_bottom): vectors ``(B, D, h, w)`` of both maps to pictures, unbounded."""
         image: Tensor = self.decoder(torch.cat([self.upsample(top), bottom], 1))
         return image.float()
@@ -97,17 +97,17 @@ class VQVAE2(System):
     def rebuild(self, turn: Turn) -> Tensor:
         """The squared error of the picture, and the commitment to both maps (Eq. 2)."""
         x = turn.batch.image
-        (tall, top), (fine, bottom) = self.quantised(x)
-        error = l2(self.paint(top.vectors, bottom.vectors), x)
-        turn.memo["vectors"] = (tall.detach(), top.indices), (fine.detach(), bottom.indices)
+        (z_top, top), (z_bottom, bottom) = self.quantised(x)
+        error = l2(self.decode_vectors(top.vectors, bottom.vectors), x)
+        turn.memo["vectors"] = (z_top.detach(), top.indices), (z_bottom.detach(), bottom.indices)
         turn.note(l2=error, codebook=top.loss + bottom.loss, top=top.perplexity, bottom=bottom.perplexity)
         return error + top.loss + bottom.loss
 
     def after_round(self, turn: Turn) -> None:
-        """Both codebooks follow the vectors that they stand for."""
+        """Update both codebooks by the vectors that they were chosen for."""
         pairs = zip((self.top, self.bottom), turn.memo["vectors"], strict=True)
-        moved = [book.update(z, indices, turn.rng, first=turn.round == 0) for book, (z, indices) in pairs]
-        turn.note(restarted=sum(moved))
+        restarted = [book.update(z, indices, turn.rng, first=turn.round == 0) for book, (z, indices) in pairs]
+        turn.note(restarted=sum(restarted))
 
     def encode(self, image: Tensor) -> Tensor:
         """The codes, int64 ``(B, H W / 64 + H W / 16)`` in [0, codes): the top map, then the bottom, row by row."""
@@ -124,4 +124,4 @@ class VQVAE2(System):
                 f"{n} codes of the top map and then {below[0] * below[1]} of the bottom one for each"
             )
         top, bottom = latent[:, :n].unflatten(1, (rows, columns)), latent[:, n:].unflatten(1, below)
-        return self.paint(self.top.lookup(top), self.bottom.lookup(bottom)).clamp(-1, 1)
+        return self.decode_vectors(self.top.lookup(top), self.bottom.lookup(bottom)).clamp(-1, 1)

@@ -4,7 +4,8 @@ The first stage: pictures to a small map of codes and back. Its prior, a transfo
 is a method of its own. Symbols -> code:
     E -> encoder, into_codes    G -> from_codes, decoder    Z -> quantiser    D -> critic
     z_hat -> z    z_q -> quantised.vectors    s -> indices
-What it shares with latent diffusion's first stage, the likeness, the critic and its balance, is in ``_first_stage.py``.
+What it shares with latent diffusion's first stage, the reconstruction loss, the critic and its adaptive weight, is in
+``_first_stage.py``.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from zeuxis.systems.autoencoder._first_stage import FirstStage
 
 
 class VQGAN(FirstStage):
-    """Pictures in a codebook's words.
+    """Pictures as indices of a codebook, and an adversarial loss.
 
-    The autoencoder wants its pictures like their originals and real to the critic, who enters when
+    The autoencoder lowers the reconstruction loss and that of a generator against the critic, which starts when
     ``critic_start`` of the budget is spent. ``multiples`` sets the factor f = 2^(levels - 1) between
-    pictures and codes. With ``ema`` the codebook follows the vectors it stands for (a k-means start,
-    moving averages, dead codes restarted) in place of gradients. ``quantiser`` may also be ``"fsq"`` (with its
-    ``levels``) or ``"lfq"``: see :func:`make_quantiser`; of their vectors ``code_width`` says nothing.
+    pictures and codes. With ``ema`` the codebook is a moving average of the vectors it is chosen for (a k-means
+    start, dead codes restarted) in place of gradients. ``quantiser`` may also be ``"fsq"`` (with its
+    ``levels``) or ``"lfq"``: see :func:`make_quantiser`; their vectors' width is not ``code_width``.
     ``features`` is a trained system whose ``encode`` is the space of the perceptual loss, weighed by
     ``perceptual``; without it there is none.
     """
@@ -91,7 +92,7 @@ class VQGAN(FirstStage):
         self.critic = PatchCritic(channels, ndf=ndf, layers=layers, norm=Norm.BATCH)
 
     def players(self) -> tuple[Player, ...]:
-        return self.against_critic(self.encoder, self.into_codes, self.quantiser, self.from_codes, self.decoder)
+        return self.players_of(self.encoder, self.into_codes, self.quantiser, self.from_codes, self.decoder)
 
     def rebuild(self, turn: Turn) -> tuple[Tensor, Tensor]:
         """Pictures of quantised vectors, and the cost of the codebook."""
@@ -102,7 +103,7 @@ class VQGAN(FirstStage):
         return self.decoder(self.from_codes(quantised.vectors)).float(), quantised.loss  # Eqs. 3 and 4
 
     def after_round(self, turn: Turn) -> None:
-        """A moving codebook follows the vectors of the batch."""
+        """Update a moving-average codebook by the vectors of the batch."""
         z, indices = turn.memo["vectors"]
         turn.note(restarted=self.quantiser.update(z, indices, turn.rng, first=turn.round == 0))
 

@@ -1,7 +1,7 @@
-"""What the sequence models share: a tokeniser beneath them, whose codes they read as a sequence and show as pictures.
+"""What the sequence models share: a tokeniser, whose codes they model as a sequence.
 
 A tokeniser is any trained system that encodes a picture in a fixed number of codes and decodes those; or a palette,
-which has the same face.
+which has the same interface.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CONDITIONS = ("none", "label")
 
 
 class Tokeniser(Protocol):
-    """What is asked of it once it has been checked."""
+    """The two methods that are used once it has been checked."""
 
     def encode(self, image: Tensor) -> Tensor: ...
 
@@ -39,8 +39,8 @@ class Layout(NamedTuple):
         return prod(self.grid)
 
 
-def layout(tokeniser: System, shape: Shape, wanted: int | None = None) -> Layout:
-    """What ``tokeniser`` makes of pictures of ``shape``; refused unless it codes them, in ``wanted`` codes if given."""
+def layout(tokeniser: System, shape: Shape, expected: int | None = None) -> Layout:
+    """The codes of pictures of ``shape``; refused unless ``tokeniser`` codes them, in ``expected`` codes if given."""
     name = tokeniser.card.id
     if tokeniser.codes is None or not {"encode", "decode"} <= tokeniser.card.verbs:
         raise Unsupported(f"'{name}' does not encode pictures in codes: give a tokeniser that does, such as vqgan")
@@ -49,9 +49,9 @@ def layout(tokeniser: System, shape: Shape, wanted: int | None = None) -> Layout
             f"the tokeniser '{name}' was trained on pictures of {tuple(tokeniser.shape)}, not {tuple(shape)} "
             "(channels, rows, columns): set size to its own, or train one on this data"
         )
-    if wanted is not None and wanted != tokeniser.codes:
+    if expected is not None and expected != tokeniser.codes:
         raise UsageError(
-            f"the tokeniser '{name}' has {tokeniser.codes} codes, not {wanted}: leave the number out, "
+            f"the tokeniser '{name}' has {tokeniser.codes} codes, not {expected}: leave the number out, "
             "or train a tokeniser that has as many"
         )
     blank = torch.zeros(1, *shape, device=tokeniser.device)
@@ -59,21 +59,21 @@ def layout(tokeniser: System, shape: Shape, wanted: int | None = None) -> Layout
         return Layout(tokeniser.codes, tuple(tokeniser.encode(blank).shape[1:]))
 
 
-def read(tokeniser: Tokeniser, image: Tensor) -> Tensor:
+def tokenise(tokeniser: Tokeniser, image: Tensor) -> Tensor:
     """The codes ``(B, N)`` int64 of images ``(B, C, H, W)``, the same whether or not training is in bfloat16."""
     with torch.no_grad(), torch.autocast(image.device.type, enabled=False):
         return tokeniser.encode(image).flatten(1)
 
 
-def show(tokeniser: Tokeniser, codes: Tensor, grid: tuple[int, ...]) -> Tensor:
+def detokenise(tokeniser: Tokeniser, codes: Tensor, grid: tuple[int, ...]) -> Tensor:
     """Images ``(B, C, H, W)`` in [-1, 1] of codes ``(B, N)``."""
     return tokeniser.decode(codes.unflatten(1, grid))
 
 
 def classes_of(condition: str, classes: int, method: str) -> int:
-    """The classes that a model of ``condition`` is told apart: 0 where it is told none."""
+    """The number of classes that a model is conditioned on: 0 with ``condition`` ``"none"``."""
     if condition not in CONDITIONS:
-        raise UsageError(f"condition '{condition}': {method} knows {', '.join(CONDITIONS)}")
+        raise UsageError(f"condition '{condition}': {method} takes {', '.join(CONDITIONS)}")
     if condition == "label" and classes < 2:
         raise UsageError("condition 'label' needs data with 2 classes or more: choose labelled data")
     return classes if condition == "label" else 0

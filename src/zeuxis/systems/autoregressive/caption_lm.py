@@ -4,7 +4,7 @@ Bengio, Ducharme, Vincent & Jauvin 2003, "A neural probabilistic language model"
     w_t -> a word's id    n - 1 -> context    C (|V| x m) -> feature    x -> the features of the words before, in a row
     H, d -> hidden        U, b -> output      W -> direct               y -> logits of the next word
 
-It reads and writes text; pictures play no part:
+It models text; pictures play no part:
     system, card = zeuxis.catalog.weights.load_system("runs/00000-caption-lm-scenes")
     system.write(ImageRng.counting(0, 8))       # eight captions
 """
@@ -31,9 +31,9 @@ END = PAD  # what follows the last word is predicted like a word
 class CaptionLM(System):
     """p(caption) as a product over its words and its end, each given the ``context`` words before it.
 
-    With ``context`` 1 it is a bigram model, with as many as the ``longest`` caption has words it sees them all.
-    ``features`` = m numbers tell a word, ``hidden`` units combine them. Before the first word stand marks that
-    say so, hence a place near the start is known for what it is. Case and punctuation are not told.
+    With ``context`` 1 it is a bigram model, with as many as the ``longest`` caption has words it depends on them
+    all. ``features`` = m numbers embed a word, ``hidden`` units combine them. The context before the first word is
+    filled with a start token. Case and punctuation are ignored.
     """
 
     card = Card(
@@ -70,16 +70,16 @@ class CaptionLM(System):
         self.shape = Shape(*shape)
         self.context, self.lr = context, lr
         self.tokeniser = WordTokeniser(words, longest)
-        known = len(self.tokeniser) + 1  # the words, and the end
-        self.start = known  # the id of the mark before the first word
-        self.feature = nn.Embedding(known + 1, features)  # C
+        vocabulary = len(self.tokeniser) + 1  # the words, and the end
+        self.start = vocabulary  # the id of the start token
+        self.feature = nn.Embedding(vocabulary + 1, features)  # C
         self.hidden = nn.Linear(context * features, hidden)  # H, d
-        self.output = nn.Linear(hidden, known)  # U, b
-        self.direct = nn.Linear(context * features, known, bias=False)  # W
+        self.output = nn.Linear(hidden, vocabulary)  # U, b
+        self.direct = nn.Linear(context * features, vocabulary, bias=False)  # W
 
     @property
     def conditions(self) -> frozenset[str]:
-        return frozenset()  # captions are what it learns, not what it obeys
+        return frozenset()  # captions are its data, not its condition
 
     def players(self) -> tuple[Player, ...]:
         return (Player("network", (self.feature, self.hidden, self.output, self.direct), lr=self.lr, clip=1.0),)
@@ -91,14 +91,14 @@ class CaptionLM(System):
         """-log p in nats a word, the ends counted as words: the log of the perplexity."""
         captions = turn.batch.condition.caption
         assert captions is not None  # the card needs it
-        nats, words = self._read(captions)
+        nats, words = self._log_prob(captions)
         per_word = -nats.sum() / words.sum()
         turn.note(perplexity=per_word.exp())
         return per_word
 
     def log_prob_caption(self, captions: Sequence[str]) -> Tensor:
         """log p(w_1, ..., w_T, end) in nats ``(B,)``: exact."""
-        return self._read(captions)[0]
+        return self._log_prob(captions)[0]
 
     def write(self, rng: ImageRng, how: Sampling = Sampling()) -> tuple[str, ...]:
         """``len(rng)`` captions, word by word, the k-th from the k-th stream of ``rng`` alone.
@@ -110,9 +110,9 @@ class CaptionLM(System):
             raise UsageError(f"temperature {temperature} of a caption-lm must be above 0")
         ids = torch.full((len(rng), self.context), self.start, device=self.device)
         for _ in range(self.tokeniser.length):
-            chances = (self(ids[:, -self.context :]) / temperature).double().softmax(-1).cumsum(-1)  # (B, |V|)
-            u = rng.uniform(len(rng), 1, device=self.device).double() * chances[:, -1:]
-            word = (chances <= u).sum(1, keepdim=True)
+            cumulative = (self(ids[:, -self.context :]) / temperature).double().softmax(-1).cumsum(-1)  # (B, |V|)
+            u = rng.uniform(len(rng), 1, device=self.device).double() * cumulative[:, -1:]
+            word = (cumulative <= u).sum(1, keepdim=True)
             ended = ids[:, -1:] == END
             ids = torch.cat([ids, word.masked_fill(ended, END)], 1)
         return tuple(self._text(row) for row in ids[:, self.context :].tolist())
@@ -123,11 +123,11 @@ class CaptionLM(System):
         y: Tensor = self.output(torch.tanh(self.hidden(x))) + self.direct(x)
         return y
 
-    def _read(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
+    def _log_prob(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
         """log p of captions in nats ``(B,)``, and how many predictions each took ``(B,)``: its words and its end."""
         ids, mask = (t.to(self.device) for t in self.tokeniser.encode(captions))  # (B, T)
-        most = int(mask.sum(1).max())
-        ids, counted = ids[:, :most], F.pad(mask[:, :most], (1, 0), value=True)  # the first is always predicted
+        longest = int(mask.sum(1).max())
+        ids, counted = ids[:, :longest], F.pad(mask[:, :longest], (1, 0), value=True)  # the first is always predicted
         before = F.pad(ids, (self.context, 0), value=self.start).unfold(1, self.context, 1)  # (B, T + 1, context)
         logits = self(before).float()
         nats = -F.cross_entropy(logits.transpose(1, 2), F.pad(ids, (0, 1), value=END), reduction="none")

@@ -3,7 +3,7 @@
 Over the codes of a tokeniser it is the second stage of VQGAN (Esser et al. 2020, 2012.09841, section 3.2).
 Symbols -> code (section 2):
     x_pi_i -> codes[:, i], in the order of a page    p(x) = prod_i p(x_pi_i | x_pi_1 .. x_pi_(i-1)) -> log_prob
-    L_AR -> surprise    sos -> network.start    wte, wpe, wtet of the program -> token, body.place, head
+    L_AR -> nll    sos -> network.start    wte, wpe, wtet of the program -> token, body.pos_embed, head
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from torch import Tensor
 
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
+from zeuxis.distributions.categorical import Categorical
 from zeuxis.errors import Unsupported
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Sampling
-from zeuxis.losses.categorical import Categorical
 from zeuxis.nn.causal_transformer import CausalTransformer
 from zeuxis.nn.palette import Greys, Palette
 from zeuxis.rng import ImageRng, Rng
-from zeuxis.systems.autoregressive._codes import Layout, Tokeniser, classes_of, layout, read, show
+from zeuxis.systems.autoregressive._codes import Layout, classes_of, detokenise, layout, tokenise
 
 LEVELS = 256  # of a grey pixel: nothing is lost
 COLOURS = 512  # of the paper's 9-bit palette
 
 
 class ImageGPT(System):
-    """``depth`` blocks of ``width`` channels and ``heads`` heads read a picture as a sequence, and foretell it.
+    """``depth`` blocks of ``width`` channels and ``heads`` heads, which predict a picture code by code.
 
     Without a ``tokeniser`` a code is a pixel: one of ``colours`` even greys or, in colour, one of a palette of so
-    many that the first batch is looked through for. ``condition`` is ``"none"`` or ``"label"``.
+    many, found in the first batch. ``condition`` is ``"none"`` or ``"label"``.
     """
 
     discrete = True
@@ -47,9 +47,9 @@ class ImageGPT(System):
         knobs=("temperature",),
         departures=(
             "Grey pictures keep even levels, all 256 by default: their likelihood is then that of the pixels.",
-            "The palette is the k-means of the first batch and not of the whole data: round 0 only looks.",
+            "The palette is the k-means of the first batch and not of the whole data: round 0 trains nothing else.",
             "Under a palette, under fewer levels and over codes no likelihood is given: none would be of the pixels.",
-            "A class, where one is told, takes the place of the start of the sequence.",
+            "A class, where there is one, takes the place of the start of the sequence.",
             "The objective is the autoregressive one alone, and no classifier is trained on the features.",
         ),
     )
@@ -70,19 +70,19 @@ class ImageGPT(System):
         super().__init__()
         self.shape, self.lr = Shape(*shape), lr
         self.classes = classes_of(condition, classes, "image-gpt")
-        self.tokeniser = tokeniser
-        self.pixels: Greys | Palette | None = None
+        self.tokeniser: System | Greys | Palette
         if tokeniser is not None:
             self.layout = layout(tokeniser, self.shape, colours)
+            self.tokeniser = tokeniser
             self.freeze(tokeniser)
-        elif self.shape.channels == 1:
-            self.pixels = Greys(colours or LEVELS)
-        elif self.shape.channels == 3:
-            self.pixels = Palette(colours or COLOURS)
+        elif self.shape.channels in (1, 3):
+            pixels = Greys(colours or LEVELS) if self.shape.channels == 1 else Palette(colours or COLOURS)
+            self.layout = Layout(pixels.codes, (self.shape.height, self.shape.width))
+            self.tokeniser = pixels
         else:
-            raise Unsupported(f"image-gpt reads pixels of 1 or 3 channels, not {self.shape.channels}: give a tokeniser")
-        if self.pixels is not None:
-            self.layout = Layout(self.pixels.codes, (self.shape.height, self.shape.width))
+            raise Unsupported(
+                f"image-gpt models pixels of 1 or 3 channels, not {self.shape.channels}: give a tokeniser"
+            )
         codes, length = self.layout.codes, self.layout.length
         self.network = CausalTransformer(codes, length, width, depth, heads, classes=self.classes)
 
@@ -92,16 +92,9 @@ class ImageGPT(System):
 
     @property
     def can(self) -> frozenset[str]:
-        """Its likelihood is of the pixels only where these are kept as they are, and there is nothing to be told."""
-        exact = isinstance(self.pixels, Greys) and self.pixels.codes == LEVELS and not self.classes
+        """Its likelihood is of the pixels only where these are kept as they are, and there is no condition."""
+        exact = isinstance(self.tokeniser, Greys) and self.tokeniser.codes == LEVELS and not self.classes
         return frozenset(self.card.verbs if exact else self.card.verbs - {"log_prob"})
-
-    @property
-    def reader(self) -> Tokeniser:
-        """What turns pictures to codes and back."""
-        found = self.tokeniser if self.pixels is None else self.pixels
-        assert found is not None  # one of them is there
-        return found
 
     def players(self) -> tuple[Player, ...]:
         return (Player("network", (self.network,), lr=self.lr, betas=(0.9, 0.95), clip=1.0),)
@@ -111,29 +104,29 @@ class ImageGPT(System):
 
     def nll(self, turn: Turn) -> Tensor | None:
         """L_AR = -log p(x) in nats a code, the mean over the batch; passes until there is a palette."""
-        if isinstance(self.pixels, Palette) and not self.pixels.learnt:
+        if isinstance(self.tokeniser, Palette) and not self.tokeniser.learnt:
             return None
-        codes = read(self.reader, turn.batch.image)
-        loss = -self._told(codes, turn.batch.condition.label).mean()
+        codes = tokenise(self.tokeniser, turn.batch.image)
+        loss = -self._log_probs(codes, turn.batch.condition.label).mean()
         turn.note(bits_per_code=loss / math.log(2))
         return loss
 
     def after_round(self, turn: Turn) -> None:
-        """The palette, if one is wanted, is found before all else."""
-        if isinstance(self.pixels, Palette) and not self.pixels.learnt:
-            self.pixels.learn(turn.batch.image, turn.rng)
+        """Find the palette, if there is to be one, before all else."""
+        if isinstance(self.tokeniser, Palette) and not self.tokeniser.learnt:
+            self.tokeniser.learn(turn.batch.image, turn.rng)
 
     def log_prob(self, image: Tensor, rng: Rng) -> Tensor:
         """log P(x) in nats ``(B,)`` of grey images on 256 levels: exact. Only of models of those."""
         if "log_prob" not in self.can:
             raise Unsupported(
-                "this image-gpt foretells codes, a palette, fewer greys than 256, or a picture of a known class: the "
+                "this image-gpt models codes, a palette, fewer greys than 256, or a picture of a known class: the "
                 "likelihood of pixels alone is not defined; train one of grey pictures without tokeniser and label"
             )
-        return self._told(read(self.reader, image), None).sum(1)
+        return self._log_probs(tokenise(self.tokeniser, image), None).sum(1)
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        """Code by code, each foretold from all before it: ``(B, C, H, W)``; ``temperature`` divides the logits."""
+        """Code by code, each given all before it: ``(B, C, H, W)``; ``temperature`` divides the logits."""
         temperature = self.settings(how).temperature
         n, length = len(rng), self.layout.length
         u = rng.uniform(n, length, device=self.device)
@@ -141,10 +134,10 @@ class ImageGPT(System):
         caches = self.network.caches(n)
         last = self.network.begin(n, condition.label if self.classes else None)  # (B, D)
         for i in range(length):
-            codes[:, i] = Categorical(self.network.step(last, caches)).sample(u[:, i], temperature)
+            codes[:, i] = Categorical(self.network.step(last, caches)).from_uniform(u[:, i], temperature)
             last = self.network.token(codes[:, i])
-        return show(self.reader, codes, self.layout.grid)
+        return detokenise(self.tokeniser, codes, self.layout.grid)
 
-    def _told(self, codes: Tensor, label: Tensor | None) -> Tensor:
+    def _log_probs(self, codes: Tensor, label: Tensor | None) -> Tensor:
         """log p of each code ``(B, N)``, given those before it."""
         return Categorical(self.network(codes, label if self.classes else None)).log_prob(codes)

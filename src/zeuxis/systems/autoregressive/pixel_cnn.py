@@ -14,21 +14,21 @@ from torch import Tensor, nn
 
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
+from zeuxis.distributions.categorical import Categorical
+from zeuxis.distributions.logistic_mixture import LogisticMixture, parameter_count
 from zeuxis.errors import Unsupported, UsageError
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Sampling
-from zeuxis.losses.categorical import Categorical
-from zeuxis.losses.logistic_mixture import LogisticMixture, parameters
 from zeuxis.nn.causal import GatedLayer, gate
 from zeuxis.rng import ImageRng, Rng
-from zeuxis.systems.autoregressive._codes import classes_of, layout, read, show
+from zeuxis.systems.autoregressive._codes import classes_of, detokenise, layout, tokenise
 
 
 class PixelCNN(System):
-    """``depth`` gated layers of ``width`` channels; the first sees ``first_kernel`` columns, the others ``kernel``.
+    """``depth`` gated layers of ``width`` channels; the first kernel is ``first_kernel`` wide, the others ``kernel``.
 
     ``condition`` is ``"none"`` or ``"label"``. ``components`` are those of the mixture of logistics; over the codes
-    of a ``tokeniser``, which must come as a map, there is no mixture but a probability for every code.
+    of a ``tokeniser``, which must come as a map, the distribution is categorical.
     """
 
     discrete = True
@@ -74,20 +74,20 @@ class PixelCNN(System):
             codes, grid = layout(tokeniser, self.shape)
             if len(grid) != 2:
                 raise Unsupported(
-                    f"a pixel-cnn reads a map of codes, and '{tokeniser.card.id}' makes a sequence: use image-gpt"
+                    f"a pixel-cnn models a map of codes, and '{tokeniser.card.id}' makes a sequence: use image-gpt"
                 )
             self.freeze(tokeniser)
             self.embedding = nn.Embedding(codes, width)
-            inputs, told, self.draws, self.grid = width, codes, 1, grid
+            inputs, outputs, self.draws, self.grid = width, codes, 1, grid
         elif channels in (1, 3):
-            inputs, told = channels, parameters(channels, components)
+            inputs, outputs = channels, parameter_count(channels, components)
             self.draws, self.grid = components + channels, (self.shape.height, self.shape.width)
         else:
             raise Unsupported(f"a pixel-cnn draws pictures of 1 or 3 channels, not {channels}: choose others")
         layers: list[GatedLayer] = [GatedLayer(inputs + 1, width, first_kernel, vector=self.classes, first=True)]
         layers += [GatedLayer(width, width, kernel, vector=self.classes) for _ in range(depth - 1)]
         self.layers = nn.ModuleList(layers)
-        self.head = nn.Sequential(nn.ReLU(), nn.Conv2d(width, width, 1), nn.ReLU(), nn.Conv2d(width, told, 1))
+        self.head = nn.Sequential(nn.ReLU(), nn.Conv2d(width, width, 1), nn.ReLU(), nn.Conv2d(width, outputs, 1))
 
     @property
     def conditions(self) -> frozenset[str]:
@@ -95,8 +95,8 @@ class PixelCNN(System):
 
     @property
     def can(self) -> frozenset[str]:
-        coded_or_told = self.tokeniser is not None or self.classes
-        return frozenset(self.card.verbs - {"log_prob"} if coded_or_told else self.card.verbs)
+        not_of_pixels = self.tokeniser is not None or self.classes
+        return frozenset(self.card.verbs - {"log_prob"} if not_of_pixels else self.card.verbs)
 
     def players(self) -> tuple[Player, ...]:
         ours = (self.layers, self.head, *(() if self.embedding is None else (self.embedding,)))
@@ -107,25 +107,25 @@ class PixelCNN(System):
 
     def nll(self, turn: Turn) -> Tensor:
         """-log p(x | h) in nats per number, the mean over the batch (Eq. 1)."""
-        seen = self._seen(turn.batch.image)
-        nats = -self._foretold(seen, turn.batch.condition.label).log_prob(seen).flatten(1).sum(1)  # (B,)
-        per_number = nats.mean() / seen[0].numel()
+        x = self._targets(turn.batch.image)
+        nats = -self._predicted(x, turn.batch.condition.label).log_prob(x).flatten(1).sum(1)  # (B,)
+        per_number = nats.mean() / x[0].numel()
         turn.note(bits=per_number / torch.log(torch.tensor(2.0)))
         return per_number
 
     def log_prob(self, image: Tensor, rng: Rng) -> Tensor:
         """log P(x) in nats ``(B,)`` of images on 256 levels: exact. Only of models of pixels without a condition."""
         if self.tokeniser is not None:
-            raise Unsupported("this pixel-cnn foretells codes: the likelihood of pixels is not defined; train without")
+            raise Unsupported("this pixel-cnn models codes: the likelihood of pixels is not defined; train without")
         if self.classes:
             raise Unsupported("this pixel-cnn was trained by label: the likelihood of a picture alone is not defined")
-        return self._foretold(image, None).log_prob(image).flatten(1).sum(1)
+        return self._predicted(image, None).log_prob(image).flatten(1).sum(1)
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         """Pixel by pixel: ``(B, C, H, W)`` on 256 levels, or code by code and then decoded.
 
-        ``temperature`` scales the logistics, or divides the codes' logits. What is above a row is looked at once
-        for all its pixels; for each of them, only its row is.
+        ``temperature`` scales the logistics, or divides the codes' logits. The vertical stack is
+        evaluated once a row, the horizontal one once a pixel.
         """
         temperature = self.settings(how).temperature
         height, width = self.grid
@@ -136,46 +136,46 @@ class PixelCNN(System):
         made = made.to(torch.int64) if coded else made  # (B, h, w), or (B, C, H, W)
         layers = [layer for layer in self.layers if isinstance(layer, GatedLayer)]
         for row in range(height):
-            v, hints = self._inputs(made[..., : row + 1, :]), []
+            v, rows_above = self._inputs(made[..., : row + 1, :]), []
             for layer in layers:
-                above = layer.look_up(v, vector)
-                hints.append(layer.hint(above)[:, :, row:])
+                above = layer.vertical(v, vector)
+                rows_above.append(layer.from_above(above)[:, :, row:])
                 v = gate(above)
             for column in range(width):
                 h = self._inputs(made[..., row : row + 1, :])
-                for layer, hint in zip(layers, hints, strict=True):
-                    h = layer.look_left(h, hint, vector)
+                for layer, from_above in zip(layers, rows_above, strict=True):
+                    h = layer.horizontal(h, from_above, vector)
                 here = (..., slice(row, row + 1), slice(column, column + 1))
-                told = self._choice(self.head(h[..., column : column + 1]))
-                made[here] = told.sample(u[:, 0][here] if coded else u[here], temperature)
-        return made if self.tokeniser is None else show(self.tokeniser, made.flatten(1), self.grid)
+                p = self._distribution(self.head(h[..., column : column + 1]))
+                made[here] = p.from_uniform(u[:, 0][here] if coded else u[here], temperature)
+        return made if self.tokeniser is None else detokenise(self.tokeniser, made.flatten(1), self.grid)
 
     def _vector(self, label: Tensor | None) -> Tensor | None:
-        """The label as the layers are told it, ``(B, K)``."""
+        """The one-hot label, ``(B, K)``."""
         if not self.classes:
             return None
         assert label is not None  # the conditions say so
         return F.one_hot(label, self.classes).float()
 
-    def _seen(self, image: Tensor) -> Tensor:
-        """What is foretold: the images ``(B, C, H, W)`` themselves, or their codes ``(B, h, w)``."""
-        return image if self.tokeniser is None else read(self.tokeniser, image).unflatten(1, self.grid)
+    def _targets(self, image: Tensor) -> Tensor:
+        """What is modelled: the images ``(B, C, H, W)`` themselves, or their codes ``(B, h, w)``."""
+        return image if self.tokeniser is None else tokenise(self.tokeniser, image).unflatten(1, self.grid)
 
-    def _inputs(self, seen: Tensor) -> Tensor:
-        """As the layers see it; a channel of ones beside the others tells where the picture ends."""
-        x = seen if self.embedding is None else self.embedding(seen).movedim(-1, 1)
+    def _inputs(self, x: Tensor) -> Tensor:
+        """Inputs of the first layer; a channel of ones beside the others marks where the picture ends."""
+        x = x if self.embedding is None else self.embedding(x).movedim(-1, 1)
         return torch.cat([x, torch.ones_like(x[:, :1])], 1)
 
-    def _choice(self, told: Tensor) -> LogisticMixture | Categorical:
-        """The network's output ``(B, P, h, w)`` as distributions."""
+    def _distribution(self, output: Tensor) -> LogisticMixture | Categorical:
+        """Those of the network's output ``(B, P, h, w)``."""
         if self.tokeniser is not None:
-            return Categorical(told.movedim(1, -1))
-        return LogisticMixture.of(told, self.shape.channels, self.components)
+            return Categorical(output.movedim(1, -1))
+        return LogisticMixture.of(output, self.shape.channels, self.components)
 
-    def _foretold(self, seen: Tensor, label: Tensor | None) -> LogisticMixture | Categorical:
-        """The distribution of every pixel or code of ``seen``, given those before it."""
+    def _predicted(self, x: Tensor, label: Tensor | None) -> LogisticMixture | Categorical:
+        """The distribution of every pixel or code of ``x``, given those before it."""
         vector = self._vector(label)
-        v = h = self._inputs(seen)
+        v = h = self._inputs(x)
         for layer in self.layers:
             v, h = layer(v, h, vector)
-        return self._choice(self.head(h))
+        return self._distribution(self.head(h))

@@ -1,4 +1,4 @@
-"""What every Gaussian model needs: mean and covariance in one pass and in float64, and factors stored packed."""
+"""What every Gaussian model needs: mean and covariance in one pass, in float64."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from torch import Tensor
 from zeuxis.batch import Batch, Shape
 from zeuxis.errors import DataError, Unsupported
 
-STEP = 2 / 255  # between neighbouring grey levels in [-1, 1]
-DEQUANTISATION = STEP**2 / 12  # the variance that uniform noise of one step adds to a pixel
 MOST_NUMBERS = 3 * 64 * 64  # a covariance of this many numbers squared takes 1.2 GB in float64
 
 
-def numbers(shape: Shape) -> int:
+def dimension(shape: Shape) -> int:
     """d = C H W, refused where its d x d covariance would not fit a laptop's memory."""
     d = shape.channels * shape.height * shape.width
     if d > MOST_NUMBERS:
@@ -48,17 +46,3 @@ def moments(batches: Iterable[Batch]) -> tuple[Tensor, Tensor, int]:
     if n < 2:
         raise DataError(f"a covariance cannot be estimated from {n} image(s): give at least 2")
     return mean, scatter / n, n
-
-
-def pack(factor: Tensor) -> Tensor:
-    """The lower triangle of ``(d, d)``, row by row: ``(d (d + 1) / 2,)``."""
-    rows, columns = torch.tril_indices(*factor.shape, device=factor.device)
-    return factor[rows, columns]
-
-
-def unpack(packed: Tensor, d: int) -> Tensor:
-    """The inverse of :func:`pack`: lower triangular ``(d, d)``, in float64, since solves lose too much in float32."""
-    rows, columns = torch.tril_indices(d, d, device=packed.device)
-    factor = packed.new_zeros(d, d, dtype=torch.float64)
-    factor[rows, columns] = packed.double()
-    return factor

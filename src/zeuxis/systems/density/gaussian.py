@@ -7,20 +7,23 @@ Learning", section 2.3.4). Symbols -> code:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor
-from torch.linalg import cholesky_ex, solve_triangular
+from torch.linalg import cholesky_ex
 
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.card import Card
+from zeuxis.distributions.affine import Flatten, Whiten, pack, unpack
+from zeuxis.distributions.dequantise import VARIANCE
+from zeuxis.distributions.flow import Flow
+from zeuxis.distributions.normal import StandardNormal
 from zeuxis.errors import DataError
 from zeuxis.game import System
 from zeuxis.knobs import Sampling
 from zeuxis.rng import ImageRng, Rng
-from zeuxis.systems.density._moments import DEQUANTISATION, moments, numbers, pack, unpack
+from zeuxis.systems.density._moments import dimension, moments
 
 
 class Gaussian(System):
@@ -44,11 +47,11 @@ class Gaussian(System):
     mean: Tensor
     packed: Tensor
 
-    def __init__(self, shape: Shape, *, floor: float = DEQUANTISATION) -> None:
+    def __init__(self, shape: Shape, *, floor: float = VARIANCE) -> None:
         super().__init__()
         self.shape = Shape(*shape)
         self.floor = floor
-        self.d = numbers(self.shape)
+        self.d = dimension(self.shape)
         self.register_buffer("mean", torch.zeros(self.d))  # mu
         self.register_buffer("packed", pack(torch.eye(self.d)))  # the lower triangle of L, row by row
 
@@ -68,19 +71,24 @@ class Gaussian(System):
         """L ``(d, d)``, lower triangular, float64: solves against it lose too much in float32."""
         return unpack(self.packed, self.d)
 
+    @property
+    def flow(self) -> Flow:
+        """z = L^-1 (x - mu), standard normal; in float64."""
+        whiten = Whiten(self.mean.double(), self.factor())
+        return Flow((Flatten(self.shape), whiten), StandardNormal(self.d))
+
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         """``(B, C, H, W)``, clamped to [-1, 1]; ``temperature`` scales the standard deviation."""
         temperature = self.settings(how).temperature
-        return self.decode(temperature * rng.normal(len(rng), self.d, device=self.mean.device)).clamp(-1, 1)
+        return self.flow.sample(len(rng), rng, temperature, self.device).float().clamp(-1, 1)
 
     def encode(self, image: Tensor) -> Tensor:
-        """z = L^-1 (x - mu) ``(B, d)``: whitened, standard normal if the model is right."""
-        return self._whiten(image).to(image.dtype)
+        """z ``(B, d)``: whitened, standard normal if the model is right."""
+        return self.flow.forward_and_log_det(image)[0].to(image.dtype)
 
     def decode(self, latent: Tensor) -> Tensor:
         """x = mu + L z ``(B, C, H, W)``, the exact inverse of :meth:`encode`, hence not clamped."""
-        image = self.mean.double() + latent.double() @ self.factor().T  # (B, d)
-        return image.to(latent.dtype).unflatten(1, self.shape)
+        return self.flow.inverse(latent).to(latent.dtype)
 
     def log_prob(self, image: Tensor, rng: Rng) -> Tensor:
         """log N(x; mu, Sigma) in nats ``(B,)``: exact, of the continuous density on [-1, 1]^d.
@@ -88,10 +96,4 @@ class Gaussian(System):
         Bits per dimension of 8-bit images are ``-log_prob / (d ln 2) + log2(127.5)``, with one grey
         level of uniform noise added to the images first.
         """
-        z = self._whiten(image)
-        log_determinant = self.factor().diagonal().log().sum()  # of L: half that of Sigma
-        return (-0.5 * z.square().sum(1) - log_determinant - 0.5 * self.d * math.log(2 * math.pi)).float()
-
-    def _whiten(self, image: Tensor) -> Tensor:
-        centred = image.double().flatten(1) - self.mean.double()
-        return solve_triangular(self.factor(), centred.T, upper=False).T  # (B, d)
+        return self.flow.log_prob(image).float()

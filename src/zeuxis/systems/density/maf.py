@@ -2,34 +2,37 @@
 
 A chain of changes of variables, each of which makes every number standard normal given those before it.
 Symbols -> code:
-    x -> image, flattened    u -> latent    mu_i -> shift    alpha_i -> scale (its logarithm)    MADE -> layers
+    x -> image, flattened    u -> latent    MADE -> layers    mu_i, alpha_i -> what a layer gives to MaskedAffine
+Parts: ``distributions/`` autoregressive, affine and flow; ``nn/made``.
 """
 
 from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor, nn
 
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
+from zeuxis.distributions.affine import Divide, Flatten, Reverse
+from zeuxis.distributions.autoregressive import MaskedAffine
+from zeuxis.distributions.bijection import Bijection
+from zeuxis.distributions.dequantise import LEVEL, dequantise
+from zeuxis.distributions.flow import Flow
+from zeuxis.distributions.normal import StandardNormal
 from zeuxis.errors import UsageError
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Sampling
-from zeuxis.metrics.likelihood import LEVEL, dequantise
 from zeuxis.nn.made import MADE
 from zeuxis.rng import ImageRng, Rng
 
-LIMIT = 4.0  # |alpha| stays below it, so that no rare number can stretch another without bound
-
 
 class MAF(System):
-    """``flows`` changes of variables over all numbers of a picture, their order turned round after each.
+    """``flows`` masked affine maps of all numbers of a picture, their order reversed after each.
 
-    ``spread`` is the standard deviation by which the data are divided first. ``level`` is the width over which
-    the values of the data are spread evenly while it learns: one grey level of pictures, 0 for real numbers.
-    One pass gives a likelihood; a sample takes as many as there are numbers, for each of the flows.
+    The data are divided by ``data_std``, their standard deviation, first. ``level`` is the width over which values of
+    the data are dequantised in training: one grey level of pictures, 0 for real numbers.
+    One pass gives a likelihood; a sample takes as many as there are numbers, for each of the maps.
     """
 
     card = Card(
@@ -53,16 +56,24 @@ class MAF(System):
         *,
         flows: int = 5,
         widths: tuple[int, ...] = (512, 512),
-        spread: float = 0.5,
+        data_std: float = 0.5,
         level: float = LEVEL,
     ) -> None:
         super().__init__()
-        if flows < 1 or spread <= 0 or level < 0:
-            raise UsageError(f"flows={flows}, spread={spread}, level={level}: at least 1, above 0 and not below 0")
+        if flows < 1 or data_std <= 0 or level < 0:
+            raise UsageError(f"flows={flows}, data_std={data_std}, level={level}: at least 1, above 0 and not below 0")
         self.shape = Shape(*shape)
         self.d = math.prod(self.shape)
-        self.spread, self.level = spread, level
+        self.data_std, self.level = data_std, level
         self.layers = nn.ModuleList(MADE(self.d, 2, widths=tuple(widths)) for _ in range(flows))
+
+    @property
+    def flow(self) -> Flow:
+        """u, standard normal (Eq. 3 to 5)."""
+        maps: list[Bijection] = [Flatten(self.shape), Divide(self.data_std)]
+        for layer in self.layers:
+            maps += [MaskedAffine(layer), Reverse()]
+        return Flow(tuple(maps), StandardNormal(self.d))
 
     def players(self) -> tuple[Player, ...]:
         return (Player("flow", (self.layers,), lr=1e-3, clip=10.0, decay="cosine"),)
@@ -75,47 +86,20 @@ class MAF(System):
         image = turn.batch.image
         if self.level:
             image = dequantise(image, turn.rng, self.level)
-        return -self._log_density(image).mean() / self.d
+        return -self.flow.log_prob(image.float()).mean() / self.d
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         """``(B, C, H, W)``, clamped to [-1, 1]; ``temperature`` scales u."""
-        temperature = self.settings(how).temperature
-        return self.decode(temperature * rng.normal(len(rng), self.d, device=self.device)).clamp(-1, 1)
+        return self.flow.sample(len(rng), rng, self.settings(how).temperature, self.device).clamp(-1, 1)
 
     def encode(self, image: Tensor) -> Tensor:
         """u ``(B, d)``, standard normal if the model is right."""
-        return self._flow(image)[0]
+        return self.flow.forward_and_log_det(image.float())[0]
 
     def decode(self, latent: Tensor) -> Tensor:
-        """x ``(B, C, H, W)``: the inverse of :meth:`encode`, hence not clamped (Eq. 3, number by number)."""
-        x, place = latent.float(), torch.arange(self.d, device=latent.device)
-        for layer in reversed(self.layers):
-            u, x = x.flip(1), torch.zeros_like(x)
-            for i in range(self.d):
-                shift, scale = _affine(layer, x)
-                x = torch.where(place == i, u * scale.exp() + shift, x)
-        return (x * self.spread).unflatten(1, self.shape)
+        """x ``(B, C, H, W)``: the inverse of :meth:`encode`, hence not clamped."""
+        return self.flow.inverse(latent.float())
 
     def log_prob(self, image: Tensor, rng: Rng) -> Tensor:
         """log p(x) in nats ``(B,)``: exact, of the continuous density on [-1, 1]^d."""
-        return self._log_density(image)
-
-    def _log_density(self, image: Tensor) -> Tensor:
-        u, log_slope = self._flow(image)
-        return log_slope - 0.5 * u.square().sum(1) - 0.5 * self.d * math.log(2 * math.pi)
-
-    def _flow(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """u ``(B, d)`` and log |det du/dx| ``(B,)`` (Eq. 4 and 5)."""
-        x = image.flatten(1).float() / self.spread
-        log_slope = x.new_full((len(x),), -self.d * math.log(self.spread))
-        for layer in self.layers:
-            shift, scale = _affine(layer, x)
-            x = ((x - shift) * (-scale).exp()).flip(1)  # the next flow has the order reversed
-            log_slope = log_slope - scale.sum(1)
-        return x, log_slope
-
-
-def _affine(layer: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
-    """mu and alpha ``(B, d)`` of every number given those before it, float32."""
-    shift, raw = layer(x).float().unbind(1)
-    return shift, LIMIT * torch.tanh(raw / LIMIT)
+        return self.flow.log_prob(image.float())

@@ -3,7 +3,7 @@
 Dempster, Laird & Rubin 1977, "Maximum likelihood from incomplete data via the EM algorithm", J. R. Stat. Soc. B 39;
 in the notation of Bishop 2006, "Pattern Recognition and Machine Learning", section 9.2.2. Symbols -> code:
     x_n in R^d -> images, flattened    pi_k -> weights    mu_k -> means    Sigma_k = L_k L_k' -> factors
-    gamma(z_nk) -> share (n, K)        N_k -> count
+    gamma(z_nk) -> responsibility (n, K)        N_k -> count
 """
 
 from __future__ import annotations
@@ -19,14 +19,16 @@ from torch.linalg import cholesky_ex, solve_triangular
 
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.card import Card
+from zeuxis.distributions.affine import pack, unpack
+from zeuxis.distributions.dequantise import VARIANCE
 from zeuxis.errors import DataError, UsageError
 from zeuxis.game import System
 from zeuxis.knobs import Sampling
 from zeuxis.rng import ImageRng, Rng
-from zeuxis.systems.density._moments import DEQUANTISATION, numbers, pack, unpack
+from zeuxis.systems.density._moments import dimension
 
 START_AXES, START_IMAGES = 32, 20_000  # k-means begins with this many principal components of this many images
-NEGLIGIBLE = 1e-6  # a share below which an image does not count for a component
+NEGLIGIBLE = 1e-6  # a responsibility below which an image does not count for a component
 CHUNK = 4096  # images whose distances are taken together
 
 
@@ -63,14 +65,14 @@ class Mixture(System):
         components: int = 8,
         rounds: int = 6,
         prior: float = 500.0,
-        floor: float = DEQUANTISATION,
+        floor: float = VARIANCE,
     ) -> None:
         super().__init__()
         self.shape = Shape(*shape)
         if components < 1 or rounds < 1:
             raise UsageError(f"components={components}, rounds={rounds}: at least 1 of each")
         self.components, self.rounds, self.prior, self.floor = components, rounds, prior, floor
-        self.d = numbers(self.shape)
+        self.d = dimension(self.shape)
         self.register_buffer("weights", torch.full((components,), 1 / components))  # pi
         self.register_buffer("means", torch.zeros(components, self.d))  # mu
         self.register_buffer("packed", pack(torch.eye(self.d)).repeat(components, 1))  # lower triangles of L_k
@@ -84,15 +86,15 @@ class Mixture(System):
             raise DataError(
                 f"{len(x)} images are too few for {self.components} components: give more, or ask for fewer"
             )
-        share = self._start(x)
+        responsibility = self._start(x)
         for _ in range(self.rounds):
-            self._maximise(x, share)
-            share, explained = self._expect(x)
-            share = self._revive(share, explained)
-        self._maximise(x, share)
+            self._maximise(x, responsibility)
+            responsibility, log_likelihood = self._expect(x)
+            responsibility = self._restart_dead(responsibility, log_likelihood)
+        self._maximise(x, responsibility)
 
     def _start(self, x: Tensor) -> Tensor:
-        """Shares ``(n, K)`` of 0 and 1 by k-means along the leading principal components."""
+        """Responsibilities ``(n, K)`` of 0 and 1 by k-means along the leading principal components."""
         some = x[: min(len(x), START_IMAGES)].numpy()
         axes = PCA(min(START_AXES, *some.shape), random_state=0).fit(some)
         means = KMeans(self.components, n_init=4, random_state=0).fit(axes.transform(some))
@@ -100,13 +102,13 @@ class Mixture(System):
         nearest = torch.cat([torch.from_numpy(part).long() for part in found])
         return torch.nn.functional.one_hot(nearest, self.components).double()
 
-    def _maximise(self, x: Tensor, share: Tensor) -> None:
-        """pi, mu and Sigma from shares ``(n, K)`` (Bishop, Eq. 9.24 to 9.26, under the prior)."""
-        count = share.sum(0)  # N_k, Eq. 9.27
+    def _maximise(self, x: Tensor, responsibility: Tensor) -> None:
+        """pi, mu and Sigma from responsibilities ``(n, K)`` (Bishop, Eq. 9.24 to 9.26, under the prior)."""
+        count = responsibility.sum(0)  # N_k, Eq. 9.27
         means, scatters = [], []
         for k in range(self.components):
-            near = share[:, k] > NEGLIGIBLE
-            own, weight = x[near].double(), share[near, k, None]
+            kept = responsibility[:, k] > NEGLIGIBLE
+            own, weight = x[kept].double(), responsibility[kept, k, None]
             mean = (weight * own).sum(0) / count[k]  # Eq. 9.24
             own.sub_(mean).mul_(weight.sqrt())
             means.append(mean)
@@ -123,21 +125,21 @@ class Mixture(System):
         self.weights.copy_(count / len(x))  # Eq. 9.26
 
     def _expect(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Shares ``(n, K)`` (Eq. 9.23) and log-likelihoods ``(n,)`` of images ``(n, d)``."""
+        """Responsibilities ``(n, K)`` (Eq. 9.23) and log-likelihoods ``(n,)`` of images ``(n, d)``."""
         joint = self._joint(x)
-        explained = joint.logsumexp(1)
-        return (joint - explained[:, None]).exp(), explained
+        log_likelihood = joint.logsumexp(1)
+        return (joint - log_likelihood[:, None]).exp(), log_likelihood
 
-    def _revive(self, share: Tensor, explained: Tensor) -> Tensor:
-        """Give every component with less than one image the worst explained ones, a hundredth of its fair part."""
-        dead = (share.sum(0) < 1).nonzero()[:, 0].tolist()
-        each = max(1, len(share) // (100 * self.components))
-        worst = explained.argsort()
+    def _restart_dead(self, responsibility: Tensor, log_likelihood: Tensor) -> Tensor:
+        """Give every component with less than one image the least likely ones, a hundredth of an equal share."""
+        dead = (responsibility.sum(0) < 1).nonzero()[:, 0].tolist()
+        each = max(1, len(responsibility) // (100 * self.components))
+        worst = log_likelihood.argsort()
         for place, k in enumerate(dead):
             rows = worst[place * each : (place + 1) * each]
-            share[rows] = 0.0
-            share[rows, k] = 1.0
-        return share
+            responsibility[rows] = 0.0
+            responsibility[rows, k] = 1.0
+        return responsibility
 
     def _joint(self, x: Tensor) -> Tensor:
         """log pi_k + log N(x; mu_k, Sigma_k), float64 ``(n, K)``."""
@@ -156,8 +158,8 @@ class Mixture(System):
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         """A component by its weight, then a picture of it: ``(B, C, H, W)``, clamped to [-1, 1]."""
         temperature = self.settings(how).temperature
-        lot = rng.uniform(len(rng), 1, device=self.device)
-        chosen = torch.searchsorted(self.weights.cumsum(0), lot[:, 0]).clamp(max=self.components - 1)
+        u = rng.uniform(len(rng), 1, device=self.device)
+        chosen = torch.searchsorted(self.weights.cumsum(0), u[:, 0]).clamp(max=self.components - 1)
         z = temperature * rng.normal(len(rng), self.d, device=self.device)
         image = self.means[chosen].double()
         for k in chosen.unique().tolist():

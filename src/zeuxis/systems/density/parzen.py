@@ -15,14 +15,14 @@ from torch import Tensor
 
 from zeuxis.batch import Batch, Condition, Shape, to_float, to_uint8
 from zeuxis.card import Card
+from zeuxis.distributions.dequantise import dequantise
 from zeuxis.errors import DataError, UsageError
 from zeuxis.game import System
 from zeuxis.knobs import Sampling
-from zeuxis.metrics.likelihood import dequantise
 from zeuxis.rng import ImageRng, Rng, Stream
 from zeuxis.verbs import Proof
 
-WIDTHS = (0.002, 4.0)  # the least and the most that is looked at
+WIDTHS = (0.002, 4.0)  # the least and the greatest that are tried
 GOLDEN = (math.sqrt(5) - 1) / 2
 STEPS = 24  # of the search, each of which leaves 0.618 of the range of log h
 CHUNK = 256  # images whose distances are taken together
@@ -43,7 +43,7 @@ class Parzen(System):
         paper="Parzen 1962, Ann. Math. Stat. 33, 1065-1076",
         verbs={"sample", "log_prob"},
         knobs=("temperature",),
-        departures=("The kernel is a Gaussian, and its width is found on images that were set apart.",),
+        departures=("The kernel is a Gaussian, and its width is found on held-out images.",),
     )
     centres: Tensor
     count: Tensor
@@ -60,7 +60,7 @@ class Parzen(System):
         self.register_buffer("width", torch.ones(()))  # h
 
     def fit(self, batches: Iterable[Batch]) -> None:
-        """Keep centres, set a few images apart, and find the width that suits those best."""
+        """Keep centres, hold a few images out, and find the width that is likeliest for those."""
         x = torch.cat([to_uint8(batch.image) for batch in batches])
         if tuple(x.shape[1:]) != tuple(self.shape):
             raise DataError(
@@ -72,10 +72,10 @@ class Parzen(System):
         centres = x[held : held + self.keep]
         self.centres[: len(centres)].copy_(centres)
         self.count.fill_(len(centres))
-        # What is held apart is dequantised, as the images will be whose likelihood is asked.
-        apart = dequantise(to_float(x[:held]), Stream(0, "parzen"))
-        far = _squares(apart.flatten(1), self._centres())
-        self.width.fill_(best_width(far, self.centres[0].numel()))
+        # The held-out images are dequantised, as those will be whose likelihood is measured.
+        held_out = dequantise(to_float(x[:held]), Stream(0, "parzen"))
+        squares = _squares(held_out.flatten(1), self._centres())
+        self.width.fill_(best_width(squares, self.centres[0].numel()))
 
     def _centres(self) -> Tensor:
         return to_float(self.centres[: int(self.count)]).flatten(1)
@@ -100,7 +100,7 @@ class Parzen(System):
 def shortfall(d: int, samples: int, rng: Rng) -> float:
     """(log N(x) - log p(x)) / d, the mean over 500 new x, for a window of ``samples`` draws of N(0, I_d).
 
-    Its best width shrinks only as n^(-1 / (d + 4)) (Silverman 1986, section 4.3): so it grows smooth, not exact.
+    Its best width shrinks only as n^(-1 / (d + 4)) (Silverman 1986, section 4.3): so it over-smooths.
     """
     centres, held, new = (rng.normal(n, d) for n in (samples, 500, 500))
     width = best_width(_squares(held, centres), d)
@@ -108,18 +108,18 @@ def shortfall(d: int, samples: int, rng: Rng) -> float:
     return float((truth - log_density(_squares(new, centres), width, d)).mean() / d)
 
 
-def log_density(far: Tensor, width: float, d: int) -> Tensor:
+def log_density(squares: Tensor, width: float, d: int) -> Tensor:
     """log p ``(B,)``, float64, from squared distances ``(B, n)`` to the centres."""
-    n = far.shape[1]
-    return (-0.5 * far / width**2).logsumexp(1) - math.log(n) - 0.5 * d * math.log(2 * math.pi * width**2)
+    n = squares.shape[1]
+    return (-0.5 * squares / width**2).logsumexp(1) - math.log(n) - 0.5 * d * math.log(2 * math.pi * width**2)
 
 
-def best_width(far: Tensor, d: int) -> float:
+def best_width(squares: Tensor, d: int) -> float:
     """The likeliest h for squared distances ``(B, n)``, by golden section over log h (Kiefer 1953)."""
     low, high = (math.log(w) for w in WIDTHS)
 
     def score(h: float) -> float:
-        return float(log_density(far, math.exp(h), d).mean())
+        return float(log_density(squares, math.exp(h), d).mean())
 
     left, right = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
     at_left, at_right = score(left), score(right)

@@ -16,11 +16,12 @@ from torch import Tensor
 
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.card import Card
+from zeuxis.distributions.dequantise import VARIANCE
 from zeuxis.errors import DataError, UsageError
 from zeuxis.game import System
 from zeuxis.knobs import Sampling
 from zeuxis.rng import ImageRng, Rng
-from zeuxis.systems.density._moments import DEQUANTISATION, moments, numbers
+from zeuxis.systems.density._moments import dimension, moments
 
 
 class PCA(System):
@@ -49,10 +50,10 @@ class PCA(System):
     variances: Tensor
     noise: Tensor
 
-    def __init__(self, shape: Shape, *, components: int = 64, floor: float = DEQUANTISATION) -> None:
+    def __init__(self, shape: Shape, *, components: int = 64, floor: float = VARIANCE) -> None:
         super().__init__()
         self.shape = Shape(*shape)
-        self.d = numbers(self.shape)
+        self.d = dimension(self.shape)
         self.components = components  # q
         self.floor = floor
         if not 0 < components < self.d:

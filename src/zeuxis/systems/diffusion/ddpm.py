@@ -32,10 +32,11 @@ from zeuxis.diffusion.path import (
 from zeuxis.diffusion.sampler import SAMPLERS, Denoise
 from zeuxis.diffusion.schedule import respaced
 from zeuxis.diffusion.weighting import min_snr
+from zeuxis.distributions.normal import Normal
+from zeuxis.distributions.reduce import per_image
 from zeuxis.errors import UnknownName
 from zeuxis.game import Move, Player, Turn
 from zeuxis.knobs import Knob, Sampling
-from zeuxis.losses.likelihood import kl_normal, per_image
 from zeuxis.rng import ImageRng, Rng, normal_like
 from zeuxis.systems.diffusion._family import (
     ConditionalDiffusion,
@@ -168,7 +169,9 @@ class DDPM(ConditionalDiffusion):
         last = sigmas[-1].expand(len(image))
         t = self.path.time(last)
         std = append_dims(self.path.std(t), image)
-        bound = -kl_normal(append_dims(self.path.alpha(t), image) * image, 2 * std.log().expand_as(image))  # L_T
+        bound = -Normal(
+            append_dims(self.path.alpha(t), image) * image, 2 * std.log().expand_as(image)
+        ).kl_standard()  # L_T
         for step in range(len(sigmas) - 1, 0, -1):  # L_{t-1}
             error = per_image((image - self._seen(denoise, image, sigmas[step], rng)).square())
             bound -= 0.5 * (sigmas[step - 1] ** -2 - sigmas[step] ** -2) * error  # Eq. 8 in terms of x0

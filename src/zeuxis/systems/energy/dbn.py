@@ -1,4 +1,4 @@
-"""The deep belief network: machines stacked, each learnt on what the one below makes of the data.
+"""The deep belief network: machines stacked, each learnt on the hidden units of the one below.
 
 Hinton, Osindero & Teh 2006, "A fast learning algorithm for deep belief nets", Neural Computation 18
 (doi:10.1162/neco.2006.18.7.1527). The bound on its likelihood: Salakhutdinov & Murray 2008
@@ -14,11 +14,11 @@ from functools import partial
 from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
+from zeuxis.distributions.bernoulli import Bernoulli
 from zeuxis.errors import UsageError
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Knob, Sampling
@@ -48,7 +48,7 @@ class DBN(System):
         departures=(
             "No labels at the top, and no up-down fine-tuning after the greedy stage.",
             "The update is the gradient of two free energies' difference, by Adam.",
-            "Pixels are set to black or white at mid-grey, not at random.",
+            "Pixels are binarised at mid-grey, not at random.",
         ),
     )
 
@@ -75,7 +75,7 @@ class DBN(System):
         self.temperatures, self.runs = temperatures, runs
         d = self.shape.channels * self.shape.height * self.shape.width
         self.machines = nn.ModuleList(Boltzmann(below, above, particles) for below, above in pairwise((d, *hidden)))
-        self.known: tuple[tuple[int, ...], float] | None = None  # the top's log Z, and of which of its versions
+        self.cached_log_z: tuple[tuple[int, ...], float] | None = None  # versions of the top's parameters, its log Z
 
     def players(self) -> tuple[Player, ...]:
         return tuple(Player(f"layer_{k + 1}", (machine,), lr=self.lr) for k, machine in enumerate(self.machines))
@@ -137,9 +137,9 @@ class DBN(System):
             state = binarise(image)
             for layer in range(len(self.machines) - 1):
                 machine = self._machine(layer)
-                odds = machine.upward(state)
-                above = bernoulli(odds, rng)
-                total += _log_coins(machine.downward(above), state) - _log_coins(odds, above)
+                logits = machine.upward(state)
+                above = bernoulli(logits, rng)
+                total += Bernoulli(machine.downward(above)).log_prob(state) - Bernoulli(logits).log_prob(above)
                 state = above
             total -= self._machine(-1).free_energy(state)
         return total / self.draws - self._log_z()
@@ -148,16 +148,11 @@ class DBN(System):
         """The top machine's log Z, computed once for its present parameters."""
         top = self._machine(-1)
         versions = tuple(p._version for p in top.parameters())
-        if self.known is None or self.known[0] != versions:
-            self.known = (versions, top.log_z(self.temperatures, self.runs))
-        return self.known[1]
+        if self.cached_log_z is None or self.cached_log_z[0] != versions:
+            self.cached_log_z = (versions, top.log_z(self.temperatures, self.runs))
+        return self.cached_log_z[1]
 
     def _machine(self, layer: int) -> Boltzmann:
         machine = self.machines[layer]
         assert isinstance(machine, Boltzmann)
         return machine
-
-
-def _log_coins(log_odds: Tensor, tossed: Tensor) -> Tensor:
-    """log of the probability ``(B,)`` of ``tossed`` (B, D) of 0 and 1."""
-    return -F.binary_cross_entropy_with_logits(log_odds, tossed, reduction="none").sum(1)

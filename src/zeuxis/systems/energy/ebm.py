@@ -1,10 +1,10 @@
-"""The energy-based model: a network says how unlikely a picture is, and Langevin dynamics finds likely ones.
+"""The energy-based model: a network of an unnormalised log-density, sampled by Langevin dynamics.
 
 Du & Mordatch 2019, "Implicit generation and modeling with energy-based models" (1903.08689); learning from chains
 that start at noise and are cut short: Nijkamp, Hill, Zhu & Wu 2019, "Learning non-convergent non-persistent
 short-run MCMC toward energy-based model" (1904.09770). Symbols -> code:
     E_theta -> energy    x+ -> data    x~^0 -> starts    x~^K -> chain    K -> steps    lambda / 2 -> rate
-    omega's standard deviation -> noise    B -> chains    alpha -> calm
+    omega's standard deviation -> noise    B -> chains    alpha -> energy_l2
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class EBM(System):
 
     ``steps``, ``rate`` and ``noise`` are those of Langevin dynamics (`zeuxis.diffusion.langevin`). With ``chains`` 0
     every chain starts at uniform noise; with more, that many are kept from round to round, and a share ``restart``
-    of those that a round takes up begin at noise again. ``spread`` is the standard deviation of noise added to the
-    data, ``calm`` the weight of the squared energies. ``width`` is that of the network's first layer.
+    of those that a round takes up begin at noise again. ``data_noise`` is the standard deviation of noise added
+    to the data, ``energy_l2`` the weight of the squared energies. ``width`` is that of the network's first layer.
     """
 
     card = Card(
@@ -62,18 +62,20 @@ class EBM(System):
         noise: float = 0.01,
         chains: int = 0,
         restart: float = 0.05,
-        spread: float = 0.03,
-        calm: float = 0.0,
+        data_noise: float = 0.03,
+        energy_l2: float = 0.0,
         lr: float = 3e-4,
     ) -> None:
         super().__init__()
         if steps < 1 or rate <= 0 or not 0 < restart <= 1:
             raise UsageError(f"ebm: steps {steps}, rate {rate}, restart {restart}: at least 1, above 0, in (0, 1]")
-        if min(noise, chains, spread, calm) < 0:
-            raise UsageError(f"ebm: noise {noise}, chains {chains}, spread {spread}, calm {calm}: none below 0")
+        if min(noise, chains, data_noise, energy_l2) < 0:
+            raise UsageError(
+                f"ebm: noise {noise}, chains {chains}, data_noise {data_noise}, energy_l2 {energy_l2}: none below 0"
+            )
         self.shape = Shape(*shape)
         self.steps, self.rate, self.noise, self.restart = steps, rate, noise, restart
-        self.spread, self.calm, self.lr = spread, calm, lr
+        self.data_noise, self.energy_l2, self.lr = data_noise, energy_l2, lr
         self.energy = EnergyNet(self.shape, width)
         self.register_buffer("chains", 2 * torch.rand(chains, *self.shape) - 1)
 
@@ -81,34 +83,34 @@ class EBM(System):
         return (Player("energy", (self.energy,), lr=self.lr),)
 
     def moves(self) -> tuple[Move, ...]:
-        return (Move("energy", self.contrast),)
+        return (Move("energy", self.contrastive_loss),)
 
-    def contrast(self, turn: Turn) -> Tensor:
+    def contrastive_loss(self, turn: Turn) -> Tensor:
         """E(x+) - E(x~^K) and alpha times their squares, the means over the batch (Du & Mordatch, Alg. 1)."""
         image = turn.batch.image
-        data = (image + self.spread * turn.rng.normal(*image.shape, device=image.device)).clamp(-1, 1)
+        data = (image + self.data_noise * turn.rng.normal(*image.shape, device=image.device)).clamp(-1, 1)
         which, starts = self._starts(len(image), turn.rng)
-        chain = self._walk(starts, turn.rng, self.steps)
+        chain = self._langevin(starts, turn.rng, self.steps)
         if len(self.chains):
             self.chains[which] = chain
         low, high = self.energy(data).float(), self.energy(chain).float()
         gap = low.mean() - high.mean()
-        turn.note(gap=gap, travelled=(chain - starts).square().mean().sqrt(), level=low.mean())
-        return gap + self.calm * (low.square().mean() + high.square().mean())
+        turn.note(gap=gap, distance=(chain - starts).square().mean().sqrt(), level=low.mean())
+        return gap + self.energy_l2 * (low.square().mean() + high.square().mean())
 
     @property
     def knobs(self) -> Mapping[str, Knob]:
-        """Chains are as long as those of training have lived on average."""
+        """Chains are by default as long as those of training are on average."""
         return {name: replace(knob, default=self.length) for name, knob in super().knobs.items()}
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         """The ends of chains of ``steps`` steps (default :attr:`length`) from uniform noise."""
         starts = _noise(len(rng), self.shape, rng, self.device)
-        return self._walk(starts, rng, self.settings(how).steps)
+        return self._langevin(starts, rng, self.settings(how).steps)
 
     @property
     def length(self) -> int:
-        """How many steps from noise a chain of training has behind it, on average."""
+        """The mean number of steps from noise of a chain in training."""
         return round(self.steps / self.restart) if len(self.chains) else self.steps
 
     def _starts(self, n: int, rng: Rng) -> tuple[Tensor, Tensor]:
@@ -117,10 +119,10 @@ class EBM(System):
         if not len(self.chains):
             return torch.empty(0, dtype=torch.int64), fresh
         which = rng.uniform(len(self.chains), device=self.device).argsort()[:n]  # each at most once
-        again = rng.uniform(len(which), 1, 1, 1, device=self.device) < self.restart
-        return which, torch.where(again, fresh[: len(which)], self.chains[which])
+        restarted = rng.uniform(len(which), 1, 1, 1, device=self.device) < self.restart
+        return which, torch.where(restarted, fresh[: len(which)], self.chains[which])
 
-    def _walk(self, x: Tensor, rng: Rng, steps: int) -> Tensor:
+    def _langevin(self, x: Tensor, rng: Rng, steps: int) -> Tensor:
         return langevin(slope_of(self.energy), x, rng, steps=steps, rate=self.rate, noise=self.noise, within=1.0)
 
 

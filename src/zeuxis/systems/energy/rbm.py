@@ -40,7 +40,7 @@ class RBM(System):
         departures=(
             "The update is the gradient of two free energies' difference: hidden units are summed out, not sampled.",
             "Adam in place of stochastic gradient ascent with momentum.",
-            "Pixels are set to black or white at mid-grey, not at random.",
+            "Pixels are binarised at mid-grey, not at random.",
         ),
     )
 
@@ -62,7 +62,7 @@ class RBM(System):
         self.gibbs, self.temperatures, self.runs, self.lr = gibbs, temperatures, runs, lr
         d = self.shape.channels * self.shape.height * self.shape.width
         self.machine = Boltzmann(d, hidden, particles)
-        self.known: tuple[tuple[int, ...], float] | None = None  # log Z, and of which version of the parameters
+        self.cached_log_z: tuple[tuple[int, ...], float] | None = None  # versions of the parameters, log Z
 
     def players(self) -> tuple[Player, ...]:
         return (Player("machine", (self.machine,), lr=self.lr),)
@@ -84,7 +84,7 @@ class RBM(System):
         self.machine.keep(turn.memo["chain"])
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        """Black and white pictures ``(B, C, H, W)``: ``steps`` (default 1000) sweeps from coin tosses."""
+        """Black and white pictures ``(B, C, H, W)``: ``steps`` (default 1000) sweeps from uniform bits."""
         v = bernoulli(torch.zeros(len(rng), self.machine.visible, device=self.device), rng)
         for _ in range(self.settings(how).steps):
             v = self.machine.step(v, rng)
@@ -109,6 +109,6 @@ class RBM(System):
     def log_z(self) -> float:
         """log Z, computed once for the present parameters."""
         versions = tuple(p._version for p in self.machine.parameters())
-        if self.known is None or self.known[0] != versions:
-            self.known = (versions, self.machine.log_z(self.temperatures, self.runs))
-        return self.known[1]
+        if self.cached_log_z is None or self.cached_log_z[0] != versions:
+            self.cached_log_z = (versions, self.machine.log_z(self.temperatures, self.runs))
+        return self.cached_log_z[1]

@@ -1,4 +1,4 @@
-"""A turtle whose heading turns by a coin at every step: the simplest noise-to-image sampler."""
+"""A turtle whose heading turns left or right at random at every step: the simplest noise-to-image sampler."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Turtle(Generator):
         """How far the last headings' mean and variance lie from the closed form, in standard errors, the larger."""
         last = headings(rng.uniform(samples, self.steps), self.angle, self.right)[:, -1].double()
         mean, variance = moments(self.steps, self.angle, self.right)
-        far = abs(float(last.mean()) - mean) / math.sqrt(variance / samples)
+        of_mean = abs(float(last.mean()) - mean) / math.sqrt(variance / samples)
         # The variance of a sample variance of nearly normal values.
-        spread = abs(float(last.var()) - variance) / (variance * math.sqrt(2 / (samples - 1)))
-        return max(far, spread)
+        of_variance = abs(float(last.var()) - variance) / (variance * math.sqrt(2 / (samples - 1)))
+        return max(of_mean, of_variance)

@@ -18,7 +18,7 @@ from zeuxis.errors import UsageError
 from zeuxis.game import Move, Turn
 from zeuxis.losses.overlap import soft_jaccard
 from zeuxis.nn.augment import augmented, make_outliers
-from zeuxis.nn.pixelwise import PixelReader
+from zeuxis.nn.pixelwise import SegmentationUNet
 from zeuxis.systems.recognition._family import OODDetector
 
 
@@ -73,7 +73,7 @@ class Segmenter(OODDetector):
             overlap,
             lr,
         )
-        self.network = PixelReader(self.shape.channels, len(self.names), widths=tuple(widths))
+        self.network = SegmentationUNet(self.shape.channels, len(self.names), widths=tuple(widths))
         self.watch(coverage)
 
     def moves(self) -> tuple[Move, ...]:

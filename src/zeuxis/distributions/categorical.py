@@ -1,4 +1,4 @@
-"""A choice among K values, at every place: its probability, and drawing from it by a given uniform number."""
+"""A choice among K values, independently at every place."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ class Categorical:
     logits: Tensor
 
     def log_prob(self, values: Tensor) -> Tensor:
-        """log P in nats ``(B, ...)`` of values ``(B, ...)`` int64 in [0, K)."""
+        """log P of each of the values ``(B, ...)`` int64 in [0, K), ``(B, ...)``: not summed over places."""
         return self.logits.float().log_softmax(-1).gather(-1, values[..., None])[..., 0]
 
-    def sample(self, u: Tensor, temperature: float = 1.0) -> Tensor:
+    def from_uniform(self, u: Tensor, temperature: float = 1.0) -> Tensor:
         """Values ``(B, ...)`` int64 where the cumulative probability passes ``u`` (B, ...) in [0, 1).
 
         The logits are divided by ``temperature`` first; at 0 the likeliest value is taken.
         """
         if temperature == 0:
             return self.logits.argmax(-1)
-        rising = (self.logits.float() / temperature).softmax(-1).cumsum(-1)  # (B, ..., K)
-        passed = rising <= u[..., None] * rising[..., -1:]  # up to the sum as it was rounded, so that none is missing
+        cumulative = (self.logits.float() / temperature).softmax(-1).cumsum(-1)  # (B, ..., K)
+        passed = cumulative <= u[..., None] * cumulative[..., -1:]  # of the sum as rounded, so that none is missing
         return passed.sum(-1).clamp(max=self.logits.shape[-1] - 1).to(torch.int64)
