@@ -27,12 +27,12 @@ format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Prove one claim and keep what was found: make results RECIPE=dcgan
+# Check one claim and keep the result: make results RECIPE=dcgan
 results: install
 	$(BIN)/zeuxis reproduce $(RECIPE) --out src/zeuxis/results
 	$(MAKE) docs
 
-# The generated pages: the catalogue and the table of results.
+# The generated pages of docs/: the catalogue, the parts, the results, the degradations, the lecture.
 docs: install
 	$(BIN)/python tools/generate.py
 

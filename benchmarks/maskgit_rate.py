@@ -28,6 +28,7 @@ from zeuxis.game import System
 from zeuxis.knobs import Sampling
 from zeuxis.recipe import load_recipe
 from zeuxis.rng import ImageRng
+from zeuxis.spec import DataSpec
 from zeuxis.systems.autoregressive.image_gpt import ImageGPT
 from zeuxis.systems.autoregressive.maskgit import MaskGIT
 
@@ -38,7 +39,7 @@ def opened(name: str, run: str | None) -> System:
         return load(run).system
     recipe = load_recipe(name)
     given = {key: load(model).system for key, model in given_models(recipe).items()}
-    return build(recipe.system, {"shape": given["tokeniser"].shape}, recipe.model | given).eval()
+    return build(recipe.system, DataSpec(given["tokeniser"].shape), recipe.model | given).eval()
 
 
 def without_cache(model: ImageGPT, n: int) -> Tensor:
@@ -63,7 +64,7 @@ def prefix(model: ImageGPT, codes: Tensor, i: int, label: Tensor | None) -> Tens
 
 def some_labels(model: System, n: int) -> Condition:
     """Its classes in turn, where it is conditioned on one."""
-    classes = int(model.config.get("classes", 0))
+    classes = model.spec.classes
     return (
         Condition(label=torch.arange(n, device=model.device) % classes) if "label" in model.conditions else Condition()
     )

@@ -19,8 +19,8 @@ from PIL import Image, ImageDraw
 
 from zeuxis.data.library import WORLDS, open_source
 from zeuxis.data.worlds import grammar
+from zeuxis.data.worlds.placement import HAZE, Placement
 from zeuxis.data.worlds.scenes import Scenes
-from zeuxis.data.worlds.stage import HAZE, Stage
 
 ROUNDS = 7
 OVERSAMPLED = 4
@@ -37,7 +37,7 @@ def rate(work: Callable[[], object], pictures: int) -> float:
     return pictures / statistics.median(seconds)
 
 
-def pillow(scene: Stage, k: int, size: int) -> Image.Image:
+def pillow(scene: Placement, k: int, size: int) -> Image.Image:
     """Scene ``k``, drawn by Pillow."""
     side = size * OVERSAMPLED
     y = (np.arange(side)[:, None] + 0.5) / side  # (side, 1)
@@ -84,7 +84,7 @@ def main() -> None:
         source = open_source(name, args.size)
         print(f"{name:>18}: {rate(lambda source=source: source.batch(index), args.batch):8,.0f} images/s")
     scenes = Scenes(args.size)
-    staged = scenes.stage(index)
+    staged = scenes.placed(index)
     ratios = []
     for _ in range(ROUNDS):
         start = time.perf_counter()

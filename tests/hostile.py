@@ -1,6 +1,6 @@
-"""A corpus of two hundred hostile files, made by code: damaged, misnamed, enormous, strange.
+"""A corpus of two hundred hostile files, made by code: damaged, misnamed, huge, unusual.
 
-Each is named after what should happen: ``use-...`` must be used, ``out-...`` must be set aside, and ``any-...`` (a
+Each is named after what should happen: ``use-...`` must be used, ``out-...`` must be skipped, and ``any-...`` (a
 picture with a few bytes wrong) may be either, but nothing may crash, hang, or fill the memory.
 """
 
@@ -67,7 +67,7 @@ def damaged() -> dict[str, bytes]:
 
 
 def unusual() -> dict[str, bytes]:
-    """Modes, animations, sizes and names that are rare and well."""
+    """Modes, animations, sizes and names that are rare and valid."""
     made: dict[str, bytes] = {}
     for mode in ("L", "P", "RGBA", "LA", "1"):
         made[f"use-mode-{mode}.png"] = coded(noise("RGB", 1).convert("L").convert(mode), "PNG")
@@ -117,7 +117,7 @@ def bombs() -> dict[str, bytes]:
 
 
 def impostors() -> dict[str, bytes]:
-    """No pictures at all."""
+    """Files that are no pictures."""
     return {
         "out-empty.png": b"",
         "out-zeros.png": bytes(4096),

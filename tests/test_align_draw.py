@@ -192,7 +192,7 @@ def test_the_claims_note_tells_what_can_be_reached_without_order() -> None:
     claim = load_recipe("align-draw").claim
     assert claim is not None
     scenes = Scenes(32, "test")
-    factors = scenes.stage(Stream(0, "held-out").permutation(len(scenes))[: claim.samples]).factors
+    factors = scenes.placed(Stream(0, "held-out").permutation(len(scenes))[: claim.samples]).factors
     one, other = factors[:, 3], factors[:, 6] - 1  # colours; the second is -1 where there is no second object
     twins = (other >= 0) & (one != other)
     exchanged = torch.where(twins[:, None], factors[:, [0, 1, 2, 6, 4, 5, 3, 7]], factors)

@@ -25,6 +25,7 @@ from zeuxis.metrics.oracle import UNSAID
 from zeuxis.metrics.record import Figure
 from zeuxis.metrics.table import Evidence
 from zeuxis.recipe import Recipe, load_recipe
+from zeuxis.spec import DataSpec
 
 SMALL = ("train.rounds=6", "model.width=16", "model.depth=1", "model.heads=2", "model.steps=2", "train.batch=8")
 
@@ -78,7 +79,9 @@ def test_a_picture_is_drawn_again_from_its_record(run: Path, tmp_path: Path) -> 
 
     path = load(run).sample(2, seed=5, label=[1, 2], guidance=2.0).save(tmp_path / "two")[1]
     made = read_record(path)
-    assert made["synthetic"] is True and made["condition"] == {"label": 2} and made["seed"] == 6
+    assert (
+        made["synthetic"] is True and made["condition"] == {"label": {"number": 2, "name": "2"}} and made["seed"] == 6
+    )
     again, differs = replay(made)
     assert differs == []
     again.save(tmp_path / "again.png")
@@ -224,7 +227,7 @@ def test_a_model_that_holds_another_is_rebuilt_whole(tmp_path: Path) -> None:
 
     reader = load("features-digits").system
     model = {**load_recipe("vqgan").model, **load_recipe("vqgan").tiny, "features": reader}
-    system = build("vqgan", {"shape": tuple(reader.shape)}, model)
+    system = build("vqgan", DataSpec(reader.shape), model)
     write_model(tmp_path / "model", system, {})
     again, _ = load_system(tmp_path)
     assert all(torch.equal(again.state_dict()[k], v) for k, v in system.state_dict().items())
@@ -239,11 +242,11 @@ def test_a_picture_owes_its_caption_no_more_than_that_says(monkeypatch: pytest.M
     system = build_for(small, open_source("faces", 64, "train")).eval()
     asked = []
 
-    def seen(metrics: object, evidence: Evidence, **rest: object) -> list[Figure]:
+    def measured(metrics: object, evidence: Evidence, **rest: object) -> list[Figure]:
         asked.append((evidence.names, evidence.asked))
         return []
 
-    monkeypatch.setattr("zeuxis.api.evaluate.measure", seen)
+    monkeypatch.setattr("zeuxis.api.evaluate.measure", measured)
     evaluate(Model("faces", system, {"data": "faces", "config": {}}), metrics=("agreement",), samples=6)
     ((names, wanted),) = asked
     assert wanted is not None

@@ -9,8 +9,8 @@ import torch
 from zeuxis.api.evaluate import default_metrics, evaluate, held_out
 from zeuxis.api.model import Model
 from zeuxis.batch import Batch, Condition, Shape
-from zeuxis.data.worlds import telling
-from zeuxis.data.worlds.scenes import SINGLES, UNTOLD, Scenes
+from zeuxis.data.worlds import caption_likelihood
+from zeuxis.data.worlds.scenes import OMITTED, SINGLES, Scenes
 from zeuxis.errors import UnknownName, Unsupported, UsageError
 from zeuxis.game import Turn
 from zeuxis.knobs import Sampling
@@ -133,7 +133,7 @@ def test_it_learns_the_grammar_if_it_sees_enough_of_each_caption(context, low, h
     captions = Scenes(8, "test").batch(torch.arange(500)).condition.caption
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
-        lm = CaptionLM(scenes.shape, words=scenes.words, context=context, hidden=64)
+        lm = CaptionLM(scenes.spec.shape, words=scenes.spec.words, context=context, hidden=64)
     optimiser = torch.optim.Adam(lm.parameters())
     for k in range(150):
         loss = lm.nll(Turn(scenes.batch(torch.arange(192 * k, 192 * (k + 1))), Stream(0), k, k / 150))
@@ -144,7 +144,7 @@ def test_it_learns_the_grammar_if_it_sees_enough_of_each_caption(context, low, h
     with torch.no_grad():
         nats = lm.log_prob_caption(captions)
     words = torch.tensor([len(c.split()) + 1 for c in captions])
-    ratio, error = over(nats, telling.log_prob("scenes", captions), words)
+    ratio, error = over(nats, caption_likelihood.log_prob("scenes", captions), words)
     assert low < ratio < high and error < 0.01
 
 
@@ -152,7 +152,7 @@ def test_it_learns_the_grammar_if_it_sees_enough_of_each_caption(context, low, h
 
 
 def test_the_captions_of_scenes_are_a_distribution_of_the_closed_forms_entropy():
-    told = telling.scenes()
+    told = caption_likelihood.scenes()
     assert len(told) == 54_270 and math.fsum(told.values()) == pytest.approx(1, abs=1e-12)
 
     def coin(p: float) -> float:
@@ -160,31 +160,31 @@ def test_the_captions_of_scenes_are_a_distribution_of_the_closed_forms_entropy()
 
     # The kind (one thing or two), whether sizes and time are told, then one of equally many captions of that sort:
     # 6 colours and 5 shapes, 2 sizes where told and 2 times where told; two relations and two orders for a pair.
-    expected = coin(SINGLES) + 2 * coin(UNTOLD)
-    for sizes, p in ((2, 1 - UNTOLD), (1, UNTOLD)):
-        for times, q in ((2, 1 - UNTOLD), (1, UNTOLD)):
+    expected = coin(SINGLES) + 2 * coin(OMITTED)
+    for sizes, p in ((2, 1 - OMITTED), (1, OMITTED)):
+        for times, q in ((2, 1 - OMITTED), (1, OMITTED)):
             thing = sizes * 6 * 5
             expected += p * q * (SINGLES * math.log(times * thing) + (1 - SINGLES) * math.log(4 * times * thing**2))
-    assert telling.entropy("scenes") == pytest.approx(expected, abs=1e-9)
+    assert caption_likelihood.entropy("scenes") == pytest.approx(expected, abs=1e-9)
 
 
 def test_the_entropy_is_what_a_walk_through_the_data_finds():
     captions = Scenes(8).batch(torch.arange(6000)).condition.caption
-    nll = -telling.log_prob("scenes", captions)
+    nll = -caption_likelihood.log_prob("scenes", captions)
     error = float(nll.std()) / math.sqrt(len(nll))
     assert error < 0.03
-    assert float(nll.mean()) == pytest.approx(telling.entropy("scenes"), abs=4 * error)
+    assert float(nll.mean()) == pytest.approx(caption_likelihood.entropy("scenes"), abs=4 * error)
 
 
 def test_only_its_own_captions_are_judged():
-    assert telling.log_prob("scenes-rich", ["a red circle"]) is None
-    with pytest.raises(UsageError, match="never says 'a red cat'"):
-        telling.log_prob("scenes", ["a red cat"])
+    assert caption_likelihood.log_prob("scenes-rich", ["a red circle"]) is None
+    with pytest.raises(UsageError, match="has no caption 'a red cat'"):
+        caption_likelihood.log_prob("scenes", ["a red cat"])
 
 
 def test_the_ratio_is_one_for_the_grammar_and_its_error_is_that_of_repeated_draws():
     captions = Scenes(8, "test").batch(torch.arange(500)).condition.caption
-    best = telling.log_prob("scenes", captions)
+    best = caption_likelihood.log_prob("scenes", captions)
     words = torch.tensor([len(c.split()) + 1 for c in captions])
     assert over(best, best, words) == (1.0, 0.0)
     ratio, _ = over(best - 0.1 * words, best, words)
@@ -211,16 +211,16 @@ def test_figures_of_text_come_with_the_ratio_where_the_grammar_is_known():
 
 def test_evaluation_reads_held_out_captions():
     scenes = Scenes(8)
-    lm = model(0.0, words=scenes.words, longest=12)
+    lm = model(0.0, words=scenes.spec.words, longest=12)
     judged = Model("lm", lm, {"data": "scenes", "config": {}, "sha256": "", "images": 0}, "cpu")
     assert default_metrics(judged) == ("perplexity",)
     found = {f.name: f for f in evaluate(judged, samples=200)}
-    assert found["perplexity"].value == pytest.approx(len(scenes.words) + 1)
+    assert found["perplexity"].value == pytest.approx(len(scenes.spec.words) + 1)
     assert found["perplexity"].samples == 200
     captions = held_out(Scenes(8, "test"), 200).condition.caption
-    nll = -float(telling.log_prob("scenes", captions).sum()) / sum(len(c.split()) + 1 for c in captions)
+    nll = -float(caption_likelihood.log_prob("scenes", captions).sum()) / sum(len(c.split()) + 1 for c in captions)
     ratio = found["perplexity-over-grammar"].value
-    assert ratio == pytest.approx((len(scenes.words) + 1) / math.exp(nll)) and ratio > 5
+    assert ratio == pytest.approx((len(scenes.spec.words) + 1) / math.exp(nll)) and ratio > 5
     assert 0 < found["perplexity-over-grammar"].spread < 0.2
     with pytest.raises(Unsupported, match="cannot sample; it can: log_prob_caption, write"):
         judged.sample(1)

@@ -22,7 +22,7 @@ from zeuxis.data.check import check
 pages = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (pages + {MEMORY}, pages + {MEMORY}))
 found = check(sys.argv[1])
-print(json.dumps([found.pictures, found.usable, [[f.path, f.says, f.left_out] for f in found.findings]]))
+print(json.dumps([found.pictures, found.usable, [[f.path, f.message, f.left_out] for f in found.findings]]))
 """
 
 
@@ -38,7 +38,7 @@ def test_two_hundred_hostile_files_do_no_harm(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     pictures, usable, findings = json.loads(done.stdout)
-    out = {path: says for path, says, left_out in findings if left_out}
+    out = {path: message for path, message, left_out in findings if left_out}
     wrong = [f"{name!r} was not used: {out[name]}" for name, fate in wanted.items() if fate == "use" and name in out]
     wrong += [f"{name!r} was used" for name, fate in wanted.items() if fate == "out" and name not in out]
     assert not wrong, "\n".join(wrong)
@@ -71,7 +71,7 @@ def test_twins_tiny_and_animated_pictures_are_told_and_used(tmp_path: Path) -> N
     frames[0].save(tmp_path / "e.gif", save_all=True, append_images=frames[1:])
     found = check(tmp_path)
     assert kinds(found) == {"b.bmp": "duplicate", "d.png": "tiny", "e.gif": "animated"}
-    assert "a.png" in next(f.says for f in found.findings if f.kind == "duplicate")
+    assert "a.png" in next(f.message for f in found.findings if f.kind == "duplicate")
     assert found.usable == found.pictures == 5 and (found.least, found.most) == ((8, 8), (40, 40))
     assert kinds(check(tmp_path, size=64)).keys() >= {"a.png", "c.png", "d.png"}, "all would be enlarged to 64"
 

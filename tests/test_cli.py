@@ -45,12 +45,12 @@ def elsewhere(tmp_path, monkeypatch):
 
 @pytest.fixture
 def command(capsys):
-    """Run a command: its exit code, and what it said on stdout and stderr."""
+    """Run a command: its exit code, and what it printed on stdout and stderr."""
 
     def run(*args):
         code = main([str(a) for a in args])
-        said = capsys.readouterr()
-        return code, said.out, said.err
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
 
     return run
 
@@ -120,9 +120,9 @@ def test_data_lists_and_shows(command):
     assert (code, found["shape"], found["examples"], found["provides"]) == (0, [1, 8, 8], 1439, ["label"])
     with Image.open("sheet.png") as sheet:
         assert sheet.width == sheet.height > 2 * 90
-    assert found["says"] == []
+    assert found["texts"] == []
     code, out, _ = command("data", "scenes", "-n", 1, "--size", 16, "--out", "scenes.png")
-    assert code == 0 and 'says  "a ' in out
+    assert code == 0 and 'texts  "a ' in out
 
 
 # -- working ------------------------------------------------------------------------------------------
@@ -191,7 +191,7 @@ def test_an_interrupted_training_goes_on_with_the_same_command(command, monkeypa
     line = ["train", "tiny.toml", "--json", "--budget", "400r"]
     with monkeypatch.context() as patch:
         # Ctrl-C at the first report, half a second into the game.
-        patch.setattr("zeuxis.cli.train.describe", lambda *told: signal.raise_signal(signal.SIGINT) or "")
+        patch.setattr("zeuxis.cli.train.describe", lambda *figures: signal.raise_signal(signal.SIGINT) or "")
         code, out, _ = command(*line)
     first = json.loads(out)
     assert code == 130 and first["stopped"] == "SIGINT" and 0 < first["round"] < 400
@@ -231,7 +231,7 @@ def test_an_interrupted_training_goes_on_with_the_same_command(command, monkeypa
         ("info none.png", 2, "No such file"),
         ("data fashion", 2, "fashion-mnist"),
         ("convert none.pt", 2, "no file"),
-        ("convert tiny.toml --out a.pt", 2, ".safetensors"),
+        ("convert none.pt --as nothing", 2, "kind of published checkpoint"),
         ("compare gaussian", 2, "two different recipes"),
         ("compare gaussian pca --budget 10r", 2, "in time"),
         ("reproduce tiny.toml --seeds a", 2, "whole numbers"),

@@ -285,9 +285,8 @@ PINNED = [r for r in map(load_recipe, recipe_paths()) if r.counts]
 @pytest.mark.parametrize("recipe", PINNED, ids=ids(PINNED))
 def test_the_published_size_has_the_published_count(recipe: Recipe) -> None:
     toy = toy_source(1 if recipe.data in GREY else 3, recipe.size or 32, n=2)
-    facts = {"shape": toy.shape, "classes": 10, "words": toy.words, "factors": toy.factors}
     with torch.device("meta"):
-        system = build(recipe.system, facts, recipe.model)
+        system = build(recipe.system, toy.spec, recipe.model)
     counted = {name: sum(p.numel() for p in system.get_submodule(name).parameters()) for name in recipe.counts}
     assert counted == recipe.counts
 

@@ -20,9 +20,9 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from zeuxis.batch import Shape, to_uint8
-from zeuxis.data import cache, datasets, readers
+from zeuxis.data import cache, datasets, parsers
 from zeuxis.data.batches import Batches, epoch_batches
-from zeuxis.data.entries import ENTRIES, Entry, LocalFile, RemoteFile, describe, giving, names
+from zeuxis.data.entries import ENTRIES, Entry, LocalFile, RemoteFile, describe, names, providing
 from zeuxis.data.fit import fit_images, fit_labels
 from zeuxis.data.formats import read_cifar10_tar, read_idx
 from zeuxis.data.library import WORLDS, open_source
@@ -68,12 +68,12 @@ def test_a_batch_holds_the_rows_that_were_asked_for() -> None:
         factors=[("up", 10), ("down", 10)],
         rows=np.array([4, 2, 0]),
     )
-    assert len(source) == 3 and source.shape == Shape(3, 4, 6)
+    assert len(source) == 3 and source.spec.shape == Shape(3, 4, 6)
     batch = source.batch(torch.tensor([2, 0]))  # rows 0 and 4
     assert torch.equal(to_uint8(batch.image), torch.from_numpy(images[[0, 4]]))
     assert batch.image.dtype == torch.float32 and batch.image.min() >= -1 and batch.image.max() <= 1
     condition = batch.condition
-    assert condition.given == source.provides
+    assert condition.given == source.spec.provides
     assert condition.label is not None and condition.label.tolist() == [4, 0] and condition.label.dtype == torch.int64
     assert condition.caption == ("a", "e")
     torch.testing.assert_close(condition.source, -batch.image)
@@ -256,7 +256,7 @@ def test_groups_are_not_torn_apart() -> None:
 
 
 def test_a_public_test_set_stays_the_test_set() -> None:
-    raw = readers.Raw(np.zeros((30, 2, 2), np.uint8), test=[False] * 20 + [True] * 10)
+    raw = parsers.Raw(np.zeros((30, 2, 2), np.uint8), test=[False] * 20 + [True] * 10)
     _, _, facts = datasets.fitted(ENTRIES["mnist"], raw, None)
     assert list(facts.splits["test"]) == list(range(20, 30))
     assert len(facts.splits["val"]) == 2 and len(facts.splits["train"]) == 18
@@ -267,7 +267,7 @@ def test_a_public_test_set_stays_the_test_set() -> None:
 
 def test_the_table_is_read_without_torch() -> None:
     code = (
-        "import sys, zeuxis.data.entries as e; e.names(); e.describe('mnist'); e.giving('label'); "
+        "import sys, zeuxis.data.entries as e; e.names(); e.describe('mnist'); e.providing('label'); "
         "sys.exit(bool({'torch', 'numpy', 'PIL', 'sklearn'} & set(sys.modules)))"
     )
     subprocess.run(
@@ -284,23 +284,23 @@ def test_an_entry_is_complete(name: str) -> None:
     assert set(entry.splits) == {"train", "val", "test"} and all(entry.splits.values())
     assert bool(entry.folder) == bool(entry.local)
     assert all(len(f.sha256) == 64 for f in entry.local) and all(len(f.md5) == 32 for f in entry.remote)
-    known = readers.EMBEDDED if not entry.folder else readers.LOCAL
-    assert name in WORLDS or entry.reader in known
-    assert not entry.remote or entry.reader in readers.REMOTE
+    known = parsers.EMBEDDED if not entry.folder else parsers.LOCAL
+    assert name in WORLDS or entry.format in known
+    assert not entry.remote or entry.format in parsers.REMOTE
 
 
-def test_who_gives_what() -> None:
-    assert "fashion-mnist" in giving("label") and "scenes" in giving("caption")
-    assert giving("instruction") == ["fluent-tones", "scenes-edits"]
-    assert giving("mask") == []
+def test_which_provide_what() -> None:
+    assert "fashion-mnist" in providing("label") and "scenes" in providing("caption")
+    assert providing("instruction") == ["fluent-tones", "scenes-edits"]
+    assert providing("mask") == []
 
 
 @pytest.mark.parametrize("name", sorted(WORLDS))
 def test_worlds_open_by_name_as_their_cards_say(name: str) -> None:
     source, entry = open_source(name, size=16, split="val"), ENTRIES[name]
-    assert source.provides == set(entry.provides) and source.class_names == entry.class_names
-    assert source.shape == (entry.shape[0], 16, 16) and len(source) == entry.splits["val"]
-    assert open_source(name).shape == entry.shape
+    assert source.spec.provides == set(entry.provides) and source.spec.class_names == entry.spec.class_names
+    assert source.spec.shape == (entry.spec.shape[0], 16, 16) and len(source) == entry.splits["val"]
+    assert open_source(name).spec.shape == entry.spec.shape
 
 
 def test_unknown_names_are_met_with_the_nearest() -> None:
@@ -318,7 +318,7 @@ def test_unknown_names_are_met_with_the_nearest() -> None:
 
 
 def test_digits_are_those_of_scikit_learn() -> None:
-    raw, theirs = readers.digits(), load_digits()
+    raw, theirs = parsers.digits(), load_digits()
     assert np.array_equal(raw.images, np.rint(theirs.images / 16 * 255).astype(np.uint8))
     assert np.array_equal(raw.fields["label"], theirs.target)
 
@@ -326,8 +326,8 @@ def test_digits_are_those_of_scikit_learn() -> None:
 def test_digits_by_name() -> None:
     parts = {split: open_source("digits", split=split) for split in ("train", "val", "test")}
     assert {split: len(source) for split, source in parts.items()} == ENTRIES["digits"].splits
-    assert parts["train"].shape == (1, 8, 8) and parts["train"].classes == 10
-    assert open_source("digits", size=32).shape == (1, 32, 32)
+    assert parts["train"].spec.shape == (1, 8, 8) and parts["train"].spec.classes == 10
+    assert open_source("digits", size=32).spec.shape == (1, 32, 32)
     assert parts["train"].fingerprint() != parts["val"].fingerprint()
 
 
@@ -484,7 +484,7 @@ def test_a_changed_data_folder_is_refused(local: tuple[Entry, Path]) -> None:
 def test_a_pickle_in_an_npz_is_not_opened(tmp_path: Path) -> None:
     np.savez(tmp_path / "evil.npz", x=np.array([{"a": 1}], object))
     with pytest.raises(ValueError, match="allow_pickle"):
-        readers.arrays(tmp_path / "evil.npz")
+        parsers.arrays(tmp_path / "evil.npz")
 
 
 def test_a_failed_preparation_leaves_nothing(tmp_path: Path) -> None:
@@ -507,7 +507,7 @@ def test_a_cache_that_cannot_be_written_is_explained(tmp_path: Path, monkeypatch
 
 def test_transparent_pictures_are_put_on_white() -> None:
     rgba = np.array([[0, 0, 0, 0], [10, 20, 30, 255], [0, 0, 0, 128]], np.uint8)
-    assert readers.on_white(rgba).tolist() == [[255] * 3, [10, 20, 30], [127] * 3]
+    assert parsers.on_white(rgba).tolist() == [[255] * 3, [10, 20, 30], [127] * 3]
 
 
 def test_packed_jpegs_are_decoded_in_order() -> None:
@@ -517,7 +517,7 @@ def test_packed_jpegs_are_decoded_in_order() -> None:
         Image.new("RGB", (8, 8), (level, level, level)).save(file, "JPEG")
         files.append(np.frombuffer(file.getvalue(), np.uint8))
     offsets = np.cumsum([0, *map(len, files)])
-    decoded = readers.decode(np.concatenate(files), offsets)
+    decoded = parsers.decode(np.concatenate(files), offsets)
     assert decoded.shape == (3, 8, 8, 3) and decoded[:, 4, 4, 0].tolist() == [0, 100, 200]
 
 
@@ -542,8 +542,8 @@ def test_real_sets_are_what_their_cards_say(name: str) -> None:
     parts = {split: open_source(name, split=split) for split in entry.splits}
     assert {split: len(source) for split, source in parts.items()} == entry.splits
     source = parts["train"]
-    assert tuple(source.shape) == entry.shape and source.provides == set(entry.provides)
+    assert tuple(source.spec.shape) == entry.spec.shape and source.spec.provides == set(entry.provides)
     batch = source.batch(torch.tensor([0, len(source) - 1]))
-    assert batch.condition.given == source.provides
+    assert batch.condition.given == source.spec.provides
     if batch.condition.layout is not None:
-        assert int(batch.condition.layout.max()) < source.classes
+        assert int(batch.condition.layout.max()) < len(source.spec.layout_names)

@@ -178,7 +178,7 @@ def test_every_way_to_hide_hides_what_it_says() -> None:
 
 def test_pairs_tell_what_is_hidden() -> None:
     source = open_source("digits | hole:0.5 | noise:0.1", size=16)
-    assert source.provides == {"label", "source", "mask"}
+    assert source.spec.provides == {"label", "source", "mask"}
     batch = source.batch(torch.arange(4))
     assert batch.condition.mask is not None and (batch.condition.mask.sum((1, 2, 3)) == 64).all()
     with pytest.raises(UsageError, match="before the mask"):
@@ -264,7 +264,7 @@ def test_what_is_not_linear_has_no_adjoint() -> None:
 def test_pairs_from_any_source() -> None:
     source = open_source("digits | blur:1 | noise:0.1", size=16)
     assert isinstance(source, DegradedSource)
-    assert source.provides == {"label", "source"}
+    assert source.spec.provides == {"label", "source"}
     index = torch.tensor([3, 11, 5])
     batch: Batch = source.batch(index)
     clean = open_source("digits", size=16).batch(index)

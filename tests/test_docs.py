@@ -31,6 +31,25 @@ def test_generated_pages_are_fresh(page: str) -> None:
     assert (DOCS / page).read_text(encoding="utf-8") == generate.PAGES[page](), "stale: run `make docs`"
 
 
+@pytest.mark.parametrize("tool", sorted(path.stem for path in TOOLS.glob("*.py")))
+def test_every_tool_can_be_imported(tool: str) -> None:
+    """They run by hand and rarely: a name that has moved shows here."""
+    found = importlib.util.spec_from_file_location(f"tool_{tool}", TOOLS / f"{tool}.py")
+    assert found is not None and found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    assert module.__doc__
+
+
+def test_the_page_of_parts_finds_classes_functions_and_shapes() -> None:
+    page = (DOCS / "parts.md").read_text(encoding="utf-8")
+    assert "| `CrossAttention(width, context, heads, bias)` |" in page
+    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| `")]
+    assert len(rows) > 200 and sum("`(B, C, H, W)`" in cells[-1] for cells in rows) > 20
+    undocumented = [cells[0] for cells in rows if not cells[1].strip()]
+    assert not undocumented, undocumented
+
+
 def test_results_are_whole_and_agree_with_their_recipes() -> None:
     for name, found in results().items():
         recipe = load_recipe(name)

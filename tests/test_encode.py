@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from zeuxis.api.code_file import KEY, Coded, read_codes, write_codes
-from zeuxis.api.coding import MOST_SIDE, REBUILT, brought, decode, encode, target_of
+from zeuxis.api.coding import MOST_SIDE, REBUILT, decode, encode, fit_to, target_of
 from zeuxis.api.model import Model, load, replay
 from zeuxis.api.runs import train
 from zeuxis.api.still import tensor_of
@@ -46,12 +46,12 @@ def vqgan() -> Model:
 
 @pytest.fixture
 def command(capsys):
-    """Run a command: its exit code, and what it said on stdout and stderr."""
+    """Run a command: its exit code, and its stdout and stderr."""
 
     def run(*args):
         code = main([str(a) for a in args])
-        said = capsys.readouterr()
-        return code, said.out, said.err
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
 
     return run
 
@@ -80,8 +80,8 @@ def test_a_picture_in_64_bytes_and_back(command, vqgan: Model) -> None:
     with torch.inference_mode():
         wanted = vqgan.system.decode(vqgan.system.encode(image))
     assert torch.equal(to_uint8(rebuilt), to_uint8(wanted))
-    told = encode(vqgan, Path("photo.png")).psnr
-    assert told == pytest.approx(float(psnr(rebuilt, image)))
+    reported = encode(vqgan, Path("photo.png")).psnr
+    assert reported == pytest.approx(float(psnr(rebuilt, image)))
 
 
 def test_the_rebuilt_picture_says_what_it_is(command, vqgan: Model) -> None:
@@ -149,7 +149,7 @@ def test_a_model_for_one_shape_gets_the_middle_and_says_so(command, pca: str) ->
 
 
 @pytest.mark.parametrize(
-    ("seen", "target", "fitted"),
+    ("size", "target", "fitted"),
     [
         ((32, 32), (32, 32), None),
         ((64, 48), (64, 48), None),
@@ -158,24 +158,24 @@ def test_a_model_for_one_shape_gets_the_middle_and_says_so(command, pca: str) ->
         ((512, 512), (256, 256), "of 512x512 the middle 512x512, now 256x256"),
     ],
 )
-def test_a_first_stage_takes_the_nearest_size_that_its_factor_divides(vqgan: Model, seen, target, fitted) -> None:
-    assert target_of(vqgan, seen, None) == target
-    shown, said = brought(Image.new("L", seen), target, 4)
-    assert shown.size == target and said == fitted
+def test_a_first_stage_takes_the_nearest_size_that_its_factor_divides(vqgan: Model, size, target, fitted) -> None:
+    assert target_of(vqgan, size, None) == target
+    cropped, how = fit_to(Image.new("L", size), target, 4)
+    assert cropped.size == target and how == fitted
 
 
 def test_what_is_only_cut_keeps_its_pixels(vqgan: Model) -> None:
     pixels = np.arange(47 * 33, dtype=np.uint32).astype(np.uint8).reshape(33, 47)
-    shown, _ = brought(Image.fromarray(pixels), (44, 32), 4)
-    assert np.array_equal(np.asarray(shown), pixels[0:32, 1:45])
+    cropped, _ = fit_to(Image.fromarray(pixels), (44, 32), 4)
+    assert np.array_equal(np.asarray(cropped), pixels[0:32, 1:45])
     photo(47, 33)
     found = encode(vqgan, Path("photo.png")).coded
     assert found.codes.shape == (8, 11) and found.size() == "88 codes of 8 bits: 88 bytes"
 
 
 def test_a_very_large_picture_has_no_more_codes_than_can_be_attended_over(vqgan: Model) -> None:
-    for seen in ((4000, 3000), (10_000, 40)):
-        width, height = target_of(vqgan, seen, None)
+    for size in ((4000, 3000), (10_000, 40)):
+        width, height = target_of(vqgan, size, None)
         assert width % 4 == height % 4 == 0 and (width // 4) * (height // 4) <= MOST_SIDE**2
 
 

@@ -49,10 +49,10 @@ def test_a_face_does_not_depend_on_its_company_or_the_run(faces: Faces) -> None:
 def test_it_is_a_source_and_pixels_survive_a_file(faces: Faces) -> None:
     source: Source = faces
     batch = source.batch(torch.arange(16))
-    assert batch.condition.given == source.provides
+    assert batch.condition.given == source.spec.provides
     assert batch.image.shape == (16, 3, 64, 64) and batch.image.abs().max() <= 1
     assert torch.equal(to_float(to_uint8(batch.image)), batch.image)
-    assert len(source) == 1_000_000 and source.factors[0] == ("age", 3)
+    assert len(source) == 1_000_000 and source.spec.factors[0] == ("age", 3)
     for wrong in (lambda: Faces(4), lambda: Faces(64, length=0)):
         with pytest.raises(UsageError):
             wrong()
@@ -192,7 +192,7 @@ def test_what_a_caption_leaves_open_is_not_asked_of_its_picture() -> None:
     world = Faces(32, "test")
     rows = world.batch(torch.arange(400)).condition.factors
     assert rows is not None
-    said = world.told(rows)
+    said = world.stated_factors(rows)
     names = list(FACTORS)
     unsaid = {name: (said[:, k] == UNSAID) for k, name in enumerate(names)}
     bald = rows[:, names.index("hair_style")] == FACTORS["hair_style"].index("bald")

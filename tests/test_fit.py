@@ -164,7 +164,7 @@ def opened(root: Path, fit: str, size: int = 32, split: str = "train") -> Source
 
 def test_windows_are_chosen_anew_each_epoch_and_hold_untouched_pixels(root: Path) -> None:
     source = opened(root, "crop:1.25")
-    assert source.shape == Shape(3, 32, 32) and source.buckets == ()
+    assert source.spec.shape == Shape(3, 32, 32) and source.buckets == ()
     index = torch.arange(len(source))
     seen = [to_uint8(source.at(epoch).batch(index).image) for epoch in range(30)]
     assert torch.equal(seen[3], to_uint8(source.at(3).batch(index).image))
@@ -274,7 +274,7 @@ def indices(stream: BucketBatches, n: int) -> list[Tensor]:
 
 def test_a_folder_falls_into_buckets_and_loses_nothing(root: Path) -> None:
     source = opened(root, "bucket:8", 64)
-    assert source.shape == Shape(3, 64, 64)
+    assert source.spec.shape == Shape(3, 64, 64)
     shapes = Buckets(8).shapes(64)
     assert {(b.shape.width, b.shape.height) for b in source.buckets} <= set(shapes)
     assert sorted(k for b in source.buckets for k in b.members.tolist()) == list(range(len(source)))

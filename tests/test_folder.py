@@ -232,7 +232,7 @@ def test_mixed_sizes_are_cut_to_the_centre_and_never_stretched(root: Path) -> No
     tall.paste(BLUE, (0, 10, 10, 20))
     tall.save(root / "tall.png")
     source = opened(root, 16)
-    assert source.shape == Shape(3, 16, 16)
+    assert source.spec.shape == Shape(3, 16, 16)
     pixels = to_uint8(source.batch(torch.arange(2)).image)
     assert (pixels[0] == torch.tensor(BLUE).view(3, 1, 1)).all()
     assert (pixels[1] == torch.tensor(GREEN).view(3, 1, 1)).all()
@@ -241,16 +241,16 @@ def test_mixed_sizes_are_cut_to_the_centre_and_never_stretched(root: Path) -> No
 def test_grey_folders_have_one_channel(root: Path) -> None:
     save(root / "a.png", 7, mode="L")
     save(root / "b.jpg", 200, mode="L")
-    assert opened(root).shape == (1, 8, 8)
+    assert opened(root).spec.shape == (1, 8, 8)
     save(root / "c.png", RED)
     source = opened(root)
-    assert source.shape == (3, 8, 8)
+    assert source.spec.shape == (3, 8, 8)
     assert colours(source)[0] == (7, 7, 7)
 
 
 def test_natural_size_where_all_have_one(root: Path) -> None:
     many(root, 3, size=(10, 6))
-    assert opened(root, None).shape == (3, 6, 10)
+    assert opened(root, None).spec.shape == (3, 6, 10)
     save(root / "other.png", size=(9, 9))
     with pytest.raises(UsageError, match="2 sizes"):
         opened(root, None)
@@ -267,7 +267,7 @@ def test_a_flat_folder_of_three(root: Path) -> None:
     save(root / "__MACOSX" / "x.png")
     source = opened(root)
     assert colours(source) == [RED, GREEN, BLUE]
-    assert source.provides == frozenset() and source.classes == 0 and source.skipped == ()
+    assert source.spec.provides == frozenset() and source.spec.classes == 0 and source.skipped == ()
     assert len(Batches(source, 8, seed=0).next()) == 8
     with pytest.raises(DataError, match="too few pictures to set any apart for 'test'"):
         opened(root, split="test")
@@ -277,7 +277,7 @@ def test_one_subfolder_is_no_class(root: Path) -> None:
     save(root / "img" / "a.png", RED)
     save(root / "img" / "deeper" / "b.png", GREEN)
     assert colours(opened(root)) == [RED, GREEN]
-    assert opened(root).provides == frozenset()
+    assert opened(root).spec.provides == frozenset()
 
 
 def test_class_folders(root: Path) -> None:
@@ -285,7 +285,7 @@ def test_class_folders(root: Path) -> None:
         save(root / "zebra" / f"{k}.png", RED)
         save(root / "ant" / "deeper" / f"{k}.png", BLUE)
     source = opened(root)
-    assert source.class_names == ("ant", "zebra") and source.classes == 2
+    assert source.spec.class_names == ("ant", "zebra") and source.spec.classes == 2
     label = source.batch(torch.arange(6)).condition.label
     assert label is not None
     assert [(RED if k else BLUE) for k in label.tolist()] == colours(source)
@@ -299,7 +299,7 @@ def test_given_splits_share_their_classes(root: Path) -> None:
         save(root / "test" / "c" / f"{k}.png", BLUE)
     train, val, test = (opened(root, split=split) for split in ("train", "val", "test"))
     assert (len(train), len(val), len(test)) == (27, 3, 4)
-    assert train.class_names == test.class_names == ("a", "b", "c")
+    assert train.spec.class_names == test.spec.class_names == ("a", "b", "c")
     label = test.batch(torch.arange(4)).condition.label
     assert label is not None and label.tolist() == [2, 2, 2, 2]
 
@@ -329,7 +329,7 @@ def test_captions_from_metadata(root: Path) -> None:
     batch = source.batch(torch.arange(2))
     assert batch.condition.caption == ("a red cat", "Grün!")
     assert colours(source) == [RED, GREEN]
-    assert source.words == ("a", "cat", "grün", "red")
+    assert source.spec.words == ("a", "cat", "grün", "red")
 
 
 def test_metadata_never_leads_out_of_the_folder(root: Path, tmp_path: Path) -> None:
@@ -377,7 +377,7 @@ def test_gt_and_lq_are_pairs(root: Path) -> None:
         save(root / "lq" / f"{k}.jpg", (0, 0, 0), size=(12, 6))
     save(root / "gt" / "alone.png")
     source = opened(root)
-    assert source.provides == {"source"}
+    assert source.spec.provides == {"source"}
     batch = source.batch(torch.arange(len(source)))
     assert batch.condition.source is not None and batch.condition.source.shape == batch.image.shape
     assert (to_uint8(batch.condition.source) == 0).all()
@@ -430,7 +430,7 @@ def test_unpaired_collections(root: Path) -> None:
         save(root / "testA" / f"{k}.png", (100 + k, 0, 0))
         save(root / "testB" / f"{k}.png", (0, 0, 100 + k))
     source = open_folder(root, 8)
-    assert source.provides == {"source"} and len(source) == 18  # 20 less the two that were set apart for val
+    assert source.spec.provides == {"source"} and len(source) == 18  # 20 less the two that were set apart for val
     batch = source.batch(torch.arange(len(source)))
     assert batch.condition.source is not None
     blues = to_uint8(batch.image)[:, 2, 0, 0].tolist()
@@ -505,7 +505,7 @@ def test_a_folder_by_path(root: Path) -> None:
     many(root, 4)
     assert len(open_source(root, 8)) == len(open_source(str(root), 8)) == 4
     restored = open_source(f"{root} | blur:1", 8)
-    assert restored.provides == {"source"}
+    assert restored.spec.provides == {"source"}
 
 
 def test_empty_and_missing_folders_are_explained(root: Path) -> None:
@@ -547,7 +547,7 @@ def test_pictures_with_masks(tmp_path: Path) -> None:
         mask.save(tmp_path / f"masks/{k:02d}.{'gif' if k % 3 else 'png'}")
     Image.new("RGB", (40, 40)).save(tmp_path / "images/alone.png")
     source = open_folder(tmp_path, 16)
-    assert source.provides == {"mask"} and source.shape == (3, 16, 16)
+    assert source.spec.provides == {"mask"} and source.spec.shape == (3, 16, 16)
     batch = source.batch(torch.arange(len(source)))
     assert batch.condition.mask is not None and batch.condition.mask.shape == (len(source), 1, 16, 16)
     assert (batch.condition.mask[..., :8] == 1).all() and (batch.condition.mask[..., 8:] == 0).all()
@@ -561,5 +561,5 @@ def test_pictures_with_masks(tmp_path: Path) -> None:
     (tmp_path / "masks/alone.png").unlink()
     assert open_folder(tmp_path).batch(torch.arange(1)).condition.mask.shape == (1, 1, 40, 40)  # as they are
     Image.new("L", (20, 20)).save(tmp_path / "masks/00.png")
-    with pytest.raises(DataError, match="say which size is wanted"):
+    with pytest.raises(DataError, match="give the size that is wanted"):
         open_folder(tmp_path)

@@ -22,6 +22,7 @@ from zeuxis.errors import UnknownName, UsageError, WeightsError
 from zeuxis.game import System
 from zeuxis.recipe import load_recipe
 from zeuxis.rng import ImageRng
+from zeuxis.spec import DataSpec
 from zeuxis.training.checkpoint import write_model
 from zeuxis.training.precision import autocast
 
@@ -91,7 +92,7 @@ def pair(monkeypatch: pytest.MonkeyPatch) -> type[System]:
 
 
 def small(seed: int = 0) -> System:
-    return build("gaussian", {"shape": (1, 2, 2)}, {}, seed)
+    return build("gaussian", DataSpec(Shape(1, 2, 2)), {}, seed)
 
 
 def kept(folder: Path, value: float) -> System:

@@ -9,7 +9,7 @@ import zeuxis
 
 ROOT = Path(zeuxis.__file__).parent
 FLOORS = (
-    {"batch", "rng", "counter", "errors", "card", "knobs", "spec"},
+    {"batch", "rng", "counter", "errors", "card", "knobs", "spec", "conditions", "signature"},
     {"nn", "losses", "distributions", "diffusion", "degrade", "patterns"},
     {"data", "metrics"},
     {"verbs"},

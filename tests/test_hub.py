@@ -239,8 +239,8 @@ def test_columns_are_chosen_by_the_rule() -> None:
 
 def test_pictures_labels_captions_and_splits(there: FakeHub) -> None:
     source = opened(f"hub:{REPO}")
-    assert source.name == f"hub:{REPO}@{NEW}" and source.provides == {"label", "caption"}
-    assert source.class_names == ("robin", "wren", "owl")
+    assert source.name == f"hub:{REPO}@{NEW}" and source.spec.provides == {"label", "caption"}
+    assert source.spec.class_names == ("robin", "wren", "owl")
     batch = source.batch(torch.arange(len(source)))
     assert batch.condition.label is not None and batch.condition.caption is not None
     for (red, _, blue), label, caption in zip(
@@ -275,7 +275,8 @@ def test_a_revision_is_part_of_the_fingerprint(there: FakeHub) -> None:
 
 def test_one_split_is_divided_as_a_folder_is(there: FakeHub) -> None:
     parts = {s: opened(f"hub:{REPO}:validation,label=", split=s) for s in ("train",)}
-    assert sorted(colours(parts["train"])) == [(k, 0, 200) for k in range(8)] and parts["train"].provides == {"caption"}
+    assert sorted(colours(parts["train"])) == [(k, 0, 200) for k in range(8)]
+    assert parts["train"].spec.provides == {"caption"}
     with pytest.raises(DataError, match="too few pictures to set any apart for 'test'"):
         opened(f"hub:{REPO}:validation", split="test")
     with pytest.raises(UnknownName, match="did you mean train"):
@@ -307,7 +308,7 @@ def test_texts_as_labels_and_lists_of_captions(there: FakeHub) -> None:
     there.put(NEW, None, {"train.parquet": table})
     there.columns = [COLUMNS[0], Column("label", "text"), COLUMNS[2]]
     source = opened(f"hub:{REPO}")
-    assert source.class_names == ("a", "b", "z")
+    assert source.spec.class_names == ("a", "b", "z")
     batch = source.batch(torch.arange(len(source)))
     assert batch.condition.caption is not None and batch.condition.label is not None
     for (red, _, _), caption, label in zip(
@@ -323,10 +324,10 @@ def test_fits_are_those_of_folders(there: FakeHub) -> None:
     there.columns = COLUMNS[:1]
     buckets = opened(f"hub:{REPO}", 32, fit="bucket:8").buckets
     assert {(b.shape.width, b.shape.height) for b in buckets} == {(32, 32), (40, 24), (24, 40)}
-    assert opened(f"hub:{REPO}", 16, fit="crop").shape == (3, 16, 16)
-    with pytest.raises(UsageError, match="sizes: say which one"):
+    assert opened(f"hub:{REPO}", 16, fit="crop").spec.shape == (3, 16, 16)
+    with pytest.raises(UsageError, match="sizes: give the size"):
         opened(f"hub:{REPO}", None)
-    assert open_source(f"hub:{REPO} | shrink:2", 16).provides == {"source"}
+    assert open_source(f"hub:{REPO} | shrink:2", 16).spec.provides == {"source"}
 
 
 # -- trouble ------------------------------------------------------------------------------------------

@@ -88,7 +88,7 @@ def test_a_pair_is_two_pictures_of_one_person_and_no_two_pairs_share_one() -> No
     assert batch.condition.factors is not None and again.factors is not None and again.layout is not None
     assert torch.equal(batch.condition.factors, again.factors) and batch.condition.caption == again.caption
     assert batch.condition.layout is not None and torch.equal(batch.condition.layout, again.layout)
-    assert batch.condition.given == source.provides
+    assert batch.condition.given == source.spec.provides
 
 
 def test_pairs_reach_to_the_last_example_and_no_further() -> None:

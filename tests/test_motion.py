@@ -108,7 +108,7 @@ def test_the_splits_share_no_motion_and_every_value_occurs() -> None:
 def test_captions_use_known_words() -> None:
     captions = Motion(32).batch(torch.arange(500)).condition.caption
     assert captions is not None
-    assert {word for caption in captions for word in caption.split()} == set(Motion.words)
+    assert {word for caption in captions for word in caption.split()} == set(Motion.natural.words)
 
 
 def test_of_two_objects_only_one_order_is_meant() -> None:
@@ -130,5 +130,5 @@ def test_objects_start_apart() -> None:
 def test_a_clip_is_its_frames_one_upon_the_other() -> None:
     clips = MotionClips(32, "val")
     batch = clips.batch(MANY[:5])
-    assert clips.shape == batch.image.shape[1:] == (12, 32, 32) and batch.condition.source is None
+    assert clips.spec.shape == batch.image.shape[1:] == (12, 32, 32) and batch.condition.source is None
     assert torch.equal(batch.image, clips.clip(MANY[:5]).flatten(1, 2))

@@ -61,8 +61,8 @@ def test_commands_in_the_pages_can_be_given(page: Path, words: list[str]) -> Non
 def test_the_table_of_datasets_is_whole() -> None:
     page = (ROOT / "docs" / "bring-your-data.md").read_text(encoding="utf-8")
     rows = [
-        f"| `{e.name}` | {'x'.join(map(str, e.shape))} | {sum(e.splits.values()):,} | {', '.join(e.provides) or '-'} "
-        f"| {e.licence} | {'yes' if e.may_ship else '**no**'} |"
+        f"| `{e.name}` | {'x'.join(map(str, e.spec.shape))} | {sum(e.splits.values()):,} "
+        f"| {', '.join(e.provides) or '-'} | {e.licence} | {'yes' if e.may_ship else '**no**'} |"
         for e in ENTRIES.values()
     ]
     assert re.findall(r"^\| `\S+` \| \d+x\d.*$", page, re.MULTILINE) == rows

@@ -23,6 +23,7 @@ from zeuxis.patterns.quilting import boundary_error, cut, quilt
 from zeuxis.patterns.terrain import LEVELS, heights
 from zeuxis.patterns.turtle import drawn, fitted, headings, moments, path
 from zeuxis.rng import Stream
+from zeuxis.spec import DataSpec, Shape
 
 SEEDS = torch.arange(3)
 
@@ -73,14 +74,14 @@ def test_tiles_meet() -> None:
     torch.testing.assert_close(tiled[..., :16], tiled[..., 16:], atol=1e-5, rtol=0)
     loose = fractal(SEEDS, [axis, axis], 3)
     assert not torch.allclose(loose[:, :16], loose[:, 16:], atol=1e-2)
-    flat = build("perlin", {"shape": (1, 32, 32)}, {"tile": True}).clouds(SEEDS, 32, 32)
+    flat = build("perlin", DataSpec(Shape(1, 32, 32)), {"tile": True}).clouds(SEEDS, 32, 32)
     inner, seam = (flat[:, :, 1:] - flat[:, :, :-1]).abs().mean(), (flat[:, :, 0] - flat[:, :, -1]).abs().mean()
     assert seam < 1.5 * inner
 
 
 @pytest.mark.parametrize("gain", [0.4, 0.5, 0.7])
 def test_the_spectrum_falls_as_stated(gain: float) -> None:
-    system = build("perlin", {"shape": (1, 64, 64)}, {"gain": gain})
+    system = build("perlin", DataSpec(Shape(1, 64, 64)), {"gain": gain})
     assert system.proofs()["spectrum-slope-error"].measure(16, Stream(0)) < 0.2
     assert slope(0.5) == -4
 
@@ -91,7 +92,7 @@ def test_headings_have_the_moments_of_a_sum_of_coins() -> None:
     mean, variance = moments(30, 0.3, 0.7)
     assert last.mean().item() == pytest.approx(mean, abs=4 * math.sqrt(variance / 40_000))
     assert last.var().item() == pytest.approx(variance, rel=0.04)
-    proof = build("turtle", {"shape": (1, 16, 16)}, {"steps": 30, "right": 0.7}).proofs()["heading-deviation"]
+    proof = build("turtle", DataSpec(Shape(1, 16, 16)), {"steps": 30, "right": 0.7}).proofs()["heading-deviation"]
     assert proof.measure(20_000, Stream(1)) < 4
 
 
@@ -163,7 +164,7 @@ def test_the_worlds_are_the_same_every_time_and_label_what_they_show() -> None:
         batch, alone = world.batch(index), world.batch(index[1:2])
         assert torch.equal(batch.image[1:2], alone.image)
         assert batch.image.shape == (3, 3, 48, 48) and batch.image.abs().max() <= 1
-        assert batch.condition.given == world.provides
+        assert batch.condition.given == world.spec.provides
         assert type(world)(48).fingerprint() == world.fingerprint() != type(world)(48, "test").fingerprint()
         with pytest.raises(IndexError):
             world.batch(torch.tensor([-1]))
@@ -215,7 +216,7 @@ def test_generators_need_no_training() -> None:
     assert [(f.name, f.samples) for f in figures] == [("lattice-value", 4)] and figures[0].value < 1e-6
     with pytest.raises(UnknownName, match="did you mean lattice-value"):
         evaluate(model, metrics=("latice-value",), samples=4)
-    quilting = build("quilting", {"shape": (3, 32, 32)}, {})
+    quilting = build("quilting", DataSpec(Shape(3, 32, 32)), {})
     with pytest.raises(UsageError, match="patches"):
-        build("quilting", {"shape": (3, 32, 32)}, {"patch": 2.0})
+        build("quilting", DataSpec(Shape(3, 32, 32)), {"patch": 2.0})
     assert quilting.card.needs == {"source"}

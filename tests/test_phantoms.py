@@ -14,7 +14,6 @@ from zeuxis.api.runs import preview_images
 from zeuxis.batch import Batch, Condition, Shape, to_float, to_uint8
 from zeuxis.card import Card
 from zeuxis.data.library import open_source
-from zeuxis.data.source import Source
 from zeuxis.data.worlds.exact import bearing, cosine, decay, normals, sine
 from zeuxis.data.worlds.head import FACTORS, OWN, SLICE, head
 from zeuxis.data.worlds.phantoms import SLICES, JointPhantoms, Phantoms
@@ -92,13 +91,12 @@ def test_not_even_the_last_bit_of_a_signal_depends_on_the_company(world: Phantom
 
 def test_it_is_a_source_and_pixels_survive_a_file(world: Phantoms) -> None:
     for source, channels in ((world, 1), (JointPhantoms(64), 2)):
-        told: Source = source
-        batch = told.batch(torch.arange(12))
-        assert batch.condition.given == told.provides and told.shape == (1, 64, 64)
+        batch = source.batch(torch.arange(12))
+        assert batch.condition.given == source.spec.provides and source.spec.shape == (1, 64, 64)
         assert batch.image.shape == (12, 1, 64, 64) and source_of(batch).shape == (12, channels, 64, 64)
         for picture in (batch.image, source_of(batch)):
             assert torch.equal(to_float(to_uint8(picture)), picture)
-        assert told.fingerprint() == type(source)(64).fingerprint() != type(source)(64, "val").fingerprint()
+        assert source.fingerprint() == type(source)(64).fingerprint() != type(source)(64, "val").fingerprint()
     assert world.fingerprint() != JointPhantoms(64).fingerprint()
     with pytest.raises(UnknownName):
         Phantoms(64, "tests")
@@ -373,7 +371,7 @@ class Copier(System):
 def test_previews_show_each_contrast_above_what_is_made_of_them() -> None:
     source = open_source("phantoms-pd", 16)
     batch = source.batch(torch.arange(12))
-    shown = preview_images(Copier(source.shape), batch, Sampling())
+    shown = preview_images(Copier(source.spec.shape), batch, Sampling())
     assert shown is not None and len(shown) == 3 * 12
     contrasts = source_of(batch)
     for start, n, at in ((0, 8, 0), (8, 4, 24)):

@@ -8,6 +8,7 @@ import torch
 from zeuxis.batch import Shape
 from zeuxis.catalog.build import build
 from zeuxis.rng import Stream
+from zeuxis.spec import DataSpec
 from zeuxis.systems.autoencoder._pixels import LIKELIHOODS
 
 
@@ -28,6 +29,6 @@ def test_grey_is_binarised_at_the_middle() -> None:
 @pytest.mark.parametrize(("likelihood", "discrete"), [("black-and-white", True), ("bernoulli", False)])
 def test_only_black_and_white_pixels_have_a_probability(likelihood, discrete) -> None:
     config = {"latent": 2, "widths": (), "hidden": 8, "likelihood": likelihood, "importance": 1}
-    system = build("vae", {"shape": Shape(1, 4, 4)}, config)
+    system = build("vae", DataSpec(Shape(1, 4, 4)), config)
     assert system.discrete is discrete
     assert (system.log_prob(torch.rand(3, 1, 4, 4) * 2 - 1, Stream(0)) < 0).all()

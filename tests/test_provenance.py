@@ -53,11 +53,11 @@ def test_round_trip_and_the_same_call_gives_the_same_bytes(tmp_path):
 def test_other_programs_see_that_it_is_synthetic_and_the_pixels_are_untouched(tmp_path):
     image = Image.effect_noise((8, 8), 50)
     save_png(image, tmp_path / "a.png", a_record())
-    with Image.open(tmp_path / "a.png") as seen:
-        assert seen.tobytes() == image.tobytes()
-        assert "synthesised" in seen.text["Description"]
-        assert SOURCE_TYPE in seen.info["XML:com.adobe.xmp"]
-        assert json.loads(seen.text[KEY])["synthetic"] is True
+    with Image.open(tmp_path / "a.png") as shown:
+        assert shown.tobytes() == image.tobytes()
+        assert "synthesised" in shown.text["Description"]
+        assert SOURCE_TYPE in shown.info["XML:com.adobe.xmp"]
+        assert json.loads(shown.text[KEY])["synthetic"] is True
 
 
 def test_a_packed_record_and_one_after_the_pixels_are_read(tmp_path):

@@ -16,6 +16,7 @@ from zeuxis.catalog.weights import load_system
 from zeuxis.errors import UnknownName
 from zeuxis.game import System
 from zeuxis.knobs import Sampling
+from zeuxis.spec import DataSpec
 from zeuxis.systems.autoregressive.maskgit import MaskGIT
 from zeuxis.training.checkpoint import sha256, write_model
 from zeuxis.training.legacy import upgraded_card
@@ -56,7 +57,7 @@ def as_format_1(system: System, keywords: dict[str, str], components: dict[str, 
 @pytest.mark.parametrize("name", CASES)
 def test_a_model_of_format_1_loads_bit_equal(name: str, tmp_path: Path) -> None:
     config, keywords, components = CASES[name]
-    system = build(name, {"shape": Shape(3, 8, 8)}, config)
+    system = build(name, DataSpec(Shape(3, 8, 8)), config)
     as_format_1(system, keywords, components, tmp_path)
     loaded, _ = load_system(tmp_path)
     assert loaded.config == system.config
@@ -65,12 +66,12 @@ def test_a_model_of_format_1_loads_bit_equal(name: str, tmp_path: Path) -> None:
 
 
 def test_keywords_of_given_systems_are_those_of_their_own_system() -> None:
-    inner = {"system": "maf", "config": {"spread": 0.5, "moving": True}}
-    card = upgraded_card({"system": "ebm", "config": {"spread": 0.1, "features": inner}})
-    assert card["config"] == {
-        "data_noise": 0.1,
-        "features": {"system": "maf", "config": {"data_std": 0.5, "ema": True}},
-    }
+    inner = {"system": "maf", "config": {"shape": [1, 4, 4], "spread": 0.5, "moving": True}}
+    card = upgraded_card({"system": "ebm", "config": {"shape": [1, 4, 4], "spread": 0.1, "features": inner}})
+    given = card["config"].pop("features")
+    assert card["config"] == {"shape": [1, 4, 4], "data_noise": 0.1}
+    assert given["config"] == {"shape": [1, 4, 4], "data_std": 0.5, "ema": True}
+    assert given["spec"] == card["spec"] and card["spec"]["shape"] == [1, 4, 4]
 
 
 def test_former_names_of_a_sampler_are_taken_and_no_others() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from zeuxis.batch import Batch, to_float, to_uint8
 from zeuxis.data.library import WORLDS, open_source
-from zeuxis.data.worlds.rich import facts, instruct, light, paint, styles, tell
+from zeuxis.data.worlds.rich import facts, instruct, light, paint, styles, wording
 from zeuxis.data.worlds.rich.arrange import EDGE
 from zeuxis.data.worlds.rich.facts import CORNERS, EACH, HELD_OUT, SCENE, SHAPES, corners
 from zeuxis.data.worlds.rich.sources import RichScenes, SceneEdits
@@ -52,7 +52,7 @@ def test_an_example_does_not_depend_on_its_company(name: str, size: int) -> None
     source = open_source(name, size, "val")
     index = torch.tensor([5, 999_999, 0, 17, 5, 123_456])
     together = source.batch(index)
-    assert set(together.condition.given) == set(source.provides)
+    assert set(together.condition.given) == set(source.spec.provides)
     for k in range(len(index)):
         assert_same(source.batch(index[k : k + 1]), together[slice(k, k + 1)])
 
@@ -111,7 +111,7 @@ def test_every_object_is_seen_in_its_corner_and_in_its_paint(rich: RichScenes) -
     made = paint.layers(scene, 64)
     whose = paint.instances(scene, made)
     for b, row in enumerate(scene.factors.tolist()):
-        for thing in tell.things(row):
+        for thing in wording.things(row):
             mask = whose[b] == thing.number
             assert mask.sum() > 12, (thing, "is hidden")
             ys, xs = mask.nonzero().unbind(1)
@@ -120,7 +120,7 @@ def test_every_object_is_seen_in_its_corner_and_in_its_paint(rich: RichScenes) -
                 shown = made.paint[b, int(thing.place is not None)][:, mask]
                 wanted = scene.paint[b, thing.corner, int(thing.place is not None)]
                 assert torch.allclose(shown, wanted[:, None].expand_as(shown), atol=1e-3)
-        assert set(whose[b].unique().tolist()) - {0} == {thing.number for thing in tell.things(row)}
+        assert set(whose[b].unique().tolist()) - {0} == {thing.number for thing in wording.things(row)}
 
 
 def test_objects_stay_within_their_corners(rich: RichScenes) -> None:
@@ -139,7 +139,7 @@ def test_what_is_in_front_hides_and_is_nearer(rich: RichScenes) -> None:
     assert far.min() >= 0 and far.max() <= 1
     checked = 0
     for b, row in enumerate(scene.factors.tolist()):
-        for a, relation, other in tell.graph(row):
+        for a, relation, other in wording.graph(row):
             if relation in facts.PLACES:
                 checked += 1
                 assert far[b][whose[b] == a].max() < far[b][whose[b] == other].min() < far[b][whose[b] == 0].min()
@@ -156,7 +156,7 @@ def test_layout_and_edges_follow_from_the_instances(rich: RichScenes) -> None:
     assert condition.layout is not None and condition.factors is not None
     assert torch.equal(condition.layout >= 2, whose > 0)
     for b in range(len(index)):
-        for thing in tell.things(condition.factors[b].tolist()):
+        for thing in wording.things(condition.factors[b].tolist()):
             assert (condition.layout[b][whose[b] == thing.number] == 2 + SHAPES.index(thing.shape)).all()
         y, x = divmod(int(torch.randint(63 * 63, (1,), generator=torch.Generator().manual_seed(b))), 63)
         differs = whose[b, y, x] != whose[b, y, x + 1] or whose[b, y, x] != whose[b, y + 1, x]
@@ -190,7 +190,7 @@ def test_seasons_weathers_and_times_change_the_background_only(rich: RichScenes)
 
 # -- words ------------------------------------------------------------------------------------------
 
-_PLAIN = {said: plain for plain, choice in tell.SYNONYMS.items() for said in choice}
+_PLAIN = {said: plain for plain, choice in wording.SYNONYMS.items() for said in choice}
 _NAME = re.compile(
     r"an? (?P<size>small|large) (?:(?P<texture>striped|dotted|shiny) )?(?P<colour>\w+) (?P<shape>\w+)"
     r"(?: with an? (?P<tint>\w+) (?P<inner>\w+) (?P<place>inside|in front))?"
@@ -219,11 +219,11 @@ def read(caption: str) -> tuple[set[tuple[tuple[str, str], ...]], set[str]]:
 
 
 def test_a_caption_tells_everything(rows: list[list[int]]) -> None:
-    u = torch.rand(len(rows), tell.TOLD, generator=torch.Generator().manual_seed(0)).tolist()
+    u = torch.rand(len(rows), wording.DRAWS, generator=torch.Generator().manual_seed(0)).tolist()
     for row, v in zip(rows, u, strict=True):
-        caption = tell.say(row, v)
+        caption = wording.caption(row, v)
         wanted = set()
-        things = tell.things(row)
+        things = wording.things(row)
         seconds = {thing.corner: thing for thing in things if thing.place}
         for thing in things:
             if thing.place is None:
@@ -249,9 +249,9 @@ def test_a_caption_tells_everything(rows: list[list[int]]) -> None:
 
 def test_phrasings_vary_and_use_known_words_only(rich: RichScenes) -> None:
     captions = rich.batch(torch.arange(300)).condition.caption
-    said = SceneEdits(32).asked(torch.arange(300))[2]
+    said = SceneEdits(32).instructions(torch.arange(300))[2]
     assert captions is not None
-    known = set(rich.words)
+    known = set(rich.spec.words)
     assert {word for text in (*captions, *said) for word in re.findall(r"\w+", text)} <= known
     for word in ("there", "disc", "circle", "on", "by", "of", "above", "hoop", "fall"):
         assert any(re.search(rf"\b{word}\b", caption) for caption in captions), word
@@ -279,7 +279,7 @@ def test_the_scene_graph_is_true_of_the_places(rich: RichScenes) -> None:
 def test_an_instruction_changes_what_it_names_and_nothing_else(kind: str) -> None:
     world = SceneEdits(64, kinds=(kind,))
     index = torch.arange(60)
-    before, after, said = world.asked(index)
+    before, after, said = world.instructions(index)
     batch = world.batch(index)
     assert batch.condition.source is not None
     differs = (batch.image != batch.condition.source).any(1)  # (B, H, W)
@@ -306,7 +306,7 @@ def test_an_instruction_changes_what_it_names_and_nothing_else(kind: str) -> Non
     assert not is_held_out(pairs(after)).any()
 
 
-def fits(name: str, thing: tell.Thing) -> bool:
+def fits(name: str, thing: wording.Thing) -> bool:
     return set(name.split()) - {"the"} <= {thing.shape, thing.colour, thing.size, thing.texture}
 
 
@@ -314,17 +314,17 @@ def test_a_name_means_one_object(rows: list[list[int]]) -> None:
     """Read independently: attributes, then a relation to a thing that is the only one of its shape, or a corner."""
     kinds = set()
     for row in rows:
-        things = tell.things(row)
+        things = wording.things(row)
         for thing in things:
-            name = tell.refer(thing, things)
+            name = wording.refer(thing, things)
             head, _, tail = name.partition(" at the ")
-            relation = next((r for r in tell.RELATIONS if f" {r} the " in head), None)
+            relation = next((r for r in wording.RELATIONS if f" {r} the " in head), None)
             if relation:
                 head, anchor = head.split(f" {relation} the ")
             meant = [t for t in things if fits(head, t)]
             if relation and not tail:
                 (other,) = [t for t in things if t.shape == anchor]
-                edges = tell.graph(row)
+                edges = wording.graph(row)
                 meant = [t for t in meant if (t.number, relation, other.number) in edges]
             elif tail:
                 meant = [t for t in meant if CORNERS[t.corner] == tail and (t.place == relation)]

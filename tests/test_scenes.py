@@ -14,8 +14,8 @@ from zeuxis.batch import to_float, to_uint8
 from zeuxis.counter import uniforms
 from zeuxis.data.source import Source
 from zeuxis.data.worlds import grammar, sdf
+from zeuxis.data.worlds.placement import FIRST_SHAPE_CLASS, LIGHT, PAINTS
 from zeuxis.data.worlds.scenes import SINGLES, Scenes, UnpairedScenes, descriptions, draw, split_descriptions
-from zeuxis.data.worlds.stage import FIRST_SHAPE_CLASS, LIGHT, PAINTS
 from zeuxis.data.worlds.world import SPLITS
 from zeuxis.errors import UnknownName, UsageError
 
@@ -105,7 +105,7 @@ def captions_of(source: Scenes, index: Tensor) -> tuple[str, ...]:
 
 
 def test_every_value_occurs_about_as_often_as_it_should(scenes: Scenes) -> None:
-    factors = scenes.stage(torch.arange(4000)).factors
+    factors = scenes.placed(torch.arange(4000)).factors
     single = column(factors, "relation") == 0
     assert single.float().mean() == pytest.approx(SINGLES, abs=0.02)
     for name, values in grammar.VALUES.items():
@@ -210,7 +210,7 @@ def test_objects_are_whole_apart_and_stand_as_the_relation_says() -> None:
     big = Scenes(size=96)
     index = torch.arange(400)
     fills = big.instances(index)  # (B, 2, H, W)
-    relation = column(big.stage(index).factors, "relation")
+    relation = column(big.placed(index).factors, "relation")
     assert not (fills[:, 0] & fills[:, 1]).any()
     frame = torch.ones(96, 96, dtype=torch.bool)
     frame[1:-1, 1:-1] = False
@@ -235,7 +235,7 @@ def middles(touched: Tensor) -> Tensor:
 def test_small_and_large_never_meet() -> None:
     big = Scenes(size=96)
     index = torch.arange(400)
-    fills, factors = big.instances(index)[:, 0], big.stage(index).factors
+    fills, factors = big.instances(index)[:, 0], big.placed(index).factors
     across = fills.any(1).sum(1)  # columns touched
     small = column(factors, "size_1") == 0
     for k, name in enumerate(grammar.SHAPES):  # shapes of one radius differ in width, so each against itself
@@ -319,11 +319,11 @@ def test_sources_keep_the_protocol(scenes: Scenes) -> None:
     sources: list[Source] = [scenes, UnpairedScenes(), Scenes(time="night")]
     for source in sources:
         batch = source.batch(torch.arange(3))
-        assert batch.condition.given == source.provides
-        assert batch.image.shape == (3, *source.shape)
-        assert len(source.class_names) == source.classes
+        assert batch.condition.given == source.spec.provides
+        assert batch.image.shape == (3, *source.spec.shape)
+        assert len(source.spec.class_names) == source.spec.classes
         assert batch.condition.factors is not None
-        assert batch.condition.factors.shape == (3, len(source.factors))
+        assert batch.condition.factors.shape == (3, len(source.spec.factors))
     assert [s.name for s in sources] == ["scenes", "scenes-day-night", "scenes-night"]
     assert len(scenes.batch(torch.arange(0))) == 0
 
@@ -342,14 +342,14 @@ def test_unpaired_scenes_are_night_beside_unrelated_day() -> None:
     assert source is not None and factors is not None
     assert (batch.image.mean((1, 2, 3)) < -0.2).all() and (source.mean((1, 2, 3)) > 0.2).all()
     assert (column(factors, "time") == 1).all()
-    night = Scenes(time="night").stage(MANY).factors
+    night = Scenes(time="night").placed(MANY).factors
     same = (night[:, 1:] == factors[:, 1:]).float().mean(0)
     assert same.max() < 0.6  # chance: at most a half (sizes, relations)
 
 
 def test_one_time_of_day_on_request() -> None:
     for time, value in (("day", 0), ("night", 1)):
-        assert (column(Scenes(time=time).stage(MANY).factors, "time") == value).all()
+        assert (column(Scenes(time=time).placed(MANY).factors, "time") == value).all()
 
 
 def test_draw_draws_what_it_is_told() -> None:

@@ -85,7 +85,7 @@ def test_data_without_a_layout_is_refused() -> None:
     with pytest.raises(UsageError, match="layout of 2 classes"):
         Segmenter(Shape(3, 16, 16))
     recipe = load_recipe("segmenter-scenes", ('data="digits"', "size=8"))
-    with pytest.raises(Unsupported, match=r"needs layout, which 'digits' does not give: .*scenes.*terrain"):
+    with pytest.raises(Unsupported, match=r"needs layout, which 'digits' does not provide: .*scenes.*terrain"):
         build_for(recipe, open_source("digits", 8))
 
 
@@ -93,8 +93,9 @@ def test_data_without_a_layout_is_refused() -> None:
 def test_worlds_name_every_class_of_their_layout(name: str) -> None:
     source = open_source(name, 16)
     layout = source.batch(torch.arange(64)).condition.layout
-    assert layout is not None and int(layout.max()) < len(source.layout_names)
-    assert len(open_source("scenes | blur:1", 16).layout_names) == 7 and open_source("digits", 8).layout_names == ()
+    assert layout is not None and int(layout.max()) < len(source.spec.layout_names)
+    assert len(open_source("scenes | blur:1", 16).spec.layout_names) == 7
+    assert open_source("digits", 8).spec.layout_names == ()
 
 
 def test_it_is_trained_and_measured_as_every_reader_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,9 +117,9 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, side in (("a-segmenter", 32), ("judge-32", 32), ("judge-64", 64)):
         source = open_source("faces", side)
         system = (
-            Segmenter(source.shape, layout_names=source.layout_names, widths=(8, 16))
+            Segmenter(source.spec.shape, layout_names=source.spec.layout_names, widths=(8, 16))
             if "segmenter" in name
-            else Judge(source.shape, factors=source.factors, widths=(8, 16), features=16)
+            else Judge(source.spec.shape, factors=source.spec.factors, widths=(8, 16), features=16)
         )
         write_model(tmp_path / name, system, {"data": "faces"})
     monkeypatch.setattr(weights, "WEIGHTS", tmp_path)

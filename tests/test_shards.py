@@ -40,7 +40,9 @@ def test_shards_give_pictures_captions_and_labels(tmp_path: Path) -> None:
     facts = {f"sub/{k}.json": json.dumps({"caption": f"number {k}", "label": k % 3}).encode() for k in range(20, 40)}
     shard(tmp_path / "a-001.tar", facts | {f"sub/{k}.png": picture(k) for k in range(20, 40)})
     source = open_folder(tmp_path)
-    assert source.provides == {"caption", "label"} and source.classes == 3 and source.shape == (3, 20, 20)
+    assert (
+        source.spec.provides == {"caption", "label"} and source.spec.classes == 3 and source.spec.shape == (3, 20, 20)
+    )
     seen = 0
     for split in ("train", "val", "test"):
         part = open_folder(tmp_path, split=split)

@@ -224,7 +224,7 @@ def test_float16_that_is_not_finite_by_itself_is_a_bad_step(tmp_path: Path) -> N
 def test_pixels_become_floats_on_the_device_without_a_difference(tmp_path: Path) -> None:
     source = toy_source()
     floats, pixels = Batches(source, 4, 0), Batches(source, 4, 0, pixels=True)
-    assert source.provides >= {"source"}
+    assert source.spec.provides >= {"source"}
     for _ in range(20):
         one, other = floats.next(), pixels.next()
         assert other.image.dtype == other.condition.source.dtype == torch.uint8

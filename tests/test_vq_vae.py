@@ -14,6 +14,7 @@ from zeuxis.errors import Unsupported, UsageError
 from zeuxis.game import System, Turn
 from zeuxis.recipe import load_recipe
 from zeuxis.rng import Stream
+from zeuxis.spec import DataSpec
 from zeuxis.systems.autoencoder.vq_vae import VQVAE
 from zeuxis.systems.autoencoder.vq_vae_2 import VQVAE2
 from zeuxis.systems.autoencoder.vqgan import VQGAN
@@ -169,7 +170,7 @@ def test_both_desk_recipes_spend_as_many_bits() -> None:
     bits = {}
     for name in ("vq-vae", "vq-vae-2"):
         recipe = load_recipe(name)
-        system = build(recipe.system, {"shape": (1, 32, 32)}, recipe.model)
+        system = build(recipe.system, DataSpec(Shape(1, 32, 32)), recipe.model)
         with torch.no_grad():
             bits[name] = system.encode(torch.zeros(1, 1, 32, 32)).numel() * math.log2(system.codes)
     assert bits["vq-vae"] == 512 and 511 < bits["vq-vae-2"] <= 512

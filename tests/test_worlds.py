@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -20,13 +22,18 @@ def tensors(batch: Batch) -> dict[str, Tensor]:
 def test_what_a_world_gives_is_what_its_entry_says(name: str) -> None:
     source, entry = open_source(name), ENTRIES[name]
     batch = source.batch(torch.arange(3))
-    assert batch.condition.given == source.provides == set(entry.provides)
-    assert tuple(batch.image.shape[1:]) == source.shape == entry.shape
-    assert tuple(source.class_names) == tuple(entry.class_names)
+    assert batch.condition.given == source.spec.provides == set(entry.provides)
+    assert batch.image.shape[1:] == source.spec.shape
+    given = batch.condition.source
+    assert (None if given is None else given.shape[1:]) == source.spec.source_shape
+    # Words and factors are known by opening alone; all else stands in the table of entries.
+    assert replace(source.spec, words=(), factors=()) == entry.spec
+    assert len(source.spec.class_names) > 0 or "label" not in source.spec.provides
+    assert bool(source.spec.layout_names) == ("layout" in source.spec.provides)
     assert batch.image.min() >= -1 and batch.image.max() <= 1 and batch.image.std() > 0.05
     factors, layout = batch.condition.factors, batch.condition.layout
-    assert factors is None or factors.shape == (3, len(source.factors))
-    assert layout is None or layout.shape == (3, *source.shape[1:])
+    assert factors is None or factors.shape == (3, len(source.spec.factors))
+    assert layout is None or layout.shape == (3, *source.spec.shape[1:])
 
 
 @pytest.mark.parametrize("name", WORLDS)

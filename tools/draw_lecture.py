@@ -20,7 +20,7 @@ from zeuxis.api.pictures import sheet, to_pil
 from zeuxis.batch import Shape, to_float
 from zeuxis.data.cache import data_dir
 from zeuxis.data.library import open_source
-from zeuxis.data.readers import faces_gray64
+from zeuxis.data.parsers import faces_gray64
 from zeuxis.data.worlds.face import FACTORS
 from zeuxis.metrics.similarity import psnr
 from zeuxis.recipe import load_recipe
@@ -29,7 +29,7 @@ from zeuxis.systems.density.pca import PCA
 DOCS = Path(__file__).parent.parent / "docs"
 SHOWN = 16
 SAMPLED = ("gaussian", "mixture", "parzen", "vae", "cvae", "image-gpt", "maskgit", "maskgit-label")
-COMPONENTS, MET = 12, 10  # that are asked what they tell; pictures of a person, at least
+COMPONENTS, AT_LEAST = 12, 10  # components that are explained; pictures of a person
 PRIORS = ("normal", "gaussian", "mixture", "flow")  # over the codes of an autoencoder
 KEPT = (1, 2, 4, 7, 16, 32, 64)  # principal components
 DRAWN_FACES = 20_000  # that the components of drawn faces are taken from
@@ -55,13 +55,13 @@ def main(runs: Path) -> None:
 
 
 def both(model: Model, images: Tensor) -> Tensor:
-    """There and back."""
+    """The reconstructions."""
     with torch.inference_mode():
         return model.system.decode(model.system.encode(images)).clamp(-1, 1)
 
 
 def proof(model: Model, name: str, samples: int) -> float:
-    """A figure that a method has of itself."""
+    """A metric of the model alone."""
     (figure,) = evaluate(model, metrics=(name,), samples=samples)
     return figure.value
 
@@ -80,11 +80,12 @@ def with_only(pca: PCA, images: Tensor, kept: int) -> Tensor:
 
 
 def real_faces(model: Model) -> dict[str, dict[int, float]]:
-    """PSNR in dB of unseen real faces from their first components, and what each component tells.
+    """PSNR in dB of unseen real faces from their first components, and the variance that each component explains.
 
     Light is the share of a score's variance that a plane of light over the picture explains: its brightness, and how
     much brighter one side is than the other, across and up. Person and expression are shares of variance between
-    people met MET times or more, and between emotions, less what as many values would share by chance (omega squared).
+    people with AT_LEAST pictures or more, and between emotions, less what as many values would share by chance
+    (omega squared).
     """
     pca = model.system
     assert isinstance(pca, PCA)
@@ -101,7 +102,7 @@ def real_faces(model: Model) -> dict[str, dict[int, float]]:
     people = Counter(raw.groups)
     numbers = {person: k for k, person in enumerate(people)}
     who = torch.tensor([numbers[person] for person in raw.groups or ()])
-    often = torch.tensor([people[person] >= MET for person in raw.groups or ()])
+    often = torch.tensor([people[person] >= AT_LEAST for person in raw.groups or ()])
     emotion = torch.tensor(np.asarray(raw.fields["label"]).tolist())
     columns = {k + 1: latent[:, k] for k in range(COMPONENTS)}
     return {
@@ -113,7 +114,7 @@ def real_faces(model: Model) -> dict[str, dict[int, float]]:
 
 
 def drawn_faces() -> dict[str, dict[str, float]]:
-    """What each of the first components of drawn faces tells of each factor: shares of variance, in unseen faces.
+    """What each of the first components of drawn faces explains of each factor: shares of variance, in unseen faces.
 
     Also draws the components (the mean face two deviations either way) and faces from few of them.
     """

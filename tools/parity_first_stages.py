@@ -27,12 +27,15 @@ from torch import Tensor, nn
 from zeuxis.catalog.build import build
 from zeuxis.game import System
 from zeuxis.nn.vector_quantiser import VectorQuantiser
-from zeuxis.pretrained.first_stage import from_public, to_public
-from zeuxis.pretrained.published import PUBLISHED, Plan
+from zeuxis.pretrained.first_stage import KL, VQ, FirstStage
+from zeuxis.pretrained.kind import from_public, to_public
+from zeuxis.pretrained.kinds import kinds_called
 from zeuxis.rng import Rng, Stream
+from zeuxis.spec import DataSpec, Shape
 
 SIZE = 256
 TOLERANCE = 1e-5
+PUBLISHED = VQ | KL
 
 
 class Loss(nn.Module):
@@ -67,16 +70,16 @@ def prepare(taming: str, latent_diffusion: str) -> None:
     stand_in("ldm.util", instantiate_from_config=lambda config: Loss(**config))
 
 
-def theirs(name: str, plan: Plan) -> Any:
+def theirs(name: str, a: FirstStage) -> Any:
     """The public program's first stage of that size."""
-    shape = {"ch": plan.width, "out_ch": 3, "ch_mult": plan.multiples, "num_res_blocks": plan.blocks,
-             "attn_resolutions": [SIZE // f for f in plan.attention], "in_channels": 3, "resolution": SIZE,
-             "z_channels": plan.latent, "double_z": plan.codes is None, "dropout": 0.0}  # fmt: skip
-    loss = {"ndf": plan.ndf, "layers": plan.layers}
-    if plan.codes is None:
-        return import_module("ldm.models.autoencoder").AutoencoderKL(shape, loss, embed_dim=plan.latent)
+    shape = {"ch": a.width, "out_ch": 3, "ch_mult": a.multiples, "num_res_blocks": a.blocks,
+             "attn_resolutions": [SIZE // f for f in a.attention], "in_channels": 3, "resolution": SIZE,
+             "z_channels": a.latent, "double_z": a.codes is None, "dropout": 0.0}  # fmt: skip
+    loss = {"ndf": a.ndf, "layers": a.layers}
+    if a.codes is None:
+        return import_module("ldm.models.autoencoder").AutoencoderKL(shape, loss, embed_dim=a.latent)
     module = "taming.models.vqgan" if name.startswith("vqgan") else "ldm.models.autoencoder"
-    return import_module(module).VQModel(shape, loss, plan.codes, plan.code_width)
+    return import_module(module).VQModel(shape, loss, a.codes, a.code_width)
 
 
 def stir(net: nn.Module, rng: Rng) -> None:
@@ -87,24 +90,25 @@ def stir(net: nn.Module, rng: Rng) -> None:
                 p.add_(0.1 * rng.normal(*p.shape))
 
 
-def compare(name: str, plan: Plan) -> dict[str, float | int | bool]:
+def compare(name: str, a: FirstStage) -> dict[str, float | int | bool]:
     """Both programs on the same picture."""
     rng = Stream(0, name)
     torch.manual_seed(0)  # their program draws its weights from torch's own generator
-    peer = theirs(name, plan).eval()
+    peer = theirs(name, a).eval()
     stir(peer, rng)
     x = rng.uniform(1, 3, SIZE, SIZE) * 2 - 1
     with torch.no_grad():
         z = peer.quant_conv(peer.encoder(x))
-        if plan.codes:  # as a trained codebook is: among the vectors it stands for
+        if a.codes:  # as a trained codebook is: among the vectors it stands for
             book = peer.quantize.embedding.weight
             book.copy_(z.mean() + z.std() * rng.normal(*book.shape))
     public = peer.state_dict()
-    found = from_public(public)
-    assert found.plan == plan, f"{name} was read as {found.plan}"
-    ours: System = build(plan.system, {"shape": (3, SIZE, SIZE)}, plan.model).eval()
+    (kind,) = kinds_called("kl-autoencoder-compvis" if a.codes is None else "vqgan-compvis")
+    found = from_public(kind, public)
+    assert found.architecture == a, f"{name} was read as {found.architecture}"
+    ours: System = build(kind.system, DataSpec(Shape(3, SIZE, SIZE)), a.arguments).eval()
     ours.load_state_dict({**ours.state_dict(), **found.tensors})
-    back = to_public(plan, ours.state_dict())
+    back = to_public(kind, a, ours.state_dict())
     kept = {k: v for k, v in public.items() if k not in found.dropped}
     report: dict[str, float | int | bool] = {
         "theirs": sum(p.numel() for k, p in peer.named_parameters() if not k.startswith("loss.")),
@@ -112,9 +116,9 @@ def compare(name: str, plan: Plan) -> dict[str, float | int | bool]:
         "back": sum(torch.equal(back[k], kept[k]) for k in kept) == len(kept) == len(back),
     }
     with torch.no_grad():
-        into, out_of = ("into_codes", "from_codes") if plan.codes else ("into_moments", "from_latent")
+        into, out_of = ("into_codes", "from_codes") if a.codes else ("into_moments", "from_latent")
         report["encoder"] = apart(encoded(ours, into, x), z)
-        if plan.codes:
+        if a.codes:
             code, _, (_, _, indices) = peer.quantize(z)
             mine = ours.encode(x)
             report["codes"] = float((mine.flatten() == indices.flatten()).float().mean())
@@ -140,13 +144,13 @@ def apart(ours: Tensor, theirs: Tensor) -> float:
 
 
 def encoded(system: System, into: str, x: Tensor) -> Tensor:
-    """What our encoder says, before it is quantised or drawn from."""
+    """The output of our encoder, before it is quantised or sampled from."""
     z: Tensor = system.get_submodule(into)(system.get_submodule("encoder")(x))
     return z
 
 
 def decoded(system: System, out_of: str, code: Tensor) -> Tensor:
-    """What our decoder makes of a code, unbounded."""
+    """The output of our decoder for a code, not clamped."""
     y: Tensor = system.get_submodule("decoder")(system.get_submodule(out_of)(code))
     return y
 
@@ -170,4 +174,4 @@ def main(taming: str, latent_diffusion: str, *names: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main(*sys.argv[1:]) if len(sys.argv) > 2 else __doc__)

@@ -1,6 +1,6 @@
 """Put a run's model into the package in half precision: python tools/ship.py RUN NAME.
 
-Refuses where half precision would cost anything: it compares what the model says with both weights.
+Refuses where half precision changes the output: it compares the model's outputs with both.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def halved(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def most_moved(before: System, after: System) -> float | None:
-    """By how much a probability of a class, or a score of a pair, differs at most; None for what reads nothing."""
+    """The largest difference of a class probability or a pair's score; None for systems without such outputs."""
     image, other = (Stream(0, which).uniform(256, *before.shape) * 2 - 1 for which in ("image", "other"))
     worst = []
     with torch.inference_mode():
@@ -68,4 +68,6 @@ def main(run: str, name: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
     main(*sys.argv[1:])

@@ -7,27 +7,77 @@ Images are float tensors ``(B, C, H, W)`` in [-1, 1] unless a docstring says oth
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from zeuxis.conditions import FIELDS, Kind
 from zeuxis.spec import Shape as Shape
+
+
+class _Texts:
+    """How a field of strings is batched: a tuple, one for each image."""
+
+    @staticmethod
+    def to(value: Any, device: torch.device | str) -> Any:
+        return value
+
+    @staticmethod
+    def joined(values: Sequence[Any]) -> Any:
+        return tuple(text for texts in values for text in texts)
+
+    @staticmethod
+    def repeated(value: Any, n: int) -> Any:
+        return value * n
+
+
+class _Tensors:
+    """How a field of tensors is batched: along the first axis."""
+
+    @staticmethod
+    def to(value: Any, device: torch.device | str) -> Any:
+        return value.to(device)
+
+    @staticmethod
+    def joined(values: Sequence[Any]) -> Any:
+        return torch.cat(list(values))
+
+    @staticmethod
+    def repeated(value: Any, n: int) -> Any:
+        return value.expand(n, *value.shape[1:])
+
+
+BATCHED: Mapping[Kind, type[_Texts | _Tensors]] = {
+    "class": _Tensors,
+    "text": _Texts,
+    "picture": _Tensors,
+    "mask": _Tensors,
+    "class map": _Tensors,
+    "factors": _Tensors,
+}
+
+
+def _batched(name: str) -> type[_Texts | _Tensors]:
+    return BATCHED[FIELDS[name].kind]
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What steers a picture. Every field is optional; a system's card says which it needs."""
+    """What steers a picture. Every field is optional; a system's card says which it needs.
+
+    :data:`zeuxis.conditions.FIELDS` says of each what it means and of which kind it is.
+    """
 
     label: Tensor | None = None  # (B,) int64 in [0, K)
     caption: tuple[str, ...] | None = None  # B strings
-    source: Tensor | None = None  # (B, C, H, W) in [-1, 1]: the picture to translate or restore
+    source: Tensor | None = None  # (B, C, H, W) in [-1, 1], of the source's own channels and size
     mask: Tensor | None = None  # (B, 1, H, W) in {0, 1}: 1 where the picture is to be made
     layout: Tensor | None = None  # (B, H, W) int64: a class per pixel
-    style: Tensor | None = None  # (B, C, H, W) in [-1, 1]: the picture whose manner is wanted
-    instruction: tuple[str, ...] | None = None  # B strings: what to change in ``source``
+    style: Tensor | None = None  # (B, C, H, W) in [-1, 1]
+    instruction: tuple[str, ...] | None = None  # B strings
     factors: Tensor | None = None  # (B, F) int64: the value of each factor of a world
 
     @property
@@ -36,7 +86,7 @@ class Condition:
         return frozenset(f.name for f in fields(self) if getattr(self, f.name) is not None)
 
     def __len__(self) -> int:
-        """The number of images that it speaks of; 0 for the empty condition."""
+        """The number of images that it is of; 0 for the empty condition."""
         return next((len(getattr(self, name)) for name in sorted(self.given)), 0)
 
     def __getitem__(self, rows: slice) -> Condition:
@@ -49,11 +99,23 @@ class Condition:
 
     def to(self, device: torch.device | str) -> Condition:
         """The same condition with its tensors on ``device``."""
-        moved: dict[str, Any] = {}
+        return replace(self, **{name: _batched(name).to(getattr(self, name), device) for name in self.given})
+
+    def expand(self, n: int) -> Condition:
+        """The same for ``n`` images, of each field that is given for one; ValueError where another number is."""
+        many: dict[str, Any] = {}
         for name in self.given:
             value = getattr(self, name)
-            moved[name] = value.to(device) if isinstance(value, Tensor) else value
-        return replace(self, **moved)
+            if len(value) not in (1, n):
+                raise ValueError(f"{len(value)} values of {name} for {n} images")
+            many[name] = _batched(name).repeated(value, n) if len(value) == 1 else value
+        return replace(self, **many)
+
+    @staticmethod
+    def joined(parts: Sequence[Condition]) -> Condition:
+        """Several conditions with the same fields as one, image after image."""
+        names = sorted(parts[0].given)
+        return Condition(**{name: _batched(name).joined([getattr(part, name) for part in parts]) for name in names})
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +151,11 @@ class Batch:
 
 
 def joined(parts: Sequence[Batch]) -> Batch:
-    """Several batches, which say the same of their pictures, as one."""
-    given: dict[str, Any] = {}
-    for name in sorted(parts[0].condition.given):
-        values = [getattr(part.condition, name) for part in parts]
-        given[name] = torch.cat(values) if isinstance(values[0], Tensor) else tuple(v for vs in values for v in vs)
+    """Several batches, whose conditions have the same fields, as one."""
     indices = [part.index for part in parts if part.index is not None]
     index = torch.cat(indices) if len(indices) == len(parts) else None
-    return Batch(torch.cat([part.image for part in parts]), Condition(**given), index)
+    condition = Condition.joined([part.condition for part in parts])
+    return Batch(torch.cat([part.image for part in parts]), condition, index)
 
 
 def to_float(pixels: Tensor) -> Tensor:

@@ -6,7 +6,8 @@ A card must therefore be written with literals only: ``card = Card("dcgan", titl
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from zeuxis.knobs import Knob, knob_table
 
@@ -48,3 +49,10 @@ class Card:
     def knob_table(self) -> Mapping[str, Knob]:
         """The knobs by name."""
         return knob_table(self.knobs)
+
+    def knobs_as_built(self, config: Mapping[str, Any]) -> dict[str, Knob]:
+        """The knobs by name, those without a default of their own with the constructor's argument of that name."""
+        return {
+            name: replace(knob, default=config.get(name)) if knob.default is None else knob
+            for name, knob in self.knob_table.items()
+        }

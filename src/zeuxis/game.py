@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from zeuxis.batch import Batch
 from zeuxis.errors import Unsupported
 from zeuxis.rng import Rng
+from zeuxis.spec import DataSpec
 from zeuxis.verbs import Verbs
 
 Decay = Literal["constant", "linear", "linear-after-half", "cosine"]
@@ -130,6 +131,16 @@ class System(Verbs):
         bound.apply_defaults()
         object.__setattr__(self, "config", {k: v for k, v in bound.arguments.items() if k != "self"})
         return self
+
+    @property
+    def spec(self) -> DataSpec:
+        """The facts of the data that it was built for; where it was built by hand, what its arguments state of them."""
+        kept: DataSpec | None = self.__dict__.get("_spec")
+        return DataSpec.of_arguments({"shape": self.shape, **self.config}) if kept is None else kept
+
+    @spec.setter
+    def spec(self, spec: DataSpec) -> None:
+        self.__dict__["_spec"] = spec
 
     def players(self) -> tuple[Player, ...]:
         return ()

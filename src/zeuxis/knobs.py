@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from zeuxis.errors import UnknownName, UsageError
+from zeuxis.errors import UnknownName, Unsupported, UsageError
 
 Value = bool | int | float | str
 
@@ -70,6 +70,20 @@ class Knob:
         return value
 
     @property
+    def description(self) -> str:
+        """``"a whole number of 1 or more, by default 10: network evaluations"``."""
+        return f"{self.range}, by default {self.default_text}: {self.meaning}"
+
+    @property
+    def default_text(self) -> str:
+        """The default in words."""
+        return "what the model was built with" if self.default is None else str(self.default)
+
+    def as_dict(self) -> dict[str, Value | None]:
+        """Type, range, default and meaning, ready for JSON."""
+        return {"type": self.type, "range": self.range, "default": self.default, "meaning": self.meaning}
+
+    @property
     def range(self) -> str:
         """What it takes, in words: ``"a whole number of 1 or more"``, ``"euler or heun"``."""
         if self.type == "choice":
@@ -107,6 +121,35 @@ COMMON: Mapping[str, Knob] = MappingProxyType(
         )
     }
 )
+
+
+SHORT: Mapping[str, str] = MappingProxyType(  # those with a flag and a keyword of their own, and what they mean
+    {name: knob.meaning for name, knob in COMMON.items()} | {"sampler": "how it steps; each model has its own"}
+)
+
+
+def find(owner: str, knobs: Mapping[str, Knob], name: str) -> Knob:
+    """The knob ``name`` of ``owner``; raises :class:`Unsupported` naming those that there are."""
+    if name not in knobs:
+        known = "; ".join(f"{each} ({knob.description})" for each, knob in knobs.items())
+        raise Unsupported(f"{owner} has no knob '{name}'; it has: {known or 'none'}")
+    return knobs[name]
+
+
+def checked(owner: str, knobs: Mapping[str, Knob], values: Mapping[str, Value]) -> dict[str, Value]:
+    """``values`` as the knobs have them; raises as :func:`find` and :meth:`Knob.check`."""
+    return {name: find(owner, knobs, name).check(value) for name, value in values.items()}
+
+
+def parsed(owner: str, knobs: Mapping[str, Knob], texts: Iterable[tuple[str, str]]) -> Sampling:
+    """What a user wrote for some knobs, by name; raises as :func:`find` and :meth:`Knob.parse`."""
+    values: dict[str, Value] = {}
+    for name, text in texts:
+        knob = find(owner, knobs, name)
+        if name in values:
+            raise UsageError(f"knob {name} is given twice, {values[name]} and {text}: give it once")
+        values[name] = knob.parse(text)
+    return Sampling(**values)
 
 
 def knob_table(knobs: Iterable[str | Knob]) -> Mapping[str, Knob]:

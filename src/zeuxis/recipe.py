@@ -12,9 +12,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from zeuxis.errors import UnknownName, UsageError
+from zeuxis.spec import LEAST_SIDE, MOST_SIDE, Size, in_bounds
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -64,7 +65,7 @@ class Recipe(_Table):
     system: str
     about: str
     data: str
-    size: int | None = Field(None, ge=4)  # pixels a side; None keeps the data's own
+    size: int | tuple[int, int] | None = None  # pixels a side, or height and width; None keeps the data's own
     fit: str = "square"  # how pictures of mixed shapes come to that size in training: see zeuxis.data.fit
     model: dict[str, Any] = {}  # constructor keywords that differ from the defaults
     tiny: dict[str, Any] = {}  # more of them, for the smallest instance
@@ -73,6 +74,13 @@ class Recipe(_Table):
     sample: dict[str, Any] = {}  # fields of Sampling that evaluation uses
     claim: Claim | None = None
     counts: dict[str, int] = {}  # parameters per network, pinned at this size
+
+    @field_validator("size")
+    @classmethod
+    def _bounded(cls, size: Size | None) -> Size | None:
+        if size is not None and not in_bounds(size):
+            raise ValueError(f"pictures may have from {LEAST_SIDE} to {MOST_SIDE} pixels a side")
+        return size
 
 
 @cache

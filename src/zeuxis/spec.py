@@ -1,4 +1,4 @@
-"""What data say of themselves: the facts that networks are built for, and that a model's card keeps.
+"""The facts of data: what networks are built for, and what a model's card keeps.
 
 One frozen :class:`DataSpec` for every source and every trained model. A constructor gets those of
 :meth:`DataSpec.facts` that it names; a new fact is one field here. Imports no torch.
@@ -6,9 +6,52 @@ One frozen :class:`DataSpec` for every source and every trained model. A constru
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
+
+from zeuxis.errors import UsageError
+
+Size = int | tuple[int, int]
+"""The size that pictures are wanted at: the side of a square, or height and width."""
+
+
+LEAST_SIDE, MOST_SIDE = 4, 4096  # pixels
+
+
+def height_width(size: Size) -> tuple[int, int]:
+    """Rows and columns of a size."""
+    return (size, size) if isinstance(size, int) else size
+
+
+def spell_size(size: Size | None) -> str:
+    """A size as people write it: ``32``, width times height as in ``32x24``, or ``natural`` where none is asked for."""
+    match size:
+        case None:
+            return "natural"
+        case int():
+            return str(size)
+        case height, width:
+            return f"{width}x{height}"
+
+
+def parse_size(text: str | None) -> Size | None:
+    """The size that :func:`spell_size` spells; None for None. Raises :class:`UsageError` for anything else."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+)(?:x(\d+))?", text.strip())
+    if found is None:
+        raise UsageError(f"--size {text} is no size: write pixels a side (32), or width x height (32x24)")
+    width, height = int(found[1]), int(found[2] or found[1])
+    if not in_bounds(size := width if width == height else (height, width)):
+        raise UsageError(f"--size {text}: pictures may have from {LEAST_SIDE} to {MOST_SIDE} pixels a side")
+    return size
+
+
+def in_bounds(size: Size) -> bool:
+    """Whether pictures may have that size."""
+    return all(LEAST_SIDE <= side <= MOST_SIDE for side in height_width(size))
 
 
 class Shape(NamedTuple):
@@ -17,6 +60,10 @@ class Shape(NamedTuple):
     channels: int
     height: int
     width: int
+
+    def at(self, height: int, width: int) -> Shape:
+        """The same channels on other rows and columns."""
+        return Shape(self.channels, height, width)
 
 
 @dataclass(frozen=True)
@@ -44,13 +91,35 @@ class DataSpec:
         """How many labels there are."""
         return len(self.class_names)
 
+    @property
+    def size(self) -> Size:
+        """Of the pictures, as `zeuxis.data.library.open_source` takes it."""
+        _, height, width = self.shape
+        return height if height == width else (height, width)
+
+    def at(self, size: Size) -> DataSpec:
+        """The same facts of pictures, and of their sources, at another size."""
+        height, width = height_width(size)
+        source = None if self.source_shape is None else self.source_shape.at(height, width)
+        return replace(self, shape=self.shape.at(height, width), source_shape=source)
+
     def facts(self) -> dict[str, Any]:
         """Everything that a constructor may name, by keyword."""
         return {f.name: getattr(self, f.name) for f in fields(self)} | {"classes": self.classes}
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON has it: lists for tuples, sorted for sets."""
-        return {**asdict(self), "provides": sorted(self.provides)}
+        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+
+    @classmethod
+    def of_arguments(cls, arguments: Mapping[str, Any]) -> DataSpec:
+        """What a constructor's ``arguments`` (of the names in :meth:`facts`, and others) state of the data.
+
+        Names that only their number is known of are "0", "1", ...; what the data provides is not known.
+        """
+        known = {f.name: arguments[f.name] for f in fields(cls) if f.name in arguments}
+        named = known.get("class_names") or map(str, range(arguments.get("classes") or 0))
+        return cls.from_dict({**known, "class_names": named})
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> DataSpec:
@@ -66,3 +135,13 @@ class DataSpec:
             factors=tuple((str(name), int(values)) for name, values in table.get("factors", ())),
             provides=frozenset(map(str, table.get("provides", ()))),
         )
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case frozenset():
+            return sorted(value)
+        case tuple():
+            return [_plain(part) for part in value]
+        case _:
+            return value

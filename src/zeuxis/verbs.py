@@ -6,7 +6,7 @@ A system's card says which it has. Asking for another is an error that names tho
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, ClassVar, Literal
 
@@ -17,7 +17,7 @@ from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.distributions.flow import Flow
 from zeuxis.errors import Unsupported
-from zeuxis.knobs import Knob, Sampling
+from zeuxis.knobs import Knob, Sampling, checked
 from zeuxis.rng import ImageRng, Rng
 
 
@@ -71,7 +71,7 @@ class Verbs(nn.Module):
         raise self._lacks("verify")
 
     def in_distribution(self, image: Tensor) -> Tensor:
-        """Which pictures are like those that it learnt from, bool ``(B,)``; its reading of the others means nothing."""
+        """Which pictures are like those that it learnt from, bool ``(B,)``; what it finds in others means nothing."""
         raise self._lacks("in_distribution")
 
     def write(self, rng: ImageRng, how: Sampling = Sampling()) -> tuple[str, ...]:
@@ -97,10 +97,7 @@ class Verbs(nn.Module):
     @property
     def knobs(self) -> Mapping[str, Knob]:
         """The knobs of this instance by name, each with its default: the card's, or what it was built with."""
-        return {
-            name: replace(knob, default=self.config[name]) if knob.default is None else knob
-            for name, knob in self.card.knob_table.items()
-        }
+        return self.card.knobs_as_built(self.config)
 
     def settings(self, how: Sampling) -> SimpleNamespace:
         """A value for every knob, by name: what ``how`` asks, the default elsewhere.
@@ -109,16 +106,18 @@ class Verbs(nn.Module):
         the knob does not take.
         """
         knobs = self.knobs
-        for name in how:
-            if name not in knobs:
-                raise Unsupported(f"'{self.card.id}' has no knob '{name}'; it has: {', '.join(knobs) or 'none'}")
-        asked = {name: knobs[name].check(value) for name, value in how.items()}
+        asked = checked(f"'{self.card.id}'", knobs, how)
         return SimpleNamespace(**{name: knob.default for name, knob in knobs.items()} | asked)
 
     @property
     def conditions(self) -> frozenset[str]:
-        """The fields of ``Condition`` that this instance obeys."""
+        """The fields of ``Condition`` that this instance obeys; what its card needs, and what it was built to take."""
         return frozenset(self.card.needs)
+
+    @property
+    def optional(self) -> frozenset[str]:
+        """Those of :attr:`conditions` without which it can sample."""
+        return frozenset()
 
     @property
     def flow(self) -> Flow | None:

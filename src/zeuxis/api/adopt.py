@@ -1,4 +1,4 @@
-"""Public checkpoints to model folders: read without trust, renamed, and checked against the system that they become."""
+"""Published checkpoints to model folders, of any kind in the table ``zeuxis.pretrained.kinds``."""
 
 from __future__ import annotations
 
@@ -6,113 +6,207 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
 from zeuxis.catalog.build import build
-from zeuxis.errors import UnknownName, UsageError, WeightsError
+from zeuxis.errors import UsageError, WeightsError
 from zeuxis.game import System
-from zeuxis.pretrained import first_stage
-from zeuxis.pretrained.convert import convert
-from zeuxis.pretrained.first_stage import MOUTH, STEM, Found
-from zeuxis.pretrained.published import PUBLISHED
+from zeuxis.pretrained import convert
+from zeuxis.pretrained.convert import Conversion
+from zeuxis.pretrained.kind import Found, Kind, from_public, recognise, unwrapped
+from zeuxis.pretrained.kinds import KINDS, kinds_called
+from zeuxis.spec import DataSpec, Shape
 from zeuxis.training.checkpoint import sha256, write_model
 
-KNOWN = ("vqgan", "kl-autoencoder")
-UNSAID = ("critic.", "quantiser.uses")  # what a public first stage may leave out: neither changes a code or a picture
+Report = Callable[[str, float | None], None]
 
 
 @dataclass(frozen=True)
 class Adoption:
-    """What came of a public checkpoint."""
+    """What came of a published checkpoint."""
 
     folder: Path
     system: str
+    kind: str
     architecture: str | None  # the published one that it has, if it has one of them
-    dialect: str  # whose names it had
-    parameters: int  # of the system, its critic among them
-    dropped: tuple[str, ...]  # keys that have no place here
+    parameters: int  # of the system, with parts that the file did not hold
+    dropped: tuple[str, ...]  # keys of the model that have no place here
+    outside: int  # tensors of the file that are not the model's
     as_initialised: tuple[str, ...]  # tensors of ours that it did not hold
+
+
+@dataclass(frozen=True)
+class Plain(Conversion):
+    """A checkpoint whose tensors were written as they are, because the whole of it is of no known kind."""
+
+    holds: Mapping[str, str]  # prefixes in it at which a model of a known kind lies, each with the kind's name
 
 
 def adopt(
     file: str | Path,
-    system: str,
+    kind: str | None = None,
     out: str | Path | None = None,
-    size: int = 256,
-    report: Callable[[str, float | None], None] = lambda message, fraction: None,
+    size: int | None = None,
+    report: Report = lambda message, fraction: None,
 ) -> Adoption:
-    """Make the model folder ``out`` (beside ``file`` by default) of a public checkpoint of ``system``.
+    """Make the model folder ``out`` (beside ``file`` by default) of a published checkpoint.
 
-    ``size`` is that of the pictures, in pixels a side, which the tensors do not tell.
+    ``kind`` is the name of a kind, or of the system that it becomes; without it the file must hold exactly one model of
+    a known kind. ``size`` is the height and width of the model's images in pixels, which the tensors do not tell; by
+    default that of the published models.
 
     Raises:
-        UsageError: there is no such file, the folder exists, or no checkpoint of that system can be read.
-        WeightsError: it holds no such thing, or one of another system or architecture.
+        UsageError: there is no such file, the folder exists, or there is no such kind.
+        WeightsError: the file holds no model of that kind, several, or one of an architecture that is not known.
     """
     source = Path(file)
-    if system not in KNOWN:
-        raise UnknownName("system with public checkpoints", system, KNOWN)
+    kinds = KINDS if kind is None else kinds_called(kind)
+    _check_file(source)
+    folder = _folder(source, out)
+    tensors = _read(source, report)
+    held = recognise(unwrapped(tensors)[1], KINDS)
+    wanted = {prefix: one for prefix, one in held.items() if one in kinds}
+    if len(wanted) != 1:
+        several = ", ".join(f"{one.name} at {prefix or 'the top'}" for prefix, one in (wanted or held).items())
+        holds = f"it holds several: {several}" if wanted else f"it holds {several or 'none'}"
+        what = kind or "one of a known kind"
+        mend = f": use --as {next(iter(held.values())).system}" if held and not wanted else ""
+        raise WeightsError(f"{source} must hold one model, '{what}'; {holds}{mend}")
+    ((prefix, one),) = wanted.items()
+    return _make(source, one, prefix, tensors, folder, size, report)
+
+
+def convert_file(
+    file: str | Path,
+    out: str | Path | None = None,
+    size: int | None = None,
+    report: Report = lambda message, fraction: None,
+) -> Adoption | Plain:
+    """Make the most of a checkpoint: a model folder if all of it is a model of a known kind, otherwise safetensors.
+
+    An ``out`` that ends in ``.safetensors`` asks for the latter. Beside the tensors of the model a file may hold the
+    state of its training (under other keys than ``state_dict.``). A model that is a part of a larger one is not taken
+    out of it, but named in :attr:`Plain.holds`.
+
+    Raises:
+        UsageError: there is no such file, the result exists, or a file of safetensors is of no known kind.
+        DataError: it is damaged, or holds what only a program could make.
+        WeightsError: it is marked as a kind and is not of an architecture that is known.
+    """
+    source = Path(file)
+    _check_file(source)
+    plain = source.with_suffix(".safetensors") if out is None else Path(out)
+    if source.suffix == ".safetensors":
+        held, place = _held(source)
+        if set(held) != {place}:
+            raise UsageError(f"{source} is safetensors already; {hint(_names(held))}")
+        return _make(source, held[place], place, load_file(source), _folder(source, out), size, report)
+    plain.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".draft-", dir=plain.parent) as draft:
+        found = convert.convert(source, Path(draft, "read.safetensors"), report)
+        held, place = _held(found.weights)
+        if set(held) == {place} and (out is None or plain.suffix != ".safetensors"):
+            folder = _folder(source, out)
+            try:
+                return _make(source, held[place], place, load_file(found.weights), folder, size, report)
+            except WeightsError as error:
+                raise WeightsError(f"{error}; --out FILE.safetensors writes its tensors as they are") from None
+        if size is not None:
+            raise UsageError(f"--size is that of a model's images, and {source} gives none; {hint(_names(held))}")
+        kept = convert.moved(found, plain)
+    return Plain(kept.weights, kept.facts, kept.tensors, kept.parameters, kept.not_made, _names(held))
+
+
+def hint(holds: Mapping[str, str]) -> str:
+    """How to make a model of a file that ``holds`` kinds at prefixes, or which kinds are known where it holds none."""
+    if holds:
+        prefix, name = next(iter(holds.items()))
+        return f"it holds a model at {prefix or 'the top'}: --as {name} makes a model folder of it"
+    return f"it is of no kind of published checkpoint that is known here ({', '.join(kind.name for kind in KINDS)})"
+
+
+def _names(held: Mapping[str, Kind[Any]]) -> dict[str, str]:
+    return {prefix: kind.name for prefix, kind in held.items()}
+
+
+def _check_file(source: Path) -> None:
     if not source.is_file():
         raise UsageError(f"there is no file {source}: give a checkpoint (.safetensors, .pt, .pth, .ckpt or .bin)")
+
+
+def _folder(source: Path, out: str | Path | None) -> Path:
+    """Where the model goes; raises :class:`UsageError` if something is there."""
     folder = source.with_suffix("") if out is None else Path(out)
+    if folder.suffix == ".safetensors":
+        raise UsageError(f"--out {folder} is the name of a file, and the result is a folder: give another")
     if folder.exists():
         raise UsageError(f"{folder} exists already: remove it, or give another --out")
-    found = first_stage.from_public(_stripped(_tensors(source, report), source))
-    if found.plan.system != system:
-        raise WeightsError(f"{source} holds a '{found.plan.system}', not a '{system}': use --as {found.plan.system}")
-    report("building the system", None)
-    made = build(system, {"shape": (found.plan.channels, size, size)}, found.plan.model)
-    absent = _fill(made, found, source)
-    report(f"writing {folder}", None)
-    write_model(folder, made, {"source": source.name, "source_sha256": sha256(source), "names": found.dialect})
-    return Adoption(
-        folder=folder,
-        system=system,
-        architecture=architecture(found),
-        dialect=found.dialect,
-        parameters=sum(p.numel() for p in made.parameters()),
-        dropped=found.dropped,
-        as_initialised=absent,
-    )
+    return folder
 
 
-def architecture(found: Found) -> str | None:
-    """The published architecture that a first stage has, by name, whatever its critic, which may be missing."""
-    mine = {key: value for key, value in found.plan.model.items() if key not in ("ndf", "layers")}
-    return next((name for name, plan in PUBLISHED.items() if mine.items() <= plan.model.items()), None)
+def _held(file: Path) -> tuple[dict[str, Kind[Any]], str]:
+    """The models of known kinds in a file of safetensors, by prefix, and the prefix of its whole state."""
+    try:
+        with safe_open(file, "pt") as found:
+            place, inside = unwrapped(found.keys())
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{file} cannot be read as safetensors: {error}") from None
+    return recognise(inside, KINDS), place
 
 
-def _tensors(source: Path, report: Callable[[str, float | None], None]) -> dict[str, Tensor]:
+def _read(source: Path, report: Report) -> dict[str, Tensor]:
     """All the tensors of a file, by their path in it."""
     try:
         if source.suffix == ".safetensors":
             return load_file(source)
         with tempfile.TemporaryDirectory(prefix="zeuxis-") as draft:
-            return load_file(convert(source, Path(draft, "read.safetensors"), report).weights)
+            return load_file(convert.convert(source, Path(draft, "read.safetensors"), report).weights)
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{source} cannot be read as safetensors: {error}") from None
 
 
-def _stripped(tensors: Mapping[str, Tensor], source: Path) -> dict[str, Tensor]:
-    """The first stage among them, wherever it lies (``state_dict.``, ``first_stage_model.``), without that place."""
-    places = sorted(
-        k.removesuffix(STEM) for k in tensors if k.endswith(STEM) and k.removesuffix(STEM) + MOUTH in tensors
+def _make(
+    source: Path,
+    kind: Kind[Any],
+    prefix: str,
+    tensors: Mapping[str, Tensor],
+    folder: Path,
+    size: int | None,
+    report: Report,
+) -> Adoption:
+    """The model folder of the checkpoint of ``kind`` whose keys begin with ``prefix``."""
+    public = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+    found = from_public(kind, public)
+    report("building the system", None)
+    side = size or kind.size
+    shape = Shape(found.architecture.channels, side, side)
+    made = build(kind.system, DataSpec(shape), dict(found.architecture.arguments))
+    absent = _fill(made, found, source)
+    report(f"writing {folder}", None)
+    write_model(folder, made, {"source": source.name, "source_sha256": sha256(source), "kind": kind.name})
+    return Adoption(
+        folder=folder,
+        system=kind.system,
+        kind=kind.name,
+        architecture=kind.published_name(found.architecture),
+        parameters=sum(p.numel() for p in made.parameters()),
+        dropped=found.dropped,
+        outside=len(tensors) - len(public),
+        as_initialised=absent,
     )
-    if len(places) != 1:
-        several = f"several: {', '.join(places)}" if places else "none"
-        raise WeightsError(f"{source} must hold one first stage, with {STEM} and {MOUTH}; it holds {several}")
-    return {key.removeprefix(places[0]): value for key, value in tensors.items() if key.startswith(places[0])}
 
 
-def _fill(system: System, found: Found, source: Path) -> tuple[str, ...]:
+def _fill(system: System, found: Found[Any], source: Path) -> tuple[str, ...]:
     """Give ``system`` the tensors; returns the names of those that were not among them."""
     own = system.state_dict()
     absent = tuple(name for name in own if name not in found.tensors)
     wrong = [name for name, value in found.tensors.items() if name not in own or own[name].shape != value.shape]
-    if wrong or not all(name.startswith(UNSAID) for name in absent):
+    may_miss = (*found.kind.optional, *found.kind.not_stored)
+    if wrong or not all(name.startswith(may_miss) for name in absent):
         raise WeightsError(f"{source}: {', '.join((wrong or list(absent))[:5])} is not as the rest of it says")
     system.load_state_dict(own | found.tensors)
     return absent

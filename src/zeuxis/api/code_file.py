@@ -1,7 +1,7 @@
 """A file of one coded picture: safetensors whose metadata says which model can decode it. Never a pickle.
 
-The tensor ``codes`` is what ``encode`` gave, without its batch axis: indices in the smallest integers that hold them,
-real numbers in float32. The metadata's ``zeuxis`` is a card in JSON, with the SHA-256 of the tensor's bytes.
+The tensor ``codes`` is the output of ``encode`` without its batch axis: indices in the smallest integers that hold
+them, real numbers in float32. The metadata's ``zeuxis`` is a card in JSON, with the SHA-256 of the tensor's bytes.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ class Coded:
 
     codes: Tensor  # (...): int64 in [0, values), or float32 where ``values`` is None
     values: int | None  # how many an index can take
-    model: str  # the name or folder that it was loaded by
+    model: str  # the name or folder from which it was loaded
     system: str
     weights_sha256: str
     shape: tuple[int, int, int]  # channels, rows and columns of the picture as it was coded
     original: str  # the name of the file that it came from
     original_size: tuple[int, int]  # width and height of it, upright
-    fitted: str | None  # what was done to bring it to the model's size
+    fitted: str | None  # how it was cropped or resized
 
     @property
     def bits_each(self) -> int:
-        """What one entry takes."""
+        """The size of one entry in bits."""
         return 32 if self.values is None else max(1, math.ceil(math.log2(self.values)))
 
     @property
     def bits(self) -> int:
-        """What the codes take, one after the other."""
+        """The size of all codes in bits."""
         return self.codes.numel() * self.bits_each
 
     def size(self) -> str:
@@ -67,7 +67,7 @@ def write_codes(path: Path, coded: Coded) -> None:
 
 
 def read_codes(path: Path) -> Coded:
-    """What :func:`write_codes` wrote, checked in itself; whether it fits a model is that model's to say.
+    """What :func:`write_codes` wrote, with its hash and ranges checked; whether it fits a model is not.
 
     Raises:
         UsageError: no such file, or one of another kind.
@@ -114,16 +114,16 @@ def _checked(card: dict[str, Any], kept: Tensor) -> Coded:
         if kept.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < values:
             raise ValueError(f"its codes reach from {codes.min()} to {codes.max()}, outside the {values} there are")
     fitted = None if card["fitted"] is None else str(card["fitted"])
-    said = (card["model"], card["system"], card["weights_sha256"])
+    names = (card["model"], card["system"], card["weights_sha256"])
     shape, size = _sides(card["shape"], 3), _sides(card["original_size"], 2)
-    return Coded(codes, values, *said, shape, card["original"], size, fitted)
+    return Coded(codes, values, *names, shape, card["original"], size, fitted)
 
 
-def _sides(said: Any, count: int) -> Any:
+def _sides(value: Any, count: int) -> Any:
     """``count`` whole numbers above 0, as a tuple."""
-    if not isinstance(said, list) or len(said) != count or not all(type(x) is int and x > 0 for x in said):
-        raise TypeError(f"{said} is not a size")
-    return tuple(said)
+    if not isinstance(value, list) or len(value) != count or not all(type(x) is int and x > 0 for x in value):
+        raise TypeError(f"{value} is not a size")
+    return tuple(value)
 
 
 def _hash(kept: Tensor) -> str:
@@ -131,6 +131,6 @@ def _hash(kept: Tensor) -> str:
 
 
 def described(coded: Coded) -> dict[str, Any]:
-    """All of it but the codes themselves, with what they take, ready for JSON."""
+    """All of it but the codes themselves, with their size in bits, ready for JSON."""
     facts = {field.name: getattr(coded, field.name) for field in fields(coded) if field.name != "codes"}
     return {**facts, "codes": list(coded.codes.shape), "bits_each": coded.bits_each, "bits": coded.bits}

@@ -1,4 +1,4 @@
-"""A picture to a model's codes and back: what a first stage keeps of a photograph, in so many bits."""
+"""A picture to a model's codes and back, with the size of the codes and the error of the reconstruction."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ from zeuxis.api.still import open_picture, tensor_of
 from zeuxis.batch import to_float, to_uint8
 from zeuxis.catalog.listing import entries, entry
 from zeuxis.catalog.weights import shipped
-from zeuxis.data.fit import Size, fit_picture, middle_box
+from zeuxis.data.fit import WidthHeight, fit_picture, middle_box
 from zeuxis.errors import DataError, TrainingStopped, UnknownName, Unsupported, UsageError, WeightsError
 from zeuxis.metrics.similarity import psnr
 from zeuxis.provenance.record import record
 
-MOST_SIDE = 64  # of a square map of codes: first stages attend from every place of it to every other
+MOST_SIDE = 64  # of a square map of codes: the cost of first stages' attention is quadratic in its area
 REBUILT = "This image was rebuilt by Zeuxis from codes of a picture: a model drew its pixels. It is not the picture."
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """A coded picture, and how well it comes back."""
+    """A coded picture, and the error of its reconstruction."""
 
     coded: Coded
     psnr: float  # dB, of the 8-bit picture as it was coded; infinite where it comes back exactly
 
 
 def encode(model: Model, path: Path, size: int | None = None) -> Encoding:
-    """The codes of the picture at ``path``, which is brought to a size that the model takes.
+    """The codes of the picture at ``path``, which is cropped or resized to a size that the model takes.
 
-    A model for one shape gets the largest centred part of its proportions. One whose networks are convolutions
-    all through (``System.stride``) gets the picture itself, cut to the nearest sides that its factor divides; of a
-    very large one, a smaller copy. ``size`` asks for a square of so many pixels a side instead.
+    A model for one shape is given the largest centred part of its proportions. A fully convolutional one
+    (``System.stride``) is given the picture itself, cropped to multiples of its factor; a very large one is made
+    smaller. ``size`` asks for a square of so many pixels a side instead.
     """
     check_codes(model)
     system = model.system
-    seen = open_picture(path, system.shape.channels)
-    shown, fitted = brought(seen, target_of(model, seen.size, size), system.stride or 1)
-    image = tensor_of(shown)
+    picture = open_picture(path, system.shape.channels)
+    cropped, fitted = fit_to(picture, target_of(model, picture.size, size), system.stride or 1)
+    image = tensor_of(cropped)
     with torch.inference_mode():
         codes = system.encode(image.to(model.device))
         rebuilt = to_float(to_uint8(system.decode(codes)).cpu())
@@ -59,14 +59,14 @@ def encode(model: Model, path: Path, size: int | None = None) -> Encoding:
         weights_sha256=model.weights_sha256,
         shape=(image.shape[1], image.shape[2], image.shape[3]),
         original=path.name,
-        original_size=seen.size,
+        original_size=picture.size,
         fitted=fitted,
     )
     return Encoding(coded, float(psnr(rebuilt, image)))
 
 
 def decode(path: Path, name: str | None = None, device: str = "cpu") -> Pictures:
-    """The picture of a code file, by the model that coded it; ``name`` says where that is now."""
+    """The picture of a code file, by the model that coded it; ``name`` says where that model is now."""
     coded = read_codes(path)
     try:
         model = load(name or coded.model, device)
@@ -111,8 +111,8 @@ def _codes(system: str) -> bool:
 # -- sizes --------------------------------------------------------------------------------------------
 
 
-def target_of(model: Model, seen: Size, size: int | None) -> Size:
-    """Width and height that a picture of ``seen`` is brought to."""
+def target_of(model: Model, picture: WidthHeight, size: int | None) -> WidthHeight:
+    """Width and height to which a picture of the size ``picture`` is cropped or resized."""
     shape, stride = model.system.shape, model.system.stride
     if stride is None:
         own = (shape.width, shape.height)
@@ -121,8 +121,8 @@ def target_of(model: Model, seen: Size, size: int | None) -> Size:
         return own
     most = MOST_SIDE * stride
     if size is None:
-        scale = min(1.0, most / math.sqrt(seen[0] * seen[1]))
-        return _divided(seen[0] * scale, stride), _divided(seen[1] * scale, stride)
+        scale = min(1.0, most / math.sqrt(picture[0] * picture[1]))
+        return _divided(picture[0] * scale, stride), _divided(picture[1] * scale, stride)
     if size % stride or not stride <= size <= most:
         near = min(_divided(size, stride), most)
         raise UsageError(
@@ -135,19 +135,19 @@ def _divided(side: float, stride: int) -> int:
     return max(stride, int(side) // stride * stride)
 
 
-def brought(seen: Image.Image, target: Size, stride: int) -> tuple[Image.Image, str | None]:
-    """``seen`` at the size ``target``, nothing stretched; and what was done to it, None where nothing was.
+def fit_to(picture: Image.Image, target: WidthHeight, stride: int) -> tuple[Image.Image, str | None]:
+    """``picture`` at the size ``target``, nothing stretched; and what was done to it, None where nothing was.
 
     Where less than ``stride`` is too much on either side, it is cut off and every pixel that stays is as it was.
     """
-    (width, height), (w, h) = seen.size, target
-    if seen.size == target:
-        return seen, None
+    (width, height), (w, h) = picture.size, target
+    if picture.size == target:
+        return picture, None
     if 0 <= width - w < stride and 0 <= height - h < stride:
         left, top = (width - w) // 2, (height - h) // 2
-        return seen.crop((left, top, left + w, top + h)), f"of {width}x{height} the middle {w}x{h}"
-    left, top, right, bottom = middle_box(seen.size, target)
-    return fit_picture(seen, target), f"of {width}x{height} the middle {right - left}x{bottom - top}, now {w}x{h}"
+        return picture.crop((left, top, left + w, top + h)), f"of {width}x{height} the middle {w}x{h}"
+    left, top, right, bottom = middle_box(picture.size, target)
+    return fit_picture(picture, target), f"of {width}x{height} the middle {right - left}x{bottom - top}, now {w}x{h}"
 
 
 def _check_fit(path: Path, coded: Coded, model: Model) -> None:

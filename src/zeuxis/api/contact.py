@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 import torch
 from PIL import Image
 
 from zeuxis.api.pictures import panes, sheet, to_pil
-from zeuxis.data.entries import ENTRIES
+from zeuxis.data.entries import ENTRIES, listed
 from zeuxis.data.source import Source
 
 TILE = 96  # pixels a side that a small picture is enlarged to
@@ -19,17 +18,13 @@ FIELDS = ("title", "licence", "may_ship", "citation", "homepage", "splits", "not
 def card(source: Source) -> dict[str, Any]:
     """What is known of a source, ready for JSON: what it holds, and for a known dataset where it is from."""
     known = ENTRIES.get(source.name)
-    origin = {key: value for key, value in asdict(known).items() if key in FIELDS} if known else {}
+    origin = {key: value for key, value in listed(known).items() if key in FIELDS} if known else {}
     return {
         "name": source.name,
         **origin,
         "examples": len(source),
-        "shape": list(source.shape),
-        "provides": sorted(source.provides),
-        "classes": list(source.class_names),
-        "words": list(source.words),
-        "says": told(source),
-        "factors": [list(factor) for factor in source.factors],
+        **source.spec.as_dict(),
+        "texts": first_texts(source),
         "buckets": [
             {"width": b.shape.width, "height": b.shape.height, "examples": len(b.members)} for b in source.buckets
         ],
@@ -37,7 +32,7 @@ def card(source: Source) -> dict[str, Any]:
     }
 
 
-def told(source: Source, n: int = 3) -> list[str]:
+def first_texts(source: Source, n: int = 3) -> list[str]:
     """The captions and instructions of its first ``n`` examples."""
     first = [source.batch(torch.tensor([k])).condition for k in range(min(n, len(source)))]  # a batch has one shape
     return [text for one in first for texts in (one.caption, one.instruction) for text in texts or ()]
@@ -56,7 +51,7 @@ def contact_sheet(source: Source, n: int = 64) -> Image.Image:
         pairs = [*(() if made_from is None else panes(made_from)), *panes(batch.image)]
         tiles += [to_pil(images[k]) for k in range(len(batch)) for images in pairs]
     columns = max(1, round(len(index) ** 0.5)) * len(pairs)
-    return sheet(_framed(tiles) if source.buckets else tiles, columns, max(1, TILE // source.shape.width))
+    return sheet(_framed(tiles) if source.buckets else tiles, columns, max(1, TILE // source.spec.shape.width))
 
 
 def _framed(tiles: list[Image.Image]) -> list[Image.Image]:

@@ -70,15 +70,14 @@ def evaluate(
     name = data or model.card.get("data")
     if not name:
         raise UsageError(f"'{model.name}' does not say what data it was trained on: give --data")
-    source = open_source(name, model.system.shape.height, split)
-    if tuple(source.shape) != tuple(model.system.shape):
-        raise UsageError(
-            f"'{model.name}' makes {tuple(model.system.shape)}, '{name}' holds {tuple(source.shape)}: give other --data"
-        )
+    source = open_source(name, model.system.spec.size, split)
+    makes, holds = tuple(model.system.shape), tuple(source.spec.shape)
+    if holds != makes:
+        raise UsageError(f"'{model.name}' makes {makes}, '{name}' holds {holds}: give other --data")
     real = held_out(source, samples)
     if "caption" in model.system.conditions and real.condition.factors is not None:
-        # A picture owes its caption what that says, and no more.
-        real = replace(real, condition=replace(real.condition, factors=source.told(real.condition.factors)))
+        # A picture must show what its caption states, and no more.
+        real = replace(real, condition=replace(real.condition, factors=source.stated_factors(real.condition.factors)))
     evidence, space = gather(model, real, compared, name, seed, how, features, report)
     found = measure(
         compared,

@@ -22,6 +22,7 @@ from zeuxis.data.entries import kin
 from zeuxis.errors import Unsupported, UsageError
 from zeuxis.nn.inception import load_inception
 from zeuxis.training.checkpoint import sha256
+from zeuxis.training.legacy import upgraded_card
 
 CHUNK = 256
 PIXELS = "pixels-8"
@@ -53,7 +54,7 @@ def reader_of(data: str, verb: str = "classify", shape: tuple[int, ...] | None =
         card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         verbs = entry(card["system"]).card.verbs
         if card["data"] in kin(data) and verb in verbs and verbs & READS:
-            able[name] = tuple(card["config"]["shape"])
+            able[name] = tuple(upgraded_card(card)["spec"]["shape"])
     fitting = [name for name, size in able.items() if size == shape]
     return next((load(name) for name in [*fitting, *able]), None)
 

@@ -1,4 +1,7 @@
-"""The codes of a dataset's pictures, as a source of their own that any density can learn from."""
+"""The codes of a dataset's pictures, as a source of their own that any density can learn from.
+
+In shapes, beside the letters of `zeuxis.batch`: N pictures that were coded, Z numbers in the code of each.
+"""
 
 from __future__ import annotations
 
@@ -7,31 +10,22 @@ import hashlib
 import torch
 from torch import Tensor
 
-from zeuxis.batch import Batch, Shape
-from zeuxis.data.ragged import Bucket
-from zeuxis.data.source import Skipped, Source, Steady
+from zeuxis.batch import Batch
+from zeuxis.data.source import Source
 from zeuxis.errors import Unsupported
 from zeuxis.game import System
 from zeuxis.rng import Stream
+from zeuxis.spec import DataSpec, Shape
 
 CHUNK = 256
 
 
-class Codes(Steady):
+class Codes(Source):
     """Codes ``(N, Z)`` as pictures of Z channels and one pixel, which nothing else is known of."""
-
-    classes = 0
-    class_names: tuple[str, ...] = ()
-    layout_names: tuple[str, ...] = ()
-    words: tuple[str, ...] = ()
-    factors: tuple[tuple[str, int], ...] = ()
-    provides: frozenset[str] = frozenset()
-    skipped: tuple[Skipped, ...] = ()
-    buckets: tuple[Bucket, ...] = ()
 
     def __init__(self, name: str, codes: Tensor) -> None:
         self.name, self.codes = name, codes
-        self.shape = Shape(codes.shape[1], 1, 1)
+        self.spec = DataSpec(Shape(codes.shape[1], 1, 1))
 
     def __len__(self) -> int:
         return len(self.codes)

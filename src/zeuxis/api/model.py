@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from zeuxis.api.given import GivenPicture, again, changes, condition_of, plain_of, sha256_of
 from zeuxis.api.latents import code_width
 from zeuxis.api.pictures import Pictures
 from zeuxis.api.prior import KINDS, Prior, Report, prior_of
+from zeuxis.api.still import picture_of, size_of
 from zeuxis.batch import Condition
-from zeuxis.catalog.listing import entry
+from zeuxis.catalog.listing import entries, entry
 from zeuxis.catalog.weights import load_system
+from zeuxis.conditions import FIELDS, Field
 from zeuxis.errors import DataError, TrainingStopped, UnknownName, Unsupported, UsageError
 from zeuxis.game import System
-from zeuxis.knobs import COMMON, Sampling
+from zeuxis.knobs import COMMON, SHORT, Knob, Sampling, Value, checked
 from zeuxis.provenance.record import record, versions
 from zeuxis.recipe import load_recipe, recipe_paths
 from zeuxis.rng import ImageRng
+from zeuxis.signature import taking
+from zeuxis.spec import DataSpec
 
 MOST_IMAGES = 100_000  # in one call; more belong in several
 BATCH = {"cpu": 16}  # pictures at a time: on a CPU few enough for its caches (twice as fast as 256 for a transformer)
@@ -48,9 +53,19 @@ class Model:
         return self.system.can | ({"sample"} if self.prior else set())
 
     @property
-    def knobs(self) -> Set[str]:
-        """The fields of ``Sampling`` that it honours: with a prior, that of the prior."""
-        return {"temperature"} if self.prior else set(self.system.knobs)
+    def knobs(self) -> Mapping[str, Knob]:
+        """What may be turned when it draws, by name: with a prior, that of the prior."""
+        return {"temperature": COMMON["temperature"]} if self.prior else self.system.knobs
+
+    @property
+    def spec(self) -> DataSpec:
+        """What the data that it was trained on say of themselves."""
+        return self.system.spec
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes of its labels."""
+        return self.spec.class_names
 
     @property
     def weights_sha256(self) -> str:
@@ -63,36 +78,42 @@ class Model:
             f"<{self.name}: {self.system.card.title}, {shape}, conditions: {sorted(self.system.conditions) or 'none'}>"
         )
 
+    @taking({name: Any for name in (*FIELDS, *SHORT)})
     def sample(
         self,
         n: int = 1,
         seed: int = 0,
         *,
-        caption: str | Sequence[str] | None = None,
-        label: int | str | Sequence[int | str] | None = None,
-        source: Tensor | None = None,
-        steps: int | None = None,
-        guidance: float | None = None,
-        sampler: str | None = None,
-        temperature: float | None = None,
+        knobs: Mapping[str, Value] | None = None,
         batch: int | None = None,
         prior: str | None = None,
+        **asked: Any,
     ) -> Pictures:
         """Make ``n`` pictures; picture k is that of seed ``seed + k``, whatever ``n`` and ``batch`` are.
 
         Args:
-            caption: one text for all, or one for each.
-            label: a class (number or name) for all, or one for each; without it, a system conditioned on
-                labels goes through the classes in turn.
-            source: ``(n, C, H, W)`` or ``(1, C, H, W)`` in [-1, 1], for systems that translate.
-            steps, guidance, sampler, temperature: see :class:`zeuxis.verbs.Sampling`.
+            knobs: values of any of :attr:`knobs`, by name.
             batch: pictures at a time; it changes the speed, not the pictures.
             prior: what codes are drawn from, for systems that code a picture as a vector: normal, gaussian,
                 mixture or flow; fitted to the codes of the training data when it is first asked for.
+            asked: the fields of :data:`zeuxis.conditions.FIELDS` that it obeys, once for all pictures or in a
+                sequence, one for each: texts; classes by number or name (without any, all of them in turn);
+                pictures as paths, Pillow, arrays or tensors (see :func:`zeuxis.api.still.picture_of`), several in the
+                channels of one as a sequence of their own; factors by name. And the common knobs, ``steps``,
+                ``guidance``, ``sampler`` and ``temperature``.
+
+        Raises :class:`UsageError` for what it does not obey, cannot do without, or cannot read.
         """
+        for name in asked:
+            if name not in FIELDS and name not in SHORT:
+                raise UnknownName("keyword of sample", name, [*FIELDS, *SHORT], "(other knobs: knobs={name: value})")
         model = self if prior is None else self.with_prior(prior)
-        condition = self.condition(n, caption=caption, label=label, source=source)
-        how = Sampling(steps=steps, guidance=guidance, sampler=sampler, temperature=temperature)
+        steering = {name: value for name, value in asked.items() if name in FIELDS}
+        model._refuse(steering)
+        model._must("sample")
+        condition = model.condition(n, **steering)
+        how = _sampling({name: asked[name] for name in SHORT if name in asked}, knobs)
+        model.check(how)
         seeds = range(seed, seed + n)
         records = tuple(model.record(seed + k, condition[slice(k, k + 1)], how) for k in range(n))
         if "draw_steps" in model.verbs:
@@ -100,23 +121,57 @@ class Model:
             return Pictures(drawn[:, -1], records, drawn)
         return Pictures(model.draw(condition, seeds, how, batch), records)
 
-    def write(self, n: int = 1, seed: int = 0, *, temperature: float | None = None) -> tuple[str, ...]:
+    def write(
+        self, n: int = 1, seed: int = 0, *, temperature: float | None = None, knobs: Mapping[str, Value] | None = None
+    ) -> tuple[str, ...]:
         """Write ``n`` captions; caption k is that of seed ``seed + k``, whatever ``n`` is."""
         if not 1 <= n <= MOST_IMAGES:
             raise UsageError(f"cannot write {n} captions in one call: ask for 1 to {MOST_IMAGES}")
-        how = Sampling(temperature=temperature)
+        how = _sampling({"temperature": temperature}, knobs)
         self.check(how)
         with torch.inference_mode():
             return self.system.write(ImageRng(range(seed, seed + n)), how)
+
+    def encode(self, pictures: Any, batch: int | None = None) -> Tensor:
+        """The codes ``(N, ...)`` on the CPU of one or several pictures: paths, Pillow, arrays, tensors, ``Pictures``.
+
+        They are brought to the model's size, or where its networks are convolutions all through
+        (``System.stride``) stay at their own if its factor divides that. Ranges are those of
+        :func:`zeuxis.api.still.picture_of`.
+        """
+        self._must("encode")
+        shape, stride = self.system.shape, self.system.stride
+        way = GivenPicture(Field("picture", "picture", "The picture to encode.", "PICTURE"), self.spec, self.name)
+        images = []
+        for value in way.each(pictures):
+            what, size = way.label(value), (shape.width, shape.height)
+            if stride is not None:
+                own = size_of(value, what)
+                size = size if own[0] % stride or own[1] % stride else own
+            images.append(picture_of(value, shape.channels, size, what))
+        if len({image.shape for image in images}) != 1:
+            raise UsageError(f"'{self.name}' encodes pictures of one size at a time: here are several sizes, or none")
+        return self._map(self.system.encode, torch.stack(images), batch)
+
+    def decode(self, codes: Tensor, batch: int | None = None) -> Pictures:
+        """The pictures of codes ``(N, ...)``, as :meth:`encode` gives them; their records hold the codes' hashes."""
+        self._must("decode")
+        images = self._map(self.system.decode, codes, batch).float()
+        held = [{"codes": {"sha256": sha256_of(code), "shape": list(code.shape)}} for code in codes]
+        return Pictures(images, tuple(self._record(0, {}, codes) for codes in held))  # nothing is drawn: seed 0
+
+    def _map(self, verb: Callable[[Tensor], Tensor], rows: Tensor, batch: int | None) -> Tensor:
+        """``verb`` of ``rows``, some at a time."""
+        parts = rows.split(batch or BATCH.get(self.device, BATCH_ELSEWHERE))
+        with torch.inference_mode():
+            return torch.cat([verb(part.to(self.device)).cpu() for part in parts])
 
     def draw(
         self, condition: Condition, seeds: Sequence[int], how: Sampling = Sampling(), batch: int | None = None
     ) -> Tensor:
         """The images ``(N, C, H, W)`` on the CPU for a ready condition, one seed each."""
         self.check(how)
-        if "sample" not in self.verbs:
-            mend = f" (with a prior over its codes also sample: --prior {'|'.join(KINDS)})" if _codes(self) else ""
-            raise Unsupported(f"'{self.system.card.id}' cannot sample; it can: {', '.join(sorted(self.verbs))}{mend}")
+        self._must("sample")
         return self._in_batches(self._drawn, condition, seeds, how, batch)
 
     def draw_steps(
@@ -154,77 +209,56 @@ class Model:
         return self.system.decode(self.prior.draw(rng, how, self.system.device)).clamp(-1, 1)
 
     def check(self, how: Sampling) -> None:
-        """Refuse a knob that this system does not have."""
-        for knob in how:
-            if knob not in self.knobs:
-                known = ", ".join(sorted(self.knobs)) or "none"
-                raise Unsupported(f"'{self.system.card.id}' has no knob '{knob}'; it has: {known}")
+        """Refuse a knob that this model does not have, or a value that it does not take."""
+        checked(f"'{self.system.card.id}'", self.knobs, how)
 
-    def condition(
-        self,
-        n: int,
-        *,
-        caption: str | Sequence[str] | None = None,
-        label: int | str | Sequence[int | str] | None = None,
-        source: Tensor | None = None,
-    ) -> Condition:
-        """The condition of ``n`` pictures from what a user wrote."""
+    @taking(dict.fromkeys(FIELDS, Any))
+    def condition(self, n: int, **asked: Any) -> Condition:
+        """The condition of ``n`` pictures from what a user gave, by field; see :meth:`sample`."""
         if not 1 <= n <= MOST_IMAGES:
             raise UsageError(f"cannot make {n} pictures in one call: ask for 1 to {MOST_IMAGES}")
-        wants, given = self.system.conditions, {"caption": caption, "label": label, "source": source}
-        for field, value in given.items():
-            if value is not None and field not in wants:
-                raise Unsupported(f"'{self.name}' is not conditioned on a {field}; {_who_obeys(field)}")
-        if "source" in wants and source is None:
-            raise UsageError(f"'{self.name}' translates a picture: give it one (--source FILE)")
-        if "caption" in wants and caption is None:
-            raise UsageError(f"'{self.name}' draws from a caption: give it one (--caption \"...\")")
-        return Condition(
-            label=self._labels(label, n) if "label" in wants else None,
-            caption=_spread("caption", [caption] if isinstance(caption, str) else caption, n),
-            source=None if source is None else source.expand(n, *source.shape[1:]) if len(source) == 1 else source,
-        )
+        self._refuse(asked)
+        return condition_of(self.name, self.spec, self.system.conditions, self.system.optional, n, asked)
 
-    def _labels(self, label: int | str | Sequence[int | str] | None, n: int) -> Tensor:
-        classes = int(self.card["config"].get("classes", 0))
-        if label is None:
-            return torch.arange(n) % classes
-        wanted = _spread("label", [label] if isinstance(label, (int, str)) else label, n) or ()
-        return torch.tensor([self._class(x, classes) for x in wanted])
+    def _refuse(self, asked: Mapping[str, Any]) -> None:
+        """Refuse fields that it does not obey, naming recipes that do."""
+        for name, value in asked.items():
+            if name not in FIELDS:
+                raise UnknownName("field of a condition", name, FIELDS)
+            if value is not None and name not in self.system.conditions:
+                raise Unsupported(f"'{self.name}' is not conditioned on {_a(name)}; {_who_obeys(name)}")
 
-    def _class(self, label: int | str, classes: int) -> int:
-        names: list[str] = self.card.get("class_names", [])
-        if isinstance(label, str) and label in names:
-            return names.index(label)
-        try:
-            number = int(label)
-        except ValueError:
-            raise UnknownName("class", str(label), names or map(str, range(classes))) from None
-        if not 0 <= number < classes:
-            raise UsageError(f"label {number} is outside the {classes} classes of '{self.name}' (0 to {classes - 1})")
-        return number
+    def _must(self, verb: str) -> None:
+        if verb not in self.verbs:
+            coded = verb == "sample" and _codes(self)
+            mend = f" (with a prior over its codes also sample: --prior {'|'.join(KINDS)})" if coded else ""
+            raise Unsupported(f"'{self.system.card.id}' cannot {verb}; it can: {', '.join(sorted(self.verbs))}{mend}")
 
     def record(self, seed: int, condition: Condition, how: Sampling) -> dict[str, Any]:
         """How the picture of ``seed`` under ``condition`` (of one image) is made: its record."""
-        said: dict[str, Any] = {}
-        if condition.caption is not None and "caption" in self.system.conditions:
-            said["caption"] = condition.caption[0]
-        if condition.label is not None and "label" in self.system.conditions:
-            said["label"] = int(condition.label[0])
-        if condition.source is not None:
-            said["source"] = "a picture that the user gave"
-        made = record(
+        made = self._record(seed, how, plain_of(condition.only(self.system.conditions), self.spec, self.name))
+        return made if self.prior is None else {**made, "prior": self.prior.record()}
+
+    def _record(self, seed: int, how: Mapping[str, Value], condition: dict[str, Any]) -> dict[str, Any]:
+        return record(
             model=self.name,
             system=self.system.card.id,
             weights_sha256=self.weights_sha256,
             recipe=self.card.get("recipe"),
             data=self.card.get("data"),
             seed=seed,
-            sampling=dict(how),
-            condition=said,
+            sampling=how,
+            condition=condition,
             device=self.device,
         )
-        return made if self.prior is None else {**made, "prior": self.prior.record()}
+
+
+def _sampling(short: Mapping[str, Value | None], knobs: Mapping[str, Value] | None) -> Sampling:
+    """What is asked of the knobs by keyword and by name; UsageError where both say something of one."""
+    named = {name: value for name, value in short.items() if value is not None}
+    for name in named.keys() & (knobs or {}).keys():
+        raise UsageError(f"knob {name} is given twice, as {name}= and in knobs=: give it once")
+    return Sampling(**{**named, **(knobs or {})})
 
 
 def _codes(model: Model) -> bool:
@@ -235,18 +269,14 @@ def _codes(model: Model) -> bool:
         return False
 
 
-def _spread(what: str, values: Sequence[Any] | None, n: int) -> tuple[Any, ...] | None:
-    """One value for each of ``n`` pictures."""
-    if values is None:
-        return None
-    if len(values) not in (1, n):
-        raise UsageError(f"{len(values)} values of {what} for {n} pictures: give one, or one for each")
-    return tuple(values) * (n if len(values) == 1 else 1)
+def _a(name: str) -> str:
+    """``a mask``, ``an instruction``."""
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
 def _who_obeys(field: str) -> str:
     """Which recipes make something that obeys ``field``, for an error."""
-    recipes = [load_recipe(name) for name in recipe_paths()]
+    recipes = [r for r in map(load_recipe, recipe_paths().values()) if r.system in entries()]
     drawn = [r for r in recipes if "sample" in entry(r.system).card.verbs]
     able = [r.name for r in drawn if field in (r.model.get("condition"), *entry(r.system).card.needs)]
     return f"recipes that are: {', '.join(able) or 'none yet'}"
@@ -258,18 +288,15 @@ def load(name: str | Path, device: str = "cpu") -> Model:
     return Model(str(name), system, card, device)
 
 
-def replay(made: dict[str, Any], device: str = "cpu") -> tuple[Pictures, list[str]]:
-    """Draw a picture again from its record; also says what is not as it was then."""
+@taking(dict.fromkeys(FIELDS, Any))
+def replay(made: dict[str, Any], device: str = "cpu", **asked: Any) -> tuple[Pictures, list[str]]:
+    """Draw a picture again from its record; also says what is not as it was then.
+
+    ``asked`` are the pictures that it was made from (``source=...``), of which the record holds the hashes alone.
+    """
     model = load(made["model"], device)
-    if "source" in made["condition"]:
-        raise Unsupported(
-            "this picture was translated from another, which its record does not hold: sample with --source"
-        )
-    strange = (set(made["condition"]) - {"label", "caption"}) | (set(made["sampling"]) - set(COMMON) - {"sampler"})
-    if strange:
-        raise Unsupported(
-            f"this picture's record holds {', '.join(sorted(strange))}: only pictures of zeuxis sample are replayed"
-        )
+    given = {name: value for name, value in asked.items() if value is not None}
+    wanted = again(made["condition"], model.spec, model.name, given)
     differs = [
         f"{name} was {made['versions'].get(name)}, is {now}"
         for name, now in versions().items()
@@ -288,4 +315,5 @@ def replay(made: dict[str, Any], device: str = "cpu") -> tuple[Pictures, list[st
             raise DataError("this picture's record is damaged: its prior has no kind, or no data")
     if made["device"] != device:
         differs.append(f"device was {made['device']}, is {device}")
-    return model.sample(1, made["seed"], **made["condition"], **made["sampling"]), differs
+    pictures = model.sample(1, made["seed"], knobs=made["sampling"], **wanted)
+    return pictures, differs + changes(made["condition"], pictures.records[0]["condition"])

@@ -118,7 +118,7 @@ def prior_of(
     folder = _place(name, card["sha256"]) / kind
     facts = {"prior": kind, "prior_of": card["sha256"], "data": pinned(said), "codes": CODES} | asdict(PLANS[kind])
     if not _kept(folder, facts):
-        source = _opened(name, system, card, said, data is not None)
+        source = _opened(name, system, said)
         _fit(system, source, PLANS[kind], folder, facts, report)
     density, own = load_system(folder)
     centre, spread = torch.tensor(own["centre"]), torch.tensor(own["spread"])
@@ -142,16 +142,15 @@ def _kept(folder: Path, facts: dict[str, Any]) -> bool:
     return all(card.get(key) == value for key, value in facts.items() if key != "system")
 
 
-def _opened(name: str, system: System, card: dict[str, Any], data: str, given: bool) -> Source:
+def _opened(name: str, system: System, data: str) -> Source:
     """The training split of ``data``, in the model's shape."""
-    size = system.shape.height if given else card.get("size", system.shape.height)
     try:
-        source = open_source(data, size)
+        source = open_source(data, system.spec.size)
     except (UnknownName, DataError) as error:
         raise UsageError(f"the codes of '{name}' need its data, '{data}': {error}; or give --prior-data") from None
-    if tuple(source.shape) != tuple(system.shape):
+    if tuple(source.spec.shape) != tuple(system.shape):
         raise UsageError(
-            f"'{name}' codes {tuple(system.shape)}, '{data}' holds {tuple(source.shape)}: give other --prior-data"
+            f"'{name}' codes {tuple(system.shape)}, '{data}' holds {tuple(source.spec.shape)}: give other --prior-data"
         )
     return source
 
@@ -165,7 +164,7 @@ def _fit(system: System, source: Source, plan: Plan, folder: Path, facts: dict[s
     if not (torch.isfinite(centre).all() and torch.isfinite(spread).all()):
         raise WeightsError(f"codes of '{source.name}' are not finite: the model's weights are damaged, train it again")
     seen = Codes(source.name, (codes - centre) / spread)
-    density = build(plan.system, {"shape": tuple(seen.shape)}, plan.model)
+    density = build(plan.system, seen.spec, plan.model)
     report(f"fitting a prior to {len(seen)} codes: {plan.system}", None)
     if plan.rounds is None:
         density.fit(epoch_batches(seen, len(seen)))

@@ -15,7 +15,7 @@ from zeuxis.api.features import reader_of
 from zeuxis.api.model import Model
 from zeuxis.batch import Batch
 from zeuxis.data.source import WORD
-from zeuxis.data.worlds import telling
+from zeuxis.data.worlds import caption_likelihood
 from zeuxis.errors import Unsupported
 from zeuxis.metrics.table import Evidence
 
@@ -32,7 +32,7 @@ def read(evidence: Evidence, model: Model, real: Batch, made: Tensor | None, dat
     found = torch.stack([head.argmax(1) for head in logits], 1)  # (N, F)
     factors, label = real.condition.factors, real.condition.label
     asked = factors if len(logits) > 1 else None if label is None else label[:, None]
-    names = tuple(str(n) for n, _ in reader.card["config"].get("factors", ())) or ("label",)
+    names = tuple(name for name, _ in reader.system.spec.factors) if len(logits) > 1 else ("label",)
     sizes = tuple(n for n in names if n.startswith("size"))  # see zeuxis.metrics.oracle.agreement
     found_so = replace(evidence, logits=logits[0], found=found, asked=asked, names=names, leave_out=sizes)
     return _known(found_so, reader, pictures)
@@ -44,7 +44,7 @@ def segmented(evidence: Evidence, model: Model, real: Batch, made: Tensor | None
     pictures = real.image if made is None else made
     with torch.inference_mode():
         maps = [reader.system.segment(x).argmax(1).to(torch.uint8).cpu() for x in chunks(pictures, reader)]
-    names = tuple(reader.card["config"]["layout_names"])
+    names = reader.system.spec.layout_names
     found_so = replace(evidence, mapped=torch.cat(maps), layout=real.condition.layout, layout_names=names)
     return _known(found_so, reader, pictures)
 
@@ -73,7 +73,7 @@ def captions(evidence: Evidence, model: Model, real: Batch, made: Tensor | None,
     with torch.inference_mode():
         parts = [model.system.log_prob_caption(told[k : k + CHUNK]).cpu() for k in range(0, len(told), CHUNK)]
     words = torch.tensor([len(WORD.findall(caption)) + 1 for caption in told])
-    best = telling.log_prob(data, told)
+    best = caption_likelihood.log_prob(data, told)
     return replace(evidence, caption_log_prob=torch.cat(parts), caption_words=words, caption_best=best)
 
 

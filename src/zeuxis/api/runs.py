@@ -80,7 +80,6 @@ def train(
         "data": recipe.data,
         "size": recipe.size,
         "fit": recipe.fit,
-        "class_names": list(source.class_names),
         "reference": source.fingerprint(),
         "started_from": started,
         "built_upon": {key: {"model": name, "sha256": weights_of(name)} for key, name in given_models(recipe).items()},

@@ -1,17 +1,23 @@
-"""One picture of the user's, as a system wants to see it."""
+"""One picture of the user's, from a file, Pillow, numpy or torch, as a system takes it."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
+from torch.nn.functional import interpolate
 
-from zeuxis.batch import Shape, to_float
+from zeuxis.batch import to_float
 from zeuxis.data import picture
+from zeuxis.data.fit import WidthHeight, fit_picture, middle_box
 from zeuxis.errors import DataError, Unsupported, UsageError
+
+OPAQUE = 128  # the least alpha, of 255, that hides what is behind
+SLACK = 1e-3  # beyond [-1, 1], for sums in half precision
 
 
 def open_picture(path: Path, channels: int) -> Image.Image:
@@ -19,27 +25,163 @@ def open_picture(path: Path, channels: int) -> Image.Image:
 
     Raises UsageError when there is no such file; DataError when it is not a picture, or too large a one.
     """
+    return _plain(_kept(path), channels, str(path))
+
+
+def tensor_of(shown: Image.Image) -> Tensor:
+    """A grey or colour picture as ``(1, C, H, W)`` in [-1, 1]."""
+    pixels = torch.from_numpy(np.array(shown)).reshape(1, shown.height, shown.width, -1)
+    return to_float(pixels.permute(0, 3, 1, 2))
+
+
+def size_of(value: Any, what: str) -> WidthHeight:
+    """Width and height of a picture, upright."""
+    found = _opened(value, what)
+    return found.size if isinstance(found, Image.Image) else (found.shape[2], found.shape[1])
+
+
+def picture_of(value: Any, channels: int, size: WidthHeight, what: str) -> Tensor:
+    """A picture as ``(C, H, W)`` in [-1, 1]: the middle of it that has the proportions of ``size``, at that size.
+
+    Args:
+        value: a path; a Pillow picture; an array ``(H, W)`` or ``(H, W, C)``; a tensor ``(C, H, W)`` or ``(H, W)``.
+            Whole numbers are uint8 in [0, 255], real ones lie in [-1, 1].
+        channels: how many are wanted. Files, Pillow and uint8 arrays of 1, 3 and 4 are converted to 1 or 3.
+        what: names it in errors.
+
+    Raises:
+        UsageError: no such file, or numbers outside the range.
+        Unsupported: other channels.
+        DataError: a file that cannot be read.
+    """
+    found = _opened(value, what)
+    if isinstance(found, Image.Image):
+        return tensor_of(fit_picture(_plain(found, channels, what), size))[0]
+    if len(found) != channels:
+        raise Unsupported(f"{what} has {len(found)} channels, and {channels} are wanted: give it with {channels}")
+    if (found.shape[2], found.shape[1]) == size:
+        return found
+    left, top, right, bottom = middle_box((found.shape[2], found.shape[1]), size)
+    part = found[None, :, top:bottom, left:right]
+    return interpolate(part, size[::-1], mode="bicubic", antialias=True)[0].clamp(-1, 1)
+
+
+def mask_of(value: Any, size: WidthHeight, what: str) -> Tensor:
+    """A mask as ``(1, H, W)`` of 0 and 1, read by the nearest pixel: 1 where the picture is to be made.
+
+    That is where a picture is transparent, or light where nothing is; where an array or a tensor, of bools or of
+    0 and 1, is true. It may be ``(H, W)``, ``(H, W, 1)`` (numpy) or ``(1, H, W)`` (torch). Raises as
+    :func:`picture_of`.
+    """
+    if isinstance(value, (np.ndarray, Tensor)):
+        marks = _plane(value, what)
+        if not np.isin(marks, (0, 1)).all():
+            raise UsageError(f"{what} holds other values than 0 and 1: give 1 where the picture is to be made")
+    else:
+        shown = _image(value, what)
+        alpha = np.asarray(shown.convert("RGBA").getchannel("A")) if picture.transparent(shown) else None
+        if alpha is not None and (alpha < OPAQUE).any():
+            marks = alpha < OPAQUE
+        else:
+            marks = np.asarray(_plain(shown, 1, what)) > 127
+    nearest = fit_picture(Image.fromarray(marks.astype(np.uint8)), size, labels=True)
+    return torch.from_numpy(np.array(nearest)).float()[None]
+
+
+def layout_of(value: Any, size: WidthHeight, names: tuple[str, ...], what: str) -> Tensor:
+    """A class for every pixel, int64 ``(H, W)``, read by the nearest pixel.
+
+    A picture holds them as grey values or palette indices; an array or a tensor ``(H, W)`` as whole numbers.
+
+    Raises:
+        UsageError: a class that is none of ``names``, or a picture in colour.
+        DataError: a file that cannot be read.
+    """
+    if isinstance(value, (np.ndarray, Tensor)):
+        classes = _plane(value, what)
+    else:
+        shown = _image(value, what)
+        if shown.mode != "P" and shown.mode not in picture.GREY_MODES:
+            raise UsageError(f"{what} is in colour ({shown.mode}): give a PNG of class numbers, in grey or by palette")
+        classes = np.asarray(shown)
+    classes = classes.astype(np.int32)
+    found = np.unique(classes)
+    if found[0] < 0 or found[-1] >= len(names):
+        wrong = found[0] if found[0] < 0 else found[-1]
+        known = ", ".join(f"{k} {name}" for k, name in enumerate(names))
+        raise UsageError(f"{what} holds class {wrong}, which is none of the {len(names)} that there are: {known}")
+    nearest = fit_picture(Image.fromarray(classes), size, labels=True)
+    return torch.from_numpy(np.array(nearest)).long()
+
+
+def _kept(path: Path) -> Image.Image:
+    """The picture at ``path``, upright, in its own mode."""
     if not path.is_file():
         raise UsageError(f"there is no picture {path}")
-    if channels not in (1, 3):
-        raise Unsupported(f"a picture of {channels} channels cannot come from a file: 1 or 3 can")
     try:
         picture.read_header(path)
-        return picture.read_picture(path, grey=channels == 1)
+        return picture.read_kept(path)
     except picture.Refused as reason:
         raise DataError(f"{path} cannot be used: {reason}") from None
 
 
-def tensor_of(seen: Image.Image) -> Tensor:
-    """A grey or colour picture as ``(1, C, H, W)`` in [-1, 1]."""
-    pixels = torch.from_numpy(np.array(seen)).reshape(1, seen.height, seen.width, -1)
-    return to_float(pixels.permute(0, 3, 1, 2))
+def _plain(shown: Image.Image, channels: int, what: str) -> Image.Image:
+    if channels not in (1, 3):
+        raise Unsupported(
+            f"{what}: {channels} channels are wanted, and a picture gives 1 or 3: give several pictures "
+            f"that are laid in its channels, or a tensor of {channels}"
+        )
+    try:
+        return picture.plain(shown, grey=channels == 1)
+    except picture.Refused as reason:
+        raise DataError(f"{what} cannot be used: {reason}") from None
 
 
-def read_picture(path: Path, shape: Shape) -> Tensor:
-    """The picture at ``path``, upright, its centre cut to the wanted proportions: ``(1, C, H, W)`` in [-1, 1].
+def _image(value: Any, what: str) -> Image.Image:
+    match value:
+        case Image.Image():
+            return ImageOps.exif_transpose(value)
+        case str() | Path():
+            return _kept(Path(value))
+        case _:
+            raise UsageError(f"{what} is a {type(value).__name__}: give a path, a Pillow picture, an array or a tensor")
 
-    Raises as :func:`open_picture`.
-    """
-    seen = open_picture(path, shape.channels)
-    return tensor_of(ImageOps.fit(seen, (shape.width, shape.height), Image.Resampling.LANCZOS))
+
+def _opened(value: Any, what: str) -> Image.Image | Tensor:
+    """A Pillow picture, or a tensor ``(C, H, W)`` in [-1, 1]."""
+    match value:
+        case np.ndarray() if value.ndim in (2, 3):
+            planes = value[..., None] if value.ndim == 2 else value
+            if planes.dtype == np.uint8 and planes.shape[2] in (1, 3, 4):
+                return Image.fromarray(planes[..., 0] if planes.shape[2] == 1 else planes)
+            return _in_range(torch.from_numpy(np.ascontiguousarray(planes.transpose(2, 0, 1))), what)
+        case Tensor() if value.ndim in (2, 3):
+            return _in_range(value[None] if value.ndim == 2 else value, what)
+        case np.ndarray() | Tensor():
+            raise UsageError(f"{what} is of shape {tuple(value.shape)}: give (H, W, C) in numpy, (C, H, W) in torch")
+        case _:
+            return _image(value, what)
+
+
+def _in_range(values: Tensor, what: str) -> Tensor:
+    if values.dtype == torch.uint8:
+        return to_float(values.cpu())
+    if not values.is_floating_point():
+        raise UsageError(f"{what} holds {values.dtype}: give uint8 in [0, 255], or real numbers in [-1, 1]")
+    values = values.detach().float().cpu()
+    if not (values.abs() <= 1 + SLACK).all():
+        raise UsageError(f"{what} holds numbers outside [-1, 1]: scale them (x / 127.5 - 1), or give uint8 in [0, 255]")
+    return values
+
+
+def _plane(value: Any, what: str) -> Any:
+    """An array or a tensor of one channel as a numpy array ``(H, W)``."""
+    found = value.detach().cpu().numpy() if isinstance(value, Tensor) else value
+    if found.ndim == 3:
+        found = found[0] if isinstance(value, Tensor) and len(found) == 1 else found
+        found = found[..., 0] if found.ndim == 3 and found.shape[2] == 1 else found
+    if found.ndim != 2:
+        raise UsageError(f"{what} is of shape {tuple(value.shape)}: give (H, W)")
+    if found.dtype.kind not in "biu" and not (found == found.round()).all():
+        raise UsageError(f"{what} holds fractions: give whole numbers")
+    return found

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zeuxis.catalog.build import build, facts_of, given_models
+from zeuxis.catalog.build import build, given_models
 from zeuxis.catalog.listing import entry
 from zeuxis.catalog.weights import load_system
 from zeuxis.errors import Unsupported, UsageError
+from zeuxis.knobs import checked
 from zeuxis.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -20,14 +21,15 @@ def build_for(recipe: Recipe, source: Source, seed: int | None = None) -> System
     needs = set(entry(recipe.system).card.needs)
     chosen = recipe.model.get("condition", "none")  # by convention the keyword of systems that leave it open
     needs |= {chosen} - {"none"}
-    for need in sorted(needs - source.provides):
+    for need in sorted(needs - source.spec.provides):
         raise Unsupported(
-            f"recipe '{recipe.name}' needs {need}, which '{source.name}' does not give: use {_givers(need)}"
+            f"recipe '{recipe.name}' needs {need}, which '{source.name}' does not provide: use {_providers(need)}"
         )
     given = {key: load_system(name)[0] for key, name in given_models(recipe).items()}
     model = recipe.model | given
-    system = build(recipe.system, facts_of(source), model, recipe.train.seed if seed is None else seed)
+    system = build(recipe.system, source.spec, model, recipe.train.seed if seed is None else seed)
     _take_buckets(system, source)
+    checked(f"'{system.card.id}' ([sample] of recipe '{recipe.name}')", system.knobs, recipe.sample)
     return system
 
 
@@ -49,7 +51,7 @@ def _take_buckets(system: System, source: Source) -> None:
             )
 
 
-def _givers(need: str) -> str:
-    from zeuxis.data.library import giving  # noqa: PLC0415  (only to word an error)
+def _providers(need: str) -> str:
+    from zeuxis.data.library import providing  # noqa: PLC0415  (only to word an error)
 
-    return "one of " + ", ".join(giving(need)) if giving(need) else "a dataset that gives it"
+    return "one of " + ", ".join(providing(need)) if providing(need) else "a dataset that provides it"

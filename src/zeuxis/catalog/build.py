@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 from zeuxis.catalog.listing import system_class
 from zeuxis.errors import UnknownName, UsageError
 from zeuxis.recipe import Recipe
+from zeuxis.spec import DataSpec
 
 if TYPE_CHECKING:
-    from zeuxis.data.source import Source
     from zeuxis.game import System
 
 
-def build(system: str, facts: dict[str, Any], model: dict[str, Any], seed: int = 0) -> System:
-    """A freshly initialised system.
+def build(system: str, spec: DataSpec, model: dict[str, Any], seed: int = 0) -> System:
+    """A freshly initialised system for data of ``spec``, which it keeps.
 
-    ``facts`` are what the data says of itself (``shape``, ``classes``, ``layout_names``, ``words``,
-    ``factors``): the constructor gets those that it names. ``model`` are its other keywords, from the recipe.
+    The constructor gets those of ``spec``'s facts that it names; ``model`` are its other keywords, from the recipe.
     """
     cls = system_class(system)
+    facts = spec.facts()
     parameters = [p for p in inspect.signature(cls.__init__).parameters if p != "self"]
     for key in model:
         if key not in parameters:
@@ -32,9 +32,11 @@ def build(system: str, facts: dict[str, Any], model: dict[str, Any], seed: int =
         # Parameter initialisation is the one place where torch's global generator is drawn from.
         torch.default_generator.manual_seed(seed)
         try:
-            return cls(**keywords)
+            built = cls(**keywords)
         except TypeError as error:
             raise UsageError(f"'{system}' cannot be built from {sorted(keywords)}: {error}") from None
+    built.spec = spec
+    return built
 
 
 def given_models(recipe: Recipe) -> dict[str, str]:
@@ -55,14 +57,3 @@ def _is_system(hint: Any) -> bool:
     from zeuxis.game import System  # noqa: PLC0415  (the catalogue lists without torch)
 
     return System in (hint, *get_args(hint))
-
-
-def facts_of(source: Source) -> dict[str, Any]:
-    """What a dataset says of itself to constructors."""
-    return {
-        "shape": tuple(source.shape),
-        "classes": source.classes,
-        "layout_names": tuple(source.layout_names),
-        "words": tuple(source.words),
-        "factors": tuple(source.factors),
-    }

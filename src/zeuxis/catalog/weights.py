@@ -9,10 +9,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zeuxis.catalog.build import build, facts_of
+from zeuxis.catalog.build import build
 from zeuxis.catalog.listing import WEIGHTS, entries
 from zeuxis.errors import UnknownName, UsageError, WeightsError
 from zeuxis.recipe import load_recipe, recipe_paths
+from zeuxis.spec import DataSpec
 
 if TYPE_CHECKING:
     import torch
@@ -85,7 +86,7 @@ class _Loading:
     dtype: torch.dtype | None
     device: str
 
-    def system(self, name: str, config: dict[str, Any], at: str = "") -> System:
+    def system(self, card: dict[str, Any], at: str = "") -> System:
         """The system that a card describes, its own parameters still without memory.
 
         ``at`` is where in the model it lies: ``""``, or ``keyword.`` for one that was given and whose card is inside.
@@ -93,10 +94,10 @@ class _Loading:
         from zeuxis.catalog.loading import parameters_on_meta  # noqa: PLC0415  (torch)
         from zeuxis.game import systems_in  # noqa: PLC0415  (torch)
 
-        keywords = {key: self.value(f"{at}{key}", value) for key, value in config.items()}
+        keywords = {key: self.value(f"{at}{key}", value) for key, value in card["config"].items()}
         given = {path: system for key, value in keywords.items() for path, system in systems_in(key, value)}
         with parameters_on_meta(given):
-            return build(name, {}, keywords)
+            return build(card["system"], DataSpec.from_dict(card["spec"]), keywords)
 
     def value(self, key: str, value: Any) -> Any:
         """A constructor's argument from what the card says of it; sequences come back as tuples."""
@@ -107,15 +108,15 @@ class _Loading:
                 return self.given(key, model, near, sha256)
             case {"given": {"model": str(model), "sha256": str(sha256)}}:
                 return self.given(key, model, None, sha256)
-            case {"system": str(name), "config": dict(config)}:
-                return self.inside(key, name, config)
+            case {"system": str(), "config": dict(), "spec": dict()}:
+                return self.inside(key, value)
         return value
 
-    def inside(self, key: str, name: str, config: dict[str, Any]) -> System:
+    def inside(self, key: str, card: dict[str, Any]) -> System:
         """A given system whose tensors are in this model's file, under the keyword by which it was given."""
         from zeuxis.catalog.loading import assign  # noqa: PLC0415  (torch)
 
-        system, prefix = self.system(name, config, f"{key}."), f"{key}."
+        system, prefix = self.system(card, f"{key}."), f"{key}."
         mine = {k.removeprefix(prefix): t for k, t in self.tensors.items() if k.startswith(prefix)}
         if mine:  # a constructor may ask what it is given for a code; one that lies elsewhere cannot be asked
             assign(system, mine, dtype=self.dtype, device=self.device, what=f"the weights of '{key}' in {self.folder}")
@@ -148,10 +149,10 @@ def _untrained(name: str) -> tuple[System, dict[str, Any]]:
 
     recipe = load_recipe(name)
     source = open_source(recipe.data, recipe.size, fit=recipe.fit)
-    system = build(recipe.system, facts_of(source), recipe.model, recipe.train.seed).eval()
+    system = build(recipe.system, source.spec, recipe.model, recipe.train.seed).eval()
     rules = json.dumps({"system": name, **system.config}, sort_keys=True, default=list)
     card = {"system": name, "config": system.config, "recipe": recipe.name, "data": recipe.data, "images": 0}
-    return system, {**card, "sha256": hashlib.sha256(rules.encode()).hexdigest()}
+    return system, {**card, "spec": system.spec.as_dict(), "sha256": hashlib.sha256(rules.encode()).hexdigest()}
 
 
 def load_system(
@@ -179,7 +180,7 @@ def load_system(
 
     folder = locate(name)
     tensors, card = read_model(folder)
-    system = _Loading(folder, tensors, dtype, device).system(card["system"], card["config"])
+    system = _Loading(folder, tensors, dtype, device).system(card)
     assign(system, tensors, dtype=dtype, device=device, what=f"the weights in {folder}")
     mark_kept(system)
     system.origin = Origin(str(name) if str(name) in shipped() else str(folder.resolve()), card["sha256"])

@@ -1,4 +1,4 @@
-"""``zeuxis convert``: old checkpoints to safetensors, public models to model folders."""
+"""``zeuxis convert``: old checkpoints to safetensors, published models to model folders."""
 
 from __future__ import annotations
 
@@ -7,58 +7,47 @@ from typing import Annotated
 
 import typer
 
-from zeuxis.cli.options import Json, Out, Size
-from zeuxis.cli.output import emit, say
+from zeuxis.cli.options import Json, Out, Side
+from zeuxis.cli.output import emit, note, say
 from zeuxis.cli.progress import Progress
 
 
 def convert(
-    file: Annotated[
-        Path, typer.Argument(help="A checkpoint of PyTorch: .pt, .pth, .ckpt or .bin; with --as also .safetensors.")
-    ],
+    file: Annotated[Path, typer.Argument(help="A checkpoint: .safetensors, .pt, .pth, .ckpt or .bin.")],
     out: Out = None,
-    system: Annotated[
+    kind: Annotated[
         str | None,
         typer.Option(
-            "--as", metavar="SYSTEM", help="Make a model folder of a public checkpoint: vqgan or kl-autoencoder."
+            "--as",
+            metavar="KIND|SYSTEM",
+            help="Take the published model of this kind out of the file, such as vqgan or kl-autoencoder; "
+            "without it the kind is recognised by the file's keys.",
         ),
     ] = None,
-    size: Size = None,
+    size: Side = None,
     as_json: Json = False,
 ) -> None:
-    """Turn a pickled checkpoint into safetensors, or into a model, without running anything that is in it."""
-    from zeuxis.errors import UsageError
-
-    if system is not None:
-        as_model(file, system, out, size or 256, as_json)
-        return
-    if size is not None:
-        raise UsageError("--size is that of a model's pictures: give it together with --as SYSTEM")
-    from zeuxis.pretrained.convert import convert as work
+    """Turn a checkpoint into a model if its kind is known, or else into safetensors; nothing in it is run."""
+    from zeuxis.api.adopt import Plain, adopt, convert_file, hint
 
     with Progress() as progress:
-        done = work(file, out, progress)
+        done = convert_file(file, out, size, progress) if kind is None else adopt(file, kind, out, size, progress)
+    if isinstance(done, Plain):
+        note(f"note: the tensors of {file} keep their names; {hint(done.holds)}")
     if as_json:
         emit(done)
-        return
-    say(f"{done.tensors} tensors, {done.parameters:,} numbers -> {done.weights}")
-    say(f"everything else -> {done.facts}")
-    if done.not_made:
-        say(f"named in the file and not called: {', '.join(done.not_made)}")
-
-
-def as_model(file: Path, system: str, out: Path | None, size: int, as_json: bool) -> None:
-    """A public checkpoint as a model folder."""
-    from zeuxis.api.adopt import adopt
-
-    with Progress() as progress:
-        done = adopt(file, system, out, size, progress)
-    if as_json:
-        emit(done)
-        return
-    say(f"{done.system}, {done.architecture or 'of no published size'}, {done.parameters:,} numbers -> {done.folder}")
-    if done.dropped:
-        say(f"left out: {len(done.dropped)} tensors, {done.dropped[0]} and on")
-    if done.as_initialised:
-        parts = sorted({name.split(".")[0] for name in done.as_initialised})
-        say(f"not in the file, and as it is at the start: {', '.join(parts)}")
+    elif isinstance(done, Plain):
+        say(f"{done.tensors} tensors, {done.parameters:,} numbers -> {done.weights}")
+        say(f"everything else -> {done.facts}")
+        if done.not_made:
+            say(f"named in the file and not called: {', '.join(done.not_made)}")
+    else:
+        size_name = done.architecture or "of no published size"
+        say(f"{done.kind}, {size_name}, {done.parameters:,} numbers -> {done.folder}")
+        if done.outside:
+            say(f"not this model's, and left out: {done.outside} tensors")
+        if done.dropped:
+            say(f"of no use here, and left out: {len(done.dropped)} tensors, {done.dropped[0]} first")
+        if done.as_initialised:
+            parts = sorted({name.split(".")[0] for name in done.as_initialised})
+            say(f"not in the file, and as initialised: {', '.join(parts)}")

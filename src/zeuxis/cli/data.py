@@ -8,25 +8,11 @@ from typing import Annotated
 
 import typer
 
-from zeuxis.cli.options import Fit, Json, Out, Pair, Size, paired
+from zeuxis.cli.options import Fit, Json, Out, Pair, PictureSize, paired
 from zeuxis.cli.output import emit, say, table
 from zeuxis.errors import UsageError
+from zeuxis.spec import Size, parse_size
 
-SHOWN = tuple(
-    [
-        "name",
-        "title",
-        "shape",
-        "splits",
-        "licence",
-        "may_ship",
-        "provides",
-        "class_names",
-        "citation",
-        "homepage",
-        "note",
-    ]
-)
 SOME = 10  # findings of a kind that are printed
 
 
@@ -40,13 +26,13 @@ def data(
     check: Annotated[
         bool, typer.Option("--check", help="Decode a folder's every picture: what would be left out, and why?")
     ] = False,
-    size: Size = None,
+    size: PictureSize = None,
     fit: Fit = None,
     n: Annotated[int, typer.Option("-n", min=1, max=4096, help="Pictures on the contact sheet.")] = 64,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """List the datasets, or tell of one and save a sheet of its pictures."""
+    """List the datasets, or show one and save a sheet of its pictures."""
     if name is None:
         if check:
             raise UsageError("--check: which folder? zeuxis data --check FOLDER")
@@ -59,14 +45,14 @@ def data(
     if check:
         if pair is not None or fit is not None:
             raise UsageError("--check looks at the pictures as they are: leave out --pair and --fit")
-        looked_through(name, size, as_json)
+        looked_through(name, parse_size(size), as_json)
         return
     from zeuxis.api.contact import card, contact_sheet
     from zeuxis.api.naming import slug
     from zeuxis.data.library import open_source, pinned
     from zeuxis.provenance.record import write_png
 
-    source = open_source(pinned(paired(name, pair) or name), size, split, fit or "square")
+    source = open_source(pinned(paired(name, pair) or name), parse_size(size), split, fit or "square")
     found = card(source)
     page = out or Path("samples") / f"data-{slug(source.name)}-{split}.png"
     write_png(contact_sheet(source, n), page)
@@ -74,8 +60,10 @@ def data(
         emit({**found, "split": split, "sheet": page})
         return
     buckets = found.pop("buckets")
-    found["says"] = [f'"{text}"' for text in found["says"]]  # they may hold commas
+    found["texts"] = [f'"{text}"' for text in found["texts"]]  # they may hold commas
     for key, value in found.items():
+        if value is None:
+            continue
         text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
         if text:
             say(f"{key:>12}  {text if len(text) < 400 else text[:400] + ' ...'}")
@@ -86,7 +74,7 @@ def data(
         table(f"{len(buckets)} buckets", ["width x height", "examples", ""], rows)
 
 
-def looked_through(folder: str, size: int | None, as_json: bool) -> None:
+def looked_through(folder: str, size: Size | None, as_json: bool) -> None:
     """What is wrong, or worth a look, in a folder of pictures."""
     from zeuxis.data.check import check
 
@@ -96,7 +84,7 @@ def looked_through(folder: str, size: int | None, as_json: bool) -> None:
         return
     by_kind: dict[tuple[bool, str], list[str]] = {}
     for finding in found.findings:
-        by_kind.setdefault((not finding.left_out, finding.kind), []).append(f"{finding.path}: {finding.says}")
+        by_kind.setdefault((not finding.left_out, finding.kind), []).append(f"{finding.path}: {finding.message}")
     for (used, kind), lines in sorted(by_kind.items()):
         say(f"{kind}, {'used' if used else 'left out'}: {len(lines)}")
         for line in lines[:SOME]:
@@ -112,13 +100,13 @@ def looked_through(folder: str, size: int | None, as_json: bool) -> None:
 
 def everything(as_json: bool) -> None:
     """The datasets and worlds that are known by name."""
-    from zeuxis.data.entries import ENTRIES
+    from zeuxis.data.entries import ENTRIES, listed
 
     if as_json:
-        emit([{key: getattr(e, key) for key in SHOWN} for e in ENTRIES.values()])
+        emit([listed(entry) for entry in ENTRIES.values()])
         return
     rows = [
-        [e.name, f"{sum(e.splits.values()):,}", "x".join(map(str, e.shape)), " ".join(e.provides), e.title]
+        [e.name, f"{sum(e.splits.values()):,}", "x".join(map(str, e.spec.shape)), " ".join(e.provides), e.title]
         for e in ENTRIES.values()
     ]
     table(

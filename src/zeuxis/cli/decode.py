@@ -14,9 +14,7 @@ from zeuxis.cli.output import emit, say
 
 def decode(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files of zeuxis encode.")],
-    model: Annotated[
-        str | None, typer.Option("--with", help="Where the model that coded them is, if not where it was.")
-    ] = None,
+    model: Annotated[str | None, typer.Option("--with", help="The model that encoded them, if it has moved.")] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="FILE|FOLDER", help="Where to write; by default beside each file."),
@@ -24,7 +22,7 @@ def decode(
     device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
-    """Draw pictures from their codes, by the model that coded them."""
+    """Decode pictures from their codes, by the model that encoded them."""
     targets = targets_of(files, out, "-rebuilt.png", ".png")
     from zeuxis.api.coding import decode as work
 

@@ -26,7 +26,7 @@ def encode(
     device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
-    """Code pictures as a model sees them, and say in how many bits, and how well they come back."""
+    """Encode pictures to a model's codes; prints the size of the codes and the PSNR of the reconstruction."""
     from zeuxis.api.code_file import SUFFIX, described, write_codes
     from zeuxis.api.coding import encode as work
     from zeuxis.api.model import load

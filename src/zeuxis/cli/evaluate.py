@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from zeuxis.cli.options import (
-    Data,
-    Device,
-    Guidance,
-    Json,
-    Pair,
-    Prior,
-    PriorData,
-    Sampler,
-    Seed,
-    Steps,
-    Temperature,
-    loaded,
-    paired,
-)
+from zeuxis.cli.options import KNOBS, Data, Device, Json, Knobs, Pair, Prior, PriorData, Seed, loaded, paired, sampling
 from zeuxis.cli.output import emit, note, table
 from zeuxis.cli.progress import Progress
+from zeuxis.signature import taking
 
 
+@taking(KNOBS)
 def evaluate(
     model: Annotated[str, typer.Argument(help="A shipped model, a generator or a run folder.")],
     data: Data = None,
@@ -36,22 +24,20 @@ def evaluate(
     features: Annotated[
         str | None, typer.Option("--features", help="The network whose features are compared, or pixels-8.")
     ] = None,
-    steps: Steps = None,
-    guidance: Guidance = None,
-    sampler: Sampler = None,
-    temperature: Temperature = None,
+    knob: Knobs = None,
     prior: Prior = None,
     prior_data: PriorData = None,
     samples: Annotated[int, typer.Option("--samples", min=2, help="How many pictures are measured.")] = 5000,
     seed: Seed = 0,
     device: Device = "cpu",
     as_json: Json = False,
+    **flags: Any,
 ) -> None:
     """Measure a model against the test split of its data."""
     from zeuxis.api.evaluate import evaluate as work
-    from zeuxis.knobs import Sampling
 
     found = loaded(model, device, prior, prior_data)
+    how = sampling(found, flags, knob)
     with Progress() as progress:
         figures = work(
             found,
@@ -60,7 +46,7 @@ def evaluate(
             features=features,
             samples=samples,
             seed=seed,
-            how=Sampling(steps=steps, guidance=guidance, sampler=sampler, temperature=temperature),
+            how=how,
             report=progress,
         )
     if as_json:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import ast
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import zeuxis
 from zeuxis.cli.listing import met, systems
 from zeuxis.cli.options import Json
 from zeuxis.cli.output import emit, plain, say
+from zeuxis.knobs import Knob
+
+if TYPE_CHECKING:
+    from zeuxis.catalog.listing import Entry
+
+ROOT = Path(zeuxis.__file__).parent
 
 
 def info(
@@ -60,7 +69,41 @@ def model(name: str, as_json: bool) -> None:
         found = json.loads(card.read_text(encoding="utf-8"))
     except ValueError as error:
         raise WeightsError(f"{card} is not JSON: {error}; train the model again") from None
+    knobs = built(found.get("system", ""), found.get("config", {}))
+    if as_json:
+        emit({**found, "knobs": {knob: each.as_dict() for knob, each in knobs.items()}})
+        return
     show(found, as_json)
+    for line in knob_lines(knobs):
+        say(f"{'knobs':>16}  {line}")
+
+
+def built(system: str, config: Mapping[str, Any]) -> dict[str, Knob]:
+    """The knobs of a model of ``system`` that was built with ``config``."""
+    from zeuxis.catalog.listing import entries
+
+    known = entries().get(system)
+    return {} if known is None else known.card.knobs_as_built({**defaults(known), **config})
+
+
+def defaults(known: Entry) -> dict[str, Any]:
+    """The constructor's keywords of a system with the defaults that are literals; read as text, so without torch."""
+    inside = ROOT.joinpath(*known.module.split(".")[1:]).with_suffix(".py")
+    path = Path(known.module) if known.module.endswith(".py") else inside
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    classes = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == known.class_name)
+    built = (item for node in classes for item in node.body if isinstance(item, ast.FunctionDef))
+    found: dict[str, Any] = {}
+    for args in (function.args for function in built if function.name == "__init__"):
+        for arg, value in zip(args.kwonlyargs, args.kw_defaults, strict=True):
+            if isinstance(value, ast.Constant):
+                found[arg.arg] = value.value
+    return found
+
+
+def knob_lines(knobs: Mapping[str, Knob]) -> list[str]:
+    """One line for every knob: name, range, default and meaning."""
+    return [f"{name}: {knob.description}" for name, knob in knobs.items()]
 
 
 def system(name: str, as_json: bool) -> None:
@@ -69,9 +112,10 @@ def system(name: str, as_json: bool) -> None:
 
     row = next(r for r in systems() if r["id"] == name)
     card, doc = entry(name).card, entry(name).doc
+    knobs = built(name, {})
     more = {
         "accepts": sorted(card.accepts),
-        "knobs": sorted(card.knob_table),
+        "knobs": {knob: each.as_dict() for knob, each in knobs.items()},
         "departures": list(card.departures),
         "link": link(card.paper),
         "module": entry(name).module,
@@ -86,8 +130,8 @@ def system(name: str, as_json: bool) -> None:
         say(f"   needs  {', '.join(row['needs'])}")
     if more["accepts"]:
         say(f" accepts  {', '.join(more['accepts'])}")
-    if more["knobs"]:
-        say(f"   knobs  {', '.join(more['knobs'])}")
+    for line in knob_lines(knobs):
+        say(f"   knobs  {line}")
     say(f" recipes  {', '.join(row['recipes']) or 'none'}")
     say(f"  claims  {met(row['results'])} met")
     for result in row["results"]:

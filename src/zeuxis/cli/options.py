@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from zeuxis.conditions import FIELDS
 from zeuxis.errors import UsageError
+from zeuxis.knobs import SHORT, Sampling, parsed
+from zeuxis.spec import Size
 
 if TYPE_CHECKING:
     from zeuxis.api.model import Model
@@ -28,10 +32,35 @@ Pair = Annotated[
     str | None,
     typer.Option("--pair", metavar="CHAIN", help='Degrade the pictures into pairs: "blur:2 | noise:0.05 | jpeg:60".'),
 ]
-Steps = Annotated[int | None, typer.Option("--steps", min=1, help="Network evaluations along the path.")]
-Guidance = Annotated[float | None, typer.Option("--guidance", help="How strictly to obey; 1 is plain.")]
-Sampler = Annotated[str | None, typer.Option("--sampler", help="For instance euler, heun, ddim or spread.")]
-Temperature = Annotated[float | None, typer.Option("--temperature", min=0, help="Below 1: less varied.")]
+TURNED = "How it is drawn"
+CONDITIONS: dict[str, Any] = {  # name to option, of every field that steers a picture
+    name: Annotated[
+        list[str] | None,
+        typer.Option(
+            field.option,
+            metavar=field.metavar,
+            help=f"{field.meaning} Once, or once for each picture.",
+            rich_help_panel="What steers a picture",
+        ),
+    ]
+    for name, field in FIELDS.items()
+}
+KNOBS: dict[str, Any] = {  # name to option, of the knobs that have a flag of their own
+    name: Annotated[
+        str | None,
+        typer.Option(f"--{name}", metavar="VALUE", help=f"{meaning[0].upper()}{meaning[1:]}.", rich_help_panel=TURNED),
+    ]
+    for name, meaning in SHORT.items()
+}
+Knobs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--knob",
+        metavar="NAME=VALUE",
+        help="Any knob of the model (zeuxis info MODEL lists them); repeat.",
+        rich_help_panel=TURNED,
+    ),
+]
 Prior = Annotated[
     str | None,
     typer.Option(
@@ -55,7 +84,11 @@ Fit = Annotated[
         "or the nearest of a few shapes.",
     ),
 ]
-Size = Annotated[int | None, typer.Option("--size", min=4, help="Pixels a side.")]
+Side = Annotated[int | None, typer.Option("--size", min=4, help="Pixels a side.")]
+PictureSize = Annotated[
+    str | None,
+    typer.Option("--size", metavar="SIDE|WIDTHxHEIGHT", help="Pixels a side, or width and height: 32 or 32x24."),
+]
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="A.B=C", help="Replace a value of the recipe; may be repeated.")
 ]
@@ -101,7 +134,7 @@ def recipe_of(
     *,
     data: str | None = None,
     pair: str | None = None,
-    size: int | None = None,
+    size: Size | None = None,
     fit: str | None = None,
     batch: int | None = None,
     seed: int | None = None,
@@ -144,3 +177,24 @@ def loaded(model: str, device: str, prior: str | None, prior_data: str | None) -
         return found
     with Progress() as progress:
         return found.with_prior(prior, prior_data, progress)
+
+
+def sampling(model: Model, flags: Mapping[str, str | None], knobs: list[str] | None) -> Sampling:
+    """What is asked of a model's knobs, by the flags of some and by ``--knob``, each read as the knob has it."""
+    given = [(name, text) for name, text in flags.items() if text is not None]
+    for text in knobs or ():
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--knob {text} is not of the form name=value, e.g. --knob steps=20")
+        given.append((name.strip(), value.strip()))
+    return parsed(f"'{model.system.card.id}'", model.knobs, given)
+
+
+def one_or_all(values: list[str] | None) -> str | list[str] | None:
+    """What a repeatable option was given: a single value stands for all pictures."""
+    return values[0] if values and len(values) == 1 else values or None
+
+
+def steering(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a condition among the options of a command."""
+    return {name: one_or_all(asked[name]) for name in FIELDS}

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from zeuxis.cli.options import (
+    CONDITIONS,
+    KNOBS,
     Device,
-    Guidance,
     Json,
+    Knobs,
     Out,
     Prior,
     PriorData,
-    Sampler,
     Seed,
-    Steps,
-    Temperature,
     loaded,
+    sampling,
+    steering,
 )
 from zeuxis.cli.output import emit, note, say
 from zeuxis.errors import UsageError
+from zeuxis.signature import taking
 
 if TYPE_CHECKING:
     from zeuxis.api.pictures import Pictures
@@ -29,23 +32,14 @@ if TYPE_CHECKING:
 SHEET_TILE = 96  # pixels a side that a small picture is enlarged to on a sheet
 
 
+@taking(CONDITIONS | KNOBS)
 def sample(
     model: Annotated[
         str | None, typer.Argument(help="A shipped model, a generator or a run folder.", show_default=False)
     ] = None,
     n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 16,
     seed: Seed = 0,
-    caption: Annotated[
-        list[str] | None, typer.Option("--caption", help="What to draw; once, or once for each picture.")
-    ] = None,
-    label: Annotated[
-        list[str] | None, typer.Option("--label", help="A class, by number or name; once, or once for each picture.")
-    ] = None,
-    source: Annotated[Path | None, typer.Option("--source", help="The picture to translate or restore.")] = None,
-    steps: Steps = None,
-    guidance: Guidance = None,
-    sampler: Sampler = None,
-    temperature: Temperature = None,
+    knob: Knobs = None,
     prior: Prior = None,
     prior_data: PriorData = None,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Pictures at a time; changes none of them.")] = 64,
@@ -57,40 +51,28 @@ def sample(
         typer.Option("--replay", metavar="PICTURE.png", help="Draw this picture again."),
     ] = None,
     as_json: Json = False,
+    **asked: Any,
 ) -> None:
     """Make pictures, or captions where a model writes. The same seed gives the same, whatever their number."""
     if replay is not None:
-        again(replay, device, out, as_json)
+        again(replay, device, out, as_json, steering(asked))
         return
     if model is None:
         raise UsageError("say which model: zeuxis sample scenes, or a run folder (or --replay PICTURE.png)")
-    from zeuxis.api.still import read_picture
-
     found = loaded(model, device, prior, prior_data)
+    conditions = steering(asked)
+    how = sampling(found, {name: asked[name] for name in KNOBS}, knob)
     if "write" in found.verbs:
-        given = {"--caption": caption, "--label": label, "--source": source, "--steps": steps, "--guidance": guidance,
-                 "--sampler": sampler, "--out": out}  # fmt: skip
-        for option, value in given.items():
+        for option, value in {**{f"--{name}": value for name, value in conditions.items()}, "--out": out}.items():
             if value is not None:
                 raise UsageError(f"{option}: '{model}' writes captions, which are printed; leave {option} out")
-        captions = found.write(n, seed, temperature=temperature)
+        captions = found.write(n, seed, knobs=how)
         if as_json:
             emit({"captions": captions})
         else:
             say("\n".join(captions))
         return
-    made = found.sample(
-        n,
-        seed,
-        caption=one_or_all(caption),
-        label=one_or_all(label),
-        source=None if source is None else read_picture(source, found.system.shape),
-        steps=steps,
-        guidance=guidance,
-        sampler=sampler,
-        temperature=temperature,
-        batch=batch,
-    )
+    made = found.sample(n, seed, knobs=how, batch=batch, **conditions)
     folder = out or Path("samples") / f"{Path(model).resolve().name if Path(model).exists() else model}-{seed}"
     files = made.save(folder)
     page = None
@@ -104,17 +86,13 @@ def sample(
             say(f"all on one page -> {page}")
 
 
-def one_or_all(values: list[str] | None) -> str | list[str] | None:
-    """A single value stands for all pictures."""
-    return values[0] if values and len(values) == 1 else values or None
-
-
-def again(picture: Path, device: str, out: Path | None, as_json: bool) -> None:
-    """Draw ``picture`` again from its record, and say whether it came out the same."""
+def again(picture: Path, device: str, out: Path | None, as_json: bool, given: Mapping[str, Any]) -> None:
+    """Draw ``picture`` again from its record and the pictures ``given`` that it was made from; say whether it is the
+    same."""
     from zeuxis.api.model import replay
     from zeuxis.provenance.record import read_record
 
-    made, differs = replay(read_record(picture), device)
+    made, differs = replay(read_record(picture), device, **given)
     target = out or picture.with_name(f"{picture.stem}-replayed.png")
     files = made.save(target)
     equal = same_pixels(made, picture)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zeuxis.cli.options import BudgetText, Data, Device, Fit, Json, MaybeSeed, Out, Pair, Set, Size, recipe_of
+from zeuxis.cli.options import BudgetText, Data, Device, Fit, Json, MaybeSeed, Out, Pair, PictureSize, Set, recipe_of
 from zeuxis.cli.output import duration, emit, note, say
 from zeuxis.cli.progress import Progress
+from zeuxis.spec import parse_size
 
 if TYPE_CHECKING:
     from zeuxis.training.trainer import Clock
@@ -22,7 +23,7 @@ def train(
     recipe: Annotated[str, typer.Argument(help="A recipe's name, or the path of a .toml file.")],
     data: Data = None,
     pair: Pair = None,
-    size: Size = None,
+    size: PictureSize = None,
     fit: Fit = None,
     budget: BudgetText = None,
     batch: Annotated[int | None, typer.Option("--batch", min=1, help="Pictures a round.")] = None,
@@ -44,7 +45,7 @@ def train(
         recipe,
         data=data,
         pair=pair,
-        size=size,
+        size=parse_size(size),
         fit=fit,
         batch=batch,
         seed=seed,

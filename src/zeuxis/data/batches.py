@@ -48,7 +48,7 @@ class Batches:
         self.shuffle = shuffle
         self.epoch = 0
         self.position = 0  # examples of this epoch already handed out
-        self._order, self._cut = self._order_of(0), source.at(0)
+        self._order, self._current = self._order_of(0), source.at(0)
 
     def _order_of(self, epoch: int) -> torch.Tensor:
         n = len(self.source)
@@ -56,7 +56,7 @@ class Batches:
 
     def _move_to(self, epoch: int, position: int) -> None:
         if epoch != self.epoch:
-            self._order, self._cut = self._order_of(epoch), self.source.at(epoch)
+            self._order, self._current = self._order_of(epoch), self.source.at(epoch)
         self.epoch, self.position = epoch, position
 
     def next(self) -> Batch:
@@ -67,7 +67,7 @@ class Batches:
             part = self._order[self.position : self.position + self.batch_size - done]
             mine = part[max(0, self.rows.start - done) : max(0, self.rows.stop - done)]
             if len(mine):
-                parts.append(self._cut.pixels(mine) if self.pixels else self._cut.batch(mine))
+                parts.append(self._current.pixels(mine) if self.pixels else self._current.batch(mine))
             done += len(part)
             self.position += len(part)
             if self.position == len(self._order):

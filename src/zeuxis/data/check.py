@@ -1,7 +1,7 @@
 """Looking a folder through before anything is learnt from it: what would be left out, and what is worth a look.
 
-The rules are those by which pictures are used (`zeuxis.data.layouts`, `zeuxis.data.decode`), so what is said to be
-left out here is what would be.
+The rules are those by which pictures are used (`zeuxis.data.layouts`, `zeuxis.data.decode`), so what is reported
+as left out here is what would be.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from typing import BinaryIO
 from PIL import Image
 
 from zeuxis.data.decode import Decoder, in_threads
-from zeuxis.data.folder import MOST_SET_ASIDE, homes
+from zeuxis.data.folder import MOST_SKIPPED, homes
 from zeuxis.data.layouts import Example, list_folder
 from zeuxis.data.picture import FORMATS, Refused, read_header
 from zeuxis.errors import DataError
+from zeuxis.spec import Size, height_width
 
 TINY = 16  # pixels: the shorter side below which little can be learnt
 TRIAL = 64  # pixels a side that pictures are decoded to
@@ -30,7 +31,7 @@ class Finding:
 
     path: str
     kind: str  # "damaged", "huge", "unpaired", ... or, of files that are used, "duplicate", "tiny", "animated"
-    says: str
+    message: str
     left_out: bool
 
 
@@ -48,13 +49,13 @@ class Checked:
     @property
     def refused(self) -> bool:
         """Whether the folder would be refused as a whole, because too much of it cannot be used."""
-        return not self.usable or self.pictures - self.usable > MOST_SET_ASIDE * self.pictures
+        return not self.usable or self.pictures - self.usable > MOST_SKIPPED * self.pictures
 
 
-def check(path: str | Path, size: int | None = None) -> Checked:
-    """Decode every picture of a folder and tell what was found; nothing is written.
+def check(path: str | Path, size: Size | None = None) -> Checked:
+    """Decode every picture of a folder and report what was found; nothing is written.
 
-    With ``size``, pictures smaller than it count as tiny, since they would be enlarged.
+    With ``size``, pictures whose shorter side is below its shorter one count as tiny, since they would be enlarged.
 
     Raises:
         DataError: no folder, or a ``metadata.jsonl`` that cannot be read.
@@ -71,22 +72,22 @@ def check(path: str | Path, size: int | None = None) -> Checked:
         decoder = Decoder(home, listing.examples, TRIAL, listing.members)
         prefix = "" if home == root else f"{home.name}/"
         pictures += len(listing.examples) + len(listing.skipped)
-        aside = [*listing.skipped, *decoder.skipped]
-        findings += [Finding(prefix + one.path, one.kind, one.reason, True) for one in aside]
+        skipped = [*listing.skipped, *decoder.skipped]
+        findings += [Finding(prefix + one.path, one.kind, one.reason, True) for one in skipped]
         for example, found in _looked_at(decoder):
             name = prefix + example.image
             if isinstance(found, Refused):
                 findings.append(Finding(name, found.kind, str(found), True))
                 continue
             sizes.append((found.width, found.height))
-            findings += found.remarks(name, size or TINY, first_of)
+            findings += found.remarks(name, min(height_width(size or TINY)), first_of)
     least, most = (choose(sizes, key=_area, default=(0, 0)) for choose in (min, max))
     return Checked(str(root), pictures, len(sizes), least, most, tuple(findings))
 
 
 @dataclass(frozen=True)
 class _Look:
-    """What was seen of a picture that can be used."""
+    """What decoding shows of a picture that can be used."""
 
     width: int
     height: int
@@ -99,7 +100,7 @@ class _Look:
         if min(self.width, self.height) < least:
             yield Finding(name, "tiny", f"{self.width}x{self.height}: it would be enlarged to {least}", False)
         if (twin := first_of.setdefault(self.digest, name)) != name:
-            yield Finding(name, "duplicate", f"the same as {twin}, as far as {TRIAL} pixels a side tell", False)
+            yield Finding(name, "duplicate", f"the same as {twin}, as far as {TRIAL} pixels a side show", False)
 
 
 def _looked_at(decoder: Decoder) -> Iterator[tuple[Example, _Look | Refused]]:

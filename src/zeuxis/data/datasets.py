@@ -17,16 +17,17 @@ from zeuxis.data.cache import cache_dir, data_dir, file_hash, new_folder
 from zeuxis.data.download import fetch
 from zeuxis.data.entries import Entry
 from zeuxis.data.fit import fit_images, fit_labels
-from zeuxis.data.readers import EMBEDDED, LOCAL, REMOTE, Raw
+from zeuxis.data.parsers import EMBEDDED, LOCAL, REMOTE, Raw
 from zeuxis.data.source import Array, ArraySource, Values
 from zeuxis.data.split import carve
 from zeuxis.errors import DataError, UnknownName
+from zeuxis.spec import Size, spell_size
 
 PICTURES = frozenset({"source", "style"})  # fields that are fitted as the images are
 
 
-def open_dataset(entry: Entry, size: int | None = None, split: str = "train") -> ArraySource:
-    """One split of a dataset, as squares of ``size`` pixels a side (its natural shape where None).
+def open_dataset(entry: Entry, size: Size | None = None, split: str = "train") -> ArraySource:
+    """One split of a dataset, at ``size`` (its natural shape where None).
 
     Raises:
         UnknownName: no such split.
@@ -35,21 +36,19 @@ def open_dataset(entry: Entry, size: int | None = None, split: str = "train") ->
     if split not in entry.splits:
         raise UnknownName(f"split of '{entry.name}'", split, entry.splits)
     if not entry.folder:
-        images, fields, facts = fitted(entry, EMBEDDED[entry.reader](), size)
-        return ArraySource(
-            entry.name, images, fields=fields, class_names=facts.class_names, rows=np.asarray(facts.splits[split])
-        )
+        images, fields, known = fitted(entry, EMBEDDED[entry.format](), size)
+        return ArraySource(entry.name, images, fields=fields, **known.facts, rows=np.asarray(known.splits[split]))
     folder = find_local(entry)
     sums = [f.md5 for f in entry.remote] if folder is None else [f.sha256 for f in entry.local]
-    key = hashlib.sha256(repr((prepared.FORMAT, entry.name, entry.reader, size, sums)).encode()).hexdigest()[:16]
-    kept = cache_dir() / "prepared" / f"{entry.name}-{size or 'natural'}-{key}"
+    key = hashlib.sha256(repr((prepared.FORMAT, entry.name, entry.format, size, sums)).encode()).hexdigest()[:16]
+    kept = cache_dir() / "prepared" / f"{entry.name}-{spell_size(size)}-{key}"
     if not kept.is_dir():
-        files, read = (fetch(entry), REMOTE) if folder is None else (verified(entry, folder), LOCAL)
-        raw = read[entry.reader](files)
-        images, fields, facts = fitted(entry, raw, size)
+        files, parse = (fetch(entry), REMOTE) if folder is None else (verified(entry, folder), LOCAL)
+        raw = parse[entry.format](files)
+        images, fields, known = fitted(entry, raw, size)
         with new_folder(kept) as made:
             np.save(made / "images.npy", images)
-            prepared.write(made, fields, facts)
+            prepared.write(made, fields, known)
     return prepared.read(kept, entry.name, split)
 
 
@@ -81,7 +80,7 @@ def verified(entry: Entry, folder: Path) -> Path:
     return folder
 
 
-def fitted(entry: Entry, raw: Raw, size: int | None) -> tuple[Array, dict[str, Values], prepared.Facts]:
+def fitted(entry: Entry, raw: Raw, size: Size | None) -> tuple[Array, dict[str, Values], prepared.Known]:
     """What was read, brought to size, with the rows of every split."""
     images = fit_images(raw.images, size, background=entry.background)
     fields: dict[str, Values] = {}
@@ -92,8 +91,9 @@ def fitted(entry: Entry, raw: Raw, size: int | None) -> tuple[Array, dict[str, V
             fields[name] = fit_images(np.asarray(values), size, background=entry.background)
         else:
             fields[name] = values
-    facts = prepared.Facts(raw.class_names or entry.class_names, raw.factors, _splits(entry.name, raw, len(images)))
-    return images, fields, facts
+    spec = entry.spec
+    facts = {"class_names": spec.class_names, "layout_names": spec.layout_names, "frames": spec.frames, **raw.facts}
+    return images, fields, prepared.Known(facts, _splits(entry.name, raw, len(images)))
 
 
 def _splits(name: str, raw: Raw, n: int) -> dict[str, list[int]]:

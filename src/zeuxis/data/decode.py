@@ -1,4 +1,4 @@
-"""Decoding many picture files into one array on disk, setting aside those that cannot be used."""
+"""Decoding many picture files into one array on disk, skipping those that cannot be used."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from typing import BinaryIO, TypeVar
 import numpy as np
 from PIL import Image
 
-from zeuxis.batch import Shape
 from zeuxis.data.fit import SQUARE, Fit, fit_picture
 from zeuxis.data.layouts import Example
 from zeuxis.data.picture import Header, Refused, read_header, read_picture
 from zeuxis.data.shards import Member
 from zeuxis.data.source import Array, Skipped
 from zeuxis.errors import DataError, UsageError
+from zeuxis.spec import Shape, Size, height_width
 
 WORKERS = min(4, os.cpu_count() or 1)  # few, as each may hold a picture of 100 megapixels
 AT_ONCE = 256  # examples decoded before they are written
@@ -35,7 +35,7 @@ class Decoder:
     Args:
         root: the folder that the examples' paths are relative to.
         examples: the files.
-        size: pixels a side; None keeps pictures as they are, which must then all have one size.
+        size: the size that is wanted; None keeps pictures as they are, which must then all have one size.
         members: where those lie that are in shards.
         fit: what is kept of pictures of other proportions.
     """
@@ -44,7 +44,7 @@ class Decoder:
         self,
         root: Path,
         examples: Sequence[Example],
-        size: int | None,
+        size: Size | None,
         members: Mapping[str, Member] | None = None,
         fit: Fit = SQUARE,
     ) -> None:
@@ -65,7 +65,7 @@ class Decoder:
         if size is None:
             for side in (0, 1):
                 if (n := len({shapes[side] for shapes in self.shapes})) > 1:
-                    raise UsageError(f"the pictures in '{root}' have {n} sizes: say which one is wanted")
+                    raise UsageError(f"the pictures in '{root}' have {n} sizes: give the size that is wanted")
 
     def file(self, name: str) -> Path | BinaryIO:
         """What to open for the picture ``name``."""
@@ -96,10 +96,10 @@ class Decoder:
             return image, second
         if self.size is None and (image.width, image.height) != (second.width, second.height):
             raise Refused(
-                f"{image.width}x{image.height}, its mask {second.width}x{second.height}: say which size is wanted",
+                f"{image.width}x{image.height}, its mask {second.width}x{second.height}: give the size that is wanted",
                 "unpaired",
             )
-        return image, image  # a mask has no say in whether pictures are grey
+        return image, image  # a mask does not decide whether pictures are grey
 
     def _shapes(self, image: Header, other: Header) -> tuple[Shape, Shape]:
         """Of an example as it is kept: the picture, and its source or mask (the picture's again, without any)."""
@@ -144,7 +144,7 @@ class Decoder:
         """The shape of the array that holds all pictures (side 0), or all that is beside them (1)."""
         if self.fit.mixed:
             return (self._bytes(side),)
-        nothing = Shape(1 if self.grey else 3, self.size or 0, self.size or 0)
+        nothing = Shape(1 if self.grey else 3, *height_width(self.size or 0))
         return (len(self.examples), *(self.shapes[0][side] if self.shapes else nothing))
 
     def _bytes(self, side: int) -> int:

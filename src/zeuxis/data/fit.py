@@ -1,16 +1,17 @@
 """Bringing pictures of mixed shapes to a size without distorting them.
 
-A :class:`Fit` says what is kept of a picture, and how it is met in training:
+A :class:`Fit` states what is kept of a picture, and how it is shown in training:
 
-    square           the largest centred square, at size x size: the default
-    crop[:ROOM]      the whole picture, its shorter side ROOM times the size (1.125); a square window of
-                     size x size is chosen anew in every epoch
+    square           the largest centred part with the proportions of the size (a square, where one number is
+                     given), at that size: the default
+    crop[:ROOM]      the whole picture, ROOM times as large as would just cover the size (1.125); a window of
+                     that size is chosen anew in every epoch
     bucket[:STEP]    the nearest of a few shapes of about size x size pixels, whose sides are multiples of
                      STEP; a batch comes from one of them
 
 Nothing is ever stretched: what does not fit is cut off evenly on both sides, and the rest is resized: Lanczos
 with antialiasing when it shrinks, bicubic when it grows, nearest neighbour for label maps, whose values
-must not be mixed. Held-out pictures are centred squares whatever the fit, so that figures can be compared.
+must not be mixed. Held-out pictures are centred parts whatever the fit, so that figures can be compared.
 """
 
 from __future__ import annotations
@@ -25,21 +26,22 @@ from PIL import Image
 
 from zeuxis.data.ragged import Array, Ragged, Shelves, View, Windows
 from zeuxis.errors import UnknownName, UsageError
+from zeuxis.spec import Size, height_width
 
 ROOM, MOST_ROOM = 9 / 8, 4.0
-LONGEST = 3  # crop: of a picture more elongated than 3:1 the middle 3:1 is kept
+LONGEST = 3  # crop: of a picture three times more elongated than the size the middle is kept
 MOST_ELONGATED = 2  # bucket: no shape is more than 2:1
-Size = tuple[int, int]  # width, height
+WidthHeight = tuple[int, int]
 
 
 class Fit(ABC):
     """What is kept of pictures, and how they are shown. ``str`` gives the spelling."""
 
     @abstractmethod
-    def kept(self, width: int, height: int, size: int) -> Size:
+    def kept(self, width: int, height: int, size: Size) -> WidthHeight:
         """Width and height at which a ``width x height`` picture is kept, where ``size`` was asked for."""
 
-    def view(self, pictures: Ragged, size: int) -> View | None:
+    def view(self, pictures: Ragged, size: Size) -> View | None:
         """How kept pictures of several sizes are shown; None where all are kept at one."""
         return None
 
@@ -51,10 +53,11 @@ class Fit(ABC):
 
 @dataclass(frozen=True)
 class Square(Fit):
-    """The largest centred square."""
+    """The largest centred part with the proportions of the size."""
 
-    def kept(self, width: int, height: int, size: int) -> Size:
-        return size, size
+    def kept(self, width: int, height: int, size: Size) -> WidthHeight:
+        tall, wide = height_width(size)
+        return wide, tall
 
     @property
     def mixed(self) -> bool:
@@ -74,14 +77,19 @@ class Crop(Fit):
         if not 1 <= self.room <= MOST_ROOM:
             raise UsageError(f"--fit crop:{self.room:g}: the room is 1 (none) to {MOST_ROOM:g} times the size")
 
-    def kept(self, width: int, height: int, size: int) -> Size:
-        shorter, longer = sorted((width, height))
-        side = max(size, min(round(self.room * size), shorter))  # nothing is enlarged to make room
-        other = min(round(side * longer / shorter), LONGEST * side)
-        return (other, side) if width > height else (side, other)
+    def kept(self, width: int, height: int, size: Size) -> WidthHeight:
+        tall, wide = height_width(size)
+        # The side of the picture that has less to spare, and the other one: how long each is, and must be at least.
+        across = width * tall <= height * wide
+        (length, least), (other, other_least) = (
+            ((width, wide), (height, tall)) if across else ((height, tall), (width, wide))
+        )
+        side = max(least, min(round(self.room * least), length))  # nothing is enlarged to make room
+        rest = max(other_least, min(round(side * other / length), LONGEST * side * other_least // least))
+        return (side, rest) if across else (rest, side)
 
-    def view(self, pictures: Ragged, size: int) -> View:
-        return Windows(pictures, size)
+    def view(self, pictures: Ragged, size: Size) -> View:
+        return Windows(pictures, height_width(size))
 
     def __str__(self) -> str:
         return f"crop:{self.room:g}"
@@ -97,8 +105,12 @@ class Buckets(Fit):
         if self.step is not None and self.step < 1:
             raise UsageError(f"--fit bucket:{self.step}: the sides are multiples of 1 or more")
 
-    def shapes(self, size: int) -> tuple[Size, ...]:
+    def shapes(self, size: Size) -> tuple[WidthHeight, ...]:
         """The square, and per longer side the widest shape of no more pixels, lying and standing, up to 2:1."""
+        if not isinstance(size, int):
+            raise UsageError(
+                f"--fit {self}: it chooses the shapes itself: give --size as one number, or another fit than bucket"
+            )
         step = self.step or next((s for s in range(size // 64 * 8, 8, -8) if size % s == 0), 8)
         n = size // step
         if size % step or n < 3:
@@ -115,12 +127,12 @@ class Buckets(Fit):
             found += [(longer * step, shorter * step), (shorter * step, longer * step)]
         return tuple(found)
 
-    def kept(self, width: int, height: int, size: int) -> Size:
+    def kept(self, width: int, height: int, size: Size) -> WidthHeight:
         wanted = math.log(width / height)
         return min(self.shapes(size), key=lambda shape: abs(math.log(shape[0] / shape[1]) - wanted))
 
-    def view(self, pictures: Ragged, size: int) -> View:
-        return Shelves(pictures, size)
+    def view(self, pictures: Ragged, size: Size) -> View:
+        return Shelves(pictures, height_width(size))
 
     def __str__(self) -> str:
         return "bucket" if self.step is None else f"bucket:{self.step}"
@@ -152,7 +164,7 @@ def parse_fit(text: str) -> Fit:
         raise UsageError(f"--fit {text}: '{value}' is no number: write crop:1.25 or bucket:16") from None
 
 
-def middle_box(size: Size, target: Size) -> tuple[int, int, int, int]:
+def middle_box(size: WidthHeight, target: WidthHeight) -> tuple[int, int, int, int]:
     """The largest centred part of a picture of ``size`` with ``target``'s proportions: left, top, right, bottom."""
     (width, height), (w, h) = size, target
     if width * h >= height * w:
@@ -163,7 +175,7 @@ def middle_box(size: Size, target: Size) -> tuple[int, int, int, int]:
     return left, top, left + wide, top + high
 
 
-def fit_picture(picture: Image.Image, target: Size | None, *, labels: bool = False) -> Image.Image:
+def fit_picture(picture: Image.Image, target: WidthHeight | None, *, labels: bool = False) -> Image.Image:
     """The middle of ``picture`` at the size ``target``; unchanged where that is None."""
     if target is None or picture.size == target:
         return picture
@@ -175,8 +187,8 @@ def fit_picture(picture: Image.Image, target: Size | None, *, labels: bool = Fal
     return part.resize(target, resample)
 
 
-def fit_images(images: Array, size: int | None, *, background: int | None = None) -> Array:
-    """uint8 ``(N, H, W)`` or ``(N, H, W, C)`` to the centred squares, uint8 ``(N, C, size, size)``.
+def fit_images(images: Array, size: Size | None, *, background: int | None = None) -> Array:
+    """uint8 ``(N, H, W)`` or ``(N, H, W, C)`` to their centred parts at ``size``, uint8 ``(N, C, height, width)``.
 
     ``background`` is the grey level around the subject, where the pictures have such a thing: where they would
     grow by at most a quarter (28 to 32) they are padded with it, so that their pixels stay as they are.
@@ -184,25 +196,27 @@ def fit_images(images: Array, size: int | None, *, background: int | None = None
     if images.ndim == 3:
         images = images[..., None]
     height, width = images.shape[1:3]
-    longer = max(height, width)
-    if size is not None and (height, width) != (size, size):
-        if background is not None and longer <= size <= longer * 5 // 4:
-            top, left = (size - height) // 2, (size - width) // 2
-            margins = ((0, 0), (top, size - height - top), (left, size - width - left), (0, 0))
+    if size is not None and (height, width) != (target := height_width(size)):
+        tall, wide = target
+        fits = height <= tall and width <= wide and max(target) <= max(height, width) * 5 // 4
+        if background is not None and fits:
+            top, left = (tall - height) // 2, (wide - width) // 2
+            margins = ((0, 0), (top, tall - height - top), (left, wide - width - left), (0, 0))
             images = np.pad(images, margins, constant_values=background)
         else:
-            images = np.stack([_resized(image, size) for image in images])
+            images = np.stack([_resized(image, tall, wide) for image in images])
     return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
 
 
-def _resized(image: Array, size: int) -> Array:
-    """uint8 ``(H, W, C)`` with 1 or 3 channels to ``(size, size, C)``."""
+def _resized(image: Array, height: int, width: int) -> Array:
+    """uint8 ``(H, W, C)`` with 1 or 3 channels to ``(height, width, C)``."""
     picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
-    return np.asarray(fit_picture(picture, (size, size))).reshape(size, size, image.shape[2])
+    return np.asarray(fit_picture(picture, (width, height))).reshape(height, width, image.shape[2])
 
 
-def fit_labels(labels: Array, size: int | None) -> Array:
-    """Integer maps uint8 ``(N, H, W)`` to ``(N, size, size)``."""
+def fit_labels(labels: Array, size: Size | None) -> Array:
+    """Integer maps uint8 ``(N, H, W)`` to ``(N, height, width)``."""
     if size is None:
         return labels
-    return np.stack([np.asarray(fit_picture(Image.fromarray(one), (size, size), labels=True)) for one in labels])
+    height, width = height_width(size)
+    return np.stack([np.asarray(fit_picture(Image.fromarray(one), (width, height), labels=True)) for one in labels])

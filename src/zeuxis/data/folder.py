@@ -1,7 +1,7 @@
 """A folder of anyone's pictures as a source: mixed sizes and formats, some of them damaged.
 
 Pictures are decoded once, at the size that is asked for, into a memory-mapped array in the cache.
-What cannot be read is set aside and listed (``source.skipped``, and ``skipped.jsonl`` beside the
+What cannot be read is skipped and listed (``source.skipped``, and ``skipped.jsonl`` beside the
 array); above one in twenty the folder is refused.
 """
 
@@ -23,12 +23,13 @@ from zeuxis.data.source import ArraySource, Skipped, Source, Values
 from zeuxis.data.split import carve
 from zeuxis.data.unpaired import UnpairedSource
 from zeuxis.errors import DataError, UnknownName, UsageError
+from zeuxis.spec import Size, spell_size
 
 SPLITS = ("train", "val", "test")
-MOST_SET_ASIDE = 0.05
+MOST_SKIPPED = 0.05
 
 
-def open_folder(path: str | Path, size: int | None = None, split: str = "train", fit: Fit = SQUARE) -> Source:
+def open_folder(path: str | Path, size: Size | None = None, split: str = "train", fit: Fit = SQUARE) -> Source:
     """A folder's pictures brought to ``size`` by ``fit``, or as they are where all have one size.
 
     The layouts are those of `zeuxis.data.layouts`. ``train/``, ``val/`` and ``test/`` in the folder are
@@ -53,11 +54,11 @@ def open_folder(path: str | Path, size: int | None = None, split: str = "train",
     return _open_part(root, size, split, fit)
 
 
-def _open_part(root: Path, size: int | None, split: str, fit: Fit, letter: str = "") -> ArraySource:
+def _open_part(root: Path, size: Size | None, split: str, fit: Fit, letter: str = "") -> ArraySource:
     given = _given(root, letter)
     home, apart, classes = _home(root, given, split)
     listing = list_folder(home, classes)
-    kept = cache_dir() / "prepared" / f"folder-{size or 'natural'}-{_key(home, listing, apart, size, fit)}"
+    kept = cache_dir() / "prepared" / f"folder-{spell_size(size)}-{_key(home, listing, apart, size, fit)}"
     if not kept.is_dir():
         decoder = Decoder(home, listing.examples, size, listing.members, fit)
         prepare(decoder, listing, kept, lambda names: carve("folder", names, apart))
@@ -97,8 +98,8 @@ def _given(root: Path, letter: str) -> dict[str, Path]:
     return {s: root / f"{s}{letter}" for s in SPLITS if (root / f"{s}{letter}").is_dir()}
 
 
-def _key(home: Path, listing: Listing, apart: Sequence[str], size: int | None, fit: Fit) -> str:
-    """A hash of all that decides the prepared arrays: names, sizes, times, what is said of them, and the target."""
+def _key(home: Path, listing: Listing, apart: Sequence[str], size: Size | None, fit: Fit) -> str:
+    """A hash of all that decides the prepared arrays: names, sizes, times, labels, captions, and the target."""
     spelt = (str(fit),) if fit.mixed else ()
     digest = hashlib.sha256(repr((prepared.FORMAT, size, apart, listing.class_names, *spelt)).encode())
     for example in listing.examples:
@@ -124,8 +125,8 @@ def prepare(
     _refuse_too_many(home, [*listing.skipped, *decoder.skipped], total, kept)
     with new_folder(kept) as made:
         good = decoder.write(made)
-        aside = [*listing.skipped, *decoder.skipped]
-        _refuse_too_many(home, aside, total, kept)
+        skipped = [*listing.skipped, *decoder.skipped]
+        _refuse_too_many(home, skipped, total, kept)
         examples = decoder.examples
         fields: dict[str, Values] = {}
         if listing.class_names:
@@ -134,17 +135,18 @@ def prepare(
             fields["caption"] = [example.caption or "" for example in examples]
         splits = split([examples[row].image for row in good])
         rows = {name: [good[position] for position in positions] for name, positions in splits.items()}
-        prepared.write(made, fields, prepared.Facts(listing.class_names, splits=rows, skipped=aside, origin=origin))
+        facts = {"class_names": listing.class_names}
+        prepared.write(made, fields, prepared.Known(facts, splits=rows, skipped=skipped, origin=origin))
 
 
-def _refuse_too_many(home: Path, aside: Sequence[Skipped], total: int, kept: Path) -> None:
-    if len(aside) <= MOST_SET_ASIDE * total:
+def _refuse_too_many(home: Path, skipped: Sequence[Skipped], total: int, kept: Path) -> None:
+    if len(skipped) <= MOST_SKIPPED * total:
         return
     report = kept.with_suffix(".skipped.jsonl")
     with new_file(report) as made:
-        prepared.write_skipped(made, aside)
-    some = "; ".join(f"{one.path} ({one.reason})" for one in aside[:3])
+        prepared.write_skipped(made, skipped)
+    some = "; ".join(f"{one.path} ({one.reason})" for one in skipped[:3])
     raise DataError(
-        f"{len(aside)} of {total} pictures in '{home}' cannot be used, more than 5 %: {some}"
-        f"{'; ...' if len(aside) > 3 else ''}: mend or remove them (all are listed in '{report}')"
+        f"{len(skipped)} of {total} pictures in '{home}' cannot be used, more than 5 %: {some}"
+        f"{'; ...' if len(skipped) > 3 else ''}: mend or remove them (all are listed in '{report}')"
     )

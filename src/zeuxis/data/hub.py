@@ -2,7 +2,7 @@
 
 The commit is settled first and is part of the name from then on, in records and in the fingerprint. The rows are
 read from Parquet files; their pictures' files are copied out of them and decoded as those of a folder are: once,
-within the same bounds, and with what cannot be used set aside. The hub's train, validation and test are the splits;
+within the same bounds, and what cannot be used is skipped. The hub's train, validation and test are the splits;
 what is missing of them is set apart from the training pictures, as in a folder.
 """
 
@@ -24,6 +24,7 @@ from zeuxis.data.hub_rows import Mapped, Row, listed, mapped
 from zeuxis.data.source import ArraySource
 from zeuxis.data.split import carve
 from zeuxis.errors import DataError, UnknownName, UsageError
+from zeuxis.spec import Size, spell_size
 
 OURS = {"train": "train", "validation": "val", "valid": "val", "val": "val", "dev": "val", "test": "test"}
 
@@ -35,7 +36,7 @@ def settled(name: HubName) -> HubName:
     return hub_files.settled(name)
 
 
-def open_hub(name: HubName, size: int | None = None, split: str = "train", fit: Fit = SQUARE) -> ArraySource:
+def open_hub(name: HubName, size: Size | None = None, split: str = "train", fit: Fit = SQUARE) -> ArraySource:
     """A dataset's pictures brought to ``size`` by ``fit``, or as they are where all have one size.
 
     Raises:
@@ -49,7 +50,7 @@ def open_hub(name: HubName, size: int | None = None, split: str = "train", fit: 
         raise UsageError(f"--fit {fit}: to which size? Give --size (in a recipe: size)")
     name = settled(name)
     key = hashlib.sha256(repr((prepared.FORMAT, str(name), size, str(fit))).encode()).hexdigest()[:24]
-    kept = cache_dir() / "prepared" / f"hub-{size or 'natural'}-{key}"
+    kept = cache_dir() / "prepared" / f"hub-{spell_size(size)}-{key}"
     if not kept.is_dir():
         _prepare(name, size, fit, kept)
     source = prepared.read(kept, str(name), split, fit, size)
@@ -58,7 +59,7 @@ def open_hub(name: HubName, size: int | None = None, split: str = "train", fit: 
     return source
 
 
-def _prepare(name: HubName, size: int | None, fit: Fit, kept: Path) -> None:
+def _prepare(name: HubName, size: Size | None, fit: Fit, kept: Path) -> None:
     parquet.require()
     parts = [(part, file) for part, files in _parts(name).items() for file in files]
     paths = hub_files.fetched(name, [file for _, file in parts])

@@ -45,9 +45,9 @@ class HubName:
 
     def __str__(self) -> str:
         options = {key: getattr(self, key) for key in KEYS}
-        said = "".join(f",{key}={value}" for key, value in options.items() if value is not None)
+        spelt = "".join(f",{key}={value}" for key, value in options.items() if value is not None)
         revision = "" if self.revision is None else f"@{self.revision}"
-        return f"{PREFIX}{self.repo}{revision}{'' if self.split is None else f':{self.split}'}{said}"
+        return f"{PREFIX}{self.repo}{revision}{'' if self.split is None else f':{self.split}'}{spelt}"
 
 
 KEYS = ("config", "image", "label", "caption")

@@ -9,7 +9,7 @@ A column that is named in the spelling goes before. Texts as labels become class
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ class Mapped:
     image: str
     label: str | None
     caption: str | None
-    class_names: tuple[str, ...]  # as the file tells them
+    class_names: tuple[str, ...]  # as the file names them
 
     @property
     def wanted(self) -> list[str]:
@@ -75,8 +75,8 @@ def _first(
 
 
 @dataclass(frozen=True)
-class Told:
-    """What a row says beside its picture."""
+class RowFacts:
+    """What a row holds beside its picture."""
 
     label: int | str | None
     caption: str | None
@@ -85,19 +85,19 @@ class Told:
 def listed(rows: Iterator[tuple[str, Row]], columns: Mapped, pack: Path) -> Listing:
     """The listing of named ``rows``; their pictures' files are written one after another into ``pack``."""
     listing = Listing()
-    told: dict[str, Told] = {}
+    facts: dict[str, RowFacts] = {}
     with pack.open("wb") as out:
         for key, row in rows:
             found = _picture(row.get(columns.image))
             if isinstance(found, str):
                 listing.skipped.append(Skipped(key, found, "missing"))
                 continue
-            told[key] = Told(_label(row, columns.label), _caption(row, columns.caption))
+            facts[key] = RowFacts(_label(row, columns.label), _caption(row, columns.caption))
             listing.members[key] = Member(pack, out.tell(), len(found))
             out.write(found)
-    names = columns.class_names or _names(told.values())
+    names = columns.class_names or _names(facts.values())
     numbers = {name: k for k, name in enumerate(names)}
-    for key, fact in told.items():
+    for key, fact in facts.items():
         label = numbers.get(fact.label) if isinstance(fact.label, str) else fact.label
         if columns.label is not None and (label is None or not 0 <= label < len(names)):
             listing.skipped.append(Skipped(key, f"its class is {fact.label}, none of {len(names)}", "unpaired"))
@@ -131,9 +131,9 @@ def _caption(row: Row, column: str | None) -> str | None:
     return None if column is None else str(value or "")[:MOST_TEXT].strip()
 
 
-def _names(told: Iterator[Told] | Any) -> tuple[str, ...]:
+def _names(facts: Iterable[RowFacts]) -> tuple[str, ...]:
     """Of the labels that were met, where the file names none."""
-    labels = [fact.label for fact in told if fact.label is not None]
+    labels = [fact.label for fact in facts if fact.label is not None]
     texts = sorted({label for label in labels if isinstance(label, str)})
     most = max((label for label in labels if isinstance(label, int)), default=-1)
     names = tuple(texts) if texts else tuple(map(str, range(min(most, MOST_CLASSES) + 1)))

@@ -55,7 +55,7 @@ class Listing:
         return self.members[name].shard if name in self.members else root / name
 
 
-def walk(root: Path, inside: Path, aside: list[Skipped]) -> list[str]:
+def walk(root: Path, inside: Path, skipped: list[Skipped]) -> list[str]:
     """Picture files under ``inside``, relative to ``root``, by name; hidden files and folders are passed over."""
     found: list[str] = []
     for folder, folders, files in os.walk(inside):  # does not descend into linked folders
@@ -66,9 +66,9 @@ def walk(root: Path, inside: Path, aside: list[Skipped]) -> list[str]:
                 continue
             relative = path.relative_to(root).as_posix()
             if not is_inside(root, path):
-                aside.append(Skipped(relative, OUTSIDE, "outside"))
+                skipped.append(Skipped(relative, OUTSIDE, "outside"))
             elif not os.path.isfile(path):  # noqa: PTH113  (never raises) A pipe would be waited for, for ever.
-                aside.append(Skipped(relative, "no regular file: a pipe, a socket or a broken link", "no file"))
+                skipped.append(Skipped(relative, "no regular file: a pipe, a socket or a broken link", "no file"))
             else:
                 found.append(relative)
     return sorted(found)
@@ -166,7 +166,7 @@ def class_folders(root: Path, classes: Sequence[str]) -> Listing | None:
 
 
 def shards(root: Path, classes: Sequence[str]) -> Listing | None:
-    """Tar files of pictures with what is told of them."""
+    """Tar files of pictures with captions or classes."""
     tars = sorted(path for path in root.glob("*.tar") if is_inside(root, path) and path.is_file())
     if not tars or walk(root, root, []):
         return None

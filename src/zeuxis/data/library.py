@@ -9,7 +9,7 @@ from pathlib import Path
 from zeuxis.data.datasets import open_dataset
 from zeuxis.data.degraded import DegradedSource
 from zeuxis.data.entries import ENTRIES
-from zeuxis.data.entries import giving as giving
+from zeuxis.data.entries import providing as providing
 from zeuxis.data.fit import SQUARE, Fit, parse_fit
 from zeuxis.data.folder import open_folder
 from zeuxis.data.hub import open_hub, settled
@@ -24,7 +24,8 @@ from zeuxis.data.worlds.rich.sources import RichScenes, SceneEdits
 from zeuxis.data.worlds.rich.views import SceneLight, SceneStyles
 from zeuxis.data.worlds.scenes import Scenes, UnpairedScenes
 from zeuxis.degrade.language import parse
-from zeuxis.errors import UnknownName, UsageError
+from zeuxis.errors import UnknownName, Unsupported, UsageError
+from zeuxis.spec import LEAST_SIDE, MOST_SIDE, Size, height_width, in_bounds, spell_size
 
 WORLDS: Mapping[str, Callable[[int, str], Source]] = {
     "scenes": Scenes,
@@ -45,33 +46,34 @@ WORLDS: Mapping[str, Callable[[int, str], Source]] = {
     "phantoms": Phantoms,
     "phantoms-pd": JointPhantoms,
 }
-LEAST_SIZE, MOST_SIZE = 4, 4096
 
 
-def open_source(name: str | Path, size: int | None = None, split: str = "train", fit: str | Fit = SQUARE) -> Source:
-    """The dataset or world called ``name``, or the folder at that path, as pictures of ``size`` pixels a side.
+def open_source(name: str | Path, size: Size | None = None, split: str = "train", fit: str | Fit = SQUARE) -> Source:
+    """The dataset or world called ``name``, or the folder at that path, as pictures of ``size``:
+    that many pixels a side, or height and width.
 
     A known name goes before a folder of the same name; ``./NAME`` is the folder, ``hub:OWNER/NAME`` a dataset of
     the Hugging Face hub (`zeuxis.data.hub_name`). What follows a bar degrades the pictures into sources of pairs:
     ``"fashion-mnist | blur:2 | noise:0.1"``. ``split`` is "train", "val" or "test"; without ``size`` pictures keep
-    their natural shape. ``fit`` says how pictures of other proportions are met in training (`zeuxis.data.fit`);
-    held-out ones are centred squares.
+    their natural shape. ``fit`` states how pictures of other proportions are shown in training (`zeuxis.data.fit`);
+    held-out ones are centred parts.
 
     Raises:
         UnknownName: neither; the nearest names are suggested.
         UsageError: a size or a fit that makes no sense.
+        Unsupported: a shape that a world does not draw.
         DataError: it is known but cannot be read.
     """
     chosen = parse_fit(fit) if isinstance(fit, str) else fit
     if split != "train":
         chosen = SQUARE
-    if size is not None and not LEAST_SIZE <= size <= MOST_SIZE:
-        raise UsageError(f"size {size}: pictures may have from {LEAST_SIZE} to {MOST_SIZE} pixels a side")
+    if size is not None and not in_bounds(size):
+        raise UsageError(f"size {spell_size(size)}: pictures may have from {LEAST_SIDE} to {MOST_SIDE} pixels a side")
     text = str(name)
     if chosen.mixed and text in ENTRIES:
         raise UsageError(f"--fit {chosen}: '{text}' holds pictures of one shape; it is for folders and hub datasets")
     if text in WORLDS:
-        return WORLDS[text](size or ENTRIES[text].shape[1], split)
+        return WORLDS[text](_side(text, size), split)
     if text in ENTRIES:
         return open_dataset(ENTRIES[text], size, split)
     if Path(name).expanduser().is_dir():
@@ -82,6 +84,16 @@ def open_source(name: str | Path, size: int | None = None, split: str = "train",
     if text.startswith(PREFIX):
         return open_hub(parse_hub_name(text), size, split, chosen)
     raise UnknownName("dataset", text, ENTRIES, "(and there is no folder of that name)")
+
+
+def _side(world: str, size: Size | None) -> int:
+    """The side of a world's pictures, which are squares."""
+    height, width = ENTRIES[world].spec.shape[1:] if size is None else height_width(size)
+    if height != width:
+        raise Unsupported(
+            f"'{world}' draws squares, not {width}x{height}: give --size as one number, or a folder of its pictures"
+        )
+    return height
 
 
 def pinned(name: str) -> str:

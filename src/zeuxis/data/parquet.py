@@ -17,11 +17,11 @@ Kind = Literal["image", "integer", "text", "other"]
 
 @dataclass(frozen=True)
 class Column:
-    """A column, as far as its type tells what it may be used for."""
+    """A column, by its type, what it may be used for."""
 
     name: str
     kind: Kind
-    class_names: tuple[str, ...] = ()  # of integers that number classes, where the file says so
+    class_names: tuple[str, ...] = ()  # of integers that number classes, where the file names them
 
 
 def require() -> None:
@@ -45,10 +45,10 @@ def columns(path: Path) -> list[Column]:
         schema = pq.read_schema(path)
     except (pa.ArrowException, OSError) as error:
         raise _damaged(path, error) from error
-    told = _features(schema.metadata or {})
+    features = _features(schema.metadata or {})
     found = []
     for field in schema:
-        feature = told.get(field.name)
+        feature = features.get(field.name)
         feature = feature if isinstance(feature, dict) else {}
         names = feature.get("names")
         kind: Kind = "other"

@@ -34,7 +34,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Header:
-    """What is known before decoding: the size as it will be seen, and whether it is grey."""
+    """What is known before decoding: the size as it will be shown, and whether it is grey."""
 
     width: int
     height: int
@@ -70,26 +70,37 @@ def read_picture(file: Path | BinaryIO, *, grey: bool) -> Image.Image:
     Raises:
         Refused: it cannot be decoded, or has pixels that are no brightness (floating point).
     """
+    return plain(read_kept(file), grey=grey)
+
+
+def read_kept(file: Path | BinaryIO) -> Image.Image:
+    """The picture, upright, in the mode that it is kept in: palette indices and transparency as they are.
+
+    Raises:
+        Refused: it cannot be decoded.
+    """
     try:
         with Image.open(file, formats=FORMATS) as picture:
-            upright = ImageOps.exif_transpose(picture)
-            return _plain(upright).convert("L" if grey else "RGB")
-    except Refused:
-        raise
+            return ImageOps.exif_transpose(picture)
     except Exception as error:  # as above
         raise Refused(_reason(error)) from error
 
 
-def _plain(picture: Image.Image) -> Image.Image:
+def plain(picture: Image.Image, *, grey: bool) -> Image.Image:
+    """``picture`` in mode L or RGB; raises :class:`Refused` where its pixels are no brightness."""
     if picture.mode in WIDE_MODES:
-        return Image.fromarray(_to_bytes(np.asarray(picture).astype(np.int64)))
-    if picture.mode == "F":
+        picture = Image.fromarray(_to_bytes(np.asarray(picture).astype(np.int64)))
+    elif picture.mode == "F":
         raise Refused("floating-point pixels: convert it to 8 or 16 bits a channel", "unsupported")
-    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
+    elif transparent(picture):
         rgba = picture.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-        return Image.alpha_composite(white, rgba)
-    return picture
+        picture = Image.alpha_composite(Image.new("RGBA", rgba.size, (255, 255, 255, 255)), rgba)
+    return picture.convert("L" if grey else "RGB")
+
+
+def transparent(picture: Image.Image) -> bool:
+    """Whether it has an alpha channel or a transparent colour."""
+    return picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info
 
 
 def _to_bytes(wide: Array) -> Array:

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zeuxis.batch import Shape
 from zeuxis.counter import uniforms
 from zeuxis.rng import derive_seed
+from zeuxis.spec import Shape
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -48,20 +48,20 @@ class Ragged:
 
 
 class View(ABC):
-    """What is shown of ``pictures``; ``side`` is that of the square that stands for all their shapes."""
+    """What is shown of ``pictures``; ``target`` (height, width) is the shape that stands for all of theirs."""
 
     ndim, dtype = 4, np.dtype(np.uint8)
 
-    def __init__(self, pictures: Ragged, side: int) -> None:
-        self.pictures, self.side = pictures, side
+    def __init__(self, pictures: Ragged, target: tuple[int, int]) -> None:
+        self.pictures, self.target = pictures, target
 
     def __len__(self) -> int:
         return len(self.pictures)
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """N, C, and the square's rows and columns."""
-        return len(self), self.pictures.channels, self.side, self.side
+        """N, C, and the rows and columns that stand for all."""
+        return len(self), self.pictures.channels, *self.target
 
     @abstractmethod
     def __getitem__(self, rows: Array) -> Array:
@@ -77,27 +77,28 @@ class View(ABC):
 
 
 class Windows(View):
-    """A square window of every picture, where it lies chosen by the row and the epoch alone.
+    """A window of every picture, where it lies chosen by the row and the epoch alone.
 
     So the same example has the same window in any company and after any resumption, and the picture and
     what is paired with it (which have the same sizes) are cut in the same place.
     """
 
-    def __init__(self, pictures: Ragged, side: int, epoch: int = 0) -> None:
-        super().__init__(pictures, side)
+    def __init__(self, pictures: Ragged, target: tuple[int, int], epoch: int = 0) -> None:
+        super().__init__(pictures, target)
         self.epoch = epoch
         self._key = derive_seed(0, "window", epoch)
 
     def __getitem__(self, rows: Array) -> Array:
         chosen = uniforms(self._key, torch.from_numpy(np.asarray(rows, np.int64)), 2).numpy().astype(np.float64)
-        corners = (chosen * (self.pictures.sizes[rows] - self.side + 1)).astype(np.int64)  # (B, 2): top, left
-        cut = np.empty((len(rows), self.pictures.channels, self.side, self.side), np.uint8)
+        corners = (chosen * (self.pictures.sizes[rows] - self.target + 1)).astype(np.int64)  # (B, 2): top, left
+        height, width = self.target
+        cut = np.empty((len(rows), self.pictures.channels, height, width), np.uint8)
         for k, (row, (top, left)) in enumerate(zip(rows, corners, strict=True)):
-            cut[k] = self.pictures[row][:, top : top + self.side, left : left + self.side]
+            cut[k] = self.pictures[row][:, top : top + height, left : left + width]
         return cut
 
     def at(self, epoch: int) -> Self:
-        return type(self)(self.pictures, self.side, epoch)
+        return type(self)(self.pictures, self.target, epoch)
 
 
 class Shelves(View):
@@ -107,7 +108,7 @@ class Shelves(View):
         sizes = {(int(h), int(w)) for h, w in self.pictures.sizes[rows]}
         if len(sizes) > 1:
             raise ValueError(f"one batch of {len(sizes)} shapes {sorted(sizes)}: take a batch from one bucket")
-        height, width = next(iter(sizes), (self.side, self.side))
+        height, width = next(iter(sizes), self.target)
         made = np.empty((len(rows), self.pictures.channels, height, width), np.uint8)
         for k, row in enumerate(rows):
             made[k] = self.pictures[row]

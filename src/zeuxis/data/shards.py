@@ -2,7 +2,7 @@
 
     shard-000.tar       000001.jpg 000001.txt 000002.png 000002.cls 000003.jpg 000003.json ...
 
-What comes before the first dot names the example; the rest says what a member is: a picture, a caption (``txt``,
+What comes before the first dot names the example; the rest is what a member is: a picture, a caption (``txt``,
 ``caption``), a class's number (``cls``), or both in an object (``json``: "text" or "caption", "label" or "cls").
 Nothing is unpacked to disk: pictures are read where they lie in the shard.
 """
@@ -48,8 +48,8 @@ class Sharded:
     label: int | None = None
 
 
-def read_shard(path: Path, aside: list[Skipped]) -> Mapping[str, Sharded]:
-    """The examples of a shard by their names. What comes before damage is used; the rest is set aside."""
+def read_shard(path: Path, skipped: list[Skipped]) -> Mapping[str, Sharded]:
+    """The examples of a shard by their names. What comes before damage is used; the rest is skipped."""
     found: dict[str, Sharded] = {}
     try:
         end = path.stat().st_size
@@ -64,26 +64,26 @@ def read_shard(path: Path, aside: list[Skipped]) -> Mapping[str, Sharded]:
                 example = found.setdefault(f"{folder}/{key}" if folder else key, Sharded())
                 file = tar.extractfile(member)
                 assert file is not None  # it is a regular file
-                _take(example, path, member, kind.lower(), file, aside)
+                _take(example, path, member, kind.lower(), file, skipped)
     except (tarfile.TarError, EOFError, OSError, UnicodeError) as error:
-        aside.append(Skipped(path.name, f"damaged after {len(found)} examples: {error}", "damaged"))
+        skipped.append(Skipped(path.name, f"damaged after {len(found)} examples: {error}", "damaged"))
     return found
 
 
 def _take(
-    example: Sharded, shard: Path, member: tarfile.TarInfo, kind: str, file: IO[bytes], aside: list[Skipped]
+    example: Sharded, shard: Path, member: tarfile.TarInfo, kind: str, file: IO[bytes], skipped: list[Skipped]
 ) -> None:
     """Note what one member adds to its example."""
     if f".{kind}" in SUFFIXES:
         example.pictures[member.name] = Member(shard, member.offset_data, member.size)
     elif kind in ("txt", "caption", "cls", "json"):
         try:
-            _tell(example, kind, file.read(MOST_TEXT).decode("utf-8"))
+            _read(example, kind, file.read(MOST_TEXT).decode("utf-8"))
         except ValueError as error:  # not UTF-8, not JSON, or not a number
-            aside.append(Skipped(f"{shard.name}/{member.name}", f"cannot be read: {error}", "damaged"))
+            skipped.append(Skipped(f"{shard.name}/{member.name}", f"cannot be read: {error}", "damaged"))
 
 
-def _tell(example: Sharded, kind: str, text: str) -> None:
+def _read(example: Sharded, kind: str, text: str) -> None:
     if kind == "cls":
         example.label = _class(int(text))
     elif kind == "json":

@@ -1,23 +1,29 @@
-"""A source of examples: what every dataset, folder and world looks like to the rest of the house."""
+"""A source of examples: what every dataset, folder and world is to the rest of the library.
+
+In shapes, beside the letters of `zeuxis.batch`: N rows of arrays, F factors.
+"""
 
 from __future__ import annotations
 
 import copy
 import hashlib
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as attribute
-from functools import cached_property
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from zeuxis.batch import Batch, Condition, Shape
+from zeuxis import conditions
+from zeuxis.batch import Batch, Condition
+from zeuxis.conditions import Kind
 from zeuxis.data.ragged import Array as Array
 from zeuxis.data.ragged import Bucket, View
+from zeuxis.spec import DataSpec, Shape
 
 Values = Array | Sequence[str]  # of a field of Condition, one per row
 WORD = re.compile(r"\w+(?:[-']\w+)*")
@@ -34,82 +40,42 @@ class Skipped:
     kind: str = attribute(default="left out", compare=False)
 
 
-class Source(Protocol):
+class Source(ABC):
     """Indexed examples. ``batch`` is a pure function of the indices, so order and seeds live elsewhere.
 
-    ``classes`` and ``class_names`` speak of ``label`` where it is given, otherwise of ``layout``;
-    ``layout_names`` always of ``layout``, and is empty where none is given.
-    ``words`` is the vocabulary of the captions and instructions; ``factors`` the names and sizes
-    of the columns of ``Condition.factors``; ``provides`` the fields of ``Condition`` that a batch carries.
-    ``shape`` is that of every picture, or where there are ``buckets`` that of the square which stands for them.
+    ``spec`` holds the facts of the data; its shape is that of every picture, or where there are ``buckets``
+    that of the one which stands for them. ``skipped`` are the files that should have been examples and could not be
+    used. ``buckets`` are the examples by the shape of their pictures, empty where all have one; a batch comes from one
+    bucket.
     """
 
-    @property
-    def name(self) -> str: ...
-    @property
-    def shape(self) -> Shape: ...
-    @property
-    def classes(self) -> int: ...
-    @property
-    def class_names(self) -> tuple[str, ...]: ...
-    @property
-    def layout_names(self) -> tuple[str, ...]: ...
-    @property
-    def words(self) -> tuple[str, ...]: ...
-    @property
-    def factors(self) -> tuple[tuple[str, int], ...]: ...
-    @property
-    def provides(self) -> frozenset[str]: ...
-    @property
-    def skipped(self) -> tuple[Skipped, ...]:
-        """The files that should have been examples and could not be used."""
-        ...
-
-    @property
-    def buckets(self) -> tuple[Bucket, ...]:
-        """The examples by the shape of their pictures; empty where all have one. A batch comes from one bucket."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def at(self, epoch: int) -> Source:
-        """What epoch ``epoch`` meets: the same examples, cut anew where that is asked for."""
-        ...
-
-    def batch(self, index: Tensor) -> Batch:
-        """The examples ``index`` (int64 ``(B,)``, each in [0, len)) with images in [-1, 1]."""
-        ...
-
-    def pixels(self, index: Tensor) -> Batch:
-        """The same as ``batch``, with pictures left in uint8 where they are kept so: ``Batch.floats`` converts them."""
-        ...
-
-    def told(self, factors: Tensor) -> Tensor:
-        """``factors`` (B, F) with -1 wherever a caption leaves the value open: what a picture drawn from it owes."""
-        ...
-
-    def fingerprint(self) -> str:
-        """A short stable hash of what the source holds, for the records of measurements."""
-        ...
-
-
-class Outspoken:
-    """A source whose captions, where it has any, leave no factor open, and whose pictures are made in float."""
-
-    def pixels(self: Source, index: Tensor) -> Batch:
-        return self.batch(index)
-
-    def told(self, factors: Tensor) -> Tensor:
-        return factors
-
-
-class Steady(Outspoken):
-    """What is true of most sources: one shape, and the same pictures in every epoch."""
-
+    name: str
+    spec: DataSpec
+    skipped: tuple[Skipped, ...] = ()
     buckets: tuple[Bucket, ...] = ()
 
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def batch(self, index: Tensor) -> Batch:
+        """The examples ``index`` (int64 ``(B,)``, each in [0, len)) with images in [-1, 1]."""
+
+    def pixels(self, index: Tensor) -> Batch:
+        """The same with pictures left in uint8 where they are kept so: ``Batch.floats`` converts them on a device."""
+        return self.batch(index)
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A short stable hash of what the source holds, for the records of measurements."""
+
     def at(self, epoch: int) -> Self:
+        """The source as epoch ``epoch`` has it: the same examples, cut anew where that is asked for."""
         return self
+
+    def stated_factors(self, factors: Tensor) -> Tensor:
+        """``factors`` (B, F) with -1 where their captions leave the value open; by default they leave none open."""
+        return factors
 
 
 def _pixels(values: Array) -> Tensor:
@@ -124,18 +90,18 @@ def _floats(values: Array) -> Tensor:
     return torch.from_numpy(values.astype(np.float32))
 
 
-AS_TENSOR: Mapping[str, Callable[[Array], Tensor]] = {
-    "label": _integers,  # (N,)
-    "source": _pixels,  # (N, C, H, W) uint8
-    "style": _pixels,  # (N, C, H, W) uint8
+BY_KIND: Mapping[Kind, Callable[[Array], Tensor]] = {
+    "class": _integers,  # (N,)
+    "picture": _pixels,  # (N, C, H, W) uint8
     "mask": _floats,  # (N, 1, H, W) of 0 and 1
-    "layout": _integers,  # (N, H, W)
+    "class map": _integers,  # (N, H, W)
     "factors": _integers,  # (N, F)
 }
-TEXTS = frozenset({"caption", "instruction"})
+TEXTS = frozenset(name for name, field in conditions.FIELDS.items() if field.kind == "text")
+AS_TENSOR = {name: BY_KIND[conditions.FIELDS[name].kind] for name in FIELDS - TEXTS}
 
 
-class ArraySource(Outspoken):
+class ArraySource(Source):
     """Examples held in arrays, or in memory-mapped files of them.
 
     Args:
@@ -145,8 +111,10 @@ class ArraySource(Outspoken):
         fields: per field of ``Condition``, its values for the same N rows: ``label (N,)``,
             ``source`` and ``style`` uint8 ``(N, C, H, W)``, ``mask (N, 1, H, W)`` of 0 and 1,
             ``layout (N, H, W)``, ``factors (N, F)``; ``caption`` and ``instruction`` N strings.
-        class_names: names of the labels (of the layout's classes, where no label is given).
+        class_names: names of the labels; their numbers, where nothing better is known.
+        layout_names: names of the layout's classes; their numbers, where nothing better is known.
         factors: name and number of values of each column of ``factors``.
+        frames: pictures in time that lie one after another in the images' channels.
         rows: which rows make up this source (a split); all of them by default.
         skipped: files that should have been examples but could not be used.
         origin: where it is from, where that is a place and a version; part of the fingerprint.
@@ -161,7 +129,9 @@ class ArraySource(Outspoken):
         *,
         fields: Mapping[str, Values | View] | None = None,
         class_names: Sequence[str] = (),
+        layout_names: Sequence[str] = (),
         factors: Sequence[tuple[str, int]] = (),
+        frames: int = 1,
         rows: Array | None = None,
         skipped: Sequence[Skipped] = (),
         origin: str = "",
@@ -176,25 +146,34 @@ class ArraySource(Outspoken):
                 raise ValueError(f"source '{name}': Condition has no field '{field}'")
             if len(values) != len(images):
                 raise ValueError(f"source '{name}': {len(values)} values of '{field}' for {len(images)} images")
-        self.shape = Shape(*images.shape[1:])
-        self.class_names = tuple(class_names)
-        self.classes = len(self.class_names)
-        self.factors = tuple((n, int(k)) for n, k in factors)
-        self.provides = frozenset(self.fields)
         self.skipped = tuple(skipped)
         self.origin = origin
-        self.words = vocabulary(text for field in sorted(TEXTS & self.provides) for text in self._texts(field))
+        provides = frozenset(self.fields)
+        self.spec = DataSpec(
+            shape=Shape(*images.shape[1:]),
+            source_shape=self._source_shape(),
+            frames=frames,
+            class_names=self._names("label", class_names),
+            layout_names=self._names("layout", layout_names),
+            words=vocabulary(text for field in sorted(TEXTS & provides) for text in self._texts(field)),
+            factors=tuple((n, int(k)) for n, k in factors),
+            provides=provides,
+        )
         self.rows = np.arange(len(images)) if rows is None else np.asarray(rows, np.int64)
         self.buckets = images.buckets(self.rows) if isinstance(images, View) else ()
 
-    @cached_property
-    def layout_names(self) -> tuple[str, ...]:
-        """Names of the layout's classes: their numbers, where nothing better is known."""
-        if "layout" not in self.fields:
+    def _source_shape(self) -> Shape | None:
+        values = self.fields.get("source")
+        return Shape(*values.shape[1:]) if isinstance(values, (np.ndarray, View)) else None
+
+    def _names(self, field: str, given: Sequence[str]) -> tuple[str, ...]:
+        """The names of the classes of ``field``."""
+        if field not in self.fields:
+            if given:
+                raise ValueError(f"source '{self.name}': names of '{field}' without its values: give those as a field")
             return ()
-        if self.class_names and "label" not in self.fields:
-            return self.class_names
-        return tuple(str(k) for k in range(1 + int(np.max(np.asarray(self.fields["layout"])))))
+        values = np.asarray(self.fields[field])
+        return tuple(given) or tuple(str(k) for k in range(1 + int(values.max()) if values.size else 0))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -203,13 +182,13 @@ class ArraySource(Outspoken):
         values = self.fields[field]
         return () if isinstance(values, View) else values
 
-    def at(self, epoch: int) -> ArraySource:
+    def at(self, epoch: int) -> Self:
         if not isinstance(self.images, View):
             return self
-        seen = copy.copy(self)
-        seen.images = self.images.at(epoch)
-        seen.fields = {name: v.at(epoch) if isinstance(v, View) else v for name, v in self.fields.items()}
-        return seen
+        cut = copy.copy(self)
+        cut.images = self.images.at(epoch)
+        cut.fields = {name: v.at(epoch) if isinstance(v, View) else v for name, v in self.fields.items()}
+        return cut
 
     def batch(self, index: Tensor) -> Batch:
         return self.pixels(index).floats()
@@ -226,7 +205,7 @@ class ArraySource(Outspoken):
 
     def fingerprint(self) -> str:
         """SHA-256 (16 hex digits) of the length, the shape and 64 evenly spaced images, as they are kept."""
-        digest = hashlib.sha256(f"{len(self)} {tuple(self.shape)}{self.origin}".encode())
+        digest = hashlib.sha256(f"{len(self)} {tuple(self.spec.shape)}{self.origin}".encode())
         some = np.unique(np.linspace(0, max(0, len(self) - 1), min(HASHED_ROWS, len(self))).astype(np.int64))
         kept = self.images.pictures if isinstance(self.images, View) else self.images
         for row in self.rows[some]:
@@ -235,5 +214,5 @@ class ArraySource(Outspoken):
 
 
 def vocabulary(texts: Iterable[str]) -> tuple[str, ...]:
-    """The words of ``texts``, in lower case and alphabetical order, as `zeuxis.nn.text` tells words apart."""
+    """The words of ``texts``, in lower case and alphabetical order, split into words as `zeuxis.nn.text` does."""
     return tuple(sorted({word for text in texts for word in WORD.findall(text.lower())}))

@@ -1,1 +1,1 @@
-
+"""Degradations: functions from a picture to a degraded one, for restoration pairs."""

@@ -1,4 +1,4 @@
-"""What decades do to a photograph."""
+"""Scratches, and the look of an old photograph."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class Scratches(Degradation):
         x = torch.arange(width, device=image.device) + 0.5
         y = (torch.arange(height, device=image.device) + 0.5)[:, None]
         for u in rng.uniform(b, self.count, 8, device=image.device).unbind(1):  # (B, 8): one scratch
-            where, lean, bow, wide, low, high, strength, light = (v[:, None, None] for v in u.unbind(1))
+            x0, lean, bow, wide, low, high, strength, light = (v[:, None, None] for v in u.unbind(1))
             t = y / height - 0.5  # (H, 1): from the top, -1/2, to the bottom, 1/2
-            centre = width * (where + 0.25 * (2 * lean - 1) * t + 0.15 * (2 * bow - 1) * t**2)  # (B, H, 1)
+            centre = width * (x0 + 0.25 * (2 * lean - 1) * t + 0.15 * (2 * bow - 1) * t**2)  # (B, H, 1)
             half = side * (0.003 + 0.006 * wide) + 0.2
             ends = (torch.minimum(low, high) - 0.5, torch.maximum(low, high) - 0.5)
             inside = ((t >= ends[0]) & (t <= ends[1])).to(image.dtype)
@@ -51,7 +51,7 @@ class Scratches(Degradation):
 
 
 def _over(image: Tensor, cover: Tensor, light: Tensor) -> Tensor:
-    """``image`` with what covers it (B, H, W) painted light where ``light`` is below 0.7, else dark."""
+    """``image`` with what ``cover`` (B, H, W) hides painted light where ``light`` is below 0.7, else dark."""
     colour = torch.where(light < 0.7, 0.9, -0.9)[:, None].to(image.dtype)
     return image + cover[:, None].to(image.dtype) * (colour - image)
 
@@ -76,13 +76,13 @@ class Age(Degradation):
     def _one(self, image: Tensor, rng: Rng) -> Tensor:
         soft, grain, fade, scratched = (self.amount * (0.5 + rng.uniform(4) / 2)).tolist()
         film = list(FILMS)[int(rng.integers(len(FILMS), 1))]
-        damage: tuple[Degradation, ...] = (
+        steps: tuple[Degradation, ...] = (
             Film(film),
             Blur(0.2 + soft * min(image.shape[2:]) / 100),
             Grain(0.15 * grain),
             Fade(0.7 * fade),
             Scratches(1 + round(5 * scratched)),
         )
-        for part in damage:
+        for part in steps:
             image = part(image, rng)
         return image

@@ -1,7 +1,7 @@
-"""Blind damage of the second order (Real-ESRGAN: Wang et al. 2021, 2107.10833, Section 3).
+"""Blind degradation of the second order (Real-ESRGAN: Wang et al. 2021, 2107.10833, Section 3).
 
 Blur, resizing, noise and JPEG, twice over, each of a random kind and strength: what happens to a picture that is
-photographed, shared, shrunk and shared again. A restorer that has met it all copes with what it has not met.
+photographed, shared, shrunk and shared again. Training on all of it is meant to generalise to real degradations.
 """
 
 from __future__ import annotations
@@ -63,11 +63,11 @@ class Blind(Degradation):
             raise UsageError(f"{self}: {width}x{height} pixels cannot be divided by {self.factor} evenly")
         size = (height // self.factor, width // self.factor)
         return torch.stack(
-            [_damaged(one[None], own, size)[0] for one, own in zip(image, rng.each(len(image)), strict=True)]
+            [_degraded(one[None], own, size)[0] for one, own in zip(image, rng.each(len(image)), strict=True)]
         )
 
 
-def _damaged(image: Tensor, rng: Stream, size: tuple[int, int]) -> Tensor:
+def _degraded(image: Tensor, rng: Stream, size: tuple[int, int]) -> Tensor:
     sides = (image.shape[2], image.shape[3])
     for stage in (FIRST, SECOND):
         if _chance(rng, stage.blurred):

@@ -1,4 +1,4 @@
-"""Linear blurs: what a lens, a hand or a filter does. Pictures are mirrored at their edges."""
+"""Linear blurs: defocus, motion, Gaussian. Pictures are mirrored at their edges."""
 
 from __future__ import annotations
 

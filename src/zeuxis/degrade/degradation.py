@@ -1,7 +1,7 @@
-"""What a degradation is: a picture in, a worse picture out.
+"""The base classes of degradations, which map a picture to a degraded one.
 
 Images are ``(B, C, H, W)`` in [-1, 1], so that 0 is middle grey; a degradation may change H and W.
-A linear one, ``y = A x``, also knows its adjoint: ``<A x, y> = <x, A* y>`` for every x and y.
+A linear one, ``y = A x``, also has its adjoint: ``<A x, y> = <x, A* y>`` for every x and y.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Masking(Degradation):
 
 
 class Linear(Degradation):
-    """A degradation that draws nothing and is linear."""
+    """A degradation that is linear and not random."""
 
     def apply(self, image: Tensor) -> Tensor:
         """``A x``."""
@@ -77,7 +77,7 @@ class Chain:
         return any(isinstance(part, Masking) for part in self.parts)
 
     def with_mask(self, image: Tensor, rng: Rng) -> tuple[Tensor, Tensor | None]:
-        """The images after all parts, and what is hidden ``(B, 1, H, W)``, where anything is.
+        """The images after all parts, and what is hidden ``(B, 1, H, W)``, or None where nothing is.
 
         Raises ``UsageError`` where a part changes the size after another hid something.
         """

@@ -3,6 +3,8 @@
 The steps of the baseline coder (ITU-T T.81, Annex A; JFIF for the colours): luma and two half-size chromas, blocks of
 8 x 8, a cosine transform, division by a table and rounding. The soft copy replaces the rounding (Shin & Song 2017,
 "JPEG-resistant Adversarial Images") and leaves the rest exact.
+
+Axes: h and w rows and columns of blocks.
 """
 
 from __future__ import annotations

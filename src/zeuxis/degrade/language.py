@@ -1,6 +1,6 @@
 """A line that spells degradations: ``"blur:2 | shrink:4 | noise:0.05"``, applied from left to right.
 
-What is left out has a default: ``"motion"``, ``"motion:15"`` and ``"motion:15,90"`` are all well.
+What is left out has a default: ``"motion"``, ``"motion:15"`` and ``"motion:15,90"`` are all allowed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Degradations that hide a part of the picture, painting it middle grey."""
+"""Degradations that hide a part of the picture, painting it middle grey.
+
+Axes: S strokes.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +58,7 @@ class Mask(Still):
 
 @dataclass(frozen=True)
 class Outpaint(Still):
-    """Hides all but a centred box of ``1 - share`` of each side: what lay outside the frame is to be made."""
+    """Hides all but a centred box of ``1 - share`` of each side: for extending a picture beyond its frame."""
 
     share: float = 0.5
     name = "outpaint"

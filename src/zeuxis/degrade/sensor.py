@@ -1,4 +1,4 @@
-"""The noise of a camera's sensor, added where it arises: in the raw picture, before the camera develops it.
+"""The noise of a camera's sensor, added to the raw picture, before the camera's processing.
 
 Brooks et al. 2019, "Unprocessing Images for Learned Raw Denoising" (1811.11127): a picture is taken back to raw
 (Section 3, in reverse), gets shot and read noise there, and is developed again. Developing mixes neighbours and
@@ -35,7 +35,7 @@ READ_SLOPE, READ_OFFSET, READ_SPREAD = 2.18, 1.20, 0.26  # of log read noise ove
 
 @dataclass(frozen=True)
 class Sensor(Degradation):
-    """The noise of a camera's sensor, developed with the picture, its shot level drawn from ``least`` to ``most``.
+    """The noise of a camera's sensor, processed with the picture, its shot level drawn from ``least`` to ``most``.
 
     It is drawn for every picture, evenly in its logarithm.
 
@@ -105,22 +105,22 @@ def _dimmed(camera: Tensor, gains: Tensor) -> Tensor:
 
 
 def _mosaic(camera: Tensor) -> Tensor:
-    """``(B, 3, H, W)`` to the colours that a Bayer sensor sees, red, green, green, blue: ``(B, 4, H/2, W/2)``."""
+    """``(B, 3, H, W)`` to the colours of a Bayer sensor, red, green, green, blue: ``(B, 4, H/2, W/2)``."""
     r, g, b = camera.unbind(1)
     return torch.stack([r[:, ::2, ::2], g[:, ::2, 1::2], g[:, 1::2, ::2], b[:, 1::2, 1::2]], 1)
 
 
 def _demosaic(raw: Tensor, gains: Tensor) -> Tensor:
-    """White-balanced and interpolated: every pixel's missing colours are the mean of the nearest that were seen."""
+    """White-balanced and interpolated: every pixel's missing colours are the mean of the nearest measured ones."""
     b, _, h, w = raw.shape
-    seen = raw.new_zeros(b, 3, 2 * h, 2 * w)
-    seen[:, 0, ::2, ::2], seen[:, 1, ::2, 1::2] = raw[:, 0], raw[:, 1]
-    seen[:, 1, 1::2, ::2], seen[:, 2, 1::2, 1::2] = raw[:, 2], raw[:, 3]
-    seen = F.pad(seen * gains[:, :, None, None], (2, 2, 2, 2), mode="reflect")  # by an even number: the mosaic goes on
+    known = raw.new_zeros(b, 3, 2 * h, 2 * w)
+    known[:, 0, ::2, ::2], known[:, 1, ::2, 1::2] = raw[:, 0], raw[:, 1]
+    known[:, 1, 1::2, ::2], known[:, 2, 1::2, 1::2] = raw[:, 2], raw[:, 3]
+    known = F.pad(known * gains[:, :, None, None], (2, 2, 2, 2), mode="reflect")  # even: keeps the mosaic
     tent = raw.new_tensor([[1, 2, 1], [2, 4, 2], [1, 2, 1]]) / 4
     cross = raw.new_tensor([[0, 1, 0], [1, 4, 1], [0, 1, 0]]) / 4
     weight = torch.stack([tent, cross, tent])[:, None]
-    return F.conv2d(seen, weight, groups=3)[:, :, 1:-1, 1:-1]
+    return F.conv2d(known, weight, groups=3)[:, :, 1:-1, 1:-1]
 
 
 def _tone_inverted(x: Tensor) -> Tensor:

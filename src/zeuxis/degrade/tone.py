@@ -1,4 +1,4 @@
-"""What happens to light and colour: grey, exposure, film, fading."""
+"""Degradations of tone and colour: grey, exposure, film, fading."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ToGrey(Linear):
 
 @dataclass(frozen=True)
 class Grey(ToGrey):
-    """Takes the colour away, as the eye would."""
+    """Removes colour, by the luma of ITU-R BT.601."""
 
     name = "grey"
 
@@ -57,7 +57,7 @@ FILMS = {
 
 @dataclass(frozen=True)
 class Film(ToGrey):
-    """The light that an old film saw (the three of Luo et al. 2021, "Time-Travel Rephotography", 2012.12261)."""
+    """The spectral response of an old film (the three of Luo et al. 2021, "Time-Travel Rephotography", 2012.12261)."""
 
     kind: str = "orthochromatic"
     name = "film"

@@ -1,4 +1,7 @@
-"""Losses that draw together what belongs together and push the rest apart."""
+"""Losses that draw together what belongs together and push the rest apart.
+
+Axes: N pictures, D features.
+"""
 
 from __future__ import annotations
 

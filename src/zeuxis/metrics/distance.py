@@ -1,4 +1,7 @@
-"""Euclidean distances between large sets, a block of rows at a time, so that memory stays bounded."""
+"""Euclidean distances between large sets, a block of rows at a time, so that memory stays bounded.
+
+Axes: Q queries, N rows that are searched, D features, b rows of a block, k neighbours.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 Heusel et al. 2017, "GANs trained by a two time-scale update rule converge to a local Nash
 equilibrium", arXiv:1706.08500, Eq. 6; Dowson and Landau 1982 for the closed form.
+
+Axes: N pictures, D features.
 """
 
 from __future__ import annotations

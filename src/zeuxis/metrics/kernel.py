@@ -2,6 +2,8 @@
 
 Binkowski et al. 2018, "Demystifying MMD GANs", arXiv:1801.01401, section 4: the cubic kernel
 ``k(x, y) = (x . y / D + 1)^3``. Unlike the Fréchet distance it has no bias at small counts.
+
+Axes: N, M and m rows of sets, D features.
 """
 
 from __future__ import annotations

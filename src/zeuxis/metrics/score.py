@@ -2,6 +2,8 @@
 
 Salimans et al. 2016, "Improved techniques for training GANs", arXiv:1606.03498, section 4; it is the
 Inception score when the logits are Inception's, and comparable only within one classifier.
+
+Axes: N pictures.
 """
 
 from __future__ import annotations

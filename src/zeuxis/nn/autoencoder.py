@@ -3,6 +3,8 @@
 Group norms of 32 and eps 1e-6, SiLU, attention of one head, no time. VQGAN f16 is ``multiples``
 (1, 1, 2, 2, 4) with ``attention`` (16,) and 256 latent channels; the KL autoencoder of Stable Diffusion
 (1, 2, 4, 4) without attention but in the middle, and 2 x 4 latent channels.
+
+Axes: f the factor, h and w rows and columns of latents.
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@ quantitative analysis of deep belief networks", ICML (doi:10.1145/1390156.139026
     v in {0, 1}^D, h in {0, 1}^F    W -> weight (D, F)    b -> bias (D,)    a -> hidden_bias (F,)
     p*(v) -> exp(-free_energy)      Z -> exp(log_z)       beta_k -> beta    b_A -> base (D,)
     w_AIS -> weights, in logs
+
+Axes: D visible units, F hidden units.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 Layers of a norm with a bias of its own have none themselves, nor has the first of a normalised
 discriminator: the layers as they have been published in code.
+
+Axes: S rows and columns of a square picture.
 """
 
 from __future__ import annotations

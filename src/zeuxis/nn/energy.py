@@ -1,4 +1,7 @@
-"""A picture's energy: convolutions of stride 2 with a smooth activation, down to one number."""
+"""A picture's energy: convolutions of stride 2 with a smooth activation, down to one number.
+
+Axes: S rows and columns of a square picture.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Networks whose inner layer serves as a feature space."""
+"""Networks whose inner layer serves as a feature space.
+
+Axes: D features, K_f values of factor f.
+"""
 
 from __future__ import annotations
 

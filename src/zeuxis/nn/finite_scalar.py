@@ -1,6 +1,8 @@
 """Finite scalar quantisation (Mentzer et al. 2023, "Finite Scalar Quantization: VQ-VAE Made Simple", 2309.15505).
 
 Symbols -> code: z -> z    f -> bounded    L_i -> levels    d -> width    |C| = prod L_i -> codes
+
+Axes: D numbers of a code.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Lookup-free quantisation (Yu et al. 2023, MAGVIT-v2: "Language Model Beats Diffusion", 2310.05737).
 
 Symbols -> code: z -> z    q(z_i) = sign(z_i) -> bits    K = 2^d -> codes    d -> width    L_entropy -> entropies
+
+Axes: N vectors, D bits of a code, K codes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The two lines that every transformer here repeats: its four-fold MLP, and the modulation of a norm."""
+"""The two lines that every transformer here repeats: its four-fold MLP, and the modulation of a norm.
+
+Axes: N tokens, D width.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The patch critic of pix2pix (Isola et al. 2017, 1611.07004): real or fake, patch by patch."""
+"""The patch critic of pix2pix (Isola et al. 2017, 1611.07004): real or fake, patch by patch.
+
+Axes: h and w rows and columns of the map of logits.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """The networks of VQ-VAE (van den Oord et al. 2017, 1711.00937) and of VQ-VAE-2 (Razavi et al. 2019, 1906.00446).
 
 Strided convolutions of 4x4 down and transposed ones up, residual blocks without norms at the smallest map, ReLU.
+
+Axes: f the factor, h and w rows and columns of codes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The codebook of VQ-VAE (van den Oord et al. 2017, 1711.00937) and of everything built on it."""
+"""The codebook of VQ-VAE (van den Oord et al. 2017, 1711.00937) and of everything built on it.
+
+Axes: N vectors, D width of a code, K codes.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Procedural patterns: noise, turtle graphics, plants, terrain, and textures quilted from an example."""

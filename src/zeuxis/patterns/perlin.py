@@ -1,8 +1,10 @@
 """Gradient noise (Perlin 1985, doi:10.1145/325165.325247; improved 2002, doi:10.1145/566654.566636).
 
 A random unit vector stands at every point of the integer lattice. Between the points, each corner of a cell
-contributes the dot product of its vector with the way from it, blended by a curve that is flat at both ends. So the
-noise is zero at every lattice point, smooth, and the same for the same seed wherever and at whatever size it is asked.
+contributes the dot product of its vector with the offset from it, blended by a curve that is flat at both ends. So the
+noise is zero at every lattice point, smooth, and a function of seed and position alone.
+
+Axes: n coordinates.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
     two pairs      a leaf on either side        four         a twig on either side
     straight       a long shoot                 five         a large flower on the stem
 
-The sum of the dice bends the stem; the commonest face is the colour of what flowers.
+The sum of the dice bends the stem; the commonest face is the colour of the flowers.
 """
 
 from __future__ import annotations

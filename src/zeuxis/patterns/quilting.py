@@ -1,7 +1,7 @@
 """Image quilting (Efros & Freeman 2001, doi:10.1145/383259.383296): a texture sewn from patches of one example.
 
-Patches are laid in raster order. Each is chosen at random among those that agree best with what lies there already
-(within ``TOLERANCE`` of the best), and sewn on along the path of least disagreement through the overlap.
+Patches are laid in raster order. Each is chosen at random among those with the least squared difference in the
+overlap with what is placed already (within ``TOLERANCE`` of the least), and joined along the minimum error cut.
 
 Paper -> code: e = (B1 - B2)^2 -> error, E -> least, the boundary cut -> :func:`cut`.
 """

@@ -1,4 +1,4 @@
-"""Land from fractal noise: heights, what grows at each, and the light of a low sun."""
+"""Terrain from fractal noise: heights, the land cover by height, and the light of a low sun."""
 
 from __future__ import annotations
 

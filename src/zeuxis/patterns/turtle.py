@@ -1,7 +1,9 @@
 """A turtle that tosses a coin at every step: left or right (turtle graphics: Papert 1980, "Mindstorms").
 
-The simplest way from noise to a picture. After n steps of angle a, turning right with probability p, the heading is a
+After n steps of angle a, turning right with probability p, the heading is a
 sum of n independent terms, so its mean is n a (2p - 1) and its variance 4 n a^2 p (1 - p).
+
+Axes: N steps.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Public checkpoints in and out: key maps, and nothing that opens a file."""
+"""Published checkpoints in and out: a table of their kinds, key maps both ways, and pickles read unrun."""

@@ -1,8 +1,8 @@
 """Old PyTorch checkpoints to safetensors, without trusting them.
 
-A pickle can run any program when it is opened the usual way. Here it is read by a machine of our
-own (``unpickle.py``) that cannot call anything, in a process of its own that has only the standard
-library, bounded memory, time and output, and whose result is checked before it is kept.
+A pickle can run any program when it is opened the usual way. Here ``unpickle.py`` reads it, which cannot call
+anything, in a process of its own with only the standard library and bounded memory, time and output. What that
+process wrote is checked before it is kept.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
 from zeuxis.errors import DataError, UsageError, WeightsError, ZeuxisError
 
-READER = Path(__file__).with_name("unpickle.py")
-SECONDS = 900.0  # of waiting
+UNPICKLER = Path(__file__).with_name("unpickle.py")
+SECONDS = 900.0  # to wait for the process
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """What came of a checkpoint: the tensors' file, the file of everything else, and a summary."""
+    """The result of a conversion: the file of the tensors, the file of everything else, and counts."""
 
     weights: Path
     facts: Path
@@ -55,12 +55,7 @@ def convert(
     if not source.is_file():
         raise UsageError(f"there is no file {source}: give a checkpoint (.pt, .pth, .ckpt or .bin)")
     weights = source.with_suffix(".safetensors") if out is None else Path(out)
-    if weights.suffix != ".safetensors":
-        raise UsageError(f"--out {weights} must end in .safetensors")
-    facts = weights.with_suffix(".json")
-    for path in (weights, facts):
-        if path.exists():
-            raise UsageError(f"{path} exists already: remove it, or give another --out")
+    facts = _facts_beside(weights)
     weights.parent.mkdir(parents=True, exist_ok=True)
     report(f"reading {source}", None)
     with tempfile.TemporaryDirectory(prefix=".draft-", dir=weights.parent) as draft:
@@ -75,13 +70,30 @@ def convert(
     return Conversion(weights, facts, tensors, parameters, not_made)
 
 
+def moved(done: Conversion, weights: Path) -> Conversion:
+    """The files of a conversion under another name on the same disk, where nothing may be yet."""
+    facts = _facts_beside(weights)
+    return replace(done, weights=done.weights.replace(weights), facts=done.facts.replace(facts))
+
+
+def _facts_beside(weights: Path) -> Path:
+    """The JSON file beside ``weights``; raises :class:`UsageError` where either is no place for a result."""
+    if weights.suffix != ".safetensors":
+        raise UsageError(f"--out {weights} must end in .safetensors")
+    facts = weights.with_suffix(".json")
+    for path in (weights, facts):
+        if path.exists():
+            raise UsageError(f"{path} exists already: remove it, or give another --out")
+    return facts
+
+
 def _read_apart(source: Path, weights: Path, facts: Path, seconds: float) -> None:
-    """Run the reader alone: isolated, without site packages, and with next to no environment."""
+    """Run the unpickler in an isolated process, without site packages and with next to no environment."""
     command = [
         sys.executable,
         "-I",
         "-S",
-        str(READER),
+        str(UNPICKLER),
         *map(str, (source.resolve(), weights.resolve(), facts.resolve())),
     ]
     environment = {k: os.environ[k] for k in ("SYSTEMROOT",) if k in os.environ}  # Windows cannot start without it
@@ -90,13 +102,14 @@ def _read_apart(source: Path, weights: Path, facts: Path, seconds: float) -> Non
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, env=environment, check=False
         )
     except subprocess.TimeoutExpired:
-        raise DataError(f"{source} was not read within {seconds:.0f} seconds: it is not a sane checkpoint") from None
+        raise DataError(f"{source} was not read within {seconds:.0f} seconds: it is damaged or hostile") from None
     if done.returncode == 0:
         return
-    said = done.stderr.decode("utf-8", "replace").strip().splitlines() or [f"its reader ended with {done.returncode}"]
-    if "No space left" in said[-1]:
+    lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
+    reason = lines[-1] if lines else f"the process that read it ended with {done.returncode}"
+    if "No space left" in reason:
         raise ZeuxisError(f"there is no room for {weights.parent.parent}: free some disk space or give another --out")
-    raise DataError(f"{source} cannot be converted: {said[-1][:300]}")
+    raise DataError(f"{source} cannot be converted: {reason[:300]}")
 
 
 def _checked(source: Path, weights: Path) -> tuple[int, int]:

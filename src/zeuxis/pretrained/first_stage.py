@@ -1,160 +1,166 @@
-"""First stages of other programs under our names, and ours under theirs.
+"""Published first stages: the VQGANs and KL autoencoders of CompVis and of diffusers, as kinds of checkpoint.
 
-Each tensor of ours is one of theirs, but for the three projections of attention, which are one here. The map
-is made from the architecture, and the architecture is read off the tensors' names and shapes: so every key has
-its place, and one that is missing or left over is named.
+Each tensor of ours is one of theirs, but for the three projections of attention, which are one here.
+
+Published architectures are from the configurations beside the authors' checkpoints: CompVis/taming-transformers (Esser
+et al. 2020) and CompVis/latent-diffusion (Rombach et al. 2021), all for 256x256 colour images. Their attention is
+given by resolution there and by factor here: 256 / resolution. Not among them: the quantiser that samples its codes
+(taming's f8 with Gumbel noise), and vq-f4-noattn, whose networks have no attention.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
-import torch
 from torch import Tensor
 
-from zeuxis.errors import UnknownName, WeightsError
-from zeuxis.pretrained.dialects import DIALECTS, Dialect
-from zeuxis.pretrained.published import Plan
+from zeuxis.errors import WeightsError
+from zeuxis.pretrained.key_names import PROGRAMS, KeyNames
+from zeuxis.pretrained.kind import Kind, Source
 
-STEM, MOUTH = "encoder.conv_in.weight", "decoder.conv_in.weight"
+CODEBOOK = "quantize.embedding.weight"
 CRITIC = "loss.discriminator.main"
 DROPPED = ("loss.perceptual_loss.", "loss.logvar")  # LPIPS, which is not theirs, and a number that never moved
-ATTENTION = ".attention."  # in the names of our projections, which are matrices
 SMALLEST = 128  # channels: below, our norms have fewer than the 32 groups that theirs always have
 
 
 @dataclass(frozen=True)
-class Found:
-    """A public first stage: what it is, and its tensors under our names."""
+class FirstStage:
+    """The sizes of a first stage. Without ``codes`` it is a KL autoencoder."""
 
-    plan: Plan
-    dialect: str
-    tensors: dict[str, Tensor]
-    dropped: tuple[str, ...]  # keys that have no place here: the perceptual loss's network
+    latent: int  # channels of the decoder's input
+    multiples: tuple[int, ...]
+    attention: tuple[int, ...] = ()  # factors with attention, besides the middle
+    codes: int | None = None
+    code_width: int | None = None
+    channels: int = 3
+    width: int = 128
+    blocks: int = 2
+    ndf: int = 64  # channels of the critic
+    layers: int = 3  # of the critic
 
-
-Layer = tuple[str, tuple[str, ...]]  # of ours, and of theirs
-
-
-def from_public(public: Mapping[str, Tensor]) -> Found:
-    """The tensors of a public first stage (``encoder.*``, ``decoder.*``, ...) under our names.
-
-    Raises :class:`WeightsError` for what is no such thing, and names the keys that are missing or left over.
-    """
-    name = _dialect(public)
-    plan = _plan(public, DIALECTS[name])
-    dropped = tuple(sorted(key for key in public if key.startswith(DROPPED)))
-    places = names(plan, name, critic=f"{CRITIC}.0.weight" in public)
-    wanted = {key for keys in places.values() for key in keys}
-    _all_there(wanted, set(public) - set(dropped))
-    return Found(plan, name, {ours: _joined(ours, keys, public) for ours, keys in places.items()}, dropped)
-
-
-def to_public(plan: Plan, tensors: Mapping[str, Tensor], dialect: str = "compvis") -> dict[str, Tensor]:
-    """Our tensors under a program's names (with the critic, where they hold one): the inverse of :func:`from_public`.
-
-    Raises :class:`WeightsError` when a tensor is missing. The codebook's count of uses has no place there.
-    """
-    if dialect not in DIALECTS:
-        raise UnknownName("dialect", dialect, DIALECTS)
-    places = names(plan, dialect, critic="critic.layers.0.weight" in tensors)
-    _all_there(set(places), set(tensors) - {"quantiser.uses"})
-    public = {}
-    for ours, keys in places.items():
-        for key, part in zip(keys, tensors[ours].chunk(len(keys)) if len(keys) > 1 else [tensors[ours]], strict=True):
-            matrix = ATTENTION in ours and part.ndim == 2
-            public[key] = part[:, :, None, None] if matrix and DIALECTS[dialect].pointwise else part
-    return public
+    @property
+    def arguments(self) -> dict[str, int | tuple[int, ...]]:
+        """The constructor's keywords."""
+        found: dict[str, int | tuple[int, ...]] = {
+            "latent": self.latent,
+            "width": self.width,
+            "multiples": self.multiples,
+            "blocks": self.blocks,
+            "attention": self.attention,
+            "ndf": self.ndf,
+            "layers": self.layers,
+        }
+        if self.codes is not None and self.code_width is not None:
+            found |= {"codes": self.codes, "code_width": self.code_width}
+        return found
 
 
-def names(plan: Plan, dialect: str, *, critic: bool) -> dict[str, tuple[str, ...]]:
+F4, F8, F16, F32 = (1, 2, 4), (1, 2, 2, 4), (1, 1, 2, 2, 4), (1, 1, 2, 2, 4, 4)
+VQ = {
+    "vqgan-f16-1024": FirstStage(256, F16, (16,), codes=1024, code_width=256),  # taming: ImageNet, faces, COCO, ADE20K
+    "vqgan-f16-16384": FirstStage(256, F16, (16,), codes=16384, code_width=256),
+    "vq-f4": FirstStage(3, F4, codes=8192, code_width=3),  # latent diffusion, from here on
+    "vq-f8": FirstStage(4, F8, (8,), codes=16384, code_width=4, layers=2),
+    "vq-f8-n256": FirstStage(4, F8, (8,), codes=256, code_width=4),
+    "vq-f16": FirstStage(8, F16, (16,), codes=16384, code_width=8, layers=2),
+}
+KL = {
+    "kl-f4": FirstStage(3, F4),
+    "kl-f8": FirstStage(4, (1, 2, 4, 4)),  # and Stable Diffusion 1.x, 2.x and XL
+    "kl-f16": FirstStage(16, F16, (16,)),
+    "kl-f32": FirstStage(64, F32, (16, 32)),
+}
+
+# -- the key map --------------------------------------------------------------------------------------
+
+Layer = tuple[str, tuple[str, ...], bool]  # of ours, of theirs, and whether theirs are 1x1 convolutions for a matrix
+
+
+def rename(names: KeyNames, architecture: FirstStage) -> dict[str, Source]:
     """Each tensor of ours, and the public ones that it is made of: one, or three for queries, keys and values."""
-    into, out_of = ("into_codes", "from_codes") if plan.codes else ("into_moments", "from_latent")
-    layers = [*_half("encoder", plan, DIALECTS[dialect]), (into, ("quant_conv",)), (out_of, ("post_quant_conv",)),
-              *_half("decoder", plan, DIALECTS[dialect])]  # fmt: skip
-    found = {f"{o}.{leaf}": tuple(f"{t}.{leaf}" for t in ts) for o, ts in layers for leaf in ("weight", "bias")}
-    if plan.codes:
-        found["quantiser.codebook"] = ("quantize.embedding.weight",)
-    ours = _critic(plan) if critic else ()
-    return found | {f"critic.layers.{leaf}": (f"{CRITIC}.{leaf}",) for leaf in ours}
+    a = architecture
+    into, out_of = ("into_codes", "from_codes") if a.codes else ("into_moments", "from_latent")
+    layers: list[Layer] = [
+        *_half("encoder", a, names),
+        (into, ("quant_conv",), False),
+        (out_of, ("post_quant_conv",), False),
+        *_half("decoder", a, names),
+    ]
+    found = {}
+    for ours, theirs, pointwise in layers:
+        for leaf in ("weight", "bias"):
+            keys = tuple(f"{key}.{leaf}" for key in theirs)
+            found[f"{ours}.{leaf}"] = Source(keys, pointwise and leaf == "weight")
+    if a.codes:
+        found["quantiser.codebook"] = Source((CODEBOOK,))
+    return found | {f"critic.layers.{leaf}": Source((f"{CRITIC}.{leaf}",)) for leaf in _critic(a)}
 
 
-def _half(side: str, plan: Plan, d: Dialect) -> Iterator[Layer]:
+def _half(side: str, a: FirstStage, names: KeyNames) -> Iterator[Layer]:
     """The layers of the encoder or the decoder."""
-    encodes, last = side == "encoder", len(plan.multiples) - 1
-    yield f"{side}.stem", (f"{side}.conv_in",)
-    now = 1 if encodes else plan.multiples[-1]
+    encodes, last = side == "encoder", len(a.multiples) - 1
+    yield f"{side}.stem", (f"{side}.conv_in",), False
+    multiple = 1 if encodes else a.multiples[-1]
     for k in range(last + 1):
         level = k if encodes else last - k  # 0 is the finest
-        place = (d.down if encodes else d.up).format(k if encodes or d.coarse_first else level)
+        theirs = (names.down if encodes else names.up).format(k if encodes or names.coarse_first else level)
         at = 0
-        for block in range(plan.blocks + (not encodes)):
-            yield from _block(f"{side}.levels.{k}.{at}", f"{side}.{place}.{d.block.format(block)}", d,
-                              skip=now != plan.multiples[level])  # fmt: skip
-            now, at = plan.multiples[level], at + 1
-            if 2**level in plan.attention:
-                yield from _attention(f"{side}.levels.{k}.{at}", f"{side}.{place}.{d.attend.format(block)}", d)
+        for block in range(a.blocks + (not encodes)):
+            skip = multiple != a.multiples[level]
+            yield from _block(f"{side}.levels.{k}.{at}", f"{side}.{theirs}.{names.block.format(block)}", names, skip)
+            multiple, at = a.multiples[level], at + 1
+            if 2**level in a.attention:
+                key = f"{side}.{theirs}.{names.attention.format(block)}"
+                yield from _attention(f"{side}.levels.{k}.{at}", key, names)
                 at += 1
         if k < last:
-            yield f"{side}.levels.{k}.{at}.conv", (f"{side}.{place}.{d.shrink if encodes else d.grow}",)
-    yield from _block(f"{side}.middle.0", f"{side}.{d.middle[0]}", d, skip=False)
-    yield from _attention(f"{side}.middle.1", f"{side}.{d.middle[1]}", d)
-    yield from _block(f"{side}.middle.2", f"{side}.{d.middle[2]}", d, skip=False)
-    yield f"{side}.norm", (f"{side}.{d.norm}",)
-    yield f"{side}.out", (f"{side}.conv_out",)
+            resample = names.downsample if encodes else names.upsample
+            yield f"{side}.levels.{k}.{at}.conv", (f"{side}.{theirs}.{resample}",), False
+    yield from _block(f"{side}.middle.0", f"{side}.{names.middle[0]}", names, skip=False)
+    yield from _attention(f"{side}.middle.1", f"{side}.{names.middle[1]}", names)
+    yield from _block(f"{side}.middle.2", f"{side}.{names.middle[2]}", names, skip=False)
+    yield f"{side}.norm", (f"{side}.{names.norm}",), False
+    yield f"{side}.out", (f"{side}.conv_out",), False
 
 
-def _block(ours: str, theirs: str, d: Dialect, *, skip: bool) -> Iterator[Layer]:
+def _block(ours: str, theirs: str, names: KeyNames, skip: bool) -> Iterator[Layer]:
     for part in ("norm1", "conv1", "norm2", "conv2"):
-        yield f"{ours}.{part}", (f"{theirs}.{part}",)
+        yield f"{ours}.{part}", (f"{theirs}.{part}",), False
     if skip:
-        yield f"{ours}.skip", (f"{theirs}.{d.skip}",)
+        yield f"{ours}.skip", (f"{theirs}.{names.skip}",), False
 
 
-def _attention(ours: str, theirs: str, d: Dialect) -> Iterator[Layer]:
-    yield f"{ours}.norm", (f"{theirs}.{d.attention_norm}",)
-    yield f"{ours}.attention.qkv", tuple(f"{theirs}.{part}" for part in d.qkv)
-    yield f"{ours}.attention.out", (f"{theirs}.{d.leave}",)
+def _attention(ours: str, theirs: str, names: KeyNames) -> Iterator[Layer]:
+    yield f"{ours}.norm", (f"{theirs}.{names.attention_norm}",), False
+    yield f"{ours}.attention.qkv", tuple(f"{theirs}.{part}" for part in names.qkv), names.pointwise
+    yield f"{ours}.attention.out", (f"{theirs}.{names.proj_out}",), names.pointwise
 
 
-def _critic(plan: Plan) -> Iterator[str]:
+def _critic(a: FirstStage) -> Iterator[str]:
     """The patch critic's tensors; both programs count its layers alike."""
     yield from ("0.weight", "0.bias")
-    for k in range(plan.layers):
+    for k in range(a.layers):
         yield f"{2 + 3 * k}.weight"
         norm = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
         yield from (f"{3 + 3 * k}.{leaf}" for leaf in norm)
-    yield from (f"{2 + 3 * plan.layers}.{leaf}" for leaf in ("weight", "bias"))
-
-
-def _joined(ours: str, keys: tuple[str, ...], public: Mapping[str, Tensor]) -> Tensor:
-    """One tensor of ours from theirs."""
-    parts = [public[key] for key in keys]
-    if len({p.shape for p in parts}) > 1:
-        raise WeightsError(f"{', '.join(keys)} are not of one shape: this is no first stage that is known here")
-    if ATTENTION not in ours:
-        return parts[0]
-    return torch.cat([p.flatten(1) if p.ndim > 1 else p for p in parts])
+    yield from (f"{2 + 3 * a.layers}.{leaf}" for leaf in ("weight", "bias"))
 
 
 # -- the architecture, from the tensors ---------------------------------------------------------------
 
 
-def _dialect(public: Mapping[str, Tensor]) -> str:
-    for name, dialect in DIALECTS.items():
-        if dialect.mark in public:
-            return name
-    marks = ", ".join(d.mark for d in DIALECTS.values())
-    raise WeightsError(f"this is no first stage that is known here: it holds none of {marks}")
-
-
-def _plan(public: Mapping[str, Tensor], d: Dialect) -> Plan:
+def config(names: KeyNames, public: Mapping[str, Tensor]) -> FirstStage:
     """The architecture that the tensors' names and shapes tell."""
 
     def size(key: str, axis: int) -> int:
         if key not in public or public[key].ndim <= axis:
-            raise WeightsError(f"this first stage lacks {key}, or it has too few axes: its architecture cannot be told")
+            raise WeightsError(
+                f"this first stage lacks {key}, or it has too few axes: its architecture cannot be read off"
+            )
         return public[key].shape[axis]
 
     def count(pattern: str) -> int:
@@ -164,46 +170,60 @@ def _plan(public: Mapping[str, Tensor], d: Dialect) -> Plan:
         return k
 
     def block(k: int | str, j: int | str = 0) -> str:
-        return f"encoder.{d.down}.{d.block}.conv1.weight".format(k, j)
+        return f"encoder.{names.down}.{names.block}.conv1.weight".format(k, j)
 
-    attend = f"encoder.{d.down}.{d.attend}.{d.leave}.weight"
-    width, latent = size(STEM, 0), size(MOUTH, 1)
+    attention = f"encoder.{names.down}.{names.attention}.{names.proj_out}.weight"
+    width, latent = size("encoder.conv_in.weight", 0), size("decoder.conv_in.weight", 1)
     widths = [size(block(k), 0) for k in range(count(block("{}")))]
     if width < SMALLEST or width % 32 or any(w % width for w in widths):
         raise WeightsError(
             f"a first stage of {width} channels and then {widths}: those known here begin with at least {SMALLEST}, "
             "a multiple of 32 (their norms have 32 groups), and go on with multiples of that"
         )
-    plan = Plan(
+    found = FirstStage(
         latent=latent,
         multiples=tuple(w // width for w in widths),
-        attention=tuple(2**k for k in range(len(widths)) if attend.format(k, 0) in public),
-        channels=size(STEM, 1),
+        attention=tuple(2**k for k in range(len(widths)) if attention.format(k, 0) in public),
+        channels=size("encoder.conv_in.weight", 1),
         width=width,
         blocks=count(block(0, "{}")),
     )
     if f"{CRITIC}.0.weight" in public:
         convolutions = sum(key.startswith(CRITIC) and public[key].ndim == 4 for key in public)
-        plan = replace(plan, ndf=size(f"{CRITIC}.0.weight", 0), layers=convolutions - 2)
-    if "quantize.embedding.weight" in public:
-        codes, code_width = (size("quantize.embedding.weight", axis) for axis in (0, 1))
-        return replace(plan, codes=codes, code_width=code_width)
+        found = replace(found, ndf=size(f"{CRITIC}.0.weight", 0), layers=convolutions - 2)
+    if CODEBOOK in public:
+        return replace(found, codes=size(CODEBOOK, 0), code_width=size(CODEBOOK, 1))
     if quantiser := sorted(key for key in public if key.startswith("quantize.")):
         raise WeightsError(
-            f"its quantiser has {', '.join(quantiser)}, not quantize.embedding.weight: it draws its codes, where the "
+            f"its quantiser has {', '.join(quantiser)}, not {CODEBOOK}: it samples its codes, where the "
             "one known here takes the nearest"
         )
-    if (told := size("encoder.conv_out.weight", 0)) != 2 * latent or size("post_quant_conv.weight", 1) != latent:
+    moments = size("encoder.conv_out.weight", 0)
+    if moments != 2 * latent or size("post_quant_conv.weight", 1) != latent:
         raise WeightsError(
-            f"a first stage without a codebook whose encoder ends in {told} channels, for {latent} of the decoder: "
+            f"a first stage without a codebook whose encoder ends in {moments} channels, for {latent} of the decoder: "
             "a KL autoencoder has a mean and a log-variance for each"
         )
-    return plan
+    return found
 
 
-def _all_there(wanted: set[str], given: set[str]) -> None:
-    """Name what is missing and what is left over."""
-    for what, keys in (("lacks", wanted - given), ("also holds", given - wanted)):
-        if keys:
-            some = ", ".join(sorted(keys)[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
-            raise WeightsError(f"this first stage {what} {some}: it is not of a kind that is known here")
+# -- the records --------------------------------------------------------------------------------------
+
+
+def _kind(system: str, names: KeyNames) -> Kind[FirstStage]:
+    vq = system == "vqgan"
+    return Kind(
+        name=f"{system}-{names.program}",
+        system=system,
+        marks=(names.mark, CODEBOOK) if vq else (names.mark,),
+        config=partial(config, names),
+        rename=partial(rename, names),
+        published=VQ if vq else KL,
+        optional=("critic.",),  # neither codes nor images need it
+        optional_arguments=("ndf", "layers"),
+        not_stored=("quantiser.uses",) if vq else (),
+        dropped=DROPPED,
+    )
+
+
+FIRST_STAGES: tuple[Kind[Any], ...] = tuple(_kind(s, names) for s in ("vqgan", "kl-autoencoder") for names in PROGRAMS)

@@ -1,4 +1,4 @@
-"""Reads the tensors out of a pickled PyTorch checkpoint without running anything that it says.
+"""Reads the tensors out of a pickled PyTorch checkpoint without running anything in it.
 
 This file is run by itself, in its own process, with the standard library alone (see
 ``convert.py``). A pickle is a program for a small stack machine; here is that machine, able to
@@ -62,7 +62,7 @@ class Name:
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """A stretch of the file that tensors look into."""
+    """A part of the file that holds the numbers of tensors."""
 
     key: str
     dtype: str
@@ -334,7 +334,7 @@ def _place(data: mmap.mmap, info: zipfile.ZipInfo) -> tuple[int, int]:
     start = info.header_offset + 30 + sum(struct.unpack("<HH", head[26:30]))
     if start + info.file_size > len(data):
         raise Refused("it is cut short")
-    # A checksum of 0 is what torch.save writes when it was told not to compute any.
+    # A checksum of 0 is what torch.save writes when it is set not to compute any.
     if info.CRC and zlib.crc32(memoryview(data)[start : start + info.file_size]) != info.CRC:
         raise Refused("it is damaged: a checksum in it is wrong")
     return start, info.file_size

@@ -27,7 +27,8 @@ import zeuxis
 from zeuxis.errors import DataError, UsageError, ZeuxisError
 
 KEY = "zeuxis"
-FORMAT = 1
+FORMAT = 2
+READ = (1, 2)  # the formats that can be read; in 1 a class is a number and of a picture given nothing is held
 MAX_TEXT = 1 << 20  # bytes of a record; a longer one is not ours
 MAX_CHUNKS = 100_000
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -66,7 +67,7 @@ def record(
     """How one picture is made, ready for JSON.
 
     ``model`` is the name or folder that it was loaded by; ``seed`` the seed of this very picture;
-    ``sampling`` the fields of ``Sampling`` that were set; ``condition`` what steered it, as plain values.
+    ``sampling`` the knobs that were set, by name; ``condition`` what steered it, as plain values by field.
     """
     return {
         "format": FORMAT,
@@ -201,8 +202,9 @@ def _checked(text: str, path: Path) -> dict[str, Any]:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise DataError(f"the record in {path} is not JSON: {error}") from None
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise DataError(f"the record in {path} is not one that this version reads (format {FORMAT}): update Zeuxis")
+    if not isinstance(found, dict) or found.get("format") not in READ:
+        formats = " or ".join(map(str, READ))
+        raise DataError(f"the record in {path} is not one that this version reads (format {formats}): update Zeuxis")
     for key, kind in TYPES.items():
         if key not in found or not isinstance(found[key], kind):
             raise DataError(f"the record in {path} is damaged: '{key}' is missing or of the wrong kind")

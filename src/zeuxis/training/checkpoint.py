@@ -115,7 +115,8 @@ def write_model(folder: Path, system: System, facts: Mapping[str, Any]) -> None:
     Frozen systems that it was given are written by name and hash; those that are kept nowhere, whole.
     """
     apart = {id(given) for given in system.kept_apart().values()}
-    card = {"system": system.card.id, "config": _plain(system.config, apart, folder), **facts}
+    config = _plain(system.config, apart, folder)
+    card = {"system": system.card.id, "config": config, "spec": system.spec.as_dict(), **facts}
     write_folder(folder, system.stored(), card, "model")
 
 
@@ -130,7 +131,8 @@ def _plain(value: Any, apart: Set[int], folder: Path) -> Any:
     if isinstance(value, System):
         if id(value) in apart:
             return _reference(value, folder)
-        return {"system": value.card.id, "config": _plain(value.config, apart, folder)}
+        config = _plain(value.config, apart, folder)
+        return {"system": value.card.id, "config": config, "spec": value.spec.as_dict()}
     raise TypeError(f"a constructor value of type {type(value).__name__} cannot be written to a model's card")
 
 

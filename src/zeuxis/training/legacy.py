@@ -9,7 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
+
+from zeuxis.data.entries import ENTRIES, clean_name
+from zeuxis.spec import DataSpec
 
 FORMAT = 2  # of the cards and checkpoints that are written now
 
@@ -51,15 +55,39 @@ def format_of(facts: Mapping[str, Any]) -> int:
     return int(facts.get("format", 1))
 
 
+def derived_spec(card: Mapping[str, Any]) -> DataSpec:
+    """The facts of the data that a card without a ``spec`` speaks of.
+
+    Its constructor's arguments state them, and so do its ``class_names``, which may be those of the labels or of a
+    layout. What neither states is taken from the dataset of that name, where there is one.
+    """
+    stated = DataSpec.of_arguments(card["config"])
+    names = tuple(card.get("class_names", ()))
+    entry = ENTRIES.get(clean_name(str(card.get("data"))))
+    known = stated if entry is None else entry.spec.at(stated.size)
+    labelled = "label" in entry.provides if entry is not None else not names or names != stated.layout_names
+    return replace(
+        known,
+        shape=stated.shape,
+        class_names=(names or known.class_names) if labelled else (),
+        layout_names=stated.layout_names or known.layout_names,
+        words=stated.words,
+        factors=stated.factors,
+    )
+
+
 def upgraded_config(system: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """The constructor's arguments in a card of format 1, as they are called now; those of given systems too."""
     names = {**KEYWORDS, **KEYWORDS_OF.get(system, {})}
-    return {names.get(key, key): _upgraded(value) if _is_system(value) else value for key, value in config.items()}
+    return {
+        names.get(key, key): upgraded_card(dict(value)) if _is_system(value) else value for key, value in config.items()
+    }
 
 
 def upgraded_card(card: dict[str, Any]) -> dict[str, Any]:
     """A model's card as it would be written now."""
-    return card if format_of(card) >= FORMAT else _upgraded(card)
+    card = card if format_of(card) >= FORMAT else _upgraded(card)
+    return card if "spec" in card else {**card, "spec": derived_spec(card).as_dict()}
 
 
 def upgraded_facts(facts: dict[str, Any]) -> dict[str, Any]:

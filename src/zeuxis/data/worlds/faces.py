@@ -16,6 +16,7 @@ from zeuxis.data.worlds.face import FACTORS, JITTER, PROPORTIONS, Face, face
 from zeuxis.data.worlds.portrait import PARTS, paint
 from zeuxis.data.worlds.world import World, of_split
 from zeuxis.rng import derive_seed
+from zeuxis.spec import DataSpec, Shape
 
 PICTURES = 8  # of each person
 CHUNK = 64  # faces that are painted together: more of them no longer fit into a core's cache
@@ -29,31 +30,31 @@ def descriptions() -> Tensor:
 
 
 def caption(factors: Tensor) -> str:
-    """What a row ``(10,)`` of factors says: ``"an old smiling face with long red hair and glasses looking left"``.
+    """The caption of a row ``(10,)`` of factors: ``"an old smiling face with long red hair and glasses looking left"``.
 
-    Skin and light are not told, nor is the hair colour of the bald: see :func:`told`.
+    Skin and light are left out, and so is the hair colour of the bald: see :func:`stated_factors`.
     """
-    said = {name: values[k] for (name, values), k in zip(FACTORS.items(), factors.tolist(), strict=True)}
-    has = ["no hair" if said["hair_style"] == "bald" else f"{said['hair_style']} {said['hair_colour']} hair"]
-    has += [thing for name, thing in _WORN.items() if said[name] == "yes"]
-    article = "an" if said["age"] == "old" else "a"
-    return f"{article} {said['age']} {said['smile']} face with {' and '.join(has)} looking {said['pose']}"
+    value = {name: values[k] for (name, values), k in zip(FACTORS.items(), factors.tolist(), strict=True)}
+    has = ["no hair" if value["hair_style"] == "bald" else f"{value['hair_style']} {value['hair_colour']} hair"]
+    has += [thing for name, thing in _WORN.items() if value[name] == "yes"]
+    article = "an" if value["age"] == "old" else "a"
+    return f"{article} {value['age']} {value['smile']} face with {' and '.join(has)} looking {value['pose']}"
 
 
-def told(factors: Tensor) -> Tensor:
-    """``factors`` (B, 10) with -1 for what :func:`caption` does not say."""
+def stated_factors(factors: Tensor) -> Tensor:
+    """``factors`` (B, 10) with -1 for what :func:`caption` does not state."""
     names = list(FACTORS)
-    said = factors.clone()
-    said[:, [names.index("skin"), names.index("light")]] = -1
-    bald = said[:, names.index("hair_style")] == FACTORS["hair_style"].index("bald")
-    said[bald, names.index("hair_colour")] = -1
-    return said
+    stated = factors.clone()
+    stated[:, [names.index("skin"), names.index("light")]] = -1
+    bald = stated[:, names.index("hair_style")] == FACTORS["hair_style"].index("bald")
+    stated[bald, names.index("hair_colour")] = -1
+    return stated
 
 
 _WORN = {"glasses": "glasses", "beard": "a beard", "hat": "a hat"}
-_TOLD = ("age", "smile", "pose", "hair_colour", "hair_style")
+_STATED = ("age", "smile", "pose", "hair_colour", "hair_style")
 _FRAME = {"a", "an", "face", "with", "no", "hair", "and", "looking", "glasses", "beard", "hat"}
-WORDS = tuple(sorted(_FRAME | {value for name in _TOLD for value in FACTORS[name]} - {"bald"}))
+WORDS = tuple(sorted(_FRAME | {value for name in _STATED for value in FACTORS[name]} - {"bald"}))
 """Every word of captions."""
 
 
@@ -65,20 +66,21 @@ class Faces(World):
     """
 
     name = "faces"
-    provides = frozenset({"caption", "layout", "factors"})
-    words = WORDS
-    factors = tuple((name, len(values)) for name, values in FACTORS.items())
-    class_names = PARTS
-    classes = len(PARTS)
-    layout_names = PARTS
+    natural = DataSpec(
+        Shape(3, 64, 64),
+        layout_names=PARTS,
+        words=WORDS,
+        factors=tuple((name, len(values)) for name, values in FACTORS.items()),
+        provides=frozenset({"caption", "layout", "factors"}),
+    )
 
     def __init__(self, size: int = 64, split: str = "train", length: int = 1_000_000) -> None:
         super().__init__(size, split, length)
         self.rows = of_split(descriptions(), _SIZES, split)
         self.persons = derive_seed(0, self.name, split, "persons")
 
-    def told(self, factors: Tensor) -> Tensor:
-        return told(factors)
+    def stated_factors(self, factors: Tensor) -> Tensor:
+        return stated_factors(factors)
 
     def person(self, index: Tensor) -> Tensor:
         """Who is shown, ``(B,)`` int64."""
@@ -94,7 +96,7 @@ class Faces(World):
     def batch(self, index: Tensor) -> Batch:
         """The examples ``index`` (B,) int64."""
         faces = self.faces(index)
-        size = self.shape.height
+        size = self.size
         painted = [paint(faces.rows(slice(k, k + CHUNK)), size) for k in range(0, len(index), CHUNK)]
         if not painted:
             painted = [paint(faces, size)]

@@ -1,4 +1,4 @@
-"""What a scene says: its facts, the captions that tell them, and the factors by which it is judged.
+"""What a scene holds: its facts, the captions that state them, and the factors by which it is judged.
 
 A complete caption is one of
 
@@ -6,7 +6,7 @@ A complete caption is one of
     a SIZE COLOUR SHAPE RELATION a SIZE COLOUR SHAPE WHEN
 
 with WHEN one of "by day", "at night". A size or the time may be left out: then any will do.
-Two captions may tell one scene ("A above B", "B below A"); the factors are the same for both, because
+Two captions may describe one scene ("A above B", "B below A"); the factors are the same for both, because
 there object 1 is always the upper or the left one.
 """
 
@@ -67,7 +67,7 @@ class Thing:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a caption says. ``relation`` (one of ``RELATIONS``) is where ``first`` stands, seen from ``second``."""
+    """What a caption states. ``relation`` (one of ``RELATIONS``) is where ``first`` stands, seen from ``second``."""
 
     first: Thing
     relation: str | None = None
@@ -85,21 +85,21 @@ class Facts:
 
 
 def describe(facts: Facts, *, sizes: bool = True, time: bool = True) -> str:
-    """The caption that tells ``facts``, without the sizes or the time if so asked; :func:`parse` is its inverse."""
+    """The caption of ``facts``, without the sizes or the time if so asked; :func:`parse` is its inverse."""
 
-    def told(thing: Thing) -> str:
+    def phrase(thing: Thing) -> str:
         return str(thing if sizes else replace(thing, size=None))
 
-    parts = [told(facts.first)]
+    parts = [phrase(facts.first)]
     if facts.relation is not None and facts.second is not None:
-        parts += [_WHERE[facts.relation], told(facts.second)]
+        parts += [_WHERE[facts.relation], phrase(facts.second)]
     if time and facts.time is not None:
         parts.append(_WHEN[facts.time])
     return " ".join(parts)
 
 
 def parse(caption: str) -> Facts:
-    """The facts that ``caption`` tells. Case, punctuation and articles do not matter.
+    """The facts that ``caption`` states. Case, punctuation and articles do not matter.
 
     Raises :class:`UsageError` for a word outside the vocabulary (naming the nearest known ones) and
     for a caption that is not of the grammar above.
@@ -114,14 +114,14 @@ def parse(caption: str) -> Facts:
     if times and words[-1] not in TIMES and words[0] not in TIMES:
         raise UsageError(f"caption '{caption}': '{times[0]}' belongs at the end: 'by day' or 'at night'")
     time = times[0] if times else None
-    told = [w for w in words if w not in TIMES]
-    relations = [i for i, w in enumerate(told) if w in RELATIONS]
+    rest = [w for w in words if w not in TIMES]
+    relations = [i for i, w in enumerate(rest) if w in RELATIONS]
     if len(relations) > 1:
         raise UsageError(f"caption '{caption}': one relation at most, of {', '.join(_WHERE.values())}")
     if not relations:
-        return Facts(_thing(told, caption), time=time)
+        return Facts(_thing(rest, caption), time=time)
     at = relations[0]
-    return Facts(_thing(told[:at], caption), told[at], _thing(told[at + 1 :], caption), time)
+    return Facts(_thing(rest[:at], caption), rest[at], _thing(rest[at + 1 :], caption), time)
 
 
 def _thing(words: Sequence[str], caption: str) -> Thing:
@@ -130,8 +130,8 @@ def _thing(words: Sequence[str], caption: str) -> Thing:
     match list(words[size is not None :]):
         case [colour, shape] if colour in COLOURS and shape in SHAPES:
             return Thing(colour, shape, size)
-    said = f"'{' '.join(words)}' is not an object" if words else "an object is missing"
-    raise UsageError(f"caption '{caption}': {said}: say '[small|large] COLOUR SHAPE', as in 'small red circle'")
+    problem = f"'{' '.join(words)}' is not an object" if words else "an object is missing"
+    raise UsageError(f"caption '{caption}': {problem}: say '[small|large] COLOUR SHAPE', as in 'small red circle'")
 
 
 def _suggest(word: str) -> str:
@@ -158,7 +158,7 @@ def _size(thing: Thing) -> int:
 
 
 def factors(caption: str) -> tuple[int, ...]:
-    """The values of ``FACTORS`` that ``caption`` tells; ``UNSPECIFIED`` for what it leaves open."""
+    """The values of ``FACTORS`` that ``caption`` states; ``UNSPECIFIED`` for what it leaves open."""
     return factors_of(parse(caption))
 
 

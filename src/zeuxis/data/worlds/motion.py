@@ -1,7 +1,7 @@
 """The world of motion: one or two shapes that go straight on and bounce off the frame.
 
 A position at any time has a closed form, the reflection of a straight line in the frame, so frames can be had at
-any moment without the ones before. Motions are told: "a large red circle moving fast to the upper right".
+any moment without the ones before. Captions name the motions: "a large red circle moving fast to the upper right".
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from zeuxis.batch import Batch, Condition, Shape, to_float
+from zeuxis.batch import Batch, Condition, to_float
 from zeuxis.counter import uniforms
 from zeuxis.data.worlds import grammar, sdf
-from zeuxis.data.worlds.stage import COS, GROUND, PAINTS, RADII, SIN, SKY_TOP
+from zeuxis.data.worlds.placement import COS, GROUND, PAINTS, RADII, SIN, SKY_TOP
 from zeuxis.data.worlds.world import World, draw_split
 from zeuxis.rng import derive_seed
+from zeuxis.spec import DataSpec, Shape
 
 FRAMES = 4  # of a batch: the last is the image, those before it the source
 SPEEDS = ("slowly", "fast")
@@ -48,6 +49,15 @@ _PLACING = 6
 _SECOND = 6  # the first factor of object 2
 
 
+WORDS = tuple(
+    sorted(
+        {word for values in VALUES.values() for value in values for word in value.split()} - {"none", "up", "down"}
+        | {"a", "and", "moving", "to", "the", "by", "at", "upwards", "downwards"}
+    )
+)
+"""Every word of captions."""
+
+
 @dataclass(frozen=True, slots=True)
 class Course:
     """B scenes that move. Object 2 goes in front of object 1; they start apart."""
@@ -71,21 +81,18 @@ class Course:
 class Motion(World):
     """Frames of moving scenes: the image is frame 3, ``source`` frames 0, 1 and 2 side by side as nine channels.
 
-    The first frames tell where things go; the caption does, too: it tells the directions before any bounce.
+    Where things go follows from the first frames, and from the caption, which names the directions before any bounce.
     The splits share no row of factors.
     """
 
     name = "motion"
-    provides = frozenset({"source", "caption", "factors"})
-    factors = FACTORS
-    words = tuple(
-        sorted(
-            {word for values in VALUES.values() for value in values for word in value.split()} - {"none", "up", "down"}
-            | {"a", "and", "moving", "to", "the", "by", "at", "upwards", "downwards"}
-        )
+    natural = DataSpec(
+        Shape(3, 64, 64),
+        source_shape=Shape(3 * (FRAMES - 1), 64, 64),
+        words=WORDS,
+        factors=FACTORS,
+        provides=frozenset({"source", "caption", "factors"}),
     )
-    class_names: tuple[str, ...] = ()
-    classes = 0
 
     def __init__(self, size: int = 64, split: str = "train", length: int = 1_000_000) -> None:
         super().__init__(size, split, length)
@@ -107,12 +114,12 @@ class Motion(World):
     def clip(self, index: Tensor, frames: int = FRAMES) -> Tensor:
         """Frames 0 to ``frames - 1``, ``(B, frames, 3, H, W)`` in [-1, 1]."""
         course = self.course(index)
-        return torch.stack([paint(course, moment, self.shape.height) for moment in range(frames)], 1)
+        return torch.stack([paint(course, moment, self.size) for moment in range(frames)], 1)
 
     def batch(self, index: Tensor) -> Batch:
         """The examples ``index`` (B,) int64, on the index's device."""
         course = self.course(index)
-        frames = [paint(course, moment, self.shape.height) for moment in range(FRAMES)]
+        frames = [paint(course, moment, self.size) for moment in range(FRAMES)]
         captions = tuple(caption(row) for row in course.factors.tolist())
         condition = Condition(source=torch.cat(frames[:-1], 1), caption=captions, factors=course.factors)
         return Batch(frames[-1], condition, index)
@@ -122,11 +129,13 @@ class MotionClips(Motion):
     """Motion as clips: the image is all four frames, one upon the other as twelve channels."""
 
     name = "motion-clips"
-    provides = frozenset({"caption", "factors"})
-
-    def __init__(self, size: int = 64, split: str = "train", length: int = 1_000_000) -> None:
-        super().__init__(size, split, length)
-        self.shape = Shape(3 * FRAMES, size, size)
+    natural = replace(
+        Motion.natural,
+        shape=Shape(3 * FRAMES, 64, 64),
+        source_shape=None,
+        frames=FRAMES,
+        provides=frozenset({"caption", "factors"}),
+    )
 
     def batch(self, index: Tensor) -> Batch:
         """The examples ``index`` (B,) int64, on the index's device."""
@@ -177,13 +186,13 @@ def paint(course: Course, moment: float, size: int) -> Tensor:
 
 def caption(row: Sequence[int]) -> str:
     """``"a small red star moving slowly to the left and a large blue ring moving fast upwards by day"``."""
-    said = {name: values[k] for (name, values), k in zip(VALUES.items(), row, strict=True)}
-    told = []
+    value = {name: values[k] for (name, values), k in zip(VALUES.items(), row, strict=True)}
+    parts = []
     for k in ("1", "2"):
-        if said[f"shape_{k}"] != "none":
-            thing = f"a {said[f'size_{k}']} {said[f'colour_{k}']} {said[f'shape_{k}']}"
-            told.append(f"{thing} moving {said[f'speed_{k}']} {_TOWARDS[said[f'direction_{k}']]}")
-    return f"{' and '.join(told)} {'by day' if said['time'] == 'day' else 'at night'}"
+        if value[f"shape_{k}"] != "none":
+            thing = f"a {value[f'size_{k}']} {value[f'colour_{k}']} {value[f'shape_{k}']}"
+            parts.append(f"{thing} moving {value[f'speed_{k}']} {_TOWARDS[value[f'direction_{k}']]}")
+    return f"{' and '.join(parts)} {'by day' if value['time'] == 'day' else 'at night'}"
 
 
 _TOWARDS = {name: f"{name}wards" if name in ("up", "down") else f"to the {name}" for name in DIRECTIONS}

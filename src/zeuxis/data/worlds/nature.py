@@ -15,6 +15,7 @@ from zeuxis.data.worlds.world import World
 from zeuxis.patterns.dice import DICE, FACES, KINDS, kind
 from zeuxis.patterns.plants import grow
 from zeuxis.patterns.terrain import CLASSES, land
+from zeuxis.spec import DataSpec, Shape
 
 NODES = 7  # of a plant's stem
 
@@ -23,10 +24,12 @@ class Plants(World):
     """``factors`` are the kinds of the throws at the nodes, from the foot up; ``label`` is the rarest of them."""
 
     name = "plants"
-    provides = frozenset({"label", "factors"})
-    class_names = KINDS
-    classes = len(KINDS)
-    factors = tuple((f"node_{k + 1}", len(KINDS)) for k in range(NODES))
+    natural = DataSpec(
+        Shape(3, 64, 64),
+        class_names=KINDS,
+        factors=tuple((f"node_{k + 1}", len(KINDS)) for k in range(NODES)),
+        provides=frozenset({"label", "factors"}),
+    )
 
     def batch(self, index: Tensor) -> Batch:
         """The examples ``index`` (B,) int64."""
@@ -35,7 +38,7 @@ class Plants(World):
         kinds = kind(dice)  # (B, nodes)
         rarity = torch.tensor(_RARITY, device=index.device)
         label = rarity.argsort()[rarity[kinds].amax(1)]
-        return Batch(grow(dice, self.shape.height), Condition(label=label, factors=kinds), index)
+        return Batch(grow(dice, self.size), Condition(label=label, factors=kinds), index)
 
 
 _RARITY = (3, 0, 1, 2, 5, 4, 6, 7)  # of each of KINDS: 0 comes most often (see ``zeuxis.patterns.dice.chances``)
@@ -45,14 +48,10 @@ class Terrain(World):
     """``layout`` is what grows where: deep water, shallows, sand, grass, forest, rock, snow."""
 
     name = "terrain"
-    provides = frozenset({"layout"})
-    class_names = CLASSES
-    classes = len(CLASSES)
-    layout_names = CLASSES
-    factors: tuple[tuple[str, int], ...] = ()
+    natural = DataSpec(Shape(3, 64, 64), layout_names=CLASSES, provides=frozenset({"layout"}))
 
     def batch(self, index: Tensor) -> Batch:
         """The examples ``index`` (B,) int64."""
         sea = uniforms(self.key, self.checked(index), 1)[:, 0]
-        image, classes = land(mix(mix(index + 1) + self.key), sea, self.shape.height)
+        image, classes = land(mix(mix(index + 1) + self.key), sea, self.size)
         return Batch(image, Condition(layout=classes), index)

@@ -10,7 +10,6 @@ from torch import Tensor
 from zeuxis.batch import Batch
 from zeuxis.counter import uniforms
 from zeuxis.data.worlds.faces import PICTURES, Faces
-from zeuxis.data.worlds.portrait import PARTS
 from zeuxis.data.worlds.world import World
 
 
@@ -22,19 +21,14 @@ class FacesPairs(World):
     """
 
     name = "faces-pairs"
-    provides = Faces.provides | {"source"}
-    words = Faces.words
-    factors = Faces.factors
-    class_names = PARTS
-    classes = len(PARTS)
-    layout_names = PARTS
+    natural = replace(Faces.natural, source_shape=Faces.natural.shape, provides=Faces.natural.provides | {"source"})
 
     def __init__(self, size: int = 64, split: str = "train", length: int = 1_000_000) -> None:
         super().__init__(size, split, length)
         self.faces = Faces(size, split, PICTURES * length)
 
-    def told(self, factors: Tensor) -> Tensor:
-        return self.faces.told(factors)
+    def stated_factors(self, factors: Tensor) -> Tensor:
+        return self.faces.stated_factors(factors)
 
     def pictures(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """The examples of ``Faces`` that are ``image`` and ``source``, int64 ``(B,)`` each, never the same."""

@@ -7,6 +7,8 @@ the pixel, which pictures of patients never do.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -18,6 +20,7 @@ from zeuxis.data.worlds.section import paint
 from zeuxis.data.worlds.tissue import CONTRASTS, NUMBERS, TISSUES, signals
 from zeuxis.data.worlds.world import World
 from zeuxis.rng import derive_seed
+from zeuxis.spec import DataSpec, Shape
 
 SLICES = len(FACTORS["slice"])  # of each subject
 PIXELS = 1 << 18  # that are painted together: a core's cache holds no more
@@ -33,11 +36,13 @@ class Phantoms(World):
     """
 
     name = "phantoms"
-    provides = frozenset({"source", "layout", "factors"})
-    factors = tuple((name, len(values)) for name, values in FACTORS.items())
-    class_names = layout_names = tuple(TISSUES)
-    classes = len(TISSUES)
-    channels = 1
+    natural = DataSpec(
+        Shape(1, 64, 64),
+        source_shape=Shape(1, 64, 64),
+        layout_names=tuple(TISSUES),
+        factors=tuple((name, len(values)) for name, values in FACTORS.items()),
+        provides=frozenset({"source", "layout", "factors"}),
+    )
     target = "T2"
     given: tuple[str, ...] = ("T1",)
 
@@ -70,7 +75,7 @@ class Phantoms(World):
 
     def _scan(self, index: Tensor, names: tuple[str, ...], clean: bool) -> tuple[Tensor, Tensor, Tensor]:
         """Pictures ``(B, C, H, W)``, layouts and factors."""
-        parts = self.checked(index).split(max(1, PIXELS // self.shape.height**2))
+        parts = self.checked(index).split(max(1, PIXELS // self.size**2))
         images, layouts, factors = zip(*(self._some(part, names, clean) for part in parts), strict=True)
         return torch.cat(images), torch.cat(layouts), torch.cat(factors)
 
@@ -78,12 +83,12 @@ class Phantoms(World):
         own, u = self.draws(index)
         heads = head(index % SLICES, own[:, NUMBERS:], u[:, BIASES:])
         bright = signals(own[:, :NUMBERS])[:, [NAMES.index(name) for name in names]]
-        image, layout = paint(heads, bright, self.shape.height)
+        image, layout = paint(heads, bright, self.size)
         if not clean:
-            image.mul_(sensitivity(u[:, :BIASES], self.shape.height)[:, None])
+            image.mul_(sensitivity(u[:, :BIASES], self.size)[:, None])
         for k, name in enumerate(names):
-            seen = image[:, k] if clean else magnitude(image[:, k], self.noises[name], index)
-            image[:, k] = window(seen, CONTRASTS[name])
+            scanned = image[:, k] if clean else magnitude(image[:, k], self.noises[name], index)
+            image[:, k] = window(scanned, CONTRASTS[name])
         return image, layout, heads.factors
 
 
@@ -91,5 +96,6 @@ class JointPhantoms(Phantoms):
     """T1- and T2-weighted slices (two channels of ``source``) and the same PD-weighted (the image): many-to-one."""
 
     name = "phantoms-pd"
+    natural = replace(Phantoms.natural, source_shape=Shape(2, 64, 64))
     target = "PD"
     given = ("T1", "T2")

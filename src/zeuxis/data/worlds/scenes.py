@@ -1,6 +1,6 @@
 """The first world: one or two coloured shapes on the ground or in the sky, by day or at night.
 
-Sources of examples. What a scene says is in ``grammar``, how it is placed and painted in ``stage``.
+Sources of examples. What a scene holds is in ``grammar``, how it is placed and painted in ``placement``.
 """
 
 from __future__ import annotations
@@ -11,19 +11,20 @@ from torch import Tensor
 from zeuxis.batch import Batch, Condition
 from zeuxis.counter import uniforms
 from zeuxis.data.worlds import grammar
-from zeuxis.data.worlds.stage import LAYOUT_NAMES, SLOTS, Stage, coverage, layout, paint, stage
+from zeuxis.data.worlds.placement import LAYOUT_NAMES, SLOTS, Placement, coverage, layout, paint, place
 from zeuxis.data.worlds.world import World, of_split
 from zeuxis.errors import UnknownName
 from zeuxis.rng import derive_seed
+from zeuxis.spec import DataSpec, Shape
 
 SINGLES = 0.2  # the share of pictures with one object
-UNTOLD = 0.15  # the share of training captions that leave the sizes out, and of those that leave the time out
+OMITTED = 0.15  # the share of training captions that leave the sizes out, and of those that leave the time out
 _DRAW_KEY = derive_seed(0, "scenes", "draw")
 _OPEN = ("time", "size_1", "size_2")  # the factors that a caption may leave open
 
 
 def descriptions() -> Tensor:
-    """The factors of every scene that can be told, ``(N, F)`` int64: singles first, then pairs."""
+    """The factors of every scene, ``(N, F)`` int64: singles first, then pairs."""
     time, size, colour, shape = (
         torch.arange(len(v)) for v in (grammar.TIMES, grammar.SIZES, grammar.COLOURS, grammar.SHAPES)
     )
@@ -47,12 +48,14 @@ class Scenes(World):
     """
 
     name = "scenes"
-    provides = frozenset({"label", "caption", "layout", "factors"})
-    words = grammar.WORDS
-    factors = grammar.FACTORS
-    class_names = grammar.SHAPES
-    classes = len(grammar.SHAPES)
-    layout_names = LAYOUT_NAMES
+    natural = DataSpec(
+        Shape(3, 32, 32),
+        class_names=grammar.SHAPES,
+        layout_names=LAYOUT_NAMES,
+        words=grammar.WORDS,
+        factors=grammar.FACTORS,
+        provides=frozenset({"label", "caption", "layout", "factors"}),
+    )
 
     def __init__(self, size: int = 32, split: str = "train", length: int = 1_000_000, time: str | None = None) -> None:
         super().__init__(size, split, length)
@@ -64,22 +67,22 @@ class Scenes(World):
             self.name = f"scenes-{time}"
         self.singles, self.pairs = rows[rows[:, 1] == 0], rows[rows[:, 1] > 0]
         self.key = derive_seed(0, "scenes", split, time or "any")
-        self.untold = UNTOLD if split == "train" else 0.0
+        self.omitted = OMITTED if split == "train" else 0.0
 
     def batch(self, index: Tensor) -> Batch:
         """The examples ``index`` (B,) int64, on the index's device."""
         scene, captions, label = self._scenes(index)
-        cover = coverage(scene, self.shape.height)
+        cover = coverage(scene, self.size)
         condition = Condition(label=label, caption=captions, layout=layout(scene, cover), factors=scene.factors)
         return Batch(paint(scene, cover), condition, index)
 
-    def stage(self, index: Tensor) -> Stage:
+    def placed(self, index: Tensor) -> Placement:
         """The scenes of ``index``, placed and lit but not painted."""
         return self._scenes(index)[0]
 
     def instances(self, index: Tensor) -> Tensor:
         """Which pixels each object fills, bool ``(B, 2, H, W)``; object 1 is that of the factors."""
-        return coverage(self.stage(index), self.shape.height) >= 0.5
+        return coverage(self.placed(index), self.size) >= 0.5
 
     def captions(self) -> tuple[str, ...]:
         """Every caption of the split, each once, in a fixed order."""
@@ -87,7 +90,7 @@ class Scenes(World):
         facts += [(row, False) for row in self.singles.tolist()]
         return tuple(dict.fromkeys(grammar.describe(grammar.facts_from(*f)) for f in facts))
 
-    def _scenes(self, index: Tensor) -> tuple[Stage, tuple[str, ...], Tensor]:
+    def _scenes(self, index: Tensor) -> tuple[Placement, tuple[str, ...], Tensor]:
         """The placed scenes of ``index``, their captions and the class named first ``(B,)``."""
         u = uniforms(self.key, self.checked(index), 3 + SLOTS + 2)
         single = u[:, 0] < SINGLES
@@ -99,13 +102,13 @@ class Scenes(World):
             pairs[(u[:, 1] * len(pairs)).long().clamp(max=len(pairs) - 1)],
         )
         label = torch.where(swapped, rows[:, 7] - 1, rows[:, 4])
-        untold = u[:, 3 + SLOTS :] < self.untold  # (B, 2): the sizes, the time
-        told = zip(rows.tolist(), swapped.tolist(), untold.tolist(), strict=True)
+        omitted = u[:, 3 + SLOTS :] < self.omitted  # (B, 2): the sizes, the time
+        stated = zip(rows.tolist(), swapped.tolist(), omitted.tolist(), strict=True)
         captions = tuple(
             grammar.describe(grammar.facts_from(row, swap), sizes=not no_sizes, time=not no_time)
-            for row, swap, (no_sizes, no_time) in told
+            for row, swap, (no_sizes, no_time) in stated
         )
-        return stage(rows, u[:, 3 : 3 + SLOTS]), captions, label
+        return place(rows, u[:, 3 : 3 + SLOTS]), captions, label
 
 
 class UnpairedScenes(World):
@@ -115,10 +118,12 @@ class UnpairedScenes(World):
     """
 
     name = "scenes-day-night"
-    provides = frozenset({"source", "factors"})
-    factors = grammar.FACTORS
-    class_names: tuple[str, ...] = ()
-    classes = 0
+    natural = DataSpec(
+        Shape(3, 32, 32),
+        source_shape=Shape(3, 32, 32),
+        factors=grammar.FACTORS,
+        provides=frozenset({"source", "factors"}),
+    )
 
     def __init__(self, size: int = 32, split: str = "train", length: int = 1_000_000) -> None:
         super().__init__(size, split, length)
@@ -127,8 +132,8 @@ class UnpairedScenes(World):
 
     def batch(self, index: Tensor) -> Batch:
         """The examples ``index`` (B,) int64, on the index's device."""
-        size = self.shape.height
-        day, night = self.day.stage(self.checked(index)), self.night.stage(index)
+        size = self.size
+        day, night = self.day.placed(self.checked(index)), self.night.placed(index)
         source = paint(day, coverage(day, size))
         wanted = day.factors.clone()
         wanted[:, 0] = grammar.TIMES.index("night")
@@ -139,14 +144,14 @@ def draw(caption: str, n: int = 1, seed: int = 0, size: int = 32) -> Batch:
     """``n`` pictures of ``caption``; what it leaves open (a size, the time, the places) varies.
 
     Picture ``k`` depends on ``seed + k`` alone. The condition holds complete captions and factors.
-    Raises ``UsageError`` for a caption that cannot be told.
+    Raises ``UsageError`` for a caption outside the grammar.
     """
     facts = grammar.parse(caption)
     seeds = torch.arange(n) + seed
     rows = _complete(facts, seeds)
     captions = tuple(grammar.describe(grammar.facts_from(row, facts.swapped)) for row in rows.tolist())
     label = torch.full((n,), grammar.SHAPES.index(facts.first.shape))
-    scene = stage(rows, uniforms(_DRAW_KEY, seeds, len(_OPEN) + SLOTS)[:, len(_OPEN) :])
+    scene = place(rows, uniforms(_DRAW_KEY, seeds, len(_OPEN) + SLOTS)[:, len(_OPEN) :])
     cover = coverage(scene, size)
     return Batch(
         paint(scene, cover), Condition(label=label, caption=captions, layout=layout(scene, cover), factors=rows)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from zeuxis.batch import Batch, Shape, to_uint8
+from zeuxis.batch import to_uint8
 from zeuxis.counter import mix, uniforms
-from zeuxis.data.source import Skipped, Steady
+from zeuxis.data.source import Source
 from zeuxis.errors import UnknownName, UsageError
 from zeuxis.rng import derive_seed
+from zeuxis.spec import DataSpec
 
 SPLITS = {"train": (0, 90), "val": (90, 95), "test": (95, 100)}  # in hundredths of all descriptions
 ATTEMPTS = 1000  # at five rows in a hundred, not one in 10^22 needs more
@@ -58,30 +60,30 @@ def draw_split(
     raise RuntimeError(f"{len(missing)} rows of '{split}' were not found in {ATTEMPTS} attempts")
 
 
-class World(Steady):
-    """A source whose examples depend on their index alone. A subclass says the rest of what a source says."""
+class World(Source):
+    """A source of square pictures whose examples depend on their index alone.
 
-    skipped: tuple[Skipped, ...] = ()  # nothing here is read from files
-    words: tuple[str, ...] = ()
-    layout_names: tuple[str, ...] = ()
-    channels = 3  # of the image
-    name: str
+    A subclass gives ``natural``, its facts at its natural size, and ``batch``.
+    """
+
+    natural: ClassVar[DataSpec]
 
     def __init__(self, size: int = 64, split: str = "train", length: int = 1_000_000) -> None:
         if split not in SPLITS:
             raise UnknownName("split", split, SPLITS)
         if size < 8 or length < 1:
             raise UsageError(f"{self.name}: size {size}, length {length}: at least 8, at least 1")
-        self.shape = Shape(self.channels, size, size)
+        self.spec = self.natural.at(size)
         self.length = length
         self.key = derive_seed(0, self.name, split)
 
     def __len__(self) -> int:
         return self.length
 
-    def batch(self, index: Tensor) -> Batch:
-        """The examples ``index`` (B,) int64."""
-        raise NotImplementedError
+    @property
+    def size(self) -> int:
+        """Pixels a side."""
+        return self.spec.shape.height
 
     def checked(self, index: Tensor) -> Tensor:
         """``index``, if there are such examples."""
@@ -93,7 +95,7 @@ class World(Steady):
         """SHA-256 (16 hex digits) of the length, the size and 64 evenly spaced examples: captions and pictures."""
         n = min(HASHED, self.length)
         batch = self.batch(torch.arange(n) * (self.length - 1) // max(1, n - 1))
-        digest = hashlib.sha256(f"{self.length} {tuple(self.shape)} {batch.condition.caption}".encode())
+        digest = hashlib.sha256(f"{self.length} {tuple(self.spec.shape)} {batch.condition.caption}".encode())
         for images in (batch.image, batch.condition.source):
             if images is not None:
                 digest.update(to_uint8(images).numpy().tobytes())

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from zeuxis.counter import mix, uniforms
+from zeuxis.data.worlds.placement import COS, PAINTS, SIN
 from zeuxis.data.worlds.rich.facts import CORNERS, SEASONS, TIMES, WEATHERS, corners
-from zeuxis.data.worlds.stage import COS, PAINTS, SIN
 
 RADII = (0.0, 0.13, 0.225)  # of no main, a small one, a large one
 BEHIND = 0.185  # of a large one behind another, so that both have room
@@ -57,7 +57,7 @@ class Arrangement:
     ground: Tensor  # (B, 3)
     horizon: Tensor  # (B,)
     sun: Tensor  # (B, 2): where sun or moon glow
-    key: Tensor  # (B,) int64: what clouds, flowers, leaves, drops and flakes are drawn from, which no label tells
+    key: Tensor  # (B,) int64: what clouds, flowers, leaves, drops and flakes are drawn from, which no label states
 
     def __len__(self) -> int:
         return len(self.factors)

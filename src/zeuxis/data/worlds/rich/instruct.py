@@ -21,7 +21,7 @@ from zeuxis.data.worlds.rich.facts import (
     TIMES,
     WEATHERS,
 )
-from zeuxis.data.worlds.rich.tell import WHERE, Thing, refer, things
+from zeuxis.data.worlds.rich.wording import WHERE, Thing, refer, things
 
 KINDS = ("remove", "recolour", "reshape", "add", "weather", "season", "time")
 DRAWS = 6  # uniform numbers of an instruction
@@ -81,8 +81,8 @@ def _alter(
     free = [value for value in values if value not in barred]
     new = free[_at(u, len(free))]
     made[k] = 1 + values.index(new)
-    said = f"make {refer(thing, found)} {new}" if at else f"turn {refer(thing, found)} into a {new}"
-    return said, made
+    text = f"make {refer(thing, found)} {new}" if at else f"turn {refer(thing, found)} into a {new}"
+    return text, made
 
 
 def _add(made: list[int], corner: int, u: Sequence[float]) -> tuple[str, list[int]]:

@@ -54,8 +54,8 @@ def radiance(scene: Arrangement, size: int) -> Tensor:
 
 def compress(light: Tensor) -> Tensor:
     """T of linear light in [0, MOST], as an image in [-1, 1]."""
-    told = torch.log1p(MU * light.double() / MOST) / math.log1p(MU)  # doubles: logarithms differ in their last bit
-    return (2 * told - 1).float()
+    scale = torch.log1p(MU * light.double() / MOST) / math.log1p(MU)  # doubles: logarithms differ in their last bit
+    return (2 * scale - 1).float()
 
 
 def expand(image: Tensor) -> Tensor:

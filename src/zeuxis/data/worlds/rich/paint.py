@@ -12,10 +12,10 @@ from torch import Tensor
 
 from zeuxis.batch import to_float
 from zeuxis.data.worlds import sdf
+from zeuxis.data.worlds.placement import FIRST_SHAPE_CLASS
 from zeuxis.data.worlds.rich.arrange import Arrangement
 from zeuxis.data.worlds.rich.facts import PLACES, SHAPES, TEXTURES, corners
 from zeuxis.data.worlds.rich.weather import backdrop, fall
-from zeuxis.data.worlds.stage import FIRST_SHAPE_CLASS
 
 DARK = 0.35  # of the paint, in stripes and dots
 PERIOD = 0.8  # of stripes and dots, as a share of the radius

@@ -10,12 +10,13 @@ from torch import Tensor
 
 from zeuxis.batch import Batch, Condition
 from zeuxis.counter import uniforms
-from zeuxis.data.worlds.rich import instruct, paint, tell
+from zeuxis.data.worlds.rich import instruct, paint, wording
 from zeuxis.data.worlds.rich.arrange import Arrangement, arrange
 from zeuxis.data.worlds.rich.facts import COUNTS, FACTORS, SHAPES, SLOTS, Pairs, corners, draw
 from zeuxis.data.worlds.world import World, draw_split
 from zeuxis.errors import UnknownName
 from zeuxis.rng import derive_seed
+from zeuxis.spec import DataSpec, Shape
 
 CHUNK = 1 << 18  # pixels that are painted together
 BRIEF = 0.15  # the share of training captions that leave textures and setting out
@@ -30,12 +31,14 @@ class RichScenes(World):
     """
 
     name = "scenes-rich"
-    provides = frozenset({"label", "caption", "layout", "factors"})
-    words = tell.words()
-    factors = FACTORS
-    class_names = SHAPES
-    classes = len(SHAPES)
-    layout_names = paint.CLASSES
+    natural = DataSpec(
+        Shape(3, 64, 64),
+        class_names=SHAPES,
+        layout_names=paint.CLASSES,
+        words=wording.words(),
+        factors=FACTORS,
+        provides=frozenset({"label", "caption", "layout", "factors"}),
+    )
 
     def __init__(self, size: int = 64, split: str = "train", length: int = 1_000_000, *, pairs: Pairs = "seen") -> None:
         super().__init__(size, split, length)
@@ -56,14 +59,14 @@ class RichScenes(World):
         return arrange(self.rows(index) if rows is None else rows, self.placing, index)
 
     def captions(self, index: Tensor, rows: Tensor) -> tuple[str, ...]:
-        """What is said of the examples ``index`` (B,) with factors ``rows`` (B, F)."""
-        u = uniforms(derive_seed(self.key, "words"), index, tell.TOLD + 1).tolist()
-        return tuple(tell.say(row, v[1:], v[0] < self.brief) for row, v in zip(rows.tolist(), u, strict=True))
+        """The captions of the examples ``index`` (B,) with factors ``rows`` (B, F)."""
+        u = uniforms(derive_seed(self.key, "words"), index, wording.DRAWS + 1).tolist()
+        return tuple(wording.caption(row, v[1:], v[0] < self.brief) for row, v in zip(rows.tolist(), u, strict=True))
 
     def batch(self, index: Tensor) -> Batch:
         """The examples ``index`` (B,) int64, on the index's device."""
         scene = self.arranged(index)
-        image, layout = painted(scene, self.shape.height)
+        image, layout = painted(scene, self.size)
         condition = Condition(
             label=first_shape(scene.factors),
             caption=self.captions(index, scene.factors),
@@ -75,12 +78,12 @@ class RichScenes(World):
     def instances(self, index: Tensor) -> Tensor:
         """Whose each pixel is, ``(B, H, W)`` int64; see :func:`paint.instances`."""
         scene = self.arranged(index)
-        return paint.instances(scene, paint.layers(scene, self.shape.height))
+        return paint.instances(scene, paint.layers(scene, self.size))
 
     def depth(self, index: Tensor) -> Tensor:
         """How far each pixel is, ``(B, 1, H, W)`` in [0, 1]."""
         scene = self.arranged(index)
-        return paint.depth(scene, paint.instances(scene, paint.layers(scene, self.shape.height)))
+        return paint.depth(scene, paint.instances(scene, paint.layers(scene, self.size)))
 
     def edges(self, index: Tensor) -> Tensor:
         """Where objects end, bool ``(B, 1, H, W)``."""
@@ -88,7 +91,7 @@ class RichScenes(World):
 
     def graphs(self, index: Tensor) -> list[list[tuple[int, str, int]]]:
         """The scene graphs: true (subject, relation, object) by the numbers of :meth:`instances`."""
-        return [tell.graph(row) for row in self.rows(index).tolist()]
+        return [wording.graph(row) for row in self.rows(index).tolist()]
 
 
 class SceneEdits(World):
@@ -98,11 +101,14 @@ class SceneEdits(World):
     """
 
     name = "scenes-edits"
-    provides = frozenset({"source", "instruction", "layout", "factors"})
-    words = tell.words()
-    factors = FACTORS
-    class_names = layout_names = paint.CLASSES
-    classes = len(paint.CLASSES)
+    natural = DataSpec(
+        Shape(3, 64, 64),
+        source_shape=Shape(3, 64, 64),
+        layout_names=paint.CLASSES,
+        words=wording.words(),
+        factors=FACTORS,
+        provides=frozenset({"source", "instruction", "layout", "factors"}),
+    )
 
     def __init__(
         self,
@@ -119,21 +125,21 @@ class SceneEdits(World):
         self.kinds = tuple(kinds)
         self.before = RichScenes(size, split, length)
 
-    def asked(self, index: Tensor) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+    def instructions(self, index: Tensor) -> tuple[Tensor, Tensor, tuple[str, ...]]:
         """Factors before and after ``(B, F)``, and the instructions."""
         rows = self.before.rows(self.checked(index))
         u = uniforms(self.key, index, instruct.DRAWS).tolist()
-        told = [instruct.instruct(row, v, self.kinds) for row, v in zip(rows.tolist(), u, strict=True)]
-        after = torch.tensor([row for _, row in told], device=index.device).view(-1, len(FACTORS))
-        return rows, after, tuple(said for said, _ in told)
+        made = [instruct.instruct(row, v, self.kinds) for row, v in zip(rows.tolist(), u, strict=True)]
+        after = torch.tensor([row for _, row in made], device=index.device).view(-1, len(FACTORS))
+        return rows, after, tuple(text for text, _ in made)
 
     def batch(self, index: Tensor) -> Batch:
         """The examples ``index`` (B,) int64, on the index's device."""
-        rows, after, said = self.asked(index)
-        size = self.shape.height
+        rows, after, instructions = self.instructions(index)
+        size = self.size
         before, _ = painted(self.before.arranged(index, rows), size)
         image, layout = painted(self.before.arranged(index, after), size)
-        return Batch(image, Condition(source=before, instruction=said, layout=layout, factors=after), index)
+        return Batch(image, Condition(source=before, instruction=instructions, layout=layout, factors=after), index)
 
 
 def painted(scene: Arrangement, size: int) -> tuple[Tensor, Tensor]:

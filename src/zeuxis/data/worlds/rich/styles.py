@@ -9,9 +9,9 @@ from torch import Tensor
 
 from zeuxis.batch import to_float
 from zeuxis.counter import mix, uniforms
+from zeuxis.data.worlds.placement import COS, SIN
 from zeuxis.data.worlds.rich.arrange import Arrangement
 from zeuxis.data.worlds.rich.paint import Layers, layers, picture
-from zeuxis.data.worlds.stage import COS, SIN
 from zeuxis.rng import derive_seed
 
 PAPER, INK = torch.tensor([250.0, 246.0, 236.0]), torch.tensor([52.0, 48.0, 60.0])

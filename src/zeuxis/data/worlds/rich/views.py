@@ -12,6 +12,7 @@ from zeuxis.data.worlds.rich.arrange import arrange
 from zeuxis.data.worlds.rich.facts import FACTORS
 from zeuxis.data.worlds.rich.sources import RichScenes
 from zeuxis.data.worlds.world import World
+from zeuxis.spec import DataSpec, Shape
 
 
 class SceneStyles(World):
@@ -21,26 +22,29 @@ class SceneStyles(World):
     """
 
     name = "scenes-styles"
-    provides = frozenset({"source", "style", "label", "factors"})
-    factors = FACTORS
-    class_names = tuple(styles.STYLES)
-    classes = len(styles.STYLES)
+    natural = DataSpec(
+        Shape(3, 64, 64),
+        source_shape=Shape(3, 64, 64),
+        class_names=tuple(styles.STYLES),
+        factors=FACTORS,
+        provides=frozenset({"source", "style", "label", "factors"}),
+    )
 
     def __init__(self, size: int = 64, split: str = "train", length: int = 1_000_000) -> None:
         super().__init__(size, split, length)
-        self.scenes = RichScenes(size, split, 2 * length)  # even ones are shown, odd ones lend their manner
+        self.scenes = RichScenes(size, split, 2 * length)  # even ones are shown, odd ones give the style
 
     def batch(self, index: Tensor) -> Batch:
         """The examples ``index`` (B,) int64, on the index's device."""
-        label = (uniforms(self.key, self.checked(index), 1)[:, 0] * self.classes).long()
-        shown, lender = self.scenes.arranged(2 * index), self.scenes.arranged(2 * index + 1)
-        size = self.shape.height
+        label = (uniforms(self.key, self.checked(index), 1)[:, 0] * self.spec.classes).long()
+        shown, other = self.scenes.arranged(2 * index), self.scenes.arranged(2 * index + 1)
+        size = self.size
         source = styles.styled(shown, size, "flat")
         image, style = torch.empty_like(source), torch.empty_like(source)
         for k, name in enumerate(styles.STYLES):
             for row in (label == k).nonzero()[:, 0].tolist():  # one at a time: strokes take much memory
                 image[row] = styles.styled(shown.rows(slice(row, row + 1)), size, name)[0]
-                style[row] = styles.styled(lender.rows(slice(row, row + 1)), size, name)[0]
+                style[row] = styles.styled(other.rows(slice(row, row + 1)), size, name)[0]
         return Batch(image, Condition(source=source, style=style, label=label, factors=shown.factors), index)
 
 
@@ -50,10 +54,12 @@ class SceneLight(World):
     With ``moving`` things have moved between the exposures; the radiance is that of the middle one.
     """
 
-    provides = frozenset({"source", "factors"})
-    factors = FACTORS
-    class_names: tuple[str, ...] = ()
-    classes = 0
+    natural = DataSpec(
+        Shape(3, 64, 64),
+        source_shape=Shape(3 * len(light.STOPS), 64, 64),
+        factors=FACTORS,
+        provides=frozenset({"source", "factors"}),
+    )
 
     def __init__(self, size: int = 64, split: str = "train", length: int = 1_000_000, *, moving: bool = False) -> None:
         self.name = "scenes-light-moving" if moving else "scenes-light"
@@ -67,7 +73,7 @@ class SceneLight(World):
 
     def _moments(self, index: Tensor, rows: Tensor) -> list[Tensor]:
         times = (-1.0, 0.0, 1.0) if self.moving else (0.0,)
-        made = [light.radiance(arrange(rows, self.scenes.placing, index, time), self.shape.height) for time in times]
+        made = [light.radiance(arrange(rows, self.scenes.placing, index, time), self.size) for time in times]
         return made if self.moving else made * len(light.STOPS)  # what stands still is drawn once
 
     def batch(self, index: Tensor) -> Batch:

@@ -1,9 +1,9 @@
-"""Telling rich scenes in words: captions in several phrasings, the scene graph, and names that can mean one thing only.
+"""Rich scenes in words: captions in several phrasings, the scene graph, and names that can mean one thing only.
 
 A caption is a body and a setting. The body names every object with its size, texture, colour and shape, and says
 where it stands, by corners ("at the upper left") or, where that is enough, by relations ("left of", "above").
-The setting tells weather, season and time, before the body or after it. Words have synonyms. ``say`` draws
-phrasing and synonyms from uniform numbers, so a scene is told alike on every run.
+The setting names weather, season and time, before the body or after it. Words have synonyms. ``caption`` draws
+phrasing and synonyms from uniform numbers, so a scene has the same caption on every run.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _UPRIGHT = {(0, 2): "above", (1, 3): "above", (2, 0): "below", (3, 1): "below"}
 BESIDE: dict[tuple[int, int], str] = _ASIDE | _UPRIGHT
 """How one corner stands to another; corners across the diagonal are in no plain relation."""
 WHERE = tuple(f"at the {corner}" for corner in CORNERS)
-TOLD = 2 + 4 * 4 + 8  # uniform numbers that a caption takes: see say()
+DRAWS = 2 + 4 * 4 + 8  # uniform numbers that a caption takes: see caption()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +106,8 @@ def refer(thing: Thing, among: Sequence[Thing]) -> str:
         (texture, thing.colour, thing.shape),
         (thing.size, texture, thing.colour, thing.shape),
     ):
-        said = {word for word in words if word}
-        if sum(said <= _words(other) for other in among) == 1:
+        chosen = {word for word in words if word}
+        if sum(chosen <= _words(other) for other in among) == 1:
             return f"the {' '.join(word for word in words if word)}"
     alike = [o for o in among if (o.colour, o.shape) == (thing.colour, thing.shape)]
     name = f"the {thing.colour} {thing.shape}"
@@ -119,8 +119,8 @@ def refer(thing: Thing, among: Sequence[Thing]) -> str:
     return f"{name} {thing.place + ' the object ' if thing.place else ''}{WHERE[thing.corner]}"
 
 
-def say(row: Sequence[int], u: Sequence[float], brief: bool = False) -> str:
-    """A caption of one row of factors, phrased by uniform numbers ``u`` (TOLD of them); all factors are in it.
+def caption(row: Sequence[int], u: Sequence[float], brief: bool = False) -> str:
+    """A caption of one row of factors, phrased by uniform numbers ``u`` (DRAWS of them); all factors are in it.
 
     With ``brief`` textures and setting are left out, as people do.
     """
@@ -133,11 +133,11 @@ def say(row: Sequence[int], u: Sequence[float], brief: bool = False) -> str:
     def full(thing: Thing) -> str:
         texture = "" if thing.texture == "plain" or brief else thing.texture
         size = thing.size if thing.place is None else ""
-        said = " ".join(_synonym(word, draws) for word in (size, texture, thing.colour, thing.shape) if word)
+        phrase = " ".join(_synonym(word, draws) for word in (size, texture, thing.colour, thing.shape) if word)
         if thing.place is None and thing.corner in seconds:
             inner = seconds[thing.corner]
-            said += f" with {full(inner)} {'inside' if inner.place == PLACES[0] else 'in front'}"
-        return f"{'an' if said[0] in 'aeio' else 'a'} {said}"
+            phrase += f" with {full(inner)} {'inside' if inner.place == PLACES[0] else 'in front'}"
+        return f"{'an' if phrase[0] in 'aeio' else 'a'} {phrase}"
 
     beside = len(mains) == 2 and (mains[0].corner, mains[1].corner) in BESIDE
     if beside and style < 0.75:
@@ -152,8 +152,8 @@ def say(row: Sequence[int], u: Sequence[float], brief: bool = False) -> str:
             body = f"there {'is' if len(mains) == 1 else 'are'} {body}"
     if brief:
         return body
-    told = _setting(row, draws)
-    return f"{told}, {body}" if front else f"{body}, {told}"
+    setting = _setting(row, draws)
+    return f"{setting}, {body}" if front else f"{body}, {setting}"
 
 
 _EDGE = {

@@ -1,4 +1,4 @@
-"""The stage of the scenes: from what a scene holds to where it stands, and from there to pixels.
+"""Placing and painting scenes: from what a scene holds to where it stands, and from there to pixels.
 
 A scene is placed from its factors (``grammar.FACTORS``) and a row of uniform numbers for all that a
 caption leaves open: where, how large exactly, how turned, what shade. So every label is exact, and the
@@ -43,11 +43,11 @@ _TURNS = [math.radians(t / 2) for t in range(-2 * sdf.MAX_TURN, 2 * sdf.MAX_TURN
 COS = torch.tensor([math.cos(t) for t in _TURNS])  # tables, because vectorised cosines differ in their last bit
 SIN = torch.tensor([math.sin(t) for t in _TURNS])
 _DRAWN = tuple(sdf.SHAPES[name] for name in grammar.SHAPES)
-SLOTS = 14  # uniform numbers per picture: see stage()
+SLOTS = 14  # uniform numbers per picture: see place()
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class Placement:
     """B scenes, placed and lit: all that a picture depends on but its size. Object 1 is the upper or left one."""
 
     factors: Tensor  # (B, F) int64
@@ -68,7 +68,7 @@ class Stage:
         return torch.stack([self.factors[:, 4], self.factors[:, 7] - 1], 1)
 
 
-def stage(factors: Tensor, u: Tensor) -> Stage:
+def place(factors: Tensor, u: Tensor) -> Placement:
     """Place and light scenes with complete ``factors`` (B, F), by uniform numbers ``u`` (B, SLOTS)."""
     device = factors.device
     time, relation, size_1, colour_1, _, size_2, colour_2, _ = factors.unbind(1)
@@ -80,7 +80,7 @@ def stage(factors: Tensor, u: Tensor) -> Stage:
     brightness = LIGHT.to(device)[time][:, None] * (1 + PAINT_JITTER * (2 * u[:, 4:6] - 1))
     paint = PAINTS.to(device)[colours] * brightness[..., None]
     shade = SHADE_JITTER * (2 * u[:, 6:9] - 1)
-    return Stage(
+    return Placement(
         factors,
         _place(relation, radius, u[:, 9:13]),
         radius,
@@ -116,7 +116,7 @@ def _place(relation: Tensor, radius: Tensor, u: Tensor) -> Tensor:
     return torch.stack([torch.where(upright, across, along), torch.where(upright, along, across)], 2)
 
 
-def coverage(scene: Stage, size: int) -> Tensor:
+def coverage(scene: Placement, size: int) -> Tensor:
     """How much of each pixel each object covers, in [0, 1], ``(B, 2, size, size)``."""
     device = scene.centre.device
     shapes = scene.shapes().flatten()  # (2B,)
@@ -132,7 +132,7 @@ def coverage(scene: Stage, size: int) -> Tensor:
     return cover.view(len(scene), 2, size, size)
 
 
-def paint(scene: Stage, cover: Tensor) -> Tensor:
+def paint(scene: Placement, cover: Tensor) -> Tensor:
     """Images ``(B, 3, H, W)`` in [-1, 1] of objects that ``cover`` (B, 2, H, W) the pixels.
 
     Values lie on the 256 levels of a picture file, so writing one and reading it back changes nothing.
@@ -151,7 +151,7 @@ def paint(scene: Stage, cover: Tensor) -> Tensor:
     return to_float(image.round_())
 
 
-def layout(scene: Stage, cover: Tensor) -> Tensor:
+def layout(scene: Placement, cover: Tensor) -> Tensor:
     """The class of each pixel, ``(B, H, W)`` int64: sky, ground, then the shapes in ``grammar.SHAPES``'s order."""
     size = cover.shape[2]
     row = (torch.arange(size, device=cover.device) + 0.5)[None, :] / size

@@ -1,4 +1,4 @@
-"""From files to arrays, one reader per layout of files. Fitting, splitting and caching come after."""
+"""From files to arrays, one function per format of files. Fitting, splitting and caching come after."""
 
 from __future__ import annotations
 
@@ -27,8 +27,7 @@ class Raw:
 
     images: Array  # uint8 (N, H, W) or (N, H, W, C)
     fields: Mapping[str, Values] = field(default_factory=dict)  # source, style and layout as images
-    class_names: tuple[str, ...] = ()  # where the entry does not give them
-    factors: tuple[tuple[str, int], ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)  # of DataSpec, where the entry does not have them
     groups: Sequence[str] | None = None  # what a split must not tear apart, per row
     test: Sequence[bool] | None = None  # which rows are the public test set
 
@@ -113,7 +112,7 @@ def fluent_emoji(folder: Path) -> Raw:
     names, label = _groups(facts)
     captions = [fact["name"] for fact in facts]
     fields: dict[str, Values] = {"label": label, "caption": captions, "source": on_white(npz["flat"])}
-    return Raw(on_white(npz["threed"]), fields, names)
+    return Raw(on_white(npz["threed"]), fields, {"class_names": names})
 
 
 def fluent_tones(folder: Path) -> Raw:
@@ -137,7 +136,7 @@ def noto_emoji(folder: Path) -> Raw:
     facts = lines(folder / "train.jsonl")
     names, label = _groups(facts)
     images = on_white(arrays(folder / "train.npz")["x"])
-    return Raw(images, {"label": label, "caption": [fact["label"] for fact in facts]}, names)
+    return Raw(images, {"label": label, "caption": [fact["label"] for fact in facts]}, {"class_names": names})
 
 
 def nouns32(folder: Path) -> Raw:
@@ -150,7 +149,7 @@ def nouns32(folder: Path) -> Raw:
         template.format(**{part: vocab[part][k] for part, k in zip(vocab, row, strict=True)}) for row in values.tolist()
     ]
     factors = tuple((part, len(names)) for part, names in vocab.items())
-    return Raw(npz["x"], {"factors": values, "caption": captions}, factors=factors)
+    return Raw(npz["x"], {"factors": values, "caption": captions}, {"factors": factors})
 
 
 def grocery64(folder: Path) -> Raw:
@@ -158,11 +157,12 @@ def grocery64(folder: Path) -> Raw:
     npz, kinds = arrays(folder / "train.npz"), lines(folder / "classes.jsonl")
     names = tuple(kind["name"] for kind in kinds)
     label = npz["y"]
-    return Raw(decode(npz["jpg"], npz["off"]), {"label": label, "caption": [names[k] for k in label.tolist()]}, names)
+    fields: dict[str, Values] = {"label": label, "caption": [names[k] for k in label.tolist()]}
+    return Raw(decode(npz["jpg"], npz["off"]), fields, {"class_names": names})
 
 
 def nuclei128(folder: Path) -> Raw:
-    """Microscopy with maps of where nuclei are; the caption tells the kind of microscopy."""
+    """Microscopy with maps of where nuclei are; the caption names the kind of microscopy."""
     npz = arrays(folder / "train.npz")
     kinds = ("fluorescence", "brightfield", "stained tissue")
     captions = [f"{kinds[k]} microscopy of nuclei" for k in npz["modality"].tolist()]
@@ -181,9 +181,9 @@ def camvid_layout(folder: Path) -> Raw:
 def faces_gray64(folder: Path) -> Raw:
     """Grey faces with emotions; a person's pictures stay together. The 32 without an emotion are left out."""
     npz = arrays(folder / "train.npz")
-    told = npz["emotion"] < len(npz["emotions"])
-    images = decode(npz["jpg"], npz["off"], "L")[told]
-    return Raw(images, {"label": npz["emotion"][told]}, groups=[str(person) for person in npz["person"][told]])
+    known = npz["emotion"] < len(npz["emotions"])
+    images = decode(npz["jpg"], npz["off"], "L")[known]
+    return Raw(images, {"label": npz["emotion"][known]}, groups=[str(person) for person in npz["person"][known]])
 
 
 def photos_bsds200(folder: Path) -> Raw:

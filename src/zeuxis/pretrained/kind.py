@@ -1,0 +1,154 @@
+"""A kind of published checkpoint is one record: the keys that mark it, the sizes its shapes tell, and its key map.
+
+The map is made from the architecture, and the architecture is read off the tensors' names and shapes. So every key
+has its place, in both directions, and a key that is missing or left over is named. ``kinds.py`` is the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from zeuxis.errors import WeightsError
+
+WRAPPERS = ("state_dict.", "params_ema.", "params.")  # training programs keep a network's state under one of these
+PARALLEL = "module."  # put before every key by torch's DataParallel
+
+
+class Architecture(Protocol):
+    """The sizes of a system, as its tensors tell them."""
+
+    @property
+    def channels(self) -> int:
+        """Of the images."""
+
+    @property
+    def arguments(self) -> Mapping[str, Any]:
+        """The constructor's keywords, besides the facts of the data."""
+
+
+A = TypeVar("A", bound=Architecture)
+
+
+@dataclass(frozen=True)
+class Source:
+    """The public tensors that one of ours is made of, concatenated along their first axis."""
+
+    keys: tuple[str, ...]
+    pointwise: bool = False  # theirs are kernels of 1x1 convolutions (out, in, 1, 1), ours is a matrix (out, in)
+
+
+@dataclass(frozen=True, eq=False)
+class Kind(Generic[A]):
+    """One kind of published checkpoint of one system, in one program's names."""
+
+    name: str
+    system: str  # the id of the system that it becomes
+    marks: tuple[str, ...]  # keys that are in every checkpoint of this kind, without a prefix
+    config: Callable[[Mapping[str, Tensor]], A]  # reads the architecture off names and shapes
+    rename: Callable[[A], Mapping[str, Source]]  # each tensor of ours, and the public ones that it is made of
+    published: Mapping[str, A]  # the architectures that were published with weights, by name
+    optional: tuple[str, ...] = ()  # prefixes of our tensors that a file may leave out, each as a whole
+    optional_arguments: tuple[str, ...] = ()  # the keywords that size them
+    not_stored: tuple[str, ...] = ()  # tensors of ours that have no place in a public file
+    dropped: tuple[str, ...] = ()  # prefixes of public keys that have no place here
+    size: int = 256  # height and width of the images that it was published for; the tensors do not tell
+
+    def published_name(self, architecture: A) -> str | None:
+        """The name under which an architecture was published, whatever its optional parts; None if it was not."""
+        wanted = {k: v for k, v in architecture.arguments.items() if k not in self.optional_arguments}
+        return next((n for n, one in self.published.items() if wanted.items() <= one.arguments.items()), None)
+
+
+@dataclass(frozen=True)
+class Found(Generic[A]):
+    """What a public checkpoint holds."""
+
+    kind: Kind[A]
+    architecture: A
+    tensors: dict[str, Tensor]  # under our names
+    dropped: tuple[str, ...]  # keys that have no place here
+
+
+def from_public(kind: Kind[A], public: Mapping[str, Tensor]) -> Found[A]:
+    """The tensors of a public checkpoint, prefixes stripped, under our names.
+
+    Raises :class:`WeightsError` for what is not of this kind, naming the keys that are missing or left over.
+    """
+    missing_marks = [mark for mark in kind.marks if mark not in public]
+    if missing_marks:
+        raise WeightsError(f"this is no {kind.name}: it lacks {', '.join(missing_marks)}")
+    architecture = kind.config(public)
+    dropped = tuple(sorted(key for key in public if key.startswith(kind.dropped)))
+    sources = dict(kind.rename(architecture))
+    for prefix in kind.optional:
+        part = [name for name in sources if name.startswith(prefix)]
+        if not any(key in public for name in part for key in sources[name].keys):
+            sources = {name: source for name, source in sources.items() if name not in part}
+    _check_keys(kind, {key for s in sources.values() for key in s.keys}, set(public) - set(dropped))
+    return Found(kind, architecture, {name: _join(kind, s, public) for name, s in sources.items()}, dropped)
+
+
+def to_public(kind: Kind[A], architecture: A, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Our tensors under the public names: the inverse of :func:`from_public`.
+
+    Raises :class:`WeightsError` when a tensor is missing or left over.
+    """
+    sources = dict(kind.rename(architecture))
+    for prefix in kind.optional:
+        if not any(name.startswith(prefix) for name in tensors):
+            sources = {name: source for name, source in sources.items() if not name.startswith(prefix)}
+    _check_keys(kind, set(sources), set(tensors) - set(kind.not_stored))
+    public = {}
+    for name, source in sources.items():
+        parts = tensors[name].chunk(len(source.keys)) if len(source.keys) > 1 else [tensors[name]]
+        for key, part in zip(source.keys, parts, strict=True):
+            public[key] = part[:, :, None, None] if source.pointwise else part
+    return public
+
+
+def unwrapped(keys: Iterable[str]) -> tuple[str, tuple[str, ...]]:
+    """The prefix under which a file keeps a network's whole state (``state_dict.``), and the keys under it, in full.
+
+    Other tensors of such a file are the state of its training. The prefix is empty where there is none.
+    """
+    place, inside = "", tuple(keys)
+    for wrapper in WRAPPERS:
+        if under := tuple(key for key in inside if key.startswith(place + wrapper)):
+            place, inside = place + wrapper, under
+    if all(key.startswith(place + PARALLEL) for key in inside):
+        place += PARALLEL
+    return place, inside
+
+
+def recognise(keys: Iterable[str], kinds: Iterable[Kind[Any]]) -> dict[str, Kind[Any]]:
+    """The prefixes at which checkpoints of these kinds lie, each with its kind: the first whose marks are all there."""
+    names, found = set(keys), {}
+    for kind in kinds:
+        first = kind.marks[0]
+        for prefix in sorted(key.removesuffix(first) for key in names if key.endswith(first)):
+            whole_name = not prefix or prefix.endswith(".")
+            if whole_name and prefix not in found and all(prefix + mark in names for mark in kind.marks):
+                found[prefix] = kind
+    return found
+
+
+def _join(kind: Kind[A], source: Source, public: Mapping[str, Tensor]) -> Tensor:
+    parts = [public[key] for key in source.keys]
+    if len({part.shape for part in parts}) > 1:
+        raise WeightsError(f"{', '.join(source.keys)} are not of one shape: this is no {kind.name} that is known here")
+    if source.pointwise:
+        parts = [part.flatten(1) for part in parts]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _check_keys(kind: Kind[A], wanted: set[str], given: set[str]) -> None:
+    """Name what is missing and what is left over."""
+    for what, keys in (("lacks", wanted - given), ("also holds", given - wanted)):
+        if keys:
+            some = ", ".join(sorted(keys)[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
+            raise WeightsError(f"this {kind.name} {what} {some}: it is not of an architecture that is known here")
