@@ -55,7 +55,7 @@ def test_arrays_tensors_and_lists_are_the_same_pictures() -> None:
 def test_splits_part_the_pictures_and_stay() -> None:
     read = Pictures.of(COLOUR)
     rows = {split: read.source(None, split).rows.tolist() for split in ("train", "val", "test")}
-    assert sorted(sum(rows.values(), [])) == list(range(40))
+    assert sorted(row for part in rows.values() for row in part) == list(range(40))
     assert len(rows["val"]) == len(rows["test"]) == 4
     assert rows == {split: Pictures.of(COLOUR[::-1]).source(None, split).rows.tolist() for split in rows}
     with pytest.raises(UnknownName, match="did you mean train"):

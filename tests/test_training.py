@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -18,11 +20,14 @@ from zeuxis.batch import Shape
 from zeuxis.card import Card
 from zeuxis.data.batches import Batches
 from zeuxis.errors import TrainingStopped, UnknownName, UsageError, WeightsError
-from zeuxis.game import Move, Player, System, Turn, only_moves, play_round
+from zeuxis.game import Group, Move, Player, System, Turn, only_moves, play_round
 from zeuxis.recipe import Train
 from zeuxis.rng import Stream as Draws
 from zeuxis.training.checkpoint import Checkpoints, read_folder, write_folder, write_model
-from zeuxis.training.ema import ema_copy, update_ema
+from zeuxis.training.distributed import ALONE, Ranks
+from zeuxis.training.ema import ema_copy, own_state, update_ema
+from zeuxis.training.optimiser import BUILDERS, learning_rate, set_rate
+from zeuxis.training.state import Part, collect, restore
 from zeuxis.training.trainer import Trainer
 
 
@@ -65,12 +70,16 @@ class Duel(System):
         return (self.right.weight**2).sum()
 
 
-def trainer(folder: Path, rounds: int = 6, system: System | None = None, **plan: object) -> Trainer:
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)
-        system = system or Duel()
-    table = {"rounds": rounds, "batch": 4, "ema": 0.9, "save_minutes": 60, "preview_minutes": 60, **plan}
-    return Trainer(system, Batches(toy_source(), 4, 0), Train(**table), folder)
+def trainer(
+    folder: Path, rounds: int = 6, system: System | None = None, ranks: Ranks = ALONE, **config: object
+) -> Trainer:
+    if system is None:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(0)
+            system = Duel()
+    table = {"rounds": rounds, "batch": 4, "ema": 0.9, "save_minutes": 60, "preview_minutes": 60, **config}
+    batches = Batches(toy_source(), 4, 0, share=(ranks.rank, ranks.size))
+    return Trainer(system, batches, Train(**table), folder, ranks=ranks)
 
 
 def test_a_round_is_played_by_the_rules(tmp_path: Path) -> None:
@@ -99,12 +108,247 @@ def test_frozen_parts_stay_frozen_and_are_shared_by_the_average() -> None:
     duel = Duel().train()
     assert not duel.fixed.training
     average = ema_copy(duel)
-    assert average.fixed[0] is duel.fixed[0] and average.left is not duel.left
+    assert average.fixed[0].weight is duel.fixed[0].weight and average.left.weight is not duel.left.weight
+    assert average.fixed[1].running_var is duel.fixed[1].running_var
     before = average.left.weight.clone()
     with torch.no_grad():
         duel.left.weight.add_(1)
     update_ema(average, duel, 0.75)
     assert torch.allclose(average.left.weight, before + 0.25)
+
+
+class Adapted(nn.Module):
+    """A frozen linear layer with a low-rank correction (LoRA)."""
+
+    def __init__(self, base: nn.Linear) -> None:
+        super().__init__()
+        self.base, self.down, self.up = base, nn.Linear(4, 1, bias=False), nn.Linear(1, 4, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.base(x) + self.up(self.down(x))
+
+
+class Tuned(System):
+    """Adapters inside what it was given."""
+
+    card = Card("tuned", title="Tuned", family="test", year=2026, paper="none")
+
+    def __init__(self, shape: tuple[int, int, int] = (3, 32, 32), *, base: nn.Module) -> None:
+        super().__init__()
+        self.shape = Shape(*shape)
+        self.base = self.freeze(base)
+        self.base[0] = Adapted(self.base[0])
+
+    def players(self) -> tuple[Player, ...]:
+        return (Player("adapters", (self.base[0].down, self.base[0].up), lr=1e-2),)
+
+
+def test_adapters_inside_a_frozen_network_are_averaged() -> None:
+    tuned = Tuned(base=nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)))
+    assert len(tuned.players()[0].parameters()) == 2
+    average = ema_copy(tuned)
+    assert average.base[0].base.weight is tuned.base[0].base.weight
+    before = average.base[0].up.weight.clone()
+    with torch.no_grad():
+        tuned.base[0].up.weight.add_(1)
+    update_ema(average, tuned, 0.75)
+    assert torch.allclose(average.base[0].up.weight, before + 0.25)
+    assert set(own_state(average, tuned)) == {"base.0.down.weight", "base.0.up.weight"}
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_average_moves_whatever_the_weights_are_kept_in(dtype: torch.dtype) -> None:
+    duel = Duel().to(dtype)
+    with torch.no_grad():
+        duel.left.weight.fill_(1)
+    average = ema_copy(duel)
+    assert average.left.weight.dtype == torch.float32 and average.fixed[0].weight is duel.fixed[0].weight
+    with torch.no_grad():
+        duel.left.weight.fill_(2)
+    for _ in range(100):
+        update_ema(average, duel, 0.9999)
+    assert torch.allclose(average.left.weight, torch.tensor(2 - 0.9999**100), atol=1e-4)
+
+
+def test_groups_have_rates_of_their_own() -> None:
+    duel = Duel()
+    group = Group((duel.shared,), rate=0.1, weight_decay=0.5)
+    player = Player("left", (duel.left, duel.shared), lr=1.0, decay=lambda progress: 1 - progress**2, groups=(group,))
+    optimiser = BUILDERS["sgd"](player)
+    set_rate(optimiser, player, 0, 0.5)
+    assert [g["lr"] for g in optimiser.param_groups] == pytest.approx([0.75, 0.075])
+    assert [g["weight_decay"] for g in optimiser.param_groups] == [0.0, 0.5]
+    assert [len(g["params"]) for g in optimiser.param_groups] == [2, 2] and len(player.parameters()) == 4
+    assert len(BUILDERS["adam"](Player("left", (duel.left,))).param_groups) == 1
+
+
+def test_a_rate_may_fall_in_the_second_half() -> None:
+    player = Player("left", (Duel().left,), lr=2.0, decay="linear-after-half")
+    assert [learning_rate(player, 0, at) for at in (0.0, 0.5, 0.75, 1.0)] == [2.0, 2.0, 1.0, 0.0]
+
+
+class Exploding(Duel):
+    """One gradient that overflows at the first scale only, and a player of its own for it."""
+
+    card = Card("exploding", title="Exploding", family="test", year=2026, paper="none")
+
+    def players(self) -> tuple[Player, ...]:
+        return (Player("left", (self.left,), lr=1e-2), Player("right", (self.right,), lr=1e-2))
+
+    def moves(self) -> tuple[Move, ...]:
+        return (Move("left", self.steep), Move("right", self.rest))
+
+    def steep(self, turn: Turn) -> Tensor:
+        return (self.left.weight * 1e34).sum() * 1e-1 if turn.round < 2 else (self.left.weight**2).sum()
+
+
+def test_an_overflow_halves_one_players_scale_and_is_no_bad_step(tmp_path: Path) -> None:
+    made = trainer(tmp_path, system=Exploding(), precision="float16", max_bad_rounds=0)
+    left, right = made.system.left.weight.clone(), made.system.right.weight.clone()
+    made.play()
+    assert torch.equal(made.system.left.weight, left) and not torch.equal(made.system.right.weight, right)
+    scales = {name: scaler.scale for name, scaler in made.steps.scalers.items()}
+    assert scales == {"left": 2.0**15, "right": 2.0**16} and made.steps.bad_total == 0
+    made.save()
+    again = trainer(tmp_path, system=Exploding(), precision="float16")
+    again.resume()
+    assert {name: scaler.scale for name, scaler in again.steps.scalers.items()} == scales
+    assert again.steps.scalers["right"].state()["growth"] == 1
+
+
+def test_float16_that_is_not_finite_by_itself_is_a_bad_step(tmp_path: Path) -> None:
+    with pytest.raises(TrainingStopped, match="not finite"):
+        trainer(tmp_path, system=Duel(poison=-2), rounds=50, precision="float16").run()
+
+
+def test_pixels_become_floats_on_the_device_without_a_difference(tmp_path: Path) -> None:
+    source = toy_source()
+    floats, pixels = Batches(source, 4, 0), Batches(source, 4, 0, pixels=True)
+    assert source.spec.provides >= {"source"}
+    for _ in range(20):
+        one, other = floats.next(), pixels.next()
+        assert other.image.dtype == other.condition.source.dtype == torch.uint8
+        assert torch.equal(one.image, other.floats().image)
+        assert torch.equal(one.condition.source, other.floats().condition.source)
+        assert torch.equal(one.condition.layout, other.floats().condition.layout)
+    made = trainer(tmp_path / "a"), trainer(tmp_path / "b")
+    made[1].batches = Batches(source, 4, 0, pixels=True)
+    for one_trainer in made:
+        one_trainer.play()
+    assert torch.equal(made[0].system.left.weight, made[1].system.left.weight)
+
+
+class Wire:
+    """What threads need to act as processes: each leaves its tensor, and takes what all have left."""
+
+    def __init__(self, size: int) -> None:
+        self.barrier, self.left = threading.Barrier(size, timeout=60), dict[int, Tensor]()
+
+
+@dataclass
+class ThreadExchange:
+    wire: Wire
+    rank: int
+
+    def gather(self, tensor: Tensor) -> list[Tensor]:
+        self.wire.left[self.rank] = tensor.clone()
+        self.wire.barrier.wait()
+        found = [self.wire.left[k] for k in sorted(self.wire.left)]
+        self.wire.barrier.wait()
+        return found
+
+    def broadcast_(self, tensor: Tensor) -> None:
+        tensor.copy_(self.gather(tensor)[0])
+
+    def sum_(self, tensor: Tensor) -> None:
+        tensor.copy_(torch.stack(self.gather(tensor)).sum(0))
+
+
+def shared_trainers(folder: Path, size: int, rounds: int) -> list[Trainer]:
+    """The trainers of ``size`` processes, each a thread, after they ran."""
+    wire, made, errors = Wire(size), dict[int, Trainer](), list[Exception]()
+    systems = []
+    for rank in range(size):
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(rank)  # the first process's weights must win
+            systems.append(Duel())
+
+    def work(rank: int) -> None:
+        try:
+            ranks = Ranks(rank, size, ThreadExchange(wire, rank))
+            made[rank] = trainer(folder, rounds, systems[rank], ranks)
+            made[rank].run()
+        except Exception as error:  # noqa: BLE001  (whatever it is: the others wait)
+            errors.append(error)
+            wire.barrier.abort()
+
+    threads = [threading.Thread(target=work, args=(rank,)) for rank in range(size)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors, errors
+    return [made[rank] for rank in range(size)]
+
+
+def test_one_process_of_one_is_the_plain_run(tmp_path: Path) -> None:
+    plain = trainer(tmp_path / "plain")
+    plain.run()
+    (shared,) = shared_trainers(tmp_path / "shared", 1, 6)
+    for kind in ("system", "average"):
+        one, other = getattr(plain, kind).state_dict(), getattr(shared, kind).state_dict()
+        assert all(torch.equal(one[k], other[k]) for k in one)
+
+
+def test_two_processes_train_as_one(tmp_path: Path) -> None:
+    plain = trainer(tmp_path / "plain")
+    plain.run()
+    first, second = shared_trainers(tmp_path / "shared", 2, 6)
+    assert first.images == second.images == plain.images
+    for name, value in plain.system.state_dict().items():
+        assert torch.equal(first.system.state_dict()[name], second.system.state_dict()[name]), name
+        assert torch.allclose(first.system.state_dict()[name], value, atol=1e-5), name
+    assert not torch.equal(first.rng.state(), second.rng.state()), "each draws its own noise"
+    tensors, facts, _ = first.checkpoints.newest()
+    assert facts["round"] == 6 and {"rng", "rng/1"} <= tensors.keys()
+    with pytest.raises(WeightsError, match="of 2 processes"):
+        trainer(tmp_path / "shared").resume()
+    shared_trainers(tmp_path / "shared", 2, 8)
+    assert first.checkpoints.newest()[1]["round"] == 8
+
+
+def test_a_batch_that_cannot_be_shared_equally_is_refused() -> None:
+    with pytest.raises(UsageError, match="by 3 processes"):
+        Batches(toy_source(), 4, 0, share=(0, 3))
+    whole = Batches(toy_source(n=5), 4, 0)
+    halves = [Batches(toy_source(n=5), 4, 0, share=(k, 2)) for k in range(2)]
+    for _ in range(4):
+        assert whole.next().index.tolist() == [k for half in halves for k in half.next().index.tolist()]
+
+
+def test_a_part_is_named_once() -> None:
+    kept = {"a": {"x": torch.ones(1)}, "a/b": {"": torch.zeros(2)}}
+    back: dict[str, dict[str, Tensor]] = {}
+    parts = [Part(name, lambda name=name: kept[name], lambda t, name=name: back.update({name: t})) for name in kept]
+    tensors = collect(parts[::-1])
+    assert set(tensors) == {"a/x", "a/b"}
+    restore(parts[::-1], tensors)
+    assert back == kept
+    with pytest.raises(WeightsError, match="'c/x', which this training has not"):
+        restore(parts, {"c/x": torch.ones(1)})
+
+
+def test_a_checkpoint_of_format_1_goes_on(tmp_path: Path) -> None:
+    """Its place in the data was called ``stream``."""
+    made = trainer(tmp_path, rounds=6)
+    while made.round < 3:
+        made.play()
+    made.save()
+    tensors, facts = read_folder(made.checkpoints.paths()[-1], "state")
+    old = {("stream" if k == "batches" else k): v for k, v in facts.items() if k not in ("given", "sha256")}
+    write_folder(made.checkpoints.paths()[-1], tensors, {**old, "format": 1}, "state")
+    again = trainer(tmp_path, rounds=6)
+    assert again.resume() == ["resumed after round 3"] and again.batches.state() == made.batches.state()
 
 
 def test_accumulated_parts_give_the_gradient_of_the_whole(tmp_path: Path) -> None:
@@ -117,7 +361,7 @@ def test_accumulated_parts_give_the_gradient_of_the_whole(tmp_path: Path) -> Non
 def test_one_bad_step_is_skipped_and_many_stop_the_run(tmp_path: Path) -> None:
     made = trainer(tmp_path / "one", system=Duel(poison=1))
     made.run()
-    assert made.bad_total == 3  # the three strikes of round 1
+    assert made.steps.bad_total == 3  # the three strikes of round 1
     assert all(torch.isfinite(p).all() for p in made.system.parameters())
     with pytest.raises(TrainingStopped, match=r"not finite.*set players\.left\.clip"):
         trainer(tmp_path / "all", system=Duel(poison=-2), rounds=50).run()

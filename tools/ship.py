@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from zeuxis.catalog.listing import WEIGHTS
-from zeuxis.catalog.weights import load_system, locate
+from zeuxis.catalog.weights import load_system, locate, shipped
 from zeuxis.game import System
 from zeuxis.rng import Stream
 from zeuxis.training.checkpoint import read_folder, write_folder
@@ -39,8 +39,21 @@ def most_moved(before: System, after: System) -> float | None:
     return max(map(float, worst), default=None)
 
 
+def paths_in(config: object) -> list[str]:
+    """The folders, rather than shipped names, at which a card says that given systems are kept."""
+    if isinstance(config, list):
+        return [path for value in config for path in paths_in(value)]
+    if not isinstance(config, dict):
+        return []
+    if "given" in config and isinstance(config["given"], dict):
+        return [] if config["given"]["model"] in shipped() else [config["given"]["model"]]
+    return [path for value in config.values() for path in paths_in(value)]
+
+
 def main(run: str, name: str) -> None:
     tensors, card = read_folder(locate(run), "model")
+    if paths := paths_in(card["config"]):
+        raise SystemExit(f"{run} was trained upon {paths[0]}, which does not ship: ship that, and train upon its name")
     facts = {k: v for k, v in card.items() if k != "sha256"}
     write_folder(WEIGHTS / name, halved(tensors), facts, "model")
     before, _ = load_system(run)

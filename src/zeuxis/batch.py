@@ -122,7 +122,7 @@ class Condition:
 class Batch:
     """A minibatch: images and, where the data knows it, what describes them."""
 
-    image: Tensor  # (B, C, H, W) in [-1, 1]
+    image: Tensor  # (B, C, H, W) in [-1, 1]; uint8 pixels on their way to a device, see ``floats``
     condition: Condition = Condition()
     index: Tensor | None = None  # (B,) int64: which examples of the source these are
 
@@ -138,6 +138,16 @@ class Batch:
         """The same batch with its tensors on ``device``."""
         index = None if self.index is None else self.index.to(device)
         return Batch(self.image.to(device), self.condition.to(device), index)
+
+    def floats(self) -> Batch:
+        """The same batch with pixels (uint8 in [0, 255]) as images in [-1, 1]; what is no pixels stays."""
+        pictures: dict[str, Any] = {
+            name: to_float(value)
+            for name in self.condition.given
+            if isinstance(value := getattr(self.condition, name), Tensor) and value.dtype == torch.uint8
+        }
+        image = to_float(self.image) if self.image.dtype == torch.uint8 else self.image
+        return Batch(image, replace(self.condition, **pictures), self.index)
 
 
 def joined(parts: Sequence[Batch]) -> Batch:

@@ -31,10 +31,26 @@ from zeuxis.rng import Rng
 from zeuxis.spec import DataSpec
 from zeuxis.verbs import Verbs
 
+Decay = Literal["constant", "linear", "linear-after-half", "cosine"]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Some of a player's parameters, with a learning rate (and a weight decay) of their own."""
+
+    nets: tuple[nn.Module | nn.Parameter, ...]
+    rate: float = 1.0  # times the player's learning rate
+    weight_decay: float | None = None  # None: the player's
+
 
 @dataclass(frozen=True)
 class Player:
-    """Parameters and how they are optimised. A recipe's ``[players.NAME]`` table replaces fields."""
+    """Parameters and how they are optimised. A recipe's ``[players.NAME]`` table replaces fields.
+
+    ``groups`` add networks, or take some parameters out of ``nets``, to give them a rate of their own.
+    ``decay`` is the schedule: what the learning rate is multiplied by at a progress in [0, 1], by name or as
+    a function.
+    """
 
     name: str
     nets: tuple[nn.Module | nn.Parameter, ...]
@@ -44,16 +60,22 @@ class Player:
     optimiser: Literal["adam", "adamw", "radam", "rmsprop", "sgd"] = "adam"
     clip: float | None = None  # largest gradient norm; None leaves gradients alone
     warmup: int = 0  # rounds of linear warm-up
-    decay: Literal["constant", "linear", "cosine"] = "constant"  # of the learning rate, to 0 at progress 1
+    decay: Decay | Callable[[float], float] = "constant"  # the names all end at 0 but the first
+    groups: tuple[Group, ...] = ()
 
     def parameters(self) -> list[nn.Parameter]:
         """Its trainable parameters, each once, in a fixed order."""
-        found: dict[int, nn.Parameter] = {}
-        for net in self.nets:
-            for p in [net] if isinstance(net, nn.Parameter) else net.parameters():
-                if p.requires_grad:
-                    found.setdefault(id(p), p)
-        return list(found.values())
+        return trainable([*self.nets, *(net for group in self.groups for net in group.nets)])
+
+
+def trainable(nets: Iterable[nn.Module | nn.Parameter]) -> list[nn.Parameter]:
+    """The parameters of ``nets`` that require gradients, each once, in order."""
+    found: dict[int, nn.Parameter] = {}
+    for net in nets:
+        for p in [net] if isinstance(net, nn.Parameter) else net.parameters():
+            if p.requires_grad:
+                found.setdefault(id(p), p)
+    return list(found.values())
 
 
 @dataclass
@@ -82,6 +104,14 @@ class Move:
     every: int = 1
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Where a loaded system is kept, so that the systems it is given to need not hold a copy."""
+
+    name: str  # a shipped name, or the absolute path of a model folder
+    sha256: str  # of its weights
+
+
 class System(Verbs):
     """A method: its networks, its game and its verbs.
 
@@ -92,6 +122,7 @@ class System(Verbs):
     """
 
     config: dict[str, Any]  # the constructor's arguments, recorded so that a checkpoint can rebuild it
+    origin: Origin | None = None  # set on loading; None for a system that was built and is kept nowhere yet
     stride: int | None = None  # it may also be trained on other shapes, sides multiples of this; None: on its own only
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
@@ -124,10 +155,13 @@ class System(Verbs):
         """Learn in closed form from one pass over the data."""
         raise Unsupported(f"'{self.card.id}' is learnt by playing rounds, not in closed form: use the trainer")
 
-    # -- parts that are never trained -------------------------------------------------------------
+    # -- parts that are never trained, and systems that it was given ------------------------------
 
     def freeze(self, part: nn.Module) -> nn.Module:
-        """Mark a part as never trained: no gradients, evaluation mode for ever, shared by averages."""
+        """Mark a part as never trained: no gradients, evaluation mode for ever, tensors shared by averages.
+
+        What is put into the part afterwards (an adapter) is trained and averaged like anything else.
+        """
         part.requires_grad_(False).eval()
         self.__dict__.setdefault("_frozen", []).append(part)
         return part
@@ -137,11 +171,57 @@ class System(Verbs):
         """The parts given to :meth:`freeze`."""
         return tuple(self.__dict__.get("_frozen", ()))
 
+    @property
+    def given(self) -> dict[str, System]:
+        """The systems among the constructor's arguments, by keyword; those of a tuple as ``keyword.number``."""
+        return {path: system for key, value in self.config.items() for path, system in systems_in(key, value)}
+
+    def kept_apart(self) -> dict[str, System]:
+        """The given systems that are frozen and have an origin: whoever stores this system stores only their names.
+
+        Those of given systems that are themselves stored here are among them, under a longer path.
+        """
+        frozen = {id(m) for part in self.frozen for m in part.modules()}
+        apart: dict[str, System] = {}
+        for path, system in self.given.items():
+            if system.origin is not None and id(system) in frozen:
+                apart[path] = system
+            else:
+                apart |= {f"{path}.{inner}": held for inner, held in system.kept_apart().items()}
+        return apart
+
+    def stored(self) -> dict[str, Tensor]:
+        """What a checkpoint holds, by name: the state without what given systems hold elsewhere.
+
+        An adapter inside a given system is not that system's, nor is a part of it that is trained: both are held.
+        """
+        elsewhere = {
+            id(tensor)
+            for system in self.kept_apart().values()
+            for module in system.modules()
+            for name, tensor in (*module._parameters.items(), *module._buffers.items())
+            if name in module.__dict__.get(ELSEWHERE, ())
+        }
+        state = self.state_dict(keep_vars=True)
+        return {name: t for name, t in state.items() if t.requires_grad or id(t) not in elsewhere}
+
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
         for part in self.frozen:
             part.eval()
         return self
+
+
+ELSEWHERE = "_kept_elsewhere"  # in a module of a loaded system: the names of its own tensors that the file had
+
+
+def systems_in(path: str, value: Any) -> Iterator[tuple[str, System]]:
+    """The systems that a constructor's argument is or holds, with where they are in it."""
+    if isinstance(value, System):
+        yield path, value
+    elif isinstance(value, (tuple, list)):
+        for k, item in enumerate(value):
+            yield from systems_in(f"{path}.{k}", item)
 
 
 Step = Callable[[Player, Callable[[Turn], Tensor | None], Sequence[Turn]], None]

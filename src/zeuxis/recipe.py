@@ -35,7 +35,7 @@ class Train(_Table):
     minutes: float | None = Field(None, gt=0)  # of training, previews and evaluation not counted
     batch: int = Field(64, ge=1)
     accumulate: int = Field(1, ge=1)  # parts that a batch is cut into, for memory
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"  # float16 scales the loss of each player
     channels_last: bool = False
     compile: bool = False
     ema: float = Field(0.0, ge=0, lt=1)  # decay a round of the averaged weights; 0 keeps no average

@@ -28,6 +28,7 @@ from zeuxis.provenance.record import record, save_png, write_whole
 from zeuxis.recipe import Recipe, parse_recipe
 from zeuxis.rng import ImageRng
 from zeuxis.training.checkpoint import write_model
+from zeuxis.training.distributed import join
 from zeuxis.training.trainer import Clock, Trainer
 
 PREVIEWED = 16
@@ -61,14 +62,17 @@ def train(
     The run folder is ``out``, or ``runs/NNNNN-<recipe>-<data>``; the newest unfinished run of exactly this
     recipe is gone on with, unless ``fresh``. ``report(clock, newest preview)`` is called about twice a second.
     """
+    ranks, device = join(device)
     recipe = recipe.model_copy(update={"data": pinned(recipe.data)})
     source = open_source(recipe.data, recipe.size, "train", recipe.fit)
     system = build_for(recipe, source)
     started = None if recipe.train.start is None else start_from(system, recipe.train.start)
-    folder = _run_folder(recipe, out, fresh)
+    # The first process chooses: the others may come when the folder is there already.
+    folder = Path(ranks.text_from_first(str(_run_folder(recipe, out, fresh)) if ranks.first else ""))
     folder.mkdir(parents=True, exist_ok=True)
-    _note(folder, recipe, finished=False)
-    if source.skipped:
+    if ranks.first:
+        _note(folder, recipe, finished=False)
+    if source.skipped and ranks.first:
         lines = [json.dumps(asdict(file)) for file in source.skipped]
         (folder / "skipped.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     facts = {
@@ -82,15 +86,18 @@ def train(
     }
     examples = _shown(recipe, device)
     if not system.players():
+        if ranks.size > 1:
+            raise UsageError(f"'{system.card.id}' is learnt in closed form: train it in one process, without torchrun")
         clock = _fit(system, source, folder, facts, device)
         _preview(system, recipe, clock, folder, examples, device)
         stopped = None
     else:
         trainer = Trainer(
             system,
-            endless(source, recipe.train.batch, recipe.train.seed),
+            endless(source, recipe.train.batch, recipe.train.seed, pixels=True, share=(ranks.rank, ranks.size)),
             recipe.train,
             folder,
+            ranks=ranks,
             players=recipe.players,
             facts=facts,
             device=device,
@@ -99,7 +106,8 @@ def train(
         )
         clock = trainer.run()
         stopped = trainer.stop_asked
-    _note(folder, recipe, finished=stopped is None)
+    if ranks.first:
+        _note(folder, recipe, finished=stopped is None)
     return Run(folder, recipe, clock, stopped, len(source.skipped))
 
 

@@ -1,7 +1,7 @@
 """The keys of a recipe: what each is by default, and what it means. Read as text, so that no torch is imported.
 
 A ``[model]`` key is a keyword of the system's constructor; its meaning is what the class's docstring says of it: an
-entry ``name: meaning`` or ``name, other: meaning`` under ``Args:``, or the clause that names it between double backticks.
+entry ``name: meaning`` or ``name, other: meaning`` under ``Args:``, or the clause that has ``name`` in backticks.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from zeuxis.recipe import load_recipe, recipe_paths
 from zeuxis.spec import DataSpec
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from zeuxis.game import System
@@ -50,33 +52,95 @@ def locate(name: str | Path) -> Path:
 
 
 def start_from(system: System, name: str | Path) -> str:
-    """Give ``system`` the weights of a trained model of the same shape; returns their SHA-256."""
-    from zeuxis.training.checkpoint import read_model  # noqa: PLC0415  (the catalogue lists without torch)
+    """Give ``system`` the weights of a trained model of the same shape; returns their SHA-256.
+
+    What it was given stays as it was given.
+    """
+    from zeuxis.training.checkpoint import put_back, read_model, without_given  # noqa: PLC0415  (torch)
 
     tensors, card = read_model(locate(name))
-    _load(system, tensors, f"'{name}' cannot be started from: its weights")
+    what = f"'{name}' cannot be started from: its weights do not fit '{system.card.id}' as it was built"
+    put_back(system.stored(), without_given(system, tensors), what, "start from a model of the same recipe")
     return str(card["sha256"])
 
 
 def weights_of(name: str | Path) -> str:
     """The SHA-256 of a trained model's weights, as its card has it."""
-    from zeuxis.training.checkpoint import read_model  # noqa: PLC0415  (the catalogue lists without torch)
-
-    return str(read_model(locate(name))[1]["sha256"])
+    return _hash(locate(name))
 
 
-def _load(system: System, tensors: dict[str, Tensor], what: str) -> None:
+def _hash(folder: Path) -> str:
+    path = folder / "model.json"
     try:
-        system.load_state_dict(tensors)  # half-precision weights become the parameters' own type
-    except RuntimeError as error:
-        why = str(error).splitlines()[-1].strip()
-        raise WeightsError(f"{what} do not fit '{system.card.id}' as it was built: {why}") from None
+        return str(json.loads(path.read_text(encoding="utf-8"))["sha256"])
+    except (OSError, ValueError, KeyError) as error:
+        raise WeightsError(f"cannot read {path}: {error}") from None
 
 
-def _rebuilt(card: dict[str, Any]) -> System:
-    """The system that a card describes, with the systems that it was given (a first stage, a feature network)."""
-    held = {k: _rebuilt(v) if isinstance(v, dict) and "system" in v else v for k, v in card["config"].items()}
-    return build(card["system"], DataSpec.from_dict(card["spec"]), held)
+@dataclass(frozen=True)
+class _Loading:
+    """How a model and the systems that it was given are loaded."""
+
+    folder: Path  # of the model
+    tensors: dict[str, Tensor]  # of its file
+    dtype: torch.dtype | None
+    device: str
+
+    def system(self, card: dict[str, Any], at: str = "") -> System:
+        """The system that a card describes, its own parameters still without memory.
+
+        ``at`` is where in the model it lies: ``""``, or ``keyword.`` for one that was given and whose card is inside.
+        """
+        from zeuxis.catalog.loading import parameters_on_meta  # noqa: PLC0415  (torch)
+        from zeuxis.game import systems_in  # noqa: PLC0415  (torch)
+
+        keywords = {key: self.value(f"{at}{key}", value) for key, value in card["config"].items()}
+        given = {path: system for key, value in keywords.items() for path, system in systems_in(key, value)}
+        with parameters_on_meta(given):
+            return build(card["system"], DataSpec.from_dict(card["spec"]), keywords)
+
+    def value(self, key: str, value: Any) -> Any:
+        """A constructor's argument from what the card says of it; sequences come back as tuples."""
+        match value:
+            case list():
+                return tuple(self.value(f"{key}.{k}", item) for k, item in enumerate(value))
+            case {"given": {"model": str(model), "sha256": str(sha256), "near": str(near)}}:
+                return self.given(key, model, near, sha256)
+            case {"given": {"model": str(model), "sha256": str(sha256)}}:
+                return self.given(key, model, None, sha256)
+            case {"system": str(), "config": dict(), "spec": dict()}:
+                return self.inside(key, value)
+        return value
+
+    def inside(self, key: str, card: dict[str, Any]) -> System:
+        """A given system whose tensors are in this model's file, under the keyword by which it was given."""
+        from zeuxis.catalog.loading import assign  # noqa: PLC0415  (torch)
+
+        system, prefix = self.system(card, f"{key}."), f"{key}."
+        mine = {k.removeprefix(prefix): t for k, t in self.tensors.items() if k.startswith(prefix)}
+        if mine:  # a constructor may ask what it is given for a code; one that lies elsewhere cannot be asked
+            assign(system, mine, dtype=self.dtype, device=self.device, what=f"the weights of '{key}' in {self.folder}")
+        return system
+
+    def given(self, key: str, model: str, near: str | None, sha256: str) -> System:
+        """A system that is kept elsewhere: under its name, where it was, or where it was as seen from this model."""
+        here = () if near is None else (str((self.folder / near).resolve()),)
+        found = None
+        for place in (model, *here):
+            if place in _named() or (Path(place) / "model.json").is_file():
+                system, card = load_system(place, dtype=self.dtype, device=self.device)
+                if card["sha256"] == sha256:
+                    return system
+                found = card["sha256"]
+        wanted = f"{self.folder} was trained upon the model {model} (its '{key}', weights {sha256[:12]})"
+        if found is None:
+            raise WeightsError(f"{wanted}, which is not there: put it back, or train both again")
+        raise WeightsError(f"{wanted}, which has other weights now ({found[:12]}): put the former back, or train again")
+
+
+def _named() -> set[str]:
+    """What :func:`load_system` knows by name: shipped weights, and generators that need none."""
+    return set(shipped()) | {name for name, known in entries().items() if not known.card.learns}
 
 
 def _untrained(name: str) -> tuple[System, dict[str, Any]]:
@@ -91,18 +155,33 @@ def _untrained(name: str) -> tuple[System, dict[str, Any]]:
     return system, {**card, "spec": system.spec.as_dict(), "sha256": hashlib.sha256(rules.encode()).hexdigest()}
 
 
-def load_system(name: str | Path) -> tuple[System, dict[str, Any]]:
+def load_system(
+    name: str | Path, *, dtype: torch.dtype | None = None, device: str = "cpu"
+) -> tuple[System, dict[str, Any]]:
     """A system in evaluation mode, and its card: trained, or one of those that need no training.
 
-    Nothing is unpickled.
+    It is built without memory and given the file's tensors on ``device``. With ``dtype`` (``torch.bfloat16``,
+    ``torch.float16``) parameters of two axes or more are kept in it, those of given systems too; sample such a
+    system under ``training.precision.autocast``. Nothing is unpickled.
+
+    Raises:
+        WeightsError: the weights are damaged or do not fit, or a system that the model was trained upon is missing
+            or has other weights.
     """
+    from zeuxis.game import Origin  # noqa: PLC0415  (torch)
+
     known = entries().get(str(name))
     if known is not None and not known.card.learns:
-        return _untrained(known.card.id)
+        system, card = _untrained(known.card.id)
+        system.origin = Origin(known.card.id, card["sha256"])
+        return system.to(device), card
+    from zeuxis.catalog.loading import assign, mark_kept  # noqa: PLC0415  (torch)
     from zeuxis.training.checkpoint import read_model  # noqa: PLC0415  (the catalogue lists without torch)
 
     folder = locate(name)
     tensors, card = read_model(folder)
-    system = _rebuilt(card)
-    _load(system, tensors, f"the weights in {folder}")
+    system = _Loading(folder, tensors, dtype, device).system(card)
+    assign(system, tensors, dtype=dtype, device=device, what=f"the weights in {folder}")
+    mark_kept(system)
+    system.origin = Origin(str(name) if str(name) in shipped() else str(folder.resolve()), card["sha256"])
     return system.requires_grad_(False).eval(), card

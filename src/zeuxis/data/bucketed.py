@@ -9,7 +9,7 @@ from torch import Tensor
 
 from zeuxis import rng
 from zeuxis.batch import Batch
-from zeuxis.data.batches import Batches
+from zeuxis.data.batches import Batches, rows_of
 from zeuxis.data.source import Source
 from zeuxis.errors import DataError
 
@@ -25,36 +25,40 @@ class BucketBatches:
     Which bucket a batch is from is shuffled.
 
     All of it follows from the seed and two integers: the epoch, and the batches of it already handed out.
+    ``pixels`` and ``share`` are those of ``Batches``.
     """
 
-    def __init__(self, source: Source, batch_size: int, seed: int) -> None:
+    def __init__(
+        self, source: Source, batch_size: int, seed: int, *, pixels: bool = False, share: tuple[int, int] = (0, 1)
+    ) -> None:
         if not source.buckets:
             raise ValueError(f"'{source.name}' has no buckets: use zeuxis.data.batches.Batches")
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}, want at least 1")
         self.source, self.batch_size, self.seed = source, batch_size, seed
+        self.pixels, self.rows = pixels, rows_of(share, batch_size)
         self.epoch = 0
         self.position = 0  # batches of this epoch already handed out
         self._orders: dict[int, tuple[int, Tensor]] = {}  # of each bucket, the order it is in
-        self._plan = self._plan_of(0)
+        self._buckets = self._buckets_of(0)
 
     def _before(self, bucket: int, epoch: int) -> int:
         """How many batches a bucket has given when ``epoch`` begins."""
         return epoch * len(self.source.buckets[bucket].members) // self.batch_size
 
-    def _plan_of(self, epoch: int) -> list[int]:
+    def _buckets_of(self, epoch: int) -> list[int]:
         """The buckets of an epoch's batches, in order."""
         buckets = range(len(self.source.buckets))
-        plan = [b for b in buckets for _ in range(self._before(b, epoch + 1) - self._before(b, epoch))]
-        return [plan[k] for k in rng.Stream(self.seed, "buckets", epoch).permutation(len(plan)).tolist()]
+        order = [b for b in buckets for _ in range(self._before(b, epoch + 1) - self._before(b, epoch))]
+        return [order[k] for k in rng.Stream(self.seed, "buckets", epoch).permutation(len(order)).tolist()]
 
     def next(self) -> Batch:
         """The next ``batch_size`` examples, of one shape."""
-        while self.position == len(self._plan):  # an epoch of fewer examples than a batch may have none
+        while self.position == len(self._buckets):  # an epoch of fewer examples than a batch may have none
             self.epoch, self.position = self.epoch + 1, 0
-            self._plan = self._plan_of(self.epoch)
-        bucket = self._plan[self.position]
-        given = self._before(bucket, self.epoch) + self._plan[: self.position].count(bucket)
+            self._buckets = self._buckets_of(self.epoch)
+        bucket = self._buckets[self.position]
+        given = self._before(bucket, self.epoch) + self._buckets[: self.position].count(bucket)
         self.position += 1
         start = given * self.batch_size
         parts: list[Tensor] = []
@@ -64,7 +68,8 @@ class BucketBatches:
             parts.append(self._order(bucket, round_)[at : at + missing])
             missing -= len(parts[-1])
             start += len(parts[-1])
-        return self.source.batch(torch.cat(parts))
+        mine = torch.cat(parts)[self.rows]
+        return self.source.pixels(mine) if self.pixels else self.source.batch(mine)
 
     def _order(self, bucket: int, round_: int) -> Tensor:
         """The examples of a bucket in the order in which they are met for the ``round_``-th time."""
@@ -75,7 +80,7 @@ class BucketBatches:
         return self._orders[bucket][1]
 
     def state(self) -> dict[str, Any]:
-        """Where the stream is, as plain values."""
+        """Where in the data this is, as plain values."""
         return {"epoch": self.epoch, "position": self.position, "seed": self.seed, **self._facts()}
 
     def _facts(self) -> dict[str, Any]:
@@ -97,9 +102,12 @@ class BucketBatches:
         if state["seed"] != self.seed:
             raise DataError(f"the run was saved with seed {state['seed']}, not {self.seed}: resume with the same seed")
         self.epoch, self.position = state["epoch"], state["position"]
-        self._plan = self._plan_of(self.epoch)
+        self._buckets = self._buckets_of(self.epoch)
 
 
-def endless(source: Source, batch_size: int, seed: int) -> Batches | BucketBatches:
-    """The stream that suits ``source``."""
-    return BucketBatches(source, batch_size, seed) if source.buckets else Batches(source, batch_size, seed)
+def endless(
+    source: Source, batch_size: int, seed: int, *, pixels: bool = False, share: tuple[int, int] = (0, 1)
+) -> Batches | BucketBatches:
+    """Batches without end as ``source`` has them: of one shape, or from its buckets."""
+    made = BucketBatches if source.buckets else Batches
+    return made(source, batch_size, seed, pixels=pixels, share=share)

@@ -54,8 +54,8 @@ class Pictures:
         if isinstance(data, (Sequence, Dataset)):
             return _items(data)
         raise UsageError(
-            f"data of type {type(data).__name__}: give a name, a folder, an array (N, H, W, C), a tensor (N, C, H, W), a "
-            "list of PIL pictures, a mapping of columns, or a torch Dataset with __len__ and __getitem__"
+            f"data of type {type(data).__name__}: give a name, a folder, an array (N, H, W, C), a tensor (N, C, H, W), "
+            "a list of PIL pictures, a mapping of columns, or a torch Dataset with __len__ and __getitem__"
         )
 
     def __len__(self) -> int:
@@ -171,8 +171,8 @@ def _picture(value: Any, name: str) -> Image.Image:
         if array.dtype.kind != "f" or not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
             low, high = (array.min(), array.max()) if array.size else (0, 0)
             raise UsageError(
-                f"{name} of type {array.dtype} from {low:.4g} to {high:.4g}: give uint8 in [0, 255] or floats in [0, 1] "
-                "(of values in [-1, 1]: (x + 1) / 2)"
+                f"{name} of type {array.dtype} from {low:.4g} to {high:.4g}: give uint8 in [0, 255] or floats in "
+                "[0, 1] (of values in [-1, 1]: (x + 1) / 2)"
             )
         array = np.round(array * 255).astype(np.uint8)
     return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array, MODES[array.shape[-1]])
@@ -185,7 +185,9 @@ def _stack(values: Iterable[Any], size: int | tuple[int, int] | None, name: str)
     sizes = {picture.size for picture in pictures}
     if size is None:
         if len(sizes) > 1:
-            raise UsageError(f"{name}s of {len(sizes)} sizes, such as {sorted(sizes)[:3]}: say which is wanted with size=")
+            raise UsageError(
+                f"{name}s of {len(sizes)} sizes, such as {sorted(sizes)[:3]}: say which is wanted with size="
+            )
         target = sizes.pop()
     else:
         target = (size, size) if isinstance(size, int) else (size[1], size[0])
@@ -206,10 +208,11 @@ def _opaque(picture: Image.Image, mode: str) -> Image.Image:
 def _classes(labels: Sequence[Any]) -> tuple[tuple[str, ...], Array]:
     """The names of classes, and each label's number: numbers count from 0, names are sorted."""
     plain = [label.item() if isinstance(label, (Tensor, np.generic)) else label for label in labels]
-    if all(isinstance(label, int) and not isinstance(label, bool) for label in plain):
-        if min(plain) < 0:
-            raise UsageError(f"label {min(plain)}: labels that are numbers count from 0")
-        return tuple(map(str, range(max(plain) + 1))), np.asarray(plain, np.int64)
+    numbers = [label for label in plain if isinstance(label, int) and not isinstance(label, bool)]
+    if len(numbers) == len(plain):
+        if min(numbers) < 0:
+            raise UsageError(f"label {min(numbers)}: labels that are numbers count from 0")
+        return tuple(map(str, range(max(numbers) + 1))), np.asarray(numbers, np.int64)
     names = sorted({str(label) for label in plain})
     places = {name: k for k, name in enumerate(names)}
     return tuple(names), np.asarray([places[str(label)] for label in plain], np.int64)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from zeuxis import conditions
-from zeuxis.batch import Batch, Condition, to_float
+from zeuxis.batch import Batch, Condition
 from zeuxis.conditions import Kind
 from zeuxis.data.ragged import Array as Array
 from zeuxis.data.ragged import Bucket, View
@@ -61,6 +61,10 @@ class Source(ABC):
     def batch(self, index: Tensor) -> Batch:
         """The examples ``index`` (int64 ``(B,)``, each in [0, len)) with images in [-1, 1]."""
 
+    def pixels(self, index: Tensor) -> Batch:
+        """The same with pictures left in uint8 where they are kept so: ``Batch.floats`` converts them on a device."""
+        return self.batch(index)
+
     @abstractmethod
     def fingerprint(self) -> str:
         """A short stable hash of what the source holds, for the records of measurements."""
@@ -74,8 +78,8 @@ class Source(ABC):
         return factors
 
 
-def _images(values: Array) -> Tensor:
-    return to_float(torch.from_numpy(values))
+def _pixels(values: Array) -> Tensor:
+    return torch.from_numpy(values)
 
 
 def _integers(values: Array) -> Tensor:
@@ -88,7 +92,7 @@ def _floats(values: Array) -> Tensor:
 
 BY_KIND: Mapping[Kind, Callable[[Array], Tensor]] = {
     "class": _integers,  # (N,)
-    "picture": _images,  # (N, C, H, W) uint8
+    "picture": _pixels,  # (N, C, H, W) uint8
     "mask": _floats,  # (N, 1, H, W) of 0 and 1
     "class map": _integers,  # (N, H, W)
     "factors": _integers,  # (N, F)
@@ -187,6 +191,9 @@ class ArraySource(Source):
         return cut
 
     def batch(self, index: Tensor) -> Batch:
+        return self.pixels(index).floats()
+
+    def pixels(self, index: Tensor) -> Batch:
         rows = self.rows[index.numpy()]
         given: dict[str, Any] = {}
         for field, values in self.fields.items():
@@ -194,7 +201,7 @@ class ArraySource(Source):
                 given[field] = tuple(str(values[r]) for r in rows)
             else:
                 given[field] = AS_TENSOR[field](values[rows] if isinstance(values, View) else np.asarray(values)[rows])
-        return Batch(_images(self.images[rows]), Condition(**given), index.clone())
+        return Batch(_pixels(self.images[rows]), Condition(**given), index.clone())
 
     def fingerprint(self) -> str:
         """SHA-256 (16 hex digits) of the length, the shape and 64 evenly spaced images, as they are kept."""

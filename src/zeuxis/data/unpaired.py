@@ -40,8 +40,11 @@ class UnpairedSource(Source):
         return cut
 
     def batch(self, index: Tensor) -> Batch:
-        image = self.target.batch(index % len(self.target)).image
-        source = self.origin.batch(self._partner[index] % len(self.origin)).image
+        return self.pixels(index).floats()
+
+    def pixels(self, index: Tensor) -> Batch:
+        image = self.target.pixels(index % len(self.target)).image
+        source = self.origin.pixels(self._partner[index] % len(self.origin)).image
         return Batch(image, Condition(source=source), index.clone())
 
     def fingerprint(self) -> str:

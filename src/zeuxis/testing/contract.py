@@ -188,6 +188,9 @@ def saved_is_loaded(case: Case) -> None:
     require(found.keys() == saved.keys(), f"other tensors were loaded: {sorted(found.keys() ^ saved.keys())[:3]}")
     differing = [name for name, value in saved.items() if not torch.equal(found[name], value.cpu())]
     require(not differing, f"loaded otherwise than saved: {', '.join(differing[:3])}")
+    buffers = dict(loaded.named_buffers())  # of which no file holds the constant ones
+    differing = [name for name, value in system.named_buffers() if not torch.equal(buffers[name], value.cpu())]
+    require(not differing, f"constants were made otherwise than before saving: {', '.join(differing[:3])}")
 
 
 def resumed_is_uninterrupted(case: Case) -> None:
@@ -212,7 +215,7 @@ def resumed_is_uninterrupted(case: Case) -> None:
         differing = [k for k in one if not torch.equal(one[k], other[k])]
         require(not differing, f"the resumed {kind} differs in {', '.join(differing[:3])}")
     require(torch.equal(parts.rng.state(), whole.rng.state()), "the resumed training draws other random numbers")
-    require(parts.stream.state() == whole.stream.state(), "the resumed training meets other batches")
+    require(parts.batches.state() == whole.batches.state(), "the resumed training meets other batches")
 
 
 def eight_images_are_learnt(case: Case) -> None:

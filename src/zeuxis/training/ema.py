@@ -1,30 +1,80 @@
-"""The average of a system over its rounds (EMA): a deep copy of it that shares its frozen parts."""
+"""The average of a system over its rounds (EMA): a copy of it that shares the tensors which are never trained.
+
+What is shared are tensors, not modules, so that an adapter inside a frozen network is averaged. The average is
+kept in float32 whatever the weights are: in half precision a step of ``1 - decay`` is lost in rounding.
+"""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 
 import torch
+from torch import Tensor
 
 from zeuxis.game import System
+from zeuxis.training.checkpoint import put_back
+from zeuxis.training.state import Tensors
 
 
 def ema_copy(system: System) -> System:
-    """A copy to average into: same class, same verbs, frozen parts shared, no gradients."""
-    memo = {id(part): part for part in system.frozen}
-    return copy.deepcopy(system, memo).requires_grad_(False).eval()
+    """A copy to average into: same class, same verbs, frozen tensors shared, no gradients, float32."""
+    memo = {id(tensor): tensor for tensor in _shared(system)}
+    average = copy.deepcopy(system, memo).requires_grad_(False).eval()
+    for module in average.modules():
+        for p in module._parameters.values():
+            if p is not None and _is_half(p) and id(p) not in memo:
+                p.data = p.data.float()
+        for name, b in module._buffers.items():
+            if b is not None and _is_half(b) and id(b) not in memo:
+                module._buffers[name] = b.float()
+    return average
+
+
+def _shared(system: System) -> Iterator[Tensor]:
+    """The tensors that never change: frozen parameters, and the buffers of frozen parts."""
+    yield from (p for p in system.parameters() if not p.requires_grad)
+    for part in system.frozen:
+        yield from part.buffers()
+
+
+def _is_half(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and tensor.element_size() < 4
 
 
 @torch.no_grad()
 def update_ema(average: System, system: System, decay: float) -> None:
-    """``average <- decay * average + (1 - decay) * system`` for parameters; buffers are copied."""
+    """``average <- decay * average + (1 - decay) * system`` for parameters that are trained."""
     mine, theirs = dict(average.named_parameters()), dict(system.named_parameters())
     moving = [name for name in mine if mine[name] is not theirs[name]]
-    torch._foreach_lerp_([mine[n] for n in moving], [theirs[n].detach() for n in moving], 1 - decay)
+    now = [theirs[n].detach().to(mine[n].dtype) for n in moving]
+    torch._foreach_lerp_([mine[n] for n in moving], now, 1 - decay)
+    _update_buffers(average, system)
+
+
+def _update_buffers(average: System, system: System) -> None:
+    """Buffers are copied. Here is the place for statistics of the average's own (batch norm)."""
     buffers = dict(system.named_buffers())
     for name, buffer in average.named_buffers():
         if buffer is not buffers[name]:
             buffer.copy_(buffers[name])
+
+
+def own_state(average: System, system: System) -> Tensors:
+    """What of the average is not the system's."""
+    theirs = {name: id(t) for name, t in system.state_dict(keep_vars=True).items()}
+    return {name: t for name, t in average.state_dict(keep_vars=True).items() if id(t) != theirs[name]}
+
+
+def restore_average(average: System, system: System, tensors: Tensors) -> None:
+    """Put back what :func:`own_state` returned, after ``system`` was put back.
+
+    Older checkpoints hold nothing of parts that the average then shared whole: there it begins at the system's.
+    """
+    state = system.state_dict()
+    own = own_state(average, system)
+    found = {name: tensors.get(name, state[name]) for name in own}
+    put_back(own, found, "the checkpoint's average does not fit", "use the recipe that it was trained with")
 
 
 def warmed_decay(decay: float, rounds: int) -> float:

@@ -107,6 +107,13 @@ def upgraded_card(card: dict[str, Any]) -> dict[str, Any]:
     return card if "spec" in card else {**card, "spec": derived_spec(card).as_dict()}
 
 
+def upgraded_facts(facts: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint's facts as they would be written now: the place in the data was called ``stream``."""
+    if format_of(facts) >= FORMAT or "stream" not in facts:
+        return facts
+    return {("batches" if key == "stream" else key): value for key, value in facts.items()}
+
+
 def upgraded_tensors(tensors: Mapping[str, V], format: int) -> dict[str, V]:
     """Tensors by the names that they have now; ``format`` is that of the card beside them."""
     return dict(tensors) if format >= FORMAT else {_renamed(name): tensor for name, tensor in tensors.items()}

@@ -12,12 +12,18 @@ from torch import Tensor
 
 
 class Log:
-    """Writes ``log.jsonl`` and, when the ``track`` extra is there, TensorBoard events beside it."""
+    """Writes ``log.jsonl`` and, when the ``track`` extra is there, TensorBoard events beside it.
 
-    def __init__(self, folder: Path) -> None:
+    Of several processes only one ``writes``; the log of the others does nothing.
+    """
+
+    def __init__(self, folder: Path, *, writes: bool = True) -> None:
         self.path = folder / "log.jsonl"
-        self.path.touch()
+        self.writes = writes
         self._board: Any = None
+        if not writes:
+            return
+        self.path.touch()
         if find_spec("tensorboard") is not None:
             from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  (an extra)
 
@@ -25,12 +31,16 @@ class Log:
 
     def rewind(self, round: int) -> None:
         """Forget lines after ``round``: a resumed run writes them again."""
+        if not self.writes:
+            return
         lines = [line for line in self.path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
         kept = [line for line in lines if json.loads(line).get("round", 0) <= round]
         self.path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
     def write(self, round: int, values: Mapping[str, float | Tensor | str]) -> None:
         """One line for ``round``."""
+        if not self.writes:
+            return
         plain = {k: float(v) if isinstance(v, Tensor) else v for k, v in values.items()}
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"round": round, **plain}) + "\n")

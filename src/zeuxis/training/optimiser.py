@@ -1,36 +1,78 @@
-"""From a player's wishes to a torch optimiser, and its state to flat tensors and back."""
+"""From a player's wishes to a torch optimiser, its learning rate, and its state to flat tensors and back."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from zeuxis.errors import WeightsError
-from zeuxis.game import Player
+from zeuxis.errors import UnknownName, WeightsError
+from zeuxis.game import Player, trainable
 
 BUILDERS: dict[str, Callable[[Player], torch.optim.Optimizer]] = {
-    "adam": lambda p: torch.optim.Adam(p.parameters(), p.lr, p.betas, weight_decay=p.weight_decay),
-    "adamw": lambda p: torch.optim.AdamW(p.parameters(), p.lr, p.betas, weight_decay=p.weight_decay),
-    "radam": lambda p: torch.optim.RAdam(p.parameters(), p.lr, p.betas, weight_decay=p.weight_decay),
-    "rmsprop": lambda p: torch.optim.RMSprop(p.parameters(), p.lr, alpha=p.betas[1], weight_decay=p.weight_decay),
-    "sgd": lambda p: torch.optim.SGD(p.parameters(), p.lr, momentum=p.betas[0], weight_decay=p.weight_decay),
+    "adam": lambda p: torch.optim.Adam(groups_of(p), p.lr, p.betas, weight_decay=p.weight_decay),
+    "adamw": lambda p: torch.optim.AdamW(groups_of(p), p.lr, p.betas, weight_decay=p.weight_decay),
+    "radam": lambda p: torch.optim.RAdam(groups_of(p), p.lr, p.betas, weight_decay=p.weight_decay),
+    "rmsprop": lambda p: torch.optim.RMSprop(groups_of(p), p.lr, alpha=p.betas[1], weight_decay=p.weight_decay),
+    "sgd": lambda p: torch.optim.SGD(groups_of(p), p.lr, momentum=p.betas[0], weight_decay=p.weight_decay),
 }
 
 DECAYS: dict[str, Callable[[float], float]] = {
     "constant": lambda progress: 1.0,
     "linear": lambda progress: 1.0 - progress,
+    "linear-after-half": lambda progress: min(1.0, 2.0 * (1.0 - progress)),
     "cosine": lambda progress: 0.5 * (1.0 + math.cos(math.pi * progress)),
 }
 
 
+def groups_of(player: Player) -> list[dict[str, Any]]:
+    """The player's parameter groups as torch takes them; ``rate`` is what its learning rate is multiplied by."""
+    found: list[dict[str, Any]] = []
+    taken: set[int] = set()
+    for group in player.groups:
+        own = [p for p in trainable(group.nets) if id(p) not in taken]
+        taken |= {id(p) for p in own}
+        decay = player.weight_decay if group.weight_decay is None else group.weight_decay
+        found.append({"params": own, "rate": group.rate, "lr": player.lr * group.rate, "weight_decay": decay})
+    rest = {"params": [p for p in trainable(player.nets) if id(p) not in taken], "rate": 1.0}
+    return [group for group in (rest, *found) if group["params"]] or [rest]
+
+
 def learning_rate(player: Player, round: int, progress: float) -> float:
-    """The player's learning rate in ``round``: linear warm-up, then its decay over the budget."""
+    """The player's learning rate in ``round``: linear warm-up, times its schedule over the budget."""
     warm = min(1.0, (round + 1) / player.warmup) if player.warmup else 1.0
-    return player.lr * warm * DECAYS[player.decay](min(progress, 1.0))
+    schedule = player.decay if callable(player.decay) else DECAYS[player.decay]
+    return player.lr * warm * schedule(min(progress, 1.0))
+
+
+def set_rate(optimiser: torch.optim.Optimizer, player: Player, round: int, progress: float) -> None:
+    """Give every group of the optimiser its learning rate in ``round``."""
+    rate = learning_rate(player, round, progress)
+    for group in optimiser.param_groups:
+        group["lr"] = rate * group["rate"]
+
+
+def overridden(players: Sequence[Player], tables: dict[str, dict[str, Any]]) -> tuple[Player, ...]:
+    """The game's players with a recipe's ``[players.NAME]`` tables applied."""
+    known = {p.name: p for p in players}
+    for name, table in tables.items():
+        if name not in known:
+            raise UnknownName("player", name, known)
+        allowed = set(Player.__dataclass_fields__) - {"name", "nets", "groups"}
+        for key in table:
+            if key not in allowed:
+                raise UnknownName(f"key of players.{name}:", key, allowed)
+        changes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
+        if changes.get("optimiser", "adam") not in BUILDERS:
+            raise UnknownName("optimiser", changes["optimiser"], BUILDERS)
+        if changes.get("decay", "constant") not in DECAYS:
+            raise UnknownName("decay", changes["decay"], DECAYS)
+        known[name] = replace(known[name], **changes)
+    return tuple(known.values())
 
 
 def flat_state(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:

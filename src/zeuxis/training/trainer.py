@@ -1,36 +1,38 @@
 """The one training loop: it plays any game and never knows which.
 
-It owns everything that a method must not: optimisers, precision, accumulation, clipping, the
-average, the clock, checkpoints, signals and the guard against non-finite numbers.
+It owns the order of things: rounds, the average, the clock, when to save and to show. A player's step is in
+``step.py``, signals in ``signals.py``, several processes in ``distributed.py``, what is saved in ``state.py``.
 """
 
 from __future__ import annotations
 
-import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from zeuxis.batch import Batch
-from zeuxis.errors import TrainingStopped, UnknownName, UsageError, WeightsError
-from zeuxis.game import Player, System, Turn, play_round
+from zeuxis.errors import TrainingStopped, UsageError, WeightsError
+from zeuxis.game import System, Turn, play_round
 from zeuxis.recipe import Train
 from zeuxis.rng import Stream
-from zeuxis.training.checkpoint import Checkpoints, Tensors, write_model
-from zeuxis.training.ema import ema_copy, update_ema, warmed_decay
+from zeuxis.training.checkpoint import Checkpoints, put_back, without_given, write_model
+from zeuxis.training.distributed import ALONE, Ranks
+from zeuxis.training.ema import ema_copy, own_state, restore_average, update_ema, warmed_decay
 from zeuxis.training.log import Log
-from zeuxis.training.optimiser import BUILDERS, DECAYS, flat_state, learning_rate, restore_flat
+from zeuxis.training.optimiser import flat_state, overridden, restore_flat
+from zeuxis.training.signals import Signals
+from zeuxis.training.state import Part, Tensors, collect, restore
+from zeuxis.training.step import Steps
 
 
-class Draws(Protocol):
-    """An endless stream of batches whose place can be saved."""
+class Batches(Protocol):
+    """Batches without end, whose place can be saved; images in [-1, 1], or uint8 pixels."""
 
     def next(self) -> Batch: ...
 
@@ -51,55 +53,53 @@ class Clock:
     notes: dict[str, float]
 
 
-class Interrupted(Exception):
-    """A signal asked to stop while a callback was at work."""
-
-
 Report = Callable[[Clock], None]
 Preview = Callable[[System, Clock], None]
 
 
 class Trainer:
-    """Plays ``system``'s game on ``stream`` within ``plan``'s budget.
+    """Plays ``system``'s game on ``batches`` within ``config``'s budget.
 
     ``folder`` receives ``log.jsonl``, ``checkpoints/`` and ``model/``; ``facts`` go into the model's
     card. ``report(clock)`` is called about twice a second; ``preview(system, clock)`` now and then,
     with the averaged system in evaluation mode, and may take its time: a signal interrupts it.
+    With several ``ranks`` every process has a trainer, whose ``batches`` are that rank's share.
     """
 
     def __init__(
         self,
         system: System,
-        stream: Draws,
-        plan: Train,
+        batches: Batches,
+        config: Train,
         folder: Path,
         *,
         players: dict[str, dict[str, Any]] | None = None,
         facts: dict[str, Any] | None = None,
         device: str = "cpu",
+        ranks: Ranks = ALONE,
         report: Report = lambda clock: None,
         preview: Preview = lambda system, clock: None,
     ) -> None:
-        if plan.rounds is None and plan.minutes is None:
+        if config.rounds is None and config.minutes is None:
             raise UsageError(
                 "training needs a bound: set train.rounds or train.minutes in the recipe, or give --budget"
             )
-        self.system, self.stream, self.plan, self.folder = system.to(device), stream, plan, folder
-        self.device, self.facts, self.report, self.preview = device, facts or {}, report, preview
-        if plan.channels_last:
+        self.system, self.batches, self.config, self.folder = system.to(device), batches, config, folder
+        self.device, self.ranks, self.facts, self.report, self.preview = device, ranks, facts or {}, report, preview
+        if config.channels_last:
             self.system.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.players = _override(system.players(), players or {})
-        self.optimisers = {p.name: BUILDERS[p.optimiser](p) for p in self.players}
-        self.average = ema_copy(system) if plan.ema else None
-        self.rng = Stream(plan.seed, "moves")
-        self.checkpoints = Checkpoints(folder / "checkpoints", plan.keep)
-        self.round = self.images = self.bad_total = 0
-        self.bad = dict.fromkeys((p.name for p in self.players), 0)  # non-finite steps in a row
+        ranks.align([*system.parameters(), *system.buffers()])
+        self.players = overridden(system.players(), players or {})
+        self.checkpoints = Checkpoints(folder / "checkpoints", config.keep)
+        self.steps = Steps(self.players, config, device, ranks, self.checkpoints.folder)
+        self.average = ema_copy(system) if config.ema else None
+        self.rng = Stream(config.seed, "moves") if ranks.first else Stream(config.seed, "moves", ranks.rank)
+        self.signals = Signals()
+        self.stop_asked: str | None = None
+        self.round = self.images = 0
         self.seconds = 0.0
         self.notes: dict[str, float | Tensor] = {}
-        self.stop_asked: str | None = None
-        self._interruptible = False
-        if plan.compile:
+        if config.compile:
             for player in self.players:
                 for net in player.nets:
                     if isinstance(net, torch.nn.Module):
@@ -117,109 +117,72 @@ class Trainer:
 
         Returns the clock; ``self.stop_asked`` names the signal if one ended it early (all is saved).
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        log = Log(self.folder)
+        if self.ranks.first:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        log = Log(self.folder, writes=self.ranks.first)
         for line in self.resume():
             log.write(self.round, {"event": line})
         log.rewind(self.round)
         self.system.train()
         saved = previewed = reported = time.monotonic()
-        with self._signals():
+        with self.signals.heeded():
             try:
                 if self.round == 0:
                     self._show()
-                while self.progress < 1 and self.stop_asked is None:
+                while self.progress < 1 and not self._stopping():
                     start = time.monotonic()
                     self.play()
                     now = time.monotonic()
                     self.seconds += now - start
+                    show = now - previewed > 60 * self.config.preview_minutes
+                    save = now - saved > 60 * self.config.save_minutes
+                    self.seconds, show_now, save_now = self.ranks.from_first([self.seconds, show, save])
                     if now - reported > 0.5 or self.progress >= 1:
                         reported = now
                         log.write(self.round, {"seconds": self.seconds, "images": self.images, **self.notes})
-                        self.report(self.clock())
-                    if now - previewed > 60 * self.plan.preview_minutes:
+                        if self.ranks.first:
+                            self.report(self.clock())
+                    if show_now:
                         self._show()
                         previewed = time.monotonic()
-                    if now - saved > 60 * self.plan.save_minutes:
+                    if save_now:
                         self.save()
                         saved = time.monotonic()
-                self._end(log)
+                if not self._stopping():
+                    self._show()
+                self.save()
+                log.write(self.round, {"event": f"stopped by {self.stop_asked}" if self.stop_asked else "finished"})
             finally:
                 log.close()
         return self.clock()
 
-    def _end(self, log: Log) -> None:
-        if self.stop_asked is None:
-            self._show()
-        self.save()
-        log.write(self.round, {"event": f"stopped by {self.stop_asked}" if self.stop_asked else "finished"})
-
     def play(self) -> None:
         """One round, and what follows it."""
-        turns = play_round(self.system, self.players, self._draw, self._step)
-        self.notes = {**self.notes, **turns[-1].notes}
+        turns = play_round(self.system, self.players, self._draw, self.steps)
+        self.ranks.align([*self.system.buffers()])
+        self.notes = {**self.notes, **turns[-1].notes, **self.steps.notes()}
         self.round += 1
         if self.average is not None:
-            decay = warmed_decay(self.plan.ema, self.round) if self.plan.ema_warmup else self.plan.ema
+            decay = warmed_decay(self.config.ema, self.round) if self.config.ema_warmup else self.config.ema
             update_ema(self.average, self.system, decay)
 
     def _draw(self) -> list[Turn]:
-        batch = self.stream.next()
-        self.images += len(batch)
-        parts = self.plan.accumulate
-        size = -(-len(batch) // parts)
+        batch = self.batches.next()
+        self.images += len(batch) * self.ranks.size
+        size = -(-len(batch) // self.config.accumulate)
         notes: dict[str, float | Tensor] = {}
         return [
-            Turn(batch[slice(i, i + size)].to(self.device), self.rng, self.round, self.progress, notes)
+            Turn(batch[slice(i, i + size)].to(self.device).floats(), self.rng, self.round, self.progress, notes)
             for i in range(0, len(batch), size)
         ]
 
-    def _step(self, player: Player, loss: Callable[[Turn], Tensor | None], turns: Sequence[Turn]) -> None:
-        optimiser = self.optimisers[player.name]
-        optimiser.zero_grad(set_to_none=True)
-        total: Tensor | None = None
-        for turn in turns:
-            with torch.autocast(
-                torch.device(self.device).type, dtype=torch.bfloat16, enabled=self.plan.precision == "bfloat16"
-            ):
-                value = loss(turn)
-            if value is not None:
-                value = value * (len(turn.batch) / sum(len(t.batch) for t in turns))
-                value.backward()
-                total = value.detach() if total is None else total + value.detach()
-        if total is None:
-            return  # the player passes
-        grads = [p.grad for p in player.parameters() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(grads)
-        if not (torch.isfinite(total) and torch.isfinite(norm)):
-            self._bad_step(player, float(total), float(norm))
-            return
-        self.bad[player.name] = 0
-        if player.clip is not None:
-            torch.nn.utils.clip_grads_with_norm_(player.parameters(), player.clip, norm)
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(player, self.round, self.progress)
-        optimiser.step()
-        turns[-1].notes[f"loss/{player.name}"] = total
-
-    def _bad_step(self, player: Player, loss: float, norm: float) -> None:
-        self.bad[player.name] += 1
-        self.bad_total += 1
-        self.notes["bad_steps"] = self.bad_total
-        if self.bad[player.name] > self.plan.max_bad_rounds:
-            raise TrainingStopped(
-                f"{self.bad[player.name]} steps in a row were not finite (round {self.round}, player '{player.name}', "
-                f"loss {loss}, gradient norm {norm}): set players.{player.name}.clip or lower its lr; "
-                f"the last good checkpoint is in {self.checkpoints.folder}"
-            )
-
-    # -- the clock --------------------------------------------------------------------------------
+    # -- the clock, and what is called now and then -----------------------------------------------
 
     @property
     def progress(self) -> float:
         """Of the budget, in [0, 1]: by rounds or by minutes, whichever is further."""
-        by_rounds = self.round / self.plan.rounds if self.plan.rounds else 0.0
-        by_time = self.seconds / (60 * self.plan.minutes) if self.plan.minutes else 0.0
+        by_rounds = self.round / self.config.rounds if self.config.rounds else 0.0
+        by_time = self.seconds / (60 * self.config.minutes) if self.config.minutes else 0.0
         return min(1.0, max(by_rounds, by_time))
 
     def clock(self) -> Clock:
@@ -228,56 +191,70 @@ class Trainer:
         notes = {k: float(v) for k, v in self.notes.items()}
         return Clock(self.round, self.images, self.seconds, done, remaining, notes)
 
-    # -- callbacks and signals --------------------------------------------------------------------
+    def _stopping(self) -> bool:
+        if self.stop_asked is None and self.ranks.any(self.signals.asked is not None):
+            self.stop_asked = self.signals.asked or "a signal to another process"
+        return self.stop_asked is not None
 
     def _show(self) -> None:
-        self._interruptible = True
-        try:
-            # Interrupted means that a signal came: stop_asked says which, and the state was not touched.
-            with torch.no_grad(), suppress(Interrupted):
-                self.preview(self.best.eval(), self.clock())
-        finally:
-            self._interruptible = False
-            self.system.train()
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        def ask(number: int, frame: FrameType | None) -> None:
-            self.stop_asked = signal.Signals(number).name
-            if self._interruptible:
-                self._interruptible = False
-                raise Interrupted
-
-        try:
-            before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
-        except ValueError:  # not the main thread: whoever started it must stop it
-            before = {}
-        try:
-            yield
-        finally:
-            for s, handler in before.items():
-                signal.signal(s, handler)
+        if self.ranks.first:
+            try:
+                with torch.no_grad(), self.signals.callback():
+                    self.preview(self.best.eval(), self.clock())
+            finally:
+                self.system.train()
 
     # -- saving and resuming ----------------------------------------------------------------------
 
+    def parts(self) -> list[Part]:
+        """All that has a state of tensors, in the order in which it is put back."""
+        mend = "use another --out, or the recipe that it was trained with"
+        what = f"the checkpoint in {self.checkpoints.folder} does not fit this recipe's networks"
+        system, average = self.system, self.average
+
+        def put_system(tensors: Tensors) -> None:
+            put_back(system.stored(), without_given(system, tensors), what, mend)
+
+        parts = [Part("system", system.stored, put_system)]
+        if average is not None:
+            own, back = partial(own_state, average, system), partial(restore_average, average, system)
+            parts.append(Part("average", own, back))
+        for name, optimiser in self.steps.optimisers.items():
+            state, back_to = partial(flat_state, optimiser), partial(restore_flat, optimiser)
+            parts.append(Part(f"optimiser/{name}", state, back_to))
+        parts += [Part(f"scaler/{name}", scaler.state, scaler.restore) for name, scaler in self.steps.scalers.items()]
+        return [*parts, Part("rng", self._rng_state, self._restore_rng)]
+
+    def _rng_state(self) -> Tensors:
+        first, *others = self.ranks.gather(self.rng.state())
+        return {"": first} | {str(k): state for k, state in enumerate(others, 1)}
+
+    def _restore_rng(self, states: Mapping[str, Tensor]) -> None:
+        if len(states) != self.ranks.size:
+            raise WeightsError(
+                f"the checkpoint in {self.checkpoints.folder} is of {len(states)} processes and there are "
+                f"{self.ranks.size} now: resume with as many"
+            )
+        self.rng.restore(states["" if self.ranks.first else str(self.ranks.rank)])
+
+    def _given(self) -> dict[str, str]:
+        """The hashes of the given systems, which the checkpoint does not hold."""
+        return {path: given.origin.sha256 for path, given in self.system.kept_apart().items() if given.origin}
+
     def save(self) -> None:
         """Write a checkpoint and the model. Refuses to save weights that are not finite."""
-        tensors: Tensors = {f"system/{k}": v for k, v in self.system.state_dict().items()}
+        tensors = collect(self.parts())
         for name, tensor in tensors.items():
-            if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            if name.startswith("system/") and tensor.is_floating_point() and not torch.isfinite(tensor).all():
                 raise TrainingStopped(
                     f"{name} is not finite after round {self.round}, so it was not saved: lower the learning rate; "
                     f"the last good checkpoint is in {self.checkpoints.folder}"
                 )
-        if self.average is not None:
-            shared = {t.data_ptr() for t in tensors.values()}
-            state = self.average.state_dict().items()
-            tensors |= {f"average/{k}": v for k, v in state if v.data_ptr() not in shared}
-        for name, optimiser in self.optimisers.items():
-            tensors |= {f"optimiser/{name}/{k}": v for k, v in flat_state(optimiser).items()}
-        tensors["rng"] = self.rng.state()
+        if not self.ranks.first:
+            return
         come = {"round": self.round, "images": self.images, "seconds": self.seconds}
-        self.checkpoints.save(self.round, tensors, {**come, "bad_total": self.bad_total, "stream": self.stream.state()})
+        place = {"bad_total": self.steps.bad_total, "batches": self.batches.state(), "given": self._given()}
+        self.checkpoints.save(self.round, tensors, {**come, **place})
         write_model(self.folder / "model", self.best, {**self.facts, **come})
 
     def resume(self) -> list[str]:
@@ -286,44 +263,14 @@ class Trainer:
         if found is None:
             return []
         tensors, facts, passed = found
-        groups: dict[str, Tensors] = {}
-        for key, tensor in tensors.items():
-            group, _, name = key.partition("/")
-            groups.setdefault(group, {})[name] = tensor
-        try:
-            self.system.load_state_dict(groups["system"])
-            if self.average is not None:
-                self.average.load_state_dict({**groups["system"], **groups.get("average", {})})
-        except RuntimeError as error:
-            raise WeightsError(
-                f"the checkpoint in {self.checkpoints.folder} does not fit this recipe's networks: "
-                f"{str(error).splitlines()[-1].strip()}; use another --out, or the recipe that it was trained with"
-            ) from None
-        for name, optimiser in self.optimisers.items():
-            prefix = f"{name}/"
-            flat = {k.removeprefix(prefix): v for k, v in groups.get("optimiser", {}).items() if k.startswith(prefix)}
-            restore_flat(optimiser, flat)
-        self.rng.restore(tensors["rng"])
-        self.stream.restore(facts["stream"])
+        for path, sha in self._given().items():
+            if facts.get("given", {}).get(path, sha) != sha:  # older checkpoints do not say
+                raise WeightsError(
+                    f"the run in {self.folder} was begun upon other weights of model.{path}: "
+                    "put those back, or use another --out"
+                )
+        restore(self.parts(), tensors)
+        self.batches.restore(facts["batches"])
         self.round, self.images, self.seconds = facts["round"], facts["images"], facts["seconds"]
-        self.bad_total = facts["bad_total"]
+        self.steps.bad_total = facts["bad_total"]
         return [*passed, f"resumed after round {self.round}"]
-
-
-def _override(players: Sequence[Player], tables: dict[str, dict[str, Any]]) -> tuple[Player, ...]:
-    """The game's players with a recipe's ``[players.NAME]`` tables applied."""
-    known = {p.name: p for p in players}
-    for name, table in tables.items():
-        if name not in known:
-            raise UnknownName("player", name, known)
-        allowed = set(Player.__dataclass_fields__) - {"name", "nets"}
-        for key in table:
-            if key not in allowed:
-                raise UnknownName(f"key of players.{name}:", key, allowed)
-        changes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
-        known[name] = replace(known[name], **changes)
-        if known[name].optimiser not in BUILDERS:
-            raise UnknownName("optimiser", known[name].optimiser, BUILDERS)
-        if known[name].decay not in DECAYS:
-            raise UnknownName("decay", known[name].decay, DECAYS)
-    return tuple(known.values())

@@ -38,7 +38,6 @@ class CycleGAN(System):
         year=2017,
         paper="1703.10593",
         needs={"source"},
-        departures=("The learning rate falls linearly over the whole training; in the paper, over its second half.",),
     )
 
     def __init__(
@@ -66,10 +65,11 @@ class CycleGAN(System):
         self.loss = LeastSquares()
 
     def players(self) -> tuple[Player, ...]:
+        # appendix 7.1: the same rate for half of the training, then linearly to zero
         translators, critics = (self.to_image, self.to_source), (self.image_critic, self.source_critic)
         return (
-            Player("translators", translators, lr=self.lr, betas=(0.5, 0.999), decay="linear"),
-            Player("critics", critics, lr=self.lr, betas=(0.5, 0.999), decay="linear"),
+            Player("translators", translators, lr=self.lr, betas=(0.5, 0.999), decay="linear-after-half"),
+            Player("critics", critics, lr=self.lr, betas=(0.5, 0.999), decay="linear-after-half"),
         )
 
     def moves(self) -> tuple[Move, ...]:

@@ -1,0 +1,50 @@
+"""SIGINT and SIGTERM: a training ends after its round, a callback at once."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class Interrupted(Exception):
+    """A signal asked to stop while a callback was at work."""
+
+
+class Signals:
+    """Within :meth:`heeded` a signal does not kill: ``asked`` names it, and :meth:`callback` is left at once."""
+
+    def __init__(self) -> None:
+        self.asked: str | None = None
+        self._in_callback = False
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self.asked = signal.Signals(number).name
+        if self._in_callback:
+            self._in_callback = False
+            raise Interrupted
+
+    @contextmanager
+    def heeded(self) -> Iterator[None]:
+        """Take over both signals, and give them back."""
+        try:
+            before = {s: signal.signal(s, self._ask) for s in (signal.SIGINT, signal.SIGTERM)}
+        except ValueError:  # not the main thread: whoever started it must stop it
+            before = {}
+        try:
+            yield
+        finally:
+            for s, handler in before.items():
+                signal.signal(s, handler)
+
+    @contextmanager
+    def callback(self) -> Iterator[None]:
+        """What may take its time; a signal ends it here, and ``asked`` says which."""
+        self._in_callback = True
+        try:
+            yield
+        except Interrupted:
+            pass  # ``asked`` is set, and a callback does not touch the state of the training
+        finally:
+            self._in_callback = False

@@ -1,0 +1,84 @@
+"""One step of one player: loss, gradients, clipping, learning rate, and the guard against non-finite numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from zeuxis.errors import TrainingStopped
+from zeuxis.game import Player, Turn
+from zeuxis.recipe import Train
+from zeuxis.training.distributed import Ranks
+from zeuxis.training.optimiser import BUILDERS, set_rate
+from zeuxis.training.precision import Scaler, autocast
+
+
+class Steps:
+    """The optimisers (and in float16 the scalers) of all players. Called with a player, it lowers its loss once."""
+
+    def __init__(self, players: Sequence[Player], config: Train, device: str, ranks: Ranks, checkpoints: Path) -> None:
+        self.config, self.device, self.ranks, self.checkpoints = config, device, ranks, checkpoints
+        self.optimisers = {p.name: BUILDERS[p.optimiser](p) for p in players}
+        self.scalers = {p.name: Scaler(device) for p in players if config.precision == "float16"}
+        self.bad = dict.fromkeys((p.name for p in players), 0)  # non-finite steps in a row
+        self.bad_total = 0
+
+    def __call__(self, player: Player, loss: Callable[[Turn], Tensor | None], turns: Sequence[Turn]) -> None:
+        optimiser, scaler = self.optimisers[player.name], self.scalers.get(player.name)
+        optimiser.zero_grad(set_to_none=True)
+        total = self._gradients(loss, turns, scaler)
+        if total is None:
+            return  # the player passes
+        parameters = player.parameters()
+        self.ranks.average_gradients(parameters)
+        total = self.ranks.mean(total)
+        if scaler is not None:
+            scaler.unscale(optimiser)
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if torch.isfinite(total) and torch.isfinite(norm):
+            self.bad[player.name] = 0
+            if player.clip is not None:
+                torch.nn.utils.clip_grads_with_norm_(parameters, player.clip, norm)
+            set_rate(optimiser, player, turns[-1].round, turns[-1].progress)
+            optimiser.step()
+            turns[-1].notes[f"loss/{player.name}"] = total
+        elif scaler is not None and scaler.scale > 1 and torch.isfinite(total):
+            scaler.halve()  # the step is left out: it was the scale that was too large
+            return
+        else:
+            self._bad_step(player, turns[-1].round, float(total), float(norm))
+        if scaler is not None:
+            scaler.update()
+
+    def _gradients(
+        self, loss: Callable[[Turn], Tensor | None], turns: Sequence[Turn], scaler: Scaler | None
+    ) -> Tensor | None:
+        """Add the gradients of the mean loss over the turns; returns it, None if the player passes."""
+        total: Tensor | None = None
+        images = sum(len(turn.batch) for turn in turns)
+        for turn in turns:
+            with autocast(self.device, self.config.precision):
+                value = loss(turn)
+            if value is not None:
+                value = value * (len(turn.batch) / images)
+                (value if scaler is None else scaler(value)).backward()
+                total = value.detach() if total is None else total + value.detach()
+        return total
+
+    def notes(self) -> dict[str, float]:
+        """What the log should know of all steps so far."""
+        bad = {"bad_steps": float(self.bad_total)} if self.bad_total else {}
+        return bad | {f"scale/{name}": scaler.scale for name, scaler in self.scalers.items()}
+
+    def _bad_step(self, player: Player, round: int, loss: float, norm: float) -> None:
+        self.bad[player.name] += 1
+        self.bad_total += 1
+        if self.bad[player.name] > self.config.max_bad_rounds:
+            raise TrainingStopped(
+                f"{self.bad[player.name]} steps in a row were not finite (round {round}, player '{player.name}', "
+                f"loss {loss}, gradient norm {norm}): set players.{player.name}.clip or lower its lr; "
+                f"the last good checkpoint is in {self.checkpoints}"
+            )
