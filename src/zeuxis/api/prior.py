@@ -114,7 +114,7 @@ def _kept(folder: Path, facts: Mapping[str, Any]) -> bool:
         return of.get("built_upon", {}).get("autoencoder", {}).get("sha256")
 
     same = all(card.get(key) == value for key, value in facts.items() if key != "built_upon")
-    return card["system"] == "latent-prior" and same and upon(card) == upon(facts)
+    return card.get("system") == "latent-prior" and same and upon(card) == upon(facts)
 
 
 def _opened(name: str, system: System, data: str) -> Source:
@@ -178,12 +178,12 @@ def play(prior: LatentPrior, codes: Codes, config: Train, report: Report) -> Non
     config = config.model_copy(update={"save_minutes": 1e6, "preview_minutes": 1e6})
     report(f"fitting a prior to {len(codes)} codes: {prior.density.card.id}", None)
 
-    def told(clock: Clock) -> None:
+    def played(clock: Clock) -> None:
         report("fitting a prior", clock.progress)
 
     with tempfile.TemporaryDirectory() as folder:
         order = Batches(codes, config.batch, config.seed)
-        trainer = Trainer(prior.density, order, config, Path(folder), report=told)
+        trainer = Trainer(prior.density, order, config, Path(folder), report=played)
         trainer.run()
     if trainer.stop_asked:
         raise KeyboardInterrupt

@@ -57,7 +57,9 @@ class Case:
     @cached_property
     def _built(self) -> System:
         model = merged(self.recipe.model, self.recipe.tiny)
-        return build_for(self.recipe.model_copy(update={"model": model}), self.source, given=self._given).to(self.device)
+        return build_for(self.recipe.model_copy(update={"model": model}), self.source, given=self._given).to(
+            self.device
+        )
 
     def _given(self, name: str) -> System:
         """A model that the recipe names; one that is to be trained first is small and untrained, of the same data."""
