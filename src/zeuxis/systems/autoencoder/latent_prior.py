@@ -66,8 +66,8 @@ class LatentPrior(System):
         wanted = code_spec(autoencoder).shape
         if density is not None and tuple(density.shape) != tuple(wanted):
             raise UsageError(f"the density '{density.card.id}' is of {tuple(density.shape)}, codes are {tuple(wanted)}")
-        self.autoencoder = self.freeze(autoencoder)
-        self.density = density
+        self.autoencoder, self.density = autoencoder, density
+        self.freeze(autoencoder)
         self.register_buffer("mean", torch.zeros(wanted.channels))  # of codes
         self.register_buffer("scale", torch.ones(wanted.channels))  # what a centred code is divided by
 
