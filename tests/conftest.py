@@ -1,39 +1,39 @@
-"""What tests share: a small source that gives everything, and quiet threads."""
+"""What tests share: a small source that gives everything, quiet threads, no network, and ``--device``."""
 
 from __future__ import annotations
 
-import numpy as np
+import importlib.util
+import os
+from pathlib import Path
+
 import pytest
 import torch
 
-from zeuxis.data.source import ArraySource
+from zeuxis.plugins import VARIABLE
+from zeuxis.testing.toy import CAPTIONS as CAPTIONS
+from zeuxis.testing.toy import FACTORS as FACTORS
+from zeuxis.testing.toy import toy_source as toy_source
 
-CAPTIONS = ("a red circle", "a blue square by day", "two green stars", "nothing at night")
-FACTORS = (("time", 2), ("shape", 5))
+OFFLINE = Path(__file__).parent / "offline"
+spec = importlib.util.spec_from_file_location("offline", OFFLINE / "sitecustomize.py")
+assert spec is not None and spec.loader is not None
+offline = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(offline)  # from here on the network is refused, and below in every Python that a test starts
+NetworkRefused = offline.NetworkRefused
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(OFFLINE), os.environ.get("PYTHONPATH")]))
+os.environ.pop(VARIABLE, None)  # what the person at this machine added is no matter of the tests
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--device", default="cpu", help="Where the contract is checked: cpu, cuda, cuda:1 or mps.")
+
+
+@pytest.fixture(scope="session")
+def device(request: pytest.FixtureRequest) -> str:
+    """The device that ``--device`` names."""
+    return str(request.config.getoption("--device"))
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     torch.set_num_threads(1)
-
-
-def toy_source(channels: int = 3, size: int = 32, n: int = 48) -> ArraySource:
-    """Coloured blobs with every field that a condition may have."""
-    r = np.random.default_rng(0)
-    y, x = np.mgrid[0:size, 0:size] / size
-    at, wide = r.uniform(0.25, 0.75, (n, 2, 1, 1)), r.uniform(0.1, 0.3, (n, 1, 1))
-    blob = np.exp(-((x - at[:, 0]) ** 2 + (y - at[:, 1]) ** 2) / wide**2)  # (N, H, W)
-    images = (255 * blob[:, None] * r.uniform(0.3, 1, (n, channels, 1, 1))).astype(np.uint8)
-    return ArraySource(
-        "toy",
-        images,
-        fields={
-            "label": np.arange(n) % 10,
-            "caption": [CAPTIONS[k % len(CAPTIONS)] for k in range(n)],
-            "source": 255 - images,
-            "layout": (blob > 0.3).astype(np.int64) + (blob > 0.8),
-            "factors": np.stack([np.arange(n) % k for _, k in FACTORS], 1),
-        },
-        class_names=[str(k) for k in range(10)],
-        factors=FACTORS,
-    )

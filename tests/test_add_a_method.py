@@ -1,68 +1,61 @@
-"""The method that docs/add-a-method.md adds is taken out of the page, added, trained and measured."""
+"""The method that docs/add-a-method.md adds is taken out of the page into a folder of its own, and its commands run."""
 
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Iterator
+import shlex
 from pathlib import Path
 
 import pytest
-import torch
 
-import zeuxis.systems.autoencoder as family
-from zeuxis import recipe
-from zeuxis.api.evaluate import evaluate
 from zeuxis.api.model import load
-from zeuxis.api.runs import train
-from zeuxis.catalog import listing
-from zeuxis.catalog.assemble import build_for
-from zeuxis.catalog.listing import entries
-from zeuxis.data.library import open_source
-from zeuxis.recipe import load_recipe
+from zeuxis.catalog.listing import entries, packaged
+from zeuxis.cli import main
+from zeuxis.errors import UnknownName
 
-PAGE = Path(__file__).parent.parent / "docs" / "add-a-method.md"
-FILES = re.compile(r"^`src/zeuxis/(\S+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PAGE = (Path(__file__).parent.parent / "docs" / "add-a-method.md").read_text(encoding="utf-8")
+FILES = re.compile(r"^`(my-methods/\S+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCKS = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINES = [line for kind, block in BLOCKS.findall(PAGE) if not kind for line in block.splitlines()]
+SHORTER = {"train": ["--set", "train.rounds=3", "--batch", "8"], "compare": ["--budget", "1s"]}
 
 
 @pytest.fixture
-def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A house that holds what the page says and nothing else."""
-    written = FILES.findall(PAGE.read_text(encoding="utf-8"))
-    assert [Path(name).name for name, _ in written] == ["denoising.py", "denoising.toml"]
-    for name, text in written:
-        path = tmp_path / name
-        path.parent.mkdir(parents=True)
-        path.write_text(text, encoding="utf-8")
-    module = f"{family.__name__}.denoising"
-    monkeypatch.setattr(listing, "SYSTEMS", tmp_path / "systems")
-    monkeypatch.setattr(recipe, "RECIPES", tmp_path / "recipes")
-    monkeypatch.setattr(family, "__path__", [str(tmp_path / "systems" / "autoencoder"), *family.__path__])
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the page's files lie, in a working directory of their own."""
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("zeuxis.training.log.find_spec", lambda name: None)  # importing TensorBoard takes seconds
-    monkeypatch.delitem(sys.modules, module, raising=False)
-    caches = (listing.entries, recipe.recipe_paths)
-    for cached in caches:
-        cached.cache_clear()
-    yield
-    sys.modules.pop(module, None)
-    for cached in caches:
-        cached.cache_clear()
+    written = FILES.findall(PAGE)
+    assert [Path(name).name for name, _ in written] == ["my_wae.py", "my-wae.toml"]
+    for name, text in written:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    return tmp_path
 
 
-@pytest.mark.usefixtures("house")
-def test_one_file_and_one_recipe_are_a_method(tmp_path: Path) -> None:
-    assert set(entries()) == {"denoising"}
-    plan = load_recipe("denoising", ("train.rounds=2", "train.batch=8"))
-    run = train(plan, out=tmp_path / "run")
-    assert (run.clock.round, run.stopped) == (2, None)
-    assert "loss/autoencoder" in run.clock.notes
-    assert len(list((run.folder / "previews").glob("*.png"))) == 2  # before and after
+def test_the_page_is_carried_out(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {p for p in Path(packaged()["vae"].path).parents[2].rglob("*") if "__pycache__" not in p.parts}
+    variable, value = next(line for line in LINES if line.startswith("export ")).removeprefix("export ").split("=")
+    monkeypatch.setenv(variable, value)
+    assert set(entries()) - set(packaged()) == {"my-wae"}
+    said = {}
+    for line in LINES:
+        if line.startswith("zeuxis "):
+            command, *words = shlex.split(line)[1:]
+            assert main([command, *words, *SHORTER.get(command, [])]) == 0, line
+            said[command] = capsys.readouterr()
+    assert list(said) == ["list", "info", "test-system", "train", "sample", "evaluate", "compare"]
+    assert "my-wae" in said["list"].out and "Wasserstein" in said["info"].out
+    assert said["test-system"].out.count("\n") == said["test-system"].out.count("ok ") >= 6
+    assert "frechet" in said["evaluate"].out
+    assert (folder / "runs" / "compare" / "index.html").is_file()
+    assert len(list(folder.rglob("samples/**/*.png"))) >= 16
+    assert {p for p in Path(packaged()["vae"].path).parents[2].rglob("*") if "__pycache__" not in p.parts} == before
 
-    model = load(run.folder)
-    start = build_for(plan, open_source("digits", 8)).state_dict()
-    assert any(not torch.equal(start[name], value) for name, value in model.system.state_dict().items())
-    with torch.inference_mode():
-        picture = model.system.decode(model.system.encode(torch.zeros(3, 1, 8, 8)))
-    assert picture.shape == (3, 1, 8, 8) and picture.abs().max() <= 1
-    (figure,) = evaluate(model, metrics=("psnr",), samples=16)
-    assert figure.samples == 16 and figure.value > 0
+    run = folder / "runs" / "00000-my-wae-digits"
+    assert load(run).system.card.title == "Wasserstein autoencoder"
+    monkeypatch.delenv(variable)
+    with pytest.raises(UnknownName, match=r"'my-wae'.*--systems FOLDER"):
+        load(run)

@@ -10,7 +10,7 @@ import torch
 
 from zeuxis.api.compare import compare
 from zeuxis.api.evaluate import default_metrics, evaluate
-from zeuxis.api.features import features_of, reader_of
+from zeuxis.api.features import features_of, judge_of
 from zeuxis.api.model import Model, load, replay
 from zeuxis.api.reproduce import holds, judge_again, reproduce
 from zeuxis.api.runs import recorded, train
@@ -128,7 +128,7 @@ def test_figures_say_how_they_were_taken(run: Path) -> None:
 
 
 def test_data_that_nothing_reads_is_measured_in_pixels() -> None:
-    assert reader_of("digits") is not None and reader_of("no-such-data") is None
+    assert judge_of("digits") is not None and judge_of("no-such-data") is None
     space = features_of("no-such-data")
     assert space.name == "pixels-8" and space.of(torch.zeros(2, 3, 32, 32)).shape == (2, 192)
 
@@ -243,7 +243,7 @@ def test_a_picture_owes_its_caption_no_more_than_that_says(monkeypatch: pytest.M
     asked = []
 
     def measured(metrics: object, evidence: Evidence, **rest: object) -> list[Figure]:
-        asked.append((evidence.names, evidence.asked))
+        asked.append((evidence.factor_names, evidence.target))
         return []
 
     monkeypatch.setattr("zeuxis.api.evaluate.measure", measured)

@@ -15,7 +15,7 @@ from zeuxis.data.folder import open_folder
 from zeuxis.errors import DataError
 
 MEMORY = 1_500_000_000  # bytes of address space beyond what importing takes
-SECONDS = 120
+SECONDS = 280  # against a hang alone: just below the limit of any test
 PROGRAM = f"""
 import json, resource, sys, torch
 from zeuxis.data.check import check

@@ -10,18 +10,24 @@ from torch import Tensor, nn
 
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.diffusion.path import append_dims
+from zeuxis.diffusion.sampler import euler
 from zeuxis.distributions.reduce import per_image
 from zeuxis.errors import UnknownName, Unsupported, UsageError
-from zeuxis.game import Turn
+from zeuxis.game import System, Turn
 from zeuxis.knobs import Sampling
+from zeuxis.recipe import load_recipe, merged
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.diffusion.consistency import Consistency
 from zeuxis.systems.diffusion.ddpm import BIN, DDPM, discretised_normal_log_prob
 from zeuxis.systems.diffusion.flow_matching import TIME_SCALE, FlowMatching
+from zeuxis.training.legacy import upgraded_config, upgraded_tensors
 
 SHAPE = Shape(1, 8, 8)
 WORDS = ("a", "red", "blue", "circle", "square")
-SMALL = {"width": 8, "multiples": (1, 2), "depth": 1, "attention": ()}
+SMALL = {"width": 8, "multiples": (1, 2), "blocks": 1, "attention": ()}
+DIT = {"kind": "dit", "width": 16, "depth": 1, "heads": 2}
+UNET = {"kind": "unet", "width": 16, "multiples": (1, 2), "blocks": 1, "attention": (), "heads": 2}
+TEXT = {"width": 16, "depth": 1}
 
 
 def image(n: int = 1, seed: int = 0) -> Tensor:
@@ -36,10 +42,123 @@ def turn(x: Tensor, condition: Condition = Condition(), progress: float = 0.0) -
 def tiny_flow(**how: object) -> FlowMatching:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        net = FlowMatching(SHAPE, **{"width": 16, "depth": 1, "heads": 2, "text_width": 16, "text_depth": 1, **how})  # type: ignore[arg-type]
+        text = TEXT if how.get("condition") == "caption" else None
+        net = FlowMatching(SHAPE, **{"network": DIT, "text": text, **how})  # type: ignore[arg-type]
         for p in net.parameters():  # what starts at zero would hide the condition
             nn.init.normal_(p, std=0.2)
     return net
+
+
+# -- the denoiser, of all three ---------------------------------------------------------------------------------
+
+
+def stirred(system: DDPM | Consistency | FlowMatching) -> System:
+    rng = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for p in system.parameters():
+            p.normal_(std=0.1, generator=rng)
+    return system
+
+
+LABELLED = {"classes": 3, "condition": "label"}
+OPEN = {
+    "ddpm": (lambda: DDPM(SHAPE, **SMALL, **LABELLED), {"steps": 5, "guidance": 2.0, "sampler": "euler"}),  # type: ignore[arg-type]
+    "flow": (lambda: FlowMatching(SHAPE, network=DIT, **LABELLED), {"steps": 5, "guidance": 2.0}),  # type: ignore[arg-type]
+    "shifted": (lambda: FlowMatching(SHAPE, network=UNET, predicts="x0", shift=3.0, **LABELLED), {"steps": 4}),  # type: ignore[arg-type]
+    "consistency": (lambda: Consistency(SHAPE, **SMALL, **LABELLED), {"steps": 1}),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("name", OPEN)
+def test_euler_on_the_open_denoiser_draws_what_sample_draws(name: str) -> None:
+    make, settings = OPEN[name]
+    system, how = stirred(make()), Sampling(**settings)
+    assert "denoiser" in system.can
+    condition = Condition(label=torch.tensor([0, 2, 1]))
+    levels = system.levels(how)
+    assert len(levels) == settings["steps"] + 1 and levels[-1] == 0 and (levels.diff() < 0).all()
+    rng = ImageRng.counting(0, 3)
+    with torch.no_grad():
+        drawn = euler(system.denoiser(condition, 3, how), levels[0] * rng.normal(3, *SHAPE), levels, rng)
+    wanted = system.sample(condition, ImageRng.counting(0, 3), how)
+    torch.testing.assert_close(drawn.clamp(-1, 1), wanted, rtol=0, atol=0.02 * float(wanted.std()))
+
+
+def test_guidance_is_inside_the_denoiser() -> None:
+    flow, condition = tiny_flow(**LABELLED), Condition(label=torch.tensor([0, 2]))
+    x, sigma = image(2) + 3 * Stream(1).normal(2, *SHAPE), torch.tensor([0.3, 3.0])
+    null, plain, guided = (flow.denoiser(condition, 2, Sampling(guidance=g))(x, sigma) for g in (0.0, 1.0, 3.0))
+    assert (plain - null).abs().max() > 1e-3
+    torch.testing.assert_close(guided, null + 3 * (plain - null), rtol=1e-4, atol=1e-4)
+
+
+def test_the_denoiser_of_independent_pixels_is_the_closed_form() -> None:
+    mean, deviation = 0.2, 0.1
+    ddpm, flow = DDPM(SHAPE, **SMALL), FlowMatching(SHAPE, network=DIT)  # type: ignore[arg-type]
+    ddpm.network = BestGuess(ddpm, torch.tensor(mean), deviation)
+    flow.network = KnowsThePixels(mean, deviation)
+    for system in (ddpm, flow):
+        for sigma in system.levels(Sampling(steps=7))[:-1]:
+            x = mean + math.hypot(deviation, float(sigma)) * Stream(2).normal(2, *SHAPE)
+            wanted = (deviation**2 * x + sigma**2 * mean) / (deviation**2 + sigma**2)
+            torch.testing.assert_close(
+                system.denoiser(Condition(), 2)(x, sigma.expand(2)), wanted.clamp(-1, 1), rtol=0, atol=1e-3
+            )
+
+
+def test_gradients_flow_through_the_denoiser() -> None:
+    x = image().requires_grad_(True)
+    tiny_flow().denoiser(Condition(), 1)(x, torch.ones(1)).sum().backward()
+    assert x.grad is not None and x.grad.abs().max() > 0
+
+
+def test_models_of_the_first_format_are_read() -> None:
+    """Flat keywords become tables of the chosen parts; blocks of the U-Net and conditioners have other names."""
+    flat = {"condition": "caption", "network": "uvit", "width": 160, "depth": 4, "heads": 5, "patch": 4, "fine": 64}
+    flat |= {"fine_depth": 3, "multiples": [1, 2], "attention": [2], "text_width": 128, "text_depth": 2}
+    flat |= {"text_heads": 4, "text_length": 12, "sketch": 8, "shift": 2.0, "solver": "heun"}
+    uvit = {"kind": "uvit", "patch": 4, "fine": 64, "fine_depth": 3, "width": 160, "depth": 4, "heads": 5}
+    text = {"width": 128, "depth": 2, "heads": 4, "length": 12, "sketch": 8}
+    rest = {"shift": 2.0, "sampler": "heun"}
+    assert upgraded_config("flow-matching", flat) == {"condition": "caption", "network": uvit, "text": text, **rest}
+    unet = {"kind": "unet", "width": 160, "multiples": [1, 2], "blocks": 4, "attention": [2], "heads": 5}
+    again = upgraded_config("flow-matching", flat | {"network": "unet", "condition": "label"})
+    assert again == {"condition": "label", "network": unet, "text": None, **rest}
+    assert upgraded_config("ddpm", {"width": 8, "depth": 1}) == {"width": 8, "blocks": 1}
+    names = {
+        "network.down.0.stages.1.block.conv1.weight": "network.down_levels.0.blocks.1.resblock.conv1.weight",
+        "network.down.0.stages.1.reader.norm.bias": "network.down_levels.0.blocks.1.transformer.norm.bias",
+        "network.up.1.stages.0.attention.norm.bias": "network.up_levels.1.blocks.0.attention.norm.bias",
+        "network.up.1.resample.conv.bias": "network.up_levels.1.resample.conv.bias",
+        "network.middle.1.block.conv1.bias": "network.middle_blocks.1.resblock.conv1.bias",
+        "network.middle.0.attention.attention.out.bias": "network.middle_blocks.0.attention.attention.out.bias",
+        "network.middle.0.attention.qkv.bias": "network.middle.0.attention.qkv.bias",  # a U-ViT's
+        "average.reader.tower.token.weight": "average.conditioner.tower.token.weight",
+        "target_reader.embedding.table.weight": "target_conditioner.embedding.table.weight",
+        "reader.quantiser.codebook": "reader.quantiser.codebook",  # a first stage
+    }
+    assert list(upgraded_tensors(dict.fromkeys(names, 0), 1)) == list(names.values())
+
+
+def test_other_systems_have_no_denoiser() -> None:
+    from zeuxis.systems.density.gaussian import Gaussian
+
+    for ask in (lambda g: g.denoiser(Condition(), 1), lambda g: g.levels()):
+        with pytest.raises(Unsupported, match="cannot denoise"):
+            ask(Gaussian(SHAPE))
+
+
+class KnowsThePixels(nn.Module):
+    """The velocity field of independent pixels N(mean, deviation^2)."""
+
+    def __init__(self, mean: float, deviation: float) -> None:
+        super().__init__()
+        self.mean, self.variance = mean, deviation**2
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        t = append_dims(time / TIME_SCALE, x)
+        x0 = self.mean + (1 - t) * self.variance * (x - (1 - t) * self.mean) / ((1 - t) ** 2 * self.variance + t**2)
+        return (x - x0) / t
 
 
 # -- flow matching ----------------------------------------------------------------------------------------------
@@ -52,20 +171,20 @@ class KnowsThePicture(nn.Module):
         super().__init__()
         self.picture = picture
 
-    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+    def forward(self, x: Tensor, time: Tensor, **conditioning: Tensor) -> Tensor:
         return (x - self.picture) / append_dims(time / TIME_SCALE, x)
 
 
 @pytest.mark.parametrize("solver", ["euler", "heun"])
 def test_the_right_velocity_has_no_loss_and_leads_to_the_picture(solver: str) -> None:
-    flow = FlowMatching(SHAPE, width=16, depth=1, heads=2)
+    flow = FlowMatching(SHAPE, network=DIT)
     flow.network = KnowsThePicture(image())
     assert flow.match(turn(image().expand(16, -1, -1, -1))) < 1e-8
     drawn = flow.sample(Condition(), ImageRng.counting(0, 3), Sampling(steps=4, sampler=solver))
     torch.testing.assert_close(drawn, image().expand(3, -1, -1, -1), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("network", ["dit", "unet"])
+@pytest.mark.parametrize("network", [DIT, UNET], ids=["dit", "unet"])
 @pytest.mark.parametrize(
     ("kind", "one", "other"),
     [
@@ -74,10 +193,9 @@ def test_the_right_velocity_has_no_loss_and_leads_to_the_picture(solver: str) ->
     ],
 )
 def test_conditions_are_obeyed_and_guidance_goes_beyond(
-    network: str, kind: str, one: Condition, other: Condition
+    network: dict[str, object], kind: str, one: Condition, other: Condition
 ) -> None:
-    small = SMALL | {"width": 16, "heads": 2} if network == "unet" else {}
-    flow = tiny_flow(classes=3, words=WORDS, condition=kind, network=network, **small)
+    flow = tiny_flow(classes=3, words=WORDS, condition=kind, network=network)
     assert flow.conditions == {kind}
 
     def draw(condition: Condition, guidance: float) -> Tensor:
@@ -92,22 +210,33 @@ def test_conditions_are_obeyed_and_guidance_goes_beyond(
 def test_a_dropped_condition_is_the_null_condition(kind: str) -> None:
     flow = tiny_flow(classes=3, words=WORDS, condition=kind)
     condition = Condition(label=torch.tensor([0, 2]), caption=("a red circle", "blue square"))
-    dropped = flow.reader(condition, 2, torch.tensor([True, False]))
-    null, heard = flow.reader.null(2), flow.reader(condition, 2)
-    torch.testing.assert_close(dropped["label"][0], null["label"][0])
-    torch.testing.assert_close(dropped["label"][1], heard["label"][1])
-    assert (null["label"][0] - heard["label"][0]).abs().max() > 1e-3
+    dropped = flow.conditioner(condition, 2, torch.tensor([True, False]))
+    null, given = flow.conditioner.null(2), flow.conditioner(condition, 2)
+    torch.testing.assert_close(dropped["vector"][0], null["vector"][0])
+    torch.testing.assert_close(dropped["vector"][1], given["vector"][1])
+    assert (null["vector"][0] - given["vector"][0]).abs().max() > 1e-3
 
 
 def test_training_hides_the_condition_as_often_as_asked() -> None:
+    masks: list[Tensor] = []
     flow = tiny_flow(classes=3, condition="label", drop=0.25)
-    hidden = flow.drop_mask(4000, Stream(0))
-    assert float(hidden.float().mean()) == pytest.approx(0.25, abs=0.03)
+    read = flow.conditioner.forward
+    flow.conditioner.forward = lambda condition, n, drop: masks.append(drop) or read(condition, n, drop)  # type: ignore[method-assign]
+    flow.match(turn(image().expand(2000, -1, -1, -1), Condition(label=torch.zeros(2000, dtype=torch.int64))))
+    assert float(masks[0].float().mean()) == pytest.approx(0.25, abs=0.03)
 
 
-def test_a_sketch_is_drawn_from_the_words_alone_and_looked_at() -> None:
-    flow = tiny_flow(words=WORDS, condition="caption", sketch=4)
-    one, other = (flow.reader(Condition(caption=(c,)), 1) for c in ("a red circle", "a blue square"))
+def test_a_table_within_the_recipe_s_table_is_changed_key_by_key() -> None:
+    recipe = load_recipe("digits", ("model.network.width=48", "model.steps=3"))
+    assert recipe.model["network"] == {"kind": "dit", "width": 48, "depth": 4, "heads": 3}
+    small = merged(recipe.model, recipe.tiny)
+    assert small["network"] == {"kind": "dit", "width": 16, "depth": 1, "heads": 2}
+    assert small["steps"] == 2 and recipe.model["network"]["width"] == 48
+
+
+def test_a_sketch_is_drawn_from_the_words_alone_and_changes_the_picture() -> None:
+    flow = tiny_flow(words=WORDS, condition="caption", text=TEXT | {"sketch": 4})
+    one, other = (flow.conditioner(Condition(caption=(c,)), 1) for c in ("a red circle", "a blue square"))
     assert one["sketch"].shape == (1, 1, 4, 4)
     assert (one["sketch"] - other["sketch"]).abs().max() > 1e-3
     x, t = image(), torch.tensor([0.5])
@@ -116,24 +245,24 @@ def test_a_sketch_is_drawn_from_the_words_alone_and_looked_at() -> None:
 
 
 def test_the_sketch_becomes_the_average_picture_of_its_caption() -> None:
-    flow = tiny_flow(words=WORDS, condition="caption", sketch=4, drop=0.0)
+    flow = tiny_flow(words=WORDS, condition="caption", text=TEXT | {"sketch": 4}, drop=0.0)
     condition = Condition(caption=("a red circle", "a blue square"))
     light = torch.stack([torch.full(tuple(SHAPE), 0.5), torch.full(tuple(SHAPE), -0.5)])
-    optimiser = torch.optim.Adam(flow.reader.parameters(), 1e-2)
+    optimiser = torch.optim.Adam(flow.conditioner.parameters(), 1e-2)
     for _ in range(150):
         loss = flow.match(turn(light, condition))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    drawn = flow.reader(condition, 2)["sketch"].flatten(1).mean(1)
+    drawn = flow.conditioner(condition, 2)["sketch"].flatten(1).mean(1)
     torch.testing.assert_close(drawn, torch.tensor([0.5, -0.5]), rtol=0, atol=0.1)
 
 
 def test_the_error_in_the_picture_does_not_reach_the_sketch() -> None:
-    flow = tiny_flow(words=WORDS, condition="caption", sketch=4)
-    signal = flow.reader(Condition(caption=("a red circle",)), 1)
-    flow.denoise(image(), torch.tensor([0.5]), signal).square().mean().backward()
-    learns = {name for name, p in flow.reader.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
+    flow = tiny_flow(words=WORDS, condition="caption", text=TEXT | {"sketch": 4})
+    conditioning = flow.conditioner(Condition(caption=("a red circle",)), 1)
+    flow.denoise(image(), torch.tensor([0.5]), conditioning).square().mean().backward()
+    learns = {name for name, p in flow.conditioner.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
     assert not any(name.startswith("sketch.") for name in learns)
     assert any(name.startswith("tower.") for name in learns)
 
@@ -142,12 +271,12 @@ def test_a_shift_trains_nearer_to_noise() -> None:
     seen: list[Tensor] = []
 
     class Watches(KnowsThePicture):
-        def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        def forward(self, x: Tensor, time: Tensor, **conditioning: Tensor) -> Tensor:
             seen.append(time / TIME_SCALE)
             return super().forward(x, time)
 
     for shift in (1.0, 3.0):
-        flow = FlowMatching(SHAPE, width=16, depth=1, heads=2, shift=shift)
+        flow = FlowMatching(SHAPE, network=DIT, shift=shift)
         flow.network = Watches(image())
         flow.match(turn(image().expand(2000, -1, -1, -1)))
     plain, bent = seen
@@ -166,17 +295,29 @@ def test_bfloat16_keeps_the_loss_in_float32() -> None:
 
 def test_what_a_user_may_get_wrong() -> None:
     with pytest.raises(Unsupported, match="classes"):
-        FlowMatching(SHAPE, condition="label")
+        FlowMatching(SHAPE, condition="label", network=DIT)
     with pytest.raises(Unsupported, match="captions"):
-        FlowMatching(SHAPE, condition="caption")
+        FlowMatching(SHAPE, condition="caption", network=DIT)
     with pytest.raises(UnknownName, match="caption"):
-        FlowMatching(SHAPE, words=WORDS, condition="captions")  # type: ignore[arg-type]
-    with pytest.raises(Unsupported, match="sketch"):
-        FlowMatching(SHAPE, sketch=4)
+        FlowMatching(SHAPE, words=WORDS, condition="captions", network=DIT)  # type: ignore[arg-type]
+    with pytest.raises(Unsupported, match="caption"):
+        FlowMatching(SHAPE, text={"sketch": 4})
+    with pytest.raises(UnknownName, match="width"):
+        FlowMatching(SHAPE, words=WORDS, condition="caption", text={"widht": 4})
+    with pytest.raises(UsageError, match=r"model\.text is a table"):
+        FlowMatching(SHAPE, words=WORDS, condition="caption", text=64)  # type: ignore[arg-type]
     with pytest.raises(UnknownName, match="unet"):
-        FlowMatching(SHAPE, network="u-net")  # type: ignore[arg-type]
+        FlowMatching(SHAPE, network={"kind": "u-net"})
+    with pytest.raises(UnknownName, match=r"kind 'unet'.*'patch'.*known: attention"):
+        FlowMatching(SHAPE, network={"kind": "unet", "patch": 2})
+    with pytest.raises(UnknownName, match="heads"):
+        FlowMatching(SHAPE, network={"head": 2})
+    with pytest.raises(UsageError, match=r"model\.network\.kind = 'dit'"):
+        FlowMatching(SHAPE, network="dit")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="patch"):
-        FlowMatching(SHAPE, patch=3)
+        FlowMatching(SHAPE, network={"patch": 3})
+    with pytest.raises(UnknownName, match="label"):
+        DDPM(SHAPE, condition="caption")
     with pytest.raises(UsageError, match="multiples"):
         DDPM(SHAPE, multiples=(1, 1, 1, 1, 1))
     with pytest.raises(Unsupported, match="label"):
@@ -195,7 +336,7 @@ class BestGuess(nn.Module):
         super().__init__()
         self.path, self.predicts, self.mean, self.variance = system.path, system.predicts, mean, deviation**2
 
-    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+    def forward(self, x: Tensor, time: Tensor, **conditioning: Tensor) -> Tensor:
         t = time * len(self.path) / 1000
         a, s = append_dims(self.path.alpha(t), x), append_dims(self.path.std(t), x)
         x0 = self.mean + a * self.variance * (x - a * self.mean) / (a**2 * self.variance + s**2)
@@ -292,7 +433,7 @@ class _Says(nn.Module):
         super().__init__()
         self.value, self.calls = value, 0
 
-    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+    def forward(self, x: Tensor, time: Tensor, **conditioning: Tensor) -> Tensor:
         self.calls += 1
         return torch.full_like(x, self.value)
 
@@ -332,13 +473,13 @@ def test_a_perfect_model_has_no_loss() -> None:
     picture = image()
     for how in ({}, {"distance": "huber", "visits": "log-normal", "inverse_gap": True, "mu": 0.0}):
         system = consistency(**how)
-        system.consistent = lambda network, x, sigma, signal: picture + 0 * x  # type: ignore[method-assign]
+        system.consistent = lambda network, x, sigma, conditioning: picture + 0 * x  # type: ignore[method-assign]
         assert float(system.agree(turn(picture.expand(4, -1, -1, -1), progress=0.5))) == 0
 
 
 def test_log_normal_visits_follow_their_density() -> None:
     system = consistency(visits="log-normal")
-    levels = system.levels(40)
+    levels = system.training_levels(40)
     drawn = system.visits(levels, 20_000, Stream(0)).bincount(minlength=39) / 20_000
     share = ((levels.log() + 1.1) / math.sqrt(8)).erf().diff()
     torch.testing.assert_close(drawn, share / share.sum(), rtol=0, atol=0.01)

@@ -43,7 +43,7 @@ def test_every_tool_can_be_imported(tool: str) -> None:
 
 def test_the_page_of_parts_finds_classes_functions_and_shapes() -> None:
     page = (DOCS / "parts.md").read_text(encoding="utf-8")
-    assert "| `CrossAttention(width, context, heads, bias)` |" in page
+    assert "| `CrossAttention(width, context_width, heads, bias)` |" in page
     rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| `")]
     assert len(rows) > 200 and sum("`(B, C, H, W)`" in cells[-1] for cells in rows) > 20
     undocumented = [cells[0] for cells in rows if not cells[1].strip()]

@@ -398,10 +398,10 @@ def test_threads_change_nothing(root: Path, tmp_path: Path, monkeypatch: pytest.
 # -- systems ------------------------------------------------------------------------------------------
 
 SMALL = {
-    "ddpm": {"width": 32, "multiples": [1, 2], "depth": 1, "chain": 10},
+    "ddpm": {"width": 32, "multiples": [1, 2], "blocks": 1, "chain": 10},
     "vqgan": {"width": 32, "multiples": [1, 1, 2], "blocks": 1, "attention": [4], "codes": 16, "latent": 32,
               "code_width": 8, "ndf": 8, "layers": 2, "critic_start": 0.3},
-    "flow-matching": {"network": "unet", "width": 32, "multiples": [1, 2], "depth": 1, "heads": 1},
+    "flow-matching": {"network": {"kind": "unet", "width": 32, "multiples": [1, 2], "blocks": 1}},
 }  # fmt: skip
 
 
@@ -437,7 +437,11 @@ def test_systems_of_convolutions_are_trained_on_several_shapes(system: str, root
 
 def test_others_refuse_buckets_and_name_the_mend(root: Path) -> None:
     source = opened(root, "bucket:8")
-    for recipe in (small("dcgan", root), small("flow-matching", root, network="dit"), small("gaussian", root)):
+    for recipe in (
+        small("dcgan", root),
+        small("flow-matching", root, network={"kind": "dit"}),
+        small("gaussian", root),
+    ):
         with pytest.raises(Unsupported, match="use --fit crop or --fit square"):
             build_for(recipe, source)
     with pytest.raises(UsageError, match=r"multiples of 16, .*use --fit bucket:16"):

@@ -135,12 +135,12 @@ def test_identity_tells_unseen_persons_apart(identity: Identity) -> None:
     torch.testing.assert_close(vectors.norm(dim=1), torch.ones(10))
 
 
-def test_identity_knows_its_world(identity: Identity) -> None:
+def test_identity_detects_outliers(identity: Identity) -> None:
     own = pairs(300, Stream(4)).image
     assert identity.in_distribution(own).float().mean() > 0.9
     stripes = torch.ones(SHAPE).mul(torch.tensor([1.0, -1.0]).repeat(4))[None]
-    for foreign in (Stream(5).normal(300, *SHAPE), -own, stripes):
-        assert identity.in_distribution(foreign).float().mean() < 0.3
+    for outliers in (Stream(5).normal(300, *SHAPE), -own, stripes):
+        assert identity.in_distribution(outliers).float().mean() < 0.3
 
 
 def test_the_threshold_is_kept_with_the_weights(identity: Identity) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from zeuxis.distributions.dequantise import LEVEL
 from zeuxis.errors import UnknownName, UsageError
+from zeuxis.metrics.codes import CodeUsage
 from zeuxis.metrics.distance import BLOCK
 from zeuxis.metrics.frechet import Moments, frechet
 from zeuxis.metrics.kernel import kernel, mmd2
@@ -22,7 +23,7 @@ from zeuxis.metrics.oracle import UNSAID, accuracy, agreement
 from zeuxis.metrics.precision import precision_recall
 from zeuxis.metrics.record import FEW, Figure, fingerprint
 from zeuxis.metrics.score import classifier_score
-from zeuxis.metrics.segmentation import confusion, overlap
+from zeuxis.metrics.segmentation import Confusion, Overlap
 from zeuxis.metrics.similarity import psnr, ssim
 from zeuxis.metrics.table import METRICS, Evidence, measure
 from zeuxis.metrics.verification import equal_error, same_person, verification
@@ -270,23 +271,40 @@ def test_agreement_counts_what_the_caption_says() -> None:
 def test_accuracy_is_of_what_is_said() -> None:
     wanted = torch.tensor([[0, UNSAID], [1, 1]])
     assert accuracy(torch.tensor([[0, 0], [1, 0]]), wanted) == pytest.approx(2 / 3)
-    with pytest.raises(UsageError, match="0 of them said"):
+    with pytest.raises(UsageError, match="0 of them stated"):
         accuracy(wanted, torch.full_like(wanted, UNSAID))
 
 
+def overlap(prediction: Tensor, target: Tensor, names: tuple[str, ...]) -> Overlap:
+    found = Confusion(names)
+    found.add(prediction, target)
+    return found.overlap()
+
+
 def test_overlap_leaves_out_what_occurs_nowhere() -> None:
-    wanted = torch.tensor([[[0, 0], [1, 1]], [[0, 0], [0, 0]]])
-    found = torch.tensor([[[0, 1], [1, 1]], [[0, 0], [0, 2]]])
-    result = overlap(found, wanted, ("a", "b", "c", "d"))
-    assert result.union == pytest.approx({"a": 4 / 6, "b": 2 / 3, "c": 0.0})  # c was found where there was none
+    target = torch.tensor([[[0, 0], [1, 1]], [[0, 0], [0, 0]]])
+    prediction = torch.tensor([[[0, 1], [1, 1]], [[0, 0], [0, 2]]])
+    result = overlap(prediction, target, ("a", "b", "c", "d"))
+    assert result.union == pytest.approx({"a": 4 / 6, "b": 2 / 3, "c": 0.0})  # c was predicted where there was none
     assert result.mean == pytest.approx(4 / 9) and result.pixels == 6 / 8
-    assert confusion(found, wanted, 4).tolist() == [[4, 1, 1, 0], [0, 2, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
-    many = Stream(3).integers(5, 2 * 1024 + 3, 2, 2)
-    assert int(confusion(many.to(torch.uint8), many, 5).diagonal().sum()) == many.numel()
+    parts = Confusion(("a", "b", "c", "d"))
+    for k in range(2):
+        parts.add(prediction[k : k + 1].to(torch.uint8), target[k : k + 1])
+    assert parts.overlap() == result and len(parts) == 2
+    assert parts.counts.tolist() == [[4, 1, 1, 0], [0, 2, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
     with pytest.raises(UsageError, match="has class 2, outside the 2"):
-        overlap(found, wanted, ("a", "b"))
+        overlap(prediction, target, ("a", "b"))
     with pytest.raises(UsageError, match="want both"):
-        overlap(found[:1], wanted, ("a", "b", "c"))
+        overlap(prediction[:1], target, ("a", "b", "c"))
+
+
+def test_code_usage_is_counted_over_chunks() -> None:
+    usage = CodeUsage(4)
+    for latent in (torch.tensor([[0, 2]]), torch.tensor([[2, 0], [2, 2]])):
+        usage.add(latent)
+    assert (usage.counts.tolist(), usage.used, len(usage)) == ([2, 0, 4, 0], 0.5, 3)
+    with pytest.raises(UsageError, match="codes from 1 to 4 are outside a codebook of 4"):
+        usage.add(torch.tensor([[1, 4]]))
 
 
 def test_equal_error_balances_both_kinds_and_ignores_the_threshold() -> None:
@@ -304,16 +322,16 @@ def test_equal_error_balances_both_kinds_and_ignores_the_threshold() -> None:
             wrong()
 
 
-def test_a_reader_that_abstains_is_heard_beside_its_figures() -> None:
-    asked = torch.zeros(100, 1, dtype=torch.int64)
-    facts = Evidence(found=asked, asked=asked, names=("shape",))
+def test_few_recognised_pictures_are_warned_of_beside_the_figures() -> None:
+    target = torch.zeros(100, 1, dtype=torch.int64)
+    facts = Evidence(prediction=target, target=target, factor_names=("shape",))
     assert [f.name for f in measure(["agreement"], facts)] == ["agreement", "agreement/shape"]
-    for known, warned in ((91, False), (89, True)):
-        told = measure(["agreement", "accuracy"], replace(facts, known=torch.arange(100) < known))
-        assert [f.name for f in told] == ["agreement", "agreement/shape", "recognised", "accuracy"]
-        assert told[2].value == known / 100 and (told[2].warning is not None) is warned
-        assert [f.warning for f in told if f.name != "recognised"] == [None] * 3
-    assert "only 89.0% of the pictures are recognised" in str(told[2].warning)
+    for inside, warned in ((91, False), (89, True)):
+        figures = measure(["agreement", "accuracy"], replace(facts, in_distribution=torch.arange(100) < inside))
+        assert [f.name for f in figures] == ["agreement", "agreement/shape", "recognised", "accuracy"]
+        assert figures[2].value == inside / 100 and (figures[2].warning is not None) is warned
+        assert [f.warning for f in figures if f.name != "recognised"] == [None] * 3
+    assert "only 89.0% of the pictures are recognised" in str(figures[2].warning)
 
 
 # -- figures --------------------------------------------------------------------------------------
@@ -333,35 +351,34 @@ def test_a_figure_carries_what_it_must_be_read_with() -> None:
     with pytest.raises(ValueError, match="differ in features"):
         enough.better_than(figures[0])
     clean, noisy = pictures()
-    assert measure(["psnr"], Evidence(made=noisy, wanted=clean))[0].warning is None
-    assert "not a number" in str(measure(["psnr"], Evidence(made=clean, wanted=clean))[0].warning)
+    assert measure(["psnr"], Evidence(scores={"psnr": psnr(noisy, clean)}))[0].warning is None
+    assert "not a number" in str(measure(["psnr"], Evidence(scores={"psnr": psnr(clean, clean)}))[0].warning)
 
 
 def test_every_metric_can_be_asked_for_by_name() -> None:
     a, b = two_clouds(60, 60, 8)
     clean, noisy = pictures()
     factors = torch.tensor([[0, 1], [1, 1]])
+    usage, maps = CodeUsage(4), Confusion(("sky", "ground"))
+    usage.add(torch.tensor([[0, 2], [2, 0]]))
+    maps.add(factors[:, None], factors.flip(0)[:, None])
     evidence = Evidence(
         fake=b,
         real=a,
-        made=noisy,
-        wanted=clean,
-        rebuilt=b,
-        latent=torch.tensor([[0, 2], [2, 0]]),
-        codes=4,
+        scores={name: metric.score(noisy, clean) for name, metric in METRICS.items() if metric.score is not None},
+        reconstructed=b,
+        code_usage=usage,
         log_prob=torch.tensor([-10.0, -30.0]),
         dims=10,
         logits=a,
-        found=factors,
-        asked=factors.flip(0),
-        names=("shape", "colour"),
+        prediction=factors,
+        target=factors.flip(0),
+        factor_names=("shape", "colour"),
         leave_out=("shape",),
-        known=torch.tensor([True, False]),
-        mapped=factors[:, None],
-        layout=factors.flip(0)[:, None],
-        layout_names=("sky", "ground"),
-        alike=torch.tensor([0.5, -0.1]),
-        unlike=torch.tensor([-0.5, -0.3]),
+        in_distribution=torch.tensor([True, False]),
+        confusion=maps,
+        genuine=torch.tensor([0.5, -0.1]),
+        impostor=torch.tensor([-0.5, -0.3]),
         caption_log_prob=torch.tensor([-3.0, -2.0]),
         caption_words=torch.tensor([3, 2]),
         caption_best=torch.tensor([-3.0, -2.0]),
@@ -383,7 +400,7 @@ def test_every_metric_can_be_asked_for_by_name() -> None:
 
 def test_a_metric_that_cannot_be_computed_says_what_it_lacks() -> None:
     a, b = two_clouds()
-    with pytest.raises(UsageError, match=r"'psnr' needs made, wanted; what is here can give: frechet, kernel"):
+    with pytest.raises(UsageError, match=r"'psnr' needs scores\['psnr'\] .*; what is here can give: frechet, kernel"):
         measure(["psnr"], Evidence(fake=b, real=a))
     with pytest.raises(UnknownName, match="did you mean frechet"):
         measure(["frechett"], Evidence(fake=b, real=a))

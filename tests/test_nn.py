@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,9 +12,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from zeuxis.batch import Shape
+from zeuxis.diffusion.guidance import Conditioning, classifier_free
 from zeuxis.errors import UnknownName, UsageError, WeightsError
-from zeuxis.nn.attention import CrossAttention, SelfAttention, controlled
+from zeuxis.nn.attention import CrossAttention, SelfAttention
 from zeuxis.nn.autoencoder import Decoder, Encoder
+from zeuxis.nn.conditioner import Backbone, LabelConditioner
+from zeuxis.nn.control import AttentionCall, controlled
 from zeuxis.nn.dcgan import DCGANDiscriminator, DCGANGenerator
 from zeuxis.nn.dit import DiT
 from zeuxis.nn.embed import LabelEmbedding, pos_embed, sinusoid
@@ -22,7 +26,7 @@ from zeuxis.nn.norm import Norm
 from zeuxis.nn.patch_gan import PatchCritic
 from zeuxis.nn.resnet_generator import ResNetGenerator
 from zeuxis.nn.text import TextTower, WordTokeniser
-from zeuxis.nn.unet import UNet
+from zeuxis.nn.unet import Residuals, UNet
 from zeuxis.nn.uvit import UViT
 from zeuxis.nn.vector_quantiser import VectorQuantiser
 from zeuxis.rng import Stream
@@ -84,17 +88,17 @@ def test_label_drop_is_the_null_class() -> None:
 
 
 @pytest.mark.parametrize("masked", [False, True])
-def test_control_sees_probabilities_and_identity_changes_nothing(masked: bool) -> None:
-    net, x, text = CrossAttention(8, 6, 2), randn(3, 5, 8), randn(3, 4, 6)
+def test_control_gets_probabilities_and_identity_changes_nothing(masked: bool) -> None:
+    net, x, context = CrossAttention(8, 6, 2), randn(3, 5, 8), randn(3, 4, 6)
     mask = torch.tensor([[1, 1, 0, 0], [1, 0, 0, 0], [1, 1, 1, 1]], dtype=torch.bool) if masked else None
-    plain = net(x, text, mask)
-    seen: list[Tensor] = []
-    net.control = lambda p: seen.append(p) or p
-    assert torch.allclose(net(x, text, mask), plain, atol=1e-6)
-    assert seen[0].shape == (3, 2, 5, 4)
-    assert torch.allclose(seen[0].sum(-1), torch.ones(3, 2, 5))
+    plain = net(x, context, mask)
+    given: list[Tensor] = []
+    net.control = lambda p: given.append(p) or p
+    assert torch.allclose(net(x, context, mask), plain, atol=1e-6)
+    assert given[0].shape == (3, 2, 5, 4)
+    assert torch.allclose(given[0].sum(-1), torch.ones(3, 2, 5))
     if masked:
-        assert seen[0][1, :, :, 1:].abs().max() == 0
+        assert given[0][1, :, :, 1:].abs().max() == 0
 
 
 def test_self_attention_agrees_with_torch() -> None:
@@ -115,9 +119,10 @@ def test_controlled_steers_every_layer_and_lets_go() -> None:
     net = nn.ModuleDict({"a": SelfAttention(4, 1), "b": SelfAttention(4, 1)})
     names: list[str] = []
 
-    def uniform(name: str, p: Tensor) -> Tensor:
-        names.append(name)
-        return torch.full_like(p, 1 / p.shape[-1])
+    def uniform(call: AttentionCall) -> Tensor:
+        names.append(call.layer)
+        assert call.kind == "self" and call.conditional is None
+        return torch.full_like(call.probabilities, 1 / call.probabilities.shape[-1])
 
     x = randn(1, 3, 4)
     with controlled(net, uniform):
@@ -126,6 +131,57 @@ def test_controlled_steers_every_layer_and_lets_go() -> None:
     assert names == ["a", "b"]
     assert torch.allclose(a[:, 0], a[:, 1], atol=1e-6)  # uniform attention answers every query alike
     assert net["a"].control is None
+
+
+def attentive(name: str) -> Backbone:
+    return {
+        "unet": lambda: UNet(3, width=8, multiples=(1, 2), blocks=1, heads=2, context_width=6),
+        "dit": lambda: DiT(3, 8, width=16, depth=2, heads=2, context_width=6),
+        "uvit": lambda: UViT(3, (8, 8), patch=4, fine=8, fine_depth=1, width=16, depth=1, heads=2, context_width=6),
+    }[name]()
+
+
+@pytest.mark.parametrize("name", ["unet", "dit", "uvit"])
+@pytest.mark.parametrize("edits", [True, False])
+def test_a_controller_may_edit_one_half_of_a_guided_batch(name: str, edits: bool) -> None:
+    """It reweights the first word in the rows where ``conditional`` is ``edits``; the other rows stay bit-equal."""
+    net = stir(attentive(name)).eval()
+    kinds: set[str] = set()
+
+    def reweight(call: AttentionCall) -> Tensor:
+        kinds.add(call.kind)
+        assert call.conditional is not None and len(call.conditional) == len(call.probabilities)
+        if call.kind == "self":
+            return call.probabilities
+        first = call.probabilities * torch.tensor([4.0, 0, 0, 0, 0])
+        return torch.where((call.conditional == edits)[:, None, None, None], first, call.probabilities)
+
+    def x0(x: Tensor, sigma: Tensor, conditioning: Conditioning) -> Tensor:
+        out = net(x, sigma, **conditioning)
+        halves.append(out)
+        return out
+
+    halves: list[Tensor] = []
+    denoise = classifier_free(x0, {"context": randn(2, 5, 6)}, {"context": randn(2, 5, 6, seed=3)}, 3.0)
+    x, sigma = randn(2, 3, 8, 8), torch.tensor([5.0, 600.0])
+    with torch.no_grad():
+        with controlled(net, lambda call: call.probabilities):
+            denoise(x, sigma)
+        with controlled(nn.ModuleList([net]), reweight):  # also from within whatever holds the network
+            denoise(x, sigma)
+    plain, edited = (out.chunk(2) for out in halves)
+    touched, untouched = (0, 1) if edits else (1, 0)
+    assert torch.equal(edited[untouched], plain[untouched])
+    assert not torch.allclose(edited[touched], plain[touched], atol=1e-4)
+    assert kinds == {"self", "cross"}
+
+
+def test_a_network_that_is_given_no_halves_has_none() -> None:
+    net, halves = stir(attentive("dit")), []
+    with controlled(net, lambda call: halves.append(call.conditional) or call.probabilities):
+        net(randn(2, 3, 8, 8), torch.ones(2), context=randn(2, 5, 6), conditional=torch.tensor([True, False]))
+        net(randn(1, 3, 8, 8), torch.ones(1), context=randn(1, 5, 6))
+    assert [None if c is None else c.tolist() for c in halves] == [[True, False]] * 4 + [None] * 4
 
 
 # -- text -----------------------------------------------------------------------------------------
@@ -170,25 +226,26 @@ def test_text_tower_ignores_padding_and_knows_the_null_caption() -> None:
 )
 def test_dit_published_counts(width: int, depth: int, heads: int, published: int) -> None:
     with torch.device("meta"):
-        net = DiT(4, 32, patch=2, width=width, depth=depth, heads=heads, out_channels=8, classes=1000)
-    assert count(net) + net.pos_embed.numel() == published
+        net = DiT(4, 32, patch=2, width=width, depth=depth, heads=heads, out_channels=8)
+        labels = LabelConditioner(1000, net.vector_width)
+    assert count(net) + count(labels) + net.pos_embed.numel() == published
 
 
-def test_dit_is_silent_at_birth_and_its_blocks_are_the_identity() -> None:
-    net = DiT(3, (8, 12), width=16, depth=2, heads=2, text_width=6)
+def test_dit_starts_at_zero_and_its_blocks_are_the_identity() -> None:
+    net = DiT(3, (8, 12), width=16, depth=2, heads=2, context_width=6)
     x, text, mask = randn(2, 3, 8, 12), randn(2, 5, 6), torch.ones(2, 5, dtype=torch.bool)
     assert net(x, torch.tensor([1.0, 999.0]), None, text, mask).abs().max() == 0
     tokens, unread = randn(2, 24, 16), DiT(3, (8, 12), width=16, depth=2, heads=2)
     assert torch.equal(unread.blocks[0](tokens, randn(2, 16), None, None), tokens)
-    # But words are heard from the first step on.
+    # But the context counts from the first step on.
     assert not torch.equal(net.blocks[0](tokens, randn(2, 16), text, mask), tokens)
 
 
-def test_dit_hears_everything_it_is_told() -> None:
-    net = stir(DiT(3, (8, 12), width=16, depth=2, heads=2, out_channels=6, classes=4, text_width=6))
+def test_dit_depends_on_everything_it_is_given() -> None:
+    net = stir(DiT(3, (8, 12), width=16, depth=2, heads=2, out_channels=6, context_width=6))
     x, t, text = randn(2, 3, 8, 12), torch.tensor([1.0, 999.0]), randn(2, 5, 6)
     mask = torch.tensor([[True] * 3 + [False] * 2] * 2)
-    y = net.labels(torch.tensor([0, 3]))
+    y = randn(2, 16, seed=5)
     out = net(x, t, y, text, mask)
     assert out.shape == (2, 6, 8, 12)
     assert silent_parameters(net, out.pow(2).sum()) == []
@@ -202,7 +259,7 @@ def test_dit_hears_everything_it_is_told() -> None:
     hidden = text.clone()
     hidden[:, 3:] = 9
     assert torch.allclose(net(x, t, y, hidden, mask), out, atol=1e-6)
-    with pytest.raises(ValueError, match="text"):
+    with pytest.raises(ValueError, match="context"):
         net(x, t, y)
 
 
@@ -217,14 +274,14 @@ def uvit(depth: int = 1, **settings: int) -> UViT:
     return UViT(3, (8, 12), patch=4, fine=8, fine_depth=1, width=16, depth=depth, heads=2, **settings)
 
 
-def test_uvit_is_silent_at_birth() -> None:
+def test_uvit_starts_at_zero() -> None:
     x, t = randn(2, 3, 8, 12), torch.tensor([1.0, 999.0])
     assert uvit()(x, t).abs().max() == 0
-    assert uvit(text_width=6)(x, t, None, randn(2, 5, 6), torch.ones(2, 5, dtype=torch.bool)).abs().max() == 0
+    assert uvit(context_width=6)(x, t, None, randn(2, 5, 6), torch.ones(2, 5, dtype=torch.bool)).abs().max() == 0
 
 
-def test_uvit_hears_everything_it_is_told() -> None:
-    net = stir(uvit(text_width=6, out_channels=5))
+def test_uvit_depends_on_everything_it_is_given() -> None:
+    net = stir(uvit(context_width=6, out_channels=5))
     x, t, label, text = randn(2, 3, 8, 12), torch.tensor([1.0, 999.0]), randn(2, 16), randn(2, 5, 6)
     mask = torch.tensor([[True] * 3 + [False] * 2] * 2)
     out = net(x, t, label, text, mask)
@@ -240,7 +297,7 @@ def test_uvit_hears_everything_it_is_told() -> None:
     hidden = text.clone()
     hidden[:, 3:] = 9
     assert torch.allclose(net(x, t, label, hidden, mask), out, atol=1e-5)
-    with pytest.raises(ValueError, match="text"):
+    with pytest.raises(ValueError, match="context"):
         net(x, t, label)
     with torch.autocast("cpu", torch.bfloat16):
         assert net(x, t, label, text, mask).dtype == torch.float32
@@ -292,19 +349,21 @@ def from_diffusers(state: dict[str, Tensor]) -> dict[str, Tensor]:
         (r"^conv_out", "out"),
         (r"^time_embedding\.linear_1", "time.mlp.0"),
         (r"^time_embedding\.linear_2", "time.mlp.2"),
-        (r"^(down|up)_blocks\.(\d+)\.(?:down|up)samplers\.0", r"\1.\2.resample"),
-        (r"^(down|up)_blocks\.(\d+)\.resnets\.(\d+)", r"\1.\2.stages.\3.block"),
-        (r"^(down|up)_blocks\.(\d+)\.attentions\.(\d+)", r"\1.\2.stages.\3.ATT"),
-        (r"^mid_block\.resnets\.(\d)", r"middle.\1.block"),
-        (r"^mid_block\.attentions\.0", "middle.0.ATT"),
+        (r"^add_embedding\.linear_1", "added.0"),
+        (r"^add_embedding\.linear_2", "added.2"),
+        (r"^(down|up)_blocks\.(\d+)\.(?:down|up)samplers\.0", r"\1_levels.\2.resample"),
+        (r"^(down|up)_blocks\.(\d+)\.resnets\.(\d+)", r"\1_levels.\2.blocks.\3.resblock"),
+        (r"^(down|up)_blocks\.(\d+)\.attentions\.(\d+)", r"\1_levels.\2.blocks.\3.ATT"),
+        (r"^mid_block\.resnets\.(\d)", r"middle_blocks.\1.resblock"),
+        (r"^mid_block\.attentions\.0", "middle_blocks.0.ATT"),
         (r"time_emb_proj", "vector"),
         (r"conv_shortcut", "skip"),
         (r"ATT\.group_norm", "attention.norm"),
         (r"ATT\.(to_.*)", r"attention.attention.\1"),
-        (r"ATT\.transformer_blocks\.(\d+)", r"reader.blocks.\1"),
-        (r"ATT\.norm", "reader.norm"),
-        (r"ATT\.proj_in", "reader.proj_in"),
-        (r"ATT\.proj_out", "reader.proj_out"),
+        (r"ATT\.transformer_blocks\.(\d+)", r"transformer.blocks.\1"),
+        (r"ATT\.norm", "transformer.norm"),
+        (r"ATT\.proj_in", "transformer.proj_in"),
+        (r"ATT\.proj_out", "transformer.proj_out"),
         (r"attn1\.", "attention."),
         (r"attn2\.", "cross_attention."),
         (r"ff\.net\.0\.proj", "mlp.inner"),
@@ -316,7 +375,7 @@ def from_diffusers(state: dict[str, Tensor]) -> dict[str, Tensor]:
     for name, value in state.items():
         for old, new in rules:
             name = re.sub(old, new, name)
-        ours[name] = value.flatten(1) if re.search(r"reader\.proj_(in|out)\.weight", name) else value
+        ours[name] = value.flatten(1) if re.search(r"transformer\.proj_(in|out)\.weight", name) else value
     for name in [n for n in ours if ".to_v." in n]:  # fuse the projections
         cross = ".cross_attention." in name
         parts = [ours.pop(name.replace("to_v", f"to_{p}")) for p in ("kv" if cross else "qkv")]
@@ -330,10 +389,34 @@ def test_unet_holds_ddpm_cifar10() -> None:
     assert count(net) == 35_746_307
 
 
-def test_unet_holds_stable_diffusion_1() -> None:
+SD = {"width": 320, "multiples": (1, 2, 4, 4), "attention": (1, 2, 4), "eps": 1e-5}
+XL = {"attention": (2, 4), "head_width": 64, "eps": 1e-5}
+
+
+@pytest.mark.parametrize(
+    ("settings", "published"),
+    [
+        (SD | {"heads": 8, "context_width": 768}, 859_520_964),  # Stable Diffusion 1.x
+        (SD | {"head_width": 64, "context_width": 1024}, 865_910_724),  # 2.x
+        (SD | {"head_width": 64, "context_width": 1024, "added_width": 1536}, 869_517_764),  # 2.1 unCLIP-L
+        (
+            XL
+            | {"width": 320, "multiples": (1, 2, 4), "transformer_depth": (0, 2, 10)}
+            | {"context_width": 2048, "added_width": 2816},
+            2_567_463_684,  # XL
+        ),
+        (
+            XL
+            | {"width": 384, "multiples": (1, 2, 4, 4), "transformer_depth": 4}
+            | {"context_width": 1280, "added_width": 2560},
+            2_259_526_660,  # XL's refiner
+        ),
+    ],
+    ids=["1.x", "2.x", "unclip", "xl", "refiner"],
+)
+def test_unet_holds_stable_diffusion(settings: dict[str, Any], published: int) -> None:
     with torch.device("meta"):
-        net = UNet(4, width=320, multiples=(1, 2, 4, 4), attention=(1, 2, 4), heads=8, text_width=768, eps=1e-5)
-    assert count(net) == 859_520_964
+        assert count(UNet(4, **settings)) == published
 
 
 def test_unet_agrees_with_diffusers_ddpm() -> None:
@@ -374,7 +457,7 @@ def test_unet_agrees_with_diffusers_stable_diffusion() -> None:
             cross_attention_dim=12,
         )
     )
-    net = UNet(4, width=128, multiples=(1, 2), blocks=1, attention=(1,), heads=8, text_width=12, eps=1e-5)
+    net = UNet(4, width=128, multiples=(1, 2), blocks=1, attention=(1,), heads=8, context_width=12, eps=1e-5)
     net.load_state_dict(from_diffusers(peer.state_dict()))
     x, t, text = randn(2, 4, 8, 8), torch.tensor([3, 700]), randn(2, 5, 12)
     with torch.no_grad():
@@ -383,14 +466,78 @@ def test_unet_agrees_with_diffusers_stable_diffusion() -> None:
         assert torch.allclose(net(x, t, None, text), theirs, atol=1e-4, rtol=1e-4)
 
 
+def test_unet_agrees_with_diffusers_stable_diffusion_xl() -> None:
+    peers = pytest.importorskip("diffusers")
+    peer = stir(
+        peers.UNet2DConditionModel(
+            sample_size=8,
+            block_out_channels=(128, 256),
+            layers_per_block=1,
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+            attention_head_dim=(2, 4),  # heads of each level
+            cross_attention_dim=12,
+            transformer_layers_per_block=(1, 2),
+            use_linear_projection=True,
+            addition_embed_type="text_time",
+            addition_time_embed_dim=4,
+            projection_class_embeddings_input_dim=6 * 4 + 8,
+        )
+    )
+    net = UNet(
+        4,
+        width=128,
+        multiples=(1, 2),
+        blocks=1,
+        attention=(2,),
+        head_width=64,
+        context_width=12,
+        transformer_depth=(0, 2),
+        added_width=32,
+        eps=1e-5,
+    )
+    net.load_state_dict(from_diffusers(peer.state_dict()))
+    x, t, context, pooled = randn(2, 4, 8, 8), torch.tensor([3, 700]), randn(2, 5, 12), randn(2, 8)
+    sizes = torch.tensor([[8.0, 8, 0, 0, 8, 8], [16.0, 8, 1, 2, 8, 8]])
+    added = torch.cat([pooled, sinusoid(sizes.flatten(), 4).unflatten(0, (2, 6)).flatten(1)], 1)  # (B, 8 + 6 x 4)
+    with torch.no_grad():
+        theirs = peer(x, t, context, added_cond_kwargs={"text_embeds": pooled, "time_ids": sizes}).sample
+        assert theirs.std() > 0.05
+        assert torch.allclose(net(x, t, added, context), theirs, atol=1e-4, rtol=1e-4)
+    with pytest.raises(ValueError, match="added_width"):
+        net(x, t, None, context)
+
+
+def test_a_control_branch_adds_to_every_skip_and_to_the_middle() -> None:
+    net = stir(UNet(3, width=8, multiples=(1, 2), blocks=1, attention=(2,), heads=2))
+    x, t = randn(2, 3, 8, 12), torch.tensor([1.0, 700.0])
+    c = net.embed(t, None, None)
+    skips = net.down(x, c)
+    assert [tuple(s.shape[1:]) for s in skips] == [(8, 8, 12), (8, 8, 12), (8, 4, 6), (16, 4, 6)]
+    out = net(x, t)
+    assert torch.equal(net.up(net.middle(skips[-1], c), skips, c), out)
+    zeros = Residuals([torch.zeros_like(s) for s in skips], torch.zeros_like(skips[-1]))
+    assert torch.equal(net(x, t, residuals=zeros), out)  # a branch that ends in zero convolutions changes nothing
+    for k in range(len(skips)):
+        more = [torch.ones_like(s) if i == k else torch.zeros_like(s) for i, s in enumerate(skips)]
+        assert not torch.allclose(net(x, t, residuals=Residuals(more, zeros.middle)), out, atol=1e-4)
+    assert not torch.allclose(
+        net(x, t, residuals=Residuals(zeros.skips, torch.ones_like(zeros.middle))), out, atol=1e-4
+    )
+    with pytest.raises(ValueError, match="zip"):
+        net(x, t, residuals=Residuals(zeros.skips[:-1], zeros.middle))
+    hinted = net.down(x, c, hint=torch.ones_like(skips[0]))
+    torch.testing.assert_close(hinted[0], skips[0] + 1)
+
+
 @pytest.mark.parametrize("modulate", [False, True])
-def test_unet_hears_everything_it_is_told(modulate: bool) -> None:
-    net = UNet(3, width=8, multiples=(1, 2), blocks=1, classes=3, text_width=6, heads=2, modulate=modulate)
+def test_unet_depends_on_everything_it_is_given(modulate: bool) -> None:
+    net = UNet(3, width=8, multiples=(1, 2), blocks=1, context_width=6, heads=2, modulate=modulate)
     x, t, text = randn(2, 3, 8, 12), torch.tensor([1.0, 700.0]), randn(2, 5, 6)
     mask = torch.tensor([[True] * 3 + [False] * 2] * 2)
-    assert net(x, t, None, text, mask).abs().max() == 0  # silent at birth
+    assert net(x, t, None, text, mask).abs().max() == 0  # as it starts
     stir(net)
-    y = net.labels(torch.tensor([0, 2]))
+    y = randn(2, 32, seed=5)
     out = net(x, t, y, text, mask)
     assert out.shape == x.shape
     assert silent_parameters(net, out.pow(2).sum()) == []
@@ -402,6 +549,8 @@ def test_unet_hears_everything_it_is_told(modulate: bool) -> None:
 def test_unet_refuses_attention_at_a_level_it_lacks() -> None:
     with pytest.raises(ValueError, match=r"\[4\]"):
         UNet(3, width=8, multiples=(1, 2), attention=(4,))
+    with pytest.raises(ValueError, match="transformer_depth"):
+        UNet(3, width=8, multiples=(1, 2), attention=(2,), transformer_depth=(1, 0))
 
 
 # -- convolutional stacks -------------------------------------------------------------------------
@@ -583,10 +732,10 @@ def test_autoencoder_agrees_with_diffusers() -> None:
     for ours, theirs, given, blocks in ((encoder, peer.encoder, x, 1), (decoder, peer.decoder, z, 2)):
         state = {}
         for name, value in from_diffusers(theirs.state_dict()).items():
-            name = re.sub(r"^(?:up|down)\.(\d)\.stages\.(\d)\.block", r"levels.\1.\2", name)
-            name = re.sub(r"^(?:up|down)\.(\d)\.resample", rf"levels.\1.{blocks}", name)
-            name = name.replace("middle.0.attention", "middle.1").replace("middle.0.block", "middle.0")
-            state[name.replace("middle.1.block", "middle.2")] = value
+            name = re.sub(r"^(?:up|down)_levels\.(\d)\.blocks\.(\d)\.resblock", r"levels.\1.\2", name)
+            name = re.sub(r"^(?:up|down)_levels\.(\d)\.resample", rf"levels.\1.{blocks}", name)
+            name = name.replace("middle_blocks.0.attention", "middle.1").replace("middle_blocks.0.resblock", "middle.0")
+            state[name.replace("middle_blocks.1.resblock", "middle.2")] = value
         ours.load_state_dict(state)
         with torch.no_grad():
             assert torch.allclose(ours(given), theirs(given), atol=1e-4, rtol=1e-4)

@@ -236,9 +236,9 @@ def test_the_kl_autoencoder_is_that_of_diffusers():
     x, z = randn(2, 3, 16, 16), randn(2, 4, 8, 8)
     with torch.no_grad():
         posterior = peer.encode(x).latent_dist
-        mean, logvar = ours.posterior(x)
-        torch.testing.assert_close(mean, posterior.mean, rtol=0, atol=1e-5)
-        torch.testing.assert_close(logvar, posterior.logvar, rtol=0, atol=1e-5)
+        q = ours.posterior(x)
+        torch.testing.assert_close(q.mean, posterior.mean, rtol=0, atol=1e-5)
+        torch.testing.assert_close(q.logvar, posterior.logvar, rtol=0, atol=1e-5)
         torch.testing.assert_close(ours.encode(x), posterior.mode(), rtol=0, atol=1e-5)
         torch.testing.assert_close(ours.decode(z), peer.decode(z).sample.clamp(-1, 1), rtol=0, atol=1e-5)
 

@@ -1,4 +1,4 @@
-"""The classifier and the judge: they learn, they are indifferent to what does not matter, and the judge abstains."""
+"""The classifier and the judge: they learn, ignore what does not matter, and the judge detects outliers."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import pytest
 import torch
 
 from zeuxis.api.evaluate import evaluate
-from zeuxis.api.features import reader_of
+from zeuxis.api.features import judge_of
 from zeuxis.api.model import load
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.data.entries import kin
 from zeuxis.errors import UsageError
 from zeuxis.game import System, Turn, play_round
 from zeuxis.metrics.oracle import UNSAID
-from zeuxis.nn.augment import color_jitter, gaussian_noise, make_outliers, mirror, random_blur, shift
+from zeuxis.nn.augment import color_jitter, gaussian_noise, make_outliers, random_blur, random_flip, random_shift
 from zeuxis.nn.features import Classifier as Network
 from zeuxis.rng import Stream
-from zeuxis.systems.recognition._family import MEMORY
+from zeuxis.systems.recognition._family import HORIZON
 from zeuxis.systems.recognition.classifier import Classifier
 from zeuxis.systems.recognition.judge import Judge
+from zeuxis.training.legacy import upgraded_tensors
 
 SHAPE = Shape(1, 8, 8)
 FACTORS = (("row", 2), ("column", 2), ("bright", 2))
@@ -79,7 +80,7 @@ def test_a_classifier_learns_and_its_features_tell_the_classes_apart() -> None:
     assert (nearest == test.condition.label).float().mean() > 0.95
 
 
-def test_features_do_not_depend_on_the_company() -> None:
+def test_features_do_not_depend_on_the_batch() -> None:
     system = built(Classifier, classes=4)
     image = world(6, Stream(2)).image
     for mode in (True, False):
@@ -97,7 +98,7 @@ def test_the_loss_draws_from_the_turn_alone() -> None:
 def test_data_without_labels_or_factors_is_refused() -> None:
     with pytest.raises(UsageError, match="2 classes or more"):
         Classifier(SHAPE)
-    with pytest.raises(UsageError, match="knows its factors"):
+    with pytest.raises(UsageError, match="data with factors"):
         Judge(SHAPE)
 
 
@@ -112,39 +113,39 @@ def test_the_network_takes_any_size(shape: tuple[int, int, int]) -> None:
 # -- the judge ------------------------------------------------------------------------------------
 
 
-def test_a_judge_reads_every_factor(judge: Judge) -> None:
+def test_a_judge_predicts_every_factor(judge: Judge) -> None:
     test = world(300, Stream(4))
-    found = judge.read(test.image)
+    found = judge.predict(test.image)
     assert test.condition.factors is not None and found.shape == (300, 3)
     assert (found == test.condition.factors).all(1).float().mean() > 0.97
     assert [k.shape[1] for k in judge.classify(test.image)] == [k for _, k in FACTORS]
     assert judge.names == ("row", "column", "bright")
 
 
-def test_a_judge_knows_its_world_and_abstains_from_others(judge: Judge) -> None:
+def test_a_judge_tells_its_world_from_outliers(judge: Judge) -> None:
     own = world(300, Stream(5)).image
     assert judge.in_distribution(own).float().mean() > 0.95
     two_patches = torch.maximum(own[:100], own[100:200])[(own[:100] != own[100:200]).flatten(1).any(1)]
     noise, stripes = Stream(6).normal(200, *SHAPE), torch.ones(SHAPE).mul(torch.tensor([1.0, -1.0]).repeat(4))[None]
-    for foreign in (noise, -own, stripes):
-        assert judge.in_distribution(foreign).float().mean() < 0.3
-    assert judge.in_distribution(two_patches).float().mean() < 0.8  # a kind that it was never shown
+    for outliers in (noise, -own, stripes):
+        assert judge.in_distribution(outliers).float().mean() < 0.3
+    assert judge.in_distribution(two_patches).float().mean() < 0.8  # a kind that it was not trained on
     assert judge.ood_score(two_patches).median() > judge.ood_score(own).quantile(0.9)
 
 
-def test_the_limit_follows_the_scores_and_is_kept_with_the_weights(judge: Judge) -> None:
+def test_the_threshold_follows_the_scores_and_is_kept_with_the_weights(judge: Judge) -> None:
     state = {k: v.half() if v.is_floating_point() else v for k, v in judge.state_dict().items()}
     again = built(Judge, factors=FACTORS)
     again.load_state_dict(state)
-    assert isinstance(again, Judge) and again.limit == pytest.approx(float(judge.limit), rel=1e-3)
+    assert isinstance(again, Judge) and again.ood_threshold == pytest.approx(float(judge.ood_threshold), rel=1e-3)
     scores = Stream(7).uniform(1000)
-    for number in range(10 * MEMORY):
+    for number in range(10 * HORIZON):
         turn = Turn(world(4, Stream(8)), Stream(9), number, 0.0, memo={"ood_score": scores})
         again.after_round(turn)
-    assert float(again.limit) == pytest.approx(float(scores.quantile(0.99)), rel=1e-3)
+    assert float(again.ood_threshold) == pytest.approx(float(scores.quantile(0.99)), rel=1e-3)
 
 
-def test_what_a_picture_leaves_open_is_no_lesson() -> None:
+def test_what_a_picture_leaves_open_has_no_loss() -> None:
     system = built(Judge, factors=FACTORS)
     batch = world(16, Stream(13))
     assert batch.condition.factors is not None
@@ -166,35 +167,42 @@ def test_what_a_picture_leaves_open_is_no_lesson() -> None:
     loss_of(silent).backward()
     heads = [head.weight.grad for head in system.network.heads]  # type: ignore[union-attr]
     assert all(g is not None and torch.isfinite(g).all() for g in heads)
-    with torch.no_grad():  # nothing but what foreign pictures teach reaches a head that no picture speaks of
+    with torch.no_grad():  # only outliers reach a head whose factor no picture states
         system.exposure = 0.0  # type: ignore[assignment]
     system.zero_grad()
     loss_of(silent).backward()
     assert not system.network.heads[1].weight.grad.any() and system.network.heads[0].weight.grad.any()  # type: ignore
 
 
-def test_the_shipped_judge_says_how_many_pictures_it_knows() -> None:
+def test_the_shipped_judge_says_how_many_pictures_it_recognises() -> None:
     figures = {f.name: f for f in evaluate(load("judge-scenes"), samples=128, metrics=("agreement",))}
     assert "agreement/time" in figures and figures["recognised"].value > 0.95
     assert figures["recognised"].warning is None and figures["recognised"].samples == 128
 
 
-def test_an_untrained_judge_finds_nothing_strange() -> None:
+def test_an_untrained_judge_finds_no_outliers() -> None:
     system = built(Judge, factors=FACTORS)
     assert isinstance(system, Judge) and system.in_distribution(torch.full((3, *SHAPE), 9.0)).all()
 
 
-# -- jitter ---------------------------------------------------------------------------------------
+def test_old_checkpoints_of_judges_are_renamed() -> None:
+    old = {"limit": 1, "system/limit": 2, "system/seen": 3, "optimiser/reader/0.exp_avg": 4, "reader.weight": 5}
+    new = ["ood_threshold", "system/ood_threshold", "system/rounds_seen", "optimiser/network/0.exp_avg"]
+    assert list(upgraded_tensors(old, 1)) == [*new, "reader.weight"]
+    assert upgraded_tensors(old, 2) == old
+
+
+# -- augmentation ---------------------------------------------------------------------------------------
 
 
 def test_shifts_move_whole_pictures_by_a_few_pixels_each_way() -> None:
     image = torch.zeros(200, 1, 9, 9)
     image[:, :, 4, 4] = 1
-    moved = shift(image, Stream(9), 2)
+    moved = random_shift(image, Stream(9), 2)
     assert torch.equal(moved.sum((1, 2, 3)), torch.ones(200))  # nothing is lost or doubled
     at = moved.flatten(1).argmax(1)
     assert set((at // 9).tolist()) == set((at % 9).tolist()) == {2, 3, 4, 5, 6}
-    assert torch.equal(shift(image, Stream(9), 0), image)
+    assert torch.equal(random_shift(image, Stream(9), 0), image)
 
 
 def test_jitter_is_seeded_bounded_and_its_own_for_each_picture() -> None:
@@ -203,8 +211,8 @@ def test_jitter_is_seeded_bounded_and_its_own_for_each_picture() -> None:
     changes = (
         lambda x, r: color_jitter(x, r, 0.1),
         lambda x, r: gaussian_noise(x, r, 0.1),
-        lambda x, r: shift(x, r, 1),
-        mirror,
+        lambda x, r: random_shift(x, r, 1),
+        random_flip,
         random_blur,
         make_outliers,
     )
@@ -216,26 +224,26 @@ def test_jitter_is_seeded_bounded_and_its_own_for_each_picture() -> None:
         assert len(set(apart.tolist())) > 1  # not one change for all
     assert color_jitter(image, Stream(1), 0.1).abs().max() <= 1
     assert (color_jitter(image, Stream(1), 0.1) - image).abs().max() <= 0.2 + 1e-6
-    assert (mirror(mirror(image, Stream(3)), Stream(3)) == image).all()
+    assert (random_flip(random_flip(image, Stream(3)), Stream(3)) == image).all()
     assert random_blur(torch.full((2, 1, 8, 8), 0.5), Stream(4)).sub(0.5).abs().max() < 1e-6
 
 
-def test_estranged_pictures_are_mixtures_negatives_and_paint() -> None:
+def test_outliers_are_mixtures_negatives_and_paint() -> None:
     image = world(300, Stream(11)).image
-    foreign = make_outliers(image, Stream(12))
-    negative = (foreign == -image).flatten(1).all(1)
-    mixed = (foreign == (image + image.roll(1, 0)) / 2).flatten(1).all(1)
+    outliers = make_outliers(image, Stream(12))
+    negative = (outliers == -image).flatten(1).all(1)
+    mixed = (outliers == (image + image.roll(1, 0)) / 2).flatten(1).all(1)
     for share in (negative, mixed, ~(negative | mixed)):
         assert float(share.float().mean()) == pytest.approx(1 / 3, abs=0.1)
-    assert foreign.abs().max() <= 1
+    assert outliers.abs().max() <= 1
 
 
-def test_who_reads_what() -> None:
+def test_which_judge_is_of_which_data() -> None:
     """A judge of one world is not asked about another whose name begins alike."""
     assert kin("scenes-day-night") == ("scenes-day-night", "scenes")
     assert kin("scenes | blur:2") == ("scenes",) and kin("scenes-rich") == ("scenes-rich", "scenes-rich-all")
-    judge = reader_of("scenes-day-night")
+    judge = judge_of("scenes-day-night")
     assert judge is not None and judge.name == "judge-scenes"
     for rich in ("scenes-rich", "scenes-rich-unseen", "scenes-edits"):
-        other = reader_of(rich)
+        other = judge_of(rich)
         assert other is not None and other.name == "judge-scenes-rich"

@@ -13,17 +13,14 @@ from torch import Tensor
 from zeuxis.diffusion import guidance, schedule, weighting
 from zeuxis.diffusion.path import (
     Path,
-    Prediction,
     Straight,
     VarianceExploding,
     VariancePreserving,
     add_noise,
     append_dims,
     betas,
-    target,
-    to_epsilon,
-    to_x0,
 )
+from zeuxis.diffusion.precondition import Prediction, consistency, edm, in_ve, on_path, target, to_x0
 from zeuxis.diffusion.sampler import SAMPLERS, Denoise, ancestral, ddim, dpmpp_2m, euler, heun, multistep, sampler
 from zeuxis.errors import UnknownName
 from zeuxis.rng import ImageRng, Stream
@@ -65,9 +62,37 @@ def test_every_prediction_leads_back_to_the_image(path: Path, predicts: Predicti
     x0, noise = torch.randn(2, 3, 1, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     t = torch.tensor([5.0, 300.0, 700.0], dtype=torch.float64) / (1 if path is DDPM else 1000)
     x = add_noise(path, x0, noise, t)
-    back = to_x0(predicts, path, target(predicts, path, x0, noise, t), x, t)
-    torch.testing.assert_close(back, x0, rtol=0, atol=1e-4 if path is DDPM else 1e-9)  # DDPM's table is float32
-    torch.testing.assert_close(to_epsilon(path, x0, x, t), noise, rtol=0, atol=1e-4)
+    a, s = append_dims(path.alpha(t), x0), append_dims(path.std(t), x0)
+    said = {"epsilon": noise, "x0": x0, "v": a * noise - s * x0, "velocity": noise - x0, "score": -noise / s}[predicts]
+    c = on_path(predicts, path, t)
+    close = 1e-4 if path is DDPM else 1e-9  # DDPM's table is float32
+    torch.testing.assert_close(to_x0(c, said, x), x0, rtol=0, atol=close)
+    torch.testing.assert_close(target(c, x0, x), said, rtol=0, atol=100 * close)
+    ve = in_ve(predicts, path, path.std(t) / path.alpha(t))  # the same network in VE space
+    torch.testing.assert_close(ve.input, path.alpha(t), rtol=1e-4, atol=1e-6, check_dtype=False)
+    torch.testing.assert_close(ve.noise, t, rtol=1e-4, atol=1e-4, check_dtype=False)
+    torch.testing.assert_close(to_x0(ve, said, x / a), x0, rtol=0, atol=1e-3 if path is DDPM else 1e-9)
+
+
+def test_published_coefficients_of_edm() -> None:
+    """Karras et al. 2022, Table 1, with sigma_data 0.5: the network's input and target have unit variance."""
+    sigma = torch.tensor([0.002, 0.5, 80.0], dtype=torch.float64)
+    c = edm(sigma)
+    torch.testing.assert_close(c.skip, 0.25 / (sigma**2 + 0.25))
+    torch.testing.assert_close(c.out, sigma * 0.5 / (sigma**2 + 0.25).sqrt())
+    torch.testing.assert_close(c.input, 1 / (sigma**2 + 0.25).sqrt())
+    torch.testing.assert_close(c.noise, sigma.log() / 4)
+    torch.testing.assert_close(weighting.edm(sigma) * c.out**2, torch.ones_like(sigma))  # lambda = 1 / c_out^2
+    rng = torch.Generator().manual_seed(0)
+    x0, noise = (k * torch.randn(3, 1, 100, 100, generator=rng, dtype=torch.float64) for k in (0.5, 1.0))
+    x = x0 + append_dims(sigma, x0) * noise
+    for made in (append_dims(c.input, x) * x, target(c, x0, x)):
+        torch.testing.assert_close(made.flatten(1).std(1), torch.ones_like(sigma), rtol=0.05, atol=0)
+
+
+def test_a_consistency_model_is_the_identity_at_the_least_noise() -> None:
+    c = consistency(torch.tensor([0.002, 1.0]), 0.5, 0.002)
+    assert c.skip[0] == 1 and c.out[0] == 0 and c.skip[1] < 0.21 and c.out[1] > 0.4
 
 
 def test_variance_is_preserved() -> None:
@@ -100,6 +125,12 @@ def test_respaced_keeps_both_ends_and_never_repeats() -> None:
     assert len(levels) == 8
     assert levels[0] == sigmas[-1] and levels[-2] == sigmas[0] and levels[-1] == 0
     torch.testing.assert_close(schedule.respaced(sigmas, 5000)[:-1], sigmas.flip(0), rtol=0, atol=0)
+
+
+def test_levels_of_the_straight_path_start_where_a_picture_is_hardly_there() -> None:
+    torch.testing.assert_close(schedule.flow_levels(4), torch.tensor([1000, 3, 1, 1 / 3, 0]))
+    fine = schedule.flow_levels(5000, shift=2.0)
+    assert fine[0] > 1000 and (fine.diff() < 0).all() and fine.isfinite().all()
 
 
 def test_shifted_flow_times() -> None:
@@ -302,17 +333,20 @@ def test_multistep_calls_once_a_level_and_adds_the_paper_s_noise() -> None:
 def test_guidance_is_affine_and_asks_once() -> None:
     calls: list[int] = []
 
-    def denoise(x: Tensor, sigma: Tensor, signal: guidance.Signal) -> Tensor:
+    def denoise(x: Tensor, sigma: Tensor, conditioning: guidance.Conditioning) -> Tensor:
         calls.append(len(x))
-        return x + append_dims(signal["label"], x)
+        halves.append(conditioning["conditional"].tolist())
+        return x + append_dims(conditioning["vector"], x)
 
-    signal, null = {"label": torch.tensor([1.0, 2.0])}, {"label": torch.zeros(2)}
+    halves: list[list[bool]] = []
+    given, null = {"vector": torch.tensor([1.0, 2.0])}, {"vector": torch.zeros(2)}
     x, sigma = torch.zeros(2, 1, 1, 1), torch.ones(2)
     for scale, factor, rows in ((3.0, 3.0, 4), (1.0, 1.0, 2), (0.0, 0.0, 2)):
         calls.clear()
-        out = guidance.classifier_free(denoise, signal, null, scale)(x, sigma)
-        torch.testing.assert_close(out.flatten(), factor * signal["label"])
+        out = guidance.classifier_free(denoise, given, null, scale)(x, sigma)
+        torch.testing.assert_close(out.flatten(), factor * given["vector"])
         assert calls == [rows]
+    assert halves == [[True, True, False, False], [True, True], [False, False]]
 
 
 def test_thresholds() -> None:
@@ -343,12 +377,9 @@ def test_weights() -> None:
     t = torch.tensor([10.0, 400.0, 900.0])
     wrong = x0 + 0.1  # an image that misses by 0.1 everywhere
     x = add_noise(DDPM, x0, noise, t)
-    miss = {
-        "x0": wrong - x0,
-        "epsilon": to_epsilon(DDPM, wrong, x, t) - noise,
-        "v": target("v", DDPM, wrong, to_epsilon(DDPM, wrong, x, t), t) - target("v", DDPM, x0, noise, t),
-    }
     expected = 0.01 * (sigma**-2).clamp(max=5)
-    for predicts, difference in miss.items():
-        weight = weighting.min_snr(predicts, sigma)  # type: ignore[arg-type]
-        torch.testing.assert_close(weight * difference.square().mean((1, 2, 3)), expected, rtol=1e-3, atol=0)
+    predictions: tuple[Prediction, ...] = ("x0", "epsilon", "v")
+    for predicts in predictions:
+        c = on_path(predicts, DDPM, t)
+        error = (target(c, wrong, x) - target(c, x0, x)).square().mean((1, 2, 3))
+        torch.testing.assert_close(weighting.min_snr(sigma) * c.out**2 * error, expected, rtol=1e-3, atol=0)

@@ -1,4 +1,4 @@
-"""The segmenter: it learns a layout, abstains from what is no such picture, and is measured like every reader."""
+"""The segmenter: it learns a layout, detects outliers, and is measured like every judge."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from zeuxis.api.evaluate import evaluate
-from zeuxis.api.features import features_of, reader_of
+from zeuxis.api.features import features_of, judge_of
 from zeuxis.api.model import Model
 from zeuxis.api.runs import train
 from zeuxis.batch import Batch, Condition, Shape
@@ -54,7 +54,7 @@ def segmenter() -> Segmenter:
     return system.eval()
 
 
-def test_it_reads_the_layout_and_knows_its_world(segmenter: Segmenter) -> None:
+def test_it_predicts_the_layout_and_detects_outliers(segmenter: Segmenter) -> None:
     test = world(200, Stream(1))
     assert test.condition.layout is not None
     logits = segmenter.segment(test.image)
@@ -62,8 +62,8 @@ def test_it_reads_the_layout_and_knows_its_world(segmenter: Segmenter) -> None:
     found = logits.argmax(1)
     assert (found == test.condition.layout)[test.condition.layout > 0].float().mean() > 0.95
     assert segmenter.in_distribution(test.image).float().mean() > 0.9
-    for foreign in (-test.image, Stream(2).normal(200, 1, 12, 12)):
-        assert segmenter.in_distribution(foreign).float().mean() < 0.3
+    for outliers in (-test.image, Stream(2).normal(200, 1, 12, 12)):
+        assert segmenter.in_distribution(outliers).float().mean() < 0.3
 
 
 def test_noise_and_light_change_little(segmenter: Segmenter) -> None:
@@ -98,7 +98,7 @@ def test_worlds_name_every_class_of_their_layout(name: str) -> None:
     assert open_source("digits", 8).spec.layout_names == ()
 
 
-def test_it_is_trained_and_measured_as_every_reader_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_trained_and_measured_as_every_judge_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     changes = ("size=16", "model.widths=[8, 16]", "train.rounds=2", "train.batch=4", 'train.precision="float32"')
     run = train(load_recipe("segmenter-scenes", changes), out=tmp_path / "run")
@@ -107,13 +107,15 @@ def test_it_is_trained_and_measured_as_every_reader_is(tmp_path: Path, monkeypat
     names = [f.name for f in figures]
     assert names[0] == "miou" and names[-2:] == ["pixel-accuracy", "recognised"] and "miou/sky" in names
     assert all(0 <= f.value <= 1 and f.samples == 24 and f.reference for f in figures)
-    with pytest.raises(Unsupported, match=r"does not read its data so \(classify\); it can: in_distribution, segment"):
+    with pytest.raises(
+        Unsupported, match=r"cannot judge the pictures of its data \(classify\); it can: in_distribution, segment"
+    ):
         evaluate(Model("run", *model), samples=8, metrics=("accuracy",))
 
 
 @pytest.fixture
 def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A place for shipped weights with readers of faces, of which only judges read factors."""
+    """A folder of shipped weights with models of faces, of which only judges have features and factors."""
     for name, side in (("a-segmenter", 32), ("judge-32", 32), ("judge-64", 64)):
         source = open_source("faces", side)
         system = (
@@ -129,11 +131,11 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.usefixtures("shelf")
-def test_pictures_of_faces_are_compared_in_the_eyes_of_their_judge() -> None:
+def test_pictures_of_faces_are_compared_by_the_features_of_their_judge() -> None:
     for data, shape in (("faces", (3, 32, 32)), ("faces-pairs", (3, 64, 64))):
         space = features_of(data, None, shape)
         assert space.name == f"judge-{shape[1]}" and space.of(torch.zeros(2, *shape)).shape == (2, 16)
     assert features_of("faces").name == "judge-32" and features_of("scenes").name == "pixels-8"
-    reader = reader_of("faces", "segment", (3, 64, 64))
-    assert reader is not None and reader.name == "a-segmenter"
-    assert reader_of("faces", "verify") is None
+    judge = judge_of("faces", "segment", (3, 64, 64))
+    assert judge is not None and judge.name == "a-segmenter"
+    assert judge_of("faces", "verify") is None

@@ -7,7 +7,10 @@ The command line prints the message alone and leaves with :attr:`ZeuxisError.exi
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class ZeuxisError(Exception):
@@ -30,6 +33,13 @@ class UnknownName(UsageError):
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
         mend = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names) or 'none'}"
         super().__init__(f"unknown {kind} '{name}': {mend}{' ' + hint if hint else ''}")
+
+
+def lookup(kind: str, name: str, table: Mapping[str, T]) -> T:
+    """``table[name]``; raises :class:`UnknownName` for a ``kind`` of that name there is not."""
+    if name not in table:
+        raise UnknownName(kind, name, table)
+    return table[name]
 
 
 class Unsupported(UsageError):

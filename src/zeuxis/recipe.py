@@ -1,20 +1,24 @@
 """Recipes: what differs from a method's defaults, the data, the budget, and the claim. Imports no torch.
 
-A recipe is a TOML file in ``recipes/<family>/<name>.toml``. It inherits from nothing: what it does
-not say is the constructor's default, and an unknown key is an error that names the nearest one.
+A recipe is a TOML file in ``recipes/<family>/<name>.toml``, or lies with the user's own systems
+(:mod:`zeuxis.plugins`). It inherits from nothing: what it does not say is the constructor's default, and an unknown
+key is an error that names the nearest one.
 """
 
 from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from zeuxis import plugins
 from zeuxis.errors import UnknownName, UsageError
+from zeuxis.plugins import Place, Problem
 from zeuxis.spec import LEAST_SIDE, MOST_SIDE, Size, in_bounds
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -83,10 +87,42 @@ class Recipe(_Table):
         return size
 
 
-@cache
 def recipe_paths() -> dict[str, Path]:
-    """Every packaged recipe, by name."""
+    """Every recipe, by name: those of the package and the user's own."""
+    return _found(plugins.places())[0]
+
+
+def recipe_problems() -> list[Problem]:
+    """What of the user's own recipes cannot be used, and why."""
+    return _found(plugins.places())[1]
+
+
+@cache
+def packaged_recipes() -> dict[str, Path]:
+    """The recipes of the package, by name."""
     return {p.stem: p for p in sorted(RECIPES.glob("*/*.toml"))}
+
+
+@cache
+def _found(places: tuple[Place, ...]) -> tuple[dict[str, Path], list[Problem]]:
+    """The recipes there are when systems are also looked for in ``places``, and what is wrong with the user's own."""
+    paths = dict(packaged_recipes())
+    own, wrong = plugins.recipe_files(places)
+    for name, path in own.items():
+        if name in paths:
+            both = f"{paths[name]} and {path}"
+            wrong.append(Problem(f"two recipes are called '{name}': {both}: rename yours", frozenset({name})))
+            continue
+        try:
+            _read(path, str(path))
+        except UsageError as error:
+            wrong.append(Problem(str(error), frozenset({name})))
+            continue
+        paths[name] = path
+    return paths, wrong
+
+
+plugins.forgets(_found.cache_clear)
 
 
 def load_recipe(name: str | Path, overrides: tuple[str, ...] = ()) -> Recipe:
@@ -94,18 +130,24 @@ def load_recipe(name: str | Path, overrides: tuple[str, ...] = ()) -> Recipe:
 
     Raises :class:`UsageError` for an unknown recipe, key or value.
     """
-    path = recipe_paths().get(str(name))
-    if path is None:
-        path = Path(name)
-        if path.suffix != ".toml" or not path.is_file():
-            raise UnknownName("recipe", str(name), recipe_paths(), hint="(or give the path of a .toml file)")
+    known, wrong = _found(plugins.places())
+    for problem in wrong:
+        if str(name) in problem.names:
+            raise UsageError(problem.message)
+    path = known.get(str(name), Path(name))
+    if str(name) not in known and (path.suffix != ".toml" or not path.is_file()):
+        raise UnknownName("recipe", str(name), known, hint="(or give the path of a .toml file)")
+    return _read(path, str(name), overrides)
+
+
+def _read(path: Path, where: str, overrides: tuple[str, ...] = ()) -> Recipe:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"recipe {path} is not valid TOML: {error}") from None
     for override in overrides:
         _apply(table, override)
-    return parse_recipe({"name": path.stem, **table}, where=str(name))
+    return parse_recipe({"name": path.stem, **table}, where=where)
 
 
 def parse_recipe(table: dict[str, Any], where: str) -> Recipe:
@@ -114,6 +156,15 @@ def parse_recipe(table: dict[str, Any], where: str) -> Recipe:
         return Recipe.model_validate(table)
     except ValidationError as error:
         raise _explain(error, where) from None
+
+
+def merged(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """``table`` with ``changes``, tables within tables likewise: what ``[tiny]`` does to ``[model]``."""
+    both = dict(table)
+    for key, value in changes.items():
+        inner = both.get(key)
+        both[key] = merged(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
+    return both
 
 
 def _apply(table: dict[str, Any], override: str) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
+from zeuxis.diffusion.sampler import Denoise
 from zeuxis.distributions.flow import Flow
 from zeuxis.errors import Unsupported
 from zeuxis.knobs import Knob, Sampling, checked
@@ -57,6 +58,20 @@ class Verbs(nn.Module):
     def log_prob(self, image: Tensor, rng: Rng) -> Tensor:
         """Log-likelihood in nats ``(B,)``, or the bound on it that the class states."""
         raise self._lacks("log_prob")
+
+    def denoiser(self, condition: Condition, n: int, how: Sampling = Sampling()) -> Denoise:
+        """What a diffusion model knows, as ``denoise(x, sigma) -> x0`` for ``n`` images under ``condition``.
+
+        Always in VE space, ``x = x0 + sigma e`` with ``sigma`` (B,); guidance is inside, and gradients flow to x.
+        """
+        raise self._lacks("denoise")
+
+    def levels(self, how: Sampling = Sampling()) -> Tensor:
+        """The noise levels (N + 1,) that :meth:`sample` goes through, as :meth:`denoiser` counts them: descending to 0.
+
+        A sampler starts from noise of the first one's deviation.
+        """
+        raise self._lacks("denoise")
 
     def classify(self, image: Tensor) -> tuple[Tensor, ...]:
         """Logits ``(B, K_f)``, one tensor per factor that the system reads off a picture."""

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 
 from zeuxis.api.coding import REBUILT
-from zeuxis.api.evaluate import default_metrics, evaluate, held_out, rebuild
-from zeuxis.api.model import Model, load
+from zeuxis.api.collectors import reconstruct
+from zeuxis.api.evaluate import default_metrics, evaluate, held_out
+from zeuxis.api.model import Model
 from zeuxis.api.page import Page, loss_curves
 from zeuxis.api.pictures import Pictures, sheet, to_pil
-from zeuxis.api.reproduce import commit, machine, threads
-from zeuxis.api.runs import recorded, train
+from zeuxis.api.reproduce import commit, machine, threads, trained
 from zeuxis.catalog.listing import entry
 from zeuxis.data.library import open_source, pinned
 from zeuxis.errors import Unsupported
@@ -26,9 +26,9 @@ from zeuxis.provenance.record import write_png, write_whole
 from zeuxis.recipe import Recipe, load_recipe
 
 Report = Callable[[str, float | None], None]
-DRAWN = ("frechet", "precision", "recall")  # of new pictures, the first one decides
-CODED = ("rebuilt-frechet", "psnr")  # of held-out pictures, coded and decoded
-SHOWN = 32
+GENERATED = ("frechet", "precision", "recall")  # of generated pictures, the first one decides
+RECONSTRUCTED = ("rebuilt-frechet", "psnr")  # of held-out pictures, encoded and decoded
+SHOWN = 32  # pictures on a sheet
 
 
 def compare(
@@ -45,8 +45,8 @@ def compare(
     """Train every recipe for ``minutes`` on the same pictures, measure all in one feature space, and write
     ``compare.json``, sheets of each and ``index.html`` into ``out``.
 
-    Those that draw are measured by what they draw, those that code pictures by what comes back of held-out ones,
-    beside how much they keep of each.
+    Those that generate are measured on generated pictures, those that encode and decode on reconstructions of
+    held-out ones, beside the size of their codes.
 
     Data and size are those of the first recipe unless ``data`` names others. Trainings in ``out`` that
     finished under the same budget are used again. Closed-form systems take the time they take.
@@ -84,20 +84,9 @@ def _plan(recipe: str, data: str, first: Recipe, minutes: float, seed: int) -> R
 
 
 def _measure(plan: Recipe, samples: int, seed: int, out: Path, device: str, report: Report) -> dict[str, Any]:
-    folder = out / plan.name
-    found = recorded(folder)
-    if found is None or not found.finished or not found.trains(plan):
-        run = train(
-            plan,
-            out=folder,
-            device=device,
-            report=lambda clock, preview: report(f"{plan.name}: round {clock.round}", clock.progress),
-        )
-        if run.stopped:
-            raise KeyboardInterrupt
-    model = load(folder, device)
+    model = trained(plan, out / plan.name, device, report)
     how = Sampling(**plan.sample)
-    metrics = tuple(metric for metric in (*DRAWN, *CODED) if metric in default_metrics(model))
+    metrics = tuple(metric for metric in (*GENERATED, *RECONSTRUCTED) if metric in default_metrics(model))
     figures = evaluate(model, data=plan.data, metrics=metrics, samples=samples, seed=seed, how=how,
                        report=lambda message, fraction: report(f"{plan.name}: {message}", fraction))  # fmt: skip
     examples = held_out(open_source(plan.data, plan.size, "test"), SHOWN)
@@ -107,11 +96,11 @@ def _measure(plan: Recipe, samples: int, seed: int, out: Path, device: str, repo
         images = model.draw(examples.condition, range(seed, seed + SHOWN), how)
         sheets["drawn"] = _save(Pictures(images, records), out / f"{plan.name}.png")
     kept = None
-    if set(CODED) <= set(metrics):
-        latent, images = rebuild(model, examples.image)
+    if set(RECONSTRUCTED) <= set(metrics):
+        latent, images = reconstruct(model, examples.image)
         kept = _kept(model, latent)
         rebuilt = tuple({**made, "disclosure": REBUILT} for made in records)
-        sheets["rebuilt"] = _save(Pictures(images, rebuilt), out / f"{plan.name}-rebuilt.png")
+        sheets["rebuilt"] = _save(Pictures(images.cpu(), rebuilt), out / f"{plan.name}-rebuilt.png")
     return {
         "recipe": plan.name,
         "system": plan.system,
@@ -153,7 +142,7 @@ def _page(found: dict[str, Any], out: Path) -> None:
     )
     page.heading("Figures")
     values = [{f["name"]: f["value"] for f in e["figures"]} for e in found["entries"]]
-    metrics = [metric for metric in (*DRAWN, *CODED) if any(metric in of for of in values)]
+    metrics = [metric for metric in (*GENERATED, *RECONSTRUCTED) if any(metric in of for of in values)]
     coded = any(e["kept"] for e in found["entries"])
     rows = [
         [
@@ -170,7 +159,7 @@ def _page(found: dict[str, Any], out: Path) -> None:
     columns = ["recipe", *metrics, *(("kept of a picture",) if coded else ()), "parameters", "images seen", "training"]
     page.table(columns, rows, first.index(min(first)))
     if coded:
-        page.text(f"{' and '.join(CODED)} are of held-out pictures, coded and decoded; the others of new ones.")
+        page.text(f"{' and '.join(RECONSTRUCTED)} are of held-out pictures, coded and decoded; the others of new ones.")
     figure = Figure(**{k: v for k, v in found["entries"][0]["figures"][0].items() if k != "warning"})
     page.text(
         f"Features {figure.features}, reference {figure.reference}, resized by {figure.resize}. {figure.warning or ''}"

@@ -1,4 +1,4 @@
-"""The demo: the whole house in a few minutes, and a page about it."""
+"""The demo: sample, train and measure in a few minutes, and a page about it."""
 
 from __future__ import annotations
 
@@ -73,11 +73,11 @@ def _captions(page: Page, out: Path, report: Report) -> None:
 def _digits(page: Page, out: Path, report: Report) -> tuple[dict[str, list[Figure]], Model]:
     recipe = load_recipe(DIGITS)
 
-    def tell(clock: Clock, preview: Path | None) -> None:
+    def progress(clock: Clock, preview: Path | None) -> None:
         loss = next((f", loss {v:.3f}" for k, v in clock.notes.items() if k.startswith("loss/")), "")
         report(f"training {DIGITS}: round {clock.round}{loss}; newest picture {preview}", clock.progress)
 
-    run = train(recipe, out=_folder(out, DIGITS), report=tell)
+    run = train(recipe, out=_folder(out, DIGITS), report=progress)
     if run.stopped:
         raise KeyboardInterrupt
     model = load(run.folder)
@@ -96,10 +96,10 @@ def _digits(page: Page, out: Path, report: Report) -> tuple[dict[str, list[Figur
     if last is not None:
         page.pictures({"before training": str(first.relative_to(out)), "after": str(last.relative_to(out))})
     figures = {}
-    for name, judged in ((DIGITS, model), (RIVAL, load(rival.folder))):
-        wanted = MEASURED if "label" in judged.system.conditions else MEASURED[:3]
+    for name, measured in ((DIGITS, model), (RIVAL, load(rival.folder))):
+        wanted = MEASURED if "label" in measured.system.conditions else MEASURED[:3]
         how = Sampling(**recipe.sample) if name == DIGITS else Sampling()
-        figures[name] = evaluate(judged, data=recipe.data, metrics=wanted, samples=SAMPLES, how=how, report=report)
+        figures[name] = evaluate(measured, data=recipe.data, metrics=wanted, samples=SAMPLES, how=how, report=report)
     return figures, model
 
 
@@ -112,8 +112,8 @@ def _figures(page: Page, figures: dict[str, list[Figure]], model: Model) -> None
     page.table(["", *MEASURED], rows, best=min(range(len(rows)), key=lambda k: figures[[*figures][k]][0].value))
     first = figures[DIGITS][0]
     page.text(
-        f"Against {first.samples} held-out digits, in the features of the shipped digit reader ({first.features}). "
-        "Accuracy: the share of pictures in which that reader sees the digit that was asked for. "
+        f"Against {first.samples} held-out digits, in the features of the shipped classifier ({first.features}). "
+        "Accuracy: the share of pictures in which that classifier finds the digit of the condition. "
         f"{first.warning or ''}"
     )
 

@@ -1,22 +1,29 @@
-"""Measure a trained model on held-out data: one door to every metric."""
+"""Measure a trained model on held-out data with any metric, a chunk of pictures at a time."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from zeuxis.api import reading
+from zeuxis.api.collectors import (
+    Captions,
+    Chunk,
+    Collector,
+    FeatureSets,
+    Likelihoods,
+    Reconstructions,
+    judging,
+)
 from zeuxis.api.features import Features, features_of
 from zeuxis.api.model import Model
-from zeuxis.api.reading import CHUNK, chunks
-from zeuxis.batch import Batch, joined
+from zeuxis.batch import Batch, Shape
 from zeuxis.data.library import open_source
 from zeuxis.data.source import Source
-from zeuxis.distributions.dequantise import LEVEL, dequantise
-from zeuxis.errors import UnknownName, Unsupported, UsageError
+from zeuxis.errors import UnknownName, UsageError
 from zeuxis.knobs import Sampling
 from zeuxis.metrics.record import Figure
 from zeuxis.metrics.similarity import WINDOW
@@ -25,15 +32,10 @@ from zeuxis.rng import Stream
 from zeuxis.verbs import Proof
 
 Report = Callable[[str, float | None], None]
-READING = {  # who fills in what of the evidence
-    "found": reading.read,
-    "logits": reading.read,
-    "mapped": reading.segmented,
-    "alike": reading.verified,
-    "known": reading.recognised,
-    "caption_log_prob": reading.captions,
-}
-READ_BY = {
+CHUNK, CHUNK_VALUES = 256, 2**24  # pictures that are held at a time, at most, and numbers in them (64 MiB)
+OF_JUDGES = frozenset({"prediction", "target", "logits", "confusion", "genuine", "impostor", "in_distribution"})
+OF_GENERATED = OF_JUDGES | {"fake"}  # the evidence that generated pictures give
+JUDGED_BY = {  # verb of a judge: the metrics of it
     "classify": ("accuracy",),
     "segment": ("miou", "pixel-accuracy"),
     "verify": ("verification",),
@@ -74,16 +76,13 @@ def evaluate(
     makes, holds = tuple(model.system.shape), tuple(source.spec.shape)
     if holds != makes:
         raise UsageError(f"'{model.name}' makes {makes}, '{name}' holds {holds}: give other --data")
-    real = held_out(source, samples)
-    if "caption" in model.system.conditions and real.condition.factors is not None:
-        # A picture must show what its caption states, and no more.
-        real = replace(real, condition=replace(real.condition, factors=source.stated_factors(real.condition.factors)))
-    evidence, space = gather(model, real, compared, name, seed, how, features, report)
+    order = held_out_order(source, samples)
+    evidence, space = collect(model, source, order, compared, name, seed, how, features, report)
     found = measure(
         compared,
         evidence,
         features=space.hash if space else None,
-        reference=f"{source.fingerprint()}/{split}/{len(real)}",
+        reference=f"{source.fingerprint()}/{split}/{len(order)}",
         resize=space.resize if space else None,
     )
     # In the order asked for; what is to be read beside them stays where ``measure`` put it, at the end.
@@ -103,10 +102,10 @@ def default_metrics(model: Model) -> tuple[str, ...]:
     verbs = model.verbs
     if not model.system.card.learns:
         return tuple(model.system.proofs())  # it follows no data, so no data is its measure
-    read = [metrics for verb, metrics in READ_BY.items() if verb in verbs]
-    if read:
-        return tuple(metric for metrics in read for metric in metrics)
-    told = ("agreement",) if "caption" in model.system.conditions or "source" in model.system.conditions else ()
+    judged = [metrics for verb, metrics in JUDGED_BY.items() if verb in verbs]
+    if judged:
+        return tuple(metric for metrics in judged for metric in metrics)
+    obeyed = ("agreement",) if "caption" in model.system.conditions or "source" in model.system.conditions else ()
     made = ("frechet", "kernel", "precision", "recall") if "sample" in verbs else ()
     large = min(model.system.shape.height, model.system.shape.width) >= WINDOW
     rebuilt = ("rebuilt-frechet", "psnr", *(("ssim",) if large else ())) if {"encode", "decode"} <= verbs else ()
@@ -114,19 +113,28 @@ def default_metrics(model: Model) -> tuple[str, ...]:
     # A model that draws in steps walks its whole chain, a thousand of them, for the likelihood of one picture.
     quick = "log_prob" in verbs and "steps" not in model.knobs
     likely = ("bits-per-dim",) if quick and model.prior is None else ()
-    return (*told, *made, *rebuilt, *coded, *likely)
+    return (*obeyed, *made, *rebuilt, *coded, *likely)
 
 
 def held_out(source: Source, samples: int) -> Batch:
-    """The first ``samples`` of a fixed random order of the source (fewer, where it holds fewer)."""
-    n = min(samples, len(source))
-    order = Stream(0, "held-out").permutation(len(source))[:n]
-    return joined([source.batch(part) for part in order.split(CHUNK)])
+    """The first ``samples`` of a fixed random order of the source (fewer, where it holds fewer), all at once."""
+    return source.batch(held_out_order(source, samples))
 
 
-def gather(
+def held_out_order(source: Source, samples: int) -> Tensor:
+    """Which examples :func:`held_out` takes, int64 ``(N,)``."""
+    return Stream(0, "held-out").permutation(len(source))[: min(samples, len(source))]
+
+
+def chunk_size(shape: Shape) -> int:
+    """How many pictures of ``shape`` are held at a time."""
+    return max(1, min(CHUNK, CHUNK_VALUES // math.prod(shape)))
+
+
+def collect(
     model: Model,
-    real: Batch,
+    source: Source,
+    order: Tensor,
     metrics: Sequence[str],
     data: str,
     seed: int,
@@ -134,60 +142,43 @@ def gather(
     features: str | None,
     report: Report,
 ) -> tuple[Evidence, Features | None]:
-    """Make, rebuild or read what ``metrics`` need, and nothing else."""
-    needs = {need for metric in metrics for need in METRICS[metric].needs}
-    evidence = Evidence(seed=seed)
+    """Generate, reconstruct and judge what ``metrics`` need, a chunk at a time, against the examples ``order``."""
+    needs = frozenset(need for metric in metrics for need in METRICS[metric].needs)
+    draws = bool(needs & OF_GENERATED) and "sample" in model.verbs
     space: Features | None = None
-    made: Tensor | None = None
-    if needs & {"fake", *READING} and "sample" in model.verbs:
-        made = _sample(model, real, seed, how, report)
-    if needs & {"fake", "rebuilt"}:
-        space = features_of(data, features, tuple(model.system.shape))
+    found: list[Collector] = []
+    if needs & {"fake", "reconstructed"}:
+        space = features_of(data, features, tuple(model.system.shape), model.device)
         report(f"features: {space.name}", None)
-        evidence = replace(evidence, real=space.of(real.image), fake=None if made is None else space.of(made))
-    if needs & {"made", "wanted", "rebuilt", "latent"}:
-        report("rebuilding", None)
-        latent, rebuilt = rebuild(model, real.image)
-        evidence = replace(evidence, made=rebuilt, wanted=real.image)
-        if "rebuilt" in needs and space is not None:
-            evidence = replace(evidence, rebuilt=space.of(rebuilt))
-        if model.system.codes is not None:
-            evidence = replace(evidence, latent=latent, codes=model.system.codes)
+        found.append(FeatureSets(space))
+    scores = {name: METRICS[name].score for name in metrics}
+    to_score = {name: score for name, score in scores.items() if score is not None}
+    if to_score or needs & {"reconstructed", "code_usage"}:
+        found.append(Reconstructions(model, to_score, space if "reconstructed" in needs else None))
     if "log_prob" in needs:
-        likely = _log_prob(model, real.image, seed, report)
-        level = 1.0 if model.system.discrete else LEVEL
-        evidence = replace(evidence, log_prob=likely, dims=real.image[0].numel(), level=level)
-    for work in dict.fromkeys(READING[need] for need in READING if need in needs):
-        evidence = work(evidence, model, real, made, data)
-    return evidence, space
+        found.append(Likelihoods(model, seed))
+    if needs & OF_JUDGES:
+        found += judging(needs, model, draws, source.batch(order[-1:]), data)
+    if "caption_log_prob" in needs:
+        found.append(Captions(model, data))
+    done = 0
+    for rows in order.split(chunk_size(model.system.shape)):
+        seeds = range(seed + done, seed + done + len(rows))
+        report(f"{'sampling' if draws else 'measuring'} {done + len(rows)} of {len(order)}", done / len(order))
+        chunk = _chunk(model, source, rows, seeds if draws else None, how)
+        with torch.inference_mode():
+            for collector in found:
+                collector.add(chunk)
+        del chunk  # before the next one is made
+        done += len(rows)
+    return Evidence(seed=seed, **{name: x for c in found for name, x in c.evidence().items()}), space
 
 
-def _sample(model: Model, real: Batch, seed: int, how: Sampling, report: Report) -> Tensor:
-    parts = []
-    for start in range(0, len(real), CHUNK):
-        rows = slice(start, min(start + CHUNK, len(real)))
-        report(f"sampling {rows.stop} of {len(real)}", start / len(real))
-        seeds = range(seed + rows.start, seed + rows.stop)
-        parts.append(model.draw(real.condition[rows], seeds, how))
-    return torch.cat(parts)
-
-
-def rebuild(model: Model, images: Tensor) -> tuple[Tensor, Tensor]:
-    """The latents of ``images`` and the pictures they are decoded to; ``Unsupported`` for models that do neither."""
-    verbs = model.system.card.verbs
-    if not {"encode", "decode"} <= verbs:
-        raise Unsupported(f"'{model.system.card.id}' rebuilds no pictures; it can: {', '.join(sorted(verbs))}")
-    with torch.inference_mode():
-        latents = [model.system.encode(x) for x in chunks(images, model)]
-        return torch.cat(latents).cpu(), torch.cat([model.system.decode(z) for z in latents]).cpu()
-
-
-def _log_prob(model: Model, images: Tensor, seed: int, report: Report) -> Tensor:
-    if model.prior is not None:
-        raise Unsupported(f"the likelihood of '{model.name}' is under its own prior: leave --prior out")
-    report("likelihood", None)
-    rng = Stream(seed, "log_prob")
-    with torch.inference_mode():
-        # Where the likelihood is a density, pixels are spread over their levels first.
-        parts = (x if model.system.discrete else dequantise(x, rng) for x in chunks(images, model))
-        return torch.cat([model.system.log_prob(x, rng) for x in parts]).cpu()
+def _chunk(model: Model, source: Source, rows: Tensor, seeds: range | None, how: Sampling) -> Chunk:
+    """The examples ``rows`` on the model's device and, with ``seeds``, a picture generated under each condition."""
+    real = source.batch(rows)
+    if "caption" in model.system.conditions and real.condition.factors is not None:
+        # A picture owes its caption what that says, and no more.
+        real = replace(real, condition=replace(real.condition, factors=source.stated_factors(real.condition.factors)))
+    fake = None if seeds is None else model.draw(real.condition, seeds, how).to(model.device)
+    return Chunk(real.to(model.device), fake)

@@ -1,7 +1,7 @@
 """Feature spaces: in what distances between sets of pictures are measured.
 
-By default that of the dataset's own reader, which ships; for data that no reader knows, area-averaged
-pixels. The usual Inception of published FIDs is there for whoever has its weights as safetensors.
+By default that of the dataset's own judge, which ships; for data without one, area-averaged pixels. The
+Inception network of published FIDs is there for whoever has its weights as safetensors.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from zeuxis.training.legacy import upgraded_card
 
 CHUNK = 256
 PIXELS = "pixels-8"
-READS = {"classify", "segment", "verify"}  # the verbs of systems that read pictures
+JUDGES = {"classify", "segment", "verify"}  # the verbs of systems that say what a picture holds
 
 
 @dataclass(frozen=True)
@@ -37,49 +37,55 @@ class Features:
     hash: str
     resize: str  # the filter that brings pictures to its size
     encode: Callable[[Tensor], Tensor]  # (B, C, H, W) in [-1, 1] -> (B, D)
+    device: str = "cpu"  # where it is computed
 
     def of(self, images: Tensor) -> Tensor:
-        """Features ``(N, D)`` of images ``(N, C, H, W)``."""
+        """Features ``(N, D)`` of images ``(N, C, H, W)``, on the space's device."""
         with torch.inference_mode():
-            return torch.cat([self.encode(part) for part in images.split(CHUNK)])
+            return torch.cat([self.encode(part.to(self.device)) for part in images.split(CHUNK)])
 
 
-def reader_of(data: str, verb: str = "classify", shape: tuple[int, ...] | None = None) -> Model | None:
-    """The shipped network that was trained to read ``data`` (or a set with the same pictures), if there is one.
+def judge_of(
+    data: str, verb: str = "classify", shape: tuple[int, ...] | None = None, device: str = "cpu"
+) -> Model | None:
+    """The shipped model that was trained to judge ``data`` (or a set with the same pictures), if there is one.
 
-    ``verb`` is how it is to read: classify, segment, verify or knows. Of several, the one of ``shape`` is taken.
+    ``verb`` is what it is to do: classify, segment, verify or in_distribution. Of several, the one of ``shape`` is
+    taken.
     """
     able: dict[str, tuple[int, ...]] = {}
     for name, folder in shipped().items():
         card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         verbs = entry(card["system"]).card.verbs
-        if card["data"] in kin(data) and verb in verbs and verbs & READS:
+        if card["data"] in kin(data) and verb in verbs and verbs & JUDGES:
             able[name] = tuple(upgraded_card(card)["spec"]["shape"])
     fitting = [name for name, size in able.items() if size == shape]
-    return next((load(name) for name in [*fitting, *able]), None)
+    return next((load(name, device) for name in [*fitting, *able]), None)
 
 
-def features_of(data: str, name: str | None = None, shape: tuple[int, ...] | None = None) -> Features:
+def features_of(
+    data: str, name: str | None = None, shape: tuple[int, ...] | None = None, device: str = "cpu"
+) -> Features:
     """The feature space called ``name``: a model that encodes, ``pixels-8``, or a safetensors file of Inception.
 
-    Without a name: that of the shipped reader of ``data``, of several the one of ``shape``; for data without
+    Without a name: that of the shipped judge of ``data``, of several the one of ``shape``; for data without
     one, ``pixels-8``.
     """
     if name is not None and name.endswith(".safetensors"):
-        return _inception(Path(name))
+        return _inception(Path(name), device)
     if name == PIXELS:
-        return _pixels()
-    model = reader_of(data, shape=shape) if name is None else load(name)
-    return _pixels() if model is None else _of_model(model)
+        return _pixels(device)
+    model = judge_of(data, shape=shape, device=device) if name is None else load(name, device)
+    return _pixels(device) if model is None else _of_model(model)
 
 
-def _pixels() -> Features:
-    return Features(PIXELS, PIXELS, "area", lambda x: F.interpolate(x, size=(8, 8), mode="area").flatten(1))
+def _pixels(device: str) -> Features:
+    return Features(PIXELS, PIXELS, "area", lambda x: F.interpolate(x, size=(8, 8), mode="area").flatten(1), device)
 
 
-def _inception(path: Path) -> Features:
-    net = load_inception(path)
-    return Features("inception-2015-12-05", sha256(path)[:16], "bilinear as in TensorFlow 1", net.features)
+def _inception(path: Path, device: str) -> Features:
+    net = load_inception(path).to(device)
+    return Features("inception-2015-12-05", sha256(path)[:16], "bilinear as in TensorFlow 1", net.features, device)
 
 
 def _of_model(model: Model) -> Features:
@@ -90,9 +96,9 @@ def _of_model(model: Model) -> Features:
 
     def encode(image: Tensor) -> Tensor:
         if image.shape[1] != shape.channels:
-            raise UsageError(f"'{model.name}' reads {shape.channels} channels, the pictures have {image.shape[1]}")
+            raise UsageError(f"'{model.name}' takes {shape.channels} channels, the pictures have {image.shape[1]}")
         if tuple(image.shape[2:]) != size:
             image = F.interpolate(image, size=size, mode="bilinear", antialias=True, align_corners=False)
         return model.system.encode(image)
 
-    return Features(model.name, model.weights_sha256[:16], "antialiased bilinear", encode)
+    return Features(model.name, model.weights_sha256[:16], "antialiased bilinear", encode, model.device)

@@ -49,7 +49,7 @@ def reproduce(
     figures, per_seed = [], []
     model: Model | None = None
     for seed in seeds or claim.seeds:
-        model = trained(recipe, seed, runs, device, report)
+        model = trained(_seeded(recipe, seed), runs / f"{recipe.name}-{seed}", device, report)
         found = measured(model, recipe, claim, report, default_metrics(model))
         per_seed.append({"seed": seed, "value": found["value"], "figures": found["figures"],
                          "train_seconds": model.card.get("seconds"), "images": model.card["images"]})  # fmt: skip
@@ -120,20 +120,16 @@ def judge_again(recipe: Recipe, *, out: Path = Path("results")) -> dict[str, Any
     return result
 
 
-def trained(recipe: Recipe, seed: int, runs: Path, device: str, report: Report, abroad: str = "") -> Model:
-    """The recipe's model for ``seed``: trained now, or as it was left in ``runs``; ``abroad`` tells it from the one
-    on the recipe's own data."""
-    folder = runs / f"{recipe.name}{abroad}-{seed}"
-    plan = recipe.train.model_copy(update={"seed": seed})
-    seeded = recipe.model_copy(update={"train": plan})
+def trained(recipe: Recipe, folder: Path, device: str, report: Report) -> Model:
+    """The recipe's model: trained now, gone on with, or as an equal training that finished left it in ``folder``."""
     found = recorded(folder)
-    if found is None or not found.finished or not found.trains(seeded):
+    if found is None or not found.finished or not found.trains(recipe):
         run = train(
-            seeded,
+            recipe,
             out=folder,
             device=device,
             report=lambda clock, preview: report(
-                f"training {recipe.name}, seed {seed}: round {clock.round}", clock.progress
+                f"training {recipe.name}, seed {recipe.train.seed}: round {clock.round}", clock.progress
             ),
         )
         if run.stopped:
@@ -141,13 +137,17 @@ def trained(recipe: Recipe, seed: int, runs: Path, device: str, report: Report, 
     return load(folder, device)
 
 
-def measured(model: Model, recipe: Recipe, claim: Claim, report: Report, also: Sequence[str] = ()) -> dict[str, Any]:
-    """The claim's figure, and with it those called ``also``; a claim may be about a part, as ``agreement/time``."""
+def _seeded(recipe: Recipe, seed: int) -> Recipe:
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update={"seed": seed})})
+
+
+def measured(model: Model, recipe: Recipe, claim: Claim, report: Report, extra: Sequence[str] = ()) -> dict[str, Any]:
+    """The claim's figure, with those called ``extra``; a claim may be about a part, as ``agreement/time``."""
     whole = claim.metric.split("/")[0]
     found = evaluate(
         model,
         data=recipe.data,
-        metrics=(whole, *(metric for metric in also if metric != whole)),
+        metrics=(whole, *(metric for metric in extra if metric != whole)),
         samples=claim.samples,
         how=Sampling(**recipe.sample),
         features=claim.features,
@@ -167,9 +167,9 @@ def _baseline(recipe: Recipe, claim: Claim, runs: Path, device: str, report: Rep
     other = own.model_copy(update={"data": recipe.data, "size": recipe.size, "fit": recipe.fit})
     if claim.baseline_sample is not None:
         other = other.model_copy(update={"sample": claim.baseline_sample})
-    at_home = (other.data, other.size, other.fit) == (own.data, own.size, own.fit)
-    abroad = "" if at_home else "-on-" + re.sub(r"[^a-z0-9]+", "-", f"{other.data}-{other.size or 'own'}".lower())
-    model = trained(other, other.train.seed, runs, device, report, abroad)
+    same_data = (other.data, other.size, other.fit) == (own.data, own.size, own.fit)
+    place = "" if same_data else "-on-" + re.sub(r"[^a-z0-9]+", "-", f"{other.data}-{other.size or 'own'}".lower())
+    model = trained(other, runs / f"{other.name}{place}-{other.train.seed}", device, report)
     return float(measured(model, other, claim, report)["value"])
 
 

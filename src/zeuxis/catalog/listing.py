@@ -1,4 +1,4 @@
-"""What there is: walks ``systems/`` and reads the cards; nothing else lists names.
+"""What there is: walks ``systems/`` and the user's own places and reads the cards; nothing else lists names.
 
 Cards and recipes are read as text, so listing imports no torch. Classes are imported only from
 modules found by that walk: a name in a file never becomes an import.
@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from zeuxis import plugins
 from zeuxis.card import Card
-from zeuxis.errors import UnknownName
+from zeuxis.errors import UnknownName, UsageError, ZeuxisError
 from zeuxis.knobs import Knob
+from zeuxis.plugins import Place, Problem
+from zeuxis.plugins import add_systems as add_systems
+from zeuxis.recipe import recipe_problems
 
 if TYPE_CHECKING:
     from zeuxis.game import System
@@ -31,35 +36,107 @@ RESULTS = HERE / "results"
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a system is defined, and what it says of itself."""
+    """Where a system is defined, and what it says of itself. ``place`` is None of those in the package."""
 
     card: Card
-    module: str
+    path: Path
     class_name: str
     doc: str
+    place: Place | None = None
+
+    @property
+    def module(self) -> str:
+        """The dotted name of its module; of a system of the user's own, the file."""
+        return str(self.path) if self.place else f"zeuxis.systems.{self.path.parent.name}.{self.path.stem}"
+
+
+def entries() -> dict[str, Entry]:
+    """Every system, by id, in order of family and year: those of the package and the user's own."""
+    return _found(plugins.places())[0]
 
 
 @cache
-def entries() -> dict[str, Entry]:
-    """Every system, by id, in order of family and year."""
+def packaged() -> dict[str, Entry]:
+    """The systems of the package, by id."""
     found = [e for path in sorted(SYSTEMS.glob("*/[!_]*.py")) for e in _read(path)]
-    found.sort(key=lambda e: (e.card.family, e.card.year, e.card.id))
     by_id = {e.card.id: e for e in found}
     if len(by_id) != len(found):
         raise RuntimeError("two systems share an id: " + ", ".join(e.card.id for e in found))
     return by_id
 
 
-def _read(path: Path) -> list[Entry]:
-    module = f"zeuxis.systems.{path.parent.name}.{path.stem}"
-    found = []
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+def problems() -> list[Problem]:
+    """What of the user's own cannot be used, and why: files, cards, recipes, entry points."""
+    return [*_found(plugins.places())[1], *recipe_problems(), *plugins.problems_of_places()]
+
+
+@cache
+def _found(places: tuple[Place, ...]) -> tuple[dict[str, Entry], list[Problem]]:
+    by_id = dict(packaged())
+    wrong: list[Problem] = []
+    for path, place in {path: p for p in reversed(places) for path in p.files(".py")}.items():
+        try:
+            own = list(_read(path, place))
+        except UsageError as error:
+            wrong.append(Problem(str(error), _names_in(path)))
+            continue
+        if not own and path == place.path:
+            wrong.append(Problem(f"{path}: defines no system: a class with card = Card(...)", frozenset({path.stem})))
+        for e in own:
+            other = by_id.setdefault(e.card.id, e)
+            if other is not e:
+                both = f"{other.path} and {e.path}"
+                wrong.append(
+                    Problem(f"two systems are called '{e.card.id}': {both}: rename yours", frozenset({e.card.id}))
+                )
+    order = sorted(by_id.values(), key=lambda e: (e.card.family, e.card.year, e.card.id))
+    return {e.card.id: e for e in order}, wrong
+
+
+plugins.forgets(_found.cache_clear)
+
+
+def _names_in(path: Path) -> frozenset[str]:
+    """The names under which the systems of a file that cannot be read may be asked for."""
+    text = path.read_bytes().decode("utf-8", errors="replace")
+    return frozenset(
+        {path.stem, path.stem.replace("_", "-"), *re.findall(r"""Card\(\s*(?:id\s*=\s*)?["']([^"']+)""", text)}
+    )
+
+
+def _read(path: Path, place: Place | None = None) -> Iterator[Entry]:
+    """The systems that a file defines; raises :class:`UsageError` with the line that cannot be read."""
+    try:
+        tree = ast.parse(path.read_bytes(), filename=str(path))
+    except (SyntaxError, ValueError) as error:  # ValueError: a null byte
+        line = getattr(error, "lineno", None) or 1
+        raise UsageError(f"{path}:{line}: not Python: {getattr(error, 'msg', error)}") from None
+    for node in tree.body:
         for item in node.body if isinstance(node, ast.ClassDef) else ():
             match item:
-                case ast.Assign(targets=[ast.Name(id="card")], value=ast.Call(func=ast.Name(id="Card")) as call):
+                case (
+                    ast.Assign(targets=[ast.Name(id="card")], value=ast.Call(func=called) as call)
+                    | ast.AnnAssign(target=ast.Name(id="card"), value=ast.Call(func=called) as call)
+                ) if _name(called) == "Card":
                     assert isinstance(node, ast.ClassDef)
-                    found.append(Entry(_made(Card, call), module, node.name, ast.get_docstring(node) or ""))
-    return found
+                    try:
+                        card = _made(Card, call)
+                    except (ValueError, TypeError, ZeuxisError) as error:
+                        why = str(error).splitlines()[0]
+                        raise UsageError(
+                            f"{path}:{call.lineno}: this card cannot be read without running the file: {why}; "
+                            "write it with literals alone"
+                        ) from None
+                    yield Entry(card, path, node.name, ast.get_docstring(node) or "", place)
+
+
+def _name(called: ast.expr) -> str | None:
+    """The last name of what is called: ``Card`` of ``Card(...)`` and of ``card.Card(...)``."""
+    match called:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name
+        case _:
+            return None
 
 
 def _made(kind: Callable[..., T], call: ast.Call) -> T:
@@ -71,23 +148,28 @@ def _literal(node: ast.expr) -> Any:
     match node:
         case ast.Tuple(elts=items):
             return tuple(map(_literal, items))
-        case ast.Call(func=ast.Name(id="Knob")) as call:
+        case ast.Call(func=called) as call if _name(called) == "Knob":
             return _made(Knob, call)
         case _:
             return ast.literal_eval(node)
 
 
 def entry(system: str) -> Entry:
-    """The entry of a system by id."""
-    if system not in entries():
-        raise UnknownName("system", system, entries())
-    return entries()[system]
+    """The entry of a system by id; raises :class:`UsageError` where the file that defines it cannot be used."""
+    known, wrong = _found(plugins.places())
+    for problem in wrong:
+        if system in problem.names:
+            raise UsageError(problem.message)
+    if system not in known:
+        raise UnknownName("system", system, known, f"({plugins.HOW})")
+    return known[system]
 
 
 def system_class(system: str) -> type[System]:
     """The class of a system by id (imports its module)."""
     found = entry(system)
-    cls: type[System] = getattr(import_module(found.module), found.class_name)
+    module = plugins.import_file(found.place, found.path) if found.place else import_module(found.module)
+    cls: type[System] = getattr(module, found.class_name)
     return cls
 
 

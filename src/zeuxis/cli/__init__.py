@@ -24,12 +24,15 @@ from zeuxis.cli import (
     listing,
     reproduce,
     sample,
+    test_system,
     train,
 )
 from zeuxis.cli.output import note, say
-from zeuxis.errors import ZeuxisError
+from zeuxis.errors import UsageError, ZeuxisError
+from zeuxis.plugins import using
 
 DEBUG = "--debug"
+SYSTEMS = "--systems"
 # Typer's error for wrong arguments: the class itself lives in another place in every version of it.
 MISUSE: Any = typer.BadParameter.__base__
 
@@ -51,6 +54,7 @@ app.command("decode", rich_help_panel=WORK)(decode.decode)
 app.command("evaluate", rich_help_panel=PROVE)(evaluate.evaluate)
 app.command("reproduce", rich_help_panel=PROVE)(reproduce.reproduce)
 app.command("compare", rich_help_panel=PROVE)(compare.compare)
+app.command("test-system", rich_help_panel=PROVE)(test_system.test_system)
 app.command("convert", rich_help_panel=TOOLS)(convert.convert)
 app.command("doctor", rich_help_panel=TOOLS)(doctor.doctor)
 app.command("demo", rich_help_panel=TOOLS)(demo.demo)
@@ -67,8 +71,14 @@ def _version(wanted: bool) -> None:
 def _options(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
     debug: bool = typer.Option(False, DEBUG, help="Show the traceback of an error; allowed after any command."),
+    systems: list[str] | None = typer.Option(
+        None,
+        SYSTEMS,
+        metavar="FOLDER|FILE",
+        help="Where systems of your own lie; repeatable, allowed after any command.",
+    ),
 ) -> None:
-    """What stands before a command. ``main`` has taken ``--debug`` out already; it is here for the help."""
+    """What stands before a command. ``main`` has taken these options out already; they are here for the help."""
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -77,7 +87,9 @@ def main(args: Sequence[str] | None = None) -> int:
     debug = DEBUG in given
     plain = [a for a in given if a != DEBUG]
     try:
-        code = app(plain or ["--help"], prog_name="zeuxis", standalone_mode=False)
+        plain, own = _without_systems(plain)
+        with using(own):
+            code = app(plain or ["--help"], prog_name="zeuxis", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except MISUSE as error:
         note(f"zeuxis: {_one_line(error)}; zeuxis {f'{plain[0]} ' if plain[0] in COMMANDS else ''}--help tells more")
@@ -99,6 +111,23 @@ def main(args: Sequence[str] | None = None) -> int:
             raise
         note(f"zeuxis: {_explain(error)}")
         return 1
+
+
+def _without_systems(args: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The arguments without every ``--systems PATH`` and ``--systems=PATH``, and those paths."""
+    rest, paths = [], []
+    words = iter(args)
+    for word in words:
+        if word == SYSTEMS:
+            path = next(words, None)
+            if path is None:
+                raise UsageError(f"{SYSTEMS} lacks its value: the folder or file where systems of your own lie")
+            paths.append(path)
+        elif word.startswith(f"{SYSTEMS}="):
+            paths.append(word.removeprefix(f"{SYSTEMS}="))
+        else:
+            rest.append(word)
+    return rest, paths
 
 
 def _one_line(misuse: Any) -> str:

@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from zeuxis.cli.options import Json
-from zeuxis.cli.output import emit, table
+from zeuxis.cli.output import emit, note, table
 
 KINDS = {True: "S", False: "G"}  # a system that learns; a generator, which does not
 
 
 def list_systems(as_json: Json = False) -> None:
     """List every method: what it can do, its recipes, and whether their claims were met."""
+    from zeuxis.catalog.listing import problems
+
     rows = systems()
+    for problem in problems():
+        note(f"note: {problem.message}")
     if as_json:
         emit(rows)
         return
@@ -39,7 +43,7 @@ def systems() -> list[dict[str, Any]]:
     from zeuxis.catalog.listing import entries, results
     from zeuxis.recipe import load_recipe, recipe_paths
 
-    recipes = [load_recipe(name) for name in recipe_paths()]
+    recipes = [load_recipe(path) for path in recipe_paths().values()]
     return [
         {
             "id": name,

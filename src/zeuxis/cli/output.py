@@ -1,4 +1,4 @@
-"""What every command says, and where: results on stdout, all the rest on stderr."""
+"""Output of the commands: results on stdout, all the rest on stderr."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ class Progress:
     """``progress(message, fraction, remaining)`` shows the newest state; use it as a context manager."""
 
     def __init__(self) -> None:
-        self.said = ("", -EVERY)  # the last message and when it was said
+        self.last = ("", -EVERY)  # the last message and when it was shown
         self.share, self.since = 1.0, (0.0, 0.0)  # the last fraction; the first of this stage, and when
         self.bar = None
         if sys.stderr.isatty():
@@ -50,10 +50,10 @@ class Progress:
         if self.bar:
             self.bar.update(self.task, description=message, left=left, completed=fraction or 0.0)
             return
-        now, (last, when) = time.monotonic(), self.said
-        # A new stage is said at once; a change of figures within one, now and then.
+        now, (last, when) = time.monotonic(), self.last
+        # A new stage is shown at once; a change of figures within one, now and then.
         if (fraction is None and message != last) or now - when > EVERY or (fraction or 0) >= 1:
-            self.said = (message, now)
+            self.last = (message, now)
             share = "" if fraction is None else f"{fraction:4.0%} "
             note(f"{share}{message}{', ' + left if left else ''}")
 

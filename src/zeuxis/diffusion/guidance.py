@@ -1,9 +1,12 @@
 """Guidance: wrappers from denoiser to denoiser.
 
-A conditional denoiser takes ``(x, sigma, signal)``. The signal holds named tensors whose first axis counts the
-images: an embedded label, a read caption, or nothing. Guidance binds it and returns the ``denoise(x, sigma)``
-that samplers know. Since x0, noise, v and velocity are affine in one another at a given x, guiding x0 is
-guiding any of them.
+A conditional denoiser takes ``(x, sigma, conditioning)``. The conditioning holds named tensors whose first axis counts
+the images (an embedded label, the vectors of a caption's words, or nothing; :mod:`zeuxis.nn.conditioner` makes it).
+Guidance binds it and returns the ``denoise(x, sigma)`` that samplers know. Since x0, noise, v and velocity are affine
+in one another at a given x, guiding x0 is guiding any of them.
+
+To whatever conditioning there is, guidance adds ``conditional`` (B,) bool: which rows of the batch stand under the
+condition and which under none. Networks make nothing of it; whoever steers attention does (:mod:`zeuxis.nn.control`).
 """
 
 from __future__ import annotations
@@ -16,31 +19,42 @@ from torch import Tensor
 from zeuxis.diffusion.path import append_dims
 from zeuxis.diffusion.sampler import Denoise
 
-Signal = Mapping[str, Tensor]
-ConditionalDenoise = Callable[[Tensor, Tensor, Signal], Tensor]
+Conditioning = Mapping[str, Tensor]
+ConditionalDenoise = Callable[[Tensor, Tensor, Conditioning], Tensor]
 
 
-def bind_condition(denoise: ConditionalDenoise, signal: Signal) -> Denoise:
-    """The denoiser under one condition, unguided."""
-    return lambda x, sigma: denoise(x, sigma, signal)
+def bind_condition(denoise: ConditionalDenoise, conditioning: Conditioning, conditional: bool = True) -> Denoise:
+    """The denoiser under one conditioning, unguided; ``conditional`` is false where that is the null conditioning."""
+    marked = _marked(conditioning, conditional)
+    return lambda x, sigma: denoise(x, sigma, marked)
 
 
-def classifier_free(denoise: ConditionalDenoise, signal: Signal, null: Signal, scale: float) -> Denoise:
+def classifier_free(
+    denoise: ConditionalDenoise, conditioning: Conditioning, null: Conditioning, scale: float
+) -> Denoise:
     """``null + scale (conditional - null)`` (Ho & Salimans 2022, arXiv:2207.12598), both in one forward pass.
 
     ``scale`` 1 is the plain conditional denoiser and 0 the unconditional one (the paper's w is ``scale - 1``).
     """
-    if scale == 1 or not signal:  # with nothing to obey both are the same
-        return bind_condition(denoise, signal)
+    if scale == 1 or not conditioning:  # without a condition both are the same
+        return bind_condition(denoise, conditioning)
     if scale == 0:
-        return bind_condition(denoise, null)
-    both = {name: torch.cat([signal[name], null[name]]) for name in signal}
+        return bind_condition(denoise, null, conditional=False)
+    halves = _marked(conditioning, True), _marked(null, False)
+    both = {name: torch.cat([half[name] for half in halves]) for name in halves[0]}  # each (2 B, ...)
 
     def guided(x: Tensor, sigma: Tensor) -> Tensor:
         conditional, plain = denoise(torch.cat([x, x]), torch.cat([sigma, sigma]), both).chunk(2)
         return plain.lerp(conditional, scale)
 
     return guided
+
+
+def _marked(conditioning: Conditioning, conditional: bool) -> Conditioning:
+    """The same with ``conditional`` (B,), unless it is empty."""
+    for tensor in conditioning.values():
+        return {**conditioning, "conditional": tensor.new_full((len(tensor),), conditional, dtype=torch.bool)}
+    return conditioning
 
 
 def clamped(denoise: Denoise) -> Denoise:

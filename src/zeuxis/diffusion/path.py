@@ -1,4 +1,4 @@
-"""Paths from data to noise, and the quantities a network may predict along them.
+"""Paths from data to noise.
 
 Every diffusion and flow model mixes an image with Gaussian noise, ``x_t = alpha(t) x0 + std(t) e``,
 and only the two functions differ:
@@ -8,9 +8,11 @@ and only the two functions differ:
     straight (Lipman 2022, 2210.02747; Liu 2022)    alpha = 1 - t          std = t
 
 Divided by ``alpha``, any of them is the VE path at ``sigma = std / alpha``: this is the space in which
-samplers work, and why one sampler serves them all. Everywhere t grows from data to noise.
+samplers work, and why one sampler serves them all. Everywhere t grows from data to noise. What a network may
+predict along them is in :mod:`zeuxis.diffusion.precondition`.
 
-Shapes: images (B, C, H, W); t, sigma, alpha and std (B,). All arithmetic is in the dtype of its input.
+Legend: B images, (B, C, H, W) or of any shape (B, ...); t, sigma, alpha and std are (B,); T steps of a chain.
+All arithmetic is in the dtype of its input.
 """
 
 from __future__ import annotations
@@ -22,10 +24,9 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from zeuxis.errors import UnknownName
+from zeuxis.errors import lookup
 
 BetaSchedule = Literal["linear", "cosine", "scaled-linear"]
-Prediction = Literal["epsilon", "x0", "v", "velocity", "score"]
 
 
 class Path(Protocol):
@@ -116,9 +117,7 @@ def betas(schedule: BetaSchedule, steps: int = 1000) -> Tensor:
     ``cosine``: from abar = cos^2((t + .008) / 1.008 * pi / 2), at most 0.999 (Nichol 2021, Eq. 17);
     ``scaled-linear``: linear in the square root, 0.00085 to 0.012 (Rombach 2022, Stable Diffusion).
     """
-    if schedule not in _BETAS:
-        raise UnknownName("schedule", schedule, _BETAS)
-    return _BETAS[schedule](steps)
+    return lookup("schedule", schedule, _BETAS)(steps)
 
 
 def _linear(steps: int) -> Tensor:
@@ -151,35 +150,3 @@ def append_dims(scale: Tensor, image: Tensor) -> Tensor:
 def add_noise(path: Path, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
     """The noisy image ``x_t = alpha x0 + std e``, (B, C, H, W)."""
     return append_dims(path.alpha(t), x0) * x0 + append_dims(path.std(t), x0) * noise
-
-
-def target(predicts: Prediction, path: Path, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-    """What a network that ``predicts`` this quantity should say, (B, C, H, W)."""
-    return _TARGET[predicts](x0, noise, append_dims(path.alpha(t), x0), append_dims(path.std(t), x0))
-
-
-def to_x0(predicts: Prediction, path: Path, prediction: Tensor, x: Tensor, t: Tensor) -> Tensor:
-    """The clean image (B, C, H, W) that a prediction at the noisy image ``x`` amounts to."""
-    return _TO_X0[predicts](prediction, x, append_dims(path.alpha(t), x), append_dims(path.std(t), x))
-
-
-def to_epsilon(path: Path, x0: Tensor, x: Tensor, t: Tensor) -> Tensor:
-    """The noise (B, C, H, W) in ``x`` if the clean image is ``x0``."""
-    return (x - append_dims(path.alpha(t), x) * x0) / append_dims(path.std(t), x)
-
-
-# With x = a x0 + s e. `velocity` is e - x0, the slope of the straight path; `v` is that of Salimans & Ho 2022.
-_TARGET: dict[Prediction, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
-    "epsilon": lambda x0, e, a, s: e,
-    "x0": lambda x0, e, a, s: x0,
-    "v": lambda x0, e, a, s: a * e - s * x0,
-    "velocity": lambda x0, e, a, s: e - x0,
-    "score": lambda x0, e, a, s: -e / s,
-}
-_TO_X0: dict[Prediction, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
-    "epsilon": lambda p, x, a, s: (x - s * p) / a,
-    "x0": lambda p, x, a, s: p,
-    "v": lambda p, x, a, s: (a * x - s * p) / (a**2 + s**2),
-    "velocity": lambda p, x, a, s: (x - s * p) / (a + s),
-    "score": lambda p, x, a, s: (x + s**2 * p) / a,
-}

@@ -7,8 +7,8 @@ Both the VE and the straight path obey dx/ds = (x - x0) / s, s being the noise's
 :func:`euler` and :func:`heun` may also be given the straight path's x and times, which has no infinity at
 pure noise; Euler's steps are the same ones in either space, Heun's are not.
 
-Shapes: x (B, C, H, W); ``levels`` (N + 1,) descending, as in :mod:`zeuxis.diffusion.schedule`; a denoiser sees
-sigma as (B,). Each sampler calls the denoiser N times, Heun 2N - 1 times.
+Legend: x (B, C, H, W); ``levels`` (N + 1,) for N steps, descending, as in :mod:`zeuxis.diffusion.schedule`; a denoiser
+gets sigma as (B,). Each sampler calls the denoiser N times, Heun 2N - 1 times.
 """
 
 from __future__ import annotations
@@ -32,22 +32,26 @@ class Sampler(Protocol):
     def __call__(self, denoise: Denoise, x: Tensor, levels: Tensor, rng: Rng) -> Tensor: ...
 
 
+def slope(x: Tensor, x0: Tensor, sigma: float) -> Tensor:
+    """dx/ds = (x - x0) / s, at ``x`` whose clean image is ``x0`` (Karras et al. 2022, Eq. 1 and 3)."""
+    return (x - x0) / sigma
+
+
 def euler(denoise: Denoise, x: Tensor, levels: Tensor, rng: Rng) -> Tensor:
     """Euler's method; in VE space this is DDIM (Song et al. 2020, arXiv:2010.02502, Eq. 14). Draws nothing."""
     for now, after in _steps(levels):
-        slope = (x - denoise(x, _each(now, x))) / now
-        x = x + (after - now) * slope
+        x = x + (after - now) * slope(x, denoise(x, _each(now, x)), now)
     return x
 
 
 def heun(denoise: Denoise, x: Tensor, levels: Tensor, rng: Rng) -> Tensor:
     """Heun's second-order method, a plain Euler step to 0 (Karras et al. 2022, Alg. 1). Draws nothing."""
     for now, after in _steps(levels):
-        slope = (x - denoise(x, _each(now, x))) / now
-        guess = x + (after - now) * slope
+        here = slope(x, denoise(x, _each(now, x)), now)
+        guess = x + (after - now) * here
         if after > 0:
-            slope = (slope + (guess - denoise(guess, _each(after, x))) / after) / 2
-        x = x + (after - now) * slope
+            here = (here + slope(guess, denoise(guess, _each(after, x)), after)) / 2
+        x = x + (after - now) * here
     return x
 
 

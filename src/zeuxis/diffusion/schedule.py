@@ -2,6 +2,8 @@
 
 A grid says where a sampler stops on its way from noise to data. The first entry is also the standard
 deviation of the noise that sampling starts from.
+
+Legend: N steps of sampling, T steps of a chain.
 """
 
 from __future__ import annotations
@@ -38,8 +40,19 @@ def shift_timesteps(t: Tensor, shift: float) -> Tensor:
 
 
 def flow_times(steps: int, shift: float = 1.0) -> Tensor:
-    """Times of the straight path, from 1 to 0: uniform, then bent by ``shift``."""
+    """Times of the straight path, from 1 to 0: uniform, then moved by ``shift``."""
     return shift_timesteps(torch.linspace(1, 0, steps + 1, dtype=torch.float64), shift).float()
+
+
+def flow_levels(steps: int, shift: float = 1.0, start: float = 1000.0) -> Tensor:
+    """:func:`flow_times` as noise levels of VE space, t / (1 - t), which is infinite at t = 1.
+
+    In its place stands ``start``, or ten times the next level where that is more: a picture is then a thousandth of
+    the noise that it lies under.
+    """
+    times = flow_times(steps, shift).double()
+    levels = times[1:] / (1 - times[1:])
+    return torch.cat([(10 * levels[:1]).clamp(min=start), levels]).float()
 
 
 def _ended(levels: Tensor) -> Tensor:

@@ -1,7 +1,10 @@
 """Which noise levels training visits, and what each of them counts.
 
 A density draws times or noise levels (B,); a weight multiplies a squared error per image (B,).
-Equivalences worth knowing: the error in noise is SNR times the error in x0, that in v is SNR + 1 times it.
+The squared error in x0 is c_out^2 times the squared error in the network's prediction
+(:mod:`zeuxis.diffusion.precondition`): 1 / SNR for noise, 1 / (SNR + 1) for v.
+
+Legend: B or n images.
 """
 
 from __future__ import annotations
@@ -9,11 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-import torch
 from torch import Tensor
 
-from zeuxis.diffusion.path import Prediction
-from zeuxis.errors import UnknownName
+from zeuxis.errors import lookup
 from zeuxis.rng import Device, Rng
 
 TimeDensity = Literal["uniform", "logit-normal"]
@@ -39,9 +40,7 @@ _DENSITIES: dict[str, Callable[[Rng, int, Device], Tensor]] = {"uniform": unifor
 
 def density(name: TimeDensity) -> Callable[[Rng, int, Device], Tensor]:
     """The density of times in [0, 1] called ``name``."""
-    if name not in _DENSITIES:
-        raise UnknownName("density of times", name, _DENSITIES)
-    return _DENSITIES[name]
+    return lookup("density of times", name, _DENSITIES)
 
 
 def edm(sigma: Tensor, sigma_data: float = 0.5) -> Tensor:
@@ -49,18 +48,11 @@ def edm(sigma: Tensor, sigma_data: float = 0.5) -> Tensor:
     return (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2
 
 
-def plain(predicts: Prediction, sigma: Tensor) -> Tensor:
-    """The weight (B,) of the error in x0 that an unweighted error in the prediction amounts to, on a VP path."""
-    return _PLAIN[predicts](sigma**-2)
+def min_snr(sigma: Tensor, gamma: float = 5.0) -> Tensor:
+    """The weight min(SNR, gamma) (B,) of the error in x0 (Hang et al. 2023, arXiv:2303.09556)."""
+    return (sigma**-2).clamp(max=gamma)
 
 
-def min_snr(predicts: Prediction, sigma: Tensor, gamma: float = 5.0) -> Tensor:
-    """The weight (B,) of the error in the prediction that gives x0's min(SNR, gamma) (Hang et al. 2023, 2303.09556)."""
-    return (sigma**-2).clamp(max=gamma) / plain(predicts, sigma)
-
-
-_PLAIN: dict[Prediction, Callable[[Tensor], Tensor]] = {
-    "epsilon": lambda snr: snr,
-    "x0": torch.ones_like,
-    "v": lambda snr: snr + 1,
-}
+def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
+    """The mean squared error of each image, (B,), in float32."""
+    return (prediction.float() - target).square().flatten(1).mean(1)

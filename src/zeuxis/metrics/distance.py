@@ -33,7 +33,7 @@ def nearest(query: Tensor, bank: Tensor, k: int, *, skip_self: bool = False) -> 
 
     ``skip_self`` says that ``query`` is ``bank``, and that a row is no neighbour of itself.
     """
-    found: list[tuple[Tensor, Tensor]] = []
+    parts: list[tuple[Tensor, Tensor]] = []
     for q0, q in blocks(query):
         far = torch.full((len(q), k), torch.inf, dtype=q.dtype, device=q.device)
         best, where = far, torch.full(far.shape, -1, dtype=torch.int64, device=q.device)
@@ -46,5 +46,5 @@ def nearest(query: Tensor, bank: Tensor, k: int, *, skip_self: bool = False) -> 
             index = torch.arange(b0, b0 + len(b), device=q.device).expand_as(d)
             best, order = torch.cat([best, d], 1).topk(k, largest=False)
             where = torch.cat([where, index], 1).gather(1, order)
-        found.append((best, where))
-    return torch.cat([d for d, _ in found]), torch.cat([i for _, i in found])
+        parts.append((best, where))
+    return torch.cat([d for d, _ in parts]), torch.cat([i for _, i in parts])

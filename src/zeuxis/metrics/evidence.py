@@ -1,20 +1,28 @@
-"""What is known of the pictures or texts that are measured, and what more than one metric reads off it."""
+"""What the metrics are computed from: small results, one number or a few for each picture, and never the pictures.
+
+Whoever measures goes through the pictures a chunk at a time and keeps of each chunk what stands here: features,
+scores, predictions, counts. So the memory that a measurement takes is that of one chunk, at any picture size.
+Axes: N pictures (or texts, or pairs), D features, F factors, K classes.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sized
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import TypeVar
 
 from torch import Tensor
 
 from zeuxis.distributions.dequantise import LEVEL
+from zeuxis.errors import UsageError
+from zeuxis.metrics.codes import CodeUsage
 from zeuxis.metrics.frechet import Moments
 from zeuxis.metrics.kernel import KernelDistance, kernel
 from zeuxis.metrics.oracle import Agreement, agreement
 from zeuxis.metrics.perplexity import over
 from zeuxis.metrics.precision import Support, precision_recall
-from zeuxis.metrics.segmentation import Overlap, overlap
+from zeuxis.metrics.segmentation import Confusion, Overlap
 from zeuxis.metrics.verification import Verification, verification
 from zeuxis.rng import Stream
 
@@ -23,33 +31,29 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Evidence:
-    """What was made and what it is held against. Every field is optional; a metric says which it needs."""
+    """Results over a set of pictures. Every field is optional; a metric says which it needs."""
 
-    fake: Tensor | None = None  # (M, D) features of made pictures
+    fake: Tensor | None = None  # (M, D) features of generated pictures
     real: Tensor | None = None  # (N, D) features of the reference set
     moments: Moments | None = None  # of the reference set, when already known; else computed from ``real``
-    made: Tensor | None = None  # (N, C, H, W) in [-1, 1]
-    wanted: Tensor | None = None  # (N, C, H, W) in [-1, 1]: the picture that each should be
-    rebuilt: Tensor | None = None  # (N, D) features of pictures encoded and decoded
-    latent: Tensor | None = None  # int64, of any shape: the codes that pictures were encoded in
-    codes: int | None = None  # how many codes there are
+    reconstructed: Tensor | None = None  # (N, D) features of pictures encoded and decoded
+    scores: Mapping[str, Tensor] = field(default_factory=dict)  # metric -> (N,): pictures against their targets
+    code_usage: CodeUsage | None = None  # of the codes that pictures were encoded in
     log_prob: Tensor | None = None  # (N,) nats of whole images, a density on [-1, 1]
     dims: int | None = None  # C x H x W
     level: float = LEVEL  # see ``bits_per_dim``
-    logits: Tensor | None = None  # (N, K) of made pictures, in random order
-    found: Tensor | None = None  # (N, F) int64: the labels or factors read
-    asked: Tensor | None = None  # (N, F) int64: those asked for
-    names: tuple[str, ...] | None = None  # F names
-    known: Tensor | None = None  # (N,) bool: which pictures the reader takes for those of its world
-    mapped: Tensor | None = None  # (N, H, W) integers: the layout read
-    layout: Tensor | None = None  # (N, H, W) integers: the layout asked for
-    layout_names: tuple[str, ...] | None = None  # of its K classes
-    alike: Tensor | None = None  # (N,) scores of pairs that show one subject; from 0 on they are taken to
-    unlike: Tensor | None = None  # (N,) scores of pairs that show two
+    logits: Tensor | None = None  # (N, K) of pictures, in random order
+    prediction: Tensor | None = None  # (N, F) int64: the labels or factors that a judge predicts
+    target: Tensor | None = None  # (N, F) int64: those of the condition
+    factor_names: tuple[str, ...] | None = None  # F names
+    leave_out: tuple[str, ...] = ()  # factors that the whole-scene agreement does not count
+    in_distribution: Tensor | None = None  # (N,) bool: which pictures the judge takes for those of its data
+    confusion: Confusion | None = None  # of predicted and target layouts
+    genuine: Tensor | None = None  # (N,) scores of pairs that show one subject; from 0 on they are accepted
+    impostor: Tensor | None = None  # (N,) scores of pairs that show two
     caption_log_prob: Tensor | None = None  # (N,) nats of captions, by the model
     caption_words: Tensor | None = None  # (N,) how many words each has, its end counted as one
     caption_best: Tensor | None = None  # (N,) nats of the same captions by what wrote them
-    leave_out: tuple[str, ...] = ()  # factors that the whole-scene agreement does not count
     seed: int = 0  # of the kernel distance's subsets
 
     @cached_property
@@ -62,15 +66,15 @@ class Evidence:
 
     @cached_property
     def agreement(self) -> Agreement:
-        return agreement(present(self.found), present(self.asked), self.names or (), self.leave_out)
+        return agreement(present(self.prediction), present(self.target), self.factor_names or (), self.leave_out)
 
     @cached_property
     def overlap(self) -> Overlap:
-        return overlap(present(self.mapped), present(self.layout), present(self.layout_names))
+        return present(self.confusion).overlap()
 
     @cached_property
     def verification(self) -> Verification:
-        return verification(present(self.alike), present(self.unlike))
+        return verification(present(self.genuine), present(self.impostor))
 
     @cached_property
     def over_grammar(self) -> tuple[float, float]:
@@ -78,9 +82,18 @@ class Evidence:
 
     @property
     def given(self) -> frozenset[str]:
-        """The names of the fields that are set; ``real`` answers for ``moments`` too."""
-        names = {f.name for f in fields(self) if getattr(self, f.name) is not None}
+        """The names of the fields and of the scores that are set; ``real`` answers for ``moments`` too."""
+        names = {f.name for f in fields(self) if getattr(self, f.name) is not None} | set(self.scores)
         return frozenset(names | {"moments"} if "real" in names else names)
+
+    def count(self, name: str) -> int:
+        """How many pictures (or texts, or pairs) the field or score ``name`` is of."""
+        counted: Sized = self.scores[name] if name in self.scores else getattr(self, name)
+        return len(counted)
+
+    def mean(self, score: str) -> float:
+        """The mean of a score over the pictures."""
+        return float(self.scores[score].mean())
 
     def moments_of_reference(self) -> Moments:
         return self.moments if self.moments is not None else Moments.of(present(self.real))
@@ -89,5 +102,5 @@ class Evidence:
 def present(value: _T | None) -> _T:
     """Narrow the type of what :func:`zeuxis.metrics.table.measure` has already found to be there."""
     if value is None:
-        raise ValueError("evidence read without asking `measure` whether it is there")
+        raise UsageError("a metric reads evidence that its `needs` do not name: add the field to its entry")
     return value

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from zeuxis.errors import UsageError
+from zeuxis.metrics.distance import BLOCK
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,15 @@ class Moments:
         """The moments of features ``(N, D)``, N >= 2; the covariance divides by N - 1."""
         if features.ndim != 2 or len(features) < 2:
             raise UsageError(f"moments need features (N, D) with N >= 2, not {tuple(features.shape)}: give more images")
-        x = features.double()
-        mean = x.mean(0)
-        x = x - mean
-        return cls(len(x), mean, x.T @ x / (len(x) - 1))
+        n, dims = features.shape
+        mean = torch.zeros(dims, dtype=torch.float64, device=features.device)
+        for part in features.split(BLOCK):  # two passes, so that float64 is held for a block of rows only
+            mean += part.double().sum(0) / n
+        scatter = torch.zeros(dims, dims, dtype=torch.float64, device=features.device)
+        for part in features.split(BLOCK):
+            centred = part.double() - mean
+            scatter += centred.T @ centred
+        return cls(n, mean, scatter / (n - 1))
 
 
 def frechet(a: Tensor | Moments, b: Tensor | Moments) -> float:

@@ -1,4 +1,4 @@
-"""The nearest training pictures of what a model made: has it learnt, or does it remember?"""
+"""The nearest training pictures of what a model generated: has it memorised its data?"""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Neighbours:
     index: Tensor
 
 
-def neighbours(made: Tensor, training: Tensor, k: int = 1) -> Neighbours:
-    """The ``k`` nearest of ``training (N, ...)`` for each of ``made (Q, ...)``: pictures or features, of one kind."""
-    if made.shape[1:] != training.shape[1:]:
-        raise UsageError(f"neighbours of {tuple(made.shape[1:])} among {tuple(training.shape[1:])}: shapes must agree")
+def neighbours(query: Tensor, training: Tensor, k: int = 1) -> Neighbours:
+    """The ``k`` nearest of ``training (N, ...)`` for each of ``query (Q, ...)``: pictures or features, of one kind."""
+    if query.shape[1:] != training.shape[1:]:
+        raise UsageError(f"neighbours of {tuple(query.shape[1:])} among {tuple(training.shape[1:])}: shapes must agree")
     if not 1 <= k <= len(training):
         raise UsageError(f"{k} neighbours out of {len(training)} training images: ask for 1 to {len(training)}")
-    return Neighbours(*nearest(made, training, k))
+    return Neighbours(*nearest(query, training, k))

@@ -1,4 +1,4 @@
-"""Does the picture hold what was asked? A world's factors, read off a picture, against those of its caption."""
+"""Does the picture hold what its caption says? Factors that a judge predicts, against those of the caption."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch import Tensor
 
 from zeuxis.errors import UsageError
 
-UNSAID = -1  # a factor that the caption leaves open: any reading of it is right
-FEW_KNOWN = 0.9  # the share of pictures known, below which a reader's figures are warned of
+UNSAID = -1  # a factor that the caption leaves open: any prediction of it is right
+FEW_RECOGNISED = 0.9  # the share of in-distribution pictures below which a judge's figures carry a warning
 
 
 @dataclass(frozen=True)
@@ -30,45 +30,46 @@ class Agreement:
     samples: int
 
 
-def agreement(found: Tensor, wanted: Tensor, names: Sequence[str], leave_out: Collection[str] = ()) -> Agreement:
-    """Compare factor values ``found (N, F)`` and ``wanted (N, F)``, int64; ``UNSAID`` in ``wanted`` asks nothing.
+def agreement(prediction: Tensor, target: Tensor, names: Sequence[str], leave_out: Collection[str] = ()) -> Agreement:
+    """Compare factor values, int64 ``(N, F)`` both; where ``target`` is ``UNSAID``, any prediction is right.
 
     The scene is held to be right when every shape with its colour, the relation, and day or night are:
     so a caller leaves out the sizes, which a small picture shows least surely.
     """
-    if found.shape != wanted.shape or found.ndim != 2 or found.shape[1] != len(names) or not len(found):
-        raise UsageError(f"factors {tuple(found.shape)} against {tuple(wanted.shape)} under {len(names)} names")
+    if prediction.shape != target.shape or prediction.ndim != 2 or prediction.shape[1] != len(names) or not len(target):
+        raise UsageError(f"factors {tuple(prediction.shape)} against {tuple(target.shape)} under {len(names)} names")
     unknown = sorted(set(leave_out) - set(names))
     if unknown:
         raise UsageError(f"cannot leave out {', '.join(unknown)}: the factors are {', '.join(names)}")
-    said = wanted != UNSAID
-    right = (found == wanted) | ~said  # (N, F)
-    counts = torch.tensor([name not in leave_out for name in names], device=found.device)
+    stated = target != UNSAID
+    right = (prediction == target) | ~stated  # (N, F)
+    counts = torch.tensor([name not in leave_out for name in names], device=prediction.device)
     return Agreement(
-        factor={name: float(right[said[:, f], f].double().mean()) for f, name in enumerate(names)},
+        factor={name: float(right[stated[:, f], f].double().mean()) for f, name in enumerate(names)},
         whole=float((right | ~counts).all(1).double().mean()),
         all_factors=float(right.all(1).double().mean()),
         left_out=tuple(name for name in names if name in leave_out),
-        samples=len(found),
+        samples=len(prediction),
     )
 
 
-def accuracy(found: Tensor, wanted: Tensor) -> float:
-    """The share of the values said in ``wanted``, of any shape, that ``found`` reads right."""
-    said = wanted != UNSAID
-    if found.shape != wanted.shape or not said.any():
-        raise UsageError(f"values {tuple(found.shape)} against {tuple(wanted.shape)}, {int(said.sum())} of them said")
-    return float((found == wanted)[said].double().mean())
+def accuracy(prediction: Tensor, target: Tensor) -> float:
+    """The share of the values stated in ``target``, of any shape, that ``prediction`` has right."""
+    stated = target != UNSAID
+    if prediction.shape != target.shape or not stated.any():
+        found, wanted = tuple(prediction.shape), tuple(target.shape)
+        raise UsageError(f"values {found} against {wanted}, {int(stated.sum())} of them stated: nothing to compare")
+    return float((prediction == target)[stated].double().mean())
 
 
-def recognised(known: Tensor) -> float:
-    """The share of pictures that a reader takes for those of its world, from ``known`` (N,) bool."""
-    return float(known.double().mean())
+def recognised(in_distribution: Tensor) -> float:
+    """The share of pictures that the judge takes for those of its data, from ``in_distribution`` (N,) bool."""
+    return float(in_distribution.double().mean())
 
 
-def doubt(known: Tensor) -> str | None:
-    """What is to be said of figures for which the reader abstained too often; None where it did not."""
-    share = recognised(known)
-    if share >= FEW_KNOWN:
+def caution(in_distribution: Tensor) -> str | None:
+    """The warning for figures of pictures that the judge recognised too rarely; None where there is no need."""
+    share = recognised(in_distribution)
+    if share >= FEW_RECOGNISED:
         return None
-    return f"only {share:.1%} of the pictures are recognised: of the others, what the reader found means nothing"
+    return f"only {share:.1%} of the pictures are recognised: of the others, the judge's predictions mean nothing"

@@ -1,4 +1,4 @@
-"""How much of what was made is real, and how much of what is real was made.
+"""How much of what was generated looks real, and how much of what is real was generated.
 
 Precision and recall: Kynkäänniemi et al. 2019, arXiv:1904.06991, Eqs. 1-2. Density and coverage:
 Naeem et al. 2020, arXiv:2002.09797, Eqs. 4-5 (there with k = 5).

@@ -33,11 +33,11 @@ class Figure:
     reference: str | None = None
     resize: str | None = None
     of_distribution: bool = False  # it compares distributions, and so depends on the sample count
-    caution: str | None = None  # what this very value means for the figures beside it, where it means trouble
+    caution: str | None = None  # what this value means for the figures beside it, where it casts doubt on them
 
     @property
     def warning(self) -> str | None:
-        """What a reader must be told, in one line; ``None`` when there is nothing to tell."""
+        """What the figure must not be read without, in one line; ``None`` when there is nothing."""
         if not math.isfinite(self.value):
             return f"{self.name} is {self.value}: not a number that can be compared"
         if self.of_distribution and self.samples < FEW:

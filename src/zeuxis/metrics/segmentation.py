@@ -1,4 +1,4 @@
-"""How well maps of classes agree: counted over all pixels of a set of pictures."""
+"""How well maps of classes agree: counted over all pixels of a set of pictures, a chunk at a time."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import torch
 from torch import Tensor
 
 from zeuxis.errors import UsageError
-
-CHUNK = 1024  # maps that are counted together
 
 
 @dataclass(frozen=True)
@@ -26,22 +24,36 @@ class Overlap:
     pixels: float  # the share of pixels with the right class
 
 
-def overlap(found: Tensor, wanted: Tensor, names: Sequence[str]) -> Overlap:
-    """Compare maps of classes ``found`` and ``wanted``, both ``(N, H, W)`` of integers in [0, K)."""
-    if found.shape != wanted.shape or found.ndim != 3 or not found.numel():
-        raise UsageError(f"maps {tuple(found.shape)} against {tuple(wanted.shape)}: want both (N, H, W)")
-    table = confusion(found, wanted, len(names)).double()
-    hit, union = table.diagonal(), table.sum(0) + table.sum(1) - table.diagonal()
-    shares = {name: float(hit[k] / union[k]) for k, name in enumerate(names) if union[k] > 0}
-    return Overlap(shares, sum(shares.values()) / len(shares), float(hit.sum() / table.sum()))
+class Confusion:
+    """How many pixels of each target class (row) were predicted to be of each class (column).
 
+    ``counts`` is int64 ``(K, K)`` for the K classes in ``names``; its length is the number of maps that were added.
+    """
 
-def confusion(found: Tensor, wanted: Tensor, classes: int) -> Tensor:
-    """How many pixels of each wanted class (row) were found to be of each class (column), int64 ``(K, K)``."""
-    highest = max(int(found.max()), int(wanted.max()))
-    if highest >= classes or min(int(found.min()), int(wanted.min())) < 0:
-        raise UsageError(f"a map has class {highest}, outside the {classes} classes that are named")
-    table = torch.zeros(classes * classes, dtype=torch.int64)
-    for f, w in zip(found.split(CHUNK), wanted.split(CHUNK), strict=True):
-        table += torch.bincount((w.long() * classes + f.long()).flatten(), minlength=classes * classes)
-    return table.view(classes, classes)
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = tuple(names)
+        self.counts = torch.zeros(len(self.names), len(self.names), dtype=torch.int64)
+        self.maps = 0
+
+    def __len__(self) -> int:
+        return self.maps
+
+    def add(self, prediction: Tensor, target: Tensor) -> None:
+        """Count maps ``prediction`` and ``target``, both ``(B, H, W)`` of integers in [0, K)."""
+        if prediction.shape != target.shape or prediction.ndim != 3 or not prediction.numel():
+            raise UsageError(f"maps {tuple(prediction.shape)} against {tuple(target.shape)}: want both (N, H, W)")
+        classes = len(self.names)
+        highest = max(int(prediction.max()), int(target.max()))
+        if highest >= classes or min(int(prediction.min()), int(target.min())) < 0:
+            raise UsageError(f"a map has class {highest}, outside the {classes} classes that are named")
+        pairs = (target.long() * classes + prediction.long()).flatten()
+        counts = torch.bincount(pairs, minlength=classes * classes).view(classes, classes)
+        self.counts += counts.to(self.counts.device)
+        self.maps += len(prediction)
+
+    def overlap(self) -> Overlap:
+        """Intersections over unions, and the share of right pixels, of all maps that were added."""
+        table = self.counts.double()
+        hit, union = table.diagonal(), table.sum(0) + table.sum(1) - table.diagonal()
+        shares = {name: float(hit[k] / union[k]) for k, name in enumerate(self.names) if union[k] > 0}
+        return Overlap(shares, sum(shares.values()) / len(shares), float(hit.sum() / table.sum()))

@@ -1,4 +1,4 @@
-"""How near a picture is to the one that was wanted: PSNR and SSIM.
+"""How near a picture is to its target: PSNR and SSIM.
 
 Both take ``(B, C, H, W)`` and ``data_range``, the distance between black and white; SSIM, whose
 first term compares brightness, asks for the value of ``black`` as well. The defaults are this
@@ -17,24 +17,24 @@ WINDOW, SIGMA = 11, 1.5  # Wang et al. 2004, section III-B
 K1, K2 = 0.01, 0.03
 
 
-def psnr(made: Tensor, wanted: Tensor, data_range: float = 2.0) -> Tensor:
+def psnr(image: Tensor, target: Tensor, data_range: float = 2.0) -> Tensor:
     """Peak signal-to-noise ratio of each image in decibels ``(B,)``; infinite for equal images. Higher is nearer."""
-    _same(made, wanted)
-    error = (made.double() - wanted.double()).square().flatten(1).mean(1)
+    _same(image, target)
+    error = (image.double() - target.double()).square().flatten(1).mean(1)
     return 10 * torch.log10(data_range**2 / error)
 
 
-def ssim(made: Tensor, wanted: Tensor, data_range: float = 2.0, black: float = -1.0) -> Tensor:
+def ssim(image: Tensor, target: Tensor, data_range: float = 2.0, black: float = -1.0) -> Tensor:
     """Structural similarity of each image ``(B,)``, 1 for equal images.
 
     Wang et al. 2004, "Image quality assessment: from error visibility to structural similarity", Eq. 13:
     an 11x11 Gaussian window of deviation 1.5, averaged over channels and, as in the authors' program, over the
     places where it lies wholly inside.
     """
-    _same(made, wanted)
-    if min(made.shape[-2:]) < WINDOW:
-        raise UsageError(f"SSIM needs images of {WINDOW} pixels a side, not {made.shape[-2]}x{made.shape[-1]}")
-    x, y = made.double() - black, wanted.double() - black
+    _same(image, target)
+    if min(image.shape[-2:]) < WINDOW:
+        raise UsageError(f"SSIM needs images of {WINDOW} pixels a side, not {image.shape[-2]}x{image.shape[-1]}")
+    x, y = image.double() - black, target.double() - black
     mx, my = _blur(x), _blur(y)
     vx, vy, cov = _blur(x * x) - mx * mx, _blur(y * y) - my * my, _blur(x * y) - mx * my
     c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
@@ -42,9 +42,9 @@ def ssim(made: Tensor, wanted: Tensor, data_range: float = 2.0, black: float = -
     return index.flatten(1).mean(1)
 
 
-def _same(made: Tensor, wanted: Tensor) -> None:
-    if made.shape != wanted.shape or made.ndim != 4:
-        raise UsageError(f"pictures {tuple(made.shape)} and {tuple(wanted.shape)} cannot be compared pixel by pixel")
+def _same(image: Tensor, target: Tensor) -> None:
+    if image.shape != target.shape or image.ndim != 4:
+        raise UsageError(f"pictures {tuple(image.shape)} and {tuple(target.shape)} cannot be compared pixel by pixel")
 
 
 def _blur(x: Tensor) -> Tensor:

@@ -1,7 +1,9 @@
 """The metrics by name: what each needs, which way is better, and how to compute it.
 
 Adding a metric is one entry of :data:`METRICS`. Every entry reads :class:`Evidence`, so that
-whoever measures fills in what it has and asks for figures by name.
+whoever measures fills in what it has and asks for figures by name. A metric that compares pictures with their
+targets gives the function that scores them, ``score``: whoever measures calls it on every chunk of pictures and
+keeps the scores as ``evidence.scores[name]``.
 """
 
 from __future__ import annotations
@@ -10,12 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+from torch import Tensor
+
 from zeuxis.errors import UnknownName, UsageError
 from zeuxis.metrics.evidence import Evidence as Evidence
 from zeuxis.metrics.evidence import present
 from zeuxis.metrics.frechet import frechet
 from zeuxis.metrics.likelihood import bits_per_dim
-from zeuxis.metrics.oracle import accuracy, doubt, recognised
+from zeuxis.metrics.oracle import accuracy, caution, recognised
 from zeuxis.metrics.perplexity import perplexity
 from zeuxis.metrics.record import Better, Figure
 from zeuxis.metrics.score import classifier_score
@@ -29,18 +33,19 @@ class Metric:
 
     ``parts`` are shares that explain the value: each becomes a figure of its own, named ``metric/part``.
     ``beside`` are metrics without which the value misleads: they are measured with it, where the evidence
-    allows. ``caution`` tells what a reader of the figures must know, in one line, or None.
+    allows. ``caution`` gives the figure's own warning, in one line, or None.
     """
 
     about: str
     better: Better
-    needs: tuple[str, ...]  # fields of Evidence; the first one counts the samples
+    needs: tuple[str, ...]  # fields of Evidence, or the metric's own name for its scores; the first counts the samples
     value: Callable[[Evidence], float]
     of_distribution: bool = False
     spread: Callable[[Evidence], float] | None = None
     parts: Callable[[Evidence], Mapping[str, float]] | None = None
     beside: tuple[str, ...] = ()
     caution: Callable[[Evidence], str | None] | None = None
+    score: Callable[[Tensor, Tensor], Tensor] | None = None  # pictures and targets (B, C, H, W) in [-1, 1] -> (B,)
 
 
 METRICS: Mapping[str, Metric] = MappingProxyType(
@@ -83,27 +88,29 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "psnr": Metric(
             "peak signal-to-noise ratio, dB, mean over images",
             "higher",
-            ("made", "wanted"),
-            lambda e: float(psnr(present(e.made), present(e.wanted)).mean()),
+            ("psnr",),
+            lambda e: e.mean("psnr"),
+            score=psnr,
         ),
         "ssim": Metric(
             "structural similarity, mean over images",
             "higher",
-            ("made", "wanted"),
-            lambda e: float(ssim(present(e.made), present(e.wanted)).mean()),
+            ("ssim",),
+            lambda e: e.mean("ssim"),
+            score=ssim,
         ),
         "rebuilt-frechet": Metric(
             "Fréchet distance of features, of pictures encoded and decoded",
             "lower",
-            ("rebuilt", "moments"),
-            lambda e: frechet(present(e.rebuilt), e.moments_of_reference()),
+            ("reconstructed", "moments"),
+            lambda e: frechet(present(e.reconstructed), e.moments_of_reference()),
             of_distribution=True,
         ),
         "codes-used": Metric(
             "share of the codebook that held-out pictures use",
             "higher",
-            ("latent", "codes"),
-            lambda e: len(present(e.latent).unique()) / present(e.codes),
+            ("code_usage",),
+            lambda e: present(e.code_usage).used,
         ),
         "nll": Metric(
             "negative log-likelihood (or its bound), nats an image",
@@ -118,46 +125,46 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             lambda e: float(bits_per_dim(present(e.log_prob).double(), present(e.dims), e.level).mean()),
         ),
         "accuracy": Metric(
-            "share of labels (or factors) read right",
+            "share of labels (or factors) predicted right",
             "higher",
-            ("found", "asked"),
-            lambda e: accuracy(present(e.found), present(e.asked)),
+            ("prediction", "target"),
+            lambda e: accuracy(present(e.prediction), present(e.target)),
             beside=("recognised",),
         ),
         "agreement": Metric(
-            "share of pictures that hold all their caption asks",
+            "share of pictures that hold all their caption says",
             "higher",
-            ("found", "asked", "names"),
+            ("prediction", "target", "factor_names"),
             lambda e: e.agreement.whole,
             parts=lambda e: e.agreement.factor,
             beside=("recognised",),
         ),
         "recognised": Metric(
-            "share of pictures that the reader takes for those of its world",
+            "share of pictures that the judge takes for those of its data",
             "higher",
-            ("known",),
-            lambda e: recognised(present(e.known)),
-            caution=lambda e: doubt(present(e.known)),
+            ("in_distribution",),
+            lambda e: recognised(present(e.in_distribution)),
+            caution=lambda e: caution(present(e.in_distribution)),
         ),
         "miou": Metric(
             "intersection over union of the layout's classes, mean over those that occur",
             "higher",
-            ("mapped", "layout", "layout_names"),
+            ("confusion",),
             lambda e: e.overlap.mean,
             parts=lambda e: e.overlap.union,
             beside=("recognised",),
         ),
         "pixel-accuracy": Metric(
-            "share of pixels whose class is read right",
+            "share of pixels whose class is predicted right",
             "higher",
-            ("mapped", "layout", "layout_names"),
+            ("confusion",),
             lambda e: e.overlap.pixels,
             beside=("recognised",),
         ),
         "verification": Metric(
-            "share of pairs told right, half of which show one subject",
+            "share of pairs verified right, half of which show one subject",
             "higher",
-            ("alike", "unlike"),
+            ("genuine", "impostor"),
             lambda e: e.verification.accuracy,
             parts=lambda e: {"accepted": e.verification.accepted, "refused": e.verification.refused},
             beside=("equal-error", "recognised"),
@@ -165,18 +172,18 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "equal-error": Metric(
             "error on pairs at the threshold where both kinds of error are equal",
             "lower",
-            ("alike", "unlike"),
+            ("genuine", "impostor"),
             lambda e: e.verification.equal_error,
         ),
         "same-person": Metric(
             "share of pictures that are taken to show the subject of their source",
             "higher",
-            ("alike",),
-            lambda e: same_person(present(e.alike)),
+            ("genuine",),
+            lambda e: same_person(present(e.genuine)),
             beside=("recognised",),
         ),
         "perplexity": Metric(
-            "among how many words a reader of captions would have to guess",
+            "exp of the mean negative log-likelihood a word of captions",
             "lower",
             ("caption_log_prob", "caption_words"),
             lambda e: perplexity(present(e.caption_log_prob), present(e.caption_words)),
@@ -212,14 +219,18 @@ def measure(
         if name not in METRICS:
             raise UnknownName("metric", name, METRICS)
         metric = METRICS[name]
-        missing = [n for n in metric.needs if n not in evidence.given]
+        missing = [
+            f"scores['{need}'] of pictures and targets" if need in METRICS else need
+            for need in metric.needs
+            if need not in evidence.given
+        ]
         if missing:
             have = [n for n, m in METRICS.items() if evidence.given.issuperset(m.needs)]
             raise UsageError(f"'{name}' needs {', '.join(missing)}; what is here can give: {', '.join(have) or 'none'}")
         whole = Figure(
             name=name,
             value=metric.value(evidence),
-            samples=len(getattr(evidence, metric.needs[0])),
+            samples=evidence.count(metric.needs[0]),
             better=metric.better,
             spread=metric.spread(evidence) if metric.spread else None,
             features=features,

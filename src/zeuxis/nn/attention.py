@@ -2,14 +2,17 @@
 
 Every attention of the library is a :class:`SelfAttention` or a :class:`CrossAttention`. Each has an
 attribute ``control``, normally ``None``. Given a callable, it receives the attention probabilities
-``(B, heads, Q, K)`` and returns those to use: it may store them, replace them by another picture's,
-or reweight them. Without one the fused kernel is used wherever it is the faster.
+``(B, h, Q, K)`` and returns those to use; :func:`zeuxis.nn.control.controlled` sets those of a whole network.
+Without one the fused kernel is used wherever it is the faster.
+
+Legend: B images, N tokens, T tokens of the context, Q queries, K keys, D width, E width of the context, h heads,
+d = D / h the width of one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +20,10 @@ from torch.nn import functional as F
 
 from zeuxis.errors import UsageError
 
-Control = Callable[[Tensor], Tensor]
+Probabilities = Callable[[Tensor], Tensor]  # (B, h, Q, K) to those to use
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, control: Control | None = None) -> Tensor:
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, control: Probabilities | None = None) -> Tensor:
     """Scaled dot-product attention. ``q`` ``(B, h, Q, d)``, ``k`` and ``v`` ``(B, h, K, d)``; ``mask`` is
     bool, broadcastable to ``(B, h, Q, K)``, true where a query may look (at least once a row)."""
     if control is None and not _explicit_is_faster(q, k):
@@ -37,8 +40,10 @@ def _explicit_is_faster(q: Tensor, k: Tensor) -> bool:
     return q.device.type == "cpu" and q.dtype == torch.bfloat16 and q.shape[-2] * k.shape[-2] <= 2**20
 
 
-class _Attention(nn.Module):
+class Attention(nn.Module):
     """What both kinds share: heads, the output projection and the seam."""
+
+    kind: Literal["self", "cross"]
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -46,10 +51,10 @@ class _Attention(nn.Module):
             raise UsageError(f"a width of {width} is not a multiple of {heads} heads: change one of them")
         self.heads = heads
         self.out = nn.Linear(width, width)
-        self.control: Control | None = None
+        self.control: Probabilities | None = None
 
     def split(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
-        """``(B, N, parts * D)`` to ``parts`` tensors ``(B, heads, N, D / heads)``."""
+        """``(B, N, parts D)`` to ``parts`` tensors ``(B, h, N, d)``."""
         return x.unflatten(-1, (parts, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
 
     def merge(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
@@ -58,8 +63,10 @@ class _Attention(nn.Module):
         return x
 
 
-class SelfAttention(_Attention):
+class SelfAttention(Attention):
     """Tokens ``(B, N, D)`` attend to one another; ``mask`` ``(B, N)`` bool is true for real tokens."""
+
+    kind = "self"
 
     def __init__(self, width: int, heads: int, *, bias: bool = True) -> None:
         super().__init__(width, heads)
@@ -70,30 +77,17 @@ class SelfAttention(_Attention):
         return self.merge(q, k, v, mask)
 
 
-class CrossAttention(_Attention):
-    """Tokens ``(B, N, D)`` attend to a context ``(B, T, context)``; ``mask`` ``(B, T)`` bool."""
+class CrossAttention(Attention):
+    """Tokens ``(B, N, D)`` attend to a context ``(B, T, E)``, E being ``context_width``; ``mask`` ``(B, T)`` bool."""
 
-    def __init__(self, width: int, context: int, heads: int, *, bias: bool = True) -> None:
+    kind = "cross"
+
+    def __init__(self, width: int, context_width: int, heads: int, *, bias: bool = True) -> None:
         super().__init__(width, heads)
         self.q = nn.Linear(width, width, bias=bias)
-        self.kv = nn.Linear(context, 2 * width, bias=bias)
+        self.kv = nn.Linear(context_width, 2 * width, bias=bias)
 
     def forward(self, x: Tensor, context: Tensor, mask: Tensor | None = None) -> Tensor:
         (q,) = self.split(self.q(x), 1)
         k, v = self.split(self.kv(context), 2)
         return self.merge(q, k, v, mask)
-
-
-@contextmanager
-def controlled(net: nn.Module, control: Callable[[str, Tensor], Tensor]) -> Iterator[None]:
-    """Within this context every attention of ``net`` passes its probabilities through ``control(name, p)``,
-    where ``name`` is the module's path in ``net``."""
-    layers = {name: m for name, m in net.named_modules() if isinstance(m, _Attention)}
-    before = {name: m.control for name, m in layers.items()}
-    for name, layer in layers.items():
-        layer.control = lambda p, name=name: control(name, p)
-    try:
-        yield
-    finally:
-        for name, layer in layers.items():
-            layer.control = before[name]

@@ -1,6 +1,6 @@
-"""Random changes to pictures: small ones that leave their meaning alone, and one that takes it away.
+"""Augmentation: small random changes that keep a picture's meaning, and one that makes outliers of pictures.
 
-A reader should not mind the former and should notice the latter. Each takes ``(B, C, H, W)`` in
+Each takes ``(B, C, H, W)`` in
 [-1, 1] and a generator, and changes every picture in its own way.
 """
 
@@ -13,8 +13,8 @@ from torch import Tensor
 from zeuxis.rng import Rng
 
 
-def shift(image: Tensor, rng: Rng, pixels: int) -> Tensor:
-    """Moved by up to ``pixels`` along either axis; what is left bare repeats the border."""
+def random_shift(image: Tensor, rng: Rng, pixels: int) -> Tensor:
+    """Shifted by up to ``pixels`` along either axis; the border is repeated."""
     b, c, h, w = image.shape
     padded = F.pad(image, (pixels,) * 4, mode="replicate")
     down, right = rng.integers(2 * pixels + 1, b, 2, device=image.device).unbind(1)
@@ -25,10 +25,10 @@ def shift(image: Tensor, rng: Rng, pixels: int) -> Tensor:
     return padded[batch, channel, rows, columns]
 
 
-def mirror(image: Tensor, rng: Rng) -> Tensor:
-    """Left and right exchanged in about every second picture."""
-    turned = rng.integers(2, len(image), 1, 1, 1, device=image.device).bool()
-    return torch.where(turned, image.flip(3), image)
+def random_flip(image: Tensor, rng: Rng) -> Tensor:
+    """Flipped from left to right in about every second picture."""
+    flipped = rng.integers(2, len(image), 1, 1, 1, device=image.device).bool()
+    return torch.where(flipped, image.flip(3), image)
 
 
 def color_jitter(image: Tensor, rng: Rng, amount: float) -> Tensor:
@@ -51,14 +51,14 @@ def random_blur(image: Tensor, rng: Rng) -> Tensor:
 
 
 def augmented(image: Tensor, rng: Rng, jitter: float, noise: float) -> Tensor:
-    """:func:`color_jitter`, :func:`random_blur`, :func:`gaussian_noise`: as uneven as pictures that models make."""
+    """:func:`color_jitter`, :func:`random_blur`, :func:`gaussian_noise`: as uneven as generated pictures."""
     return gaussian_noise(random_blur(color_jitter(image, rng, jitter), rng), rng, noise)
 
 
 def make_outliers(image: Tensor, rng: Rng) -> Tensor:
-    """Pictures of no such world: each is mixed half and half with its neighbour, made a negative, or painted over.
+    """Out-of-distribution pictures: each mixed half and half with its neighbour, made a negative, or painted over.
 
-    The paint is smooth random colour (4x4 values, enlarged), with grain.
+    The paint is smooth random colour (4x4 values, enlarged), with noise.
     """
     blotches = F.interpolate(rng.normal(*image.shape[:2], 4, 4, device=image.device), image.shape[2:], mode="bilinear")
     painted = gaussian_noise(blotches.to(image.dtype), rng, 1.0).clamp(-1, 1)

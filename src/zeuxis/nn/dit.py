@@ -1,4 +1,8 @@
-"""The diffusion transformer (Peebles & Xie 2023, 2212.09748), with cross-attention to text (PixArt, 2310.00426)."""
+"""The diffusion transformer (Peebles & Xie 2023, 2212.09748), with cross-attention to a context (PixArt, 2310.00426).
+
+Legend: B images, C channels, H rows, W columns, p the side of a patch, r and c its row and column, N = H W / p^2
+tokens, T tokens of the context, D width of a token and of the vector, E width of the context.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,8 @@ from torch import Tensor, nn
 
 from zeuxis.errors import UsageError
 from zeuxis.nn.attention import CrossAttention, SelfAttention
-from zeuxis.nn.backbone import Backbone
-from zeuxis.nn.embed import LabelEmbedding, TimeEmbedding, pos_embed
+from zeuxis.nn.conditioner import Backbone
+from zeuxis.nn.embed import TimeEmbedding, pos_embed
 from zeuxis.nn.mlp import mlp, modulate
 from zeuxis.nn.resblock import zero_init
 
@@ -19,27 +23,27 @@ def _norm(width: int) -> nn.LayerNorm:
 class DiTBlock(nn.Module):
     """A transformer block whose norms and residuals are steered by a vector (adaLN-zero, Section 3.2).
 
-    Attention to the text, if ``text_width``, comes between the two, as in PixArt (here after a norm). The other
-    two residuals are zero at initialisation. PixArt's zero there too spares a trained image model a shock; in a
-    model that starts from nothing it only makes the words be heard late.
+    Attention to the context, if ``context_width``, comes between the two, as in PixArt (here after a norm). The
+    other two residuals are zero at initialisation. PixArt's zero there too spares a trained image model a shock; a
+    model that starts from nothing only learns to use the context later for it.
     """
 
-    def __init__(self, width: int, heads: int, text_width: int = 0) -> None:
+    def __init__(self, width: int, heads: int, context_width: int = 0) -> None:
         super().__init__()
         self.norm1, self.norm2 = _norm(width), _norm(width)
         self.attention = SelfAttention(width, heads)
         self.mlp = mlp(width)
         self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
         zero_init(self.modulation[1])
-        self.norm_text = _norm(width) if text_width else None
-        self.cross_attention = CrossAttention(width, text_width, heads) if text_width else None
+        self.norm_context = _norm(width) if context_width else None
+        self.cross_attention = CrossAttention(width, context_width, heads) if context_width else None
 
-    def forward(self, x: Tensor, c: Tensor, text: Tensor | None, text_mask: Tensor | None) -> Tensor:
-        """``x`` ``(B, N, D)``, ``c`` ``(B, D)``, ``text`` ``(B, T, E)``, ``text_mask`` ``(B, T)``."""
+    def forward(self, x: Tensor, c: Tensor, context: Tensor | None, context_mask: Tensor | None) -> Tensor:
+        """``x`` ``(B, N, D)``, ``c`` ``(B, D)``, ``context`` ``(B, T, E)``, ``context_mask`` ``(B, T)``."""
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(c)[:, None].chunk(6, -1)  # each (B, 1, D)
         x = x + gate1 * self.attention(modulate(self.norm1(x), shift1, scale1))
-        if self.cross_attention is not None and self.norm_text is not None:
-            x = x + self.cross_attention(self.norm_text(x), text, text_mask)
+        if self.cross_attention is not None and self.norm_context is not None:
+            x = x + self.cross_attention(self.norm_context(x), context, context_mask)
         return x + gate2 * self.mlp(modulate(self.norm2(x), shift2, scale2))
 
 
@@ -50,12 +54,12 @@ class DiT(Backbone):
         channels: C. ``out_channels`` is C_out, by default C (2 C for a learned variance).
         size: (H, W), multiples of ``patch``; or one number for both.
         patch: p, the side of a patch: there are N = H W / p^2 tokens.
-        width, depth, heads: d, N and heads of Table 1 (S: 384, 12, 6; B: 768, 12, 12; L: 1024, 24, 16;
+        width, depth, heads: of Table 1 (S: 384, 12, 6; B: 768, 12, 12; L: 1024, 24, 16;
             XL: 1152, 28, 16).
-        classes: K; more than 0 adds ``labels``, the embedding of K classes and a null class.
-        text_width: E, the width of the text's vectors; 0 has no attention to text.
+        context_width: E, the width of the vectors that cross-attention attends to; 0 has none.
 
-    The position embedding is a buffer here, so the published counts are ours plus N d.
+    The position embedding is a buffer here and the classes are a :class:`LabelConditioner`'s, so the published counts
+    are ours plus N D and the conditioner's.
     """
 
     def __init__(
@@ -68,19 +72,17 @@ class DiT(Backbone):
         depth: int = 12,
         heads: int = 6,
         out_channels: int | None = None,
-        classes: int = 0,
-        text_width: int = 0,
+        context_width: int = 0,
     ) -> None:
         super().__init__()
         h, w = size if isinstance(size, tuple) else (size, size)
         if h % patch or w % patch:
             raise UsageError(f"{h} x {w} is not made of whole {patch} x {patch} patches: change the size or the patch")
-        self.patch, self.width, self.reads = patch, width, text_width > 0
+        self.patch, self.vector_width, self.context_width = patch, width, context_width
         self.grid = (h // patch, w // patch)
         self.patchify = nn.Conv2d(channels, width, patch, patch)
         self.time = TimeEmbedding(width)
-        self.labels = LabelEmbedding(classes, width) if classes else None
-        self.blocks = nn.ModuleList(DiTBlock(width, heads, text_width) for _ in range(depth))
+        self.blocks = nn.ModuleList(DiTBlock(width, heads, context_width) for _ in range(depth))
         self.norm = _norm(width)
         self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 2 * width))
         self.out = nn.Linear(width, patch * patch * (out_channels or channels))
@@ -93,30 +95,31 @@ class DiT(Backbone):
         for name, p in self.named_parameters():
             if name.endswith("bias"):
                 nn.init.zeros_(p)
-            elif not name.startswith("labels."):
+            else:
                 nn.init.xavier_uniform_(p.flatten(1))  # a view, also of the patch convolution's weight
         for p in self.time.parameters():
             if p.ndim == 2:
                 nn.init.normal_(p, std=0.02)
-        silent = [self.out, self.modulation[1]]
+        zeroed = [self.out, self.modulation[1]]
         for block in self.modules():
             if isinstance(block, DiTBlock):
-                silent.append(block.modulation[1])
-        for layer in silent:
+                zeroed.append(block.modulation[1])
+        for layer in zeroed:
             nn.init.zeros_(layer.get_parameter("weight"))
 
     def forward(
         self,
         x: Tensor,
         time: Tensor,
-        label: Tensor | None = None,
-        text: Tensor | None = None,
-        text_mask: Tensor | None = None,
+        vector: Tensor | None = None,
+        context: Tensor | None = None,
+        context_mask: Tensor | None = None,
+        conditional: Tensor | None = None,
     ) -> Tensor:
-        c = self.vector(time, label, text)  # (B, D)
+        c = self.embed(time, vector, context)  # (B, D)
         h = self.patchify(x).flatten(2).transpose(1, 2) + self.pos_embed  # (B, N, D)
         for block in self.blocks:
-            h = block(h, c, text, text_mask)
+            h = block(h, c, context, context_mask)  # (B, N, D)
         shift, scale = self.modulation(c)[:, None].chunk(2, -1)
         h = self._unpatchify(self.out(modulate(self.norm(h), shift, scale)))  # (B, C_out, H, W)
         return h.to(x.dtype)

@@ -1,4 +1,7 @@
-"""Embeddings of time, place and class."""
+"""Embeddings of time, position and class.
+
+Legend: B images, H rows, W columns, K classes.
+"""
 
 from __future__ import annotations
 

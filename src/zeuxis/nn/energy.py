@@ -28,6 +28,13 @@ class EnergyNet(nn.Module):
             before, now = now, 2 * now
         self.layers = nn.Sequential(*layers, nn.Conv2d(before, 1, SMALLEST))
 
+    @property
+    def offset(self) -> Tensor:
+        """The last layer's bias ``(1,)``: a constant in every energy."""
+        last = self.layers[-1]
+        assert isinstance(last, nn.Conv2d) and last.bias is not None
+        return last.bias
+
     def forward(self, x: Tensor) -> Tensor:
         energy: Tensor = self.layers(x)
         return energy.flatten()

@@ -16,11 +16,11 @@ SMALLEST = 4  # pixels a side at which the trunk stops halving
 
 
 class Classifier(nn.Module):
-    """A small convolutional reader: a trunk, a feature vector, and a linear head for every question.
+    """A small convolutional classifier: a trunk, a feature vector, and a linear head for each label or factor.
 
     Each stage halves the picture until a side has 4 pixels, then keeps the size. The last map is
-    flattened and not averaged: a world asks where things are, and not only which. Group
-    normalisation, so that one picture's features never depend on its company.
+    flattened and not averaged: factors say where things are, and not only which. Group
+    normalisation, so that a picture's features do not depend on its batch.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Classifier(nn.Module):
         squeeze: int = 64,
         features: int = 256,
     ) -> None:
-        """``heads`` classes of each question; ``widths`` channels of the stages; ``features`` = D."""
+        """``heads`` are the numbers of classes; ``widths`` channels of the stages; ``features`` = D."""
         super().__init__()
         stages: list[nn.Module] = []
         height, width = shape.height, shape.width
@@ -51,12 +51,12 @@ class Classifier(nn.Module):
         x = self.squeeze(self.trunk(image)).flatten(1)
         return F.silu(self.norm(self.project(x)))
 
-    def read(self, features: Tensor) -> tuple[Tensor, ...]:
+    def classify(self, features: Tensor) -> tuple[Tensor, ...]:
         """Features ``(B, D)`` to logits ``(B, K_f)``, one tensor per head."""
         return tuple(head(features) for head in self.heads)
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        return self.read(self.features(image))
+        return self.classify(self.features(image))
 
 
 def _conv(inputs: int, outputs: int, stride: int) -> tuple[nn.Module, ...]:

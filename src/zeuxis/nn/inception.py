@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from zeuxis.errors import UsageError, WeightsError
 
-SIDE = 299  # pixels a side of what the network sees
+SIDE = 299  # pixels a side of the network's input
 WIDTH = 2048  # features
 CLASSES = 1008
 
@@ -57,23 +57,23 @@ class Mixed(nn.Module):
 
     def __init__(self, inputs: int, branches: tuple[Branch, ...], pool: nn.Module, pooled: int = 0) -> None:
         super().__init__()
-        self.plan, self.pool = branches, pool
+        self.branches, self.pool = branches, pool
         for branch in branches:
-            now = inputs
+            width = inputs
             for group in branch:
                 for step in group:
-                    self.add_module(step.name, ConvNorm(now, step))
-                now = sum(step.outputs for step in group)
+                    self.add_module(step.name, ConvNorm(width, step))
+                width = sum(step.outputs for step in group)
         self.branch_pool = ConvNorm(inputs, Step("branch_pool", pooled)) if pooled else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        made = []
-        for branch in self.plan:
+        outputs = []
+        for branch in self.branches:
             h = x
             for group in branch:
                 h = torch.cat([self.get_submodule(step.name)(h) for step in group], 1)
-            made.append(h)
-        return torch.cat([*made, self.branch_pool(self.pool(x))], 1)
+            outputs.append(h)
+        return torch.cat([*outputs, self.branch_pool(self.pool(x))], 1)
 
 
 def _chain(*steps: Step) -> Branch:
@@ -185,12 +185,12 @@ class Inception(nn.Module):
         x = self.Mixed_7c(self.Mixed_7b(self.Mixed_7a(x)))  # (B, 2048, 8, 8)
         return x.mean((2, 3))
 
-    def read(self, features: Tensor) -> tuple[Tensor, ...]:
+    def classify(self, features: Tensor) -> tuple[Tensor, ...]:
         """Features ``(B, 2048)`` to logits: one head, ``(B, 1008)``."""
         return (self.fc(features),)
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        return self.read(self.features(image))
+        return self.classify(self.features(image))
 
 
 def tf1_bilinear(image: Tensor, side: int) -> Tensor:

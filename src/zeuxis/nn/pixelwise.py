@@ -1,4 +1,4 @@
-"""The U-Net as it was first, for segmentation: without a noise level."""
+"""A network with an output for every pixel: the U-Net as first published, without an embedding of time."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from zeuxis.nn.resblock import Downsample, ResBlock, Upsample, group_norm
 class SegmentationUNet(nn.Module):
     """Images ``(B, C, H, W)`` to logits ``(B, K, H, W)`` (Ronneberger et al. 2015, arXiv:1505.04597, Fig. 1).
 
-    One residual block a level on the way down and one on the way up, which also takes the
-    features of the way down at its size. Group normalisation, so that one picture's logits do not depend on the others
-    of its batch.
+    One residual block a level on the way down and one on the way up, with a skip connection between them. Group
+    normalisation, so that a picture's logits do not depend on its batch.
     Sides that do not halve evenly are lengthened by their border, and the logits cut back.
     """
 

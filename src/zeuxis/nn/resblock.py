@@ -1,4 +1,7 @@
-"""The residual block, the attention block and the resampling that the U-Net and the autoencoder share."""
+"""The residual block, the attention block and the resampling that the U-Net and the autoencoder share.
+
+Legend: B images, C channels, H rows, W columns, D width of the vector.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +28,8 @@ def zero_init(layer: nn.Module) -> None:
 class ResBlock(nn.Module):
     """norm, SiLU, conv 3x3, twice, around a residual: ``(B, C_in, H, W)`` to ``(B, C_out, H, W)``.
 
-    A vector ``(B, vector)`` (time, label) is added between the two, as in DDPM, or with ``modulate``
-    scales and shifts the second norm, as in ADM (Dhariwal & Nichol 2021); ``vector`` 0 has none.
+    A vector ``(B, D)`` (time, label) is added between the two, as in DDPM, or with ``modulate``
+    scales and shifts the second norm, as in ADM (Dhariwal & Nichol 2021); ``vector`` is D, 0 for none.
     ``zero`` starts the second convolution at zero.
     """
 

@@ -1,4 +1,7 @@
-"""Words in, vectors out: a closed vocabulary and a small transformer that reads captions."""
+"""Words in, vectors out: a closed vocabulary and a small transformer that encodes captions.
+
+Legend: B captions, T words, D width, C channels, S side of the sketch.
+"""
 
 from __future__ import annotations
 
@@ -81,13 +84,13 @@ class TextTower(nn.Module):
 
 
 class Sketch(nn.Module):
-    """A caption's coarse picture: words ``(B, T, D)`` and their sum ``(B, D)`` to ``(B, C, side, side)``.
+    """A caption's coarse picture: words ``(B, T, D)`` and their sum ``(B, D)`` to ``(B, C, S, S)``.
 
-    Every place of the grid looks at the words; the sum says how, so that "above" can turn the upper half to the
-    first thing named and "below" to the second.
+    Every place of the grid attends to the words; the sum modulates how, so that "above" can turn the upper half to
+    the first thing named and "below" to the second.
     """
 
-    pos_embed: Tensor  # (side^2, D)
+    pos_embed: Tensor  # (S^2, D)
 
     def __init__(self, width: int, channels: int, side: int, heads: int = 4) -> None:
         super().__init__()

@@ -8,7 +8,7 @@ read; nothing is written back. The rules below hold for every system of that for
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -29,12 +29,14 @@ KEYWORDS: Mapping[str, str] = {  # of constructors, format 1 -> 2
 }
 KEYWORDS_OF: Mapping[str, Mapping[str, str]] = {  # of one system's constructor
     "align-draw": {"reader": "text_encoder"},
+    "consistency": {"depth": "blocks"},
+    "ddpm": {"depth": "blocks"},
     "ebm": {"spread": "data_noise", "calm": "energy_l2"},
     "maf": {"spread": "data_std"},
     "maskgit": {"choice": "choice_temperature"},
 }
 TENSORS: tuple[tuple[re.Pattern[str], str], ...] = tuple(  # format 1 -> 2
-    (re.compile(rf"(?<![^.]){old}(?![^.])"), new)  # whole components of the dotted name
+    (re.compile(rf"(?<![^./]){old}(?![^.])"), new)  # whole components of the dotted name, which may follow system/
     for old, new in (
         (r"reader(?=\.(?:token|lstm)\.)", "text_encoder"),  # align-draw's
         (r"told", "conditioning"),
@@ -46,8 +48,22 @@ TENSORS: tuple[tuple[re.Pattern[str], str], ...] = tuple(  # format 1 -> 2
         (r"place", "pos_embed"),
         (r"seen", "rounds_seen"),
         (r"looker", "glimpse"),
+        (r"limit", "ood_threshold"),
+        # Of diffusion models: their conditioner, and the blocks of their U-Net.
+        (r"reader(?=\.(?:embedding|tower|pool|sketch)\.)", "conditioner"),
+        (r"target_reader", "target_conditioner"),
+        (r"(down|up)\.(\d+)\.stages\.(\d+)\.block", r"\1_levels.\2.blocks.\3.resblock"),
+        (r"(down|up)\.(\d+)\.stages\.(\d+)\.reader", r"\1_levels.\2.blocks.\3.transformer"),
+        (r"middle\.0\.reader", "middle_blocks.0.transformer"),
+        (r"(down|up)\.(\d+)\.stages", r"\1_levels.\2.blocks"),
+        (r"(down|up)\.(\d+)\.resample", r"\1_levels.\2.resample"),
+        (r"middle\.(\d+)\.block(?=\.)", r"middle_blocks.\1.resblock"),
+        (r"middle\.0\.attention(?=\.(?:norm|attention)\.)", "middle_blocks.0.attention"),
     )
 )
+
+
+PLAYERS = (("optimiser/reader/", "optimiser/network/"),)  # of checkpoints, format 1 -> 2
 
 
 def format_of(facts: Mapping[str, Any]) -> int:
@@ -79,9 +95,10 @@ def derived_spec(card: Mapping[str, Any]) -> DataSpec:
 def upgraded_config(system: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """The constructor's arguments in a card of format 1, as they are called now; those of given systems too."""
     names = {**KEYWORDS, **KEYWORDS_OF.get(system, {})}
-    return {
+    new = {
         names.get(key, key): upgraded_card(dict(value)) if _is_system(value) else value for key, value in config.items()
     }
+    return RESHAPED[system](new) if system in RESHAPED else new
 
 
 def upgraded_card(card: dict[str, Any]) -> dict[str, Any]:
@@ -107,9 +124,31 @@ def _upgraded(card: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _renamed(name: str) -> str:
+    for player, now in PLAYERS:
+        name = name.replace(player, now)
     for old, new in TENSORS:
         name = old.sub(new, name)
     return name
+
+
+def _parts(config: dict[str, Any]) -> dict[str, Any]:
+    """Flow matching's network and text encoder had flat keywords, of which each choice used some."""
+    kind = config["network"]
+    text = {new: config[old] for old, new in _TEXT.items()} if config["condition"] == "caption" else None
+    network = {"kind": kind} | {new: config[old] for old, new in _NETWORK[kind].items()}
+    flat = {old for keys in _NETWORK.values() for old in keys} | set(_TEXT)
+    return {key: value for key, value in config.items() if key not in flat} | {"network": network, "text": text}
+
+
+_TEXT = {f"text_{key}": key for key in ("width", "depth", "heads", "length")} | {"sketch": "sketch"}
+_NETWORK: Mapping[str, Mapping[str, str]] = {
+    "dit": {key: key for key in ("patch", "width", "depth", "heads")},
+    "unet": {key: key for key in ("width", "multiples", "attention", "heads")} | {"depth": "blocks"},
+    "uvit": {key: key for key in ("patch", "fine", "fine_depth", "width", "depth", "heads")},
+}
+RESHAPED: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]] = {  # by system, format 1 -> 2
+    "flow-matching": _parts,
+}
 
 
 def _is_system(value: Any) -> bool:

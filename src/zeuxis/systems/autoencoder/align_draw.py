@@ -99,6 +99,8 @@ class AlignDraw(System):
         self.tokeniser = WordTokeniser(words, length)
         self.text_encoder = TEXT_ENCODERS[text_encoder](len(self.tokeniser), text)
         self.align = Alignment(2 * text, hidden, align)
+        if text_encoder == "bag":
+            self.align.requires_grad_(False)  # of one vector the weight is 1, whatever its score
         self.glimpse = draw.Glimpse(hidden, patch)
         self.inference = nn.LSTMCell(2 * self.shape.channels * patch**2 + hidden, hidden)
         self.posterior = nn.Linear(hidden, 2 * latent)

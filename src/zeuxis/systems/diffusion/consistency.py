@@ -7,6 +7,9 @@ network speaks. Options give the improved training of Song & Dhariwal 2023 (arXi
 Paper -> code: f_theta -> consistent, theta^- -> target, F_theta -> network, epsilon -> low,
 T -> high, rho -> rho, N(k) -> levels_at, mu(k) -> decay_at, s_0 and s_1 -> first and last, mu_0 -> mu,
 d -> distance, c_skip, c_out -> skip, out.
+
+Parts: diffusion/precondition.py (c_skip, c_out), diffusion/sampler.py (``multistep``), diffusion/schedule.py
+(``karras``), nn/unet.py, nn/conditioner.py.
 """
 
 from __future__ import annotations
@@ -21,28 +24,26 @@ from torch import Tensor, nn
 
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
-from zeuxis.diffusion.guidance import Signal, bind_condition
+from zeuxis.diffusion.guidance import Conditioning, bind_condition
 from zeuxis.diffusion.path import append_dims
-from zeuxis.diffusion.sampler import multistep
+from zeuxis.diffusion.precondition import consistency, to_x0
+from zeuxis.diffusion.sampler import Denoise, multistep
 from zeuxis.diffusion.schedule import karras
-from zeuxis.game import Move, Player, Turn
+from zeuxis.errors import lookup
+from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Sampling
+from zeuxis.nn.conditioner import ConditionKind, label_conditioner
+from zeuxis.nn.unet import UNet, check_sides
 from zeuxis.rng import ImageRng, Rng, normal_like
-from zeuxis.systems.diffusion._family import (
-    ConditionalDiffusion,
-    ConditionKind,
-    Plan,
-    build_network,
-    build_reader,
-    pick,
-)
+
+TIME_SCALE = 1000  # the time embedding's frequencies were made for steps out of 1000
 
 
-class Consistency(ConditionalDiffusion):
+class Consistency(System):
     """Consistency training (CT), one step or a few.
 
     Args:
-        width, multiples, depth (residual blocks a level), attention (downsampling factors), heads: the U-Net.
+        width, multiples, blocks (residual, a level), attention (downsampling factors), heads: the U-Net.
         low, high, rho: the range of noise levels and their spacing; sigma_data: the images' deviation.
         first, last, curriculum: from how many levels to how many, by "square-root" (CT) or "doubling" (iCT).
         mu: of the target network's decay exp(first log(mu) / N); 0 makes the target the network itself (iCT).
@@ -58,6 +59,7 @@ class Consistency(ConditionalDiffusion):
         family="diffusion",
         year=2023,
         paper="2303.01469",
+        verbs={"sample", "denoiser"},
         accepts={"label"},
         knobs=("steps",),
         departures=(
@@ -75,7 +77,7 @@ class Consistency(ConditionalDiffusion):
         condition: ConditionKind = "none",
         width: int = 128,
         multiples: tuple[int, ...] = (1, 2, 2, 2),
-        depth: int = 4,
+        blocks: int = 4,
         attention: tuple[int, ...] = (2,),
         heads: int = 1,
         low: float = 0.002,
@@ -95,17 +97,26 @@ class Consistency(ConditionalDiffusion):
         self.shape = Shape(*shape)
         self.low, self.high, self.rho, self.sigma_data = low, high, rho, sigma_data
         self.first, self.last, self.mu, self.inverse_gap = first, last, mu, inverse_gap
-        self.curriculum = pick("curriculum", curriculum, _CURRICULA)
-        self.distance = pick("distance", distance, _DISTANCES)
-        self.visits = pick("visits", visits, _VISITS)
-        self.drop = 0.0
-        plan = Plan(self.shape, width, depth, heads, multiples=tuple(multiples), attention=tuple(attention))
-        self.network, vector = build_network("unet", plan)
-        self.reader = build_reader(condition, vector, classes)
-        self.target, self.target_reader = copy.deepcopy(self.network), copy.deepcopy(self.reader)
+        self.curriculum = lookup("curriculum", curriculum, _CURRICULA)
+        self.distance = lookup("distance", distance, _DISTANCES)
+        self.visits = lookup("visits", visits, _VISITS)
+        channels, height, cols = self.shape
+        check_sides(height, cols, len(multiples))
+        self.network = UNet(
+            channels, width=width, multiples=multiples, blocks=blocks, attention=attention, heads=heads, ddpm=True
+        )
+        self.conditioner = label_conditioner(condition, classes, self.network.vector_width)
+        self.target, self.target_conditioner = copy.deepcopy(self.network), copy.deepcopy(self.conditioner)
         self.freeze(self.target)
-        self.freeze(self.target_reader)
-        self.player = Player("network", (self.network, self.reader), lr=4e-4, optimiser="radam")
+        self.freeze(self.target_conditioner)
+        self.player = Player("network", (self.network, self.conditioner), lr=4e-4, optimiser="radam")
+
+    def players(self) -> tuple[Player, ...]:
+        return (self.player,)
+
+    @property
+    def conditions(self) -> frozenset[str]:
+        return self.conditioner.fields
 
     def moves(self) -> tuple[Move, ...]:
         return (Move("network", self.agree),)
@@ -114,16 +125,16 @@ class Consistency(ConditionalDiffusion):
         """The consistency training loss (Eq. 10): the same answer at two neighbouring levels of one noise."""
         image, condition = turn.batch.image, turn.batch.condition  # (B, C, H, W)
         n = len(image)
-        levels = self.levels(self.levels_at(turn.progress)).to(image.device)  # (N,), ascending
+        levels = self.training_levels(self.levels_at(turn.progress)).to(image.device)  # (N,), ascending
         at = self.visits(levels, n, turn.rng)  # (B,) in [0, N - 2]
         below, above = levels[at], levels[at + 1]
         noise = normal_like(image, turn.rng)
         prediction = self.consistent(
-            self.network, image + append_dims(above, image) * noise, above, self.reader(condition, n)
+            self.network, image + append_dims(above, image) * noise, above, self.conditioner(condition, n)
         )
         with torch.no_grad():
-            net, reader = (self.target, self.target_reader) if self.mu else (self.network, self.reader)
-            wanted = self.consistent(net, image + append_dims(below, image) * noise, below, reader(condition, n))
+            net, conditioner = (self.target, self.target_conditioner) if self.mu else (self.network, self.conditioner)
+            wanted = self.consistent(net, image + append_dims(below, image) * noise, below, conditioner(condition, n))
         error = self.distance(prediction, wanted)  # (B,)
         turn.note(levels=float(len(levels)))
         return (error / (above - below) if self.inverse_gap else error).mean()
@@ -131,8 +142,8 @@ class Consistency(ConditionalDiffusion):
     def after_round(self, turn: Turn) -> None:
         """The target moves towards the network (Eq. 8)."""
         if self.mu:
-            online: list[Tensor] = [*self.network.parameters(), *self.reader.parameters()]
-            slow: list[Tensor] = [*self.target.parameters(), *self.target_reader.parameters()]
+            online: list[Tensor] = [*self.network.parameters(), *self.conditioner.parameters()]
+            slow: list[Tensor] = [*self.target.parameters(), *self.target_conditioner.parameters()]
             torch._foreach_lerp_(slow, online, 1 - self.decay_at(turn.progress))
 
     def levels_at(self, progress: float) -> int:
@@ -143,32 +154,37 @@ class Consistency(ConditionalDiffusion):
         """mu(k) (Appendix C): the decay of the target network."""
         return math.exp(self.first * math.log(self.mu) / self.levels_at(progress))
 
-    def levels(self, n: int) -> Tensor:
+    def training_levels(self, n: int) -> Tensor:
         """The ``n`` noise levels (N,), ascending from ``low`` to ``high``."""
         return karras(n, self.low, self.high, self.rho)[:-1].flip(0)
 
-    def denoise(self, x: Tensor, sigma: Tensor, signal: Signal) -> Tensor:
+    def denoise(self, x: Tensor, sigma: Tensor, conditioning: Conditioning) -> Tensor:
         """The start of the trajectory (B, C, H, W) that passes through ``x`` at ``sigma`` (B,)."""
-        return self.consistent(self.network, x, sigma, signal)
+        return self.consistent(self.network, x, sigma, conditioning)
 
-    def consistent(self, network: nn.Module, x: Tensor, sigma: Tensor, signal: Signal) -> Tensor:
-        """f(x, sigma) = skip x + out network(x) (Eq. 5, Appendix C): exactly ``x`` where ``sigma`` is ``low``."""
-        data = self.sigma_data
-        skip = data**2 / ((sigma - self.low) ** 2 + data**2)
-        out = data * (sigma - self.low) * (sigma**2 + data**2).rsqrt()
-        scaled = append_dims((sigma**2 + data**2).rsqrt(), x) * x
-        answer = network(scaled, 250 * sigma.log(), **signal).float()  # 1000 times EDM's log(sigma) / 4
-        return append_dims(skip, x) * x + append_dims(out, x) * answer
+    def consistent(self, network: nn.Module, x: Tensor, sigma: Tensor, conditioning: Conditioning) -> Tensor:
+        """f(x, sigma) (Eq. 5): exactly ``x`` where ``sigma`` is ``low``."""
+        c = consistency(sigma, self.sigma_data, self.low)
+        prediction = network(append_dims(c.input, x) * x, c.noise * TIME_SCALE, **conditioning).float()
+        return to_x0(c, prediction, x)
+
+    def denoiser(self, condition: Condition, n: int, how: Sampling = Sampling()) -> Denoise:
+        """:meth:`denoise` under ``condition``: an image, not the mean of many, whatever the level."""
+        self.settings(how)  # refuses knobs that there are not
+        return bind_condition(self.denoise, self.conditioner(condition, n))
+
+    def levels(self, how: Sampling = Sampling()) -> Tensor:
+        """The levels of the ``steps`` calls of :meth:`sample`, descending from ``high``, then 0."""
+        steps = self.settings(how).steps
+        levels = karras(steps + 1, self.low, self.high, self.rho)
+        return torch.cat([levels[:steps], levels[-1:]])  # the lowest level needs no call of its own
 
     @torch.no_grad()
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         """Alg. 1 in ``steps`` calls of the network."""
-        steps = self.settings(how).steps
-        levels = karras(steps + 1, self.low, self.high, self.rho)
-        levels = torch.cat([levels[:steps], levels[-1:]])  # the lowest level needs no call of its own
         x = self.high * rng.normal(len(rng), *self.shape, device=self.device)
-        denoise = bind_condition(self.denoise, self.reader(condition, len(rng)))
-        return multistep(denoise, x, levels, rng, self.low).clamp(-1, 1)
+        denoise = self.denoiser(condition, len(rng), how)
+        return multistep(denoise, x, self.levels(how), rng, self.low).clamp(-1, 1)
 
 
 def _square_root(progress: float, first: int, last: int) -> int:

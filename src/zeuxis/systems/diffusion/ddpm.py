@@ -6,6 +6,9 @@ every step backwards.
 Paper -> code: x_0 -> image, x_t -> noisy, epsilon -> noise, epsilon_theta -> network, T -> chain,
 alpha-bar_t -> alpha(t)^2 of ``path``, t (1 to T) -> t + 1 (0 to T - 1). Samplers work on x_t / sqrt(alpha-bar_t),
 whose noise has deviation sigma_t = sqrt((1 - alpha-bar_t) / alpha-bar_t): see :mod:`zeuxis.diffusion.sampler`.
+
+Parts: diffusion/path.py (the chain), diffusion/precondition.py (what the network predicts), diffusion/sampler.py,
+diffusion/guidance.py, nn/unet.py, nn/conditioner.py.
 """
 
 from __future__ import annotations
@@ -18,44 +21,30 @@ from torch.special import log_ndtr
 
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
-from zeuxis.diffusion.guidance import Signal, bind_condition, clamped
-from zeuxis.diffusion.path import (
-    BetaSchedule,
-    Prediction,
-    VariancePreserving,
-    add_noise,
-    append_dims,
-    betas,
-    target,
-    to_x0,
-)
+from zeuxis.diffusion.guidance import Conditioning, bind_condition, clamped, classifier_free
+from zeuxis.diffusion.path import BetaSchedule, VariancePreserving, add_noise, append_dims, betas
+from zeuxis.diffusion.precondition import Prediction, in_ve, on_path, target, to_x0
 from zeuxis.diffusion.sampler import SAMPLERS, Denoise
 from zeuxis.diffusion.schedule import respaced
-from zeuxis.diffusion.weighting import min_snr
+from zeuxis.diffusion.weighting import min_snr, squared_error
 from zeuxis.distributions.normal import Normal
 from zeuxis.distributions.reduce import per_image
 from zeuxis.errors import UnknownName
-from zeuxis.game import Move, Player, Turn
+from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Knob, Sampling
+from zeuxis.nn.conditioner import ConditionKind, drop_mask, label_conditioner
+from zeuxis.nn.unet import UNet, check_sides
 from zeuxis.rng import ImageRng, Rng, normal_like
-from zeuxis.systems.diffusion._family import (
-    ConditionalDiffusion,
-    ConditionKind,
-    Plan,
-    build_network,
-    build_reader,
-    squared_error,
-)
 
 _PREDICTIONS: tuple[Prediction, ...] = ("epsilon", "x0", "v")
 BIN = 2 / 255  # between neighbouring grey levels in [-1, 1]
 
 
-class DDPM(ConditionalDiffusion):
+class DDPM(System):
     """The U-Net and the chain of the paper; with ``condition`` "label", class-conditional.
 
     Args:
-        width, multiples, depth (residual blocks a level), attention (downsampling factors), heads: the U-Net.
+        width, multiples, blocks (residual, a level), attention (downsampling factors), heads: the U-Net.
         chain: T. ``schedule`` of its variances: "linear" (the paper's), "cosine" or "scaled-linear".
         predicts: "epsilon" (the paper's), "x0" or "v".
         gamma: weigh the loss by min(SNR, gamma); 0 is the paper's L_simple.
@@ -69,7 +58,7 @@ class DDPM(ConditionalDiffusion):
         family="diffusion",
         year=2020,
         paper="2006.11239",
-        verbs={"sample", "log_prob"},
+        verbs={"sample", "log_prob", "denoiser"},
         accepts={"label"},
         knobs=(
             "steps",
@@ -96,7 +85,7 @@ class DDPM(ConditionalDiffusion):
         condition: ConditionKind = "none",
         width: int = 128,
         multiples: tuple[int, ...] = (1, 2, 2, 2),
-        depth: int = 2,
+        blocks: int = 2,
         attention: tuple[int, ...] = (2,),
         heads: int = 1,
         chain: int = 1000,
@@ -110,15 +99,25 @@ class DDPM(ConditionalDiffusion):
     ) -> None:
         super().__init__()
         self.shape = Shape(*shape)
-        self.stride = 2 ** (len(multiples) - 1)  # the U-Net halves that often
         if predicts not in _PREDICTIONS:
             raise UnknownName("prediction", predicts, _PREDICTIONS)
         self.predicts, self.gamma, self.drop = predicts, gamma, drop
         self.path = VariancePreserving(betas(schedule, chain))
-        plan = Plan(self.shape, width, depth, heads, multiples=tuple(multiples), attention=tuple(attention))
-        self.network, vector = build_network("unet", plan)
-        self.reader = build_reader(condition, vector, classes)
-        self.player = Player("network", (self.network, self.reader), lr=2e-4, clip=1.0, warmup=5000)
+        channels, height, cols = self.shape
+        check_sides(height, cols, len(multiples))
+        self.network = UNet(
+            channels, width=width, multiples=multiples, blocks=blocks, attention=attention, heads=heads, ddpm=True
+        )
+        self.stride = self.network.stride  # the U-Net is convolutions all through
+        self.conditioner = label_conditioner(condition, classes, self.network.vector_width)
+        self.player = Player("network", (self.network, self.conditioner), lr=2e-4, clip=1.0, warmup=5000)
+
+    def players(self) -> tuple[Player, ...]:
+        return (self.player,)
+
+    @property
+    def conditions(self) -> frozenset[str]:
+        return self.conditioner.fields
 
     def moves(self) -> tuple[Move, ...]:
         return (Move("network", self.predict),)
@@ -129,33 +128,40 @@ class DDPM(ConditionalDiffusion):
         noise = normal_like(image, turn.rng)
         t = turn.rng.integers(len(self.path), len(image), device=image.device)  # (B,)
         noisy = add_noise(self.path, image, noise, t)  # Eq. 4
-        dropped = self.drop_mask(len(image), turn.rng)
-        prediction = self._network(noisy, t, self.reader(turn.batch.condition, len(image), dropped))
-        error = squared_error(prediction, target(self.predicts, self.path, image, noise, t))  # (B,)
-        return (error if not self.gamma else min_snr(self.predicts, self.path.sigma(t), self.gamma) * error).mean()
+        dropped = drop_mask(len(image), self.drop, turn.rng, image.device)
+        c = on_path(self.predicts, self.path, t)
+        prediction = self._network(noisy, t, self.conditioner(turn.batch.condition, len(image), dropped))
+        error = squared_error(prediction, target(c, image, noisy))  # (B,); the target is the noise, if "epsilon"
+        return (error if not self.gamma else min_snr(self.path.sigma(t), self.gamma) * c.out**2 * error).mean()
 
-    def denoise(self, x: Tensor, sigma: Tensor, signal: Signal) -> Tensor:
+    def denoise(self, x: Tensor, sigma: Tensor, conditioning: Conditioning) -> Tensor:
         """The expected image (B, C, H, W) given ``x = image + sigma noise``; ``sigma`` (B,)."""
-        t = self.path.time(sigma)
-        noisy = append_dims(self.path.alpha(t), x) * x
-        return to_x0(self.predicts, self.path, self._network(noisy, t, signal).float(), noisy, t)
+        c = in_ve(self.predicts, self.path, sigma)
+        return to_x0(c, self._network(append_dims(c.input, x) * x, c.noise, conditioning).float(), x)
 
-    def _network(self, noisy: Tensor, t: Tensor, signal: Signal) -> Tensor:
+    def _network(self, noisy: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
         # The time embedding's frequencies were made for 1000 steps.
-        prediction: Tensor = self.network(noisy, t * (1000 / len(self.path)), **signal)
+        prediction: Tensor = self.network(noisy, t * (1000 / len(self.path)), **conditioning)
         return prediction
+
+    def denoiser(self, condition: Condition, n: int, how: Sampling = Sampling()) -> Denoise:
+        """:meth:`denoise` under ``condition`` with guidance, x0 clamped as in every step of the paper's sampler."""
+        scale = self.settings(how).guidance
+        null = self.conditioner.null(n)
+        return clamped(classifier_free(self.denoise, self.conditioner(condition, n), null, scale))
+
+    def levels(self, how: Sampling = Sampling()) -> Tensor:
+        """sigma_t of ``steps`` of the chain's steps, descending, then 0."""
+        return respaced(self.path.sigmas, self.settings(how).steps or len(self.path))
 
     @torch.no_grad()
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         """Alg. 2, or any of ``SAMPLERS`` on ``steps`` of the chain's steps; x0 is clamped at every one."""
-        n = len(rng)
-        knobs = self.settings(how)
-        levels = respaced(self.path.sigmas, knobs.steps or len(self.path))
-        x = rng.normal(n, *self.shape, device=self.device)  # x_T ~ N(0, I), ...
+        levels = self.levels(how)
+        x = rng.normal(len(rng), *self.shape, device=self.device)  # x_T ~ N(0, I), ...
         x = x * math.sqrt(1 + float(levels[0]) ** 2)  # ... over sqrt(alpha-bar_T)
-        return SAMPLERS[knobs.sampler](
-            clamped(self.guide(self.denoise, condition, n, knobs.guidance)), x, levels, rng
-        ).clamp(-1, 1)
+        solve = SAMPLERS[self.settings(how).sampler]
+        return solve(self.denoiser(condition, len(rng), how), x, levels, rng).clamp(-1, 1)
 
     @torch.no_grad()
     def log_prob(self, image: Tensor, rng: Rng) -> Tensor:
@@ -164,7 +170,7 @@ class DDPM(ConditionalDiffusion):
         Of the density on [-1, 1]^d that is constant within a grey level: the paper's discrete likelihood is
         ``d log(127.5)`` lower. For images of 256 grey levels, without a condition.
         """
-        denoise = clamped(bind_condition(self.denoise, self.reader.null(len(image))))
+        denoise = clamped(bind_condition(self.denoise, self.conditioner.null(len(image)), conditional=False))
         sigmas = self.path.sigmas.to(image.device)
         last = sigmas[-1].expand(len(image))
         t = self.path.time(last)
@@ -173,14 +179,14 @@ class DDPM(ConditionalDiffusion):
             append_dims(self.path.alpha(t), image) * image, 2 * std.log().expand_as(image)
         ).kl_standard()  # L_T
         for step in range(len(sigmas) - 1, 0, -1):  # L_{t-1}
-            error = per_image((image - self._seen(denoise, image, sigmas[step], rng)).square())
+            error = per_image((image - self._denoised(denoise, image, sigmas[step], rng)).square())
             bound -= 0.5 * (sigmas[step - 1] ** -2 - sigmas[step] ** -2) * error  # Eq. 8 in terms of x0
-        mean = self._seen(denoise, image, sigmas[0], rng)
+        mean = self._denoised(denoise, image, sigmas[0], rng)
         grey = discretised_normal_log_prob(mean, sigmas[0], image)  # L_0, Eq. 13
         return bound + grey + math.prod(self.shape) * math.log(1 / BIN)
 
-    def _seen(self, denoise: Denoise, image: Tensor, sigma: Tensor, rng: Rng) -> Tensor:
-        """The image as the model makes it out under fresh noise of deviation ``sigma``."""
+    def _denoised(self, denoise: Denoise, image: Tensor, sigma: Tensor, rng: Rng) -> Tensor:
+        """The model's x0 (B, C, H, W) where ``image`` lies under fresh noise of deviation ``sigma``."""
         return denoise(image + sigma * normal_like(image, rng), sigma.expand(len(image)))
 
 

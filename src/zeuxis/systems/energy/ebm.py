@@ -77,6 +77,8 @@ class EBM(System):
         self.steps, self.rate, self.noise, self.restart = steps, rate, noise, restart
         self.data_noise, self.energy_l2, self.lr = data_noise, energy_l2, lr
         self.energy = EnergyNet(self.shape, width)
+        if energy_l2 == 0:
+            self.energy.offset.requires_grad_(False)  # of a difference of energies it cancels
         self.register_buffer("chains", 2 * torch.rand(chains, *self.shape) - 1)
 
     def players(self) -> tuple[Player, ...]:

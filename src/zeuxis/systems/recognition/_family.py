@@ -1,4 +1,4 @@
-"""What the systems that read pictures share: one player, features and logits, and the right to abstain."""
+"""What the recognition systems share: one player, features and logits, and out-of-distribution detection."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from zeuxis.game import Player, System, Turn
 from zeuxis.nn.features import Classifier as Network
 
-MEMORY = 200  # rounds that a running limit looks back on
+HORIZON = 200  # rounds that a running threshold averages over
 
 
-class Learner(System):
-    """One player, called "reader", who trains one network."""
+class OneNetwork(System):
+    """One player, called "network", who trains one network."""
 
     network: nn.Module
     lr: float
@@ -20,7 +20,7 @@ class Learner(System):
     def players(self) -> tuple[Player, ...]:
         return (
             Player(
-                "reader",
+                "network",
                 (self.network,),
                 lr=self.lr,
                 betas=(0.9, 0.99),
@@ -33,8 +33,8 @@ class Learner(System):
         )
 
 
-class Recogniser(Learner):
-    """A learner whose network has features and a head for each thing that it reads."""
+class FeatureClassifier(OneNetwork):
+    """A network with features and, over them, a linear head for each label or factor that it predicts."""
 
     network: Network
 
@@ -47,37 +47,37 @@ class Recogniser(Learner):
         return self.network(image)
 
 
-class OODDetector(Learner):
-    """A learner that says when a picture is not of its world: when it is stranger than nearly all of that world.
+class OODDetector(OneNetwork):
+    """A network that also says which pictures are out of distribution: those whose score is above a threshold.
 
-    A share ``coverage`` of the world's own pictures is to be recognised. ``learn`` leaves the strangeness of
-    those of its batch in ``turn.memo["ood_score"]``.
+    The threshold is set so that a share ``coverage`` of the training pictures lies below it. ``learn`` leaves the
+    scores ``(B,)`` of its batch in ``turn.memo["ood_score"]``.
     """
 
     coverage: float
-    limit: Tensor
+    ood_threshold: Tensor
     rounds_seen: Tensor
 
-    def watch(self, coverage: float) -> None:
-        """Begin with nothing seen and nothing strange; called once, by the constructor."""
+    def init_detector(self, coverage: float) -> None:
+        """Make the buffers, with a threshold that no score exceeds; called once, by the constructor."""
         self.coverage = coverage
-        self.register_buffer("limit", torch.tensor(torch.finfo(torch.float16).max))
-        self.register_buffer("rounds_seen", torch.zeros((), dtype=torch.int64))  # rounds
+        self.register_buffer("ood_threshold", torch.tensor(torch.finfo(torch.float16).max))
+        self.register_buffer("rounds_seen", torch.zeros((), dtype=torch.int64))
 
     @property
-    def pace(self) -> float:
-        """The weight of this round in what is remembered: a plain mean at first, then of about MEMORY rounds."""
-        return 1 / min(int(self.rounds_seen) + 1, MEMORY)
+    def ema_weight(self) -> float:
+        """The weight of this round in the running thresholds: a plain mean at first, then of about HORIZON rounds."""
+        return 1 / min(int(self.rounds_seen) + 1, HORIZON)
 
     def after_round(self, turn: Turn) -> None:
-        """Keep the strangeness that a share ``coverage`` of the world's own pictures has lately stayed under."""
-        self.limit.lerp_(turn.memo["ood_score"].quantile(self.coverage), self.pace)
+        """Move the threshold towards the quantile ``coverage`` of this round's scores."""
+        self.ood_threshold.lerp_(turn.memo["ood_score"].quantile(self.coverage), self.ema_weight)
         self.rounds_seen += 1
 
     def ood_score(self, image: Tensor) -> Tensor:
-        """``(B,)``: the higher, the less a picture is like those of the world."""
+        """``(B,)``: the higher, the less a picture is like the training pictures."""
         raise NotImplementedError
 
     def in_distribution(self, image: Tensor) -> Tensor:
-        """Which pictures are like the world's own, bool ``(B,)``; of the others its reading means nothing."""
-        return self.ood_score(image) <= self.limit
+        """Which pictures are like the training pictures, bool ``(B,)``; predictions on the others mean nothing."""
+        return self.ood_score(image) <= self.ood_threshold

@@ -1,7 +1,7 @@
 """A classifier, trained for its features: the space in which sets of pictures are compared.
 
-The Fréchet distance and its kin need features that know the data at hand. Inception's know
-photographs; for clothing of 32 pixels a small network trained on its labels knows better, costs
+The Fréchet distance and its kin need features that suit the data at hand. Inception's suit
+photographs; for clothing of 32 pixels a small network trained on its labels suits better, costs
 nothing and ships with the package. Trained by maximum likelihood, as in LeCun et al. 1998,
 "Gradient-based learning applied to document recognition", Proc. IEEE 86(11). Symbols -> code:
     x -> image    y -> label    p(y | x) = softmax(logits)    penultimate layer -> encode
@@ -16,16 +16,16 @@ from zeuxis.batch import Shape
 from zeuxis.card import Card
 from zeuxis.errors import UsageError
 from zeuxis.game import Move, Turn
-from zeuxis.nn.augment import color_jitter, mirror, shift
+from zeuxis.nn.augment import color_jitter, random_flip, random_shift
 from zeuxis.nn.features import Classifier as Network
-from zeuxis.systems.recognition._family import Recogniser
+from zeuxis.systems.recognition._family import FeatureClassifier
 
 
-class Classifier(Recogniser):
+class Classifier(FeatureClassifier):
     """One player who lowers the cross-entropy of labels.
 
-    ``widths`` are the channels of the stages, ``features`` = D. Training pictures are moved by up to
-    ``shift`` pixels, relit by up to ``color_jitter`` and, with ``mirror``, turned about.
+    ``widths`` are the channels of the stages, ``features`` = D. Training pictures are shifted by up to
+    ``shift`` pixels, jittered by up to ``color_jitter`` and, with ``mirror``, flipped at random.
     """
 
     card = Card(
@@ -38,7 +38,7 @@ class Classifier(Recogniser):
         needs={"label"},
         departures=(
             "A modern trunk (3x3 convolutions, group normalisation, SiLU) in place of LeNet's.",
-            "Training pictures are shifted, relit and mirrored where the paper's were distorted.",
+            "Training pictures are shifted, jittered and flipped where the paper's were distorted.",
         ),
     )
 
@@ -62,15 +62,15 @@ class Classifier(Recogniser):
         self.network = Network(self.shape, (classes,), widths=tuple(widths), features=features)
 
     def moves(self) -> tuple[Move, ...]:
-        return (Move("reader", self.learn),)
+        return (Move("network", self.learn),)
 
     def learn(self, turn: Turn) -> Tensor:
         """-log p(y | x)."""
         label = turn.batch.condition.label
         assert label is not None  # the card needs it
-        image = color_jitter(shift(turn.batch.image, turn.rng, self.shift), turn.rng, self.color_jitter)
+        image = color_jitter(random_shift(turn.batch.image, turn.rng, self.shift), turn.rng, self.color_jitter)
         if self.mirror:
-            image = mirror(image, turn.rng)
+            image = random_flip(image, turn.rng)
         (logits,) = self.classify(image)  # (B, K)
         turn.note(accuracy=(logits.argmax(1) == label).float().mean())
         return F.cross_entropy(logits.float(), label)

@@ -1,4 +1,4 @@
-"""Fisherfaces: the linear map that tells persons apart best. The baseline that learnt embeddings must beat.
+"""Fisherfaces: the linear map that separates persons best. The baseline that learnt embeddings must beat.
 
 Belhumeur, Hespanha & Kriegman 1997, "Eigenfaces vs. Fisherfaces: recognition using class specific linear
 projection", IEEE TPAMI 19(7). Symbols -> code:
@@ -40,7 +40,7 @@ class Fisherfaces(System):
         verbs={"encode", "verify"},
         needs={"source"},
         departures=(
-            "Persons are met in pairs of pictures, from which both scatter matrices are taken.",
+            "Persons come in pairs of pictures, from which both scatter matrices are computed.",
             "Two faces are compared by a threshold on their distance: nobody is enrolled.",
         ),
     )

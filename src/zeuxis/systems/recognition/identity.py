@@ -1,10 +1,10 @@
 """Identity: an embedding in which pictures of one person lie together, whatever else differs.
 
 Supervised contrastive learning, Khosla et al. 2020 (arXiv:2004.11362), with two pictures of each person;
-pictures of no world are given short vectors, after Dhamija et al. 2018, "Reducing network agnostophobia"
+out-of-distribution pictures are given short vectors, after Dhamija et al. 2018, "Reducing network agnostophobia"
 (arXiv:1811.04110). Symbols -> code:
     z = F(x) / |F(x)| -> encode    tau -> temperature    P(i) -> the other picture of the same person
-    xi -> LENGTH    D_b -> foreign    lambda -> exposure
+    xi -> LENGTH    D_b -> outliers    lambda -> exposure
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from zeuxis.nn.augment import augmented, make_outliers
 from zeuxis.nn.features import Classifier as Network
 from zeuxis.systems.recognition._family import OODDetector
 
-LENGTH = 10.0  # of the world's own vectors, at least
+LENGTH = 10.0  # of in-distribution vectors, at least
 
 
 class Identity(OODDetector):
@@ -30,8 +30,9 @@ class Identity(OODDetector):
 
     ``verify`` compares the cosine of two vectors with ``threshold``: the running value at which, in the
     training batches, as many pairs of the same subject were refused as pairs of different ones accepted.
-    ``embedding`` = D. Pictures are relit, grained and softened as the judge's are, and not moved: where
-    things are in a face is who it is. ``coverage`` is the share of the world's own pictures to be recognised.
+    ``embedding`` = D. Pictures are jittered, blurred and given noise as the judge's are, and not shifted:
+    where things are in a face is who it is. ``coverage`` is the share of training pictures to count as in
+    distribution.
     """
 
     card = Card(
@@ -44,7 +45,7 @@ class Identity(OODDetector):
         needs={"source"},
         departures=(
             "The embedding that is compared is the one that is trained: no projection head is taken off afterwards.",
-            "Vectors of foreign pictures, made from the batch, are drawn to 0 and the world's own kept from it.",
+            "The vectors of outliers, made from the batch, are drawn to 0 and those of training pictures kept from it.",
         ),
     )
     threshold: Tensor
@@ -68,11 +69,11 @@ class Identity(OODDetector):
         self.temperature, self.color_jitter, self.gaussian_noise = temperature, color_jitter, gaussian_noise
         self.exposure, self.lr = exposure, lr
         self.network = Network(self.shape, (embedding,), widths=tuple(widths), features=features)
-        self.watch(coverage)
+        self.init_detector(coverage)
         self.register_buffer("threshold", torch.zeros(()))
 
     def moves(self) -> tuple[Move, ...]:
-        return (Move("reader", self.learn),)
+        return (Move("network", self.learn),)
 
     def learn(self, turn: Turn) -> Tensor:
         """L_out^sup (Khosla et al., Eq. 2) and lambda (max(xi - |F(x)|, 0)^2, or |F(x)|^2 of D_b) (Dhamija et al.)."""
@@ -80,8 +81,8 @@ class Identity(OODDetector):
         assert source is not None  # the card needs it
         image = torch.cat([turn.batch.image, source])
         image = augmented(image, turn.rng, self.color_jitter, self.gaussian_noise)
-        foreign = make_outliers(image[: -(-len(image) // 4)], turn.rng)
-        vectors = self.vectors(torch.cat([image, foreign]))
+        outliers = make_outliers(image[: -(-len(image) // 4)], turn.rng)
+        vectors = self.vectors(torch.cat([image, outliers]))
         own, out = vectors[: len(image)], vectors[len(image) :]
         who = torch.arange(len(source), device=image.device).repeat(2)
         z = F.normalize(own)
@@ -90,20 +91,20 @@ class Identity(OODDetector):
         turn.memo["ood_score"] = -own.detach().norm(dim=1)
         turn.memo["cosines"] = z[: len(source)].detach() @ z[len(source) :].detach().T  # (B, B)
         turn.note(contrast=contrast, length=length)
-        # Gradually: from the start, the shortest way to long vectors is one common direction, and then all look alike.
+        # Gradually: from the start, the shortest way to long vectors is one common direction for all pictures.
         return contrast + turn.progress * self.exposure * length
 
     def after_round(self, turn: Turn) -> None:
-        """Keep the threshold of equal errors of late, and the limit of what is known."""
+        """Move the threshold towards that of equal errors in this round, and the detector's likewise."""
         cosines = turn.memo["cosines"]
         others = ~torch.eye(len(cosines), dtype=torch.bool, device=cosines.device)
-        if others.any():  # a batch of one person tells nothing of others
+        if others.any():  # a batch of one person has no impostor pairs
             _, threshold = equal_error(cosines.diagonal(), cosines[others])
-            self.threshold.lerp_(torch.as_tensor(threshold).to(self.threshold), self.pace)
+            self.threshold.lerp_(torch.as_tensor(threshold).to(self.threshold), self.ema_weight)
         super().after_round(turn)
 
     def vectors(self, image: Tensor) -> Tensor:
-        """F(x) ``(B, D)``, float32: its direction says who, its length how much like the world's own."""
+        """F(x) ``(B, D)``, float32: its direction says who, its length how much it is in distribution."""
         (vector,) = self.network(image)
         return vector.float()
 

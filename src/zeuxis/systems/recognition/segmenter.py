@@ -1,8 +1,8 @@
-"""The segmenter: reads a picture's layout, a class for every pixel.
+"""The segmenter: predicts a picture's layout, a class for every pixel.
 
 Ronneberger, Fischer & Brox 2015, "U-Net: convolutional networks for biomedical image segmentation"
-(arXiv:1505.04597). A world knows the class of each pixel that it drew, so the lessons are exact and
-endless. As the judge it may abstain, after Hendrycks et al. 2019 (arXiv:1812.04606). Symbols -> code:
+(arXiv:1505.04597). A world's layouts are exact and unlimited. Out-of-distribution detection as
+the judge's, after Hendrycks et al. 2019 (arXiv:1812.04606). Symbols -> code:
     p_k(x) -> softmax(logits)[k] at pixel x    l(x) -> layout    E -> the cross-entropy    lambda -> exposure
 """
 
@@ -25,11 +25,11 @@ from zeuxis.systems.recognition._family import OODDetector
 class Segmenter(OODDetector):
     """One player who lowers the cross-entropy of every pixel's class.
 
-    Training pictures are relit by up to ``color_jitter``, grained by up to ``gaussian_noise`` and softened, as the
-    judge's are, and for the same reason: the pictures to be read are made by models. ``widths`` are the
+    Training pictures are jittered by up to ``color_jitter``, blurred, and given noise of up to ``gaussian_noise``, as
+    the judge's are, and for the same reason: the pictures to be judged are generated. ``widths`` are the
     channels of the U-Net's levels. ``overlap`` weighs a second loss, the classes' intersection over union: without
-    it a part of few pixels, such as a nose, counts for next to nothing. ``coverage`` is the share of the world's own
-    pictures to be recognised.
+    it a part of few pixels, such as a nose, counts for next to nothing. ``coverage`` is the share of training
+    pictures to count as in distribution.
     """
 
     card = Card(
@@ -44,7 +44,7 @@ class Segmenter(OODDetector):
             "Residual blocks with group normalisation, padded to keep the size, in place of plain unpadded ones.",
             "Every pixel weighs the same (Eq. 2 weighs the gaps between touching cells).",
             "With `overlap`, the soft intersection over union of Rahman & Wang 2016 stands beside the cross-entropy.",
-            "Foreign pictures, made from the batch, are to leave it undecided (outlier exposure).",
+            "On outliers, made from the batch, it is trained to be undecided (outlier exposure).",
         ),
     )
 
@@ -74,23 +74,23 @@ class Segmenter(OODDetector):
             lr,
         )
         self.network = SegmentationUNet(self.shape.channels, len(self.names), widths=tuple(widths))
-        self.watch(coverage)
+        self.init_detector(coverage)
 
     def moves(self) -> tuple[Move, ...]:
-        return (Move("reader", self.learn),)
+        return (Move("network", self.learn),)
 
     def learn(self, turn: Turn) -> Tensor:
-        """E = -log p_l(x)(x), the mean over pixels (Eq. 1, with w = 1), and lambda H(U; p) of foreign pictures."""
+        """E = -log p_l(x)(x), the mean over pixels (Eq. 1, with w = 1), and lambda H(U; p) of outliers."""
         layout = turn.batch.condition.layout
         assert layout is not None  # the card needs it
         image = augmented(turn.batch.image, turn.rng, self.color_jitter, self.gaussian_noise)
-        foreign = make_outliers(image[: -(-len(image) // 4)], turn.rng)
-        logits = self.segment(torch.cat([image, foreign])).float()
+        outliers = make_outliers(image[: -(-len(image) // 4)], turn.rng)
+        logits = self.segment(torch.cat([image, outliers])).float()
         own, out = logits[: len(image)], logits[len(image) :]
-        turn.memo["ood_score"] = _doubt(own).detach()
-        reading, undecided = F.cross_entropy(own, layout), -out.log_softmax(1).mean()
-        turn.note(accuracy=(own.argmax(1) == layout).float().mean(), reading=reading, undecided=undecided)
-        loss = reading + self.exposure * undecided
+        turn.memo["ood_score"] = _ood_score(own).detach()
+        cross_entropy, exposed = F.cross_entropy(own, layout), -out.log_softmax(1).mean()
+        turn.note(accuracy=(own.argmax(1) == layout).float().mean(), cross_entropy=cross_entropy, outliers=exposed)
+        loss = cross_entropy + self.exposure * exposed
         return loss + self.overlap * soft_jaccard(own, layout) if self.overlap else loss
 
     def segment(self, image: Tensor) -> Tensor:
@@ -99,9 +99,9 @@ class Segmenter(OODDetector):
         return logits
 
     def ood_score(self, image: Tensor) -> Tensor:
-        """-log max_k p_k, the mean over pixels ``(B,)``, in nats: 0 for a picture read with certainty."""
-        return _doubt(self.segment(image).float())
+        """-log max_k p_k, the mean over pixels ``(B,)``, in nats: 0 where every prediction is certain."""
+        return _ood_score(self.segment(image).float())
 
 
-def _doubt(logits: Tensor) -> Tensor:
+def _ood_score(logits: Tensor) -> Tensor:
     return -logits.log_softmax(1).amax(1).mean((1, 2))

@@ -1,0 +1,288 @@
+"""Collectors: what is kept of every chunk of pictures that are measured, which is all that metrics are computed from.
+
+A collector is shown one chunk after another, held-out examples and what was generated under their conditions, on
+the model's device, and at the end fills in some fields of :class:`zeuxis.metrics.table.Evidence`. It keeps features,
+scores, predictions or counts, and no pictures. What a picture holds is predicted by a judge: the measured model
+itself where it is one, else the shipped model that was trained on the same data.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from zeuxis.api.features import Features, judge_of
+from zeuxis.api.model import Model
+from zeuxis.batch import Batch
+from zeuxis.data.source import WORD
+from zeuxis.data.worlds import caption_likelihood
+from zeuxis.distributions.dequantise import LEVEL, dequantise
+from zeuxis.errors import Unsupported
+from zeuxis.metrics.codes import CodeUsage
+from zeuxis.metrics.segmentation import Confusion
+from zeuxis.rng import Stream
+
+SCORED = 16  # pictures scored at a time: SSIM holds a dozen float64 copies of them
+Score = Callable[[Tensor, Tensor], Tensor]  # pictures and targets (B, C, H, W) -> (B,)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some held-out examples, and the pictures generated under their conditions (None where the model makes none)."""
+
+    real: Batch
+    fake: Tensor | None
+
+    @property
+    def pictures(self) -> Tensor:
+        """Those to be judged."""
+        return self.real.image if self.fake is None else self.fake
+
+
+class Collector(Protocol):
+    """Sees every chunk once, in order."""
+
+    def add(self, chunk: Chunk) -> None: ...
+
+    def evidence(self) -> dict[str, Any]:
+        """Fields of ``Evidence``, once every chunk was seen."""
+        ...
+
+
+class FeatureSets:
+    """Features of held-out and of generated pictures."""
+
+    def __init__(self, space: Features) -> None:
+        self.space = space
+        self.real: list[Tensor] = []
+        self.fake: list[Tensor] = []
+
+    def add(self, chunk: Chunk) -> None:
+        self.real.append(self.space.of(chunk.real.image).cpu())
+        if chunk.fake is not None:
+            self.fake.append(self.space.of(chunk.fake).cpu())
+
+    def evidence(self) -> dict[str, Any]:
+        return {"real": torch.cat(self.real), "fake": torch.cat(self.fake) if self.fake else None}
+
+
+class Reconstructions:
+    """Held-out pictures, encoded and decoded: scores against the originals, features (with ``space``), codes used."""
+
+    def __init__(self, model: Model, scores: Mapping[str, Score], space: Features | None) -> None:
+        self.model, self.score_of, self.space = model, scores, space
+        self.scores: dict[str, list[Tensor]] = {name: [] for name in scores}
+        self.features: list[Tensor] = []
+        codes = model.system.codes
+        self.usage = None if codes is None else CodeUsage(codes)
+        # Scores are computed in float64, which Apple's processors lack.
+        self.place = "cpu" if model.device.startswith("mps") else model.device
+
+    def add(self, chunk: Chunk) -> None:
+        latent, image = reconstruct(self.model, chunk.real.image)
+        for some, target in zip(image.split(SCORED), chunk.real.image.split(SCORED), strict=True):
+            for name, score in self.score_of.items():
+                self.scores[name].append(score(some.to(self.place), target.to(self.place)).cpu())
+        if self.space is not None:
+            self.features.append(self.space.of(image).cpu())
+        if self.usage is not None:
+            self.usage.add(latent)
+
+    def evidence(self) -> dict[str, Any]:
+        return {
+            "scores": {name: torch.cat(parts) for name, parts in self.scores.items()},
+            "reconstructed": torch.cat(self.features) if self.features else None,
+            "code_usage": self.usage,
+        }
+
+
+class Likelihoods:
+    """The log-likelihood of held-out pictures; those of densities are spread over their grey levels first."""
+
+    def __init__(self, model: Model, seed: int) -> None:
+        if model.prior is not None:
+            raise Unsupported(f"the likelihood of '{model.name}' is under its own prior: leave --prior out")
+        self.model, self.rng = model, Stream(seed, "log_prob")
+        self.log_prob: list[Tensor] = []
+
+    def add(self, chunk: Chunk) -> None:
+        system, image = self.model.system, chunk.real.image
+        image = image if system.discrete else dequantise(image, self.rng)
+        self.log_prob.append(system.log_prob(image, self.rng).cpu())
+
+    def evidence(self) -> dict[str, Any]:
+        system = self.model.system
+        level = 1.0 if system.discrete else LEVEL
+        return {"log_prob": torch.cat(self.log_prob), "dims": math.prod(system.shape), "level": level}
+
+
+class Predictions:
+    """Labels or factors that the judge predicts, and those of the condition."""
+
+    def __init__(self, judge: Model) -> None:
+        self.judge = judge
+        self.logits: list[Tensor] = []
+        self.prediction: list[Tensor] = []
+        self.target: list[Tensor] = []
+
+    def add(self, chunk: Chunk) -> None:
+        logits = self.judge.system.classify(chunk.pictures)  # per factor (B, K_f)
+        self.logits.append(logits[0].cpu())
+        self.prediction.append(torch.stack([head.argmax(1) for head in logits], 1).cpu())  # (B, F)
+        factors, label = chunk.real.condition.factors, chunk.real.condition.label
+        target = factors if len(logits) > 1 else None if label is None else label[:, None]
+        if target is not None:
+            self.target.append(target.cpu())
+
+    def evidence(self) -> dict[str, Any]:
+        names = tuple(str(name) for name, _ in self.judge.spec.factors) or ("label",)
+        return {
+            "logits": torch.cat(self.logits),
+            "prediction": torch.cat(self.prediction),
+            "target": torch.cat(self.target) if self.target else None,
+            "factor_names": names,
+            "leave_out": tuple(n for n in names if n.startswith("size")),  # see zeuxis.metrics.oracle.agreement
+        }
+
+
+class Layouts:
+    """Layouts that the judge predicts against those of the condition, counted."""
+
+    def __init__(self, judge: Model) -> None:
+        self.judge = judge
+        self.confusion = Confusion(judge.spec.layout_names)
+
+    def add(self, chunk: Chunk) -> None:
+        layout = chunk.real.condition.layout
+        if layout is not None:
+            self.confusion.add(self.judge.system.segment(chunk.pictures).argmax(1), layout)
+
+    def evidence(self) -> dict[str, Any]:
+        return {"confusion": self.confusion if len(self.confusion) else None}
+
+
+class Verifications:
+    """How alike the judge finds each picture and its source, and each picture and the source of the one before.
+
+    ``last`` is the source of the last example, which stands before the first one's.
+    """
+
+    def __init__(self, judge: Model, last: Tensor | None, data: str) -> None:
+        if last is None:
+            raise Unsupported(f"'{data}' has no second picture of each subject: choose data that gives source")
+        self.judge, self.before = judge, last.to(judge.device)
+        self.genuine: list[Tensor] = []
+        self.impostor: list[Tensor] = []
+
+    def add(self, chunk: Chunk) -> None:
+        source = chunk.real.condition.source
+        assert source is not None  # the last example has one
+        shifted = torch.cat([self.before, source[:-1]])
+        self.genuine.append(self.judge.system.verify(chunk.pictures, source).cpu())
+        self.impostor.append(self.judge.system.verify(chunk.pictures, shifted).cpu())
+        self.before = source[-1:]
+
+    def evidence(self) -> dict[str, Any]:
+        return {"genuine": torch.cat(self.genuine), "impostor": torch.cat(self.impostor)}
+
+
+class Recognitions:
+    """Which pictures are in distribution, by all of the judges that can tell."""
+
+    def __init__(self, judges: Sequence[Model]) -> None:
+        self.judges = judges
+        self.inside: list[Tensor] = []
+
+    def add(self, chunk: Chunk) -> None:
+        found = torch.stack([judge.system.in_distribution(chunk.pictures) for judge in self.judges])
+        self.inside.append(found.all(0).cpu())
+
+    def evidence(self) -> dict[str, Any]:
+        return {"in_distribution": torch.cat(self.inside)}
+
+
+class Captions:
+    """How likely the model finds the captions, and how likely the grammar is that wrote them, where it is known."""
+
+    def __init__(self, model: Model, data: str) -> None:
+        self.model, self.data = model, data
+        self.log_prob: list[Tensor] = []
+        self.words: list[Tensor] = []
+        self.best: list[Tensor] = []
+
+    def add(self, chunk: Chunk) -> None:
+        captions = chunk.real.condition.caption
+        if captions is None:
+            raise Unsupported(f"'{self.data}' has no captions: choose data that gives caption")
+        self.log_prob.append(self.model.system.log_prob_caption(captions).cpu())
+        self.words.append(torch.tensor([len(WORD.findall(caption)) + 1 for caption in captions]))
+        best = caption_likelihood.log_prob(self.data, captions)
+        if best is not None:
+            self.best.append(best)
+
+    def evidence(self) -> dict[str, Any]:
+        return {
+            "caption_log_prob": torch.cat(self.log_prob),
+            "caption_words": torch.cat(self.words),
+            "caption_best": torch.cat(self.best) if self.best else None,
+        }
+
+
+def judging(needs: frozenset[str], model: Model, draws: bool, last: Batch, data: str) -> list[Collector]:
+    """The collectors of what judges predict, as far as ``needs`` (fields of ``Evidence``) ask for it.
+
+    ``draws`` says whether pictures are generated; where none are, ``model`` itself is the judge. ``last`` is the
+    last of the held-out examples.
+    """
+    judges: list[Model] = []
+
+    def judge(verb: str) -> Model:
+        judges.append(_judge(model, draws, data, verb))
+        return judges[-1]
+
+    found: list[Collector] = []
+    if needs & {"prediction", "target", "logits"}:
+        found.append(Predictions(judge("classify")))
+    if "confusion" in needs:
+        found.append(Layouts(judge("segment")))
+    if needs & {"genuine", "impostor"}:
+        found.append(Verifications(judge("verify"), last.condition.source, data))
+    if "in_distribution" in needs:
+        judge("in_distribution")
+    able = {j.name: j for j in judges if "in_distribution" in j.system.card.verbs}
+    return [*found, Recognitions(list(able.values()))] if able else found
+
+
+def _judge(model: Model, draws: bool, data: str, verb: str) -> Model:
+    if not draws:
+        if verb not in model.system.card.verbs:
+            able = ", ".join(sorted(model.system.card.verbs))
+            raise Unsupported(f"'{model.name}' cannot judge the pictures of its data ({verb}); it can: {able}")
+        return model
+    judge = judge_of(data, verb, tuple(model.system.shape), model.device)
+    if judge is None:
+        raise Unsupported(f"no shipped model judges '{data}' ({verb}): this figure needs one")
+    if tuple(judge.system.shape) != tuple(model.system.shape):
+        raise Unsupported(
+            f"'{judge.name}' judges pictures of {tuple(judge.system.shape)}, '{model.name}' makes "
+            f"{tuple(model.system.shape)}: this figure needs both to be equal"
+        )
+    return judge
+
+
+def reconstruct(model: Model, images: Tensor) -> tuple[Tensor, Tensor]:
+    """The latents of ``images (B, C, H, W)`` and the pictures they are decoded to, on the model's device.
+
+    Raises ``Unsupported`` for models that do not both encode and decode.
+    """
+    verbs = model.system.card.verbs
+    if not {"encode", "decode"} <= verbs:
+        raise Unsupported(f"'{model.system.card.id}' rebuilds no pictures; it can: {', '.join(sorted(verbs))}")
+    with torch.inference_mode():
+        latent = model.system.encode(images.to(model.device))
+        return latent, model.system.decode(latent)

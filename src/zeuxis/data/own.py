@@ -1,0 +1,217 @@
+"""One's own pictures from Python: an array, a list of pictures, a mapping of such columns, or a torch ``Dataset``.
+
+Everything becomes one :class:`~zeuxis.data.source.ArraySource` in memory, split into train, val and test as folders
+are: the same pictures are set apart whenever the same number of them is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from zeuxis.data.fit import fit_picture
+from zeuxis.data.picture import GREY_MODES, WIDE_MODES
+from zeuxis.data.source import Array, ArraySource, Skipped, Values
+from zeuxis.data.split import carve
+from zeuxis.errors import DataError, UnknownName, UsageError
+
+NAME = "own-pictures"  # what records call them; the split depends on it
+TEXTS = frozenset({"caption", "instruction"})
+PICTURES = frozenset({"image", "source", "style"})
+COLUMNS = ("image", "label", "caption", "instruction", "source", "style")
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+Own = Array | Tensor | Sequence[Any] | Mapping[str, Any] | Dataset[Any]
+
+
+@dataclass
+class Pictures:
+    """Own pictures, read once: columns of equal length, by field of ``Condition``, ``image`` among them."""
+
+    columns: dict[str, list[Any]]
+    skipped: list[Skipped] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, data: Own) -> Pictures:
+        """Read whatever kind of pictures ``data`` is.
+
+        An array is ``(N, H, W)`` or ``(N, H, W, C)``, a tensor ``(N, C, H, W)``: uint8 in [0, 255] or floats in
+        [0, 1]. A sequence or a ``Dataset`` holds PIL pictures or such arrays of one picture each, or pairs of one and
+        its label, or mappings with the keys of :data:`COLUMNS`. A mapping has such columns.
+
+        Raises UsageError for anything else, DataError where no picture could be read.
+        """
+        if isinstance(data, (np.ndarray, Tensor)):
+            return cls({"image": list(data)})
+        if isinstance(data, Mapping):
+            return cls(_checked({str(name): list(values) for name, values in data.items()}))
+        if isinstance(data, (Sequence, Dataset)):
+            return _items(data)
+        raise UsageError(
+            f"data of type {type(data).__name__}: give a name, a folder, an array (N, H, W, C), a tensor (N, C, H, W), a "
+            "list of PIL pictures, a mapping of columns, or a torch Dataset with __len__ and __getitem__"
+        )
+
+    def __len__(self) -> int:
+        return len(self.columns["image"])
+
+    def source(self, size: int | tuple[int, int] | None = None, split: str = "train") -> ArraySource:
+        """One split, as pictures of ``size`` (a side, or height and width); without it they must have one size."""
+        fields = {name: self._field(name, size) for name in self.columns if name != "image"}
+        label = fields.get("label")
+        names: tuple[str, ...] = ()
+        if label is not None:
+            names, numbers = _classes(self.columns["label"])
+            fields["label"] = numbers
+        splits = carve(NAME, [str(row) for row in range(len(self))])
+        if split not in splits:
+            raise UnknownName("split", split, splits)
+        rows = splits[split] or list(range(len(self)))  # too few to set any apart: all of them are looked at
+        return ArraySource(
+            NAME,
+            _stack(self.columns["image"], size, "image"),
+            fields=fields,
+            class_names=names,
+            rows=np.asarray(rows),
+            skipped=self.skipped,
+        )
+
+    def _field(self, name: str, size: int | tuple[int, int] | None) -> Values:
+        values = self.columns[name]
+        if name in PICTURES:
+            return _stack(values, size, name)
+        return [str(value) for value in values] if name in TEXTS else np.asarray(values, dtype=object)
+
+
+def _checked(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """The columns, known and of one length."""
+    for name in columns:
+        if name not in COLUMNS:
+            raise UnknownName("column", name, COLUMNS)
+    if "image" not in columns:
+        raise UsageError(f"own data have the columns {', '.join(columns) or 'none'}: one of them must be 'image'")
+    lengths = {name: len(values) for name, values in columns.items()}
+    if len(set(lengths.values())) != 1:
+        raise UsageError(f"columns of own data differ in length: {lengths}")
+    if not columns["image"]:
+        raise DataError("own data hold no pictures: there is nothing to train on")
+    return columns
+
+
+def _items(data: Sequence[Any] | Dataset[Any]) -> Pictures:
+    """What a sequence or a Dataset holds; an item that cannot be read is skipped, and said so."""
+    rows: list[dict[str, Any]] = []
+    skipped: list[Skipped] = []
+    for k in range(_length(data)):
+        try:
+            rows.append(_row(data[k]))
+        except (OSError, ValueError, SyntaxError, EOFError) as error:  # what Pillow raises of damaged files
+            skipped.append(Skipped(f"item {k}", str(error) or type(error).__name__, "damaged"))
+    if not rows:
+        why = f"; the first: {skipped[0].reason}" if skipped else ""
+        raise DataError(f"none of the {len(skipped)} items of own data is a picture{why}")
+    names = set(rows[0])
+    if odd := next((k for k, row in enumerate(rows) if set(row) != names), None):
+        raise UsageError(f"items of own data differ: the first has {sorted(names)}, item {odd} {sorted(rows[odd])}")
+    return Pictures(_checked({name: [row[name] for row in rows] for name in rows[0]}), skipped)
+
+
+def _length(data: Sequence[Any] | Dataset[Any]) -> int:
+    if isinstance(data, Sequence):
+        return len(data)
+    try:
+        return len(data)  # type: ignore[arg-type]
+    except TypeError:
+        raise UsageError(
+            "a torch Dataset without __len__ has no end: give one with __len__ and __getitem__, or a list of pictures"
+        ) from None
+
+
+def _row(item: Any) -> dict[str, Any]:
+    """An item as columns: pictures are copied out of files here, so that damage shows."""
+    if isinstance(item, Mapping):
+        row = {str(name): value for name, value in item.items()}
+    elif isinstance(item, tuple) and len(item) == 2:
+        row = {"image": item[0], "label": item[1]}
+    else:
+        row = {"image": item}
+    for name in PICTURES & row.keys():
+        if isinstance(row[name], Image.Image):
+            row[name] = row[name].copy()
+    return row
+
+
+def _picture(value: Any, name: str) -> Image.Image:
+    """One picture, grey or colour, of 8 bits."""
+    if isinstance(value, Image.Image):
+        if value.has_transparency_data:
+            return value.convert("RGBA")
+        if value.mode in WIDE_MODES or value.mode == "F":
+            raise UsageError(f"a picture of mode {value.mode}: bring it to 8 bits first, for instance by numpy")
+        return value.convert("L" if value.mode in GREY_MODES else "RGB")
+    if isinstance(value, Tensor):
+        if value.ndim != 3:
+            raise UsageError(f"a tensor of {name} has the shape {tuple(value.shape)}: (C, H, W) is wanted")
+        value = value.movedim(0, -1).numpy()
+    array = np.asarray(value)
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.ndim != 3 or array.shape[-1] not in MODES:
+        raise UsageError(
+            f"an array of {name} has the shape {array.shape}: (H, W), or (H, W, C) with 1, 3 or 4 channels, is wanted "
+            "(for (C, H, W) give a tensor)"
+        )
+    if array.dtype != np.uint8:
+        if array.dtype.kind != "f" or not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
+            low, high = (array.min(), array.max()) if array.size else (0, 0)
+            raise UsageError(
+                f"{name} of type {array.dtype} from {low:.4g} to {high:.4g}: give uint8 in [0, 255] or floats in [0, 1] "
+                "(of values in [-1, 1]: (x + 1) / 2)"
+            )
+        array = np.round(array * 255).astype(np.uint8)
+    return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array, MODES[array.shape[-1]])
+
+
+def _stack(values: Iterable[Any], size: int | tuple[int, int] | None, name: str) -> Array:
+    """uint8 ``(N, C, H, W)``; in colour if one of them is."""
+    pictures = [_picture(value, name) for value in values]
+    mode = "L" if all(picture.mode == "L" for picture in pictures) else "RGB"
+    sizes = {picture.size for picture in pictures}
+    if size is None:
+        if len(sizes) > 1:
+            raise UsageError(
+                f"{name}s of {len(sizes)} sizes, such as {sorted(sizes)[:3]}: say which is wanted with size="
+            )
+        target = sizes.pop()
+    else:
+        target = (size, size) if isinstance(size, int) else (size[1], size[0])
+    shown = [_opaque(picture, mode) for picture in pictures]
+    fitted = [picture if picture.size == target else fit_picture(picture, target) for picture in shown]
+    stacked = np.stack([np.asarray(picture) for picture in fitted])  # (N, H, W[, C])
+    return np.ascontiguousarray(stacked[:, None] if stacked.ndim == 3 else np.moveaxis(stacked, -1, 1))
+
+
+def _opaque(picture: Image.Image, mode: str) -> Image.Image:
+    """On white where it is transparent, as files are read."""
+    if picture.mode == "RGBA":
+        page = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(page, picture)
+    return picture.convert(mode)
+
+
+def _classes(labels: Sequence[Any]) -> tuple[tuple[str, ...], Array]:
+    """The names of classes, and each label's number: numbers count from 0, names are sorted."""
+    plain = [label.item() if isinstance(label, (Tensor, np.generic)) else label for label in labels]
+    if all(isinstance(label, int) and not isinstance(label, bool) for label in plain):
+        if min(plain) < 0:
+            raise UsageError(f"label {min(plain)}: labels that are numbers count from 0")
+        return tuple(map(str, range(max(plain) + 1))), np.asarray(plain, np.int64)
+    names = sorted({str(label) for label in plain})
+    places = {name: k for k, name in enumerate(names)}
+    return tuple(names), np.asarray([places[str(label)] for label in plain], np.int64)

@@ -1,0 +1,121 @@
+"""The networks of diffusion models by name, each with the keys of ``[model.network]`` that it takes.
+
+The functions below are those tables: their keyword arguments are the keys, their defaults the defaults.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from zeuxis.batch import Shape
+from zeuxis.errors import UnknownName, UsageError, lookup
+from zeuxis.nn.conditioner import Backbone
+from zeuxis.nn.dit import DiT
+from zeuxis.nn.unet import UNet, check_sides
+from zeuxis.nn.uvit import UViT
+
+
+@dataclass(frozen=True)
+class Ends:
+    """What a network is for, which the data and the method decide: images of ``shape`` in and out, ``extra`` channels
+    beside the noisy image, and a context of that width (0: none)."""
+
+    shape: Shape
+    extra: int = 0
+    context_width: int = 0
+
+    @property
+    def channels(self) -> int:
+        """Of what goes in."""
+        return self.shape.channels + self.extra
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.shape.height, self.shape.width
+
+
+def dit(ends: Ends, *, patch: int = 2, width: int = 384, depth: int = 12, heads: int = 6) -> Backbone:
+    """A transformer on patches (:class:`DiT`)."""
+    return DiT(
+        ends.channels,
+        ends.size,
+        out_channels=ends.shape.channels,
+        context_width=ends.context_width,
+        patch=patch,
+        width=width,
+        depth=depth,
+        heads=heads,
+    )
+
+
+def unet(
+    ends: Ends,
+    *,
+    width: int = 128,
+    multiples: tuple[int, ...] = (1, 2, 2, 2),
+    blocks: int = 2,
+    attention: tuple[int, ...] = (2,),
+    heads: int = 1,
+) -> Backbone:
+    """DDPM's convolutions (:class:`UNet`)."""
+    check_sides(*ends.size, len(multiples))
+    return UNet(
+        ends.channels,
+        out_channels=ends.shape.channels,
+        context_width=ends.context_width,
+        width=width,
+        multiples=multiples,
+        blocks=blocks,
+        attention=attention,
+        heads=heads,
+        ddpm=True,
+    )
+
+
+def uvit(
+    ends: Ends,
+    *,
+    patch: int = 4,
+    fine: int = 64,
+    fine_depth: int = 3,
+    width: int = 160,
+    depth: int = 4,
+    heads: int = 5,
+) -> Backbone:
+    """Convolutions with a transformer in the middle (:class:`UViT`)."""
+    return UViT(
+        ends.channels,
+        ends.size,
+        out_channels=ends.shape.channels,
+        context_width=ends.context_width,
+        patch=patch,
+        fine=fine,
+        fine_depth=fine_depth,
+        width=width,
+        depth=depth,
+        heads=heads,
+    )
+
+
+NETWORKS: Mapping[str, Callable[..., Backbone]] = {"dit": dit, "unet": unet, "uvit": uvit}
+
+
+def build_network(table: Mapping[str, Any] | None, ends: Ends) -> Backbone:
+    """The network of ``[model.network]``: ``kind`` ("dit" unless it says otherwise), and that kind's own keys.
+
+    Raises :class:`UnknownName` for a kind that there is not, and for a key that the kind does not take.
+    """
+    if not isinstance(table or {}, Mapping):
+        raise UsageError(f"model.network is a table, not '{table}': write model.network.kind = '{table}'")
+    options = dict(table or {})
+    kind = options.pop("kind", "dit")
+    build = lookup("kind of network", kind, NETWORKS)
+    known = inspect.getfullargspec(build).kwonlyargs
+    for key in options:
+        if key not in known:
+            raise UnknownName(f"key of [model.network] for kind '{kind}':", key, known)
+    return build(ends, **options)

@@ -1,0 +1,161 @@
+"""What the contract is checked on: a system in its smallest instance, a toy source, and some rounds of its game."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from zeuxis.batch import Batch
+from zeuxis.catalog.assemble import build_for
+from zeuxis.data.batches import Batches, epoch_batches
+from zeuxis.data.entries import ENTRIES
+from zeuxis.data.source import ArraySource
+from zeuxis.errors import ZeuxisError
+from zeuxis.game import Player, System, Turn, play_round
+from zeuxis.recipe import Recipe, merged
+from zeuxis.rng import Stream
+from zeuxis.testing.toy import toy_source
+from zeuxis.training.optimiser import BUILDERS
+
+BATCH = 6
+LR = 2e-3  # a learning rate at which few rounds show, where a player has a lower one
+
+
+class ContractBroken(AssertionError, ZeuxisError):
+    """A system does not do what every system does."""
+
+
+def require(holds: bool | Tensor, message: str) -> None:
+    """Raise :class:`ContractBroken` with ``message`` unless ``holds``."""
+    if not holds:
+        raise ContractBroken(message)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A recipe's system in its smallest instance (the recipe's ``[tiny]``), on ``device``."""
+
+    recipe: Recipe
+    device: str = "cpu"
+
+    @cached_property
+    def source(self) -> ArraySource:
+        """Toy pictures of the recipe's size, grey where its data is grey."""
+        return self.toy()
+
+    def toy(self, n: int = 48) -> ArraySource:
+        """``n`` of those pictures."""
+        known = ENTRIES.get(self.recipe.data.partition("|")[0].strip())
+        grey = known is not None and known.spec.shape[0] == 1
+        return toy_source(1 if grey else 3, self.recipe.size or 32, n)
+
+    @cached_property
+    def _built(self) -> System:
+        model = merged(self.recipe.model, self.recipe.tiny)
+        return build_for(self.recipe.model_copy(update={"model": model}), self.source).to(self.device)
+
+    def built(self) -> System:
+        """A freshly initialised instance, the same each time."""
+        return copy.deepcopy(self._built)
+
+    @property
+    def can(self) -> frozenset[str]:
+        """The verbs of the instance."""
+        return self._built.can
+
+    @cached_property
+    def players(self) -> int:
+        """How many play; 0 where it is learnt in closed form, or not at all."""
+        return len(self._built.players())
+
+    @property
+    def flows(self) -> bool:
+        """Whether the instance is a flow: an invertible map of pictures to latents."""
+        return self._built.flow is not None
+
+    @cached_property
+    def network(self) -> tuple[object, ...]:
+        """What tells two cases of one system apart: other layers or other choices, not other numbers."""
+        system = self._built
+        layers = tuple((name, type(part).__qualname__) for name, part in system.named_modules())
+        choices = tuple((k, v) for k, v in sorted(system.config.items()) if isinstance(v, (str, bool)))
+        return (self.recipe.system, layers, choices, system.can, system.conditions)
+
+    def batch(self, n: int) -> Batch:
+        """The first ``n`` examples."""
+        return self.source.batch(torch.arange(n)).to(self.device)
+
+    def fitted(self, rounds: int = 3) -> System:
+        """An instance that has learnt a little, in evaluation mode: some rounds, or its closed form."""
+        if rounds not in self._fitted:
+            self._fitted[rounds] = self._fit(rounds)
+        return copy.deepcopy(self._fitted[rounds])
+
+    @cached_property
+    def _fitted(self) -> dict[int, System]:
+        return {}
+
+    def _fit(self, rounds: int) -> System:
+        system = self.built()
+        if self.players:
+            harness = Harness(system, Batches(self.source, BATCH, 0), self.device)
+            harness.hurry()
+            harness.rounds(rounds)
+        else:
+            system.fit(batch.to(self.device) for batch in epoch_batches(self.source, 16))
+        return system.eval()
+
+
+def distinct(cases: Iterable[Case]) -> list[Case]:
+    """One case for each network: the contract costs seconds, and recipes often differ in their data alone."""
+    found: dict[tuple[object, ...], Case] = {}
+    for case in cases:
+        found.setdefault(case.network, case)
+    return list(found.values())
+
+
+class Harness:
+    """Plays rounds with plain optimisers, and sees to it that no move changes another player."""
+
+    def __init__(self, system: System, stream: Batches, device: str = "cpu") -> None:
+        self.system, self.players = system.train(), system.players()
+        self.optimisers = {p.name: BUILDERS[p.optimiser](p) for p in self.players}
+        self.stream, self.device, self.rng, self.round = stream, device, Stream(0, "moves"), 0
+        self.losses: list[float] = []
+        self.moved: set[int] = set()  # the parameters, by id, that had a gradient other than zero
+
+    def draw(self) -> list[Turn]:
+        return [Turn(self.stream.next().to(self.device), self.rng, self.round, min(1.0, self.round / 4))]
+
+    def step(self, player: Player, loss: Callable[[Turn], Tensor | None], turns: Sequence[Turn]) -> None:
+        own = {id(p) for p in player.parameters()}
+        before = {n: p.detach().clone() for n, p in self.system.named_parameters() if id(p) not in own}
+        self.optimisers[player.name].zero_grad()
+        value = loss(turns[0])
+        if value is None:
+            return
+        require(value.ndim == 0, f"the loss of '{player.name}' has the shape {tuple(value.shape)}: it is one number")
+        require(torch.isfinite(value), f"the loss of '{player.name}' is {value.item()} in round {self.round}")
+        require(value.requires_grad, f"the loss of '{player.name}' depends on none of its parameters")
+        value.backward()
+        self.moved |= {id(p) for p in player.parameters() if p.grad is not None and p.grad.count_nonzero()}
+        self.optimisers[player.name].step()
+        after = dict(self.system.named_parameters())
+        changed = [n for n, value in before.items() if not torch.equal(value, after[n])]
+        require(not changed, f"'{player.name}' moved and changed {', '.join(changed[:3])} of another")
+        self.losses.append(float(value.detach()))
+
+    def hurry(self) -> None:
+        """A learning rate at which few rounds show."""
+        for group in (g for o in self.optimisers.values() for g in o.param_groups):
+            group["lr"] = max(LR, group["lr"])
+
+    def rounds(self, n: int) -> None:
+        for _ in range(n):
+            play_round(self.system, self.players, self.draw, self.step)
+            self.round += 1

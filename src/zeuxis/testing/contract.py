@@ -1,0 +1,292 @@
+"""The contract that every system keeps: one function for each promise, and the table of them.
+
+Each takes a :class:`~zeuxis.testing.case.Case` and raises :class:`~zeuxis.testing.case.ContractBroken`, whose message
+says what is not so. ``tests/test_contract.py`` runs them over the whole catalogue, ``zeuxis test-system`` over a file
+of the user's.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.autograd.functional import jacobian
+
+from zeuxis.catalog.build import build
+from zeuxis.catalog.listing import entry
+from zeuxis.catalog.weights import load_system
+from zeuxis.data.batches import Batches
+from zeuxis.distributions.flow import Flow
+from zeuxis.game import System
+from zeuxis.knobs import Sampling
+from zeuxis.recipe import Train
+from zeuxis.rng import ImageRng, Stream
+from zeuxis.testing.case import BATCH, Case, Harness, require
+from zeuxis.training.checkpoint import write_model
+from zeuxis.training.trainer import Trainer
+
+ROUNDS = Train.model_validate({"rounds": 4, "batch": BATCH, "ema": 0.9, "save_minutes": 60, "preview_minutes": 60})
+PATIENCE = 30  # rounds in which every parameter gets a gradient: some layers start at zero and wake one after another
+COMPANY = 2e-3  # a quarter of a grey level: sums over batches of other sizes are rounded otherwise
+
+
+def card_is_kept(case: Case) -> None:
+    """The class has what its card claims, and says what it is."""
+    found = entry(case.recipe.system)
+    cls = type(case.built())
+    for verb in sorted(found.card.verbs):
+        require(getattr(cls, verb) is not getattr(System, verb), f"its card claims {verb}, and the class lacks it")
+    require(bool(found.doc), f"class {found.class_name} has no docstring")
+    foreign = sorted(case.can - found.card.verbs)
+    require(not foreign, f"an instance can {', '.join(foreign)}, which its card does not claim")
+
+
+def moves_change_their_own_player(case: Case) -> None:
+    """Losses and weights stay finite, a move changes nothing of another player, and every parameter learns."""
+    system = case.built()
+    harness = Harness(system, Batches(case.source, BATCH, 0), case.device)
+    trained = {id(p) for player in harness.players for p in player.parameters()}
+    harness.rounds(3)
+    harness.hurry()
+    while not trained <= harness.moved and harness.round < PATIENCE:
+        harness.rounds(1)
+    for name, value in system.state_dict().items():
+        finite = not value.is_floating_point() or torch.isfinite(value).all()
+        require(finite, f"{name} is not finite after {harness.round} rounds")
+    idle = [n for n, p in system.named_parameters() if id(p) in trained and id(p) not in harness.moved]
+    require(not idle, f"no gradient but zero in {harness.round} rounds: {', '.join(idle[:5])}")
+
+
+def seed_is_a_picture(case: Case) -> None:
+    """The same seed draws the same picture, alone and in any company; others draw others."""
+    system = case.fitted()
+    how = Sampling(**case.recipe.sample, **({"steps": 3} if "steps" in system.knobs else {}))
+    condition = case.batch(5).condition.only(system.conditions)
+    with torch.inference_mode():
+        together = system.sample(condition, ImageRng.counting(7, 5), how)
+        alone = torch.cat([system.sample(condition[slice(k, k + 1)], ImageRng([7 + k]), how) for k in range(5)])
+        again = system.sample(condition, ImageRng.counting(7, 5), how)
+        others = system.sample(condition, ImageRng.counting(100, 5), how)
+    wanted = (5, *system.shape)
+    require(together.shape == wanted, f"five pictures have the shape {tuple(together.shape)}, not {wanted}")
+    require(torch.isfinite(together).all(), "pixels are not finite")
+    low, high = float(together.min()), float(together.max())
+    require(low >= -1 and high <= 1, f"pixels lie in [{low:.3g}, {high:.3g}], not in [-1, 1]")
+    require(torch.equal(together, again), "the same call made other pictures: draw from the given rng alone")
+    apart = float((together - alone).abs().max())
+    require(apart < COMPANY, f"a picture depends on its company: pixels differ by {apart:.3g} when drawn alone")
+    if "source" not in system.conditions:  # a translation may well be deterministic
+        require(not torch.equal(together, others), "other seeds draw the same pictures")
+
+
+def denoiser_runs_from_noise_to_data(case: Case) -> None:
+    """Its levels descend to 0, and what it makes of a noisy picture is finite and does not depend on its company."""
+    system = case.fitted()
+    levels = system.levels()
+    descends = levels.ndim == 1 and levels[0] > 1 and levels[-1] == 0 and bool((levels.diff() < 0).all())
+    require(descends, f"levels do not descend from noise to 0: {levels.tolist()[:8]}")
+    batch = case.batch(3)
+    condition = batch.condition.only(system.conditions)
+    with torch.no_grad():
+        for sigma in (levels[0], levels[-2]):
+            x = batch.image + sigma * Stream(1).normal(*batch.image.shape, device=case.device)
+            x0 = system.denoiser(condition, 3)(x, sigma.expand(3).to(x))
+            require(x0.shape == x.shape and bool(torch.isfinite(x0).all()), f"x0 is not finite at sigma {sigma:.4g}")
+            alone = system.denoiser(condition[1:2], 1)(x[1:2], sigma.expand(1).to(x))
+            apart = float((x0[1:2] - alone).abs().max())
+            require(apart < COMPANY, f"x0 depends on its company: it differs by {apart:.3g} at sigma {sigma:.4g}")
+
+
+def last_step_is_the_picture(case: Case) -> None:
+    """``draw_steps`` ends in what ``sample`` gives."""
+    system = case.fitted()
+    condition = case.batch(3).condition.only(system.conditions)
+    with torch.inference_mode():
+        steps = system.draw_steps(condition, ImageRng.counting(7, 3))
+        picture = system.sample(condition, ImageRng.counting(7, 3))
+    fits = steps.shape[0] == 3 and tuple(steps.shape[2:]) == tuple(system.shape)
+    require(fits, f"steps of three pictures have the shape {tuple(steps.shape)}, not (3, T, C, H, W)")
+    require(steps.abs().max() <= 1, "pixels of steps lie outside [-1, 1]")
+    require(torch.equal(steps[:, -1], picture), "the last step is not the picture of the same seed")
+
+
+def encodings_keep_to_themselves(case: Case) -> None:
+    """An encoding does not depend on its company, and what claims to decode gives pictures."""
+    system = case.fitted()
+    image = case.batch(4).image
+    with torch.inference_mode():
+        together = system.encode(image)
+        alone = torch.cat([system.encode(image[k : k + 1]) for k in range(4)])
+        same = torch.allclose(together.float(), alone.float(), atol=1e-4)
+        require(same, "an encoding depends on its company")
+        if "decode" in system.can:
+            made = system.decode(together)
+            require(made.shape == image.shape, f"decoded {tuple(made.shape)}, encoded {tuple(image.shape)}")
+
+
+def likelihoods_prefer_data(case: Case) -> None:
+    """Likelihoods are finite, one for each picture, and higher for the data than for noise."""
+    system = case.fitted(rounds=40)
+    image = case.batch(4).image
+    noise = Stream(0).uniform(*image.shape, device=case.device) * 2 - 1
+    with torch.inference_mode():
+        real, random = system.log_prob(image, Stream(1)), system.log_prob(noise, Stream(1))
+    require(real.shape == (4,), f"log_prob of four pictures has the shape {tuple(real.shape)}, not (4,)")
+    require(torch.isfinite(real).all(), "log_prob is not finite")
+    of, than = float(real.mean()), float(random.mean())
+    require(of > than, f"noise is as likely as the data: {than:.4g} and {of:.4g} nats")
+
+
+def flow_is_inverted(case: Case) -> None:
+    """A flow is inverted by its inverse, and its log-determinant is that of the Jacobian; on pictures of 4 pixels."""
+    small = Case(case.recipe.model_copy(update={"size": 4}), case.device)
+    system, draws = small.built(), Stream(3)
+    if small.players:  # away from the start, where a flow may be the identity
+        with torch.no_grad():
+            for p in system.parameters():
+                p.add_(0.2 * draws.normal(*p.shape, device=case.device))
+    else:
+        system = small.fitted()
+    system.requires_grad_(False).eval()
+    flow, image = system.flow, small.batch(3).image
+    require(flow is not None, "it has no flow at 4 pixels a side")
+    assert flow is not None
+    z, log_det = flow.forward_and_log_det(image)
+    latent = draws.normal(3, z.shape[1], device=case.device)
+    density = -0.5 * z.square().sum(1) - 0.5 * z.shape[1] * math.log(2 * math.pi) + log_det
+    found = torch.stack([_log_volume(flow, x) for x in image])
+    for name, one, other, rtol, atol in (
+        ("encode is not the flow", system.encode(image), z, 1e-5, 1e-5),
+        ("decode does not undo encode", system.decode(z.float()), image, 0, 1e-3),
+        ("encode does not undo decode", system.encode(system.decode(latent)), latent, 0, 1e-3),
+        ("the log-determinant is not that of the Jacobian", log_det, found, 1e-4, 1e-3),
+        ("log_prob is not that of the flow", system.log_prob(image, draws), density, 1e-5, 1e-3),
+    ):
+        same = torch.allclose(one.double(), other.double(), rtol=rtol, atol=atol)
+        require(same, f"{name}: they differ by {float((one - other).abs().max()):.3g}")
+
+
+def _log_volume(flow: Flow, x: Tensor) -> Tensor:
+    """log |det| of the flow's Jacobian at a picture ``(C, H, W)``, by differentiation."""
+    slope = jacobian(lambda v: flow.forward_and_log_det(v.view(1, *x.shape))[0][0], x.flatten())
+    require(not torch.equal(slope, torch.eye(len(slope)).to(slope)), "the flow is the identity: nothing is checked")
+    return torch.linalg.slogdet(slope.double()).logabsdet
+
+
+def saved_is_loaded(case: Case) -> None:
+    """A model that was saved and loaded is equal, bit for bit."""
+    system = case.fitted()
+    with tempfile.TemporaryDirectory() as folder:
+        write_model(Path(folder) / "model", system, {"data": "toy"})
+        loaded, _ = load_system(folder)
+    saved, found = system.state_dict(), loaded.state_dict()
+    require(found.keys() == saved.keys(), f"other tensors were loaded: {sorted(found.keys() ^ saved.keys())[:3]}")
+    differing = [name for name, value in saved.items() if not torch.equal(found[name], value.cpu())]
+    require(not differing, f"loaded otherwise than saved: {', '.join(differing[:3])}")
+    constants = dict(loaded.named_buffers())  # of which no file holds some
+    differing = [name for name, value in system.named_buffers() if not torch.equal(constants[name], value.cpu())]
+    require(not differing, f"constants are made otherwise on loading: {', '.join(differing[:3])}")
+
+
+def resumed_is_uninterrupted(case: Case) -> None:
+    """A training that was stopped and went on is equal to one that was not, bit for bit."""
+    with tempfile.TemporaryDirectory() as folder:
+
+        def trained(name: str, rounds: int) -> Trainer:
+            # The learning rate follows progress, so both must know the same budget.
+            stream = Batches(case.source, BATCH, 0)
+            place = Path(folder) / name
+            made = Trainer(case.built(), stream, ROUNDS, place, players=case.recipe.players, device=case.device)
+            made.resume()
+            while made.round < rounds:
+                made.play()
+            made.save()
+            return made
+
+        trained("parts", 2)
+        parts, whole = trained("parts", 4), trained("whole", 4)
+    for kind in ("system", "average"):
+        one, other = getattr(parts, kind).state_dict(), getattr(whole, kind).state_dict()
+        differing = [k for k in one if not torch.equal(one[k], other[k])]
+        require(not differing, f"the resumed {kind} differs in {', '.join(differing[:3])}")
+    require(torch.equal(parts.rng.state(), whole.rng.state()), "the resumed training draws other random numbers")
+    require(parts.batches.state() == whole.batches.state(), "the resumed training meets other batches")
+
+
+def eight_images_are_learnt(case: Case) -> None:
+    """A game of one player learns eight pictures: its loss falls, or they become likelier.
+
+    Of some losses (contrastive divergence) only the gradients mean something: there the likelihood decides.
+    """
+    system = case.built()
+    harness = Harness(system, Batches(case.toy(8), 8, 0), case.device)
+    harness.hurry()
+    harness.rounds(4)  # the clock runs out: what is asked no longer changes
+    begun = len(harness.losses)
+    harness.rounds(8)
+    early = late = sum(harness.losses[begun : begun + 8]) / 8
+    while harness.round < 64 and late >= early - 0.1 * abs(early):
+        harness.rounds(8)
+        late = sum(harness.losses[-8:]) / 8
+    if late < early - 0.1 * abs(early):
+        return
+    why = f"on eight pictures the loss went from {early:.4g} to {late:.4g} in {harness.round} rounds"
+    require("log_prob" in case.can, why)
+    image = harness.stream.next().image.to(case.device)
+    with torch.no_grad():
+        before, after = (float(of.log_prob(image, Stream(0)).mean()) for of in (case.built(), system))
+    require(after > before + 0.1 * abs(before), f"{why}, their likelihood from {before:.4g} to {after:.4g} nats")
+
+
+def published_counts(case: Case) -> None:
+    """At the size that the recipe pins, each network has as many parameters as were published."""
+    recipe = case.recipe
+    with torch.device("meta"):
+        system = build(recipe.system, case.toy(2).spec, recipe.model)
+    for name, wanted in recipe.counts.items():
+        counted = sum(p.numel() for p in system.get_submodule(name).parameters())
+        require(counted == wanted, f"{name} has {counted:,} parameters, {wanted:,} are published")
+
+
+@dataclass(frozen=True)
+class Check:
+    """A promise, in words, the function that checks it, and whom it concerns."""
+
+    promise: str
+    run: Callable[[Case], None]
+    concerns: Callable[[Case], bool] = lambda case: True
+
+    @property
+    def name(self) -> str:
+        return self.run.__name__.replace("_", "-")
+
+
+def _plays(case: Case) -> bool:
+    return case.players > 0
+
+
+def _verb(verb: str) -> Callable[[Case], bool]:
+    return lambda case: verb in case.can
+
+
+# Add a promise here: one function above, one line below.
+CHECKS = (
+    Check("the class has what its card claims", card_is_kept),
+    Check("each move changes its own player alone, every parameter learns", moves_change_their_own_player, _plays),
+    Check("the same seed draws the same picture in any company", seed_is_a_picture, _verb("sample")),
+    Check("a denoiser runs from noise to data", denoiser_runs_from_noise_to_data, _verb("denoiser")),
+    Check("the last step of drawing is the picture", last_step_is_the_picture, _verb("draw_steps")),
+    Check("encodings do not depend on company", encodings_keep_to_themselves, _verb("encode")),
+    Check("likelihoods are finite and prefer data to noise", likelihoods_prefer_data, _verb("log_prob")),
+    Check("a flow is inverted, its Jacobian as it says", flow_is_inverted, lambda case: case.flows),
+    Check("saved is loaded, bit for bit", saved_is_loaded),
+    Check("resumed is uninterrupted, bit for bit", resumed_is_uninterrupted, _plays),
+    Check("eight pictures can be learnt", eight_images_are_learnt, lambda case: case.players == 1),
+)
+# Of a recipe that pins the published size: it is built without memory, and nothing else is checked on it.
+COUNTS = Check("each network has the published count", published_counts)

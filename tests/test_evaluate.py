@@ -1,0 +1,168 @@
+"""Evaluation goes through the pictures a chunk at a time: the same figures, the memory of a chunk, any shape."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zeuxis.api import evaluate as module
+from zeuxis.api.evaluate import chunk_size, evaluate, held_out, held_out_order
+from zeuxis.api.model import Model, load
+from zeuxis.batch import Batch, Condition, Shape
+from zeuxis.card import Card
+from zeuxis.data.source import ArraySource
+from zeuxis.game import System
+from zeuxis.knobs import Sampling
+from zeuxis.metrics.table import METRICS, Evidence
+from zeuxis.rng import ImageRng, Rng, Stream
+
+ALIVE: list[weakref.ref[Tensor]] = []  # the pictures that were given out or generated
+
+REAL = pytest.mark.skipif("ZEUXIS_DATA" not in os.environ, reason="set ZEUXIS_DATA to a folder of datasets")
+
+
+def remembered(images: Tensor) -> Tensor:
+    ALIVE.append(weakref.ref(images))
+    return images
+
+
+class Averages(System):
+    """Generates noise, and codes a picture as the means of its 4x4 squares."""
+
+    card = Card(
+        "averages",
+        title="Averages",
+        family="density",
+        year=2000,
+        paper="none",
+        verbs={"sample", "encode", "decode", "log_prob"},
+    )
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = Shape(*shape)
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def sample(self, condition: Condition, rng: ImageRng, how: Sampling) -> Tensor:
+        return remembered(rng.normal(len(rng), *self.shape))
+
+    def encode(self, image: Tensor) -> Tensor:
+        return F.avg_pool2d(image, 4)
+
+    def decode(self, latent: Tensor) -> Tensor:
+        return remembered(F.interpolate(latent, scale_factor=4))
+
+    def log_prob(self, image: Tensor, rng: Rng) -> Tensor:
+        return -image.square().flatten(1).sum(1)
+
+
+class Counted(ArraySource):
+    """A source that remembers, weakly, the pictures it gave out."""
+
+    most = 0
+
+    def batch(self, index: Tensor) -> Batch:
+        self.most = max(self.most, sum(ref() is not None for ref in ALIVE))
+        batch = super().batch(index)
+        remembered(batch.image)
+        return batch
+
+
+def stub(monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int, int], n: int) -> tuple[Counted, list[Any]]:
+    """A source of ``n`` random pictures that every name opens, and the sizes it was opened with."""
+    pixels = np.random.default_rng(0).integers(0, 256, (n, *shape), dtype=np.uint8)
+    source, sizes = Counted("stub", pixels), []
+
+    def opened(name: str, size: object, split: str) -> Counted:
+        sizes.append(size)
+        return source
+
+    monkeypatch.setattr(module, "open_source", opened)
+    ALIVE.clear()
+    return source, sizes
+
+
+def averages(shape: tuple[int, int, int]) -> Model:
+    return Model("averages", Averages(Shape(*shape)), {"data": "stub", "config": {}, "sha256": ""})
+
+
+def test_no_more_than_a_chunk_of_pictures_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    shape, n = (3, 64, 64), 48
+    source, _ = stub(monkeypatch, shape, n)
+    monkeypatch.setattr(module, "CHUNK", 4)
+    wanted = ("frechet", "precision", "recall", "rebuilt-frechet", "psnr", "bits-per-dim")
+    kept: list[Evidence] = []
+    compute = module.measure
+
+    def spied(names: Any, evidence: Evidence, **rest: Any) -> Any:
+        kept.append(evidence)
+        return compute(names, evidence, **rest)
+
+    monkeypatch.setattr(module, "measure", spied)
+    figures = evaluate(averages(shape), metrics=wanted, samples=n, features="pixels-8")
+    assert [f.name for f in figures] == list(wanted) and {f.samples for f in figures} == {n}
+    assert len(ALIVE) == 3 * n // 4 and source.most == 0, "no picture outlives its chunk"
+    values = [getattr(kept[0], name) for name in kept[0].given - {"psnr"}]
+    assert sum(x.numel() for x in values if isinstance(x, Tensor)) == 3 * n * 3 * 8 * 8 + n, "features and likelihoods"
+
+
+def test_chunks_are_smaller_where_pictures_are_larger() -> None:
+    assert chunk_size(Shape(3, 64, 64)) == chunk_size(Shape(1, 8, 8)) == 256
+    assert chunk_size(Shape(3, 512, 512)) == 21 and chunk_size(Shape(3, 4096, 4096)) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "metrics"),
+    [
+        pytest.param("vqgan", ("rebuilt-frechet", "psnr", "codes-used"), marks=REAL),
+        ("segmenter-scenes", ("miou", "recognised")),
+        ("identity-faces", ("verification", "same-person")),
+        ("judge-scenes", ("agreement",)),
+        pytest.param("cvae", ("frechet", "accuracy", "kernel"), marks=REAL),
+    ],
+)
+def test_figures_do_not_depend_on_the_chunk(
+    name: str, metrics: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, whole = load(name), {}
+    for chunk in (40, 7):
+        monkeypatch.setattr(module, "CHUNK", chunk)
+        found = {f.name: f for f in evaluate(model, metrics=metrics, samples=40)}
+        whole = whole or found
+        assert found.keys() == whole.keys() and {f.samples for f in found.values()} == {40}
+        assert [f.value for f in found.values()] == pytest.approx(
+            [f.value for f in whole.values()], rel=1e-4, abs=1e-6, nan_ok=True
+        )
+
+
+@pytest.mark.parametrize(("shape", "size"), [((3, 24, 32), (24, 32)), ((1, 16, 12), (16, 12)), ((3, 24, 24), 24)])
+def test_a_model_is_measured_at_its_own_shape(
+    shape: tuple[int, int, int], size: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, sizes = stub(monkeypatch, shape, 20)
+    figures = evaluate(averages(shape), samples=20)
+    assert sizes == [size]
+    assert {"frechet", "psnr", "bits-per-dim"} <= {f.name for f in figures}
+
+
+def test_held_out_pictures_are_the_first_of_a_fixed_order() -> None:
+    source = ArraySource("ramp", np.arange(30, dtype=np.uint8)[:, None, None, None])
+    order = held_out_order(source, 100)
+    assert sorted(order.tolist()) == list(range(30)) and order.tolist() != list(range(30))
+    assert torch.equal(held_out_order(source, 7), order[:7])
+    assert held_out(source, 7).index is not None and torch.equal(held_out(source, 7).index, order[:7])
+
+
+def test_every_metric_that_scores_pictures_needs_its_own_scores() -> None:
+    images = Stream(0).normal(2, 3, 16, 16)
+    for name, metric in METRICS.items():
+        assert (metric.score is not None) == (name in metric.needs)
+        if metric.score is not None:
+            assert metric.score(images, images.flip(0)).shape == (2,)

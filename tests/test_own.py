@@ -1,0 +1,123 @@
+"""Own pictures from Python: arrays, tensors, lists, mappings, torch Datasets; and what may be wrong with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import Dataset
+
+from zeuxis.data.own import Pictures
+from zeuxis.errors import DataError, UnknownName, UsageError
+
+COLOUR = np.random.default_rng(0).integers(0, 256, (40, 12, 10, 3), dtype=np.uint8)  # (N, H, W, C)
+
+
+class Pairs(Dataset[Any]):
+    """Pictures and class names, of which the fourth is damaged."""
+
+    def __len__(self) -> int:
+        return len(COLOUR)
+
+    def __getitem__(self, k: int) -> tuple[Image.Image, str]:
+        if k == 3:
+            raise OSError("image file is truncated")
+        return Image.fromarray(COLOUR[k]), ("boot", "bag")[k % 2]
+
+
+def everything(data: Any, size: Any = None) -> np.ndarray:
+    """The images of all splits, by row."""
+    read = Pictures.of(data)
+    parts = [read.source(size, split) for split in ("train", "val", "test")]
+    rows = np.concatenate([part.rows for part in parts])
+    return np.concatenate([part.images[part.rows] for part in parts])[np.argsort(rows)]
+
+
+def test_arrays_tensors_and_lists_are_the_same_pictures() -> None:
+    wanted = COLOUR.transpose(0, 3, 1, 2)
+    forms = {
+        "uint8": COLOUR,
+        "floats": COLOUR / 255,
+        "tensor": torch.from_numpy(wanted.copy()),
+        "float tensor": torch.from_numpy(wanted.copy()).float() / 255,
+        "pictures": [Image.fromarray(x) for x in COLOUR],
+        "mapping": {"image": COLOUR},
+    }
+    for name, form in forms.items():
+        assert np.array_equal(everything(form), wanted), name
+    assert np.array_equal(everything(COLOUR[..., 0]), COLOUR[:, None, :, :, 0])
+
+
+def test_splits_part_the_pictures_and_stay() -> None:
+    read = Pictures.of(COLOUR)
+    rows = {split: read.source(None, split).rows.tolist() for split in ("train", "val", "test")}
+    assert sorted(sum(rows.values(), [])) == list(range(40))
+    assert len(rows["val"]) == len(rows["test"]) == 4
+    assert rows == {split: Pictures.of(COLOUR[::-1]).source(None, split).rows.tolist() for split in rows}
+    with pytest.raises(UnknownName, match="did you mean train"):
+        read.source(None, "trian")
+
+
+def test_a_dataset_gives_labels_and_its_damaged_item_is_skipped() -> None:
+    source = Pictures.of(Pairs()).source(8)
+    assert source.spec.class_names == ("bag", "boot") and source.spec.shape == (3, 8, 8)
+    assert source.spec.provides == {"label"}
+    assert [(file.path, file.reason) for file in source.skipped] == [("item 3", "image file is truncated")]
+    batch = source.batch(torch.arange(len(source)))
+    kept = [k for k in range(40) if k != 3]
+    assert batch.condition.label is not None
+    assert batch.condition.label.tolist() == [1 - kept[row] % 2 for row in source.rows]
+
+
+def test_numbers_are_classes_and_captions_are_kept() -> None:
+    data = {"image": COLOUR, "label": np.arange(40) % 3, "caption": [f"a picture {k}" for k in range(40)]}
+    source = Pictures.of(data).source()
+    assert source.spec.class_names == ("0", "1", "2")
+    batch = source.batch(torch.tensor([0]))
+    assert batch.condition.caption == (f"a picture {source.rows[0]}",)
+
+
+def test_pictures_of_several_sizes_need_a_size() -> None:
+    mixed = [Image.new("L", (20, 10), 50), Image.new("RGB", (9, 9), (1, 2, 3)), Image.new("RGBA", (9, 9), (0, 0, 0, 0))]
+    with pytest.raises(UsageError, match="2 sizes"):
+        Pictures.of(mixed).source()
+    images = everything(mixed, (6, 4))
+    assert images.shape == (3, 3, 6, 4)
+    assert (images[2] == 255).all()  # what is transparent lies on white
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "says"),
+    [
+        (COLOUR.astype(np.float32), UsageError, r"floats in \[0, 1\]"),
+        (COLOUR / 127.5 - 1, UsageError, r"\(x \+ 1\) / 2"),
+        (COLOUR.transpose(0, 3, 1, 2), UsageError, "give a tensor"),
+        ([], DataError, "none of the 0 items"),
+        ({"image": COLOUR, "lable": range(40)}, UnknownName, "did you mean label"),
+        ({"label": range(40)}, UsageError, "must be 'image'"),
+        ({"image": COLOUR, "label": range(39)}, UsageError, "differ in length"),
+        ({"image": COLOUR, "label": [-1] * 40}, UsageError, "count from 0"),
+        ([{"image": COLOUR[0], "label": 1}, {"image": COLOUR[1]}], UsageError, "item 1"),
+        (42, UsageError, "torch Dataset"),
+    ],
+    ids=str,
+)
+def test_what_may_be_wrong_is_said(data: Any, error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=says):
+        Pictures.of(data).source()
+
+
+def test_files_behind_pictures_are_read_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "cut.png"
+    Image.fromarray(COLOUR[0]).save(path)
+    path.write_bytes(path.read_bytes()[:60])
+    try:
+        torn = Image.open(path)
+    except OSError:  # Pillow refuses it already
+        return
+    read = Pictures.of([torn, Image.fromarray(COLOUR[1])])
+    assert len(read) == 1 and read.skipped[0].path == "item 0"
