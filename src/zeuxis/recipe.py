@@ -49,7 +49,10 @@ class Train(_Table):
     channels_last: bool = Field(False, description="keep the channels last in memory: faster for some convolutions.")
     compile: bool = Field(False, description="compile the networks first: slow to start, faster afterwards.")
     ema: float = Field(
-        0.0, ge=0, lt=1, description="decay a round of the averaged weights, which are what is kept; 0 keeps no average."
+        0.0,
+        ge=0,
+        lt=1,
+        description="decay a round of the averaged weights, which are what is kept; 0 keeps no average.",
     )
     ema_warmup: bool = Field(True, description="whether the decay in round n is at most (1 + n) / (10 + n).")
     max_bad_rounds: int = Field(10, ge=0, description="non-finite steps in a row before training stops.")

@@ -41,8 +41,8 @@ class Key:
 
     @property
     def changed(self) -> bool:
-        """Whether the recipe says something else than the default."""
-        return self.required or _plain(self.value) != _plain(self.default)
+        """Whether the recipe says something else than the default, if there is one."""
+        return not self.required and _plain(self.value) != _plain(self.default)
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -136,7 +136,9 @@ def _default(argument: Argument) -> Any:
     return _below(argument) if argument.table else argument.default
 
 
-def _fields(kind: type[BaseModel], table: BaseModel | None, prefix: str = "", skip: tuple[str, ...] = ()) -> Iterator[Key]:
+def _fields(
+    kind: type[BaseModel], table: BaseModel | None, prefix: str = "", skip: tuple[str, ...] = ()
+) -> Iterator[Key]:
     """The fields of a table that a class describes; without a ``table`` all are as by default."""
     for name, field in kind.model_fields.items():
         if name not in skip:
@@ -147,8 +149,8 @@ def _fields(kind: type[BaseModel], table: BaseModel | None, prefix: str = "", sk
 
 
 def _players(recipe: Recipe) -> Section:
-    """What a recipe may replace in each player of the game. The game's own values are known where it is built."""
-    own = Expression("the game's")
+    """What a recipe may replace in each player. The system's own values are known only once it is built."""
+    own = Expression("the system's")
     replaceable = [f for name, f in fields(ROOT / "game.py", "Player").items() if name not in NOT_REPLACED]
     keys = []
     for field in replaceable:
@@ -158,7 +160,7 @@ def _players(recipe: Recipe) -> Section:
         for key in table:
             if key not in {field.name for field in replaceable}:
                 raise UnknownName(f"key of players.{player}:", key, [field.name for field in replaceable])
-    return Section("players.NAME", tuple(keys), "the players and what the game gives them: zeuxis train ... --dry-run")
+    return Section("players.NAME", tuple(keys), "which players there are, and what they have: zeuxis train --dry-run")
 
 
 def _sample(known: Entry, recipe: Recipe) -> Section:

@@ -196,9 +196,9 @@ def _argument(name: str, default: ast.expr | None, said: Mapping[str, str], path
 
 def _explained(argument: Argument, meaning: str) -> Argument:
     table = re.match(r"a table of :data:`([\w.]+)`:? ?", meaning)
-    if table is None:
-        return replace(argument, meaning=meaning)
-    return replace(argument, meaning=f"a table: {meaning[table.end() :]}", table=table[1])
+    if table is not None:
+        argument, meaning = replace(argument, table=table[1]), f"a table: {meaning[table.end() :]}"
+    return replace(argument, meaning=re.sub(r":\w+:(?=`)", "", meaning).replace("`", ""))
 
 
 def _value(node: ast.expr, path: Path) -> Any:

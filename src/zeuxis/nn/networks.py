@@ -129,7 +129,7 @@ NETWORKS: Mapping[str, Callable[..., Backbone]] = {"dit": dit, "unet": unet, "uv
 
 
 def build_network(table: Mapping[str, Any] | None, ends: Ends) -> Backbone:
-    """The network of ``[model.network]``: ``kind`` (the first of ``NETWORKS`` unless it says otherwise), and that kind's own keys.
+    """The network of ``[model.network]``: ``kind`` (by default the first of ``NETWORKS``), and that kind's own keys.
 
     Raises :class:`UnknownName` for a kind that there is not, and for a key that the kind does not take.
     """
