@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from zeuxis.recipe import Recipe
 
 CHANGED = "*"  # marks a value that is not the default
-WIDEST = {"value": 18, "default": 13}  # columns at 80 characters: what is longer goes on below
+WIDEST = {"value": 18, "default": 15}  # columns at 80 characters: what is longer goes on below
 
 
 def as_data(sections: Iterable[Section]) -> dict[str, dict[str, Any]]:
