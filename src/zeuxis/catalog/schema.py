@@ -160,7 +160,7 @@ def _players(recipe: Recipe) -> Section:
         for key in table:
             if key not in {field.name for field in replaceable}:
                 raise UnknownName(f"key of players.{player}:", key, [field.name for field in replaceable])
-    return Section("players.NAME", tuple(keys), "which players there are, and what they have: zeuxis train --dry-run")
+    return Section("players.NAME", tuple(keys), "the players and what else they have: zeuxis train --dry-run")
 
 
 def _sample(known: Entry, recipe: Recipe) -> Section:

@@ -1,0 +1,94 @@
+"""``zeuxis train --dry-run``: what would be trained."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zeuxis.cli.output import emit, say
+
+if TYPE_CHECKING:
+    from zeuxis.api.dry_run import DryRun, Moves, Network
+    from zeuxis.recipe import Recipe
+
+MIB = 2**20
+RUN = {
+    "new": "a new run",
+    "goes on": "gone on with from its newest checkpoint",
+    "finished": "this training, finished: nothing is left to do",
+}
+
+
+def show_dry_run(recipe: Recipe, out: Path | None, fresh: bool, as_json: bool) -> None:
+    """Print it; ``out`` is the run folder or, where it ends in ``.png``, the sheet of the first batch."""
+    from zeuxis.api.dry_run import dry_run
+
+    sheet = out if out is not None and out.suffix.lower() == ".png" else None
+    found = dry_run(recipe, out=None if sheet else out, fresh=fresh, sheet_path=sheet)
+    if as_json:
+        emit({**asdict(found), "memory": {**asdict(found.memory), "total": found.memory.total}})
+        return
+    before = ""
+    for title, line in _lines(recipe, found):
+        say(f"{'' if title == before else title:>8}  {line}")
+        before = title
+
+
+def _lines(recipe: Recipe, found: DryRun) -> list[tuple[str, str]]:
+    """What there is to say, each with a title."""
+    data, memory = found.data, found.memory
+    lines = [("recipe", f"{recipe.name}: {recipe.about}"), ("system", found.system)]
+    channels, rows, columns = data.shape
+    lines.append(
+        ("data", f"{data.name}: {data.examples:,} examples, {data.held_out:,} held out; {channels}x{rows}x{columns}")
+    )
+    if data.provides:
+        classes = f" ({data.classes} classes)" if data.classes else ""
+        lines.append(("", f"provides {', '.join(data.provides)}{classes}"))
+    if data.skipped:
+        lines.append(("", f"{data.skipped:,} files cannot be used: {'; '.join(data.why)}"))
+    named = max((len(each.name) for each in (*found.networks, *found.players)), default=0)
+    lines += [("network", f"{each.name:<{named}}  {_size(each)}") for each in found.networks]
+    lines += [("player", f"{each.name:<{named}}  {line}") for each in found.players for line in _player(each)]
+    if not found.players:
+        lines.append(("player", "none: the system learns in closed form, from one pass over the data"))
+    parts = {"weights": memory.weights, "gradients": memory.gradients, "optimiser": memory.optimiser}
+    parts |= {"average": memory.average}
+    spelled = " + ".join(f"{name} {size / MIB:,.1f}" for name, size in parts.items() if size)
+    lines.append(("memory", f"{memory.total / MIB:,.1f} MiB = {spelled}"))
+    lines.append(("", "activations come on top: they grow with the batch and are not estimated"))
+    lines.append(("budget", _budget(found)))
+    lines.append(("run", f"{found.folder} ({RUN[found.state]})"))
+    lines.append(("sheet", f"{found.sheet}, of the first batch"))
+    if found.first:
+        lines.append(("", "; ".join(found.first) + "; ..."))
+    return lines
+
+
+def _size(network: Network) -> str:
+    """Parameters of a network, and whether they are trained."""
+    parts = {"trained": network.trainable, "frozen": network.frozen}
+    spelled = ", ".join(f"{count:,} {what}" for what, count in parts.items() if count)
+    return f"{spelled} (given as model.{network.given})" if network.given else spelled
+
+
+def _player(player: Moves) -> list[str]:
+    """How a player is optimised, and what it does."""
+    warm = f"warm-up of {player.warmup:,} iterations, then " if player.warmup else ""
+    options = [f"{player.optimiser}, lr {player.lr:g}", f"betas {player.betas[0]:g} and {player.betas[1]:g}"]
+    options += [f"weight decay {player.weight_decay:g}"] if player.weight_decay else []
+    options += [f"{warm}{player.decay}"] + ([f"clip {player.clip:g}"] if player.clip is not None else [])
+    return [", ".join(options), f"{player.parameters:,} parameters; moves {', '.join(player.moves)}", *player.groups]
+
+
+def _budget(found: DryRun) -> str:
+    """How long, and how often the data are met where that is known."""
+    if not found.players:
+        return "one pass"
+    bounds = [f"{found.rounds:,} iterations"] if found.rounds is not None else []
+    bounds += [f"{found.minutes:g} min"] if found.minutes is not None else []
+    text = f"{' or '.join(bounds)}, in batches of {found.batch:,}"
+    if found.rounds is None:
+        return text
+    return f"{text}: {found.rounds * found.batch / found.data.examples:,.1f} passes over the data"
