@@ -110,6 +110,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test works in a folder of its own, at a terminal of 80 columns."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("ZEUXIS_CACHE", str(tmp_path / "cache"))
     Path("tiny.toml").write_text(TINY)
 
 
@@ -328,8 +329,8 @@ def test_a_dry_run_knows_the_run_that_would_go_on(command: Command) -> None:
 
 def test_a_dry_run_shows_pairs_and_names_files_that_cannot_be_used(command: Command) -> None:
     Path("mine").mkdir()
-    for k in range(12):
-        Image.new("RGB", (16, 16), (20 * k, 90, 40)).save(f"mine/{k}.png")
+    for k in range(40):
+        Image.new("RGB", (16, 16), (6 * k, 90, 40)).save(f"mine/{k}.png")
     Path("mine/bad.png").write_bytes(b"no picture")
     code, out, err = command(
         "train", "cyclegan", "--data", "mine", "--pair", "blur:2", "--size", 16, "--dry-run", "--json",

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from zeuxis.api.pictures import panes, sheet, to_pil
 from zeuxis.api.runs import recorded, run_folder
-from zeuxis.batch import Batch
+from zeuxis.batch import Batch, Shape
 from zeuxis.catalog.assemble import build_for
 from zeuxis.catalog.weights import start_from
 from zeuxis.data.bucketed import endless
@@ -38,7 +38,7 @@ class Examples:
     name: str
     examples: int
     held_out: int  # examples that previews and validation are made of
-    shape: tuple[int, int, int]  # channels, rows, columns
+    shape: Shape
     provides: tuple[str, ...]  # fields of Condition
     classes: int
     skipped: int  # files that cannot be used
@@ -157,7 +157,7 @@ def _examples(source: Source, held_out: int) -> Examples:
         name=source.name,
         examples=len(source),
         held_out=held_out,
-        shape=tuple(spec.shape),
+        shape=spec.shape,
         provides=tuple(sorted(spec.provides)),
         classes=spec.classes,
         skipped=len(source.skipped),

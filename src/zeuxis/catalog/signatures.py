@@ -54,7 +54,7 @@ def constructor(path: Path, class_name: str) -> Arguments:
     """
     found = _find(path, class_name)
     if found is None or not isinstance(found[1], ast.ClassDef):
-        raise UnknownName(f"class in {path}:", class_name, [n.name for n in _tree(path).body if _is_class(n)])
+        raise UnknownName(f"class in {path}:", class_name, _classes(path))
     return _of_class(found[0], found[1])
 
 
@@ -121,8 +121,8 @@ def _tree(path: Path) -> ast.Module:
     return _parsed(path, path.stat().st_mtime_ns)
 
 
-def _is_class(node: ast.stmt) -> bool:
-    return isinstance(node, ast.ClassDef)
+def _classes(path: Path) -> list[str]:
+    return [node.name for node in _tree(path).body if isinstance(node, ast.ClassDef)]
 
 
 def _find(path: Path, name: str) -> tuple[Path, ast.stmt] | None:

@@ -48,7 +48,8 @@ def _lines(recipe: Recipe, found: DryRun) -> list[tuple[str, str]]:
         lines.append(("", f"provides {', '.join(data.provides)}{classes}"))
     if data.skipped:
         lines.append(("", f"{data.skipped:,} files cannot be used: {'; '.join(data.why)}"))
-    named = max((len(each.name) for each in (*found.networks, *found.players)), default=0)
+    names = [each.name for each in found.networks] + [each.name for each in found.players]
+    named = max(map(len, names), default=0)
     lines += [("network", f"{each.name:<{named}}  {_size(each)}") for each in found.networks]
     lines += [("player", f"{each.name:<{named}}  {line}") for each in found.players for line in _player(each)]
     if not found.players:
