@@ -92,6 +92,7 @@ class DryRun:
 
     recipe: str
     system: str
+    learns: bool  # false for a generator that follows rules alone
     data: Examples
     networks: tuple[Network, ...]
     players: tuple[Moves, ...]
@@ -137,6 +138,7 @@ def dry_run(
     return DryRun(
         recipe=recipe.name,
         system=system.card.id,
+        learns=system.card.learns,
         data=_examples(source, len(held_out)),
         networks=networks(system),
         players=tuple(_moves(player, system.moves()) for player in players),

@@ -50,21 +50,29 @@ def _lines(recipe: Recipe, found: DryRun) -> list[tuple[str, str]]:
         lines.append(("", f"{data.skipped:,} files cannot be used: {'; '.join(data.why)}"))
     names = [each.name for each in found.networks] + [each.name for each in found.players]
     named = max(map(len, names), default=0)
-    lines += [("network", f"{each.name:<{named}}  {_size(each)}") for each in found.networks]
-    lines += [("player", f"{each.name:<{named}}  {line}") for each in found.players for line in _player(each)]
+    lines += [("network", f"{network.name:<{named}}  {_size(network)}") for network in found.networks]
+    for each in found.players:
+        first, *more = _player(each)
+        lines += [
+            ("player", f"{each.name:<{named}}  {first}"),
+            *(("player", f"{'':<{named}}  {line}") for line in more),
+        ]
     if not found.players:
-        lines.append(("player", "none: the system learns in closed form, from one pass over the data"))
+        how = (
+            "learns in closed form, from one pass over the data"
+            if found.learns
+            else "follows rules, and learns nothing"
+        )
+        lines.append(("player", f"none: the system {how}"))
     parts = {"weights": memory.weights, "gradients": memory.gradients, "optimiser": memory.optimiser}
     parts |= {"average": memory.average}
     spelled = " + ".join(f"{name} {size / MIB:,.1f}" for name, size in parts.items() if size)
-    lines.append(("memory", f"{memory.total / MIB:,.1f} MiB = {spelled}"))
+    lines.append(("memory", f"{memory.total / MIB:,.1f} MiB = {spelled}" if spelled else "none for weights"))
     lines.append(("", "activations come on top: they grow with the batch and are not estimated"))
     lines.append(("budget", _budget(found)))
     lines.append(("run", f"{found.folder} ({RUN[found.state]})"))
     lines.append(("sheet", f"{found.sheet}, of the first batch"))
-    if found.first:
-        lines.append(("", "; ".join(found.first) + "; ..."))
-    return lines
+    return [*lines, *(("", f"  {text}") for text in found.first)]
 
 
 def _size(network: Network) -> str:
@@ -79,14 +87,16 @@ def _player(player: Moves) -> list[str]:
     warm = f"warm-up of {player.warmup:,} iterations, then " if player.warmup else ""
     options = [f"{player.optimiser}, lr {player.lr:g}", f"betas {player.betas[0]:g} and {player.betas[1]:g}"]
     options += [f"weight decay {player.weight_decay:g}"] if player.weight_decay else []
-    options += [f"{warm}{player.decay}"] + ([f"clip {player.clip:g}"] if player.clip is not None else [])
-    return [", ".join(options), f"{player.parameters:,} parameters; moves {', '.join(player.moves)}", *player.groups]
+    options += [f"clip {player.clip:g}"] if player.clip is not None else []
+    moves = ", ".join(player.moves) or "none"
+    first = f"{player.parameters:,} parameters; moves: {moves}"
+    return [first, ", ".join(options), f"rate: {warm}{player.decay}", *player.groups]
 
 
 def _budget(found: DryRun) -> str:
     """How long, and how often the data are met where that is known."""
     if not found.players:
-        return "one pass"
+        return "one pass over the data" if found.learns else "none"
     bounds = [f"{found.rounds:,} iterations"] if found.rounds is not None else []
     bounds += [f"{found.minutes:g} min"] if found.minutes is not None else []
     text = f"{' or '.join(bounds)}, in batches of {found.batch:,}"
