@@ -1,4 +1,4 @@
-"""What every shipped model computes: python tools/shipped_outputs.py FILE.safetensors writes it, in float32 on one thread.
+"""What every shipped model computes: python tools/shipped_outputs.py FILE.safetensors (float32, one thread).
 
 Two files, from before and after a change, say whether shipped weights still draw the same pictures, bit for bit.
 ``tests/shipped.safetensors`` is such a file, with pictures in 8 bits, classes of pixels and the rest in half precision:
