@@ -104,8 +104,18 @@ def test_pictures_of_several_sizes_need_a_size() -> None:
         ([{"image": COLOUR[0], "label": 1}, {"image": COLOUR[1]}], UsageError, "item 1"),
         (42, UsageError, "torch Dataset"),
     ],
-    ids=["float32 to 255", "floats below 0", "channels first", "empty", "typo", "no image", "lengths", "negative", "odd",
-         "number"],
+    ids=[
+        "float32 to 255",
+        "floats below 0",
+        "channels first",
+        "empty",
+        "typo",
+        "no image",
+        "lengths",
+        "negative",
+        "odd",
+        "number",
+    ],
 )
 def test_what_may_be_wrong_is_said(data: Any, error: type[Exception], says: str) -> None:
     with pytest.raises(error, match=says):
