@@ -117,7 +117,7 @@ def dry_run(
     """All that :func:`zeuxis.api.runs.train` would do before its first round, but for the run folder.
 
     The networks are built without memory. A sheet of the first batch is written to ``sheet_path`` or a new temporary
-    file. Raises whatever the training would raise before its first round.
+    file. Raises what recipe, data or run folder would make the training raise before its first round.
     """
     data = data_of(recipe.data) if data is None else data
     recipe = recipe.model_copy(update={"data": data.name})

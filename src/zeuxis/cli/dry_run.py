@@ -53,16 +53,10 @@ def _lines(recipe: Recipe, found: DryRun) -> list[tuple[str, str]]:
     lines += [("network", f"{network.name:<{named}}  {_size(network)}") for network in found.networks]
     for each in found.players:
         first, *more = _player(each)
-        lines += [
-            ("player", f"{each.name:<{named}}  {first}"),
-            *(("player", f"{'':<{named}}  {line}") for line in more),
-        ]
+        lines.append(("player", f"{each.name:<{named}}  {first}"))
+        lines += [("player", f"{'':<{named}}  {line}") for line in more]
     if not found.players:
-        how = (
-            "learns in closed form, from one pass over the data"
-            if found.learns
-            else "follows rules, and learns nothing"
-        )
+        how = "learns in closed form" if found.learns else "follows rules, and learns nothing"
         lines.append(("player", f"none: the system {how}"))
     parts = {"weights": memory.weights, "gradients": memory.gradients, "optimiser": memory.optimiser}
     parts |= {"average": memory.average}
