@@ -258,6 +258,13 @@ def test_info_of_a_name_with_several_meanings_tells_all(command: Command) -> Non
     assert code == 0 and "gaussian_noise" in out and "[train]" not in out
 
 
+def test_info_of_a_recipe_that_cannot_be_read_names_its_file(command: Command) -> None:
+    Path("mine").mkdir()
+    Path("mine/broken.toml").write_text('system = "vae"\nabout = "x"\ndata = "digits"\nsise = 8\n')
+    code, out, err = command("info", "broken", "--systems", "mine")
+    assert code == 2 and out == "" and "broken.toml" in err and "size" in err and err.count("\n") == 1
+
+
 def test_set_is_of_recipes(command: Command) -> None:
     code, _, err = command("info", "judge", "--set", "train.keep=2")
     assert code == 2 and "'judge'" in err and err.count("\n") == 1

@@ -52,7 +52,7 @@ class Train(_Table):
         0.0,
         ge=0,
         lt=1,
-        description="decay a round of the averaged weights, which are what is kept; 0 keeps no average.",
+        description="decay a round of the averaged weights, which the model has instead of the last; 0: no average.",
     )
     ema_warmup: bool = Field(True, description="whether the decay in round n is at most (1 + n) / (10 + n).")
     max_bad_rounds: int = Field(10, ge=0, description="non-finite steps in a row before training stops.")

@@ -26,7 +26,8 @@ from zeuxis.recipe import Recipe
 from zeuxis.training.ema import ema_copy, own_state
 from zeuxis.training.optimiser import BUILDERS, flat_state, overridden
 
-SHOWN = 64  # examples of the first batch that its sheet shows
+SHOWN = 64  # examples of the first batch that its sheet shows, at most
+WIDEST = 2048  # pixels of the sheet, about: large pictures are fewer
 TEXTS = 4  # of its captions and labels that are named
 TILE = 64  # pixels a side that small pictures are enlarged to, about
 
@@ -235,7 +236,7 @@ def memory(system: System, players: Sequence[Player], *, average: bool) -> Memor
 
 def batch_sheet(batch: Batch, source: Source) -> Image.Image:
     """The first examples of a batch, each with what it is conditioned on to its left, where that can be seen."""
-    some = batch[slice(SHOWN)]
+    some = batch[slice(max(1, min(SHOWN, (WIDEST // max(batch.image.shape[2:])) ** 2)))]
     shown = _pictures(some, len(source.spec.layout_names))
     tiles = [to_pil(images[k]) for k in range(len(some)) for images in shown]
     columns = max(1, round(len(some) ** 0.5)) * len(shown)
