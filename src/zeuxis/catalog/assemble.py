@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,11 +31,17 @@ def trained_by(name: str) -> Recipe | None:
 
 
 def build_for(
-    recipe: Recipe, source: Source, seed: int | None = None, *, given: Callable[[str], System] = load_given
+    recipe: Recipe,
+    source: Source,
+    seed: int | None = None,
+    *,
+    given: Callable[[str], System] = load_given,
+    on_meta: bool = False,
 ) -> System:
     """The system of a recipe for that data, checked to find there what it is conditioned on.
 
-    ``given`` has the models that the recipe names, by their names.
+    ``given`` has the models that the recipe names, by their names. With ``on_meta`` its parameters have shapes and no
+    memory: to be counted, not to be used.
     """
     needs = set(entry(recipe.system).card.needs)
     chosen = recipe.model.get("condition", "none")  # by convention the keyword of systems that leave it open
@@ -43,8 +50,11 @@ def build_for(
         raise Unsupported(
             f"recipe '{recipe.name}' needs {need}, which '{source.name}' does not provide: use {_providers(need)}"
         )
-    model = recipe.model | {key: given(name) for key, name in given_models(recipe).items()}
-    system = build(recipe.system, source.spec, model, recipe.train.seed if seed is None else seed)
+    from zeuxis.catalog.loading import parameters_on_meta  # noqa: PLC0415  (torch)
+
+    parts = {key: given(name) for key, name in given_models(recipe).items()}
+    with parameters_on_meta(parts) if on_meta else nullcontext():
+        system = build(recipe.system, source.spec, recipe.model | parts, recipe.train.seed if seed is None else seed)
     _take_buckets(system, source)
     checked(f"'{system.card.id}' ([sample] of recipe '{recipe.name}')", system.knobs, recipe.sample)
     return system

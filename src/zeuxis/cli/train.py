@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from zeuxis.cli.dry_run import show_dry_run
 from zeuxis.cli.options import BudgetText, Data, Device, Fit, Json, MaybeSeed, Out, Pair, PictureSize, Set, recipe_of
 from zeuxis.cli.output import duration, emit, note, say
 from zeuxis.cli.progress import Progress
@@ -35,10 +36,17 @@ def train(
     device: Device = "cpu",
     out: Out = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew, even if a run could go on.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Train nothing: show what would be trained, its size, and the first batch (--out FILE.png names it).",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Train a recipe. Ctrl-C saves and stops; the same command goes on from there."""
-    from zeuxis.api.runs import train as work
+    from zeuxis.api.functions import train as work
     from zeuxis.catalog.listing import entry
 
     plan = recipe_of(
@@ -53,13 +61,17 @@ def train(
         budget=budget,
         changes=changes,
     )
+    if dry_run:
+        show_dry_run(plan, out, fresh, as_json)
+        return
     with Progress() as progress:
         run = work(
             plan,
             out=out,
             device=device,
             fresh=fresh,
-            report=lambda clock, preview: progress(describe(clock, preview), clock.progress, clock.remaining),
+            callbacks=[lambda clock, preview: progress(describe(clock, preview), clock.progress, clock.remaining)],
+            quiet=True,
         )
     if run.skipped:
         note(f"note: {run.skipped} files could not be used; {run.folder / 'skipped.jsonl'} says which and why")
