@@ -22,7 +22,7 @@ from zeuxis.training.checkpoint import Checkpoints
 
 COMMAND = [
     "train", "digits", "--budget", "100000r", "--set", "train.save_minutes=1e-9", "--set", "train.preview_minutes=9999",
-    "--set", "model.width=32", "--set", "model.depth=1", "--set", "model.heads=2",
+    "--set", "model.network.width=32", "--set", "model.network.depth=1", "--set", "model.network.heads=2",
 ]  # fmt: skip
 
 

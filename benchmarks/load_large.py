@@ -43,7 +43,7 @@ class Large(System):
             blocks=2,
             attention=(1, 2, 4),
             heads=8,
-            text_width=768,
+            context_width=768,
         )
 
 

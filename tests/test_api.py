@@ -24,10 +24,17 @@ from zeuxis.knobs import Sampling
 from zeuxis.metrics.oracle import UNSAID
 from zeuxis.metrics.record import Figure
 from zeuxis.metrics.table import Evidence
-from zeuxis.recipe import Recipe, load_recipe
+from zeuxis.recipe import Recipe, load_recipe, merged
 from zeuxis.spec import DataSpec
 
-SMALL = ("train.rounds=6", "model.width=16", "model.depth=1", "model.heads=2", "model.steps=2", "train.batch=8")
+SMALL = (
+    "train.rounds=6",
+    "model.network.width=16",
+    "model.network.depth=1",
+    "model.network.heads=2",
+    "model.steps=2",
+    "train.batch=8",
+)
 
 
 def digits(*changes: str) -> Recipe:
@@ -237,8 +244,8 @@ def test_a_model_that_holds_another_is_rebuilt_whole(tmp_path: Path) -> None:
 def test_a_picture_owes_its_caption_no_more_than_that_says(monkeypatch: pytest.MonkeyPatch) -> None:
     """Captions of faces tell neither skin nor light: nothing is asked of either, and everything else is."""
     recipe = load_recipe("scenes", ('data="faces"', "size=64"))
-    wider = {"patch": 16, "sketch": 0, "text_length": 24}
-    small = recipe.model_copy(update={"model": {**recipe.model, **recipe.tiny, **wider}})
+    wider = {"network": {"patch": 16}, "text": {"sketch": 0, "length": 24}}
+    small = recipe.model_copy(update={"model": merged(merged(recipe.model, recipe.tiny), wider)})
     system = build_for(small, open_source("faces", 64, "train")).eval()
     asked = []
 

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
-from zeuxis.data.own import Pictures
+from zeuxis.data.own import OwnData
 from zeuxis.errors import DataError, UnknownName, UsageError
 
 COLOUR = np.random.default_rng(0).integers(0, 256, (40, 12, 10, 3), dtype=np.uint8)  # (N, H, W, C)
@@ -31,7 +31,7 @@ class Pairs(Dataset[Any]):
 
 def everything(data: Any, size: Any = None) -> np.ndarray:
     """The images of all splits, by row."""
-    read = Pictures.of(data)
+    read = OwnData.of(data)
     parts = [read.source(size, split) for split in ("train", "val", "test")]
     rows = np.concatenate([part.rows for part in parts])
     return np.concatenate([part.images[part.rows] for part in parts])[np.argsort(rows)]
@@ -53,17 +53,17 @@ def test_arrays_tensors_and_lists_are_the_same_pictures() -> None:
 
 
 def test_splits_part_the_pictures_and_stay() -> None:
-    read = Pictures.of(COLOUR)
+    read = OwnData.of(COLOUR)
     rows = {split: read.source(None, split).rows.tolist() for split in ("train", "val", "test")}
     assert sorted(row for part in rows.values() for row in part) == list(range(40))
     assert len(rows["val"]) == len(rows["test"]) == 4
-    assert rows == {split: Pictures.of(COLOUR[::-1]).source(None, split).rows.tolist() for split in rows}
+    assert rows == {split: OwnData.of(COLOUR[::-1]).source(None, split).rows.tolist() for split in rows}
     with pytest.raises(UnknownName, match="did you mean train"):
         read.source(None, "trian")
 
 
 def test_a_dataset_gives_labels_and_its_damaged_item_is_skipped() -> None:
-    source = Pictures.of(Pairs()).source(8)
+    source = OwnData.of(Pairs()).source(8)
     assert source.spec.class_names == ("bag", "boot") and source.spec.shape == (3, 8, 8)
     assert source.spec.provides == {"label"}
     assert [(file.path, file.reason) for file in source.skipped] == [("item 3", "image file is truncated")]
@@ -75,7 +75,7 @@ def test_a_dataset_gives_labels_and_its_damaged_item_is_skipped() -> None:
 
 def test_numbers_are_classes_and_captions_are_kept() -> None:
     data = {"image": COLOUR, "label": np.arange(40) % 3, "caption": [f"a picture {k}" for k in range(40)]}
-    source = Pictures.of(data).source()
+    source = OwnData.of(data).source()
     assert source.spec.class_names == ("0", "1", "2")
     batch = source.batch(torch.tensor([0]))
     assert batch.condition.caption == (f"a picture {source.rows[0]}",)
@@ -84,8 +84,8 @@ def test_numbers_are_classes_and_captions_are_kept() -> None:
 def test_pictures_of_several_sizes_need_a_size() -> None:
     mixed = [Image.new("L", (20, 10), 50), Image.new("RGB", (9, 9), (1, 2, 3)), Image.new("RGBA", (9, 9), (0, 0, 0, 0))]
     with pytest.raises(UsageError, match="2 sizes"):
-        Pictures.of(mixed).source()
-    images = everything(mixed, (6, 4))
+        OwnData.of(mixed).source()
+    images = OwnData.of(mixed).source((6, 4)).images  # too few to set any apart
     assert images.shape == (3, 3, 6, 4)
     assert (images[2] == 255).all()  # what is transparent lies on white
 
@@ -104,11 +104,22 @@ def test_pictures_of_several_sizes_need_a_size() -> None:
         ([{"image": COLOUR[0], "label": 1}, {"image": COLOUR[1]}], UsageError, "item 1"),
         (42, UsageError, "torch Dataset"),
     ],
-    ids=str,
+    ids=[
+        "float32 to 255",
+        "floats below 0",
+        "channels first",
+        "empty",
+        "typo",
+        "no image",
+        "lengths",
+        "negative",
+        "odd",
+        "number",
+    ],
 )
 def test_what_may_be_wrong_is_said(data: Any, error: type[Exception], says: str) -> None:
     with pytest.raises(error, match=says):
-        Pictures.of(data).source()
+        OwnData.of(data).source()
 
 
 def test_files_behind_pictures_are_read_at_once(tmp_path: Path) -> None:
@@ -119,5 +130,5 @@ def test_files_behind_pictures_are_read_at_once(tmp_path: Path) -> None:
         torn = Image.open(path)
     except OSError:  # Pillow refuses it already
         return
-    read = Pictures.of([torn, Image.fromarray(COLOUR[1])])
+    read = OwnData.of([torn, Image.fromarray(COLOUR[1])])
     assert len(read) == 1 and read.skipped[0].path == "item 0"

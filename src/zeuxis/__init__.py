@@ -3,6 +3,8 @@
 >>> import zeuxis as zx
 >>> model = zx.load("scenes")
 >>> model.sample(caption="a small red circle above a large blue square at night", n=4, seed=0)
+>>> run = zx.train("dcgan", data="pictures/birds", size=64)
+>>> zx.evaluate(run.model, metrics=["frechet"])
 """
 
 from __future__ import annotations
@@ -10,16 +12,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["load"]
+__all__ = ["StopTraining", "add_systems", "compare", "evaluate", "load", "sample", "train"]
 
 if TYPE_CHECKING:
-    from zeuxis.api.model import load as load
+    from zeuxis.api.functions import StopTraining as StopTraining
+    from zeuxis.api.functions import compare as compare
+    from zeuxis.api.functions import evaluate as evaluate
+    from zeuxis.api.functions import load as load
+    from zeuxis.api.functions import sample as sample
+    from zeuxis.api.functions import train as train
+    from zeuxis.plugins import add_systems as add_systems
 
 
 def __getattr__(name: str) -> Any:
     # Importing the package costs no torch: the command line lists and helps without it.
-    if name == "load":
-        from zeuxis.api.model import load  # noqa: PLC0415
+    if name == "add_systems":
+        from zeuxis.plugins import add_systems  # noqa: PLC0415
 
-        return load
+        return add_systems
+    if name in __all__:
+        from zeuxis.api import functions  # noqa: PLC0415
+
+        return getattr(functions, name)
     raise AttributeError(f"module 'zeuxis' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -18,7 +18,7 @@ from zeuxis.api.page import Page, loss_curves
 from zeuxis.api.pictures import Pictures, sheet, to_pil
 from zeuxis.api.reproduce import commit, machine, threads, trained
 from zeuxis.catalog.listing import entry
-from zeuxis.data.library import open_source, pinned
+from zeuxis.data.library import Data, data_of
 from zeuxis.errors import Unsupported
 from zeuxis.knobs import Sampling
 from zeuxis.metrics.record import Figure
@@ -34,7 +34,7 @@ SHOWN = 32  # pictures on a sheet
 def compare(
     recipes: Sequence[str],
     *,
-    data: str | None = None,
+    data: str | Data | None = None,
     minutes: float = 10.0,
     samples: int = 5000,
     seed: int = 0,
@@ -52,9 +52,10 @@ def compare(
     finished under the same budget are used again. Closed-form systems take the time they take.
     """
     first = load_recipe(recipes[0])
-    name = pinned(data or first.data)
+    held = data_of(data or first.data)
+    name = held.name
     plans = [_plan(r, name, first, minutes, seed) for r in recipes]
-    entries = [_measure(plan, samples, seed, out, device, report) for plan in plans]
+    entries = [_measure(plan, held, samples, seed, out, device, report) for plan in plans]
     found = {
         "data": name,
         "size": first.size,
@@ -65,7 +66,7 @@ def compare(
         "commit": commit(),
         "entries": entries,
     }
-    real = held_out(open_source(name, first.size, "test"), SHOWN)
+    real = held_out(held.open(first.size, "test"), SHOWN)
     _real(real.image, out / "real.png")
     write_whole(out / "compare.json", (json.dumps(found, indent=1) + "\n").encode())
     _page(found, out)
@@ -83,13 +84,15 @@ def _plan(recipe: str, data: str, first: Recipe, minutes: float, seed: int) -> R
     return plan.model_copy(update={"data": data, "size": first.size, "fit": first.fit, "train": budget})
 
 
-def _measure(plan: Recipe, samples: int, seed: int, out: Path, device: str, report: Report) -> dict[str, Any]:
-    model = trained(plan, out / plan.name, device, report)
+def _measure(
+    plan: Recipe, held: Data, samples: int, seed: int, out: Path, device: str, report: Report
+) -> dict[str, Any]:
+    model = trained(plan, out / plan.name, device, report, held)
     how = Sampling(**plan.sample)
     metrics = tuple(metric for metric in (*GENERATED, *RECONSTRUCTED) if metric in default_metrics(model))
-    figures = evaluate(model, data=plan.data, metrics=metrics, samples=samples, seed=seed, how=how,
+    figures = evaluate(model, data=held, metrics=metrics, samples=samples, seed=seed, how=how,
                        report=lambda message, fraction: report(f"{plan.name}: {message}", fraction))  # fmt: skip
-    examples = held_out(open_source(plan.data, plan.size, "test"), SHOWN)
+    examples = held_out(held.open(plan.size, "test"), SHOWN)
     records = tuple(model.record(seed + k, examples.condition[slice(k, k + 1)], how) for k in range(SHOWN))
     sheets: dict[str, str | None] = {"drawn": None, "rebuilt": None}
     if "sample" in model.verbs:

@@ -21,7 +21,7 @@ from zeuxis.api.collectors import (
 from zeuxis.api.features import Features, features_of
 from zeuxis.api.model import Model
 from zeuxis.batch import Batch, Shape
-from zeuxis.data.library import open_source
+from zeuxis.data.library import Data, data_of
 from zeuxis.data.source import Source
 from zeuxis.errors import UnknownName, UsageError
 from zeuxis.knobs import Sampling
@@ -46,7 +46,7 @@ JUDGED_BY = {  # verb of a judge: the metrics of it
 def evaluate(
     model: Model,
     *,
-    data: str | None = None,
+    data: str | Data | None = None,
     metrics: Sequence[str] = (),
     samples: int = 5000,
     seed: int = 0,
@@ -69,10 +69,11 @@ def evaluate(
     compared = tuple(name for name in wanted if name not in own)
     if not compared:
         return proved
-    name = data or model.card.get("data")
-    if not name:
+    named = data or model.card.get("data")
+    if not named:
         raise UsageError(f"'{model.name}' does not say what data it was trained on: give --data")
-    source = open_source(name, model.system.spec.size, split)
+    opened = data_of(named)
+    name, source = opened.name, opened.open(model.system.spec.size, split)
     makes, holds = tuple(model.system.shape), tuple(source.spec.shape)
     if holds != makes:
         raise UsageError(f"'{model.name}' makes {makes}, '{name}' holds {holds}: give other --data")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -81,6 +82,17 @@ class Page:
         )
         write_whole(path, html.encode())
         return path
+
+
+def shown_html(title: str, losses: Mapping[str, Points], preview: Path | None) -> str:
+    """A training as a notebook shows it: one piece of HTML with nothing outside it."""
+    sheet = ""
+    if preview is not None and preview.is_file():
+        data = base64.b64encode(preview.read_bytes()).decode()
+        sheet = f"<img alt='newest preview' style='image-rendering:pixelated' src='data:image/png;base64,{data}'>"
+    lines = "<style>.zeuxis polyline{fill:none;stroke-width:1.5}.zeuxis text{font:11px monospace}</style>"
+    curves = f"<div style='max-width:640px'>{chart(losses, 'images', 'loss')}</div>"
+    return f"<div class=zeuxis>{lines}<p>{escape(title)}</p>{curves}{sheet}</div>"
 
 
 def chart(curves: Mapping[str, Points], x: str, y: str, width: int = 640, height: int = 240) -> str:

@@ -7,9 +7,11 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -69,8 +71,30 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.tensor)
 
-    def __getitem__(self, k: int) -> Image.Image:
+    @overload
+    def __getitem__(self, k: int) -> Image.Image: ...
+
+    @overload
+    def __getitem__(self, k: slice) -> Pictures: ...
+
+    def __getitem__(self, k: int | slice) -> Image.Image | Pictures:
+        """One as a Pillow image, or some of them with their records."""
+        if isinstance(k, slice):
+            return Pictures(self.tensor[k], self.records[k], None if self.steps is None else self.steps[k])
         return to_pil(self.tensor[k])
+
+    def pil(self) -> list[Image.Image]:
+        """All of them as Pillow images."""
+        return list(self)
+
+    def numpy(self) -> NDArray[np.uint8]:
+        """uint8 ``(N, H, W, C)`` in [0, 255]."""
+        pixels: NDArray[np.uint8] = to_uint8(self.tensor).cpu().movedim(1, -1).numpy()
+        return pixels
+
+    def __repr__(self) -> str:
+        shape, made = "x".join(map(str, self.tensor.shape[1:])), sorted({str(r["model"]) for r in self.records})
+        return f"<{len(self)} picture{'s' * (len(self) != 1)} of {shape} by {', '.join(made)}>"
 
     def __iter__(self) -> Iterator[Image.Image]:
         return map(to_pil, self.tensor)

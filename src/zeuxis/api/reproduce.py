@@ -20,6 +20,7 @@ from zeuxis.api.model import Model, load
 from zeuxis.api.runs import newest_preview, recorded, train
 from zeuxis.api.thumbnail import small_sheet
 from zeuxis.data.entries import may_show
+from zeuxis.data.library import Data
 from zeuxis.errors import UnknownName, UsageError
 from zeuxis.knobs import Sampling
 from zeuxis.provenance.record import write_whole
@@ -120,12 +121,13 @@ def judge_again(recipe: Recipe, *, out: Path = Path("results")) -> dict[str, Any
     return result
 
 
-def trained(recipe: Recipe, folder: Path, device: str, report: Report) -> Model:
+def trained(recipe: Recipe, folder: Path, device: str, report: Report, data: Data | None = None) -> Model:
     """The recipe's model: trained now, gone on with, or as an equal training that finished left it in ``folder``."""
     found = recorded(folder)
     if found is None or not found.finished or not found.trains(recipe):
         run = train(
             recipe,
+            data=data,
             out=folder,
             device=device,
             report=lambda clock, preview: report(

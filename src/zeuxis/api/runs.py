@@ -11,7 +11,9 @@ from typing import Any
 
 import torch
 
+from zeuxis.api.model import Model, load
 from zeuxis.api.naming import slug
+from zeuxis.api.page import loss_curves, shown_html
 from zeuxis.api.pictures import panes, sheet, spread, to_pil
 from zeuxis.batch import Batch
 from zeuxis.catalog.assemble import build_for
@@ -19,7 +21,7 @@ from zeuxis.catalog.build import given_models
 from zeuxis.catalog.weights import start_from, weights_of
 from zeuxis.data.batches import epoch_batches
 from zeuxis.data.bucketed import endless
-from zeuxis.data.library import open_source, pinned
+from zeuxis.data.library import Data, data_of
 from zeuxis.data.source import Source
 from zeuxis.errors import UsageError
 from zeuxis.game import System
@@ -38,6 +40,10 @@ FIT_BATCH = 1000
 Report = Callable[[Clock, Path | None], None]
 
 
+class StopTraining(Exception):
+    """Raised by a callback to end a training early; all is saved, and the same call goes on."""
+
+
 @dataclass
 class Run:
     """A training that ended, or was asked to stop."""
@@ -45,13 +51,37 @@ class Run:
     folder: Path
     recipe: Recipe
     clock: Clock
-    stopped: str | None  # the signal that stopped it
+    stopped: str | None  # the signal that stopped it, or "callback"
     skipped: int  # files of the data that could not be used
+
+    @property
+    def model(self) -> Model:
+        """What was trained, ready to sample."""
+        return load(self.folder)
+
+    @property
+    def losses(self) -> dict[str, list[tuple[float, float]]]:
+        """The losses of each player, as (images seen, loss)."""
+        return loss_curves(self.folder / "log.jsonl")
+
+    @property
+    def preview(self) -> Path | None:
+        """The newest sheet of pictures that it made."""
+        return newest_preview(self.folder)
+
+    def __repr__(self) -> str:
+        end = "finished" if self.stopped is None else f"stopped by {self.stopped}"
+        return f"<run of {self.recipe.name} in {self.folder}: {self.clock.round:,} iterations, {end}>"
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows it: its losses and its newest sheet."""
+        return shown_html(repr(self), self.losses, self.preview)
 
 
 def train(
     recipe: Recipe,
     *,
+    data: Data | None = None,
     out: Path | None = None,
     device: str = "cpu",
     fresh: bool = False,
@@ -59,12 +89,14 @@ def train(
 ) -> Run:
     """Train what ``recipe`` describes.
 
-    The run folder is ``out``, or ``runs/NNNNN-<recipe>-<data>``; the newest unfinished run of exactly this
-    recipe is gone on with, unless ``fresh``. ``report(clock, newest preview)`` is called about twice a second.
+    ``data`` are other pictures than the recipe names. The run folder is ``out``, or ``runs/NNNNN-<recipe>-<data>``;
+    the newest unfinished run of exactly this recipe is gone on with, unless ``fresh``. ``report(clock, newest
+    preview)`` is called about twice a second.
     """
     ranks, device = join(device)
-    recipe = recipe.model_copy(update={"data": pinned(recipe.data)})
-    source = open_source(recipe.data, recipe.size, "train", recipe.fit)
+    data = data_of(recipe.data) if data is None else data
+    recipe = recipe.model_copy(update={"data": data.name})
+    source = data.open(recipe.size, "train", recipe.fit)
     system = build_for(recipe, source)
     started = None if recipe.train.start is None else start_from(system, recipe.train.start)
     # The first process chooses: the others may come when the folder is there already.
@@ -84,7 +116,7 @@ def train(
         "started_from": started,
         "built_upon": {key: {"model": name, "sha256": weights_of(name)} for key, name in given_models(recipe).items()},
     }
-    examples = _shown(recipe, device)
+    examples = _shown(data.open(recipe.size, "val"), device)
     if not system.players():
         if ranks.size > 1:
             raise UsageError(f"'{system.card.id}' is learnt in closed form: train it in one process, without torchrun")
@@ -92,6 +124,13 @@ def train(
         _preview(system, recipe, clock, folder, examples, device)
         stopped = None
     else:
+
+        def reported(clock: Clock) -> None:
+            try:
+                report(clock, newest_preview(folder))
+            except StopTraining:
+                trainer.stop_asked = "callback"
+
         trainer = Trainer(
             system,
             endless(source, recipe.train.batch, recipe.train.seed, pixels=True, share=(ranks.rank, ranks.size)),
@@ -101,7 +140,7 @@ def train(
             players=recipe.players,
             facts=facts,
             device=device,
-            report=lambda clock: report(clock, newest_preview(folder)),
+            report=reported,
             preview=lambda average, clock: _preview(average, recipe, clock, folder, examples, device),
         )
         clock = trainer.run()
@@ -188,9 +227,8 @@ def newest_preview(folder: Path) -> Path | None:
     return max((folder / "previews").glob("*.png"), default=None)
 
 
-def _shown(recipe: Recipe, device: str) -> Batch:
+def _shown(examples: Source, device: str) -> Batch:
     """The examples of every preview: the same conditions each time, so that sheets can be compared."""
-    examples = open_source(recipe.data, recipe.size, "val")
     return examples.batch(torch.arange(min(PREVIEWED, len(examples)))).to(device)
 
 

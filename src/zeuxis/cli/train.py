@@ -38,7 +38,7 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a recipe. Ctrl-C saves and stops; the same command goes on from there."""
-    from zeuxis.api.runs import train as work
+    from zeuxis.api.functions import train as work
     from zeuxis.catalog.listing import entry
 
     plan = recipe_of(
@@ -59,7 +59,8 @@ def train(
             out=out,
             device=device,
             fresh=fresh,
-            report=lambda clock, preview: progress(describe(clock, preview), clock.progress, clock.remaining),
+            callbacks=[lambda clock, preview: progress(describe(clock, preview), clock.progress, clock.remaining)],
+            quiet=True,
         )
     if run.skipped:
         note(f"note: {run.skipped} files could not be used; {run.folder / 'skipped.jsonl'} says which and why")

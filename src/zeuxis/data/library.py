@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from zeuxis.data.fit import SQUARE, Fit, parse_fit
 from zeuxis.data.folder import open_folder
 from zeuxis.data.hub import open_hub, settled
 from zeuxis.data.hub_name import PREFIX, parse_hub_name
+from zeuxis.data.own import NAME as OWN
+from zeuxis.data.own import Own, OwnData
 from zeuxis.data.source import Source
 from zeuxis.data.worlds.faces import Faces
 from zeuxis.data.worlds.motion import Motion, MotionClips
@@ -94,6 +97,32 @@ def _side(world: str, size: Size | None) -> int:
             f"'{world}' draws squares, not {width}x{height}: give --size as one number, or a folder of its pictures"
         )
     return height
+
+
+@dataclass(frozen=True)
+class Named:
+    """A dataset, a world or a folder by its name; what could change under the name is settled."""
+
+    name: str
+
+    def open(self, size: Size | None = None, split: str = "train", fit: str = "square") -> Source:
+        if self.name.startswith(OWN):
+            raise UsageError(f"'{self.name}' were pictures given from Python: give them again as data=")
+        return open_source(self.name, size, split, fit)
+
+
+Data = Named | OwnData  # what can be opened as examples, each by ``open(size, split, fit)``
+
+
+def data_of(data: str | Path | Data | Own) -> Data:
+    """Whatever a user gives as data: a name or a folder, own pictures (see :class:`OwnData`), or data already."""
+    match data:
+        case Named() | OwnData():
+            return data
+        case str() | Path():
+            return Named(pinned(str(data)))
+        case _:
+            return OwnData.of(data)
 
 
 def pinned(name: str) -> str:

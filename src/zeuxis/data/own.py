@@ -6,8 +6,10 @@ are: the same pictures are set apart whenever the same number of them is given.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,8 +22,9 @@ from zeuxis.data.picture import GREY_MODES, WIDE_MODES
 from zeuxis.data.source import Array, ArraySource, Skipped, Values
 from zeuxis.data.split import carve
 from zeuxis.errors import DataError, UnknownName, UsageError
+from zeuxis.spec import Size
 
-NAME = "own-pictures"  # what records call them; the split depends on it
+NAME = "own-pictures"  # how records call them, with a fingerprint; the split depends on it
 TEXTS = frozenset({"caption", "instruction"})
 PICTURES = frozenset({"image", "source", "style"})
 COLUMNS = ("image", "label", "caption", "instruction", "source", "style")
@@ -31,14 +34,14 @@ Own = Array | Tensor | Sequence[Any] | Mapping[str, Any] | Dataset[Any]
 
 
 @dataclass
-class Pictures:
+class OwnData:
     """Own pictures, read once: columns of equal length, by field of ``Condition``, ``image`` among them."""
 
     columns: dict[str, list[Any]]
     skipped: list[Skipped] = field(default_factory=list)
 
     @classmethod
-    def of(cls, data: Own) -> Pictures:
+    def of(cls, data: Own) -> OwnData:
         """Read whatever kind of pictures ``data`` is.
 
         An array is ``(N, H, W)`` or ``(N, H, W, C)``, a tensor ``(N, C, H, W)``: uint8 in [0, 255] or floats in
@@ -61,7 +64,22 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.columns["image"])
 
-    def source(self, size: int | tuple[int, int] | None = None, split: str = "train") -> ArraySource:
+    @cached_property
+    def name(self) -> str:
+        """What records call these pictures: by a fingerprint, so that a run knows its own again."""
+        digest = hashlib.sha256()
+        for name in sorted(self.columns):
+            for value in self.columns[name]:
+                digest.update(_picture(value, name).tobytes() if name in PICTURES else repr(value).encode())
+        return f"{NAME}:{digest.hexdigest()[:16]}"
+
+    def open(self, size: Size | None = None, split: str = "train", fit: str = "square") -> ArraySource:
+        """As named data are opened; they are held at one size, as centred parts of that shape."""
+        if fit != "square":
+            raise UsageError(f"fit {fit}: own data from Python are held at one shape; use fit 'square', or a folder")
+        return self.source(size, split)
+
+    def source(self, size: Size | None = None, split: str = "train") -> ArraySource:
         """One split, as pictures of ``size`` (a side, or height and width); without it they must have one size."""
         fields = {name: self._field(name, size) for name in self.columns if name != "image"}
         label = fields.get("label")
@@ -74,7 +92,7 @@ class Pictures:
             raise UnknownName("split", split, splits)
         rows = splits[split] or list(range(len(self)))  # too few to set any apart: all of them are looked at
         return ArraySource(
-            NAME,
+            self.name,
             _stack(self.columns["image"], size, "image"),
             fields=fields,
             class_names=names,
@@ -82,7 +100,7 @@ class Pictures:
             skipped=self.skipped,
         )
 
-    def _field(self, name: str, size: int | tuple[int, int] | None) -> Values:
+    def _field(self, name: str, size: Size | None) -> Values:
         values = self.columns[name]
         if name in PICTURES:
             return _stack(values, size, name)
@@ -104,7 +122,7 @@ def _checked(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
     return columns
 
 
-def _items(data: Sequence[Any] | Dataset[Any]) -> Pictures:
+def _items(data: Sequence[Any] | Dataset[Any]) -> OwnData:
     """What a sequence or a Dataset holds; an item that cannot be read is skipped, and said so."""
     rows: list[dict[str, Any]] = []
     skipped: list[Skipped] = []
@@ -119,7 +137,7 @@ def _items(data: Sequence[Any] | Dataset[Any]) -> Pictures:
     names = set(rows[0])
     if odd := next((k for k, row in enumerate(rows) if set(row) != names), None):
         raise UsageError(f"items of own data differ: the first has {sorted(names)}, item {odd} {sorted(rows[odd])}")
-    return Pictures(_checked({name: [row[name] for row in rows] for name in rows[0]}), skipped)
+    return OwnData(_checked({name: [row[name] for row in rows] for name in rows[0]}), skipped)
 
 
 def _length(data: Sequence[Any] | Dataset[Any]) -> int:
@@ -178,7 +196,7 @@ def _picture(value: Any, name: str) -> Image.Image:
     return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array, MODES[array.shape[-1]])
 
 
-def _stack(values: Iterable[Any], size: int | tuple[int, int] | None, name: str) -> Array:
+def _stack(values: Iterable[Any], size: Size | None, name: str) -> Array:
     """uint8 ``(N, C, H, W)``; in colour if one of them is."""
     pictures = [_picture(value, name) for value in values]
     mode = "L" if all(picture.mode == "L" for picture in pictures) else "RGB"

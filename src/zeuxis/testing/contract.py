@@ -188,9 +188,9 @@ def saved_is_loaded(case: Case) -> None:
     require(found.keys() == saved.keys(), f"other tensors were loaded: {sorted(found.keys() ^ saved.keys())[:3]}")
     differing = [name for name, value in saved.items() if not torch.equal(found[name], value.cpu())]
     require(not differing, f"loaded otherwise than saved: {', '.join(differing[:3])}")
-    buffers = dict(loaded.named_buffers())  # of which no file holds the constant ones
-    differing = [name for name, value in system.named_buffers() if not torch.equal(buffers[name], value.cpu())]
-    require(not differing, f"constants were made otherwise than before saving: {', '.join(differing[:3])}")
+    constants = dict(loaded.named_buffers())  # of which no file holds some
+    differing = [name for name, value in system.named_buffers() if not torch.equal(constants[name], value.cpu())]
+    require(not differing, f"constants are made otherwise on loading: {', '.join(differing[:3])}")
 
 
 def resumed_is_uninterrupted(case: Case) -> None:

@@ -1,0 +1,188 @@
+"""The functions of ``import zeuxis as zx``: what the commands of the same names do, from a script or a notebook.
+
+>>> run = zx.train("dcgan", data=array, size=32, iterations=2000)
+>>> run.model.sample(16, seed=0).save("faces")
+>>> zx.evaluate(run.model, data=array, metrics=["frechet"])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from zeuxis.api import compare as comparison
+from zeuxis.api import evaluate as measuring
+from zeuxis.api import runs
+from zeuxis.api.live import shown_live
+from zeuxis.api.model import Model, load
+from zeuxis.api.pictures import Pictures
+from zeuxis.api.runs import Report, Run, StopTraining
+from zeuxis.catalog.listing import entries
+from zeuxis.data.library import Data, data_of
+from zeuxis.data.own import Own
+from zeuxis.errors import UsageError
+from zeuxis.knobs import Sampling
+from zeuxis.metrics.record import Figure
+from zeuxis.recipe import Recipe, load_recipe, parse_recipe, recipe_paths
+from zeuxis.spec import Size
+
+AnyData = str | Path | Data | Own
+
+
+class Figures(tuple[Figure, ...]):
+    """Figures in order; a name finds one, and they print as a table."""
+
+    __slots__ = ()
+
+    def value(self, name: str) -> float:
+        """The value of the figure called ``name``; KeyError where there is none of that name."""
+        return {figure.name: figure.value for figure in self}[name]
+
+    def __repr__(self) -> str:
+        if not self:
+            return "no figures"
+        wide = max(len(figure.name) for figure in self)
+        lines = [f"{f.name:<{wide}}  {f.value:<10.4g} {f.better} is better, {f.samples} samples" for f in self]
+        return "\n".join([*lines, *dict.fromkeys(f"note: {f.warning}" for f in self if f.warning)])
+
+
+def train(
+    recipe: str | Path | Recipe,
+    data: AnyData | None = None,
+    *,
+    size: Size | None = None,
+    iterations: int | None = None,
+    minutes: float | None = None,
+    batch: int | None = None,
+    seed: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    device: str = "cpu",
+    out: str | Path | None = None,
+    fresh: bool = False,
+    callbacks: Iterable[Report] = (),
+    quiet: bool = False,
+) -> Run:
+    """Train a recipe, or go on with a training of it that was stopped; the same call goes on.
+
+    Args:
+        recipe: a recipe's name, the path of a .toml file, the id of a system (also of one's own), or a recipe.
+        data: the name of a dataset or a world, a folder, or one's own pictures: an array ``(N, H, W, C)``, a tensor
+            ``(N, C, H, W)``, a list of PIL pictures, a mapping of columns, or a torch ``Dataset``
+            (see :class:`zeuxis.data.own.OwnData`). None takes the recipe's.
+        size: pixels a side, or (height, width).
+        iterations, minutes: how long, in place of the recipe's own budget.
+        batch, seed: in place of the recipe's.
+        settings: any other value of the recipe, by its dotted name: ``{"model.ngf": 32}``.
+        device: "cpu", "cuda", "cuda:1" or "mps".
+        out: the run folder; by default the next of ``runs/``.
+        fresh: begin anew even where a stopped training could go on.
+        callbacks: called about twice a second with a clock (iteration, images, progress, losses) and the path of the
+            newest preview; one that raises :class:`StopTraining` ends the training, and all is saved.
+        quiet: shows nothing; otherwise a notebook shows curves and previews, and a script a line now and then.
+
+    Returns the run: ``run.model`` is what was trained, ``run.losses`` its curves, ``run.preview`` its newest sheet.
+
+    Raises UsageError for a wrong name, value or budget; DataError for data that cannot be read.
+    """
+    held = None if data is None else data_of(data)
+    changed = {"size": size, "train.batch": batch, "train.seed": seed, **(settings or {})}
+    found = _recipe(recipe, held, {key: value for key, value in changed.items() if value is not None})
+    if iterations is not None or minutes is not None:
+        budget = found.train.model_copy(update={"rounds": iterations, "minutes": minutes})
+        found = found.model_copy(update={"train": budget})
+    with shown_live(quiet) as live:
+        reports = (live, *callbacks)
+
+        def report(clock: Any, preview: Path | None) -> None:
+            for each in reports:
+                each(clock, preview)
+
+        folder = None if out is None else Path(out)
+        return runs.train(found, data=held, out=folder, device=device, fresh=fresh, report=report)
+
+
+def sample(model: str | Path | Model, n: int = 1, seed: int = 0, *, device: str = "cpu", **asked: Any) -> Pictures:
+    """``n`` pictures of a model (or of a name, a run folder), from seeds ``seed``, ``seed + 1``, ...
+
+    ``asked`` are the conditions and knobs of :meth:`zeuxis.api.model.Model.sample`: caption, label, source, steps,
+    guidance, ...; one that the model does not take is refused.
+    """
+    return _model(model, device).sample(n, seed, **asked)
+
+
+def evaluate(
+    model: str | Path | Model,
+    data: AnyData | None = None,
+    *,
+    metrics: Sequence[str] = (),
+    samples: int = 5000,
+    seed: int = 0,
+    knobs: Mapping[str, Any] | None = None,
+    features: str | None = None,
+    split: str = "test",
+    device: str = "cpu",
+) -> Figures:
+    """The figures of a model against held-out pictures; by default those that suit it, on its own data.
+
+    ``features`` is the network whose features are compared; ``knobs`` how it is sampled, as in :func:`sample`.
+    """
+    held = None if data is None else data_of(data)
+    how = Sampling(**(knobs or {}))
+    measured = measuring.evaluate(
+        _model(model, device),
+        data=held,
+        metrics=metrics,
+        samples=samples,
+        seed=seed,
+        how=how,
+        features=features,
+        split=split,
+    )
+    return Figures(measured)
+
+
+def compare(
+    recipes: Sequence[str],
+    data: AnyData | None = None,
+    *,
+    minutes: float = 10.0,
+    samples: int = 5000,
+    seed: int = 0,
+    out: str | Path = "runs/compare",
+    device: str = "cpu",
+) -> dict[str, Any]:
+    """Train every recipe for ``minutes`` on the same pictures and measure all alike; ``out/index.html`` shows it."""
+    held = None if data is None else data_of(data)
+    return comparison.compare(
+        recipes, data=held, minutes=minutes, samples=samples, seed=seed, out=Path(out), device=device
+    )
+
+
+def _model(model: str | Path | Model, device: str) -> Model:
+    return model if isinstance(model, Model) else load(model, device)
+
+
+def _recipe(recipe: str | Path | Recipe, data: Data | None, changes: dict[str, Any]) -> Recipe:
+    """The recipe with ``changes`` by dotted name; a system without a recipe of its own name has its defaults."""
+    if isinstance(recipe, Recipe):
+        base = recipe
+    elif str(recipe) in entries() and str(recipe) not in recipe_paths():
+        if data is None:
+            raise UsageError(f"system '{recipe}' has no recipe that names its data: give data=")
+        base = parse_recipe({"name": str(recipe), "system": str(recipe), "about": "", "data": data.name}, str(recipe))
+    else:
+        base = load_recipe(recipe)
+    if data is not None:
+        changes = {"data": data.name, **changes}
+    table = base.model_dump(exclude_unset=True)
+    for key, value in changes.items():
+        inner = table
+        *parents, last = key.split(".")
+        for parent in parents:
+            inner = inner.setdefault(parent, {})
+        inner[last] = value
+    return parse_recipe(table, base.name)
+
+
+__all__ = ["Figures", "Pictures", "StopTraining", "compare", "evaluate", "load", "sample", "train"]
