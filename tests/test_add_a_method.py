@@ -17,7 +17,7 @@ PAGE = (Path(__file__).parent.parent / "docs" / "add-a-method.md").read_text(enc
 FILES = re.compile(r"^`(my-methods/\S+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BLOCKS = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINES = [line for kind, block in BLOCKS.findall(PAGE) if not kind for line in block.splitlines()]
-SHORTER = {"train": ["--set", "train.rounds=3", "--batch", "8"], "compare": ["--budget", "1s"]}
+SHORTER = {"train": ["--set", "train.iterations=3", "--batch", "8"], "compare": ["--budget", "1s"]}
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from zeuxis.spec import DataSpec
 from zeuxis.training.checkpoint import write_model
 from zeuxis.training.precision import autocast
 
-TINY = ('data="digits"', "size=8", "train.rounds=2", "train.minutes=1", "train.batch=4")
+TINY = ('data="digits"', "size=8", "train.iterations=2", "train.minutes=1", "train.batch=4")
 VQGAN = ("model.multiples=[1,2]", "model.codes=4", "model.width=8", "model.latent=8", "model.code_width=4")
 
 

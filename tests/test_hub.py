@@ -465,7 +465,7 @@ def test_parquet_files_of_many_kinds(tmp_path: Path) -> None:
 
 def test_a_run_records_the_commit_and_goes_on_with_it(there: FakeHub, tmp_path: Path) -> None:
     recipe = load_recipe("pca").model_copy(
-        update={"data": f"hub:{REPO}", "size": 8, "model": {"components": 4}, "train": Train(rounds=1)}
+        update={"data": f"hub:{REPO}", "size": 8, "model": {"components": 4}, "train": Train(iterations=1)}
     )
     run = train(recipe, out=tmp_path / "run")
     assert json.loads((run.folder / "run.json").read_text())["recipe"]["data"] == f"hub:{REPO}@{NEW}"

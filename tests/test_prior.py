@@ -36,8 +36,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     small = ('data="digits"', "size=8", "train.batch=32", 'train.precision="float32"')
     nets = ("model.latent=6", "model.widths=[8]", "model.hidden=16")
     changes = {
-        "autoencoder": (*small, *nets, "train.rounds=120"),
-        "vae": (*small, *nets, "train.rounds=3"),
+        "autoencoder": (*small, *nets, "train.iterations=120"),
+        "vae": (*small, *nets, "train.iterations=3"),
         "pca": (*small[:2], "model.components=6"),
     }
     root = tmp_path_factory.mktemp("runs")

@@ -77,7 +77,7 @@ def trainer(
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(0)
             system = Duel()
-    table = {"rounds": rounds, "batch": 4, "ema": 0.9, "save_minutes": 60, "preview_minutes": 60, **config}
+    table = {"iterations": rounds, "batch": 4, "ema": 0.9, "save_minutes": 60, "preview_minutes": 60, **config}
     batches = Batches(toy_source(), 4, 0, share=(ranks.rank, ranks.size))
     return Trainer(system, batches, Train(**table), folder, ranks=ranks)
 
@@ -203,7 +203,7 @@ class Exploding(Duel):
 
 
 def test_an_overflow_halves_one_players_scale_and_is_no_bad_step(tmp_path: Path) -> None:
-    made = trainer(tmp_path, system=Exploding(), precision="float16", max_bad_rounds=0)
+    made = trainer(tmp_path, system=Exploding(), precision="float16", max_bad_iterations=0)
     left, right = made.system.left.weight.clone(), made.system.right.weight.clone()
     made.play()
     assert torch.equal(made.system.left.weight, left) and not torch.equal(made.system.right.weight, right)
@@ -348,7 +348,7 @@ def test_a_checkpoint_of_format_1_goes_on(tmp_path: Path) -> None:
     old = {("stream" if k == "batches" else k): v for k, v in facts.items() if k not in ("given", "sha256")}
     write_folder(made.checkpoints.paths()[-1], tensors, {**old, "format": 1}, "state")
     again = trainer(tmp_path, rounds=6)
-    assert again.resume() == ["resumed after round 3"] and again.batches.state() == made.batches.state()
+    assert again.resume() == ["resumed after iteration 3"] and again.batches.state() == made.batches.state()
 
 
 def test_accumulated_parts_give_the_gradient_of_the_whole(tmp_path: Path) -> None:
@@ -429,7 +429,7 @@ def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_players_are_overridden_by_name(tmp_path: Path) -> None:
-    plan = Train(rounds=1, batch=4)
+    plan = Train(iterations=1, batch=4)
     made = Trainer(Duel(), Batches(toy_source(), 4, 0), plan, tmp_path, players={"left": {"lr": 0.5, "clip": 1.0}})
     assert made.players[0].lr == 0.5 and made.players[1].lr == 1e-2
     with pytest.raises(UnknownName, match="did you mean left"):

@@ -22,6 +22,7 @@ from zeuxis.plugins import Place, Problem
 from zeuxis.spec import LEAST_SIDE, MOST_SIDE, Size, in_bounds
 
 RECIPES = Path(__file__).parent / "recipes"
+FORMER = {"rounds": "iterations", "max_bad_rounds": "max_bad_iterations"}  # keys of [train] in older versions
 
 
 class _Table(BaseModel):
@@ -29,9 +30,9 @@ class _Table(BaseModel):
 
 
 class Train(_Table):
-    """How long and how. At least one of ``rounds`` and ``minutes`` bounds a game; the first reached ends it."""
+    """How long and how. At least one of ``iterations`` and ``minutes`` bounds a game; the first reached ends it."""
 
-    rounds: int | None = Field(None, ge=1)
+    iterations: int | None = Field(None, ge=1)
     minutes: float | None = Field(None, gt=0)  # of training, previews and evaluation not counted
     batch: int = Field(64, ge=1)
     accumulate: int = Field(1, ge=1)  # parts that a batch is cut into, for memory
@@ -40,7 +41,7 @@ class Train(_Table):
     compile: bool = False
     ema: float = Field(0.0, ge=0, lt=1)  # decay a round of the averaged weights; 0 keeps no average
     ema_warmup: bool = True  # decay = min(ema, (1 + n) / (10 + n)) in round n
-    max_bad_rounds: int = Field(10, ge=0)  # non-finite steps in a row before training stops
+    max_bad_iterations: int = Field(10, ge=0)  # non-finite steps in a row before training stops
     save_minutes: float = Field(2.0, gt=0)
     preview_minutes: float = Field(1.0, gt=0)
     keep: int = Field(2, ge=1)  # checkpoints kept
@@ -191,5 +192,6 @@ def _explain(error: ValidationError, where: str) -> UsageError:
         tables: dict[str, type[BaseModel]] = {"train": Train, "claim": Claim}
         fields = tables[parents[-1]].model_fields if parents and parents[-1] in tables else Recipe.model_fields
         known = [".".join([*parents, field]) for field in fields]
-        return UnknownName(f"key in recipe {where}:", ".".join([*parents, last]), known)
+        hint = f"(it is called train.{FORMER[last]} now)" if parents == ["train"] and last in FORMER else ""
+        return UnknownName(f"key in recipe {where}:", ".".join([*parents, last]), known, hint=hint)
     return UsageError(f"recipe {where}: {'.'.join([*parents, last])}: {first['msg'].lower()}")

@@ -80,7 +80,7 @@ def _plan(recipe: str, data: str, first: Recipe, minutes: float, seed: int) -> R
         raise Unsupported(
             f"'{recipe}' neither draws nor rebuilds pictures, so it cannot be compared by them: leave it out"
         )
-    budget = plan.train.model_copy(update={"minutes": minutes, "rounds": None, "seed": seed})
+    budget = plan.train.model_copy(update={"minutes": minutes, "iterations": None, "seed": seed})
     return plan.model_copy(update={"data": data, "size": first.size, "fit": first.fit, "train": budget})
 
 

@@ -75,7 +75,7 @@ def _digits(page: Page, out: Path, report: Report) -> tuple[dict[str, list[Figur
 
     def progress(clock: Clock, preview: Path | None) -> None:
         loss = next((f", loss {v:.3f}" for k, v in clock.notes.items() if k.startswith("loss/")), "")
-        report(f"training {DIGITS}: round {clock.round}{loss}; newest picture {preview}", clock.progress)
+        report(f"training {DIGITS}: iteration {clock.round}{loss}; newest picture {preview}", clock.progress)
 
     run = train(recipe, out=_folder(out, DIGITS), report=progress)
     if run.stopped:

@@ -89,7 +89,7 @@ def train(
     changed = {"size": size, "train.batch": batch, "train.seed": seed, **(settings or {})}
     found = _recipe(recipe, held, {key: value for key, value in changed.items() if value is not None})
     if iterations is not None or minutes is not None:
-        budget = found.train.model_copy(update={"rounds": iterations, "minutes": minutes})
+        budget = found.train.model_copy(update={"iterations": iterations, "minutes": minutes})
         found = found.model_copy(update={"train": budget})
     with shown_live(quiet) as live:
         reports = (live, *callbacks)

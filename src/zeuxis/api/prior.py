@@ -175,7 +175,7 @@ def _fit(system: System, source: Source, plan: Plan, folder: Path, facts: dict[s
 
 def _played(density: System, seen: Codes, rounds: int, report: Report) -> System:
     """``density`` after ``rounds`` of its game on ``seen``, as the house's trainer plays it; averaged."""
-    bounds = {"rounds": rounds, "batch": BATCH, "ema": 0.99, "save_minutes": 1e6, "preview_minutes": 1e6}
+    bounds = {"iterations": rounds, "batch": BATCH, "ema": 0.99, "save_minutes": 1e6, "preview_minutes": 1e6}
     plan = Train.model_validate(bounds)
 
     def told(clock: Clock) -> None:

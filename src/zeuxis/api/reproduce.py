@@ -131,7 +131,7 @@ def trained(recipe: Recipe, folder: Path, device: str, report: Report, data: Dat
             out=folder,
             device=device,
             report=lambda clock, preview: report(
-                f"training {recipe.name}, seed {recipe.train.seed}: round {clock.round}", clock.progress
+                f"training {recipe.name}, seed {recipe.train.seed}: iteration {clock.round}", clock.progress
             ),
         )
         if run.stopped:

@@ -28,7 +28,7 @@ def compare(
     minutes = Budget.parse(budget).minutes
     if minutes is None:
         raise UsageError(
-            f"--budget {budget}: methods are compared in time, since rounds cost them differently: write 10m"
+            f"--budget {budget}: methods are compared in time, since iterations cost them differently: write 10m"
         )
     if len(set(recipes)) < 2:
         raise UsageError("a comparison needs two different recipes: zeuxis compare dcgan vae")

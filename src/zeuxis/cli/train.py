@@ -8,9 +8,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zeuxis.cli.options import BudgetText, Data, Device, Fit, Json, MaybeSeed, Out, Pair, PictureSize, Set, recipe_of
+from zeuxis.cli.options import (
+    Budget,
+    BudgetText,
+    Data,
+    Device,
+    Fit,
+    Json,
+    MaybeSeed,
+    Out,
+    Pair,
+    PictureSize,
+    Set,
+    recipe_of,
+)
 from zeuxis.cli.output import duration, emit, note, say
 from zeuxis.cli.progress import Progress
+from zeuxis.errors import UsageError
 from zeuxis.spec import parse_size
 
 if TYPE_CHECKING:
@@ -26,7 +40,10 @@ def train(
     size: PictureSize = None,
     fit: Fit = None,
     budget: BudgetText = None,
-    batch: Annotated[int | None, typer.Option("--batch", min=1, help="Pictures a round.")] = None,
+    iterations: Annotated[
+        int | None, typer.Option("--iterations", min=1, help="How long, in iterations: the same as --budget 500i.")
+    ] = None,
+    batch: Annotated[int | None, typer.Option("--batch", min=1, help="Pictures an iteration.")] = None,
     changes: Set = None,
     seed: MaybeSeed = None,
     start: Annotated[
@@ -41,6 +58,9 @@ def train(
     from zeuxis.api.functions import train as work
     from zeuxis.catalog.listing import entry
 
+    if budget is not None and iterations is not None:
+        raise UsageError(f"--budget {budget} and --iterations {iterations}: give one of them")
+
     plan = recipe_of(
         recipe,
         data=data,
@@ -50,7 +70,7 @@ def train(
         batch=batch,
         seed=seed,
         start=start,
-        budget=budget,
+        budget=budget if iterations is None else Budget(iterations=iterations),
         changes=changes,
     )
     with Progress() as progress:
@@ -75,9 +95,9 @@ def train(
             }
         )
     elif run.stopped:
-        say(f"{run.stopped} after round {run.clock.round:,}, saved in {run.folder}; the same command goes on")
+        say(f"{run.stopped} after iteration {run.clock.round:,}, saved in {run.folder}; the same command goes on")
     else:
-        say(f"{run.clock.round:,} rounds in {duration(run.clock.seconds)} -> {run.folder}")
+        say(f"{run.clock.round:,} iterations in {duration(run.clock.seconds)} -> {run.folder}")
         say(f"{_next(entry(run.recipe.system).card.verbs)} {run.folder}")
     if run.stopped:
         raise typer.Exit(INTERRUPTED)
@@ -93,4 +113,4 @@ def _next(verbs: Collection[str]) -> str:
 def describe(clock: Clock, preview: Path | None) -> str:
     """The newest scalars and the newest sheet, in one line."""
     scalars = " ".join(f"{name} {value:.4g}" for name, value in clock.notes.items())
-    return f"round {clock.round:,} {scalars}{f' {preview}' if preview else ''}"
+    return f"iteration {clock.round:,} {scalars}{f' {preview}' if preview else ''}"

@@ -76,9 +76,9 @@ class Steps:
     def _bad_step(self, player: Player, round: int, loss: float, norm: float) -> None:
         self.bad[player.name] += 1
         self.bad_total += 1
-        if self.bad[player.name] > self.config.max_bad_rounds:
+        if self.bad[player.name] > self.config.max_bad_iterations:
             raise TrainingStopped(
-                f"{self.bad[player.name]} steps in a row were not finite (round {round}, player '{player.name}', "
+                f"{self.bad[player.name]} steps in a row were not finite (iteration {round}, player '{player.name}', "
                 f"loss {loss}, gradient norm {norm}): set players.{player.name}.clip or lower its lr; "
                 f"the last good checkpoint is in {self.checkpoints}"
             )

@@ -80,9 +80,9 @@ class Trainer:
         report: Report = lambda clock: None,
         preview: Preview = lambda system, clock: None,
     ) -> None:
-        if config.rounds is None and config.minutes is None:
+        if config.iterations is None and config.minutes is None:
             raise UsageError(
-                "training needs a bound: set train.rounds or train.minutes in the recipe, or give --budget"
+                "training needs a bound: set train.iterations or train.minutes in the recipe, or give --budget"
             )
         self.system, self.batches, self.config, self.folder = system.to(device), batches, config, folder
         self.device, self.ranks, self.facts, self.report, self.preview = device, ranks, facts or {}, report, preview
@@ -180,10 +180,10 @@ class Trainer:
 
     @property
     def progress(self) -> float:
-        """Of the budget, in [0, 1]: by rounds or by minutes, whichever is further."""
-        by_rounds = self.round / self.config.rounds if self.config.rounds else 0.0
+        """Of the budget, in [0, 1]: by iterations or by minutes, whichever is further."""
+        by_iterations = self.round / self.config.iterations if self.config.iterations else 0.0
         by_time = self.seconds / (60 * self.config.minutes) if self.config.minutes else 0.0
-        return min(1.0, max(by_rounds, by_time))
+        return min(1.0, max(by_iterations, by_time))
 
     def clock(self) -> Clock:
         done = self.progress
@@ -247,7 +247,7 @@ class Trainer:
         for name, tensor in tensors.items():
             if name.startswith("system/") and tensor.is_floating_point() and not torch.isfinite(tensor).all():
                 raise TrainingStopped(
-                    f"{name} is not finite after round {self.round}, so it was not saved: lower the learning rate; "
+                    f"{name} is not finite after iteration {self.round}, so it was not saved: lower the learning rate; "
                     f"the last good checkpoint is in {self.checkpoints.folder}"
                 )
         if not self.ranks.first:
@@ -273,4 +273,4 @@ class Trainer:
         self.batches.restore(facts["batches"])
         self.round, self.images, self.seconds = facts["round"], facts["images"], facts["seconds"]
         self.steps.bad_total = facts["bad_total"]
-        return [*passed, f"resumed after round {self.round}"]
+        return [*passed, f"resumed after iteration {self.round}"]
