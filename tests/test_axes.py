@@ -1,4 +1,4 @@
-"""Every letter that names an axis in a docstring or a comment is explained: for all files in batch.py, or in its file."""
+"""Every letter that names an axis in a docstring or a comment is explained, in batch.py or in its own file."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ def _found(places: tuple[Place, ...]) -> tuple[dict[str, Path], list[Problem]]:
     return paths, wrong
 
 
-plugins.forgets(_found.cache_clear)
+plugins.cleared_with_places(_found.cache_clear)
 
 
 def load_recipe(name: str | Path, overrides: tuple[str, ...] = ()) -> Recipe:

@@ -108,7 +108,7 @@ def providing(field: str) -> list[str]:
 
 
 def may_show(name: str) -> bool:
-    """Whether pictures made from ``name`` may be published: a user's own data is the user's own affair."""
+    """Whether pictures made from ``name`` may be published: a user's own data is left to the user."""
     entry = ENTRIES.get(clean_name(name))
     return entry is None or entry.may_ship
 

@@ -66,7 +66,7 @@ class OwnData:
 
     @cached_property
     def name(self) -> str:
-        """What records call these pictures: by a fingerprint, so that a run knows its own again."""
+        """What records call these pictures: by a fingerprint, so that a run finds its own again."""
         digest = hashlib.sha256()
         for name in sorted(self.columns):
             for value in self.columns[name]:
@@ -123,7 +123,7 @@ def _checked(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
 
 
 def _items(data: Sequence[Any] | Dataset[Any]) -> OwnData:
-    """What a sequence or a Dataset holds; an item that cannot be read is skipped, and said so."""
+    """What a sequence or a Dataset holds; an item that cannot be read is skipped, and listed."""
     rows: list[dict[str, Any]] = []
     skipped: list[Skipped] = []
     for k in range(_length(data)):

@@ -1,7 +1,7 @@
 """Opening a picture file of unknown origin: any usual format and mode, and none that could do harm.
 
 The header is read first, and a picture is refused there if it is too large, so nothing is decoded
-that could exhaust the memory. EXIF orientation is obeyed, transparency is composited on white,
+that could exhaust the memory. EXIF orientation is applied, transparency is composited on white,
 16-bit grey is scaled to 8 bits, animations give their first frame. Colour profiles are ignored.
 """
 

@@ -1,4 +1,4 @@
-"""The one training loop: it plays any game and never knows which.
+"""The one training loop: it plays any game, and no method is named in it.
 
 It owns the order of things: rounds, the average, the clock, when to save and to show. A player's step is in
 ``step.py``, signals in ``signals.py``, several processes in ``distributed.py``, what is saved in ``state.py``.

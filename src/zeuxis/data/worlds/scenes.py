@@ -161,9 +161,9 @@ def draw(caption: str, n: int = 1, seed: int = 0, size: int = 32) -> Batch:
 def _complete(facts: grammar.Facts, seeds: Tensor) -> Tensor:
     """The factors ``(B, F)`` of ``facts`` with what they leave open drawn from ``seeds`` (B,)."""
     rows = torch.tensor(grammar.factors_of(facts)).repeat(len(seeds), 1)
-    coins = (uniforms(_DRAW_KEY, seeds, len(_OPEN)) < 0.5).long()  # each open factor has two values
-    for coin, name in zip(coins.unbind(1), _OPEN, strict=True):
+    choices = (uniforms(_DRAW_KEY, seeds, len(_OPEN)) < 0.5).long()  # each open factor has two values
+    for choice, name in zip(choices.unbind(1), _OPEN, strict=True):
         k = list(grammar.VALUES).index(name)
         lowest = int("none" in grammar.VALUES[name])
-        rows[:, k] = torch.where(rows[:, k] == grammar.UNSPECIFIED, lowest + coin, rows[:, k])
+        rows[:, k] = torch.where(rows[:, k] == grammar.UNSPECIFIED, lowest + choice, rows[:, k])
     return rows

@@ -48,9 +48,9 @@ class DicePlants(Generator):
         return grow(rng.integers(FACES, len(rng), self.nodes, DICE), self.shape.height)
 
     def proofs(self) -> Mapping[str, Proof]:
-        return {"chi-square-p": Proof("higher", self._fairness)}
+        return {"chi-square-p": Proof("higher", self._chi_square_p)}
 
-    def _fairness(self, samples: int, rng: Rng) -> float:
+    def _chi_square_p(self, samples: int, rng: Rng) -> float:
         """The chi-square test's p of the kinds of ``samples`` throws against their exact probabilities."""
         thrown = kind(rng.integers(FACES, samples, DICE))
         return chi_square(torch.bincount(thrown, minlength=len(KINDS)))
