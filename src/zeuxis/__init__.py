@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from zeuxis.version import __version__ as __version__
+
 __all__ = ["StopTraining", "add_systems", "compare", "evaluate", "load", "sample", "train"]
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 
-from zeuxis import __version__
 from zeuxis.api.evaluate import default_metrics, evaluate
 from zeuxis.api.model import Model, load
 from zeuxis.api.runs import newest_preview, recorded, train
@@ -25,6 +24,7 @@ from zeuxis.errors import UnknownName, UsageError
 from zeuxis.knobs import Sampling
 from zeuxis.provenance.record import write_whole
 from zeuxis.recipe import Claim, Recipe, load_recipe
+from zeuxis.version import __version__
 
 Report = Callable[[str, float | None], None]
 

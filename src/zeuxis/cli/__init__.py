@@ -10,7 +10,6 @@ from typing import Any
 
 import typer
 
-import zeuxis
 from zeuxis.cli import (
     compare,
     convert,
@@ -30,6 +29,7 @@ from zeuxis.cli import (
 from zeuxis.cli.output import note, say
 from zeuxis.errors import UsageError, ZeuxisError
 from zeuxis.plugins import using
+from zeuxis.version import __version__
 
 DEBUG = "--debug"
 SYSTEMS = "--systems"
@@ -63,7 +63,7 @@ COMMANDS = frozenset(str(c.name) for c in app.registered_commands)
 
 def _version(wanted: bool) -> None:
     if wanted:
-        say(f"zeuxis {zeuxis.__version__}")
+        say(f"zeuxis {__version__}")
         raise typer.Exit
 
 

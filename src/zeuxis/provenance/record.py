@@ -23,8 +23,8 @@ from typing import Any, BinaryIO
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-import zeuxis
 from zeuxis.errors import DataError, UsageError, ZeuxisError
+from zeuxis.version import __version__
 
 KEY = "zeuxis"
 FORMAT = 2
@@ -44,7 +44,7 @@ XMP = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 def versions() -> dict[str, str]:
     """The versions that may change pixels. Reads package metadata: imports nothing heavy."""
     return {
-        "zeuxis": zeuxis.__version__,
+        "zeuxis": __version__,
         "torch": version("torch"),
         "numpy": version("numpy"),
         "python": platform.python_version(),
@@ -97,7 +97,7 @@ def save_png(image: Image.Image, path: Path, record: Mapping[str, Any]) -> None:
         raise UsageError(f"the record of {path} is longer than {MAX_TEXT >> 20} MiB: shorten the condition")
     info = PngInfo()
     info.add_itxt(KEY, text)
-    info.add_itxt("Software", f"Zeuxis {zeuxis.__version__}")
+    info.add_itxt("Software", f"Zeuxis {__version__}")
     info.add_itxt("Description", str(record.get("disclosure", DISCLOSURE)))
     info.add_itxt("XML:com.adobe.xmp", XMP)
     write_png(image, path, info)
