@@ -22,7 +22,7 @@ from sklearn.datasets import load_digits
 from zeuxis.batch import Shape, to_uint8
 from zeuxis.data import cache, datasets, parsers
 from zeuxis.data.batches import Batches, epoch_batches
-from zeuxis.data.entries import ENTRIES, Entry, LocalFile, RemoteFile, describe, names, providing
+from zeuxis.data.entries import ENTRIES, DatasetEntry, LocalFile, RemoteFile, describe, names, providing
 from zeuxis.data.fit import fit_images, fit_labels
 from zeuxis.data.formats import read_cifar10_tar, read_idx
 from zeuxis.data.library import WORLDS, open_source
@@ -340,7 +340,7 @@ def idx(values: np.ndarray) -> bytes:
 
 
 @pytest.fixture
-def official(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Entry, np.ndarray]:
+def official(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[DatasetEntry, np.ndarray]:
     """An entry whose official files are made here: 40 training pictures and 10 test ones."""
     monkeypatch.delenv("ZEUXIS_DATA", raising=False)
     images = np.random.default_rng(0).integers(0, 256, (50, 28, 28), dtype=np.uint8)
@@ -360,7 +360,7 @@ def official(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Entry, np
 
 
 def test_official_files_are_downloaded_checked_and_decoded_once(
-    official: tuple[Entry, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    official: tuple[DatasetEntry, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entry, images = official
     test = datasets.open_dataset(entry, 32, "test")
@@ -377,7 +377,7 @@ def test_official_files_are_downloaded_checked_and_decoded_once(
     assert not list((tmp_path / "cache").rglob(".*")), "temporary files were left behind"
 
 
-def test_a_replaced_download_is_refused_and_not_kept(official: tuple[Entry, np.ndarray], tmp_path: Path) -> None:
+def test_a_replaced_download_is_refused_and_not_kept(official: tuple[DatasetEntry, np.ndarray], tmp_path: Path) -> None:
     entry, _ = official
     (tmp_path / "site" / "t10k-labels-idx1-ubyte.gz").write_bytes(idx(np.zeros(10)))
     with pytest.raises(DataError, match="not the published"):
@@ -385,7 +385,7 @@ def test_a_replaced_download_is_refused_and_not_kept(official: tuple[Entry, np.n
     assert not list((tmp_path / "cache").rglob("*t10k-labels*"))
 
 
-def test_no_connection_is_explained(official: tuple[Entry, np.ndarray], tmp_path: Path) -> None:
+def test_no_connection_is_explained(official: tuple[DatasetEntry, np.ndarray], tmp_path: Path) -> None:
     entry, _ = official
     (tmp_path / "site" / "train-images-idx3-ubyte.gz").unlink()
     with pytest.raises(DataError, match="set ZEUXIS_DATA") as caught:
@@ -445,7 +445,7 @@ def test_cifars_binary_archive(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Entry, Path]:
+def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[DatasetEntry, Path]:
     """An entry with its files under $ZEUXIS_DATA."""
     root = tmp_path / "data"
     folder = root / "mnist"
@@ -459,14 +459,14 @@ def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Entry, Path]
     return dataclasses.replace(ENTRIES["mnist"], local=tuple(files)), folder
 
 
-def test_the_data_folder_goes_first(local: tuple[Entry, Path]) -> None:
+def test_the_data_folder_goes_first(local: tuple[DatasetEntry, Path]) -> None:
     entry, folder = local
     source = datasets.open_dataset(entry, None, "test")
     assert (source.images[source.rows] == 10).all() and len(source) == 10
     assert describe("mnist")["comes_from"] == str(folder)
 
 
-def test_a_changed_data_folder_is_refused(local: tuple[Entry, Path]) -> None:
+def test_a_changed_data_folder_is_refused(local: tuple[DatasetEntry, Path]) -> None:
     entry, folder = local
     data = bytearray((folder / "test.npz").read_bytes())
     data[200] ^= 1

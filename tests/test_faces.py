@@ -10,7 +10,7 @@ from zeuxis.batch import to_float, to_uint8
 from zeuxis.data.source import Source
 from zeuxis.data.worlds.face import FACTORS, JITTER, PROPORTIONS, face
 from zeuxis.data.worlds.faces import PICTURES, WORDS, Faces, caption, descriptions
-from zeuxis.data.worlds.portrait import HAIR, PARTS, SKIN, Canvas, paint
+from zeuxis.data.worlds.portrait import HAIR, PARTS, SKIN, FaceCanvas, paint
 from zeuxis.data.worlds.world import SPLITS, of_split
 from zeuxis.errors import UnknownName, UsageError
 from zeuxis.metrics.oracle import UNSAID
@@ -208,6 +208,6 @@ def test_what_a_caption_leaves_open_is_not_asked_of_its_picture() -> None:
 def test_looking_at_some_rows_only_changes_no_pixel(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     faces = Faces(size, "val").faces(torch.arange(120))
     image, layout = paint(faces, size)
-    monkeypatch.setattr(Canvas, "band", lambda self, top, foot: self)
+    monkeypatch.setattr(FaceCanvas, "band", lambda self, top, foot: self)
     whole, parts = paint(faces, size)
     assert torch.equal(image, whole) and torch.equal(layout, parts)

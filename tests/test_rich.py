@@ -306,7 +306,7 @@ def test_an_instruction_changes_what_it_names_and_nothing_else(kind: str) -> Non
     assert not is_held_out(pairs(after)).any()
 
 
-def fits(name: str, thing: wording.Thing) -> bool:
+def fits(name: str, thing: wording.Mention) -> bool:
     return set(name.split()) - {"the"} <= {thing.shape, thing.colour, thing.size, thing.texture}
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zeuxis.conditions import FIELDS, Kind
+from zeuxis.conditions import FIELDS, FieldKind
 from zeuxis.spec import Shape as Shape
 
 
@@ -50,7 +50,7 @@ class _Tensors:
         return value.expand(n, *value.shape[1:])
 
 
-BATCHED: Mapping[Kind, type[_Texts | _Tensors]] = {
+BATCHED: Mapping[FieldKind, type[_Texts | _Tensors]] = {
     "class": _Tensors,
     "text": _Texts,
     "picture": _Tensors,

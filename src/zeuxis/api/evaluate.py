@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -20,6 +20,7 @@ from zeuxis.api.collectors import (
 )
 from zeuxis.api.features import Features, features_of
 from zeuxis.api.model import Model
+from zeuxis.api.reporting import Report
 from zeuxis.batch import Batch, Shape
 from zeuxis.data.library import Data, data_of
 from zeuxis.data.source import Source
@@ -31,7 +32,6 @@ from zeuxis.metrics.table import METRICS, Evidence, measure
 from zeuxis.rng import Stream
 from zeuxis.verbs import Proof
 
-Report = Callable[[str, float | None], None]
 CHUNK, CHUNK_VALUES = 256, 2**24  # pictures that are held at a time, at most, and numbers in them (64 MiB)
 OF_JUDGES = frozenset({"prediction", "target", "logits", "confusion", "genuine", "impostor", "in_distribution"})
 OF_GENERATED = OF_JUDGES | {"fake"}  # the evidence that generated pictures give

@@ -12,7 +12,8 @@ from torch import Tensor
 from zeuxis.api.given import GivenPicture, again, changes, condition_of, plain_of, sha256_of
 from zeuxis.api.latents import code_width
 from zeuxis.api.pictures import Pictures
-from zeuxis.api.prior import KINDS, Prior, Report, prior_of
+from zeuxis.api.prior import KINDS, Prior, prior_of
+from zeuxis.api.reporting import Report
 from zeuxis.api.still import picture_of, size_of
 from zeuxis.batch import Condition
 from zeuxis.catalog.listing import entries, entry

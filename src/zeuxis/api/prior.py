@@ -8,7 +8,6 @@ prior is a model folder like any other; it is kept beside the model that it is f
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 
 from zeuxis.api.latents import Codes, code_width, codes_of
+from zeuxis.api.reporting import Report
 from zeuxis.batch import Condition
 from zeuxis.catalog.build import build
 from zeuxis.catalog.weights import load_system, locate, shipped
@@ -36,8 +36,6 @@ CODES = 10_000  # pictures whose codes a prior is fitted to
 REACH = 8.0  # standard deviations of each number that lie within [-1, 1], where densities keep what they draw
 FLOOR = 1e-8  # the variance that Gaussians add to every number so divided, of variance 1 / 64
 BATCH = 256
-
-Report = Callable[[str, float | None], None]
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,7 @@ def _kept(path: Path) -> Image.Image:
     try:
         picture.read_header(path)
         return picture.read_kept(path)
-    except picture.Refused as reason:
+    except picture.PictureRefused as reason:
         raise DataError(f"{path} cannot be used: {reason}") from None
 
 
@@ -133,7 +133,7 @@ def _plain(shown: Image.Image, channels: int, what: str) -> Image.Image:
         )
     try:
         return picture.plain(shown, grey=channels == 1)
-    except picture.Refused as reason:
+    except picture.PictureRefused as reason:
         raise DataError(f"{what} cannot be used: {reason}") from None
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from zeuxis.cli.options import Budget, Data, Device, Json, Pair, Seed, paired
+from zeuxis.cli.options import Budget, Data, DeviceName, Json, Pair, Seed, paired
 from zeuxis.cli.output import emit, say
 from zeuxis.cli.progress import Progress
 from zeuxis.errors import UsageError
@@ -20,7 +20,7 @@ def compare(
     budget: Annotated[str, typer.Option("--budget", metavar="90s|10m|2h", help="Training time of each.")] = "10m",
     samples: Annotated[int, typer.Option("--samples", min=2, help="Pictures measured of each.")] = 5000,
     seed: Seed = 0,
-    device: Device = "cpu",
+    device: DeviceName = "cpu",
     out: Annotated[Path, typer.Option("--out", help="The folder of the page.")] = Path("runs/compare"),
     as_json: Json = False,
 ) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Where the random numbers start.")]
 MaybeSeed = Annotated[int | None, typer.Option("--seed", min=0, help="Instead of the recipe's seed.")]
-Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1 or mps.")]
+DeviceName = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1 or mps.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Where to write.", show_default=False)]
 Data = Annotated[
     str | None, typer.Option("--data", metavar="NAME|FOLDER", help="A dataset, a world or a folder of pictures.")
@@ -61,7 +61,7 @@ Knobs = Annotated[
         rich_help_panel=TURNED,
     ),
 ]
-Prior = Annotated[
+PriorName = Annotated[
     str | None,
     typer.Option(
         "--prior",
@@ -75,7 +75,7 @@ PriorData = Annotated[
         "--prior-data", metavar="NAME|FOLDER", help="Fit the prior to codes of these pictures, not of the model's data."
     ),
 ]
-Fit = Annotated[
+FitText = Annotated[
     str | None,
     typer.Option(
         "--fit",

@@ -12,8 +12,8 @@ from zeuxis.cli.options import (
     Budget,
     BudgetText,
     Data,
-    Device,
-    Fit,
+    DeviceName,
+    FitText,
     Json,
     MaybeSeed,
     Out,
@@ -38,7 +38,7 @@ def train(
     data: Data = None,
     pair: Pair = None,
     size: PictureSize = None,
-    fit: Fit = None,
+    fit: FitText = None,
     budget: BudgetText = None,
     iterations: Annotated[
         int | None, typer.Option("--iterations", min=1, help="How long, in iterations: the same as --budget 500i.")
@@ -49,7 +49,7 @@ def train(
     start: Annotated[
         str | None, typer.Option("--from", metavar="MODEL", help="Start from the weights of a model of the same shape.")
     ] = None,
-    device: Device = "cpu",
+    device: DeviceName = "cpu",
     out: Out = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew, even if a run could go on.")] = False,
     as_json: Json = False,

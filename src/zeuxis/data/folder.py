@@ -15,7 +15,7 @@ import numpy as np
 
 from zeuxis.data import prepared
 from zeuxis.data.cache import cache_dir, new_file, new_folder
-from zeuxis.data.decode import Decoder
+from zeuxis.data.decode import PictureDecoder
 from zeuxis.data.fit import SQUARE, Fit
 from zeuxis.data.layouts import Listing, list_folder
 from zeuxis.data.picture import SUFFIXES
@@ -60,7 +60,7 @@ def _open_part(root: Path, size: Size | None, split: str, fit: Fit, letter: str 
     listing = list_folder(home, classes)
     kept = cache_dir() / "prepared" / f"folder-{spell_size(size)}-{_key(home, listing, apart, size, fit)}"
     if not kept.is_dir():
-        decoder = Decoder(home, listing.examples, size, listing.members, fit)
+        decoder = PictureDecoder(home, listing.examples, size, listing.members, fit)
         prepare(decoder, listing, kept, lambda names: carve("folder", names, apart))
     source = prepared.read(kept, root.name + letter, split if split in apart else "train", fit, size)
     if not len(source):
@@ -111,7 +111,7 @@ def _key(home: Path, listing: Listing, apart: Sequence[str], size: Size | None, 
 
 
 def prepare(
-    decoder: Decoder,
+    decoder: PictureDecoder,
     listing: Listing,
     kept: Path,
     split: Callable[[Sequence[str]], Mapping[str, Sequence[int]]],

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from zeuxis.data import hub_files, parquet, prepared
 from zeuxis.data.cache import cache_dir
-from zeuxis.data.decode import Decoder
+from zeuxis.data.decode import PictureDecoder
 from zeuxis.data.fit import SQUARE, Fit
 from zeuxis.data.folder import SPLITS, prepare
 from zeuxis.data.hub_files import HubFile
@@ -69,7 +69,7 @@ def _prepare(name: HubName, size: Size | None, fit: Fit, kept: Path) -> None:
     with tempfile.TemporaryDirectory(prefix=".hub-", dir=kept.parent) as room:
         listing = listed(_rows(named, columns), columns, Path(room) / "pictures")
         # Every picture lies in the pack, so the root is only what messages call it.
-        decoder = Decoder(Path(str(name)), listing.examples, size, listing.members, fit)
+        decoder = PictureDecoder(Path(str(name)), listing.examples, size, listing.members, fit)
         prepare(decoder, listing, kept, lambda names: _divided(name, names), origin=str(name))
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from zeuxis import conditions
 from zeuxis.batch import Batch, Condition
-from zeuxis.conditions import Kind
+from zeuxis.conditions import FieldKind
 from zeuxis.data.ragged import Array as Array
 from zeuxis.data.ragged import Bucket, View
 from zeuxis.spec import DataSpec, Shape
@@ -90,7 +90,7 @@ def _floats(values: Array) -> Tensor:
     return torch.from_numpy(values.astype(np.float32))
 
 
-BY_KIND: Mapping[Kind, Callable[[Array], Tensor]] = {
+BY_KIND: Mapping[FieldKind, Callable[[Array], Tensor]] = {
     "class": _integers,  # (N,)
     "picture": _pixels,  # (N, C, H, W) uint8
     "mask": _floats,  # (N, 1, H, W) of 0 and 1

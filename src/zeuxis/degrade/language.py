@@ -11,7 +11,7 @@ from typing import Any
 
 from zeuxis.degrade.age import Age, Scratches
 from zeuxis.degrade.blind import Blind
-from zeuxis.degrade.blur import Blur, Defocus, Motion, Smear
+from zeuxis.degrade.blur import Blur, Defocus, MotionBlur, Smear
 from zeuxis.degrade.degradation import Chain, Degradation
 from zeuxis.degrade.jpeg import Jpeg, SoftJpeg
 from zeuxis.degrade.mask import Hole, Mask, Outpaint, Strokes, Uncrop
@@ -23,7 +23,7 @@ from zeuxis.errors import UnknownName, UsageError
 
 _ALL: tuple[type[Degradation], ...] = (
     *(Shrink, Bicubic, Subsample),
-    *(Blur, Smear, Motion, Defocus),
+    *(Blur, Smear, MotionBlur, Defocus),
     *(Noise, Shot, Sensor, Grain),
     *(Jpeg, SoftJpeg),
     *(Mask, Hole, Strokes, Outpaint, Uncrop),

@@ -1,6 +1,6 @@
 """Captions as conditioning: a tokeniser, a text encoder, and what a network makes of them.
 
-Both are given: any that keep to :class:`Tokeniser` and :class:`TextEncoder` will do, trained here or elsewhere.
+Both are given: any that keep to :class:`WordTokeniser` and :class:`TextEncoder` will do, trained here or elsewhere.
 
 Legend: B images, T words, D width of the network's vector, E width of the context, S side of the sketch.
 """
@@ -20,7 +20,7 @@ from zeuxis.nn.text import Sketch, TextTower, WordTokeniser
 TEXT = {"width": 128, "depth": 2, "heads": 4, "length": 16, "sketch": 0}
 
 
-class Tokeniser(Protocol):
+class CaptionTokeniser(Protocol):
     """Captions to ids ``(B, T)`` and their mask ``(B, T)`` bool."""
 
     def encode(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]: ...
@@ -46,7 +46,9 @@ class CaptionConditioner(Conditioner):
 
     fields = frozenset({"caption"})
 
-    def __init__(self, tokeniser: Tokeniser, encoder: TextEncoder, vector: int, sketch: Sketch | None = None) -> None:
+    def __init__(
+        self, tokeniser: CaptionTokeniser, encoder: TextEncoder, vector: int, sketch: Sketch | None = None
+    ) -> None:
         super().__init__()
         self.tokeniser, self.tower = tokeniser, encoder
         self.pool = nn.Linear(encoder.width, vector)

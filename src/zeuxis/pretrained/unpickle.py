@@ -227,12 +227,12 @@ def _name(text: str) -> Name:
     return Name(*text.split(" ", 1))
 
 
-Step = Callable[[Machine, Any], Any]
+Opcode = Callable[[Machine, Any], Any]
 CONSTANTS = (
     "INT LONG LONG1 LONG4 BININT BININT1 BININT2 FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE "
     "SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8"
 )
-STEPS: dict[str, Step] = {
+STEPS: dict[str, Opcode] = {
     **dict.fromkeys(CONSTANTS.split(), Machine.push),
     **dict.fromkeys(["PROTO", "FRAME"], lambda m, a: None),
     **dict.fromkeys(["PUT", "BINPUT", "LONG_BINPUT"], lambda m, a: m.memo.__setitem__(a, m.stack[-1])),

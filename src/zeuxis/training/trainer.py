@@ -31,7 +31,7 @@ from zeuxis.training.state import Part, Tensors, collect, restore
 from zeuxis.training.step import Steps
 
 
-class Batches(Protocol):
+class BatchStream(Protocol):
     """Batches without end, whose place can be saved; images in [-1, 1], or uint8 pixels."""
 
     def next(self) -> Batch: ...
@@ -53,7 +53,7 @@ class Clock:
     notes: dict[str, float]
 
 
-Report = Callable[[Clock], None]
+ClockReport = Callable[[Clock], None]
 Preview = Callable[[System, Clock], None]
 
 
@@ -69,7 +69,7 @@ class Trainer:
     def __init__(
         self,
         system: System,
-        batches: Batches,
+        batches: BatchStream,
         config: Train,
         folder: Path,
         *,
@@ -77,7 +77,7 @@ class Trainer:
         facts: dict[str, Any] | None = None,
         device: str = "cpu",
         ranks: Ranks = ALONE,
-        report: Report = lambda clock: None,
+        report: ClockReport = lambda clock: None,
         preview: Preview = lambda system, clock: None,
     ) -> None:
         if config.iterations is None and config.minutes is None:

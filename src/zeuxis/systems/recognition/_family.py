@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from zeuxis.game import Player, System, Turn
-from zeuxis.nn.features import Classifier as Network
+from zeuxis.nn.features import FeatureNetwork as Network
 
 HORIZON = 200  # rounds that a running threshold averages over
 

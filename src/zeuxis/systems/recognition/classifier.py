@@ -17,11 +17,11 @@ from zeuxis.card import Card
 from zeuxis.errors import UsageError
 from zeuxis.game import Move, Turn
 from zeuxis.nn.augment import color_jitter, random_flip, random_shift
-from zeuxis.nn.features import Classifier as Network
+from zeuxis.nn.features import FeatureNetwork as Network
 from zeuxis.systems.recognition._family import FeatureClassifier
 
 
-class Classifier(FeatureClassifier):
+class FeatureNetwork(FeatureClassifier):
     """One player who lowers the cross-entropy of labels.
 
     ``widths`` are the channels of the stages, ``features`` = D. Training pictures are shifted by up to

@@ -19,7 +19,7 @@ from zeuxis.game import Move, Turn
 from zeuxis.losses.contrastive import supervised_contrastive
 from zeuxis.metrics.verification import equal_error
 from zeuxis.nn.augment import augmented, make_outliers
-from zeuxis.nn.features import Classifier as Network
+from zeuxis.nn.features import FeatureNetwork as Network
 from zeuxis.systems.recognition._family import OODDetector
 
 LENGTH = 10.0  # of in-distribution vectors, at least

@@ -22,7 +22,7 @@ from zeuxis.errors import UsageError
 from zeuxis.game import Move, Turn
 from zeuxis.metrics.oracle import UNSAID
 from zeuxis.nn.augment import augmented, make_outliers
-from zeuxis.nn.features import Classifier as Network
+from zeuxis.nn.features import FeatureNetwork as Network
 from zeuxis.systems.recognition._family import FeatureClassifier, OODDetector
 
 
