@@ -257,7 +257,7 @@ def test_groups_are_not_torn_apart() -> None:
 
 def test_a_public_test_set_stays_the_test_set() -> None:
     raw = parsers.Raw(np.zeros((30, 2, 2), np.uint8), test=[False] * 20 + [True] * 10)
-    _, _, facts = datasets.fitted(ENTRIES["mnist"], raw, None)
+    _, _, facts = datasets.fitted_pictures(ENTRIES["mnist"], raw, None)
     assert list(facts.splits["test"]) == list(range(20, 30))
     assert len(facts.splits["val"]) == 2 and len(facts.splits["train"]) == 18
 
@@ -517,7 +517,7 @@ def test_packed_jpegs_are_decoded_in_order() -> None:
         Image.new("RGB", (8, 8), (level, level, level)).save(file, "JPEG")
         files.append(np.frombuffer(file.getvalue(), np.uint8))
     offsets = np.cumsum([0, *map(len, files)])
-    decoded = parsers.decode(np.concatenate(files), offsets)
+    decoded = parsers.decode_pictures(np.concatenate(files), offsets)
     assert decoded.shape == (3, 8, 8, 3) and decoded[:, 4, 4, 0].tolist() == [0, 100, 200]
 
 

@@ -18,10 +18,10 @@ from zeuxis.data.library import open_source
 from zeuxis.data.worlds.nature import Plants, Terrain
 from zeuxis.errors import UnknownName, UsageError
 from zeuxis.patterns.dice import DICE, FACES, KINDS, chances, chi_square, kind
-from zeuxis.patterns.perlin import fade, fractal, noise, slope
+from zeuxis.patterns.perlin import fade, fractal, noise, spectral_slope
 from zeuxis.patterns.quilting import boundary_error, cut, quilt
 from zeuxis.patterns.terrain import LEVELS, heights
-from zeuxis.patterns.turtle import drawn, fitted, headings, moments, path
+from zeuxis.patterns.turtle import drawn, fitted, heading_moments, headings, path
 from zeuxis.rng import Stream
 from zeuxis.spec import DataSpec, Shape
 
@@ -83,13 +83,13 @@ def test_tiles_meet() -> None:
 def test_the_spectrum_falls_as_stated(gain: float) -> None:
     system = build("perlin", DataSpec(Shape(1, 64, 64)), {"gain": gain})
     assert system.proofs()["spectrum-slope-error"].measure(16, Stream(0)) < 0.2
-    assert slope(0.5) == -4
+    assert spectral_slope(0.5) == -4
 
 
 def test_headings_have_the_moments_of_a_sum_of_coins() -> None:
     u = Stream(0).uniform(40_000, 30)
     last = headings(u, 0.3, 0.7)[:, -1]
-    mean, variance = moments(30, 0.3, 0.7)
+    mean, variance = heading_moments(30, 0.3, 0.7)
     assert last.mean().item() == pytest.approx(mean, abs=4 * math.sqrt(variance / 40_000))
     assert last.var().item() == pytest.approx(variance, rel=0.04)
     proof = build("turtle", DataSpec(Shape(1, 16, 16)), {"steps": 30, "right": 0.7}).proofs()["heading-deviation"]

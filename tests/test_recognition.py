@@ -14,10 +14,10 @@ from zeuxis.errors import UsageError
 from zeuxis.game import System, Turn, play_round
 from zeuxis.metrics.oracle import UNSAID
 from zeuxis.nn.augment import color_jitter, gaussian_noise, make_outliers, random_blur, random_flip, random_shift
-from zeuxis.nn.features import FeatureNetwork as Network
+from zeuxis.nn.features import FeatureNetwork
 from zeuxis.rng import Stream
 from zeuxis.systems.recognition._family import HORIZON
-from zeuxis.systems.recognition.classifier import FeatureNetwork
+from zeuxis.systems.recognition.classifier import Classifier
 from zeuxis.systems.recognition.judge import Judge
 from zeuxis.training.legacy import upgraded_tensors
 
@@ -67,7 +67,7 @@ def judge() -> Judge:
 
 
 def test_a_classifier_learns_and_its_features_tell_the_classes_apart() -> None:
-    system = built(FeatureNetwork, classes=4, shift=0)
+    system = built(Classifier, classes=4, shift=0)
     train(system, 60)
     test = world(200, Stream(1))
     (logits,) = system.classify(test.image)
@@ -81,7 +81,7 @@ def test_a_classifier_learns_and_its_features_tell_the_classes_apart() -> None:
 
 
 def test_features_do_not_depend_on_the_batch() -> None:
-    system = built(FeatureNetwork, classes=4)
+    system = built(Classifier, classes=4)
     image = world(6, Stream(2)).image
     for mode in (True, False):
         system.train(mode)
@@ -89,7 +89,7 @@ def test_features_do_not_depend_on_the_batch() -> None:
 
 
 def test_the_loss_draws_from_the_turn_alone() -> None:
-    system = built(FeatureNetwork, classes=4, mirror=True)
+    system = built(Classifier, classes=4, mirror=True)
     batch = world(16, Stream(3))
     losses = [system.moves()[0].loss(Turn(batch, Stream(seed), 0, 0.0)) for seed in (5, 5, 6)]
     assert losses[0] == losses[1] != losses[2]
@@ -97,14 +97,14 @@ def test_the_loss_draws_from_the_turn_alone() -> None:
 
 def test_data_without_labels_or_factors_is_refused() -> None:
     with pytest.raises(UsageError, match="2 classes or more"):
-        FeatureNetwork(SHAPE)
+        Classifier(SHAPE)
     with pytest.raises(UsageError, match="data with factors"):
         Judge(SHAPE)
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32), (1, 28, 28), (3, 20, 36), (3, 64, 64)])
 def test_the_network_takes_any_size(shape: tuple[int, int, int]) -> None:
-    network = Network(Shape(*shape), (3, 5), widths=(8, 16, 16), features=12)
+    network = FeatureNetwork(Shape(*shape), (3, 5), widths=(8, 16, 16), features=12)
     image = torch.zeros(2, *shape)
     assert network.features(image).shape == (2, 12)
     assert [tuple(k.shape) for k in network(image)] == [(2, 3), (2, 5)]

@@ -27,7 +27,7 @@ from zeuxis.training.checkpoint import Checkpoints, read_folder, write_folder, w
 from zeuxis.training.distributed import ALONE, Ranks
 from zeuxis.training.ema import ema_copy, own_state, update_ema
 from zeuxis.training.optimiser import BUILDERS, learning_rate, set_rate
-from zeuxis.training.state import Part, collect, restore
+from zeuxis.training.state import Part, restore, tensors_of
 from zeuxis.training.trainer import Trainer
 
 
@@ -330,7 +330,7 @@ def test_a_part_is_named_once() -> None:
     kept = {"a": {"x": torch.ones(1)}, "a/b": {"": torch.zeros(2)}}
     back: dict[str, dict[str, Tensor]] = {}
     parts = [Part(name, lambda name=name: kept[name], lambda t, name=name: back.update({name: t})) for name in kept]
-    tensors = collect(parts[::-1])
+    tensors = tensors_of(parts[::-1])
     assert set(tensors) == {"a/x", "a/b"}
     restore(parts[::-1], tensors)
     assert back == kept

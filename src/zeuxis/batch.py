@@ -1,7 +1,10 @@
 """What flows between data, games and metrics.
 
 Axis legend, used in shape comments everywhere:
-    B images, C channels, H rows, W columns, T caption words, K classes.
+    B images, C channels, H rows, W columns, T caption words, K classes,
+    N items of a set or a sequence (pictures, tokens), D numbers of an item (its features, its width),
+    F factors of which factor f has K_f values, d = C H W numbers of a picture, Z numbers of its code,
+    h and w rows and columns of a smaller map that a network makes of it.
 Images are float tensors ``(B, C, H, W)`` in [-1, 1] unless a docstring says otherwise.
 """
 
@@ -16,6 +19,8 @@ from torch import Tensor
 
 from zeuxis.conditions import FIELDS, FieldKind
 from zeuxis.spec import Shape as Shape
+
+Conditioning = Mapping[str, Tensor]  # what conditioners make of a condition, by the names of a network's arguments
 
 
 class _Texts:

@@ -38,7 +38,7 @@ PREVIEWED = 16
 COLUMNS = 8  # pictures a row of a preview
 FIT_BATCH = 1000
 
-Report = Callable[[Clock, Path | None], None]
+TrainingReport = Callable[[Clock, Path | None], None]
 
 
 class StopTraining(Exception):
@@ -86,7 +86,7 @@ def train(
     out: Path | None = None,
     device: str = "cpu",
     fresh: bool = False,
-    report: Report = lambda clock, preview: None,
+    report: TrainingReport = lambda clock, preview: None,
 ) -> Run:
     """Train what ``recipe`` describes.
 

@@ -132,7 +132,7 @@ def _plain(shown: Image.Image, channels: int, what: str) -> Image.Image:
             f"that are laid in its channels, or a tensor of {channels}"
         )
     try:
-        return picture.plain(shown, grey=channels == 1)
+        return picture.composited(shown, grey=channels == 1)
     except picture.PictureRefused as reason:
         raise DataError(f"{what} cannot be used: {reason}") from None
 

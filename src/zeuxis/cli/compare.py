@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from zeuxis.cli.options import Budget, Data, DeviceName, Json, Pair, Seed, paired
+from zeuxis.cli.options import Budget, DataName, DeviceName, Json, Pair, Seed, paired
 from zeuxis.cli.output import emit, say
 from zeuxis.cli.progress import Progress
 from zeuxis.errors import UsageError
@@ -15,7 +15,7 @@ from zeuxis.errors import UsageError
 
 def compare(
     recipes: Annotated[list[str], typer.Argument(metavar="RECIPE...", help="Two recipes or more.")],
-    data: Data = None,
+    data: DataName = None,
     pair: Pair = None,
     budget: Annotated[str, typer.Option("--budget", metavar="90s|10m|2h", help="Training time of each.")] = "10m",
     samples: Annotated[int, typer.Option("--samples", min=2, help="Pictures measured of each.")] = 5000,

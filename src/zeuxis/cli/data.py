@@ -100,10 +100,10 @@ def looked_through(folder: str, size: Size | None, as_json: bool) -> None:
 
 def everything(as_json: bool) -> None:
     """The datasets and worlds that are known by name."""
-    from zeuxis.data.entries import ENTRIES, listed
+    from zeuxis.data.entries import ENTRIES, listing_row
 
     if as_json:
-        emit([listed(entry) for entry in ENTRIES.values()])
+        emit([listing_row(entry) for entry in ENTRIES.values()])
         return
     rows = [
         [e.name, f"{sum(e.splits.values()):,}", "x".join(map(str, e.spec.shape)), " ".join(e.provides), e.title]

@@ -8,7 +8,7 @@ import typer
 
 from zeuxis.cli.options import (
     KNOBS,
-    Data,
+    DataName,
     DeviceName,
     Json,
     Knobs,
@@ -28,7 +28,7 @@ from zeuxis.signature import taking
 @taking(KNOBS)
 def evaluate(
     model: Annotated[str, typer.Argument(help="A shipped model, a generator or a run folder.")],
-    data: Data = None,
+    data: DataName = None,
     pair: Pair = None,
     metric: Annotated[
         list[str] | None,

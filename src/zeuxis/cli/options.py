@@ -25,7 +25,7 @@ Seed = Annotated[int, typer.Option("--seed", min=0, help="Where the random numbe
 MaybeSeed = Annotated[int | None, typer.Option("--seed", min=0, help="Instead of the recipe's seed.")]
 DeviceName = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1 or mps.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Where to write.", show_default=False)]
-Data = Annotated[
+DataName = Annotated[
     str | None, typer.Option("--data", metavar="NAME|FOLDER", help="A dataset, a world or a folder of pictures.")
 ]
 Pair = Annotated[

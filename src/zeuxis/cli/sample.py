@@ -55,7 +55,7 @@ def sample(
 ) -> None:
     """Make pictures, or captions where a model writes. The same seed gives the same, whatever their number."""
     if replay is not None:
-        again(replay, device, out, as_json, steering(asked))
+        draw_again(replay, device, out, as_json, steering(asked))
         return
     if model is None:
         raise UsageError("say which model: zeuxis sample scenes, or a run folder (or --replay PICTURE.png)")
@@ -86,7 +86,7 @@ def sample(
             say(f"all on one page -> {page}")
 
 
-def again(picture: Path, device: str, out: Path | None, as_json: bool, given: Mapping[str, Any]) -> None:
+def draw_again(picture: Path, device: str, out: Path | None, as_json: bool, given: Mapping[str, Any]) -> None:
     """Draw ``picture`` again from its record and the pictures ``given`` that it was made from; say whether it is the
     same."""
     from zeuxis.api.model import replay

@@ -23,12 +23,12 @@ def test_system(
     from pathlib import Path
 
     from zeuxis.plugins import using
-    from zeuxis.testing.report import Outcome, examine, systems_of
+    from zeuxis.testing.report import Outcome, outcomes, systems_of
 
     findings: list[Outcome] = []
     with using([name] if Path(name).exists() else []):
         for system in systems_of(name):
-            for found in examine(system, device):
+            for found in outcomes(system, device):
                 findings.append(found)
                 if not as_json:
                     say(f"{'ok  ' if found.why is None else 'FAIL'}  {found.recipe}: {found.promise}")

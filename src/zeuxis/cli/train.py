@@ -11,7 +11,7 @@ import typer
 from zeuxis.cli.options import (
     Budget,
     BudgetText,
-    Data,
+    DataName,
     DeviceName,
     FitText,
     Json,
@@ -35,7 +35,7 @@ INTERRUPTED = 130  # what shells say of a program that was asked to stop
 
 def train(
     recipe: Annotated[str, typer.Argument(help="A recipe's name, or the path of a .toml file.")],
-    data: Data = None,
+    data: DataName = None,
     pair: Pair = None,
     size: PictureSize = None,
     fit: FitText = None,
@@ -79,7 +79,7 @@ def train(
             out=out,
             device=device,
             fresh=fresh,
-            callbacks=[lambda clock, preview: progress(describe(clock, preview), clock.progress, clock.remaining)],
+            callbacks=[lambda clock, preview: progress(progress_line(clock, preview), clock.progress, clock.remaining)],
             quiet=True,
         )
     if run.skipped:
@@ -110,7 +110,7 @@ def _next(verbs: Collection[str]) -> str:
     return "have it write: zeuxis sample" if "write" in verbs else "measure it: zeuxis evaluate"
 
 
-def describe(clock: Clock, preview: Path | None) -> str:
+def progress_line(clock: Clock, preview: Path | None) -> str:
     """The newest scalars and the newest sheet, in one line."""
     scalars = " ".join(f"{name} {value:.4g}" for name, value in clock.notes.items())
     return f"iteration {clock.round:,} {scalars}{f' {preview}' if preview else ''}"

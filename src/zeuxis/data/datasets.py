@@ -36,7 +36,7 @@ def open_dataset(entry: DatasetEntry, size: Size | None = None, split: str = "tr
     if split not in entry.splits:
         raise UnknownName(f"split of '{entry.name}'", split, entry.splits)
     if not entry.folder:
-        images, fields, known = fitted(entry, EMBEDDED[entry.format](), size)
+        images, fields, known = fitted_pictures(entry, EMBEDDED[entry.format](), size)
         return ArraySource(entry.name, images, fields=fields, **known.facts, rows=np.asarray(known.splits[split]))
     folder = find_local(entry)
     sums = [f.md5 for f in entry.remote] if folder is None else [f.sha256 for f in entry.local]
@@ -45,11 +45,11 @@ def open_dataset(entry: DatasetEntry, size: Size | None = None, split: str = "tr
     if not kept.is_dir():
         files, parse = (fetch(entry), REMOTE) if folder is None else (verified(entry, folder), LOCAL)
         raw = parse[entry.format](files)
-        images, fields, known = fitted(entry, raw, size)
+        images, fields, known = fitted_pictures(entry, raw, size)
         with new_folder(kept) as made:
             np.save(made / "images.npy", images)
-            prepared.write(made, fields, known)
-    return prepared.read(kept, entry.name, split)
+            prepared.write_prepared(made, fields, known)
+    return prepared.read_prepared(kept, entry.name, split)
 
 
 def find_local(entry: DatasetEntry) -> Path | None:
@@ -80,7 +80,9 @@ def verified(entry: DatasetEntry, folder: Path) -> Path:
     return folder
 
 
-def fitted(entry: DatasetEntry, raw: Raw, size: Size | None) -> tuple[Array, dict[str, Values], prepared.Known]:
+def fitted_pictures(
+    entry: DatasetEntry, raw: Raw, size: Size | None
+) -> tuple[Array, dict[str, Values], prepared.Known]:
     """What was read, brought to size, with the rows of every split."""
     images = fit_images(raw.images, size, background=entry.background)
     fields: dict[str, Values] = {}

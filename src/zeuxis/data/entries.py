@@ -132,10 +132,10 @@ def describe(name: str) -> dict[str, Any]:
     if name not in ENTRIES:
         raise UnknownName("dataset", name, ENTRIES)
     entry = ENTRIES[name]
-    return {**listed(entry), "comes_from": _comes_from(entry)}
+    return {**listing_row(entry), "comes_from": _comes_from(entry)}
 
 
-def listed(entry: DatasetEntry) -> dict[str, Any]:
+def listing_row(entry: DatasetEntry) -> dict[str, Any]:
     """An entry as plain values, for lists."""
     return {
         "name": entry.name,

@@ -62,7 +62,7 @@ def _open_part(root: Path, size: Size | None, split: str, fit: Fit, letter: str 
     if not kept.is_dir():
         decoder = PictureDecoder(home, listing.examples, size, listing.members, fit)
         prepare(decoder, listing, kept, lambda names: carve("folder", names, apart))
-    source = prepared.read(kept, root.name + letter, split if split in apart else "train", fit, size)
+    source = prepared.read_prepared(kept, root.name + letter, split if split in apart else "train", fit, size)
     if not len(source):
         raise DataError(f"'{home}' has too few pictures to set any apart for '{split}': use the split 'train'")
     return source
@@ -136,7 +136,7 @@ def prepare(
         splits = split([examples[row].image for row in good])
         rows = {name: [good[position] for position in positions] for name, positions in splits.items()}
         facts = {"class_names": listing.class_names}
-        prepared.write(made, fields, prepared.Known(facts, splits=rows, skipped=skipped, origin=origin))
+        prepared.write_prepared(made, fields, prepared.Known(facts, splits=rows, skipped=skipped, origin=origin))
 
 
 def _refuse_too_many(home: Path, skipped: Sequence[Skipped], total: int, kept: Path) -> None:

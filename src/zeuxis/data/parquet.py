@@ -24,7 +24,7 @@ class Column:
     class_names: tuple[str, ...] = ()  # of integers that number classes, where the file names them
 
 
-def require() -> None:
+def require_pyarrow() -> None:
     """Raise :class:`UsageError` where pyarrow is not installed."""
     if importlib.util.find_spec("pyarrow") is None:
         raise UsageError(

@@ -70,7 +70,7 @@ def read_picture(file: Path | BinaryIO, *, grey: bool) -> Image.Image:
     Raises:
         Refused: it cannot be decoded, or has pixels that are no brightness (floating point).
     """
-    return plain(read_kept(file), grey=grey)
+    return composited(read_kept(file), grey=grey)
 
 
 def read_kept(file: Path | BinaryIO) -> Image.Image:
@@ -86,7 +86,7 @@ def read_kept(file: Path | BinaryIO) -> Image.Image:
         raise PictureRefused(_reason(error)) from error
 
 
-def plain(picture: Image.Image, *, grey: bool) -> Image.Image:
+def composited(picture: Image.Image, *, grey: bool) -> Image.Image:
     """``picture`` in mode L or RGB; raises :class:`PictureRefused` where its pixels are no brightness."""
     if picture.mode in WIDE_MODES:
         picture = Image.fromarray(_to_bytes(np.asarray(picture).astype(np.int64)))

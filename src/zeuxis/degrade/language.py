@@ -34,7 +34,7 @@ KINDS = {kind.name: kind for kind in _ALL}
 READERS: Mapping[str, Callable[[str], int | float | str]] = {"int": int, "float": float, "str": str}
 
 
-def parse(line: str) -> Chain:
+def parse_chain(line: str) -> Chain:
     """The degradations that ``line`` spells.
 
     Raises:

@@ -1,7 +1,7 @@
 """Reads the tensors out of a pickled PyTorch checkpoint without running anything in it.
 
 This file is run by itself, in its own process, with the standard library alone (see
-``convert.py``). A pickle is a program for a small stack machine; here is that machine, able to
+``to_safetensors.py``). A pickle is a program for a small stack machine; here is that machine, able to
 build numbers, texts, lists, tuples, dicts, storages and tensors, and nothing else. A name in the
 file is never imported: a function that is not in ``BUILDERS`` is not called, and what it would
 have made becomes an :class:`Opaque`, of which only the name and the parts are kept. It is one file
@@ -415,7 +415,7 @@ class Tree:
 # -- writing ------------------------------------------------------------------------------------------
 
 
-def rows(tensor: Tensor, data: memoryview) -> Iterable[memoryview | bytes]:
+def contiguous_rows(tensor: Tensor, data: memoryview) -> Iterable[memoryview | bytes]:
     """The tensor's bytes in row-major order; ``data`` is the whole of its storage."""
     width = WIDTHS[tensor.dtype]
     dense, solid = 1, True
@@ -436,7 +436,9 @@ def rows(tensor: Tensor, data: memoryview) -> Iterable[memoryview | bytes]:
         )
 
 
-def write(tensors: Mapping[str, Tensor], data: memoryview, places: Mapping[str, tuple[int, int]], path: Path) -> None:
+def write_tensors(
+    tensors: Mapping[str, Tensor], data: memoryview, places: Mapping[str, tuple[int, int]], path: Path
+) -> None:
     """A safetensors file: length of header, header as JSON, bytes; wide types first, so that all are aligned."""
     order = sorted(tensors.items(), key=lambda item: (-WIDTHS[item[1].dtype], item[0]))
     at, header = 0, {}
@@ -455,7 +457,7 @@ def write(tensors: Mapping[str, Tensor], data: memoryview, places: Mapping[str, 
         file.write(struct.pack("<Q", len(text)) + text)
         for _, tensor in order:
             start, length = places[tensor.storage.key]
-            for row in rows(tensor, data[start : start + length]):
+            for row in contiguous_rows(tensor, data[start : start + length]):
                 file.write(row)
 
 
@@ -475,7 +477,7 @@ def limit(size: int) -> None:
                 resource.setrlimit(kind, (bound, bound))
 
 
-def convert(source: Path, weights: Path, facts: Path) -> None:
+def to_safetensors(source: Path, weights: Path, facts: Path) -> None:
     """Read ``source``; write its tensors and its facts."""
     size = source.stat().st_size
     if size == 0:
@@ -494,13 +496,13 @@ def convert(source: Path, weights: Path, facts: Path) -> None:
         if not tree.tensors:
             raise Refused("there are no tensors in it")
         with memoryview(data) as view:
-            write(tree.tensors, view, places, weights)
+            write_tensors(tree.tensors, view, places, weights)
     found = {"facts": tree.facts, "not_made": sorted(tree.unmade)}
     facts.write_text(json.dumps(found, indent=1), encoding="ascii")
 
 
 if __name__ == "__main__":
     try:
-        convert(*map(Path, sys.argv[1:4]))
+        to_safetensors(*map(Path, sys.argv[1:4]))
     except Refused as reason:
         sys.exit(str(reason))

@@ -47,7 +47,7 @@ def cases_of(system: str, device: str = "cpu") -> list[Case]:
     return [Case(recipe, device) for recipe in small or mine[:1]]
 
 
-def examine(system: str, device: str = "cpu") -> Iterator[Outcome]:
+def outcomes(system: str, device: str = "cpu") -> Iterator[Outcome]:
     """Check every promise on every distinct network of ``system``, one after another."""
     cases = []
     for case in cases_of(system, device):

@@ -64,6 +64,9 @@ TENSORS: tuple[tuple[re.Pattern[str], str], ...] = tuple(  # format 1 -> 2
 )
 
 
+PLAYED: Mapping[str, Mapping[str, Any]] = {  # fields of players whose defaults were others in format 1
+    "cyclegan": {"translators": {"decay": "constant"}, "critics": {"decay": "constant"}},
+}
 PLAYERS: Mapping[str, str] = {"reader": "network", "drawer": "autoencoder"}  # format 1 -> 2
 
 
@@ -117,7 +120,8 @@ def upgraded_recipe(run: Mapping[str, Any]) -> dict[str, Any]:
     return recipe | {
         "model": upgraded_config(recipe["system"], model),
         "tiny": upgraded_config(recipe["system"], {**model, **tiny}) if tiny else {},
-        "players": {PLAYERS.get(player, player): fields for player, fields in recipe.get("players", {}).items()},
+        "players": {**PLAYED.get(recipe["system"], {})}
+        | {PLAYERS.get(player, player): fields for player, fields in recipe.get("players", {}).items()},
         "train": {FORMER.get(key, key): value for key, value in recipe.get("train", {}).items()},
     }
 

@@ -27,7 +27,7 @@ from zeuxis.training.ema import ema_copy, own_state, restore_average, update_ema
 from zeuxis.training.log import Log
 from zeuxis.training.optimiser import flat_state, overridden, restore_flat
 from zeuxis.training.signals import Signals
-from zeuxis.training.state import Part, Tensors, collect, restore
+from zeuxis.training.state import Part, Tensors, restore, tensors_of
 from zeuxis.training.step import Steps
 
 
@@ -243,7 +243,7 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint and the model. Refuses to save weights that are not finite."""
-        tensors = collect(self.parts())
+        tensors = tensors_of(self.parts())
         for name, tensor in tensors.items():
             if name.startswith("system/") and tensor.is_floating_point() and not torch.isfinite(tensor).all():
                 raise TrainingStopped(

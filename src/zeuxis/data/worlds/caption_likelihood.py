@@ -35,7 +35,7 @@ def scenes() -> Mapping[str, float]:
         orders = (False,) if row[1] == 0 else (False, True)
         share = SINGLES / singles if row[1] == 0 else (1 - SINGLES) / (len(rows) - singles) / 2
         for swapped, sizes, time in product(orders, (True, False), (True, False)):
-            caption = grammar.describe(grammar.facts_from(row, swapped), sizes=sizes, time=time)
+            caption = grammar.sentence(grammar.facts_from(row, swapped), sizes=sizes, time=time)
             found[caption] += share * math.prod(1 - OMITTED if kept else OMITTED for kept in (sizes, time))
     return MappingProxyType(dict(found))
 

@@ -39,7 +39,7 @@ class Layout(NamedTuple):
         return prod(self.grid)
 
 
-def layout(tokeniser: System, shape: Shape, expected: int | None = None) -> Layout:
+def code_layout(tokeniser: System, shape: Shape, expected: int | None = None) -> Layout:
     """The codes of pictures of ``shape``; refused unless ``tokeniser`` codes them, in ``expected`` codes if given."""
     name = tokeniser.card.id
     if tokeniser.codes is None or not {"encode", "decode"} <= tokeniser.card.verbs:

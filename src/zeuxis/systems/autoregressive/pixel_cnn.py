@@ -21,7 +21,7 @@ from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.nn.causal import GatedLayer, gate
 from zeuxis.rng import ImageRng, Rng
-from zeuxis.systems.autoregressive._codes import classes_of, detokenise, layout, tokenise
+from zeuxis.systems.autoregressive._codes import classes_of, code_layout, detokenise, tokenise
 
 
 class PixelCNN(System):
@@ -71,7 +71,7 @@ class PixelCNN(System):
         channels = self.shape.channels
         self.embedding: nn.Embedding | None = None
         if tokeniser is not None:
-            codes, grid = layout(tokeniser, self.shape)
+            codes, grid = code_layout(tokeniser, self.shape)
             if len(grid) != 2:
                 raise Unsupported(
                     f"a pixel-cnn models a map of codes, and '{tokeniser.card.id}' makes a sequence: use image-gpt"

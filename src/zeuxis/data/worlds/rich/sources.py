@@ -12,7 +12,7 @@ from zeuxis.batch import Batch, Condition
 from zeuxis.counter import uniforms
 from zeuxis.data.worlds.rich import instruct, paint, wording
 from zeuxis.data.worlds.rich.arrange import Arrangement, arrange
-from zeuxis.data.worlds.rich.facts import COUNTS, FACTORS, SHAPES, SLOTS, Pairs, corners, draw
+from zeuxis.data.worlds.rich.facts import COUNTS, FACTORS, SHAPES, SLOTS, Pairs, corners, draw_factors
 from zeuxis.data.worlds.world import World, draw_split
 from zeuxis.errors import UnknownName
 from zeuxis.rng import derive_seed
@@ -52,7 +52,9 @@ class RichScenes(World):
 
     def rows(self, index: Tensor) -> Tensor:
         """The factors ``(B, F)`` of the examples ``index`` (B,)."""
-        return draw_split(self.key, self.checked(index), partial(draw, pairs=self.pairs), SLOTS, COUNTS, self.split)
+        return draw_split(
+            self.key, self.checked(index), partial(draw_factors, pairs=self.pairs), SLOTS, COUNTS, self.split
+        )
 
     def arranged(self, index: Tensor, rows: Tensor | None = None) -> Arrangement:
         """The scenes of ``index``, placed and lit; with ``rows`` these factors in the same places."""
