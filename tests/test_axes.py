@@ -65,8 +65,6 @@ def test_the_axes_of_a_file_are_explained(path: Path) -> None:
 def test_a_letter_without_a_legend_is_found() -> None:
     assert set("BCHWTK") <= COMMON
     assert unexplained('"""Turns ``(B, M, 2P)`` tokens."""\nx = 1  # (B, C, q, W)\n') == {"M", "P", "q"}
-    assert (
-        unexplained('"""Turns ``(B, Q)``.\n\nAxes: Q queries, of which\nM are new.\n"""\nx = 1  # (M, T + 1)\n')
-        == set()
-    )
-    assert unexplained("x = 1  # f(x, Y), a pair (of, two)\n") == set()
+    explained = '"""Turns ``(B, Q)``.\n\nAxes: Q queries, of which\nM are new.\n"""\nx = 1  # (M, T + 1)\n'
+    assert not unexplained(explained)
+    assert not unexplained("x = 1  # f(x, Y), a pair (of, two)\n")

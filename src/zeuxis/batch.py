@@ -4,7 +4,7 @@ Axis legend, used in shape comments everywhere:
     B images, C channels, H rows, W columns, T caption words, K classes,
     N items of a set or a sequence (pictures, tokens), D numbers of an item (its features, its width),
     F factors of which factor f has K_f values, d = C H W numbers of a picture, Z numbers of its code,
-    h and w rows and columns of a smaller map that a network makes of it.
+    h and w rows and columns of a smaller map that a network makes of it, n as many as the argument n says.
 Images are float tensors ``(B, C, H, W)`` in [-1, 1] unless a docstring says otherwise.
 """
 

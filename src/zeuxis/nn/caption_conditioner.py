@@ -3,6 +3,8 @@
 Both are given: any that keep to :class:`WordTokeniser` and :class:`TextEncoder` will do, trained here or elsewhere.
 
 Legend: B images, T words, D width of the network's vector, E width of the context, S side of the sketch.
+
+Axes: E width of the text, S rows and columns of a sketch.
 """
 
 from __future__ import annotations

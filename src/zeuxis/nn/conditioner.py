@@ -9,6 +9,8 @@ takes its entries as keyword arguments, each of which may be missing:
     conditional   (B,) bool     which rows of a guided batch stand under the condition (set by guidance)
 
 Legend: B images, C channels, H rows, W columns, T words, K classes, D width of the vector, E width of the context.
+
+Axes: E width of the text.
 """
 
 from __future__ import annotations

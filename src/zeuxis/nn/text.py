@@ -2,7 +2,7 @@
 
 Legend: B captions, T words, D width, C channels, S side of the sketch.
 
-Axes: D width.
+Axes: D width, S rows and columns of a sketch.
 """
 
 from __future__ import annotations

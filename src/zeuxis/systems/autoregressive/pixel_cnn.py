@@ -4,6 +4,8 @@ The gated network of van den Oord et al. 2016, "Conditional image generation wit
 with the discretised mixture of logistics of Salimans et al. 2017, "PixelCNN++" (1701.05517). Over the codes of a
 tokeniser it is the prior of VQ-VAE (van den Oord et al. 2017, 1711.00937, section 3.3). Symbols -> code:
     x_i -> a pixel with all its channels, or a code    h -> label    p(x | h) = prod_i p(x_i | x_1 .. x_(i-1), h)
+
+Axes: P parameters of a pixel.
 """
 
 from __future__ import annotations
