@@ -191,7 +191,7 @@ def test_an_interrupted_training_goes_on_with_the_same_command(command, monkeypa
     line = ["train", "tiny.toml", "--json", "--budget", "400r"]
     with monkeypatch.context() as patch:
         # Ctrl-C at the first report, half a second into the game.
-        patch.setattr("zeuxis.cli.train.describe", lambda *figures: signal.raise_signal(signal.SIGINT) or "")
+        patch.setattr("zeuxis.cli.train.progress_line", lambda *figures: signal.raise_signal(signal.SIGINT) or "")
         code, out, _ = command(*line)
     first = json.loads(out)
     assert code == 130 and first["stopped"] == "SIGINT" and 0 < first["round"] < 400
@@ -213,7 +213,7 @@ def test_an_interrupted_training_goes_on_with_the_same_command(command, monkeypa
         ("trian", 2, "Did you mean 'train'"),
         ("train", 2, "Missing argument"),
         ("train vea", 2, "unknown recipe 'vea'"),
-        ("train tiny.toml --budget soon", 2, "write 90s, 10m, 2h or 500r"),
+        ("train tiny.toml --budget soon", 2, "write 90s, 10m, 2h or 500i"),
         ("train tiny.toml --set train.bach=3", 2, "train.batch"),
         ("train tiny.toml --set nonsense", 2, "a.b=value"),
         ("train tiny.toml --set model.nfg=3", 2, "did you mean"),

@@ -472,7 +472,7 @@ def test_an_interrupted_decoding_leaves_nothing(root: Path, tmp_path: Path, monk
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(folder.prepared, "write", interrupted)
+        patch.setattr(folder.prepared, "write_prepared", interrupted)
         with pytest.raises(KeyboardInterrupt):
             opened(root)
     assert list((tmp_path / "cache" / "prepared").iterdir()) == []

@@ -46,8 +46,6 @@ APART = 0.3  # at least, along either axis, of the room that the centres have (w
 SINGLES = 0.5  # the share of pictures with one object
 _DRAWN = tuple(sdf.SHAPES[name] for name in grammar.SHAPES)
 _PLACING = 6
-_SECOND = 6  # the first factor of object 2
-
 
 WORDS = tuple(
     sorted(
