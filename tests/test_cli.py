@@ -70,7 +70,13 @@ def alone(script: str) -> subprocess.CompletedProcess[str]:
 # -- light to start -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("line", ["--help", "list", "list --json", "data", "train --help", "encode --help", "info vae"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("--help", "list", "list --json", "data", "train --help", "encode --help", "info vae"),
+        *("info digits --json", "info flow-matching --set model.network.width=8", "info scenes", "info tiny.toml"),
+    ],
+)
 def test_looking_imports_no_torch(line):
     heavy = "{'torch', 'numpy', 'PIL', 'sklearn', 'safetensors'}"
     done = alone(

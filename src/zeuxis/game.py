@@ -48,8 +48,17 @@ class Player:
     """Parameters and how they are optimised. A recipe's ``[players.NAME]`` table replaces fields.
 
     ``groups`` add networks, or take some parameters out of ``nets``, to give them a rate of their own.
-    ``decay`` is the schedule: what the learning rate is multiplied by at a progress in [0, 1], by name or as
-    a function.
+
+    Args:
+        lr: learning rate.
+        betas: decays of the running means of gradients and of their squares (Adam's); "sgd" takes the first as its
+            momentum, "rmsprop" the second as its smoothing.
+        weight_decay: how fast weights shrink; apart from the gradient under "adamw", added to it otherwise.
+        optimiser: "adam", "adamw", "radam", "rmsprop" or "sgd".
+        clip: largest norm of the player's gradient, above which it is scaled down; none leaves it alone.
+        warmup: rounds in which the learning rate rises linearly to ``lr``.
+        decay: what the learning rate is multiplied by over the budget: "constant", or down to 0 as "linear",
+            "linear-after-half" or "cosine". A system may give a function of the progress in [0, 1].
     """
 
     name: str
@@ -58,9 +67,9 @@ class Player:
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.0
     optimiser: Literal["adam", "adamw", "radam", "rmsprop", "sgd"] = "adam"
-    clip: float | None = None  # largest gradient norm; None leaves gradients alone
-    warmup: int = 0  # rounds of linear warm-up
-    decay: Decay | Callable[[float], float] = "constant"  # the names all end at 0 but the first
+    clip: float | None = None
+    warmup: int = 0
+    decay: Decay | Callable[[float], float] = "constant"
     groups: tuple[Group, ...] = ()
 
     def parameters(self) -> list[nn.Parameter]:

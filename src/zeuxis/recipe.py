@@ -32,53 +32,80 @@ class _Table(BaseModel):
 class Train(_Table):
     """How long and how. At least one of ``iterations`` and ``minutes`` bounds a game; the first reached ends it."""
 
-    iterations: int | None = Field(None, ge=1)
-    minutes: float | None = Field(None, gt=0)  # of training, previews and evaluation not counted
-    batch: int = Field(64, ge=1)
-    accumulate: int = Field(1, ge=1)  # parts that a batch is cut into, for memory
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"  # float16 scales the loss of each player
-    channels_last: bool = False
-    compile: bool = False
-    ema: float = Field(0.0, ge=0, lt=1)  # decay a round of the averaged weights; 0 keeps no average
-    ema_warmup: bool = True  # decay = min(ema, (1 + n) / (10 + n)) in round n
-    max_bad_iterations: int = Field(10, ge=0)  # non-finite steps in a row before training stops
-    save_minutes: float = Field(2.0, gt=0)
-    preview_minutes: float = Field(1.0, gt=0)
-    keep: int = Field(2, ge=1)  # checkpoints kept
-    seed: int = 0
-    start: str | None = None  # a model of the same shape whose weights training starts from
+    iterations: int | None = Field(
+        None, ge=1, description="iterations to train; none: minutes alone end it. The first reached counts."
+    )
+    minutes: float | None = Field(
+        None, gt=0, description="minutes of training, without previews and evaluation; none: iterations alone end it."
+    )
+    batch: int = Field(64, ge=1, description="examples of an iteration.")
+    accumulate: int = Field(
+        1, ge=1, description="parts that a batch is cut into, one after another, to need less memory."
+    )
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32",
+        description='of the forward and backward passes: "float32", "bfloat16" or "float16" (which scales the loss of '
+        "each player); weights and averages are kept in float32.",
+    )
+    channels_last: bool = Field(False, description="keep the channels last in memory: faster for some convolutions.")
+    compile: bool = Field(False, description="compile the networks first: slow to start, faster afterwards.")
+    ema: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="decay an iteration of the averaged weights, which the model has instead of the last; 0: no average.",
+    )
+    ema_warmup: bool = Field(True, description="whether the decay in iteration n is at most (1 + n) / (10 + n).")
+    max_bad_iterations: int = Field(10, ge=0, description="non-finite steps in a row before training stops.")
+    save_minutes: float = Field(2.0, gt=0, description="minutes from one checkpoint to the next.")
+    preview_minutes: float = Field(1.0, gt=0, description="minutes from one preview sheet to the next.")
+    keep: int = Field(2, ge=1, description="checkpoints kept, the newest.")
+    seed: int = Field(0, description="where the random numbers start: initial weights, order of the data, noise.")
+    start: str | None = Field(None, description="a model of the same shape whose weights training starts from.")
 
 
 class Claim(_Table):
     """What ``zeuxis reproduce`` measures and the bound it must meet, on the data's test split."""
 
-    metric: str
-    better: Literal["lower", "higher"]
-    bound: float | None = None  # None: not enough runs yet to know what a correct implementation reaches
-    samples: int = Field(5000, ge=2)
-    baseline: str | None = None  # the recipe that could have won
-    baseline_sample: dict[str, Any] | None = None  # its Sampling; None leaves it to its own recipe
-    seeds: tuple[int, ...] = (0,)
-    features: str | None = None  # the shipped network whose feature space is used; None takes the dataset's own
-    note: str = ""
+    metric: str = Field(description='what is measured: "frechet", "accuracy", "bits_per_dim", ...')
+    better: Literal["lower", "higher"] = Field(description='which way is good: "lower" or "higher".')
+    bound: float | None = Field(
+        None, description="what the mean over the seeds must reach; none: not known yet from enough runs."
+    )
+    samples: int = Field(5000, ge=2, description="pictures made, or examples looked at.")
+    baseline: str | None = Field(None, description="a recipe that could have won, measured likewise.")
+    baseline_sample: dict[str, Any] | None = Field(
+        None, description="the baseline's [sample]; none leaves it to its own recipe."
+    )
+    seeds: tuple[int, ...] = Field((0,), description="of the trainings, one each.")
+    features: str | None = Field(
+        None, description="the shipped network whose feature space is used; none takes the dataset's own."
+    )
+    note: str = Field("", description="what a reader of the result should know.")
 
 
 class Recipe(_Table):
     """One training, wholly described."""
 
-    name: str
-    system: str
-    about: str
-    data: str
-    size: int | tuple[int, int] | None = None  # pixels a side, or height and width; None keeps the data's own
-    fit: str = "square"  # how pictures of mixed shapes come to that size in training: see zeuxis.data.fit
-    model: dict[str, Any] = {}  # constructor keywords that differ from the defaults
-    tiny: dict[str, Any] = {}  # more of them, for the smallest instance
-    players: dict[str, dict[str, Any]] = {}  # fields of Player to replace
-    train: Train = Train.model_construct()
-    sample: dict[str, Any] = {}  # fields of Sampling that evaluation uses
-    claim: Claim | None = None
-    counts: dict[str, int] = {}  # parameters per network, pinned at this size
+    name: str = Field(description="what results and run folders call it; by itself the file's name.")
+    system: str = Field(description="the method: an id that zeuxis list has.")
+    about: str = Field(description="one line for people.")
+    data: str = Field(description="a dataset, a world or a folder of pictures, with a chain that degrades it if any.")
+    size: int | tuple[int, int] | None = Field(
+        None, description="pixels a side, or [height, width], that pictures are brought to; none keeps the data's own."
+    )
+    fit: str = Field(
+        "square",
+        description='how pictures of mixed shapes come to that size in training: "square" (the middle), "crop" (a '
+        'window, chosen anew each epoch) or "bucket" (the nearest of a few shapes).',
+    )
+    model: dict[str, Any] = Field({}, description="constructor keywords that differ from the defaults.")
+    tiny: dict[str, Any] = Field({}, description="more of [model], for the smallest instance, which tests build.")
+    players: dict[str, dict[str, Any]] = Field({}, description="fields of Player to replace, by player.")
+    train: Train = Field(Train.model_construct(), description="how long and how.")
+    sample: dict[str, Any] = Field({}, description="knobs that evaluation and previews turn.")
+    claim: Claim | None = Field(None, description="what is measured and must be reached.")
+    counts: dict[str, int] = Field({}, description="parameters of each network at this size, which a test checks.")
 
     @field_validator("size")
     @classmethod

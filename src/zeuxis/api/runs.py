@@ -101,7 +101,7 @@ def train(
     system = build_for(recipe, source)
     started = None if recipe.train.start is None else start_from(system, recipe.train.start)
     # The first process chooses: the others may come when the folder is there already.
-    folder = Path(ranks.text_from_first(str(_run_folder(recipe, out, fresh)) if ranks.first else ""))
+    folder = Path(ranks.text_from_first(str(run_folder(recipe, out, fresh)) if ranks.first else ""))
     folder.mkdir(parents=True, exist_ok=True)
     if ranks.first:
         _note(folder, recipe, finished=False)
@@ -170,7 +170,8 @@ def _fit(system: System, source: Source, folder: Path, facts: dict[str, Any], de
     return Clock(1, images, seconds, 1.0, 0.0, {})
 
 
-def _run_folder(recipe: Recipe, out: Path | None, fresh: bool) -> Path:
+def run_folder(recipe: Recipe, out: Path | None, fresh: bool) -> Path:
+    """Where a training of ``recipe`` would lie; of a run to go on with, where it lies."""
     if out is not None:
         found = recorded(out)
         if found is None or (found.trains(recipe) and not fresh):

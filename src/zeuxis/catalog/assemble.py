@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from zeuxis.catalog.build import build, given_models
@@ -16,8 +17,11 @@ if TYPE_CHECKING:
     from zeuxis.game import System
 
 
-def build_for(recipe: Recipe, source: Source, seed: int | None = None) -> System:
-    """The system of a recipe for that data, checked to find there what it is conditioned on."""
+def build_for(recipe: Recipe, source: Source, seed: int | None = None, *, on_meta: bool = False) -> System:
+    """The system of a recipe for that data, checked to find there what it is conditioned on.
+
+    With ``on_meta`` its parameters have shapes and no memory: to be counted, not to be used.
+    """
     needs = set(entry(recipe.system).card.needs)
     chosen = recipe.model.get("condition", "none")  # by convention the keyword of systems that leave it open
     needs |= {chosen} - {"none"}
@@ -25,9 +29,12 @@ def build_for(recipe: Recipe, source: Source, seed: int | None = None) -> System
         raise Unsupported(
             f"recipe '{recipe.name}' needs {need}, which '{source.name}' does not provide: use {_providers(need)}"
         )
+    from zeuxis.catalog.loading import parameters_on_meta  # noqa: PLC0415  (torch)
+
     given = {key: load_system(name)[0] for key, name in given_models(recipe).items()}
     model = recipe.model | given
-    system = build(recipe.system, source.spec, model, recipe.train.seed if seed is None else seed)
+    with parameters_on_meta(given) if on_meta else nullcontext():
+        system = build(recipe.system, source.spec, model, recipe.train.seed if seed is None else seed)
     _take_buckets(system, source)
     checked(f"'{system.card.id}' ([sample] of recipe '{recipe.name}')", system.knobs, recipe.sample)
     return system

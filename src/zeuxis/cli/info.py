@@ -1,8 +1,7 @@
-"""``zeuxis info``: what is known of a method, a trained model or a picture."""
+"""``zeuxis info``: what is known of a method, a recipe, a trained model or a picture."""
 
 from __future__ import annotations
 
-import ast
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,44 +9,67 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-import zeuxis
+from zeuxis.cli.keys import as_data, show_recipe, show_sections
 from zeuxis.cli.listing import met, systems
-from zeuxis.cli.options import Json
+from zeuxis.cli.options import Json, Set
 from zeuxis.cli.output import emit, plain, say
 from zeuxis.knobs import Knob
 
 if TYPE_CHECKING:
-    from zeuxis.catalog.listing import Entry
-
-ROOT = Path(zeuxis.__file__).parent
+    from zeuxis.recipe import Recipe
 
 
 def info(
-    name: Annotated[str, typer.Argument(help="A system, a shipped model, a run folder, a picture.png or its codes.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A system, a recipe or its .toml, a shipped model, a run folder, a picture.png or its codes."
+        ),
+    ],
+    changes: Set = None,
     as_json: Json = False,
 ) -> None:
-    """Tell of a method (paper, departures, recipes, results), a trained model, or how a picture was made or coded."""
-    if Path(name).suffix.lower() == ".png":
+    """Tell of a method (paper, departures, results), every key of a recipe, a model, or how a picture was made."""
+    from zeuxis.catalog.listing import entries, problems
+    from zeuxis.catalog.weights import shipped
+    from zeuxis.errors import UnknownName, UsageError
+    from zeuxis.recipe import load_recipe, recipe_paths
+
+    path = Path(name)
+    is_recipe = name in recipe_paths() or (path.suffix == ".toml" and path.is_file())
+    if changes and not is_recipe:
+        raise UsageError(f"--set replaces a value of a recipe, and '{name}' is none: leave it out")
+    recipe = load_recipe(name, tuple(changes or ())) if is_recipe else None
+    if path.suffix.lower() == ".png":
         from zeuxis.provenance.record import read_record
 
-        found = read_record(Path(name))
-        show(found, as_json)
-        return
-    if Path(name).suffix == ".safetensors":
+        show(read_record(path), as_json)
+    elif path.suffix == ".safetensors":
         from zeuxis.api.code_file import described, read_codes
 
-        show(plain(described(read_codes(Path(name)))), as_json)
-        return
-    from zeuxis.catalog.listing import entries
-    from zeuxis.catalog.weights import shipped
-    from zeuxis.errors import UnknownName
-
-    if name in entries():
-        system(name, as_json)
-    elif name in shipped() or Path(name).exists():
-        model(name, as_json)
+        show(plain(described(read_codes(path))), as_json)
+    elif name in entries():
+        system(name, recipe, as_json)
+    elif name in shipped() or (recipe is None and path.exists()):
+        model(name, recipe, as_json)
+    elif recipe is not None:
+        keys_of(recipe, as_json)
     else:
-        raise UnknownName("name", name, {*entries(), *shipped()}, "(or give a run folder or a picture.png)")
+        for problem in problems():
+            if name in problem.names:
+                raise UsageError(problem.message)
+        known = {*entries(), *shipped(), *recipe_paths()}
+        raise UnknownName("name", name, known, "(or give a run folder or a picture.png)")
+
+
+def keys_of(recipe: Recipe, as_json: bool) -> None:
+    """Every key of a recipe."""
+    from zeuxis.catalog.schema import sections
+
+    if as_json:
+        emit({"recipe": recipe.name, "system": recipe.system, "keys": as_data(sections(recipe))})
+    else:
+        show_recipe(recipe)
 
 
 def show(found: dict[str, Any], as_json: bool) -> None:
@@ -59,8 +81,9 @@ def show(found: dict[str, Any], as_json: bool) -> None:
         say(f"{key:>16}  {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
 
 
-def model(name: str, as_json: bool) -> None:
-    """A trained model's card."""
+def model(name: str, recipe: Recipe | None, as_json: bool) -> None:
+    """A trained model's card, and the keys of the recipe of that name if there is one."""
+    from zeuxis.catalog.schema import sections
     from zeuxis.catalog.weights import locate
     from zeuxis.errors import WeightsError
 
@@ -71,34 +94,24 @@ def model(name: str, as_json: bool) -> None:
         raise WeightsError(f"{card} is not JSON: {error}; train the model again") from None
     knobs = built(found.get("system", ""), found.get("config", {}))
     if as_json:
-        emit({**found, "knobs": {knob: each.as_dict() for knob, each in knobs.items()}})
+        keys = {} if recipe is None else {"keys": as_data(sections(recipe))}
+        emit({**found, "knobs": {knob: each.as_dict() for knob, each in knobs.items()}, **keys})
         return
     show(found, as_json)
     for line in knob_lines(knobs):
         say(f"{'knobs':>16}  {line}")
+    if recipe is not None:
+        say("")
+        show_recipe(recipe)
 
 
 def built(system: str, config: Mapping[str, Any]) -> dict[str, Knob]:
     """The knobs of a model of ``system`` that was built with ``config``."""
     from zeuxis.catalog.listing import entries
+    from zeuxis.catalog.schema import knobs_of
 
     known = entries().get(system)
-    return {} if known is None else known.card.knobs_as_built({**defaults(known), **config})
-
-
-def defaults(known: Entry) -> dict[str, Any]:
-    """The constructor's keywords of a system with the defaults that are literals; read as text, so without torch."""
-    inside = ROOT.joinpath(*known.module.split(".")[1:]).with_suffix(".py")
-    path = Path(known.module) if known.module.endswith(".py") else inside
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    classes = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == known.class_name)
-    built = (item for node in classes for item in node.body if isinstance(item, ast.FunctionDef))
-    found: dict[str, Any] = {}
-    for args in (function.args for function in built if function.name == "__init__"):
-        for arg, value in zip(args.kwonlyargs, args.kw_defaults, strict=True):
-            if isinstance(value, ast.Constant):
-                found[arg.arg] = value.value
-    return found
+    return {} if known is None else knobs_of(known, config)
 
 
 def knob_lines(knobs: Mapping[str, Knob]) -> list[str]:
@@ -106,13 +119,16 @@ def knob_lines(knobs: Mapping[str, Knob]) -> list[str]:
     return [f"{name}: {knob.description}" for name, knob in knobs.items()]
 
 
-def system(name: str, as_json: bool) -> None:
-    """A method's card, recipes and results; with ``--json`` also how large it is."""
+def system(name: str, recipe: Recipe | None, as_json: bool) -> None:
+    """A method's card, recipes and results, and every key of the recipe of that name, or of ``[model]`` if there is
+    none; with ``--json`` also how large it is."""
     from zeuxis.catalog.listing import entry
+    from zeuxis.catalog.schema import model_sections, sections
 
     row = next(r for r in systems() if r["id"] == name)
     card, doc = entry(name).card, entry(name).doc
     knobs = built(name, {})
+    keys = model_sections(entry(name), {}) if recipe is None else sections(recipe)
     more = {
         "accepts": sorted(card.accepts),
         "knobs": {knob: each.as_dict() for knob, each in knobs.items()},
@@ -120,11 +136,12 @@ def system(name: str, as_json: bool) -> None:
         "link": link(card.paper),
         "module": entry(name).module,
         "doc": doc,
+        "keys": as_data(keys),
     }
     if as_json:
         emit({**row, **more, "parameters": parameters(name)})
         return
-    say(f"{card.title} ({card.year}), {card.family}: {link(card.paper)}\n\n{doc}\n")
+    say(f"{card.title} ({card.year}), {card.family}: {link(card.paper)}\n\n{doc.partition('Args:')[0].strip()}\n")
     say(f"     can  {', '.join(row['verbs'])}")
     if row["needs"]:
         say(f"   needs  {', '.join(row['needs'])}")
@@ -139,6 +156,12 @@ def system(name: str, as_json: bool) -> None:
         say(f"          {result['recipe']}: {result['metric']} {result['value']:.4g}, the claim {verdict}")
     for departure in card.departures:
         say(f" differs  {departure}")
+    say("")
+    if recipe is None:
+        say("the keys of [model], as a recipe has them")
+        show_sections(keys)
+    else:
+        show_recipe(recipe)
 
 
 def link(paper: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from zeuxis.cli.dry_run import show_dry_run
 from zeuxis.cli.options import (
     Budget,
     BudgetText,
@@ -52,6 +53,13 @@ def train(
     device: DeviceName = "cpu",
     out: Out = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew, even if a run could go on.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Train nothing: show what would be trained, its size, and the first batch (--out FILE.png names it).",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Train a recipe. Ctrl-C saves and stops; the same command goes on from there."""
@@ -73,6 +81,9 @@ def train(
         budget=budget if iterations is None else Budget(iterations=iterations),
         changes=changes,
     )
+    if dry_run:
+        show_dry_run(plan, out, fresh, as_json)
+        return
     with Progress() as progress:
         run = work(
             plan,

@@ -20,6 +20,17 @@ from zeuxis.nn.conditioner import Conditioner, Conditioning
 from zeuxis.nn.text import Sketch, TextTower, WordTokeniser
 
 TEXT = {"width": 128, "depth": 2, "heads": 4, "length": 16, "sketch": 0}
+"""The keys of ``[model.text]`` and their defaults.
+
+Args:
+    width: channels of a word's vector, a multiple of ``heads``.
+    depth: transformer blocks of the text encoder.
+    heads: of each attention of the text encoder.
+    length: of the longest caption in words; longer ones are refused.
+    sketch: side of a coarse picture that is drawn from the words alone and that the network is given beside the
+        noisy one; 0 for none. Where things go is decided at noise levels at which pictures hold almost nothing, so
+        a short training hardly learns it from them; the sketch learns it at every level.
+"""
 
 
 class CaptionTokeniser(Protocol):
@@ -76,8 +87,7 @@ class CaptionConditioner(Conditioner):
 
 
 def text_options(table: Mapping[str, Any] | None) -> dict[str, int]:
-    """``[model.text]`` with its defaults: ``width``, ``depth`` and ``heads`` of the text encoder, ``length`` of the
-    longest caption in words, ``sketch``, the side of the sketch (0: none). Raises :class:`UnknownName`."""
+    """``[model.text]`` with the defaults of :data:`TEXT`. Raises :class:`UnknownName`."""
     if not isinstance(table or {}, Mapping):
         raise UsageError(f"model.text is a table, not '{table}': write model.text.width = 128, for one")
     for key in table or {}:

@@ -39,7 +39,14 @@ class Ends:
 
 
 def dit(ends: Ends, *, patch: int = 2, width: int = 384, depth: int = 12, heads: int = 6) -> Backbone:
-    """A transformer on patches (:class:`DiT`)."""
+    """A transformer on patches (:class:`DiT`).
+
+    Args:
+        patch: side of a patch in pixels; it divides the picture's sides, and a network of larger ones costs less.
+        width: channels of a token, a multiple of ``heads``.
+        depth: transformer blocks.
+        heads: of each attention.
+    """
     return DiT(
         ends.channels,
         ends.size,
@@ -61,7 +68,15 @@ def unet(
     attention: tuple[int, ...] = (2,),
     heads: int = 1,
 ) -> Backbone:
-    """DDPM's convolutions (:class:`UNet`)."""
+    """DDPM's convolutions (:class:`UNet`).
+
+    Args:
+        width: channels at the finest level.
+        multiples: of the width at each level, from fine to coarse; each level halves the sides of the one before.
+        blocks: residual blocks at each level on the way down, one more on the way up.
+        attention: the downsampling factors (1, 2, 4, ...) with attention, besides the middle, which always has it.
+        heads: of each attention.
+    """
     check_sides(*ends.size, len(multiples))
     return UNet(
         ends.channels,
@@ -86,7 +101,16 @@ def uvit(
     depth: int = 4,
     heads: int = 5,
 ) -> Backbone:
-    """Convolutions with a transformer in the middle (:class:`UViT`)."""
+    """Convolutions with a transformer in the middle (:class:`UViT`).
+
+    Args:
+        patch: pixels a side that a token of the middle covers; even, and it divides the picture's sides.
+        fine: channels of the convolutions, whose cells are half as wide as a patch.
+        fine_depth: residual blocks of the convolutions on the way down, and again on the way up.
+        width: channels of a token, a multiple of ``heads``.
+        depth: transformer blocks in the middle.
+        heads: of each attention.
+    """
     return UViT(
         ends.channels,
         ends.size,
@@ -101,18 +125,18 @@ def uvit(
     )
 
 
-NETWORKS: Mapping[str, Callable[..., Backbone]] = {"dit": dit, "unet": unet, "uvit": uvit}
+NETWORKS: Mapping[str, Callable[..., Backbone]] = {"dit": dit, "unet": unet, "uvit": uvit}  # the first is the default
 
 
 def build_network(table: Mapping[str, Any] | None, ends: Ends) -> Backbone:
-    """The network of ``[model.network]``: ``kind`` ("dit" unless it says otherwise), and that kind's own keys.
+    """The network of ``[model.network]``: ``kind`` (by default the first of ``NETWORKS``), and that kind's own keys.
 
     Raises :class:`UnknownName` for a kind that there is not, and for a key that the kind does not take.
     """
     if not isinstance(table or {}, Mapping):
         raise UsageError(f"model.network is a table, not '{table}': write model.network.kind = '{table}'")
     options = dict(table or {})
-    kind = options.pop("kind", "dit")
+    kind = options.pop("kind", next(iter(NETWORKS)))
     build = lookup("kind of network", kind, NETWORKS)
     known = inspect.getfullargspec(build).kwonlyargs
     for key in options:

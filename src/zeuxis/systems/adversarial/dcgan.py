@@ -21,10 +21,16 @@ from zeuxis.rng import ImageRng
 class DCGAN(System):
     """Two players, one move each, on Goodfellow's non-saturating loss.
 
-    ``nz`` numbers drive a picture; ``ngf`` and ``ndf`` are the channels at half the picture's size.
-    ``norm_first`` puts batch normalisation after the discriminator's first convolution as well.
-    Pictures are square, 4 times a power of two a side. In evaluation the generator normalises by
-    its running statistics, so a picture does not depend on the rest of its batch.
+    Pictures are square, 4 times a power of two a side. In evaluation the generator normalises by its running
+    statistics, so a picture does not depend on the rest of its batch.
+
+    Args:
+        nz: numbers, normally distributed, that drive a picture.
+        ngf: channels of the generator at half the picture's side; they double with every level below.
+        ndf: channels of the discriminator at half the picture's side; they double with every level below.
+        norm_first: whether the discriminator's first convolution is followed by batch normalisation, as in some
+            published code, where the paper has none.
+        lr: learning rate of both players (the paper's).
     """
 
     card = Card(

@@ -41,9 +41,18 @@ NETWORKS: dict[str, Callable[[Shape, int, int], tuple[nn.Module, nn.Module]]] = 
 
 
 class WGANGP(System):
-    """The critic moves ``critic_steps`` times a round, on a fresh batch each, then the generator once (algorithm 1).
+    """The critic moves several times a round, on a fresh batch each, then the generator once (algorithm 1).
 
-    ``network`` is "dcgan" or "resnet"; ``width`` its base channels. Pictures are square, 4 times a power of two a side.
+    Pictures are square, 4 times a power of two a side.
+
+    Args:
+        network: "dcgan", plain convolutions, or "resnet", the paper's residual networks.
+        nz: numbers, normally distributed, that drive a picture.
+        width: base channels of both networks.
+        penalty: weight lambda of the squared distance of the critic's gradient norm from 1.
+        critic_steps: moves of the critic a round; with fewer its distance means less.
+        lr: learning rate of both players.
+        betas: Adam's, of both players: without momentum, which the changing critic would mislead.
     """
 
     card = Card(

@@ -46,10 +46,19 @@ class AlignDraw(System):
     Their initial states and the initial canvas are learnt. A picture's likelihood is not among the verbs, for no verb
     has a caption to condition it on; the log has the bound.
 
-    ``text_encoder`` is ``"aligned"``, the words' vectors in order, or ``"bag"``: the sum of the words is the decoder's
-    whole context, as the label is a conditional VAE's. ``text`` is the width of each direction of the text encoder,
-    ``align`` that of the alignment, ``length`` the longest caption in words, ``patch`` the side of what is read or
-    written in a step, ``least`` the standard deviation below which Gaussian pixels do not fall.
+    Args:
+        text_encoder: "aligned", the words' vectors in order, which every step attends to; or "bag": the sum of the
+            words is the decoder's whole context, as the label is a conditional VAE's.
+        length: of the longest caption in words; longer ones are refused.
+        text: width of each direction of the text encoder.
+        align: width of the alignment, the layer that scores words.
+        hidden: units of each recurrent network.
+        latent: latent numbers of a step.
+        steps: in which a picture is drawn, T.
+        patch: side in filters of what is read or written in a step.
+        likelihood: of pixels: "bernoulli", or "gaussian" with one learnt deviation.
+        least: standard deviation below which Gaussian pixels do not fall (pixels lie in [-1, 1]); idle with Bernoulli
+            ones.
     """
 
     card = Card(

@@ -15,10 +15,15 @@ from zeuxis.nn.conv_autoencoder import ConvDecoder, ConvEncoder
 
 
 class Autoencoder(System):
-    """An encoder to ``latent`` numbers and a decoder, which lower the squared error together.
+    """An encoder and a decoder, which lower the squared error together.
 
-    Codes have no prior, so none can be sampled: that is what the VAE adds. With ``widths=()``
-    both are perceptrons of one hidden layer.
+    Codes have no prior, so none can be sampled: that is what the VAE adds.
+
+    Args:
+        latent: numbers of a code.
+        widths: channels of each stage of the convolutions; each halves the picture's sides, which must allow it; []
+            leaves perceptrons of one hidden layer.
+        hidden: units of the hidden layer between the convolutions and the code.
     """
 
     card = Card(

@@ -25,6 +25,13 @@ class CVAE(System):
     """An encoder, a decoder and a prior that are all conditioned on the label.
 
     The prior is a normal for each class, learnt: so a class may be wide or narrow, and lie where it likes.
+
+    Args:
+        latent: numbers of a code.
+        widths: channels of each stage of the convolutions; each halves the picture's sides, which must allow it; []
+            leaves perceptrons of one hidden layer.
+        hidden: units of the hidden layer between the convolutions and the code.
+        likelihood: of pixels: "gaussian", with one learnt deviation, or "bernoulli".
     """
 
     card = Card(

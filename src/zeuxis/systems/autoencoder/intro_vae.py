@@ -26,11 +26,19 @@ from zeuxis.systems.autoencoder._normal_code import NormalCode
 class IntroVAE(NormalCode):
     """Two players who share one bound and pull at its two ends.
 
-    With ``margin`` (nats) the encoder pushes the rate of fake pictures up to it, as first published; without, it
-    lowers the exponential of their bound, softly. ``reconstruction`` weighs the squared error summed over values
-    in [-1, 1], beside a rate weighed by 1; ``negative`` weighs the rate of fake pictures in what the encoder repels.
-    Softly, that is a wall at ``log(negative) / (2 scale negative)`` nats, where both rates pull equally hard, and
-    ``1 / (2 scale negative)`` nats thick. Far below the rate of real pictures, or too thick, it holds nothing off.
+    In its soft form, without a ``margin``, what the encoder repels is a wall at ``log(negative) / (2 scale negative)``
+    nats, where both rates pull equally hard, and ``1 / (2 scale negative)`` nats thick, with ``scale`` one over the
+    numbers of a picture. Far below the rate of real pictures, or too thick, it holds nothing off.
+
+    Args:
+        latent: numbers of a code.
+        widths: channels of each stage of the convolutions; each halves the picture's sides, which must allow it; []
+            leaves perceptrons of one hidden layer.
+        hidden: units of the hidden layer between the convolutions and the code.
+        reconstruction: weight of the squared error summed over values in [-1, 1], beside a rate weighed by 1.
+        negative: weight of the rate of fake pictures in what the encoder repels.
+        margin: in nats: the encoder pushes the rate of fake pictures up to it, as first published; none lowers the
+            exponential of their bound, softly.
     """
 
     card = Card(

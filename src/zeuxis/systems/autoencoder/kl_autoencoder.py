@@ -23,13 +23,25 @@ from zeuxis.systems.autoencoder._first_stage import FirstStage
 
 
 class KLAutoencoder(FirstStage):
-    """Pictures in ``latent`` numbers a place, with a small pull towards a standard normal distribution.
+    """Pictures in a few numbers a place, with a small pull towards a standard normal distribution.
 
-    ``multiples`` sets the factor f = 2^(levels - 1) between pictures and latents; ``attention`` lists the factors
-    at which the networks attend, besides the coarsest. ``kl`` weighs nats against the reconstruction loss summed over
-    pixels.
-    ``features`` is a trained system whose ``encode`` is the space of the perceptual loss, weighed by
-    ``perceptual``; without it there is none. The critic starts when ``critic_start`` of the budget is spent.
+    Args:
+        latent: channels of a latent: numbers a place.
+        width: channels of the finest level.
+        multiples: of the width at each level, from fine to coarse; they set the factor f = 2^(levels - 1) between the
+            sides of pictures and latents.
+        blocks: residual blocks at each level of the encoder; the decoder has one more.
+        attention: the downsampling factors (1, 2, 4, ...) at which the networks attend, besides the coarsest.
+        kl: weight of the rate in nats against the reconstruction loss summed over pixels.
+        ndf: channels of the critic's first layer, at half the picture's side; they double from layer to layer, up to 8
+            times.
+        layers: strided convolutions of the critic: one of its logits sees 16 (1), 34 (2) or 70 pixels (3) a side.
+        critic_start: share of the budget, in [0, 1], after which the critic joins in: before, the reconstruction is too
+            poor to learn from it.
+        adversarial: weight of the generator's loss against the critic, beside the adaptive weight that keeps its
+            gradient as large as the reconstruction's; 0 is without.
+        perceptual: weight of the perceptual loss; idle without ``features``.
+        features: a trained system whose ``encode`` is the space of the perceptual loss; none leaves that loss out.
     """
 
     card = Card(

@@ -25,9 +25,16 @@ from zeuxis.systems.autoencoder._pixels import LIKELIHOODS, BernoulliPixels, Bin
 class VAE(NormalCode):
     """An encoder and a decoder that raise one bound together.
 
-    ``likelihood`` is ``"gaussian"``, ``"bernoulli"`` or ``"black-and-white"``, which binarises the pixels at
-    mid-grey and is exact of what is left. ``importance`` is the number of samples with
-    which :meth:`log_prob` tightens the bound. With ``widths=()`` both networks are perceptrons, as published.
+    With no ``widths`` both networks are perceptrons, as published.
+
+    Args:
+        latent: numbers of a code.
+        widths: channels of each stage of the convolutions; each halves the picture's sides, which must allow it; []
+            leaves perceptrons of one hidden layer.
+        hidden: units of the hidden layer between the convolutions and the code.
+        likelihood: of pixels: "gaussian", with one learnt deviation; "bernoulli"; or "black-and-white", which binarises
+            the pixels at mid-grey and is exact of what is left.
+        importance: samples with which :meth:`log_prob` tightens the bound; more are slower and closer.
     """
 
     card = Card(

@@ -29,9 +29,19 @@ class VAEGAN(NormalCode):
     """Three players, one move each (algorithm 1).
 
     The encoder lowers the rate and the feature loss, the decoder the feature loss and its adversarial loss, the critic
-    its own; no gradient of the feature loss reaches the critic, none of the adversarial loss the encoder. With
-    ``margin`` the authors' rule of equilibrium holds: see :meth:`due`. Pictures are square, 4 times a power of two a
-    side.
+    its own; no gradient of the feature loss reaches the critic, none of the adversarial loss the encoder. Pictures are
+    square, 4 times a power of two a side.
+
+    Args:
+        latent: numbers of a code.
+        widths: channels of each stage of the convolutions; each halves the picture's sides, which must allow it; []
+            leaves perceptrons of one hidden layer.
+        hidden: units of the hidden layer between the convolutions and the code.
+        ndf: channels of the critic at half the picture's side; they double with every level below.
+        gamma: weight of the feature loss in the decoder's; the rest is adversarial.
+        margin: in nats: players rest by the authors' rule of equilibrium (see :meth:`due`); none has all move in every
+            round.
+        equilibrium: the critic's error in nats about which the margin lies (0.68; log 2 is guessing).
     """
 
     card = Card(

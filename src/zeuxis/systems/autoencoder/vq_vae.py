@@ -18,13 +18,26 @@ from zeuxis.nn.strided import StridedDecoder, StridedEncoder, code_map
 
 
 class VQVAE(System):
-    """Pictures to a map of ``codes`` whole numbers, its sides smaller by 2^halvings, and back.
+    """Pictures to a map of whole numbers, its sides smaller by a power of two, and back.
 
-    The prior over codes is uniform here; a model of the codes is a method of its own. ``quantiser`` is
-    ``"codebook"``, ``"fsq"`` (finite scalars, of ``levels``) or ``"lfq"`` (lookup-free). A codebook learns by
-    gradient or, with ``ema``, as moving averages (appendix A.1). ``kmeans`` starts it at the k-means of the
-    first batch; codes chosen less than ``restart_dead`` times a batch restart. ``code_width`` is the codebook's alone.
-    ``beta`` weighs the commitment, and ``entropy`` the penalty that keeps lookup-free codes in use.
+    The prior over codes is uniform here; a model of the codes is a method of its own.
+
+    Args:
+        codes: values that a code takes, K.
+        code_width: numbers of a codebook's vector; the other quantisers have widths of their own.
+        width: channels of the networks.
+        hidden: channels within a residual block.
+        blocks: residual blocks of the encoder, and of the decoder.
+        halvings: of the sides from picture to codes: 2 are codes of 4 x 4 pixels.
+        beta: weight of the commitment loss, which keeps the encoder near its codes.
+        entropy: weight of the penalty that keeps lookup-free codes in use; "lfq" alone.
+        quantiser: "codebook", "fsq" (finite scalars) or "lfq" (lookup-free).
+        ema: whether the codebook is moving averages of what it is chosen for (appendix A.1), and not learnt by
+            gradient.
+        kmeans: whether the codebook starts at the k-means of the first batch.
+        restart_dead: codes chosen less often than this in a batch, on average, restart at vectors of the batch; 0
+            restarts none.
+        levels: values of each finite scalar, whose product is ``codes``; "fsq" alone.
     """
 
     card = Card(

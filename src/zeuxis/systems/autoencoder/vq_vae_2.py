@@ -23,11 +23,21 @@ BOTTOM, TOP = 2, 3  # how often a picture is halved to the one map and to the ot
 
 
 class VQVAE2(System):
-    """Two maps of codes, of an eighth and a quarter of the sides: the whole on ``top``, and below what it leaves out.
+    """Two maps of codes, of an eighth and a quarter of the sides: the whole on top, and below what it leaves out.
 
-    A picture's code is one sequence ``(B, N)``, the top map row by row and then the bottom one; both take values
-    in [0, codes), of a codebook each. Codebooks are moving averages, as published; ``kmeans`` starts them at the
-    k-means of the first batch, and codes chosen less than ``restart_dead`` times a batch restart.
+    A picture's code is one sequence ``(B, N)``, the top map row by row and then the bottom one; both take values in [0,
+    codes), of a codebook each. Codebooks are moving averages, as published.
+
+    Args:
+        codes: values that a code takes, K.
+        code_width: numbers of a codebook's vector.
+        width: channels of the networks.
+        hidden: channels within a residual block.
+        blocks: residual blocks of each network.
+        beta: weight of the commitment loss, which keeps the encoders near their codes.
+        kmeans: whether the codebooks start at the k-means of the first batch.
+        restart_dead: codes chosen less often than this in a batch, on average, restart at vectors of the batch; 0
+            restarts none.
     """
 
     card = Card(

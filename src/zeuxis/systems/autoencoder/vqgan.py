@@ -25,13 +25,30 @@ from zeuxis.systems.autoencoder._first_stage import FirstStage
 class VQGAN(FirstStage):
     """Pictures as indices of a codebook, and an adversarial loss.
 
-    The autoencoder lowers the reconstruction loss and that of a generator against the critic, which starts when
-    ``critic_start`` of the budget is spent. ``multiples`` sets the factor f = 2^(levels - 1) between
-    pictures and codes. With ``ema`` the codebook is a moving average of the vectors it is chosen for (a k-means
-    start, dead codes restarted) in place of gradients. ``quantiser`` may also be ``"fsq"`` (with its
-    ``levels``) or ``"lfq"``: see :func:`make_quantiser`; their vectors' width is not ``code_width``.
-    ``features`` is a trained system whose ``encode`` is the space of the perceptual loss, weighed by
-    ``perceptual``; without it there is none.
+    The autoencoder lowers the reconstruction loss and that of a generator against the critic, which starts late.
+
+    Args:
+        codes: values that a code takes, K.
+        code_width: numbers of a codebook's vector; the other quantisers have widths of their own.
+        latent: channels that the encoder makes and the decoder takes.
+        width: channels of the finest level.
+        multiples: of the width at each level, from fine to coarse; they set the factor f = 2^(levels - 1) between the
+            sides of pictures and codes.
+        blocks: residual blocks at each level of the encoder; the decoder has one more.
+        attention: the downsampling factors (1, 2, 4, ...) at which the networks attend, besides the coarsest.
+        ema: whether the codebook is a moving average of the vectors it is chosen for (with a k-means start, dead codes
+            restarted), and not learnt by gradient.
+        quantiser: "codebook", "fsq" (finite scalars) or "lfq" (lookup-free): see :func:`make_quantiser`.
+        levels: values of each finite scalar, whose product is ``codes``; "fsq" alone.
+        ndf: channels of the critic's first layer, at half the picture's side; they double from layer to layer, up to 8
+            times.
+        layers: strided convolutions of the critic: one of its logits sees 16 (1), 34 (2) or 70 pixels (3) a side.
+        critic_start: share of the budget, in [0, 1], after which the critic joins in: before, the reconstruction is too
+            poor to learn from it.
+        adversarial: weight of the generator's loss against the critic, beside the adaptive weight that keeps its
+            gradient as large as the reconstruction's; 0 is without.
+        perceptual: weight of the perceptual loss; idle without ``features``.
+        features: a trained system whose ``encode`` is the space of the perceptual loss; none leaves that loss out.
     """
 
     card = Card(

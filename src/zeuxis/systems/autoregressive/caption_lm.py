@@ -29,11 +29,15 @@ END = PAD  # what follows the last word is predicted like a word
 
 
 class CaptionLM(System):
-    """p(caption) as a product over its words and its end, each given the ``context`` words before it.
+    """p(caption) as a product over its words and its end, each given some words before it.
 
-    With ``context`` 1 it is a bigram model, with as many as the ``longest`` caption has words it depends on them
-    all. ``features`` = m numbers embed a word, ``hidden`` units combine them. The context before the first word is
-    filled with a start token. Case and punctuation are ignored.
+    The context before the first word is filled with a start token. Case and punctuation are ignored.
+
+    Args:
+        context: words that the next one depends on: 1 is a bigram model, as many as ``longest`` are all.
+        features: numbers that embed a word (the paper's m).
+        hidden: units that combine the words.
+        longest: caption in words; longer ones are refused.
     """
 
     card = Card(

@@ -29,10 +29,17 @@ COLOURS = 512  # of the paper's 9-bit palette
 
 
 class ImageGPT(System):
-    """``depth`` blocks of ``width`` channels and ``heads`` heads, which predict a picture code by code.
+    """A transformer that predicts a picture code by code.
 
-    Without a ``tokeniser`` a code is a pixel: one of ``colours`` even greys or, in colour, one of a palette of so
-    many, found in the first batch. ``condition`` is ``"none"`` or ``"label"``.
+    Without a ``tokeniser`` a code is a pixel.
+
+    Args:
+        tokeniser: a trained system with codes (vq-vae, vqgan, ...), by name or run folder; none has pixels for codes.
+        colours: values of a pixel: even greys or, in colour, a palette found in the first batch; none is all 256 greys,
+            or 512 colours. With a tokeniser it is what that has.
+        width: channels of a token, a multiple of ``heads``.
+        depth: transformer blocks.
+        heads: of each attention.
     """
 
     discrete = True

@@ -60,11 +60,18 @@ class MaskedTransformer(nn.Module):
 
 
 class MaskGIT(System):
-    """``depth`` blocks of ``width`` channels and ``heads`` heads, over the codes of ``tokeniser``.
+    """A bidirectional transformer over the codes of a tokeniser, many of which are drawn at once.
 
-    ``steps`` is T; ``choice_temperature`` scales the Gumbel noise on the confidence at the first step; it falls to 0
-    at the last. ``smoothing`` is that of the target codes in training. With ``condition`` ``"label"`` a share ``drop``
-    of the labels is dropped in training, for classifier-free guidance.
+    Args:
+        tokeniser: a trained system with codes (vq-vae, vqgan, ...), by name or run folder.
+        width: channels of a token, a multiple of ``heads``.
+        depth: transformer blocks.
+        heads: of each attention.
+        steps: in which all codes are drawn, T: default of the knob.
+        choice_temperature: scale of the Gumbel noise on the confidence at the first step; it falls to 0 at the last.
+            More is more varied.
+        smoothing: of the target codes in training, in [0, 1).
+        drop: share of labels hidden in training, for classifier-free guidance; idle without labels.
     """
 
     card = Card(

@@ -27,10 +27,18 @@ from zeuxis.systems.autoregressive._codes import classes_of, code_layout, detoke
 
 
 class PixelCNN(System):
-    """``depth`` gated layers of ``width`` channels; the first kernel is ``first_kernel`` wide, the others ``kernel``.
+    """Gated convolutions that see only what lies above and to the left.
 
-    ``condition`` is ``"none"`` or ``"label"``. ``components`` are those of the mixture of logistics; over the codes
-    of a ``tokeniser``, which must come as a map, the distribution is categorical.
+    Pixels are a mixture of logistics; over the codes of a ``tokeniser``, which must come as a map, the distribution is
+    categorical.
+
+    Args:
+        tokeniser: a trained system with codes (vq-vae, vqgan, ...), by name or run folder; none has pixels.
+        width: channels of a layer.
+        depth: gated layers, 1 or more.
+        first_kernel: side of the first layer's kernel in pixels, odd.
+        kernel: side of the others' kernels in pixels, odd.
+        components: logistics of a pixel's mixture; idle with a tokeniser.
     """
 
     discrete = True

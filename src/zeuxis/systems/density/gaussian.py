@@ -29,9 +29,12 @@ from zeuxis.systems.density._moments import dimension, moments
 class Gaussian(System):
     """N(mu, Sigma) over pixels, fitted in one streaming pass in float64.
 
-    ``floor`` is a variance added to every pixel. Its default is that of uniform noise one grey level
-    wide: Sigma is then exactly the covariance of the dequantised data, and pixels that never change
-    (a black border) leave it invertible. The factor is stored packed, d (d + 1) / 2 numbers.
+    The factor is stored packed, d (d + 1) / 2 numbers.
+
+    Args:
+        floor: variance added to every pixel. By default that of uniform noise one grey level wide: Sigma is then
+            exactly the covariance of the dequantised data, and pixels that never change (a black border) leave it
+            invertible.
     """
 
     card = Card(

@@ -28,11 +28,16 @@ from zeuxis.rng import ImageRng, Rng
 
 
 class MAF(System):
-    """``flows`` masked affine maps of all numbers of a picture, their order reversed after each.
+    """Masked affine maps of all numbers of a picture, their order reversed after each.
 
-    The data are divided by ``data_std``, their standard deviation, first. ``level`` is the width over which values of
-    the data are dequantised in training: one grey level of pictures, 0 for real numbers.
     One pass gives a likelihood; a sample takes as many as there are numbers, for each of the maps.
+
+    Args:
+        flows: maps, one upon the other.
+        widths: units of the hidden layers of each map's network.
+        data_std: standard deviation of the data, by which they are divided first; above 0.
+        level: width over which values of the data are dequantised in training: one grey level of pictures; 0 for real
+            numbers.
     """
 
     card = Card(

@@ -33,12 +33,16 @@ CHUNK = 4096  # images whose distances are taken together
 
 
 class Mixture(System):
-    """sum_k pi_k N(mu_k, Sigma_k) over pixels: k-means, then ``rounds`` of EM in float64.
+    """sum_k pi_k N(mu_k, Sigma_k) over pixels: k-means, then EM in float64.
 
-    ``prior`` is how many images the covariance within clusters, pooled over all of them, counts for in every
-    Sigma_k: with fewer images than pixels a component's own would be singular. ``floor`` is that of
-    :class:`~zeuxis.systems.density.gaussian.Gaussian`. A component that loses all its images begins anew
-    at the image that the mixture explains worst.
+    A component that loses all its images begins anew at the image that the mixture explains worst.
+
+    Args:
+        components: normals, K.
+        rounds: of EM.
+        prior: how many images the covariance within clusters, pooled over all of them, counts for in every Sigma_k:
+            with fewer images than pixels a component's own would be singular.
+        floor: variance added to every pixel; by default that of uniform noise one grey level wide.
     """
 
     card = Card(

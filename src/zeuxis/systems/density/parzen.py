@@ -30,9 +30,13 @@ DIMENSIONS = (1, 2, 4, 8, 16, 32, 64)  # of the curve
 
 
 class Parzen(System):
-    """A Gaussian of one width on each of up to ``keep`` training images.
+    """A Gaussian of one width on each of many training images.
 
-    The width is the likeliest for ``held`` other training images: for the very centres it would be 0.
+    The width is the likeliest for other training images: for the very centres it would be 0.
+
+    Args:
+        keep: training images kept as centres, at most.
+        held: other training images, for which the width is chosen.
     """
 
     card = Card(

@@ -27,11 +27,14 @@ from zeuxis.systems.density._moments import dimension, moments
 
 
 class PCA(System):
-    """t = W x + mu + sigma e: ``components`` directions and one noise for the rest, by one eigendecomposition.
+    """t = W x + mu + sigma e: some directions and one noise for the rest, by one eigendecomposition.
 
-    ``encode`` gives the maximum-likelihood latent, so ``decode(encode(image))`` is the orthogonal
-    projection on the leading axes, that is, the reconstruction of ordinary PCA.
-    ``floor`` is the variance of 8-bit dequantisation, added in every direction.
+    ``encode`` gives the maximum-likelihood latent, so ``decode(encode(image))`` is the orthogonal projection on the
+    leading axes, that is, the reconstruction of ordinary PCA.
+
+    Args:
+        components: directions, fewer than the numbers of a picture.
+        floor: variance added in every direction; by default that of 8-bit dequantisation.
     """
 
     card = Card(

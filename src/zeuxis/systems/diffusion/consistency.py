@@ -43,14 +43,22 @@ class Consistency(System):
     """Consistency training (CT), one step or a few.
 
     Args:
-        width, multiples, blocks (residual, a level), attention (downsampling factors), heads: the U-Net.
-        low, high, rho: the range of noise levels and their spacing; sigma_data: the images' deviation.
-        first, last, curriculum: from how many levels to how many, by "square-root" (CT) or "doubling" (iCT).
+        width: channels of the U-Net at its finest level.
+        multiples: of the width at each level, from fine to coarse; each level halves the sides of the one before.
+        blocks: residual blocks at each level on the way down, one more on the way up.
+        attention: the downsampling factors (1, 2, 4, ...) with attention, besides the middle, which always has it.
+        heads: of each attention.
+        low: least noise level: standard deviation of the noise beside images in [-1, 1].
+        high: greatest noise level, at which sampling starts.
+        rho: spacing of the levels; larger has more of them near the least.
+        sigma_data: standard deviation of the images.
+        first: noise levels at the start of training.
+        last: noise levels at the end of training.
+        curriculum: how their number grows: "square-root" (CT) or "doubling" (iCT).
         mu: of the target network's decay exp(first log(mu) / N); 0 makes the target the network itself (iCT).
-        distance: "squared", or "huber" (iCT's, with c = 0.00054 sqrt(d)).
+        distance: of two pictures: "squared", or "huber" (iCT's, with c = 0.00054 sqrt(d)).
         visits: which pairs of levels training draws: "uniform" (CT) or "log-normal" (iCT).
-        inverse_gap: weigh each pair by one over the distance of its levels (iCT).
-        steps: the default of sampling.
+        inverse_gap: whether each pair is weighed by one over the distance of its levels (iCT).
     """
 
     card = Card(

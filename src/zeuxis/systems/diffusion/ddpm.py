@@ -44,12 +44,17 @@ class DDPM(System):
     """The U-Net and the chain of the paper; with ``condition`` "label", class-conditional.
 
     Args:
-        width, multiples, blocks (residual, a level), attention (downsampling factors), heads: the U-Net.
-        chain: T. ``schedule`` of its variances: "linear" (the paper's), "cosine" or "scaled-linear".
-        predicts: "epsilon" (the paper's), "x0" or "v".
-        gamma: weigh the loss by min(SNR, gamma); 0 is the paper's L_simple.
-        drop: how often training hides the condition, for classifier-free guidance.
-        steps, guidance, sampler: the defaults of sampling; 0 steps are all T.
+        width: channels of the U-Net at its finest level.
+        multiples: of the width at each level, from fine to coarse; each level halves the sides of the one before.
+        blocks: residual blocks at each level on the way down, one more on the way up.
+        attention: the downsampling factors (1, 2, 4, ...) with attention, besides the middle, which always has it.
+        heads: of each attention.
+        chain: steps of the chain, T.
+        schedule: of the chain's variances: "linear" (the paper's), "cosine" or "scaled-linear".
+        predicts: what the network predicts: the noise, "epsilon" (the paper's), the image, "x0", or the velocity, "v".
+        gamma: the loss is weighed by min(SNR, gamma); 0 is the paper's L_simple.
+        drop: how often training hides the condition, for classifier-free guidance; idle without one.
+        steps: of the chain that sampling takes: default of the knob; 0 is all T.
     """
 
     card = Card(

@@ -46,21 +46,17 @@ class FlowMatching(System):
     """Unconditional, or obeying labels or captions with classifier-free guidance.
 
     Args:
-        condition: what it obeys; "label" needs data with classes and "caption" data with captions.
-        network: a table: ``kind``, a transformer on patches ("dit", the default), a U-Net ("unet"), or convolutions
-            with a transformer in the middle ("uvit"), and that kind's own keys: see :mod:`zeuxis.nn.networks`.
-        text: a table, of condition "caption" alone: ``width``, ``depth`` and ``heads`` of the text encoder, ``length``
-            of the longest caption in words, and ``sketch``, the side of a coarse picture that is drawn from the words
-            alone and that the network is given beside the noisy one; 0 for none. Where things go is decided at noise
-            levels at which pictures hold almost nothing, so a short training hardly learns it from them; the sketch
-            learns it at every level.
-        times: which of them training visits; "logit-normal" favours the middle (Esser et al. 2024, 2403.03206).
-        predicts: what the network predicts: the velocity, or the image, from which the velocity follows. The image lies
-            on a thin set that noise does not, so coarse patches and narrow networks do better with it (Li & He 2025,
-            "Back to basics: let denoising generative models denoise"). The loss is on the velocity either way.
-        drop: how often training hides the condition.
+        condition: what it obeys: "none", "label" (of data with classes) or "caption" (of data with captions).
+        network: a table of :data:`zeuxis.nn.networks.NETWORKS`: the network, a transformer on patches, a U-Net, or
+            convolutions with a transformer in the middle.
+        text: a table of :data:`zeuxis.nn.caption_conditioner.TEXT`: the text encoder, of condition "caption" alone.
+        times: which of them training visits: "uniform"; "logit-normal" favours the middle (Esser et al. 2024,
+            2403.03206).
+        predicts: what the network predicts: the "velocity", or the image ("x0"), from which the velocity follows. The
+            image lies on a thin set that noise does not, so coarse patches and narrow networks do better with it (Li &
+            He 2025, "Back to basics: let denoising generative models denoise"). The loss is on the velocity either way.
+        drop: how often training hides the condition, for classifier-free guidance; idle without one.
         shift: above 1, training and sampling spend more of their time near noise, where the layout is decided.
-        steps, guidance, sampler: the defaults of sampling.
     """
 
     card = Card(

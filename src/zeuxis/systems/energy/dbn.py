@@ -27,13 +27,18 @@ from zeuxis.rng import ImageRng, Rng
 
 
 class DBN(System):
-    """One player a machine. With ``greedy`` each learns for its share of the budget, from the bottom up;
-    without, all learn at once.
+    """Restricted Boltzmann machines upon one another, one player each.
 
-    ``hidden`` are the units of the layers, ``gibbs`` the steps of a negative chain, ``particles`` the chains that
-    every machine keeps (see ``rbm``). ``draws`` is the number of
-    samples from Q with which :meth:`log_prob` estimates its bound; ``temperatures`` and ``runs`` those of the top
-    machine's annealing.
+    Args:
+        hidden: units of the layers from the bottom up, two layers or more.
+        gibbs: steps of each negative chain (the k of CD-k).
+        particles: chains that every machine keeps from round to round (persistent contrastive divergence); with 0 they
+            start at the data.
+        greedy: whether each machine learns for its share of the budget, from the bottom up; otherwise all learn at
+            once.
+        draws: samples from Q with which :meth:`log_prob` estimates its bound.
+        temperatures: intermediate distributions of the top machine's annealing; more are slower and closer.
+        runs: chains of the top machine's annealing, whose average is taken.
     """
 
     discrete = True

@@ -28,10 +28,17 @@ from zeuxis.rng import ImageRng, Rng
 class EBM(System):
     """p(x) proportional to exp(-E(x)), learnt by lowering the energy of data and raising that of the chains' ends.
 
-    ``steps``, ``rate`` and ``noise`` are those of Langevin dynamics (`zeuxis.diffusion.langevin`). With ``chains`` 0
-    every chain starts at uniform noise; with more, that many are kept from round to round, and a share ``restart``
-    of those that a round takes up begin at noise again. ``data_noise`` is the standard deviation of noise added
-    to the data, ``energy_l2`` the weight of the squared energies. ``width`` is that of the network's first layer.
+    Chains walk by Langevin dynamics (:mod:`zeuxis.diffusion.langevin`).
+
+    Args:
+        width: channels of the network's first layer.
+        steps: of a chain in a round.
+        rate: of the walk downhill: what the energy's slope is multiplied by in a step; above 0.
+        noise: standard deviation of the noise of a step, of pictures in [-1, 1].
+        chains: kept from round to round; with 0 every chain starts at uniform noise.
+        restart: share of the kept chains a round takes up that begin at noise again, in (0, 1].
+        data_noise: standard deviation of noise added to the data, so that their density is smooth.
+        energy_l2: weight of the squared energies, which keeps them from drifting; 0 is without.
     """
 
     card = Card(

@@ -22,10 +22,14 @@ from zeuxis.rng import ImageRng, Rng
 class RBM(System):
     """Visible and hidden units that depend on each other, and not among themselves.
 
-    ``gibbs`` is the number of steps of each negative chain (the k of CD-k). With ``particles`` > 0 the chains
-    are kept from round to round (persistent contrastive divergence, Tieleman 2008,
-    doi:10.1145/1390156.1390290) and that many in number; with 0 they start at the data. With ``hidden`` 0 it is
-    the factorised model: independent pixels. ``temperatures`` and ``runs`` are those of the annealing.
+    Args:
+        hidden: hidden units; 0 is the factorised model: independent pixels.
+        gibbs: steps of each negative chain (the k of CD-k).
+        particles: chains kept from round to round (persistent contrastive divergence, Tieleman 2008,
+            doi:10.1145/1390156.1390290); with 0 they start at the data.
+        temperatures: intermediate distributions of the annealing that estimates the likelihood; more are slower and
+            closer.
+        runs: chains of the annealing, whose average is taken.
     """
 
     discrete = True

@@ -22,7 +22,7 @@ class DicePlants(Generator):
     """At every node of the stem five dice are thrown; their kind (a pair, a straight, ...) decides what grows there.
 
     Args:
-        nodes: of the stem.
+        nodes: of the stem, 1 or more.
     """
 
     card = Card(

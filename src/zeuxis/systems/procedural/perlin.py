@@ -29,7 +29,7 @@ class Perlin(Generator):
     Args:
         cells: of the coarsest lattice, along a side.
         octaves: layers, each twice as fine as the last.
-        gain: the strength of each layer over the last, in (0, 1].
+        gain: strength of each layer over the last, in (0, 1].
         tile: whether the left edge goes on from the right one, and the top from the bottom.
     """
 

@@ -21,10 +21,10 @@ class Turtle(Generator):
     """Dark trails on white paper.
 
     Args:
-        steps: how many the turtle takes.
+        steps: that the turtle takes.
         angle: degrees that it turns at each.
-        right: the probability that it turns right and not left.
-        pen: the width of the trail, as a share of the shorter side.
+        right: probability that it turns right and not left.
+        pen: width of the trail, as a share of the shorter side.
     """
 
     card = Card(

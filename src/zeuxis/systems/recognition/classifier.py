@@ -24,8 +24,14 @@ from zeuxis.systems.recognition._family import FeatureClassifier
 class Classifier(FeatureClassifier):
     """One player who lowers the cross-entropy of labels.
 
-    ``widths`` are the channels of the stages, ``features`` = D. Training pictures are shifted by up to
-    ``shift`` pixels, jittered by up to ``color_jitter`` and, with ``mirror``, flipped at random.
+    Args:
+        widths: channels of the stages; each halves the picture's sides until one has 4 pixels.
+        features: numbers of the feature vector, D.
+        shift: pixels, at most, by which training pictures are shifted along either axis; a matter of the pictures'
+            side.
+        color_jitter: by how much, at most, the contrast of training pictures is multiplied (1 plus or minus it) and
+            their brightness changed.
+        mirror: whether training pictures are flipped from left to right at random.
     """
 
     card = Card(

@@ -25,10 +25,13 @@ RIDGE = 1e-3  # of the mean variance within persons, added to each
 
 
 class Fisherfaces(System):
-    """Closed form, from the first ``batches`` batches of pairs.
+    """Closed form, from the first batches of pairs.
 
-    Pictures are averaged down to ``side`` pixels; ``components`` principal components are kept, and of
-    them the ``axes`` that vary most between persons for their variation within a person.
+    Args:
+        side: pixels to which pictures are averaged down.
+        components: principal components that are kept.
+        axes: of the components, those that vary most between persons for their variation within a person.
+        batches: of 1,000 pairs that it learns from, at most.
     """
 
     card = Card(

@@ -28,11 +28,20 @@ LENGTH = 10.0  # of in-distribution vectors, at least
 class Identity(OODDetector):
     """One player. ``image`` and ``source`` of an example show one subject; other examples show others.
 
-    ``verify`` compares the cosine of two vectors with ``threshold``: the running value at which, in the
-    training batches, as many pairs of the same subject were refused as pairs of different ones accepted.
-    ``embedding`` = D. Pictures are jittered, blurred and given noise as the judge's are, and not shifted:
-    where things are in a face is who it is. ``coverage`` is the share of training pictures to count as in
-    distribution.
+    ``verify`` compares the cosine of two vectors with ``threshold``: the running value at which, in the training
+    batches, as many pairs of the same subject were refused as pairs of different ones accepted. Pictures are jittered,
+    blurred and given noise as the judge's are, and not shifted: where things are in a face is who it is.
+
+    Args:
+        widths: channels of the stages; each halves the picture's sides until one has 4 pixels.
+        features: numbers of the feature vector below the embedding.
+        embedding: numbers of the vector that says who it is, D.
+        temperature: of the contrastive loss; smaller minds the nearest strangers more.
+        color_jitter: by how much, at most, the contrast of training pictures is multiplied (1 plus or minus it) and
+            their brightness changed.
+        gaussian_noise: standard deviation, at most, of noise on training pictures, whose values are in [-1, 1].
+        exposure: weight, at the end of training, of the loss that makes vectors long, and short of outliers.
+        coverage: share of training pictures to count as in distribution.
     """
 
     card = Card(

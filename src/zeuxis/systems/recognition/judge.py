@@ -29,10 +29,19 @@ from zeuxis.systems.recognition._family import FeatureClassifier, OODDetector
 class Judge(OODDetector, FeatureClassifier):
     """One player with a linear head for each factor over shared features.
 
-    Training pictures are jittered by up to ``color_jitter``, blurred, and given noise of up to ``gaussian_noise``,
-    for the pictures to be judged are generated and never as clean as the world's. They are not shifted or
-    flipped: where things are is one of the factors. ``coverage`` is the share of such pictures that are to
-    count as in distribution. A factor that a picture leaves open (``UNSAID``) has no loss.
+    Training pictures are jittered, blurred and given noise, for the pictures to be judged are generated and never as
+    clean as the world's. They are not shifted or flipped: where things are is one of the factors. A factor that a
+    picture leaves open (``UNSAID``) has no loss.
+
+    Args:
+        widths: channels of the stages; each halves the picture's sides until one has 4 pixels.
+        features: numbers of the feature vector, D.
+        color_jitter: by how much, at most, the contrast of training pictures is multiplied (1 plus or minus it) and
+            their brightness changed.
+        gaussian_noise: standard deviation, at most, of noise on training pictures, whose values are in [-1, 1]; what is
+            finer drowns in it.
+        exposure: weight of the loss on outliers, of which nothing should be certain.
+        coverage: share of such pictures that are to count as in distribution.
     """
 
     card = Card(

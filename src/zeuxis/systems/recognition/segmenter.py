@@ -25,11 +25,19 @@ from zeuxis.systems.recognition._family import OODDetector
 class Segmenter(OODDetector):
     """One player who lowers the cross-entropy of every pixel's class.
 
-    Training pictures are jittered by up to ``color_jitter``, blurred, and given noise of up to ``gaussian_noise``, as
-    the judge's are, and for the same reason: the pictures to be judged are generated. ``widths`` are the
-    channels of the U-Net's levels. ``overlap`` weighs a second loss, the classes' intersection over union: without
-    it a part of few pixels, such as a nose, counts for next to nothing. ``coverage`` is the share of training
-    pictures to count as in distribution.
+    Training pictures are jittered, blurred and given noise, as the judge's are, and for the same reason: the pictures
+    to be judged are generated.
+
+    Args:
+        widths: channels of the U-Net's levels; each halves the picture's sides.
+        color_jitter: by how much, at most, the contrast of training pictures is multiplied (1 plus or minus it) and
+            their brightness changed.
+        gaussian_noise: standard deviation, at most, of noise on training pictures, whose values are in [-1, 1]; parts a
+            pixel wide drown in 0.15.
+        exposure: weight of the loss on outliers, of which nothing should be certain.
+        overlap: weight of a second loss, the classes' intersection over union: without it a part of few pixels, such as
+            a nose, counts for next to nothing.
+        coverage: share of training pictures to count as in distribution.
     """
 
     card = Card(

@@ -26,9 +26,18 @@ from zeuxis.rng import ImageRng
 class CycleGAN(System):
     """Two players of two networks each: the translators there and back, and a critic for either side.
 
-    Sampling turns ``condition.source`` into its like among the images. ``cycle`` weighs coming home,
-    ``identity`` (times ``cycle``) leaving alone what is already there; with both 0 nothing ties a
-    translation to its source. ``pool`` is the number of past fakes that each critic remembers.
+    Sampling turns ``condition.source`` into its like among the images.
+
+    Args:
+        ngf: channels of the translators at the picture's side.
+        blocks: residual blocks of each translator; the paper has 9 for 256 pixels and up, 6 below.
+        ndf: channels of the critic's first layer, at half the picture's side; they double from layer to layer, up to 8
+            times.
+        layers: strided convolutions of the critic: one of its logits sees 16 (1), 34 (2) or 70 pixels (3) a side.
+        cycle: weight of the loss of a picture that is translated there and back; with it and ``identity`` at 0 nothing
+            ties a translation to its source.
+        identity: weight, times ``cycle``, of the loss of a picture that is already there and should be left alone.
+        pool: past fakes that each critic is shown again; 0 shows the newest alone.
     """
 
     card = Card(
