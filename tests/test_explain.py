@@ -42,7 +42,7 @@ optimiser = "rmsprop"
 warmup = 7
 decay = "cosine"
 [train]
-rounds = 30
+iterations = 30
 batch = 16
 ema = 0.9
 """
@@ -309,11 +309,11 @@ def test_a_dry_run_trains_nothing_and_says_what_would_be(command: Command) -> No
     assert set(Path().iterdir()) - before == {Path("first.png")}
     with Image.open("first.png") as sheet:
         assert sheet.width == sheet.height > 4 * 60  # 16 pictures
-    assert (found["folder"], found["state"], found["rounds"]) == ("runs/00000-tiny-digits", "new", 30)
+    assert (found["folder"], found["state"], found["iterations"]) == ("runs/00000-tiny-digits", "new", 30)
     assert (found["data"]["examples"], found["data"]["provides"], len(found["first"])) == (1439, ["label"], 4)
     critic, generator = sorted(found["players"], key=lambda player: str(player["name"]))
     assert (critic["optimiser"], critic["warmup"], critic["decay"]) == ("rmsprop", 7, "cosine")
-    assert "2 times a round" in critic["moves"][0] and generator["optimiser"] == "adam"
+    assert "2 times an iteration" in critic["moves"][0] and generator["optimiser"] == "adam"
     code, out, _ = command("train", "tiny.toml", "--dry-run")
     sheet_path = Path(next(line for line in out.splitlines() if "sheet" in line).split()[1].rstrip(","))
     assert code == 0 and sheet_path.is_file()

@@ -53,7 +53,7 @@ class Train(_Table):
         0.0,
         ge=0,
         lt=1,
-        description="decay an iteration of the averaged weights, which the model has instead of the last; 0: no average.",
+        description="decay an iteration of the averaged weights, which the model has in place of the last; 0: none.",
     )
     ema_warmup: bool = Field(True, description="whether the decay in iteration n is at most (1 + n) / (10 + n).")
     max_bad_iterations: int = Field(10, ge=0, description="non-finite steps in a row before training stops.")
