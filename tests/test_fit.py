@@ -453,9 +453,9 @@ def test_a_crop_is_recorded_and_gone_on_with(root: Path, tmp_path: Path) -> None
     whole = train(recipe, out=tmp_path / "whole")
     half = recipe.model_copy(update={"train": recipe.train.model_copy(update={"iterations": ROUNDS // 2})})
     train(half, out=tmp_path / "parts")
-    said = json.loads((tmp_path / "parts" / "run.json").read_text())
-    said["recipe"]["train"]["iterations"] = ROUNDS  # the budget grows; all else is the same training
-    (tmp_path / "parts" / "run.json").write_text(json.dumps(said))
+    run_json = json.loads((tmp_path / "parts" / "run.json").read_text())
+    run_json["recipe"]["train"]["iterations"] = ROUNDS  # the budget grows; all else is the same training
+    (tmp_path / "parts" / "run.json").write_text(json.dumps(run_json))
     parts = train(recipe, out=tmp_path / "parts")
     assert parts.clock.round == whole.clock.round == ROUNDS
     model = load(parts.folder)

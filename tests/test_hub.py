@@ -107,8 +107,8 @@ class ArrowHub(FakeHub):
 
         features = {c.name: {"_type": "ClassLabel", "names": c.class_names} for c in self.columns if c.class_names}
         made = pa.Table.from_pylist(table)
-        told = json.dumps({"info": {"features": features}})
-        pq.write_table(made.replace_schema_metadata({"huggingface": told}), file, row_group_size=7)
+        declared = json.dumps({"info": {"features": features}})
+        pq.write_table(made.replace_schema_metadata({"huggingface": declared}), file, row_group_size=7)
 
 
 @pytest.fixture(params=["rows", "parquet"])

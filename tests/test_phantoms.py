@@ -179,10 +179,10 @@ def test_lesions_are_where_the_factor_says(seen: tuple[Tensor, Tensor, Tensor]) 
     _, layout, factors = seen
     lesion = layout == list(TISSUES).index("lesion")
     area = lesion.flatten(1).sum(1)
-    said = factors[:, 2]
-    assert (area[said == 0] == 0).all() and area[said > 0].min() >= 2
+    stated = factors[:, 2]
+    assert (area[stated == 0] == 0).all() and area[stated > 0].min() >= 2
     column = (lesion.float() * torch.arange(64.0)).flatten(1).sum(1) / area
-    assert (column[said == 1] < 31).all() and (column[said == 2] > 32).all()
+    assert (column[stated == 1] < 31).all() and (column[stated == 2] > 32).all()
 
 
 def test_tissues_lie_within_each_other() -> None:
@@ -350,8 +350,8 @@ def test_bearing_decay_and_normals() -> None:
 def test_a_page_shows_each_contrast_of_a_source() -> None:
     one, two = (contact_sheet(open_source(name, 32), 4).width for name in ("phantoms", "phantoms-pd"))
     assert one == 2 * 2 * (32 * 3 + 2) + 2 and two == 2 * 3 * (32 * 3 + 2) + 2
-    told = card(open_source("phantoms-pd", 32))
-    assert told["shape"] == [1, 32, 32] and told["title"] and "source" in told["provides"]
+    facts = card(open_source("phantoms-pd", 32))
+    assert facts["shape"] == [1, 32, 32] and facts["title"] and "source" in facts["provides"]
 
 
 class Copier(System):
