@@ -26,7 +26,7 @@ from zeuxis.data.entries import ENTRIES, DatasetEntry, LocalFile, RemoteFile, de
 from zeuxis.data.fit import fit_images, fit_labels
 from zeuxis.data.formats import read_cifar10_tar, read_idx
 from zeuxis.data.library import WORLDS, open_source
-from zeuxis.data.source import AS_TENSOR, FIELDS, TEXTS, ArraySource, vocabulary
+from zeuxis.data.source import AS_TENSOR, CONDITION_FIELDS, TEXTS, ArraySource, vocabulary
 from zeuxis.data.split import carve
 from zeuxis.errors import DataError, UnknownName, UsageError
 from zeuxis.nn.text import WordTokeniser
@@ -84,7 +84,7 @@ def test_a_batch_holds_the_rows_that_were_asked_for() -> None:
 
 
 def test_every_field_of_a_condition_has_a_form() -> None:
-    assert set(AS_TENSOR) | TEXTS == FIELDS
+    assert set(AS_TENSOR) | TEXTS == CONDITION_FIELDS
 
 
 def test_wrong_arrays_are_refused() -> None:
@@ -280,7 +280,7 @@ def test_an_entry_is_complete(name: str) -> None:
     entry = ENTRIES[name]
     card = describe(name)
     assert card["licence"] and card["citation"] and card["homepage"] and card["comes_from"]
-    assert set(entry.provides) <= FIELDS
+    assert set(entry.provides) <= CONDITION_FIELDS
     assert set(entry.splits) == {"train", "val", "test"} and all(entry.splits.values())
     assert bool(entry.folder) == bool(entry.local)
     assert all(len(f.sha256) == 64 for f in entry.local) and all(len(f.md5) == 32 for f in entry.remote)

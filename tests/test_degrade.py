@@ -12,7 +12,7 @@ from zeuxis.batch import Batch
 from zeuxis.data.degraded import DegradedSource
 from zeuxis.data.library import open_source
 from zeuxis.degrade.blur import Blur
-from zeuxis.degrade.language import KINDS, parse_chain
+from zeuxis.degrade.language import DEGRADATIONS, parse_chain
 from zeuxis.degrade.mask import Hole, Mask, Outpaint, Strokes, Uncrop
 from zeuxis.degrade.resize import Bicubic, Shrink
 from zeuxis.degrade.tone import LUMA, Film, Grey
@@ -199,7 +199,7 @@ def test_a_chain_applies_from_left_to_right() -> None:
     assert not torch.allclose(parse_chain("mask:0.5 | blur:1").apply(x), parse_chain("blur:1 | mask:0.5").apply(x))
 
 
-@pytest.mark.parametrize("name", sorted(KINDS))
+@pytest.mark.parametrize("name", sorted(DEGRADATIONS))
 def test_every_kind_is_seeded_finite_and_alone_in_its_row(name: str) -> None:
     x = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
     before = x.clone()
@@ -216,7 +216,7 @@ def test_every_kind_is_seeded_finite_and_alone_in_its_row(name: str) -> None:
 def test_a_line_spells_what_was_parsed() -> None:
     line = "grey | shrink:2 | blur:1.25 | mask:0.5 | hole:0.3333333 | noise:0.05 | film:blue"
     assert str(parse_chain(line)) == line
-    for name in KINDS:
+    for name in DEGRADATIONS:
         assert parse_chain(str(parse_chain(name))) == parse_chain(name), "defaults are spelt out"
     assert parse_chain("motion:15") == parse_chain("motion:15,30")
     assert parse_chain(" blur : 2".replace(" : ", ":")) == parse_chain("blur:2.0")

@@ -24,7 +24,7 @@ from zeuxis.game import Player
 from zeuxis.plugins import using
 from zeuxis.recipe import Recipe, load_recipe, recipe_paths
 from zeuxis.training.ema import ema_copy, own_state
-from zeuxis.training.optimiser import BUILDERS, flat_state, overridden
+from zeuxis.training.optimiser import OPTIMISERS, flat_state, overridden
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -290,7 +290,7 @@ def test_a_dry_run_counts_what_a_training_holds(name: str, tmp_path: Path) -> No
     for player in players:
         for parameter in player.parameters():
             parameter.grad = torch.zeros_like(parameter)
-        optimiser = BUILDERS[player.optimiser](player)
+        optimiser = OPTIMISERS[player.optimiser](player)
         optimiser.step()
         kept += sum(t.numel() * t.element_size() for t in flat_state(optimiser).values())
     assert found.memory.optimiser == kept

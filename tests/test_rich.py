@@ -275,7 +275,7 @@ def test_the_scene_graph_is_true_of_the_places(rich: RichScenes) -> None:
 # -- instructions -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", instruct.KINDS)
+@pytest.mark.parametrize("kind", instruct.EDIT_KINDS)
 def test_an_instruction_changes_what_it_names_and_nothing_else(kind: str) -> None:
     world = SceneEdits(64, kinds=(kind,))
     index = torch.arange(60)

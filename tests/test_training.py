@@ -26,7 +26,7 @@ from zeuxis.rng import Stream as Draws
 from zeuxis.training.checkpoint import Checkpoints, read_folder, write_folder, write_model
 from zeuxis.training.distributed import ALONE, Ranks
 from zeuxis.training.ema import ema_copy, own_state, update_ema
-from zeuxis.training.optimiser import BUILDERS, learning_rate, set_rate
+from zeuxis.training.optimiser import OPTIMISERS, learning_rate, set_rate
 from zeuxis.training.state import Part, restore, tensors_of
 from zeuxis.training.trainer import Trainer
 
@@ -174,12 +174,12 @@ def test_groups_have_rates_of_their_own() -> None:
     duel = Duel()
     group = Group((duel.shared,), rate=0.1, weight_decay=0.5)
     player = Player("left", (duel.left, duel.shared), lr=1.0, decay=lambda progress: 1 - progress**2, groups=(group,))
-    optimiser = BUILDERS["sgd"](player)
+    optimiser = OPTIMISERS["sgd"](player)
     set_rate(optimiser, player, 0, 0.5)
     assert [g["lr"] for g in optimiser.param_groups] == pytest.approx([0.75, 0.075])
     assert [g["weight_decay"] for g in optimiser.param_groups] == [0.0, 0.5]
     assert [len(g["params"]) for g in optimiser.param_groups] == [2, 2] and len(player.parameters()) == 4
-    assert len(BUILDERS["adam"](Player("left", (duel.left,))).param_groups) == 1
+    assert len(OPTIMISERS["adam"](Player("left", (duel.left,))).param_groups) == 1
 
 
 def test_a_rate_may_fall_in_the_second_half() -> None:

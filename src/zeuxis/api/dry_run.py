@@ -24,7 +24,7 @@ from zeuxis.errors import UsageError
 from zeuxis.game import Move, Player, System, trainable
 from zeuxis.recipe import Recipe
 from zeuxis.training.ema import ema_copy, own_state
-from zeuxis.training.optimiser import BUILDERS, flat_state, overridden
+from zeuxis.training.optimiser import OPTIMISERS, flat_state, overridden
 
 SHOWN = 64  # examples of the first batch that its sheet shows, at most
 WIDEST = 2048  # pixels of the sheet, about: large pictures are fewer
@@ -223,7 +223,7 @@ def memory(system: System, players: Sequence[Player], *, average: bool) -> Memor
     for player in players:
         for parameter in player.parameters():
             parameter.grad = torch.zeros_like(parameter, device="meta")
-        optimiser = BUILDERS[player.optimiser](player)
+        optimiser = OPTIMISERS[player.optimiser](player)
         optimiser.step()
         kept += _bytes(flat_state(optimiser).values())
     for parameter in trained:

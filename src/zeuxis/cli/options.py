@@ -33,7 +33,7 @@ Pair = Annotated[
     typer.Option("--pair", metavar="CHAIN", help='Degrade the pictures into pairs: "blur:2 | noise:0.05 | jpeg:60".'),
 ]
 TURNED = "How it is drawn"
-CONDITIONS: dict[str, Any] = {  # name to option, of every field that steers a picture
+CONDITION_OPTIONS: dict[str, Any] = {  # name to option, of every field that steers a picture
     name: Annotated[
         list[str] | None,
         typer.Option(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zeuxis.cli.options import (
-    CONDITIONS,
+    CONDITION_OPTIONS,
     KNOBS,
     DeviceName,
     Json,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 SHEET_TILE = 96  # pixels a side that a small picture is enlarged to on a sheet
 
 
-@taking(CONDITIONS | KNOBS)
+@taking(CONDITION_OPTIONS | KNOBS)
 def sample(
     model: Annotated[
         str | None, typer.Argument(help="A shipped model, a generator or a run folder.", show_default=False)

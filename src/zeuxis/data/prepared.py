@@ -18,7 +18,7 @@ import numpy as np
 
 from zeuxis.data.fit import SQUARE, Fit
 from zeuxis.data.ragged import Array, Ragged, View
-from zeuxis.data.source import FIELDS, ArraySource, Skipped, Values
+from zeuxis.data.source import CONDITION_FIELDS, ArraySource, Skipped, Values
 from zeuxis.spec import Size
 
 FORMAT = 4  # part of every key: a change of this layout makes old folders unread, not misread
@@ -58,7 +58,7 @@ def read_prepared(folder: Path, name: str, split: str, fit: Fit = SQUARE, size: 
     """One split of what is kept in ``folder``, which was written for ``fit`` and ``size``."""
     about: dict[str, Any] = json.loads((folder / "about.json").read_text(encoding="utf-8"))
     fields: dict[str, Values | View] = dict(about["texts"])
-    for field_name in FIELDS:
+    for field_name in CONDITION_FIELDS:
         path = folder / f"{field_name}.npy"
         if path.is_file():
             fields[field_name] = _pictures(path, fit, size)

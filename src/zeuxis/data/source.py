@@ -27,7 +27,7 @@ from zeuxis.spec import DataSpec, Shape
 
 Values = Array | Sequence[str]  # of a field of Condition, one per row
 WORD = re.compile(r"\w+(?:[-']\w+)*")
-FIELDS = frozenset(Condition.__dataclass_fields__)
+CONDITION_FIELDS = frozenset(Condition.__dataclass_fields__)
 HASHED_ROWS = 64  # images that a fingerprint reads
 
 
@@ -98,7 +98,7 @@ BY_KIND: Mapping[FieldKind, Callable[[Array], Tensor]] = {
     "factors": _integers,  # (N, F)
 }
 TEXTS = frozenset(name for name, field in conditions.FIELDS.items() if field.kind == "text")
-AS_TENSOR = {name: BY_KIND[conditions.FIELDS[name].kind] for name in FIELDS - TEXTS}
+AS_TENSOR = {name: BY_KIND[conditions.FIELDS[name].kind] for name in CONDITION_FIELDS - TEXTS}
 
 
 class ArraySource(Source):
@@ -142,7 +142,7 @@ class ArraySource(Source):
         self.images = images
         self.fields = dict(fields or {})
         for field, values in self.fields.items():
-            if field not in FIELDS:
+            if field not in CONDITION_FIELDS:
                 raise ValueError(f"source '{name}': Condition has no field '{field}'")
             if len(values) != len(images):
                 raise ValueError(f"source '{name}': {len(values)} values of '{field}' for {len(images)} images")

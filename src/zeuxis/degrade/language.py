@@ -30,7 +30,7 @@ _ALL: tuple[type[Degradation], ...] = (
     *(Grey, Film, Expose, Fade, Scratches, Age),
     Blind,
 )
-KINDS = {kind.name: kind for kind in _ALL}
+DEGRADATIONS = {kind.name: kind for kind in _ALL}
 READERS: Mapping[str, Callable[[str], int | float | str]] = {"int": int, "float": float, "str": str}
 
 
@@ -46,9 +46,9 @@ def parse_chain(line: str) -> Chain:
 
 def _parse_one(part: str) -> Degradation:
     name, _, rest = part.partition(":")
-    if name not in KINDS:
-        raise UnknownName("degradation", name, KINDS)
-    kind: Any = KINDS[name]  # a dataclass, whose fields say what it takes
+    if name not in DEGRADATIONS:
+        raise UnknownName("degradation", name, DEGRADATIONS)
+    kind: Any = DEGRADATIONS[name]  # a dataclass, whose fields say what it takes
     wanted = fields(kind)
     given = [value.strip() for value in rest.split(",")] if rest else []
     if len(given) > len(wanted):

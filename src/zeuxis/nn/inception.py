@@ -22,7 +22,7 @@ from zeuxis.errors import UsageError, WeightsError
 
 SIDE = 299  # pixels a side of the network's input
 WIDTH = 2048  # features
-CLASSES = 1008
+IMAGENET_CLASSES = 1008
 
 
 class Conv(NamedTuple):
@@ -168,7 +168,7 @@ class Inception(nn.Module):
         self.Mixed_7a = _block_d(768)
         self.Mixed_7b = _block_e(1280, _average())
         self.Mixed_7c = _block_e(2048, nn.MaxPool2d(3, stride=1, padding=1))  # as in that graph; average in the paper
-        self.fc = nn.Linear(WIDTH, CLASSES)
+        self.fc = nn.Linear(WIDTH, IMAGENET_CLASSES)
 
     def features(self, image: Tensor) -> Tensor:
         """The last average pool, ``(B, 2048)``: what the FID is measured in. Resizes to 299 as TensorFlow 1 did."""

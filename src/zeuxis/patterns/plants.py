@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from zeuxis.patterns.dice import KINDS, kind
+from zeuxis.patterns.dice import HANDS, kind
 from zeuxis.patterns.turtle import segment
 
 SKY_TOP, SKY_FOOT, SOIL = (0.72, 0.85, 0.95), (0.95, 0.97, 0.98), (0.45, 0.33, 0.24)
@@ -92,7 +92,7 @@ def grow(dice: Tensor, size: int) -> Tensor:
     heading = torch.zeros(b, dtype=torch.int64, device=dice.device)
     canvas = PlantCanvas(image)
     for k in range(nodes):
-        is_a = {name: kinds[:, k] == index for index, name in enumerate(KINDS)}
+        is_a = {name: kinds[:, k] == index for index, name in enumerate(HANDS)}
         heading = (heading + 2 * dice[:, k].sum(1) - 25).clamp(-MOST, MOST)  # 25 is twice the mean
         tip = at + (reach * torch.where(is_a["straight"], 1.0, 0.72))[:, None] * _way(heading)
         canvas.line(at, tip, 0.012 * (1.6 - k / nodes), _rgb(STEM, b))

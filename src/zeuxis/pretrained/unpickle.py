@@ -165,9 +165,9 @@ class Machine:
         for op, arg, _ in pickletools.genops(stream):  # type: ignore[arg-type]
             if op.name == "STOP":
                 return self.stack.pop()
-            if op.name not in STEPS:
+            if op.name not in OPCODES:
                 raise Refused(f"its pickle uses {op.name}, which no checkpoint needs")
-            STEPS[op.name](self, arg)
+            OPCODES[op.name](self, arg)
         raise Refused("its pickle has no end")
 
     def push(self, value: Any) -> None:
@@ -232,7 +232,7 @@ CONSTANTS = (
     "INT LONG LONG1 LONG4 BININT BININT1 BININT2 FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE "
     "SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8"
 )
-STEPS: dict[str, Opcode] = {
+OPCODES: dict[str, Opcode] = {
     **dict.fromkeys(CONSTANTS.split(), Machine.push),
     **dict.fromkeys(["PROTO", "FRAME"], lambda m, a: None),
     **dict.fromkeys(["PUT", "BINPUT", "LONG_BINPUT"], lambda m, a: m.memo.__setitem__(a, m.stack[-1])),

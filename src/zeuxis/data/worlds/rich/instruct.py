@@ -23,12 +23,12 @@ from zeuxis.data.worlds.rich.facts import (
 )
 from zeuxis.data.worlds.rich.wording import WHERE, Mention, refer, things
 
-KINDS = ("remove", "recolour", "reshape", "add", "weather", "season", "time")
+EDIT_KINDS = ("remove", "recolour", "reshape", "add", "weather", "season", "time")
 DRAWS = 6  # uniform numbers of an instruction
 _WEATHER = ("clear", "cloudy", "rain", "snow")
 
 
-def instruct(row: Sequence[int], u: Sequence[float], kinds: Sequence[str] = KINDS) -> tuple[str, list[int]]:
+def instruct(row: Sequence[int], u: Sequence[float], kinds: Sequence[str] = EDIT_KINDS) -> tuple[str, list[int]]:
     """An instruction and the factors of the scene in which it was followed, by uniform numbers ``u`` (DRAWS).
 
     What cannot be asked of a scene (to add where no corner is empty, to remove the only object) is not drawn.

@@ -99,7 +99,7 @@ class RichScenes(World):
 class SceneEdits(World):
     """A scene (``source``), what to change in it (``instruction``), and the scene in which that is done (the image).
 
-    ``kinds`` are those of ``instruct.KINDS`` that are drawn. ``factors`` are those of the image.
+    ``kinds`` are those of ``instruct.EDIT_KINDS`` that are drawn. ``factors`` are those of the image.
     """
 
     name = "scenes-edits"
@@ -118,12 +118,12 @@ class SceneEdits(World):
         split: str = "train",
         length: int = 1_000_000,
         *,
-        kinds: Sequence[str] = instruct.KINDS,
+        kinds: Sequence[str] = instruct.EDIT_KINDS,
     ) -> None:
         super().__init__(size, split, length)
         for kind in kinds:
-            if kind not in instruct.KINDS:
-                raise UnknownName("kind of instruction", kind, instruct.KINDS)
+            if kind not in instruct.EDIT_KINDS:
+                raise UnknownName("kind of instruction", kind, instruct.EDIT_KINDS)
         self.kinds = tuple(kinds)
         self.before = RichScenes(size, split, length)
 
