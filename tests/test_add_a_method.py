@@ -17,7 +17,7 @@ PAGE = (Path(__file__).parent.parent / "docs" / "add-a-method.md").read_text(enc
 FILES = re.compile(r"^`(my-methods/\S+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BLOCKS = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINES = [line for kind, block in BLOCKS.findall(PAGE) if not kind for line in block.splitlines()]
-SHORTER = {"train": ["--set", "train.rounds=3", "--batch", "8"], "compare": ["--budget", "1s"]}
+SHORTER = {"train": ["--set", "train.iterations=3", "--batch", "8"], "compare": ["--budget", "1s"]}
 
 
 @pytest.fixture
@@ -40,16 +40,16 @@ def test_the_page_is_carried_out(
     variable, value = next(line for line in LINES if line.startswith("export ")).removeprefix("export ").split("=")
     monkeypatch.setenv(variable, value)
     assert set(entries()) - set(packaged()) == {"my-wae"}
-    said = {}
+    printed = {}
     for line in LINES:
         if line.startswith("zeuxis "):
             command, *words = shlex.split(line)[1:]
             assert main([command, *words, *SHORTER.get(command, [])]) == 0, line
-            said[command] = capsys.readouterr()
-    assert list(said) == ["list", "info", "test-system", "train", "sample", "evaluate", "compare"]
-    assert "my-wae" in said["list"].out and "Wasserstein" in said["info"].out
-    assert said["test-system"].out.count("\n") == said["test-system"].out.count("ok ") >= 6
-    assert "frechet" in said["evaluate"].out
+            printed[command] = capsys.readouterr()
+    assert list(printed) == ["list", "info", "test-system", "train", "sample", "evaluate", "compare"]
+    assert "my-wae" in printed["list"].out and "Wasserstein" in printed["info"].out
+    assert printed["test-system"].out.count("\n") == printed["test-system"].out.count("ok ") >= 6
+    assert "frechet" in printed["evaluate"].out
     assert (folder / "runs" / "compare" / "index.html").is_file()
     assert len(list(folder.rglob("samples/**/*.png"))) >= 16
     assert {p for p in Path(packaged()["vae"].path).parents[2].rglob("*") if "__pycache__" not in p.parts} == before

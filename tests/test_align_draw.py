@@ -12,7 +12,7 @@ from torch.distributions import Normal, kl_divergence
 from zeuxis.api import reproduce
 from zeuxis.api.runs import preview_images
 from zeuxis.batch import Batch, Condition, Shape
-from zeuxis.data.worlds.grammar import describe, facts_from
+from zeuxis.data.worlds.grammar import facts_from, sentence
 from zeuxis.data.worlds.scenes import Scenes
 from zeuxis.errors import UnknownName, UsageError
 from zeuxis.game import Turn
@@ -199,7 +199,7 @@ def test_the_claims_note_tells_what_can_be_reached_without_order() -> None:
     exchanged[:, 3] -= twins.long()
     exchanged[:, 6] += twins.long()
     for row, twin in zip(factors[:200].tolist(), exchanged[:200].tolist(), strict=True):
-        told, other_told = (sorted(describe(facts_from(f)).replace("an ", "a ").split()) for f in (row, twin))
+        told, other_told = (sorted(sentence(facts_from(f)).replace("an ", "a ").split()) for f in (row, twin))
         assert told == other_told
     without_order = 1 - 0.5 * twins.double().mean()
     constant = one.bincount().max() / len(one)

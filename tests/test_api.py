@@ -28,7 +28,7 @@ from zeuxis.recipe import Recipe, load_recipe, merged
 from zeuxis.spec import DataSpec
 
 SMALL = (
-    "train.rounds=6",
+    "train.iterations=6",
     "model.network.width=16",
     "model.network.depth=1",
     "model.network.heads=2",

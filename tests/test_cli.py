@@ -30,7 +30,7 @@ size = 8
 ngf = 4
 ndf = 4
 [train]
-rounds = 3
+iterations = 3
 batch = 4
 """
 
@@ -165,9 +165,9 @@ def test_a_picture_is_the_same_in_any_company(command, trained):
 
 def test_training_ends_at_its_budget_and_says_where_it_is(command):
     code, out, err = command("train", "tiny.toml", "--budget", "2r", "--set", "train.seed=7", "--out", "here")
-    assert code == 0 and "2 rounds" in out and "zeuxis sample here" in out and "round 2" in err
+    assert code == 0 and "2 iterations" in out and "zeuxis sample here" in out and "iteration 2" in err
     kept = json.loads(Path("here/run.json").read_text())
-    assert kept["finished"] and kept["recipe"]["train"]["seed"] == 7 and kept["recipe"]["train"]["rounds"] == 2
+    assert kept["finished"] and kept["recipe"]["train"]["seed"] == 7 and kept["recipe"]["train"]["iterations"] == 2
 
 
 def test_what_cannot_draw_is_not_said_to(command):
@@ -197,7 +197,7 @@ def test_an_interrupted_training_goes_on_with_the_same_command(command, monkeypa
     line = ["train", "tiny.toml", "--json", "--budget", "400r"]
     with monkeypatch.context() as patch:
         # Ctrl-C at the first report, half a second into the game.
-        patch.setattr("zeuxis.cli.train.describe", lambda *figures: signal.raise_signal(signal.SIGINT) or "")
+        patch.setattr("zeuxis.cli.train.progress_line", lambda *figures: signal.raise_signal(signal.SIGINT) or "")
         code, out, _ = command(*line)
     first = json.loads(out)
     assert code == 130 and first["stopped"] == "SIGINT" and 0 < first["round"] < 400
@@ -205,7 +205,7 @@ def test_an_interrupted_training_goes_on_with_the_same_command(command, monkeypa
     second = json.loads(out)
     assert code == 0 and second["run"] == first["run"] and second["stopped"] is None and second["round"] == 400
     events = [json.loads(line) for line in Path(first["run"], "log.jsonl").read_text().splitlines()]
-    assert f"resumed after round {first['round']}" in [e.get("event") for e in events]
+    assert f"resumed after iteration {first['round']}" in [e.get("event") for e in events]
     code, out, _ = command("train", "tiny.toml", "--json")  # another budget is another run
     assert code == 0 and json.loads(out)["run"] != first["run"]
 
@@ -219,7 +219,7 @@ def test_an_interrupted_training_goes_on_with_the_same_command(command, monkeypa
         ("trian", 2, "Did you mean 'train'"),
         ("train", 2, "Missing argument"),
         ("train vea", 2, "unknown recipe 'vea'"),
-        ("train tiny.toml --budget soon", 2, "write 90s, 10m, 2h or 500r"),
+        ("train tiny.toml --budget soon", 2, "write 90s, 10m, 2h or 500i"),
         ("train tiny.toml --set train.bach=3", 2, "train.batch"),
         ("train tiny.toml --set nonsense", 2, "a.b=value"),
         ("train tiny.toml --set model.nfg=3", 2, "did you mean"),
@@ -303,7 +303,7 @@ def test_budgets():
     assert Budget.parse("10m") == Budget(minutes=10)
     assert Budget.parse("90s") == Budget(minutes=1.5)
     assert Budget.parse("0.5h") == Budget(minutes=30)
-    assert Budget.parse("500r") == Budget(rounds=500)
+    assert Budget.parse("500r") == Budget(iterations=500) == Budget.parse("500i")
     for wrong in ("", "10", "m", "-1m", "0m", "1.5r", "10 m", "1e3s", "infm"):
         with pytest.raises(UsageError):
             Budget.parse(wrong)
@@ -311,7 +311,7 @@ def test_budgets():
 
 def test_a_budget_replaces_the_recipe_s_own_and_a_folder_called_7_stays_a_folder():
     recipe = recipe_of("tiny.toml", budget="1m", data="7", batch=9, changes=["train.batch=2"])
-    assert (recipe.train.rounds, recipe.train.minutes, recipe.data, recipe.train.batch) == (None, 1, "7", 9)
+    assert (recipe.train.iterations, recipe.train.minutes, recipe.data, recipe.train.batch) == (None, 1, "7", 9)
 
 
 def test_json_has_no_infinities_and_durations_read_well():

@@ -24,7 +24,7 @@ def bars(n: int, seed: int = 0) -> Batch:
     return Batch(image[:, None], Condition(label=label))
 
 
-def taught(system: CVAE | Autoencoder, rounds: int = 250) -> CVAE | Autoencoder:
+def trained(system: CVAE | Autoencoder, rounds: int = 250) -> CVAE | Autoencoder:
     optimiser = torch.optim.Adam(system.parameters(), lr=5e-3)
     move = system.moves()[0]
     for k in range(rounds):
@@ -40,7 +40,7 @@ def taught(system: CVAE | Autoencoder, rounds: int = 250) -> CVAE | Autoencoder:
 def cvae() -> CVAE:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        system = taught(CVAE(SHAPE, classes=4, latent=2, widths=(16,), hidden=32))
+        system = trained(CVAE(SHAPE, classes=4, latent=2, widths=(16,), hidden=32))
     assert isinstance(system, CVAE)
     return system
 
@@ -74,7 +74,7 @@ def test_cvae_misuse_is_explained():
 def test_a_curved_code_of_two_numbers_holds_more_than_two_components():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        system = taught(Autoencoder(SHAPE, latent=2, widths=(16,), hidden=32))
+        system = trained(Autoencoder(SHAPE, latent=2, widths=(16,), hidden=32))
     flat = PCA(SHAPE, components=2)
     flat.fit([bars(500, k) for k in range(4)])
     test = bars(300, 999).image

@@ -22,11 +22,11 @@ from sklearn.datasets import load_digits
 from zeuxis.batch import Shape, to_uint8
 from zeuxis.data import cache, datasets, parsers
 from zeuxis.data.batches import Batches, epoch_batches
-from zeuxis.data.entries import ENTRIES, Entry, LocalFile, RemoteFile, describe, names, providing
+from zeuxis.data.entries import ENTRIES, DatasetEntry, LocalFile, RemoteFile, describe, names, providing
 from zeuxis.data.fit import fit_images, fit_labels
 from zeuxis.data.formats import read_cifar10_tar, read_idx
 from zeuxis.data.library import WORLDS, open_source
-from zeuxis.data.source import AS_TENSOR, FIELDS, TEXTS, ArraySource, vocabulary
+from zeuxis.data.source import AS_TENSOR, CONDITION_FIELDS, TEXTS, ArraySource, vocabulary
 from zeuxis.data.split import carve
 from zeuxis.errors import DataError, UnknownName, UsageError
 from zeuxis.nn.text import WordTokeniser
@@ -84,7 +84,7 @@ def test_a_batch_holds_the_rows_that_were_asked_for() -> None:
 
 
 def test_every_field_of_a_condition_has_a_form() -> None:
-    assert set(AS_TENSOR) | TEXTS == FIELDS
+    assert set(AS_TENSOR) | TEXTS == CONDITION_FIELDS
 
 
 def test_wrong_arrays_are_refused() -> None:
@@ -257,7 +257,7 @@ def test_groups_are_not_torn_apart() -> None:
 
 def test_a_public_test_set_stays_the_test_set() -> None:
     raw = parsers.Raw(np.zeros((30, 2, 2), np.uint8), test=[False] * 20 + [True] * 10)
-    _, _, facts = datasets.fitted(ENTRIES["mnist"], raw, None)
+    _, _, facts = datasets.fitted_pictures(ENTRIES["mnist"], raw, None)
     assert list(facts.splits["test"]) == list(range(20, 30))
     assert len(facts.splits["val"]) == 2 and len(facts.splits["train"]) == 18
 
@@ -280,7 +280,7 @@ def test_an_entry_is_complete(name: str) -> None:
     entry = ENTRIES[name]
     card = describe(name)
     assert card["licence"] and card["citation"] and card["homepage"] and card["comes_from"]
-    assert set(entry.provides) <= FIELDS
+    assert set(entry.provides) <= CONDITION_FIELDS
     assert set(entry.splits) == {"train", "val", "test"} and all(entry.splits.values())
     assert bool(entry.folder) == bool(entry.local)
     assert all(len(f.sha256) == 64 for f in entry.local) and all(len(f.md5) == 32 for f in entry.remote)
@@ -340,7 +340,7 @@ def idx(values: np.ndarray) -> bytes:
 
 
 @pytest.fixture
-def official(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Entry, np.ndarray]:
+def official(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[DatasetEntry, np.ndarray]:
     """An entry whose official files are made here: 40 training pictures and 10 test ones."""
     monkeypatch.delenv("ZEUXIS_DATA", raising=False)
     images = np.random.default_rng(0).integers(0, 256, (50, 28, 28), dtype=np.uint8)
@@ -360,7 +360,7 @@ def official(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Entry, np
 
 
 def test_official_files_are_downloaded_checked_and_decoded_once(
-    official: tuple[Entry, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    official: tuple[DatasetEntry, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entry, images = official
     test = datasets.open_dataset(entry, 32, "test")
@@ -377,7 +377,7 @@ def test_official_files_are_downloaded_checked_and_decoded_once(
     assert not list((tmp_path / "cache").rglob(".*")), "temporary files were left behind"
 
 
-def test_a_replaced_download_is_refused_and_not_kept(official: tuple[Entry, np.ndarray], tmp_path: Path) -> None:
+def test_a_replaced_download_is_refused_and_not_kept(official: tuple[DatasetEntry, np.ndarray], tmp_path: Path) -> None:
     entry, _ = official
     (tmp_path / "site" / "t10k-labels-idx1-ubyte.gz").write_bytes(idx(np.zeros(10)))
     with pytest.raises(DataError, match="not the published"):
@@ -385,7 +385,7 @@ def test_a_replaced_download_is_refused_and_not_kept(official: tuple[Entry, np.n
     assert not list((tmp_path / "cache").rglob("*t10k-labels*"))
 
 
-def test_no_connection_is_explained(official: tuple[Entry, np.ndarray], tmp_path: Path) -> None:
+def test_no_connection_is_explained(official: tuple[DatasetEntry, np.ndarray], tmp_path: Path) -> None:
     entry, _ = official
     (tmp_path / "site" / "train-images-idx3-ubyte.gz").unlink()
     with pytest.raises(DataError, match="set ZEUXIS_DATA") as caught:
@@ -445,7 +445,7 @@ def test_cifars_binary_archive(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Entry, Path]:
+def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[DatasetEntry, Path]:
     """An entry with its files under $ZEUXIS_DATA."""
     root = tmp_path / "data"
     folder = root / "mnist"
@@ -459,14 +459,14 @@ def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Entry, Path]
     return dataclasses.replace(ENTRIES["mnist"], local=tuple(files)), folder
 
 
-def test_the_data_folder_goes_first(local: tuple[Entry, Path]) -> None:
+def test_the_data_folder_goes_first(local: tuple[DatasetEntry, Path]) -> None:
     entry, folder = local
     source = datasets.open_dataset(entry, None, "test")
     assert (source.images[source.rows] == 10).all() and len(source) == 10
     assert describe("mnist")["comes_from"] == str(folder)
 
 
-def test_a_changed_data_folder_is_refused(local: tuple[Entry, Path]) -> None:
+def test_a_changed_data_folder_is_refused(local: tuple[DatasetEntry, Path]) -> None:
     entry, folder = local
     data = bytearray((folder / "test.npz").read_bytes())
     data[200] ^= 1
@@ -517,7 +517,7 @@ def test_packed_jpegs_are_decoded_in_order() -> None:
         Image.new("RGB", (8, 8), (level, level, level)).save(file, "JPEG")
         files.append(np.frombuffer(file.getvalue(), np.uint8))
     offsets = np.cumsum([0, *map(len, files)])
-    decoded = parsers.decode(np.concatenate(files), offsets)
+    decoded = parsers.decode_pictures(np.concatenate(files), offsets)
     assert decoded.shape == (3, 8, 8, 3) and decoded[:, 4, 4, 0].tolist() == [0, 100, 200]
 
 

@@ -12,7 +12,7 @@ from zeuxis.batch import Batch
 from zeuxis.data.degraded import DegradedSource
 from zeuxis.data.library import open_source
 from zeuxis.degrade.blur import Blur
-from zeuxis.degrade.language import KINDS, parse
+from zeuxis.degrade.language import DEGRADATIONS, parse_chain
 from zeuxis.degrade.mask import Hole, Mask, Outpaint, Strokes, Uncrop
 from zeuxis.degrade.resize import Bicubic, Shrink
 from zeuxis.degrade.tone import LUMA, Film, Grey
@@ -50,7 +50,7 @@ def pictures(*shape: int, seed: int = 0) -> Tensor:
 )
 @pytest.mark.parametrize("size", [(8, 12), (16, 8)])
 def test_adjoint(line: str, size: tuple[int, int]) -> None:
-    chain = parse(line)
+    chain = parse_chain(line)
     x = pictures(2, 3, *size)
     y = chain.apply(x)
     other = pictures(*y.shape, seed=1)
@@ -64,7 +64,7 @@ def test_adjoint(line: str, size: tuple[int, int]) -> None:
     ["grey", "shrink:2", "blur:1.3", "mask:0.5", "outpaint", "bicubic", "subsample", "smear", "motion", "defocus"],
 )
 def test_linear(line: str) -> None:
-    chain = parse(line)
+    chain = parse_chain(line)
     x, z = pictures(2, 3, 8, 8), pictures(2, 3, 8, 8, seed=1)
     torch.testing.assert_close(chain.apply(2 * x - 3 * z), 2 * chain.apply(x) - 3 * chain.apply(z))
 
@@ -98,7 +98,7 @@ def test_blur_is_gaussian() -> None:
 @pytest.mark.parametrize("line", ["blur:3", "smear:4,1,30", "motion:12,50", "defocus:3", "bicubic:1"])
 def test_a_plain_picture_stays_plain_up_to_its_edges(line: str) -> None:
     plain = torch.full((1, 3, 9, 5), 0.7)
-    torch.testing.assert_close(parse(line).apply(plain), plain)
+    torch.testing.assert_close(parse_chain(line).apply(plain), plain)
 
 
 def moments(spread: Tensor) -> tuple[float, float, float]:
@@ -111,7 +111,7 @@ def moments(spread: Tensor) -> tuple[float, float, float]:
 def spread(line: str) -> Tensor:
     point = torch.zeros(1, 1, 41, 41, dtype=torch.float64)
     point[..., 20, 20] = 1
-    out = parse(line).apply(point)[0, 0]
+    out = parse_chain(line).apply(point)[0, 0]
     assert out.sum().item() == pytest.approx(1)
     torch.testing.assert_close(out, out.flip(0, 1))
     return out
@@ -140,7 +140,7 @@ def test_old_films_are_blind_to_red() -> None:
     assert torch.equal(Film("orthochromatic").apply(red), torch.full((1, 3, 4, 4), -1.0))
     assert torch.equal(Film("panchromatic").apply(red), Grey().apply(red))
     with pytest.raises(UnknownName, match="did you mean blue"):
-        parse("film:bleu")
+        parse_chain("film:bleu")
 
 
 def test_mask_hides_what_its_mask_says() -> None:
@@ -188,22 +188,22 @@ def test_pairs_tell_what_is_hidden() -> None:
 
 def test_noise_has_the_stated_deviation_and_no_bias() -> None:
     x = torch.full((4, 3, 64, 64), 0.25)
-    added = parse("noise:0.1")(x, Stream(0)) - x
+    added = parse_chain("noise:0.1")(x, Stream(0)) - x
     assert added.std().item() == pytest.approx(0.1, rel=0.02)
     assert added.mean().item() == pytest.approx(0, abs=0.003)
 
 
 def test_a_chain_applies_from_left_to_right() -> None:
     x = pictures(1, 3, 8, 8)
-    assert torch.equal(parse("mask:0.5 | blur:1").apply(x), Blur(1).apply(Mask(0.5).apply(x)))
-    assert not torch.allclose(parse("mask:0.5 | blur:1").apply(x), parse("blur:1 | mask:0.5").apply(x))
+    assert torch.equal(parse_chain("mask:0.5 | blur:1").apply(x), Blur(1).apply(Mask(0.5).apply(x)))
+    assert not torch.allclose(parse_chain("mask:0.5 | blur:1").apply(x), parse_chain("blur:1 | mask:0.5").apply(x))
 
 
-@pytest.mark.parametrize("name", sorted(KINDS))
+@pytest.mark.parametrize("name", sorted(DEGRADATIONS))
 def test_every_kind_is_seeded_finite_and_alone_in_its_row(name: str) -> None:
     x = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
     before = x.clone()
-    chain = parse(name)
+    chain = parse_chain(name)
     together = chain(x, ImageRng.counting(5, 4))
     assert torch.equal(x, before), "the clean picture was changed"
     assert together.isfinite().all() and together.dtype == x.dtype and together.shape[:2] == x.shape[:2]
@@ -215,11 +215,11 @@ def test_every_kind_is_seeded_finite_and_alone_in_its_row(name: str) -> None:
 
 def test_a_line_spells_what_was_parsed() -> None:
     line = "grey | shrink:2 | blur:1.25 | mask:0.5 | hole:0.3333333 | noise:0.05 | film:blue"
-    assert str(parse(line)) == line
-    for name in KINDS:
-        assert parse(str(parse(name))) == parse(name), "defaults are spelt out"
-    assert parse("motion:15") == parse("motion:15,30")
-    assert parse(" blur : 2".replace(" : ", ":")) == parse("blur:2.0")
+    assert str(parse_chain(line)) == line
+    for name in DEGRADATIONS:
+        assert parse_chain(str(parse_chain(name))) == parse_chain(name), "defaults are spelt out"
+    assert parse_chain("motion:15") == parse_chain("motion:15,30")
+    assert parse_chain(" blur : 2".replace(" : ", ":")) == parse_chain("blur:2.0")
 
 
 @pytest.mark.parametrize(
@@ -251,12 +251,12 @@ def test_a_line_spells_what_was_parsed() -> None:
 )
 def test_a_wrong_line_is_explained(line: str, error: type[Exception], says: str) -> None:
     with pytest.raises(error, match=says):
-        parse(line)
+        parse_chain(line)
 
 
 def test_what_is_not_linear_has_no_adjoint() -> None:
     with pytest.raises(Unsupported, match=r"noise:0\.1"):
-        parse("blur:1 | noise:0.1").adjoint(torch.zeros(1, 3, 8, 8))
+        parse_chain("blur:1 | noise:0.1").adjoint(torch.zeros(1, 3, 8, 8))
     with pytest.raises(UsageError, match="4 channels"):
         Grey().apply(torch.zeros(1, 4, 8, 8))
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from zeuxis.data.library import open_source
 from zeuxis.degrade.blind import Blind
 from zeuxis.degrade.jpeg import Jpeg, SoftJpeg, soft_round
-from zeuxis.degrade.language import parse
+from zeuxis.degrade.language import parse_chain
 from zeuxis.degrade.noise import Shot
 from zeuxis.degrade.sensor import CAMERAS, Sensor
 from zeuxis.degrade.tone import FILMS, Expose, Film, from_light, to_light
@@ -86,7 +86,7 @@ def test_sensor_noise_grows_with_its_level_and_is_coloured_and_soft() -> None:
 
 
 def test_age_takes_the_colour_and_leaves_the_picture(scenes: Tensor) -> None:
-    old = parse("age")(scenes, ImageRng.counting(0, 6))
+    old = parse_chain("age")(scenes, ImageRng.counting(0, 6))
     tinted = (old[:, 0] - old[:, 2]).flatten(1)  # red over blue: the same tint all over, where scenes have many colours
     assert (tinted.mean(1) > 0).all()
     assert tinted.std(1).mean() < 0.5 * (scenes[:, 0] - scenes[:, 2]).flatten(1).std(1).mean()
@@ -100,7 +100,7 @@ def test_blind_damage_differs_from_picture_to_picture(scenes: Tensor) -> None:
     same = scenes[:1].expand(12, -1, -1, -1)
     worse = Blind(2)(same, ImageRng.counting(0, 12))
     assert worse.shape == (12, 3, 32, 32) and worse.abs().max() < 1.5
-    plain = parse("shrink:2").apply(same)
+    plain = parse_chain("shrink:2").apply(same)
     errors = (worse - plain).square().mean((1, 2, 3))
     assert errors.max() > 2 * errors.min() > 0
     with pytest.raises(UsageError, match="evenly"):

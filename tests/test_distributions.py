@@ -16,7 +16,7 @@ from zeuxis.batch import to_float, to_uint8
 from zeuxis.distributions.affine import Divide, Flatten, Reverse, Whiten, pack, unpack
 from zeuxis.distributions.autoregressive import MaskedAffine
 from zeuxis.distributions.bernoulli import Bernoulli
-from zeuxis.distributions.bijection import Bijection, Chain
+from zeuxis.distributions.bijection import Bijection, Composition
 from zeuxis.distributions.dequantise import LEVEL, VARIANCE, dequantise, quantise
 from zeuxis.distributions.discretised import DiscretisedLogistic, DiscretisedNormal
 from zeuxis.distributions.flow import Flow
@@ -107,7 +107,7 @@ MAPS: dict[str, Bijection] = {
     "reverse": Reverse(),
     "whiten": Whiten(torch.tensor([1.0, 2, 3, 4], dtype=torch.float64), FACTOR),
     "masked-affine": MaskedAffine(conditioner),
-    "chain": Chain((Divide(2.0), MaskedAffine(conditioner), Reverse(), MaskedAffine(conditioner, limit=1.0))),
+    "chain": Composition((Divide(2.0), MaskedAffine(conditioner), Reverse(), MaskedAffine(conditioner, limit=1.0))),
 }
 
 

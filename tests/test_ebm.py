@@ -140,8 +140,8 @@ def test_samples_are_chains_from_noise_as_long_as_training_ran_them():
     kept.load_state_dict(short.state_dict() | {"chains": kept.chains})
     assert (short.length, kept.length) == (8, 32)
     own = [made.sample(Condition(), ImageRng([5])) for made in (short, kept)]
-    told = [other.sample(Condition(), ImageRng([5]), Sampling(steps=k)) for other, k in ((kept, 8), (short, 32))]
-    assert torch.equal(own[0], told[0]) and torch.equal(own[1], told[1])
+    others = [other.sample(Condition(), ImageRng([5]), Sampling(steps=k)) for other, k in ((kept, 8), (short, 32))]
+    assert torch.equal(own[0], others[0]) and torch.equal(own[1], others[1])
 
 
 @pytest.mark.parametrize("chains", [0, 64])

@@ -24,7 +24,7 @@ from zeuxis.game import Player
 from zeuxis.plugins import using
 from zeuxis.recipe import Recipe, load_recipe, recipe_paths
 from zeuxis.training.ema import ema_copy, own_state
-from zeuxis.training.optimiser import BUILDERS, flat_state, overridden
+from zeuxis.training.optimiser import OPTIMISERS, flat_state, overridden
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -42,7 +42,7 @@ optimiser = "rmsprop"
 warmup = 7
 decay = "cosine"
 [train]
-rounds = 30
+iterations = 30
 batch = 16
 ema = 0.9
 """
@@ -290,7 +290,7 @@ def test_a_dry_run_counts_what_a_training_holds(name: str, tmp_path: Path) -> No
     for player in players:
         for parameter in player.parameters():
             parameter.grad = torch.zeros_like(parameter)
-        optimiser = BUILDERS[player.optimiser](player)
+        optimiser = OPTIMISERS[player.optimiser](player)
         optimiser.step()
         kept += sum(t.numel() * t.element_size() for t in flat_state(optimiser).values())
     assert found.memory.optimiser == kept
@@ -309,11 +309,11 @@ def test_a_dry_run_trains_nothing_and_says_what_would_be(command: Command) -> No
     assert set(Path().iterdir()) - before == {Path("first.png")}
     with Image.open("first.png") as sheet:
         assert sheet.width == sheet.height > 4 * 60  # 16 pictures
-    assert (found["folder"], found["state"], found["rounds"]) == ("runs/00000-tiny-digits", "new", 30)
+    assert (found["folder"], found["state"], found["iterations"]) == ("runs/00000-tiny-digits", "new", 30)
     assert (found["data"]["examples"], found["data"]["provides"], len(found["first"])) == (1439, ["label"], 4)
     critic, generator = sorted(found["players"], key=lambda player: str(player["name"]))
     assert (critic["optimiser"], critic["warmup"], critic["decay"]) == ("rmsprop", 7, "cosine")
-    assert "2 times a round" in critic["moves"][0] and generator["optimiser"] == "adam"
+    assert "2 times an iteration" in critic["moves"][0] and generator["optimiser"] == "adam"
     code, out, _ = command("train", "tiny.toml", "--dry-run")
     sheet_path = Path(next(line for line in out.splitlines() if "sheet" in line).split()[1].rstrip(","))
     assert code == 0 and sheet_path.is_file()

@@ -10,7 +10,7 @@ from zeuxis.batch import to_float, to_uint8
 from zeuxis.data.source import Source
 from zeuxis.data.worlds.face import FACTORS, JITTER, PROPORTIONS, face
 from zeuxis.data.worlds.faces import PICTURES, WORDS, Faces, caption, descriptions
-from zeuxis.data.worlds.portrait import HAIR, PARTS, SKIN, Canvas, paint
+from zeuxis.data.worlds.portrait import HAIR, PARTS, SKIN, FaceCanvas, paint
 from zeuxis.data.worlds.world import SPLITS, of_split
 from zeuxis.errors import UnknownName, UsageError
 from zeuxis.metrics.oracle import UNSAID
@@ -22,9 +22,9 @@ def faces() -> Faces:
     return Faces(64)
 
 
-def drawn(size: int = 64, n: int = 1, seed: int = 0, **said: str) -> tuple[Tensor, Tensor]:
+def drawn(size: int = 64, n: int = 1, seed: int = 0, **stated: str) -> tuple[Tensor, Tensor]:
     """``n`` faces of one person with the factors that are said, and the first value of the others."""
-    row = [values.index(said.get(name, values[0])) for name, values in FACTORS.items()]
+    row = [values.index(stated.get(name, values[0])) for name, values in FACTORS.items()]
     person = Stream(seed).uniform(1, PROPORTIONS).expand(n, -1)
     look = Stream(seed, "look").uniform(1, JITTER).expand(n, -1)
     return paint(face(torch.tensor(row).expand(n, -1), person, look), size)
@@ -133,8 +133,8 @@ def test_no_factor_hides_another() -> None:
 
 
 def test_smile_pose_and_light_go_the_way_they_say() -> None:
-    def column(part: str, **said: str) -> Tensor:
-        layout = drawn(128, **said)[1][0]
+    def column(part: str, **stated: str) -> Tensor:
+        layout = drawn(128, **stated)[1][0]
         return (layout == PARTS.index(part)).nonzero().float()  # rows of (y, x)
 
     def ends_above_middle(mood: str) -> float:
@@ -192,22 +192,22 @@ def test_what_a_caption_leaves_open_is_not_asked_of_its_picture() -> None:
     world = Faces(32, "test")
     rows = world.batch(torch.arange(400)).condition.factors
     assert rows is not None
-    said = world.stated_factors(rows)
+    stated = world.stated_factors(rows)
     names = list(FACTORS)
-    unsaid = {name: (said[:, k] == UNSAID) for k, name in enumerate(names)}
+    unstated = {name: (stated[:, k] == UNSAID) for k, name in enumerate(names)}
     bald = rows[:, names.index("hair_style")] == FACTORS["hair_style"].index("bald")
-    assert unsaid.pop("skin").all() and unsaid.pop("light").all()
-    assert torch.equal(unsaid.pop("hair_colour"), bald) and 0 < bald.sum() < len(bald)
-    assert not torch.stack(list(unsaid.values())).any()
-    assert torch.equal(torch.where(said == UNSAID, rows, said), rows)
+    assert unstated.pop("skin").all() and unstated.pop("light").all()
+    assert torch.equal(unstated.pop("hair_colour"), bald) and 0 < bald.sum() < len(bald)
+    assert not torch.stack(list(unstated.values())).any()
+    assert torch.equal(torch.where(stated == UNSAID, rows, stated), rows)
     # Two faces that differ only in what is not told have one caption.
-    assert {caption(row) for row in torch.where(said == UNSAID, 0, rows)} == {caption(row) for row in rows}
+    assert {caption(row) for row in torch.where(stated == UNSAID, 0, rows)} == {caption(row) for row in rows}
 
 
 @pytest.mark.parametrize("size", [16, 32, 45, 64, 128])
 def test_looking_at_some_rows_only_changes_no_pixel(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     faces = Faces(size, "val").faces(torch.arange(120))
     image, layout = paint(faces, size)
-    monkeypatch.setattr(Canvas, "band", lambda self, top, foot: self)
+    monkeypatch.setattr(FaceCanvas, "band", lambda self, top, foot: self)
     whole, parts = paint(faces, size)
     assert torch.equal(image, whole) and torch.equal(layout, parts)

@@ -418,7 +418,7 @@ def small(system: str, root: Path, fit: str = "bucket:8", **model: object):
             "model": {**SMALL.get(system, {}), **model},
             "players": {},
             "sample": {"steps": 1} if system in ("ddpm", "flow-matching") else {},
-            "train": Train(rounds=ROUNDS, batch=4, ema=0.9, save_minutes=60, preview_minutes=60),
+            "train": Train(iterations=ROUNDS, batch=4, ema=0.9, save_minutes=60, preview_minutes=60),
         }
     )
 
@@ -451,11 +451,11 @@ def test_others_refuse_buckets_and_name_the_mend(root: Path) -> None:
 def test_a_crop_is_recorded_and_gone_on_with(root: Path, tmp_path: Path) -> None:
     recipe = small("vqgan", root, "crop", critic_start=0.0)  # nothing that depends on the length of the budget
     whole = train(recipe, out=tmp_path / "whole")
-    half = recipe.model_copy(update={"train": recipe.train.model_copy(update={"rounds": ROUNDS // 2})})
+    half = recipe.model_copy(update={"train": recipe.train.model_copy(update={"iterations": ROUNDS // 2})})
     train(half, out=tmp_path / "parts")
-    said = json.loads((tmp_path / "parts" / "run.json").read_text())
-    said["recipe"]["train"]["rounds"] = ROUNDS  # the budget grows; all else is the same training
-    (tmp_path / "parts" / "run.json").write_text(json.dumps(said))
+    run_json = json.loads((tmp_path / "parts" / "run.json").read_text())
+    run_json["recipe"]["train"]["iterations"] = ROUNDS  # the budget grows; all else is the same training
+    (tmp_path / "parts" / "run.json").write_text(json.dumps(run_json))
     parts = train(recipe, out=tmp_path / "parts")
     assert parts.clock.round == whole.clock.round == ROUNDS
     model = load(parts.folder)

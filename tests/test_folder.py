@@ -18,7 +18,7 @@ from zeuxis.data import decode, folder
 from zeuxis.data.batches import Batches
 from zeuxis.data.folder import open_folder
 from zeuxis.data.library import open_source
-from zeuxis.data.picture import Refused, read_header, read_picture
+from zeuxis.data.picture import PictureRefused, read_header, read_picture
 from zeuxis.data.source import ArraySource, Skipped
 from zeuxis.errors import DataError, UnknownName, UsageError
 
@@ -189,10 +189,10 @@ def test_what_cannot_be_used_is_set_aside_and_listed(root: Path, name: str, tmp_
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_a_huge_picture_is_refused_by_its_header(root: Path) -> None:
     (root / "huge.png").write_bytes(png_with_header(30_000, 30_000))
-    with pytest.raises(Refused, match=r"900 ?million|900000000|megapixels"):
+    with pytest.raises(PictureRefused, match=r"900 ?million|900000000|megapixels"):
         read_header(root / "huge.png")
     (root / "large.png").write_bytes(png_with_header(10_000, 12_000))
-    with pytest.raises(Refused, match="10000x12000 is 120 megapixels"):
+    with pytest.raises(PictureRefused, match="10000x12000 is 120 megapixels"):
         read_header(root / "large.png")
     (root / "allowed.png").write_bytes(png_with_header(8_000, 8_000))
     assert read_header(root / "allowed.png").width == 8_000
@@ -472,7 +472,7 @@ def test_an_interrupted_decoding_leaves_nothing(root: Path, tmp_path: Path, monk
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(folder.prepared, "write", interrupted)
+        patch.setattr(folder.prepared, "write_prepared", interrupted)
         with pytest.raises(KeyboardInterrupt):
             opened(root)
     assert list((tmp_path / "cache" / "prepared").iterdir()) == []

@@ -26,19 +26,19 @@ from zeuxis.spec import DataSpec
 from zeuxis.training.checkpoint import write_model
 from zeuxis.training.precision import autocast
 
-TINY = ('data="digits"', "size=8", "train.rounds=2", "train.minutes=1", "train.batch=4")
+TINY = ('data="digits"', "size=8", "train.iterations=2", "train.minutes=1", "train.batch=4")
 VQGAN = ("model.multiples=[1,2]", "model.codes=4", "model.width=8", "model.latent=8", "model.code_width=4")
 
 
 def test_a_recipe_gives_a_trained_model_by_name(tmp_path: Path) -> None:
-    reader, _ = load_system("features-digits")
+    classifier, _ = load_system("features-digits")
     recipe = load_recipe("vqgan", (*TINY, *VQGAN, "model.layers=1", 'model.features="features-digits"'))
     assert given_models(recipe) == {"features": "features-digits"}
     run = train(recipe, out=tmp_path / "run")
     system, card = load_system(run.folder)
     (features,) = system.frozen
     assert not any(name.startswith("features.") for name in load_file(run.folder / "model" / "model.safetensors"))
-    assert all(torch.equal(a, b) for a, b in zip(features.parameters(), reader.parameters(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(features.parameters(), classifier.parameters(), strict=True))
     shipped = json.loads((locate("features-digits") / "model.json").read_text())
     assert card["built_upon"] == {"features": {"model": "features-digits", "sha256": shipped["sha256"]}}
 

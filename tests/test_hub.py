@@ -107,8 +107,8 @@ class ArrowHub(FakeHub):
 
         features = {c.name: {"_type": "ClassLabel", "names": c.class_names} for c in self.columns if c.class_names}
         made = pa.Table.from_pylist(table)
-        told = json.dumps({"info": {"features": features}})
-        pq.write_table(made.replace_schema_metadata({"huggingface": told}), file, row_group_size=7)
+        declared = json.dumps({"info": {"features": features}})
+        pq.write_table(made.replace_schema_metadata({"huggingface": declared}), file, row_group_size=7)
 
 
 @pytest.fixture(params=["rows", "parquet"])
@@ -465,7 +465,7 @@ def test_parquet_files_of_many_kinds(tmp_path: Path) -> None:
 
 def test_a_run_records_the_commit_and_goes_on_with_it(there: FakeHub, tmp_path: Path) -> None:
     recipe = load_recipe("pca").model_copy(
-        update={"data": f"hub:{REPO}", "size": 8, "model": {"components": 4}, "train": Train(rounds=1)}
+        update={"data": f"hub:{REPO}", "size": 8, "model": {"components": 4}, "train": Train(iterations=1)}
     )
     run = train(recipe, out=tmp_path / "run")
     assert json.loads((run.folder / "run.json").read_text())["recipe"]["data"] == f"hub:{REPO}@{NEW}"

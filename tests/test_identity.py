@@ -191,7 +191,7 @@ def test_an_identity_is_measured_against_its_baseline(tmp_path: Path, monkeypatc
     assert found["value"] == (told["verification/accepted"] + told["verification/refused"]) / 2
     assert found["per_seed"][0]["images"] == 1000  # of a million: those that it was fitted to
 
-    tiny = ("size=16", "model.widths=[8, 16]", "model.features=16", "train.rounds=2", "train.batch=4")
+    tiny = ("size=16", "model.widths=[8, 16]", "model.features=16", "train.iterations=2", "train.batch=4")
     run = train(load_recipe("identity-faces", tiny), out=tmp_path / "run")
     names = [f.name for f in evaluate(load(run.folder), samples=16, metrics=("same-person", "verification"))]
     assert names == ["same-person", "verification", "verification/accepted", "verification/refused",

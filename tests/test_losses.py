@@ -161,8 +161,8 @@ def test_layers_must_pair_up() -> None:
 
 def test_soft_jaccard_is_the_intersection_over_union_of_certain_predictions() -> None:
     layout = torch.tensor([[[0, 0, 1], [1, 1, 1]]])  # class 2 is not there and does not count
-    told = torch.tensor([[[0, 1, 1], [1, 1, 0]]])
-    certain = 50.0 * torch.nn.functional.one_hot(told, 3).permute(0, 3, 1, 2).float()
+    labels = torch.tensor([[[0, 1, 1], [1, 1, 0]]])
+    certain = 50.0 * torch.nn.functional.one_hot(labels, 3).permute(0, 3, 1, 2).float()
     assert soft_jaccard(certain, layout) == pytest.approx(1 - (1 / 3 + 3 / 5) / 2, abs=1e-6)
     assert soft_jaccard(50.0 * torch.nn.functional.one_hot(layout, 3).permute(0, 3, 1, 2), layout) < 1e-6
 

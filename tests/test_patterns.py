@@ -17,11 +17,11 @@ from zeuxis.catalog.build import build
 from zeuxis.data.library import open_source
 from zeuxis.data.worlds.nature import Plants, Terrain
 from zeuxis.errors import UnknownName, UsageError
-from zeuxis.patterns.dice import DICE, FACES, KINDS, chances, chi_square, kind
-from zeuxis.patterns.perlin import fade, fractal, noise, slope
+from zeuxis.patterns.dice import DICE, FACES, HANDS, chances, chi_square, kind
+from zeuxis.patterns.perlin import fade, fractal, noise, spectral_slope
 from zeuxis.patterns.quilting import boundary_error, cut, quilt
-from zeuxis.patterns.terrain import LEVELS, heights
-from zeuxis.patterns.turtle import drawn, fitted, headings, moments, path
+from zeuxis.patterns.terrain import HEIGHTS, heights
+from zeuxis.patterns.turtle import drawn, fitted, heading_moments, headings, path
 from zeuxis.rng import Stream
 from zeuxis.spec import DataSpec, Shape
 
@@ -83,13 +83,13 @@ def test_tiles_meet() -> None:
 def test_the_spectrum_falls_as_stated(gain: float) -> None:
     system = build("perlin", DataSpec(Shape(1, 64, 64)), {"gain": gain})
     assert system.proofs()["spectrum-slope-error"].measure(16, Stream(0)) < 0.2
-    assert slope(0.5) == -4
+    assert spectral_slope(0.5) == -4
 
 
 def test_headings_have_the_moments_of_a_sum_of_coins() -> None:
     u = Stream(0).uniform(40_000, 30)
     last = headings(u, 0.3, 0.7)[:, -1]
-    mean, variance = moments(30, 0.3, 0.7)
+    mean, variance = heading_moments(30, 0.3, 0.7)
     assert last.mean().item() == pytest.approx(mean, abs=4 * math.sqrt(variance / 40_000))
     assert last.var().item() == pytest.approx(variance, rel=0.04)
     proof = build("turtle", DataSpec(Shape(1, 16, 16)), {"steps": 30, "right": 0.7}).proofs()["heading-deviation"]
@@ -118,9 +118,9 @@ def test_the_kinds_of_throws_are_counted_exactly() -> None:
 
     throws = list(itertools.product(range(FACES), repeat=DICE))
     found = kind(torch.tensor(throws))
-    assert [KINDS[k] for k in found.tolist()] == [by_hand(t) for t in throws]
+    assert [HANDS[k] for k in found.tolist()] == [by_hand(t) for t in throws]
     assert sum(chances()) == 1
-    assert dict(zip(KINDS, chances(), strict=True)) == {
+    assert dict(zip(HANDS, chances(), strict=True)) == {
         "nothing": Fraction(480, 7776),
         "pair": Fraction(3600, 7776),
         "two pairs": Fraction(1800, 7776),
@@ -134,12 +134,12 @@ def test_the_kinds_of_throws_are_counted_exactly() -> None:
 
 def test_the_chi_square_test_believes_fair_dice_and_no_others() -> None:
     stats = pytest.importorskip("scipy.stats")
-    fair = torch.bincount(kind(Stream(0).integers(FACES, 50_000, DICE)), minlength=len(KINDS))
+    fair = torch.bincount(kind(Stream(0).integers(FACES, 50_000, DICE)), minlength=len(HANDS))
     expected = [50_000 * float(p) for p in chances()]
     assert chi_square(fair) == pytest.approx(stats.chisquare(fair.numpy(), expected).pvalue, rel=1e-6)
     assert chi_square(fair) > 0.001
     loaded = (Stream(0).uniform(50_000, DICE) ** 1.3 * FACES).long()
-    assert chi_square(torch.bincount(kind(loaded), minlength=len(KINDS))) < 0.001
+    assert chi_square(torch.bincount(kind(loaded), minlength=len(HANDS))) < 0.001
 
 
 def test_plants_show_what_was_thrown() -> None:
@@ -176,7 +176,7 @@ def test_the_worlds_are_the_same_every_time_and_label_what_they_show() -> None:
     rarity = torch.tensor([float(p) for p in chances()])
     assert torch.equal(rarity[label], rarity[kinds].amin(1))
     land = Terrain(32).batch(torch.arange(64)).condition.layout
-    assert land is not None and set(land.unique().tolist()) == set(range(len(LEVELS) + 1))
+    assert land is not None and set(land.unique().tolist()) == set(range(len(HEIGHTS) + 1))
     assert torch.equal(heights(torch.tensor([3, 4]), 16)[:1], heights(torch.tensor([3]), 16))
 
 

@@ -17,7 +17,7 @@ from zeuxis.data.library import open_source
 from zeuxis.data.worlds.exact import bearing, cosine, decay, normals, sine
 from zeuxis.data.worlds.head import FACTORS, OWN, SLICE, head
 from zeuxis.data.worlds.phantoms import SLICES, JointPhantoms, Phantoms
-from zeuxis.data.worlds.scanner import BIAS, BIASES, SIGMA, magnitude, sensitivity, window
+from zeuxis.data.worlds.scanner import BIAS, BIASES, SIGMA, grey_window, magnitude, sensitivity
 from zeuxis.data.worlds.section import paint
 from zeuxis.data.worlds.tissue import CONTRASTS, NUMBERS, TISSUES, VARIATION, signals, spin_echo
 from zeuxis.data.worlds.world import SPLITS
@@ -179,10 +179,10 @@ def test_lesions_are_where_the_factor_says(seen: tuple[Tensor, Tensor, Tensor]) 
     _, layout, factors = seen
     lesion = layout == list(TISSUES).index("lesion")
     area = lesion.flatten(1).sum(1)
-    said = factors[:, 2]
-    assert (area[said == 0] == 0).all() and area[said > 0].min() >= 2
+    stated = factors[:, 2]
+    assert (area[stated == 0] == 0).all() and area[stated > 0].min() >= 2
     column = (lesion.float() * torch.arange(64.0)).flatten(1).sum(1) / area
-    assert (column[said == 1] < 31).all() and (column[said == 2] > 32).all()
+    assert (column[stated == 1] < 31).all() and (column[stated == 2] > 32).all()
 
 
 def test_tissues_lie_within_each_other() -> None:
@@ -256,7 +256,7 @@ def test_pure_pixels_of_the_truth_show_the_tissues_signal(world: Phantoms) -> No
         here = (layout == k).float()[:, None]
         inner = (-torch.nn.functional.max_pool2d(-here, 3, 1, 1))[:, 0] > 0
         for c, contrast in enumerate(CONTRASTS.values()):
-            expected = window(bright[:, c, k, None, None].expand(-1, 64, 64), contrast)
+            expected = grey_window(bright[:, c, k, None, None].expand(-1, 64, 64), contrast)
             exact = (truth[:, c] == expected)[inner].float().mean()
             assert exact > 0.8 and inner.any(), name
 
@@ -314,7 +314,7 @@ def test_the_sensitivity_is_smooth_and_bounded() -> None:
 
 def test_the_window_is_fixed_and_shows_nearly_all() -> None:
     for name, contrast in CONTRASTS.items():
-        shown = window(torch.tensor([0.0, contrast.white / 2, contrast.white, 2 * contrast.white]), contrast)
+        shown = grey_window(torch.tensor([0.0, contrast.white / 2, contrast.white, 2 * contrast.white]), contrast)
         assert shown[0] == -1 and shown[2] == shown[3] == 1 and abs(float(shown[1])) < 0.005
         brightest = max(float(spin_echo(torch.tensor(tissue), contrast)) for tissue in TISSUES.values())
         assert 0.5 < level(brightest, name) < 1
@@ -350,8 +350,8 @@ def test_bearing_decay_and_normals() -> None:
 def test_a_page_shows_each_contrast_of_a_source() -> None:
     one, two = (contact_sheet(open_source(name, 32), 4).width for name in ("phantoms", "phantoms-pd"))
     assert one == 2 * 2 * (32 * 3 + 2) + 2 and two == 2 * 3 * (32 * 3 + 2) + 2
-    told = card(open_source("phantoms-pd", 32))
-    assert told["shape"] == [1, 32, 32] and told["title"] and "source" in told["provides"]
+    facts = card(open_source("phantoms-pd", 32))
+    assert facts["shape"] == [1, 32, 32] and facts["title"] and "source" in facts["provides"]
 
 
 class Copier(System):

@@ -45,7 +45,7 @@ class Still(System):
     def sample(self, condition, rng, how={}):
         return (self.picture + NOISE * rng.normal(len(rng), *self.shape)).clamp(-1, 1)
 '''
-RECIPE = 'system = "still"\nabout = "a still"\ndata = "digits"\nsize = 8\n[train]\nrounds = 2\nbatch = 4\n'
+RECIPE = 'system = "still"\nabout = "a still"\ndata = "digits"\nsize = 8\n[train]\niterations = 2\nbatch = 4\n'
 
 Said = Callable[..., tuple[int, str, str]]
 

@@ -18,28 +18,28 @@ from zeuxis.catalog.weights import load_system
 from zeuxis.cli import main
 from zeuxis.errors import UnknownName, UsageError, WeightsError
 from zeuxis.game import System
-from zeuxis.pretrained.first_stage import FirstStage
-from zeuxis.pretrained.kind import Kind, from_public, recognise, to_public, unwrapped
+from zeuxis.pretrained.first_stage import FirstStageSizes
+from zeuxis.pretrained.kind import CheckpointKind, from_public, recognise, to_public, unwrapped
 from zeuxis.pretrained.kinds import KINDS, kinds_called
 from zeuxis.spec import DataSpec, Shape
 
 BY_NAME = {kind.name: kind for kind in KINDS}
-SMALL = FirstStage(latent=4, multiples=(1, 2), attention=(2,), codes=16, code_width=6, blocks=1, ndf=8, layers=1)
+SMALL = FirstStageSizes(latent=4, multiples=(1, 2), attention=(2,), codes=16, code_width=6, blocks=1, ndf=8, layers=1)
 SMALLEST = {
-    "vqgan": FirstStage(latent=4, multiples=(1,), codes=16, code_width=6, blocks=1, ndf=8, layers=1),
-    "kl-autoencoder": FirstStage(latent=4, multiples=(1,), blocks=1, ndf=8, layers=1),
+    "vqgan": FirstStageSizes(latent=4, multiples=(1,), codes=16, code_width=6, blocks=1, ndf=8, layers=1),
+    "kl-autoencoder": FirstStageSizes(latent=4, multiples=(1,), blocks=1, ndf=8, layers=1),
 }
 # Several architectures of every system in the table, which differ in each of their numbers.
 SETTINGS = {
     "vqgan": (
         SMALL,
         SMALLEST["vqgan"],
-        FirstStage(3, (1, 2, 2), (1, 4), codes=8, code_width=5, channels=1, width=160, blocks=2, ndf=16, layers=2),
+        FirstStageSizes(3, (1, 2, 2), (1, 4), codes=8, code_width=5, channels=1, width=160, blocks=2, ndf=16, layers=2),
     ),
     "kl-autoencoder": (
         SMALLEST["kl-autoencoder"],
-        FirstStage(3, (1, 1, 2), (2,), channels=4, blocks=2, ndf=16, layers=2),
-        FirstStage(2, (1, 3), (1,), width=160, blocks=1, ndf=8, layers=3),
+        FirstStageSizes(3, (1, 1, 2), (2,), channels=4, blocks=2, ndf=16, layers=2),
+        FirstStageSizes(2, (1, 3), (1,), width=160, blocks=1, ndf=8, layers=3),
     ),
 }
 CASES = [(kind.name, k) for kind in KINDS for k in range(len(SETTINGS[kind.system]))]
@@ -71,11 +71,11 @@ def expanded(text: str) -> set[str]:
     return found
 
 
-def kind_of(architecture: FirstStage, program: str = "compvis") -> Kind[FirstStage]:
+def kind_of(architecture: FirstStageSizes, program: str = "compvis") -> CheckpointKind[FirstStageSizes]:
     return BY_NAME[f"{'kl-autoencoder' if architecture.codes is None else 'vqgan'}-{program}"]
 
 
-def made(architecture: FirstStage, size: int = 16) -> System:
+def made(architecture: FirstStageSizes, size: int = 16) -> System:
     """Ours, no two of whose tensors are alike."""
     facts = DataSpec(Shape(architecture.channels, size, size))
     return stirred(build(kind_of(architecture).system, facts, architecture.arguments)).eval()
@@ -216,7 +216,7 @@ def test_what_does_not_fit_is_named():
 @pytest.mark.parametrize("width", [64, 144])
 def test_norms_that_would_have_other_groups_are_refused(width):
     """Ours have 32 groups from 128 channels on, where 32 divides them; the public ones always."""
-    architecture = FirstStage(latent=4, multiples=(1,), blocks=1, width=width, ndf=8, layers=1)
+    architecture = FirstStageSizes(latent=4, multiples=(1,), blocks=1, width=width, ndf=8, layers=1)
     kind = kind_of(architecture)
     with pytest.raises(WeightsError, match=f"a first stage of {width} channels .* 32 groups"):
         from_public(kind, to_public(kind, architecture, made(architecture).state_dict()))
@@ -230,7 +230,7 @@ def test_the_kl_autoencoder_is_that_of_diffusers():
     peer = stirred(peers.AutoencoderKL(block_out_channels=(128, 256), down_block_types=("DownEncoderBlock2D",) * 2,
                                        up_block_types=("UpDecoderBlock2D",) * 2, latent_channels=4)).eval()  # fmt: skip
     found = from_public(BY_NAME["kl-autoencoder-diffusers"], peer.state_dict())
-    assert found.architecture == FirstStage(latent=4, multiples=(1, 2), blocks=1)
+    assert found.architecture == FirstStageSizes(latent=4, multiples=(1, 2), blocks=1)
     ours = made(found.architecture)
     ours.load_state_dict(ours.state_dict() | found.tensors)
     x, z = randn(2, 3, 16, 16), randn(2, 4, 8, 8)
@@ -254,7 +254,7 @@ def test_vqgan_is_the_vq_model_of_diffusers():
         z = peer.encode(x).latents  # (2, 6, 8, 8)
         peer.quantize.embedding.weight.copy_(z.movedim(1, -1).reshape(-1, 6)[::8] + 0.01 * randn(16, 6))
     found = from_public(BY_NAME["vqgan-diffusers"], peer.state_dict())
-    assert found.architecture == FirstStage(4, (1, 2), attention=(2,), codes=16, code_width=6, blocks=1)
+    assert found.architecture == FirstStageSizes(4, (1, 2), attention=(2,), codes=16, code_width=6, blocks=1)
     ours = made(found.architecture)
     ours.load_state_dict(ours.state_dict() | found.tensors)
     with torch.no_grad():

@@ -44,8 +44,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     small = ('data="digits"', "size=8", "train.batch=32", 'train.precision="float32"')
     nets = ("model.latent=6", "model.widths=[8]", "model.hidden=16")
     changes = {
-        "autoencoder": (*small, *nets, "train.rounds=120"),
-        "vae": (*small, *nets, "train.rounds=3"),
+        "autoencoder": (*small, *nets, "train.iterations=120"),
+        "vae": (*small, *nets, "train.iterations=3"),
         "pca": (*small[:2], "model.components=6"),
     }
     root = tmp_path_factory.mktemp("runs")
@@ -148,7 +148,7 @@ def fitted_to(codes: Tensor, density: dict[str, object], rounds: int = 0) -> Lat
     assert isinstance(prior, LatentPrior)
     if rounds:
         prior.measure(codes)
-        config = Train(rounds=rounds, batch=256, ema=0.99)
+        config = Train(iterations=rounds, batch=256, ema=0.99)
         module.play(prior, Codes("heaps", prior.standardised(codes)), config, lambda message, fraction: None)
     else:
         prior.fit([Batch(part[:, None, None]) for part in codes.split(100)])

@@ -14,7 +14,7 @@ from zeuxis.errors import UsageError
 from zeuxis.game import System, Turn, play_round
 from zeuxis.metrics.oracle import UNSAID
 from zeuxis.nn.augment import color_jitter, gaussian_noise, make_outliers, random_blur, random_flip, random_shift
-from zeuxis.nn.features import Classifier as Network
+from zeuxis.nn.features import FeatureNetwork
 from zeuxis.rng import Stream
 from zeuxis.systems.recognition._family import HORIZON
 from zeuxis.systems.recognition.classifier import Classifier
@@ -104,7 +104,7 @@ def test_data_without_labels_or_factors_is_refused() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32), (1, 28, 28), (3, 20, 36), (3, 64, 64)])
 def test_the_network_takes_any_size(shape: tuple[int, int, int]) -> None:
-    network = Network(Shape(*shape), (3, 5), widths=(8, 16, 16), features=12)
+    network = FeatureNetwork(Shape(*shape), (3, 5), widths=(8, 16, 16), features=12)
     image = torch.zeros(2, *shape)
     assert network.features(image).shape == (2, 12)
     assert [tuple(k.shape) for k in network(image)] == [(2, 3), (2, 5)]

@@ -190,7 +190,7 @@ def test_seasons_weathers_and_times_change_the_background_only(rich: RichScenes)
 
 # -- words ------------------------------------------------------------------------------------------
 
-_PLAIN = {said: plain for plain, choice in wording.SYNONYMS.items() for said in choice}
+_PLAIN = {stated: plain for plain, choice in wording.SYNONYMS.items() for stated in choice}
 _NAME = re.compile(
     r"an? (?P<size>small|large) (?:(?P<texture>striped|dotted|shiny) )?(?P<colour>\w+) (?P<shape>\w+)"
     r"(?: with an? (?P<tint>\w+) (?P<inner>\w+) (?P<place>inside|in front))?"
@@ -227,21 +227,21 @@ def test_a_caption_tells_everything(rows: list[list[int]]) -> None:
         seconds = {thing.corner: thing for thing in things if thing.place}
         for thing in things:
             if thing.place is None:
-                said = {
+                stated = {
                     "size": thing.size,
                     "colour": thing.colour,
                     "shape": thing.shape,
                     "corner": CORNERS[thing.corner],
                 }
                 if thing.texture != "plain":
-                    said["texture"] = thing.texture
+                    stated["texture"] = thing.texture
                 if inner := seconds.get(thing.corner):
-                    said |= {
+                    stated |= {
                         "tint": inner.colour,
                         "inner": inner.shape,
                         "place": (inner.place or "").removesuffix(" of"),
                     }
-                wanted.add(tuple(sorted(said.items())))
+                wanted.add(tuple(sorted(stated.items())))
         objects, setting = read(caption)
         assert objects == wanted, caption
         assert setting == {facts.TIMES[row[0]], facts.SEASONS[row[1]], facts.WEATHERS[row[2]]}, caption
@@ -249,10 +249,10 @@ def test_a_caption_tells_everything(rows: list[list[int]]) -> None:
 
 def test_phrasings_vary_and_use_known_words_only(rich: RichScenes) -> None:
     captions = rich.batch(torch.arange(300)).condition.caption
-    said = SceneEdits(32).instructions(torch.arange(300))[2]
+    stated = SceneEdits(32).instructions(torch.arange(300))[2]
     assert captions is not None
     known = set(rich.spec.words)
-    assert {word for text in (*captions, *said) for word in re.findall(r"\w+", text)} <= known
+    assert {word for text in (*captions, *stated) for word in re.findall(r"\w+", text)} <= known
     for word in ("there", "disc", "circle", "on", "by", "of", "above", "hoop", "fall"):
         assert any(re.search(rf"\b{word}\b", caption) for caption in captions), word
 
@@ -261,25 +261,25 @@ def test_the_scene_graph_is_true_of_the_places(rich: RichScenes) -> None:
     index = torch.arange(100)
     scene = rich.arranged(index)
     axis = {"left of": (0, -1), "right of": (0, 1), "above": (1, -1), "below": (1, 1)}
-    told = 0
+    compared = 0
     for b, edges in enumerate(rich.graphs(index)):
         for a, relation, other in edges:
             if relation in axis:
                 k, sign = axis[relation]
                 one, two = (scene.centre[b, n - 1, 0, k] for n in (a, other))
                 assert (one - two) * sign > 0
-                told += 1
-    assert told > 50
+                compared += 1
+    assert compared > 50
 
 
 # -- instructions -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", instruct.KINDS)
+@pytest.mark.parametrize("kind", instruct.EDIT_KINDS)
 def test_an_instruction_changes_what_it_names_and_nothing_else(kind: str) -> None:
     world = SceneEdits(64, kinds=(kind,))
     index = torch.arange(60)
-    before, after, said = world.instructions(index)
+    before, after, stated = world.instructions(index)
     batch = world.batch(index)
     assert batch.condition.source is not None
     differs = (batch.image != batch.condition.source).any(1)  # (B, H, W)
@@ -288,16 +288,16 @@ def test_an_instruction_changes_what_it_names_and_nothing_else(kind: str) -> Non
     done = 0
     for b in range(len(index)):
         changed = (before[b] != after[b]).nonzero()[:, 0].tolist()
-        assert changed, said[b]
+        assert changed, stated[b]
         if kind in ("time", "season", "weather") or changed[0] < SCENE:
             assert len(changed) == 1 and torch.equal(old[b], new[b])
             continue
         done += 1
         corner = {(k - SCENE) // EACH for k in changed}
-        assert len(corner) == 1, said[b]
+        assert len(corner) == 1, stated[b]
         quarter = corner.pop()
         ys, xs = differs[b].nonzero().unbind(1)
-        assert len(ys) and (ys // 32 * 2 + xs // 32 == quarter).all(), said[b]
+        assert len(ys) and (ys // 32 * 2 + xs // 32 == quarter).all(), stated[b]
         if kind == "remove":
             assert len(old[b].unique()) == len(new[b].unique()) + 1
         if kind == "add":
@@ -306,7 +306,7 @@ def test_an_instruction_changes_what_it_names_and_nothing_else(kind: str) -> Non
     assert not is_held_out(pairs(after)).any()
 
 
-def fits(name: str, thing: wording.Thing) -> bool:
+def fits(name: str, thing: wording.Mention) -> bool:
     return set(name.split()) - {"the"} <= {thing.shape, thing.colour, thing.size, thing.texture}
 
 

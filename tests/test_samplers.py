@@ -63,15 +63,17 @@ def test_every_prediction_leads_back_to_the_image(path: Path, predicts: Predicti
     t = torch.tensor([5.0, 300.0, 700.0], dtype=torch.float64) / (1 if path is DDPM else 1000)
     x = add_noise(path, x0, noise, t)
     a, s = append_dims(path.alpha(t), x0), append_dims(path.std(t), x0)
-    said = {"epsilon": noise, "x0": x0, "v": a * noise - s * x0, "velocity": noise - x0, "score": -noise / s}[predicts]
+    prediction = {"epsilon": noise, "x0": x0, "v": a * noise - s * x0, "velocity": noise - x0, "score": -noise / s}[
+        predicts
+    ]
     c = on_path(predicts, path, t)
     close = 1e-4 if path is DDPM else 1e-9  # DDPM's table is float32
-    torch.testing.assert_close(to_x0(c, said, x), x0, rtol=0, atol=close)
-    torch.testing.assert_close(target(c, x0, x), said, rtol=0, atol=100 * close)
+    torch.testing.assert_close(to_x0(c, prediction, x), x0, rtol=0, atol=close)
+    torch.testing.assert_close(target(c, x0, x), prediction, rtol=0, atol=100 * close)
     ve = in_ve(predicts, path, path.std(t) / path.alpha(t))  # the same network in VE space
     torch.testing.assert_close(ve.input, path.alpha(t), rtol=1e-4, atol=1e-6, check_dtype=False)
     torch.testing.assert_close(ve.noise, t, rtol=1e-4, atol=1e-4, check_dtype=False)
-    torch.testing.assert_close(to_x0(ve, said, x / a), x0, rtol=0, atol=1e-3 if path is DDPM else 1e-9)
+    torch.testing.assert_close(to_x0(ve, prediction, x / a), x0, rtol=0, atol=1e-3 if path is DDPM else 1e-9)
 
 
 def test_published_coefficients_of_edm() -> None:

@@ -139,7 +139,7 @@ def test_some_training_captions_leave_something_out(scenes: Scenes) -> None:
 
 def test_parse_undoes_describe() -> None:
     for caption in Scenes(split="test").captions():
-        assert grammar.describe(grammar.parse(caption)) == caption
+        assert grammar.sentence(grammar.parse(caption)) == caption
         facts = grammar.parse(caption)
         assert grammar.facts_from(grammar.factors_of(facts), facts.swapped) == facts
 
@@ -170,7 +170,7 @@ def test_parse_forgives_the_harmless(told: str, meant: str | None) -> None:
         with pytest.raises(UsageError, match="is not an object"):
             grammar.parse(told)
     else:
-        assert grammar.describe(grammar.parse(told)) == meant
+        assert grammar.sentence(grammar.parse(told)) == meant
 
 
 def test_what_is_left_open_is_said_to_be_open() -> None:

@@ -100,7 +100,7 @@ def test_worlds_name_every_class_of_their_layout(name: str) -> None:
 
 def test_it_is_trained_and_measured_as_every_judge_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    changes = ("size=16", "model.widths=[8, 16]", "train.rounds=2", "train.batch=4", 'train.precision="float32"')
+    changes = ("size=16", "model.widths=[8, 16]", "train.iterations=2", "train.batch=4", 'train.precision="float32"')
     run = train(load_recipe("segmenter-scenes", changes), out=tmp_path / "run")
     model = weights.load_system(run.folder)
     figures = evaluate(Model("run", *model), samples=24)

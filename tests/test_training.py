@@ -26,8 +26,8 @@ from zeuxis.rng import Stream as Draws
 from zeuxis.training.checkpoint import Checkpoints, read_folder, write_folder, write_model
 from zeuxis.training.distributed import ALONE, Ranks
 from zeuxis.training.ema import ema_copy, own_state, update_ema
-from zeuxis.training.optimiser import BUILDERS, learning_rate, set_rate
-from zeuxis.training.state import Part, collect, restore
+from zeuxis.training.optimiser import OPTIMISERS, learning_rate, set_rate
+from zeuxis.training.state import Part, restore, tensors_of
 from zeuxis.training.trainer import Trainer
 
 
@@ -77,7 +77,7 @@ def trainer(
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(0)
             system = Duel()
-    table = {"rounds": rounds, "batch": 4, "ema": 0.9, "save_minutes": 60, "preview_minutes": 60, **config}
+    table = {"iterations": rounds, "batch": 4, "ema": 0.9, "save_minutes": 60, "preview_minutes": 60, **config}
     batches = Batches(toy_source(), 4, 0, share=(ranks.rank, ranks.size))
     return Trainer(system, batches, Train(**table), folder, ranks=ranks)
 
@@ -174,12 +174,12 @@ def test_groups_have_rates_of_their_own() -> None:
     duel = Duel()
     group = Group((duel.shared,), rate=0.1, weight_decay=0.5)
     player = Player("left", (duel.left, duel.shared), lr=1.0, decay=lambda progress: 1 - progress**2, groups=(group,))
-    optimiser = BUILDERS["sgd"](player)
+    optimiser = OPTIMISERS["sgd"](player)
     set_rate(optimiser, player, 0, 0.5)
     assert [g["lr"] for g in optimiser.param_groups] == pytest.approx([0.75, 0.075])
     assert [g["weight_decay"] for g in optimiser.param_groups] == [0.0, 0.5]
     assert [len(g["params"]) for g in optimiser.param_groups] == [2, 2] and len(player.parameters()) == 4
-    assert len(BUILDERS["adam"](Player("left", (duel.left,))).param_groups) == 1
+    assert len(OPTIMISERS["adam"](Player("left", (duel.left,))).param_groups) == 1
 
 
 def test_a_rate_may_fall_in_the_second_half() -> None:
@@ -203,7 +203,7 @@ class Exploding(Duel):
 
 
 def test_an_overflow_halves_one_players_scale_and_is_no_bad_step(tmp_path: Path) -> None:
-    made = trainer(tmp_path, system=Exploding(), precision="float16", max_bad_rounds=0)
+    made = trainer(tmp_path, system=Exploding(), precision="float16", max_bad_iterations=0)
     left, right = made.system.left.weight.clone(), made.system.right.weight.clone()
     made.play()
     assert torch.equal(made.system.left.weight, left) and not torch.equal(made.system.right.weight, right)
@@ -330,7 +330,7 @@ def test_a_part_is_named_once() -> None:
     kept = {"a": {"x": torch.ones(1)}, "a/b": {"": torch.zeros(2)}}
     back: dict[str, dict[str, Tensor]] = {}
     parts = [Part(name, lambda name=name: kept[name], lambda t, name=name: back.update({name: t})) for name in kept]
-    tensors = collect(parts[::-1])
+    tensors = tensors_of(parts[::-1])
     assert set(tensors) == {"a/x", "a/b"}
     restore(parts[::-1], tensors)
     assert back == kept
@@ -348,7 +348,7 @@ def test_a_checkpoint_of_format_1_goes_on(tmp_path: Path) -> None:
     old = {("stream" if k == "batches" else k): v for k, v in facts.items() if k not in ("given", "sha256")}
     write_folder(made.checkpoints.paths()[-1], tensors, {**old, "format": 1}, "state")
     again = trainer(tmp_path, rounds=6)
-    assert again.resume() == ["resumed after round 3"] and again.batches.state() == made.batches.state()
+    assert again.resume() == ["resumed after iteration 3"] and again.batches.state() == made.batches.state()
 
 
 def test_accumulated_parts_give_the_gradient_of_the_whole(tmp_path: Path) -> None:
@@ -429,7 +429,7 @@ def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_players_are_overridden_by_name(tmp_path: Path) -> None:
-    plan = Train(rounds=1, batch=4)
+    plan = Train(iterations=1, batch=4)
     made = Trainer(Duel(), Batches(toy_source(), 4, 0), plan, tmp_path, players={"left": {"lr": 0.5, "clip": 1.0}})
     assert made.players[0].lr == 0.5 and made.players[1].lr == 1e-2
     with pytest.raises(UnknownName, match="did you mean left"):

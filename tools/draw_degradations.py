@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 
 from zeuxis.api.pictures import to_pil
 from zeuxis.data.library import open_source
-from zeuxis.degrade.language import KINDS, parse
+from zeuxis.degrade.language import DEGRADATIONS, parse_chain
 from zeuxis.rng import ImageRng
 
 SIDE, CAPTION, COLUMNS = 96, 12, 9
@@ -24,7 +24,7 @@ def main() -> None:
     photographs = open_source("clothing96").batch(torch.tensor([3, 10])).image
     clean = torch.cat([scenes, photographs])
     columns = [column("clean", clean)]
-    columns += [column(name, parse(name)(clean, ImageRng.counting(0, len(clean)))) for name in KINDS]
+    columns += [column(name, parse_chain(name)(clean, ImageRng.counting(0, len(clean)))) for name in DEGRADATIONS]
     height = columns[0].height
     page = Image.new("RGB", (COLUMNS * SIDE, -(-len(columns) // COLUMNS) * height), "white")
     for k, one in enumerate(columns):

@@ -20,7 +20,7 @@ from parts import parts
 from zeuxis.catalog.listing import packaged, results
 from zeuxis.catalog.weights import shipped
 from zeuxis.degrade.degradation import Degradation, Linear, Masking
-from zeuxis.degrade.language import KINDS
+from zeuxis.degrade.language import DEGRADATIONS
 from zeuxis.recipe import load_recipe
 from zeuxis.recipe import packaged_recipes as recipe_paths
 
@@ -173,7 +173,7 @@ def degradations() -> str:
         "| write | what it does | linear | mask |",
         "|---|---|---|---|",
     ]
-    for kind in KINDS.values():
+    for kind in DEGRADATIONS.values():
         marks = ["yes" if issubclass(kind, of) else "" for of in (Linear, Masking)]
         lines.append(f"| `{spelling(kind)}` | {summary(kind)} | {' | '.join(marks)} |")
     lines += ["", "The JPEG coder is Pillow's; the bicubic filter is torch's, which equals Pillow's.", ""]

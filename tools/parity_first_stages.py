@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from zeuxis.catalog.build import build
 from zeuxis.game import System
 from zeuxis.nn.vector_quantiser import VectorQuantiser
-from zeuxis.pretrained.first_stage import KL, VQ, FirstStage
+from zeuxis.pretrained.first_stage import KL, VQ, FirstStageSizes
 from zeuxis.pretrained.kind import from_public, to_public
 from zeuxis.pretrained.kinds import kinds_called
 from zeuxis.rng import Rng, Stream
@@ -70,7 +70,7 @@ def prepare(taming: str, latent_diffusion: str) -> None:
     stand_in("ldm.util", instantiate_from_config=lambda config: Loss(**config))
 
 
-def theirs(name: str, a: FirstStage) -> Any:
+def theirs(name: str, a: FirstStageSizes) -> Any:
     """The public program's first stage of that size."""
     shape = {"ch": a.width, "out_ch": 3, "ch_mult": a.multiples, "num_res_blocks": a.blocks,
              "attn_resolutions": [SIZE // f for f in a.attention], "in_channels": 3, "resolution": SIZE,
@@ -90,7 +90,7 @@ def stir(net: nn.Module, rng: Rng) -> None:
                 p.add_(0.1 * rng.normal(*p.shape))
 
 
-def compare(name: str, a: FirstStage) -> dict[str, float | int | bool]:
+def compare(name: str, a: FirstStageSizes) -> dict[str, float | int | bool]:
     """Both programs on the same picture."""
     rng = Stream(0, name)
     torch.manual_seed(0)  # their program draws its weights from torch's own generator

@@ -1,7 +1,10 @@
 """What flows between data, games and metrics.
 
 Axis legend, used in shape comments everywhere:
-    B images, C channels, H rows, W columns, T caption words, K classes.
+    B images, C channels, H rows, W columns, T caption words, K classes,
+    N items of a set or a sequence (pictures, tokens), D numbers of an item (its features, its width),
+    F factors of which factor f has K_f values, d = C H W numbers of a picture, Z numbers of its code,
+    h and w rows and columns of a smaller map that a network makes of it, n as many as the argument n says.
 Images are float tensors ``(B, C, H, W)`` in [-1, 1] unless a docstring says otherwise.
 """
 
@@ -14,8 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zeuxis.conditions import FIELDS, Kind
+from zeuxis.conditions import FIELDS, FieldKind
 from zeuxis.spec import Shape as Shape
+
+Conditioning = Mapping[str, Tensor]  # what conditioners make of a condition, by the names of a network's arguments
 
 
 class _Texts:
@@ -50,7 +55,7 @@ class _Tensors:
         return value.expand(n, *value.shape[1:])
 
 
-BATCHED: Mapping[Kind, type[_Texts | _Tensors]] = {
+BATCHED: Mapping[FieldKind, type[_Texts | _Tensors]] = {
     "class": _Tensors,
     "text": _Texts,
     "picture": _Tensors,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-Kind = Literal["class", "text", "picture", "mask", "class map", "factors"]
+FieldKind = Literal["class", "text", "picture", "mask", "class map", "factors"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Field:
     """
 
     name: str
-    kind: Kind
+    kind: FieldKind
     meaning: str
     metavar: str
     like: Literal["shape", "source_shape"] = "shape"

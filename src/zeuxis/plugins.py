@@ -67,12 +67,12 @@ class Problem:
 
 
 _named: list[Place] = []
-_forgetting: list[Callable[[], None]] = []  # empties what was remembered of the places' files
+_caches: list[Callable[[], None]] = []  # empties what was remembered of the places' files
 
 
-def forgets(cached: Callable[[], None]) -> None:
-    """Call ``cached`` (a ``cache_clear``) whenever the places are named anew."""
-    _forgetting.append(cached)
+def cleared_with_places(clear: Callable[[], None]) -> None:
+    """Call ``clear`` (a ``cache_clear``) whenever the places are named anew."""
+    _caches.append(clear)
 
 
 def add_systems(*paths: str | Path) -> None:
@@ -85,7 +85,7 @@ def add_systems(*paths: str | Path) -> None:
         place = _place(path)
         if place not in _named:
             _named.append(place)
-    _forget()
+    _clear()
 
 
 @contextmanager
@@ -100,7 +100,7 @@ def using(paths: Iterable[str | Path]) -> Iterator[None]:
         yield
     finally:
         _named[:] = before
-        _forget()
+        _clear()
 
 
 def places() -> tuple[Place, ...]:
@@ -198,9 +198,9 @@ def _import_folder(folder: Path) -> None:
         raise
 
 
-def _forget() -> None:
+def _clear() -> None:
     _installed.cache_clear()
-    for clear in _forgetting:
+    for clear in _caches:
         clear()
     for name in [n for n in sys.modules if n.startswith("_zeuxis_own_")]:
         del sys.modules[name]

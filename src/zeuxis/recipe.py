@@ -22,6 +22,7 @@ from zeuxis.plugins import Place, Problem
 from zeuxis.spec import LEAST_SIDE, MOST_SIDE, Size, in_bounds
 
 RECIPES = Path(__file__).parent / "recipes"
+FORMER = {"rounds": "iterations", "max_bad_rounds": "max_bad_iterations"}  # keys of [train] in older versions
 
 
 class _Table(BaseModel):
@@ -29,15 +30,15 @@ class _Table(BaseModel):
 
 
 class Train(_Table):
-    """How long and how. At least one of ``rounds`` and ``minutes`` bounds a game; the first reached ends it."""
+    """How long and how. At least one of ``iterations`` and ``minutes`` bounds a game; the first reached ends it."""
 
-    rounds: int | None = Field(
-        None, ge=1, description="rounds (iterations) to train; none: minutes alone end it. The first reached counts."
+    iterations: int | None = Field(
+        None, ge=1, description="iterations to train; none: minutes alone end it. The first reached counts."
     )
     minutes: float | None = Field(
-        None, gt=0, description="minutes of training, without previews and evaluation; none: rounds alone end it."
+        None, gt=0, description="minutes of training, without previews and evaluation; none: iterations alone end it."
     )
-    batch: int = Field(64, ge=1, description="examples of a round.")
+    batch: int = Field(64, ge=1, description="examples of an iteration.")
     accumulate: int = Field(
         1, ge=1, description="parts that a batch is cut into, one after another, to need less memory."
     )
@@ -52,10 +53,10 @@ class Train(_Table):
         0.0,
         ge=0,
         lt=1,
-        description="decay a round of the averaged weights, which the model has instead of the last; 0: no average.",
+        description="decay an iteration of the averaged weights, which the model has in place of the last; 0: none.",
     )
-    ema_warmup: bool = Field(True, description="whether the decay in round n is at most (1 + n) / (10 + n).")
-    max_bad_rounds: int = Field(10, ge=0, description="non-finite steps in a row before training stops.")
+    ema_warmup: bool = Field(True, description="whether the decay in iteration n is at most (1 + n) / (10 + n).")
+    max_bad_iterations: int = Field(10, ge=0, description="non-finite steps in a row before training stops.")
     save_minutes: float = Field(2.0, gt=0, description="minutes from one checkpoint to the next.")
     preview_minutes: float = Field(1.0, gt=0, description="minutes from one preview sheet to the next.")
     keep: int = Field(2, ge=1, description="checkpoints kept, the newest.")
@@ -149,7 +150,7 @@ def _found(places: tuple[Place, ...]) -> tuple[dict[str, Path], list[Problem]]:
     return paths, wrong
 
 
-plugins.forgets(_found.cache_clear)
+plugins.cleared_with_places(_found.cache_clear)
 
 
 def load_recipe(name: str | Path, overrides: tuple[str, ...] = ()) -> Recipe:
@@ -218,5 +219,6 @@ def _explain(error: ValidationError, where: str) -> UsageError:
         tables: dict[str, type[BaseModel]] = {"train": Train, "claim": Claim}
         fields = tables[parents[-1]].model_fields if parents and parents[-1] in tables else Recipe.model_fields
         known = [".".join([*parents, field]) for field in fields]
-        return UnknownName(f"key in recipe {where}:", ".".join([*parents, last]), known)
+        hint = f"(it is called train.{FORMER[last]} now)" if parents == ["train"] and last in FORMER else ""
+        return UnknownName(f"key in recipe {where}:", ".".join([*parents, last]), known, hint=hint)
     return UsageError(f"recipe {where}: {'.'.join([*parents, last])}: {first['msg'].lower()}")

@@ -60,7 +60,7 @@ class Verbs(nn.Module):
         raise self._lacks("log_prob")
 
     def denoiser(self, condition: Condition, n: int, how: Sampling = Sampling()) -> Denoise:
-        """What a diffusion model knows, as ``denoise(x, sigma) -> x0`` for ``n`` images under ``condition``.
+        """The model's denoiser: ``denoise(x, sigma) -> x0`` for ``n`` images under ``condition``.
 
         Always in VE space, ``x = x0 + sigma e`` with ``sigma`` (B,); guidance is inside, and gradients flow to x.
         """

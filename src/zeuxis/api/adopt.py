@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,17 +12,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from zeuxis.api.reporting import Report
 from zeuxis.catalog.build import build
 from zeuxis.errors import UsageError, WeightsError
 from zeuxis.game import System
 from zeuxis.pretrained import convert
 from zeuxis.pretrained.convert import Conversion
-from zeuxis.pretrained.kind import Found, Kind, from_public, recognise, unwrapped
+from zeuxis.pretrained.kind import CheckpointKind, Found, from_public, recognise, unwrapped
 from zeuxis.pretrained.kinds import KINDS, kinds_called
 from zeuxis.spec import DataSpec, Shape
 from zeuxis.training.checkpoint import sha256, write_model
-
-Report = Callable[[str, float | None], None]
 
 
 @dataclass(frozen=True)
@@ -129,7 +128,7 @@ def hint(holds: Mapping[str, str]) -> str:
     return f"it is of no kind of published checkpoint that is known here ({', '.join(kind.name for kind in KINDS)})"
 
 
-def _names(held: Mapping[str, Kind[Any]]) -> dict[str, str]:
+def _names(held: Mapping[str, CheckpointKind[Any]]) -> dict[str, str]:
     return {prefix: kind.name for prefix, kind in held.items()}
 
 
@@ -148,7 +147,7 @@ def _folder(source: Path, out: str | Path | None) -> Path:
     return folder
 
 
-def _held(file: Path) -> tuple[dict[str, Kind[Any]], str]:
+def _held(file: Path) -> tuple[dict[str, CheckpointKind[Any]], str]:
     """The models of known kinds in a file of safetensors, by prefix, and the prefix of its whole state."""
     try:
         with safe_open(file, "pt") as found:
@@ -171,7 +170,7 @@ def _read(source: Path, report: Report) -> dict[str, Tensor]:
 
 def _make(
     source: Path,
-    kind: Kind[Any],
+    kind: CheckpointKind[Any],
     prefix: str,
     tensors: Mapping[str, Tensor],
     folder: Path,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from zeuxis.api.evaluate import default_metrics, evaluate, held_out
 from zeuxis.api.model import Model
 from zeuxis.api.page import Page, loss_curves
 from zeuxis.api.pictures import Pictures, sheet, to_pil
+from zeuxis.api.reporting import Report
 from zeuxis.api.reproduce import commit, machine, threads, trained
 from zeuxis.catalog.listing import entry
 from zeuxis.data.library import Data, data_of
@@ -25,7 +26,6 @@ from zeuxis.metrics.record import Figure
 from zeuxis.provenance.record import write_png, write_whole
 from zeuxis.recipe import Recipe, load_recipe
 
-Report = Callable[[str, float | None], None]
 GENERATED = ("frechet", "precision", "recall")  # of generated pictures, the first one decides
 RECONSTRUCTED = ("rebuilt-frechet", "psnr")  # of held-out pictures, encoded and decoded
 SHOWN = 32  # pictures on a sheet
@@ -80,7 +80,7 @@ def _plan(recipe: str, data: str, first: Recipe, minutes: float, seed: int) -> R
         raise Unsupported(
             f"'{recipe}' neither draws nor rebuilds pictures, so it cannot be compared by them: leave it out"
         )
-    budget = plan.train.model_copy(update={"minutes": minutes, "rounds": None, "seed": seed})
+    budget = plan.train.model_copy(update={"minutes": minutes, "iterations": None, "seed": seed})
     return plan.model_copy(update={"data": data, "size": first.size, "fit": first.fit, "train": budget})
 
 

@@ -8,17 +8,17 @@ import torch
 from PIL import Image
 
 from zeuxis.api.pictures import panes, sheet, to_pil
-from zeuxis.data.entries import ENTRIES, listed
+from zeuxis.data.entries import ENTRIES, listing_row
 from zeuxis.data.source import Source
 
 TILE = 96  # pixels a side that a small picture is enlarged to
-FIELDS = ("title", "licence", "may_ship", "citation", "homepage", "splits", "note")
+CARD_FIELDS = ("title", "licence", "may_ship", "citation", "homepage", "splits", "note")
 
 
 def card(source: Source) -> dict[str, Any]:
     """What is known of a source, ready for JSON: what it holds, and for a known dataset where it is from."""
     known = ENTRIES.get(source.name)
-    origin = {key: value for key, value in listed(known).items() if key in FIELDS} if known else {}
+    origin = {key: value for key, value in listing_row(known).items() if key in CARD_FIELDS} if known else {}
     return {
         "name": source.name,
         **origin,

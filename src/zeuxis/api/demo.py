@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from zeuxis.api.evaluate import evaluate, held_out
 from zeuxis.api.model import Model, load
 from zeuxis.api.page import Page, loss_curves
 from zeuxis.api.pictures import sheet, to_pil
+from zeuxis.api.reporting import Report
 from zeuxis.api.reproduce import threads
 from zeuxis.api.runs import newest_preview, recorded, train
 from zeuxis.data.library import open_source
@@ -19,7 +19,6 @@ from zeuxis.provenance.record import write_png
 from zeuxis.recipe import load_recipe
 from zeuxis.training.trainer import Clock
 
-Report = Callable[[str, float | None], None]
 CAPTIONS = (
     "a small red circle above a large blue square at night",
     "a large yellow star left of a small green ring by day",
@@ -75,7 +74,7 @@ def _digits(page: Page, out: Path, report: Report) -> tuple[dict[str, list[Figur
 
     def progress(clock: Clock, preview: Path | None) -> None:
         loss = next((f", loss {v:.3f}" for k, v in clock.notes.items() if k.startswith("loss/")), "")
-        report(f"training {DIGITS}: round {clock.round}{loss}; newest picture {preview}", clock.progress)
+        report(f"training {DIGITS}: iteration {clock.round}{loss}; newest picture {preview}", clock.progress)
 
     run = train(recipe, out=_folder(out, DIGITS), report=progress)
     if run.stopped:

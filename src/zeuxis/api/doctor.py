@@ -31,7 +31,7 @@ EXTRAS = {
 
 
 @dataclass(frozen=True)
-class Finding:
+class Diagnosis:
     """One thing looked at. A finding with a ``mend`` is a problem."""
 
     what: str
@@ -39,45 +39,47 @@ class Finding:
     mend: str | None = None
 
 
-def examine() -> list[Finding]:
+def examine() -> list[Diagnosis]:
     """Look at everything; changes nothing but a temporary file made and removed."""
     return [finding for look in LOOKS for finding in look()]
 
 
-def _programs() -> Iterator[Finding]:
-    yield Finding("python", f"{platform.python_version()} on {platform.platform(terse=True)}")
-    yield Finding("torch", torch.__version__)
+def _programs() -> Iterator[Diagnosis]:
+    yield Diagnosis("python", f"{platform.python_version()} on {platform.platform(terse=True)}")
+    yield Diagnosis("torch", torch.__version__)
 
 
-def _processor() -> Iterator[Finding]:
+def _processor() -> Iterator[Diagnosis]:
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     threads = torch.get_num_threads()
     mend = f"unset OMP_NUM_THREADS, or set it to {cores}" if threads > cores or threads < cores // 2 else None
-    yield Finding("threads", f"{threads} of {cores} cores", mend)
+    yield Diagnosis("threads", f"{threads} of {cores} cores", mend)
     names = ["cpu"]
     names += [f"cuda:{k} ({torch.cuda.get_device_name(k)})" for k in range(torch.cuda.device_count())]
     names += ["mps"] if torch.backends.mps.is_available() else []
-    yield Finding("devices", ", ".join(names))
+    yield Diagnosis("devices", ", ".join(names))
 
 
-def _room() -> Iterator[Finding]:
+def _room() -> Iterator[Diagnosis]:
     if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):  # POSIX
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
         mend = f"below {LEAST_MEMORY} GiB use smaller batches: --batch 16" if memory < LEAST_MEMORY else None
-        yield Finding("memory", f"{memory:.1f} GiB", mend)
+        yield Diagnosis("memory", f"{memory:.1f} GiB", mend)
     for what, place in (("disk here", Path.cwd()), ("disk of the cache", _existing(cache_dir()))):
         free = shutil.disk_usage(place).free / 2**30
         mend = f"a run may need {LEAST_DISK} GiB: free some, or work elsewhere (--out, ZEUXIS_CACHE)"
-        yield Finding(what, f"{free:.1f} GiB free ({place})", mend if free < LEAST_DISK else None)
+        yield Diagnosis(what, f"{free:.1f} GiB free ({place})", mend if free < LEAST_DISK else None)
 
 
-def _writable() -> Iterator[Finding]:
+def _writable() -> Iterator[Diagnosis]:
     for what, place in (("writing here", Path.cwd()), ("writing to the cache", _existing(cache_dir()))):
         try:
             with tempfile.TemporaryFile(dir=place):
-                yield Finding(what, f"allowed ({place})")
+                yield Diagnosis(what, f"allowed ({place})")
         except OSError as error:
-            yield Finding(what, f"{error.strerror} ({place})", "change its permissions, or use --out and ZEUXIS_CACHE")
+            yield Diagnosis(
+                what, f"{error.strerror} ({place})", "change its permissions, or set --out and ZEUXIS_CACHE"
+            )
 
 
 def _existing(path: Path) -> Path:
@@ -85,41 +87,41 @@ def _existing(path: Path) -> Path:
     return next(p for p in (path, *path.parents) if p.is_dir())
 
 
-def _datasets() -> Iterator[Finding]:
+def _datasets() -> Iterator[Diagnosis]:
     root = data_dir()
     if root is not None and not root.is_dir():
-        yield Finding("ZEUXIS_DATA", f"{root} is no folder", "set it to the folder of datasets, or unset it")
+        yield Diagnosis("ZEUXIS_DATA", f"{root} is no folder", "set it to the folder of datasets, or unset it")
         return
-    yield Finding("ZEUXIS_DATA", str(root) if root else "not set")
+    yield Diagnosis("ZEUXIS_DATA", str(root) if root else "not set")
     for entry in ENTRIES.values():
         try:
             local = find_local(entry) if entry.folder else None
         except ZeuxisError as error:
-            yield Finding(f"data {entry.name}", "incomplete", str(error))
+            yield Diagnosis(f"data {entry.name}", "incomplete", str(error))
             continue
         embedded = "needs no files" if not entry.folder else None
         absent = "fetched when first used" if entry.remote else "not here; zeuxis data tells where it is from"
-        yield Finding(f"data {entry.name}", embedded or (str(local) if local else absent))
+        yield Diagnosis(f"data {entry.name}", embedded or (str(local) if local else absent))
 
 
-def _weights() -> Iterator[Finding]:
+def _weights() -> Iterator[Diagnosis]:
     for name, folder in shipped().items():
         try:
             read_folder(folder, "model")
-            yield Finding(f"weights {name}", "whole")
+            yield Diagnosis(f"weights {name}", "whole")
         except ZeuxisError as error:
-            yield Finding(f"weights {name}", "damaged", f"install Zeuxis again ({error})")
+            yield Diagnosis(f"weights {name}", "damaged", f"install Zeuxis again ({error})")
 
 
-def _extras() -> Iterator[Finding]:
+def _extras() -> Iterator[Diagnosis]:
     for extra, package in EXTRAS.items():
         try:
-            yield Finding(f"extra {extra}", f"{package} {version(package)}")
+            yield Diagnosis(f"extra {extra}", f"{package} {version(package)}")
         except PackageNotFoundError:
-            yield Finding(f"extra {extra}", f'not installed; pip install "zeuxis[{extra}]" adds it')
+            yield Diagnosis(f"extra {extra}", f'not installed; pip install "zeuxis[{extra}]" adds it')
 
 
-LOOKS: tuple[Callable[[], Iterator[Finding]], ...] = (
+LOOKS: tuple[Callable[[], Iterator[Diagnosis]], ...] = (
     _programs,
     _processor,
     _room,

@@ -24,7 +24,7 @@ from zeuxis.errors import UsageError
 from zeuxis.game import Move, Player, System, trainable
 from zeuxis.recipe import Recipe
 from zeuxis.training.ema import ema_copy, own_state
-from zeuxis.training.optimiser import BUILDERS, flat_state, overridden
+from zeuxis.training.optimiser import OPTIMISERS, flat_state, overridden
 
 SHOWN = 64  # examples of the first batch that its sheet shows, at most
 WIDEST = 2048  # pixels of the sheet, about: large pictures are fewer
@@ -58,7 +58,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Moves:
-    """A player, with the recipe's changes, and what it does in a round."""
+    """A player, with the recipe's changes, and what it does in an iteration."""
 
     name: str
     parameters: int
@@ -98,7 +98,7 @@ class DryRun:
     networks: tuple[Network, ...]
     players: tuple[Moves, ...]
     memory: Memory
-    rounds: int | None
+    iterations: int | None
     minutes: float | None
     batch: int
     folder: Path
@@ -115,10 +115,10 @@ def dry_run(
     fresh: bool = False,
     sheet_path: Path | None = None,
 ) -> DryRun:
-    """All that :func:`zeuxis.api.runs.train` would do before its first round, but for the run folder.
+    """All that :func:`zeuxis.api.runs.train` would do before its first iteration, but for the run folder.
 
     The networks are built without memory. A sheet of the first batch is written to ``sheet_path`` or a new temporary
-    file. Raises what recipe, data or run folder would make the training raise before its first round.
+    file. Raises what recipe, data or run folder would make the training raise before its first iteration.
     """
     data = data_of(recipe.data) if data is None else data
     recipe = recipe.model_copy(update={"data": data.name})
@@ -128,8 +128,10 @@ def dry_run(
     if recipe.train.start is not None:
         start_from(system, recipe.train.start)
     players = overridden(system.players(), recipe.players)
-    if players and recipe.train.rounds is None and recipe.train.minutes is None:
-        raise UsageError("training needs a bound: set train.rounds or train.minutes in the recipe, or give --budget")
+    if players and recipe.train.iterations is None and recipe.train.minutes is None:
+        raise UsageError(
+            "training needs a bound: set train.iterations or train.minutes in the recipe, or give --budget"
+        )
     folder = run_folder(recipe, out, fresh)
     before = recorded(folder)
     batch = endless(source, recipe.train.batch, recipe.train.seed).next()
@@ -144,7 +146,7 @@ def dry_run(
         networks=networks(system),
         players=tuple(_moves(player, system.moves()) for player in players),
         memory=memory(system, players, average=recipe.train.ema > 0),
-        rounds=recipe.train.rounds if players else 1,
+        iterations=recipe.train.iterations if players else 1,
         minutes=recipe.train.minutes if players else None,
         batch=recipe.train.batch,
         folder=folder,
@@ -208,8 +210,8 @@ def _spelled(move: Move) -> str:
     """A move by the name of its loss, and how often it is made."""
     known = str(getattr(move.loss, "__name__", "<"))  # "<lambda>" of those without a name; a partial has none at all
     name = "a function" if known.startswith("<") else known
-    times = f"{move.times} times a round" if move.times > 1 else ""
-    every = f"every {move.every} rounds" if move.every > 1 else ""
+    times = f"{move.times} times an iteration" if move.times > 1 else ""
+    every = f"every {move.every} iterations" if move.every > 1 else ""
     often = ", ".join(filter(None, (times, every)))
     return f"{name} ({often})" if often else name
 
@@ -221,7 +223,7 @@ def memory(system: System, players: Sequence[Player], *, average: bool) -> Memor
     for player in players:
         for parameter in player.parameters():
             parameter.grad = torch.zeros_like(parameter, device="meta")
-        optimiser = BUILDERS[player.optimiser](player)
+        optimiser = OPTIMISERS[player.optimiser](player)
         optimiser.step()
         kept += _bytes(flat_state(optimiser).values())
     for parameter in trained:

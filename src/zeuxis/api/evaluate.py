@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -20,6 +20,7 @@ from zeuxis.api.collectors import (
 )
 from zeuxis.api.features import Features, features_of
 from zeuxis.api.model import Model
+from zeuxis.api.reporting import Report
 from zeuxis.batch import Batch, Shape
 from zeuxis.data.library import Data, data_of
 from zeuxis.data.source import Source
@@ -31,7 +32,6 @@ from zeuxis.metrics.table import METRICS, Evidence, measure
 from zeuxis.rng import Stream
 from zeuxis.verbs import Proof
 
-Report = Callable[[str, float | None], None]
 CHUNK, CHUNK_VALUES = 256, 2**24  # pictures that are held at a time, at most, and numbers in them (64 MiB)
 OF_JUDGES = frozenset({"prediction", "target", "logits", "confusion", "genuine", "impostor", "in_distribution"})
 OF_GENERATED = OF_JUDGES | {"fake"}  # the evidence that generated pictures give
@@ -106,15 +106,15 @@ def default_metrics(model: Model) -> tuple[str, ...]:
     judged = [metrics for verb, metrics in JUDGED_BY.items() if verb in verbs]
     if judged:
         return tuple(metric for metrics in judged for metric in metrics)
-    obeyed = ("agreement",) if "caption" in model.system.conditions or "source" in model.system.conditions else ()
+    conditioned = ("agreement",) if "caption" in model.system.conditions or "source" in model.system.conditions else ()
     made = ("frechet", "kernel", "precision", "recall") if "sample" in verbs else ()
     large = min(model.system.shape.height, model.system.shape.width) >= WINDOW
     rebuilt = ("rebuilt-frechet", "psnr", *(("ssim",) if large else ())) if {"encode", "decode"} <= verbs else ()
     coded = () if model.system.codes is None else ("codes-used",)
-    # A model that draws in steps walks its whole chain, a thousand of them, for the likelihood of one picture.
+    # A model that draws in steps runs its whole chain, a thousand of them, for the likelihood of one picture.
     quick = "log_prob" in verbs and "steps" not in model.knobs
     likely = ("bits-per-dim",) if quick else ()
-    return (*obeyed, *made, *rebuilt, *coded, *likely)
+    return (*conditioned, *made, *rebuilt, *coded, *likely)
 
 
 def held_out(source: Source, samples: int) -> Batch:
@@ -179,7 +179,7 @@ def _chunk(model: Model, source: Source, rows: Tensor, seeds: range | None, how:
     """The examples ``rows`` on the model's device and, with ``seeds``, a picture generated under each condition."""
     real = source.batch(rows)
     if "caption" in model.system.conditions and real.condition.factors is not None:
-        # A picture owes its caption what that says, and no more.
+        # A picture is compared with what its caption states, and with no more.
         real = replace(real, condition=replace(real.condition, factors=source.stated_factors(real.condition.factors)))
     fake = None if seeds is None else model.draw(real.condition, seeds, how).to(model.device)
     return Chunk(real.to(model.device), fake)

@@ -17,7 +17,7 @@ from zeuxis.api import runs
 from zeuxis.api.live import shown_live
 from zeuxis.api.model import Model, load
 from zeuxis.api.pictures import Pictures
-from zeuxis.api.runs import Report, Run, StopTraining
+from zeuxis.api.runs import Run, StopTraining, TrainingReport
 from zeuxis.catalog.listing import entries
 from zeuxis.data.library import Data, data_of
 from zeuxis.data.own import Own
@@ -60,7 +60,7 @@ def train(
     device: str = "cpu",
     out: str | Path | None = None,
     fresh: bool = False,
-    callbacks: Iterable[Report] = (),
+    callbacks: Iterable[TrainingReport] = (),
     quiet: bool = False,
 ) -> Run:
     """Train a recipe, or go on with a training of it that was stopped; the same call goes on.
@@ -89,7 +89,7 @@ def train(
     changed = {"size": size, "train.batch": batch, "train.seed": seed, **(settings or {})}
     found = _recipe(recipe, held, {key: value for key, value in changed.items() if value is not None})
     if iterations is not None or minutes is not None:
-        budget = found.train.model_copy(update={"rounds": iterations, "minutes": minutes})
+        budget = found.train.model_copy(update={"iterations": iterations, "minutes": minutes})
         found = found.model_copy(update={"train": budget})
     with shown_live(quiet) as live:
         reports = (live, *callbacks)

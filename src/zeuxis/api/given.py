@@ -22,7 +22,7 @@ from torch import Tensor
 from zeuxis.api.pictures import Pictures
 from zeuxis.api.still import layout_of, mask_of, picture_of
 from zeuxis.batch import Condition
-from zeuxis.conditions import FIELDS, Field, Kind
+from zeuxis.conditions import FIELDS, Field, FieldKind
 from zeuxis.data.picture import SUFFIXES
 from zeuxis.errors import DataError, UnknownName, Unsupported, UsageError
 from zeuxis.spec import DataSpec
@@ -279,7 +279,7 @@ class GivenFactors(Given):
         return row
 
 
-GIVEN: Mapping[Kind, type[Given]] = {
+GIVEN: Mapping[FieldKind, type[Given]] = {
     "text": GivenText,
     "class": GivenClass,
     "picture": GivenPicture,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from zeuxis.api.page import shown_html
-from zeuxis.api.runs import Report
+from zeuxis.api.runs import TrainingReport
 from zeuxis.training.trainer import Clock
 
 EVERY = 15.0  # seconds between lines of a script
@@ -84,7 +84,7 @@ def notebook_display() -> Any:
 
 
 @contextmanager
-def shown_live(quiet: bool) -> Iterator[Report]:
+def shown_live(quiet: bool) -> Iterator[TrainingReport]:
     """What shows a training under way."""
     display = None if quiet else notebook_display()
     if quiet:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from zeuxis.api.given import GivenPicture, again, changes, condition_of, plain_of, sha256_of
 from zeuxis.api.pictures import Pictures
-from zeuxis.api.prior import KINDS, Report, is_as_recorded, prior_folder, recorded
+from zeuxis.api.prior import KINDS, is_as_recorded, prior_folder, recorded
+from zeuxis.api.reporting import Report
 from zeuxis.api.still import picture_of, size_of
 from zeuxis.batch import Condition
 from zeuxis.catalog.listing import entries, entry

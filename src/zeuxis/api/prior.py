@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from zeuxis.api.reporting import Report
 from zeuxis.batch import Batch
 from zeuxis.catalog.build import build
 from zeuxis.catalog.weights import locate, shipped
@@ -41,8 +42,6 @@ RECIPES: Mapping[str, str | None] = {  # by kind; of N(0, I), for which nothing 
     "flow": "latent-prior-flow",
 }
 KINDS = tuple(RECIPES)
-
-Report = Callable[[str, float | None], None]
 
 
 def prior_folder(
@@ -92,7 +91,7 @@ def _density(recipe: Recipe | None) -> dict[str, Any]:
 
 def _train(config: Train) -> dict[str, Any]:
     """What of a budget the result depends on."""
-    return {"rounds": config.rounds, "batch": config.batch, "ema": config.ema}
+    return {"iterations": config.iterations, "batch": config.batch, "ema": config.ema}
 
 
 def _place(name: str, sha256: str) -> Path:

@@ -7,7 +7,7 @@ import platform
 import re
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import torch
 
 from zeuxis.api.evaluate import default_metrics, evaluate
 from zeuxis.api.model import Model, load
+from zeuxis.api.reporting import Report
 from zeuxis.api.runs import newest_preview, recorded, train
 from zeuxis.api.thumbnail import small_sheet
 from zeuxis.data.entries import may_show
@@ -25,8 +26,6 @@ from zeuxis.knobs import Sampling
 from zeuxis.provenance.record import write_whole
 from zeuxis.recipe import Claim, Recipe, load_recipe
 from zeuxis.version import __version__
-
-Report = Callable[[str, float | None], None]
 
 
 def reproduce(
@@ -131,7 +130,7 @@ def trained(recipe: Recipe, folder: Path, device: str, report: Report, data: Dat
             out=folder,
             device=device,
             report=lambda clock, preview: report(
-                f"training {recipe.name}, seed {recipe.train.seed}: round {clock.round}", clock.progress
+                f"training {recipe.name}, seed {recipe.train.seed}: iteration {clock.round}", clock.progress
             ),
         )
         if run.stopped:

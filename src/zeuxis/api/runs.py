@@ -31,13 +31,14 @@ from zeuxis.recipe import Recipe, parse_recipe
 from zeuxis.rng import ImageRng
 from zeuxis.training.checkpoint import write_model
 from zeuxis.training.distributed import join
+from zeuxis.training.legacy import FORMAT, upgraded_recipe
 from zeuxis.training.trainer import Clock, Trainer
 
 PREVIEWED = 16
 COLUMNS = 8  # pictures a row of a preview
 FIT_BATCH = 1000
 
-Report = Callable[[Clock, Path | None], None]
+TrainingReport = Callable[[Clock, Path | None], None]
 
 
 class StopTraining(Exception):
@@ -85,7 +86,7 @@ def train(
     out: Path | None = None,
     device: str = "cpu",
     fresh: bool = False,
-    report: Report = lambda clock, preview: None,
+    report: TrainingReport = lambda clock, preview: None,
 ) -> Run:
     """Train what ``recipe`` describes.
 
@@ -207,8 +208,8 @@ def recorded(folder: Path) -> Recorded | None:
     """The record of the run in ``folder``, or None where there is no run."""
     path = folder / "run.json"
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
-        return Recorded(parse_recipe(said["recipe"], str(path)), bool(said["finished"]))
+        run = json.loads(path.read_text(encoding="utf-8"))
+        return Recorded(parse_recipe(upgraded_recipe(run), str(path)), bool(run["finished"]))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -216,8 +217,8 @@ def recorded(folder: Path) -> Recorded | None:
 
 
 def _note(folder: Path, recipe: Recipe, *, finished: bool) -> None:
-    said = {"recipe": recipe.model_dump(mode="json"), "finished": finished}
-    write_whole(folder / "run.json", json.dumps(said, indent=1).encode())
+    run = {"format": FORMAT, "recipe": recipe.model_dump(mode="json"), "finished": finished}
+    write_whole(folder / "run.json", json.dumps(run, indent=1).encode())
 
 
 # -- previews -----------------------------------------------------------------------------------------

@@ -121,7 +121,7 @@ def _kept(path: Path) -> Image.Image:
     try:
         picture.read_header(path)
         return picture.read_kept(path)
-    except picture.Refused as reason:
+    except picture.PictureRefused as reason:
         raise DataError(f"{path} cannot be used: {reason}") from None
 
 
@@ -132,8 +132,8 @@ def _plain(shown: Image.Image, channels: int, what: str) -> Image.Image:
             f"that are laid in its channels, or a tensor of {channels}"
         )
     try:
-        return picture.plain(shown, grey=channels == 1)
-    except picture.Refused as reason:
+        return picture.composited(shown, grey=channels == 1)
+    except picture.PictureRefused as reason:
         raise DataError(f"{what} cannot be used: {reason}") from None
 
 

@@ -93,7 +93,7 @@ def _found(places: tuple[Place, ...]) -> tuple[dict[str, Entry], list[Problem]]:
     return {e.card.id: e for e in order}, wrong
 
 
-plugins.forgets(_found.cache_clear)
+plugins.cleared_with_places(_found.cache_clear)
 
 
 def _names_in(path: Path) -> frozenset[str]:

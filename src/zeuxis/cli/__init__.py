@@ -103,7 +103,7 @@ def main(args: Sequence[str] | None = None) -> int:
         note("zeuxis: interrupted")
         return 130
     except BrokenPipeError:
-        # Whoever read our output has gone: nothing more can be said, and Python must not try at its end.
+        # The program that read our output has ended: nothing more can be written, and Python must not try at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from zeuxis.cli.options import Budget, Data, Device, Json, Pair, Seed, paired
+from zeuxis.cli.options import Budget, DataName, DeviceName, Json, Pair, Seed, paired
 from zeuxis.cli.output import emit, say
 from zeuxis.cli.progress import Progress
 from zeuxis.errors import UsageError
@@ -15,12 +15,12 @@ from zeuxis.errors import UsageError
 
 def compare(
     recipes: Annotated[list[str], typer.Argument(metavar="RECIPE...", help="Two recipes or more.")],
-    data: Data = None,
+    data: DataName = None,
     pair: Pair = None,
     budget: Annotated[str, typer.Option("--budget", metavar="90s|10m|2h", help="Training time of each.")] = "10m",
     samples: Annotated[int, typer.Option("--samples", min=2, help="Pictures measured of each.")] = 5000,
     seed: Seed = 0,
-    device: Device = "cpu",
+    device: DeviceName = "cpu",
     out: Annotated[Path, typer.Option("--out", help="The folder of the page.")] = Path("runs/compare"),
     as_json: Json = False,
 ) -> None:
@@ -28,7 +28,7 @@ def compare(
     minutes = Budget.parse(budget).minutes
     if minutes is None:
         raise UsageError(
-            f"--budget {budget}: methods are compared in time, since rounds cost them differently: write 10m"
+            f"--budget {budget}: methods are compared in time, since iterations cost them differently: write 10m"
         )
     if len(set(recipes)) < 2:
         raise UsageError("a comparison needs two different recipes: zeuxis compare dcgan vae")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from zeuxis.cli.options import Fit, Json, Out, Pair, PictureSize, paired
+from zeuxis.cli.options import FitText, Json, Out, Pair, PictureSize, paired
 from zeuxis.cli.output import emit, say, table
 from zeuxis.errors import UsageError
 from zeuxis.spec import Size, parse_size
@@ -27,7 +27,7 @@ def data(
         bool, typer.Option("--check", help="Decode a folder's every picture: what would be left out, and why?")
     ] = False,
     size: PictureSize = None,
-    fit: Fit = None,
+    fit: FitText = None,
     n: Annotated[int, typer.Option("-n", min=1, max=4096, help="Pictures on the contact sheet.")] = 64,
     out: Out = None,
     as_json: Json = False,
@@ -100,10 +100,10 @@ def looked_through(folder: str, size: Size | None, as_json: bool) -> None:
 
 def everything(as_json: bool) -> None:
     """The datasets and worlds that are known by name."""
-    from zeuxis.data.entries import ENTRIES, listed
+    from zeuxis.data.entries import ENTRIES, listing_row
 
     if as_json:
-        emit([listed(entry) for entry in ENTRIES.values()])
+        emit([listing_row(entry) for entry in ENTRIES.values()])
         return
     rows = [
         [e.name, f"{sum(e.splits.values()):,}", "x".join(map(str, e.spec.shape)), " ".join(e.provides), e.title]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from zeuxis.cli.encode import targets_of
-from zeuxis.cli.options import Device, Json
+from zeuxis.cli.options import DeviceName, Json
 from zeuxis.cli.output import emit, say
 
 
@@ -19,7 +19,7 @@ def decode(
         Path | None,
         typer.Option("--out", metavar="FILE|FOLDER", help="Where to write; by default beside each file."),
     ] = None,
-    device: Device = "cpu",
+    device: DeviceName = "cpu",
     as_json: Json = False,
 ) -> None:
     """Decode pictures from their codes, by the model that encoded them."""

@@ -91,9 +91,9 @@ def _budget(found: DryRun) -> str:
     """How long, and how often the data are met where that is known."""
     if not found.players:
         return "one pass over the data" if found.learns else "none"
-    bounds = [f"{found.rounds:,} iterations"] if found.rounds is not None else []
+    bounds = [f"{found.iterations:,} iterations"] if found.iterations is not None else []
     bounds += [f"{found.minutes:g} min"] if found.minutes is not None else []
     text = f"{' or '.join(bounds)}, in batches of {found.batch:,}"
-    if found.rounds is None:
+    if found.iterations is None:
         return text
-    return f"{text}: {found.rounds * found.batch / found.data.examples:,.1f} passes over the data"
+    return f"{text}: {found.iterations * found.batch / found.data.examples:,.1f} passes over the data"

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from zeuxis.cli.options import Device, Json
+from zeuxis.cli.options import DeviceName, Json
 from zeuxis.cli.output import emit, note, say
 from zeuxis.errors import UsageError
 
@@ -23,7 +23,7 @@ def encode(
         Path | None,
         typer.Option("--out", metavar="FILE|FOLDER", help="Where to write; by default beside each picture."),
     ] = None,
-    device: Device = "cpu",
+    device: DeviceName = "cpu",
     as_json: Json = False,
 ) -> None:
     """Encode pictures to a model's codes; prints the size of the codes and the PSNR of the reconstruction."""

@@ -6,7 +6,20 @@ from typing import Annotated, Any
 
 import typer
 
-from zeuxis.cli.options import KNOBS, Data, Device, Json, Knobs, Pair, Prior, PriorData, Seed, loaded, paired, sampling
+from zeuxis.cli.options import (
+    KNOBS,
+    DataName,
+    DeviceName,
+    Json,
+    Knobs,
+    Pair,
+    PriorData,
+    PriorName,
+    Seed,
+    loaded,
+    paired,
+    sampling,
+)
 from zeuxis.cli.output import emit, note, table
 from zeuxis.cli.progress import Progress
 from zeuxis.signature import taking
@@ -15,7 +28,7 @@ from zeuxis.signature import taking
 @taking(KNOBS)
 def evaluate(
     model: Annotated[str, typer.Argument(help="A shipped model, a generator or a run folder.")],
-    data: Data = None,
+    data: DataName = None,
     pair: Pair = None,
     metric: Annotated[
         list[str] | None,
@@ -25,11 +38,11 @@ def evaluate(
         str | None, typer.Option("--features", help="The network whose features are compared, or pixels-8.")
     ] = None,
     knob: Knobs = None,
-    prior: Prior = None,
+    prior: PriorName = None,
     prior_data: PriorData = None,
     samples: Annotated[int, typer.Option("--samples", min=2, help="How many pictures are measured.")] = 5000,
     seed: Seed = 0,
-    device: Device = "cpu",
+    device: DeviceName = "cpu",
     as_json: Json = False,
     **flags: Any,
 ) -> None:

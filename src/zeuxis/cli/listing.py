@@ -7,7 +7,7 @@ from typing import Any
 from zeuxis.cli.options import Json
 from zeuxis.cli.output import emit, note, table
 
-KINDS = {True: "S", False: "G"}  # a system that learns; a generator, which does not
+KIND_MARKS = {True: "S", False: "G"}  # a system that learns; a generator, which does not
 
 
 def list_systems(as_json: Json = False) -> None:
@@ -48,7 +48,7 @@ def systems() -> list[dict[str, Any]]:
         {
             "id": name,
             "family": entry.card.family,
-            "kind": KINDS[entry.card.learns],
+            "kind": KIND_MARKS[entry.card.learns],
             "title": entry.card.title,
             "year": entry.card.year,
             "paper": entry.card.paper,

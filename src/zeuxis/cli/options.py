@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Where the random numbers start.")]
 MaybeSeed = Annotated[int | None, typer.Option("--seed", min=0, help="Instead of the recipe's seed.")]
-Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1 or mps.")]
+DeviceName = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1 or mps.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Where to write.", show_default=False)]
-Data = Annotated[
+DataName = Annotated[
     str | None, typer.Option("--data", metavar="NAME|FOLDER", help="A dataset, a world or a folder of pictures.")
 ]
 Pair = Annotated[
@@ -33,7 +33,7 @@ Pair = Annotated[
     typer.Option("--pair", metavar="CHAIN", help='Degrade the pictures into pairs: "blur:2 | noise:0.05 | jpeg:60".'),
 ]
 TURNED = "How it is drawn"
-CONDITIONS: dict[str, Any] = {  # name to option, of every field that steers a picture
+CONDITION_OPTIONS: dict[str, Any] = {  # name to option, of every field that steers a picture
     name: Annotated[
         list[str] | None,
         typer.Option(
@@ -61,7 +61,7 @@ Knobs = Annotated[
         rich_help_panel=TURNED,
     ),
 ]
-Prior = Annotated[
+PriorName = Annotated[
     str | None,
     typer.Option(
         "--prior",
@@ -75,7 +75,7 @@ PriorData = Annotated[
         "--prior-data", metavar="NAME|FOLDER", help="Fit the prior to codes of these pictures, not of the model's data."
     ),
 ]
-Fit = Annotated[
+FitText = Annotated[
     str | None,
     typer.Option(
         "--fit",
@@ -93,7 +93,7 @@ Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="A.B=C", help="Replace a value of the recipe; may be repeated.")
 ]
 BudgetText = Annotated[
-    str | None, typer.Option("--budget", metavar="10m|2h|500r", help="How long: seconds, minutes, hours or rounds.")
+    str | None, typer.Option("--budget", metavar="10m|2h|500i", help="How long: seconds, minutes, hours or iterations.")
 ]
 
 UNITS = {"s": 1 / 60, "m": 1.0, "h": 60.0}  # minutes
@@ -101,23 +101,23 @@ UNITS = {"s": 1 / 60, "m": 1.0, "h": 60.0}  # minutes
 
 @dataclass(frozen=True)
 class Budget:
-    """How long to train: a time or a number of rounds."""
+    """How long to train: a time or a number of iterations."""
 
     minutes: float | None = None
-    rounds: int | None = None
+    iterations: int | None = None
 
     @classmethod
     def parse(cls, text: str) -> Budget:
-        """``90s``, ``10m``, ``2h`` or ``500r``."""
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhr])", text.strip())
+        """``90s``, ``10m``, ``2h`` or ``500i`` (``500r`` is the same)."""
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhri])", text.strip())
         if not found or float(found[1]) == 0:
-            raise UsageError(f"--budget {text} is not a length of training: write 90s, 10m, 2h or 500r (rounds)")
+            raise UsageError(f"--budget {text} is not a length of training: write 90s, 10m, 2h or 500i (iterations)")
         number, unit = found[1], found[2]
         if unit in UNITS:
             return cls(minutes=float(number) * UNITS[unit])
         if "." in number:
-            raise UsageError(f"--budget {text}: rounds are whole")
-        return cls(rounds=int(number))
+            raise UsageError(f"--budget {text}: iterations are whole")
+        return cls(iterations=int(number))
 
 
 def paired(data: str | None, pair: str | None) -> str | None:
@@ -139,7 +139,7 @@ def recipe_of(
     batch: int | None = None,
     seed: int | None = None,
     start: str | None = None,
-    budget: str | None = None,
+    budget: str | Budget | None = None,
     changes: list[str] | None = None,
 ) -> Recipe:
     """The recipe ``name`` with what the command line changes in it; a budget replaces the recipe's own."""
@@ -160,8 +160,8 @@ def recipe_of(
         recipe = recipe.model_copy(update={"data": paired(recipe.data, pair)})
     if budget is None:
         return recipe
-    parsed = Budget.parse(budget)
-    train = recipe.train.model_copy(update={"minutes": parsed.minutes, "rounds": parsed.rounds})
+    parsed = budget if isinstance(budget, Budget) else Budget.parse(budget)
+    train = recipe.train.model_copy(update={"minutes": parsed.minutes, "iterations": parsed.iterations})
     return recipe.model_copy(update={"train": train})
 
 

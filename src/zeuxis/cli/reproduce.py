@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from zeuxis.cli.options import Device, Json
+from zeuxis.cli.options import DeviceName, Json
 from zeuxis.cli.output import emit, say
 from zeuxis.cli.progress import Progress
 from zeuxis.errors import UsageError
@@ -18,7 +18,7 @@ def reproduce(
     seeds: Annotated[
         str | None, typer.Option("--seeds", metavar="0,1,2", help="Instead of the claim's seeds.", show_default=False)
     ] = None,
-    device: Device = "cpu",
+    device: DeviceName = "cpu",
     out: Annotated[Path, typer.Option("--out", help="The folder of the result and the sheet.")] = Path("results"),
     again: Annotated[
         bool,

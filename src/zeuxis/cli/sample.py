@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zeuxis.cli.options import (
-    CONDITIONS,
+    CONDITION_OPTIONS,
     KNOBS,
-    Device,
+    DeviceName,
     Json,
     Knobs,
     Out,
-    Prior,
     PriorData,
+    PriorName,
     Seed,
     loaded,
     sampling,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 SHEET_TILE = 96  # pixels a side that a small picture is enlarged to on a sheet
 
 
-@taking(CONDITIONS | KNOBS)
+@taking(CONDITION_OPTIONS | KNOBS)
 def sample(
     model: Annotated[
         str | None, typer.Argument(help="A shipped model, a generator or a run folder.", show_default=False)
@@ -40,10 +40,10 @@ def sample(
     n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 16,
     seed: Seed = 0,
     knob: Knobs = None,
-    prior: Prior = None,
+    prior: PriorName = None,
     prior_data: PriorData = None,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Pictures at a time; changes none of them.")] = 64,
-    device: Device = "cpu",
+    device: DeviceName = "cpu",
     out: Out = None,
     sheet: Annotated[bool, typer.Option("--sheet/--no-sheet", help="Also all of them on one page.")] = True,
     replay: Annotated[
@@ -55,7 +55,7 @@ def sample(
 ) -> None:
     """Make pictures, or captions where a model writes. The same seed gives the same, whatever their number."""
     if replay is not None:
-        again(replay, device, out, as_json, steering(asked))
+        draw_again(replay, device, out, as_json, steering(asked))
         return
     if model is None:
         raise UsageError("say which model: zeuxis sample scenes, or a run folder (or --replay PICTURE.png)")
@@ -86,7 +86,7 @@ def sample(
             say(f"all on one page -> {page}")
 
 
-def again(picture: Path, device: str, out: Path | None, as_json: bool, given: Mapping[str, Any]) -> None:
+def draw_again(picture: Path, device: str, out: Path | None, as_json: bool, given: Mapping[str, Any]) -> None:
     """Draw ``picture`` again from its record and the pictures ``given`` that it was made from; say whether it is the
     same."""
     from zeuxis.api.model import replay

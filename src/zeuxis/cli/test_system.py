@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from zeuxis.cli.options import Device, Json
+from zeuxis.cli.options import DeviceName, Json
 from zeuxis.cli.output import emit, note, say
 
 FAILED = 1
@@ -16,19 +16,19 @@ def test_system(
     name: Annotated[
         str, typer.Argument(metavar="FILE|FOLDER|SYSTEM", help="A my_method.py, a folder, or a system's id.")
     ],
-    device: Device = "cpu",
+    device: DeviceName = "cpu",
     as_json: Json = False,
 ) -> None:
     """Run the contract on a system: one line for each promise, exit code 1 if one is broken."""
     from pathlib import Path
 
     from zeuxis.plugins import using
-    from zeuxis.testing.report import Finding, examine, systems_of
+    from zeuxis.testing.report import Outcome, outcomes, systems_of
 
-    findings: list[Finding] = []
+    findings: list[Outcome] = []
     with using([name] if Path(name).exists() else []):
         for system in systems_of(name):
-            for found in examine(system, device):
+            for found in outcomes(system, device):
                 findings.append(found)
                 if not as_json:
                     say(f"{'ok  ' if found.why is None else 'FAIL'}  {found.recipe}: {found.promise}")

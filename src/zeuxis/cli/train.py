@@ -9,9 +9,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zeuxis.cli.dry_run import show_dry_run
-from zeuxis.cli.options import BudgetText, Data, Device, Fit, Json, MaybeSeed, Out, Pair, PictureSize, Set, recipe_of
+from zeuxis.cli.options import (
+    Budget,
+    BudgetText,
+    DataName,
+    DeviceName,
+    FitText,
+    Json,
+    MaybeSeed,
+    Out,
+    Pair,
+    PictureSize,
+    Set,
+    recipe_of,
+)
 from zeuxis.cli.output import duration, emit, note, say
 from zeuxis.cli.progress import Progress
+from zeuxis.errors import UsageError
 from zeuxis.spec import parse_size
 
 if TYPE_CHECKING:
@@ -22,18 +36,21 @@ INTERRUPTED = 130  # what shells say of a program that was asked to stop
 
 def train(
     recipe: Annotated[str, typer.Argument(help="A recipe's name, or the path of a .toml file.")],
-    data: Data = None,
+    data: DataName = None,
     pair: Pair = None,
     size: PictureSize = None,
-    fit: Fit = None,
+    fit: FitText = None,
     budget: BudgetText = None,
-    batch: Annotated[int | None, typer.Option("--batch", min=1, help="Pictures a round.")] = None,
+    iterations: Annotated[
+        int | None, typer.Option("--iterations", min=1, help="How long, in iterations: the same as --budget 500i.")
+    ] = None,
+    batch: Annotated[int | None, typer.Option("--batch", min=1, help="Pictures an iteration.")] = None,
     changes: Set = None,
     seed: MaybeSeed = None,
     start: Annotated[
         str | None, typer.Option("--from", metavar="MODEL", help="Start from the weights of a model of the same shape.")
     ] = None,
-    device: Device = "cpu",
+    device: DeviceName = "cpu",
     out: Out = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew, even if a run could go on.")] = False,
     dry_run: Annotated[
@@ -49,6 +66,9 @@ def train(
     from zeuxis.api.functions import train as work
     from zeuxis.catalog.listing import entry
 
+    if budget is not None and iterations is not None:
+        raise UsageError(f"--budget {budget} and --iterations {iterations}: give one of them")
+
     plan = recipe_of(
         recipe,
         data=data,
@@ -58,7 +78,7 @@ def train(
         batch=batch,
         seed=seed,
         start=start,
-        budget=budget,
+        budget=budget if iterations is None else Budget(iterations=iterations),
         changes=changes,
     )
     if dry_run:
@@ -70,7 +90,7 @@ def train(
             out=out,
             device=device,
             fresh=fresh,
-            callbacks=[lambda clock, preview: progress(describe(clock, preview), clock.progress, clock.remaining)],
+            callbacks=[lambda clock, preview: progress(progress_line(clock, preview), clock.progress, clock.remaining)],
             quiet=True,
         )
     if run.skipped:
@@ -86,9 +106,9 @@ def train(
             }
         )
     elif run.stopped:
-        say(f"{run.stopped} after round {run.clock.round:,}, saved in {run.folder}; the same command goes on")
+        say(f"{run.stopped} after iteration {run.clock.round:,}, saved in {run.folder}; the same command goes on")
     else:
-        say(f"{run.clock.round:,} rounds in {duration(run.clock.seconds)} -> {run.folder}")
+        say(f"{run.clock.round:,} iterations in {duration(run.clock.seconds)} -> {run.folder}")
         say(f"{_next(entry(run.recipe.system).card.verbs)} {run.folder}")
     if run.stopped:
         raise typer.Exit(INTERRUPTED)
@@ -101,7 +121,7 @@ def _next(verbs: Collection[str]) -> str:
     return "have it write: zeuxis sample" if "write" in verbs else "measure it: zeuxis evaluate"
 
 
-def describe(clock: Clock, preview: Path | None) -> str:
+def progress_line(clock: Clock, preview: Path | None) -> str:
     """The newest scalars and the newest sheet, in one line."""
     scalars = " ".join(f"{name} {value:.4g}" for name, value in clock.notes.items())
-    return f"round {clock.round:,} {scalars}{f' {preview}' if preview else ''}"
+    return f"iteration {clock.round:,} {scalars}{f' {preview}' if preview else ''}"

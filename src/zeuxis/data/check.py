@@ -14,10 +14,10 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from zeuxis.data.decode import Decoder, in_threads
+from zeuxis.data.decode import PictureDecoder, in_threads
 from zeuxis.data.folder import MOST_SKIPPED, homes
 from zeuxis.data.layouts import Example, list_folder
-from zeuxis.data.picture import FORMATS, Refused, read_header
+from zeuxis.data.picture import FORMATS, PictureRefused, read_header
 from zeuxis.errors import DataError
 from zeuxis.spec import Size, height_width
 
@@ -26,7 +26,7 @@ TRIAL = 64  # pixels a side that pictures are decoded to
 
 
 @dataclass(frozen=True)
-class Finding:
+class FileFinding:
     """A file that is worth a look. ``left_out`` says whether it would not be used."""
 
     path: str
@@ -44,7 +44,7 @@ class Checked:
     usable: int
     least: tuple[int, int]  # width and height of the smallest usable picture, by area; zeros where there is none
     most: tuple[int, int]
-    findings: tuple[Finding, ...]
+    findings: tuple[FileFinding, ...]
 
     @property
     def refused(self) -> bool:
@@ -63,21 +63,21 @@ def check(path: str | Path, size: Size | None = None) -> Checked:
     root = Path(path).expanduser().resolve()
     if not root.is_dir():
         raise DataError(f"'{root}' is no folder: give a folder of pictures")
-    findings: list[Finding] = []
+    findings: list[FileFinding] = []
     sizes: list[tuple[int, int]] = []
     first_of: dict[bytes, str] = {}
     pictures = 0
     for home, classes in homes(root):
         listing = list_folder(home, classes)
-        decoder = Decoder(home, listing.examples, TRIAL, listing.members)
+        decoder = PictureDecoder(home, listing.examples, TRIAL, listing.members)
         prefix = "" if home == root else f"{home.name}/"
         pictures += len(listing.examples) + len(listing.skipped)
         skipped = [*listing.skipped, *decoder.skipped]
-        findings += [Finding(prefix + one.path, one.kind, one.reason, True) for one in skipped]
+        findings += [FileFinding(prefix + one.path, one.kind, one.reason, True) for one in skipped]
         for example, found in _looked_at(decoder):
             name = prefix + example.image
-            if isinstance(found, Refused):
-                findings.append(Finding(name, found.kind, str(found), True))
+            if isinstance(found, PictureRefused):
+                findings.append(FileFinding(name, found.kind, str(found), True))
                 continue
             sizes.append((found.width, found.height))
             findings += found.remarks(name, min(height_width(size or TINY)), first_of)
@@ -94,16 +94,16 @@ class _Look:
     animated: bool
     digest: bytes  # of the size and the decoded pixels, at the trial's size
 
-    def remarks(self, name: str, least: int, first_of: dict[bytes, str]) -> Iterator[Finding]:
+    def remarks(self, name: str, least: int, first_of: dict[bytes, str]) -> Iterator[FileFinding]:
         if self.animated:
-            yield Finding(name, "animated", "several pictures in one file, of which the first is used", False)
+            yield FileFinding(name, "animated", "several pictures in one file, of which the first is used", False)
         if min(self.width, self.height) < least:
-            yield Finding(name, "tiny", f"{self.width}x{self.height}: it would be enlarged to {least}", False)
+            yield FileFinding(name, "tiny", f"{self.width}x{self.height}: it would be enlarged to {least}", False)
         if (twin := first_of.setdefault(self.digest, name)) != name:
-            yield Finding(name, "duplicate", f"the same as {twin}, as far as {TRIAL} pixels a side show", False)
+            yield FileFinding(name, "duplicate", f"the same as {twin}, as far as {TRIAL} pixels a side show", False)
 
 
-def _looked_at(decoder: Decoder) -> Iterator[tuple[Example, _Look | Refused]]:
+def _looked_at(decoder: PictureDecoder) -> Iterator[tuple[Example, _Look | PictureRefused]]:
     """Every example whose header was good, decoded once; a few are in memory at a time."""
 
     def look(row: int) -> _Look:

@@ -15,7 +15,7 @@ import numpy as np
 from zeuxis.data import prepared
 from zeuxis.data.cache import cache_dir, data_dir, file_hash, new_folder
 from zeuxis.data.download import fetch
-from zeuxis.data.entries import Entry
+from zeuxis.data.entries import DatasetEntry
 from zeuxis.data.fit import fit_images, fit_labels
 from zeuxis.data.parsers import EMBEDDED, LOCAL, REMOTE, Raw
 from zeuxis.data.source import Array, ArraySource, Values
@@ -26,7 +26,7 @@ from zeuxis.spec import Size, spell_size
 PICTURES = frozenset({"source", "style"})  # fields that are fitted as the images are
 
 
-def open_dataset(entry: Entry, size: Size | None = None, split: str = "train") -> ArraySource:
+def open_dataset(entry: DatasetEntry, size: Size | None = None, split: str = "train") -> ArraySource:
     """One split of a dataset, at ``size`` (its natural shape where None).
 
     Raises:
@@ -36,7 +36,7 @@ def open_dataset(entry: Entry, size: Size | None = None, split: str = "train") -
     if split not in entry.splits:
         raise UnknownName(f"split of '{entry.name}'", split, entry.splits)
     if not entry.folder:
-        images, fields, known = fitted(entry, EMBEDDED[entry.format](), size)
+        images, fields, known = fitted_pictures(entry, EMBEDDED[entry.format](), size)
         return ArraySource(entry.name, images, fields=fields, **known.facts, rows=np.asarray(known.splits[split]))
     folder = find_local(entry)
     sums = [f.md5 for f in entry.remote] if folder is None else [f.sha256 for f in entry.local]
@@ -45,14 +45,14 @@ def open_dataset(entry: Entry, size: Size | None = None, split: str = "train") -
     if not kept.is_dir():
         files, parse = (fetch(entry), REMOTE) if folder is None else (verified(entry, folder), LOCAL)
         raw = parse[entry.format](files)
-        images, fields, known = fitted(entry, raw, size)
+        images, fields, known = fitted_pictures(entry, raw, size)
         with new_folder(kept) as made:
             np.save(made / "images.npy", images)
-            prepared.write(made, fields, known)
-    return prepared.read(kept, entry.name, split)
+            prepared.write_prepared(made, fields, known)
+    return prepared.read_prepared(kept, entry.name, split)
 
 
-def find_local(entry: Entry) -> Path | None:
+def find_local(entry: DatasetEntry) -> Path | None:
     """``$ZEUXIS_DATA/<folder>``, where there is one; its files have the recorded sizes."""
     root = data_dir()
     if root is None or not (root / entry.folder).is_dir():
@@ -69,7 +69,7 @@ def find_local(entry: Entry) -> Path | None:
     return folder
 
 
-def verified(entry: Entry, folder: Path) -> Path:
+def verified(entry: DatasetEntry, folder: Path) -> Path:
     """``folder``, once its files' checksums were found to be the recorded ones."""
     for file in entry.local:
         if (found := file_hash(folder / file.name)) != file.sha256:
@@ -80,7 +80,9 @@ def verified(entry: Entry, folder: Path) -> Path:
     return folder
 
 
-def fitted(entry: Entry, raw: Raw, size: Size | None) -> tuple[Array, dict[str, Values], prepared.Known]:
+def fitted_pictures(
+    entry: DatasetEntry, raw: Raw, size: Size | None
+) -> tuple[Array, dict[str, Values], prepared.Known]:
     """What was read, brought to size, with the rows of every split."""
     images = fit_images(raw.images, size, background=entry.background)
     fields: dict[str, Values] = {}

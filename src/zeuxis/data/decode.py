@@ -16,7 +16,7 @@ from PIL import Image
 
 from zeuxis.data.fit import SQUARE, Fit, fit_picture
 from zeuxis.data.layouts import Example
-from zeuxis.data.picture import Header, Refused, read_header, read_picture
+from zeuxis.data.picture import Header, PictureRefused, read_header, read_picture
 from zeuxis.data.shards import Member
 from zeuxis.data.source import Array, Skipped
 from zeuxis.errors import DataError, UsageError
@@ -29,7 +29,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 
-class Decoder:
+class PictureDecoder:
     """Reads all headers when built; decodes in :meth:`write`. ``skipped`` grows in both.
 
     Args:
@@ -54,7 +54,7 @@ class Decoder:
         self.skipped: list[Skipped] = []
         headers: list[tuple[Header, Header]] = []
         for example, found in zip(examples, in_threads(self._headers, examples), strict=True):
-            if isinstance(found, Refused):
+            if isinstance(found, PictureRefused):
                 self.skipped.append(Skipped(example.image, str(found), found.kind))
             else:
                 self.examples.append(example)
@@ -76,7 +76,7 @@ class Decoder:
         image = read_header(self.file(example.image))
         if example.beside:
             if image.width % 2:
-                raise Refused(f"{image.width} pixels wide: two pictures side by side need an even width", "unpaired")
+                raise PictureRefused(f"{image.width} pixels wide: two pictures in one need an even width", "unpaired")
             half = Header(image.width // 2, image.height, image.grey)
             return half, half
         other, role = (example.source, "source") if example.mask is None else (example.mask, "mask")
@@ -84,10 +84,10 @@ class Decoder:
             return image, image
         try:
             second = read_header(self.root / other)
-        except Refused as refused:
-            raise Refused(f"its {role} {other}: {refused}", refused.kind) from refused
+        except PictureRefused as refused:
+            raise PictureRefused(f"its {role} {other}: {refused}", refused.kind) from refused
         if abs(image.width * second.height / (image.height * second.width) - 1) > SKEW:
-            raise Refused(
+            raise PictureRefused(
                 f"{image.width}x{image.height}, but its {role} is {second.width}x{second.height}: "
                 "a pair must have the same proportions",
                 "unpaired",
@@ -95,7 +95,7 @@ class Decoder:
         if role == "source":
             return image, second
         if self.size is None and (image.width, image.height) != (second.width, second.height):
-            raise Refused(
+            raise PictureRefused(
                 f"{image.width}x{image.height}, its mask {second.width}x{second.height}: give the size that is wanted",
                 "unpaired",
             )
@@ -126,7 +126,7 @@ class Decoder:
             for side, file in enumerate(files):
                 _state(file, self._whole(side))
             for row, found in enumerate(in_threads(self.decode, range(len(self.examples)))):
-                if isinstance(found, Refused):
+                if isinstance(found, PictureRefused):
                     self.skipped.append(Skipped(self.examples[row].image, str(found), found.kind))
                     found = tuple(np.zeros(shape, np.uint8) for shape in self.shapes[row])
                 else:
@@ -151,7 +151,10 @@ class Decoder:
         return sum(math.prod(shapes[side]) for shapes in self.shapes)
 
     def decode(self, row: int) -> tuple[Array, ...]:
-        """An example's image and, if there is one, source or mask: uint8 ``(C, H, W)``. Raises :class:`Refused`."""
+        """An example's image and, if there is one, source or mask: uint8 ``(C, H, W)``.
+
+        Raises :class:`PictureRefused`.
+        """
         example = self.examples[row]
         pictures = [read_picture(self.file(example.image), grey=self.grey)]
         if example.beside:
@@ -170,7 +173,9 @@ class Decoder:
         channels, height, width = shape
         pixels = np.asarray(fit_picture(picture, None if self.size is None else (width, height), labels=labels))
         if pixels.shape[:2] != (height, width):
-            raise Refused(f"decoded to {pixels.shape[1]}x{pixels.shape[0]}, where its header promises {width}x{height}")
+            raise PictureRefused(
+                f"decoded to {pixels.shape[1]}x{pixels.shape[0]}, where its header promises {width}x{height}"
+            )
         return np.ascontiguousarray(pixels.reshape(height, width, channels).transpose(2, 0, 1))
 
     def _check_space(self, folder: Path, sides: int) -> None:
@@ -183,13 +188,13 @@ class Decoder:
             )
 
 
-def in_threads(work: Callable[[S], T], items: Sequence[S]) -> Iterator[T | Refused]:
+def in_threads(work: Callable[[S], T], items: Sequence[S]) -> Iterator[T | PictureRefused]:
     """``work`` of every item, in order; a refusal is an answer. Few are in memory at a time."""
 
-    def answer(item: S) -> T | Refused:
+    def answer(item: S) -> T | PictureRefused:
         try:
             return work(item)
-        except Refused as refused:
+        except PictureRefused as refused:
             return refused
 
     with ThreadPoolExecutor(WORKERS) as pool:

@@ -8,13 +8,13 @@ import urllib.request
 from pathlib import Path
 
 from zeuxis.data.cache import cache_dir, file_hash, new_file
-from zeuxis.data.entries import Entry, RemoteFile
+from zeuxis.data.entries import DatasetEntry, RemoteFile
 from zeuxis.errors import DataError
 
 WAIT = 30  # seconds without an answer before giving up
 
 
-def fetch(entry: Entry) -> Path:
+def fetch(entry: DatasetEntry) -> Path:
     """The folder in the cache that holds every official file of ``entry``, downloaded where missing.
 
     Raises:
@@ -32,7 +32,7 @@ def fetch(entry: Entry) -> Path:
     return folder
 
 
-def _download(entry: Entry, file: RemoteFile, final: Path) -> None:
+def _download(entry: DatasetEntry, file: RemoteFile, final: Path) -> None:
     with new_file(final) as made:
         try:
             with urllib.request.urlopen(file.url, timeout=WAIT) as answer, made.open("wb") as out:

@@ -50,7 +50,7 @@ class RemoteFile:
 
 
 @dataclass(frozen=True)
-class Entry:
+class DatasetEntry:
     """One dataset or world.
 
     ``spec`` holds its facts at its natural size, as far as they are known without opening a file (words, and the
@@ -77,7 +77,7 @@ class Entry:
     pictures_of: str = ""  # the set whose pictures these are too, so that what reads those reads these
 
 
-def _entry(name: str, table: Mapping[str, Any]) -> Entry:
+def _entry(name: str, table: Mapping[str, Any]) -> DatasetEntry:
     """The entry that a table of the files describes."""
     facts = DataSpec.__dataclass_fields__.keys() - {"provides"}
     others = {key: value for key, value in table.items() if key not in facts}
@@ -85,16 +85,18 @@ def _entry(name: str, table: Mapping[str, Any]) -> Entry:
         "local": tuple(LocalFile(**file) for file in table.get("local", ())),
         "remote": tuple(RemoteFile(**file) for file in table.get("remote", ())),
     }
-    return Entry(name=name, spec=DataSpec.from_dict(table), **{**others, **files, "provides": tuple(table["provides"])})
+    return DatasetEntry(
+        name=name, spec=DataSpec.from_dict(table), **{**others, **files, "provides": tuple(table["provides"])}
+    )
 
 
-def _read() -> Iterator[Entry]:
+def _read() -> Iterator[DatasetEntry]:
     for file, common in (("datasets.toml", {}), ("worlds.toml", OF_WORLDS)):
         for name, table in tomllib.loads((HERE / file).read_text(encoding="utf-8")).items():
             yield _entry(name, {**common, **table})
 
 
-ENTRIES: dict[str, Entry] = {entry.name: entry for entry in _read()}
+ENTRIES: dict[str, DatasetEntry] = {entry.name: entry for entry in _read()}
 
 
 def names() -> list[str]:
@@ -108,7 +110,7 @@ def providing(field: str) -> list[str]:
 
 
 def may_show(name: str) -> bool:
-    """Whether pictures made from ``name`` may be published: a user's own data is the user's own affair."""
+    """Whether pictures made from ``name`` may be published: a user's own data is left to the user."""
     entry = ENTRIES.get(clean_name(name))
     return entry is None or entry.may_ship
 
@@ -130,10 +132,10 @@ def describe(name: str) -> dict[str, Any]:
     if name not in ENTRIES:
         raise UnknownName("dataset", name, ENTRIES)
     entry = ENTRIES[name]
-    return {**listed(entry), "comes_from": _comes_from(entry)}
+    return {**listing_row(entry), "comes_from": _comes_from(entry)}
 
 
-def listed(entry: Entry) -> dict[str, Any]:
+def listing_row(entry: DatasetEntry) -> dict[str, Any]:
     """An entry as plain values, for lists."""
     return {
         "name": entry.name,
@@ -149,7 +151,7 @@ def listed(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _comes_from(entry: Entry) -> str:
+def _comes_from(entry: DatasetEntry) -> str:
     root = data_dir()
     if not entry.folder:
         return "built in"

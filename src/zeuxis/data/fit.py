@@ -139,7 +139,7 @@ class Buckets(Fit):
 
 
 SQUARE = Square()
-KINDS: Mapping[str, Callable[[str], Fit]] = {
+FITS: Mapping[str, Callable[[str], Fit]] = {
     "square": lambda value: Square(),
     "crop": lambda value: Crop(float(value)) if value else Crop(),
     "bucket": lambda value: Buckets(int(value)) if value else Buckets(),
@@ -154,12 +154,12 @@ def parse_fit(text: str) -> Fit:
         UsageError: a value that makes no sense.
     """
     name, _, value = text.strip().partition(":")
-    if name not in KINDS:
-        raise UnknownName("fit", name, KINDS)
+    if name not in FITS:
+        raise UnknownName("fit", name, FITS)
     if name == "square" and value:
         raise UsageError(f"--fit {text}: write square, crop:ROOM or bucket:STEP")
     try:
-        return KINDS[name](value)
+        return FITS[name](value)
     except ValueError:
         raise UsageError(f"--fit {text}: '{value}' is no number: write crop:1.25 or bucket:16") from None
 

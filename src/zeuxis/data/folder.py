@@ -15,7 +15,7 @@ import numpy as np
 
 from zeuxis.data import prepared
 from zeuxis.data.cache import cache_dir, new_file, new_folder
-from zeuxis.data.decode import Decoder
+from zeuxis.data.decode import PictureDecoder
 from zeuxis.data.fit import SQUARE, Fit
 from zeuxis.data.layouts import Listing, list_folder
 from zeuxis.data.picture import SUFFIXES
@@ -60,9 +60,9 @@ def _open_part(root: Path, size: Size | None, split: str, fit: Fit, letter: str 
     listing = list_folder(home, classes)
     kept = cache_dir() / "prepared" / f"folder-{spell_size(size)}-{_key(home, listing, apart, size, fit)}"
     if not kept.is_dir():
-        decoder = Decoder(home, listing.examples, size, listing.members, fit)
+        decoder = PictureDecoder(home, listing.examples, size, listing.members, fit)
         prepare(decoder, listing, kept, lambda names: carve("folder", names, apart))
-    source = prepared.read(kept, root.name + letter, split if split in apart else "train", fit, size)
+    source = prepared.read_prepared(kept, root.name + letter, split if split in apart else "train", fit, size)
     if not len(source):
         raise DataError(f"'{home}' has too few pictures to set any apart for '{split}': use the split 'train'")
     return source
@@ -111,7 +111,7 @@ def _key(home: Path, listing: Listing, apart: Sequence[str], size: Size | None, 
 
 
 def prepare(
-    decoder: Decoder,
+    decoder: PictureDecoder,
     listing: Listing,
     kept: Path,
     split: Callable[[Sequence[str]], Mapping[str, Sequence[int]]],
@@ -136,7 +136,7 @@ def prepare(
         splits = split([examples[row].image for row in good])
         rows = {name: [good[position] for position in positions] for name, positions in splits.items()}
         facts = {"class_names": listing.class_names}
-        prepared.write(made, fields, prepared.Known(facts, splits=rows, skipped=skipped, origin=origin))
+        prepared.write_prepared(made, fields, prepared.Known(facts, splits=rows, skipped=skipped, origin=origin))
 
 
 def _refuse_too_many(home: Path, skipped: Sequence[Skipped], total: int, kept: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from zeuxis.data import hub_files, parquet, prepared
 from zeuxis.data.cache import cache_dir
-from zeuxis.data.decode import Decoder
+from zeuxis.data.decode import PictureDecoder
 from zeuxis.data.fit import SQUARE, Fit
 from zeuxis.data.folder import SPLITS, prepare
 from zeuxis.data.hub_files import HubFile
@@ -32,7 +32,7 @@ OURS = {"train": "train", "validation": "val", "valid": "val", "val": "val", "de
 def settled(name: HubName) -> HubName:
     """``name`` at a commit: asks the hub where it is not one yet."""
     if not name.pinned:
-        parquet.require()
+        parquet.require_pyarrow()
     return hub_files.settled(name)
 
 
@@ -53,14 +53,14 @@ def open_hub(name: HubName, size: Size | None = None, split: str = "train", fit:
     kept = cache_dir() / "prepared" / f"hub-{spell_size(size)}-{key}"
     if not kept.is_dir():
         _prepare(name, size, fit, kept)
-    source = prepared.read(kept, str(name), split, fit, size)
+    source = prepared.read_prepared(kept, str(name), split, fit, size)
     if not len(source):
         raise DataError(f"'{name}' has too few pictures to set any apart for '{split}': use the split 'train'")
     return source
 
 
 def _prepare(name: HubName, size: Size | None, fit: Fit, kept: Path) -> None:
-    parquet.require()
+    parquet.require_pyarrow()
     parts = [(part, file) for part, files in _parts(name).items() for file in files]
     paths = hub_files.fetched(name, [file for _, file in parts])
     named = [(part, path) for (part, _), path in zip(parts, paths, strict=True)]
@@ -69,7 +69,7 @@ def _prepare(name: HubName, size: Size | None, fit: Fit, kept: Path) -> None:
     with tempfile.TemporaryDirectory(prefix=".hub-", dir=kept.parent) as room:
         listing = listed(_rows(named, columns), columns, Path(room) / "pictures")
         # Every picture lies in the pack, so the root is only what messages call it.
-        decoder = Decoder(Path(str(name)), listing.examples, size, listing.members, fit)
+        decoder = PictureDecoder(Path(str(name)), listing.examples, size, listing.members, fit)
         prepare(decoder, listing, kept, lambda names: _divided(name, names), origin=str(name))
 
 

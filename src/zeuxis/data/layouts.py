@@ -190,7 +190,7 @@ def shards(root: Path, classes: Sequence[str]) -> Listing | None:
     return listing
 
 
-def flat(root: Path, classes: Sequence[str]) -> Listing:
+def flat_folder(root: Path, classes: Sequence[str]) -> Listing:
     """Pictures, and nothing known of them."""
     listing = Listing()
     listing.examples = [Example(file) for file in walk(root, root, listing.skipped)]
@@ -211,4 +211,4 @@ SPECIAL = (
 def list_folder(root: Path, classes: Sequence[str] = ()) -> Listing:
     """What ``root`` (resolved) holds, by the first layout that recognises it."""
     found = (layout(root, classes) for layout in SPECIAL)
-    return next((listing for listing in found if listing is not None), None) or flat(root, ())
+    return next((listing for listing in found if listing is not None), None) or flat_folder(root, ())

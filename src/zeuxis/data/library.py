@@ -26,7 +26,7 @@ from zeuxis.data.worlds.phantoms import JointPhantoms, Phantoms
 from zeuxis.data.worlds.rich.sources import RichScenes, SceneEdits
 from zeuxis.data.worlds.rich.views import SceneLight, SceneStyles
 from zeuxis.data.worlds.scenes import Scenes, UnpairedScenes
-from zeuxis.degrade.language import parse
+from zeuxis.degrade.language import parse_chain
 from zeuxis.errors import UnknownName, Unsupported, UsageError
 from zeuxis.spec import LEAST_SIDE, MOST_SIDE, Size, height_width, in_bounds, spell_size
 
@@ -83,7 +83,7 @@ def open_source(name: str | Path, size: Size | None = None, split: str = "train"
         return open_folder(name, size, split, chosen)
     clean, bar, degradations = text.partition("|")
     if bar:
-        return DegradedSource(open_source(clean.strip(), size, split, chosen), parse(degradations))
+        return DegradedSource(open_source(clean.strip(), size, split, chosen), parse_chain(degradations))
     if text.startswith(PREFIX):
         return open_hub(parse_hub_name(text), size, split, chosen)
     raise UnknownName("dataset", text, ENTRIES, "(and there is no folder of that name)")

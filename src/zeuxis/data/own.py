@@ -28,7 +28,7 @@ NAME = "own-pictures"  # how records call them, with a fingerprint; the split de
 TEXTS = frozenset({"caption", "instruction"})
 PICTURES = frozenset({"image", "source", "style"})
 COLUMNS = ("image", "label", "caption", "instruction", "source", "style")
-MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+COLOUR_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 Own = Array | Tensor | Sequence[Any] | Mapping[str, Any] | Dataset[Any]
 
@@ -66,7 +66,7 @@ class OwnData:
 
     @cached_property
     def name(self) -> str:
-        """What records call these pictures: by a fingerprint, so that a run knows its own again."""
+        """What records call these pictures: by a fingerprint, so that a run finds its own again."""
         digest = hashlib.sha256()
         for name in sorted(self.columns):
             for value in self.columns[name]:
@@ -123,7 +123,7 @@ def _checked(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
 
 
 def _items(data: Sequence[Any] | Dataset[Any]) -> OwnData:
-    """What a sequence or a Dataset holds; an item that cannot be read is skipped, and said so."""
+    """What a sequence or a Dataset holds; an item that cannot be read is skipped, and listed."""
     rows: list[dict[str, Any]] = []
     skipped: list[Skipped] = []
     for k in range(_length(data)):
@@ -180,7 +180,7 @@ def _picture(value: Any, name: str) -> Image.Image:
     array = np.asarray(value)
     if array.ndim == 2:
         array = array[..., None]
-    if array.ndim != 3 or array.shape[-1] not in MODES:
+    if array.ndim != 3 or array.shape[-1] not in COLOUR_MODES:
         raise UsageError(
             f"an array of {name} has the shape {array.shape}: (H, W), or (H, W, C) with 1, 3 or 4 channels, is wanted "
             "(for (C, H, W) give a tensor)"
@@ -193,7 +193,7 @@ def _picture(value: Any, name: str) -> Image.Image:
                 "[0, 1] (of values in [-1, 1]: (x + 1) / 2)"
             )
         array = np.round(array * 255).astype(np.uint8)
-    return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array, MODES[array.shape[-1]])
+    return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array, COLOUR_MODES[array.shape[-1]])
 
 
 def _stack(values: Iterable[Any], size: Size | None, name: str) -> Array:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from zeuxis.errors import DataError, UsageError
 
 AT_ONCE = 64  # rows in memory
-Kind = Literal["image", "integer", "text", "other"]
+ColumnKind = Literal["image", "integer", "text", "other"]
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,11 @@ class Column:
     """A column, by its type, what it may be used for."""
 
     name: str
-    kind: Kind
+    kind: ColumnKind
     class_names: tuple[str, ...] = ()  # of integers that number classes, where the file names them
 
 
-def require() -> None:
+def require_pyarrow() -> None:
     """Raise :class:`UsageError` where pyarrow is not installed."""
     if importlib.util.find_spec("pyarrow") is None:
         raise UsageError(
@@ -51,7 +51,7 @@ def columns(path: Path) -> list[Column]:
         feature = features.get(field.name)
         feature = feature if isinstance(feature, dict) else {}
         names = feature.get("names")
-        kind: Kind = "other"
+        kind: ColumnKind = "other"
         if feature.get("_type") == "Image" or _holds_files(field.type):
             kind = "image"
         elif pa.types.is_integer(field.type) or pa.types.is_boolean(field.type):

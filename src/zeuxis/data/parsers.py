@@ -38,7 +38,7 @@ def arrays(path: Path) -> dict[str, Array]:
         return {name: npz[name] for name in npz.files}
 
 
-def decode(data: Array, offsets: Array, mode: str = "RGB") -> Array:
+def decode_pictures(data: Array, offsets: Array, mode: str = "RGB") -> Array:
     """uint8 (N, H, W) or (N, H, W, 3): image ``i`` is the picture file ``data[offsets[i] : offsets[i + 1]]``."""
     ends = itertools.pairwise(offsets.tolist())
     return np.stack([np.asarray(Image.open(io.BytesIO(data[a:b].tobytes())).convert(mode)) for a, b in ends])
@@ -77,14 +77,14 @@ def grey_npz(folder: Path) -> Raw:
 def cifar10_npz(folder: Path) -> Raw:
     """``jpg``, ``off`` and ``y`` in ``train.npz`` and ``test.npz``."""
     parts = [arrays(folder / name) for name in ("train.npz", "test.npz")]
-    images = [decode(part["jpg"], part["off"]) for part in parts]
+    images = [decode_pictures(part["jpg"], part["off"]) for part in parts]
     return Raw(np.concatenate(images), {"label": np.concatenate([p["y"] for p in parts])}, test=_is_test(images))
 
 
 def labelled_jpg(folder: Path) -> Raw:
     """``jpg``, ``off`` and ``y`` in ``train.npz``."""
     npz = arrays(folder / "train.npz")
-    return Raw(decode(npz["jpg"], npz["off"]), {"label": npz["y"]})
+    return Raw(decode_pictures(npz["jpg"], npz["off"]), {"label": npz["y"]})
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -158,7 +158,7 @@ def grocery64(folder: Path) -> Raw:
     names = tuple(kind["name"] for kind in kinds)
     label = npz["y"]
     fields: dict[str, Values] = {"label": label, "caption": [names[k] for k in label.tolist()]}
-    return Raw(decode(npz["jpg"], npz["off"]), fields, {"class_names": names})
+    return Raw(decode_pictures(npz["jpg"], npz["off"]), fields, {"class_names": names})
 
 
 def nuclei128(folder: Path) -> Raw:
@@ -167,7 +167,7 @@ def nuclei128(folder: Path) -> Raw:
     kinds = ("fluorescence", "brightfield", "stained tissue")
     captions = [f"{kinds[k]} microscopy of nuclei" for k in npz["modality"].tolist()]
     fields: dict[str, Values] = {"layout": (npz["instances"] > 0).astype(np.uint8), "caption": captions}
-    return Raw(decode(npz["jpg"], npz["off"]), fields)
+    return Raw(decode_pictures(npz["jpg"], npz["off"]), fields)
 
 
 def camvid_layout(folder: Path) -> Raw:
@@ -175,14 +175,14 @@ def camvid_layout(folder: Path) -> Raw:
     npz = arrays(folder / "train.npz")
     found = [re.fullmatch(r"(\w+?)_f?(\d+)", name) for name in npz["ids"].tolist()]
     stretches = [f"{one[1]}/{int(one[2]) // 600}" for one in found if one]
-    return Raw(decode(npz["jpg"], npz["off"]), {"layout": npz["label"]}, groups=stretches)
+    return Raw(decode_pictures(npz["jpg"], npz["off"]), {"layout": npz["label"]}, groups=stretches)
 
 
 def faces_gray64(folder: Path) -> Raw:
     """Grey faces with emotions; a person's pictures stay together. The 32 without an emotion are left out."""
     npz = arrays(folder / "train.npz")
     known = npz["emotion"] < len(npz["emotions"])
-    images = decode(npz["jpg"], npz["off"], "L")[known]
+    images = decode_pictures(npz["jpg"], npz["off"], "L")[known]
     return Raw(images, {"label": npz["emotion"][known]}, groups=[str(person) for person in npz["person"][known]])
 
 
@@ -197,9 +197,9 @@ def photos_bsds200(folder: Path) -> Raw:
 def polyu_real_noise(folder: Path) -> Raw:
     """The mean of many shots as image, one shot as source; crops of one subject stay together."""
     npz = arrays(folder / "train.npz")
-    fields: dict[str, Values] = {"source": decode(npz["noisy_jpg"], npz["noisy_off"])}
+    fields: dict[str, Values] = {"source": decode_pictures(npz["noisy_jpg"], npz["noisy_off"])}
     subjects = [name.split("_")[4] for name in npz["ids"].tolist()]
-    return Raw(decode(npz["clean_jpg"], npz["clean_off"]), fields, groups=subjects)
+    return Raw(decode_pictures(npz["clean_jpg"], npz["clean_off"]), fields, groups=subjects)
 
 
 # -- official downloads -----------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Opening a picture file of unknown origin: any usual format and mode, and none that could do harm.
 
 The header is read first, and a picture is refused there if it is too large, so nothing is decoded
-that could exhaust the memory. EXIF orientation is obeyed, transparency is composited on white,
+that could exhaust the memory. EXIF orientation is applied, transparency is composited on white,
 16-bit grey is scaled to 8 bits, animations give their first frame. Colour profiles are ignored.
 """
 
@@ -24,7 +24,7 @@ WIDE_MODES = frozenset({"I", "I;16", "I;16B", "I;16L"})  # 16 bits a pixel; Pill
 ORIENTATION = 0x0112  # the EXIF tag; values 5 to 8 turn the picture by a quarter
 
 
-class Refused(Exception):
+class PictureRefused(Exception):
     """A picture that cannot be used; the message is the reason, ``kind`` one word for it."""
 
     def __init__(self, reason: str, kind: str = "damaged") -> None:
@@ -51,17 +51,17 @@ def read_header(file: Path | BinaryIO) -> Header:
         with Image.open(file, formats=FORMATS) as picture:
             width, height = picture.size
             if width * height > MOST_PIXELS:
-                raise Refused(
+                raise PictureRefused(
                     f"{width}x{height} is {width * height / 1e6:.0f} megapixels; at most 100 are read", "huge"
                 )
             exif = Image.Image.getexif(picture)  # PNG's own method would decode the picture to look further
             if exif.get(ORIENTATION, 1) in (5, 6, 7, 8):
                 width, height = height, width
             return Header(width, height, picture.mode in GREY_MODES and "transparency" not in picture.info)
-    except Refused:
+    except PictureRefused:
         raise
     except Exception as error:  # a damaged header makes decoders raise nearly anything
-        raise Refused(_reason(error)) from error
+        raise PictureRefused(_reason(error)) from error
 
 
 def read_picture(file: Path | BinaryIO, *, grey: bool) -> Image.Image:
@@ -70,7 +70,7 @@ def read_picture(file: Path | BinaryIO, *, grey: bool) -> Image.Image:
     Raises:
         Refused: it cannot be decoded, or has pixels that are no brightness (floating point).
     """
-    return plain(read_kept(file), grey=grey)
+    return composited(read_kept(file), grey=grey)
 
 
 def read_kept(file: Path | BinaryIO) -> Image.Image:
@@ -83,15 +83,15 @@ def read_kept(file: Path | BinaryIO) -> Image.Image:
         with Image.open(file, formats=FORMATS) as picture:
             return ImageOps.exif_transpose(picture)
     except Exception as error:  # as above
-        raise Refused(_reason(error)) from error
+        raise PictureRefused(_reason(error)) from error
 
 
-def plain(picture: Image.Image, *, grey: bool) -> Image.Image:
-    """``picture`` in mode L or RGB; raises :class:`Refused` where its pixels are no brightness."""
+def composited(picture: Image.Image, *, grey: bool) -> Image.Image:
+    """``picture`` in mode L or RGB; raises :class:`PictureRefused` where its pixels are no brightness."""
     if picture.mode in WIDE_MODES:
         picture = Image.fromarray(_to_bytes(np.asarray(picture).astype(np.int64)))
     elif picture.mode == "F":
-        raise Refused("floating-point pixels: convert it to 8 or 16 bits a channel", "unsupported")
+        raise PictureRefused("floating-point pixels: convert it to 8 or 16 bits a channel", "unsupported")
     elif transparent(picture):
         rgba = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", rgba.size, (255, 255, 255, 255)), rgba)
@@ -106,7 +106,7 @@ def transparent(picture: Image.Image) -> bool:
 def _to_bytes(wide: Array) -> Array:
     """16-bit brightness to 8 bits, rounded."""
     if wide.min() < 0 or wide.max() > 65535:
-        raise Refused("pixels outside 16 bits: convert it to 8 or 16 bits a channel", "unsupported")
+        raise PictureRefused("pixels outside 16 bits: convert it to 8 or 16 bits a channel", "unsupported")
     return ((wide + 128) // 257).astype(np.uint8)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from zeuxis.data.fit import SQUARE, Fit
 from zeuxis.data.ragged import Array, Ragged, View
-from zeuxis.data.source import FIELDS, ArraySource, Skipped, Values
+from zeuxis.data.source import CONDITION_FIELDS, ArraySource, Skipped, Values
 from zeuxis.spec import Size
 
 FORMAT = 4  # part of every key: a change of this layout makes old folders unread, not misread
@@ -34,7 +34,7 @@ class Known:
     origin: str = ""  # where it is from, for ever the same: part of the fingerprint
 
 
-def write(folder: Path, fields: Mapping[str, Values], known: Known) -> None:
+def write_prepared(folder: Path, fields: Mapping[str, Values], known: Known) -> None:
     """Write everything but ``images.npy`` into ``folder``."""
     texts: dict[str, list[str]] = {}
     for name, values in fields.items():
@@ -54,11 +54,11 @@ def write_skipped(path: Path, files: Sequence[Skipped]) -> None:
     path.write_text("".join(json.dumps(asdict(file)) + "\n" for file in files), encoding="utf-8")
 
 
-def read(folder: Path, name: str, split: str, fit: Fit = SQUARE, size: Size | None = None) -> ArraySource:
+def read_prepared(folder: Path, name: str, split: str, fit: Fit = SQUARE, size: Size | None = None) -> ArraySource:
     """One split of what is kept in ``folder``, which was written for ``fit`` and ``size``."""
     about: dict[str, Any] = json.loads((folder / "about.json").read_text(encoding="utf-8"))
     fields: dict[str, Values | View] = dict(about["texts"])
-    for field_name in FIELDS:
+    for field_name in CONDITION_FIELDS:
         path = folder / f"{field_name}.npy"
         if path.is_file():
             fields[field_name] = _pictures(path, fit, size)

@@ -20,14 +20,14 @@ from torch import Tensor
 
 from zeuxis import conditions
 from zeuxis.batch import Batch, Condition
-from zeuxis.conditions import Kind
+from zeuxis.conditions import FieldKind
 from zeuxis.data.ragged import Array as Array
 from zeuxis.data.ragged import Bucket, View
 from zeuxis.spec import DataSpec, Shape
 
 Values = Array | Sequence[str]  # of a field of Condition, one per row
 WORD = re.compile(r"\w+(?:[-']\w+)*")
-FIELDS = frozenset(Condition.__dataclass_fields__)
+CONDITION_FIELDS = frozenset(Condition.__dataclass_fields__)
 HASHED_ROWS = 64  # images that a fingerprint reads
 
 
@@ -90,7 +90,7 @@ def _floats(values: Array) -> Tensor:
     return torch.from_numpy(values.astype(np.float32))
 
 
-BY_KIND: Mapping[Kind, Callable[[Array], Tensor]] = {
+BY_KIND: Mapping[FieldKind, Callable[[Array], Tensor]] = {
     "class": _integers,  # (N,)
     "picture": _pixels,  # (N, C, H, W) uint8
     "mask": _floats,  # (N, 1, H, W) of 0 and 1
@@ -98,7 +98,7 @@ BY_KIND: Mapping[Kind, Callable[[Array], Tensor]] = {
     "factors": _integers,  # (N, F)
 }
 TEXTS = frozenset(name for name, field in conditions.FIELDS.items() if field.kind == "text")
-AS_TENSOR = {name: BY_KIND[conditions.FIELDS[name].kind] for name in FIELDS - TEXTS}
+AS_TENSOR = {name: BY_KIND[conditions.FIELDS[name].kind] for name in CONDITION_FIELDS - TEXTS}
 
 
 class ArraySource(Source):
@@ -142,7 +142,7 @@ class ArraySource(Source):
         self.images = images
         self.fields = dict(fields or {})
         for field, values in self.fields.items():
-            if field not in FIELDS:
+            if field not in CONDITION_FIELDS:
                 raise ValueError(f"source '{name}': Condition has no field '{field}'")
             if len(values) != len(images):
                 raise ValueError(f"source '{name}': {len(values)} values of '{field}' for {len(images)} images")

@@ -93,7 +93,7 @@ class Smear(Filter):
 
 
 @dataclass(frozen=True)
-class Motion(Filter):
+class MotionBlur(Filter):
     """The camera moves ``length`` pixels in a straight line, in the direction of ``degrees``."""
 
     length: float = 9.0

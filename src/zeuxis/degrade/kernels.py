@@ -2,6 +2,8 @@
 
 A kernel is ``(K, k, k)`` with k odd and sum 1; K is 1, for all pictures, or their number. Angles are in radians,
 from the x-axis towards the y-axis (downwards); lengths in pixels.
+
+Axes: k rows and columns of a kernel.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import Any
 
 from zeuxis.degrade.age import Age, Scratches
 from zeuxis.degrade.blind import Blind
-from zeuxis.degrade.blur import Blur, Defocus, Motion, Smear
+from zeuxis.degrade.blur import Blur, Defocus, MotionBlur, Smear
 from zeuxis.degrade.degradation import Chain, Degradation
 from zeuxis.degrade.jpeg import Jpeg, SoftJpeg
 from zeuxis.degrade.mask import Hole, Mask, Outpaint, Strokes, Uncrop
@@ -23,18 +23,18 @@ from zeuxis.errors import UnknownName, UsageError
 
 _ALL: tuple[type[Degradation], ...] = (
     *(Shrink, Bicubic, Subsample),
-    *(Blur, Smear, Motion, Defocus),
+    *(Blur, Smear, MotionBlur, Defocus),
     *(Noise, Shot, Sensor, Grain),
     *(Jpeg, SoftJpeg),
     *(Mask, Hole, Strokes, Outpaint, Uncrop),
     *(Grey, Film, Expose, Fade, Scratches, Age),
     Blind,
 )
-KINDS = {kind.name: kind for kind in _ALL}
+DEGRADATIONS = {kind.name: kind for kind in _ALL}
 READERS: Mapping[str, Callable[[str], int | float | str]] = {"int": int, "float": float, "str": str}
 
 
-def parse(line: str) -> Chain:
+def parse_chain(line: str) -> Chain:
     """The degradations that ``line`` spells.
 
     Raises:
@@ -46,9 +46,9 @@ def parse(line: str) -> Chain:
 
 def _parse_one(part: str) -> Degradation:
     name, _, rest = part.partition(":")
-    if name not in KINDS:
-        raise UnknownName("degradation", name, KINDS)
-    kind: Any = KINDS[name]  # a dataclass, whose fields say what it takes
+    if name not in DEGRADATIONS:
+        raise UnknownName("degradation", name, DEGRADATIONS)
+    kind: Any = DEGRADATIONS[name]  # a dataclass, whose fields say what it takes
     wanted = fields(kind)
     given = [value.strip() for value in rest.split(",")] if rest else []
     if len(given) > len(wanted):

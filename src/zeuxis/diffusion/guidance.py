@@ -11,15 +11,15 @@ condition and which under none. Networks make nothing of it; whoever steers atte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from zeuxis.batch import Conditioning as Conditioning
 from zeuxis.diffusion.path import append_dims
 from zeuxis.diffusion.sampler import Denoise
 
-Conditioning = Mapping[str, Tensor]
 ConditionalDenoise = Callable[[Tensor, Tensor, Conditioning], Tensor]
 
 

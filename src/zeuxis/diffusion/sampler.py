@@ -80,11 +80,11 @@ def dpmpp_2m(denoise: Denoise, x: Tensor, levels: Tensor, rng: Rng) -> Tensor:
         if after == 0:
             return x0
         length = math.log(now / after)
-        aim = x0
+        target = x0
         if before is not None:
             ratio = before[0] / length
-            aim = x0 + (x0 - before[1]) / (2 * ratio)
-        x = (after / now) * x + (1 - after / now) * aim
+            target = x0 + (x0 - before[1]) / (2 * ratio)
+        x = (after / now) * x + (1 - after / now) * target
         before = length, x0
     return x
 

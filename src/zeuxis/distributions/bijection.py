@@ -25,7 +25,7 @@ class Bijection(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Chain:
+class Composition:
     """The maps one after another, the first one first."""
 
     maps: tuple[Bijection, ...]

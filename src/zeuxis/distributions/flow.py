@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from zeuxis.distributions.bijection import Bijection, Chain
+from zeuxis.distributions.bijection import Bijection, Composition
 from zeuxis.distributions.normal import StandardNormal
 from zeuxis.rng import Rng
 
@@ -24,11 +24,11 @@ class Flow:
 
     def forward_and_log_det(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Latents ``(B, d)`` and log |det dz/dx| ``(B,)``."""
-        return Chain(self.maps).forward_and_log_det(x)
+        return Composition(self.maps).forward_and_log_det(x)
 
     def inverse(self, z: Tensor) -> Tensor:
         """Data ``(B, ...)`` of latents ``(B, d)``."""
-        return Chain(self.maps).inverse(z)
+        return Composition(self.maps).inverse(z)
 
     def log_prob(self, x: Tensor) -> Tensor:
         """log p(x) in nats ``(B,)``: exact."""

@@ -5,6 +5,8 @@ Salimans et al. 2017, "PixelCNN++" (1701.05517), section 2.1 and 2.2. Symbols ->
 
 Parameters ``(B, P, H, W)`` hold, for each of M components: a logit; for each channel a mean and a log scale; and
 with three channels three coefficients, by which green's mean depends on red, and blue's on both.
+
+Axes: M components, P parameters of a pixel.
 """
 
 from __future__ import annotations

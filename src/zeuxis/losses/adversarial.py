@@ -3,6 +3,8 @@
 Each is a frozen dataclass with two methods; its fields are the formula's numbers (margins, targets).
 Logits may have any shape: ``(B,)`` of a whole-image critic or ``(B, 1, h, w)`` of patches.
 Losses are computed in float32 whatever the precision of the logits.
+
+Axes: h and w rows and columns of a critic's map.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 The intersection over union of Rahman & Wang 2016, "Optimizing intersection-over-union in deep neural networks
 for image segmentation" (ISVC), for probabilities in place of yes and no.
+
+Axes: N pixels of a batch.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """Distances between feature maps. The features come from the caller: a critic, a classifier, any network.
 
 This is not LPIPS: LPIPS (Zhang et al. 2018) is ``unit_feature_distance`` on the maps of one particular
-network with learnt channel weights, and without those public weights a figure must not bear its name.
+network with learnt channel weights, and without those public weights a figure must not be called by its name.
+
+Axes: C_l, H_l, W_l those of the maps of layer l.
 """
 
 from __future__ import annotations

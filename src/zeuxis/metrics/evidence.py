@@ -2,7 +2,7 @@
 
 Whoever measures goes through the pictures a chunk at a time and keeps of each chunk what stands here: features,
 scores, predictions, counts. So the memory that a measurement takes is that of one chunk, at any picture size.
-Axes: N pictures (or texts, or pairs), D features, F factors, K classes.
+Axes: N pictures (or texts, or pairs), D features, F factors, K classes, M generated pictures.
 """
 
 from __future__ import annotations

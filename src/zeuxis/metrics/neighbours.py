@@ -1,4 +1,7 @@
-"""The nearest training pictures of what a model generated: has it memorised its data?"""
+"""The nearest training pictures of what a model generated: has it memorised its data?
+
+Axes: Q queries, N training pictures, k neighbours.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Does the picture hold what its caption says? Factors that a judge predicts, against those of the caption."""
+"""Does the picture hold what its caption says? Factors that a judge predicts, against those of the caption.
+
+Axes: N pictures, F factors.
+"""
 
 from __future__ import annotations
 

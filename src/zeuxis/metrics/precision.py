@@ -2,6 +2,8 @@
 
 Precision and recall: Kynkäänniemi et al. 2019, arXiv:1904.06991, Eqs. 1-2. Density and coverage:
 Naeem et al. 2020, arXiv:2002.09797, Eqs. 4-5 (there with k = 5).
+
+Axes: N and M pictures, D features, k neighbours.
 """
 
 from __future__ import annotations

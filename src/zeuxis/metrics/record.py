@@ -44,14 +44,6 @@ class Figure:
             return f"{self.name} over {self.samples} samples: biased below {FEW}, compare only at equal counts"
         return self.caution
 
-    def better_than(self, other: Figure) -> bool:
-        """Whether this figure beats ``other``, which must have been measured in the same way."""
-        same = ("name", "better", "features", "reference", "resize")
-        differ = [f for f in same if getattr(self, f) != getattr(other, f)]
-        if differ:
-            raise ValueError(f"two figures that differ in {', '.join(differ)} cannot be compared")
-        return self.value < other.value if self.better == "lower" else self.value > other.value
-
     def as_dict(self) -> dict[str, Any]:
         """The figure with its warning, ready for JSON."""
         return {**asdict(self), "warning": self.warning}

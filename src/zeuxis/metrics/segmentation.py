@@ -1,4 +1,7 @@
-"""How well maps of classes agree: counted over all pixels of a set of pictures, a chunk at a time."""
+"""How well maps of classes agree: counted over all pixels of a set of pictures, a chunk at a time.
+
+Axes: N pictures.
+"""
 
 from __future__ import annotations
 

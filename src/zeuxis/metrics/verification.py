@@ -1,4 +1,7 @@
-"""Are two pictures of the same subject? Scores of pairs, of which from 0 on say yes, against the truth."""
+"""Are two pictures of the same subject? Scores of pairs, of which from 0 on say yes, against the truth.
+
+Axes: M pictures of the second set.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,8 @@
 As in Mansimov et al. 2015 (1511.02793), section 3. Symbols -> code:
     h^lang -> TextContext.vectors    U, W, v -> key, query, score    e_k -> scores    alpha_k -> weights
     s_t -> the first that Alignment returns
+
+Axes: D width of the vectors, S width of the state.
 """
 
 from __future__ import annotations

@@ -7,6 +7,8 @@ Without one the fused kernel is used wherever it is the faster.
 
 Legend: B images, N tokens, T tokens of the context, Q queries, K keys, D width, E width of the context, h heads,
 d = D / h the width of one.
+
+Axes: N tokens, Q queries, K keys, D width, h heads, d width of a head, E width of what is attended to.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
 """Captions as conditioning: a tokeniser, a text encoder, and what a network makes of them.
 
-Both are given: any that keep to :class:`Tokeniser` and :class:`TextEncoder` will do, trained here or elsewhere.
+Both are given: any that keep to :class:`WordTokeniser` and :class:`TextEncoder` will do, trained here or elsewhere.
 
 Legend: B images, T words, D width of the network's vector, E width of the context, S side of the sketch.
+
+Axes: E width of the text, S rows and columns of a sketch.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ Args:
 """
 
 
-class Tokeniser(Protocol):
+class CaptionTokeniser(Protocol):
     """Captions to ids ``(B, T)`` and their mask ``(B, T)`` bool."""
 
     def encode(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]: ...
@@ -57,7 +59,9 @@ class CaptionConditioner(Conditioner):
 
     fields = frozenset({"caption"})
 
-    def __init__(self, tokeniser: Tokeniser, encoder: TextEncoder, vector: int, sketch: Sketch | None = None) -> None:
+    def __init__(
+        self, tokeniser: CaptionTokeniser, encoder: TextEncoder, vector: int, sketch: Sketch | None = None
+    ) -> None:
         super().__init__()
         self.tokeniser, self.tower = tokeniser, encoder
         self.pool = nn.Linear(encoder.width, vector)

@@ -1,4 +1,7 @@
-"""A transformer that predicts every value of a sequence from those before it, all at once or one by one."""
+"""A transformer that predicts every value of a sequence from those before it, all at once or one by one.
+
+Axes: N places of a sequence, K codes, D width.
+"""
 
 from __future__ import annotations
 

@@ -9,22 +9,24 @@ takes its entries as keyword arguments, each of which may be missing:
     conditional   (B,) bool     which rows of a guided batch stand under the condition (set by guidance)
 
 Legend: B images, C channels, H rows, W columns, T words, K classes, D width of the vector, E width of the context.
+
+Axes: E width of the text.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Literal
 
 from torch import Tensor, nn
 
 from zeuxis.batch import Condition
+from zeuxis.batch import Conditioning as Conditioning
 from zeuxis.errors import Unsupported, lookup
 from zeuxis.nn.embed import LabelEmbedding, TimeEmbedding
 from zeuxis.rng import Device, Rng
 
-Conditioning = Mapping[str, Tensor]
 ConditionKind = Literal["none", "label", "caption"]
 
 

@@ -4,6 +4,8 @@ Every attention of a network under :func:`controlled` hands over an :class:`Atte
 that come back. Attention-based edits need nothing else.
 
 Legend: B images (both halves of a guided batch), h heads, Q queries, K keys.
+
+Axes: Q queries, h heads, K keys (not classes).
 """
 
 from __future__ import annotations

@@ -2,6 +2,9 @@
 
 Legend: B images, C channels, H rows, W columns, p the side of a patch, r and c its row and column, N = H W / p^2
 tokens, T tokens of the context, D width of a token and of the vector, E width of the context.
+
+Axes: N tokens, D width, E width of the text, r and c rows and columns of patches,
+p and q rows and columns within a patch.
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@ Symbols -> code (N x N filters on pictures of B rows and A columns):
     g_X, g_Y -> Window.column, Window.row    delta -> Window.stride    sigma^2 -> Window.variance
     gamma -> Window.strength    F_X, F_Y -> filter_bank    read -> Glimpse    write -> Writer
 Places are counted from 0 here, from 1 in the paper.
+
+Axes: N filters of an axis, D width of the state.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from zeuxis.batch import Shape
 SMALLEST = 4  # pixels a side at which the trunk stops halving
 
 
-class Classifier(nn.Module):
+class FeatureNetwork(nn.Module):
     """A small convolutional classifier: a trunk, a feature vector, and a linear head for each label or factor.
 
     Each stage halves the picture until a side has 4 pixels, then keeps the size. The last map is

@@ -22,10 +22,10 @@ from zeuxis.errors import UsageError, WeightsError
 
 SIDE = 299  # pixels a side of the network's input
 WIDTH = 2048  # features
-CLASSES = 1008
+IMAGENET_CLASSES = 1008
 
 
-class Step(NamedTuple):
+class Conv(NamedTuple):
     """One convolution: its name among the weights, its channels, its kernel; at stride 2 without padding."""
 
     name: str
@@ -35,13 +35,13 @@ class Step(NamedTuple):
     stride: int = 1
 
 
-Branch = tuple[tuple[Step, ...], ...]  # one after another, groups of steps side by side
+Branch = tuple[tuple[Conv, ...], ...]  # one after another, groups of steps side by side
 
 
 class ConvNorm(nn.Module):
     """Convolution, batch norm, ReLU."""
 
-    def __init__(self, inputs: int, step: Step, *, pad: bool = True) -> None:
+    def __init__(self, inputs: int, step: Conv, *, pad: bool = True) -> None:
         super().__init__()
         kernel = (step.rows, step.columns)
         padding = (step.rows // 2, step.columns // 2) if pad and step.stride == 1 else (0, 0)
@@ -64,7 +64,7 @@ class Mixed(nn.Module):
                 for step in group:
                     self.add_module(step.name, ConvNorm(width, step))
                 width = sum(step.outputs for step in group)
-        self.branch_pool = ConvNorm(inputs, Step("branch_pool", pooled)) if pooled else nn.Identity()
+        self.branch_pool = ConvNorm(inputs, Conv("branch_pool", pooled)) if pooled else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         outputs = []
@@ -76,7 +76,7 @@ class Mixed(nn.Module):
         return torch.cat([*outputs, self.branch_pool(self.pool(x))], 1)
 
 
-def _chain(*steps: Step) -> Branch:
+def _chain(*steps: Conv) -> Branch:
     return tuple((step,) for step in steps)
 
 
@@ -88,9 +88,9 @@ def _block_a(inputs: int, pooled: int) -> Mixed:
     """35 x 35 (Figure 5)."""
     three = "branch3x3dbl_"
     branches = (
-        _chain(Step("branch1x1", 64)),
-        _chain(Step("branch5x5_1", 48), Step("branch5x5_2", 64, 5, 5)),
-        _chain(Step(three + "1", 64), Step(three + "2", 96, 3, 3), Step(three + "3", 96, 3, 3)),
+        _chain(Conv("branch1x1", 64)),
+        _chain(Conv("branch5x5_1", 48), Conv("branch5x5_2", 64, 5, 5)),
+        _chain(Conv(three + "1", 64), Conv(three + "2", 96, 3, 3), Conv(three + "3", 96, 3, 3)),
     )
     return Mixed(inputs, branches, _average(), pooled)
 
@@ -99,8 +99,8 @@ def _block_b(inputs: int) -> Mixed:
     """35 x 35 to 17 x 17 (Figure 10)."""
     three = "branch3x3dbl_"
     branches = (
-        _chain(Step("branch3x3", 384, 3, 3, 2)),
-        _chain(Step(three + "1", 64), Step(three + "2", 96, 3, 3), Step(three + "3", 96, 3, 3, 2)),
+        _chain(Conv("branch3x3", 384, 3, 3, 2)),
+        _chain(Conv(three + "1", 64), Conv(three + "2", 96, 3, 3), Conv(three + "3", 96, 3, 3, 2)),
     )
     return Mixed(inputs, branches, _halve())
 
@@ -109,14 +109,14 @@ def _block_c(inner: int) -> Mixed:
     """17 x 17 (Figure 6)."""
     one, two = "branch7x7_", "branch7x7dbl_"
     branches = (
-        _chain(Step("branch1x1", 192)),
-        _chain(Step(one + "1", inner), Step(one + "2", inner, 1, 7), Step(one + "3", 192, 7, 1)),
+        _chain(Conv("branch1x1", 192)),
+        _chain(Conv(one + "1", inner), Conv(one + "2", inner, 1, 7), Conv(one + "3", 192, 7, 1)),
         _chain(
-            Step(two + "1", inner),
-            Step(two + "2", inner, 7, 1),
-            Step(two + "3", inner, 1, 7),
-            Step(two + "4", inner, 7, 1),
-            Step(two + "5", 192, 1, 7),
+            Conv(two + "1", inner),
+            Conv(two + "2", inner, 7, 1),
+            Conv(two + "3", inner, 1, 7),
+            Conv(two + "4", inner, 7, 1),
+            Conv(two + "5", 192, 1, 7),
         ),
     )
     return Mixed(768, branches, _average(), 192)
@@ -126,12 +126,12 @@ def _block_d(inputs: int) -> Mixed:
     """17 x 17 to 8 x 8."""
     seven = "branch7x7x3_"
     branches = (
-        _chain(Step("branch3x3_1", 192), Step("branch3x3_2", 320, 3, 3, 2)),
+        _chain(Conv("branch3x3_1", 192), Conv("branch3x3_2", 320, 3, 3, 2)),
         _chain(
-            Step(seven + "1", 192),
-            Step(seven + "2", 192, 1, 7),
-            Step(seven + "3", 192, 7, 1),
-            Step(seven + "4", 192, 3, 3, 2),
+            Conv(seven + "1", 192),
+            Conv(seven + "2", 192, 1, 7),
+            Conv(seven + "3", 192, 7, 1),
+            Conv(seven + "4", 192, 3, 3, 2),
         ),
     )
     return Mixed(inputs, branches, _halve())
@@ -141,11 +141,11 @@ def _block_e(inputs: int, pool: nn.Module) -> Mixed:
     """8 x 8, branches that fork (Figure 7)."""
     one, two = "branch3x3_", "branch3x3dbl_"
     branches: tuple[Branch, ...] = (
-        _chain(Step("branch1x1", 320)),
-        (*_chain(Step(one + "1", 384)), (Step(one + "2a", 384, 1, 3), Step(one + "2b", 384, 3, 1))),
+        _chain(Conv("branch1x1", 320)),
+        (*_chain(Conv(one + "1", 384)), (Conv(one + "2a", 384, 1, 3), Conv(one + "2b", 384, 3, 1))),
         (
-            *_chain(Step(two + "1", 448), Step(two + "2", 384, 3, 3)),
-            (Step(two + "3a", 384, 1, 3), Step(two + "3b", 384, 3, 1)),
+            *_chain(Conv(two + "1", 448), Conv(two + "2", 384, 3, 3)),
+            (Conv(two + "3a", 384, 1, 3), Conv(two + "3b", 384, 3, 1)),
         ),
     )
     return Mixed(inputs, branches, pool, 192)
@@ -156,11 +156,11 @@ class Inception(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.Conv2d_1a_3x3 = ConvNorm(3, Step("", 32, 3, 3, 2))
-        self.Conv2d_2a_3x3 = ConvNorm(32, Step("", 32, 3, 3), pad=False)
-        self.Conv2d_2b_3x3 = ConvNorm(32, Step("", 64, 3, 3))
-        self.Conv2d_3b_1x1 = ConvNorm(64, Step("", 80))
-        self.Conv2d_4a_3x3 = ConvNorm(80, Step("", 192, 3, 3), pad=False)
+        self.Conv2d_1a_3x3 = ConvNorm(3, Conv("", 32, 3, 3, 2))
+        self.Conv2d_2a_3x3 = ConvNorm(32, Conv("", 32, 3, 3), pad=False)
+        self.Conv2d_2b_3x3 = ConvNorm(32, Conv("", 64, 3, 3))
+        self.Conv2d_3b_1x1 = ConvNorm(64, Conv("", 80))
+        self.Conv2d_4a_3x3 = ConvNorm(80, Conv("", 192, 3, 3), pad=False)
         self.Mixed_5b, self.Mixed_5c, self.Mixed_5d = _block_a(192, 32), _block_a(256, 64), _block_a(288, 64)
         self.Mixed_6a = _block_b(288)
         self.Mixed_6b, self.Mixed_6c = _block_c(128), _block_c(160)
@@ -168,7 +168,7 @@ class Inception(nn.Module):
         self.Mixed_7a = _block_d(768)
         self.Mixed_7b = _block_e(1280, _average())
         self.Mixed_7c = _block_e(2048, nn.MaxPool2d(3, stride=1, padding=1))  # as in that graph; average in the paper
-        self.fc = nn.Linear(WIDTH, CLASSES)
+        self.fc = nn.Linear(WIDTH, IMAGENET_CLASSES)
 
     def features(self, image: Tensor) -> Tensor:
         """The last average pool, ``(B, 2048)``: what the FID is measured in. Resizes to 299 as TensorFlow 1 did."""

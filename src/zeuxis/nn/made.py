@@ -2,6 +2,8 @@
 
 Every hidden unit has a degree m: it depends on the inputs 1..m, and outputs of numbers above m depend on it (Eq. 8
 and 9). Degrees cycle through 1..d-1, the same in every layer.
+
+Axes: d inputs.
 """
 
 from __future__ import annotations

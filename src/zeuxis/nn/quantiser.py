@@ -2,6 +2,8 @@
 
 Behind this seam stand a codebook (``vector_quantiser``), finite scalars (``finite_scalar``) and signs
 (``lookup_free``); ``quantisers`` builds one by name.
+
+Axes: D width of a code, K codes.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 The blocks are those of GPT-2 as Image GPT has them (Chen et al. 2020, section 2.2): norm, attention, norm, MLP,
 each pair around a residual, without biases, and norms that have a gain alone.
+
+Axes: N positions, M new positions, D width, h heads, d width of a head.
 """
 
 from __future__ import annotations

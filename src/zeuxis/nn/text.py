@@ -1,6 +1,8 @@
 """Words in, vectors out: a closed vocabulary and a small transformer that encodes captions.
 
 Legend: B captions, T words, D width, C channels, S side of the sketch.
+
+Axes: D width, S rows and columns of a sketch.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ The smallest part comes first: gated MLP, transformer block, transformer over pi
 
 Legend: B images, C channels, H rows, W columns (of the level at hand), N = H W tokens, T tokens of the context,
 D width of a token, E width of the context, V width of the vector. Levels are numbered from the finest, 0.
+
+Axes: C_i channels at level i, V width of the vector of time and label.
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@ the same name to another network, a transformer with long skips.)
 
 Legend: B images, C channels, H rows, W columns, p the side of a patch, r = H / p rows and c = W / p columns of
 N = r c tokens, F channels of the fine level, D width of a token and of the vector, E width of the context.
+
+Axes: N tokens, D width, F channels of the stem, r and c rows and columns of patches.
 """
 
 from __future__ import annotations

@@ -8,12 +8,12 @@ from functools import cache
 import torch
 from torch import Tensor
 
-KINDS = ("nothing", "pair", "two pairs", "three", "straight", "full house", "four", "five")
+HANDS = ("nothing", "pair", "two pairs", "three", "straight", "full house", "four", "five")
 DICE, FACES = 5, 6
 
 
 def kind(dice: Tensor) -> Tensor:
-    """The kind of each throw ``(..., 5)`` of faces 0 to 5, as an index into ``KINDS``: ``(...)`` int64.
+    """The kind of each throw ``(..., 5)`` of faces 0 to 5, as an index into ``HANDS``: ``(...)`` int64.
 
     A straight is five faces in a row.
     """
@@ -29,7 +29,7 @@ def kind(dice: Tensor) -> Tensor:
         ("five", most == 5),
         ("straight", row),
     ):
-        found = torch.where(when, KINDS.index(name), found)
+        found = torch.where(when, HANDS.index(name), found)
     return found
 
 
@@ -37,7 +37,7 @@ def kind(dice: Tensor) -> Tensor:
 def chances() -> tuple[Fraction, ...]:
     """The probability of each kind, counted over all 7,776 throws."""
     throws = torch.cartesian_prod(*[torch.arange(FACES)] * DICE)
-    counts = torch.bincount(kind(throws), minlength=len(KINDS))
+    counts = torch.bincount(kind(throws), minlength=len(HANDS))
     return tuple(Fraction(int(n), len(throws)) for n in counts)
 
 
@@ -45,5 +45,5 @@ def chi_square(counts: Tensor) -> float:
     """The probability of counts ``(8,)`` at least this far from the expected ones, if the dice are fair."""
     expected = counts.sum() * torch.tensor([float(p) for p in chances()], dtype=torch.float64)
     statistic = ((counts - expected) ** 2 / expected).sum()
-    freedom = torch.tensor((len(KINDS) - 1) / 2, dtype=torch.float64)
+    freedom = torch.tensor((len(HANDS) - 1) / 2, dtype=torch.float64)
     return float(torch.special.gammaincc(freedom, statistic / 2))

@@ -75,7 +75,7 @@ def fractal(seed: Tensor, axes: Sequence[Tensor], octaves: int, gain: float = 0.
     return total / strength
 
 
-def slope(gain: float) -> float:
+def spectral_slope(gain: float) -> float:
     """Of the power spectrum in the plane: octave k has the power gain^2k, spread over 4^k times the frequencies."""
     return 2 * math.log2(gain) - 2
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from zeuxis.patterns.dice import KINDS, kind
+from zeuxis.patterns.dice import HANDS, kind
 from zeuxis.patterns.turtle import segment
 
 SKY_TOP, SKY_FOOT, SOIL = (0.72, 0.85, 0.95), (0.95, 0.97, 0.98), (0.45, 0.33, 0.24)
@@ -40,7 +40,7 @@ _SIN = torch.tensor([math.sin(t) for t in _TURNS])  # tables, because vectorised
 _COS = torch.tensor([math.cos(t) for t in _TURNS])
 
 
-class Canvas:
+class PlantCanvas:
     """Pictures that are painted over, ``(B, 3, H, W)`` in [0, 1]."""
 
     def __init__(self, image: Tensor) -> None:
@@ -90,9 +90,9 @@ def grow(dice: Tensor, size: int) -> Tensor:
     reach = (GROUND - 0.12) / nodes  # of a node, so that the tallest plants stay inside
     at = torch.tensor([0.5, GROUND], device=dice.device).expand(b, 2)
     heading = torch.zeros(b, dtype=torch.int64, device=dice.device)
-    canvas = Canvas(image)
+    canvas = PlantCanvas(image)
     for k in range(nodes):
-        is_a = {name: kinds[:, k] == index for index, name in enumerate(KINDS)}
+        is_a = {name: kinds[:, k] == index for index, name in enumerate(HANDS)}
         heading = (heading + 2 * dice[:, k].sum(1) - 25).clamp(-MOST, MOST)  # 25 is twice the mean
         tip = at + (reach * torch.where(is_a["straight"], 1.0, 0.72))[:, None] * _way(heading)
         canvas.line(at, tip, 0.012 * (1.6 - k / nodes), _rgb(STEM, b))
@@ -118,11 +118,11 @@ def grow(dice: Tensor, size: int) -> Tensor:
     return image.mul(255).round_().mul_(2 / 255).sub_(1)
 
 
-def _some(image: Tensor, there: Tensor) -> Iterator[tuple[Tensor, Canvas]]:
+def _some(image: Tensor, there: Tensor) -> Iterator[tuple[Tensor, PlantCanvas]]:
     """The pictures where ``there`` (B,), if any, as a canvas of their own that is put back once it is painted."""
     rows = there.nonzero()[:, 0]
     if len(rows):
-        part = Canvas(image[rows])
+        part = PlantCanvas(image[rows])
         yield rows, part
         image[rows] = part.image
 

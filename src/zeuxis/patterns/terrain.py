@@ -8,7 +8,7 @@ from torch import Tensor
 from zeuxis.patterns.perlin import fractal
 
 CLASSES = ("deep water", "shallows", "sand", "grass", "forest", "rock", "snow")
-LEVELS = (-0.12, 0.0, 0.035, 0.14, 0.26, 0.36)  # above the sea, where one class ends and the next begins
+HEIGHTS = (-0.12, 0.0, 0.035, 0.14, 0.26, 0.36)  # above the sea, where one class ends and the next begins
 COLOURS = torch.tensor(
     [
         (0.10, 0.25, 0.50),
@@ -36,7 +36,7 @@ def land(seed: Tensor, sea: Tensor, size: int) -> tuple[Tensor, Tensor]:
     level = SEA[0] + (SEA[1] - SEA[0]) * sea
     high = heights(seed, size) - level[:, None, None]
     here = high[:, :-1, :-1]
-    classes = torch.bucketize(here.contiguous(), torch.tensor(LEVELS, device=seed.device), right=True)  # (B, H, W)
+    classes = torch.bucketize(here.contiguous(), torch.tensor(HEIGHTS, device=seed.device), right=True)  # (B, H, W)
     # The sun stands in the upper left: what falls towards it is bright. Water lies flat.
     slope = (high[:, 1:, :-1] - here) + (high[:, :-1, 1:] - here)
     steep = RELIEF * size / 64 * slope

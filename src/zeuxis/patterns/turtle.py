@@ -19,7 +19,7 @@ def headings(u: Tensor, angle: float, right: float) -> Tensor:
     return torch.where(u < right, angle, -angle).cumsum(1)
 
 
-def moments(steps: int, angle: float, right: float) -> tuple[float, float]:
+def heading_moments(steps: int, angle: float, right: float) -> tuple[float, float]:
     """The mean and the variance of the heading after ``steps``."""
     return steps * angle * (2 * right - 1), 4 * steps * angle**2 * right * (1 - right)
 

@@ -1,4 +1,4 @@
-"""Old PyTorch checkpoints to safetensors, without trusting them.
+"""Old PyTorch checkpoints to safetensors, read as hostile files.
 
 A pickle can run any program when it is opened the usual way. Here ``unpickle.py`` reads it, which cannot call
 anything, in a process of its own with only the standard library and bounded memory, time and output. What that

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from zeuxis.errors import WeightsError
 from zeuxis.pretrained.key_names import PROGRAMS, KeyNames
-from zeuxis.pretrained.kind import Kind, Source
+from zeuxis.pretrained.kind import CheckpointKind, TensorSource
 
 CODEBOOK = "quantize.embedding.weight"
 CRITIC = "loss.discriminator.main"
@@ -28,7 +28,7 @@ SMALLEST = 128  # channels: below, our norms have fewer than the 32 groups that 
 
 
 @dataclass(frozen=True)
-class FirstStage:
+class FirstStageSizes:
     """The sizes of a first stage. Without ``codes`` it is a KL autoencoder."""
 
     latent: int  # channels of the decoder's input
@@ -61,18 +61,20 @@ class FirstStage:
 
 F4, F8, F16, F32 = (1, 2, 4), (1, 2, 2, 4), (1, 1, 2, 2, 4), (1, 1, 2, 2, 4, 4)
 VQ = {
-    "vqgan-f16-1024": FirstStage(256, F16, (16,), codes=1024, code_width=256),  # taming: ImageNet, faces, COCO, ADE20K
-    "vqgan-f16-16384": FirstStage(256, F16, (16,), codes=16384, code_width=256),
-    "vq-f4": FirstStage(3, F4, codes=8192, code_width=3),  # latent diffusion, from here on
-    "vq-f8": FirstStage(4, F8, (8,), codes=16384, code_width=4, layers=2),
-    "vq-f8-n256": FirstStage(4, F8, (8,), codes=256, code_width=4),
-    "vq-f16": FirstStage(8, F16, (16,), codes=16384, code_width=8, layers=2),
+    "vqgan-f16-1024": FirstStageSizes(
+        256, F16, (16,), codes=1024, code_width=256
+    ),  # taming: ImageNet, faces, COCO, ADE20K
+    "vqgan-f16-16384": FirstStageSizes(256, F16, (16,), codes=16384, code_width=256),
+    "vq-f4": FirstStageSizes(3, F4, codes=8192, code_width=3),  # latent diffusion, from here on
+    "vq-f8": FirstStageSizes(4, F8, (8,), codes=16384, code_width=4, layers=2),
+    "vq-f8-n256": FirstStageSizes(4, F8, (8,), codes=256, code_width=4),
+    "vq-f16": FirstStageSizes(8, F16, (16,), codes=16384, code_width=8, layers=2),
 }
 KL = {
-    "kl-f4": FirstStage(3, F4),
-    "kl-f8": FirstStage(4, (1, 2, 4, 4)),  # and Stable Diffusion 1.x, 2.x and XL
-    "kl-f16": FirstStage(16, F16, (16,)),
-    "kl-f32": FirstStage(64, F32, (16, 32)),
+    "kl-f4": FirstStageSizes(3, F4),
+    "kl-f8": FirstStageSizes(4, (1, 2, 4, 4)),  # and Stable Diffusion 1.x, 2.x and XL
+    "kl-f16": FirstStageSizes(16, F16, (16,)),
+    "kl-f32": FirstStageSizes(64, F32, (16, 32)),
 }
 
 # -- the key map --------------------------------------------------------------------------------------
@@ -80,7 +82,7 @@ KL = {
 Layer = tuple[str, tuple[str, ...], bool]  # of ours, of theirs, and whether theirs are 1x1 convolutions for a matrix
 
 
-def rename(names: KeyNames, architecture: FirstStage) -> dict[str, Source]:
+def rename(names: KeyNames, architecture: FirstStageSizes) -> dict[str, TensorSource]:
     """Each tensor of ours, and the public ones that it is made of: one, or three for queries, keys and values."""
     a = architecture
     into, out_of = ("into_codes", "from_codes") if a.codes else ("into_moments", "from_latent")
@@ -94,13 +96,13 @@ def rename(names: KeyNames, architecture: FirstStage) -> dict[str, Source]:
     for ours, theirs, pointwise in layers:
         for leaf in ("weight", "bias"):
             keys = tuple(f"{key}.{leaf}" for key in theirs)
-            found[f"{ours}.{leaf}"] = Source(keys, pointwise and leaf == "weight")
+            found[f"{ours}.{leaf}"] = TensorSource(keys, pointwise and leaf == "weight")
     if a.codes:
-        found["quantiser.codebook"] = Source((CODEBOOK,))
-    return found | {f"critic.layers.{leaf}": Source((f"{CRITIC}.{leaf}",)) for leaf in _critic(a)}
+        found["quantiser.codebook"] = TensorSource((CODEBOOK,))
+    return found | {f"critic.layers.{leaf}": TensorSource((f"{CRITIC}.{leaf}",)) for leaf in _critic(a)}
 
 
-def _half(side: str, a: FirstStage, names: KeyNames) -> Iterator[Layer]:
+def _half(side: str, a: FirstStageSizes, names: KeyNames) -> Iterator[Layer]:
     """The layers of the encoder or the decoder."""
     encodes, last = side == "encoder", len(a.multiples) - 1
     yield f"{side}.stem", (f"{side}.conv_in",), False
@@ -140,7 +142,7 @@ def _attention(ours: str, theirs: str, names: KeyNames) -> Iterator[Layer]:
     yield f"{ours}.attention.out", (f"{theirs}.{names.proj_out}",), names.pointwise
 
 
-def _critic(a: FirstStage) -> Iterator[str]:
+def _critic(a: FirstStageSizes) -> Iterator[str]:
     """The patch critic's tensors; both programs count its layers alike."""
     yield from ("0.weight", "0.bias")
     for k in range(a.layers):
@@ -153,7 +155,7 @@ def _critic(a: FirstStage) -> Iterator[str]:
 # -- the architecture, from the tensors ---------------------------------------------------------------
 
 
-def config(names: KeyNames, public: Mapping[str, Tensor]) -> FirstStage:
+def config(names: KeyNames, public: Mapping[str, Tensor]) -> FirstStageSizes:
     """The architecture that the tensors' names and shapes tell."""
 
     def size(key: str, axis: int) -> int:
@@ -180,7 +182,7 @@ def config(names: KeyNames, public: Mapping[str, Tensor]) -> FirstStage:
             f"a first stage of {width} channels and then {widths}: those known here begin with at least {SMALLEST}, "
             "a multiple of 32 (their norms have 32 groups), and go on with multiples of that"
         )
-    found = FirstStage(
+    found = FirstStageSizes(
         latent=latent,
         multiples=tuple(w // width for w in widths),
         attention=tuple(2**k for k in range(len(widths)) if attention.format(k, 0) in public),
@@ -210,9 +212,9 @@ def config(names: KeyNames, public: Mapping[str, Tensor]) -> FirstStage:
 # -- the records --------------------------------------------------------------------------------------
 
 
-def _kind(system: str, names: KeyNames) -> Kind[FirstStage]:
+def _kind(system: str, names: KeyNames) -> CheckpointKind[FirstStageSizes]:
     vq = system == "vqgan"
-    return Kind(
+    return CheckpointKind(
         name=f"{system}-{names.program}",
         system=system,
         marks=(names.mark, CODEBOOK) if vq else (names.mark,),
@@ -226,4 +228,6 @@ def _kind(system: str, names: KeyNames) -> Kind[FirstStage]:
     )
 
 
-FIRST_STAGES: tuple[Kind[Any], ...] = tuple(_kind(s, names) for s in ("vqgan", "kl-autoencoder") for names in PROGRAMS)
+FIRST_STAGES: tuple[CheckpointKind[Any], ...] = tuple(
+    _kind(s, names) for s in ("vqgan", "kl-autoencoder") for names in PROGRAMS
+)

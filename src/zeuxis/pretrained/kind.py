@@ -35,7 +35,7 @@ A = TypeVar("A", bound=Architecture)
 
 
 @dataclass(frozen=True)
-class Source:
+class TensorSource:
     """The public tensors that one of ours is made of, concatenated along their first axis."""
 
     keys: tuple[str, ...]
@@ -43,14 +43,14 @@ class Source:
 
 
 @dataclass(frozen=True, eq=False)
-class Kind(Generic[A]):
+class CheckpointKind(Generic[A]):
     """One kind of published checkpoint of one system, in one program's names."""
 
     name: str
     system: str  # the id of the system that it becomes
     marks: tuple[str, ...]  # keys that are in every checkpoint of this kind, without a prefix
     config: Callable[[Mapping[str, Tensor]], A]  # reads the architecture off names and shapes
-    rename: Callable[[A], Mapping[str, Source]]  # each tensor of ours, and the public ones that it is made of
+    rename: Callable[[A], Mapping[str, TensorSource]]  # each tensor of ours, and the public ones that it is made of
     published: Mapping[str, A]  # the architectures that were published with weights, by name
     optional: tuple[str, ...] = ()  # prefixes of our tensors that a file may leave out, each as a whole
     optional_arguments: tuple[str, ...] = ()  # the keywords that size them
@@ -68,13 +68,13 @@ class Kind(Generic[A]):
 class Found(Generic[A]):
     """What a public checkpoint holds."""
 
-    kind: Kind[A]
+    kind: CheckpointKind[A]
     architecture: A
     tensors: dict[str, Tensor]  # under our names
     dropped: tuple[str, ...]  # keys that have no place here
 
 
-def from_public(kind: Kind[A], public: Mapping[str, Tensor]) -> Found[A]:
+def from_public(kind: CheckpointKind[A], public: Mapping[str, Tensor]) -> Found[A]:
     """The tensors of a public checkpoint, prefixes stripped, under our names.
 
     Raises :class:`WeightsError` for what is not of this kind, naming the keys that are missing or left over.
@@ -93,7 +93,7 @@ def from_public(kind: Kind[A], public: Mapping[str, Tensor]) -> Found[A]:
     return Found(kind, architecture, {name: _join(kind, s, public) for name, s in sources.items()}, dropped)
 
 
-def to_public(kind: Kind[A], architecture: A, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def to_public(kind: CheckpointKind[A], architecture: A, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Our tensors under the public names: the inverse of :func:`from_public`.
 
     Raises :class:`WeightsError` when a tensor is missing or left over.
@@ -125,7 +125,7 @@ def unwrapped(keys: Iterable[str]) -> tuple[str, tuple[str, ...]]:
     return place, inside
 
 
-def recognise(keys: Iterable[str], kinds: Iterable[Kind[Any]]) -> dict[str, Kind[Any]]:
+def recognise(keys: Iterable[str], kinds: Iterable[CheckpointKind[Any]]) -> dict[str, CheckpointKind[Any]]:
     """The prefixes at which checkpoints of these kinds lie, each with its kind: the first whose marks are all there."""
     names, found = set(keys), {}
     for kind in kinds:
@@ -137,7 +137,7 @@ def recognise(keys: Iterable[str], kinds: Iterable[Kind[Any]]) -> dict[str, Kind
     return found
 
 
-def _join(kind: Kind[A], source: Source, public: Mapping[str, Tensor]) -> Tensor:
+def _join(kind: CheckpointKind[A], source: TensorSource, public: Mapping[str, Tensor]) -> Tensor:
     parts = [public[key] for key in source.keys]
     if len({part.shape for part in parts}) > 1:
         raise WeightsError(f"{', '.join(source.keys)} are not of one shape: this is no {kind.name} that is known here")
@@ -146,7 +146,7 @@ def _join(kind: Kind[A], source: Source, public: Mapping[str, Tensor]) -> Tensor
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-def _check_keys(kind: Kind[A], wanted: set[str], given: set[str]) -> None:
+def _check_keys(kind: CheckpointKind[A], wanted: set[str], given: set[str]) -> None:
     """Name what is missing and what is left over."""
     for what, keys in (("lacks", wanted - given), ("also holds", given - wanted)):
         if keys:

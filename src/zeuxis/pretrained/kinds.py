@@ -23,12 +23,12 @@ from typing import Any
 
 from zeuxis.errors import UnknownName
 from zeuxis.pretrained.first_stage import FIRST_STAGES
-from zeuxis.pretrained.kind import Kind
+from zeuxis.pretrained.kind import CheckpointKind
 
-KINDS: tuple[Kind[Any], ...] = FIRST_STAGES
+KINDS: tuple[CheckpointKind[Any], ...] = FIRST_STAGES
 
 
-def kinds_called(name: str) -> tuple[Kind[Any], ...]:
+def kinds_called(name: str) -> tuple[CheckpointKind[Any], ...]:
     """The kinds of that name, or those that become the system of that name.
 
     Raises :class:`UnknownName` when there is none.

@@ -1,7 +1,7 @@
 """Reads the tensors out of a pickled PyTorch checkpoint without running anything in it.
 
 This file is run by itself, in its own process, with the standard library alone (see
-``convert.py``). A pickle is a program for a small stack machine; here is that machine, able to
+``to_safetensors.py``). A pickle is a program for a small stack machine; here is that machine, able to
 build numbers, texts, lists, tuples, dicts, storages and tensors, and nothing else. A name in the
 file is never imported: a function that is not in ``BUILDERS`` is not called, and what it would
 have made becomes an :class:`Opaque`, of which only the name and the parts are kept. It is one file
@@ -165,9 +165,9 @@ class Machine:
         for op, arg, _ in pickletools.genops(stream):  # type: ignore[arg-type]
             if op.name == "STOP":
                 return self.stack.pop()
-            if op.name not in STEPS:
+            if op.name not in OPCODES:
                 raise Refused(f"its pickle uses {op.name}, which no checkpoint needs")
-            STEPS[op.name](self, arg)
+            OPCODES[op.name](self, arg)
         raise Refused("its pickle has no end")
 
     def push(self, value: Any) -> None:
@@ -227,12 +227,12 @@ def _name(text: str) -> Name:
     return Name(*text.split(" ", 1))
 
 
-Step = Callable[[Machine, Any], Any]
+Opcode = Callable[[Machine, Any], Any]
 CONSTANTS = (
     "INT LONG LONG1 LONG4 BININT BININT1 BININT2 FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE "
     "SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8"
 )
-STEPS: dict[str, Step] = {
+OPCODES: dict[str, Opcode] = {
     **dict.fromkeys(CONSTANTS.split(), Machine.push),
     **dict.fromkeys(["PROTO", "FRAME"], lambda m, a: None),
     **dict.fromkeys(["PUT", "BINPUT", "LONG_BINPUT"], lambda m, a: m.memo.__setitem__(a, m.stack[-1])),
@@ -415,7 +415,7 @@ class Tree:
 # -- writing ------------------------------------------------------------------------------------------
 
 
-def rows(tensor: Tensor, data: memoryview) -> Iterable[memoryview | bytes]:
+def contiguous_rows(tensor: Tensor, data: memoryview) -> Iterable[memoryview | bytes]:
     """The tensor's bytes in row-major order; ``data`` is the whole of its storage."""
     width = WIDTHS[tensor.dtype]
     dense, solid = 1, True
@@ -436,7 +436,9 @@ def rows(tensor: Tensor, data: memoryview) -> Iterable[memoryview | bytes]:
         )
 
 
-def write(tensors: Mapping[str, Tensor], data: memoryview, places: Mapping[str, tuple[int, int]], path: Path) -> None:
+def write_tensors(
+    tensors: Mapping[str, Tensor], data: memoryview, places: Mapping[str, tuple[int, int]], path: Path
+) -> None:
     """A safetensors file: length of header, header as JSON, bytes; wide types first, so that all are aligned."""
     order = sorted(tensors.items(), key=lambda item: (-WIDTHS[item[1].dtype], item[0]))
     at, header = 0, {}
@@ -455,7 +457,7 @@ def write(tensors: Mapping[str, Tensor], data: memoryview, places: Mapping[str, 
         file.write(struct.pack("<Q", len(text)) + text)
         for _, tensor in order:
             start, length = places[tensor.storage.key]
-            for row in rows(tensor, data[start : start + length]):
+            for row in contiguous_rows(tensor, data[start : start + length]):
                 file.write(row)
 
 
@@ -475,7 +477,7 @@ def limit(size: int) -> None:
                 resource.setrlimit(kind, (bound, bound))
 
 
-def convert(source: Path, weights: Path, facts: Path) -> None:
+def to_safetensors(source: Path, weights: Path, facts: Path) -> None:
     """Read ``source``; write its tensors and its facts."""
     size = source.stat().st_size
     if size == 0:
@@ -494,13 +496,13 @@ def convert(source: Path, weights: Path, facts: Path) -> None:
         if not tree.tensors:
             raise Refused("there are no tensors in it")
         with memoryview(data) as view:
-            write(tree.tensors, view, places, weights)
+            write_tensors(tree.tensors, view, places, weights)
     found = {"facts": tree.facts, "not_made": sorted(tree.unmade)}
     facts.write_text(json.dumps(found, indent=1), encoding="ascii")
 
 
 if __name__ == "__main__":
     try:
-        convert(*map(Path, sys.argv[1:4]))
+        to_safetensors(*map(Path, sys.argv[1:4]))
     except Refused as reason:
         sys.exit(str(reason))

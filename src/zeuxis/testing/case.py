@@ -20,7 +20,7 @@ from zeuxis.game import Player, System, Turn, play_round
 from zeuxis.recipe import Recipe, merged
 from zeuxis.rng import Stream
 from zeuxis.testing.toy import toy_source
-from zeuxis.training.optimiser import BUILDERS
+from zeuxis.training.optimiser import OPTIMISERS
 
 BATCH = 6
 LR = 2e-3  # a learning rate at which few rounds show, where a player has a lower one
@@ -133,7 +133,7 @@ class Harness:
 
     def __init__(self, system: System, stream: Batches, device: str = "cpu") -> None:
         self.system, self.players = system.train(), system.players()
-        self.optimisers = {p.name: BUILDERS[p.optimiser](p) for p in self.players}
+        self.optimisers = {p.name: OPTIMISERS[p.optimiser](p) for p in self.players}
         self.stream, self.device, self.rng, self.round = stream, device, Stream(0, "moves"), 0
         self.losses: list[float] = []
         self.moved: set[int] = set()  # the parameters, by id, that had a gradient other than zero

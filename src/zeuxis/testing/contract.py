@@ -30,8 +30,8 @@ from zeuxis.testing.case import BATCH, Case, Harness, require
 from zeuxis.training.checkpoint import write_model
 from zeuxis.training.trainer import Trainer
 
-ROUNDS = Train.model_validate({"rounds": 4, "batch": BATCH, "ema": 0.9, "save_minutes": 60, "preview_minutes": 60})
-PATIENCE = 30  # rounds in which every parameter gets a gradient: some layers start at zero and wake one after another
+ROUNDS = Train.model_validate({"iterations": 4, "batch": BATCH, "ema": 0.9, "save_minutes": 60, "preview_minutes": 60})
+PATIENCE = 30  # rounds in which every parameter gets a gradient: some layers start at zero, one behind another
 COMPANY = 2e-3  # a quarter of a grey level: sums over batches of other sizes are rounded otherwise
 
 

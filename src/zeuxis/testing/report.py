@@ -15,7 +15,7 @@ from zeuxis.testing.contract import CHECKS, COUNTS
 
 
 @dataclass(frozen=True)
-class Finding:
+class Outcome:
     """Whether a recipe's system keeps a promise; ``why`` says what is not so, None where all is well."""
 
     system: str
@@ -47,7 +47,7 @@ def cases_of(system: str, device: str = "cpu") -> list[Case]:
     return [Case(recipe, device) for recipe in small or mine[:1]]
 
 
-def examine(system: str, device: str = "cpu") -> Iterator[Finding]:
+def outcomes(system: str, device: str = "cpu") -> Iterator[Outcome]:
     """Check every promise on every distinct network of ``system``, one after another."""
     cases = []
     for case in cases_of(system, device):
@@ -65,13 +65,13 @@ def examine(system: str, device: str = "cpu") -> Iterator[Finding]:
             yield _find(COUNTS.promise, COUNTS.run, Case(recipe))
 
 
-def _find(promise: str, run: Callable[[Case], object], case: Case) -> Finding:
+def _find(promise: str, run: Callable[[Case], object], case: Case) -> Outcome:
     why = None
     try:
         run(case)
     except Exception as error:  # noqa: BLE001  (whatever the user's code raises is the finding)
         why = _why(error, entry(case.recipe.system).path)
-    return Finding(case.recipe.system, case.recipe.name, promise, why)
+    return Outcome(case.recipe.system, case.recipe.name, promise, why)
 
 
 def _why(error: Exception, file: Path) -> str:

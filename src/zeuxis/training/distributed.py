@@ -81,9 +81,9 @@ class Ranks:
         """The first process's ``values`` (exact as float64)."""
         if self.exchange is None:
             return list(values)
-        told = torch.tensor(values, dtype=torch.float64)
-        self.exchange.broadcast_(told)
-        return [float(v) for v in told]
+        sent = torch.tensor(values, dtype=torch.float64)
+        self.exchange.broadcast_(sent)
+        return [float(v) for v in sent]
 
     def text_from_first(self, text: str) -> str:
         """The first process's ``text``."""

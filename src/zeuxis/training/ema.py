@@ -78,5 +78,5 @@ def restore_average(average: System, system: System, tensors: Tensors) -> None:
 
 
 def warmed_decay(decay: float, rounds: int) -> float:
-    """The decay in round ``rounds`` while the average is young, so that it forgets its start soon."""
+    """The decay in round ``rounds``: smaller at first, so that the initial weights soon count for little."""
     return min(decay, (1 + rounds) / (10 + rounds))

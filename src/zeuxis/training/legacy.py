@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from zeuxis.data.entries import ENTRIES, clean_name
+from zeuxis.recipe import FORMER
 from zeuxis.spec import DataSpec
 
 FORMAT = 2  # of the cards and checkpoints that are written now
@@ -63,7 +64,10 @@ TENSORS: tuple[tuple[re.Pattern[str], str], ...] = tuple(  # format 1 -> 2
 )
 
 
-PLAYERS = (("optimiser/reader/", "optimiser/network/"),)  # of checkpoints, format 1 -> 2
+PLAYED: Mapping[str, Mapping[str, Any]] = {  # fields of players whose defaults were others in format 1
+    "cyclegan": {"translators": {"decay": "constant"}, "critics": {"decay": "constant"}},
+}
+PLAYERS: Mapping[str, str] = {"reader": "network", "drawer": "autoencoder"}  # format 1 -> 2
 
 
 def format_of(facts: Mapping[str, Any]) -> int:
@@ -107,6 +111,21 @@ def upgraded_card(card: dict[str, Any]) -> dict[str, Any]:
     return card if "spec" in card else {**card, "spec": derived_spec(card).as_dict()}
 
 
+def upgraded_recipe(run: Mapping[str, Any]) -> dict[str, Any]:
+    """The recipe in a run folder's ``run.json``, as it would be written now."""
+    recipe: dict[str, Any] = run["recipe"]
+    if format_of(run) >= FORMAT:
+        return recipe
+    model, tiny = recipe.get("model", {}), recipe.get("tiny", {})
+    return recipe | {
+        "model": upgraded_config(recipe["system"], model),
+        "tiny": upgraded_config(recipe["system"], {**model, **tiny}) if tiny else {},
+        "players": {**PLAYED.get(recipe["system"], {})}
+        | {PLAYERS.get(player, player): fields for player, fields in recipe.get("players", {}).items()},
+        "train": {FORMER.get(key, key): value for key, value in recipe.get("train", {}).items()},
+    }
+
+
 def upgraded_facts(facts: dict[str, Any]) -> dict[str, Any]:
     """A checkpoint's facts as they would be written now: the place in the data was called ``stream``."""
     if format_of(facts) >= FORMAT or "stream" not in facts:
@@ -124,20 +143,28 @@ def _upgraded(card: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _renamed(name: str) -> str:
-    for player, now in PLAYERS:
-        name = name.replace(player, now)
+    for player, now in PLAYERS.items():
+        name = name.replace(f"optimiser/{player}/", f"optimiser/{now}/")
     for old, new in TENSORS:
         name = old.sub(new, name)
     return name
 
 
 def _parts(config: dict[str, Any]) -> dict[str, Any]:
-    """Flow matching's network and text encoder had flat keywords, of which each choice used some."""
-    kind = config["network"]
-    text = {new: config[old] for old, new in _TEXT.items()} if config["condition"] == "caption" else None
-    network = {"kind": kind} | {new: config[old] for old, new in _NETWORK[kind].items()}
+    """Flow matching's network and text encoder had flat keywords, of which each choice used some.
+
+    A card has all of them; a recipe, those that differ from the defaults.
+    """
+    kind = config.get("network", "dit")
+    if isinstance(kind, Mapping):
+        return config  # as it is called now
     flat = {old for keys in _NETWORK.values() for old in keys} | set(_TEXT)
-    return {key: value for key, value in config.items() if key not in flat} | {"network": network, "text": text}
+    new = {key: value for key, value in config.items() if key not in flat}
+    new["network"] = {"kind": kind} | {new: config[old] for old, new in _NETWORK[kind].items() if old in config}
+    text = {new: config[old] for old, new in _TEXT.items() if old in config}
+    if text:
+        new["text"] = text if config.get("condition") == "caption" else None
+    return new
 
 
 _TEXT = {f"text_{key}": key for key in ("width", "depth", "heads", "length")} | {"sketch": "sketch"}

@@ -13,7 +13,7 @@ from torch import Tensor
 from zeuxis.errors import UnknownName, WeightsError
 from zeuxis.game import Player, trainable
 
-BUILDERS: dict[str, Callable[[Player], torch.optim.Optimizer]] = {
+OPTIMISERS: dict[str, Callable[[Player], torch.optim.Optimizer]] = {
     "adam": lambda p: torch.optim.Adam(groups_of(p), p.lr, p.betas, weight_decay=p.weight_decay),
     "adamw": lambda p: torch.optim.AdamW(groups_of(p), p.lr, p.betas, weight_decay=p.weight_decay),
     "radam": lambda p: torch.optim.RAdam(groups_of(p), p.lr, p.betas, weight_decay=p.weight_decay),
@@ -67,8 +67,8 @@ def overridden(players: Sequence[Player], tables: dict[str, dict[str, Any]]) -> 
             if key not in allowed:
                 raise UnknownName(f"key of players.{name}:", key, allowed)
         changes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
-        if changes.get("optimiser", "adam") not in BUILDERS:
-            raise UnknownName("optimiser", changes["optimiser"], BUILDERS)
+        if changes.get("optimiser", "adam") not in OPTIMISERS:
+            raise UnknownName("optimiser", changes["optimiser"], OPTIMISERS)
         if changes.get("decay", "constant") not in DECAYS:
             raise UnknownName("decay", changes["decay"], DECAYS)
         known[name] = replace(known[name], **changes)

@@ -1,4 +1,4 @@
-"""The stateful parts of a training, each named once: what :func:`collect` writes, :func:`restore` reads back."""
+"""The stateful parts of a training, each named once: what :func:`tensors_of` writes, :func:`restore` reads back."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Part:
     restore: Callable[[Tensors], None]
 
 
-def collect(parts: Sequence[Part]) -> Tensors:
+def tensors_of(parts: Sequence[Part]) -> Tensors:
     """The tensors of all parts, as ``<part>/<name>``."""
     return {_key(part.name, name): tensor for part in parts for name, tensor in part.state().items()}
 
 
 def restore(parts: Sequence[Part], tensors: Mapping[str, Tensor]) -> None:
-    """Put back what :func:`collect` returned, part by part in their order.
+    """Put back what :func:`tensors_of` returned, part by part in their order.
 
     Raises:
         WeightsError: the tensors hold something that belongs to no part.

@@ -12,7 +12,7 @@ from zeuxis.errors import TrainingStopped
 from zeuxis.game import Player, Turn
 from zeuxis.recipe import Train
 from zeuxis.training.distributed import Ranks
-from zeuxis.training.optimiser import BUILDERS, set_rate
+from zeuxis.training.optimiser import OPTIMISERS, set_rate
 from zeuxis.training.precision import Scaler, autocast
 
 
@@ -21,7 +21,7 @@ class Steps:
 
     def __init__(self, players: Sequence[Player], config: Train, device: str, ranks: Ranks, checkpoints: Path) -> None:
         self.config, self.device, self.ranks, self.checkpoints = config, device, ranks, checkpoints
-        self.optimisers = {p.name: BUILDERS[p.optimiser](p) for p in players}
+        self.optimisers = {p.name: OPTIMISERS[p.optimiser](p) for p in players}
         self.scalers = {p.name: Scaler(device) for p in players if config.precision == "float16"}
         self.bad = dict.fromkeys((p.name for p in players), 0)  # non-finite steps in a row
         self.bad_total = 0
@@ -76,9 +76,9 @@ class Steps:
     def _bad_step(self, player: Player, round: int, loss: float, norm: float) -> None:
         self.bad[player.name] += 1
         self.bad_total += 1
-        if self.bad[player.name] > self.config.max_bad_rounds:
+        if self.bad[player.name] > self.config.max_bad_iterations:
             raise TrainingStopped(
-                f"{self.bad[player.name]} steps in a row were not finite (round {round}, player '{player.name}', "
+                f"{self.bad[player.name]} steps in a row were not finite (iteration {round}, player '{player.name}', "
                 f"loss {loss}, gradient norm {norm}): set players.{player.name}.clip or lower its lr; "
                 f"the last good checkpoint is in {self.checkpoints}"
             )

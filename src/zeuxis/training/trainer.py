@@ -1,4 +1,4 @@
-"""The one training loop: it plays any game and never knows which.
+"""The one training loop: it plays any game, and no method is named in it.
 
 It owns the order of things: rounds, the average, the clock, when to save and to show. A player's step is in
 ``step.py``, signals in ``signals.py``, several processes in ``distributed.py``, what is saved in ``state.py``.
@@ -27,11 +27,11 @@ from zeuxis.training.ema import ema_copy, own_state, restore_average, update_ema
 from zeuxis.training.log import Log
 from zeuxis.training.optimiser import flat_state, overridden, restore_flat
 from zeuxis.training.signals import Signals
-from zeuxis.training.state import Part, Tensors, collect, restore
+from zeuxis.training.state import Part, Tensors, restore, tensors_of
 from zeuxis.training.step import Steps
 
 
-class Batches(Protocol):
+class BatchStream(Protocol):
     """Batches without end, whose place can be saved; images in [-1, 1], or uint8 pixels."""
 
     def next(self) -> Batch: ...
@@ -53,7 +53,7 @@ class Clock:
     notes: dict[str, float]
 
 
-Report = Callable[[Clock], None]
+ClockReport = Callable[[Clock], None]
 Preview = Callable[[System, Clock], None]
 
 
@@ -69,7 +69,7 @@ class Trainer:
     def __init__(
         self,
         system: System,
-        batches: Batches,
+        batches: BatchStream,
         config: Train,
         folder: Path,
         *,
@@ -77,12 +77,12 @@ class Trainer:
         facts: dict[str, Any] | None = None,
         device: str = "cpu",
         ranks: Ranks = ALONE,
-        report: Report = lambda clock: None,
+        report: ClockReport = lambda clock: None,
         preview: Preview = lambda system, clock: None,
     ) -> None:
-        if config.rounds is None and config.minutes is None:
+        if config.iterations is None and config.minutes is None:
             raise UsageError(
-                "training needs a bound: set train.rounds or train.minutes in the recipe, or give --budget"
+                "training needs a bound: set train.iterations or train.minutes in the recipe, or give --budget"
             )
         self.system, self.batches, self.config, self.folder = system.to(device), batches, config, folder
         self.device, self.ranks, self.facts, self.report, self.preview = device, ranks, facts or {}, report, preview
@@ -180,10 +180,10 @@ class Trainer:
 
     @property
     def progress(self) -> float:
-        """Of the budget, in [0, 1]: by rounds or by minutes, whichever is further."""
-        by_rounds = self.round / self.config.rounds if self.config.rounds else 0.0
+        """Of the budget, in [0, 1]: by iterations or by minutes, whichever is further."""
+        by_iterations = self.round / self.config.iterations if self.config.iterations else 0.0
         by_time = self.seconds / (60 * self.config.minutes) if self.config.minutes else 0.0
-        return min(1.0, max(by_rounds, by_time))
+        return min(1.0, max(by_iterations, by_time))
 
     def clock(self) -> Clock:
         done = self.progress
@@ -243,11 +243,11 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint and the model. Refuses to save weights that are not finite."""
-        tensors = collect(self.parts())
+        tensors = tensors_of(self.parts())
         for name, tensor in tensors.items():
             if name.startswith("system/") and tensor.is_floating_point() and not torch.isfinite(tensor).all():
                 raise TrainingStopped(
-                    f"{name} is not finite after round {self.round}, so it was not saved: lower the learning rate; "
+                    f"{name} is not finite after iteration {self.round}, so it was not saved: lower the learning rate; "
                     f"the last good checkpoint is in {self.checkpoints.folder}"
                 )
         if not self.ranks.first:
@@ -273,4 +273,4 @@ class Trainer:
         self.batches.restore(facts["batches"])
         self.round, self.images, self.seconds = facts["round"], facts["images"], facts["seconds"]
         self.steps.bad_total = facts["bad_total"]
-        return [*passed, f"resumed after round {self.round}"]
+        return [*passed, f"resumed after iteration {self.round}"]

@@ -35,12 +35,12 @@ def scenes() -> Mapping[str, float]:
         orders = (False,) if row[1] == 0 else (False, True)
         share = SINGLES / singles if row[1] == 0 else (1 - SINGLES) / (len(rows) - singles) / 2
         for swapped, sizes, time in product(orders, (True, False), (True, False)):
-            caption = grammar.describe(grammar.facts_from(row, swapped), sizes=sizes, time=time)
+            caption = grammar.sentence(grammar.facts_from(row, swapped), sizes=sizes, time=time)
             found[caption] += share * math.prod(1 - OMITTED if kept else OMITTED for kept in (sizes, time))
     return MappingProxyType(dict(found))
 
 
-WORLDS: Mapping[str, Callable[[], Mapping[str, float]]] = {"scenes": scenes}
+CAPTION_LIKELIHOODS: Mapping[str, Callable[[], Mapping[str, float]]] = {"scenes": scenes}
 """The worlds whose captions can be enumerated. Those of ``scenes-rich`` are too many."""
 
 
@@ -49,9 +49,9 @@ def log_prob(world: str, captions: Sequence[str]) -> Tensor | None:
 
     Raises :class:`UsageError` for a caption that never occurs there.
     """
-    if world not in WORLDS:
+    if world not in CAPTION_LIKELIHOODS:
         return None
-    known = WORLDS[world]()
+    known = CAPTION_LIKELIHOODS[world]()
     for caption in captions:
         if caption not in known:
             raise UsageError(f"'{world}' has no caption '{caption}': give captions of its own")
@@ -60,4 +60,4 @@ def log_prob(world: str, captions: Sequence[str]) -> Tensor | None:
 
 def entropy(world: str) -> float:
     """Of the captions of ``world``, in nats a caption."""
-    return -math.fsum(p * math.log(p) for p in WORLDS[world]().values())
+    return -math.fsum(p * math.log(p) for p in CAPTION_LIKELIHOODS[world]().values())

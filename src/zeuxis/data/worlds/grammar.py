@@ -84,7 +84,7 @@ class Facts:
         return self.relation in RELATIONS[2:]
 
 
-def describe(facts: Facts, *, sizes: bool = True, time: bool = True) -> str:
+def sentence(facts: Facts, *, sizes: bool = True, time: bool = True) -> str:
     """The caption of ``facts``, without the sizes or the time if so asked; :func:`parse` is its inverse."""
 
     def phrase(thing: Thing) -> str:

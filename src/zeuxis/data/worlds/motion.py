@@ -46,8 +46,6 @@ APART = 0.3  # at least, along either axis, of the room that the centres have (w
 SINGLES = 0.5  # the share of pictures with one object
 _DRAWN = tuple(sdf.SHAPES[name] for name in grammar.SHAPES)
 _PLACING = 6
-_SECOND = 6  # the first factor of object 2
-
 
 WORDS = tuple(
     sorted(
@@ -100,7 +98,7 @@ class Motion(World):
 
     def course(self, index: Tensor) -> Course:
         """What moves in the examples ``index`` (B,), and how."""
-        rows = draw_split(self.key, self.checked(index), draw, len(FACTORS) + 1, _COUNTS, self.split)
+        rows = draw_split(self.key, self.checked(index), draw_factors, len(FACTORS) + 1, _COUNTS, self.split)
         u = uniforms(derive_seed(self.key, "placing"), index, _PLACING)
         size = torch.stack([rows[:, 1], (rows[:, 6] - 1).clamp(min=0)], 1)
         way = torch.stack([rows[:, 4], (rows[:, 9] - 1).clamp(min=0)], 1)
@@ -145,7 +143,7 @@ class MotionClips(Motion):
         return Batch(clip, replace(still.condition, source=None), index)
 
 
-def draw(u: Tensor) -> Tensor:
+def draw_factors(u: Tensor) -> Tensor:
     """Rows of factors ``(B, F)`` from uniform numbers ``u`` (B, F + 1).
 
     Of two objects the first is the one whose size, colour, shape, direction and speed come first in their lists:

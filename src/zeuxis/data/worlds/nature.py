@@ -12,7 +12,7 @@ from torch import Tensor
 from zeuxis.batch import Batch, Condition
 from zeuxis.counter import mix, uniforms
 from zeuxis.data.worlds.world import World
-from zeuxis.patterns.dice import DICE, FACES, KINDS, kind
+from zeuxis.patterns.dice import DICE, FACES, HANDS, kind
 from zeuxis.patterns.plants import grow
 from zeuxis.patterns.terrain import CLASSES, land
 from zeuxis.spec import DataSpec, Shape
@@ -26,8 +26,8 @@ class Plants(World):
     name = "plants"
     natural = DataSpec(
         Shape(3, 64, 64),
-        class_names=KINDS,
-        factors=tuple((f"node_{k + 1}", len(KINDS)) for k in range(NODES)),
+        class_names=HANDS,
+        factors=tuple((f"node_{k + 1}", len(HANDS)) for k in range(NODES)),
         provides=frozenset({"label", "factors"}),
     )
 

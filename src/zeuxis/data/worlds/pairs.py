@@ -17,7 +17,7 @@ class FacesPairs(World):
     """Example i shows person i of ``Faces`` twice: as ``image`` and, with factors drawn anew, as ``source``.
 
     Which two of the person's pictures these are is drawn too. No two examples show one person, so the
-    source of any other example shows somebody else. Caption, layout and factors speak of ``image``.
+    source of any other example shows somebody else. Caption, layout and factors describe ``image``.
     """
 
     name = "faces-pairs"

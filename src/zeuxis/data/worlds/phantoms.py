@@ -15,7 +15,7 @@ from torch import Tensor
 from zeuxis.batch import Batch, Condition
 from zeuxis.counter import uniforms
 from zeuxis.data.worlds.head import FACTORS, OWN, SLICE, head
-from zeuxis.data.worlds.scanner import BIASES, magnitude, sensitivity, window
+from zeuxis.data.worlds.scanner import BIASES, grey_window, magnitude, sensitivity
 from zeuxis.data.worlds.section import paint
 from zeuxis.data.worlds.tissue import CONTRASTS, NUMBERS, TISSUES, signals
 from zeuxis.data.worlds.world import World
@@ -88,7 +88,7 @@ class Phantoms(World):
             image.mul_(sensitivity(u[:, :BIASES], self.size)[:, None])
         for k, name in enumerate(names):
             scanned = image[:, k] if clean else magnitude(image[:, k], self.noises[name], index)
-            image[:, k] = window(scanned, CONTRASTS[name])
+            image[:, k] = grey_window(scanned, CONTRASTS[name])
         return image, layout, heads.factors
 
 

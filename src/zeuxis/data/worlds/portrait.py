@@ -31,7 +31,7 @@ ROSE = _colours((232, 96, 104))[0]
 
 
 @dataclass(frozen=True, slots=True)
-class Canvas:
+class FaceCanvas:
     """Pictures and their layout, painted part by part; or some of their rows."""
 
     image: Tensor  # (B, 3, H, W) in [0, 1]
@@ -40,7 +40,7 @@ class Canvas:
     down: Tensor  # (H,): where the rows are
 
     @classmethod
-    def blank(cls, back: Tensor, size: int) -> Canvas:
+    def blank(cls, back: Tensor, size: int) -> FaceCanvas:
         """Pictures of the colours ``back`` (B, 3)."""
         at = (torch.arange(size, device=back.device) + 0.5) / size
         image = back[:, :, None, None].repeat(1, 1, size, size)
@@ -51,7 +51,7 @@ class Canvas:
         """Pixels a side of the whole picture."""
         return len(self.across)
 
-    def band(self, top: Tensor, foot: Tensor) -> Canvas:
+    def band(self, top: Tensor, foot: Tensor) -> FaceCanvas:
         """The rows of this canvas in which something that lies between ``top`` and ``foot`` (B,) can be seen.
 
         They are the same for all pictures. What is painted there is painted here; the rest is not looked at.
@@ -61,7 +61,7 @@ class Canvas:
         first = max(0, math.floor(float(top.min()) * self.size) - 1)
         last = math.ceil(float(foot.max()) * self.size) + 1
         rows = slice(first, max(first, last))
-        return Canvas(self.image[:, :, rows], self.layout[:, rows], self.across, self.down[rows])
+        return FaceCanvas(self.image[:, :, rows], self.layout[:, rows], self.across, self.down[rows])
 
     def x(self, centre: Tensor) -> Tensor:
         """Columns' offsets from ``centre`` (B,): ``(B, 1, W)``."""
@@ -97,7 +97,7 @@ class Canvas:
 
 def paint(faces: Face, size: int) -> tuple[Tensor, Tensor]:
     """Pictures ``(B, 3, size, size)`` in [-1, 1], on a file's 256 levels, and layouts ``(B, size, size)`` int64."""
-    canvas = Canvas.blank(faces.back, size)
+    canvas = FaceCanvas.blank(faces.back, size)
     device = faces.factors.device
     style, hair = faces.value("hair_style"), HAIR.to(device)[faces.value("hair_colour")]
     skin = SKIN.to(device)[faces.value("skin")]
@@ -125,7 +125,7 @@ def paint(faces: Face, size: int) -> tuple[Tensor, Tensor]:
     return canvas.image.mul_(255).round_().mul_(2 / 255).sub_(1), canvas.layout.long()
 
 
-def _behind(canvas: Canvas, f: Face, style: Tensor, hair: Tensor) -> None:
+def _behind(canvas: FaceCanvas, f: Face, style: Tensor, hair: Tensor) -> None:
     """Long hair falls behind the shoulders; curls stand off the head."""
     long = canvas.ellipse(f.x, f.y + 0.06, f.width * 1.28, f.height * 1.3)
     canvas.over(long, hair * 0.8, "hair", style == 2)
@@ -138,14 +138,14 @@ def _behind(canvas: Canvas, f: Face, style: Tensor, hair: Tensor) -> None:
     canvas.over(curls, hair * 0.85, "hair", style == 3)
 
 
-def _body(canvas: Canvas, f: Face, skin: Tensor) -> None:
+def _body(canvas: FaceCanvas, f: Face, skin: Tensor) -> None:
     shoulders = canvas.ellipse(f.x, torch.full_like(f.x, 1.06), torch.full_like(f.x, 0.40), torch.full_like(f.x, 0.20))
     canvas.over(shoulders, f.shirt, "clothes")
     neck = canvas.stroke(f.x, f.y + 0.1, f.x, f.y + f.height + 0.05, f.width * 0.42)
     canvas.over(neck, skin * 0.82, "skin")
 
 
-def _ears(canvas: Canvas, f: Face, skin: Tensor) -> None:
+def _ears(canvas: FaceCanvas, f: Face, skin: Tensor) -> None:
     for side in (-1.0, 1.0):
         # Turning the head hides one ear and shows the other.
         shown = (1 + side * f.turn).clamp(min=0.1)
@@ -153,7 +153,7 @@ def _ears(canvas: Canvas, f: Face, skin: Tensor) -> None:
         canvas.over(ear, skin * 0.9, "skin")
 
 
-def _head(canvas: Canvas, f: Face, skin: Tensor) -> Tensor:
+def _head(canvas: FaceCanvas, f: Face, skin: Tensor) -> Tensor:
     """An ellipse whose lower half narrows, lit from one side. Returns its distance."""
     dx, dy = canvas.x(f.x), canvas.y(f.y)
     low = (dy / f.height[:, None, None]).clamp(0, 1).square()  # (B, H, 1)
@@ -167,7 +167,7 @@ def _head(canvas: Canvas, f: Face, skin: Tensor) -> Tensor:
     return distance
 
 
-def _beard(canvas: Canvas, f: Face, head: Tensor, hair: Tensor) -> None:
+def _beard(canvas: FaceCanvas, f: Face, head: Tensor, hair: Tensor) -> None:
     """The head below a line that rises to the ears, but for the lips."""
     dx, dy = canvas.x(f.x + 0.03 * f.turn), canvas.y(f.y)
     line = (f.height * 0.46)[:, None, None] - 1.6 * dx.square() / f.width[:, None, None]
@@ -175,7 +175,7 @@ def _beard(canvas: Canvas, f: Face, head: Tensor, hair: Tensor) -> None:
     canvas.over(torch.maximum(torch.maximum(head, line - dy), -lips), hair * 0.92, "beard", f.value("beard") == 1)
 
 
-def _cheeks(canvas: Canvas, f: Face, skin: Tensor) -> None:
+def _cheeks(canvas: FaceCanvas, f: Face, skin: Tensor) -> None:
     """The young have rosy ones: by proportions alone, one in fifty of them would pass for grown."""
     young = f.value("age") == 0
     rosy = skin + 0.5 * (ROSE.to(skin.device) - skin)
@@ -184,7 +184,7 @@ def _cheeks(canvas: Canvas, f: Face, skin: Tensor) -> None:
         canvas.over(canvas.ellipse(x, y, torch.full_like(x, 0.036), torch.full_like(x, 0.028)), rosy, "skin", young)
 
 
-def _wrinkles(canvas: Canvas, f: Face, skin: Tensor) -> None:
+def _wrinkles(canvas: FaceCanvas, f: Face, skin: Tensor) -> None:
     """Two on the forehead, and one from either wing of the nose."""
     old = f.value("age") == 2
     thin = torch.full_like(f.x, 0.006)
@@ -197,7 +197,7 @@ def _wrinkles(canvas: Canvas, f: Face, skin: Tensor) -> None:
         canvas.over(canvas.stroke(x, y, x + side * 0.035, y + 0.065, thin), skin * 0.72, "skin", old)
 
 
-def _eye(canvas: Canvas, f: Face, side: float) -> None:
+def _eye(canvas: FaceCanvas, f: Face, side: float) -> None:
     x, y = f.x + side * f.eyes + 0.045 * f.turn, f.y - 0.02
     canvas.over(canvas.ellipse(x, y, f.eye, f.eye * 0.68), WHITE, "eye")
     look = x + 0.012 * f.turn
@@ -205,7 +205,7 @@ def _eye(canvas: Canvas, f: Face, side: float) -> None:
     canvas.over(canvas.ellipse(look, y, f.eye * 0.25, f.eye * 0.25), PUPIL, "eye")
 
 
-def _brow(canvas: Canvas, f: Face, side: float, hair: Tensor) -> None:
+def _brow(canvas: FaceCanvas, f: Face, side: float, hair: Tensor) -> None:
     x, y = f.x + side * f.eyes + 0.045 * f.turn, f.y - 0.02 - f.brow
     tilt = 0.012 * f.curve  # raised towards the nose by sorrow
     inner, outer = x - side * 0.04, x + side * 0.045
@@ -213,14 +213,14 @@ def _brow(canvas: Canvas, f: Face, side: float, hair: Tensor) -> None:
     canvas.over(canvas.stroke(inner, y + tilt, outer, y - tilt * 0.4, thick), hair * 0.7, "brow")
 
 
-def _nose(canvas: Canvas, f: Face, skin: Tensor) -> None:
+def _nose(canvas: FaceCanvas, f: Face, skin: Tensor) -> None:
     top, foot = f.y - 0.01, f.y - 0.01 + f.nose
     tip = f.x + 0.085 * f.turn
     canvas.over(canvas.stroke(f.x + 0.05 * f.turn, top, tip, foot, torch.full_like(tip, 0.008)), skin * 0.78, "nose")
     canvas.over(canvas.ellipse(tip, foot, torch.full_like(tip, 0.03), torch.full_like(tip, 0.016)), skin * 0.74, "nose")
 
 
-def _mouth(canvas: Canvas, f: Face) -> None:
+def _mouth(canvas: FaceCanvas, f: Face) -> None:
     """A parabola: its ends rise with a smile and fall with sorrow."""
     dx = canvas.x(f.x + 0.05 * f.turn) / f.mouth[:, None, None]  # -1 to 1 along the mouth
     middle = f.y + f.height * 0.55 + 0.016 * f.curve
@@ -230,7 +230,7 @@ def _mouth(canvas: Canvas, f: Face) -> None:
     canvas.over(torch.maximum(distance, (dx.abs() - 1) * f.mouth[:, None, None]), LIPS, "mouth")
 
 
-def _on_top(canvas: Canvas, f: Face, style: Tensor, hair: Tensor) -> None:
+def _on_top(canvas: FaceCanvas, f: Face, style: Tensor, hair: Tensor) -> None:
     """The hair in front: a cap above the forehead, fuller where it is long or curly."""
     full = torch.tensor([1.0, 1.04, 1.10, 1.14], device=style.device)[style]
     outer = canvas.ellipse(f.x, f.y - 0.02, f.width * full, f.height * full)
@@ -243,13 +243,13 @@ def _on_top(canvas: Canvas, f: Face, style: Tensor, hair: Tensor) -> None:
     canvas.over(cap, hair, "hair", style > 0)
 
 
-def _lens(canvas: Canvas, f: Face, side: float) -> None:
+def _lens(canvas: FaceCanvas, f: Face, side: float) -> None:
     x, y = f.x + side * f.eyes + 0.045 * f.turn, f.y - 0.018
     ring = canvas.ellipse(x, y, torch.full_like(x, 0.062), torch.full_like(x, 0.052)).abs_().sub_(0.008)
     canvas.over(ring, FRAME, "glasses", f.value("glasses") == 1)
 
 
-def _bridge(canvas: Canvas, f: Face) -> None:
+def _bridge(canvas: FaceCanvas, f: Face) -> None:
     x, y, thin = f.x + 0.045 * f.turn, f.y - 0.018, torch.full_like(f.x, 0.008)
     gap = (f.eyes - 0.062).clamp(min=0.005)
     worn = f.value("glasses") == 1
@@ -260,7 +260,7 @@ def _bridge(canvas: Canvas, f: Face) -> None:
         )
 
 
-def _hat(canvas: Canvas, f: Face, worn: Tensor) -> None:
+def _hat(canvas: FaceCanvas, f: Face, worn: Tensor) -> None:
     """A dome over the crown, and a brim."""
     brim = f.y - f.height * 0.60
     dome = canvas.ellipse(f.x, brim, f.width * 1.06, f.height * 0.66)

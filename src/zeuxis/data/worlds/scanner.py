@@ -46,6 +46,6 @@ def magnitude(signal: Tensor, key: int, index: Tensor) -> Tensor:
     return (real * real).add_(imaginary * imaginary).sqrt_()
 
 
-def window(signal: Tensor, sequence: Sequence) -> Tensor:
+def grey_window(signal: Tensor, sequence: Sequence) -> Tensor:
     """Pictures in [-1, 1], on the 256 levels of a file: no signal is black, ``sequence.white`` and more is white."""
     return to_float((signal * (255 / sequence.white)).round_().clamp_(0, 255))

@@ -88,7 +88,7 @@ class Scenes(World):
         """Every caption of the split, each once, in a fixed order."""
         facts = [(row, swapped) for row in self.pairs.tolist() for swapped in (False, True)]
         facts += [(row, False) for row in self.singles.tolist()]
-        return tuple(dict.fromkeys(grammar.describe(grammar.facts_from(*f)) for f in facts))
+        return tuple(dict.fromkeys(grammar.sentence(grammar.facts_from(*f)) for f in facts))
 
     def _scenes(self, index: Tensor) -> tuple[Placement, tuple[str, ...], Tensor]:
         """The placed scenes of ``index``, their captions and the class named first ``(B,)``."""
@@ -105,7 +105,7 @@ class Scenes(World):
         omitted = u[:, 3 + SLOTS :] < self.omitted  # (B, 2): the sizes, the time
         stated = zip(rows.tolist(), swapped.tolist(), omitted.tolist(), strict=True)
         captions = tuple(
-            grammar.describe(grammar.facts_from(row, swap), sizes=not no_sizes, time=not no_time)
+            grammar.sentence(grammar.facts_from(row, swap), sizes=not no_sizes, time=not no_time)
             for row, swap, (no_sizes, no_time) in stated
         )
         return place(rows, u[:, 3 : 3 + SLOTS]), captions, label
@@ -149,7 +149,7 @@ def draw(caption: str, n: int = 1, seed: int = 0, size: int = 32) -> Batch:
     facts = grammar.parse(caption)
     seeds = torch.arange(n) + seed
     rows = _complete(facts, seeds)
-    captions = tuple(grammar.describe(grammar.facts_from(row, facts.swapped)) for row in rows.tolist())
+    captions = tuple(grammar.sentence(grammar.facts_from(row, facts.swapped)) for row in rows.tolist())
     label = torch.full((n,), grammar.SHAPES.index(facts.first.shape))
     scene = place(rows, uniforms(_DRAW_KEY, seeds, len(_OPEN) + SLOTS)[:, len(_OPEN) :])
     cover = coverage(scene, size)
@@ -161,9 +161,9 @@ def draw(caption: str, n: int = 1, seed: int = 0, size: int = 32) -> Batch:
 def _complete(facts: grammar.Facts, seeds: Tensor) -> Tensor:
     """The factors ``(B, F)`` of ``facts`` with what they leave open drawn from ``seeds`` (B,)."""
     rows = torch.tensor(grammar.factors_of(facts)).repeat(len(seeds), 1)
-    coins = (uniforms(_DRAW_KEY, seeds, len(_OPEN)) < 0.5).long()  # each open factor has two values
-    for coin, name in zip(coins.unbind(1), _OPEN, strict=True):
+    choices = (uniforms(_DRAW_KEY, seeds, len(_OPEN)) < 0.5).long()  # each open factor has two values
+    for choice, name in zip(choices.unbind(1), _OPEN, strict=True):
         k = list(grammar.VALUES).index(name)
         lowest = int("none" in grammar.VALUES[name])
-        rows[:, k] = torch.where(rows[:, k] == grammar.UNSPECIFIED, lowest + coin, rows[:, k])
+        rows[:, k] = torch.where(rows[:, k] == grammar.UNSPECIFIED, lowest + choice, rows[:, k])
     return rows

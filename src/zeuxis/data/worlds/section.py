@@ -25,7 +25,7 @@ def paint(heads: Head, signals: Tensor, size: int) -> tuple[Tensor, Tensor]:
     image = signals[:, :, 0, None, None].repeat(1, 1, size, size)
     layout = torch.zeros(len(signals), size, size, dtype=torch.uint8, device=signals.device)
     sharp = (heads.scale * -size)[:, None, None]  # pixels, inwards
-    for k, distance in enumerate(distances(heads, size), start=1):
+    for k, distance in enumerate(shape_distances(heads, size), start=1):
         cover = distance.mul_(sharp).add_(0.5).clamp_(0, 1)
         for c in range(signals.shape[1]):
             image[:, c].add_((signals[:, c, k, None, None] - image[:, c]).mul_(cover))
@@ -33,7 +33,7 @@ def paint(heads: Head, signals: Tensor, size: int) -> tuple[Tensor, Tensor]:
     return image, layout.long()
 
 
-def distances(heads: Head, size: int) -> list[Tensor]:
+def shape_distances(heads: Head, size: int) -> list[Tensor]:
     """How far each pixel is from each tissue but the background, ``(B, H, W)`` each: negative inside.
 
     In the order of ``tissue.TISSUES``. A tissue's shape includes those that are painted over it.

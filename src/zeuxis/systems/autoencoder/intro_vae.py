@@ -90,7 +90,7 @@ class IntroVAE(NormalCode):
         drawn = turn.rng.normal(*z.shape, device=z.device)  # z_p
         turn.memo["z"], turn.memo["drawn"] = z.detach(), drawn
         y = self.generate(z)
-        error = squared_error(y, x)
+        error = reconstruction_error(y, x)
         fake = torch.cat([y.detach(), self.generate(drawn)])  # (2B, C, H, W): x_r, then x_p
         turn.note(error=error.mean(), rate=rate.mean())
         return self.scale * (self.reconstruction * error + rate).mean() + self.repel(fake, turn)
@@ -101,7 +101,7 @@ class IntroVAE(NormalCode):
         turn.note(rate_fake=rate.mean())
         if self.margin is not None:
             return self.scale * self.negative * relu(self.margin - rate).mean()
-        bound = self.reconstruction * squared_error(self.generate(z), fake) + self.negative * rate
+        bound = self.reconstruction * reconstruction_error(self.generate(z), fake) + self.negative * rate
         return 0.5 * (-2 * self.scale * bound).exp().mean()  # expELBO, alpha = 2
 
     def decoder_loss(self, turn: Turn) -> Tensor:
@@ -109,7 +109,7 @@ class IntroVAE(NormalCode):
         x, z, drawn = turn.batch.image, turn.memo["z"], turn.memo["drawn"]
         fake = self.generate(torch.cat([z, drawn]))  # (2B, C, H, W)
         rate = self.posterior(fake).kl_standard()
-        return self.scale * (self.reconstruction * squared_error(fake[: len(x)], x).mean() + rate.mean())
+        return self.scale * (self.reconstruction * reconstruction_error(fake[: len(x)], x).mean() + rate.mean())
 
     def infer(self, image: Tensor, rng: Rng) -> tuple[Tensor, Tensor]:
         """A draw of q(z|x) ``(B, Z)`` and its divergence from the prior in nats ``(B,)``."""
@@ -125,6 +125,6 @@ class IntroVAE(NormalCode):
         return self.generate(latent)
 
 
-def squared_error(y: Tensor, x: Tensor) -> Tensor:
+def reconstruction_error(y: Tensor, x: Tensor) -> Tensor:
     """|y - x|^2, ``(B,)``."""
     return per_image((y - x).square())

@@ -19,7 +19,7 @@ from zeuxis.game import System
 CONDITIONS = ("none", "label")
 
 
-class Tokeniser(Protocol):
+class CodeTokeniser(Protocol):
     """The two methods that are used once it has been checked."""
 
     def encode(self, image: Tensor) -> Tensor: ...
@@ -39,7 +39,7 @@ class Layout(NamedTuple):
         return prod(self.grid)
 
 
-def layout(tokeniser: System, shape: Shape, expected: int | None = None) -> Layout:
+def code_layout(tokeniser: System, shape: Shape, expected: int | None = None) -> Layout:
     """The codes of pictures of ``shape``; refused unless ``tokeniser`` codes them, in ``expected`` codes if given."""
     name = tokeniser.card.id
     if tokeniser.codes is None or not {"encode", "decode"} <= tokeniser.card.verbs:
@@ -59,13 +59,13 @@ def layout(tokeniser: System, shape: Shape, expected: int | None = None) -> Layo
         return Layout(tokeniser.codes, tuple(tokeniser.encode(blank).shape[1:]))
 
 
-def tokenise(tokeniser: Tokeniser, image: Tensor) -> Tensor:
+def tokenise(tokeniser: CodeTokeniser, image: Tensor) -> Tensor:
     """The codes ``(B, N)`` int64 of images ``(B, C, H, W)``, the same whether or not training is in bfloat16."""
     with torch.no_grad(), torch.autocast(image.device.type, enabled=False):
         return tokeniser.encode(image).flatten(1)
 
 
-def detokenise(tokeniser: Tokeniser, codes: Tensor, grid: tuple[int, ...]) -> Tensor:
+def detokenise(tokeniser: CodeTokeniser, codes: Tensor, grid: tuple[int, ...]) -> Tensor:
     """Images ``(B, C, H, W)`` in [-1, 1] of codes ``(B, N)``."""
     return tokeniser.decode(codes.unflatten(1, grid))
 

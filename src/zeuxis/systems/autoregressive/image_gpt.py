@@ -22,7 +22,7 @@ from zeuxis.knobs import Sampling
 from zeuxis.nn.causal_transformer import CausalTransformer
 from zeuxis.nn.palette import Greys, Palette
 from zeuxis.rng import ImageRng, Rng
-from zeuxis.systems.autoregressive._codes import Layout, classes_of, detokenise, layout, tokenise
+from zeuxis.systems.autoregressive._codes import Layout, classes_of, code_layout, detokenise, tokenise
 
 LEVELS = 256  # of a grey pixel: nothing is lost
 COLOURS = 512  # of the paper's 9-bit palette
@@ -79,7 +79,7 @@ class ImageGPT(System):
         self.classes = classes_of(condition, classes, "image-gpt")
         self.tokeniser: System | Greys | Palette
         if tokeniser is not None:
-            self.layout = layout(tokeniser, self.shape, colours)
+            self.layout = code_layout(tokeniser, self.shape, colours)
             self.tokeniser = tokeniser
             self.freeze(tokeniser)
         elif self.shape.channels in (1, 3):

@@ -27,7 +27,7 @@ from zeuxis.knobs import Knob, Sampling
 from zeuxis.nn.embed import LabelEmbedding
 from zeuxis.nn.sequence import SequenceTransformer, init_std
 from zeuxis.rng import ImageRng
-from zeuxis.systems.autoregressive._codes import classes_of, detokenise, layout, tokenise
+from zeuxis.systems.autoregressive._codes import classes_of, code_layout, detokenise, tokenise
 
 
 class MaskedTransformer(nn.Module):
@@ -129,7 +129,7 @@ class MaskGIT(System):
         self.drop = drop
         self.classes = classes_of(condition, classes, "maskgit")
         self.tokeniser = tokeniser
-        self.layout = layout(tokeniser, self.shape)
+        self.layout = code_layout(tokeniser, self.shape)
         self.freeze(tokeniser)
         self.mask = self.layout.codes  # the number that stands for what is masked
         self.network = MaskedTransformer(self.mask, self.layout.grid, width, depth, heads, classes=self.classes)

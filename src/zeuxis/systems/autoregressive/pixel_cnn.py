@@ -4,6 +4,8 @@ The gated network of van den Oord et al. 2016, "Conditional image generation wit
 with the discretised mixture of logistics of Salimans et al. 2017, "PixelCNN++" (1701.05517). Over the codes of a
 tokeniser it is the prior of VQ-VAE (van den Oord et al. 2017, 1711.00937, section 3.3). Symbols -> code:
     x_i -> a pixel with all its channels, or a code    h -> label    p(x | h) = prod_i p(x_i | x_1 .. x_(i-1), h)
+
+Axes: P parameters of a pixel.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.nn.causal import GatedLayer, gate
 from zeuxis.rng import ImageRng, Rng
-from zeuxis.systems.autoregressive._codes import classes_of, detokenise, layout, tokenise
+from zeuxis.systems.autoregressive._codes import classes_of, code_layout, detokenise, tokenise
 
 
 class PixelCNN(System):
@@ -79,7 +81,7 @@ class PixelCNN(System):
         channels = self.shape.channels
         self.embedding: nn.Embedding | None = None
         if tokeniser is not None:
-            codes, grid = layout(tokeniser, self.shape)
+            codes, grid = code_layout(tokeniser, self.shape)
             if len(grid) != 2:
                 raise Unsupported(
                     f"a pixel-cnn models a map of codes, and '{tokeniser.card.id}' makes a sequence: use image-gpt"

@@ -4,6 +4,8 @@ Symbols -> code:
     t in R^d -> image, flattened    q -> components    mu -> mean     U_q -> axes (one a row)
     lambda_1..q -> variances        sigma^2 -> noise   W = U_q (Lambda_q - sigma^2 I)^1/2 -> axes and scale
     x ~ N(0, I_q) -> latent         C = W W' + sigma^2 I, the covariance of t
+
+Axes: q axes that are kept.
 """
 
 from __future__ import annotations

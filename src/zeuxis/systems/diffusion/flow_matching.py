@@ -9,6 +9,8 @@ other diffusion model), u_t -> velocity, v_t(x; theta) -> network, psi_t(x_0) ->
 Parts: diffusion/path.py (``Straight``), diffusion/precondition.py (velocity or image), diffusion/schedule.py and
 diffusion/sampler.py, diffusion/guidance.py, nn/networks.py (and the one network that is chosen), nn/conditioner.py
 and, for captions, nn/caption_conditioner.py.
+
+Axes: S rows and columns of a sketch.
 """
 
 from __future__ import annotations

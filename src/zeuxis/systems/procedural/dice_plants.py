@@ -11,7 +11,7 @@ from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.errors import UsageError
 from zeuxis.knobs import Sampling
-from zeuxis.patterns.dice import DICE, FACES, KINDS, chi_square, kind
+from zeuxis.patterns.dice import DICE, FACES, HANDS, chi_square, kind
 from zeuxis.patterns.plants import grow
 from zeuxis.rng import ImageRng, Rng
 from zeuxis.systems.procedural._family import Generator
@@ -48,9 +48,9 @@ class DicePlants(Generator):
         return grow(rng.integers(FACES, len(rng), self.nodes, DICE), self.shape.height)
 
     def proofs(self) -> Mapping[str, Proof]:
-        return {"chi-square-p": Proof("higher", self._fairness)}
+        return {"chi-square-p": Proof("higher", self._chi_square_p)}
 
-    def _fairness(self, samples: int, rng: Rng) -> float:
+    def _chi_square_p(self, samples: int, rng: Rng) -> float:
         """The chi-square test's p of the kinds of ``samples`` throws against their exact probabilities."""
         thrown = kind(rng.integers(FACES, samples, DICE))
-        return chi_square(torch.bincount(thrown, minlength=len(KINDS)))
+        return chi_square(torch.bincount(thrown, minlength=len(HANDS)))

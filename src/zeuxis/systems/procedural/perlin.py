@@ -14,7 +14,7 @@ from zeuxis.card import Card
 from zeuxis.counter import mix
 from zeuxis.errors import UsageError
 from zeuxis.knobs import Sampling
-from zeuxis.patterns.perlin import fractal, noise, slope
+from zeuxis.patterns.perlin import fractal, noise, spectral_slope
 from zeuxis.rng import ImageRng, Rng
 from zeuxis.systems.procedural._family import Generator
 from zeuxis.verbs import Proof
@@ -96,7 +96,7 @@ class Perlin(Generator):
         logs = torch.stack([power[band].mean().log2() for band in bands])
         steps = torch.arange(len(logs), dtype=logs.dtype)
         fitted = ((steps - steps.mean()) * (logs - logs.mean())).sum() / (steps - steps.mean()).square().sum()
-        return abs(float(fitted) - slope(self.gain))
+        return abs(float(fitted) - spectral_slope(self.gain))
 
 
 def _window(n: int) -> Tensor:

@@ -11,7 +11,7 @@ from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.errors import UsageError
 from zeuxis.knobs import Sampling
-from zeuxis.patterns.turtle import drawn, fitted, headings, moments, path
+from zeuxis.patterns.turtle import drawn, fitted, heading_moments, headings, path
 from zeuxis.rng import ImageRng, Rng
 from zeuxis.systems.procedural._family import Generator
 from zeuxis.verbs import Proof
@@ -57,7 +57,7 @@ class Turtle(Generator):
     def _deviation(self, samples: int, rng: Rng) -> float:
         """How far the last headings' mean and variance lie from the closed form, in standard errors, the larger."""
         last = headings(rng.uniform(samples, self.steps), self.angle, self.right)[:, -1].double()
-        mean, variance = moments(self.steps, self.angle, self.right)
+        mean, variance = heading_moments(self.steps, self.angle, self.right)
         of_mean = abs(float(last.mean()) - mean) / math.sqrt(variance / samples)
         # The variance of a sample variance of nearly normal values.
         of_variance = abs(float(last.var()) - variance) / (variance * math.sqrt(2 / (samples - 1)))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from zeuxis.game import Player, System, Turn
-from zeuxis.nn.features import Classifier as Network
+from zeuxis.nn.features import FeatureNetwork
 
 HORIZON = 200  # rounds that a running threshold averages over
 
@@ -36,7 +36,7 @@ class OneNetwork(System):
 class FeatureClassifier(OneNetwork):
     """A network with features and, over them, a linear head for each label or factor that it predicts."""
 
-    network: Network
+    network: FeatureNetwork
 
     def encode(self, image: Tensor) -> Tensor:
         """Features ``(B, D)`` of images ``(B, C, H, W)`` in [-1, 1]."""

@@ -17,7 +17,7 @@ from zeuxis.card import Card
 from zeuxis.errors import UsageError
 from zeuxis.game import Move, Turn
 from zeuxis.nn.augment import color_jitter, random_flip, random_shift
-from zeuxis.nn.features import Classifier as Network
+from zeuxis.nn.features import FeatureNetwork
 from zeuxis.systems.recognition._family import FeatureClassifier
 
 
@@ -65,7 +65,7 @@ class Classifier(FeatureClassifier):
             raise UsageError(f"a classifier needs data with 2 classes or more, not {classes}: choose labelled data")
         self.shape = Shape(*shape)
         self.shift, self.color_jitter, self.mirror, self.lr = shift, color_jitter, mirror, lr
-        self.network = Network(self.shape, (classes,), widths=tuple(widths), features=features)
+        self.network = FeatureNetwork(self.shape, (classes,), widths=tuple(widths), features=features)
 
     def moves(self) -> tuple[Move, ...]:
         return (Move("network", self.learn),)

@@ -19,7 +19,7 @@ from zeuxis.game import Move, Turn
 from zeuxis.losses.contrastive import supervised_contrastive
 from zeuxis.metrics.verification import equal_error
 from zeuxis.nn.augment import augmented, make_outliers
-from zeuxis.nn.features import Classifier as Network
+from zeuxis.nn.features import FeatureNetwork
 from zeuxis.systems.recognition._family import OODDetector
 
 LENGTH = 10.0  # of in-distribution vectors, at least
@@ -77,7 +77,7 @@ class Identity(OODDetector):
         self.shape = Shape(*shape)
         self.temperature, self.color_jitter, self.gaussian_noise = temperature, color_jitter, gaussian_noise
         self.exposure, self.lr = exposure, lr
-        self.network = Network(self.shape, (embedding,), widths=tuple(widths), features=features)
+        self.network = FeatureNetwork(self.shape, (embedding,), widths=tuple(widths), features=features)
         self.init_detector(coverage)
         self.register_buffer("threshold", torch.zeros(()))
 

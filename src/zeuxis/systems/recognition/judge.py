@@ -22,7 +22,7 @@ from zeuxis.errors import UsageError
 from zeuxis.game import Move, Turn
 from zeuxis.metrics.oracle import UNSAID
 from zeuxis.nn.augment import augmented, make_outliers
-from zeuxis.nn.features import Classifier as Network
+from zeuxis.nn.features import FeatureNetwork
 from zeuxis.systems.recognition._family import FeatureClassifier, OODDetector
 
 
@@ -79,7 +79,7 @@ class Judge(OODDetector, FeatureClassifier):
         self.names = tuple(str(name) for name, _ in factors)
         self.color_jitter, self.gaussian_noise, self.exposure, self.lr = color_jitter, gaussian_noise, exposure, lr
         heads = tuple(int(values) for _, values in factors)
-        self.network = Network(self.shape, heads, widths=tuple(widths), features=features)
+        self.network = FeatureNetwork(self.shape, heads, widths=tuple(widths), features=features)
         self.init_detector(coverage)
 
     def moves(self) -> tuple[Move, ...]:

@@ -60,7 +60,7 @@ def corners(rows: Tensor) -> Tensor:
 Pairs = Literal["seen", "unseen", "all"]  # of shape and colour: without the held-out ones, with one of them, any
 
 
-def draw(u: Tensor, pairs: Pairs = "seen") -> Tensor:
+def draw_factors(u: Tensor, pairs: Pairs = "seen") -> Tensor:
     """Complete rows of factors ``(B, F)`` int64 from uniform numbers ``u`` (B, SLOTS).
 
     Where ``pairs`` are "seen" no object has its shape's held-out colour, where they are "unseen" the first main

@@ -21,14 +21,14 @@ from zeuxis.data.worlds.rich.facts import (
     TIMES,
     WEATHERS,
 )
-from zeuxis.data.worlds.rich.wording import WHERE, Thing, refer, things
+from zeuxis.data.worlds.rich.wording import WHERE, Mention, refer, things
 
-KINDS = ("remove", "recolour", "reshape", "add", "weather", "season", "time")
+EDIT_KINDS = ("remove", "recolour", "reshape", "add", "weather", "season", "time")
 DRAWS = 6  # uniform numbers of an instruction
 _WEATHER = ("clear", "cloudy", "rain", "snow")
 
 
-def instruct(row: Sequence[int], u: Sequence[float], kinds: Sequence[str] = KINDS) -> tuple[str, list[int]]:
+def instruct(row: Sequence[int], u: Sequence[float], kinds: Sequence[str] = EDIT_KINDS) -> tuple[str, list[int]]:
     """An instruction and the factors of the scene in which it was followed, by uniform numbers ``u`` (DRAWS).
 
     What cannot be asked of a scene (to add where no corner is empty, to remove the only object) is not drawn.
@@ -59,7 +59,7 @@ def instruct(row: Sequence[int], u: Sequence[float], kinds: Sequence[str] = KIND
     return f"make it {_WEATHER[made[2]]}", made
 
 
-def _remove(made: list[int], thing: Thing, found: Sequence[Thing]) -> tuple[str, list[int]]:
+def _remove(made: list[int], thing: Mention, found: Sequence[Mention]) -> tuple[str, list[int]]:
     start = SCENE + EACH * thing.corner
     first, last = (0, 4) if thing.place is None else (4, EACH)
     made[start + first : start + last] = [0] * (last - first)
@@ -67,7 +67,7 @@ def _remove(made: list[int], thing: Thing, found: Sequence[Thing]) -> tuple[str,
 
 
 def _alter(
-    made: list[int], thing: Thing, found: Sequence[Thing], values: Sequence[str], at: int, u: float
+    made: list[int], thing: Mention, found: Sequence[Mention], values: Sequence[str], at: int, u: float
 ) -> tuple[str, list[int]]:
     """Another colour or shape: not a held-out pair of them, nor the colour of what is behind or before it."""
     k = SCENE + EACH * thing.corner + at + (5 if thing.place is not None else 0)
@@ -93,7 +93,7 @@ def _add(made: list[int], corner: int, u: Sequence[float]) -> tuple[str, list[in
     return f"add a {SIZES[size]} {COLOURS[colour]} {SHAPES[shape]} {WHERE[corner]}", made
 
 
-def _holds(thing: Thing, found: Sequence[Thing]) -> bool:
+def _holds(thing: Mention, found: Sequence[Mention]) -> bool:
     """Whether something is inside ``thing`` or in front of it: then it would be left in mid-air."""
     return thing.place is None and any(o.place is not None and o.corner == thing.corner for o in found)
 

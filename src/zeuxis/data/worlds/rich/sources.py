@@ -12,7 +12,7 @@ from zeuxis.batch import Batch, Condition
 from zeuxis.counter import uniforms
 from zeuxis.data.worlds.rich import instruct, paint, wording
 from zeuxis.data.worlds.rich.arrange import Arrangement, arrange
-from zeuxis.data.worlds.rich.facts import COUNTS, FACTORS, SHAPES, SLOTS, Pairs, corners, draw
+from zeuxis.data.worlds.rich.facts import COUNTS, FACTORS, SHAPES, SLOTS, Pairs, corners, draw_factors
 from zeuxis.data.worlds.world import World, draw_split
 from zeuxis.errors import UnknownName
 from zeuxis.rng import derive_seed
@@ -52,7 +52,9 @@ class RichScenes(World):
 
     def rows(self, index: Tensor) -> Tensor:
         """The factors ``(B, F)`` of the examples ``index`` (B,)."""
-        return draw_split(self.key, self.checked(index), partial(draw, pairs=self.pairs), SLOTS, COUNTS, self.split)
+        return draw_split(
+            self.key, self.checked(index), partial(draw_factors, pairs=self.pairs), SLOTS, COUNTS, self.split
+        )
 
     def arranged(self, index: Tensor, rows: Tensor | None = None) -> Arrangement:
         """The scenes of ``index``, placed and lit; with ``rows`` these factors in the same places."""
@@ -97,7 +99,7 @@ class RichScenes(World):
 class SceneEdits(World):
     """A scene (``source``), what to change in it (``instruction``), and the scene in which that is done (the image).
 
-    ``kinds`` are those of ``instruct.KINDS`` that are drawn. ``factors`` are those of the image.
+    ``kinds`` are those of ``instruct.EDIT_KINDS`` that are drawn. ``factors`` are those of the image.
     """
 
     name = "scenes-edits"
@@ -116,12 +118,12 @@ class SceneEdits(World):
         split: str = "train",
         length: int = 1_000_000,
         *,
-        kinds: Sequence[str] = instruct.KINDS,
+        kinds: Sequence[str] = instruct.EDIT_KINDS,
     ) -> None:
         super().__init__(size, split, length)
         for kind in kinds:
-            if kind not in instruct.KINDS:
-                raise UnknownName("kind of instruction", kind, instruct.KINDS)
+            if kind not in instruct.EDIT_KINDS:
+                raise UnknownName("kind of instruction", kind, instruct.EDIT_KINDS)
         self.kinds = tuple(kinds)
         self.before = RichScenes(size, split, length)
 

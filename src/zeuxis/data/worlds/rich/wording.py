@@ -52,7 +52,7 @@ DRAWS = 2 + 4 * 4 + 8  # uniform numbers that a caption takes: see caption()
 
 
 @dataclass(frozen=True, slots=True)
-class Thing:
+class Mention:
     """One object: the main one of its corner, or the second."""
 
     corner: int
@@ -68,20 +68,20 @@ class Thing:
         return 1 + self.corner + 4 * (self.place is not None)
 
 
-def things(row: Sequence[int]) -> list[Thing]:
+def things(row: Sequence[int]) -> list[Mention]:
     """The objects of one row of factors, in reading order; a second object follows its main one."""
     found = []
     for k in range(len(CORNERS)):
         shape, colour, size, texture, place, inner, tint = row[SCENE + EACH * k : SCENE + EACH * (k + 1)]
         if shape:
-            found.append(Thing(k, SHAPES[shape - 1], COLOURS[colour - 1], SIZES[size - 1], TEXTURES[texture - 1]))
+            found.append(Mention(k, SHAPES[shape - 1], COLOURS[colour - 1], SIZES[size - 1], TEXTURES[texture - 1]))
         if place:
-            found.append(Thing(k, SHAPES[inner - 1], COLOURS[tint - 1], "small", "plain", PLACES[place - 1]))
+            found.append(Mention(k, SHAPES[inner - 1], COLOURS[tint - 1], "small", "plain", PLACES[place - 1]))
     return found
 
 
 def graph(row: Sequence[int]) -> list[tuple[int, str, int]]:
-    """The scene graph: every true (subject, relation, object), objects by their :attr:`Thing.number`."""
+    """The scene graph: every true (subject, relation, object), objects by their :attr:`Mention.number`."""
     found = things(row)
     edges = []
     for a in found:
@@ -93,7 +93,7 @@ def graph(row: Sequence[int]) -> list[tuple[int, str, int]]:
     return edges
 
 
-def refer(thing: Thing, among: Sequence[Thing]) -> str:
+def refer(thing: Mention, among: Sequence[Mention]) -> str:
     """The shortest name, with its article, that fits ``thing`` and nothing else of ``among``.
 
     Shape, then colour, then size and texture, then what it stands beside, then its corner.
@@ -130,7 +130,7 @@ def caption(row: Sequence[int], u: Sequence[float], brief: bool = False) -> str:
     mains = [thing for thing in found if thing.place is None]
     seconds = {thing.corner: thing for thing in found if thing.place is not None}
 
-    def full(thing: Thing) -> str:
+    def full(thing: Mention) -> str:
         texture = "" if thing.texture == "plain" or brief else thing.texture
         size = thing.size if thing.place is None else ""
         phrase = " ".join(_synonym(word, draws) for word in (size, texture, thing.colour, thing.shape) if word)
@@ -187,11 +187,11 @@ def _synonym(word: str, draws: Iterator[float]) -> str:
     return choice[int(next(draws) >= 0.7)]  # the plain word is the commoner one
 
 
-def _words(thing: Thing) -> set[str]:
+def _words(thing: Mention) -> set[str]:
     return {thing.shape, thing.colour, thing.size, thing.texture}
 
 
-def _relation(a: Thing, b: Thing) -> str | None:
+def _relation(a: Mention, b: Mention) -> str | None:
     """How ``a`` stands to ``b``, if in a plain relation."""
     if a.place is not None:
         return a.place if b.number == 1 + a.corner else None
