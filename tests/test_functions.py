@@ -15,7 +15,9 @@ from PIL import Image
 
 import zeuxis as zx
 from zeuxis.api.live import Drawing, Lines, notebook_display
+from zeuxis.api.model import replay
 from zeuxis.errors import UnknownName, UsageError
+from zeuxis.training.precision import precision_of
 
 ARRAY = np.random.default_rng(0).integers(0, 256, (60, 12, 8, 3), dtype=np.uint8)  # (N, H, W, C)
 TINY = {"model.latent": 4, "model.widths": [8, 8], "model.hidden": 16}
@@ -126,3 +128,16 @@ def test_lines_come_now_and_then(monkeypatch: pytest.MonkeyPatch, capsys: pytest
         lines(clock, None)
     assert capsys.readouterr().err == " 50% iteration 7 loss/vae 1.25\n" * 2
     assert Drawing(None).losses == {}
+
+
+def test_a_model_in_half_precision_takes_half_the_memory_and_is_drawn_again(tmp_path: Path) -> None:
+    full, half = zx.load("cvae"), zx.load("cvae", precision="bfloat16")
+    sizes = [sum(p.numel() * p.element_size() for p in m.system.parameters()) for m in (full, half)]
+    assert sizes[1] < 0.52 * sizes[0]
+    wanted, found = full.sample(2, seed=1, label=3), half.sample(2, seed=1, label=3)
+    assert 0 < (wanted.tensor - found.tensor).abs().max() < 0.1
+    assert found.records[0]["dtype"] == "bfloat16" and wanted.records[0]["dtype"] == "float32"
+    again, differs = replay(found.records[1])
+    assert torch.equal(again.tensor[0], found.tensor[1]) and not differs
+    with pytest.raises(UnknownName, match="did you mean bfloat16"):
+        precision_of("bfloat")

@@ -24,6 +24,7 @@ from zeuxis.recipe import load_recipe
 from zeuxis.rng import ImageRng
 from zeuxis.spec import DataSpec
 from zeuxis.training.checkpoint import write_model
+from zeuxis.training.given import stored
 from zeuxis.training.precision import autocast
 
 TINY = ('data="digits"', "size=8", "train.iterations=2", "train.minutes=1", "train.batch=4")
@@ -150,8 +151,8 @@ def test_a_model_with_copies_of_what_it_was_given_still_loads(pair: type[System]
 def test_an_adapter_inside_what_was_given_is_stored(pair: type[System], tmp_path: Path) -> None:
     outer = pair((1, 2, 2), first=kept(tmp_path / "a", 1.0))
     outer.first.adapter = nn.Linear(2, 2)
-    assert {"first.adapter.weight", "first.adapter.bias"} < outer.stored().keys()
-    assert not any("mean" in name for name in outer.stored())
+    assert {"first.adapter.weight", "first.adapter.bias"} < stored(outer).keys()
+    assert not any("mean" in name for name in stored(outer))
 
 
 def test_weights_load_in_half_and_run_under_autocast() -> None:

@@ -173,7 +173,7 @@ class System(Verbs):
         """Learn in closed form from one pass over the data."""
         raise Unsupported(f"'{self.card.id}' is learnt by playing rounds, not in closed form: use the trainer")
 
-    # -- parts that are never trained, and systems that it was given ------------------------------
+    # -- parts that are never trained -------------------------------------------------------------
 
     def freeze(self, part: nn.Module) -> nn.Module:
         """Mark a part as never trained: no gradients, evaluation mode for ever, tensors shared by averages.
@@ -189,57 +189,11 @@ class System(Verbs):
         """The parts given to :meth:`freeze`."""
         return tuple(self.__dict__.get("_frozen", ()))
 
-    @property
-    def given(self) -> dict[str, System]:
-        """The systems among the constructor's arguments, by keyword; those of a tuple as ``keyword.number``."""
-        return {path: system for key, value in self.config.items() for path, system in systems_in(key, value)}
-
-    def kept_apart(self) -> dict[str, System]:
-        """The given systems that are frozen and have an origin: whoever stores this system stores only their names.
-
-        Those of given systems that are themselves stored here are among them, under a longer path.
-        """
-        frozen = {id(m) for part in self.frozen for m in part.modules()}
-        apart: dict[str, System] = {}
-        for path, system in self.given.items():
-            if system.origin is not None and id(system) in frozen:
-                apart[path] = system
-            else:
-                apart |= {f"{path}.{inner}": held for inner, held in system.kept_apart().items()}
-        return apart
-
-    def stored(self) -> dict[str, Tensor]:
-        """What a checkpoint holds, by name: the state without what given systems hold elsewhere.
-
-        An adapter inside a given system is not that system's, nor is a part of it that is trained: both are held.
-        """
-        elsewhere = {
-            id(tensor)
-            for system in self.kept_apart().values()
-            for module in system.modules()
-            for name, tensor in (*module._parameters.items(), *module._buffers.items())
-            if name in module.__dict__.get(ELSEWHERE, ())
-        }
-        state = self.state_dict(keep_vars=True)
-        return {name: t for name, t in state.items() if t.requires_grad or id(t) not in elsewhere}
-
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
         for part in self.frozen:
             part.eval()
         return self
-
-
-ELSEWHERE = "_kept_elsewhere"  # in a module of a loaded system: the names of its own tensors that the file had
-
-
-def systems_in(path: str, value: Any) -> Iterator[tuple[str, System]]:
-    """The systems that a constructor's argument is or holds, with where they are in it."""
-    if isinstance(value, System):
-        yield path, value
-    elif isinstance(value, (tuple, list)):
-        for k, item in enumerate(value):
-            yield from systems_in(f"{path}.{k}", item)
 
 
 Step = Callable[[Player, Callable[[Turn], Tensor | None], Sequence[Turn]], None]

@@ -24,6 +24,7 @@ from zeuxis.errors import UsageError
 from zeuxis.game import Move, Player, System, trainable
 from zeuxis.recipe import Recipe
 from zeuxis.training.ema import ema_copy, own_state
+from zeuxis.training.given import given_systems
 from zeuxis.training.optimiser import OPTIMISERS, flat_state, overridden
 
 SHOWN = 64  # examples of the first batch that its sheet shows, at most
@@ -172,7 +173,7 @@ def _examples(source: Source, held_out: int) -> Examples:
 
 def networks(system: System) -> tuple[Network, ...]:
     """The parts of a system that have parameters; those that parts share count in each."""
-    given = {id(part): keyword for keyword, part in system.given.items()}
+    given = {id(part): keyword for keyword, part in given_systems(system).items()}
     parts = [(name, list(part.parameters()), given.get(id(part))) for name, part in system.named_children()]
     parts += [(name, [parameter], None) for name, parameter in system.named_parameters(recurse=False)]
     return tuple(

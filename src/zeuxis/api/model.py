@@ -27,6 +27,7 @@ from zeuxis.rng import ImageRng
 from zeuxis.signature import taking
 from zeuxis.spec import DataSpec
 from zeuxis.systems.autoencoder.latent_prior import code_width
+from zeuxis.training.precision import HALVES, Precision, autocast, precision_of
 
 MOST_IMAGES = 100_000  # in one call; more belong in several
 BATCH = {"cpu": 16}  # pictures at a time: on a CPU few enough for its caches (twice as fast as 256 for a transformer)
@@ -34,14 +35,23 @@ BATCH_ELSEWHERE = 128
 
 
 class Model:
-    """A system with trained weights, and what its card says of them."""
+    """A system with trained weights, and what its card says of them; it computes in ``precision`` on ``device``."""
 
-    def __init__(self, name: str, system: System, card: dict[str, Any], device: str = "cpu") -> None:
-        self.name, self.system, self.card, self.device = name, system.to(device), card, device
+    def __init__(
+        self,
+        name: str,
+        system: System,
+        card: dict[str, Any],
+        device: str = "cpu",
+        precision: Precision = "float32",
+    ) -> None:
+        self.name, self.system, self.card = name, system.to(device), card
+        self.device, self.precision = device, precision
 
     def with_prior(self, kind: str, data: str | None = None, report: Report = lambda message, fraction: None) -> Model:
         """The model that draws codes from the prior called ``kind`` and decodes them (see :mod:`zeuxis.api.prior`)."""
-        return load(prior_folder(self.name, self.system, self.card, kind, data, report), self.device)
+        folder = prior_folder(self.name, self.system, self.card, kind, data, report)
+        return load(folder, self.device, self.precision)
 
     @property
     def verbs(self) -> Set[str]:
@@ -159,7 +169,7 @@ class Model:
     def _map(self, verb: Callable[[Tensor], Tensor], rows: Tensor, batch: int | None) -> Tensor:
         """``verb`` of ``rows``, some at a time."""
         parts = rows.split(batch or BATCH.get(self.device, BATCH_ELSEWHERE))
-        with torch.inference_mode():
+        with torch.inference_mode(), autocast(self.device, self.precision):
             return torch.cat([verb(part.to(self.device)).cpu() for part in parts])
 
     def draw(
@@ -187,7 +197,7 @@ class Model:
     ) -> Tensor:
         batch = batch or self.system.draw_batch or BATCH.get(self.device, BATCH_ELSEWHERE)
         parts = []
-        with torch.inference_mode():
+        with torch.inference_mode(), autocast(self.device, self.precision):
             for start in range(0, len(seeds), batch):
                 rows = slice(start, start + batch)
                 given = condition[rows].only(self.system.conditions).to(self.device)
@@ -240,6 +250,7 @@ class Model:
             sampling=how,
             condition=condition,
             device=self.device,
+            dtype=self.precision,
         )
 
 
@@ -272,10 +283,14 @@ def _who_obeys(field: str) -> str:
     return f"recipes that are: {', '.join(able) or 'none yet'}"
 
 
-def load(name: str | Path, device: str = "cpu") -> Model:
-    """The model of a shipped name, a run folder or a model folder, ready to be used."""
-    system, card = load_system(name)
-    return Model(str(name), system, card, device)
+def load(name: str | Path, device: str = "cpu", precision: Precision = "float32") -> Model:
+    """The model of a shipped name, a run folder or a model folder, ready to be used on ``device``.
+
+    In ``precision`` "bfloat16" or "float16" its matrices are kept and multiplied in half the memory, which is faster
+    where the processor has that precision natively, and slower elsewhere; its pictures differ a little.
+    """
+    system, card = load_system(name, dtype=HALVES.get(precision), device=device)
+    return Model(str(name), system, card, device, precision)
 
 
 @taking(dict.fromkeys(FIELDS, Any))
@@ -284,7 +299,7 @@ def replay(made: dict[str, Any], device: str = "cpu", **asked: Any) -> tuple[Pic
 
     ``asked`` are the pictures that it was made from (``source=...``), of which the record holds the hashes alone.
     """
-    model = load(made["model"], device)
+    model = load(made["model"], device, precision_of(str(made.get("dtype", "float32"))))
     given = {name: value for name, value in asked.items() if value is not None}
     wanted = again(made["condition"], model.spec, model.name, given)
     differs = [

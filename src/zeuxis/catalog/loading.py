@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from zeuxis.errors import WeightsError
-from zeuxis.game import ELSEWHERE, System
+from zeuxis.game import System
 from zeuxis.training.checkpoint import misfit
+from zeuxis.training.given import ELSEWHERE, stored
 
 
 @contextmanager
@@ -60,7 +61,7 @@ def assign(
     """
     state = system.state_dict(keep_vars=True)
     trained = {name: state[name] for name in tensors if name in state}  # parts of given systems among them
-    why = misfit({**system.stored(), **trained}, tensors)
+    why = misfit({**stored(system), **trained}, tensors)
     if why is not None:
         raise WeightsError(f"{what} do not fit '{system.card.id}' as it was built: {why}")
     before = list(system.parameters())  # held, so that no new parameter has the id of one of them
@@ -89,9 +90,3 @@ def assign(
                 f"{what} do not hold {name}, and '{system.card.id}' makes it from its parameters: make it from the "
                 "constructor's arguments, or register it as a persistent buffer"
             )
-
-
-def mark_kept(system: System) -> None:
-    """Note in every module which tensors of its own the file of ``system`` holds (see ``System.stored``)."""
-    for module in system.modules():
-        module.__dict__[ELSEWHERE] = frozenset(module._parameters) | frozenset(module._buffers)

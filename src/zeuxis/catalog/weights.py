@@ -57,10 +57,11 @@ def start_from(system: System, name: str | Path) -> str:
     What it was given stays as it was given.
     """
     from zeuxis.training.checkpoint import put_back, read_model, without_given  # noqa: PLC0415  (torch)
+    from zeuxis.training.given import stored  # noqa: PLC0415  (torch)
 
     tensors, card = read_model(locate(name))
     what = f"'{name}' cannot be started from: its weights do not fit '{system.card.id}' as it was built"
-    put_back(system.stored(), without_given(system, tensors), what, "start from a model of the same recipe")
+    put_back(stored(system), without_given(system, tensors), what, "start from a model of the same recipe")
     return str(card["sha256"])
 
 
@@ -92,7 +93,7 @@ class _Loading:
         ``at`` is where in the model it lies: ``""``, or ``keyword.`` for one that was given and whose card is inside.
         """
         from zeuxis.catalog.loading import parameters_on_meta  # noqa: PLC0415  (torch)
-        from zeuxis.game import systems_in  # noqa: PLC0415  (torch)
+        from zeuxis.training.given import systems_in  # noqa: PLC0415  (torch)
 
         keywords = {key: self.value(f"{at}{key}", value) for key, value in card["config"].items()}
         given = {path: system for key, value in keywords.items() for path, system in systems_in(key, value)}
@@ -175,8 +176,9 @@ def load_system(
         system, card = _untrained(known.card.id)
         system.origin = Origin(known.card.id, card["sha256"])
         return system.to(device), card
-    from zeuxis.catalog.loading import assign, mark_kept  # noqa: PLC0415  (torch)
+    from zeuxis.catalog.loading import assign  # noqa: PLC0415  (torch)
     from zeuxis.training.checkpoint import read_model  # noqa: PLC0415  (the catalogue lists without torch)
+    from zeuxis.training.given import mark_kept  # noqa: PLC0415  (torch)
 
     folder = locate(name)
     tensors, card = read_model(folder)

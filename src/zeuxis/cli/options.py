@@ -23,6 +23,14 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Where the random numbers start.")]
 MaybeSeed = Annotated[int | None, typer.Option("--seed", min=0, help="Instead of the recipe's seed.")]
+PrecisionName = Annotated[
+    str,
+    typer.Option(
+        "--precision",
+        metavar="float32|bfloat16|float16",
+        help="In what weights are kept and multiplied; the halves are fast where the processor has them natively.",
+    ),
+]
 DeviceName = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1 or mps.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Where to write.", show_default=False)]
 DataName = Annotated[
@@ -165,14 +173,15 @@ def recipe_of(
     return recipe.model_copy(update={"train": train})
 
 
-def loaded(model: str, device: str, prior: str | None, prior_data: str | None) -> Model:
+def loaded(model: str, device: str, prior: str | None, prior_data: str | None, precision: str = "float32") -> Model:
     """The model called ``model``, with the prior over its codes that was asked for."""
     if prior_data is not None and prior is None:
         raise UsageError(f"--prior-data {prior_data}: for which prior? Give --prior as well")
     from zeuxis.api.model import load
     from zeuxis.cli.progress import Progress
+    from zeuxis.training.precision import precision_of
 
-    found = load(model, device)
+    found = load(model, device, precision_of(precision))
     if prior is None:
         return found
     with Progress() as progress:

@@ -15,6 +15,7 @@ from zeuxis.cli.options import (
     Json,
     Knobs,
     Out,
+    PrecisionName,
     PriorData,
     PriorName,
     Seed,
@@ -44,6 +45,7 @@ def sample(
     prior_data: PriorData = None,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Pictures at a time; changes none of them.")] = 64,
     device: DeviceName = "cpu",
+    precision: PrecisionName = "float32",
     out: Out = None,
     sheet: Annotated[bool, typer.Option("--sheet/--no-sheet", help="Also all of them on one page.")] = True,
     replay: Annotated[
@@ -59,7 +61,7 @@ def sample(
         return
     if model is None:
         raise UsageError("say which model: zeuxis sample scenes, or a run folder (or --replay PICTURE.png)")
-    found = loaded(model, device, prior, prior_data)
+    found = loaded(model, device, prior, prior_data, precision)
     conditions = steering(asked)
     how = sampling(found, {name: asked[name] for name in KNOBS}, knob)
     if "write" in found.verbs:

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from zeuxis.errors import TrainingStopped, WeightsError
 from zeuxis.game import System
+from zeuxis.training.given import kept_apart, stored
 from zeuxis.training.legacy import FORMAT, format_of, upgraded_card, upgraded_facts, upgraded_tensors
 from zeuxis.training.state import Tensors
 
@@ -114,10 +115,10 @@ def write_model(folder: Path, system: System, facts: Mapping[str, Any]) -> None:
 
     Frozen systems that it was given are written by name and hash; those that are kept nowhere, whole.
     """
-    apart = {id(given) for given in system.kept_apart().values()}
+    apart = {id(given) for given in kept_apart(system).values()}
     config = _plain(system.config, apart, folder)
     card = {"system": system.card.id, "config": config, "spec": system.spec.as_dict(), **facts}
-    write_folder(folder, system.stored(), card, "model")
+    write_folder(folder, stored(system), card, "model")
 
 
 def _plain(value: Any, apart: Set[int], folder: Path) -> Any:
@@ -173,7 +174,7 @@ def put_back(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], what: str
 
 def without_given(system: System, tensors: Mapping[str, Tensor]) -> Tensors:
     """``tensors`` without what given systems hold: older checkpoints have copies of it."""
-    elsewhere = system.state_dict().keys() - system.stored().keys()
+    elsewhere = system.state_dict().keys() - stored(system).keys()
     return {name: tensor for name, tensor in tensors.items() if name not in elsewhere}
 
 

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from zeuxis.errors import lookup
+
 Precision = Literal["float32", "bfloat16", "float16"]
-HALVES: dict[Precision, torch.dtype] = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+HALVES: Mapping[str, torch.dtype] = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+PRECISIONS: Mapping[str, Precision] = {"float32": "float32", "bfloat16": "bfloat16", "float16": "float16"}
+
+
+def precision_of(name: str) -> Precision:
+    """The precision called ``name``; UnknownName for another."""
+    return lookup("precision", name, PRECISIONS)
 
 
 def autocast(device: torch.device | str, precision: Precision) -> torch.autocast:

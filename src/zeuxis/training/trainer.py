@@ -24,6 +24,7 @@ from zeuxis.rng import Stream
 from zeuxis.training.checkpoint import Checkpoints, put_back, without_given, write_model
 from zeuxis.training.distributed import ALONE, Ranks
 from zeuxis.training.ema import ema_copy, own_state, restore_average, update_ema, warmed_decay
+from zeuxis.training.given import kept_apart, stored
 from zeuxis.training.log import Log
 from zeuxis.training.optimiser import flat_state, overridden, restore_flat
 from zeuxis.training.signals import Signals
@@ -213,9 +214,9 @@ class Trainer:
         system, average = self.system, self.average
 
         def put_system(tensors: Tensors) -> None:
-            put_back(system.stored(), without_given(system, tensors), what, mend)
+            put_back(stored(system), without_given(system, tensors), what, mend)
 
-        parts = [Part("system", system.stored, put_system)]
+        parts = [Part("system", partial(stored, system), put_system)]
         if average is not None:
             own, back = partial(own_state, average, system), partial(restore_average, average, system)
             parts.append(Part("average", own, back))
@@ -239,7 +240,7 @@ class Trainer:
 
     def _given(self) -> dict[str, str]:
         """The hashes of the given systems, which the checkpoint does not hold."""
-        return {path: given.origin.sha256 for path, given in self.system.kept_apart().items() if given.origin}
+        return {path: given.origin.sha256 for path, given in kept_apart(self.system).items() if given.origin}
 
     def save(self) -> None:
         """Write a checkpoint and the model. Refuses to save weights that are not finite."""
