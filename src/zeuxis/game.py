@@ -17,7 +17,7 @@ A method with a closed form has no players: it implements :meth:`System.fit`.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
@@ -133,6 +133,7 @@ class System(Verbs):
     config: dict[str, Any]  # the constructor's arguments, recorded so that a checkpoint can rebuild it
     origin: Origin | None = None  # set on loading; None for a system that was built and is kept nowhere yet
     stride: int | None = None  # it may also be trained on other shapes, sides multiples of this; None: on its own only
+    draw_batch: int | None = None  # how many images at a time it draws fastest; None: as many as the device suggests
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         self = super().__new__(cls)
@@ -150,6 +151,14 @@ class System(Verbs):
     @spec.setter
     def spec(self, spec: DataSpec) -> None:
         self.__dict__["_spec"] = spec
+
+    @classmethod
+    def part_spec(cls, key: str, spec: DataSpec, parts: Mapping[str, System]) -> DataSpec:
+        """The facts that the system which a recipe describes for the keyword ``key`` is built for.
+
+        ``spec`` are those of the data, ``parts`` the systems that are there already, by keyword.
+        """
+        return spec
 
     def players(self) -> tuple[Player, ...]:
         return ()

@@ -105,8 +105,6 @@ class Likelihoods:
     """The log-likelihood of held-out pictures; those of densities are spread over their grey levels first."""
 
     def __init__(self, model: Model, seed: int) -> None:
-        if model.prior is not None:
-            raise Unsupported(f"the likelihood of '{model.name}' is under its own prior: leave --prior out")
         self.model, self.rng = model, Stream(seed, "log_prob")
         self.log_prob: list[Tensor] = []
 

@@ -10,53 +10,48 @@ import torch
 from torch import Tensor
 
 from zeuxis.api.given import GivenPicture, again, changes, condition_of, plain_of, sha256_of
-from zeuxis.api.latents import code_width
 from zeuxis.api.pictures import Pictures
-from zeuxis.api.prior import KINDS, Prior, prior_of
+from zeuxis.api.prior import KINDS, is_as_recorded, prior_folder, recorded
 from zeuxis.api.reporting import Report
 from zeuxis.api.still import picture_of, size_of
 from zeuxis.batch import Condition
 from zeuxis.catalog.listing import entries, entry
 from zeuxis.catalog.weights import load_system
 from zeuxis.conditions import FIELDS, Field
-from zeuxis.errors import DataError, TrainingStopped, UnknownName, Unsupported, UsageError
+from zeuxis.errors import TrainingStopped, UnknownName, Unsupported, UsageError
 from zeuxis.game import System
-from zeuxis.knobs import COMMON, SHORT, Knob, Sampling, Value, checked
+from zeuxis.knobs import SHORT, Knob, Sampling, Value, checked
 from zeuxis.provenance.record import record, versions
 from zeuxis.recipe import load_recipe, recipe_paths
 from zeuxis.rng import ImageRng
 from zeuxis.signature import taking
 from zeuxis.spec import DataSpec
+from zeuxis.systems.autoencoder.latent_prior import code_width
 
 MOST_IMAGES = 100_000  # in one call; more belong in several
 BATCH = {"cpu": 16}  # pictures at a time: on a CPU few enough for its caches (twice as fast as 256 for a transformer)
 BATCH_ELSEWHERE = 128
-BATCH_CODED = 256  # with a prior: a flow takes as many passes for one code as for many
 
 
 class Model:
-    """A system with trained weights, and what its card says of them; perhaps with a prior over its codes."""
+    """A system with trained weights, and what its card says of them."""
 
-    def __init__(
-        self, name: str, system: System, card: dict[str, Any], device: str = "cpu", prior: Prior | None = None
-    ) -> None:
+    def __init__(self, name: str, system: System, card: dict[str, Any], device: str = "cpu") -> None:
         self.name, self.system, self.card, self.device = name, system.to(device), card, device
-        self.prior = prior
 
     def with_prior(self, kind: str, data: str | None = None, report: Report = lambda message, fraction: None) -> Model:
-        """The same model, drawing codes from the prior called ``kind`` (see :mod:`zeuxis.api.prior`)."""
-        prior = prior_of(self.name, self.system, self.card, kind, data, report)
-        return Model(self.name, self.system, self.card, self.device, prior)
+        """The model that draws codes from the prior called ``kind`` and decodes them (see :mod:`zeuxis.api.prior`)."""
+        return load(prior_folder(self.name, self.system, self.card, kind, data, report), self.device)
 
     @property
     def verbs(self) -> Set[str]:
-        """What it can do: with a prior, also sample."""
-        return self.system.can | ({"sample"} if self.prior else set())
+        """What it can do."""
+        return self.system.can
 
     @property
     def knobs(self) -> Mapping[str, Knob]:
-        """What may be turned when it draws, by name: with a prior, that of the prior."""
-        return {"temperature": COMMON["temperature"]} if self.prior else self.system.knobs
+        """What may be turned when it draws, by name."""
+        return self.system.knobs
 
     @property
     def spec(self) -> DataSpec:
@@ -173,7 +168,7 @@ class Model:
         """The images ``(N, C, H, W)`` on the CPU for a ready condition, one seed each."""
         self.check(how)
         self._must("sample")
-        return self._in_batches(self._drawn, condition, seeds, how, batch)
+        return self._in_batches(self.system.sample, condition, seeds, how, batch)
 
     def draw_steps(
         self, condition: Condition, seeds: Sequence[int], how: Sampling = Sampling(), batch: int | None = None
@@ -190,7 +185,7 @@ class Model:
         how: Sampling,
         batch: int | None,
     ) -> Tensor:
-        batch = batch or (BATCH.get(self.device, BATCH_ELSEWHERE) if self.prior is None else BATCH_CODED)
+        batch = batch or self.system.draw_batch or BATCH.get(self.device, BATCH_ELSEWHERE)
         parts = []
         with torch.inference_mode():
             for start in range(0, len(seeds), batch):
@@ -203,11 +198,6 @@ class Model:
                 f"'{self.name}' made pixels that are not finite: its weights are damaged, train it again"
             )
         return images
-
-    def _drawn(self, condition: Condition, rng: ImageRng, how: Sampling) -> Tensor:
-        if self.prior is None:
-            return self.system.sample(condition, rng, how)
-        return self.system.decode(self.prior.draw(rng, how, self.system.device)).clamp(-1, 1)
 
     def check(self, how: Sampling) -> None:
         """Refuse a knob that this model does not have, or a value that it does not take."""
@@ -237,8 +227,7 @@ class Model:
 
     def record(self, seed: int, condition: Condition, how: Sampling) -> dict[str, Any]:
         """How the picture of ``seed`` under ``condition`` (of one image) is made: its record."""
-        made = self._record(seed, how, plain_of(condition.only(self.system.conditions), self.spec, self.name))
-        return made if self.prior is None else {**made, "prior": self.prior.record()}
+        return self._record(seed, how, plain_of(condition.only(self.system.conditions), self.spec, self.name))
 
     def _record(self, seed: int, how: Mapping[str, Value], condition: dict[str, Any]) -> dict[str, Any]:
         return record(
@@ -305,15 +294,11 @@ def replay(made: dict[str, Any], device: str = "cpu", **asked: Any) -> tuple[Pic
     ]
     if made["weights_sha256"] != model.weights_sha256:
         differs.append(f"the weights of '{model.name}' are not the ones that drew it")
-    match made.get("prior"):
-        case None:
-            pass
-        case {"kind": str(kind), "data": str() | None as data} as prior:
-            model = model.with_prior(kind, data)
-            if model.prior is None or model.prior.record() != prior:
-                differs.append(f"the prior '{kind}' over its codes is not the one that drew it")
-        case _:
-            raise DataError("this picture's record is damaged: its prior has no kind, or no data")
+    prior = recorded(made)
+    if prior is not None:
+        model = model.with_prior(*prior)
+        if not is_as_recorded(model.system, model.card, made):
+            differs.append(f"the prior '{prior[0]}' over its codes is not the one that drew it")
     if made["device"] != device:
         differs.append(f"device was {made['device']}, is {device}")
     pictures = model.sample(1, made["seed"], knobs=made["sampling"], **wanted)

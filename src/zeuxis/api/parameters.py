@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from zeuxis.catalog.build import build
+from zeuxis.catalog.assemble import load_given, trained_by
+from zeuxis.catalog.build import build, given_models
 from zeuxis.data.entries import ENTRIES
 from zeuxis.data.library import WORLDS, open_source
 from zeuxis.game import System
@@ -27,6 +28,14 @@ def counts(system: System) -> dict[str, int]:
 
 
 def recipe_counts(recipe: Recipe) -> dict[str, int]:
-    """The same for a recipe's system, built on the meta device: shapes alone, no memory."""
+    """The same for a recipe's system, built on the meta device: shapes alone, no memory but for models it names."""
+    return counts(_on_meta(recipe))
+
+
+def _on_meta(recipe: Recipe) -> System:
+    given: dict[str, System] = {}
+    for key, name in given_models(recipe).items():
+        first = trained_by(name)
+        given[key] = load_given(name) if first is None else _on_meta(first)
     with torch.device("meta"):
-        return counts(build(recipe.system, spec_of(recipe), recipe.model))
+        return build(recipe.system, spec_of(recipe), recipe.model | given)

@@ -1,126 +1,97 @@
-"""Where the codes of an autoencoder lie: a density fitted to them afterwards, from which new ones are drawn.
+"""Priors over the codes of a model: fitted when first asked for, kept beside it, and models like any other.
 
-Ghosh et al. 2020, "From Variational to Deterministic Autoencoders" (arXiv:1903.12436): ex-post density estimation.
-Any density of the catalogue serves: a code of Z numbers is to it a picture of Z channels and one pixel. A fitted
-prior is a model folder like any other; it is kept beside the model that it is for, and fitted once.
+What is fitted is the system ``latent-prior``, as one of its recipes describes it, to the codes of some training
+pictures. N pictures that are coded, Z numbers in the code of each.
 """
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save
 from torch import Tensor
 
-from zeuxis.api.latents import Codes, code_width, codes_of
 from zeuxis.api.reporting import Report
-from zeuxis.batch import Condition
+from zeuxis.batch import Batch
 from zeuxis.catalog.build import build
-from zeuxis.catalog.weights import load_system, locate, shipped
-from zeuxis.data.batches import Batches, epoch_batches
+from zeuxis.catalog.weights import locate, shipped
+from zeuxis.data.batches import Batches
 from zeuxis.data.cache import cache_dir
 from zeuxis.data.library import open_source, pinned
 from zeuxis.data.source import Source
 from zeuxis.errors import DataError, UnknownName, UsageError, WeightsError
 from zeuxis.game import System
-from zeuxis.knobs import COMMON, Sampling
-from zeuxis.recipe import Train
-from zeuxis.rng import ImageRng
+from zeuxis.recipe import Recipe, Train, load_recipe
+from zeuxis.rng import Stream
+from zeuxis.spec import DataSpec, Shape
+from zeuxis.systems.autoencoder.latent_prior import LatentPrior, code_width
 from zeuxis.training.checkpoint import read_folder, write_model
 from zeuxis.training.trainer import Clock, Trainer
 
 CODES = 10_000  # pictures whose codes a prior is fitted to
-REACH = 8.0  # standard deviations of each number that lie within [-1, 1], where densities keep what they draw
-FLOOR = 1e-8  # the variance that Gaussians add to every number so divided, of variance 1 / 64
-BATCH = 256
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A density of the catalogue, and how it is fitted to codes. The same codes give the same prior."""
-
-    system: str
-    model: dict[str, Any]
-    rounds: int | None = None  # of a game; None for a closed form
-
-
-OWN = "normal"  # N(0, I), for which nothing is fitted
-PLANS = {
-    "gaussian": Plan("gaussian", {"floor": FLOOR}),
-    "mixture": Plan("mixture", {"components": 10, "rounds": 50, "prior": 100.0, "floor": FLOOR}),
-    "flow": Plan("maf", {"flows": 5, "widths": [256, 256], "data_std": 1 / REACH, "level": 0.0}, rounds=2000),
+CHUNK = 256  # pictures that are coded at a time
+RECIPES: Mapping[str, str | None] = {  # by kind; of N(0, I), for which nothing is fitted, none
+    "normal": None,
+    "gaussian": "latent-prior-gaussian",
+    "mixture": "latent-prior",
+    "flow": "latent-prior-flow",
 }
-KINDS = (OWN, *PLANS)
+KINDS = tuple(RECIPES)
 
 
-@dataclass(frozen=True)
-class Prior:
-    """What codes are drawn from; of itself, N(0, I), which variational autoencoders are trained towards."""
-
-    kind: str
-    width: int  # Z
-
-    def draw(self, rng: ImageRng, how: Sampling, device: torch.device) -> Tensor:
-        """Codes ``(B, Z)``; ``how.temperature`` scales the noise that they come from."""
-        temperature = float(COMMON["temperature"].check(how.get("temperature", 1.0)))
-        return temperature * rng.normal(len(rng), self.width, device=device)
-
-    def record(self) -> dict[str, Any]:
-        """What a picture's record says of it."""
-        return {"kind": self.kind, "sha256": None, "data": None}
-
-
-@dataclass(frozen=True)
-class Fitted(Prior):
-    """A density of codes that were centred and divided."""
-
-    density: System
-    centre: Tensor  # (Z,)
-    spread: Tensor  # (Z,)
-    sha256: str  # of the density's weights
-    data: str  # what the codes were of
-
-    def draw(self, rng: ImageRng, how: Sampling, device: torch.device) -> Tensor:
-        drawn = self.density.to(device).sample(Condition(), rng, how).flatten(1)
-        return self.centre.to(device) + self.spread.to(device) * drawn
-
-    def record(self) -> dict[str, Any]:
-        return {"kind": self.kind, "sha256": self.sha256, "data": self.data}
-
-
-def prior_of(
+def prior_folder(
     name: str,
     system: System,
-    card: dict[str, Any],
+    card: Mapping[str, Any],
     kind: str,
     data: str | None = None,
     report: Report = lambda message, fraction: None,
-) -> Prior:
-    """The prior called ``kind`` over the codes of the model ``name``: the one that is kept, or one fitted now.
+) -> Path:
+    """The model folder of the prior called ``kind`` over the codes of the model ``name``: kept, or fitted now.
 
-    The codes are those of the training data of ``data``, by default the model's own.
+    The codes are those of the training split of ``data``, by default the model's own.
 
     Raises UnknownName for another kind; Unsupported where the codes are no vectors; UsageError without data.
     """
     if kind not in KINDS:
         raise UnknownName("prior", kind, KINDS)
-    width = code_width(system)
-    if kind == OWN:
-        return Prior(kind, width)
-    said = data or card.get("data")
-    if not said:
+    code_width(system)
+    own = RECIPES[kind]
+    recipe = None if own is None else load_recipe(own)
+    from_data = data or card.get("data")
+    if recipe is not None and not from_data:
         raise UsageError(f"'{name}' does not say what data it was trained on: give --prior-data")
+    plan = None if recipe is None else {"density": recipe.model["density"], "codes": CODES, **_train(recipe.train)}
+    facts = {
+        "recipe": own,
+        "data": card.get("data") if recipe is None else pinned(str(from_data)),
+        "prior": kind,
+        "plan": plan,
+        "built_upon": {"autoencoder": {"model": name, "sha256": card["sha256"]}},
+    }
     folder = _place(name, card["sha256"]) / kind
-    facts = {"prior": kind, "prior_of": card["sha256"], "data": pinned(said), "codes": CODES} | asdict(PLANS[kind])
     if not _kept(folder, facts):
-        source = _opened(name, system, said)
-        _fit(system, source, PLANS[kind], folder, facts, report)
-    density, own = load_system(folder)
-    centre, spread = torch.tensor(own["centre"]), torch.tensor(own["spread"])
-    return Fitted(kind, width, density, centre, spread, str(own["sha256"]), str(own["data"]))
+        source = None if recipe is None else _opened(name, system, str(from_data))
+        prior = build("latent-prior", system.spec, {"autoencoder": system, **_density(recipe)})
+        assert isinstance(prior, LatentPrior)
+        if recipe is not None and source is not None:
+            _fit(prior, source, recipe.train, report)
+        write_model(folder, prior, facts)
+    return folder
+
+
+def _density(recipe: Recipe | None) -> dict[str, Any]:
+    return {} if recipe is None else {"density": recipe.model["density"]}
+
+
+def _train(config: Train) -> dict[str, Any]:
+    """What of a budget the result depends on."""
+    return {"iterations": config.iterations, "batch": config.batch, "ema": config.ema}
 
 
 def _place(name: str, sha256: str) -> Path:
@@ -131,13 +102,18 @@ def _place(name: str, sha256: str) -> Path:
     return (folder.parent if folder.name == "model" else folder) / "priors"
 
 
-def _kept(folder: Path, facts: dict[str, Any]) -> bool:
-    """Whether a whole prior of just these ``facts`` is there."""
+def _kept(folder: Path, facts: Mapping[str, Any]) -> bool:
+    """Whether a whole prior of just these ``facts`` is there, by whatever name its model was called."""
     try:
         card = read_folder(folder, "model")[1]
     except WeightsError:  # none yet, or a damaged one
         return False
-    return all(card.get(key) == value for key, value in facts.items() if key != "system")
+
+    def upon(of: Mapping[str, Any]) -> Any:
+        return of.get("built_upon", {}).get("autoencoder", {}).get("sha256")
+
+    same = all(card.get(key) == value for key, value in facts.items() if key != "built_upon")
+    return card.get("system") == "latent-prior" and same and upon(card) == upon(facts)
 
 
 def _opened(name: str, system: System, data: str) -> Source:
@@ -153,35 +129,86 @@ def _opened(name: str, system: System, data: str) -> Source:
     return source
 
 
-def _fit(system: System, source: Source, plan: Plan, folder: Path, facts: dict[str, Any], report: Report) -> None:
-    """Fit a density to the codes of ``source`` and keep it in ``folder``."""
+def _fit(prior: LatentPrior, source: Source, config: Train, report: Report) -> None:
+    """Fit ``prior`` to the codes of some of ``source``, in closed form or by the density's game."""
     report(f"coding pictures of {source.name} for a prior", None)
-    codes = codes_of(system, source, CODES)
-    centre = codes.mean(0)
-    spread = REACH * codes.std(0, correction=0).clamp_min(torch.finfo(codes.dtype).eps)
-    if not (torch.isfinite(centre).all() and torch.isfinite(spread).all()):
-        raise WeightsError(f"codes of '{source.name}' are not finite: the model's weights are damaged, train it again")
-    seen = Codes(source.name, (codes - centre) / spread)
-    density = build(plan.system, seen.spec, plan.model)
-    report(f"fitting a prior to {len(seen)} codes: {plan.system}", None)
-    if plan.rounds is None:
-        density.fit(epoch_batches(seen, len(seen)))
+    batches = pictures(source, CODES, prior.autoencoder.device)
+    if prior.players():
+        codes = codes_of(prior, batches)
+        prior.measure(codes)
+        play(prior, Codes(source.name, prior.standardised(codes)), config, report)
     else:
-        density = _played(density, seen, plan.rounds, report)
-    write_model(folder, density, {**facts, "centre": centre.tolist(), "spread": spread.tolist()})
+        prior.fit(batches)
+    prior.eval()
 
 
-def _played(density: System, seen: Codes, rounds: int, report: Report) -> System:
-    """``density`` after ``rounds`` of its game on ``seen``, as the house's trainer plays it; averaged."""
-    bounds = {"iterations": rounds, "batch": BATCH, "ema": 0.99, "save_minutes": 1e6, "preview_minutes": 1e6}
-    plan = Train.model_validate(bounds)
+def pictures(source: Source, n: int, device: torch.device) -> Iterator[Batch]:
+    """The first ``n`` pictures (fewer, where there are fewer) in a fixed random order."""
+    for part in Stream(0, "codes").permutation(len(source))[:n].split(CHUNK):
+        yield source.batch(part).to(device)
 
-    def told(clock: Clock) -> None:
+
+def codes_of(system: System, batches: Iterator[Batch]) -> Tensor:
+    """The codes ``(N, Z)`` of some pictures, float32 on the CPU."""
+    with torch.no_grad():
+        return torch.cat([system.encode(batch.image) for batch in batches]).float().cpu()
+
+
+class Codes(Source):
+    """Codes ``(N, Z, 1, 1)`` as pictures of which nothing else is known, so that each picture is coded once."""
+
+    def __init__(self, name: str, codes: Tensor) -> None:
+        self.name, self.codes = name, codes
+        self.spec = DataSpec(Shape(codes.shape[1], 1, 1))
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def batch(self, index: Tensor) -> Batch:
+        return Batch(self.codes[index], index=index.clone())
+
+    def fingerprint(self) -> str:
+        return hashlib.sha256(self.codes.numpy().tobytes()).hexdigest()[:16]
+
+
+def play(prior: LatentPrior, codes: Codes, config: Train, report: Report) -> None:
+    """Train the density of ``prior`` by its own game on ``codes``, which were standardised."""
+    assert prior.density is not None
+    config = config.model_copy(update={"save_minutes": 1e6, "preview_minutes": 1e6})
+    report(f"fitting a prior to {len(codes)} codes: {prior.density.card.id}", None)
+
+    def played(clock: Clock) -> None:
         report("fitting a prior", clock.progress)
 
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(density, Batches(seen, BATCH, 0), plan, Path(folder), report=told)
+        order = Batches(codes, config.batch, config.seed)
+        trainer = Trainer(prior.density, order, config, Path(folder), report=played)
         trainer.run()
     if trainer.stop_asked:
         raise KeyboardInterrupt
-    return trainer.best.eval()
+    prior.density.load_state_dict(trainer.best.state_dict())
+
+
+# -- records of 0.1.0, which named a model and a prior over its codes ----------------------------------
+
+
+def recorded(made: Mapping[str, Any]) -> tuple[str, str | None] | None:
+    """Kind and data of the prior that a picture's record names; None of none."""
+    match made.get("prior"):
+        case None:
+            return None
+        case {"kind": str(kind), "data": str() | None as data}:
+            return kind, data
+        case _:
+            raise DataError("this picture's record is damaged: its prior has no kind, or no data")
+
+
+def is_as_recorded(system: System, card: Mapping[str, Any], made: Mapping[str, Any]) -> bool:
+    """Whether the prior ``system`` is the one that a picture's record names, by its density's hash."""
+    entry = made["prior"]
+    density = system.config["density"]
+    if density is None:
+        return entry == {"kind": "normal", "sha256": None, "data": None}
+    tensors = {name: tensor.cpu().clone().contiguous() for name, tensor in density.state_dict().items()}
+    own = {"kind": card["prior"], "sha256": hashlib.sha256(save(tensors)).hexdigest(), "data": card["data"]}
+    return bool(entry == own)

@@ -2,25 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zeuxis.catalog.build import build, given_models
 from zeuxis.catalog.listing import entry
-from zeuxis.catalog.weights import load_system
+from zeuxis.catalog.weights import load_system, shipped
 from zeuxis.errors import Unsupported, UsageError
 from zeuxis.knobs import checked
-from zeuxis.recipe import Recipe
+from zeuxis.recipe import Recipe, load_recipe, recipe_paths
 
 if TYPE_CHECKING:
     from zeuxis.data.source import Source
     from zeuxis.game import System
 
 
-def build_for(recipe: Recipe, source: Source, seed: int | None = None, *, on_meta: bool = False) -> System:
+def load_given(name: str) -> System:
+    """The trained model of that name."""
+    return load_system(name)[0]
+
+
+def trained_by(name: str) -> Recipe | None:
+    """The recipe of that name, where a recipe names by it a model that does not ship and is to be trained first."""
+    there = name in shipped() or Path(name).exists()
+    return load_recipe(name) if name in recipe_paths() and not there else None
+
+
+def build_for(
+    recipe: Recipe,
+    source: Source,
+    seed: int | None = None,
+    *,
+    given: Callable[[str], System] = load_given,
+    on_meta: bool = False,
+) -> System:
     """The system of a recipe for that data, checked to find there what it is conditioned on.
 
-    With ``on_meta`` its parameters have shapes and no memory: to be counted, not to be used.
+    ``given`` has the models that the recipe names, by their names. With ``on_meta`` its parameters have shapes and no
+    memory: to be counted, not to be used.
     """
     needs = set(entry(recipe.system).card.needs)
     chosen = recipe.model.get("condition", "none")  # by convention the keyword of systems that leave it open
@@ -31,10 +52,9 @@ def build_for(recipe: Recipe, source: Source, seed: int | None = None, *, on_met
         )
     from zeuxis.catalog.loading import parameters_on_meta  # noqa: PLC0415  (torch)
 
-    given = {key: load_system(name)[0] for key, name in given_models(recipe).items()}
-    model = recipe.model | given
-    with parameters_on_meta(given) if on_meta else nullcontext():
-        system = build(recipe.system, source.spec, model, recipe.train.seed if seed is None else seed)
+    parts = {key: given(name) for key, name in given_models(recipe).items()}
+    with parameters_on_meta(parts) if on_meta else nullcontext():
+        system = build(recipe.system, source.spec, recipe.model | parts, recipe.train.seed if seed is None else seed)
     _take_buckets(system, source)
     checked(f"'{system.card.id}' ([sample] of recipe '{recipe.name}')", system.knobs, recipe.sample)
     return system

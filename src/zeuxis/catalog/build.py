@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from zeuxis.catalog.listing import system_class
@@ -18,6 +19,7 @@ def build(system: str, spec: DataSpec, model: dict[str, Any], seed: int = 0) -> 
     """A freshly initialised system for data of ``spec``, which it keeps.
 
     The constructor gets those of ``spec``'s facts that it names; ``model`` are its other keywords, from the recipe.
+    A table where it takes a system describes that system: its ``system`` and that one's keywords.
     """
     cls = system_class(system)
     facts = spec.facts()
@@ -27,6 +29,7 @@ def build(system: str, spec: DataSpec, model: dict[str, Any], seed: int = 0) -> 
             raise UnknownName(f"key of [model] for '{system}':", key, set(parameters) - set(facts))
     import torch  # noqa: PLC0415  (the catalogue lists without it)
 
+    model = model | _described(cls, spec, model, seed)
     keywords = {k: v for k, v in facts.items() if k in parameters} | model
     with torch.random.fork_rng(devices=[]):
         # Parameter initialisation is the one place where torch's global generator is drawn from.
@@ -39,17 +42,41 @@ def build(system: str, spec: DataSpec, model: dict[str, Any], seed: int = 0) -> 
     return built
 
 
+def _described(cls: type[System], spec: DataSpec, model: Mapping[str, Any], seed: int) -> dict[str, System]:
+    """The systems that tables of ``model`` describe, by keyword, built for what ``cls`` says of each."""
+    from zeuxis.game import System  # noqa: PLC0415  (the catalogue lists without torch)
+
+    tables = {key: value for key, value in model.items() if isinstance(value, Mapping)}
+    wanted = system_keywords(cls) if tables else ()
+    there = {key: value for key, value in model.items() if isinstance(value, System)}
+    made: dict[str, System] = {}
+    for key in wanted:
+        if key not in tables:
+            continue
+        table = dict(tables[key])
+        name = table.pop("system", None)
+        if not isinstance(name, str):
+            raise UsageError(f"model.{key} describes a system without its name: add {key}.system, such as gaussian")
+        made[key] = build(name, cls.part_spec(key, spec, there | made), table, seed)
+    return made
+
+
 def given_models(recipe: Recipe) -> dict[str, str]:
     """The models that a recipe names for its system to build upon (a tokeniser, a feature network), by keyword.
 
-    Such a keyword is one whose type is ``System``; a recipe gives it a shipped name, a run folder or a model folder.
+    Such a keyword is one whose type is ``System``; a recipe gives it a shipped name, a run folder or a model folder,
+    or else a table that describes a system to be built and trained (see :func:`build`).
     """
-    hints = get_type_hints(system_class(recipe.system).__init__)
-    wanted = [key for key, hint in hints.items() if _is_system(hint)]
-    for key in wanted:
-        if not isinstance(recipe.model.get(key, ""), str):
+    values = {key: recipe.model[key] for key in system_keywords(system_class(recipe.system)) if key in recipe.model}
+    for key, value in values.items():
+        if not isinstance(value, (str, Mapping)):
             raise UsageError(f"recipe '{recipe.name}': model.{key} is a trained model: give its name or its run folder")
-    return {key: recipe.model[key] for key in wanted if key in recipe.model}
+    return {key: value for key, value in values.items() if isinstance(value, str)}
+
+
+def system_keywords(cls: type[System]) -> list[str]:
+    """The keywords of a constructor that are systems, in order."""
+    return [key for key, hint in get_type_hints(cls.__init__).items() if _is_system(hint)]
 
 
 def _is_system(hint: Any) -> bool:

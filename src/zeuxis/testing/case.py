@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from zeuxis.batch import Batch
-from zeuxis.catalog.assemble import build_for
+from zeuxis.catalog.assemble import build_for, load_given, trained_by
 from zeuxis.data.batches import Batches, epoch_batches
 from zeuxis.data.entries import ENTRIES
 from zeuxis.data.source import ArraySource
@@ -57,7 +57,16 @@ class Case:
     @cached_property
     def _built(self) -> System:
         model = merged(self.recipe.model, self.recipe.tiny)
-        return build_for(self.recipe.model_copy(update={"model": model}), self.source).to(self.device)
+        return build_for(self.recipe.model_copy(update={"model": model}), self.source, given=self._given).to(
+            self.device
+        )
+
+    def _given(self, name: str) -> System:
+        """A model that the recipe names; one that is to be trained first is small and untrained, of the same data."""
+        recipe = trained_by(name)
+        if recipe is None:
+            return load_given(name)
+        return Case(recipe.model_copy(update={"data": self.recipe.data, "size": self.recipe.size})).built()
 
     def built(self) -> System:
         """A freshly initialised instance, the same each time."""
