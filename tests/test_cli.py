@@ -164,7 +164,7 @@ def test_a_picture_is_the_same_in_any_company(command, trained):
 
 
 def test_training_ends_at_its_budget_and_says_where_it_is(command):
-    code, out, err = command("train", "tiny.toml", "--budget", "2r", "--set", "train.seed=7", "--out", "here")
+    code, out, err = command("train", "tiny.toml", "--iterations", 2, "--set", "train.seed=7", "--out", "here")
     assert code == 0 and "2 iterations" in out and "zeuxis sample here" in out and "iteration 2" in err
     kept = json.loads(Path("here/run.json").read_text())
     assert kept["finished"] and kept["recipe"]["train"]["seed"] == 7 and kept["recipe"]["train"]["iterations"] == 2
@@ -219,6 +219,7 @@ def test_an_interrupted_training_goes_on_with_the_same_command(command, monkeypa
         ("trian", 2, "Did you mean 'train'"),
         ("train", 2, "Missing argument"),
         ("train vea", 2, "unknown recipe 'vea'"),
+        ("train tiny.toml --budget 1m --iterations 3", 2, "give one of them"),
         ("train tiny.toml --budget soon", 2, "write 90s, 10m, 2h or 500i"),
         ("train tiny.toml --set train.bach=3", 2, "train.batch"),
         ("train tiny.toml --set nonsense", 2, "a.b=value"),

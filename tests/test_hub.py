@@ -118,7 +118,7 @@ def there(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         pytest.skip("pyarrow is not installed")
     made = (ArrowHub if request.param == "parquet" else FakeHub)(tmp_path / "hub")
     if request.param == "rows":
-        monkeypatch.setattr(parquet, "require", lambda: None)
+        monkeypatch.setattr(parquet, "require_pyarrow", lambda: None)
         monkeypatch.setattr(parquet, "columns", lambda path: made.columns)
         monkeypatch.setattr(parquet, "rows", made.read)
     monkeypatch.setattr(hub_files, "client", lambda: made)

@@ -74,7 +74,7 @@ def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe.write_text(
         'system = "latent-prior"\nabout = "quick"\ndata = "digits"\n[model]\nautoencoder = "autoencoder"\n'
         '[model.density]\nsystem = "maf"\nflows = 2\nwidths = [32]\ndata_std = 0.125\nlevel = 0.0\n'
-        "[train]\nrounds = 5\nbatch = 256\nema = 0.99\n"
+        "[train]\niterations = 5\nbatch = 256\nema = 0.99\n"
     )
     monkeypatch.setattr(module, "RECIPES", {**module.RECIPES, "flow": str(recipe)})
 
@@ -213,7 +213,7 @@ def test_a_recipe_names_the_autoencoder_and_describes_the_density(run: Path, tmp
     system, card = load_system(closed.folder)
     assert system.density.card.id == "mixture" and len(system.density.weights) == 2
     assert card["built_upon"]["autoencoder"]["sha256"] == load(run).weights_sha256
-    widths = ("model.density.widths=[16]", "train.rounds=3", 'train.precision="bfloat16"')
+    widths = ("model.density.widths=[16]", "train.iterations=3", 'train.precision="bfloat16"')
     played = train(load_recipe("latent-prior-flow", (*small, *widths)), out=tmp_path / "played")
     system, _ = load_system(played.folder)
     codes = system.encode(next(pictures(open_source("digits", 8), 256, CPU)).image)
