@@ -11,6 +11,7 @@ from conftest import toy_source
 from safetensors.torch import load_file
 from torch import nn
 
+from zeuxis.api.parameters import recipe_counts
 from zeuxis.api.runs import train
 from zeuxis.batch import Shape
 from zeuxis.card import Card
@@ -182,3 +183,12 @@ def test_large_weights_are_mapped_and_small_ones_read(tmp_path: Path, monkeypatc
     weights.write_bytes(data[:-4])
     with pytest.raises(WeightsError, match="cannot read"):
         load_system(tmp_path)
+
+
+def test_the_parameters_of_a_recipe_upon_other_models_are_counted() -> None:
+    """Upon a shipped one, and upon one that is to be trained first and is therefore built from its recipe."""
+    assert recipe_counts(load_recipe("maskgit"))["tokeniser"] == sum(
+        p.numel() for p in load_system("vqgan")[0].parameters()
+    )
+    first = recipe_counts(load_recipe("autoencoder"))
+    assert recipe_counts(load_recipe("latent-prior"))["autoencoder"] == sum(first.values())

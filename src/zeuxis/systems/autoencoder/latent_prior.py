@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import wraps
 
 import torch
 from torch import Tensor
@@ -114,14 +114,18 @@ class LatentPrior(System):
 
     def moves(self) -> tuple[Move, ...]:
         moves = () if self.density is None else self.density.moves()
-        return tuple(replace(move, loss=partial(self._on_codes, move.loss)) for move in moves)
+        return tuple(replace(move, loss=self._on_codes(move.loss)) for move in moves)
 
     def after_round(self, turn: Turn) -> None:
         if self.density is not None:
             self.density.after_round(self._coded(turn))
 
-    def _on_codes(self, loss: Callable[[Turn], Tensor | None], turn: Turn) -> Tensor | None:
-        return loss(self._coded(turn))
+    def _on_codes(self, loss: Callable[[Turn], Tensor | None]) -> Callable[[Turn], Tensor | None]:
+        @wraps(loss)
+        def coded(turn: Turn) -> Tensor | None:
+            return loss(self._coded(turn))
+
+        return coded
 
     def _coded(self, turn: Turn) -> Turn:
         """The same turn with the codes of its batch in place of the pictures."""
