@@ -80,11 +80,11 @@ def stub(monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int, int], n: int) -
     pixels = np.random.default_rng(0).integers(0, 256, (n, *shape), dtype=np.uint8)
     source, sizes = Counted("stub", pixels), []
 
-    def opened(name: str, size: object, split: str) -> Counted:
+    def opened(name: str, size: object, split: str, fit: str) -> Counted:
         sizes.append(size)
         return source
 
-    monkeypatch.setattr(module, "open_source", opened)
+    monkeypatch.setattr("zeuxis.data.library.open_source", opened)
     ALIVE.clear()
     return source, sizes
 
