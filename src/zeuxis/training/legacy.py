@@ -65,7 +65,7 @@ TENSORS: tuple[tuple[re.Pattern[str], str], ...] = tuple(  # format 1 -> 2
 
 
 PLAYED: Mapping[str, Mapping[str, Any]] = {  # fields of players whose defaults were others in format 1
-    "cyclegan": {"translators": {"decay": "constant"}, "critics": {"decay": "constant"}},
+    "cyclegan": {"translators": {"decay": "linear"}, "critics": {"decay": "linear"}},
 }
 PLAYERS: Mapping[str, str] = {"reader": "network", "drawer": "autoencoder"}  # format 1 -> 2
 
