@@ -197,7 +197,7 @@ def test_an_interrupted_training_goes_on_with_the_same_command(command, monkeypa
     line = ["train", "tiny.toml", "--json", "--budget", "400r"]
     with monkeypatch.context() as patch:
         # Ctrl-C at the first report, half a second into the game.
-        patch.setattr("zeuxis.cli.train.progress_line", lambda *figures: signal.raise_signal(signal.SIGINT) or "")
+        patch.setattr("zeuxis.api.live.progress_line", lambda *figures: signal.raise_signal(signal.SIGINT) or "")
         code, out, _ = command(*line)
     first = json.loads(out)
     assert code == 130 and first["stopped"] == "SIGINT" and 0 < first["round"] < 400

@@ -204,11 +204,16 @@ def _apply(table: dict[str, Any], override: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text.strip()
-    *parents, last = key.strip().split(".")
+    put(table, key.strip(), value)
+
+
+def put(table: dict[str, Any], key: str, value: Any) -> None:
+    """Set the dotted ``key`` of a recipe's table; UsageError where it leads through a value."""
+    *parents, last = key.split(".")
     for parent in parents:
         table = table.setdefault(parent, {})
         if not isinstance(table, dict):
-            raise UsageError(f"override '{override}': '{parent}' is a value, not a table")
+            raise UsageError(f"override '{key}': '{parent}' is a value, not a table")
     table[last] = value
 
 

@@ -24,7 +24,7 @@ from zeuxis.data.own import Own
 from zeuxis.errors import UsageError
 from zeuxis.knobs import Sampling
 from zeuxis.metrics.record import Figure
-from zeuxis.recipe import Recipe, load_recipe, parse_recipe, recipe_paths
+from zeuxis.recipe import Recipe, load_recipe, parse_recipe, put, recipe_paths
 from zeuxis.spec import Size
 
 AnyData = str | Path | Data | Own
@@ -177,11 +177,7 @@ def _recipe(recipe: str | Path | Recipe, data: Data | None, changes: dict[str, A
         changes = {"data": data.name, **changes}
     table = base.model_dump(exclude_unset=True)
     for key, value in changes.items():
-        inner = table
-        *parents, last = key.split(".")
-        for parent in parents:
-            inner = inner.setdefault(parent, {})
-        inner[last] = value
+        put(table, key, value)
     return parse_recipe(table, base.name)
 
 

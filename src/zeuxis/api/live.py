@@ -18,6 +18,12 @@ EVERY = 15.0  # seconds between lines of a script
 REDRAWN = 2.0  # seconds between drawings in a notebook
 
 
+def progress_line(clock: Clock, preview: Path | None = None) -> str:
+    """The iteration, its newest scalars and, where there is one, the newest sheet, in one line."""
+    scalars = " ".join(f"{name} {value:.4g}" for name, value in clock.notes.items())
+    return f"iteration {clock.round:,} {scalars}{f' {preview}' if preview else ''}"
+
+
 class Lines:
     """One line on stderr every :data:`EVERY` seconds, and at the end."""
 
@@ -28,8 +34,7 @@ class Lines:
         now = time.monotonic()
         if now - self.last > EVERY or clock.progress >= 1:
             self.last = now
-            scalars = " ".join(f"{name} {value:.4g}" for name, value in clock.notes.items())
-            sys.stderr.write(f"{clock.progress:4.0%} iteration {clock.round:,} {scalars}\n")
+            sys.stderr.write(f"{clock.progress:4.0%} {progress_line(clock)}\n")
 
 
 class Drawing:

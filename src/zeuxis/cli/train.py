@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -29,7 +28,7 @@ from zeuxis.errors import UsageError
 from zeuxis.spec import parse_size
 
 if TYPE_CHECKING:
-    from zeuxis.training.trainer import Clock
+    pass
 
 INTERRUPTED = 130  # what shells say of a program that was asked to stop
 
@@ -64,6 +63,7 @@ def train(
 ) -> None:
     """Train a recipe. Ctrl-C saves and stops; the same command goes on from there."""
     from zeuxis.api.functions import train as work
+    from zeuxis.api.live import progress_line
     from zeuxis.catalog.listing import entry
 
     if budget is not None and iterations is not None:
@@ -119,9 +119,3 @@ def _next(verbs: Collection[str]) -> str:
     if "sample" in verbs:
         return "draw with it: zeuxis sample"
     return "have it write: zeuxis sample" if "write" in verbs else "measure it: zeuxis evaluate"
-
-
-def progress_line(clock: Clock, preview: Path | None) -> str:
-    """The newest scalars and the newest sheet, in one line."""
-    scalars = " ".join(f"{name} {value:.4g}" for name, value in clock.notes.items())
-    return f"iteration {clock.round:,} {scalars}{f' {preview}' if preview else ''}"
