@@ -74,3 +74,13 @@ def test_nothing_global_is_drawn_from() -> None:
         if any(word in line.split("#")[0] and '"' not in line for line in p.read_text(encoding="utf-8").splitlines())
     ]
     assert not wrong, "\n".join(wrong)
+
+
+def test_a_class_name_means_one_thing() -> None:
+    homes: dict[str, list[str]] = {}
+    for path in MODULES:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    several = {name: files for name, files in homes.items() if len(files) > 1}
+    assert not several, f"one word, one meaning: {several}"
