@@ -15,11 +15,12 @@ from torch import Tensor
 
 from zeuxis.batch import Shape
 from zeuxis.card import Card
-from zeuxis.game import Move, Turn
+from zeuxis.game import Turn
 from zeuxis.losses.contrastive import supervised_contrastive
 from zeuxis.metrics.verification import equal_error
-from zeuxis.nn.augment import augmented, make_outliers
+from zeuxis.nn.augment import augmented
 from zeuxis.nn.features import FeatureNetwork
+from zeuxis.nn.outliers import CLASSIC, make_outliers
 from zeuxis.systems.recognition._family import OODDetector
 
 LENGTH = 10.0  # of in-distribution vectors, at least
@@ -42,6 +43,8 @@ class Identity(OODDetector):
         gaussian_noise: standard deviation, at most, of noise on training pictures, whose values are in [-1, 1].
         exposure: weight, at the end of training, of the loss that makes vectors long, and short of outliers.
         coverage: share of training pictures to count as in distribution.
+        detector: channels of the stages of the outliers' detector; none for no detector.
+        foreign: worlds whose pictures are outliers too, beside those made from the batch.
     """
 
     card = Card(
@@ -71,6 +74,8 @@ class Identity(OODDetector):
         gaussian_noise: float = 0.05,
         exposure: float = 0.05,
         coverage: float = 0.99,
+        detector: tuple[int, ...] = (),
+        foreign: tuple[str, ...] = (),
         lr: float = 2e-3,
     ) -> None:
         super().__init__()
@@ -78,11 +83,8 @@ class Identity(OODDetector):
         self.temperature, self.color_jitter, self.gaussian_noise = temperature, color_jitter, gaussian_noise
         self.exposure, self.lr = exposure, lr
         self.network = FeatureNetwork(self.shape, (embedding,), widths=tuple(widths), features=features)
-        self.init_detector(coverage)
+        self.init_detector(coverage, tuple(detector), tuple(foreign))
         self.register_buffer("threshold", torch.zeros(()))
-
-    def moves(self) -> tuple[Move, ...]:
-        return (Move("network", self.learn),)
 
     def learn(self, turn: Turn) -> Tensor:
         """L_out^sup (Khosla et al., Eq. 2) and lambda (max(xi - |F(x)|, 0)^2, or |F(x)|^2 of D_b) (Dhamija et al.)."""
@@ -90,7 +92,7 @@ class Identity(OODDetector):
         assert source is not None  # the card needs it
         image = torch.cat([turn.batch.image, source])
         image = augmented(image, turn.rng, self.color_jitter, self.gaussian_noise)
-        outliers = make_outliers(image[: -(-len(image) // 4)], turn.rng)
+        outliers = make_outliers(image[: -(-len(image) // 4)], turn.rng, CLASSIC)
         vectors = self.vectors(torch.cat([image, outliers]))
         own, out = vectors[: len(image)], vectors[len(image) :]
         who = torch.arange(len(source), device=image.device).repeat(2)
@@ -103,14 +105,14 @@ class Identity(OODDetector):
         # Gradually: from the start, the shortest way to long vectors is one common direction for all pictures.
         return contrast + turn.progress * self.exposure * length
 
-    def after_round(self, turn: Turn) -> None:
-        """Move the threshold towards that of equal errors in this round, and the detector's likewise."""
+    def calibrate(self, turn: Turn) -> None:
+        """Move the threshold towards that of equal errors in this round, and that of vectors' lengths likewise."""
         cosines = turn.memo["cosines"]
         others = ~torch.eye(len(cosines), dtype=torch.bool, device=cosines.device)
         if others.any():  # a batch of one person has no impostor pairs
             _, threshold = equal_error(cosines.diagonal(), cosines[others])
             self.threshold.lerp_(torch.as_tensor(threshold).to(self.threshold), self.ema_weight)
-        super().after_round(turn)
+        super().calibrate(turn)
 
     def vectors(self, image: Tensor) -> Tensor:
         """F(x) ``(B, D)``, float32: its direction says who, its length how much it is in distribution."""
