@@ -24,13 +24,13 @@ Kind = Callable[[Tensor, Tensor, Rng], Tensor]
 def make_outliers(image: Tensor, rng: Rng, kinds: tuple[Kind, ...] | None = None) -> Tensor:
     """One outlier for each picture, of a kind drawn at random from ``kinds`` (by default all)."""
     kinds = KINDS if kinds is None else kinds
-    others = image.roll(1, 0)
     chosen = rng.integers(len(kinds), len(image), device=image.device)
-    made = image.clone()
+    one, others = image.float(), image.float().roll(1, 0)
+    made = torch.empty_like(one)
     for k in chosen.unique().tolist():
         rows = (chosen == k).nonzero()[:, 0]
-        made[rows] = kinds[k](image[rows], others[rows], rng).to(image.dtype)
-    return made.clamp(-1, 1)
+        made[rows] = kinds[k](one[rows], others[rows], rng)
+    return made.clamp(-1, 1).to(image.dtype)
 
 
 # -- masks ----------------------------------------------------------------------------------------
@@ -137,14 +137,15 @@ def covered(image: Tensor, others: Tensor, rng: Rng) -> Tensor:
 
 
 def shuffled(image: Tensor, others: Tensor, rng: Rng) -> Tensor:
-    """Cut into 2x2, 4x4 or 8x8 parts that change places."""
+    """Cut into 2x2, 4x4 or 8x8 parts, all of which change places."""
     b, c, height, width = image.shape
     parts = (2, 2, 4, 8)[int(rng.integers(4, 1))]
     h, w = height // parts, width // parts
     if not h or not w:
         return -image
     cells = image[:, :, : h * parts, : w * parts].reshape(b, c, parts, h, parts, w).transpose(3, 4).flatten(2, 3)
-    order = rng.uniform(b, parts * parts, device=image.device).argsort(1)  # cells are (B, C, parts^2, h, w)
+    cycle = rng.uniform(b, parts * parts, device=image.device).argsort(1)
+    order = torch.zeros_like(cycle).scatter(1, cycle, cycle.roll(1, 1))  # cells are (B, C, parts^2, h, w)
     cells = cells.gather(2, order[:, None, :, None, None].expand_as(cells))
     made = image.clone()
     made[:, :, : h * parts, : w * parts] = cells.view(b, c, parts, parts, h, w).transpose(3, 4).reshape(
@@ -189,6 +190,29 @@ def blurred(image: Tensor, others: Tensor, rng: Rng) -> Tensor:
     side = 2 + int(rng.integers(max(1, min(height, width) // 5 - 1), 1))
     small = F.interpolate(image, size=(side, side), mode="area")
     return F.interpolate(small, size=(height, width), mode=("bilinear", "nearest")[int(rng.integers(2, 1))])
+
+
+def warped(image: Tensor, others: Tensor, rng: Rng) -> Tensor:
+    """Bent by a smooth field of displacements, of a twentieth to a sixth of the sides."""
+    b, _, height, width = image.shape
+    down, right = _grid(image)
+    side = 3 + int(rng.integers(4, 1))
+    field = F.interpolate(rng.normal(b, 2, side, side, device=image.device), (height, width), mode="bicubic")
+    field = field * (0.1 + 0.2 * rng.uniform(b, 1, 1, 1, device=image.device))
+    at = torch.stack([right + field[:, 0], down + field[:, 1]], 3)  # (B, H, W, 2)
+    return F.grid_sample(image.float(), at, padding_mode="border", align_corners=False)
+
+
+def ruled(image: Tensor, others: Tensor, rng: Rng) -> Tensor:
+    """Under one to six straight lines of one colour, a pixel or two wide."""
+    b = len(image)
+    down, right = _grid(image)
+    ink, made = _colour(image, rng), image
+    for _ in range(1 + int(rng.integers(6, 1))):
+        u = rng.uniform(b, 3, 1, 1, device=image.device)
+        from_line = (torch.cos(math.pi * u[:, 0]) * right + torch.sin(math.pi * u[:, 0]) * down - 1.6 * u[:, 1] + 0.8).abs()
+        made = torch.where((from_line * min(image.shape[2:]) < 1 + u[:, 2])[:, None], ink, made)
+    return made
 
 
 def noisy(image: Tensor, others: Tensor, rng: Rng) -> Tensor:
@@ -265,8 +289,8 @@ def painted(image: Tensor, others: Tensor, rng: Rng) -> Tensor:
 
 # What the networks that read are shown, which need only notice what they cannot read.
 CLASSIC: tuple[Kind, ...] = (halved, negative, painted)
-DAMAGED: tuple[Kind, ...] = (mixed, joined, pasted, patched, covered, shuffled, rolled, turned, recoloured, enlarged)
-DAMAGED += (blurred, noisy)
+DAMAGED: tuple[Kind, ...] = (mixed, joined, pasted, patched, covered, ruled, shuffled, rolled, turned, enlarged, warped)
+DAMAGED += (recoloured, blurred, noisy)
 MADE: tuple[Kind, ...] = (constant, striped, blotched, cluttered)
 # What is least unlike the pictures is shown most often.
-KINDS: tuple[Kind, ...] = (*DAMAGED, *MADE, joined, joined, pasted, pasted, patched, patched, shuffled)
+KINDS: tuple[Kind, ...] = (*DAMAGED, *MADE, *3 * (joined,), *4 * (pasted,), *2 * (patched,), shuffled)

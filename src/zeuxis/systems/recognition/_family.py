@@ -109,8 +109,9 @@ class OODDetector(OneNetwork):
         return (*found, Move("detector", self.detect)) if self.detects else found
 
     def detect(self, turn: Turn) -> Tensor:
-        """-log p(which it is) of half of the batch and of as many outliers."""
-        own = turn.batch.image[: -(-len(turn.batch) // 2)]
+        """-log p(which it is) of half of the pictures and of as many outliers; of all where nothing else learns."""
+        own = self.pictures(turn)
+        own = own[: -(-len(own) // 2)] if self.reads else own
         made = make_outliers(own, turn.rng)
         if self.foreign.sources and (n := len(own) // FOREIGN):
             made = torch.cat([self.foreign.pictures(n, turn.rng, own.device).to(own.dtype), made[n:]])
@@ -121,6 +122,10 @@ class OODDetector(OneNetwork):
         loss = F.binary_cross_entropy_with_logits(score, is_outlier)
         turn.note(detection=loss, detected=((score > 0).float() == is_outlier).float().mean())
         return loss
+
+    def pictures(self, turn: Turn) -> Tensor:
+        """The training pictures of a batch ``(B, C, H, W)``."""
+        return turn.batch.image
 
     @property
     def ema_weight(self) -> float:

@@ -88,22 +88,26 @@ class Identity(OODDetector):
 
     def learn(self, turn: Turn) -> Tensor:
         """L_out^sup (Khosla et al., Eq. 2) and lambda (max(xi - |F(x)|, 0)^2, or |F(x)|^2 of D_b) (Dhamija et al.)."""
-        source = turn.batch.condition.source
-        assert source is not None  # the card needs it
-        image = torch.cat([turn.batch.image, source])
-        image = augmented(image, turn.rng, self.color_jitter, self.gaussian_noise)
+        image = augmented(self.pictures(turn), turn.rng, self.color_jitter, self.gaussian_noise)
         outliers = make_outliers(image[: -(-len(image) // 4)], turn.rng, CLASSIC)
         vectors = self.vectors(torch.cat([image, outliers]))
         own, out = vectors[: len(image)], vectors[len(image) :]
-        who = torch.arange(len(source), device=image.device).repeat(2)
+        pairs = len(turn.batch)
+        who = torch.arange(pairs, device=image.device).repeat(2)
         z = F.normalize(own)
         contrast = supervised_contrastive(z, who, self.temperature)
         length = (LENGTH - own.norm(dim=1)).relu().square().mean() + out.square().sum(1).mean()
         turn.memo["ood_score"] = -own.detach().norm(dim=1)
-        turn.memo["cosines"] = z[: len(source)].detach() @ z[len(source) :].detach().T  # (B, B)
+        turn.memo["cosines"] = z[:pairs].detach() @ z[pairs:].detach().T  # (B, B)
         turn.note(contrast=contrast, length=length)
         # Gradually: from the start, the shortest way to long vectors is one common direction for all pictures.
         return contrast + turn.progress * self.exposure * length
+
+    def pictures(self, turn: Turn) -> Tensor:
+        """Both pictures of every pair ``(2B, C, H, W)``: the first ones, then the second."""
+        source = turn.batch.condition.source
+        assert source is not None  # the card needs it
+        return torch.cat([turn.batch.image, source])
 
     def calibrate(self, turn: Turn) -> None:
         """Move the threshold towards that of equal errors in this round, and that of vectors' lengths likewise."""
