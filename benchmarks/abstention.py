@@ -33,7 +33,20 @@ from zeuxis.spec import Shape
 N = 192  # pictures of a kind
 OWN = 1024
 DRAWN = ("scenes", "scenes-rich-all", "faces", "plants", "phantoms", "terrain", "motion", "scenes-styles")
-REAL = ("nuclei128", "noto-emoji", "fluent-emoji", "nouns32", "cifar10", "fashion-mnist", "mnist", "digits", "clothing96", "grocery64", "photos-bsds200", "faces-gray64")
+REAL = (
+    "nuclei128",
+    "noto-emoji",
+    "fluent-emoji",
+    "nouns32",
+    "cifar10",
+    "fashion-mnist",
+    "mnist",
+    "digits",
+    "clothing96",
+    "grocery64",
+    "photos-bsds200",
+    "faces-gray64",
+)
 Pictures = Callable[[Tensor, Stream], Tensor]  # own pictures (B, C, H, W) to as many of another kind
 
 

@@ -8,8 +8,7 @@ from torch import Tensor
 
 from zeuxis.data.foreign import Foreign
 from zeuxis.errors import UnknownName, UsageError
-from zeuxis.nn import outliers
-from zeuxis.nn.outliers import CLASSIC, KINDS, make_outliers
+from zeuxis.nn.outliers import CLASSIC, KINDS, MADE, Kind, damaged, kinds_of, make_outliers
 from zeuxis.rng import Stream
 from zeuxis.spec import Shape
 
@@ -20,19 +19,19 @@ def pictures(n: int = 6, shape: tuple[int, int, int] = (3, 16, 16)) -> Tensor:
     return (torch.arange(size).view(n, *shape) + 0.5) * 1.8 / size - 0.9
 
 
-def made(kind: outliers.Kind, image: Tensor, seed: int = 0) -> Tensor:
+def made(kind: Kind, image: Tensor, seed: int = 0) -> Tensor:
     return kind(image, image.roll(1, 0), Stream(seed))
 
 
 @pytest.mark.parametrize("kind", dict.fromkeys((*KINDS, *CLASSIC)), ids=lambda kind: kind.__name__)
-def test_each_kind_is_seeded_and_leaves_no_picture_as_it_was(kind: outliers.Kind) -> None:
+def test_each_kind_is_seeded_and_leaves_no_picture_as_it_was(kind: Kind) -> None:
     for shape in ((3, 16, 16), (1, 8, 8), (12, 20, 36)):
         image = pictures(6, shape)
         kept = image.clone()
         once, again = made(kind, image), made(kind, image)
         assert once.shape == image.shape and once.isfinite().all() and torch.equal(image, kept)
         assert torch.equal(once, again)
-        if kind not in {outliers.halved, outliers.negative}:  # these draw nothing
+        if kind not in {damaged.halved, damaged.negative}:  # these draw nothing
             assert any(not torch.equal(once, made(kind, image, seed)) for seed in range(1, 9))
         assert (once != image).flatten(1).any(1).all()
 
@@ -58,7 +57,7 @@ def test_the_classic_kinds_are_mixtures_negatives_and_paint_in_thirds() -> None:
 def test_joined_pictures_are_one_beside_the_other() -> None:
     image = pictures(40)
     others = image.roll(1, 0)
-    found = made(outliers.joined, image)
+    found = made(damaged.joined, image)
     from_other = (found == others).all(1)
     assert torch.equal(from_other, (found != image).all(1))
     share = from_other.float().mean((1, 2))
@@ -66,8 +65,8 @@ def test_joined_pictures_are_one_beside_the_other() -> None:
     assert (from_other.float().diff(dim=2).abs().sum(2) <= 1).all(), "one straight border: crossed once in a row"
 
 
-@pytest.mark.parametrize("kind", [outliers.shuffled, outliers.rolled, outliers.turned])
-def test_pixels_that_change_places_are_all_there(kind: outliers.Kind) -> None:
+@pytest.mark.parametrize("kind", [damaged.shuffled, damaged.rolled, damaged.turned])
+def test_pixels_that_change_places_are_all_there(kind: Kind) -> None:
     image = pictures(6)
     for seed in range(6):
         found = made(kind, image, seed)
@@ -76,16 +75,16 @@ def test_pixels_that_change_places_are_all_there(kind: outliers.Kind) -> None:
 
 def test_what_is_pasted_is_one_shape_of_one_colour_and_the_rest_stays() -> None:
     image = pictures(200, (3, 32, 32))
-    found = made(outliers.pasted, image)
+    found = made(damaged.pasted, image)
     touched = (found != image).any(1).float().mean((1, 2))
-    assert 0 < touched.min() and touched.max() < 0.6 and 0.03 < touched.median() < 0.3
-    patch = made(outliers.patched, image)
+    assert touched.min() > 0 and touched.max() < 0.6 and 0.03 < touched.median() < 0.3
+    patch = made(damaged.patched, image)
     assert ((patch != image).any(1).float().mean((1, 2)) < 0.7).all()
 
 
 def test_pictures_of_numbers_owe_nothing_to_the_picture() -> None:
     image = pictures(8)
-    for kind in outliers.MADE:
+    for kind in MADE:
         assert torch.equal(made(kind, image), made(kind, -image))
 
 
@@ -106,3 +105,19 @@ def test_unknown_worlds_are_refused_by_name() -> None:
         Foreign(("scens",), Shape(3, 16, 16))
     with pytest.raises(UsageError, match="worlds draw squares, not 20x16"):
         Foreign(("scenes",), Shape(3, 16, 20))
+
+
+def test_clips_lose_their_order_and_nothing_else() -> None:
+    """Frames of one value each: 0, 1, 2, 3 in the first clip, 4 to 7 in the second."""
+    image = torch.arange(8.0).view(2, 4, 1, 1, 1).expand(2, 4, 3, 5, 5).flatten(1, 2)
+    exchanged, late, still = (
+        kind(image, image.flip(0), Stream(2)).view(2, 4, 3, 5, 5) for kind in kinds_of(4)[len(KINDS) :][:3]
+    )
+    for found in (exchanged, late, still):
+        assert torch.equal(found, found[:, :, :1, :1, :1].expand_as(found)), "frames stay whole"
+    order = late[:, :, 0, 0, 0]
+    assert order[0].sort().values.tolist() == [0, 1, 2, 3] and sum(order[0].diff() != 1) == 1
+    assert len(set(still[0, :, 0, 0, 0].tolist())) == 1
+    foreign = exchanged[:, :, 0, 0, 0] != torch.arange(8.0).view(2, 4)
+    assert foreign.sum(1).tolist() == [1, 1]
+    assert kinds_of(1) == KINDS

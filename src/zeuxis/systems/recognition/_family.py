@@ -10,7 +10,7 @@ from zeuxis.data.foreign import Foreign
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.nn.augment import augmented
 from zeuxis.nn.features import FeatureNetwork
-from zeuxis.nn.outliers import make_outliers
+from zeuxis.nn.outliers import kinds_of, make_outliers
 from zeuxis.spec import Shape
 
 HORIZON = 200  # rounds that a running threshold averages over
@@ -78,13 +78,15 @@ class OODDetector(OneNetwork):
     detector_threshold: Tensor
     rounds_seen: Tensor
 
-    def init_detector(self, coverage: float, widths: tuple[int, ...], foreign: tuple[str, ...]) -> None:
+    def init_detector(
+        self, coverage: float, widths: tuple[int, ...], foreign: tuple[str, ...], frames: int = 1
+    ) -> None:
         """Make the detector and the thresholds, which no score exceeds; called once, by the constructor.
 
         Without ``widths`` there is no detector, as in models of before there was one.
         """
         self.coverage, self.detects = coverage, bool(widths)
-        self.foreign = Foreign(foreign, self.shape)
+        self.foreign, self.kinds = Foreign(foreign, self.shape), kinds_of(frames)
         self.register_buffer("ood_threshold", torch.tensor(torch.finfo(torch.float16).max))
         self.register_buffer("rounds_seen", torch.zeros((), dtype=torch.int64))
         if self.detects:
@@ -112,7 +114,7 @@ class OODDetector(OneNetwork):
         """-log p(which it is) of half of the pictures and of as many outliers; of all where nothing else learns."""
         own = self.pictures(turn)
         own = own[: -(-len(own) // 2)] if self.reads else own
-        made = make_outliers(own, turn.rng)
+        made = make_outliers(own, turn.rng, self.kinds)
         if self.foreign.sources and (n := len(own) // FOREIGN):
             made = torch.cat([self.foreign.pictures(n, turn.rng, own.device).to(own.dtype), made[n:]])
         image = augmented(torch.cat([own, made]), turn.rng, self.color_jitter, self.gaussian_noise)

@@ -67,6 +67,7 @@ class Judge(OODDetector, FeatureClassifier):
         shape: Shape,
         *,
         factors: tuple[tuple[str, int], ...] = (),
+        frames: int = 1,
         widths: tuple[int, ...] = (32, 64, 128),
         features: int = 256,
         color_jitter: float = 0.1,
@@ -85,7 +86,7 @@ class Judge(OODDetector, FeatureClassifier):
         self.color_jitter, self.gaussian_noise, self.exposure, self.lr = color_jitter, gaussian_noise, exposure, lr
         heads = tuple(int(values) for _, values in factors)
         self.network = FeatureNetwork(self.shape, heads, widths=tuple(widths), features=features)
-        self.init_detector(coverage, tuple(detector), tuple(foreign))
+        self.init_detector(coverage, tuple(detector), tuple(foreign), frames)
 
     def learn(self, turn: Turn) -> Tensor:
         """E_in [sum_f -log f_y(x)] + lambda E_out [sum_f H(U; f(x'))]  (Eq. 1 with section 4's loss)."""

@@ -1,0 +1,58 @@
+"""Outliers: pictures that are not of a distribution, made from pictures that are, or from nothing but numbers.
+
+What a detector learns to refuse when it is shown outliers (outlier exposure, Hendrycks et al. 2019, arXiv:1812.04606).
+The hard ones are damaged pictures of the distribution itself: joined, pasted into, shuffled, turned; the easy ones are
+constants, gradients, stripes, blots and noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from zeuxis.nn.outliers import damaged, made
+from zeuxis.nn.outliers.clips import Clips
+from zeuxis.rng import Rng
+
+Kind = Callable[[Tensor, Tensor, Rng], Tensor]
+
+# What networks that read are shown, which need only notice what they cannot read.
+CLASSIC: tuple[Kind, ...] = (damaged.halved, damaged.negative, damaged.painted)
+MADE: tuple[Kind, ...] = (made.constant, made.striped, made.blotched, made.cluttered)
+KINDS: tuple[Kind, ...] = (
+    *MADE,
+    damaged.mixed,
+    damaged.covered,
+    damaged.ruled,
+    damaged.rolled,
+    damaged.turned,
+    damaged.enlarged,
+    damaged.warped,
+    damaged.recoloured,
+    damaged.blurred,
+    damaged.noisy,
+    # What is least unlike the pictures is shown most often.
+    *2 * (damaged.shuffled,),
+    *3 * (damaged.patched,),
+    *4 * (damaged.joined,),
+    *5 * (damaged.pasted,),
+)
+
+
+def kinds_of(frames: int) -> tuple[Kind, ...]:
+    """The kinds of outliers of pictures, or of clips of so many frames."""
+    clips = Clips(frames)
+    return KINDS if frames == 1 else (*KINDS, *2 * (clips.exchanged, clips.begun_late, clips.still))
+
+
+def make_outliers(image: Tensor, rng: Rng, kinds: tuple[Kind, ...] = KINDS) -> Tensor:
+    """One outlier for each picture ``(B, C, H, W)`` in [-1, 1], of a kind drawn at random."""
+    chosen = rng.integers(len(kinds), len(image), device=image.device)
+    one, others = image.float(), image.float().roll(1, 0)
+    found = torch.empty_like(one)
+    for k in chosen.unique().tolist():
+        rows = (chosen == k).nonzero()[:, 0]
+        found[rows] = kinds[k](one[rows], others[rows], rng)
+    return found.clamp(-1, 1).to(image.dtype)
