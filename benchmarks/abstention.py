@@ -81,7 +81,7 @@ def framed(x: Tensor, rng: Stream) -> Tensor:
 
 def rippled(x: Tensor, rng: Stream) -> Tensor:
     """Rows shifted by a wave of a tenth of the side."""
-    b, _, h, w = x.shape
+    b, _, h, _ = x.shape
     grid = F.affine_grid(torch.eye(2, 3).expand(b, 2, 3), list(x.shape), align_corners=False).clone()
     grid[..., 0] += 0.2 * torch.sin(torch.arange(h) * 4 * torch.pi / h)[None, :, None]
     return F.grid_sample(x, grid, padding_mode="border", align_corners=False)

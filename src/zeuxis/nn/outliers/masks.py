@@ -19,7 +19,7 @@ def grid(image: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def blob(image: Tensor, rng: Rng) -> Tensor:
-    """A disc, a flower, a polygon or a ring of one, somewhere: ``(B, 1, H, W)`` in [0, 1] with a soft edge of a pixel."""
+    """A disc, a flower, a polygon or a ring of one, ``(B, 1, H, W)`` in [0, 1], its edge a pixel wide."""
     b = len(image)
     down, right = grid(image)
     u = rng.uniform(b, 6, 1, 1, device=image.device)

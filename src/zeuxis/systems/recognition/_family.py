@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -9,8 +11,10 @@ from torch import Tensor, nn
 from zeuxis.data.foreign import Foreign
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.nn.augment import augmented
+from zeuxis.nn.detector import MapDetector
 from zeuxis.nn.features import FeatureNetwork
 from zeuxis.nn.outliers import kinds_of, make_outliers
+from zeuxis.nn.pixelwise import SegmentationUNet
 from zeuxis.spec import Shape
 
 HORIZON = 200  # rounds that a running threshold averages over
@@ -30,6 +34,9 @@ def player_of(name: str, net: nn.Module, lr: float) -> Player:
         warmup=100,
         decay="cosine",
     )
+
+
+MapNetwork = FeatureNetwork | SegmentationUNet
 
 
 class OneNetwork(System):
@@ -60,20 +67,21 @@ class OODDetector(OneNetwork):
     """A network that reads pictures, and beside it a detector of those that are out of distribution.
 
     A picture is in distribution where two scores lie below their thresholds: how unsure the network is of what it
-    reads (``ood_score``), and the log-odds of an outlier by a second, smaller network that was trained to tell the
-    training pictures from outliers (Hendrycks et al. 2019, arXiv:1812.04606, section 3: a binary detector; the outliers
-    are in `zeuxis.nn.outliers`). The first notices what it cannot read, the second what it need not read: a third
-    object, another half. Each threshold is set so that a share ``coverage`` of the training pictures lies below it.
+    reads (``ood_score``), and the log-odds of an outlier by a second, smaller network over the first one's maps that
+    was trained to tell the training pictures from outliers (those of `zeuxis.nn.outliers`). The first notices what it
+    cannot read, the second what it need not read: a third object, another half. Each threshold is set so that a share
+    ``coverage`` of the training pictures lies below it.
 
     A subclass leaves the scores ``(B,)`` of its batch in ``turn.memo["ood_score"]``. Where its network was frozen
     before the game, the detector alone learns.
     """
 
+    network: MapNetwork
     shape: Shape
     coverage: float
     color_jitter: float
     gaussian_noise: float
-    detector: FeatureNetwork
+    detector: MapDetector
     ood_threshold: Tensor
     detector_threshold: Tensor
     rounds_seen: Tensor
@@ -90,7 +98,7 @@ class OODDetector(OneNetwork):
         self.register_buffer("ood_threshold", torch.tensor(torch.finfo(torch.float16).max))
         self.register_buffer("rounds_seen", torch.zeros((), dtype=torch.int64))
         if self.detects:
-            self.detector = FeatureNetwork(self.shape, (1,), widths=widths, squeeze=16, features=64)
+            self.detector = MapDetector(self.network.map_shapes(self.shape.height, self.shape.width), widths)
             self.register_buffer("detector_threshold", torch.tensor(torch.finfo(torch.float16).max))
 
     def learn(self, turn: Turn) -> Tensor:
@@ -118,7 +126,9 @@ class OODDetector(OneNetwork):
         if self.foreign.sources and (n := len(own) // FOREIGN):
             made = torch.cat([self.foreign.pictures(n, turn.rng, own.device).to(own.dtype), made[n:]])
         image = augmented(torch.cat([own, made]), turn.rng, self.color_jitter, self.gaussian_noise)
-        score = self.detector_score(image)
+        with torch.no_grad():
+            maps = self.network.maps(image)
+        score = self.detector(maps).float()
         is_outlier = (torch.arange(len(image), device=image.device) >= len(own)).float()
         turn.memo["detector_score"] = score[: len(own)].detach()
         loss = F.binary_cross_entropy_with_logits(score, is_outlier)
@@ -146,19 +156,26 @@ class OODDetector(OneNetwork):
         """Move the thresholds of what the network reads, in a round in which it learnt."""
         self.ood_threshold.lerp_(turn.memo["ood_score"].quantile(self.coverage), self.ema_weight)
 
-    def ood_score(self, image: Tensor) -> Tensor:
-        """``(B,)``: the higher, the less a picture is like the training pictures."""
+    def unsure(self, output: Any) -> Tensor:
+        """``(B,)`` from the network's output: the higher, the less it says what it would of a training picture."""
         raise NotImplementedError
+
+    def ood_score(self, image: Tensor) -> Tensor:
+        """``(B,)``: the higher, the less sure the network is of what it reads."""
+        return self.unsure(self.network(image))
 
     def detector_score(self, image: Tensor) -> Tensor:
         """The log-odds ``(B,)``, float32, that a picture is an outlier rather than one of the training pictures."""
-        _, height, width = self.shape
-        if tuple(image.shape[2:]) != (height, width):
-            image = F.interpolate(image, size=(height, width), mode="bilinear", antialias=True)
-        (logit,) = self.detector(image)
-        return logit[:, 0].float()
+        score: Tensor = self.detector(self.network.maps(image)).float()
+        return score
 
     def in_distribution(self, image: Tensor) -> Tensor:
         """Which pictures are like the training pictures, bool ``(B,)``; predictions on the others mean nothing."""
-        read = self.ood_score(image) <= self.ood_threshold
-        return read & (self.detector_score(image) <= self.detector_threshold) if self.detects else read
+        if not self.detects:
+            return self.ood_score(image) <= self.ood_threshold
+        _, height, width = self.shape
+        if tuple(image.shape[2:]) != (height, width):
+            image = F.interpolate(image, size=(height, width), mode="bilinear", antialias=True)
+        maps = self.network.maps(image)
+        sure = self.unsure(self.network.read(maps)) <= self.ood_threshold
+        return sure & (self.detector(maps).float() <= self.detector_threshold)

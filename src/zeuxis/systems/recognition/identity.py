@@ -9,6 +9,8 @@ out-of-distribution pictures are given short vectors, after Dhamija et al. 2018,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -131,6 +133,7 @@ class Identity(OODDetector):
         """The cosine of two pictures less the threshold, pair by pair ``(B,)``."""
         return (self.encode(image) * self.encode(other)).sum(1) - self.threshold
 
-    def ood_score(self, image: Tensor) -> Tensor:
+    def unsure(self, output: Sequence[Tensor]) -> Tensor:
         """-|F(x)| ``(B,)``."""
-        return -self.vectors(image).norm(dim=1)
+        (vector,) = output
+        return -vector.float().norm(dim=1)

@@ -107,9 +107,9 @@ class Judge(OODDetector, FeatureClassifier):
         """The likeliest value of every factor, int64 ``(B, F)``."""
         return _likeliest(self.classify(image))
 
-    def ood_score(self, image: Tensor) -> Tensor:
+    def unsure(self, output: Sequence[Tensor]) -> Tensor:
         """-sum_f log max_k f_k(x), ``(B,)``, in nats: 0 where every prediction is certain."""
-        return _ood_score(self.classify(image))
+        return _ood_score(output)
 
 
 def _cross_entropy(logits: Tensor, value: Tensor) -> Tensor:

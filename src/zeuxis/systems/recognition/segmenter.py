@@ -108,9 +108,9 @@ class Segmenter(OODDetector):
         logits: Tensor = self.network(image)
         return logits
 
-    def ood_score(self, image: Tensor) -> Tensor:
+    def unsure(self, output: Tensor) -> Tensor:
         """-log max_k p_k, the mean over pixels ``(B,)``, in nats: 0 where every prediction is certain."""
-        return _ood_score(self.segment(image).float())
+        return _ood_score(output.float())
 
 
 def _ood_score(logits: Tensor) -> Tensor:
