@@ -2,10 +2,12 @@
 
 A table in Markdown: a row for each kind of picture, a column for each shipped model that can abstain (or those that
 are named, run folders among them). Its own held-out pictures should be recognised (more than 98 % of them), each other
-kind be abstained on (90 % or more). Real pictures are read from $ZEUXIS_DATA and rows without theirs left out. A star
-marks kinds that no detector was shown in training, neither they nor their like; of the others it was shown the like
-with other numbers, and of worlds other pictures. Where a kind is in distribution for a world (land upside down is
-land), there is a dash.
+kind be abstained on (90 % or more). With --alone: what the networks' own doubt abstains on, without detectors.
+
+Real pictures are read from $ZEUXIS_DATA, and rows without theirs left out. A star marks kinds of which no detector was
+shown the like in training; of the others it was shown the like with other numbers, of worlds (but terrain, motion and
+scenes-styles, save where a recipe names them) other pictures. Where a kind is in distribution for a world (land upside
+down is land), there is a dash. Halves of two scenes are now and then a scene.
 """
 
 from __future__ import annotations
@@ -214,16 +216,23 @@ def sets(data: str, shape: Shape) -> Iterator[tuple[str, Tensor]]:
         yield name if name in WORLDS else f"{name} *", to_shape(source.batch(index).image, shape)
 
 
-def table(name: str) -> dict[str, float]:
-    """The share of its own pictures that it recognises, and of each other kind that it abstains on."""
+def table(name: str, alone: bool = False) -> dict[str, float]:
+    """The share of its own pictures that it recognises, and of each other kind that it abstains on.
+
+    ``alone`` asks what the network's own doubt abstains on, without the detector.
+    """
     model = load(name)
     data, shape, rng = _card(name)["data"], model.system.shape, Stream(0, "abstention")
     source = open_source(data, shape.height, "test")
     own = source.batch(torch.arange(OWN)).image
 
+    def inside(image: Tensor) -> Tensor:
+        system = model.system
+        return system.ood_score(image) <= system.ood_threshold if alone else system.in_distribution(image)
+
     def abstains(image: Tensor) -> float:
         with torch.inference_mode():
-            found = torch.cat([model.system.in_distribution(part) for part in image.split(128)])
+            found = torch.cat([inside(part) for part in image.split(128)])
         return 1 - float(found.float().mean())
 
     found = {"its own, recognised": 1 - abstains(own)}
@@ -241,10 +250,10 @@ def _card(name: str) -> dict[str, str]:
     return card
 
 
-def main(names: list[str]) -> None:
+def main(names: list[str], alone: bool) -> None:
     torch.set_num_threads(1)
     able = [name for name in shipped() if "in_distribution" in entry(_card(name)["system"]).card.verbs]
-    tables = {name: table(name) for name in names or able}
+    tables = {name: table(name, alone) for name in names or able}
     rows = list(dict.fromkeys(kind for found in tables.values() for kind in found))
     print("|  | " + " | ".join(tables) + " |")
     print("| --- |" + " ---: |" * len(tables))
@@ -254,4 +263,4 @@ def main(names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main([name for name in sys.argv[1:] if name != "--alone"], "--alone" in sys.argv)

@@ -97,7 +97,7 @@ def test_foreign_pictures_have_the_shape_that_is_asked_for() -> None:
     clip = Foreign(("scenes",), Shape(12, 16, 16)).pictures(5, Stream(1))
     assert torch.equal(clip, scene.repeat(1, 4, 1, 1))
     assert Foreign(("phantoms",), Shape(3, 16, 16)).pictures(2, Stream(1)).shape == (2, 3, 16, 16)
-    assert not Foreign((), Shape(3, 16, 20)).sources
+    assert Foreign((), Shape(3, 16, 20)).names == ()
 
 
 def test_unknown_worlds_are_refused_by_name() -> None:

@@ -14,7 +14,9 @@ from zeuxis.errors import UsageError
 from zeuxis.game import System, Turn, play_round
 from zeuxis.metrics.oracle import UNSAID
 from zeuxis.nn.augment import color_jitter, gaussian_noise, random_blur, random_flip, random_shift
+from zeuxis.nn.detector import MapDetector
 from zeuxis.nn.features import FeatureNetwork
+from zeuxis.nn.pixelwise import SegmentationUNet
 from zeuxis.rng import Stream
 from zeuxis.systems.recognition._family import HORIZON
 from zeuxis.systems.recognition.classifier import Classifier
@@ -100,6 +102,20 @@ def test_data_without_labels_or_factors_is_refused() -> None:
         Classifier(SHAPE)
     with pytest.raises(UsageError, match="data with factors"):
         Judge(SHAPE)
+
+
+@pytest.mark.parametrize("network", [lambda s: FeatureNetwork(s, (3, 2)), lambda s: SegmentationUNet(s.channels, 4)])
+@pytest.mark.parametrize("shape", [Shape(1, 8, 8), Shape(3, 20, 36)])
+def test_maps_have_the_shapes_that_are_told_and_hold_all_that_is_read(network, shape: Shape) -> None:  # type: ignore[no-untyped-def]
+    net, image = network(shape), Stream(1).normal(2, *shape)
+    maps = net.maps(image)
+    assert tuple(tuple(m.shape[1:]) for m in maps) == net.map_shapes(shape.height, shape.width)
+    for whole, read in zip(net(image), net.read(maps), strict=True):
+        assert torch.equal(whole, read)
+    detector = MapDetector(net.map_shapes(shape.height, shape.width), (8, 16))
+    score = detector(maps)
+    assert score.shape == (2,)
+    torch.testing.assert_close(score[1:], detector(tuple(m[1:] for m in maps)))
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32), (1, 28, 28), (3, 20, 36), (3, 64, 64)])

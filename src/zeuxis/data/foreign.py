@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 from torch import Tensor
 
 from zeuxis.data.library import WORLDS
+from zeuxis.data.source import Source
 from zeuxis.errors import UnknownName, UsageError
 from zeuxis.rng import Rng
 from zeuxis.spec import Shape
@@ -24,8 +27,12 @@ class Foreign:
                 raise UnknownName("world", name, WORLDS)
         if names and shape.height != shape.width:
             raise UsageError(f"worlds draw squares, not {shape.width}x{shape.height}: leave out foreign worlds")
-        self.shape = shape
-        self.sources = tuple(WORLDS[name](shape.height, "train") for name in names)
+        self.names, self.shape = names, shape
+
+    @cached_property
+    def sources(self) -> tuple[Source, ...]:
+        """The worlds, made when the first picture is asked for: who judges needs none."""
+        return tuple(WORLDS[name](self.shape.height, "train") for name in self.names)
 
     def pictures(self, n: int, rng: Rng, device: torch.device | str = "cpu") -> Tensor:
         """``n`` pictures ``(n, C, H, W)`` in [-1, 1] of one world, drawn at random."""

@@ -22,7 +22,8 @@ class MapDetector(nn.Module):
     """
 
     def __init__(self, maps: tuple[tuple[int, int, int], ...], widths: tuple[int, ...]) -> None:
-        """``maps`` are the shapes (C, h, w) of the maps, ``widths`` the channels of the convolutions; the last of all further ones."""
+        """``maps`` are the shapes (C, h, w) of the maps; ``widths`` the channels of the convolutions, the last of them
+        those of all further ones."""
         super().__init__()
         sizes = [(h, w) for _, h, w in maps]
         while min(sizes[-1]) > SMALLEST:

@@ -123,7 +123,7 @@ class OODDetector(OneNetwork):
         own = self.pictures(turn)
         own = own[: -(-len(own) // 2)] if self.reads else own
         made = make_outliers(own, turn.rng, self.kinds)
-        if self.foreign.sources and (n := len(own) // FOREIGN):
+        if self.foreign.names and (n := len(own) // FOREIGN):
             made = torch.cat([self.foreign.pictures(n, turn.rng, own.device).to(own.dtype), made[n:]])
         image = augmented(torch.cat([own, made]), turn.rng, self.color_jitter, self.gaussian_noise)
         with torch.no_grad():
@@ -164,6 +164,10 @@ class OODDetector(OneNetwork):
         """``(B,)``: the higher, the less sure the network is of what it reads."""
         return self.unsure(self.network(image))
 
+    def read(self, maps: tuple[Tensor, ...]) -> Any:
+        """The network's output for pictures of its shape, from the network's maps of them."""
+        return self.network.read(maps)
+
     def detector_score(self, image: Tensor) -> Tensor:
         """The log-odds ``(B,)``, float32, that a picture is an outlier rather than one of the training pictures."""
         score: Tensor = self.detector(self.network.maps(image)).float()
@@ -177,5 +181,5 @@ class OODDetector(OneNetwork):
         if tuple(image.shape[2:]) != (height, width):
             image = F.interpolate(image, size=(height, width), mode="bilinear", antialias=True)
         maps = self.network.maps(image)
-        sure = self.unsure(self.network.read(maps)) <= self.ood_threshold
+        sure = self.unsure(self.read(maps)) <= self.ood_threshold
         return sure & (self.detector(maps).float() <= self.detector_threshold)

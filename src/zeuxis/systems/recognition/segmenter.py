@@ -108,6 +108,9 @@ class Segmenter(OODDetector):
         logits: Tensor = self.network(image)
         return logits
 
+    def read(self, maps: tuple[Tensor, ...]) -> Tensor:
+        return super().read(maps)[:, :, : self.shape.height, : self.shape.width]
+
     def unsure(self, output: Tensor) -> Tensor:
         """-log max_k p_k, the mean over pixels ``(B,)``, in nats: 0 where every prediction is certain."""
         return _ood_score(output.float())
