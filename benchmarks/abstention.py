@@ -31,6 +31,7 @@ from zeuxis.data.worlds.scenes import Scenes
 from zeuxis.errors import ZeuxisError
 from zeuxis.rng import Stream
 from zeuxis.spec import Shape
+from zeuxis.systems.recognition._family import OODDetector
 
 N = 192  # pictures of a kind
 OWN = 1024
@@ -227,8 +228,9 @@ def table(name: str, alone: bool = False) -> dict[str, float]:
     own = source.batch(torch.arange(OWN)).image
 
     def inside(image: Tensor) -> Tensor:
-        system = model.system
-        return system.ood_score(image) <= system.ood_threshold if alone else system.in_distribution(image)
+        if alone and isinstance(model.system, OODDetector):
+            return model.system.ood_score(image) <= model.system.ood_threshold
+        return model.system.in_distribution(image)
 
     def abstains(image: Tensor) -> float:
         with torch.inference_mode():

@@ -36,7 +36,7 @@ KINDS: tuple[Kind, ...] = (
     # What is least unlike the pictures is shown most often.
     *2 * (damaged.shuffled,),
     *3 * (damaged.patched,),
-    *4 * (damaged.joined,),
+    *6 * (damaged.joined,),
     *5 * (damaged.pasted,),
 )
 

@@ -21,7 +21,7 @@ HORIZON = 200  # rounds that a running threshold averages over
 FOREIGN = 4  # one outlier in so many is a picture of another world, where worlds are named
 
 
-def player_of(name: str, net: nn.Module, lr: float) -> Player:
+def player_of(name: str, net: nn.Module, lr: float, warmup: int = 100) -> Player:
     """How a network that reads pictures is optimised."""
     return Player(
         name,
@@ -31,7 +31,7 @@ def player_of(name: str, net: nn.Module, lr: float) -> Player:
         weight_decay=0.05,
         optimiser="adamw",
         clip=1.0,
-        warmup=100,
+        warmup=warmup,
         decay="cosine",
     )
 
@@ -112,7 +112,7 @@ class OODDetector(OneNetwork):
 
     def players(self) -> tuple[Player, ...]:
         found = super().players() if self.reads else ()
-        return (*found, player_of("detector", self.detector, self.lr)) if self.detects else found
+        return (*found, player_of("detector", self.detector, self.lr, warmup=20)) if self.detects else found
 
     def moves(self) -> tuple[Move, ...]:
         found = (Move("network", self.learn),) if self.reads else ()

@@ -62,6 +62,7 @@ class Identity(OODDetector):
             "The vectors of outliers, made from the batch, are drawn to 0 and those of training pictures kept from it.",
         ),
     )
+    network: FeatureNetwork
     threshold: Tensor
 
     def __init__(

@@ -62,6 +62,8 @@ class Judge(OODDetector, FeatureClassifier):
         ),
     )
 
+    network: FeatureNetwork
+
     def __init__(
         self,
         shape: Shape,

@@ -59,6 +59,8 @@ class Segmenter(OODDetector):
         ),
     )
 
+    network: SegmentationUNet
+
     def __init__(
         self,
         shape: Shape,
