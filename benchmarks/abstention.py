@@ -58,12 +58,17 @@ def quarters_swapped(x: Tensor, rng: Stream) -> Tensor:
     return x.roll((h, w), (2, 3))
 
 
+def other(x: Tensor) -> Tensor:
+    """Another picture for each; of faces another person's, of whom one after another shows eight."""
+    return x.roll(len(x) // 2, 0)
+
+
 def halves(x: Tensor, rng: Stream) -> Tensor:
-    return torch.cat([x[..., : x.shape[3] // 2], x.roll(1, 0)[..., x.shape[3] // 2 :]], 3)
+    return torch.cat([x[..., : x.shape[3] // 2], other(x)[..., x.shape[3] // 2 :]], 3)
 
 
 def top_and_foot(x: Tensor, rng: Stream) -> Tensor:
-    return torch.cat([x[:, :, : x.shape[2] // 2], x.roll(1, 0)[:, :, x.shape[2] // 2 :]], 2)
+    return torch.cat([x[:, :, : x.shape[2] // 2], other(x)[:, :, x.shape[2] // 2 :]], 2)
 
 
 def shuffled(x: Tensor, rng: Stream) -> Tensor:
@@ -175,7 +180,7 @@ KINDS: dict[str, Pictures] = {
     "upside down": lambda x, rng: x.flip(2),
     "a quarter turn": lambda x, rng: x.rot90(1, (2, 3)),
     "negative": lambda x, rng: -x,
-    "two mixed": lambda x, rng: (x + x.roll(1, 0)) / 2,
+    "two mixed": lambda x, rng: (x + other(x)) / 2,
     "blurred to 5x5": strongly_blurred,
     "noise of 0.6": lambda x, rng: (x + 0.6 * rng.normal(*x.shape)).clamp(-1, 1),
     "a black square": squared,

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from zeuxis.data.foreign import Foreign
 from zeuxis.errors import UnknownName, UsageError
-from zeuxis.nn.outliers import CLASSIC, KINDS, MADE, Kind, damaged, kinds_of, make_outliers
+from zeuxis.nn.outliers import CLASSIC, KINDS, MADE, Kind, damaged, kinds_of, make_outliers, partners
 from zeuxis.rng import Stream
 from zeuxis.spec import Shape
 
@@ -52,6 +52,17 @@ def test_the_classic_kinds_are_mixtures_negatives_and_paint_in_thirds() -> None:
     mixed = (found == (image + image.roll(1, 0)) / 2).flatten(1).all(1)
     for share in (negative, mixed, ~(negative | mixed)):
         assert float(share.float().mean()) == pytest.approx(1 / 3, abs=0.1)
+
+
+def test_partners_are_other_pictures_half_of_them_the_most_alike() -> None:
+    image = torch.arange(100.0)[:, None, None, None].expand(100, 3, 4, 4).clone() / 100
+    image[1::2] -= 1 / 300  # 0 and 1 are most alike, and 2 and 3, ...
+    found = partners(image, Stream(4))
+    which = torch.cdist(found[:, 0, 0, :1], image[:, 0, 0, :1]).argmin(1)
+    assert (which != torch.arange(100)).all()
+    alike, before = torch.arange(100) ^ 1, torch.arange(100).roll(1)
+    assert ((which == alike) | (which == before)).all()
+    assert float((which == alike)[::2].float().mean()) == pytest.approx(0.5, abs=0.15)
 
 
 def test_joined_pictures_are_one_beside_the_other() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from zeuxis.nn.outliers import damaged, made
@@ -47,10 +48,24 @@ def kinds_of(frames: int) -> tuple[Kind, ...]:
     return KINDS if frames == 1 else (*KINDS, *2 * (clips.exchanged, clips.begun_late, clips.still))
 
 
-def make_outliers(image: Tensor, rng: Rng, kinds: tuple[Kind, ...] = KINDS) -> Tensor:
-    """One outlier for each picture ``(B, C, H, W)`` in [-1, 1], of a kind drawn at random."""
+def partners(image: Tensor, rng: Rng) -> Tensor:
+    """Another picture of the batch for each ``(B, C, H, W)``: any, or for half of them the one that is most like it.
+
+    Where one ends and the other begins shows least between two that are alike.
+    """
+    small = F.adaptive_avg_pool2d(image.float(), 2).flatten(1)  # (B, 4C)
+    apart = torch.cdist(small, small) + torch.diag(torch.full((len(image),), torch.inf, device=image.device))
+    alike = rng.uniform(len(image), 1, 1, 1, device=image.device) < 0.5
+    return torch.where(alike, image[apart.argmin(1)], image.roll(1, 0))
+
+
+def make_outliers(image: Tensor, rng: Rng, kinds: tuple[Kind, ...] = KINDS, others: Tensor | None = None) -> Tensor:
+    """One outlier for each picture ``(B, C, H, W)`` in [-1, 1], of a kind drawn at random.
+
+    ``others`` are the further pictures of which some are made; by default each picture's neighbour in the batch.
+    """
     chosen = rng.integers(len(kinds), len(image), device=image.device)
-    one, others = image.float(), image.float().roll(1, 0)
+    one, others = image.float(), (image.roll(1, 0) if others is None else others).float()
     found = torch.empty_like(one)
     for k in chosen.unique().tolist():
         rows = (chosen == k).nonzero()[:, 0]

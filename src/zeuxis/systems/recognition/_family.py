@@ -13,7 +13,7 @@ from zeuxis.game import Move, Player, System, Turn
 from zeuxis.nn.augment import augmented
 from zeuxis.nn.detector import MapDetector
 from zeuxis.nn.features import FeatureNetwork
-from zeuxis.nn.outliers import kinds_of, make_outliers
+from zeuxis.nn.outliers import kinds_of, make_outliers, partners
 from zeuxis.nn.pixelwise import SegmentationUNet
 from zeuxis.spec import Shape
 
@@ -122,7 +122,7 @@ class OODDetector(OneNetwork):
         """-log p(which it is) of half of the pictures and of as many outliers; of all where nothing else learns."""
         own = self.pictures(turn)
         own = own[: -(-len(own) // 2)] if self.reads else own
-        made = make_outliers(own, turn.rng, self.kinds)
+        made = make_outliers(own, turn.rng, self.kinds, partners(own, turn.rng))
         if self.foreign.names and (n := len(own) // FOREIGN):
             made = torch.cat([self.foreign.pictures(n, turn.rng, own.device).to(own.dtype), made[n:]])
         image = augmented(torch.cat([own, made]), turn.rng, self.color_jitter, self.gaussian_noise)
