@@ -32,6 +32,7 @@ from zeuxis.rng import ImageRng
 from zeuxis.training.checkpoint import write_model
 from zeuxis.training.distributed import join
 from zeuxis.training.legacy import FORMAT, upgraded_recipe
+from zeuxis.training.precision import AUTO
 from zeuxis.training.trainer import Clock, Trainer
 
 PREVIEWED = 16
@@ -199,9 +200,15 @@ class Recorded:
     finished: bool
 
     def trains(self, recipe: Recipe) -> bool:
-        """Whether it trains what ``recipe`` does: claims, sampling and words do not matter."""
-        alike = ("name", "system", "data", "size", "fit", "model", "players", "train")
-        return all(getattr(self.recipe, field) == getattr(recipe, field) for field in alike)
+        """Whether it trains what ``recipe`` does: claims, sampling and words do not matter.
+
+        Nor does a precision that ``recipe`` leaves open: a run keeps the one that it began with.
+        """
+        alike = ("name", "system", "data", "size", "fit", "model", "players")
+        train = recipe.train
+        if train.precision == AUTO:
+            train = train.model_copy(update={"precision": self.recipe.train.precision})
+        return train == self.recipe.train and all(getattr(self.recipe, f) == getattr(recipe, f) for f in alike)
 
 
 def recorded(folder: Path) -> Recorded | None:
