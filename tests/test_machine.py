@@ -20,7 +20,7 @@ from zeuxis.errors import UsageError
 from zeuxis.recipe import load_recipe, packaged_recipes
 from zeuxis.training.precision import chosen, precision_of
 from zeuxis.training.processor import Processor, told
-from zeuxis.training.threads import Choice, Threads, candidates, quickest, small_step, timed
+from zeuxis.training.threads import ThreadCount, Threads, candidates, quickest, small_step, timed
 
 INTEL = (
     "processor\t: 0\nmodel name\t: Xeon Gold\nflags\t\t: fpu avx2 avx512f avx512_bf16 amx_bf16\n\nmodel name\t: other\n"
@@ -107,9 +107,11 @@ def test_more_threads_are_taken_where_they_are_quicker() -> None:
 
 
 def test_looking_leaves_the_threads_as_they_were() -> None:
-    before = torch.get_num_threads()
-    found = timed([1, 2], small_step())
+    before, seen = torch.get_num_threads(), []
+    found = timed([1, 2], lambda: seen.append(torch.get_num_threads()))
     assert set(found) == {1, 2} and min(found.values()) > 0 and torch.get_num_threads() == before
+    assert seen[:4] == [1, 2, 1, 2], "in turns"
+    small_step()()
 
 
 def test_who_asks_for_a_number_gets_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,13 +122,13 @@ def test_who_asks_for_a_number_gets_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "OMP_NUM_THREADS is 1" in Threads().begin(7)
     monkeypatch.delenv("OMP_NUM_THREADS")
     monkeypatch.setattr(threads, "processor", lambda: Processor("", (), 64))
-    assert threads.asked() == Choice(1, "torch was set to it")
+    assert threads.asked() == ThreadCount(1, "torch was set to it")
 
 
 def test_a_run_keeps_the_threads_that_it_began_with(
     monkeypatch: pytest.MonkeyPatch, unasked: None, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(threads, "quickest_now", lambda: Choice(2, "planted"))
+    monkeypatch.setattr(threads, "quickest_now", lambda: ThreadCount(2, "planted"))
     before = torch.get_num_threads()
     trainer(tmp_path, rounds=2).run()
     assert torch.get_num_threads() == before
@@ -141,7 +143,7 @@ def test_a_run_keeps_the_threads_that_it_began_with(
 def test_slow_rounds_are_looked_into(monkeypatch: pytest.MonkeyPatch, unasked: None) -> None:
     now = [0.0]
     monkeypatch.setattr(threads.time, "monotonic", lambda: now[0])
-    answers = iter([Choice(2, "idle"), Choice(1, "busy")])
+    answers = iter([ThreadCount(2, "idle"), ThreadCount(1, "busy")])
     monkeypatch.setattr(threads, "quickest_now", lambda: next(answers))
     found = Threads()
     assert found.begin(None) == "threads: 2 (idle)"

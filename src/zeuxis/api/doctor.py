@@ -63,9 +63,7 @@ def _processor() -> Iterator[Diagnosis]:
     mend = f"unset {VARIABLE}, or set it to {cores}" if threads.number > cores else None
     yield Diagnosis("threads", f"{threads.number} of {cores} cores: {threads.why}", mend)
     waiting = os.environ.get("OMP_WAIT_POLICY", "not said")
-    yield Diagnosis(
-        "idle threads", f"OMP_WAIT_POLICY is {waiting}; zeuxis has them sleep (PASSIVE) unless told otherwise"
-    )
+    yield Diagnosis("waiting threads", f"OMP_WAIT_POLICY is {waiting}; the command has them sleep unless it is set")
     names = ["cpu"]
     names += [f"cuda:{k} ({torch.cuda.get_device_name(k)})" for k in range(torch.cuda.device_count())]
     names += ["mps"] if torch.backends.mps.is_available() else []

@@ -30,27 +30,27 @@ PAUSE = 30.0  # seconds at least from one look to the next
 
 
 @dataclass(frozen=True)
-class Choice:
+class ThreadCount:
     """A number of threads, and why it."""
 
     number: int
     why: str
 
 
-def asked() -> Choice | None:
+def asked() -> ThreadCount | None:
     """The number that somebody chose for this process; None where torch was left to take every core."""
     now = torch.get_num_threads()
     if os.environ.get(VARIABLE):
-        return Choice(now, f"{VARIABLE} is {os.environ[VARIABLE]}")
-    return None if now == processor().cores else Choice(now, "torch was set to it")
+        return ThreadCount(now, f"{VARIABLE} is {os.environ[VARIABLE]}")
+    return None if now == processor().cores else ThreadCount(now, "torch was set to it")
 
 
-def chosen() -> Choice:
+def chosen() -> ThreadCount:
     """What was asked for, or else what is quickest now."""
     return asked() or quickest_now()
 
 
-def quickest_now() -> Choice:
+def quickest_now() -> ThreadCount:
     """What is quickest now, whatever this process computes on."""
     return quickest(timed(candidates(processor().cores), small_step()))
 
@@ -60,12 +60,12 @@ def candidates(cores: int) -> list[int]:
     return sorted({1 << k for k in range(cores.bit_length()) if 1 << k <= cores} | {cores})
 
 
-def quickest(seconds: Mapping[int, float]) -> Choice:
+def quickest(seconds: Mapping[int, float]) -> ThreadCount:
     """The fewest threads than which no others are quicker by ``WORTH``, of the seconds that each number took."""
     least = min(seconds.values())
     number = min(n for n, taken in seconds.items() if taken < WORTH * least)
     others = ", ".join(f"{1e3 * taken:.1f} ms on {n}" for n, taken in seconds.items())
-    return Choice(number, f"a small convolution takes {others}" if len(seconds) > 1 else "there is one core")
+    return ThreadCount(number, f"a small convolution takes {others}" if len(seconds) > 1 else "there is one core")
 
 
 def timed(numbers: Sequence[int], step: Callable[[], None]) -> dict[int, float]:
@@ -121,7 +121,7 @@ class Threads:
         wish = asked()
         self.fixed = self.fixed or wish is not None
         if wish is None and not self.fixed:
-            wish = quickest_now() if kept is None else Choice(kept, "the training began with it")
+            wish = quickest_now() if kept is None else ThreadCount(kept, "the training began with it")
             torch.set_num_threads(wish.number)
         return f"threads: {self.number}" + (f" ({wish.why})" if wish else "")
 
