@@ -6,11 +6,11 @@ import time
 from pathlib import Path
 
 from zeuxis.api.evaluate import evaluate, held_out
+from zeuxis.api.machine import threads
 from zeuxis.api.model import Model, load
 from zeuxis.api.page import Page, loss_curves
 from zeuxis.api.pictures import sheet, to_pil
 from zeuxis.api.reporting import Report
-from zeuxis.api.reproduce import threads
 from zeuxis.api.runs import newest_preview, recorded, train
 from zeuxis.data.library import open_source
 from zeuxis.knobs import Sampling

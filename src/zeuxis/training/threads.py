@@ -11,7 +11,8 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
 
@@ -99,6 +100,27 @@ def small_step() -> Callable[[], None]:
         conv2d(x, w, padding=1).square().mean().backward()
 
     return step
+
+
+@contextmanager
+def held(device: str) -> Iterator[None]:
+    """Within it every training has the same number of threads, chosen once: for figures that stand side by side."""
+    wish = asked()
+    if wish is not None or torch.device(device).type != "cpu":
+        yield
+        return
+    before, said = torch.get_num_threads(), os.environ.get(VARIABLE)
+    number = quickest_now().number
+    torch.set_num_threads(number)
+    os.environ[VARIABLE] = str(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+        if said is None:
+            os.environ.pop(VARIABLE)
+        else:
+            os.environ[VARIABLE] = said
 
 
 class Threads:
