@@ -105,7 +105,7 @@ def train(
     folder = Path(ranks.text_from_first(str(run_folder(recipe, out, fresh)) if ranks.first else ""))
     folder.mkdir(parents=True, exist_ok=True)
     if ranks.first:
-        _note(folder, recipe, finished=False)
+        note(folder, recipe, finished=False)
     if source.skipped and ranks.first:
         lines = [json.dumps(asdict(file)) for file in source.skipped]
         (folder / "skipped.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -148,7 +148,7 @@ def train(
         clock = trainer.run()
         stopped = trainer.stop_asked
     if ranks.first:
-        _note(folder, recipe, finished=stopped is None)
+        note(folder, recipe, finished=stopped is None)
     return Run(folder, recipe, clock, stopped, len(source.skipped))
 
 
@@ -223,7 +223,8 @@ def recorded(folder: Path) -> Recorded | None:
         raise UsageError(f"{path} cannot be read ({error}): give another --out") from None
 
 
-def _note(folder: Path, recipe: Recipe, *, finished: bool) -> None:
+def note(folder: Path, recipe: Recipe, *, finished: bool) -> None:
+    """Write down in a run folder what it trains, and whether that has come to its end."""
     run = {"format": FORMAT, "recipe": recipe.model_dump(mode="json"), "finished": finished}
     write_whole(folder / "run.json", json.dumps(run, indent=1).encode())
 
