@@ -86,7 +86,7 @@ class Page:
             f"<!doctype html><html lang=en><head><meta charset=utf-8><title>{escape(self.title)}</title>"
             f"<meta name=viewport content='width=device-width'>{again}<style>{STYLE}</style></head>"
             f"<body>{''.join(self._body)}<p class=lead>Every picture here is synthetic unless it says that it is real; "
-            "each file carries the record of how it was made (zeuxis info FILE).</p></body></html>\n"
+            "each PNG that a model drew carries the record of how it was made (zeuxis info FILE).</p></body></html>\n"
         )
         write_whole(path, html.encode())
         return path
