@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -41,7 +42,7 @@ class Strip:
     write: Writer
 
 
-def drawn(model: str, n: int = 8, columns: int = 8, **steering: str | tuple[str, ...]) -> Writer:
+def drawn(model: str, n: int = 8, columns: int = 8, **steering: Any) -> Writer:
     """New pictures by a model of the package, or by a generator; what is drawn in steps in a row each."""
 
     def write(folder: Path) -> Path:

@@ -142,8 +142,9 @@ class Trainer:
                     self.play()
                     now = time.monotonic()
                     self.seconds += now - start
-                    if (line := self.threads.after(now - start)) is not None:
-                        log.write(self.round, {"event": line})
+                    changed = self.threads.after(now - start)
+                    if changed is not None:
+                        log.write(self.round, {"event": changed})
                     show = now - previewed > 60 * self.config.preview_minutes
                     save = now - saved > 60 * self.config.save_minutes
                     self.seconds, show_now, save_now = self.ranks.from_first([self.seconds, show, save])
