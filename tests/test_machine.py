@@ -121,6 +121,11 @@ def test_who_asks_for_a_number_gets_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert wish is not None and wish.number == torch.get_num_threads() and "OMP_NUM_THREADS is 1" in wish.why
     assert "OMP_NUM_THREADS is 1" in Threads().begin(7)
     monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr(threads, "asked", lambda: None)
+    beside = Threads(fixed=True)
+    assert beside.begin(7) == "threads: 1" and [beside.after(t) for t in (0.1, 9.0) * 40] == [None] * 80
+    monkeypatch.undo()
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(threads, "processor", lambda: Processor("", (), 64))
     assert threads.asked() == ThreadCount(1, "torch was set to it")
 

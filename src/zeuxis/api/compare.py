@@ -13,7 +13,7 @@ import torch
 from zeuxis.api.coding import REBUILT
 from zeuxis.api.collectors import reconstruct
 from zeuxis.api.evaluate import default_metrics, evaluate, held_out
-from zeuxis.api.evidence import commit
+from zeuxis.api.evidence import commit, recipe_sha256
 from zeuxis.api.machine import machine, threads
 from zeuxis.api.model import Model
 from zeuxis.api.page import Page, loss_curves
@@ -110,6 +110,7 @@ def _measure(
         sheets["rebuilt"] = _save(Pictures(images.cpu(), rebuilt), out / f"{plan.name}-rebuilt.png")
     return {
         "recipe": plan.name,
+        "recipe_sha256": recipe_sha256(plan),
         "system": plan.system,
         "parameters": sum(p.numel() for p in model.system.parameters()),
         "train_seconds": model.card["seconds"],
