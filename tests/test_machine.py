@@ -14,6 +14,7 @@ from test_training import trainer
 import zeuxis.training.precision as precision
 import zeuxis.training.processor as asked
 import zeuxis.training.threads as threads
+from zeuxis.api.runs import Recorded
 from zeuxis.cli import main
 from zeuxis.cli.machine import prepared
 from zeuxis.errors import UsageError
@@ -65,6 +66,21 @@ def test_a_run_keeps_the_precision_that_it_began_with(monkeypatch: pytest.Monkey
     assert moved.steps.precision == "float32"
     moved.run()
     assert moved.steps.precision == "bfloat16" and moved.round == 4
+
+
+def test_a_run_of_before_there_was_an_auto_goes_on_in_float32(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    on(monkeypatch, INTEL)
+    trainer(tmp_path, rounds=2, precision="float32").run()
+    for path in tmp_path.glob("checkpoints/*/state.json"):
+        facts = json.loads(path.read_text())
+        path.write_text(json.dumps({key: facts[key] for key in facts.keys() - {"precision", "threads"}}))
+    later = trainer(tmp_path, rounds=4)
+    later.run()
+    assert later.round == 4 and later.steps.precision == "float32"
+    plain = load_recipe("dcgan")
+    full, half = (load_recipe("dcgan", (f'train.precision="{name}"',)) for name in ("float32", "bfloat16"))
+    assert Recorded(full, False).trains(plain) and Recorded(plain, False).trains(plain)
+    assert not Recorded(full, False).trains(half) and not Recorded(plain, False).trains(full)
 
 
 def test_an_open_precision_computes_as_the_one_that_it_comes_to(
