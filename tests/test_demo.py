@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import zeuxis.api.demo as shown
-from zeuxis.api.demo import Course, demo
+from zeuxis.api.demo import WholeBar, demo
 from zeuxis.api.strips import STRIPS, segmented
 from zeuxis.catalog.listing import entries, packaged, results
 from zeuxis.catalog.weights import shipped
@@ -80,8 +80,8 @@ def test_where_time_runs_out_it_goes_on_until_the_pictures_are_good(
 def test_the_bar_is_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     now, shares = [100.0], list[float | None]()
     monkeypatch.setattr("zeuxis.api.demo.time.monotonic", lambda: now[0])
-    course = Course(lambda message, fraction: shares.append(fraction), start=100.0)
+    bar = WholeBar(lambda message, fraction: shares.append(fraction), start=100.0)
     for second, remaining in ((110.0, None), (120.0, 80.0), (125.0, 175.0), (190.0, 10.0)):
         now[0] = second
-        course("", remaining)
+        bar("", remaining)
     assert shares == [None, 0.2, 0.2, 0.9], "never back"

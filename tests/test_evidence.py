@@ -90,6 +90,10 @@ def test_a_commit_is_marked_where_the_sources_have_changes(tmp_path: Path) -> No
     git("init", "-q")
     git("add", ".")
     git("commit", "-qm", "first")
+    (package / "venv").mkdir()
+    (package / "venv" / "method.py").write_text("installed = True\n")
+    (tmp_path / ".git" / "info" / "exclude").write_text("venv\n")
+    assert commit(package / "venv") is None, "the repository around an installed package is not its source"
     clean = commit(package)
     assert clean is not None and len(clean) == 40
     (package / "results" / "new.json").write_text("{}")
@@ -108,6 +112,7 @@ def test_every_seed_names_its_weights_and_its_time(tmp_path: Path) -> None:
     assert [run["seed"] for run in found["per_seed"]] == [0, 1]
     for seed, run in zip((0, 1), found["per_seed"], strict=True):
         assert run["weights_sha256"] == load(tmp_path / "runs" / f"gaussian-{seed}").weights_sha256
+        assert run["commit"] == load(tmp_path / "runs" / f"gaussian-{seed}").card["commit"] == found["commit"]
         assert run["train_seconds"] > 0 and run["measure_seconds"] > 0 and run["iterations"] == 1
     assert found["recipe_sha256"] == recipe_sha256(recipe)
     assert set(found["machine"]) >= {"kind", "model", "instructions", "cores", "threads", "precision"}
@@ -183,8 +188,10 @@ def test_the_page_of_results_marks_each_case(monkeypatch: pytest.MonkeyPatch) ->
     assert generate.standing({**found, "recipe_sha256": None}) == "recipe not recorded then"
     monkeypatch.setattr(generate, "feature_hashes", frozenset)
     assert generate.standing(found) == "as now, features 4395b57b changed since"
-    assert generate.evidence({"commit": "0123456789-dirty"}) == "01234567 with changes"
-    assert generate.evidence({"commit": "0123456789", "shipped": {"sha256": "cafe" * 4}}) == "01234567, ships cafecafe"
+    at = {"commit": "0123456789-dirty", "per_seed": [{}, {"commit": "89abcdef01"}, {"commit": "0123456789-dirty"}]}
+    assert generate.evidence(at) == "01234567 with changes, trained at 89abcdef"
+    ships = {"commit": None, "per_seed": [], "shipped": {"sha256": "cafe" * 4}}
+    assert generate.evidence(ships) == "none, ships cafecafe"
     there = {"kind": "x86_64-avx2", "precision": "float32", "threads": 2}
     other = generate.row({**found, "machine": there}, found)
     assert other[0] == "`dcgan`: agrees within the spread" and "2 threads, x86_64-avx2, float32" in other[8]

@@ -134,11 +134,19 @@ def feature_hashes() -> frozenset[str]:
 
 
 def evidence(found: dict[str, Any]) -> str:
-    """The commit of a result, marked where the sources had changes that it lacks, and the weights that ship of it."""
-    commit = found["commit"] or "none"
-    head, dirty = commit.split("-")[0][:8], commit.endswith("-dirty")
+    """The commit that measured, those that trained where they are others, and the weights that ship of it."""
+    measured = found["commit"]
+    trained = {run["commit"] for run in found["per_seed"] if run.get("commit")} - {measured}
     ships = found.get("shipped")
-    return head + (" with changes" if dirty else "") + (f", ships {ships['sha256'][:8]}" if ships else "")
+    parts = [short(measured), *(f"trained at {short(commit)}" for commit in sorted(trained))]
+    return ", ".join([*parts, *([f"ships {ships['sha256'][:8]}"] if ships else [])])
+
+
+def short(commit: str | None) -> str:
+    """A commit, and whether the sources had changes that it lacks."""
+    if commit is None:
+        return "none"
+    return commit[:8] + (" with changes" if commit.endswith("-dirty") else "")
 
 
 def recognition() -> list[str]:

@@ -13,7 +13,7 @@ import torch
 from zeuxis.api.coding import REBUILT
 from zeuxis.api.collectors import reconstruct
 from zeuxis.api.evaluate import default_metrics, evaluate, held_out
-from zeuxis.api.evidence import commit, recipe_sha256
+from zeuxis.api.evidence import loaded_commit, recipe_sha256
 from zeuxis.api.machine import machine, threads
 from zeuxis.api.model import Model
 from zeuxis.api.page import Page, loss_curves
@@ -67,7 +67,7 @@ def compare(
         "samples": samples,
         "seed": seed,
         "machine": machine(device, threads=entries[0]["threads"]),
-        "commit": commit(),
+        "commit": loaded_commit(),
         "entries": entries,
     }
     real = held_out(held.open(first.size, "test"), SHOWN)

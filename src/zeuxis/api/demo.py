@@ -34,7 +34,7 @@ REFRESH = 5  # seconds after which a browser reads the page again while the work
 
 
 @dataclass
-class Course:
+class WholeBar:
     """How far the whole has come: the time that has passed, over that and the time that is expected to remain."""
 
     report: Report
@@ -59,12 +59,12 @@ def demo(out: Path, report: Report = lambda message, fraction: None) -> Path:
 
     A training that was interrupted is gone on with.
     """
-    course = Course(report)
+    bar = WholeBar(report)
     out.mkdir(parents=True, exist_ok=True)
     page = Page("Zeuxis: the demo", "The field on one page, and a model trained, sampled and measured by one command.")
     with held("cpu"):
-        _field(page, out, course)
-        figures, model = _digits(page, out, course)
+        _field(page, out, bar)
+        figures, model = _digits(page, out, bar)
     _figures(page, figures, model)
     page.heading("What next")
     for command in (
@@ -74,23 +74,23 @@ def demo(out: Path, report: Report = lambda message, fraction: None) -> Path:
         "zeuxis list",
     ):
         page.command(command)
-    page.text(f"This page took {course.seconds:.0f} seconds on {threads(model.card['threads'])}, "
+    page.text(f"This page took {bar.seconds:.0f} seconds on {threads(model.card['threads'])}, "
               f"in {model.card['precision']}.")  # fmt: skip
     return page.write(out / "index.html")
 
 
-def _field(page: Page, out: Path, course: Course) -> None:
+def _field(page: Page, out: Path, bar: WholeBar) -> None:
     page.heading("The field")
     for k, strip in enumerate(STRIPS):
-        course(f"drawing by {strip.model}, {k + 1} of {len(STRIPS)}; open {out / 'index.html'}")
+        bar(f"drawing by {strip.model}, {k + 1} of {len(STRIPS)}; open {out / 'index.html'}")
         page.pictures({f"{strip.family}: {strip.model}. {strip.about}": strip.write(out).name})
         page.copy().write(out / "index.html", REFRESH)
-    page.text(f"{len(STRIPS)} strips in {course.seconds:.0f} seconds.")
+    page.text(f"{len(STRIPS)} strips in {bar.seconds:.0f} seconds.")
 
 
-def _digits(page: Page, out: Path, course: Course) -> tuple[dict[str, list[Figure]], Model]:
+def _digits(page: Page, out: Path, bar: WholeBar) -> tuple[dict[str, list[Figure]], Model]:
     recipe = load_recipe(DIGITS, LOOKED_AT)
-    run, ended = _trained(recipe, page, out, course)
+    run, ended = _trained(recipe, page, out, bar)
     model = load(run.folder)
     rival = train(load_recipe(RIVAL, (f'data="{recipe.data}"', f"size={recipe.size}")), out=_folder(out, RIVAL))
     page.heading("A model trained just now")
@@ -108,7 +108,7 @@ def _digits(page: Page, out: Path, course: Course) -> tuple[dict[str, list[Figur
     page.pictures({"real, held out": "real.png", "made": "digits.png", "a Gaussian fitted to the same": "gaussian.png"})
     figures, left = {}, MEASURING * run.clock.seconds
     for name, measured in ((DIGITS, model), (RIVAL, load(rival.folder))):
-        course(f"measuring {name}", left)
+        bar(f"measuring {name}", left)
         wanted = MEASURED if "label" in measured.system.conditions else MEASURED[:3]
         how = Sampling(**recipe.sample) if name == DIGITS else Sampling()
         figures[name] = evaluate(measured, data=recipe.data, metrics=wanted, samples=SAMPLES, how=how)
@@ -116,7 +116,7 @@ def _digits(page: Page, out: Path, course: Course) -> tuple[dict[str, list[Figur
     return figures, model
 
 
-def _trained(recipe: Recipe, page: Page, out: Path, course: Course) -> tuple[Run, str]:
+def _trained(recipe: Recipe, page: Page, out: Path, bar: WholeBar) -> tuple[Run, str]:
     """Train while the page shows it, and what is to be said of the end: all iterations, or good pictures before."""
     folder, seen, tried = _folder(out, DIGITS), set[Path | None](), set[str]()
     accuracy = 0.0
@@ -125,7 +125,7 @@ def _trained(recipe: Recipe, page: Page, out: Path, course: Course) -> tuple[Run
         nonlocal accuracy
         loss = next((f", loss {v:.3f}" for k, v in clock.notes.items() if k.startswith("loss/")), "")
         whole = clock.seconds + (clock.remaining or 0.0)
-        course(f"training {DIGITS}: iteration {clock.round}{loss}", (clock.remaining or 0.0) + MEASURING * whole)
+        bar(f"training {DIGITS}: iteration {clock.round}{loss}", (clock.remaining or 0.0) + MEASURING * whole)
         if preview is not None and preview not in seen:
             seen.add(preview)
             under_way = page.copy()

@@ -9,6 +9,7 @@ import hashlib
 import json
 import subprocess
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ BOOKKEEPING = frozenset(  # keys that change no figure
     {"name", "about", "tiny", "counts", "train.seed", "train.save_minutes", "train.preview_minutes", "train.keep"}
     | {"claim.bound", "claim.note", "claim.seeds"}
 )
+PACKAGE = Path(__file__).parents[1]
 SOURCES = (".", ":(exclude)results", ":(exclude)weights")  # of the package: what a figure comes from
 
 
@@ -47,10 +49,19 @@ def recipe_standing(found: Mapping[str, Any], recipe: Recipe | None, baseline: R
     return "as now"
 
 
-def commit(package: Path = Path(__file__).parents[1]) -> str | None:
-    """The commit of the source tree, where it is one; ``-dirty`` behind it where the sources are not that commit's."""
+@cache
+def loaded_commit() -> str | None:
+    """The commit of the sources that this process runs: asked once, for later they may be others."""
+    return commit(PACKAGE)
+
+
+def commit(package: Path) -> str | None:
+    """The commit of the source tree, where it is one; ``-dirty`` behind it where the sources are not that commit's.
+
+    None of an installed package, though it lie within somebody's repository, which does not track it.
+    """
     head = _git(package, "rev-parse", "HEAD")
-    if not head:
+    if not head or not _git(package, "ls-files", "--", "."):
         return None
     return f"{head}-dirty" if _git(package, "status", "--porcelain", "--", *SOURCES) else head
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from zeuxis.api.evaluate import default_metrics, evaluate
-from zeuxis.api.evidence import commit, place_of, recipe_sha256, recipe_standing, results_of, shipped_of
+from zeuxis.api.evidence import loaded_commit, place_of, recipe_sha256, recipe_standing, results_of, shipped_of
 from zeuxis.api.machine import kind, machine
 from zeuxis.api.model import Model, load
 from zeuxis.api.reporting import Report
@@ -74,7 +74,7 @@ def reproduce(
         "note": claim.note,
         "seconds": round(time.monotonic() - start, 1),
         "machine": machine(device, threads=card.get("threads"), precision=card.get("precision")),
-        "commit": commit(),
+        "commit": loaded_commit(),
         "versions": {"zeuxis": __version__, **{p: version(p) for p in ("torch", "numpy", "safetensors")}},
         "weights_sha256": per_seed[-1]["weights_sha256"],
         "built_upon": card.get("built_upon", {}),
@@ -116,6 +116,7 @@ def _of_one_seed(seed: int, model: Model, recipe: Recipe, claim: Claim, report: 
         "images": card["images"],
         "iterations": card["round"],
         "weights_sha256": model.weights_sha256,
+        "commit": card.get("commit"),  # of its training, which may have been finished before this
     }
 
 

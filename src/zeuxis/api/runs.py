@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from zeuxis.api.evidence import loaded_commit
 from zeuxis.api.model import Model, load
 from zeuxis.api.naming import slug
 from zeuxis.api.page import loss_curves, shown_html
@@ -116,6 +117,7 @@ def train(
         "fit": recipe.fit,
         "reference": source.fingerprint(),
         "started_from": started,
+        "commit": loaded_commit(),
         "built_upon": {key: {"model": name, "sha256": weights_of(name)} for key, name in given_models(recipe).items()},
     }
     examples = _shown(data.open(recipe.size, "val"), device)
