@@ -31,6 +31,7 @@ from zeuxis.training.precision import AUTO, precision_of
 from zeuxis.training.signals import Signals
 from zeuxis.training.state import Part, Tensors, restore, tensors_of
 from zeuxis.training.step import Steps
+from zeuxis.training.threads import Threads
 
 
 class BatchStream(Protocol):
@@ -98,6 +99,8 @@ class Trainer:
         self.average = ema_copy(system) if config.ema else None
         self.rng = Stream(config.seed, "moves") if ranks.first else Stream(config.seed, "moves", ranks.rank)
         self.signals = Signals()
+        self.threads = Threads(fixed=ranks.size > 1 or torch.device(device).type != "cpu")
+        self.kept_threads: int | None = None  # of the checkpoint that is gone on from
         self.stop_asked: str | None = None
         self.round = self.images = 0
         self.seconds = 0.0
@@ -127,6 +130,7 @@ class Trainer:
             log.write(self.round, {"event": line})
         log.rewind(self.round)
         log.write(self.round, {"event": f"computes in {self.steps.precision}"})
+        log.write(self.round, {"event": self.threads.begin(self.kept_threads)})
         self.system.train()
         saved = previewed = reported = time.monotonic()
         with self.signals.heeded():
@@ -138,6 +142,9 @@ class Trainer:
                     self.play()
                     now = time.monotonic()
                     self.seconds += now - start
+                    changed = self.threads.after(now - start)
+                    if changed is not None:
+                        log.write(self.round, {"event": changed})
                     show = now - previewed > 60 * self.config.preview_minutes
                     save = now - saved > 60 * self.config.save_minutes
                     self.seconds, show_now, save_now = self.ranks.from_first([self.seconds, show, save])
@@ -157,6 +164,7 @@ class Trainer:
                 self.save()
                 log.write(self.round, {"event": f"stopped by {self.stop_asked}" if self.stop_asked else "finished"})
             finally:
+                self.threads.end()
                 log.close()
         return self.clock()
 
@@ -256,10 +264,11 @@ class Trainer:
                 )
         if not self.ranks.first:
             return
-        come = {"round": self.round, "images": self.images, "seconds": self.seconds, "precision": self.steps.precision}
+        come = {"round": self.round, "images": self.images, "seconds": self.seconds}
+        how = {"precision": self.steps.precision, "threads": self.threads.number}
         place = {"bad_total": self.steps.bad_total, "batches": self.batches.state(), "given": self._given()}
-        self.checkpoints.save(self.round, tensors, {**come, **place})
-        write_model(self.folder / "model", self.best, {**self.facts, **come})
+        self.checkpoints.save(self.round, tensors, {**come, **how, **place})
+        write_model(self.folder / "model", self.best, {**self.facts, **come, **how})
 
     def resume(self) -> list[str]:
         """Go back to the newest valid checkpoint; returns lines on what was passed over."""
@@ -277,6 +286,7 @@ class Trainer:
         self.batches.restore(facts["batches"])
         self.round, self.images, self.seconds = facts["round"], facts["images"], facts["seconds"]
         self.steps.bad_total = facts["bad_total"]
-        if self.config.precision == AUTO:  # checkpoints of before there was an "auto" do not say
-            self.steps.precision = precision_of(facts.get("precision", self.steps.precision), self.device)
+        if self.config.precision == AUTO:  # where a checkpoint does not say, float32 was the default
+            self.steps.precision = precision_of(facts.get("precision", "float32"), self.device)
+        self.kept_threads = facts.get("threads")
         return [*passed, f"resumed after iteration {self.round}"]
