@@ -12,6 +12,8 @@ import sys
 import time
 from pathlib import Path
 
+import torch
+
 from zeuxis.api.evaluate import default_metrics
 from zeuxis.api.model import Model, load
 from zeuxis.api.reproduce import claim_of, measured
@@ -20,10 +22,15 @@ from zeuxis.catalog.listing import RESULTS
 from zeuxis.catalog.weights import load_system, weights_of
 from zeuxis.data.bucketed import endless
 from zeuxis.data.library import open_source
+from zeuxis.data.source import Source
+from zeuxis.nn.augment import augmented
 from zeuxis.provenance.record import write_whole
 from zeuxis.recipe import Recipe, load_recipe
+from zeuxis.rng import Stream
 from zeuxis.systems.recognition._family import OODDetector
 from zeuxis.training.trainer import Trainer
+
+CALIBRATED = 2048  # pictures, the last of the training split
 
 
 def train(recipe: Recipe, run: Path) -> None:
@@ -42,7 +49,29 @@ def train(recipe: Recipe, run: Path) -> None:
     facts["started_from"] = weights_of(recipe.name)
     batches = endless(source, recipe.train.batch, recipe.train.seed, pixels=True)
     players = {player: table for player, table in recipe.players.items() if player == "detector"}
-    Trainer(system, batches, recipe.train, run, players=players, facts=facts).run()
+    trainer = Trainer(system, batches, recipe.train, run, players=players, facts=facts)
+    trainer.run()
+    best = trainer.best.eval()
+    assert isinstance(best, OODDetector)
+    calibrate(best, source)
+    trainer.save()
+
+
+def calibrate(system: OODDetector, source: Source) -> None:
+    """Set both thresholds so that a share ``coverage`` of training pictures, plain or augmented, lies below both.
+
+    In training they follow the network as it learns; what ships is its average.
+    """
+    rng, scores = Stream(0, "calibrate"), []
+    for index in torch.arange(len(source) - CALIBRATED, len(source)).split(128):
+        image = source.batch(index).image
+        changed = augmented(image, rng, system.color_jitter, system.gaussian_noise)
+        image = torch.where(rng.integers(2, len(image), 1, 1, 1).bool(), changed, image)
+        with torch.inference_mode():
+            scores.append(torch.stack([system.ood_score(image).float(), system.detector_score(image)], 1))
+    limit = torch.cat(scores).quantile(1 - (1 - system.coverage) / 2, dim=0)
+    system.ood_threshold.copy_(limit[0])
+    system.detector_threshold.copy_(limit[1])
 
 
 def write_result(recipe: Recipe, model: Model, folder: Path = RESULTS) -> None:
