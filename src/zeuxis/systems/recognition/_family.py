@@ -121,7 +121,7 @@ class OODDetector(OneNetwork):
     def detect(self, turn: Turn) -> Tensor:
         """-log p(which it is) of half of the pictures and of as many outliers; of all where nothing else learns."""
         own = self.pictures(turn)
-        own = own[: -(-len(own) // 2)] if self.reads else own
+        own = own[: -(-len(own) // 2)] if "ood_score" in turn.memo else own
         made = make_outliers(own, turn.rng, self.kinds, partners(own, turn.rng))
         if self.foreign.names and (n := len(own) // FOREIGN):
             made = torch.cat([self.foreign.pictures(n, turn.rng, own.device).to(own.dtype), made[n:]])
@@ -146,7 +146,7 @@ class OODDetector(OneNetwork):
 
     def after_round(self, turn: Turn) -> None:
         """Move each threshold towards the quantile ``coverage`` of this round's scores."""
-        if self.reads:
+        if "ood_score" in turn.memo:
             self.calibrate(turn)
         if self.detects:
             self.detector_threshold.lerp_(turn.memo["detector_score"].quantile(self.coverage), self.ema_weight)
