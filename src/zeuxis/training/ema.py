@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from zeuxis.game import System
-from zeuxis.training.checkpoint import put_back
+from zeuxis.training.fit import put_back
 from zeuxis.training.state import Tensors
 
 
@@ -42,22 +42,37 @@ def _is_half(tensor: Tensor) -> bool:
     return tensor.is_floating_point() and tensor.element_size() < 4
 
 
-@torch.no_grad()
+class Averaging:
+    """Moves an average towards its system; which tensors move is found out once."""
+
+    def __init__(self, average: System, system: System) -> None:
+        theirs = dict(system.named_parameters())
+        pairs = [(mine, theirs[name]) for name, mine in average.named_parameters() if mine is not theirs[name]]
+        self.own = [mine for mine, _ in pairs]  # the parameters that are not shared
+        self._theirs = [p for _, p in pairs]
+        both = zip(average.modules(), system.modules(), strict=True)
+        self._buffers = [
+            (mine, their, name)
+            for mine, their in both
+            for name, b in mine._buffers.items()
+            if b is not None and b is not their._buffers[name]
+        ]
+
+    @torch.no_grad()
+    def update(self, decay: float) -> None:
+        """``average <- decay * average + (1 - decay) * system`` for parameters that are trained; buffers are copied."""
+        now = [p.detach().to(mine.dtype) for mine, p in zip(self.own, self._theirs, strict=True)]
+        if now:
+            torch._foreach_lerp_(self.own, now, 1 - decay)
+        pairs = [(mine._buffers[name], their._buffers[name]) for mine, their, name in self._buffers]
+        there = [(mine, b) for mine, b in pairs if mine is not None and b is not None]
+        if there:
+            torch._foreach_copy_([mine for mine, _ in there], [b for _, b in there])
+
+
 def update_ema(average: System, system: System, decay: float) -> None:
-    """``average <- decay * average + (1 - decay) * system`` for parameters that are trained."""
-    mine, theirs = dict(average.named_parameters()), dict(system.named_parameters())
-    moving = [name for name in mine if mine[name] is not theirs[name]]
-    now = [theirs[n].detach().to(mine[n].dtype) for n in moving]
-    torch._foreach_lerp_([mine[n] for n in moving], now, 1 - decay)
-    _update_buffers(average, system)
-
-
-def _update_buffers(average: System, system: System) -> None:
-    """Buffers are copied. Here is the place for statistics of the average's own (batch norm)."""
-    buffers = dict(system.named_buffers())
-    for name, buffer in average.named_buffers():
-        if buffer is not buffers[name]:
-            buffer.copy_(buffers[name])
+    """One update of ``average``; a training, which makes many, keeps an :class:`Averaging`."""
+    Averaging(average, system).update(decay)
 
 
 def own_state(average: System, system: System) -> Tensors:

@@ -13,9 +13,17 @@ from torch import Tensor
 from zeuxis.errors import UnknownName, WeightsError
 from zeuxis.game import Player, trainable
 
+FUSED = ("cpu", "cuda")  # devices with one kernel for all of Adam's step
+
+
+def fusible(player: Player) -> bool | None:
+    """Whether one kernel can make the player's step; None leaves the choice to torch."""
+    return all(p.is_floating_point() and p.device.type in FUSED for p in player.parameters()) or None
+
+
 OPTIMISERS: dict[str, Callable[[Player], torch.optim.Optimizer]] = {
-    "adam": lambda p: torch.optim.Adam(groups_of(p), p.lr, p.betas, weight_decay=p.weight_decay),
-    "adamw": lambda p: torch.optim.AdamW(groups_of(p), p.lr, p.betas, weight_decay=p.weight_decay),
+    "adam": lambda p: torch.optim.Adam(groups_of(p), p.lr, p.betas, weight_decay=p.weight_decay, fused=fusible(p)),
+    "adamw": lambda p: torch.optim.AdamW(groups_of(p), p.lr, p.betas, weight_decay=p.weight_decay, fused=fusible(p)),
     "radam": lambda p: torch.optim.RAdam(groups_of(p), p.lr, p.betas, weight_decay=p.weight_decay),
     "rmsprop": lambda p: torch.optim.RMSprop(groups_of(p), p.lr, alpha=p.betas[1], weight_decay=p.weight_decay),
     "sgd": lambda p: torch.optim.SGD(groups_of(p), p.lr, momentum=p.betas[0], weight_decay=p.weight_decay),
