@@ -54,6 +54,7 @@ class Run:
     clock: Clock
     stopped: str | None  # the signal that stopped it, or "callback"
     skipped: int  # files of the data that could not be used
+    notes: tuple[str, ...] = ()  # what was not as usual: a checkpoint set aside, another number of threads
 
     @property
     def model(self) -> Model:
@@ -107,7 +108,7 @@ def train(
         _note(folder, recipe, finished=False)
     if source.skipped and ranks.first:
         lines = [json.dumps(asdict(file)) for file in source.skipped]
-        (folder / "skipped.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write_whole(folder / "skipped.jsonl", ("\n".join(lines) + "\n").encode())
     facts = {
         "recipe": recipe.name,
         "data": recipe.data,
@@ -123,7 +124,7 @@ def train(
             raise UsageError(f"'{system.card.id}' is learnt in closed form: train it in one process, without torchrun")
         clock = _fit(system, source, folder, facts, device)
         _preview(system, recipe, clock, folder, examples, device)
-        stopped = None
+        stopped, notes = None, ()
     else:
 
         def reported(clock: Clock) -> None:
@@ -145,10 +146,10 @@ def train(
             preview=lambda average, clock: _preview(average, recipe, clock, folder, examples, device),
         )
         clock = trainer.run()
-        stopped = trainer.stop_asked
+        stopped, notes = trainer.stop_asked, tuple(trainer.said)
     if ranks.first:
         _note(folder, recipe, finished=stopped is None)
-    return Run(folder, recipe, clock, stopped, len(source.skipped))
+    return Run(folder, recipe, clock, stopped, len(source.skipped), notes)
 
 
 def _fit(system: System, source: Source, folder: Path, facts: dict[str, Any], device: str) -> Clock:

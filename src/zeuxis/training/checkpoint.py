@@ -36,6 +36,12 @@ class LaterFormat(WeightsError):
     """A folder that a later version of the library wrote: nothing is wrong with it."""
 
 
+def hash_of(facts: Mapping[str, Any]) -> str:
+    """The SHA-256 of a checkpoint's facts, but for what is added to them as they are written."""
+    own = {key: value for key, value in facts.items() if key not in ("format", "sha256", OWN_HASH)}
+    return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()
+
+
 def sha256(path: Path) -> str:
     """The file's SHA-256, in hexadecimal."""
     with path.open("rb") as file:
@@ -110,9 +116,7 @@ def checked_facts(folder: Path, stem: str, *, hashed: bool = True) -> dict[str, 
     folder = where(folder)
     weights, card = folder / f"{stem}.safetensors", folder / f"{stem}.json"
     try:
-        facts: dict[str, Any] = json.loads(card.read_text(encoding="utf-8"))
-        if not isinstance(facts, dict):
-            raise ValueError(f"{card.name} holds no table")
+        facts = _table(card)
         format, expected = format_of(facts), facts["sha256"]
         if format > FORMAT:
             raise LaterFormat(
@@ -125,6 +129,16 @@ def checked_facts(folder: Path, stem: str, *, hashed: bool = True) -> dict[str, 
         raise WeightsError(f"cannot read {folder}: {card.name} has no {error}") from None
     except (OSError, ValueError, TypeError) as error:
         raise WeightsError(f"cannot read {folder}: {error}") from None
+    return facts
+
+
+def _table(card: Path) -> dict[str, Any]:
+    try:
+        facts = json.loads(card.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise WeightsError(f"{card} is damaged: it is not JSON ({error})") from None
+    if not isinstance(facts, dict):
+        raise WeightsError(f"{card} is damaged: it holds no table")
     return facts
 
 
@@ -197,7 +211,7 @@ class Checkpoints:
     def save(self, round: int, tensors: Tensors, facts: dict[str, Any]) -> Path:
         """Write the state after ``round`` rounds, then remove what is older than the last ``keep`` sound ones."""
         path = self.folder / f"{round:08d}"
-        write_folder(path, tensors, {**facts, OWN_HASH: _hash_of(facts)}, "state")
+        write_folder(path, tensors, {**facts, OWN_HASH: hash_of(facts)}, "state")
         sound = 1
         for old in reversed(self.paths()):
             if old == path:
@@ -247,10 +261,8 @@ class Checkpoints:
 
     def _read(self, path: Path) -> tuple[Tensors, dict[str, Any]]:
         tensors, facts = read_folder(path, "state")
-        if format_of(facts) >= 2 and OWN_HASH in facts:
-            own = {k: v for k, v in facts.items() if k not in ("format", "sha256", OWN_HASH)}
-            if _hash_of(own) != facts[OWN_HASH]:
-                raise WeightsError(f"{path / 'state.json'} is damaged: its hash is not the one written in it")
+        if format_of(facts) == FORMAT and facts.get(OWN_HASH, hash_of(facts)) != hash_of(facts):
+            raise WeightsError(f"{path / 'state.json'} is damaged: its hash is not the one written in it")
         return tensors, facts
 
     def _is_sound(self, path: Path) -> bool:
@@ -275,7 +287,3 @@ class Checkpoints:
         for aside in self.folder.glob(".old-[0-9]*") if self.writes else ():
             if not (self.folder / aside.name.removeprefix(".old-")).exists():
                 aside.rename(self.folder / aside.name.removeprefix(".old-"))
-
-
-def _hash_of(facts: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -17,7 +17,7 @@ from zeuxis.game import System, Turn
 from zeuxis.training.buffers import KeptBuffers
 from zeuxis.training.precision import Precision, autocast
 
-PICTURES = 1024  # that the statistics are measured on, about
+PICTURES, BATCHES = 1024, 16  # that the statistics are measured on: so many pictures, in at most so many batches
 
 
 def batch_norms(system: System) -> list[_BatchNorm]:

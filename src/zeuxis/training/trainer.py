@@ -28,7 +28,7 @@ from zeuxis.training.fit import put_back, without_given
 from zeuxis.training.given import kept_apart, stored
 from zeuxis.training.log import Log
 from zeuxis.training.model_folder import ModelFolder
-from zeuxis.training.norms import PICTURES, batch_norms, measure_norms, statistics
+from zeuxis.training.norms import BATCHES, PICTURES, batch_norms, measure_norms, statistics
 from zeuxis.training.optimiser import flat_state, overridden, restore_flat
 from zeuxis.training.resuming import differences
 from zeuxis.training.signals import Signals
@@ -230,7 +230,7 @@ class Trainer:
         if self.average is None or self.averaging is None or not self.norms or self.measured == self.round:
             return
         place, rng = self.batches.state(), Stream(self.config.seed, "norms", self.round)
-        count = max(1, PICTURES // (self.config.batch // self.ranks.size or 1))
+        count = min(BATCHES, max(1, PICTURES * self.ranks.size // self.config.batch))
         turns = (self._turn(self.batches.next(), rng) for _ in range(count))
         try:
             measure_norms(self.average, self.norms, self.averaging.own, turns, self.config.precision)

@@ -113,8 +113,8 @@ class DBN(System):
             for below in range(layer):
                 data = bernoulli(self._machine(below).upward(data), turn.rng)
             turn.memo[key] = data
-        data = turn.memo[key]
-        return data
+        below_it: Tensor = turn.memo[key]
+        return below_it
 
     def after_round(self, turn: Turn) -> None:
         """Keep the chains of those that learn."""
