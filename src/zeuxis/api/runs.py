@@ -124,7 +124,8 @@ def train(
             raise UsageError(f"'{system.card.id}' is learnt in closed form: train it in one process, without torchrun")
         clock = _fit(system, source, folder, facts, device)
         _preview(system, recipe, clock, folder, examples, device)
-        stopped, notes = None, ()
+        stopped = None
+        notes: tuple[str, ...] = ()
     else:
 
         def reported(clock: Clock) -> None:

@@ -48,7 +48,7 @@ class Averaging:
     def __init__(self, average: System, system: System) -> None:
         theirs = dict(system.named_parameters())
         pairs = [(mine, theirs[name]) for name, mine in average.named_parameters() if mine is not theirs[name]]
-        self.own = [mine for mine, _ in pairs]  # the parameters that are not shared
+        self.own: list[Tensor] = [mine for mine, _ in pairs]  # the parameters that are not shared
         self._theirs = [p for _, p in pairs]
         both = zip(average.modules(), system.modules(), strict=True)
         self._buffers = [
