@@ -30,6 +30,7 @@ from zeuxis.training.log import Log
 from zeuxis.training.model_folder import ModelFolder
 from zeuxis.training.norms import BATCHES, PICTURES, batch_norms, measure_norms, statistics
 from zeuxis.training.optimiser import flat_state, overridden, restore_flat
+from zeuxis.training.precision import AUTO, precision_of
 from zeuxis.training.resuming import differences
 from zeuxis.training.signals import Signals
 from zeuxis.training.state import Part, Tensors, restore, tensors_of
@@ -97,6 +98,7 @@ class Trainer:
         self.players = overridden(system.players(), players or {})
         self.checkpoints = Checkpoints(folder / "checkpoints", config.keep, writes=ranks.first)
         self.steps = Steps(system, self.players, config, device, ranks, self.checkpoints)
+        self.steps.precision = precision_of(ranks.text_from_first(self.steps.precision), device)
         self.average = ema_copy(system) if config.ema else None
         self.averaging = None if self.average is None else Averaging(self.average, system)
         self.norms = [] if self.average is None else batch_norms(self.average)
@@ -136,6 +138,7 @@ class Trainer:
         for line in lines:
             log.write(self.round, {"event": line})
         self.said += lines[:-1]  # the last says that it was resumed
+        log.write(self.round, {"event": f"computes in {self.steps.precision}"})
         self.system.train()
         saved = previewed = reported = time.monotonic()
         with self.signals.heeded():
@@ -233,7 +236,7 @@ class Trainer:
         count = min(BATCHES, max(1, PICTURES * self.ranks.size // self.config.batch))
         turns = (self._turn(self.batches.next(), rng) for _ in range(count))
         try:
-            measure_norms(self.average, self.norms, self.averaging.own, turns, self.config.precision)
+            measure_norms(self.average, self.norms, self.averaging.own, turns, self.steps.precision)
             self.measured = self.round
         finally:
             self.batches.restore(place)
@@ -293,7 +296,8 @@ class Trainer:
                 )
         if not self.ranks.first:
             return
-        come = {"round": self.round, "images": self.images, "seconds": self.seconds, "threads": torch.get_num_threads()}
+        come: dict[str, Any] = {"round": self.round, "images": self.images, "seconds": self.seconds}
+        come |= {"precision": self.steps.precision, "threads": torch.get_num_threads()}
         place = {
             "bad_total": self.steps.bad_total,
             "bad": self.steps.bad,
@@ -322,6 +326,8 @@ class Trainer:
         self.round, self.images, self.seconds = facts["round"], facts["images"], facts["seconds"]
         self.steps.bad_total, self.skipped = facts["bad_total"], facts.get("skipped", 0)
         self.steps.bad |= facts.get("bad", {})
+        if self.config.precision == AUTO:  # checkpoints of before there was an "auto" do not say
+            self.steps.precision = precision_of(facts.get("precision", self.steps.precision), self.device)
         if self.ranks.first:
             lines += model.spare(self.round)
         return [*lines, f"resumed after iteration {self.round}"]
