@@ -8,10 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from test_training import Duel, trainer
 
+import zeuxis as zx
 from zeuxis.api.page import loss_curves
+from zeuxis.api.runs import Run
 from zeuxis.errors import DataError, TrainingStopped, UsageError, WeightsError
+from zeuxis.rng import Stream
 from zeuxis.training.checkpoint import Checkpoints, read_folder, write_folder
 from zeuxis.training.log import Log, read_log
 from zeuxis.training.trainer import Trainer
@@ -226,6 +230,32 @@ def test_other_pictures_are_refused(tmp_path: Path) -> None:
     assert contents(tmp_path) == before
     assert with_facts(tmp_path, "a" * 16).resume() == ["resumed after iteration 2"]
     assert with_facts(tmp_path, None).resume() == ["resumed after iteration 2"]
+
+
+def test_a_folder_whose_pictures_were_replaced_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZEUXIS_CACHE", str(tmp_path / "cache"))
+    tiny = {"model.latent": 4, "model.widths": [8, 8], "model.hidden": 16}
+
+    def drawn(seed: int) -> None:
+        (tmp_path / "pictures").mkdir(exist_ok=True)
+        for k in range(24):
+            pixels = (Stream(seed, k).uniform(16, 16, 3) * 255).byte().numpy()
+            Image.fromarray(pixels).save(tmp_path / "pictures" / f"{k:02d}.png")
+
+    def trained() -> Run:
+        folder, out = tmp_path / "pictures", tmp_path / "run"
+        return zx.train("vae", data=folder, out=out, size=16, iterations=2, batch=8, settings=tiny, quiet=True)
+
+    drawn(0)
+    assert trained().notes == () == trained().notes
+    before = contents(tmp_path / "run" / "checkpoints"), contents(tmp_path / "run" / "model")
+    drawn(1)
+    with pytest.raises(DataError, match=r"are not those that the run in .* was begun on \(fingerprint"):
+        trained()
+    assert (contents(tmp_path / "run" / "checkpoints"), contents(tmp_path / "run" / "model")) == before
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["finished"]
+    drawn(0)
+    assert trained().clock.round == 2
 
 
 def test_a_checkpoint_that_did_not_note_its_pictures_says_so(tmp_path: Path) -> None:

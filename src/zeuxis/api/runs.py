@@ -31,7 +31,7 @@ from zeuxis.recipe import Recipe, parse_recipe
 from zeuxis.rng import ImageRng
 from zeuxis.training.checkpoint import write_model
 from zeuxis.training.distributed import join
-from zeuxis.training.legacy import FORMAT, upgraded_recipe
+from zeuxis.training.legacy import FORMAT, format_of, upgraded_recipe
 from zeuxis.training.trainer import Clock, Trainer
 
 PREVIEWED = 16
@@ -104,7 +104,7 @@ def train(
     # The first process chooses: the others may come when the folder is there already.
     folder = Path(ranks.text_from_first(str(run_folder(recipe, out, fresh)) if ranks.first else ""))
     folder.mkdir(parents=True, exist_ok=True)
-    if ranks.first:
+    if ranks.first and recorded(folder) is None:  # what a refused training says of the run stays
         _note(folder, recipe, finished=False)
     if source.skipped and ranks.first:
         lines = [json.dumps(asdict(file)) for file in source.skipped]
@@ -211,10 +211,12 @@ def recorded(folder: Path) -> Recorded | None:
     path = folder / "run.json"
     try:
         run = json.loads(path.read_text(encoding="utf-8"))
+        if format_of(run) > FORMAT:
+            raise UsageError(f"{path} was written by a later version of zeuxis: update it, or give another --out")
         return Recorded(parse_recipe(upgraded_recipe(run), str(path)), bool(run["finished"]))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{path} cannot be read ({error}): give another --out") from None
 
 
