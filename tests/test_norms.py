@@ -86,6 +86,15 @@ def test_training_does_not_feel_it_and_resumes_bit_equal(tmp_path: Path) -> None
         assert all(torch.equal(one[name], other[name]) for name in one), kind
 
 
+def test_a_norm_that_no_move_reaches_keeps_what_it_had(tmp_path: Path) -> None:
+    made = trained(tmp_path)
+    made.average.learn = lambda turn: None
+    before = [b.clone() for b in made.average.norm.buffers()]
+    made.save()
+    assert made.average.norm.running_mean.any()
+    assert all(torch.equal(b, old) for b, old in zip(made.average.norm.buffers(), before, strict=True))
+
+
 def test_only_norms_that_are_trained_are_measured() -> None:
     made = Normed()
     assert batch_norms(made) == [made.norm]

@@ -41,9 +41,10 @@ def measure_norms(
 ) -> None:
     """Set the statistics of ``norms``, which are in ``average``, to the mean over ``turns`` of every move's batches.
 
-    No weight moves, and no buffer but these. ``trained`` are the parameters of the average: a loss may ask for
-    gradients with respect to them.
+    No weight moves, and no buffer but these; those of norms that no move reaches (of a critic that has not begun) stay.
+    ``trained`` are the parameters of the average: a loss may ask for gradients with respect to them.
     """
+    before = [[b.clone() for b in norm.buffers()] for norm in norms]
     momenta = [norm.momentum for norm in norms]
     others = KeptBuffers(average, without=norms)
     for norm in norms:
@@ -57,10 +58,19 @@ def measure_norms(
             for move in average.moves():
                 with torch.enable_grad(), autocast(turn.batch.image.device, precision):
                     move.loss(turn)
+            if not any(_reached(norm) for norm in norms):
+                break
     finally:
         for p in trained:
             p.requires_grad_(False)
-        for norm, momentum in zip(norms, momenta, strict=True):
+        for norm, momentum, buffers in zip(norms, momenta, before, strict=True):
             norm.momentum = momentum
             norm.eval()
+            if not _reached(norm):
+                for buffer, value in zip(norm.buffers(), buffers, strict=True):
+                    buffer.copy_(value)
         others.put_back()
+
+
+def _reached(norm: _BatchNorm) -> bool:
+    return bool(norm.num_batches_tracked)
