@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from zeuxis.game import System
+from zeuxis.training.buffers import SMALL
 from zeuxis.training.fit import put_back
 from zeuxis.training.state import Tensors
 
@@ -57,6 +58,7 @@ class Averaging:
             for name, b in mine._buffers.items()
             if b is not None and b is not their._buffers[name]
         ]
+        self._seen: dict[int, tuple[Tensor, int]] = {}  # large buffers of the system, and the count of their changes
 
     @torch.no_grad()
     def update(self, decay: float) -> None:
@@ -65,9 +67,19 @@ class Averaging:
         if now:
             torch._foreach_lerp_(self.own, now, 1 - decay)
         pairs = [(mine._buffers[name], their._buffers[name]) for mine, their, name in self._buffers]
-        there = [(mine, b) for mine, b in pairs if mine is not None and b is not None]
+        there = [
+            (mine, b) for k, (mine, b) in enumerate(pairs) if mine is not None and b is not None and self._changed(k, b)
+        ]
         if there:
             torch._foreach_copy_([mine for mine, _ in there], [b for _, b in there])
+
+    def _changed(self, k: int, buffer: Tensor) -> bool:
+        """Whether the k-th buffer may have changed since it was last asked about (see :class:`KeptBuffers`)."""
+        if buffer.numel() <= SMALL:
+            return True
+        held, version = self._seen.get(k, (None, 0))
+        self._seen[k] = buffer, buffer._version
+        return held is not buffer or version != buffer._version
 
 
 def update_ema(average: System, system: System, decay: float) -> None:

@@ -16,6 +16,8 @@ from zeuxis.training.distributed import Ranks
 from zeuxis.training.optimiser import OPTIMISERS, set_rate
 from zeuxis.training.precision import Scaler, autocast, precision_of
 
+CLIP_GUARD = 1e-6  # what torch adds to a norm before it divides by it
+
 
 class Steps:
     """The optimisers (and in float16 the scalers) of all players. Called with a player, it lowers its loss once.
@@ -57,7 +59,7 @@ class Steps:
         finite = bool(torch.isfinite(total + norm))
         if finite:
             self.bad[player.name] = 0
-            if player.clip is not None:
+            if player.clip is not None and norm + CLIP_GUARD > player.clip:  # below it, clipping multiplies by 1
                 torch.nn.utils.clip_grads_with_norm_(parameters, player.clip, norm)
             set_rate(optimiser, player, turns[-1].round, turns[-1].progress)
             optimiser.step()
