@@ -553,6 +553,55 @@ def test_one_kernel_steps_as_torch_s_plain_optimiser_does(kind: str) -> None:
     assert flat_state(old).keys() == flat_state(new).keys()
 
 
+class Convolving(Duel):
+    """Two convolutions, whose weights have a layout in memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3)
+
+    def players(self) -> tuple[Player, ...]:
+        return (Player("left", (self.left,), lr=1e-2), Player("right", (self.right,), lr=1e-2, optimiser="adamw"))
+
+    def moves(self) -> tuple[Move, ...]:
+        return (Move("left", self.strike), Move("right", self.parry))
+
+    def strike(self, turn: Turn) -> Tensor:
+        return (self.left(turn.batch.image) ** 2).mean()
+
+    def parry(self, turn: Turn) -> Tensor:
+        return (self.right(turn.batch.image) ** 3).mean()
+
+
+def test_a_layout_in_memory_does_not_matter(tmp_path: Path) -> None:
+    """Not to one kernel's step, not after a checkpoint, which has none, and not in two processes."""
+
+    def trained(name: str, *rounds: int, **config: object) -> dict[str, Tensor]:
+        for n in rounds:
+            with torch.random.fork_rng(devices=[]):
+                torch.default_generator.manual_seed(0)
+                made = trainer(tmp_path / name, 8, Convolving(), **config)
+            made.resume()
+            while made.round < n:
+                made.play()
+            made.save()
+        return {k: v.clone() for k, v in made.system.state_dict().items()}
+
+    plain, last = trained("plain", 6), trained("last", 6, channels_last=True)
+    assert all(torch.equal(last[k], v) for k, v in trained("parts", 3, 6, channels_last=True).items())
+    assert last["left.weight"].is_contiguous(memory_format=torch.channels_last)
+    for name, value in plain.items():
+        torch.testing.assert_close(last[name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_averaged_gradients_have_the_layout_of_their_parameter() -> None:
+    p = nn.Parameter(torch.zeros(4, 3, 3, 3).to(memory_format=torch.channels_last))
+    p.grad = Draws(0).normal(4, 3, 3, 3)
+    wanted = p.grad.clone()
+    Ranks(0, 1, ThreadExchange(Wire(1), 0)).average_gradients([p])
+    assert p.grad.stride() == p.stride() and torch.equal(p.grad, wanted)
+
+
 def test_a_gradient_below_its_limit_is_left_alone(tmp_path: Path) -> None:
     weights = {}
     for clip in (None, 1e9, 1e-3):

@@ -50,7 +50,8 @@ class Averaging:
         theirs = dict(system.named_parameters())
         pairs = [(mine, theirs[name]) for name, mine in average.named_parameters() if mine is not theirs[name]]
         self.own: list[Tensor] = [mine for mine, _ in pairs]  # the parameters that are not shared
-        self._theirs = [p for _, p in pairs]
+        self._theirs: list[Tensor] = [p for _, p in pairs]
+        self._alike = all(mine.dtype == p.dtype for mine, p in pairs)
         both = zip(average.modules(), system.modules(), strict=True)
         self._buffers = [
             (mine, their, name)
@@ -63,7 +64,9 @@ class Averaging:
     @torch.no_grad()
     def update(self, decay: float) -> None:
         """``average <- decay * average + (1 - decay) * system`` for parameters that are trained; buffers are copied."""
-        now = [p.detach().to(mine.dtype) for mine, p in zip(self.own, self._theirs, strict=True)]
+        now = self._theirs
+        if not self._alike:
+            now = [p.to(mine.dtype) for mine, p in zip(self.own, self._theirs, strict=True)]
         if now:
             torch._foreach_lerp_(self.own, now, 1 - decay)
         pairs = [(mine._buffers[name], their._buffers[name]) for mine, their, name in self._buffers]

@@ -102,5 +102,18 @@ def restore_flat(optimiser: torch.optim.Optimizer, flat: dict[str, Tensor]) -> N
         state.setdefault(int(number), {})[what] = tensor
     try:
         optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+        for group in optimiser.param_groups:
+            for p in group["params"]:
+                laid_out_alike(p, optimiser.state.get(p, {}))
     except (ValueError, RuntimeError) as error:
         raise WeightsError(f"the checkpoint's optimiser state does not fit this game: {error}") from None
+
+
+def laid_out_alike(p: Tensor, state: dict[str, Any]) -> None:
+    """Give what is kept of each number of ``p`` the layout of ``p`` in memory (channels last, say).
+
+    A checkpoint has none, and the kernel that makes the whole of Adam's step walks all tensors side by side.
+    """
+    for what, value in state.items():
+        if isinstance(value, Tensor) and value.shape == p.shape and value.stride() != p.stride():
+            state[what] = torch.empty_like(p, dtype=value.dtype, requires_grad=False).copy_(value)
