@@ -349,6 +349,15 @@ def test_nothing_is_saved_while_steps_are_not_finite(tmp_path: Path) -> None:
     assert [p.name for p in made.checkpoints.paths()][-1] == "00000004"
 
 
+def test_a_training_that_ends_in_a_bad_step_is_saved_and_says_so(tmp_path: Path) -> None:
+    """It would come to the same end again: the batches and the draws follow from the seed."""
+    made = trainer(tmp_path, system=Normed(poison=3), rounds=4)
+    made.run()
+    assert made.said == ["the last step was not finite: what was saved is what the finite steps before it left"]
+    tensors, facts = read_folder(tmp_path / "model", "model")
+    assert facts["round"] == 4 and all(torch.isfinite(t).all() for t in tensors.values() if t.is_floating_point())
+
+
 def test_a_signal_in_an_explosion_saves_nothing(tmp_path: Path) -> None:
     made = trainer(tmp_path, system=Normed(), rounds=50, max_bad_iterations=1000)
     for _ in range(2):

@@ -478,7 +478,7 @@ def newest_round(folder: Path) -> int:
 def test_killed_at_random_moments_it_always_resumes(tmp_path: Path) -> None:
     """The short form of ``benchmarks/kills.py``, which does it a hundred times."""
     last = 0
-    delays = Draws(0).uniform(3).tolist()
+    delays = Draws(0).uniform(2).tolist()
     for delay in delays:
         child = subprocess.Popen(
             [sys.executable, "-c", CHILD, str(tmp_path), str(Path(__file__).parent)], stdout=subprocess.PIPE

@@ -166,16 +166,24 @@ class Trainer:
                         saved = time.monotonic()
                 if not self._stopping():
                     self._show()
-                if self.stop_asked and self.steps.failing:
-                    line = f"the last step was not finite, so nothing was saved: {self.checkpoints.last_good()}"
-                    self.said.append(line)
-                    log.write(self.round, {"event": line})
-                else:
-                    self.save()
+                self._end(log)
                 log.write(self.round, {"event": f"stopped by {self.stop_asked}" if self.stop_asked else "finished"})
             finally:
                 log.close()
         return self.clock()
+
+    def _end(self, log: Log) -> None:
+        """Save, but not in an explosion that a signal has cut short: what comes of it is not known."""
+        line = None
+        if self.steps.failing and self.stop_asked:
+            line = f"the last step was not finite, so nothing was saved: {self.checkpoints.last_good()}"
+        elif self.steps.failing:
+            line = "the last step was not finite: what was saved is what the finite steps before it left"
+        if line is not None:
+            self.said.append(line)
+            log.write(self.round, {"event": line})
+        if line is None or not self.stop_asked:
+            self.save()
 
     def play(self) -> None:
         """One round, and what follows it."""
