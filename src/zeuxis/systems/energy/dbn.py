@@ -41,7 +41,7 @@ class DBN(System):
         runs: chains of the top machine's annealing, whose average is taken.
     """
 
-    discrete = True
+    discrete = black_and_white = True
     card = Card(
         "dbn",
         title="Deep belief network",

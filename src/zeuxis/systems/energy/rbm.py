@@ -32,7 +32,7 @@ class RBM(System):
         runs: chains of the annealing, whose average is taken.
     """
 
-    discrete = True
+    discrete = black_and_white = True
     card = Card(
         "rbm",
         title="Restricted Boltzmann machine",
