@@ -35,7 +35,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, str], dict[str, str]]] = {
         {"conditioning": "told", "proj_out": "leave"},
     ),
     "image-gpt": (
-        {"width": 8, "depth": 1, "heads": 2, "colours": 5},
+        {"width": 8, "depth": 1, "heads": 2, "colours": 5, "gelu": "tanh"},
         {},
         {"tokeniser": "pixels", "pos_embed": "place", "proj_in": "enter", "proj_out": "leave"},
     ),

@@ -40,6 +40,7 @@ class ImageGPT(System):
         width: channels of a token, a multiple of ``heads``.
         depth: transformer blocks.
         heads: of each attention.
+        gelu: how it is approximated: "sigmoid", x sigmoid(1.702 x) as published, or "tanh", closer to it.
     """
 
     discrete = True
@@ -72,6 +73,7 @@ class ImageGPT(System):
         width: int = 128,
         depth: int = 6,
         heads: int = 4,
+        gelu: str = "sigmoid",
         lr: float = 3e-3,
     ) -> None:
         super().__init__()
@@ -91,7 +93,7 @@ class ImageGPT(System):
                 f"image-gpt models pixels of 1 or 3 channels, not {self.shape.channels}: give a tokeniser"
             )
         codes, length = self.layout.codes, self.layout.length
-        self.network = CausalTransformer(codes, length, width, depth, heads, classes=self.classes)
+        self.network = CausalTransformer(codes, length, width, depth, heads, classes=self.classes, gelu=gelu)
 
     @property
     def conditions(self) -> frozenset[str]:

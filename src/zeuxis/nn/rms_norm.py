@@ -1,0 +1,59 @@
+"""Root mean square normalisation with a gradient by hand (Zhang & Sennrich 2019, arXiv:1910.07467, Eq. 4).
+
+Torch has no fused kernel of it for processors: its own takes three times as long there as a layer norm.
+
+Axes: D numbers that are normalised together.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+EPSILON = 1e-5
+
+
+class _Normalise(torch.autograd.Function):
+    """x / RMS(x) over the last axis, in as few passes over memory as it takes."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        inverse = (torch.linalg.vecdot(x, x).unsqueeze(-1) / x.shape[-1]).add_(EPSILON).rsqrt_()  # (..., 1)
+        y = x * inverse
+        ctx.save_for_backward(y, inverse)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> Tensor:
+        """(dy - y mean(dy y)) / RMS(x)."""
+        y, inverse = ctx.saved_tensors
+        along = torch.linalg.vecdot(slope, y).unsqueeze(-1).div_(-y.shape[-1])
+        return torch.addcmul(slope, y, along).mul_(inverse)
+
+
+class RMSNorm(nn.Module):
+    """``(..., D)`` divided by its root mean square, times a gain for each of the D; in the input's precision.
+
+    A linear layer that follows may take the gain into its weight, which is a smaller tensor: see :meth:`into`.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))  # the gain
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.bare(x) * self.weight
+
+    def into(self, linear: nn.Linear, x: Tensor) -> Tensor:
+        """``linear(self(x))`` of a layer without bias, the gain multiplied into its weight."""
+        return nn.functional.linear(self.bare(x), linear.weight * self.weight)
+
+    @staticmethod
+    def bare(x: Tensor) -> Tensor:
+        """``x`` (..., D) normalised, without the gain."""
+        out: Tensor = _Normalise.apply(x)
+        return out
