@@ -16,7 +16,7 @@ from zeuxis.game import System, Turn
 from zeuxis.metrics.table import Evidence, measure
 from zeuxis.rng import Stream
 from zeuxis.spec import DataSpec
-from zeuxis.systems.autoencoder._pixels import LIKELIHOODS, BernoulliPixels, BinaryPixels, GaussianPixels
+from zeuxis.systems.autoencoder._pixels import BernoulliPixels, BinaryPixels, GaussianPixels
 from zeuxis.systems.autoencoder._pixels import pixels as pixels_of
 
 
@@ -87,7 +87,8 @@ def test_a_density_is_measured_in_bits_of_the_dequantised_levels() -> None:
 
 
 @pytest.mark.parametrize(
-    ("likelihood", "kind"), [("bernoulli", BernoulliPixels), ("black-and-white", BinaryPixels), ("gaussian", GaussianPixels)]
+    ("likelihood", "kind"),
+    [("bernoulli", BernoulliPixels), ("black-and-white", BinaryPixels), ("gaussian", GaussianPixels)],
 )
 @pytest.mark.parametrize("name", ["vae", "cvae", "align-draw"])
 def test_a_system_has_the_pixels_that_it_was_asked_for(name, likelihood, kind) -> None:

@@ -52,7 +52,9 @@ def as_format_1(system: System, keywords: dict[str, str], components: dict[str, 
     save_file(old, weights)
     card = json.loads(facts.read_text(encoding="utf-8"))
     del card["format"]
-    card["config"] = {keywords.get(k, k): v for k, v in card["config"].items() if k not in BEFORE.get(system.card.id, {})}
+    card["config"] = {
+        keywords.get(k, k): v for k, v in card["config"].items() if k not in BEFORE.get(system.card.id, {})
+    }
     facts.write_text(json.dumps(card | {"sha256": sha256(weights)}), encoding="utf-8")
 
 

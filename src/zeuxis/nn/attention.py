@@ -1,6 +1,6 @@
 """Multi-head attention, with one seam for those who want to watch or steer it.
 
-Every attention of the library is a :class:`SelfAttention` or a :class:`CrossAttention`. Each has an
+Every attention of the library is an :class:`Attention`, of the kind "self" or "cross". Each has an
 attribute ``control``, normally ``None``. Given a callable, it receives the attention probabilities
 ``(B, h, Q, K)`` and returns those to use; :func:`zeuxis.nn.control.controlled` sets those of a whole network.
 Without one the fused kernel is used wherever it is the faster.

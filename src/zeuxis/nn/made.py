@@ -10,6 +10,7 @@ Axes: d inputs, H units of a hidden layer.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -49,7 +50,7 @@ def masks(d: int, widths: Sequence[int], degrees: str) -> list[Tensor]:
     assign = lookup("degrees", degrees, DEGREES)
     numbers = torch.arange(1, d + 1)
     of_layers = [numbers, *(assign(d, width) for width in widths)]  # of the inputs, their own numbers
-    hidden = [above[:, None] >= below for below, above in zip(of_layers, of_layers[1:], strict=False)]  # Eq. 8
+    hidden = [above[:, None] >= below for below, above in pairwise(of_layers)]  # Eq. 8
     return [*hidden, numbers[:, None] > of_layers[-1]]  # Eq. 9
 
 

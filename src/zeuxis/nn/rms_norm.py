@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
@@ -36,10 +37,7 @@ class _Normalise(torch.autograd.Function):
 
 
 class RMSNorm(nn.Module):
-    """``(..., D)`` divided by its root mean square, times a gain for each of the D; in the input's precision.
-
-    A linear layer that follows may take the gain into its weight, which is a smaller tensor: see :meth:`into`.
-    """
+    """``(..., D)`` divided by its root mean square, times a gain for each of the D; in the input's precision."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -48,12 +46,18 @@ class RMSNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.bare(x) * self.weight
 
-    def into(self, linear: nn.Linear, x: Tensor) -> Tensor:
-        """``linear(self(x))`` of a layer without bias, the gain multiplied into its weight."""
-        return nn.functional.linear(self.bare(x), linear.weight * self.weight)
+    def into(self, linear: nn.Linear, x: Tensor, times: float = 1.0) -> Tensor:
+        """``times linear(self(x))`` of a layer without bias."""
+        return scaled_linear(self.bare(x), linear.weight, times * self.weight)
 
     @staticmethod
     def bare(x: Tensor) -> Tensor:
         """``x`` (..., D) normalised, without the gain."""
         out: Tensor = _Normalise.apply(x)
         return out
+
+
+def scaled_linear(x: Tensor, weight: Tensor, scale: Tensor | float) -> Tensor:
+    """``weight (scale x)`` of inputs ``(..., D)``, ``scale`` being one number or ``(D,)``: the smaller tensor of the
+    two, inputs or weight, is what is scaled."""
+    return F.linear(x, weight * scale) if x.numel() > weight.numel() else F.linear(x * scale, weight)

@@ -9,14 +9,16 @@ Axes: N positions, M new positions, D width, h heads, d width of a head.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zeuxis.errors import lookup
-from zeuxis.nn.attention import SelfAttention, attend
-from zeuxis.nn.rms_norm import RMSNorm
+from zeuxis.nn.attention import Attention, attend
+from zeuxis.nn.rms_norm import RMSNorm, scaled_linear
 
 
 class KVCache:
@@ -35,16 +37,20 @@ class KVCache:
         return self.keys[:, :, : self.filled], self.values[:, :, : self.filled]
 
 
-class SequenceAttention(SelfAttention):
-    """Tokens ``(B, N, D)`` attend to all, or with ``causal`` to those up to their own; with ``cache`` to those in it."""
+class SequenceAttention(Attention):
+    """Tokens ``(B, N, D)``, after their ``norm``, attend to all, or with ``causal`` to those up to their own; with
+    ``cache`` to those in it."""
+
+    kind = "self"
 
     def __init__(self, width: int, heads: int, *, causal: bool) -> None:
-        super().__init__(width, heads, bias=False)
+        super().__init__(width, heads)
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
         self.causal = causal
 
-    def forward(self, x: Tensor, cache: KVCache | None = None) -> Tensor:
-        q, k, v = self.split(self.qkv(x), 3)
+    def forward(self, x: Tensor, norm: RMSNorm, cache: KVCache | None = None) -> Tensor:
+        q, k, v = self.split(norm.into(self.qkv, x), 3)
         if cache is not None:
             k, v = cache.extend(k, v)
         seen = attend(q, k, v, None, self.control, causal=self.causal and cache is None)
@@ -72,26 +78,24 @@ class DepthwiseConv(nn.Module):
         return torch.cat([front, tokens + near], 1)
 
 
-def sigmoid_gelu(x: Tensor) -> Tensor:
-    """x sigmoid(1.702 x) (Hendrycks & Gimpel 2016, arXiv:1606.08415, section 2), by a kernel that torch has."""
-    return F.silu(1.702 * x) / 1.702
+class Gelu(NamedTuple):
+    """An approximation of GELU: ``kernel(stretch x) / stretch``. Both factors go into the weights around it."""
+
+    kernel: Callable[[Tensor], Tensor]
+    stretch: float
 
 
-def tanh_gelu(x: Tensor) -> Tensor:
-    """The closer approximation by a tanh (the same, section 2)."""
-    return F.gelu(x, approximate="tanh")
-
-
-GELUS: Mapping[str, Callable[[Tensor], Tensor]] = {"sigmoid": sigmoid_gelu, "tanh": tanh_gelu}
+GELUS: Mapping[str, Gelu] = {  # Hendrycks & Gimpel 2016, arXiv:1606.08415, section 2
+    "sigmoid": Gelu(F.silu, 1.702),  # x sigmoid(1.702 x)
+    "tanh": Gelu(partial(F.gelu, approximate="tanh"), 1.0),
+}
 
 
 class SequenceBlock(nn.Module):
     """Attention and a four-fold MLP, each after a norm and around a residual; with a ``grid`` each also after
     a :class:`DepthwiseConv`. ``gelu`` is one of :data:`GELUS`."""
 
-    def __init__(
-        self, width: int, heads: int, *, causal: bool, gelu: str, grid: tuple[int, int] | None = None
-    ) -> None:
+    def __init__(self, width: int, heads: int, *, causal: bool, gelu: str, grid: tuple[int, int] | None = None) -> None:
         super().__init__()
         self.conv1, self.conv2 = (nn.Identity() if grid is None else DepthwiseConv(width, grid) for _ in range(2))
         self.norm1, self.norm2 = RMSNorm(width), RMSNorm(width)
@@ -102,9 +106,10 @@ class SequenceBlock(nn.Module):
 
     def forward(self, x: Tensor, cache: KVCache | None = None) -> Tensor:
         x = self.conv1(x)
-        x = self.conv2(x + self.attention(self.norm1(x), cache))
-        out: Tensor = x + self.proj_out(self.gelu(self.proj_in(self.norm2(x))))
-        return out
+        x = self.conv2(x + self.attention(x, self.norm1, cache))
+        kernel, stretch = self.gelu
+        hidden = kernel(self.norm2.into(self.proj_in, x, stretch))  # (B, N, 4 D)
+        return x + scaled_linear(hidden, self.proj_out.weight, 1 / stretch)
 
 
 class SequenceTransformer(nn.Module):

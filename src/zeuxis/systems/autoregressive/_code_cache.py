@@ -56,7 +56,6 @@ class CodeCache:
         self.codes[filled : filled + len(new)] = codes[list(new.values())].to(self.codes)
         self.rows.update(zip(new, range(filled, filled + len(new)), strict=True))
 
-
     def fingerprints(self, image: Tensor) -> Tensor:
         """A number for each picture ``(B, C, H, W)``, int64 ``(B,)``: a random linear function of its bits."""
         bits = image.float().contiguous().view(torch.int32).flatten(1).long()  # (B, P)
