@@ -13,7 +13,7 @@ from zeuxis.errors import UsageError
 from zeuxis.game import Turn
 from zeuxis.knobs import Sampling
 from zeuxis.metrics.table import Evidence, measure
-from zeuxis.nn.boltzmann import binarise, inverse_temperatures
+from zeuxis.nn.boltzmann import binarise
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.energy.rbm import RBM
 
@@ -66,15 +66,6 @@ def test_more_annealings_come_as_close_as_their_spread_says() -> None:
     assert small.value == pytest.approx(large.value, abs=1e-9), "the mean is over all chains, however they are cut"
     assert abs(small.value - exact) < 4 * small.spread / 400**0.5
     assert model.machine.annealed(4, 4, 1, Stream(0)).spread is None
-
-
-def test_temperatures_are_dense_where_the_machine_is_nearly_its_own() -> None:
-    betas = inverse_temperatures(14_500)
-    assert len(betas) == 14_501 and betas[0] == 0 and betas[-1] == 1 and betas == sorted(set(betas))
-    assert (betas[500], betas[4500]) == (0.5, 0.9)
-    assert inverse_temperatures(3) == [0.0, 0.5, 0.9, 1.0]
-    with pytest.raises(UsageError, match="3 temperatures"):
-        inverse_temperatures(2)
 
 
 def test_the_likelihood_is_published_with_its_spread() -> None:

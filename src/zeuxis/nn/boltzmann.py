@@ -19,7 +19,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zeuxis.errors import UsageError
 from zeuxis.rng import Rng, Stream
 
 MOST_ENUMERATED = 16  # hidden units up to which Z is summed exactly: 65,536 states
@@ -130,7 +129,8 @@ class Boltzmann(nn.Module):
     def annealed(self, temperatures: int, runs: int, repeats: int, rng: Rng) -> LogZ:
         """log of the mean of w_AIS, from independent units b_A to this machine (Salakhutdinov & Murray, Eq. 12).
 
-        b_A are the log-odds of the units' means under short chains of the machine itself. The mean is over the chains
+        b_A are the log-odds of the units' means under short chains of the machine itself; from there evenly spaced
+        temperatures vary less than the paper's, which are dense near 1. The mean is over the chains
         of all annealings, which begin at one b_A; the spread is the standard deviation of what each says. The
         estimate of Z is unbiased: that of log Z is on average too low, the more so, the larger the spread.
         """
@@ -140,7 +140,7 @@ class Boltzmann(nn.Module):
         base = v.mean(0).clamp(CLAMP, 1 - CLAMP).logit()  # b_A
         v = bernoulli(base.expand(len(v), -1), rng)
         weights = torch.zeros(len(v), dtype=torch.float64, device=self.weight.device)
-        for before, beta in pairwise(inverse_temperatures(temperatures)):
+        for before, beta in pairwise(k / temperatures for k in range(temperatures + 1)):
             up, tilt = self.upward(v), v @ (self.bias - base)
             # log p*_beta(v) at the two temperatures (Eq. 14); what does not depend on beta cancels
             gain = (beta - before) * tilt + (F.softplus(beta * up) - F.softplus(before * up)).sum(1)
@@ -151,21 +151,6 @@ class Boltzmann(nn.Module):
         each = weights.view(repeats, runs).logsumexp(1) - math.log(runs)  # log Z by each annealing
         value = float(each.logsumexp(0) - math.log(repeats))
         return LogZ(value, float(each.std()) if repeats > 1 else None)
-
-
-def inverse_temperatures(n: int) -> list[float]:
-    """beta_0 = 0, .., beta_n = 1, spaced as in the paper's section 5.1: most of them where the machine is nearly its
-    own, and one step at least in each of the three ranges."""
-    ends, shares = (0.0, 0.5, 0.9, 1.0), (500 / 14_500, 4000 / 14_500)
-    first, second = (max(1, round(share * n)) for share in shares)
-    steps = (first, second, n - first - second)
-    if min(steps) < 1:
-        raise UsageError(f"annealing takes 3 temperatures or more, not {n}: raise temperatures")
-    return [
-        low + (high - low) * k / count
-        for (low, high), count in zip(pairwise(ends), steps, strict=True)
-        for k in range(count)
-    ] + [1.0]
 
 
 def bernoulli(log_odds: Tensor, rng: Rng) -> Tensor:

@@ -47,7 +47,8 @@ class VAE(NormalCode):
         verbs={"sample", "encode", "decode", "log_prob"},
         knobs=("temperature",),
         departures=(
-            "Convolutions in place of one hidden layer, SiLU in place of tanh, Adam in place of Adagrad.",
+            "Convolutions in place of one hidden layer, SiLU in place of tanh, Adam in place of Adagrad, torch's "
+            "initial weights in place of N(0, 0.01).",
             "The Gaussian decoder has one variance for all pixels (Rybkin et al. 2020), not one a pixel.",
             "sample and decode show the mean of p(x|z), without its pixel noise.",
             "No prior on the weights.",

@@ -59,6 +59,8 @@ class ImageGPT(System):
             "The palette is the k-means of the first batch and not of the whole data: round 0 trains nothing else.",
             "Under a palette, under fewer levels and over codes no likelihood is given: none would be of the pixels.",
             "A class, where there is one, takes the place of the start of the sequence.",
+            "The deviation of initial weights falls with the root of the width, from about 0.02 at 768.",
+            "Gradients are clipped to the norm 1.",
             "The objective is the autoregressive one alone, and no classifier is trained on the features.",
         ),
     )

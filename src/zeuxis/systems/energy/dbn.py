@@ -75,8 +75,8 @@ class DBN(System):
         super().__init__()
         if len(hidden) < 2 or min(hidden) < 1:
             raise UsageError(f"hidden={list(hidden)}: a dbn has 2 layers or more of 1 unit or more; one is an 'rbm'")
-        if temperatures < 3 or runs < 1 or repeats < 1:
-            raise UsageError(f"dbn: temperatures {temperatures}, runs {runs}, repeats {repeats}: at least 3, 1 and 1")
+        if temperatures < 1 or runs < 1 or repeats < 1:
+            raise UsageError(f"dbn: temperatures {temperatures}, runs {runs}, repeats {repeats}: at least 1 of each")
         if gibbs < 1 or particles < 0 or draws < 1:
             raise UsageError(f"dbn: gibbs {gibbs}, particles {particles}, draws {draws}: at least 1, 0 and 1")
         self.shape = Shape(*shape)

@@ -64,8 +64,8 @@ class RBM(System):
         super().__init__()
         if hidden < 0 or gibbs < 1 or particles < 0:
             raise UsageError(f"hidden={hidden}, gibbs={gibbs}, particles={particles}: none below 0, gibbs at least 1")
-        if temperatures < 3 or runs < 1 or repeats < 1:
-            raise UsageError(f"temperatures={temperatures}, runs={runs}, repeats={repeats}: at least 3, 1 and 1")
+        if temperatures < 1 or runs < 1 or repeats < 1:
+            raise UsageError(f"temperatures={temperatures}, runs={runs}, repeats={repeats}: at least 1 of each")
         self.shape = Shape(*shape)
         self.gibbs, self.lr = gibbs, lr
         self.temperatures, self.runs, self.repeats = temperatures, runs, repeats
