@@ -5,7 +5,8 @@ The encoder is the critic: it gives real pictures a small KL divergence from the
 large one.
 Symbols -> code:
     E -> encoder    G, D -> decoder    L_REG(Enc(x)), KL -> rate    L_AE, rec -> error    m -> margin
-    x_r, x_p -> the halves of fake    beta / 2, beta_rec -> reconstruction    alpha -> alpha    beta_neg -> negative    s -> scale
+    x_r, x_p -> the halves of fake    alpha -> alpha    beta_neg -> negative    s -> scale
+    beta / 2, beta_rec -> reconstruction
 The paper's L_AE is half the squared error: hence beta / 2.
 """
 

@@ -58,8 +58,8 @@ class PixelCNN(System):
             "A mixture of logistics over a pixel's channels (PixelCNN++) in place of 256 classes a channel.",
             "Channels are not split into groups: all of a pixel's are drawn at once, by the mixture's own coupling.",
             "Over codes no likelihood is given: it would not be that of the pixels.",
-            "The recipe of pixels, and what ships of it, is far smaller than the paper's networks and good for its likelihood "
-            "alone: its samples are worse than those of one Gaussian. Those over codes are not.",
+            "The recipe of pixels, and what ships of it, is far smaller than the paper's networks and good for its "
+            "likelihood alone: its samples are worse than those of one Gaussian. Those over codes are not.",
         ),
     )
 

@@ -49,7 +49,7 @@ class CycleGAN(System):
         paper="1703.10593",
         needs={"source"},
         departures=(
-            "The identity loss is on unless turned off, as in the authors' program; the paper adds it for paintings alone.",
+            "The identity loss is on by default, as in the authors' program; the paper adds it for paintings alone.",
         ),
     )
 
