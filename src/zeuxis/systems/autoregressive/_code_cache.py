@@ -6,6 +6,7 @@ Axes: P values of a picture.
 from __future__ import annotations
 
 import math
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -25,11 +26,9 @@ class CodeCache:
     """
 
     def __init__(self, shape: Shape, length: int) -> None:
-        values = math.prod(shape)
-        high, low = (Stream(0, "fingerprint", half).integers(2**31, values) for half in ("high", "low"))
-        self.weights = (high << 32) | (low << 1) | 1  # (P,), odd
+        self.values = math.prod(shape)
         self.rows: dict[tuple[int, int], int] = {}  # example and fingerprint -> row of ``codes``
-        self.codes = torch.empty(0, length, dtype=torch.int32)
+        self.codes = torch.empty(0, length, dtype=torch.int32, device="cpu")
 
     def tokenise(self, tokeniser: CodeTokeniser, batch: Batch) -> Tensor:
         """The codes ``(B, N)`` int64 of a batch's pictures."""
@@ -55,6 +54,12 @@ class CodeCache:
             self.codes = more
         self.codes[filled : filled + len(new)] = codes[list(new.values())].to(self.codes)
         self.rows.update(zip(new, range(filled, filled + len(new)), strict=True))
+
+    @cached_property
+    def weights(self) -> Tensor:
+        """Odd numbers, int64 ``(P,)``."""
+        high, low = (Stream(0, "fingerprint", half).integers(2**31, self.values) for half in ("high", "low"))
+        return (high << 32) | (low << 1) | 1
 
     def fingerprints(self, image: Tensor) -> Tensor:
         """A number for each picture ``(B, C, H, W)``, int64 ``(B,)``: a random linear function of its bits."""
