@@ -22,7 +22,8 @@ class _Normalise(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        inverse = (torch.linalg.vecdot(x, x).unsqueeze(-1) / x.shape[-1]).add_(EPSILON).rsqrt_()  # (..., 1)
+        squares = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_()  # (..., 1)
+        inverse = squares.div_(x.shape[-1]).add_(EPSILON).rsqrt_()
         y = x * inverse
         ctx.save_for_backward(y, inverse)
         return y
@@ -32,8 +33,8 @@ class _Normalise(torch.autograd.Function):
     def backward(ctx: Any, slope: Tensor) -> Tensor:
         """(dy - y mean(dy y)) / RMS(x)."""
         y, inverse = ctx.saved_tensors
-        along = torch.linalg.vecdot(slope, y).unsqueeze(-1).div_(-y.shape[-1])
-        return torch.addcmul(slope, y, along).mul_(inverse)
+        along = (slope.unsqueeze(-2) @ y.unsqueeze(-1)).squeeze(-1)  # (..., 1): a product writes no third tensor
+        return torch.addcmul(slope, y, along, value=-1 / y.shape[-1]).mul_(inverse)
 
 
 class RMSNorm(nn.Module):
