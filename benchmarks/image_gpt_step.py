@@ -13,11 +13,13 @@ the ratio is of processor time.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import json
 import math
 import platform
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -96,12 +98,18 @@ def our_step(shape: Shape, args: argparse.Namespace, pictures: Tensor, folder: P
 def peer_step(module: ModuleType, args: argparse.Namespace, codes: Tensor) -> tuple[Callable[[], None], int]:
     """nanoGPT's training step: token i of the targets follows token i of the inputs."""
     torch.manual_seed(0)
-    model = module.GPT(
-        module.GPTConfig(
-            block_size=args.length, vocab_size=args.codes, n_layer=args.depth, n_head=args.heads, n_embd=args.width,
-            dropout=0.0, bias=False,
-        )
-    ).train()  # fmt: skip
+    with contextlib.redirect_stdout(sys.stderr):  # it tells its size, and what is printed here is one JSON document
+        model = module.GPT(
+            module.GPTConfig(
+                block_size=args.length,
+                vocab_size=args.codes,
+                n_layer=args.depth,
+                n_head=args.heads,
+                n_embd=args.width,
+                dropout=0.0,
+                bias=False,
+            )
+        ).train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
     place = 0
 

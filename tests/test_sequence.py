@@ -469,6 +469,13 @@ def test_rms_norm_and_its_gradients_are_torch_s_own() -> None:
     doubles = x[:1, :2].double().requires_grad_()
     assert torch.autograd.gradcheck(RMSNorm.bare, doubles)
     assert RMSNorm.bare(torch.zeros(2, 7)).isfinite().all()
+    for half in (torch.bfloat16, torch.float16):
+        large = (1000 * x).to(half).requires_grad_()
+        y = RMSNorm.bare(large)
+        assert y.dtype == half
+        torch.testing.assert_close(y.float(), RMSNorm.bare(large.float()), rtol=1e-2, atol=1e-2)
+        (slopes,) = torch.autograd.grad(y.sum(), large)
+        assert slopes.dtype == half and slopes.isfinite().all()
 
 
 @pytest.mark.parametrize("tokens", [1, 50])

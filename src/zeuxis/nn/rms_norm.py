@@ -22,9 +22,10 @@ class _Normalise(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        squares = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_()  # (..., 1)
+        wide = torch.promote_types(x.dtype, torch.float32)  # in half precision squares overflow
+        squares = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=wide).square_()  # (..., 1)
         inverse = squares.div_(x.shape[-1]).add_(EPSILON).rsqrt_()
-        y = x * inverse
+        y = (x * inverse).to(x.dtype)
         ctx.save_for_backward(y, inverse)
         return y
 
