@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from types import SimpleNamespace
 from typing import Any, ClassVar, Literal
 
@@ -150,4 +151,4 @@ class Verbs(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where its parameters (or buffers) live."""
-        return next((t.device for t in [*self.parameters(), *self.buffers()]), torch.device("cpu"))
+        return next((t.device for t in chain(self.parameters(), self.buffers())), torch.device("cpu"))
