@@ -20,6 +20,7 @@ from zeuxis.spec import Shape
 class DegradedSource(Source):
     """``clean``'s pictures as images, the same degraded as ``source``; all else as ``clean`` has it.
 
+    In training the images are what the degradation has as its targets: sharpened ones, of `blind`.
     Where a degradation hides a part of the picture, ``mask`` says which.
 
     What is random about a degradation follows from the split, the epoch and the example: training meets a new
@@ -50,7 +51,8 @@ class DegradedSource(Source):
         rng = ImageRng([derive_seed(0, "degraded", self.split, self.epoch, example) for example in index.tolist()])
         worse, hidden = self.degradation.with_mask(clean.image, rng)
         mask = clean.condition.mask if hidden is None else hidden
-        return Batch(clean.image, replace(clean.condition, source=worse, mask=mask), clean.index)
+        image = self.degradation.target(clean.image) if self.split == "train" else clean.image
+        return Batch(image, replace(clean.condition, source=worse, mask=mask), clean.index)
 
     def stated_factors(self, factors: Tensor) -> Tensor:
         return self.clean.stated_factors(factors)
