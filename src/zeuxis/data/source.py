@@ -82,6 +82,10 @@ class Source(ABC):
         """The source as epoch ``epoch`` has it: the same examples, cut anew where that is asked for."""
         return self
 
+    def told(self, batch: Batch) -> tuple[str, ...] | None:
+        """The captions of a batch of this source in the distribution that training captions have, in any split."""
+        return batch.condition.caption
+
     def stated_factors(self, factors: Tensor) -> Tensor:
         """``factors`` (B, F) with -1 where their captions leave the value open; by default they leave none open."""
         return factors

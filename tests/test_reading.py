@@ -1,0 +1,101 @@
+"""Captions from users: models of a world read what its grammar understands, other models what they are given."""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import zeuxis as zx
+from zeuxis.api.given import condition_of
+from zeuxis.api.model import load
+from zeuxis.data.worlds import grammar
+from zeuxis.data.worlds.motion import Motion
+from zeuxis.data.worlds.reading import reader
+from zeuxis.data.worlds.scenes import Scenes
+from zeuxis.errors import UsageError
+from zeuxis.spec import DataSpec, Shape
+
+SCENES = DataSpec(Shape(3, 32, 32), words=grammar.WORDS)
+
+
+def read(caption: str, words: tuple[str, ...] = grammar.WORDS) -> str:
+    spec = DataSpec(Shape(3, 32, 32), words=words)
+    found = condition_of("model", spec, frozenset({"caption"}), frozenset(), 1, {"caption": caption}).caption
+    assert found is not None
+    return found[0]
+
+
+@pytest.mark.parametrize(
+    ("told", "meant"),
+    [
+        ("blue circle", "a blue circle"),
+        ("At night, a small red circle above a large blue square", "a small red circle above a large blue square at night"),
+        ("There is a green ring.", "a green ring"),
+        ("a small red circle above a blue square", "a small red circle above a small blue square"),
+        ("a red circle above a large blue square", "a large red circle above a large blue square"),
+        ("a red circle above a blue square", "a red circle above a blue square"),
+    ],
+)
+def test_a_caption_is_brought_to_the_phrasing_that_was_learnt(told: str, meant: str) -> None:
+    assert read(told) == meant == read(meant)
+
+
+@pytest.mark.parametrize("caption", ["", "of of of", "circle", "a dragon", "a red circle and a blue square"])
+def test_what_is_not_understood_is_refused_with_what_is(caption: str) -> None:
+    with pytest.raises(UsageError, match="nearest that is understood") as refused:
+        read(caption)
+    (nearest,) = re.findall(r"understood: '(.*)'", str(refused.value))
+    assert read(nearest)
+
+
+def test_captions_of_a_user_s_own_are_taken_as_they_are() -> None:
+    assert read("circle blue", ("blue", "circle", "red")) == "circle blue"
+    assert read("", ("blue",)) == ""
+    assert read("anything", ()) == "anything"
+    assert reader(Motion(16).spec) is None
+
+
+def test_shipped_models_of_scenes_read_so_and_their_records_say_what_was_drawn() -> None:
+    for name in ("scenes", "align-draw"):
+        model = load(name)
+        condition = model.condition(2, caption=["blue circle", "By night? A small red star."[3:].replace("?", ",")])
+        assert condition.caption == ("a blue circle", "a small red star at night")
+        with pytest.raises(UsageError, match="an object is missing"):
+            model.condition(1, caption="")
+
+
+def test_every_caption_of_the_world_is_read_as_itself() -> None:
+    world = Scenes(8)
+    for caption in world.told(world.batch(torch.arange(400))):
+        facts, again = grammar.parse(caption), grammar.parse(grammar.canonical(caption))
+        assert (facts.relation, facts.time) == (again.relation, again.time)
+        kept = [(a.colour, a.shape, a.size or b.size) == (b.colour, b.shape, b.size)
+                for a, b in itertools.zip_longest((facts.first, facts.second), (again.first, again.second)) if a]  # fmt: skip
+        assert all(kept)
+    for caption in Scenes(8, "test").captions():
+        assert grammar.canonical(caption) == caption
+
+
+LOOSE = st.sampled_from([*grammar.WORDS, "the", "is", "there", "redd", "dragon", "and", "", ",", "small", "circle"])
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(st.lists(LOOSE, max_size=9).map(" ".join))
+def test_any_words_are_read_or_refused_with_a_caption_that_is_read(told: str) -> None:
+    try:
+        found = grammar.canonical(told)
+    except UsageError as refused:
+        (found,) = re.findall(r"understood: '(.*)'", str(refused))
+    assert grammar.canonical(grammar.canonical(found)) == grammar.canonical(found)
+
+
+def test_the_picture_of_a_loose_caption_is_that_of_the_plain_one() -> None:
+    model = zx.load("align-draw")
+    loose, plain = (model.sample(1, seed=3, caption=c) for c in ("blue circle", "a blue circle"))
+    assert torch.equal(loose.tensor, plain.tensor)
+    assert loose.records[0]["condition"]["caption"] == "a blue circle"
