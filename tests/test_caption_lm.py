@@ -2,7 +2,6 @@
 
 import math
 from collections import Counter
-from collections import Counter
 
 import pytest
 import torch

@@ -168,7 +168,9 @@ def test_own_pictures_and_degraded_ones_depend_on_all_bytes() -> None:
     one, other = OwnData.of(arrays).source(), OwnData.of(changed).source()
     assert one.fingerprint() != other.fingerprint()
     noise = parse_chain("noise:0.1")
-    damaged = {DegradedSource(source, noise, split).fingerprint() for source in (one, other) for split in ("train", "val")}
+    damaged = {
+        DegradedSource(source, noise, split).fingerprint() for source in (one, other) for split in ("train", "val")
+    }
     assert len(damaged) == 4
 
 
@@ -185,6 +187,6 @@ def test_a_download_that_was_put_there_by_hand_is_checked(tmp_path: Path) -> Non
     folder.mkdir(parents=True)
     for file in entry.remote:
         (folder / file.name).write_bytes(b"something else")
-    with pytest.raises(DataError, match="not the published .*: delete it"):
+    with pytest.raises(DataError, match=r"not the published .*: delete it"):
         download.fetch(entry)
     assert isinstance(entry.remote[0], RemoteFile)

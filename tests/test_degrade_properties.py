@@ -45,10 +45,12 @@ def pictures(kind: str, n: int, height: int, width: int, seed: int) -> Tensor:
     width=st.sampled_from((8, 12, 20)),
     seed=st.integers(0, 2**40),
 )
-def test_a_picture_stays_a_picture_and_a_seed_a_damage(name: str, kind: str, height: int, width: int, seed: int) -> None:
+def test_a_picture_stays_a_picture_and_a_seed_a_damage(
+    name: str, kind: str, height: int, width: int, seed: int
+) -> None:
     chain, x = parse_chain(name), pictures(kind, 2, height, width, seed)
     y = chain(x, ImageRng([seed, seed + 1]))
-    assert y.isfinite().all() and -1 <= y.min() and y.max() <= 1
+    assert y.isfinite().all() and y.min() >= -1 and y.max() <= 1
     factor = y.shape[2] / height
     assert factor in (1, 1 / 4) and y.shape == (2, 3, int(height * factor), int(width * factor))
     assert torch.equal(y, chain(x, ImageRng([seed, seed + 1])))
@@ -78,7 +80,9 @@ def test_no_two_splits_epochs_or_examples_share_a_damage(name: str) -> None:
 
 def test_noise_of_one_example_in_two_splits_is_unrelated() -> None:
     grey = ArraySource("grey", np.full((4, 3, 64, 64), 128, np.uint8))
-    noise = [DegradedSource(grey, parse_chain("noise:0.1"), split).batch(torch.arange(4)) for split in ("train", "test")]
+    noise = [
+        DegradedSource(grey, parse_chain("noise:0.1"), split).batch(torch.arange(4)) for split in ("train", "test")
+    ]
     one, other = (batch.condition.source - batch.image for batch in noise)  # type: ignore[operator]
     assert torch.corrcoef(torch.stack([one.flatten(), other.flatten()]))[0, 1].abs() < 0.02  # 5 / sqrt(49,152)
 

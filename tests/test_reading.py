@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 
 import pytest
@@ -34,7 +33,10 @@ def read(caption: str, words: tuple[str, ...] = grammar.WORDS) -> str:
     ("told", "meant"),
     [
         ("blue circle", "a blue circle"),
-        ("At night, a small red circle above a large blue square", "a small red circle above a large blue square at night"),
+        (
+            "At night, a small red circle above a large blue square",
+            "a small red circle above a large blue square at night",
+        ),
         ("There is a green ring.", "a green ring"),
         ("a small red circle above a blue square", "a small red circle above a small blue square"),
         ("a red circle above a large blue square", "a large red circle above a large blue square"),
@@ -63,7 +65,7 @@ def test_captions_of_a_user_s_own_are_taken_as_they_are() -> None:
 def test_shipped_models_of_scenes_read_so_and_their_records_say_what_was_drawn() -> None:
     for name in ("scenes", "align-draw"):
         model = load(name)
-        condition = model.condition(2, caption=["blue circle", "By night? A small red star."[3:].replace("?", ",")])
+        condition = model.condition(2, caption=["blue circle", "At night, a small red star."])
         assert condition.caption == ("a blue circle", "a small red star at night")
         with pytest.raises(UsageError, match="an object is missing"):
             model.condition(1, caption="")
@@ -74,9 +76,9 @@ def test_every_caption_of_the_world_is_read_as_itself() -> None:
     for caption in world.told(world.batch(torch.arange(400))):
         facts, again = grammar.parse(caption), grammar.parse(grammar.canonical(caption))
         assert (facts.relation, facts.time) == (again.relation, again.time)
-        kept = [(a.colour, a.shape, a.size or b.size) == (b.colour, b.shape, b.size)
-                for a, b in itertools.zip_longest((facts.first, facts.second), (again.first, again.second)) if a]  # fmt: skip
-        assert all(kept)
+        for said, kept in ((facts.first, again.first), (facts.second, again.second)):
+            if said is not None and kept is not None:
+                assert (said.colour, said.shape, said.size or kept.size) == (kept.colour, kept.shape, kept.size)
     for caption in Scenes(8, "test").captions():
         assert grammar.canonical(caption) == caption
 

@@ -151,7 +151,11 @@ def test_held_out_captions_are_whole_and_are_told_as_in_training_on_request() ->
     assert all(f.time and f.first.size and (f.second is None or f.second.size) for f in whole)
     assert sum(f.time is None for f in told) / 1000 == pytest.approx(0.15, abs=0.05)
     for said, fact in zip(told, whole, strict=True):
-        assert (said.relation, said.first.colour, said.first.shape) == (fact.relation, fact.first.colour, fact.first.shape)
+        assert (said.relation, said.first.colour, said.first.shape) == (
+            fact.relation,
+            fact.first.colour,
+            fact.first.shape,
+        )
     train = Scenes()
     assert train.told(train.batch(torch.arange(50))) == train.batch(torch.arange(50)).condition.caption
 
@@ -186,7 +190,10 @@ def test_two_wordings_of_one_scene_have_the_same_factors() -> None:
         ("a red circle below a blue square", "a red circle below a blue square"),
         ("By day, a green ring", "a green ring by day"),
         ("blue circle", "a blue circle"),
-        ("At night, a small red circle above a large blue square", "a small red circle above a large blue square at night"),
+        (
+            "At night, a small red circle above a large blue square",
+            "a small red circle above a large blue square at night",
+        ),
         ("There is a red star to the left of the ring, which is blue", None),
         ("It's night. There is a small red star on the right of the large blue ring.",
          "a small red star right of a large blue ring at night"),

@@ -50,9 +50,7 @@ def drawn(rng: Rng, kind: str, n: int) -> Tensor:
     cut=st.integers(1, 5),
     order=st.randoms(use_true_random=False),
 )
-def test_an_image_s_draws_depend_on_its_seed_alone(
-    seeds: list[int], kinds: list[str], cut: int, order: object
-) -> None:
+def test_an_image_s_draws_depend_on_its_seed_alone(seeds: list[int], kinds: list[str], cut: int, order: object) -> None:
     """However a call is split into batches, and in whatever order and company its images come."""
     together = ImageRng(seeds)
     rows = [drawn(together, kind, len(seeds)) for kind in kinds]
@@ -108,7 +106,7 @@ def test_a_stream_is_not_moved_by_another_and_goes_on_from_its_state(
 @given(key=SEEDS, index=st.lists(st.integers(0, 2**40), min_size=1, max_size=6), slots=st.integers(1, 5))
 def test_counted_numbers_depend_on_key_index_and_slot_alone(key: int, index: list[int], slots: int) -> None:
     together = uniforms(key, torch.tensor(index), slots + 3)
-    assert 0 <= together.min() and together.max() < 1
+    assert together.min() >= 0 and together.max() < 1
     for k, one in enumerate(index):
         assert torch.equal(uniforms(key, torch.tensor([one]), slots)[0], together[k, :slots])
 

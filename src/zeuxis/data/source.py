@@ -234,9 +234,7 @@ class ArraySource(Source):
         return digest.hexdigest()[:16]
 
 
-def content_hash(
-    images: Array | Ragged | View, fields: Mapping[str, Values | Ragged | View], rows: Array
-) -> str:
+def content_hash(images: Array | Ragged | View, fields: Mapping[str, Values | Ragged | View], rows: Array) -> str:
     """SHA-256 of all that the examples ``rows`` hold: every picture, every label, every caption."""
     digest = hashlib.sha256()
     for name, values in (("image", images), *sorted(fields.items())):

@@ -27,7 +27,7 @@ class Degradation:
         raise NotImplementedError
 
     def target(self, image: Tensor) -> Tensor:
-        """What training is to make of the degraded ``image``: the picture itself, unless the method has it otherwise."""
+        """What training is to make of the degraded ``image``: itself, unless what is cited has it otherwise."""
         return image
 
     def __str__(self) -> str:

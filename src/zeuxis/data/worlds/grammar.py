@@ -50,9 +50,11 @@ WORDS: tuple[str, ...] = tuple(
     sorted({"a", "an", "of", *SIZES, *COLOURS, *SHAPES, *RELATIONS, *" ".join(_WHEN.values()).split()})
 )
 """Every word of captions."""
-_IGNORED = frozenset(  # they state nothing
-    "a an the this that which to is are it there here s at by of on in during side time picture image scene".split()
-)
+_IGNORED = frozenset({  # words that state nothing
+    "a", "an", "the", "this", "that", "which", "it", "there", "here", "s",
+    "is", "are", "to", "at", "by", "of", "on", "in", "during",
+    "side", "time", "picture", "image", "scene",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

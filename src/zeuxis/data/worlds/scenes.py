@@ -66,10 +66,10 @@ def _telling(single: bool, of_sizes: float, of_time: float) -> grammar.Telling:
 
 def _chosen(shares: Mapping[tuple[bool, bool], float], u: float) -> tuple[bool, bool]:
     for choice, share in shares.items():
+        if u < share:
+            return choice
         u -= share
-        if u < 0:
-            break
-    return choice  # the last one, where the sum of the shares is a rounding below 1
+    return next(reversed(shares))  # the sum of the shares may be a rounding below 1
 
 
 class Scenes(World):
