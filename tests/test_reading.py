@@ -62,13 +62,12 @@ def test_captions_of_a_user_s_own_are_taken_as_they_are() -> None:
     assert reader(Motion(16).spec) is None
 
 
-def test_shipped_models_of_scenes_read_so_and_their_records_say_what_was_drawn() -> None:
-    for name in ("scenes", "align-draw"):
-        model = load(name)
-        condition = model.condition(2, caption=["blue circle", "At night, a small red star."])
-        assert condition.caption == ("a blue circle", "a small red star at night")
-        with pytest.raises(UsageError, match="an object is missing"):
-            model.condition(1, caption="")
+def test_a_shipped_model_of_scenes_reads_so() -> None:
+    model = load("scenes")
+    condition = model.condition(2, caption=["blue circle", "At night, a small red star."])
+    assert condition.caption == ("a blue circle", "a small red star at night")
+    with pytest.raises(UsageError, match="an object is missing"):
+        model.condition(1, caption="")
 
 
 def test_every_caption_of_the_world_is_read_as_itself() -> None:
@@ -86,7 +85,7 @@ def test_every_caption_of_the_world_is_read_as_itself() -> None:
 LOOSE = st.sampled_from([*grammar.WORDS, "the", "is", "there", "redd", "dragon", "and", "", ",", "small", "circle"])
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=80, deadline=None, derandomize=True)
 @given(st.lists(LOOSE, max_size=9).map(" ".join))
 def test_any_words_are_read_or_refused_with_a_caption_that_is_read(told: str) -> None:
     try:

@@ -69,7 +69,7 @@ def _chosen(shares: Mapping[tuple[bool, bool], float], u: float) -> tuple[bool, 
         if u < share:
             return choice
         u -= share
-    return next(reversed(shares))  # the sum of the shares may be a rounding below 1
+    return list(shares)[-1]  # the sum of the shares may be a rounding below 1
 
 
 class Scenes(World):
@@ -118,6 +118,7 @@ class Scenes(World):
         return coverage(self.placed(index), self.size) >= 0.5
 
     def told(self, batch: Batch) -> tuple[str, ...]:
+        assert batch.index is not None  # it is a batch of a source
         u = uniforms(self.key, self.checked(batch.index.cpu()), 3 + SLOTS + 2)
         return self._captions(u, *self._rows(u), whole=False)
 
