@@ -13,9 +13,12 @@ import zeuxis as zx
 from zeuxis.api.given import condition_of
 from zeuxis.api.model import load
 from zeuxis.data.worlds import grammar
-from zeuxis.data.worlds.motion import Motion
+from zeuxis.data.worlds.faces import Faces
+from zeuxis.data.worlds.motion import Motion, MotionClips
 from zeuxis.data.worlds.reading import reader
+from zeuxis.data.worlds.rich.sources import RichScenes
 from zeuxis.data.worlds.scenes import Scenes
+from zeuxis.data.worlds.world import World
 from zeuxis.errors import UsageError
 from zeuxis.spec import DataSpec, Shape
 
@@ -59,7 +62,6 @@ def test_captions_of_a_user_s_own_are_taken_as_they_are() -> None:
     assert read("circle blue", ("blue", "circle", "red")) == "circle blue"
     assert read("", ("blue",)) == ""
     assert read("anything", ()) == "anything"
-    assert reader(Motion(16).spec) is None
 
 
 def test_a_shipped_model_of_scenes_reads_so() -> None:
@@ -100,3 +102,59 @@ def test_the_picture_of_a_loose_caption_is_that_of_the_plain_one() -> None:
     loose, plain = (model.sample(1, seed=3, caption=c) for c in ("blue circle", "a blue circle"))
     assert torch.equal(loose.tensor, plain.tensor)
     assert loose.records[0]["condition"]["caption"] == "a blue circle"
+
+
+# -- the other worlds ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "world", [Faces(16), Motion(16), MotionClips(16), RichScenes(16)], ids=lambda world: world.name
+)
+def test_the_captions_of_every_world_are_read_as_themselves(world: Source) -> None:
+    read_one = reader(world.spec)
+    captions = world.batch(torch.arange(40)).condition.caption
+    assert read_one is not None and captions is not None
+    for caption in captions:
+        assert read_one(caption) == caption
+        with pytest.raises(UsageError, match="nearest that is understood"):
+            read_one("of of of")
+    with pytest.raises(UsageError) as refused:
+        read_one("zzz")
+    (nearest,) = re.findall(r"understood: '(.*)'", str(refused.value))
+    assert read_one(nearest) == nearest
+
+
+@pytest.mark.parametrize(
+    ("world", "told", "meant"),
+    [
+        (Faces, "Young, calm, bald, looking ahead", "a young calm face with no hair looking ahead"),
+        (Faces, "an old face with glasses and grey curly hair, smiling, looking to the left",
+         "an old smiling face with curly grey hair and glasses looking left"),
+        (Faces, "a sad young face with short red hair looking right, no hat",
+         "a young sad face with short red hair looking right"),
+        (RichScenes, "there is a red star which is at the upper left", "there is a red star is at the upper left"),
+        (Motion, "At night a red small star is moving slowly up",
+         "a small red star moving slowly upwards at night"),
+        (Motion, "small red star slowly to the left and large blue ring fast to the upper right, by day",
+         "a small red star moving slowly to the left and a large blue ring moving fast to the upper right by day"),
+    ],
+)  # fmt: skip
+def test_loose_captions_of_faces_and_motion(world: type[World], told: str, meant: str) -> None:
+    assert read(told, world.natural.words) == meant
+
+
+@pytest.mark.parametrize(
+    ("world", "told", "says"),
+    [
+        (Faces, "an old face", "its smile is missing: say one of sad, calm, smiling"),
+        (Faces, "an old young face", "two of one kind"),
+        (Faces, "an old smilling face", "did you mean smiling"),
+        (Motion, "a small red star by day", "its speed is missing"),
+        (Motion, "a small red star moving fast upwards", "say the time once"),
+        (RichScenes, "a red dragon", "unknown word 'dragon'"),
+        (RichScenes, "at night", "an object is missing"),
+    ],
+)
+def test_what_other_worlds_do_not_understand_is_said(world: type[World], told: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        read(told, world.natural.words)
