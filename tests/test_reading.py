@@ -107,10 +107,9 @@ def test_the_picture_of_a_loose_caption_is_that_of_the_plain_one() -> None:
 # -- the other worlds ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "world", [Faces(16), Motion(16), MotionClips(16), RichScenes(16)], ids=lambda world: world.name
-)
-def test_the_captions_of_every_world_are_read_as_themselves(world: Source) -> None:
+@pytest.mark.parametrize("kind", [Faces, Motion, MotionClips, RichScenes])
+def test_the_captions_of_every_world_are_read_as_themselves(kind: type[World]) -> None:
+    world = kind(16)
     read_one = reader(world.spec)
     captions = world.batch(torch.arange(40)).condition.caption
     assert read_one is not None and captions is not None

@@ -17,32 +17,12 @@ from zeuxis.spec import DataSpec
 Reader = Callable[[str], str]
 """A caption in the world's own phrasing; raises :class:`zeuxis.errors.UsageError` with the nearest that there is."""
 
-NOTHING = frozenset(
-    {"a", "an", "the", "is", "are", "it", "there", "this", "that", "who", "which", "with", "and", "of", "in", "on", "at"}
-    | {"by", "to", "has"}
-)
+NOTHING = frozenset({
+    "a", "an", "the", "is", "are", "it", "there", "this", "that", "who", "which",
+    "with", "and", "of", "in", "on", "at", "by", "to", "has",
+})  # fmt: skip
 """Words that state nothing."""
-    "a",
-    "an",
-    "the",
-    "is",
-    "are",
-    "it",
-    "there",
-    "this",
-    "that",
-    "who",
-    "which",
-    "with",
-    "and",
-    "of",
-    "in",
-    "on",
-    "at",
-    "by",
-    "to",
-    "has",
-]  # stated by these
+
 FACE: slots.Slots = {
     "age": face.FACTORS["age"],
     "smile": face.FACTORS["smile"],
