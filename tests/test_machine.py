@@ -14,6 +14,7 @@ from test_training import trainer
 import zeuxis.training.precision as precision
 import zeuxis.training.processor as asked
 import zeuxis.training.threads as threads
+from zeuxis.api.model import load
 from zeuxis.api.runs import Recorded
 from zeuxis.cli import main
 from zeuxis.cli.machine import prepared
@@ -93,6 +94,14 @@ def test_an_open_precision_computes_as_the_one_that_it_comes_to(
         made.run()
         weights[name] = torch.cat([p.detach().flatten() for p in made.system.parameters()])
     assert torch.equal(weights["auto"], weights["bfloat16"]) and not torch.equal(weights["auto"], weights["float32"])
+
+
+def test_a_model_is_kept_in_what_auto_comes_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    on(monkeypatch, OLD)
+    assert load("cvae", precision="auto").precision == "float32"
+    on(monkeypatch, INTEL)
+    made = load("cvae", precision="auto").sample(1, label=3)
+    assert made.records[0]["dtype"] == "bfloat16", "the record has what it was, not that it was left open"
 
 
 def test_no_packaged_recipe_is_bounded_by_time_or_forces_half_precision() -> None:
