@@ -218,6 +218,14 @@ def test_a_forecast_counts_what_is_yet_to_train(monkeypatch: pytest.MonkeyPatch,
     ), "a closed form takes what it took"
 
 
+def test_a_round_that_draws_five_batches_is_one_iteration() -> None:
+    """Its recorded images are of the critic's batches too: to divide them by the batch gives five times the budget."""
+    recipe = load_recipe("wgan-gp")
+    assert recipe.train.iterations is not None
+    images = [run["images"] for run in results()["wgan-gp"]["per_seed"]]
+    assert 5 * recipe.train.batch * recipe.train.iterations == pytest.approx(sum(images) / len(images), rel=0.03)
+
+
 def test_what_is_foretold_is_said_in_words() -> None:
     assert foretold(Forecast(3, 1000, 0.1, 3, 20.0)).startswith("6:00 here: 3 x 1,000 iterations of 0.1 s, 1:00 of m")
     assert "closed form" in foretold(Forecast(1, None, None, 1, None))
