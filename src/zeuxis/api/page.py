@@ -72,13 +72,21 @@ class Page:
         if drawn:
             self._body.append(f"<figure>{drawn}</figure>")
 
-    def write(self, path: Path) -> Path:
+    def copy(self) -> Page:
+        """One that can be gone on with apart from this."""
+        other = Page(self.title, "")
+        other._body = list(self._body)
+        return other
+
+    def write(self, path: Path, refresh: int | None = None) -> Path:
+        """``refresh`` is after how many seconds a browser should read it again."""
+        again = "" if refresh is None else f"<meta http-equiv=refresh content={refresh}>"
         path.parent.mkdir(parents=True, exist_ok=True)
         html = (
             f"<!doctype html><html lang=en><head><meta charset=utf-8><title>{escape(self.title)}</title>"
-            f"<meta name=viewport content='width=device-width'><style>{STYLE}</style></head>"
+            f"<meta name=viewport content='width=device-width'>{again}<style>{STYLE}</style></head>"
             f"<body>{''.join(self._body)}<p class=lead>Every picture here is synthetic unless it says that it is real; "
-            "each file carries the record of how it was made (zeuxis info FILE).</p></body></html>\n"
+            "each PNG that a model drew carries the record of how it was made (zeuxis info FILE).</p></body></html>\n"
         )
         write_whole(path, html.encode())
         return path

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from zeuxis.api.evidence import loaded_commit
 from zeuxis.api.model import Model, load
 from zeuxis.api.naming import slug
 from zeuxis.api.page import loss_curves, shown_html
@@ -32,6 +33,7 @@ from zeuxis.rng import ImageRng
 from zeuxis.training.checkpoint import write_model
 from zeuxis.training.distributed import join
 from zeuxis.training.legacy import FORMAT, format_of, upgraded_recipe
+from zeuxis.training.precision import AUTO
 from zeuxis.training.trainer import Clock, Trainer
 
 PREVIEWED = 16
@@ -105,7 +107,7 @@ def train(
     folder = Path(ranks.text_from_first(str(run_folder(recipe, out, fresh)) if ranks.first else ""))
     folder.mkdir(parents=True, exist_ok=True)
     if ranks.first and recorded(folder) is None:  # what a refused training says of the run stays
-        _note(folder, recipe, finished=False)
+        note(folder, recipe, finished=False)
     if source.skipped and ranks.first:
         lines = [json.dumps(asdict(file)) for file in source.skipped]
         write_whole(folder / "skipped.jsonl", ("\n".join(lines) + "\n").encode())
@@ -116,6 +118,7 @@ def train(
         "fit": recipe.fit,
         "reference": source.fingerprint(),
         "started_from": started,
+        "commit": loaded_commit(),
         "built_upon": {key: {"model": name, "sha256": weights_of(name)} for key, name in given_models(recipe).items()},
     }
     examples = _shown(data.open(recipe.size, "val"), device)
@@ -149,7 +152,7 @@ def train(
         clock = trainer.run()
         stopped, notes = trainer.stop_asked, tuple(trainer.said)
     if ranks.first:
-        _note(folder, recipe, finished=stopped is None)
+        note(folder, recipe, finished=stopped is None)
     return Run(folder, recipe, clock, stopped, len(source.skipped), notes)
 
 
@@ -201,9 +204,15 @@ class Recorded:
     finished: bool
 
     def trains(self, recipe: Recipe) -> bool:
-        """Whether it trains what ``recipe`` does: claims, sampling and words do not matter."""
-        alike = ("name", "system", "data", "size", "fit", "model", "players", "train")
-        return all(getattr(self.recipe, field) == getattr(recipe, field) for field in alike)
+        """Whether it trains what ``recipe`` does: claims, sampling and words do not matter.
+
+        Nor does a precision that ``recipe`` leaves open: a run keeps the one that it began with.
+        """
+        alike = ("name", "system", "data", "size", "fit", "model", "players")
+        train = recipe.train
+        if train.precision == AUTO:
+            train = train.model_copy(update={"precision": self.recipe.train.precision})
+        return train == self.recipe.train and all(getattr(self.recipe, f) == getattr(recipe, f) for f in alike)
 
 
 def recorded(folder: Path) -> Recorded | None:
@@ -220,7 +229,8 @@ def recorded(folder: Path) -> Recorded | None:
         raise UsageError(f"{path} cannot be read ({error}): give another --out") from None
 
 
-def _note(folder: Path, recipe: Recipe, *, finished: bool) -> None:
+def note(folder: Path, recipe: Recipe, *, finished: bool) -> None:
+    """Write down in a run folder what it trains, and whether that has come to its end."""
     run = {"format": FORMAT, "recipe": recipe.model_dump(mode="json"), "finished": finished}
     write_whole(folder / "run.json", json.dumps(run, indent=1).encode())
 

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from zeuxis.errors import DataError, WeightsError
 
 
@@ -26,7 +24,7 @@ def differences(folder: Path, saved: Mapping[str, Any], given: Mapping[str, str]
                 f"the run in {folder} was begun upon other weights of model.{path}: "
                 "put those back, or use another --out"
             )
-    return [*_pictures(folder, saved, own), *_threads(saved)]
+    return _pictures(folder, saved, own)
 
 
 def _pictures(folder: Path, saved: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
@@ -44,8 +42,8 @@ def _pictures(folder: Path, saved: Mapping[str, Any], own: Mapping[str, Any]) ->
     return []
 
 
-def _threads(saved: Mapping[str, Any]) -> list[str]:
-    was, now = saved.get("threads"), torch.get_num_threads()
+def other_threads(was: int | None, now: int) -> list[str]:
+    """A line where a checkpoint was written with ``was`` threads and training goes on with ``now``; None: not known."""
     if was in (None, now):
         return []
     return [

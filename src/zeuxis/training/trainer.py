@@ -31,10 +31,11 @@ from zeuxis.training.model_folder import ModelFolder
 from zeuxis.training.norms import BATCHES, PICTURES, batch_norms, measure_norms, statistics
 from zeuxis.training.optimiser import flat_state, overridden, restore_flat
 from zeuxis.training.precision import AUTO, precision_of
-from zeuxis.training.resuming import differences
+from zeuxis.training.resuming import differences, other_threads
 from zeuxis.training.signals import Signals
 from zeuxis.training.state import Part, Tensors, restore, tensors_of
 from zeuxis.training.step import Steps
+from zeuxis.training.threads import Threads
 
 
 class BatchStream(Protocol):
@@ -105,6 +106,8 @@ class Trainer:
         self.measured: int | None = None  # the round after which the average's batch norms were measured
         self.rng = Stream(config.seed, "moves") if ranks.first else Stream(config.seed, "moves", ranks.rank)
         self.signals = Signals()
+        self.threads = Threads(fixed=ranks.size > 1 or torch.device(device).type != "cpu")
+        self.kept_threads: int | None = None  # of the checkpoint that is gone on from
         self.stop_asked: str | None = None
         self.round = self.images = 0
         self.skipped = 0  # rounds that left nothing, because a step of theirs was not finite
@@ -133,12 +136,13 @@ class Trainer:
         if self.ranks.first:
             self.folder.mkdir(parents=True, exist_ok=True)
         lines = self.resume()
+        threads = self.threads.begin(self.kept_threads)
+        lines = [*other_threads(self.kept_threads, self.threads.number), *lines]
         log = Log(self.folder, writes=self.ranks.first)
         log.rewind(self.round)
-        for line in lines:
+        for line in [*lines, f"computes in {self.steps.precision}", threads]:
             log.write(self.round, {"event": line})
         self.said += lines[:-1]  # the last says that it was resumed
-        log.write(self.round, {"event": f"computes in {self.steps.precision}"})
         self.system.train()
         saved = previewed = reported = time.monotonic()
         with self.signals.heeded():
@@ -150,6 +154,9 @@ class Trainer:
                     self.play()
                     now = time.monotonic()
                     self.seconds += now - start
+                    changed = self.threads.after(now - start)
+                    if changed is not None:
+                        log.write(self.round, {"event": changed})
                     show = now - previewed > 60 * self.config.preview_minutes
                     save = now - saved > 60 * self.config.save_minutes
                     self.seconds, show_now, save_now = self.ranks.from_first([self.seconds, show, save])
@@ -169,6 +176,7 @@ class Trainer:
                 self._end(log)
                 log.write(self.round, {"event": f"stopped by {self.stop_asked}" if self.stop_asked else "finished"})
             finally:
+                self.threads.end()
                 log.close()
         return self.clock()
 
@@ -305,7 +313,7 @@ class Trainer:
         if not self.ranks.first:
             return
         come: dict[str, Any] = {"round": self.round, "images": self.images, "seconds": self.seconds}
-        come |= {"precision": self.steps.precision, "threads": torch.get_num_threads()}
+        come |= {"precision": self.steps.precision, "threads": self.threads.number}
         place = {
             "bad_total": self.steps.bad_total,
             "bad": self.steps.bad,
@@ -334,8 +342,9 @@ class Trainer:
         self.round, self.images, self.seconds = facts["round"], facts["images"], facts["seconds"]
         self.steps.bad_total, self.skipped = facts["bad_total"], facts.get("skipped", 0)
         self.steps.bad |= facts.get("bad", {})
-        if self.config.precision == AUTO:  # checkpoints of before there was an "auto" do not say
-            self.steps.precision = precision_of(facts.get("precision", self.steps.precision), self.device)
+        self.kept_threads = facts.get("threads")
+        if self.config.precision == AUTO:  # where a checkpoint does not say, float32 was the default
+            self.steps.precision = precision_of(facts.get("precision", "float32"), self.device)
         if self.ranks.first:
             lines += model.spare(self.round)
         return [*lines, f"resumed after iteration {self.round}"]
