@@ -205,13 +205,29 @@ def test_a_forecast_counts_what_is_yet_to_train(monkeypatch: pytest.MonkeyPatch,
     found = forecast(recipe, [*folders(recipe, tmp_path).values()])
     assert (found.trainings, found.measured, found.iterations) == (3, 3, 500)
     assert found.iteration is not None and found.measuring is not None and found.seconds is not None
+    there = [
+        (run["train_seconds"] / run["iterations"], run["measure_seconds"]) for run in results()["digits"]["per_seed"]
+    ]
+    pace, took = (sum(column) / len(there) for column in zip(*there, strict=True))
+    assert found.measuring == pytest.approx(took * found.iteration / pace), "as much slower as an iteration is"
     assert found.seconds == pytest.approx(3 * (500 * found.iteration + found.measuring))
     assert not [*tmp_path.iterdir()], "it leaves nothing behind"
     reproduce(gaussian(), out=tmp_path / "out", runs=tmp_path)
-    assert forecast(gaussian(), [*folders(gaussian(), tmp_path).values()]) == Forecast(0, None, None, 1, None)
+    assert forecast(gaussian(), [*folders(gaussian(), tmp_path).values()]) == Forecast(
+        0, 1, pytest.approx(results()["gaussian"]["per_seed"][0]["train_seconds"]), 1, None
+    ), "a closed form takes what it took"
+
+
+def test_a_round_that_draws_five_batches_is_one_iteration() -> None:
+    """Its recorded images are of the critic's batches too: to divide them by the batch gives five times the budget."""
+    recipe = load_recipe("wgan-gp")
+    assert recipe.train.iterations is not None
+    images = [run["images"] for run in results()["wgan-gp"]["per_seed"]]
+    assert 5 * recipe.train.batch * recipe.train.iterations == pytest.approx(sum(images) / len(images), rel=0.03)
 
 
 def test_what_is_foretold_is_said_in_words() -> None:
-    assert foretold(Forecast(3, 1000, 0.1, 3, 20.0)).startswith("6:00 here: 3 x 1,000 iterations of 0.1 s, 1:00 of")
+    assert foretold(Forecast(3, 1000, 0.1, 3, 20.0)).startswith("6:00 here: 3 x 1,000 iterations of 0.1 s, 1:00 of m")
     assert "closed form" in foretold(Forecast(1, None, None, 1, None))
-    assert "trained already" in foretold(Forecast(0, 1000, 0.1, 1, 20.0))
+    assert foretold(Forecast(0, 1000, 0.1, 1, 20.0)) == "1 model trained already; measuring 0:20"
+    assert foretold(Forecast(1, 1, 3.0, 1, 2.0)).startswith("0:05 here: one pass over the data, 0:02 of measuring")

@@ -14,11 +14,13 @@ from test_training import trainer
 import zeuxis.training.precision as precision
 import zeuxis.training.processor as asked
 import zeuxis.training.threads as threads
+from zeuxis.api.model import load
 from zeuxis.api.runs import Recorded
 from zeuxis.cli import main
 from zeuxis.cli.machine import prepared
 from zeuxis.errors import UsageError
 from zeuxis.recipe import load_recipe, packaged_recipes
+from zeuxis.training.checkpoint import OWN_HASH
 from zeuxis.training.precision import chosen, precision_of
 from zeuxis.training.processor import Processor, told
 from zeuxis.training.threads import ThreadCount, Threads, candidates, quickest, small_step, timed
@@ -73,7 +75,7 @@ def test_a_run_of_before_there_was_an_auto_goes_on_in_float32(monkeypatch: pytes
     trainer(tmp_path, rounds=2, precision="float32").run()
     for path in tmp_path.glob("checkpoints/*/state.json"):
         facts = json.loads(path.read_text())
-        path.write_text(json.dumps({key: facts[key] for key in facts.keys() - {"precision", "threads"}}))
+        path.write_text(json.dumps({key: facts[key] for key in facts.keys() - {"precision", "threads", OWN_HASH}}))
     later = trainer(tmp_path, rounds=4)
     later.run()
     assert later.round == 4 and later.steps.precision == "float32"
@@ -93,6 +95,14 @@ def test_an_open_precision_computes_as_the_one_that_it_comes_to(
         made.run()
         weights[name] = torch.cat([p.detach().flatten() for p in made.system.parameters()])
     assert torch.equal(weights["auto"], weights["bfloat16"]) and not torch.equal(weights["auto"], weights["float32"])
+
+
+def test_a_model_is_kept_in_what_auto_comes_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    on(monkeypatch, OLD)
+    assert load("cvae", precision="auto").precision == "float32"
+    on(monkeypatch, INTEL)
+    made = load("cvae", precision="auto").sample(1, label=3)
+    assert made.records[0]["dtype"] == "bfloat16", "the record has what it was, not that it was left open"
 
 
 def test_no_packaged_recipe_is_bounded_by_time_or_forces_half_precision() -> None:

@@ -1,17 +1,22 @@
-"""How long a claim will take to prove here, from a few iterations played and a few pictures drawn."""
+"""How long a claim will take to prove here, from a few iterations played and a few pictures drawn.
+
+Where a result recorded how long measuring took, that is scaled by how much slower an iteration is here than there.
+"""
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from zeuxis.api.runs import recorded
 from zeuxis.catalog.assemble import build_for
+from zeuxis.catalog.listing import results
 from zeuxis.data.bucketed import endless
 from zeuxis.data.library import open_source
 from zeuxis.game import System
@@ -27,7 +32,7 @@ DRAWN = 8  # pictures timed
 
 @dataclass(frozen=True)
 class Forecast:
-    """Seconds that a recipe will take here; None where there was nothing to time: no iterations, no drawing."""
+    """Seconds that a recipe will take here; None where nothing was timed or recorded. A closed form: one iteration."""
 
     trainings: int  # those that are not finished already
     iterations: int | None
@@ -54,8 +59,9 @@ def forecast(recipe: Recipe, folders: Sequence[Path], device: str = "cpu") -> Fo
     to_train = sum(run is None or not run.finished for run in found)
     source = open_source(recipe.data, recipe.size, "train")
     system = build_for(recipe, source)
-    if not system.players():
-        return Forecast(to_train, None, None, len(folders), None)
+    before = results().get(recipe.name, {"per_seed": []})["per_seed"]
+    if not system.players():  # in closed form: it takes what it took
+        return Forecast(to_train, 1, _mean(before, "train_seconds"), len(folders), _mean(before, "measure_seconds"))
     with tempfile.TemporaryDirectory() as folder:
         batches = endless(source, recipe.train.batch, recipe.train.seed, pixels=True)
         trainer = Trainer(system, batches, recipe.train, Path(folder), players=recipe.players, device=device)
@@ -68,7 +74,18 @@ def forecast(recipe: Recipe, folders: Sequence[Path], device: str = "cpu") -> Fo
             trainer.threads.end()
     samples = recipe.claim.samples if recipe.claim else 0
     measuring = None if drawing is None else samples * drawing
+    then = _mean([{"iteration": run["train_seconds"] / run["iterations"]} for run in before if "iterations" in run],
+                 "iteration")  # fmt: skip
+    took = _mean(before, "measure_seconds")
+    if took is not None and then is not None:
+        measuring = took * iteration / then
     return Forecast(to_train, recipe.train.iterations, iteration, len(folders), measuring)
+
+
+def _mean(runs: Sequence[Mapping[str, Any]], key: str) -> float | None:
+    """What runs recorded under ``key``, if all did."""
+    found = [float(run[key]) for run in runs if run.get(key) is not None]
+    return sum(found) / len(found) if found and len(found) == len(runs) else None
 
 
 def _seconds_an_iteration(trainer: Trainer) -> float:

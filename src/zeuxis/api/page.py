@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-import json
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
 from zeuxis.provenance.record import write_whole
+from zeuxis.training.log import read_log
 
 Points = Sequence[tuple[float, float]]
 
@@ -144,8 +144,7 @@ def chart(curves: Mapping[str, Points], x: str, y: str, width: int = 640, height
 def loss_curves(log: Path, x: str = "images", most: int = 300) -> dict[str, list[tuple[float, float]]]:
     """The losses that a run's ``log.jsonl`` recorded, against images seen, thinned to ``most`` points each."""
     curves: dict[str, list[tuple[float, float]]] = {}
-    for line in log.read_text(encoding="utf-8").splitlines():
-        entry = json.loads(line)
+    for entry in read_log(log):
         for key, value in entry.items():
             if key.startswith("loss/") and x in entry:
                 curves.setdefault(key.removeprefix("loss/"), []).append((entry[x], value))

@@ -32,7 +32,7 @@ from zeuxis.recipe import Recipe, parse_recipe
 from zeuxis.rng import ImageRng
 from zeuxis.training.checkpoint import write_model
 from zeuxis.training.distributed import join
-from zeuxis.training.legacy import FORMAT, upgraded_recipe
+from zeuxis.training.legacy import FORMAT, format_of, upgraded_recipe
 from zeuxis.training.precision import AUTO
 from zeuxis.training.trainer import Clock, Trainer
 
@@ -56,6 +56,7 @@ class Run:
     clock: Clock
     stopped: str | None  # the signal that stopped it, or "callback"
     skipped: int  # files of the data that could not be used
+    notes: tuple[str, ...] = ()  # what was not as usual: a checkpoint set aside, another number of threads
 
     @property
     def model(self) -> Model:
@@ -105,11 +106,11 @@ def train(
     # The first process chooses: the others may come when the folder is there already.
     folder = Path(ranks.text_from_first(str(run_folder(recipe, out, fresh)) if ranks.first else ""))
     folder.mkdir(parents=True, exist_ok=True)
-    if ranks.first:
+    if ranks.first and recorded(folder) is None:  # what a refused training says of the run stays
         note(folder, recipe, finished=False)
     if source.skipped and ranks.first:
         lines = [json.dumps(asdict(file)) for file in source.skipped]
-        (folder / "skipped.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write_whole(folder / "skipped.jsonl", ("\n".join(lines) + "\n").encode())
     facts = {
         "recipe": recipe.name,
         "data": recipe.data,
@@ -127,6 +128,7 @@ def train(
         clock = _fit(system, source, folder, facts, device)
         _preview(system, recipe, clock, folder, examples, device)
         stopped = None
+        notes: tuple[str, ...] = ()
     else:
 
         def reported(clock: Clock) -> None:
@@ -148,10 +150,10 @@ def train(
             preview=lambda average, clock: _preview(average, recipe, clock, folder, examples, device),
         )
         clock = trainer.run()
-        stopped = trainer.stop_asked
+        stopped, notes = trainer.stop_asked, tuple(trainer.said)
     if ranks.first:
         note(folder, recipe, finished=stopped is None)
-    return Run(folder, recipe, clock, stopped, len(source.skipped))
+    return Run(folder, recipe, clock, stopped, len(source.skipped), notes)
 
 
 def _fit(system: System, source: Source, folder: Path, facts: dict[str, Any], device: str) -> Clock:
@@ -218,10 +220,12 @@ def recorded(folder: Path) -> Recorded | None:
     path = folder / "run.json"
     try:
         run = json.loads(path.read_text(encoding="utf-8"))
+        if format_of(run) > FORMAT:
+            raise UsageError(f"{path} was written by a later version of zeuxis: update it, or give another --out")
         return Recorded(parse_recipe(upgraded_recipe(run), str(path)), bool(run["finished"]))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{path} cannot be read ({error}): give another --out") from None
 
 

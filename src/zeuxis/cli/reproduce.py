@@ -65,15 +65,15 @@ def reproduce(
 def foretold(expected: Forecast) -> str:
     """How long it will take here, in words."""
     models = f"{expected.measured} model{'s' if expected.measured > 1 else ''}"
-    drawing = "" if expected.measuring is None else f", {duration(expected.measured * expected.measuring)} of drawing"
+    measuring = None if expected.measuring is None else duration(expected.measured * expected.measuring)
     if not expected.trainings:
-        return f"{models} trained already; measuring{drawing.replace(', ', ': ')}"
-    if expected.training is None or expected.iteration is None or expected.seconds is None:
+        return f"{models} trained already; measuring {measuring or 'takes a while'}"
+    if expected.seconds is None or expected.iteration is None:
         return f"{models} to be learnt in closed form, in one pass over the data"
-    return (
-        f"{duration(expected.seconds)} here: {expected.trainings} x {expected.iterations:,} iterations of "
-        f"{expected.iteration:.3g} s{drawing}; other measuring and a baseline not yet trained come on top"
-    )
+    each = f"{expected.trainings} x {expected.iterations:,} iterations of {expected.iteration:.3g} s"
+    parts = ["one pass over the data" if expected.iterations == 1 else each]
+    parts += [f"{measuring} of measuring"] if measuring else []
+    return f"{duration(expected.seconds)} here: {', '.join(parts)}; a baseline that is not yet trained comes on top"
 
 
 def numbers(text: str) -> tuple[int, ...]:

@@ -149,12 +149,12 @@ class OODDetector(OneNetwork):
         if "ood_score" in turn.memo:
             self.calibrate(turn)
         if self.detects:
-            self.detector_threshold.lerp_(turn.memo["detector_score"].quantile(self.coverage), self.ema_weight)
+            self.detector_threshold.lerp_(turn.whole("detector_score").quantile(self.coverage), self.ema_weight)
         self.rounds_seen += 1
 
     def calibrate(self, turn: Turn) -> None:
         """Move the thresholds of what the network reads, in a round in which it learnt."""
-        self.ood_threshold.lerp_(turn.memo["ood_score"].quantile(self.coverage), self.ema_weight)
+        self.ood_threshold.lerp_(turn.whole("ood_score").quantile(self.coverage), self.ema_weight)
 
     def unsure(self, output: Any) -> Tensor:
         """``(B,)`` from the network's output: the higher, the less it says what it would of a training picture."""

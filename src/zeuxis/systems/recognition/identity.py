@@ -101,7 +101,7 @@ class Identity(OODDetector):
         contrast = supervised_contrastive(z, who, self.temperature)
         length = (LENGTH - own.norm(dim=1)).relu().square().mean() + out.square().sum(1).mean()
         turn.memo["ood_score"] = -own.detach().norm(dim=1)
-        turn.memo["cosines"] = z[:pairs].detach() @ z[pairs:].detach().T  # (B, B)
+        turn.memo["pairs"] = z[:pairs].detach(), z[pairs:].detach()  # (B, D) each
         turn.note(contrast=contrast, length=length)
         # Gradually: from the start, the shortest way to long vectors is one common direction for all pictures.
         return contrast + turn.progress * self.exposure * length
@@ -114,7 +114,8 @@ class Identity(OODDetector):
 
     def calibrate(self, turn: Turn) -> None:
         """Move the threshold towards that of equal errors in this round, and that of vectors' lengths likewise."""
-        cosines = turn.memo["cosines"]
+        own, other = turn.whole("pairs")
+        cosines = own @ other.T  # (B, B)
         others = ~torch.eye(len(cosines), dtype=torch.bool, device=cosines.device)
         if others.any():  # a batch of one person has no impostor pairs
             _, threshold = equal_error(cosines.diagonal(), cosines[others])
