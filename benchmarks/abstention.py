@@ -246,6 +246,13 @@ def table(name: str, alone: bool = False) -> dict[str, float]:
     found |= {kind: abstains(image) for kind, image in sets(data, shape)}
     left_out = NOT_FOREIGN.get(data, set())
     found |= {kind: abstains(make(own[:N], rng)) for kind, make in KINDS.items() if kind not in left_out}
+    if data == "motion-clips":
+        clip = own[:N].unflatten(1, (-1, 3))  # (B, T, 3, H, W)
+        found["first two frames of another clip"] = abstains(
+            torch.cat([other(clip)[:, :2], clip[:, 2:]], 1).flatten(1, 2)
+        )
+        found["frames in another order"] = abstains(clip[:, [0, 2, 1, 3]].flatten(1, 2))
+        found["one frame four times"] = abstains(clip[:, [1, 1, 1, 1]].flatten(1, 2))
     if data == "scenes":
         found["a third object"] = abstains(third_object(own[:N], rng))
     return found
