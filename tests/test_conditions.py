@@ -15,7 +15,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from zeuxis.api.given import GIVEN
-from zeuxis.api.model import Model, load, replay
+from zeuxis.api.model import Model, load
+from zeuxis.api.replay import replay
 from zeuxis.batch import BATCHED, Batch, Condition, Shape, joined
 from zeuxis.card import Card
 from zeuxis.catalog.assemble import build_for

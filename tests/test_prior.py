@@ -15,8 +15,9 @@ from torch import Tensor
 
 from zeuxis.api import prior as module
 from zeuxis.api.evaluate import default_metrics, evaluate
-from zeuxis.api.model import Model, load, replay
+from zeuxis.api.model import Model, load
 from zeuxis.api.prior import KINDS, Codes, codes_of, pictures
+from zeuxis.api.replay import replay
 from zeuxis.api.runs import train
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.catalog.build import build

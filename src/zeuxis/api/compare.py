@@ -93,7 +93,7 @@ def _measure(
     figures = evaluate(model, data=held, metrics=metrics, samples=samples, seed=seed, how=how,
                        report=lambda message, fraction: report(f"{plan.name}: {message}", fraction))  # fmt: skip
     examples = held_out(held.open(plan.size, "test"), SHOWN)
-    records = tuple(model.record(seed + k, examples.condition[slice(k, k + 1)], how) for k in range(SHOWN))
+    records = model.records(range(seed, seed + SHOWN), examples.condition, how)
     sheets: dict[str, str | None] = {"drawn": None, "rebuilt": None}
     if "sample" in model.verbs:
         images = model.draw(examples.condition, range(seed, seed + SHOWN), how)
