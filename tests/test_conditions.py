@@ -110,7 +110,7 @@ def model_of(system: System) -> Model:
 def shown(monkeypatch: pytest.MonkeyPatch) -> Model:
     model = model_of(Shown())
     monkeypatch.setattr("zeuxis.cli.sample.loaded", lambda *names: model)
-    monkeypatch.setattr("zeuxis.api.model.load", lambda *names: model)
+    monkeypatch.setattr("zeuxis.api.replay.load", lambda *names: model)
     return model
 
 

@@ -60,7 +60,7 @@ def sample(
     as_json: Json = False,
     **asked: Any,
 ) -> None:
-    """Make pictures, or captions where a model writes. The same seed gives the same, whatever their number, within rounding."""
+    """Make pictures, or captions where a model writes. The same seed gives the same in any number, within rounding."""
     if replay is not None:
         draw_again(replay, device, out, as_json, steering(asked))
         return
