@@ -20,6 +20,7 @@ from zeuxis.cli.progress import Progress
 from zeuxis.errors import UsageError
 from zeuxis.provenance.record import read_record
 from zeuxis.recipe import load_recipe, recipe_paths
+from zeuxis.training.trainer import Trainer
 
 TINY = """
 system = "dcgan"
@@ -197,16 +198,21 @@ def test_what_writes_is_sampled_as_lines_of_text(command):
 
 
 def test_an_interrupted_training_goes_on_with_the_same_command(command, monkeypatch):
-    line = ["train", "tiny.toml", "--json", "--budget", "400r"]
+    line, play = ["train", "tiny.toml", "--json", "--budget", "20r"], Trainer.play
+
+    def interrupted(self):
+        play(self)
+        if self.round == 7:
+            signal.raise_signal(signal.SIGINT)
+
     with monkeypatch.context() as patch:
-        # Ctrl-C at the first report, half a second into the game.
-        patch.setattr("zeuxis.api.live.progress_line", lambda *figures: signal.raise_signal(signal.SIGINT) or "")
+        patch.setattr(Trainer, "play", interrupted)
         code, out, _ = command(*line)
     first = json.loads(out)
-    assert code == 130 and first["stopped"] == "SIGINT" and 0 < first["round"] < 400
+    assert code == 130 and first["stopped"] == "SIGINT" and first["round"] == 7
     code, out, _ = command(*line)
     second = json.loads(out)
-    assert code == 0 and second["run"] == first["run"] and second["stopped"] is None and second["round"] == 400
+    assert code == 0 and second["run"] == first["run"] and second["stopped"] is None and second["round"] == 20
     events = [json.loads(line) for line in Path(first["run"], "log.jsonl").read_text().splitlines()]
     assert f"resumed after iteration {first['round']}" in [e.get("event") for e in events]
     code, out, _ = command("train", "tiny.toml", "--json")  # another budget is another run
