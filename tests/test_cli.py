@@ -87,6 +87,24 @@ def test_looking_imports_no_torch(line):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("line", ["--help", "sample --help"])
+def test_help_imports_nothing_that_draws_tables(line):
+    done = alone(
+        f"import sys; from zeuxis.cli import main; code = main({line.split()!r}); "
+        "found = {name.split('.')[0] for name in sys.modules} & {'rich', 'markdown_it', 'pygments'}; "
+        "assert not found, found; sys.exit(code)"
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_help_is_in_sections(command):
+    _, out, _ = command("--help")
+    sections = [line for line in out.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert sections == ["Options:", "Look:", "Work:", "Prove:", "Tools:"]
+    _, out, _ = command("sample", "--help")
+    assert {"Arguments:", "Options:", "What steers a picture:"} <= set(out.splitlines())
+
+
 # -- looking ------------------------------------------------------------------------------------------
 
 
