@@ -61,24 +61,23 @@ def _shape(pen: ImageDraw.ImageDraw, name: str, x: float, y: float, r: float, co
 def main() -> None:
     given = _race.arguments(__doc__, size=64, batch=256).parse_args()
     torch.set_num_threads(given.threads)
-    index, worlds = torch.arange(given.batch), [open_source(name, given.size) for name in WORLDS]
+    size, index = given.size, torch.arange(given.batch)
+    worlds = [open_source(name, size) for name in WORLDS]
     seconds = _race.race(
         {name: lambda source=source: source.batch(index) for name, source in zip(WORLDS, worlds, strict=True)},
         given.turns,
     )
-    rows = [
-        _race.alone(f"{name}, {given.size}x{given.size}, all labels", seconds[name], given.batch) for name in WORLDS
-    ]
-    scenes = Scenes(given.size)
+    rows = [_race.alone(f"{name}, {size}x{size}, all labels", seconds[name], given.batch) for name in WORLDS]
+    scenes = Scenes(size)
     staged = scenes.placed(index)
     beside = _race.race(
         {
             _race.OURS: lambda: scenes.batch(index),
-            "Pillow, without labels": lambda: [pillow(staged, k, given.size) for k in range(given.batch)],
+            "Pillow, without labels": lambda: [pillow(staged, k, size) for k in range(given.batch)],
         },
         given.turns,
     )
-    rows += _race.compared(f"scenes, {given.size}x{given.size}, all labels", beside, given.batch)
+    rows += _race.compared(f"scenes, {size}x{size}, all labels", beside, given.batch)
     _race.told(rows, given)
 
 
