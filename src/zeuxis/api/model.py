@@ -27,7 +27,7 @@ from zeuxis.rng import ImageRng
 from zeuxis.signature import taking
 from zeuxis.spec import DataSpec
 from zeuxis.systems.autoencoder.latent_prior import code_width
-from zeuxis.training.precision import HALVES, Precision, autocast
+from zeuxis.training.precision import HALVES, Precision, autocast, precision_of
 
 MOST_IMAGES = 100_000  # in one call; more belong in several
 BATCH = {"cpu": 16}  # pictures at a time: on a CPU few enough for its caches (twice as fast as 256 for a transformer)
@@ -312,11 +312,13 @@ def _who_obeys(field: str) -> str:
     return f"recipes that are: {', '.join(able) or 'none yet'}"
 
 
-def load(name: str | Path, device: str = "cpu", precision: Precision = "float32") -> Model:
+def load(name: str | Path, device: str = "cpu", precision: str = "float32") -> Model:
     """The model of a shipped name, a run folder or a model folder, ready to be used on ``device``.
 
     In ``precision`` "bfloat16" or "float16" its matrices are kept and multiplied in half the memory, which is faster
-    where the processor has that precision natively, and slower elsewhere; its pictures differ a little.
+    where the processor has that precision natively, and slower elsewhere; its pictures differ a little. "auto" is
+    bfloat16 in the first case and float32 in the second.
     """
-    system, card = load_system(name, dtype=HALVES.get(precision), device=device)
-    return Model(str(name), system, card, device, precision)
+    kept = precision_of(precision, device)
+    system, card = load_system(name, dtype=HALVES.get(kept), device=device)
+    return Model(str(name), system, card, device, kept)

@@ -19,7 +19,6 @@ from zeuxis.api.prior import is_as_recorded, recorded
 from zeuxis.conditions import FIELDS
 from zeuxis.provenance.record import versions
 from zeuxis.signature import taking
-from zeuxis.training.precision import precision_of
 
 MOST_COMPANY = 1024  # pictures that are drawn again for the sake of one
 ROUNDING = 2  # grey levels of 255 by which other threads, instructions or versions may move a value
@@ -34,7 +33,7 @@ def replay(made: dict[str, Any], device: str = "cpu", **asked: Any) -> tuple[Pic
 
     ``asked`` are the pictures that it was made from (``source=...``), of which the record holds the hashes alone.
     """
-    model = load(made["model"], device, precision_of(str(made.get("dtype", "float32"))))
+    model = load(made["model"], device, str(made.get("dtype", "float32")))
     given = {name: value for name, value in asked.items() if value is not None}
     wanted = again(made["condition"], model.spec, model.name, given)
     differs = [
