@@ -27,6 +27,7 @@ from torch import Tensor
 from zeuxis.batch import Batch, Condition
 from zeuxis.game import System
 from zeuxis.recipe import load_recipe
+from zeuxis.training.processor import processor
 from zeuxis.training.trainer import Trainer
 
 OURS = "zeuxis"
@@ -105,16 +106,11 @@ def told(rows: list[Row], given: argparse.Namespace) -> None:
 
 
 def machine(threads: int) -> dict[str, Any]:
-    """The processor, its vector instructions as torch uses them, threads and versions."""
-    found = {"processor": processor(), "instructions": torch.backends.cpu.get_cpu_capability(), "threads": threads}
-    return {**found, "python": platform.python_version(), **versions("torch", "numpy", "diffusers", "pythae")}
-
-
-def processor() -> str:
-    """The name that the system gives it."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    """The processor, its vector instructions as it tells them and as torch uses them, threads and versions."""
+    told = processor()
+    found = {"processor": told.name, "instructions": " ".join(told.instructions), "threads": threads}
+    used = {"torch's instructions": torch.backends.cpu.get_cpu_capability(), "python": platform.python_version()}
+    return {**found, **used, **versions("torch", "numpy", "diffusers", "pythae", "perlin-numpy")}
 
 
 def versions(*packages: str) -> dict[str, str]:

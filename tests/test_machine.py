@@ -16,9 +16,7 @@ from zeuxis.testing.toy import toy_source
 from zeuxis.training.precision import chosen, precision_of
 from zeuxis.training.processor import Processor, told
 
-INTEL = (
-    "processor\t: 0\nmodel name\t: Xeon Gold\nflags\t\t: fpu avx2 avx512f avx512_bf16 amx_bf16\n\nmodel name\t: other\n"
-)
+INTEL = "processor\t: 0\nmodel name\t: Xeon Gold\nflags\t\t: fpu avx2 avx512f avx512_bf16 amx_bf16\n\nmodel name\t: other\n"
 OLD = "model name\t: Core i5\nflags\t: fpu sse4_2 avx2\nvmx flags\t: avx512_bf16\n"
 ARM = "processor\t: 0\nFeatures\t: fp asimd sve bf16 i8mm\nCPU implementer\t: 0x41\n"
 NATIVE = ("amx_bf16", "avx512_bf16", "bf16")

@@ -3,8 +3,8 @@
 Two kinds share one face. A :class:`Stream` is one seeded generator, for training. An
 :class:`ImageRng` holds one generator per image, for sampling: image ``k`` of a call with
 seed ``s`` is drawn from seed ``s + k`` alone, so it is the same picture at any batch size
-and in any company, but for how sums over a batch are rounded. Both draw on the CPU and move the result, so that a seed means the same
-picture on every device.
+and in any company, but for how sums over a batch are rounded. Both draw on the CPU and move
+the result, so that a seed means the same picture on every device.
 """
 
 from __future__ import annotations
