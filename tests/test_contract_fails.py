@@ -24,6 +24,7 @@ from zeuxis.testing import case as casing
 from zeuxis.testing import contract
 from zeuxis.testing.case import Case, ContractBroken
 from zeuxis.testing.contract import CHECKS, COUNTS
+from zeuxis.testing.distance import energy_distance
 
 Patch = pytest.MonkeyPatch
 Plant = Callable[[Patch], None]
@@ -219,3 +220,9 @@ def test_a_count_that_is_not_the_published_one_is_found() -> None:
     name, count = next(iter(recipe.counts.items()))
     with pytest.raises(ContractBroken, match=f"{count:,} parameters, {count + 1:,} are published"):
         COUNTS.run(Case(recipe.model_copy(update={"counts": {name: count + 1}})))
+
+
+def test_the_energy_distance_is_that_of_its_formula() -> None:
+    # Of single numbers by hand: x in {0, 2}, y in {1, 1}: 2 * 1 - 1 - 0.
+    x, y = torch.tensor([0.0, 2.0]).view(2, 1, 1, 1), torch.ones(2, 1, 1, 1)
+    assert float(energy_distance(x, y)) == 1.0 and float(energy_distance(x, x.flip(0))) == 0.0

@@ -16,21 +16,18 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from torch.autograd.functional import jacobian
-from torch.nn.functional import mse_loss
 
-from zeuxis.batch import Batch
 from zeuxis.catalog.build import build
 from zeuxis.catalog.listing import entry
 from zeuxis.catalog.weights import load_system
 from zeuxis.data.batches import Batches
 from zeuxis.distributions.flow import Flow
 from zeuxis.game import System
-from zeuxis.knobs import Sampling
 from zeuxis.recipe import Train
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.testing.case import BATCH, Case, ContractBroken, Harness, require
+from zeuxis.testing.distance import distance
 from zeuxis.training.checkpoint import write_model
-from zeuxis.training.given import given_systems
 from zeuxis.training.trainer import Trainer
 
 ROUNDS = Train.model_validate({"iterations": 4, "batch": BATCH, "ema": 0.9, "save_minutes": 60, "preview_minutes": 60})
@@ -243,7 +240,7 @@ def eight_images_are_learnt(case: Case) -> None:
     harness.hurry()
     batch = harness.stream.next().to(case.device)
     harness.rounds(4)  # the clock runs out: what is asked no longer changes
-    made = _distance(case, case.built(), batch)
+    made = distance(case, case.built(), batch)
     if made is None:
         begun = len(harness.losses)
         harness.rounds(8)
@@ -251,40 +248,11 @@ def eight_images_are_learnt(case: Case) -> None:
     name, before = made
     while harness.round < LONGEST:
         harness.rounds(10)
-        later = _distance(case, system, batch)
+        later = distance(case, system, batch)
         now = sum(harness.losses[-8:]) / 8 if later is None else later[1]
         if now < before - SHARE * abs(before):
             return
     raise ContractBroken(f"on eight pictures {name} went from {before:.4g} to {now:.4g} in {harness.round} rounds")
-
-
-def _distance(case: Case, system: System, batch: Batch) -> tuple[str, float] | None:
-    """How far what ``system`` makes is from the pictures of ``batch``, and what that is; None where it makes none."""
-    system.eval()
-    coders = [s for s in given_systems(system).values() if s.shape == system.shape and {"encode", "decode"} <= s.can]
-    with torch.no_grad():
-        image = batch.image
-        for coder in coders:  # all that a model of its codes can come to is what it decodes
-            image = coder.decode(coder.encode(image))
-        if "log_prob" in system.can:
-            made = "their unlikelihood in nats", -system.log_prob(batch.image, Stream(0)).mean()
-        elif {"encode", "decode"} <= system.can and not coders:
-            made = "the squared error of their rebuilding", mse_loss(system.decode(system.encode(image)), image)
-        elif "sample" in system.can:
-            how = Sampling(**{**case.recipe.sample, **({"steps": 8} if "denoiser" in system.can else {})})
-            condition = batch.condition.only(system.conditions)
-            drawn = system.sample(condition, ImageRng.counting(7, len(batch)), how)
-            made = "the energy distance of what is drawn", _energy_distance(drawn, image)
-        else:
-            return None
-    system.train()
-    return made[0], float(made[1])
-
-
-def _energy_distance(one: Tensor, other: Tensor) -> Tensor:
-    """2 E|x - y| - E|x - x'| - E|y - y'| (Szekely & Rizzo 2013), which is 0 where the two are distributed alike."""
-    x, y = one.flatten(1), other.flatten(1)  # (B, C H W)
-    return 2 * torch.cdist(x, y).mean() - torch.cdist(x, x).mean() - torch.cdist(y, y).mean()
 
 
 def published_counts(case: Case) -> None:
