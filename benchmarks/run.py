@@ -52,9 +52,9 @@ def figures(found: dict[str, Any]) -> Iterable[Row]:
 Reader = Callable[[dict[str, Any]], Iterable[Row]]
 # The file, what it is called with, how what it prints becomes rows. Add a benchmark here: one line.
 BENCHMARKS: dict[str, list[tuple[tuple[str, ...], Reader]]] = {
-    "startup": [((), rows_of)],
+    "startup": [(("--turns", "7"), rows_of)],
     "scenes_rate": [((), rows_of)],
-    "world_rate": [((), rows_of)],
+    "world_rate": [(("--turns", "7"), rows_of)],
     "loader_rate": [(("--pictures", "128", "--turns", "5"), rows_of)],
     "perlin_rate": [((), rows_of)],
     "dcgan_step": [((), rows_of)],
