@@ -117,8 +117,10 @@ def main() -> None:
     unknown = [name for name in given.names if name not in BENCHMARKS]
     if unknown:
         sys.exit(f"no benchmark is called {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
-    rows = {name: run(name, given.nanogpt) for name in given.names or BENCHMARKS}
-    given.out.write_text(table(rows, threads=1), encoding="utf-8")
+    rows: dict[str, list[Row]] = {}
+    for name in given.names or BENCHMARKS:
+        rows[name] = run(name, given.nanogpt)
+        given.out.write_text(table(rows, threads=1), encoding="utf-8")  # what is done is kept
     sys.stdout.write(f"{given.out}\n")
 
 

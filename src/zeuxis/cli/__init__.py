@@ -26,7 +26,7 @@ from zeuxis.cli import (
     test_system,
     train,
 )
-from zeuxis.cli.help import Command, Group
+from zeuxis.cli.help import PlainCommand, PlainGroup
 from zeuxis.cli.output import note, say
 from zeuxis.errors import UsageError, ZeuxisError
 from zeuxis.plugins import using
@@ -38,7 +38,7 @@ SYSTEMS = "--systems"
 MISUSE: Any = typer.BadParameter.__base__
 
 app = typer.Typer(
-    cls=Group,
+    cls=PlainGroup,
     rich_markup_mode=None,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -47,20 +47,20 @@ app = typer.Typer(
 )
 
 LOOK, WORK, PROVE, TOOLS = "Look", "Work", "Prove", "Tools"
-app.command("list", cls=Command, rich_help_panel=LOOK)(listing.list_systems)
-app.command("info", cls=Command, rich_help_panel=LOOK)(info.info)
-app.command("data", cls=Command, rich_help_panel=LOOK)(data.data)
-app.command("train", cls=Command, rich_help_panel=WORK)(train.train)
-app.command("sample", cls=Command, rich_help_panel=WORK)(sample.sample)
-app.command("encode", cls=Command, rich_help_panel=WORK)(encode.encode)
-app.command("decode", cls=Command, rich_help_panel=WORK)(decode.decode)
-app.command("evaluate", cls=Command, rich_help_panel=PROVE)(evaluate.evaluate)
-app.command("reproduce", cls=Command, rich_help_panel=PROVE)(reproduce.reproduce)
-app.command("compare", cls=Command, rich_help_panel=PROVE)(compare.compare)
-app.command("test-system", cls=Command, rich_help_panel=PROVE)(test_system.test_system)
-app.command("convert", cls=Command, rich_help_panel=TOOLS)(convert.convert)
-app.command("doctor", cls=Command, rich_help_panel=TOOLS)(doctor.doctor)
-app.command("demo", cls=Command, rich_help_panel=TOOLS)(demo.demo)
+app.command("list", cls=PlainCommand, rich_help_panel=LOOK)(listing.list_systems)
+app.command("info", cls=PlainCommand, rich_help_panel=LOOK)(info.info)
+app.command("data", cls=PlainCommand, rich_help_panel=LOOK)(data.data)
+app.command("train", cls=PlainCommand, rich_help_panel=WORK)(train.train)
+app.command("sample", cls=PlainCommand, rich_help_panel=WORK)(sample.sample)
+app.command("encode", cls=PlainCommand, rich_help_panel=WORK)(encode.encode)
+app.command("decode", cls=PlainCommand, rich_help_panel=WORK)(decode.decode)
+app.command("evaluate", cls=PlainCommand, rich_help_panel=PROVE)(evaluate.evaluate)
+app.command("reproduce", cls=PlainCommand, rich_help_panel=PROVE)(reproduce.reproduce)
+app.command("compare", cls=PlainCommand, rich_help_panel=PROVE)(compare.compare)
+app.command("test-system", cls=PlainCommand, rich_help_panel=PROVE)(test_system.test_system)
+app.command("convert", cls=PlainCommand, rich_help_panel=TOOLS)(convert.convert)
+app.command("doctor", cls=PlainCommand, rich_help_panel=TOOLS)(doctor.doctor)
+app.command("demo", cls=PlainCommand, rich_help_panel=TOOLS)(demo.demo)
 COMMANDS = frozenset(str(c.name) for c in app.registered_commands)
 
 

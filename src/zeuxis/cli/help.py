@@ -31,14 +31,14 @@ def _write_options(command: Any, ctx: Any, formatter: Any) -> None:
     _write(formatter, rows)
 
 
-class Command(TyperCommand):
+class PlainCommand(TyperCommand):
     """A command whose options stand in sections."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         _write_options(self, ctx, formatter)
 
 
-class Group(TyperGroup):
+class PlainGroup(TyperGroup):
     """Commands in sections."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
