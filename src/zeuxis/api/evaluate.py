@@ -113,7 +113,7 @@ def default_metrics(model: Model) -> tuple[str, ...]:
     coded = () if model.system.codes is None else ("codes-used",)
     # A model that draws in steps runs its whole chain, a thousand of them, for the likelihood of one picture.
     quick = "log_prob" in verbs and "steps" not in model.knobs
-    likely = ("bits-per-dim",) if quick else ()
+    likely = ("nll" if model.system.black_and_white else "bits-per-dim",) if quick else ()
     return (*conditioned, *made, *rebuilt, *coded, *likely)
 
 
@@ -161,7 +161,7 @@ def collect(
     if needs & OF_JUDGES:
         found += judging(needs, model, draws, source.batch(order[-1:]), data)
     if "caption_log_prob" in needs:
-        found.append(Captions(model, data))
+        found.append(Captions(model, data, source))
     done = 0
     for rows in order.split(chunk_size(model.system.shape)):
         seeds = range(seed + done, seed + done + len(rows))
