@@ -62,6 +62,7 @@ BENCHMARKS: dict[str, list[tuple[tuple[str, ...], Reader]]] = {
     "unet_step": [(("--turns", "8"), rows_of)],
     "sampler_loop": [(("--json",), sampler_loop)],
     "image_gpt_step": [((NANOGPT,), image_gpt_step), ((NANOGPT, "--length", "1024", "--batch", "4"), image_gpt_step)],
+    "metrics_rate": [((), rows_of)],
     "maskgit_rate": [(("--turns", "3"), rows_of)],
     "load_large": [((), figures)],
     "evaluate_memory": [(("2000", "128"), figures)],
