@@ -10,6 +10,7 @@ from zeuxis.catalog.build import build
 from zeuxis.rng import Stream
 from zeuxis.spec import DataSpec
 from zeuxis.systems.autoencoder._pixels import LIKELIHOODS
+from zeuxis.verbs import Likelihood
 
 
 def test_the_probabilities_of_all_black_and_white_pictures_sum_to_one() -> None:
@@ -26,9 +27,11 @@ def test_grey_is_binarised_at_the_middle() -> None:
     torch.testing.assert_close(pixels.nll(logits, grey), pixels.nll(logits, plain))
 
 
-@pytest.mark.parametrize(("likelihood", "discrete"), [("black-and-white", True), ("bernoulli", False)])
-def test_only_black_and_white_pixels_have_a_probability(likelihood, discrete) -> None:
+@pytest.mark.parametrize(
+    ("likelihood", "of"), [("black-and-white", Likelihood.BLACK_AND_WHITE), ("bernoulli", Likelihood.DENSITY)]
+)
+def test_only_black_and_white_pixels_have_a_probability(likelihood, of) -> None:
     config = {"latent": 2, "widths": (), "hidden": 8, "likelihood": likelihood, "importance": 1}
     system = build("vae", DataSpec(Shape(1, 4, 4)), config)
-    assert system.discrete is discrete
+    assert system.likelihood_of is of
     assert (system.log_prob(torch.rand(3, 1, 4, 4) * 2 - 1, Stream(0)) < 0).all()

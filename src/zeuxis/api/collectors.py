@@ -26,8 +26,10 @@ from zeuxis.errors import Unsupported
 from zeuxis.metrics.codes import CodeUsage
 from zeuxis.metrics.segmentation import Confusion
 from zeuxis.rng import Stream
+from zeuxis.verbs import Likelihood
 
 SCORED = 16  # pictures scored at a time: SSIM holds a dozen float64 copies of them
+DENSITIES = frozenset({Likelihood.DENSITY, Likelihood.DENSITY_OF_LEVELS})
 Score = Callable[[Tensor, Tensor], Tensor]  # pictures and targets (B, C, H, W) -> (B,)
 
 
@@ -102,7 +104,7 @@ class Reconstructions:
 
 
 class Likelihoods:
-    """The log-likelihood of held-out pictures; those of densities are spread over their grey levels first."""
+    """The log-likelihood of held-out pictures, in the form that the model declares: see :class:`Likelihood`."""
 
     def __init__(self, model: Model, seed: int) -> None:
         self.model, self.rng = model, Stream(seed, "log_prob")
@@ -110,12 +112,12 @@ class Likelihoods:
 
     def add(self, chunk: Chunk) -> None:
         system, image = self.model.system, chunk.real.image
-        image = image if system.discrete else dequantise(image, self.rng)
+        image = dequantise(image, self.rng) if system.likelihood_of is Likelihood.DENSITY else image
         self.log_prob.append(system.log_prob(image, self.rng).cpu())
 
     def evidence(self) -> dict[str, Any]:
         system = self.model.system
-        level = 1.0 if system.discrete else LEVEL
+        level = LEVEL if system.likelihood_of in DENSITIES else 1.0
         return {"log_prob": torch.cat(self.log_prob), "dims": math.prod(system.shape), "level": level}
 
 

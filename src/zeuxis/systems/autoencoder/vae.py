@@ -20,6 +20,7 @@ from zeuxis.nn.conv_autoencoder import ConvDecoder, ConvEncoder
 from zeuxis.rng import Rng
 from zeuxis.systems.autoencoder._normal_code import NormalCode
 from zeuxis.systems.autoencoder._pixels import LIKELIHOODS, BernoulliPixels, BinaryPixels, GaussianPixels
+from zeuxis.verbs import Likelihood
 
 
 class VAE(NormalCode):
@@ -72,7 +73,8 @@ class VAE(NormalCode):
         self.encoder = ConvEncoder(self.shape, 2 * latent, widths=tuple(widths), hidden=hidden)
         self.decoder = ConvDecoder(self.shape, latent, widths=tuple(widths), hidden=hidden)
         self.likelihood: BernoulliPixels | GaussianPixels = LIKELIHOODS[likelihood]()
-        self.discrete = isinstance(self.likelihood, BinaryPixels)
+        if isinstance(self.likelihood, BinaryPixels):
+            self.likelihood_of = Likelihood.BLACK_AND_WHITE
 
     def players(self) -> tuple[Player, ...]:
         return (Player("autoencoder", (self.encoder, self.decoder, self.likelihood), lr=1e-3),)

@@ -23,6 +23,7 @@ from zeuxis.nn.causal_transformer import CausalTransformer
 from zeuxis.nn.palette import Greys, Palette
 from zeuxis.rng import ImageRng, Rng
 from zeuxis.systems.autoregressive._codes import Layout, classes_of, code_layout, detokenise, tokenise
+from zeuxis.verbs import Likelihood
 
 LEVELS = 256  # of a grey pixel: nothing is lost
 COLOURS = 512  # of the paper's 9-bit palette
@@ -42,7 +43,7 @@ class ImageGPT(System):
         heads: of each attention.
     """
 
-    discrete = True
+    likelihood_of = Likelihood.GREY_LEVELS
     card = Card(
         "image-gpt",
         title="Image GPT",

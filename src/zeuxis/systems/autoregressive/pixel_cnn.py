@@ -24,6 +24,7 @@ from zeuxis.knobs import Sampling
 from zeuxis.nn.causal import GatedLayer, gate
 from zeuxis.rng import ImageRng, Rng
 from zeuxis.systems.autoregressive._codes import classes_of, code_layout, detokenise, tokenise
+from zeuxis.verbs import Likelihood
 
 
 class PixelCNN(System):
@@ -41,7 +42,7 @@ class PixelCNN(System):
         components: logistics of a pixel's mixture; idle with a tokeniser.
     """
 
-    discrete = True
+    likelihood_of = Likelihood.GREY_LEVELS
     card = Card(
         "pixel-cnn",
         title="Gated PixelCNN",

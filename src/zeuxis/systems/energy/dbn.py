@@ -24,6 +24,7 @@ from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Knob, Sampling
 from zeuxis.nn.boltzmann import Boltzmann, bernoulli, binarise
 from zeuxis.rng import ImageRng, Rng
+from zeuxis.verbs import Likelihood
 
 
 class DBN(System):
@@ -41,7 +42,7 @@ class DBN(System):
         runs: chains of the top machine's annealing, whose average is taken.
     """
 
-    discrete = True
+    likelihood_of = Likelihood.BLACK_AND_WHITE
     card = Card(
         "dbn",
         title="Deep belief network",

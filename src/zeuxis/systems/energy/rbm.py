@@ -17,6 +17,7 @@ from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Knob, Sampling
 from zeuxis.nn.boltzmann import Boltzmann, bernoulli, binarise
 from zeuxis.rng import ImageRng, Rng
+from zeuxis.verbs import Likelihood
 
 
 class RBM(System):
@@ -32,7 +33,7 @@ class RBM(System):
         runs: chains of the annealing, whose average is taken.
     """
 
-    discrete = True
+    likelihood_of = Likelihood.BLACK_AND_WHITE
     card = Card(
         "rbm",
         title="Restricted Boltzmann machine",
