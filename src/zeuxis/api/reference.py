@@ -86,7 +86,7 @@ class Reference:
         """Distances (M,) of ``generated`` thumbnails (M, D) to the nearest training picture, and of held-out ones."""
 
         def made() -> dict[str, Tensor]:
-            return {"distance": self._nearest(torch.cat([thumbnails(x) for x in _images(self.held_out, self.order)]))}
+            return {"distance": self._nearest(_mapped(thumbnails, self.held_out, self.order))}
 
         kept = _kept(f"nearest {self.name} {self.training.fingerprint()}", made)
         return self._nearest(generated), kept["distance"]
@@ -95,20 +95,18 @@ class Reference:
         size = min(BANK, len(self.training))
 
         def bank() -> Iterator[tuple[int, Tensor]]:
-            start = 0
-            for image in _images(self.training, torch.arange(size)):
-                yield start, thumbnails(image)
-                start += len(image)
+            for rows in torch.arange(size).split(CHUNK):
+                yield int(rows[0]), thumbnails(self.training.batch(rows).image)
 
         return nearest_squared(query, bank(), 1, size)[0][:, 0].sqrt()
 
     def _features(self, space: Features, source: Source, rows: Tensor) -> Tensor:
-        return torch.cat([space.of(image).cpu() for image in _images(source, rows)])
+        return _mapped(lambda image: space.of(image).cpu(), source, rows)
 
 
-def _images(source: Source, rows: Tensor) -> Iterator[Tensor]:
-    for some in rows.split(CHUNK):
-        yield source.batch(some).image
+def _mapped(of: Callable[[Tensor], Tensor], source: Source, rows: Tensor) -> Tensor:
+    """``of`` the pictures ``rows``, of which a chunk is held at a time."""
+    return torch.cat([of(source.batch(some).image) for some in rows.split(CHUNK)])
 
 
 def _kept(name: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:

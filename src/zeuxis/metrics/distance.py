@@ -68,7 +68,8 @@ def nearest_squared(
             rows = slice(q0, q0 + len(q))
             d, error = squares(q - centre, middle)
             if skip_self:
-                own = torch.arange(max(q0, b0), min(q0 + len(q), b0 + len(b)), device=q.device)
+                first, last = max(q0, b0), min(q0 + len(q), b0 + len(b))
+                own = torch.arange(first, max(first, last), device=q.device)  # none where the blocks do not overlap
                 d[own - q0, own - b0] = torch.inf
             some, order = d.topk(min(look, len(b)), largest=False)
             may = some.isfinite() & (some - error.gather(1, order) <= best[rows, -1:])

@@ -47,8 +47,8 @@ class Figure:
         if self.of_distribution and self.samples < FEW:
             if self.biased:
                 return f"{self.name} over {self.samples} samples: biased below {FEW}, compare only at equal counts"
-            if self.spread is not None:
-                return f"{self.name} over {self.samples} samples: not biased, but uncertain by {self.spread:.2g}"
+            known = "its spread is unknown" if self.spread is None else f"uncertain by {self.spread:.2g}"
+            return f"{self.name} over {self.samples} samples: not biased, but {known}"
         return self.caution
 
     def as_dict(self) -> dict[str, Any]:
