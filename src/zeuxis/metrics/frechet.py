@@ -18,7 +18,7 @@ from zeuxis.errors import UsageError
 from zeuxis.metrics.checks import finite
 from zeuxis.metrics.distance import BLOCK
 
-SMALL = 256  # columns of a product that is not worth halving
+SMALL = 64  # columns of a product that is not worth halving
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from zeuxis.errors import UsageError
 from zeuxis.metrics.checks import of_one_network
-from zeuxis.metrics.distance import blocks, exact_pairs, nearest_squared, squares
+from zeuxis.metrics.distance import WIDE, Centred, blocks, exact_pairs, nearest_squared, squares
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,15 @@ def precision_recall(real: Tensor, fake: Tensor, k: int = 3) -> Support:
         raise UsageError(f"{len(real)} and {len(fake)} images are too few for k = {k}: give more than {k} of each")
     real, fake = real.float(), fake.float()
     real_radius, fake_radius = _radius(real, k), _radius(fake, k)
-    centre = real.mean(0)  # distances do not change, and products round less
+    centre = real.mean(0)
+    real_rows, fake_rows = Centred(real, centre), Centred(fake, centre)
     holders = torch.zeros(len(fake), dtype=torch.int64, device=real.device)  # real balls that hold each fake
     held = torch.zeros(len(real), dtype=torch.bool, device=real.device)  # reals that a fake ball holds
     covered = torch.zeros_like(held)  # reals whose ball holds a fake
     for r, rows in blocks(real):
         for f, columns in blocks(fake):
             of_r, of_f = slice(r, r + len(rows)), slice(f, f + len(columns))
-            d, error = squares(rows - centre, columns - centre)
+            d, error = squares(real_rows[of_r], fake_rows[of_f])
             in_real = _inside(d, error, rows, columns, real_radius[of_r, None])
             in_fake = _inside(d, error, rows, columns, fake_radius[None, of_f])
             holders[of_f] += in_real.sum(0)
@@ -66,14 +67,12 @@ def precision_recall(real: Tensor, fake: Tensor, k: int = 3) -> Support:
 
 def _radius(x: Tensor, k: int) -> Tensor:
     """The squared distance (N,) of each row to its k-th nearest neighbour."""
-    return nearest_squared(x, blocks(x), k, len(x), skip_self=True)[0][:, -1]
+    return nearest_squared(x, blocks(x, WIDE), k, len(x), skip_self=True)[0][:, -1]
 
 
-def _inside(d: Tensor, error: Tensor, rows: Tensor, columns: Tensor, radius: Tensor) -> Tensor:
+def _inside(d: Tensor, error: float, rows: Tensor, columns: Tensor, radius: Tensor) -> Tensor:
     """Which squared distances ``d (B, N)``, wrong by ``error`` at most, are within the squared ``radius``: exactly."""
-    radius = radius.expand_as(d)
-    gap = d - radius.float()
-    inside = gap <= 0
-    r, c = (gap.abs() <= error).nonzero(as_tuple=True)  # a few: those that rounding decides
-    inside[r, c] = exact_pairs(rows, columns, r, c) <= radius[r, c]
+    inside = d <= (radius - error).float()
+    r, c = ((d <= (radius + error).float()) ^ inside).nonzero(as_tuple=True)  # a few: those that rounding decides
+    inside[r, c] = exact_pairs(rows, columns, r, c) <= radius.expand_as(d)[r, c]
     return inside
