@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from zeuxis.api.compare import compare
-from zeuxis.api.evaluate import default_metrics, evaluate
+from zeuxis.api.evaluate import DISTANCES, default_metrics, evaluate
 from zeuxis.api.features import features_of, judge_of
 from zeuxis.api.model import Model, load, replay
 from zeuxis.api.reproduce import holds, judge_again, reproduce
@@ -127,8 +127,10 @@ def test_training_can_start_from_a_model(run: Path, tmp_path: Path) -> None:
 
 def test_figures_say_how_they_were_taken(run: Path) -> None:
     figures = evaluate(load(run), samples=32, how=Sampling(steps=2))
-    assert [f.name for f in figures] == ["frechet", "kernel", "precision", "recall"]
-    assert all(f.features == load("features-digits").weights_sha256[:16] and f.reference for f in figures)
+    assert [f.name for f in figures] == [*DISTANCES, "copied", "nearer-to-training"]
+    own = load("features-digits").weights_sha256[:16]
+    assert {f.name for f in figures if f.features == own} == {"frechet", "kernel", "precision", "recall"}
+    assert all(f.reference for f in figures) and all(f.floor is not None for f in figures[:8])
     assert figures[0].warning is not None and "biased below 5000" in figures[0].warning
     pixels = evaluate(load(run), samples=32, metrics=("frechet",), features="pixels-8", how=Sampling(steps=2))[0]
     assert pixels.features == "pixels-8" and pixels.value != figures[0].value

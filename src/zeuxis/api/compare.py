@@ -161,8 +161,8 @@ def _page(found: dict[str, Any], out: Path) -> None:
     ]
     floors = {f["name"]: f["floor"] for e in found["entries"] for f in e["figures"] if f.get("floor") is not None}
     if floors:
-        shown = [f"{floors[metric]:.3f}" if metric in floors else "" for metric in metrics]
-        rows.append(["training pictures", *shown, *([""] if coded else []), "", "", ""])
+        floor = [f"{floors[metric]:.3f}" if metric in floors else "" for metric in metrics]
+        rows.append(["training pictures", *floor, *([""] if coded else []), "", "", ""])
     first = [of.get(metrics[0], math.inf) for of in values]
     columns = ["recipe", *metrics, *(("kept of a picture",) if coded else ()), "parameters", "images seen", "training"]
     page.table(columns, rows, first.index(min(first)))

@@ -78,7 +78,7 @@ def features_of(
     """
     if name is not None and name.endswith(".safetensors"):
         return _inception(Path(name), device)
-    if name in FIXED:
+    if name is not None and name in FIXED:
         return FIXED[name](device)
     model = judge_of(data, shape=shape, device=device) if name is None else load(name, device)
     return _pixels(device) if model is None else _of_model(model)

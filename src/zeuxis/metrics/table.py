@@ -55,6 +55,8 @@ class Metric:
     score: Callable[[Tensor, Tensor], Tensor] | None = None  # pictures and targets (B, C, H, W) in [-1, 1] -> (B,)
 
 
+OF_FEATURES = frozenset({"fake", "real", "reconstructed"})  # the evidence that is in the feature space of the call
+
 METRICS: Mapping[str, Metric] = MappingProxyType(
     {
         "frechet": Metric(
@@ -298,6 +300,7 @@ def measure(
         if missing:
             have = [n for n, m in METRICS.items() if evidence.given.issuperset(m.needs)]
             raise UsageError(f"'{name}' needs {', '.join(missing)}; what is here can give: {', '.join(have) or 'none'}")
+        in_features = not OF_FEATURES.isdisjoint(metric.needs)
         space = {"grain": evidence.grain, "untrained": evidence.untrained, None: None}[metric.space]
         whole = Figure(
             name=name,
@@ -305,9 +308,9 @@ def measure(
             samples=evidence.count(metric.needs[0]),
             better=metric.better,
             spread=metric.spread(evidence) if metric.spread else None,
-            features=features if space is None else space.features,
+            features=space.features if space else features if in_features else None,
             reference=reference,
-            resize=resize if space is None else space.resize,
+            resize=space.resize if space else resize if in_features else None,
             of_distribution=metric.of_distribution,
             biased=metric.biased,
             floor=metric.floor(evidence) if metric.floor else evidence.floors.get(name),
