@@ -118,7 +118,7 @@ def test_no_more_than_a_chunk_of_pictures_is_alive(monkeypatch: pytest.MonkeyPat
 
 def test_chunks_are_smaller_where_pictures_are_larger() -> None:
     assert chunk_size(Shape(3, 64, 64)) == chunk_size(Shape(1, 8, 8)) == 256
-    assert chunk_size(Shape(3, 512, 512)) == 21 and chunk_size(Shape(3, 4096, 4096)) == 1
+    assert chunk_size(Shape(3, 512, 512)) == 5 and chunk_size(Shape(3, 4096, 4096)) == 1
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ from zeuxis.metrics.table import METRICS, Evidence, measure
 from zeuxis.rng import Stream, derive_seed
 from zeuxis.verbs import Proof
 
-CHUNK, CHUNK_VALUES = 256, 2**24  # pictures that are held at a time, at most, and numbers in them (64 MiB)
+CHUNK, CHUNK_VALUES = 256, 2**22  # pictures that are held at a time, at most, and numbers in them (16 MiB)
 OF_JUDGES = frozenset({"prediction", "target", "logits", "confusion", "genuine", "impostor", "in_distribution"})
 OF_GENERATED = OF_JUDGES | {
     "fake",
