@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import chain
 from types import SimpleNamespace
 from typing import Any, ClassVar, Literal
 
@@ -68,6 +69,12 @@ class Verbs(nn.Module):
     def log_prob(self, image: Tensor, rng: Rng) -> Tensor:
         """Log-likelihood in nats ``(B,)``, or the bound on it that the class states."""
         raise self._lacks("log_prob")
+
+    @property
+    def log_prob_spread(self) -> float | None:
+        """The standard error in nats that :meth:`log_prob` has for all pictures alike, as by an estimated partition
+        function; None where it has none."""
+        return None
 
     def denoiser(self, condition: Condition, n: int, how: Sampling = Sampling()) -> Denoise:
         """The model's denoiser: ``denoise(x, sigma) -> x0`` for ``n`` images under ``condition``.
@@ -153,4 +160,4 @@ class Verbs(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where its parameters (or buffers) live."""
-        return next((t.device for t in [*self.parameters(), *self.buffers()]), torch.device("cpu"))
+        return next((t.device for t in chain(self.parameters(), self.buffers())), torch.device("cpu"))

@@ -172,7 +172,7 @@ class Likelihoods:
     ``data_dims`` is how many of a picture's values are no padding, where that is known.
     """
 
-    def __init__(self, model: Model, seed: int, data_dims: int | None) -> None:
+    def __init__(self, model: Model, seed: int, data_dims: int | None = None) -> None:
         self.model, self.rng, self.data_dims = model, Stream(seed, "log_prob"), data_dims
         self.log_prob: list[Tensor] = []
 
@@ -185,10 +185,10 @@ class Likelihoods:
         system = self.model.system
         return {
             "log_prob": torch.cat(self.log_prob),
-            "dims": math.prod(system.shape),
+            "log_prob_spread": system.log_prob_spread,
+            "dims": None if system.likelihood_of is Likelihood.BLACK_AND_WHITE else math.prod(system.shape),
             "data_dims": self.data_dims,
             "level": LEVEL if system.likelihood_of in DENSITIES else 1.0,
-            "black_and_white": system.likelihood_of is Likelihood.BLACK_AND_WHITE,
         }
 
 

@@ -35,7 +35,7 @@ from zeuxis.metrics.record import Figure
 from zeuxis.metrics.similarity import WINDOW
 from zeuxis.metrics.table import METRICS, Evidence, measure
 from zeuxis.rng import Stream, derive_seed
-from zeuxis.verbs import Proof
+from zeuxis.verbs import Likelihood, Proof
 
 CHUNK, CHUNK_VALUES = 256, 2**22  # pictures that are held at a time, at most, and numbers in them (16 MiB)
 OF_JUDGES = frozenset({"prediction", "target", "logits", "confusion", "genuine", "impostor", "in_distribution"})
@@ -130,7 +130,8 @@ def default_metrics(model: Model) -> tuple[str, ...]:
     coded = () if model.system.codes is None else ("codes-used",)
     # A model that draws in steps runs its whole chain, a thousand of them, for the likelihood of one picture.
     quick = "log_prob" in verbs and "steps" not in model.knobs
-    likely = ("bits-per-dim",) if quick else ()
+    binary = model.system.likelihood_of is Likelihood.BLACK_AND_WHITE
+    likely = ("nll" if binary else "bits-per-dim",) if quick else ()
     return (*conditioned, *made, *rebuilt, *coded, *likely)
 
 

@@ -168,6 +168,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             "lower",
             ("log_prob",),
             lambda e: -float(present(e.log_prob).double().mean()),
+            spread=lambda e: e.log_prob_spread,
         ),
         "bits-per-dim": Metric(
             "negative log-likelihood (or its bound) of 8-bit pixels, bits a value",
@@ -258,8 +259,6 @@ def _bits(e: Evidence) -> float:
 
 def _bits_caution(e: Evidence) -> str | None:
     """What these bits must not be compared with, where there is such a thing."""
-    if e.black_and_white:
-        return "bits of black and white pixels, of which a tossed coin costs one: no bits of 8-bit pixels"
     dims = present(e.dims)
     if e.data_dims is None or e.data_dims == dims:
         return None
