@@ -14,15 +14,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zeuxis.api import evaluate as module
-from zeuxis.api.evaluate import chunk_size, evaluate, held_out, held_out_order, seed_of
+from zeuxis.api.evaluate import _values_of_data, chunk_size, evaluate, held_out, held_out_order, seed_of
 from zeuxis.api.model import Model, load
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.card import Card
 from zeuxis.data.source import ArraySource
+from zeuxis.distributions.dequantise import LEVEL
 from zeuxis.game import System
 from zeuxis.knobs import Sampling
+from zeuxis.metrics.likelihood import bits_per_dim
 from zeuxis.metrics.table import METRICS, Evidence
 from zeuxis.rng import ImageRng, Rng, Stream
+from zeuxis.verbs import Likelihood
 
 ALIVE: list[weakref.ref[Tensor]] = []  # the pictures that were given out or generated
 
@@ -225,3 +228,34 @@ def test_every_figure_names_its_own_feature_space(monkeypatch: pytest.MonkeyPatc
     stub(monkeypatch, (1, 16, 16), 20)
     figures = evaluate(averages((1, 16, 16)), metrics=("frechet", "frechet-grain", "frechet-untrained"), samples=20)
     assert [str(f.features).rpartition("-")[0] for f in figures] == ["pixels", "grain", "untrained"]
+
+
+@pytest.mark.parametrize(
+    ("of", "as_they_are", "level"),
+    [
+        (Likelihood.DENSITY, False, LEVEL),
+        (Likelihood.DENSITY_OF_LEVELS, True, LEVEL),
+        (Likelihood.GREY_LEVELS, True, 1.0),
+    ],
+)
+def test_a_likelihood_is_given_the_pictures_that_it_is_of(
+    of: Likelihood, as_they_are: bool, level: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, _ = stub(monkeypatch, (1, 4, 4), 10)
+    model = averages((1, 4, 4))
+    seen: list[Tensor] = []
+    monkeypatch.setattr(type(model.system), "likelihood_of", of)
+    monkeypatch.setattr(
+        type(model.system), "log_prob", lambda self, image, rng: seen.append(image) or image.sum((1, 2, 3))
+    )
+    found = evaluate(model, metrics=("bits-per-dim",), samples=10)[0].value
+    image = source.batch(held_out_order(source, 10)).image
+    assert torch.equal(torch.cat(seen), image) is as_they_are
+    torch.testing.assert_close(torch.cat(seen), image, rtol=0, atol=LEVEL / 2 + 1e-6)
+    assert found == pytest.approx(float(bits_per_dim(torch.cat(seen).sum((1, 2, 3)).double(), 16, level).mean()))
+
+
+def test_what_is_padding_is_known_of_sets_that_are_padded() -> None:
+    assert _values_of_data("fashion-mnist", Shape(1, 32, 32)) == 784
+    assert _values_of_data("fashion-mnist", Shape(1, 28, 28)) is None
+    assert _values_of_data("scenes", Shape(3, 32, 32)) is None and _values_of_data("own", Shape(1, 32, 32)) is None
