@@ -27,9 +27,10 @@ format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Check one claim and keep the result: make results RECIPE=dcgan
+# Check one claim and keep the result, in place of one from another kind of machine with MORE=--replace:
+# make results RECIPE=dcgan
 results: install
-	$(BIN)/zeuxis reproduce $(RECIPE) --out src/zeuxis/results
+	$(BIN)/zeuxis reproduce $(RECIPE) --out src/zeuxis/results $(MORE)
 	$(MAKE) docs
 
 # The generated pages of docs/: the catalogue, the parts, the results, the degradations, the lecture.

@@ -296,6 +296,15 @@ def test_a_prior_that_does_not_fit_any_more_is_fitted_again(
     assert after.card["data"] == (data or "digits")
 
 
+def test_a_folder_whose_pictures_were_replaced_is_fitted_again(run: Path) -> None:
+    mine = pictures_of_digits(run.parent / "mine")
+    before = load(run).with_prior("gaussian", str(mine)).weights_sha256
+    assert load(run).with_prior("gaussian", str(mine)).weights_sha256 == before
+    for file in mine.iterdir():
+        Image.new("L", (8, 8), 10 * int(file.stem)).save(file)
+    assert load(run).with_prior("gaussian", str(mine)).weights_sha256 != before
+
+
 def as_0_1_0(folder: Path) -> str:
     """Turn the prior in ``folder`` into what 0.1.0 kept there, the density alone; returns its hash."""
     tensors, card = load_file(folder / "model.safetensors"), json.loads((folder / "model.json").read_text())

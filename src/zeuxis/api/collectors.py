@@ -20,7 +20,7 @@ from zeuxis.api.features import Features, judge_of
 from zeuxis.api.model import Model
 from zeuxis.api.reference import Reference
 from zeuxis.batch import Batch
-from zeuxis.data.source import WORD
+from zeuxis.data.source import WORD, Source
 from zeuxis.data.worlds import caption_likelihood
 from zeuxis.distributions.dequantise import LEVEL, dequantise
 from zeuxis.errors import Unsupported
@@ -280,14 +280,14 @@ class Recognitions:
 class Captions:
     """How likely the model finds the captions, and how likely the grammar is that wrote them, where it is known."""
 
-    def __init__(self, model: Model, data: str) -> None:
-        self.model, self.data = model, data
+    def __init__(self, model: Model, data: str, source: Source) -> None:
+        self.model, self.data, self.source = model, data, source
         self.log_prob: list[Tensor] = []
         self.words: list[Tensor] = []
         self.best: list[Tensor] = []
 
     def add(self, chunk: Chunk) -> None:
-        captions = chunk.real.condition.caption
+        captions = self.source.told(chunk.real)
         if captions is None:
             raise Unsupported(f"'{self.data}' has no captions: choose data that gives caption")
         self.log_prob.append(self.model.system.log_prob_caption(captions).cpu())

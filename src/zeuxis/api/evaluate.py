@@ -196,7 +196,7 @@ def collect(
     if needs & OF_JUDGES:
         found += judging(needs, model, draws, source.batch(order[-1:]), data)
     if "caption_log_prob" in needs:
-        found.append(Captions(model, data))
+        found.append(Captions(model, data, source))
     done = 0
     for rows in order.split(chunk_size(model.system.shape)):
         seeds = [seed_of(seed, k) for k in range(done, done + len(rows))]

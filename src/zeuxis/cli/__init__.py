@@ -26,6 +26,7 @@ from zeuxis.cli import (
     test_system,
     train,
 )
+from zeuxis.cli.machine import THREADS, prepared
 from zeuxis.cli.output import note, say
 from zeuxis.errors import UsageError, ZeuxisError
 from zeuxis.plugins import using
@@ -77,6 +78,12 @@ def _options(
         metavar="FOLDER|FILE",
         help="Where systems of your own lie; repeatable, allowed after any command.",
     ),
+    threads: int | None = typer.Option(
+        None,
+        THREADS,
+        metavar="N",
+        help="How many threads compute, instead of as many as are quicker; allowed after any command.",
+    ),
 ) -> None:
     """What stands before a command. ``main`` has taken these options out already; they are here for the help."""
 
@@ -87,8 +94,9 @@ def main(args: Sequence[str] | None = None) -> int:
     debug = DEBUG in given
     plain = [a for a in given if a != DEBUG]
     try:
-        plain, own = _without_systems(plain)
-        with using(own):
+        plain, own = _without(SYSTEMS, plain, "the folder or file where systems of your own lie")
+        plain, threads = _without(THREADS, plain, "how many, e.g. 2")
+        with using(own), prepared(threads):
             code = app(plain or ["--help"], prog_name="zeuxis", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except MISUSE as error:
@@ -113,21 +121,21 @@ def main(args: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _without_systems(args: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The arguments without every ``--systems PATH`` and ``--systems=PATH``, and those paths."""
-    rest, paths = [], []
+def _without(option: str, args: Sequence[str], what: str) -> tuple[list[str], list[str]]:
+    """The arguments without every ``option VALUE`` and ``option=VALUE``, and those values; ``what`` names one."""
+    rest, values = [], []
     words = iter(args)
     for word in words:
-        if word == SYSTEMS:
-            path = next(words, None)
-            if path is None:
-                raise UsageError(f"{SYSTEMS} lacks its value: the folder or file where systems of your own lie")
-            paths.append(path)
-        elif word.startswith(f"{SYSTEMS}="):
-            paths.append(word.removeprefix(f"{SYSTEMS}="))
+        if word == option:
+            value = next(words, None)
+            if value is None:
+                raise UsageError(f"{option} lacks its value: {what}")
+            values.append(value)
+        elif word.startswith(f"{option}="):
+            values.append(word.removeprefix(f"{option}="))
         else:
             rest.append(word)
-    return rest, paths
+    return rest, values
 
 
 def _one_line(misuse: Any) -> str:
