@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: install demo test check format results docs clean
+.PHONY: install demo test check format results docs wheel benchmarks clean
 
 install: .venv/.installed
 
@@ -36,6 +36,14 @@ results: install
 # The generated pages of docs/: the catalogue, the parts, the results, the degradations, the lecture.
 docs: install
 	$(BIN)/python tools/generate.py
+
+# The wheel, built, installed into a fresh environment and run from there.
+wheel: install
+	$(BIN)/python tools/try_wheel.py runs/wheel
+
+# Speed beside peers, one after another on an idle machine; the table is docs/benchmarks-table.md.
+benchmarks: install
+	$(BIN)/python benchmarks/run.py
 
 clean:
 	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache

@@ -205,3 +205,11 @@ def test_buckets_are_met_evenly_and_resumed_anywhere(counts: list[int], size: in
         start += n
     resumed.restore(json.loads(json.dumps(whole.state())))
     same(whole, resumed, 6)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 2**31 - 1))
+def test_seeds_far_apart_draw_different_pictures(seed: int, times: int) -> None:
+    """torch's own generator reads the low 32 bits of a seed alone."""
+    drawn = ImageRng([seed, seed + times * 2**32, seed - 2**32]).normal(3, 4)
+    assert len({tuple(row.tolist()) for row in drawn}) == 3
+    assert torch.equal(drawn[0], torch.randn(4, generator=torch.Generator().manual_seed(seed)))

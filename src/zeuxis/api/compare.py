@@ -29,7 +29,8 @@ from zeuxis.provenance.record import write_png, write_whole
 from zeuxis.recipe import Recipe, load_recipe
 from zeuxis.training.threads import held as same_threads
 
-GENERATED = ("frechet", "precision", "recall")  # of generated pictures, the first one decides
+# Of generated pictures; the first one decides.
+GENERATED = ("frechet", "frechet-grain", "precision", "recall", "two-sample", "copied")
 RECONSTRUCTED = ("rebuilt-frechet", "psnr")  # of held-out pictures, encoded and decoded
 SHOWN = 32  # pictures on a sheet
 
@@ -97,7 +98,7 @@ def _measure(
     figures = evaluate(model, data=held, metrics=metrics, samples=samples, seed=seed, how=how,
                        report=lambda message, fraction: report(f"{plan.name}: {message}", fraction))  # fmt: skip
     examples = held_out(held.open(plan.size, "test"), SHOWN)
-    records = tuple(model.record(seed + k, examples.condition[slice(k, k + 1)], how) for k in range(SHOWN))
+    records = model.records(range(seed, seed + SHOWN), examples.condition, how)
     sheets: dict[str, str | None] = {"drawn": None, "rebuilt": None}
     if "sample" in model.verbs:
         images = model.draw(examples.condition, range(seed, seed + SHOWN), how)
@@ -166,6 +167,10 @@ def _page(found: dict[str, Any], out: Path) -> None:
         ]
         for e, of in zip(found["entries"], values, strict=True)
     ]
+    floors = {f["name"]: f["floor"] for e in found["entries"] for f in e["figures"] if f.get("floor") is not None}
+    if floors:
+        floor = [f"{floors[metric]:.3f}" if metric in floors else "" for metric in metrics]
+        rows.append(["training pictures", *floor, *([""] if coded else []), "", "", ""])
     first = [of.get(metrics[0], math.inf) for of in values]
     columns = ["recipe", *metrics, *(("kept of a picture",) if coded else ()), "parameters", "images seen", "training"]
     page.table(columns, rows, first.index(min(first)))

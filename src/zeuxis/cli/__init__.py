@@ -26,6 +26,7 @@ from zeuxis.cli import (
     test_system,
     train,
 )
+from zeuxis.cli.help import PlainCommand, PlainGroup
 from zeuxis.cli.machine import THREADS, prepared
 from zeuxis.cli.output import note, say
 from zeuxis.errors import UsageError, ZeuxisError
@@ -38,6 +39,8 @@ SYSTEMS = "--systems"
 MISUSE: Any = typer.BadParameter.__base__
 
 app = typer.Typer(
+    cls=PlainGroup,
+    rich_markup_mode=None,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -45,20 +48,20 @@ app = typer.Typer(
 )
 
 LOOK, WORK, PROVE, TOOLS = "Look", "Work", "Prove", "Tools"
-app.command("list", rich_help_panel=LOOK)(listing.list_systems)
-app.command("info", rich_help_panel=LOOK)(info.info)
-app.command("data", rich_help_panel=LOOK)(data.data)
-app.command("train", rich_help_panel=WORK)(train.train)
-app.command("sample", rich_help_panel=WORK)(sample.sample)
-app.command("encode", rich_help_panel=WORK)(encode.encode)
-app.command("decode", rich_help_panel=WORK)(decode.decode)
-app.command("evaluate", rich_help_panel=PROVE)(evaluate.evaluate)
-app.command("reproduce", rich_help_panel=PROVE)(reproduce.reproduce)
-app.command("compare", rich_help_panel=PROVE)(compare.compare)
-app.command("test-system", rich_help_panel=PROVE)(test_system.test_system)
-app.command("convert", rich_help_panel=TOOLS)(convert.convert)
-app.command("doctor", rich_help_panel=TOOLS)(doctor.doctor)
-app.command("demo", rich_help_panel=TOOLS)(demo.demo)
+app.command("list", cls=PlainCommand, rich_help_panel=LOOK)(listing.list_systems)
+app.command("info", cls=PlainCommand, rich_help_panel=LOOK)(info.info)
+app.command("data", cls=PlainCommand, rich_help_panel=LOOK)(data.data)
+app.command("train", cls=PlainCommand, rich_help_panel=WORK)(train.train)
+app.command("sample", cls=PlainCommand, rich_help_panel=WORK)(sample.sample)
+app.command("encode", cls=PlainCommand, rich_help_panel=WORK)(encode.encode)
+app.command("decode", cls=PlainCommand, rich_help_panel=WORK)(decode.decode)
+app.command("evaluate", cls=PlainCommand, rich_help_panel=PROVE)(evaluate.evaluate)
+app.command("reproduce", cls=PlainCommand, rich_help_panel=PROVE)(reproduce.reproduce)
+app.command("compare", cls=PlainCommand, rich_help_panel=PROVE)(compare.compare)
+app.command("test-system", cls=PlainCommand, rich_help_panel=PROVE)(test_system.test_system)
+app.command("convert", cls=PlainCommand, rich_help_panel=TOOLS)(convert.convert)
+app.command("doctor", cls=PlainCommand, rich_help_panel=TOOLS)(doctor.doctor)
+app.command("demo", cls=PlainCommand, rich_help_panel=TOOLS)(demo.demo)
 COMMANDS = frozenset(str(c.name) for c in app.registered_commands)
 
 

@@ -24,6 +24,7 @@ from zeuxis.nn.palette import Greys, Palette
 from zeuxis.rng import ImageRng, Rng
 from zeuxis.systems.autoregressive._code_cache import CodeCache
 from zeuxis.systems.autoregressive._codes import Layout, classes_of, code_layout, detokenise, tokenise
+from zeuxis.verbs import Likelihood
 
 LEVELS = 256  # of a grey pixel: nothing is lost
 COLOURS = 512  # of the paper's 9-bit palette
@@ -44,7 +45,7 @@ class ImageGPT(System):
         gelu: how it is approximated: "sigmoid", x sigmoid(1.702 x) as published, or "tanh", closer to it.
     """
 
-    discrete = True
+    likelihood_of = Likelihood.GREY_LEVELS
     card = Card(
         "image-gpt",
         title="Image GPT",

@@ -35,6 +35,7 @@ from zeuxis.knobs import Knob, Sampling
 from zeuxis.nn.conditioner import ConditionKind, drop_mask, label_conditioner
 from zeuxis.nn.unet import UNet, check_sides
 from zeuxis.rng import ImageRng, Rng, normal_like
+from zeuxis.verbs import Likelihood
 
 _PREDICTIONS: tuple[Prediction, ...] = ("epsilon", "x0", "v")
 BIN = 2 / 255  # between neighbouring grey levels in [-1, 1]
@@ -57,6 +58,7 @@ class DDPM(System):
         steps: of the chain that sampling takes: default of the knob; 0 is all T.
     """
 
+    likelihood_of = Likelihood.DENSITY_OF_LEVELS
     card = Card(
         "ddpm",
         title="Denoising diffusion probabilistic model",

@@ -24,6 +24,7 @@ from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Knob, Sampling
 from zeuxis.nn.boltzmann import Boltzmann, LogZ, bernoulli, binarise
 from zeuxis.rng import ImageRng, Rng
+from zeuxis.verbs import Likelihood
 
 
 class DBN(System):
@@ -42,7 +43,7 @@ class DBN(System):
         repeats: annealings, which share the mean and whose spread is the bound's.
     """
 
-    discrete = black_and_white = True
+    likelihood_of = Likelihood.BLACK_AND_WHITE
     card = Card(
         "dbn",
         title="Deep belief network",

@@ -17,6 +17,7 @@ from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Knob, Sampling
 from zeuxis.nn.boltzmann import Boltzmann, LogZ, bernoulli, binarise
 from zeuxis.rng import ImageRng, Rng
+from zeuxis.verbs import Likelihood
 
 
 class RBM(System):
@@ -33,7 +34,7 @@ class RBM(System):
         repeats: annealings, which share the mean and whose spread is the likelihood's.
     """
 
-    discrete = black_and_white = True
+    likelihood_of = Likelihood.BLACK_AND_WHITE
     card = Card(
         "rbm",
         title="Restricted Boltzmann machine",
