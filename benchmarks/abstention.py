@@ -33,8 +33,8 @@ from zeuxis.rng import Stream
 from zeuxis.spec import Shape
 from zeuxis.systems.recognition._family import OODDetector
 
-N = 128  # pictures of a kind
-OWN = 768
+N = 192  # pictures of a kind
+OWN = 1024
 DRAWN = ("scenes", "scenes-rich-all", "faces", "plants", "phantoms", "terrain", "motion", "scenes-styles")
 REAL = (
     "nuclei128",
