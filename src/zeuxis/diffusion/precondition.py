@@ -27,6 +27,7 @@ import math
 from collections.abc import Callable
 from typing import Any, Generic, Literal, NamedTuple
 
+import torch
 from torch import Tensor
 
 from zeuxis.diffusion.path import Level, Path, append_dims
@@ -75,6 +76,8 @@ def _log(level: Level) -> Level:
 
 def to_x0(c: Coefficients[Level], prediction: Tensor, x: Tensor) -> Tensor:
     """The clean image (B, C, H, W) that the network's ``prediction`` at the noisy image ``x`` amounts to."""
+    if isinstance(c.out, float):
+        return torch.add(x if c.skip == 1 else c.skip * x, prediction, alpha=c.out)
     return append_dims(c.skip, x) * x + append_dims(c.out, x) * prediction
 
 

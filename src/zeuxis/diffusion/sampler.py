@@ -160,5 +160,5 @@ def _at_level(denoise: Denoise) -> AtLevel:
 
 
 def _between(x0: Tensor, x: Tensor, share: float) -> Tensor:
-    """``share`` of the way from ``x0`` to ``x``."""
-    return torch.add(x0, x - x0, alpha=share)
+    """``share`` of the way from ``x0`` to ``x``, in the dtype of ``x``."""
+    return torch.lerp(x0.to(x.dtype), x, share)

@@ -158,13 +158,13 @@ class FlowMatching(System):
             shown = torch.cat([x, interpolate(sketch, x.shape[2:], mode="bilinear")], 1)  # (B, 2 C, H, W)
         return self.network(shown, for_each(t * TIME_SCALE, x), **given).float()
 
-    def _guided(self, condition: Condition, n: int, scale: float) -> ByLevel:
-        """:meth:`denoise` under ``condition``, with guidance: x and t on the straight path."""
+    def straight_denoiser(self, condition: Condition, n: int, scale: float) -> ByLevel:
+        """:meth:`denoise` under ``condition`` with guidance of that scale: x and t on the straight path."""
         return ByLevel(classifier_free(self.denoise, self.conditioner(condition, n), self.conditioner.null(n), scale))
 
     def denoiser(self, condition: Condition, n: int, how: Sampling = Sampling()) -> Denoise:
         """In VE space: x there is ``1 + sigma`` times the straight path's x at ``t = sigma / (1 + sigma)``."""
-        guided = self._guided(condition, n, self.settings(how).guidance).of
+        guided = self.straight_denoiser(condition, n, self.settings(how).guidance).of
 
         def in_ve(x: Tensor, sigma: Level) -> Tensor:
             return guided(x / append_dims(1 + sigma, x), self.path.time(sigma))
@@ -185,7 +185,7 @@ class FlowMatching(System):
         n = len(rng)
         knobs = self.settings(how)
         noise = rng.normal(n, *self.shape, device=self.device)
-        guided = self._guided(condition, n, knobs.guidance)
+        guided = self.straight_denoiser(condition, n, knobs.guidance)
         return SAMPLERS[knobs.sampler](guided, noise, flow_times(knobs.steps, self.shift), rng).clamp(-1, 1)
 
 
