@@ -37,3 +37,9 @@ def device(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _without_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests compute in float32 where a recipe leaves the precision open, on every machine."""
+    monkeypatch.setattr("zeuxis.training.processor.NATIVE_BFLOAT16", ())

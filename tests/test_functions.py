@@ -140,4 +140,4 @@ def test_a_model_in_half_precision_takes_half_the_memory_and_is_drawn_again(tmp_
     again, differs = replay(found.records[1])
     assert torch.equal(again.tensor[0], found.tensor[1]) and not differs
     with pytest.raises(UnknownName, match="did you mean bfloat16"):
-        precision_of("bfloat")
+        precision_of("bfloat", "cpu")

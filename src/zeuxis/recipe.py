@@ -42,10 +42,11 @@ class Train(_Table):
     accumulate: int = Field(
         1, ge=1, description="parts that a batch is cut into, one after another, to need less memory."
     )
-    precision: Literal["float32", "bfloat16", "float16"] = Field(
-        "float32",
-        description='of the forward and backward passes: "float32", "bfloat16" or "float16" (which scales the loss of '
-        "each player); weights and averages are kept in float32.",
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto",
+        description='of the forward and backward passes: "float32", "bfloat16", "float16" (which scales the loss of '
+        'each player), or "auto", bfloat16 where the processor computes it itself and float32 elsewhere; a run keeps '
+        "what it began with. Weights and averages are kept in float32.",
     )
     channels_last: bool = Field(False, description="keep the channels last in memory: faster for some convolutions.")
     compile: bool = Field(False, description="compile the networks first: slow to start, faster afterwards.")

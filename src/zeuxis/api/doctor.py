@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,6 +19,8 @@ from zeuxis.data.datasets import find_local
 from zeuxis.data.entries import ENTRIES
 from zeuxis.errors import ZeuxisError
 from zeuxis.training.checkpoint import read_folder
+from zeuxis.training.precision import chosen
+from zeuxis.training.processor import processor
 
 LEAST_DISK, LEAST_MEMORY = 2, 4  # GiB
 EXTRAS = {
@@ -50,7 +51,12 @@ def _programs() -> Iterator[Diagnosis]:
 
 
 def _processor() -> Iterator[Diagnosis]:
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    cores = processor().cores
+    told = " ".join(processor().instructions)
+    yield Diagnosis("processor", f"{processor().name}: {told or 'it does not tell its instruction sets'}")
+    for device in ("cpu", *(["cuda"] if torch.cuda.is_available() else [])):
+        auto = chosen(device)
+        yield Diagnosis(f"precision on {device}", f"auto is {auto.precision}: {auto.why}")
     threads = torch.get_num_threads()
     mend = f"unset OMP_NUM_THREADS, or set it to {cores}" if threads > cores or threads < cores // 2 else None
     yield Diagnosis("threads", f"{threads} of {cores} cores", mend)

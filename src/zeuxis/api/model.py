@@ -283,14 +283,16 @@ def _who_obeys(field: str) -> str:
     return f"recipes that are: {', '.join(able) or 'none yet'}"
 
 
-def load(name: str | Path, device: str = "cpu", precision: Precision = "float32") -> Model:
+def load(name: str | Path, device: str = "cpu", precision: str = "float32") -> Model:
     """The model of a shipped name, a run folder or a model folder, ready to be used on ``device``.
 
     In ``precision`` "bfloat16" or "float16" its matrices are kept and multiplied in half the memory, which is faster
-    where the processor has that precision natively, and slower elsewhere; its pictures differ a little.
+    where the processor has that precision natively, and slower elsewhere; its pictures differ a little. "auto" is
+    bfloat16 in the first case and float32 in the second.
     """
-    system, card = load_system(name, dtype=HALVES.get(precision), device=device)
-    return Model(str(name), system, card, device, precision)
+    kept = precision_of(precision, device)
+    system, card = load_system(name, dtype=HALVES.get(kept), device=device)
+    return Model(str(name), system, card, device, kept)
 
 
 @taking(dict.fromkeys(FIELDS, Any))
@@ -299,7 +301,7 @@ def replay(made: dict[str, Any], device: str = "cpu", **asked: Any) -> tuple[Pic
 
     ``asked`` are the pictures that it was made from (``source=...``), of which the record holds the hashes alone.
     """
-    model = load(made["model"], device, precision_of(str(made.get("dtype", "float32"))))
+    model = load(made["model"], device, str(made.get("dtype", "float32")))
     given = {name: value for name, value in asked.items() if value is not None}
     wanted = again(made["condition"], model.spec, model.name, given)
     differs = [

@@ -27,8 +27,9 @@ PrecisionName = Annotated[
     str,
     typer.Option(
         "--precision",
-        metavar="float32|bfloat16|float16",
-        help="In what weights are kept and multiplied; the halves are fast where the processor has them natively.",
+        metavar="float32|bfloat16|float16|auto",
+        help="In what weights are kept and multiplied; the halves are fast where the processor has them natively, "
+        "which is when auto takes bfloat16.",
     ),
 ]
 DeviceName = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1 or mps.")]
@@ -179,9 +180,8 @@ def loaded(model: str, device: str, prior: str | None, prior_data: str | None, p
         raise UsageError(f"--prior-data {prior_data}: for which prior? Give --prior as well")
     from zeuxis.api.model import load
     from zeuxis.cli.progress import Progress
-    from zeuxis.training.precision import precision_of
 
-    found = load(model, device, precision_of(precision))
+    found = load(model, device, precision)
     if prior is None:
         return found
     with Progress() as progress:

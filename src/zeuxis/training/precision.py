@@ -1,24 +1,53 @@
-"""In what precision networks compute, and the scaling of losses that float16 needs."""
+"""In what precision networks compute, and the scaling of losses that float16 needs.
+
+``auto`` is bfloat16 where the processor computes it itself and float32 elsewhere: there bfloat16 takes four times as
+long, or more, for every product is converted to float32 and back.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from zeuxis.errors import lookup
+from zeuxis.training.processor import processor
 
 Precision = Literal["float32", "bfloat16", "float16"]
 HALVES: Mapping[str, torch.dtype] = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 PRECISIONS: Mapping[str, Precision] = {"float32": "float32", "bfloat16": "bfloat16", "float16": "float16"}
+AUTO = "auto"
 
 
-def precision_of(name: str) -> Precision:
-    """The precision called ``name``; UnknownName for another."""
-    return lookup("precision", name, PRECISIONS)
+@dataclass(frozen=True)
+class Choice:
+    """What ``auto`` comes to on a device, and why."""
+
+    precision: Precision
+    why: str
+
+
+def precision_of(name: str, device: torch.device | str) -> Precision:
+    """The precision called ``name``, or what ``auto`` comes to on ``device``; UnknownName for another."""
+    return lookup("precision", name, {AUTO: chosen(device).precision, **PRECISIONS})
+
+
+def chosen(device: torch.device | str) -> Choice:
+    """bfloat16 where ``device`` computes it itself. Asked, not timed: a busy machine must not choose another."""
+    kind = torch.device(device).type
+    if kind == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return Choice("bfloat16" if native else "float32", f"the GPU has {'' if native else 'no '}bfloat16 of its own")
+    if kind != "cpu":
+        return Choice("float32", f"nothing is known of bfloat16 on {kind}")
+    found = processor().bfloat16
+    if found is None:
+        return Choice("float32", "the processor tells of no bfloat16 of its own")
+    return Choice("bfloat16", f"the processor has {found}")
 
 
 def autocast(device: torch.device | str, precision: Precision) -> torch.autocast:

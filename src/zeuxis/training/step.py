@@ -13,7 +13,7 @@ from zeuxis.game import Player, Turn
 from zeuxis.recipe import Train
 from zeuxis.training.distributed import Ranks
 from zeuxis.training.optimiser import OPTIMISERS, set_rate
-from zeuxis.training.precision import Scaler, autocast
+from zeuxis.training.precision import Scaler, autocast, precision_of
 
 
 class Steps:
@@ -22,7 +22,8 @@ class Steps:
     def __init__(self, players: Sequence[Player], config: Train, device: str, ranks: Ranks, checkpoints: Path) -> None:
         self.config, self.device, self.ranks, self.checkpoints = config, device, ranks, checkpoints
         self.optimisers = {p.name: OPTIMISERS[p.optimiser](p) for p in players}
-        self.scalers = {p.name: Scaler(device) for p in players if config.precision == "float16"}
+        self.precision = precision_of(config.precision, device)
+        self.scalers = {p.name: Scaler(device) for p in players if self.precision == "float16"}
         self.bad = dict.fromkeys((p.name for p in players), 0)  # non-finite steps in a row
         self.bad_total = 0
 
@@ -60,7 +61,7 @@ class Steps:
         total: Tensor | None = None
         images = sum(len(turn.batch) for turn in turns)
         for turn in turns:
-            with autocast(self.device, self.config.precision):
+            with autocast(self.device, self.precision):
                 value = loss(turn)
             if value is not None:
                 value = value * (len(turn.batch) / images)

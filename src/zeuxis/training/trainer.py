@@ -27,6 +27,7 @@ from zeuxis.training.ema import ema_copy, own_state, restore_average, update_ema
 from zeuxis.training.given import kept_apart, stored
 from zeuxis.training.log import Log
 from zeuxis.training.optimiser import flat_state, overridden, restore_flat
+from zeuxis.training.precision import AUTO, precision_of
 from zeuxis.training.signals import Signals
 from zeuxis.training.state import Part, Tensors, restore, tensors_of
 from zeuxis.training.step import Steps
@@ -93,6 +94,7 @@ class Trainer:
         self.players = overridden(system.players(), players or {})
         self.checkpoints = Checkpoints(folder / "checkpoints", config.keep)
         self.steps = Steps(self.players, config, device, ranks, self.checkpoints.folder)
+        self.steps.precision = precision_of(ranks.text_from_first(self.steps.precision), device)
         self.average = ema_copy(system) if config.ema else None
         self.rng = Stream(config.seed, "moves") if ranks.first else Stream(config.seed, "moves", ranks.rank)
         self.signals = Signals()
@@ -124,6 +126,7 @@ class Trainer:
         for line in self.resume():
             log.write(self.round, {"event": line})
         log.rewind(self.round)
+        log.write(self.round, {"event": f"computes in {self.steps.precision}"})
         self.system.train()
         saved = previewed = reported = time.monotonic()
         with self.signals.heeded():
@@ -253,7 +256,7 @@ class Trainer:
                 )
         if not self.ranks.first:
             return
-        come = {"round": self.round, "images": self.images, "seconds": self.seconds}
+        come = {"round": self.round, "images": self.images, "seconds": self.seconds, "precision": self.steps.precision}
         place = {"bad_total": self.steps.bad_total, "batches": self.batches.state(), "given": self._given()}
         self.checkpoints.save(self.round, tensors, {**come, **place})
         write_model(self.folder / "model", self.best, {**self.facts, **come})
@@ -274,4 +277,6 @@ class Trainer:
         self.batches.restore(facts["batches"])
         self.round, self.images, self.seconds = facts["round"], facts["images"], facts["seconds"]
         self.steps.bad_total = facts["bad_total"]
+        if self.config.precision == AUTO:  # checkpoints of before there was an "auto" do not say
+            self.steps.precision = precision_of(facts.get("precision", self.steps.precision), self.device)
         return [*passed, f"resumed after iteration {self.round}"]
