@@ -117,7 +117,7 @@ def test_a_number_is_answered_as_that_level_of_every_image(name: str) -> None:
     for level in (0.03, 0.7, 12.0, 70.0):
         x = level * Stream(3).normal(3, *SHAPE)
         each = denoise(x, torch.full((3,), level))
-        torch.testing.assert_close(denoise.of(x, level), each, rtol=1e-4, atol=1e-4)  # type: ignore[arg-type]
+        torch.testing.assert_close(denoise.of(x, level), each, rtol=1e-4, atol=1e-4)
 
 
 def test_gradients_flow_through_the_denoiser() -> None:

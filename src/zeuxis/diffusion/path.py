@@ -177,7 +177,7 @@ def append_dims(scale: Level, image: Tensor) -> Level:
 
 def for_each(level: Level, image: Tensor) -> Tensor:
     """``level`` for every one of B images, (B,)."""
-    return image.new_full((len(image),), level) if isinstance(level, float) else level
+    return image.new_full(image.shape[:1], level) if isinstance(level, float) else level
 
 
 def add_noise(path: Path, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol, cast
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -31,7 +31,6 @@ from zeuxis.errors import UnknownName
 from zeuxis.rng import Rng, normal_like
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
-AtLevel = Callable[[Tensor, float], Tensor]
 WHOLE = 1.0  # how much of the change of x0 a second-order correction may carry on
 
 
@@ -42,7 +41,7 @@ class ByLevel:
     A sampler gives it that: so little is left of the loop besides the network.
     """
 
-    of: Denoise
+    of: Callable[[Tensor, Any], Tensor]  # of x and sigma, (B,) or a number
 
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
         return self.of(x, sigma)
@@ -152,10 +151,10 @@ def _steps(levels: Tensor) -> Iterator[tuple[float, float]]:
     return pairwise(levels.tolist())
 
 
-def _at_level(denoise: Denoise) -> AtLevel:
+def _at_level(denoise: Denoise) -> Callable[[Tensor, float], Tensor]:
     """``denoise`` for a number, as cheaply as it can be asked."""
     if isinstance(denoise, ByLevel):
-        return cast(AtLevel, denoise.of)  # as it promises
+        return denoise.of
     return lambda x, level: denoise(x, for_each(level, x))
 
 

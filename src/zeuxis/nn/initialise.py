@@ -10,8 +10,8 @@ from zeuxis.nn.attention import CrossAttention, SelfAttention
 def variance_scaling(network: nn.Module) -> None:
     """Uniform weights of variance 2 / (fan in + fan out) (Glorot & Bengio 2010), and no biases.
 
-    What Ho et al.'s code (2006.11239) and its descendants start from; where as many come in as go out, torch's own have a third of it. Queries,
-    keys and values, which share a layer here, count as layers of their own.
+    What Ho et al.'s code (2006.11239) and its descendants start from. Where as many come in as go out, torch's own have
+    a third of that variance. Queries, keys and values, which share a layer here, count as layers of their own.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
