@@ -21,7 +21,7 @@ from torch import Tensor
 from zeuxis.errors import UsageError, lookup
 
 Spacing = Literal["karras", "uniform-log-snr", "trailing", "leading", "linspace"]
-HIGH = 80.0  # EDM's sigma_max (Karras et al. 2022, Table 1): more noise than this hides a picture in [-1, 1] no better
+HIGH = 80.0  # EDM's sigma_max (Karras et al. 2022, Table 1): of a picture in [-1, 1] next to nothing is left there
 
 
 def karras(steps: int, low: float = 0.002, high: float = 80.0, rho: float = 7.0) -> Tensor:
@@ -56,10 +56,9 @@ def respaced(sigmas: Tensor, steps: int, spacing: Spacing = "karras") -> Tensor:
     """
     if steps < 1:
         raise UsageError(f"{steps} steps of sampling: take 1 or more")
+    lay = lookup("spacing", spacing, _SPACINGS)
     ascending = sigmas.detach().cpu().double()
-    return (
-        _ended(ascending.flip(0)) if steps >= len(sigmas) else lookup("spacing", spacing, _SPACINGS)(ascending, steps)
-    )
+    return lay(ascending, steps) if steps < len(sigmas) else _ended(ascending.flip(0))
 
 
 def shift_timesteps(t: Tensor, shift: float) -> Tensor:

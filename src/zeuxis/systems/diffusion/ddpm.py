@@ -22,7 +22,7 @@ from torch.special import log_ndtr
 
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
-from zeuxis.diffusion.guidance import Conditioning, clamped, classifier_free
+from zeuxis.diffusion.guidance import Conditioning, bind_condition, clamped, classifier_free
 from zeuxis.diffusion.path import BetaSchedule, Level, VariancePreserving, add_noise, append_dims, betas, for_each
 from zeuxis.diffusion.precondition import Prediction, in_ve, on_path, target, to_x0
 from zeuxis.diffusion.sampler import SAMPLERS, ByLevel, Denoise
@@ -194,11 +194,11 @@ class DDPM(System):
         Of the probability of images of 256 grey levels, as they are (:attr:`discrete`), without a condition.
         """
         null = self.conditioner.null(len(image))
+        denoise = ByLevel(clamped(bind_condition(self.denoise, null, conditional=False))).of
 
         def denoised(sigma: float) -> Tensor:
             """The model's x0 (B, C, H, W) where ``image`` lies under fresh noise of deviation ``sigma``."""
-            x0 = self.denoise(image + sigma * normal_like(image, rng), sigma, null)
-            return x0.clamp(-1, 1)
+            return denoise(image + sigma * normal_like(image, rng), sigma)
 
         sigmas: list[float] = self.path.sigmas.tolist()
         t = self.path.time(sigmas[-1])
