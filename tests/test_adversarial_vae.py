@@ -193,9 +193,10 @@ def test_the_hard_encoder_lowers_its_formula() -> None:
     """IntroVAE, Eq. 11, with a margin between the rates of the made pictures, so that some are let go."""
     rates = by_hand(intro_vae())["rate_fake"].detach()
     margin = float(rates.mean())
-    system = intro_vae(reconstruction=3.0, negative=0.25, margin=margin)
+    system = intro_vae(reconstruction=3.0, margin=margin)
     found, has = system.encoder_loss(turn()), by_hand(system)
-    repel = 0.25 * (margin - has["rate_fake"]).clamp(min=0).mean()
+    rebuilt, drawn = (margin - has["rate_fake"]).clamp(min=0).split(6)  # of x_r and of x_p, which are added up
+    repel = 0.25 * (rebuilt.mean() + drawn.mean())
     assert repel > 0
     same(found, (3 * has["error"].mean() + has["rate"].mean() + repel) / 256, system)
 
@@ -222,5 +223,7 @@ def test_the_two_players_pull_the_rate_of_made_pictures_apart(margin: float | No
     assert along < 0
     made = torch.cat([system.generate(t.memo["z"]), system.generate(t.memo["drawn"])])
     error = (made[:6] - t.batch.image).square().flatten(1).sum(1)
-    expected = (8 * error.mean() + system.posterior(made).kl_standard().mean()) / 256
+    rebuilt, drawn = system.posterior(made).kl_standard().split(6)
+    weight = 0.5 if margin is None else 0.25  # soft: Eq. 6; hard: alpha of Eq. 12
+    expected = (8 * error.mean() + weight * (rebuilt.mean() + drawn.mean())) / 256
     torch.testing.assert_close(system.decoder_loss(t), expected)

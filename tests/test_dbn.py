@@ -7,7 +7,7 @@ from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.errors import UsageError
 from zeuxis.game import Turn
 from zeuxis.knobs import Sampling
-from zeuxis.nn.boltzmann import binarise
+from zeuxis.nn.boltzmann import LogZ, binarise
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.energy.dbn import DBN
 
@@ -92,3 +92,19 @@ def test_samples_follow_their_seeds_and_layers_invert_roughly():
 def test_misuse_is_explained():
     with pytest.raises(UsageError, match="one is an 'rbm'"):
         DBN(SMALL, hidden=(4,))
+
+
+def test_the_annealed_log_z_of_the_top_is_as_close_as_its_spread_says_and_enters_the_estimate_once() -> None:
+    """What is a bound with the exact log Z is off by the annealing's error otherwise, to either side."""
+    model = DBN(SMALL, hidden=(4, 18), temperatures=4, runs=4, repeats=60, draws=1)
+    with torch.no_grad():
+        for k, p in enumerate(model.parameters()):
+            p.copy_(1.2 * Stream(k, "dbn").normal(*p.shape))
+        exact_z = float((-model._machine(1).free_energy(states(4))).double().logsumexp(0))  # of the 16 states below
+        found = model._log_z()
+        images = (2 * states(6) - 1).view(-1, *SMALL)
+        estimate = model.log_prob(images, Stream(0))
+        model.cached_log_z = (model.cached_log_z[0], LogZ(exact_z, None))
+        bound = model.log_prob(images, Stream(0))
+    assert found.spread is not None and abs(found.value - exact_z) < 4 * found.spread / 60**0.5
+    torch.testing.assert_close(bound - estimate, torch.full((64,), found.value - exact_z), rtol=0, atol=1e-4)

@@ -151,6 +151,11 @@ def test_feature_distances() -> None:
     a, b = torch.tensor([3.0, 0.0]).view(1, 2, 1, 1), torch.tensor([0.0, 7.0]).view(1, 2, 1, 1)
     assert perceptual.unit_feature_distance([a], [b]).tolist() == [2.0]  # unit vectors at a right angle
     assert perceptual.unit_feature_distance([a], [b], [torch.tensor([1.0, 3.0])]).tolist() == [4.0]
+    w = torch.tensor([0.5, 3.0])  # Eq. 1 multiplies the difference, so the square of its w is what is given
+    difference = w * (a / a.norm(dim=1, keepdim=True) - b / b.norm(dim=1, keepdim=True))[0, :, 0, 0]
+    assert perceptual.unit_feature_distance([a], [b], [w.square()]).item() == pytest.approx(
+        float(difference @ difference)
+    )
     assert perceptual.unit_feature_distance([a, a], [2 * a, 5 * a]).item() == pytest.approx(0, abs=1e-12)
 
 

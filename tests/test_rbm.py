@@ -6,10 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from zeuxis.api.collectors import Chunk, Likelihoods
+from zeuxis.api.model import Model
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.errors import UsageError
 from zeuxis.game import Turn
 from zeuxis.knobs import Sampling
+from zeuxis.metrics.table import Evidence, measure
 from zeuxis.nn.boltzmann import binarise
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.energy.rbm import RBM
@@ -48,7 +51,35 @@ def test_the_free_energy_sums_over_the_hidden_units():
 
 def test_annealing_finds_the_exact_partition_function():
     model = machine(10)
-    assert abs(model.machine.annealed(1000, 200, Stream(1)) - model.machine.enumerated()) < 0.1
+    found = model.machine.annealed(300, 50, 8, Stream(1))
+    assert abs(found.value - model.machine.enumerated()) < 0.05
+    assert found.spread is not None and 0 < found.spread < 0.2
+
+
+def test_more_annealings_come_as_close_as_their_spread_says() -> None:
+    """Few temperatures on a strong machine; as many chains either way, cut into few or many annealings."""
+    model = machine(10, strength=1.2)
+    exact = model.machine.enumerated()
+    small, large = (model.machine.annealed(4, runs, 1600 // runs, Stream(0)) for runs in (4, 64))
+    assert small.spread is not None and large.spread is not None
+    assert small.spread / large.spread == pytest.approx(4, rel=0.5)  # as the square root of the chains
+    assert small.value == pytest.approx(large.value, abs=1e-9), "the mean is over all chains, however they are cut"
+    assert abs(small.value - exact) < 4 * small.spread / 400**0.5
+    assert model.machine.annealed(4, 4, 1, Stream(0)).spread is None
+
+
+def test_the_likelihood_is_published_with_its_spread() -> None:
+    """Above 16 hidden units Z is annealed, and nll has the spread of it; below it is exact and has none."""
+    annealed, exact = RBM(SMALL, hidden=17, temperatures=20, runs=4, repeats=3), machine(6)
+    for model, estimated in ((annealed, True), (exact, False)):
+        seen = Likelihoods(Model("", model, {}), seed=0)
+        with torch.no_grad():
+            seen.add(Chunk(Batch(pictures()[:5]), None))
+            (figure,) = measure(["nll"], Evidence(**seen.evidence()))
+            mean = -float(model.log_prob(pictures()[:5], Stream(0)).mean())
+        assert figure.value == pytest.approx(mean, rel=1e-5)
+        assert figure.spread == (model.log_z().spread if estimated else None)
+    assert annealed.log_z().spread is not None
 
 
 def test_without_hidden_units_it_is_independent_pixels():
@@ -142,11 +173,11 @@ def test_chains_go_on_from_where_they_were_left():
 
 def test_log_z_is_computed_once_for_each_state_of_the_parameters():
     model = machine(4)
-    first = model.log_z()
-    assert model.log_z() == first and model.cached_log_z is not None
+    first = model.log_z().value
+    assert model.log_z().value == first and model.cached_log_z is not None
     with torch.no_grad():
         model.machine.bias.add_(1.0)
-    assert model.log_z() > first + 0.5
+    assert model.log_z().value > first + 0.5
 
 
 def test_samples_follow_their_seeds():
@@ -163,4 +194,6 @@ def test_samples_follow_their_seeds():
 def test_misuse_is_explained():
     with pytest.raises(UsageError, match="gibbs"):
         RBM(SMALL, gibbs=0)
-    assert math.isfinite(machine(6).log_z())
+    with pytest.raises(UsageError, match="repeats=0"):
+        RBM(SMALL, repeats=0)
+    assert math.isfinite(machine(6).log_z().value)

@@ -21,21 +21,21 @@ from zeuxis.recipe import FORMER, load_recipe
 from zeuxis.spec import DataSpec
 from zeuxis.systems.autoregressive.maskgit import MaskGIT
 from zeuxis.training.checkpoint import sha256, write_model
-from zeuxis.training.legacy import upgraded_card
+from zeuxis.training.legacy import BEFORE, upgraded_card
 
 SMALL: dict[str, Any] = {"text": 4, "align": 4, "hidden": 8, "latent": 2, "steps": 2, "patch": 3}
 CASES: dict[str, tuple[dict[str, Any], dict[str, str], dict[str, str]]] = {
     # what it is built with, keywords and components of tensors' names: now -> in format 1
     "align-draw": (SMALL | {"words": ("a",), "text_encoder": "bag"}, {"text_encoder": "reader"}, {}),
     "ebm": ({"width": 4, "data_noise": 0.1, "energy_l2": 0.2}, {"data_noise": "spread", "energy_l2": "calm"}, {}),
-    "maf": ({"flows": 1, "widths": (4,), "data_std": 0.3}, {"data_std": "spread"}, {}),
+    "maf": ({"flows": 1, "widths": (4,), "data_std": 0.3, "degrees": "cyclic"}, {"data_std": "spread"}, {}),
     "pixel-cnn": (
         {"width": 4, "depth": 2, "condition": "label", "classes": 3},
         {},
         {"conditioning": "told", "proj_out": "leave"},
     ),
     "image-gpt": (
-        {"width": 8, "depth": 1, "heads": 2, "colours": 5},
+        {"width": 8, "depth": 1, "heads": 2, "colours": 5, "gelu": "tanh"},
         {},
         {"tokeniser": "pixels", "pos_embed": "place", "proj_in": "enter", "proj_out": "leave"},
     ),
@@ -52,7 +52,9 @@ def as_format_1(system: System, keywords: dict[str, str], components: dict[str, 
     save_file(old, weights)
     card = json.loads(facts.read_text(encoding="utf-8"))
     del card["format"]
-    card["config"] = {keywords.get(k, k): v for k, v in card["config"].items()}
+    card["config"] = {
+        keywords.get(k, k): v for k, v in card["config"].items() if k not in BEFORE.get(system.card.id, {})
+    }
     facts.write_text(json.dumps(card | {"sha256": sha256(weights)}), encoding="utf-8")
 
 
@@ -72,7 +74,7 @@ def test_keywords_of_given_systems_are_those_of_their_own_system() -> None:
     card = upgraded_card({"system": "ebm", "config": {"shape": [1, 4, 4], "spread": 0.1, "features": inner}})
     given = card["config"].pop("features")
     assert card["config"] == {"shape": [1, 4, 4], "data_noise": 0.1}
-    assert given["config"] == {"shape": [1, 4, 4], "data_std": 0.5, "ema": True}
+    assert given["config"] == {"shape": [1, 4, 4], "data_std": 0.5, "ema": True, "degrees": "cyclic"}
     assert given["spec"] == card["spec"] and card["spec"]["shape"] == [1, 4, 4]
 
 

@@ -15,9 +15,11 @@ from zeuxis.distributions.categorical import Categorical
 from zeuxis.errors import UnknownName, Unsupported, UsageError
 from zeuxis.game import System, Turn
 from zeuxis.knobs import Sampling
+from zeuxis.nn.attention import attend
 from zeuxis.nn.causal_transformer import CausalTransformer
 from zeuxis.nn.palette import Greys, Palette
-from zeuxis.nn.sequence import DepthwiseConv, SequenceTransformer
+from zeuxis.nn.rms_norm import RMSNorm
+from zeuxis.nn.sequence import GELUS, DepthwiseConv, SequenceBlock, SequenceTransformer
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.autoencoder.vae import VAE
 from zeuxis.systems.autoencoder.vqgan import VQGAN
@@ -450,3 +452,71 @@ def test_codes_drawn_row_by_row_are_those_of_recomputing_everything(condition: s
             codes[:, row, column] = model._predicted(codes, label).from_uniform(u, 0.8)[:, row, column]
     assert len(codes.unique()) > 3
     assert torch.equal(made, model.tokeniser.decode(codes))
+
+
+def test_rms_norm_and_its_gradients_are_torch_s_own() -> None:
+    ours, theirs = RMSNorm(7), nn.RMSNorm(7, 1e-5)
+    gain, x, slope = Stream(0).normal(7), Stream(1).normal(3, 5, 7), Stream(2).normal(3, 5, 7)
+    found = []
+    for norm in (ours, theirs):
+        with torch.no_grad():
+            norm.weight.copy_(gain)
+        leaf = x.clone().requires_grad_()
+        y = norm(leaf)
+        found.append((y, *torch.autograd.grad((y * slope).sum(), [leaf, norm.weight])))
+    for mine, torch_s in zip(*found, strict=True):
+        torch.testing.assert_close(mine, torch_s, rtol=1e-5, atol=1e-6)
+    doubles = x[:1, :2].double().requires_grad_()
+    assert torch.autograd.gradcheck(RMSNorm.bare, doubles)
+    assert RMSNorm.bare(torch.zeros(2, 7)).isfinite().all()
+    for half in (torch.bfloat16, torch.float16):
+        large = (1000 * x).to(half).requires_grad_()
+        y = RMSNorm.bare(large)
+        assert y.dtype == half
+        torch.testing.assert_close(y.float(), RMSNorm.bare(large.float()), rtol=1e-2, atol=1e-2)
+        (slopes,) = torch.autograd.grad(y.sum(), large)
+        assert slopes.dtype == half and slopes.isfinite().all()
+
+
+@pytest.mark.parametrize("tokens", [1, 50])
+def test_a_gain_in_the_weight_is_one_before_the_layer(tokens: int) -> None:
+    norm, linear, x = RMSNorm(6), nn.Linear(6, 9, bias=False), Stream(0).normal(tokens, 6)
+    with torch.no_grad():
+        norm.weight.copy_(Stream(1).uniform(6) + 0.5)
+    torch.testing.assert_close(norm.into(linear, x, 1.5), linear(1.5 * norm(x)), rtol=1e-5, atol=1e-6)
+
+
+def test_image_gpt_s_gelu_is_x_sigmoid_of_1_702_x() -> None:
+    x = torch.linspace(-6, 6, 101, dtype=torch.float64)
+    kernel, stretch = GELUS["sigmoid"]
+    torch.testing.assert_close(kernel(stretch * x) / stretch, x * torch.sigmoid(1.702 * x))
+    kernel, stretch = GELUS["tanh"]
+    torch.testing.assert_close(kernel(stretch * x) / stretch, nn.functional.gelu(x, approximate="tanh"))
+
+
+def test_a_sequence_block_is_that_of_image_gpt() -> None:
+    """x + c_proj(attn(norm x)), then x + proj(gelu2(fc(norm x))), by its own formulas in float64."""
+    block = SequenceBlock(8, 2, causal=True, gelu="sigmoid").double()
+    with torch.no_grad():
+        for k, p in enumerate(block.parameters()):
+            p.copy_(0.5 * Stream(k).normal(*p.shape) + (p.ndim == 1))
+    x = Stream(9).normal(2, 5, 8).double()
+
+    def norm(x: Tensor, gain: Tensor) -> Tensor:
+        return gain * x / (x.square().mean(-1, keepdim=True) + 1e-5).sqrt()
+
+    q, k, v = (norm(x, block.norm1.weight) @ block.attention.qkv.weight.T).view(2, 5, 3, 2, 4).unbind(2)
+    scores = torch.einsum("bihd,bjhd->bhij", q, k) / 2
+    scores = scores.masked_fill(torch.ones(5, 5).triu(1).bool(), -torch.inf)
+    seen = torch.einsum("bhij,bjhd->bihd", scores.softmax(-1), v).flatten(2)
+    middle = x + seen @ block.attention.out.weight.T
+    inner = norm(middle, block.norm2.weight) @ block.proj_in.weight.T
+    expected = middle + (inner * torch.sigmoid(1.702 * inner)) @ block.proj_out.weight.T
+    torch.testing.assert_close(block(x), expected)
+
+
+@pytest.mark.parametrize("control", [None, lambda p: p])
+def test_causal_attention_is_that_of_a_mask(control) -> None:
+    q, k, v = (Stream(s).normal(2, 3, 6, 4) for s in range(3))
+    mask = torch.ones(6, 6, dtype=torch.bool).tril()
+    torch.testing.assert_close(attend(q, k, v, None, control, causal=True), attend(q, k, v, mask))

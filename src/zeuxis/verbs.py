@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from types import SimpleNamespace
 from typing import Any, ClassVar, Literal
 
@@ -37,6 +38,7 @@ class Verbs(nn.Module):
     config: dict[str, Any]  # the constructor's arguments
     shape: Shape
     discrete: bool = False  # whether log_prob is of grey levels as they are, and not a density on [-1, 1]
+    black_and_white: bool = False  # whether log_prob is of pixels binarised at mid-grey: so no bits of grey levels
     codes: int | None = None  # how many values each entry of an encoded picture takes; None where they are real numbers
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
@@ -58,6 +60,12 @@ class Verbs(nn.Module):
     def log_prob(self, image: Tensor, rng: Rng) -> Tensor:
         """Log-likelihood in nats ``(B,)``, or the bound on it that the class states."""
         raise self._lacks("log_prob")
+
+    @property
+    def log_prob_spread(self) -> float | None:
+        """The standard error in nats that :meth:`log_prob` has for all pictures alike, as by an estimated partition
+        function; None where it has none."""
+        return None
 
     def denoiser(self, condition: Condition, n: int, how: Sampling = Sampling()) -> Denoise:
         """The model's denoiser: ``denoise(x, sigma) -> x0`` for ``n`` images under ``condition``.
@@ -143,4 +151,4 @@ class Verbs(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where its parameters (or buffers) live."""
-        return next((t.device for t in [*self.parameters(), *self.buffers()]), torch.device("cpu"))
+        return next((t.device for t in chain(self.parameters(), self.buffers())), torch.device("cpu"))

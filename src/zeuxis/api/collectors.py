@@ -115,8 +115,12 @@ class Likelihoods:
 
     def evidence(self) -> dict[str, Any]:
         system = self.model.system
-        level = 1.0 if system.discrete else LEVEL
-        return {"log_prob": torch.cat(self.log_prob), "dims": math.prod(system.shape), "level": level}
+        return {
+            "log_prob": torch.cat(self.log_prob),
+            "log_prob_spread": system.log_prob_spread,
+            "dims": None if system.black_and_white else math.prod(system.shape),
+            "level": 1.0 if system.discrete else LEVEL,
+        }
 
 
 class Predictions:

@@ -113,7 +113,7 @@ def default_metrics(model: Model) -> tuple[str, ...]:
     coded = () if model.system.codes is None else ("codes-used",)
     # A model that draws in steps runs its whole chain, a thousand of them, for the likelihood of one picture.
     quick = "log_prob" in verbs and "steps" not in model.knobs
-    likely = ("bits-per-dim",) if quick else ()
+    likely = ("nll" if model.system.black_and_white else "bits-per-dim",) if quick else ()
     return (*conditioned, *made, *rebuilt, *coded, *likely)
 
 

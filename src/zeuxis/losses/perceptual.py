@@ -27,7 +27,9 @@ def unit_feature_distance(
 ) -> Tensor:
     """LPIPS's form, ``(B,)``: squared difference of maps of unit length at each place (arXiv:1801.03924, Eq. 1).
 
-    ``weights[l]`` ``(C_l,)`` weighs a layer's channels; without them every channel counts once.
+    ``weights[l]`` ``(C_l,)`` weighs the squared differences of a layer's channels, as the authors' program and its
+    published weights do: Eq. 1 multiplies before it squares, so these are the squares of its w_l. Without weights
+    every channel counts once.
     """
     layers = []
     for level, (a, b) in enumerate(zip(ours, theirs, strict=True)):

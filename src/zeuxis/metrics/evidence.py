@@ -40,7 +40,8 @@ class Evidence:
     scores: Mapping[str, Tensor] = field(default_factory=dict)  # metric -> (N,): pictures against their targets
     code_usage: CodeUsage | None = None  # of the codes that pictures were encoded in
     log_prob: Tensor | None = None  # (N,) nats of whole images, a density on [-1, 1]
-    dims: int | None = None  # C x H x W
+    log_prob_spread: float | None = None  # nats: the standard error that all of ``log_prob`` share
+    dims: int | None = None  # C x H x W; None where ``log_prob`` is not of 8-bit pixels
     level: float = LEVEL  # see ``bits_per_dim``
     logits: Tensor | None = None  # (N, K) of pictures, in random order
     prediction: Tensor | None = None  # (N, F) int64: the labels or factors that a judge predicts

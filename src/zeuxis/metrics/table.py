@@ -41,7 +41,7 @@ class Metric:
     needs: tuple[str, ...]  # fields of Evidence, or the metric's own name for its scores; the first counts the samples
     value: Callable[[Evidence], float]
     of_distribution: bool = False
-    spread: Callable[[Evidence], float] | None = None
+    spread: Callable[[Evidence], float | None] | None = None
     parts: Callable[[Evidence], Mapping[str, float]] | None = None
     beside: tuple[str, ...] = ()
     caution: Callable[[Evidence], str | None] | None = None
@@ -117,6 +117,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             "lower",
             ("log_prob",),
             lambda e: -float(present(e.log_prob).double().mean()),
+            spread=lambda e: e.log_prob_spread,
         ),
         "bits-per-dim": Metric(
             "negative log-likelihood (or its bound) of 8-bit pixels, bits a value",

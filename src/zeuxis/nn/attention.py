@@ -1,6 +1,6 @@
 """Multi-head attention, with one seam for those who want to watch or steer it.
 
-Every attention of the library is a :class:`SelfAttention` or a :class:`CrossAttention`. Each has an
+Every attention of the library is an :class:`Attention`, of the kind "self" or "cross". Each has an
 attribute ``control``, normally ``None``. Given a callable, it receives the attention probabilities
 ``(B, h, Q, K)`` and returns those to use; :func:`zeuxis.nn.control.controlled` sets those of a whole network.
 Without one the fused kernel is used wherever it is the faster.
@@ -25,12 +25,23 @@ from zeuxis.errors import UsageError
 Probabilities = Callable[[Tensor], Tensor]  # (B, h, Q, K) to those to use
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, control: Probabilities | None = None) -> Tensor:
+def attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None = None,
+    control: Probabilities | None = None,
+    *,
+    causal: bool = False,
+) -> Tensor:
     """Scaled dot-product attention. ``q`` ``(B, h, Q, d)``, ``k`` and ``v`` ``(B, h, K, d)``; ``mask`` is
-    bool, broadcastable to ``(B, h, Q, K)``, true where a query may look (at least once a row)."""
+    bool, broadcastable to ``(B, h, Q, K)``, true where a query may look (at least once a row). ``causal``, in place of
+    a mask, lets query i look at the keys 0 .. i: the fused kernel then computes no more than those."""
     if control is None and not _explicit_is_faster(q, k):
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+    if causal:
+        mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril()
     if mask is not None:
         scores = scores.masked_fill(~mask, -torch.inf)
     p = scores.softmax(-1)
@@ -57,7 +68,8 @@ class Attention(nn.Module):
 
     def split(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
         """``(B, N, parts D)`` to ``parts`` tensors ``(B, h, N, d)``."""
-        return x.unflatten(-1, (parts, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        # Each part by itself, so that their gradients are laid side by side as they come, without another copy.
+        return tuple(part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in x.chunk(parts, -1))
 
     def merge(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         mask = None if mask is None else mask[:, None, None]  # (B, 1, 1, K)

@@ -15,13 +15,16 @@ class CausalTransformer(nn.Module):
     """Of sequences ``(B, N)`` of K ``codes``: logits ``(B, N, K)``, those of place i from codes 0 .. i - 1.
 
     With ``classes`` the sequence begins with a token of its class, otherwise with one that is always the same.
+    ``gelu`` is one of :data:`zeuxis.nn.sequence.GELUS`.
     """
 
-    def __init__(self, codes: int, length: int, width: int, depth: int, heads: int, *, classes: int = 0) -> None:
+    def __init__(
+        self, codes: int, length: int, width: int, depth: int, heads: int, *, classes: int = 0, gelu: str = "sigmoid"
+    ) -> None:
         super().__init__()
         self.start = nn.Embedding(max(classes, 1), width)
         self.token = nn.Embedding(codes, width)
-        self.body = SequenceTransformer(length, width, depth, heads, causal=True)
+        self.body = SequenceTransformer(length, width, depth, heads, causal=True, gelu=gelu)
         self.head = nn.Linear(width, codes, bias=False)
         nn.init.normal_(self.start.weight, std=init_std(width))
         nn.init.normal_(self.token.weight, std=init_std(width))

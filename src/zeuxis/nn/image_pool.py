@@ -32,15 +32,16 @@ class ImagePool(nn.Module):
             return fresh
         draws = rng.uniform(len(fresh)).tolist()
         slots = rng.integers(self.size, len(fresh)).tolist()
-        shown = []
+        shown, filled = [], int(self.filled)
         for image, u, slot in zip(fresh.detach().to(self.images.dtype), draws, slots, strict=True):
-            if self.filled < self.size:
-                self.images[self.filled] = image
-                self.filled += 1
+            if filled < self.size:
+                self.images[filled] = image
+                filled += 1
                 shown.append(image)
             elif u < 0.5:
                 shown.append(self.images[slot].clone())
                 self.images[slot] = image
             else:
                 shown.append(image)
+        self.filled.fill_(filled)
         return torch.stack(shown)

@@ -8,10 +8,17 @@ Axes: N positions, M new positions, D width, h heads, d width of a head.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import NamedTuple
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zeuxis.nn.attention import SelfAttention, attend
+from zeuxis.errors import lookup
+from zeuxis.nn.attention import Attention, attend
+from zeuxis.nn.rms_norm import RMSNorm, scaled_linear
 
 
 class KVCache:
@@ -30,18 +37,24 @@ class KVCache:
         return self.keys[:, :, : self.filled], self.values[:, :, : self.filled]
 
 
-class SequenceAttention(SelfAttention):
-    """Tokens ``(B, N, D)`` attend where ``mask`` ``(N, N)`` is true (query, key), and to those in ``cache``."""
+class SequenceAttention(Attention):
+    """Tokens ``(B, N, D)``, after their ``norm``, attend to all, or with ``causal`` to those up to their own; with
+    ``cache`` to those in it."""
 
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__(width, heads, bias=False)
+    kind = "self"
+
+    def __init__(self, width: int, heads: int, *, causal: bool) -> None:
+        super().__init__(width, heads)
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
+        self.causal = causal
 
-    def forward(self, x: Tensor, mask: Tensor | None = None, cache: KVCache | None = None) -> Tensor:
-        q, k, v = self.split(self.qkv(x), 3)
+    def forward(self, x: Tensor, norm: RMSNorm, cache: KVCache | None = None) -> Tensor:
+        q, k, v = self.split(norm.into(self.qkv, x), 3)
         if cache is not None:
             k, v = cache.extend(k, v)
-        out: Tensor = self.out(attend(q, k, v, mask, self.control).transpose(1, 2).flatten(2))
+        seen = attend(q, k, v, None, self.control, causal=self.causal and cache is None)
+        out: Tensor = self.out(seen.transpose(1, 2).flatten(2))
         return out
 
 
@@ -65,47 +78,67 @@ class DepthwiseConv(nn.Module):
         return torch.cat([front, tokens + near], 1)
 
 
+class Gelu(NamedTuple):
+    """An approximation of GELU: ``kernel(stretch x) / stretch``. Both factors go into the weights around it."""
+
+    kernel: Callable[[Tensor], Tensor]
+    stretch: float
+
+
+GELUS: Mapping[str, Gelu] = {  # Hendrycks & Gimpel 2016, arXiv:1606.08415, section 2
+    "sigmoid": Gelu(F.silu, 1.702),  # x sigmoid(1.702 x)
+    "tanh": Gelu(partial(F.gelu, approximate="tanh"), 1.0),
+}
+
+
 class SequenceBlock(nn.Module):
     """Attention and a four-fold MLP, each after a norm and around a residual; with a ``grid`` each also after
-    a :class:`DepthwiseConv`."""
+    a :class:`DepthwiseConv`. ``gelu`` is one of :data:`GELUS`."""
 
-    def __init__(self, width: int, heads: int, grid: tuple[int, int] | None = None) -> None:
+    def __init__(self, width: int, heads: int, *, causal: bool, gelu: str, grid: tuple[int, int] | None = None) -> None:
         super().__init__()
         self.conv1, self.conv2 = (nn.Identity() if grid is None else DepthwiseConv(width, grid) for _ in range(2))
-        self.norm1, self.norm2 = nn.RMSNorm(width, 1e-5), nn.RMSNorm(width, 1e-5)
-        self.attention = SequenceAttention(width, heads)
+        self.norm1, self.norm2 = RMSNorm(width), RMSNorm(width)
+        self.attention = SequenceAttention(width, heads, causal=causal)
         self.proj_in = nn.Linear(width, 4 * width, bias=False)
         self.proj_out = nn.Linear(4 * width, width, bias=False)
-        self.gelu = nn.GELU("tanh")
+        self.gelu = lookup("gelu", gelu, GELUS)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None, cache: KVCache | None = None) -> Tensor:
+    def forward(self, x: Tensor, cache: KVCache | None = None) -> Tensor:
         x = self.conv1(x)
-        x = self.conv2(x + self.attention(self.norm1(x), mask, cache))
-        out: Tensor = x + self.proj_out(self.gelu(self.proj_in(self.norm2(x))))
-        return out
+        x = self.conv2(x + self.attention(x, self.norm1, cache))
+        kernel, stretch = self.gelu
+        hidden = kernel(self.norm2.into(self.proj_in, x, stretch))  # (B, N, 4 D)
+        return x + scaled_linear(hidden, self.proj_out.weight, 1 / stretch)
 
 
 class SequenceTransformer(nn.Module):
     """``depth`` blocks over ``length`` tokens ``(B, N, D)``, whose places it learns; the result is normalised.
 
     With ``causal`` position i depends on 0 .. i, and :meth:`step` takes one position at a time. A bidirectional one may
-    take its last tokens for a map, ``grid`` (h, w).
+    take its last tokens for a map, ``grid`` (h, w). ``gelu`` is one of :data:`GELUS`.
     """
 
-    causal_mask: Tensor | None  # (N, N) bool, true where a query may attend
-
     def __init__(
-        self, length: int, width: int, depth: int, heads: int, *, causal: bool, grid: tuple[int, int] | None = None
+        self,
+        length: int,
+        width: int,
+        depth: int,
+        heads: int,
+        *,
+        causal: bool,
+        gelu: str = "tanh",
+        grid: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
         if causal and grid is not None:
             raise ValueError("a causal transformer cannot convolve over all neighbours: give no grid")
-        self.length, self.heads = length, heads
+        self.length, self.heads, self.causal = length, heads, causal
         self.pos_embed = nn.Parameter(torch.empty(length, width))
-        self.blocks = nn.ModuleList(SequenceBlock(width, heads, grid) for _ in range(depth))
-        self.norm = nn.RMSNorm(width, 1e-5)
-        causal_mask = torch.ones(length, length, dtype=torch.bool).tril() if causal else None
-        self.register_buffer("causal_mask", causal_mask, persistent=False)
+        self.blocks = nn.ModuleList(
+            SequenceBlock(width, heads, causal=causal, gelu=gelu, grid=grid) for _ in range(depth)
+        )
+        self.norm = RMSNorm(width)
         nn.init.normal_(self.pos_embed, std=init_std(width))
         for block in self.blocks:
             for name, p in block.named_parameters():
@@ -116,7 +149,7 @@ class SequenceTransformer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.pos_embed
         for block in self.blocks:
-            x = block(x, self.causal_mask)
+            x = block(x)
         out: Tensor = self.norm(x)
         return out
 
@@ -127,11 +160,11 @@ class SequenceTransformer(nn.Module):
 
     def step(self, x: Tensor, caches: list[KVCache]) -> Tensor:
         """The next position ``(B, D)`` to its result ``(B, D)``, as :meth:`forward` gives it; causal ones only."""
-        if self.causal_mask is None:
+        if not self.causal:
             raise ValueError("a bidirectional transformer has no next position")
         x = (x + self.pos_embed[caches[0].filled])[:, None]
         for block, cache in zip(self.blocks, caches, strict=True):
-            x = block(x, None, cache)
+            x = block(x, cache)
         out: Tensor = self.norm(x)[:, 0]
         return out
 

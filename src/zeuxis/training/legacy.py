@@ -67,6 +67,10 @@ TENSORS: tuple[tuple[re.Pattern[str], str], ...] = tuple(  # format 1 -> 2
 PLAYED: Mapping[str, Mapping[str, Any]] = {  # fields of players whose defaults were others in format 1
     "cyclegan": {"translators": {"decay": "linear"}, "critics": {"decay": "linear"}},
 }
+BEFORE: Mapping[str, Mapping[str, Any]] = {  # what a system did before it had the keyword, which older cards lack
+    "image-gpt": {"gelu": "tanh"},
+    "maf": {"degrees": "cyclic"},
+}
 PLAYERS: Mapping[str, str] = {"reader": "network", "drawer": "autoencoder"}  # format 1 -> 2
 
 
@@ -107,7 +111,7 @@ def upgraded_config(system: str, config: Mapping[str, Any]) -> dict[str, Any]:
 
 def upgraded_card(card: dict[str, Any]) -> dict[str, Any]:
     """A model's card as it would be written now."""
-    card = card if format_of(card) >= FORMAT else _upgraded(card)
+    card = _completed(card if format_of(card) >= FORMAT else _upgraded(card))
     return card if "spec" in card else {**card, "spec": derived_spec(card).as_dict()}
 
 
@@ -136,6 +140,12 @@ def upgraded_facts(facts: dict[str, Any]) -> dict[str, Any]:
 def upgraded_tensors(tensors: Mapping[str, V], format: int) -> dict[str, V]:
     """Tensors by the names that they have now; ``format`` is that of the card beside them."""
     return dict(tensors) if format >= FORMAT else {_renamed(name): tensor for name, tensor in tensors.items()}
+
+
+def _completed(card: Mapping[str, Any]) -> dict[str, Any]:
+    """The card with the keywords that came later, here and in the systems that are given to it."""
+    config = {key: _completed(value) if _is_system(value) else value for key, value in card["config"].items()}
+    return {**card, "config": {**BEFORE.get(card["system"], {}), **config}}
 
 
 def _upgraded(card: Mapping[str, Any]) -> dict[str, Any]:

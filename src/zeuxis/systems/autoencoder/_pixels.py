@@ -6,16 +6,22 @@ Each takes a decoder's output ``(B, C, H, W)``, and may have parameters of its o
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from zeuxis.distributions.bernoulli import Bernoulli
 from zeuxis.distributions.normal import Normal
+from zeuxis.errors import lookup
 
 
 class BernoulliPixels(nn.Module):
     """Independent Bernoulli variables; a pixel's intensity in [0, 1] is its mean (Kingma & Welling, appendix C.1)."""
+
+    is_likelihood: ClassVar[bool] = False  # whether exp(-nll) is one of every picture that it takes
+    black_and_white: ClassVar[bool] = False  # whether it is one of what binarising leaves of the pixels
 
     def nll(self, output: Tensor, image: Tensor) -> Tensor:
         """Cross-entropy in nats ``(B,)``: a likelihood only of black and white pictures."""
@@ -29,6 +35,9 @@ class BernoulliPixels(nn.Module):
 class BinaryPixels(BernoulliPixels):
     """Pixels that are binarised at mid-grey: an exact likelihood of what is left."""
 
+    is_likelihood: ClassVar[bool] = True
+    black_and_white: ClassVar[bool] = True
+
     def nll(self, output: Tensor, image: Tensor) -> Tensor:
         """-log probability in nats ``(B,)``."""
         return -Bernoulli(output).log_prob((image > 0).to(output.dtype))
@@ -40,6 +49,9 @@ class GaussianPixels(nn.Module):
     The best sigma balances reconstruction against KL by itself, so that no weight has to be tuned. With ``least``
     it is noise on top of that standard deviation: sqrt(least^2 + sigma^2) in all.
     """
+
+    is_likelihood: ClassVar[bool] = True
+    black_and_white: ClassVar[bool] = False
 
     def __init__(self, least: float = 0.0) -> None:
         super().__init__()
@@ -60,8 +72,14 @@ class GaussianPixels(nn.Module):
         return output.clamp(-1, 1)
 
 
-LIKELIHOODS: dict[str, type[BernoulliPixels] | type[GaussianPixels]] = {
-    "bernoulli": BernoulliPixels,
-    "black-and-white": BinaryPixels,
+Pixels = BernoulliPixels | GaussianPixels
+LIKELIHOODS: Mapping[str, Callable[[float], Pixels]] = {  # by name, from the least deviation
+    "bernoulli": lambda least: BernoulliPixels(),
+    "black-and-white": lambda least: BinaryPixels(),
     "gaussian": GaussianPixels,
 }
+
+
+def pixels(likelihood: str, least: float = 0.0) -> Pixels:
+    """The distribution of that name; ``least`` is idle but with Gaussian pixels."""
+    return lookup("likelihood", likelihood, LIKELIHOODS)(least)

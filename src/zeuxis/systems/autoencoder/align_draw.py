@@ -25,7 +25,7 @@ from zeuxis.nn import draw
 from zeuxis.nn.align import Alignment, BagOfWords, BidirectionalLSTM, TextContext
 from zeuxis.nn.text import WordTokeniser
 from zeuxis.rng import ImageRng
-from zeuxis.systems.autoencoder._pixels import LIKELIHOODS, BernoulliPixels, GaussianPixels
+from zeuxis.systems.autoencoder._pixels import pixels
 
 TEXT_ENCODERS: dict[str, type[BidirectionalLSTM] | type[BagOfWords]] = {
     "aligned": BidirectionalLSTM,
@@ -56,9 +56,9 @@ class AlignDraw(System):
         latent: latent numbers of a step.
         steps: in which a picture is drawn, T.
         patch: side in filters of what is read or written in a step.
-        likelihood: of pixels: "bernoulli", or "gaussian" with one learnt deviation.
-        least: standard deviation below which Gaussian pixels do not fall (pixels lie in [-1, 1]); idle with Bernoulli
-            ones.
+        likelihood: of pixels: "bernoulli"; "black-and-white", which binarises them at mid-grey; or "gaussian" with one
+            learnt deviation.
+        least: standard deviation below which Gaussian pixels do not fall (pixels lie in [-1, 1]); idle with the others.
     """
 
     card = Card(
@@ -98,12 +98,8 @@ class AlignDraw(System):
         super().__init__()
         if not words:
             raise UsageError("align-draw draws from captions and these data have none: choose captioned data")
-        for kind, name, table in (
-            ("text_encoder", text_encoder, TEXT_ENCODERS),
-            ("likelihood", likelihood, LIKELIHOODS),
-        ):
-            if name not in table:
-                raise UnknownName(kind, name, table)
+        if text_encoder not in TEXT_ENCODERS:
+            raise UnknownName("text_encoder", text_encoder, TEXT_ENCODERS)
         self.shape, self.latent, self.steps = Shape(*shape), latent, steps
         self.tokeniser = WordTokeniser(words, length)
         self.text_encoder = TEXT_ENCODERS[text_encoder](len(self.tokeniser), text)
@@ -118,8 +114,7 @@ class AlignDraw(System):
         self.writer = draw.Writer(hidden, patch, self.shape)
         self.first = nn.Parameter(torch.zeros(4, hidden))  # h and c of both LSTMs
         self.blank = nn.Parameter(torch.zeros(self.shape))  # c_0
-        plain = likelihood == "bernoulli"
-        self.likelihood: BernoulliPixels | GaussianPixels = BernoulliPixels() if plain else GaussianPixels(least)
+        self.likelihood = pixels(likelihood, least)
 
     def players(self) -> tuple[Player, ...]:
         return (Player("autoencoder", (self,), lr=1e-3, clip=10.0),)

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.distributions.normal import Normal
-from zeuxis.errors import UnknownName, UsageError
+from zeuxis.errors import UsageError
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.nn.conv_autoencoder import ConvDecoder, ConvEncoder
 from zeuxis.rng import ImageRng
-from zeuxis.systems.autoencoder._pixels import LIKELIHOODS, BernoulliPixels, GaussianPixels
+from zeuxis.systems.autoencoder._pixels import pixels
 
 
 class CVAE(System):
@@ -31,7 +31,8 @@ class CVAE(System):
         widths: channels of each stage of the convolutions; each halves the picture's sides, which must allow it; []
             leaves perceptrons of one hidden layer.
         hidden: units of the hidden layer between the convolutions and the code.
-        likelihood: of pixels: "gaussian", with one learnt deviation, or "bernoulli".
+        likelihood: of pixels: "gaussian", with one learnt deviation; "bernoulli"; or "black-and-white", which binarises
+            the pixels at mid-grey.
     """
 
     card = Card(
@@ -63,8 +64,6 @@ class CVAE(System):
         super().__init__()
         if classes < 2:
             raise UsageError(f"a cvae needs data with 2 classes or more, not {classes}: choose labelled data")
-        if likelihood not in LIKELIHOODS:
-            raise UnknownName("likelihood", likelihood, LIKELIHOODS)
         self.shape = Shape(*shape)
         self.classes, self.latent = classes, latent
         inputs = Shape(self.shape.channels + classes, self.shape.height, self.shape.width)
@@ -72,7 +71,7 @@ class CVAE(System):
         self.decoder = ConvDecoder(self.shape, latent + classes, widths=tuple(widths), hidden=hidden)
         self.prior = nn.Embedding(classes, 2 * latent)
         nn.init.zeros_(self.prior.weight)  # at first every class has the standard normal
-        self.likelihood: BernoulliPixels | GaussianPixels = LIKELIHOODS[likelihood]()
+        self.likelihood = pixels(likelihood)
 
     def players(self) -> tuple[Player, ...]:
         return (Player("autoencoder", (self.encoder, self.decoder, self.prior, self.likelihood), lr=1e-3),)

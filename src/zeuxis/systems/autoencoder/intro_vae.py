@@ -5,7 +5,9 @@ The encoder is the critic: it gives real pictures a small KL divergence from the
 large one.
 Symbols -> code:
     E -> encoder    G, D -> decoder    L_REG(Enc(x)), KL -> rate    L_AE, rec -> error    m -> margin
-    x_r, x_p -> the halves of fake    beta, beta_rec -> reconstruction    alpha, beta_neg -> negative    s -> scale
+    x_r, x_p -> the halves of fake    alpha -> alpha    beta_neg -> negative    s -> scale
+    beta / 2, beta_rec -> reconstruction
+The paper's L_AE is half the squared error: hence beta / 2.
 """
 
 from __future__ import annotations
@@ -36,9 +38,10 @@ class IntroVAE(NormalCode):
             leaves perceptrons of one hidden layer.
         hidden: units of the hidden layer between the convolutions and the code.
         reconstruction: weight of the squared error summed over values in [-1, 1], beside a rate weighed by 1.
-        negative: weight of the rate of fake pictures in what the encoder repels.
-        margin: in nats: the encoder pushes the rate of fake pictures up to it, as first published; none lowers the
-            exponential of their bound, softly.
+        negative: weight of the rate of fake pictures in the bound that the encoder repels softly; idle with a margin.
+        margin: in nats: the encoder pushes the rate of each fake picture up to it, as first published; none lowers the
+            exponential of their bound, softly. It must exceed the rate of real pictures.
+        alpha: weight of the adversarial rates of either kind of fakes, for both players; idle without a margin.
     """
 
     card = Card(
@@ -69,10 +72,12 @@ class IntroVAE(NormalCode):
         reconstruction: float = 1.0,
         negative: float = 80.0,
         margin: float | None = None,
+        alpha: float = 0.25,
     ) -> None:
         super().__init__()
         self.shape, self.latent = Shape(*shape), latent
-        self.reconstruction, self.negative, self.margin = reconstruction, negative, margin
+        self.reconstruction, self.negative = reconstruction, negative
+        self.margin, self.alpha = margin, alpha
         self.scale = 1 / (self.shape.channels * self.shape.height * self.shape.width)
         self.encoder = ConvEncoder(self.shape, 2 * latent, widths=tuple(widths), hidden=hidden)
         self.decoder = ConvDecoder(self.shape, latent, widths=tuple(widths), hidden=hidden)
@@ -100,7 +105,7 @@ class IntroVAE(NormalCode):
         z, rate = self.infer(fake, turn.rng)
         turn.note(rate_fake=rate.mean())
         if self.margin is not None:
-            return self.scale * self.negative * relu(self.margin - rate).mean()
+            return self.scale * self.alpha * 2 * relu(self.margin - rate).mean()  # the sum over s = r, p
         bound = self.reconstruction * reconstruction_error(self.generate(z), fake) + self.negative * rate
         return 0.5 * (-2 * self.scale * bound).exp().mean()  # expELBO, alpha = 2
 
@@ -109,7 +114,9 @@ class IntroVAE(NormalCode):
         x, z, drawn = turn.batch.image, turn.memo["z"], turn.memo["drawn"]
         fake = self.generate(torch.cat([z, drawn]))  # (2B, C, H, W)
         rate = self.posterior(fake).kl_standard()
-        return self.scale * (self.reconstruction * reconstruction_error(fake[: len(x)], x).mean() + rate.mean())
+        error = reconstruction_error(fake[: len(x)], x).mean()
+        adversarial = rate.mean() if self.margin is None else self.alpha * 2 * rate.mean()  # the sum over s = r, p
+        return self.scale * (self.reconstruction * error + adversarial)
 
     def infer(self, image: Tensor, rng: Rng) -> tuple[Tensor, Tensor]:
         """A draw of q(z|x) ``(B, Z)`` and its divergence from the prior in nats ``(B,)``."""

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from zeuxis.batch import Shape
 from zeuxis.card import Card
-from zeuxis.errors import UnknownName
+from zeuxis.errors import Unsupported
 from zeuxis.game import Move, Player, Turn
 from zeuxis.nn.conv_autoencoder import ConvDecoder, ConvEncoder
 from zeuxis.rng import Rng
 from zeuxis.systems.autoencoder._normal_code import NormalCode
-from zeuxis.systems.autoencoder._pixels import LIKELIHOODS, BernoulliPixels, BinaryPixels, GaussianPixels
+from zeuxis.systems.autoencoder._pixels import pixels
 
 
 class VAE(NormalCode):
@@ -32,8 +32,9 @@ class VAE(NormalCode):
         widths: channels of each stage of the convolutions; each halves the picture's sides, which must allow it; []
             leaves perceptrons of one hidden layer.
         hidden: units of the hidden layer between the convolutions and the code.
-        likelihood: of pixels: "gaussian", with one learnt deviation; "bernoulli"; or "black-and-white", which binarises
-            the pixels at mid-grey and is exact of what is left.
+        likelihood: of pixels: "gaussian", with one learnt deviation; "bernoulli", as published, which is no
+            likelihood of grey pictures; or "black-and-white", which binarises the pixels at mid-grey and is exact of
+            what is left.
         importance: samples with which :meth:`log_prob` tightens the bound; more are slower and closer.
     """
 
@@ -46,7 +47,8 @@ class VAE(NormalCode):
         verbs={"sample", "encode", "decode", "log_prob"},
         knobs=("temperature",),
         departures=(
-            "Convolutions in place of one hidden layer, SiLU in place of tanh, Adam in place of Adagrad.",
+            "Convolutions in place of one hidden layer, SiLU in place of tanh, Adam in place of Adagrad, torch's "
+            "initial weights in place of N(0, 0.01).",
             "The Gaussian decoder has one variance for all pixels (Rybkin et al. 2020), not one a pixel.",
             "sample and decode show the mean of p(x|z), without its pixel noise.",
             "No prior on the weights.",
@@ -64,15 +66,18 @@ class VAE(NormalCode):
         importance: int = 16,
     ) -> None:
         super().__init__()
-        if likelihood not in LIKELIHOODS:
-            raise UnknownName("likelihood", likelihood, LIKELIHOODS)
         self.shape = Shape(*shape)
         self.latent = latent
         self.importance = importance
         self.encoder = ConvEncoder(self.shape, 2 * latent, widths=tuple(widths), hidden=hidden)
         self.decoder = ConvDecoder(self.shape, latent, widths=tuple(widths), hidden=hidden)
-        self.likelihood: BernoulliPixels | GaussianPixels = LIKELIHOODS[likelihood]()
-        self.discrete = isinstance(self.likelihood, BinaryPixels)
+        self.likelihood = pixels(likelihood)
+        self.discrete = self.black_and_white = self.likelihood.black_and_white
+
+    @property
+    def can(self) -> frozenset[str]:
+        """No likelihood under Bernoulli pixels: of grey pictures, cross-entropy is none."""
+        return frozenset(self.card.verbs if self.likelihood.is_likelihood else self.card.verbs - {"log_prob"})
 
     def players(self) -> tuple[Player, ...]:
         return (Player("autoencoder", (self.encoder, self.decoder, self.likelihood), lr=1e-3),)
@@ -98,9 +103,13 @@ class VAE(NormalCode):
         """A lower bound on log p(x) in nats ``(B,)``, in expectation (Burda et al. 2015, arXiv:1509.00519, Eq. 8).
 
         log (1/K) sum_k p(x|z_k) p(z_k) / q(z_k|x), K = ``importance``; K = 1 estimates the ELBO. With the
-        Gaussian likelihood p is a density on [-1, 1]^d, with black and white pixels a probability; with the
-        Bernoulli it is neither on grey pictures.
+        Gaussian likelihood p is a density on [-1, 1]^d, with black and white pixels a probability.
         """
+        if "log_prob" not in self.can:
+            raise Unsupported(
+                "Bernoulli pixels give no likelihood of grey pictures: train with likelihood = 'black-and-white' or "
+                "'gaussian'"
+            )
         q = self.posterior(image)
         weights = []
         for _ in range(self.importance):

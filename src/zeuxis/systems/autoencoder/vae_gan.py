@@ -58,6 +58,7 @@ class VAEGAN(NormalCode):
             "Groups are normalised, not batches: no picture's features depend on the rest of its batch.",
             "Dis_l is the critic's last map, which is its third convolution, the paper's choice, at 32x32.",
             "Adam in place of RMSProp.",
+            "Fakes of either kind together weigh as much as the real pictures; algorithm 1 sums them, to twice that.",
         ),
     )
 

@@ -13,7 +13,7 @@ import math
 import torch
 from torch import Tensor
 
-from zeuxis.batch import Condition, Shape
+from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.card import Card
 from zeuxis.distributions.categorical import Categorical
 from zeuxis.errors import Unsupported
@@ -22,6 +22,7 @@ from zeuxis.knobs import Sampling
 from zeuxis.nn.causal_transformer import CausalTransformer
 from zeuxis.nn.palette import Greys, Palette
 from zeuxis.rng import ImageRng, Rng
+from zeuxis.systems.autoregressive._code_cache import CodeCache
 from zeuxis.systems.autoregressive._codes import Layout, classes_of, code_layout, detokenise, tokenise
 
 LEVELS = 256  # of a grey pixel: nothing is lost
@@ -40,6 +41,7 @@ class ImageGPT(System):
         width: channels of a token, a multiple of ``heads``.
         depth: transformer blocks.
         heads: of each attention.
+        gelu: how it is approximated: "sigmoid", x sigmoid(1.702 x) as published, or "tanh", closer to it.
     """
 
     discrete = True
@@ -57,6 +59,8 @@ class ImageGPT(System):
             "The palette is the k-means of the first batch and not of the whole data: round 0 trains nothing else.",
             "Under a palette, under fewer levels and over codes no likelihood is given: none would be of the pixels.",
             "A class, where there is one, takes the place of the start of the sequence.",
+            "The deviation of initial weights falls with the root of the width, from about 0.02 at 768.",
+            "Gradients are clipped to the norm 1.",
             "The objective is the autoregressive one alone, and no classifier is trained on the features.",
         ),
     )
@@ -72,6 +76,7 @@ class ImageGPT(System):
         width: int = 128,
         depth: int = 6,
         heads: int = 4,
+        gelu: str = "sigmoid",
         lr: float = 3e-3,
     ) -> None:
         super().__init__()
@@ -91,7 +96,8 @@ class ImageGPT(System):
                 f"image-gpt models pixels of 1 or 3 channels, not {self.shape.channels}: give a tokeniser"
             )
         codes, length = self.layout.codes, self.layout.length
-        self.network = CausalTransformer(codes, length, width, depth, heads, classes=self.classes)
+        self.cache = CodeCache(self.shape, length)
+        self.network = CausalTransformer(codes, length, width, depth, heads, classes=self.classes, gelu=gelu)
 
     @property
     def conditions(self) -> frozenset[str]:
@@ -113,7 +119,7 @@ class ImageGPT(System):
         """L_AR = -log p(x) in nats a code, the mean over the batch; passes until there is a palette."""
         if isinstance(self.tokeniser, Palette) and not self.tokeniser.learnt:
             return None
-        codes = tokenise(self.tokeniser, turn.batch.image)
+        codes = self._codes(turn.batch)
         loss = -self._log_probs(codes, turn.batch.condition.label).mean()
         turn.note(bits_per_code=loss / math.log(2))
         return loss
@@ -144,6 +150,12 @@ class ImageGPT(System):
             codes[:, i] = Categorical(self.network.step(last, caches)).from_uniform(u[:, i], temperature)
             last = self.network.token(codes[:, i])
         return detokenise(self.tokeniser, codes, self.layout.grid)
+
+    def _codes(self, batch: Batch) -> Tensor:
+        """The codes ``(B, N)`` of pictures to learn from; only a trained tokeniser is worth a cache."""
+        if isinstance(self.tokeniser, System):
+            return self.cache.tokenise(self.tokeniser, batch)
+        return tokenise(self.tokeniser, batch.image)
 
     def _log_probs(self, codes: Tensor, label: Tensor | None) -> Tensor:
         """log p of each code ``(B, N)``, given those before it."""

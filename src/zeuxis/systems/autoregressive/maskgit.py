@@ -27,7 +27,8 @@ from zeuxis.knobs import Knob, Sampling
 from zeuxis.nn.embed import LabelEmbedding
 from zeuxis.nn.sequence import SequenceTransformer, init_std
 from zeuxis.rng import ImageRng
-from zeuxis.systems.autoregressive._codes import classes_of, code_layout, detokenise, tokenise
+from zeuxis.systems.autoregressive._code_cache import CodeCache
+from zeuxis.systems.autoregressive._codes import classes_of, code_layout, detokenise
 
 
 class MaskedTransformer(nn.Module):
@@ -131,6 +132,7 @@ class MaskGIT(System):
         self.tokeniser = tokeniser
         self.layout = code_layout(tokeniser, self.shape)
         self.freeze(tokeniser)
+        self.cache = CodeCache(self.shape, self.layout.length)
         self.mask = self.layout.codes  # the number that stands for what is masked
         self.network = MaskedTransformer(self.mask, self.layout.grid, width, depth, heads, classes=self.classes)
 
@@ -146,7 +148,7 @@ class MaskGIT(System):
 
     def nll(self, turn: Turn) -> Tensor:
         """L_mask = -E[sum over masked i of log p(y_i | Y_M)] (Eq. 1), the mean over what is masked."""
-        codes = tokenise(self.tokeniser, turn.batch.image)  # (B, N)
+        codes = self.cache.tokenise(self.tokeniser, turn.batch)  # (B, N)
         n, length = codes.shape
         r = turn.rng.uniform(n, device=codes.device)
         count = (mask_ratio(r) * length).ceil().clamp(1, length)  # (B,): ceil(gamma(r) N)

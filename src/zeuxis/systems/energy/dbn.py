@@ -22,7 +22,7 @@ from zeuxis.distributions.bernoulli import Bernoulli
 from zeuxis.errors import UsageError
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Knob, Sampling
-from zeuxis.nn.boltzmann import Boltzmann, bernoulli, binarise
+from zeuxis.nn.boltzmann import Boltzmann, LogZ, bernoulli, binarise
 from zeuxis.rng import ImageRng, Rng
 
 
@@ -38,10 +38,11 @@ class DBN(System):
             once.
         draws: samples from Q with which :meth:`log_prob` estimates its bound.
         temperatures: intermediate distributions of the top machine's annealing; more are slower and closer.
-        runs: chains of the top machine's annealing, whose average is taken.
+        runs: chains of one annealing of the top machine.
+        repeats: annealings, which share the mean and whose spread is the bound's.
     """
 
-    discrete = True
+    discrete = black_and_white = True
     card = Card(
         "dbn",
         title="Deep belief network",
@@ -68,19 +69,22 @@ class DBN(System):
         draws: int = 8,
         temperatures: int = 2000,
         runs: int = 100,
+        repeats: int = 5,
         lr: float = 1e-3,
     ) -> None:
         super().__init__()
         if len(hidden) < 2 or min(hidden) < 1:
             raise UsageError(f"hidden={list(hidden)}: a dbn has 2 layers or more of 1 unit or more; one is an 'rbm'")
+        if temperatures < 1 or runs < 1 or repeats < 1:
+            raise UsageError(f"dbn: temperatures {temperatures}, runs {runs}, repeats {repeats}: at least 1 of each")
         if gibbs < 1 or particles < 0 or draws < 1:
             raise UsageError(f"dbn: gibbs {gibbs}, particles {particles}, draws {draws}: at least 1, 0 and 1")
         self.shape = Shape(*shape)
         self.gibbs, self.greedy, self.draws, self.lr = gibbs, greedy, draws, lr
-        self.temperatures, self.runs = temperatures, runs
+        self.temperatures, self.runs, self.repeats = temperatures, runs, repeats
         d = self.shape.channels * self.shape.height * self.shape.width
         self.machines = nn.ModuleList(Boltzmann(below, above, particles) for below, above in pairwise((d, *hidden)))
-        self.cached_log_z: tuple[tuple[int, ...], float] | None = None  # versions of the top's parameters, its log Z
+        self.cached_log_z: tuple[tuple[int, ...], LogZ] | None = None  # versions of the top's parameters, its log Z
 
     def players(self) -> tuple[Player, ...]:
         return tuple(Player(f"layer_{k + 1}", (machine,), lr=self.lr) for k, machine in enumerate(self.machines))
@@ -133,9 +137,13 @@ class DBN(System):
         return (2 * latent - 1).unflatten(1, self.shape)
 
     def log_prob(self, image: Tensor, rng: Rng) -> Tensor:
-        """A lower bound on log P(v) in nats ``(B,)``, estimated without bias but for the top's log Z (see ``rbm``).
+        """An estimate of a lower bound on log P(v), in nats ``(B,)``.
 
         E_Q [log P(v | h^1) + ... + log P*(h^(L-1)) - log Z] + H(Q)  (Salakhutdinov & Murray, Eq. 23).
+
+        Two errors of opposite sign lie between it and the truth. The bound is below it, by as much as Q is not the
+        posterior. The top's log Z is annealed and on average too low (see ``rbm``), which raises the estimate;
+        :attr:`log_prob_spread` tells how much annealings differ.
         """
         total = torch.zeros(len(image), device=image.device)
         for _ in range(self.draws):
@@ -147,14 +155,18 @@ class DBN(System):
                 total += Bernoulli(machine.downward(above)).log_prob(state) - Bernoulli(logits).log_prob(above)
                 state = above
             total -= self._machine(-1).free_energy(state)
-        return total / self.draws - self._log_z()
+        return total / self.draws - self._log_z().value
 
-    def _log_z(self) -> float:
+    @property
+    def log_prob_spread(self) -> float | None:
+        return self._log_z().spread
+
+    def _log_z(self) -> LogZ:
         """The top machine's log Z, computed once for its present parameters."""
         top = self._machine(-1)
         versions = tuple(p._version for p in top.parameters())
         if self.cached_log_z is None or self.cached_log_z[0] != versions:
-            self.cached_log_z = (versions, top.log_z(self.temperatures, self.runs))
+            self.cached_log_z = (versions, top.log_z(self.temperatures, self.runs, self.repeats))
         return self.cached_log_z[1]
 
     def _machine(self, layer: int) -> Boltzmann:

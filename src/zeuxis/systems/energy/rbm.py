@@ -15,7 +15,7 @@ from zeuxis.card import Card
 from zeuxis.errors import UsageError
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Knob, Sampling
-from zeuxis.nn.boltzmann import Boltzmann, bernoulli, binarise
+from zeuxis.nn.boltzmann import Boltzmann, LogZ, bernoulli, binarise
 from zeuxis.rng import ImageRng, Rng
 
 
@@ -29,10 +29,11 @@ class RBM(System):
             doi:10.1145/1390156.1390290); with 0 they start at the data.
         temperatures: intermediate distributions of the annealing that estimates the likelihood; more are slower and
             closer.
-        runs: chains of the annealing, whose average is taken.
+        runs: chains of one annealing.
+        repeats: annealings, which share the mean and whose spread is the likelihood's.
     """
 
-    discrete = True
+    discrete = black_and_white = True
     card = Card(
         "rbm",
         title="Restricted Boltzmann machine",
@@ -57,16 +58,20 @@ class RBM(System):
         particles: int = 0,
         temperatures: int = 2000,
         runs: int = 100,
+        repeats: int = 5,
         lr: float = 1e-3,
     ) -> None:
         super().__init__()
-        if hidden < 0 or gibbs < 1 or particles < 0 or temperatures < 1 or runs < 1:
+        if hidden < 0 or gibbs < 1 or particles < 0:
             raise UsageError(f"hidden={hidden}, gibbs={gibbs}, particles={particles}: none below 0, gibbs at least 1")
+        if temperatures < 1 or runs < 1 or repeats < 1:
+            raise UsageError(f"temperatures={temperatures}, runs={runs}, repeats={repeats}: at least 1 of each")
         self.shape = Shape(*shape)
-        self.gibbs, self.temperatures, self.runs, self.lr = gibbs, temperatures, runs, lr
+        self.gibbs, self.lr = gibbs, lr
+        self.temperatures, self.runs, self.repeats = temperatures, runs, repeats
         d = self.shape.channels * self.shape.height * self.shape.width
         self.machine = Boltzmann(d, hidden, particles)
-        self.cached_log_z: tuple[tuple[int, ...], float] | None = None  # versions of the parameters, log Z
+        self.cached_log_z: tuple[tuple[int, ...], LogZ] | None = None  # versions of the parameters, log Z
 
     def players(self) -> tuple[Player, ...]:
         return (Player("machine", (self.machine,), lr=self.lr),)
@@ -106,13 +111,18 @@ class RBM(System):
         """log p(v) = -F(v) - log Z in nats ``(B,)``, of the black and white image.
 
         Z is exact up to 16 hidden units. Above it is annealed: its estimate is unbiased, so that of log Z is on
-        average too low, and the likelihood too high, by an amount that vanishes with ``runs`` and ``temperatures``.
+        average too low, and the likelihood too high, by an amount that vanishes with ``runs``, ``repeats`` and
+        ``temperatures``; :attr:`log_prob_spread` says how far annealings differ.
         """
-        return -self.machine.free_energy(binarise(image)) - self.log_z()
+        return -self.machine.free_energy(binarise(image)) - self.log_z().value
 
-    def log_z(self) -> float:
+    @property
+    def log_prob_spread(self) -> float | None:
+        return self.log_z().spread
+
+    def log_z(self) -> LogZ:
         """log Z, computed once for the present parameters."""
         versions = tuple(p._version for p in self.machine.parameters())
         if self.cached_log_z is None or self.cached_log_z[0] != versions:
-            self.cached_log_z = (versions, self.machine.log_z(self.temperatures, self.runs))
+            self.cached_log_z = (versions, self.machine.log_z(self.temperatures, self.runs, self.repeats))
         return self.cached_log_z[1]

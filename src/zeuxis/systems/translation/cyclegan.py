@@ -8,6 +8,7 @@ adversarial networks" (arXiv:1703.10593). Symbols -> code:
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from zeuxis.batch import Batch, Condition, Shape
@@ -47,6 +48,9 @@ class CycleGAN(System):
         year=2017,
         paper="1703.10593",
         needs={"source"},
+        departures=(
+            "The identity loss is on by default, as in the authors' program; the paper adds it for paintings alone.",
+        ),
     )
 
     def __init__(
@@ -87,7 +91,11 @@ class CycleGAN(System):
     def translate(self, turn: Turn) -> Tensor:
         """Eq. 3, as G and F see it."""
         x, y = both_sides(turn.batch)
-        fake_y, fake_x = self.to_image(x), self.to_source(y)  # (B, C, H, W)
+        n, same = len(x), bool(self.cycle and self.identity)
+        # One pass of each translator over all that it is given first: instances are normalised one by one.
+        at_image = self.to_image(torch.cat([x, y]) if same else x)  # (B, C, H, W), or twice as many
+        at_source = self.to_source(torch.cat([y, x]) if same else y)
+        fake_y, fake_x = at_image[:n], at_source[:n]
         turn.memo["fakes"] = fake_x.detach(), fake_y.detach()
         # Eq. 1 in the least-squares form of section 4, which halves the critics' share only
         loss = 2 * self.loss.generator(self.image_critic(fake_y)) + 2 * self.loss.generator(self.source_critic(fake_x))
@@ -96,10 +104,10 @@ class CycleGAN(System):
             home = l1(self.to_source(fake_y), x) + l1(self.to_image(fake_x), y)  # Eq. 2
             loss = loss + self.cycle * home
             turn.note(cycle=home)
-        if self.cycle and self.identity:
-            same = l1(self.to_image(y), y) + l1(self.to_source(x), x)  # section 5.2
-            loss = loss + self.cycle * self.identity * same
-            turn.note(identity=same)
+        if same:
+            identity = l1(at_image[n:], y) + l1(at_source[n:], x)  # section 5.2
+            loss = loss + self.cycle * self.identity * identity
+            turn.note(identity=identity)
         return loss
 
     def criticise(self, turn: Turn) -> Tensor:
