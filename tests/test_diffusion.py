@@ -437,7 +437,8 @@ def test_evaluation_gives_the_bound_the_grey_levels_that_it_asks() -> None:
 
     seen = Likelihoods(SimpleNamespace(system=Even(SHAPE, **SMALL)), 0)  # type: ignore[arg-type]
     seen.add(Chunk(Batch(image(5)), None))
-    assert bits_per_dim(**seen.evidence()).tolist() == pytest.approx([8] * 5)
+    found = seen.evidence()
+    assert bits_per_dim(found["log_prob"], found["dims"], found["level"]).tolist() == pytest.approx([8] * 5)
 
 
 def test_grey_levels_share_out_all_probability() -> None:
