@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: install demo test check format results docs clean
+.PHONY: install demo test check format results docs wheel benchmarks clean
 
 install: .venv/.installed
 
@@ -27,14 +27,23 @@ format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Check one claim and keep the result: make results RECIPE=dcgan
+# Check one claim and keep the result, in place of one from another kind of machine with MORE=--replace:
+# make results RECIPE=dcgan
 results: install
-	$(BIN)/zeuxis reproduce $(RECIPE) --out src/zeuxis/results
+	$(BIN)/zeuxis reproduce $(RECIPE) --out src/zeuxis/results $(MORE)
 	$(MAKE) docs
 
 # The generated pages of docs/: the catalogue, the parts, the results, the degradations, the lecture.
 docs: install
 	$(BIN)/python tools/generate.py
+
+# The wheel, built, installed into a fresh environment and run from there.
+wheel: install
+	$(BIN)/python tools/try_wheel.py runs/wheel
+
+# Speed beside peers, one after another on an idle machine; the table is docs/benchmarks-table.md.
+benchmarks: install
+	$(BIN)/python benchmarks/run.py
 
 clean:
 	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache

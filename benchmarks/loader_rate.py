@@ -1,31 +1,28 @@
-"""Pictures a second from a folder of JPEGs: decoded once into a mapped array, beside decoded at every step.
+"""Pictures from a folder of JPEGs: decoded once into a mapped array, beside decoded at every step.
 
-python benchmarks/loader_rate.py [--sizes 64 256] [--pictures 512] [--batch 64] [--rounds 7] [--workers 0]
+python benchmarks/loader_rate.py [--sizes 64 256] [--pictures 512] [--batch 64] [--turns 20] [--workers 0]
 
 The pictures are photographs' stand-ins made here: fields of smooth noise with edges, of mixed shapes, saved as JPEGs
 of quality 90 with a shorter side of 480 pixels. "at every step" is what training scripts usually have: a Dataset that
 opens, cuts, resizes and scales a file at each index, behind torch's DataLoader, which shuffles and stacks. Both hand
-out float tensors in [-1, 1] of the same centred squares, which is checked. They take turns, batch by batch, so that
-other work on the machine meets both; medians are compared, of the time that passed and of the processor's, which other
-work disturbs least. A pass over the files before the clock starts puts them
-into the system's cache, which favours the plain loader. With --workers the plain one decodes in processes ahead of
-the step, as it would beside a training; then whole passes are timed, not single batches, and the time that passed
-alone, since the processor's is spent in the other processes.
+out float tensors in [-1, 1] of the same centred squares, which is checked. A pass over the files before the clock
+starts puts them into the system's cache, which favours the plain loader. With --workers the plain one decodes in
+processes ahead of the step, as it would beside a training; then whole passes are timed, not single batches, by the
+clock, since the processor's time is spent in the other processes.
 
-First the one decoding into the array is timed, with one thread and with as many as are used: what it costs to begin,
-and whether the threads pay. "worth it after" is how many epochs of the plain loader take as long.
+First the one decoding into the array is timed by the clock, with one thread and with as many as are used: what it
+costs to begin, and whether the threads pay.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
-import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
+import _race
 import numpy as np
 import torch
 from PIL import Image
@@ -87,18 +84,8 @@ def endless(loader: DataLoader[Tensor]) -> Iterator[Tensor]:
         yield from loader
 
 
-Turn = tuple[float, float]  # seconds that passed, and of this process's processor time, a batch
-
-
-def timed(work: Callable[[], object], times: int) -> Turn:
-    wall, cpu = time.perf_counter(), time.process_time()
-    for _ in range(times):
-        work()
-    return (time.perf_counter() - wall) / times, (time.process_time() - cpu) / times
-
-
-def rates(folder: Path, size: int, batch: int, rounds: int, workers: int, fit: str) -> list[tuple[Turn, Turn]]:
-    """Each round's turn of the mapped array and of the plain loader."""
+def rates(folder: Path, size: int, batch: int, turns: int, workers: int, fit: str) -> _race.Seconds:
+    """Seconds of each turn of the mapped array and of the plain loader."""
     source = open_folder(folder, size, "train", parse_fit(fit))
     dataset = Plain(folder, size)
     if fit == "square":
@@ -110,54 +97,45 @@ def rates(folder: Path, size: int, batch: int, rounds: int, workers: int, fit: s
     loader = DataLoader(dataset, batch, shuffle=True, drop_last=True, num_workers=workers, generator=draws)
     batches = endless(loader)
     together = len(loader) if workers else 1  # batches timed as one
-    stream.next(), next(batches)
-    return [(timed(stream.next, together), timed(lambda: next(batches), together)) for _ in range(rounds)]
-
-
-def verdict(turns: list[tuple[Turn, Turn]], batch: int, clock: int) -> str:
-    """Rates of both and their ratio, by the clock (0) or the processor (1)."""
-    pairs = [(mapped[clock], plain[clock]) for mapped, plain in turns]
-    ours, theirs = (batch / statistics.median(seconds) for seconds in zip(*pairs, strict=True))
-    ratios = [plain / mapped for mapped, plain in pairs]
-    return (f"{ours:>8,.0f} images/s mapped, {theirs:>6,.0f} at every step: "
-            f"{statistics.median(ratios):,.0f} times as many (least {min(ratios):,.0f})")  # fmt: skip
+    return _race.race(
+        {
+            _race.OURS: lambda: [stream.next() for _ in range(together)],
+            "decoded at every step": lambda: [next(batches) for _ in range(together)],
+        },
+        turns,
+        warm=1,
+        clock=time.perf_counter if workers else time.process_time,  # other processes' time is not counted here
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _race.arguments(__doc__, pictures=512, batch=64, workers=0)
     parser.add_argument("--sizes", type=int, nargs="+", default=[64, 256])
-    parser.add_argument("--pictures", type=int, default=512)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--workers", type=int, default=0, help="processes of the plain loader")
     parser.add_argument("--fits", nargs="+", default=["square", "crop"], help="of the mapped loader")
     args = parser.parse_args()
-    threads = decode.WORKERS
+    torch.set_num_threads(args.threads)
+    rows, threads = [], decode.WORKERS
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made) / "pictures"
         folder.mkdir()
         write_pictures(folder, args.pictures)
         for file in folder.iterdir():
             file.read_bytes()
-        print(f"{args.pictures} JPEGs, batches of {args.batch}, {torch.get_num_threads()} threads of torch")
         for size in args.sizes:
-            firsts = {1: [], threads: []}
+            firsts: dict[int, list[float]] = {1: [], threads: []}
             for _ in range(3):
                 for workers, seconds in firsts.items():
                     seconds.append(decoding(folder, size, workers))
-            one, several = (args.pictures / statistics.median(seconds) for seconds in firsts.values())
-            print(f"{size:>4} px, decoded once: {one:,.0f} images/s in 1 thread, {several:,.0f} in {threads}, "
-                  f"{several / one:.2f} times as fast")  # fmt: skip
+            for workers, seconds in firsts.items():
+                rows.append(_race.alone(f"JPEGs decoded once, {size} px, {workers} workers", seconds, args.pictures))
             decode.WORKERS = threads
             os.environ["ZEUXIS_CACHE"] = str(Path(made) / "cache")
             assert cache_dir() == Path(made) / "cache"
             for fit in args.fits:
-                turns = rates(folder, size, args.batch, args.rounds, args.workers, fit)
-                print(f"{size:>4} px, {fit:>6}, by the clock:     {verdict(turns, args.batch, 0)}")
-                if not args.workers:
-                    print(f"{size:>4} px, {fit:>6}, by the processor: {verdict(turns, args.batch, 1)}")
-                theirs = args.batch / statistics.median(plain[0] for _, plain in turns)
-                print(f"{size:>4} px, {fit:>6}: worth it after {theirs / several:.2f} epochs of the plain loader")
+                found = rates(folder, size, args.batch, args.turns, args.workers, fit)
+                together = args.batch * (args.pictures // args.batch if args.workers else 1)
+                rows += _race.compared(f"cached pictures, {size} px, {fit}", found, together)
+    _race.told(rows, args)
 
 
 if __name__ == "__main__":

@@ -1,21 +1,19 @@
 """Seconds for 64 pictures: maskgit in a few steps, against image-gpt code by code with and without its memory.
 
-    python benchmarks/maskgit_rate.py [--maskgit RUN --image-gpt RUN] [--images 64] [--turns 5] [--device cpu]
+    python benchmarks/maskgit_rate.py [--maskgit RUN --image-gpt RUN] [--images 64] [--turns 5]
 
-Without run folders the two recipes are built untrained, which takes as long to sample. The three take turns, so that
-all meet the same weather; reported are medians, and how many times as fast maskgit is: the median over turns and the
-worst of them. With ``--samples N`` and run folders the Fréchet distances of both are measured too, and their ratio.
+Without run folders the two recipes are built untrained, which takes as long to sample. Both are ours: the ratio says
+what drawing many codes at once gains. With ``--samples N`` and run folders the Fréchet distances of both are measured
+too, and their ratio.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import statistics
-import time
 from collections.abc import Callable
 from typing import cast
 
+import _race
 import torch
 from torch import Tensor
 
@@ -71,48 +69,26 @@ def some_labels(model: System, n: int) -> Condition:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = _race.arguments(__doc__, steps=8, images=64, samples=0)
     parser.add_argument("--maskgit", help="a run folder")
     parser.add_argument("--image-gpt", help="a run folder")
-    parser.add_argument("--steps", type=int, default=8)
-    parser.add_argument("--images", type=int, default=64)
-    parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--samples", type=int, default=0)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    masked, gpt = (
-        opened(name, run).to(args.device) for name, run in (("maskgit", args.maskgit), ("image-gpt", args.image_gpt))
-    )
+    masked, gpt = (opened(name, run) for name, run in (("maskgit", args.maskgit), ("image-gpt", args.image_gpt)))
     assert isinstance(masked, MaskGIT) and isinstance(gpt, ImageGPT)
     n = args.images
     contestants: dict[str, Callable[[], Tensor]] = {
-        "maskgit": lambda: masked.sample(some_labels(masked, n), ImageRng.counting(0, n), Sampling(steps=args.steps)),
-        "image_gpt": lambda: gpt.sample(some_labels(gpt, n), ImageRng.counting(0, n)),
-        "image_gpt_without_cache": lambda: without_cache(gpt, n),
+        _race.OURS: lambda: masked.sample(some_labels(masked, n), ImageRng.counting(0, n), Sampling(steps=args.steps)),
+        "image-gpt": lambda: gpt.sample(some_labels(gpt, n), ImageRng.counting(0, n)),
+        "image-gpt without its memory": lambda: without_cache(gpt, n),
     }
-    wall: dict[str, list[float]] = {name: [] for name in contestants}
     with torch.inference_mode():
-        same = contestants["image_gpt"]() - contestants["image_gpt_without_cache"]()
-        contestants["maskgit"]()  # all have been warmed up
-        for _ in range(args.turns):
-            for name, draw in contestants.items():
-                start = time.perf_counter()
-                draw().cpu()  # which waits for it
-                wall[name].append(time.perf_counter() - start)
-    result = {
-        **vars(args),
-        **{f"{name}_s": round(statistics.median(seconds), 3) for name, seconds in wall.items()},
-        "pictures_equal": float((same.flatten(1).abs().amax(1) < 1e-4).float().mean()),
-    }
-    for name in ("image_gpt", "image_gpt_without_cache"):
-        ratios = [other / ours for ours, other in zip(wall["maskgit"], wall[name], strict=True)]
-        result[f"times_{name}"] = round(statistics.median(ratios), 2)
-        result[f"times_{name}_at_worst"] = round(min(ratios), 2)
+        same = contestants["image-gpt"]() - contestants["image-gpt without its memory"]()
+        seconds = _race.race(contestants, args.turns, warm=1)
+    assert float((same.flatten(1).abs().amax(1) < 1e-4).float().mean()) > 0.9, "with and without memory differ"
+    _race.told(_race.compared(f"maskgit in {args.steps} steps, {n} pictures at once", seconds, n), args)
     if args.samples:
-        result |= distances(args.maskgit, args.image_gpt, args.steps, args.samples)
-    print(json.dumps(result))
+        print(json.dumps(distances(args.maskgit, args.image_gpt, args.steps, args.samples)))
 
 
 def distances(masked: str, gpt: str, steps: int, samples: int) -> dict[str, float]:

@@ -1,15 +1,16 @@
-"""How long a user waits before anything happens: python benchmarks/startup.py. Prints one JSON object of seconds.
+"""How long a user waits before anything happens: python benchmarks/startup.py [--turns 7].
 
-Whole processes, the median of seven after one to warm the disk cache; beside them an empty Python.
+Processor time of whole processes, in turns; beside them an empty Python.
 """
 
 from __future__ import annotations
 
-import json
+import resource
 import statistics
 import subprocess
 import sys
-import time
+
+import _race
 
 COMMANDS = {
     "python alone": ["-c", "pass"],
@@ -20,12 +21,26 @@ COMMANDS = {
 }
 
 
+def spent() -> float:
+    """Processor seconds of the processes that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def seconds(arguments: list[str]) -> float:
-    start = time.perf_counter()
+    start = spent()
     subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - start
+    return spent() - start
+
+
+def main() -> None:
+    given = _race.arguments(__doc__).parse_args()
+    found: _race.Seconds = {name: [] for name in COMMANDS}
+    for _ in range(given.turns):
+        for name, command in COMMANDS.items():
+            found[name].append(seconds(command))
+    _race.told([_race.Row(name, f"{statistics.median(s):.3f} s of CPU") for name, s in found.items()], given)
 
 
 if __name__ == "__main__":
-    found = {name: statistics.median([seconds(c) for _ in range(8)][1:]) for name, c in COMMANDS.items()}
-    json.dump({name: round(value, 3) for name, value in found.items()}, sys.stdout, indent=1)
+    main()

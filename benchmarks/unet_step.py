@@ -1,21 +1,16 @@
-"""A training step of the diffusion U-Net beside the same network in diffusers: images a second.
+"""A training step of the diffusion U-Net beside the same network in diffusers.
 
-    python benchmarks/unet_step.py [--width 128] [--batch 8] [--rounds 8] [--precision bfloat16] [--json]
+    python benchmarks/unet_step.py [--width 128] [--batch 8] [--turns 8] [--precision bfloat16]
 
-Same layers, same shapes, same batch, same number of parameters; the two take turns, so that a busy machine slows both.
-The step is that of DDPM: noise, forward, mean squared error, backward, Adam. Time is CPU time of this process
-on a CPU and wall time otherwise; the best and the median round are given.
+Same layers, same shapes, same batch, same number of parameters. The step is that of DDPM: noise, forward, mean squared
+error, backward, fused Adam; it is the networks that race, so that neither has a trainer or an average.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
-import statistics
-import time
 from collections.abc import Callable
 
+import _race
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -53,66 +48,38 @@ class Peer(nn.Module):
 
 
 def stepper(net: nn.Module, x: Tensor, precision: str) -> Callable[[], None]:
-    optimiser = torch.optim.Adam(net.parameters(), lr=2e-4)
+    optimiser = torch.optim.Adam(net.parameters(), lr=2e-4, fused=True)
     rng = torch.Generator().manual_seed(0)
 
     def step() -> None:
-        noise = torch.randn(x.shape, generator=rng).to(x.device)
-        time = torch.randint(1000, (len(x),), generator=rng).to(x.device)
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        noise = torch.randn(x.shape, generator=rng)
+        time = torch.randint(1000, (len(x),), generator=rng)
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
             prediction = net(x + noise, time)
         loss = F.mse_loss(prediction.float(), noise)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        if x.is_cuda:
-            torch.cuda.synchronize()
 
     return step
 
 
 def main() -> None:
-    args = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    args.add_argument("--width", type=int, default=128)
-    args.add_argument("--batch", type=int, default=8)
-    args.add_argument("--rounds", type=int, default=8)
-    args.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
-    args.add_argument("--device", default="cpu")
-    args.add_argument("--json", action="store_true")
-    given = args.parse_args()
-
+    parser = _race.arguments(__doc__, width=128, batch=8)
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
     shape, multiples, blocks, attention = (given.batch, 3, 32, 32), (1, 2, 2), 2, (2,)
     ours = UNet(3, width=given.width, multiples=multiples, blocks=blocks, attention=attention, ddpm=True)
     peer = Peer(given.width, multiples, blocks, attention)
-    counts = {k: sum(p.numel() for p in n.parameters()) for k, n in (("zeuxis", ours), ("diffusers", peer))}
-    if counts["zeuxis"] != counts["diffusers"]:
+    counts = {k: sum(p.numel() for p in n.parameters()) for k, n in ((_race.OURS, ours), ("diffusers", peer))}
+    if counts[_race.OURS] != counts["diffusers"]:
         raise SystemExit(f"not the same network: {counts}")
-    x = torch.rand(shape, device=given.device) * 2 - 1
-    steps = {"zeuxis": stepper(ours.to(x.device), x, given.precision)}
-    steps["diffusers"] = stepper(peer.to(x.device), x, given.precision)
-    clock = time.process_time if x.device.type == "cpu" else time.perf_counter
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for turn in range(given.rounds + 1):
-        for name, step in steps.items():
-            start = clock()
-            step()
-            if turn:  # the first is for warming up
-                seconds[name].append(clock() - start)
-    best = {name: given.batch / min(s) for name, s in seconds.items()}
-    median = {name: given.batch / statistics.median(s) for name, s in seconds.items()}
-    found = {
-        "parameters": counts["zeuxis"],
-        "batch": given.batch,
-        "precision": given.precision,
-        "threads": torch.get_num_threads(),
-        "machine": f"{platform.machine()} {given.device}",
-        "torch": torch.__version__,
-        "images_per_second_best": {k: round(v, 2) for k, v in best.items()},
-        "images_per_second_median": {k: round(v, 2) for k, v in median.items()},
-        "ratio_best": round(best["zeuxis"] / best["diffusers"], 3),
-        "ratio_median": round(median["zeuxis"] / median["diffusers"], 3),
-    }
-    print(json.dumps(found, indent=1) if given.json else "\n".join(f"{k}: {v}" for k, v in found.items()))
+    x = torch.rand(shape) * 2 - 1
+    nets = {_race.OURS: ours, "diffusers": peer}
+    steps = {name: stepper(net, x, given.precision) for name, net in nets.items()}
+    what = f"DDPM's U-Net, a step, 32x32, width {given.width}, batch {given.batch}, {given.precision}"
+    _race.told(_race.compared(what, _race.race(steps, given.turns, warm=1), given.batch), given)
 
 
 if __name__ == "__main__":

@@ -1,29 +1,26 @@
-"""A training step of our VAE beside pythae's VAE over the same layers: images a second.
+"""A training step of our VAE beside pythae's VAE over the same layers.
 
     pip install --no-deps pythae
-    python benchmarks/vae_step.py [--pixels gaussian] [--network perceptron] [--precision bfloat16] [--rounds 40]
+    python benchmarks/vae_step.py [--pixels bernoulli] [--network perceptron] [--precision bfloat16] [--turns 40]
 
 pythae (0.1.2, of 2023) runs on current torch, but asks for a backport of ``dataclasses`` that Python has had since
 3.7: hence ``--no-deps``, best in a virtual environment of its own, and hence it is not among the ``peers``.
 
 ``--network convolutions`` gives pythae's VAE the layers of our recipe, in the two classes that it wants of its users;
 ``perceptron`` compares its own default networks with ours of the same size (ReLU there, SiLU here). ``--pixels
-gaussian`` is its ``mse``, of unit variance, beside ours with a sigma that is learnt. Same batch, optimiser, precision
-and threads. The step is that of training: loss, backward, Adam. Both start from the same weights and are first
-checked, where the layers are the same, to have the same loss and gradients for the same noise. The two take turns,
-so that both meet the same weather, and who begins alternates; the ratio is of processor time, turn by turn.
+gaussian`` is its ``mse``, of unit variance, beside ours with a sigma that is learnt. Same batch, precision and threads.
+Ours is a round of the real trainer with its average, pythae's what its trainer does with a batch, with fused Adam.
+Both start from the same weights and are first checked, where the layers are the same, to have the same loss and
+gradients for the same noise.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
-import statistics
-import time
+import tempfile
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
 
+import _race
 import torch
 from pythae.models import VAE as PeerVAE
 from pythae.models import VAEConfig
@@ -32,7 +29,7 @@ from pythae.models.nn import BaseDecoder, BaseEncoder
 from torch import Tensor, nn
 
 from zeuxis.batch import Batch, Shape
-from zeuxis.game import Player, Turn, play_round
+from zeuxis.game import Turn
 from zeuxis.nn.conv_autoencoder import ConvDecoder, ConvEncoder
 from zeuxis.rng import Stream
 from zeuxis.systems.autoencoder.vae import VAE
@@ -116,28 +113,9 @@ def targets(image: Tensor, pixels: str) -> Tensor:
     return (image + 1) / 2 if pixels == "bernoulli" else image
 
 
-def our_step(system: VAE, image: Tensor, precision: str) -> Callable[[], None]:
-    """A round of our game, with a plain Adam step."""
-    (player,), rng = system.players(), Stream(0)
-    optimiser = torch.optim.Adam(player.parameters(), player.lr, player.betas)
-
-    def step(player: Player, loss: Callable[[Turn], Tensor | None], turns: Any) -> None:
-        optimiser.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
-            value = loss(turns[0])
-        assert value is not None
-        value.backward()
-        optimiser.step()
-
-    def turn() -> None:
-        play_round(system, (player,), lambda: [Turn(Batch(image), rng, 0, 0.0)], step)
-
-    return turn
-
-
 def peer_step(model: PeerVAE, image: Tensor, pixels: str, precision: str) -> Callable[[], None]:
     """What pythae's trainer does with a batch."""
-    optimiser = torch.optim.Adam(model.parameters(), 1e-3)
+    optimiser = torch.optim.Adam(model.parameters(), 1e-3, fused=True)
     data = {"data": targets(image, pixels)}
 
     def turn() -> None:
@@ -156,44 +134,28 @@ def count(net: nn.Module) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--size", type=int, default=32)
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--rounds", type=int, default=40)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--pixels", choices=tuple(LOSS), default="bernoulli")
+    parser = _race.arguments(__doc__, size=32, batch=128)
+    parser.add_argument("--pixels", choices=tuple(LOSS), default="gaussian")
     parser.add_argument("--network", choices=("convolutions", "perceptron"), default="convolutions")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
     torch.manual_seed(0)
-    shape = Shape(1, args.size, args.size)
-    image = Stream(0).uniform(args.batch, *shape) * 2 - 1
-    ours, peer = networks(shape, args.network, args.pixels)
-    if args.network == "convolutions":
-        check(ours, peer, image, args.pixels)
-    steps = [our_step(ours, image, args.precision), peer_step(peer, image, args.pixels, args.precision)]
-    seconds: tuple[list[float], list[float]] = ([], [])
-    for turn in range(args.rounds + 4):  # the first four warm up
-        for k in (0, 1) if turn % 2 else (1, 0):
-            start = time.process_time()
-            steps[k]()
-            if turn >= 4:
-                seconds[k].append(time.process_time() - start)
-    rate = [args.batch / statistics.median(s) for s in seconds]
-    ratios = [p / o for o, p in zip(*seconds, strict=True)]
-    found = {
-        **vars(args),
-        "parameters": count(peer),
-        "machine": f"{platform.machine()} cpu",
-        "torch": torch.__version__,
-        "zeuxis_images_per_s": round(rate[0]),
-        "pythae_images_per_s": round(rate[1]),
-        "ratio_median": round(statistics.median(ratios), 3),
-        "ratio_worst": round(min(ratios), 3),
-        "ratio_best_step": round(min(seconds[1]) / min(seconds[0]), 3),
-    }
-    print(json.dumps(found))
+    shape = Shape(1, given.size, given.size)
+    image = Stream(0).uniform(given.batch, *shape) * 2 - 1
+    ours, peer = networks(shape, given.network, given.pixels)
+    if given.network == "convolutions":
+        check(ours, peer, image, given.pixels)
+    with tempfile.TemporaryDirectory() as folder:
+        seconds = _race.race(
+            {
+                _race.OURS: _race.trainer_step(ours, image, "vae", Path(folder), given.precision),
+                "pythae": peer_step(peer, image, given.pixels, given.precision),
+            },
+            given.turns,
+        )
+    what = f"VAE step, {given.network}, {given.pixels}, batch {given.batch}, {given.precision}"
+    _race.told(_race.compared(what, seconds, given.batch), given)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,15 @@
 """Pictures of each world a second, with all their labels; scenes beside the same ones drawn with Pillow.
 
-    python benchmarks/world_rate.py [--size 64] [--batch 256]
+    python benchmarks/world_rate.py [--size 64] [--batch 256] [--threads 1]
 
 Pillow draws the shapes four times as large and shrinks them, which is how it anti-aliases.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
-import statistics
-import time
-from collections.abc import Callable
 
+import _race
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
@@ -22,19 +19,7 @@ from zeuxis.data.worlds import grammar
 from zeuxis.data.worlds.placement import HAZE, Placement
 from zeuxis.data.worlds.scenes import Scenes
 
-ROUNDS = 7
 OVERSAMPLED = 4
-
-
-def rate(work: Callable[[], object], pictures: int) -> float:
-    """Pictures a second, the median of some rounds."""
-    work()
-    seconds = []
-    for _ in range(ROUNDS):
-        start = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - start)
-    return pictures / statistics.median(seconds)
 
 
 def pillow(scene: Placement, k: int, size: int) -> Image.Image:
@@ -74,27 +59,26 @@ def _shape(pen: ImageDraw.ImageDraw, name: str, x: float, y: float, r: float, co
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--size", type=int, default=64)
-    parser.add_argument("--batch", type=int, default=256)
-    args = parser.parse_args()
-    index = torch.arange(args.batch)
-    print(f"{args.size}x{args.size}, batches of {args.batch}, {torch.get_num_threads()} threads")
-    for name in WORLDS:
-        source = open_source(name, args.size)
-        print(f"{name:>18}: {rate(lambda source=source: source.batch(index), args.batch):8,.0f} images/s")
-    scenes = Scenes(args.size)
+    given = _race.arguments(__doc__, size=64, batch=256).parse_args()
+    torch.set_num_threads(given.threads)
+    size, index = given.size, torch.arange(given.batch)
+    worlds = [open_source(name, size) for name in WORLDS]
+    seconds = _race.race(
+        {name: lambda source=source: source.batch(index) for name, source in zip(WORLDS, worlds, strict=True)},
+        given.turns,
+    )
+    rows = [_race.alone(f"{name}, {size}x{size}, all labels", seconds[name], given.batch) for name in WORLDS]
+    scenes = Scenes(size)
     staged = scenes.placed(index)
-    ratios = []
-    for _ in range(ROUNDS):
-        start = time.perf_counter()
-        scenes.batch(index)
-        middle = time.perf_counter()
-        for k in range(args.batch):
-            pillow(staged, k, args.size)
-        ratios.append((time.perf_counter() - middle) / (middle - start))
-    middle, least = statistics.median(ratios), min(ratios)
-    print(f"scenes, with all labels, {middle:.1f} times as fast as Pillow without (least {least:.1f})")
+    beside = _race.race(
+        {
+            _race.OURS: lambda: scenes.batch(index),
+            "Pillow, without labels": lambda: [pillow(staged, k, size) for k in range(given.batch)],
+        },
+        given.turns,
+    )
+    rows += _race.compared(f"scenes, {size}x{size}, all labels", beside, given.batch)
+    _race.told(rows, given)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,14 @@
-"""What tests share: a small source that gives everything, quiet threads, no network, and ``--device``."""
+"""What tests share: a small source that gives everything, one thread each, no network, and ``--device``."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
 from pathlib import Path
+
+# Before torch is loaded: its threads are counted then. The programs that a test starts inherit it.
+QUIET = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+os.environ.update(QUIET)
 
 import pytest
 import torch

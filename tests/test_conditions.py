@@ -15,7 +15,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from zeuxis.api.given import GIVEN
-from zeuxis.api.model import Model, load, replay
+from zeuxis.api.model import Model, load
+from zeuxis.api.replay import replay
 from zeuxis.batch import BATCHED, Batch, Condition, Shape, joined
 from zeuxis.card import Card
 from zeuxis.catalog.assemble import build_for
@@ -109,7 +110,7 @@ def model_of(system: System) -> Model:
 def shown(monkeypatch: pytest.MonkeyPatch) -> Model:
     model = model_of(Shown())
     monkeypatch.setattr("zeuxis.cli.sample.loaded", lambda *names: model)
-    monkeypatch.setattr("zeuxis.api.model.load", lambda *names: model)
+    monkeypatch.setattr("zeuxis.api.replay.load", lambda *names: model)
     return model
 
 

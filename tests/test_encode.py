@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from zeuxis.api.code_file import KEY, Coded, read_codes, write_codes
 from zeuxis.api.coding import MOST_SIDE, REBUILT, decode, encode, fit_to, target_of
-from zeuxis.api.model import Model, load, replay
+from zeuxis.api.model import Model, load
+from zeuxis.api.replay import replay
 from zeuxis.api.runs import train
 from zeuxis.api.still import tensor_of
 from zeuxis.batch import to_uint8

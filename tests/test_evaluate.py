@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import weakref
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zeuxis.api import evaluate as module
-from zeuxis.api.evaluate import chunk_size, evaluate, held_out, held_out_order
+from zeuxis.api.evaluate import _values_of_data, chunk_size, evaluate, held_out, held_out_order, seed_of
 from zeuxis.api.model import Model, load
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.card import Card
 from zeuxis.data.source import ArraySource
+from zeuxis.distributions.dequantise import LEVEL
 from zeuxis.game import System
 from zeuxis.knobs import Sampling
+from zeuxis.metrics.likelihood import bits_per_dim
 from zeuxis.metrics.table import METRICS, Evidence
 from zeuxis.rng import ImageRng, Rng, Stream
+from zeuxis.verbs import Likelihood
 
 ALIVE: list[weakref.ref[Tensor]] = []  # the pictures that were given out or generated
 
@@ -93,8 +97,10 @@ def averages(shape: tuple[int, int, int]) -> Model:
     return Model("averages", Averages(Shape(*shape)), {"data": "stub", "config": {}, "sha256": ""})
 
 
-def test_no_more_than_a_chunk_of_pictures_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_than_a_chunk_of_pictures_is_alive(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     shape, n = (3, 64, 64), 48
+    monkeypatch.setenv("ZEUXIS_CACHE", str(tmp_path))  # nothing is known of the reference yet
+    monkeypatch.setattr("zeuxis.api.reference.CHUNK", 4)
     source, _ = stub(monkeypatch, shape, n)
     monkeypatch.setattr(module, "CHUNK", 4)
     wanted = ("frechet", "precision", "recall", "rebuilt-frechet", "psnr", "bits-per-dim")
@@ -108,14 +114,14 @@ def test_no_more_than_a_chunk_of_pictures_is_alive(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(module, "measure", spied)
     figures = evaluate(averages(shape), metrics=wanted, samples=n, features="pixels-8")
     assert [f.name for f in figures] == list(wanted) and {f.samples for f in figures} == {n}
-    assert len(ALIVE) == 3 * n // 4 and source.most == 0, "no picture outlives its chunk"
+    assert len(ALIVE) == 4 * n // 4 and source.most == 0, "no picture outlives its chunk"
     values = [getattr(kept[0], name) for name in kept[0].given - {"psnr"}]
     assert sum(x.numel() for x in values if isinstance(x, Tensor)) == 3 * n * 3 * 8 * 8 + n, "features and likelihoods"
 
 
 def test_chunks_are_smaller_where_pictures_are_larger() -> None:
     assert chunk_size(Shape(3, 64, 64)) == chunk_size(Shape(1, 8, 8)) == 256
-    assert chunk_size(Shape(3, 512, 512)) == 21 and chunk_size(Shape(3, 4096, 4096)) == 1
+    assert chunk_size(Shape(3, 512, 512)) == 5 and chunk_size(Shape(3, 4096, 4096)) == 1
 
 
 @pytest.mark.parametrize(
@@ -148,7 +154,7 @@ def test_a_model_is_measured_at_its_own_shape(
 ) -> None:
     _, sizes = stub(monkeypatch, shape, 20)
     figures = evaluate(averages(shape), samples=20)
-    assert sizes == [size]
+    assert sizes == [size, size]  # held-out pictures, and those of training for the floors
     assert {"frechet", "psnr", "bits-per-dim"} <= {f.name for f in figures}
 
 
@@ -166,3 +172,90 @@ def test_every_metric_that_scores_pictures_needs_its_own_scores() -> None:
         assert (metric.score is not None) == (name in metric.needs)
         if metric.score is not None:
             assert metric.score(images, images.flip(0)).shape == (2,)
+
+
+def test_evaluations_of_different_seeds_share_no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    shape, n = (1, 4, 4), 50
+    stub(monkeypatch, shape, n)
+    drawn: dict[int, list[bytes]] = {}
+    for seed in range(3):
+        model = averages(shape)
+        draw, found = model.draw, drawn.setdefault(seed, [])
+
+        def spied(*args: Any, draw: Any = draw, found: list[bytes] = found) -> Tensor:
+            images = draw(*args)
+            found += [image.numpy().tobytes() for image in images]
+            return images
+
+        monkeypatch.setattr(model, "draw", spied)
+        evaluate(model, metrics=("frechet-grain",), samples=n, seed=seed)
+    assert [len(set(found)) for found in drawn.values()] == [n] * 3
+    assert len(set().union(*drawn.values())) == 3 * n
+    # A generator reads 32 bits of its seed.
+    seeds = [{seed_of(seed, k) % 2**32 for k in range(5000)} for seed in range(5)]
+    assert len(set().union(*seeds)) == 5 * 5000
+
+
+def test_the_spread_over_seeds_is_that_of_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of disjoint sets of noise: not the hundredth part that shifted seeds gave."""
+    shape, n = (1, 4, 4), 40
+    stub(monkeypatch, shape, n)
+    asked = {"metrics": ("frechet",), "samples": n, "features": "pixels-8"}
+    values = [evaluate(averages(shape), seed=seed, **asked)[0].value for seed in range(6)]  # type: ignore[arg-type]
+    independent = [evaluate(averages(shape), seed=100 * seed, **asked)[0].value for seed in range(6)]  # type: ignore[arg-type]
+    assert 0.3 < np.std(values) / np.std(independent) < 3
+
+
+def test_the_reference_is_computed_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ZEUXIS_CACHE", str(tmp_path))
+    shape, n = (1, 16, 16), 40
+    source, _ = stub(monkeypatch, shape, n)
+    batches: list[int] = []
+    batch = source.batch
+    monkeypatch.setattr(source, "batch", lambda index: (batches.append(len(index)), batch(index))[1])
+    asked = ("frechet", "frechet-grain", "frechet-untrained", "kernel", "precision", "two-sample", "copied")
+    first = evaluate(averages(shape), metrics=asked, samples=n)
+    count, batches[:] = len(batches), []
+    again = evaluate(averages(shape), metrics=asked, samples=n)
+    assert [(f.value, f.floor) for f in again] == [(f.value, f.floor) for f in first]
+    assert len(batches) == 2 < count  # held-out pictures, and the training pictures that new ones are compared with
+    floors = {f.name: f.floor for f in first}
+    assert floors["frechet"] == pytest.approx(0, abs=1e-6)  # here the training pictures are the held-out ones
+    assert floors["precision"] == 1 and floors["two-sample"] == 0.5
+
+
+def test_every_figure_names_its_own_feature_space(monkeypatch: pytest.MonkeyPatch) -> None:
+    stub(monkeypatch, (1, 16, 16), 20)
+    figures = evaluate(averages((1, 16, 16)), metrics=("frechet", "frechet-grain", "frechet-untrained"), samples=20)
+    assert [str(f.features).rpartition("-")[0] for f in figures] == ["pixels", "grain", "untrained"]
+
+
+@pytest.mark.parametrize(
+    ("of", "as_they_are", "level"),
+    [
+        (Likelihood.DENSITY, False, LEVEL),
+        (Likelihood.DENSITY_OF_LEVELS, True, LEVEL),
+        (Likelihood.GREY_LEVELS, True, 1.0),
+    ],
+)
+def test_a_likelihood_is_given_the_pictures_that_it_is_of(
+    of: Likelihood, as_they_are: bool, level: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, _ = stub(monkeypatch, (1, 4, 4), 10)
+    model = averages((1, 4, 4))
+    seen: list[Tensor] = []
+    monkeypatch.setattr(type(model.system), "likelihood_of", of)
+    monkeypatch.setattr(
+        type(model.system), "log_prob", lambda self, image, rng: seen.append(image) or image.sum((1, 2, 3))
+    )
+    found = evaluate(model, metrics=("bits-per-dim",), samples=10)[0].value
+    image = source.batch(held_out_order(source, 10)).image
+    assert torch.equal(torch.cat(seen), image) is as_they_are
+    torch.testing.assert_close(torch.cat(seen), image, rtol=0, atol=LEVEL / 2 + 1e-6)
+    assert found == pytest.approx(float(bits_per_dim(torch.cat(seen).sum((1, 2, 3)).double(), 16, level).mean()))
+
+
+def test_what_is_padding_is_known_of_sets_that_are_padded() -> None:
+    assert _values_of_data("fashion-mnist", Shape(1, 32, 32)) == 784
+    assert _values_of_data("fashion-mnist", Shape(1, 28, 28)) is None
+    assert _values_of_data("scenes", Shape(3, 32, 32)) is None and _values_of_data("own", Shape(1, 32, 32)) is None

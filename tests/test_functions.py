@@ -15,7 +15,7 @@ from PIL import Image
 
 import zeuxis as zx
 from zeuxis.api.live import Drawing, Lines, notebook_display
-from zeuxis.api.model import replay
+from zeuxis.api.replay import replay
 from zeuxis.errors import UnknownName, UsageError
 from zeuxis.training.precision import precision_of
 

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from zeuxis.distributions.dequantise import LEVEL
 from zeuxis.errors import UnknownName, UsageError
 from zeuxis.metrics.codes import CodeUsage
-from zeuxis.metrics.distance import BLOCK
+from zeuxis.metrics.distance import BLOCK, blocks, nearest, nearest_squared
+from zeuxis.metrics.evidence import Compared
 from zeuxis.metrics.frechet import Moments, frechet
 from zeuxis.metrics.kernel import kernel, mmd2
-from zeuxis.metrics.likelihood import bits_per_dim, nats
+from zeuxis.metrics.likelihood import bits_per_dim, bits_without_padding, nats
 from zeuxis.metrics.neighbours import neighbours
 from zeuxis.metrics.oracle import UNSAID, accuracy, agreement
 from zeuxis.metrics.precision import precision_recall
@@ -26,6 +27,7 @@ from zeuxis.metrics.score import classifier_score
 from zeuxis.metrics.segmentation import Confusion, Overlap
 from zeuxis.metrics.similarity import psnr, ssim
 from zeuxis.metrics.table import METRICS, Evidence, measure
+from zeuxis.metrics.two_sample import auroc
 from zeuxis.metrics.verification import equal_error, same_person, verification
 from zeuxis.rng import Stream
 
@@ -112,17 +114,15 @@ def test_kernel_agrees_with_torchmetrics() -> None:
     peer = kid.KernelInceptionDistance(feature=Same(a.shape[1]), subsets=3, subset_size=300)
     peer.update(a, real=True)
     peer.update(b, real=False)
-    # With subsets as large as the sets, every subset is the whole set and the order cannot matter.
-    ours = kernel(a, b, Stream(0), subsets=3, subset=300)
-    assert ours.value == pytest.approx(float(peer.compute()[0]), rel=1e-3)
-    assert ours.spread < 1e-9
+    # The peer's subsets are as large as the sets: each is the whole set, and the order cannot matter.
+    assert float(mmd2(a, b)) == pytest.approx(float(peer.compute()[0]), rel=1e-3)
 
 
 def test_kernel_is_unbiased_and_seeded() -> None:
     a, b = two_clouds()
     assert kernel(a, b, Stream(3), 10, 100) == kernel(a, b, Stream(3), 10, 100)
     assert kernel(a, b, Stream(3), 10, 100) != kernel(a, b, Stream(4), 10, 100)
-    assert kernel(a, b, Stream(3), subsets=2).subset == 650
+    assert kernel(a, b, Stream(3), subsets=2).subset == 325
     rng = Stream(5)
     same = torch.stack([mmd2(rng.normal(50, 4), rng.normal(50, 4)) for _ in range(200)])
     assert abs(float(same.mean())) < 4 * float(same.std()) / 200**0.5
@@ -339,11 +339,15 @@ def test_few_recognised_pictures_are_warned_of_beside_the_figures() -> None:
 
 def test_a_figure_carries_what_it_must_be_read_with() -> None:
     a, b = two_clouds()
-    figures = measure(list(METRICS)[:6], Evidence(fake=b, real=a), features="f", reference="r", resize="bicubic")
-    assert [f.name for f in figures] == ["frechet", "kernel", "precision", "recall", "density", "coverage"]
-    assert figures[0].value == frechet(a, b) and figures[1].spread is not None
+    names = ["frechet", "kernel", "precision", "recall", "density", "coverage"]
+    evidence = Evidence(fake=b, real=a, floors={"frechet": 0.25})
+    figures = measure(names, evidence, features="f", reference="r", resize="bicubic")
+    assert [f.name for f in figures] == names
+    assert [f.floor for f in figures] == [0.25, *[None] * 5]
+    assert figures[0].value == pytest.approx(frechet(a, b), rel=1e-12) and figures[1].spread is not None
     assert all(f.samples == len(b) and f.features == "f" and f.resize == "bicubic" for f in figures)
-    assert all(f.warning is not None and str(FEW) in f.warning for f in figures)
+    assert all((str(FEW) in str(f.warning)) is (f.name != "kernel") for f in figures)
+    assert "not biased, but uncertain by" in str(figures[1].warning)
     assert json.loads(json.dumps(figures[0].as_dict()))["warning"] == figures[0].warning
     enough = Figure("frechet", 1.0, FEW, "lower", of_distribution=True)
     assert enough.warning is None
@@ -362,6 +366,12 @@ def test_every_metric_can_be_asked_for_by_name() -> None:
     evidence = Evidence(
         fake=b,
         real=a,
+        grain=Compared(b, Moments.of(a), "grain-0", "none"),
+        untrained=Compared(b, Moments.of(a), "untrained-0", "none"),
+        fake_views=torch.zeros(8, 1, 8, 8, dtype=torch.uint8),
+        real_views=torch.zeros(8, 1, 8, 8, dtype=torch.uint8),
+        fake_to_training=torch.tensor([1.0, 3.0]),
+        real_to_training=torch.tensor([2.0, 4.0]),
         scores={name: metric.score(noisy, clean) for name, metric in METRICS.items() if metric.score is not None},
         reconstructed=b,
         code_usage=usage,
@@ -386,6 +396,10 @@ def test_every_metric_can_be_asked_for_by_name() -> None:
     assert {name: figures.pop(name).value for name in parts} == parts
     assert set(figures) == set(METRICS) and all(math.isfinite(f.value) for f in figures.values())
     assert figures["nll"].value == 20
+    assert figures["frechet-grain"].value == figures["frechet-untrained"].value == figures["frechet"].value
+    assert figures["frechet-grain"].features == "grain-0" and figures["frechet"].features is None
+    assert figures["two-sample"].value == figures["copied"].value == 0.5
+    assert figures["nearer-to-training"].value == 0.75
     assert figures["codes-used"].value == 0.5 and figures["rebuilt-frechet"].value == figures["frechet"].value
     assert figures["bits-per-dim"].value == pytest.approx((2 - math.log(LEVEL)) / math.log(2))
     assert (figures["accuracy"].value, figures["agreement"].value) == (0.5, 1.0)
@@ -408,3 +422,138 @@ def test_fingerprints_follow_contents_and_nothing_else() -> None:
     assert fingerprint({"a": a, "b": b}) == fingerprint({"b": b.clone(), "a": a})
     assert len({fingerprint(a), fingerprint(b), fingerprint(a.double()), fingerprint(a[None])}) == 4
     assert fingerprint(a.bfloat16()) != fingerprint(a) and fingerprint(torch.tensor(1.0)) != fingerprint(a)
+
+
+# -- copies, constants, few and broken features ------------------------------------------------------
+
+
+def test_a_copy_lies_at_no_distance_and_its_ball_holds_copies_alone() -> None:
+    """As the definition has it, by brute force over differences: products would leave it to rounding."""
+    rng = Stream(20)
+    base = 5 + 3 * rng.normal(12, 40)
+    real, fake = base.repeat(4, 1), torch.cat([base[:6].repeat(3, 1), 5 + 3 * rng.normal(10, 40)])
+    ours = precision_recall(real, fake, 3)
+
+    def brute(points: Tensor, manifold: Tensor, k: int = 3) -> Tensor:
+        d = (points[:, None].double() - manifold[None].double()).square().sum(2)
+        own = (manifold[:, None].double() - manifold[None].double()).square().sum(2).fill_diagonal_(torch.inf)
+        return d <= own.sort(1).values[:, k - 1]  # (points, balls)
+
+    of_fake, of_real = brute(fake, real), brute(real, fake)
+    assert ours.precision == float(of_fake.any(1).double().mean()) == 18 / 28
+    assert ours.density == float(of_fake.double().sum(1).mean() / 3)
+    assert ours.coverage == float(of_fake.any(0).double().mean()) == 0.5
+    assert ours.recall == float(of_real.any(1).double().mean())
+
+
+def test_what_lies_at_the_border_is_inside() -> None:
+    """Fakes that are the reals: every ball holds its k neighbours and its centre, whatever the rounding."""
+    real = Stream(21).normal(200, 64) * 100 + 1000
+    for k in (1, 3, 5):
+        ours = precision_recall(real, real.clone(), k)
+        assert (ours.precision, ours.recall, ours.coverage) == (1, 1, 1) and ours.density == (k + 1) / k
+
+
+def test_nearest_rows_are_exact_among_copies_and_across_blocks() -> None:
+    rng = Stream(22)
+    bank = rng.normal(BLOCK + 500, 30) + 50
+    bank[BLOCK + 20 : BLOCK + 40] = bank[:20]
+    distance, index = nearest(bank[:40], bank, 3, skip_self=True)
+    squared, same = nearest_squared(bank[:40], blocks(bank, 300), 3, len(bank), skip_self=True)
+    assert torch.equal(squared.sqrt(), distance) and torch.equal(same, index)
+    assert (distance[:20, 0] == 0).all() and torch.equal(index[:20, 0], torch.arange(20) + BLOCK + 20)
+    exact = torch.cdist(bank[:40].double(), bank.double(), compute_mode="donot_use_mm_for_euclid_dist")
+    torch.testing.assert_close(distance, exact.sort(1).values[:, 1:4], rtol=1e-6, atol=0)
+
+
+def test_constant_features_and_two_pictures() -> None:
+    same, other = torch.full((6, 5), 3.0), torch.full((6, 5), 4.0)
+    assert frechet(same, same) == 0 and frechet(same, other) == pytest.approx(5)
+    assert kernel(same, same, Stream(0)).value == pytest.approx(0, abs=1e-9)
+    assert kernel(same, other, Stream(0)).value == pytest.approx(10**3 + 17**3 - 2 * 13**3, rel=1e-6)
+    support = precision_recall(same, same)
+    assert (support.precision, support.recall, support.coverage, support.density) == (1, 1, 1, 2)
+    assert precision_recall(same, other).precision == 0
+    pair = Stream(1).normal(2, 5)
+    assert frechet(pair, pair) == pytest.approx(0, abs=1e-9)
+    assert kernel(pair, pair + 1, Stream(0)).spread is None, "one subset has no deviation"
+    whole = measure(["kernel"], Evidence(fake=pair, real=pair + 1))[0]
+    assert whole.spread is None and whole.warning is not None
+
+
+def test_kernel_subsets_differ_and_their_deviation_says_something() -> None:
+    a, b = two_clouds(400, 400)
+    found = kernel(a, b, Stream(3), subsets=50)
+    assert found.subset == 200 and found.spread is not None and found.spread > 1e-3 * abs(found.value)
+    assert found.value == pytest.approx(float(mmd2(a, b)), abs=4 * found.spread)
+
+
+def test_kernel_agrees_with_subsets_taken_one_by_one() -> None:
+    """The definition in float64, subset by subset, where the sums are taken from one matrix for all."""
+    a, b = two_clouds(90, 70, 12)
+    rng, values = Stream(5), []
+    picks = [[rng.permutation(n)[:35] for _ in range(8)] for n in (90, 70)]
+
+    def k(x: Tensor, y: Tensor) -> Tensor:
+        return (x.double() @ y.double().T / 12 + 1) ** 3
+
+    for i, j in zip(*picks, strict=True):
+        x, y = a[i], b[j]
+        inner = sum(float(k(z, z).sum() - k(z, z).diagonal().sum()) for z in (x, y))
+        values.append(inner / (35 * 34) - 2 * float(k(x, y).mean()))
+    ours = kernel(a, b, Stream(5), subsets=8)
+    assert ours.value == pytest.approx(np.mean(values), rel=1e-7)
+    assert ours.spread == pytest.approx(np.std(values), rel=1e-5)
+
+
+def test_the_classifier_score_survives_certainty() -> None:
+    """A class that is 2,000 nats less likely in every picture of a split has a probability of 0."""
+    logits = torch.zeros(40, 3)
+    logits[:, 2] = -2000
+    assert classifier_score(logits) == (1.0, 0.0)
+    logits[::2, 0], logits[1::2, 1] = 1000, 1000
+    assert classifier_score(logits)[0] == pytest.approx(2, rel=1e-9)
+    assert classifier_score(torch.zeros(20, 1)) == (1.0, 0.0)
+
+
+def test_features_that_are_not_finite_are_refused() -> None:
+    a, b = two_clouds(30, 30, 4)
+    for bad in (torch.nan, torch.inf):
+        broken = a.clone()
+        broken[3, 1] = bad
+        for measured in (
+            lambda x: frechet(x, b),
+            lambda x: kernel(x, b, Stream(0)),
+            lambda x: precision_recall(b, x),
+            lambda x: classifier_score(x),
+            lambda x: auroc(x[:, 1], b[:, 1]),
+        ):
+            with pytest.raises(UsageError, match="1 of 30 rows are not finite"):
+                measured(broken)
+
+
+def test_auroc_is_the_share_of_pairs_in_order() -> None:
+    high, low = torch.tensor([3.0, 1.0, 2.0]), torch.tensor([2.0, 0.0])
+    assert auroc(high, low)[0] == (2 + 1 + 1.5) / 6
+    rng = Stream(23)
+    apart = [auroc(1 + rng.normal(200), rng.normal(300))[0] for _ in range(60)]
+    assert np.mean(apart) == pytest.approx(0.7602, abs=0.01)  # Phi(1 / sqrt 2)
+    assert auroc(1 + rng.normal(200), rng.normal(300))[1] == pytest.approx(np.std(apart), rel=0.35)
+
+
+def test_moments_are_those_of_numpy_at_any_width() -> None:
+    x = Stream(24).normal(BLOCK + 30, 600) + 3  # wide enough to be halved
+    found = Moments.of(x)
+    expected = np.cov(x.double().numpy(), rowvar=False)
+    np.testing.assert_allclose(found.covariance.numpy(), expected, rtol=1e-10, atol=1e-12)
+    assert torch.equal(found.covariance, found.covariance.T)
+    torch.testing.assert_close(found.root @ found.root, found.covariance, rtol=1e-9, atol=1e-10)
+
+
+def test_bits_say_what_they_are_not_comparable_with() -> None:
+    padded = Evidence(log_prob=torch.full((4,), -1000.0), dims=1024, data_dims=784, level=1.0)
+    figure = measure(["bits-per-dim"], padded)[0]
+    assert figure.value == pytest.approx(1000 / math.log(2) / 1024)
+    assert f"at most {1000 / math.log(2) / 784:.3f}" in str(figure.warning)
+    assert measure(["bits-per-dim"], replace(padded, data_dims=1024))[0].warning is None
+    assert bits_without_padding(2.0, 1024, 784) * 784 == pytest.approx(2 * 1024)

@@ -18,6 +18,7 @@ from zeuxis.rng import Stream
 from zeuxis.spec import DataSpec
 from zeuxis.systems.autoencoder._pixels import BernoulliPixels, BinaryPixels, GaussianPixels
 from zeuxis.systems.autoencoder._pixels import pixels as pixels_of
+from zeuxis.verbs import Likelihood
 
 
 def test_the_probabilities_of_all_black_and_white_pictures_sum_to_one() -> None:
@@ -67,7 +68,7 @@ def test_cross_entropy_with_grey_is_no_likelihood_and_is_not_offered() -> None:
 )
 def test_likelihoods_of_binarised_pixels_are_measured_in_nats_and_never_in_bits_of_grey(name, config) -> None:
     system = build(name, DataSpec(Shape(1, 4, 4)), config).eval()
-    assert system.discrete
+    assert system.likelihood_of is Likelihood.BLACK_AND_WHITE
     assert default_metrics(Model("", system, {}))[-1] in {"nll", "ssim", "psnr"}
     nats = measured(system, "nll", GREY)
     assert nats > 0 and nats == pytest.approx(measured(system, "nll", GREY.sign()), rel=0.2)
@@ -78,7 +79,7 @@ def test_likelihoods_of_binarised_pixels_are_measured_in_nats_and_never_in_bits_
 def test_a_density_is_measured_in_bits_of_the_dequantised_levels() -> None:
     """With networks that say 0: the nats of N(0, I) over a level, log2 127.5 bits of it."""
     system = vae("gaussian")
-    assert not system.discrete and not system.black_and_white
+    assert system.likelihood_of is Likelihood.DENSITY
     with torch.no_grad():
         for p in system.parameters():
             p.zero_()

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -26,7 +26,7 @@ from zeuxis.rng import Stream as Draws
 from zeuxis.training.checkpoint import Checkpoints, read_folder, write_folder, write_model
 from zeuxis.training.distributed import ALONE, Ranks
 from zeuxis.training.ema import ema_copy, own_state, update_ema
-from zeuxis.training.optimiser import OPTIMISERS, learning_rate, set_rate
+from zeuxis.training.optimiser import OPTIMISERS, flat_state, learning_rate, restore_flat, set_rate
 from zeuxis.training.state import Part, restore, tensors_of
 from zeuxis.training.trainer import Trainer
 
@@ -478,7 +478,7 @@ def newest_round(folder: Path) -> int:
 def test_killed_at_random_moments_it_always_resumes(tmp_path: Path) -> None:
     """The short form of ``benchmarks/kills.py``, which does it a hundred times."""
     last = 0
-    delays = Draws(0).uniform(3).tolist()
+    delays = Draws(0).uniform(2).tolist()
     for delay in delays:
         child = subprocess.Popen(
             [sys.executable, "-c", CHILD, str(tmp_path), str(Path(__file__).parent)], stdout=subprocess.PIPE
@@ -507,3 +507,106 @@ def test_play_round_needs_no_trainer() -> None:
 
     play_round(duel, duel.players(), lambda: [Turn(stream.next(), draws, 0, 0.0)], step)
     assert moved == ["left"] * 3 + ["right"] * 2
+
+
+class Wide(Duel):
+    """With a large buffer, which is constant but for one round, and a small one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("large", torch.zeros(2**17))
+        self.register_buffer("small", torch.zeros(2))
+
+    def after_round(self, turn: Turn) -> None:
+        self.small += 1
+        if turn.round == 2:
+            self.large += 1
+
+
+def test_the_average_has_the_buffers_of_the_last_round(tmp_path: Path) -> None:
+    made = trainer(tmp_path, system=Wide())
+    for round in range(1, 5):
+        made.play()
+        assert made.average.small.tolist() == [round, round]
+        assert made.average.large.unique().tolist() == [float(round > 2)]
+
+
+@pytest.mark.parametrize("kind", ["adam", "adamw"])
+def test_one_kernel_steps_as_torch_s_plain_optimiser_does(kind: str) -> None:
+    """And takes up, and leaves, the same state."""
+    plain, fused = (nn.Linear(5, 3) for _ in range(2))
+    fused.load_state_dict(plain.state_dict())
+    player = Player("left", (fused,), lr=0.1, weight_decay=0.3, optimiser=kind)
+    new = OPTIMISERS[kind](player)
+    assert new.defaults["fused"]
+    torch_s = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[kind]
+    old = torch_s(plain.parameters(), 0.1, (0.9, 0.999), weight_decay=0.3, foreach=False)
+    for step in range(4):
+        if step == 2:  # a training of before goes on
+            restore_flat(new, {name: t.clone() for name, t in flat_state(old).items()})
+        for net, optimiser in ((plain, old), (fused, new)):
+            for p in net.parameters():
+                p.grad = Draws(step).normal(*p.shape)
+            optimiser.step()
+    for one, other in zip(plain.parameters(), fused.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
+    assert flat_state(old).keys() == flat_state(new).keys()
+
+
+class Convolving(Duel):
+    """Two convolutions, whose weights have a layout in memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3)
+
+    def players(self) -> tuple[Player, ...]:
+        return (Player("left", (self.left,), lr=1e-2), Player("right", (self.right,), lr=1e-2, optimiser="adamw"))
+
+    def moves(self) -> tuple[Move, ...]:
+        return (Move("left", self.strike), Move("right", self.parry))
+
+    def strike(self, turn: Turn) -> Tensor:
+        return (self.left(turn.batch.image) ** 2).mean()
+
+    def parry(self, turn: Turn) -> Tensor:
+        return (self.right(turn.batch.image) ** 3).mean()
+
+
+def test_a_layout_in_memory_does_not_matter(tmp_path: Path) -> None:
+    """Not to one kernel's step, not after a checkpoint, which has none, and not in two processes."""
+
+    def trained(name: str, *rounds: int, **config: object) -> dict[str, Tensor]:
+        for n in rounds:
+            with torch.random.fork_rng(devices=[]):
+                torch.default_generator.manual_seed(0)
+                made = trainer(tmp_path / name, 8, Convolving(), **config)
+            made.resume()
+            while made.round < n:
+                made.play()
+            made.save()
+        return {k: v.clone() for k, v in made.system.state_dict().items()}
+
+    plain, last = trained("plain", 6), trained("last", 6, channels_last=True)
+    assert all(torch.equal(last[k], v) for k, v in trained("parts", 3, 6, channels_last=True).items())
+    assert last["left.weight"].is_contiguous(memory_format=torch.channels_last)
+    for name, value in plain.items():
+        torch.testing.assert_close(last[name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_averaged_gradients_have_the_layout_of_their_parameter() -> None:
+    p = nn.Parameter(torch.zeros(4, 3, 3, 3).to(memory_format=torch.channels_last))
+    p.grad = Draws(0).normal(4, 3, 3, 3)
+    wanted = p.grad.clone()
+    Ranks(0, 1, ThreadExchange(Wire(1), 0)).average_gradients([p])
+    assert p.grad.stride() == p.stride() and torch.equal(p.grad, wanted)
+
+
+def test_a_gradient_below_its_limit_is_left_alone(tmp_path: Path) -> None:
+    weights = {}
+    for clip in (None, 1e9, 1e-3):
+        made = trainer(tmp_path / str(clip))
+        made.players = tuple(replace(p, clip=clip) for p in made.players)
+        made.play()
+        weights[clip] = made.system.left.weight
+    assert torch.equal(weights[None], weights[1e9]) and not torch.equal(weights[None], weights[1e-3])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from zeuxis.catalog.listing import results
+from zeuxis.recipe import load_recipe
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -25,6 +26,11 @@ def figure(recipe: str, name: str) -> float:
     """What ``zeuxis reproduce recipe`` measured under that name, the mean over its seeds."""
     found = [f["value"] for run in results()[recipe]["per_seed"] for f in run["figures"] if f["name"] == name]
     return float(sum(found) / len(found))
+
+
+def iterations(recipe: str) -> str:
+    """The budget of a recipe."""
+    return f"{load_recipe(recipe).train.iterations:,}"
 
 
 def _densities(own: dict[str, Any]) -> list[str]:
@@ -132,7 +138,8 @@ def _codes(own: dict[str, Any]) -> list[str]:
         f"From above: clothing; from 64 principal components ({coded['pca']} dB); from as many numbers of an",
         f"autoencoder ({coded['autoencoder']} dB); from 32 numbers of a VAE ({coded['vae']} dB); from 64 codes of 8",
         f"bits of a VQGAN ({coded['vqgan']} dB). A nonlinear code holds more than a linear one (the autoencoder",
-        "was trained for two and a half minutes, VAE and VQGAN for ten). But the distribution of an autoencoder's",
+        f"was trained for {iterations('autoencoder')} iterations, the VAE for {iterations('vae')}, the VQGAN for",
+        f"{iterations('vqgan')}). But the distribution of an autoencoder's",
         "codes is unknown: numbers drawn from a normal do not decode to clothing (first row). They do from a Gaussian,",
         "a mixture or a flow fitted to the codes of the training pictures afterwards:",
         "",
@@ -184,7 +191,7 @@ def _sequences() -> list[str]:
         "![Sixteen samples of MaskGIT](images/lecture-maskgit.webp)",
         "",
         "A bidirectional transformer predicts all codes, keeps those with the highest confidence, and repeats:",
-        f"eight evaluations instead of sixty-four, FD {far['maskgit']} after the same ten minutes of training. Codes",
+        f"eight evaluations instead of sixty-four, FD {far['maskgit']} after about as many iterations. Codes",
         "drawn in the same evaluation are independent of each other, so conditioning helps: with the class, guidance,",
         f"and keeping codes that lie apart: FD {far['maskgit-label']}.",
         f"The transformer of step 7, with the class too, has {far['image-gpt-label']}:",

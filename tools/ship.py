@@ -1,18 +1,21 @@
 """Put a run's model into the package in half precision: python tools/ship.py RUN NAME.
 
+The card keeps the hash of the run's weights as ``shipped_from``, and the result that names them the shipped ones'.
 Refuses where half precision changes the output: it compares the model's outputs with both.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 
 import torch
 from torch import Tensor
 
-from zeuxis.catalog.listing import WEIGHTS
+from zeuxis.catalog.listing import RESULTS, WEIGHTS
 from zeuxis.catalog.weights import load_system, locate, shipped
 from zeuxis.game import System
+from zeuxis.provenance.record import write_whole
 from zeuxis.rng import Stream
 from zeuxis.training.checkpoint import read_folder, write_folder
 
@@ -50,12 +53,26 @@ def paths_in(config: object) -> list[str]:
     return [path for value in config.values() for path in paths_in(value)]
 
 
+def link(name: str, measured: str) -> None:
+    """Write into the result of weights ``measured`` that they ship, and their hash as they do."""
+    path = RESULTS / f"{name}.json"
+    result = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"per_seed": []}
+    seeds = {run["weights_sha256"]: run["seed"] for run in result["per_seed"] if "weights_sha256" in run}
+    if measured not in seeds:
+        sys.stderr.write(f"note: no result of '{name}' names these weights: zeuxis reproduce {name}\n")
+        return
+    sha = json.loads((WEIGHTS / name / "model.json").read_text(encoding="utf-8"))["sha256"]
+    result["shipped"] = {"name": name, "sha256": sha, "seed": seeds[measured]}
+    write_whole(path, (json.dumps(result, indent=1) + "\n").encode())
+
+
 def main(run: str, name: str) -> None:
     tensors, card = read_folder(locate(run), "model")
     if paths := paths_in(card["config"]):
         raise SystemExit(f"{run} was trained upon {paths[0]}, which does not ship: ship that, and train upon its name")
-    facts = {k: v for k, v in card.items() if k != "sha256"}
+    facts = {k: v for k, v in card.items() if k != "sha256"} | {"shipped_from": card["sha256"]}
     write_folder(WEIGHTS / name, halved(tensors), facts, "model")
+    link(name, card["sha256"])
     before, _ = load_system(run)
     after, _ = load_system(WEIGHTS / name)
     worst = most_moved(before, after)

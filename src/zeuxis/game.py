@@ -11,6 +11,7 @@ The rules:
     3. While a player moves, only its own parameters require gradients. Players may overlap.
     4. What was frozen when the game began stays frozen.
     5. A loss that returns ``None`` passes: no gradient, no step.
+    6. What a round leaves is the same however its batch was cut into parts: ``after_round`` sees all of them.
 A method with a closed form has no players: it implements :meth:`System.fit`.
 """
 
@@ -20,6 +21,8 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import takewhile
 from typing import Any, Literal, Self
 
 import torch
@@ -73,7 +76,11 @@ class Player:
     groups: tuple[Group, ...] = ()
 
     def parameters(self) -> list[nn.Parameter]:
-        """Its trainable parameters, each once, in a fixed order."""
+        """Its trainable parameters, each once, in a fixed order: those that were trainable when first asked for."""
+        return self._trainable
+
+    @cached_property
+    def _trainable(self) -> list[nn.Parameter]:
         return trainable([*self.nets, *(net for group in self.groups for net in group.nets)])
 
 
@@ -89,7 +96,7 @@ def trainable(nets: Iterable[nn.Module | nn.Parameter]) -> list[nn.Parameter]:
 
 @dataclass
 class Turn:
-    """What a move sees."""
+    """What a move sees: the batch, or a part of it where gradients are accumulated over several."""
 
     batch: Batch
     rng: Rng  # for every random draw of the move
@@ -97,10 +104,42 @@ class Turn:
     progress: float  # of the budget, in [0, 1]
     notes: dict[str, float | Tensor] = field(default_factory=dict)
     memo: dict[str, Any] = field(default_factory=dict)
+    skipped: int = 0  # earlier rounds that left nothing, because a step of theirs was not finite
+    linked: Sequence[Turn] = field(default=(), repr=False, compare=False)  # see ``parts``
 
     def note(self, **scalars: float | Tensor) -> None:
         """Record scalars for the log."""
         self.notes.update({k: v.detach() if isinstance(v, Tensor) else v for k, v in scalars.items()})
+
+    @property
+    def first(self) -> bool:
+        """Whether no earlier round has left anything."""
+        return self.round == self.skipped
+
+    @property
+    def parts(self) -> Sequence[Turn]:
+        """The turns of all parts of the batch, in order, itself among them."""
+        return self.linked or (self,)
+
+    @property
+    def offset(self) -> int:
+        """How many examples of the batch are in the parts before this one."""
+        return sum(len(part.batch) for part in takewhile(lambda part: part is not self, self.parts))
+
+    def whole(self, key: str) -> Any:
+        """What the parts left in their memos under ``key``, joined along the batch: tensors, or tuples of them.
+
+        What follows a round must be the same however the batch was cut.
+        """
+        return _joined([part.memo[key] for part in self.parts])
+
+
+def _joined(values: Sequence[Any]) -> Any:
+    if len(values) == 1:
+        return values[0]
+    if isinstance(values[0], Tensor):
+        return torch.cat(list(values))
+    return tuple(_joined(items) for items in zip(*values, strict=True))
 
 
 @dataclass(frozen=True)
@@ -167,7 +206,11 @@ class System(Verbs):
         return ()
 
     def after_round(self, turn: Turn) -> None:
-        """What follows a round without a gradient: target networks, adaptive probabilities, growth."""
+        """What follows a round without a gradient: target networks, adaptive probabilities, growth.
+
+        ``turn`` is that of the batch's last part; ``turn.whole(key)`` is what all parts left in their memos. It is
+        not called after a round in which a step was not finite.
+        """
 
     def fit(self, batches: Iterable[Batch]) -> None:
         """Learn in closed form from one pass over the data."""
@@ -196,29 +239,47 @@ class System(Verbs):
         return self
 
 
-Step = Callable[[Player, Callable[[Turn], Tensor | None], Sequence[Turn]], None]
+Step = Callable[[Player, Callable[[Turn], Tensor | None], Sequence[Turn]], bool | None]
 
 
 def play_round(system: System, players: Sequence[Player], draw: Callable[[], list[Turn]], step: Step) -> list[Turn]:
     """Play one round: every due move, in order.
 
     ``draw()`` returns the turns of one fresh batch (several, when gradients are accumulated over
-    parts of it). ``step(player, loss, turns)`` lowers the mean of ``loss`` over the turns once.
+    parts of it). ``step(player, loss, turns)`` lowers the mean of ``loss`` over the turns once; it returns False
+    where it could not, and then nothing is learnt from the round without gradients either.
     Returns the last turns, whose notes the log wants.
     """
     by_name = {p.name: p for p in players}
-    turns = draw()
+    turns = _link(draw())
+    sound = True
     for move in system.moves():
         if turns[0].round % move.every:
             continue
         for repeat in range(move.times):
             if repeat:
-                turns = draw()
+                _unlink(turns)
+                turns = _link(draw())
             with only_moves(by_name[move.player], players):
-                step(by_name[move.player], move.loss, turns)
-    with torch.no_grad():
-        system.after_round(turns[-1])
+                sound &= step(by_name[move.player], move.loss, turns) is not False
+    if sound:
+        with torch.no_grad():
+            system.after_round(turns[-1])
+    _unlink(turns)
     return turns
+
+
+def _link(turns: list[Turn]) -> list[Turn]:
+    if len(turns) > 1:
+        for turn in turns:
+            turn.linked = turns
+    return turns
+
+
+def _unlink(turns: list[Turn]) -> None:
+    """Turns that know each other would hold their tensors until the garbage collector comes round."""
+    for turn in turns:
+        turn.linked = ()
 
 
 @contextmanager

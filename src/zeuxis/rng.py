@@ -3,8 +3,8 @@
 Two kinds share one face. A :class:`Stream` is one seeded generator, for training. An
 :class:`ImageRng` holds one generator per image, for sampling: image ``k`` of a call with
 seed ``s`` is drawn from seed ``s + k`` alone, so it is the same picture at any batch size
-and in any company. Both draw on the CPU and move the result, so that a seed means the same
-picture on every device.
+and in any company, but for how sums over a batch are rounded. Both draw on the CPU and move
+the result, so that a seed means the same picture on every device.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch import Tensor
 
 Device = torch.device | str
 MAX_SEED = 2**63 - 1
+GENERATOR_SEEDS = 2**32  # torch's CPU generator reads no more of a seed than its low 32 bits
 
 
 def derive_seed(seed: int, *names: str | int) -> int:
@@ -90,11 +91,14 @@ class Stream:
 
 
 class ImageRng:
-    """One generator per image: row ``k`` of every draw comes from ``seeds[k]`` alone."""
+    """One generator per image: row ``k`` of every draw comes from ``seeds[k]`` alone.
+
+    Any integer is a seed, and different ones give different pictures.
+    """
 
     def __init__(self, seeds: Sequence[int]) -> None:
         self.seeds = tuple(seeds)
-        self.generators = [generator(s) for s in self.seeds]
+        self.generators = [generator(s if 0 <= s < GENERATOR_SEEDS else derive_seed(s)) for s in self.seeds]
 
     @classmethod
     def counting(cls, seed: int, n: int) -> ImageRng:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from itertools import chain
 from types import SimpleNamespace
 from typing import Any, ClassVar, Literal
@@ -31,14 +32,22 @@ class Proof:
     measure: Callable[[int, Rng], float]
 
 
+class Likelihood(Enum):
+    """Of what ``log_prob`` is the likelihood, and so which pictures it is given and what unit it is read in."""
+
+    DENSITY = "a density on [-1, 1]; pictures are spread over their grey levels before it is asked"
+    DENSITY_OF_LEVELS = "a density on [-1, 1] that is constant within a grey level; pictures are left as they are"
+    GREY_LEVELS = "the probability of pictures of 256 grey levels; they are left as they are"
+    BLACK_AND_WHITE = "the probability of pictures of two values: nats, which are no bits of 8-bit pixels"
+
+
 class Verbs(nn.Module):
     """The verbs of a system, each refused until a subclass implements it; and what is asked of any of them."""
 
     card: ClassVar[Card]
     config: dict[str, Any]  # the constructor's arguments
     shape: Shape
-    discrete: bool = False  # whether log_prob is of grey levels as they are, and not a density on [-1, 1]
-    black_and_white: bool = False  # whether log_prob is of pixels binarised at mid-grey: so no bits of grey levels
+    likelihood_of: Likelihood = Likelihood.DENSITY  # what log_prob is of; an instance may set its own
     codes: int | None = None  # how many values each entry of an encoded picture takes; None where they are real numbers
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:

@@ -1,4 +1,4 @@
-"""No test reaches the network: sockets lead to this machine or nowhere.
+"""No test opens a socket of a network, this machine's own included.
 
 ``conftest.py`` loads this file and puts its folder on PYTHONPATH, so that every Python that a test starts loads it.
 """
@@ -8,18 +8,14 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-LOCAL = {"localhost", "127.0.0.1", "::1", "", None}
-
 
 class NetworkRefused(RuntimeError):
     """A test, or what it calls, tried to reach the network. Not an OSError: nothing may take it for a lost line."""
 
 
 def _refuse(address: Any) -> None:
-    host = address[0] if isinstance(address, tuple) else None  # a path is a socket of this machine
-    host = host.decode() if isinstance(host, bytes) else host
-    if host not in LOCAL:
-        raise NetworkRefused(f"tests use no network, and this one asked for {host}: give it what it needs, or a stub")
+    host = address[0] if isinstance(address, tuple) else address
+    raise NetworkRefused(f"tests use no network, and this one asked for {host!r}: give it what it needs, or a stub")
 
 
 def _guarded(name: str) -> Any:
@@ -33,17 +29,16 @@ def _guarded(name: str) -> Any:
     return call
 
 
+def _look_up(host: Any, *args: Any, **kwargs: Any) -> Any:
+    _refuse(host)
+
+
 def refuse_network() -> None:
     """From here on, for the whole process."""
-    for name in ("connect", "connect_ex", "sendto"):
+    for name in ("bind", "connect", "connect_ex", "sendto"):
         setattr(socket.socket, name, _guarded(name))
-    look_up = socket.getaddrinfo
-
-    def getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
-        _refuse((host,))
-        return look_up(host, *args, **kwargs)
-
-    socket.getaddrinfo = getaddrinfo
+    for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr"):
+        setattr(socket, name, _look_up)
 
 
 refuse_network()

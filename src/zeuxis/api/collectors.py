@@ -18,16 +18,22 @@ from torch import Tensor
 
 from zeuxis.api.features import Features, judge_of
 from zeuxis.api.model import Model
+from zeuxis.api.reference import Reference
 from zeuxis.batch import Batch
-from zeuxis.data.source import WORD
+from zeuxis.data.source import WORD, Source
 from zeuxis.data.worlds import caption_likelihood
 from zeuxis.distributions.dequantise import LEVEL, dequantise
 from zeuxis.errors import Unsupported
 from zeuxis.metrics.codes import CodeUsage
+from zeuxis.metrics.evidence import Compared
+from zeuxis.metrics.neighbours import thumbnails
 from zeuxis.metrics.segmentation import Confusion
+from zeuxis.metrics.two_sample import MOST, views
 from zeuxis.rng import Stream
+from zeuxis.verbs import Likelihood
 
 SCORED = 16  # pictures scored at a time: SSIM holds a dozen float64 copies of them
+DENSITIES = frozenset({Likelihood.DENSITY, Likelihood.DENSITY_OF_LEVELS})
 Score = Callable[[Tensor, Tensor], Tensor]  # pictures and targets (B, C, H, W) -> (B,)
 
 
@@ -55,10 +61,10 @@ class Collector(Protocol):
 
 
 class FeatureSets:
-    """Features of held-out and of generated pictures."""
+    """Features of held-out and of generated pictures; with ``reference`` the moments of the former too."""
 
-    def __init__(self, space: Features) -> None:
-        self.space = space
+    def __init__(self, space: Features, reference: Reference | None) -> None:
+        self.space, self.reference = space, reference
         self.real: list[Tensor] = []
         self.fake: list[Tensor] = []
 
@@ -68,7 +74,66 @@ class FeatureSets:
             self.fake.append(self.space.of(chunk.fake).cpu())
 
     def evidence(self) -> dict[str, Any]:
-        return {"real": torch.cat(self.real), "fake": torch.cat(self.fake) if self.fake else None}
+        real = torch.cat(self.real)
+        moments = None if self.reference is None else self.reference.moments(self.space, lambda: real)
+        return {"real": real, "moments": moments, "fake": torch.cat(self.fake) if self.fake else None}
+
+
+class FixedSpace:
+    """Generated pictures in a space that nobody trained, for the field ``name`` of the evidence."""
+
+    def __init__(self, name: str, space: Features, reference: Reference) -> None:
+        self.name, self.space, self.reference = name, space, reference
+        self.fake: list[Tensor] = []
+
+    def add(self, chunk: Chunk) -> None:
+        if chunk.fake is not None:
+            self.fake.append(self.space.of(chunk.fake).cpu())
+
+    def evidence(self) -> dict[str, Any]:
+        if not self.fake:
+            return {}
+        moments = self.reference.moments(self.space)
+        return {self.name: Compared(torch.cat(self.fake), moments, self.space.hash, self.space.resize)}
+
+
+class Views:
+    """What the two-sample test's network sees of the first pictures, real and generated."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = Stream(seed, "views")
+        self.real: list[Tensor] = []
+        self.fake: list[Tensor] = []
+        self.held = 0
+
+    def add(self, chunk: Chunk) -> None:
+        if chunk.fake is None or self.held >= MOST:
+            return
+        some = slice(MOST - self.held)
+        for image, kept in ((chunk.real.image[some], self.real), (chunk.fake[some], self.fake)):
+            kept.append(views(image.cpu(), self.rng))
+        self.held += len(self.real[-1])
+
+    def evidence(self) -> dict[str, Any]:
+        return {"real_views": torch.cat(self.real), "fake_views": torch.cat(self.fake)} if self.real else {}
+
+
+class Copies:
+    """How near generated and held-out pictures lie to training pictures, all of which are gone through at the end."""
+
+    def __init__(self, reference: Reference) -> None:
+        self.reference = reference
+        self.fake: list[Tensor] = []
+
+    def add(self, chunk: Chunk) -> None:
+        if chunk.fake is not None:
+            self.fake.append(thumbnails(chunk.fake).cpu())
+
+    def evidence(self) -> dict[str, Any]:
+        if not self.fake:
+            return {}
+        fake, real = self.reference.to_training(torch.cat(self.fake))
+        return {"fake_to_training": fake, "real_to_training": real}
 
 
 class Reconstructions:
@@ -102,15 +167,18 @@ class Reconstructions:
 
 
 class Likelihoods:
-    """The log-likelihood of held-out pictures; those of densities are spread over their grey levels first."""
+    """The log-likelihood of held-out pictures, in the form that the model declares: see :class:`Likelihood`.
 
-    def __init__(self, model: Model, seed: int) -> None:
-        self.model, self.rng = model, Stream(seed, "log_prob")
+    ``data_dims`` is how many of a picture's values are no padding, where that is known.
+    """
+
+    def __init__(self, model: Model, seed: int, data_dims: int | None = None) -> None:
+        self.model, self.rng, self.data_dims = model, Stream(seed, "log_prob"), data_dims
         self.log_prob: list[Tensor] = []
 
     def add(self, chunk: Chunk) -> None:
         system, image = self.model.system, chunk.real.image
-        image = image if system.discrete else dequantise(image, self.rng)
+        image = dequantise(image, self.rng) if system.likelihood_of is Likelihood.DENSITY else image
         self.log_prob.append(system.log_prob(image, self.rng).cpu())
 
     def evidence(self) -> dict[str, Any]:
@@ -118,8 +186,9 @@ class Likelihoods:
         return {
             "log_prob": torch.cat(self.log_prob),
             "log_prob_spread": system.log_prob_spread,
-            "dims": None if system.black_and_white else math.prod(system.shape),
-            "level": 1.0 if system.discrete else LEVEL,
+            "dims": None if system.likelihood_of is Likelihood.BLACK_AND_WHITE else math.prod(system.shape),
+            "data_dims": self.data_dims,
+            "level": LEVEL if system.likelihood_of in DENSITIES else 1.0,
         }
 
 
@@ -211,14 +280,14 @@ class Recognitions:
 class Captions:
     """How likely the model finds the captions, and how likely the grammar is that wrote them, where it is known."""
 
-    def __init__(self, model: Model, data: str) -> None:
-        self.model, self.data = model, data
+    def __init__(self, model: Model, data: str, source: Source) -> None:
+        self.model, self.data, self.source = model, data, source
         self.log_prob: list[Tensor] = []
         self.words: list[Tensor] = []
         self.best: list[Tensor] = []
 
     def add(self, chunk: Chunk) -> None:
-        captions = chunk.real.condition.caption
+        captions = self.source.told(chunk.real)
         if captions is None:
             raise Unsupported(f"'{self.data}' has no captions: choose data that gives caption")
         self.log_prob.append(self.model.system.log_prob_caption(captions).cpu())

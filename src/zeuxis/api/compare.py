@@ -13,11 +13,13 @@ import torch
 from zeuxis.api.coding import REBUILT
 from zeuxis.api.collectors import reconstruct
 from zeuxis.api.evaluate import default_metrics, evaluate, held_out
+from zeuxis.api.evidence import loaded_commit, recipe_sha256
+from zeuxis.api.machine import machine, threads
 from zeuxis.api.model import Model
 from zeuxis.api.page import Page, loss_curves
 from zeuxis.api.pictures import Pictures, sheet, to_pil
 from zeuxis.api.reporting import Report
-from zeuxis.api.reproduce import commit, machine, threads, trained
+from zeuxis.api.reproduce import trained
 from zeuxis.catalog.listing import entry
 from zeuxis.data.library import Data, data_of
 from zeuxis.errors import Unsupported
@@ -25,8 +27,10 @@ from zeuxis.knobs import Sampling
 from zeuxis.metrics.record import Figure
 from zeuxis.provenance.record import write_png, write_whole
 from zeuxis.recipe import Recipe, load_recipe
+from zeuxis.training.threads import held as same_threads
 
-GENERATED = ("frechet", "precision", "recall")  # of generated pictures, the first one decides
+# Of generated pictures; the first one decides.
+GENERATED = ("frechet", "frechet-grain", "precision", "recall", "two-sample", "copied")
 RECONSTRUCTED = ("rebuilt-frechet", "psnr")  # of held-out pictures, encoded and decoded
 SHOWN = 32  # pictures on a sheet
 
@@ -55,15 +59,16 @@ def compare(
     held = data_of(data or first.data)
     name = held.name
     plans = [_plan(r, name, first, minutes, seed) for r in recipes]
-    entries = [_measure(plan, held, samples, seed, out, device, report) for plan in plans]
+    with same_threads(device):
+        entries = [_measure(plan, held, samples, seed, out, device, report) for plan in plans]
     found = {
         "data": name,
         "size": first.size,
         "minutes": minutes,
         "samples": samples,
         "seed": seed,
-        "machine": machine(),
-        "commit": commit(),
+        "machine": machine(device, threads=entries[0]["threads"]),
+        "commit": loaded_commit(),
         "entries": entries,
     }
     real = held_out(held.open(first.size, "test"), SHOWN)
@@ -93,7 +98,7 @@ def _measure(
     figures = evaluate(model, data=held, metrics=metrics, samples=samples, seed=seed, how=how,
                        report=lambda message, fraction: report(f"{plan.name}: {message}", fraction))  # fmt: skip
     examples = held_out(held.open(plan.size, "test"), SHOWN)
-    records = tuple(model.record(seed + k, examples.condition[slice(k, k + 1)], how) for k in range(SHOWN))
+    records = model.records(range(seed, seed + SHOWN), examples.condition, how)
     sheets: dict[str, str | None] = {"drawn": None, "rebuilt": None}
     if "sample" in model.verbs:
         images = model.draw(examples.condition, range(seed, seed + SHOWN), how)
@@ -106,10 +111,13 @@ def _measure(
         sheets["rebuilt"] = _save(Pictures(images.cpu(), rebuilt), out / f"{plan.name}-rebuilt.png")
     return {
         "recipe": plan.name,
+        "recipe_sha256": recipe_sha256(plan),
         "system": plan.system,
         "parameters": sum(p.numel() for p in model.system.parameters()),
         "train_seconds": model.card["seconds"],
         "images": model.card["images"],
+        "threads": model.card.get("threads", torch.get_num_threads()),
+        "precision": model.card.get("precision", "float32"),
         "weights_sha256": model.weights_sha256,
         "figures": [f.as_dict() for f in figures],
         "kept": kept,
@@ -140,8 +148,9 @@ def _page(found: dict[str, Any], out: Path) -> None:
     names = [e["recipe"] for e in found["entries"]]
     page = Page(
         f"{', '.join(names[:-1])} and {names[-1]} on {found['data']}",
-        f"Each trained for {found['minutes']:g} minutes on {threads()} "
-        f"({found['machine']['device']}), seed {found['seed']}; measured on {found['samples']} pictures.",
+        f"Each trained for {found['minutes']:g} minutes on {threads(found['machine']['threads'])} of one machine "
+        f"({found['machine']['kind']}), seed {found['seed']}; measured on {found['samples']} pictures. At equal time "
+        "the order may be another on another machine.",
     )
     page.heading("Figures")
     values = [{f["name"]: f["value"] for f in e["figures"]} for e in found["entries"]]
@@ -158,6 +167,10 @@ def _page(found: dict[str, Any], out: Path) -> None:
         ]
         for e, of in zip(found["entries"], values, strict=True)
     ]
+    floors = {f["name"]: f["floor"] for e in found["entries"] for f in e["figures"] if f.get("floor") is not None}
+    if floors:
+        floor = [f"{floors[metric]:.3f}" if metric in floors else "" for metric in metrics]
+        rows.append(["training pictures", *floor, *([""] if coded else []), "", "", ""])
     first = [of.get(metrics[0], math.inf) for of in values]
     columns = ["recipe", *metrics, *(("kept of a picture",) if coded else ()), "parameters", "images seen", "training"]
     page.table(columns, rows, first.index(min(first)))

@@ -21,6 +21,8 @@ from zeuxis.errors import ZeuxisError
 from zeuxis.training.checkpoint import read_folder
 from zeuxis.training.precision import chosen
 from zeuxis.training.processor import processor
+from zeuxis.training.threads import VARIABLE
+from zeuxis.training.threads import chosen as chosen_threads
 
 LEAST_DISK, LEAST_MEMORY = 2, 4  # GiB
 EXTRAS = {
@@ -57,9 +59,11 @@ def _processor() -> Iterator[Diagnosis]:
     for device in ("cpu", *(["cuda"] if torch.cuda.is_available() else [])):
         auto = chosen(device)
         yield Diagnosis(f"precision on {device}", f"auto is {auto.precision}: {auto.why}")
-    threads = torch.get_num_threads()
-    mend = f"unset OMP_NUM_THREADS, or set it to {cores}" if threads > cores or threads < cores // 2 else None
-    yield Diagnosis("threads", f"{threads} of {cores} cores", mend)
+    threads = chosen_threads()
+    mend = f"unset {VARIABLE}, or set it to {cores}" if threads.number > cores else None
+    yield Diagnosis("threads", f"{threads.number} of {cores} cores: {threads.why}", mend)
+    waiting = os.environ.get("OMP_WAIT_POLICY", "not said")
+    yield Diagnosis("waiting threads", f"OMP_WAIT_POLICY is {waiting}; the command has them sleep unless it is set")
     names = ["cpu"]
     names += [f"cuda:{k} ({torch.cuda.get_device_name(k)})" for k in range(torch.cuda.device_count())]
     names += ["mps"] if torch.backends.mps.is_available() else []

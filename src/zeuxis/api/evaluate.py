@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -13,15 +13,20 @@ from zeuxis.api.collectors import (
     Captions,
     Chunk,
     Collector,
+    Copies,
     FeatureSets,
+    FixedSpace,
     Likelihoods,
     Reconstructions,
+    Views,
     judging,
 )
-from zeuxis.api.features import Features, features_of
+from zeuxis.api.features import GRAIN, UNTRAINED, Features, features_of
 from zeuxis.api.model import Model
+from zeuxis.api.reference import Reference
 from zeuxis.api.reporting import Report
 from zeuxis.batch import Batch, Shape
+from zeuxis.data.entries import ENTRIES
 from zeuxis.data.library import Data, data_of
 from zeuxis.data.source import Source
 from zeuxis.errors import UnknownName, UsageError
@@ -29,12 +34,20 @@ from zeuxis.knobs import Sampling
 from zeuxis.metrics.record import Figure
 from zeuxis.metrics.similarity import WINDOW
 from zeuxis.metrics.table import METRICS, Evidence, measure
-from zeuxis.rng import Stream
-from zeuxis.verbs import Proof
+from zeuxis.rng import Stream, derive_seed
+from zeuxis.verbs import Likelihood, Proof
 
-CHUNK, CHUNK_VALUES = 256, 2**24  # pictures that are held at a time, at most, and numbers in them (64 MiB)
+CHUNK, CHUNK_VALUES = 256, 2**22  # pictures that are held at a time, at most, and numbers in them (16 MiB)
 OF_JUDGES = frozenset({"prediction", "target", "logits", "confusion", "genuine", "impostor", "in_distribution"})
-OF_GENERATED = OF_JUDGES | {"fake"}  # the evidence that generated pictures give
+OF_GENERATED = OF_JUDGES | {
+    "fake",
+    "grain",
+    "untrained",
+    "fake_views",
+    "fake_to_training",
+}  # the evidence that generated pictures give
+FIXED_SPACES = {"grain": GRAIN, "untrained": UNTRAINED}  # field of the evidence: the space that it is in
+DISTANCES = ("frechet", "frechet-grain", "frechet-untrained", "kernel", "precision", "recall", "two-sample")
 JUDGED_BY = {  # verb of a judge: the metrics of it
     "classify": ("accuracy",),
     "segment": ("miou", "pixel-accuracy"),
@@ -57,9 +70,12 @@ def evaluate(
 ) -> list[Figure]:
     """The figures called ``metrics`` (by default those that suit the model's verbs) over ``samples`` pictures.
 
-    Pictures are made under the conditions of the held-out examples, from seeds ``seed``, ``seed + 1``, ...
+    Pictures are made under the conditions of the held-out examples, from seeds that share none with those of another
+    ``seed``: so the spread over several evaluations is that of measuring.
     """
     model.check(how)
+    if samples < 2:
+        raise UsageError(f"{samples} pictures have no spread and no distance: measure 2 or more")
     own = model.system.proofs()
     wanted = tuple(metrics) or default_metrics(model)
     for metric in wanted:
@@ -78,7 +94,8 @@ def evaluate(
     if holds != makes:
         raise UsageError(f"'{model.name}' makes {makes}, '{name}' holds {holds}: give other --data")
     order = held_out_order(source, samples)
-    evidence, space = collect(model, source, order, compared, name, seed, how, features, report)
+    reference = Reference(source, order, opened.open(model.system.spec.size, "test" if split == "train" else "train"))
+    evidence, space = collect(model, reference, compared, name, seed, how, features, report)
     found = measure(
         compared,
         evidence,
@@ -107,14 +124,21 @@ def default_metrics(model: Model) -> tuple[str, ...]:
     if judged:
         return tuple(metric for metrics in judged for metric in metrics)
     conditioned = ("agreement",) if "caption" in model.system.conditions or "source" in model.system.conditions else ()
-    made = ("frechet", "kernel", "precision", "recall") if "sample" in verbs else ()
+    made = (*DISTANCES, *(() if _draws_anew(model) else ("copied",))) if "sample" in verbs else ()
     large = min(model.system.shape.height, model.system.shape.width) >= WINDOW
     rebuilt = ("rebuilt-frechet", "psnr", *(("ssim",) if large else ())) if {"encode", "decode"} <= verbs else ()
     coded = () if model.system.codes is None else ("codes-used",)
     # A model that draws in steps runs its whole chain, a thousand of them, for the likelihood of one picture.
     quick = "log_prob" in verbs and "steps" not in model.knobs
-    likely = ("nll" if model.system.black_and_white else "bits-per-dim",) if quick else ()
+    binary = model.system.likelihood_of is Likelihood.BLACK_AND_WHITE
+    likely = ("nll" if binary else "bits-per-dim",) if quick else ()
     return (*conditioned, *made, *rebuilt, *coded, *likely)
+
+
+def _draws_anew(model: Model) -> bool:
+    """Whether training never sees a picture again, as a world draws a million of them: there is nothing to copy."""
+    entry = ENTRIES.get(str(model.card.get("data") or "").partition("|")[0].strip())
+    return entry is not None and entry.format == "world"
 
 
 def held_out(source: Source, samples: int) -> Batch:
@@ -132,10 +156,14 @@ def chunk_size(shape: Shape) -> int:
     return max(1, min(CHUNK, CHUNK_VALUES // math.prod(shape)))
 
 
+def seed_of(seed: int, k: int) -> int:
+    """The seed of picture ``k`` of the evaluation ``seed``: no two evaluations share a picture."""
+    return derive_seed(seed, "evaluate", k)
+
+
 def collect(
     model: Model,
-    source: Source,
-    order: Tensor,
+    reference: Reference,
     metrics: Sequence[str],
     data: str,
     seed: int,
@@ -143,7 +171,8 @@ def collect(
     features: str | None,
     report: Report,
 ) -> tuple[Evidence, Features | None]:
-    """Generate, reconstruct and judge what ``metrics`` need, a chunk at a time, against the examples ``order``."""
+    """Generate, reconstruct and judge what ``metrics`` need, a chunk at a time, against the held-out examples."""
+    source, order = reference.held_out, reference.order
     needs = frozenset(need for metric in metrics for need in METRICS[metric].needs)
     draws = bool(needs & OF_GENERATED) and "sample" in model.verbs
     space: Features | None = None
@@ -151,20 +180,26 @@ def collect(
     if needs & {"fake", "reconstructed"}:
         space = features_of(data, features, tuple(model.system.shape), model.device)
         report(f"features: {space.name}", None)
-        found.append(FeatureSets(space))
+        found.append(FeatureSets(space, reference if "moments" in needs else None))
+    fixed = {name: features_of(data, FIXED_SPACES[name], device=model.device) for name in FIXED_SPACES if name in needs}
+    found += [FixedSpace(name, fixed_space, reference) for name, fixed_space in fixed.items()]
+    if "fake_views" in needs:
+        found.append(Views(seed))
+    if "fake_to_training" in needs:
+        found.append(Copies(reference))
     scores = {name: METRICS[name].score for name in metrics}
     to_score = {name: score for name, score in scores.items() if score is not None}
     if to_score or needs & {"reconstructed", "code_usage"}:
         found.append(Reconstructions(model, to_score, space if "reconstructed" in needs else None))
     if "log_prob" in needs:
-        found.append(Likelihoods(model, seed))
+        found.append(Likelihoods(model, seed, _values_of_data(data, model.system.shape)))
     if needs & OF_JUDGES:
         found += judging(needs, model, draws, source.batch(order[-1:]), data)
     if "caption_log_prob" in needs:
-        found.append(Captions(model, data))
+        found.append(Captions(model, data, source))
     done = 0
     for rows in order.split(chunk_size(model.system.shape)):
-        seeds = range(seed + done, seed + done + len(rows))
+        seeds = [seed_of(seed, k) for k in range(done, done + len(rows))]
         report(f"{'sampling' if draws else 'measuring'} {done + len(rows)} of {len(order)}", done / len(order))
         chunk = _chunk(model, source, rows, seeds if draws else None, how)
         with torch.inference_mode():
@@ -172,10 +207,34 @@ def collect(
                 collector.add(chunk)
         del chunk  # before the next one is made
         done += len(rows)
-    return Evidence(seed=seed, **{name: x for c in found for name, x in c.evidence().items()}), space
+    report("comparing", None)
+    evidence = Evidence(seed=seed, **{name: x for c in found for name, x in c.evidence().items()})
+    return replace(evidence, floors=_floors(reference, evidence, space, fixed)), space
 
 
-def _chunk(model: Model, source: Source, rows: Tensor, seeds: range | None, how: Sampling) -> Chunk:
+def _floors(
+    reference: Reference, evidence: Evidence, space: Features | None, fixed: Mapping[str, Features]
+) -> dict[str, float]:
+    """What training pictures reach in place of generated ones, by metric."""
+    floors: dict[str, float | None] = {
+        f"frechet-{name}": reference.frechet_floor(fixed_space) for name, fixed_space in fixed.items()
+    }
+    if space is not None and evidence.real is not None:
+        floors |= reference.floors(space, evidence.real)
+        floors["rebuilt-frechet"] = floors.get("frechet")
+    return {name: value for name, value in floors.items() if value is not None}
+
+
+def _values_of_data(data: str, shape: Shape) -> int | None:
+    """How many values of pictures of ``shape`` are those of ``data``, where it is a set that is padded to it."""
+    entry = ENTRIES.get(data)
+    if entry is None or entry.background is None:
+        return None
+    own = entry.spec.shape
+    return math.prod(own) if own.channels == shape.channels and math.prod(own) < math.prod(shape) else None
+
+
+def _chunk(model: Model, source: Source, rows: Tensor, seeds: Sequence[int] | None, how: Sampling) -> Chunk:
     """The examples ``rows`` on the model's device and, with ``seeds``, a picture generated under each condition."""
     real = source.batch(rows)
     if "caption" in model.system.conditions and real.condition.factors is not None:

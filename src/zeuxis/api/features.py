@@ -1,13 +1,15 @@
 """Feature spaces: in what distances between sets of pictures are measured.
 
 By default that of the dataset's own judge, which ships; for data without one, area-averaged pixels. The
-Inception network of published FIDs is there for whoever has its weights as safetensors.
+Inception network of published FIDs is there for whoever has its weights as safetensors. Beside it stand two that nobody
+trained and every data set has: ``grain``, which sees noise, blur and compression that a classifier learnt to ignore,
+and ``untrained``, the control.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,12 +22,14 @@ from zeuxis.catalog.listing import entry
 from zeuxis.catalog.weights import shipped
 from zeuxis.data.entries import kin
 from zeuxis.errors import Unsupported, UsageError
+from zeuxis.metrics.record import fingerprint
+from zeuxis.nn.fixed_features import GrainFeatures, UntrainedFeatures
 from zeuxis.nn.inception import load_inception
 from zeuxis.training.checkpoint import sha256
 from zeuxis.training.legacy import upgraded_card
 
 CHUNK = 256
-PIXELS = "pixels-8"
+PIXELS, GRAIN, UNTRAINED = "pixels-8", "grain", "untrained"
 JUDGES = {"classify", "segment", "verify"}  # the verbs of systems that say what a picture holds
 
 
@@ -66,21 +70,36 @@ def judge_of(
 def features_of(
     data: str, name: str | None = None, shape: tuple[int, ...] | None = None, device: str = "cpu"
 ) -> Features:
-    """The feature space called ``name``: a model that encodes, ``pixels-8``, or a safetensors file of Inception.
+    """The feature space called ``name``: a model that encodes, ``pixels-8``, ``grain``, ``untrained``, or a
+    safetensors file of Inception.
 
     Without a name: that of the shipped judge of ``data``, of several the one of ``shape``; for data without
     one, ``pixels-8``.
     """
     if name is not None and name.endswith(".safetensors"):
         return _inception(Path(name), device)
-    if name == PIXELS:
-        return _pixels(device)
+    if name is not None and name in FIXED:
+        return FIXED[name](device)
     model = judge_of(data, shape=shape, device=device) if name is None else load(name, device)
     return _pixels(device) if model is None else _of_model(model)
 
 
 def _pixels(device: str) -> Features:
     return Features(PIXELS, PIXELS, "area", lambda x: F.interpolate(x, size=(8, 8), mode="area").flatten(1), device)
+
+
+def _grain(device: str) -> Features:
+    space = GrainFeatures()
+    return Features(GRAIN, f"{GRAIN}-{fingerprint(space.weight)}", "none", space, device)
+
+
+def _untrained(device: str) -> Features:
+    space = UntrainedFeatures()
+    named = {str(k): weight for k, weight in enumerate(space.weights)}
+    return Features(UNTRAINED, f"{UNTRAINED}-{fingerprint(named)}", "none", space, device)
+
+
+FIXED: Mapping[str, Callable[[str], Features]] = {PIXELS: _pixels, GRAIN: _grain, UNTRAINED: _untrained}
 
 
 def _inception(path: Path, device: str) -> Features:

@@ -24,6 +24,7 @@ from zeuxis.api.still import layout_of, mask_of, picture_of
 from zeuxis.batch import Condition
 from zeuxis.conditions import FIELDS, Field, FieldKind
 from zeuxis.data.picture import SUFFIXES
+from zeuxis.data.worlds.reading import reader
 from zeuxis.errors import DataError, UnknownName, Unsupported, UsageError
 from zeuxis.spec import DataSpec
 
@@ -89,7 +90,8 @@ class GivenText(Given):
         for value in values:
             if not isinstance(value, str):
                 raise UsageError(f"{self.what} {value!r} is no text: give a string, or one for each picture")
-        return tuple(values)
+        read = reader(self.spec) if self.field.name == "caption" else None
+        return tuple(values) if read is None else tuple(map(read, values))
 
     def plain(self, value: Any) -> Any:
         return value[0]

@@ -1,4 +1,4 @@
-"""A trained system by name: load it, sample it, draw a picture again from its record."""
+"""A trained system by name: load it, sample it, encode and decode with it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zeuxis.api.given import GivenPicture, again, changes, condition_of, plain_of, sha256_of
+from zeuxis.api.given import GivenPicture, condition_of, plain_of, sha256_of
 from zeuxis.api.pictures import Pictures
-from zeuxis.api.prior import KINDS, is_as_recorded, prior_folder, recorded
+from zeuxis.api.prior import KINDS, prior_folder
 from zeuxis.api.reporting import Report
 from zeuxis.api.still import picture_of, size_of
 from zeuxis.batch import Condition
@@ -21,7 +21,7 @@ from zeuxis.conditions import FIELDS, Field
 from zeuxis.errors import TrainingStopped, UnknownName, Unsupported, UsageError
 from zeuxis.game import System
 from zeuxis.knobs import SHORT, Knob, Sampling, Value, checked
-from zeuxis.provenance.record import record, versions
+from zeuxis.provenance.record import drawn_in, record
 from zeuxis.recipe import load_recipe, recipe_paths
 from zeuxis.rng import ImageRng
 from zeuxis.signature import taking
@@ -97,9 +97,13 @@ class Model:
     ) -> Pictures:
         """Make ``n`` pictures; picture k is that of seed ``seed + k``, whatever ``n`` and ``batch`` are.
 
+        Sums over a batch of another size are rounded otherwise: now and then a value is one grey level apart, and
+        where codes are drawn one by one another code may be, rarely. A record holds the batch, so that
+        :func:`zeuxis.api.replay.replay` is exact.
+
         Args:
             knobs: values of any of :attr:`knobs`, by name.
-            batch: pictures at a time; it changes the speed, not the pictures.
+            batch: pictures at a time; it changes the speed, and the pictures within rounding.
             prior: what codes are drawn from, for systems that code a picture as a vector: normal, gaussian,
                 mixture or flow; fitted to the codes of the training data when it is first asked for.
             asked: the fields of :data:`zeuxis.conditions.FIELDS` that it obeys, once for all pictures or in a
@@ -121,7 +125,7 @@ class Model:
         how = _sampling({name: asked[name] for name in SHORT if name in asked}, knobs)
         model.check(how)
         seeds = range(seed, seed + n)
-        records = tuple(model.record(seed + k, condition[slice(k, k + 1)], how) for k in range(n))
+        records = model.records(seeds, condition, how, batch)
         if "draw_steps" in model.verbs:
             drawn = model.draw_steps(condition, seeds, how, batch)
             return Pictures(drawn[:, -1], records, drawn)
@@ -195,7 +199,7 @@ class Model:
         how: Sampling,
         batch: int | None,
     ) -> Tensor:
-        batch = batch or self.system.draw_batch or BATCH.get(self.device, BATCH_ELSEWHERE)
+        batch = self._at_a_time(batch)
         parts = []
         with torch.inference_mode(), autocast(self.device, self.precision):
             for start in range(0, len(seeds), batch):
@@ -208,6 +212,10 @@ class Model:
                 f"'{self.name}' made pixels that are not finite: its weights are damaged, train it again"
             )
         return images
+
+    def _at_a_time(self, batch: int | None) -> int:
+        """How many pictures are drawn at a time where ``batch`` is asked for."""
+        return batch or self.system.draw_batch or BATCH.get(self.device, BATCH_ELSEWHERE)
 
     def check(self, how: Sampling) -> None:
         """Refuse a knob that this model does not have, or a value that it does not take."""
@@ -235,11 +243,26 @@ class Model:
             mend = f" (with a prior over its codes also sample: --prior {'|'.join(KINDS)})" if coded else ""
             raise Unsupported(f"'{self.system.card.id}' cannot {verb}; it can: {', '.join(sorted(self.verbs))}{mend}")
 
-    def record(self, seed: int, condition: Condition, how: Sampling) -> dict[str, Any]:
-        """How the picture of ``seed`` under ``condition`` (of one image) is made: its record."""
-        return self._record(seed, how, plain_of(condition.only(self.system.conditions), self.spec, self.name))
+    def records(
+        self, seeds: Sequence[int], condition: Condition, how: Sampling, batch: int | None = None
+    ) -> tuple[dict[str, Any], ...]:
+        """How :meth:`draw` makes each picture of the same call: their records."""
+        size, threads, instructions = self._at_a_time(batch), torch.get_num_threads(), instruction_set()
+        found = []
+        for k, seed in enumerate(seeds):
+            held = condition[slice(k, k + 1)].only(self.system.conditions)
+            company = min(size, len(seeds) - k // size * size)  # the last batch may be a smaller one
+            drawn = drawn_in(company, k % size, threads, instructions)
+            found.append(self._record(seed, how, plain_of(held, self.spec, self.name), drawn))
+        return tuple(found)
 
-    def _record(self, seed: int, how: Mapping[str, Value], condition: dict[str, Any]) -> dict[str, Any]:
+    def _record(
+        self,
+        seed: int,
+        how: Mapping[str, Value],
+        condition: dict[str, Any],
+        drawn: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
         return record(
             model=self.name,
             system=self.system.card.id,
@@ -251,7 +274,13 @@ class Model:
             condition=condition,
             device=self.device,
             dtype=self.precision,
+            drawn=drawn,
         )
+
+
+def instruction_set() -> str:
+    """The widest vector instructions that this processor computes with: "AVX2", "AVX512", "DEFAULT", ..."""
+    return str(torch.backends.cpu.get_cpu_capability())
 
 
 def _sampling(short: Mapping[str, Value | None], knobs: Mapping[str, Value] | None) -> Sampling:
@@ -293,30 +322,3 @@ def load(name: str | Path, device: str = "cpu", precision: str = "float32") -> M
     kept = precision_of(precision, device)
     system, card = load_system(name, dtype=HALVES.get(kept), device=device)
     return Model(str(name), system, card, device, kept)
-
-
-@taking(dict.fromkeys(FIELDS, Any))
-def replay(made: dict[str, Any], device: str = "cpu", **asked: Any) -> tuple[Pictures, list[str]]:
-    """Draw a picture again from its record; also says what is not as it was then.
-
-    ``asked`` are the pictures that it was made from (``source=...``), of which the record holds the hashes alone.
-    """
-    model = load(made["model"], device, str(made.get("dtype", "float32")))
-    given = {name: value for name, value in asked.items() if value is not None}
-    wanted = again(made["condition"], model.spec, model.name, given)
-    differs = [
-        f"{name} was {made['versions'].get(name)}, is {now}"
-        for name, now in versions().items()
-        if made["versions"].get(name) != now
-    ]
-    if made["weights_sha256"] != model.weights_sha256:
-        differs.append(f"the weights of '{model.name}' are not the ones that drew it")
-    prior = recorded(made)
-    if prior is not None:
-        model = model.with_prior(*prior)
-        if not is_as_recorded(model.system, model.card, made):
-            differs.append(f"the prior '{prior[0]}' over its codes is not the one that drew it")
-    if made["device"] != device:
-        differs.append(f"device was {made['device']}, is {device}")
-    pictures = model.sample(1, made["seed"], knobs=made["sampling"], **wanted)
-    return pictures, differs + changes(made["condition"], pictures.records[0]["condition"])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-import json
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
 from zeuxis.provenance.record import write_whole
+from zeuxis.training.log import read_log
 
 Points = Sequence[tuple[float, float]]
 
@@ -72,13 +72,21 @@ class Page:
         if drawn:
             self._body.append(f"<figure>{drawn}</figure>")
 
-    def write(self, path: Path) -> Path:
+    def copy(self) -> Page:
+        """One that can be gone on with apart from this."""
+        other = Page(self.title, "")
+        other._body = list(self._body)
+        return other
+
+    def write(self, path: Path, refresh: int | None = None) -> Path:
+        """``refresh`` is after how many seconds a browser should read it again."""
+        again = "" if refresh is None else f"<meta http-equiv=refresh content={refresh}>"
         path.parent.mkdir(parents=True, exist_ok=True)
         html = (
             f"<!doctype html><html lang=en><head><meta charset=utf-8><title>{escape(self.title)}</title>"
-            f"<meta name=viewport content='width=device-width'><style>{STYLE}</style></head>"
+            f"<meta name=viewport content='width=device-width'>{again}<style>{STYLE}</style></head>"
             f"<body>{''.join(self._body)}<p class=lead>Every picture here is synthetic unless it says that it is real; "
-            "each file carries the record of how it was made (zeuxis info FILE).</p></body></html>\n"
+            "each PNG that a model drew carries the record of how it was made (zeuxis info FILE).</p></body></html>\n"
         )
         write_whole(path, html.encode())
         return path
@@ -136,8 +144,7 @@ def chart(curves: Mapping[str, Points], x: str, y: str, width: int = 640, height
 def loss_curves(log: Path, x: str = "images", most: int = 300) -> dict[str, list[tuple[float, float]]]:
     """The losses that a run's ``log.jsonl`` recorded, against images seen, thinned to ``most`` points each."""
     curves: dict[str, list[tuple[float, float]]] = {}
-    for line in log.read_text(encoding="utf-8").splitlines():
-        entry = json.loads(line)
+    for entry in read_log(log):
         for key, value in entry.items():
             if key.startswith("loss/") and x in entry:
                 curves.setdefault(key.removeprefix("loss/"), []).append((entry[x], value))

@@ -22,6 +22,7 @@ from zeuxis.catalog.build import build
 from zeuxis.catalog.weights import locate, shipped
 from zeuxis.data.batches import Batches
 from zeuxis.data.cache import cache_dir
+from zeuxis.data.entries import ENTRIES, clean_name
 from zeuxis.data.library import open_source, pinned
 from zeuxis.data.source import Source
 from zeuxis.errors import DataError, UnknownName, UsageError, WeightsError
@@ -75,6 +76,8 @@ def prior_folder(
         "built_upon": {"autoencoder": {"model": name, "sha256": card["sha256"]}},
     }
     folder = _place(name, card["sha256"]) / kind
+    if recipe is not None and _is_folder(str(from_data)):  # its pictures may be others by now
+        facts["reference"] = _opened(name, system, str(from_data)).fingerprint()
     if not _kept(folder, facts):
         source = None if recipe is None else _opened(name, system, str(from_data))
         prior = build("latent-prior", system.spec, {"autoencoder": system, **_density(recipe)})
@@ -83,6 +86,11 @@ def prior_folder(
             _fit(prior, source, recipe.train, report)
         write_model(folder, prior, facts)
     return folder
+
+
+def _is_folder(data: str) -> bool:
+    """Whether ``data`` are pictures that lie in a folder of the user's."""
+    return clean_name(data) not in ENTRIES and Path(clean_name(data)).expanduser().is_dir()
 
 
 def _density(recipe: Recipe | None) -> dict[str, Any]:

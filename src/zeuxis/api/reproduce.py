@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import platform
 import re
-import subprocess
 import time
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from zeuxis.api.evaluate import default_metrics, evaluate
+from zeuxis.api.evidence import loaded_commit, place_of, recipe_sha256, recipe_standing, results_of, shipped_of
+from zeuxis.api.machine import kind, machine
 from zeuxis.api.model import Model, load
 from zeuxis.api.reporting import Report
 from zeuxis.api.runs import newest_preview, recorded, train
@@ -25,40 +23,43 @@ from zeuxis.errors import UnknownName, UsageError
 from zeuxis.knobs import Sampling
 from zeuxis.provenance.record import write_whole
 from zeuxis.recipe import Claim, Recipe, load_recipe
+from zeuxis.training.threads import held
 from zeuxis.version import __version__
+
+RUNS = Path("runs/reproduce")
 
 
 def reproduce(
     recipe: Recipe,
     *,
     out: Path = Path("results"),
-    runs: Path = Path("runs/reproduce"),
+    runs: Path = RUNS,
     seeds: tuple[int, ...] | None = None,
     device: str = "cpu",
+    replace: bool = False,
     report: Report = lambda message, fraction: None,
 ) -> dict[str, Any]:
     """Train ``recipe`` once for every seed of its claim, measure, and write ``out/<recipe>.json``.
 
-    Trainings live in ``runs`` and are gone on with (or, when finished, used again) by the same call.
-    The claim holds if the mean over the seeds meets the bound and, where there is a baseline, beats it.
+    Where that file is from a machine of another kind it stays, and this result is written beside it as
+    ``out/<recipe>.<kind>.json``, unless it is to ``replace`` the first. Trainings live in ``runs`` and are gone on
+    with (or, when finished, used again) by the same call. The claim holds if the mean over the seeds meets the bound
+    and, where there is a baseline, beats it.
     """
-    claim = recipe.claim
-    if claim is None:
-        raise UsageError(f"recipe '{recipe.name}' makes no claim: only recipes with a [claim] table can be reproduced")
+    claim = claim_of(recipe)
     start = time.monotonic()
-    figures, per_seed = [], []
-    model: Model | None = None
-    for seed in seeds or claim.seeds:
-        model = trained(_seeded(recipe, seed), runs / f"{recipe.name}-{seed}", device, report)
-        found = measured(model, recipe, claim, report, default_metrics(model))
-        per_seed.append({"seed": seed, "value": found["value"], "figures": found["figures"],
-                         "train_seconds": model.card.get("seconds"), "images": model.card["images"]})  # fmt: skip
-        figures.append(found["value"])
-    assert model is not None
-    value = sum(figures) / len(figures)
-    baseline = _baseline(recipe, claim, runs, device, report)
+    with held(device):
+        models, per_seed = [], []
+        for seed, folder in folders(recipe, runs, seeds).items():
+            model = trained(_seeded(recipe, seed), folder, device, report)
+            models.append(model)
+            per_seed.append(_of_one_seed(seed, model, recipe, claim, report))
+        value = sum(run["value"] for run in per_seed) / len(per_seed)
+        baseline = _baseline(recipe, claim, runs, device, report)
+    card = models[-1].card
     result = {
         "recipe": recipe.name,
+        "recipe_sha256": recipe_sha256(recipe),
         "system": recipe.system,
         "data": recipe.data,
         "metric": claim.metric,
@@ -66,37 +67,74 @@ def reproduce(
         "value": value,
         "per_seed": per_seed,
         "baseline": claim.baseline,
+        "baseline_sha256": None if claim.baseline is None else recipe_sha256(load_recipe(claim.baseline)),
         "baseline_value": baseline,
         "bound": claim.bound,
         "holds": holds(value, claim, baseline),
         "note": claim.note,
         "seconds": round(time.monotonic() - start, 1),
-        "machine": machine(),
-        "commit": commit(),
+        "machine": machine(device, threads=card.get("threads"), precision=card.get("precision")),
+        "commit": loaded_commit(),
         "versions": {"zeuxis": __version__, **{p: version(p) for p in ("torch", "numpy", "safetensors")}},
-        "weights_sha256": model.weights_sha256,
-        "sample_sheet": f"{recipe.name}.webp",
+        "weights_sha256": per_seed[-1]["weights_sha256"],
+        "built_upon": card.get("built_upon", {}),
+        "shipped": shipped_of({run["weights_sha256"]: run["seed"] for run in per_seed}),
+        "sample_sheet": None,
     }
+    path = place_of(recipe.name, kind(device), out, replace=replace)
     out.mkdir(parents=True, exist_ok=True)
-    preview = newest_preview(runs / f"{recipe.name}-{(seeds or claim.seeds)[-1]}")
-    if preview is None or not may_show(recipe.data):
-        result["sample_sheet"] = None
-    else:
+    preview = newest_preview([*folders(recipe, runs, seeds).values()][-1])
+    if path.stem == recipe.name and preview is not None and may_show(recipe.data):
+        result["sample_sheet"] = f"{recipe.name}.webp"
         small_sheet(preview, out / f"{recipe.name}.webp")
-    write_whole(out / f"{recipe.name}.json", (json.dumps(result, indent=1) + "\n").encode())
+    write_whole(path, (json.dumps(result, indent=1) + "\n").encode())
     return result
+
+
+def claim_of(recipe: Recipe) -> Claim:
+    """The claim that a recipe makes."""
+    if recipe.claim is None:
+        raise UsageError(f"recipe '{recipe.name}' makes no claim: only recipes with a [claim] table can be reproduced")
+    return recipe.claim
+
+
+def folders(recipe: Recipe, runs: Path = RUNS, seeds: tuple[int, ...] | None = None) -> dict[int, Path]:
+    """Where the training of each seed lives."""
+    return {seed: runs / f"{recipe.name}-{seed}" for seed in seeds or claim_of(recipe).seeds}
+
+
+def _of_one_seed(seed: int, model: Model, recipe: Recipe, claim: Claim, report: Report) -> dict[str, Any]:
+    start = time.monotonic()
+    found = measured(model, recipe, claim, report, default_metrics(model))
+    card = model.card
+    return {
+        "seed": seed,
+        "value": found["value"],
+        "figures": found["figures"],
+        "train_seconds": card.get("seconds"),
+        "measure_seconds": round(time.monotonic() - start, 1),
+        "images": card["images"],
+        "iterations": card["round"],
+        "weights_sha256": model.weights_sha256,
+        "commit": card.get("commit"),  # of its training, which may have been finished before this
+    }
 
 
 def judge_again(recipe: Recipe, *, out: Path = Path("results")) -> dict[str, Any]:
     """Hold the figures in ``out/<recipe>.json`` against the claim's present bound, measuring nothing.
 
     Bounds are set from figures, so they come after them. Raises ``UsageError`` where there are no figures, or
-    where they are not of the present claim: of another metric, data, baseline or seeds, or of more pictures.
-    It cannot see whether the recipe has been trained otherwise since: only ``reproduce`` does.
+    where they are not of the present claim: of another metric, data, baseline or seeds, or of more pictures, or of
+    a recipe that has changed since. Figures from machines of other kinds, in files of their own, are judged too.
     """
-    claim, path = recipe.claim, out / f"{recipe.name}.json"
-    if claim is None or not path.is_file():
+    paths = results_of(recipe.name, out)
+    if recipe.claim is None or not paths:
         raise UsageError(f"there are no figures of '{recipe.name}' in '{out}': reproduce it first, or give --out")
+    first, *_ = [_judged(recipe, recipe.claim, path) for path in paths]
+    return first
+
+
+def _judged(recipe: Recipe, claim: Claim, path: Path) -> dict[str, Any]:
     result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     runs = result["per_seed"]
     counts = {figure["samples"] for run in runs for figure in run["figures"] if figure["name"] == claim.metric}
@@ -110,7 +148,9 @@ def judge_again(recipe: Recipe, *, out: Path = Path("results")) -> dict[str, Any
     found = {key: result[key] for key in present if key != "seeds"} | {"seeds": [run["seed"] for run in runs]}
     if found != present or max(counts) > claim.samples:
         differs = ", ".join(key for key in present if found[key] != present[key]) or "samples"
-        raise UsageError(f"the figures of '{recipe.name}' in '{out}' are of another claim ({differs}): reproduce it")
+        raise UsageError(f"the figures of '{recipe.name}' in '{path}' are of another claim ({differs}): reproduce it")
+    if "changed" in recipe_standing(result, recipe):
+        raise UsageError(f"the recipe of '{recipe.name}' is another than the one measured in '{path}': reproduce it")
     result |= {
         "bound": claim.bound,
         "note": claim.note,
@@ -179,26 +219,3 @@ def holds(value: float, claim: Claim, baseline: float | None) -> bool:
     sign = 1 if claim.better == "higher" else -1
     meets = claim.bound is None or sign * value >= sign * claim.bound
     return meets and (baseline is None or sign * value > sign * baseline)
-
-
-def machine() -> dict[str, Any]:
-    """What the figures were obtained on."""
-    return {
-        "system": platform.system(),
-        "processor": platform.machine(),
-        "threads": torch.get_num_threads(),
-        "device": "cuda" if torch.cuda.is_available() else "cpu",
-    }
-
-
-def threads() -> str:
-    """``"1 thread"``, ``"2 threads"``: what this machine's figures were obtained with."""
-    n = torch.get_num_threads()
-    return f"{n} thread{'' if n == 1 else 's'}"
-
-
-def commit() -> str | None:
-    """The commit of the source tree, where it is one."""
-    here = Path(__file__).parent
-    done = subprocess.run(["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    return done.stdout.strip() or None

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from zeuxis.api.evidence import loaded_commit
 from zeuxis.api.model import Model, load
 from zeuxis.api.naming import slug
 from zeuxis.api.page import loss_curves, shown_html
@@ -31,7 +32,8 @@ from zeuxis.recipe import Recipe, parse_recipe
 from zeuxis.rng import ImageRng
 from zeuxis.training.checkpoint import write_model
 from zeuxis.training.distributed import join
-from zeuxis.training.legacy import FORMAT, upgraded_recipe
+from zeuxis.training.legacy import FORMAT, format_of, upgraded_recipe
+from zeuxis.training.precision import AUTO
 from zeuxis.training.trainer import Clock, Trainer
 
 PREVIEWED = 16
@@ -54,6 +56,7 @@ class Run:
     clock: Clock
     stopped: str | None  # the signal that stopped it, or "callback"
     skipped: int  # files of the data that could not be used
+    notes: tuple[str, ...] = ()  # what was not as usual: a checkpoint set aside, another number of threads
 
     @property
     def model(self) -> Model:
@@ -103,11 +106,11 @@ def train(
     # The first process chooses: the others may come when the folder is there already.
     folder = Path(ranks.text_from_first(str(run_folder(recipe, out, fresh)) if ranks.first else ""))
     folder.mkdir(parents=True, exist_ok=True)
-    if ranks.first:
-        _note(folder, recipe, finished=False)
+    if ranks.first and recorded(folder) is None:  # what a refused training says of the run stays
+        note(folder, recipe, finished=False)
     if source.skipped and ranks.first:
         lines = [json.dumps(asdict(file)) for file in source.skipped]
-        (folder / "skipped.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write_whole(folder / "skipped.jsonl", ("\n".join(lines) + "\n").encode())
     facts = {
         "recipe": recipe.name,
         "data": recipe.data,
@@ -115,6 +118,7 @@ def train(
         "fit": recipe.fit,
         "reference": source.fingerprint(),
         "started_from": started,
+        "commit": loaded_commit(),
         "built_upon": {key: {"model": name, "sha256": weights_of(name)} for key, name in given_models(recipe).items()},
     }
     examples = _shown(data.open(recipe.size, "val"), device)
@@ -124,6 +128,7 @@ def train(
         clock = _fit(system, source, folder, facts, device)
         _preview(system, recipe, clock, folder, examples, device)
         stopped = None
+        notes: tuple[str, ...] = ()
     else:
 
         def reported(clock: Clock) -> None:
@@ -145,10 +150,10 @@ def train(
             preview=lambda average, clock: _preview(average, recipe, clock, folder, examples, device),
         )
         clock = trainer.run()
-        stopped = trainer.stop_asked
+        stopped, notes = trainer.stop_asked, tuple(trainer.said)
     if ranks.first:
-        _note(folder, recipe, finished=stopped is None)
-    return Run(folder, recipe, clock, stopped, len(source.skipped))
+        note(folder, recipe, finished=stopped is None)
+    return Run(folder, recipe, clock, stopped, len(source.skipped), notes)
 
 
 def _fit(system: System, source: Source, folder: Path, facts: dict[str, Any], device: str) -> Clock:
@@ -199,9 +204,15 @@ class Recorded:
     finished: bool
 
     def trains(self, recipe: Recipe) -> bool:
-        """Whether it trains what ``recipe`` does: claims, sampling and words do not matter."""
-        alike = ("name", "system", "data", "size", "fit", "model", "players", "train")
-        return all(getattr(self.recipe, field) == getattr(recipe, field) for field in alike)
+        """Whether it trains what ``recipe`` does: claims, sampling and words do not matter.
+
+        Nor does a precision that ``recipe`` leaves open: a run keeps the one that it began with.
+        """
+        alike = ("name", "system", "data", "size", "fit", "model", "players")
+        train = recipe.train
+        if train.precision == AUTO:
+            train = train.model_copy(update={"precision": self.recipe.train.precision})
+        return train == self.recipe.train and all(getattr(self.recipe, f) == getattr(recipe, f) for f in alike)
 
 
 def recorded(folder: Path) -> Recorded | None:
@@ -209,14 +220,17 @@ def recorded(folder: Path) -> Recorded | None:
     path = folder / "run.json"
     try:
         run = json.loads(path.read_text(encoding="utf-8"))
+        if format_of(run) > FORMAT:
+            raise UsageError(f"{path} was written by a later version of zeuxis: update it, or give another --out")
         return Recorded(parse_recipe(upgraded_recipe(run), str(path)), bool(run["finished"]))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{path} cannot be read ({error}): give another --out") from None
 
 
-def _note(folder: Path, recipe: Recipe, *, finished: bool) -> None:
+def note(folder: Path, recipe: Recipe, *, finished: bool) -> None:
+    """Write down in a run folder what it trains, and whether that has come to its end."""
     run = {"format": FORMAT, "recipe": recipe.model_dump(mode="json"), "finished": finished}
     write_whole(folder / "run.json", json.dumps(run, indent=1).encode())
 

@@ -175,5 +175,15 @@ def system_class(system: str) -> type[System]:
 
 @cache
 def results() -> dict[str, dict[str, Any]]:
-    """What ``zeuxis reproduce`` measured, by recipe."""
-    return {p.stem: json.loads(p.read_text(encoding="utf-8")) for p in sorted(RESULTS.glob("*.json"))}
+    """What ``zeuxis reproduce`` measured first, by recipe; no name of a recipe has a full stop."""
+    found = sorted(path for path in RESULTS.glob("*.json") if "." not in path.stem)
+    return {p.stem: json.loads(p.read_text(encoding="utf-8")) for p in found}
+
+
+@cache
+def opinions() -> dict[str, list[dict[str, Any]]]:
+    """What was measured again on machines of other kinds, by recipe: ``results/RECIPE.KIND.json``."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for path in sorted(p for p in RESULTS.glob("*.json") if "." in p.stem):
+        found.setdefault(path.stem.partition(".")[0], []).append(json.loads(path.read_text(encoding="utf-8")))
+    return found

@@ -14,7 +14,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from zeuxis.errors import WeightsError
 from zeuxis.game import System
-from zeuxis.training.checkpoint import misfit
+from zeuxis.training.fit import misfit
 from zeuxis.training.given import ELSEWHERE, stored
 
 

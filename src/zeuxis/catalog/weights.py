@@ -56,7 +56,8 @@ def start_from(system: System, name: str | Path) -> str:
 
     What it was given stays as it was given.
     """
-    from zeuxis.training.checkpoint import put_back, read_model, without_given  # noqa: PLC0415  (torch)
+    from zeuxis.training.checkpoint import read_model  # noqa: PLC0415  (torch)
+    from zeuxis.training.fit import put_back, without_given  # noqa: PLC0415  (torch)
     from zeuxis.training.given import stored  # noqa: PLC0415  (torch)
 
     tensors, card = read_model(locate(name))

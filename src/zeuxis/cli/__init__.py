@@ -26,6 +26,8 @@ from zeuxis.cli import (
     test_system,
     train,
 )
+from zeuxis.cli.help import PlainCommand, PlainGroup
+from zeuxis.cli.machine import THREADS, prepared
 from zeuxis.cli.output import note, say
 from zeuxis.errors import UsageError, ZeuxisError
 from zeuxis.plugins import using
@@ -37,6 +39,8 @@ SYSTEMS = "--systems"
 MISUSE: Any = typer.BadParameter.__base__
 
 app = typer.Typer(
+    cls=PlainGroup,
+    rich_markup_mode=None,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -44,20 +48,20 @@ app = typer.Typer(
 )
 
 LOOK, WORK, PROVE, TOOLS = "Look", "Work", "Prove", "Tools"
-app.command("list", rich_help_panel=LOOK)(listing.list_systems)
-app.command("info", rich_help_panel=LOOK)(info.info)
-app.command("data", rich_help_panel=LOOK)(data.data)
-app.command("train", rich_help_panel=WORK)(train.train)
-app.command("sample", rich_help_panel=WORK)(sample.sample)
-app.command("encode", rich_help_panel=WORK)(encode.encode)
-app.command("decode", rich_help_panel=WORK)(decode.decode)
-app.command("evaluate", rich_help_panel=PROVE)(evaluate.evaluate)
-app.command("reproduce", rich_help_panel=PROVE)(reproduce.reproduce)
-app.command("compare", rich_help_panel=PROVE)(compare.compare)
-app.command("test-system", rich_help_panel=PROVE)(test_system.test_system)
-app.command("convert", rich_help_panel=TOOLS)(convert.convert)
-app.command("doctor", rich_help_panel=TOOLS)(doctor.doctor)
-app.command("demo", rich_help_panel=TOOLS)(demo.demo)
+app.command("list", cls=PlainCommand, rich_help_panel=LOOK)(listing.list_systems)
+app.command("info", cls=PlainCommand, rich_help_panel=LOOK)(info.info)
+app.command("data", cls=PlainCommand, rich_help_panel=LOOK)(data.data)
+app.command("train", cls=PlainCommand, rich_help_panel=WORK)(train.train)
+app.command("sample", cls=PlainCommand, rich_help_panel=WORK)(sample.sample)
+app.command("encode", cls=PlainCommand, rich_help_panel=WORK)(encode.encode)
+app.command("decode", cls=PlainCommand, rich_help_panel=WORK)(decode.decode)
+app.command("evaluate", cls=PlainCommand, rich_help_panel=PROVE)(evaluate.evaluate)
+app.command("reproduce", cls=PlainCommand, rich_help_panel=PROVE)(reproduce.reproduce)
+app.command("compare", cls=PlainCommand, rich_help_panel=PROVE)(compare.compare)
+app.command("test-system", cls=PlainCommand, rich_help_panel=PROVE)(test_system.test_system)
+app.command("convert", cls=PlainCommand, rich_help_panel=TOOLS)(convert.convert)
+app.command("doctor", cls=PlainCommand, rich_help_panel=TOOLS)(doctor.doctor)
+app.command("demo", cls=PlainCommand, rich_help_panel=TOOLS)(demo.demo)
 COMMANDS = frozenset(str(c.name) for c in app.registered_commands)
 
 
@@ -77,6 +81,12 @@ def _options(
         metavar="FOLDER|FILE",
         help="Where systems of your own lie; repeatable, allowed after any command.",
     ),
+    threads: int | None = typer.Option(
+        None,
+        THREADS,
+        metavar="N",
+        help="How many threads compute, instead of as many as are quicker; allowed after any command.",
+    ),
 ) -> None:
     """What stands before a command. ``main`` has taken these options out already; they are here for the help."""
 
@@ -87,8 +97,9 @@ def main(args: Sequence[str] | None = None) -> int:
     debug = DEBUG in given
     plain = [a for a in given if a != DEBUG]
     try:
-        plain, own = _without_systems(plain)
-        with using(own):
+        plain, own = _without(SYSTEMS, plain, "the folder or file where systems of your own lie")
+        plain, threads = _without(THREADS, plain, "how many, e.g. 2")
+        with using(own), prepared(threads):
             code = app(plain or ["--help"], prog_name="zeuxis", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except MISUSE as error:
@@ -113,21 +124,21 @@ def main(args: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _without_systems(args: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The arguments without every ``--systems PATH`` and ``--systems=PATH``, and those paths."""
-    rest, paths = [], []
+def _without(option: str, args: Sequence[str], what: str) -> tuple[list[str], list[str]]:
+    """The arguments without every ``option VALUE`` and ``option=VALUE``, and those values; ``what`` names one."""
+    rest, values = [], []
     words = iter(args)
     for word in words:
-        if word == SYSTEMS:
-            path = next(words, None)
-            if path is None:
-                raise UsageError(f"{SYSTEMS} lacks its value: the folder or file where systems of your own lie")
-            paths.append(path)
-        elif word.startswith(f"{SYSTEMS}="):
-            paths.append(word.removeprefix(f"{SYSTEMS}="))
+        if word == option:
+            value = next(words, None)
+            if value is None:
+                raise UsageError(f"{option} lacks its value: {what}")
+            values.append(value)
+        elif word.startswith(f"{option}="):
+            values.append(word.removeprefix(f"{option}="))
         else:
             rest.append(word)
-    return rest, paths
+    return rest, values
 
 
 def _one_line(misuse: Any) -> str:

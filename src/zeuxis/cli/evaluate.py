@@ -65,7 +65,19 @@ def evaluate(
     if as_json:
         emit([figure.as_dict() for figure in figures])
         return
-    rows = [[f.name, f"{f.value:.4g}", f"{f.better} is better", str(f.samples)] for f in figures]
-    table(model, ["metric", "value", "", "samples"], rows)
+    rows = [
+        [
+            f.name,
+            f"{f.value:.4g}",
+            "" if f.spread is None else f"{f.spread:.2g}",
+            "" if f.floor is None else f"{f.floor:.4g}",
+            f"{f.better} is better",
+            str(f.samples),
+        ]
+        for f in figures
+    ]
+    table(model, ["metric", "value", "spread", "floor", "", "samples"], rows)
+    if any(f.floor is not None for f in figures):
+        note("floor: what pictures of the data themselves reach, as many; nothing below it is due to the model")
     for warning in dict.fromkeys(f.warning for f in figures if f.warning):
         note(f"note: {warning}")

@@ -122,8 +122,10 @@ def knob_lines(knobs: Mapping[str, Knob]) -> list[str]:
 def system(name: str, recipe: Recipe | None, as_json: bool) -> None:
     """A method's card, recipes and results, and every key of the recipe of that name, or of ``[model]`` if there is
     none; with ``--json`` also how large it is."""
+    from zeuxis.api.evidence import recipe_standing
     from zeuxis.catalog.listing import entry
     from zeuxis.catalog.schema import model_sections, sections
+    from zeuxis.recipe import load_recipe, recipe_paths
 
     row = next(r for r in systems() if r["id"] == name)
     card, doc = entry(name).card, entry(name).doc
@@ -153,7 +155,10 @@ def system(name: str, recipe: Recipe | None, as_json: bool) -> None:
     say(f"  claims  {met(row['results'])} met")
     for result in row["results"]:
         verdict = "holds" if result["holds"] else "does not hold"
-        say(f"          {result['recipe']}: {result['metric']} {result['value']:.4g}, the claim {verdict}")
+        measured = load_recipe(result["recipe"]) if result["recipe"] in recipe_paths() else None
+        standing = recipe_standing(result, measured)
+        mark = "" if standing == "as now" else f" ({standing})"
+        say(f"          {result['recipe']}: {result['metric']} {result['value']:.4g}, the claim {verdict}{mark}")
     for departure in card.departures:
         say(f" differs  {departure}")
     say("")

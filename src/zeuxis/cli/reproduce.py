@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from zeuxis.cli.options import DeviceName, Json
-from zeuxis.cli.output import emit, say
+from zeuxis.cli.output import duration, emit, note, say
 from zeuxis.cli.progress import Progress
 from zeuxis.errors import UsageError
+
+if TYPE_CHECKING:
+    from zeuxis.api.forecast import Forecast
 
 
 def reproduce(
@@ -24,10 +27,17 @@ def reproduce(
         bool,
         typer.Option("--judge-again", help="Hold the figures in --out against the present bound; measure nothing."),
     ] = False,
+    replace: Annotated[
+        bool,
+        typer.Option(
+            "--replace", help="Take the place of the result in --out, though that is of another kind of machine."
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Prove a recipe's claim: train it, measure it, and write the result. Exit code 1 when it does not hold."""
-    from zeuxis.api.reproduce import judge_again
+    from zeuxis.api.forecast import forecast
+    from zeuxis.api.reproduce import folders, judge_again
     from zeuxis.api.reproduce import reproduce as work
     from zeuxis.recipe import load_recipe
 
@@ -37,8 +47,10 @@ def reproduce(
             raise UsageError("--judge-again measures nothing, so it has no use for --seeds: give one of them")
         found = judge_again(load_recipe(recipe), out=out)
     else:
+        plan = load_recipe(recipe)
+        note(foretold(forecast(plan, [*folders(plan, seeds=chosen).values()], device)))
         with Progress() as progress:
-            found = work(load_recipe(recipe), out=out, seeds=chosen, device=device, report=progress)
+            found = work(plan, out=out, seeds=chosen, device=device, replace=replace, report=progress)
     if as_json:
         emit(found)
     else:
@@ -48,6 +60,20 @@ def reproduce(
         say(f"{found['recipe']}: {found['metric']} {found['value']:.4g}, {bound}{rival}: {verdict}")
     if not found["holds"]:
         raise typer.Exit(1)
+
+
+def foretold(expected: Forecast) -> str:
+    """How long it will take here, in words."""
+    models = f"{expected.measured} model{'s' if expected.measured > 1 else ''}"
+    measuring = None if expected.measuring is None else duration(expected.measured * expected.measuring)
+    if not expected.trainings:
+        return f"{models} trained already; measuring {measuring or 'takes a while'}"
+    if expected.seconds is None or expected.iteration is None:
+        return f"{models} to be learnt in closed form, in one pass over the data"
+    each = f"{expected.trainings} x {expected.iterations:,} iterations of {expected.iteration:.3g} s"
+    parts = ["one pass over the data" if expected.iterations == 1 else each]
+    parts += [f"{measuring} of measuring"] if measuring else []
+    return f"{duration(expected.seconds)} here: {', '.join(parts)}; a baseline that is not yet trained comes on top"
 
 
 def numbers(text: str) -> tuple[int, ...]:

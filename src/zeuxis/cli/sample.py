@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -27,9 +27,6 @@ from zeuxis.cli.output import emit, note, say
 from zeuxis.errors import UsageError
 from zeuxis.signature import taking
 
-if TYPE_CHECKING:
-    from zeuxis.api.pictures import Pictures
-
 SHEET_TILE = 96  # pixels a side that a small picture is enlarged to on a sheet
 
 
@@ -43,7 +40,15 @@ def sample(
     knob: Knobs = None,
     prior: PriorName = None,
     prior_data: PriorData = None,
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Pictures at a time; changes none of them.")] = 64,
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            "--batch",
+            min=1,
+            help="Pictures at a time; changes them within rounding alone.",
+            show_default="what is fast",
+        ),
+    ] = None,
     device: DeviceName = "cpu",
     precision: PrecisionName = "float32",
     out: Out = None,
@@ -55,7 +60,7 @@ def sample(
     as_json: Json = False,
     **asked: Any,
 ) -> None:
-    """Make pictures, or captions where a model writes. The same seed gives the same, whatever their number."""
+    """Make pictures, or captions where a model writes. The same seed gives the same in any number, within rounding."""
     if replay is not None:
         draw_again(replay, device, out, as_json, steering(asked))
         return
@@ -91,25 +96,20 @@ def sample(
 def draw_again(picture: Path, device: str, out: Path | None, as_json: bool, given: Mapping[str, Any]) -> None:
     """Draw ``picture`` again from its record and the pictures ``given`` that it was made from; say whether it is the
     same."""
-    from zeuxis.api.model import replay
+    from PIL import Image
+
+    from zeuxis.api.replay import likeness, replay
     from zeuxis.provenance.record import read_record
 
     made, differs = replay(read_record(picture), device, **given)
     target = out or picture.with_name(f"{picture.stem}-replayed.png")
     files = made.save(target)
-    equal = same_pixels(made, picture)
+    with Image.open(picture) as before:
+        found = likeness(made[0], before)
     if as_json:
-        emit({"files": files, "identical": equal, "differs": differs})
+        apart = {"levels": found.levels, "differing": found.differing, "values": found.values}
+        emit({"files": files, "identical": found.identical, "same": found.same, **apart, "differs": differs})
         return
     for difference in differs:
         note(f"note: {difference}")
-    say(f"{files[0]}: {'the same, pixel for pixel' if equal else 'not the same pixels'}")
-
-
-def same_pixels(made: Pictures, picture: Path) -> bool:
-    """Whether the first of ``made`` is what the file shows."""
-    from PIL import Image
-
-    with Image.open(picture) as before:
-        now: Any = made[0]
-        return before.size == now.size and before.mode == now.mode and before.tobytes() == now.tobytes()
+    say(f"{files[0]}: {found}")

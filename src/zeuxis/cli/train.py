@@ -95,6 +95,8 @@ def train(
         )
     if run.skipped:
         note(f"note: {run.skipped} files could not be used; {run.folder / 'skipped.jsonl'} says which and why")
+    for line in run.notes:
+        note(f"note: {line}")
     if as_json:
         emit(
             {
@@ -102,6 +104,7 @@ def train(
                 "recipe": run.recipe.name,
                 "stopped": run.stopped,
                 "skipped": run.skipped,
+                "notes": list(run.notes),
                 **vars(run.clock),
             }
         )

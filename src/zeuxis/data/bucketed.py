@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from zeuxis import rng
-from zeuxis.batch import Batch
+from zeuxis.batch import Batch, joined
 from zeuxis.data.batches import Batches, rows_of
 from zeuxis.data.source import Source
 from zeuxis.errors import DataError
@@ -61,15 +60,17 @@ class BucketBatches:
         given = self._before(bucket, self.epoch) + self._buckets[: self.position].count(bucket)
         self.position += 1
         start = given * self.batch_size
-        parts: list[Tensor] = []
-        missing = self.batch_size
-        while missing:
-            round_, at = divmod(start, len(self.source.buckets[bucket].members))
-            parts.append(self._order(bucket, round_)[at : at + missing])
-            missing -= len(parts[-1])
-            start += len(parts[-1])
-        mine = torch.cat(parts)[self.rows]
-        return self.source.pixels(mine) if self.pixels else self.source.batch(mine)
+        parts: list[Batch] = []
+        done = 0  # examples of the batch that all processes together have passed
+        while done < self.batch_size:
+            round_, at = divmod(start + done, len(self.source.buckets[bucket].members))
+            part = self._order(bucket, round_)[at : at + self.batch_size - done]
+            mine = part[max(0, self.rows.start - done) : max(0, self.rows.stop - done)]
+            if len(mine):
+                current = self.source.at(round_)  # as its examples are met for the round_-th time
+                parts.append(current.pixels(mine) if self.pixels else current.batch(mine))
+            done += len(part)
+        return parts[0] if len(parts) == 1 else joined(parts)
 
     def _order(self, bucket: int, round_: int) -> Tensor:
         """The examples of a bucket in the order in which they are met for the ``round_``-th time."""

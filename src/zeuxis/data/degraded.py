@@ -20,13 +20,16 @@ from zeuxis.spec import Shape
 class DegradedSource(Source):
     """``clean``'s pictures as images, the same degraded as ``source``; all else as ``clean`` has it.
 
+    In training the images are what the degradation has as its targets: sharpened ones, of `blind`.
     Where a degradation hides a part of the picture, ``mask`` says which.
 
-    What is random about a degradation depends on the example alone, so that it is the same in every epoch.
+    What is random about a degradation follows from the split, the epoch and the example: training meets a new
+    damage in every epoch, held-out examples keep theirs, and no two splits share any.
     """
 
-    def __init__(self, clean: Source, degradation: Chain) -> None:
-        self.clean, self.degradation = clean, degradation
+    def __init__(self, clean: Source, degradation: Chain, split: str = "train") -> None:
+        self.clean, self.degradation, self.split = clean, degradation, split
+        self.epoch = 0
         self.name = f"{clean.name} | {degradation}"
         worse, hidden = degradation.with_mask(torch.zeros(1, *clean.spec.shape), Stream(0, "degraded"))
         added = {"source"} if hidden is None else {"source", "mask"}
@@ -40,18 +43,25 @@ class DegradedSource(Source):
     def at(self, epoch: int) -> Self:
         cut = copy.copy(self)
         cut.clean = self.clean.at(epoch)
+        cut.epoch = epoch if self.split == "train" else 0
         return cut
 
     def batch(self, index: Tensor) -> Batch:
         clean = self.clean.batch(index)
-        rng = ImageRng([derive_seed(0, "degraded", example) for example in index.tolist()])
+        rng = ImageRng([derive_seed(0, "degraded", self.split, self.epoch, example) for example in index.tolist()])
         worse, hidden = self.degradation.with_mask(clean.image, rng)
         mask = clean.condition.mask if hidden is None else hidden
-        return Batch(clean.image, replace(clean.condition, source=worse, mask=mask), clean.index)
+        image = self.degradation.target(clean.image) if self.split == "train" else clean.image
+        return Batch(image, replace(clean.condition, source=worse, mask=mask), clean.index)
 
     def stated_factors(self, factors: Tensor) -> Tensor:
         return self.clean.stated_factors(factors)
 
     def fingerprint(self) -> str:
+        """Of the clean pictures, the spelling of the degradation and the rule by which its seeds are made."""
+        facts = (self.clean.fingerprint(), str(self.degradation), self.split)
+        return f"2-{hashlib.sha256(ascii(facts).encode()).hexdigest()[:16]}"
+
+    def earlier_fingerprint(self) -> str:
         """Of the clean pictures and the spelling of the degradation."""
-        return hashlib.sha256(f"{self.clean.fingerprint()} {self.degradation}".encode()).hexdigest()[:16]
+        return hashlib.sha256(f"{self.clean.earlier_fingerprint()} {self.degradation}".encode()).hexdigest()[:16]

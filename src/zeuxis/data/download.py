@@ -15,7 +15,7 @@ WAIT = 30  # seconds without an answer before giving up
 
 
 def fetch(entry: DatasetEntry) -> Path:
-    """The folder in the cache that holds every official file of ``entry``, downloaded where missing.
+    """The folder in the cache that holds every official file of ``entry``, downloaded where missing, and checked.
 
     Raises:
         DataError: no official address, no connection, or a file whose checksum is not the published one.
@@ -29,6 +29,10 @@ def fetch(entry: DatasetEntry) -> Path:
     for file in entry.remote:
         if not (folder / file.name).is_file():
             _download(entry, file, folder / file.name)
+        elif (found := file_hash(folder / file.name, "md5")) != file.md5:  # it may have been put there by hand
+            raise DataError(
+                f"'{folder / file.name}' has MD5 {found}, not the published {file.md5}: delete it to fetch it again"
+            )
     return folder
 
 

@@ -1,6 +1,7 @@
 """A folder of anyone's pictures as a source: mixed sizes and formats, some of them damaged.
 
-Pictures are decoded once, at the size that is asked for, into a memory-mapped array in the cache.
+Pictures are decoded once, at the size that is asked for, into a memory-mapped array in the cache,
+whose key follows from the bytes of the files (`zeuxis.data.contents`), not from their names and dates.
 What cannot be read is skipped and listed (``source.skipped``, and ``skipped.jsonl`` beside the
 array); above one in twenty the folder is refused.
 """
@@ -15,6 +16,7 @@ import numpy as np
 
 from zeuxis.data import prepared
 from zeuxis.data.cache import cache_dir, new_file, new_folder
+from zeuxis.data.contents import Contents
 from zeuxis.data.decode import PictureDecoder
 from zeuxis.data.fit import SQUARE, Fit
 from zeuxis.data.layouts import Listing, list_folder
@@ -58,10 +60,16 @@ def _open_part(root: Path, size: Size | None, split: str, fit: Fit, letter: str 
     given = _given(root, letter)
     home, apart, classes = _home(root, given, split)
     listing = list_folder(home, classes)
-    kept = cache_dir() / "prepared" / f"folder-{spell_size(size)}-{_key(home, listing, apart, size, fit)}"
+    contents = Contents(home, listing.files(home))
+    kept = cache_dir() / "prepared" / f"folder-{spell_size(size)}-{_key(contents, listing, apart, size, fit)}"
     if not kept.is_dir():
         decoder = PictureDecoder(home, listing.examples, size, listing.members, fit)
-        prepare(decoder, listing, kept, lambda names: carve("folder", names, apart))
+
+        def divided(names: Sequence[str]) -> Mapping[str, Sequence[int]]:
+            contents.require_unchanged()  # all is decoded: from the bytes that the key was made of
+            return carve("folder", names, apart)
+
+        prepare(decoder, listing, kept, divided)
     source = prepared.read_prepared(kept, root.name + letter, split if split in apart else "train", fit, size)
     if not len(source):
         raise DataError(f"'{home}' has too few pictures to set any apart for '{split}': use the split 'train'")
@@ -98,14 +106,13 @@ def _given(root: Path, letter: str) -> dict[str, Path]:
     return {s: root / f"{s}{letter}" for s in SPLITS if (root / f"{s}{letter}").is_dir()}
 
 
-def _key(home: Path, listing: Listing, apart: Sequence[str], size: Size | None, fit: Fit) -> str:
-    """A hash of all that decides the prepared arrays: names, sizes, times, labels, captions, and the target."""
+def _key(contents: Contents, listing: Listing, apart: Sequence[str], size: Size | None, fit: Fit) -> str:
+    """A hash of all that decides the prepared arrays: bytes, names, labels, captions, and the target."""
     spelt = (str(fit),) if fit.mixed else ()
     digest = hashlib.sha256(repr((prepared.FORMAT, size, apart, listing.class_names, *spelt)).encode())
+    digest.update(contents.digest().encode())
     for example in listing.examples:
-        files = [listing.file(home, name) for name in (example.image, example.source, example.mask) if name is not None]
-        stats = [(s.st_size, s.st_mtime_ns) for s in (file.stat() for file in files)]
-        digest.update(ascii((example, stats)).encode())
+        digest.update(ascii(example).encode())
     digest.update(ascii(listing.skipped).encode())
     return digest.hexdigest()[:24]
 

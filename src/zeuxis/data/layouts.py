@@ -54,6 +54,11 @@ class Listing:
         """The file on disk that holds the picture ``name``."""
         return self.members[name].shard if name in self.members else root / name
 
+    def files(self, root: Path) -> list[Path]:
+        """The files on disk of all examples, in order."""
+        names = [name for e in self.examples for name in (e.image, e.source, e.mask) if name is not None]
+        return [self.file(root, name) for name in names]
+
 
 def walk(root: Path, inside: Path, skipped: list[Skipped]) -> list[str]:
     """Picture files under ``inside``, relative to ``root``, by name; hidden files and folders are passed over."""

@@ -83,7 +83,7 @@ def open_source(name: str | Path, size: Size | None = None, split: str = "train"
         return open_folder(name, size, split, chosen)
     clean, bar, degradations = text.partition("|")
     if bar:
-        return DegradedSource(open_source(clean.strip(), size, split, chosen), parse_chain(degradations))
+        return DegradedSource(open_source(clean.strip(), size, split, chosen), parse_chain(degradations), split)
     if text.startswith(PREFIX):
         return open_hub(parse_hub_name(text), size, split, chosen)
     raise UnknownName("dataset", text, ENTRIES, "(and there is no folder of that name)")

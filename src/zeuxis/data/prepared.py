@@ -3,7 +3,7 @@
 images.npy    uint8 (N, C, H, W); of pictures of several sizes, their pixels one after another
 sizes.npy     (N, 3) channels, height and width of each, where there are several sizes
 FIELD.npy     one per numeric field of Condition
-about.json    the fields that are text, and what is known beside the arrays
+about.json    the fields that are text, what is known beside the arrays, and a hash of each split
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from zeuxis.data.fit import SQUARE, Fit
 from zeuxis.data.ragged import Array, Ragged, View
-from zeuxis.data.source import CONDITION_FIELDS, ArraySource, Skipped, Values
+from zeuxis.data.source import CONDITION_FIELDS, ArraySource, Skipped, Values, content_hash
 from zeuxis.spec import Size
 
-FORMAT = 4  # part of every key: a change of this layout makes old folders unread, not misread
+FORMAT = 5  # part of every key: a change of this layout makes old folders unread, not misread
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,9 @@ def write_prepared(folder: Path, fields: Mapping[str, Values], known: Known) -> 
             texts[name] = list(values)
     for split, rows in known.splits.items():
         np.save(folder / f"rows-{split}.npy", np.asarray(rows, np.int64))
-    about = {"texts": texts, "facts": dict(known.facts), "origin": known.origin}
+    images, held = _kept(folder / "images.npy"), _fields(folder, texts)
+    content = {split: content_hash(images, held, np.asarray(rows, np.int64)) for split, rows in known.splits.items()}
+    about = {"texts": texts, "facts": dict(known.facts), "origin": known.origin, "content": content}
     (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
     write_skipped(folder / "skipped.jsonl", known.skipped)
 
@@ -57,30 +59,41 @@ def write_skipped(path: Path, files: Sequence[Skipped]) -> None:
 def read_prepared(folder: Path, name: str, split: str, fit: Fit = SQUARE, size: Size | None = None) -> ArraySource:
     """One split of what is kept in ``folder``, which was written for ``fit`` and ``size``."""
     about: dict[str, Any] = json.loads((folder / "about.json").read_text(encoding="utf-8"))
-    fields: dict[str, Values | View] = dict(about["texts"])
-    for field_name in CONDITION_FIELDS:
-        path = folder / f"{field_name}.npy"
-        if path.is_file():
-            fields[field_name] = _pictures(path, fit, size)
     return ArraySource(
         name,
-        _pictures(folder / "images.npy", fit, size),
-        fields=fields,
+        _shown(_kept(folder / "images.npy"), fit, size),
+        fields={field: _shown(values, fit, size) for field, values in _fields(folder, about["texts"]).items()},
         **about["facts"],
         rows=np.load(folder / f"rows-{split}.npy", allow_pickle=False),
         origin=about["origin"],
+        content=about["content"][split],
         skipped=[Skipped(**json.loads(line)) for line in (folder / "skipped.jsonl").open(encoding="utf-8")],
     )
 
 
-def _pictures(path: Path, fit: Fit, size: Size | None) -> Array | View:
-    """An array, memory-mapped; where pictures have several sizes, what ``fit`` shows of those in it."""
+def _fields(folder: Path, texts: Mapping[str, Sequence[str]]) -> dict[str, Values | Ragged]:
+    """Every field of the examples, by name."""
+    paths = {name: folder / f"{name}.npy" for name in sorted(CONDITION_FIELDS)}
+    return {**texts, **{name: _kept(path) for name, path in paths.items() if path.is_file()}}
+
+
+def _kept(path: Path) -> Array | Ragged:
+    """An array, memory-mapped; or pictures of several sizes in it."""
     kept: Array = np.load(path, mmap_mode="r", allow_pickle=False)
     if kept.ndim != 1 or path.name not in ("images.npy", "source.npy", "mask.npy"):
         return kept
-    assert size is not None  # pictures are kept at several sizes only where one was asked for
     sizes = np.load(path.parent / "sizes.npy", allow_pickle=False)
-    channels = 1 if path.name == "mask.npy" else int(sizes[0, 0])
-    shown = fit.view(Ragged(kept, sizes[:, 1:], channels), size)
+    return Ragged(kept, sizes[:, 1:], 1 if path.name == "mask.npy" else int(sizes[0, 0]))
+
+
+T = TypeVar("T")
+
+
+def _shown(kept: T | Ragged, fit: Fit, size: Size | None) -> T | View:
+    """What is kept; of pictures of several sizes what ``fit`` shows of them."""
+    if not isinstance(kept, Ragged):
+        return kept
+    assert size is not None  # pictures are kept at several sizes only where one was asked for
+    shown = fit.view(kept, size)
     assert shown is not None
     return shown

@@ -22,13 +22,14 @@ from zeuxis import conditions
 from zeuxis.batch import Batch, Condition
 from zeuxis.conditions import FieldKind
 from zeuxis.data.ragged import Array as Array
-from zeuxis.data.ragged import Bucket, View
+from zeuxis.data.ragged import Bucket, Ragged, View
 from zeuxis.spec import DataSpec, Shape
 
 Values = Array | Sequence[str]  # of a field of Condition, one per row
 WORD = re.compile(r"\w+(?:[-']\w+)*")
 CONDITION_FIELDS = frozenset(Condition.__dataclass_fields__)
-HASHED_ROWS = 64  # images that a fingerprint reads
+HASHED_ROWS = 64  # images that fingerprints of 0.1.0 read
+HASHED_AT_ONCE = 1024  # rows
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,23 @@ class Source(ABC):
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """A short stable hash of what the source holds, for the records of measurements."""
+        """A short stable hash of all that the source holds, for the records of runs and of measurements."""
+
+    def earlier_fingerprint(self) -> str:
+        """What 0.1.0 recorded of the same data."""
+        return self.fingerprint()
+
+    def holds(self, recorded: str) -> bool:
+        """Whether a run or a measurement that recorded the fingerprint ``recorded`` had these data."""
+        return recorded in (self.fingerprint(), self.earlier_fingerprint())
 
     def at(self, epoch: int) -> Self:
         """The source as epoch ``epoch`` has it: the same examples, cut anew where that is asked for."""
         return self
+
+    def told(self, batch: Batch) -> tuple[str, ...] | None:
+        """The captions of a batch of this source in the distribution that training captions have, in any split."""
+        return batch.condition.caption
 
     def stated_factors(self, factors: Tensor) -> Tensor:
         """``factors`` (B, F) with -1 where their captions leave the value open; by default they leave none open."""
@@ -118,6 +131,7 @@ class ArraySource(Source):
         rows: which rows make up this source (a split); all of them by default.
         skipped: files that should have been examples but could not be used.
         origin: where it is from, where that is a place and a version; part of the fingerprint.
+        content: :func:`content_hash` of the rows, where it is known already.
 
     The vocabulary is that of all N rows, so that the splits of a dataset agree on it.
     """
@@ -135,6 +149,7 @@ class ArraySource(Source):
         rows: Array | None = None,
         skipped: Sequence[Skipped] = (),
         origin: str = "",
+        content: str | None = None,
     ) -> None:
         if images.ndim != 4 or images.dtype != np.uint8:
             raise ValueError(f"source '{name}': images are {images.dtype} {images.shape}, want uint8 (N, C, H, W)")
@@ -147,7 +162,7 @@ class ArraySource(Source):
             if len(values) != len(images):
                 raise ValueError(f"source '{name}': {len(values)} values of '{field}' for {len(images)} images")
         self.skipped = tuple(skipped)
-        self.origin = origin
+        self.origin, self.content = origin, content
         provides = frozenset(self.fields)
         self.spec = DataSpec(
             shape=Shape(*images.shape[1:]),
@@ -204,13 +219,37 @@ class ArraySource(Source):
         return Batch(_pixels(self.images[rows]), Condition(**given), index.clone())
 
     def fingerprint(self) -> str:
-        """SHA-256 (16 hex digits) of the length, the shape and 64 evenly spaced images, as they are kept."""
+        """SHA-256 (16 hex digits) of the shape, the classes and every byte of every example, as they are kept."""
+        content = self.content or content_hash(self.images, self.fields, self.rows)
+        facts = (len(self), tuple(self.spec.shape), self.spec.class_names, self.spec.layout_names, self.origin, content)
+        return f"2-{hashlib.sha256(ascii(facts).encode()).hexdigest()[:16]}"
+
+    def earlier_fingerprint(self) -> str:
+        """Of the length, the shape and 64 evenly spaced images."""
         digest = hashlib.sha256(f"{len(self)} {tuple(self.spec.shape)}{self.origin}".encode())
         some = np.unique(np.linspace(0, max(0, len(self) - 1), min(HASHED_ROWS, len(self))).astype(np.int64))
         kept = self.images.pictures if isinstance(self.images, View) else self.images
         for row in self.rows[some]:
             digest.update(np.ascontiguousarray(kept[row]).tobytes())
         return digest.hexdigest()[:16]
+
+
+def content_hash(images: Array | Ragged | View, fields: Mapping[str, Values | Ragged | View], rows: Array) -> str:
+    """SHA-256 of all that the examples ``rows`` hold: every picture, every label, every caption."""
+    digest = hashlib.sha256()
+    for name, values in (("image", images), *sorted(fields.items())):
+        kept = values.pictures if isinstance(values, View) else values
+        digest.update(f"{name} {len(rows)} ".encode())
+        if isinstance(kept, np.ndarray):
+            digest.update(f"{kept.dtype.str} {kept.shape[1:]} ".encode())
+            for start in range(0, len(rows), HASHED_AT_ONCE):
+                digest.update(kept[rows[start : start + HASHED_AT_ONCE]].tobytes())
+        elif isinstance(kept, Ragged):
+            for row in rows:
+                digest.update(f"{kept[row].shape} ".encode() + kept[row].tobytes())
+        else:
+            digest.update(ascii([str(kept[row]) for row in rows]).encode())
+    return digest.hexdigest()
 
 
 def vocabulary(texts: Iterable[str]) -> tuple[str, ...]:

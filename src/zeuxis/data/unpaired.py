@@ -18,8 +18,8 @@ from zeuxis.spec import DataSpec
 class UnpairedSource(Source):
     """Pictures of ``target`` as images, each beside some picture of ``origin`` as source.
 
-    An epoch is as long as the larger collection, so that all of both is met. Which two lie in one example is drawn
-    once and means nothing; each side's own captions and labels are left out.
+    An epoch is as long as the larger collection, so that all of both is met. Which two lie in one example means
+    nothing, and is drawn anew in every epoch; each side's own captions and labels are left out.
     """
 
     def __init__(self, name: str, target: ArraySource, origin: ArraySource) -> None:
@@ -29,13 +29,19 @@ class UnpairedSource(Source):
         self.target, self.origin = target, origin
         self.spec = DataSpec(target.spec.shape, source_shape=origin.spec.shape, provides=frozenset({"source"}))
         self.skipped = (*target.skipped, *origin.skipped)
-        self._partner = rng.Stream(0, "unpaired", len(self)).permutation(len(self))
+        self._partner = self._partners(0)
 
     def __len__(self) -> int:
         return max(len(self.target), len(self.origin))
 
+    def _partners(self, epoch: int) -> Tensor:
+        """For every picture of ``target`` the number of the other one, ``(N,)``."""
+        names = ("unpaired", len(self)) if epoch == 0 else ("unpaired", len(self), epoch)
+        return rng.Stream(0, *names).permutation(len(self))
+
     def at(self, epoch: int) -> Self:
         cut = copy.copy(self)
+        cut._partner = self._partners(epoch)
         cut.target, cut.origin = self.target.at(epoch), self.origin.at(epoch)
         return cut
 
@@ -49,5 +55,9 @@ class UnpairedSource(Source):
 
     def fingerprint(self) -> str:
         """Of both collections together."""
-        both = f"{self.target.fingerprint()} {self.origin.fingerprint()}"
+        facts = (self.target.fingerprint(), self.origin.fingerprint())
+        return f"2-{hashlib.sha256(ascii(facts).encode()).hexdigest()[:16]}"
+
+    def earlier_fingerprint(self) -> str:
+        both = f"{self.target.earlier_fingerprint()} {self.origin.earlier_fingerprint()}"
         return hashlib.sha256(both.encode()).hexdigest()[:16]

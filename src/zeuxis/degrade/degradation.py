@@ -1,6 +1,7 @@
 """The base classes of degradations, which map a picture to a degraded one.
 
-Images are ``(B, C, H, W)`` in [-1, 1], so that 0 is middle grey; a degradation may change H and W.
+Images are ``(B, C, H, W)`` in [-1, 1], so that 0 is middle grey, and stay there, as no picture file holds more; a
+degradation may change H and W.
 A linear one, ``y = A x``, also has its adjoint: ``<A x, y> = <x, A* y>`` for every x and y.
 """
 
@@ -24,6 +25,10 @@ class Degradation:
     def __call__(self, image: Tensor, rng: Rng) -> Tensor:
         """The degraded images; whatever is random about them comes from ``rng``."""
         raise NotImplementedError
+
+    def target(self, image: Tensor) -> Tensor:
+        """What training is to make of the degraded ``image``: itself, unless what is cited has it otherwise."""
+        return image
 
     def __str__(self) -> str:
         mine: Any = self  # every subclass is a dataclass, which a base class cannot say
@@ -58,7 +63,7 @@ class Linear(Degradation):
         raise NotImplementedError
 
     def __call__(self, image: Tensor, rng: Rng) -> Tensor:
-        return self.apply(image)
+        return self.apply(image).clamp(-1, 1)  # a filter with negative weights overshoots at edges
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,12 @@ class Chain:
     def __call__(self, image: Tensor, rng: Rng) -> Tensor:
         """The images after all parts, from first to last."""
         return self.with_mask(image, rng)[0]
+
+    def target(self, image: Tensor) -> Tensor:
+        """What training is to make of the degraded ``image``."""
+        for part in self.parts:
+            image = part.target(image)
+        return image
 
     @property
     def masks(self) -> bool:

@@ -15,7 +15,7 @@ from zeuxis.rng import Rng, normal_like
 
 @dataclass(frozen=True)
 class Noise(Degradation):
-    """Adds Gaussian noise of standard deviation ``sigma``, in units of [-1, 1]; nothing is clipped."""
+    """Adds Gaussian noise of standard deviation ``sigma``, in units of [-1, 1], and clips the sum to that."""
 
     sigma: float = 0.1
     name = "noise"
@@ -25,7 +25,7 @@ class Noise(Degradation):
             raise UsageError(f"{self}: the standard deviation must not be below 0")
 
     def __call__(self, image: Tensor, rng: Rng) -> Tensor:
-        return image + self.sigma * normal_like(image, rng)
+        return (image + self.sigma * normal_like(image, rng)).clamp(-1, 1)
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Shot(Degradation):
 
     def __call__(self, image: Tensor, rng: Rng) -> Tensor:
         expected = self.photons * ((image + 1) / 2).clamp(min=0)
-        return rng.poisson(expected) / self.photons * 2 - 1
+        return (rng.poisson(expected) / self.photons * 2 - 1).clamp(max=1)
 
 
 @dataclass(frozen=True)
@@ -59,4 +59,5 @@ class Grain(Degradation):
         b, _, height, width = image.shape
         soft = Blur(0.7).apply(rng.normal(b, 1, height, width, device=image.device).to(image.dtype))
         tone = (1 - image.clamp(-1, 1) ** 2).clamp(min=0.1).sqrt()
-        return image + self.sigma * 2.5 * tone * soft  # the blur leaves about 1 / 2.5 of the deviation
+        grain = self.sigma * 2.5 * tone * soft  # the blur leaves about 1 / 2.5 of the deviation
+        return (image + grain).clamp(-1, 1)

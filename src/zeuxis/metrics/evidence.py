@@ -19,14 +19,29 @@ from zeuxis.errors import UsageError
 from zeuxis.metrics.codes import CodeUsage
 from zeuxis.metrics.frechet import Moments
 from zeuxis.metrics.kernel import KernelDistance, kernel
+from zeuxis.metrics.neighbours import Copying, copying
 from zeuxis.metrics.oracle import Agreement, agreement
 from zeuxis.metrics.perplexity import over
 from zeuxis.metrics.precision import Support, precision_recall
 from zeuxis.metrics.segmentation import Confusion, Overlap
+from zeuxis.metrics.two_sample import TwoSample, two_sample
 from zeuxis.metrics.verification import Verification, verification
 from zeuxis.rng import Stream
 
 _T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Generated and held-out pictures in one more feature space, with what a figure says of that space."""
+
+    fake: Tensor  # (M, D) features of generated pictures
+    moments: Moments  # of the reference set
+    features: str  # fingerprint of the space
+    resize: str
+
+    def __len__(self) -> int:
+        return len(self.fake)
 
 
 @dataclass(frozen=True)
@@ -36,13 +51,21 @@ class Evidence:
     fake: Tensor | None = None  # (M, D) features of generated pictures
     real: Tensor | None = None  # (N, D) features of the reference set
     moments: Moments | None = None  # of the reference set, when already known; else computed from ``real``
+    grain: Compared | None = None  # in the space that sees grain
+    untrained: Compared | None = None  # in the space of a network that learnt nothing
+    fake_views: Tensor | None = None  # (M, C, h, w) uint8, see ``two_sample.views``
+    real_views: Tensor | None = None  # (N, C, h, w) uint8
+    fake_to_training: Tensor | None = None  # (M,) distances of generated pictures to the nearest training picture
+    real_to_training: Tensor | None = None  # (N,) those of held-out ones
+    floors: Mapping[str, float] = field(default_factory=dict)  # metric -> what training pictures reach at equal count
     reconstructed: Tensor | None = None  # (N, D) features of pictures encoded and decoded
     scores: Mapping[str, Tensor] = field(default_factory=dict)  # metric -> (N,): pictures against their targets
     code_usage: CodeUsage | None = None  # of the codes that pictures were encoded in
     log_prob: Tensor | None = None  # (N,) nats of whole images, a density on [-1, 1]
     log_prob_spread: float | None = None  # nats: the standard error that all of ``log_prob`` share
     dims: int | None = None  # C x H x W; None where ``log_prob`` is not of 8-bit pixels
-    level: float = LEVEL  # see ``bits_per_dim``
+    data_dims: int | None = None  # of these, those that are data and no padding
+    level: float = LEVEL  # see ``bits_per_dim``; 1 where ``log_prob`` is a probability
     logits: Tensor | None = None  # (N, K) of pictures, in random order
     prediction: Tensor | None = None  # (N, F) int64: the labels or factors that a judge predicts
     target: Tensor | None = None  # (N, F) int64: those of the condition
@@ -55,7 +78,7 @@ class Evidence:
     caption_log_prob: Tensor | None = None  # (N,) nats of captions, by the model
     caption_words: Tensor | None = None  # (N,) how many words each has, its end counted as one
     caption_best: Tensor | None = None  # (N,) nats of the same captions by what wrote them
-    seed: int = 0  # of the kernel distance's subsets
+    seed: int = 0  # of the kernel distance's subsets and of the two-sample test's classifier
 
     @cached_property
     def support(self) -> Support:
@@ -64,6 +87,14 @@ class Evidence:
     @cached_property
     def kernel(self) -> KernelDistance:
         return kernel(present(self.real), present(self.fake), Stream(self.seed, "kernel"))
+
+    @cached_property
+    def two_sample(self) -> TwoSample:
+        return two_sample(present(self.real_views), present(self.fake_views), Stream(self.seed, "two-sample"))
+
+    @cached_property
+    def copying(self) -> Copying:
+        return copying(present(self.fake_to_training), present(self.real_to_training))
 
     @cached_property
     def agreement(self) -> Agreement:

@@ -8,13 +8,17 @@ Axes: N pictures, D features.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from zeuxis.errors import UsageError
+from zeuxis.metrics.checks import finite
 from zeuxis.metrics.distance import BLOCK
+
+SMALL = 64  # columns of a product that is not worth halving
 
 
 @dataclass(frozen=True)
@@ -24,40 +28,62 @@ class Moments:
     count: int
     mean: Tensor
     covariance: Tensor
+    known_root: Tensor | None = field(default=None, compare=False, repr=False)  # of the covariance, where it was kept
 
     @classmethod
     def of(cls, features: Tensor) -> Moments:
         """The moments of features ``(N, D)``, N >= 2; the covariance divides by N - 1."""
         if features.ndim != 2 or len(features) < 2:
             raise UsageError(f"moments need features (N, D) with N >= 2, not {tuple(features.shape)}: give more images")
+        finite("features", features)
         n, dims = features.shape
         mean = torch.zeros(dims, dtype=torch.float64, device=features.device)
         for part in features.split(BLOCK):  # two passes, so that float64 is held for a block of rows only
             mean += part.double().sum(0) / n
         scatter = torch.zeros(dims, dims, dtype=torch.float64, device=features.device)
         for part in features.split(BLOCK):
-            centred = part.double() - mean
-            scatter += centred.T @ centred
-        return cls(n, mean, scatter / (n - 1))
+            _add_gram(scatter, part.double() - mean)
+        lower = scatter.tril(-1)
+        return cls(n, mean, (lower + lower.T + scatter.diagonal().diag()) / (n - 1))
+
+    @cached_property
+    def root(self) -> Tensor:
+        """The symmetric square root of the covariance; eigenvalues within rounding of zero are taken for zero."""
+        if self.known_root is not None:
+            return self.known_root
+        values, vectors = torch.linalg.eigh(self.covariance)
+        return (vectors * _positive(values).sqrt()) @ vectors.T
 
 
 def frechet(a: Tensor | Moments, b: Tensor | Moments) -> float:
     """``|m_a - m_b|^2 + tr(S_a + S_b - 2 (S_a S_b)^(1/2))`` of features ``(N, D)`` or their moments. Lower is nearer.
 
-    Any rank is right: fewer samples than dimensions leave the covariances singular, and the square
-    root of a product of singular matrices is where the usual iteration fails. Here the last trace is
-    the sum of the singular values of ``S_a^(1/2) S_b^(1/2)``, which needs no inverse and no iteration.
+    Any rank is right: fewer samples than dimensions leave the covariances singular, and the square root of a product
+    of singular matrices is where the usual iteration fails. Here the last trace is that of the root of the symmetric
+    ``R S_a R`` with ``R = S_b^(1/2)``, the sum of the roots of its eigenvalues: no inverse, no iteration, and one root,
+    which is that of ``b`` and is kept with its moments.
     """
     a, b = (x if isinstance(x, Moments) else Moments.of(x) for x in (a, b))
     if a.mean.shape != b.mean.shape:
         raise UsageError(f"features of {len(a.mean)} and {len(b.mean)} dimensions: use one feature network for both")
-    cross = torch.linalg.svdvals(_root(a.covariance) @ _root(b.covariance)).sum()
+    product = b.root @ a.covariance @ b.root
+    cross = _positive(torch.linalg.eigvalsh((product + product.T) / 2)).sqrt().sum()
     spread = a.covariance.trace() + b.covariance.trace() - 2 * cross
     return float((a.mean - b.mean).square().sum() + spread)
 
 
-def _root(covariance: Tensor) -> Tensor:
-    """The symmetric square root; eigenvalues within rounding error of zero are taken for zero."""
-    values, vectors = torch.linalg.eigh(covariance)
+def _positive(values: Tensor) -> Tensor:
+    """Eigenvalues with those within rounding error of zero at zero."""
     floor = values.amax().clamp(min=0) * len(values) * torch.finfo(values.dtype).eps
-    return (vectors * torch.where(values > floor, values, 0.0).sqrt()) @ vectors.T
+    return torch.where(values > floor, values, 0.0)
+
+
+def _add_gram(total: Tensor, x: Tensor) -> None:
+    """Add ``x^T x`` (D, D) of ``x`` (b, D) to the lower triangle of ``total``, leaving out most of the upper one."""
+    if len(total) <= SMALL:
+        total.addmm_(x.T, x)
+        return
+    half = len(total) // 2
+    _add_gram(total[:half, :half], x[:, :half])
+    _add_gram(total[half:, half:], x[:, half:])
+    total[half:, :half].addmm_(x[:, half:].T, x[:, :half])

@@ -23,6 +23,14 @@ def bits_per_dim(log_prob: Tensor, dims: int, level: float = LEVEL) -> Tensor:
     return -(log_prob / dims + math.log(level)) / math.log(2)
 
 
+def bits_without_padding(bits: float, dims: int, data: int) -> float:
+    """What ``bits`` a value over ``dims`` values are over the ``data`` values that are no padding: an upper bound.
+
+    A picture's probability without its border is at least that with it, so all its bits are laid on the data.
+    """
+    return bits * dims / data
+
+
 def nats(bits: Tensor | float, dims: int, level: float = LEVEL) -> Tensor:
     """The log-likelihood in nats that ``bits`` per dimension stand for: the inverse of :func:`bits_per_dim`."""
     return -dims * (torch.as_tensor(bits) * math.log(2) + math.log(level))

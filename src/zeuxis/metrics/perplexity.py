@@ -17,8 +17,9 @@ def perplexity(log_prob: Tensor, words: Tensor) -> float:
 def over(log_prob: Tensor, best: Tensor, words: Tensor) -> tuple[float, float]:
     """The perplexity under ``log_prob`` (N,) over that under ``best`` (N,), of the same captions; its standard error.
 
-    ``best`` is under the distribution that they were drawn from, so 1 is perfect: the logarithm of the ratio is the
-    divergence, a word. Both are of the same captions, hence their sampling noise mostly cancels, and the error is far
+    ``best`` must be under the distribution that they were drawn from. Then the expected logarithm of the ratio is the
+    divergence, a word: no model is below 1 but by chance, within the error, and one that is has been compared with
+    another distribution. Both are of the same captions, hence their sampling noise mostly cancels, and the error is far
     below that of either.
     """
     extra = best.double() - log_prob.double()  # (N,) nats

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from zeuxis.errors import UsageError
-from zeuxis.metrics.distance import blocks, distances, nearest
+from zeuxis.metrics.checks import of_one_network
+from zeuxis.metrics.distance import WIDE, Centred, blocks, exact_pairs, nearest_squared, squares
 
 
 @dataclass(frozen=True)
@@ -31,32 +32,47 @@ class Support:
 def precision_recall(real: Tensor, fake: Tensor, k: int = 3) -> Support:
     """Compare features ``(N, D)`` and ``(M, D)``, N and M above k.
 
-    A set's manifold is the union of the balls around its points that reach their k-th nearest
-    neighbour in the same set, the point itself not counted.
+    A set's manifold is the union of the closed balls around its points that reach their k-th nearest neighbour in the
+    same set, the point itself not counted. A copy of a point is a neighbour of it, at distance 0: a point with k
+    copies has a ball of radius 0, which holds exactly its copies, so pictures that repeat themselves cover nothing
+    else. What lies at a ball's border, as a copy of the k-th neighbour does, is inside.
     """
-    if real.ndim != 2 or fake.ndim != 2 or real.shape[1] != fake.shape[1]:
-        raise UsageError(f"features {tuple(real.shape)} and {tuple(fake.shape)}: use one feature network for both")
+    of_one_network(real, fake)
     if min(len(real), len(fake)) <= k:
         raise UsageError(f"{len(real)} and {len(fake)} images are too few for k = {k}: give more than {k} of each")
-    centre = real.double().mean(0)  # distances do not change, their cancellation errors shrink
-    real, fake = real.double() - centre, fake.double() - centre
-    real_radius, fake_radius = (nearest(x, x, k, skip_self=True)[0][:, -1] for x in (real, fake))
-
-    holders = torch.zeros(len(fake), device=real.device)  # real balls that hold each fake
+    real, fake = real.float(), fake.float()
+    real_radius, fake_radius = _radius(real, k), _radius(fake, k)
+    centre = real.mean(0)
+    real_rows, fake_rows = Centred(real, centre), Centred(fake, centre)
+    holders = torch.zeros(len(fake), dtype=torch.int64, device=real.device)  # real balls that hold each fake
     held = torch.zeros(len(real), dtype=torch.bool, device=real.device)  # reals that a fake ball holds
     covered = torch.zeros_like(held)  # reals whose ball holds a fake
     for r, rows in blocks(real):
         for f, columns in blocks(fake):
-            d = distances(rows, columns)
             of_r, of_f = slice(r, r + len(rows)), slice(f, f + len(columns))
-            in_real = d <= real_radius[of_r, None]
+            d, error = squares(real_rows[of_r], fake_rows[of_f])
+            in_real = _inside(d, error, rows, columns, real_radius[of_r, None])
+            in_fake = _inside(d, error, rows, columns, fake_radius[None, of_f])
             holders[of_f] += in_real.sum(0)
             covered[of_r] |= in_real.any(1)
-            held[of_r] |= (d <= fake_radius[None, of_f]).any(1)
+            held[of_r] |= in_fake.any(1)
     return Support(
-        precision=float((holders > 0).float().mean()),
-        recall=float(held.float().mean()),
-        density=float(holders.mean() / k),
-        coverage=float(covered.float().mean()),
+        precision=float((holders > 0).double().mean()),
+        recall=float(held.double().mean()),
+        density=float(holders.double().mean() / k),
+        coverage=float(covered.double().mean()),
         k=k,
     )
+
+
+def _radius(x: Tensor, k: int) -> Tensor:
+    """The squared distance (N,) of each row to its k-th nearest neighbour."""
+    return nearest_squared(x, blocks(x, WIDE), k, len(x), skip_self=True)[0][:, -1]
+
+
+def _inside(d: Tensor, error: float, rows: Tensor, columns: Tensor, radius: Tensor) -> Tensor:
+    """Which squared distances ``d (B, N)``, wrong by ``error`` at most, are within the squared ``radius``: exactly."""
+    inside = d <= (radius - error).float()
+    r, c = ((d <= (radius + error).float()) ^ inside).nonzero(as_tuple=True)  # a few: those that rounding decides
+    inside[r, c] = exact_pairs(rows, columns, r, c) <= radius.expand_as(d)[r, c]
+    return inside

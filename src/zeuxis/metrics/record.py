@@ -21,7 +21,9 @@ class Figure:
 
     ``features`` and ``reference`` are fingerprints (of the feature network's weights, and of the
     reference set's statistics or pictures); two figures can be compared only if both are equal.
-    ``resize`` names the filter that brought the pictures to the feature network's size.
+    ``floor`` is what pictures of the data themselves reach in place of generated ones (training against
+    held-out ones, as many): nothing below it is due to the model. ``resize`` names the filter that brought
+    the pictures to the feature network's size.
     """
 
     name: str
@@ -33,6 +35,8 @@ class Figure:
     reference: str | None = None
     resize: str | None = None
     of_distribution: bool = False  # it compares distributions, and so depends on the sample count
+    biased: bool = True  # a distribution's figure of few samples is off on average, and does not spread more alone
+    floor: float | None = None
     caution: str | None = None  # what this value means for the figures beside it, where it casts doubt on them
 
     @property
@@ -41,7 +45,10 @@ class Figure:
         if not math.isfinite(self.value):
             return f"{self.name} is {self.value}: not a number that can be compared"
         if self.of_distribution and self.samples < FEW:
-            return f"{self.name} over {self.samples} samples: biased below {FEW}, compare only at equal counts"
+            if self.biased:
+                return f"{self.name} over {self.samples} samples: biased below {FEW}, compare only at equal counts"
+            known = "its spread is unknown" if self.spread is None else f"uncertain by {self.spread:.2g}"
+            return f"{self.name} over {self.samples} samples: not biased, but {known}"
         return self.caution
 
     def as_dict(self) -> dict[str, Any]:

@@ -8,10 +8,13 @@ Axes: N pictures.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from zeuxis.errors import UsageError
+from zeuxis.metrics.checks import finite
 
 
 def classifier_score(logits: Tensor, splits: int = 10) -> tuple[float, float]:
@@ -19,12 +22,13 @@ def classifier_score(logits: Tensor, splits: int = 10) -> tuple[float, float]:
 
     Between 1 and K; higher is better. The rows must be in random order, because the splits are consecutive.
     """
+    finite("logits", logits)
     if len(logits) < splits:
         raise UsageError(f"{len(logits)} images cannot be split into {splits}: give more images or fewer splits")
     scores = []
     for part in logits.double().log_softmax(1).tensor_split(splits):
-        marginal = part.exp().mean(0, keepdim=True)
-        divergence = (part.exp() * (part - marginal.log())).sum(1)
+        log_marginal = part.logsumexp(0) - math.log(len(part))  # not the log of a mean, which may be of zeros
+        divergence = (part.exp() * (part - log_marginal)).sum(1)
         scores.append(divergence.mean().exp())
     all_scores = torch.stack(scores)
     return float(all_scores.mean()), float(all_scores.std(correction=0))

@@ -11,14 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Literal
 
 from torch import Tensor
 
 from zeuxis.errors import UnknownName, UsageError
+from zeuxis.metrics.evidence import Compared, present
 from zeuxis.metrics.evidence import Evidence as Evidence
-from zeuxis.metrics.evidence import present
 from zeuxis.metrics.frechet import frechet
-from zeuxis.metrics.likelihood import bits_per_dim
+from zeuxis.metrics.likelihood import bits_per_dim, bits_without_padding
 from zeuxis.metrics.oracle import accuracy, caution, recognised
 from zeuxis.metrics.perplexity import perplexity
 from zeuxis.metrics.record import Better, Figure
@@ -32,6 +33,9 @@ class Metric:
     """One metric. ``of_distribution`` marks those that depend on how many samples were taken.
 
     ``parts`` are shares that explain the value: each becomes a figure of its own, named ``metric/part``.
+    ``biased`` says that a small sample moves its expectation and not its spread alone. ``space`` is the field of the
+    evidence that it is of, where that is not the features of the call; ``floor`` what it is for pictures of the data
+    themselves, where no measurement is needed to know (elsewhere ``Evidence.floors`` has it).
     ``beside`` are metrics without which the value misleads: they are measured with it, where the evidence
     allows. ``caution`` gives the figure's own warning, in one line, or None.
     """
@@ -45,8 +49,13 @@ class Metric:
     parts: Callable[[Evidence], Mapping[str, float]] | None = None
     beside: tuple[str, ...] = ()
     caution: Callable[[Evidence], str | None] | None = None
+    biased: bool = True
+    space: Literal["grain", "untrained"] | None = None
+    floor: Callable[[Evidence], float] | None = None
     score: Callable[[Tensor, Tensor], Tensor] | None = None  # pictures and targets (B, C, H, W) in [-1, 1] -> (B,)
 
+
+OF_FEATURES = frozenset({"fake", "real", "reconstructed"})  # the evidence that is in the feature space of the call
 
 METRICS: Mapping[str, Metric] = MappingProxyType(
     {
@@ -64,6 +73,48 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             lambda e: e.kernel.value,
             of_distribution=True,
             spread=lambda e: e.kernel.spread,
+            biased=False,
+        ),
+        "frechet-grain": Metric(
+            "Fréchet distance of fine detail: energies of random filters, which see noise, blur and compression",
+            "lower",
+            ("grain",),
+            lambda e: _frechet_in(e.grain),
+            of_distribution=True,
+            space="grain",
+        ),
+        "frechet-untrained": Metric(
+            "Fréchet distance of the features of an untrained network, the control of the learnt ones",
+            "lower",
+            ("untrained",),
+            lambda e: _frechet_in(e.untrained),
+            of_distribution=True,
+            space="untrained",
+        ),
+        "two-sample": Metric(
+            "how well a small network tells generated pictures from real ones, area under its ROC curve, 0.5 at best",
+            "lower",
+            ("fake_views", "real_views"),
+            lambda e: e.two_sample.auroc,
+            of_distribution=True,
+            spread=lambda e: e.two_sample.error,
+            floor=lambda e: 0.5,
+        ),
+        "copied": Metric(
+            "share of fakes as near to a training picture as the nearest hundredth of held-out pictures is",
+            "lower",
+            ("fake_to_training", "real_to_training"),
+            lambda e: e.copying.share,
+            floor=lambda e: e.copying.expected,
+            beside=("nearer-to-training",),
+        ),
+        "nearer-to-training": Metric(
+            "chance that a fake is nearer to its nearest training picture than a held-out picture is, 0.5 at best",
+            "lower",
+            ("fake_to_training", "real_to_training"),
+            lambda e: e.copying.nearer,
+            spread=lambda e: e.copying.error,
+            floor=lambda e: 0.5,
         ),
         "precision": Metric(
             "share of fakes that look real", "higher", ("fake", "real"), lambda e: e.support.precision, True
@@ -123,7 +174,8 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             "negative log-likelihood (or its bound) of 8-bit pixels, bits a value",
             "lower",
             ("log_prob", "dims"),
-            lambda e: float(bits_per_dim(present(e.log_prob).double(), present(e.dims), e.level).mean()),
+            lambda e: _bits(e),
+            caution=lambda e: _bits_caution(e),
         ),
         "accuracy": Metric(
             "share of labels (or factors) predicted right",
@@ -191,7 +243,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             beside=("perplexity-over-grammar",),
         ),
         "perplexity-over-grammar": Metric(
-            "perplexity over that of the grammar which wrote the captions, 1 at best",
+            "perplexity over that of what the captions were drawn from: in expectation none is below 1",
             "lower",
             ("caption_log_prob", "caption_best", "caption_words"),
             lambda e: e.over_grammar[0],
@@ -199,6 +251,25 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         ),
     }
 )
+
+
+def _bits(e: Evidence) -> float:
+    return float(bits_per_dim(present(e.log_prob).double(), present(e.dims), e.level).mean())
+
+
+def _bits_caution(e: Evidence) -> str | None:
+    """What these bits must not be compared with, where there is such a thing."""
+    dims = present(e.dims)
+    if e.data_dims is None or e.data_dims == dims:
+        return None
+    return (
+        f"over {dims} values, of which {e.data_dims} are data and the others padding, nearly free: not comparable with "
+        f"bits of unpadded pictures, which are at most {bits_without_padding(_bits(e), dims, e.data_dims):.3f} here"
+    )
+
+
+def _frechet_in(space: Compared | None) -> float:
+    return frechet(present(space).fake, present(space).moments)
 
 
 def measure(
@@ -228,16 +299,20 @@ def measure(
         if missing:
             have = [n for n, m in METRICS.items() if evidence.given.issuperset(m.needs)]
             raise UsageError(f"'{name}' needs {', '.join(missing)}; what is here can give: {', '.join(have) or 'none'}")
+        in_features = not OF_FEATURES.isdisjoint(metric.needs)
+        space = {"grain": evidence.grain, "untrained": evidence.untrained, None: None}[metric.space]
         whole = Figure(
             name=name,
             value=metric.value(evidence),
             samples=evidence.count(metric.needs[0]),
             better=metric.better,
             spread=metric.spread(evidence) if metric.spread else None,
-            features=features,
+            features=space.features if space else features if in_features else None,
             reference=reference,
-            resize=resize,
+            resize=space.resize if space else resize if in_features else None,
             of_distribution=metric.of_distribution,
+            biased=metric.biased,
+            floor=metric.floor(evidence) if metric.floor else evidence.floors.get(name),
             caution=metric.caution(evidence) if metric.caution else None,
         )
         parts = metric.parts(evidence) if metric.parts else {}

@@ -63,13 +63,15 @@ def record(
     condition: Mapping[str, Any],
     device: str,
     dtype: str = "float32",
+    drawn: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """How one picture is made, ready for JSON.
 
     ``model`` is the name or folder that it was loaded by; ``seed`` the seed of this very picture;
-    ``sampling`` the knobs that were set, by name; ``condition`` what steered it, as plain values by field.
+    ``sampling`` the knobs that were set, by name; ``condition`` what steered it, as plain values by field;
+    ``drawn`` what its last bits depend on (see :func:`drawn_in`), where it was drawn.
     """
-    return {
+    made = {
         "format": FORMAT,
         "model": model,
         "system": system,
@@ -85,6 +87,16 @@ def record(
         "synthetic": True,
         "disclosure": DISCLOSURE,
     }
+    return made if drawn is None else {**made, "drawn": dict(drawn)}
+
+
+def drawn_in(batch: int, row: int, threads: int, instructions: str) -> dict[str, Any]:
+    """What the last bits of a picture depend on besides its seed: sums are ordered, and so rounded, by all of it.
+
+    It was ``row`` of the ``batch`` pictures that were drawn at a time, by ``threads`` threads with the processor's
+    ``instructions``.
+    """
+    return {"batch": batch, "row": row, "threads": threads, "instructions": instructions}
 
 
 def save_png(image: Image.Image, path: Path, record: Mapping[str, Any]) -> None:
@@ -208,4 +220,17 @@ def _checked(text: str, path: Path) -> dict[str, Any]:
     for key, kind in TYPES.items():
         if key not in found or not isinstance(found[key], kind):
             raise DataError(f"the record in {path} is damaged: '{key}' is missing or of the wrong kind")
+    _check_drawn(found.get("drawn"), path)
     return found
+
+
+def _check_drawn(drawn: Any, path: Path) -> None:
+    """Refuse what :func:`drawn_in` cannot have said; None, of older versions and of what was not drawn, is fine."""
+    if drawn is None:
+        return
+    kinds = drawn_in(1, 0, 1, "")
+    told = isinstance(drawn, dict) and drawn.keys() == kinds.keys()
+    if not told or any(type(drawn[key]) is not type(value) for key, value in kinds.items()):
+        raise DataError(f"the record in {path} is damaged: 'drawn' is not {', '.join(kinds)}")
+    if not 0 <= drawn["row"] < drawn["batch"] or drawn["threads"] < 1:
+        raise DataError(f"the record in {path} is damaged: 'drawn' is row {drawn['row']} of {drawn['batch']}")

@@ -17,12 +17,14 @@ from zeuxis.data.entries import ENTRIES
 from zeuxis.data.source import ArraySource
 from zeuxis.errors import ZeuxisError
 from zeuxis.game import Player, System, Turn, play_round
+from zeuxis.knobs import Sampling
 from zeuxis.recipe import Recipe, merged
 from zeuxis.rng import Stream
 from zeuxis.testing.toy import toy_source
 from zeuxis.training.optimiser import OPTIMISERS
 
 BATCH = 6
+STEPS = 3  # of drawing, where it takes any
 LR = 2e-3  # a learning rate at which few rounds show, where a player has a lower one
 
 
@@ -86,6 +88,11 @@ class Case:
     def flows(self) -> bool:
         """Whether the instance is a flow: an invertible map of pictures to latents."""
         return self._built.flow is not None
+
+    @property
+    def short(self) -> Sampling:
+        """How it draws: as its recipe does, in few steps where it takes any."""
+        return Sampling(**{**self.recipe.sample, **({"steps": STEPS} if "steps" in self._built.knobs else {})})
 
     @cached_property
     def network(self) -> tuple[object, ...]:

@@ -1,8 +1,9 @@
 """Checkpoints: written whole or not at all, and never a pickle.
 
 A checkpoint is a folder ``checkpoints/<round>/`` with ``state.safetensors`` and ``state.json``;
-the JSON holds the SHA-256 of the tensors, so a damaged one is recognised and the one before it
-is used. It appears by a rename, after everything in it has reached the disk.
+the JSON holds the SHA-256 of the tensors and its own, so a damaged one is recognised: it is set aside, and the one
+before it is used. Where none is sound training is refused, and nothing is touched. A checkpoint appears by a rename,
+after everything in it has reached the disk.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -25,9 +25,21 @@ from zeuxis.errors import TrainingStopped, WeightsError
 from zeuxis.game import System
 from zeuxis.training.given import kept_apart, stored
 from zeuxis.training.legacy import FORMAT, format_of, upgraded_card, upgraded_facts, upgraded_tensors
+from zeuxis.training.log import free_name
 from zeuxis.training.state import Tensors
 
+OWN_HASH = "facts_sha256"  # in a checkpoint's JSON: of all the facts beside it
 LARGE = 2**28  # bytes: weights of a model above it are mapped from the disk
+
+
+class LaterFormat(WeightsError):
+    """A folder that a later version of the library wrote: nothing is wrong with it."""
+
+
+def hash_of(facts: Mapping[str, Any]) -> str:
+    """The SHA-256 of a checkpoint's facts, but for what is added to them as they are written."""
+    own = {key: value for key, value in facts.items() if key not in ("format", "sha256", OWN_HASH)}
+    return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()
 
 
 def sha256(path: Path) -> str:
@@ -83,21 +95,57 @@ def read_folder(folder: Path, stem: str, *, mapped: bool = False) -> tuple[Tenso
     With ``mapped`` tensors stay in the file until they are touched. Then only the file's length is checked, for its
     hash cannot be known without reading all of it.
     """
-    aside = folder.with_name(f".old-{folder.name}")
-    if not folder.exists() and aside.exists():
-        folder = aside
-    weights, card = folder / f"{stem}.safetensors", folder / f"{stem}.json"
+    folder = where(folder)
+    facts = checked_facts(folder, stem, hashed=not mapped)
     try:
-        facts = json.loads(card.read_text(encoding="utf-8"))
-        expected = facts["sha256"]
-        if not mapped and sha256(weights) != expected:
-            raise WeightsError(f"{weights} is damaged: its hash is not the one written in {card.name}")
-        tensors = load_file(weights)
+        tensors = load_file(folder / f"{stem}.safetensors")
         if not mapped:
             tensors = {name: tensor.clone() for name, tensor in tensors.items()}
         return upgraded_tensors(tensors, format_of(facts)), upgraded_facts(facts)
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise WeightsError(f"cannot read {folder}: {error}") from None
+
+
+def checked_facts(folder: Path, stem: str, *, hashed: bool = True) -> dict[str, Any]:
+    """The facts that :func:`write_folder` wrote, of any version; ``hashed`` also reads the tensors to check their hash.
+
+    Raises:
+        LaterFormat: a later version of the library wrote them.
+        WeightsError: something is missing or damaged.
+    """
+    folder = where(folder)
+    weights, card = folder / f"{stem}.safetensors", folder / f"{stem}.json"
+    try:
+        facts = _table(card)
+        format, expected = format_of(facts), facts["sha256"]
+        if format > FORMAT:
+            raise LaterFormat(
+                f"{folder} is of format {format}, written by a later version of zeuxis than this one, which reads up "
+                f"to {FORMAT}: update zeuxis"
+            )
+        if hashed and sha256(weights) != expected:
+            raise WeightsError(f"{weights} is damaged: its hash is not the one written in {card.name}")
+    except KeyError as error:
+        raise WeightsError(f"cannot read {folder}: {card.name} has no {error}") from None
+    except (OSError, ValueError, TypeError) as error:
+        raise WeightsError(f"cannot read {folder}: {error}") from None
+    return facts
+
+
+def _table(card: Path) -> dict[str, Any]:
+    try:
+        facts = json.loads(card.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise WeightsError(f"{card} is damaged: it is not JSON ({error})") from None
+    if not isinstance(facts, dict):
+        raise WeightsError(f"{card} is damaged: it holds no table")
+    return facts
+
+
+def where(folder: Path) -> Path:
+    """``folder``, or where it stepped aside to, should the one to replace it not have come (see ``write_folder``)."""
+    aside = folder.with_name(f".old-{folder.name}")
+    return aside if not folder.exists() and aside.exists() else folder
 
 
 def read_model(folder: Path) -> tuple[Tensors, dict[str, Any]]:
@@ -107,7 +155,10 @@ def read_model(folder: Path) -> tuple[Tensors, dict[str, Any]]:
     """
     weights = folder / "model.safetensors"
     tensors, card = read_folder(folder, "model", mapped=weights.is_file() and weights.stat().st_size > LARGE)
-    return tensors, upgraded_card(card)
+    try:
+        return tensors, upgraded_card(card)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(f"{folder / 'model.json'} is damaged: it is no model's card ({error!r})") from None
 
 
 def write_model(folder: Path, system: System, facts: Mapping[str, Any]) -> None:
@@ -146,51 +197,29 @@ def _reference(given: System, folder: Path) -> dict[str, Any]:
     return {"given": {"model": name, **near, "sha256": sha}}
 
 
-def misfit(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> str | None:
-    """Why ``tensors`` cannot take the place of ``own``, in a few words; None if they can."""
-    for kind, names in (("lacks", own.keys() - tensors.keys()), ("has", tensors.keys() - own.keys())):
-        if names:
-            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            return f"it {kind} {min(names)}{more}"
-    for name, tensor in own.items():
-        if tensor.shape != tensors[name].shape:
-            return f"{name} is {tuple(tensors[name].shape)}, want {tuple(tensor.shape)}"
-    return None
-
-
-@torch.no_grad()
-def put_back(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], what: str, mend: str) -> None:
-    """Copy ``tensors`` into ``own``, in its types and on its devices.
-
-    Raises:
-        WeightsError: names or shapes differ; ``what`` and ``mend`` begin and end the message.
-    """
-    why = misfit(own, tensors)
-    if why is not None:
-        raise WeightsError(f"{what}: {why}; {mend}")
-    for name, tensor in own.items():
-        tensor.copy_(tensors[name])
-
-
-def without_given(system: System, tensors: Mapping[str, Tensor]) -> Tensors:
-    """``tensors`` without what given systems hold: older checkpoints have copies of it."""
-    elsewhere = system.state_dict().keys() - stored(system).keys()
-    return {name: tensor for name, tensor in tensors.items() if name not in elsewhere}
-
-
 class Checkpoints:
-    """The training states of a run, newest last; only the last ``keep`` stay."""
+    """The training states of a run, newest last; only the last ``keep`` sound ones stay.
 
-    def __init__(self, folder: Path, keep: int = 2) -> None:
+    Of several processes only one ``writes``: it alone sets damaged ones aside.
+    """
+
+    def __init__(self, folder: Path, keep: int = 2, *, writes: bool = True) -> None:
         self.folder = folder
         self.keep = keep
+        self.writes = writes
 
     def save(self, round: int, tensors: Tensors, facts: dict[str, Any]) -> Path:
-        """Write the state after ``round`` rounds, then remove what is too old."""
+        """Write the state after ``round`` rounds, then remove what is older than the last ``keep`` sound ones."""
         path = self.folder / f"{round:08d}"
-        write_folder(path, tensors, facts, "state")
-        for old in self.paths()[: -self.keep]:
-            shutil.rmtree(old)
+        write_folder(path, tensors, {**facts, OWN_HASH: hash_of(facts)}, "state")
+        sound = 1
+        for old in reversed(self.paths()):
+            if old == path:
+                continue
+            if sound >= self.keep:
+                shutil.rmtree(old)
+            elif self._is_sound(old):
+                sound += 1
         for stray in self.folder.glob(".draft-*"):
             shutil.rmtree(stray, ignore_errors=True)
         return path
@@ -200,13 +229,61 @@ class Checkpoints:
         return sorted(p for p in self.folder.glob("[0-9]*") if p.is_dir())
 
     def newest(self) -> tuple[Tensors, dict[str, Any], list[str]] | None:
-        """The newest valid state, with a line on each damaged one that was passed over; None if there is none."""
-        passed: list[str] = []
+        """The newest sound state, with a line on each damaged one above it, which is set aside; None if there is none.
+
+        Raises:
+            WeightsError: there are checkpoints and all are damaged, or the newest is of a later version.
+        """
+        self._finish_replacing()
+        damaged: list[tuple[Path, str]] = []
         for path in reversed(self.paths()):
             try:
-                tensors, facts = read_folder(path, "state")
+                tensors, facts = self._read(path)
+            except LaterFormat:
+                raise
             except WeightsError as error:
-                passed.append(str(error))
+                damaged.append((path, str(error)))
                 continue
-            return tensors, facts, passed
+            return tensors, facts, [self._set_aside(path, why) for path, why in damaged]
+        if damaged:
+            raise WeightsError(
+                f"no checkpoint in {self.folder} is sound ({'; '.join(why for _, why in damaged)}): nothing was "
+                "changed; put back a sound copy of one, or begin anew with another --out"
+            )
         return None
+
+    def last_good(self) -> str:
+        """Where the newest sound checkpoint is, in words."""
+        for path in reversed(self.paths()):
+            if self._is_sound(path):
+                return f"the last good checkpoint is {path}"
+        return "there is no good checkpoint yet"
+
+    def _read(self, path: Path) -> tuple[Tensors, dict[str, Any]]:
+        tensors, facts = read_folder(path, "state")
+        if format_of(facts) == FORMAT and facts.get(OWN_HASH, hash_of(facts)) != hash_of(facts):
+            raise WeightsError(f"{path / 'state.json'} is damaged: its hash is not the one written in it")
+        return tensors, facts
+
+    def _is_sound(self, path: Path) -> bool:
+        try:
+            checked_facts(path, "state")
+        except LaterFormat:
+            return True
+        except WeightsError:
+            return False
+        return True
+
+    def _set_aside(self, path: Path, why: str) -> str:
+        """Rename a damaged checkpoint, which is kept; returns a line that says so."""
+        if not self.writes:
+            return why
+        aside = free_name(path.with_name(f"damaged-{path.name}"))
+        path.rename(aside)
+        return f"{why}; it was set aside as {aside}, and an older one is gone on from"
+
+    def _finish_replacing(self) -> None:
+        """Put back what stepped aside for a checkpoint that never came (see :func:`write_folder`)."""
+        for aside in self.folder.glob(".old-[0-9]*") if self.writes else ():
+            if not (self.folder / aside.name.removeprefix(".old-")).exists():
+                aside.rename(self.folder / aside.name.removeprefix(".old-"))

@@ -135,7 +135,7 @@ class Ranks:
             self.exchange.sum_(flat)
             flat /= self.size
             for p, g in zip(some, flat.split([p.numel() for p in some]), strict=True):
-                p.grad = g.view_as(p).clone()
+                p.grad = torch.empty_like(p).copy_(g.view_as(p))  # in the layout of p, as optimisers expect
 
 
 ALONE = Ranks()

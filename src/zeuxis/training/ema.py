@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from zeuxis.game import System
-from zeuxis.training.checkpoint import put_back
+from zeuxis.training.buffers import SMALL
+from zeuxis.training.fit import put_back
 from zeuxis.training.state import Tensors
 
 
@@ -42,22 +43,51 @@ def _is_half(tensor: Tensor) -> bool:
     return tensor.is_floating_point() and tensor.element_size() < 4
 
 
-@torch.no_grad()
+class Averaging:
+    """Moves an average towards its system; which tensors move is found out once."""
+
+    def __init__(self, average: System, system: System) -> None:
+        theirs = dict(system.named_parameters())
+        pairs = [(mine, theirs[name]) for name, mine in average.named_parameters() if mine is not theirs[name]]
+        self.own: list[Tensor] = [mine for mine, _ in pairs]  # the parameters that are not shared
+        self._theirs: list[Tensor] = [p for _, p in pairs]
+        self._alike = all(mine.dtype == p.dtype for mine, p in pairs)
+        both = zip(average.modules(), system.modules(), strict=True)
+        self._buffers = [
+            (mine, their, name)
+            for mine, their in both
+            for name, b in mine._buffers.items()
+            if b is not None and b is not their._buffers[name]
+        ]
+        self._seen: dict[int, tuple[Tensor, int]] = {}  # large buffers of the system, and the count of their changes
+
+    @torch.no_grad()
+    def update(self, decay: float) -> None:
+        """``average <- decay * average + (1 - decay) * system`` for parameters that are trained; buffers are copied."""
+        now = self._theirs
+        if not self._alike:
+            now = [p.to(mine.dtype) for mine, p in zip(self.own, self._theirs, strict=True)]
+        if now:
+            torch._foreach_lerp_(self.own, now, 1 - decay)
+        pairs = [(mine._buffers[name], their._buffers[name]) for mine, their, name in self._buffers]
+        there = [
+            (mine, b) for k, (mine, b) in enumerate(pairs) if mine is not None and b is not None and self._changed(k, b)
+        ]
+        if there:
+            torch._foreach_copy_([mine for mine, _ in there], [b for _, b in there])
+
+    def _changed(self, k: int, buffer: Tensor) -> bool:
+        """Whether the k-th buffer may have changed since it was last asked about (see :class:`KeptBuffers`)."""
+        if buffer.numel() <= SMALL:
+            return True
+        held, version = self._seen.get(k, (None, 0))
+        self._seen[k] = buffer, buffer._version
+        return held is not buffer or version != buffer._version
+
+
 def update_ema(average: System, system: System, decay: float) -> None:
-    """``average <- decay * average + (1 - decay) * system`` for parameters that are trained."""
-    mine, theirs = dict(average.named_parameters()), dict(system.named_parameters())
-    moving = [name for name in mine if mine[name] is not theirs[name]]
-    now = [theirs[n].detach().to(mine[n].dtype) for n in moving]
-    torch._foreach_lerp_([mine[n] for n in moving], now, 1 - decay)
-    _update_buffers(average, system)
-
-
-def _update_buffers(average: System, system: System) -> None:
-    """Buffers are copied. Here is the place for statistics of the average's own (batch norm)."""
-    buffers = dict(system.named_buffers())
-    for name, buffer in average.named_buffers():
-        if buffer is not buffers[name]:
-            buffer.copy_(buffers[name])
+    """One update of ``average``; a training, which makes many, keeps an :class:`Averaging`."""
+    Averaging(average, system).update(decay)
 
 
 def own_state(average: System, system: System) -> Tensors:

@@ -1,4 +1,8 @@
-"""The log of a run: one JSON object a line, and TensorBoard events where its package is installed."""
+"""The log of a run: one JSON object a line, and TensorBoard events where its package is installed.
+
+A process that dies (a full disk, a power cut) may leave a last line that is torn. It is no line: readers leave it out,
+and it is cut off before the next is written. Anything else that is not JSON is damage, and is said to be.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,43 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
+
+from zeuxis.errors import TrainingStopped, UsageError
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The entries of a log, without a torn last line.
+
+    Raises:
+        UsageError: another line cannot be read.
+    """
+    lines = path.read_bytes().removesuffix(b"\n").split(b"\n")
+    entries = [_entry(line) for line in lines]
+    found = [entry for entry in entries if entry is not None]
+    if found != (entries[:-1] if entries[-1] is None else entries):
+        raise UsageError(
+            f"{path}: line {entries.index(None) + 1} is not a JSON object: the log is damaged; put a sound copy in its "
+            "place, or move it away"
+        )
+    return found
+
+
+def _entry(line: bytes) -> dict[str, Any] | None:
+    """The entry in ``line``; None where there is none."""
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def free_name(path: Path) -> Path:
+    """``path``, or where there is such a file or folder ``<stem>-2<suffix>``, ``<stem>-3<suffix>``, ..."""
+    number, free = 1, path
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.stem}-{number}{path.suffix}")
+    return free
 
 
 class Log:
@@ -30,20 +71,33 @@ class Log:
             self._board = SummaryWriter(str(folder / "events"))
 
     def rewind(self, round: int) -> None:
-        """Forget lines after ``round``: a resumed run writes them again."""
+        """Forget a torn line, and those after ``round``: a resumed run writes them again.
+
+        Where nothing is left to go on from, the log of what was played before is kept beside the new one.
+        """
         if not self.writes:
             return
-        lines = [line for line in self.path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
-        kept = [line for line in lines if json.loads(line).get("round", 0) <= round]
-        self.path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        entries = read_log(self.path)
+        kept = [entry for entry in entries if entry.get("round", 0) <= round]
+        if round == 0 and len(kept) < len(entries):
+            self.path.rename(free_name(self.path.with_name("log-before.jsonl")))
+        draft = self.path.with_name(".log-draft.jsonl")
+        try:
+            draft.write_text("".join(f"{json.dumps(entry)}\n" for entry in kept), encoding="utf-8")
+            draft.replace(self.path)  # in one step: a kill leaves the old log or the new one
+        except OSError as error:
+            raise self._unwritten(error) from None
 
     def write(self, round: int, values: Mapping[str, float | Tensor | str]) -> None:
         """One line for ``round``."""
         if not self.writes:
             return
         plain = {k: float(v) if isinstance(v, Tensor) else v for k, v in values.items()}
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"round": round, **plain}) + "\n")
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"round": round, **plain}) + "\n")
+        except OSError as error:
+            raise self._unwritten(error) from None
         if self._board is not None:
             for key, value in plain.items():
                 if isinstance(value, (int, float)):
@@ -52,3 +106,8 @@ class Log:
     def close(self) -> None:
         if self._board is not None:
             self._board.close()
+
+    def _unwritten(self, error: OSError) -> TrainingStopped:
+        return TrainingStopped(
+            f"cannot write {self.path}: {error}; free some disk space and run the same command to go on"
+        )

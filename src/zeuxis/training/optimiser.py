@@ -13,9 +13,17 @@ from torch import Tensor
 from zeuxis.errors import UnknownName, WeightsError
 from zeuxis.game import Player, trainable
 
+FUSED = ("cpu", "cuda")  # devices with one kernel for all of Adam's step
+
+
+def fusible(player: Player) -> bool | None:
+    """Whether one kernel can make the player's step; None leaves the choice to torch."""
+    return all(p.is_floating_point() and p.device.type in FUSED for p in player.parameters()) or None
+
+
 OPTIMISERS: dict[str, Callable[[Player], torch.optim.Optimizer]] = {
-    "adam": lambda p: torch.optim.Adam(groups_of(p), p.lr, p.betas, weight_decay=p.weight_decay),
-    "adamw": lambda p: torch.optim.AdamW(groups_of(p), p.lr, p.betas, weight_decay=p.weight_decay),
+    "adam": lambda p: torch.optim.Adam(groups_of(p), p.lr, p.betas, weight_decay=p.weight_decay, fused=fusible(p)),
+    "adamw": lambda p: torch.optim.AdamW(groups_of(p), p.lr, p.betas, weight_decay=p.weight_decay, fused=fusible(p)),
     "radam": lambda p: torch.optim.RAdam(groups_of(p), p.lr, p.betas, weight_decay=p.weight_decay),
     "rmsprop": lambda p: torch.optim.RMSprop(groups_of(p), p.lr, alpha=p.betas[1], weight_decay=p.weight_decay),
     "sgd": lambda p: torch.optim.SGD(groups_of(p), p.lr, momentum=p.betas[0], weight_decay=p.weight_decay),
@@ -94,5 +102,18 @@ def restore_flat(optimiser: torch.optim.Optimizer, flat: dict[str, Tensor]) -> N
         state.setdefault(int(number), {})[what] = tensor
     try:
         optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+        for group in optimiser.param_groups:
+            for p in group["params"]:
+                laid_out_alike(p, optimiser.state.get(p, {}))
     except (ValueError, RuntimeError) as error:
         raise WeightsError(f"the checkpoint's optimiser state does not fit this game: {error}") from None
+
+
+def laid_out_alike(p: Tensor, state: dict[str, Any]) -> None:
+    """Give what is kept of each number of ``p`` the layout of ``p`` in memory (channels last, say).
+
+    A checkpoint has none, and the kernel that makes the whole of Adam's step walks all tensors side by side.
+    """
+    for what, value in state.items():
+        if isinstance(value, Tensor) and value.shape == p.shape and value.stride() != p.stride():
+            state[what] = torch.empty_like(p, dtype=value.dtype, requires_grad=False).copy_(value)

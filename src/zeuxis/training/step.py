@@ -3,56 +3,81 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from zeuxis.errors import TrainingStopped
-from zeuxis.game import Player, Turn
+from zeuxis.game import Player, System, Turn
 from zeuxis.recipe import Train
+from zeuxis.training.buffers import KeptBuffers
+from zeuxis.training.checkpoint import Checkpoints
 from zeuxis.training.distributed import Ranks
 from zeuxis.training.optimiser import OPTIMISERS, set_rate
 from zeuxis.training.precision import Scaler, autocast, precision_of
 
+CLIP_GUARD = 1e-6  # what torch adds to a norm before it divides by it
+
 
 class Steps:
-    """The optimisers (and in float16 the scalers) of all players. Called with a player, it lowers its loss once."""
+    """The optimisers (and in float16 the scalers) of all players. Called with a player, it lowers its loss once.
 
-    def __init__(self, players: Sequence[Player], config: Train, device: str, ranks: Ranks, checkpoints: Path) -> None:
+    A step that is not finite is left out: neither weights nor buffers are what it made of them.
+    """
+
+    def __init__(
+        self,
+        system: System,
+        players: Sequence[Player],
+        config: Train,
+        device: str,
+        ranks: Ranks,
+        checkpoints: Checkpoints,
+    ) -> None:
         self.config, self.device, self.ranks, self.checkpoints = config, device, ranks, checkpoints
         self.optimisers = {p.name: OPTIMISERS[p.optimiser](p) for p in players}
         self.precision = precision_of(config.precision, device)
         self.scalers = {p.name: Scaler(device) for p in players if self.precision == "float16"}
+        self.buffers = KeptBuffers(system)
         self.bad = dict.fromkeys((p.name for p in players), 0)  # non-finite steps in a row
         self.bad_total = 0
 
-    def __call__(self, player: Player, loss: Callable[[Turn], Tensor | None], turns: Sequence[Turn]) -> None:
+    def __call__(self, player: Player, loss: Callable[[Turn], Tensor | None], turns: Sequence[Turn]) -> bool:
+        """Returns whether the step was finite: so is one that passes, and one whose scale alone was too large."""
         optimiser, scaler = self.optimisers[player.name], self.scalers.get(player.name)
+        self.buffers.keep()
         optimiser.zero_grad(set_to_none=True)
         total = self._gradients(loss, turns, scaler)
         if total is None:
-            return  # the player passes
+            return True  # the player passes
         parameters = player.parameters()
         self.ranks.average_gradients(parameters)
         total = self.ranks.mean(total)
         if scaler is not None:
             scaler.unscale(optimiser)
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        if torch.isfinite(total) and torch.isfinite(norm):
+        finite = bool(torch.isfinite(total + norm))
+        if finite:
             self.bad[player.name] = 0
-            if player.clip is not None:
+            if player.clip is not None and norm + CLIP_GUARD > player.clip:  # below it, clipping multiplies by 1
                 torch.nn.utils.clip_grads_with_norm_(parameters, player.clip, norm)
             set_rate(optimiser, player, turns[-1].round, turns[-1].progress)
             optimiser.step()
             turns[-1].notes[f"loss/{player.name}"] = total
         elif scaler is not None and scaler.scale > 1 and torch.isfinite(total):
             scaler.halve()  # the step is left out: it was the scale that was too large
-            return
+            return True
         else:
+            self.buffers.put_back()
             self._bad_step(player, turns[-1].round, float(total), float(norm))
         if scaler is not None:
             scaler.update()
+        return finite
+
+    @property
+    def failing(self) -> bool:
+        """Whether some player's last step was not finite."""
+        return any(self.bad.values())
 
     def _gradients(
         self, loss: Callable[[Turn], Tensor | None], turns: Sequence[Turn], scaler: Scaler | None
@@ -81,5 +106,5 @@ class Steps:
             raise TrainingStopped(
                 f"{self.bad[player.name]} steps in a row were not finite (iteration {round}, player '{player.name}', "
                 f"loss {loss}, gradient norm {norm}): set players.{player.name}.clip or lower its lr; "
-                f"the last good checkpoint is in {self.checkpoints}"
+                f"{self.checkpoints.last_good()}"
             )

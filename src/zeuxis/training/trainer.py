@@ -7,7 +7,7 @@ It owns the order of things: rounds, the average, the clock, when to save and to
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,16 +21,21 @@ from zeuxis.errors import TrainingStopped, UsageError, WeightsError
 from zeuxis.game import System, Turn, play_round
 from zeuxis.recipe import Train
 from zeuxis.rng import Stream
-from zeuxis.training.checkpoint import Checkpoints, put_back, without_given, write_model
+from zeuxis.training.checkpoint import Checkpoints, write_model
 from zeuxis.training.distributed import ALONE, Ranks
-from zeuxis.training.ema import ema_copy, own_state, restore_average, update_ema, warmed_decay
+from zeuxis.training.ema import Averaging, ema_copy, own_state, restore_average, warmed_decay
+from zeuxis.training.fit import put_back, without_given
 from zeuxis.training.given import kept_apart, stored
 from zeuxis.training.log import Log
+from zeuxis.training.model_folder import ModelFolder
+from zeuxis.training.norms import BATCHES, PICTURES, batch_norms, measure_norms, statistics
 from zeuxis.training.optimiser import flat_state, overridden, restore_flat
 from zeuxis.training.precision import AUTO, precision_of
+from zeuxis.training.resuming import differences, other_threads
 from zeuxis.training.signals import Signals
 from zeuxis.training.state import Part, Tensors, restore, tensors_of
 from zeuxis.training.step import Steps
+from zeuxis.training.threads import Threads
 
 
 class BatchStream(Protocol):
@@ -92,15 +97,22 @@ class Trainer:
             self.system.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         ranks.align([*system.parameters(), *system.buffers()])
         self.players = overridden(system.players(), players or {})
-        self.checkpoints = Checkpoints(folder / "checkpoints", config.keep)
-        self.steps = Steps(self.players, config, device, ranks, self.checkpoints.folder)
+        self.checkpoints = Checkpoints(folder / "checkpoints", config.keep, writes=ranks.first)
+        self.steps = Steps(system, self.players, config, device, ranks, self.checkpoints)
         self.steps.precision = precision_of(ranks.text_from_first(self.steps.precision), device)
         self.average = ema_copy(system) if config.ema else None
+        self.averaging = None if self.average is None else Averaging(self.average, system)
+        self.norms = [] if self.average is None else batch_norms(self.average)
+        self.measured: int | None = None  # the round after which the average's batch norms were measured
         self.rng = Stream(config.seed, "moves") if ranks.first else Stream(config.seed, "moves", ranks.rank)
         self.signals = Signals()
+        self.threads = Threads(fixed=ranks.size > 1 or torch.device(device).type != "cpu")
+        self.kept_threads: int | None = None  # of the checkpoint that is gone on from
         self.stop_asked: str | None = None
         self.round = self.images = 0
+        self.skipped = 0  # rounds that left nothing, because a step of theirs was not finite
         self.seconds = 0.0
+        self.said: list[str] = []  # what whoever started it should know
         self.notes: dict[str, float | Tensor] = {}
         if config.compile:
             for player in self.players:
@@ -119,14 +131,18 @@ class Trainer:
         """Train to the end of the budget, from the newest valid checkpoint if there is one.
 
         Returns the clock; ``self.stop_asked`` names the signal if one ended it early (all is saved).
+        ``self.said`` are lines on what was not as usual.
         """
         if self.ranks.first:
             self.folder.mkdir(parents=True, exist_ok=True)
+        lines = self.resume()
+        threads = self.threads.begin(self.kept_threads)
+        lines = [*other_threads(self.kept_threads, self.threads.number), *lines]
         log = Log(self.folder, writes=self.ranks.first)
-        for line in self.resume():
-            log.write(self.round, {"event": line})
         log.rewind(self.round)
-        log.write(self.round, {"event": f"computes in {self.steps.precision}"})
+        for line in [*lines, f"computes in {self.steps.precision}", threads]:
+            log.write(self.round, {"event": line})
+        self.said += lines[:-1]  # the last says that it was resumed
         self.system.train()
         saved = previewed = reported = time.monotonic()
         with self.signals.heeded():
@@ -138,6 +154,9 @@ class Trainer:
                     self.play()
                     now = time.monotonic()
                     self.seconds += now - start
+                    changed = self.threads.after(now - start)
+                    if changed is not None:
+                        log.write(self.round, {"event": changed})
                     show = now - previewed > 60 * self.config.preview_minutes
                     save = now - saved > 60 * self.config.save_minutes
                     self.seconds, show_now, save_now = self.ranks.from_first([self.seconds, show, save])
@@ -149,36 +168,52 @@ class Trainer:
                     if show_now:
                         self._show()
                         previewed = time.monotonic()
-                    if save_now:
+                    if save_now and not self.steps.failing:
                         self.save()
                         saved = time.monotonic()
                 if not self._stopping():
                     self._show()
-                self.save()
+                self._end(log)
                 log.write(self.round, {"event": f"stopped by {self.stop_asked}" if self.stop_asked else "finished"})
             finally:
+                self.threads.end()
                 log.close()
         return self.clock()
 
+    def _end(self, log: Log) -> None:
+        """Save, but not in an explosion that a signal has cut short: what comes of it is not known."""
+        line = None
+        if self.steps.failing and self.stop_asked:
+            line = f"the last step was not finite, so nothing was saved: {self.checkpoints.last_good()}"
+        elif self.steps.failing:
+            line = "the last step was not finite: what was saved is what the finite steps before it left"
+        if line is not None:
+            self.said.append(line)
+            log.write(self.round, {"event": line})
+        if line is None or not self.stop_asked:
+            self.save()
+
     def play(self) -> None:
         """One round, and what follows it."""
+        bad = self.steps.bad_total
         turns = play_round(self.system, self.players, self._draw, self.steps)
-        self.ranks.align([*self.system.buffers()])
-        self.notes = {**self.notes, **turns[-1].notes, **self.steps.notes()}
+        if self.ranks.size > 1:
+            self.ranks.align([*self.system.buffers()])
+        self.notes = {**self.notes, **_mean_notes(turns), **self.steps.notes()}
         self.round += 1
-        if self.average is not None:
+        self.skipped += self.steps.bad_total > bad
+        if self.averaging is not None:
             decay = warmed_decay(self.config.ema, self.round) if self.config.ema_warmup else self.config.ema
-            update_ema(self.average, self.system, decay)
+            self.averaging.update(decay)
 
     def _draw(self) -> list[Turn]:
         batch = self.batches.next()
         self.images += len(batch) * self.ranks.size
         size = -(-len(batch) // self.config.accumulate)
-        notes: dict[str, float | Tensor] = {}
-        return [
-            Turn(batch[slice(i, i + size)].to(self.device).floats(), self.rng, self.round, self.progress, notes)
-            for i in range(0, len(batch), size)
-        ]
+        return [self._turn(batch[slice(i, i + size)], self.rng) for i in range(0, len(batch), size)]
+
+    def _turn(self, batch: Batch, rng: Stream) -> Turn:
+        return Turn(batch.to(self.device).floats(), rng, self.round, self.progress, skipped=self.skipped)
 
     # -- the clock, and what is called now and then -----------------------------------------------
 
@@ -204,9 +239,23 @@ class Trainer:
         if self.ranks.first:
             try:
                 with torch.no_grad(), self.signals.callback():
+                    self._measure_norms()
                     self.preview(self.best.eval(), self.clock())
             finally:
                 self.system.train()
+
+    def _measure_norms(self) -> None:
+        """Give the average's batch norms statistics of their own: of the batches that come next, which stay to come."""
+        if self.average is None or self.averaging is None or not self.norms or self.measured == self.round:
+            return
+        place, rng = self.batches.state(), Stream(self.config.seed, "norms", self.round)
+        count = min(BATCHES, max(1, PICTURES * self.ranks.size // self.config.batch))
+        turns = (self._turn(self.batches.next(), rng) for _ in range(count))
+        try:
+            measure_norms(self.average, self.norms, self.averaging.own, turns, self.steps.precision)
+            self.measured = self.round
+        finally:
+            self.batches.restore(place)
 
     # -- saving and resuming ----------------------------------------------------------------------
 
@@ -247,36 +296,66 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint and the model. Refuses to save weights that are not finite."""
+        if self.ranks.first:
+            self._measure_norms()
+        self.ranks.align(statistics(self.norms))
         tensors = tensors_of(self.parts())
         for name, tensor in tensors.items():
-            if name.startswith("system/") and tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            if (
+                name.startswith(("system/", "average/"))
+                and tensor.is_floating_point()
+                and not torch.isfinite(tensor).all()
+            ):
                 raise TrainingStopped(
                     f"{name} is not finite after iteration {self.round}, so it was not saved: lower the learning rate; "
-                    f"the last good checkpoint is in {self.checkpoints.folder}"
+                    f"{self.checkpoints.last_good()}"
                 )
         if not self.ranks.first:
             return
-        come = {"round": self.round, "images": self.images, "seconds": self.seconds, "precision": self.steps.precision}
-        place = {"bad_total": self.steps.bad_total, "batches": self.batches.state(), "given": self._given()}
+        come: dict[str, Any] = {"round": self.round, "images": self.images, "seconds": self.seconds}
+        come |= {"precision": self.steps.precision, "threads": self.threads.number}
+        place = {
+            "bad_total": self.steps.bad_total,
+            "bad": self.steps.bad,
+            "skipped": self.skipped,
+            "batches": self.batches.state(),
+            "given": self._given(),
+            "reference": self.facts.get("reference"),
+        }
         self.checkpoints.save(self.round, tensors, {**come, **place})
         write_model(self.folder / "model", self.best, {**self.facts, **come})
 
     def resume(self) -> list[str]:
-        """Go back to the newest valid checkpoint; returns lines on what was passed over."""
-        found = self.checkpoints.newest()
+        """Go back to the newest sound checkpoint; returns lines on what was passed over, and that it was resumed.
+
+        Raises:
+            WeightsError: there is something in the folder that would be overwritten, and nothing to go on from.
+        """
+        found, model = self.checkpoints.newest(), ModelFolder(self.folder)
         if found is None:
+            model.must_not_be()
             return []
-        tensors, facts, passed = found
-        for path, sha in self._given().items():
-            if facts.get("given", {}).get(path, sha) != sha:  # older checkpoints do not say
-                raise WeightsError(
-                    f"the run in {self.folder} was begun upon other weights of model.{path}: "
-                    "put those back, or use another --out"
-                )
+        tensors, facts, lines = found
+        lines += differences(self.folder, facts, self._given(), self.facts)
         restore(self.parts(), tensors)
         self.batches.restore(facts["batches"])
         self.round, self.images, self.seconds = facts["round"], facts["images"], facts["seconds"]
-        self.steps.bad_total = facts["bad_total"]
-        if self.config.precision == AUTO:  # checkpoints of before there was an "auto" do not say
-            self.steps.precision = precision_of(facts.get("precision", self.steps.precision), self.device)
-        return [*passed, f"resumed after iteration {self.round}"]
+        self.steps.bad_total, self.skipped = facts["bad_total"], facts.get("skipped", 0)
+        self.steps.bad |= facts.get("bad", {})
+        self.kept_threads = facts.get("threads")
+        if self.config.precision == AUTO:  # where a checkpoint does not say, float32 was the default
+            self.steps.precision = precision_of(facts.get("precision", "float32"), self.device)
+        if self.ranks.first:
+            lines += model.spare(self.round)
+        return [*lines, f"resumed after iteration {self.round}"]
+
+
+def _mean_notes(turns: Sequence[Turn]) -> dict[str, float | Tensor]:
+    """The notes of all parts of a batch: each the mean over those that have it."""
+    if len(turns) == 1:
+        return turns[0].notes
+    by_name: dict[str, list[float]] = {}
+    for turn in turns:
+        for name, value in turn.notes.items():
+            by_name.setdefault(name, []).append(float(value))
+    return {name: sum(values) / len(values) for name, values in by_name.items()}

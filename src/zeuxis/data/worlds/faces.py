@@ -5,6 +5,7 @@ Sources of examples. How a face looks is in ``portrait``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 
 import torch
@@ -34,7 +35,11 @@ def caption(factors: Tensor) -> str:
 
     Skin and light are left out, and so is the hair colour of the bald: see :func:`stated_factors`.
     """
-    value = {name: values[k] for (name, values), k in zip(FACTORS.items(), factors.tolist(), strict=True)}
+    return caption_of({name: values[k] for (name, values), k in zip(FACTORS.items(), factors.tolist(), strict=True)})
+
+
+def caption_of(value: Mapping[str, str]) -> str:
+    """The caption of the values of the factors that it states."""
     has = ["no hair" if value["hair_style"] == "bald" else f"{value['hair_style']} {value['hair_colour']} hair"]
     has += [thing for name, thing in _WORN.items() if value[name] == "yes"]
     article = "an" if value["age"] == "old" else "a"

@@ -5,7 +5,8 @@ A complete caption is one of
     a SIZE COLOUR SHAPE WHEN
     a SIZE COLOUR SHAPE RELATION a SIZE COLOUR SHAPE WHEN
 
-with WHEN one of "by day", "at night". A size or the time may be left out: then any will do.
+with WHEN one of "by day", "at night". A size or the time may be left out: then any will do. People may also say the
+time first, turn the sentence round ("above a blue square is a red circle") and add words that state nothing.
 Two captions may describe one scene ("A above B", "B below A"); the factors are the same for both, because
 there object 1 is always the upper or the left one.
 """
@@ -49,7 +50,11 @@ WORDS: tuple[str, ...] = tuple(
     sorted({"a", "an", "of", *SIZES, *COLOURS, *SHAPES, *RELATIONS, *" ".join(_WHEN.values()).split()})
 )
 """Every word of captions."""
-_IGNORED = frozenset({"a", "an", "the", "to", "is", "at", "by", "of"})  # they carry no fact
+_IGNORED = frozenset({  # words that state nothing
+    "a", "an", "the", "this", "that", "which", "it", "there", "here", "s",
+    "is", "are", "to", "at", "by", "of", "on", "in", "during",
+    "side", "time", "picture", "image", "scene",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,54 +89,120 @@ class Facts:
         return self.relation in RELATIONS[2:]
 
 
-def sentence(facts: Facts, *, sizes: bool = True, time: bool = True) -> str:
-    """The caption of ``facts``, without the sizes or the time if so asked; :func:`parse` is its inverse."""
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """What of a scene a caption states: the sizes of the first and the second object, the time, and where that."""
 
-    def phrase(thing: Thing) -> str:
-        return str(thing if sizes else replace(thing, size=None))
+    first_size: bool = True
+    second_size: bool = True
+    time: bool = True
+    front: bool = False  # the time before the objects
 
-    parts = [phrase(facts.first)]
+
+WHOLE = Telling()
+
+
+def sentence(facts: Facts, telling: Telling = WHOLE) -> str:
+    """The caption of ``facts``, with what ``telling`` states of them; :func:`parse` is its inverse."""
+    parts = [_phrase(facts.first, telling.first_size)]
     if facts.relation is not None and facts.second is not None:
-        parts += [_WHERE[facts.relation], phrase(facts.second)]
-    if time and facts.time is not None:
-        parts.append(_WHEN[facts.time])
+        parts += [_WHERE[facts.relation], _phrase(facts.second, telling.second_size)]
+    if telling.time and facts.time is not None:
+        parts.insert(0 if telling.front else len(parts), _WHEN[facts.time])
     return " ".join(parts)
 
 
-def parse(caption: str) -> Facts:
-    """The facts that ``caption`` states. Case, punctuation and articles do not matter.
+def _phrase(thing: Thing, size: bool) -> str:
+    return str(thing if size else replace(thing, size=None))
 
-    Raises :class:`UsageError` for a word outside the vocabulary (naming the nearest known ones) and
-    for a caption that is not of the grammar above.
+
+def parse(caption: str) -> Facts:
+    """The facts that ``caption`` states. Case, punctuation and words that state nothing do not matter.
+
+    Raises :class:`UsageError` for a caption that is not of the grammar above, saying why, with the nearest that is.
     """
-    words = [w for w in re.findall(r"[^\W_]+", caption.lower()) if w not in _IGNORED]
+    words = _words(caption)
+    try:
+        return _facts(words)
+    except UsageError as error:
+        raise UsageError(f"caption '{caption}': {error}; the nearest that is understood: '{_nearest(words)}'") from None
+
+
+def canonical(caption: str) -> str:
+    """``caption`` as the captions of the world are phrased: "blue circle" is "a blue circle". Raises as :func:`parse`.
+
+    Their sizes are all stated or none is. Of two objects of which one has a size the other one gets the same.
+    """
+    facts = parse(caption)
+    if facts.second is not None:
+        first, second = facts.first, facts.second
+        size = first.size or second.size
+        facts = replace(
+            facts, first=replace(first, size=first.size or size), second=replace(second, size=second.size or size)
+        )
+    return sentence(facts)
+
+
+def _words(caption: str) -> list[str]:
+    return [w for w in re.findall(r"[^\W_]+", caption.lower()) if w not in _IGNORED]
+
+
+def _facts(words: Sequence[str]) -> Facts:
     for word in words:
         if word not in WORDS:
-            raise UsageError(f"caption '{caption}': unknown word '{word}': {_suggest(word)}")
-    times = [w for w in words if w in TIMES]
+            raise UsageError(f"unknown word '{word}': {_suggest(word)}")
+    times = [i for i, word in enumerate(words) if word in TIMES]
     if len(times) > 1:
-        raise UsageError(f"caption '{caption}': say the time once: 'by day' or 'at night'")
-    if times and words[-1] not in TIMES and words[0] not in TIMES:
-        raise UsageError(f"caption '{caption}': '{times[0]}' belongs at the end: 'by day' or 'at night'")
-    time = times[0] if times else None
-    rest = [w for w in words if w not in TIMES]
-    relations = [i for i, w in enumerate(rest) if w in RELATIONS]
+        raise UsageError("say the time once: 'by day' or 'at night'")
+    for i in times:
+        if 0 < i < len(words) - 1 and not {words[i - 1], words[i + 1]} & {*RELATIONS}:
+            raise UsageError(f"'{words[i]}' belongs at the end: 'by day' or 'at night'")
+    time = words[times[0]] if times else None
+    rest = [word for word in words if word not in TIMES]
+    relations = [i for i, word in enumerate(rest) if word in RELATIONS]
     if len(relations) > 1:
-        raise UsageError(f"caption '{caption}': one relation at most, of {', '.join(_WHERE.values())}")
+        raise UsageError(f"one relation at most, of {', '.join(_WHERE.values())}")
     if not relations:
-        return Facts(_thing(rest, caption), time=time)
+        return Facts(_thing(rest), time=time)
     at = relations[0]
-    return Facts(_thing(rest[:at], caption), rest[at], _thing(rest[at + 1 :], caption), time)
+    before, after = rest[:at], rest[at + 1 :]
+    shapes = [i for i, word in enumerate(after) if word in SHAPES]
+    if not before and len(shapes) == 2:  # turned round: "above B is A"
+        before, after = after[shapes[0] + 1 :], after[: shapes[0] + 1]
+    return Facts(_thing(before), rest[at], _thing(after), time)
 
 
-def _thing(words: Sequence[str], caption: str) -> Thing:
+def _nearest(words: Sequence[str]) -> str:
+    """The caption that keeps most of ``words``, spelt right, with what is missing filled in."""
+    close = [(difflib.get_close_matches(word, WORDS, n=1, cutoff=0.6) or [""])[0] for word in words]
+    time = next((word for word in close if word in TIMES), None)
+    rest = [word for word in close if word in {*SIZES, *COLOURS, *SHAPES, *RELATIONS}]
+    relation = next((word for word in rest if word in RELATIONS), None)
+    shapes = [i for i, word in enumerate(rest) if word in SHAPES]
+    if relation is None and len(shapes) < 2:
+        return sentence(Facts(_completed(rest, Thing("red", "circle")), time=time))
+    at = rest.index(relation) if relation else shapes[0] + 1
+    first, second = _completed(rest[:at], Thing("red", "circle")), _completed(rest[at:], Thing("blue", "square"))
+    return sentence(Facts(first, relation or "above", second, time))
+
+
+def _completed(words: Sequence[str], missing: Thing) -> Thing:
+    """The object of the first size, colour and shape among ``words``, or what is ``missing`` of them."""
+    return Thing(
+        next((word for word in words if word in COLOURS), missing.colour),
+        next((word for word in words if word in SHAPES), missing.shape),
+        next((word for word in words if word in SIZES), None),
+    )
+
+
+def _thing(words: Sequence[str]) -> Thing:
     """The one object that ``words`` name, in the order size, colour, shape."""
     size = words[0] if words and words[0] in SIZES else None
     match list(words[size is not None :]):
         case [colour, shape] if colour in COLOURS and shape in SHAPES:
             return Thing(colour, shape, size)
     problem = f"'{' '.join(words)}' is not an object" if words else "an object is missing"
-    raise UsageError(f"caption '{caption}': {problem}: say '[small|large] COLOUR SHAPE', as in 'small red circle'")
+    raise UsageError(f"{problem}: say '[small|large] COLOUR SHAPE', as in 'small red circle'")
 
 
 def _suggest(word: str) -> str:

@@ -5,6 +5,8 @@ Sources of examples. What a scene holds is in ``grammar``, how it is placed and 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -19,6 +21,8 @@ from zeuxis.spec import DataSpec, Shape
 
 SINGLES = 0.2  # the share of pictures with one object
 OMITTED = 0.15  # the share of training captions that leave the sizes out, and of those that leave the time out
+ONE_OMITTED = 0.1  # of those with two objects, the share that leaves one of the two sizes out
+FRONT = 0.15  # the share that says the time first
 _DRAW_KEY = derive_seed(0, "scenes", "draw")
 _OPEN = ("time", "size_1", "size_2")  # the factors that a caption may leave open
 
@@ -39,12 +43,41 @@ def split_descriptions(split: str) -> Tensor:
     return of_split(descriptions(), [values for _, values in grammar.FACTORS], split)
 
 
+def size_tellings(single: bool) -> Mapping[tuple[bool, bool], float]:
+    """How likely a training caption states the size of the first and of the second object."""
+    if single:
+        return {(False, True): OMITTED, (True, True): 1 - OMITTED}
+    one = ONE_OMITTED / 2
+    return {(False, False): OMITTED, (False, True): one, (True, False): one, (True, True): 1 - OMITTED - 2 * one}
+
+
+TIME_TELLINGS: Mapping[tuple[bool, bool], float] = {
+    (False, False): OMITTED,
+    (True, True): FRONT,
+    (True, False): 1 - OMITTED - FRONT,
+}
+"""How likely a training caption states the time, and says it first."""
+
+
+def _telling(single: bool, of_sizes: float, of_time: float) -> grammar.Telling:
+    """The telling that two uniform numbers choose."""
+    return grammar.Telling(*_chosen(size_tellings(single), of_sizes), *_chosen(TIME_TELLINGS, of_time))
+
+
+def _chosen(shares: Mapping[tuple[bool, bool], float], u: float) -> tuple[bool, bool]:
+    for choice, share in shares.items():
+        if u < share:
+            return choice
+        u -= share
+    return list(shares)[-1]  # the sum of the shares may be a rounding below 1
+
+
 class Scenes(World):
     """Scenes with exact labels; example ``i`` of a split is the same scene in every run and at every size.
 
     ``label`` is the shape of the object that the caption names first; ``layout`` has the classes
     ``LAYOUT_NAMES``; ``factors`` are ``grammar.FACTORS``. The splits share no scene description, hence no complete
-    caption. Some training captions leave out the sizes, the time or both, as people do.
+    caption. Some training captions leave out a size, both or the time, or say it first, as people do.
     """
 
     name = "scenes"
@@ -67,7 +100,7 @@ class Scenes(World):
             self.name = f"scenes-{time}"
         self.singles, self.pairs = rows[rows[:, 1] == 0], rows[rows[:, 1] > 0]
         self.key = derive_seed(0, "scenes", split, time or "any")
-        self.omitted = OMITTED if split == "train" else 0.0
+        self.split = split
 
     def batch(self, index: Tensor) -> Batch:
         """The examples ``index`` (B,) int64, on the index's device."""
@@ -84,6 +117,11 @@ class Scenes(World):
         """Which pixels each object fills, bool ``(B, 2, H, W)``; object 1 is that of the factors."""
         return coverage(self.placed(index), self.size) >= 0.5
 
+    def told(self, batch: Batch) -> tuple[str, ...]:
+        assert batch.index is not None  # it is a batch of a source
+        u = uniforms(self.key, self.checked(batch.index.cpu()), 3 + SLOTS + 2)
+        return self._captions(u, *self._rows(u), whole=False)
+
     def captions(self) -> tuple[str, ...]:
         """Every caption of the split, each once, in a fixed order."""
         facts = [(row, swapped) for row in self.pairs.tolist() for swapped in (False, True)]
@@ -93,22 +131,30 @@ class Scenes(World):
     def _scenes(self, index: Tensor) -> tuple[Placement, tuple[str, ...], Tensor]:
         """The placed scenes of ``index``, their captions and the class named first ``(B,)``."""
         u = uniforms(self.key, self.checked(index), 3 + SLOTS + 2)
+        rows, swapped = self._rows(u)
+        label = torch.where(swapped, rows[:, 7] - 1, rows[:, 4])
+        captions = self._captions(u, rows, swapped, whole=self.split != "train")
+        return place(rows, u[:, 3 : 3 + SLOTS]), captions, label
+
+    def _rows(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """The factors ``(B, F)`` of the scenes of uniform numbers ``u``, and whether object 2 is named first."""
         single = u[:, 0] < SINGLES
         swapped = (u[:, 2] < 0.5) & ~single
-        singles, pairs = self.singles.to(index.device), self.pairs.to(index.device)
+        singles, pairs = self.singles.to(u.device), self.pairs.to(u.device)
         rows = torch.where(
             single[:, None],
             singles[(u[:, 1] * len(singles)).long().clamp(max=len(singles) - 1)],
             pairs[(u[:, 1] * len(pairs)).long().clamp(max=len(pairs) - 1)],
         )
-        label = torch.where(swapped, rows[:, 7] - 1, rows[:, 4])
-        omitted = u[:, 3 + SLOTS :] < self.omitted  # (B, 2): the sizes, the time
-        stated = zip(rows.tolist(), swapped.tolist(), omitted.tolist(), strict=True)
-        captions = tuple(
-            grammar.sentence(grammar.facts_from(row, swap), sizes=not no_sizes, time=not no_time)
-            for row, swap, (no_sizes, no_time) in stated
-        )
-        return place(rows, u[:, 3 : 3 + SLOTS]), captions, label
+        return rows, swapped
+
+    def _captions(self, u: Tensor, rows: Tensor, swapped: Tensor, whole: bool) -> tuple[str, ...]:
+        """The captions of scenes, with all that there is to say if ``whole``, else as people tell of them."""
+        facts = map(grammar.facts_from, rows.tolist(), swapped.tolist())
+        if whole:
+            return tuple(map(grammar.sentence, facts))
+        told = zip((rows[:, 1] == 0).tolist(), *u[:, 3 + SLOTS :].T.tolist(), strict=True)
+        return tuple(grammar.sentence(fact, _telling(*each)) for fact, each in zip(facts, told, strict=True))
 
 
 class UnpairedScenes(World):

@@ -118,7 +118,8 @@ class LatentPrior(System):
 
     def after_round(self, turn: Turn) -> None:
         if self.density is not None:
-            self.density.after_round(self._coded(turn))
+            coded = [self._coded(part) for part in turn.parts]
+            self.density.after_round(replace(coded[-1], linked=coded))
 
     def _on_codes(self, loss: Callable[[Turn], Tensor | None]) -> Callable[[Turn], Tensor | None]:
         @wraps(loss)
@@ -131,13 +132,19 @@ class LatentPrior(System):
         """The same turn with the codes of its batch in place of the pictures."""
         coded: Turn | None = turn.memo.get("coded")
         if coded is None:
-            with torch.no_grad(), torch.autocast(turn.batch.image.device.type, enabled=False):
-                codes = self.encode(turn.batch.image).float()
-            if turn.round == 0:
-                self.measure(codes)
-            coded = replace(turn, batch=Batch(self.standardised(codes), index=turn.batch.index), memo={})
-            turn.memo["coded"] = coded
+            if turn.first:
+                self.measure(torch.cat([self._codes(part) for part in turn.parts]))
+            batch = Batch(self.standardised(self._codes(turn)), index=turn.batch.index)
+            coded = turn.memo["coded"] = replace(turn, batch=batch, memo={}, linked=())
         return coded
+
+    def _codes(self, turn: Turn) -> Tensor:
+        """The codes ``(B, Z)`` of the turn's batch."""
+        if "codes" not in turn.memo:
+            with torch.no_grad(), torch.autocast(turn.batch.image.device.type, enabled=False):
+                turn.memo["codes"] = self.encode(turn.batch.image).float()
+        codes: Tensor = turn.memo["codes"]
+        return codes
 
     # -- verbs ------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from zeuxis.nn.conv_autoencoder import ConvDecoder, ConvEncoder
 from zeuxis.rng import Rng
 from zeuxis.systems.autoencoder._normal_code import NormalCode
 from zeuxis.systems.autoencoder._pixels import pixels
+from zeuxis.verbs import Likelihood
 
 
 class VAE(NormalCode):
@@ -72,7 +73,8 @@ class VAE(NormalCode):
         self.encoder = ConvEncoder(self.shape, 2 * latent, widths=tuple(widths), hidden=hidden)
         self.decoder = ConvDecoder(self.shape, latent, widths=tuple(widths), hidden=hidden)
         self.likelihood = pixels(likelihood)
-        self.discrete = self.black_and_white = self.likelihood.black_and_white
+        if self.likelihood.black_and_white:
+            self.likelihood_of = Likelihood.BLACK_AND_WHITE
 
     @property
     def can(self) -> frozenset[str]:

@@ -115,8 +115,8 @@ class VQVAE2(System):
 
     def after_round(self, turn: Turn) -> None:
         """Update both codebooks by the vectors that they were chosen for."""
-        pairs = zip((self.top, self.bottom), turn.memo["vectors"], strict=True)
-        restarted = [book.update(z, indices, turn.rng, first=turn.round == 0) for book, (z, indices) in pairs]
+        pairs = zip((self.top, self.bottom), turn.whole("vectors"), strict=True)
+        restarted = [book.update(z, indices, turn.rng, first=turn.first) for book, (z, indices) in pairs]
         turn.note(restarted=sum(restarted))
 
     def encode(self, image: Tensor) -> Tensor:

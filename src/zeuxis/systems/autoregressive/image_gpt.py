@@ -24,6 +24,7 @@ from zeuxis.nn.palette import Greys, Palette
 from zeuxis.rng import ImageRng, Rng
 from zeuxis.systems.autoregressive._code_cache import CodeCache
 from zeuxis.systems.autoregressive._codes import Layout, classes_of, code_layout, detokenise, tokenise
+from zeuxis.verbs import Likelihood
 
 LEVELS = 256  # of a grey pixel: nothing is lost
 COLOURS = 512  # of the paper's 9-bit palette
@@ -44,7 +45,7 @@ class ImageGPT(System):
         gelu: how it is approximated: "sigmoid", x sigmoid(1.702 x) as published, or "tanh", closer to it.
     """
 
-    discrete = True
+    likelihood_of = Likelihood.GREY_LEVELS
     card = Card(
         "image-gpt",
         title="Image GPT",
@@ -127,7 +128,7 @@ class ImageGPT(System):
     def after_round(self, turn: Turn) -> None:
         """Find the palette, if there is to be one, before all else."""
         if isinstance(self.tokeniser, Palette) and not self.tokeniser.learnt:
-            self.tokeniser.learn(turn.batch.image, turn.rng)
+            self.tokeniser.learn(torch.cat([part.batch.image for part in turn.parts]), turn.rng)
 
     def log_prob(self, image: Tensor, rng: Rng) -> Tensor:
         """log P(x) in nats ``(B,)`` of grey images on 256 levels: exact. Only of models of those."""

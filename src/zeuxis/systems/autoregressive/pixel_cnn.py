@@ -27,6 +27,7 @@ from zeuxis.nn.causal import GatedLayer, gate
 from zeuxis.rng import ImageRng, Rng
 from zeuxis.systems.autoregressive._code_cache import CodeCache
 from zeuxis.systems.autoregressive._codes import classes_of, code_layout, detokenise
+from zeuxis.verbs import Likelihood
 
 
 class PixelCNN(System):
@@ -44,7 +45,7 @@ class PixelCNN(System):
         components: logistics of a pixel's mixture; idle with a tokeniser.
     """
 
-    discrete = True
+    likelihood_of = Likelihood.GREY_LEVELS
     card = Card(
         "pixel-cnn",
         title="Gated PixelCNN",

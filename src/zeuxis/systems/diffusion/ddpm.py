@@ -37,6 +37,7 @@ from zeuxis.nn.augment import random_flip
 from zeuxis.nn.conditioner import ConditionKind, drop_mask, label_conditioner
 from zeuxis.nn.unet import UNet, check_sides
 from zeuxis.rng import ImageRng, Rng, normal_like
+from zeuxis.verbs import Likelihood
 
 _PREDICTIONS: tuple[Prediction, ...] = ("epsilon", "x0", "v")
 BIN = 2 / 255  # between neighbouring grey levels in [-1, 1]
@@ -60,8 +61,7 @@ class DDPM(System):
         steps: of the chain that sampling takes: default of the knob; 0 is all T.
     """
 
-    discrete = True  # log_prob is of grey levels
-
+    likelihood_of = Likelihood.DENSITY_OF_LEVELS
     card = Card(
         "ddpm",
         title="Denoising diffusion probabilistic model",
@@ -191,7 +191,8 @@ class DDPM(System):
     def log_prob(self, image: Tensor, rng: Rng) -> Tensor:
         """A lower bound in nats (B,): minus the whole of Eq. 5, one draw of noise for each of its T terms.
 
-        Of the probability of images of 256 grey levels, as they are (:attr:`discrete`), without a condition.
+        Of the density on [-1, 1]^d that is constant within a grey level: the paper's discrete likelihood is
+        ``d log(127.5)`` lower. For images of 256 grey levels, as they are, without a condition.
         """
         null = self.conditioner.null(len(image))
         denoise = ByLevel(clamped(bind_condition(self.denoise, null, conditional=False))).of
@@ -207,7 +208,8 @@ class DDPM(System):
         for before, sigma in reversed(list(pairwise(sigmas))):  # L_{t-1}
             error = per_image((image - denoised(sigma)).square())
             bound -= 0.5 * (before**-2 - sigma**-2) * error  # Eq. 8 in terms of x0
-        return bound + discretised_normal_log_prob(denoised(sigmas[0]), sigmas[0], image)  # L_0, Eq. 13
+        grey = discretised_normal_log_prob(denoised(sigmas[0]), sigmas[0], image)  # L_0, Eq. 13
+        return bound + grey + math.prod(self.shape) * math.log(1 / BIN)
 
 
 def discretised_normal_log_prob(mean: Tensor, std: float, image: Tensor) -> Tensor:

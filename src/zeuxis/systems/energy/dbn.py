@@ -24,6 +24,7 @@ from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Knob, Sampling
 from zeuxis.nn.boltzmann import Boltzmann, LogZ, bernoulli, binarise
 from zeuxis.rng import ImageRng, Rng
+from zeuxis.verbs import Likelihood
 
 
 class DBN(System):
@@ -42,7 +43,7 @@ class DBN(System):
         repeats: annealings, which share the mean and whose spread is the bound's.
     """
 
-    discrete = black_and_white = True
+    likelihood_of = Likelihood.BLACK_AND_WHITE
     card = Card(
         "dbn",
         title="Deep belief network",
@@ -97,21 +98,34 @@ class DBN(System):
         if self.greedy and min(int(turn.progress * len(self.machines)), len(self.machines) - 1) != layer:
             return None
         machine = self._machine(layer)
-        with torch.no_grad():
-            data = binarise(turn.batch.image)
-            for below in range(layer):
-                data = bernoulli(self._machine(below).upward(data), turn.rng)
-        machine.begin(data)
-        chain = turn.memo[f"chain_{layer}"] = machine.gibbs_chain(data, self.gibbs, turn.rng)
+        data = self._below(layer, turn)
+        machine.begin(torch.cat([self._below(layer, part) for part in turn.parts]))
+        owner = turn.parts[0] if len(machine.chains) else turn  # kept chains take one walk a round
+        key = f"chain_{layer}"
+        if key not in owner.memo:
+            owner.memo[key] = machine.gibbs_chain(data, self.gibbs, turn.rng)
+        chain = owner.memo[key]
         gap = machine.contrastive_divergence(data, chain)
         turn.note(**{f"gap_{layer + 1}": gap})
         return gap
 
+    @torch.no_grad()
+    def _below(self, layer: int, turn: Turn) -> Tensor:
+        """What the layers below ``layer`` make of the turn's batch, drawn once: 0 and 1, ``(B, D)``."""
+        key = f"below_{layer}"
+        if key not in turn.memo:
+            data = binarise(turn.batch.image)
+            for below in range(layer):
+                data = bernoulli(self._machine(below).upward(data), turn.rng)
+            turn.memo[key] = data
+        below_it: Tensor = turn.memo[key]
+        return below_it
+
     def after_round(self, turn: Turn) -> None:
         """Keep the chains of those that learn."""
         for layer in range(len(self.machines)):
-            if f"chain_{layer}" in turn.memo:
-                self._machine(layer).keep(turn.memo[f"chain_{layer}"])
+            if f"chain_{layer}" in turn.parts[0].memo:
+                self._machine(layer).keep(turn.parts[0].memo[f"chain_{layer}"])
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         """``steps`` (default 1000) sweeps of the top machine, then one pass down: black and white pictures."""

@@ -99,7 +99,7 @@ class EBM(System):
         """E(x+) - E(x~^K) and alpha times their squares, the means over the batch (Du & Mordatch, Alg. 1)."""
         image = turn.batch.image
         data = (image + self.data_noise * turn.rng.normal(*image.shape, device=image.device)).clamp(-1, 1)
-        which, starts = self._starts(len(image), turn.rng)
+        which, starts = self._starts(turn)
         chain = self._langevin(starts, turn.rng, self.steps)
         if len(self.chains):
             self.chains[which] = chain
@@ -123,12 +123,16 @@ class EBM(System):
         """The mean number of steps from noise of a chain in training."""
         return round(self.steps / self.restart) if len(self.chains) else self.steps
 
-    def _starts(self, n: int, rng: Rng) -> tuple[Tensor, Tensor]:
-        """Where ``n`` chains begin ``(n, C, H, W)``, and which of those kept ``(n,)`` they are."""
+    def _starts(self, turn: Turn) -> tuple[Tensor, Tensor]:
+        """Where a chain for each of the B pictures begins ``(B, C, H, W)``, and which of those kept ``(B,)`` it is."""
+        n, rng = len(turn.batch), turn.rng
         fresh = _noise(n, self.shape, rng, self.device)
         if not len(self.chains):
             return torch.empty(0, dtype=torch.int64), fresh
-        which = rng.uniform(len(self.chains), device=self.device).argsort()[:n]  # each at most once
+        shared = turn.parts[0].memo  # the parts of a batch take up different chains, as long as there are any
+        if "order" not in shared:
+            shared["order"] = rng.uniform(len(self.chains), device=self.device).argsort()
+        which = shared["order"].roll(-turn.offset)[:n]  # each at most once
         restarted = rng.uniform(len(which), 1, 1, 1, device=self.device) < self.restart
         return which, torch.where(restarted, fresh[: len(which)], self.chains[which])
 

@@ -17,6 +17,7 @@ from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Knob, Sampling
 from zeuxis.nn.boltzmann import Boltzmann, LogZ, bernoulli, binarise
 from zeuxis.rng import ImageRng, Rng
+from zeuxis.verbs import Likelihood
 
 
 class RBM(System):
@@ -33,7 +34,7 @@ class RBM(System):
         repeats: annealings, which share the mean and whose spread is the likelihood's.
     """
 
-    discrete = black_and_white = True
+    likelihood_of = Likelihood.BLACK_AND_WHITE
     card = Card(
         "rbm",
         title="Restricted Boltzmann machine",
@@ -82,15 +83,18 @@ class RBM(System):
     def contrastive_divergence(self, turn: Turn) -> Tensor:
         """The difference of free energies between the data and the ends of the chains (Eq. 5)."""
         data = binarise(turn.batch.image)
-        self.machine.begin(data)
-        chain = turn.memo["chain"] = self.machine.gibbs_chain(data, self.gibbs, turn.rng)
+        self.machine.begin(torch.cat([binarise(part.batch.image) for part in turn.parts]))
+        owner = turn.parts[0] if len(self.machine.chains) else turn  # kept chains take one walk a round
+        if "chain" not in owner.memo:
+            owner.memo["chain"] = self.machine.gibbs_chain(data, self.gibbs, turn.rng)
+        chain = owner.memo["chain"]
         gap = self.machine.contrastive_divergence(data, chain)
         turn.note(gap=gap)
         return gap
 
     def after_round(self, turn: Turn) -> None:
         """Keep the chains."""
-        self.machine.keep(turn.memo["chain"])
+        self.machine.keep(turn.parts[0].memo["chain"])
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         """Black and white pictures ``(B, C, H, W)``: ``steps`` (default 1000) sweeps from uniform bits."""

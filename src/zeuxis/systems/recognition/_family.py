@@ -71,7 +71,7 @@ class OODDetector(OneNetwork):
 
     def after_round(self, turn: Turn) -> None:
         """Move the threshold towards the quantile ``coverage`` of this round's scores."""
-        self.ood_threshold.lerp_(turn.memo["ood_score"].quantile(self.coverage), self.ema_weight)
+        self.ood_threshold.lerp_(turn.whole("ood_score").quantile(self.coverage), self.ema_weight)
         self.rounds_seen += 1
 
     def ood_score(self, image: Tensor) -> Tensor:

@@ -98,14 +98,15 @@ class Identity(OODDetector):
         contrast = supervised_contrastive(z, who, self.temperature)
         length = (LENGTH - own.norm(dim=1)).relu().square().mean() + out.square().sum(1).mean()
         turn.memo["ood_score"] = -own.detach().norm(dim=1)
-        turn.memo["cosines"] = z[: len(source)].detach() @ z[len(source) :].detach().T  # (B, B)
+        turn.memo["pairs"] = z[: len(source)].detach(), z[len(source) :].detach()  # (B, D) each
         turn.note(contrast=contrast, length=length)
         # Gradually: from the start, the shortest way to long vectors is one common direction for all pictures.
         return contrast + turn.progress * self.exposure * length
 
     def after_round(self, turn: Turn) -> None:
         """Move the threshold towards that of equal errors in this round, and the detector's likewise."""
-        cosines = turn.memo["cosines"]
+        own, other = turn.whole("pairs")
+        cosines = own @ other.T  # (B, B)
         others = ~torch.eye(len(cosines), dtype=torch.bool, device=cosines.device)
         if others.any():  # a batch of one person has no impostor pairs
             _, threshold = equal_error(cosines.diagonal(), cosines[others])

@@ -1,0 +1,114 @@
+"""What ties a result to what it was measured of: the recipe, the commit, the weights, the machine.
+
+A result file ``NAME.json`` is the first opinion on a claim; ``NAME.<kind of machine>.json`` beside it are others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from zeuxis.catalog.schema import sections
+from zeuxis.catalog.weights import shipped
+from zeuxis.recipe import Recipe
+
+BOOKKEEPING = frozenset(  # keys that change no figure
+    {"name", "about", "tiny", "counts", "train.seed", "train.save_minutes", "train.preview_minutes", "train.keep"}
+    | {"claim.bound", "claim.note", "claim.seeds"}
+)
+PACKAGE = Path(__file__).parents[1]
+SOURCES = (".", ":(exclude)results", ":(exclude)weights")  # of the package: what a figure comes from
+
+
+def recipe_sha256(recipe: Recipe) -> str:
+    """The hash of all that a recipe says of its training and its claim, the method's defaults included.
+
+    Bound, seeds and note are left out: they change no figure.
+    """
+    keys = {key.name: key.as_dict()["value"] for part in sections(recipe) for key in part.keys}
+    kept = {name: value for name, value in keys.items() if name not in BOOKKEEPING}
+    return hashlib.sha256(json.dumps({**kept, "players": recipe.players}, sort_keys=True).encode()).hexdigest()
+
+
+def recipe_standing(found: Mapping[str, Any], recipe: Recipe | None, baseline: Recipe | None = None) -> str:
+    """What a reader must know of the recipe behind a result: "as now", or how it differs."""
+    recorded, rival = found.get("recipe_sha256"), found.get("baseline_sha256")
+    if recipe is None:
+        return "recipe gone since"
+    if recorded is None:
+        return "recipe not recorded then"
+    if recorded != recipe_sha256(recipe):
+        return "recipe changed since"
+    if baseline is not None and rival is not None and rival != recipe_sha256(baseline):
+        return "baseline's recipe changed since"
+    return "as now"
+
+
+@cache
+def loaded_commit() -> str | None:
+    """The commit of the sources that this process runs: asked once, for later they may be others."""
+    return commit(PACKAGE)
+
+
+def commit(package: Path) -> str | None:
+    """The commit of the source tree, where it is one; ``-dirty`` behind it where the sources are not that commit's.
+
+    None of an installed package, though it lie within somebody's repository, which does not track it.
+    """
+    head = _git(package, "rev-parse", "HEAD")
+    if not head or not _git(package, "ls-files", "--", "."):
+        return None
+    return f"{head}-dirty" if _git(package, "status", "--porcelain", "--", *SOURCES) else head
+
+
+def _git(folder: Path, *words: str) -> str:
+    done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def shipped_of(seeds: Mapping[str, int]) -> dict[str, Any] | None:
+    """The weights in the package that are those of a training, whose hashes are given with their seeds.
+
+    A card in the package says by ``shipped_from`` which weights were halved to ship.
+    """
+    for name, folder in shipped().items():
+        card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        if card.get("shipped_from") in seeds:
+            return {"name": name, "sha256": card["sha256"], "seed": seeds[card["shipped_from"]]}
+    return None
+
+
+def agreement(first: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """Whether two results agree: their means lie no further apart than the figures of one of them do over its seeds."""
+    if first.get("recipe_sha256") is not None and first.get("recipe_sha256") != other.get("recipe_sha256"):
+        return "of another recipe"
+    spread = max(_spread(first), _spread(other))
+    if spread == 0:
+        return "no verdict: one seed each"
+    apart = abs(first["value"] - other["value"])
+    return "agrees within the spread" if apart <= spread else "differs beyond the spread"
+
+
+def _spread(found: Mapping[str, Any]) -> float:
+    values = [run["value"] for run in found["per_seed"]]
+    return float(max(values) - min(values))
+
+
+def place_of(name: str, kind: str, out: Path, *, replace: bool) -> Path:
+    """The file of a result from a machine of that kind: the first one's, unless that is of another kind."""
+    first = out / f"{name}.json"
+    if replace or not first.is_file():
+        return first
+    found = json.loads(first.read_text(encoding="utf-8"))
+    return first if found["machine"].get("kind") == kind else out / f"{name}.{kind}.json"
+
+
+def results_of(name: str, out: Path) -> list[Path]:
+    """The files of all results on one claim, the first opinion first."""
+    first = out / f"{name}.json"
+    return [path for path in (first, *sorted(out.glob(f"{name}.*.json"))) if path.is_file()]

@@ -1,0 +1,118 @@
+"""A picture drawn again from its record, and how far it is from the one that carries the record."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from zeuxis.api.given import again, changes
+from zeuxis.api.model import Model, instruction_set, load
+from zeuxis.api.pictures import Pictures
+from zeuxis.api.prior import is_as_recorded, recorded
+from zeuxis.conditions import FIELDS
+from zeuxis.provenance.record import versions
+from zeuxis.signature import taking
+
+MOST_COMPANY = 1024  # pictures that are drawn again for the sake of one
+ROUNDING = 2  # grey levels of 255 by which other threads, instructions or versions may move a value
+
+
+@taking(dict.fromkeys(FIELDS, Any))
+def replay(made: dict[str, Any], device: str = "cpu", **asked: Any) -> tuple[Pictures, list[str]]:
+    """Draw a picture again from its record; also says what is not as it was then.
+
+    It is drawn in a batch of the size that it was drawn in and in the same row of it, by as many threads, so that on
+    the same kind of machine every bit is the same.
+
+    ``asked`` are the pictures that it was made from (``source=...``), of which the record holds the hashes alone.
+    """
+    model = load(made["model"], device, str(made.get("dtype", "float32")))
+    given = {name: value for name, value in asked.items() if value is not None}
+    wanted = again(made["condition"], model.spec, model.name, given)
+    differs = [
+        f"{name} was {made['versions'].get(name)}, is {now}"
+        for name, now in versions().items()
+        if made["versions"].get(name) != now
+    ]
+    if made["weights_sha256"] != model.weights_sha256:
+        differs.append(f"the weights of '{model.name}' are not the ones that drew it")
+    prior = recorded(made)
+    if prior is not None:
+        model = model.with_prior(*prior)
+        if not is_as_recorded(model.system, model.card, made):
+            differs.append(f"the prior '{prior[0]}' over its codes is not the one that drew it")
+    if made["device"] != device:
+        differs.append(f"device was {made['device']}, is {device}")
+    picture, elsewhere = _drawn_again(model, made, wanted)
+    return picture, differs + elsewhere + changes(made["condition"], picture.records[0]["condition"])
+
+
+def _drawn_again(model: Model, made: dict[str, Any], wanted: dict[str, Any]) -> tuple[Pictures, list[str]]:
+    """The picture in the company that it was drawn in, as far as the record tells; and what of that is otherwise."""
+    drawn = made.get("drawn")
+    if drawn is None:  # of an older version
+        return model.sample(1, made["seed"], knobs=made["sampling"], **wanted), []
+    size, row, differs = drawn["batch"], drawn["row"], []
+    if size > MOST_COMPANY:
+        differs.append(f"it was drawn in a batch of {size}, is drawn alone")
+        size, row = 1, 0
+    cores = os.cpu_count() or 1
+    if drawn["threads"] > cores:
+        differs.append(f"threads were {drawn['threads']}, are {torch.get_num_threads()}: this machine has {cores}")
+    if drawn["instructions"] != instruction_set():
+        differs.append(f"the processor's instructions were {drawn['instructions']}, are {instruction_set()}")
+    with _threads(drawn["threads"] if drawn["threads"] <= cores else torch.get_num_threads()):
+        company = model.sample(size, made["seed"] - row, knobs=made["sampling"], batch=size, **wanted)
+    return company[row : row + 1], differs
+
+
+@contextmanager
+def _threads(n: int) -> Iterator[None]:
+    """Within this context torch computes with ``n`` threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """How far two pictures are apart: the largest difference of a value in grey levels, and in how many values."""
+
+    levels: int
+    differing: int
+    values: int
+
+    @property
+    def identical(self) -> bool:
+        """Whether they are the same, pixel for pixel."""
+        return self.levels == 0
+
+    @property
+    def same(self) -> bool:
+        """Whether they are the same within :data:`ROUNDING`."""
+        return self.levels <= ROUNDING
+
+    def __str__(self) -> str:
+        if self.identical:
+            return "the same, pixel for pixel"
+        apart = f"{self.differing:,} of {self.values:,} values differ, by at most {self.levels} of 255 levels"
+        return f"the same within rounding: {apart}" if self.same else f"another picture: {apart}"
+
+
+def likeness(one: Image.Image, other: Image.Image) -> Likeness:
+    """How far two pictures are apart; where size or mode differ, every value is."""
+    a, b = (np.asarray(image).astype(np.int16) for image in (one, other))
+    if one.mode != other.mode or a.shape != b.shape:
+        return Likeness(255, a.size, a.size)
+    apart = np.abs(a - b)
+    return Likeness(int(apart.max()), int(np.count_nonzero(apart)), apart.size)

@@ -1,0 +1,52 @@
+"""What must be, and what should be, as it was when a checkpoint was written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from zeuxis.errors import DataError, WeightsError
+
+
+def differences(folder: Path, saved: Mapping[str, Any], given: Mapping[str, str], own: Mapping[str, Any]) -> list[str]:
+    """Lines on what differs between a checkpoint's facts ``saved`` and this training, and may.
+
+    ``given`` are the hashes of the given systems, ``own`` the facts of the model to come.
+
+    Raises:
+        WeightsError: the run in ``folder`` was begun upon other weights.
+        DataError: on other pictures.
+    """
+    for path, sha in given.items():
+        if saved.get("given", {}).get(path, sha) != sha:  # older checkpoints do not say
+            raise WeightsError(
+                f"the run in {folder} was begun upon other weights of model.{path}: "
+                "put those back, or use another --out"
+            )
+    return _pictures(folder, saved, own)
+
+
+def _pictures(folder: Path, saved: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
+    now = own.get("reference")
+    if now is None:
+        return []
+    if saved.get("reference") is None:
+        return ["the checkpoint is of an older version, which did not note its pictures: they were not compared"]
+    if saved["reference"] != now:
+        raise DataError(
+            f"the pictures of '{own.get('data')}' are not those that the run in {folder} was begun on (fingerprint "
+            f"{saved['reference']}, now {now}): put those back, or begin anew with another --out (--from {folder} "
+            "starts from its weights)"
+        )
+    return []
+
+
+def other_threads(was: int | None, now: int) -> list[str]:
+    """A line where a checkpoint was written with ``was`` threads and training goes on with ``now``; None: not known."""
+    if was in (None, now):
+        return []
+    return [
+        f"the run was saved with {was} {'thread' if was == 1 else 'threads'} and goes on with {now}: sums are rounded "
+        "in another order, so its weights will be close to those of a run in one piece, but not bit-equal"
+    ]

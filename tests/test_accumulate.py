@@ -1,0 +1,168 @@
+"""What a round leaves behind without gradients is the same however its batch was cut (``train.accumulate``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import toy_source
+from torch import Tensor
+
+from zeuxis.batch import Batch, Shape
+from zeuxis.data.batches import Batches
+from zeuxis.game import Move, Player, System, Turn, play_round
+from zeuxis.nn.features import FeatureNetwork
+from zeuxis.recipe import Train
+from zeuxis.rng import Stream
+from zeuxis.systems.autoencoder.latent_prior import LatentPrior
+from zeuxis.systems.autoencoder.vae import VAE
+from zeuxis.systems.autoencoder.vq_vae import VQVAE
+from zeuxis.systems.autoencoder.vq_vae_2 import VQVAE2
+from zeuxis.systems.autoencoder.vqgan import VQGAN
+from zeuxis.systems.autoregressive.image_gpt import ImageGPT
+from zeuxis.systems.density.maf import MAF
+from zeuxis.systems.energy.dbn import DBN
+from zeuxis.systems.energy.ebm import EBM
+from zeuxis.systems.energy.rbm import RBM
+from zeuxis.systems.recognition.identity import Identity
+from zeuxis.systems.recognition.judge import Judge
+from zeuxis.training.trainer import Trainer
+
+COLOUR, GREY = Shape(3, 16, 16), Shape(1, 8, 8)
+SMALL = {"codes": 16, "code_width": 4, "width": 8, "hidden": 8, "blocks": 1}
+
+
+def vqgan() -> System:
+    sizes = {"codes": 16, "latent": 8, "code_width": 4, "width": 8, "multiples": (1, 2), "blocks": 1, "ndf": 8}
+    return VQGAN(COLOUR, ema=True, layers=1, attention=(), **sizes)
+
+
+def prior() -> System:
+    return LatentPrior(
+        COLOUR, autoencoder=VAE(COLOUR, latent=4, widths=(4,), hidden=8), density=MAF(Shape(4, 1, 1), widths=(8,))
+    )
+
+
+# What follows a round in these depends on the pictures, and on draws that are the same however the batch is cut.
+KINDS: dict[str, Callable[[], System]] = {
+    "moving codebook": lambda: VQVAE(COLOUR, ema=True, restart_dead=0.1, **SMALL),
+    "k-means start": lambda: VQVAE(COLOUR, ema=True, kmeans=True, **SMALL),
+    "use counts of a learnt codebook": lambda: VQVAE(COLOUR, **SMALL),
+    "two codebooks": lambda: VQVAE2(COLOUR, **{**SMALL, "codes": 8}),
+    "vqgan": vqgan,
+    "palette": lambda: ImageGPT(COLOUR, colours=8, width=16, depth=1, heads=2),
+    "standardised codes": prior,
+    "kept chains of an rbm": lambda: RBM(GREY, hidden=8, particles=12),
+    "kept chains of a dbn": lambda: DBN(GREY, hidden=(8, 6), particles=12, greedy=False),
+}
+
+
+def built(kind: str) -> System:
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        return KINDS[kind]()
+
+
+def trained(kind: str, folder: Path, accumulate: int, rounds: int) -> Trainer:
+    system = built(kind)
+    source = toy_source(system.shape.channels, system.shape.height, 64)
+    plan = Train(iterations=100, batch=32, accumulate=accumulate)
+    made = Trainer(system, Batches(source, 32, 0), plan, folder)
+    for _ in range(rounds):
+        made.play()
+    return made
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_round_leaves_the_same_however_its_batch_was_cut(kind: str, tmp_path: Path) -> None:
+    whole, parts = (trained(kind, tmp_path / str(n), n, 2).system for n in (1, 4))
+    changed = 0
+    untrained = built(kind).state_dict()
+    for (name, one), (_, other) in zip(whole.named_buffers(), parts.named_buffers(), strict=True):
+        if "running_" in name or "num_batches" in name:
+            continue  # of batch norm, whose batches are the parts
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4, msg=lambda text, name=name: f"{name}: {text}")
+        changed += name in untrained and not torch.equal(one, untrained[name])
+    assert changed
+
+
+def test_every_vector_of_the_batch_is_counted(tmp_path: Path) -> None:
+    """A batch of 32 pictures of 4 x 4 codes uses 512 codes, and the average has a share of 0.01 of them."""
+    made = trained("moving codebook", tmp_path, 4, 1)
+    assert made.system.quantiser.uses.sum().item() == pytest.approx(0.99 * 16 + 0.01 * 512, rel=1e-4)
+
+
+def parts_of(batch: Batch, cut: int, system: System, memo: Callable[[Batch], dict[str, Tensor]]) -> list[Turn]:
+    """The turns of ``batch`` cut into ``cut``, after a round of ``system`` in which only ``memo`` was left."""
+    size = len(batch) // cut
+    batches = [batch[slice(i, i + size)] for i in range(0, len(batch), size)]
+    turns = [Turn(part, Stream(0), 0, 0.0, memo=memo(part)) for part in batches]
+    play_round(system, (Player("network", (system,)),), lambda: turns, lambda *_: None)
+    return turns
+
+
+def test_thresholds_are_quantiles_of_all_parts() -> None:
+    batch = Batch(Stream(0).normal(16, 3, 16, 16))
+    found = []
+    for cut in (1, 4):
+        judge = Judge(COLOUR, factors=(("colour", 3),), widths=(4,), features=4, coverage=0.75)
+        turns = parts_of(batch, cut, judge, lambda part: {"ood_score": part.image.flatten(1).sum(1)})
+        assert all(turn.parts == (turn,) for turn in turns), "when the round is over the parts let go of each other"
+        found.append(float(judge.ood_threshold))
+    assert found[0] == found[1] == float(batch.image.flatten(1).sum(1).quantile(0.75))
+
+
+def test_impostors_are_from_all_parts() -> None:
+    vectors = torch.nn.functional.normalize(Stream(1).normal(16, 2, 4), dim=2)
+    batch, found = Batch(vectors[:, None]), []
+    for cut in (1, 4):
+        identity = Identity(COLOUR, widths=(4,), features=4, embedding=4)
+
+        def memo(part: Batch) -> dict[str, Tensor]:
+            return {"pairs": part.image[:, 0].unbind(1), "ood_score": part.image.flatten(1).sum(1)}
+
+        parts_of(batch, cut, identity, memo)
+        found.append(float(identity.threshold))
+    assert found[0] == pytest.approx(found[1], abs=1e-6) and found[0] != 0
+
+
+def test_the_parts_of_a_batch_take_up_different_chains(tmp_path: Path) -> None:
+    """With as many kept chains as pictures every chain is walked once a round."""
+    for accumulate in (1, 4):
+        made = EBM(GREY, width=4, steps=1, chains=32, noise=0.1)
+        before = made.chains.clone()
+        plan = Train(iterations=100, batch=32, accumulate=accumulate)
+        Trainer(made, Batches(toy_source(1, 8, 64), 32, 0), plan, tmp_path / str(accumulate)).play()
+        assert (made.chains != before).flatten(1).any(1).all()
+
+
+class Noted(System):
+    """Notes the mean grey of its batch, and the round's first row after it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shape, self.network = Shape(3, 16, 16), FeatureNetwork(COLOUR, (2,), widths=(4,), features=4)
+
+    def players(self) -> tuple[Player, ...]:
+        return (Player("network", (self.network,)),)
+
+    def moves(self) -> tuple[Move, ...]:
+        return (Move("network", self.learn),)
+
+    def learn(self, turn: Turn) -> Tensor:
+        turn.note(grey=turn.batch.image.mean(), offset=float(turn.offset))
+        (logits,) = self.network(turn.batch.image)
+        return logits.square().mean()
+
+
+def test_the_log_has_the_mean_over_the_parts(tmp_path: Path) -> None:
+    grey = []
+    for accumulate in (1, 4):
+        plan = Train(iterations=100, batch=32, accumulate=accumulate)
+        made = Trainer(Noted(), Batches(toy_source(3, 16, 64), 32, 0), plan, tmp_path / str(accumulate))
+        made.play()
+        grey.append(float(made.notes["grey"]))
+        assert made.notes["offset"] == {1: 0.0, 4: (0 + 8 + 16 + 24) / 4}[accumulate]
+    assert grey[0] == pytest.approx(grey[1], abs=1e-6)
