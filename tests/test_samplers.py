@@ -408,6 +408,33 @@ def test_no_spacing_makes_a_sampler_explode(name: str, path: str, spacing: sched
         assert float(drawn.std()) < 0.4 and float((drawn.abs() >= 1).double().mean()) < 0.02
 
 
+@pytest.mark.parametrize("steps", [5, 18])
+def test_unheld_solvers_are_the_published_ones(steps: int) -> None:
+    """Karras et al. 2022, Alg. 1, and Lu et al. 2022, Alg. 2, written as they are printed."""
+    levels = schedule.karras(steps).double()
+    x = x_heun = x_multistep = start(high=float(levels[0])).flatten(1)
+    now_x0 = lambda x, level: narrow(x, level.expand(len(x)))  # noqa: E731
+    before: Tensor | None = None
+    for i in range(steps):
+        t, after = levels[i], levels[i + 1]
+        d = (x_heun - now_x0(x_heun, t)) / t
+        euler_x = x_heun + (after - t) * d
+        x_heun = euler_x
+        if after > 0:
+            x_heun = (x_heun - (after - t) * d) + (after - t) * (d + (euler_x - now_x0(euler_x, after)) / after) / 2
+        x0 = now_x0(x_multistep, t)
+        if before is None or after == 0:
+            target = x0
+        else:
+            h, h_before = (t / after).log(), (levels[i - 1] / t).log()
+            r = h_before / h
+            target = (1 + 1 / (2 * r)) * x0 - 1 / (2 * r) * before
+        x_multistep = (after / t) * x_multistep - (torch.expm1((after / t).log())) * target
+        before = x0
+    torch.testing.assert_close(heun(narrow, x, levels, Stream(0), most=math.inf), x_heun)
+    torch.testing.assert_close(dpmpp_2m(narrow, x, levels, Stream(0), most=math.inf), x_multistep)
+
+
 # -- against a peer ----------------------------------------------------------------------------------------------
 
 

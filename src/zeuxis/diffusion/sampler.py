@@ -9,7 +9,8 @@ pure noise; Euler's steps are the same ones in either space, Heun's are not.
 
 Second-order methods take the change of x0 from one level to another and carry it on by half a step. Over a step that is
 long for the one before it, or that more than halves the noise, their formulas carry it on by several times that change,
-far beyond the pictures. They are held to the whole of it here (``WHOLE``), which no step of a fine grid comes near.
+far beyond the pictures. They are held to the whole of it here (``most = WHOLE``), which no step of a fine grid comes
+near; ``most = math.inf`` is the published algorithm on every grid.
 
 Legend: x (B, C, H, W); ``levels`` (N + 1,) for N steps, descending, as in :mod:`zeuxis.diffusion.schedule`; a denoiser
 gets sigma as (B,), or a :class:`ByLevel` as a number. Each calls the denoiser N times, Heun 2N - 1 times.
@@ -64,18 +65,18 @@ def euler(denoise: Denoise, x: Tensor, levels: Tensor, rng: Rng) -> Tensor:
     return x
 
 
-def heun(denoise: Denoise, x: Tensor, levels: Tensor, rng: Rng) -> Tensor:
+def heun(denoise: Denoise, x: Tensor, levels: Tensor, rng: Rng, most: float = WHOLE) -> Tensor:
     """Heun's second-order method, a plain Euler step to 0 (Karras et al. 2022, Alg. 1). Draws nothing.
 
     The mean of the slopes at both ends moves Euler's step by (1 - after / now) (x0' - x0) times now / (2 after), x0'
-    being the second answer. Here that factor is 1 at most: see above.
+    being the second answer. Here that factor is ``most`` at most: see above.
     """
     ask = _at_level(denoise)
     for now, after in _steps(levels):
         x0 = ask(x, now)
         x = _between(x0, x, after / now)
         if after > 0:
-            share = min(WHOLE, now / (2 * after)) * (1 - after / now)
+            share = min(most, now / (2 * after)) * (1 - after / now)
             x = torch.add(x, ask(x, after) - x0, alpha=share)
     return x
 
@@ -97,11 +98,11 @@ def ancestral(denoise: Denoise, x: Tensor, levels: Tensor, rng: Rng) -> Tensor:
     return ddim(denoise, x, levels, rng, eta=1.0)
 
 
-def dpmpp_2m(denoise: Denoise, x: Tensor, levels: Tensor, rng: Rng) -> Tensor:
+def dpmpp_2m(denoise: Denoise, x: Tensor, levels: Tensor, rng: Rng, most: float = WHOLE) -> Tensor:
     """DPM-Solver++(2M) (Lu et al. 2022, arXiv:2211.01095, Alg. 2), first order at both ends. Draws nothing.
 
-    Alg. 2 adds (x0 - the last x0) / 2r, r being the last step's length in log sigma over this one's. Here 1 / 2r is 1
-    at most: see above.
+    Alg. 2 adds (x0 - the last x0) / 2r, r being the last step's length in log sigma over this one's. Here 1 / 2r is
+    ``most`` at most: see above.
     """
     ask = _at_level(denoise)
     before: tuple[float, Tensor] | None = None  # the last step's length in log sigma, and its x0
@@ -112,7 +113,7 @@ def dpmpp_2m(denoise: Denoise, x: Tensor, levels: Tensor, rng: Rng) -> Tensor:
         length = math.log(now / after)
         target = x0
         if before is not None:
-            target = torch.add(x0, x0 - before[1], alpha=min(WHOLE, length / (2 * before[0])))
+            target = torch.add(x0, x0 - before[1], alpha=min(most, length / (2 * before[0])))
         x = _between(target, x, after / now)
         before = length, x0
     return x
