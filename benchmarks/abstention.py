@@ -22,11 +22,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zeuxis.api.model import load
+from zeuxis.batch import Batch
 from zeuxis.catalog.listing import entry
 from zeuxis.catalog.weights import shipped
 from zeuxis.data.entries import kin
+from zeuxis.data.foreign import LIKE_ANOTHER
 from zeuxis.data.library import WORLDS, open_source
-from zeuxis.data.worlds.placement import coverage
+from zeuxis.data.worlds.placement import FIRST_SHAPE_CLASS, coverage
 from zeuxis.data.worlds.scenes import Scenes
 from zeuxis.errors import ZeuxisError
 from zeuxis.rng import Stream
@@ -34,6 +36,7 @@ from zeuxis.spec import Shape
 from zeuxis.systems.recognition._family import OODDetector
 
 N = 192  # pictures of a kind
+RICH = 9  # a rich scene has so many factors or more: time, season, weather, and those of its objects
 OWN = 1024
 DRAWN = ("scenes", "scenes-rich-all", "faces", "plants", "phantoms", "terrain", "motion", "scenes-styles")
 REAL = (
@@ -50,6 +53,7 @@ REAL = (
     "photos-bsds200",
     "faces-gray64",
 )
+LEFT_RIGHT, UPPER_LOWER = "left and right halves of two", "upper and lower halves of two"
 Pictures = Callable[[Tensor, Stream], Tensor]  # own pictures (B, C, H, W) to as many of another kind
 
 
@@ -163,6 +167,19 @@ def squared(x: Tensor, rng: Stream) -> Tensor:
     return made
 
 
+def without_seam(batch: Batch, dim: int) -> Tensor:
+    """Which joined halves of two scenes differ from a scene at most in a step of tone, bool ``(B,)``.
+
+    Both are of one time, weather and (where ground meets ground beside it) season, and no object lies on the line.
+    """
+    factors, shown = batch.condition.factors, batch.condition.layout
+    assert factors is not None and shown is not None
+    setting = factors[:, :1] if factors.shape[1] < RICH else factors[:, :3] if dim == 3 else factors[:, [0, 2]]
+    line = shown.narrow(dim - 1, shown.shape[dim - 1] // 2 - 1, 2)  # (B, H, W) has no channels
+    whole = (line < FIRST_SHAPE_CLASS).flatten(1).all(1)
+    return (setting == other(setting)).all(1) & whole & other(whole)
+
+
 KINDS: dict[str, Pictures] = {
     "black": plain(-1),
     "white": plain(1),
@@ -174,8 +191,8 @@ KINDS: dict[str, Pictures] = {
     "checkerboard *": checkerboard,
     "stripes": lambda x, rng: torch.sin(torch.arange(x.shape[3]) * (0.3 + rng.uniform(len(x), 1, 1, 1))).expand_as(x),
     "quarters swapped": quarters_swapped,
-    "left and right halves of two": halves,
-    "upper and lower halves of two": top_and_foot,
+    LEFT_RIGHT: halves,
+    UPPER_LOWER: top_and_foot,
     "4x4 parts shuffled": shuffled,
     "upside down": lambda x, rng: x.flip(2),
     "a quarter turn": lambda x, rng: x.rot90(1, (2, 3)),
@@ -219,7 +236,12 @@ def sets(data: str, shape: Shape) -> Iterator[tuple[str, Tensor]]:
         except ZeuxisError:
             continue
         index = torch.linspace(0, len(source) - 1, min(N, len(source))).long()
-        yield name if name in WORLDS else f"{name} *", to_shape(source.batch(index).image, shape)
+        batch = source.batch(index)
+        image = batch.image
+        if name in LIKE_ANOTHER:  # some of them are another world's as they are
+            assert batch.condition.label is not None
+            image = image[batch.condition.label != LIKE_ANOTHER[name]]
+        yield name if name in WORLDS else f"{name} *", to_shape(image, shape)
 
 
 def table(name: str, alone: bool = False) -> dict[str, float]:
@@ -230,7 +252,8 @@ def table(name: str, alone: bool = False) -> dict[str, float]:
     model = load(name)
     data, shape, rng = _card(name)["data"], model.system.shape, Stream(0, "abstention")
     source = open_source(data, shape.height, "test")
-    own = source.batch(torch.arange(OWN)).image
+    batch = source.batch(torch.arange(OWN))
+    own = batch.image
 
     def inside(image: Tensor) -> Tensor:
         if alone and isinstance(model.system, OODDetector):
@@ -253,6 +276,12 @@ def table(name: str, alone: bool = False) -> dict[str, float]:
         )
         found["frames in another order"] = abstains(clip[:, [0, 2, 1, 3]].flatten(1, 2))
         found["one frame four times"] = abstains(clip[:, [1, 1, 1, 1]].flatten(1, 2))
+    if data in ("scenes", "scenes-rich-all"):
+        some = source.batch(torch.arange(N))
+        for kind, make, dim in ((LEFT_RIGHT, halves, 3), (UPPER_LOWER, top_and_foot, 2)):
+            seamless = without_seam(some, dim)
+            found[f"{kind}, such as differ from a scene in tone alone"] = float(seamless.float().mean())
+            found[f"{kind}, the others"] = abstains(make(some.image, rng)[~seamless])
     if data == "scenes":
         found["a third object"] = abstains(third_object(own[:N], rng))
     return found

@@ -6,11 +6,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from zeuxis.data.foreign import Foreign
+from zeuxis.batch import Batch, Condition
+from zeuxis.data.foreign import LIKE_ANOTHER, Foreign
+from zeuxis.data.worlds.rich.styles import STYLES
+from zeuxis.data.worlds.rich.views import SceneStyles
+from zeuxis.data.worlds.world import World
 from zeuxis.errors import UnknownName, UsageError
 from zeuxis.nn.outliers import CLASSIC, KINDS, MADE, Kind, damaged, kinds_of, make_outliers, partners
 from zeuxis.rng import Stream
-from zeuxis.spec import Shape
+from zeuxis.spec import DataSpec, Shape
 
 
 def pictures(n: int = 6, shape: tuple[int, int, int] = (3, 16, 16)) -> Tensor:
@@ -93,6 +97,17 @@ def test_what_is_pasted_is_one_shape_of_one_colour_and_the_rest_stays() -> None:
     assert ((patch != image).any(1).float().mean((1, 2)) < 0.7).all()
 
 
+def test_what_stands_out_of_another_picture_is_laid_over_the_picture_and_nothing_else_changes() -> None:
+    one, other = torch.full((3, 16, 16), 0.2), torch.linspace(0.1, 0.3, 16)[:, None].repeat(3, 1, 16)  # rows are even
+    one[:, 2:5, 2:5] = 0.8
+    other[:, 9:13, 10:14] = other[:, 9:13, :4] - 0.7
+    (found,) = damaged.lifted(one[None], other[None], Stream(0))
+    expected = one.clone()
+    expected[:, 9:13, 10:14] = other[:, 9:13, 10:14]
+    torch.testing.assert_close(found, expected)
+    assert damaged.lifted in kinds_of(1, objects=True) and damaged.lifted not in kinds_of(1)
+
+
 def test_pictures_of_numbers_owe_nothing_to_the_picture() -> None:
     image = pictures(8)
     for kind in MADE:
@@ -109,6 +124,28 @@ def test_foreign_pictures_have_the_shape_that_is_asked_for() -> None:
     assert torch.equal(clip, scene.repeat(1, 4, 1, 1))
     assert Foreign(("phantoms",), Shape(3, 16, 16)).pictures(2, Stream(1)).shape == (2, 3, 16, 16)
     assert Foreign((), Shape(3, 16, 20)).names == ()
+
+
+class Manners(World):
+    """A world called as that of styles, whose pictures are their labels: 0, 1, 2, 3, 0, ..."""
+
+    name = "scenes-styles"
+    natural = DataSpec(Shape(3, 8, 8), class_names=tuple(STYLES), provides=frozenset({"label"}))
+
+    def batch(self, index: Tensor) -> Batch:
+        label = index % len(STYLES)
+        return Batch(label.float()[:, None, None, None].expand(-1, 3, 8, 8) / 4, Condition(label=label), index)
+
+
+def test_a_foreign_picture_is_none_that_another_world_has_as_it_is() -> None:
+    foreign = Foreign(("scenes-styles",), Shape(3, 8, 8))
+    foreign.sources = (Manners(8),)
+    found = foreign.pictures(200, Stream(1))
+    assert len(found) == 200 and set((4 * found[:, 0, 0, 0]).tolist()) == {1.0, 2.0, 3.0}
+    style = SceneStyles(16, "test").batch(torch.arange(8))
+    assert style.condition.label is not None and style.condition.source is not None
+    for image, source, label in zip(style.image, style.condition.source, style.condition.label, strict=True):
+        assert torch.equal(image, source) == (int(label) == LIKE_ANOTHER["scenes-styles"])
 
 
 def test_unknown_worlds_are_refused_by_name() -> None:

@@ -116,6 +116,11 @@ def test_maps_have_the_shapes_that_are_told_and_hold_all_that_is_read(network, s
     score = detector(maps)
     assert score.shape == (2,)
     torch.testing.assert_close(score[1:], detector(tuple(m[1:] for m in maps)))
+    picture = (tuple(shape), *net.map_shapes(shape.height, shape.width))
+    sees, deep = MapDetector(picture, (8, 16)), MapDetector(picture, (8, 16), depth=3)
+    assert sees((image, *maps)).shape == deep((image, *maps)).shape == (2,)
+    count = [sum(isinstance(m, torch.nn.Conv2d) for m in detector.modules()) for detector in (sees, deep)]
+    assert count[1] == 3 * count[0]
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32), (1, 28, 28), (3, 20, 36), (3, 64, 64)])
@@ -184,6 +189,16 @@ def test_judges_of_before_there_were_detectors_are_what_they_were() -> None:
     system.ood_threshold.fill_(0.5)
     image = world(50, Stream(2)).image
     assert torch.equal(system.in_distribution(image), system.ood_score(image) <= 0.5)
+
+
+def test_a_detector_that_sees_the_picture_notices_what_the_network_does_not() -> None:
+    system = built(Judge, factors=FACTORS, detector=(8, 16), detector_picture=True, detector_depth=2)
+    assert isinstance(system, Judge)
+    one, other = world(4, Stream(5)).image, world(4, Stream(6)).image
+    maps = tuple(torch.zeros_like(m) for m in system.network.maps(one))
+    with torch.no_grad():
+        assert not torch.equal(system.detected(one, maps), system.detected(other, maps))
+        assert torch.equal(system.detected(one, system.network.maps(one)), system.detector_score(one))
 
 
 def test_what_a_picture_leaves_open_has_no_loss() -> None:

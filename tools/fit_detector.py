@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from zeuxis.api.evaluate import default_metrics
 from zeuxis.api.model import Model, load
@@ -31,6 +32,8 @@ from zeuxis.systems.recognition._family import OODDetector
 from zeuxis.training.trainer import Trainer
 
 CALIBRATED = 2048  # pictures, the last of the training split
+MOST = 0.95  # of augmented pictures are recognised at least
+DOUBTED = 1 / 4  # of those that are refused, the share on which the network's own doubt decides
 
 
 def train(recipe: Recipe, run: Path) -> None:
@@ -58,20 +61,32 @@ def train(recipe: Recipe, run: Path) -> None:
 
 
 def calibrate(system: OODDetector, source: Source) -> None:
-    """Set both thresholds so that a share ``coverage`` of training pictures, plain or augmented, lies below both.
+    """Set both thresholds so that a share ``coverage`` of training pictures lies below both, and most augmented ones.
 
     In training they follow the network as it learns; what ships is its average.
     """
-    rng, scores = Stream(0, "calibrate"), []
+    rng, plain, changed = Stream(0, "calibrate"), [], []
     for index in torch.arange(len(source) - CALIBRATED, len(source)).split(128):
         image = source.batch(index).image
-        changed = augmented(image, rng, system.color_jitter, system.gaussian_noise)
-        image = torch.where(rng.integers(2, len(image), 1, 1, 1).bool(), changed, image)
-        with torch.inference_mode():
-            scores.append(torch.stack([system.ood_score(image).float(), system.detector_score(image)], 1))
-    limit = torch.cat(scores).quantile(1 - (1 - system.coverage) / 2, dim=0)
+        plain.append(scores(system, image))
+        changed.append(scores(system, augmented(image, rng, system.color_jitter, system.gaussian_noise)))
+    refused = torch.tensor([DOUBTED, 1 - DOUBTED])
+    limit = torch.maximum(
+        highest(torch.cat(plain), (1 - system.coverage) * refused), highest(torch.cat(changed), (1 - MOST) * refused)
+    )
     system.ood_threshold.copy_(limit[0])
     system.detector_threshold.copy_(limit[1])
+
+
+def scores(system: OODDetector, image: Tensor) -> Tensor:
+    """``(B, 2)``: the network's doubt and the detector's score."""
+    with torch.inference_mode():
+        return torch.stack([system.ood_score(image).float(), system.detector_score(image)], 1)
+
+
+def highest(found: Tensor, refused: Tensor) -> Tensor:
+    """``(2,)``: what a share ``refused`` (2,) of each column of ``found`` (N, 2) exceeds."""
+    return torch.stack([column.quantile(1 - share) for column, share in zip(found.T, refused, strict=True)])
 
 
 def write_result(recipe: Recipe, model: Model, folder: Path = RESULTS) -> None:

@@ -9,9 +9,12 @@ from torch import Tensor
 
 from zeuxis.data.library import WORLDS
 from zeuxis.data.source import Source
+from zeuxis.data.worlds.rich.styles import STYLES
 from zeuxis.errors import UnknownName, UsageError
 from zeuxis.rng import Rng
 from zeuxis.spec import Shape
+
+LIKE_ANOTHER = {"scenes-styles": tuple(STYLES).index("flat")}  # the label of pictures that another world has too
 
 
 class Foreign:
@@ -37,8 +40,17 @@ class Foreign:
     def pictures(self, n: int, rng: Rng, device: torch.device | str = "cpu") -> Tensor:
         """``n`` pictures ``(n, C, H, W)`` in [-1, 1] of one world, drawn at random."""
         source = self.sources[int(rng.integers(len(self.sources), 1))]
-        image = source.batch(rng.integers(len(source), n)).image.to(device)
+        image = self._drawn(source, n, rng).to(device)
         channels = self.shape.channels
         if image.shape[1] > channels:
             return image.unflatten(1, (channels, -1)).mean(2) if image.shape[1] % channels == 0 else image[:, :channels]
         return image.repeat(1, -(-channels // image.shape[1]), 1, 1)[:, :channels]
+
+    def _drawn(self, source: Source, n: int, rng: Rng) -> Tensor:
+        """``n`` pictures of ``source``, but for those that are another world's as they are."""
+        batch = source.batch(rng.integers(len(source), n))
+        if source.name not in LIKE_ANOTHER:
+            return batch.image
+        assert batch.condition.label is not None
+        image = batch.image[batch.condition.label != LIKE_ANOTHER[source.name]]
+        return torch.cat([image, self._drawn(source, n - len(image), rng)]) if len(image) < n else image

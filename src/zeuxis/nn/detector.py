@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import torch
 import torch.nn.functional as F
@@ -17,13 +17,13 @@ class MapDetector(nn.Module):
     """Maps of a network, fine to coarse, to one number for each picture.
 
     Each map joins what became of the finer ones, is convolved, and brought to the size of the next; the last is halved
-    until a side has 4 pixels and flattened, for where things are matters. Group normalisation, so that a picture's
-    number does not depend on its batch.
+    until a side has 4 pixels and flattened, for where things are matters. The picture may be the first of the maps.
+    Group normalisation, so that a picture's number does not depend on its batch.
     """
 
-    def __init__(self, maps: tuple[tuple[int, int, int], ...], widths: tuple[int, ...]) -> None:
-        """``maps`` are the shapes (C, h, w) of the maps; ``widths`` the channels of the convolutions, the last of them
-        those of all further ones."""
+    def __init__(self, maps: tuple[tuple[int, int, int], ...], widths: tuple[int, ...], depth: int = 1) -> None:
+        """``maps`` are the shapes (C, h, w) of the maps; ``widths`` the channels of the stages, the last of them those
+        of all further ones; ``depth`` is the number of convolutions of a stage."""
         super().__init__()
         sizes = [(h, w) for _, h, w in maps]
         while min(sizes[-1]) > SMALLEST:
@@ -32,7 +32,9 @@ class MapDetector(nn.Module):
         joined = [channels for channels, _, _ in maps] + [0] * (len(sizes) - len(maps))
         outputs = [widths[min(k, len(widths) - 1)] for k in range(len(sizes))]
         self.stages = nn.ModuleList(
-            nn.Sequential(*conv(before + channels, after, stride))
+            nn.Sequential(
+                *conv(before + channels, after, stride), *chain(*(conv(after, after, 1) for _ in range(depth - 1)))
+            )
             for before, channels, after, stride in zip([0, *outputs[:-1]], joined, outputs, strides, strict=True)
         )
         height, width = sizes[-1]

@@ -37,15 +37,19 @@ KINDS: tuple[Kind, ...] = (
     # What is least unlike the pictures is shown most often.
     *2 * (damaged.shuffled,),
     *3 * (damaged.patched,),
-    *6 * (damaged.joined,),
+    *8 * (damaged.joined,),
     *5 * (damaged.pasted,),
 )
 
 
-def kinds_of(frames: int) -> tuple[Kind, ...]:
-    """The kinds of outliers of pictures, or of clips of so many frames."""
+def kinds_of(frames: int, objects: bool = False) -> tuple[Kind, ...]:
+    """The kinds of outliers of pictures, or of clips of so many frames.
+
+    Where pictures are of ``objects`` before a background whose rows are even, one may hold another's as well.
+    """
     clips = Clips(frames)
-    return KINDS if frames == 1 else (*KINDS, *2 * (clips.exchanged, clips.begun_late, clips.still))
+    of_time = () if frames == 1 else 2 * (clips.exchanged, clips.begun_late, clips.still)
+    return (*KINDS, *of_time, *6 * objects * (damaged.lifted,))
 
 
 def partners(image: Tensor, rng: Rng) -> Tensor:

@@ -15,6 +15,8 @@ from zeuxis.nn.augment import gaussian_noise
 from zeuxis.nn.outliers.masks import blob, box, colour, far, grid, half_plane, paint
 from zeuxis.rng import Rng
 
+STANDS_OUT = 0.25  # from the median of its row, in [-1, 1], a pixel that is no background
+
 
 def mixed(image: Tensor, others: Tensor, rng: Rng) -> Tensor:
     """Two pictures, one through the other."""
@@ -41,6 +43,14 @@ def patched(image: Tensor, others: Tensor, rng: Rng) -> Tensor:
     height, width = image.shape[2:]
     moved = others.roll((far(height, rng), far(width, rng)), (2, 3))
     return image + mask * (moved - image)
+
+
+def lifted(image: Tensor, others: Tensor, rng: Rng) -> Tensor:
+    """What stands out from the rows of another picture, laid over the picture: one object too many, most often."""
+    apart = (others - others.median(3, keepdim=True).values).abs().amax(1, keepdim=True)  # (B, 1, H, W)
+    nearby = F.max_pool2d(apart, 3, 1, 1)
+    mask = torch.where(nearby > STANDS_OUT, apart / nearby.clamp(min=STANDS_OUT), torch.zeros_like(apart))
+    return image + mask * (others - image)
 
 
 def covered(image: Tensor, others: Tensor, rng: Rng) -> Tensor:

@@ -87,18 +87,28 @@ class OODDetector(OneNetwork):
     rounds_seen: Tensor
 
     def init_detector(
-        self, coverage: float, widths: tuple[int, ...], foreign: tuple[str, ...], frames: int = 1
+        self,
+        coverage: float,
+        widths: tuple[int, ...],
+        depth: int,
+        sees_picture: bool,
+        foreign: tuple[str, ...],
+        frames: int = 1,
+        objects: bool = False,
     ) -> None:
         """Make the detector and the thresholds, which no score exceeds; called once, by the constructor.
 
         Without ``widths`` there is no detector, as in models of before there was one.
         """
-        self.coverage, self.detects = coverage, bool(widths)
-        self.foreign, self.kinds = Foreign(foreign, self.shape), kinds_of(frames)
+        self.coverage, self.detects, self.sees_picture = coverage, bool(widths), sees_picture
+        self.foreign, self.kinds = Foreign(foreign, self.shape), kinds_of(frames, objects)
         self.register_buffer("ood_threshold", torch.tensor(torch.finfo(torch.float16).max))
         self.register_buffer("rounds_seen", torch.zeros((), dtype=torch.int64))
         if self.detects:
-            self.detector = MapDetector(self.network.map_shapes(self.shape.height, self.shape.width), widths)
+            maps = self.network.map_shapes(self.shape.height, self.shape.width)
+            if sees_picture:
+                maps = ((self.shape.channels, self.shape.height, self.shape.width), *maps)
+            self.detector = MapDetector(maps, widths, depth)
             self.register_buffer("detector_threshold", torch.tensor(torch.finfo(torch.float16).max))
 
     def learn(self, turn: Turn) -> Tensor:
@@ -128,7 +138,7 @@ class OODDetector(OneNetwork):
         image = augmented(torch.cat([own, made]), turn.rng, self.color_jitter, self.gaussian_noise)
         with torch.no_grad():
             maps = self.network.maps(image)
-        score = self.detector(maps).float()
+        score = self.detected(image, maps)
         is_outlier = (torch.arange(len(image), device=image.device) >= len(own)).float()
         turn.memo["detector_score"] = score[: len(own)].detach()
         loss = F.binary_cross_entropy_with_logits(score, is_outlier)
@@ -170,7 +180,11 @@ class OODDetector(OneNetwork):
 
     def detector_score(self, image: Tensor) -> Tensor:
         """The log-odds ``(B,)``, float32, that a picture is an outlier rather than one of the training pictures."""
-        score: Tensor = self.detector(self.network.maps(image)).float()
+        return self.detected(image, self.network.maps(image))
+
+    def detected(self, image: Tensor, maps: tuple[Tensor, ...]) -> Tensor:
+        """:meth:`detector_score` of pictures whose maps are known."""
+        score: Tensor = self.detector((image, *maps) if self.sees_picture else maps).float()
         return score
 
     def in_distribution(self, image: Tensor) -> Tensor:
@@ -182,4 +196,4 @@ class OODDetector(OneNetwork):
             image = F.interpolate(image, size=(height, width), mode="bilinear", antialias=True)
         maps = self.network.maps(image)
         sure = self.unsure(self.read(maps)) <= self.ood_threshold
-        return sure & (self.detector(maps).float() <= self.detector_threshold)
+        return sure & (self.detected(image, maps) <= self.detector_threshold)

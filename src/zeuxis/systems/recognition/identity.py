@@ -46,6 +46,8 @@ class Identity(OODDetector):
         exposure: weight, at the end of training, of the loss that makes vectors long, and short of outliers.
         coverage: share of training pictures to count as in distribution.
         detector: channels of the stages of the outliers' detector; none for no detector.
+        detector_depth: convolutions of each of its stages.
+        detector_picture: whether it sees the picture itself beside the network's maps of it.
         foreign: worlds whose pictures are outliers too, beside those made from the batch.
     """
 
@@ -78,6 +80,8 @@ class Identity(OODDetector):
         exposure: float = 0.05,
         coverage: float = 0.99,
         detector: tuple[int, ...] = (),
+        detector_depth: int = 1,
+        detector_picture: bool = False,
         foreign: tuple[str, ...] = (),
         lr: float = 2e-3,
     ) -> None:
@@ -86,7 +90,7 @@ class Identity(OODDetector):
         self.temperature, self.color_jitter, self.gaussian_noise = temperature, color_jitter, gaussian_noise
         self.exposure, self.lr = exposure, lr
         self.network = FeatureNetwork(self.shape, (embedding,), widths=tuple(widths), features=features)
-        self.init_detector(coverage, tuple(detector), tuple(foreign))
+        self.init_detector(coverage, tuple(detector), detector_depth, detector_picture, tuple(foreign))
         self.register_buffer("threshold", torch.zeros(()))
 
     def learn(self, turn: Turn) -> Tensor:

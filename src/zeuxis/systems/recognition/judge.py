@@ -44,6 +44,8 @@ class Judge(OODDetector, FeatureClassifier):
         exposure: weight of the loss on outliers, of which nothing should be certain.
         coverage: share of such pictures that are to count as in distribution.
         detector: channels of the stages of the outliers' detector; none for no detector.
+        detector_depth: convolutions of each of its stages.
+        detector_picture: whether it sees the picture itself beside the network's maps of it.
         foreign: worlds whose pictures are outliers too, beside those made from the batch.
     """
 
@@ -77,6 +79,8 @@ class Judge(OODDetector, FeatureClassifier):
         exposure: float = 0.5,
         coverage: float = 0.99,
         detector: tuple[int, ...] = (),
+        detector_depth: int = 1,
+        detector_picture: bool = False,
         foreign: tuple[str, ...] = (),
         lr: float = 2e-3,
     ) -> None:
@@ -88,7 +92,7 @@ class Judge(OODDetector, FeatureClassifier):
         self.color_jitter, self.gaussian_noise, self.exposure, self.lr = color_jitter, gaussian_noise, exposure, lr
         heads = tuple(int(values) for _, values in factors)
         self.network = FeatureNetwork(self.shape, heads, widths=tuple(widths), features=features)
-        self.init_detector(coverage, tuple(detector), tuple(foreign), frames)
+        self.init_detector(coverage, tuple(detector), detector_depth, detector_picture, tuple(foreign), frames)
 
     def learn(self, turn: Turn) -> Tensor:
         """E_in [sum_f -log f_y(x)] + lambda E_out [sum_f H(U; f(x'))]  (Eq. 1 with section 4's loss)."""

@@ -40,7 +40,11 @@ class Segmenter(OODDetector):
             a nose, counts for next to nothing.
         coverage: share of training pictures to count as in distribution.
         detector: channels of the stages of the outliers' detector; none for no detector.
+        detector_depth: convolutions of each of its stages.
+        detector_picture: whether it sees the picture itself beside the network's maps of it.
         foreign: worlds whose pictures are outliers too, beside those made from the batch.
+        objects: whether the pictures are of few objects before a background that is even along its rows; then
+            pictures with another's objects besides are outliers.
     """
 
     card = Card(
@@ -73,7 +77,10 @@ class Segmenter(OODDetector):
         overlap: float = 0.0,
         coverage: float = 0.99,
         detector: tuple[int, ...] = (),
+        detector_depth: int = 1,
+        detector_picture: bool = False,
         foreign: tuple[str, ...] = (),
+        objects: bool = False,
         lr: float = 2e-3,
     ) -> None:
         super().__init__()
@@ -89,7 +96,7 @@ class Segmenter(OODDetector):
             lr,
         )
         self.network = SegmentationUNet(self.shape.channels, len(self.names), widths=tuple(widths))
-        self.init_detector(coverage, tuple(detector), tuple(foreign))
+        self.init_detector(coverage, tuple(detector), detector_depth, detector_picture, tuple(foreign), objects=objects)
 
     def learn(self, turn: Turn) -> Tensor:
         """E = -log p_l(x)(x), the mean over pixels (Eq. 1, with w = 1), and lambda H(U; p) of outliers."""
