@@ -47,10 +47,10 @@ class Steps:
         optimiser, scaler = self.optimisers[player.name], self.scalers.get(player.name)
         self.buffers.keep()
         optimiser.zero_grad(set_to_none=True)
-        total = self._gradients(loss, turns, scaler)
+        parameters = player.parameters()
+        total = self._gradients(loss, turns, parameters, scaler)
         if total is None:
             return True  # the player passes
-        parameters = player.parameters()
         self.ranks.average_gradients(parameters)
         total = self.ranks.mean(total)
         if scaler is not None:
@@ -80,7 +80,11 @@ class Steps:
         return any(self.bad.values())
 
     def _gradients(
-        self, loss: Callable[[Turn], Tensor | None], turns: Sequence[Turn], scaler: Scaler | None
+        self,
+        loss: Callable[[Turn], Tensor | None],
+        turns: Sequence[Turn],
+        parameters: Sequence[Tensor],
+        scaler: Scaler | None,
     ) -> Tensor | None:
         """Add the gradients of the mean loss over the turns; returns it, None if the player passes."""
         total: Tensor | None = None
@@ -90,7 +94,7 @@ class Steps:
                 value = loss(turn)
             if value is not None:
                 value = value * (len(turn.batch) / images)
-                (value if scaler is None else scaler(value)).backward()
+                (value if scaler is None else scaler(value)).backward(inputs=parameters)
                 total = value.detach() if total is None else total + value.detach()
         return total
 
