@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -46,8 +47,9 @@ class Steps:
         """Returns whether the step was finite: so is one that passes, and one whose scale alone was too large."""
         optimiser, scaler = self.optimisers[player.name], self.scalers.get(player.name)
         self.buffers.keep()
-        optimiser.zero_grad(set_to_none=True)
         parameters = player.parameters()
+        for p in parameters:
+            p.grad = None
         total = self._gradients(loss, turns, parameters, scaler)
         if total is None:
             return True  # the player passes
@@ -56,7 +58,7 @@ class Steps:
         if scaler is not None:
             scaler.unscale(optimiser)
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        finite = bool(torch.isfinite(total + norm))
+        finite = math.isfinite(float(total + norm))
         if finite:
             self.bad[player.name] = 0
             if player.clip is not None and norm + CLIP_GUARD > player.clip:  # below it, clipping multiplies by 1
@@ -93,7 +95,7 @@ class Steps:
             with autocast(self.device, self.precision):
                 value = loss(turn)
             if value is not None:
-                value = value * (len(turn.batch) / images)
+                value = value if len(turns) == 1 else value * (len(turn.batch) / images)
                 (value if scaler is None else scaler(value)).backward(inputs=parameters)
                 total = value.detach() if total is None else total + value.detach()
         return total
