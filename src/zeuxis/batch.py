@@ -106,7 +106,9 @@ class Condition:
     def to(self, device: torch.device | str) -> Condition:
         """The same condition with its tensors on ``device``."""
         given = self.given
-        return replace(self, **{name: _batched(name).to(getattr(self, name), device) for name in given}) if given else self
+        return (
+            replace(self, **{name: _batched(name).to(getattr(self, name), device) for name in given}) if given else self
+        )
 
     def expand(self, n: int) -> Condition:
         """The same for ``n`` images, of each field that is given for one; ValueError where another number is."""

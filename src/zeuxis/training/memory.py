@@ -14,7 +14,7 @@ from contextlib import contextmanager
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # parameters of mallopt(3)
 LARGEST = 32 << 20  # bytes: of larger blocks glibc allows no keeping
 FREE = 1 << 30  # bytes that may lie free before some are returned
-USUAL = 128 << 10  # glibc's own value of both
+AFTER = 2 * LARGEST  # of them afterwards: what glibc comes to by itself when a block of the largest was freed
 
 
 @contextmanager
@@ -29,6 +29,5 @@ def kept(device: str) -> Iterator[None]:
     try:
         yield
     finally:
-        libc.mallopt(MMAP_THRESHOLD, USUAL)
-        libc.mallopt(TRIM_THRESHOLD, USUAL)
+        libc.mallopt(TRIM_THRESHOLD, AFTER)
         libc.malloc_trim(ctypes.c_size_t(0))
