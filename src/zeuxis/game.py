@@ -122,6 +122,11 @@ class Turn:
         return self.linked or (self,)
 
     @property
+    def alone(self) -> bool:
+        """Whether the batch is in one part: then a later move may go on with what this one computed."""
+        return not self.linked
+
+    @property
     def offset(self) -> int:
         """How many examples of the batch are in the parts before this one."""
         return sum(len(part.batch) for part in takewhile(lambda part: part is not self, self.parts))

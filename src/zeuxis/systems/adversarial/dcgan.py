@@ -76,7 +76,7 @@ class DCGAN(System):
         real = turn.batch.image
         z = turn.rng.normal(len(real), self.nz, device=real.device)
         fake = self.generator(z)  # (B, C, H, W)
-        logit, turn.memo["fake logit"] = shared_pass(self.discriminator, fake, keep=len(turn.parts) == 1)
+        logit, turn.memo["fake logit"] = shared_pass(self.discriminator, fake, keep=turn.alone)
         return self.loss.generator(logit)
 
     def discriminate(self, turn: Turn) -> Tensor:
