@@ -2,9 +2,9 @@
 
 The one begins a turn who was second in the last, so that what a turn leaves behind (warm caches, a hot processor)
 favours nobody. CPU time of the process counts, which other work on the machine disturbs least; its threads are as many
-as ``--threads`` says, one by default. All have the memory that they free kept for them, as our trainer has it: ratios of
-networks' steps are those of what is computed. The first turns warm up. A ratio is the median over turns of the peer's time over
-ours, with the least and the most.
+as ``--threads`` says, one by default. What any of them frees stays with the process, as our trainer sees to it: so a
+ratio of two steps is that of what they compute. The first turns warm up. A ratio is the median over turns of the peer's
+time over ours, with the least and the most.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class Normal:
         """The log-density of ``x`` (B, ...), ``(B,)``."""
         squares, precision = mse_loss(self.mean, x, reduction="none"), (-self.logvar).exp()
         if self.logvar.ndim == 0:  # one for all numbers: it scales their sum
-            return -0.5 * (x[0].numel() * (LOG_2PI + self.logvar) + per_image(squares) * precision)
+            return -0.5 * (x.shape[1:].numel() * (LOG_2PI + self.logvar) + per_image(squares) * precision)
         return -0.5 * per_image(LOG_2PI + self.logvar + squares * precision)
 
     def sample(self, rng: Rng, temperature: float = 1.0) -> Tensor:

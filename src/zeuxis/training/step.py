@@ -57,7 +57,7 @@ class Steps:
         total = self.ranks.mean(total)
         if scaler is not None:
             scaler.unscale(optimiser)
-        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        norm = total_norm([p.grad for p in parameters if p.grad is not None])
         finite = math.isfinite(float(total + norm))
         if finite:
             self.bad[player.name] = 0
@@ -114,3 +114,9 @@ class Steps:
                 f"loss {loss}, gradient norm {norm}): set players.{player.name}.clip or lower its lr; "
                 f"{self.checkpoints.last_good()}"
             )
+
+
+@torch.no_grad()
+def total_norm(gradients: list[Tensor]) -> Tensor:
+    """The Euclidean norm of all numbers of ``gradients``, which are on one device."""
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))) if gradients else torch.zeros(())
