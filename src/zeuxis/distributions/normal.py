@@ -36,8 +36,7 @@ class Normal:
 
     def sample(self, rng: Rng, temperature: float = 1.0) -> Tensor:
         """A draw ``(B, ...)``, differentiable in both parameters; ``temperature`` scales the standard deviation."""
-        noise = rng.normal(*self.mean.shape, device=self.mean.device)
-        return torch.addcmul(self.mean, self.std, noise, value=temperature)
+        return self.mean + temperature * self.std * rng.normal(*self.mean.shape, device=self.mean.device)
 
     def kl(self, other: Normal) -> Tensor:
         """KL(self || other), ``(B,)``."""

@@ -27,7 +27,7 @@ def shared_pass(net: nn.Module, x: Tensor, *, keep: bool) -> tuple[Tensor, Calla
     leaf = x.detach().requires_grad_()
     with _trained(net):
         out = net(leaf)
-    onwards: Tensor = _Onwards.apply(x, leaf, lambda: out)  # type: ignore[no-untyped-call]
+    onwards: Tensor = _Onwards.apply(x, leaf, lambda: out)
     return onwards, lambda: out
 
 
