@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from zeuxis.api.collectors import Chunk, Likelihoods
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.diffusion.path import append_dims
-from zeuxis.diffusion.sampler import euler
+from zeuxis.diffusion.sampler import ByLevel, euler
 from zeuxis.distributions.reduce import per_image
 from zeuxis.errors import UnknownName, Unsupported, UsageError
 from zeuxis.game import System, Turn
 from zeuxis.knobs import Sampling
+from zeuxis.metrics.likelihood import bits_per_dim
 from zeuxis.recipe import load_recipe, merged
-from zeuxis.rng import ImageRng, Stream
+from zeuxis.rng import ImageRng, Rng, Stream
 from zeuxis.systems.diffusion.consistency import Consistency
 from zeuxis.systems.diffusion.ddpm import BIN, DDPM, discretised_normal_log_prob
-from zeuxis.systems.diffusion.flow_matching import TIME_SCALE, FlowMatching
+from zeuxis.systems.diffusion.flow_matching import LEAST_TIME, TIME_SCALE, FlowMatching
 from zeuxis.training.legacy import upgraded_config, upgraded_tensors
 
 SHAPE = Shape(1, 8, 8)
@@ -106,6 +109,17 @@ def test_the_denoiser_of_independent_pixels_is_the_closed_form() -> None:
             )
 
 
+@pytest.mark.parametrize("name", OPEN)
+def test_a_number_is_answered_as_that_level_of_every_image(name: str) -> None:
+    system = stirred(OPEN[name][0]())
+    denoise = system.denoiser(Condition(label=torch.tensor([0, 2, 1])), 3)
+    assert isinstance(denoise, ByLevel)
+    for level in (0.03, 0.7, 12.0, 70.0):
+        x = level * Stream(3).normal(3, *SHAPE)
+        each = denoise(x, torch.full((3,), level))
+        torch.testing.assert_close(denoise.of(x, level), each, rtol=1e-4, atol=1e-4)
+
+
 def test_gradients_flow_through_the_denoiser() -> None:
     x = image().requires_grad_(True)
     tiny_flow().denoiser(Condition(), 1)(x, torch.ones(1)).sum().backward()
@@ -184,6 +198,32 @@ def test_the_right_velocity_has_no_loss_and_leads_to_the_picture(solver: str) ->
     torch.testing.assert_close(drawn, image().expand(3, -1, -1, -1), rtol=0, atol=1e-5)
 
 
+class WrongBy(nn.Module):
+    """The right answer for one picture, a velocity or the image, plus an error."""
+
+    def __init__(self, right: nn.Module | None, picture: Tensor, error: float) -> None:
+        super().__init__()
+        self.right, self.picture, self.error = right, picture, error
+
+    def forward(self, x: Tensor, time: Tensor, **conditioning: Tensor) -> Tensor:
+        return (self.picture if self.right is None else self.right(x, time)) + self.error
+
+
+@pytest.mark.parametrize("t", [1e-3, 0.05, 0.3, 0.9])
+def test_an_error_in_the_velocity_counts_the_same_at_all_times(t: float) -> None:
+    """Lipman et al. 2022, Eq. 23, has no weight; only of a predicted image is the division by t held back."""
+    flow = FlowMatching(SHAPE, network=DIT)
+    flow.network, flow.density = (
+        WrongBy(KnowsThePicture(image()), image(), 0.1),
+        lambda rng, n, device: torch.full((n,), t),
+    )
+    now = turn(image().expand(4, -1, -1, -1))
+    torch.testing.assert_close(flow.match(now), torch.tensor(0.01), rtol=1e-2, atol=0)
+    other = FlowMatching(SHAPE, network=DIT, predicts="x0")
+    other.network, other.density = WrongBy(None, image(), 0.1 * t), flow.density
+    torch.testing.assert_close(other.match(now), torch.tensor(0.01 * min(1, t / LEAST_TIME) ** 2), rtol=1e-2, atol=0)
+
+
 @pytest.mark.parametrize("network", [DIT, UNET], ids=["dit", "unet"])
 @pytest.mark.parametrize(
     ("kind", "one", "other"),
@@ -228,7 +268,7 @@ def test_training_hides_the_condition_as_often_as_asked() -> None:
 
 def test_a_table_within_the_recipe_s_table_is_changed_key_by_key() -> None:
     recipe = load_recipe("digits", ("model.network.width=48", "model.steps=3"))
-    assert recipe.model["network"] == {"kind": "dit", "width": 48, "depth": 4, "heads": 3}
+    assert recipe.model["network"] == load_recipe("digits").model["network"] | {"width": 48}
     small = merged(recipe.model, recipe.tiny)
     assert small["network"] == {"kind": "dit", "width": 16, "depth": 1, "heads": 2}
     assert small["steps"] == 2 and recipe.model["network"]["width"] == 48
@@ -386,12 +426,37 @@ def test_the_bound_is_below_the_truth_by_what_the_chain_s_steps_cost() -> None:
     assert expected > 0.4  # the first steps of the linear schedule are far apart
 
 
+def test_evaluation_gives_the_bound_the_grey_levels_that_it_asks() -> None:
+    """Of a model that finds each of the 256 grey levels as likely as any other: 8 bits, and no noise on the way in."""
+
+    class Even(DDPM):
+        def log_prob(self, image: Tensor, rng: Rng) -> Tensor:
+            grey = (image + 1) * 127.5
+            torch.testing.assert_close(grey, grey.round(), rtol=0, atol=1e-3)
+            return torch.full((len(image),), -64 * math.log(256 * BIN))
+
+    seen = Likelihoods(SimpleNamespace(system=Even(SHAPE, **SMALL)), 0)  # type: ignore[arg-type]
+    seen.add(Chunk(Batch(image(5)), None))
+    found = seen.evidence()
+    assert bits_per_dim(found["log_prob"], found["dims"], found["level"]).tolist() == pytest.approx([8] * 5)
+
+
 def test_grey_levels_share_out_all_probability() -> None:
     levels = (torch.arange(256) / 127.5 - 1).view(256, 1, 1, 1)
     for mean, std in ((0.1, 0.05), (-1.3, 0.2), (1.0, 0.001)):
-        share = discretised_normal_log_prob(torch.full_like(levels, mean), torch.tensor(std), levels)
+        share = discretised_normal_log_prob(torch.full_like(levels, mean), std, levels)
         assert float(share.exp().sum()) == pytest.approx(1, abs=1e-4)
         assert share.isfinite().all()
+
+
+def test_flips_show_every_second_picture_from_the_other_side() -> None:
+    """A network that knows the picture is wrong about its mirror image alone."""
+    for picture, flips, share in ((image(), False, 0.0), (image() + image().flip(3), True, 0.0), (image(), True, 0.5)):
+        system = DDPM(SHAPE, **SMALL, flips=flips, predicts="x0")  # type: ignore[arg-type]
+        system.network = BestGuess(system, picture, 0.0)
+        wrong = float((picture - picture.flip(3)).square().mean())
+        loss = float(system.predict(turn(picture.expand(2000, -1, -1, -1))))
+        assert loss == pytest.approx(share * wrong, rel=0.1, abs=1e-6)
 
 
 def test_min_snr_leaves_noisy_steps_alone() -> None:

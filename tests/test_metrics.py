@@ -261,7 +261,10 @@ def test_agreement_counts_what_the_caption_says() -> None:
     result = agreement(found, wanted, names, leave_out=("size",))
     assert result.factor == pytest.approx({"shape": 3 / 4, "colour": 1.0, "size": 2 / 3})
     assert (result.whole, result.all_factors) == (3 / 4, 2 / 4)
-    assert result.left_out == ("size",) and result.samples == 4
+    assert result.left_out == ("size",) and result.samples == 4 and result.recognised is None
+    extras = agreement(found, wanted, names, ("size",), torch.tensor([True, False, True, True]))
+    assert extras.recognised == 2 / 4 and extras.whole == 3 / 4, "right in what the caption says, with something else"
+    assert extras.parts == extras.factor | {"recognised": 2 / 4}
     with pytest.raises(UsageError, match="cannot leave out weight"):
         agreement(found, wanted, names, leave_out=("weight",))
     with pytest.raises(UsageError, match="under 2 names"):
@@ -328,10 +331,11 @@ def test_few_recognised_pictures_are_warned_of_beside_the_figures() -> None:
     assert [f.name for f in measure(["agreement"], facts)] == ["agreement", "agreement/shape"]
     for inside, warned in ((91, False), (89, True)):
         figures = measure(["agreement", "accuracy"], replace(facts, in_distribution=torch.arange(100) < inside))
-        assert [f.name for f in figures] == ["agreement", "agreement/shape", "recognised", "accuracy"]
-        assert figures[2].value == inside / 100 and (figures[2].warning is not None) is warned
-        assert [f.warning for f in figures if f.name != "recognised"] == [None] * 3
-    assert "only 89.0% of the pictures are recognised" in str(figures[2].warning)
+        names = ["agreement", "agreement/shape", "agreement/recognised", "recognised", "accuracy"]
+        assert [f.name for f in figures] == names
+        assert figures[3].value == inside / 100 and (figures[3].warning is not None) is warned
+        assert [f.warning for f in figures if f.name != "recognised"] == [None] * 4
+    assert "only 89.0% of the pictures are recognised" in str(figures[3].warning)
 
 
 # -- figures --------------------------------------------------------------------------------------
@@ -392,7 +396,7 @@ def test_every_metric_can_be_asked_for_by_name() -> None:
     )
     figures = {f.name: f for f in measure(list(METRICS), evidence)}
     parts = {"agreement/shape": 0.0, "agreement/colour": 1.0, "miou/sky": 0.0, "miou/ground": 0.5}
-    parts |= {"verification/accepted": 0.5, "verification/refused": 1.0}
+    parts |= {"agreement/recognised": 0.5, "verification/accepted": 0.5, "verification/refused": 1.0}
     assert {name: figures.pop(name).value for name in parts} == parts
     assert set(figures) == set(METRICS) and all(math.isfinite(f.value) for f in figures.values())
     assert figures["nll"].value == 20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -417,6 +418,19 @@ XL = {"attention": (2, 4), "head_width": 64, "eps": 1e-5}
 def test_unet_holds_stable_diffusion(settings: dict[str, Any], published: int) -> None:
     with torch.device("meta"):
         assert count(UNet(4, **settings)) == published
+
+
+def test_ddpm_starts_as_its_code_does() -> None:
+    """Variance 2 / (fan in + fan out) each, no biases, and zeros where a residual ends."""
+    net = UNet(3, width=32, multiples=(1, 2), blocks=1, attention=(2,), ddpm=True)
+    block = net.down_levels[1].blocks[0]
+    for weight in (net.stem.weight, block.resblock.conv1.weight, *block.attention.attention.qkv.weight.chunk(3)):
+        out, into, *area = weight.shape
+        assert float(weight.detach().var()) == pytest.approx(2 / ((out + into) * math.prod(area)), rel=0.12)
+    ends = (net.out, block.resblock.conv2, block.attention.attention.out)
+    assert not any(p.any() for end in ends for p in end.parameters())
+    biases = [p for name, p in net.named_parameters() if name.endswith("bias") and "norm" not in name]
+    assert biases and not any(p.any() for p in biases)
 
 
 def test_unet_agrees_with_diffusers_ddpm() -> None:

@@ -13,8 +13,10 @@ from zeuxis.data.entries import kin
 from zeuxis.errors import UsageError
 from zeuxis.game import System, Turn, play_round
 from zeuxis.metrics.oracle import UNSAID
-from zeuxis.nn.augment import color_jitter, gaussian_noise, make_outliers, random_blur, random_flip, random_shift
+from zeuxis.nn.augment import color_jitter, gaussian_noise, random_blur, random_flip, random_shift
+from zeuxis.nn.detector import MapDetector
 from zeuxis.nn.features import FeatureNetwork
+from zeuxis.nn.pixelwise import SegmentationUNet
 from zeuxis.rng import Stream
 from zeuxis.systems.recognition._family import HORIZON
 from zeuxis.systems.recognition.classifier import Classifier
@@ -57,7 +59,7 @@ def built(system: type[System], **known: object) -> System:
 
 @pytest.fixture(scope="module")
 def judge() -> Judge:
-    system = built(Judge, factors=FACTORS)
+    system = built(Judge, factors=FACTORS, detector=(8, 16))
     train(system, 150)
     assert isinstance(system, Judge)
     return system.eval()
@@ -102,6 +104,20 @@ def test_data_without_labels_or_factors_is_refused() -> None:
         Judge(SHAPE)
 
 
+@pytest.mark.parametrize("network", [lambda s: FeatureNetwork(s, (3, 2)), lambda s: SegmentationUNet(s.channels, 4)])
+@pytest.mark.parametrize("shape", [Shape(1, 8, 8), Shape(3, 20, 36)])
+def test_maps_have_the_shapes_that_are_told_and_hold_all_that_is_read(network, shape: Shape) -> None:  # type: ignore[no-untyped-def]
+    net, image = network(shape), Stream(1).normal(2, *shape)
+    maps = net.maps(image)
+    assert tuple(tuple(m.shape[1:]) for m in maps) == net.map_shapes(shape.height, shape.width)
+    for whole, read in zip(net(image), net.read(maps), strict=True):
+        assert torch.equal(whole, read)
+    detector = MapDetector(net.map_shapes(shape.height, shape.width), (8, 16))
+    score = detector(maps)
+    assert score.shape == (2,)
+    torch.testing.assert_close(score[1:], detector(tuple(m[1:] for m in maps)))
+
+
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32), (1, 28, 28), (3, 20, 36), (3, 64, 64)])
 def test_the_network_takes_any_size(shape: tuple[int, int, int]) -> None:
     network = FeatureNetwork(Shape(*shape), (3, 5), widths=(8, 16, 16), features=12)
@@ -129,20 +145,45 @@ def test_a_judge_tells_its_world_from_outliers(judge: Judge) -> None:
     noise, stripes = Stream(6).normal(200, *SHAPE), torch.ones(SHAPE).mul(torch.tensor([1.0, -1.0]).repeat(4))[None]
     for outliers in (noise, -own, stripes):
         assert judge.in_distribution(outliers).float().mean() < 0.3
-    assert judge.in_distribution(two_patches).float().mean() < 0.8  # a kind that it was not trained on
+    read = (judge.ood_score(two_patches) <= judge.ood_threshold).float().mean()
     assert judge.ood_score(two_patches).median() > judge.ood_score(own).quantile(0.9)
+    # What need not be read to tell the factors is what a second network is for.
+    assert judge.in_distribution(two_patches).float().mean() < min(0.6, read)
 
 
 def test_the_threshold_follows_the_scores_and_is_kept_with_the_weights(judge: Judge) -> None:
     state = {k: v.half() if v.is_floating_point() else v for k, v in judge.state_dict().items()}
-    again = built(Judge, factors=FACTORS)
+    again = built(Judge, factors=FACTORS, detector=(8, 16))
     again.load_state_dict(state)
     assert isinstance(again, Judge) and again.ood_threshold == pytest.approx(float(judge.ood_threshold), rel=1e-3)
-    scores = Stream(7).uniform(1000)
+    assert again.detector_threshold == pytest.approx(float(judge.detector_threshold), rel=1e-3)
+    scores, others = Stream(7).uniform(1000), Stream(8).normal(1000)
     for number in range(10 * HORIZON):
-        turn = Turn(world(4, Stream(8)), Stream(9), number, 0.0, memo={"ood_score": scores})
-        again.after_round(turn)
+        memo = {"ood_score": scores, "detector_score": others}
+        again.after_round(Turn(world(4, Stream(8)), Stream(9), number, 0.0, memo=memo))
     assert float(again.ood_threshold) == pytest.approx(float(scores.quantile(0.99)), rel=1e-3)
+    assert float(again.detector_threshold) == pytest.approx(float(others.quantile(0.99)), rel=1e-3)
+
+
+def test_a_network_that_was_frozen_is_left_alone_and_the_detector_learns() -> None:
+    system = built(Judge, factors=FACTORS, detector=(8, 16))
+    assert isinstance(system, Judge) and [p.name for p in system.players()] == ["network", "detector"]
+    system.network.requires_grad_(False)
+    before = {name: value.clone() for name, value in system.state_dict().items()}
+    assert [p.name for p in system.players()] == [m.player for m in system.moves()] == ["detector"]
+    train(system, 2)
+    changed = {name for name, value in system.state_dict().items() if not torch.equal(value, before[name])}
+    learnt = {name for name in before if name.startswith("detector")}
+    assert changed == learnt | {"rounds_seen"}
+
+
+def test_judges_of_before_there_were_detectors_are_what_they_were() -> None:
+    system = built(Judge, factors=FACTORS)
+    assert isinstance(system, Judge) and not any("detector" in name for name in system.state_dict())
+    assert [p.name for p in system.players()] == ["network"]
+    system.ood_threshold.fill_(0.5)
+    image = world(50, Stream(2)).image
+    assert torch.equal(system.in_distribution(image), system.ood_score(image) <= 0.5)
 
 
 def test_what_a_picture_leaves_open_has_no_loss() -> None:
@@ -214,7 +255,6 @@ def test_jitter_is_seeded_bounded_and_its_own_for_each_picture() -> None:
         lambda x, r: random_shift(x, r, 1),
         random_flip,
         random_blur,
-        make_outliers,
     )
     for change in changes:
         once, twice, other = (change(image, Stream(seed)) for seed in (1, 1, 2))
@@ -226,16 +266,6 @@ def test_jitter_is_seeded_bounded_and_its_own_for_each_picture() -> None:
     assert (color_jitter(image, Stream(1), 0.1) - image).abs().max() <= 0.2 + 1e-6
     assert (random_flip(random_flip(image, Stream(3)), Stream(3)) == image).all()
     assert random_blur(torch.full((2, 1, 8, 8), 0.5), Stream(4)).sub(0.5).abs().max() < 1e-6
-
-
-def test_outliers_are_mixtures_negatives_and_paint() -> None:
-    image = world(300, Stream(11)).image
-    outliers = make_outliers(image, Stream(12))
-    negative = (outliers == -image).flatten(1).all(1)
-    mixed = (outliers == (image + image.roll(1, 0)) / 2).flatten(1).all(1)
-    for share in (negative, mixed, ~(negative | mixed)):
-        assert float(share.float().mean()) == pytest.approx(1 / 3, abs=0.1)
-    assert outliers.abs().max() <= 1
 
 
 def test_which_judge_is_of_which_data() -> None:

@@ -81,10 +81,14 @@ def demo(out: Path, report: Report = lambda message, fraction: None) -> Path:
 
 def _field(page: Page, out: Path, bar: WholeBar) -> None:
     page.heading("The field")
+    drawn: dict[str, str] = {}
     for k, strip in enumerate(STRIPS):
         bar(f"drawing by {strip.model}, {k + 1} of {len(STRIPS)}; open {out / 'index.html'}")
-        page.pictures({f"{strip.family}: {strip.model}. {strip.about}": strip.write(out).name})
-        page.copy().write(out / "index.html", REFRESH)
+        drawn[f"{strip.family}: {strip.model}. {strip.about}"] = strip.write(out).name
+        under_way = page.copy()
+        under_way.pictures(drawn)
+        under_way.write(out / "index.html", REFRESH)
+    page.pictures(drawn)
     page.text(f"{len(STRIPS)} strips in {bar.seconds:.0f} seconds.")
 
 

@@ -5,6 +5,8 @@ the images (an embedded label, the vectors of a caption's words, or nothing; :mo
 Guidance binds it and returns the ``denoise(x, sigma)`` that samplers know. Since x0, noise, v and velocity are affine
 in one another at a given x, guiding x0 is guiding any of them.
 
+They hand sigma on as they get it, (B,) or a plain number (:class:`zeuxis.diffusion.sampler.ByLevel`).
+
 To whatever conditioning there is, guidance adds ``conditional`` (B,) bool: which rows of the batch stand under the
 condition and which under none. Networks make nothing of it; whoever steers attention does (:mod:`zeuxis.nn.control`).
 """
@@ -44,7 +46,8 @@ def classifier_free(
     both = {name: torch.cat([half[name] for half in halves]) for name in halves[0]}  # each (2 B, ...)
 
     def guided(x: Tensor, sigma: Tensor) -> Tensor:
-        conditional, plain = denoise(torch.cat([x, x]), torch.cat([sigma, sigma]), both).chunk(2)
+        twice = torch.cat([sigma, sigma]) if isinstance(sigma, Tensor) else sigma
+        conditional, plain = denoise(torch.cat([x, x]), twice, both).chunk(2)
         return plain.lerp(conditional, scale)
 
     return guided

@@ -11,63 +11,67 @@ Divided by ``alpha``, any of them is the VE path at ``sigma = std / alpha``: thi
 samplers work, and why one sampler serves them all. Everywhere t grows from data to noise. What a network may
 predict along them is in :mod:`zeuxis.diffusion.precondition`.
 
-Legend: B images, (B, C, H, W) or of any shape (B, ...); t, sigma, alpha and std are (B,); T steps of a chain.
-All arithmetic is in the dtype of its input.
+Legend: B images, (B, C, H, W) or of any shape (B, ...); t, sigma, alpha and std are (B,), or plain numbers where they
+are the same for all images, as in a sampler's loop (a dozen operations on one number cost more there than the step that
+they are for); T steps of a chain. All arithmetic is in the dtype of its input.
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable
-from typing import Literal, Protocol
+from functools import cached_property
+from typing import Literal, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from zeuxis.errors import lookup
+from zeuxis.errors import UsageError, lookup
 
 BetaSchedule = Literal["linear", "cosine", "scaled-linear"]
+Level = TypeVar("Level", Tensor, float)  # of noise, or a time: one for each image (B,), or one number for all
 
 
 class Path(Protocol):
     """A way from data to noise."""
 
-    def alpha(self, t: Tensor) -> Tensor:
-        """The weight of the image at ``t`` (B,)."""
+    def alpha(self, t: Level) -> Level:
+        """The weight of the image at ``t``."""
         ...
 
-    def std(self, t: Tensor) -> Tensor:
-        """The standard deviation of the noise at ``t`` (B,)."""
+    def std(self, t: Level) -> Level:
+        """The standard deviation of the noise at ``t``."""
         ...
 
-    def time(self, sigma: Tensor) -> Tensor:
-        """The ``t`` (B,) at which ``std / alpha`` is ``sigma``."""
+    def time(self, sigma: Level) -> Level:
+        """The ``t`` at which ``std / alpha`` is ``sigma``."""
         ...
 
 
 class VarianceExploding:
     """The image stays as it is and noise is added: t is the noise's standard deviation."""
 
-    def alpha(self, t: Tensor) -> Tensor:
-        return torch.ones_like(t)
+    def alpha(self, t: Level) -> Level:
+        return 1 + 0 * t
 
-    def std(self, t: Tensor) -> Tensor:
+    def std(self, t: Level) -> Level:
         return t
 
-    def time(self, sigma: Tensor) -> Tensor:
+    def time(self, sigma: Level) -> Level:
         return sigma
 
 
 class Straight:
     """The straight line of rectified flow: t in [0, 1], data at 0 and pure noise at 1."""
 
-    def alpha(self, t: Tensor) -> Tensor:
+    def alpha(self, t: Level) -> Level:
         return 1 - t
 
-    def std(self, t: Tensor) -> Tensor:
+    def std(self, t: Level) -> Level:
         return t
 
-    def time(self, sigma: Tensor) -> Tensor:
+    def time(self, sigma: Level) -> Level:
         return sigma / (1 + sigma)
 
 
@@ -92,18 +96,34 @@ class VariancePreserving(nn.Module):
         """``std / alpha`` (T,) of every step of the chain, ascending."""
         return self.log_sigma.exp()
 
-    def sigma(self, t: Tensor) -> Tensor:
-        """``std / alpha`` (B,) at ``t``."""
-        low = t.long().clamp(0, len(self) - 2)
-        return self.log_sigma[low].lerp(self.log_sigma[low + 1], t.to(self.log_sigma.dtype) - low).exp()
+    @cached_property
+    def _table(self) -> list[float]:
+        numbers: list[float] = self.log_sigma.tolist()
+        return numbers
 
-    def alpha(self, t: Tensor) -> Tensor:
-        return (1 + self.sigma(t) ** 2).rsqrt()
+    def sigma(self, t: Level) -> Level:
+        """``std / alpha`` at ``t``."""
+        if isinstance(t, float):
+            low = min(max(int(t), 0), len(self) - 2)
+            start, end = self._table[low : low + 2]
+            return math.exp(start + (end - start) * (t - low))
+        lower = t.long().clamp(0, len(self) - 2)
+        return self.log_sigma[lower].lerp(self.log_sigma[lower + 1], t.to(self.log_sigma.dtype) - lower).exp()
 
-    def std(self, t: Tensor) -> Tensor:
-        return (1 + self.sigma(t) ** -2).rsqrt()
+    def alpha(self, t: Level) -> Level:
+        found: Level = (1 + self.sigma(t) ** 2) ** -0.5
+        return found
 
-    def time(self, sigma: Tensor) -> Tensor:
+    def std(self, t: Level) -> Level:
+        found: Level = (1 + self.sigma(t) ** -2) ** -0.5
+        return found
+
+    def time(self, sigma: Level) -> Level:
+        if isinstance(sigma, float):
+            number = math.log(sigma)
+            at = min(max(bisect_left(self._table, number), 1), len(self) - 1)
+            below, above = self._table[at - 1 : at + 1]
+            return at - 1 + min(max((number - below) / (above - below), 0.0), 1.0)
         wanted = sigma.to(self.log_sigma.dtype).log()
         high = torch.searchsorted(self.log_sigma, wanted).clamp(1, len(self) - 1)
         start, end = self.log_sigma[high - 1], self.log_sigma[high]
@@ -113,16 +133,20 @@ class VariancePreserving(nn.Module):
 def betas(schedule: BetaSchedule, steps: int = 1000) -> Tensor:
     """The variances (T,), float64, that each step of a chain adds.
 
-    ``linear``: 1e-4 to 0.02 at 1000 steps, scaled by 1000 / T otherwise (Ho 2020, Nichol 2021);
+    ``linear``: 1e-4 to 0.02 (Ho 2020);
     ``cosine``: from abar = cos^2((t + .008) / 1.008 * pi / 2), at most 0.999 (Nichol 2021, Eq. 17);
     ``scaled-linear``: linear in the square root, 0.00085 to 0.012 (Rombach 2022, Stable Diffusion).
+
+    The two linear ones are given for 1000 steps and scaled by 1000 / T otherwise, so that every chain ends in about the
+    same noise (Nichol 2021's code); no variance is above 0.999, which shorter chains than 20 steps would ask for.
     """
+    if steps < 2:
+        raise UsageError(f"a chain of {steps} steps has no way from noise to data: set chain to 2 or more")
     return lookup("schedule", schedule, _BETAS)(steps)
 
 
 def _linear(steps: int) -> Tensor:
-    # Chains of fewer than 20 steps would ask for variances above 1.
-    return torch.linspace(1e-4, 0.02, steps, dtype=torch.float64).mul(1000 / steps).clamp(max=0.999)
+    return _rescaled(torch.linspace(1e-4, 0.02, steps, dtype=torch.float64))
 
 
 def _cosine(steps: int) -> Tensor:
@@ -132,7 +156,11 @@ def _cosine(steps: int) -> Tensor:
 
 
 def _scaled_linear(steps: int) -> Tensor:
-    return torch.linspace(0.00085**0.5, 0.012**0.5, steps, dtype=torch.float64) ** 2
+    return _rescaled(torch.linspace(0.00085**0.5, 0.012**0.5, steps, dtype=torch.float64) ** 2)
+
+
+def _rescaled(of_thousand: Tensor) -> Tensor:
+    return of_thousand.mul(1000 / len(of_thousand)).clamp(max=0.999)
 
 
 _BETAS: dict[str, Callable[[int], Tensor]] = {
@@ -142,9 +170,14 @@ _BETAS: dict[str, Callable[[int], Tensor]] = {
 }
 
 
-def append_dims(scale: Tensor, image: Tensor) -> Tensor:
-    """``scale`` (B,) shaped so that it multiplies ``image`` (B, ...)."""
-    return scale.reshape(-1, *[1] * (image.ndim - 1))
+def append_dims(scale: Level, image: Tensor) -> Level:
+    """``scale`` (B,) shaped so that it multiplies ``image`` (B, ...); a plain number as it is."""
+    return scale if isinstance(scale, float) else scale.reshape(-1, *[1] * (image.ndim - 1))
+
+
+def for_each(level: Level, image: Tensor) -> Tensor:
+    """``level`` for every one of B images, (B,)."""
+    return image.new_full(image.shape[:1], level) if isinstance(level, float) else level
 
 
 def add_noise(path: Path, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:

@@ -18,72 +18,80 @@ The first five are those of ``x = alpha x0 + std e`` on a path, and :func:`in_ve
 are in VE space, with s for sigma, d for sigma_data and m for sigma_min. c_noise stands for the time that the
 network is given, up to the scale that its embedding wants.
 
-Legend: B images; every coefficient is (B,).
+Legend: B images; every coefficient is (B,), or a plain number where sigma is one.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, Generic, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from zeuxis.diffusion.path import Path, append_dims
+from zeuxis.diffusion.path import Level, Path, append_dims
 
 Prediction = Literal["epsilon", "x0", "v", "velocity", "score"]
 
 
-class Coefficients(NamedTuple):
-    """c_skip, c_out, c_in and c_noise, each (B,)."""
+class Coefficients(NamedTuple, Generic[Level]):
+    """c_skip, c_out, c_in and c_noise."""
 
-    skip: Tensor
-    out: Tensor
-    input: Tensor
-    noise: Tensor
+    skip: Level
+    out: Level
+    input: Level
+    noise: Level
 
 
-def on_path(predicts: Prediction, path: Path, t: Tensor) -> Coefficients:
-    """Of a network that sees ``x_t`` on ``path`` at ``t`` (B,)."""
+def on_path(predicts: Prediction, path: Path, t: Level) -> Coefficients[Level]:
+    """Of a network that sees ``x_t`` on ``path`` at ``t``."""
     skip, out = _SKIP_OUT[predicts](path.alpha(t), path.std(t))
-    return Coefficients(skip, out, torch.ones_like(t), t)
+    return Coefficients(skip, out, 1 + 0 * t, t)
 
 
-def in_ve(predicts: Prediction, path: Path, sigma: Tensor) -> Coefficients:
-    """Of the same network where x is in VE space, ``x = x_t / alpha``, at ``sigma`` (B,)."""
+def in_ve(predicts: Prediction, path: Path, sigma: Level) -> Coefficients[Level]:
+    """Of the same network where x is in VE space, ``x = x_t / alpha``, at ``sigma``."""
     t = path.time(sigma)
     alpha = path.alpha(t)
     skip, out = _SKIP_OUT[predicts](alpha, path.std(t))
     return Coefficients(alpha * skip, out, alpha, t)
 
 
-def edm(sigma: Tensor, sigma_data: float = 0.5) -> Coefficients:
+def edm(sigma: Level, sigma_data: float = 0.5) -> Coefficients[Level]:
     """Input and target of unit variance at every level, if the data's deviation is ``sigma_data`` (EDM, Table 1)."""
     return consistency(sigma, sigma_data, 0.0)
 
 
-def consistency(sigma: Tensor, sigma_data: float = 0.5, sigma_min: float = 0.002) -> Coefficients:
+def consistency(sigma: Level, sigma_data: float = 0.5, sigma_min: float = 0.002) -> Coefficients[Level]:
     """EDM's, moved so that x0 is x itself at ``sigma_min`` (Song et al. 2023, arXiv:2303.01469, Appendix C)."""
-    whole = (sigma**2 + sigma_data**2).rsqrt()
+    whole: Level = (sigma**2 + sigma_data**2) ** -0.5
     skip = sigma_data**2 / ((sigma - sigma_min) ** 2 + sigma_data**2)
-    return Coefficients(skip, sigma_data * (sigma - sigma_min) * whole, whole, sigma.log() / 4)
+    return Coefficients(skip, sigma_data * (sigma - sigma_min) * whole, whole, _log(sigma) / 4)
 
 
-def to_x0(c: Coefficients, prediction: Tensor, x: Tensor) -> Tensor:
+def _log(level: Level) -> Level:
+    return math.log(level) if isinstance(level, float) else level.log()
+
+
+def to_x0(c: Coefficients[Level], prediction: Tensor, x: Tensor) -> Tensor:
     """The clean image (B, C, H, W) that the network's ``prediction`` at the noisy image ``x`` amounts to."""
+    if isinstance(c.out, float):
+        return torch.add(x if c.skip == 1 else c.skip * x, prediction, alpha=c.out)
     return append_dims(c.skip, x) * x + append_dims(c.out, x) * prediction
 
 
-def target(c: Coefficients, x0: Tensor, x: Tensor) -> Tensor:
+def target(c: Coefficients[Level], x0: Tensor, x: Tensor) -> Tensor:
     """What the network should predict (B, C, H, W) at the noisy image ``x`` whose clean image is ``x0``."""
     return (x0 - append_dims(c.skip, x) * x) / append_dims(c.out, x)
 
 
 # (c_skip, c_out) where x = a x0 + s e. `velocity` is e - x0, the slope of the straight path; `v` = a e - s x0 is
 # that of Salimans & Ho 2022 (arXiv:2202.00512).
-_SKIP_OUT: dict[Prediction, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = {
+# Each takes two tensors or two numbers, and gives the same.
+_SKIP_OUT: dict[Prediction, Callable[[Any, Any], tuple[Any, Any]]] = {
     "epsilon": lambda a, s: (1 / a, -s / a),
-    "x0": lambda a, s: (torch.zeros_like(a), torch.ones_like(a)),
+    "x0": lambda a, s: (0 * a, 1 + 0 * a),
     "v": lambda a, s: (a / (a**2 + s**2), -s / (a**2 + s**2)),
     "velocity": lambda a, s: (1 / (a + s), -s / (a + s)),
     "score": lambda a, s: (1 / a, s**2 / a),

@@ -7,23 +7,45 @@ Both the VE and the straight path obey dx/ds = (x - x0) / s, s being the noise's
 :func:`euler` and :func:`heun` may also be given the straight path's x and times, which has no infinity at
 pure noise; Euler's steps are the same ones in either space, Heun's are not.
 
+Second-order methods take the change of x0 from one level to another and carry it on by half a step. Over a step that is
+long for the one before it, or that more than halves the noise, their formulas carry it on by several times that change,
+far beyond the pictures. They are held to the whole of it here (``most = WHOLE``), which no step of a fine grid comes
+near; ``most = math.inf`` is the published algorithm on every grid.
+
 Legend: x (B, C, H, W); ``levels`` (N + 1,) for N steps, descending, as in :mod:`zeuxis.diffusion.schedule`; a denoiser
-gets sigma as (B,). Each sampler calls the denoiser N times, Heun 2N - 1 times.
+gets sigma as (B,), or a :class:`ByLevel` as a number. Each calls the denoiser N times, Heun 2N - 1 times.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
+from zeuxis.diffusion.path import for_each
 from zeuxis.errors import UnknownName
 from zeuxis.rng import Rng, normal_like
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
+WHOLE = 1.0  # how much of the change of x0 a second-order correction may carry on
+
+
+@dataclass(frozen=True, eq=False)
+class ByLevel:
+    """A denoiser whose ``of`` may also be given one plain number as sigma, the same for all images.
+
+    A sampler gives it that: so little is left of the loop besides the network.
+    """
+
+    of: Callable[[Tensor, Any], Tensor]  # of x and sigma, (B,) or a number
+
+    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
+        return self.of(x, sigma)
 
 
 class Sampler(Protocol):
@@ -32,38 +54,42 @@ class Sampler(Protocol):
     def __call__(self, denoise: Denoise, x: Tensor, levels: Tensor, rng: Rng) -> Tensor: ...
 
 
-def slope(x: Tensor, x0: Tensor, sigma: float) -> Tensor:
-    """dx/ds = (x - x0) / s, at ``x`` whose clean image is ``x0`` (Karras et al. 2022, Eq. 1 and 3)."""
-    return (x - x0) / sigma
-
-
 def euler(denoise: Denoise, x: Tensor, levels: Tensor, rng: Rng) -> Tensor:
-    """Euler's method; in VE space this is DDIM (Song et al. 2020, arXiv:2010.02502, Eq. 14). Draws nothing."""
+    """Euler's method; in VE space this is DDIM (Song et al. 2020, arXiv:2010.02502, Eq. 14). Draws nothing.
+
+    A step along dx/ds = (x - x0) / s (Karras et al. 2022, Eq. 1 and 3) leaves after / now of the way from x0 to x.
+    """
+    ask = _at_level(denoise)
     for now, after in _steps(levels):
-        x = x + (after - now) * slope(x, denoise(x, _each(now, x)), now)
+        x = _between(ask(x, now), x, after / now)
     return x
 
 
-def heun(denoise: Denoise, x: Tensor, levels: Tensor, rng: Rng) -> Tensor:
-    """Heun's second-order method, a plain Euler step to 0 (Karras et al. 2022, Alg. 1). Draws nothing."""
+def heun(denoise: Denoise, x: Tensor, levels: Tensor, rng: Rng, most: float = WHOLE) -> Tensor:
+    """Heun's second-order method, a plain Euler step to 0 (Karras et al. 2022, Alg. 1). Draws nothing.
+
+    The mean of the slopes at both ends moves Euler's step by (1 - after / now) (x0' - x0) times now / (2 after), x0'
+    being the second answer. Here that factor is ``most`` at most: see above.
+    """
+    ask = _at_level(denoise)
     for now, after in _steps(levels):
-        here = slope(x, denoise(x, _each(now, x)), now)
-        guess = x + (after - now) * here
+        x0 = ask(x, now)
+        x = _between(x0, x, after / now)
         if after > 0:
-            here = (here + slope(guess, denoise(guess, _each(after, x)), after)) / 2
-        x = x + (after - now) * here
+            share = min(most, now / (2 * after)) * (1 - after / now)
+            x = torch.add(x, ask(x, after) - x0, alpha=share)
     return x
 
 
 def ddim(denoise: Denoise, x: Tensor, levels: Tensor, rng: Rng, eta: float = 0.0) -> Tensor:
     """The family between DDIM (``eta`` 0) and DDPM (``eta`` 1): Song et al. 2020, Eq. 12 and 16, in VE space."""
+    ask = _at_level(denoise)
     for now, after in _steps(levels):
-        x0 = denoise(x, _each(now, x))
         fresh = eta * after * math.sqrt(1 - (after / now) ** 2)  # standard deviation of new noise
         kept = math.sqrt(after**2 - fresh**2)  # and of the old noise that stays
-        x = x0 + kept * (x - x0) / now
+        x = _between(ask(x, now), x, kept / now)
         if fresh > 0:
-            x = x + fresh * normal_like(x, rng)
+            x = torch.add(x, normal_like(x, rng), alpha=fresh)
     return x
 
 
@@ -72,19 +98,23 @@ def ancestral(denoise: Denoise, x: Tensor, levels: Tensor, rng: Rng) -> Tensor:
     return ddim(denoise, x, levels, rng, eta=1.0)
 
 
-def dpmpp_2m(denoise: Denoise, x: Tensor, levels: Tensor, rng: Rng) -> Tensor:
-    """DPM-Solver++(2M) (Lu et al. 2022, arXiv:2211.01095, Alg. 2), first order at both ends. Draws nothing."""
+def dpmpp_2m(denoise: Denoise, x: Tensor, levels: Tensor, rng: Rng, most: float = WHOLE) -> Tensor:
+    """DPM-Solver++(2M) (Lu et al. 2022, arXiv:2211.01095, Alg. 2), first order at both ends. Draws nothing.
+
+    Alg. 2 adds (x0 - the last x0) / 2r, r being the last step's length in log sigma over this one's. Here 1 / 2r is
+    ``most`` at most: see above.
+    """
+    ask = _at_level(denoise)
     before: tuple[float, Tensor] | None = None  # the last step's length in log sigma, and its x0
     for now, after in _steps(levels):
-        x0 = denoise(x, _each(now, x))
+        x0 = ask(x, now)
         if after == 0:
             return x0
         length = math.log(now / after)
         target = x0
         if before is not None:
-            ratio = before[0] / length
-            target = x0 + (x0 - before[1]) / (2 * ratio)
-        x = (after / now) * x + (1 - after / now) * target
+            target = torch.add(x0, x0 - before[1], alpha=min(most, length / (2 * before[0])))
+        x = _between(target, x, after / now)
         before = length, x0
     return x
 
@@ -94,10 +124,11 @@ def multistep(denoise: Denoise, x: Tensor, levels: Tensor, rng: Rng, floor: floa
 
     ``floor`` is the paper's epsilon, the noise that the model leaves in its images.
     """
+    ask = _at_level(denoise)
     for now, after in _steps(levels):
-        x = denoise(x, _each(now, x))
+        x = ask(x, now)
         if after > 0:
-            x = x + math.sqrt(after**2 - floor**2) * normal_like(x, rng)
+            x = torch.add(x, normal_like(x, rng), alpha=math.sqrt(after**2 - floor**2))
     return x
 
 
@@ -121,6 +152,13 @@ def _steps(levels: Tensor) -> Iterator[tuple[float, float]]:
     return pairwise(levels.tolist())
 
 
-def _each(level: float, x: Tensor) -> Tensor:
-    """``level`` for every image of ``x``, (B,)."""
-    return x.new_full((len(x),), level)
+def _at_level(denoise: Denoise) -> Callable[[Tensor, float], Tensor]:
+    """``denoise`` for a number, as cheaply as it can be asked."""
+    if isinstance(denoise, ByLevel):
+        return denoise.of
+    return lambda x, level: denoise(x, for_each(level, x))
+
+
+def _between(x0: Tensor, x: Tensor, share: float) -> Tensor:
+    """``share`` of the way from ``x0`` to ``x``, in the dtype of ``x``."""
+    return torch.lerp(x0.to(x.dtype), x, share)

@@ -1,4 +1,7 @@
-"""What every metric demands of the numbers that it is given."""
+"""What every metric demands of the numbers that it is given.
+
+Axes: N and M pictures of two sets, D features.
+"""
 
 from __future__ import annotations
 

@@ -98,7 +98,8 @@ class Evidence:
 
     @cached_property
     def agreement(self) -> Agreement:
-        return agreement(present(self.prediction), present(self.target), self.factor_names or (), self.leave_out)
+        found, wanted = present(self.prediction), present(self.target)
+        return agreement(found, wanted, self.factor_names or (), self.leave_out, self.in_distribution)
 
     @cached_property
     def overlap(self) -> Overlap:

@@ -83,7 +83,7 @@ def _positive(values: Tensor) -> Tensor:
 
 
 def _add_gram(total: Tensor, x: Tensor) -> None:
-    """Add ``x^T x`` (D, D) of ``x`` (b, D) to the lower triangle of ``total``, leaving out most of the upper one."""
+    """Add ``x^T x`` (D, D) of ``x`` (N, D) to the lower triangle of ``total``, leaving out most of the upper one."""
     if len(total) <= SMALL:
         total.addmm_(x.T, x)
         return

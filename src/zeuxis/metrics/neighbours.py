@@ -1,6 +1,6 @@
 """The nearest training pictures of what a model generated: has it memorised its data?
 
-Axes: Q queries, N training pictures, k neighbours.
+Axes: Q queries, N training (or held-out) pictures, M generated ones, k neighbours.
 """
 
 from __future__ import annotations

@@ -23,7 +23,9 @@ class Agreement:
 
     ``factor`` has, for each factor, the share of the captions which state it that the picture obeys
     (NaN where none states it). ``whole`` is the share of pictures with every factor right except those
-    in ``left_out``; ``all_factors`` the share with every factor right.
+    in ``left_out``; ``all_factors`` the share with every factor right. A judge reads what the caption speaks of, and a
+    third object does not make that wrong: ``recognised`` is the share that is wholly right and in distribution, where
+    the judge was asked.
     """
 
     factor: dict[str, float]
@@ -31,10 +33,24 @@ class Agreement:
     all_factors: float
     left_out: tuple[str, ...]
     samples: int
+    recognised: float | None = None
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """The shares that explain ``whole``, by name."""
+        return self.factor | ({} if self.recognised is None else {"recognised": self.recognised})
 
 
-def agreement(prediction: Tensor, target: Tensor, names: Sequence[str], leave_out: Collection[str] = ()) -> Agreement:
+def agreement(
+    prediction: Tensor,
+    target: Tensor,
+    names: Sequence[str],
+    leave_out: Collection[str] = (),
+    in_distribution: Tensor | None = None,
+) -> Agreement:
     """Compare factor values, int64 ``(N, F)`` both; where ``target`` is ``UNSAID``, any prediction is right.
+
+    ``in_distribution`` (N,) bool says which pictures the judge recognises.
 
     The scene is held to be right when every shape with its colour, the relation, and day or night are:
     so a caller leaves out the sizes, which a small picture shows least surely.
@@ -47,12 +63,14 @@ def agreement(prediction: Tensor, target: Tensor, names: Sequence[str], leave_ou
     stated = target != UNSAID
     right = (prediction == target) | ~stated  # (N, F)
     counts = torch.tensor([name not in leave_out for name in names], device=prediction.device)
+    whole = (right | ~counts).all(1)  # (N,)
     return Agreement(
         factor={name: float(right[stated[:, f], f].double().mean()) for f, name in enumerate(names)},
-        whole=float((right | ~counts).all(1).double().mean()),
+        whole=float(whole.double().mean()),
         all_factors=float(right.all(1).double().mean()),
         left_out=tuple(name for name in names if name in leave_out),
         samples=len(prediction),
+        recognised=None if in_distribution is None else float((whole & in_distribution).double().mean()),
     )
 
 

@@ -189,7 +189,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             "higher",
             ("prediction", "target", "factor_names"),
             lambda e: e.agreement.whole,
-            parts=lambda e: e.agreement.factor,
+            parts=lambda e: e.agreement.parts,
             beside=("recognised",),
         ),
         "recognised": Metric(

@@ -5,7 +5,7 @@ both sets and look at how well it tells the other half. It has no features of it
 what it can learn. The energies of fine detail are handed to its last layer, as few steps would not find them.
 Departure: the area under the ROC curve in place of the accuracy, which needs no threshold.
 
-Axes: N pictures of each set, C channels, H x W pixels, B a batch, K channels of a layer.
+Axes: N and M pictures of the sets, C channels, H x W pixels, B a batch, K channels of a layer.
 """
 
 from __future__ import annotations

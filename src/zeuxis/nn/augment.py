@@ -1,4 +1,4 @@
-"""Augmentation: small random changes that keep a picture's meaning, and one that makes outliers of pictures.
+"""Augmentation: small random changes that keep a picture's meaning.
 
 Each takes ``(B, C, H, W)`` in
 [-1, 1] and a generator, and changes every picture in its own way.
@@ -53,15 +53,3 @@ def random_blur(image: Tensor, rng: Rng) -> Tensor:
 def augmented(image: Tensor, rng: Rng, jitter: float, noise: float) -> Tensor:
     """:func:`color_jitter`, :func:`random_blur`, :func:`gaussian_noise`: as uneven as generated pictures."""
     return gaussian_noise(random_blur(color_jitter(image, rng, jitter), rng), rng, noise)
-
-
-def make_outliers(image: Tensor, rng: Rng) -> Tensor:
-    """Out-of-distribution pictures: each mixed half and half with its neighbour, made a negative, or painted over.
-
-    The paint is smooth random colour (4x4 values, enlarged), with noise.
-    """
-    blotches = F.interpolate(rng.normal(*image.shape[:2], 4, 4, device=image.device), image.shape[2:], mode="bilinear")
-    painted = gaussian_noise(blotches.to(image.dtype), rng, 1.0).clamp(-1, 1)
-    kinds = torch.stack([(image + image.roll(1, 0)) / 2, -image, painted])  # (3, B, C, H, W)
-    chosen = rng.integers(len(kinds), len(image), device=image.device)
-    return kinds[chosen, torch.arange(len(image), device=image.device)]

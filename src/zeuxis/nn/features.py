@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from zeuxis.batch import Shape
 
+LAYERS = 3  # of a convolution, see conv(); a stage has two
 SMALLEST = 4  # pixels a side at which the trunk stops halving
 
 
@@ -39,8 +40,9 @@ class FeatureNetwork(nn.Module):
         for inputs, outputs in pairwise((shape.channels, *widths)):
             stride = 2 if min(height, width) > SMALLEST else 1
             height, width = -(-height // stride), -(-width // stride)
-            stages += [*_conv(inputs, outputs, stride), *_conv(outputs, outputs, 1)]
+            stages += [*conv(inputs, outputs, stride), *conv(outputs, outputs, 1)]
         self.trunk = nn.Sequential(*stages)
+        self.widths = tuple(widths)
         self.squeeze = nn.Conv2d(widths[-1], squeeze, 1)  # fewer channels, or the next layer would hold most weights
         self.project = nn.Linear(squeeze * height * width, features)
         self.norm = nn.LayerNorm(features)
@@ -48,16 +50,41 @@ class FeatureNetwork(nn.Module):
 
     def features(self, image: Tensor) -> Tensor:
         """``(B, C, H, W)`` in [-1, 1] to the penultimate layer ``(B, D)``."""
-        x = self.squeeze(self.trunk(image)).flatten(1)
-        return F.silu(self.norm(self.project(x)))
+        return self._vector(self.trunk(image))
+
+    def maps(self, image: Tensor) -> tuple[Tensor, ...]:
+        """What each stage makes of the picture, fine to coarse, ``(B, C, h, w)``."""
+        found = []
+        for layer, module in enumerate(self.trunk, 1):
+            image = module(image)
+            if layer % (2 * LAYERS) == 0:
+                found.append(image)
+        return tuple(found)
+
+    def map_shapes(self, height: int, width: int) -> tuple[tuple[int, int, int], ...]:
+        """(C, h, w) of each of :meth:`maps`, of pictures of that size."""
+        found = []
+        for channels in self.widths:
+            if min(height, width) > SMALLEST:
+                height, width = -(-height // 2), -(-width // 2)
+            found.append((channels, height, width))
+        return tuple(found)
+
+    def read(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The logits, from :meth:`maps`."""
+        return self.classify(self._vector(maps[-1]))
 
     def classify(self, features: Tensor) -> tuple[Tensor, ...]:
         """Features ``(B, D)`` to logits ``(B, K_f)``, one tensor per head."""
         return tuple(head(features) for head in self.heads)
 
+    def _vector(self, last: Tensor) -> Tensor:
+        return F.silu(self.norm(self.project(self.squeeze(last).flatten(1))))
+
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         return self.classify(self.features(image))
 
 
-def _conv(inputs: int, outputs: int, stride: int) -> tuple[nn.Module, ...]:
+def conv(inputs: int, outputs: int, stride: int) -> tuple[nn.Module, ...]:
+    """A 3x3 convolution, group normalisation and SiLU; ``stride`` 2 halves the sides."""
     return (nn.Conv2d(inputs, outputs, 3, stride, padding=1), nn.GroupNorm(min(8, outputs // 4), outputs), nn.SiLU())

@@ -21,6 +21,7 @@ from zeuxis.errors import UsageError
 from zeuxis.nn.attention import CrossAttention, SelfAttention
 from zeuxis.nn.conditioner import Backbone
 from zeuxis.nn.embed import TimeEmbedding
+from zeuxis.nn.initialise import variance_scaling
 from zeuxis.nn.resblock import AttentionBlock, Downsample, ResBlock, Upsample, group_norm, zero_init
 
 
@@ -146,7 +147,7 @@ class UNet(Backbone):
             middle has as many as the coarsest level, and at least one.
         added_width: of the vector that the caller gives, mapped to V by two layers (ADM's, SD XL's); 0: it has V.
         modulate: the vector scales and shifts (ADM) rather than being added (DDPM, SD).
-        ddpm: Ho et al.'s order of the time embedding and asymmetric downsampling.
+        ddpm: Ho et al.'s order of the time embedding, asymmetric downsampling and initialisation.
         eps: of the group norms (1e-6 in DDPM, 1e-5 in ADM and SD).
     """
 
@@ -203,6 +204,15 @@ class UNet(Backbone):
             self.up_levels.append(UpLevel(level, Upsample(w) if i else None))
         self.norm = group_norm(now, eps)
         self.out = nn.Conv2d(now, out_channels or channels, 3, padding=1)
+        if ddpm:
+            variance_scaling(self)
+            for module in self.modules():  # the maps that end a residual
+                if isinstance(module, ResBlock):
+                    zero_init(module.conv2)
+                elif isinstance(module, AttentionBlock):
+                    zero_init(module.attention.out)
+                elif isinstance(module, SpatialTransformer):
+                    zero_init(module.proj_out)
         zero_init(self.out)
 
     def forward(

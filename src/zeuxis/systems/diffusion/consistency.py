@@ -25,10 +25,10 @@ from torch import Tensor, nn
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.diffusion.guidance import Conditioning, bind_condition
-from zeuxis.diffusion.path import append_dims
+from zeuxis.diffusion.path import Level, append_dims, for_each
 from zeuxis.diffusion.precondition import consistency, to_x0
-from zeuxis.diffusion.sampler import Denoise, multistep
-from zeuxis.diffusion.schedule import karras
+from zeuxis.diffusion.sampler import ByLevel, Denoise, multistep
+from zeuxis.diffusion.schedule import karras, skip_lowest
 from zeuxis.errors import lookup
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Sampling
@@ -166,26 +166,25 @@ class Consistency(System):
         """The ``n`` noise levels (N,), ascending from ``low`` to ``high``."""
         return karras(n, self.low, self.high, self.rho)[:-1].flip(0)
 
-    def denoise(self, x: Tensor, sigma: Tensor, conditioning: Conditioning) -> Tensor:
-        """The start of the trajectory (B, C, H, W) that passes through ``x`` at ``sigma`` (B,)."""
+    def denoise(self, x: Tensor, sigma: Level, conditioning: Conditioning) -> Tensor:
+        """The start of the trajectory (B, C, H, W) that passes through ``x`` at ``sigma`` (B,), or one for all."""
         return self.consistent(self.network, x, sigma, conditioning)
 
-    def consistent(self, network: nn.Module, x: Tensor, sigma: Tensor, conditioning: Conditioning) -> Tensor:
+    def consistent(self, network: nn.Module, x: Tensor, sigma: Level, conditioning: Conditioning) -> Tensor:
         """f(x, sigma) (Eq. 5): exactly ``x`` where ``sigma`` is ``low``."""
         c = consistency(sigma, self.sigma_data, self.low)
-        prediction = network(append_dims(c.input, x) * x, c.noise * TIME_SCALE, **conditioning).float()
+        time = for_each(c.noise * TIME_SCALE, x)  # (B,)
+        prediction = network(append_dims(c.input, x) * x, time, **conditioning).float()
         return to_x0(c, prediction, x)
 
     def denoiser(self, condition: Condition, n: int, how: Sampling = Sampling()) -> Denoise:
         """:meth:`denoise` under ``condition``: an image, not the mean of many, whatever the level."""
         self.settings(how)  # refuses knobs that there are not
-        return bind_condition(self.denoise, self.conditioner(condition, n))
+        return ByLevel(bind_condition(self.denoise, self.conditioner(condition, n)))
 
     def levels(self, how: Sampling = Sampling()) -> Tensor:
         """The levels of the ``steps`` calls of :meth:`sample`, descending from ``high``, then 0."""
-        steps = self.settings(how).steps
-        levels = karras(steps + 1, self.low, self.high, self.rho)
-        return torch.cat([levels[:steps], levels[-1:]])  # the lowest level needs no call of its own
+        return skip_lowest(karras(self.settings(how).steps + 1, self.low, self.high, self.rho))
 
     @torch.no_grad()
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:

@@ -14,6 +14,7 @@ diffusion/guidance.py, nn/unet.py, nn/conditioner.py.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -22,16 +23,17 @@ from torch.special import log_ndtr
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.diffusion.guidance import Conditioning, bind_condition, clamped, classifier_free
-from zeuxis.diffusion.path import BetaSchedule, VariancePreserving, add_noise, append_dims, betas
+from zeuxis.diffusion.path import BetaSchedule, Level, VariancePreserving, add_noise, append_dims, betas, for_each
 from zeuxis.diffusion.precondition import Prediction, in_ve, on_path, target, to_x0
-from zeuxis.diffusion.sampler import SAMPLERS, Denoise
-from zeuxis.diffusion.schedule import respaced
+from zeuxis.diffusion.sampler import SAMPLERS, ByLevel, Denoise
+from zeuxis.diffusion.schedule import Spacing, respaced
 from zeuxis.diffusion.weighting import min_snr, squared_error
 from zeuxis.distributions.normal import Normal
 from zeuxis.distributions.reduce import per_image
 from zeuxis.errors import UnknownName
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Knob, Sampling
+from zeuxis.nn.augment import random_flip
 from zeuxis.nn.conditioner import ConditionKind, drop_mask, label_conditioner
 from zeuxis.nn.unet import UNet, check_sides
 from zeuxis.rng import ImageRng, Rng, normal_like
@@ -55,6 +57,7 @@ class DDPM(System):
         predicts: what the network predicts: the noise, "epsilon" (the paper's), the image, "x0", or the velocity, "v".
         gamma: the loss is weighed by min(SNR, gamma); 0 is the paper's L_simple.
         drop: how often training hides the condition, for classifier-free guidance; idle without one.
+        flips: whether training flips every second picture from left to right, as the paper does on CIFAR-10.
         steps: of the chain that sampling takes: default of the knob; 0 is all T.
     """
 
@@ -76,9 +79,17 @@ class DDPM(System):
                 "how the reverse process is solved",
                 choices=("euler", "heun", "ddim", "ancestral", "dpmpp-2m"),
             ),
+            Knob(
+                "spacing",
+                "choice",
+                "how the levels of fewer steps than the chain has are laid between its own",
+                choices=("karras", "uniform-log-snr", "trailing", "leading", "linspace"),
+            ),
         ),
         departures=(
             "No dropout.",
+            "Heun's and DPM-Solver's corrections are held to the change between two answers; "
+            "their papers carry it further where a step is long.",
             "Ancestral sampling uses the posterior's variance, the smaller of the paper's two.",
             "The last term of the bound has the deviation sigma_1 and the same clamped mean as the others.",
         ),
@@ -100,15 +111,17 @@ class DDPM(System):
         predicts: Prediction = "epsilon",
         gamma: float = 0.0,
         drop: float = 0.1,
+        flips: bool = False,
         steps: int = 0,
         guidance: float = 1.0,
         sampler: str = "ancestral",
+        spacing: Spacing = "karras",
     ) -> None:
         super().__init__()
         self.shape = Shape(*shape)
         if predicts not in _PREDICTIONS:
             raise UnknownName("prediction", predicts, _PREDICTIONS)
-        self.predicts, self.gamma, self.drop = predicts, gamma, drop
+        self.predicts, self.gamma, self.drop, self.flips = predicts, gamma, drop, flips
         self.path = VariancePreserving(betas(schedule, chain))
         channels, height, cols = self.shape
         check_sides(height, cols, len(multiples))
@@ -132,6 +145,8 @@ class DDPM(System):
     def predict(self, turn: Turn) -> Tensor:
         """L_simple (Eq. 14): the noise at a random step of the chain."""
         image = turn.batch.image  # (B, C, H, W)
+        if self.flips:
+            image = random_flip(image, turn.rng)
         noise = normal_like(image, turn.rng)
         t = turn.rng.integers(len(self.path), len(image), device=image.device)  # (B,)
         noisy = add_noise(self.path, image, noise, t)  # Eq. 4
@@ -141,29 +156,31 @@ class DDPM(System):
         error = squared_error(prediction, target(c, image, noisy))  # (B,); the target is the noise, if "epsilon"
         return (error if not self.gamma else min_snr(self.path.sigma(t), self.gamma) * c.out**2 * error).mean()
 
-    def denoise(self, x: Tensor, sigma: Tensor, conditioning: Conditioning) -> Tensor:
-        """The expected image (B, C, H, W) given ``x = image + sigma noise``; ``sigma`` (B,)."""
+    def denoise(self, x: Tensor, sigma: Level, conditioning: Conditioning) -> Tensor:
+        """The expected image (B, C, H, W) given ``x = image + sigma noise``; ``sigma`` (B,), or one for all."""
         c = in_ve(self.predicts, self.path, sigma)
         return to_x0(c, self._network(append_dims(c.input, x) * x, c.noise, conditioning).float(), x)
 
-    def _network(self, noisy: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
+    def _network(self, noisy: Tensor, t: Level, conditioning: Conditioning) -> Tensor:
         # The time embedding's frequencies were made for 1000 steps.
-        prediction: Tensor = self.network(noisy, t * (1000 / len(self.path)), **conditioning)
+        time = for_each(t * (1000 / len(self.path)), noisy)  # (B,)
+        prediction: Tensor = self.network(noisy, time, **conditioning)
         return prediction
 
     def denoiser(self, condition: Condition, n: int, how: Sampling = Sampling()) -> Denoise:
         """:meth:`denoise` under ``condition`` with guidance, x0 clamped as in every step of the paper's sampler."""
         scale = self.settings(how).guidance
         null = self.conditioner.null(n)
-        return clamped(classifier_free(self.denoise, self.conditioner(condition, n), null, scale))
+        return ByLevel(clamped(classifier_free(self.denoise, self.conditioner(condition, n), null, scale)))
 
     def levels(self, how: Sampling = Sampling()) -> Tensor:
-        """sigma_t of ``steps`` of the chain's steps, descending, then 0."""
-        return respaced(self.path.sigmas, self.settings(how).steps or len(self.path))
+        """sigma_t of the chain, descending, then 0; or ``steps`` levels between them, by the knob ``spacing``."""
+        knobs = self.settings(how)
+        return respaced(self.path.sigmas, knobs.steps or len(self.path), knobs.spacing)
 
     @torch.no_grad()
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        """Alg. 2, or any of ``SAMPLERS`` on ``steps`` of the chain's steps; x0 is clamped at every one."""
+        """Alg. 2, or any of ``SAMPLERS`` in ``steps`` steps; x0 is clamped at every one."""
         levels = self.levels(how)
         x = rng.normal(len(rng), *self.shape, device=self.device)  # x_T ~ N(0, I), ...
         x = x * math.sqrt(1 + float(levels[0]) ** 2)  # ... over sqrt(alpha-bar_T)
@@ -175,29 +192,27 @@ class DDPM(System):
         """A lower bound in nats (B,): minus the whole of Eq. 5, one draw of noise for each of its T terms.
 
         Of the density on [-1, 1]^d that is constant within a grey level: the paper's discrete likelihood is
-        ``d log(127.5)`` lower. For images of 256 grey levels, without a condition.
+        ``d log(127.5)`` lower. For images of 256 grey levels, as they are, without a condition.
         """
-        denoise = clamped(bind_condition(self.denoise, self.conditioner.null(len(image)), conditional=False))
-        sigmas = self.path.sigmas.to(image.device)
-        last = sigmas[-1].expand(len(image))
-        t = self.path.time(last)
-        std = append_dims(self.path.std(t), image)
-        bound = -Normal(
-            append_dims(self.path.alpha(t), image) * image, 2 * std.log().expand_as(image)
-        ).kl_standard()  # L_T
-        for step in range(len(sigmas) - 1, 0, -1):  # L_{t-1}
-            error = per_image((image - self._denoised(denoise, image, sigmas[step], rng)).square())
-            bound -= 0.5 * (sigmas[step - 1] ** -2 - sigmas[step] ** -2) * error  # Eq. 8 in terms of x0
-        mean = self._denoised(denoise, image, sigmas[0], rng)
-        grey = discretised_normal_log_prob(mean, sigmas[0], image)  # L_0, Eq. 13
+        null = self.conditioner.null(len(image))
+        denoise = ByLevel(clamped(bind_condition(self.denoise, null, conditional=False))).of
+
+        def denoised(sigma: float) -> Tensor:
+            """The model's x0 (B, C, H, W) where ``image`` lies under fresh noise of deviation ``sigma``."""
+            return denoise(image + sigma * normal_like(image, rng), sigma)
+
+        sigmas: list[float] = self.path.sigmas.tolist()
+        t = self.path.time(sigmas[-1])
+        log_variance = torch.full_like(image, 2 * math.log(self.path.std(t)))
+        bound = -Normal(self.path.alpha(t) * image, log_variance).kl_standard()  # L_T
+        for before, sigma in reversed(list(pairwise(sigmas))):  # L_{t-1}
+            error = per_image((image - denoised(sigma)).square())
+            bound -= 0.5 * (before**-2 - sigma**-2) * error  # Eq. 8 in terms of x0
+        grey = discretised_normal_log_prob(denoised(sigmas[0]), sigmas[0], image)  # L_0, Eq. 13
         return bound + grey + math.prod(self.shape) * math.log(1 / BIN)
 
-    def _denoised(self, denoise: Denoise, image: Tensor, sigma: Tensor, rng: Rng) -> Tensor:
-        """The model's x0 (B, C, H, W) where ``image`` lies under fresh noise of deviation ``sigma``."""
-        return denoise(image + sigma * normal_like(image, rng), sigma.expand(len(image)))
 
-
-def discretised_normal_log_prob(mean: Tensor, std: Tensor, image: Tensor) -> Tensor:
+def discretised_normal_log_prob(mean: Tensor, std: float, image: Tensor) -> Tensor:
     """log P (B,) of each grey level's bin under N(mean, std^2); the end bins reach to infinity (Eq. 13)."""
     upper = ((image + BIN / 2 - mean) / std).where(image < 1 - BIN / 2, math.inf)
     lower = ((image - BIN / 2 - mean) / std).where(image > -1 + BIN / 2, -math.inf)

@@ -25,9 +25,9 @@ from torch.nn.functional import adaptive_avg_pool2d, interpolate
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.diffusion.guidance import Conditioning, classifier_free
-from zeuxis.diffusion.path import Straight, add_noise, append_dims
+from zeuxis.diffusion.path import Level, Straight, add_noise, append_dims, for_each
 from zeuxis.diffusion.precondition import on_path, to_x0
-from zeuxis.diffusion.sampler import SAMPLERS, Denoise
+from zeuxis.diffusion.sampler import SAMPLERS, ByLevel, Denoise
 from zeuxis.diffusion.schedule import flow_levels, flow_times, shift_timesteps
 from zeuxis.diffusion.weighting import TimeDensity, density, squared_error
 from zeuxis.errors import Unsupported, lookup
@@ -39,7 +39,7 @@ from zeuxis.nn.networks import Ends, build_network
 from zeuxis.rng import ImageRng, normal_like
 
 TIME_SCALE = 1000  # the time embedding's frequencies were made for steps out of 1000
-LEAST_TIME = 0.1  # the loss divides by the time: below this one it divides by this, or near-clean images would rule
+LEAST_TIME = 0.1  # of predicted images the loss divides by the time, or by this, or near-clean images would rule
 
 
 class FlowMatching(System):
@@ -97,7 +97,7 @@ class FlowMatching(System):
         self.shape = Shape(*shape)
         self.density, self.drop = density(times), drop
         self.shift = shift
-        self.predicts = predicts
+        self.predicts, self.error = predicts, lookup("prediction", predicts, _ERRORS)
         self.path = Straight()
         if text and condition != "caption":
             raise Unsupported(
@@ -136,10 +136,8 @@ class FlowMatching(System):
         noisy = add_noise(self.path, image, noise, t)  # Eq. 22 with sigma_min = 0
         dropped = drop_mask(len(image), self.drop, turn.rng, image.device)
         conditioning = self.conditioner(turn.batch.condition, len(image), dropped)
-        x0 = self.denoise(noisy, t, conditioning)
-        # velocity - (noise - image) is (image - x0) / t, whichever of the two the network predicts.
-        scale = append_dims(t.clamp(min=LEAST_TIME), image)
-        loss = squared_error(x0 / scale, image / scale).mean()
+        prediction = self._network(noisy, t, conditioning)
+        loss = self.error(prediction, image, noise, t).mean()
         if "sketch" in conditioning:
             sketch = conditioning["sketch"]  # (B, C, S, S)
             error = (squared_error(sketch, adaptive_avg_pool2d(image, sketch.shape[-1])) * ~dropped).mean()
@@ -147,24 +145,31 @@ class FlowMatching(System):
             loss = loss + error
         return loss
 
-    def denoise(self, x: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
-        """The expected image (B, C, H, W) given ``x`` on the straight path at times ``t`` (B,)."""
+    def denoise(self, x: Tensor, t: Level, conditioning: Conditioning) -> Tensor:
+        """The expected image (B, C, H, W) given ``x`` on the straight path at times ``t`` (B,), or one for all."""
+        return to_x0(on_path(self.predicts, self.path, t), self._network(x, t, conditioning), x)
+
+    def _network(self, x: Tensor, t: Level, conditioning: Conditioning) -> Tensor:
+        """What the network predicts (B, C, H, W)."""
         given, shown = dict(conditioning), x
         if "sketch" in given:
             # Detached: the sketch stays what its own loss makes it, the average picture of its caption.
             sketch = given.pop("sketch").detach().to(x.dtype)
             shown = torch.cat([x, interpolate(sketch, x.shape[2:], mode="bilinear")], 1)  # (B, 2 C, H, W)
-        prediction = self.network(shown, t * TIME_SCALE, **given).float()
-        return to_x0(on_path(self.predicts, self.path, t), prediction, x)
+        return self.network(shown, for_each(t * TIME_SCALE, x), **given).float()
 
-    def _guided(self, condition: Condition, n: int, scale: float) -> Denoise:
-        """:meth:`denoise` under ``condition``, with guidance: x and t on the straight path."""
-        return classifier_free(self.denoise, self.conditioner(condition, n), self.conditioner.null(n), scale)
+    def straight_denoiser(self, condition: Condition, n: int, scale: float) -> ByLevel:
+        """:meth:`denoise` under ``condition`` with guidance of that scale: x and t on the straight path."""
+        return ByLevel(classifier_free(self.denoise, self.conditioner(condition, n), self.conditioner.null(n), scale))
 
     def denoiser(self, condition: Condition, n: int, how: Sampling = Sampling()) -> Denoise:
         """In VE space: x there is ``1 + sigma`` times the straight path's x at ``t = sigma / (1 + sigma)``."""
-        guided = self._guided(condition, n, self.settings(how).guidance)
-        return lambda x, sigma: guided(x / append_dims(1 + sigma, x), self.path.time(sigma))
+        guided = self.straight_denoiser(condition, n, self.settings(how).guidance).of
+
+        def in_ve(x: Tensor, sigma: Level) -> Tensor:
+            return guided(x / append_dims(1 + sigma, x), self.path.time(sigma))
+
+        return ByLevel(in_ve)
 
     def levels(self, how: Sampling = Sampling()) -> Tensor:
         """t / (1 - t) of the times of :meth:`sample`, then 0.
@@ -180,5 +185,19 @@ class FlowMatching(System):
         n = len(rng)
         knobs = self.settings(how)
         noise = rng.normal(n, *self.shape, device=self.device)
-        guided = self._guided(condition, n, knobs.guidance)
+        guided = self.straight_denoiser(condition, n, knobs.guidance)
         return SAMPLERS[knobs.sampler](guided, noise, flow_times(knobs.steps, self.shift), rng).clamp(-1, 1)
+
+
+def _of_velocity(prediction: Tensor, image: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+    """Eq. 23, the same at all times: psi' is noise - image where sigma_min is 0."""
+    return squared_error(prediction, noise - image)
+
+
+def _of_image(prediction: Tensor, image: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+    """The same error, (image - x0) / t, but for times so short that dividing by them would let nothing else count."""
+    scale = append_dims(t.clamp(min=LEAST_TIME), image)
+    return squared_error(prediction / scale, image / scale)
+
+
+_ERRORS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {"velocity": _of_velocity, "x0": _of_image}

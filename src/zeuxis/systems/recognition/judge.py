@@ -19,10 +19,11 @@ from torch import Tensor
 from zeuxis.batch import Shape
 from zeuxis.card import Card
 from zeuxis.errors import UsageError
-from zeuxis.game import Move, Turn
+from zeuxis.game import Turn
 from zeuxis.metrics.oracle import UNSAID
-from zeuxis.nn.augment import augmented, make_outliers
+from zeuxis.nn.augment import augmented
 from zeuxis.nn.features import FeatureNetwork
+from zeuxis.nn.outliers import CLASSIC, make_outliers
 from zeuxis.systems.recognition._family import FeatureClassifier, OODDetector
 
 
@@ -42,6 +43,8 @@ class Judge(OODDetector, FeatureClassifier):
             finer drowns in it.
         exposure: weight of the loss on outliers, of which nothing should be certain.
         coverage: share of such pictures that are to count as in distribution.
+        detector: channels of the stages of the outliers' detector; none for no detector.
+        foreign: worlds whose pictures are outliers too, beside those made from the batch.
     """
 
     card = Card(
@@ -59,17 +62,22 @@ class Judge(OODDetector, FeatureClassifier):
         ),
     )
 
+    network: FeatureNetwork
+
     def __init__(
         self,
         shape: Shape,
         *,
         factors: tuple[tuple[str, int], ...] = (),
+        frames: int = 1,
         widths: tuple[int, ...] = (32, 64, 128),
         features: int = 256,
         color_jitter: float = 0.1,
         gaussian_noise: float = 0.15,
         exposure: float = 0.5,
         coverage: float = 0.99,
+        detector: tuple[int, ...] = (),
+        foreign: tuple[str, ...] = (),
         lr: float = 2e-3,
     ) -> None:
         super().__init__()
@@ -80,17 +88,14 @@ class Judge(OODDetector, FeatureClassifier):
         self.color_jitter, self.gaussian_noise, self.exposure, self.lr = color_jitter, gaussian_noise, exposure, lr
         heads = tuple(int(values) for _, values in factors)
         self.network = FeatureNetwork(self.shape, heads, widths=tuple(widths), features=features)
-        self.init_detector(coverage)
-
-    def moves(self) -> tuple[Move, ...]:
-        return (Move("network", self.learn),)
+        self.init_detector(coverage, tuple(detector), tuple(foreign), frames)
 
     def learn(self, turn: Turn) -> Tensor:
         """E_in [sum_f -log f_y(x)] + lambda E_out [sum_f H(U; f(x'))]  (Eq. 1 with section 4's loss)."""
         factors = turn.batch.condition.factors
         assert factors is not None  # the card needs them
         image = augmented(turn.batch.image, turn.rng, self.color_jitter, self.gaussian_noise)
-        outliers = make_outliers(image[: -(-len(image) // 4)], turn.rng)
+        outliers = make_outliers(image[: -(-len(image) // 4)], turn.rng, CLASSIC)
         logits = [k.float() for k in self.classify(torch.cat([image, outliers]))]
         own, out = [k[: len(image)] for k in logits], [k[len(image) :] for k in logits]
         turn.memo["ood_score"] = _ood_score(own).detach()
@@ -104,9 +109,9 @@ class Judge(OODDetector, FeatureClassifier):
         """The likeliest value of every factor, int64 ``(B, F)``."""
         return _likeliest(self.classify(image))
 
-    def ood_score(self, image: Tensor) -> Tensor:
+    def unsure(self, output: Sequence[Tensor]) -> Tensor:
         """-sum_f log max_k f_k(x), ``(B,)``, in nats: 0 where every prediction is certain."""
-        return _ood_score(self.classify(image))
+        return _ood_score(output)
 
 
 def _cross_entropy(logits: Tensor, value: Tensor) -> Tensor:

@@ -15,9 +15,10 @@ from torch import Tensor
 from zeuxis.batch import Shape
 from zeuxis.card import Card
 from zeuxis.errors import UsageError
-from zeuxis.game import Move, Turn
+from zeuxis.game import Turn
 from zeuxis.losses.overlap import soft_jaccard
-from zeuxis.nn.augment import augmented, make_outliers
+from zeuxis.nn.augment import augmented
+from zeuxis.nn.outliers import CLASSIC, make_outliers
 from zeuxis.nn.pixelwise import SegmentationUNet
 from zeuxis.systems.recognition._family import OODDetector
 
@@ -38,6 +39,8 @@ class Segmenter(OODDetector):
         overlap: weight of a second loss, the classes' intersection over union: without it a part of few pixels, such as
             a nose, counts for next to nothing.
         coverage: share of training pictures to count as in distribution.
+        detector: channels of the stages of the outliers' detector; none for no detector.
+        foreign: worlds whose pictures are outliers too, beside those made from the batch.
     """
 
     card = Card(
@@ -56,6 +59,8 @@ class Segmenter(OODDetector):
         ),
     )
 
+    network: SegmentationUNet
+
     def __init__(
         self,
         shape: Shape,
@@ -67,6 +72,8 @@ class Segmenter(OODDetector):
         exposure: float = 0.5,
         overlap: float = 0.0,
         coverage: float = 0.99,
+        detector: tuple[int, ...] = (),
+        foreign: tuple[str, ...] = (),
         lr: float = 2e-3,
     ) -> None:
         super().__init__()
@@ -82,17 +89,14 @@ class Segmenter(OODDetector):
             lr,
         )
         self.network = SegmentationUNet(self.shape.channels, len(self.names), widths=tuple(widths))
-        self.init_detector(coverage)
-
-    def moves(self) -> tuple[Move, ...]:
-        return (Move("network", self.learn),)
+        self.init_detector(coverage, tuple(detector), tuple(foreign))
 
     def learn(self, turn: Turn) -> Tensor:
         """E = -log p_l(x)(x), the mean over pixels (Eq. 1, with w = 1), and lambda H(U; p) of outliers."""
         layout = turn.batch.condition.layout
         assert layout is not None  # the card needs it
         image = augmented(turn.batch.image, turn.rng, self.color_jitter, self.gaussian_noise)
-        outliers = make_outliers(image[: -(-len(image) // 4)], turn.rng)
+        outliers = make_outliers(image[: -(-len(image) // 4)], turn.rng, CLASSIC)
         logits = self.segment(torch.cat([image, outliers])).float()
         own, out = logits[: len(image)], logits[len(image) :]
         turn.memo["ood_score"] = _ood_score(own).detach()
@@ -106,9 +110,12 @@ class Segmenter(OODDetector):
         logits: Tensor = self.network(image)
         return logits
 
-    def ood_score(self, image: Tensor) -> Tensor:
+    def read(self, maps: tuple[Tensor, ...]) -> Tensor:
+        return super().read(maps)[:, :, : self.shape.height, : self.shape.width]
+
+    def unsure(self, output: Tensor) -> Tensor:
         """-log max_k p_k, the mean over pixels ``(B,)``, in nats: 0 where every prediction is certain."""
-        return _ood_score(self.segment(image).float())
+        return _ood_score(output.float())
 
 
 def _ood_score(logits: Tensor) -> Tensor:
