@@ -12,11 +12,14 @@ from torch.nn.functional import conv2d, conv_transpose2d
 
 from zeuxis.batch import Batch, Shape
 from zeuxis.game import Turn, only_moves
+from zeuxis.metrics.frechet import Moments
 from zeuxis.nn.point import FromPoint, ToPoint
 from zeuxis.nn.shared_pass import shared_pass
 from zeuxis.rng import Stream
 from zeuxis.systems.adversarial.dcgan import DCGAN
+from zeuxis.systems.autoencoder.vae_gan import VAEGAN
 from zeuxis.training.memory import kept
+from zeuxis.training.step import total_norm
 
 
 def judge() -> nn.Module:
@@ -118,3 +121,39 @@ def test_memory_that_is_kept_is_not_fetched_page_by_page() -> None:
     with kept("cpu"):
         faults()
         assert faults() < 1000
+
+
+def test_vae_gan_gradients_are_those_of_separate_passes() -> None:
+    """``keep`` off is what a batch in parts has: every pass by itself."""
+
+    def gradients(*, parts: bool) -> list[Tensor]:
+        torch.manual_seed(0)
+        system = VAEGAN(Shape(1, 16, 16), latent=4, widths=(4, 8), hidden=8, ndf=4)
+        turn = Turn(Batch(Stream(1).normal(6, 1, 16, 16)), Stream(0), 0, 0.0)
+        turn.linked = [turn] if parts else ()
+        found: list[Tensor] = []
+        players = system.players()
+        for player, move in zip(players, system.moves(), strict=True):
+            player.parameters()
+            with only_moves(player, players):
+                loss = move.loss(turn)
+                assert loss is not None
+                loss.backward(inputs=player.parameters())
+            found += [loss.detach(), *(p.grad for p in player.parameters() if p.grad is not None)]
+        return found
+
+    for one, two in zip(gradients(parts=False), gradients(parts=True), strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-5)
+
+
+def test_moments_far_from_zero_lose_no_digits() -> None:
+    features = 1000 + Stream(0).normal(1500, 70) @ Stream(1).normal(70, 70)  # three blocks of rows, the last one short
+    found = Moments.of(features)
+    torch.testing.assert_close(found.mean, features.double().mean(0), rtol=1e-13, atol=0)
+    torch.testing.assert_close(found.covariance, torch.cov(features.double().T), rtol=1e-11, atol=1e-10)
+
+
+def test_the_norm_of_gradients_is_torchs() -> None:
+    gradients = [Stream(k).normal(3 + k, 5) for k in range(4)]
+    assert torch.equal(total_norm(gradients), torch.nn.utils.get_total_norm(gradients))
+    assert total_norm([]) == 0
