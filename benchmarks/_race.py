@@ -2,8 +2,9 @@
 
 The one begins a turn who was second in the last, so that what a turn leaves behind (warm caches, a hot processor)
 favours nobody. CPU time of the process counts, which other work on the machine disturbs least; its threads are as many
-as ``--threads`` says, one by default. The first turns warm up. A ratio is the median over turns of the peer's time over
-ours, with the least and the most.
+as ``--threads`` says, one by default. What any of them frees stays with the process, as our trainer sees to it: so a
+ratio of two steps is that of what they compute. The first turns warm up. A ratio is the median over turns of the peer's
+time over ours, with the least and the most.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from torch import Tensor
 from zeuxis.batch import Batch, Condition
 from zeuxis.game import System
 from zeuxis.recipe import load_recipe
+from zeuxis.training.memory import kept
 from zeuxis.training.processor import processor
 from zeuxis.training.trainer import Trainer
 
@@ -59,13 +61,14 @@ def race(
     """CPU seconds (or those of another ``clock``) of each contestant in each of ``turns``."""
     names = list(contestants)
     seconds: Seconds = {name: [] for name in names}
-    for turn in range(turns + warm):
-        first = turn % len(names)
-        for name in names[first:] + names[:first]:
-            start = clock()
-            contestants[name]()
-            if turn >= warm:
-                seconds[name].append(clock() - start)
+    with kept("cpu"):
+        for turn in range(turns + warm):
+            first = turn % len(names)
+            for name in names[first:] + names[:first]:
+                start = clock()
+                contestants[name]()
+                if turn >= warm:
+                    seconds[name].append(clock() - start)
     return seconds
 
 

@@ -177,7 +177,7 @@ def test_what_a_recipe_changes_stands_out() -> None:
     changed = {name for name, key in found.items() if key.changed}
     assert {"model.times", "model.network.kind", "train.seed", "sample.steps", "players.NAME.lr"} <= changed
     assert not {"name", "model.drop", "model.network", "model.text.width", "train.keep", "sample.sampler"} & changed
-    assert (found["sample.steps"].value, found["sample.steps"].default) == (3, 12)  # the default is what it builds
+    assert (found["sample.steps"].value, found["sample.steps"].default) == (3, 6)  # the default is what it builds
     assert "model.network.multiples" in found and "model.network.patch" not in found
 
 

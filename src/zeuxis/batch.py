@@ -11,7 +11,7 @@ Images are float tensors ``(B, C, H, W)`` in [-1, 1] unless a docstring says oth
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -88,7 +88,7 @@ class Condition:
     @property
     def given(self) -> frozenset[str]:
         """The names of the fields that are set."""
-        return frozenset(f.name for f in fields(self) if getattr(self, f.name) is not None)
+        return frozenset(name for name in FIELDS if getattr(self, name) is not None)
 
     def __len__(self) -> int:
         """The number of images that it is of; 0 for the empty condition."""
@@ -96,7 +96,8 @@ class Condition:
 
     def __getitem__(self, rows: slice) -> Condition:
         """The same condition for some of the images."""
-        return replace(self, **{name: getattr(self, name)[rows] for name in self.given})
+        given = self.given
+        return replace(self, **{name: getattr(self, name)[rows] for name in given}) if given else self
 
     def only(self, names: frozenset[str]) -> Condition:
         """The same condition with no field outside ``names``."""
@@ -104,7 +105,10 @@ class Condition:
 
     def to(self, device: torch.device | str) -> Condition:
         """The same condition with its tensors on ``device``."""
-        return replace(self, **{name: _batched(name).to(getattr(self, name), device) for name in self.given})
+        given = self.given
+        return (
+            replace(self, **{name: _batched(name).to(getattr(self, name), device) for name in given}) if given else self
+        )
 
     def expand(self, n: int) -> Condition:
         """The same for ``n`` images, of each field that is given for one; ValueError where another number is."""
@@ -152,7 +156,7 @@ class Batch:
             if isinstance(value := getattr(self.condition, name), Tensor) and value.dtype == torch.uint8
         }
         image = to_float(self.image) if self.image.dtype == torch.uint8 else self.image
-        return Batch(image, replace(self.condition, **pictures), self.index)
+        return Batch(image, replace(self.condition, **pictures) if pictures else self.condition, self.index)
 
 
 def joined(parts: Sequence[Batch]) -> Batch:

@@ -122,6 +122,11 @@ class Turn:
         return self.linked or (self,)
 
     @property
+    def alone(self) -> bool:
+        """Whether the batch is in one part: then a later move may go on with what this one computed."""
+        return not self.linked
+
+    @property
     def offset(self) -> int:
         """How many examples of the batch are in the parts before this one."""
         return sum(len(part.batch) for part in takewhile(lambda part: part is not self, self.parts))
@@ -285,8 +290,8 @@ def _unlink(turns: list[Turn]) -> None:
 @contextmanager
 def only_moves(player: Player, players: Sequence[Player]) -> Iterator[None]:
     """Within this context no parameter of another player requires gradients, unless shared with ``player``."""
-    own = {id(p) for p in player.parameters()}
-    others = [p for other in players for p in other.parameters() if id(p) not in own]
+    own = {id(p) for p in player.parameters()} if len(players) > 1 else set()
+    others = [p for other in players if other is not player for p in other.parameters() if id(p) not in own]
     for p in others:
         p.requires_grad_(False)
     try:

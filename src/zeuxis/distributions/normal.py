@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import mse_loss
 
 from zeuxis.distributions.reduce import per_image
 from zeuxis.rng import Rng
@@ -28,8 +29,10 @@ class Normal:
 
     def log_prob(self, x: Tensor) -> Tensor:
         """The log-density of ``x`` (B, ...), ``(B,)``."""
-        squares = (x - self.mean).square() * (-self.logvar).exp()
-        return -per_image(0.5 * (LOG_2PI + self.logvar + squares))
+        squares, precision = mse_loss(self.mean, x, reduction="none"), (-self.logvar).exp()
+        if self.logvar.ndim == 0:  # one for all numbers: it scales their sum
+            return -0.5 * (x.shape[1:].numel() * (LOG_2PI + self.logvar) + per_image(squares) * precision)
+        return -0.5 * per_image(LOG_2PI + self.logvar + squares * precision)
 
     def sample(self, rng: Rng, temperature: float = 1.0) -> Tensor:
         """A draw ``(B, ...)``, differentiable in both parameters; ``temperature`` scales the standard deviation."""
@@ -42,7 +45,7 @@ class Normal:
 
     def kl_standard(self) -> Tensor:
         """KL(self || N(0, I)), ``(B,)`` (Kingma & Welling 2013, appendix B)."""
-        return per_image(0.5 * (self.mean.square() + self.logvar.exp() - 1 - self.logvar))
+        return 0.5 * per_image(self.mean.square() + self.logvar.exp() - 1 - self.logvar)
 
 
 @dataclass(frozen=True, slots=True)

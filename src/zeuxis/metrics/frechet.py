@@ -16,8 +16,8 @@ from torch import Tensor
 
 from zeuxis.errors import UsageError
 from zeuxis.metrics.checks import finite
-from zeuxis.metrics.distance import BLOCK
 
+ROWS = 512  # of features that are taken at a time: with their products they fit a processor's cache
 SMALL = 64  # columns of a product that is not worth halving
 
 
@@ -37,14 +37,18 @@ class Moments:
             raise UsageError(f"moments need features (N, D) with N >= 2, not {tuple(features.shape)}: give more images")
         finite("features", features)
         n, dims = features.shape
-        mean = torch.zeros(dims, dtype=torch.float64, device=features.device)
-        for part in features.split(BLOCK):  # two passes, so that float64 is held for a block of rows only
-            mean += part.double().sum(0) / n
-        scatter = torch.zeros(dims, dims, dtype=torch.float64, device=features.device)
-        for part in features.split(BLOCK):
-            _add_gram(scatter, part.double() - mean)
+        near = features.mean(0).double()  # the mean as the features' own precision has it
+        total = torch.zeros_like(near)
+        scatter = near.new_zeros(dims, dims)
+        block = near.new_empty(min(n, ROWS), dims)  # float64 is held for these rows only
+        for part in features.split(ROWS):
+            x = block[: len(part)].copy_(part).sub_(near)
+            total += x.sum(0)
+            _add_gram(scatter, x)
+        off = total / n  # what near lacks: so little that correcting for it cancels no digits
+        scatter.addr_(off, off, alpha=-n)
         lower = scatter.tril(-1)
-        return cls(n, mean, (lower + lower.T + scatter.diagonal().diag()) / (n - 1))
+        return cls(n, near + off, (lower + lower.T + scatter.diagonal().diag()) / (n - 1))
 
     @cached_property
     def root(self) -> Tensor:

@@ -32,8 +32,7 @@ class CausalTransformer(nn.Module):
 
     def forward(self, codes: Tensor, label: Tensor | None = None) -> Tensor:
         before = torch.cat([self.begin(len(codes), label)[:, None], self.token(codes[:, :-1])], 1)  # (B, N, D)
-        logits: Tensor = self.head(self.body(before))
-        return logits
+        return self.body.into(self.head, before)
 
     def begin(self, n: int, label: Tensor | None = None) -> Tensor:
         """The token that comes before the first place, ``(n, D)``."""

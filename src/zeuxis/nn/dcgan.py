@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from zeuxis.batch import Shape
 from zeuxis.errors import UsageError
 from zeuxis.nn.norm import Norm, initialise_normal
+from zeuxis.nn.point import FromPoint, ToPoint
 
 SMALLEST = 4  # pixels a side of the coarsest map
 
@@ -39,7 +40,7 @@ class DCGANGenerator(nn.Module):
         times = halvings(shape)
         now = ngf << (times - 1)
         layers: list[nn.Module] = [
-            nn.ConvTranspose2d(nz, now, SMALLEST, bias=not norm.affine),
+            FromPoint(nz, now, SMALLEST, bias=not norm.affine),
             norm(now),
             nn.ReLU(inplace=True),
         ]
@@ -52,7 +53,7 @@ class DCGANGenerator(nn.Module):
         initialise_normal(self)
 
     def forward(self, z: Tensor) -> Tensor:
-        x: Tensor = self.layers(z[:, :, None, None])
+        x: Tensor = self.layers(z)
         return x
 
 
@@ -77,7 +78,7 @@ class DCGANDiscriminator(nn.Module):
             now *= 2
             layers += [down, norm(now), nn.LeakyReLU(0.2, inplace=True)]
         self.trunk = nn.Sequential(*layers)
-        self.head = nn.Conv2d(now, 1, SMALLEST, bias=False)
+        self.head = ToPoint(now, 1, SMALLEST, bias=False)
         initialise_normal(self)
 
     def features(self, x: Tensor) -> Tensor:

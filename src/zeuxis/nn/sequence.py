@@ -147,11 +147,19 @@ class SequenceTransformer(nn.Module):
                     nn.init.normal_(p, std=init_std(width) * ((2 * depth) ** -0.5 if ends else 1.0))
 
     def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.norm(self.residual(x))
+        return out
+
+    def into(self, head: nn.Linear, x: Tensor) -> Tensor:
+        """``head(self(x))`` of a layer without bias; the last norm's gain goes into its weights."""
+        return self.norm.into(head, self.residual(x))
+
+    def residual(self, x: Tensor) -> Tensor:
+        """What the blocks leave ``(B, N, D)``, before the last norm."""
         x = x + self.pos_embed
         for block in self.blocks:
             x = block(x)
-        out: Tensor = self.norm(x)
-        return out
+        return x
 
     def caches(self, n: int) -> list[KVCache]:
         """An empty cache for each layer, of ``n`` sequences."""

@@ -7,6 +7,7 @@ long, or more, for every product is converted to float32 and back.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -50,10 +51,10 @@ def chosen(device: torch.device | str) -> Choice:
     return Choice("bfloat16", f"the processor has {found}")
 
 
-def autocast(device: torch.device | str, precision: Precision) -> torch.autocast:
+def autocast(device: torch.device | str, precision: Precision) -> AbstractContextManager[object]:
     """A context in which matrices are multiplied in ``precision``, whatever the weights are kept in."""
     dtype = HALVES.get(precision)
-    return torch.autocast(torch.device(device).type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
+    return nullcontext() if dtype is None else torch.autocast(torch.device(device).type, dtype=dtype)
 
 
 class Scaler:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -46,17 +47,18 @@ class Steps:
         """Returns whether the step was finite: so is one that passes, and one whose scale alone was too large."""
         optimiser, scaler = self.optimisers[player.name], self.scalers.get(player.name)
         self.buffers.keep()
-        optimiser.zero_grad(set_to_none=True)
-        total = self._gradients(loss, turns, scaler)
+        parameters = player.parameters()
+        for p in parameters:
+            p.grad = None
+        total = self._gradients(loss, turns, parameters, scaler)
         if total is None:
             return True  # the player passes
-        parameters = player.parameters()
         self.ranks.average_gradients(parameters)
         total = self.ranks.mean(total)
         if scaler is not None:
             scaler.unscale(optimiser)
-        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        finite = bool(torch.isfinite(total + norm))
+        norm = total_norm([p.grad for p in parameters if p.grad is not None])
+        finite = math.isfinite(float(total + norm))
         if finite:
             self.bad[player.name] = 0
             if player.clip is not None and norm + CLIP_GUARD > player.clip:  # below it, clipping multiplies by 1
@@ -80,7 +82,11 @@ class Steps:
         return any(self.bad.values())
 
     def _gradients(
-        self, loss: Callable[[Turn], Tensor | None], turns: Sequence[Turn], scaler: Scaler | None
+        self,
+        loss: Callable[[Turn], Tensor | None],
+        turns: Sequence[Turn],
+        parameters: Sequence[Tensor],
+        scaler: Scaler | None,
     ) -> Tensor | None:
         """Add the gradients of the mean loss over the turns; returns it, None if the player passes."""
         total: Tensor | None = None
@@ -89,8 +95,8 @@ class Steps:
             with autocast(self.device, self.precision):
                 value = loss(turn)
             if value is not None:
-                value = value * (len(turn.batch) / images)
-                (value if scaler is None else scaler(value)).backward()
+                value = value if len(turns) == 1 else value * (len(turn.batch) / images)
+                (value if scaler is None else scaler(value)).backward(inputs=parameters)
                 total = value.detach() if total is None else total + value.detach()
         return total
 
@@ -108,3 +114,9 @@ class Steps:
                 f"loss {loss}, gradient norm {norm}): set players.{player.name}.clip or lower its lr; "
                 f"{self.checkpoints.last_good()}"
             )
+
+
+@torch.no_grad()
+def total_norm(gradients: list[Tensor]) -> Tensor:
+    """The Euclidean norm of all numbers of ``gradients``, which are on one device."""
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))) if gradients else torch.zeros(())

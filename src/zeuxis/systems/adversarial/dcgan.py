@@ -15,6 +15,7 @@ from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.losses.adversarial import NonSaturating
 from zeuxis.nn.dcgan import DCGANDiscriminator, DCGANGenerator
+from zeuxis.nn.shared_pass import shared_pass
 from zeuxis.rng import ImageRng
 
 
@@ -75,12 +76,12 @@ class DCGAN(System):
         real = turn.batch.image
         z = turn.rng.normal(len(real), self.nz, device=real.device)
         fake = self.generator(z)  # (B, C, H, W)
-        turn.memo["fake"] = fake.detach()
-        return self.loss.generator(self.discriminator(fake))
+        logit, turn.memo["fake logit"] = shared_pass(self.discriminator, fake, keep=turn.alone)
+        return self.loss.generator(logit)
 
     def discriminate(self, turn: Turn) -> Tensor:
         """-log D(x) - log(1 - D(G(z))); real and fake are normalised apart."""
-        real, fake = self.discriminator(turn.batch.image), self.discriminator(turn.memo["fake"])
+        real, fake = self.discriminator(turn.batch.image), turn.memo["fake logit"]()
         turn.note(real=real.sigmoid().mean(), fake=fake.sigmoid().mean())
         return self.loss.critic(real, fake)
 

@@ -18,6 +18,7 @@ from zeuxis.losses.adversarial import Hinge
 from zeuxis.losses.reconstruction import l1, l2
 from zeuxis.nn.autoencoder import Decoder, Encoder
 from zeuxis.nn.patch_gan import PatchCritic
+from zeuxis.nn.shared_pass import shared_pass
 from zeuxis.nn.strided import code_map
 
 
@@ -71,12 +72,12 @@ class FirstStage(System, ABC):
         """The autoencoder's loss of Eq. 6."""
         x = turn.batch.image  # (B, C, H, W)
         y, code_loss = self.rebuild(turn)  # Eq. 3
-        turn.memo["reconstruction"] = y.detach()
         turn.note(l1=l1(y, x))
         reconstruction_loss = self.reconstruction_loss(y, x)
         loss = reconstruction_loss + code_loss  # Eq. 4
         if turn.progress >= self.critic_start:
-            generator_loss = self.loss.generator(self.critic(y))  # Eq. 5
+            logits, turn.memo["fake logits"] = shared_pass(self.critic, y, keep=turn.alone)
+            generator_loss = self.loss.generator(logits)  # Eq. 5
             adaptive_weight = self.adaptive_weight(reconstruction_loss, generator_loss)
             turn.note(generator_loss=generator_loss, adaptive_weight=adaptive_weight)
             loss = loss + adaptive_weight * generator_loss
@@ -86,7 +87,7 @@ class FirstStage(System, ABC):
         """The critic's loss of Eq. 5, by the hinge; passes until ``critic_start``."""
         if turn.progress < self.critic_start:
             return None
-        loss = self.loss.critic(self.critic(turn.batch.image), self.critic(turn.memo["reconstruction"]))
+        loss = self.loss.critic(self.critic(turn.batch.image), turn.memo["fake logits"]())
         turn.note(critic=loss)
         return loss
 

@@ -56,12 +56,13 @@ class GaussianPixels(nn.Module):
     def __init__(self, least: float = 0.0) -> None:
         super().__init__()
         self.log_sigma = nn.Parameter(torch.zeros(()))
-        self.floor = 2 * math.log(least) if least else -math.inf
+        self.floor = 2 * math.log(least) if least else None
 
     @property
     def logvar(self) -> Tensor:
         """The log variance of every pixel, a scalar."""
-        return torch.logaddexp(2 * self.log_sigma, torch.full_like(self.log_sigma, self.floor))
+        logvar = 2 * self.log_sigma
+        return logvar if self.floor is None else torch.logaddexp(logvar, torch.full_like(logvar, self.floor))
 
     def nll(self, output: Tensor, image: Tensor) -> Tensor:
         """-log density in nats ``(B,)``, on [-1, 1]^d."""

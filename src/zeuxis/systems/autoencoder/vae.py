@@ -94,8 +94,9 @@ class VAE(NormalCode):
         z = posterior.sample(turn.rng)  # (B, Z), Eq. 4: the reparameterisation
         distortion = self.likelihood.nll(self.decoder(z).float(), image).mean()
         rate = posterior.kl_standard().mean()  # appendix B
-        turn.note(distortion=distortion, rate=rate, elbo=-distortion - rate)
-        return distortion + rate
+        loss = distortion + rate
+        turn.note(distortion=distortion, rate=rate, elbo=-loss.detach())
+        return loss
 
     def decode(self, latent: Tensor) -> Tensor:
         """The mean of p(x|z), ``(B, C, H, W)`` in [-1, 1]."""

@@ -22,6 +22,7 @@ from zeuxis.losses.adversarial import NonSaturating
 from zeuxis.nn.conv_autoencoder import ConvDecoder, ConvEncoder
 from zeuxis.nn.dcgan import DCGANDiscriminator
 from zeuxis.nn.norm import Norm
+from zeuxis.nn.shared_pass import shared_pass
 from zeuxis.systems.autoencoder._normal_code import NormalCode
 
 
@@ -97,7 +98,8 @@ class VAEGAN(NormalCode):
         x = turn.batch.image
         posterior = self.posterior(x)
         z = posterior.sample(turn.rng)  # (B, Z)
-        target = self.critic.features(x).float()  # (B, F, 4, 4), Dis_l(x)
+        features, turn.memo["real features"] = shared_pass(self.critic.trunk, x, keep=turn.alone)
+        target = features.float()  # (B, F, 4, 4), Dis_l(x)
         turn.memo["z"], turn.memo["target"] = z.detach(), target.detach()
         rate = posterior.kl_standard().mean()  # Eq. 3
         feature_loss = self.feature_loss(self.critic.features(self.generate(z)), target)
@@ -109,9 +111,8 @@ class VAEGAN(NormalCode):
         z, target = turn.memo["z"], turn.memo["target"]
         drawn = turn.rng.normal(*z.shape, device=z.device)  # z_p
         fake = self.generate(torch.cat([z, drawn]))  # (2B, C, H, W): x~, then x_p
-        features = self.critic.features(fake)
+        features, turn.memo["fake features"] = shared_pass(self.critic.trunk, fake, keep=turn.alone)
         logits = self.critic.head(features).flatten()
-        turn.memo["fake"] = fake.detach()
         decoder_due, turn.memo["critic_due"] = self.due(self.critic.head(target).detach(), logits.detach())
         if not decoder_due:
             return None
@@ -121,7 +122,7 @@ class VAEGAN(NormalCode):
         """-L_GAN; passes where :meth:`due` says so."""
         if not turn.memo["critic_due"]:
             return None
-        real, fake = self.critic(turn.batch.image), self.critic(turn.memo["fake"])
+        real, fake = (self.critic.head(turn.memo[f"{of} features"]()).flatten() for of in ("real", "fake"))
         turn.note(real=real.float().sigmoid().mean(), fake=fake.float().sigmoid().mean())
         return self.loss.critic(real, fake)
 
