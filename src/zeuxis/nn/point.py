@@ -2,6 +2,8 @@
 
 Their weights are those of the convolutions. Torch's own kernels take three to ten times as long (torch 2.13, one
 thread), for they lay out anew what here stays where it is, whether channels come first or last in memory.
+
+Axes: k x k the kernel.
 """
 
 from __future__ import annotations
