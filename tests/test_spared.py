@@ -113,6 +113,7 @@ def test_products_at_one_pixel_are_the_convolutions(layout: torch.memory_format,
 
 FAULTS = """
 import resource, torch
+from zeuxis.training.memory import kept
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -127,7 +128,7 @@ with kept("cpu"):
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is asked to keep memory")
 def test_memory_that_is_kept_is_not_fetched_page_by_page() -> None:
-    """In a process of its own, where the first thread computes: other threads' heaps go back whole when they are free."""
+    """In a process of its own, where the first thread computes: the heaps of others go back when they are free."""
     done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 1000
 
