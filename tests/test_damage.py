@@ -37,6 +37,7 @@ def played(folder: Path, *saved: int) -> Trainer:
     log = Log(folder)
     for round in range(1, saved[-1] + 1):
         log.write(round, {"loss/left": 1.0 / round, "images": 4 * round})
+    log.close()  # TensorBoard's events are written by a thread of their own until then
     return made
 
 
