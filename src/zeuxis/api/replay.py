@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +17,7 @@ from zeuxis.api.prior import is_as_recorded, recorded
 from zeuxis.conditions import FIELDS
 from zeuxis.provenance.record import versions
 from zeuxis.signature import taking
+from zeuxis.training.threads import computing_on
 
 MOST_COMPANY = 1024  # pictures that are drawn again for the sake of one
 ROUNDING = 2  # grey levels of 255 by which other threads, instructions or versions may move a value
@@ -68,20 +67,9 @@ def _drawn_again(model: Model, made: dict[str, Any], wanted: dict[str, Any]) -> 
         differs.append(f"threads were {drawn['threads']}, are {torch.get_num_threads()}: this machine has {cores}")
     if drawn["instructions"] != instruction_set():
         differs.append(f"the processor's instructions were {drawn['instructions']}, are {instruction_set()}")
-    with _threads(drawn["threads"] if drawn["threads"] <= cores else torch.get_num_threads()):
+    with computing_on(drawn["threads"] if drawn["threads"] <= cores else torch.get_num_threads()):
         company = model.sample(size, made["seed"] - row, knobs=made["sampling"], batch=size, **wanted)
     return company[row : row + 1], differs
-
-
-@contextmanager
-def _threads(n: int) -> Iterator[None]:
-    """Within this context torch computes with ``n`` threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(n)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True)

@@ -109,18 +109,27 @@ def held(device: str) -> Iterator[None]:
     if wish is not None or torch.device(device).type != "cpu":
         yield
         return
-    before, said = torch.get_num_threads(), os.environ.get(VARIABLE)
-    number = quickest_now().number
-    torch.set_num_threads(number)
+    said, number = os.environ.get(VARIABLE), quickest_now().number
     os.environ[VARIABLE] = str(number)
     try:
-        yield
+        with computing_on(number):
+            yield
     finally:
-        torch.set_num_threads(before)
         if said is None:
             os.environ.pop(VARIABLE)
         else:
             os.environ[VARIABLE] = said
+
+
+@contextmanager
+def computing_on(number: int) -> Iterator[None]:
+    """Within it torch computes with ``number`` threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class Threads:

@@ -21,8 +21,8 @@ MOST = 2**24  # codes that are kept, at most (64 MiB)
 class CodeCache:
     """Codes by the number of the example, and by what its picture is: one that was augmented anew is coded anew.
 
-    A batch that holds a single picture not yet known is tokenised whole. Codes so depend on the batches as they are
-    drawn and on nothing that was seen before, and a training that is taken up again goes on as it would have.
+    A batch that holds a single picture not yet known is tokenised whole. A training that is taken up again starts with
+    no codes, and goes on as it would have as long as a picture has the same codes in whatever batch it is coded.
     """
 
     def __init__(self, shape: Shape, length: int) -> None:
