@@ -115,6 +115,17 @@ def test_only_sound_checkpoints_are_counted_when_old_ones_are_removed(tmp_path: 
     assert [p.name for p in keeper.paths()] == ["00000002", "00000003"]
 
 
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_checkpoint_that_is_not_gone_on_from_is_not_counted_either(damage: str, tmp_path: Path) -> None:
+    keeper = Checkpoints(tmp_path, keep=2)
+    for round in (1, 2):
+        keeper.save(round, {"x": torch.zeros(2)}, {"round": round, "images": 4 * round})
+    DAMAGES[damage](tmp_path / "00000002")
+    assert keeper.last_good().endswith("00000001")
+    keeper.save(3, {"x": torch.zeros(2)}, {"round": 3, "images": 12})
+    assert (tmp_path / "00000001").is_dir()
+
+
 def test_a_checkpoint_survives_a_kill_between_its_two_renames(tmp_path: Path) -> None:
     keeper = Checkpoints(tmp_path)
     keeper.save(3, {"x": torch.ones(2)}, {"round": 3})

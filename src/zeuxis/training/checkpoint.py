@@ -197,6 +197,12 @@ def _reference(given: System, folder: Path) -> dict[str, Any]:
     return {"given": {"model": name, **near, "sha256": sha}}
 
 
+def _require_own_hash(path: Path, facts: Mapping[str, Any]) -> None:
+    """Raise WeightsError where a checkpoint's facts are not those that were written; older ones hold no hash."""
+    if format_of(facts) == FORMAT and facts.get(OWN_HASH, hash_of(facts)) != hash_of(facts):
+        raise WeightsError(f"{path / 'state.json'} is damaged: its hash is not the one written in it")
+
+
 class Checkpoints:
     """The training states of a run, newest last; only the last ``keep`` sound ones stay.
 
@@ -261,13 +267,12 @@ class Checkpoints:
 
     def _read(self, path: Path) -> tuple[Tensors, dict[str, Any]]:
         tensors, facts = read_folder(path, "state")
-        if format_of(facts) == FORMAT and facts.get(OWN_HASH, hash_of(facts)) != hash_of(facts):
-            raise WeightsError(f"{path / 'state.json'} is damaged: its hash is not the one written in it")
+        _require_own_hash(path, facts)
         return tensors, facts
 
     def _is_sound(self, path: Path) -> bool:
         try:
-            checked_facts(path, "state")
+            _require_own_hash(path, checked_facts(path, "state"))
         except LaterFormat:
             return True
         except WeightsError:
