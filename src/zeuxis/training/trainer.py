@@ -1,7 +1,7 @@
 """The one training loop: it plays any game, and no method is named in it.
 
 It owns the order of things: rounds, the clock, when to save and to show. What a training has, writes and puts back is
-in ``session.py``, a player's step in ``step.py``, signals in ``signals.py``, several processes in ``distributed.py``.
+in ``training_state.py``, a player's step in ``step.py``, signals in ``signals.py``, several processes in ``distributed.py``.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from zeuxis.training.ema import warmed_decay
 from zeuxis.training.log import Log
 from zeuxis.training.memory import kept
 from zeuxis.training.resuming import other_threads
-from zeuxis.training.session import BatchStream, Session
 from zeuxis.training.signals import Signals
+from zeuxis.training.training_state import BatchStream, TrainingState
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ ClockReport = Callable[[Clock], None]
 Preview = Callable[[System, Clock], None]
 
 
-class Trainer(Session):
+class Trainer(TrainingState):
     """Plays ``system``'s game on ``batches`` within ``config``'s budget.
 
     ``folder`` receives ``log.jsonl``, ``checkpoints/`` and ``model/``; ``facts`` go into the model's

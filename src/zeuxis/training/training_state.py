@@ -1,6 +1,6 @@
 """A training as it stands: what its rounds change, how that is saved, and how it is put back.
 
-What of it are tensors is listed in :meth:`Session.parts`; numbers go beside them into the checkpoint's facts.
+What of it are tensors is listed in :meth:`TrainingState.parts`; numbers go beside them into the checkpoint's facts.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class BatchStream(Protocol):
     def restore(self, state: dict[str, Any]) -> None: ...
 
 
-class Session:
+class TrainingState:
     """The system, its average, its optimisers and its place in the data and in the budget.
 
     The arguments are those of :class:`zeuxis.training.trainer.Trainer`, which plays its rounds.
