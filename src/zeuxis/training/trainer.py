@@ -1,7 +1,8 @@
 """The one training loop: it plays any game, and no method is named in it.
 
 It owns the order of things: rounds, the clock, when to save and to show. What a training has, writes and puts back is
-in ``training_state.py``, a player's step in ``step.py``, signals in ``signals.py``, several processes in ``distributed.py``.
+in ``training_state.py``, a player's step in ``step.py``, signals in ``signals.py``, several processes in
+``distributed.py``.
 """
 
 from __future__ import annotations
