@@ -46,4 +46,4 @@ def _one_thread() -> None:
 @pytest.fixture(autouse=True)
 def _without_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests compute in float32 where a recipe leaves the precision open, on every machine."""
-    monkeypatch.setattr("zeuxis.training.processor.NATIVE_BFLOAT16", ())
+    monkeypatch.setattr("zeuxis.training.processor.FAST_BFLOAT16", ())

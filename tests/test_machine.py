@@ -30,12 +30,13 @@ INTEL = (
 )
 OLD = "model name\t: Core i5\nflags\t: fpu sse4_2 avx2\nvmx flags\t: avx512_bf16\n"
 ARM = "processor\t: 0\nFeatures\t: fp asimd sve bf16 i8mm\nCPU implementer\t: 0x41\n"
-NATIVE = ("amx_bf16", "avx512_bf16", "bf16")
+VECTORS = "model name\t: Xeon Silver\nflags\t: avx2 avx512f avx512_bf16\n"  # slower in bfloat16 than in float32
+FAST = asked.FAST_BFLOAT16  # before conftest hides it
 
 
 def on(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     """Let this processor be another."""
-    monkeypatch.setattr(asked, "NATIVE_BFLOAT16", NATIVE)
+    monkeypatch.setattr(asked, "FAST_BFLOAT16", FAST)
     monkeypatch.setattr(precision, "processor", lambda: told(text, "unnamed", 2))
 
 
@@ -44,7 +45,8 @@ def on(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     [
         (INTEL, "Xeon Gold", ("avx2", "avx512f", "avx512_bf16", "amx_bf16"), "bfloat16"),
         (OLD, "Core i5", ("avx2",), "float32"),
-        (ARM, "unnamed", ("asimd", "sve", "bf16", "i8mm"), "bfloat16"),
+        (ARM, "unnamed", ("asimd", "sve", "bf16", "i8mm"), "float32"),
+        (VECTORS, "Xeon Silver", ("avx2", "avx512f", "avx512_bf16"), "float32"),
         ("", "unnamed", (), "float32"),
     ],
 )

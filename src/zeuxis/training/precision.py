@@ -1,7 +1,7 @@
 """In what precision networks compute, and the scaling of losses that float16 needs.
 
-``auto`` is bfloat16 where the processor computes it itself and float32 elsewhere: there bfloat16 takes four times as
-long, or more, for every product is converted to float32 and back.
+``auto`` is bfloat16 where the processor multiplies matrices of it, and float32 elsewhere: with instructions for vectors
+alone bfloat16 takes up to twice as long, and with none four times as long or more, for every product is converted.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def precision_of(name: str, device: torch.device | str) -> Precision:
 
 
 def chosen(device: torch.device | str) -> Choice:
-    """bfloat16 where ``device`` computes it itself. Asked, not timed: a busy machine must not choose another."""
+    """bfloat16 where ``device`` computes it faster. Asked, not timed: a busy machine must not choose another."""
     kind = torch.device(device).type
     if kind == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
@@ -47,7 +47,7 @@ def chosen(device: torch.device | str) -> Choice:
         return Choice("float32", f"nothing is known of bfloat16 on {kind}")
     found = processor().bfloat16
     if found is None:
-        return Choice("float32", "the processor tells of no bfloat16 of its own")
+        return Choice("float32", "the processor tells of no instructions for matrices of bfloat16 (amx_bf16)")
     return Choice("bfloat16", f"the processor has {found}")
 
 
