@@ -7,6 +7,9 @@ and only the two functions differ:
     VE (Song & Ermon 2019; Karras et al. 2022)      alpha = 1              std = t
     straight (Lipman 2022, 2210.02747; Liu 2022)    alpha = 1 - t          std = t
 
+VP and VE are also the continuous processes of Song et al. 2021 (arXiv:2011.13456), whose t lies in [0, 1], with a third,
+sub-VP, of VP's alpha and std = 1 - alpha^2: see :data:`SDES`.
+
 Divided by ``alpha``, any of them is the VE path at ``sigma = std / alpha``: this is the space in which
 samplers work, and why one sampler serves them all. Everywhere t grows from data to noise. What a network may
 predict along them is in :mod:`zeuxis.diffusion.precondition`.
@@ -30,6 +33,7 @@ from torch import Tensor, nn
 from zeuxis.errors import UsageError, lookup
 
 BetaSchedule = Literal["linear", "cosine", "scaled-linear"]
+SdeKind = Literal["vp", "sub-vp", "ve"]
 Level = TypeVar("Level", Tensor, float)  # of noise, or a time: one for each image (B,), or one number for all
 
 
@@ -128,6 +132,77 @@ class VariancePreserving(nn.Module):
         high = torch.searchsorted(self.log_sigma, wanted).clamp(1, len(self) - 1)
         start, end = self.log_sigma[high - 1], self.log_sigma[high]
         return (high - 1) + ((wanted - start) / (end - start)).clamp(0, 1)
+
+
+class VpSde:
+    """The limit of DDPM's chain (Song et al. 2021, Eq. 29 and Appendix C): beta(t) goes from ``low`` to ``high`` over t in
+    [0, 1], and log alpha(t) = -t^2 (high - low) / 4 - t low / 2."""
+
+    def __init__(self, low: float = 0.1, high: float = 20.0) -> None:
+        self.low, self.high = low, high
+
+    def alpha(self, t: Level) -> Level:
+        return _exp(self._log_alpha(t))
+
+    def std(self, t: Level) -> Level:
+        found: Level = (-_expm1(2 * self._log_alpha(t))) ** 0.5
+        return found
+
+    def time(self, sigma: Level) -> Level:
+        return self._time(-_log1p(sigma**2) / 2)
+
+    def _log_alpha(self, t: Level) -> Level:
+        return -(t**2) * (self.high - self.low) / 4 - t * self.low / 2
+
+    def _time(self, log_alpha: Level) -> Level:
+        root = (self.low**2 - 4 * (self.high - self.low) * log_alpha) ** 0.5
+        return -4 * log_alpha / (self.low + root)
+
+
+class SubVpSde(VpSde):
+    """Less noise than :class:`VpSde` beside as much of the image: std = 1 - alpha^2 (Song et al. 2021, Eq. 29)."""
+
+    def std(self, t: Level) -> Level:
+        return -_expm1(2 * self._log_alpha(t))
+
+    def time(self, sigma: Level) -> Level:
+        # sigma alpha = 1 - alpha^2, solved for 1 / alpha.
+        return self._time(-_log1p(sigma / 2 * (sigma + (sigma**2 + 4) ** 0.5)) / 2)
+
+
+class VeSde:
+    """sigma(t) = ``low`` (``high`` / ``low``)^t over t in [0, 1], the image as it is (Song et al. 2021, Eq. 29, Appendix C)."""
+
+    def __init__(self, low: float = 0.01, high: float = 50.0) -> None:
+        self.low, self.ratio = low, math.log(high / low)
+
+    def alpha(self, t: Level) -> Level:
+        return 1 + 0 * t
+
+    def std(self, t: Level) -> Level:
+        return self.low * _exp(t * self.ratio)
+
+    def time(self, sigma: Level) -> Level:
+        return _log(sigma / self.low) / self.ratio
+
+
+SDES: dict[SdeKind, Callable[[float, float], Path]] = {"vp": VpSde, "sub-vp": SubVpSde, "ve": VeSde}
+
+
+def _exp(x: Level) -> Level:
+    return math.exp(x) if isinstance(x, float) else x.exp()
+
+
+def _expm1(x: Level) -> Level:
+    return math.expm1(x) if isinstance(x, float) else x.expm1()
+
+
+def _log(x: Level) -> Level:
+    return math.log(x) if isinstance(x, float) else x.log()
+
+
+def _log1p(x: Level) -> Level:
+    return math.log1p(x) if isinstance(x, float) else x.log1p()
 
 
 def betas(schedule: BetaSchedule, steps: int = 1000) -> Tensor:

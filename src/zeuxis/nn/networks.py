@@ -128,15 +128,15 @@ def uvit(
 NETWORKS: Mapping[str, Callable[..., Backbone]] = {"dit": dit, "unet": unet, "uvit": uvit}  # the first is the default
 
 
-def build_network(table: Mapping[str, Any] | None, ends: Ends) -> Backbone:
-    """The network of ``[model.network]``: ``kind`` (by default the first of ``NETWORKS``), and that kind's own keys.
+def build_network(table: Mapping[str, Any] | None, ends: Ends, kind: str = "dit") -> Backbone:
+    """The network of ``[model.network]``: its ``kind``, by default the one that is given here, and that kind's own keys.
 
     Raises :class:`UnknownName` for a kind that there is not, and for a key that the kind does not take.
     """
     if not isinstance(table or {}, Mapping):
         raise UsageError(f"model.network is a table, not '{table}': write model.network.kind = '{table}'")
     options = dict(table or {})
-    kind = options.pop("kind", next(iter(NETWORKS)))
+    kind = options.pop("kind", kind)
     build = lookup("kind of network", kind, NETWORKS)
     known = inspect.getfullargspec(build).kwonlyargs
     for key in options:

@@ -1,0 +1,166 @@
+"""Noise-conditional score networks (Song & Ermon 2019, arXiv:1907.05600; 2020, arXiv:2006.09011).
+
+A network learns the score of the pictures under noise of every level of a ladder, and Langevin dynamics walks down it.
+
+Paper -> code: x -> image, z -> noise, x~ = x + sigma z -> noisy, s_theta = F / sigma -> network, sigma_1 (the greatest)
+and sigma_L -> high and low, L -> scales, T -> each, epsilon / sigma_L^2 -> rate. Their pictures lie in [0, 1] and ours
+in [-1, 1]: levels are twice theirs, and a rate, which is relative to its level, is the same.
+
+Parts: diffusion/predictor_corrector.py (annealed Langevin dynamics, and how ladder and rate are chosen),
+diffusion/path.py (``VeSde``), diffusion/guidance.py, nn/networks.py, nn/conditioner.py.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zeuxis.batch import Condition, Shape
+from zeuxis.card import Card
+from zeuxis.diffusion.guidance import Conditioning, classifier_free
+from zeuxis.diffusion.path import Level, VeSde, append_dims, for_each
+from zeuxis.diffusion.predictor_corrector import annealed_langevin, ladder, langevin_rate
+from zeuxis.diffusion.sampler import SAMPLERS, ByLevel, Denoise
+from zeuxis.diffusion.schedule import geometric
+from zeuxis.diffusion.weighting import squared_error
+from zeuxis.game import Move, Player, System, Turn
+from zeuxis.knobs import Knob, Sampling
+from zeuxis.nn.conditioner import ConditionKind, drop_mask, label_conditioner
+from zeuxis.nn.networks import Ends, build_network
+from zeuxis.rng import ImageRng, normal_like
+
+TIME_SCALE = 1000  # the time embedding's frequencies were made for steps out of 1000
+
+
+class NCSN(System):
+    """Score matching on a ladder of noise levels; with ``condition`` "label", class-conditional.
+
+    Args:
+        network: a table of :data:`zeuxis.nn.networks.NETWORKS`: the network; a U-Net where none is named.
+        low: least level of noise, a standard deviation beside images in [-1, 1].
+        high: greatest level; of the order of the largest distance between two pictures (2020, Technique 1).
+        scales: how many levels training visits, in constant ratio; 0 has as many as 2020's Technique 2 asks for.
+        blind: whether the network is not told the level, and only its output is divided by it (2020, Technique 3).
+        scaled: whether the network sees x / sqrt(sigma^2 + 1/4) in place of x; not with ``blind``.
+        drop: how often training hides the condition, for classifier-free guidance; idle without one.
+        steps: levels that sampling goes through: default of the knob; 0 is all of training's.
+        each: steps of Langevin dynamics at every level: default of the knob. 100 in 2019, 5 in 2020.
+        rate: of a step, over the level's square: default of the knob; 0 is what 2020's Technique 4 chooses.
+        clean: whether a last call takes off the noise of the least level, as in 2020: default of the knob.
+    """
+
+    card = Card(
+        "ncsn",
+        title="Noise-conditional score network",
+        family="diffusion",
+        year=2019,
+        paper="1907.05600",
+        verbs={"sample", "denoiser"},
+        accepts={"label"},
+        knobs=(
+            "steps",
+            "guidance",
+            Knob(
+                "sampler",
+                "choice",
+                "Langevin dynamics, or a solver of the flow's equation",
+                choices=("annealed-langevin", "euler", "heun", "ddim", "ancestral", "dpmpp-2m"),
+            ),
+            Knob("each", "int", "steps of Langevin dynamics at every level", least=1, most=10_000),
+            Knob("rate", "float", "of a step, over the level's square; 0: Technique 4's", least=0, most=1),
+            Knob("clean", "switch", "whether a last call takes off the least level's noise"),
+        ),
+        departures=(
+            "A U-Net with group normalisation and a time embedding in place of RefineNet.",
+            "Sampling starts from normal noise of the greatest level, not from uniform noise.",
+            "The loss is a mean over pixels, not half their sum.",
+        ),
+    )
+
+    def __init__(
+        self,
+        shape: Shape,
+        *,
+        classes: int = 0,
+        condition: ConditionKind = "none",
+        network: Mapping[str, Any] | None = None,
+        low: float = 0.02,
+        high: float = 100.0,
+        scales: int = 0,
+        blind: bool = False,
+        scaled: bool = False,
+        drop: float = 0.1,
+        steps: int = 0,
+        guidance: float = 1.0,
+        sampler: str = "annealed-langevin",
+        each: int = 5,
+        rate: float = 0.0,
+        clean: bool = True,
+    ) -> None:
+        super().__init__()
+        self.shape = Shape(*shape)
+        self.low, self.high, self.blind, self.scaled, self.drop = low, high, blind, scaled and not blind, drop
+        self.scales = scales or ladder(low, high, math.prod(self.shape))
+        self.path = VeSde(low, high)
+        self.network = build_network(network, Ends(self.shape), "unet")
+        self.stride = self.network.stride
+        self.conditioner = label_conditioner(condition, classes, self.network.vector_width)
+        self.player = Player("network", (self.network, self.conditioner), lr=1e-4)
+
+    def players(self) -> tuple[Player, ...]:
+        return (self.player,)
+
+    @property
+    def conditions(self) -> frozenset[str]:
+        return self.conditioner.fields
+
+    def moves(self) -> tuple[Move, ...]:
+        return (Move("network", self.match),)
+
+    def match(self, turn: Turn) -> Tensor:
+        """Denoising score matching (2019, Eq. 5 and 6): sigma^2 |s + z / sigma|^2, which is |F + z|^2."""
+        image = turn.batch.image  # (B, C, H, W)
+        n = len(image)
+        place = turn.rng.integers(self.scales, n, device=image.device)  # (B,) on the ladder
+        sigma = self.path.std(place / (self.scales - 1))
+        noise = normal_like(image, turn.rng)
+        dropped = drop_mask(n, self.drop, turn.rng, image.device)
+        conditioning = self.conditioner(turn.batch.condition, n, dropped)
+        prediction = self._network(image + append_dims(sigma, image) * noise, sigma, conditioning)
+        return squared_error(prediction, -noise).mean()
+
+    def denoise(self, x: Tensor, sigma: Level, conditioning: Conditioning) -> Tensor:
+        """The expected image (B, C, H, W), x + sigma^2 s, given ``x = image + sigma noise``; ``sigma`` (B,) or one."""
+        return x + append_dims(sigma, x) * self._network(x, sigma, conditioning)
+
+    def _network(self, x: Tensor, sigma: Level, conditioning: Conditioning) -> Tensor:
+        """F = sigma s (B, C, H, W)."""
+        time = for_each(self.path.time(sigma) * (0 if self.blind else TIME_SCALE), x)  # (B,)
+        seen = x * append_dims((sigma**2 + 0.25) ** -0.5, x) if self.scaled else x
+        prediction: Tensor = self.network(seen, time, **conditioning).float()
+        return prediction
+
+    def denoiser(self, condition: Condition, n: int, how: Sampling = Sampling()) -> Denoise:
+        scale = self.settings(how).guidance
+        return ByLevel(classifier_free(self.denoise, self.conditioner(condition, n), self.conditioner.null(n), scale))
+
+    def levels(self, how: Sampling = Sampling()) -> Tensor:
+        """``steps`` levels in constant ratio from ``high`` to ``low``, then 0."""
+        return geometric(self.settings(how).steps or self.scales, self.low, self.high)
+
+    @torch.no_grad()
+    def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        """Annealed Langevin dynamics (2020, Alg. 1), or a solver of the flow's equation on the same levels."""
+        knobs, levels = self.settings(how), self.levels(how)
+        ratio = float(levels[0] / levels[1]) if levels[1] > 0 else 1.0
+        langevin = partial(
+            annealed_langevin, each=knobs.each, rate=knobs.rate or langevin_rate(ratio, knobs.each), clean=knobs.clean
+        )
+        solve = (SAMPLERS | {"annealed-langevin": langevin})[knobs.sampler]
+        x = levels[0] * rng.normal(len(rng), *self.shape, device=self.device)
+        return solve(self.denoiser(condition, len(rng), how), x, levels, rng).clamp(-1, 1)
