@@ -217,6 +217,13 @@ class System(Verbs):
         not called after a round in which a step was not finite.
         """
 
+    def held_out(self, batch: Batch, rng: Rng) -> Mapping[str, Tensor]:
+        """What the log plots of pictures that training never sees, scalars by name, less being better; by default none.
+
+        It is asked now and then, always with the same batch and a fresh ``rng`` of the same seed, without gradients.
+        """
+        return {}
+
     def fit(self, batches: Iterable[Batch]) -> None:
         """Learn in closed form from one pass over the data."""
         raise Unsupported(f"'{self.card.id}' is learnt by playing rounds, not in closed form: use the trainer")

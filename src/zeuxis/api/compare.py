@@ -16,7 +16,7 @@ from zeuxis.api.evaluate import default_metrics, evaluate, held_out
 from zeuxis.api.evidence import loaded_commit, recipe_sha256
 from zeuxis.api.machine import machine, threads
 from zeuxis.api.model import Model
-from zeuxis.api.page import Page, loss_curves
+from zeuxis.api.page import Page, held_out_curves, loss_curves
 from zeuxis.api.pictures import Pictures, sheet, to_pil
 from zeuxis.api.reporting import Report
 from zeuxis.api.reproduce import trained
@@ -191,6 +191,7 @@ def _page(found: dict[str, Any], out: Path) -> None:
         if log.is_file():
             page.text(name)
             page.curves(loss_curves(log), "images", "loss")
+            page.curves(held_out_curves(log), "images", "held-out loss")
     page.heading("Again")
     page.command(f"zeuxis compare {' '.join(names)} --data {found['data']} --budget {found['minutes']:g}m "
                  f"--samples {found['samples']} --seed {found['seed']}")  # fmt: skip

@@ -9,7 +9,7 @@ from pathlib import Path
 from zeuxis.api.evaluate import evaluate, held_out
 from zeuxis.api.machine import threads
 from zeuxis.api.model import Model, load
-from zeuxis.api.page import Page, loss_curves
+from zeuxis.api.page import Page
 from zeuxis.api.pictures import sheet, to_pil
 from zeuxis.api.reporting import Report
 from zeuxis.api.runs import Run, StopTraining, note, recorded, train
@@ -100,7 +100,8 @@ def _digits(page: Page, out: Path, bar: WholeBar) -> tuple[dict[str, list[Figure
     page.heading("A model trained just now")
     page.text(f"{model.system.card.title} on handwritten digits: {_size(model)} parameters, "
               f"{run.clock.images:,} images in {run.clock.seconds:.0f} seconds. {ended}")  # fmt: skip
-    page.curves(loss_curves(run.folder / "log.jsonl"), "images", "loss")
+    page.curves(run.losses, "images", "loss")
+    page.curves(run.held_out, "images", "held-out loss")
     previews = sorted((run.folder / "previews").glob("*.png"))
     some = [previews[round(k * (len(previews) - 1) / (SHOWN - 1))] for k in range(SHOWN)]
     page.pictures({f"after iteration {int(path.stem)}": str(path.relative_to(out)) for path in some})

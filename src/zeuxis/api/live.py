@@ -12,6 +12,7 @@ from typing import Any
 
 from zeuxis.api.page import shown_html
 from zeuxis.api.runs import TrainingReport
+from zeuxis.training.log import HELD_OUT
 from zeuxis.training.trainer import Clock
 
 EVERY = 15.0  # seconds between lines of a script
@@ -45,16 +46,20 @@ class Drawing:
         self.handle: Any = None
         self.last = -math.inf
         self.losses: dict[str, list[tuple[float, float]]] = {}
+        self.held_out: dict[str, list[tuple[float, float]]] = {}  # the mean alone
 
     def __call__(self, clock: Clock, preview: Path | None) -> None:
-        for name, value in clock.notes.items():
-            if name.startswith("loss/"):
-                self.losses.setdefault(name.removeprefix("loss/"), []).append((clock.images, value))
+        for begins, curves in (("loss/", self.losses), (HELD_OUT, self.held_out)):
+            for name, value in clock.notes.items():
+                if name.startswith(begins):
+                    curves.setdefault(name.removeprefix(begins), []).append((clock.images, value))
         now = time.monotonic()
         if now - self.last <= REDRAWN and clock.progress < 1:
             return
         self.last = now
-        shown = Html(shown_html(f"{clock.progress:.0%}, iteration {clock.round:,}", self.losses, preview))
+        shown = Html(
+            shown_html(f"{clock.progress:.0%}, iteration {clock.round:,}", self.losses, preview, self.held_out)
+        )
         if self.handle is None:
             self.handle = self.display(shown, display_id=True)
         else:

@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 
 from zeuxis.provenance.record import write_whole
-from zeuxis.training.log import read_log
+from zeuxis.training.log import HELD_OUT, read_log
 
 Points = Sequence[tuple[float, float]]
 
@@ -29,7 +29,7 @@ svg { width: 100%; height: auto } svg polyline { fill: none; stroke-width: 1.5 }
 svg text { font: 11px ui-monospace, monospace; fill: var(--soft) } svg line { stroke: var(--line) }
 code { font: 14px ui-monospace, monospace; background: light-dark(#f1eee7, #22242a); padding: .1rem .3rem }
 """
-INKS = ("#8c2f39", "#2f6f8c", "#6b8c2f", "#8c6a2f", "#5a2f8c", "#2f8c6a", "#8c2f7a", "#505050")
+INKS = ("#8c2f39", "#2f6f8c", "#6b8c2f", "#8c6a2f", "#5a2f8c", "#2f8c6a", "#8c2f7a", "#505050", "#b08c2f")
 
 
 class Page:
@@ -92,14 +92,17 @@ class Page:
         return path
 
 
-def shown_html(title: str, losses: Mapping[str, Points], preview: Path | None) -> str:
+def shown_html(
+    title: str, losses: Mapping[str, Points], preview: Path | None, held_out: Mapping[str, Points] | None = None
+) -> str:
     """A training as a notebook shows it: one piece of HTML with nothing outside it."""
     sheet = ""
     if preview is not None and preview.is_file():
         data = base64.b64encode(preview.read_bytes()).decode()
         sheet = f"<img alt='newest preview' style='image-rendering:pixelated' src='data:image/png;base64,{data}'>"
     lines = "<style>.zeuxis polyline{fill:none;stroke-width:1.5}.zeuxis text{font:11px monospace}</style>"
-    curves = f"<div style='max-width:640px'>{chart(losses, 'images', 'loss')}</div>"
+    drawn = chart(losses, "images", "loss") + chart(held_out or {}, "images", "held-out loss")
+    curves = f"<div style='max-width:640px'>{drawn}</div>"
     return f"<div class=zeuxis>{lines}<p>{escape(title)}</p>{curves}{sheet}</div>"
 
 
@@ -143,9 +146,19 @@ def chart(curves: Mapping[str, Points], x: str, y: str, width: int = 640, height
 
 def loss_curves(log: Path, x: str = "images", most: int = 300) -> dict[str, list[tuple[float, float]]]:
     """The losses that a run's ``log.jsonl`` recorded, against images seen, thinned to ``most`` points each."""
+    return _curves(log, "loss/", x, most)
+
+
+def held_out_curves(log: Path, x: str = "images", most: int = 300) -> dict[str, list[tuple[float, float]]]:
+    """The same of what it measured on pictures that it never trained on; the mean first."""
+    curves = _curves(log, HELD_OUT, x, most)
+    return {name: curves[name] for name in sorted(curves, key=lambda name: name != "mean")}
+
+
+def _curves(log: Path, begins: str, x: str, most: int) -> dict[str, list[tuple[float, float]]]:
     curves: dict[str, list[tuple[float, float]]] = {}
     for entry in read_log(log):
         for key, value in entry.items():
-            if key.startswith("loss/") and x in entry:
-                curves.setdefault(key.removeprefix("loss/"), []).append((entry[x], value))
+            if key.startswith(begins) and x in entry:
+                curves.setdefault(key.removeprefix(begins), []).append((entry[x], value))
     return {name: points[:: max(1, len(points) // most)] for name, points in curves.items()}

@@ -14,7 +14,7 @@ import torch
 from zeuxis.api.evidence import loaded_commit
 from zeuxis.api.model import Model, load
 from zeuxis.api.naming import slug
-from zeuxis.api.page import loss_curves, shown_html
+from zeuxis.api.page import held_out_curves, loss_curves, shown_html
 from zeuxis.api.pictures import panes, sheet, spread, to_pil
 from zeuxis.batch import Batch
 from zeuxis.catalog.assemble import build_for
@@ -37,6 +37,7 @@ from zeuxis.training.precision import AUTO
 from zeuxis.training.trainer import Clock, Trainer
 
 PREVIEWED = 16
+HELD_OUT = 64  # pictures that the curves of held-out losses are of
 COLUMNS = 8  # pictures a row of a preview
 FIT_BATCH = 1000
 
@@ -69,6 +70,12 @@ class Run:
         return loss_curves(self.folder / "log.jsonl")
 
     @property
+    def held_out(self) -> dict[str, list[tuple[float, float]]]:
+        """Losses on pictures that it never trained on, as (images seen, loss): their mean, and of a diffusion model its
+        error at each of eight levels of noise; empty for systems that measure none."""
+        return held_out_curves(self.folder / "log.jsonl")
+
+    @property
     def preview(self) -> Path | None:
         """The newest sheet of pictures that it made."""
         return newest_preview(self.folder)
@@ -79,7 +86,7 @@ class Run:
 
     def _repr_html_(self) -> str:
         """How a notebook shows it: its losses and its newest sheet."""
-        return shown_html(repr(self), self.losses, self.preview)
+        return shown_html(repr(self), self.losses, self.preview, self.held_out)
 
 
 def train(
@@ -121,7 +128,8 @@ def train(
         "commit": loaded_commit(),
         "built_upon": {key: {"model": name, "sha256": weights_of(name)} for key, name in given_models(recipe).items()},
     }
-    examples = _shown(data.open(recipe.size, "val"), device)
+    unseen = data.open(recipe.size, "val")
+    examples = _first(unseen, PREVIEWED).to(device)
     if not system.players():
         if ranks.size > 1:
             raise UsageError(f"'{system.card.id}' is learnt in closed form: train it in one process, without torchrun")
@@ -146,6 +154,7 @@ def train(
             players=recipe.players,
             facts=facts,
             device=device,
+            held_out=_first(unseen, HELD_OUT),
             report=reported,
             preview=lambda average, clock: _preview(average, recipe, clock, folder, examples, device),
         )
@@ -243,9 +252,9 @@ def newest_preview(folder: Path) -> Path | None:
     return max((folder / "previews").glob("*.png"), default=None)
 
 
-def _shown(examples: Source, device: str) -> Batch:
-    """The examples of every preview: the same conditions each time, so that sheets can be compared."""
-    return examples.batch(torch.arange(min(PREVIEWED, len(examples)))).to(device)
+def _first(examples: Source, n: int) -> Batch:
+    """The first ``n`` examples: the same each time, so that previews, and curves, can be compared."""
+    return examples.batch(torch.arange(min(n, len(examples))))
 
 
 def _preview(system: System, recipe: Recipe, clock: Clock, folder: Path, batch: Batch, device: str) -> None:

@@ -7,8 +7,8 @@ and only the two functions differ:
     VE (Song & Ermon 2019; Karras et al. 2022)      alpha = 1              std = t
     straight (Lipman 2022, 2210.02747; Liu 2022)    alpha = 1 - t          std = t
 
-VP and VE are also the continuous processes of Song et al. 2021 (arXiv:2011.13456), whose t lies in [0, 1], with a third,
-sub-VP, of VP's alpha and std = 1 - alpha^2: see :data:`SDES`.
+VP and VE are also the continuous processes of Song et al. 2021 (arXiv:2011.13456), whose t lies in [0, 1]. A third,
+sub-VP, has VP's alpha and std = 1 - alpha^2: see :data:`SDES`.
 
 Divided by ``alpha``, any of them is the VE path at ``sigma = std / alpha``: this is the space in which
 samplers work, and why one sampler serves them all. Everywhere t grows from data to noise. What a network may
@@ -135,8 +135,8 @@ class VariancePreserving(nn.Module):
 
 
 class VpSde:
-    """The limit of DDPM's chain (Song et al. 2021, Eq. 29 and Appendix C): beta(t) goes from ``low`` to ``high`` over t in
-    [0, 1], and log alpha(t) = -t^2 (high - low) / 4 - t low / 2."""
+    """The limit of DDPM's chain (Song et al. 2021, Eq. 29, Appendix C): beta(t) goes from ``low`` to ``high`` over t
+    in [0, 1], and log alpha(t) = -t^2 (high - low) / 4 - t low / 2."""
 
     def __init__(self, low: float = 0.1, high: float = 20.0) -> None:
         self.low, self.high = low, high
@@ -171,7 +171,7 @@ class SubVpSde(VpSde):
 
 
 class VeSde:
-    """sigma(t) = ``low`` (``high`` / ``low``)^t over t in [0, 1], the image as it is (Song et al. 2021, Eq. 29, Appendix C)."""
+    """sigma(t) = ``low`` (``high`` / ``low``)^t over t in [0, 1] (Song et al. 2021, Eq. 29, Appendix C)."""
 
     def __init__(self, low: float = 0.01, high: float = 50.0) -> None:
         self.low, self.ratio = low, math.log(high / low)

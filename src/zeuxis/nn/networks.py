@@ -129,7 +129,7 @@ NETWORKS: Mapping[str, Callable[..., Backbone]] = {"dit": dit, "unet": unet, "uv
 
 
 def build_network(table: Mapping[str, Any] | None, ends: Ends, kind: str = "dit") -> Backbone:
-    """The network of ``[model.network]``: its ``kind``, by default the one that is given here, and that kind's own keys.
+    """The network of ``[model.network]``: its ``kind``, by default the one given here, and that kind's own keys.
 
     Raises :class:`UnknownName` for a kind that there is not, and for a key that the kind does not take.
     """

@@ -16,6 +16,8 @@ from torch import Tensor
 
 from zeuxis.errors import TrainingStopped, UsageError
 
+HELD_OUT = "held-out/"  # what names begin with that are measured on pictures which training never sees
+
 
 def read_log(path: Path) -> list[dict[str, Any]]:
     """The entries of a log, without a torn last line.

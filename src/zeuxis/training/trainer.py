@@ -7,6 +7,7 @@ in ``training_state.py``, a player's step in ``step.py``, signals in ``signals.p
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,16 +17,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zeuxis.batch import Batch
 from zeuxis.errors import UsageError
 from zeuxis.game import System, Turn, play_round
 from zeuxis.recipe import Train
+from zeuxis.rng import Stream
 from zeuxis.training.distributed import ALONE, Ranks
 from zeuxis.training.ema import warmed_decay
-from zeuxis.training.log import Log
+from zeuxis.training.log import HELD_OUT, Log
 from zeuxis.training.memory import kept
+from zeuxis.training.precision import autocast
 from zeuxis.training.resuming import other_threads
 from zeuxis.training.signals import Signals
 from zeuxis.training.training_state import BatchStream, TrainingState
+
+PATIENCE = 50  # how many times as long as measuring them takes is trained before it is done again: two per cent
 
 
 @dataclass(frozen=True)
@@ -48,9 +54,12 @@ class Trainer(TrainingState):
     """Plays ``system``'s game on ``batches`` within ``config``'s budget.
 
     ``folder`` receives ``log.jsonl``, ``checkpoints/`` and ``model/``; ``facts`` go into the model's
-    card. ``report(clock)`` is called about twice a second; ``preview(system, clock)`` now and then,
-    with the averaged system in evaluation mode, and may take its time: a signal interrupts it.
-    With several ``ranks`` every process has a trainer, whose ``batches`` are that rank's share.
+    card. ``held_out`` are a few examples that it never trains on: what the system says of them
+    (:meth:`~zeuxis.game.System.held_out`) is logged as ``held-out/<name>``, and its mean shown, at the beginning, at
+    the end, and in between as often as costs two per cent. ``report(clock)`` is called about twice a second;
+    ``preview(system, clock)`` now and then, with the averaged system in evaluation mode, and may take its
+    time: a signal interrupts it. With several ``ranks`` every process has a trainer, whose ``batches`` are that
+    rank's share.
     """
 
     def __init__(
@@ -64,6 +73,7 @@ class Trainer(TrainingState):
         facts: dict[str, Any] | None = None,
         device: str = "cpu",
         ranks: Ranks = ALONE,
+        held_out: Batch | None = None,
         report: ClockReport = lambda clock: None,
         preview: Preview = lambda system, clock: None,
     ) -> None:
@@ -73,6 +83,8 @@ class Trainer(TrainingState):
             )
         super().__init__(system, batches, config, folder, players or {}, facts or {}, device, ranks)
         self.report, self.preview = report, preview
+        self.held_out = held_out if ranks.first else None
+        self.held_out_mean: dict[str, float] = {}  # by its name, as it was last measured
         self.signals = Signals()
         self.stop_asked: str | None = None
         self.said: list[str] = []  # what whoever started it should know
@@ -102,9 +114,10 @@ class Trainer(TrainingState):
             log.write(self.round, {"event": line})
         self.said += lines[:-1]  # the last says that it was resumed
         self.system.train()
-        saved = previewed = reported = time.monotonic()
+        saved = previewed = reported = measured = time.monotonic()
         with kept(self.device), self.signals.heeded():
             try:
+                wait = self._measure_held_out(log)
                 if self.round == 0:
                     self._show()
                 while self.progress < 1 and not self._stopping():
@@ -123,6 +136,9 @@ class Trainer(TrainingState):
                         log.write(self.round, {"seconds": self.seconds, "images": self.images, **self.notes})
                         if self.ranks.first:
                             self.report(self.clock())
+                    if now - measured > wait or self.progress >= 1:
+                        wait = self._measure_held_out(log)
+                        measured = time.monotonic()
                     if show_now:
                         self._show()
                         previewed = time.monotonic()
@@ -177,13 +193,36 @@ class Trainer(TrainingState):
     def clock(self) -> Clock:
         done = self.progress
         remaining = self.seconds * (1 - done) / done if done > 0 and self.seconds > 0 else None
-        notes = {k: float(v) for k, v in self.notes.items()}
+        notes = {k: float(v) for k, v in self.notes.items()} | self.held_out_mean
         return Clock(self.round, self.images, self.seconds, done, remaining, notes)
 
     def _stopping(self) -> bool:
         if self.stop_asked is None and self.ranks.any(self.signals.asked is not None):
             self.stop_asked = self.signals.asked or "a signal to another process"
         return self.stop_asked is not None
+
+    def _measure_held_out(self, log: Log) -> float:
+        """Log what the system says of the held-out examples; returns the seconds to let pass before it is done again.
+
+        Nothing of the training moves: the noise is a stream of its own, the same each time.
+        """
+        if self.held_out is None:
+            return math.inf
+        start = time.monotonic()
+        batch, rng = self.held_out.to(self.device).floats(), Stream(self.config.seed, "held-out")
+        try:
+            with torch.no_grad(), autocast(self.device, self.steps.precision):
+                found = self.best.eval().held_out(batch, rng)
+        finally:
+            self.system.train()
+        if not found:
+            return math.inf
+        values = {name: float(value) for name, value in found.items()}
+        mean = sum(values.values()) / len(values)
+        lines = {f"{HELD_OUT}{name}": value for name, value in {**values, "mean": mean}.items()}
+        log.write(self.round, {"seconds": self.seconds, "images": self.images, **lines})
+        self.held_out_mean = {f"{HELD_OUT}mean": mean}
+        return PATIENCE * (time.monotonic() - start)
 
     def _show(self) -> None:
         if self.ranks.first:

@@ -22,9 +22,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
-from zeuxis.batch import Condition, Shape
+from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.card import Card
 from zeuxis.diffusion.guidance import Conditioning, classifier_free
+from zeuxis.diffusion.held_out import errors_at_levels
 from zeuxis.diffusion.path import Level, Straight, add_noise, append_dims, for_each
 from zeuxis.diffusion.precondition import on_path, to_x0
 from zeuxis.diffusion.sampler import SAMPLERS, ByLevel, Denoise
@@ -36,7 +37,7 @@ from zeuxis.knobs import Knob, Sampling
 from zeuxis.nn.caption_conditioner import caption_conditioner, text_options
 from zeuxis.nn.conditioner import Conditioner, ConditionKind, LabelConditioner, NoCondition, drop_mask
 from zeuxis.nn.networks import Ends, build_network
-from zeuxis.rng import ImageRng, normal_like
+from zeuxis.rng import ImageRng, Rng, normal_like
 
 TIME_SCALE = 1000  # the time embedding's frequencies were made for steps out of 1000
 LEAST_TIME = 0.1  # of predicted images the loss divides by the time, or by this, or near-clean images would rule
@@ -170,6 +171,11 @@ class FlowMatching(System):
             return guided(x / append_dims(1 + sigma, x), self.path.time(sigma))
 
         return ByLevel(in_ve)
+
+    def held_out(self, batch: Batch, rng: Rng) -> Mapping[str, Tensor]:
+        """The error of the denoiser without guidance at eight levels: see diffusion/held_out.py."""
+        denoise = self.denoiser(batch.condition, len(batch), Sampling(guidance=1.0))
+        return errors_at_levels(denoise, batch.image, rng)
 
     def levels(self, how: Sampling = Sampling()) -> Tensor:
         """t / (1 - t) of the times of :meth:`sample`, then 0.

@@ -7,7 +7,7 @@ and sigma_L -> high and low, L -> scales, T -> each, epsilon / sigma_L^2 -> rate
 in [-1, 1]: levels are twice theirs, and a rate, which is relative to its level, is the same.
 
 Parts: diffusion/predictor_corrector.py (annealed Langevin dynamics, and how ladder and rate are chosen),
-diffusion/path.py (``VeSde``), diffusion/guidance.py, nn/networks.py, nn/conditioner.py.
+diffusion/path.py (``VeSde``), diffusion/guidance.py, diffusion/held_out.py, nn/networks.py, nn/conditioner.py.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zeuxis.batch import Condition, Shape
+from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.card import Card
-from zeuxis.diffusion.guidance import Conditioning, classifier_free
+from zeuxis.diffusion.guidance import Conditioning, clamped, classifier_free
+from zeuxis.diffusion.held_out import errors_at_levels
 from zeuxis.diffusion.path import Level, VeSde, append_dims, for_each
 from zeuxis.diffusion.predictor_corrector import annealed_langevin, ladder, langevin_rate
 from zeuxis.diffusion.sampler import SAMPLERS, ByLevel, Denoise
@@ -32,7 +33,7 @@ from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Knob, Sampling
 from zeuxis.nn.conditioner import ConditionKind, drop_mask, label_conditioner
 from zeuxis.nn.networks import Ends, build_network
-from zeuxis.rng import ImageRng, normal_like
+from zeuxis.rng import ImageRng, Rng, normal_like
 
 TIME_SCALE = 1000  # the time embedding's frequencies were made for steps out of 1000
 
@@ -46,8 +47,8 @@ class NCSN(System):
         high: greatest level; of the order of the largest distance between two pictures (2020, Technique 1).
         scales: how many levels training visits, in constant ratio; 0 has as many as 2020's Technique 2 asks for.
         blind: whether the network is not told the level, and only its output is divided by it (2020, Technique 3).
-        scaled: whether the network sees x / sqrt(sigma^2 + 1/4) in place of x; not with ``blind``.
         drop: how often training hides the condition, for classifier-free guidance; idle without one.
+        clamp: whether sampling keeps the expected image within [-1, 1] at every call.
         steps: levels that sampling goes through: default of the knob; 0 is all of training's.
         each: steps of Langevin dynamics at every level: default of the knob. 100 in 2019, 5 in 2020.
         rate: of a step, over the level's square: default of the knob; 0 is what 2020's Technique 4 chooses.
@@ -76,6 +77,7 @@ class NCSN(System):
             Knob("clean", "switch", "whether a last call takes off the least level's noise"),
         ),
         departures=(
+            "The expected image is clamped to [-1, 1] in sampling, as DDPM's is (`clamp`); the papers' is not.",
             "A U-Net with group normalisation and a time embedding in place of RefineNet.",
             "Sampling starts from normal noise of the greatest level, not from uniform noise.",
             "The loss is a mean over pixels, not half their sum.",
@@ -93,8 +95,8 @@ class NCSN(System):
         high: float = 100.0,
         scales: int = 0,
         blind: bool = False,
-        scaled: bool = False,
         drop: float = 0.1,
+        clamp: bool = True,
         steps: int = 0,
         guidance: float = 1.0,
         sampler: str = "annealed-langevin",
@@ -104,7 +106,7 @@ class NCSN(System):
     ) -> None:
         super().__init__()
         self.shape = Shape(*shape)
-        self.low, self.high, self.blind, self.scaled, self.drop = low, high, blind, scaled and not blind, drop
+        self.low, self.high, self.blind, self.drop, self.clamp = low, high, blind, drop, clamp
         self.scales = scales or ladder(low, high, math.prod(self.shape))
         self.path = VeSde(low, high)
         self.network = build_network(network, Ends(self.shape), "unet")
@@ -141,13 +143,19 @@ class NCSN(System):
     def _network(self, x: Tensor, sigma: Level, conditioning: Conditioning) -> Tensor:
         """F = sigma s (B, C, H, W)."""
         time = for_each(self.path.time(sigma) * (0 if self.blind else TIME_SCALE), x)  # (B,)
-        seen = x * append_dims((sigma**2 + 0.25) ** -0.5, x) if self.scaled else x
-        prediction: Tensor = self.network(seen, time, **conditioning).float()
+        prediction: Tensor = self.network(x, time, **conditioning).float()
         return prediction
 
     def denoiser(self, condition: Condition, n: int, how: Sampling = Sampling()) -> Denoise:
-        scale = self.settings(how).guidance
-        return ByLevel(classifier_free(self.denoise, self.conditioner(condition, n), self.conditioner.null(n), scale))
+        """:meth:`denoise` under ``condition`` with guidance, x0 kept within [-1, 1] where ``clamp`` says so."""
+        scale, null = self.settings(how).guidance, self.conditioner.null(n)
+        guided = classifier_free(self.denoise, self.conditioner(condition, n), null, scale)
+        return ByLevel(clamped(guided) if self.clamp else guided)
+
+    def held_out(self, batch: Batch, rng: Rng) -> Mapping[str, Tensor]:
+        """The error of the denoiser without guidance at eight levels: see diffusion/held_out.py."""
+        denoise = self.denoiser(batch.condition, len(batch), Sampling(guidance=1.0))
+        return errors_at_levels(denoise, batch.image, rng)
 
     def levels(self, how: Sampling = Sampling()) -> Tensor:
         """``steps`` levels in constant ratio from ``high`` to ``low``, then 0."""

@@ -8,7 +8,7 @@ s_theta = -F / std -> network, lambda(t) = std^2, epsilon (the least time) -> le
 and sigma_max -> low and high, r -> snr, M -> corrections. Samplers work on x / alpha: see diffusion/sampler.py.
 
 Parts: diffusion/path.py (the SDEs), diffusion/precondition.py, diffusion/predictor_corrector.py,
-diffusion/likelihood.py, diffusion/guidance.py, nn/networks.py, nn/conditioner.py.
+diffusion/likelihood.py, diffusion/guidance.py, diffusion/held_out.py, nn/networks.py, nn/conditioner.py.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zeuxis.batch import Condition, Shape
+from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.card import Card
-from zeuxis.diffusion.guidance import Conditioning, classifier_free
+from zeuxis.diffusion.guidance import Conditioning, bind_condition, clamped, classifier_free
+from zeuxis.diffusion.held_out import errors_at_levels
+from zeuxis.diffusion.likelihood import differentiable, draw_probe, ve_log_prob
 from zeuxis.diffusion.path import SDES, Level, SdeKind, add_noise, append_dims, for_each
 from zeuxis.diffusion.precondition import in_ve, to_x0
 from zeuxis.diffusion.predictor_corrector import predictor_corrector
@@ -33,7 +35,7 @@ from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Knob, Sampling
 from zeuxis.nn.conditioner import ConditionKind, drop_mask, label_conditioner
 from zeuxis.nn.networks import Ends, build_network
-from zeuxis.rng import ImageRng, normal_like
+from zeuxis.rng import ImageRng, Rng, normal_like
 
 TIME_SCALE = 1000  # the time embedding's frequencies were made for steps out of 1000
 RANGES: dict[SdeKind, tuple[float, float]] = {"vp": (0.1, 20.0), "sub-vp": (0.1, 20.0), "ve": (0.02, 100.0)}
@@ -50,10 +52,11 @@ class ScoreSDE(System):
         high: beta_max, or sigma_max; 0 takes the paper's: 20, and 100.
         least: the least time that training and sampling go to, of 1; 0 takes the paper's: 1e-5, and 1e-3 of "vp" and
             "sub-vp".
-        scaled: whether under "ve" the network sees x / sqrt(sigma^2 + 1/4) in place of x.
         drop: how often training hides the condition, for classifier-free guidance; idle without one.
+        clamp: whether sampling keeps the expected image within [-1, 1] at every call.
         corrections: steps of Langevin dynamics after each step of the predictor: default of the knob.
         snr: signal-to-noise ratio of those steps: default of the knob. 0.16 in the paper, 0.075 at 256 pixels.
+        tolerance: of the solver of the likelihood's equation, a step and a dimension; larger is quicker.
     """
 
     card = Card(
@@ -62,7 +65,7 @@ class ScoreSDE(System):
         family="diffusion",
         year=2021,
         paper="2011.13456",
-        verbs={"sample", "denoiser"},
+        verbs={"sample", "log_prob", "denoiser"},
         accepts={"label"},
         knobs=(
             "steps",
@@ -77,6 +80,7 @@ class ScoreSDE(System):
             Knob("snr", "float", "signal-to-noise ratio of those steps", least=0, most=10),
         ),
         departures=(
+            "The expected image is clamped to [-1, 1] in sampling, as DDPM's is (`clamp`); the papers' is not.",
             "A U-Net of DDPM unless another network is named.",
             "A step's size is chosen for each picture by its own norms, not by means over the batch.",
             "Reverse diffusion is solved on x / alpha, where the drift of VP and sub-VP is none.",
@@ -96,20 +100,22 @@ class ScoreSDE(System):
         low: float = 0.0,
         high: float = 0.0,
         least: float = 0.0,
-        scaled: bool = False,
         drop: float = 0.1,
+        clamp: bool = True,
         steps: int = 1000,
         guidance: float = 1.0,
         sampler: str = "predictor-corrector",
         corrections: int = 1,
         snr: float = 0.16,
+        tolerance: float = 1e-5,
     ) -> None:
         super().__init__()
         self.shape = Shape(*shape)
+        self.tolerance = tolerance
         usual = lookup("SDE", sde, RANGES)
         self.path = SDES[sde](low or usual[0], high or usual[1])
         self.least = least or (1e-5 if sde == "ve" else 1e-3)
-        self.drop, self.scaled = drop, scaled and sde == "ve"
+        self.drop, self.clamp = drop, clamp
         self.network = build_network(network, Ends(self.shape), "unet")
         self.stride = self.network.stride
         self.conditioner = label_conditioner(condition, classes, self.network.vector_width)
@@ -142,13 +148,19 @@ class ScoreSDE(System):
 
     def _network(self, noisy: Tensor, t: Level, conditioning: Conditioning) -> Tensor:
         """F = -std s (B, C, H, W), the noise."""
-        seen = noisy * append_dims((self.path.std(t) ** 2 + 0.25) ** -0.5, noisy) if self.scaled else noisy
-        prediction: Tensor = self.network(seen, for_each(t * TIME_SCALE, noisy), **conditioning).float()
+        prediction: Tensor = self.network(noisy, for_each(t * TIME_SCALE, noisy), **conditioning).float()
         return prediction
 
     def denoiser(self, condition: Condition, n: int, how: Sampling = Sampling()) -> Denoise:
-        scale = self.settings(how).guidance
-        return ByLevel(classifier_free(self.denoise, self.conditioner(condition, n), self.conditioner.null(n), scale))
+        """:meth:`denoise` under ``condition`` with guidance, x0 kept within [-1, 1] where ``clamp`` says so."""
+        scale, null = self.settings(how).guidance, self.conditioner.null(n)
+        guided = classifier_free(self.denoise, self.conditioner(condition, n), null, scale)
+        return ByLevel(clamped(guided) if self.clamp else guided)
+
+    def held_out(self, batch: Batch, rng: Rng) -> Mapping[str, Tensor]:
+        """The error of the denoiser without guidance at eight levels: see diffusion/held_out.py."""
+        denoise = self.denoiser(batch.condition, len(batch), Sampling(guidance=1.0))
+        return errors_at_levels(denoise, batch.image, rng)
 
     def levels(self, how: Sampling = Sampling()) -> Tensor:
         """std / alpha at ``steps`` times, evenly from 1 to the least (Appendix G), then 0."""
@@ -164,3 +176,16 @@ class ScoreSDE(System):
         solve = (SAMPLERS | {"predictor-corrector": both})[knobs.sampler]
         x = levels[0] * rng.normal(len(rng), *self.shape, device=self.device)
         return solve(self.denoiser(condition, len(rng), how), x, levels, rng).clamp(-1, 1)
+
+    def log_prob(self, image: Tensor, rng: Rng) -> Tensor:
+        """The log-likelihood in nats (B,) by the flow's equation (Eq. 39), its divergence estimated by one probe.
+
+        Of images (B, C, H, W), under no condition. Of "ve" the pictures count for something beside the noise of the
+        greatest level, which is neglected.
+        """
+        high = self.path.std(1.0) / self.path.alpha(1.0)
+        with differentiable():
+            null = bind_condition(self.denoise, self.conditioner.null(len(image)), conditional=False)
+            prior = 1 / self.path.alpha(1.0) if self.path.alpha(1.0) < 1 else high
+            probes = [draw_probe(image, rng)]
+            return ve_log_prob(null, image, high=high, prior=prior, probes=probes, tolerance=self.tolerance).log_prob
