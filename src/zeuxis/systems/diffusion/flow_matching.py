@@ -7,8 +7,8 @@ Paper -> code: x_1 (data) -> image, x_0 (noise) -> noise, t -> 1 - t (here time 
 other diffusion model), u_t -> velocity, v_t(x; theta) -> network, psi_t(x_0) -> noisy.
 
 Parts: diffusion/path.py (``Straight``), diffusion/precondition.py (velocity or image), diffusion/schedule.py and
-diffusion/sampler.py, diffusion/guidance.py, nn/networks.py (and the one network that is chosen), nn/conditioner.py
-and, for captions, nn/caption_conditioner.py.
+diffusion/sampler.py, diffusion/likelihood.py, diffusion/guidance.py, nn/networks.py (and the one network that is
+chosen), nn/conditioner.py and, for captions, nn/caption_conditioner.py.
 
 Axes: S rows and columns of a sketch.
 """
@@ -24,7 +24,8 @@ from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
-from zeuxis.diffusion.guidance import Conditioning, classifier_free
+from zeuxis.diffusion.guidance import Conditioning, bind_condition, classifier_free
+from zeuxis.diffusion.likelihood import differentiable, draw_probe, straight_log_prob
 from zeuxis.diffusion.path import Level, Straight, add_noise, append_dims, for_each
 from zeuxis.diffusion.precondition import on_path, to_x0
 from zeuxis.diffusion.sampler import SAMPLERS, ByLevel, Denoise
@@ -36,7 +37,7 @@ from zeuxis.knobs import Knob, Sampling
 from zeuxis.nn.caption_conditioner import caption_conditioner, text_options
 from zeuxis.nn.conditioner import Conditioner, ConditionKind, LabelConditioner, NoCondition, drop_mask
 from zeuxis.nn.networks import Ends, build_network
-from zeuxis.rng import ImageRng, normal_like
+from zeuxis.rng import ImageRng, Rng, normal_like
 
 TIME_SCALE = 1000  # the time embedding's frequencies were made for steps out of 1000
 LEAST_TIME = 0.1  # of predicted images the loss divides by the time, or by this, or near-clean images would rule
@@ -65,7 +66,7 @@ class FlowMatching(System):
         family="diffusion",
         year=2022,
         paper="2210.02747",
-        verbs={"sample", "denoiser"},
+        verbs={"sample", "log_prob", "denoiser"},
         accepts={"label", "caption"},
         knobs=("steps", "guidance", Knob("sampler", "choice", "how the flow is solved", choices=("euler", "heun"))),
         departures=(
@@ -187,6 +188,15 @@ class FlowMatching(System):
         noise = rng.normal(n, *self.shape, device=self.device)
         guided = self.straight_denoiser(condition, n, knobs.guidance)
         return SAMPLERS[knobs.sampler](guided, noise, flow_times(knobs.steps, self.shift), rng).clamp(-1, 1)
+
+    def log_prob(self, image: Tensor, rng: Rng) -> Tensor:
+        """The flow's exact log-likelihood in nats (B,), but for its divergence, estimated without bias by one probe.
+
+        Of images (B, C, H, W), under no condition.
+        """
+        with differentiable():
+            null = bind_condition(self.denoise, self.conditioner.null(len(image)), conditional=False)
+            return straight_log_prob(null, image, probes=[draw_probe(image, rng)]).log_prob
 
 
 def _of_velocity(prediction: Tensor, image: Tensor, noise: Tensor, t: Tensor) -> Tensor:
