@@ -46,7 +46,7 @@ from zeuxis.rng import Rng, normal_like
 Velocity = Callable[[Tensor, Tensor], Tensor]  # v (B, ...) of x (B, ...) at times (B,)
 Probes = Sequence[Tensor] | None  # each of x's shape, one suffices; None: the divergence itself, d products a call
 LOW = math.sqrt(VARIANCE)  # 0.00226, a sigma: of pictures in [-1, 1] with 256 grey levels
-TOLERANCE = 1e-5  # Song et al. 2021, Section D.4
+TOLERANCE = 1e-4  # of trained networks, within 0.01 bits a value; at 1e-5 (Song et al. 2021) three times the calls
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,12 +1,12 @@
 """Samplers: from noise to an image, through nothing but ``denoise(x, sigma) -> x0``.
 
-``x = x0 + sigma e`` is in VE space, and every path of :mod:`zeuxis.diffusion.path` is VE after division by its alpha. So
-each sampler exists once, and many names fall together: DDIM is Euler's method in sigma, DDPM's ancestral step is
+``x = x0 + sigma e`` is in VE space, and every path of :mod:`zeuxis.diffusion.path` is VE after division by its alpha.
+So each sampler exists once, and many names fall together: DDIM is Euler's method in sigma, DDPM's ancestral step is
 :func:`ddim` with eta = 1, and so is "Euler ancestral", exactly.
 
 Both the VE and the straight path obey dx/ds = (x - x0) / s, s being the noise's standard deviation. Therefore
-:data:`ON_STRAIGHT` may also be given the straight path's x and times, which has no infinity at pure noise; Euler's steps
-are the same ones in either space, those of Heun's and the midpoint method are not.
+:data:`ON_STRAIGHT` may also be given the straight path's x and times, which has no infinity at pure noise; Euler's
+steps are the same ones in either space, those of Heun's and the midpoint method are not.
 
                     calls of N steps    order    noise            knobs
     euler           N                   1        none
@@ -36,9 +36,11 @@ gets sigma as (B,), or a :class:`ByLevel` as a number.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import cast
+
+from torch import Tensor
 
 from zeuxis.diffusion.samplers.linear_multistep import dpmpp_2m, dpmpp_2m_sde, lms, unipc
 from zeuxis.diffusion.samplers.single_step import (
@@ -123,5 +125,5 @@ def with_knobs(name: str, asked: Mapping[str, object]) -> Sampler:
             users = ", ".join(user for user, knobs in _TAKES.items() if knob in knobs)
             instead = f"{_WHOLE_NOISE[name]} takes it" if fixed else f"it is a knob of {users}"
             raise UsageError(f"{knob} {value:g}: sampler '{name}' makes no use of {knob}; {instead}")
-    open_ones = {knob: value for knob, value in values.items() if knob in takes}
-    return cast(Sampler, partial(chosen, **open_ones)) if open_ones else chosen
+    turned = {knob: value for knob, value in values.items() if knob in takes}
+    return partial(cast(Callable[..., Tensor], chosen), **turned) if turned else chosen

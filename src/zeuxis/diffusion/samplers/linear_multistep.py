@@ -1,7 +1,7 @@
 """Samplers that make use of the answers of earlier steps: one call a step, and an order above the first.
 
-Legend: as in :mod:`zeuxis.diffusion.sampler`; h is a step's length in log sigma (lambda of the papers is minus that, for
-alpha is 1 in VE space), p the order.
+Legend: as in :mod:`zeuxis.diffusion.sampler`; h is a step's length in log sigma (lambda of the papers is minus that,
+for alpha is 1 in VE space), p the order.
 """
 
 from __future__ import annotations
@@ -20,9 +20,7 @@ from zeuxis.rng import Rng, normal_like
 HIGHER = 2.5  # how many times ``most`` the weights of two or more differences may sum to; 1.75 on an even grid
 
 
-def dpmpp_2m(
-    denoise: Denoise, x: Tensor, levels: Tensor, rng: Rng, *, eta: float = 0.0, most: float = WHOLE
-) -> Tensor:
+def dpmpp_2m(denoise: Denoise, x: Tensor, levels: Tensor, rng: Rng, *, eta: float = 0.0, most: float = WHOLE) -> Tensor:
     """DPM-Solver++(2M) (Lu et al. 2022, arXiv:2211.01095, Alg. 2), first order at both ends. Draws nothing at eta 0.
 
     Alg. 2 adds (x0 - the last x0) / 2r, r being the last step's length in log sigma over this one's. Here 1 / 2r is
@@ -119,8 +117,8 @@ def _unified(
 def _weights(h: float, nodes: Sequence[float], scale: float, corrects: bool) -> list[float]:
     """What each difference from the newest answer counts, the target being x0 + sum of weight (other - x0).
 
-    R_p a_p B(h) = phi_p(h) (Zhao et al. 2023, Eq. 4) for p = len(``nodes``), of x0 where e^h is e^-h; the one unknown of
-    p = 1 is set to 1/2, as the paper does.
+    R_p a_p B(h) = phi_p(h) (Zhao et al. 2023, Eq. 4) for p = len(``nodes``), of x0 where e^h is e^-h; the one unknown
+    of p = 1 is set to 1/2, as the paper does.
     """
     r = torch.tensor(nodes, dtype=torch.float64)
     phi, wanted = math.expm1(-h) / -h - 1, []  # h phi_{k+1}(-h) k!, k from 1

@@ -98,7 +98,7 @@ def ancestral(denoise: Denoise, x: Tensor, levels: Tensor, rng: Rng) -> Tensor:
 
 
 def dpmpp_2s(denoise: Denoise, x: Tensor, levels: Tensor, rng: Rng, *, eta: float = 0.0) -> Tensor:
-    """DPM-Solver++(2S) (Lu et al. 2022, arXiv:2211.01095, Alg. 1, r = 1/2): x0 from the middle of each step in log sigma.
+    """DPM-Solver++(2S) (Lu et al. 2022, arXiv:2211.01095, Alg. 1, r = 1/2): x0 from a step's middle in log sigma.
 
     With ``eta`` as in :func:`ddim`: both parts of a step then add fresh noise, that of the whole step going on from
     that of its first half, as the noise of one reverse process does. In 1 / sigma^2 that noise is Brownian.

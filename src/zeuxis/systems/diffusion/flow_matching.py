@@ -28,7 +28,7 @@ from zeuxis.diffusion.guidance import Conditioning, bind_condition, classifier_f
 from zeuxis.diffusion.likelihood import differentiable, draw_probe, straight_log_prob
 from zeuxis.diffusion.path import Level, Straight, add_noise, append_dims, for_each
 from zeuxis.diffusion.precondition import on_path, to_x0
-from zeuxis.diffusion.sampler import SAMPLERS, ByLevel, Denoise
+from zeuxis.diffusion.sampler import ON_STRAIGHT, ByLevel, Denoise, with_knobs
 from zeuxis.diffusion.schedule import flow_levels, flow_times, shift_timesteps
 from zeuxis.diffusion.weighting import TimeDensity, density, squared_error
 from zeuxis.errors import Unsupported, lookup
@@ -68,11 +68,36 @@ class FlowMatching(System):
         paper="2210.02747",
         verbs={"sample", "log_prob", "denoiser"},
         accepts={"label", "caption"},
-        knobs=("steps", "guidance", Knob("sampler", "choice", "how the flow is solved", choices=("euler", "heun"))),
+        knobs=(
+            "steps",
+            "guidance",
+            Knob(
+                "sampler",
+                "choice",
+                "how the flow is solved",
+                choices=(
+                    "euler",
+                    "heun",
+                    "midpoint",
+                    "ddim",
+                    "ancestral",
+                    "dpmpp-2s",
+                    "dpmpp-sde",
+                    "dpmpp-2m",
+                    "dpmpp-2m-sde",
+                    "unipc",
+                    "unipc-3",
+                    "lms",
+                ),
+            ),
+            "eta",
+            "churn",
+        ),
         departures=(
             "sigma_min is 0: the path ends in the image itself, as in rectified flow.",
             "The network is a diffusion transformer unless a U-Net is asked for.",
-            "Euler's or Heun's method with fixed steps, not an adaptive solver.",
+            "Pictures are drawn with fixed steps; the adaptive solver serves the likelihood alone.",
+            "The likelihood is that of the flow left at the noise that dequantising adds, not at none.",
             "The sketch (of the recipe `scenes`) is in no paper: a coarse picture regressed from the words alone.",
         ),
     )
@@ -182,12 +207,19 @@ class FlowMatching(System):
 
     @torch.no_grad()
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        """Solve the flow from noise to image in ``steps`` steps (Heun calls the network twice a step)."""
-        n = len(rng)
-        knobs = self.settings(how)
+        """Solve the flow from noise to image in ``steps`` steps, some samplers with two calls of the network each.
+
+        Euler's, Heun's and the midpoint method walk the straight path itself, from pure noise; all others, and what is
+        churned, go through VE space along :meth:`levels`.
+        """
+        n, knobs = len(rng), self.settings(how)
+        solve = with_knobs(knobs.sampler, how)
         noise = rng.normal(n, *self.shape, device=self.device)
-        guided = self.straight_denoiser(condition, n, knobs.guidance)
-        return SAMPLERS[knobs.sampler](guided, noise, flow_times(knobs.steps, self.shift), rng).clamp(-1, 1)
+        if knobs.sampler in ON_STRAIGHT and not knobs.churn:
+            guided = self.straight_denoiser(condition, n, knobs.guidance)
+            return solve(guided, noise, flow_times(knobs.steps, self.shift), rng).clamp(-1, 1)
+        levels = self.levels(how)
+        return solve(self.denoiser(condition, n, how), float(levels[0]) * noise, levels, rng).clamp(-1, 1)
 
     def log_prob(self, image: Tensor, rng: Rng) -> Tensor:
         """The flow's exact log-likelihood in nats (B,), but for its divergence, estimated without bias by one probe.
