@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from zeuxis.batch import Conditioning as Conditioning
-from zeuxis.diffusion.path import append_dims
-from zeuxis.diffusion.sampler import Denoise
+from zeuxis.diffusion.path import Level, append_dims, for_each
+from zeuxis.diffusion.sampler import ByLevel, Denoise
 
 ConditionalDenoise = Callable[[Tensor, Tensor, Conditioning], Tensor]
 
@@ -58,6 +58,26 @@ def _marked(conditioning: Conditioning, conditional: bool) -> Conditioning:
     for tensor in conditioning.values():
         return {**conditioning, "conditional": tensor.new_full((len(tensor),), conditional, dtype=torch.bool)}
     return conditioning
+
+
+def classifier_guided(denoise: Denoise, log_prob: Callable[[Tensor, Tensor], Tensor], scale: float) -> ByLevel:
+    """``x0 + scale sigma^2 grad log p(y | x, sigma)`` (Dhariwal & Nichol 2021, arXiv:2105.05233, Alg. 1 and 2).
+
+    In VE space the score is (x0 - x) / sigma^2, so what is added to the score is added to x0 sigma^2 times over; at
+    ``scale`` 1 it is Bayes' rule. ``log_prob`` (x, sigma (B,)) -> (B,) is the classifier's, of the noisy images x. Its
+    gradient is taken also where gradients are switched off.
+    """
+
+    def guided(x: Tensor, sigma: Level) -> Tensor:
+        follow = torch.is_grad_enabled() and x.requires_grad
+        with torch.inference_mode(False), torch.enable_grad():
+            at = x if follow else x.detach().clone().requires_grad_(True)
+            level = for_each(sigma, at) if isinstance(sigma, float) else sigma.clone()
+            (slope,) = torch.autograd.grad(log_prob(at, level).sum(), at, create_graph=follow)
+        return asked(x, sigma) + append_dims(scale * sigma**2, x) * slope
+
+    asked = denoise.of if isinstance(denoise, ByLevel) else lambda x, sigma: denoise(x, for_each(sigma, x))
+    return ByLevel(guided)
 
 
 def clamped(denoise: Denoise) -> Denoise:

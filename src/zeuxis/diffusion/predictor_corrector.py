@@ -17,6 +17,7 @@ the ratio of two neighbouring levels, D the numbers of a picture.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import torch
@@ -24,7 +25,8 @@ from torch import Tensor
 
 from zeuxis.diffusion.langevin import Slope, langevin
 from zeuxis.diffusion.path import append_dims, for_each
-from zeuxis.diffusion.sampler import Denoise
+from zeuxis.diffusion.sampler import Denoise, Sampler, with_knobs
+from zeuxis.errors import UsageError
 from zeuxis.rng import Rng, normal_like
 
 
@@ -103,6 +105,18 @@ def langevin_rate(ratio: float, each: int) -> float:
     settled = 1 / (1 - rates / 2)  # variance of the stationary walk over that of the level: Prop. 3's last term
     variance = (1 - rates) ** (2 * each) * (ratio**2 - settled) + settled
     return float(rates[(variance - 1).abs().argmin()])
+
+
+def own_or_solver(own: str, walk: Sampler, knobs: Sequence[str], name: str, asked: Mapping[str, object]) -> Sampler:
+    """The sampler called ``name``: ``walk`` where that is ``own``, or else one of diffusion/sampler.py.
+
+    ``knobs`` are those of ``walk``. Raises :class:`UsageError` where one is ``asked`` that the sampler has no use for.
+    """
+    idle = [knob for knob in (("eta", "churn") if name == own else knobs) if knob in asked]
+    if idle:
+        users = f"it is a knob of '{own}'" if name != own else "choose a sampler that has it"
+        raise UsageError(f"{idle[0]} {asked[idle[0]]}: sampler '{name}' makes no use of {idle[0]}; {users}")
+    return walk if name == own else with_knobs(name, asked)
 
 
 def _phi(x: float) -> float:

@@ -14,6 +14,7 @@ from zeuxis.batch import Shape
 from zeuxis.errors import UnknownName, UsageError, lookup
 from zeuxis.nn.conditioner import Backbone
 from zeuxis.nn.dit import DiT
+from zeuxis.nn.resampling_unet import ResamplingUNet
 from zeuxis.nn.unet import UNet, check_sides
 from zeuxis.nn.uvit import UViT
 
@@ -125,7 +126,92 @@ def uvit(
     )
 
 
-NETWORKS: Mapping[str, Callable[..., Backbone]] = {"dit": dit, "unet": unet, "uvit": uvit}  # the first is the default
+def ddpmpp(
+    ends: Ends,
+    *,
+    width: int = 128,
+    multiples: tuple[int, ...] = (2, 2, 2),
+    blocks: int = 4,
+    attention: tuple[int, ...] = (2,),
+    heads: int = 1,
+) -> Backbone:
+    """DDPM++ (:class:`ResamplingUNet`), by default EDM's for CIFAR-10.
+
+    Args:
+        width: channels at the finest level.
+        multiples: of the width at each level, from fine to coarse; each level halves the sides of the one before.
+        blocks: residual blocks at each level on the way down, one more on the way up.
+        attention: the downsampling factors (1, 2, 4, ...) with attention, besides the middle, which always has it.
+        heads: of each attention.
+    """
+    return _resampling(ends, width=width, multiples=multiples, blocks=blocks, attention=attention, heads=heads)
+
+
+def ncsnpp(
+    ends: Ends,
+    *,
+    width: int = 128,
+    multiples: tuple[int, ...] = (2, 2, 2),
+    blocks: int = 4,
+    attention: tuple[int, ...] = (2,),
+    heads: int = 1,
+) -> Backbone:
+    """NCSN++ (:class:`ResamplingUNet`), by default EDM's for CIFAR-10.
+
+    Args:
+        width: channels at the finest level.
+        multiples: of the width at each level, from fine to coarse; each level halves the sides of the one before.
+        blocks: residual blocks at each level on the way down, one more on the way up.
+        attention: the downsampling factors (1, 2, 4, ...) with attention, besides the middle, which always has it.
+        heads: of each attention.
+    """
+    return _resampling(
+        ends, width=width, multiples=multiples, blocks=blocks, attention=attention, heads=heads,
+        fourier=True, residual=True, taps=(1, 3, 3, 1),
+    )  # fmt: skip
+
+
+def adm(
+    ends: Ends,
+    *,
+    width: int = 192,
+    multiples: tuple[int, ...] = (1, 2, 3, 4),
+    blocks: int = 3,
+    attention: tuple[int, ...] = (2, 4, 8),
+    head_width: int = 64,
+) -> Backbone:
+    """ADM (:class:`ResamplingUNet`), by default that for ImageNet at 64 pixels, without learnt variances.
+
+    Args:
+        width: channels at the finest level.
+        multiples: of the width at each level, from fine to coarse; each level halves the sides of the one before.
+        blocks: residual blocks at each level on the way down, one more on the way up.
+        attention: the downsampling factors (1, 2, 4, ...) with attention, besides the middle, which always has it.
+        head_width: channels of each head of an attention; it divides the level's.
+    """
+    return _resampling(
+        ends, width=width, multiples=multiples, blocks=blocks, attention=attention, head_width=head_width,
+        modulate=True, scale=1.0,
+    )  # fmt: skip
+
+
+def _resampling(ends: Ends, *, multiples: tuple[int, ...], **options: Any) -> Backbone:
+    check_sides(*ends.size, len(multiples))
+    if ends.context_width:
+        raise UsageError(
+            "networks of kind 'ddpm++', 'ncsn++' and 'adm' attend to no caption: use 'unet', 'dit' or 'uvit'"
+        )
+    return ResamplingUNet(ends.channels, out_channels=ends.shape.channels, multiples=tuple(multiples), **options)
+
+
+NETWORKS: Mapping[str, Callable[..., Backbone]] = {
+    "dit": dit,
+    "unet": unet,
+    "uvit": uvit,
+    "ddpm++": ddpmpp,
+    "ncsn++": ncsnpp,
+    "adm": adm,
+}
 
 
 def build_network(table: Mapping[str, Any] | None, ends: Ends, kind: str = "dit") -> Backbone:

@@ -31,7 +31,7 @@ from zeuxis.training.resuming import other_threads
 from zeuxis.training.signals import Signals
 from zeuxis.training.training_state import BatchStream, TrainingState
 
-PATIENCE = 50  # how many times as long as measuring them takes is trained before it is done again: two per cent
+PATIENCE = 32  # how many times as long as measuring them takes is trained before it is done again: three per cent
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Trainer(TrainingState):
     ``folder`` receives ``log.jsonl``, ``checkpoints/`` and ``model/``; ``facts`` go into the model's
     card. ``held_out`` are a few examples that it never trains on: what the system says of them
     (:meth:`~zeuxis.game.System.held_out`) is logged as ``held-out/<name>``, and its mean shown, at the beginning, at
-    the end, and in between as often as costs two per cent. ``report(clock)`` is called about twice a second;
+    the end, and in between as often as costs three per cent. ``report(clock)`` is called about twice a second;
     ``preview(system, clock)`` now and then, with the averaged system in evaluation mode, and may take its
     time: a signal interrupts it. With several ``ranks`` every process has a trainer, whose ``batches`` are that
     rank's share.

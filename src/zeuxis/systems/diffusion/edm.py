@@ -7,7 +7,7 @@ together near the picture, and noise may be added on the way.
 
 Paper -> code: y -> image, n -> noisy - image, D_theta -> denoise, F_theta -> network, c_skip, c_out, c_in and c_noise
 -> the fields of ``Coefficients``, lambda(sigma) -> ``weighting.edm``, P_mean and P_std -> mean and std, sigma_min and
-sigma_max -> low and high, S_churn, S_min, S_max, S_noise -> the knobs of those names.
+sigma_max -> low and high, S_churn -> the knob churn, of Heun's method.
 
 Parts: diffusion/precondition.py, diffusion/weighting.py, diffusion/schedule.py (``karras``), diffusion/sampler.py,
 diffusion/guidance.py, diffusion/held_out.py, nn/networks.py, nn/conditioner.py.
@@ -29,7 +29,7 @@ from zeuxis.diffusion.held_out import errors_at_levels
 from zeuxis.diffusion.likelihood import differentiable, draw_probe, ve_log_prob
 from zeuxis.diffusion.path import Level, append_dims, for_each
 from zeuxis.diffusion.precondition import edm, to_x0
-from zeuxis.diffusion.sampler import SAMPLERS, ByLevel, Denoise
+from zeuxis.diffusion.sampler import ByLevel, Denoise, with_knobs
 from zeuxis.diffusion.schedule import karras
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Knob, Sampling
@@ -74,8 +74,23 @@ class EDM(System):
                 "sampler",
                 "choice",
                 "how the equation is solved",
-                choices=("euler", "heun", "ddim", "ancestral", "dpmpp-2m"),
+                choices=(
+                    "euler",
+                    "heun",
+                    "midpoint",
+                    "ddim",
+                    "ancestral",
+                    "dpmpp-2s",
+                    "dpmpp-sde",
+                    "dpmpp-2m",
+                    "dpmpp-2m-sde",
+                    "unipc",
+                    "unipc-3",
+                    "lms",
+                ),
             ),
+            "eta",
+            "churn",
         ),
         departures=(
             "A U-Net of DDPM unless another network is named, and no dropout.",
@@ -161,7 +176,7 @@ class EDM(System):
         """Alg. 1, or another solver on the same levels."""
         levels = self.levels(how)
         x = levels[0] * rng.normal(len(rng), *self.shape, device=self.device)
-        solve = SAMPLERS[self.settings(how).sampler]
+        solve = with_knobs(self.settings(how).sampler, how)
         return solve(self.denoiser(condition, len(rng), how), x, levels, rng).clamp(-1, 1)
 
     def log_prob(self, image: Tensor, rng: Rng) -> Tensor:

@@ -25,8 +25,8 @@ from zeuxis.card import Card
 from zeuxis.diffusion.guidance import Conditioning, clamped, classifier_free
 from zeuxis.diffusion.held_out import errors_at_levels
 from zeuxis.diffusion.path import Level, VeSde, append_dims, for_each
-from zeuxis.diffusion.predictor_corrector import annealed_langevin, ladder, langevin_rate
-from zeuxis.diffusion.sampler import SAMPLERS, ByLevel, Denoise
+from zeuxis.diffusion.predictor_corrector import annealed_langevin, ladder, langevin_rate, own_or_solver
+from zeuxis.diffusion.sampler import ByLevel, Denoise
 from zeuxis.diffusion.schedule import geometric
 from zeuxis.diffusion.weighting import squared_error
 from zeuxis.game import Move, Player, System, Turn
@@ -70,8 +70,24 @@ class NCSN(System):
                 "sampler",
                 "choice",
                 "Langevin dynamics, or a solver of the flow's equation",
-                choices=("annealed-langevin", "euler", "heun", "ddim", "ancestral", "dpmpp-2m"),
+                choices=(
+                    "annealed-langevin",
+                    "euler",
+                    "heun",
+                    "midpoint",
+                    "ddim",
+                    "ancestral",
+                    "dpmpp-2s",
+                    "dpmpp-sde",
+                    "dpmpp-2m",
+                    "dpmpp-2m-sde",
+                    "unipc",
+                    "unipc-3",
+                    "lms",
+                ),
             ),
+            "eta",
+            "churn",
             Knob("each", "int", "steps of Langevin dynamics at every level", least=1, most=10_000),
             Knob("rate", "float", "of a step, over the level's square; 0: Technique 4's", least=0, most=1),
             Knob("clean", "switch", "whether a last call takes off the least level's noise"),
@@ -169,6 +185,6 @@ class NCSN(System):
         langevin = partial(
             annealed_langevin, each=knobs.each, rate=knobs.rate or langevin_rate(ratio, knobs.each), clean=knobs.clean
         )
-        solve = (SAMPLERS | {"annealed-langevin": langevin})[knobs.sampler]
+        solve = own_or_solver("annealed-langevin", langevin, ("each", "rate", "clean"), knobs.sampler, how)
         x = levels[0] * rng.normal(len(rng), *self.shape, device=self.device)
         return solve(self.denoiser(condition, len(rng), how), x, levels, rng).clamp(-1, 1)

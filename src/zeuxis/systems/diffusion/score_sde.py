@@ -27,8 +27,8 @@ from zeuxis.diffusion.held_out import errors_at_levels
 from zeuxis.diffusion.likelihood import differentiable, draw_probe, ve_log_prob
 from zeuxis.diffusion.path import SDES, Level, SdeKind, add_noise, append_dims, for_each
 from zeuxis.diffusion.precondition import in_ve, to_x0
-from zeuxis.diffusion.predictor_corrector import predictor_corrector
-from zeuxis.diffusion.sampler import SAMPLERS, ByLevel, Denoise
+from zeuxis.diffusion.predictor_corrector import own_or_solver, predictor_corrector
+from zeuxis.diffusion.sampler import ByLevel, Denoise
 from zeuxis.diffusion.weighting import squared_error
 from zeuxis.errors import lookup
 from zeuxis.game import Move, Player, System, Turn
@@ -38,7 +38,7 @@ from zeuxis.nn.networks import Ends, build_network
 from zeuxis.rng import ImageRng, Rng, normal_like
 
 TIME_SCALE = 1000  # the time embedding's frequencies were made for steps out of 1000
-RANGES: dict[SdeKind, tuple[float, float]] = {"vp": (0.1, 20.0), "sub-vp": (0.1, 20.0), "ve": (0.02, 100.0)}
+RANGES: Mapping[str, tuple[float, float]] = {"vp": (0.1, 20.0), "sub-vp": (0.1, 20.0), "ve": (0.02, 100.0)}
 
 
 class ScoreSDE(System):
@@ -74,8 +74,24 @@ class ScoreSDE(System):
                 "sampler",
                 "choice",
                 "predictor-corrector, or a solver of the flow's equation",
-                choices=("predictor-corrector", "euler", "heun", "ddim", "ancestral", "dpmpp-2m"),
+                choices=(
+                    "predictor-corrector",
+                    "euler",
+                    "heun",
+                    "midpoint",
+                    "ddim",
+                    "ancestral",
+                    "dpmpp-2s",
+                    "dpmpp-sde",
+                    "dpmpp-2m",
+                    "dpmpp-2m-sde",
+                    "unipc",
+                    "unipc-3",
+                    "lms",
+                ),
             ),
+            "eta",
+            "churn",
             Knob("corrections", "int", "steps of Langevin dynamics after each of the predictor", least=0, most=1000),
             Knob("snr", "float", "signal-to-noise ratio of those steps", least=0, most=10),
         ),
@@ -173,7 +189,7 @@ class ScoreSDE(System):
         """Alg. 1, or a solver of the flow's equation (Eq. 13) on the same levels."""
         knobs, levels = self.settings(how), self.levels(how)
         both = partial(predictor_corrector, corrections=knobs.corrections, snr=knobs.snr)
-        solve = (SAMPLERS | {"predictor-corrector": both})[knobs.sampler]
+        solve = own_or_solver("predictor-corrector", both, ("corrections", "snr"), knobs.sampler, how)
         x = levels[0] * rng.normal(len(rng), *self.shape, device=self.device)
         return solve(self.denoiser(condition, len(rng), how), x, levels, rng).clamp(-1, 1)
 
