@@ -13,7 +13,13 @@ from zeuxis.diffusion.guidance import classifier_guided
 from zeuxis.diffusion.langevin import excess
 from zeuxis.diffusion.likelihood import LOW
 from zeuxis.diffusion.path import SDES, Path, SdeKind, append_dims
-from zeuxis.diffusion.predictor_corrector import annealed_langevin, ladder, langevin_rate, predictor_corrector
+from zeuxis.diffusion.predictor_corrector import (
+    Predictor,
+    annealed_langevin,
+    ladder,
+    langevin_rate,
+    predictor_corrector,
+)
 from zeuxis.diffusion.sampler import ByLevel, euler
 from zeuxis.diffusion.schedule import geometric
 from zeuxis.distributions.reduce import per_image
@@ -129,11 +135,13 @@ def test_annealed_langevin_draws_a_mixture() -> None:
     is_of_mixture(annealed_langevin(of_mixture, x, levels, Stream(1), each=6, rate=0.15))
 
 
+@pytest.mark.parametrize("predictor", ["reverse-diffusion", "ancestral"])
 @pytest.mark.parametrize("corrections", [0, 1, 2])
-def test_predictor_and_corrector_draw_a_mixture(corrections: int) -> None:
-    levels = geometric(100, 0.01, 20.0)
+def test_predictor_and_corrector_draw_a_mixture(predictor: Predictor, corrections: int) -> None:
+    levels = geometric(100 if predictor == "reverse-diffusion" else 50, 0.01, 20.0)
     x = 20 * Stream(0).normal(400, *SHAPE)
-    is_of_mixture(predictor_corrector(of_mixture, x, levels, Stream(1), corrections=corrections, snr=0.16))
+    how = {"predictor": predictor, "corrections": corrections, "snr": 0.16}
+    is_of_mixture(predictor_corrector(of_mixture, x, levels, Stream(1), **how))  # type: ignore[arg-type]
 
 
 def test_the_corrector_s_step_is_that_of_the_signal_to_noise_rule() -> None:

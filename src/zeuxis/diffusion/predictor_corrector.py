@@ -17,8 +17,9 @@ the ratio of two neighbouring levels, D the numbers of a picture.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -26,8 +27,14 @@ from torch import Tensor
 from zeuxis.diffusion.langevin import Slope, langevin
 from zeuxis.diffusion.path import append_dims, for_each
 from zeuxis.diffusion.sampler import Denoise, Sampler, with_knobs
-from zeuxis.errors import UsageError
+from zeuxis.errors import UsageError, lookup
 from zeuxis.rng import Rng, normal_like
+
+Predictor = Literal["reverse-diffusion", "ancestral"]
+_PREDICTORS: dict[str, Callable[[float, float], float]] = {  # deviations of the fresh noise
+    "reverse-diffusion": lambda gone, ratio: math.sqrt(gone),
+    "ancestral": lambda gone, ratio: math.sqrt(gone) * ratio,
+}
 
 
 def annealed_langevin(
@@ -53,18 +60,28 @@ def annealed_langevin(
 
 
 def predictor_corrector(
-    denoise: Denoise, x: Tensor, levels: Tensor, rng: Rng, *, corrections: int = 1, snr: float = 0.16
+    denoise: Denoise,
+    x: Tensor,
+    levels: Tensor,
+    rng: Rng,
+    *,
+    predictor: Predictor = "reverse-diffusion",
+    corrections: int = 1,
+    snr: float = 0.16,
 ) -> Tensor:
-    """Reverse diffusion to each next level, then ``corrections`` steps there: N + (N - 1) ``corrections`` calls.
+    """One step to each next level, then ``corrections`` steps there: N + (N - 1) ``corrections`` calls.
 
-    The last step gives x0 itself. ``corrections`` 0 is the predictor alone.
+    The last step gives x0 itself. ``corrections`` 0 is the predictor alone. Both predictors go to the same mean.
+    "reverse-diffusion" adds all the variance that the level loses (Alg. 2 and 3), and where levels are far apart more
+    noise is left than there should be; "ancestral" as much as leaves what there should be (Appendix F), on any grid.
     """
+    spread = lookup("predictor", predictor, _PREDICTORS)
     for now, after in pairwise(levels.tolist()):
         x0 = denoise(x, for_each(now, x))
         if after == 0:
             return x0
         gone = now**2 - after**2  # of the noise's variance
-        x = x + gone / now**2 * (x0 - x) + math.sqrt(gone) * normal_like(x, rng)  # Alg. 2 and 3: the reverse diffusion
+        x = x + gone / now**2 * (x0 - x) + spread(gone, after / now) * normal_like(x, rng)
         for _ in range(corrections):
             x = _correct(denoise, x, after, rng, snr)
     return x

@@ -27,7 +27,7 @@ from zeuxis.diffusion.held_out import errors_at_levels
 from zeuxis.diffusion.likelihood import differentiable, draw_probe, ve_log_prob
 from zeuxis.diffusion.path import SDES, Level, SdeKind, add_noise, append_dims, for_each
 from zeuxis.diffusion.precondition import in_ve, to_x0
-from zeuxis.diffusion.predictor_corrector import own_or_solver, predictor_corrector
+from zeuxis.diffusion.predictor_corrector import Predictor, own_or_solver, predictor_corrector
 from zeuxis.diffusion.sampler import ByLevel, Denoise
 from zeuxis.diffusion.weighting import squared_error
 from zeuxis.errors import lookup
@@ -54,6 +54,7 @@ class ScoreSDE(System):
             "sub-vp".
         drop: how often training hides the condition, for classifier-free guidance; idle without one.
         clamp: whether sampling keeps the expected image within [-1, 1] at every call.
+        predictor: "reverse-diffusion", the paper's, which wants many steps, or "ancestral": default of the knob.
         corrections: steps of Langevin dynamics after each step of the predictor: default of the knob.
         snr: signal-to-noise ratio of those steps: default of the knob. 0.16 in the paper, 0.075 at 256 pixels.
         tolerance: of the solver of the likelihood's equation, a step and a dimension; larger is quicker.
@@ -92,6 +93,12 @@ class ScoreSDE(System):
             ),
             "eta",
             "churn",
+            Knob(
+                "predictor",
+                "choice",
+                "how each step to the next level is drawn; ancestral suits few steps",
+                choices=("reverse-diffusion", "ancestral"),
+            ),
             Knob("corrections", "int", "steps of Langevin dynamics after each of the predictor", least=0, most=1000),
             Knob("snr", "float", "signal-to-noise ratio of those steps", least=0, most=10),
         ),
@@ -121,6 +128,7 @@ class ScoreSDE(System):
         steps: int = 1000,
         guidance: float = 1.0,
         sampler: str = "predictor-corrector",
+        predictor: Predictor = "reverse-diffusion",
         corrections: int = 1,
         snr: float = 0.16,
         tolerance: float = 1e-5,
@@ -188,8 +196,8 @@ class ScoreSDE(System):
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         """Alg. 1, or a solver of the flow's equation (Eq. 13) on the same levels."""
         knobs, levels = self.settings(how), self.levels(how)
-        both = partial(predictor_corrector, corrections=knobs.corrections, snr=knobs.snr)
-        solve = own_or_solver("predictor-corrector", both, ("corrections", "snr"), knobs.sampler, how)
+        both = partial(predictor_corrector, predictor=knobs.predictor, corrections=knobs.corrections, snr=knobs.snr)
+        solve = own_or_solver("predictor-corrector", both, ("predictor", "corrections", "snr"), knobs.sampler, how)
         x = levels[0] * rng.normal(len(rng), *self.shape, device=self.device)
         return solve(self.denoiser(condition, len(rng), how), x, levels, rng).clamp(-1, 1)
 
