@@ -214,16 +214,29 @@ NETWORKS: Mapping[str, Callable[..., Backbone]] = {
 }
 
 
-def build_network(table: Mapping[str, Any] | None, ends: Ends, kind: str = "dit") -> Backbone:
-    """The network of ``[model.network]``: its ``kind``, by default the one given here, and that kind's own keys.
+# The same for methods whose papers have a U-Net: the first is the default.
+UNETS: Mapping[str, Callable[..., Backbone]] = {
+    "unet": unet,
+    "ddpm++": ddpmpp,
+    "ncsn++": ncsnpp,
+    "adm": adm,
+    "dit": dit,
+    "uvit": uvit,
+}
+
+
+def build_network(
+    table: Mapping[str, Any] | None, ends: Ends, among: Mapping[str, Callable[..., Backbone]] = NETWORKS
+) -> Backbone:
+    """The network of ``[model.network]``: ``kind`` (by default the first of ``among``), and that kind's own keys.
 
     Raises :class:`UnknownName` for a kind that there is not, and for a key that the kind does not take.
     """
     if not isinstance(table or {}, Mapping):
         raise UsageError(f"model.network is a table, not '{table}': write model.network.kind = '{table}'")
     options = dict(table or {})
-    kind = options.pop("kind", kind)
-    build = lookup("kind of network", kind, NETWORKS)
+    kind = options.pop("kind", next(iter(among)))
+    build = lookup("kind of network", kind, among)
     known = inspect.getfullargspec(build).kwonlyargs
     for key in options:
         if key not in known:

@@ -11,7 +11,8 @@ Karras et al. 2022 (arXiv:2206.00364, Table 7):
     every residual is times      sqrt(1/2)     sqrt(1/2)       1             scale
     attention on the way up      once a level  once a level    every block   modulate
 
-Legend: B images, C channels, H rows, W columns (of the level at hand), V width of the vector, F features of the time.
+Legend: B images, C channels, H rows, W columns (of the level at hand), h and w those of the last level, V width of the
+vector, F features of the time, N places, K classes.
 
 Axes: C_i channels at level i, V width of the vector of time and label, F features of the time.
 """
@@ -113,7 +114,7 @@ class Picture(nn.Module):
         return self.halve(self.conv(x), pad=0)
 
 
-class Encoder(nn.Module):
+class UNetEncoder(nn.Module):
     """The way down, and the middle of what it ends in; both networks below have one."""
 
     def __init__(
@@ -164,7 +165,7 @@ class Encoder(nn.Module):
         self.middle = nn.ModuleList([block(now, now, attend=True), block(now, now)])
 
     def forward(self, x: Tensor, c: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """The middle's features (B, C_n, h, w), and the skips from the finest on."""
+        """The middle's features (B, C_i, h, w), i being the last level, and the skips from the finest on."""
         beside, x = x, self.stem(x)
         skips = [x]
         for i, level in enumerate(self.levels):
@@ -173,7 +174,7 @@ class Encoder(nn.Module):
                 if self.residual:
                     x = beside = (x + self.pictures[i - 1](beside)) * math.sqrt(0.5)
                 skips.append(x)
-            for block in level:
+            for block in level.children():
                 x = block(x, c)
                 skips.append(x)
         for block in self.middle:
@@ -224,7 +225,7 @@ class ResamplingUNet(Backbone):
         self.stride = 2 ** (len(multiples) - 1)
         self.time = TimeEmbedding(v, features, ddpm=not modulate)
         self.register_buffer("frequencies", FOURIER_STD * torch.randn(features // 2) if fourier else torch.zeros(0))
-        self.down = Encoder(
+        self.down = UNetEncoder(
             channels, v, width=width, multiples=multiples, blocks=blocks, attention=attention, heads=heads,
             head_width=head_width, modulate=modulate, scale=scale, taps=taps, residual=residual, eps=eps,
         )  # fmt: skip
@@ -262,7 +263,7 @@ class ResamplingUNet(Backbone):
         for i, level in enumerate(self.levels):
             if i:
                 h = self.doublings[i - 1](h, c)
-            for block in level:
+            for block in level.children():
                 h = block(torch.cat([h, skips.pop()], 1), c)  # (B, C_i, 2 H, 2 W)
         return self.out(F.silu(self.norm(h))).to(x.dtype)
 
@@ -302,7 +303,7 @@ class NoisyClassifier(nn.Module):
         if size[0] % shrunk or size[1] % shrunk:
             raise UsageError(f"{size[0]}x{size[1]} images cannot be halved {len(multiples) - 1} times: cut multiples")
         self.time = TimeEmbedding(4 * width, width)
-        self.down = Encoder(
+        self.down = UNetEncoder(
             channels, 4 * width, width=width, multiples=multiples, blocks=blocks, attention=attention, heads=1,
             head_width=head_width, modulate=True, scale=1.0, taps=(1, 1), residual=False, eps=1e-5,
         )  # fmt: skip

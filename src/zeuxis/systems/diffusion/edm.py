@@ -35,7 +35,7 @@ from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Knob, Sampling
 from zeuxis.nn.augment import random_flip
 from zeuxis.nn.conditioner import ConditionKind, drop_mask, label_conditioner
-from zeuxis.nn.networks import Ends, build_network
+from zeuxis.nn.networks import UNETS, Ends, build_network
 from zeuxis.rng import ImageRng, Rng, normal_like
 
 TIME_SCALE = 1000  # the time embedding's frequencies were made for steps out of 1000
@@ -46,7 +46,7 @@ class EDM(System):
     class-conditional.
 
     Args:
-        network: a table of :data:`zeuxis.nn.networks.NETWORKS`: the network; a U-Net where none is named.
+        network: a table of :data:`zeuxis.nn.networks.UNETS`: the network; DDPM's U-Net where none is named.
         sigma_data: standard deviation of the images.
         mean: of the logarithm of the levels that training visits.
         std: standard deviation of that logarithm.
@@ -125,7 +125,7 @@ class EDM(System):
         self.tolerance = tolerance
         self.sigma_data, self.mean, self.std = sigma_data, mean, std
         self.low, self.high, self.rho, self.drop, self.flips = low, high, rho, drop, flips
-        self.network = build_network(network, Ends(self.shape), "unet")
+        self.network = build_network(network, Ends(self.shape), UNETS)
         self.stride = self.network.stride
         self.conditioner = label_conditioner(condition, classes, self.network.vector_width)
         self.player = Player("network", (self.network, self.conditioner), lr=1e-3)

@@ -32,7 +32,7 @@ from zeuxis.diffusion.weighting import squared_error
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Knob, Sampling
 from zeuxis.nn.conditioner import ConditionKind, drop_mask, label_conditioner
-from zeuxis.nn.networks import Ends, build_network
+from zeuxis.nn.networks import UNETS, Ends, build_network
 from zeuxis.rng import ImageRng, Rng, normal_like
 
 TIME_SCALE = 1000  # the time embedding's frequencies were made for steps out of 1000
@@ -42,7 +42,7 @@ class NCSN(System):
     """Score matching on a ladder of noise levels; with ``condition`` "label", class-conditional.
 
     Args:
-        network: a table of :data:`zeuxis.nn.networks.NETWORKS`: the network; a U-Net where none is named.
+        network: a table of :data:`zeuxis.nn.networks.UNETS`: the network; DDPM's U-Net where none is named.
         low: least level of noise, a standard deviation beside images in [-1, 1].
         high: greatest level; of the order of the largest distance between two pictures (2020, Technique 1).
         scales: how many levels training visits, in constant ratio; 0 has as many as 2020's Technique 2 asks for.
@@ -125,7 +125,7 @@ class NCSN(System):
         self.low, self.high, self.blind, self.drop, self.clamp = low, high, blind, drop, clamp
         self.scales = scales or ladder(low, high, math.prod(self.shape))
         self.path = VeSde(low, high)
-        self.network = build_network(network, Ends(self.shape), "unet")
+        self.network = build_network(network, Ends(self.shape), UNETS)
         self.stride = self.network.stride
         self.conditioner = label_conditioner(condition, classes, self.network.vector_width)
         self.player = Player("network", (self.network, self.conditioner), lr=1e-4)

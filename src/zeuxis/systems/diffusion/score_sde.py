@@ -34,7 +34,7 @@ from zeuxis.errors import lookup
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Knob, Sampling
 from zeuxis.nn.conditioner import ConditionKind, drop_mask, label_conditioner
-from zeuxis.nn.networks import Ends, build_network
+from zeuxis.nn.networks import UNETS, Ends, build_network
 from zeuxis.rng import ImageRng, Rng, normal_like
 
 TIME_SCALE = 1000  # the time embedding's frequencies were made for steps out of 1000
@@ -45,7 +45,7 @@ class ScoreSDE(System):
     """A score network in continuous time; with ``condition`` "label", class-conditional.
 
     Args:
-        network: a table of :data:`zeuxis.nn.networks.NETWORKS`: the network; a U-Net where none is named.
+        network: a table of :data:`zeuxis.nn.networks.UNETS`: the network; DDPM's U-Net where none is named.
         sde: "vp", "sub-vp" or "ve".
         low: beta_min of "vp" and "sub-vp", sigma_min of "ve" (a standard deviation beside images in [-1, 1]); 0 takes
             the paper's: 0.1, and 0.02.
@@ -140,7 +140,7 @@ class ScoreSDE(System):
         self.path = SDES[sde](low or usual[0], high or usual[1])
         self.least = least or (1e-5 if sde == "ve" else 1e-3)
         self.drop, self.clamp = drop, clamp
-        self.network = build_network(network, Ends(self.shape), "unet")
+        self.network = build_network(network, Ends(self.shape), UNETS)
         self.stride = self.network.stride
         self.conditioner = label_conditioner(condition, classes, self.network.vector_width)
         self.player = Player("network", (self.network, self.conditioner), lr=2e-4, clip=1.0, warmup=5000)
