@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from zeuxis.api.page import held_out_curves, shown_html
+from zeuxis.api.runs import train as run_training
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.data.batches import Batches
 from zeuxis.diffusion.held_out import LEVELS, errors_at_levels
 from zeuxis.diffusion.path import append_dims
-from zeuxis.recipe import Train
+from zeuxis.recipe import Train, load_recipe
 from zeuxis.rng import Stream
 from zeuxis.systems.density.gaussian import Gaussian
 from zeuxis.systems.diffusion.consistency import Consistency
@@ -108,3 +109,13 @@ def test_it_is_measured_at_both_ends_however_short_the_training(tmp_path: Path) 
     html = shown_html("a run", {}, None, curves)
     assert "held-out loss" in html and "sigma 0.05" in html
     assert trainer.images == 20
+
+
+def test_a_run_has_its_curves(tmp_path: Path) -> None:
+    small = ("network.width=16", "network.depth=1", "network.heads=2", "steps=1")
+    recipe = load_recipe("digits", (*(f"model.{each}" for each in small), "train.iterations=2", "train.batch=8"))
+    run = run_training(recipe, out=tmp_path / "run")
+    assert [images for images, _ in run.held_out["mean"]][0] == 0
+    assert [images for images, _ in run.held_out["mean"]][-1] == 16
+    assert "held-out loss" in run._repr_html_()
+    assert "held-out/mean" in run.clock.notes

@@ -33,6 +33,7 @@ from zeuxis.diffusion.weighting import squared_error
 from zeuxis.errors import lookup
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Knob, Sampling
+from zeuxis.nn.augment import random_flip
 from zeuxis.nn.conditioner import ConditionKind, drop_mask, label_conditioner
 from zeuxis.nn.networks import UNETS, Ends, build_network
 from zeuxis.rng import ImageRng, Rng, normal_like
@@ -52,6 +53,7 @@ class ScoreSDE(System):
         high: beta_max, or sigma_max; 0 takes the paper's: 20, and 100.
         least: the least time that training and sampling go to, of 1; 0 takes the paper's: 1e-5, and 1e-3 of "vp" and
             "sub-vp".
+        flips: whether training flips every second picture from left to right, as the paper does on CIFAR-10.
         drop: how often training hides the condition, for classifier-free guidance; idle without one.
         clamp: whether sampling keeps the expected image within [-1, 1] at every call.
         predictor: "reverse-diffusion", the paper's, which wants many steps, or "ancestral": default of the knob.
@@ -123,6 +125,7 @@ class ScoreSDE(System):
         low: float = 0.0,
         high: float = 0.0,
         least: float = 0.0,
+        flips: bool = False,
         drop: float = 0.1,
         clamp: bool = True,
         steps: int = 1000,
@@ -139,7 +142,7 @@ class ScoreSDE(System):
         usual = lookup("SDE", sde, RANGES)
         self.path = SDES[sde](low or usual[0], high or usual[1])
         self.least = least or (1e-5 if sde == "ve" else 1e-3)
-        self.drop, self.clamp = drop, clamp
+        self.flips, self.drop, self.clamp = flips, drop, clamp
         self.network = build_network(network, Ends(self.shape), UNETS)
         self.stride = self.network.stride
         self.conditioner = label_conditioner(condition, classes, self.network.vector_width)
@@ -157,7 +160,7 @@ class ScoreSDE(System):
 
     def match(self, turn: Turn) -> Tensor:
         """Eq. 7: std^2 |s - grad log p_0t|^2, which is |F - z|^2, at a time uniform in [least, 1]."""
-        image = turn.batch.image  # (B, C, H, W)
+        image = random_flip(turn.batch.image, turn.rng) if self.flips else turn.batch.image  # (B, C, H, W)
         n = len(image)
         noise = normal_like(image, turn.rng)
         t = self.least + (1 - self.least) * turn.rng.uniform(n, device=image.device)  # (B,)
