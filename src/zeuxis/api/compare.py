@@ -153,7 +153,7 @@ def _measure(
         "recipe": plan.name,
         "recipe_sha256": recipe_sha256(plan),
         "system": plan.system,
-        "parameters": sum(p.numel() for p in model.system.parameters()),
+        "parameters": _fitted(model),
         "train_seconds": model.card["seconds"],
         "images": model.card["images"],
         "threads": model.card.get("threads", torch.get_num_threads()),
@@ -177,6 +177,12 @@ def averaged(figures: Sequence[Figure]) -> dict[str, Any]:
 def folder_of(recipe: str, k: int, out: Path) -> Path:
     """Where the ``k``-th training of a recipe lives."""
     return out / (recipe if k == 0 else f"{recipe}-{k}")
+
+
+def _fitted(model: Model) -> int:
+    """The numbers that training finds: parameters, or where there are none, what a closed form stores."""
+    system = model.system
+    return sum(p.numel() for p in system.parameters()) or sum(b.numel() for b in system.buffers())
 
 
 def _kept(model: Model, latent: torch.Tensor) -> str:

@@ -22,6 +22,8 @@ def write_page(found: Mapping[str, Any], metrics: Sequence[str], out: Path) -> N
     page.heading("Figures")
     _figures(page, entries, metrics)
     page.text(" ".join([f"By {found['verdicts_by']}:", *found["verdicts"]]))
+    page.heading("What they cost")
+    _costs(page, entries)
     for kind, title in TITLES.items():
         shown = {e["recipe"]: e["sheets"][kind] for e in entries if e["sheets"][kind]}
         if shown:
@@ -44,7 +46,7 @@ def _budget(found: Mapping[str, Any]) -> str:
 
 
 def _lead(found: Mapping[str, Any]) -> str:
-    long, order = f"{found['iterations']} iterations", ""
+    long, order = f"{found['iterations']} iteration{'' if found['iterations'] == 1 else 's'}", ""
     if found["iterations"] is None:
         long, order = f"{found['minutes']:g} minutes", " At equal time the order may be another on another machine."
     first, last = found["seed"], found["seed"] + found["repeats"] - 1
@@ -59,35 +61,37 @@ def _figures(page: Page, entries: Sequence[Mapping[str, Any]], asked: Sequence[s
     values = [{f["name"]: f for f in e["figures"]} for e in entries]
     metrics = [metric for metric in asked if any(metric in of for of in values)]
     coded = any(e["kept"] for e in entries)
-    drawn = any(e["cost"] for e in entries)
     rows = [
         [
             e["recipe"],
             *(_with_deviation(of[metric]) if metric in of else "" for metric in metrics),
             *((e["kept"] or "",) if coded else ()),
-            f"{e['parameters']:,}",
-            f"{e['images']:,}",
-            f"{e['train_seconds']:.0f} s",
-            *(_cost(e["cost"]) if drawn else ()),
         ]
         for e, of in zip(entries, values, strict=True)
     ]
-    columns = ["recipe", *metrics, *(("kept of a picture",) if coded else ()), "parameters", "images seen", "training",
-               *(("multiply-adds a picture", "drawing a picture") if drawn else ())]  # fmt: skip
     floors = {f["name"]: f["floor"] for e in entries for f in e["figures"] if f.get("floor") is not None}
     if floors:
         floor = [f"{floors[metric]:.3f}" if metric in floors else "" for metric in metrics]
-        rows.append(["training pictures", *floor, *([""] * (len(columns) - len(floor) - 1))])
+        rows.append(["training pictures", *floor, *([""] if coded else [])])
     first = [of[metrics[0]]["value"] if metrics[0] in of else math.inf for of in values]
-    page.table(columns, rows, first.index(min(first)))
+    page.table(["recipe", *metrics, *(("kept of a picture",) if coded else ())], rows, first.index(min(first)))
     if coded:
         page.text("rebuilt-frechet and psnr are of held-out pictures, coded and decoded; the others of new ones.")
-    if drawn:
-        page.text("Multiply-adds are those of matrix products, convolutions and attention; seconds are this machine's.")
     figure = Figure(**{k: v for k, v in entries[0]["per_seed"][0][0].items() if k != "warning"})
     page.text(
         f"Features {figure.features}, reference {figure.reference}, resized by {figure.resize}. {figure.warning or ''}"
     )
+
+
+def _costs(page: Page, entries: Sequence[Mapping[str, Any]]) -> None:
+    rows = [
+        [e["recipe"], f"{e['parameters']:,}", f"{e['images']:,}", f"{e['train_seconds']:.0f} s", *_cost(e["cost"])]
+        for e in entries
+    ]
+    page.table(
+        ["recipe", "parameters", "images seen", "training", "multiply-adds a picture", "drawing a picture"], rows
+    )
+    page.text("Multiply-adds are those of matrix products, convolutions and attention; seconds are this machine's.")
 
 
 def _with_deviation(figure: Mapping[str, Any]) -> str:
