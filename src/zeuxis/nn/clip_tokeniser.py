@@ -132,7 +132,7 @@ def _with_merged(symbols: Sequence[str], pair: tuple[str, str]) -> Iterator[str]
 
 
 def _clean(text: str) -> str:
-    """Composed (NFC), every run of white space one space, in lower case letter by letter (so that final sigma is one)."""
+    """Composed (NFC), every run of white space one space, in lower case letter by letter (final sigma is a sigma)."""
     return "".join(c.lower() for c in re.sub(r"\s+", " ", unicodedata.normalize("NFC", text)).strip())
 
 
