@@ -14,9 +14,11 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from zeuxis.errors import DataError, UsageError
+from zeuxis.nn.text import WordTokeniser
 
 BEGIN, END = "<|startoftext|>", "<|endoftext|>"
 WORD_END = "</w>"  # of the last symbol of a word
@@ -175,3 +177,29 @@ _BYTES = {letter: byte for byte, letter in _LETTERS.items()}
 
 def _to_bytes(letters: str) -> bytes:
     return bytes(_BYTES[letter] for letter in letters)
+
+
+class EndedWords:
+    """A closed vocabulary whose texts begin and end as CLIP's do: words in place of pieces, 0 in place of padding.
+
+    ``length`` is that of the window, begin and end included.
+    """
+
+    def __init__(self, words: Sequence[str], length: int) -> None:
+        if length < 3:
+            raise UsageError(f"a window of {length} tokens holds no text between its begin and its end: give 3 or more")
+        self.inner = WordTokeniser(words, length - 2)
+        self.length, self.begin, self.end = length, len(self.inner) + 1, len(self.inner) + 2
+
+    def __len__(self) -> int:
+        """How many ids there are."""
+        return self.end + 1
+
+    def encode(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Ids ``(B, T)`` int64 and mask ``(B, T)`` bool; raises as :meth:`zeuxis.nn.text.WordTokeniser.encode`."""
+        inner, said = self.inner.encode(captions)  # (B, T - 2)
+        ids = F.pad(inner, (1, 1))
+        ids[:, 0] = self.begin
+        ends = 1 + said.sum(1)
+        ids[torch.arange(len(ids)), ends] = self.end
+        return ids, torch.arange(self.length) <= ends[:, None]
