@@ -143,6 +143,15 @@ def vision_sources(layout: Layout, depth: int, projection: bool) -> dict[str, So
     return found
 
 
+def clip_sources(layout: Layout, text_depth: int, vision_depth: int) -> dict[str, Source]:
+    """Each tensor of a system ``clip`` with two published towers, likewise."""
+    return {
+        **{f"text.{name}": source for name, source in text_sources(layout, text_depth, True).items()},
+        **{f"image.{name}": source for name, source in vision_sources(layout, vision_depth, True).items()},
+        "log_scale": Source((TEMPERATURE,)),
+    }
+
+
 def _blocks(layout: Layout, prefix: str, depth: int) -> Iterator[tuple[str, Source]]:
     for k in range(depth):
         ours, theirs = f"blocks.{k}", prefix + layout.block.format(k)
@@ -222,6 +231,37 @@ def read_text_tower(
     layout = layout_of(public)
     sizes = text_sizes(layout, public, config)
     return sizes, gather(text_sources(layout, sizes["depth"], sizes["projection"] is not None), public)
+
+
+def read_clip(
+    public: Mapping[str, Tensor], config: Mapping[str, Any] | None = None
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The keywords of a system ``clip`` but for its tokeniser (and its ``shape``), and its tensors under our names.
+
+    ``public`` are the tensors of a whole CLIP in either layout; ``config`` its ``config.json``.
+
+    Raises :class:`WeightsError` naming keys that are missing or left over.
+    """
+    layout = layout_of(public)
+    known = config or {}
+    text = text_sizes(layout, public, known.get("text_config"))
+    image = vision_sizes(layout, public, known.get("vision_config"))
+    if text["projection"] is None or text["projection"] != image["projection"]:
+        raise WeightsError(
+            f"text is projected to {text['projection']} numbers and pictures to {image['projection']}: this is no CLIP"
+        )
+    tensors = gather(clip_sources(layout, text["depth"], image["depth"]), public)
+    made = {
+        "shape": (image["channels"], image["size"], image["size"]),
+        "embedding": text["projection"],
+        "vocabulary": text["vocabulary"],
+        "text": {key: text[key] for key in ("width", "depth", "heads", "length", "hidden", "activation")},
+        "image": {
+            "kind": "vit",
+            **{key: image[key] for key in ("patch", "width", "depth", "heads", "hidden", "activation")},
+        },
+    }
+    return made, tensors
 
 
 def text_sizes(layout: Layout, public: Mapping[str, Tensor], config: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -38,11 +38,11 @@ Args:
     hidden: width of the MLPs; none is four times ``width``.
     activation: of the MLPs, "quick-gelu" (OpenAI's) or "gelu" (OpenCLIP's).
 """
-BPE = {"vocabulary": (), "merges": (), "pad": END}
+BPE = {"vocabulary": {}, "merges": (), "pad": END}
 """The keys of ``[model.tokeniser]``, a published byte-pair tokeniser.
 
 Args:
-    vocabulary: every piece in the order of their ids.
+    vocabulary: the id of every piece.
     merges: "first second", in order.
     pad: the piece that fills the window after the end.
 """
@@ -198,7 +198,7 @@ def _tokeniser(words: Sequence[str], bpe: Mapping[str, Any] | None, length: int)
     if bpe is not None:
         table = _table("tokeniser", bpe, BPE)
         merges = [(first, second) for first, second in (pair.split(" ") for pair in table["merges"])]
-        return ClipTokeniser({t: i for i, t in enumerate(table["vocabulary"])}, merges, length=length, pad=table["pad"])
+        return ClipTokeniser(table["vocabulary"], merges, length=length, pad=table["pad"])
     if not words:
         raise UsageError("clip learns from captions and these data have none: choose captioned data")
     return EndedWords(words, length)
