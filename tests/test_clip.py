@@ -376,16 +376,19 @@ def test_one_caption_twice_makes_no_negatives() -> None:
     assert float(system.contrast(alike).detach()) == pytest.approx(0, abs=1e-6) and float(alike.notes["matched"]) == 1
 
 
+@torch.no_grad()
 def test_sources_stand_in_for_pictures() -> None:
-    both = batch(("a red", "a blue"), source=torch.zeros(2, 3, 8, 8))
+    captions = ("a red", "a blue")
+    both = batch(captions, source=torch.zeros(2, 3, 8, 8))
     with pytest.raises(UsageError, match="draw each thing twice"):
-        desk(source_share=1.0).contrast(Turn(batch(("a red", "a blue")), Stream(0), 0, 0.0))
+        desk(source_share=1.0).contrast(Turn(batch(captions), Stream(0), 0, 0.0))
     always, never = desk(source_share=1.0).eval(), desk().eval()
-    grey = float(always.contrast(Turn(both, Stream(0), 0, 0.0)).detach())
-    assert grey == pytest.approx(
-        float(always.contrast(Turn(batch(("a red", "a blue"), 0 * both.image), Stream(0), 0, 0)))
+    grey = Batch(torch.zeros_like(both.image), Condition(caption=captions))
+    of_source, of_grey, of_image = (
+        float(system.contrast(Turn(given, Stream(0), 0, 0.0)))
+        for system, given in ((always, both), (never, grey), (never, both))
     )
-    assert grey != pytest.approx(float(never.contrast(Turn(both, Stream(0), 0, 0.0))))
+    assert of_source == pytest.approx(of_grey) and of_source != pytest.approx(of_image)
 
 
 def test_weights_decay_and_gains_do_not() -> None:
