@@ -31,6 +31,7 @@ from zeuxis.metrics.zero_shot import Question, zero_shot
 from zeuxis.nn.clip_text import CLIP_TEXT, ClipTextTower
 from zeuxis.nn.clip_tokeniser import BEGIN, END, WORD_END, ClipTokeniser, EndedWords
 from zeuxis.nn.clip_vision import CLIP_VISION, ClipVisionTower, build_image_tower
+from zeuxis.nn.reword import reworded
 from zeuxis.pretrained.clip_files import read_tokeniser
 from zeuxis.pretrained.clip_keys import (
     OPENCLIP,
@@ -334,8 +335,27 @@ def test_info_nce_by_hand() -> None:
     assert float(info_nce(one, other, 2.0)) == pytest.approx((right + 2 * wrong) / 3)
     same = torch.tensor([[True, False, False], [False, True, True], [False, True, True]])
     assert float(info_nce(one, other, 2.0, same)) == pytest.approx((right + 2 * math.log(2)) / 3)
+    # One more wrong text, with cosine 1 to the first picture alone: for it the right one has a rival.
+    more = float(info_nce(one, one, 2.0, wrong=one[:1]))
+    each = math.log(2 * math.e**2 + 2) - 2, math.log(math.e**2 + 3) - 2
+    assert more == pytest.approx(((each[0] + 2 * each[1]) / 3 + right) / 2)
     with pytest.raises(ValueError, match="pairs of"):
         info_nce(one, torch.zeros(2, 3), 1.0)
+
+
+def test_reworded_captions_are_almost_right() -> None:
+    captions = ("a red circle above a blue ring", "a blue ring above a red star", "a red star left of a green ring")
+    made = [reworded(captions, Stream(seed)) for seed in range(40)]
+    assert made[0] == reworded(captions, Stream(0)) and len({found[0] for found in made}) > 5
+    assert "a blue circle above a red ring" in {found[0] for found in made}  # two words exchanged
+    assert "a red circle left of a blue ring" in {found[0] for found in made}  # one replaced by two
+    assert "a red star above a green ring" in {found[2] for found in made}  # and two by one
+    for found in made:
+        for caption, new in zip(captions, found, strict=True):
+            assert (
+                len(set(caption.split()) ^ set(new.split())) <= 4 and abs(len(new.split()) - len(caption.split())) < 2
+            )
+    assert reworded(("", "a"), Stream(0)) in {("", "a"), ("", "")} and reworded(("red",), Stream(0)) == ("red",)
 
 
 def desk(**more: Any) -> CLIP:
