@@ -15,7 +15,6 @@ from zeuxis.cli.options import Json, Set
 from zeuxis.cli.output import emit, plain, say
 from zeuxis.knobs import Knob
 
-
 if TYPE_CHECKING:
     from zeuxis.recipe import Recipe
 
