@@ -188,7 +188,7 @@ def test_a_text_tower_is_read_without_its_prefix_and_strange_keys_are_named() ->
     sizes, tensors = read_text_tower(bare, TEXT_CONFIG)
     assert sizes["projection"] is None and sizes["end"] is None and sizes["depth"] == 2 and sizes["length"] == 20
     assert tensors.keys() == text_sources(TRANSFORMERS, 2, False).keys()
-    position_ids = {"text_model.embeddings.position_ids": torch.arange(20)}
+    position_ids = {"text_model.embeddings.position_ids": torch.arange(20), "logit_scale": torch.tensor(1.0)}
     assert read_text_tower({**whole, **position_ids}, TEXT_CONFIG)[0] == sizes
     missing = {key: value for key, value in whole.items() if key != "text_model.final_layer_norm.bias"}
     with pytest.raises(WeightsError, match=r"lacks text_model\.final_layer_norm\.bias"):

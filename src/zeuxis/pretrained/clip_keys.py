@@ -223,10 +223,12 @@ def read_text_tower(
     """The keywords of a :class:`zeuxis.nn.clip_text.ClipTextTower`, and its tensors under our names.
 
     ``public`` holds a text tower in either layout and nothing else, under the names that it has in a CLIP (also those
-    that `transformers` 5 writes without ``text_model.``); ``config`` is the tower's table of ``config.json``.
+    that `transformers` 5 writes without ``text_model.``); a temperature beside it is put aside. ``config`` is the
+    tower's table of ``config.json``.
 
     Raises :class:`WeightsError` naming keys that are missing or left over.
     """
+    public = {key: value for key, value in public.items() if key != TEMPERATURE}
     public = _with_prefix(public, TRANSFORMERS.text, TRANSFORMERS.token, TRANSFORMERS.text_projection)
     layout = layout_of(public)
     sizes = text_sizes(layout, public, config)
