@@ -19,6 +19,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -50,7 +51,7 @@ class HintNetwork(nn.Module):
         self.layers = nn.ModuleList()
         if not halvings:
             self.layers.append(nn.Conv2d(widths[0], widths[0], 3, padding=1))
-        for now, after in zip(widths, widths[1:], strict=False):
+        for now, after in pairwise(widths):
             self.layers.append(nn.Conv2d(now, now, 3, padding=1))
             self.layers.append(nn.Conv2d(now, after, 3, padding=1, stride=2))
         self.out = nn.Conv2d(widths[-1], out_channels, 3, padding=1)
