@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from zeuxis.errors import UsageError, WeightsError
-from zeuxis.nn.controlnet import ControlNet, controlled_by, scaled, unet_of
+from zeuxis.nn.controlnet import ControlBranch, controlled_by, scaled, unet_of
 from zeuxis.nn.dit import DiT
 from zeuxis.nn.unet import UNet
 from zeuxis.pretrained.controlnet_keys import key_map, load_controlnet, save_controlnet
@@ -43,14 +43,14 @@ def stir(net: nn.Module, seed: int = 1) -> nn.Module:
 )
 def test_the_branch_of_stable_diffusion_has_the_published_count(settings: dict[str, Any], published: int) -> None:
     with torch.device("meta"):
-        branch = ControlNet(UNet(4, **settings), 3, factor=8)
+        branch = ControlBranch(UNet(4, **settings), 3, factor=8)
     assert sum(p.numel() for p in branch.parameters()) == published
 
 
-def pair(**settings: Any) -> tuple[UNet, ControlNet]:
+def pair(**settings: Any) -> tuple[UNet, ControlBranch]:
     unet = stir(UNet(4, **{**SMALL, **settings}))
     assert isinstance(unet, UNet)
-    return unet, ControlNet(unet, 3)
+    return unet, ControlBranch(unet, 3)
 
 
 def test_at_first_the_steered_network_is_the_base_bit_for_bit() -> None:
@@ -96,11 +96,11 @@ def test_all_of_a_guided_batch_is_steered_and_scales_multiply() -> None:
 def test_the_hint_is_of_the_networks_size() -> None:
     unet, _ = pair()
     for factor, sides in ((1, 8), (2, 16), (8, 64)):
-        branch = ControlNet(unet, 1, factor=factor)
+        branch = ControlBranch(unet, 1, factor=factor)
         features = branch.hint(randn(2, 1, sides, sides))
         assert features.shape == (2, 128, 8, 8) and not features.any()
     with pytest.raises(UsageError, match="power of two"):
-        ControlNet(unet, 1, factor=6)
+        ControlBranch(unet, 1, factor=6)
 
 
 def test_only_a_network_with_one_unet_is_steered() -> None:
@@ -143,15 +143,15 @@ def test_the_branch_agrees_with_diffusers() -> None:
 
 def test_what_is_saved_is_what_diffusers_reads() -> None:
     unet, _ = pair(context_width=12)
-    branch = stir(ControlNet(unet, 3, factor=8))
-    assert isinstance(branch, ControlNet)
+    branch = stir(ControlBranch(unet, 3, factor=8))
+    assert isinstance(branch, ControlBranch)
     theirs = peer(use_linear_projection=True)
     theirs.load_state_dict(save_controlnet(branch))  # strict: every key is there, and no other
     again = load_controlnet(theirs.state_dict(), unet).branch
     assert all(torch.equal(a, b) for a, b in zip(branch.parameters(), again.parameters(), strict=True))
 
 
-def authors_file(branch: ControlNet) -> dict[str, Tensor]:
+def authors_file(branch: ControlBranch) -> dict[str, Tensor]:
     """The tensors of ``branch`` as the authors' program writes them."""
     public = {}
     for name, source in key_map(branch, authors=True).items():
@@ -164,7 +164,7 @@ def authors_file(branch: ControlNet) -> dict[str, Tensor]:
 def test_the_authors_names_are_theirs() -> None:
     """Those of Stable Diffusion 1.x's ControlNets, written down from their files' listing."""
     with torch.device("meta"):
-        branch = ControlNet(UNet(4, **SD, heads=8, context_width=768), 3, factor=8)
+        branch = ControlBranch(UNet(4, **SD, heads=8, context_width=768), 3, factor=8)
     found = {key for source in key_map(branch, authors=True).values() for key in source.keys}
     assert len(found) == 340
     for key in (
@@ -199,8 +199,8 @@ def test_the_authors_names_are_theirs() -> None:
 
 def test_the_authors_file_loads_and_its_other_keys_are_named() -> None:
     unet, _ = pair(context_width=12)
-    branch = stir(ControlNet(unet, 3, factor=8))
-    assert isinstance(branch, ControlNet)
+    branch = stir(ControlBranch(unet, 3, factor=8))
+    assert isinstance(branch, ControlBranch)
     public = authors_file(branch) | {"model.diffusion_model.out.2.bias": torch.zeros(4)}
     loaded = load_controlnet(public, unet)
     assert loaded.unused == ("model.diffusion_model.out.2.bias",)
@@ -228,6 +228,6 @@ def test_a_controlnet_for_another_base_is_refused() -> None:
 def test_sd_families_are_called_by_name() -> None:
     with torch.device("meta"):
         two = UNet(4, **SD, head_width=64, context_width=1024)
-        public = save_controlnet(ControlNet(UNet(4, **SD, heads=8, context_width=768), 3, factor=8))
+        public = save_controlnet(ControlBranch(UNet(4, **SD, heads=8, context_width=768), 3, factor=8))
     with pytest.raises(WeightsError, match=r"for Stable Diffusion 1\.x .* base is Stable Diffusion 2\.x"):
         load_controlnet(public, two)

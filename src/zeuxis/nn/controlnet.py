@@ -65,7 +65,7 @@ class HintNetwork(nn.Module):
         return out
 
 
-class ControlNet(nn.Module):
+class ControlBranch(nn.Module):
     """The branch for ``unet``: what it sees and a control picture to :class:`~zeuxis.nn.unet.Residuals`.
 
     Args:
@@ -123,7 +123,7 @@ def joined(first: Residuals, second: Residuals) -> Residuals:
 
 
 @contextmanager
-def controlled_by(unet: UNet, branch: ControlNet, features: Tensor, scale: float = 1.0) -> Iterator[None]:
+def controlled_by(unet: UNet, branch: ControlBranch, features: Tensor, scale: float = 1.0) -> Iterator[None]:
     """Within this context every call of ``unet`` is given the residuals of ``branch``, beside any that it is given.
 
     ``features`` ``(B, V, H, W)`` are ``branch.hint``'s of B pictures. A call may be of a multiple of B images, as

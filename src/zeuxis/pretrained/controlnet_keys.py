@@ -1,7 +1,7 @@
 """Published ControlNets, in the names of diffusers and of the authors' own program, and our branch.
 
 Zhang, Rao & Agrawala 2023 (arXiv:2302.05543). Either file is one for one our
-:class:`zeuxis.nn.controlnet.ControlNet`, but for attention's projections, which are fused here, and for the 1x1
+:class:`zeuxis.nn.controlnet.ControlBranch`, but for attention's projections, which are fused here, and for the 1x1
 convolutions around the transformers of Stable Diffusion 1.x, which are matrices here.
 
 The file does not tell how many heads its attention has: a branch is made for a U-Net that is there, whose layers it
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from zeuxis.errors import WeightsError
-from zeuxis.nn.controlnet import ControlNet
+from zeuxis.nn.controlnet import ControlBranch
 from zeuxis.nn.unet import UNet
 from zeuxis.pretrained.kind import TensorSource
 
@@ -88,7 +88,7 @@ _RESBLOCK = {  # of the authors' residual blocks
 class LoadedControlNet:
     """A branch with a file's weights; ``unused`` are the file's keys that have no place in one, all of them."""
 
-    branch: ControlNet
+    branch: ControlBranch
     unused: tuple[str, ...]
 
 
@@ -111,7 +111,7 @@ def load_controlnet(public: Mapping[str, Tensor], unet: UNet, dtype: torch.dtype
     mine = {key.removeprefix(prefix): tensor for key, tensor in public.items() if key.startswith(prefix)}
     channels = _shape(mine, ("controlnet_cond_embedding.conv_in.weight", "input_hint_block.0.weight"))[1]
     _check_base(mine, unet)
-    branch = ControlNet(unet, channels, factor=_factor(mine), weights=False)
+    branch = ControlBranch(unet, channels, factor=_factor(mine), weights=False)
     sources = key_map(branch, authors="input_hint_block.0.weight" in mine)
     wanted = {key for source in sources.values() for key in source.keys}
     for what, keys in (("lacks", wanted - mine.keys()), ("also holds", mine.keys() - wanted)):
@@ -133,7 +133,7 @@ def load_controlnet(public: Mapping[str, Tensor], unet: UNet, dtype: torch.dtype
     return LoadedControlNet(branch.eval(), tuple(sorted(key for key in public if not key.startswith(prefix))))
 
 
-def save_controlnet(branch: ControlNet) -> dict[str, Tensor]:
+def save_controlnet(branch: ControlBranch) -> dict[str, Tensor]:
     """The branch's tensors under the names of diffusers, fused ones parted: what :func:`load_controlnet` reads."""
     public: dict[str, Tensor] = {}
     for name, source in key_map(branch, authors=False).items():
@@ -142,7 +142,7 @@ def save_controlnet(branch: ControlNet) -> dict[str, Tensor]:
     return public
 
 
-def key_map(branch: ControlNet, *, authors: bool) -> dict[str, TensorSource]:
+def key_map(branch: ControlBranch, *, authors: bool) -> dict[str, TensorSource]:
     """Each parameter of ``branch``, and the public ones that it is made of, in the authors' names or in diffusers'."""
     counted = _counted(branch) if authors else {}
     found = {}
@@ -156,7 +156,7 @@ def key_map(branch: ControlNet, *, authors: bool) -> dict[str, TensorSource]:
     return found
 
 
-def _counted(branch: ControlNet) -> dict[str, str]:
+def _counted(branch: ControlBranch) -> dict[str, str]:
     """The prefixes of our blocks and halvings, and the authors', who count all of them in one row, as the hint's."""
     found, at = {}, 1
     for i, level in enumerate(branch.trunk.down_levels):
