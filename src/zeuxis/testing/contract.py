@@ -97,7 +97,10 @@ def _keeps_to_itself(what: str, together: Tensor, alone: Tensor) -> None:
 
 
 def denoiser_runs_from_noise_to_data(case: Case) -> None:
-    """Its levels descend to 0, and what it makes of a noisy picture is finite and does not depend on its company."""
+    """Its levels descend to 0, and what it makes of a noisy picture is finite and does not depend on its company.
+
+    A system that encodes pictures denoises what it makes of them.
+    """
     system = case.fitted()
     levels = system.levels()
     descends = levels.ndim == 1 and levels[0] > 1 and levels[-1] == 0 and bool((levels.diff() < 0).all())
@@ -105,8 +108,9 @@ def denoiser_runs_from_noise_to_data(case: Case) -> None:
     batch = case.batch(3)
     condition = batch.condition.only(system.conditions)
     with torch.no_grad():
+        clean = system.encode(batch.image) if "encode" in system.can else batch.image
         for sigma in (levels[0], levels[-2]):
-            x = batch.image + sigma * Stream(1).normal(*batch.image.shape, device=case.device)
+            x = clean + sigma * Stream(1).normal(*clean.shape, device=case.device)
             x0 = system.denoiser(condition, 3)(x, sigma.expand(3).to(x))
             require(x0.shape == x.shape and bool(torch.isfinite(x0).all()), f"x0 is not finite at sigma {sigma:.4g}")
             rows = [slice(k, k + 1) for k in range(3)]
