@@ -71,7 +71,7 @@ class Case:
         recipe = trained_by(name)
         if recipe is None:
             return load_given(name)
-        return Case(recipe.model_copy(update={"data": self.recipe.data, "size": self.recipe.size})).fitted()
+        return Case(recipe.model_copy(update={"data": self.recipe.data, "size": self.recipe.size})).fitted(rounds=40)
 
     def built(self) -> System:
         """A freshly initialised instance, the same each time."""

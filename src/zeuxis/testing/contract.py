@@ -17,14 +17,16 @@ import torch
 from torch import Tensor
 from torch.autograd.functional import jacobian
 
-from zeuxis.catalog.build import build
+from zeuxis.catalog.assemble import load_given, trained_by
+from zeuxis.catalog.build import build, given_models
 from zeuxis.catalog.listing import entry
 from zeuxis.catalog.weights import load_system
 from zeuxis.data.batches import Batches
 from zeuxis.distributions.flow import Flow
 from zeuxis.game import System
-from zeuxis.recipe import Train
+from zeuxis.recipe import Recipe, Train
 from zeuxis.rng import ImageRng, Stream
+from zeuxis.spec import DataSpec
 from zeuxis.testing.case import BATCH, Case, ContractBroken, Harness, require
 from zeuxis.testing.distance import distance
 from zeuxis.training.checkpoint import write_model
@@ -262,11 +264,20 @@ def eight_images_are_learnt(case: Case) -> None:
 def published_counts(case: Case) -> None:
     """At the size that the recipe pins, each network has as many parameters as were published."""
     recipe = case.recipe
-    with torch.device("meta"):
-        system = build(recipe.system, case.toy(2).spec, recipe.model)
+    system = _without_memory(recipe, case.toy(2).spec)
     for name, wanted in recipe.counts.items():
         counted = sum(p.numel() for p in system.get_submodule(name).parameters())
         require(counted == wanted, f"{name} has {counted:,} parameters, {wanted:,} are published")
+
+
+def _without_memory(recipe: Recipe, spec: DataSpec) -> System:
+    """The system of a recipe, and those that it names and that are to be trained first, as shapes alone."""
+    given = {}
+    for key, name in given_models(recipe).items():
+        first = trained_by(name)
+        given[key] = load_given(name) if first is None else _without_memory(first, spec)
+    with torch.device("meta"):
+        return build(recipe.system, spec, recipe.model | given)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from zeuxis.batch import Batch, Shape
-from zeuxis.errors import Unsupported, UsageError
+from zeuxis.errors import Unsupported, UsageError, WeightsError
 from zeuxis.game import System
 from zeuxis.nn.quantiser import Quantiser
 from zeuxis.nn.vector_quantiser import VectorQuantiser
@@ -63,6 +63,17 @@ class LatentSpace:
         """:meth:`encode` of a batch's pictures, each of which is coded once as long as it stays the same picture."""
         bits = self.cache.tokenise(_Bits(self), batch)  # (B, Z h w), whole numbers
         return bits.to(torch.int32).view(torch.float32).unflatten(1, tuple(self.shape))
+
+
+def measured_scale(latent: Tensor, first_stage: System) -> Tensor:
+    """What latents ``(B, Z, h, w)`` are multiplied by to have the deviation 1 (appendix G), over all their numbers.
+
+    Raises :class:`WeightsError` where they are all the same, or not finite.
+    """
+    scale = 1 / latent.std(correction=0)
+    if not torch.isfinite(scale):
+        raise WeightsError(f"latents of '{first_stage.card.id}' are all the same, or not finite: train it again")
+    return scale
 
 
 class _Bits:

@@ -30,7 +30,7 @@ from zeuxis.diffusion.precondition import Prediction, in_ve, on_path, target, to
 from zeuxis.diffusion.sampler import SAMPLERS, ByLevel, Denoise
 from zeuxis.diffusion.schedule import Spacing, respaced
 from zeuxis.diffusion.weighting import min_snr, squared_error
-from zeuxis.errors import UnknownName, Unsupported, UsageError, WeightsError, lookup
+from zeuxis.errors import UnknownName, Unsupported, UsageError, lookup
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Knob, Sampling
 from zeuxis.nn.caption_conditioner import caption_conditioner, text_options
@@ -38,7 +38,7 @@ from zeuxis.nn.conditioner import Conditioner, LabelConditioner, NoCondition, dr
 from zeuxis.nn.networks import Ends, build_network
 from zeuxis.nn.spatial import InpaintingConditioner, LayoutConditioner
 from zeuxis.rng import ImageRng, normal_like
-from zeuxis.systems.diffusion._latents import LatentSpace
+from zeuxis.systems.diffusion._latents import LatentSpace, measured_scale
 
 _PREDICTIONS: tuple[Prediction, ...] = ("epsilon", "x0", "v")
 
@@ -169,7 +169,8 @@ class LatentDiffusion(System):
     def predict(self, turn: Turn) -> Tensor:
         """L_LDM (Eq. 3): the noise at a random step of the chain, in the latent of a picture."""
         if turn.first and not self.scale:
-            self._measure(torch.cat([self.latents.of_batch(part.batch) for part in turn.parts]))
+            every = torch.cat([self.latents.of_batch(part.batch) for part in turn.parts])
+            self.scale.copy_(measured_scale(every, self.first_stage))
         latent = self.scale * self.latents.of_batch(turn.batch)  # (B, Z, h, w)
         noise = normal_like(latent, turn.rng)
         t = turn.rng.integers(len(self.path), len(latent), device=latent.device)  # (B,)
@@ -179,16 +180,6 @@ class LatentDiffusion(System):
         prediction = self._network(noisy, t, self.conditioner(turn.batch.condition, len(latent), dropped))
         error = squared_error(prediction, target(c, latent, noisy))  # (B,)
         return (error if not self.gamma else min_snr(self.path.sigma(t), self.gamma) * c.out**2 * error).mean()
-
-    @torch.no_grad()
-    def _measure(self, latent: Tensor) -> None:
-        """Appendix G: after this, latents have the deviation 1, taken over all their numbers."""
-        scale = 1 / latent.std(correction=0)
-        if not torch.isfinite(scale):
-            raise WeightsError(
-                f"latents of '{self.first_stage.card.id}' are all the same, or not finite: train it again"
-            )
-        self.scale.copy_(scale)
 
     # -- verbs ------------------------------------------------------------------------------------
 
