@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.catalog.weights import load_system
+from zeuxis.data.library import open_source
+from zeuxis.data.worlds.rich.sources import RichScenes
 from zeuxis.degrade.edges import edges
 from zeuxis.errors import UsageError, WeightsError
 from zeuxis.game import System, Turn
@@ -253,9 +255,9 @@ NAMES = ("sky", "ground", "ring")
 TINY = {"kind": "unet", "width": 8, "multiples": (1, 2), "blocks": 1, "attention": (), "heads": 2}
 
 
-def flow(**settings: Any) -> FlowMatching:
+def flow(side: int = 16, **settings: Any) -> FlowMatching:
     torch.default_generator.manual_seed(0)
-    system = FlowMatching(SHAPE, network=TINY, steps=4, **settings)
+    system = FlowMatching(Shape(3, side, side), network=TINY, steps=4, **settings)
     stir(system.network)
     return system.requires_grad_(False).eval()
 
@@ -376,3 +378,15 @@ def test_edges_are_thin_and_where_things_meet() -> None:
     assert edges(step)[0, 0].sum(1).eq(1).all()  # one pixel wide
     assert not edges(step * 0.1).any() and edges(step * 0.1, 0.05).any()
     assert not edges(torch.full((1, 3, 8, 8), 0.3)).any()
+
+
+def test_scenes_beside_their_depth() -> None:
+    index = torch.arange(3)
+    pair, scene = open_source("scenes-depth", 32), RichScenes(32)
+    batch = pair.batch(index)
+    assert torch.equal(batch.image, scene.batch(index).image)
+    assert torch.equal(batch.condition.source, 2 * scene.depth(index) - 1) and pair.spec.source_shape == (1, 32, 32)
+    assert batch.condition.given == pair.spec.provides
+    system = ControlNet(Shape(3, 32, 32), base=flow(32), source_shape=Shape(1, 32, 32), condition="source")
+    drawn = system.sample(Condition(source=batch.condition.source), ImageRng.counting(1, 3), Sampling(steps=2))
+    assert drawn.shape == (3, 3, 32, 32)
