@@ -20,6 +20,7 @@ from zeuxis.knobs import Sampling
 from zeuxis.nn.conditioner import LabelConditioner
 from zeuxis.nn.dit import DiT
 from zeuxis.rng import ImageRng, Stream
+from zeuxis.systems.autoencoder.kl_autoencoder import KLAutoencoder
 from zeuxis.systems.diffusion.dit import DiffusionTransformer
 
 SHAPE = Shape(1, 8, 8)
@@ -262,3 +263,17 @@ def test_unknown_choices_are_named() -> None:
 
 def test_a_model_of_pictures_does_not_encode() -> None:
     assert built().can == {"sample", "denoiser"}
+
+
+def test_latents_of_a_first_stage_are_diffused_where_one_is_given() -> None:
+    torch.default_generator.manual_seed(0)
+    shape = Shape(3, 16, 16)
+    first_stage = KLAutoencoder(shape, latent=2, width=8, multiples=(1, 2, 2), blocks=1, ndf=8, layers=1)
+    system = DiffusionTransformer(shape, first_stage=first_stage, **{**SMALL, "patch": 2}).train()  # type: ignore[arg-type]
+    assert system.can == {"sample", "encode", "decode", "denoiser"} and system.diffused == (2, 4, 4)
+    image = randn(4, *shape).clamp(-1, 1)
+    loss = system.predict(Turn(Batch(image), Stream(0), 0, 0.0))
+    assert torch.isfinite(loss) and float(system.encode(image).std(correction=0)) == pytest.approx(1, rel=1e-3)
+    assert torch.allclose(system.decode(system.encode(image)), first_stage.decode(first_stage.encode(image)), atol=1e-5)
+    drawn = system.sample(Condition(), ImageRng([1, 2]), Sampling(steps=3))
+    assert drawn.shape == (2, *shape) and drawn.abs().max() <= 1
