@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.catalog.weights import load_system
+from zeuxis.cli.options import recipe_of
 from zeuxis.data.library import open_source
 from zeuxis.data.worlds.rich.sources import RichScenes
 from zeuxis.degrade.edges import edges
@@ -25,6 +26,7 @@ from zeuxis.pretrained.controlnet_keys import key_map, load_controlnet, save_con
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.autoencoder.kl_autoencoder import KLAutoencoder
 from zeuxis.systems.diffusion.controlnet import ControlNet
+from zeuxis.systems.diffusion.ddpm import DDPM
 from zeuxis.systems.diffusion.flow_matching import FlowMatching
 from zeuxis.systems.diffusion.latent_diffusion import LatentDiffusion
 from zeuxis.training.checkpoint import write_model
@@ -295,6 +297,17 @@ def test_an_untrained_controlnet_draws_what_its_base_draws_bit_for_bit() -> None
     )
 
 
+def test_ddpm_is_a_base_too() -> None:
+    torch.default_generator.manual_seed(0)
+    base = DDPM(SHAPE, width=8, multiples=(1, 2), blocks=1, attention=(), chain=20, steps=3)
+    stir(base.network)
+    system, given = steered(base.eval()), Condition(layout=layouts())
+    assert torch.equal(system.sample(given, ImageRng([5, 6])), base.sample(Condition(), ImageRng([5, 6])))
+    stir(system.branch)
+    batch = Batch(randn(2, *SHAPE).clamp(-1, 1), given)
+    assert system.follow(Turn(batch, Stream(0), 0, 0.0)) != base.predict(Turn(batch, Stream(0), 0, 0.0))
+
+
 def test_training_moves_the_branch_alone() -> None:
     """At first only the zero convolutions have a gradient; once they are off zero everything of the branch has."""
     base = flow()
@@ -363,6 +376,9 @@ def test_a_base_that_cannot_be_steered_is_refused() -> None:
         ControlNet(Shape(3, 32, 32), base=flow(), layout_names=NAMES)
     with pytest.raises(UsageError, match="needs data that has it"):
         ControlNet(SHAPE, base=flow(), condition="source")
+    with pytest.raises(UsageError, match="no denoiser with one loss"):
+        torch.default_generator.manual_seed(0)
+        steered(KLAutoencoder(SHAPE, latent=2, width=8, multiples=(1, 2), blocks=1, ndf=8, layers=1))
     with pytest.raises(UsageError, match="condition of a ControlNet"):
         steered(flow(), condition="style")
     with pytest.raises(UsageError, match="2 U-Nets"):
@@ -390,3 +406,14 @@ def test_scenes_beside_their_depth() -> None:
     system = ControlNet(Shape(3, 32, 32), base=flow(32), source_shape=Shape(1, 32, 32), condition="source")
     drawn = system.sample(Condition(source=batch.condition.source), ImageRng.counting(1, 3), Sampling(steps=2))
     assert drawn.shape == (3, 3, 32, 32)
+
+
+def test_a_degradation_as_condition_makes_the_pictures_that_are_followed() -> None:
+    recipe = recipe_of("controlnet", base="runs/7", condition="edges:0.3")
+    assert recipe.data == "scenes | edges:0.3" and recipe.model == {"base": "runs/7", "condition": "source"}
+    assert recipe_of("controlnet", condition="layout").data == "scenes"
+    assert recipe_of("controlnet", data="faces", condition="edges").data == "faces | edges"
+    first = recipe_of("latent-diffusion", first_stage="runs/3", condition="none").model
+    assert first["first_stage"] == "runs/3" and first["condition"] == "none"
+    with pytest.raises(UsageError, match="give one of them"):
+        recipe_of("controlnet", condition="edges", pair="grey")
