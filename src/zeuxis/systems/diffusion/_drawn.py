@@ -1,0 +1,53 @@
+"""What is asked of a latent diffusion model's pictures before they are drawn, and what is checked of them afterwards."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from zeuxis.batch import Condition, Shape
+from zeuxis.errors import UsageError, ZeuxisError
+
+
+def check_divides(shape: Shape, stride: int) -> None:
+    """Raise :class:`UsageError` unless pictures of ``shape`` have sides that are multiples of ``stride``."""
+    if shape.height % stride or shape.width % stride:
+        height, width = (max(stride, round(side / stride) * stride) for side in (shape.height, shape.width))
+        raise UsageError(
+            f"pictures of {shape.width}x{shape.height} pixels: both sides must be multiples of {stride}, such as "
+            f"{width}x{height}"
+        )
+
+
+def edited(condition: Condition, shape: Shape, inpaints: bool) -> tuple[Tensor | None, Tensor | None]:
+    """Source ``(B, C, H, W)`` and mask ``(B, 1, H, W)`` of an edit, if it is one; ``inpaints`` is of a network that
+    was made for it alone. Raises :class:`UsageError` where they do not go together."""
+    source, mask = condition.source, condition.mask
+    if mask is not None and source is None:
+        raise UsageError("a mask says what of a source is to be made again: give the source too (--source PICTURE)")
+    if inpaints and (source is None or mask is None):
+        raise UsageError("this network was made to inpaint: give --source PICTURE and --mask PICTURE")
+    for name, given in (("source", source), ("mask", mask)):
+        if given is not None and tuple(given.shape[2:]) != (shape.height, shape.width):
+            rows, columns = given.shape[2:]
+            raise UsageError(
+                f"the {name} is {columns}x{rows} pixels and the picture {shape.width}x{shape.height}: give one of that "
+                "size"
+            )
+    return source, mask
+
+
+def sound_latent(latent: Tensor) -> Tensor:
+    """The latent; raises :class:`ZeuxisError` where it is not finite."""
+    if not torch.isfinite(latent).all():
+        raise ZeuxisError("the latents are not finite: the precision overflows; use --precision float32 or bfloat16")
+    return latent
+
+
+def sound_picture(picture: Tensor) -> Tensor:
+    """The picture; raises :class:`ZeuxisError` where it is not finite or all black, as an overflow leaves it."""
+    if not torch.isfinite(picture).all():
+        raise ZeuxisError("the decoded picture is not finite: use --precision float32 or bfloat16")
+    if (picture.amax((1, 2, 3)) <= -1).any():
+        raise ZeuxisError("a picture came out all black, as an overflow leaves it: use --precision float32 or bfloat16")
+    return picture
