@@ -62,6 +62,15 @@ class Verbs(nn.Module):
         """The latent ``(B, ...)`` of images ``(B, C, H, W)``."""
         raise self._lacks("encode")
 
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        """Vectors ``(B, D)`` of texts, of length 1, in the space of :meth:`encode`'s of pictures."""
+        raise self._lacks("encode_text")
+
+    @property
+    def logit_scale(self) -> float:
+        """By what a cosine of :meth:`encode` and :meth:`encode_text` is multiplied to be a logit over texts."""
+        raise self._lacks("encode_text")
+
     def decode(self, latent: Tensor) -> Tensor:
         """Images ``(B, C, H, W)`` from latents ``(B, ...)``."""
         raise self._lacks("decode")

@@ -25,6 +25,7 @@ from zeuxis.api.features import GRAIN, UNTRAINED, Features, features_of
 from zeuxis.api.model import Model
 from zeuxis.api.reference import Reference
 from zeuxis.api.reporting import Report
+from zeuxis.api.zero_shot import ZeroShots
 from zeuxis.batch import Batch, Shape
 from zeuxis.data.entries import ENTRIES
 from zeuxis.data.library import Data, data_of
@@ -53,6 +54,7 @@ JUDGED_BY = {  # verb of a judge: the metrics of it
     "segment": ("miou", "pixel-accuracy"),
     "verify": ("verification",),
     "log_prob_caption": ("perplexity",),
+    "encode_text": ("zero-shot",),
 }
 
 
@@ -197,6 +199,8 @@ def collect(
         found += judging(needs, model, draws, source.batch(order[-1:]), data)
     if "caption_log_prob" in needs:
         found.append(Captions(model, data, source))
+    if "zero_shot" in needs:
+        found.append(ZeroShots(model, data, source))
     done = 0
     for rows in order.split(chunk_size(model.system.shape)):
         seeds = [seed_of(seed, k) for k in range(done, done + len(rows))]

@@ -150,6 +150,24 @@ class Model:
         :func:`zeuxis.api.still.picture_of`.
         """
         self._must("encode")
+        return self._map(self.system.encode, self._images(pictures), batch)
+
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        """The vectors ``(N, D)`` on the CPU of texts, of length 1, to be compared with those of :meth:`encode`."""
+        self._must("encode_text")
+        with torch.inference_mode(), autocast(self.device, self.precision):
+            return self.system.encode_text(tuple(texts)).cpu()
+
+    def classify(self, pictures: Any, batch: int | None = None) -> tuple[Tensor, ...]:
+        """Logits ``(N, K_f)`` on the CPU for each factor that a classifier or a judge reads; pictures as `encode`."""
+        self._must("classify")
+        images = self._images(pictures).split(batch or BATCH.get(self.device, BATCH_ELSEWHERE))
+        with torch.inference_mode(), autocast(self.device, self.precision):
+            found = [self.system.classify(part.to(self.device)) for part in images]
+        return tuple(torch.cat(head).float().cpu() for head in zip(*found, strict=True))
+
+    def _images(self, pictures: Any) -> Tensor:
+        """One or several pictures of a user's as the model takes them, ``(N, C, H, W)``."""
         shape, stride = self.system.shape, self.system.stride
         way = GivenPicture(Field("picture", "picture", "The picture to encode.", "PICTURE"), self.spec, self.name)
         images = []
@@ -161,7 +179,7 @@ class Model:
             images.append(picture_of(value, shape.channels, size, what))
         if len({image.shape for image in images}) != 1:
             raise UsageError(f"'{self.name}' encodes pictures of one size at a time: here are several sizes, or none")
-        return self._map(self.system.encode, torch.stack(images), batch)
+        return torch.stack(images)
 
     def decode(self, codes: Tensor, batch: int | None = None) -> Pictures:
         """The pictures of codes ``(N, ...)``, as :meth:`encode` gives them; their records hold the codes' hashes."""

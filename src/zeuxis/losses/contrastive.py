@@ -6,6 +6,7 @@ Axes: N pictures, D features.
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -25,3 +26,20 @@ def supervised_contrastive(features: Tensor, label: Tensor, temperature: float =
     logits = (features.float() @ features.float().T / temperature).masked_fill(diagonal, -torch.inf)
     nll = -logits.log_softmax(1)  # of picking p among A(i)
     return (nll.masked_fill(~positive, 0).sum(1) / positive.sum(1)).mean()
+
+
+def info_nce(first: Tensor, second: Tensor, scale: Tensor | float, same: Tensor | None = None) -> Tensor:
+    """The symmetric cross-entropy of N pairs (Radford et al. 2021, arXiv:2103.00020, figure 3): a scalar.
+
+    ``first`` and ``second`` (N, D) have length 1, row i of one belonging to row i of the other; ``scale`` is one over
+    the temperature. At random it is log N. Off the diagonal ``same`` (N, N) bool marks what belongs together too
+    (the same caption twice): it counts as no negative.
+    """
+    if first.shape != second.shape or first.ndim != 2:
+        raise ValueError(f"pairs of {tuple(first.shape)} and {tuple(second.shape)}: want (N, D) twice")
+    logits = scale * (first.float() @ second.float().T)  # (N, N)
+    if same is not None:
+        diagonal = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
+        logits = logits.masked_fill(same & ~diagonal, -torch.inf)
+    target = torch.arange(len(logits), device=logits.device)
+    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2

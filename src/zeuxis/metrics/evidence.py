@@ -26,6 +26,7 @@ from zeuxis.metrics.precision import Support, precision_recall
 from zeuxis.metrics.segmentation import Confusion, Overlap
 from zeuxis.metrics.two_sample import TwoSample, two_sample
 from zeuxis.metrics.verification import Verification, verification
+from zeuxis.metrics.zero_shot import ZeroShot
 from zeuxis.rng import Stream
 
 _T = TypeVar("_T")
@@ -78,6 +79,7 @@ class Evidence:
     caption_log_prob: Tensor | None = None  # (N,) nats of captions, by the model
     caption_words: Tensor | None = None  # (N,) how many words each has, its end counted as one
     caption_best: Tensor | None = None  # (N,) nats of the same captions by what wrote them
+    zero_shot: ZeroShot | None = None  # answers to questions about pictures, by texts alone
     seed: int = 0  # of the kernel distance's subsets and of the two-sample test's classifier
 
     @cached_property

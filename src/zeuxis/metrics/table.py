@@ -235,6 +235,20 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             lambda e: same_person(present(e.genuine)),
             beside=("recognised",),
         ),
+        "zero-shot": Metric(
+            "share of pictures to which the right one of several texts is nearest",
+            "higher",
+            ("zero_shot",),
+            lambda e: present(e.zero_shot).accuracy,
+            parts=lambda e: present(e.zero_shot).parts,
+            beside=("zero-shot-chance",),
+        ),
+        "zero-shot-chance": Metric(
+            "what guessing among the same texts reaches",
+            "higher",
+            ("zero_shot",),
+            lambda e: present(e.zero_shot).chance,
+        ),
         "perplexity": Metric(
             "exp of the mean negative log-likelihood a word of captions",
             "lower",

@@ -1,0 +1,85 @@
+"""A tokeniser's files beside published weights: ``vocab.json`` with ``merges.txt``, or ``tokenizer.json``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from zeuxis.errors import DataError
+from zeuxis.nn.clip_tokeniser import END, ClipTokeniser
+
+LENGTH = 77
+LONGEST = 1 << 20  # a window beyond this is a program's way of saying that it has none
+
+
+def read_tokeniser(folder: str | Path) -> ClipTokeniser:
+    """The tokeniser of a folder such as a hub repository's ``tokenizer/``.
+
+    Window and padding are those of ``tokenizer_config.json`` and ``special_tokens_map.json``; without them, 77 tokens
+    padded with the end.
+
+    Raises :class:`DataError` where a file is missing or is not what it should be.
+    """
+    folder = Path(folder)
+    if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
+        vocabulary, merges = _json(folder / "vocab.json"), _merges(folder / "merges.txt")
+    elif (folder / "tokenizer.json").is_file():
+        vocabulary, merges = _of_tokenizer(folder / "tokenizer.json")
+    else:
+        raise DataError(f"{folder} holds no tokeniser: it needs vocab.json and merges.txt, or tokenizer.json")
+    if not all(isinstance(token, str) and isinstance(i, int) for token, i in vocabulary.items()):
+        raise DataError(f"the vocabulary in {folder} is not a table of tokens and their numbers")
+    settings = {
+        key: value
+        for name in ("special_tokens_map.json", "tokenizer_config.json")
+        if (folder / name).is_file()
+        for key, value in _json(folder / name).items()
+    }
+    length = settings.get("model_max_length", LENGTH)
+    return ClipTokeniser(
+        vocabulary,
+        merges,
+        length=int(length) if isinstance(length, int | float) and length < LONGEST else LENGTH,
+        pad=_token(settings.get("pad_token", END)),
+    )
+
+
+def _token(value: Any) -> str:
+    """A special token, which may be written as a table with its content."""
+    return str(value["content"]) if isinstance(value, Mapping) and "content" in value else str(value)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from None
+    if not isinstance(found, dict):
+        raise DataError(f"{path} is not a table")
+    return found
+
+
+def _merges(path: Path) -> list[tuple[str, str]]:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [_pair(line.split(), path) for line in lines if line.strip() and not line.startswith("#version")]
+
+
+def _pair(parts: Any, path: Path) -> tuple[str, str]:
+    if not isinstance(parts, list) or len(parts) != 2 or not all(isinstance(part, str) for part in parts):
+        raise DataError(f"{path}: a merge is two pieces, not {str(parts)[:60]}")
+    return parts[0], parts[1]
+
+
+def _of_tokenizer(path: Path) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """Vocabulary and merges of ``tokenizer.json``, in which a merge is "a b" or a list of both."""
+    found = _json(path)
+    model = found.get("model")
+    if not isinstance(model, dict) or not isinstance(model.get("vocab"), dict):
+        raise DataError(f"{path} has no byte-pair vocabulary under 'model'")
+    if model.get("end_of_word_suffix") != "</w>":
+        raise DataError(f"{path}: words do not end in </w>: this is not CLIP's tokeniser")
+    merges = [_pair(m.split(" ") if isinstance(m, str) else m, path) for m in model.get("merges", [])]
+    added = {str(token["content"]): int(token["id"]) for token in found.get("added_tokens", [])}
+    return {**model["vocab"], **added}, merges
