@@ -41,6 +41,7 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
         for field in (
             Field("label", "class", "A class, by number or name.", "CLASS"),
             Field("caption", "text", "What to draw.", "TEXT"),
+            Field("negative", "text", "What not to draw, which guidance leads away from.", "TEXT"),
             Field(
                 "source", "picture", "The picture to translate, restore or edit; several in its channels: A,B or a "
                 "folder.", "PICTURE", like="source_shape",

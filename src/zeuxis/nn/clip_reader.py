@@ -9,13 +9,14 @@ Axes: E width of the context, P width of the projection.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from torch import Tensor, nn
 
 from zeuxis.errors import UsageError
 from zeuxis.nn.clip_text import ClipTextTower
 from zeuxis.nn.clip_tokeniser import END, ClipTokeniser, byte_vocabulary
+
+SHOWN = 80  # characters of a caption in an error
 
 
 class ClipReader(nn.Module):
@@ -56,6 +57,10 @@ class ClipReader(nn.Module):
                     f"'{_short(rest)}' would be cut off; shorten it"
                 )
         return ids
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def clip_reader(

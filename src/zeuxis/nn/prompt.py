@@ -1,6 +1,6 @@
 """What Stable Diffusion's U-Net is told: the text, and in XL six sizes beside its pooled vector.
 
-Podell et al. 2023 (arXiv:2307.01952), section 2.2: c_size, c_crop and c_ar are the first, the second and the third pair.
+Podell et al. 2023 (arXiv:2307.01952), section 2.2: c_size, c_crop and c_ar are the first, second and third pair.
 
 Axes: E width of the context, P width of the pooled text, V width of the added vector.
 """
@@ -27,9 +27,10 @@ class Prompt(nn.Module):
 
     def __init__(self, text: Sequence[Mapping[str, Any]], added: int = 0) -> None:
         super().__init__()
-        self.readers = nn.ModuleList(clip_reader(**table) for table in text)
-        self.width = sum(int(reader.width) for reader in self.readers)  # E
-        pooled = sum(int(reader.vector_width) for reader in self.readers)  # P
+        readers = [clip_reader(**table) for table in text]
+        self.readers = nn.ModuleList(readers)
+        self.width = sum(reader.width for reader in readers)  # E
+        pooled = sum(reader.vector_width for reader in readers)  # P
         self.added, self.size_width = added, (added - pooled) // 6
         if added and (self.size_width < 2 or pooled + 6 * self.size_width != added):
             raise UsageError(f"an added vector of {added} numbers is not {pooled} of pooled text and six sizes")

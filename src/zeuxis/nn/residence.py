@@ -7,7 +7,7 @@ computes for as long as it does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -24,25 +24,32 @@ class Residence:
 
     @contextmanager
     def of(self, part: nn.Module, dtype: torch.dtype | None = None) -> Iterator[None]:
-        """Within this context the parameters and buffers of ``part`` are there; afterwards they are what they were.
+        """Within this context ``part`` is there (see :meth:`bring`); afterwards its tensors are what they were."""
+        back = self.bring(part, dtype)
+        try:
+            yield
+        finally:
+            back()
+
+    def bring(self, part: nn.Module, dtype: torch.dtype | None = None) -> Callable[[], None]:
+        """Bring the parameters and buffers of ``part`` here; returns what takes them back.
 
         ``dtype`` is another than this residence's. Vectors (of norms, biases) are kept in float32, as matrices are
         without a dtype.
         """
         wanted = dtype or self.dtype or torch.float32
-        away: list[tuple[dict[str, Tensor | None], str, Tensor]] = []
-        try:
-            for module in part.modules():
-                parameters: dict[str, Tensor | None] = module._parameters  # type: ignore[assignment]
-                for table in (parameters, module._buffers):
-                    for name, tensor in table.items():
-                        if tensor is not None:
-                            away.append((table, name, tensor))
-                            table[name] = self._there(tensor, wanted)
-            yield
-        finally:
-            for table, name, tensor in away:
-                table[name] = tensor
+        before: list[tuple[nn.Module, str, Tensor]] = []
+        for module in part.modules():
+            for name, tensor in (*module._parameters.items(), *module._buffers.items()):
+                if tensor is not None:
+                    before.append((module, name, tensor))
+                    _put(module, name, self._there(tensor, wanted))
+
+        def back() -> None:
+            for module, name, tensor in before:
+                _put(module, name, tensor)
+
+        return back
 
     def _there(self, tensor: Tensor, dtype: torch.dtype) -> Tensor:
         kind = tensor.dtype
@@ -50,3 +57,10 @@ class Residence:
             kind = dtype if tensor.ndim > 1 else torch.float32
         there = tensor.detach().to(self.device, kind)
         return nn.Parameter(there, requires_grad=False) if isinstance(tensor, nn.Parameter) else there
+
+
+def _put(module: nn.Module, name: str, tensor: Tensor) -> None:
+    if isinstance(tensor, nn.Parameter):
+        module._parameters[name] = tensor
+    else:
+        module._buffers[name] = tensor

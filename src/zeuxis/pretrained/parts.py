@@ -94,7 +94,9 @@ def _of_folder(folder: Path) -> Parts:
     for name in ("unet", "vae", "text_encoder"):
         if not (folder / name).is_dir():
             kind = index.get("_class_name", "of no kind that it names")
-            raise WeightsError(f"{folder} has no {name}/: it is a {kind}, and known here is Stable Diffusion 1.x, 2.x, XL")
+            raise WeightsError(
+                f"{folder} has no {name}/: it is a {kind}, and known here is Stable Diffusion 1.x, 2.x, XL"
+            )
     names = [name for name in ("text_encoder", "text_encoder_2") if (folder / name).is_dir()]
     tokenisers = []
     for name in names:
@@ -179,8 +181,8 @@ def _of_file(file: Path) -> Parts:
     for prefix, what in ((UNET, "a U-Net"), (STAGE, "a first stage")):
         if not any(key.startswith(prefix) for key in tensors):
             raise WeightsError(
-                f"{file} holds no {what[2:]} under {prefix}*: it is no whole Stable Diffusion (zeuxis convert tells what "
-                "kinds of part are known)"
+                f"{file} holds no {what[2:]} under {prefix}*: it is no whole Stable Diffusion (zeuxis convert tells "
+                "what kinds of part are known)"
             )
     if not prefixes:
         raise WeightsError(f"{file} holds no text tower ({', '.join(prefix + '*' for prefix, _ in TOWERS)})")

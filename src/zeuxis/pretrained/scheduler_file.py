@@ -103,7 +103,7 @@ def read_scheduler(file: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, 
 
 def write_scheduler(config: Mapping[str, Any]) -> dict[str, Any]:
     """The file of a system's constructor keywords: the inverse of :func:`read_scheduler`, but for PNDM."""
-    classes = {known.sampler: name for name, known in reversed(CLASSES.items())} | {"ddim": "DDIMScheduler"}
+    classes = {known.sampler: name for name, known in reversed(tuple(CLASSES.items()))} | {"ddim": "DDIMScheduler"}
     name = classes.get(config["sampler"], "DDIMScheduler")
     schedules, predictions = ({v: k for k, v in table.items()} for table in (SCHEDULES, PREDICTIONS))
     karras = config["spacing"] == "karras"

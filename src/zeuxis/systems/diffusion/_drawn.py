@@ -1,4 +1,4 @@
-"""What is asked of a latent diffusion model's pictures before they are drawn, and what is checked of them afterwards."""
+"""What is asked of pictures before a latent diffusion model draws them, and what is checked of them afterwards."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -94,7 +95,10 @@ class StableDiffusion(System):
                 "how the steps are laid on the chain",
                 choices=("leading", "trailing", "linspace", "karras"),
             ),
-            Knob("tile", "int", "side in latents of the tiles that are decoded at a time; 0 is all at once", 0, least=0),
+            Knob("predicts", "choice", "what the network predicts: as its makers trained it", choices=("epsilon", "v")),
+            Knob(
+                "tile", "int", "side in latents of the tiles that are decoded at a time; 0 is all at once", 0, least=0
+            ),
             Knob("original_height", "int", "rows the picture claims to have had (XL); 0 is its own", 0, least=0),
             Knob("original_width", "int", "columns the picture claims to have had (XL); 0 is its own", 0, least=0),
             Knob("crop_top", "int", "rows that it claims were cut off above (XL)", 0, least=0),
@@ -134,7 +138,9 @@ class StableDiffusion(System):
     ) -> None:
         super().__init__()
         if zero_snr and predicts != "v":
-            raise UsageError(f"zero_snr with a network that predicts {predicts}: pure noise tells nothing; it must be v")
+            raise UsageError(
+                f"zero_snr with a network that predicts {predicts}: pure noise tells nothing; it must be v"
+            )
         self.shape, self.predicts, self.drop = Shape(*shape), predicts, drop
         self.offset, self.to_zero, self.zero_null = offset, to_zero, zero_null
         sizes = network or {}
@@ -146,8 +152,8 @@ class StableDiffusion(System):
         self.network = latent_unet(latent, self.prompt.width, **sizes)
         self.inpaints = extra > 0
         self.path = VariancePreserving(chain_betas(schedule, chain, beta_first, beta_last, zero_snr=zero_snr))
-        self.stride = self.first_stage.factor * self.network.stride
-        check_divides(self.shape, self.stride)
+        self.cell = self.stride = self.first_stage.factor * self.network.stride
+        check_divides(self.shape, self.cell)
         self.freeze(self.prompt)
         self.freeze(self.first_stage)
 
@@ -213,7 +219,8 @@ class StableDiffusion(System):
         knobs = self.settings(how)
         with torch.no_grad():
             given, null = self._conditionings(condition, n, knobs)
-        guided = ByLevel(classifier_free(self.denoise, given, null, knobs.guidance))
+        denoise = partial(self.denoise, predicts=knobs.predicts)
+        guided = ByLevel(classifier_free(denoise, given, null, knobs.guidance))
         if self.inpaints or condition.mask is None or condition.source is None:
             return guided
         make = max_pool2d(condition.mask.to(self.device), self.first_stage.factor)  # (B, 1, h, w)
@@ -235,7 +242,7 @@ class StableDiffusion(System):
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         """Text, then U-Net, then decoder; with a source from the last ``strength`` of the steps (SDEdit)."""
         knobs, n = self.settings(how), len(rng)
-        check_divides(self.shape, self.stride)
+        check_divides(self.shape, self.cell)
         source, mask = edited(condition, self.shape, self.inpaints)
         levels = self.levels(how) if source is None else last_share(self.levels(how), knobs.strength)
         f = self.first_stage.factor
@@ -254,9 +261,9 @@ class StableDiffusion(System):
             return picture
         return torch.where(mask.to(picture) > 0.5, picture, source.to(picture))
 
-    def denoise(self, x: Tensor, sigma: Level, conditioning: Conditioning) -> Tensor:
+    def denoise(self, x: Tensor, sigma: Level, conditioning: Conditioning, predicts: Prediction) -> Tensor:
         """The expected latent ``(B, Z, h, w)`` given ``x = latent + sigma noise``; ``sigma`` (B,), or one for all."""
-        c = in_ve(self.predicts, self.path, sigma)
+        c = in_ve(predicts, self.path, sigma)
         return to_x0(c, self._network(append_dims(c.input, x) * x, c.noise, conditioning), x)
 
     # -- what they are made of ----------------------------------------------------------------------

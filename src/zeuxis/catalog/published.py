@@ -1,0 +1,123 @@
+"""Published models by folder, file or the name that they were pulled by: built without memory, given their tensors."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from zeuxis.catalog.build import build
+from zeuxis.catalog.loading import parameters_on_meta
+from zeuxis.data.cache import cache_dir, file_hash
+from zeuxis.errors import WeightsError
+from zeuxis.nn.residence import Residence
+from zeuxis.pretrained.parts import is_published
+from zeuxis.pretrained.stable_diffusion import PublishedModel, read_published
+from zeuxis.pretrained.tokeniser_files import pulled
+from zeuxis.spec import DataSpec, Shape
+from zeuxis.training.fit import misfit
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from zeuxis.game import System
+
+SYSTEM = "stable-diffusion"
+
+
+def published_path(name: str | Path) -> Path | None:
+    """The folder or file of a published model that ``name`` means; None where it means none.
+
+    ``OWNER/NAME`` is one that was pulled (``zeuxis pull``), if there is no such folder here.
+    """
+    path = Path(name)
+    if is_published(path):
+        return path
+    if not path.exists() and not path.is_absolute() and len(path.parts) == 2 and is_published(pulled() / path):
+        return pulled() / path
+    return None
+
+
+def load_published(
+    path: Path, *, dtype: torch.dtype | None = None, device: str = "cpu", staged: bool = False
+) -> tuple[System, dict[str, Any]]:
+    """The system of a published model, in evaluation mode, and its card.
+
+    Its parts are brought to ``device`` in ``dtype``, or with ``staged`` each only while it computes. A first stage is
+    kept in float32 where ``dtype`` is float16, in which it would overflow.
+
+    Raises as :func:`zeuxis.pretrained.stable_diffusion.read_published`.
+    """
+    from zeuxis.game import Origin  # noqa: PLC0415  (the catalogue lists without torch)
+
+    found = read_published(path)
+    spec = DataSpec(Shape(3, found.side, found.side), provides=frozenset({"caption"}))
+    with parameters_on_meta({}):
+        system = build(SYSTEM, spec, found.arguments)
+    put(system, found.tensors, f"the weights in {path}")
+    system.requires_grad_(False).eval()
+    residence = Residence(torch.device(device), dtype)
+    if staged:
+        system.__dict__["residence"] = residence
+    else:
+        for name, part in system.named_children():
+            whole = name == "first_stage" and dtype == torch.float16
+            residence.bring(part, torch.float32 if whole else None)
+        system.to(device)  # buffers of its own
+    card = _card(system, found)
+    system.origin = Origin(str(path.resolve()), card["sha256"])
+    return system, card
+
+
+def put(system: System, tensors: dict[str, Tensor], what: str) -> None:
+    """Make ``tensors`` the parameters of a system without memory, as they are: mapped, in their file's dtype.
+
+    Raises :class:`WeightsError` where names or shapes differ; ``what`` begins the message.
+    """
+    why = misfit(dict(system.named_parameters()), tensors)
+    if why is not None:
+        raise WeightsError(f"{what} do not fit '{system.card.id}' as it was built: {why}")
+    for prefix, module in system.named_modules():
+        for name, parameter in tuple(module._parameters.items()):
+            if parameter is not None:
+                tensor = tensors[f"{prefix}.{name}" if prefix else name]
+                module._parameters[name] = torch.nn.Parameter(tensor, requires_grad=False)
+
+
+def _card(system: System, found: PublishedModel) -> dict[str, Any]:
+    """What a model's card holds, and how its files were read."""
+    hashes = {str(file): hash_of(file) for file in found.files}
+    whole = hashlib.sha256("".join(sorted(hashes.values())).encode()).hexdigest()
+    return {
+        "system": SYSTEM,
+        "config": system.config,
+        "spec": system.spec.as_dict(),
+        "version": found.version,
+        "sha256": next(iter(hashes.values())) if len(hashes) == 1 else whole,
+        "files": hashes,
+        "unused": list(found.unused),
+        "notes": list(found.notes),
+    }
+
+
+def hash_of(file: Path) -> str:
+    """The SHA-256 of a file, which is remembered for as long as its size and its date stay: reading gigabytes takes
+    seconds."""
+    facts = file.stat()
+    known = {"path": str(file.resolve()), "bytes": facts.st_size, "changed": facts.st_mtime_ns}
+    key = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
+    kept = cache_dir() / "hashes" / key
+    if kept.is_file() and len(text := kept.read_text(encoding="ascii")) == 64:
+        return text
+    found = file_hash(file)
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        draft = kept.with_suffix(".draft")
+        draft.write_text(found, encoding="ascii")
+        draft.replace(kept)
+    except OSError:  # a cache that cannot be written to costs time alone
+        return found
+    return found
