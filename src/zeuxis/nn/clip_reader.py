@@ -65,9 +65,10 @@ def _short(text: str) -> str:
 
 def clip_reader(
     *,
-    vocabulary: Mapping[str, int] | None = None,
+    tokens: Mapping[str, int] | None = None,
     merges: Sequence[str] = (),
     pad: str = END,
+    vocabulary: int = 0,
     length: int = 77,
     width: int = 768,
     depth: int = 12,
@@ -79,12 +80,13 @@ def clip_reader(
     skip: int = 0,
     norm: bool = True,
 ) -> ClipReader:
-    """A tower as one table of ``[model.text]`` describes it; without a vocabulary its tokens are single bytes.
+    """A tower as one table of ``[model.text]`` describes it; without ``tokens`` these are single bytes.
 
     Args:
-        vocabulary: the id of every token.
+        tokens: the id of every token.
         merges: pairs of tokens that become one, "a b", the first ones first.
         pad: the token that fills the window.
+        vocabulary: how many ids the tower knows, at least as many as there are tokens; 0 is as many.
         length: of the window in tokens, those of begin and end included.
         width, depth, heads: of the transformer.
         hidden: width of its MLPs; none is four times the width.
@@ -94,14 +96,14 @@ def clip_reader(
         skip: how many of its last blocks the context goes without.
         norm: whether the context goes through the last layer norm.
     """
-    known = dict(vocabulary) if vocabulary is not None else byte_vocabulary()
+    known = dict(tokens) if tokens is not None else byte_vocabulary()
     pairs = []
     for merge in merges:
         first, _, second = merge.partition(" ")
         pairs.append((first, second))
     tokeniser = ClipTokeniser(known, pairs, length=length, pad=pad)
     tower = ClipTextTower(
-        vocabulary=max(known.values()) + 1,
+        vocabulary=vocabulary or max(known.values()) + 1,
         length=length,
         width=width,
         depth=depth,

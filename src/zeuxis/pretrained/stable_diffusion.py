@@ -180,7 +180,7 @@ def _text(parts: Parts, xl: bool) -> tuple[tuple[dict[str, Any], ...], dict[str,
         single = not parts.tokenisers
         tables.append(
             {
-                "vocabulary": words.vocabulary,
+                "tokens": words.vocabulary,
                 "merges": tuple(f"{first} {second}" for first, second in words.merges),
                 "pad": PAD_XL if single and (k == 1 or (not xl and _is_openclip(part))) else pads[words.pad],
                 **sizes,
