@@ -89,6 +89,7 @@ class Verbs(nn.Module):
         """The model's denoiser: ``denoise(x, sigma) -> x0`` for ``n`` images under ``condition``.
 
         Always in VE space, ``x = x0 + sigma e`` with ``sigma`` (B,); guidance is inside, and gradients flow to x.
+        Where a system encodes as well, x0 is what :meth:`encode` makes of a picture, and :meth:`decode` undoes it.
         """
         raise self._lacks("denoise")
 

@@ -105,6 +105,26 @@ BudgetText = Annotated[
     str | None, typer.Option("--budget", metavar="10m|2h|500i", help="How long: seconds, minutes, hours or iterations.")
 ]
 
+FirstStage = Annotated[
+    str | None,
+    typer.Option(
+        "--first-stage", metavar="MODEL", help="The trained first stage of a model of latents: a name or a run folder."
+    ),
+]
+Base = Annotated[
+    str | None,
+    typer.Option("--base", metavar="MODEL", help="The trained model that is built upon: a name or a run folder."),
+]
+ConditionName = Annotated[
+    str | None,
+    typer.Option(
+        "--condition",
+        metavar="NAME",
+        help="What the model obeys: none, label, caption, layout, source, mask, as far as it can be built to; or a "
+        "degradation, such as edges, whose pictures are the source.",
+    ),
+]
+
 UNITS = {"s": 1 / 60, "m": 1.0, "h": 60.0}  # minutes
 
 
@@ -149,12 +169,22 @@ def recipe_of(
     seed: int | None = None,
     start: str | None = None,
     budget: str | Budget | None = None,
+    first_stage: str | None = None,
+    base: str | None = None,
+    condition: str | None = None,
     changes: list[str] | None = None,
 ) -> Recipe:
     """The recipe ``name`` with what the command line changes in it; a budget replaces the recipe's own."""
     from zeuxis.recipe import load_recipe
 
+    if condition is not None and _is_degradation(condition):
+        if pair is not None:
+            raise UsageError(f"--condition {condition} --pair {pair}: a degradation is the pair; give one of them")
+        pair, condition = condition, "source"
     given = {
+        "model.first_stage": first_stage,
+        "model.base": base,
+        "model.condition": condition,
         "data": data,
         "size": size,
         "fit": fit,
@@ -172,6 +202,15 @@ def recipe_of(
     parsed = budget if isinstance(budget, Budget) else Budget.parse(budget)
     train = recipe.train.model_copy(update={"minutes": parsed.minutes, "iterations": parsed.iterations})
     return recipe.model_copy(update={"train": train})
+
+
+def _is_degradation(name: str) -> bool:
+    """Whether ``name`` spells a degradation: its own name, perhaps with values after a colon."""
+    if name in FIELDS or name == "none":
+        return False
+    from zeuxis.degrade.language import DEGRADATIONS
+
+    return name.partition(":")[0] in DEGRADATIONS
 
 
 def loaded(model: str, device: str, prior: str | None, prior_data: str | None, precision: str = "float32") -> Model:

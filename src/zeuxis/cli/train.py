@@ -9,10 +9,13 @@ import typer
 
 from zeuxis.cli.dry_run import show_dry_run
 from zeuxis.cli.options import (
+    Base,
     Budget,
     BudgetText,
+    ConditionName,
     DataName,
     DeviceName,
+    FirstStage,
     FitText,
     Json,
     MaybeSeed,
@@ -44,6 +47,9 @@ def train(
         int | None, typer.Option("--iterations", min=1, help="How long, in iterations: the same as --budget 500i.")
     ] = None,
     batch: Annotated[int | None, typer.Option("--batch", min=1, help="Pictures an iteration.")] = None,
+    condition: ConditionName = None,
+    first_stage: FirstStage = None,
+    base: Base = None,
     changes: Set = None,
     seed: MaybeSeed = None,
     start: Annotated[
@@ -79,6 +85,9 @@ def train(
         seed=seed,
         start=start,
         budget=budget if iterations is None else Budget(iterations=iterations),
+        first_stage=first_stage,
+        base=base,
+        condition=condition,
         changes=changes,
     )
     if dry_run:

@@ -13,6 +13,7 @@ from zeuxis.degrade.age import Age, Scratches
 from zeuxis.degrade.blind import Blind
 from zeuxis.degrade.blur import Blur, Defocus, MotionBlur, Smear
 from zeuxis.degrade.degradation import Chain, Degradation
+from zeuxis.degrade.edges import Edges
 from zeuxis.degrade.jpeg import Jpeg, SoftJpeg
 from zeuxis.degrade.mask import Hole, Mask, Outpaint, Strokes, Uncrop
 from zeuxis.degrade.noise import Grain, Noise, Shot
@@ -28,7 +29,7 @@ _ALL: tuple[type[Degradation], ...] = (
     *(Jpeg, SoftJpeg),
     *(Mask, Hole, Strokes, Outpaint, Uncrop),
     *(Grey, Film, Expose, Fade, Scratches, Age),
-    Blind,
+    *(Blind, Edges),
 )
 DEGRADATIONS = {kind.name: kind for kind in _ALL}
 READERS: Mapping[str, Callable[[str], int | float | str]] = {"int": int, "float": float, "str": str}

@@ -64,11 +64,14 @@ class Case:
         )
 
     def _given(self, name: str) -> System:
-        """A model that the recipe names; one that is to be trained first is small and untrained, of the same data."""
+        """A model that the recipe names; one that is to be trained first is small and learnt a little of the same data.
+
+        It has learnt, for networks begin with layers of zeros, through which nothing that is built upon one would.
+        """
         recipe = trained_by(name)
         if recipe is None:
             return load_given(name)
-        return Case(recipe.model_copy(update={"data": self.recipe.data, "size": self.recipe.size})).built()
+        return Case(recipe.model_copy(update={"data": self.recipe.data, "size": self.recipe.size})).fitted(rounds=40)
 
     def built(self) -> System:
         """A freshly initialised instance, the same each time."""

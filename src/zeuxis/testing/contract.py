@@ -17,14 +17,16 @@ import torch
 from torch import Tensor
 from torch.autograd.functional import jacobian
 
-from zeuxis.catalog.build import build
+from zeuxis.catalog.assemble import load_given, trained_by
+from zeuxis.catalog.build import build, given_models
 from zeuxis.catalog.listing import entry
 from zeuxis.catalog.weights import load_system
 from zeuxis.data.batches import Batches
 from zeuxis.distributions.flow import Flow
 from zeuxis.game import System
-from zeuxis.recipe import Train
+from zeuxis.recipe import Recipe, Train
 from zeuxis.rng import ImageRng, Stream
+from zeuxis.spec import DataSpec
 from zeuxis.testing.case import BATCH, Case, ContractBroken, Harness, require
 from zeuxis.testing.distance import distance
 from zeuxis.training.checkpoint import write_model
@@ -97,7 +99,10 @@ def _keeps_to_itself(what: str, together: Tensor, alone: Tensor) -> None:
 
 
 def denoiser_runs_from_noise_to_data(case: Case) -> None:
-    """Its levels descend to 0, and what it makes of a noisy picture is finite and does not depend on its company."""
+    """Its levels descend to 0, and what it makes of a noisy picture is finite and does not depend on its company.
+
+    A system that encodes pictures denoises what it makes of them.
+    """
     system = case.fitted()
     levels = system.levels()
     descends = levels.ndim == 1 and levels[0] > 1 and levels[-1] == 0 and bool((levels.diff() < 0).all())
@@ -105,8 +110,9 @@ def denoiser_runs_from_noise_to_data(case: Case) -> None:
     batch = case.batch(3)
     condition = batch.condition.only(system.conditions)
     with torch.no_grad():
+        clean = system.encode(batch.image) if "encode" in system.can else batch.image
         for sigma in (levels[0], levels[-2]):
-            x = batch.image + sigma * Stream(1).normal(*batch.image.shape, device=case.device)
+            x = clean + sigma * Stream(1).normal(*clean.shape, device=case.device)
             x0 = system.denoiser(condition, 3)(x, sigma.expand(3).to(x))
             require(x0.shape == x.shape and bool(torch.isfinite(x0).all()), f"x0 is not finite at sigma {sigma:.4g}")
             rows = [slice(k, k + 1) for k in range(3)]
@@ -258,11 +264,20 @@ def eight_images_are_learnt(case: Case) -> None:
 def published_counts(case: Case) -> None:
     """At the size that the recipe pins, each network has as many parameters as were published."""
     recipe = case.recipe
-    with torch.device("meta"):
-        system = build(recipe.system, case.toy(2).spec, recipe.model)
+    system = _without_memory(recipe, case.toy(2).spec)
     for name, wanted in recipe.counts.items():
         counted = sum(p.numel() for p in system.get_submodule(name).parameters())
         require(counted == wanted, f"{name} has {counted:,} parameters, {wanted:,} are published")
+
+
+def _without_memory(recipe: Recipe, spec: DataSpec) -> System:
+    """The system of a recipe, and those that it names and that are to be trained first, as shapes alone."""
+    given = {}
+    for key, name in given_models(recipe).items():
+        first = trained_by(name)
+        given[key] = load_given(name) if first is None else _without_memory(first, spec)
+    with torch.device("meta"):
+        return build(recipe.system, spec, recipe.model | given)
 
 
 @dataclass(frozen=True)

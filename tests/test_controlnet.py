@@ -1,0 +1,233 @@
+"""ControlNet's branch: counts, parity with the public library, both key layouts, and what it is refused for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from zeuxis.errors import UsageError, WeightsError
+from zeuxis.nn.controlnet import ControlBranch, controlled_by, scaled, unet_of
+from zeuxis.nn.dit import DiT
+from zeuxis.nn.unet import UNet
+from zeuxis.pretrained.controlnet_keys import key_map, load_controlnet, save_controlnet
+
+SD = {"width": 320, "multiples": (1, 2, 4, 4), "attention": (1, 2, 4), "eps": 1e-5}
+XL = {"width": 320, "multiples": (1, 2, 4), "attention": (2, 4), "transformer_depth": (0, 2, 10), "eps": 1e-5}
+SMALL: dict[str, Any] = {"width": 128, "multiples": (1, 2), "blocks": 1, "attention": (1,), "heads": 8, "eps": 1e-5}
+
+
+def randn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def stir(net: nn.Module, seed: int = 1) -> nn.Module:
+    """The same network with every parameter away from where it starts."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for p in net.parameters():
+            p.add_(0.1 * torch.randn(p.shape, generator=generator))
+    return net
+
+
+@pytest.mark.parametrize(
+    ("settings", "published"),
+    [
+        (SD | {"heads": 8, "context_width": 768}, 361_279_120),
+        (SD | {"head_width": 64, "context_width": 1024}, 364_228_240),
+        (XL | {"head_width": 64, "context_width": 2048, "added_width": 2816}, 1_251_014_160),
+    ],
+    ids=["1.x", "2.x", "xl"],
+)
+def test_the_branch_of_stable_diffusion_has_the_published_count(settings: dict[str, Any], published: int) -> None:
+    with torch.device("meta"):
+        branch = ControlBranch(UNet(4, **settings), 3, factor=8)
+    assert sum(p.numel() for p in branch.parameters()) == published
+
+
+def pair(**settings: Any) -> tuple[UNet, ControlBranch]:
+    unet = stir(UNet(4, **{**SMALL, **settings}))
+    assert isinstance(unet, UNet)
+    return unet, ControlBranch(unet, 3)
+
+
+def test_at_first_the_steered_network_is_the_base_bit_for_bit() -> None:
+    unet, branch = pair(context_width=12)
+    x, t, text = randn(2, 4, 8, 8), torch.tensor([3.0, 700.0]), randn(2, 5, 12)
+    alone = unet(x, t, None, text)
+    with controlled_by(unet, branch, branch.hint(randn(2, 3, 8, 8, seed=5))):
+        assert torch.equal(unet(x, t, None, text), alone)
+        with torch.no_grad():
+            branch.middle_zero.bias.fill_(0.1)
+        assert not torch.allclose(unet(x, t, None, text), alone, atol=1e-3)
+    assert torch.equal(unet(x, t, None, text), alone)  # and afterwards it is its own again
+
+
+def test_the_copies_start_as_the_base_and_are_no_part_of_it() -> None:
+    unet, branch = pair()
+    own = dict(unet.named_parameters())
+    for name, p in branch.trunk.named_parameters():
+        assert torch.equal(p, own[name]) and p is not own[name] and p.requires_grad
+    assert not any(name.startswith(("up_levels", "norm.", "out.")) for name, _ in branch.trunk.named_parameters())
+
+
+def test_all_of_a_guided_batch_is_steered_and_scales_multiply() -> None:
+    unet, branch = pair()
+    stir(branch, seed=3)
+    x, t = randn(2, 4, 8, 8), torch.tensor([3.0, 3.0])
+    features = branch.hint(randn(2, 3, 8, 8))
+    with controlled_by(unet, branch, features):
+        once, twice = unet(x, t), unet(torch.cat([x, x]), torch.cat([t, t]))
+        with pytest.raises(UsageError, match="2 control pictures for 3 images"):
+            unet(randn(3, 4, 8, 8), torch.tensor([1.0, 1.0, 1.0]))
+    assert torch.allclose(twice, torch.cat([once, once]), atol=1e-5)
+    residuals = branch(x, features, t)
+    half = unet(x, t, residuals=scaled(residuals, 0.5))
+    with controlled_by(unet, branch, features, 0.5):
+        assert torch.allclose(unet(x, t), half, atol=1e-6)
+    with controlled_by(unet, branch, features, 0.25), controlled_by(unet, branch, features, 0.25):  # two branches add
+        assert torch.allclose(unet(x, t), half, atol=1e-4)
+    with controlled_by(unet, branch, features, 0.0):
+        assert torch.equal(unet(x, t), unet(x, t, residuals=scaled(residuals, 0.0)))
+
+
+def test_the_hint_is_of_the_networks_size() -> None:
+    unet, _ = pair()
+    for factor, sides in ((1, 8), (2, 16), (8, 64)):
+        branch = ControlBranch(unet, 1, factor=factor)
+        features = branch.hint(randn(2, 1, sides, sides))
+        assert features.shape == (2, 128, 8, 8) and not features.any()
+    with pytest.raises(UsageError, match="power of two"):
+        ControlBranch(unet, 1, factor=6)
+
+
+def test_only_a_network_with_one_unet_is_steered() -> None:
+    with pytest.raises(UsageError, match="no U-Net"):
+        unet_of(DiT(3, 8, width=16, depth=1, heads=2), "the base")
+    unet, _ = pair()
+    assert unet_of(nn.Sequential(unet), "the base") is unet
+
+
+# -- published files ------------------------------------------------------------------------------------
+
+
+def peer(cross_attention: int = 12, **settings: Any) -> Any:
+    peers = pytest.importorskip("diffusers")
+    return peers.ControlNetModel(
+        in_channels=4,
+        block_out_channels=(128, 256),
+        layers_per_block=1,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        attention_head_dim=8,
+        cross_attention_dim=cross_attention,
+        conditioning_embedding_out_channels=(16, 32, 96, 256),
+        **settings,
+    )
+
+
+def test_the_branch_agrees_with_diffusers() -> None:
+    theirs = stir(peer()).eval()
+    unet, _ = pair(context_width=12)
+    loaded = load_controlnet(theirs.state_dict(), unet)
+    assert loaded.unused == ()
+    x, t, text, picture = randn(2, 4, 8, 8), torch.tensor([3, 700]), randn(2, 5, 12), randn(2, 3, 64, 64).sigmoid()
+    with torch.no_grad():
+        skips, middle = theirs(x, t, text, picture, return_dict=False)
+        ours = loaded.branch(x, loaded.branch.hint(picture), t, None, text)
+    assert len(skips) == len(ours.skips) and min(float(s.std()) for s in skips) > 0.05
+    for mine, other in zip([*ours.skips, ours.middle], [*skips, middle], strict=True):
+        assert torch.allclose(mine, other, atol=1e-4, rtol=1e-4)
+
+
+def test_what_is_saved_is_what_diffusers_reads() -> None:
+    unet, _ = pair(context_width=12)
+    branch = stir(ControlBranch(unet, 3, factor=8))
+    assert isinstance(branch, ControlBranch)
+    theirs = peer(use_linear_projection=True)
+    theirs.load_state_dict(save_controlnet(branch))  # strict: every key is there, and no other
+    again = load_controlnet(theirs.state_dict(), unet).branch
+    assert all(torch.equal(a, b) for a, b in zip(branch.parameters(), again.parameters(), strict=True))
+
+
+def authors_file(branch: ControlBranch) -> dict[str, Tensor]:
+    """The tensors of ``branch`` as the authors' program writes them."""
+    public = {}
+    for name, source in key_map(branch, authors=True).items():
+        for key, part in zip(source.keys, branch.get_parameter(name).detach().chunk(len(source.keys)), strict=True):
+            pointwise = key.endswith(("1.proj_in.weight", "1.proj_out.weight"))  # 1x1 convolutions, in 1.x
+            public[f"control_model.{key}"] = part[:, :, None, None] if pointwise else part
+    return public
+
+
+def test_the_authors_names_are_theirs() -> None:
+    """Those of Stable Diffusion 1.x's ControlNets, written down from their files' listing."""
+    with torch.device("meta"):
+        branch = ControlBranch(UNet(4, **SD, heads=8, context_width=768), 3, factor=8)
+    found = {key for source in key_map(branch, authors=True).values() for key in source.keys}
+    assert len(found) == 340
+    for key in (
+        "time_embed.2.bias",
+        "input_blocks.0.0.weight",
+        "input_blocks.1.0.in_layers.0.weight",
+        "input_blocks.2.1.transformer_blocks.0.attn1.to_q.weight",
+        "input_blocks.2.1.transformer_blocks.0.attn1.to_out.0.bias",
+        "input_blocks.2.1.transformer_blocks.0.norm3.weight",
+        "input_blocks.2.1.norm.weight",
+        "input_blocks.2.1.proj_in.weight",
+        "input_blocks.3.0.op.weight",
+        "input_blocks.4.0.skip_connection.weight",
+        "input_blocks.5.1.transformer_blocks.0.ff.net.0.proj.weight",
+        "input_blocks.8.1.transformer_blocks.0.attn2.to_v.weight",
+        "input_blocks.11.0.emb_layers.1.weight",
+        "input_blocks.11.0.out_layers.3.bias",
+        "middle_block.0.in_layers.2.weight",
+        "middle_block.1.transformer_blocks.0.attn2.to_k.weight",
+        "middle_block.2.out_layers.0.weight",
+        "zero_convs.0.0.weight",
+        "zero_convs.11.0.bias",
+        "middle_block_out.0.weight",
+        "input_hint_block.0.weight",
+        "input_hint_block.2.bias",
+        "input_hint_block.14.weight",
+    ):
+        assert key in found, key
+    diffusers = {key for source in key_map(branch, authors=False).values() for key in source.keys}
+    assert len(diffusers) == 340
+
+
+def test_the_authors_file_loads_and_its_other_keys_are_named() -> None:
+    unet, _ = pair(context_width=12)
+    branch = stir(ControlBranch(unet, 3, factor=8))
+    assert isinstance(branch, ControlBranch)
+    public = authors_file(branch) | {"model.diffusion_model.out.2.bias": torch.zeros(4)}
+    loaded = load_controlnet(public, unet)
+    assert loaded.unused == ("model.diffusion_model.out.2.bias",)
+    assert all(torch.equal(a, b) for a, b in zip(branch.parameters(), loaded.branch.parameters(), strict=True))
+
+
+def test_a_controlnet_for_another_base_is_refused() -> None:
+    first, branch = pair(context_width=12)
+    public = save_controlnet(branch)
+    other, _ = pair(context_width=16)
+    with pytest.raises(WeightsError, match=r"context of 12 numbers, and the base is .* context of 16 numbers"):
+        load_controlnet(public, other)
+    deeper, _ = pair(context_width=12, blocks=2)
+    with pytest.raises(WeightsError, match=r"lacks .* another architecture"):
+        load_controlnet(public, deeper)
+    wider = UNet(4, **{**SMALL, "context_width": 12, "width": 256})
+    with pytest.raises(WeightsError, match="for another base"):
+        load_controlnet(public, wider)
+    with pytest.raises(WeightsError, match="no ControlNet"):
+        load_controlnet(first.state_dict(), first)
+    with pytest.raises(WeightsError, match=r"also holds what\.weight"):
+        load_controlnet(public | {"what.weight": torch.zeros(1)}, first)
+
+
+def test_sd_families_are_called_by_name() -> None:
+    with torch.device("meta"):
+        two = UNet(4, **SD, head_width=64, context_width=1024)
+        public = save_controlnet(ControlBranch(UNet(4, **SD, heads=8, context_width=768), 3, factor=8))
+    with pytest.raises(WeightsError, match=r"for Stable Diffusion 1\.x .* base is Stable Diffusion 2\.x"):
+        load_controlnet(public, two)
