@@ -139,6 +139,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 EVERYTHING: dict[str, Any] = {
     "label": "dog",
     "caption": "a ring",
+    "negative": "a square",
     "source": "a.png,b.png",
     "mask": "mask.png",
     "layout": "layout.png",

@@ -13,7 +13,6 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor, nn
 
-from zeuxis.distributions.normal import Normal
 from zeuxis.nn.autoencoder import Decoder, Encoder
 from zeuxis.nn.tiles import decode_in_tiles
 
@@ -43,15 +42,15 @@ class KLStage(nn.Module):
         self.from_latent = nn.Conv2d(latent, latent, 1)
         self.decoder = Decoder(latent, 3, width=width, multiples=multiples, blocks=blocks, attention=attention)
 
-    def posterior(self, image: Tensor) -> Normal:
-        """q(z|x) before scaling, ``(B, Z, H / f, W / f)``, float32."""
+    def moments(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of q(z|x), scaled, each ``(B, Z, H / f, W / f)``, float32."""
         with _without_float16(image):
             mean, logvar = self.into_moments(self.encoder(image)).float().chunk(2, dim=1)
-        return Normal(mean, logvar.clamp(-30, 20))
+        return self.scale * mean, self.scale * (logvar.clamp(-30, 20) / 2).exp()
 
     def encode(self, image: Tensor) -> Tensor:
         """The posterior's mean, scaled."""
-        return self.scale * self.posterior(image).mean
+        return self.moments(image)[0]
 
     def decode(self, latent: Tensor, tile: int = 0) -> Tensor:
         """Pictures ``(B, 3, f h, f w)`` of scaled latents, unbounded, float32.

@@ -53,7 +53,7 @@ REFINER = "conditioner.embedders.0.model."
 
 
 @dataclass(frozen=True)
-class Part:
+class PublishedPart:
     """The tensors of one part under its program's names, and its ``config.json`` (empty where there is none)."""
 
     tensors: Mapping[str, Tensor]
@@ -61,13 +61,13 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Parts:
+class PublishedParts:
     """A published model, taken apart. ``unused`` are the tensors of its files that belong to no part."""
 
     where: Path
-    unet: Part
-    stage: Part
-    towers: tuple[Part, ...]
+    unet: PublishedPart
+    stage: PublishedPart
+    towers: tuple[PublishedPart, ...]
     tokenisers: tuple[Path, ...]  # folders, one for each tower; none of a single file
     scheduler: Mapping[str, Any] | None
     index: Mapping[str, Any]
@@ -80,7 +80,7 @@ def is_published(path: Path) -> bool:
     return (path / INDEX).is_file() or (path.is_file() and path.suffix == ".safetensors")
 
 
-def read_parts(path: Path) -> Parts:
+def read_parts(path: Path) -> PublishedParts:
     """The parts of a folder or of a file; raises :class:`WeightsError` where some are missing or in another form."""
     return _of_folder(path) if path.is_dir() else _of_file(path)
 
@@ -88,7 +88,7 @@ def read_parts(path: Path) -> Parts:
 # -- a folder -----------------------------------------------------------------------------------------
 
 
-def _of_folder(folder: Path) -> Parts:
+def _of_folder(folder: Path) -> PublishedParts:
     index = read_json(folder / INDEX)
     files: list[Path] = []
     for name in ("unet", "vae", "text_encoder"):
@@ -105,7 +105,7 @@ def _of_folder(folder: Path) -> Parts:
             raise WeightsError(f"{folder} has {name}/ and no {place.name}/: put the tokeniser's files there")
         tokenisers.append(place)
     scheduler = folder / "scheduler" / "scheduler_config.json"
-    return Parts(
+    return PublishedParts(
         where=folder,
         unet=_part(folder / "unet", files),
         stage=_part(folder / "vae", files),
@@ -117,7 +117,7 @@ def _of_folder(folder: Path) -> Parts:
     )
 
 
-def _part(folder: Path, files: list[Path]) -> Part:
+def _part(folder: Path, files: list[Path]) -> PublishedPart:
     config = folder / "config.json"
     tensors: dict[str, Tensor] = {}
     for file in _weights(folder):
@@ -126,7 +126,7 @@ def _part(folder: Path, files: list[Path]) -> Part:
         if twice := sorted(tensors.keys() & found.keys()):
             raise WeightsError(f"{folder} holds {twice[0]} twice: leave one set of shards there")
         tensors |= found
-    return Part(tensors, read_json(config) if config.is_file() else {})
+    return PublishedPart(tensors, read_json(config) if config.is_file() else {})
 
 
 def _weights(folder: Path) -> list[Path]:
@@ -171,7 +171,7 @@ def _shards(table: Path) -> list[Path]:
 # -- one file -----------------------------------------------------------------------------------------
 
 
-def _of_file(file: Path) -> Parts:
+def _of_file(file: Path) -> PublishedParts:
     if file.suffix != ".safetensors":
         raise WeightsError(f"{file} is no safetensors: zeuxis convert {file} makes a file of them, without running it")
     tensors = open_tensors(file)
@@ -190,11 +190,11 @@ def _of_file(file: Path) -> Parts:
     places = (UNET, STAGE, *prefixes)
     unused = sorted(key for key in tensors if key in idle or not key.startswith(places))
 
-    def part(prefix: str) -> Part:
+    def part(prefix: str) -> PublishedPart:
         mine = {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix) and k not in idle}
-        return Part(mine, {})
+        return PublishedPart(mine, {})
 
-    return Parts(
+    return PublishedParts(
         where=file,
         unet=part(UNET),
         stage=part(STAGE),

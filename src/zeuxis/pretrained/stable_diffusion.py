@@ -30,7 +30,7 @@ from zeuxis.pretrained.clip_files import read_tokeniser
 from zeuxis.pretrained.clip_keys import read_text_tower
 from zeuxis.pretrained.key_names import PROGRAMS
 from zeuxis.pretrained.kind import gather
-from zeuxis.pretrained.parts import Part, Parts, read_parts
+from zeuxis.pretrained.parts import PublishedPart, PublishedParts, read_parts
 from zeuxis.pretrained.scheduler_file import read_scheduler
 from zeuxis.pretrained.tokeniser_files import find_tokeniser
 from zeuxis.pretrained.unet_keys import UNetSizes, names_of, unet_sizes, unet_sources
@@ -123,7 +123,7 @@ def read_published(path: Path) -> PublishedModel:
 # -- its parts ----------------------------------------------------------------------------------------
 
 
-def _unet(part: Part) -> tuple[UNetSizes, dict[str, Any], dict[str, Tensor]]:
+def _unet(part: PublishedPart) -> tuple[UNetSizes, dict[str, Any], dict[str, Tensor]]:
     _require(part, UNET_FIXED, "U-Net")
     names = names_of(part.tensors)
     sizes = unet_sizes(names, part.tensors)
@@ -137,7 +137,7 @@ def _unet(part: Part) -> tuple[UNetSizes, dict[str, Any], dict[str, Tensor]]:
     return sizes, sizes.table(heads), tensors
 
 
-def _first_stage(part: Part, scale: float) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _first_stage(part: PublishedPart, scale: float) -> tuple[dict[str, Any], dict[str, Tensor]]:
     _require(part, STAGE_FIXED, "first stage")
     names = next((names for names in PROGRAMS if names.mark in part.tensors), None)
     if names is None:
@@ -160,7 +160,7 @@ def _first_stage(part: Part, scale: float) -> tuple[dict[str, Any], dict[str, Te
     return table, gather(sources, part.tensors, "this first stage")
 
 
-def _text(parts: Parts, xl: bool) -> tuple[tuple[dict[str, Any], ...], dict[str, Tensor], list[str]]:
+def _text(parts: PublishedParts, xl: bool) -> tuple[tuple[dict[str, Any], ...], dict[str, Tensor], list[str]]:
     """A table for each tower, their tensors, and the keys that no part of them needs."""
     tables: list[dict[str, Any]] = []
     tensors: dict[str, Tensor] = {}
@@ -203,15 +203,15 @@ def _needed(public: Mapping[str, Tensor], *, pooled: bool, last: bool) -> tuple[
     return {key: tensor for key, tensor in public.items() if key not in dropped}, dropped
 
 
-def _is_openclip(part: Part) -> bool:
+def _is_openclip(part: PublishedPart) -> bool:
     return any(key.startswith("transformer.resblocks.") for key in part.tensors)
 
 
-def _tokeniser(parts: Parts, k: int) -> ClipTokeniser:
+def _tokeniser(parts: PublishedParts, k: int) -> ClipTokeniser:
     return read_tokeniser(parts.tokenisers[k]) if parts.tokenisers else find_tokeniser(parts.where)
 
 
-def _rule(version: str, sizes: UNetSizes, parts: Parts) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _rule(version: str, sizes: UNetSizes, parts: PublishedParts) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The scheduler of a single file, and what is to be said of it."""
     marks = [key for key in parts.unused if key in ("v_pred", "ztsnr")]
     norm = parts.unet.tensors.get(LAST_NORM)
@@ -231,7 +231,7 @@ def _rule(version: str, sizes: UNetSizes, parts: Parts) -> tuple[dict[str, Any],
     }, notes
 
 
-def _require(part: Part, fixed: Mapping[str, Any], what: str) -> None:
+def _require(part: PublishedPart, fixed: Mapping[str, Any], what: str) -> None:
     """Refuse settings that are not known here."""
     for key, value in fixed.items():
         if key in part.config and part.config[key] != value:

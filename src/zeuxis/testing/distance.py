@@ -20,6 +20,8 @@ def distance(case: Case, system: System, batch: Batch) -> tuple[str, float] | No
     """How far what ``system`` makes is from the pictures of ``batch``, and what that is; None where it makes none."""
     system.eval()
     coders = [s for s in given_systems(system).values() if s.shape == system.shape and {"encode", "decode"} <= s.can]
+    if {"encode", "decode", "denoiser"} <= system.can and not coders:  # a diffusion model with a first stage of its own
+        coders = [system]
     with torch.no_grad():
         image = batch.image
         for coder in coders:  # all that a model of its codes can come to is what it decodes

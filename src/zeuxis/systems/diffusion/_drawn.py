@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from zeuxis.batch import Condition, Shape
-from zeuxis.errors import UsageError, ZeuxisError
+from zeuxis.errors import Unsupported, UsageError, ZeuxisError
 
 
 def check_divides(shape: Shape, stride: int) -> None:
@@ -17,6 +17,13 @@ def check_divides(shape: Shape, stride: int) -> None:
             f"pictures of {shape.width}x{shape.height} pixels: both sides must be multiples of {stride}, such as "
             f"{width}x{height}"
         )
+
+
+def captions_of(condition: Condition) -> tuple[str, ...]:
+    """The captions; raises :class:`Unsupported` where there are none."""
+    if condition.caption is None:
+        raise Unsupported("this model obeys a caption and was given none: give one (an empty one will do)")
+    return condition.caption
 
 
 def edited(condition: Condition, shape: Shape, inpaints: bool) -> tuple[Tensor | None, Tensor | None]:

@@ -46,7 +46,7 @@ from zeuxis.nn.prompt import Prompt
 from zeuxis.nn.residence import Residence
 from zeuxis.nn.reuse import context_read_once
 from zeuxis.rng import ImageRng, normal_like
-from zeuxis.systems.diffusion._drawn import check_divides, edited, sound_latent, sound_picture
+from zeuxis.systems.diffusion._drawn import captions_of, check_divides, edited, sound_latent, sound_picture
 
 SIZES = ("original_height", "original_width", "crop_top", "crop_left")  # SDXL's micro-conditioning, before the target
 ONE_MORE = frozenset({"dpmpp-2m", "dpmpp-sde", "unipc"})  # solvers whose published grids leave out the lowest of N + 1
@@ -96,9 +96,7 @@ class StableDiffusion(System):
                 choices=("leading", "trailing", "linspace", "karras"),
             ),
             Knob("predicts", "choice", "what the network predicts: as its makers trained it", choices=("epsilon", "v")),
-            Knob(
-                "tile", "int", "side in latents of the tiles that are decoded at a time; 0 is all at once", 0, least=0
-            ),
+            Knob("tile", "int", "latents a side that are decoded at a time; 0 is all at once", 0, least=0),
             Knob("original_height", "int", "rows the picture claims to have had (XL); 0 is its own", 0, least=0),
             Knob("original_width", "int", "columns the picture claims to have had (XL); 0 is its own", 0, least=0),
             Knob("crop_top", "int", "rows that it claims were cut off above (XL)", 0, least=0),
@@ -127,7 +125,7 @@ class StableDiffusion(System):
         zero_snr: bool = False,
         predicts: Prediction = "epsilon",
         offset: int = 1,
-        to_zero: bool = False,
+        to_zero: bool = True,
         zero_null: bool = False,
         drop: float = 0.1,
         steps: int = 50,
@@ -169,15 +167,13 @@ class StableDiffusion(System):
         """Eq. 3: the noise (or v) at a random step of the chain, in the latent of a picture."""
         if self.inpaints:
             raise Unsupported("a network that inpaints is only sampled here: train one without extra channels")
-        image, captions = turn.batch.image, turn.batch.condition.caption
-        if captions is None:
-            raise Unsupported("this model obeys a caption and was given none: use captioned data")
+        image, captions = turn.batch.image, captions_of(turn.batch.condition)
         with torch.no_grad():
-            latent = self.first_stage.scale * self.first_stage.posterior(image).sample(turn.rng)  # (B, Z, h, w)
+            mean, std = self.first_stage.moments(image)
+            latent = mean + std * normal_like(mean, turn.rng)  # (B, Z, h, w)
             hidden = drop_mask(len(image), self.drop, turn.rng, "cpu").tolist()
             shown = ["" if hide else caption for hide, caption in zip(hidden, captions, strict=True)]
-            size = tuple(image.shape[2:])
-            conditioning = self.prompt(shown, (*size, 0, 0, *size))
+            conditioning = self.prompt(shown, (*image.shape[2:], 0, 0, *image.shape[2:]))
         noise = normal_like(latent, turn.rng)
         t = turn.rng.integers(len(self.path), len(image), device=image.device)  # (B,)
         noisy = add_noise(self.path, latent, noise, t)
@@ -246,8 +242,8 @@ class StableDiffusion(System):
         source, mask = edited(condition, self.shape, self.inpaints)
         levels = self.levels(how) if source is None else last_share(self.levels(how), knobs.strength)
         f = self.first_stage.factor
-        noise = rng.normal(n, self.first_stage.latent, self.shape.height // f, self.shape.width // f)
-        noise = noise.to(self.device)
+        size = n, self.first_stage.latent, self.shape.height // f, self.shape.width // f
+        noise = rng.normal(*size, device=self.device)
         if source is None or knobs.strength == 1:
             x = noise * math.sqrt(1 + float(levels[0]) ** 2)  # pure noise over sqrt(alpha-bar_T)
         else:
@@ -255,8 +251,7 @@ class StableDiffusion(System):
         denoise = self.denoiser(condition, n, how)
         with self._at_work(self.network), context_read_once(self.network):
             x = SAMPLERS[knobs.sampler](denoise, x, levels, rng)
-        latent = x / math.sqrt(1 + float(levels[-1]) ** 2)
-        picture = self.decode(latent, knobs.tile)
+        picture = self.decode(x / math.sqrt(1 + float(levels[-1]) ** 2), knobs.tile)
         if source is None or mask is None:
             return picture
         return torch.where(mask.to(picture) > 0.5, picture, source.to(picture))
@@ -281,15 +276,13 @@ class StableDiffusion(System):
         self, condition: Condition, n: int, knobs: SimpleNamespace
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """What the network is given under ``condition``, and under none or the negative caption; both of ``n`` rows."""
-        if condition.caption is None:
-            raise Unsupported("this model obeys a caption and was given none: give one (an empty one will do)")
         height, width = self.shape.height, self.shape.width
         sizes = (height, width, 0, 0, height, width)
         if self.prompt.added:
             original = knobs.original_height or height, knobs.original_width or width
             sizes = (*original, knobs.crop_top, knobs.crop_left, height, width)
         with self._at_work(self.prompt):
-            given = self.prompt(condition.caption, sizes)
+            given = self.prompt(captions_of(condition), sizes)
             zeros = self.zero_null and condition.negative is None
             null = self.prompt(condition.negative or ("",) * n, sizes, zeros=zeros)
         source, mask = edited(condition, self.shape, self.inpaints)
