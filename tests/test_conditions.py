@@ -253,7 +253,7 @@ def test_a_source_may_be_a_path_a_picture_an_array_or_a_tensor(files: Path, show
     assert torch.equal(source_of(shown, "both"), named)
     grey = source_of(shown, "u.png,v.png,w.png,x.png,y.png,z.png")
     assert torch.equal(grey[0, 2], torch.from_numpy(np.array(Image.open("w.png"))).float() * (2 / 255) - 1)
-    made = model_of(Shown(source_shape=SHAPE)).sample(1, **{**EVERYTHING, "source": "a.png"})
+    made = model_of(Shown(source_shape=SHAPE)).sample(1, **{**EVERYTHING, "source": "a.png", "mask": "v.png"})
     smaller = model_of(Shown(source_shape=Shape(3, 4, 6)))
     assert source_of(smaller, made).shape == (1, 3, 4, 6), "pictures that were made, brought to the size"
     big = torch.linspace(-1, 1, 60).expand(3, 40, 60)

@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from zeuxis.api.pictures import Pictures
-from zeuxis.api.still import layout_of, mask_of, picture_of
+from zeuxis.api.still import layout_of, mask_of, picture_of, size_of
 from zeuxis.batch import Condition
 from zeuxis.conditions import FIELDS, Field, FieldKind
 from zeuxis.data.picture import SUFFIXES
@@ -316,7 +316,23 @@ def condition_of(
         if len(each) not in (1, n):
             raise UsageError(f"{len(each)} values of {name} for {n} pictures: give one, or one for each")
         values[name] = way.read(each)
+    if asked.get("mask") is not None and asked.get("source") is not None and {"mask", "source"} <= takes:
+        _must_lie_on(given("mask", spec, model), given("source", spec, model), asked)
     return Condition(**values).expand(n)
+
+
+def _must_lie_on(masks: Given, sources: Given, asked: Mapping[str, Any]) -> None:
+    """Refuse a mask whose proportions are not those of its source: both are cut to the model's, each by itself."""
+    for mask, source in zip(masks.each(asked["mask"]), sources.each(asked["source"]), strict=False):
+        if isinstance(source, (str, Path)) and not Path(source).is_file():
+            continue  # several pictures
+        if isinstance(source, (list, tuple)):
+            continue
+        (width, height), (wide, high) = (size_of(value, "it") for value in (mask, source))
+        if width * high != height * wide:
+            raise UsageError(
+                f"the mask is {width}x{height} pixels and the source {wide}x{high}: give a mask of the source's own size"
+            )
 
 
 def plain_of(condition: Condition, spec: DataSpec, model: str) -> dict[str, Any]:

@@ -13,12 +13,14 @@ from zeuxis.catalog.build import build
 from zeuxis.catalog.loading import parameters_on_meta
 from zeuxis.data.cache import cache_dir, file_hash
 from zeuxis.errors import WeightsError
+from zeuxis.nn.footprint import weights
 from zeuxis.nn.residence import Residence
 from zeuxis.pretrained.parts import is_published
 from zeuxis.pretrained.stable_diffusion import PublishedModel, read_published
 from zeuxis.pretrained.tokeniser_files import pulled
 from zeuxis.spec import DataSpec, Shape
 from zeuxis.training.fit import misfit
+from zeuxis.training.room import free_memory
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,12 +44,13 @@ def published_path(name: str | Path) -> Path | None:
 
 
 def load_published(
-    path: Path, *, dtype: torch.dtype | None = None, device: str = "cpu", staged: bool = False
+    path: Path, *, dtype: torch.dtype | None = None, device: str = "cpu", staged: bool | None = None
 ) -> tuple[System, dict[str, Any]]:
     """The system of a published model, in evaluation mode, and its card.
 
-    Its parts are brought to ``device`` in ``dtype``, or with ``staged`` each only while it computes. A first stage is
-    kept in float32 where ``dtype`` is float16, in which it would overflow.
+    Its parts are brought to ``device`` in ``dtype``, or with ``staged`` each only while it computes: by default where
+    all of them would take more than half of the memory that is free. A first stage is kept in float32 where ``dtype``
+    is float16, in which it would overflow.
 
     Raises as :func:`zeuxis.pretrained.stable_diffusion.read_published`.
     """
@@ -60,6 +63,9 @@ def load_published(
     put(system, found.tensors, f"the weights in {path}")
     system.requires_grad_(False).eval()
     residence = Residence(torch.device(device), dtype)
+    if staged is None:
+        free = free_memory(device)
+        staged = free is not None and sum(weights(part, dtype) for part in system.children()) > free // 2
     if staged:
         system.__dict__["residence"] = residence
     else:
@@ -67,7 +73,7 @@ def load_published(
             whole = name == "first_stage" and dtype == torch.float16
             residence.bring(part, torch.float32 if whole else None)
         system.to(device)  # buffers of its own
-    card = _card(system, found)
+    card = {**_card(system, found), "staged": staged}
     system.origin = Origin(str(path.resolve()), card["sha256"])
     return system, card
 

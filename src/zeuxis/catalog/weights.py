@@ -158,7 +158,7 @@ def _untrained(name: str) -> tuple[System, dict[str, Any]]:
 
 
 def load_system(
-    name: str | Path, *, dtype: torch.dtype | None = None, device: str = "cpu", staged: bool = False
+    name: str | Path, *, dtype: torch.dtype | None = None, device: str = "cpu", staged: bool | None = None
 ) -> tuple[System, dict[str, Any]]:
     """A system in evaluation mode, and its card: trained, published, or one of those that need no training.
 

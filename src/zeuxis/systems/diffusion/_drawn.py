@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Protocol
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zeuxis.batch import Condition, Shape
 from zeuxis.errors import Unsupported, UsageError, ZeuxisError
+from zeuxis.nn.footprint import Footprint, weights
+from zeuxis.nn.kl_stage import KLStage
+from zeuxis.nn.residence import Residence
+
+UNET_HOLDS, DECODER_HOLDS = 40, 8  # numbers for each cell (pixel) and channel of the finest level, at the largest
 
 
 def check_divides(shape: Shape, stride: int) -> None:
@@ -42,6 +50,40 @@ def edited(condition: Condition, shape: Shape, inpaints: bool) -> tuple[Tensor |
                 "size"
             )
     return source, mask
+
+
+class LatentModel(Protocol):
+    """What :func:`footprint_of` asks of a latent diffusion model."""
+
+    shape: Shape
+    prompt: nn.Module
+    network: nn.Module
+    first_stage: KLStage
+    residence: Residence | None
+
+
+def footprint_of(model: LatentModel, n: int, knobs: SimpleNamespace) -> Footprint:
+    """The memory of drawing ``n`` pictures at a time with these knobs."""
+    dtype = next(p.dtype for p in model.network.parameters() if p.ndim > 1)
+    if model.residence is not None:
+        dtype = model.residence.dtype or torch.float32
+    whole = torch.float32 if dtype == torch.float16 else dtype  # of the first stage
+    stage = model.first_stage
+    height, width = model.shape.height // stage.factor, model.shape.width // stage.factor
+    side = knobs.tile or max(height, width)
+    cells = min(height, side) * min(width, side) * stage.factor**2  # pixels decoded at a time
+    passes = n if knobs.guidance in (0, 1) else 2 * n
+    channels = int(model.network.get_parameter("stem.weight").shape[0])
+    unet = passes * height * width * channels * UNET_HOLDS * dtype.itemsize
+    return Footprint(
+        {
+            "text": weights(model.prompt, dtype),
+            "U-Net": weights(model.network, dtype),
+            "decoder": weights(stage, whole),
+        },
+        {"text": n << 24, "U-Net": unet, "decoder": n * cells * stage.width * DECODER_HOLDS * whole.itemsize},
+        model.residence is None,
+    )
 
 
 def sound_latent(latent: Tensor) -> Tensor:

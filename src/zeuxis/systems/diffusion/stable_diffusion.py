@@ -40,13 +40,21 @@ from zeuxis.errors import Unsupported, UsageError
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Knob, Sampling
 from zeuxis.nn.conditioner import drop_mask
+from zeuxis.nn.footprint import Footprint
 from zeuxis.nn.kl_stage import first_stage as build_first_stage
 from zeuxis.nn.latent_unet import latent_unet
 from zeuxis.nn.prompt import Prompt
 from zeuxis.nn.residence import Residence
 from zeuxis.nn.reuse import context_read_once
 from zeuxis.rng import ImageRng, normal_like
-from zeuxis.systems.diffusion._drawn import captions_of, check_divides, edited, sound_latent, sound_picture
+from zeuxis.systems.diffusion._drawn import (
+    captions_of,
+    check_divides,
+    edited,
+    footprint_of,
+    sound_latent,
+    sound_picture,
+)
 
 SIZES = ("original_height", "original_width", "crop_top", "crop_left")  # SDXL's micro-conditioning, before the target
 ONE_MORE = frozenset({"dpmpp-2m", "dpmpp-sde", "unipc"})  # solvers whose published grids leave out the lowest of N + 1
@@ -291,6 +299,9 @@ class StableDiffusion(System):
             hole = interpolate(make, scale_factor=1 / self.first_stage.factor)  # (B, 1, h, w)
             given["shown"] = null["shown"] = torch.cat([hole, self.encode(seen * (1 - make))], 1)  # (B, Z + 1, h, w)
         return given, null
+
+    def footprint(self, n: int, how: Sampling = Sampling()) -> Footprint | None:
+        return footprint_of(self, n, self.settings(how))
 
     def _at_work(self, part: nn.Module) -> AbstractContextManager[None]:
         """Within this context ``part`` is where it computes; a first stage never in float16."""
