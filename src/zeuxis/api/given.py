@@ -331,7 +331,7 @@ def _must_lie_on(masks: Given, sources: Given, asked: Mapping[str, Any]) -> None
         (width, height), (wide, high) = (size_of(value, "it") for value in (mask, source))
         if width * high != height * wide:
             raise UsageError(
-                f"the mask is {width}x{height} pixels and the source {wide}x{high}: give a mask of the source's own size"
+                f"the mask is {width}x{height} pixels and the source {wide}x{high}: give a mask of the source's size"
             )
 
 

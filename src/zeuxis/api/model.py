@@ -90,7 +90,7 @@ class Model:
         if height % stride or width % stride or not in_bounds(size):
             near = [max(1, round(side / stride)) * stride for side in (width, height)]
             raise UsageError(
-                f"--size {spell_size(size)}: '{self.name}' draws pictures whose sides are multiples of {stride} pixels, "
+                f"--size {spell_size(size)}: '{self.name}' draws pictures whose sides are multiples of {stride}, "
                 f"such as {near[0]}x{near[1]}"
             )
         other = copy.copy(self.system)  # the same layers

@@ -36,6 +36,6 @@ class Footprint:
 
 
 def weights(part: nn.Module, dtype: torch.dtype | None) -> int:
-    """Bytes of the parameters of ``part`` where matrices are kept in ``dtype`` (None: float32) and vectors in float32."""
+    """Bytes of the parameters of ``part`` with matrices in ``dtype`` (None: float32) and vectors in float32."""
     width = (dtype or torch.float32).itemsize
     return sum(p.numel() * (width if p.ndim > 1 else 4) for p in part.parameters())

@@ -130,8 +130,8 @@ def _unet(part: PublishedPart) -> tuple[UNetSizes, dict[str, Any], dict[str, Ten
     tensors = gather(unet_sources(names, sizes), part.tensors, "this U-Net")
     if sizes.channels not in (sizes.latent, 2 * sizes.latent + 1):
         raise WeightsError(
-            f"a U-Net that takes {sizes.channels} channels for latents of {sizes.latent}: known are {sizes.latent}, and "
-            f"{2 * sizes.latent + 1} to inpaint"
+            f"a U-Net that takes {sizes.channels} channels for latents of {sizes.latent}: known are {sizes.latent} "
+            f"and {2 * sizes.latent + 1} to inpaint"
         )
     heads = part.config.get("num_attention_heads") or part.config.get("attention_head_dim")
     return sizes, sizes.table(heads), tensors
@@ -173,8 +173,8 @@ def _text(parts: PublishedParts, xl: bool) -> tuple[tuple[dict[str, Any], ...], 
         words = _tokeniser(parts, k)
         if len(words) > sizes["vocabulary"]:
             raise WeightsError(
-                f"{parts.where}: a tokeniser of {len(words)} tokens for a text tower of {sizes['vocabulary']}: they are "
-                "not of one model"
+                f"{parts.where}: a tokeniser of {len(words)} tokens for a text tower of {sizes['vocabulary']}: they "
+                "are not of one model"
             )
         pads = {i: token for token, i in words.vocabulary.items()}
         single = not parts.tokenisers

@@ -56,10 +56,16 @@ class LatentModel(Protocol):
     """What :func:`footprint_of` asks of a latent diffusion model."""
 
     shape: Shape
-    prompt: nn.Module
-    network: nn.Module
-    first_stage: KLStage
     residence: Residence | None
+
+    @property
+    def prompt(self) -> nn.Module: ...
+
+    @property
+    def network(self) -> nn.Module: ...
+
+    @property
+    def first_stage(self) -> KLStage: ...
 
 
 def footprint_of(model: LatentModel, n: int, knobs: SimpleNamespace) -> Footprint:
