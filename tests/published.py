@@ -40,6 +40,7 @@ SMALL: dict[str, dict[str, Any]] = {  # of each version, and its network that in
         "network": {**UNET, "attention": (2,), "transformer_depth": (0, 2), "head_width": 64, "added_width": 144},
         "text": ({**TOWER, "skip": 1, "norm": False}, {**SECOND, "skip": 1, "norm": False}),
         "zero_null": True,
+        "guidance": 5.0,
         "sampler": "euler",
     },
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,11 @@ import torch
 from zeuxis.catalog.build import build
 from zeuxis.catalog.loading import parameters_on_meta
 from zeuxis.data.cache import cache_dir, file_hash
-from zeuxis.errors import WeightsError
+from zeuxis.errors import UsageError, WeightsError
 from zeuxis.nn.footprint import weights
 from zeuxis.nn.residence import Residence
+from zeuxis.pretrained.hub_export import layers_of
+from zeuxis.pretrained.lora import merge, places
 from zeuxis.pretrained.parts import is_published
 from zeuxis.pretrained.stable_diffusion import PublishedModel, read_published
 from zeuxis.pretrained.tokeniser_files import pulled
@@ -28,23 +31,52 @@ if TYPE_CHECKING:
     from zeuxis.game import System
 
 SYSTEM = "stable-diffusion"
+LORA = " | lora:"  # between the parts of a name
+
+
+def with_loras(name: str, loras: Sequence[str]) -> str:
+    """The name of a model with LoRA files merged into it, each perhaps with ``*SCALE`` after it."""
+    return "".join([name, *(f"{LORA}{lora}" for lora in loras)])
+
+
+def loras_of(name: str | Path) -> tuple[str, list[tuple[Path, float]]]:
+    """The base that a name means, and its LoRA files, each with its scale; the inverse of :func:`with_loras`.
+
+    Raises :class:`UsageError` for a scale that is no number.
+    """
+    base, *rest = str(name).split(LORA)
+    found = []
+    for text in rest:
+        file, star, scale = text.strip().rpartition("*")
+        try:
+            found.append((Path(file), float(scale)) if star else (Path(scale), 1.0))
+        except ValueError:
+            raise UsageError(f"--lora {text}: write FILE.safetensors or FILE.safetensors*0.8") from None
+    return base.strip(), found
 
 
 def published_path(name: str | Path) -> Path | None:
-    """The folder or file of a published model that ``name`` means; None where it means none.
+    """The folder or file of a published model that ``name`` means, apart from LoRA files; None where it means none.
 
     ``OWNER/NAME`` is one that was pulled (``zeuxis pull``), if there is no such folder here.
     """
-    path = Path(name)
+    path = Path(loras_of(name)[0])
     if is_published(path):
         return path
-    if not path.exists() and not path.is_absolute() and len(path.parts) == 2 and is_published(pulled() / path):
-        return pulled() / path
-    return None
+    if path.exists() or path.is_absolute() or len(path.parts) != 2:
+        return None
+    here = pulled() / path
+    single = sorted(here.rglob("*.safetensors"))
+    return here if is_published(here) else single[0] if len(single) == 1 else None
 
 
 def load_published(
-    path: Path, *, dtype: torch.dtype | None = None, device: str = "cpu", staged: bool | None = None
+    path: Path,
+    loras: Sequence[tuple[Path, float]] = (),
+    *,
+    dtype: torch.dtype | None = None,
+    device: str = "cpu",
+    staged: bool | None = None,
 ) -> tuple[System, dict[str, Any]]:
     """The system of a published model, in evaluation mode, and its card.
 
@@ -57,6 +89,9 @@ def load_published(
     from zeuxis.game import Origin  # noqa: PLC0415  (the catalogue lists without torch)
 
     found = read_published(path)
+    sizes, depths = layers_of(found.arguments)
+    for file, scale in loras:
+        merge(file, found.tensors, places(sizes, depths), scale)
     spec = DataSpec(Shape(3, found.side, found.side), provides=frozenset({"caption"}))
     with parameters_on_meta({}):
         system = build(SYSTEM, spec, found.arguments)
@@ -73,7 +108,7 @@ def load_published(
             whole = name == "first_stage" and dtype == torch.float16
             residence.bring(part, torch.float32 if whole else None)
         system.to(device)  # buffers of its own
-    card = {**_card(system, found), "staged": staged}
+    card = {**_card(system, found, loras), "staged": staged}
     system.origin = Origin(str(path.resolve()), card["sha256"])
     return system, card
 
@@ -93,16 +128,17 @@ def put(system: System, tensors: dict[str, Tensor], what: str) -> None:
                 module._parameters[name] = torch.nn.Parameter(tensor, requires_grad=False)
 
 
-def _card(system: System, found: PublishedModel) -> dict[str, Any]:
+def _card(system: System, found: PublishedModel, loras: Sequence[tuple[Path, float]]) -> dict[str, Any]:
     """What a model's card holds, and how its files were read."""
     hashes = {str(file): hash_of(file) for file in found.files}
-    whole = hashlib.sha256("".join(sorted(hashes.values())).encode()).hexdigest()
+    merged = [f"{hash_of(file)}*{scale:g}" for file, scale in loras]
+    whole = hashlib.sha256("".join([*sorted(hashes.values()), *merged]).encode()).hexdigest()
     return {
         "system": SYSTEM,
         "config": system.config,
         "spec": system.spec.as_dict(),
         "version": found.version,
-        "sha256": next(iter(hashes.values())) if len(hashes) == 1 else whole,
+        "sha256": next(iter(hashes.values())) if len(hashes) == 1 and not loras else whole,
         "files": hashes,
         "unused": list(found.unused),
         "notes": list(found.notes),

@@ -60,6 +60,10 @@ def sample(
     device: DeviceName = "cpu",
     precision: PrecisionName = "float32",
     size: PictureSize = None,
+    lora: Annotated[
+        list[str] | None,
+        typer.Option("--lora", metavar="FILE[*SCALE]", help="Merged into a published model; repeat for several."),
+    ] = None,
     out: Out = None,
     sheet: Annotated[bool, typer.Option("--sheet/--no-sheet", help="Also all of them on one page.")] = True,
     replay: Annotated[
@@ -75,7 +79,7 @@ def sample(
         return
     if model is None:
         raise UsageError("say which model: zeuxis sample scenes, or a run folder (or --replay PICTURE.png)")
-    found = loaded(model, device, prior, prior_data, precision)
+    found = loaded(_with_loras(model, lora), device, prior, prior_data, precision)
     conditions = steering(asked)
     how = sampling(found, {name: asked[name] for name in KNOBS}, knob)
     if "write" in found.verbs:
@@ -103,6 +107,16 @@ def sample(
         say(f"{len(files)} picture{'s' * (len(files) > 1)} -> {folder}")
         if page:
             say(f"all on one page -> {page}")
+
+
+def _with_loras(model: str, loras: list[str] | None) -> str:
+    if not loras:
+        return model
+    from zeuxis.catalog.published import published_path, with_loras
+
+    if published_path(model) is None:
+        raise UsageError(f"--lora is for a published Stable Diffusion, and '{model}' is none: leave it out")
+    return with_loras(model, loras)
 
 
 def said_before(model: Model, n: int, how: Sampling, batch: int | None) -> list[str]:

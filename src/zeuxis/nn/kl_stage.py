@@ -35,7 +35,7 @@ class KLStage(nn.Module):
         scale: float,
     ) -> None:
         super().__init__()
-        self.latent, self.factor, self.scale = latent, 2 ** (len(multiples) - 1), scale
+        self.latent, self.width, self.factor, self.scale = latent, width, 2 ** (len(multiples) - 1), scale
         both = 2 * latent  # a mean and a log-variance
         self.encoder = Encoder(3, both, width=width, multiples=multiples, blocks=blocks, attention=attention)
         self.into_moments = nn.Conv2d(both, both, 1)

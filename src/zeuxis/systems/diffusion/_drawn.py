@@ -14,7 +14,7 @@ from zeuxis.nn.footprint import Footprint, weights
 from zeuxis.nn.kl_stage import KLStage
 from zeuxis.nn.residence import Residence
 
-UNET_HOLDS, DECODER_HOLDS = 40, 8  # numbers for each cell (pixel) and channel of the finest level, at the largest
+UNET_HOLDS, DECODER_HOLDS = 100, 10  # numbers for each cell (pixel) and channel of the finest level, at the largest
 
 
 def check_divides(shape: Shape, stride: int) -> None:
