@@ -19,11 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
 from zeuxis.errors import WeightsError
+from zeuxis.pretrained.kind import unwrapped
 
 INDEX = "model_index.json"
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
@@ -78,6 +79,15 @@ class PublishedParts:
 def is_published(path: Path) -> bool:
     """Whether ``path`` is a folder in the hub's layout, or a single file of weights."""
     return (path / INDEX).is_file() or (path.is_file() and path.suffix == ".safetensors")
+
+
+def holds_unet(file: Path) -> bool:
+    """Whether a file of safetensors has a U-Net under the name that a whole model's has."""
+    try:
+        with safe_open(file, "pt") as found:
+            return any(UNET in key for key in found.keys())  # noqa: SIM118  (no mapping)
+    except (SafetensorError, OSError):
+        return False
 
 
 def read_parts(path: Path) -> PublishedParts:
@@ -174,7 +184,9 @@ def _shards(table: Path) -> list[Path]:
 def _of_file(file: Path) -> PublishedParts:
     if file.suffix != ".safetensors":
         raise WeightsError(f"{file} is no safetensors: zeuxis convert {file} makes a file of them, without running it")
-    tensors = open_tensors(file)
+    every = open_tensors(file)
+    place, inside = unwrapped(every)  # of a converted checkpoint
+    tensors = {key.removeprefix(place): every[key] for key in inside}
     if any(key.startswith(REFINER) for key in tensors):
         raise WeightsError(f"{file} is the refiner of XL, which is not known here: give the base")
     prefixes = [prefix for prefix, _ in TOWERS if any(key.startswith(prefix) for key in tensors)]
@@ -189,6 +201,7 @@ def _of_file(file: Path) -> PublishedParts:
     idle = {key for key in tensors if key.startswith(IDLE)}
     places = (UNET, STAGE, *prefixes)
     unused = sorted(key for key in tensors if key in idle or not key.startswith(places))
+    unused += sorted(every.keys() - set(inside))
 
     def part(prefix: str) -> PublishedPart:
         mine = {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix) and k not in idle}
