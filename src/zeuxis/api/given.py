@@ -328,11 +328,22 @@ def _must_lie_on(masks: Given, sources: Given, asked: Mapping[str, Any]) -> None
             continue  # several pictures
         if isinstance(source, (list, tuple)):
             continue
-        (width, height), (wide, high) = (size_of(value, "it") for value in (mask, source))
+        (width, height), (wide, high) = _sides(mask, masks), _sides(source, sources)
         if width * high != height * wide:
             raise UsageError(
                 f"the mask is {width}x{height} pixels and the source {wide}x{high}: give a mask of the source's size"
             )
+
+
+def _sides(value: Any, way: Given) -> tuple[int, int]:
+    """Width and height of what was given."""
+    match value:
+        case np.ndarray():
+            return value.shape[1], value.shape[0]
+        case Tensor():
+            return value.shape[-1], value.shape[-2]
+        case _:
+            return size_of(value, way.what)
 
 
 def plain_of(condition: Condition, spec: DataSpec, model: str) -> dict[str, Any]:

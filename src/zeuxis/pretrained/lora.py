@@ -85,9 +85,9 @@ def places(sizes: UNetSizes, depths: Iterable[int]) -> dict[str, Place]:
         for name, source in unet_sources(names, sizes).items():
             found |= dict(_of(f"network.{name}", source.keys, "unet."))
     for k, depth in enumerate(depths):
-        sources = clip_keys.text_sources(clip_keys.TRANSFORMERS, depth, projection=False)
-        for name, source in sources.items():
-            found |= dict(_of(f"prompt.readers.{k}.tower.{name}", source.keys, f"{PARTS[k + 1]}."))
+        towers = clip_keys.text_sources(clip_keys.TRANSFORMERS, depth, projection=False)
+        for name, tower in towers.items():
+            found |= dict(_of(f"prompt.readers.{k}.tower.{name}", tower.keys, f"{PARTS[k + 1]}."))
     return found
 
 
