@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from torch import Tensor, nn
 
+from zeuxis.batch import Batch, Condition, Shape
+from zeuxis.catalog.weights import load_system
+from zeuxis.cli.options import recipe_of
+from zeuxis.data.library import open_source
+from zeuxis.data.worlds.rich.sources import RichScenes
+from zeuxis.degrade.edges import edges
 from zeuxis.errors import UsageError, WeightsError
+from zeuxis.game import System, Turn
+from zeuxis.knobs import Sampling
 from zeuxis.nn.controlnet import ControlBranch, controlled_by, scaled, unet_of
 from zeuxis.nn.dit import DiT
 from zeuxis.nn.unet import UNet
 from zeuxis.pretrained.controlnet_keys import key_map, load_controlnet, save_controlnet
+from zeuxis.rng import ImageRng, Stream
+from zeuxis.systems.autoencoder.kl_autoencoder import KLAutoencoder
+from zeuxis.systems.diffusion.controlnet import ControlNet
+from zeuxis.systems.diffusion.ddpm import DDPM
+from zeuxis.systems.diffusion.flow_matching import FlowMatching
+from zeuxis.systems.diffusion.latent_diffusion import LatentDiffusion
+from zeuxis.training.checkpoint import write_model
 
 SD = {"width": 320, "multiples": (1, 2, 4, 4), "attention": (1, 2, 4), "eps": 1e-5}
 XL = {"width": 320, "multiples": (1, 2, 4), "attention": (2, 4), "transformer_depth": (0, 2, 10), "eps": 1e-5}
@@ -231,3 +248,172 @@ def test_sd_families_are_called_by_name() -> None:
         public = save_controlnet(ControlBranch(UNet(4, **SD, heads=8, context_width=768), 3, factor=8))
     with pytest.raises(WeightsError, match=r"for Stable Diffusion 1\.x .* base is Stable Diffusion 2\.x"):
         load_controlnet(public, two)
+
+
+# -- the system -----------------------------------------------------------------------------------------
+
+SHAPE = Shape(3, 16, 16)
+NAMES = ("sky", "ground", "ring")
+TINY = {"kind": "unet", "width": 8, "multiples": (1, 2), "blocks": 1, "attention": (), "heads": 2}
+
+
+def flow(side: int = 16, **settings: Any) -> FlowMatching:
+    torch.default_generator.manual_seed(0)
+    system = FlowMatching(Shape(3, side, side), network=TINY, steps=4, **settings)
+    stir(system.network)
+    return system.requires_grad_(False).eval()
+
+
+def layouts(n: int = 2) -> Tensor:
+    layout = torch.zeros(n, 16, 16, dtype=torch.int64)
+    layout[:, 9:] = 1
+    layout[0, 2:6, 2:6] = 2
+    return layout
+
+
+def steered(base: System, **settings: Any) -> ControlNet:
+    return ControlNet(SHAPE, base=base, layout_names=NAMES, **settings).eval()
+
+
+def test_an_untrained_controlnet_draws_what_its_base_draws_bit_for_bit() -> None:
+    base = flow(classes=3, condition="label")
+    system = steered(base)
+    assert system.conditions == {"label", "layout"} and set(system.knobs) == {*base.knobs, "strength"}
+    label = torch.tensor([0, 2])
+    how = Sampling(guidance=2.0, sampler="heun")
+    alone = base.sample(Condition(label=label), ImageRng([5, 6]), how)
+    given = Condition(label=label, layout=layouts())
+    assert torch.equal(system.sample(given, ImageRng([5, 6]), how), alone)
+    x, sigma = randn(2, *SHAPE), torch.tensor([0.5, 2.0])
+    want = base.denoiser(Condition(label=label), 2, how)(x, sigma)
+    assert torch.equal(system.denoiser(given, 2, how)(x, sigma), want)
+    stir(system.branch)
+    assert not torch.allclose(system.sample(given, ImageRng([5, 6]), how), alone, atol=1e-2)
+    none = system.sample(given, ImageRng([5, 6]), Sampling(**how, strength=0.0))
+    assert torch.equal(none, alone)
+    swapped = Condition(label=label, layout=layouts().flip(0))
+    assert not torch.allclose(
+        system.sample(given, ImageRng([5, 6]), how), system.sample(swapped, ImageRng([5, 6]), how), atol=1e-2
+    )
+
+
+def test_ddpm_is_a_base_too() -> None:
+    torch.default_generator.manual_seed(0)
+    base = DDPM(SHAPE, width=8, multiples=(1, 2), blocks=1, attention=(), chain=20, steps=3)
+    stir(base.network)
+    system, given = steered(base.eval()), Condition(layout=layouts())
+    assert torch.equal(system.sample(given, ImageRng([5, 6])), base.sample(Condition(), ImageRng([5, 6])))
+    stir(system.branch)
+    batch = Batch(randn(2, *SHAPE).clamp(-1, 1), given)
+    assert system.follow(Turn(batch, Stream(0), 0, 0.0)) != base.predict(Turn(batch, Stream(0), 0, 0.0))
+
+
+def test_training_moves_the_branch_alone() -> None:
+    """At first only the zero convolutions have a gradient; once they are off zero everything of the branch has."""
+    base = flow()
+    before = {name: p.clone() for name, p in base.state_dict().items()}
+    system = steered(base).train()
+    batch = Batch(randn(2, *SHAPE).clamp(-1, 1), Condition(layout=layouts()))
+    optimiser = torch.optim.Adam(system.branch.parameters(), 1e-2)
+    for first in (True, False):
+        loss = system.follow(Turn(batch, Stream(0), 0, 0.0))
+        optimiser.zero_grad()
+        loss.backward()
+        moved = {name for name, p in system.branch.named_parameters() if p.grad is not None and p.grad.any()}
+        zeros = {n for n, _ in system.branch.named_parameters() if n.startswith(("zeros", "middle_zero"))}
+        assert zeros <= moved
+        assert moved == zeros if first else {"trunk.stem.weight", "hint.out.weight"} <= moved
+        optimiser.step()
+    assert all(torch.equal(before[name], p) for name, p in base.state_dict().items())
+    assert not any(p.grad is not None for p in base.parameters())
+
+
+def test_a_model_of_latents_is_steered_by_pictures_of_full_size() -> None:
+    torch.default_generator.manual_seed(0)
+    first_stage = KLAutoencoder(SHAPE, latent=2, width=8, multiples=(1, 2, 2), blocks=1, ndf=8, layers=1)
+    base = LatentDiffusion(SHAPE, first_stage=first_stage, network=TINY, chain=20, scale=2.0, steps=3)
+    stir(base.network)
+    system = steered(base.eval())
+    assert system.branch.hint.factor == 4
+    given = Condition(layout=layouts())
+    alone = base.sample(Condition(), ImageRng([5, 6]))
+    assert torch.equal(system.sample(given, ImageRng([5, 6])), alone)
+    loss = system.train().follow(Turn(Batch(randn(2, *SHAPE).clamp(-1, 1), given), Stream(0), 0, 0.0))
+    assert torch.isfinite(loss) and float(base.scale) == 2.0
+
+
+def test_its_file_holds_the_branch_and_names_its_base(tmp_path: Path) -> None:
+    """The base's file is as it was; the ControlNet's holds nothing of it, and is not opened upon another base."""
+    base = flow()
+    write_model(tmp_path / "base", base, {"data": "toy"})
+    files = {p: p.read_bytes() for p in sorted((tmp_path / "base").iterdir())}
+    loaded = load_system(tmp_path / "base")[0]
+    system = steered(loaded)
+    stir(system.branch)
+    write_model(tmp_path / "control", system, {"data": "toy"})
+    assert files == {p: p.read_bytes() for p in sorted((tmp_path / "base").iterdir())}
+    with safe_open(next((tmp_path / "control").glob("*.safetensors")), "pt") as held:
+        assert all(name.startswith("branch.") for name in held.keys())  # noqa: SIM118  (no mapping)
+    again = load_system(tmp_path / "control")[0]
+    given = Condition(layout=layouts())
+    assert torch.equal(again.sample(given, ImageRng([1, 2])), system.sample(given, ImageRng([1, 2])))
+    other = flow()
+    stir(other.network, seed=9)
+    write_model(tmp_path / "base", other, {"data": "toy"})
+    with pytest.raises(WeightsError, match=r"trained upon the model .*base .* other weights now"):
+        load_system(tmp_path / "control")
+
+
+def test_a_base_that_cannot_be_steered_is_refused() -> None:
+    transformer = FlowMatching(SHAPE, network={"kind": "dit", "patch": 4, "width": 16, "depth": 1, "heads": 2})
+    with pytest.raises(UsageError, match="'flow-matching' has no U-Net"):
+        steered(transformer)
+    with pytest.raises(UsageError, match="obeys a layout already"):
+        torch.default_generator.manual_seed(0)
+        first_stage = KLAutoencoder(SHAPE, latent=2, width=8, multiples=(1, 2, 2), blocks=1, ndf=8, layers=1)
+        steered(LatentDiffusion(SHAPE, first_stage=first_stage, layout_names=NAMES, condition="layout", network=TINY))
+    with pytest.raises(UsageError, match="draws pictures of"):
+        ControlNet(Shape(3, 32, 32), base=flow(), layout_names=NAMES)
+    with pytest.raises(UsageError, match="needs data that has it"):
+        ControlNet(SHAPE, base=flow(), condition="source")
+    with pytest.raises(UsageError, match="no denoiser with one loss"):
+        torch.default_generator.manual_seed(0)
+        steered(KLAutoencoder(SHAPE, latent=2, width=8, multiples=(1, 2), blocks=1, ndf=8, layers=1))
+    with pytest.raises(UsageError, match="condition of a ControlNet"):
+        steered(flow(), condition="style")
+    with pytest.raises(UsageError, match="2 U-Nets"):
+        steered(steered(flow()), condition="mask")
+
+
+def test_edges_are_thin_and_where_things_meet() -> None:
+    image = -torch.ones(1, 3, 12, 12)
+    image[:, 1, 3:9, 4:10] = 1.0  # a green square
+    found = edges(image)[0, 0]
+    assert 16 <= int(found.sum()) <= 28 and not found[:2].any() and not found[5:7, 6:8].any()
+    step = torch.cat([-torch.ones(1, 1, 8, 4), torch.ones(1, 1, 8, 4)], 3)
+    assert edges(step)[0, 0].sum(1).eq(1).all()  # one pixel wide
+    assert not edges(step * 0.1).any() and edges(step * 0.1, 0.05).any()
+    assert not edges(torch.full((1, 3, 8, 8), 0.3)).any()
+
+
+def test_scenes_beside_their_depth() -> None:
+    index = torch.arange(3)
+    pair, scene = open_source("scenes-depth", 32), RichScenes(32)
+    batch = pair.batch(index)
+    assert torch.equal(batch.image, scene.batch(index).image)
+    assert torch.equal(batch.condition.source, 2 * scene.depth(index) - 1) and pair.spec.source_shape == (1, 32, 32)
+    assert batch.condition.given == pair.spec.provides
+    system = ControlNet(Shape(3, 32, 32), base=flow(32), source_shape=Shape(1, 32, 32), condition="source")
+    drawn = system.sample(Condition(source=batch.condition.source), ImageRng.counting(1, 3), Sampling(steps=2))
+    assert drawn.shape == (3, 3, 32, 32)
+
+
+def test_a_degradation_as_condition_makes_the_pictures_that_are_followed() -> None:
+    recipe = recipe_of("controlnet", base="runs/7", condition="edges:0.3")
+    assert recipe.data == "scenes | edges:0.3" and recipe.model == {"base": "runs/7", "condition": "source"}
+    assert recipe_of("controlnet", condition="layout").data == "scenes"
+    assert recipe_of("controlnet", data="faces", condition="edges").data == "faces | edges"
+    first = recipe_of("latent-diffusion", first_stage="runs/3", condition="none").model
+    assert first["first_stage"] == "runs/3" and first["condition"] == "none"
+    with pytest.raises(UsageError, match="give one of them"):
+        recipe_of("controlnet", condition="edges", pair="grey")

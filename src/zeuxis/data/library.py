@@ -24,7 +24,7 @@ from zeuxis.data.worlds.nature import Plants, Terrain
 from zeuxis.data.worlds.pairs import FacesPairs
 from zeuxis.data.worlds.phantoms import JointPhantoms, Phantoms
 from zeuxis.data.worlds.rich.sources import RichScenes, SceneEdits
-from zeuxis.data.worlds.rich.views import SceneLight, SceneStyles
+from zeuxis.data.worlds.rich.views import SceneDepth, SceneLight, SceneStyles
 from zeuxis.data.worlds.scenes import Scenes, UnpairedScenes
 from zeuxis.degrade.language import parse_chain
 from zeuxis.errors import UnknownName, Unsupported, UsageError
@@ -38,6 +38,7 @@ WORLDS: Mapping[str, Callable[[int, str], Source]] = {
     "scenes-rich-all": partial(RichScenes, pairs="all"),
     "scenes-edits": SceneEdits,
     "scenes-styles": SceneStyles,
+    "scenes-depth": SceneDepth,
     "scenes-light": SceneLight,
     "scenes-light-moving": partial(SceneLight, moving=True),
     "motion": Motion,

@@ -11,7 +11,8 @@ sigma_t and ``after`` = sigma_{t-1} (0 after the last step):
 
 A chain of fewer steps has the variances of its own ``now`` and ``after``, as the paper's does (Section 4).
 
-Legend: B images of any shape (B, ...); now and after are (B,), or plain numbers; v, in [0, 1] as long as a network keeps to it, has an image's shape.
+Legend: B images of any shape (B, ...); now and after are (B,), or plain numbers; v has an image's shape, and lies in
+[0, 1] as long as a network keeps to it.
 """
 
 from __future__ import annotations

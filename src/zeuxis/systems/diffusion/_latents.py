@@ -41,7 +41,7 @@ class LatentSpace:
         self.first_stage = first_stage
         self.quantiser = _quantiser(first_stage)
         with torch.no_grad():
-            latent = self.encode(torch.zeros(1, *picture, device=first_stage.device))
+            latent = self._coded(torch.zeros(1, *picture, device=first_stage.device))
         if latent.ndim != 4:
             raise Unsupported(f"'{name}' codes a picture as a vector, not as a map: {mend} (or use latent-prior)")
         self.shape = Shape(*latent.shape[1:])
@@ -51,8 +51,11 @@ class LatentSpace:
     def encode(self, image: Tensor) -> Tensor:
         """The latents ``(B, Z, h, w)`` float32 of pictures ``(B, C, H, W)``, the same under autocast."""
         with torch.autocast(image.device.type, enabled=False):
-            latent = self.first_stage.encode(image)
-            return (latent if self.quantiser is None else self.quantiser.lookup(latent)).float()
+            return self._coded(image).float()
+
+    def _coded(self, image: Tensor) -> Tensor:
+        latent = self.first_stage.encode(image)
+        return latent if self.quantiser is None else self.quantiser.lookup(latent)
 
     def decode(self, latent: Tensor) -> Tensor:
         """Pictures ``(B, C, H, W)`` in [-1, 1] of latents ``(B, Z, h, w)``."""

@@ -22,7 +22,7 @@ from torch import Tensor
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.diffusion.sampler import ByLevel, Denoise
-from zeuxis.errors import UsageError
+from zeuxis.errors import Unsupported, UsageError
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Knob, Sampling
 from zeuxis.nn.controlnet import ControlBranch, controlled_by, unet_of
@@ -77,6 +77,10 @@ class ControlNet(System):
             raise UsageError(
                 f"the base '{name}' draws pictures of {tuple(base.shape)}, the data has {tuple(self.shape)} "
                 "(channels, rows, columns): set size to its own, or train a base on this data"
+            )
+        if len(base.moves()) != 1 or "denoiser" not in base.can:
+            raise Unsupported(
+                f"the base '{name}' is no denoiser with one loss: give ddpm, flow-matching, latent-diffusion"
             )
         if condition in base.conditions:
             raise UsageError(

@@ -134,7 +134,6 @@ class DiffusionTransformer(System):
         self.diffused = self.shape if self.latents is None else self.latents.shape
         self.register_buffer("scale", torch.tensor(1.0 if first_stage is None else float(scale)))  # 0: not measured yet
         self.path = VariancePreserving(betas(schedule, chain))
-        self.least = first_variance(self.path.sigmas)
         z, rows, columns = self.diffused
         self.network = Transformer(
             z,
@@ -180,7 +179,7 @@ class DiffusionTransformer(System):
         now = self.path.sigma(t.double())
         after = self.path.sigma(t.double() - 1).where(t > 0, 0.0)
         guess = to_x0(c, mean.detach(), noisy)
-        bound = bound_term(x0, guess, fraction(raw), now, after, self.least).mean()
+        bound = bound_term(x0, guess, fraction(raw), now, after, first_variance(self.path.sigmas)).mean()
         turn.note(simple=loss, bound=bound)
         return loss + bound
 

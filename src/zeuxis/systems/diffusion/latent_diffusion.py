@@ -93,7 +93,7 @@ class LatentDiffusion(System):
             "Of a VQ autoencoder the vectors of its codes are diffused, and scaled too, not those before quantisation.",
             "The chain's variances are Stable Diffusion's, and fewer of its steps are spaced as Karras et al. have it.",
             "Layouts are shown as they are, averaged over the places of the latent, without an encoder of their own.",
-            "A caption's words are encoded by a small transformer of the vocabulary of the data, trained with the rest.",
+            "A caption's words are encoded by a small transformer over the data's vocabulary, trained with the rest.",
             "What a mask keeps is the given picture itself, not what the first stage makes of it.",
             "Heun's and DPM-Solver's corrections are held to the change between two answers.",
         ),

@@ -1,6 +1,8 @@
-"""Rich scenes in pairs of another kind: in a style, and as light with its exposures."""
+"""Rich scenes in pairs of another kind: in a style, beside their depth, and as light with its exposures."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -46,6 +48,28 @@ class SceneStyles(World):
                 image[row] = styles.styled(shown.rows(slice(row, row + 1)), size, name)[0]
                 style[row] = styles.styled(other.rows(slice(row, row + 1)), size, name)[0]
         return Batch(image, Condition(source=source, style=style, label=label, factors=shown.factors), index)
+
+
+class SceneDepth(World):
+    """How far everything is (``source``, one channel: -1 at the camera, 1 in the sky), and the scene (image)."""
+
+    name = "scenes-depth"
+    natural = replace(
+        RichScenes.natural, source_shape=Shape(1, 64, 64), provides=RichScenes.natural.provides | {"source"}
+    )
+
+    def __init__(self, size: int = 64, split: str = "train", length: int = 1_000_000) -> None:
+        super().__init__(size, split, length)
+        self.scenes = RichScenes(size, split, length)
+
+    def stated_factors(self, factors: Tensor) -> Tensor:
+        return self.scenes.stated_factors(factors)
+
+    def batch(self, index: Tensor) -> Batch:
+        """The examples ``index`` (B,) int64, on the index's device."""
+        scene = self.scenes.batch(self.checked(index))
+        depth = 2 * self.scenes.depth(index) - 1
+        return replace(scene, condition=replace(scene.condition, source=depth))
 
 
 class SceneLight(World):
