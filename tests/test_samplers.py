@@ -384,7 +384,9 @@ TRUTHS = [(narrow, 0.3 * QUANTILES[:, 0]), (two_parts, truth_of_two_parts())]
 DEFAULT = signature(schedule.respaced).parameters["spacing"].default
 STEPS = (1, 2, 5, 10, 20, 50)
 FIRST, SECOND = (0.2, 0.15, 0.08, 0.045), (0.15, 0.1, 0.045, 0.02)  # at 5, 10, 20 and 50 steps
-WITHIN = {"euler": FIRST, "ddim": FIRST, "ancestral": (0.25, 0.16, 0.09, 0.05), "heun": SECOND, "dpmpp-2m": SECOND}
+NOISY = {"ancestral": (0.25, 0.16, 0.09, 0.05), "dpmpp-sde": (0.15, 0.1, 0.045, 0.03)}
+NOISY |= {"dpmpp-2m-sde": (0.17, 0.1, 0.045, 0.03)}
+WITHIN = dict.fromkeys(SAMPLERS, SECOND) | {"euler": FIRST, "ddim": FIRST, "lms": (0.2, 0.1, 0.045, 0.02)} | NOISY
 
 
 @pytest.mark.parametrize("path", [*CHAINS, "edm", "flow"])
@@ -394,7 +396,8 @@ def test_more_steps_come_nearer_to_the_truth(name: str, path: str) -> None:
         far = [distance(SAMPLERS[name], grid_of(path, steps, DEFAULT), of, truth) for steps in STEPS]
         assert all(found < bound for found, bound in zip(far[2:], WITHIN[name], strict=True)), far
         # One step gives the mean of all pictures: no number of steps is worse, nor are more than before.
-        assert all(after < max(1.1 * before, 0.02) for before, after in pairwise(far)), far
+        noise = 0.03 if name in NOISY else 0.02  # of a thousand draws
+        assert all(after < max(1.1 * before, noise) for before, after in pairwise(far)), far
 
 
 @pytest.mark.parametrize("spacing", get_args(schedule.Spacing))

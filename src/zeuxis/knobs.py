@@ -119,13 +119,25 @@ COMMON: Mapping[str, Knob] = MappingProxyType(
             Knob(
                 "temperature", "float", "scale of the latent's deviation; below 1 less varied", 1.0, least=0, most=1000
             ),
+            Knob(
+                "eta",
+                "float",
+                "share of the noise that samplers with eta draw afresh in each step: 1 is all of it",
+                0.0,
+                least=0,
+                most=1,
+            ),
+            Knob(
+                "churn", "float", "S_churn: noise that Heun's method adds before its steps", 0.0, least=0, most=10_000
+            ),
         )
     }
 )
 
 
 SHORT: Mapping[str, str] = MappingProxyType(  # those with a flag and a keyword of their own, and what they mean
-    {name: knob.meaning for name, knob in COMMON.items()} | {"sampler": "how it steps; each model has its own"}
+    {name: COMMON[name].meaning for name in ("steps", "guidance", "temperature")}
+    | {"sampler": "how it steps; each model has its own"}
 )
 
 

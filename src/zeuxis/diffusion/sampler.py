@@ -1,11 +1,29 @@
 """Samplers: from noise to an image, through nothing but ``denoise(x, sigma) -> x0``.
 
-``x = x0 + sigma e`` is in VE space, and every path of :mod:`zeuxis.diffusion.path` is VE after division by
-its alpha. So DDIM is Euler's method in sigma, and DDPM's ancestral step is :func:`ddim` with eta = 1, exactly.
+``x = x0 + sigma e`` is in VE space, and every path of :mod:`zeuxis.diffusion.path` is VE after division by its alpha.
+So each sampler exists once, and many names fall together: DDIM is Euler's method in sigma, DDPM's ancestral step is
+:func:`ddim` with eta = 1, and so is "Euler ancestral", exactly.
 
 Both the VE and the straight path obey dx/ds = (x - x0) / s, s being the noise's standard deviation. Therefore
-:func:`euler` and :func:`heun` may also be given the straight path's x and times, which has no infinity at
-pure noise; Euler's steps are the same ones in either space, Heun's are not.
+:data:`ON_STRAIGHT` may also be given the straight path's x and times, which has no infinity at pure noise; Euler's
+steps are the same ones in either space, those of Heun's and the midpoint method are not.
+
+                    calls of N steps    order    noise            knobs
+    euler           N                   1        none
+    heun            2N - 1              2        of churn alone   churn
+    midpoint        2N                  2        none
+    ddim            N                   1        of eta           eta
+    ancestral       N                   1        all of it
+    dpmpp-2s        2N - 1              2        of eta           eta
+    dpmpp-sde       2N - 1              2        all of it
+    dpmpp-2m        N                   2        of eta           eta
+    dpmpp-2m-sde    N                   2        all of it
+    unipc           N                   3        none
+    unipc-3         N                   3        none
+    lms             N                   4        none
+
+The order is that of the equation without noise on ever finer grids. UniPC's corrector adds one to the order of its
+predictor, 2 or 3; the first steps, which know fewer answers, leave it at 3 in the end.
 
 Second-order methods take the change of x0 from one level to another and carry it on by half a step. Over a step that is
 long for the one before it, or that more than halves the noise, their formulas carry it on by several times that change,
@@ -13,132 +31,77 @@ far beyond the pictures. They are held to the whole of it here (``most = WHOLE``
 near; ``most = math.inf`` is the published algorithm on every grid.
 
 Legend: x (B, C, H, W); ``levels`` (N + 1,) for N steps, descending, as in :mod:`zeuxis.diffusion.schedule`; a denoiser
-gets sigma as (B,), or a :class:`ByLevel` as a number. Each calls the denoiser N times, Heun 2N - 1 times.
+gets sigma as (B,), or a :class:`ByLevel` as a number.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import cast
 
-import torch
 from torch import Tensor
 
-from zeuxis.diffusion.path import for_each
-from zeuxis.errors import UnknownName
-from zeuxis.rng import Rng, normal_like
+from zeuxis.diffusion.samplers.linear_multistep import dpmpp_2m, dpmpp_2m_sde, lms, unipc
+from zeuxis.diffusion.samplers.single_step import (
+    ancestral,
+    ddim,
+    dpmpp_2s,
+    dpmpp_sde,
+    euler,
+    heun,
+    midpoint,
+    multistep,
+)
+from zeuxis.diffusion.samplers.step import WHOLE, ByLevel, Denoise, Sampler
+from zeuxis.errors import UnknownName, UsageError, lookup
 
-Denoise = Callable[[Tensor, Tensor], Tensor]
-WHOLE = 1.0  # how much of the change of x0 a second-order correction may carry on
-
-
-@dataclass(frozen=True, eq=False)
-class ByLevel:
-    """A denoiser whose ``of`` may also be given one plain number as sigma, the same for all images.
-
-    A sampler gives it that: so little is left of the loop besides the network.
-    """
-
-    of: Callable[[Tensor, Any], Tensor]  # of x and sigma, (B,) or a number
-
-    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
-        return self.of(x, sigma)
-
-
-class Sampler(Protocol):
-    """What every sampler is."""
-
-    def __call__(self, denoise: Denoise, x: Tensor, levels: Tensor, rng: Rng) -> Tensor: ...
-
-
-def euler(denoise: Denoise, x: Tensor, levels: Tensor, rng: Rng) -> Tensor:
-    """Euler's method; in VE space this is DDIM (Song et al. 2020, arXiv:2010.02502, Eq. 14). Draws nothing.
-
-    A step along dx/ds = (x - x0) / s (Karras et al. 2022, Eq. 1 and 3) leaves after / now of the way from x0 to x.
-    """
-    ask = _at_level(denoise)
-    for now, after in _steps(levels):
-        x = _between(ask(x, now), x, after / now)
-    return x
-
-
-def heun(denoise: Denoise, x: Tensor, levels: Tensor, rng: Rng, most: float = WHOLE) -> Tensor:
-    """Heun's second-order method, a plain Euler step to 0 (Karras et al. 2022, Alg. 1). Draws nothing.
-
-    The mean of the slopes at both ends moves Euler's step by (1 - after / now) (x0' - x0) times now / (2 after), x0'
-    being the second answer. Here that factor is ``most`` at most: see above.
-    """
-    ask = _at_level(denoise)
-    for now, after in _steps(levels):
-        x0 = ask(x, now)
-        x = _between(x0, x, after / now)
-        if after > 0:
-            share = min(most, now / (2 * after)) * (1 - after / now)
-            x = torch.add(x, ask(x, after) - x0, alpha=share)
-    return x
-
-
-def ddim(denoise: Denoise, x: Tensor, levels: Tensor, rng: Rng, eta: float = 0.0) -> Tensor:
-    """The family between DDIM (``eta`` 0) and DDPM (``eta`` 1): Song et al. 2020, Eq. 12 and 16, in VE space."""
-    ask = _at_level(denoise)
-    for now, after in _steps(levels):
-        fresh = eta * after * math.sqrt(1 - (after / now) ** 2)  # standard deviation of new noise
-        kept = math.sqrt(after**2 - fresh**2)  # and of the old noise that stays
-        x = _between(ask(x, now), x, kept / now)
-        if fresh > 0:
-            x = torch.add(x, normal_like(x, rng), alpha=fresh)
-    return x
-
-
-def ancestral(denoise: Denoise, x: Tensor, levels: Tensor, rng: Rng) -> Tensor:
-    """DDPM's chain: each step draws from q(x_{t-1} | x_t, x0) (Ho et al. 2020, Alg. 2, the smaller variance)."""
-    return ddim(denoise, x, levels, rng, eta=1.0)
-
-
-def dpmpp_2m(denoise: Denoise, x: Tensor, levels: Tensor, rng: Rng, most: float = WHOLE) -> Tensor:
-    """DPM-Solver++(2M) (Lu et al. 2022, arXiv:2211.01095, Alg. 2), first order at both ends. Draws nothing.
-
-    Alg. 2 adds (x0 - the last x0) / 2r, r being the last step's length in log sigma over this one's. Here 1 / 2r is
-    ``most`` at most: see above.
-    """
-    ask = _at_level(denoise)
-    before: tuple[float, Tensor] | None = None  # the last step's length in log sigma, and its x0
-    for now, after in _steps(levels):
-        x0 = ask(x, now)
-        if after == 0:
-            return x0
-        length = math.log(now / after)
-        target = x0
-        if before is not None:
-            target = torch.add(x0, x0 - before[1], alpha=min(most, length / (2 * before[0])))
-        x = _between(target, x, after / now)
-        before = length, x0
-    return x
-
-
-def multistep(denoise: Denoise, x: Tensor, levels: Tensor, rng: Rng, floor: float = 0.002) -> Tensor:
-    """For consistency models, whose one call reaches the image: noise afresh, call again (Song et al. 2023, Alg. 1).
-
-    ``floor`` is the paper's epsilon, the noise that the model leaves in its images.
-    """
-    ask = _at_level(denoise)
-    for now, after in _steps(levels):
-        x = ask(x, now)
-        if after > 0:
-            x = torch.add(x, normal_like(x, rng), alpha=math.sqrt(after**2 - floor**2))
-    return x
-
+__all__ = [
+    "ON_STRAIGHT",
+    "SAMPLERS",
+    "WHOLE",
+    "ByLevel",
+    "Denoise",
+    "Sampler",
+    "ancestral",
+    "ddim",
+    "dpmpp_2m",
+    "dpmpp_2m_sde",
+    "dpmpp_2s",
+    "dpmpp_sde",
+    "euler",
+    "heun",
+    "lms",
+    "midpoint",
+    "multistep",
+    "sampler",
+    "unipc",
+    "with_knobs",
+]
 
 SAMPLERS: dict[str, Sampler] = {
     "euler": euler,
     "heun": heun,
+    "midpoint": midpoint,
     "ddim": ddim,
     "ancestral": ancestral,
+    "dpmpp-2s": dpmpp_2s,
+    "dpmpp-sde": dpmpp_sde,
     "dpmpp-2m": dpmpp_2m,
+    "dpmpp-2m-sde": dpmpp_2m_sde,
+    "unipc": unipc,
+    "unipc-3": partial(unipc, order=3),
+    "lms": lms,
 }
+ON_STRAIGHT = ("euler", "heun", "midpoint")  # those that may walk the straight path itself, churn apart
+
+_TAKES: Mapping[str, tuple[str, ...]] = {  # the knobs that a sampler leaves open
+    "ddim": ("eta",),
+    "dpmpp-2m": ("eta",),
+    "dpmpp-2s": ("eta",),
+    "heun": ("churn",),
+}
+_WHOLE_NOISE = {"ancestral": "ddim", "dpmpp-sde": "dpmpp-2s", "dpmpp-2m-sde": "dpmpp-2m"}  # eta 1 of another
 
 
 def sampler(name: str, among: tuple[str, ...] = tuple(SAMPLERS)) -> Sampler:
@@ -148,17 +111,19 @@ def sampler(name: str, among: tuple[str, ...] = tuple(SAMPLERS)) -> Sampler:
     return SAMPLERS[name]
 
 
-def _steps(levels: Tensor) -> Iterator[tuple[float, float]]:
-    return pairwise(levels.tolist())
+def with_knobs(name: str, asked: Mapping[str, object]) -> Sampler:
+    """The sampler called ``name`` with those of the knobs ``eta`` and ``churn`` that are ``asked``.
 
-
-def _at_level(denoise: Denoise) -> Callable[[Tensor, float], Tensor]:
-    """``denoise`` for a number, as cheaply as it can be asked."""
-    if isinstance(denoise, ByLevel):
-        return denoise.of
-    return lambda x, level: denoise(x, for_each(level, x))
-
-
-def _between(x0: Tensor, x: Tensor, share: float) -> Tensor:
-    """``share`` of the way from ``x0`` to ``x``, in the dtype of ``x``."""
-    return torch.lerp(x0.to(x.dtype), x, share)
+    Raises :class:`UsageError` for one that it makes no use of, unless that is the value which it has anyway.
+    """
+    chosen = lookup("sampler", name, SAMPLERS)
+    takes = _TAKES.get(name, ())
+    values = {knob: cast(float, asked[knob]) for knob in ("eta", "churn") if knob in asked}
+    for knob, value in values.items():
+        fixed = 1.0 if knob == "eta" and name in _WHOLE_NOISE else 0.0
+        if knob not in takes and value != fixed:
+            users = ", ".join(user for user, knobs in _TAKES.items() if knob in knobs)
+            instead = f"{_WHOLE_NOISE[name]} takes it" if fixed else f"it is a knob of {users}"
+            raise UsageError(f"{knob} {value:g}: sampler '{name}' makes no use of {knob}; {instead}")
+    turned = {knob: value for knob, value in values.items() if knob in takes}
+    return partial(cast(Callable[..., Tensor], chosen), **turned) if turned else chosen

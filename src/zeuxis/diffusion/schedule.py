@@ -45,7 +45,8 @@ def respaced(sigmas: Tensor, steps: int, spacing: Spacing = "karras") -> Tensor:
     """``steps`` levels between those of a chain (T,), given ascending; the chain itself where they are T or more.
 
     ``karras``: equally spaced in sigma^(1/7) (:func:`karras`), :data:`HIGH` at most;
-    ``uniform-log-snr``: in constant ratio (Lu et al. 2022, arXiv:2206.00927, Section 3.4), :data:`HIGH` at most;
+    ``uniform-log-snr``: in constant ratio (Lu et al. 2022, arXiv:2206.00927, Section 3.4), :data:`HIGH` at most; other
+    libraries call this ``exponential``, for it is evenly spaced in the logarithm of sigma;
     ``trailing``, ``leading`` and ``linspace``: the chain's own levels, evenly spaced in t as in Table 2 of Lin et al.
     2023 (arXiv:2305.08891). ``leading`` starts short of pure noise, and ``linspace`` calls the lowest level: both are
     there to compare with.

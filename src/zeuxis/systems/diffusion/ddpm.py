@@ -8,7 +8,7 @@ alpha-bar_t -> alpha(t)^2 of ``path``, t (1 to T) -> t + 1 (0 to T - 1). Sampler
 whose noise has deviation sigma_t = sqrt((1 - alpha-bar_t) / alpha-bar_t): see :mod:`zeuxis.diffusion.sampler`.
 
 Parts: diffusion/path.py (the chain), diffusion/precondition.py (what the network predicts), diffusion/sampler.py,
-diffusion/guidance.py, nn/unet.py, nn/conditioner.py.
+diffusion/likelihood.py, diffusion/guidance.py, nn/unet.py, nn/conditioner.py.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from torch.special import log_ndtr
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.diffusion.guidance import Conditioning, bind_condition, clamped, classifier_free
+from zeuxis.diffusion.likelihood import differentiable, draw_probe, ve_log_prob
 from zeuxis.diffusion.path import BetaSchedule, Level, VariancePreserving, add_noise, append_dims, betas, for_each
 from zeuxis.diffusion.precondition import Prediction, in_ve, on_path, target, to_x0
-from zeuxis.diffusion.sampler import SAMPLERS, ByLevel, Denoise
+from zeuxis.diffusion.sampler import ByLevel, Denoise, with_knobs
 from zeuxis.diffusion.schedule import Spacing, respaced
 from zeuxis.diffusion.weighting import min_snr, squared_error
 from zeuxis.distributions.normal import Normal
@@ -77,18 +78,34 @@ class DDPM(System):
                 "sampler",
                 "choice",
                 "how the reverse process is solved",
-                choices=("euler", "heun", "ddim", "ancestral", "dpmpp-2m"),
+                choices=(
+                    "euler",
+                    "heun",
+                    "midpoint",
+                    "ddim",
+                    "ancestral",
+                    "dpmpp-2s",
+                    "dpmpp-sde",
+                    "dpmpp-2m",
+                    "dpmpp-2m-sde",
+                    "unipc",
+                    "unipc-3",
+                    "lms",
+                ),
             ),
+            "eta",
+            "churn",
             Knob(
                 "spacing",
                 "choice",
                 "how the levels of fewer steps than the chain has are laid between its own",
                 choices=("karras", "uniform-log-snr", "trailing", "leading", "linspace"),
+                aliases=(("exponential", "uniform-log-snr"),),
             ),
         ),
         departures=(
             "No dropout.",
-            "Heun's and DPM-Solver's corrections are held to the change between two answers; "
+            "The corrections of Heun's method, DPM-Solver and UniPC are held to the change between two answers; "
             "their papers carry it further where a step is long.",
             "Ancestral sampling uses the posterior's variance, the smaller of the paper's two.",
             "The last term of the bound has the deviation sigma_1 and the same clamped mean as the others.",
@@ -180,11 +197,11 @@ class DDPM(System):
 
     @torch.no_grad()
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        """Alg. 2, or any of ``SAMPLERS`` in ``steps`` steps; x0 is clamped at every one."""
+        """Alg. 2, or any sampler of :mod:`zeuxis.diffusion.sampler` in ``steps`` steps; x0 is clamped at every one."""
         levels = self.levels(how)
         x = rng.normal(len(rng), *self.shape, device=self.device)  # x_T ~ N(0, I), ...
         x = x * math.sqrt(1 + float(levels[0]) ** 2)  # ... over sqrt(alpha-bar_T)
-        solve = SAMPLERS[self.settings(how).sampler]
+        solve = with_knobs(self.settings(how).sampler, how)
         return solve(self.denoiser(condition, len(rng), how), x, levels, rng).clamp(-1, 1)
 
     @torch.no_grad()
@@ -210,6 +227,19 @@ class DDPM(System):
             bound -= 0.5 * (before**-2 - sigma**-2) * error  # Eq. 8 in terms of x0
         grey = discretised_normal_log_prob(denoised(sigmas[0]), sigmas[0], image)  # L_0, Eq. 13
         return bound + grey + math.prod(self.shape) * math.log(1 / BIN)
+
+    def flow_log_prob(self, image: Tensor, rng: Rng) -> Tensor:
+        """The log-likelihood in nats (B,) by the probability flow, beside the bound of :meth:`log_prob`.
+
+        Of a density at the chain's least noise, so of dequantised images; its divergence is estimated by one probe.
+        """
+        sigmas = self.path.sigmas
+        low, high = float(sigmas[0]), float(sigmas[-1])
+        with differentiable():
+            denoise = bind_condition(self.denoise, self.conditioner.null(len(image)), conditional=False)
+            probes = [draw_probe(image, rng)]
+            prior = math.sqrt(1 + high**2)
+            return ve_log_prob(denoise, image, low=low, high=high, prior=prior, probes=probes).log_prob
 
 
 def discretised_normal_log_prob(mean: Tensor, std: float, image: Tensor) -> Tensor:

@@ -7,8 +7,8 @@ Paper -> code: x_1 (data) -> image, x_0 (noise) -> noise, t -> 1 - t (here time 
 other diffusion model), u_t -> velocity, v_t(x; theta) -> network, psi_t(x_0) -> noisy.
 
 Parts: diffusion/path.py (``Straight``), diffusion/precondition.py (velocity or image), diffusion/schedule.py and
-diffusion/sampler.py, diffusion/guidance.py, nn/networks.py (and the one network that is chosen), nn/conditioner.py
-and, for captions, nn/caption_conditioner.py.
+diffusion/sampler.py, diffusion/likelihood.py, diffusion/guidance.py, nn/networks.py (and the one network that is
+chosen), nn/conditioner.py and, for captions, nn/caption_conditioner.py.
 
 Axes: S rows and columns of a sketch.
 """
@@ -24,10 +24,11 @@ from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
-from zeuxis.diffusion.guidance import Conditioning, classifier_free
+from zeuxis.diffusion.guidance import Conditioning, bind_condition, classifier_free
+from zeuxis.diffusion.likelihood import differentiable, draw_probe, straight_log_prob
 from zeuxis.diffusion.path import Level, Straight, add_noise, append_dims, for_each
 from zeuxis.diffusion.precondition import on_path, to_x0
-from zeuxis.diffusion.sampler import SAMPLERS, ByLevel, Denoise
+from zeuxis.diffusion.sampler import ON_STRAIGHT, ByLevel, Denoise, with_knobs
 from zeuxis.diffusion.schedule import flow_levels, flow_times, shift_timesteps
 from zeuxis.diffusion.weighting import TimeDensity, density, squared_error
 from zeuxis.errors import Unsupported, lookup
@@ -36,7 +37,7 @@ from zeuxis.knobs import Knob, Sampling
 from zeuxis.nn.caption_conditioner import caption_conditioner, text_options
 from zeuxis.nn.conditioner import Conditioner, ConditionKind, LabelConditioner, NoCondition, drop_mask
 from zeuxis.nn.networks import Ends, build_network
-from zeuxis.rng import ImageRng, normal_like
+from zeuxis.rng import ImageRng, Rng, normal_like
 
 TIME_SCALE = 1000  # the time embedding's frequencies were made for steps out of 1000
 LEAST_TIME = 0.1  # of predicted images the loss divides by the time, or by this, or near-clean images would rule
@@ -65,13 +66,38 @@ class FlowMatching(System):
         family="diffusion",
         year=2022,
         paper="2210.02747",
-        verbs={"sample", "denoiser"},
+        verbs={"sample", "log_prob", "denoiser"},
         accepts={"label", "caption"},
-        knobs=("steps", "guidance", Knob("sampler", "choice", "how the flow is solved", choices=("euler", "heun"))),
+        knobs=(
+            "steps",
+            "guidance",
+            Knob(
+                "sampler",
+                "choice",
+                "how the flow is solved",
+                choices=(
+                    "euler",
+                    "heun",
+                    "midpoint",
+                    "ddim",
+                    "ancestral",
+                    "dpmpp-2s",
+                    "dpmpp-sde",
+                    "dpmpp-2m",
+                    "dpmpp-2m-sde",
+                    "unipc",
+                    "unipc-3",
+                    "lms",
+                ),
+            ),
+            "eta",
+            "churn",
+        ),
         departures=(
             "sigma_min is 0: the path ends in the image itself, as in rectified flow.",
             "The network is a diffusion transformer unless a U-Net is asked for.",
-            "Euler's or Heun's method with fixed steps, not an adaptive solver.",
+            "Pictures are drawn with fixed steps; the adaptive solver serves the likelihood alone.",
+            "The likelihood is that of the flow left at the noise that dequantising adds, not at none.",
             "The sketch (of the recipe `scenes`) is in no paper: a coarse picture regressed from the words alone.",
         ),
     )
@@ -181,12 +207,28 @@ class FlowMatching(System):
 
     @torch.no_grad()
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        """Solve the flow from noise to image in ``steps`` steps (Heun calls the network twice a step)."""
-        n = len(rng)
-        knobs = self.settings(how)
+        """Solve the flow from noise to image in ``steps`` steps, some samplers with two calls of the network each.
+
+        Euler's, Heun's and the midpoint method walk the straight path itself, from pure noise; all others, and what is
+        churned, go through VE space along :meth:`levels`.
+        """
+        n, knobs = len(rng), self.settings(how)
+        solve = with_knobs(knobs.sampler, how)
         noise = rng.normal(n, *self.shape, device=self.device)
-        guided = self.straight_denoiser(condition, n, knobs.guidance)
-        return SAMPLERS[knobs.sampler](guided, noise, flow_times(knobs.steps, self.shift), rng).clamp(-1, 1)
+        if knobs.sampler in ON_STRAIGHT and not knobs.churn:
+            guided = self.straight_denoiser(condition, n, knobs.guidance)
+            return solve(guided, noise, flow_times(knobs.steps, self.shift), rng).clamp(-1, 1)
+        levels = self.levels(how)
+        return solve(self.denoiser(condition, n, how), float(levels[0]) * noise, levels, rng).clamp(-1, 1)
+
+    def log_prob(self, image: Tensor, rng: Rng) -> Tensor:
+        """The flow's exact log-likelihood in nats (B,), but for its divergence, estimated without bias by one probe.
+
+        Of images (B, C, H, W), under no condition.
+        """
+        with differentiable():
+            null = bind_condition(self.denoise, self.conditioner.null(len(image)), conditional=False)
+            return straight_log_prob(null, image, probes=[draw_probe(image, rng)]).log_prob
 
 
 def _of_velocity(prediction: Tensor, image: Tensor, noise: Tensor, t: Tensor) -> Tensor:
