@@ -142,6 +142,7 @@ EVERYTHING: dict[str, Any] = {
     "negative": "a square",
     "source": "a.png,b.png",
     "mask": "mask.png",
+    "control": "a.png",
     "layout": "layout.png",
     "style": "a.png",
     "instruction": "make it night",

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from zeuxis.api.model import load
 from zeuxis.batch import Condition
-from zeuxis.catalog.published import with_loras
+from zeuxis.catalog.published import spelt
 from zeuxis.catalog.weights import load_system
 from zeuxis.cli import main
 from zeuxis.data.cache import file_hash
@@ -445,7 +445,7 @@ def test_a_lora_changes_its_layers_and_no_others(models, folder: Path, tmp_path:
     system = models["1.x"]
     pairs = halves(system)
     save_file(styled(style, pairs), tmp_path / "style.safetensors")
-    name = with_loras(str(folder), [f"{tmp_path / 'style.safetensors'}*{scale}"])
+    name = spelt(str(folder), [f"{tmp_path / 'style.safetensors'}*{scale}"])
     merged, card = load_system(name)
     change = {n: t - system.state_dict()[n] for n, t in merged.state_dict().items()}
     changed = {n for n, t in change.items() if t.any()}
@@ -487,7 +487,7 @@ def test_a_lora_for_another_base_names_what_does_not_fit(models, folder: Path, t
     ):
         save_file({**pairs, **strange}, file)
         with pytest.raises(WeightsError, match=message):
-            load_system(with_loras(str(folder), [str(file)]))
+            load_system(spelt(str(folder), [str(file)]))
     save_file(pairs, file)
     out = tmp_path / "out.png"
     asked = ["--caption", CAPTION, "--steps", "2", "-n", "1", "--lora", f"{file}*0.5", "--out", str(out)]

@@ -47,6 +47,7 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
                 "folder.", "PICTURE", like="source_shape",
             ),
             Field("mask", "mask", "What is to be made: where this is light or transparent.", "PICTURE"),
+            Field("control", "picture", "The edges, depth or pose that a ControlNet follows.", "PICTURE"),
             Field("layout", "class map", "A class for every pixel: grey values or palette indices.", "PNG"),
             Field("style", "picture", "The picture whose manner is wanted.", "PICTURE"),
             Field("instruction", "text", "What to change in the source.", "TEXT"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,13 @@ from zeuxis.catalog.build import build
 from zeuxis.catalog.loading import parameters_on_meta
 from zeuxis.data.cache import cache_dir, file_hash
 from zeuxis.errors import UsageError, WeightsError
+from zeuxis.nn.controlnet import ControlBranch, unet_of
 from zeuxis.nn.footprint import weights
 from zeuxis.nn.residence import Residence
+from zeuxis.pretrained.controlnet_keys import load_controlnet
 from zeuxis.pretrained.hub_export import layers_of
 from zeuxis.pretrained.lora import merge, places
-from zeuxis.pretrained.parts import is_published
+from zeuxis.pretrained.parts import is_published, open_tensors, weights_of
 from zeuxis.pretrained.stable_diffusion import PublishedModel, read_published
 from zeuxis.pretrained.tokeniser_files import pulled
 from zeuxis.spec import DataSpec, Shape
@@ -31,28 +34,37 @@ if TYPE_CHECKING:
     from zeuxis.game import System
 
 SYSTEM = "stable-diffusion"
-LORA = " | lora:"  # between the parts of a name
+LORA, CONTROL = " | lora:", " | control:"  # between the parts of a name
 
 
-def with_loras(name: str, loras: Sequence[str]) -> str:
-    """The name of a model with LoRA files merged into it, each perhaps with ``*SCALE`` after it."""
-    return "".join([name, *(f"{LORA}{lora}" for lora in loras)])
+@dataclass(frozen=True)
+class PublishedName:
+    """What a name of a published model says: ``BASE | lora:FILE*SCALE | control:FILE``."""
+
+    base: str
+    loras: tuple[tuple[Path, float], ...] = ()
+    control: Path | None = None
 
 
-def loras_of(name: str | Path) -> tuple[str, list[tuple[Path, float]]]:
-    """The base that a name means, and its LoRA files, each with its scale; the inverse of :func:`with_loras`.
+def spelt(base: str, loras: Sequence[str] = (), control: str | None = None) -> str:
+    """The name of a model with LoRA files merged into it, each perhaps with ``*SCALE`` after it, and a ControlNet."""
+    return "".join([base, *(f"{LORA}{lora}" for lora in loras), *([f"{CONTROL}{control}"] if control else [])])
 
-    Raises :class:`UsageError` for a scale that is no number.
-    """
-    base, *rest = str(name).split(LORA)
-    found = []
-    for text in rest:
+
+def parsed(name: str | Path) -> PublishedName:
+    """The inverse of :func:`spelt`; raises :class:`UsageError` for a scale that is no number or two ControlNets."""
+    rest, *controls = str(name).split(CONTROL)
+    if len(controls) > 1:
+        raise UsageError(f"'{name}' has {len(controls)} ControlNets: give one")
+    base, *texts = rest.split(LORA)
+    loras = []
+    for text in texts:
         file, star, scale = text.strip().rpartition("*")
         try:
-            found.append((Path(file), float(scale)) if star else (Path(scale), 1.0))
+            loras.append((Path(file), float(scale)) if star else (Path(scale), 1.0))
         except ValueError:
             raise UsageError(f"--lora {text}: write FILE.safetensors or FILE.safetensors*0.8") from None
-    return base.strip(), found
+    return PublishedName(base.strip(), tuple(loras), Path(controls[0].strip()) if controls else None)
 
 
 def published_path(name: str | Path) -> Path | None:
@@ -60,7 +72,7 @@ def published_path(name: str | Path) -> Path | None:
 
     ``OWNER/NAME`` is one that was pulled (``zeuxis pull``), if there is no such folder here.
     """
-    path = Path(loras_of(name)[0])
+    path = Path(parsed(name).base)
     if is_published(path):
         return path
     if path.exists() or path.is_absolute() or len(path.parts) != 2:
@@ -72,7 +84,7 @@ def published_path(name: str | Path) -> Path | None:
 
 def load_published(
     path: Path,
-    loras: Sequence[tuple[Path, float]] = (),
+    asked: PublishedName | None = None,
     *,
     dtype: torch.dtype | None = None,
     device: str = "cpu",
@@ -90,12 +102,15 @@ def load_published(
 
     found = read_published(path)
     sizes, depths = layers_of(found.arguments)
-    for file, scale in loras:
+    asked = asked or PublishedName("")
+    for file, scale in asked.loras:
         merge(file, found.tensors, places(sizes, depths), scale)
     spec = DataSpec(Shape(3, found.side, found.side), provides=frozenset({"caption"}))
     with parameters_on_meta({}):
         system = build(SYSTEM, spec, found.arguments)
     put(system, found.tensors, f"the weights in {path}")
+    if asked.control is not None:
+        system.branch = _branch(asked.control, system)
     system.requires_grad_(False).eval()
     residence = Residence(torch.device(device), dtype)
     if staged is None:
@@ -108,7 +123,7 @@ def load_published(
             whole = name == "first_stage" and dtype == torch.float16
             residence.bring(part, torch.float32 if whole else None)
         system.to(device)  # buffers of its own
-    card = {**_card(system, found, loras), "staged": staged}
+    card = {**_card(system, found, asked), "staged": staged}
     system.origin = Origin(str(path.resolve()), card["sha256"])
     return system, card
 
@@ -128,17 +143,24 @@ def put(system: System, tensors: dict[str, Tensor], what: str) -> None:
                 module._parameters[name] = torch.nn.Parameter(tensor, requires_grad=False)
 
 
-def _card(system: System, found: PublishedModel, loras: Sequence[tuple[Path, float]]) -> dict[str, Any]:
+def _branch(path: Path, system: System) -> ControlBranch:
+    """The branch of a published ControlNet (a file, or a folder of the hub's) for the U-Net of ``system``."""
+    tensors = {name: tensor for file in weights_of(path) for name, tensor in open_tensors(file).items()}
+    return load_controlnet(tensors, unet_of(system, f"'{system.card.id}'")).branch
+
+
+def _card(system: System, found: PublishedModel, asked: PublishedName) -> dict[str, Any]:
     """What a model's card holds, and how its files were read."""
     hashes = {str(file): hash_of(file) for file in found.files}
-    merged = [f"{hash_of(file)}*{scale:g}" for file, scale in loras]
+    merged = [f"{hash_of(file)}*{scale:g}" for file, scale in asked.loras]
+    merged += [] if asked.control is None else [hash_of(file) for file in weights_of(asked.control)]
     whole = hashlib.sha256("".join([*sorted(hashes.values()), *merged]).encode()).hexdigest()
     return {
         "system": SYSTEM,
         "config": system.config,
         "spec": system.spec.as_dict(),
         "version": found.version,
-        "sha256": next(iter(hashes.values())) if len(hashes) == 1 and not loras else whole,
+        "sha256": next(iter(hashes.values())) if len(hashes) == 1 and not merged else whole,
         "files": hashes,
         "unused": list(found.unused),
         "notes": list(found.notes),

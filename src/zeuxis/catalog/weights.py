@@ -179,13 +179,13 @@ def load_system(
         system.origin = Origin(known.card.id, card["sha256"])
         return system.to(device), card
     from zeuxis.catalog.loading import assign  # noqa: PLC0415  (torch)
-    from zeuxis.catalog.published import load_published, loras_of, published_path  # noqa: PLC0415  (torch)
+    from zeuxis.catalog.published import load_published, parsed, published_path  # noqa: PLC0415  (torch)
     from zeuxis.training.checkpoint import read_model  # noqa: PLC0415  (the catalogue lists without torch)
     from zeuxis.training.given import mark_kept  # noqa: PLC0415  (torch)
 
     public = published_path(name) if str(name) not in shipped() else None
     if public is not None:
-        return load_published(public, loras_of(name)[1], dtype=dtype, device=device, staged=staged)
+        return load_published(public, parsed(name), dtype=dtype, device=device, staged=staged)
     folder = locate(name)
     tensors, card = read_model(folder)
     system = _Loading(folder, tensors, dtype, device).system(card)

@@ -64,6 +64,10 @@ def sample(
         list[str] | None,
         typer.Option("--lora", metavar="FILE[*SCALE]", help="Merged into a published model; repeat for several."),
     ] = None,
+    control_net: Annotated[
+        str | None,
+        typer.Option("--with", metavar="CONTROLNET", help="A file or a folder of one, which follows --control."),
+    ] = None,
     out: Out = None,
     sheet: Annotated[bool, typer.Option("--sheet/--no-sheet", help="Also all of them on one page.")] = True,
     replay: Annotated[
@@ -79,7 +83,7 @@ def sample(
         return
     if model is None:
         raise UsageError("say which model: zeuxis sample scenes, or a run folder (or --replay PICTURE.png)")
-    found = loaded(_with_loras(model, lora), device, prior, prior_data, precision)
+    found = loaded(_spelt(model, lora, control_net), device, prior, prior_data, precision)
     conditions = steering(asked)
     how = sampling(found, {name: asked[name] for name in KNOBS}, knob)
     if "write" in found.verbs:
@@ -109,14 +113,15 @@ def sample(
             say(f"all on one page -> {page}")
 
 
-def _with_loras(model: str, loras: list[str] | None) -> str:
-    if not loras:
+def _spelt(model: str, loras: list[str] | None, control: str | None) -> str:
+    """The name of a published model with what is merged into it or steers it."""
+    if not loras and control is None:
         return model
-    from zeuxis.catalog.published import published_path, with_loras
+    from zeuxis.catalog.published import published_path, spelt
 
     if published_path(model) is None:
-        raise UsageError(f"--lora is for a published Stable Diffusion, and '{model}' is none: leave it out")
-    return with_loras(model, loras)
+        raise UsageError(f"--lora and --with are for a published Stable Diffusion, and '{model}' is none: omit them")
+    return spelt(model, loras or (), control)
 
 
 def said_before(model: Model, n: int, how: Sampling, batch: int | None) -> list[str]:

@@ -8,7 +8,7 @@ computes for as long as it does.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -57,6 +57,16 @@ class Residence:
             kind = dtype if tensor.ndim > 1 else torch.float32
         there = tensor.detach().to(self.device, kind)
         return nn.Parameter(there, requires_grad=False) if isinstance(tensor, nn.Parameter) else there
+
+
+def at_work(residence: Residence | None, part: nn.Module, *, whole: bool = False) -> AbstractContextManager[None]:
+    """Within this context ``part`` is where it computes; without a ``residence`` it lives there.
+
+    ``whole`` is of a part that float16 would overflow in: it is kept in float32 then.
+    """
+    if residence is None:
+        return nullcontext()
+    return residence.of(part, torch.float32 if whole and residence.dtype == torch.float16 else None)
 
 
 def _put(module: nn.Module, name: str, tensor: Tensor) -> None:

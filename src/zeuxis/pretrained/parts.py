@@ -130,7 +130,7 @@ def _of_folder(folder: Path) -> PublishedParts:
 def _part(folder: Path, files: list[Path]) -> PublishedPart:
     config = folder / "config.json"
     tensors: dict[str, Tensor] = {}
-    for file in _weights(folder):
+    for file in weights_of(folder):
         files.append(file)
         found = open_tensors(file)
         if twice := sorted(tensors.keys() & found.keys()):
@@ -139,8 +139,15 @@ def _part(folder: Path, files: list[Path]) -> PublishedPart:
     return PublishedPart(tensors, read_json(config) if config.is_file() else {})
 
 
-def _weights(folder: Path) -> list[Path]:
-    """The files of a part's weights: in full where they are, otherwise the one variant that there is."""
+def weights_of(folder: Path) -> list[Path]:
+    """The files of a part's weights: in full where they are, otherwise the one variant that there is; a file itself.
+
+    Raises :class:`WeightsError` where there are none, several variants, or pickles.
+    """
+    if folder.is_file():
+        return [folder]
+    if not folder.is_dir():
+        raise WeightsError(f"there is no {folder}: give a file of safetensors, or a folder of the hub's layout")
     for stem in STEMS:
         if (whole := folder / f"{stem}.safetensors").is_file():
             return [whole]

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from zeuxis.diffusion.sampler import SAMPLERS
 from zeuxis.errors import WeightsError, lookup
 
 
@@ -30,7 +29,7 @@ CLASSES: Mapping[str, SchedulerClass] = MappingProxyType(
         "PNDMScheduler": SchedulerClass("ddim", "leading", to_zero=False),
         "DDPMScheduler": SchedulerClass("ancestral", "leading"),
         "EulerDiscreteScheduler": SchedulerClass("euler", "linspace"),
-        "EulerAncestralDiscreteScheduler": SchedulerClass("euler-ancestral", "linspace"),
+        "EulerAncestralDiscreteScheduler": SchedulerClass("ancestral", "linspace"),
         "HeunDiscreteScheduler": SchedulerClass("heun", "linspace"),
         "LMSDiscreteScheduler": SchedulerClass("lms", "linspace"),
         "DPMSolverMultistepScheduler": SchedulerClass("dpmpp-2m", "linspace"),
@@ -55,12 +54,13 @@ IDLE: Mapping[str, tuple[Any, ...]] = MappingProxyType(
         "timestep_type": ("discrete",),
         "interpolation_type": ("linear",),
         "final_sigmas_type": ("zero",),
-        "algorithm_type": ("dpmsolver++",),
+        "algorithm_type": ("dpmsolver++", "sde-dpmsolver++"),
         "solver_type": ("midpoint", "bh2"),
-        "solver_order": (2,),
     }
 )
-FALLBACK = "ddim"
+VARIANTS = MappingProxyType(  # samplers that differ in a setting of one class: algorithm_type and solver_order
+    {("dpmpp-2m", "sde-dpmsolver++", 2): "dpmpp-2m-sde", ("unipc", "None", 3): "unipc-3"}
+)
 
 
 def read_scheduler(file: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -73,13 +73,13 @@ def read_scheduler(file: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, 
     for key, idle in IDLE.items():
         if key in file and file[key] not in idle:
             raise WeightsError(f"its scheduler has {key} = {file[key]!r}, which is not known here: use {idle[0]!r}")
+    order = int(file.get("solver_order", 2))
+    if order != 2 and (known.sampler, "None", order) not in VARIANTS:
+        raise WeightsError(f"its scheduler {name} has solver_order = {order}, which is not known here: use 2")
     notes = []
     if name == "PNDMScheduler":
         notes.append("its scheduler PNDM is not here: DDIM stands in for it, with the same chain and steps")
-    sampler = known.sampler
-    if sampler not in SAMPLERS:
-        notes.append(f"its scheduler {name} is not here: {FALLBACK} stands in for it")
-        sampler = FALLBACK
+    sampler = VARIANTS.get((known.sampler, str(file.get("algorithm_type")), order), known.sampler)
     predicts = lookup("prediction_type", str(file.get("prediction_type", "epsilon")), PREDICTIONS)
     zero_snr = bool(file.get("rescale_betas_zero_snr", False))
     if zero_snr and predicts != "v":

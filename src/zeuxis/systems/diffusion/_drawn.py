@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Protocol
 
@@ -10,9 +12,12 @@ from torch import Tensor, nn
 
 from zeuxis.batch import Condition, Shape
 from zeuxis.errors import Unsupported, UsageError, ZeuxisError
+from zeuxis.nn.controlnet import ControlBranch, controlled_by
 from zeuxis.nn.footprint import Footprint, weights
 from zeuxis.nn.kl_stage import KLStage
-from zeuxis.nn.residence import Residence
+from zeuxis.nn.residence import Residence, at_work
+from zeuxis.nn.reuse import context_read_once
+from zeuxis.nn.unet import UNet
 
 UNET_HOLDS, DECODER_HOLDS = 100, 10  # numbers for each cell (pixel) and channel of the finest level, at the largest
 
@@ -62,7 +67,10 @@ class LatentModel(Protocol):
     def prompt(self) -> nn.Module: ...
 
     @property
-    def network(self) -> nn.Module: ...
+    def network(self) -> UNet: ...
+
+    @property
+    def branch(self) -> ControlBranch | None: ...
 
     @property
     def first_stage(self) -> KLStage: ...
@@ -81,10 +89,11 @@ def footprint_of(model: LatentModel, n: int, knobs: SimpleNamespace) -> Footprin
     passes = n if knobs.guidance in (0, 1) else 2 * n
     channels = int(model.network.get_parameter("stem.weight").shape[0])
     unet = passes * height * width * channels * UNET_HOLDS * dtype.itemsize
+    steering = 0 if model.branch is None else weights(model.branch, dtype)
     return Footprint(
         {
             "text": weights(model.prompt, dtype),
-            "U-Net": weights(model.network, dtype),
+            "U-Net": weights(model.network, dtype) + steering,
             "decoder": weights(stage, whole),
         },
         {"text": n << 24, "U-Net": unet, "decoder": n * cells * stage.width * DECODER_HOLDS * whole.itemsize},
@@ -92,17 +101,26 @@ def footprint_of(model: LatentModel, n: int, knobs: SimpleNamespace) -> Footprin
     )
 
 
-def sound_latent(latent: Tensor) -> Tensor:
-    """The latent; raises :class:`ZeuxisError` where it is not finite."""
+@contextmanager
+def steered(model: LatentModel, condition: Condition, knobs: SimpleNamespace) -> Iterator[None]:
+    """Within this context the U-Net of ``model`` is steered by its ControlNet, if there is one."""
+    if model.branch is None or condition.control is None:
+        yield
+        return
+    with at_work(model.residence, model.branch), context_read_once(model.branch):
+        device = model.branch.hint.stem.weight.device
+        features = model.branch.hint((condition.control.to(device) + 1) / 2)  # of a picture (B, C, H, W) in [0, 1]
+        with controlled_by(model.network, model.branch, features, knobs.control_strength):
+            yield
+
+
+def decoded(stage: KLStage, latent: Tensor, tile: int) -> Tensor:
+    """The pictures of latents, in [-1, 1]; raises :class:`ZeuxisError` where an overflow left none."""
     if not torch.isfinite(latent).all():
         raise ZeuxisError("the latents are not finite: the precision overflows; use --precision float32 or bfloat16")
-    return latent
-
-
-def sound_picture(picture: Tensor) -> Tensor:
-    """The picture; raises :class:`ZeuxisError` where it is not finite or all black, as an overflow leaves it."""
+    picture = stage.decode(latent, tile)
     if not torch.isfinite(picture).all():
         raise ZeuxisError("the decoded picture is not finite: use --precision float32 or bfloat16")
     if (picture.amax((1, 2, 3)) <= -1).any():
         raise ZeuxisError("a picture came out all black, as an overflow leaves it: use --precision float32 or bfloat16")
-    return picture
+    return picture.clamp(-1, 1)

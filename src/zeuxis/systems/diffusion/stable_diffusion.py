@@ -17,14 +17,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import interpolate, max_pool2d
 
 from zeuxis.batch import Condition, Shape
@@ -33,31 +31,27 @@ from zeuxis.diffusion.editing import keeping, last_share
 from zeuxis.diffusion.guidance import Conditioning, classifier_free
 from zeuxis.diffusion.path import Level, VariancePreserving, add_noise, append_dims, for_each
 from zeuxis.diffusion.precondition import Prediction, in_ve, on_path, target, to_x0
-from zeuxis.diffusion.sampler import SAMPLERS, ByLevel, Denoise
+from zeuxis.diffusion.sampler import ByLevel, Denoise, with_knobs
 from zeuxis.diffusion.timesteps import chain_betas, published_levels
 from zeuxis.diffusion.weighting import squared_error
 from zeuxis.errors import Unsupported, UsageError
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Knob, Sampling
 from zeuxis.nn.conditioner import drop_mask
+from zeuxis.nn.controlnet import ControlBranch
 from zeuxis.nn.footprint import Footprint
 from zeuxis.nn.kl_stage import first_stage as build_first_stage
 from zeuxis.nn.latent_unet import latent_unet
 from zeuxis.nn.prompt import Prompt
-from zeuxis.nn.residence import Residence
+from zeuxis.nn.residence import Residence, at_work
 from zeuxis.nn.reuse import context_read_once
 from zeuxis.rng import ImageRng, normal_like
-from zeuxis.systems.diffusion._drawn import (
-    captions_of,
-    check_divides,
-    edited,
-    footprint_of,
-    sound_latent,
-    sound_picture,
-)
+from zeuxis.systems.diffusion._drawn import captions_of, check_divides, decoded, edited, footprint_of, steered
 
 SIZES = ("original_height", "original_width", "crop_top", "crop_left")  # SDXL's micro-conditioning, before the target
-ONE_MORE = frozenset({"dpmpp-2m", "dpmpp-sde", "unipc"})  # solvers whose published grids leave out the lowest of N + 1
+ONE_MORE = frozenset(
+    {"dpmpp-2m", "dpmpp-2m-sde", "unipc", "unipc-3"}
+)  # solvers whose published grids leave out the lowest of N + 1
 
 
 class StableDiffusion(System):
@@ -86,24 +80,16 @@ class StableDiffusion(System):
         paper="2112.10752",
         verbs={"sample", "denoiser", "encode", "decode"},
         needs={"caption"},
-        accepts={"negative", "source", "mask"},
+        accepts={"negative", "source", "mask", "control"},
         knobs=(
-            "steps",
-            "guidance",
-            "strength",
-            Knob(
-                "sampler",
-                "choice",
-                "how the reverse process is solved",
-                choices=("euler", "heun", "ddim", "ancestral", "dpmpp-2m"),
-            ),
-            Knob(
-                "spacing",
-                "choice",
-                "how the steps are laid on the chain",
-                choices=("leading", "trailing", "linspace", "karras"),
-            ),
+            "steps", "guidance", "strength", "eta", "churn",
+            Knob("sampler", "choice", "how the reverse process is solved", choices=(
+                "euler", "heun", "midpoint", "ddim", "ancestral", "dpmpp-2s", "dpmpp-sde", "dpmpp-2m", "dpmpp-2m-sde",
+                "unipc", "unipc-3", "lms")),
+            Knob("spacing", "choice", "how the steps are laid on the chain",
+                 choices=("leading", "trailing", "linspace", "karras")),
             Knob("predicts", "choice", "what the network predicts: as its makers trained it", choices=("epsilon", "v")),
+            Knob("control_strength", "float", "how much a ControlNet counts; 0 is none", 1.0, least=0, most=2),
             Knob("tile", "int", "latents a side that are decoded at a time; 0 is all at once", 0, least=0),
             Knob("original_height", "int", "rows the picture claims to have had (XL); 0 is its own", 0, least=0),
             Knob("original_width", "int", "columns the picture claims to have had (XL); 0 is its own", 0, least=0),
@@ -111,12 +97,12 @@ class StableDiffusion(System):
             Knob("crop_left", "int", "columns that it claims were cut off on the left (XL)", 0, least=0),
         ),
         departures=(
-            "Second-order solvers' corrections are held to the change between two answers.",
+            "Corrections of solvers are held to the change between two answers.",
             "At zero terminal SNR the first level is 4096, not infinite.",
             "A source is encoded as its posterior's mean, not as a draw.",
             "What a mask keeps is the source's own pixels, not what the autoencoder makes of them.",
         ),
-    )
+    )  # fmt: skip
     residence: Residence | None = None  # where parts compute that do not live there; None: all stay where they are
 
     def __init__(
@@ -157,6 +143,7 @@ class StableDiffusion(System):
             raise Unsupported(f"a network with {extra} channels beside its latent: only those that inpaint are known")
         self.network = latent_unet(latent, self.prompt.width, **sizes)
         self.inpaints = extra > 0
+        self.branch: ControlBranch | None = None  # of a ControlNet, where one was loaded
         self.path = VariancePreserving(chain_betas(schedule, chain, beta_first, beta_last, zero_snr=zero_snr))
         self.cell = self.stride = self.first_stage.factor * self.network.stride
         check_divides(self.shape, self.cell)
@@ -196,13 +183,15 @@ class StableDiffusion(System):
 
     @property
     def conditions(self) -> frozenset[str]:
-        return frozenset({"caption", "negative", "source", "mask"})
+        return frozenset(
+            {"caption", "negative", "source", "mask"} | ({"control"} if self.branch is not None else set())
+        )
 
     @property
     def knobs(self) -> Mapping[str, Knob]:
-        """Without the sizes where the network is not told any; with every sampler that there is."""
-        found = {name: knob for name, knob in super().knobs.items() if self.prompt.added or name not in SIZES}
-        return {**found, "sampler": replace(found["sampler"], choices=tuple(SAMPLERS))}
+        """Without those that mean nothing to this network."""
+        idle = {*(() if self.prompt.added else SIZES), *(() if self.branch is not None else ("control_strength",))}
+        return {name: knob for name, knob in super().knobs.items() if name not in idle}
 
     @property
     def device(self) -> torch.device:
@@ -210,13 +199,13 @@ class StableDiffusion(System):
 
     def encode(self, image: Tensor) -> Tensor:
         """The latent that is diffused, ``(B, Z, H / f, W / f)``: the posterior's mean, scaled."""
-        with self._at_work(self.first_stage):
+        with at_work(self.residence, self.first_stage, whole=True):
             return self.first_stage.encode(image.to(self.device))
 
     def decode(self, latent: Tensor, tile: int = 0) -> Tensor:
         """Pictures ``(B, C, f h, f w)`` in [-1, 1] of latents ``(B, Z, h, w)``; ``tile`` as the knob."""
-        with self._at_work(self.first_stage):
-            return sound_picture(self.first_stage.decode(sound_latent(latent).to(self.device), tile)).clamp(-1, 1)
+        with at_work(self.residence, self.first_stage, whole=True):
+            return decoded(self.first_stage, latent.to(self.device), tile)
 
     def denoiser(self, condition: Condition, n: int, how: Sampling = Sampling()) -> Denoise:
         """:meth:`denoise` under ``condition`` with guidance: latents ``(B, Z, h, w)`` in VE space."""
@@ -257,8 +246,8 @@ class StableDiffusion(System):
         else:
             x = self.encode(source) + float(levels[0]) * noise
         denoise = self.denoiser(condition, n, how)
-        with self._at_work(self.network), context_read_once(self.network):
-            x = SAMPLERS[knobs.sampler](denoise, x, levels, rng)
+        with at_work(self.residence, self.network), context_read_once(self.network), steered(self, condition, knobs):
+            x = with_knobs(knobs.sampler, how)(denoise, x, levels, rng)
         picture = self.decode(x / math.sqrt(1 + float(levels[-1]) ** 2), knobs.tile)
         if source is None or mask is None:
             return picture
@@ -289,7 +278,7 @@ class StableDiffusion(System):
         if self.prompt.added:
             original = knobs.original_height or height, knobs.original_width or width
             sizes = (*original, knobs.crop_top, knobs.crop_left, height, width)
-        with self._at_work(self.prompt):
+        with at_work(self.residence, self.prompt):
             given = self.prompt(captions_of(condition), sizes)
             zeros = self.zero_null and condition.negative is None
             null = self.prompt(condition.negative or ("",) * n, sizes, zeros=zeros)
@@ -302,10 +291,3 @@ class StableDiffusion(System):
 
     def footprint(self, n: int, how: Sampling = Sampling()) -> Footprint | None:
         return footprint_of(self, n, self.settings(how))
-
-    def _at_work(self, part: nn.Module) -> AbstractContextManager[None]:
-        """Within this context ``part`` is where it computes; a first stage never in float16."""
-        if self.residence is None:
-            return nullcontext()
-        half = part is self.first_stage and self.residence.dtype == torch.float16
-        return self.residence.of(part, torch.float32 if half else None)
