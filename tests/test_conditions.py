@@ -197,7 +197,7 @@ def test_every_field_reaches_the_system_the_record_and_a_replay(files: Path, sho
     assert held["source"]["size"] == [20, 16] and len(held["source"]["sha256"]) == 64
     path = pictures.save("made")[1]
     made = read_record(path)
-    shown_again = {name: EVERYTHING[name] for name in ("source", "mask", "layout", "style")}
+    shown_again = {name: EVERYTHING[name] for name in ("source", "mask", "control", "layout", "style")}
     again, differs = replay(made, **shown_again)
     assert differs == [] and again.records[0] == made and torch.equal(again.tensor[0], pictures.tensor[1])
     _, differs = replay(made, **{**shown_again, "source": "b.png,a.png"})
@@ -220,7 +220,7 @@ def test_a_record_of_the_first_format_is_replayed(files: Path, shown: Model) -> 
     pictures = shown.sample(1, seed=4, steps=7, **EVERYTHING)
     old = {**pictures.records[0], "format": 1}
     old["condition"] = {**old["condition"], "label": 1, "source": "a picture that the user gave"}
-    given = {name: EVERYTHING[name] for name in ("source", "mask", "layout", "style")}
+    given = {name: EVERYTHING[name] for name in ("source", "mask", "control", "layout", "style")}
     again, differs = replay(old, **given)
     assert torch.equal(again.tensor, pictures.tensor)
     assert differs == ["the source cannot be checked: the record, of an older version, holds no hash of it"]
@@ -341,7 +341,7 @@ def test_what_cannot_be_read_is_said_with_its_mend(
 def test_a_model_is_given_what_it_obeys_and_no_more(files: Path) -> None:
     partial = model_of(Partial(source_shape=SHAPE))
     partial.sample(1, source="a.png")
-    partial.sample(1, source="a.png", mask="mask.png")
+    partial.sample(1, source="a.png", mask="v.png")
     got = [condition.given for condition in partial.system.got]  # type: ignore[union-attr]
     assert got == [{"source"}, {"source", "mask"}]
     with pytest.raises(UsageError, match=r"needs a source: give it \(--source PICTURE\)"):
@@ -370,7 +370,7 @@ def test_knobs_are_given_by_keyword_by_name_and_on_the_command_line(
     assert shown.system.got[-1].given == set(FIELDS)  # type: ignore[union-attr,index]
     assert read_record(Path("x.png"))["sampling"] == {"steps": 9, "strength": 0.25}
     capsys.readouterr()
-    pictures = [word for name in ("source", "mask", "layout", "style") for word in (f"--{name}", EVERYTHING[name])]
+    pictures = [word for name in ("source", "mask", "control", "layout", "style") for word in (f"--{name}", EVERYTHING[name])]
     assert main(["sample", "--replay", "x.png", *pictures]) == 0
     assert "the same, pixel for pixel" in capsys.readouterr().out
     two = ["sample", "shown", "-n", "2", *line[4:], "--out", "two", "--source", "b.png,a.png"]

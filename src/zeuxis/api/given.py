@@ -316,7 +316,8 @@ def condition_of(
         if len(each) not in (1, n):
             raise UsageError(f"{len(each)} values of {name} for {n} pictures: give one, or one for each")
         values[name] = way.read(each)
-    if asked.get("mask") is not None and asked.get("source") is not None and {"mask", "source"} <= takes:
+    both = asked.get("mask") is not None and asked.get("source") is not None and {"mask", "source"} <= takes
+    if both and (spec.source_shape is None or spec.source_shape[1:] == spec.shape[1:]):
         _must_lie_on(given("mask", spec, model), given("source", spec, model), asked)
     return Condition(**values).expand(n)
 

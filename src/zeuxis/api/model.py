@@ -40,7 +40,7 @@ TILE = 64  # latents a side that are decoded at a time where a whole picture doe
 
 
 @dataclass(frozen=True)
-class Memory:
+class DrawingMemory:
     """What drawing takes, and how many bytes are free; None where this system does not tell."""
 
     takes: Footprint
@@ -99,10 +99,10 @@ class Model:
         model.size = size
         return model
 
-    def memory(self, n: int = 1, how: Sampling = Sampling(), batch: int | None = None) -> Memory | None:
+    def memory(self, n: int = 1, how: Sampling = Sampling(), batch: int | None = None) -> DrawingMemory | None:
         """What drawing ``n`` pictures takes of memory, and what is free; None where it is not known, and small."""
         found = self.system.footprint(min(n, self._at_a_time(batch)), how)
-        return None if found is None else Memory(found, free_memory(self.device))
+        return None if found is None else DrawingMemory(found, free_memory(self.device))
 
     def fitted(self, how: Sampling, n: int, batch: int | None = None) -> Sampling:
         """``how`` as it is, or decoding in tiles where the whole picture would not fit into memory."""

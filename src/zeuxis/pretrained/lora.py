@@ -51,7 +51,7 @@ ATTENTIONS, GATED, TEXT = frozenset({"CrossAttention", "Attention"}), "GEGLU", "
 
 
 @dataclass(frozen=True)
-class Place:
+class LayerPlace:
     """Where a public layer's weight lies: the ``index``-th of ``count`` equal parts of the rows of a tensor of ours."""
 
     name: str
@@ -75,12 +75,12 @@ class Pair:
         return (self.alpha or rank) / rank * product.view(self.up.shape[0], *self.down.shape[1:])
 
 
-def places(sizes: UNetSizes, depths: Iterable[int]) -> dict[str, Place]:
+def places(sizes: UNetSizes, depths: Iterable[int]) -> dict[str, LayerPlace]:
     """Every public layer with a weight, such as ``unet.mid_block...to_q``, of a U-Net and of text towers so deep.
 
     A U-Net's layers are there under diffusers' and under CompVis' names.
     """
-    found: dict[str, Place] = {}
+    found: dict[str, LayerPlace] = {}
     for names in (COMPVIS, DIFFUSERS):
         for name, source in unet_sources(names, sizes).items():
             found |= dict(_of(f"network.{name}", source.keys, "unet."))
@@ -91,19 +91,19 @@ def places(sizes: UNetSizes, depths: Iterable[int]) -> dict[str, Place]:
     return found
 
 
-def _of(name: str, keys: tuple[str, ...], prefix: str) -> Iterator[tuple[str, Place]]:
+def _of(name: str, keys: tuple[str, ...], prefix: str) -> Iterator[tuple[str, LayerPlace]]:
     for index, key in enumerate(keys):
         if key.endswith(".weight"):
-            yield prefix + key.removesuffix(".weight"), Place(name, index, len(keys))
+            yield prefix + key.removesuffix(".weight"), LayerPlace(name, index, len(keys))
 
 
-def merge(file: Path, tensors: dict[str, Tensor], known: Mapping[str, Place], scale: float = 1.0) -> int:
+def merge(file: Path, tensors: dict[str, Tensor], known: Mapping[str, LayerPlace], scale: float = 1.0) -> int:
     """Add the LoRA in ``file`` to ``tensors`` (our names), of which those concerned are replaced; how many layers were.
 
     Raises :class:`WeightsError` for a file in which anything finds no layer or does not fit it, naming that.
     """
     pairs, lost = read(file, known)
-    deltas: dict[str, list[tuple[Place, Tensor]]] = {}
+    deltas: dict[str, list[tuple[LayerPlace, Tensor]]] = {}
     for layer, pair in pairs.items():
         if pair.up is None or pair.down is None:
             lost.append(f"{layer} without {'up' if pair.up is None else 'down'}")
@@ -128,7 +128,7 @@ def merge(file: Path, tensors: dict[str, Tensor], known: Mapping[str, Place], sc
     return len(pairs)
 
 
-def read(file: Path, known: Mapping[str, Place]) -> tuple[dict[str, Pair], list[str]]:
+def read(file: Path, known: Mapping[str, LayerPlace]) -> tuple[dict[str, Pair], list[str]]:
     """The pairs in a file by public layer, and the keys that name none that is ``known``."""
     tensors, facts = _open(file)
     lists = _listed(facts, known) if any(NUMBERED.fullmatch(key) for key in tensors) else {}
@@ -169,7 +169,7 @@ def _with_part(layer: str) -> str:
     return layer if layer.startswith(tuple(f"{part}." for part in PARTS)) else f"unet.{layer}"
 
 
-def _listed(facts: Mapping[str, str], known: Mapping[str, Place]) -> dict[str, list[str]]:
+def _listed(facts: Mapping[str, str], known: Mapping[str, LayerPlace]) -> dict[str, list[str]]:
     """The layers that cloneofsimo's numbers count, of each part that the metadata speak of."""
     found = {}
     for part in ("unet", "text_encoder"):
@@ -180,7 +180,7 @@ def _listed(facts: Mapping[str, str], known: Mapping[str, Place]) -> dict[str, l
     return found
 
 
-def _unet_layers(known: Mapping[str, Place], classes: list[Any]) -> Iterator[str]:
+def _unet_layers(known: Mapping[str, LayerPlace], classes: list[Any]) -> Iterator[str]:
     blocks = {layer.rsplit(".attn1.", 1)[0] for layer in known if layer.endswith(".attn1.to_q")}
     diffusers = [
         block for block in blocks if block.startswith(("unet.down_blocks", "unet.up_blocks", "unet.mid_block"))
@@ -199,7 +199,7 @@ def _unet_layers(known: Mapping[str, Place], classes: list[Any]) -> Iterator[str
                 yield f"{block}.ff.net.0.proj"
 
 
-def _text_layers(known: Mapping[str, Place], classes: list[Any]) -> Iterator[str]:
+def _text_layers(known: Mapping[str, LayerPlace], classes: list[Any]) -> Iterator[str]:
     count = sum(layer.startswith("text_encoder.") and layer.endswith(".q_proj") for layer in known)
     for n in range(count if TEXT in classes else 0):
         for leaf in ("k_proj", "v_proj", "q_proj", "out_proj"):

@@ -27,7 +27,7 @@ RECORD = "pulled.json"
 
 
 @dataclass(frozen=True)
-class RemoteFile:
+class ModelFile:
     """A file of a repository; ``sha256`` where the hub tells it."""
 
     path: str
@@ -91,7 +91,7 @@ def pull(
     return Pulled(folder, commit, len(files), total)
 
 
-def chosen(repo: str, there: Sequence[RemoteFile], variant: str | None, file: str | None) -> list[RemoteFile]:
+def chosen(repo: str, there: Sequence[ModelFile], variant: str | None, file: str | None) -> list[ModelFile]:
     """The files of a repository that a model is made of; raises as :func:`pull`."""
     names = {f.path: f for f in there}
     if file is not None or INDEX not in names:
@@ -103,7 +103,7 @@ def chosen(repo: str, there: Sequence[RemoteFile], variant: str | None, file: st
         if not weights and any(f.path.endswith(PICKLES) for f in inside):
             raise WeightsError(f"{repo} has pickles and no safetensors in {part}/, which could run any program: "
                                "take a repository with safetensors")  # fmt: skip
-        sets: dict[str | None, list[RemoteFile]] = {}
+        sets: dict[str | None, list[ModelFile]] = {}
         for each in weights:
             sets.setdefault(_variant(each.path), []).append(each)
         if sets:
@@ -116,7 +116,7 @@ def chosen(repo: str, there: Sequence[RemoteFile], variant: str | None, file: st
     return wanted
 
 
-def _one_form(files: list[RemoteFile]) -> list[RemoteFile]:
+def _one_form(files: list[ModelFile]) -> list[ModelFile]:
     """The whole file where there is one, not its shards too."""
     whole = [f for f in files if "-of-" not in f.path]
     return whole[:1] if whole else files
@@ -135,7 +135,7 @@ def _fits(path: str, variant: str | None) -> bool:
     return ".index." not in name or (f".{variant}." in name if variant else name.endswith(f"{WEIGHTS}.index.json"))
 
 
-def _single(repo: str, there: Sequence[RemoteFile], file: str | None) -> RemoteFile:
+def _single(repo: str, there: Sequence[ModelFile], file: str | None) -> ModelFile:
     alone = [f for f in there if f.path.endswith(WEIGHTS) and "/" not in f.path]
     if file is not None:
         match = [f for f in there if f.path == file and file.endswith(WEIGHTS)]
@@ -152,7 +152,7 @@ def _single(repo: str, there: Sequence[RemoteFile], file: str | None) -> RemoteF
     return alone[0]
 
 
-def _look(repo: str, revision: str | None) -> tuple[str, list[RemoteFile]]:
+def _look(repo: str, revision: str | None) -> tuple[str, list[ModelFile]]:
     """The commit that ``revision`` means, and the files there that may be taken."""
     try:
         info = hub_files.client().model_info(repo, revision=revision, files_metadata=True)
@@ -161,10 +161,10 @@ def _look(repo: str, revision: str | None) -> tuple[str, list[RemoteFile]]:
     if info.sha is None:
         raise DataError(f"the hub names no commit of '{repo}': try again later")
     safe = [s for s in info.siblings or [] if ".." not in PurePosixPath(s.rfilename).parts]
-    return info.sha, [RemoteFile(s.rfilename, s.size or 0, None if s.lfs is None else s.lfs.sha256) for s in safe]
+    return info.sha, [ModelFile(s.rfilename, s.size or 0, None if s.lfs is None else s.lfs.sha256) for s in safe]
 
 
-def _fetch(repo: str, commit: str, file: RemoteFile, folder: Path) -> str:
+def _fetch(repo: str, commit: str, file: ModelFile, folder: Path) -> str:
     """Fetch one file into ``folder``; its SHA-256."""
     try:
         made = Path(hub_files.client().hf_hub_download(repo, file.path, revision=commit, local_dir=str(folder)))
