@@ -370,7 +370,9 @@ def test_knobs_are_given_by_keyword_by_name_and_on_the_command_line(
     assert shown.system.got[-1].given == set(FIELDS)  # type: ignore[union-attr,index]
     assert read_record(Path("x.png"))["sampling"] == {"steps": 9, "strength": 0.25}
     capsys.readouterr()
-    pictures = [word for name in ("source", "mask", "control", "layout", "style") for word in (f"--{name}", EVERYTHING[name])]
+    pictures = [
+        word for name in ("source", "mask", "control", "layout", "style") for word in (f"--{name}", EVERYTHING[name])
+    ]
     assert main(["sample", "--replay", "x.png", *pictures]) == 0
     assert "the same, pixel for pixel" in capsys.readouterr().out
     two = ["sample", "shown", "-n", "2", *line[4:], "--out", "two", "--source", "b.png,a.png"]

@@ -27,8 +27,10 @@ from zeuxis.errors import UsageError, WeightsError, ZeuxisError
 from zeuxis.game import System
 from zeuxis.knobs import Sampling
 from zeuxis.nn.attention import CrossAttention
+from zeuxis.nn.controlnet import ControlBranch
 from zeuxis.nn.reuse import context_read_once
 from zeuxis.nn.tiles import decode_in_tiles
+from zeuxis.pretrained.controlnet_keys import save_controlnet
 from zeuxis.pretrained.hub_export import layers_of
 from zeuxis.pretrained.lora import _listed, places
 from zeuxis.pretrained.scheduler_file import read_scheduler, write_scheduler
@@ -581,3 +583,32 @@ def test_the_public_library_draws_the_same(models, tmp_path: Path, monkeypatch, 
         assert theirs.std() > 0.5 and decoded.std() > 0.1
         assert float((latents.pop() - theirs).abs().max()) < 1e-4, sampler
         assert float((drawn - decoded).abs().max()) < 1e-4, sampler
+
+
+# -- ControlNet ---------------------------------------------------------------------------------------
+
+
+def test_a_control_branch_steers(models, folder: Path, tmp_path: Path, capsys) -> None:
+    """A published branch's file beside a base: nothing at strength 0, another picture at 1, and it is replayed."""
+    network = models["1.x"].network
+    branch = stirred(ControlBranch(network, 3, factor=2), 7)
+    file = tmp_path / "control.safetensors"
+    save_file({key: tensor.contiguous() for key, tensor in save_controlnet(branch).items()}, file)
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (SIDE, SIDE, 3), np.uint8)).save(tmp_path / "edges.png")
+    steered, plain = load(spelt(str(folder), control=str(file))), load(folder)
+    how = {"caption": CAPTION, "steps": 3}
+    edges = str(tmp_path / "edges.png")
+    without = plain.sample(1, **how).tensor
+    idle = steered.sample(1, control=edges, knobs={"control_strength": 0.0}, **how).tensor
+    assert torch.allclose(idle, without, atol=1e-5)
+    assert not torch.allclose(steered.sample(1, control=edges, **how).tensor, without, atol=1e-2)
+    assert "control_strength" not in plain.knobs
+    with pytest.raises(UsageError, match="needs a control"):
+        steered.sample(1, **how)
+    with pytest.raises(UsageError, match="not conditioned on a control"):
+        plain.sample(1, control=edges, **how)
+    out = tmp_path / "out.png"
+    asked = ["--caption", CAPTION, "--steps", "2", "-n", "1", "--with", str(file), "--control", edges]
+    assert main(["sample", str(folder), *asked, "--out", str(out)]) == 0
+    assert main(["sample", "--replay", str(out), "--control", edges]) == 0
+    assert "the same, pixel for pixel" in capsys.readouterr().out
