@@ -136,7 +136,7 @@ COMMON: Mapping[str, Knob] = MappingProxyType(
 
 
 SHORT: Mapping[str, str] = MappingProxyType(  # those with a flag and a keyword of their own, and what they mean
-    {name: COMMON[name].meaning for name in ("steps", "guidance", "temperature")}
+    {name: COMMON[name].meaning for name in ("steps", "guidance", "strength", "temperature")}
     | {"sampler": "how it steps; each model has its own"}
 )
 
