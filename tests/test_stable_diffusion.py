@@ -28,6 +28,7 @@ from zeuxis.game import System
 from zeuxis.knobs import Sampling
 from zeuxis.nn.attention import CrossAttention
 from zeuxis.nn.controlnet import ControlBranch
+from zeuxis.nn.latent_unet import LATENT_UNETS, latent_unet
 from zeuxis.nn.reuse import context_read_once
 from zeuxis.nn.tiles import decode_in_tiles
 from zeuxis.pretrained.controlnet_keys import save_controlnet
@@ -35,6 +36,7 @@ from zeuxis.pretrained.hub_export import layers_of
 from zeuxis.pretrained.lora import _listed, places
 from zeuxis.pretrained.scheduler_file import read_scheduler, write_scheduler
 from zeuxis.pretrained.stable_diffusion import read_published
+from zeuxis.pretrained.unet_keys import COMPVIS, DIFFUSERS, UNetSizes, unet_sources
 from zeuxis.provenance.record import read_record
 from zeuxis.rng import ImageRng
 
@@ -96,6 +98,51 @@ def test_one_file_gives_the_same_picture(models, tmp_path: Path, monkeypatch, ve
         assert torch.equal(one, other)
     assert {"betas", "model_ema.decay"} <= set(card["unused"])
     assert any("scheduler" in note for note in card["notes"])
+
+
+def test_a_converted_checkpoint_is_read_too(models, tmp_path: Path, monkeypatch) -> None:
+    """``zeuxis convert`` keeps a checkpoint's own levels, and what else is in it."""
+    repo = repository(models["1.x"], tmp_path / "repo")
+    monkeypatch.setenv("ZEUXIS_TOKENIZER", str(repo / "tokenizer"))
+    plain = load_file(single_file(models["1.x"], tmp_path / "plain.safetensors", "1.x"))
+    wrapped = {f"state_dict.{key}": tensor for key, tensor in plain.items()} | {"epoch": torch.zeros(1)}
+    save_file(wrapped, tmp_path / "model.safetensors")
+    found = read_published(tmp_path / "model.safetensors")
+    assert found.version == "1.x" and found.unused[-1] == "epoch"
+    assert torch.equal(found.tensors["network.out.bias"], models["1.x"].network.out.bias)
+
+
+REAL = {  # the published U-Nets
+    "1.x": UNetSizes(4, 4, 320, (1, 2, 4, 4), 2, (1, 1, 1, 0), 768, 0, True),
+    "2.x": UNetSizes(4, 4, 320, (1, 2, 4, 4), 2, (1, 1, 1, 0), 1024, 0, False),
+    "XL": UNetSizes(4, 4, 320, (1, 2, 4), 2, (0, 2, 10), 2048, 2816, False),
+}
+
+
+@pytest.mark.parametrize("version", REAL)
+def test_both_programs_names_are_one_another_s(version: str) -> None:
+    """The public converter takes CompVis' names to diffusers' as our two key maps do, at the published sizes."""
+    peer = pytest.importorskip("diffusers.loaders.single_file_utils")
+    sizes = REAL[version]
+    theirs, ours = unet_sources(COMPVIS, sizes), unet_sources(DIFFUSERS, sizes)
+    pairs = [pair for name in ours for pair in zip(theirs[name].keys, ours[name].keys, strict=True)]
+    numbers = {key: torch.tensor(float(k)) for k, (key, _) in enumerate(pairs)}
+    assert len(numbers) == len(pairs) == (1680 if version == "XL" else 686)
+    config = {"layers_per_block": 2, "addition_embed_type": "text_time", "class_embed_type": None}
+    if version != "XL":
+        del config["addition_embed_type"]
+    public = {f"model.diffusion_model.{key}": tensor for key, tensor in numbers.items()}
+    converted = peer.convert_ldm_unet_checkpoint(public, config)
+    assert {key: float(tensor) for key, tensor in converted.items()} == {
+        key: float(k) for k, (_, key) in enumerate(pairs)
+    }
+    assert set(ours) == {name for name, _ in latent_parameters(version)}
+
+
+def latent_parameters(version: str) -> list[tuple[str, Tensor]]:
+    with torch.device("meta"):
+        context = REAL[version].context_width
+        return list(latent_unet(4, context, **LATENT_UNETS[version.lower()]).named_parameters())
 
 
 def test_a_file_without_a_tokeniser_says_where_one_is_found(models, tmp_path: Path, monkeypatch) -> None:

@@ -103,6 +103,7 @@ class StableDiffusion(System):
             "What a mask keeps is the source's own pixels, not what the autoencoder makes of them.",
         ),
     )  # fmt: skip
+    draw_batch = 1  # a picture fills a processor, and several its memory
     residence: Residence | None = None  # where parts compute that do not live there; None: all stay where they are
 
     def __init__(
