@@ -202,7 +202,7 @@ def test_every_field_reaches_the_system_the_record_and_a_replay(files: Path, sho
     assert differs == [] and again.records[0] == made and torch.equal(again.tensor[0], pictures.tensor[1])
     _, differs = replay(made, **{**shown_again, "source": "b.png,a.png"})
     assert len(differs) == 1 and differs[0].startswith("the source was ")
-    with pytest.raises(Unsupported, match=r"made from a layout.*--layout FILE"):
+    with pytest.raises(Unsupported, match=r"made from a control.*--control FILE"):
         replay(made)
 
 
