@@ -22,6 +22,7 @@ from zeuxis.metrics.likelihood import bits_per_dim, bits_without_padding, nats
 from zeuxis.metrics.neighbours import neighbours
 from zeuxis.metrics.oracle import UNSAID, accuracy, agreement
 from zeuxis.metrics.precision import precision_recall
+from zeuxis.metrics.probe import Probe
 from zeuxis.metrics.record import FEW, Figure, fingerprint
 from zeuxis.metrics.score import classifier_score
 from zeuxis.metrics.segmentation import Confusion, Overlap
@@ -29,6 +30,7 @@ from zeuxis.metrics.similarity import psnr, ssim
 from zeuxis.metrics.table import METRICS, Evidence, measure
 from zeuxis.metrics.two_sample import auroc
 from zeuxis.metrics.verification import equal_error, same_person, verification
+from zeuxis.metrics.zero_shot import Answers, ZeroShot
 from zeuxis.rng import Stream
 
 
@@ -393,6 +395,10 @@ def test_every_metric_can_be_asked_for_by_name() -> None:
         caption_log_prob=torch.tensor([-3.0, -2.0]),
         caption_words=torch.tensor([3, 2]),
         caption_best=torch.tensor([-3.0, -2.0]),
+        zero_shot=ZeroShot({"text": Answers(torch.tensor([0, 2]), torch.tensor([4, 4]))}, 2),
+        linear_probe=Probe({"label": 0.75}, 20, 4, 8),
+        linear_probe_pixels=Probe({"label": 0.5}, 20, 4, 8),
+        linear_probe_untrained=Probe({"label": 0.25}, 20, 4, 8),
     )
     figures = {f.name: f for f in measure(list(METRICS), evidence)}
     parts = {"agreement/shape": 0.0, "agreement/colour": 1.0, "miou/sky": 0.0, "miou/ground": 0.5}
@@ -400,6 +406,8 @@ def test_every_metric_can_be_asked_for_by_name() -> None:
     assert {name: figures.pop(name).value for name in parts} == parts
     assert set(figures) == set(METRICS) and all(math.isfinite(f.value) for f in figures.values())
     assert figures["nll"].value == 20
+    assert figures["zero-shot"].value == 0.5 and figures["zero-shot-chance"].value == 0.25
+    assert [figures[f"linear-probe{of}"].value for of in ("", "-pixels", "-untrained")] == [0.75, 0.5, 0.25]
     assert figures["frechet-grain"].value == figures["frechet-untrained"].value == figures["frechet"].value
     assert figures["frechet-grain"].features == "grain-0" and figures["frechet"].features is None
     assert figures["two-sample"].value == figures["copied"].value == 0.5

@@ -63,6 +63,13 @@ class Verbs(nn.Module):
         """The latent ``(B, ...)`` of images ``(B, C, H, W)``."""
         raise self._lacks("encode")
 
+    def inner_features(self, image: Tensor, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        """Numbers ``(B, D)`` that a network inside makes of images ``(B, C, H, W)``: a discriminator, or a denoiser.
+
+        They are for reading off what a picture shows, and do not lead back to it. Noise comes from ``rng``.
+        """
+        raise self._lacks("inner_features")
+
     def encode_text(self, texts: Sequence[str]) -> Tensor:
         """Vectors ``(B, D)`` of texts, of length 1, in the space of :meth:`encode`'s of pictures."""
         raise self._lacks("encode_text")

@@ -23,6 +23,7 @@ from zeuxis.api.collectors import (
 )
 from zeuxis.api.features import GRAIN, UNTRAINED, Features, features_of
 from zeuxis.api.model import Model
+from zeuxis.api.probes import Probes
 from zeuxis.api.reference import Reference
 from zeuxis.api.reporting import Report
 from zeuxis.api.zero_shot import ZeroShots
@@ -199,6 +200,8 @@ def collect(
         found += judging(needs, model, draws, source.batch(order[-1:]), data)
     if "caption_log_prob" in needs:
         found.append(Captions(model, data, source))
+    if needs & {"linear_probe", "linear_probe_pixels", "linear_probe_untrained"}:
+        found.append(Probes(model, reference, seed, how))
     if "zero_shot" in needs:
         found.append(ZeroShots(model, data, source))
     done = 0

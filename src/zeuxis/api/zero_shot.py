@@ -1,4 +1,7 @@
-"""Classification by words alone, of models that encode pictures and texts: of one picture, and of held-out ones."""
+"""Classification by words alone, of models that encode pictures and texts: of one picture, and of held-out ones.
+
+Axes: N pictures, M texts, D numbers of a vector.
+"""
 
 from __future__ import annotations
 

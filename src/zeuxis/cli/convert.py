@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,9 +11,15 @@ from zeuxis.cli.options import Json, Out, Side
 from zeuxis.cli.output import emit, note, say
 from zeuxis.cli.progress import Progress
 
+if TYPE_CHECKING:
+    from zeuxis.api.adopt import Adoption, Plain
+
 
 def convert(
-    file: Annotated[Path, typer.Argument(help="A checkpoint: .safetensors, .pt, .pth, .ckpt or .bin.")],
+    file: Annotated[
+        Path,
+        typer.Argument(help="A checkpoint: .safetensors, .pt, .pth, .ckpt or .bin; or the folder of a published CLIP."),
+    ],
     out: Out = None,
     kind: Annotated[
         str | None,
@@ -29,9 +35,13 @@ def convert(
 ) -> None:
     """Turn a checkpoint into a model if its kind is known, or else into safetensors; nothing in it is run."""
     from zeuxis.api.adopt import Plain, adopt, convert_file, hint
+    from zeuxis.api.adopt_clip import adopt_clip
 
     with Progress() as progress:
-        done = convert_file(file, out, size, progress) if kind is None else adopt(file, kind, out, size, progress)
+        if file.is_dir():
+            done: Adoption | Plain = adopt_clip(file, out, progress)
+        else:
+            done = convert_file(file, out, size, progress) if kind is None else adopt(file, kind, out, size, progress)
     if isinstance(done, Plain):
         note(f"note: the tensors of {file} keep their names; {hint(done.holds)}")
     if as_json:

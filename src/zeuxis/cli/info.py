@@ -18,6 +18,8 @@ from zeuxis.knobs import Knob
 if TYPE_CHECKING:
     from zeuxis.recipe import Recipe
 
+LONGEST = 2000  # characters of a value that are printed
+
 
 def info(
     name: Annotated[
@@ -120,7 +122,13 @@ def show(found: dict[str, Any], as_json: bool) -> None:
         emit(found)
         return
     for key, value in found.items():
-        say(f"{key:>16}  {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
+        say(f"{key:>16}  {_short(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))}")
+
+
+def _short(text: str) -> str:
+    """What a terminal can show of ``text``: a published tokeniser is a million characters."""
+    more = len(text) - LONGEST
+    return text if more <= 0 else f"{text[:LONGEST]} ... ({more:,} characters more: --json has them)"
 
 
 def model(name: str, recipe: Recipe | None, as_json: bool) -> None:

@@ -1,6 +1,6 @@
 """Losses that draw together what belongs together and push the rest apart.
 
-Axes: N pictures, D features.
+Axes: N pictures, M more texts, D features.
 """
 
 from __future__ import annotations
@@ -28,12 +28,18 @@ def supervised_contrastive(features: Tensor, label: Tensor, temperature: float =
     return (nll.masked_fill(~positive, 0).sum(1) / positive.sum(1)).mean()
 
 
-def info_nce(first: Tensor, second: Tensor, scale: Tensor | float, same: Tensor | None = None) -> Tensor:
+def info_nce(
+    first: Tensor,
+    second: Tensor,
+    scale: Tensor | float,
+    same: Tensor | None = None,
+    wrong: Tensor | None = None,
+) -> Tensor:
     """The symmetric cross-entropy of N pairs (Radford et al. 2021, arXiv:2103.00020, figure 3): a scalar.
 
     ``first`` and ``second`` (N, D) have length 1, row i of one belonging to row i of the other; ``scale`` is one over
     the temperature. At random it is log N. Off the diagonal ``same`` (N, N) bool marks what belongs together too
-    (the same caption twice): it counts as no negative.
+    (the same caption twice): it counts as no negative. ``wrong`` (M, D) are more that belong to none of the first.
     """
     if first.shape != second.shape or first.ndim != 2:
         raise ValueError(f"pairs of {tuple(first.shape)} and {tuple(second.shape)}: want (N, D) twice")
@@ -42,4 +48,5 @@ def info_nce(first: Tensor, second: Tensor, scale: Tensor | float, same: Tensor 
         diagonal = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
         logits = logits.masked_fill(same & ~diagonal, -torch.inf)
     target = torch.arange(len(logits), device=logits.device)
-    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+    wide = logits if wrong is None else torch.cat([logits, scale * (first.float() @ wrong.float().T)], 1)  # (N, N + M)
+    return (F.cross_entropy(wide, target) + F.cross_entropy(logits.T, target)) / 2

@@ -23,6 +23,7 @@ from zeuxis.metrics.neighbours import Copying, copying
 from zeuxis.metrics.oracle import Agreement, agreement
 from zeuxis.metrics.perplexity import over
 from zeuxis.metrics.precision import Support, precision_recall
+from zeuxis.metrics.probe import Probe
 from zeuxis.metrics.segmentation import Confusion, Overlap
 from zeuxis.metrics.two_sample import TwoSample, two_sample
 from zeuxis.metrics.verification import Verification, verification
@@ -80,6 +81,9 @@ class Evidence:
     caption_words: Tensor | None = None  # (N,) how many words each has, its end counted as one
     caption_best: Tensor | None = None  # (N,) nats of the same captions by what wrote them
     zero_shot: ZeroShot | None = None  # answers to questions about pictures, by texts alone
+    linear_probe: Probe | None = None  # of the model's codes
+    linear_probe_pixels: Probe | None = None
+    linear_probe_untrained: Probe | None = None  # of an untrained model of the same shape
     seed: int = 0  # of the kernel distance's subsets and of the two-sample test's classifier
 
     @cached_property

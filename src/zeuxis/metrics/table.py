@@ -235,6 +235,26 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             lambda e: same_person(present(e.genuine)),
             beside=("recognised",),
         ),
+        "linear-probe": Metric(
+            "share of labels (or factors) that a linear classifier over the model's codes predicts right",
+            "higher",
+            ("linear_probe",),
+            lambda e: present(e.linear_probe).accuracy,
+            parts=lambda e: present(e.linear_probe).parts,
+            beside=("linear-probe-pixels", "linear-probe-untrained"),
+        ),
+        "linear-probe-pixels": Metric(
+            "the same over the pixels themselves",
+            "higher",
+            ("linear_probe_pixels",),
+            lambda e: present(e.linear_probe_pixels).accuracy,
+        ),
+        "linear-probe-untrained": Metric(
+            "the same over the codes of an untrained model of the same shape",
+            "higher",
+            ("linear_probe_untrained",),
+            lambda e: present(e.linear_probe_untrained).accuracy,
+        ),
         "zero-shot": Metric(
             "share of pictures to which the right one of several texts is nearest",
             "higher",

@@ -1,6 +1,8 @@
 """Zero-shot classification: of several texts, is the right one nearest to the picture?
 
-Radford et al. 2021, arXiv:2103.00020, section 3.1. Axes: N pictures, M texts, D numbers of a vector.
+Radford et al. 2021, arXiv:2103.00020, section 3.1.
+
+Axes: N pictures, M texts, D numbers of a vector.
 """
 
 from __future__ import annotations

@@ -60,6 +60,7 @@ class ClipTokeniser:
             raise UsageError(f"a window of {length} tokens holds no text between its begin and its end: give 3 or more")
         self.vocabulary, self.merges, self.length = dict(vocabulary), tuple(merges), length
         self.begin, self.end, self.pad = vocabulary[BEGIN], vocabulary[END], vocabulary[pad]
+        self.pad_token = pad
         self._rank = {pair: i for i, pair in enumerate(self.merges)}
         self._token = {i: token for token, i in vocabulary.items()}
         self._pieces = lru_cache(1 << 14)(self._merged)

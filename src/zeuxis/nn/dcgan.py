@@ -86,6 +86,15 @@ class DCGANDiscriminator(nn.Module):
         h: Tensor = self.trunk(x)
         return h
 
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """What every convolution makes, after its norm and activation, fine to coarse: ``(B, C, h, w)``."""
+        found = []
+        for layer in self.trunk:
+            x = layer(x)
+            if isinstance(layer, nn.LeakyReLU):
+                found.append(x)
+        return found
+
     def forward(self, x: Tensor) -> Tensor:
         logit: Tensor = self.head(self.features(x))
         return logit.flatten()

@@ -33,7 +33,7 @@ SMALLEST_END = 2  # eos_token_id of configurations written before it was used: t
 
 
 @dataclass(frozen=True)
-class Source:
+class ClipSource:
     """The public tensors that one of ours is made of: joined along the first axis, or one that is transposed."""
 
     keys: tuple[str, ...]
@@ -41,7 +41,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Layout:
+class ClipNames:
     """The names of one program; ``{}`` stands for a number."""
 
     program: str
@@ -65,7 +65,7 @@ class Layout:
     transposed: bool  # whether a projection is kept (D, P)
 
 
-TRANSFORMERS = Layout(
+TRANSFORMERS = ClipNames(
     program="transformers",
     text="text_model.",
     vision="vision_model.",
@@ -86,7 +86,7 @@ TRANSFORMERS = Layout(
     vision_norms=("pre_layrnorm", "post_layernorm"),  # their spelling
     transposed=False,
 )
-OPENCLIP = Layout(
+OPENCLIP = ClipNames(
     program="openclip",
     text="",
     vision="visual.",
@@ -115,39 +115,48 @@ TEMPERATURE = "logit_scale"
 # -- the key maps -------------------------------------------------------------------------------------
 
 
-def text_sources(layout: Layout, depth: int, projection: bool) -> dict[str, Source]:
+def text_sources(layout: ClipNames, depth: int, projection: bool) -> dict[str, ClipSource]:
     """Each tensor of a :class:`zeuxis.nn.clip_text.ClipTextTower`, and the public ones that it is made of."""
     found = {
-        "token.weight": Source((layout.text + layout.token,)),
-        "position": Source((layout.text + layout.text_position,)),
+        "token.weight": ClipSource((layout.text + layout.token,)),
+        "position": ClipSource((layout.text + layout.text_position,)),
         **dict(_blocks(layout, layout.text, depth)),
         **_affine("norm", layout.text + layout.text_norm),
     }
     if projection:
-        found["projection.weight"] = Source((layout.text_projection,), layout.transposed)
+        found["projection.weight"] = ClipSource((layout.text_projection,), layout.transposed)
     return found
 
 
-def vision_sources(layout: Layout, depth: int, projection: bool) -> dict[str, Source]:
+def vision_sources(layout: ClipNames, depth: int, projection: bool) -> dict[str, ClipSource]:
     """Each tensor of a :class:`zeuxis.nn.clip_vision.ClipVisionTower`, likewise."""
     found = {
-        "patchify.weight": Source((layout.vision + layout.patch,)),
-        "class_token": Source((layout.vision + layout.class_token,)),
-        "position": Source((layout.vision + layout.vision_position,)),
+        "patchify.weight": ClipSource((layout.vision + layout.patch,)),
+        "class_token": ClipSource((layout.vision + layout.class_token,)),
+        "position": ClipSource((layout.vision + layout.vision_position,)),
         **_affine("norm_in", layout.vision + layout.vision_norms[0]),
         **dict(_blocks(layout, layout.vision, depth)),
         **_affine("norm", layout.vision + layout.vision_norms[1]),
     }
     if projection:
-        found["projection.weight"] = Source((layout.vision_projection,), layout.transposed)
+        found["projection.weight"] = ClipSource((layout.vision_projection,), layout.transposed)
     return found
 
 
-def _blocks(layout: Layout, prefix: str, depth: int) -> Iterator[tuple[str, Source]]:
+def clip_sources(layout: ClipNames, text_depth: int, vision_depth: int) -> dict[str, ClipSource]:
+    """Each tensor of a system ``clip`` with two published towers, likewise."""
+    return {
+        **{f"text.{name}": source for name, source in text_sources(layout, text_depth, True).items()},
+        **{f"image.{name}": source for name, source in vision_sources(layout, vision_depth, True).items()},
+        "log_scale": ClipSource((TEMPERATURE,)),
+    }
+
+
+def _blocks(layout: ClipNames, prefix: str, depth: int) -> Iterator[tuple[str, ClipSource]]:
     for k in range(depth):
         ours, theirs = f"blocks.{k}", prefix + layout.block.format(k)
         for leaf in ("weight", "bias"):
-            yield f"{ours}.attention.qkv.{leaf}", Source(tuple(theirs + q + layout.leaf + leaf for q in layout.qkv))
+            yield f"{ours}.attention.qkv.{leaf}", ClipSource(tuple(theirs + q + layout.leaf + leaf for q in layout.qkv))
         for name, key in (
             ("attention.out", layout.out),
             ("norm1", layout.norms[0]),
@@ -158,11 +167,11 @@ def _blocks(layout: Layout, prefix: str, depth: int) -> Iterator[tuple[str, Sour
             yield from _affine(f"{ours}.{name}", theirs + key).items()
 
 
-def _affine(ours: str, theirs: str) -> dict[str, Source]:
-    return {f"{ours}.{leaf}": Source((f"{theirs}.{leaf}",)) for leaf in ("weight", "bias")}
+def _affine(ours: str, theirs: str) -> dict[str, ClipSource]:
+    return {f"{ours}.{leaf}": ClipSource((f"{theirs}.{leaf}",)) for leaf in ("weight", "bias")}
 
 
-def gather(sources: Mapping[str, Source], public: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def gather(sources: Mapping[str, ClipSource], public: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Public tensors under our names.
 
     Raises :class:`WeightsError` naming the keys that are missing, or left over once constants are put aside.
@@ -177,7 +186,7 @@ def gather(sources: Mapping[str, Source], public: Mapping[str, Tensor]) -> dict[
     return found
 
 
-def scatter(sources: Mapping[str, Source], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def scatter(sources: Mapping[str, ClipSource], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Our tensors under public names: the inverse of :func:`gather`. Raises :class:`WeightsError` as it does."""
     _check(set(sources), set(tensors))
     public: dict[str, Tensor] = {}
@@ -198,7 +207,7 @@ def _check(wanted: set[str], given: set[str]) -> None:
 # -- the architecture, from names and shapes ----------------------------------------------------------
 
 
-def layout_of(public: Mapping[str, Tensor]) -> Layout:
+def layout_of(public: Mapping[str, Tensor]) -> ClipNames:
     """The program whose names these are; raises :class:`WeightsError` where no tower of CLIP is among them."""
     for layout in LAYOUTS:
         for prefix, mark in ((layout.text, layout.token), (layout.vision, layout.patch)):
@@ -214,17 +223,50 @@ def read_text_tower(
     """The keywords of a :class:`zeuxis.nn.clip_text.ClipTextTower`, and its tensors under our names.
 
     ``public`` holds a text tower in either layout and nothing else, under the names that it has in a CLIP (also those
-    that `transformers` 5 writes without ``text_model.``); ``config`` is the tower's table of ``config.json``.
+    that `transformers` 5 writes without ``text_model.``); a temperature beside it is put aside. ``config`` is the
+    tower's table of ``config.json``.
 
     Raises :class:`WeightsError` naming keys that are missing or left over.
     """
+    public = {key: value for key, value in public.items() if key != TEMPERATURE}
     public = _with_prefix(public, TRANSFORMERS.text, TRANSFORMERS.token, TRANSFORMERS.text_projection)
     layout = layout_of(public)
     sizes = text_sizes(layout, public, config)
     return sizes, gather(text_sources(layout, sizes["depth"], sizes["projection"] is not None), public)
 
 
-def text_sizes(layout: Layout, public: Mapping[str, Tensor], config: Mapping[str, Any] | None) -> dict[str, Any]:
+def read_clip(
+    public: Mapping[str, Tensor], config: Mapping[str, Any] | None = None
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The keywords of a system ``clip`` but for its tokeniser (and its ``shape``), and its tensors under our names.
+
+    ``public`` are the tensors of a whole CLIP in either layout; ``config`` its ``config.json``.
+
+    Raises :class:`WeightsError` naming keys that are missing or left over.
+    """
+    layout = layout_of(public)
+    known = config or {}
+    text = text_sizes(layout, public, known.get("text_config"))
+    image = vision_sizes(layout, public, known.get("vision_config"))
+    if text["projection"] is None or text["projection"] != image["projection"]:
+        raise WeightsError(
+            f"text is projected to {text['projection']} numbers and pictures to {image['projection']}: this is no CLIP"
+        )
+    tensors = gather(clip_sources(layout, text["depth"], image["depth"]), public)
+    made = {
+        "shape": (image["channels"], image["size"], image["size"]),
+        "embedding": text["projection"],
+        "vocabulary": text["vocabulary"],
+        "text": {key: text[key] for key in ("width", "depth", "heads", "length", "hidden", "activation")},
+        "image": {
+            "kind": "vit",
+            **{key: image[key] for key in ("patch", "width", "depth", "heads", "hidden", "activation")},
+        },
+    }
+    return made, tensors
+
+
+def text_sizes(layout: ClipNames, public: Mapping[str, Tensor], config: Mapping[str, Any] | None) -> dict[str, Any]:
     """The keywords alone, also of a text tower in a whole CLIP."""
     vocabulary, width = _shape(public, layout.text + layout.token)
     depth = _depth(layout, layout.text, public)
@@ -240,7 +282,7 @@ def text_sizes(layout: Layout, public: Mapping[str, Tensor], config: Mapping[str
     }
 
 
-def vision_sizes(layout: Layout, public: Mapping[str, Tensor], config: Mapping[str, Any] | None) -> dict[str, Any]:
+def vision_sizes(layout: ClipNames, public: Mapping[str, Tensor], config: Mapping[str, Any] | None) -> dict[str, Any]:
     """The keywords of a :class:`zeuxis.nn.clip_vision.ClipVisionTower`, also of one in a whole CLIP."""
     width, channels, patch, _ = _shape(public, layout.vision + layout.patch)
     cells = _shape(public, layout.vision + layout.vision_position)[0] - 1
@@ -259,7 +301,7 @@ def vision_sizes(layout: Layout, public: Mapping[str, Tensor], config: Mapping[s
 
 
 def _common(
-    layout: Layout, prefix: str, public: Mapping[str, Tensor], width: int, config: Mapping[str, Any] | None
+    layout: ClipNames, prefix: str, public: Mapping[str, Tensor], width: int, config: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     known = config or {}
     openai = layout is TRANSFORMERS or all(key in public for key in OPENAI)
@@ -271,11 +313,11 @@ def _common(
     }
 
 
-def _projection(key: str, layout: Layout, public: Mapping[str, Tensor]) -> int | None:
+def _projection(key: str, layout: ClipNames, public: Mapping[str, Tensor]) -> int | None:
     return _shape(public, key)[1 if layout.transposed else 0] if key in public else None
 
 
-def _depth(layout: Layout, prefix: str, public: Mapping[str, Tensor]) -> int:
+def _depth(layout: ClipNames, prefix: str, public: Mapping[str, Tensor]) -> int:
     pattern = re.compile(re.escape(prefix + layout.block).replace(r"\{\}", r"(\d+)"))
     return len({found[1] for key in public if (found := pattern.match(key))})
 

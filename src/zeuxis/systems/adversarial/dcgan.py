@@ -7,7 +7,9 @@ generative adversarial networks" (arXiv:1511.06434). Symbols -> code:
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
+from torch.nn.functional import adaptive_max_pool2d
 
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
@@ -40,7 +42,7 @@ class DCGAN(System):
         family="adversarial",
         year=2015,
         paper="1511.06434",
-        verbs={"sample", "decode"},
+        verbs={"sample", "decode", "inner_features"},
         knobs=("temperature",),
         departures=(
             "4x4 kernels without biases, and a projection of z normalised by channel, as the authors' later program has"
@@ -93,3 +95,7 @@ class DCGAN(System):
         """Pictures ``(B, C, H, W)`` in [-1, 1] from latents ``(B, nz)``."""
         image: Tensor = self.generator(latent)
         return image
+
+    def inner_features(self, image: Tensor, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        """The discriminator's maps of every layer, the largest value of each sixteenth ``(B, D)`` (section 5.1)."""
+        return torch.cat([adaptive_max_pool2d(h, 4).flatten(1) for h in self.discriminator.maps(image)], 1)

@@ -35,6 +35,7 @@ from zeuxis.errors import UnknownName
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Knob, Sampling
 from zeuxis.nn.augment import random_flip
+from zeuxis.nn.centre import centre_features
 from zeuxis.nn.conditioner import ConditionKind, drop_mask, label_conditioner
 from zeuxis.nn.unet import UNet, check_sides
 from zeuxis.rng import ImageRng, Rng, normal_like
@@ -69,7 +70,7 @@ class DDPM(System):
         family="diffusion",
         year=2020,
         paper="2006.11239",
-        verbs={"sample", "log_prob", "denoiser"},
+        verbs={"sample", "log_prob", "denoiser", "inner_features"},
         accepts={"label"},
         knobs=(
             "steps",
@@ -101,6 +102,14 @@ class DDPM(System):
                 "how the levels of fewer steps than the chain has are laid between its own",
                 choices=("karras", "uniform-log-snr", "trailing", "leading", "linspace"),
                 aliases=(("exponential", "uniform-log-snr"),),
+            ),
+            Knob(
+                "noise",
+                "float",
+                "deviation of the noise on pictures whose inner features are read",
+                0.2,
+                least=0.01,
+                most=100,
             ),
         ),
         departures=(
@@ -203,6 +212,12 @@ class DDPM(System):
         x = x * math.sqrt(1 + float(levels[0]) ** 2)  # ... over sqrt(alpha-bar_T)
         solve = with_knobs(self.settings(how).sampler, how)
         return solve(self.denoiser(condition, len(rng), how), x, levels, rng).clamp(-1, 1)
+
+    def inner_features(self, image: Tensor, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        """The U-Net's middle, the mean over its pixels ``(B, D)``: of noisy pictures, without a condition."""
+        sigma, null = self.settings(how).noise, self.conditioner.null(len(image))
+        x = image + sigma * rng.normal(*image.shape, device=image.device)
+        return centre_features(self.network, lambda: self.denoise(x, sigma, null))
 
     @torch.no_grad()
     def log_prob(self, image: Tensor, rng: Rng) -> Tensor:

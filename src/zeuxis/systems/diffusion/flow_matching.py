@@ -35,6 +35,7 @@ from zeuxis.errors import Unsupported, lookup
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Knob, Sampling
 from zeuxis.nn.caption_conditioner import caption_conditioner, text_options
+from zeuxis.nn.centre import centre_features
 from zeuxis.nn.conditioner import Conditioner, ConditionKind, LabelConditioner, NoCondition, drop_mask
 from zeuxis.nn.networks import Ends, build_network
 from zeuxis.rng import ImageRng, Rng, normal_like
@@ -66,7 +67,7 @@ class FlowMatching(System):
         family="diffusion",
         year=2022,
         paper="2210.02747",
-        verbs={"sample", "log_prob", "denoiser"},
+        verbs={"sample", "log_prob", "denoiser", "inner_features"},
         accepts={"label", "caption"},
         knobs=(
             "steps",
@@ -92,6 +93,14 @@ class FlowMatching(System):
             ),
             "eta",
             "churn",
+            Knob(
+                "noise",
+                "float",
+                "deviation of the noise on pictures whose inner features are read",
+                0.2,
+                least=0.01,
+                most=100,
+            ),
         ),
         departures=(
             "sigma_min is 0: the path ends in the image itself, as in rectified flow.",
@@ -196,6 +205,12 @@ class FlowMatching(System):
             return guided(x / append_dims(1 + sigma, x), self.path.time(sigma))
 
         return ByLevel(in_ve)
+
+    def inner_features(self, image: Tensor, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        """The network's middle, the mean over its places ``(B, D)``: of noisy pictures, without a condition."""
+        sigma, null = self.settings(how).noise, self.conditioner.null(len(image))
+        x = (image + sigma * rng.normal(*image.shape, device=image.device)) / (1 + sigma)  # on the straight path
+        return centre_features(self.network, lambda: self.denoise(x, sigma / (1 + sigma), null))
 
     def levels(self, how: Sampling = Sampling()) -> Tensor:
         """t / (1 - t) of the times of :meth:`sample`, then 0.

@@ -24,6 +24,7 @@ from zeuxis.nn.augment import color_jitter, random_shift
 from zeuxis.nn.clip_text import ClipTextTower
 from zeuxis.nn.clip_tokeniser import END, ClipTokeniser, EndedWords
 from zeuxis.nn.clip_vision import build_image_tower
+from zeuxis.nn.reword import reworded
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # of colours in [0, 1]
 LARGEST = math.log(100.0)  # of log_scale (section 2.5)
@@ -38,11 +39,11 @@ Args:
     hidden: width of the MLPs; none is four times ``width``.
     activation: of the MLPs, "quick-gelu" (OpenAI's) or "gelu" (OpenCLIP's).
 """
-BPE = {"vocabulary": (), "merges": (), "pad": END}
+BPE = {"vocabulary": {}, "merges": (), "pad": END}
 """The keys of ``[model.tokeniser]``, a published byte-pair tokeniser.
 
 Args:
-    vocabulary: every piece in the order of their ids.
+    vocabulary: the id of every piece.
     merges: "first second", in order.
     pad: the piece that fills the window after the end.
 """
@@ -61,6 +62,8 @@ class CLIP(System):
         shift: pixels, at most, by which training pictures are shifted along either axis.
         color_jitter: by how much, at most, the contrast of training pictures is multiplied (1 plus or minus it) and
             their brightness changed.
+        reword: whether each picture is also told from its caption with a word replaced or two exchanged; captions of
+            other pictures differ in so much that some words need not be read.
         source_share: of training pictures that are replaced by their ``source``, where data draw each thing twice.
         weight_decay: of matrices; gains and biases have none.
     """
@@ -75,6 +78,7 @@ class CLIP(System):
         needs={"caption"},
         departures=(
             "Of one caption twice in a batch neither picture counts as a negative of the other.",
+            "With `reword`, captions that are almost right are negatives too (Yuksekgonul et al. 2022).",
             "Training pictures are shifted and jittered where the paper's are random square crops.",
             "The small image tower is a plain convolutional network in place of the paper's modified ResNets.",
             "The temperature starts at 0.07 as in the paper, or as told.",
@@ -97,13 +101,14 @@ class CLIP(System):
         temperature: float = 0.07,
         shift: int = 0,
         color_jitter: float = 0.0,
+        reword: bool = False,
         source_share: float = 0.0,
         weight_decay: float = 0.2,
         lr: float = 5e-4,
     ) -> None:
         super().__init__()
         self.shape = Shape(*shape)
-        self.shift, self.color_jitter, self.source_share = shift, color_jitter, source_share
+        self.shift, self.color_jitter, self.source_share, self.reword = shift, color_jitter, source_share, reword
         self.lr, self.weight_decay = lr, weight_decay
         sizes = _table("text", text, TEXT)
         self.tokeniser = _tokeniser(words, tokeniser, sizes["length"])
@@ -144,7 +149,12 @@ class CLIP(System):
         assert captions is not None  # the card needs it
         I_e, T_e = self.encode(self._augmented(turn)), self.encode_text(captions)  # (B, embedding)
         which = torch.tensor([captions.index(caption) for caption in captions], device=I_e.device)
-        loss = info_nce(I_e, T_e, self.log_scale.exp(), which[:, None] == which)
+        wrong = None
+        if self.reword:
+            made = reworded(captions, turn.rng)
+            texts = [new for new, caption in zip(made, captions, strict=True) if new != caption]
+            wrong = self.encode_text(texts) if texts else None
+        loss = info_nce(I_e, T_e, self.log_scale.exp(), which[:, None] == which, wrong)
         found = which[(I_e @ T_e.T).argmax(1)]
         turn.note(matched=(found == which).float().mean(), scale=self.log_scale.exp())
         return loss
@@ -198,7 +208,7 @@ def _tokeniser(words: Sequence[str], bpe: Mapping[str, Any] | None, length: int)
     if bpe is not None:
         table = _table("tokeniser", bpe, BPE)
         merges = [(first, second) for first, second in (pair.split(" ") for pair in table["merges"])]
-        return ClipTokeniser({t: i for i, t in enumerate(table["vocabulary"])}, merges, length=length, pad=table["pad"])
+        return ClipTokeniser(table["vocabulary"], merges, length=length, pad=table["pad"])
     if not words:
         raise UsageError("clip learns from captions and these data have none: choose captioned data")
     return EndedWords(words, length)
