@@ -25,7 +25,6 @@ import torch
 from torch import Tensor
 
 from zeuxis.diffusion.path import append_dims
-from zeuxis.distributions.reduce import per_image
 from zeuxis.rng import Rng, normal_like
 
 
@@ -54,7 +53,7 @@ def bound_term(x0: Tensor, guess: Tensor, v: Tensor, now: Tensor, after: Tensor,
     error = ((1 - (after / now) ** 2) * (x0 - guess)).square() * (-log_variance).exp()
     kl = 0.5 * (log_variance - lower + (lower - log_variance).exp() + error - 1)
     nll = 0.5 * (math.log(2 * math.pi) + log_variance + error)
-    return per_image(kl.where(after > 0, nll)) / (x0[0].numel() * math.log(2))
+    return kl.where(after > 0, nll).flatten(1).mean(1) / math.log(2)
 
 
 def ancestral_learned(both: Callable[[Tensor, float], Tensor], x: Tensor, levels: Tensor, rng: Rng) -> Tensor:
