@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from published import SIDE, made, repository, rewrite, single_file, stirred
+from published import SIDE, SMALL, made, repository, rewrite, single_file, stirred
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -39,6 +39,7 @@ from zeuxis.pretrained.stable_diffusion import read_published
 from zeuxis.pretrained.unet_keys import COMPVIS, DIFFUSERS, UNetSizes, unet_sources
 from zeuxis.provenance.record import read_record
 from zeuxis.rng import ImageRng
+from zeuxis.training.checkpoint import write_model
 
 CAPTION = "a red cat on a chair"
 SHORT = Sampling(steps=3)
@@ -459,6 +460,20 @@ def test_a_model_is_exported_and_is_the_same(folder: Path, tmp_path: Path, capsy
     assert main(["export", str(folder), "--out", str(tmp_path / "copy")]) == 2
     assert "exists already" in capsys.readouterr().err
     assert read_published(tmp_path / "copy").side == SIDE
+
+
+def test_what_was_trained_here_is_exported(models, tmp_path: Path, capsys) -> None:
+    write_model(tmp_path / "run" / "model", models["2.x"], {})
+    assert main(["export", str(tmp_path / "run"), "--out", str(tmp_path / "half"), "--precision", "float16"]) == 0
+    system, card = load_system(tmp_path / "half")
+    before = models["2.x"].state_dict()
+    assert all(torch.equal(t, before[n].half().float()) for n, t in system.state_dict().items()) and not card["unused"]
+    narrow = made("1.x", network={**SMALL["1.x"]["network"], "width": 64})
+    write_model(tmp_path / "narrow" / "model", narrow, {})
+    capsys.readouterr()
+    assert main(["export", str(tmp_path / "narrow"), "--out", str(tmp_path / "no")]) == 2
+    assert "norms of 32 groups" in capsys.readouterr().err and not (tmp_path / "no").exists()
+    assert main(["export", "ddpm", "--out", str(tmp_path / "no")]) == 2
 
 
 # -- LoRA ---------------------------------------------------------------------------------------------

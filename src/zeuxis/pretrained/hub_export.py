@@ -27,7 +27,7 @@ from zeuxis.pretrained.key_names import DIFFUSERS as STAGE_NAMES
 from zeuxis.pretrained.kind import scatter
 from zeuxis.pretrained.parts import INDEX, STEMS
 from zeuxis.pretrained.scheduler_file import write_scheduler
-from zeuxis.pretrained.unet_keys import DIFFUSERS, UNetSizes, unet_sources
+from zeuxis.pretrained.unet_keys import DIFFUSERS, SMALLEST, UNetSizes, unet_sources
 
 VERSION = "0.27.0"  # of diffusers, whose words these are
 PIPELINES = {  # whether it is XL, and whether it inpaints
@@ -52,6 +52,12 @@ def write_hub_layout(
     towers = [with_defaults(clip_reader, table) for table in config["text"]]
     xl = bool(network["added_width"])
     _check_text(towers, xl)
+    for what, table in (("U-Net", network), ("first stage", stage)):
+        if table["width"] < SMALLEST or table["width"] % 32:
+            raise Unsupported(
+                f"a {what} of {table['width']} channels: public ones have norms of 32 groups, as ours have from "
+                f"{SMALLEST} channels on, in 32s"
+            )
     context = sum(table["width"] for table in towers)
     factor = 2 ** (len(stage["multiples"]) - 1)
     sizes = unet_of(network, stage["latent"], context)
