@@ -254,6 +254,7 @@ def test_grids_are_those_of_the_public_schedulers() -> None:
     """As diffusers 0.42 lays them for SD's betas and ten steps."""
     assert steps_of("leading", 10, offset=1) == [901, 801, 701, 601, 501, 401, 301, 201, 101, 1]
     assert steps_of("trailing", 10) == [999, 899, 799, 699, 599, 499, 399, 299, 199, 99]
+    assert steps_of("linspace", 4, whole=False) == [999, 666, 333, 0]
     assert steps_of("linspace", 10, one_more=True) == [999, 899, 799, 699, 599, 500, 400, 300, 200, 100]
     assert steps_of("leading", 10, offset=1, one_more=True) == [901, 811, 721, 631, 541, 451, 361, 271, 181, 91]
     assert steps_of("karras", 10) == [999, 916, 815, 687, 523, 327, 146, 41, 7, 0]

@@ -44,13 +44,22 @@ def chain_betas(shape: str, steps: int, first: float, last: float, *, zero_snr: 
 
 
 def published_levels(
-    sigmas: Tensor, steps: int, spacing: str, *, offset: int = 0, one_more: bool = False, to_zero: bool = True
+    sigmas: Tensor,
+    steps: int,
+    spacing: str,
+    *,
+    offset: int = 0,
+    one_more: bool = False,
+    whole: bool = True,
+    to_zero: bool = True,
 ) -> Tensor:
     """Levels ``(N + 1,)`` between those of a chain ``(T,)``, given ascending; float32, descending.
 
     Args:
         offset: added to the steps of "leading".
         one_more: lay N + 1 and leave out the lowest (the DPM-Solver family), so that no call is spent on it.
+        whole: whether "linspace" is rounded to the chain's own steps (DDIM, the DPM-Solver family) or not (Euler and
+            what steps like it).
         to_zero: end at 0; otherwise at the chain's first level.
 
     Raises :class:`UsageError` for a number of steps that the chain does not have.
@@ -61,7 +70,7 @@ def published_levels(
     if not 1 <= steps <= most:
         raise UsageError(f"{steps} steps of sampling: take 1 to {most}, the chain has {chain}")
     ascending = sigmas.detach().cpu().double()
-    found = lay(ascending, steps, offset, one_more)
+    found = lay(ascending, steps, offset, one_more) if whole or spacing != "linspace" else _between(ascending, steps)
     end = found.new_zeros(1) if to_zero else ascending[:1]
     return torch.cat([found[found > end], end]).float()
 
@@ -97,6 +106,13 @@ def _trailing(sigmas: Tensor, steps: int, offset: int, one_more: bool) -> Tensor
 def _linspace(sigmas: Tensor, steps: int, offset: int, one_more: bool) -> Tensor:
     t = torch.linspace(len(sigmas) - 1, 0, steps + one_more, dtype=torch.float64)
     return _at(sigmas, t.round().long()[:steps])
+
+
+def _between(sigmas: Tensor, steps: int) -> Tensor:
+    """Evenly spaced in t, not rounded: between two steps of the chain the level is linear in t."""
+    t = torch.linspace(len(sigmas) - 1, 0, steps, dtype=torch.float64)
+    low = t.long().clamp(max=len(sigmas) - 2)
+    return sigmas[low].lerp(sigmas[low + 1], t - low)
 
 
 def _karras(sigmas: Tensor, steps: int, offset: int, one_more: bool) -> Tensor:

@@ -229,6 +229,7 @@ class StableDiffusion(System):
             knobs.spacing,
             offset=self.offset,
             one_more=knobs.sampler in ONE_MORE,
+            whole=knobs.sampler in {"ddim", *ONE_MORE},
             to_zero=self.to_zero or knobs.sampler != "ddim",
         )
 
