@@ -665,6 +665,10 @@ def test_a_control_branch_steers(models, folder: Path, tmp_path: Path, capsys) -
     idle = steered.sample(1, control=edges, knobs={"control_strength": 0.0}, **how).tensor
     assert torch.allclose(idle, without, atol=1e-5)
     assert not torch.allclose(steered.sample(1, control=edges, **how).tensor, without, atol=1e-2)
+    given = Condition(caption=(CAPTION,), control=pixels(3))
+    x, sigma = torch.randn(1, 4, SIDE // 2, SIDE // 2), torch.tensor([2.0])
+    one, other = (system.denoiser(given.only(system.conditions), 1) for system in (steered.system, plain.system))
+    assert not torch.allclose(one(x, sigma), other(x, sigma), atol=1e-2)
     assert "control_strength" not in plain.knobs
     with pytest.raises(UsageError, match="needs a control"):
         steered.sample(1, **how)

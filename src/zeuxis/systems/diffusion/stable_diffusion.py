@@ -49,9 +49,7 @@ from zeuxis.rng import ImageRng, normal_like
 from zeuxis.systems.diffusion._drawn import captions_of, check_divides, decoded, edited, footprint_of, steered
 
 SIZES = ("original_height", "original_width", "crop_top", "crop_left")  # SDXL's micro-conditioning, before the target
-ONE_MORE = frozenset(
-    {"dpmpp-2m", "dpmpp-2m-sde", "unipc", "unipc-3"}
-)  # solvers whose published grids leave out the lowest of N + 1
+ONE_MORE = frozenset({"dpmpp-2m", "dpmpp-2m-sde", "unipc", "unipc-3"})  # published to leave out the lowest of N + 1
 
 
 class StableDiffusion(System):
@@ -184,9 +182,8 @@ class StableDiffusion(System):
 
     @property
     def conditions(self) -> frozenset[str]:
-        return frozenset(
-            {"caption", "negative", "source", "mask"} | ({"control"} if self.branch is not None else set())
-        )
+        names = {"caption", "negative", "source", "mask"}
+        return frozenset(names if self.branch is None else names | {"control"})
 
     @property
     def knobs(self) -> Mapping[str, Knob]:
@@ -209,7 +206,17 @@ class StableDiffusion(System):
             return decoded(self.first_stage, latent.to(self.device), tile)
 
     def denoiser(self, condition: Condition, n: int, how: Sampling = Sampling()) -> Denoise:
-        """:meth:`denoise` under ``condition`` with guidance: latents ``(B, Z, h, w)`` in VE space."""
+        """:meth:`denoise` under ``condition`` with guidance and control: latents ``(B, Z, h, w)`` in VE space."""
+        guided, knobs = self._guided(condition, n, how), self.settings(how)
+
+        def denoise(x: Tensor, sigma: Any) -> Tensor:
+            with steered(self, condition, knobs):
+                return guided.of(x, sigma)
+
+        return ByLevel(denoise)
+
+    def _guided(self, condition: Condition, n: int, how: Sampling) -> ByLevel:
+        """The denoiser without control, which :meth:`sample` adds once."""
         knobs = self.settings(how)
         with torch.no_grad():
             given, null = self._conditionings(condition, n, knobs)
@@ -241,13 +248,14 @@ class StableDiffusion(System):
         source, mask = edited(condition, self.shape, self.inpaints)
         levels = self.levels(how) if source is None else last_share(self.levels(how), knobs.strength)
         f = self.first_stage.factor
-        size = n, self.first_stage.latent, self.shape.height // f, self.shape.width // f
-        noise = rng.normal(*size, device=self.device)
+        noise = rng.normal(
+            n, self.first_stage.latent, self.shape.height // f, self.shape.width // f, device=self.device
+        )
         if source is None or knobs.strength == 1:
             x = noise * math.sqrt(1 + float(levels[0]) ** 2)  # pure noise over sqrt(alpha-bar_T)
         else:
             x = self.encode(source) + float(levels[0]) * noise
-        denoise = self.denoiser(condition, n, how)
+        denoise = self._guided(condition, n, how)
         with at_work(self.residence, self.network), context_read_once(self.network), steered(self, condition, knobs):
             x = with_knobs(knobs.sampler, how)(denoise, x, levels, rng)
         picture = self.decode(x / math.sqrt(1 + float(levels[-1]) ** 2), knobs.tile)
@@ -260,16 +268,13 @@ class StableDiffusion(System):
         c = in_ve(predicts, self.path, sigma)
         return to_x0(c, self._network(append_dims(c.input, x) * x, c.noise, conditioning), x)
 
-    # -- what they are made of ----------------------------------------------------------------------
-
     def _network(self, noisy: Tensor, t: Level, conditioning: Conditioning) -> Tensor:
         """What the network predicts, ``(B, Z, h, w)``; ``shown`` of the conditioning are channels beside ``noisy``."""
         given = dict(conditioning)
         if "shown" in given:
             noisy = torch.cat([noisy, given.pop("shown").to(noisy)], 1)
         time = for_each(t * (1000 / len(self.path)), noisy)  # (B,)
-        prediction: Tensor = self.network(noisy, time, **given)
-        return prediction.float()
+        return self.network(noisy, time, **given).float()
 
     def _conditionings(
         self, condition: Condition, n: int, knobs: SimpleNamespace
