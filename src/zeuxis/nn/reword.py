@@ -7,16 +7,19 @@ exchange words of the same part of speech; here words are alike where they stand
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from zeuxis.rng import Rng
+
+Words = Sequence[str]
 
 
 def reworded(captions: Sequence[str], rng: Rng) -> tuple[str, ...]:
     """Each caption with two of its words exchanged, or with one replaced by what another caption says there.
 
-    Words are exchanged that stand in each other's places in captions of as many words. Where a caption has no such
-    pair, and one that was drawn to replace a word says the same, it stays what it is.
+    Words are exchanged that stand in each other's places in captions of as many words. What replaces one is drawn from
+    a caption of as many words, or of one more or fewer ("above" by "left of"); words are not merely left out or added,
+    for that may be true as well. Where nothing can be done a caption stays what it is.
     """
     words = [caption.split() for caption in captions]
     at: defaultdict[tuple[int, int], set[str]] = defaultdict(set)  # by length and place
@@ -37,11 +40,24 @@ def reworded(captions: Sequence[str], rng: Rng) -> tuple[str, ...]:
         if pairs and coin < 0.5:
             j, k = pairs[int(which * len(pairs))]
             made[j], made[k] = said[k], said[j]
-        elif n:
-            other = near[n][int(which * len(near[n]))]
-            j = int(
-                where * min(n, max(1, len(other)))
-            )  # before it words are counted from the front, after it from the end
-            made[j : j + 1 + max(0, n - len(other))] = other[j : j + 1 + max(0, len(other) - n)]
+        else:
+            choices = list(_replacements(said, near[n][int(which * len(near[n]))]))
+            if choices:
+                span, new = choices[int(where * len(choices))]
+                made[span] = new
         found.append(" ".join(made))
     return tuple(found)
+
+
+def _replacements(said: Words, other: Words) -> Iterator[tuple[slice, list[str]]]:
+    """Where one word of ``said`` (or two) may be replaced, and by what of ``other``.
+
+    Before that place words are counted from the front, after it from the end; with unequal lengths the same word must
+    follow in both.
+    """
+    more, fewer = max(0, len(other) - len(said)), max(0, len(said) - len(other))
+    for j in range(min(len(said) - fewer, len(other) - more)):
+        old, new = said[j : j + 1 + fewer], other[j : j + 1 + more]
+        follows = said[j + 1 + fewer : j + 2 + fewer] == other[j + 1 + more : j + 2 + more]
+        if not set(old) <= set(new) and not set(new) <= set(old) and (follows or len(said) == len(other)):
+            yield slice(j, j + 1 + fewer), list(new)

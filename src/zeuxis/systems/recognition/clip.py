@@ -28,7 +28,15 @@ from zeuxis.nn.reword import reworded
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # of colours in [0, 1]
 LARGEST = math.log(100.0)  # of log_scale (section 2.5)
-TEXT = {"width": 512, "depth": 12, "heads": 8, "length": 77, "hidden": None, "activation": "quick-gelu"}
+TEXT = {
+    "width": 512,
+    "depth": 12,
+    "heads": 8,
+    "length": 77,
+    "hidden": None,
+    "activation": "quick-gelu",
+    "init_std": 0.02,
+}
 """The keys of ``[model.text]`` and their defaults, those of the published B models.
 
 Args:
@@ -38,6 +46,8 @@ Args:
     length: of the window in tokens, those of begin and end included; longer captions are refused.
     hidden: width of the MLPs; none is four times ``width``.
     activation: of the MLPs, "quick-gelu" (OpenAI's) or "gelu" (OpenCLIP's).
+    init_std: deviation of the tokens' initial vectors; places have half of it. In a small tower 1 learns the order of
+        words sooner.
 """
 BPE = {"vocabulary": {}, "merges": (), "pad": END}
 """The keys of ``[model.tokeniser]``, a published byte-pair tokeniser.
