@@ -6,9 +6,11 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
-from torch.distributions import MultivariateNormal
+from torch import Tensor, nn
+from torch.distributions import MultivariateNormal, Normal
 
+from zeuxis.batch import Batch, Condition, Shape
+from zeuxis.diffusion.guidance import bind_condition
 from zeuxis.diffusion.likelihood import (
     LOW,
     differentiable,
@@ -20,9 +22,15 @@ from zeuxis.diffusion.likelihood import (
 from zeuxis.diffusion.ode import State, dormand_prince
 from zeuxis.diffusion.path import append_dims
 from zeuxis.diffusion.sampler import ByLevel
-from zeuxis.distributions.dequantise import LEVEL
+from zeuxis.distributions.dequantise import LEVEL, dequantise, quantise
 from zeuxis.errors import UnknownName, UsageError, ZeuxisError
+from zeuxis.game import Turn
+from zeuxis.knobs import Sampling
+from zeuxis.metrics.likelihood import bits_per_dim
 from zeuxis.rng import ImageRng, Stream
+from zeuxis.systems.diffusion.ddpm import DDPM
+from zeuxis.systems.diffusion.flow_matching import TIME_SCALE, FlowMatching
+from zeuxis.verbs import Likelihood
 
 # -- the solver -----------------------------------------------------------------------------------------------------
 
@@ -205,6 +213,111 @@ def test_the_density_of_a_mixture_is_found() -> None:
         found = ve_log_prob(mixture, x, low=low, high=1e6, tolerance=tolerance)
         assert (found.log_prob - exact).abs().max() / 8 < within  # nats a dimension
         assert found.calls < calls
+
+
+# -- of systems -----------------------------------------------------------------------------------------------------
+
+
+class Pixels(nn.Module):
+    """The velocity of independent pixels N(0.2, 0.3^2), which flow matching's network is to learn."""
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        t = append_dims(time / TIME_SCALE, x)
+        x0 = 0.2 + (1 - t) * 0.09 * (x - (1 - t) * 0.2) / ((1 - t) ** 2 * 0.09 + t**2)
+        return (x - x0) / t
+
+
+@pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
+def test_flow_matching_tells_the_density_that_its_network_knows(off: type[torch.no_grad]) -> None:
+    flow = FlowMatching(Shape(1, 4, 4), network={"kind": "dit", "patch": 2, "width": 8, "depth": 1, "heads": 1})
+    flow.network = Pixels()
+    assert "log_prob" in flow.can and flow.likelihood_of is Likelihood.DENSITY
+    with off():
+        image = Stream(0).normal(5, 1, 4, 4) * 0.3 + 0.2
+        found = flow.log_prob(image, Stream(1))
+    exact = Normal(0.2, math.hypot(0.3, LOW)).log_prob(image).flatten(1).sum(1)
+    torch.testing.assert_close(found, exact, rtol=0, atol=16 * 3e-4)
+
+
+def test_bits_of_pixels_that_are_even_are_eight() -> None:
+    """Grey levels, each as likely as any other: 8 bits a value and no less, for a density that is even as well."""
+    deviation = 2 / math.sqrt(12)
+    even = FlowMatching(Shape(1, 4, 4), network={"kind": "dit", "patch": 2, "width": 8, "depth": 1, "heads": 1})
+
+    class Even(nn.Module):
+        def forward(self, x: Tensor, time: Tensor) -> Tensor:
+            """E[x0 | x] of the uniform density on [-1, 1] under noise, by the moments of a truncated normal."""
+            t = append_dims(time / TIME_SCALE, x).double()
+            mean, s = x.double() / (1 - t).clamp(min=1e-9), t / (1 - t).clamp(min=1e-9)
+            a, b = (-1 - mean) / s, (1 - mean) / s
+            phi = lambda z: torch.exp(-z * z / 2) / math.sqrt(2 * math.pi)  # noqa: E731
+            mass = torch.special.ndtr(b) - torch.special.ndtr(a)
+            x0 = (mean + s * (phi(a) - phi(b)) / mass.clamp(min=1e-300)).clamp(-1, 1)
+            return ((x - x0) / t).to(x.dtype)
+
+    even.network = Even()
+    grey = Stream(0).integers(256, 64, 1, 4, 4).double() / 127.5 - 1
+    inside = grey.clamp(-0.97, 0.97)  # where noise of 0.002 does not reach over the edge
+    found = even.log_prob(dequantise(inside, Stream(1)), Stream(2))
+    bits = bits_per_dim(found, 16)
+    torch.testing.assert_close(bits, torch.full_like(bits, math.log2(255)), rtol=0, atol=0.01)
+    assert deviation == pytest.approx(float(grey.std()), rel=0.05)
+
+
+def test_the_flow_of_ddpm_beside_its_bound() -> None:
+    """Of a network that knows independent pixels the flow tells the density; the bound loses what its steps cost."""
+    ddpm = DDPM(Shape(1, 4, 4), width=8, multiples=(1, 2), blocks=1, attention=(), chain=200)
+
+    class Knows(nn.Module):
+        def forward(self, noisy: Tensor, time: Tensor) -> Tensor:
+            t = time / (1000 / len(ddpm.path))
+            a, s = append_dims(ddpm.path.alpha(t), noisy), append_dims(ddpm.path.std(t), noisy)
+            return s * (noisy - a * 0.2) / (a**2 * 0.09 + s**2)
+
+    ddpm.network = Knows()
+    image = (Stream(0).normal(8, 1, 4, 4) * 0.3 + 0.2).clamp(-0.9, 0.9)
+    image = quantise(image)
+    with torch.no_grad():
+        flow = ddpm.flow_log_prob(dequantise(image, Stream(1)), Stream(2))
+        bound = torch.stack([ddpm.log_prob(image, Stream(k)) for k in range(4)]).mean(0)
+    low = float(ddpm.path.sigmas[0])
+    exact = Normal(0.2, math.hypot(0.3, low)).log_prob(image).flatten(1).sum(1)
+    torch.testing.assert_close(flow, exact, rtol=0, atol=16 * 0.02)
+    assert 0 < float((flow - bound).mean()) / 16 < 0.8  # nats a value: 200 steps, and a last one of deviation 0.02
+
+
+@pytest.fixture(scope="module")
+def plane() -> FlowMatching:
+    """Flow matching of two numbers a picture, trained for some seconds on four spots of a plane."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        flow = FlowMatching(Shape(2, 1, 1), network={"kind": "dit", "patch": 1, "width": 32, "depth": 1, "heads": 2})
+    rng, spots = Stream(0), torch.tensor([[-0.5, -0.5], [-0.5, 0.6], [0.7, -0.3], [0.4, 0.5]])
+    optimiser = torch.optim.Adam(flow.parameters(), 3e-3)
+    for step in range(250):
+        x = spots[rng.integers(4, 128)] + 0.15 * rng.normal(128, 2)
+        loss = flow.match(Turn(Batch(x.view(-1, 2, 1, 1)), rng, step, step / 250))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return flow.eval().requires_grad_(False)
+
+
+def test_the_density_of_a_trained_model_sums_to_one_and_is_that_of_its_draws(plane: FlowMatching) -> None:
+    """Bits by the flow are those of a density that is summed up over the plane, cell by cell."""
+    ends = torch.linspace(-2, 2, 51)
+    cells = torch.stack(torch.meshgrid(ends, ends, indexing="ij"), -1).view(-1, 2, 1, 1)
+    null = bind_condition(plane.denoise, plane.conditioner.null(len(cells)), conditional=False)
+    density = straight_log_prob(null, cells, tolerance=1e-3).log_prob.exp()  # the divergence itself
+    area = (4 / 50) ** 2
+    assert float(density.sum()) * area == pytest.approx(1, abs=5e-3)
+    drawn = plane.sample(Condition(), ImageRng.counting(0, 1000), Sampling(steps=20, sampler="heun"))
+    inside = (cells.abs() < 1).flatten(1).all(1)  # what is drawn is clamped
+    kept = drawn[(drawn.abs() < 1).flatten(1).all(1)]
+    of_draws = float(plane.log_prob(kept, Stream(0)).mean())
+    mass = density[inside] / density[inside].sum()
+    summed = float((mass * density[inside].log()).sum())  # its entropy, by the sum over cells
+    assert of_draws == pytest.approx(summed, abs=0.1)  # nats; the standard error of 1000 draws is 0.03
 
 
 # -- where gradients are off, and bad input -------------------------------------------------------------------------

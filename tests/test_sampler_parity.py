@@ -1,7 +1,8 @@
 """Every sampler beside the same method in diffusers, at equal model output, equal levels and equal noise.
 
-The model is a closed form that is not linear in x. Of each run all that the model is shown is compared, and what it ends
-in; where diffusers is not installed the ends are compared with those pinned here, of diffusers 0.42.1 (float32).
+The model is a closed form that is not linear in x. Of each run all that the model is shown is compared, and what it
+ends in; where diffusers is not installed the ends are compared with those pinned here, of diffusers 0.42.1 (float32;
+DPM++ SDE with torchsde 0.2.6 and the noise of its halves as :func:`noise_of_halves` has it).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -20,7 +22,6 @@ from zeuxis.diffusion.sampler import (
     ancestral,
     ddim,
     dpmpp_2m,
-    dpmpp_2m_sde,
     dpmpp_sde,
     euler,
     heun,
@@ -111,7 +112,7 @@ def noise_of_halves(peer: Any, given: Given) -> Callable[[Any, Any], Tensor]:
 
     def noises() -> Iterator[Tensor]:
         levels = [*peer.sigmas[:1], *peer.sigmas[1:-1:2]]
-        for now, after in zip(levels, levels[1:], strict=False):
+        for now, after in pairwise(levels):
             first, second = given.normal(1, 1, 2, 2), given.normal(1, 1, 2, 2)
             middle = (now * after) ** 0.5
             share = float((1 / middle**2 - 1 / now**2) / (1 / after**2 - 1 / now**2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from inspect import signature
 from itertools import pairwise
 from typing import get_args
@@ -24,7 +25,25 @@ from zeuxis.diffusion.path import (
     betas,
 )
 from zeuxis.diffusion.precondition import Prediction, consistency, edm, in_ve, on_path, target, to_x0
-from zeuxis.diffusion.sampler import SAMPLERS, Denoise, ancestral, ddim, dpmpp_2m, euler, heun, multistep, sampler
+from zeuxis.diffusion.sampler import (
+    ON_STRAIGHT,
+    SAMPLERS,
+    Denoise,
+    ancestral,
+    ddim,
+    dpmpp_2m,
+    dpmpp_2m_sde,
+    dpmpp_2s,
+    dpmpp_sde,
+    euler,
+    heun,
+    lms,
+    midpoint,
+    multistep,
+    sampler,
+    unipc,
+    with_knobs,
+)
 from zeuxis.errors import UnknownName, UsageError
 from zeuxis.rng import ImageRng, Stream
 
@@ -203,6 +222,8 @@ def test_shifted_flow_times() -> None:
 # -- samplers against a Gaussian: the flow has a closed form ----------------------------------------------------
 
 MEAN, DEVIATION = 0.3, 0.4
+MANY = 1000
+QUANTILES = torch.special.ndtri((torch.arange(MANY, dtype=torch.float64) + 0.5) / MANY)[:, None]  # of N(0, 1), (K, 1)
 
 
 def gaussian(x: Tensor, sigma: Tensor) -> Tensor:
@@ -221,11 +242,135 @@ def error(solve: Callable[..., Tensor], steps: int) -> float:
     return float((solve(gaussian, x, schedule.karras(steps, low=0.01).double(), Stream(0)) - exact).abs().max())
 
 
+ORDERS: list[tuple[Callable[..., Tensor], int]] = [
+    (euler, 1),
+    (heun, 2),
+    (midpoint, 2),
+    (dpmpp_2s, 2),
+    (dpmpp_2m, 2),
+    (unipc, 3),
+    (partial(unipc, scale="bh1"), 3),
+    (partial(unipc, order=3), 3),
+    (partial(lms, order=2), 2),
+    (partial(lms, order=3), 3),
+    (lms, 4),
+]
+
+
 @pytest.mark.parametrize(("solve", "order"), [(euler, 1), (heun, 2), (dpmpp_2m, 2)])
 def test_order_of_convergence(solve: Callable[..., Tensor], order: int) -> None:
     coarse, fine = error(solve, 40), error(solve, 80)
     assert fine < (0.1 if order == 1 else 0.01)
     assert 0.7 * 2**order < coarse / fine < 1.5 * 2**order
+
+
+def soft(x: Tensor, sigma: Tensor) -> Tensor:
+    """E[x0 | x] where x0 is N(-0.6, 0.3^2) or N(0.4, 0.3^2), with probabilities 0.3 and 0.7; x (K, 1)."""
+    weight, mean = x.new_tensor([0.3, 0.7]), x.new_tensor([-0.6, 0.4])
+    s2 = sigma[:, None] ** 2
+    share = (weight.log() - (x - mean) ** 2 / (2 * (0.09 + s2))).softmax(1)
+    return (share * (0.09 * x + s2 * mean) / (0.09 + s2)).sum(1, keepdim=True)
+
+
+def exact_karras(steps: int) -> Tensor:
+    """Levels from 80 to 0.01 (N + 1,), float64: a grid to refine, without the step to 0."""
+    ramp = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
+    return (80 ** (1 / 7) + ramp * (0.01 ** (1 / 7) - 80 ** (1 / 7))) ** 7
+
+
+@pytest.fixture(scope="module")
+def ends_of_flow() -> Tensor:
+    return lms(soft, 80 * QUANTILES[::50], exact_karras(1200), Stream(0))
+
+
+@pytest.mark.parametrize(("solve", "order"), ORDERS)
+def test_the_published_order_of_convergence(solve: Callable[..., Tensor], order: int, ends_of_flow: Tensor) -> None:
+    """On a density of two modes: with half the step, 2^-p of the error, or still less."""
+    coarse, fine = (
+        float((solve(soft, 80 * QUANTILES[::50], exact_karras(steps), Stream(0)) - ends_of_flow).abs().mean())
+        for steps in (60, 120)
+    )
+    assert 0.8 * 2**order < coarse / fine < 2.2 * 2**order
+
+
+class OneAtATime:
+    """Noise of which row k of the batch is given the k-th draw alone, and it is 1."""
+
+    def __init__(self) -> None:
+        self.drawn = 0
+
+    def normal(self, *shape: int, device: object = "cpu") -> Tensor:
+        self.drawn += 1
+        noise = torch.zeros(shape, dtype=torch.float64)
+        noise[self.drawn] = 1
+        return noise
+
+
+def variance_drawn(solve: Callable[..., Tensor], levels: Tensor) -> float:
+    """The variance, exactly, of what a sampler draws of N(0, 0.3^2): all is linear in the noise there."""
+    x = torch.zeros(2 * len(levels) + 1, 1, dtype=torch.float64)
+    x[0] = math.hypot(0.3, float(levels[0]))
+    return float(solve(narrow, x, levels, OneAtATime()).square().sum())
+
+
+@pytest.mark.parametrize(
+    ("solve", "order"),
+    [
+        (ancestral, 1),
+        (partial(ddim, eta=0.5), 1),
+        (dpmpp_2m_sde, 2),
+        (dpmpp_sde, 2),
+        (partial(dpmpp_2m, eta=0.5), 2),
+        (partial(dpmpp_2s, eta=0.5), 2),
+        (partial(heun, churn=20.0, churn_low=0.05, churn_high=50.0), 2),
+    ],
+)
+def test_fresh_noise_leaves_the_variance_right(solve: Callable[..., Tensor], order: int) -> None:
+    coarse, fine = (abs(variance_drawn(solve, exact_karras(n)) / (0.09 + 0.01**2) - 1) for n in (60, 120))
+    assert fine < (0.1 if order == 1 else 0.01)
+    assert coarse / fine > 0.75 * 2**order
+
+
+def test_churn_is_the_published_algorithm() -> None:
+    """Karras et al. 2022, Alg. 2, as it is printed, with the same noise."""
+    levels, rng = exact_karras(12), Stream(4)
+    churn, low, high, scale = 6.0, 0.1, 30.0, 1.007
+    x = start(high=80.0).flatten(1)
+    found = heun(
+        soft, x[:, :1], levels, Stream(4), churn=churn, churn_low=low, churn_high=high, churn_noise=scale, most=math.inf
+    )
+    x = x[:, :1]
+    for t, after in pairwise(levels):
+        gamma = min(churn / 12, math.sqrt(2) - 1) if low <= t <= high else 0.0
+        t_hat = t + gamma * t
+        if gamma:
+            x = x + (t_hat**2 - t**2).sqrt() * scale * rng.normal(*x.shape)
+        d = (x - soft(x, t_hat.expand(len(x)))) / t_hat
+        euler_x = x + (after - t_hat) * d
+        d_after = (euler_x - soft(euler_x, after.expand(len(x)))) / after
+        x = x + (after - t_hat) * (d / 2 + d_after / 2)
+    torch.testing.assert_close(found, x)
+
+
+def test_knobs_of_samplers_are_taken_or_refused() -> None:
+    x, levels = 80 * QUANTILES[::100], exact_karras(6)
+    for name, preset in (("ddim", "ancestral"), ("dpmpp-2m", "dpmpp-2m-sde"), ("dpmpp-2s", "dpmpp-sde")):
+        turned = with_knobs(name, {"eta": 1.0})
+        assert torch.equal(turned(soft, x, levels, Stream(1)), SAMPLERS[preset](soft, x, levels, Stream(1)))
+        assert with_knobs(preset, {"eta": 1}) is SAMPLERS[preset]  # which it has anyway
+        with pytest.raises(UsageError, match=rf"eta 0.5: sampler '{preset}' makes no use of eta; {name} takes it"):
+            with_knobs(preset, {"eta": 0.5})
+    churned = with_knobs("heun", {"churn": 3.0})(soft, x, levels, Stream(1))
+    assert torch.equal(churned, heun(soft, x, levels, Stream(1), churn=3.0))
+    assert with_knobs("unipc", {"eta": 0.0, "churn": 0.0, "steps": 4}) is SAMPLERS["unipc"]
+    with pytest.raises(UsageError, match=r"makes no use of eta; it is a knob of ddim, dpmpp-2m, dpmpp-2s"):
+        with_knobs("euler", {"eta": 1.0})
+    with pytest.raises(UsageError, match=r"churn 2: sampler 'ddim' makes no use of churn; it is a knob of heun"):
+        with_knobs("ddim", {"churn": 2})
+    with pytest.raises(UnknownName, match="unipc"):
+        with_knobs("unipcc", {})
+    with pytest.raises(UnknownName, match="bh2"):
+        unipc(soft, x, levels, Stream(0), scale="bh3")  # type: ignore[arg-type]
 
 
 def test_ddim_without_noise_is_euler() -> None:
@@ -282,15 +427,16 @@ def test_euler_takes_the_same_steps_on_the_straight_path() -> None:
     torch.testing.assert_close(euler(straight, noise * times[0], times, Stream(0)), ve)
 
 
-def test_heun_on_the_straight_path_from_pure_noise() -> None:
+@pytest.mark.parametrize("name", ON_STRAIGHT)
+def test_the_straight_path_from_pure_noise(name: str) -> None:
     def straight(x: Tensor, t: Tensor) -> Tensor:
         """E[x0 | x] on x = (1 - t) x0 + t e, which is finite at t = 1."""
         a, s = append_dims(1 - t, x), append_dims(t, x)
         return MEAN + DEVIATION**2 * a * (x - a * MEAN) / (DEVIATION**2 * a**2 + s**2)
 
     x = start(high=1.0)
-    drawn = heun(straight, x, schedule.flow_times(60).double(), Stream(0))
-    torch.testing.assert_close(drawn, MEAN + DEVIATION * x, rtol=0, atol=2e-3)
+    drawn = SAMPLERS[name](straight, x, schedule.flow_times(60).double(), Stream(0))
+    torch.testing.assert_close(drawn, MEAN + DEVIATION * x, rtol=0, atol=0.05 if name == "euler" else 2e-3)
 
 
 # -- and against a mixture ---------------------------------------------------------------------------------------
@@ -318,6 +464,11 @@ def drawn_from_mixture(solve: Callable[..., Tensor], levels: Tensor, n: int = 15
         (heun, schedule.karras(35)),
         (dpmpp_2m, schedule.karras(35)),
         (ancestral, schedule.respaced(DDPM.sigmas, 1000)),  # its posterior is too narrow for longer steps
+        (dpmpp_2m_sde, schedule.karras(60)),
+        (dpmpp_sde, schedule.karras(40)),
+        (partial(heun, churn=20.0), schedule.karras(40)),
+        (unipc, schedule.karras(24)),
+        (lms, schedule.karras(35)),
     ],
 )
 def test_mixture_is_recovered(solve: Callable[..., Tensor], levels: Tensor) -> None:
@@ -341,8 +492,6 @@ def test_heun_beats_euler_on_the_mixture() -> None:
 # -- every sampler on every path: what a user may ask for ends near the truth, and nearer the more steps --------
 
 CHAINS = {name: VariancePreserving(betas(name)) for name in get_args(BetaSchedule)}
-MANY = 1000
-QUANTILES = torch.special.ndtri((torch.arange(MANY, dtype=torch.float64) + 0.5) / MANY)[:, None]  # of N(0, 1), (K, 1)
 PARTS = torch.tensor([[0.3, -0.6, 0.05], [0.7, 0.4, 0.15]], dtype=torch.float64)  # weight, mean, deviation
 
 
