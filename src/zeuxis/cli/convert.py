@@ -35,6 +35,7 @@ def convert(
 ) -> None:
     """Turn a checkpoint into a model if its kind is known, or else into safetensors; nothing in it is run."""
     from zeuxis.api.adopt import Plain, adopt, convert_file, hint
+    from zeuxis.pretrained.parts import holds_unet
     from zeuxis.api.adopt_clip import adopt_clip
 
     with Progress() as progress:
@@ -49,6 +50,8 @@ def convert(
     elif isinstance(done, Plain):
         say(f"{done.tensors} tensors, {done.parameters:,} numbers -> {done.weights}")
         say(f"everything else -> {done.facts}")
+        if holds_unet(done.weights):
+            say(f"zeuxis sample {done.weights} --caption TEXT draws with it")
         if done.not_made:
             say(f"named in the file and not called: {', '.join(done.not_made)}")
     else:
