@@ -12,7 +12,7 @@ from torch import Tensor
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.diffusion.learned_variance import ancestral_learned, bound_term, ends, first_variance
 from zeuxis.diffusion.path import VariancePreserving, betas
-from zeuxis.diffusion.sampler import ancestral
+from zeuxis.diffusion.sampler import SAMPLERS
 from zeuxis.diffusion.schedule import respaced
 from zeuxis.errors import UnknownName
 from zeuxis.game import Turn
@@ -199,7 +199,7 @@ def test_the_chain_with_the_lower_variances_is_ddpms() -> None:
         return torch.cat([x / (1 + sigma**2), torch.zeros_like(x)], 1)
 
     mine = ancestral_learned(both, x, levels, ImageRng([3, 4]))
-    torch.testing.assert_close(mine, ancestral(denoise, x, levels, ImageRng([3, 4])), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(mine, SAMPLERS["ancestral"](denoise, x, levels, ImageRng([3, 4])), rtol=1e-4, atol=1e-4)
 
 
 # -- the system -----------------------------------------------------------------------------------------
