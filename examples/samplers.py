@@ -37,4 +37,4 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     print(f"wanted {MEAN:.3f} {STD:.3f}")
     for name, by_steps in main().items():
-        print(f"{name:>10}", *(f"  {steps:>2} steps {mean:.3f} {std:.3f}" for steps, (mean, std) in by_steps.items()))
+        print(f"{name:>12}", *(f"  {steps:>2} steps {mean:.3f} {std:.3f}" for steps, (mean, std) in by_steps.items()))

@@ -22,7 +22,7 @@ from zeuxis.diffusion.likelihood import (
 from zeuxis.diffusion.ode import State, dormand_prince
 from zeuxis.diffusion.path import append_dims
 from zeuxis.diffusion.sampler import ByLevel
-from zeuxis.distributions.dequantise import LEVEL, dequantise, quantise
+from zeuxis.distributions.dequantise import VARIANCE, dequantise, quantise
 from zeuxis.errors import UnknownName, UsageError, ZeuxisError
 from zeuxis.game import Turn
 from zeuxis.knobs import Sampling
@@ -346,4 +346,4 @@ def test_bad_input() -> None:
 
 
 def test_the_flow_is_left_where_its_noise_is_that_of_dequantising() -> None:
-    assert pytest.approx(LEVEL / math.sqrt(12)) == LOW
+    assert pytest.approx(math.sqrt(VARIANCE)) == LOW

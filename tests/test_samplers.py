@@ -204,6 +204,12 @@ def test_any_number_of_steps_descends_to_nothing(spacing: schedule.Spacing) -> N
         schedule.respaced(DDPM.sigmas, 0, spacing)
 
 
+def test_no_grid_has_no_steps() -> None:
+    for grid in (schedule.karras, schedule.geometric, schedule.flow_times, schedule.flow_levels):
+        with pytest.raises(UsageError, match="0 steps of sampling: take 1 or more"):
+            grid(0)
+
+
 def test_a_grid_without_its_lowest_level() -> None:
     torch.testing.assert_close(schedule.skip_lowest(torch.tensor([9.0, 3, 1, 0])), torch.tensor([9.0, 3, 0]))
 

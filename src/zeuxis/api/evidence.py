@@ -21,6 +21,7 @@ BOOKKEEPING = frozenset(  # keys that change no figure
     {"name", "about", "tiny", "counts", "train.seed", "train.save_minutes", "train.preview_minutes", "train.keep"}
     | {"claim.bound", "claim.note", "claim.seeds"}
 )
+IDLE = {"sample.eta": 0.0, "sample.churn": 0.0}  # knobs that methods were given later: at this value all is as it was
 PACKAGE = Path(__file__).parents[1]
 SOURCES = (".", ":(exclude)results", ":(exclude)weights")  # of the package: what a figure comes from
 
@@ -31,8 +32,12 @@ def recipe_sha256(recipe: Recipe) -> str:
     Bound, seeds and note are left out: they change no figure.
     """
     keys = {key.name: key.as_dict()["value"] for part in sections(recipe) for key in part.keys}
-    kept = {name: value for name, value in keys.items() if name not in BOOKKEEPING}
+    kept = {name: value for name, value in keys.items() if name not in BOOKKEEPING and not _idle(name, value)}
     return hashlib.sha256(json.dumps({**kept, "players": recipe.players}, sort_keys=True).encode()).hexdigest()
+
+
+def _idle(name: str, value: object) -> bool:
+    return name in IDLE and value == IDLE[name]
 
 
 def recipe_standing(found: Mapping[str, Any], recipe: Recipe | None, baseline: Recipe | None = None) -> str:

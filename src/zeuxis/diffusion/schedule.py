@@ -26,6 +26,7 @@ HIGH = 80.0  # EDM's sigma_max (Karras et al. 2022, Table 1): of a picture in [-
 
 def karras(steps: int, low: float = 0.002, high: float = 80.0, rho: float = 7.0) -> Tensor:
     """Levels equally spaced in sigma^(1/rho) (Karras et al. 2022, arXiv:2206.00364, Eq. 5)."""
+    _check(steps)
     ramp = torch.linspace(0, 1, steps, dtype=torch.float64)
     levels = (high ** (1 / rho) + ramp * (low ** (1 / rho) - high ** (1 / rho))) ** rho
     return _ended(levels)
@@ -33,6 +34,7 @@ def karras(steps: int, low: float = 0.002, high: float = 80.0, rho: float = 7.0)
 
 def geometric(steps: int, low: float = 0.01, high: float = 1.0) -> Tensor:
     """Levels in constant ratio (Song & Ermon 2019, arXiv:1907.05600)."""
+    _check(steps)
     return _ended(torch.logspace(0, 1, steps, base=low / high, dtype=torch.float64) * high)
 
 
@@ -55,8 +57,7 @@ def respaced(sigmas: Tensor, steps: int, spacing: Spacing = "karras") -> Tensor:
     sampler and however few the steps. Constant ratios are better for few numbers, and worse for pictures, whose
     thousands of values settle at a higher level of noise.
     """
-    if steps < 1:
-        raise UsageError(f"{steps} steps of sampling: take 1 or more")
+    _check(steps)
     lay = lookup("spacing", spacing, _SPACINGS)
     ascending = sigmas.detach().cpu().double()
     return lay(ascending, steps) if steps < len(sigmas) else _ended(ascending.flip(0))
@@ -72,6 +73,7 @@ def shift_timesteps(t: Tensor, shift: float) -> Tensor:
 
 def flow_times(steps: int, shift: float = 1.0) -> Tensor:
     """Times of the straight path, from 1 to 0: uniform, then moved by ``shift``."""
+    _check(steps)
     return shift_timesteps(torch.linspace(1, 0, steps + 1, dtype=torch.float64), shift).float()
 
 
@@ -84,6 +86,11 @@ def flow_levels(steps: int, shift: float = 1.0, start: float = 1000.0) -> Tensor
     times = flow_times(steps, shift).double()
     levels = times[1:] / (1 - times[1:])
     return torch.cat([(10 * levels[:1]).clamp(min=start), levels]).float()
+
+
+def _check(steps: int) -> None:
+    if steps < 1:
+        raise UsageError(f"{steps} steps of sampling: take 1 or more")
 
 
 def _ended(levels: Tensor) -> Tensor:
