@@ -35,8 +35,8 @@ def convert(
 ) -> None:
     """Turn a checkpoint into a model if its kind is known, or else into safetensors; nothing in it is run."""
     from zeuxis.api.adopt import Plain, adopt, convert_file, hint
-    from zeuxis.pretrained.parts import holds_unet
     from zeuxis.api.adopt_clip import adopt_clip
+    from zeuxis.pretrained.parts import holds_unet
 
     with Progress() as progress:
         if file.is_dir():
