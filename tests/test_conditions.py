@@ -139,8 +139,10 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 EVERYTHING: dict[str, Any] = {
     "label": "dog",
     "caption": "a ring",
+    "negative": "a square",
     "source": "a.png,b.png",
     "mask": "mask.png",
+    "control": "a.png",
     "layout": "layout.png",
     "style": "a.png",
     "instruction": "make it night",
@@ -195,12 +197,12 @@ def test_every_field_reaches_the_system_the_record_and_a_replay(files: Path, sho
     assert held["source"]["size"] == [20, 16] and len(held["source"]["sha256"]) == 64
     path = pictures.save("made")[1]
     made = read_record(path)
-    shown_again = {name: EVERYTHING[name] for name in ("source", "mask", "layout", "style")}
+    shown_again = {name: EVERYTHING[name] for name in ("source", "mask", "control", "layout", "style")}
     again, differs = replay(made, **shown_again)
     assert differs == [] and again.records[0] == made and torch.equal(again.tensor[0], pictures.tensor[1])
     _, differs = replay(made, **{**shown_again, "source": "b.png,a.png"})
     assert len(differs) == 1 and differs[0].startswith("the source was ")
-    with pytest.raises(Unsupported, match=r"made from a layout.*--layout FILE"):
+    with pytest.raises(Unsupported, match=r"made from a control.*--control FILE"):
         replay(made)
 
 
@@ -218,7 +220,7 @@ def test_a_record_of_the_first_format_is_replayed(files: Path, shown: Model) -> 
     pictures = shown.sample(1, seed=4, steps=7, **EVERYTHING)
     old = {**pictures.records[0], "format": 1}
     old["condition"] = {**old["condition"], "label": 1, "source": "a picture that the user gave"}
-    given = {name: EVERYTHING[name] for name in ("source", "mask", "layout", "style")}
+    given = {name: EVERYTHING[name] for name in ("source", "mask", "control", "layout", "style")}
     again, differs = replay(old, **given)
     assert torch.equal(again.tensor, pictures.tensor)
     assert differs == ["the source cannot be checked: the record, of an older version, holds no hash of it"]
@@ -252,7 +254,7 @@ def test_a_source_may_be_a_path_a_picture_an_array_or_a_tensor(files: Path, show
     assert torch.equal(source_of(shown, "both"), named)
     grey = source_of(shown, "u.png,v.png,w.png,x.png,y.png,z.png")
     assert torch.equal(grey[0, 2], torch.from_numpy(np.array(Image.open("w.png"))).float() * (2 / 255) - 1)
-    made = model_of(Shown(source_shape=SHAPE)).sample(1, **{**EVERYTHING, "source": "a.png"})
+    made = model_of(Shown(source_shape=SHAPE)).sample(1, **{**EVERYTHING, "source": "a.png", "mask": "v.png"})
     smaller = model_of(Shown(source_shape=Shape(3, 4, 6)))
     assert source_of(smaller, made).shape == (1, 3, 4, 6), "pictures that were made, brought to the size"
     big = torch.linspace(-1, 1, 60).expand(3, 40, 60)
@@ -339,7 +341,7 @@ def test_what_cannot_be_read_is_said_with_its_mend(
 def test_a_model_is_given_what_it_obeys_and_no_more(files: Path) -> None:
     partial = model_of(Partial(source_shape=SHAPE))
     partial.sample(1, source="a.png")
-    partial.sample(1, source="a.png", mask="mask.png")
+    partial.sample(1, source="a.png", mask="v.png")
     got = [condition.given for condition in partial.system.got]  # type: ignore[union-attr]
     assert got == [{"source"}, {"source", "mask"}]
     with pytest.raises(UsageError, match=r"needs a source: give it \(--source PICTURE\)"):
@@ -368,7 +370,9 @@ def test_knobs_are_given_by_keyword_by_name_and_on_the_command_line(
     assert shown.system.got[-1].given == set(FIELDS)  # type: ignore[union-attr,index]
     assert read_record(Path("x.png"))["sampling"] == {"steps": 9, "strength": 0.25}
     capsys.readouterr()
-    pictures = [word for name in ("source", "mask", "layout", "style") for word in (f"--{name}", EVERYTHING[name])]
+    pictures = [
+        word for name in ("source", "mask", "control", "layout", "style") for word in (f"--{name}", EVERYTHING[name])
+    ]
     assert main(["sample", "--replay", "x.png", *pictures]) == 0
     assert "the same, pixel for pixel" in capsys.readouterr().out
     two = ["sample", "shown", "-n", "2", *line[4:], "--out", "two", "--source", "b.png,a.png"]

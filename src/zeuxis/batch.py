@@ -78,8 +78,10 @@ class Condition:
 
     label: Tensor | None = None  # (B,) int64 in [0, K)
     caption: tuple[str, ...] | None = None  # B strings
+    negative: tuple[str, ...] | None = None  # B strings
     source: Tensor | None = None  # (B, C, H, W) in [-1, 1], of the source's own channels and size
     mask: Tensor | None = None  # (B, 1, H, W) in {0, 1}: 1 where the picture is to be made
+    control: Tensor | None = None  # (B, C, H, W) in [-1, 1]
     layout: Tensor | None = None  # (B, H, W) int64: a class per pixel
     style: Tensor | None = None  # (B, C, H, W) in [-1, 1]
     instruction: tuple[str, ...] | None = None  # B strings

@@ -41,11 +41,13 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
         for field in (
             Field("label", "class", "A class, by number or name.", "CLASS"),
             Field("caption", "text", "What to draw.", "TEXT"),
+            Field("negative", "text", "What not to draw, which guidance leads away from.", "TEXT"),
             Field(
                 "source", "picture", "The picture to translate, restore or edit; several in its channels: A,B or a "
                 "folder.", "PICTURE", like="source_shape",
             ),
             Field("mask", "mask", "What is to be made: where this is light or transparent.", "PICTURE"),
+            Field("control", "picture", "The edges, depth or pose that a ControlNet follows.", "PICTURE"),
             Field("layout", "class map", "A class for every pixel: grey values or palette indices.", "PNG"),
             Field("style", "picture", "The picture whose manner is wanted.", "PICTURE"),
             Field("instruction", "text", "What to change in the source.", "TEXT"),

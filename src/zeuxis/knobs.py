@@ -115,6 +115,7 @@ COMMON: Mapping[str, Knob] = MappingProxyType(
         for knob in (
             Knob("steps", "int", "network evaluations along the path, roughly", least=1, most=100_000),
             Knob("guidance", "float", "scale of classifier-free guidance; 1 is none", least=-100, most=1000),
+            Knob("strength", "float", "share of the steps that an edit of a source takes", least=0, most=1),
             Knob(
                 "temperature", "float", "scale of the latent's deviation; below 1 less varied", 1.0, least=0, most=1000
             ),
@@ -135,7 +136,7 @@ COMMON: Mapping[str, Knob] = MappingProxyType(
 
 
 SHORT: Mapping[str, str] = MappingProxyType(  # those with a flag and a keyword of their own, and what they mean
-    {name: COMMON[name].meaning for name in ("steps", "guidance", "temperature")}
+    {name: COMMON[name].meaning for name in ("steps", "guidance", "strength", "temperature")}
     | {"sampler": "how it steps; each model has its own"}
 )
 

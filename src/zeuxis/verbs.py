@@ -21,6 +21,7 @@ from zeuxis.diffusion.sampler import Denoise
 from zeuxis.distributions.flow import Flow
 from zeuxis.errors import Unsupported
 from zeuxis.knobs import Knob, Sampling, checked
+from zeuxis.nn.footprint import Footprint
 from zeuxis.rng import ImageRng, Rng
 
 
@@ -106,6 +107,10 @@ class Verbs(nn.Module):
         A sampler starts from noise of the first one's deviation.
         """
         raise self._lacks("denoise")
+
+    def footprint(self, n: int, how: Sampling = Sampling()) -> Footprint | None:
+        """The memory that :meth:`sample` takes for ``n`` images at a time; None where it is not known, and small."""
+        return None
 
     def classify(self, image: Tensor) -> tuple[Tensor, ...]:
         """Logits ``(B, K_f)``, one tensor per factor that the system reads off a picture."""

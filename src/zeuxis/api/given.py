@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from zeuxis.api.pictures import Pictures
-from zeuxis.api.still import layout_of, mask_of, picture_of
+from zeuxis.api.still import layout_of, mask_of, picture_of, size_of
 from zeuxis.batch import Condition
 from zeuxis.conditions import FIELDS, Field, FieldKind
 from zeuxis.data.picture import SUFFIXES
@@ -316,7 +316,35 @@ def condition_of(
         if len(each) not in (1, n):
             raise UsageError(f"{len(each)} values of {name} for {n} pictures: give one, or one for each")
         values[name] = way.read(each)
+    both = asked.get("mask") is not None and asked.get("source") is not None and {"mask", "source"} <= takes
+    if both and (spec.source_shape is None or spec.source_shape[1:] == spec.shape[1:]):
+        _must_lie_on(given("mask", spec, model), given("source", spec, model), asked)
     return Condition(**values).expand(n)
+
+
+def _must_lie_on(masks: Given, sources: Given, asked: Mapping[str, Any]) -> None:
+    """Refuse a mask whose proportions are not those of its source: both are cut to the model's, each by itself."""
+    for mask, source in zip(masks.each(asked["mask"]), sources.each(asked["source"]), strict=False):
+        if isinstance(source, (str, Path)) and not Path(source).is_file():
+            continue  # several pictures
+        if isinstance(source, (list, tuple)):
+            continue
+        (width, height), (wide, high) = _sides(mask, masks), _sides(source, sources)
+        if width * high != height * wide:
+            raise UsageError(
+                f"the mask is {width}x{height} pixels and the source {wide}x{high}: give a mask of the source's size"
+            )
+
+
+def _sides(value: Any, way: Given) -> tuple[int, int]:
+    """Width and height of what was given."""
+    match value:
+        case np.ndarray():
+            return value.shape[1], value.shape[0]
+        case Tensor():
+            return value.shape[-1], value.shape[-2]
+        case _:
+            return size_of(value, way.what)
 
 
 def plain_of(condition: Condition, spec: DataSpec, model: str) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +23,36 @@ from zeuxis.conditions import FIELDS, Field
 from zeuxis.errors import TrainingStopped, UnknownName, Unsupported, UsageError
 from zeuxis.game import System
 from zeuxis.knobs import SHORT, Knob, Sampling, Value, checked
+from zeuxis.nn.footprint import GIB, Footprint
 from zeuxis.provenance.record import drawn_in, record
 from zeuxis.recipe import load_recipe, recipe_paths
 from zeuxis.rng import ImageRng
 from zeuxis.signature import taking
-from zeuxis.spec import DataSpec
+from zeuxis.spec import DataSpec, Size, height_width, in_bounds, spell_size
 from zeuxis.systems.autoencoder.latent_prior import code_width
 from zeuxis.training.precision import HALVES, Precision, autocast, precision_of
+from zeuxis.training.room import free_memory
 
 MOST_IMAGES = 100_000  # in one call; more belong in several
 BATCH = {"cpu": 16}  # pictures at a time: on a CPU few enough for its caches (twice as fast as 256 for a transformer)
 BATCH_ELSEWHERE = 128
+TILE = 64  # latents a side that are decoded at a time where a whole picture does not fit
+
+
+@dataclass(frozen=True)
+class DrawingMemory:
+    """What drawing takes, and how many bytes are free; None where this system does not tell."""
+
+    takes: Footprint
+    free: int | None
+
+    @property
+    def fits(self) -> bool:
+        """Whether there is room, as far as is known."""
+        return self.free is None or self.takes.peak <= self.free
+
+    def __str__(self) -> str:
+        return str(self.takes) if self.free is None else f"{self.takes}; {self.free / GIB:.2g} GiB are free"
 
 
 class Model:
@@ -45,13 +66,50 @@ class Model:
         device: str = "cpu",
         precision: Precision = "float32",
     ) -> None:
-        self.name, self.system, self.card = name, system.to(device), card
+        self.name, self.card = name, card
+        self.system = system if card.get("staged") else system.to(device)  # its parts go there by themselves
         self.device, self.precision = device, precision
+        self.size: Size | None = None  # of its pictures, where another was asked for than its own
 
     def with_prior(self, kind: str, data: str | None = None, report: Report = lambda message, fraction: None) -> Model:
         """The model that draws codes from the prior called ``kind`` and decodes them (see :mod:`zeuxis.api.prior`)."""
         folder = prior_folder(self.name, self.system, self.card, kind, data, report)
         return load(folder, self.device, self.precision)
+
+    def at(self, size: Size | None) -> Model:
+        """The model with pictures of another size (pixels a side, or height and width); itself for None.
+
+        It draws best at the size that it was trained at. Raises :class:`Unsupported` for a model whose networks are of
+        one size, :class:`UsageError` for sides that they cannot halve.
+        """
+        if size is None:
+            return self
+        (height, width), stride, own = height_width(size), self.system.stride, self.system.shape
+        if stride is None:
+            raise Unsupported(f"'{self.name}' draws pictures of {own.width}x{own.height} alone: leave --size out")
+        if height % stride or width % stride or not in_bounds(size):
+            near = [max(1, round(side / stride)) * stride for side in (width, height)]
+            raise UsageError(
+                f"--size {spell_size(size)}: '{self.name}' draws pictures whose sides are multiples of {stride}, "
+                f"such as {near[0]}x{near[1]}"
+            )
+        other = copy.copy(self.system)  # the same layers
+        other.shape, other.spec = own.at(height, width), self.spec.at(size)
+        model = Model(self.name, other, self.card, self.device, self.precision)
+        model.size = size
+        return model
+
+    def memory(self, n: int = 1, how: Sampling = Sampling(), batch: int | None = None) -> DrawingMemory | None:
+        """What drawing ``n`` pictures takes of memory, and what is free; None where it is not known, and small."""
+        found = self.system.footprint(min(n, self._at_a_time(batch)), how)
+        return None if found is None else DrawingMemory(found, free_memory(self.device))
+
+    def fitted(self, how: Sampling, n: int, batch: int | None = None) -> Sampling:
+        """``how`` as it is, or decoding in tiles where the whole picture would not fit into memory."""
+        held = self.memory(n, how, batch)
+        if held is None or held.fits or "tile" in how or "tile" not in self.knobs:
+            return how
+        return Sampling(**{**how, "tile": TILE})
 
     @property
     def verbs(self) -> Set[str]:
@@ -93,6 +151,7 @@ class Model:
         knobs: Mapping[str, Value] | None = None,
         batch: int | None = None,
         prior: str | None = None,
+        size: Size | None = None,
         **asked: Any,
     ) -> Pictures:
         """Make ``n`` pictures; picture k is that of seed ``seed + k``, whatever ``n`` and ``batch`` are.
@@ -106,6 +165,7 @@ class Model:
             batch: pictures at a time; it changes the speed, and the pictures within rounding.
             prior: what codes are drawn from, for systems that code a picture as a vector: normal, gaussian,
                 mixture or flow; fitted to the codes of the training data when it is first asked for.
+            size: of the pictures, where it is not the model's own (see :meth:`at`).
             asked: the fields of :data:`zeuxis.conditions.FIELDS` that it obeys, once for all pictures or in a
                 sequence, one for each: texts; classes by number or name (without any, all of them in turn);
                 pictures as paths, Pillow, arrays or tensors (see :func:`zeuxis.api.still.picture_of`), several in the
@@ -117,13 +177,14 @@ class Model:
         for name in asked:
             if name not in FIELDS and name not in SHORT:
                 raise UnknownName("keyword of sample", name, [*FIELDS, *SHORT], "(other knobs: knobs={name: value})")
-        model = self if prior is None else self.with_prior(prior)
+        model = (self if prior is None else self.with_prior(prior)).at(size)
         steering = {name: value for name, value in asked.items() if name in FIELDS}
         model._refuse(steering)
         model._must("sample")
         condition = model.condition(n, **steering)
         how = _sampling({name: asked[name] for name in SHORT if name in asked}, knobs)
         model.check(how)
+        how = model.fitted(how, n, batch)
         seeds = range(seed, seed + n)
         records = model.records(seeds, condition, how, batch)
         if "draw_steps" in model.verbs:
@@ -281,7 +342,7 @@ class Model:
         condition: dict[str, Any],
         drawn: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        return record(
+        made = record(
             model=self.name,
             system=self.system.card.id,
             weights_sha256=self.weights_sha256,
@@ -294,6 +355,7 @@ class Model:
             dtype=self.precision,
             drawn=drawn,
         )
+        return made if self.size is None else {**made, "size": list(height_width(self.size))}
 
 
 def instruction_set() -> str:
@@ -330,13 +392,15 @@ def _who_obeys(field: str) -> str:
     return f"recipes that are: {', '.join(able) or 'none yet'}"
 
 
-def load(name: str | Path, device: str = "cpu", precision: str = "float32") -> Model:
-    """The model of a shipped name, a run folder or a model folder, ready to be used on ``device``.
+def load(name: str | Path, device: str = "cpu", precision: str = "float32", staged: bool | None = None) -> Model:
+    """The model of a shipped name, a run folder or a model folder, ready to be used on ``device``; or a published one,
+    from a folder in the hub's layout, a file of safetensors, or the name that it was pulled by.
 
     In ``precision`` "bfloat16" or "float16" its matrices are kept and multiplied in half the memory, which is faster
     where the processor has that precision natively, and slower elsewhere; its pictures differ a little. "auto" is
-    bfloat16 in the first case and float32 in the second.
+    bfloat16 in the first case and float32 in the second. ``staged`` says of a published model whether its parts are
+    brought to ``device`` only while they compute; by default where they would not all fit.
     """
     kept = precision_of(precision, device)
-    system, card = load_system(name, dtype=HALVES.get(kept), device=device)
+    system, card = load_system(name, dtype=HALVES.get(kept), device=device, staged=staged)
     return Model(str(name), system, card, device, kept)

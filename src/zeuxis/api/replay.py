@@ -15,6 +15,7 @@ from zeuxis.api.model import Model, instruction_set, load
 from zeuxis.api.pictures import Pictures
 from zeuxis.api.prior import is_as_recorded, recorded
 from zeuxis.conditions import FIELDS
+from zeuxis.errors import DataError
 from zeuxis.provenance.record import versions
 from zeuxis.signature import taking
 from zeuxis.training.threads import computing_on
@@ -58,18 +59,29 @@ def _drawn_again(model: Model, made: dict[str, Any], wanted: dict[str, Any]) -> 
     drawn = made.get("drawn")
     if drawn is None:  # of an older version
         return model.sample(1, made["seed"], knobs=made["sampling"], **wanted), []
-    size, row, differs = drawn["batch"], drawn["row"], []
-    if size > MOST_COMPANY:
-        differs.append(f"it was drawn in a batch of {size}, is drawn alone")
-        size, row = 1, 0
+    batch, row, differs = drawn["batch"], drawn["row"], []
+    if batch > MOST_COMPANY:
+        differs.append(f"it was drawn in a batch of {batch}, is drawn alone")
+        batch, row = 1, 0
     cores = os.cpu_count() or 1
     if drawn["threads"] > cores:
         differs.append(f"threads were {drawn['threads']}, are {torch.get_num_threads()}: this machine has {cores}")
     if drawn["instructions"] != instruction_set():
         differs.append(f"the processor's instructions were {drawn['instructions']}, are {instruction_set()}")
     with computing_on(drawn["threads"] if drawn["threads"] <= cores else torch.get_num_threads()):
-        company = model.sample(size, made["seed"] - row, knobs=made["sampling"], batch=size, **wanted)
+        seed, knobs = made["seed"] - row, made["sampling"]
+        company = model.sample(batch, seed, knobs=knobs, batch=batch, size=size_of(made), **wanted)
     return company[row : row + 1], differs
+
+
+def size_of(made: dict[str, Any]) -> tuple[int, int] | None:
+    """Height and width of a recorded picture where they were asked for; None where it has its model's own size."""
+    size = made.get("size")
+    if size is None:
+        return None
+    if not isinstance(size, list) or len(size) != 2 or not all(type(side) is int for side in size):
+        raise DataError("this picture's record is damaged: its size is not height and width")
+    return size[0], size[1]
 
 
 @dataclass(frozen=True)

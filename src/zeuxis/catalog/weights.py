@@ -158,13 +158,14 @@ def _untrained(name: str) -> tuple[System, dict[str, Any]]:
 
 
 def load_system(
-    name: str | Path, *, dtype: torch.dtype | None = None, device: str = "cpu"
+    name: str | Path, *, dtype: torch.dtype | None = None, device: str = "cpu", staged: bool | None = None
 ) -> tuple[System, dict[str, Any]]:
-    """A system in evaluation mode, and its card: trained, or one of those that need no training.
+    """A system in evaluation mode, and its card: trained, published, or one of those that need no training.
 
     It is built without memory and given the file's tensors on ``device``. With ``dtype`` (``torch.bfloat16``,
     ``torch.float16``) parameters of two axes or more are kept in it, those of given systems too; sample such a
-    system under ``training.precision.autocast``. Nothing is unpickled.
+    system under ``training.precision.autocast``. Nothing is unpickled. ``staged`` is of published models
+    (:func:`zeuxis.catalog.published.load_published`).
 
     Raises:
         WeightsError: the weights are damaged or do not fit, or a system that the model was trained upon is missing
@@ -178,9 +179,13 @@ def load_system(
         system.origin = Origin(known.card.id, card["sha256"])
         return system.to(device), card
     from zeuxis.catalog.loading import assign  # noqa: PLC0415  (torch)
+    from zeuxis.catalog.published import load_published, parsed, published_path  # noqa: PLC0415  (torch)
     from zeuxis.training.checkpoint import read_model  # noqa: PLC0415  (the catalogue lists without torch)
     from zeuxis.training.given import mark_kept  # noqa: PLC0415  (torch)
 
+    public = published_path(name) if str(name) not in shipped() else None
+    if public is not None:
+        return load_published(public, parsed(name), dtype=dtype, device=device, staged=staged)
     folder = locate(name)
     tensors, card = read_model(folder)
     system = _Loading(folder, tensors, dtype, device).system(card)

@@ -20,8 +20,10 @@ from zeuxis.cli import (
     doctor,
     encode,
     evaluate,
+    export,
     info,
     listing,
+    pull,
     reproduce,
     sample,
     test_system,
@@ -61,6 +63,8 @@ app.command("evaluate", cls=PlainCommand, rich_help_panel=PROVE)(evaluate.evalua
 app.command("reproduce", cls=PlainCommand, rich_help_panel=PROVE)(reproduce.reproduce)
 app.command("compare", cls=PlainCommand, rich_help_panel=PROVE)(compare.compare)
 app.command("test-system", cls=PlainCommand, rich_help_panel=PROVE)(test_system.test_system)
+app.command("pull", cls=PlainCommand, rich_help_panel=TOOLS)(pull.pull)
+app.command("export", cls=PlainCommand, rich_help_panel=TOOLS)(export.export)
 app.command("convert", cls=PlainCommand, rich_help_panel=TOOLS)(convert.convert)
 app.command("doctor", cls=PlainCommand, rich_help_panel=TOOLS)(doctor.doctor)
 app.command("demo", cls=PlainCommand, rich_help_panel=TOOLS)(demo.demo)

@@ -36,6 +36,7 @@ def convert(
     """Turn a checkpoint into a model if its kind is known, or else into safetensors; nothing in it is run."""
     from zeuxis.api.adopt import Plain, adopt, convert_file, hint
     from zeuxis.api.adopt_clip import adopt_clip
+    from zeuxis.pretrained.parts import holds_unet
 
     with Progress() as progress:
         if file.is_dir():
@@ -49,6 +50,8 @@ def convert(
     elif isinstance(done, Plain):
         say(f"{done.tensors} tensors, {done.parameters:,} numbers -> {done.weights}")
         say(f"everything else -> {done.facts}")
+        if holds_unet(done.weights):
+            say(f"zeuxis sample {done.weights} --caption TEXT draws with it")
         if done.not_made:
             say(f"named in the file and not called: {', '.join(done.not_made)}")
     else:

@@ -46,6 +46,8 @@ def info(
         from zeuxis.provenance.record import read_record
 
         show(read_record(path), as_json)
+    elif published(name):
+        show_published(name, as_json)
     elif path.suffix == ".safetensors":
         from zeuxis.api.code_file import described, read_codes
 
@@ -62,6 +64,46 @@ def info(
                 raise UsageError(problem.message)
         known = {*entries(), *shipped(), *recipe_paths()}
         raise UnknownName("name", name, known, "(or give a run folder or a picture.png)")
+
+
+def published(name: str) -> bool:
+    """Whether ``name`` is a published model: a folder in the hub's layout, one that was pulled, or a file of one."""
+    path = Path(name)
+    if path.is_dir() and (path / "model.json").is_file():
+        return False
+    if not path.exists() and len(path.parts) != 2:
+        return False
+    from zeuxis.catalog.published import published_path
+    from zeuxis.pretrained.parts import holds_unet
+
+    found = published_path(name)
+    return found is not None and (found.is_dir() or holds_unet(found))
+
+
+def show_published(name: str, as_json: bool) -> None:
+    """How a published model was read: its version, its parts, what has no place, and its knobs."""
+    from zeuxis.api.model import load
+
+    model = load(name, staged=True)
+    parts = {part: sum(p.numel() for p in net.parameters()) for part, net in model.system.named_children()}
+    shape, config = model.system.shape, model.system.config
+    found: dict[str, Any] = {
+        "model": f"{model.system.card.title} {model.card['version']}",
+        "pictures": f"{shape.width}x{shape.height}",
+        "parameters": {part: count for part, count in parts.items() if count},
+        "predicts": config["predicts"],
+        "network": config["network"],
+        "memory": str(model.memory()),
+        "files": model.card["files"],
+        "notes": model.card["notes"],
+        "unused": model.card["unused"],
+    }
+    if as_json:
+        emit({**plain(found), "knobs": {knob: each.as_dict() for knob, each in model.knobs.items()}})
+        return
+    show(plain(found), as_json)
+    for line in knob_lines(model.knobs):
+        say(f"{'knobs':>16}  {line}")
 
 
 def keys_of(recipe: Recipe, as_json: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,7 @@ from zeuxis.cli.options import (
     Json,
     Knobs,
     Out,
+    PictureSize,
     PrecisionName,
     PriorData,
     PriorName,
@@ -26,14 +27,21 @@ from zeuxis.cli.options import (
 from zeuxis.cli.output import emit, note, say
 from zeuxis.errors import UsageError
 from zeuxis.signature import taking
+from zeuxis.spec import parse_size
 
+if TYPE_CHECKING:
+    from zeuxis.api.model import Model
+    from zeuxis.knobs import Sampling
+
+SHOWN = 5  # names of tensors
 SHEET_TILE = 96  # pixels a side that a small picture is enlarged to on a sheet
 
 
 @taking(CONDITION_OPTIONS | KNOBS)
 def sample(
     model: Annotated[
-        str | None, typer.Argument(help="A shipped model, a generator or a run folder.", show_default=False)
+        str | None,
+        typer.Argument(help="A shipped or pulled model, a generator, a run folder, a published folder or file."),
     ] = None,
     n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 16,
     seed: Seed = 0,
@@ -51,6 +59,15 @@ def sample(
     ] = None,
     device: DeviceName = "cpu",
     precision: PrecisionName = "float32",
+    size: PictureSize = None,
+    lora: Annotated[
+        list[str] | None,
+        typer.Option("--lora", metavar="FILE[*SCALE]", help="Merged into a published model; repeat for several."),
+    ] = None,
+    control_net: Annotated[
+        str | None,
+        typer.Option("--with", metavar="CONTROLNET", help="A file or a folder of one, which follows --control."),
+    ] = None,
     out: Out = None,
     sheet: Annotated[bool, typer.Option("--sheet/--no-sheet", help="Also all of them on one page.")] = True,
     replay: Annotated[
@@ -66,7 +83,7 @@ def sample(
         return
     if model is None:
         raise UsageError("say which model: zeuxis sample scenes, or a run folder (or --replay PICTURE.png)")
-    found = loaded(model, device, prior, prior_data, precision)
+    found = loaded(_spelt(model, lora, control_net), device, prior, prior_data, precision)
     conditions = steering(asked)
     how = sampling(found, {name: asked[name] for name in KNOBS}, knob)
     if "write" in found.verbs:
@@ -79,7 +96,10 @@ def sample(
         else:
             say("\n".join(captions))
         return
-    made = found.sample(n, seed, knobs=how, batch=batch, **conditions)
+    drawn = found.at(parse_size(size))
+    for line in said_before(drawn, n, how, batch):
+        note(line)
+    made = drawn.sample(n, seed, knobs=how, batch=batch, **conditions)
     folder = out or Path("samples") / f"{Path(model).resolve().name if Path(model).exists() else model}-{seed}"
     files = made.save(folder)
     page = None
@@ -91,6 +111,33 @@ def sample(
         say(f"{len(files)} picture{'s' * (len(files) > 1)} -> {folder}")
         if page:
             say(f"all on one page -> {page}")
+
+
+def _spelt(model: str, loras: list[str] | None, control: str | None) -> str:
+    """The name of a published model with what is merged into it or steers it."""
+    if not loras and control is None:
+        return model
+    from zeuxis.catalog.published import published_path, spelt
+
+    if published_path(model) is None:
+        raise UsageError(f"--lora and --with are for a published Stable Diffusion, and '{model}' is none: omit them")
+    return spelt(model, loras or (), control)
+
+
+def said_before(model: Model, n: int, how: Sampling, batch: int | None) -> list[str]:
+    """What a user should know before a large model draws: how it was read, and the memory it will take."""
+    lines = [f"note: {line}" for line in model.card.get("notes", ())]
+    if unused := model.card.get("unused"):
+        more = f" and {len(unused) - SHOWN} more" if len(unused) > SHOWN else ""
+        lines.append(f"note: tensors of the file that have no place here: {', '.join(unused[:SHOWN])}{more}")
+    held = model.memory(n, how, batch)
+    if held is None:
+        return lines
+    tiled = model.fitted(how, n, batch)
+    if "tile" in tiled and "tile" not in how:
+        held = model.memory(n, tiled, batch)
+        lines.append(f"note: the picture is decoded in tiles of {tiled['tile']} latents a side: whole it would not fit")
+    return [*lines, f"memory: {held}"]
 
 
 def draw_again(picture: Path, device: str, out: Path | None, as_json: bool, given: Mapping[str, Any]) -> None:

@@ -204,3 +204,9 @@ class EndedWords:
         ends = 1 + said.sum(1)
         ids[torch.arange(len(ids)), ends] = self.end
         return ids, torch.arange(self.length) <= ends[:, None]
+
+
+def byte_vocabulary() -> dict[str, int]:
+    """The smallest vocabulary, which CLIP's begins with: every byte, every byte at a word's end; then begin and end."""
+    letters = sorted(_LETTERS.values())
+    return {token: i for i, token in enumerate([*letters, *(letter + WORD_END for letter in letters), BEGIN, END])}

@@ -89,8 +89,8 @@ def from_public(kind: CheckpointKind[A], public: Mapping[str, Tensor]) -> Found[
         part = [name for name in sources if name.startswith(prefix)]
         if not any(key in public for name in part for key in sources[name].keys):
             sources = {name: source for name, source in sources.items() if name not in part}
-    _check_keys(kind, {key for s in sources.values() for key in s.keys}, set(public) - set(dropped))
-    return Found(kind, architecture, {name: _join(kind, s, public) for name, s in sources.items()}, dropped)
+    kept = {key: value for key, value in public.items() if key not in dropped}
+    return Found(kind, architecture, gather(sources, kept, f"this {kind.name}"), dropped)
 
 
 def to_public(kind: CheckpointKind[A], architecture: A, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -102,7 +102,21 @@ def to_public(kind: CheckpointKind[A], architecture: A, tensors: Mapping[str, Te
     for prefix in kind.optional:
         if not any(name.startswith(prefix) for name in tensors):
             sources = {name: source for name, source in sources.items() if not name.startswith(prefix)}
-    _check_keys(kind, set(sources), set(tensors) - set(kind.not_stored))
+    return scatter(sources, {k: v for k, v in tensors.items() if k not in kind.not_stored}, f"this {kind.name}")
+
+
+def gather(sources: Mapping[str, TensorSource], public: Mapping[str, Tensor], what: str) -> dict[str, Tensor]:
+    """Public tensors under our names. ``what`` begins the message of an error.
+
+    Raises :class:`WeightsError` naming the keys that are missing or left over.
+    """
+    _check_keys(what, {key for source in sources.values() for key in source.keys}, set(public))
+    return {name: _join(what, source, public) for name, source in sources.items()}
+
+
+def scatter(sources: Mapping[str, TensorSource], tensors: Mapping[str, Tensor], what: str) -> dict[str, Tensor]:
+    """Our tensors under public names: the inverse of :func:`gather`, which raises as it does."""
+    _check_keys(what, set(sources), set(tensors))
     public = {}
     for name, source in sources.items():
         parts = tensors[name].chunk(len(source.keys)) if len(source.keys) > 1 else [tensors[name]]
@@ -137,18 +151,18 @@ def recognise(keys: Iterable[str], kinds: Iterable[CheckpointKind[Any]]) -> dict
     return found
 
 
-def _join(kind: CheckpointKind[A], source: TensorSource, public: Mapping[str, Tensor]) -> Tensor:
+def _join(what: str, source: TensorSource, public: Mapping[str, Tensor]) -> Tensor:
     parts = [public[key] for key in source.keys]
     if len({part.shape for part in parts}) > 1:
-        raise WeightsError(f"{', '.join(source.keys)} are not of one shape: this is no {kind.name} that is known here")
+        raise WeightsError(f"{what}: {', '.join(source.keys)} are not of one shape; it is not one that is known here")
     if source.pointwise:
         parts = [part.flatten(1) for part in parts]
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-def _check_keys(kind: CheckpointKind[A], wanted: set[str], given: set[str]) -> None:
+def _check_keys(what: str, wanted: set[str], given: set[str]) -> None:
     """Name what is missing and what is left over."""
-    for what, keys in (("lacks", wanted - given), ("also holds", given - wanted)):
+    for verb, keys in (("lacks", wanted - given), ("also holds", given - wanted)):
         if keys:
             some = ", ".join(sorted(keys)[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
-            raise WeightsError(f"this {kind.name} {what} {some}: it is not of an architecture that is known here")
+            raise WeightsError(f"{what} {verb} {some}: it is not of an architecture that is known here")

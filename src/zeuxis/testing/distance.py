@@ -28,6 +28,8 @@ def distance(case: Case, system: System, batch: Batch) -> tuple[str, float] | No
             return None  # what it draws is what the given model draws, and that learns nothing here
         if "log_prob" in system.can:
             made = "their unlikelihood in nats", -system.log_prob(batch.image, Stream(0)).mean()
+        elif {"encode", "denoiser"} <= system.can and not coders:  # in the space of a first stage of its own
+            made = "the squared error of what is denoised", _denoised_error(system, batch)
         elif {"encode", "decode"} <= system.can and not coders:
             made = "the squared error of their rebuilding", mse_loss(system.decode(system.encode(image)), image)
         elif "sample" in system.can:
@@ -39,6 +41,16 @@ def distance(case: Case, system: System, batch: Batch) -> tuple[str, float] | No
             return None
     system.train()
     return made[0], float(made[1])
+
+
+def _denoised_error(system: System, batch: Batch) -> Tensor:
+    """How far the denoiser's answers are from the codes of the pictures, under noise of the middle level."""
+    code, levels = system.encode(batch.image), system.levels()
+    sigma = levels[len(levels) // 2].expand(len(code)).to(code)
+    x = code + sigma.view(-1, *[1] * (code.ndim - 1)) * Stream(7).normal(*code.shape, device=code.device)
+    return mse_loss(
+        system.denoiser(batch.condition.only(system.conditions - {"source", "mask"}), len(code))(x, sigma), code
+    )
 
 
 def energy_distance(one: Tensor, other: Tensor) -> Tensor:

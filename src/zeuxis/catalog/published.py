@@ -1,0 +1,187 @@
+"""Published models by folder, file or the name that they were pulled by: built without memory, given their tensors."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from zeuxis.catalog.build import build
+from zeuxis.catalog.loading import parameters_on_meta
+from zeuxis.data.cache import cache_dir, file_hash
+from zeuxis.errors import UsageError, WeightsError
+from zeuxis.nn.controlnet import ControlBranch, unet_of
+from zeuxis.nn.footprint import weights
+from zeuxis.nn.residence import Residence
+from zeuxis.pretrained.controlnet_keys import load_controlnet
+from zeuxis.pretrained.hub_export import layers_of
+from zeuxis.pretrained.lora import merge, places
+from zeuxis.pretrained.parts import is_published, open_tensors, weights_of
+from zeuxis.pretrained.stable_diffusion import PublishedModel, read_published
+from zeuxis.pretrained.tokeniser_files import pulled
+from zeuxis.spec import DataSpec, Shape
+from zeuxis.training.fit import misfit
+from zeuxis.training.room import free_memory
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from zeuxis.game import System
+
+SYSTEM = "stable-diffusion"
+LORA, CONTROL = " | lora:", " | control:"  # between the parts of a name
+
+
+@dataclass(frozen=True)
+class PublishedName:
+    """What a name of a published model says: ``BASE | lora:FILE*SCALE | control:FILE``."""
+
+    base: str
+    loras: tuple[tuple[Path, float], ...] = ()
+    control: Path | None = None
+
+
+def spelt(base: str, loras: Sequence[str] = (), control: str | None = None) -> str:
+    """The name of a model with LoRA files merged into it, each perhaps with ``*SCALE`` after it, and a ControlNet."""
+    return "".join([base, *(f"{LORA}{lora}" for lora in loras), *([f"{CONTROL}{control}"] if control else [])])
+
+
+def parsed(name: str | Path) -> PublishedName:
+    """The inverse of :func:`spelt`; raises :class:`UsageError` for a scale that is no number or two ControlNets."""
+    rest, *controls = str(name).split(CONTROL)
+    if len(controls) > 1:
+        raise UsageError(f"'{name}' has {len(controls)} ControlNets: give one")
+    base, *texts = rest.split(LORA)
+    loras = []
+    for text in texts:
+        file, star, scale = text.strip().rpartition("*")
+        try:
+            loras.append((Path(file), float(scale)) if star else (Path(scale), 1.0))
+        except ValueError:
+            raise UsageError(f"--lora {text}: write FILE.safetensors or FILE.safetensors*0.8") from None
+    return PublishedName(base.strip(), tuple(loras), Path(controls[0].strip()) if controls else None)
+
+
+def published_path(name: str | Path) -> Path | None:
+    """The folder or file of a published model that ``name`` means, apart from LoRA files; None where it means none.
+
+    ``OWNER/NAME`` is one that was pulled (``zeuxis pull``), if there is no such folder here.
+    """
+    path = Path(parsed(name).base)
+    if is_published(path):
+        return path
+    if path.exists() or path.is_absolute() or len(path.parts) != 2:
+        return None
+    here = pulled() / path
+    single = sorted(here.rglob("*.safetensors"))
+    return here if is_published(here) else single[0] if len(single) == 1 else None
+
+
+def load_published(
+    path: Path,
+    asked: PublishedName | None = None,
+    *,
+    dtype: torch.dtype | None = None,
+    device: str = "cpu",
+    staged: bool | None = None,
+) -> tuple[System, dict[str, Any]]:
+    """The system of a published model, in evaluation mode, and its card.
+
+    Its parts are brought to ``device`` in ``dtype``, or with ``staged`` each only while it computes: by default where
+    all of them would take more than half of the memory that is free. A first stage is kept in float32 where ``dtype``
+    is float16, in which it would overflow.
+
+    Raises as :func:`zeuxis.pretrained.stable_diffusion.read_published`.
+    """
+    from zeuxis.game import Origin  # noqa: PLC0415  (the catalogue lists without torch)
+
+    found = read_published(path)
+    sizes, depths = layers_of(found.arguments)
+    asked = asked or PublishedName("")
+    for file, scale in asked.loras:
+        merge(file, found.tensors, places(sizes, depths), scale)
+    spec = DataSpec(Shape(3, found.side, found.side), provides=frozenset({"caption"}))
+    with parameters_on_meta({}):
+        system = build(SYSTEM, spec, found.arguments)
+    put(system, found.tensors, f"the weights in {path}")
+    if asked.control is not None:
+        system.branch = _branch(asked.control, system)
+    system.requires_grad_(False).eval()
+    residence = Residence(torch.device(device), dtype)
+    if staged is None:
+        free = free_memory(device)
+        staged = free is not None and sum(weights(part, dtype) for part in system.children()) > free // 2
+    if staged:
+        system.__dict__["residence"] = residence
+    else:
+        for name, part in system.named_children():
+            whole = name == "first_stage" and dtype == torch.float16
+            residence.bring(part, torch.float32 if whole else None)
+        system.to(device)  # buffers of its own
+    card = {**_card(system, found, asked), "staged": staged}
+    system.origin = Origin(str(path.resolve()), card["sha256"])
+    return system, card
+
+
+def put(system: System, tensors: dict[str, Tensor], what: str) -> None:
+    """Make ``tensors`` the parameters of a system without memory, as they are: mapped, in their file's dtype.
+
+    Raises :class:`WeightsError` where names or shapes differ; ``what`` begins the message.
+    """
+    why = misfit(dict(system.named_parameters()), tensors)
+    if why is not None:
+        raise WeightsError(f"{what} do not fit '{system.card.id}' as it was built: {why}")
+    for prefix, module in system.named_modules():
+        for name, parameter in tuple(module._parameters.items()):
+            if parameter is not None:
+                tensor = tensors[f"{prefix}.{name}" if prefix else name]
+                module._parameters[name] = torch.nn.Parameter(tensor, requires_grad=False)
+
+
+def _branch(path: Path, system: System) -> ControlBranch:
+    """The branch of a published ControlNet (a file, or a folder of the hub's) for the U-Net of ``system``."""
+    tensors = {name: tensor for file in weights_of(path) for name, tensor in open_tensors(file).items()}
+    return load_controlnet(tensors, unet_of(system, f"'{system.card.id}'")).branch
+
+
+def _card(system: System, found: PublishedModel, asked: PublishedName) -> dict[str, Any]:
+    """What a model's card holds, and how its files were read."""
+    hashes = {str(file): hash_of(file) for file in found.files}
+    merged = [f"{hash_of(file)}*{scale:g}" for file, scale in asked.loras]
+    merged += [] if asked.control is None else [hash_of(file) for file in weights_of(asked.control)]
+    whole = hashlib.sha256("".join([*sorted(hashes.values()), *merged]).encode()).hexdigest()
+    return {
+        "system": SYSTEM,
+        "config": system.config,
+        "spec": system.spec.as_dict(),
+        "version": found.version,
+        "sha256": next(iter(hashes.values())) if len(hashes) == 1 and not merged else whole,
+        "files": hashes,
+        "unused": list(found.unused),
+        "notes": list(found.notes),
+    }
+
+
+def hash_of(file: Path) -> str:
+    """The SHA-256 of a file, which is remembered for as long as its size and its date stay: reading gigabytes takes
+    seconds."""
+    facts = file.stat()
+    known = {"path": str(file.resolve()), "bytes": facts.st_size, "changed": facts.st_mtime_ns}
+    key = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
+    kept = cache_dir() / "hashes" / key
+    if kept.is_file() and len(text := kept.read_text(encoding="ascii")) == 64:
+        return text
+    found = file_hash(file)
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        draft = kept.with_suffix(".draft")
+        draft.write_text(found, encoding="ascii")
+        draft.replace(kept)
+    except OSError:  # a cache that cannot be written to costs time alone
+        return found
+    return found

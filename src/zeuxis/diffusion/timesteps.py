@@ -1,0 +1,132 @@
+"""The chains and grids of published schedulers: betas, and the levels that so many steps call the network at.
+
+A scheduler's file beside published weights says how the chain was trained and how it is walked. Here are its words and
+what they mean; :func:`zeuxis.diffusion.schedule.respaced` has the grids that were measured to be good.
+
+    timestep_spacing  leading, trailing, linspace     ``spacing`` (Lin et al. 2023, arXiv:2305.08891, Table 2)
+    use_karras_sigmas                                 ``spacing`` "karras"
+    steps_offset                                      ``offset``: added to the steps of "leading"
+    set_alpha_to_one                                  ``to_zero``: whether the last step goes to the picture itself, or
+                                                      to the chain's first step (DDIM alone knows the difference)
+    rescale_betas_zero_snr                            ``zero_snr`` of :func:`chain_betas`
+
+**Zero terminal SNR.** Betas may be rescaled so that the last step of the chain holds nothing of the picture (Alg. 1 of
+Lin et al.). Its level in VE space, std / alpha, is then infinite. In its place stands :data:`MOST`, 4096: a picture is
+a 4096th of the noise that it lies under, which float32 still tells apart when it is added and taken away again, and
+whatever the network predicts there has all but forgotten the picture. It must not be the noise, which would be asked
+for the picture by a division by 4096: such chains go with a network that predicts v.
+
+Legend: T steps of the chain, N of sampling.
+
+Axes: T steps of the chain, N steps of sampling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from zeuxis.diffusion.schedule import karras
+from zeuxis.errors import UsageError, lookup
+
+MOST = 4096.0  # in place of an infinite level
+
+
+def chain_betas(shape: str, steps: int, first: float, last: float, *, zero_snr: bool = False) -> Tensor:
+    """The variances ``(T,)``, float64, from ``first`` to ``last``: "linear", or "scaled-linear" in the square root.
+
+    With ``zero_snr`` they are rescaled so that the last step's alpha-bar is that of level :data:`MOST`.
+    """
+    found = lookup("shape of betas", shape, _SHAPES)(steps, first, last)
+    return _zero_snr(found) if zero_snr else found
+
+
+def published_levels(
+    sigmas: Tensor,
+    steps: int,
+    spacing: str,
+    *,
+    offset: int = 0,
+    one_more: bool = False,
+    whole: bool = True,
+    to_zero: bool = True,
+) -> Tensor:
+    """Levels ``(N + 1,)`` between those of a chain ``(T,)``, given ascending; float32, descending.
+
+    Args:
+        offset: added to the steps of "leading".
+        one_more: lay N + 1 and leave out the lowest (the DPM-Solver family), so that no call is spent on it.
+        whole: whether "linspace" is rounded to the chain's own steps (DDIM, the DPM-Solver family) or not (Euler and
+            what steps like it).
+        to_zero: end at 0; otherwise at the chain's first level.
+
+    Raises :class:`UsageError` for a number of steps that the chain does not have.
+    """
+    lay = lookup("spacing", spacing, _GRIDS)
+    chain = len(sigmas)
+    most = chain - one_more
+    if not 1 <= steps <= most:
+        raise UsageError(f"{steps} steps of sampling: take 1 to {most}, the chain has {chain}")
+    ascending = sigmas.detach().cpu().double()
+    found = lay(ascending, steps, offset, one_more) if whole or spacing != "linspace" else _between(ascending, steps)
+    end = found.new_zeros(1) if to_zero else ascending[:1]
+    return torch.cat([found[found > end], end]).float()
+
+
+def _linear(steps: int, first: float, last: float) -> Tensor:
+    return torch.linspace(first, last, steps, dtype=torch.float64)
+
+
+def _scaled_linear(steps: int, first: float, last: float) -> Tensor:
+    return torch.linspace(first**0.5, last**0.5, steps, dtype=torch.float64) ** 2
+
+
+def _zero_snr(betas: Tensor) -> Tensor:
+    """Lin et al. 2023, Alg. 1: sqrt(alpha-bar) shifted so that the last is 0 and scaled so that the first stays."""
+    root = (1 - betas).cumprod(0).sqrt()
+    root = (root - root[-1]) * root[0] / (root[0] - root[-1])
+    abar = root.square()
+    abar[-1] = 1 / (1 + MOST**2)  # not 0: see above
+    return 1 - torch.cat([abar[:1], abar[1:] / abar[:-1]])
+
+
+def _leading(sigmas: Tensor, steps: int, offset: int, one_more: bool) -> Tensor:
+    count = steps + one_more
+    t = torch.arange(count) * (len(sigmas) // count) + offset
+    return _at(sigmas, t.flip(0)[:steps])
+
+
+def _trailing(sigmas: Tensor, steps: int, offset: int, one_more: bool) -> Tensor:
+    chain = len(sigmas)
+    return _at(sigmas, (chain - torch.arange(steps, dtype=torch.float64) * chain / steps).round().long() - 1)
+
+
+def _linspace(sigmas: Tensor, steps: int, offset: int, one_more: bool) -> Tensor:
+    t = torch.linspace(len(sigmas) - 1, 0, steps + one_more, dtype=torch.float64)
+    return _at(sigmas, t.round().long()[:steps])
+
+
+def _between(sigmas: Tensor, steps: int) -> Tensor:
+    """Evenly spaced in t, not rounded: between two steps of the chain the level is linear in t."""
+    t = torch.linspace(len(sigmas) - 1, 0, steps, dtype=torch.float64)
+    low = t.long().clamp(max=len(sigmas) - 2)
+    return sigmas[low].lerp(sigmas[low + 1], t - low)
+
+
+def _karras(sigmas: Tensor, steps: int, offset: int, one_more: bool) -> Tensor:
+    return karras(steps, float(sigmas[0]), float(sigmas[-1]))[:-1].double()
+
+
+def _at(sigmas: Tensor, t: Tensor) -> Tensor:
+    return sigmas[t.clamp(0, len(sigmas) - 1)]
+
+
+_SHAPES: dict[str, Callable[[int, float, float], Tensor]] = {"linear": _linear, "scaled-linear": _scaled_linear}
+_GRIDS: dict[str, Callable[[Tensor, int, int, bool], Tensor]] = {
+    "leading": _leading,
+    "trailing": _trailing,
+    "linspace": _linspace,
+    "karras": _karras,
+}

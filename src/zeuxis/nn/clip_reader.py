@@ -1,0 +1,116 @@
+"""Captions to what a latent diffusion model's U-Net reads of them: CLIP's tokeniser and text tower, and a layer of it.
+
+Stable Diffusion 1.x reads the last layer, 2.x the last but one, both normalised; XL the last but one of two towers, as
+it is, and the second's projected vector besides (:mod:`zeuxis.nn.clip_text`).
+
+Axes: E width of the context, P width of the projection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor, nn
+
+from zeuxis.errors import UsageError
+from zeuxis.nn.clip_text import ClipTextTower
+from zeuxis.nn.clip_tokeniser import END, ClipTokeniser, byte_vocabulary
+
+SHOWN = 80  # characters of a caption in an error
+
+
+class ClipReader(nn.Module):
+    """One text tower: captions to a context ``(B, T, E)`` and, of a tower with projection, a vector ``(B, P)``."""
+
+    def __init__(self, tokeniser: ClipTokeniser, tower: ClipTextTower, *, skip: int = 0, norm: bool = True) -> None:
+        super().__init__()
+        self.tokeniser, self.tower, self.skip, self.norm = tokeniser, tower, skip, norm
+
+    @property
+    def width(self) -> int:
+        """E."""
+        return self.tower.width
+
+    @property
+    def vector_width(self) -> int:
+        """P; 0 of a tower without projection."""
+        return 0 if self.tower.projection is None else self.tower.projection.out_features
+
+    def forward(self, captions: Sequence[str]) -> tuple[Tensor, Tensor | None]:
+        """Captions that fit into the window; raises :class:`UsageError` for a longer one, naming what is too much."""
+        different = list(dict.fromkeys(captions))
+        ids = self.tokenise(different).to(self.tower.position.device)  # (B, T)
+        rows = [different.index(caption) for caption in captions]
+        if self.tower.projection is None:
+            return self.tower.hidden(ids, skip=self.skip, norm=self.norm)[rows], None
+        states = self.tower(ids)
+        layer = states.layers[-1 - self.skip]
+        return (self.tower.norm(layer) if self.norm else layer)[rows], states.projected[rows]
+
+    def tokenise(self, captions: Sequence[str]) -> Tensor:
+        """Ids ``(B, T)``; raises as :meth:`forward`."""
+        ids, _, cut = self.tokeniser.tokenise(captions)
+        for caption, rest in zip(captions, cut, strict=True):
+            if rest:
+                raise UsageError(
+                    f"'{_short(caption)}' is longer than the {self.tokeniser.length - 2} tokens that the model reads: "
+                    f"'{_short(rest)}' would be cut off; shorten it"
+                )
+        return ids
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+
+
+def clip_reader(
+    *,
+    tokens: Mapping[str, int] | None = None,
+    merges: Sequence[str] = (),
+    pad: str = END,
+    vocabulary: int = 0,
+    length: int = 77,
+    width: int = 768,
+    depth: int = 12,
+    heads: int = 12,
+    hidden: int | None = None,
+    activation: str = "quick-gelu",
+    projection: int | None = None,
+    end: int | None = None,
+    skip: int = 0,
+    norm: bool = True,
+) -> ClipReader:
+    """A tower as one table of ``[model.text]`` describes it; without ``tokens`` these are single bytes.
+
+    Args:
+        tokens: the id of every token.
+        merges: pairs of tokens that become one, "a b", the first ones first.
+        pad: the token that fills the window.
+        vocabulary: how many ids the tower knows, at least as many as there are tokens; 0 is as many.
+        length: of the window in tokens, those of begin and end included.
+        width, depth, heads: of the transformer.
+        hidden: width of its MLPs; none is four times the width.
+        activation: of its MLPs: "quick-gelu" or "gelu".
+        projection: width of the vector that its end is projected to; none is without one.
+        end: id of the token at which it is pooled; none is the largest of a text.
+        skip: how many of its last blocks the context goes without.
+        norm: whether the context goes through the last layer norm.
+    """
+    known = dict(tokens) if tokens is not None else byte_vocabulary()
+    pairs = []
+    for merge in merges:
+        first, _, second = merge.partition(" ")
+        pairs.append((first, second))
+    tokeniser = ClipTokeniser(known, pairs, length=length, pad=pad)
+    tower = ClipTextTower(
+        vocabulary=vocabulary or max(known.values()) + 1,
+        length=length,
+        width=width,
+        depth=depth,
+        heads=heads,
+        hidden=hidden,
+        activation=activation,
+        projection=projection,
+        end=end,
+    )
+    return ClipReader(tokeniser, tower, skip=skip, norm=norm)

@@ -1,0 +1,52 @@
+"""What Stable Diffusion's U-Net is told: the text, and in XL six sizes beside its pooled vector.
+
+Podell et al. 2023 (arXiv:2307.01952), section 2.2: c_size, c_crop and c_ar are the first, second and third pair.
+
+Axes: E width of the context, P width of the pooled text, V width of the added vector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zeuxis.errors import UsageError
+from zeuxis.nn.clip_reader import clip_reader
+from zeuxis.nn.embed import sinusoid
+
+
+class Prompt(nn.Module):
+    """Captions and sizes to ``context`` (B, T, E) and, where ``added`` is not 0, ``vector`` (B, V), V being that.
+
+    ``text`` has a table for each tower, with the keys of :func:`zeuxis.nn.clip_reader.clip_reader`; their contexts lie
+    side by side.
+    """
+
+    def __init__(self, text: Sequence[Mapping[str, Any]], added: int = 0) -> None:
+        super().__init__()
+        readers = [clip_reader(**table) for table in text]
+        self.readers = nn.ModuleList(readers)
+        self.width = sum(reader.width for reader in readers)  # E
+        pooled = sum(reader.vector_width for reader in readers)  # P
+        self.added, self.size_width = added, (added - pooled) // 6
+        if added and (self.size_width < 2 or pooled + 6 * self.size_width != added):
+            raise UsageError(f"an added vector of {added} numbers is not {pooled} of pooled text and six sizes")
+
+    def forward(self, captions: Sequence[str], sizes: Sequence[int], *, zeros: bool = False) -> dict[str, Tensor]:
+        """``sizes``: rows and columns before the crop, rows and columns cut off, rows and columns of the picture.
+
+        With ``zeros`` the text is all zeros, which is what XL takes for no text; the sizes stay.
+        """
+        read = [reader(captions) for reader in self.readers]
+        context = torch.cat([layer for layer, _ in read], -1)  # (B, T, E)
+        given = {"context": torch.zeros_like(context) if zeros else context}
+        if self.added:
+            pooled = torch.cat([vector for _, vector in read if vector is not None], -1)  # (B, P)
+            six = torch.tensor(sizes, dtype=torch.float32, device=pooled.device)
+            numbers = sinusoid(six, self.size_width).flatten().expand(len(pooled), -1)
+            text = torch.zeros_like(pooled) if zeros else pooled
+            given["vector"] = torch.cat([text, numbers.to(text.dtype)], -1)
+        return given

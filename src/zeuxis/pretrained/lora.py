@@ -1,0 +1,216 @@
+"""LoRA files (Hu et al. 2021, arXiv:2106.09685) for Stable Diffusion: read in the usual styles, merged into weights.
+
+    W' = W + scale alpha / r  B A          A: ``down`` (r, in), B: ``up`` (out, r)
+
+Styles, told by their keys; a layer bears its public name, in each of them spelled otherwise:
+
+    kohya        lora_unet_down_blocks_0_..._attn1_to_q.lora_down.weight, lora_te_text_model_..., with .alpha
+    diffusers    unet.down_blocks.0...attn1.to_q.lora_A.weight (also lora.down, processor.to_q_lora.down)
+    cloneofsimo  unet:N:down, text_encoder:N:up: N counts the linear layers of the classes that its metadata name, in
+                 the order in which the model lists them: the way down, the way up, the middle; in a transformer block
+                 self-attention, gated MLP, cross-attention; in a text layer keys, values, queries, output
+
+Every tensor finds its layer and fits it, or the file is refused and those that do not are named: it was made for
+another base, or is of a kind that is not known here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from zeuxis.errors import WeightsError
+from zeuxis.pretrained import clip_keys
+from zeuxis.pretrained.unet_keys import COMPVIS, DIFFUSERS, UNetSizes, unet_sources
+
+ROLES = {
+    "lora_down.weight": "down",
+    "lora_up.weight": "up",
+    "alpha": "alpha",
+    "lora_A.weight": "down",
+    "lora_B.weight": "up",
+    "lora_A.default.weight": "down",
+    "lora_B.default.weight": "up",
+    "lora.down.weight": "down",
+    "lora.up.weight": "up",
+    "lora_linear_layer.down.weight": "down",
+    "lora_linear_layer.up.weight": "up",
+}
+PROCESSOR = re.compile(r"(?P<layer>.+)\.processor\.to_(?P<which>q|k|v|out)_lora\.(?P<role>down|up)\.weight")
+NUMBERED = re.compile(r"(?P<part>unet|text_encoder):(?P<n>\d+):(?P<role>up|down)")
+KOHYA = {"lora_unet_": "unet", "lora_te_": "text_encoder", "lora_te1_": "text_encoder", "lora_te2_": "text_encoder_2"}
+PARTS = ("unet", "text_encoder", "text_encoder_2")
+ATTENTIONS, GATED, TEXT = frozenset({"CrossAttention", "Attention"}), "GEGLU", "CLIPAttention"
+
+
+@dataclass(frozen=True)
+class LayerPlace:
+    """Where a public layer's weight lies: the ``index``-th of ``count`` equal parts of the rows of a tensor of ours."""
+
+    name: str
+    index: int
+    count: int
+
+
+@dataclass
+class Pair:
+    """What a file holds for one layer."""
+
+    down: Tensor | None = None
+    up: Tensor | None = None
+    alpha: float | None = None
+
+    def delta(self) -> Tensor:
+        """alpha / r B A as a matrix (out, in) or a kernel (out, in, k, k), float32."""
+        assert self.up is not None and self.down is not None
+        rank = self.down.shape[0]
+        product = self.up.float().flatten(1) @ self.down.float().flatten(1)
+        return (self.alpha or rank) / rank * product.view(self.up.shape[0], *self.down.shape[1:])
+
+
+def places(sizes: UNetSizes, depths: Iterable[int]) -> dict[str, LayerPlace]:
+    """Every public layer with a weight, such as ``unet.mid_block...to_q``, of a U-Net and of text towers so deep.
+
+    A U-Net's layers are there under diffusers' and under CompVis' names.
+    """
+    found: dict[str, LayerPlace] = {}
+    for names in (COMPVIS, DIFFUSERS):
+        for name, source in unet_sources(names, sizes).items():
+            found |= dict(_of(f"network.{name}", source.keys, "unet."))
+    for k, depth in enumerate(depths):
+        towers = clip_keys.text_sources(clip_keys.TRANSFORMERS, depth, projection=False)
+        for name, tower in towers.items():
+            found |= dict(_of(f"prompt.readers.{k}.tower.{name}", tower.keys, f"{PARTS[k + 1]}."))
+    return found
+
+
+def _of(name: str, keys: tuple[str, ...], prefix: str) -> Iterator[tuple[str, LayerPlace]]:
+    for index, key in enumerate(keys):
+        if key.endswith(".weight"):
+            yield prefix + key.removesuffix(".weight"), LayerPlace(name, index, len(keys))
+
+
+def merge(file: Path, tensors: dict[str, Tensor], known: Mapping[str, LayerPlace], scale: float = 1.0) -> int:
+    """Add the LoRA in ``file`` to ``tensors`` (our names), of which those concerned are replaced; how many layers were.
+
+    Raises :class:`WeightsError` for a file in which anything finds no layer or does not fit it, naming that.
+    """
+    pairs, lost = read(file, known)
+    deltas: dict[str, list[tuple[LayerPlace, Tensor]]] = {}
+    for layer, pair in pairs.items():
+        if pair.up is None or pair.down is None:
+            lost.append(f"{layer} without {'up' if pair.up is None else 'down'}")
+            continue
+        place, delta = known[layer], pair.delta()
+        rows = tensors[place.name].chunk(place.count)[place.index]
+        if delta.numel() != rows.numel() or delta.shape[0] != rows.shape[0]:
+            lost.append(f"{layer} of {tuple(delta.shape)} for {tuple(rows.shape)}")
+            continue
+        deltas.setdefault(place.name, []).append((place, delta.view(rows.shape)))
+    if lost or not deltas:
+        some = ", ".join(lost[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
+        raise WeightsError(
+            f"{file} is no LoRA for this model: {some or 'nothing in it'} finds no layer that it fits; give one "
+            "that was made for this base, in the style of kohya, diffusers or cloneofsimo"
+        )
+    for name, each in deltas.items():
+        changed = tensors[name].float().clone()
+        for place, delta in each:
+            changed.chunk(place.count)[place.index].add_(delta, alpha=scale)
+        tensors[name] = changed.to(tensors[name].dtype)
+    return len(pairs)
+
+
+def read(file: Path, known: Mapping[str, LayerPlace]) -> tuple[dict[str, Pair], list[str]]:
+    """The pairs in a file by public layer, and the keys that name none that is ``known``."""
+    tensors, facts = _open(file)
+    lists = _listed(facts, known) if any(NUMBERED.fullmatch(key) for key in tensors) else {}
+    flat = {prefix + layer.removeprefix(f"{part}.").replace(".", "_"): layer
+            for prefix, part in KOHYA.items() for layer in known if layer.startswith(f"{part}.")}  # fmt: skip
+    pairs: dict[str, Pair] = {}
+    lost: list[str] = []
+    for key, tensor in tensors.items():
+        layer, role = _layer(key, flat, lists)
+        if layer not in known:
+            lost.append(key)
+            continue
+        pair = pairs.setdefault(layer, Pair())
+        if role == "alpha":
+            pair.alpha = float(tensor)
+        else:
+            setattr(pair, role, tensor)
+    return pairs, lost
+
+
+def _layer(key: str, flat: Mapping[str, str], lists: Mapping[str, list[str]]) -> tuple[str, str]:
+    """The public layer that a key is of, and its role; ("", "") for one that is of none."""
+    if found := NUMBERED.fullmatch(key):
+        layers, n = lists.get(found["part"], []), int(found["n"])
+        return (layers[n], found["role"]) if n < len(layers) else ("", "")
+    name = key.removeprefix("base_model.model.")
+    if found := PROCESSOR.fullmatch(name):
+        which = "to_out.0" if found["which"] == "out" else f"to_{found['which']}"
+        return _with_part(f"{found['layer']}.{which}"), found["role"]
+    for ending, role in ROLES.items():
+        if name.endswith(f".{ending}"):
+            layer = name.removesuffix(f".{ending}")
+            return flat.get(layer) or _with_part(layer), role
+    return "", ""
+
+
+def _with_part(layer: str) -> str:
+    return layer if layer.startswith(tuple(f"{part}." for part in PARTS)) else f"unet.{layer}"
+
+
+def _listed(facts: Mapping[str, str], known: Mapping[str, LayerPlace]) -> dict[str, list[str]]:
+    """The layers that cloneofsimo's numbers count, of each part that the metadata speak of."""
+    found = {}
+    for part in ("unet", "text_encoder"):
+        classes = json.loads(facts[part]) if part in facts else []
+        if strange := set(classes) - ATTENTIONS - {GATED, TEXT}:
+            raise WeightsError(f"it counts layers of {', '.join(sorted(strange))}, which is not known here")
+        found[part] = list(_unet_layers(known, classes) if part == "unet" else _text_layers(known, classes))
+    return found
+
+
+def _unet_layers(known: Mapping[str, LayerPlace], classes: list[Any]) -> Iterator[str]:
+    blocks = {layer.rsplit(".attn1.", 1)[0] for layer in known if layer.endswith(".attn1.to_q")}
+    diffusers = [
+        block for block in blocks if block.startswith(("unet.down_blocks", "unet.up_blocks", "unet.mid_block"))
+    ]
+    order = {"down_blocks": 0, "up_blocks": 1, "mid_block": 2}
+
+    def place(block: str) -> tuple[int, list[int]]:
+        return order[block.split(".")[1]], [int(n) for n in re.findall(r"\d+", block)]
+
+    attends = bool(ATTENTIONS & set(classes))
+    for block in sorted(diffusers, key=place):
+        for attention in ("attn1", "attn2"):
+            if attends:
+                yield from (f"{block}.{attention}.{leaf}" for leaf in ("to_q", "to_k", "to_v", "to_out.0"))
+            if attention == "attn1" and GATED in classes:
+                yield f"{block}.ff.net.0.proj"
+
+
+def _text_layers(known: Mapping[str, LayerPlace], classes: list[Any]) -> Iterator[str]:
+    count = sum(layer.startswith("text_encoder.") and layer.endswith(".q_proj") for layer in known)
+    for n in range(count if TEXT in classes else 0):
+        for leaf in ("k_proj", "v_proj", "q_proj", "out_proj"):
+            yield f"text_encoder.text_model.encoder.layers.{n}.self_attn.{leaf}"
+
+
+def _open(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    if file.suffix != ".safetensors":
+        raise WeightsError(f"{file} is no safetensors: zeuxis convert {file} makes a file of them, without running it")
+    try:
+        with safe_open(file, "pt") as found:
+            return {key: found.get_tensor(key) for key in found.keys()}, found.metadata() or {}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{file} cannot be read as safetensors: {error}") from None

@@ -1,0 +1,238 @@
+"""A published Stable Diffusion as the arguments of our system and its tensors; and which of 1.x, 2.x and XL it is.
+
+The architecture is read off the tensors' names and shapes. What they do not tell stands in the files beside them
+(heads, activations, the latents' scale, the side of pictures, the scheduler); of a single file, which has none, it is
+the rule of the published models:
+
+    heads             8 in 1.x, of 64 channels in 2.x and XL; of 64 channels in the text towers
+    scale             0.18215, in XL 0.13025
+    side              512; 768 in 2.x that predicts v; 1024 in XL
+    scheduler         betas of the square root, steps at 1, 1 + T/N, ...; DDIM, in XL Euler
+    prediction        the noise; v where the file says so (a tensor ``v_pred``), and in 2.x where the last
+                      self-attention's norm has biases that spread more than 0.09, as those of the published 768 models
+                      do. The knob ``predicts`` overrules it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zeuxis.errors import WeightsError
+from zeuxis.nn.clip_tokeniser import ClipTokeniser
+from zeuxis.pretrained import first_stage
+from zeuxis.pretrained.clip_files import read_tokeniser
+from zeuxis.pretrained.clip_keys import read_text_tower
+from zeuxis.pretrained.key_names import PROGRAMS
+from zeuxis.pretrained.kind import gather
+from zeuxis.pretrained.parts import PublishedPart, PublishedParts, read_parts
+from zeuxis.pretrained.scheduler_file import read_scheduler
+from zeuxis.pretrained.tokeniser_files import find_tokeniser
+from zeuxis.pretrained.unet_keys import UNetSizes, names_of, unet_sizes, unet_sources
+
+SCALE, SCALE_XL = 0.18215, 0.13025
+SIDE, SIDE_V, SIDE_XL = 512, 768, 1024
+PAD_XL = "!"  # of XL's second tower
+SPREAD_V = 0.09
+LAST_NORM = "output_blocks.11.1.transformer_blocks.0.norm1.bias"
+CRITIC = "loss."
+# Settings of config.json that names and shapes do not show, and the one value of each that is known here.
+UNET_FIXED: Mapping[str, Any] = {
+    "act_fn": "silu",
+    "norm_num_groups": 32,
+    "norm_eps": 1e-5,
+    "flip_sin_to_cos": True,
+    "freq_shift": 0,
+    "downsample_padding": 1,
+    "center_input_sample": False,
+    "resnet_time_scale_shift": "default",
+    "time_embedding_type": "positional",
+    "mid_block_scale_factor": 1,
+    "dual_cross_attention": False,
+    "only_cross_attention": False,
+}
+STAGE_FIXED: Mapping[str, Any] = {"act_fn": "silu", "norm_num_groups": 32, "shift_factor": None, "latents_mean": None}
+
+
+@dataclass(frozen=True)
+class PublishedModel:
+    """What a published model comes to."""
+
+    version: str  # "1.x", "2.x", "XL"
+    arguments: dict[str, Any]  # of the system's constructor, besides the data's facts
+    side: int  # of its pictures, in pixels
+    tensors: dict[str, Tensor]  # under our names
+    unused: tuple[str, ...]  # tensors of the files that it has no place for
+    notes: tuple[str, ...]  # what a user should know of how it was read
+    files: tuple[Path, ...]
+
+
+def read_published(path: Path) -> PublishedModel:
+    """The model in a folder in the hub's layout, or in one file of safetensors.
+
+    Raises :class:`WeightsError` where keys are missing or left over (naming them), where a setting is not known here,
+    or where weights are pickles (with the command that converts them).
+    """
+    parts = read_parts(path)
+    xl = len(parts.towers) > 1
+    sizes, network, unet = _unet(parts.unet)
+    stage, stage_tensors = _first_stage(parts.stage, SCALE_XL if xl else SCALE)
+    text, towers, left = _text(parts, xl)
+    context = sum(int(table["width"]) for table in text)
+    if context != sizes.context_width:
+        raise WeightsError(
+            f"{path}: its U-Net reads contexts of {sizes.context_width} numbers and its text towers make {context}: "
+            "they are not of one model"
+        )
+    version = "XL" if xl else "2.x" if sizes.context_width == 1024 else "1.x"
+    if parts.scheduler is not None:
+        chain, notes = read_scheduler(parts.scheduler)
+    else:
+        chain, notes = _rule(version, sizes, parts)
+    factor = 2 ** (len(stage["multiples"]) - 1)
+    side = parts.unet.config.get("sample_size")
+    usual = SIDE_XL if xl else SIDE_V if version == "2.x" and chain["predicts"] == "v" else SIDE
+    arguments = {
+        "network": network,
+        "text": text,
+        "first_stage": stage,
+        **chain,
+        "zero_null": xl and bool(parts.index.get("force_zeros_for_empty_prompt", True)),
+        "guidance": 5.0 if xl else 7.5,
+        "strength": 1.0 if sizes.channels > sizes.latent else 0.75,
+    }
+    tensors = {f"network.{name}": tensor for name, tensor in unet.items()}
+    tensors |= {f"first_stage.{name}": tensor for name, tensor in stage_tensors.items()}
+    tensors |= towers
+    return PublishedModel(
+        version=version,
+        arguments=arguments,
+        side=side * factor if isinstance(side, int) else usual,
+        tensors=tensors,
+        unused=(*parts.unused, *left),
+        notes=notes,
+        files=parts.files,
+    )
+
+
+# -- its parts ----------------------------------------------------------------------------------------
+
+
+def _unet(part: PublishedPart) -> tuple[UNetSizes, dict[str, Any], dict[str, Tensor]]:
+    _require(part, UNET_FIXED, "U-Net")
+    names = names_of(part.tensors)
+    sizes = unet_sizes(names, part.tensors)
+    tensors = gather(unet_sources(names, sizes), part.tensors, "this U-Net")
+    if sizes.channels not in (sizes.latent, 2 * sizes.latent + 1):
+        raise WeightsError(
+            f"a U-Net that takes {sizes.channels} channels for latents of {sizes.latent}: known are {sizes.latent} "
+            f"and {2 * sizes.latent + 1} to inpaint"
+        )
+    heads = part.config.get("num_attention_heads") or part.config.get("attention_head_dim")
+    return sizes, sizes.table(heads), tensors
+
+
+def _first_stage(part: PublishedPart, scale: float) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    _require(part, STAGE_FIXED, "first stage")
+    names = next((names for names in PROGRAMS if names.mark in part.tensors), None)
+    if names is None:
+        raise WeightsError(
+            f"its first stage lacks {' or '.join(names.mark for names in PROGRAMS)}: it is not known here"
+        )
+    sizes = first_stage.config(names, part.tensors)
+    if sizes.codes is not None or sizes.channels != 3:
+        raise WeightsError("its first stage is not a KL autoencoder of colour pictures, which alone is known here")
+    sources = first_stage.rename(names, sizes)
+    sources = {name: source for name, source in sources.items() if not name.startswith("critic.")}
+    table = {
+        "latent": sizes.latent,
+        "width": sizes.width,
+        "multiples": sizes.multiples,
+        "blocks": sizes.blocks,
+        "attention": sizes.attention,
+        "scale": float(part.config.get("scaling_factor", scale)),
+    }
+    return table, gather(sources, part.tensors, "this first stage")
+
+
+def _text(parts: PublishedParts, xl: bool) -> tuple[tuple[dict[str, Any], ...], dict[str, Tensor], list[str]]:
+    """A table for each tower, their tensors, and the keys that no part of them needs."""
+    tables: list[dict[str, Any]] = []
+    tensors: dict[str, Tensor] = {}
+    left: list[str] = []
+    for k, part in enumerate(parts.towers):
+        public, dropped = _needed(part.tensors, pooled=xl and k == 1, last=not xl)
+        left += dropped
+        sizes, found = read_text_tower(public, part.config or None)
+        tensors |= {f"prompt.readers.{k}.tower.{name}": tensor for name, tensor in found.items()}
+        words = _tokeniser(parts, k)
+        if len(words) > sizes["vocabulary"]:
+            raise WeightsError(
+                f"{parts.where}: a tokeniser of {len(words)} tokens for a text tower of {sizes['vocabulary']}: they "
+                "are not of one model"
+            )
+        pads = {i: token for token, i in words.vocabulary.items()}
+        single = not parts.tokenisers
+        tables.append(
+            {
+                "tokens": words.vocabulary,
+                "merges": tuple(f"{first} {second}" for first, second in words.merges),
+                "pad": PAD_XL if single and (k == 1 or (not xl and _is_openclip(part))) else pads[words.pad],
+                **sizes,
+                "skip": 1 if xl else 0,
+                "norm": not xl,
+            }
+        )
+    return tuple(tables), tensors, left
+
+
+def _needed(public: Mapping[str, Tensor], *, pooled: bool, last: bool) -> tuple[dict[str, Tensor], list[str]]:
+    """A tower's tensors without those that its model does not read, and the names of these.
+
+    OpenCLIP's names are those of a whole tower: 2.x reads its last layer but one (``last`` of what is kept here).
+    """
+    dropped = [key for key in public if key == "logit_scale" or (key == "text_projection" and not pooled)]
+    blocks = {int(key.split(".")[2]) for key in public if key.startswith("transformer.resblocks.")}
+    if blocks and last:
+        dropped += [key for key in public if key.startswith(f"transformer.resblocks.{max(blocks)}.")]
+    return {key: tensor for key, tensor in public.items() if key not in dropped}, dropped
+
+
+def _is_openclip(part: PublishedPart) -> bool:
+    return any(key.startswith("transformer.resblocks.") for key in part.tensors)
+
+
+def _tokeniser(parts: PublishedParts, k: int) -> ClipTokeniser:
+    return read_tokeniser(parts.tokenisers[k]) if parts.tokenisers else find_tokeniser(parts.where)
+
+
+def _rule(version: str, sizes: UNetSizes, parts: PublishedParts) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The scheduler of a single file, and what is to be said of it."""
+    marks = [key for key in parts.unused if key in ("v_pred", "ztsnr")]
+    norm = parts.unet.tensors.get(LAST_NORM)
+    spread = 0.0 if norm is None or version != "2.x" else float(torch.std(norm.float(), unbiased=False))
+    predicts = "v" if marks or spread > SPREAD_V else "epsilon"
+    notes = (f"one file tells no scheduler: taken is that of the published {version}, predicting {predicts}",)
+    return {
+        "schedule": "scaled-linear",
+        "beta_first": 0.00085,
+        "beta_last": 0.012,
+        "zero_snr": "ztsnr" in marks,
+        "predicts": predicts,
+        "spacing": "leading",
+        "offset": 1,
+        "to_zero": False,
+        "sampler": "euler" if version == "XL" else "ddim",
+    }, notes
+
+
+def _require(part: PublishedPart, fixed: Mapping[str, Any], what: str) -> None:
+    """Refuse settings that are not known here."""
+    for key, value in fixed.items():
+        if key in part.config and part.config[key] != value:
+            raise WeightsError(f"its {what} has {key} = {part.config[key]!r}, which is not known here: {value!r} is")

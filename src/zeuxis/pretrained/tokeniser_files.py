@@ -1,0 +1,57 @@
+"""Where CLIP's tokeniser is, for a single file of weights, which holds none.
+
+Its vocabulary is not in this package. It is looked for, in this order: in the folder that ``ZEUXIS_TOKENIZER`` names;
+beside the file (``tokenizer/``, or vocab.json and merges.txt); in a repository that was pulled; in an installed
+``open_clip``, whose file is read as data, without importing it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+from zeuxis.data.cache import cache_dir
+from zeuxis.errors import DataError, UsageError
+from zeuxis.nn.clip_tokeniser import BEGIN, END, ClipTokeniser, byte_vocabulary
+from zeuxis.pretrained.clip_files import read_tokeniser
+
+VARIABLE = "ZEUXIS_TOKENIZER"
+MERGES = 49152 - 256 - 2  # that OpenAI's models use of the file's
+LIBRARY = ("open_clip", "bpe_simple_vocab_16e6.txt.gz")
+
+
+def pulled() -> Path:
+    """The folder of repositories that were pulled: ``OWNER/NAME`` each."""
+    return cache_dir() / "models"
+
+
+def find_tokeniser(file: Path) -> ClipTokeniser:
+    """CLIP's tokeniser for the weights in ``file``; raises :class:`UsageError` where it is nowhere."""
+    chosen = os.environ.get(VARIABLE)
+    if chosen:
+        return read_tokeniser(Path(chosen).expanduser())
+    for folder in (file.parent / "tokenizer", file.parent, *sorted(pulled().glob("*/*/tokenizer"))):
+        if any((folder / name).is_file() for name in ("merges.txt", "tokenizer.json")):
+            return read_tokeniser(folder)
+    spec = find_spec(LIBRARY[0])
+    for place in () if spec is None else spec.submodule_search_locations or ():
+        if (found := Path(place) / LIBRARY[1]).is_file():
+            return of_merges(found)
+    raise UsageError(
+        f"{file} holds no tokeniser: put vocab.json and merges.txt of any Stable Diffusion beside it, name their "
+        f"folder in {VARIABLE}, or install open_clip_torch, which has them"
+    )
+
+
+def of_merges(file: Path) -> ClipTokeniser:
+    """The tokeniser of OpenAI's file of merges, whose vocabulary follows from it."""
+    try:
+        lines = gzip.decompress(file.read_bytes()).decode("utf-8").splitlines()[1:]
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file} cannot be read: {error}") from None
+    merges = [(first, second) for first, second in (line.split() for line in lines[:MERGES])]
+    letters = [token for token in byte_vocabulary() if token not in (BEGIN, END)]
+    tokens = [*letters, *(first + second for first, second in merges), BEGIN, END]
+    return ClipTokeniser({token: i for i, token in enumerate(tokens)}, merges)

@@ -1,0 +1,681 @@
+"""Stable Diffusion: from a folder or a file on the disk to pictures and edits, without a network call."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from published import SIDE, SMALL, made, repository, rewrite, single_file, stirred
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from zeuxis.api.model import load
+from zeuxis.batch import Condition
+from zeuxis.catalog.published import spelt
+from zeuxis.catalog.weights import load_system
+from zeuxis.cli import main
+from zeuxis.data.cache import file_hash
+from zeuxis.diffusion.path import VariancePreserving
+from zeuxis.diffusion.timesteps import MOST, chain_betas, published_levels
+from zeuxis.errors import UsageError, WeightsError, ZeuxisError
+from zeuxis.game import System
+from zeuxis.knobs import Sampling
+from zeuxis.nn.attention import CrossAttention
+from zeuxis.nn.controlnet import ControlBranch
+from zeuxis.nn.latent_unet import LATENT_UNETS, latent_unet
+from zeuxis.nn.reuse import context_read_once
+from zeuxis.nn.tiles import decode_in_tiles
+from zeuxis.pretrained.controlnet_keys import save_controlnet
+from zeuxis.pretrained.hub_export import layers_of
+from zeuxis.pretrained.lora import _listed, places
+from zeuxis.pretrained.scheduler_file import read_scheduler, write_scheduler
+from zeuxis.pretrained.stable_diffusion import read_published
+from zeuxis.pretrained.unet_keys import COMPVIS, DIFFUSERS, UNetSizes, unet_sources
+from zeuxis.provenance.record import read_record
+from zeuxis.rng import ImageRng
+from zeuxis.training.checkpoint import write_model
+
+CAPTION = "a red cat on a chair"
+SHORT = Sampling(steps=3)
+
+
+@pytest.fixture(scope="module")
+def models() -> dict[str, System]:
+    return {version: made(version) for version in ("1.x", "2.x", "XL", "inpainting")}
+
+
+@pytest.fixture(scope="module")
+def folder(models: dict[str, System], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository of 1.x, which no test changes."""
+    return repository(models["1.x"], tmp_path_factory.mktemp("hub") / "repo")
+
+
+def picture(system: System, how: Sampling = SHORT, seed: int = 0, **given: Any) -> Tensor:
+    return system.sample(Condition(caption=(CAPTION,), **given), ImageRng([seed]), how)
+
+
+def pixels(seed: int, channels: int = 3) -> Tensor:
+    return torch.rand(1, channels, SIDE, SIDE, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+HALF = torch.zeros(1, 1, SIDE, SIDE)
+HALF[..., SIDE // 2 :] = 1
+
+# -- reading ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", ["1.x", "2.x", "XL", "inpainting"])
+def test_a_folder_gives_the_model_that_was_written(models, tmp_path: Path, version: str) -> None:
+    system, card = load_system(repository(models[version], tmp_path / "repo"))
+    before, after = models[version].state_dict(), system.state_dict()
+    assert before.keys() == after.keys() and all(torch.equal(before[k], after[k]) for k in before)
+    assert card["unused"] == [] and card["version"] == ("1.x" if version in ("2.x", "inpainting") else version)
+    edit = {"source": pixels(1), "mask": HALF} if version == "inpainting" else {}
+    assert torch.equal(picture(system, **edit), picture(models[version], **edit))
+    named = ("predicts", "offset", "to_zero", "zero_null", "sampler", "spacing", "strength")
+    assert {k: system.config[k] for k in named} == {k: models[version].config[k] for k in named}
+
+
+@pytest.mark.parametrize("version", ["1.x", "2.x", "XL"])
+def test_one_file_gives_the_same_picture(models, tmp_path: Path, monkeypatch, version: str) -> None:
+    repo = repository(models[version], tmp_path / "repo")
+    monkeypatch.setenv("ZEUXIS_TOKENIZER", str(repo / "tokenizer"))
+    more = {"v_pred": torch.zeros(1)} if version == "2.x" else None
+    file = single_file(models[version], tmp_path / "model.safetensors", version, more)
+    system, card = load_system(file)
+    system = load(file).at(SIDE).system  # a file does not tell the side of pictures
+    sampler = str(models[version].config["sampler"])
+    one, other = (picture(s, Sampling(steps=3, sampler=sampler, guidance=5.0)) for s in (system, models[version]))
+    if version == "2.x":  # a file tells no scheduler either: that of the published models is another
+        assert system.config["offset"] == 1 and system.config["predicts"] == "v"
+        assert any("resblocks.2" in name for name in card["unused"])
+    else:
+        assert torch.equal(one, other)
+    assert {"betas", "model_ema.decay"} <= set(card["unused"])
+    assert any("scheduler" in note for note in card["notes"])
+
+
+def test_a_converted_checkpoint_is_read_too(models, tmp_path: Path, monkeypatch) -> None:
+    """``zeuxis convert`` keeps a checkpoint's own levels, and what else is in it."""
+    repo = repository(models["1.x"], tmp_path / "repo")
+    monkeypatch.setenv("ZEUXIS_TOKENIZER", str(repo / "tokenizer"))
+    plain = load_file(single_file(models["1.x"], tmp_path / "plain.safetensors", "1.x"))
+    wrapped = {f"state_dict.{key}": tensor for key, tensor in plain.items()} | {"epoch": torch.zeros(1)}
+    save_file(wrapped, tmp_path / "model.safetensors")
+    found = read_published(tmp_path / "model.safetensors")
+    assert found.version == "1.x" and found.unused[-1] == "epoch"
+    assert torch.equal(found.tensors["network.out.bias"], models["1.x"].network.out.bias)
+
+
+REAL = {  # the published U-Nets
+    "1.x": UNetSizes(4, 4, 320, (1, 2, 4, 4), 2, (1, 1, 1, 0), 768, 0, True),
+    "2.x": UNetSizes(4, 4, 320, (1, 2, 4, 4), 2, (1, 1, 1, 0), 1024, 0, False),
+    "XL": UNetSizes(4, 4, 320, (1, 2, 4), 2, (0, 2, 10), 2048, 2816, False),
+}
+
+
+@pytest.mark.parametrize("version", REAL)
+def test_both_programs_names_are_one_another_s(version: str) -> None:
+    """The public converter takes CompVis' names to diffusers' as our two key maps do, at the published sizes."""
+    peer = pytest.importorskip("diffusers.loaders.single_file_utils")
+    sizes = REAL[version]
+    theirs, ours = unet_sources(COMPVIS, sizes), unet_sources(DIFFUSERS, sizes)
+    pairs = [pair for name in ours for pair in zip(theirs[name].keys, ours[name].keys, strict=True)]
+    numbers = {key: torch.tensor(float(k)) for k, (key, _) in enumerate(pairs)}
+    assert len(numbers) == len(pairs) == (1680 if version == "XL" else 686)
+    config = {"layers_per_block": 2, "addition_embed_type": "text_time", "class_embed_type": None}
+    if version != "XL":
+        del config["addition_embed_type"]
+    public = {f"model.diffusion_model.{key}": tensor for key, tensor in numbers.items()}
+    converted = peer.convert_ldm_unet_checkpoint(public, config)
+    assert {key: float(tensor) for key, tensor in converted.items()} == {
+        key: float(k) for k, (_, key) in enumerate(pairs)
+    }
+    assert set(ours) == {name for name, _ in latent_parameters(version)}
+
+
+def latent_parameters(version: str) -> list[tuple[str, Tensor]]:
+    with torch.device("meta"):
+        context = REAL[version].context_width
+        return list(latent_unet(4, context, **LATENT_UNETS[version.lower()]).named_parameters())
+
+
+def test_a_file_without_a_tokeniser_says_where_one_is_found(models, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("ZEUXIS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("zeuxis.pretrained.tokeniser_files.find_spec", lambda name: None)
+    file = single_file(models["1.x"], tmp_path / "model.safetensors", "1.x")
+    with pytest.raises(UsageError, match=r"no tokeniser.*ZEUXIS_TOKENIZER.*open_clip_torch"):
+        load_system(file)
+    repository(models["1.x"], tmp_path / "cache" / "models" / "owner" / "name")  # as pulled
+    assert load_system(file)[0].config["text"][0]["merges"]
+    assert load_system("owner/name")[1]["version"] == "1.x"
+
+
+def test_shards_and_variants_are_read(models, tmp_path: Path) -> None:
+    repo = repository(models["1.x"], tmp_path / "repo", torch.float16)
+    whole = repo / "unet" / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(whole)
+    names = sorted(tensors)
+    halves = {"a-of-2.safetensors": names[::2], "b-of-2.safetensors": names[1::2]}
+    for file, keys in halves.items():
+        save_file({key: tensors[key] for key in keys}, whole.parent / file)
+    index = {"weight_map": {key: file for file, keys in halves.items() for key in keys}}
+    (whole.parent / f"{whole.name}.index.json").write_text(json.dumps(index))
+    whole.unlink()
+    text = repo / "text_encoder" / "model.safetensors"
+    text.rename(text.with_name("model.fp16.safetensors"))
+    system, _ = load_system(repo)
+    assert {p.dtype for p in system.parameters()} == {torch.float32}
+    assert torch.equal(system.network.stem.weight, models["1.x"].network.stem.weight.half().float())
+    (whole.parent / "b-of-2.safetensors").unlink()
+    with pytest.raises(WeightsError, match="lacks b-of-2"):
+        load_system(repo)
+    index["weight_map"][names[0]] = "../../elsewhere.safetensors"
+    (whole.parent / f"{whole.name}.index.json").write_text(json.dumps(index))
+    with pytest.raises(WeightsError, match=r"names '\.\./\.\./elsewhere\.safetensors'"):
+        load_system(repo)
+
+
+def test_what_is_missing_left_over_or_a_pickle_is_named(models, tmp_path: Path) -> None:
+    repo = repository(models["1.x"], tmp_path / "repo")
+    unet, text = repo / "unet" / "diffusion_pytorch_model.safetensors", repo / "text_encoder" / "model.safetensors"
+    good = load_file(unet)
+    less = dict(good)
+    del less["mid_block.resnets.1.conv1.bias"]
+    save_file(less, unet)
+    with pytest.raises(WeightsError, match=r"lacks mid_block\.resnets\.1\.conv1\.bias"):
+        load_system(repo)
+    save_file({**good, "time_embedding.cond_proj.weight": torch.ones(1)}, unet)
+    with pytest.raises(WeightsError, match=r"also holds time_embedding\.cond_proj\.weight"):
+        load_system(repo)
+    save_file(good, unet)
+    text.rename(text.with_name("pytorch_model.bin"))
+    with pytest.raises(WeightsError, match=r"pytorch_model\.bin, a pickle.*zeuxis convert"):
+        load_system(repo)
+    file = tmp_path / "old.ckpt"
+    file.write_bytes(b"PK\3\4")
+    with pytest.raises(WeightsError, match=f"zeuxis convert {file}"):
+        load_system(file)
+
+
+def test_programs_of_a_repository_are_never_run(models, tmp_path: Path) -> None:
+    repo = repository(models["1.x"], tmp_path / "repo")
+    evil = f"open({str(tmp_path / 'ran')!r}, 'w')"
+    for name in ("pipeline.py", "unet/modeling.py", "text_encoder/__init__.py"):
+        (repo / name).write_text(evil)
+    rewrite(repo / "model_index.json", _class_name="Evil", unet=["modeling", "Evil"])
+    rewrite(repo / "unet" / "config.json", auto_map={"AutoModel": "modeling.Evil"}, _class_name="Evil")
+    load_system(repo)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "changed", "message"),
+    [
+        ("unet/config.json", {"act_fn": "gelu"}, "act_fn = 'gelu'"),
+        ("vae/config.json", {"norm_num_groups": 16}, "norm_num_groups = 16"),
+        ("scheduler/scheduler_config.json", {"trained_betas": [0.1]}, "trained_betas"),
+        ("scheduler/scheduler_config.json", {"_class_name": "DDIMSchedular"}, "did you mean DDIMScheduler"),
+        ("scheduler/scheduler_config.json", {"rescale_betas_zero_snr": True}, "zero terminal SNR"),
+    ],
+)
+def test_settings_that_are_not_known_are_refused(models, tmp_path: Path, file: str, changed, message: str) -> None:
+    repo = repository(models["1.x"], tmp_path / "repo")
+    rewrite(repo / file, **changed)
+    with pytest.raises(ZeuxisError, match=message):
+        load_system(repo)
+
+
+def test_parts_come_and_go(folder: Path, models) -> None:
+    """Staged, a part is where it computes for as long as it does, in the dtype asked for; the picture is the same."""
+    system, card = load_system(folder, staged=True)
+    held = {name: p.data_ptr() for name, p in system.named_parameters()}
+    assert torch.equal(picture(system), picture(models["1.x"]))
+    assert held == {name: p.data_ptr() for name, p in system.named_parameters()} and card["staged"]
+    assert load(folder, staged=True).sample(1, caption=CAPTION, steps=3).records[0]["device"] == "cpu"
+
+
+# -- grids --------------------------------------------------------------------------------------------
+
+
+def steps_of(spacing: str, n: int, **more: Any) -> list[int]:
+    path = VariancePreserving(chain_betas("scaled-linear", 1000, 0.00085, 0.012))
+    levels = published_levels(path.sigmas, n, spacing, **more)
+    return [round(path.time(float(level))) for level in levels if level > 0]
+
+
+def test_grids_are_those_of_the_public_schedulers() -> None:
+    """As diffusers 0.42 lays them for SD's betas and ten steps."""
+    assert steps_of("leading", 10, offset=1) == [901, 801, 701, 601, 501, 401, 301, 201, 101, 1]
+    assert steps_of("trailing", 10) == [999, 899, 799, 699, 599, 499, 399, 299, 199, 99]
+    assert steps_of("linspace", 4, whole=False) == [999, 666, 333, 0]
+    assert steps_of("linspace", 10, one_more=True) == [999, 899, 799, 699, 599, 500, 400, 300, 200, 100]
+    assert steps_of("leading", 10, offset=1, one_more=True) == [901, 811, 721, 631, 541, 451, 361, 271, 181, 91]
+    assert steps_of("karras", 10) == [999, 916, 815, 687, 523, 327, 146, 41, 7, 0]
+    assert steps_of("leading", 10, offset=1, to_zero=False)[-2:] == [1, 0]
+    sigmas = VariancePreserving(chain_betas("scaled-linear", 1000, 0.00085, 0.012)).sigmas
+    assert float(sigmas[-1]) == pytest.approx(14.6146, abs=1e-4)
+    for steps in (0, 1001):
+        with pytest.raises(UsageError, match=f"{steps} steps"):
+            published_levels(sigmas, steps, "leading")
+
+
+def test_zero_terminal_snr_ends_at_a_finite_level() -> None:
+    betas = chain_betas("scaled-linear", 1000, 0.00085, 0.012, zero_snr=True)
+    path = VariancePreserving(betas)
+    assert float(path.sigmas[-1]) == pytest.approx(MOST, rel=1e-4)
+    assert float(path.sigmas[0]) == pytest.approx(0.029167, rel=1e-4) and bool((path.sigmas.diff() > 0).all())
+    system = made("2.x", zero_snr=True, spacing="trailing")
+    assert float(system.levels(SHORT)[0]) == pytest.approx(MOST, rel=1e-4)
+    assert torch.isfinite(picture(system)).all()
+    with pytest.raises(UsageError, match="it must be v"):
+        made("1.x", zero_snr=True)
+
+
+def test_a_scheduler_s_file_comes_back(models) -> None:
+    for version in ("1.x", "2.x", "XL"):
+        config = models[version].config
+        read, _ = read_scheduler(write_scheduler(config))
+        assert read == {key: config[key] for key in read}, version
+    read, notes = read_scheduler({"_class_name": "PNDMScheduler", "beta_schedule": "scaled_linear"})
+    assert read["sampler"] == "ddim" and not read["to_zero"] and "PNDM" in notes[0]
+    read, _ = read_scheduler({"_class_name": "DPMSolverMultistepScheduler", "use_karras_sigmas": True})
+    assert (read["sampler"], read["spacing"], read["beta_last"]) == ("dpmpp-2m", "karras", 0.02)
+
+
+# -- drawing and editing ------------------------------------------------------------------------------
+
+
+def test_captions_negatives_and_guidance_count(models) -> None:
+    system = models["1.x"]
+    plain = picture(system)
+    assert torch.equal(plain, picture(system, negative=("",)))  # no negative is the empty one
+    assert not torch.allclose(plain, picture(system, negative=("blurry",)), atol=1e-4)
+    unguided = Sampling(steps=3, guidance=1)
+    assert torch.equal(picture(system, unguided), picture(system, unguided, negative=("blurry",)))
+    xl = models["XL"]
+    assert not torch.allclose(picture(xl), picture(xl, negative=("",)), atol=1e-4)  # zeros, not the empty caption
+    for knob in ("crop_top", "original_width"):
+        assert not torch.allclose(picture(xl), picture(xl, Sampling(steps=3, **{knob: 64})), atol=1e-4), knob
+    assert "crop_top" not in system.knobs
+    assert not torch.allclose(plain, picture(system, Sampling(steps=3, predicts="v")), atol=1e-3)
+
+
+def test_an_edit_begins_from_its_source(models) -> None:
+    system, source = models["1.x"], pixels(1)
+    rebuilt = system.decode(system.encode(source))
+    near, far = (picture(system, Sampling(steps=20, strength=s, guidance=1), source=source) for s in (0.05, 1.0))
+    assert float((near - rebuilt).abs().mean()) < 0.5 * float((far - rebuilt).abs().mean())
+    assert torch.equal(far, picture(system, Sampling(steps=20, guidance=1)))  # nothing of the source is left
+    with pytest.raises(UsageError, match=r"strength 0\.1 of 3 steps is no step"):
+        picture(system, Sampling(steps=3, strength=0.1), source=source)
+
+
+def test_what_a_mask_keeps_is_the_source_itself(models) -> None:
+    system, source = models["1.x"], pixels(1)
+    drawn = picture(system, source=source, mask=HALF)
+    assert torch.equal(drawn[..., : SIDE // 2], source[..., : SIDE // 2])
+    assert not torch.allclose(drawn[..., SIDE // 2 :], source[..., SIDE // 2 :], atol=0.1)
+    nothing = picture(system, source=source, mask=torch.zeros_like(HALF))
+    assert torch.equal(nothing, source)
+
+
+def test_the_kept_part_is_seen_under_noise_of_the_right_level(models) -> None:
+    """At the end of any of the solvers what is kept in latent space is what it was."""
+    system, source = models["1.x"], pixels(1)
+    denoise = system.denoiser(Condition(caption=(CAPTION,), source=source, mask=HALF), 1, SHORT)
+    latent = system.encode(source)
+    x = latent + 3.0 * torch.randn(latent.shape, generator=torch.Generator().manual_seed(0))
+    x0 = denoise(x, torch.tensor([3.0]))
+    half = latent.shape[-1] // 2
+    assert torch.equal(x0[..., :half], latent[..., :half]) and not torch.allclose(x0[..., half:], latent[..., half:])
+
+
+def test_a_network_that_inpaints_is_shown_mask_and_masked_picture(models) -> None:
+    system, source = models["inpainting"], pixels(1)
+    seen: list[Tensor] = []
+    handle = system.network.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    drawn = picture(system, source=source, mask=HALF)
+    handle.remove()
+    assert all(x.shape == (2, 9, SIDE // 2, SIDE // 2) for x in seen) and len(seen) == 3
+    assert torch.equal(seen[0][0, 4], HALF[0, 0, ::2, ::2]) and torch.equal(seen[0][:, 4:], seen[-1][:, 4:])
+    torch.testing.assert_close(seen[0][:1, 5:], system.encode(source * (1 - HALF)))
+    assert torch.equal(drawn[..., : SIDE // 2], source[..., : SIDE // 2])
+    with pytest.raises(UsageError, match="made to inpaint"):
+        picture(system)
+
+
+def test_a_text_is_read_once_a_picture(models) -> None:
+    network = models["1.x"].network
+    layers = [m for m in network.modules() if isinstance(m, CrossAttention)]
+    calls = 0
+
+    def count(*_: Any) -> None:
+        nonlocal calls
+        calls += 1
+
+    for layer in layers:
+        layer.kv.register_forward_hook(count)
+    context, other = torch.randn(1, 5, 64), torch.randn(1, 5, 64)
+    x, t = torch.randn(1, 4, 8, 8), torch.tensor([5.0])
+    with torch.no_grad():
+        plain = network(x, t, None, context), network(x, t, None, other)
+        with context_read_once(network):
+            once = [network(x, t, None, c) for c in (context, context, other)]
+        assert torch.equal(once[1], plain[0]) and torch.equal(once[2], plain[1])
+        again = network(x, t, None, context)
+    assert torch.equal(again, plain[0]) and all("forward" not in layer.kv.__dict__ for layer in layers)
+
+
+def test_tiles_pass_into_one_another() -> None:
+    z = torch.randn(2, 4, 21, 13, generator=torch.Generator().manual_seed(0))
+    whole = z[:, :3].repeat_interleave(2, 2).repeat_interleave(2, 3)
+    sizes = []
+
+    def decode(part: Tensor) -> Tensor:
+        sizes.append(tuple(part.shape[2:]))
+        return part[:, :3].repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+    torch.testing.assert_close(decode_in_tiles(decode, z, 8, 2), whole)
+    assert len(sizes) == 4 * 2 and set(sizes) == {(8, 8)}
+    system = stirred(made("1.x").first_stage)
+    latent = torch.randn(1, 4, 12, 12, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert system.decode(latent, tile=8).shape == (1, 3, 24, 24)
+        assert torch.equal(system.decode(latent, tile=12), system.decode(latent))
+
+
+# -- what goes wrong ----------------------------------------------------------------------------------
+
+
+def test_what_cannot_be_drawn_is_said_with_its_mend(models, folder: Path) -> None:
+    system = models["1.x"]
+    long = " ".join(["cat"] * 74 + ["dog", "owl"])
+    with pytest.raises(UsageError, match=r"longer than the 75 tokens.*'og owl'|longer than the 75 tokens.*owl"):
+        system.sample(Condition(caption=(long,)), ImageRng([0]), SHORT)
+    with pytest.raises(UsageError, match=r"give the source too \(--source PICTURE\)"):
+        picture(system, mask=HALF)
+    with pytest.raises(UsageError, match="the mask is 8x8 pixels and the picture 16x16"):
+        picture(system, source=pixels(1), mask=HALF[..., :8, :8])
+    with pytest.raises(UsageError, match="steps 0"):
+        picture(system, Sampling(steps=0))
+    with pytest.raises(UsageError, match=r"unknown sampler 'dim'.*ddim"):
+        picture(system, Sampling(sampler="dim"))
+    with pytest.raises(UsageError, match=r"--size 18: .*multiples of 4, such as 16x16"):
+        load(folder).sample(1, caption=CAPTION, size=18)
+    source, mask = np.zeros((16, 16, 3), np.uint8), np.ones((16, 12), bool)
+    with pytest.raises(UsageError, match="the mask is 12x16 pixels and the source 16x16"):
+        load(folder).sample(1, caption=CAPTION, source=source, mask=mask)
+
+
+def test_overflow_is_an_error_and_no_picture() -> None:
+    system = made("1.x")
+    with torch.no_grad():
+        system.first_stage.decoder.out.bias.fill_(-1e4)
+    with pytest.raises(ZeuxisError, match="all black"):
+        picture(system)
+    with torch.no_grad():
+        system.first_stage.decoder.out.bias.fill_(float("nan"))
+    with pytest.raises(ZeuxisError, match="decoded picture is not finite"):
+        picture(system)
+    with torch.no_grad():
+        system.network.out.bias.fill_(float("nan"))
+    with pytest.raises(ZeuxisError, match="latents are not finite"):
+        picture(system)
+
+
+# -- the command line ---------------------------------------------------------------------------------
+
+
+def test_a_folder_is_sampled_recorded_and_replayed(folder: Path, tmp_path: Path, capsys) -> None:
+    """From the disk alone: the suite refuses the network."""
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (16, 24, 3), np.uint8)).save(tmp_path / "a.png")
+    Image.fromarray(np.pad(np.full((16, 12), 255, np.uint8), ((0, 0), (0, 12)))).save(tmp_path / "m.png")
+    given = ["--source", str(tmp_path / "a.png"), "--mask", str(tmp_path / "m.png")]
+    knobs = ["--steps", "4", "--strength", "0.5", "--guidance", "3", "--sampler", "euler", "--size", "24x16"]
+    asked = ["--caption", CAPTION, "--negative", "dog", *given, *knobs, "--seed", "3", "-n", "1"]
+    out = tmp_path / "out.png"
+    assert main(["sample", str(folder), *asked, "--out", str(out)]) == 0
+    told = capsys.readouterr()
+    assert "memory: about" in told.err and "GiB" in told.err
+    record = read_record(out)
+    assert record["size"] == [16, 24] and record["condition"]["negative"] == "dog" and record["weights_sha256"]
+    assert record["sampling"] == {"steps": 4, "strength": 0.5, "guidance": 3.0, "sampler": "euler"}
+    assert main(["sample", "--replay", str(out), *given, "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert again["identical"] and again["differs"] == []
+
+
+def test_a_model_is_exported_and_is_the_same(folder: Path, tmp_path: Path, capsys) -> None:
+    assert main(["export", str(folder), "--out", str(tmp_path / "copy"), "--json"]) == 0
+    done = json.loads(capsys.readouterr().out)
+    assert done["parameters"] == sum(p.numel() for p in load_system(folder)[0].parameters())
+    for file in folder.rglob("*.*"):
+        assert (tmp_path / "copy" / file.relative_to(folder)).read_bytes() == file.read_bytes(), file
+    assert main(["export", str(folder), "--out", str(tmp_path / "copy")]) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert read_published(tmp_path / "copy").side == SIDE
+
+
+def test_what_was_trained_here_is_exported(models, tmp_path: Path, capsys) -> None:
+    write_model(tmp_path / "run" / "model", models["2.x"], {})
+    assert main(["export", str(tmp_path / "run"), "--out", str(tmp_path / "half"), "--precision", "float16"]) == 0
+    system, card = load_system(tmp_path / "half")
+    before = models["2.x"].state_dict()
+    assert all(torch.equal(t, before[n].half().float()) for n, t in system.state_dict().items()) and not card["unused"]
+    narrow = made("1.x", network={**SMALL["1.x"]["network"], "width": 64})
+    write_model(tmp_path / "narrow" / "model", narrow, {})
+    capsys.readouterr()
+    assert main(["export", str(tmp_path / "narrow"), "--out", str(tmp_path / "no")]) == 2
+    assert "norms of 32 groups" in capsys.readouterr().err and not (tmp_path / "no").exists()
+    assert main(["export", "ddpm", "--out", str(tmp_path / "no")]) == 2
+
+
+# -- LoRA ---------------------------------------------------------------------------------------------
+
+RANK = 2
+LAYERS = ("unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_k", "unet.mid_block.resnets.0.conv1",
+          "text_encoder.text_model.encoder.layers.1.self_attn.v_proj")  # fmt: skip
+
+
+def halves(system: System) -> dict[str, tuple[Tensor, Tensor]]:
+    """(down, up) of three layers: one third of a fused tensor, a 3x3 convolution, one of the text tower."""
+    draws = torch.Generator().manual_seed(0)
+    shapes = (((RANK, 128), (128, RANK)), ((RANK, 256, 3, 3), (256, RANK, 1, 1)), ((RANK, 64), (64, RANK)))
+    return {k: tuple(torch.randn(s, generator=draws) for s in each) for k, each in zip(LAYERS, shapes, strict=True)}  # type: ignore[misc]
+
+
+def styled(style: str, pairs: dict[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+    """The pairs as a program writes them; kohya's with half the strength as alpha."""
+    found: dict[str, Tensor] = {}
+    for layer, (down, up) in pairs.items():
+        if style == "diffusers":
+            found |= {f"{layer}.lora_A.weight": down, f"{layer}.lora_B.weight": up}
+        else:
+            part, _, rest = layer.partition(".")
+            name = {"unet": "lora_unet", "text_encoder": "lora_te"}[part] + "_" + rest.replace(".", "_")
+            found |= {f"{name}.lora_down.weight": down, f"{name}.lora_up.weight": up}
+            found[f"{name}.alpha"] = torch.tensor(RANK / 2)
+    return found
+
+
+@pytest.mark.parametrize(("style", "scale"), [("diffusers", 0.5), ("kohya", 1.0)])
+def test_a_lora_changes_its_layers_and_no_others(models, folder: Path, tmp_path: Path, style: str, scale) -> None:
+    system = models["1.x"]
+    pairs = halves(system)
+    save_file(styled(style, pairs), tmp_path / "style.safetensors")
+    name = spelt(str(folder), [f"{tmp_path / 'style.safetensors'}*{scale}"])
+    merged, card = load_system(name)
+    change = {n: t - system.state_dict()[n] for n, t in merged.state_dict().items()}
+    changed = {n for n, t in change.items() if t.any()}
+    qkv = "network.down_levels.0.blocks.0.transformer.blocks.0.attention.qkv.weight"
+    conv = "network.middle_blocks.0.resblock.conv1.weight"
+    text = "prompt.readers.0.tower.blocks.1.attention.qkv.weight"
+    assert changed == {qkv, conv, text} and card["sha256"] != load_system(folder)[1]["sha256"]
+    (down, up), (small, wide), (d, u) = pairs.values()
+    assert not change[qkv][:128].any() and not change[qkv][256:].any() and not change[text][:128].any()
+    torch.testing.assert_close(change[qkv][128:256], 0.5 * up @ down, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(change[text][128:], 0.5 * u @ d, atol=1e-5, rtol=1e-4)
+    kernel = (wide.flatten(1) @ small.flatten(1)).view(256, 256, 3, 3)
+    torch.testing.assert_close(change[conv], 0.5 * kernel, atol=1e-5, rtol=1e-4)
+
+
+def test_cloneofsimo_s_numbers_count_the_public_order(models) -> None:
+    sizes, depths = layers_of(models["1.x"].config)
+    known = places(sizes, depths)
+    facts = {"unet": '["CrossAttention", "Attention", "GEGLU"]', "text_encoder": '["CLIPAttention"]'}
+    listed = _listed(facts, known)
+    parts = [layer.split(".transformer_blocks.0.") for layer in listed["unet"]]
+    blocks = list(dict.fromkeys(block for block, _ in parts))
+    assert blocks == ["unet.down_blocks.0.attentions.0", "unet.up_blocks.1.attentions.0",
+                      "unet.up_blocks.1.attentions.1", "unet.mid_block.attentions.0"]  # fmt: skip
+    leaves = [leaf for _, leaf in parts[:9]]
+    assert leaves[:5] == ["attn1.to_q", "attn1.to_k", "attn1.to_v", "attn1.to_out.0", "ff.net.0.proj"]
+    ends = [layer.rsplit(".", 1)[1] for layer in listed["text_encoder"][:4]]
+    assert ends == ["k_proj", "v_proj", "q_proj", "out_proj"]
+    assert len(listed["text_encoder"]) == 4 * depths[0] and set(listed["unet"]) <= set(known)
+
+
+def test_a_lora_for_another_base_names_what_does_not_fit(models, folder: Path, tmp_path: Path, capsys) -> None:
+    pairs = styled("diffusers", halves(models["1.x"]))
+    file = tmp_path / "other.safetensors"
+    for strange, message in (
+        ({f"{LAYERS[0]}.lora_A.weight": torch.ones(RANK, 64)}, r"to_k of \(128, 64\) for \(128, 128\)"),
+        ({"unet.down_blocks.7.attentions.0.proj_in.lora_A.weight": torch.ones(2, 2)}, r"down_blocks\.7"),
+        ({f"{LAYERS[0]}.dora_scale": torch.ones(1)}, "dora_scale"),
+    ):
+        save_file({**pairs, **strange}, file)
+        with pytest.raises(WeightsError, match=message):
+            load_system(spelt(str(folder), [str(file)]))
+    save_file(pairs, file)
+    out = tmp_path / "out.png"
+    asked = ["--caption", CAPTION, "--steps", "2", "-n", "1", "--lora", f"{file}*0.5", "--out", str(out)]
+    assert main(["sample", str(folder), *asked]) == 0 and main(["sample", "--replay", str(out)]) == 0
+    assert "the same, pixel for pixel" in capsys.readouterr().out
+    assert main(["sample", str(folder), *asked[:-4], "--lora", f"{file}*much"]) == 2
+    assert "write FILE.safetensors" in capsys.readouterr().err
+
+
+# -- the hub ------------------------------------------------------------------------------------------
+
+
+class FakeHub:
+    """A hub with one repository, a folder here."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.fetched = folder, list[str]()
+
+    def model_info(self, repo: str, *, revision: str | None, files_metadata: bool) -> SimpleNamespace:
+        files = [path for path in sorted(self.folder.rglob("*")) if path.is_file()]
+        siblings = [
+            SimpleNamespace(rfilename=str(p.relative_to(self.folder)), size=p.stat().st_size, lfs=None) for p in files
+        ]
+        siblings.append(SimpleNamespace(rfilename="../evil.json", size=1, lfs=None))
+        return SimpleNamespace(sha="c" * 40, siblings=siblings)
+
+    def hf_hub_download(self, repo: str, path: str, *, revision: str, local_dir: str) -> str:
+        self.fetched.append(path)
+        made = Path(local_dir) / path
+        made.parent.mkdir(parents=True, exist_ok=True)
+        made.write_bytes((self.folder / path).read_bytes())
+        return str(made)
+
+
+def test_pulling_takes_weights_and_tables_alone(models, tmp_path: Path, monkeypatch, capsys) -> None:
+    repo = repository(models["1.x"], tmp_path / "there")
+    for extra in ("unet/run.py", "unet/diffusion_pytorch_model.bin", "safety_checker/model.safetensors", "README.md"):
+        (repo / extra).parent.mkdir(exist_ok=True)
+        (repo / extra).write_bytes(b"no")
+    weights = repo / "unet" / "diffusion_pytorch_model.safetensors"
+    (repo / "unet" / "diffusion_pytorch_model.fp16.safetensors").write_bytes(b"another variant")
+    hub = FakeHub(repo)
+    monkeypatch.setattr("zeuxis.data.hub_files.client", lambda: hub)
+    monkeypatch.setenv("ZEUXIS_CACHE", str(tmp_path / "cache"))
+    assert main(["pull", "owner/name", "--json"]) == 0
+    done = json.loads(capsys.readouterr().out)
+    assert done["commit"] == "c" * 40 and done["files"] == len(hub.fetched)
+    assert {Path(path).suffix for path in hub.fetched} == {".safetensors", ".json", ".txt"}
+    assert not any("fp16" in path or "safety" in path or ".." in path for path in hub.fetched)
+    kept = json.loads((Path(done["folder"]) / "pulled.json").read_text())
+    assert kept["sha256"]["unet/diffusion_pytorch_model.safetensors"] == file_hash(weights)
+    assert main(["sample", "owner/name", "--caption", "a cat", "--steps", "2", "-n", "1", "--out", "x.png"]) == 0
+    assert main(["pull", "owner/name"]) == 2 and "here already" in capsys.readouterr().err
+    assert main(["pull", "nowhere"]) == 2 and "write OWNER/NAME" in capsys.readouterr().err
+
+
+# -- beside the public library ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", ["1.x", "2.x", "XL"])
+def test_the_public_library_draws_the_same(models, tmp_path: Path, monkeypatch, version: str) -> None:
+    """diffusers' pipelines with transformers' towers: whole runs of DDIM, Euler and DPM++ from the same noise."""
+    peers = pytest.importorskip("diffusers")
+    pytest.importorskip("transformers")
+    repo = repository(models[version], tmp_path / "repo")
+    cls = peers.StableDiffusionXLPipeline if version == "XL" else peers.StableDiffusionPipeline
+    pipe = cls.from_pretrained(str(repo), local_files_only=True)
+    pipe.set_progress_bar_config(disable=True)
+    chain = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+    chain |= {"prediction_type": "v_prediction" if version == "2.x" else "epsilon", "steps_offset": 1}
+    system, latents = models[version], list[Tensor]()
+    decode = system.first_stage.decode
+    monkeypatch.setattr(system.first_stage, "decode", lambda z, tile: (latents.append(z), decode(z, tile))[1])
+    schedulers = (
+        ("ddim", peers.DDIMScheduler(**chain, clip_sample=False, set_alpha_to_one=models[version].to_zero)),
+        ("euler", peers.EulerDiscreteScheduler(**chain, timestep_spacing="leading")),
+        ("dpmpp-2m", peers.DPMSolverMultistepScheduler(**chain, timestep_spacing="leading")),
+    )
+    noise = ImageRng([5]).normal(1, 4, SIDE // 2, SIDE // 2)
+    for sampler, scheduler in schedulers:
+        pipe.scheduler = scheduler
+        how = {"num_inference_steps": 12, "guidance_scale": 2.0, "latents": noise.clone(), "output_type": "latent"}
+        with torch.no_grad():
+            theirs = pipe(CAPTION, negative_prompt="dog", **how).images
+            decoded = pipe.vae.decode(theirs / pipe.vae.config.scaling_factor).sample.clamp(-1, 1)
+        drawn = system.sample(
+            Condition(caption=(CAPTION,), negative=("dog",)),
+            ImageRng([5]),
+            Sampling(steps=12, guidance=2.0, sampler=sampler, spacing="leading"),
+        )
+        assert theirs.std() > 0.5 and decoded.std() > 0.1
+        assert float((latents.pop() - theirs).abs().max()) < 1e-4, sampler
+        assert float((drawn - decoded).abs().max()) < 1e-4, sampler
+
+
+# -- ControlNet ---------------------------------------------------------------------------------------
+
+
+def test_a_control_branch_steers(models, folder: Path, tmp_path: Path, capsys) -> None:
+    """A published branch's file beside a base: nothing at strength 0, another picture at 1, and it is replayed."""
+    network = models["1.x"].network
+    branch = stirred(ControlBranch(network, 3, factor=2), 7)
+    file = tmp_path / "control.safetensors"
+    save_file({key: tensor.contiguous() for key, tensor in save_controlnet(branch).items()}, file)
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (SIDE, SIDE, 3), np.uint8)).save(tmp_path / "edges.png")
+    steered, plain = load(spelt(str(folder), control=str(file))), load(folder)
+    how = {"caption": CAPTION, "steps": 3}
+    edges = str(tmp_path / "edges.png")
+    without = plain.sample(1, **how).tensor
+    idle = steered.sample(1, control=edges, knobs={"control_strength": 0.0}, **how).tensor
+    assert torch.allclose(idle, without, atol=1e-5)
+    assert not torch.allclose(steered.sample(1, control=edges, **how).tensor, without, atol=1e-2)
+    given = Condition(caption=(CAPTION,), control=pixels(3))
+    x, sigma = torch.randn(1, 4, SIDE // 2, SIDE // 2), torch.tensor([2.0])
+    one, other = (system.denoiser(given.only(system.conditions), 1) for system in (steered.system, plain.system))
+    assert not torch.allclose(one(x, sigma), other(x, sigma), atol=1e-2)
+    assert "control_strength" not in plain.knobs
+    with pytest.raises(UsageError, match="needs a control"):
+        steered.sample(1, **how)
+    with pytest.raises(UsageError, match="not conditioned on a control"):
+        plain.sample(1, control=edges, **how)
+    out = tmp_path / "out.png"
+    asked = ["--caption", CAPTION, "--steps", "2", "-n", "1", "--with", str(file), "--control", edges]
+    assert main(["sample", str(folder), *asked, "--out", str(out)]) == 0
+    assert main(["sample", "--replay", str(out), "--control", edges]) == 0
+    assert "the same, pixel for pixel" in capsys.readouterr().out
