@@ -14,11 +14,11 @@ from pathlib import Path
 
 import _race
 import torch
+from zeuxis.systems.catalogue import build
 
 from zeuxis.api.machine import kind
 from zeuxis.batch import Shape
 from zeuxis.recipe import load_recipe
-from zeuxis.systems.catalogue import build
 
 RECIPES = "dcgan,vae,ddpm"
 SHAPE = Shape(1, 32, 32)

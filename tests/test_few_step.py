@@ -1,7 +1,7 @@
 """Progressive distillation, shortcut models, MeanFlow and drifting, mostly where the answer is a closed form.
 
-Of pixels N(0, s^2) the velocity of the straight path, the curves that it draws and the mean velocity over any stretch of
-them are known: z_t keeps its place among the deviations D(t) = sqrt((1 - t)^2 s^2 + t^2), so that z_r = z_t D(r) / D(t).
+Of pixels N(0, s^2) the velocity of the straight path, the curves that it draws and the mean velocity over any stretch
+of them are known: with D(t) = sqrt((1 - t)^2 s^2 + t^2), the deviation at t, z_r = z_t D(r) / D(t).
 """
 
 from __future__ import annotations

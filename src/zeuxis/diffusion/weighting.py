@@ -59,7 +59,7 @@ def snr_plus_one(sigma: Tensor) -> Tensor:
 
 
 def truncated_snr(sigma: Tensor) -> Tensor:
-    """The weight max(SNR, 1) (B,) of the error in x0: the larger of the errors in x0 and noise (the same, Section 4)."""
+    """The weight max(SNR, 1) (B,) of the error in x0: the larger of those in x0 and in noise (the same, Section 4)."""
     return (sigma**-2).clamp(min=1)
 
 

@@ -38,8 +38,8 @@ class Drifting(System):
     Args:
         network: a table of :data:`zeuxis.nn.networks.NETWORKS`: the network, a transformer on patches, a U-Net, or
             convolutions with a transformer in the middle; its time is always 0.
-        features: a trained system whose ``encode`` is a space in which pictures drift besides that of their pixels; none
-            leaves it at those. The paper needs one for photographs, and takes one that has learnt without labels.
+        features: a trained system whose ``encode`` is a space in which pictures drift besides that of their pixels;
+            none leaves it at those. The paper needs one for photographs, and takes one that has learnt without labels.
         temperatures: of the kernel, tau, as shares of the mean distance of two pictures; their fields are added.
     """
 
@@ -74,7 +74,9 @@ class Drifting(System):
         self.features = features
         if features is not None:
             if "encode" not in features.can or tuple(features.shape) != tuple(self.shape):
-                raise Unsupported(f"'{features.card.id}' does not encode pictures of {tuple(self.shape)}: give one that does")
+                raise Unsupported(
+                    f"'{features.card.id}' does not encode pictures of {tuple(self.shape)}: give one that does"
+                )
             self.freeze(features)
         self.player = Player(
             "network", (self.network,), lr=2e-4, betas=(0.9, 0.95), optimiser="adamw", weight_decay=0.01, clip=2.0
@@ -160,7 +162,7 @@ def _distances(x: Tensor, y: Tensor) -> Tensor:
 
 
 def map_features(maps: Tensor) -> list[Tensor]:
-    """Of maps (B, C, H, W) the vectors of Appendix A.5, each (L, B, C): (a) places, (b) all, (c, d) patches of 2 and 4."""
+    """Of maps (B, C, H, W) the vectors of Appendix A.5, each (L, B, C): (a) places, (b) all, (c, d) patches of 2, 4."""
     sides = maps.shape[2:]
     found = [maps.flatten(2).permute(2, 0, 1)]
     for patch in (sides, (2, 2), (4, 4)):

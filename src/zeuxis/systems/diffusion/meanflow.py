@@ -1,10 +1,10 @@
-"""MeanFlow (Geng, Deng, Bai, Kolter & He 2025, arXiv:2505.13447): the mean velocity over any stretch, without a teacher.
+"""MeanFlow (Geng, Deng, Bai, Kolter & He 2025, arXiv:2505.13447): the mean velocity over any stretch of the path.
 
 Flow matching learns the velocity at a moment. Here the network learns the mean of it from t down to r, by an identity
 that ties the mean to the velocity and to its own derivative in time; a step over the whole path then draws a picture.
 
-Paper -> code: x -> image, epsilon -> noise, t -> t, r -> r, z_t -> noisy, v_t -> straight, u_theta(z, r, t) -> velocity,
-d/dt u -> change, u_tgt -> target, w -> weight, p -> power, c -> NORM.
+Paper -> code: x -> image, epsilon -> noise, t -> t, r -> r, t - r -> span, z_t -> noisy, v_t -> straight,
+u_theta(z, r, t) -> velocity, d/dt u -> change, u_tgt -> target, w -> weight, p -> power, c -> NORM.
 
 Parts: diffusion/path.py (``Straight``), diffusion/mean_velocity.py (``walk``), nn/two_times.py, nn/networks.py (and the
 one network that is chosen), nn/conditioner.py.
@@ -132,7 +132,7 @@ class MeanFlow(System):
 
         along = v, torch.ones_like(t), torch.ones_like(span)  # as t grows, so does t - r
         with sdpa_kernel(SDPBackend.MATH):  # the fused kernels have no forward derivative
-            value, change = torch.func.jvp(u, (z, t, span), along)
+            value, change = torch.func.jvp(u, (z, t, span), along)[:2]
         return value, change.detach()
 
     def velocity(self, x: Tensor, t: Level, span: Level, conditioning: Conditioning) -> Tensor:

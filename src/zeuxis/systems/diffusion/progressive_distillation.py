@@ -158,7 +158,9 @@ def _copied(teacher: System) -> System:
 
 def _trained_by(system: System) -> tuple[nn.Module | nn.Parameter, ...]:
     """What the players of ``system`` train, which a loaded one does not, made trainable again."""
-    nets = tuple(net for player in system.players() for group in (player, *player.groups) for net in group.nets)
+    own = [player.nets for player in system.players()]
+    own += [group.nets for player in system.players() for group in player.groups]
+    nets = tuple(net for some in own for net in some)
     system.requires_grad_(False)
     for net in nets:
         net.requires_grad_(True)
