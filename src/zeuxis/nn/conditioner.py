@@ -58,6 +58,11 @@ class Backbone(nn.Module):
         """
         raise NotImplementedError
 
+    @property
+    def centre(self) -> nn.Module:
+        """The layer in the middle, which makes maps ``(B, C, h, w)`` or tokens ``(B, N, D)``."""
+        raise NotImplementedError
+
     def embed(self, time: Tensor, vector: Tensor | None, context: Tensor | None) -> Tensor:
         """Time and vector as one ``(B, D)``; ValueError if the context is missing, or given in vain."""
         if (context is None) == (self.context_width > 0):

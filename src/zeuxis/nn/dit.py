@@ -110,6 +110,10 @@ class DiT(Backbone):
         for layer in zeroed:
             nn.init.zeros_(layer.get_parameter("weight"))
 
+    @property
+    def centre(self) -> nn.Module:
+        return self.blocks[len(self.blocks) // 2]
+
     def forward(
         self,
         x: Tensor,

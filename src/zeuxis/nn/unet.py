@@ -240,6 +240,10 @@ class UNet(Backbone):
             raise ValueError("a network with added_width is given a vector of that width")
         return super().embed(time, vector if self.added is None or vector is None else self.added(vector), context)
 
+    @property
+    def centre(self) -> nn.Module:
+        return self.middle_blocks[-1]
+
     def down(
         self,
         x: Tensor,

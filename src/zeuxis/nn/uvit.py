@@ -75,6 +75,10 @@ class UViT(Backbone):
         self.shuffle = nn.PixelShuffle(cell)
         zero_init(self.out)
 
+    @property
+    def centre(self) -> nn.Module:
+        return self.middle[len(self.middle) // 2]
+
     def forward(
         self,
         x: Tensor,

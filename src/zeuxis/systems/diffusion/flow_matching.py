@@ -15,27 +15,32 @@ Axes: S rows and columns of a sketch.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
-from zeuxis.diffusion.guidance import Conditioning, classifier_free
+from zeuxis.diffusion.coupling import COUPLINGS, Coupling
+from zeuxis.diffusion.guidance import Conditioning, autoguided, bind_condition, classifier_free
 from zeuxis.diffusion.path import Level, Straight, add_noise, append_dims, for_each
 from zeuxis.diffusion.precondition import on_path, to_x0
 from zeuxis.diffusion.sampler import SAMPLERS, ByLevel, Denoise
 from zeuxis.diffusion.schedule import flow_levels, flow_times, shift_timesteps
 from zeuxis.diffusion.weighting import TimeDensity, density, squared_error
-from zeuxis.errors import Unsupported, lookup
+from zeuxis.errors import Unsupported, UsageError, lookup
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Knob, Sampling
+from zeuxis.losses.contrastive import dispersive as dispersive_loss
 from zeuxis.nn.caption_conditioner import caption_conditioner, text_options
 from zeuxis.nn.conditioner import Conditioner, ConditionKind, LabelConditioner, NoCondition, drop_mask
 from zeuxis.nn.networks import Ends, build_network
+from zeuxis.nn.watched import watched
 from zeuxis.rng import ImageRng, normal_like
 
 TIME_SCALE = 1000  # the time embedding's frequencies were made for steps out of 1000
@@ -56,6 +61,12 @@ class FlowMatching(System):
             image lies on a thin set that noise does not, so coarse patches and narrow networks do better with it (Li &
             He 2025, "Back to basics: let denoising generative models denoise"). The loss is on the velocity either way.
         drop: how often training hides the condition, for classifier-free guidance; idle without one.
+        coupling: which noise each picture of a batch gets: "independent", or "ot", that with which the lines are
+            shortest in all (optimal transport within the batch), so that they cross less.
+        snapshot: share of the training at which the network is copied, as the weaker guide of the knob "autoguidance";
+            0: none.
+        dispersive: weight of a loss that keeps what the network's middle makes of different pictures apart (Wang & He
+            2025, 2506.09027); 0: none.
         shift: above 1, training and sampling spend more of their time near noise, where the layout is decided.
     """
 
@@ -67,7 +78,12 @@ class FlowMatching(System):
         paper="2210.02747",
         verbs={"sample", "denoiser"},
         accepts={"label", "caption"},
-        knobs=("steps", "guidance", Knob("sampler", "choice", "how the flow is solved", choices=("euler", "heun"))),
+        knobs=(
+            "steps",
+            "guidance",
+            Knob("sampler", "choice", "how the flow is solved", choices=("euler", "heun")),
+            Knob("autoguidance", "float", "scale of guidance by the model's own snapshot", 1.0, least=-100, most=1000),
+        ),
         departures=(
             "sigma_min is 0: the path ends in the image itself, as in rectified flow.",
             "The network is a diffusion transformer unless a U-Net is asked for.",
@@ -75,6 +91,8 @@ class FlowMatching(System):
             "The sketch (of the recipe `scenes`) is in no paper: a coarse picture regressed from the words alone.",
         ),
     )
+
+    taken: Tensor
 
     def __init__(
         self,
@@ -88,6 +106,9 @@ class FlowMatching(System):
         times: TimeDensity = "uniform",
         predicts: Literal["velocity", "x0"] = "velocity",
         drop: float = 0.1,
+        coupling: Coupling = "independent",
+        snapshot: float = 0.0,
+        dispersive: float = 0.0,
         steps: int = 50,
         guidance: float = 1.0,
         sampler: str = "euler",
@@ -97,6 +118,7 @@ class FlowMatching(System):
         self.shape = Shape(*shape)
         self.density, self.drop = density(times), drop
         self.shift = shift
+        self.coupling, self.snapshot, self.dispersive = lookup("coupling", coupling, COUPLINGS), snapshot, dispersive
         self.predicts, self.error = predicts, lookup("prediction", predicts, _ERRORS)
         self.path = Straight()
         if text and condition != "caption":
@@ -116,6 +138,11 @@ class FlowMatching(System):
             "caption": lambda: caption_conditioner(words, options, vector, channels),
         }
         self.conditioner = lookup("condition", condition, conditioners)()
+        self.guide: nn.ModuleList | None = None  # the network and the conditioner as they were
+        if snapshot:
+            self.guide = nn.ModuleList(copy.deepcopy(net) for net in (self.network, self.conditioner))
+            self.freeze(self.guide)
+            self.register_buffer("taken", torch.zeros((), dtype=torch.bool))  # whether the snapshot has been made
         self.player = Player("network", (self.network, self.conditioner), lr=1e-4)
 
     def players(self) -> tuple[Player, ...]:
@@ -131,13 +158,18 @@ class FlowMatching(System):
     def match(self, turn: Turn) -> Tensor:
         """Conditional flow matching (Eq. 23): the velocity at a random time on a random line."""
         image = turn.batch.image  # (B, C, H, W)
-        noise = normal_like(image, turn.rng)
+        noise = self.coupling(image, normal_like(image, turn.rng))
         t = shift_timesteps(self.density(turn.rng, len(image), image.device), self.shift)  # (B,)
         noisy = add_noise(self.path, image, noise, t)  # Eq. 22 with sigma_min = 0
         dropped = drop_mask(len(image), self.drop, turn.rng, image.device)
         conditioning = self.conditioner(turn.batch.condition, len(image), dropped)
-        prediction = self._network(noisy, t, conditioning)
+        with watched(self.network.centre if self.dispersive else None) as made:
+            prediction = self._network(noisy, t, conditioning)
         loss = self.error(prediction, image, noise, t).mean()
+        for features in made:
+            apart = dispersive_loss(features.flatten(1))
+            turn.note(dispersive=apart)
+            loss = loss + self.dispersive * apart
         if "sketch" in conditioning:
             sketch = conditioning["sketch"]  # (B, C, S, S)
             error = (squared_error(sketch, adaptive_avg_pool2d(image, sketch.shape[-1])) * ~dropped).mean()
@@ -145,26 +177,43 @@ class FlowMatching(System):
             loss = loss + error
         return loss
 
-    def denoise(self, x: Tensor, t: Level, conditioning: Conditioning) -> Tensor:
-        """The expected image (B, C, H, W) given ``x`` on the straight path at times ``t`` (B,), or one for all."""
-        return to_x0(on_path(self.predicts, self.path, t), self._network(x, t, conditioning), x)
+    def after_round(self, turn: Turn) -> None:
+        """The snapshot is made once, when it is due."""
+        if self.guide is not None and not self.taken and turn.progress >= self.snapshot:
+            for mine, now in zip(self.guide, (self.network, self.conditioner), strict=True):
+                mine.load_state_dict(now.state_dict())
+            self.taken.fill_(True)
 
-    def _network(self, x: Tensor, t: Level, conditioning: Conditioning) -> Tensor:
-        """What the network predicts (B, C, H, W)."""
+    def denoise(self, x: Tensor, t: Level, conditioning: Conditioning, network: nn.Module | None = None) -> Tensor:
+        """The expected image (B, C, H, W) given ``x`` on the straight path at times ``t`` (B,), or one for all."""
+        return to_x0(on_path(self.predicts, self.path, t), self._network(x, t, conditioning, network), x)
+
+    def _network(self, x: Tensor, t: Level, conditioning: Conditioning, network: nn.Module | None = None) -> Tensor:
+        """What the network, or another of its kind, predicts (B, C, H, W)."""
         given, shown = dict(conditioning), x
         if "sketch" in given:
             # Detached: the sketch stays what its own loss makes it, the average picture of its caption.
             sketch = given.pop("sketch").detach().to(x.dtype)
             shown = torch.cat([x, interpolate(sketch, x.shape[2:], mode="bilinear")], 1)  # (B, 2 C, H, W)
-        return self.network(shown, for_each(t * TIME_SCALE, x), **given).float()
+        net = self.network if network is None else network
+        prediction: Tensor = net(shown, for_each(t * TIME_SCALE, x), **given)
+        return prediction.float()
 
-    def straight_denoiser(self, condition: Condition, n: int, scale: float) -> ByLevel:
-        """:meth:`denoise` under ``condition`` with guidance of that scale: x and t on the straight path."""
-        return ByLevel(classifier_free(self.denoise, self.conditioner(condition, n), self.conditioner.null(n), scale))
+    def straight_denoiser(self, condition: Condition, n: int, scale: float, autoguidance: float = 1.0) -> ByLevel:
+        """:meth:`denoise` under ``condition`` with guidance of those scales: x and t on the straight path."""
+        guided = classifier_free(self.denoise, self.conditioner(condition, n), self.conditioner.null(n), scale)
+        if autoguidance == 1:
+            return ByLevel(guided)
+        if self.guide is None:
+            raise UsageError("this model has no earlier snapshot to be guided by: train it with model.snapshot = 0.25")
+        network, conditioner = self.guide
+        weaker = bind_condition(partial(self.denoise, network=network), conditioner(condition, n))
+        return ByLevel(autoguided(guided, weaker, autoguidance))
 
     def denoiser(self, condition: Condition, n: int, how: Sampling = Sampling()) -> Denoise:
         """In VE space: x there is ``1 + sigma`` times the straight path's x at ``t = sigma / (1 + sigma)``."""
-        guided = self.straight_denoiser(condition, n, self.settings(how).guidance).of
+        knobs = self.settings(how)
+        guided = self.straight_denoiser(condition, n, knobs.guidance, knobs.autoguidance).of
 
         def in_ve(x: Tensor, sigma: Level) -> Tensor:
             return guided(x / append_dims(1 + sigma, x), self.path.time(sigma))
@@ -185,7 +234,7 @@ class FlowMatching(System):
         n = len(rng)
         knobs = self.settings(how)
         noise = rng.normal(n, *self.shape, device=self.device)
-        guided = self.straight_denoiser(condition, n, knobs.guidance)
+        guided = self.straight_denoiser(condition, n, knobs.guidance, knobs.autoguidance)
         return SAMPLERS[knobs.sampler](guided, noise, flow_times(knobs.steps, self.shift), rng).clamp(-1, 1)
 
 
