@@ -24,6 +24,8 @@ from zeuxis.game import Player, System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.density.gaussian import Gaussian
+from zeuxis.systems.diffusion import consistency_continuous, meanflow, shortcut
+from zeuxis.systems.diffusion.consistency_continuous import ContinuousConsistency
 from zeuxis.systems.diffusion.ddpm import DDPM
 from zeuxis.systems.diffusion.drifting import Drifting, drifting_field, map_features, mean_distance
 from zeuxis.systems.diffusion.meanflow import MeanFlow
@@ -34,6 +36,7 @@ SHAPE = Shape(1, 8, 8)
 DIT = {"kind": "dit", "width": 16, "depth": 1, "heads": 2}
 UNET = {"kind": "unet", "width": 8, "multiples": (1, 2), "blocks": 1, "attention": (2,), "heads": 2}
 DEVIATION = 0.3
+SCALES = {Shortcut: shortcut.TIME_SCALE, MeanFlow: meanflow.TIME_SCALE}
 
 
 def pixels(n: int, seed: int = 0) -> Tensor:
@@ -53,12 +56,13 @@ def deviation_at(t: Tensor) -> Tensor:
 class KnowsTheMean(nn.Module):
     """The mean velocity (z_t - z_r) / span over every stretch, of a span of 0 the velocity: a closed form."""
 
-    def __init__(self) -> None:
+    def __init__(self, scale: float) -> None:
         super().__init__()
+        self.scale = scale  # of the times that it is given
         self.error = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor, time: Tensor, other: Tensor, **conditioning: Tensor) -> Tensor:
-        t, span = (append_dims(v.double() / 1000, x) for v in (time, other))
+        t, span = (append_dims(v.double() / self.scale, x) for v in (time, other))
         now = deviation_at(t)
         slope = (t - (1 - t) * DEVIATION**2) / now**2  # d log D / dt
         # expm1 of log D(r) - log D(t), whose difference of squares is span (2 t - span) and so on, exactly
@@ -73,7 +77,7 @@ class KnowsTheMean(nn.Module):
 @pytest.mark.parametrize("steps", [1, 2, 3, 16])
 def test_the_right_mean_velocity_draws_the_same_picture_in_any_number_of_steps(steps: int) -> None:
     for system in (Shortcut(SHAPE, network=DIT), MeanFlow(SHAPE, network=DIT)):
-        system.network = KnowsTheMean()  # type: ignore[assignment]
+        system.network = KnowsTheMean(SCALES[type(system)])  # type: ignore[assignment]
         drawn = system.sample(Condition(), ImageRng.counting(0, 3), Sampling(steps=steps))
         wanted = DEVIATION * ImageRng.counting(0, 3).normal(3, *SHAPE)  # z_0 = z_1 D(0) / D(1)
         torch.testing.assert_close(drawn, wanted.clamp(-1, 1), rtol=1e-4, atol=1e-5)
@@ -81,7 +85,7 @@ def test_the_right_mean_velocity_draws_the_same_picture_in_any_number_of_steps(s
 
 def test_at_a_moment_it_is_the_denoiser_of_the_pixels() -> None:
     for system in (Shortcut(SHAPE, network=DIT), MeanFlow(SHAPE, network=DIT)):
-        system.network = KnowsTheMean()  # type: ignore[assignment]
+        system.network = KnowsTheMean(SCALES[type(system)])  # type: ignore[assignment]
         denoise = system.denoiser(Condition(), 4)
         assert isinstance(denoise, ByLevel)
         for sigma in (0.05, 0.5, 5.0, 100.0):
@@ -108,7 +112,7 @@ def test_the_walk_of_a_velocity_that_ignores_its_span_is_euler() -> None:
 def test_two_short_steps_of_the_right_network_are_one_long_step() -> None:
     """Of the exact mean velocity the part that learns long steps has no error, at any time and for any length."""
     system = Shortcut(SHAPE, network=DIT, finest=64, share=0.5, mu=0.0)
-    system.network = KnowsTheMean()  # type: ignore[assignment]
+    system.network = KnowsTheMean(shortcut.TIME_SCALE)  # type: ignore[assignment]
     now = turn(pixels(256))
     loss = system.match(now)
     # A step of 1 / 64 is asked for as one of no length, whose velocity is a little off at the end of it.
@@ -123,11 +127,11 @@ def test_the_times_of_long_steps_are_where_walks_of_that_length_stop() -> None:
 
     class Watches(KnowsTheMean):
         def forward(self, x: Tensor, time: Tensor, other: Tensor, **conditioning: Tensor) -> Tensor:
-            seen.append((time / 1000, other / 1000))
+            seen.append((time / self.scale, other / self.scale))
             return super().forward(x, time, other)
 
     system = Shortcut(SHAPE, network=DIT, finest=16, share=0.25, mu=0.0)
-    system.network = Watches()  # type: ignore[assignment]
+    system.network = Watches(shortcut.TIME_SCALE)  # type: ignore[assignment]
     system.match(turn(pixels(400)))
     (first, half), (second, again), (t, span) = seen
     assert len(first) == 100 and len(t) == 400
@@ -163,7 +167,7 @@ def test_the_change_of_the_mean_velocity_is_its_derivative_along_the_curve() -> 
     z, v = Stream(0).normal(3, *SHAPE), Stream(1).normal(3, *SHAPE)
     t, r = torch.tensor([0.3, 0.6, 0.9]), torch.tensor([0.1, 0.6, 0.2])
     _, change = system.velocity_and_change(z, t, t - r, v, {})
-    h = 1e-4
+    h = 1e-3
 
     def along(k: float) -> Tensor:
         return system.velocity(z + k * h * v, t + k * h, t + k * h - r, {})
@@ -175,7 +179,7 @@ def test_the_change_of_the_mean_velocity_is_its_derivative_along_the_curve() -> 
 
 def test_the_right_mean_velocity_fulfils_the_identity_and_no_other_does() -> None:
     system = MeanFlow(SHAPE, network=DIT)
-    system.network = KnowsTheMean()  # type: ignore[assignment]
+    system.network = KnowsTheMean(meanflow.TIME_SCALE)  # type: ignore[assignment]
     t, r = torch.tensor([0.4, 0.8, 1.0]), torch.tensor([0.1, 0.5, 0.0])
     z = append_dims(deviation_at(t), torch.zeros(3, *SHAPE)) * Stream(0).normal(3, *SHAPE)
     v = system.velocity(z, t, 0 * t, {})  # the marginal velocity
@@ -191,7 +195,7 @@ def test_the_right_mean_velocity_is_where_the_loss_is_least(share: float) -> Non
     slopes = {}
     for error in (0.0, 0.2):
         system = MeanFlow(SHAPE, network=DIT, share=share, power=0.0)
-        system.network = KnowsTheMean()  # type: ignore[assignment]
+        system.network = KnowsTheMean(meanflow.TIME_SCALE)  # type: ignore[assignment]
         system.network.error.data.fill_(error)
         loss = system.match(turn(pixels(2000)))
         slopes[error] = float(torch.autograd.grad(loss, system.network.error)[0]) / 64
@@ -200,7 +204,7 @@ def test_the_right_mean_velocity_is_where_the_loss_is_least(share: float) -> Non
 
 def test_the_adaptive_weight_is_one_over_the_error() -> None:
     system = MeanFlow(SHAPE, network=DIT, power=1.0)
-    system.network = KnowsTheMean()  # type: ignore[assignment]
+    system.network = KnowsTheMean(meanflow.TIME_SCALE)  # type: ignore[assignment]
     now = turn(pixels(16))
     assert float(system.match(now).detach()) == pytest.approx(1.0, abs=1e-3)  # error / (error + c)
 
@@ -414,3 +418,67 @@ def test_drifting_wants_company_and_features_that_fit() -> None:
         Shortcut(SHAPE, network=DIT, finest=12)
     with pytest.raises(UsageError, match="share"):
         MeanFlow(SHAPE, network=DIT, share=0.0)
+
+
+# -- continuous-time consistency --------------------------------------------------------------------------------
+
+
+class KnowsTheStart(nn.Module):
+    """F of the consistency function of pixels N(0, DEVIATION^2): f(x, t) = x DEVIATION / (deviation at t)."""
+
+    def __init__(self, sigma_data: float) -> None:
+        super().__init__()
+        self.sigma_data, self.error = sigma_data, nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor, time: Tensor, **conditioning: Tensor) -> Tensor:
+        x, t = x.double() * self.sigma_data, append_dims(time.double() / consistency_continuous.TIME_SCALE, x)
+        now = ((t.cos() * DEVIATION) ** 2 + (t.sin() * self.sigma_data) ** 2).sqrt()
+        start = x * DEVIATION / now
+        return ((t.cos() * x - start) / (t.sin() * self.sigma_data) + self.error).float()
+
+
+def continuous() -> ContinuousConsistency:
+    system = ContinuousConsistency(SHAPE, network=DIT)
+    system.network = KnowsTheStart(system.sigma_data)  # type: ignore[assignment]
+    return system
+
+
+def test_the_right_answer_stays_the_same_along_the_path() -> None:
+    """Along the marginal flow df/dt is 0, and the tangent, cos(t) df/dt, is that derivative."""
+    system, d = continuous(), 0.5
+    t = torch.tensor([0.2, 0.7, 1.3])
+    cos, sin = (append_dims(v, torch.zeros(3, *SHAPE)) for v in (t.cos(), t.sin()))
+    variance = (cos * DEVIATION) ** 2 + (sin * d) ** 2
+    x = variance.sqrt() * Stream(0).normal(3, *SHAPE)
+    flow = cos * sin * (d**2 - DEVIATION**2) / variance * x  # E[dx/dt | x]
+    answer, change = system.answer_and_change(x, t, flow, {})
+    tangent = system.tangent(answer, change, x, t, flow, 1.0)
+    torch.testing.assert_close(tangent, torch.zeros_like(x), rtol=0, atol=1e-4)
+    along = Stream(1).normal(3, *SHAPE)
+    answer, change = system.answer_and_change(x, t, along, {})
+    h = 1e-3
+    f = [system.consistent(x + k * h * along, t + k * h, {}) for k in (1, -1)]
+    wanted = cos * (f[0] - f[1]) / (2 * h)
+    torch.testing.assert_close(system.tangent(answer, change, x, t, along, 1.0), wanted, rtol=0, atol=5e-3)
+
+
+def test_the_right_answer_is_where_the_loss_pulls_nowhere() -> None:
+    slopes = {}
+    for error in (0.0, 0.3):
+        system = continuous()
+        system.network.error.data.fill_(error)  # type: ignore[union-attr, operator]
+        loss = system.stay(turn(pixels(2000), progress=1.0))
+        slopes[error] = float(torch.autograd.grad(loss, system.network.error)[0])  # type: ignore[arg-type]
+    assert abs(slopes[0.0]) < 0.02 and slopes[0.3] > 0.2
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_the_right_answer_draws_the_pixels(steps: int) -> None:
+    system = continuous()
+    drawn = system.sample(Condition(), ImageRng.counting(0, 200), Sampling(steps=steps))
+    assert float(drawn.std()) == pytest.approx(DEVIATION, rel=0.02)
+    levels = system.levels(Sampling(steps=steps))
+    assert len(levels) == steps + 1 and (levels.diff() < 0).all()
+    x = levels[0] * Stream(0).normal(4, *SHAPE)
+    start = x * DEVIATION / (DEVIATION**2 + float(levels[0]) ** 2) ** 0.5
+    torch.testing.assert_close(system.denoiser(Condition(), 4)(x, levels[0].expand(4)), start, rtol=0, atol=1e-3)

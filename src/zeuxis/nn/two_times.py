@@ -17,7 +17,7 @@ class TwoTimes(nn.Module):
         self.second = TimeEmbedding(network.vector_width)
 
     def forward(self, x: Tensor, time: Tensor, other: Tensor, vector: Tensor | None = None, **rest: Tensor) -> Tensor:
-        """As :class:`Backbone` says; both times are ``(B,)``, on the scale of 0 to 1000."""
+        """As :class:`Backbone` says; both times are ``(B,)``, on one scale: what is embedded is a step of 1 of it."""
         told = self.second(other)  # (B, D)
         out: Tensor = self.network(x, time, told if vector is None else told + vector, **rest)
         return out

@@ -36,7 +36,7 @@ from zeuxis.nn.networks import Ends, build_network
 from zeuxis.nn.two_times import TwoTimes
 from zeuxis.rng import ImageRng, normal_like
 
-TIME_SCALE = 1000  # the time embedding's frequencies were made for steps out of 1000
+TIME_SCALE = 10  # small, or the embedding's derivative in time, which is part of the target, would be all noise
 NORM = 1e-3  # c of the adaptive weight (Eq. 22)
 
 
