@@ -59,6 +59,7 @@ BENCHMARKS: dict[str, list[tuple[tuple[str, ...], Reader]]] = {
     "perlin_rate": [((), rows_of)],
     "dcgan_step": [((), rows_of)],
     "vae_step": [((), rows_of), (("--pixels", "bernoulli"), rows_of), (("--network", "perceptron"), rows_of)],
+    "precision_rate": [((), rows_of)],
     "unet_step": [(("--turns", "8"), rows_of)],
     "sampler_loop": [(("--json",), sampler_loop)],
     "image_gpt_step": [((NANOGPT,), image_gpt_step), ((NANOGPT, "--length", "1024", "--batch", "4"), image_gpt_step)],

@@ -212,9 +212,28 @@ def test_a_comparison_is_a_table_a_gallery_and_a_page(tmp_path: Path) -> None:
     page = (tmp_path / "c" / "index.html").read_text()
     for file in ("gaussian.png", "pca.png", "real.png", "compare.json"):
         assert (tmp_path / "c" / file).is_file()
-    assert "gaussian.png" in page and "held out" in page
+    assert "gaussian.png" in page and "held out" in page and "--budget 0.1m" in page
+    assert "is not known" in found["verdicts"][0] and "is not known" in page
+    pca = found["entries"][1]
+    assert pca["cost"]["multiply_adds"] == 32 * 32 * 64  # one matrix, from components to pixels
     with pytest.raises(Unsupported, match="neither draws nor rebuilds"):
         compare(["gaussian", "digits", "features-digits"], data="digits", minutes=0.1, out=tmp_path / "d")
+
+
+def test_a_comparison_of_several_seeds_says_which_differences_count(tmp_path: Path) -> None:
+    keywords = {"data": "digits", "iterations": 2, "samples": 32, "repeats": 2, "out": tmp_path}
+    found = compare(["pca", "autoencoder"], **keywords)  # type: ignore[arg-type]
+    assert (found["iterations"], found["minutes"], found["seed"], found["repeats"]) == (2, None, 0, 2)
+    coder = found["entries"][1]
+    (psnr,) = (f for f in coder["figures"] if f["name"] == "psnr")
+    seeds = [f["value"] for run in coder["per_seed"] for f in run if f["name"] == "psnr"]
+    assert psnr["value"] == pytest.approx(sum(seeds) / 2) and seeds[0] != seeds[1] and psnr["deviation"] > 0
+    assert len(set(coder["weights_sha256"])) == 2 and (tmp_path / "autoencoder-1" / "model").is_dir()
+    assert "33%" in found["verdicts"][-1]
+    page = (tmp_path / "index.html").read_text()
+    assert "±" in page and "--budget 2i" in page and "--repeats 2" in page and "seeds 0 to 1" in page
+    with pytest.raises(UsageError, match="one budget"):
+        compare(["pca", "autoencoder"], minutes=1.0, iterations=2, out=tmp_path)
 
 
 def test_what_only_rebuilds_is_compared_by_what_comes_back(tmp_path: Path) -> None:

@@ -267,7 +267,7 @@ def test_an_interrupted_training_goes_on_with_the_same_command(command, monkeypa
         ("convert none.pt", 2, "no file"),
         ("convert none.pt --as nothing", 2, "kind of published checkpoint"),
         ("compare gaussian", 2, "two different recipes"),
-        ("compare gaussian pca --budget 10r", 2, "in time"),
+        ("compare gaussian pca --budget 10x", 2, "write 90s"),
         ("reproduce tiny.toml --seeds a", 2, "whole numbers"),
         ("reproduce tiny.toml", 2, "makes no claim"),
         ("list --jsn", 2, "--json"),

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Sequence
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from zeuxis.api.coding import REBUILT
 from zeuxis.api.collectors import reconstruct
+from zeuxis.api.compare_page import write_page
+from zeuxis.api.cost import drawing_cost
 from zeuxis.api.evaluate import default_metrics, evaluate, held_out
 from zeuxis.api.evidence import loaded_commit, recipe_sha256
-from zeuxis.api.machine import machine, threads
+from zeuxis.api.machine import machine
 from zeuxis.api.model import Model
-from zeuxis.api.page import Page, loss_curves
 from zeuxis.api.pictures import Pictures, sheet, to_pil
 from zeuxis.api.reporting import Report
-from zeuxis.api.reproduce import trained
+from zeuxis.api.reproduce import seeded, trained
 from zeuxis.catalog.listing import entry
 from zeuxis.data.library import Data, data_of
-from zeuxis.errors import Unsupported
+from zeuxis.errors import Unsupported, UsageError
 from zeuxis.knobs import Sampling
 from zeuxis.metrics.record import Figure
+from zeuxis.metrics.verdict import verdicts
 from zeuxis.provenance.record import write_png, write_whole
 from zeuxis.recipe import Recipe, load_recipe
 from zeuxis.training.threads import held as same_threads
@@ -32,6 +35,7 @@ from zeuxis.training.threads import held as same_threads
 # Of generated pictures; the first one decides.
 GENERATED = ("frechet", "frechet-grain", "precision", "recall", "two-sample", "copied")
 RECONSTRUCTED = ("rebuilt-frechet", "psnr")  # of held-out pictures, encoded and decoded
+MINUTES = 10.0  # of training, where no budget is given
 SHOWN = 32  # pictures on a sheet
 
 
@@ -39,69 +43,105 @@ def compare(
     recipes: Sequence[str],
     *,
     data: str | Data | None = None,
-    minutes: float = 10.0,
+    minutes: float | None = None,
+    iterations: int | None = None,
     samples: int = 5000,
     seed: int = 0,
+    repeats: int = 1,
     out: Path = Path("runs/compare"),
     device: str = "cpu",
     report: Report = lambda message, fraction: None,
 ) -> dict[str, Any]:
-    """Train every recipe for ``minutes`` on the same pictures, measure all in one feature space, and write
-    ``compare.json``, sheets of each and ``index.html`` into ``out``.
+    """Train every recipe for ``minutes`` (:data:`MINUTES` by default) or ``iterations`` on the same pictures, measure
+    all in one feature space, and write ``compare.json``, sheets of each and ``index.html`` into ``out``.
 
     Those that generate are measured on generated pictures, those that encode and decode on reconstructions of
-    held-out ones, beside the size of their codes.
+    held-out ones, beside the size of their codes. Each is trained ``repeats`` times, with seeds from ``seed`` on: which
+    differences are more than training again makes is then said (:mod:`zeuxis.metrics.verdict`).
 
     Data and size are those of the first recipe unless ``data`` names others. Trainings in ``out`` that
     finished under the same budget are used again. Closed-form systems take the time they take.
     """
+    if minutes is not None and iterations is not None:
+        raise UsageError(f"{minutes:g} minutes and {iterations} iterations: a comparison has one budget, give either")
+    budget = {"minutes": minutes or (None if iterations else MINUTES), "iterations": iterations}
     first = load_recipe(recipes[0])
     held = data_of(data or first.data)
     name = held.name
-    plans = [_plan(r, name, first, minutes, seed) for r in recipes]
+    plans = [_plan(r, name, first, budget) for r in recipes]
+    seeds = range(seed, seed + repeats)
     with same_threads(device):
-        entries = [_measure(plan, held, samples, seed, out, device, report) for plan in plans]
+        entries = [_measure(plan, held, samples, seeds, out, device, report) for plan in plans]
+    decided, better = _deciding(entries)
     found = {
         "data": name,
         "size": first.size,
-        "minutes": minutes,
+        **budget,
         "samples": samples,
         "seed": seed,
+        "repeats": repeats,
         "machine": machine(device, threads=entries[0]["threads"]),
         "commit": loaded_commit(),
         "entries": entries,
+        "verdicts": verdicts(_values(entries, decided), better),
+        "verdicts_by": decided,
     }
     real = held_out(held.open(first.size, "test"), SHOWN)
     _real(real.image, out / "real.png")
     write_whole(out / "compare.json", (json.dumps(found, indent=1) + "\n").encode())
-    _page(found, out)
+    write_page(found, (*GENERATED, *RECONSTRUCTED), out)
     return found
 
 
-def _plan(recipe: str, data: str, first: Recipe, minutes: float, seed: int) -> Recipe:
+def _deciding(entries: Sequence[Mapping[str, Any]]) -> tuple[str, Literal["lower", "higher"]]:
+    """The first figure that two recipes or more have, and which side of it is better."""
+    figures = [figure for e in entries for figure in e["figures"]]
+    names = [figure["name"] for figure in figures]
+    shared = [name for name in (*GENERATED, *RECONSTRUCTED) if names.count(name) > 1]
+    if not shared:
+        raise Unsupported("of these recipes no two have a figure in common: compare those that draw, or that rebuild")
+    return shared[0], next(figure["better"] for figure in figures if figure["name"] == shared[0])
+
+
+def _values(entries: Sequence[Mapping[str, Any]], metric: str) -> dict[str, list[float]]:
+    """The figure called ``metric`` over the seeds, of every recipe that has it."""
+    of = {e["recipe"]: [f["value"] for run in e["per_seed"] for f in run if f["name"] == metric] for e in entries}
+    return {recipe: values for recipe, values in of.items() if values}
+
+
+def _plan(recipe: str, data: str, first: Recipe, limits: Mapping[str, float | None]) -> Recipe:
     plan = load_recipe(recipe)
     verbs = entry(plan.system).card.verbs
     if "sample" not in verbs and not {"encode", "decode"} <= verbs:
         raise Unsupported(
             f"'{recipe}' neither draws nor rebuilds pictures, so it cannot be compared by them: leave it out"
         )
-    budget = plan.train.model_copy(update={"minutes": minutes, "iterations": None, "seed": seed})
+    budget = plan.train.model_copy(update=dict(limits))
     return plan.model_copy(update={"data": data, "size": first.size, "fit": first.fit, "train": budget})
 
 
 def _measure(
-    plan: Recipe, held: Data, samples: int, seed: int, out: Path, device: str, report: Report
+    plan: Recipe, held: Data, samples: int, seeds: range, out: Path, device: str, report: Report
 ) -> dict[str, Any]:
-    model = trained(plan, out / plan.name, device, report, held)
+    """What one recipe reached: the figures of every seed and their mean; pictures and cost are the first seed's."""
     how = Sampling(**plan.sample)
-    metrics = tuple(metric for metric in (*GENERATED, *RECONSTRUCTED) if metric in default_metrics(model))
-    figures = evaluate(model, data=held, metrics=metrics, samples=samples, seed=seed, how=how,
-                       report=lambda message, fraction: report(f"{plan.name}: {message}", fraction))  # fmt: skip
+    models = [
+        trained(seeded(plan, seed), folder_of(plan.name, k, out), device, report, held) for k, seed in enumerate(seeds)
+    ]
+    metrics = tuple(metric for metric in (*GENERATED, *RECONSTRUCTED) if metric in default_metrics(models[0]))
+    per_seed = [
+        evaluate(model, data=held, metrics=metrics, samples=samples, seed=seed, how=how,
+                 report=lambda message, fraction: report(f"{plan.name}: {message}", fraction))
+        for seed, model in zip(seeds, models, strict=True)
+    ]  # fmt: skip
+    model, shown = models[0], range(seeds[0], seeds[0] + SHOWN)
     examples = held_out(held.open(plan.size, "test"), SHOWN)
-    records = model.records(range(seed, seed + SHOWN), examples.condition, how)
+    records = model.records(shown, examples.condition, how)
     sheets: dict[str, str | None] = {"drawn": None, "rebuilt": None}
+    cost = None
     if "sample" in model.verbs:
-        images = model.draw(examples.condition, range(seed, seed + SHOWN), how)
+        cost = drawing_cost(model, examples.condition, shown, how)
+        images = model.draw(examples.condition, shown, how)
         sheets["drawn"] = _save(Pictures(images, records), out / f"{plan.name}.png")
     kept = None
     if set(RECONSTRUCTED) <= set(metrics):
@@ -113,16 +153,36 @@ def _measure(
         "recipe": plan.name,
         "recipe_sha256": recipe_sha256(plan),
         "system": plan.system,
-        "parameters": sum(p.numel() for p in model.system.parameters()),
+        "parameters": _fitted(model),
         "train_seconds": model.card["seconds"],
         "images": model.card["images"],
         "threads": model.card.get("threads", torch.get_num_threads()),
         "precision": model.card.get("precision", "float32"),
-        "weights_sha256": model.weights_sha256,
-        "figures": [f.as_dict() for f in figures],
+        "weights_sha256": [m.weights_sha256 for m in models],
+        "figures": [averaged(figures) for figures in zip(*per_seed, strict=True)],
+        "per_seed": [[f.as_dict() for f in figures] for figures in per_seed],
+        "cost": None if cost is None else asdict(cost),
         "kept": kept,
         "sheets": sheets,
     }
+
+
+def averaged(figures: Sequence[Figure]) -> dict[str, Any]:
+    """One figure of several trainings: its mean over them and, beside it, their standard ``deviation`` (or None)."""
+    values = [figure.value for figure in figures]
+    spread = statistics.stdev(values) if len(values) > 1 else None
+    return {**figures[0].as_dict(), "value": statistics.fmean(values), "deviation": spread}
+
+
+def folder_of(recipe: str, k: int, out: Path) -> Path:
+    """Where the ``k``-th training of a recipe lives."""
+    return out / (recipe if k == 0 else f"{recipe}-{k}")
+
+
+def _fitted(model: Model) -> int:
+    """The numbers that training finds: parameters, or where there are none, what a closed form stores."""
+    system = model.system
+    return sum(p.numel() for p in system.parameters()) or sum(b.numel() for b in system.buffers())
 
 
 def _kept(model: Model, latent: torch.Tensor) -> str:
@@ -142,56 +202,3 @@ def _real(images: torch.Tensor, path: Path) -> None:
 
 def _scale(images: torch.Tensor) -> int:
     return max(1, 64 // images.shape[-1])
-
-
-def _page(found: dict[str, Any], out: Path) -> None:
-    names = [e["recipe"] for e in found["entries"]]
-    page = Page(
-        f"{', '.join(names[:-1])} and {names[-1]} on {found['data']}",
-        f"Each trained for {found['minutes']:g} minutes on {threads(found['machine']['threads'])} of one machine "
-        f"({found['machine']['kind']}), seed {found['seed']}; measured on {found['samples']} pictures. At equal time "
-        "the order may be another on another machine.",
-    )
-    page.heading("Figures")
-    values = [{f["name"]: f["value"] for f in e["figures"]} for e in found["entries"]]
-    metrics = [metric for metric in (*GENERATED, *RECONSTRUCTED) if any(metric in of for of in values)]
-    coded = any(e["kept"] for e in found["entries"])
-    rows = [
-        [
-            e["recipe"],
-            *(f"{of[metric]:.3f}" if metric in of else "" for metric in metrics),
-            *((e["kept"] or "",) if coded else ()),
-            f"{e['parameters']:,}",
-            f"{e['images']:,}",
-            f"{e['train_seconds']:.0f} s",
-        ]
-        for e, of in zip(found["entries"], values, strict=True)
-    ]
-    floors = {f["name"]: f["floor"] for e in found["entries"] for f in e["figures"] if f.get("floor") is not None}
-    if floors:
-        floor = [f"{floors[metric]:.3f}" if metric in floors else "" for metric in metrics]
-        rows.append(["training pictures", *floor, *([""] if coded else []), "", "", ""])
-    first = [of.get(metrics[0], math.inf) for of in values]
-    columns = ["recipe", *metrics, *(("kept of a picture",) if coded else ()), "parameters", "images seen", "training"]
-    page.table(columns, rows, first.index(min(first)))
-    if coded:
-        page.text(f"{' and '.join(RECONSTRUCTED)} are of held-out pictures, coded and decoded; the others of new ones.")
-    figure = Figure(**{k: v for k, v in found["entries"][0]["figures"][0].items() if k != "warning"})
-    page.text(
-        f"Features {figure.features}, reference {figure.reference}, resized by {figure.resize}. {figure.warning or ''}"
-    )
-    for kind, title in (("drawn", "Pictures, same seeds and conditions"), ("rebuilt", "Held-out pictures, rebuilt")):
-        shown = {e["recipe"]: e["sheets"][kind] for e in found["entries"] if e["sheets"][kind]}
-        if shown:
-            page.heading(title)
-            page.pictures({"real, held out": "real.png", **shown})
-    page.heading("Losses")
-    for name in names:
-        log = out / name / "log.jsonl"
-        if log.is_file():
-            page.text(name)
-            page.curves(loss_curves(log), "images", "loss")
-    page.heading("Again")
-    page.command(f"zeuxis compare {' '.join(names)} --data {found['data']} --budget {found['minutes']:g}m "
-                 f"--samples {found['samples']} --seed {found['seed']}")  # fmt: skip
-    page.write(out / "index.html")

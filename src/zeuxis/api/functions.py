@@ -146,16 +146,28 @@ def compare(
     recipes: Sequence[str],
     data: AnyData | None = None,
     *,
-    minutes: float = 10.0,
+    minutes: float | None = None,
+    iterations: int | None = None,
     samples: int = 5000,
     seed: int = 0,
+    repeats: int = 1,
     out: str | Path = "runs/compare",
     device: str = "cpu",
 ) -> dict[str, Any]:
-    """Train every recipe for ``minutes`` on the same pictures and measure all alike; ``out/index.html`` shows it."""
+    """Train every recipe for ``minutes`` (ten by default) or ``iterations`` on the same pictures, ``repeats`` times,
+    and measure all alike; ``out/index.html`` shows it, ``verdicts`` says which differences are more than retraining's.
+    """
     held = None if data is None else data_of(data)
     return comparison.compare(
-        recipes, data=held, minutes=minutes, samples=samples, seed=seed, out=Path(out), device=device
+        recipes,
+        data=held,
+        minutes=minutes,
+        iterations=iterations,
+        samples=samples,
+        seed=seed,
+        repeats=repeats,
+        out=Path(out),
+        device=device,
     )
 
 

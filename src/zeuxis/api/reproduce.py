@@ -51,7 +51,7 @@ def reproduce(
     with held(device):
         models, per_seed = [], []
         for seed, folder in folders(recipe, runs, seeds).items():
-            model = trained(_seeded(recipe, seed), folder, device, report)
+            model = trained(seeded(recipe, seed), folder, device, report)
             models.append(model)
             per_seed.append(_of_one_seed(seed, model, recipe, claim, report))
         value = sum(run["value"] for run in per_seed) / len(per_seed)
@@ -178,7 +178,8 @@ def trained(recipe: Recipe, folder: Path, device: str, report: Report, data: Dat
     return load(folder, device)
 
 
-def _seeded(recipe: Recipe, seed: int) -> Recipe:
+def seeded(recipe: Recipe, seed: int) -> Recipe:
+    """The recipe with another seed of training."""
     return recipe.model_copy(update={"train": recipe.train.model_copy(update={"seed": seed})})
 
 

@@ -17,19 +17,21 @@ def compare(
     recipes: Annotated[list[str], typer.Argument(metavar="RECIPE...", help="Two recipes or more.")],
     data: DataName = None,
     pair: Pair = None,
-    budget: Annotated[str, typer.Option("--budget", metavar="90s|10m|2h", help="Training time of each.")] = "10m",
+    budget: Annotated[
+        str,
+        typer.Option("--budget", metavar="90s|10m|2h|500i", help="Training time of each, or its iterations."),
+    ] = "10m",
     samples: Annotated[int, typer.Option("--samples", min=2, help="Pictures measured of each.")] = 5000,
     seed: Seed = 0,
+    repeats: Annotated[
+        int, typer.Option("--repeats", min=1, help="Trainings of each, with seeds from --seed on: what they differ by.")
+    ] = 1,
     device: DeviceName = "cpu",
     out: Annotated[Path, typer.Option("--out", help="The folder of the page.")] = Path("runs/compare"),
     as_json: Json = False,
 ) -> None:
     """Train recipes side by side and write a table and a gallery (HTML, PNG, JSON)."""
-    minutes = Budget.parse(budget).minutes
-    if minutes is None:
-        raise UsageError(
-            f"--budget {budget}: methods are compared in time, since iterations cost them differently: write 10m"
-        )
+    limits = Budget.parse(budget)
     if len(set(recipes)) < 2:
         raise UsageError("a comparison needs two different recipes: zeuxis compare dcgan vae")
     from zeuxis.api.compare import compare as work
@@ -38,9 +40,11 @@ def compare(
         found = work(
             recipes,
             data=paired(data, pair),
-            minutes=minutes,
+            minutes=limits.minutes,
+            iterations=limits.iterations,
             samples=samples,
             seed=seed,
+            repeats=repeats,
             out=out,
             device=device,
             report=progress,
@@ -48,4 +52,5 @@ def compare(
     if as_json:
         emit(found)
     else:
+        say(" ".join([f"By {found['verdicts_by']}:", *found["verdicts"]]))
         say(f"open {out / 'index.html'}")
