@@ -189,6 +189,32 @@ def test_the_right_mean_velocity_fulfils_the_identity_and_no_other_does() -> Non
     assert (u - wrong).abs().max() > 0.05
 
 
+def test_under_bfloat16_derivatives_stay_in_float32() -> None:
+    flow, trig = MeanFlow(SHAPE, network=UNET), ContinuousConsistency(SHAPE, network=UNET)
+    for system in (flow, trig):
+        with torch.no_grad():
+            for k, p in enumerate(system.network.parameters()):
+                p.copy_(0.2 * Stream(k).normal(*p.shape))
+    z, v, t = Stream(0).normal(2, *SHAPE), Stream(1).normal(2, *SHAPE), torch.tensor([0.4, 0.9])
+
+    def changes() -> list[Tensor]:
+        return [flow.velocity_and_change(z, t, t / 2, v, {})[1], trig.answer_and_change(z, t, v, {})[1]]
+
+    full = changes()
+    with torch.autocast("cpu", torch.bfloat16):
+        half = changes()
+    assert all(torch.equal(one, other) for one, other in zip(full, half, strict=True))
+
+
+def test_under_bfloat16_pictures_drift_as_far() -> None:
+    system = Drifting(SHAPE, network=DIT)
+    system.network = nn.Identity()  # type: ignore[assignment]
+    system.generate = lambda noise: 0.5 * noise  # type: ignore[method-assign]
+    full = system.drift(turn(pixels(8)))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(system.drift(turn(pixels(8))), full)
+
+
 @pytest.mark.parametrize("share", [0.25, 1.0])
 def test_the_right_mean_velocity_is_where_the_loss_is_least(share: float) -> None:
     """The gradient of the plain squared error is 0 at the closed form in expectation, and not beside it."""

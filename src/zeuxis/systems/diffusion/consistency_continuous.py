@@ -129,7 +129,8 @@ class ContinuousConsistency(System):
             return self.answer(x, t, conditioning)
 
         slow = t.cos() * t.sin()  # within the derivative, which would be large without it
-        with sdpa_kernel(SDPBackend.MATH):  # the fused kernels have no forward derivative
+        # In float32, because a derivative loses in half precision; the fused kernels have no forward derivative.
+        with torch.autocast(t.device.type, enabled=False), sdpa_kernel(SDPBackend.MATH):
             value, change = torch.func.jvp(answer, (x, t), (append_dims(slow, x) * along, slow))[:2]
         return value, self.sigma_data * change.detach()
 

@@ -98,7 +98,7 @@ class Drifting(System):
             wanted = self.features_of(real)
         losses = []
         for x, y in zip(self.features_of(made), wanted, strict=True):  # (L, N, D) and (L, M, D)
-            with torch.no_grad():
+            with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
                 scale = mean_distance(x, y) / math.sqrt(x.shape[-1])  # Eq. 21
                 moved = x / scale + sum(self.field(x / scale, y / scale, tau) for tau in self.temperatures)
             losses.append((x / scale - moved).square().mean())  # Eq. 26

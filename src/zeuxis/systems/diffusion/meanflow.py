@@ -131,7 +131,8 @@ class MeanFlow(System):
             return self.velocity(z, t, span, conditioning)
 
         along = v, torch.ones_like(t), torch.ones_like(span)  # as t grows, so does t - r
-        with sdpa_kernel(SDPBackend.MATH):  # the fused kernels have no forward derivative
+        # In float32, because a derivative loses in half precision; the fused kernels have no forward derivative.
+        with torch.autocast(t.device.type, enabled=False), sdpa_kernel(SDPBackend.MATH):
             value, change = torch.func.jvp(u, (z, t, span), along)[:2]
         return value, change.detach()
 
