@@ -38,6 +38,33 @@ def stirred(**how: object) -> FlowMatching:
     return flow
 
 
+# -- predicting the noise ---------------------------------------------------------------------------------------
+
+
+class KnowsTheNoise(torch.nn.Module):
+    """The noise under one picture."""
+
+    def __init__(self, picture: Tensor) -> None:
+        super().__init__()
+        self.picture = picture
+
+    def forward(self, x: Tensor, time: Tensor, **conditioning: Tensor) -> Tensor:
+        t = (time / 1000).view(-1, 1, 1, 1)
+        return (x - (1 - t) * self.picture) / t
+
+
+def test_the_right_noise_has_no_loss_and_is_the_right_denoiser() -> None:
+    flow, picture = FlowMatching(SHAPE, network=DIT, predicts="epsilon"), Stream(0).uniform(1, *SHAPE)
+    flow.network = KnowsTheNoise(picture)  # type: ignore[assignment]
+    assert flow.match(turn(picture.expand(16, -1, -1, -1))) < 1e-6
+    for t in (0.2, 0.6, 0.9):
+        x = (1 - t) * picture + t * Stream(1).normal(1, *SHAPE)
+        torch.testing.assert_close(flow.denoise(x, t, {}), picture, rtol=0, atol=1e-4)
+        torch.testing.assert_close(flow.denoise(x, torch.tensor([t]), {}), picture, rtol=0, atol=1e-4)
+    noise = Stream(2).normal(1, *SHAPE)
+    assert torch.isfinite(flow.denoise(noise, 1.0, {})).all()
+
+
 # -- coupling ---------------------------------------------------------------------------------------------------
 
 

@@ -6,7 +6,7 @@ equation is then solved from noise to image.
 Paper -> code: x_1 (data) -> image, x_0 (noise) -> noise, t -> 1 - t (here time grows with noise, as in every
 other diffusion model), u_t -> velocity, v_t(x; theta) -> network, psi_t(x_0) -> noisy.
 
-Parts: diffusion/path.py (``Straight``), diffusion/precondition.py (velocity or image), diffusion/schedule.py and
+Parts: diffusion/path.py (``Straight``), diffusion/straight.py (velocity, image or noise), diffusion/schedule.py and
 diffusion/sampler.py, diffusion/guidance.py, nn/networks.py (and the one network that is chosen), nn/conditioner.py
 and, for captions, nn/caption_conditioner.py.
 
@@ -18,7 +18,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,9 +29,11 @@ from zeuxis.card import Card
 from zeuxis.diffusion.coupling import COUPLINGS, Coupling
 from zeuxis.diffusion.guidance import Conditioning, autoguided, bind_condition, classifier_free
 from zeuxis.diffusion.path import Level, Straight, add_noise, append_dims, for_each
-from zeuxis.diffusion.precondition import on_path, to_x0
+from zeuxis.diffusion.precondition import to_x0
 from zeuxis.diffusion.sampler import SAMPLERS, ByLevel, Denoise
 from zeuxis.diffusion.schedule import flow_levels, flow_times, shift_timesteps
+from zeuxis.diffusion.straight import ERRORS, StraightPrediction, coefficients
+from zeuxis.diffusion.straight import LEAST_TIME as LEAST_TIME
 from zeuxis.diffusion.weighting import TimeDensity, density, squared_error
 from zeuxis.errors import Unsupported, UsageError, lookup
 from zeuxis.game import Move, Player, System, Turn
@@ -44,7 +46,6 @@ from zeuxis.nn.watched import watched
 from zeuxis.rng import ImageRng, normal_like
 
 TIME_SCALE = 1000  # the time embedding's frequencies were made for steps out of 1000
-LEAST_TIME = 0.1  # of predicted images the loss divides by the time, or by this, or near-clean images would rule
 
 
 class FlowMatching(System):
@@ -57,9 +58,9 @@ class FlowMatching(System):
         text: a table of :data:`zeuxis.nn.caption_conditioner.TEXT`: the text encoder, of condition "caption" alone.
         times: which of them training visits: "uniform"; "logit-normal" favours the middle (Esser et al. 2024,
             2403.03206).
-        predicts: what the network predicts: the "velocity", or the image ("x0"), from which the velocity follows. The
-            image lies on a thin set that noise does not, so coarse patches and narrow networks do better with it (Li &
-            He 2025, "Back to basics: let denoising generative models denoise"). The loss is on the velocity either way.
+        predicts: what the network predicts: the "velocity", or the image ("x0") or the noise ("epsilon"), from which it
+            follows. The image lies on a thin set that noise does not, so coarse patches and narrow networks do better
+            with it (Li & He 2025, 2511.13720). The loss is on the velocity either way.
         drop: how often training hides the condition, for classifier-free guidance; idle without one.
         coupling: which noise each picture of a batch gets: "independent", or "ot", that with which the lines are
             shortest in all (optimal transport within the batch), so that they cross less.
@@ -104,7 +105,7 @@ class FlowMatching(System):
         network: Mapping[str, Any] | None = None,
         text: Mapping[str, Any] | None = None,
         times: TimeDensity = "uniform",
-        predicts: Literal["velocity", "x0"] = "velocity",
+        predicts: StraightPrediction = "velocity",
         drop: float = 0.1,
         coupling: Coupling = "independent",
         snapshot: float = 0.0,
@@ -119,7 +120,7 @@ class FlowMatching(System):
         self.density, self.drop = density(times), drop
         self.shift = shift
         self.coupling, self.snapshot, self.dispersive = lookup("coupling", coupling, COUPLINGS), snapshot, dispersive
-        self.predicts, self.error = predicts, lookup("prediction", predicts, _ERRORS)
+        self.predicts, self.error = predicts, lookup("prediction", predicts, ERRORS)
         self.path = Straight()
         if text and condition != "caption":
             raise Unsupported(
@@ -186,7 +187,7 @@ class FlowMatching(System):
 
     def denoise(self, x: Tensor, t: Level, conditioning: Conditioning, network: nn.Module | None = None) -> Tensor:
         """The expected image (B, C, H, W) given ``x`` on the straight path at times ``t`` (B,), or one for all."""
-        return to_x0(on_path(self.predicts, self.path, t), self._network(x, t, conditioning, network), x)
+        return to_x0(coefficients(self.predicts, t), self._network(x, t, conditioning, network), x)
 
     def _network(self, x: Tensor, t: Level, conditioning: Conditioning, network: nn.Module | None = None) -> Tensor:
         """What the network, or another of its kind, predicts (B, C, H, W)."""
@@ -236,17 +237,3 @@ class FlowMatching(System):
         noise = rng.normal(n, *self.shape, device=self.device)
         guided = self.straight_denoiser(condition, n, knobs.guidance, knobs.autoguidance)
         return SAMPLERS[knobs.sampler](guided, noise, flow_times(knobs.steps, self.shift), rng).clamp(-1, 1)
-
-
-def _of_velocity(prediction: Tensor, image: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-    """Eq. 23, the same at all times: psi' is noise - image where sigma_min is 0."""
-    return squared_error(prediction, noise - image)
-
-
-def _of_image(prediction: Tensor, image: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-    """The same error, (image - x0) / t, but for times so short that dividing by them would let nothing else count."""
-    scale = append_dims(t.clamp(min=LEAST_TIME), image)
-    return squared_error(prediction / scale, image / scale)
-
-
-_ERRORS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {"velocity": _of_velocity, "x0": _of_image}
