@@ -87,3 +87,14 @@ def test_its_state_is_put_back_bit_for_bit() -> None:
     steps(parts, second, range(2, 4))
     for one, other in zip(whole.parameters(), parts.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_its_memory_is_known_without_having_it() -> None:
+    """A dry run counts the optimiser's state on the meta device: a matrix has one number more, the rest two."""
+    with torch.device("meta"):
+        net = nn.Linear(5, 7)
+    for p in net.parameters():
+        p.grad = torch.zeros_like(p)
+    optimiser = OPTIMISERS["muon"](Player("net", (net,), optimiser="muon"))
+    optimiser.step()
+    assert sum(t.numel() for t in flat_state(optimiser).values()) == 35 + 2 * 7 + 1

@@ -84,7 +84,7 @@ class Muon(torch.optim.Optimizer):
     def _adamw(self, p: Tensor, gradient: Tensor, group: dict[str, Any]) -> Tensor:
         state = self.state[p]
         if not state:
-            state["step"] = torch.zeros((), device=p.device)
+            state["step"] = torch.zeros(())  # where torch keeps its own: reading it waits for no device
             state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(p), torch.zeros_like(p)
         state["step"] += 1
         (first, second), t = group["betas"], float(state["step"])
