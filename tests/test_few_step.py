@@ -338,6 +338,43 @@ def test_what_is_no_teacher() -> None:
             ProgressiveDistillation(SHAPE, teacher=Table(SHAPE), start=start, steps=steps)
 
 
+def test_the_guidance_of_the_teacher_is_within_its_students() -> None:
+    from zeuxis.systems.diffusion.flow_matching import FlowMatching
+
+    teacher = FlowMatching(SHAPE, network=DIT, classes=3, condition="label", guidance=3.0)
+    with torch.no_grad():
+        for k, p in enumerate(teacher.parameters()):
+            p.copy_(0.2 * Stream(k).normal(*p.shape))
+    condition = Condition(label=torch.tensor([0, 2, 1, 1]))
+
+    def loss(guidance: float | None, stage: int = 0) -> float:
+        system = ProgressiveDistillation(SHAPE, teacher=teacher, start=4, steps=1, guidance=guidance)
+        system.stage.fill_(stage)
+        return float(system.halve(turn(pixels(4), condition=condition)).detach())
+
+    assert loss(None) == loss(3.0) != loss(1.0)  # the teacher's own default
+    assert loss(3.0, stage=1) == loss(1.0, stage=1)  # a student already has it within
+    system = ProgressiveDistillation(SHAPE, teacher=teacher, start=4, steps=1)
+    assert system.conditions == {"label"} and not system.knobs
+    x, sigma = pixels(4), torch.full((4,), 2.0)
+    torch.testing.assert_close(
+        system.denoiser(condition, 4)(x, sigma), teacher.denoiser(condition, 4, Sampling(guidance=1.0))(x, sigma)
+    )
+    with pytest.raises(Unsupported, match="no knob 'guidance'"):
+        system.sample(condition, ImageRng.counting(0, 4), Sampling(guidance=2.0))
+
+
+def test_a_chain_that_predicts_v_is_a_teacher() -> None:
+    small = {"width": 8, "multiples": (1, 2), "blocks": 1, "attention": (), "chain": 20}
+    teacher = DDPM(SHAPE, **small, predicts="v", schedule="cosine")  # type: ignore[arg-type]
+    system = ProgressiveDistillation(SHAPE, teacher=teacher, start=8, steps=2, weight="truncated-snr")
+    loss = system.halve(turn(pixels(8)))
+    loss.backward()
+    moved = [p.grad is not None and bool(p.grad.any()) for p in system.student.parameters()]
+    assert torch.isfinite(loss) and any(moved)
+    assert not any(p.requires_grad for part in (system.teacher, system.elder) for p in part.parameters())
+
+
 def test_a_student_is_stored_without_its_teacher_and_found_again(tmp_path: Path) -> None:
     from zeuxis.catalog.weights import load_system
     from zeuxis.systems.diffusion.flow_matching import FlowMatching
