@@ -14,7 +14,7 @@ from zeuxis.diffusion.guidance import autoguided
 from zeuxis.errors import UnknownName, UsageError
 from zeuxis.game import Turn
 from zeuxis.knobs import Sampling
-from zeuxis.losses.contrastive import dispersive
+from zeuxis.losses.dispersive import dispersive
 from zeuxis.nn.watched import watched
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.diffusion.flow_matching import FlowMatching

@@ -5,8 +5,6 @@ Axes: N pictures, D features.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -27,14 +25,3 @@ def supervised_contrastive(features: Tensor, label: Tensor, temperature: float =
     logits = (features.float() @ features.float().T / temperature).masked_fill(diagonal, -torch.inf)
     nll = -logits.log_softmax(1)  # of picking p among A(i)
     return (nll.masked_fill(~positive, 0).sum(1) / positive.sum(1)).mean()
-
-
-def dispersive(features: Tensor, temperature: float = 0.5) -> Tensor:
-    """log E exp(-D / tau) over pairs of pictures (Wang & He 2025, arXiv:2506.09027): a scalar, less the further apart.
-
-    ``features`` (N, D) are of any length; D here is the mean of their squared differences, so that their number does
-    not matter. It is a contrastive loss without anything to draw together, which a regression beside it does.
-    """
-    apart = torch.pdist(features.float()).square() / features.shape[1]  # of each pair once
-    pairs = torch.cat([apart, apart, apart.new_zeros(len(features))])  # all N^2, a picture and itself among them
-    return (-pairs / temperature).logsumexp(0) - math.log(len(pairs))

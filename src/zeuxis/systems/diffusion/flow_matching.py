@@ -38,7 +38,7 @@ from zeuxis.diffusion.weighting import TimeDensity, density, squared_error
 from zeuxis.errors import Unsupported, UsageError, lookup
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Knob, Sampling
-from zeuxis.losses.contrastive import dispersive as dispersive_loss
+from zeuxis.losses.dispersive import dispersive as dispersive_loss
 from zeuxis.nn.caption_conditioner import caption_conditioner, text_options
 from zeuxis.nn.conditioner import Conditioner, ConditionKind, LabelConditioner, NoCondition, drop_mask
 from zeuxis.nn.networks import Ends, build_network
