@@ -57,7 +57,8 @@ class Player:
         betas: decays of the running means of gradients and of their squares (Adam's); "sgd" takes the first as its
             momentum, "rmsprop" the second as its smoothing.
         weight_decay: how fast weights shrink; apart from the gradient under "adamw", added to it otherwise.
-        optimiser: "adam", "adamw", "radam", "rmsprop" or "sgd".
+        optimiser: "adam", "adamw", "radam", "rmsprop", "sgd", or "muon": orthogonal steps for matrices, AdamW's for the
+            rest, of like size, so that the learning rate is AdamW's.
         clip: largest norm of the player's gradient, above which it is scaled down; none leaves it alone.
         warmup: rounds in which the learning rate rises linearly to ``lr``.
         decay: what the learning rate is multiplied by over the budget: "constant", or down to 0 as "linear",
@@ -69,7 +70,7 @@ class Player:
     lr: float = 2e-4
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.0
-    optimiser: Literal["adam", "adamw", "radam", "rmsprop", "sgd"] = "adam"
+    optimiser: Literal["adam", "adamw", "radam", "rmsprop", "sgd", "muon"] = "adam"
     clip: float | None = None
     warmup: int = 0
     decay: Decay | Callable[[float], float] = "constant"

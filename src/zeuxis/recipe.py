@@ -56,6 +56,12 @@ class Train(_Table):
         lt=1,
         description="decay an iteration of the averaged weights, which the model has in place of the last; 0: none.",
     )
+    posthoc: int = Field(
+        0,
+        ge=0,
+        description="snapshots of power-function averages, evenly over the budget, of which zeuxis average makes a "
+        "model afterwards, of as long an average as is best; 0: none.",
+    )
     ema_warmup: bool = Field(True, description="whether the decay in iteration n is at most (1 + n) / (10 + n).")
     max_bad_iterations: int = Field(10, ge=0, description="non-finite steps in a row before training stops.")
     save_minutes: float = Field(2.0, gt=0, description="minutes from one checkpoint to the next.")

@@ -223,7 +223,7 @@ def memory(system: System, players: Sequence[Player], *, average: bool) -> Memor
     kept = 0
     for player in players:
         for parameter in player.parameters():
-            parameter.grad = torch.zeros_like(parameter, device="meta")
+            parameter.grad = torch.zeros_like(parameter)  # on meta, unless it is copied from a given system
         optimiser = OPTIMISERS[player.optimiser](player)
         optimiser.step()
         kept += _bytes(flat_state(optimiser).values())

@@ -19,6 +19,7 @@ from zeuxis.recipe import Recipe
 
 BOOKKEEPING = frozenset(  # keys that change no figure
     {"name", "about", "tiny", "counts", "train.seed", "train.save_minutes", "train.preview_minutes", "train.keep"}
+    | {"train.posthoc"}  # puts something aside, and leaves the model as it is
     | {"claim.bound", "claim.note", "claim.seeds"}
 )
 IDLE = {"sample.eta": 0.0, "sample.churn": 0.0}  # knobs that methods were given later: at this value all is as it was

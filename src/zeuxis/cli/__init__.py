@@ -11,6 +11,7 @@ from typing import Any
 import typer
 
 from zeuxis.cli import (
+    average,
     classify,
     compare,
     convert,
@@ -59,6 +60,7 @@ app.command("sample", cls=PlainCommand, rich_help_panel=WORK)(sample.sample)
 app.command("encode", cls=PlainCommand, rich_help_panel=WORK)(encode.encode)
 app.command("decode", cls=PlainCommand, rich_help_panel=WORK)(decode.decode)
 app.command("classify", cls=PlainCommand, rich_help_panel=WORK)(classify.classify)
+app.command("average", cls=PlainCommand, rich_help_panel=WORK)(average.average)
 app.command("evaluate", cls=PlainCommand, rich_help_panel=PROVE)(evaluate.evaluate)
 app.command("reproduce", cls=PlainCommand, rich_help_panel=PROVE)(reproduce.reproduce)
 app.command("compare", cls=PlainCommand, rich_help_panel=PROVE)(compare.compare)

@@ -53,6 +53,17 @@ def classifier_free(
     return guided
 
 
+def autoguided(denoise: Denoise, guide: Denoise, scale: float) -> Denoise:
+    """``guide + scale (denoise - guide)``: away from what a weaker version of the same model makes of ``x``.
+
+    Karras et al. 2024, "Guiding a diffusion model with a bad version of itself", arXiv:2406.02507. ``scale`` 1 is the
+    model alone. Both see the same condition, so it improves pictures without making them more typical of it.
+    """
+    if scale == 1:
+        return denoise
+    return lambda x, sigma: guide(x, sigma).lerp(denoise(x, sigma), scale)
+
+
 def _marked(conditioning: Conditioning, conditional: bool) -> Conditioning:
     """The same with ``conditional`` (B,), unless it is empty."""
     for tensor in conditioning.values():

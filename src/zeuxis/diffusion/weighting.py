@@ -53,6 +53,16 @@ def min_snr(sigma: Tensor, gamma: float = 5.0) -> Tensor:
     return (sigma**-2).clamp(max=gamma)
 
 
+def snr_plus_one(sigma: Tensor) -> Tensor:
+    """The weight SNR + 1 (B,) of the error in x0: the error in v (Salimans & Ho 2022, arXiv:2202.00512, Section 4)."""
+    return sigma**-2 + 1
+
+
+def truncated_snr(sigma: Tensor) -> Tensor:
+    """The weight max(SNR, 1) (B,) of the error in x0: the larger of those in x0 and in noise (the same, Section 4)."""
+    return (sigma**-2).clamp(min=1)
+
+
 def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
     """The mean squared error of each image, (B,), in float32."""
     return (prediction.float() - target).square().flatten(1).mean(1)

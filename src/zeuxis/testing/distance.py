@@ -33,7 +33,7 @@ def distance(case: Case, system: System, batch: Batch) -> tuple[str, float] | No
         elif {"encode", "decode"} <= system.can and not coders:
             made = "the squared error of their rebuilding", mse_loss(system.decode(system.encode(image)), image)
         elif "sample" in system.can:
-            how = Sampling(**{**case.recipe.sample, **({"steps": STEPS} if "denoiser" in system.can else {})})
+            how = Sampling(**{**case.recipe.sample, **({"steps": STEPS} if _any_steps(system) else {})})
             condition = batch.condition.only(system.conditions)
             drawn = system.sample(condition, ImageRng.counting(7, len(batch)), how)
             made = "the energy distance of what is drawn", energy_distance(drawn, image)
@@ -51,6 +51,11 @@ def _denoised_error(system: System, batch: Batch) -> Tensor:
     return mse_loss(
         system.denoiser(batch.condition.only(system.conditions - {"source", "mask"}), len(code))(x, sigma), code
     )
+
+
+def _any_steps(system: System) -> bool:
+    """Whether it draws by a sampler over a denoiser whose steps may be chosen."""
+    return "denoiser" in system.can and "steps" in system.knobs
 
 
 def energy_distance(one: Tensor, other: Tensor) -> Tensor:

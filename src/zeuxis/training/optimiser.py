@@ -12,6 +12,7 @@ from torch import Tensor
 
 from zeuxis.errors import UnknownName, WeightsError
 from zeuxis.game import Player, trainable
+from zeuxis.training.muon import Muon
 
 FUSED = ("cpu", "cuda")  # devices with one kernel for all of Adam's step
 
@@ -26,6 +27,7 @@ OPTIMISERS: dict[str, Callable[[Player], torch.optim.Optimizer]] = {
     "adamw": lambda p: torch.optim.AdamW(groups_of(p), p.lr, p.betas, weight_decay=p.weight_decay, fused=fusible(p)),
     "radam": lambda p: torch.optim.RAdam(groups_of(p), p.lr, p.betas, weight_decay=p.weight_decay),
     "rmsprop": lambda p: torch.optim.RMSprop(groups_of(p), p.lr, alpha=p.betas[1], weight_decay=p.weight_decay),
+    "muon": lambda p: Muon(groups_of(p), p.lr, p.betas, weight_decay=p.weight_decay),
     "sgd": lambda p: torch.optim.SGD(groups_of(p), p.lr, momentum=p.betas[0], weight_decay=p.weight_decay),
 }
 

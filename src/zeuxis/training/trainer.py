@@ -169,7 +169,7 @@ class Trainer(TrainingState):
 
     def play(self) -> None:
         """One round, and what follows it."""
-        bad = self.steps.bad_total
+        bad, before = self.steps.bad_total, self.progress
         turns = play_round(self.system, self.players, self._draw, self.steps)
         if self.ranks.size > 1:
             self.ranks.align([*self.system.buffers()])
@@ -179,6 +179,7 @@ class Trainer(TrainingState):
         if self.averaging is not None:
             decay = warmed_decay(self.config.ema, self.round) if self.config.ema_warmup else self.config.ema
             self.averaging.update(decay)
+        self.take_average(before)
 
     def _draw(self) -> list[Turn]:
         batch = self.batches.next()

@@ -26,6 +26,7 @@ from zeuxis.training.given import kept_apart, stored
 from zeuxis.training.model_folder import ModelFolder
 from zeuxis.training.norms import BATCHES, PICTURES, batch_norms, measure_norms, statistics
 from zeuxis.training.optimiser import flat_state, overridden, restore_flat
+from zeuxis.training.posthoc import PowerAverages
 from zeuxis.training.precision import AUTO, precision_of
 from zeuxis.training.resuming import differences
 from zeuxis.training.state import Part, Tensors, restore, tensors_of
@@ -71,6 +72,7 @@ class TrainingState:
         self.steps.precision = precision_of(ranks.text_from_first(self.steps.precision), device)
         self.average = ema_copy(system) if config.ema else None
         self.averaging = None if self.average is None else Averaging(self.average, system)
+        self.posthoc = PowerAverages(system, folder) if config.posthoc else None
         self.norms = [] if self.average is None else batch_norms(self.average)
         self.measured: int | None = None  # the round after which the average's batch norms were measured
         self.rng = Stream(config.seed, "moves") if ranks.first else Stream(config.seed, "moves", ranks.rank)
@@ -108,6 +110,15 @@ class TrainingState:
         finally:
             self.batches.restore(place)
 
+    def take_average(self, before: float) -> None:
+        """What the averages of a length yet to be chosen make of a round that began at progress ``before``."""
+        if self.posthoc is None:
+            return
+        self.posthoc.update(self.round)
+        due = int(self.progress * self.config.posthoc) > int(before * self.config.posthoc)
+        if due and self.ranks.first and not self.steps.failing:
+            self.posthoc.put_aside(self.round)
+
     # -- saving and resuming ----------------------------------------------------------------------
 
     def parts(self) -> list[Part]:
@@ -123,6 +134,8 @@ class TrainingState:
         if average is not None:
             own, back = partial(own_state, average, system), partial(restore_average, average, system)
             parts.append(Part("average", own, back))
+        if self.posthoc is not None:
+            parts.append(Part("posthoc", self.posthoc.state, self.posthoc.restore))
         for name, optimiser in self.steps.optimisers.items():
             state, back_to = partial(flat_state, optimiser), partial(restore_flat, optimiser)
             parts.append(Part(f"optimiser/{name}", state, back_to))
@@ -198,4 +211,6 @@ class TrainingState:
             self.steps.precision = precision_of(facts.get("precision", "float32"), self.device)
         if self.ranks.first:
             lines += model.spare(self.round)
+            if self.posthoc is not None:
+                self.posthoc.forget_after(self.round)
         return [*lines, f"resumed after iteration {self.round}"]

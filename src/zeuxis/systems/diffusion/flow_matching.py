@@ -6,7 +6,7 @@ equation is then solved from noise to image.
 Paper -> code: x_1 (data) -> image, x_0 (noise) -> noise, t -> 1 - t (here time grows with noise, as in every
 other diffusion model), u_t -> velocity, v_t(x; theta) -> network, psi_t(x_0) -> noisy.
 
-Parts: diffusion/path.py (``Straight``), diffusion/precondition.py (velocity or image), diffusion/schedule.py and
+Parts: diffusion/path.py (``Straight``), diffusion/straight.py (velocity, image or noise), diffusion/schedule.py and
 diffusion/sampler.py, diffusion/likelihood.py, diffusion/guidance.py, nn/networks.py (and the one network that is
 chosen), nn/conditioner.py and, for captions, nn/caption_conditioner.py.
 
@@ -15,34 +15,40 @@ Axes: S rows and columns of a sketch.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from functools import partial
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.card import Card
-from zeuxis.diffusion.guidance import Conditioning, bind_condition, classifier_free
+from zeuxis.diffusion.coupling import COUPLINGS, Coupling
+from zeuxis.diffusion.guidance import Conditioning, autoguided, bind_condition, classifier_free
 from zeuxis.diffusion.held_out import errors_at_levels
 from zeuxis.diffusion.likelihood import differentiable, draw_probe, straight_log_prob
 from zeuxis.diffusion.path import Level, Straight, add_noise, append_dims, for_each
-from zeuxis.diffusion.precondition import on_path, to_x0
+from zeuxis.diffusion.precondition import to_x0
 from zeuxis.diffusion.sampler import ON_STRAIGHT, ByLevel, Denoise, with_knobs
 from zeuxis.diffusion.schedule import flow_levels, flow_times, shift_timesteps
+from zeuxis.diffusion.straight import ERRORS, StraightPrediction, coefficients
+from zeuxis.diffusion.straight import LEAST_TIME as LEAST_TIME
 from zeuxis.diffusion.weighting import TimeDensity, density, squared_error
-from zeuxis.errors import Unsupported, lookup
+from zeuxis.errors import Unsupported, UsageError, lookup
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Knob, Sampling
+from zeuxis.losses.dispersive import dispersive as dispersive_loss
 from zeuxis.nn.caption_conditioner import caption_conditioner, text_options
 from zeuxis.nn.centre import centre_features
 from zeuxis.nn.conditioner import Conditioner, ConditionKind, LabelConditioner, NoCondition, drop_mask
 from zeuxis.nn.networks import Ends, build_network
+from zeuxis.nn.watched import watched
 from zeuxis.rng import ImageRng, Rng, normal_like
 
 TIME_SCALE = 1000  # the time embedding's frequencies were made for steps out of 1000
-LEAST_TIME = 0.1  # of predicted images the loss divides by the time, or by this, or near-clean images would rule
 
 
 class FlowMatching(System):
@@ -55,10 +61,16 @@ class FlowMatching(System):
         text: a table of :data:`zeuxis.nn.caption_conditioner.TEXT`: the text encoder, of condition "caption" alone.
         times: which of them training visits: "uniform"; "logit-normal" favours the middle (Esser et al. 2024,
             2403.03206).
-        predicts: what the network predicts: the "velocity", or the image ("x0"), from which the velocity follows. The
-            image lies on a thin set that noise does not, so coarse patches and narrow networks do better with it (Li &
-            He 2025, "Back to basics: let denoising generative models denoise"). The loss is on the velocity either way.
+        predicts: what the network predicts: the "velocity", or the image ("x0") or the noise ("epsilon"), from which it
+            follows. The image lies on a thin set that noise does not, so coarse patches and narrow networks do better
+            with it (Li & He 2025, 2511.13720). The loss is on the velocity either way.
         drop: how often training hides the condition, for classifier-free guidance; idle without one.
+        coupling: which noise each picture of a batch gets: "independent", or "ot", that with which the lines are
+            shortest in all (optimal transport within the batch), so that they cross less.
+        snapshot: share of the training at which the network is copied, as the weaker guide of the knob "autoguidance";
+            0: none.
+        dispersive: weight of a loss that keeps what the network's middle makes of different pictures apart (Wang & He
+            2025, 2506.09027); 0: none.
         shift: above 1, training and sampling spend more of their time near noise, where the layout is decided.
     """
 
@@ -102,6 +114,7 @@ class FlowMatching(System):
                 least=0.01,
                 most=100,
             ),
+            Knob("autoguidance", "float", "scale of guidance by the model's own snapshot", 1.0, least=-100, most=1000),
         ),
         departures=(
             "sigma_min is 0: the path ends in the image itself, as in rectified flow.",
@@ -111,6 +124,8 @@ class FlowMatching(System):
             "The sketch (of the recipe `scenes`) is in no paper: a coarse picture regressed from the words alone.",
         ),
     )
+
+    taken: Tensor
 
     def __init__(
         self,
@@ -122,8 +137,11 @@ class FlowMatching(System):
         network: Mapping[str, Any] | None = None,
         text: Mapping[str, Any] | None = None,
         times: TimeDensity = "uniform",
-        predicts: Literal["velocity", "x0"] = "velocity",
+        predicts: StraightPrediction = "velocity",
         drop: float = 0.1,
+        coupling: Coupling = "independent",
+        snapshot: float = 0.0,
+        dispersive: float = 0.0,
         steps: int = 50,
         guidance: float = 1.0,
         sampler: str = "euler",
@@ -133,7 +151,8 @@ class FlowMatching(System):
         self.shape = Shape(*shape)
         self.density, self.drop = density(times), drop
         self.shift = shift
-        self.predicts, self.error = predicts, lookup("prediction", predicts, _ERRORS)
+        self.coupling, self.snapshot, self.dispersive = lookup("coupling", coupling, COUPLINGS), snapshot, dispersive
+        self.predicts, self.error = predicts, lookup("prediction", predicts, ERRORS)
         self.path = Straight()
         if text and condition != "caption":
             raise Unsupported(
@@ -152,6 +171,11 @@ class FlowMatching(System):
             "caption": lambda: caption_conditioner(words, options, vector, channels),
         }
         self.conditioner = lookup("condition", condition, conditioners)()
+        self.guide: nn.ModuleList | None = None  # the network and the conditioner as they were
+        if snapshot:
+            self.guide = nn.ModuleList(copy.deepcopy(net) for net in (self.network, self.conditioner))
+            self.freeze(self.guide)
+            self.register_buffer("taken", torch.zeros((), dtype=torch.bool))  # whether the snapshot has been made
         self.player = Player("network", (self.network, self.conditioner), lr=1e-4)
 
     def players(self) -> tuple[Player, ...]:
@@ -167,13 +191,18 @@ class FlowMatching(System):
     def match(self, turn: Turn) -> Tensor:
         """Conditional flow matching (Eq. 23): the velocity at a random time on a random line."""
         image = turn.batch.image  # (B, C, H, W)
-        noise = normal_like(image, turn.rng)
+        noise = self.coupling(image, normal_like(image, turn.rng))
         t = shift_timesteps(self.density(turn.rng, len(image), image.device), self.shift)  # (B,)
         noisy = add_noise(self.path, image, noise, t)  # Eq. 22 with sigma_min = 0
         dropped = drop_mask(len(image), self.drop, turn.rng, image.device)
         conditioning = self.conditioner(turn.batch.condition, len(image), dropped)
-        prediction = self._network(noisy, t, conditioning)
+        with watched(self.network.centre if self.dispersive else None) as made:
+            prediction = self._network(noisy, t, conditioning)
         loss = self.error(prediction, image, noise, t).mean()
+        for features in made:
+            apart = dispersive_loss(features.flatten(1))
+            turn.note(dispersive=apart)
+            loss = loss + self.dispersive * apart
         if "sketch" in conditioning:
             sketch = conditioning["sketch"]  # (B, C, S, S)
             error = (squared_error(sketch, adaptive_avg_pool2d(image, sketch.shape[-1])) * ~dropped).mean()
@@ -181,26 +210,43 @@ class FlowMatching(System):
             loss = loss + error
         return loss
 
-    def denoise(self, x: Tensor, t: Level, conditioning: Conditioning) -> Tensor:
-        """The expected image (B, C, H, W) given ``x`` on the straight path at times ``t`` (B,), or one for all."""
-        return to_x0(on_path(self.predicts, self.path, t), self._network(x, t, conditioning), x)
+    def after_round(self, turn: Turn) -> None:
+        """The snapshot is made once, when it is due."""
+        if self.guide is not None and not self.taken and turn.progress >= self.snapshot:
+            for mine, now in zip(self.guide, (self.network, self.conditioner), strict=True):
+                mine.load_state_dict(now.state_dict())
+            self.taken.fill_(True)
 
-    def _network(self, x: Tensor, t: Level, conditioning: Conditioning) -> Tensor:
-        """What the network predicts (B, C, H, W)."""
+    def denoise(self, x: Tensor, t: Level, conditioning: Conditioning, network: nn.Module | None = None) -> Tensor:
+        """The expected image (B, C, H, W) given ``x`` on the straight path at times ``t`` (B,), or one for all."""
+        return to_x0(coefficients(self.predicts, t), self._network(x, t, conditioning, network), x)
+
+    def _network(self, x: Tensor, t: Level, conditioning: Conditioning, network: nn.Module | None = None) -> Tensor:
+        """What the network, or another of its kind, predicts (B, C, H, W)."""
         given, shown = dict(conditioning), x
         if "sketch" in given:
             # Detached: the sketch stays what its own loss makes it, the average picture of its caption.
             sketch = given.pop("sketch").detach().to(x.dtype)
             shown = torch.cat([x, interpolate(sketch, x.shape[2:], mode="bilinear")], 1)  # (B, 2 C, H, W)
-        return self.network(shown, for_each(t * TIME_SCALE, x), **given).float()
+        net = self.network if network is None else network
+        prediction: Tensor = net(shown, for_each(t * TIME_SCALE, x), **given)
+        return prediction.float()
 
-    def straight_denoiser(self, condition: Condition, n: int, scale: float) -> ByLevel:
-        """:meth:`denoise` under ``condition`` with guidance of that scale: x and t on the straight path."""
-        return ByLevel(classifier_free(self.denoise, self.conditioner(condition, n), self.conditioner.null(n), scale))
+    def straight_denoiser(self, condition: Condition, n: int, scale: float, autoguidance: float = 1.0) -> ByLevel:
+        """:meth:`denoise` under ``condition`` with guidance of those scales: x and t on the straight path."""
+        guided = classifier_free(self.denoise, self.conditioner(condition, n), self.conditioner.null(n), scale)
+        if autoguidance == 1:
+            return ByLevel(guided)
+        if self.guide is None:
+            raise UsageError("this model has no earlier snapshot to be guided by: train it with model.snapshot = 0.25")
+        network, conditioner = self.guide
+        weaker = bind_condition(partial(self.denoise, network=network), conditioner(condition, n))
+        return ByLevel(autoguided(guided, weaker, autoguidance))
 
     def denoiser(self, condition: Condition, n: int, how: Sampling = Sampling()) -> Denoise:
         """In VE space: x there is ``1 + sigma`` times the straight path's x at ``t = sigma / (1 + sigma)``."""
-        guided = self.straight_denoiser(condition, n, self.settings(how).guidance).of
+        knobs = self.settings(how)
+        guided = self.straight_denoiser(condition, n, knobs.guidance, knobs.autoguidance).of
 
         def in_ve(x: Tensor, sigma: Level) -> Tensor:
             return guided(x / append_dims(1 + sigma, x), self.path.time(sigma))
@@ -237,7 +283,7 @@ class FlowMatching(System):
         solve = with_knobs(knobs.sampler, how)
         noise = rng.normal(n, *self.shape, device=self.device)
         if knobs.sampler in ON_STRAIGHT and not knobs.churn:
-            guided = self.straight_denoiser(condition, n, knobs.guidance)
+            guided = self.straight_denoiser(condition, n, knobs.guidance, knobs.autoguidance)
             return solve(guided, noise, flow_times(knobs.steps, self.shift), rng).clamp(-1, 1)
         levels = self.levels(how)
         return solve(self.denoiser(condition, n, how), float(levels[0]) * noise, levels, rng).clamp(-1, 1)
@@ -250,17 +296,3 @@ class FlowMatching(System):
         with differentiable():
             null = bind_condition(self.denoise, self.conditioner.null(len(image)), conditional=False)
             return straight_log_prob(null, image, probes=[draw_probe(image, rng)]).log_prob
-
-
-def _of_velocity(prediction: Tensor, image: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-    """Eq. 23, the same at all times: psi' is noise - image where sigma_min is 0."""
-    return squared_error(prediction, noise - image)
-
-
-def _of_image(prediction: Tensor, image: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-    """The same error, (image - x0) / t, but for times so short that dividing by them would let nothing else count."""
-    scale = append_dims(t.clamp(min=LEAST_TIME), image)
-    return squared_error(prediction / scale, image / scale)
-
-
-_ERRORS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {"velocity": _of_velocity, "x0": _of_image}
