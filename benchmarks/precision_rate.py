@@ -14,7 +14,6 @@ from pathlib import Path
 
 import _race
 import torch
-from zeuxis.systems.catalogue import build
 
 from zeuxis.api.machine import kind
 from zeuxis.api.parameters import spec_of

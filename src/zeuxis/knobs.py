@@ -115,6 +115,32 @@ COMMON: Mapping[str, Knob] = MappingProxyType(
         for knob in (
             Knob("steps", "int", "network evaluations along the path, roughly", least=1, most=100_000),
             Knob("guidance", "float", "scale of classifier-free guidance; 1 is none", least=-100, most=1000),
+            Knob(
+                "sampler",
+                "choice",
+                "how the reverse process is solved",
+                choices=(
+                    "euler",
+                    "heun",
+                    "midpoint",
+                    "ddim",
+                    "ancestral",
+                    "dpmpp-2s",
+                    "dpmpp-sde",
+                    "dpmpp-2m",
+                    "dpmpp-2m-sde",
+                    "unipc",
+                    "unipc-3",
+                    "lms",
+                ),
+            ),
+            Knob(
+                "spacing",
+                "choice",
+                "how the levels of fewer steps than the chain has are laid between its own",
+                choices=("karras", "uniform-log-snr", "trailing", "leading", "linspace"),
+                aliases=(("exponential", "uniform-log-snr"),),
+            ),
             Knob("strength", "float", "share of the steps that an edit of a source takes", least=0, most=1),
             Knob(
                 "temperature", "float", "scale of the latent's deviation; below 1 less varied", 1.0, least=0, most=1000

@@ -61,25 +61,7 @@ class ClassifierGuidance(System):
         knobs=(
             "steps",
             Knob("scale", "float", "of the classifier's gradient; 0 is none, 1 is Bayes' rule", least=-1000, most=1000),
-            Knob(
-                "sampler",
-                "choice",
-                "how the steered model's equation is solved",
-                choices=(
-                    "euler",
-                    "heun",
-                    "midpoint",
-                    "ddim",
-                    "ancestral",
-                    "dpmpp-2s",
-                    "dpmpp-sde",
-                    "dpmpp-2m",
-                    "dpmpp-2m-sde",
-                    "unipc",
-                    "unipc-3",
-                    "lms",
-                ),
-            ),
+            "sampler",
         ),
         departures=(
             "The classifier learns at levels of noise that are even in their logarithm, not at the steps of one chain.",

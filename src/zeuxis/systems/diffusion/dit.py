@@ -27,12 +27,12 @@ from zeuxis.diffusion.guidance import Conditioning, classifier_free
 from zeuxis.diffusion.learned_variance import ancestral_learned, bound_term, first_variance, fraction
 from zeuxis.diffusion.path import BetaSchedule, Level, VariancePreserving, add_noise, append_dims, betas, for_each
 from zeuxis.diffusion.precondition import Prediction, in_ve, on_path, target, to_x0
-from zeuxis.diffusion.sampler import SAMPLERS, ByLevel, Denoise
+from zeuxis.diffusion.sampler import ByLevel, Denoise, with_knobs
 from zeuxis.diffusion.schedule import Spacing, respaced
 from zeuxis.diffusion.weighting import squared_error
 from zeuxis.errors import UnknownName
 from zeuxis.game import Move, Player, System, Turn
-from zeuxis.knobs import Knob, Sampling
+from zeuxis.knobs import Sampling
 from zeuxis.nn.augment import random_flip
 from zeuxis.nn.conditioner import ConditionKind, drop_mask, label_conditioner
 from zeuxis.nn.dit import DiT as Transformer
@@ -73,18 +73,10 @@ class DiffusionTransformer(System):
         knobs=(
             "steps",
             "guidance",
-            Knob(
-                "sampler",
-                "choice",
-                "how the reverse process is solved; ancestral has the learnt variances",
-                choices=("euler", "heun", "ddim", "ancestral", "dpmpp-2m"),
-            ),
-            Knob(
-                "spacing",
-                "choice",
-                "how the levels of fewer steps than the chain has are laid between its own",
-                choices=("karras", "uniform-log-snr", "trailing", "leading", "linspace"),
-            ),
+            "sampler",
+            "eta",
+            "churn",
+            "spacing",
         ),
         departures=(
             "Guidance is of all channels; the authors' program guides three of a latent's four.",
@@ -257,12 +249,12 @@ class DiffusionTransformer(System):
 
     @torch.no_grad()
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        """By any of ``SAMPLERS`` in ``steps`` steps; "ancestral" draws with the learnt variances, where there are."""
+        """By any sampler in ``steps`` steps; "ancestral" draws with the learnt variances, where there are."""
         knobs, levels, n = self.settings(how), self.levels(how), len(rng)
         x = rng.normal(n, *self.diffused, device=self.device) * math.sqrt(1 + float(levels[0]) ** 2)
         if self.learned and knobs.sampler == "ancestral":
             guided: Any = self._guided(condition, n, how)
             x = ancestral_learned(guided, x, levels, rng)
         else:
-            x = SAMPLERS[knobs.sampler](self.denoiser(condition, n, how), x, levels, rng)
+            x = with_knobs(knobs.sampler, how)(self.denoiser(condition, n, how), x, levels, rng)
         return x.clamp(-1, 1) if self.latents is None else self.decode(x)

@@ -32,7 +32,7 @@ from zeuxis.diffusion.precondition import edm, to_x0
 from zeuxis.diffusion.sampler import ByLevel, Denoise, with_knobs
 from zeuxis.diffusion.schedule import karras
 from zeuxis.game import Move, Player, System, Turn
-from zeuxis.knobs import Knob, Sampling
+from zeuxis.knobs import Sampling
 from zeuxis.nn.augment import random_flip
 from zeuxis.nn.conditioner import ConditionKind, drop_mask, label_conditioner
 from zeuxis.nn.networks import UNETS, Ends, build_network
@@ -70,25 +70,7 @@ class EDM(System):
         knobs=(
             "steps",
             "guidance",
-            Knob(
-                "sampler",
-                "choice",
-                "how the equation is solved",
-                choices=(
-                    "euler",
-                    "heun",
-                    "midpoint",
-                    "ddim",
-                    "ancestral",
-                    "dpmpp-2s",
-                    "dpmpp-sde",
-                    "dpmpp-2m",
-                    "dpmpp-2m-sde",
-                    "unipc",
-                    "unipc-3",
-                    "lms",
-                ),
-            ),
+            "sampler",
             "eta",
             "churn",
         ),

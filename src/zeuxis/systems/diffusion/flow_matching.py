@@ -85,25 +85,7 @@ class FlowMatching(System):
         knobs=(
             "steps",
             "guidance",
-            Knob(
-                "sampler",
-                "choice",
-                "how the flow is solved",
-                choices=(
-                    "euler",
-                    "heun",
-                    "midpoint",
-                    "ddim",
-                    "ancestral",
-                    "dpmpp-2s",
-                    "dpmpp-sde",
-                    "dpmpp-2m",
-                    "dpmpp-2m-sde",
-                    "unipc",
-                    "unipc-3",
-                    "lms",
-                ),
-            ),
+            "sampler",
             "eta",
             "churn",
             Knob(

@@ -27,12 +27,12 @@ from zeuxis.card import Card
 from zeuxis.diffusion.guidance import Conditioning, classifier_free
 from zeuxis.diffusion.path import BetaSchedule, Level, VariancePreserving, add_noise, append_dims, betas, for_each
 from zeuxis.diffusion.precondition import Prediction, in_ve, on_path, target, to_x0
-from zeuxis.diffusion.sampler import SAMPLERS, ByLevel, Denoise
+from zeuxis.diffusion.sampler import ByLevel, Denoise, with_knobs
 from zeuxis.diffusion.schedule import Spacing, respaced
 from zeuxis.diffusion.weighting import min_snr, squared_error
 from zeuxis.errors import UnknownName, Unsupported, UsageError, lookup
 from zeuxis.game import Move, Player, System, Turn
-from zeuxis.knobs import Knob, Sampling
+from zeuxis.knobs import Sampling
 from zeuxis.nn.caption_conditioner import caption_conditioner, text_options
 from zeuxis.nn.conditioner import Conditioner, LabelConditioner, NoCondition, drop_mask
 from zeuxis.nn.networks import Ends, build_network
@@ -75,18 +75,10 @@ class LatentDiffusion(System):
         knobs=(
             "steps",
             "guidance",
-            Knob(
-                "sampler",
-                "choice",
-                "how the reverse process is solved",
-                choices=("euler", "heun", "ddim", "ancestral", "dpmpp-2m"),
-            ),
-            Knob(
-                "spacing",
-                "choice",
-                "how the levels of fewer steps than the chain has are laid between its own",
-                choices=("karras", "uniform-log-snr", "trailing", "leading", "linspace"),
-            ),
+            "sampler",
+            "eta",
+            "churn",
+            "spacing",
         ),
         departures=(
             "The mean of a KL autoencoder's q(z|x) is diffused, not a draw from it.",
@@ -220,10 +212,10 @@ class LatentDiffusion(System):
 
     @torch.no_grad()
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        """Latents by any of ``SAMPLERS`` in ``steps`` steps, then their pictures; a mask keeps what it hides not."""
+        """Latents by any sampler in ``steps`` steps, then their pictures; a mask keeps what it hides not."""
         levels = self.levels(how)
         x = rng.normal(len(rng), *self.latents.shape, device=self.device) * math.sqrt(1 + float(levels[0]) ** 2)
-        solve = SAMPLERS[self.settings(how).sampler]
+        solve = with_knobs(self.settings(how).sampler, how)
         picture = self.decode(solve(self.denoiser(condition, len(rng), how), x, levels, rng))
         if "mask" not in self.conditions or condition.mask is None or condition.source is None:
             return picture

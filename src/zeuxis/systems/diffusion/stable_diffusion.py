@@ -81,9 +81,7 @@ class StableDiffusion(System):
         accepts={"negative", "source", "mask", "control"},
         knobs=(
             "steps", "guidance", "strength", "eta", "churn",
-            Knob("sampler", "choice", "how the reverse process is solved", choices=(
-                "euler", "heun", "midpoint", "ddim", "ancestral", "dpmpp-2s", "dpmpp-sde", "dpmpp-2m", "dpmpp-2m-sde",
-                "unipc", "unipc-3", "lms")),
+            "sampler",
             Knob("spacing", "choice", "how the steps are laid on the chain",
                  choices=("leading", "trailing", "linspace", "karras")),
             Knob("predicts", "choice", "what the network predicts: as its makers trained it", choices=("epsilon", "v")),
