@@ -278,7 +278,7 @@ def steered(base: System, **settings: Any) -> ControlNet:
 def test_an_untrained_controlnet_draws_what_its_base_draws_bit_for_bit() -> None:
     base = flow(classes=3, condition="label")
     system = steered(base)
-    assert system.conditions == {"label", "layout"} and set(system.knobs) == {*base.knobs, "strength"}
+    assert system.conditions == {"label", "layout"} and set(system.knobs) == {*base.knobs, "control_strength"}
     label = torch.tensor([0, 2])
     how = Sampling(guidance=2.0, sampler="heun")
     alone = base.sample(Condition(label=label), ImageRng([5, 6]), how)
@@ -289,7 +289,7 @@ def test_an_untrained_controlnet_draws_what_its_base_draws_bit_for_bit() -> None
     assert torch.equal(system.denoiser(given, 2, how)(x, sigma), want)
     stir(system.branch)
     assert not torch.allclose(system.sample(given, ImageRng([5, 6]), how), alone, atol=1e-2)
-    none = system.sample(given, ImageRng([5, 6]), Sampling(**how, strength=0.0))
+    none = system.sample(given, ImageRng([5, 6]), Sampling(**how, control_strength=0.0))
     assert torch.equal(none, alone)
     swapped = Condition(label=label, layout=layouts().flip(0))
     assert not torch.allclose(

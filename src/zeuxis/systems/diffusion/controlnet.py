@@ -40,7 +40,7 @@ class ControlNet(System):
             never trained here, nor copied into this model's file.
         condition: what the branch is shown: "layout" (a class for every pixel), "source" (a picture, such as the edges
             that ``--pair edges`` makes), or "mask".
-        strength: how strongly it is followed: default of the knob. 1 is as it was trained, 0 the base alone.
+        control_strength: how strongly it is followed: default of the knob. 1 is as it was trained, 0 the base alone.
     """
 
     card = Card(
@@ -51,7 +51,9 @@ class ControlNet(System):
         paper="2302.05543",
         verbs={"sample", "denoiser"},
         accepts={"layout", "source", "mask", "label", "caption"},
-        knobs=(Knob("strength", "float", "how strongly the control picture is followed; 0 is not", least=0, most=10),),
+        knobs=(
+            Knob("control_strength", "float", "how much the control picture counts; 0 is not at all", least=0, most=2),
+        ),
         departures=(
             "The base is any diffusion model with a U-Net, and the loss is its own, at the noise levels it visits.",
             "Its own condition is dropped as often as in its own training, not from half of the examples.",
@@ -68,7 +70,7 @@ class ControlNet(System):
         layout_names: tuple[str, ...] = (),
         source_shape: Shape | None = None,
         condition: Literal["layout", "source", "mask"] = "layout",
-        strength: float = 1.0,
+        control_strength: float = 1.0,
     ) -> None:
         super().__init__()
         self.shape, self.field = Shape(*shape), condition
@@ -138,7 +140,7 @@ class ControlNet(System):
 
     def denoiser(self, condition: Condition, n: int, how: Sampling = Sampling()) -> Denoise:
         """The base's, controlled."""
-        unet, strength = self.unet, self.settings(how).strength
+        unet, strength = self.unet, self.settings(how).control_strength
         inner = self.base.denoiser(condition.only(self.base.conditions), n, self._of_base(how))
         features = self._features(condition)
         plain: Callable[[Tensor, Any], Tensor] = inner.of if isinstance(inner, ByLevel) else inner
@@ -152,7 +154,7 @@ class ControlNet(System):
     @torch.no_grad()
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         """As the base draws, controlled."""
-        with controlled_by(self.unet, self.branch, self._features(condition), self.settings(how).strength):
+        with controlled_by(self.unet, self.branch, self._features(condition), self.settings(how).control_strength):
             return self.base.sample(condition.only(self.base.conditions), rng, self._of_base(how))
 
     def _features(self, condition: Condition) -> Tensor:
