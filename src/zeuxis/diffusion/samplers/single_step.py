@@ -77,7 +77,7 @@ def midpoint(denoise: Denoise, x: Tensor, levels: Tensor, rng: Rng) -> Tensor:
     return x
 
 
-def ddim(denoise: Denoise, x: Tensor, levels: Tensor, rng: Rng, *, eta: float = 0.0) -> Tensor:
+def ddim(denoise: Denoise, x: Tensor, levels: Tensor, rng: Rng, eta: float = 0.0) -> Tensor:
     """The family between DDIM (``eta`` 0) and DDPM (``eta`` 1): Song et al. 2020, Eq. 12 and 16, in VE space.
 
     It is Euler's method to the level that remains of the old noise, and fresh noise up to the next level: what other
