@@ -352,6 +352,16 @@ def test_without_scale_the_base_is_left_as_it_is_and_with_it_classes_differ() ->
     assert all(not p.requires_grad for p in system.base.parameters())
 
 
+def test_its_held_out_loss_is_the_classifier_s_at_eight_levels() -> None:
+    system, batch = steered().eval(), Batch(Stream(0).normal(6, *SHAPE), Condition(label=torch.arange(6) % 3))
+    with torch.no_grad():
+        found = system.held_out(batch, Stream(1))
+        noisy = batch.image + 0.5 * Stream(1).normal(6, *SHAPE)
+        log = system.logits(noisy, torch.full((6,), 0.5)).log_softmax(1)
+    assert len(found) == 8 and batch.condition.label is not None
+    torch.testing.assert_close(found["sigma 0.5"], -log[torch.arange(6), batch.condition.label].mean())
+
+
 def test_what_cannot_be_steered_is_refused() -> None:
     with pytest.raises(Unsupported, match="no denoiser"):
         steered(base=Gaussian(SHAPE))
