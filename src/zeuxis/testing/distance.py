@@ -24,8 +24,6 @@ def distance(case: Case, system: System, batch: Batch) -> tuple[str, float] | No
         image = batch.image
         for coder in coders:  # all that a model of its codes can come to is what it decodes
             image = coder.decode(coder.encode(image))
-        if any("denoiser" in given.can for given in given_systems(system).values()):
-            return None  # what it draws is what the given model draws, and that learns nothing here
         if "log_prob" in system.can:
             made = "their unlikelihood in nats", -system.log_prob(batch.image, Stream(0)).mean()
         elif {"encode", "denoiser"} <= system.can and not coders:  # in the space of a first stage of its own
