@@ -232,8 +232,8 @@ def resumed_is_uninterrupted(case: Case) -> None:
 def eight_images_are_learnt(case: Case) -> None:
     """A game learns eight pictures: they become likelier, or what is drawn comes nearer to them, or what is rebuilt.
 
-    What it makes decides. A loss does so only where nothing is made (of a classifier): of a game of several players,
-    and of a difference of energies, it says nothing.
+    What it makes decides. A loss does so only where nothing is made (of a classifier), or what an untrained teacher
+    makes: of a game of several players, and of a difference of energies, it says nothing.
     """
     system = case.built()
     harness = Harness(system, Batches(case.toy(8), 8, 0), case.device)
