@@ -17,7 +17,10 @@ STEPS = 8  # of a sampler over a denoiser, which comes to a picture in any numbe
 
 
 def distance(case: Case, system: System, batch: Batch) -> tuple[str, float] | None:
-    """How far what ``system`` makes is from the pictures of ``batch``, and what that is; None where it makes none."""
+    """How far what ``system`` makes is from the pictures of ``batch``, and what that is; None where it makes none, or
+    what a teacher makes."""
+    if system.distils:
+        return None
     system.eval()
     coders = [s for s in given_systems(system).values() if s.shape == system.shape and {"encode", "decode"} <= s.can]
     with torch.no_grad():

@@ -63,6 +63,7 @@ class ProgressiveDistillation(System):
             "The optimiser's moments are kept from one halving to the next.",
         ),
     )
+    distils = True
     stage: Tensor
 
     def __init__(
