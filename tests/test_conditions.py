@@ -425,7 +425,10 @@ def test_info_lists_each_knob(capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["info", name]) == 0
         out = capsys.readouterr().out
         assert f"steps: a whole number from 1 to 100000, by default {steps}: network evaluations" in out
-        assert "sampler: euler, heun, midpoint, " in out and " or lms, by default euler: how the flow is solved" in out
+        assert (
+            "sampler: euler, heun, midpoint, " in out
+            and " or lms, by default euler: how the reverse process is solved" in out
+        )
         assert "eta: a number from 0 to 1, by default 0.0: share of the noise" in out
 
 

@@ -31,7 +31,7 @@ def outputs(model: Model, images: Tensor) -> Iterator[tuple[str, Tensor]]:
     system = model.system
     if "sample" in system.can:
         caption = {"caption": CAPTIONS} if "caption" in system.conditions else {}
-        pixel_by_pixel = {"sample", "log_prob"} <= system.can  # slow: one is enough
+        pixel_by_pixel = {"sample", "log_prob"} <= system.can and "denoiser" not in system.can  # slow: one is enough
         yield "sample", model.sample(n=1 if pixel_by_pixel else 3, seed=5, **caption).tensor
     if "encode" in system.can:
         codes = system.encode(images)

@@ -69,7 +69,7 @@ def info(
 def published(name: str) -> bool:
     """Whether ``name`` is a published model: a folder in the hub's layout, one that was pulled, or a file of one."""
     path = Path(name)
-    if path.is_dir() and (path / "model.json").is_file():
+    if (path / "model.json").is_file() or (path.is_file() and path.suffix != ".safetensors"):
         return False
     if not path.exists() and len(path.parts) != 2:
         return False
