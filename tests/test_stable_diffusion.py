@@ -604,7 +604,12 @@ def test_pulling_takes_weights_and_tables_alone(models, tmp_path: Path, monkeypa
     assert not any("fp16" in path or "safety" in path or ".." in path for path in hub.fetched)
     kept = json.loads((Path(done["folder"]) / "pulled.json").read_text())
     assert kept["sha256"]["unet/diffusion_pytorch_model.safetensors"] == file_hash(weights)
-    assert main(["sample", "owner/name", "--caption", "a cat", "--steps", "2", "-n", "1", "--out", "x.png"]) == 0
+    assert (
+        main(
+            ["sample", "owner/name", "--caption", "a cat", "--steps", "2", "-n", "1", "--out", str(tmp_path / "x.png")]
+        )
+        == 0
+    )
     assert main(["pull", "owner/name"]) == 2 and "here already" in capsys.readouterr().err
     assert main(["pull", "nowhere"]) == 2 and "write OWNER/NAME" in capsys.readouterr().err
 
