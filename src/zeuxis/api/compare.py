@@ -7,14 +7,14 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from zeuxis.api.coding import REBUILT
 from zeuxis.api.collectors import reconstruct
 from zeuxis.api.compare_page import write_page
-from zeuxis.api.cost import drawing_cost
+from zeuxis.api.cost import draw_with_cost
 from zeuxis.api.evaluate import default_metrics, evaluate, held_out
 from zeuxis.api.evidence import loaded_commit, recipe_sha256
 from zeuxis.api.machine import machine
@@ -27,6 +27,7 @@ from zeuxis.data.library import Data, data_of
 from zeuxis.errors import Unsupported, UsageError
 from zeuxis.knobs import Sampling
 from zeuxis.metrics.record import Figure
+from zeuxis.metrics.table import METRICS
 from zeuxis.metrics.verdict import verdicts
 from zeuxis.provenance.record import write_png, write_whole
 from zeuxis.recipe import Recipe, load_recipe
@@ -37,6 +38,7 @@ GENERATED = ("frechet", "frechet-grain", "precision", "recall", "two-sample", "c
 RECONSTRUCTED = ("rebuilt-frechet", "psnr")  # of held-out pictures, encoded and decoded
 MINUTES = 10.0  # of training, where no budget is given
 SHOWN = 32  # pictures on a sheet
+ALONE = "No two of these recipes have a figure in common, so none is better."
 
 
 def compare(
@@ -72,7 +74,7 @@ def compare(
     seeds = range(seed, seed + repeats)
     with same_threads(device):
         entries = [_measure(plan, held, samples, seeds, out, device, report) for plan in plans]
-    decided, better = _deciding(entries)
+    decided = _deciding(entries)
     found = {
         "data": name,
         "size": first.size,
@@ -83,8 +85,8 @@ def compare(
         "machine": machine(device, threads=entries[0]["threads"]),
         "commit": loaded_commit(),
         "entries": entries,
-        "verdicts": verdicts(_values(entries, decided), better),
         "verdicts_by": decided,
+        "verdicts": verdicts(_values(entries, decided), METRICS[decided].better) if decided else [ALONE],
     }
     real = held_out(held.open(first.size, "test"), SHOWN)
     _real(real.image, out / "real.png")
@@ -93,14 +95,10 @@ def compare(
     return found
 
 
-def _deciding(entries: Sequence[Mapping[str, Any]]) -> tuple[str, Literal["lower", "higher"]]:
-    """The first figure that two recipes or more have, and which side of it is better."""
-    figures = [figure for e in entries for figure in e["figures"]]
-    names = [figure["name"] for figure in figures]
-    shared = [name for name in (*GENERATED, *RECONSTRUCTED) if names.count(name) > 1]
-    if not shared:
-        raise Unsupported("of these recipes no two have a figure in common: compare those that draw, or that rebuild")
-    return shared[0], next(figure["better"] for figure in figures if figure["name"] == shared[0])
+def _deciding(entries: Sequence[Mapping[str, Any]]) -> str | None:
+    """The first figure that two recipes or more have; None where there is none, as of one that only rebuilds."""
+    names = [figure["name"] for e in entries for figure in e["figures"]]
+    return next((name for name in (*GENERATED, *RECONSTRUCTED) if names.count(name) > 1), None)
 
 
 def _values(entries: Sequence[Mapping[str, Any]], metric: str) -> dict[str, list[float]]:
@@ -140,8 +138,7 @@ def _measure(
     sheets: dict[str, str | None] = {"drawn": None, "rebuilt": None}
     cost = None
     if "sample" in model.verbs:
-        cost = drawing_cost(model, examples.condition, shown, how)
-        images = model.draw(examples.condition, shown, how)
+        images, cost = draw_with_cost(model, examples.condition, shown, how)
         sheets["drawn"] = _save(Pictures(images, records), out / f"{plan.name}.png")
     kept = None
     if set(RECONSTRUCTED) <= set(metrics):

@@ -21,7 +21,7 @@ def write_page(found: Mapping[str, Any], metrics: Sequence[str], out: Path) -> N
     page = Page(f"{', '.join(names[:-1])} and {names[-1]} on {found['data']}", _lead(found))
     page.heading("Figures")
     _figures(page, entries, metrics)
-    page.text(" ".join([f"By {found['verdicts_by']}:", *found["verdicts"]]))
+    page.text(told(found))
     page.heading("What they cost")
     _costs(page, entries)
     for kind, title in TITLES.items():
@@ -40,6 +40,12 @@ def write_page(found: Mapping[str, Any], metrics: Sequence[str], out: Path) -> N
     page.command(f"zeuxis compare {' '.join(names)} --data {found['data']} --budget {_budget(found)} "
                  f"--samples {found['samples']} --seed {found['seed']} --repeats {found['repeats']}")  # fmt: skip
     page.write(out / "index.html")
+
+
+def told(found: Mapping[str, Any]) -> str:
+    """The verdicts as a paragraph."""
+    by = [] if found["verdicts_by"] is None else [f"By {found['verdicts_by']}:"]
+    return " ".join([*by, *found["verdicts"]])
 
 
 def _budget(found: Mapping[str, Any]) -> str:

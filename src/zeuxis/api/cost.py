@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from zeuxis.api.model import Model
@@ -35,13 +36,14 @@ def multiply_adds(work: Callable[[], object]) -> int:
     return counted.get_total_flops() // 2
 
 
-def drawing_cost(model: Model, condition: Condition, seeds: range, how: Sampling) -> Cost:
-    """What drawing one of the pictures of ``seeds``, under the condition of each, costs on average."""
+def draw_with_cost(model: Model, condition: Condition, seeds: range, how: Sampling) -> tuple[Tensor, Cost]:
+    """The pictures ``(N, C, H, W)`` of ``seeds``, each under its condition, and what one of them costs on average."""
     start = time.perf_counter()
-    model.draw(condition, seeds, how)
+    images = model.draw(condition, seeds, how)
     seconds = (time.perf_counter() - start) / len(seeds)
     few = min(len(seeds), COUNTED)
-    return Cost(multiply_adds(lambda: model.draw(condition[slice(few)], seeds[:few], how)) // few, seconds)
+    counted = multiply_adds(lambda: model.draw(condition[slice(few)], seeds[:few], how))
+    return images, Cost(counted // few, seconds)
 
 
 def _attention(query: torch.Size, key: torch.Size, value: torch.Size, *rest: Any, **keywords: Any) -> int:

@@ -35,6 +35,7 @@ def compare(
     if len(set(recipes)) < 2:
         raise UsageError("a comparison needs two different recipes: zeuxis compare dcgan vae")
     from zeuxis.api.compare import compare as work
+    from zeuxis.api.compare_page import told
 
     with Progress() as progress:
         found = work(
@@ -52,5 +53,5 @@ def compare(
     if as_json:
         emit(found)
     else:
-        say(" ".join([f"By {found['verdicts_by']}:", *found["verdicts"]]))
+        say(told(found))
         say(f"open {out / 'index.html'}")
