@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -17,6 +15,7 @@ from zeuxis.catalog.loading import assign, parameters_on_meta
 from zeuxis.errors import DataError, UsageError, WeightsError
 from zeuxis.pretrained.clip_files import read_tokeniser
 from zeuxis.pretrained.clip_keys import read_clip
+from zeuxis.pretrained.json_table import read_json
 from zeuxis.spec import DataSpec, Shape
 from zeuxis.systems.recognition.clip import MEAN, STD
 from zeuxis.training.checkpoint import sha256, write_model
@@ -54,7 +53,7 @@ def adopt_clip(
     target = source.with_name(f"{source.name}-zeuxis") if out is None else Path(out)
     if target.exists():
         raise UsageError(f"{target} exists already: remove it, or give another --out")
-    config = _json(source / "config.json")
+    config = read_json(source / "config.json", DataError)
     _check_colours(source / "preprocessor_config.json")
     tokeniser = read_tokeniser(source)
     report(f"reading {weights}", None)
@@ -91,18 +90,8 @@ def _check_colours(path: Path) -> None:
     """Refuse pictures that are standardised otherwise than :class:`zeuxis.systems.recognition.clip.CLIP` does it."""
     if not path.is_file():
         return
-    found = _json(path)
+    found = read_json(path, DataError)
     for name, ours in (("image_mean", MEAN), ("image_std", STD)):
         theirs = found.get(name, ours)
         if len(theirs) != len(ours) or any(abs(a - b) > CLOSE for a, b in zip(theirs, ours, strict=True)):
             raise WeightsError(f"{path} standardises pictures by {name} {theirs}, CLIP by {list(ours)}: not known here")
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from None
-    if not isinstance(found, dict):
-        raise DataError(f"{path} is not a table")
-    return found

@@ -8,7 +8,6 @@ Axes: D width, P width of the projection, p side of a patch, N = 1 + H W / p^2 t
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -17,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from zeuxis.batch import Shape
-from zeuxis.errors import UnknownName, UsageError, lookup
+from zeuxis.errors import UsageError
 from zeuxis.nn.clip_block import ClipBlock
 from zeuxis.nn.features import FeatureNetwork
+from zeuxis.nn.table import build_table
 
 CLIP_VISION: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
@@ -176,13 +176,4 @@ def build_image_tower(table: Mapping[str, Any] | None, shape: Shape, projection:
     Raises :class:`UnknownName` for a kind that there is not, and for a key that the
     kind does not take.
     """
-    if not isinstance(table or {}, Mapping):
-        raise UsageError(f"model.image is a table, not '{table}': write model.image.kind = '{table}'")
-    options = dict(table or {})
-    kind = options.pop("kind", next(iter(IMAGE_TOWERS)))
-    build = lookup("kind of image tower", kind, IMAGE_TOWERS)
-    known = inspect.getfullargspec(build).kwonlyargs
-    for key in options:
-        if key not in known:
-            raise UnknownName(f"key of [model.image] for kind '{kind}':", key, known)
-    return build(shape, projection, **options)
+    return build_table("image", "image tower", table, IMAGE_TOWERS, shape, projection)

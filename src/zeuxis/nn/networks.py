@@ -5,16 +5,16 @@ The functions below are those tables: their keyword arguments are the keys, thei
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from zeuxis.batch import Shape
-from zeuxis.errors import UnknownName, UsageError, lookup
+from zeuxis.errors import UsageError
 from zeuxis.nn.conditioner import Backbone
 from zeuxis.nn.dit import DiT
 from zeuxis.nn.resampling_unet import ResamplingUNet
+from zeuxis.nn.table import build_table
 from zeuxis.nn.unet import UNet, check_sides
 from zeuxis.nn.uvit import UViT
 
@@ -232,13 +232,4 @@ def build_network(
 
     Raises :class:`UnknownName` for a kind that there is not, and for a key that the kind does not take.
     """
-    if not isinstance(table or {}, Mapping):
-        raise UsageError(f"model.network is a table, not '{table}': write model.network.kind = '{table}'")
-    options = dict(table or {})
-    kind = options.pop("kind", next(iter(among)))
-    build = lookup("kind of network", kind, among)
-    known = inspect.getfullargspec(build).kwonlyargs
-    for key in options:
-        if key not in known:
-            raise UnknownName(f"key of [model.network] for kind '{kind}':", key, known)
-    return build(ends, **options)
+    return build_table("network", "network", table, among, ends)

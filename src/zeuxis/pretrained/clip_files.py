@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from zeuxis.errors import DataError
 from zeuxis.nn.clip_tokeniser import END, ClipTokeniser
+from zeuxis.pretrained.json_table import read_json
 
 LENGTH = 77
 LONGEST = 1 << 20  # a window beyond this is a program's way of saying that it has none
@@ -24,7 +24,7 @@ def read_tokeniser(folder: str | Path) -> ClipTokeniser:
     """
     folder = Path(folder)
     if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
-        vocabulary, merges = _json(folder / "vocab.json"), _merges(folder / "merges.txt")
+        vocabulary, merges = read_json(folder / "vocab.json", DataError), _merges(folder / "merges.txt")
     elif (folder / "tokenizer.json").is_file():
         vocabulary, merges = _of_tokenizer(folder / "tokenizer.json")
     else:
@@ -35,7 +35,7 @@ def read_tokeniser(folder: str | Path) -> ClipTokeniser:
         key: value
         for name in ("special_tokens_map.json", "tokenizer_config.json")
         if (folder / name).is_file()
-        for key, value in _json(folder / name).items()
+        for key, value in read_json(folder / name, DataError).items()
     }
     length = settings.get("model_max_length", LENGTH)
     return ClipTokeniser(
@@ -51,16 +51,6 @@ def _token(value: Any) -> str:
     return str(value["content"]) if isinstance(value, Mapping) and "content" in value else str(value)
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from None
-    if not isinstance(found, dict):
-        raise DataError(f"{path} is not a table")
-    return found
-
-
 def _merges(path: Path) -> list[tuple[str, str]]:
     lines = path.read_text(encoding="utf-8").splitlines()
     return [_pair(line.split(), path) for line in lines if line.strip() and not line.startswith("#version")]
@@ -74,7 +64,7 @@ def _pair(parts: Any, path: Path) -> tuple[str, str]:
 
 def _of_tokenizer(path: Path) -> tuple[dict[str, int], list[tuple[str, str]]]:
     """Vocabulary and merges of ``tokenizer.json``, in which a merge is "a b" or a list of both."""
-    found = _json(path)
+    found = read_json(path, DataError)
     model = found.get("model")
     if not isinstance(model, dict) or not isinstance(model.get("vocab"), dict):
         raise DataError(f"{path} has no byte-pair vocabulary under 'model'")

@@ -13,7 +13,6 @@ Tensors stay in their files, mapped, until they are touched.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from zeuxis.errors import WeightsError
+from zeuxis.pretrained.json_table import read_json
 from zeuxis.pretrained.kind import unwrapped
 
 INDEX = "model_index.json"
@@ -236,14 +236,3 @@ def open_tensors(file: Path) -> dict[str, Tensor]:
         return load_file(file)
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{file} cannot be read as safetensors: {error}") from None
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The table in a file of JSON; raises :class:`WeightsError` where there is none."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{path} cannot be read: {error}") from None
-    if not isinstance(found, dict):
-        raise WeightsError(f"{path} is damaged: it holds no table")
-    return found
