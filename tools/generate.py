@@ -102,7 +102,7 @@ def row(found: dict[str, Any], first: dict[str, Any] | None = None) -> list[str]
         ", ".join(str(run["seed"]) for run in found["per_seed"]),
         "none yet" if found["bound"] is None else f"{sign} {found['bound']:g}",
         against,
-        "yes" if found["holds"] else "**no**",
+        {True: "yes", False: "**no**", None: "nothing claimed yet"}[found["holds"]],
         f"{max(seconds):.0f} s on {where(found['machine'])}",
         standing(found),
         evidence(found),

@@ -44,7 +44,7 @@ def reproduce(
     Where that file is from a machine of another kind it stays, and this result is written beside it as
     ``out/<recipe>.<kind>.json``, unless it is to ``replace`` the first. Trainings live in ``runs`` and are gone on
     with (or, when finished, used again) by the same call. The claim holds if the mean over the seeds meets the bound
-    and, where there is a baseline, beats it.
+    and, where there is a baseline, beats it; with neither, nothing is claimed yet, and ``holds`` is None.
     """
     claim = claim_of(recipe)
     start = time.monotonic()
@@ -215,8 +215,10 @@ def _baseline(recipe: Recipe, claim: Claim, runs: Path, device: str, report: Rep
     return float(measured(model, other, claim, report)["value"])
 
 
-def holds(value: float, claim: Claim, baseline: float | None) -> bool:
-    """Whether ``value`` meets the bound and beats the baseline, as far as there are any."""
+def holds(value: float, claim: Claim, baseline: float | None) -> bool | None:
+    """Whether ``value`` meets the bound and beats the baseline, as far as there are any; None if there is neither."""
+    if claim.bound is None and baseline is None:
+        return None
     sign = 1 if claim.better == "higher" else -1
     meets = claim.bound is None or sign * value >= sign * claim.bound
     return meets and (baseline is None or sign * value > sign * baseline)

@@ -13,6 +13,7 @@ from zeuxis.cli.keys import as_data, show_recipe, show_sections
 from zeuxis.cli.listing import met, systems
 from zeuxis.cli.options import Json, Set
 from zeuxis.cli.output import emit, plain, say
+from zeuxis.cli.reproduce import VERDICTS
 from zeuxis.knobs import Knob
 
 if TYPE_CHECKING:
@@ -204,11 +205,11 @@ def system(name: str, recipe: Recipe | None, as_json: bool) -> None:
     say(f" recipes  {', '.join(row['recipes']) or 'none'}")
     say(f"  claims  {met(row['results'])} met")
     for result in row["results"]:
-        verdict = "holds" if result["holds"] else "does not hold"
+        verdict = VERDICTS[result["holds"]].lower()
         measured = load_recipe(result["recipe"]) if result["recipe"] in recipe_paths() else None
         standing = recipe_standing(result, measured)
         mark = "" if standing == "as now" else f" ({standing})"
-        say(f"          {result['recipe']}: {result['metric']} {result['value']:.4g}, the claim {verdict}{mark}")
+        say(f"          {result['recipe']}: {result['metric']} {result['value']:.4g}, {verdict}{mark}")
     for departure in card.departures:
         say(f" differs  {departure}")
     say("")

@@ -15,6 +15,8 @@ from zeuxis.errors import UsageError
 if TYPE_CHECKING:
     from zeuxis.api.forecast import Forecast
 
+VERDICTS = {True: "holds", False: "DOES NOT HOLD", None: "measured, nothing claimed yet"}
+
 
 def reproduce(
     recipe: Annotated[str, typer.Argument(help="A recipe that makes a claim.")],
@@ -54,11 +56,11 @@ def reproduce(
     if as_json:
         emit(found)
     else:
-        verdict = "holds" if found["holds"] else "DOES NOT HOLD"
+        verdict = VERDICTS[found["holds"]]
         bound = "no bound yet" if found["bound"] is None else f"bound {found['bound']:.4g}"
         rival = f", {found['baseline']} {found['baseline_value']:.4g}" if found["baseline"] else ""
         say(f"{found['recipe']}: {found['metric']} {found['value']:.4g}, {bound}{rival}: {verdict}")
-    if not found["holds"]:
+    if found["holds"] is False:
         raise typer.Exit(1)
 
 
