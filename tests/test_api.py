@@ -204,6 +204,7 @@ def test_a_claim_must_meet_its_bound_and_beat_its_baseline() -> None:
     assert not holds(claim.bound + 0.1, claim, claim.bound + 1)
     unbound = claim.model_copy(update={"bound": None, "better": "higher"})
     assert holds(2.0, unbound, 1.0) and not holds(1.0, unbound, 2.0)
+    assert holds(2.0, unbound, None) is None, "with neither a bound nor a baseline nothing can fail, and nothing holds"
 
 
 def test_a_comparison_is_a_table_a_gallery_and_a_page(tmp_path: Path) -> None:
@@ -234,6 +235,11 @@ def test_a_comparison_of_several_seeds_says_which_differences_count(tmp_path: Pa
     assert "±" in page and "--budget 2i" in page and "--repeats 2" in page and "seeds 0 to 1" in page
     with pytest.raises(UsageError, match="one budget"):
         compare(["pca", "autoencoder"], minutes=1.0, iterations=2, out=tmp_path)
+
+
+def test_recipes_without_a_common_figure_are_shown_side_by_side(tmp_path: Path) -> None:
+    found = compare(["parzen", "autoencoder"], data="digits", iterations=2, samples=32, out=tmp_path)
+    assert found["verdicts_by"] is None and "in common" in (tmp_path / "index.html").read_text()
 
 
 def test_what_only_rebuilds_is_compared_by_what_comes_back(tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ from zeuxis.rng import ImageRng, Rng, Stream
 from zeuxis.systems.diffusion.consistency import Consistency
 from zeuxis.systems.diffusion.ddpm import BIN, DDPM, discretised_normal_log_prob
 from zeuxis.systems.diffusion.flow_matching import LEAST_TIME, TIME_SCALE, FlowMatching
+from zeuxis.systems.diffusion.ncsn import NCSN
+from zeuxis.systems.diffusion.score_sde import ScoreSDE
 from zeuxis.training.legacy import upgraded_config, upgraded_tensors
 
 SHAPE = Shape(1, 8, 8)
@@ -192,6 +194,8 @@ class KnowsThePicture(nn.Module):
 def test_every_sampler_is_on_the_cards() -> None:
     for system in (DDPM, FlowMatching):
         assert system.card.knob_table["sampler"].choices == tuple(SAMPLERS)
+    for system, own in ((NCSN, "annealed-langevin"), (ScoreSDE, "predictor-corrector")):
+        assert system.card.knob_table["sampler"].choices == (own, *SAMPLERS)
     assert DDPM.card.knob_table["spacing"].parse("exponential") == "uniform-log-snr"
 
 

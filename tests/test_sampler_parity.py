@@ -69,11 +69,14 @@ def ours(solve: Callable[..., Tensor], levels: Tensor) -> Run:
     return shown, solve(denoise, start, levels.double(), Given())
 
 
+CHAINS = ("DDIMScheduler", "DDPMScheduler")  # they know steps of the chain, and no levels
+
+
 def theirs(peer: Any, noise: Given, **how: Any) -> Run:
     """A scheduler's run, by what its documentation says of a pipeline; a chain's x_t or x itself in VE space."""
     shown: list[Tensor] = []
     sigmas = VariancePreserving(betas("linear")).sigmas.double()
-    in_ve = hasattr(peer, "sigmas") and float(peer.init_noise_sigma) != 1
+    in_ve = type(peer).__name__ not in CHAINS and float(peer.init_noise_sigma) != 1
     x = X.clone() * (float(peer.sigmas[0] ** 2 + 1) ** 0.5 if in_ve else 1.0)
     for i, t in enumerate(peer.timesteps):
         if in_ve:
@@ -81,7 +84,7 @@ def theirs(peer: Any, noise: Given, **how: Any) -> Run:
             sigma = float((x / at_t).square().mean() - 1) ** 0.5
         else:
             at_t = x
-            sigma = float(peer.sigmas[i] if hasattr(peer, "sigmas") else sigmas[int(t)])
+            sigma = float(sigmas[int(t)] if type(peer).__name__ in CHAINS else peer.sigmas[i])
         shown.append(at_t.double())
         ve = at_t.double() * math.sqrt(1 + sigma**2)
         epsilon = (ve - denoised(ve, sigma)) / sigma
@@ -102,8 +105,8 @@ def draws_from(monkeypatch: pytest.MonkeyPatch, peer: Any) -> Given:
 
     given = Given()
     module = importlib.import_module(type(peer).__module__)
-    if hasattr(module, "randn_tensor"):
-        monkeypatch.setattr(module, "randn_tensor", lambda shape, *_, **__: given.normal(*shape))
+    # Those that draw nothing do not import it.
+    monkeypatch.setattr(module, "randn_tensor", lambda shape, *_, **__: given.normal(*shape), raising=False)
     return given
 
 
@@ -165,7 +168,7 @@ CASES: dict[str, Case] = {  # ours; the scheduler, how it is built, and what its
 
 def levels_of(peer: Any) -> Tensor:
     """A scheduler's grid (N + 1,)."""
-    if hasattr(peer, "sigmas"):
+    if type(peer).__name__ not in CHAINS:
         # Those that ask twice a step hold every level but the first and the last twice.
         return torch.as_tensor(peer.sigmas).double().unique_consecutive()
     sigmas = VariancePreserving(betas("linear")).sigmas.double()
