@@ -13,6 +13,7 @@ from zeuxis.api.collectors import Chunk, Likelihoods
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.diffusion.path import append_dims
 from zeuxis.diffusion.sampler import SAMPLERS, ByLevel, euler
+from zeuxis.diffusion.straight import LEAST_TIME
 from zeuxis.distributions.reduce import per_image
 from zeuxis.errors import UnknownName, Unsupported, UsageError
 from zeuxis.game import System, Turn
@@ -22,7 +23,7 @@ from zeuxis.recipe import load_recipe, merged
 from zeuxis.rng import ImageRng, Rng, Stream
 from zeuxis.systems.diffusion.consistency import Consistency
 from zeuxis.systems.diffusion.ddpm import BIN, DDPM, discretised_normal_log_prob
-from zeuxis.systems.diffusion.flow_matching import LEAST_TIME, TIME_SCALE, FlowMatching
+from zeuxis.systems.diffusion.flow_matching import TIME_SCALE, FlowMatching
 from zeuxis.systems.diffusion.ncsn import NCSN
 from zeuxis.systems.diffusion.score_sde import ScoreSDE
 from zeuxis.training.legacy import upgraded_config, upgraded_tensors

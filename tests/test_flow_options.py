@@ -11,7 +11,7 @@ from torch import Tensor
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.diffusion.coupling import assignment, optimal_transport
 from zeuxis.diffusion.guidance import autoguided
-from zeuxis.errors import UnknownName, UsageError
+from zeuxis.errors import UnknownName, Unsupported, UsageError
 from zeuxis.game import Turn
 from zeuxis.knobs import Sampling
 from zeuxis.losses.dispersive import dispersive
@@ -100,6 +100,8 @@ def test_coupling_by_default_changes_nothing_and_the_other_pairs_what_is_near() 
     assert not torch.equal(plain, stirred(coupling="ot").match(turn(image)))
     with pytest.raises(UnknownName, match="independent"):
         FlowMatching(SHAPE, network=DIT, coupling="independant")  # type: ignore[arg-type]
+    with pytest.raises(Unsupported, match="no longer be normal"):
+        FlowMatching(SHAPE, network=DIT, coupling="ot", condition="label", classes=2)
 
 
 def test_of_two_points_the_coupled_flow_is_straight() -> None:

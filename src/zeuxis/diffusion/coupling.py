@@ -3,7 +3,7 @@
 Lines between near pairs cross less, so that the flow along them is straighter and is solved in fewer steps: optimal
 transport within the batch (Tong et al. 2023, arXiv:2302.00482; Pooladian et al. 2023, arXiv:2304.14772), which
 "immiscible diffusion" also is (Li et al. 2024, arXiv:2406.12303). All pairs together still have each noise once, so the
-noise stays normal.
+noise stays normal over all pictures; over those of one class it does not.
 
 Axes: N pictures.
 """

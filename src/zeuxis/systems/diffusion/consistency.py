@@ -16,16 +16,15 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from zeuxis.batch import Batch, Condition, Shape
+from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.diffusion.guidance import Conditioning, bind_condition
-from zeuxis.diffusion.held_out import errors_at_levels
 from zeuxis.diffusion.path import Level, append_dims, for_each
 from zeuxis.diffusion.precondition import consistency, to_x0
 from zeuxis.diffusion.sampler import ByLevel, Denoise, multistep
@@ -182,11 +181,6 @@ class Consistency(System):
         """:meth:`denoise` under ``condition``: an image, not the mean of many, whatever the level."""
         self.settings(how)  # refuses knobs that there are not
         return ByLevel(bind_condition(self.denoise, self.conditioner(condition, n)))
-
-    def held_out(self, batch: Batch, rng: Rng) -> Mapping[str, Tensor]:
-        """The error of the denoiser without guidance at eight levels: see diffusion/held_out.py."""
-        denoise = self.denoiser(batch.condition, len(batch))
-        return errors_at_levels(denoise, batch.image, rng)
 
     def levels(self, how: Sampling = Sampling()) -> Tensor:
         """The levels of the ``steps`` calls of :meth:`sample`, descending from ``high``, then 0."""

@@ -8,23 +8,21 @@ alpha-bar_t -> alpha(t)^2 of ``path``, t (1 to T) -> t + 1 (0 to T - 1). Sampler
 whose noise has deviation sigma_t = sqrt((1 - alpha-bar_t) / alpha-bar_t): see :mod:`zeuxis.diffusion.sampler`.
 
 Parts: diffusion/path.py (the chain), diffusion/precondition.py (what the network predicts), diffusion/sampler.py,
-diffusion/likelihood.py, diffusion/guidance.py, diffusion/held_out.py, nn/unet.py, nn/conditioner.py.
+diffusion/likelihood.py, diffusion/guidance.py, nn/unet.py, nn/conditioner.py.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 from torch.special import log_ndtr
 
-from zeuxis.batch import Batch, Condition, Shape
+from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.diffusion.guidance import Conditioning, bind_condition, clamped, classifier_free
-from zeuxis.diffusion.held_out import errors_at_levels
 from zeuxis.diffusion.likelihood import differentiable, draw_probe, ve_log_prob
 from zeuxis.diffusion.path import BetaSchedule, Level, VariancePreserving, add_noise, append_dims, betas, for_each
 from zeuxis.diffusion.precondition import Prediction, in_ve, on_path, target, to_x0
@@ -176,11 +174,6 @@ class DDPM(System):
         scale = self.settings(how).guidance
         null = self.conditioner.null(n)
         return ByLevel(clamped(classifier_free(self.denoise, self.conditioner(condition, n), null, scale)))
-
-    def held_out(self, batch: Batch, rng: Rng) -> Mapping[str, Tensor]:
-        """The error of the denoiser without guidance at eight levels: see diffusion/held_out.py."""
-        denoise = self.denoiser(batch.condition, len(batch), Sampling(guidance=1.0))
-        return errors_at_levels(denoise, batch.image, rng)
 
     def levels(self, how: Sampling = Sampling()) -> Tensor:
         """sigma_t of the chain, descending, then 0; or ``steps`` levels between them, by the knob ``spacing``."""

@@ -24,18 +24,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
-from zeuxis.batch import Batch, Condition, Shape
+from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.diffusion.coupling import COUPLINGS, Coupling
 from zeuxis.diffusion.guidance import Conditioning, autoguided, bind_condition, classifier_free
-from zeuxis.diffusion.held_out import errors_at_levels
 from zeuxis.diffusion.likelihood import differentiable, draw_probe, straight_log_prob
 from zeuxis.diffusion.path import Level, Straight, add_noise, append_dims, for_each
 from zeuxis.diffusion.precondition import to_x0
 from zeuxis.diffusion.sampler import ON_STRAIGHT, ByLevel, Denoise, with_knobs
 from zeuxis.diffusion.schedule import flow_levels, flow_times, shift_timesteps
 from zeuxis.diffusion.straight import ERRORS, StraightPrediction, coefficients
-from zeuxis.diffusion.straight import LEAST_TIME as LEAST_TIME
 from zeuxis.diffusion.weighting import TimeDensity, density, squared_error
 from zeuxis.errors import Unsupported, UsageError, lookup
 from zeuxis.game import Move, Player, System, Turn
@@ -136,6 +134,11 @@ class FlowMatching(System):
         self.coupling, self.snapshot, self.dispersive = lookup("coupling", coupling, COUPLINGS), snapshot, dispersive
         self.predicts, self.error = predicts, lookup("prediction", predicts, ERRORS)
         self.path = Straight()
+        if coupling != "independent" and condition != "none":
+            raise Unsupported(
+                f"coupling '{coupling}' with condition '{condition}': under a condition the noise would no longer be "
+                "normal, which sampling draws; set condition 'none', or coupling 'independent'"
+            )
         if text and condition != "caption":
             raise Unsupported(
                 f"condition '{condition}' has no text to encode: set condition 'caption' or no model.text"
@@ -234,11 +237,6 @@ class FlowMatching(System):
             return guided(x / append_dims(1 + sigma, x), self.path.time(sigma))
 
         return ByLevel(in_ve)
-
-    def held_out(self, batch: Batch, rng: Rng) -> Mapping[str, Tensor]:
-        """The error of the denoiser without guidance at eight levels: see diffusion/held_out.py."""
-        denoise = self.denoiser(batch.condition, len(batch), Sampling(guidance=1.0))
-        return errors_at_levels(denoise, batch.image, rng)
 
     def inner_features(self, image: Tensor, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         """The network's middle, the mean over its places ``(B, D)``: of noisy pictures, without a condition."""

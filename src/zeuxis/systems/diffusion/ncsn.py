@@ -7,7 +7,7 @@ and sigma_L -> high and low, L -> scales, T -> each, epsilon / sigma_L^2 -> rate
 in [-1, 1]: levels are twice theirs, and a rate, which is relative to its level, is the same.
 
 Parts: diffusion/predictor_corrector.py (annealed Langevin dynamics, and how ladder and rate are chosen),
-diffusion/path.py (``VeSde``), diffusion/guidance.py, diffusion/held_out.py, nn/networks.py, nn/conditioner.py.
+diffusion/path.py (``VeSde``), diffusion/guidance.py, nn/networks.py, nn/conditioner.py.
 """
 
 from __future__ import annotations
@@ -20,10 +20,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zeuxis.batch import Batch, Condition, Shape
+from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.diffusion.guidance import Conditioning, clamped, classifier_free
-from zeuxis.diffusion.held_out import errors_at_levels
 from zeuxis.diffusion.path import Level, VeSde, append_dims, for_each
 from zeuxis.diffusion.predictor_corrector import annealed_langevin, ladder, langevin_rate, own_or_solver
 from zeuxis.diffusion.sampler import ByLevel, Denoise
@@ -33,7 +32,7 @@ from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Knob, Sampling
 from zeuxis.nn.conditioner import ConditionKind, drop_mask, label_conditioner
 from zeuxis.nn.networks import UNETS, Ends, build_network
-from zeuxis.rng import ImageRng, Rng, normal_like
+from zeuxis.rng import ImageRng, normal_like
 
 TIME_SCALE = 1000  # the time embedding's frequencies were made for steps out of 1000
 
@@ -167,11 +166,6 @@ class NCSN(System):
         scale, null = self.settings(how).guidance, self.conditioner.null(n)
         guided = classifier_free(self.denoise, self.conditioner(condition, n), null, scale)
         return ByLevel(clamped(guided) if self.clamp else guided)
-
-    def held_out(self, batch: Batch, rng: Rng) -> Mapping[str, Tensor]:
-        """The error of the denoiser without guidance at eight levels: see diffusion/held_out.py."""
-        denoise = self.denoiser(batch.condition, len(batch), Sampling(guidance=1.0))
-        return errors_at_levels(denoise, batch.image, rng)
 
     def levels(self, how: Sampling = Sampling()) -> Tensor:
         """``steps`` levels in constant ratio from ``high`` to ``low``, then 0."""
