@@ -8,7 +8,8 @@ space s = (x0 - x) / sigma^2 (Tweedie), so a step of e = ``rate`` sigma^2 goes t
     predictor-corrector   one step to the next level, then steps at it whose size is chosen by the norms of z and s
                           (Song et al. 2021, arXiv:2011.13456, Alg. 1 to 5)
 
-The second papers' x are those of a VP path too: divided by alpha, their steps are these steps, whatever alpha is.
+On a VP path all of this is of x divided by alpha. There Alg. 5 has a further factor 1 - beta_i in the step, near 1
+for a chain of many steps, which is left out.
 
 Legend: x (B, C, H, W); ``levels`` (N + 1,), descending to 0; e and z of the texts are the step and the noise; gamma is
 the ratio of two neighbouring levels, D the numbers of a picture.

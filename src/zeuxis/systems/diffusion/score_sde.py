@@ -8,7 +8,7 @@ s_theta = -F / std -> network, lambda(t) = std^2, epsilon (the least time) -> le
 and sigma_max -> low and high, r -> snr, M -> corrections. Samplers work on x / alpha: see diffusion/sampler.py.
 
 Parts: diffusion/path.py (the SDEs), diffusion/precondition.py, diffusion/predictor_corrector.py,
-diffusion/likelihood.py, diffusion/guidance.py, diffusion/held_out.py, nn/networks.py, nn/conditioner.py.
+diffusion/likelihood.py, diffusion/guidance.py, nn/networks.py, nn/conditioner.py.
 """
 
 from __future__ import annotations
@@ -20,11 +20,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zeuxis.batch import Batch, Condition, Shape
+from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.diffusion.guidance import Conditioning, bind_condition, clamped, classifier_free
-from zeuxis.diffusion.held_out import errors_at_levels
-from zeuxis.diffusion.likelihood import differentiable, draw_probe, ve_log_prob
+from zeuxis.diffusion.likelihood import LOW, differentiable, draw_probe, ve_log_prob
 from zeuxis.diffusion.path import SDES, Level, SdeKind, add_noise, append_dims, for_each
 from zeuxis.diffusion.precondition import in_ve, to_x0
 from zeuxis.diffusion.predictor_corrector import Predictor, own_or_solver, predictor_corrector
@@ -51,8 +50,8 @@ class ScoreSDE(System):
         low: beta_min of "vp" and "sub-vp", sigma_min of "ve" (a standard deviation beside images in [-1, 1]); 0 takes
             the paper's: 0.1, and 0.02.
         high: beta_max, or sigma_max; 0 takes the paper's: 20, and 100.
-        least: the least time that training and sampling go to, of 1; 0 takes the paper's: 1e-5, and 1e-3 of "vp" and
-            "sub-vp".
+        least: the least time that training, sampling and likelihood go to, of 1; 0 takes the paper's of sampling: 1e-5,
+            and 1e-3 of "vp" and "sub-vp".
         flips: whether training flips every second picture from left to right, as the paper does on CIFAR-10.
         drop: how often training hides the condition, for classifier-free guidance; idle without one.
         clamp: whether sampling keeps the expected image within [-1, 1] at every call.
@@ -109,6 +108,8 @@ class ScoreSDE(System):
             "A U-Net of DDPM unless another network is named.",
             "A step's size is chosen for each picture by its own norms, not by means over the batch.",
             "Reverse diffusion is solved on x / alpha, where the drift of VP and sub-VP is none.",
+            "Training goes no nearer to the picture than sampling does; the paper's goes to a time of 1e-5.",
+            "The corrector's step lacks the factor alpha of the paper's for VP, near 1 where steps are many.",
             "The network is told the time, of VE too, where the paper's is told log sigma: the two are linear in one "
             "another.",
         ),
@@ -184,11 +185,6 @@ class ScoreSDE(System):
         guided = classifier_free(self.denoise, self.conditioner(condition, n), null, scale)
         return ByLevel(clamped(guided) if self.clamp else guided)
 
-    def held_out(self, batch: Batch, rng: Rng) -> Mapping[str, Tensor]:
-        """The error of the denoiser without guidance at eight levels: see diffusion/held_out.py."""
-        denoise = self.denoiser(batch.condition, len(batch), Sampling(guidance=1.0))
-        return errors_at_levels(denoise, batch.image, rng)
-
     def levels(self, how: Sampling = Sampling()) -> Tensor:
         """std / alpha at ``steps`` times, evenly from 1 to the least (Appendix G), then 0."""
         t = torch.linspace(1, self.least, self.settings(how).steps, dtype=torch.float64)
@@ -207,12 +203,16 @@ class ScoreSDE(System):
     def log_prob(self, image: Tensor, rng: Rng) -> Tensor:
         """The log-likelihood in nats (B,) by the flow's equation (Eq. 39), its divergence estimated by one probe.
 
-        Of images (B, C, H, W), under no condition. Of "ve" the pictures count for something beside the noise of the
+        Of images (B, C, H, W), under no condition, under the noise of the least time that the network was trained at,
+        where that is more than dequantising adds. Of "ve" the pictures count for something beside the noise of the
         greatest level, which is neglected.
         """
         high = self.path.std(1.0) / self.path.alpha(1.0)
+        low = max(LOW, self.path.std(self.least) / self.path.alpha(self.least))
         with differentiable():
             null = bind_condition(self.denoise, self.conditioner.null(len(image)), conditional=False)
             prior = 1 / self.path.alpha(1.0) if self.path.alpha(1.0) < 1 else high
             probes = [draw_probe(image, rng)]
-            return ve_log_prob(null, image, high=high, prior=prior, probes=probes, tolerance=self.tolerance).log_prob
+            return ve_log_prob(
+                null, image, high=high, low=low, prior=prior, probes=probes, tolerance=self.tolerance
+            ).log_prob
