@@ -209,8 +209,6 @@ class DiffusionTransformer(System):
         c = in_ve(self.predicts, self.path, sigma)
         mean, raw = self._network(append_dims(c.input, x) * x, c.noise, conditioning)
         x0 = to_x0(c, mean, x)
-        if self.latents is None:
-            x0 = x0.clamp(-1, 1)
         if raw is None:
             return x0
         rows = conditioning.get("conditional")
@@ -228,19 +226,22 @@ class DiffusionTransformer(System):
         return mean, raw
 
     def _guided(self, condition: Condition, n: int, how: Sampling) -> Denoise:
-        """:meth:`denoise` under ``condition`` with guidance, v included."""
-        null = self.conditioner.null(n)
-        return classifier_free(self.denoise, self.conditioner(condition, n), null, self.settings(how).guidance)
+        """:meth:`denoise` under ``condition`` with guidance, v included; of pictures x0 is clamped, as in DDPM."""
+        null, z = self.conditioner.null(n), self.diffused.channels
+        guided = classifier_free(self.denoise, self.conditioner(condition, n), null, self.settings(how).guidance)
+        if self.latents is not None:
+            return guided
+
+        def clamped(x: Tensor, sigma: Tensor) -> Tensor:
+            found = guided(x, sigma)
+            return torch.cat([found[:, :z].clamp(-1, 1), found[:, z:]], 1)
+
+        return clamped
 
     def denoiser(self, condition: Condition, n: int, how: Sampling = Sampling()) -> Denoise:
-        """x0 alone, guided; of pictures it is clamped, as in every step of DDPM's sampler."""
+        """x0 alone, guided."""
         guided, z = self._guided(condition, n, how), self.diffused.channels
-
-        def x0(x: Tensor, sigma: Any) -> Tensor:
-            found = guided(x, sigma)[:, :z]
-            return found.clamp(-1, 1) if self.latents is None else found
-
-        return ByLevel(x0)
+        return ByLevel(lambda x, sigma: guided(x, sigma)[:, :z])
 
     def levels(self, how: Sampling = Sampling()) -> Tensor:
         """sigma_t of the chain, descending, then 0; or ``steps`` levels between them, by the knob ``spacing``."""
