@@ -160,6 +160,16 @@ def test_the_command_makes_models_and_what_a_user_may_get_wrong(
         average(folder, [0.5])
     with pytest.raises(UsageError, match=r"up to iteration 3.*train\.posthoc"):
         average(folder, [0.1], round=3)
+    for never in (45, 10_000):  # between two snapshots, and after the last
+        with pytest.raises(UsageError, match=rf"iteration {never}: take one of \[6, 12, .*60\]"):
+            average(folder, [0.1], round=never)
+
+
+def test_snapshots_fall_due_by_time_too(tmp_path: Path) -> None:
+    train = Train.model_validate({"minutes": 0.02, "batch": 8, "posthoc": 4, "save_minutes": 60, "preview_minutes": 60})
+    system = FlowMatching(SHAPE, network=DIT)
+    Trainer(system, Batches(toy_source(1, 8, 16), 8, 0), train, tmp_path).run()
+    assert len(list((tmp_path / "averages").iterdir())) == 4
 
 
 class Normed(FlowMatching):

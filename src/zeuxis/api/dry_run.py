@@ -26,6 +26,7 @@ from zeuxis.recipe import Recipe
 from zeuxis.training.ema import ema_copy, own_state
 from zeuxis.training.given import given_systems
 from zeuxis.training.optimiser import OPTIMISERS, flat_state, overridden
+from zeuxis.training.posthoc import STORED
 
 SHOWN = 64  # examples of the first batch that its sheet shows, at most
 WIDEST = 2048  # pixels of the sheet, about: large pictures are fewer
@@ -146,7 +147,7 @@ def dry_run(
         data=_examples(source, len(held_out)),
         networks=networks(system),
         players=tuple(_moves(player, system.moves()) for player in players),
-        memory=memory(system, players, average=recipe.train.ema > 0),
+        memory=memory(system, players, average=recipe.train.ema > 0, posthoc=recipe.train.posthoc > 0),
         iterations=recipe.train.iterations if players else 1,
         minutes=recipe.train.minutes if players else None,
         batch=recipe.train.batch,
@@ -217,7 +218,7 @@ def _spelled(move: Move) -> str:
     return f"{name} ({often})" if often else name
 
 
-def memory(system: System, players: Sequence[Player], *, average: bool) -> Memory:
+def memory(system: System, players: Sequence[Player], *, average: bool, posthoc: bool = False) -> Memory:
     """What training a system that was built on the meta device would hold: the very tensors, without their memory."""
     trained = [p for player in players for p in player.parameters()]
     kept = 0
@@ -229,11 +230,14 @@ def memory(system: System, players: Sequence[Player], *, average: bool) -> Memor
         kept += _bytes(flat_state(optimiser).values())
     for parameter in trained:
         parameter.grad = None
+    averages = _bytes(own_state(ema_copy(system), system).values()) if average and players else 0
+    if posthoc:
+        averages += 4 * len(STORED) * _numbers(trained)  # in float32
     return Memory(
         weights=_bytes([*system.parameters(), *system.buffers()]),
         gradients=_bytes(trained),
         optimiser=kept,
-        average=_bytes(own_state(ema_copy(system), system).values()) if average and players else 0,
+        average=averages,
     )
 
 

@@ -114,16 +114,20 @@ def combined(run: Path, length: float, round: int | None = None) -> tuple[Tensor
     """The trained parameters of the average of ``length`` at ``round`` (None: the last snapshot's), and that round.
 
     Raises:
-        UsageError: the length is none that snapshots give well, or there is none up to that round.
+        UsageError: the length is none that snapshots give well, or there is none of that round.
         WeightsError: a snapshot is damaged.
     """
     if not LEAST_LENGTH <= length <= MOST_LENGTH:
         raise UsageError(f"a length of {length:g}: from {LEAST_LENGTH} to {MOST_LENGTH} of the training is wanted")
-    paths = [path for path in _snapshots(run / FOLDER) if round is None or int(path.name) <= round]
-    if not paths:
+    paths = _snapshots(run / FOLDER)
+    rounds = [int(path.name) for path in paths]
+    if not paths or (round is not None and round < rounds[0]):
         when = "" if round is None else f" up to iteration {round}"
         raise UsageError(f"{run} has no snapshots of averages{when}: train with --set train.posthoc=16")
-    end = int(paths[-1].name) if round is None else round
+    end = rounds[-1] if round is None else round
+    if end not in rounds:
+        raise UsageError(f"{run} has no snapshot of averages at iteration {end}: take one of {rounds}")
+    paths = paths[: rounds.index(end) + 1]
     kept = [(int(path.name), length) for path in paths for length in STORED]
     sums: dict[str, Tensor] = {}
     counts = weights_of(kept, end, length)

@@ -131,6 +131,7 @@ class Trainer(TrainingState):
                     show = now - previewed > 60 * self.config.preview_minutes
                     save = now - saved > 60 * self.config.save_minutes
                     self.seconds, show_now, save_now = self.ranks.from_first([self.seconds, show, save])
+                    self.keep_snapshot()  # here too, because a budget of minutes is known only now
                     if now - reported > 0.5 or self.progress >= 1:
                         reported = now
                         log.write(self.round, {"seconds": self.seconds, "images": self.images, **self.notes})
@@ -169,7 +170,7 @@ class Trainer(TrainingState):
 
     def play(self) -> None:
         """One round, and what follows it."""
-        bad, before = self.steps.bad_total, self.progress
+        bad = self.steps.bad_total
         turns = play_round(self.system, self.players, self._draw, self.steps)
         if self.ranks.size > 1:
             self.ranks.align([*self.system.buffers()])
@@ -179,7 +180,9 @@ class Trainer(TrainingState):
         if self.averaging is not None:
             decay = warmed_decay(self.config.ema, self.round) if self.config.ema_warmup else self.config.ema
             self.averaging.update(decay)
-        self.take_average(before)
+        if self.posthoc is not None:
+            self.posthoc.update(self.round)
+            self.keep_snapshot()
 
     def _draw(self) -> list[Turn]:
         batch = self.batches.next()

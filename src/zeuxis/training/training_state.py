@@ -81,6 +81,7 @@ class TrainingState:
         self.round = self.images = 0
         self.skipped = 0  # rounds that left nothing, because a step of theirs was not finite
         self.seconds = 0.0
+        self.looked_at = 0.0  # the progress at which it was last asked whether a snapshot is due
 
     @property
     def best(self) -> System:
@@ -110,13 +111,11 @@ class TrainingState:
         finally:
             self.batches.restore(place)
 
-    def take_average(self, before: float) -> None:
-        """What the averages of a length yet to be chosen make of a round that began at progress ``before``."""
-        if self.posthoc is None:
-            return
-        self.posthoc.update(self.round)
-        due = int(self.progress * self.config.posthoc) > int(before * self.config.posthoc)
-        if due and self.ranks.first and not self.steps.failing:
+    def keep_snapshot(self) -> None:
+        """A snapshot of the averages of a length yet to be chosen, if one fell due since this was last asked."""
+        before, self.looked_at = self.looked_at, self.progress
+        due = int(self.looked_at * self.config.posthoc) > int(before * self.config.posthoc)
+        if self.posthoc is not None and due and self.ranks.first and not self.steps.failing:
             self.posthoc.put_aside(self.round)
 
     # -- saving and resuming ----------------------------------------------------------------------
@@ -198,12 +197,15 @@ class TrainingState:
         found, model = self.checkpoints.newest(), ModelFolder(self.folder)
         if found is None:
             model.must_not_be()
+            if self.posthoc is not None and self.ranks.first:
+                self.posthoc.forget_after(0)  # of a training that was never saved
             return []
         tensors, facts, lines = found
         lines += differences(self.folder, facts, self._given(), self.facts)
         restore(self.parts(), tensors)
         self.batches.restore(facts["batches"])
         self.round, self.images, self.seconds = facts["round"], facts["images"], facts["seconds"]
+        self.looked_at = self.progress
         self.steps.bad_total, self.skipped = facts["bad_total"], facts.get("skipped", 0)
         self.steps.bad |= facts.get("bad", {})
         self.kept_threads = facts.get("threads")
