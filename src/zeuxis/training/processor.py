@@ -12,9 +12,9 @@ from pathlib import Path
 TOLD = Path("/proc/cpuinfo")  # where Linux lists the flags of every core
 # What results record: the widths of vectors, and arithmetic of numbers of 16 bits. x86 and arm have names of their own.
 INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_bf16", "asimd", "sve", "bf16", "i8mm")
-# Those with which networks train in less time in bfloat16 than in float32 (benchmarks/precision_rate.py). Without it
-# every product is converted there and back; and instructions that multiply bfloat16 in vectors alone (avx512_bf16) make
-# up for less than the conversions around them cost: training takes 1.3 to 1.7 times as long. arm's were not timed.
+# Those that multiply matrices of it. Without them every product is converted there and back; and instructions for
+# vectors alone (avx512_bf16) make up for less than the conversions around them cost: training takes 1.3 to 1.7 times as
+# long as in float32 (benchmarks/precision_rate.py, which has not been run with amx_bf16). arm's were not timed.
 FAST_BFLOAT16 = ("amx_bf16",)
 
 

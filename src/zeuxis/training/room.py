@@ -10,6 +10,7 @@ import torch
 MEMINFO = Path("/proc/meminfo")
 LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container, where there is one
 USED = Path("/sys/fs/cgroup/memory.current")
+KINDS = Path("/sys/fs/cgroup/memory.stat")  # of what is used, a line each
 
 
 def free_memory(device: torch.device | str) -> int | None:
@@ -23,19 +24,25 @@ def free_memory(device: torch.device | str) -> int | None:
     found = _available()
     limit, used = _number(LIMIT), _number(USED)
     if limit is not None and used is not None:
-        found = limit - used if found is None else min(found, limit - used)
+        # Files that were read and are not in use count as used, and make room when it is wanted.
+        left = max(0, limit - used + _line(KINDS, "inactive_file", 1))
+        found = left if found is None else min(found, left)
     return found
 
 
 def _available() -> int | None:
     if MEMINFO.is_file():
-        for line in MEMINFO.read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
+        return _line(MEMINFO, "MemAvailable:", 1024)
     known = getattr(os, "sysconf_names", {})
     if "SC_AVPHYS_PAGES" in known:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return None
+
+
+def _line(path: Path, name: str, unit: int) -> int:
+    """Bytes that the line called ``name`` tells in ``unit``; 0 where there is none."""
+    lines = path.read_text(encoding="ascii").splitlines() if path.is_file() else []
+    return next((int(words[1]) * unit for words in map(str.split, lines) if words[:1] == [name]), 0)
 
 
 def _number(path: Path) -> int | None:
