@@ -90,6 +90,8 @@ class ClassifierGuidance(System):
         self.shape, self.low, self.high = Shape(*shape), low, high
         if "denoiser" not in base.can:
             raise Unsupported(f"'{base.card.id}' has no denoiser to steer: base is a diffusion model, such as ddpm")
+        if "encode" in base.can:
+            raise Unsupported(f"'{base.card.id}' denoises codes of pictures: give a diffusion model of pictures")
         if tuple(base.shape) != tuple(self.shape):
             raise UsageError(
                 f"the base '{base.card.id}' was trained on pictures of {tuple(base.shape)}, not {tuple(self.shape)} "

@@ -180,8 +180,10 @@ def _check_teacher(teacher: System, shape: Shape) -> None:
             f"the teacher '{name}' was trained on pictures of {tuple(teacher.shape)}, not {tuple(shape)} (channels, "
             "rows, columns): set size to its own, or train one on this data"
         )
-    if teacher.config.get("predicts") in ("epsilon", "score"):
+    if "encode" in teacher.can:
+        raise Unsupported(f"'{name}' denoises codes of pictures: give a diffusion model of pictures")
+    if teacher.config.get("predicts") == "epsilon":
         raise UsageError(
-            f"the teacher '{name}' predicts {teacher.config['predicts']}, which says nothing of the picture at pure "
+            f"the teacher '{name}' predicts epsilon, which says nothing of the picture at pure "
             "noise: train one with model.predicts = 'v', or a flow-matching"
         )
