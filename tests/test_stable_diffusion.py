@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -354,20 +355,24 @@ def test_a_network_that_inpaints_is_shown_mask_and_masked_picture(models) -> Non
 def test_a_text_is_read_once_a_picture(models) -> None:
     network = models["1.x"].network
     layers = [m for m in network.modules() if isinstance(m, CrossAttention)]
-    calls = 0
+    read: list[int] = []  # the layer of each time that keys and values were computed
 
-    def count(*_: Any) -> None:
-        nonlocal calls
-        calls += 1
+    def counted(k: int, forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        def compute(x: Tensor) -> Tensor:
+            read.append(k)
+            return forward(x)
 
-    for layer in layers:
-        layer.kv.register_forward_hook(count)
+        return compute
+
     context, other = torch.randn(1, 5, 64), torch.randn(1, 5, 64)
     x, t = torch.randn(1, 4, 8, 8), torch.tensor([5.0])
     with torch.no_grad():
         plain = network(x, t, None, context), network(x, t, None, other)
+        for k, layer in enumerate(layers):
+            layer.kv.__dict__["forward"] = counted(k, layer.kv.forward)
         with context_read_once(network):
             once = [network(x, t, None, c) for c in (context, context, other)]
+        assert sorted(read) == sorted([*range(len(layers))] * 2), "once for each context, not once for each call"
         assert torch.equal(once[1], plain[0]) and torch.equal(once[2], plain[1])
         again = network(x, t, None, context)
     assert torch.equal(again, plain[0]) and all("forward" not in layer.kv.__dict__ for layer in layers)
