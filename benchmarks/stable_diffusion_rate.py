@@ -2,11 +2,11 @@
 
     python benchmarks/stable_diffusion_rate.py [--size 256] [--steps 4] [--turns 3] [--threads 2] [--small]
 
-The shape is 1.5's (859,520,964 parameters in the U-Net) with random weights, in one folder of the hub's layout that both
-open; DDIM, guidance 7.5, float32. Each run is a process of its own, in turns whose order is rotated: it opens the folder,
-then draws a picture of ``--steps`` steps, text and decoder included, in CPU seconds; its peak memory is the system's
-VmHWM. ``overhead`` is the share of our CPU time that is spent neither in the text, the U-Net nor the decoder. diffusers
-and transformers must be installed. ``--small`` is for a trial of this file: a tiny network.
+The shape is 1.5's (859,520,964 parameters in the U-Net) with random weights, in one folder of the hub's layout that
+both open; DDIM, guidance 7.5, float32. Each run is a process of its own, in turns whose order is rotated: it opens the
+folder, then draws a picture of ``--steps`` steps, text and decoder included, in CPU seconds; its peak memory is the
+system's VmHWM, which counts the pages of the mapped file. What is neither text, U-Net nor decoder is the loop.
+diffusers and transformers must be installed. ``--small`` is for a trial of this file: a tiny network.
 """
 
 from __future__ import annotations
