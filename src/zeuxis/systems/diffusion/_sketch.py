@@ -1,7 +1,8 @@
 """A caption's sketch beside what a network denoises: what it is trained on, and how the network is shown it.
 
-:class:`zeuxis.nn.text.Sketch` draws it from the words alone. It is in no paper: where things go is decided at noise levels
-at which a picture holds almost nothing, so a short training hardly learns it there; the sketch learns it at every level.
+:class:`zeuxis.nn.text.Sketch` draws it from the words alone. It is in no paper: where things go is decided at noise
+levels at which a picture holds almost nothing, so a short training hardly learns it there; the sketch learns it at every
+level.
 
 Axes: S rows and columns of a sketch.
 """
@@ -17,7 +18,10 @@ from zeuxis.nn.conditioner import Conditioning
 
 
 def sketch_error(sketch: Tensor, image: Tensor, dropped: Tensor) -> Tensor:
-    """The squared error of sketches ``(B, C, S, S)`` of ``image`` (B, C, H, W), averaged to S x S; none where ``dropped``."""
+    """The squared error of sketches ``(B, C, S, S)`` of ``image`` (B, C, H, W) averaged to S x S.
+
+    It is 0 where ``dropped`` (B,) bool.
+    """
     return (squared_error(sketch, adaptive_avg_pool2d(image, sketch.shape[-1])) * ~dropped).mean()
 
 
