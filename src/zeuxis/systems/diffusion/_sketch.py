@@ -1,8 +1,8 @@
 """A caption's sketch beside what a network denoises: what it is trained on, and how the network is shown it.
 
 :class:`zeuxis.nn.text.Sketch` draws it from the words alone. It is in no paper: where things go is decided at noise
-levels at which a picture holds almost nothing, so a short training hardly learns it there; the sketch learns it at every
-level.
+levels at which a picture holds almost nothing, so a short training hardly learns it there; the sketch learns it at
+every level.
 
 Axes: S rows and columns of a sketch.
 """
