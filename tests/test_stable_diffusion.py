@@ -35,7 +35,6 @@ from zeuxis.nn.tiles import decode_in_tiles
 from zeuxis.pretrained.controlnet_keys import save_controlnet
 from zeuxis.pretrained.hub_export import layers_of
 from zeuxis.pretrained.lora import _listed, places
-from zeuxis.pretrained.scheduler_file import read_scheduler, write_scheduler
 from zeuxis.pretrained.stable_diffusion import read_published
 from zeuxis.pretrained.unet_keys import COMPVIS, DIFFUSERS, UNetSizes, unet_sources
 from zeuxis.provenance.record import read_record
@@ -277,17 +276,6 @@ def test_zero_terminal_snr_ends_at_a_finite_level() -> None:
     assert torch.isfinite(picture(system)).all()
     with pytest.raises(UsageError, match="it must be v"):
         made("1.x", zero_snr=True)
-
-
-def test_a_scheduler_s_file_comes_back(models) -> None:
-    for version in ("1.x", "2.x", "XL"):
-        config = models[version].config
-        read, _ = read_scheduler(write_scheduler(config))
-        assert read == {key: config[key] for key in read}, version
-    read, notes = read_scheduler({"_class_name": "PNDMScheduler", "beta_schedule": "scaled_linear"})
-    assert read["sampler"] == "ddim" and not read["to_zero"] and "PNDM" in notes[0]
-    read, _ = read_scheduler({"_class_name": "DPMSolverMultistepScheduler", "use_karras_sigmas": True})
-    assert (read["sampler"], read["spacing"], read["beta_last"]) == ("dpmpp-2m", "karras", 0.02)
 
 
 # -- drawing and editing ------------------------------------------------------------------------------
