@@ -5,6 +5,7 @@ Numbers marked "pinned" were computed with transformers 5.24.0 (CLIPModel, CLIPT
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 from pathlib import Path
@@ -43,6 +44,7 @@ from zeuxis.pretrained.clip_keys import (
     scatter,
     text_sources,
 )
+from zeuxis.pretrained.tokeniser_files import of_merges
 from zeuxis.rng import Stream
 from zeuxis.spec import DataSpec
 from zeuxis.systems.recognition.clip import CLIP
@@ -309,6 +311,46 @@ def test_a_tokeniser_is_read_from_either_form(tmp_path: Path) -> None:
             read_tokeniser(other)
     with pytest.raises(DataError, match="holds no tokeniser"):
         read_tokeniser(tmp_path / "nowhere")
+
+
+def test_the_map_of_special_tokens_goes_before_the_configuration(tmp_path: Path) -> None:
+    """Unless the latter lists its tokens itself: as transformers reads them."""
+    (tmp_path / "vocab.json").write_text(json.dumps(byte_vocabulary()))
+    (tmp_path / "merges.txt").write_text("#version: 0.2\n")
+    (tmp_path / "special_tokens_map.json").write_text(json.dumps({"pad_token": "!"}))
+    told = {"pad_token": END, "model_max_length": 20}
+    for config, pad in ((told, "!"), ({**told, "added_tokens_decoder": {}}, END), ({"model_max_length": 20}, "!")):
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+        found = read_tokeniser(tmp_path)
+        assert (found.pad_token, found.length) == (pad, 20), config
+
+
+def test_damaged_files_of_a_tokeniser_are_named(tmp_path: Path) -> None:
+    (tmp_path / "vocab.json").write_text(json.dumps(byte_vocabulary()))
+    (tmp_path / "merges.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(DataError, match=r"merges\.txt cannot be read"):
+        read_tokeniser(tmp_path)
+    (tmp_path / "merges.txt").unlink()
+    for wrong in ({"added_tokens": [{"id": 1}]}, {"added_tokens": [{"content": "a", "id": "b"}]}, {"added_tokens": 3}):
+        model = {"vocab": byte_vocabulary(), "merges": [], "end_of_word_suffix": WORD_END}
+        (tmp_path / "tokenizer.json").write_text(json.dumps({"model": model, **wrong}))
+        with pytest.raises(DataError, match=r"tokenizer\.json is damaged"):
+            read_tokeniser(tmp_path)
+    for merges in (3, [3], ["a"]):
+        model = {"vocab": byte_vocabulary(), "merges": merges, "end_of_word_suffix": WORD_END}
+        (tmp_path / "tokenizer.json").write_text(json.dumps({"model": model}))
+        with pytest.raises(DataError, match=r"tokenizer\.json"):
+            read_tokeniser(tmp_path)
+    whole = gzip.compress(b"#version\na b\nc d\n")
+    flipped = whole[:12] + bytes([whole[12] ^ 255]) + whole[13:]
+    for damaged in (whole[:-9], whole[:5], flipped, b"plain text", gzip.compress(b"#version\na b c\n")):
+        (tmp_path / "bpe.txt.gz").write_bytes(damaged)
+        with pytest.raises(DataError, match=r"bpe\.txt\.gz cannot be read"):
+            of_merges(tmp_path / "bpe.txt.gz")
+    for few in (b"", whole):
+        (tmp_path / "bpe.txt.gz").write_bytes(few)
+        with pytest.raises(DataError, match="cut short"):
+            of_merges(tmp_path / "bpe.txt.gz")
 
 
 def test_words_of_data_begin_and_end() -> None:

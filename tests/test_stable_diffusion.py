@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,6 +29,7 @@ from zeuxis.errors import UsageError, WeightsError, ZeuxisError
 from zeuxis.game import System
 from zeuxis.knobs import Sampling
 from zeuxis.nn.attention import CrossAttention
+from zeuxis.nn.clip_tokeniser import END
 from zeuxis.nn.controlnet import ControlBranch
 from zeuxis.nn.latent_unet import LATENT_UNETS, latent_unet
 from zeuxis.nn.reuse import context_read_once
@@ -99,6 +101,24 @@ def test_one_file_gives_the_same_picture(models, tmp_path: Path, monkeypatch, ve
         assert torch.equal(one, other)
     assert {"betas", "model_ema.decay"} <= set(card["unused"])
     assert any("scheduler" in note for note in card["notes"])
+
+
+@pytest.mark.parametrize("version", ["1.x", "2.x", "XL"])
+def test_one_file_pads_texts_as_its_version_does(
+    models, folder: Path, tmp_path: Path, monkeypatch, version: str
+) -> None:
+    """Not as the model does whose tokeniser was found, which is named."""
+    file = single_file(models[version], tmp_path / "model.safetensors", version)
+    wanted = [table.get("pad", END) for table in SMALL[version]["text"]]
+    assert wanted == {"1.x": [END], "2.x": ["!"], "XL": [END, "!"]}[version]
+    place = Path(shutil.copytree(folder / "tokenizer", tmp_path / "tokenizer"))
+    monkeypatch.setenv("ZEUXIS_TOKENIZER", str(place))
+    for other in (END, "!"):
+        rewrite(place / "special_tokens_map.json", pad_token=other)
+        found = read_published(file)
+        assert [table["pad"] for table in found.arguments["text"]] == wanted, other
+        assert any(str(place) in note for note in found.notes)
+    assert not any("tokeniser" in note for note in read_published(folder).notes)
 
 
 def test_a_converted_checkpoint_is_read_too(models, tmp_path: Path, monkeypatch) -> None:
