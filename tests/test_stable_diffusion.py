@@ -6,7 +6,6 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,6 @@ from zeuxis.batch import Condition
 from zeuxis.catalog.published import spelt
 from zeuxis.catalog.weights import load_system
 from zeuxis.cli import main
-from zeuxis.data.cache import file_hash
 from zeuxis.diffusion.path import VariancePreserving
 from zeuxis.diffusion.timesteps import MOST, chain_betas, published_levels
 from zeuxis.errors import UsageError, WeightsError, ZeuxisError
@@ -573,58 +571,6 @@ def test_a_lora_for_another_base_names_what_does_not_fit(models, folder: Path, t
     assert "the same, pixel for pixel" in capsys.readouterr().out
     assert main(["sample", str(folder), *asked[:-4], "--lora", f"{file}*much"]) == 2
     assert "write FILE.safetensors" in capsys.readouterr().err
-
-
-# -- the hub ------------------------------------------------------------------------------------------
-
-
-class FakeHub:
-    """A hub with one repository, a folder here."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.fetched = folder, list[str]()
-
-    def model_info(self, repo: str, *, revision: str | None, files_metadata: bool) -> SimpleNamespace:
-        files = [path for path in sorted(self.folder.rglob("*")) if path.is_file()]
-        siblings = [
-            SimpleNamespace(rfilename=str(p.relative_to(self.folder)), size=p.stat().st_size, lfs=None) for p in files
-        ]
-        siblings.append(SimpleNamespace(rfilename="../evil.json", size=1, lfs=None))
-        return SimpleNamespace(sha="c" * 40, siblings=siblings)
-
-    def hf_hub_download(self, repo: str, path: str, *, revision: str, local_dir: str) -> str:
-        self.fetched.append(path)
-        made = Path(local_dir) / path
-        made.parent.mkdir(parents=True, exist_ok=True)
-        made.write_bytes((self.folder / path).read_bytes())
-        return str(made)
-
-
-def test_pulling_takes_weights_and_tables_alone(models, tmp_path: Path, monkeypatch, capsys) -> None:
-    repo = repository(models["1.x"], tmp_path / "there")
-    for extra in ("unet/run.py", "unet/diffusion_pytorch_model.bin", "safety_checker/model.safetensors", "README.md"):
-        (repo / extra).parent.mkdir(exist_ok=True)
-        (repo / extra).write_bytes(b"no")
-    weights = repo / "unet" / "diffusion_pytorch_model.safetensors"
-    (repo / "unet" / "diffusion_pytorch_model.fp16.safetensors").write_bytes(b"another variant")
-    hub = FakeHub(repo)
-    monkeypatch.setattr("zeuxis.data.hub_files.client", lambda: hub)
-    monkeypatch.setenv("ZEUXIS_CACHE", str(tmp_path / "cache"))
-    assert main(["pull", "owner/name", "--json"]) == 0
-    done = json.loads(capsys.readouterr().out)
-    assert done["commit"] == "c" * 40 and done["files"] == len(hub.fetched)
-    assert {Path(path).suffix for path in hub.fetched} == {".safetensors", ".json", ".txt"}
-    assert not any("fp16" in path or "safety" in path or ".." in path for path in hub.fetched)
-    kept = json.loads((Path(done["folder"]) / "pulled.json").read_text())
-    assert kept["sha256"]["unet/diffusion_pytorch_model.safetensors"] == file_hash(weights)
-    assert (
-        main(
-            ["sample", "owner/name", "--caption", "a cat", "--steps", "2", "-n", "1", "--out", str(tmp_path / "x.png")]
-        )
-        == 0
-    )
-    assert main(["pull", "owner/name"]) == 2 and "here already" in capsys.readouterr().err
-    assert main(["pull", "nowhere"]) == 2 and "write OWNER/NAME" in capsys.readouterr().err
 
 
 # -- beside the public library ------------------------------------------------------------------------

@@ -82,7 +82,9 @@ def is_published(path: Path) -> bool:
 
 
 def holds_unet(file: Path) -> bool:
-    """Whether a file of safetensors has a U-Net under the name that a whole model's has."""
+    """Whether a file of safetensors, or a folder in the hub's layout, has a U-Net under a whole model's name of it."""
+    if file.is_dir():
+        return (file / "unet").is_dir()
     try:
         with safe_open(file, "pt") as found:
             return any(UNET in key for key in found.keys())  # noqa: SIM118  (no mapping)
