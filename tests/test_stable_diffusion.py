@@ -541,7 +541,7 @@ def test_cloneofsimo_s_numbers_count_the_public_order(models) -> None:
     sizes, depths = layers_of(models["1.x"].config)
     known = places(sizes, depths)
     facts = {"unet": '["CrossAttention", "Attention", "GEGLU"]', "text_encoder": '["CLIPAttention"]'}
-    listed = _listed(facts, known)
+    listed = _listed(facts, known, "")
     parts = [layer.split(".transformer_blocks.0.") for layer in listed["unet"]]
     blocks = list(dict.fromkeys(block for block, _ in parts))
     assert blocks == ["unet.down_blocks.0.attentions.0", "unet.up_blocks.1.attentions.0",
