@@ -500,6 +500,14 @@ def test_a_folder_that_lacks_a_file_is_refused(folder: Path, gone: str, match: s
         adopt_clip(folder)
 
 
+def test_programs_of_a_published_clip_are_named_and_not_run(folder: Path, tmp_path: Path, capsys) -> None:
+    (folder / "modeling.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    (folder / "config.json").write_text(json.dumps({**CONFIG, "auto_map": {"AutoModel": "modeling.Evil"}}))
+    assert main(["convert", str(folder), "--out", str(tmp_path / "out")]) == 0
+    assert "which were not run: modeling.py, config.json" in capsys.readouterr().out
+    assert not (tmp_path / "ran").exists()
+
+
 def test_other_colours_are_refused(folder: Path) -> None:
     (folder / "preprocessor_config.json").write_text(json.dumps({"image_mean": [0.5, 0.5, 0.5]}))
     with pytest.raises(WeightsError, match="image_mean"):

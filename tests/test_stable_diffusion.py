@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from collections.abc import Callable
@@ -21,9 +22,10 @@ from zeuxis.batch import Condition
 from zeuxis.catalog.published import spelt
 from zeuxis.catalog.weights import load_system
 from zeuxis.cli import main
+from zeuxis.data.cache import file_hash
 from zeuxis.diffusion.path import VariancePreserving
 from zeuxis.diffusion.timesteps import MOST, chain_betas, published_levels
-from zeuxis.errors import UsageError, WeightsError, ZeuxisError
+from zeuxis.errors import Unsupported, UsageError, WeightsError, ZeuxisError
 from zeuxis.game import System
 from zeuxis.knobs import Sampling
 from zeuxis.nn.attention import CrossAttention
@@ -33,12 +35,13 @@ from zeuxis.nn.latent_unet import LATENT_UNETS, latent_unet
 from zeuxis.nn.reuse import context_read_once
 from zeuxis.nn.tiles import decode_in_tiles
 from zeuxis.pretrained.controlnet_keys import save_controlnet
-from zeuxis.pretrained.hub_export import layers_of
+from zeuxis.pretrained.hub_export import layers_of, write_hub_layout
 from zeuxis.pretrained.lora import _listed, places
 from zeuxis.pretrained.stable_diffusion import read_published
 from zeuxis.pretrained.unet_keys import COMPVIS, DIFFUSERS, UNetSizes, unet_sources
 from zeuxis.provenance.record import read_record
 from zeuxis.rng import ImageRng
+from zeuxis.spec import DataSpec
 from zeuxis.training.checkpoint import write_model
 
 CAPTION = "a red cat on a chair"
@@ -229,8 +232,11 @@ def test_programs_of_a_repository_are_never_run(models, tmp_path: Path) -> None:
         (repo / name).write_text(evil)
     rewrite(repo / "model_index.json", _class_name="Evil", unet=["modeling", "Evil"])
     rewrite(repo / "unet" / "config.json", auto_map={"AutoModel": "modeling.Evil"}, _class_name="Evil")
-    load_system(repo)
+    _, card = load_system(repo)
     assert not (tmp_path / "ran").exists()
+    (note,) = (note for note in card["notes"] if "programs" in note)
+    for name in ("never run", "pipeline.py", "unet/modeling.py", "text_encoder/__init__.py", "unet/config.json"):
+        assert name in note, name
 
 
 @pytest.mark.parametrize(
@@ -488,6 +494,27 @@ def test_what_was_trained_here_is_exported(models, tmp_path: Path, capsys) -> No
     assert main(["export", "ddpm", "--out", str(tmp_path / "no")]) == 2
 
 
+def test_pictures_that_are_not_square_are_not_exported_in_silence(models, tmp_path: Path, capsys) -> None:
+    wide = copy.copy(models["1.x"])
+    wide.shape = wide.shape.at(16, 24)
+    wide.spec, wide.config = DataSpec(wide.shape), {**wide.config, "shape": wide.shape}
+    write_model(tmp_path / "run" / "model", wide, {})
+    asked = ["export", str(tmp_path / "run"), "--out", str(tmp_path / "out")]
+    assert main(asked) == 2
+    assert "draws pictures of 24x16" in (told := capsys.readouterr().err) and "--size 20" in told
+    assert main([*asked, "--size", "18"]) == 2 and "multiples of 4, such as 20" in capsys.readouterr().err
+    assert main([*asked, "--size", "20"]) == 0 and read_published(tmp_path / "out").side == 20
+
+
+def test_nothing_is_left_out_of_an_export_in_silence(models, tmp_path: Path) -> None:
+    state = {**models["1.x"].state_dict(), "branch.middle_zero.bias": torch.zeros(1)}
+    with pytest.raises(Unsupported, match=r"1 tensors, branch\.middle_zero\.bias first"):
+        write_hub_layout(models["1.x"].config, state, SIDE, tmp_path / "out")
+    with pytest.raises(Unsupported, match="sampler 'midpoint' has no public scheduler"):
+        write_hub_layout({**models["1.x"].config, "sampler": "midpoint"}, {}, SIDE, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 # -- LoRA ---------------------------------------------------------------------------------------------
 
 RANK = 2
@@ -529,6 +556,8 @@ def test_a_lora_changes_its_layers_and_no_others(models, folder: Path, tmp_path:
     conv = "network.middle_blocks.0.resblock.conv1.weight"
     text = "prompt.readers.0.tower.blocks.1.attention.qkv.weight"
     assert changed == {qkv, conv, text} and card["sha256"] != load_system(folder)[1]["sha256"]
+    hashes = {str(tmp_path / "style.safetensors"): file_hash(tmp_path / "style.safetensors")}
+    assert card["added"] == [{"kind": "lora", "files": hashes, "scale": scale, "layers": len(pairs)}]
     (down, up), (small, wide), (d, u) = pairs.values()
     assert not change[qkv][:128].any() and not change[qkv][256:].any() and not change[text][:128].any()
     torch.testing.assert_close(change[qkv][128:256], 0.5 * up @ down, atol=1e-5, rtol=1e-4)
@@ -568,6 +597,7 @@ def test_a_lora_for_another_base_names_what_does_not_fit(models, folder: Path, t
     out = tmp_path / "out.png"
     asked = ["--caption", CAPTION, "--steps", "2", "-n", "1", "--lora", f"{file}*0.5", "--out", str(out)]
     assert main(["sample", str(folder), *asked]) == 0 and main(["sample", "--replay", str(out)]) == 0
+    assert read_record(out)["added"] == [{"kind": "lora", "files": {str(file): file_hash(file)}, "scale": 0.5}]
     assert "the same, pixel for pixel" in capsys.readouterr().out
     assert main(["sample", str(folder), *asked[:-4], "--lora", f"{file}*much"]) == 2
     assert "write FILE.safetensors" in capsys.readouterr().err
@@ -620,7 +650,8 @@ def test_a_control_branch_steers(models, folder: Path, tmp_path: Path, capsys) -
     network = models["1.x"].network
     branch = stirred(ControlBranch(network, 3, factor=2), 7)
     file = tmp_path / "control.safetensors"
-    save_file({key: tensor.contiguous() for key, tensor in save_controlnet(branch).items()}, file)
+    public = {f"control_model.{key}": tensor.contiguous() for key, tensor in save_controlnet(branch).items()}
+    save_file({**public, "model.of_the_base": torch.zeros(1)}, file)
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (SIDE, SIDE, 3), np.uint8)).save(tmp_path / "edges.png")
     steered, plain = load(spelt(str(folder), control=str(file))), load(folder)
     how = {"caption": CAPTION, "steps": 3}
@@ -641,5 +672,14 @@ def test_a_control_branch_steers(models, folder: Path, tmp_path: Path, capsys) -
     out = tmp_path / "out.png"
     asked = ["--caption", CAPTION, "--steps", "2", "-n", "1", "--with", str(file), "--control", edges]
     assert main(["sample", str(folder), *asked, "--out", str(out)]) == 0
+    assert "no place here: model.of_the_base" in capsys.readouterr().err
+    assert read_record(out)["added"] == [{"kind": "control", "files": {str(file): file_hash(file)}}]
+    assert steered.card["added"][0]["unused"] == ["model.of_the_base"] and plain.card["added"] == []
     assert main(["sample", "--replay", str(out), "--control", edges]) == 0
     assert "the same, pixel for pixel" in capsys.readouterr().out
+    assert main(["export", steered.name, "--out", str(tmp_path / "no")]) == 2
+    assert f"export '{folder}', and give {file} to others" in capsys.readouterr().err
+    assert not (tmp_path / "no").exists()
+    pickle = file.rename(tmp_path / "control.pth")
+    assert main(["sample", str(folder), *asked[:-4], "--with", str(pickle)]) == 1
+    assert f"zeuxis convert {pickle}" in capsys.readouterr().err

@@ -355,6 +355,8 @@ class Model:
             dtype=self.precision,
             drawn=drawn,
         )
+        if added := self.card.get("added"):  # to a published model: the files of a LoRA, of a ControlNet
+            made["added"] = [{k: one[k] for k in ("kind", "files", "scale") if k in one} for one in added]
         return made if self.size is None else {**made, "size": list(height_width(self.size))}
 
 

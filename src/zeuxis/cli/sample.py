@@ -127,9 +127,11 @@ def _spelt(model: str, loras: list[str] | None, control: str | None) -> str:
 def said_before(model: Model, n: int, how: Sampling, batch: int | None) -> list[str]:
     """What a user should know before a large model draws: how it was read, and the memory it will take."""
     lines = [f"note: {line}" for line in model.card.get("notes", ())]
-    if unused := model.card.get("unused"):
-        more = f" and {len(unused) - SHOWN} more" if len(unused) > SHOWN else ""
-        lines.append(f"note: tensors of the file that have no place here: {', '.join(unused[:SHOWN])}{more}")
+    added = [one.get("unused", ()) for one in model.card.get("added", ())]
+    for unused in (model.card.get("unused", ()), *added):
+        if unused:
+            more = f" and {len(unused) - SHOWN} more" if len(unused) > SHOWN else ""
+            lines.append(f"note: tensors of the file that have no place here: {', '.join(unused[:SHOWN])}{more}")
     held = model.memory(n, how, batch)
     if held is None:
         return lines

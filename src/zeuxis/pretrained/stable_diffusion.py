@@ -76,8 +76,8 @@ class PublishedModel:
 def read_published(path: Path) -> PublishedModel:
     """The model in a folder in the hub's layout, or in one file of safetensors.
 
-    Raises :class:`WeightsError` where keys are missing or left over (naming them), where a setting is not known here,
-    or where weights are pickles (with the command that converts them).
+    Raises :class:`WeightsError` where keys are missing or left over (naming them), where a setting is not known here
+    (of the scheduler :class:`Unsupported`), or where weights are pickles (with the command that converts them).
     """
     parts = read_parts(path)
     xl = len(parts.towers) > 1
@@ -117,12 +117,18 @@ def read_published(path: Path) -> PublishedModel:
         side=side * factor if isinstance(side, int) else usual,
         tensors=tensors,
         unused=(*parts.unused, *left),
-        notes=(*notes, *where),
+        notes=(*notes, *where, *_programs(parts)),
         files=parts.files,
     )
 
 
 # -- its parts ----------------------------------------------------------------------------------------
+
+
+def _programs(parts: PublishedParts) -> tuple[str, ...]:
+    if not parts.programs:
+        return ()
+    return (f"it has programs of its own, which are never run: {', '.join(parts.programs)}",)
 
 
 def _unet(part: PublishedPart) -> tuple[UNetSizes, dict[str, Any], dict[str, Tensor]]:
