@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from zeuxis.api.model import load
-from zeuxis.batch import Condition
+from zeuxis.batch import Batch, Condition
 from zeuxis.catalog.published import spelt
 from zeuxis.catalog.weights import load_system
 from zeuxis.cli import main
@@ -26,7 +26,7 @@ from zeuxis.data.cache import file_hash
 from zeuxis.diffusion.path import VariancePreserving
 from zeuxis.diffusion.timesteps import MOST, chain_betas, published_levels
 from zeuxis.errors import Unsupported, UsageError, WeightsError, ZeuxisError
-from zeuxis.game import System
+from zeuxis.game import System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.nn.attention import CrossAttention
 from zeuxis.nn.clip_tokeniser import END
@@ -40,7 +40,7 @@ from zeuxis.pretrained.lora import _listed, places
 from zeuxis.pretrained.stable_diffusion import read_published
 from zeuxis.pretrained.unet_keys import COMPVIS, DIFFUSERS, UNetSizes, unet_sources
 from zeuxis.provenance.record import read_record
-from zeuxis.rng import ImageRng
+from zeuxis.rng import ImageRng, Stream
 from zeuxis.spec import DataSpec
 from zeuxis.training.checkpoint import write_model
 
@@ -413,9 +413,6 @@ def test_tiles_pass_into_one_another() -> None:
 
 def test_what_cannot_be_drawn_is_said_with_its_mend(models, folder: Path) -> None:
     system = models["1.x"]
-    long = " ".join(["cat"] * 74 + ["dog", "owl"])
-    with pytest.raises(UsageError, match=r"longer than the 75 tokens.*'og owl'|longer than the 75 tokens.*owl"):
-        system.sample(Condition(caption=(long,)), ImageRng([0]), SHORT)
     with pytest.raises(UsageError, match=r"give the source too \(--source PICTURE\)"):
         picture(system, mask=HALF)
     with pytest.raises(UsageError, match="the mask is 8x8 pixels and the picture 16x16"):
@@ -429,6 +426,30 @@ def test_what_cannot_be_drawn_is_said_with_its_mend(models, folder: Path) -> Non
     source, mask = np.zeros((16, 16, 3), np.uint8), np.ones((16, 12), bool)
     with pytest.raises(UsageError, match="the mask is 12x16 pixels and the source 16x16"):
         load(folder).sample(1, caption=CAPTION, source=source, mask=mask)
+
+
+def test_a_caption_longer_than_the_window_is_cut_and_the_rest_is_said(models, folder: Path, tmp_path, capsys) -> None:
+    model = load(folder)
+    longest = next(iter(model.system.prompt.readers)).longest
+    fits = " ".join(["cat"] * longest)
+    long = f"{fits} red owl"
+    assert model.unread(caption=fits, negative="dog") == ()
+    (said,) = model.unread(caption=[long, fits, long])
+    assert said == "of the caption the model reads 75 tokens: 'red owl' is left out"
+    assert "of the negative" in model.unread(caption=fits, negative=long)[0]
+    out = tmp_path / "x.png"
+    asked = ["sample", str(folder), "--steps", "1", "-n", "1", "--out", str(out), "--caption"]
+    assert main([*asked, long]) == 0
+    assert f"note: {said}" in capsys.readouterr().err
+    record = read_record(out)
+    assert record["condition"]["caption"] == long and record["unread"] == [said]
+    assert torch.equal(model.sample(1, caption=long, steps=1).tensor, model.sample(1, caption=fits, steps=1).tensor)
+    assert main([*asked, fits]) == 0
+    assert "left out" not in capsys.readouterr().err and "unread" not in read_record(out)
+    turn = Turn(Batch(pixels(1).repeat(2, 1, 1, 1), Condition(caption=(long, fits))), Stream(0), 0, 0.0)
+    with torch.no_grad():
+        models["1.x"].predict(turn)
+    assert turn.notes["cut"] == 0.5
 
 
 def test_overflow_is_an_error_and_no_picture() -> None:

@@ -112,6 +112,10 @@ class Verbs(nn.Module):
         """The memory that :meth:`sample` takes for ``n`` images at a time; None where it is not known, and small."""
         return None
 
+    def unread(self, condition: Condition) -> tuple[str, ...]:
+        """What of ``condition`` it passes over, a sentence each, for the user to know: a caption beyond its window."""
+        return ()
+
     def classify(self, image: Tensor) -> tuple[Tensor, ...]:
         """Logits ``(B, K_f)``, one tensor per factor that the system reads off a picture."""
         raise self._lacks("classify")

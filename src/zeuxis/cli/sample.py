@@ -97,7 +97,7 @@ def sample(
             say("\n".join(captions))
         return
     drawn = found.at(parse_size(size))
-    for line in said_before(drawn, n, how, batch):
+    for line in said_before(drawn, n, how, batch, conditions):
         note(line)
     made = drawn.sample(n, seed, knobs=how, batch=batch, **conditions)
     folder = out or Path("samples") / f"{Path(model).resolve().name if Path(model).exists() else model}-{seed}"
@@ -124,9 +124,10 @@ def _spelt(model: str, loras: list[str] | None, control: str | None) -> str:
     return spelt(model, loras or (), control)
 
 
-def said_before(model: Model, n: int, how: Sampling, batch: int | None) -> list[str]:
-    """What a user should know before a large model draws: how it was read, and the memory it will take."""
-    lines = [f"note: {line}" for line in model.card.get("notes", ())]
+def said_before(model: Model, n: int, how: Sampling, batch: int | None, asked: Mapping[str, Any]) -> list[str]:
+    """What a user should know before a model draws: how a large one was read and the memory it will take; and what of
+    the texts ``asked`` it passes over."""
+    lines = [f"note: {line}" for line in (*model.card.get("notes", ()), *model.unread(**asked))]
     added = [one.get("unused", ()) for one in model.card.get("added", ())]
     for unused in (model.card.get("unused", ()), *added):
         if unused:
