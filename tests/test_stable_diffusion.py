@@ -19,7 +19,7 @@ from torch import Tensor
 
 from zeuxis.api.model import load
 from zeuxis.batch import Batch, Condition
-from zeuxis.catalog.published import spelt
+from zeuxis.catalog.published import hash_of, spelt
 from zeuxis.catalog.weights import load_system
 from zeuxis.cli import main
 from zeuxis.data.cache import file_hash
@@ -43,6 +43,7 @@ from zeuxis.provenance.record import read_record
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.spec import DataSpec
 from zeuxis.training.checkpoint import write_model
+from zeuxis.training.precision import autocast
 
 CAPTION = "a red cat on a chair"
 SHORT = Sampling(steps=3)
@@ -468,6 +469,43 @@ def test_overflow_is_an_error_and_no_picture() -> None:
         picture(system)
 
 
+@pytest.mark.parametrize("planted", [float("inf"), float("-inf"), float("nan")])
+def test_one_number_that_is_not_finite_is_no_picture(models, planted: float) -> None:
+    """In a latent, or in what the decoder makes: at once, or of the last tile alone."""
+    system, latent = models["1.x"], torch.zeros(1, 4, 8, 8)
+    mend = "use --precision float32 or bfloat16"
+    with torch.no_grad(), pytest.raises(ZeuxisError, match=f"latents are not finite.*{mend}"):
+        system.decode(latent.index_fill(3, torch.tensor([5]), planted))
+    for tile, tiles in ((0, 1), (6, 4)):
+        calls: list[Tensor] = []
+
+        def plant(module: Any, given: Any, made: Tensor, calls=calls, tiles=tiles) -> Tensor:
+            calls.append(made)
+            return made.index_fill(2, torch.tensor([7]), planted) if len(calls) == tiles else made
+
+        handle = system.first_stage.decoder.out.register_forward_hook(plant)
+        try:
+            with torch.no_grad(), pytest.raises(ZeuxisError, match=f"decoded picture is not finite.*{mend}"):
+                system.decode(latent, tile)
+        finally:
+            handle.remove()
+        assert len(calls) == tiles
+
+
+def test_a_first_stage_that_overflows_in_half_precision_is_spared_it_or_refused() -> None:
+    """Under autocast it computes in float32; weights that went through float16, which ends at 65,504, stay infinite."""
+    system = made("1.x")
+    latent = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        system.first_stage.from_latent.weight.mul_(2e5)
+        whole = system.decode(latent)
+        with autocast("cpu", "float16"):
+            assert torch.equal(system.decode(latent), whole)
+        system.first_stage.half().float()
+        with pytest.raises(ZeuxisError, match=r"decoded picture is not finite.*float32 or bfloat16"):
+            system.decode(latent)
+
+
 # -- the command line ---------------------------------------------------------------------------------
 
 
@@ -534,6 +572,22 @@ def test_nothing_is_left_out_of_an_export_in_silence(models, tmp_path: Path) -> 
     with pytest.raises(Unsupported, match="sampler 'midpoint' has no public scheduler"):
         write_hub_layout({**models["1.x"].config, "sampler": "midpoint"}, {}, SIDE, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_hash_of_a_file_is_remembered_or_found_again(tmp_path: Path, monkeypatch) -> None:
+    """Written under a name of its own first, which another process cannot be writing at the same time."""
+    monkeypatch.setenv("ZEUXIS_CACHE", str(tmp_path / "cache"))
+    file = tmp_path / "weights.safetensors"
+    file.write_bytes(b"abc")
+    assert hash_of(file) == file_hash(file)
+    (kept,) = (tmp_path / "cache" / "hashes").iterdir()
+    kept.unlink()
+    kept.with_suffix(".draft").mkdir()  # of another process
+    assert hash_of(file) == kept.read_text() == file_hash(file)
+    kept.write_text("e" * 64)
+    assert hash_of(file) == "e" * 64, "remembered"
+    monkeypatch.setenv("ZEUXIS_CACHE", str(file))  # no folder
+    assert hash_of(file) == file_hash(file)
 
 
 # -- LoRA ---------------------------------------------------------------------------------------------
