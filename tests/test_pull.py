@@ -134,3 +134,12 @@ def test_what_was_pulled_draws_only_where_it_has_a_unet(small_hub, capsys) -> No
     (small_hub.folder / "lora.safetensors").rename(small_hub.folder / "model.ckpt")
     assert main(["pull", "owner/old"]) == 1
     assert "zeuxis convert model.ckpt" in capsys.readouterr().err
+
+
+def test_pickles_in_a_part_are_not_fetched(small_hub, capsys) -> None:
+    part = small_hub.folder / "unet" / "diffusion_pytorch_model"
+    part.with_suffix(".safetensors").rename(part.with_suffix(".bin"))
+    assert main(["pull", "owner/name"]) == 1
+    told = capsys.readouterr().err
+    assert "no safetensors in unet/" in told and "zeuxis convert diffusion_pytorch_model.bin" in told
+    assert not small_hub.fetched

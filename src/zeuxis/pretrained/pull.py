@@ -131,9 +131,10 @@ def chosen(repo: str, there: Sequence[ModelFile], variant: str | None, file: str
     for part in PARTS:
         inside = [f for f in there if str(PurePosixPath(f.path).parent) == part]
         weights = [f for f in inside if f.path.endswith(WEIGHTS)]
-        if not weights and any(f.path.endswith(PICKLES) for f in inside):
-            raise WeightsError(f"{repo} has pickles and no safetensors in {part}/, which could run any program: "
-                               "take a repository with safetensors")  # fmt: skip
+        if not weights and (pickle := _pickle(inside)):
+            raise WeightsError(
+                f"{repo} has no safetensors in {part}/, and {pickle}: take a repository with safetensors"
+            )
         sets: dict[str | None, list[ModelFile]] = {}
         for each in weights:
             sets.setdefault(_variant(each.path), []).append(each)
@@ -178,14 +179,22 @@ def _single(repo: str, there: Sequence[ModelFile], file: str | None) -> ModelFil
     if len(alone) != 1:
         known = ", ".join(f.path for f in alone)
         if not alone:
-            pickle = next((f.path for f in there if f.path.endswith(PICKLES)), None)
-            mend = "nothing of it can be read" if pickle is None else (
-                f"{pickle} is a pickle, which could run any program and is not fetched; where you have it, zeuxis "
-                f"convert {PurePosixPath(pickle).name} reads it without running it"
-            )  # fmt: skip
-            raise WeightsError(f"{repo} has neither {INDEX} nor a file of safetensors: {mend}")
+            why = _pickle(there) or "nothing of it can be read"
+            raise WeightsError(f"{repo} has neither {INDEX} nor a file of safetensors: {why}")
         raise UsageError(f"{repo} has several files: choose one with --file ({known})")
     return alone[0]
+
+
+def _pickle(files: Sequence[ModelFile]) -> str:
+    """What is to be said of a pickle among files; "" where there is none."""
+    for each in files:
+        if each.path.endswith(PICKLES):
+            name = PurePosixPath(each.path).name
+            return (
+                f"{each.path} is a pickle, which could run any program and is not fetched (zeuxis convert {name} reads "
+                "one that you have, without running it)"
+            )
+    return ""
 
 
 def _look(repo: str, revision: str | None) -> tuple[str, list[ModelFile]]:
