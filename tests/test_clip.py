@@ -38,12 +38,11 @@ from zeuxis.pretrained.clip_keys import (
     OPENCLIP,
     TRANSFORMERS,
     clip_sources,
-    gather,
     read_clip,
     read_text_tower,
-    scatter,
     text_sources,
 )
+from zeuxis.pretrained.kind import gather, scatter
 from zeuxis.pretrained.tokeniser_files import of_merges
 from zeuxis.rng import Stream
 from zeuxis.spec import DataSpec
@@ -167,18 +166,18 @@ def test_the_published_towers_have_the_published_counts() -> None:
 
 def test_both_layouts_hold_the_same_tensors_and_are_inverted() -> None:
     _, tensors = read_clip(published(), CONFIG)
-    theirs = scatter(clip_sources(OPENCLIP, 2, 3), tensors)
+    theirs = scatter(clip_sources(OPENCLIP, 2, 3), tensors, "it")
     assert theirs["transformer.resblocks.1.attn.in_proj_weight"].shape == (96, 32)
     assert theirs["text_projection"].shape == (32, 24) and theirs["visual.proj"].shape == (40, 24)
     sizes, back = read_clip(theirs, CONFIG)
     assert all(torch.equal(back[name], tensor) for name, tensor in tensors.items())
     assert sizes["text"]["activation"] == "quick-gelu"
-    again = scatter(clip_sources(TRANSFORMERS, 2, 3), back)
+    again = scatter(clip_sources(TRANSFORMERS, 2, 3), back, "it")
     assert again.keys() == published().keys() and all(torch.equal(again[k], v) for k, v in published().items())
 
 
 def test_without_a_configuration_the_activation_is_that_of_the_program() -> None:
-    theirs = scatter(clip_sources(OPENCLIP, 2, 3), read_clip(published(), CONFIG)[1])
+    theirs = scatter(clip_sources(OPENCLIP, 2, 3), read_clip(published(), CONFIG)[1], "it")
     constants = {key: torch.tensor(0) for key in ("input_resolution", "context_length", "vocab_size")}
     assert read_clip(theirs)[0]["text"]["activation"] == "gelu"
     assert read_clip({**theirs, **constants})[0]["text"]["activation"] == "quick-gelu"
@@ -200,7 +199,7 @@ def test_a_text_tower_is_read_without_its_prefix_and_strange_keys_are_named() ->
     with pytest.raises(WeightsError, match="no CLIP"):
         read_text_tower({"a": torch.zeros(1)})
     with pytest.raises(WeightsError, match="lacks"):
-        gather(text_sources(TRANSFORMERS, 3, False), whole)
+        gather(text_sources(TRANSFORMERS, 3, False), whole, "this CLIP")
     with pytest.raises(UnknownName, match="activation"):
         read_text_tower(whole, {"hidden_act": "relu"})
 

@@ -81,7 +81,7 @@ def write_hub_layout(
         tensors = within(state, f"prompt.readers.{k}.tower.")
         sources = clip_keys.text_sources(clip_keys.TRANSFORMERS, table["depth"], table["projection"] is not None)
         name = "text_encoder" if k == 0 else f"text_encoder_{k + 1}"
-        parts[name] = tower_config(table), clip_keys.scatter(sources, tensors), STEMS[1]
+        parts[name] = tower_config(table), scatter(sources, tensors, "this text tower"), STEMS[1]
         _write_tokeniser(table, folder / name.replace("text_encoder", "tokenizer"))
     for name, (facts, public, stem) in parts.items():
         _write_json(folder / name / "config.json", facts)
