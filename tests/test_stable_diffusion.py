@@ -556,19 +556,23 @@ def test_what_was_trained_here_is_exported(models, tmp_path: Path, capsys) -> No
 def test_pictures_that_are_not_square_are_not_exported_in_silence(models, tmp_path: Path, capsys) -> None:
     wide = copy.copy(models["1.x"])
     wide.shape = wide.shape.at(16, 24)
-    wide.spec, wide.config = DataSpec(wide.shape), {**wide.config, "shape": wide.shape}
+    wide.spec, wide.config = DataSpec(wide.shape), {**wide.config, "shape": wide.shape, "guidance": 3.0}
     write_model(tmp_path / "run" / "model", wide, {})
     asked = ["export", str(tmp_path / "run"), "--out", str(tmp_path / "out")]
     assert main(asked) == 2
     assert "draws pictures of 24x16" in (told := capsys.readouterr().err) and "--size 20" in told
     assert main([*asked, "--size", "18"]) == 2 and "multiples of 4, such as 20" in capsys.readouterr().err
     assert main([*asked, "--size", "20"]) == 0 and read_published(tmp_path / "out").side == 20
+    assert "guidance 3, and a reader takes 7.5: draw with --guidance 3" in (told := capsys.readouterr().err)
+    assert "steps" not in told and "strength" not in told
 
 
 def test_nothing_is_left_out_of_an_export_in_silence(models, tmp_path: Path) -> None:
     state = {**models["1.x"].state_dict(), "branch.middle_zero.bias": torch.zeros(1)}
     with pytest.raises(Unsupported, match=r"1 tensors, branch\.middle_zero\.bias first"):
         write_hub_layout(models["1.x"].config, state, SIDE, tmp_path / "out")
+    with pytest.raises(Unsupported, match="zero_null"):
+        write_hub_layout({**models["1.x"].config, "zero_null": True}, {}, SIDE, tmp_path / "out")
     with pytest.raises(Unsupported, match="sampler 'midpoint' has no public scheduler"):
         write_hub_layout({**models["1.x"].config, "sampler": "midpoint"}, {}, SIDE, tmp_path / "out")
     assert not (tmp_path / "out").exists()

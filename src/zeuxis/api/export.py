@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from zeuxis.catalog.weights import load_system
 from zeuxis.data.cache import new_folder
 from zeuxis.errors import Unsupported, UsageError, lookup
 from zeuxis.pretrained.hub_export import write_hub_layout
+from zeuxis.pretrained.stable_diffusion import read_published
 from zeuxis.systems.diffusion.stable_diffusion import StableDiffusion
 
 DTYPES = {"as-is": None, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -24,6 +26,7 @@ class Export:
     folder: Path
     files: tuple[Path, ...]
     parameters: int
+    notes: tuple[str, ...] = ()  # what of the model has no place in it
 
 
 def export(name: str | Path, out: str | Path, dtype: str = "as-is", size: int | None = None) -> Export:
@@ -53,8 +56,21 @@ def export(name: str | Path, out: str | Path, dtype: str = "as-is", size: int | 
         )
     with new_folder(folder) as made:
         write_hub_layout(system.config, system.state_dict(), _side(name, system, size), made, wanted)
+        notes = _notes(system, made)
     files = tuple(sorted(path for path in folder.rglob("*") if path.is_file()))
-    return Export(folder, files, sum(p.numel() for p in system.parameters()))
+    return Export(folder, files, sum(p.numel() for p in system.parameters()), notes)
+
+
+def _notes(system: StableDiffusion, folder: Path) -> tuple[str, ...]:
+    """Which defaults of its knobs a reader of ``folder`` will not have: that layout has none of them."""
+    usual = {"steps": inspect.signature(StableDiffusion).parameters["steps"].default}
+    told = usual | read_published(folder).arguments
+    return tuple(
+        f"the layout has no place for its {knob} {system.config[knob]:g}, and a reader takes {told[knob]:g}: draw with "
+        f"--{knob} {system.config[knob]:g}"
+        for knob in ("steps", "guidance", "strength")
+        if system.config[knob] != told[knob]
+    )
 
 
 def _side(name: str | Path, system: StableDiffusion, size: int | None) -> int:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from zeuxis.cli.options import Json, Side
-from zeuxis.cli.output import emit, say
+from zeuxis.cli.output import emit, note, say
 
 
 def export(
@@ -24,6 +24,8 @@ def export(
     from zeuxis.api.export import export as work
 
     done = work(model, out, dtype, size)
+    for line in done.notes:
+        note(f"note: {line}")
     if as_json:
         emit(done)
     else:

@@ -53,6 +53,8 @@ def write_hub_layout(
     towers = [with_defaults(clip_reader, table) for table in config["text"]]
     xl = bool(network["added_width"])
     _check_text(towers, xl)
+    if config["zero_null"] and not xl:
+        raise Unsupported("zero_null: public pipelines take zeros for no caption in XL alone, here the empty caption")
     _check_parts(state, len(towers))
     scheduler = write_scheduler(config)
     for what, table in (("U-Net", network), ("first stage", stage)):
