@@ -42,6 +42,7 @@ from zeuxis.pretrained.unet_keys import COMPVIS, DIFFUSERS, UNetSizes, unet_sour
 from zeuxis.provenance.record import read_record
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.spec import DataSpec
+from zeuxis.systems.diffusion.controlnet import ControlNet
 from zeuxis.training.checkpoint import write_model
 from zeuxis.training.precision import autocast
 
@@ -447,6 +448,9 @@ def test_a_caption_longer_than_the_window_is_cut_and_the_rest_is_said(models, fo
     assert torch.equal(model.sample(1, caption=long, steps=1).tensor, model.sample(1, caption=fits, steps=1).tensor)
     assert main([*asked, fits]) == 0
     assert "left out" not in capsys.readouterr().err and "unread" not in read_record(out)
+    steered = ControlNet(model.system.shape, base=model.system, layout_names=("sky", "ground"))
+    layout = torch.zeros(1, SIDE, SIDE, dtype=torch.int64)
+    assert steered.unread(Condition(caption=(long,), layout=layout)) == (said,), "of the system that it steers"
     turn = Turn(Batch(pixels(1).repeat(2, 1, 1, 1), Condition(caption=(long, fits))), Stream(0), 0, 0.0)
     with torch.no_grad():
         models["1.x"].predict(turn)

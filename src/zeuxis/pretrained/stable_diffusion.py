@@ -39,6 +39,7 @@ from zeuxis.pretrained.unet_keys import UNetSizes, names_of, unet_sizes, unet_so
 SCALE, SCALE_XL = 0.18215, 0.13025
 SIDE, SIDE_V, SIDE_XL = 512, 768, 1024
 PAD_OPENCLIP = "!"  # whose id is 0; other towers are padded with the end
+WIDTH_2 = 1024  # of the tower of 2.x, OpenCLIP's
 SPREAD_V = 0.09
 LAST_NORM = "output_blocks.11.1.transformer_blocks.0.norm1.bias"
 CRITIC = "loss."
@@ -91,7 +92,7 @@ def read_published(path: Path) -> PublishedModel:
             f"{path}: its U-Net reads contexts of {sizes.context_width} numbers and its text towers make {context}: "
             "they are not of one model"
         )
-    version = "XL" if xl else "2.x" if sizes.context_width == 1024 else "1.x"
+    version = "XL" if xl else "2.x" if sizes.context_width == WIDTH_2 else "1.x"
     if parts.scheduler is not None:
         chain, notes = read_scheduler(parts.scheduler)
     else:
@@ -189,7 +190,7 @@ def _text(
             {
                 "tokens": words.vocabulary,
                 "merges": tuple(f"{first} {second}" for first, second in words.merges),
-                "pad": words.pad_token if parts.tokenisers else PAD_OPENCLIP if _is_openclip(part) else END,
+                "pad": words.pad_token if parts.tokenisers else _pad(part, sizes["width"]),
                 **sizes,
                 "skip": 1 if xl else 0,
                 "norm": not xl,
@@ -210,8 +211,10 @@ def _needed(public: Mapping[str, Tensor], *, pooled: bool, last: bool) -> tuple[
     return {key: tensor for key, tensor in public.items() if key not in dropped}, dropped
 
 
-def _is_openclip(part: PublishedPart) -> bool:
-    return any(key.startswith("transformer.resblocks.") for key in part.tensors)
+def _pad(part: PublishedPart, width: int) -> str:
+    """What pads the texts of a tower of a single file."""
+    openclip = any(key.startswith("transformer.resblocks.") for key in part.tensors)
+    return PAD_OPENCLIP if openclip or width == WIDTH_2 else END
 
 
 def _tokenisers(parts: PublishedParts) -> tuple[list[ClipTokeniser], tuple[str, ...]]:
