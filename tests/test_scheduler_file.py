@@ -9,9 +9,12 @@ from itertools import product
 from typing import Any
 
 import pytest
+import torch
 from published import SMALL
 
+from zeuxis.diffusion.path import VariancePreserving
 from zeuxis.diffusion.sampler import SAMPLERS
+from zeuxis.diffusion.timesteps import chain_betas, published_levels
 from zeuxis.errors import UnknownName, Unsupported
 from zeuxis.pretrained.scheduler_file import (
     CLIP,
@@ -22,7 +25,7 @@ from zeuxis.pretrained.scheduler_file import (
     read_scheduler,
     write_scheduler,
 )
-from zeuxis.systems.diffusion.stable_diffusion import StableDiffusion
+from zeuxis.systems.diffusion.stable_diffusion import ONE_MORE, StableDiffusion
 
 DEFAULTS = {name: p.default for name, p in inspect.signature(StableDiffusion).parameters.items()}
 SPACINGS = next(knob.choices for knob in StableDiffusion.card.knobs if getattr(knob, "name", knob) == "spacing")
@@ -133,3 +136,21 @@ def test_the_classes_are_those_of_the_public_library(known: Any) -> None:
     assert known.clips == own.get(CLIP, False) and known.to_zero == own.get("set_alpha_to_one", True)
     assert (own["beta_start"], own["beta_end"]) == known.betas and own["timestep_spacing"] == known.spacing
     assert own["num_train_timesteps"] == 1000 and own["beta_schedule"] == "linear" and own["steps_offset"] == 0
+
+
+@pytest.mark.parametrize("sampler", sorted(NAMED))
+def test_the_public_library_lays_the_same_levels_by_what_is_written(sampler: str) -> None:
+    peers = pytest.importorskip("diffusers")
+    path = VariancePreserving(chain_betas("scaled-linear", 1000, 0.00085, 0.012))
+    for spacing in SPACINGS if sampler in SIGMAS else [name for name in SPACINGS if name != "karras"]:
+        file = write_scheduler({**DEFAULTS, "sampler": sampler, "spacing": spacing})
+        theirs = getattr(peers, file["_class_name"]).from_config(file)
+        theirs.set_timesteps(10)
+        if file["_class_name"] in ("DDIMScheduler", "DDPMScheduler"):
+            abar = theirs.alphas_cumprod[theirs.timesteps]
+            levels = torch.cat([((1 - abar) / abar).sqrt(), torch.zeros(1)])
+        else:
+            levels = torch.unique_consecutive(torch.as_tensor(theirs.sigmas))  # Heun's are there twice
+        more = {"one_more": sampler in ONE_MORE, "whole": sampler in {"ddim", *ONE_MORE}}
+        ours = published_levels(path.sigmas, 10, spacing, offset=DEFAULTS["offset"], **more)
+        torch.testing.assert_close(ours, levels.float(), atol=3e-5, rtol=0, msg=f"{sampler} {spacing}")
