@@ -138,6 +138,7 @@ def test_the_classes_are_those_of_the_public_library(known: Any) -> None:
     assert own["num_train_timesteps"] == 1000 and own["beta_schedule"] == "linear" and own["steps_offset"] == 0
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of the library
 @pytest.mark.parametrize("sampler", sorted(NAMED))
 def test_the_public_library_lays_the_same_levels_by_what_is_written(sampler: str) -> None:
     peers = pytest.importorskip("diffusers")
