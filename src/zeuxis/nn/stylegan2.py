@@ -1,0 +1,253 @@
+"""The networks of StyleGAN2: a mapping from latents to styles, a generator that they modulate, and its discriminator.
+
+Karras, Laine, Aittala, Hellsten, Lehtinen and Aila 2019 (1912.04958), configurations E and F by their widths: a generator
+whose pictures are the sum of what every resolution adds, and a residual discriminator. Counts of configuration F at 1024
+pixels in colour: 30,370,060 and 29,012,513.
+
+Legend: Z numbers of a latent, W of a style code, L layers that are given a code each, S side of a square map.
+
+Axes: L layers, S side of a square map or picture.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import leaky_relu, one_hot
+
+from zeuxis.batch import Shape
+from zeuxis.nn.dcgan import SMALLEST, halvings
+from zeuxis.nn.modulated import EPSILON, GAIN, SLOPE, EqualConv2d, EqualLinear, modulated_conv2d
+from zeuxis.nn.upfirdn import upsample
+from zeuxis.rng import Rng
+
+Noise = Rng | Literal["constant", "none"]  # drawn afresh; the same for every picture; left out
+MAPPING_RATE = 0.01  # of the mapping's learning rate, as a share of the others'
+
+
+def sides(shape: Shape) -> list[int]:
+    """4, 8, 16, ... to the picture's side. Raises :class:`UsageError` unless it is one of those."""
+    return [SMALLEST << k for k in range(halvings(shape) + 1)]
+
+
+def unit(x: Tensor) -> Tensor:
+    """Each row ``(B, D)`` divided by its root mean square."""
+    return x * (x.square().mean(1, keepdim=True) + EPSILON).rsqrt()
+
+
+class StyleMapping(nn.Module):
+    """Latents ``(B, Z)``, classes ``(B,)`` or both to style codes ``(B, W)`` float32."""
+
+    def __init__(self, latent: int, width: int, *, layers: int = 8, classes: int = 0) -> None:
+        super().__init__()
+        self.classes = classes
+        self.embed = EqualLinear(classes, width) if classes else None
+        first = latent + (width if classes else 0)
+        self.layers = nn.Sequential(
+            *(EqualLinear(width if k else first, width, rate=MAPPING_RATE, active=True) for k in range(layers))
+        )
+
+    def forward(self, latent: Tensor | None, label: Tensor | None = None) -> Tensor:
+        parts = [] if latent is None else [unit(latent.float())]
+        if self.embed is not None:
+            assert label is not None
+            parts.append(unit(self.embed(one_hot(label, self.classes).float())))
+        code: Tensor = self.layers(torch.cat(parts, 1))
+        return code
+
+
+class StyleLayer(nn.Module):
+    """A modulated 3x3 convolution, noise, a bias and a leaky ReLU; ``up`` doubles the sides to ``side``."""
+
+    noise: Tensor
+
+    def __init__(
+        self, inputs: int, outputs: int, width: int, side: int, *, up: bool = False, clamp: float | None = None
+    ) -> None:
+        super().__init__()
+        self.affine = EqualLinear(width, inputs, bias=1.0)
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.strength = nn.Parameter(torch.zeros(()))  # of the noise
+        self.register_buffer("noise", torch.randn(side, side))
+        self.up, self.clamp = up, clamp
+
+    def forward(self, x: Tensor, code: Tensor, noise: Noise) -> Tensor:
+        x = modulated_conv2d(x, self.weight, self.affine(code), up=self.up, gain=GAIN)
+        if noise != "none":
+            drawn = self._drawn(len(x), noise)
+            x = x + (drawn * (self.strength * GAIN)).to(x.dtype)
+        x = leaky_relu(x + (self.bias * GAIN).to(x.dtype)[:, None, None], SLOPE)
+        return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
+
+    def _drawn(self, n: int, noise: Noise) -> Tensor:
+        """``(S, S)``, or ``(n, 1, S, S)`` where every picture has its own."""
+        if isinstance(noise, str):
+            return self.noise
+        return noise.normal(n, 1, *self.noise.shape, device=self.noise.device)
+
+
+class ToPixels(nn.Module):
+    """Maps to what they add to the picture, ``(B, C, S, S)`` float32: modulated, not demodulated, 1x1."""
+
+    def __init__(self, inputs: int, channels: int, width: int, clamp: float | None = None) -> None:
+        super().__init__()
+        self.affine = EqualLinear(width, inputs, bias=1.0)
+        self.weight = nn.Parameter(torch.randn(channels, inputs, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.clamp = clamp
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        y = modulated_conv2d(x, self.weight, self.affine(code), demodulate=False).float() + self.bias[:, None, None]
+        return y if self.clamp is None else y.clamp(-self.clamp, self.clamp)
+
+
+class StyleBlock(nn.Module):
+    """One resolution of the generator, twice the one below; the lowest begins with a constant."""
+
+    def __init__(self, inputs: int, outputs: int, width: int, side: int, channels: int, clamp: float | None) -> None:
+        super().__init__()
+        lowest = side == SMALLEST
+        self.const = nn.Parameter(torch.randn(outputs, side, side)) if lowest else None
+        self.conv0 = None if lowest else StyleLayer(inputs, outputs, width, side, up=True, clamp=clamp)
+        self.conv1 = StyleLayer(outputs, outputs, width, side, clamp=clamp)
+        self.pixels = ToPixels(outputs, channels, width, clamp)
+
+    def forward(
+        self, x: Tensor | None, image: Tensor | None, codes: Iterator[Tensor], last: Tensor, noise: Noise
+    ) -> tuple[Tensor, Tensor]:
+        """Maps and picture of the block below, to this one's; ``last`` is the code that its pixels are made with."""
+        if self.conv0 is None:
+            assert self.const is not None
+            x = self.const.expand(len(last), *self.const.shape)
+        else:
+            x = self.conv0(x, next(codes), noise)
+        x = self.conv1(x, next(codes), noise)
+        added = self.pixels(x, last)
+        return x, added if image is None else upsample(image) + added
+
+
+class StyleSynthesis(nn.Module):
+    """Codes ``(B, L, W)``, one for each layer, to pictures ``(B, C, S, S)`` float32, not bounded."""
+
+    def __init__(
+        self, shape: Shape, width: int, *, channel_base: int = 32768, channel_max: int = 512, clamp: float | None = None
+    ) -> None:
+        super().__init__()
+        blocks, below = [], 0
+        for side in sides(shape):
+            channels = min(channel_base // side, channel_max)
+            blocks.append(StyleBlock(below, channels, width, side, shape.channels, clamp))
+            below = channels
+        self.blocks = nn.ModuleList(blocks)
+        self.layers = 2 * len(blocks)  # L: a block's pixels share their code with the next one's first layer
+
+    def forward(self, codes: Tensor, noise: Noise) -> Tensor:
+        layers = codes.unbind(1)
+        each = iter(layers)
+        x = image = None
+        for k, block in enumerate(self.blocks):
+            x, image = block(x, image, each, layers[2 * k + 1], noise)
+        assert image is not None
+        return image
+
+
+class StyleGenerator(nn.Module):
+    """The mapping and the synthesis, together what the generator learns.
+
+    ``mean`` is the running mean of codes, towards which truncation draws them; who trains moves it.
+    """
+
+    mean: Tensor
+
+    def __init__(self, mapping: StyleMapping, synthesis: StyleSynthesis, width: int) -> None:
+        super().__init__()
+        self.mapping, self.synthesis = mapping, synthesis
+        self.register_buffer("mean", torch.zeros(width))
+
+    def forward(self, latent: Tensor, label: Tensor | None, noise: Noise) -> Tensor:
+        """Pictures of latents ``(B, Z)``, every layer of a picture given the same code."""
+        image: Tensor = self.synthesis(self.spread(self.mapping(latent, label)), noise)
+        return image
+
+    def spread(self, code: Tensor) -> Tensor:
+        """The code ``(B, W)`` of each picture for all of its layers, ``(B, L, W)``."""
+        return code[:, None].expand(-1, self.synthesis.layers, -1)
+
+    def truncated(self, codes: Tensor, psi: float) -> Tensor:
+        """Codes ``(..., W)`` at ``psi`` times their distance from the mean code."""
+        return codes if psi == 1 else self.mean.lerp(codes, psi)
+
+
+class DeviationOfBatch(nn.Module):
+    """One more map: how far the pictures of a group differ, so that a generator without variety is found out.
+
+    Groups are ``group`` pictures, interleaved, or as many as the largest number below that divides the batch.
+    """
+
+    def __init__(self, group: int = 4) -> None:
+        super().__init__()
+        self.group = group
+
+    def forward(self, x: Tensor) -> Tensor:
+        n = len(x)
+        size = next(size for size in range(min(self.group, n), 0, -1) if n % size == 0)
+        groups = x.float().view(size, n // size, *x.shape[1:])
+        variance = (groups - groups.mean(0)).square().mean(0)
+        deviation = (variance + EPSILON).sqrt().mean((1, 2, 3))  # (B / size,)
+        feature = deviation.repeat(size).view(n, 1, 1, 1).expand(-1, 1, *x.shape[2:])
+        return torch.cat([x, feature.to(x.dtype)], 1)
+
+
+class ResidualDown(nn.Module):
+    """``(B, I, S, S)`` to ``(B, O, S/2, S/2)``: two convolutions beside a 1x1, each of half the power."""
+
+    def __init__(self, inputs: int, outputs: int, clamp: float | None) -> None:
+        super().__init__()
+        self.conv0 = EqualConv2d(inputs, inputs, 3, clamp=clamp)
+        self.conv1 = EqualConv2d(inputs, outputs, 3, down=True, clamp=clamp)
+        self.skip = EqualConv2d(inputs, outputs, 1, down=True, active=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        half = math.sqrt(0.5)
+        y: Tensor = self.skip(x, half) + self.conv1(self.conv0(x), half)
+        return y
+
+
+class StyleDiscriminator(nn.Module):
+    """Pictures ``(B, C, S, S)`` to logits ``(B,)`` float32; of classes, by projection on a code of the class."""
+
+    def __init__(
+        self,
+        shape: Shape,
+        *,
+        channel_base: int = 32768,
+        channel_max: int = 512,
+        group: int = 4,
+        mapping: int = 8,
+        classes: int = 0,
+        clamp: float | None = None,
+    ) -> None:
+        super().__init__()
+        widths = [min(channel_base // side, channel_max) for side in sides(shape)][::-1]
+        self.pixels = EqualConv2d(shape.channels, widths[0], 1, clamp=clamp)
+        pairs = zip(widths, widths[1:], strict=False)
+        self.blocks = nn.Sequential(*(ResidualDown(one, two, clamp) for one, two in pairs))
+        last = widths[-1]
+        self.deviation = DeviationOfBatch(group)
+        self.conv = EqualConv2d(last + 1, last, 3, clamp=clamp)
+        self.hidden = EqualLinear(last * SMALLEST**2, last, active=True)
+        self.out = EqualLinear(last, last if classes else 1)
+        self.mapping = StyleMapping(0, last, layers=mapping, classes=classes) if classes else None
+
+    def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
+        x = self.blocks(self.pixels(image))
+        x = self.out(self.hidden(self.conv(self.deviation(x)).flatten(1)))
+        if self.mapping is None:
+            return x[:, 0]  # type: ignore[no-any-return]
+        code = self.mapping(None, label)
+        return (x * code).sum(1) / math.sqrt(x.shape[1])  # type: ignore[no-any-return]
