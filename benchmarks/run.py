@@ -58,6 +58,7 @@ BENCHMARKS: dict[str, list[tuple[tuple[str, ...], Reader]]] = {
     "loader_rate": [(("--pictures", "128", "--turns", "5"), rows_of)],
     "perlin_rate": [((), rows_of)],
     "dcgan_step": [((), rows_of)],
+    "upfirdn": [((), rows_of)],
     "vae_step": [((), rows_of), (("--pixels", "bernoulli"), rows_of), (("--network", "perceptron"), rows_of)],
     "precision_rate": [((), rows_of)],
     "unet_step": [(("--turns", "8"), rows_of)],

@@ -44,7 +44,7 @@ MARGIN = len(SYM6) // 4  # pixels about a picture that the filter reaches
 
 
 def blits(n: int, rng: Rng, p: float, side: int) -> Tensor:
-    """Mirrored, turned by quarters, shifted by whole pixels: no pixel's value changes. ``(n, 3, 3)``."""
+    """Mirrored, turned by quarters, shifted by whole pixels. ``(n, 3, 3)``."""
     mirrored = _kept(rng, n, p, rng.integers(2, n), 0)
     quarters = _kept(rng, n, p, rng.integers(4, n), 0)
     shift = _kept(rng, n, p, (2 * rng.uniform(n, 2) - 1) * SHIFT, 0)
@@ -90,7 +90,8 @@ def colours(n: int, rng: Rng, p: float, *, grey: bool) -> Tensor:
 def moved(image: Tensor, matrix: Tensor) -> Tensor:
     """``image`` ``(B, C, H, W)`` under a change of geometry, filtered so that nothing aliases.
 
-    What comes from outside is the picture's reflection.
+    What comes from outside is the picture's reflection. Shifts by whole pixels are exact. Mirror images and quarter turns
+    are not, nor are they in the authors' program: the filter is not quite symmetric.
     """
     b, c, h, w = image.shape
     before, after, above, below = _margins(matrix, h, w)
@@ -165,7 +166,9 @@ def _about_grey(angle: Tensor) -> Tensor:
 def _kept(rng: Rng, n: int, p: float, value: Tensor, otherwise: float) -> Tensor:
     """``value`` ``(n, ...)`` for those of ``n`` pictures that probability ``p`` chooses, ``otherwise`` for the rest."""
     chosen = rng.uniform(n) < p
-    return torch.where(chosen.view(n, *[1] * (value.ndim - 1)), value.float(), torch.tensor(otherwise, dtype=torch.float32))
+    return torch.where(
+        chosen.view(n, *[1] * (value.ndim - 1)), value.float(), torch.tensor(otherwise, dtype=torch.float32)
+    )
 
 
 def _margins(matrix: Tensor, h: int, w: int) -> tuple[int, int, int, int]:

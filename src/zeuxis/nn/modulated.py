@@ -25,7 +25,7 @@ EPSILON = 1e-8
 
 
 class EqualLinear(nn.Module):
-    """``(B, I)`` to ``(B, O)`` float32, followed by a leaky ReLU if ``active``.
+    """``(B, I)`` to ``(B, O)`` in the weights' precision, followed by a leaky ReLU if ``active``.
 
     ``rate`` multiplies its learning rate; the bias begins at ``bias``.
     """
@@ -42,7 +42,7 @@ class EqualLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):  # styles scale whole maps: a rounding there is seen
-            y = linear(x.float(), self.weight * self.weight_gain, self.bias * self.bias_gain)
+            y = linear(x.to(self.weight.dtype), self.weight * self.weight_gain, self.bias * self.bias_gain)
         return leaky_relu(y, SLOPE) if self.active else y
 
 
@@ -100,7 +100,7 @@ def modulated_conv2d(
         # The scale of a style falls out again; without it, maps stay within the range of half precision.
         style = style / style.detach().abs().amax(1, keepdim=True).clamp_min(EPSILON)
         with torch.autocast(x.device.type, enabled=False):
-            power = style.square() @ weight.square().sum((2, 3)).t()  # (B, O)
+            power = style.square() @ weight.square().sum((2, 3)).t().to(style.dtype)  # (B, O)
         scale = gain * (power + EPSILON / (inputs * kernel**2)).rsqrt()
     x = x * style.to(x.dtype)[:, :, None, None]
     if up:

@@ -40,7 +40,7 @@ def unit(x: Tensor) -> Tensor:
 
 
 class StyleMapping(nn.Module):
-    """Latents ``(B, Z)``, classes ``(B,)`` or both to style codes ``(B, W)`` float32."""
+    """Latents ``(B, Z)``, classes ``(B,)`` or both to style codes ``(B, W)``."""
 
     def __init__(self, latent: int, width: int, *, layers: int = 8, classes: int = 0) -> None:
         super().__init__()
@@ -52,10 +52,10 @@ class StyleMapping(nn.Module):
         )
 
     def forward(self, latent: Tensor | None, label: Tensor | None = None) -> Tensor:
-        parts = [] if latent is None else [unit(latent.float())]
+        parts = [] if latent is None else [unit(latent)]
         if self.embed is not None:
             assert label is not None
-            parts.append(unit(self.embed(one_hot(label, self.classes).float())))
+            parts.append(unit(self.embed(one_hot(label, self.classes))))
         code: Tensor = self.layers(torch.cat(parts, 1))
         return code
 

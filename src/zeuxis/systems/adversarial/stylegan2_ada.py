@@ -130,9 +130,7 @@ class StyleGAN2ADA(StyleGame):
 
     def shown(self, image: Tensor, turn: Turn) -> Tensor:
         """T(x): what leads to ``image`` leads through it."""
-        return augmented_adaptively(
-            image, turn.rng, self.augmentation.p, geometry=self.geometry, colour=self.colour
-        )
+        return augmented_adaptively(image, turn.rng, self.augmentation.p, geometry=self.geometry, colour=self.colour)
 
     def after_round(self, turn: Turn) -> None:
         """The running means, and p (section 3)."""
