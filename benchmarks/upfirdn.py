@@ -3,8 +3,8 @@
     python benchmarks/upfirdn.py [--batch 16] [--channels 64] [--size 64] [--turns 20]
     python benchmarks/upfirdn.py --clone stylegan2-ada-pytorch
 
-A turn is a forward and a backward pass. The second form races the pure-PyTorch fallback of a clone of the public program
-in place of the textbook's steps as they are written here. First all are checked to give the same.
+A turn is a forward and a backward pass. The second form races the pure-PyTorch fallback of a clone of the public
+program in place of the textbook's steps as they are written here. First all are checked to give the same.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """The augmentations of StyleGAN2-ADA, each applied to a picture with probability p, all differentiable.
 
-Karras, Aittala, Hellsten, Laine, Lehtinen and Aila 2020 (arXiv:2006.06676), appendix B. What a discriminator is only ever
-shown after such changes, it cannot tell a generator to make, as long as a change leaves enough pictures alone to say
-which way is up (section 2.2).
+Karras, Aittala, Hellsten, Laine, Lehtinen and Aila 2020 (arXiv:2006.06676), appendix B. A discriminator that sees
+pictures only after such changes does not ask a generator for changed ones, as long as enough are left alone to say which way is
+up (section 2.2).
 
-A change of geometry is a matrix ``(B, 3, 3)`` that takes points of the new picture, in pixels from its middle, to points
+A change of geometry is a matrix ``(B, 3, 3)`` that takes points of the new picture, in pixels from its middle, to those
 of the old; one of colour is a matrix ``(B, 4, 4)`` that takes old to new.
 """
 
@@ -90,8 +90,8 @@ def colours(n: int, rng: Rng, p: float, *, grey: bool) -> Tensor:
 def moved(image: Tensor, matrix: Tensor) -> Tensor:
     """``image`` ``(B, C, H, W)`` under a change of geometry, filtered so that nothing aliases.
 
-    What comes from outside is the picture's reflection. Shifts by whole pixels are exact. Mirror images and quarter turns
-    are not, nor are they in the authors' program: the filter is not quite symmetric.
+    What comes from outside is the picture's reflection. Shifts by whole pixels are exact. Mirror images and quarter
+    turns are not, nor are they in the authors' program: the filter is not quite symmetric.
     """
     b, c, h, w = image.shape
     before, after, above, below = _margins(matrix, h, w)

@@ -94,7 +94,7 @@ def modulated_conv2d(
     inputs of deviation 1; ``up`` doubles the sides. Not the weights are scaled but the maps before and after the
     convolution, which comes to the same and needs no kernel for each picture.
     """
-    outputs, inputs, kernel, _ = weight.shape
+    _, inputs, kernel, _ = weight.shape
     weight = weight * (1 / math.sqrt(inputs * kernel**2))
     if demodulate:
         # The scale of a style falls out again; without it, maps stay within the range of half precision.

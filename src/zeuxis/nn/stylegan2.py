@@ -1,8 +1,8 @@
 """The networks of StyleGAN2: a mapping from latents to styles, a generator that they modulate, and its discriminator.
 
-Karras, Laine, Aittala, Hellsten, Lehtinen and Aila 2019 (1912.04958), configurations E and F by their widths: a generator
-whose pictures are the sum of what every resolution adds, and a residual discriminator. Counts of configuration F at 1024
-pixels in colour: 30,370,060 and 29,012,513.
+Karras, Laine, Aittala, Hellsten, Lehtinen and Aila 2019 (1912.04958), configurations E and F by their widths. A
+generator's pictures are the sum of what every resolution adds; the discriminator is residual. Counts of configuration F
+at 1024 pixels in colour: 30,370,060 and 29,012,513.
 
 Legend: Z numbers of a latent, W of a style code, L layers that are given a code each, S side of a square map.
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -235,8 +236,7 @@ class StyleDiscriminator(nn.Module):
         super().__init__()
         widths = [min(channel_base // side, channel_max) for side in sides(shape)][::-1]
         self.pixels = EqualConv2d(shape.channels, widths[0], 1, clamp=clamp)
-        pairs = zip(widths, widths[1:], strict=False)
-        self.blocks = nn.Sequential(*(ResidualDown(one, two, clamp) for one, two in pairs))
+        self.blocks = nn.Sequential(*(ResidualDown(one, two, clamp) for one, two in pairwise(widths)))
         last = widths[-1]
         self.deviation = DeviationOfBatch(group)
         self.conv = EqualConv2d(last + 1, last, 3, clamp=clamp)
@@ -248,6 +248,6 @@ class StyleDiscriminator(nn.Module):
         x = self.blocks(self.pixels(image))
         x = self.out(self.hidden(self.conv(self.deviation(x)).flatten(1)))
         if self.mapping is None:
-            return x[:, 0]  # type: ignore[no-any-return]
+            return x[:, 0]
         code = self.mapping(None, label)
-        return (x * code).sum(1) / math.sqrt(x.shape[1])  # type: ignore[no-any-return]
+        return (x * code).sum(1) / math.sqrt(x.shape[1])

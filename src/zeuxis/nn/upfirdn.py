@@ -39,12 +39,15 @@ def upfirdn2d(
     if up == 1:
         return _filtered(x, taps if flip else taps[::-1], down, padding, gain)
     # A full convolution of what zeros were put between, from which the wanted window is cut out.
-    full = _spread(x, taps[::-1] if flip else taps, up, gain)
     begin = len(taps) - 1 - padding[0]
-    rows, columns = (side * up + sum(padding) - len(taps) + 1 for side in x.shape[2:])
-    ends = [side - begin - wanted for side, wanted in zip(full.shape[2:], (rows, columns), strict=True)]
-    cut = pad(full, (-begin, -ends[1], -begin, -ends[0]))
-    return cut if down == 1 else cut[:, :, ::down, ::down]
+    ends = tuple(
+        (side - 1) * up + len(taps) - begin - (side * up + sum(padding) - len(taps) + 1) for side in x.shape[2:]
+    )
+    even = max(0, min(begin, *ends))  # what is cut off everywhere need not be computed
+    x = _spread(x, taps[::-1] if flip else taps, up, even, gain)
+    if begin > even or begin < 0 or any(end != even for end in ends):
+        x = pad(x, (even - begin, even - ends[1], even - begin, even - ends[0]))
+    return x if down == 1 else x[:, :, ::down, ::down]
 
 
 def upsample(x: Tensor, taps: Taps = BLUR, times: int = 2) -> Tensor:
@@ -66,12 +69,9 @@ def normalised(taps: Taps) -> Taps:
 
 
 def _kernels(x: Tensor, taps: Taps, gain: float) -> list[Tensor]:
-    """The filter for each channel of ``x``: one square, or a row and a column, of which each takes half the gain."""
+    """The filter for each channel of ``x``: one square, or a row and a column, of which the first takes the gain."""
     line = torch.tensor(taps, dtype=x.dtype, device=x.device)
-    if len(taps) <= SHORT:
-        shapes = [torch.outer(line, line) * gain]
-    else:
-        shapes = [line[None] * gain, line[:, None]]
+    shapes = [torch.outer(line, line) * gain] if len(taps) <= SHORT else [line[None] * gain, line[:, None]]
     return [shape.expand(x.shape[1], 1, *shape.shape) for shape in shapes]
 
 
@@ -87,9 +87,10 @@ def _filtered(x: Tensor, taps: Taps, down: int, padding: tuple[int, int], gain: 
     return x
 
 
-def _spread(x: Tensor, taps: Taps, up: int, gain: float) -> Tensor:
-    """The full convolution of ``taps`` with ``x`` between whose pixels are zeros."""
+def _spread(x: Tensor, taps: Taps, up: int, cut: int, gain: float) -> Tensor:
+    """The full convolution of ``taps`` with ``x`` between whose pixels are zeros, less ``cut`` pixels at each side."""
     for kernel in _kernels(x, taps, gain):
-        stride = tuple(up if side > 1 else 1 for side in kernel.shape[2:])
-        x = conv_transpose2d(x, kernel, stride=stride, groups=x.shape[1])
+        rows, columns = (int(side > 1) for side in kernel.shape[2:])
+        stride = (up if rows else 1, up if columns else 1)
+        x = conv_transpose2d(x, kernel, stride=stride, padding=(cut * rows, cut * columns), groups=x.shape[1])
     return x
