@@ -1,8 +1,8 @@
 """The augmentations of StyleGAN2-ADA, each applied to a picture with probability p, all differentiable.
 
 Karras, Aittala, Hellsten, Laine, Lehtinen and Aila 2020 (arXiv:2006.06676), appendix B. A discriminator that sees
-pictures only after such changes does not ask a generator for changed ones, as long as enough are left alone to say which way is
-up (section 2.2).
+pictures only after such changes does not ask a generator for changed ones, as long as enough are left alone to say
+which way is up (section 2.2).
 
 A change of geometry is a matrix ``(B, 3, 3)`` that takes points of the new picture, in pixels from its middle, to those
 of the old; one of colour is a matrix ``(B, 4, 4)`` that takes old to new.
