@@ -300,6 +300,32 @@ def test_a_lazy_penalty_counts_for_the_rounds_that_it_was_left_out() -> None:
     torch.testing.assert_close(one.flatten(turns[0]), 2 * turns[0].notes["r1"])
 
 
+@pytest.mark.parametrize("move", ["generate", "smooth", "flatten"])
+def test_losses_in_half_precision_are_those_in_full(move: str) -> None:
+    """Of the penalties the second derivatives, too."""
+    norms = []
+    for enabled in (False, True):
+        game, turn = ada(start=0.5), Turn(Batch(picture(8)), Stream(3), 0, 0.0)
+        net = game.discriminator if move == "flatten" else game.generator
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            loss: Tensor = getattr(game, move)(turn)
+        assert loss.dtype == torch.float32
+        norms.append((float(loss.detach()), float(slope_norm(loss, net))))
+    assert norms[1] == pytest.approx(norms[0], rel=0.05)
+    assert norms[1] != norms[0]
+
+
+def test_a_batch_in_parts_is_judged_like_one_that_is_whole() -> None:
+    """Where the discriminator is called again for its own move, because memory is short, it sees the same."""
+    losses = []
+    for parts in (1, 2):
+        game = ada(start=0.5)
+        turn = Turn(Batch(picture(8)), Stream(3), 0, 0.0)
+        turn.linked = (turn, turn) if parts == 2 else ()
+        losses.append([float(game.generate(turn).detach()), float(game.discriminate(turn).detach())])
+    assert losses[0] == pytest.approx(losses[1])
+
+
 def test_the_mean_code_and_length_follow_the_round_however_it_was_cut() -> None:
     game = system(mean_decay=0.9)
     parts = [Turn(Batch(picture(n)), Stream(0), 0, 0.0) for n in (1, 3)]
