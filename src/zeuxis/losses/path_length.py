@@ -1,6 +1,8 @@
 """Path length: how far a picture moves as its style code does, which a smooth generator keeps the same everywhere.
 
 Karras et al. 2019 (arXiv:1912.04958), section 3.2 and appendix B.
+
+Axes: L layers that are given a code each, W numbers of a code.
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@ which way is up (section 2.2).
 
 A change of geometry is a matrix ``(B, 3, 3)`` that takes points of the new picture, in pixels from its middle, to those
 of the old; one of colour is a matrix ``(B, 4, 4)`` that takes old to new.
+
+Axes: S rows and columns of a square picture.
 """
 
 from __future__ import annotations

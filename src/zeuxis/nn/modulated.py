@@ -4,8 +4,6 @@ Weights are stored as N(0, 1) and scaled where they are used (Karras et al. 2018
 moves all of them at the same relative pace. A leaky ReLU is followed by a gain of sqrt(2); as it is homogeneous, that
 gain goes into the weights, which are few.
 
-Legend: I and O channels in and out, k kernel's side, W width of a style code.
-
 Axes: I and O channels in and out, k side of a kernel.
 """
 

@@ -4,9 +4,8 @@ Karras, Laine, Aittala, Hellsten, Lehtinen and Aila 2019 (1912.04958), configura
 generator's pictures are the sum of what every resolution adds; the discriminator is residual. Counts of configuration F
 at 1024 pixels in colour: 30,370,060 and 29,012,513.
 
-Legend: Z numbers of a latent, W of a style code, L layers that are given a code each, S side of a square map.
-
-Axes: L layers, S side of a square map or picture.
+Axes: Z numbers of a latent, W numbers of a style code, L layers that are given a code each, S side of a square map or
+picture, I and O channels in and out.
 """
 
 from __future__ import annotations

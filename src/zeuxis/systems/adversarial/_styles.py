@@ -3,6 +3,8 @@
 Karras et al. 2019 (1912.04958). Symbols -> code:
     z -> z, (B, nz)    w -> code, (B, W)    f -> generator.mapping    g -> generator.synthesis    D -> discriminator
     J_w -> the Jacobian of g    a -> path_mean    gamma -> gamma    psi -> truncation
+
+Axes: L layers of the generator, W numbers of a style code.
 """
 
 from __future__ import annotations
