@@ -81,7 +81,8 @@ def test_hostile_members_do_nothing(tmp_path: Path) -> None:
             info.type, info.linkname = kind, target
             tar.addfile(info)
     found = check(tmp_path)
-    assert found.usable == found.pictures == 82, "a name that leads outside is only a name: nothing is unpacked"
+    assert (found.usable, found.pictures) == (82, 85), "a name that leads outside is only a name: nothing is unpacked"
+    assert [f.path for f in found.findings if f.left_out] == [f"x.tar/link-{kind}.png" for kind in (50, 49, 54)]
     assert not list(tmp_path.parent.rglob("escape.png"))
 
 

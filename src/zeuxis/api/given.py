@@ -123,7 +123,8 @@ class GivenClass(Given):
     def again(self, plain: Any, given: Any) -> Any:
         match plain:
             case int() | {"number": int()} if not isinstance(plain, bool):
-                return plain if isinstance(plain, int) else plain["number"]
+                number, names = plain if isinstance(plain, int) else plain["number"], self.spec.class_names
+                return names[number] if 0 <= number < len(names) else number
             case _:
                 raise DataError(f"this picture's record is damaged: its {self.field.name} is no class")
 
@@ -135,6 +136,11 @@ class GivenClass(Given):
             number = int(value) if isinstance(value, str) else index(value)
         except (ValueError, TypeError):
             raise UnknownName("class", str(value), names) from None
+        called = [int(name) for name in names if name.isdecimal()]
+        if len(called) == classes and called != list(range(classes)):  # folders 1 to 10: the name is meant, everywhere
+            if number not in called:
+                raise UnknownName("class", str(value), names)
+            return called.index(number)
         if not 0 <= number < classes:
             raise UsageError(
                 f"{self.field.name} {number} is outside the {classes} classes of '{self.model}' (0 to {classes - 1})"

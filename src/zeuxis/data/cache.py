@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import errno
 import os
+import secrets
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,7 +46,8 @@ def new_folder(final: Path) -> Iterator[Path]:
     """
     with _explained(final):
         final.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
+        made = final.parent / f".{final.name}-{secrets.token_hex(4)}"
+        made.mkdir()  # as the user's mask has it: `tempfile` would keep it from everyone else
     try:
         with _explained(final):
             yield made
@@ -66,9 +68,8 @@ def new_file(final: Path) -> Iterator[Path]:
     """A temporary file name that becomes ``final`` when the block ends well, and vanishes otherwise."""
     with _explained(final):
         final.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{final.name}-", dir=final.parent)
-        os.close(handle)
-    made = Path(name)
+        made = final.parent / f".{final.name}-{secrets.token_hex(4)}"
+        made.touch(exist_ok=False)
     try:
         with _explained(final):
             yield made
@@ -84,9 +85,10 @@ def _explained(final: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise DataError(
-            f"cannot write '{final}': {error.strerror or error}; free some space, "
-            "or set ZEUXIS_CACHE to a folder that can be written"
+            f"cannot write '{final}': {error.strerror or error}; {'free some space, or ' if full else ''}"
+            "set ZEUXIS_CACHE to a folder that can be written"
         ) from error
 
 
