@@ -58,6 +58,7 @@ class Run:
     stopped: str | None  # the signal that stopped it, or "callback"
     skipped: int  # files of the data that could not be used
     notes: tuple[str, ...] = ()  # what was not as usual: a checkpoint set aside, another number of threads
+    remarks: tuple[str, ...] = ()  # how the folder of pictures was read, and what is odd about it
 
     @property
     def model(self) -> Model:
@@ -115,8 +116,8 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     if ranks.first and recorded(folder) is None:  # what a refused training says of the run stays
         note(folder, recipe, finished=False)
-    if source.skipped and ranks.first:
-        lines = [json.dumps(asdict(file)) for file in source.skipped]
+    if (source.skipped or source.ignored) and ranks.first:
+        lines = [json.dumps(asdict(file)) for file in (*source.skipped, *source.ignored)]
         write_whole(folder / "skipped.jsonl", ("\n".join(lines) + "\n").encode())
     facts = {
         "recipe": recipe.name,
@@ -162,7 +163,7 @@ def train(
         stopped, notes = trainer.stop_asked, tuple(trainer.said)
     if ranks.first:
         note(folder, recipe, finished=stopped is None)
-    return Run(folder, recipe, clock, stopped, len(source.skipped), notes)
+    return Run(folder, recipe, clock, stopped, len(source.skipped), notes, source.remarks)
 
 
 def _fit(system: System, source: Source, folder: Path, facts: dict[str, Any], device: str) -> Clock:

@@ -103,8 +103,8 @@ def train(
             quiet=True,
         )
     if run.skipped:
-        note(f"note: {run.skipped} files could not be used; {run.folder / 'skipped.jsonl'} says which and why")
-    for line in run.notes:
+        note(f"note: {run.skipped} pictures are not used; {run.folder / 'skipped.jsonl'} says which and why")
+    for line in (*run.remarks, *run.notes):
         note(f"note: {line}")
     if as_json:
         emit(
@@ -114,6 +114,7 @@ def train(
                 "stopped": run.stopped,
                 "skipped": run.skipped,
                 "notes": list(run.notes),
+                "remarks": list(run.remarks),
                 **vars(run.clock),
             }
         )

@@ -124,7 +124,7 @@ def _read_table(found: Metadata, data: bytes) -> None:
         raw = b"\n".join(lines[at:end])
         try:
             if raw.strip():
-                row = _row(raw.decode("utf-8"), mark)
+                row = [] if raw.count(b'"') % 2 else _row(raw.decode("utf-8"), mark)
                 if len(row) != len(columns):
                     raise ValueError(f"{len(row)} values for {len(columns)} columns, or quotes that do not end")
                 _take(found, dict(zip(columns, row, strict=True)), at + 1)

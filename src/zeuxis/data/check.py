@@ -18,7 +18,7 @@ from zeuxis.data.arrange import arrange
 from zeuxis.data.decode import PictureDecoder, in_threads
 from zeuxis.data.folder import TRIAL, most_skipped
 from zeuxis.data.layouts import Example
-from zeuxis.data.picture import FORMATS, PictureRefused, read_header
+from zeuxis.data.picture import FORMATS, IN_FLIGHT, PictureRefused, read_header
 from zeuxis.data.source import Array, Skipped
 from zeuxis.spec import Size, height_width
 
@@ -124,7 +124,8 @@ def _looked_at(decoder: PictureDecoder) -> Iterator[tuple[Example, _Look | Pictu
         digest = hashlib.sha256(repr((header.width, header.height)).encode())
         for part in pixels:
             digest.update(part.tobytes())
-        animated = _animated(decoder.file(example.image))
+        with IN_FLIGHT.of(header.pixels):
+            animated = _animated(decoder.file(example.image))
         return _Look(
             header.width, header.height, animated, digest.digest(), _kind_of(pixels[1]) if example.mask else ""
         )

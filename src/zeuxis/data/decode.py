@@ -238,14 +238,18 @@ def in_threads(work: Callable[[S], T], items: Sequence[S]) -> Iterator[T | Pictu
         except MemoryError:
             return PictureRefused("there was not enough memory to decode it", "memory")
 
+    waiting: deque[Future[T | PictureRefused]] = deque()
     with ThreadPoolExecutor(WORKERS) as pool:
-        waiting: deque[Future[T | PictureRefused]] = deque()
-        for item in items:
-            if len(waiting) == AT_ONCE:
+        try:
+            for item in items:
+                if len(waiting) == AT_ONCE:
+                    yield waiting.popleft().result()
+                waiting.append(pool.submit(answer, item))
+            while waiting:
                 yield waiting.popleft().result()
-            waiting.append(pool.submit(answer, item))
-        while waiting:
-            yield waiting.popleft().result()
+        finally:
+            for one in waiting:  # none is begun any more where the work was broken off
+                one.cancel()
 
 
 def passing(path: Path, refused: PictureRefused) -> str:

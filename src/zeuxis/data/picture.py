@@ -242,6 +242,8 @@ def _refusal(file: Path | BinaryIO, error: Exception) -> PictureRefused:
         return PictureRefused(f"cannot be read: {error.strerror}", "unreadable")
     if "memory" in str(error) or not _room_for(file):
         return PictureRefused("there was not enough memory to decode it", "memory")
+    if isinstance(error, Image.DecompressionBombError):
+        return PictureRefused(f"{error}; at most 100 megapixels are read", "huge")
     if isinstance(error, UnidentifiedImageError):
         with _stream(file) as stream:
             empty = not stream.read(1)

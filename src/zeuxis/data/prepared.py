@@ -116,15 +116,17 @@ def read_prepared(folder: Path, name: str, split: str, fit: Fit = SQUARE, size: 
         if about.pop("sha256") != _sum(about):
             raise Damaged(f"{ABOUT} is not what was written")
         images, fields = _kept(folder / "images.npy"), _fields(folder, about["texts"])
-        rows = np.load(folder / f"rows-{split}.npy", allow_pickle=False)
-        if _touched(folder) and content_hash(images, fields, rows) != about["content"][split]:
+        rows = {part: np.load(folder / f"rows-{part}.npy", allow_pickle=False) for part in about["content"]}
+        if _touched(folder) and any(
+            content_hash(images, fields, rows[part]) != kept for part, kept in about["content"].items()
+        ):
             raise Damaged("its bytes are not those that were written")
         source = ArraySource(
             name,
             _shown(images, fit, size),
             fields={field: _shown(values, fit, size) for field, values in fields.items()},
             **about["facts"],
-            rows=rows,
+            rows=rows[split],
             origin=about["origin"],
             content=about["content"][split],
             skipped=[Skipped(**json.loads(line)) for line in (folder / SKIPPED).open(encoding="utf-8")],
