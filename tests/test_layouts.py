@@ -53,6 +53,8 @@ def counts(found: dict[str, Source]) -> tuple[int, ...]:
         ("training", "validation", "testing"),
         ("train", "dev", "test"),
         ("Training_Set", "Validation_Set", "Test_Set"),
+        ("train_images", "val_images", "test_images"),
+        ("train2017", "val2017", "test2017"),
     ],
 )
 def test_splits_by_any_usual_word(root: Path, train: str, val: str, test: str) -> None:
@@ -186,6 +188,19 @@ def test_classes_are_in_natural_order_and_a_number_means_one_thing(root: Path) -
     assert found.spec.class_names == tuple(map(str, range(12)))
     label = found.batch(torch.arange(len(found))).condition.label
     assert label is not None and {found.spec.class_names[k] for k in label.tolist()} <= set(map(str, range(12)))
+
+
+def test_class_folders_in_another_form_of_the_name_are_one_class(root: Path) -> None:
+    plant(root / "train", f"{NFC}1", "Dog", n=12)
+    many(root / "train" / f"{NFD}1", 3, 40)
+    plant(root / "test", f"{NFD}1", "dog", "emu", n=4)
+    train, test = open_folder(root, 8), check(root)
+    assert train.spec.class_names == ("Dog", f"{NFC}1") and len(train) + len(open_folder(root, 8, "val")) == 27
+    assert {f.path for f in test.findings if f.left_out} == {f"test/emu/{k:03}.png" for k in range(4)}
+    for name in ("Cat", "cat"):
+        many(root / "train" / name, 3)
+    if len(list((root / "train").iterdir())) == 5:  # a file system that tells them apart
+        assert "4 classes, a folder each (1 of them differs from another by case alone)" in check(root).read
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,30 @@ def test_every_suffix_that_is_read_is_found(root: Path, suffix: str) -> None:
     assert (check(root).usable, check(root).pictures) == (1, 1)
 
 
+IMPOSTORS = {
+    b"": "an empty file",
+    bytes(4096): "nothing but zeros",
+    b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n": "git lfs pull",
+    b"\n <!DOCTYPE html><html>": "a page of HTML",
+    b"\0\0\0\x18ftypheic" + bytes(50): "HEIC",
+    b"%PDF-1.7": "a PDF",
+    b"hello": "no picture of a usual format",
+}
+
+
+@pytest.mark.parametrize("data", IMPOSTORS)
+def test_what_has_only_a_picture_s_name_is_called_by_its_own(tmp_path: Path, data: bytes) -> None:
+    with pytest.raises(PictureRefused, match=IMPOSTORS[data]):
+        read_header(put(tmp_path / "a.jpg", data=data))
+
+
+@pytest.mark.parametrize("notes", [b"Exif\0\0II*\0\xff\xff\xff\x7f", b"Exif\0\0nonsense", b"Exif\0\0"])
+def test_damaged_notes_say_nothing_against_a_picture(tmp_path: Path, notes: bytes) -> None:
+    for kind in ("JPEG", "PNG", "WEBP"):
+        path = put(tmp_path / f"a.{kind.lower()}", photo(1), exif=notes)
+        assert read_header(path).width == 24 and read_picture(path, grey=False).size == (24, 18)
+
+
 # -- files that end well and lack a part --------------------------------------------------------------
 
 

@@ -209,8 +209,8 @@ def _class_folders(part: SplitFiles) -> Listing | None:
         return None
     if loose > STRAY * (loose + tops.total()):
         return None
-    names = part.classes or in_natural_order(tops)
-    numbers = {name: k for k, name in enumerate(names)}
+    names = part.classes or in_natural_order(map(composed, tops))
+    numbers = _numbers(tops, names, known=part.classes is not None)
     listing = Listing(class_names=names, how=f"{len(names)} classes, a folder each")
     for path in part.pictures:
         place = part.home.place(path)
@@ -222,9 +222,25 @@ def _class_folders(part: SplitFiles) -> Listing | None:
         else:
             listing.skipped.append(Skipped(path, f"its class '{top}' is not among those to train on"))
     held = {example.label for example in listing.examples}
-    if part.classes is None and (empty := [name for name, number in numbers.items() if number not in held]):
+    if part.classes is None and (empty := [name for k, name in enumerate(names) if k not in held]):
         listing.how += f" (no picture that can be used in {', '.join(empty)})"
+    if part.classes is None and (alike := len(names) - len(set(map(without_case, names)))):
+        listing.how += f" ({alike} of them differ{'s' * (alike == 1)} from another by case alone)"
     return listing
+
+
+def _numbers(folders: Iterable[str], names: Sequence[str], known: bool) -> dict[str, int]:
+    """The class of every folder: that of its name, however its accents are written; in splits beside the training
+    pictures (``known``) also where the case differs, if only one is meant."""
+    places = {name: k for k, name in enumerate(names)}
+    loose: dict[str, list[int]] = {}
+    for name, k in places.items():
+        loose.setdefault(without_case(name), []).append(k)
+    found = {folder: places[composed(folder)] for folder in folders if composed(folder) in places}
+    for folder in folders if known else ():
+        if folder not in found and len(one := loose.get(without_case(folder), [])) == 1:
+            found[folder] = one[0]
+    return found
 
 
 def _sharded(part: SplitFiles) -> Listing | None:

@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError, features
+from PIL import Image, UnidentifiedImageError, features
 from PIL.TiffImagePlugin import TiffImageFile
 
+from zeuxis.data.refused import PictureRefused as PictureRefused
+from zeuxis.data.refused import impostor, stream_of
 from zeuxis.data.room import Room
 from zeuxis.data.source import Array
 from zeuxis.data.whole import jpeg_may_be_cut, jpeg_with_more, png_is_whole, webp_size
@@ -48,20 +50,16 @@ GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L"})
 WIDE_MODES = frozenset({"I", "I;16", "I;16B", "I;16L"})  # 16 bits a pixel; Pillow widens some to 32
 ORIENTATION = 0x0112  # the EXIF tag; values 5 to 8 turn the picture by a quarter
 WIDTH, HEIGHT, BITS, PHOTOMETRIC = 256, 257, 258, 262  # tags of a TIFF
+TURNED = {  # how a picture of each orientation is brought upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 MOST_SCANS = 200  # of a progressive JPEG; those that are made have about ten
-
-
-class PictureRefused(Exception):
-    """A picture that cannot be used; the message is the reason, ``kind`` one word for it."""
-
-    def __init__(self, reason: str, kind: str = "damaged") -> None:
-        super().__init__(reason)
-        self.kind = kind
-
-    @property
-    def passing(self) -> bool:
-        """Whether the reason lies in this moment and not in the file: it is not to be remembered."""
-        return self.kind in ("memory", "unreadable")
 
 
 @dataclass(frozen=True)
@@ -87,8 +85,7 @@ def read_header(file: Path | BinaryIO) -> Header:
         width, height = picture.size
         if isinstance(picture, TiffImageFile):  # whether Pillow has turned its size already depends on its version
             width, height = int(picture.tag_v2[WIDTH]), int(picture.tag_v2[HEIGHT])
-        exif = Image.Image.getexif(picture)  # PNG's own method would decode the picture to look further
-        if exif.get(ORIENTATION, 1) in (5, 6, 7, 8):
+        if _turn(picture) in (5, 6, 7, 8):
             width, height = height, width
         return Header(width, height, picture.mode in GREY_MODES)
 
@@ -113,8 +110,23 @@ def read_kept(file: Path | BinaryIO) -> Image.Image:
             (picture.tag_v2.get(BITS), picture.tag_v2.get(PHOTOMETRIC)) if isinstance(picture, TiffImageFile) else None
         )
         _require_whole(file, picture)
-        ImageOps.exif_transpose(picture, in_place=True)
-        return picture if tiff is None or picture.mode not in WIDE_MODES else _full_range(picture, *tiff)
+        if tiff is not None:  # Pillow has turned it
+            return _full_range(picture, *tiff) if picture.mode in WIDE_MODES else picture
+        turn = TURNED.get(_turn(picture))
+        return picture if turn is None else _labelled(picture.transpose(turn), picture.format)
+
+
+def _turn(picture: Image.Image) -> int:
+    """The EXIF orientation of a picture: 1 (upright) where it has none, or notes that cannot be read."""
+    try:
+        return int(Image.Image.getexif(picture).get(ORIENTATION, 1))  # PNG's own method would decode to look further
+    except Exception:  # noqa: BLE001  (damaged notes raise nearly anything, and say nothing against the picture)
+        return 1
+
+
+def _labelled(picture: Image.Image, kind: str | None) -> Image.Image:
+    picture.format = kind
+    return picture
 
 
 @contextmanager
@@ -133,30 +145,18 @@ def _too_large(width: int, height: int) -> PictureRefused:
 
 def _taken_by_opening(file: Path | BinaryIO) -> int:
     """The pixels that a file takes memory for when it is opened: all of a WebP's, none of others'."""
-    with _stream(file) as stream:
+    with stream_of(file) as stream:
         size = webp_size(stream.read(30))
     if size is not None and size[0] * size[1] > MOST_PIXELS:
         raise _too_large(*size)
     return 0 if size is None else size[0] * size[1]
 
 
-@contextmanager
-def _stream(file: Path | BinaryIO) -> Iterator[BinaryIO]:
-    """The bytes of ``file`` from their start; one that is open already stays so, at its start."""
-    if isinstance(file, Path):
-        with file.open("rb") as stream:
-            yield stream
-    else:
-        file.seek(0)
-        yield file
-        file.seek(0)
-
-
 def _require_whole(file: Path | BinaryIO, picture: Image.Image) -> None:
     """Decode ``picture``; refuse what lacks a part that decoders fill up in silence."""
     scans = bool(picture.info.get("progressive"))  # of a JPEG, each of which goes over the whole picture
     if picture.format in ("JPEG", "MPO") and scans:
-        with _stream(file) as stream:
+        with stream_of(file) as stream:
             if (n := stream.read().count(b"\xff\xda")) > MOST_SCANS:
                 raise PictureRefused(f"a progressive JPEG of {n} scans: at most {MOST_SCANS} are read", "huge")
     if isinstance(picture, TiffImageFile) and picture.tile:
@@ -165,14 +165,14 @@ def _require_whole(file: Path | BinaryIO, picture: Image.Image) -> None:
             raise PictureRefused("image file is truncated: strips are missing")
     picture.load()
     if picture.format == "PNG":
-        with _stream(file) as stream:
+        with stream_of(file) as stream:
             if not png_is_whole(stream):
                 raise PictureRefused("image file is truncated: rows are missing")
     elif picture.format in ("JPEG", "MPO"):
         pixels = np.asarray(picture)
         if not scans and not jpeg_may_be_cut(pixels):
             return
-        with _stream(file) as stream:
+        with stream_of(file) as stream:
             more = jpeg_with_more(stream.read())
         if more is not None:
             with Image.open(io.BytesIO(more), formats=("JPEG",)) as again:
@@ -245,9 +245,7 @@ def _refusal(file: Path | BinaryIO, error: Exception) -> PictureRefused:
     if isinstance(error, Image.DecompressionBombError):
         return PictureRefused(f"{error}; at most 100 megapixels are read", "huge")
     if isinstance(error, UnidentifiedImageError):
-        with _stream(file) as stream:
-            empty = not stream.read(1)
-        return PictureRefused("an empty file" if empty else "cannot identify image file: no picture of a usual format")
+        return impostor(file)
     text = " ".join(str(error).split())
     return PictureRefused(f"{type(error).__name__}: {text}" if text else type(error).__name__)
 

@@ -19,13 +19,20 @@ from zeuxis.data.names import in_natural_order
 from zeuxis.errors import DataError
 
 WORDS = {
-    "train": ("train", "training", "trainset", "train_set", "training_set"),
-    "val": ("val", "valid", "validation", "dev", "validate", "val_set", "validation_set"),
-    "test": ("test", "testing", "testset", "test_set"),
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validate", "validation", "dev"),
+    "test": ("test", "testing"),
 }
 SPLIT_OF = {word: split for split, words in WORDS.items() for word in words}
+NAME = re.compile(r"(?P<word>[a-z]+)([ _-]?(set|split|data|images?|imgs?|pictures|photos|20\d\d))?")  # train_images
 SIDE = re.compile(r"(?P<word>[a-z]+)[ _-]?(?P<letter>[ab])")  # of trainA
 BESIDE = "beside the folders of splits"
+
+
+def split_of(folder: str) -> str | None:
+    """The split that a folder of this name is; None where it is none."""
+    named = NAME.fullmatch(folder.lower())
+    return SPLIT_OF.get(named["word"]) if named else None
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,7 @@ def homes_of(paths: Sequence[str]) -> Homes:
     folders = in_natural_order(parts[0] for parts in tops if len(parts) > 1)
     if found := _collections(folders, above):
         return _settled(found, paths, within)
-    words = {name: SPLIT_OF[name.lower()] for name in folders if name.lower() in SPLIT_OF}
+    words = {name: split for name in folders if (split := split_of(name)) is not None}
     if "train" in words.values() and not _only_a_class(words, folders, tops):
         return _settled([Home("", s, above, depth, depth, name) for name, s in words.items()], paths, within)
     if len(words) > 1 and len(words) == len(folders) and all(len(parts) > 1 for parts in tops):
@@ -103,7 +110,7 @@ def _around(paths: Sequence[str], depth: int) -> str | None:
     if len(tops) != 1 or "" in tops:
         return None
     (top,) = tops
-    return None if SPLIT_OF.get(top.lower()) == "train" or top.lower() == "ab" else top
+    return None if split_of(top) == "train" or top.lower() == "ab" else top
 
 
 def _collections(folders: Sequence[str], above: tuple[str, ...]) -> list[Home]:
@@ -122,10 +129,10 @@ def _only_a_class(words: Collection[str], folders: Sequence[str], tops: Sequence
 
 def _inside(tops: Sequence[Sequence[str]], above: tuple[str, ...]) -> list[Home]:
     """Splits one folder deeper, where every file lies in one."""
-    if not all(len(parts) > 2 and parts[1].lower() in SPLIT_OF for parts in tops):
+    if not all(len(parts) > 2 and split_of(parts[1]) for parts in tops):
         return []
-    names = in_natural_order(parts[1] for parts in tops)
-    homes = [Home("", SPLIT_OF[name.lower()], above, len(above), len(above) + 1, name) for name in names]
+    names = {name: split_of(name) for name in in_natural_order(parts[1] for parts in tops)}
+    homes = [Home("", split, above, len(above), len(above) + 1, name) for name, split in names.items() if split]
     return homes if "train" in {home.split for home in homes} else []
 
 
