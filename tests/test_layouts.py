@@ -13,11 +13,14 @@ import pytest
 import torch
 from folders import many, photo, put
 
+import zeuxis as zx
+from zeuxis.api.given import given
 from zeuxis.data import files, folder
 from zeuxis.data.check import check
 from zeuxis.data.folder import open_folder
 from zeuxis.data.source import Source
-from zeuxis.errors import DataError, UsageError
+from zeuxis.errors import DataError, UnknownName, UsageError
+from zeuxis.spec import DataSpec, Shape
 
 NFD, NFC = (unicodedata.normalize(form, "é") for form in ("NFD", "NFC"))
 
@@ -201,6 +204,44 @@ def test_class_folders_in_another_form_of_the_name_are_one_class(root: Path) -> 
         many(root / "train" / name, 3)
     if len(list((root / "train").iterdir())) == 5:  # a file system that tells them apart
         assert "4 classes, a folder each (1 of them differs from another by case alone)" in check(root).read
+
+
+@pytest.mark.parametrize(
+    ("names", "number", "index"),
+    [
+        (("0", "1", "2", "10"), 2, 2),
+        (("1", "2", "10"), 2, 1),
+        (("1", "2", "10"), 10, 2),
+        (("007", "008"), 8, 1),
+        (("ant", "bee", "cow"), 2, 2),
+        (("ant", "2"), 0, 0),
+    ],
+)
+def test_a_label_means_the_same_from_python_in_a_command_and_in_a_replay(
+    names: tuple[str, ...], number: int, index: int
+) -> None:
+    label = given("label", DataSpec(Shape(3, 8, 8), class_names=names), "mine")
+    for value in (number, str(number), names[index]):
+        assert label.read([value]).tolist() == [index], value
+    recorded = label.plain(label.read([number]))
+    assert recorded == {"number": index, "name": names[index]}
+    assert label.read([label.again(recorded, None)]).tolist() == [index]
+    assert label.read([label.again(index, None)]).tolist() == [index], "as older records have it"
+
+
+def test_a_number_that_no_folder_is_called_by_is_refused() -> None:
+    label = given("label", DataSpec(Shape(3, 8, 8), class_names=("1", "2", "10")), "mine")
+    for value in (0, "0", 3):
+        with pytest.raises(UnknownName, match="unknown class"):
+            label.read([value])
+
+
+def test_nine_pictures_train(root: Path, tmp_path: Path) -> None:
+    many(root, 9)
+    tiny = {"model.latent": 4, "model.widths": [8, 8], "model.hidden": 16}
+    run = zx.train("vae", data=root, out=tmp_path / "run", size=16, iterations=2, batch=4, settings=tiny, quiet=True)
+    assert run.clock.round == 2 and run.preview is not None
+    assert run.remarks == ("read as pictures: 9 used; not used: none",)
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ class Lookup:
             if clean in self.exact:
                 return clean
             for form, table in self.forms:
-                if len(found := table.get(form(clean), ())) == 1:
+                if len(found := table.get(form(clean), [])) == 1:
                     return found[0]
         return None
 
