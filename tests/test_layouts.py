@@ -118,7 +118,7 @@ def test_unpaired_collections_in_any_case(root: Path) -> None:
 @pytest.mark.parametrize(
     ("target", "source"),
     [("GT", "LQ"), ("HQ", "LQ"), ("hr", "lr"), ("HR", "LR"), ("target", "input"), ("Target", "Input"), ("B", "A"),
-     ("clean", "noisy"), ("high", "low"), ("GroundTruth", "input")],
+     ("clean", "noisy"), ("high", "low"), ("GroundTruth", "input"), ("set_HR", "set_LR")],
 )  # fmt: skip
 def test_pairs_by_any_usual_names(root: Path, target: str, source: str) -> None:
     many(root / target, 10)
@@ -238,9 +238,8 @@ def test_a_number_that_no_folder_is_called_by_is_refused() -> None:
 
 def test_nine_pictures_train(root: Path, tmp_path: Path) -> None:
     many(root, 9)
-    tiny = {"model.latent": 4, "model.widths": [8, 8], "model.hidden": 16}
-    run = zx.train("vae", data=root, out=tmp_path / "run", size=16, iterations=2, batch=4, settings=tiny, quiet=True)
-    assert run.clock.round == 2 and run.preview is not None
+    run = zx.train("gaussian", data=root, out=tmp_path / "run", size=8, quiet=True)
+    assert run.preview is not None and run.skipped == 0
     assert run.remarks == ("read as pictures: 9 used; not used: none",)
 
 
@@ -373,6 +372,35 @@ def test_the_share_that_may_be_of_no_use_can_be_said(root: Path, monkeypatch: py
         monkeypatch.setenv(folder.VARIABLE, wrong)
         with pytest.raises(UsageError, match="a share from 0"):
             check(root)
+
+
+@pytest.mark.parametrize(("train", "test"), [("data", "data"), ("train", "test"), ("a/b", "x/y")])
+def test_folders_around_all_within_a_split_are_passed(root: Path, train: str, test: str) -> None:
+    plant(root / "train" / train, "ant", "bee")
+    plant(root / "test" / test, "ant", "bee", n=3)
+    assert open_folder(root, 8, "test").spec.class_names == open_folder(root, 8).spec.class_names == ("ant", "bee")
+
+
+def test_one_class_of_the_test_pictures_is_not_taken_for_a_folder_around(root: Path) -> None:
+    plant(root / "train", "ant", "bee")
+    plant(root / "test", "bee", n=3)
+    label = open_folder(root, 8, "test").batch(torch.arange(3)).condition.label
+    assert label is not None and label.tolist() == [1, 1, 1]
+
+
+def test_a_split_that_gives_something_else_is_told(root: Path) -> None:
+    plant(root / "train", "ant", "bee")
+    plant(root, "test", n=5)
+    remark = "beside the pictures of test/ there is nothing, of those to train on label"
+    assert open_folder(root, 8).remarks[1:] == check(root).remarks == (remark,)
+
+
+def test_an_empty_folder_is_listed(root: Path) -> None:
+    plant(root, "ant", "bee")
+    (root / "cow").mkdir()
+    found = check(root)
+    assert [(f.path, f.kind) for f in found.findings if f.left_out] == [("cow/", "empty")] and "1 empty" in found.read
+    assert open_folder(root, 8).spec.class_names == ("ant", "bee")
 
 
 @pytest.mark.parametrize("n", [1, 3, 9])

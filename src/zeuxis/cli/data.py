@@ -77,6 +77,7 @@ def data(
 def looked_through(folder: str, size: Size | None, as_json: bool) -> None:
     """What is wrong, or worth a look, in a folder of pictures; leaves with 1 where training would refuse it."""
     from zeuxis.data.check import check
+    from zeuxis.data.source import NO_PICTURES
 
     found = check(folder, size)
     if as_json:
@@ -91,7 +92,7 @@ def looked_through(folder: str, size: Size | None, as_json: bool) -> None:
     for finding in found.findings:
         by_kind.setdefault((not finding.left_out, finding.kind), []).append(f"{finding.path}: {finding.message}")
     for (used, kind), lines in sorted(by_kind.items()):
-        say(f"{kind}, {'used' if used else 'left out'}: {len(lines)}")
+        say(f"{kind}, {'used' if used else 'passed over' if kind in NO_PICTURES else 'left out'}: {len(lines)}")
         for line in lines[:SOME]:
             say(f"    {line}")
         if len(lines) > SOME:

@@ -34,6 +34,17 @@ class Arranged:
         return {home.letter for home, _ in self.parts} == {"A", "B"}
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        """Of splits that give something else beside their pictures than those to train on."""
+        said = []
+        for home, listing in self.parts:
+            wanted = self.given(home.letter)["train"][1].gives
+            if listing.examples and listing.gives != wanted:
+                own, theirs = (" and ".join(sorted(each)) or "nothing" for each in (listing.gives, wanted))
+                said.append(f"beside the pictures of {home.name}/ there is {own}, of those to train on {theirs}")
+        return tuple(said)
+
+    @property
     def skipped(self) -> list[Skipped]:
         """Every picture that is not used, as far as names tell."""
         return [one for _, listing in self.parts for one in listing.skipped]

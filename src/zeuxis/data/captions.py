@@ -171,9 +171,11 @@ def resolve(
     root: Path, files: Sequence[Metadata], pictures: Sequence[str]
 ) -> tuple[list[tuple[str, str]], list[Skipped]]:
     """Every picture that ``files`` name with what is said of it, in their order; and what they name in vain."""
-    lookup = Lookup(pictures)
     found: list[tuple[str, str]] = []
     skipped: list[Skipped] = []
+    if not files:
+        return found, skipped
+    lookup = Lookup(pictures)
     for file in files:
         for said in file.said:
             if (picture := lookup.find(file.folder + said.name)) is not None:

@@ -65,7 +65,7 @@ def check(path: str | Path, size: Size | None = None) -> Checked:
     first_of: dict[bytes, str] = {}
     pictures = usable = 0
     refused = False
-    remarks: list[str] = []
+    remarks: list[str] = list(found.remarks)
     for _, listing in found.parts:
         decoder = PictureDecoder(found.root, listing.examples, TRIAL, listing.members)
         bad = list(decoder.skipped)

@@ -52,7 +52,10 @@ def survey(root: Path) -> Survey:
     waiting: list[tuple[str, bool]] = [("", False)]  # folders, and whether a link led there
     while waiting:
         folder, linked = waiting.pop()
-        for entry in _entries(found, folder):
+        entries = _entries(found, folder)
+        if entries == []:
+            found.ignored.append(Skipped(f"{folder}/", "an empty folder", "empty"))
+        for entry in entries or ():
             path = f"{folder}/{entry.name}" if folder else entry.name
             if _is_folder(entry):
                 if _enter(found, path, entry, linked):
@@ -66,14 +69,15 @@ def survey(root: Path) -> Survey:
     return found
 
 
-def _entries(found: Survey, folder: str) -> list[os.DirEntry[str]]:
+def _entries(found: Survey, folder: str) -> list[os.DirEntry[str]] | None:
+    """What lies in a folder; None where that is not to be known."""
     try:
         with os.scandir(found.root / folder) as entries:
             return list(entries)
     except OSError as error:
         reason = f"the folder cannot be looked into ({error.strerror}): what it holds is not known"
         found.skipped.append(Skipped(f"{folder}/", reason, "unreadable"))
-        return []
+        return None
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -119,7 +123,7 @@ def _elsewhere(folder: Path) -> Iterator[str]:
 def _place(found: Survey, path: str, entry: os.DirEntry[str]) -> None:
     """Put one file where it belongs."""
     low = entry.name.lower()
-    suffix = PurePosixPath(low).suffix
+    suffix = low[low.rfind(".") :] if "." in low else ""
     if entry.name.startswith(".") or low in SYSTEM_FILES:
         found.ignored.append(Skipped(path, "hidden, or a system's own file", "hidden"))
         return

@@ -14,9 +14,11 @@ Files are listed in the order of their names, classes in natural order.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import permutations
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -66,6 +68,13 @@ class Listing:
     texts: list[str] = field(default_factory=list)  # that were read as captions
     how: str = "pictures"
 
+    @property
+    def gives(self) -> frozenset[str]:
+        """The fields of ``Condition`` that it holds."""
+        fields = ("source", "mask", "label", "caption")
+        found = {name for name in fields for e in self.examples if getattr(e, name) is not None}
+        return frozenset(found | {"source" for e in self.examples if e.beside})
+
     def file(self, root: Path, name: str) -> Path:
         """The file on disk that holds the picture ``name``."""
         return self.members[name].shard if name in self.members else root / name
@@ -109,6 +118,8 @@ def _with_metadata(part: SplitFiles) -> Listing | None:
     if part.captions is None:
         return None
     listing = Listing([Example(path, caption=text) for path, text in part.captions], how="pictures with captions")
+    if len(tops := part.tops(path for path, _ in part.captions)) > 1 and "" not in tops:
+        listing.how += f" ({len(tops)} folders are no classes then)"
     named = {path for path, _ in part.captions}
     listing.skipped = [
         Skipped(path, "not named in the metadata", "unnamed") for path in part.pictures if path not in named
@@ -124,12 +135,14 @@ def _pairs(part: SplitFiles) -> Listing | None:
     roles: list[tuple[str, str, Literal["source", "mask"]]] = []
     roles += [(a, b, "source") for a, b in (*PAIRS, *DOUBTFUL) if a in low and b in low]
     roles += [(a, b, "mask") for a in IMAGES for b in MASKS if a in low and b in low]
+    roles += [(a, b, "source") for a, b in permutations(low, 2) if len(low) == 2 and _named_alike(a, b)]
     for image, other, role in roles:
         sides = [_within(part, low[image]), _within(part, low[other])]
         matched, twice, alone = _partners(*sides)
         few = 2 * len(matched) < min(map(len, sides))
         others = tops.keys() - {"", low[image], low[other], low.get("ab", "")}
-        if ((image, other) in DOUBTFUL and few) or (image == "B" and others):
+        sure = (image, other) in PAIRS or role == "mask"
+        if (few and not sure) or (image == "B" and others):
             continue
         listing = Listing(how=f"pictures of {low[image]}/ with their {role} in {low[other]}/")
         for one, partner in matched:
@@ -142,6 +155,12 @@ def _pairs(part: SplitFiles) -> Listing | None:
             listing.skipped.append(Skipped(path, f"no partner in {low[missing]}/", "unpaired"))
         return _rest_beside(part, listing, {low[image], low[other]})
     return None
+
+
+def _named_alike(image: str, other: str) -> bool:
+    """Whether the words of two names say that they are halves of pairs: ``set5_HR`` and ``set5_LR``."""
+    words = [set(re.split(r"[ _.-]+", name)) for name in (image, other)]
+    return bool(words[0] & set(TARGETS) and words[1] & set(SOURCES)) and not words[0] & set(SOURCES)
 
 
 def _within(part: SplitFiles, top: str) -> dict[str, str]:

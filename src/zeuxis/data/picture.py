@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -243,7 +244,8 @@ def _refusal(file: Path | BinaryIO, error: Exception) -> PictureRefused:
     if "memory" in str(error) or not _room_for(file):
         return PictureRefused("there was not enough memory to decode it", "memory")
     if isinstance(error, Image.DecompressionBombError):
-        return PictureRefused(f"{error}; at most 100 megapixels are read", "huge")
+        pixels = next((int(number) for number in re.findall(r"\d+", str(error))), 0)
+        return PictureRefused(f"{pixels / 1e6:,.0f} megapixels; at most 100 are read", "huge")
     if isinstance(error, UnidentifiedImageError):
         return impostor(file)
     text = " ".join(str(error).split())

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from zeuxis.data.names import in_natural_order
@@ -45,6 +45,7 @@ class Home:
     around: int = 0  # how many components of a path lie around the layout
     at: int | None = None  # which component of the path names the split
     name: str = ""  # that component
+    inner: int = 0  # how many of what remains lie around the layout again
 
     def holds(self, path: str) -> bool:
         """Whether the file at ``path`` belongs to this."""
@@ -56,7 +57,8 @@ class Home:
     def place(self, path: str) -> str:
         """Where the file counts as lying, in its layout."""
         parts = path.split("/")
-        return "/".join(part for k, part in enumerate(parts) if k >= self.around and k != self.at)
+        kept = [part for k, part in enumerate(parts) if k >= self.around and k != self.at]
+        return "/".join(kept[self.inner :])
 
     def without_split(self, path: str) -> str:
         """The path without the folder that names the split: by this pictures are set apart, wherever they lie."""
@@ -104,13 +106,13 @@ def homes_of(paths: Sequence[str]) -> Homes:
     return Homes([Home("", "train", above, depth)], said=within)
 
 
-def _around(paths: Sequence[str], depth: int) -> str | None:
-    """The one folder that everything lies in at ``depth``, where its name is no matter of a layout."""
+def _around(paths: Sequence[str], depth: int, split: str = "train") -> str | None:
+    """The one folder that everything lies in at ``depth``, unless it is that of ``split``, or a layout by itself."""
     tops = {path.split("/")[depth] if path.count("/") > depth else "" for path in paths}
     if len(tops) != 1 or "" in tops:
         return None
     (top,) = tops
-    return None if split_of(top) == "train" or top.lower() == "ab" else top
+    return None if split_of(top) == split or top.lower() == "ab" else top
 
 
 def _collections(folders: Sequence[str], above: tuple[str, ...]) -> list[Home]:
@@ -136,6 +138,21 @@ def _inside(tops: Sequence[Sequence[str]], above: tuple[str, ...]) -> list[Home]
     return homes if "train" in {home.split for home in homes} else []
 
 
+def _inwards(home: Home, homes: Sequence[Home], paths: Sequence[str]) -> Home:
+    """``home`` without folders around all of it, as many as the pictures to train on have."""
+    train = next(one for one in homes if (one.letter, one.split) == (home.letter, "train"))
+    depths = [_depth([one.place(path) for path in paths if one.holds(path)]) for one in (train, home)]
+    return replace(home, inner=depths[0]) if depths[0] <= depths[1] else home
+
+
+def _depth(places: Sequence[str]) -> int:
+    """How many folders lie around all of ``places``."""
+    depth = 0
+    while places and _around(places, depth, "") is not None:
+        depth += 1
+    return depth
+
+
 def _settled(homes: list[Home], paths: Sequence[str], within: str) -> Homes:
     order = list(WORDS)
     homes = sorted(homes, key=lambda home: (home.letter, order.index(home.split), home.name))
@@ -145,5 +162,6 @@ def _settled(homes: list[Home], paths: Sequence[str], within: str) -> Homes:
                 f"both {one.name}/ and {other.name}/ would be the split '{one.split}': put them together, "
                 "or rename one of them"
             )
+    homes = [_inwards(home, homes, paths) for home in homes]
     said = f"{within}splits {', '.join(f'{home.name}/' for home in homes)}; "
     return Homes(homes, [path for path in paths if not any(home.holds(path) for home in homes)], said)
