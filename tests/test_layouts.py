@@ -15,7 +15,7 @@ from folders import many, photo, put
 
 import zeuxis as zx
 from zeuxis.api.given import given
-from zeuxis.data import files, folder
+from zeuxis.data import folder, survey
 from zeuxis.data.check import check
 from zeuxis.data.folder import open_folder
 from zeuxis.data.source import Source
@@ -323,7 +323,7 @@ def test_a_class_that_cannot_be_looked_into_keeps_its_label(root: Path, monkeypa
             raise PermissionError(13, "Permission denied")
         return real(path)
 
-    monkeypatch.setattr(files.os, "scandir", refusing)
+    monkeypatch.setattr(survey.os, "scandir", refusing)
     source = open_folder(root, 8)
     assert source.spec.class_names == ("ant", "bee", "cow")
     label = source.batch(torch.arange(len(source))).condition.label
@@ -334,7 +334,7 @@ def test_a_class_that_cannot_be_looked_into_keeps_its_label(root: Path, monkeypa
 
 def test_pictures_that_may_not_be_read_are_listed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     many(root, 30)
-    monkeypatch.setattr(files.os, "access", lambda path, mode: Path(path).name != "003.png")
+    monkeypatch.setattr(survey.os, "access", lambda path, mode: Path(path).name != "003.png")
     assert [(one.path, one.kind) for one in open_folder(root, 8).skipped] == [("003.png", "unreadable")]
 
 
@@ -379,6 +379,16 @@ def test_folders_around_all_within_a_split_are_passed(root: Path, train: str, te
     plant(root / "train" / train, "ant", "bee")
     plant(root / "test" / test, "ant", "bee", n=3)
     assert open_folder(root, 8, "test").spec.class_names == open_folder(root, 8).spec.class_names == ("ant", "bee")
+
+
+@pytest.mark.parametrize("inner", [("ant", "bee"), ("gt", "lq"), ("train", "test")])
+def test_a_stray_picture_beside_the_folder_around_all(root: Path, inner: tuple[str, str]) -> None:
+    plant(root / "photos", *inner)
+    put(root / "stray.png", photo(3))
+    found, source = check(root), open_folder(root, 8)
+    assert {f.path: f.kind for f in found.findings if f.left_out} == {"stray.png": "beside"} and not found.refused
+    gives = {"ant": {"label"}, "gt": {"source"}, "train": set()}
+    assert source.spec.provides == gives[inner[0]] and "within photos/, " in source.remarks[0]
 
 
 def test_one_class_of_the_test_pictures_is_not_taken_for_a_folder_around(root: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -88,15 +87,3 @@ def test_deleting_all_that_is_kept_is_well(root: Path, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "cache")
     assert source.batch(torch.arange(4)).image.isfinite().all(), "an open one stays readable"
     assert open_folder(root, 8).fingerprint() == source.fingerprint()
-
-
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
-def test_what_is_kept_can_be_shared(root: Path, tmp_path: Path) -> None:
-    mask = os.umask(0o022)
-    try:
-        open_folder(root, 8)
-    finally:
-        os.umask(mask)
-    (kept,) = (tmp_path / "cache" / "prepared").iterdir()
-    assert stat.S_IMODE(kept.stat().st_mode) == 0o755
-    assert {stat.S_IMODE(path.stat().st_mode) for path in kept.iterdir()} == {0o644}

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zeuxis.data.captions import METADATA, Metadata, read_metadata, resolve
-from zeuxis.data.files import Survey, survey
 from zeuxis.data.layouts import Listing, SplitFiles, list_split
 from zeuxis.data.source import Skipped
 from zeuxis.data.splits import BESIDE, Home, Homes, homes_of
+from zeuxis.data.survey import Survey, survey
 from zeuxis.errors import DataError
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
-import secrets
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,8 +45,7 @@ def new_folder(final: Path) -> Iterator[Path]:
     """
     with _explained(final):
         final.parent.mkdir(parents=True, exist_ok=True)
-        made = final.parent / f".{final.name}-{secrets.token_hex(4)}"
-        made.mkdir()  # as the user's mask has it: `tempfile` would keep it from everyone else
+        made = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
     try:
         with _explained(final):
             yield made
@@ -68,8 +66,9 @@ def new_file(final: Path) -> Iterator[Path]:
     """A temporary file name that becomes ``final`` when the block ends well, and vanishes otherwise."""
     with _explained(final):
         final.parent.mkdir(parents=True, exist_ok=True)
-        made = final.parent / f".{final.name}-{secrets.token_hex(4)}"
-        made.touch(exist_ok=False)
+        handle, name = tempfile.mkstemp(prefix=f".{final.name}-", dir=final.parent)
+        os.close(handle)
+    made = Path(name)
     try:
         with _explained(final):
             yield made
@@ -85,10 +84,9 @@ def _explained(final: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise DataError(
-            f"cannot write '{final}': {error.strerror or error}; {'free some space, or ' if full else ''}"
-            "set ZEUXIS_CACHE to a folder that can be written"
+            f"cannot write '{final}': {error.strerror or error}; free some space, "
+            "or set ZEUXIS_CACHE to a folder that can be written"
         ) from error
 
 

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from zeuxis.data.files import OUTSIDE, is_inside
 from zeuxis.data.names import composed, without_case
 from zeuxis.data.source import Skipped
+from zeuxis.data.survey import OUTSIDE, is_inside
 
 METADATA = ("metadata.jsonl", "metadata.csv")  # the first that is there is read
 NAMES = ("file_name", "filename", "file", "image", "path")  # keys, or columns

@@ -26,9 +26,8 @@ from zeuxis.data.captions import captions_beside
 from zeuxis.data.names import composed, in_natural_order, without_case, without_tail
 from zeuxis.data.shards import Member, read_shard
 from zeuxis.data.source import Skipped
-from zeuxis.data.splits import Home
+from zeuxis.data.splits import STRAY, Home
 
-STRAY = 0.2  # of the pictures, beside class folders; above it the folders are no classes
 # The halves of pairs, in any case; those that are DOUBTFUL, and A/ and B/, only where most of their names match.
 TARGETS = ("gt", "hq", "hr", "target", "targets", "groundtruth", "ground_truth", "output")
 SOURCES = ("lq", "lr", "input", "inputs", "source")

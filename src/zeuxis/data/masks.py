@@ -59,7 +59,7 @@ def read_mask(file: Path) -> RawMask:
         return RawMask(wide, 255 if most <= 255 else max(65535, most), lossy)
     if transparent(picture):
         alpha = np.asarray(picture.convert("RGBA"))[..., 3]
-        if alpha.min() < 255:
+        if np.ptp(alpha):
             return RawMask(alpha, 255, lossy)
         picture = picture.convert("RGB")
     if picture.mode in ("1", "L"):

@@ -11,6 +11,7 @@ A file's place in its layout is what remains of its path without the folders of 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -23,6 +24,7 @@ WORDS = {
     "val": ("val", "valid", "validate", "validation", "dev"),
     "test": ("test", "testing"),
 }
+STRAY = 0.2  # of the pictures, beside folders that mean something; above it they mean nothing
 SPLIT_OF = {word: split for split, words in WORDS.items() for word in words}
 NAME = re.compile(r"(?P<word>[a-z]+)([ _-]?(set|split|data|images?|imgs?|pictures|photos|20\d\d))?")  # train_images
 SIDE = re.compile(r"(?P<word>[a-z]+)[ _-]?(?P<letter>[ab])")  # of trainA
@@ -72,6 +74,7 @@ class Homes:
     homes: list[Home]
     beside: list[str] = field(default_factory=list)
     said: str = ""  # of what lies around and how splits are called, for people
+    structured: bool = True  # whether folders mean something there
 
     def given(self, letter: str) -> dict[str, Home]:
         """The splits of a collection that have a home of their own."""
@@ -84,6 +87,10 @@ def homes_of(paths: Sequence[str]) -> Homes:
     Raises:
         DataError: two folders are called as the same split; or splits without one to train on.
     """
+    if loose := _beside_one_folder(paths):
+        inner = homes_of([path for path in paths if "/" in path])
+        if inner.structured:
+            return replace(inner, beside=[*loose, *inner.beside])
     above: tuple[str, ...] = ()
     while (top := _around(paths, len(above))) is not None:
         above = (*above, top)
@@ -103,7 +110,16 @@ def homes_of(paths: Sequence[str]) -> Homes:
         )
     if found := _inside(tops, above):
         return _settled(found, paths, within)
-    return Homes([Home("", "train", above, depth)], said=within)
+    inside = Counter(parts[0] if len(parts) > 1 else "" for parts in tops)
+    few = inside.pop("", 0) <= STRAY * len(tops)
+    return Homes([Home("", "train", above, depth)], said=within, structured=few and len(inside) > 1)
+
+
+def _beside_one_folder(paths: Sequence[str]) -> list[str]:
+    """The few files at the top where all others lie in one folder: nothing where there are many, or none."""
+    loose = [path for path in paths if "/" not in path]
+    tops = {path.split("/")[0] for path in paths} - set(loose)
+    return loose if len(tops) == 1 and len(loose) <= STRAY * len(paths) else []
 
 
 def _around(paths: Sequence[str], depth: int, split: str = "train") -> str | None:
