@@ -117,6 +117,7 @@ def test_what_has_only_a_picture_s_name_is_called_by_its_own(tmp_path: Path, dat
         read_header(put(tmp_path / "a.jpg", data=data))
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 @pytest.mark.parametrize("notes", [b"Exif\0\0II*\0\xff\xff\xff\x7f", b"Exif\0\0nonsense", b"Exif\0\0"])
 def test_damaged_notes_say_nothing_against_a_picture(tmp_path: Path, notes: bytes) -> None:
     for kind in ("JPEG", "PNG", "WEBP"):
@@ -298,6 +299,35 @@ def test_a_picture_that_cannot_be_read_now_is_not_damaged_for_ever(
         kinds = {f.path: f.kind for f in check(root).findings if f.left_out}
         assert kinds["004.png"] in ("memory", "unreadable")
     assert open_folder(root, 8).skipped == () and check(root).usable == 30
+
+
+def test_a_picture_for_which_memory_was_short_is_tried_once_more_alone(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many(root, 12)
+    real, short = decode.read_picture, {"003.png", "007.png"}
+
+    def failing(file: Path, *, grey: bool) -> Image.Image:
+        if file.name in short:
+            short.remove(file.name)
+            raise MemoryError
+        return real(file, grey=grey)
+
+    monkeypatch.setattr(decode, "read_picture", failing)
+    assert open_folder(root, 8).skipped == () and not short
+
+
+def test_many_pictures_without_memory_are_not_called_damaged(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    many(root, 12)
+
+    def failing(file: Path, *, grey: bool) -> Image.Image:
+        raise MemoryError
+
+    monkeypatch.setattr(decode, "read_picture", failing)
+    with pytest.raises(DataError, match="not enough memory to decode it: close other programs"):
+        open_folder(root, 8)
+    found = check(root)
+    assert {f.kind for f in found.findings} == {"memory"} and found.usable == 0
 
 
 # -- masks --------------------------------------------------------------------------------------------

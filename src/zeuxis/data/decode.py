@@ -131,8 +131,6 @@ class PictureDecoder:
 
         The other rows are black: the file's length is stated before the pictures are decoded.
         """
-        if self.failed:
-            raise DataError(self.failed)
         paired = any(example.source is not None or example.beside for example in self.examples)
         names = ["images.npy", *(["mask.npy"] if self.masked else ["source.npy"] if paired else [])]
         self._check_space(folder, len(names))
@@ -178,7 +176,13 @@ class PictureDecoder:
 
         Raises :class:`PictureRefused`.
         """
-        with IN_FLIGHT.of(self._held[row]):
+        try:
+            with IN_FLIGHT.of(self._held[row]):
+                return self._decoded(row)
+        except (PictureRefused, MemoryError) as error:
+            if isinstance(error, PictureRefused) and error.kind != "memory":
+                raise
+        with IN_FLIGHT.of(IN_FLIGHT.pixels):  # once more, alone
             return self._decoded(row)
 
     def _decoded(self, row: int) -> tuple[Array, ...]:

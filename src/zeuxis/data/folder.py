@@ -151,6 +151,8 @@ def prepare(
 ) -> None:
     """Decode what is listed into the folder ``kept``; ``split`` divides the names of the pictures that were good."""
     home = decoder.root
+    if decoder.failed:
+        raise DataError(decoder.failed)
     total = len(listing.examples) + sum(one.fault for one in listing.skipped)
     if not total:
         left = "".join(f": {one.path} ({one.reason})" for one in listing.skipped[:1])
