@@ -127,6 +127,15 @@ def test_lines_go_before_a_table_and_that_is_listed(root: Path) -> None:
     assert captions(root) == set(map(str, range(N))) and left_out(root) == {"METADATA.CSV": "text"}
 
 
+def test_a_named_picture_that_cannot_be_used_says_why(root: Path) -> None:
+    data = lines()
+    data[5] = b'{"file_name": "phone.heic", "text": "x"}'
+    put(root / "metadata.jsonl", data=b"\n".join(data))
+    for name in ("phone.heic", "other.heic"):
+        put(root / name, data=b"x")
+    assert left_out(root) == {"phone.heic": "unsupported", "other.heic": "unnamed", "005.png": "unnamed"}
+
+
 def test_pictures_that_metadata_do_not_name_are_listed_and_are_no_fault(root: Path) -> None:
     put(root / "metadata.jsonl", data=b"\n".join(lines()[:25]))
     found = check(root)

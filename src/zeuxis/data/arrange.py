@@ -85,7 +85,7 @@ class _Arranging:
         parts: list[tuple[Home, Listing]] = []
         classes: dict[str, tuple[str, ...]] = {}
         shared = self._metadata({"", "".join(f"{name}/" for name in self.train.above)})
-        said, lost = resolve(self.found.root, shared, self.found.pictures)
+        said, lost = resolve(self.found.root, shared, self.found.pictures, self.found.skipped)
         for home in self.homes.homes:
             part, misnamed = self._part(home, said if shared else None)
             part = replace(part, classes=classes.get(home.letter) if home.split != "train" else None)
@@ -95,7 +95,8 @@ class _Arranging:
                 classes[home.letter] = listing.class_names
             unusable = [one for one in self.found.skipped if home.holds(one.path)]
             if part.captions is not None:  # nothing is lost by what nobody named
-                unusable = [replace(one, kind="unnamed") for one in unusable]
+                named = {one.path for one in (*lost, *misnamed)}
+                unusable = [replace(one, kind="unnamed") for one in unusable if one.path not in named]
             listing.skipped += unusable
             if part.shards and part.pictures:
                 listing.skipped += [Skipped(path, "a shard beside pictures", "beside") for path in part.shards]
@@ -118,7 +119,7 @@ class _Arranging:
         skipped = [one.path for one in self.found.skipped if home.holds(one.path)]
         own = self._metadata({f"{'/'.join((*home.above, home.name))}/"}) if home.at == home.around else []
         captions = [(path, text) for path, text in said or () if home.holds(path)]
-        more, lost = resolve(self.found.root, own, pictures)
+        more, lost = resolve(self.found.root, own, pictures, self.found.skipped)
         known = bool(captions or own or (said is not None and home.split == "train"))
         meant = [*pictures, *skipped] if pictures else [*shards, *skipped]
         told = [*captions, *more] if known else None

@@ -168,18 +168,22 @@ def _refuse(found: Metadata, number: int, why: str) -> None:
 
 
 def resolve(
-    root: Path, files: Sequence[Metadata], pictures: Sequence[str]
+    root: Path, files: Sequence[Metadata], pictures: Sequence[str], unusable: Sequence[Skipped] = ()
 ) -> tuple[list[tuple[str, str]], list[Skipped]]:
-    """Every picture that ``files`` name with what is said of it, in their order; and what they name in vain."""
+    """Every picture that ``files`` name with what is said of it, in their order; and what they name in vain, of which
+    some are ``unusable``."""
     found: list[tuple[str, str]] = []
     skipped: list[Skipped] = []
     if not files:
         return found, skipped
-    lookup = Lookup(pictures)
+    lookup, others = Lookup(pictures), Lookup([one.path for one in unusable])
+    why = {one.path: one for one in unusable}
     for file in files:
         for said in file.said:
             if (picture := lookup.find(file.folder + said.name)) is not None:
                 found.append((picture, said.text))
+            elif (path := others.find(file.folder + said.name)) is not None:
+                skipped.append(why[path])
             elif not is_inside(root, root / file.folder / said.name):
                 skipped.append(Skipped(said.name, OUTSIDE, "outside"))
             else:

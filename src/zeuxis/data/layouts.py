@@ -14,34 +14,17 @@ Files are listed in the order of their names, classes in natural order.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import permutations
-from pathlib import Path, PurePosixPath
-from typing import Literal
+from pathlib import Path
 
 from zeuxis.data.captions import captions_beside
-from zeuxis.data.names import composed, in_natural_order, without_case, without_tail
+from zeuxis.data.names import composed, in_natural_order, without_case
+from zeuxis.data.pairs import partners, roles
 from zeuxis.data.shards import Member, read_shard
 from zeuxis.data.source import Skipped
 from zeuxis.data.splits import STRAY, Home
-
-# The halves of pairs, in any case; those that are DOUBTFUL, and A/ and B/, only where most of their names match.
-TARGETS = ("gt", "hq", "hr", "target", "targets", "groundtruth", "ground_truth", "output")
-SOURCES = ("lq", "lr", "input", "inputs", "source")
-PAIRS = [(one, other) for one in TARGETS for other in SOURCES]
-DOUBTFUL = [
-    ("B", "A"),
-    ("clean", "noisy"),
-    ("sharp", "blur"),
-    ("sharp", "blurred"),
-    ("high", "low"),
-    ("after", "before"),
-]
-IMAGES = ("images", "image", "imgs", "img", "pictures", "photos", "jpegimages")
-MASKS = ("masks", "mask", "labels", "label", "annotations", "segmentations", "segmentationclass")
 
 
 @dataclass(frozen=True)
@@ -129,21 +112,12 @@ def _with_metadata(part: SplitFiles) -> Listing | None:
 def _pairs(part: SplitFiles) -> Listing | None:
     """Two folders whose pictures have the same names (suffixes may differ)."""
     tops = part.tops(part.meant)
-    low = {name if name in ("A", "B") else name.lower(): name for name in sorted(tops, reverse=True) if name}
-    low = {key: name for key, name in low.items() if key not in ("a", "b")}  # as classes are called
-    roles: list[tuple[str, str, Literal["source", "mask"]]] = []
-    roles += [(a, b, "source") for a, b in (*PAIRS, *DOUBTFUL) if a in low and b in low]
-    roles += [(a, b, "mask") for a in IMAGES for b in MASKS if a in low and b in low]
-    roles += [(a, b, "source") for a, b in permutations(low, 2) if len(low) == 2 and _named_alike(a, b)]
-    for image, other, role in roles:
-        sides = [_within(part, low[image]), _within(part, low[other])]
-        matched, twice, alone = _partners(*sides)
-        few = 2 * len(matched) < min(map(len, sides))
-        others = tops.keys() - {"", low[image], low[other], low.get("ab", "")}
-        sure = (image, other) in PAIRS or role == "mask"
-        if (few and not sure) or (image == "B" and others):
+    for image, other, role, sure in roles(tops):
+        sides = [_within(part, image), _within(part, other)]
+        matched, twice, alone = partners(*sides)
+        if not sure and 2 * len(matched) < min(map(len, sides)):
             continue
-        listing = Listing(how=f"pictures of {low[image]}/ with their {role} in {low[other]}/")
+        listing = Listing(how=f"pictures of {image}/ with their {role} in {other}/")
         for one, partner in matched:
             listing.examples.append(
                 Example(one, partner if role == "source" else None, partner if role == "mask" else None)
@@ -151,15 +125,9 @@ def _pairs(part: SplitFiles) -> Listing | None:
         listing.skipped += [Skipped(path, f"two files of that name: {both}", "unpaired") for path, both in twice]
         for path in alone:
             missing = other if path in sides[0].values() else image
-            listing.skipped.append(Skipped(path, f"no partner in {low[missing]}/", "unpaired"))
-        return _rest_beside(part, listing, {low[image], low[other]})
+            listing.skipped.append(Skipped(path, f"no partner in {missing}/", "unpaired"))
+        return _rest_beside(part, listing, {image, other})
     return None
-
-
-def _named_alike(image: str, other: str) -> bool:
-    """Whether the words of two names say that they are halves of pairs: ``set5_HR`` and ``set5_LR``."""
-    words = [set(re.split(r"[ _.-]+", name)) for name in (image, other)]
-    return bool(words[0] & set(TARGETS) and words[1] & set(SOURCES)) and not words[0] & set(SOURCES)
 
 
 def _within(part: SplitFiles, top: str) -> dict[str, str]:
@@ -170,33 +138,6 @@ def _within(part: SplitFiles, top: str) -> dict[str, str]:
         if place.startswith(f"{top}/"):
             found[place[len(top) + 1 :]] = path
     return found
-
-
-def _partners(
-    images: Mapping[str, str], others: Mapping[str, str]
-) -> tuple[list[tuple[str, str]], list[tuple[str, str]], list[str]]:
-    """Pairs of equal names; files of which there are two, with the names of both; and those that remain alone."""
-    matched: dict[str, tuple[str, str]] = {}
-    twice: list[tuple[str, str]] = []
-    left = [dict(images), dict(others)]
-    for form in (composed, without_case, without_tail):
-        groups: list[dict[str, list[str]]] = []
-        for side in left:
-            table: dict[str, list[str]] = {}
-            for name in side:
-                table.setdefault(form(str(PurePosixPath(name).with_suffix(""))), []).append(name)
-            groups.append(table)
-        for key in groups[0].keys() & groups[1].keys():
-            one, other = groups[0][key], groups[1][key]
-            if len(one) == len(other) == 1:
-                matched[one[0]] = left[0].pop(one[0]), left[1].pop(other[0])
-            elif form is composed:
-                both = ", ".join(PurePosixPath(name).name for name in (one if len(one) > 1 else other))
-                if len(same := sorted(set(one) & set(other))) == 1:  # these two are meant, and the rest is listed
-                    matched[same[0]] = left[0].pop(same[0]), left[1].pop(same[0])
-                twice += [(side.pop(name), both) for side, names in zip(left, (one, other), strict=True)
-                          for name in names if name in side]  # fmt: skip
-    return [matched[name] for name in sorted(matched)], sorted(twice), sorted([*left[0].values(), *left[1].values()])
 
 
 def _side_by_side(part: SplitFiles) -> Listing | None:
