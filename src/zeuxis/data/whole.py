@@ -73,10 +73,9 @@ def _bytes_of_rows(header: bytes) -> int:
     return sum(h * (1 + (w * bits + 7) // 8) for w, h in sizes if w > 0 and h > 0)
 
 
-def jpeg_may_be_cut(pixels: Array) -> bool:
-    """Whether the last block of decoded ``pixels`` (H, W[, C]) is of one colour, as what a decoder fills up is."""
-    corner = pixels[-8:, -8:]
-    return bool((corner == corner[:1, :1]).all())
+def one_colour(pixels: Array) -> bool:
+    """Whether all ``pixels`` (H, W[, C]) are the same."""
+    return bool((pixels == pixels[:1, :1]).all())
 
 
 def jpeg_with_more(data: bytes) -> bytes | None:
