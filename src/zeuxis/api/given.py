@@ -128,7 +128,20 @@ class GivenClass(Given):
             case _:
                 raise DataError(f"this picture's record is damaged: its {self.field.name} is no class")
 
+    def _called(self, value: int | str) -> int | None:
+        """The class that a number means where all are called by numbers (folders 1 to 10): that of this name, from
+        Python and in a command; None elsewhere."""
+        names = self.spec.class_names
+        called = [int(name) for name in names if name.isdecimal()]
+        if len(called) < len(names) or called == list(range(len(names))):
+            return None
+        if not str(value).isdecimal() or int(value) not in called:
+            raise UnknownName("class", str(value), names)
+        return called.index(int(value))
+
     def _number(self, value: int | str) -> int:
+        if (called := self._called(value)) is not None:
+            return called
         names, classes = self.spec.class_names, self.spec.classes
         if isinstance(value, str) and value in names:
             return names.index(value)
@@ -136,11 +149,6 @@ class GivenClass(Given):
             number = int(value) if isinstance(value, str) else index(value)
         except (ValueError, TypeError):
             raise UnknownName("class", str(value), names) from None
-        called = [int(name) for name in names if name.isdecimal()]
-        if len(called) == classes and called != list(range(classes)):  # folders 1 to 10: the name is meant, everywhere
-            if number not in called:
-                raise UnknownName("class", str(value), names)
-            return called.index(number)
         if not 0 <= number < classes:
             raise UsageError(
                 f"{self.field.name} {number} is outside the {classes} classes of '{self.model}' (0 to {classes - 1})"
