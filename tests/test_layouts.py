@@ -274,6 +274,9 @@ PLANTED = {
     "a class that is a link inside": Planted(
         lambda r: (r / "cow").symlink_to(r / "ant"), ("ant", "bee", "cow"), used=30
     ),
+    "a class that is a link to nowhere": Planted(
+        lambda r: (r / "bat").symlink_to(r / "gone"), ("ant", "bat", "bee"), ("no file",)
+    ),
     "uppercase suffixes": Planted(lambda r: put(r / "ant" / "X.JPEG", photo(3)), used=21),
     "deeper folders": Planted(lambda r: put(r / "ant" / "x" / "y" / "1.png", photo(3)), used=21),
     "an archive": Planted(lambda r: put(r / "all.tar.gz", data=b"x"), kinds=("archive",)),
@@ -298,7 +301,9 @@ def test_labels_stay_and_nothing_is_lost_in_silence(
     assert {one.path: one.kind for one in (*source.skipped, *source.ignored)} == left
     assert source.remarks == (found.read,) and f"{found.usable} used" in found.read
     on_disk = {os.path.relpath(Path(at, f), root) for at, folders, names in os.walk(root) for f in names}
-    listed = [path for path in on_disk if any(path == p or (p.endswith("/") and path.startswith(p)) for p in left)]
+    listed = [
+        path for path in on_disk if any(path == p or (p.endswith("/") and f"{path}/".startswith(p)) for p in left)
+    ]
     assert found.usable + len(listed) >= len(on_disk), "a file is neither used nor listed"
 
 

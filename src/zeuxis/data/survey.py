@@ -128,7 +128,9 @@ def _place(found: Survey, path: str, entry: os.DirEntry[str]) -> None:
         found.ignored.append(Skipped(path, "hidden, or a system's own file", "hidden"))
         return
     shard, picture = low.endswith(".tar"), suffix in SUFFIXES or suffix in UNREAD
-    if why := _unusable(found.root, Path(entry.path), entry.is_symlink()):
+    if entry.is_symlink() and not suffix and not Path(entry.path).exists():  # to a folder, by its name: perhaps a class
+        found.skipped.append(Skipped(f"{path}/", "a link that leads nowhere: what it should hold is lost", "no file"))
+    elif why := _unusable(found.root, Path(entry.path), entry.is_symlink()):
         (found.skipped if picture or shard else found.ignored).append(Skipped(path, *why))
     elif shard:
         found.shards.append(path)
