@@ -29,11 +29,10 @@ from zeuxis.diffusion.sampler import ByLevel, Denoise
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.nn.conditioner import ConditionKind, label_conditioner
-from zeuxis.nn.embed import sinusoid
+from zeuxis.nn.embed import SLOW_TIME_SCALE, sinusoid
 from zeuxis.nn.networks import Ends, build_network
 from zeuxis.rng import ImageRng, normal_like
 
-TIME_SCALE = 10  # small, or the embedding's derivative in time, which is part of the target, would be all noise
 TANGENT_NORM = 0.1
 FREQUENCIES = 32  # of the time that the weight is a function of
 LAST = math.pi / 2
@@ -116,7 +115,7 @@ class ContinuousConsistency(System):
         size = tangent.flatten(1).norm(dim=1) / math.sqrt(image[0].numel())  # (B,)
         tangent = tangent / append_dims(size + TANGENT_NORM, image)
         error = (answer - answer.detach() - tangent).square().flatten(1).mean(1)  # (B,)
-        weight = self.weigher(sinusoid(t * TIME_SCALE, FREQUENCIES))[:, 0].float()  # w_phi(t)
+        weight = self.weigher(sinusoid(t * SLOW_TIME_SCALE, FREQUENCIES))[:, 0].float()  # w_phi(t)
         turn.note(change=size.mean())
         return (weight.exp() * error - weight).mean()
 
@@ -141,7 +140,7 @@ class ContinuousConsistency(System):
 
     def answer(self, x: Tensor, t: Level, conditioning: Conditioning) -> Tensor:
         """F(x / sigma_d, t)."""
-        out: Tensor = self.network(x / self.sigma_data, for_each(t * TIME_SCALE, x), **conditioning)
+        out: Tensor = self.network(x / self.sigma_data, for_each(t * SLOW_TIME_SCALE, x), **conditioning)
         return out.float()
 
     def consistent(self, x: Tensor, t: Level, conditioning: Conditioning) -> Tensor:

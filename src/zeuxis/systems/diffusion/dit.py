@@ -36,6 +36,7 @@ from zeuxis.knobs import Sampling
 from zeuxis.nn.augment import random_flip
 from zeuxis.nn.conditioner import ConditionKind, drop_mask, label_conditioner
 from zeuxis.nn.dit import DiT as Transformer
+from zeuxis.nn.embed import TIME_SCALE
 from zeuxis.rng import ImageRng, normal_like
 from zeuxis.systems.diffusion._latents import LatentSpace, measured_scale
 
@@ -218,7 +219,7 @@ class DiffusionTransformer(System):
 
     def _network(self, noisy: Tensor, t: Level, conditioning: Conditioning) -> tuple[Tensor, Tensor | None]:
         """What the network predicts ``(B, Z, h, w)``, and of the variance, where it learns that, as much."""
-        time = for_each(t * (1000 / len(self.path)), noisy)  # (B,), out of the 1000 that embeddings are made for
+        time = for_each(t * (TIME_SCALE / len(self.path)), noisy)  # (B,)
         out = self.network(noisy, time, **conditioning).float()
         if not self.learned:
             return out, None

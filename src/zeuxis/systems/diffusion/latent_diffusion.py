@@ -35,6 +35,7 @@ from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.nn.caption_conditioner import caption_conditioner, text_options
 from zeuxis.nn.conditioner import Conditioner, LabelConditioner, NoCondition, drop_mask
+from zeuxis.nn.embed import TIME_SCALE
 from zeuxis.nn.networks import Ends, build_network
 from zeuxis.nn.spatial import InpaintingConditioner, LayoutConditioner
 from zeuxis.rng import ImageRng, normal_like
@@ -196,7 +197,7 @@ class LatentDiffusion(System):
         given, seen = dict(conditioning), noisy
         if "shown" in given:
             seen = torch.cat([noisy, given.pop("shown").to(noisy.dtype)], 1)
-        time = for_each(t * (1000 / len(self.path)), noisy)  # (B,), out of the 1000 that embeddings are made for
+        time = for_each(t * (TIME_SCALE / len(self.path)), noisy)  # (B,)
         return self.network(seen, time, **given)
 
     def denoiser(self, condition: Condition, n: int, how: Sampling = Sampling()) -> Denoise:
