@@ -25,7 +25,7 @@ from zeuxis.knobs import Sampling
 from zeuxis.nn.embed import SLOW_TIME_SCALE, TIME_SCALE
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.density.gaussian import Gaussian
-from zeuxis.systems.diffusion.consistency_continuous import ContinuousConsistency
+from zeuxis.systems.diffusion.consistency_continuous import ContinuousConsistency, normalised
 from zeuxis.systems.diffusion.ddpm import DDPM
 from zeuxis.systems.diffusion.drifting import Drifting, drifting_field, map_features, mean_distance
 from zeuxis.systems.diffusion.meanflow import MeanFlow
@@ -533,6 +533,14 @@ def test_the_right_answer_is_where_the_loss_pulls_nowhere() -> None:
         loss = system.stay(turn(pixels(2000), progress=1.0))
         slopes[error] = float(torch.autograd.grad(loss, system.network.error)[0])  # type: ignore[arg-type]
     assert abs(slopes[0.0]) < 0.02 and slopes[0.3] > 0.2
+
+
+@pytest.mark.parametrize("side", [2, 16])
+def test_each_tangent_is_brought_to_its_own_size_whatever_the_picture_s(side: int) -> None:
+    tangent = torch.tensor([0.1, 1.0, 50.0]).view(-1, 1, 1, 1) * torch.ones(3, 3, side, side)
+    found, size = normalised(tangent)
+    torch.testing.assert_close(size, torch.tensor([0.1, 1.0, 50.0]))
+    torch.testing.assert_close(found[:, 0, 0, 0], torch.tensor([0.5, 1 / 1.1, 50 / 50.1]))
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3])
