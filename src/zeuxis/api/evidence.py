@@ -26,6 +26,7 @@ IDLE = {  # knobs and keywords that methods were given later: at this value all 
     "sample.eta": 0.0,
     "sample.churn": 0.0,
     "model.tolerance": 1e-4,  # of flow-matching
+    "model.uncertainty": False,
 }
 PACKAGE = Path(__file__).parents[1]
 SOURCES = (".", ":(exclude)results", ":(exclude)weights")  # of the package: what a figure comes from

@@ -198,6 +198,7 @@ class ResamplingUNet(Backbone):
         scale: of every sum of a residual.
     """
 
+    time: TimeEmbedding
     frequencies: Tensor
 
     def __init__(
