@@ -12,7 +12,7 @@ magnitude 1 after every step (Algorithm 1, Eq. 66).
 
 Legend: B images, C channels, H rows, W columns, N places of a map, D width, h heads, d width of one, F features.
 
-Axes: N tokens, D width, F features.
+Axes: N tokens, D width, F features, C_a channels of the first of two maps.
 """
 
 from __future__ import annotations
