@@ -9,7 +9,7 @@ other diffusion model), u_t -> velocity, v_t(x; theta) -> network, psi_t(x_0) ->
 Parts: diffusion/path.py (``Straight``), diffusion/straight.py (velocity, image or noise), diffusion/schedule.py and
 diffusion/sampler.py, diffusion/likelihood.py, diffusion/guidance.py, nn/networks.py (and the one network that is
 chosen), nn/conditioner.py and, for captions, nn/caption_conditioner.py; of options diffusion/coupling.py,
-diffusion/snapshot.py, losses/dispersive.py and nn/sketch.py.
+diffusion/snapshot.py, losses/dispersive.py and _sketch.py.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ from zeuxis.nn.centre import centre_features
 from zeuxis.nn.conditioner import Conditioner, ConditionKind, LabelConditioner, NoCondition, drop_mask
 from zeuxis.nn.embed import TIME_SCALE
 from zeuxis.nn.networks import Ends, build_network
-from zeuxis.nn.sketch import shown_beside, sketch_error
 from zeuxis.nn.watched import watched
 from zeuxis.rng import ImageRng, Rng, normal_like
+from zeuxis.systems.diffusion._sketch import shown_with_sketch, sketch_error
 
 
 class FlowMatching(System):
@@ -204,9 +204,7 @@ class FlowMatching(System):
 
     def _network(self, x: Tensor, t: Level, conditioning: Conditioning, network: nn.Module | None = None) -> Tensor:
         """What the network, or another of its kind, predicts (B, C, H, W)."""
-        given, shown = dict(conditioning), x
-        if "sketch" in given:
-            shown = shown_beside(x, given.pop("sketch"))  # (B, 2 C, H, W)
+        shown, given = shown_with_sketch(x, conditioning)
         net = self.network if network is None else network
         prediction: Tensor = net(shown, for_each(t * TIME_SCALE, x), **given)
         return prediction.float()

@@ -40,6 +40,7 @@ from zeuxis.nn.networks import Ends, build_network
 from zeuxis.nn.spatial import InpaintingConditioner, LayoutConditioner
 from zeuxis.rng import ImageRng, normal_like
 from zeuxis.systems.diffusion._latents import LatentSpace, scale_at_first, scale_in_use
+from zeuxis.systems.diffusion._sketch import shown_with_sketch, sketch_error
 
 _PREDICTIONS: tuple[Prediction, ...] = ("epsilon", "x0", "v")
 
@@ -55,7 +56,7 @@ class LatentDiffusion(System):
         network: a table of :data:`zeuxis.nn.networks.NETWORKS`: the network, a transformer on patches, a U-Net, or
             convolutions with a transformer in the middle.
         text: a table of :data:`zeuxis.nn.caption_conditioner.TEXT`: the text encoder, of condition "caption" alone;
-            without a sketch.
+            its sketch is one of latents.
         chain: steps of the chain, T.
         schedule: of the chain's variances: "scaled-linear" (Stable Diffusion's), "linear" or "cosine".
         predicts: what the network predicts: the noise, "epsilon" (the paper's), the latent, "x0", or "v".
@@ -87,6 +88,7 @@ class LatentDiffusion(System):
             "The chain's variances are Stable Diffusion's, and fewer of its steps are spaced as Karras et al. have it.",
             "Layouts are shown as they are, averaged over the places of the latent, without an encoder of their own.",
             "A caption's words are encoded by a small transformer over the data's vocabulary, trained with the rest.",
+            "The sketch (of the recipe `scenes-64`) is in no paper: a coarse latent regressed from the words alone.",
             "What a mask keeps is the given picture itself, not what the first stage makes of it.",
             "Heun's and DPM-Solver's corrections are held to the change between two answers.",
         ),
@@ -127,10 +129,9 @@ class LatentDiffusion(System):
         self.register_buffer("scale", scale_at_first(scale))
         self.path = VariancePreserving(betas(schedule, chain))
         options, captions = text_options(text), condition == "caption"
-        if text and (not captions or options["sketch"]):
+        if text and not captions:
             raise Unsupported(
-                f"condition '{condition}' with model.text{'.sketch' if captions else ''}: set condition 'caption' "
-                "for a text, and leave the sketch out, which is a picture's"
+                f"condition '{condition}' has no text to encode: set condition 'caption' or no model.text"
             )
         z, vector = self.latents.shape, {"width": 0}
         conditioners: dict[str, Callable[[], Conditioner]] = {
@@ -141,7 +142,8 @@ class LatentDiffusion(System):
             "mask": lambda: InpaintingConditioner(self.encode, z, self.shape, source_shape),
         }
         make = lookup("condition", condition, conditioners)
-        extra = {"layout": len(layout_names), "mask": 1 + z.channels}.get(condition, 0)
+        sketch = z.channels if options["sketch"] else 0
+        extra = {"layout": len(layout_names), "mask": 1 + z.channels, "caption": sketch}.get(condition, 0)
         self.network = build_network(network, Ends(z, extra, options["width"] if captions else 0))
         vector["width"] = self.network.vector_width
         self.conditioner = make()
@@ -165,9 +167,15 @@ class LatentDiffusion(System):
         noisy = add_noise(self.path, latent, noise, t)
         dropped = drop_mask(len(latent), self.drop, turn.rng, latent.device)
         c = on_path(self.predicts, self.path, t)
-        prediction = self._network(noisy, t, self.conditioner(turn.batch.condition, len(latent), dropped))
+        conditioning = self.conditioner(turn.batch.condition, len(latent), dropped)
+        prediction = self._network(noisy, t, conditioning)
         error = squared_error(prediction, target(c, latent, noisy))  # (B,)
-        return (error if not self.gamma else min_snr(self.path.sigma(t), self.gamma) * c.out**2 * error).mean()
+        loss = (error if not self.gamma else min_snr(self.path.sigma(t), self.gamma) * c.out**2 * error).mean()
+        if "sketch" in conditioning:
+            drawn = sketch_error(conditioning["sketch"], latent, dropped)
+            turn.note(sketch=drawn)
+            loss = loss + drawn
+        return loss
 
     # -- verbs ------------------------------------------------------------------------------------
 
@@ -185,7 +193,8 @@ class LatentDiffusion(System):
         return to_x0(c, self._network(append_dims(c.input, x) * x, c.noise, conditioning).float(), x)
 
     def _network(self, noisy: Tensor, t: Level, conditioning: Conditioning) -> Tensor:
-        given, seen = dict(conditioning), noisy
+        seen, rest = shown_with_sketch(noisy, conditioning)
+        given = dict(rest)
         if "shown" in given:
             seen = torch.cat([noisy, given.pop("shown").to(noisy.dtype)], 1)
         time = for_each(t * (TIME_SCALE / len(self.path)), noisy)  # (B,)
