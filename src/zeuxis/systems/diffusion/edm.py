@@ -83,7 +83,7 @@ class EDM(System):
             "A class is embedded by a table that has one more row for none, so that it can be hidden.",
             "Heun's correction is held to the change between two answers, which cuts the last five of 18 steps' own.",
             "c_noise is multiplied by 1000, which is what the time embedding's frequencies were made for.",
-            "EDM2's network brings a class's vector to magnitude 1, not a table's weights; nothing is clipped or dropped.",
+            "EDM2's network brings a class's vector to magnitude 1, not its table's rows; no dropout, no clipping.",
         ),
     )
 
