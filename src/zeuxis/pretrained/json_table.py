@@ -13,7 +13,7 @@ def read_json(path: Path, refusal: type[ZeuxisError] = WeightsError) -> dict[str
     """The table in a file of JSON; raises ``refusal`` where there is none."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise refusal(f"{path} cannot be read: {error}") from None
     if not isinstance(found, dict):
         raise refusal(f"{path} is not a table")
