@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -173,6 +173,14 @@ def load_recipe(name: str | Path, overrides: tuple[str, ...] = ()) -> Recipe:
     if str(name) not in known and (path.suffix != ".toml" or not path.is_file()):
         raise UnknownName("recipe", str(name), known, hint="(or give the path of a .toml file)")
     return _read(path, str(name), overrides)
+
+
+def with_overrides(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
+    """``recipe`` with dotted overrides such as ``train.batch=32``; :class:`UsageError` for an unknown key or value."""
+    table = recipe.model_dump(mode="json")
+    for override in overrides:
+        _apply(table, override)
+    return parse_recipe(table, recipe.name)
 
 
 def _read(path: Path, where: str, overrides: tuple[str, ...] = ()) -> Recipe:

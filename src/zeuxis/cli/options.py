@@ -159,7 +159,7 @@ def paired(data: str | None, pair: str | None) -> str | None:
 
 
 def recipe_of(
-    name: str,
+    name: str | Recipe,
     *,
     data: str | None = None,
     pair: str | None = None,
@@ -174,8 +174,8 @@ def recipe_of(
     condition: str | None = None,
     changes: list[str] | None = None,
 ) -> Recipe:
-    """The recipe ``name`` with what the command line changes in it; a budget replaces the recipe's own."""
-    from zeuxis.recipe import load_recipe
+    """The recipe ``name``, or of a run, with what the command line changes in it; a budget replaces its own."""
+    from zeuxis.recipe import Recipe, load_recipe, with_overrides
 
     if condition is not None and _is_degradation(condition):
         if pair is not None:
@@ -194,7 +194,8 @@ def recipe_of(
     }
     # JSON's strings and numbers are TOML's too: a folder called "7" stays a folder.
     overrides = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items() if value is not None]
-    recipe = load_recipe(name, (*(changes or ()), *overrides))
+    overrides = [*(changes or ()), *overrides]
+    recipe = with_overrides(name, overrides) if isinstance(name, Recipe) else load_recipe(name, tuple(overrides))
     if pair is not None:
         recipe = recipe.model_copy(update={"data": paired(recipe.data, pair)})
     if budget is None:
