@@ -28,6 +28,12 @@ def open_picture(path: Path, channels: int) -> Image.Image:
     return _plain(_kept(path), channels, str(path))
 
 
+def has_colours(path: Path) -> bool:
+    """Whether the picture at ``path`` would lose something in grey; as :func:`open_picture` otherwise."""
+    pixels = np.asarray(_plain(_kept(path), 3, str(path)))
+    return bool((pixels != pixels[..., :1]).any())
+
+
 def tensor_of(shown: Image.Image) -> Tensor:
     """A grey or colour picture as ``(1, C, H, W)`` in [-1, 1]."""
     pixels = torch.from_numpy(np.array(shown)).reshape(1, shown.height, shown.width, -1)
