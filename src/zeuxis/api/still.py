@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -128,6 +128,8 @@ def _kept(path: Path) -> Image.Image:
         picture.read_header(path)
         return picture.read_kept(path)
     except picture.PictureRefused as reason:
+        if isinstance(reason.__cause__, UnidentifiedImageError):
+            raise DataError(f"{path} is no picture of a usual format: give a PNG or a JPEG") from None
         raise DataError(f"{path} cannot be used: {reason}") from None
 
 
