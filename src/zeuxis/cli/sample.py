@@ -87,7 +87,7 @@ def sample(
     from zeuxis.api.pictures import sheet_beside, targets
 
     target = out or own_folder(model, seed)
-    targets(target, n)  # refuses what no picture can be written to, before a model is read
+    targets(target, min(n, 2))  # refuses what no picture can be written to, before a model is read
     found = loaded(_spelt(model, lora, control_net), device, prior, prior_data, precision)
     conditions = steering(asked)
     how = sampling(found, {name: asked[name] for name in KNOBS}, knob)
