@@ -238,7 +238,11 @@ def place(tmp_path_factory):
             Image.fromarray(draw.integers(0, 255, (16, 16, 3), dtype=np.uint8)).save(f"photos/{k:02d}.png")
         for name in ("photo.png", "photo.jpg"):
             Image.fromarray(draw.integers(0, 255, (40, 30, 3), dtype=np.uint8)).save(name)
-        for line in ("gaussian --data digits --size 8 --out g", "gaussian --data photos --size 8 --out gp", "tiny.toml --out t"):
+        for line in (
+            "gaussian --data digits --size 8 --out g",
+            "gaussian --data photos --size 8 --out gp",
+            "tiny.toml --out t",
+        ):
             assert main(["train", *line.split()]) == 0
         yield folder
     finally:

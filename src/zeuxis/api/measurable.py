@@ -43,10 +43,14 @@ def check(model: Model, metrics: Sequence[str], source: Source, pictures: int) -
         needs = set(METRICS[name].needs)
         verbs = ", ".join(sorted(model.verbs))
         if needs & {"fake", "fake_views", "fake_to_training", "grain", "untrained"} and "sample" not in model.verbs:
-            raise Unsupported(f"{name} is of pictures that a model draws, and '{model.name}' draws none; it can: {verbs}")
+            raise Unsupported(
+                f"{name} is of pictures that a model draws, and '{model.name}' draws none; it can: {verbs}"
+            )
         rebuilds = METRICS[name].score is not None or needs & {"reconstructed", "code_usage"}
         if rebuilds and not {"encode", "decode"} <= model.verbs:
-            raise Unsupported(f"{name} needs a model that rebuilds pictures, and '{model.name}' does not; it can: {verbs}")
+            raise Unsupported(
+                f"{name} needs a model that rebuilds pictures, and '{model.name}' does not; it can: {verbs}"
+            )
         if "code_usage" in needs and model.system.codes is None:
             raise Unsupported(f"{name} needs a model of codes from a codebook, and '{model.name}' has none")
         if "log_prob" in needs and "log_prob" not in model.verbs:

@@ -78,7 +78,9 @@ def targets(path: Path, n: int, add: bool = False) -> list[Path]:
 
 def _first_free(folder: Path, before: str, after: str) -> int:
     """The number after the highest in the names of ``folder`` that begin and end so."""
-    found = (p.name.removeprefix(before).removesuffix(after) for p in folder.glob(f"*{after}") if p.name.startswith(before))
+    found = (
+        p.name.removeprefix(before).removesuffix(after) for p in folder.glob(f"*{after}") if p.name.startswith(before)
+    )
     return max((int(name) + 1 for name in found if name.isdecimal()), default=0)
 
 

@@ -17,7 +17,9 @@ def decode(
     model: Annotated[str | None, typer.Option("--with", help="The model that encoded them, if it has moved.")] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", callback=writable, metavar="FILE|FOLDER", help="Where to write; by default beside each file."),
+        typer.Option(
+            "--out", callback=writable, metavar="FILE|FOLDER", help="Where to write; by default beside each file."
+        ),
     ] = None,
     device: DeviceName = "cpu",
     as_json: Json = False,

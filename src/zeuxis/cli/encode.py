@@ -24,7 +24,9 @@ def encode(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", callback=writable, metavar="FILE|FOLDER", help="Where to write; by default into the folder codes."),
+        typer.Option(
+            "--out", callback=writable, metavar="FILE|FOLDER", help="Where to write; by default into the folder codes."
+        ),
     ] = None,
     device: DeviceName = "cpu",
     as_json: Json = False,
@@ -36,7 +38,9 @@ def encode(
 
     for picture in pictures:
         if picture.is_dir():
-            raise UsageError(f"{picture} is a folder: give the pictures in it, e.g. zeuxis encode {picture}/* --with {model}")
+            raise UsageError(
+                f"{picture} is a folder: give the pictures in it, e.g. zeuxis encode {picture}/* --with {model}"
+            )
         if not picture.is_file():
             raise UsageError(f"there is no picture {picture}")
     targets = targets_of(pictures, out or CODES, SUFFIX, ".safetensors")
@@ -45,7 +49,9 @@ def encode(
     for picture, target in zip(pictures, targets, strict=True):
         found = work(loaded, picture, size)
         write_codes(target, found.coded)
-        done.append({"picture": picture, "file": target, "psnr": found.psnr, "greyed": found.greyed, **described(found.coded)})
+        done.append(
+            {"picture": picture, "file": target, "psnr": found.psnr, "greyed": found.greyed, **described(found.coded)}
+        )
         if as_json:
             continue
         if found.coded.fitted:

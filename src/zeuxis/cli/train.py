@@ -125,7 +125,9 @@ def train(
     elif run.stopped:
         say(f"{run.stopped} after iteration {run.clock.round:,}, saved in {run.folder}; the same command goes on")
     elif run.idle:
-        say(f"{run.folder} is finished: {run.clock.round:,} iteration{'s' * (run.clock.round != 1)}, nothing was trained")
+        say(
+            f"{run.folder} is finished: {run.clock.round:,} iteration{'s' * (run.clock.round != 1)}, nothing was trained"
+        )
         budget = run.recipe.train.iterations or run.recipe.train.minutes
         more = f"train it further: zeuxis train {run.folder} --iterations {2 * run.clock.round}; " if budget else ""
         say(f"{more}anew: the same command with --fresh")

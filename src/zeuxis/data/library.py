@@ -88,7 +88,9 @@ def open_source(name: str | Path, size: Size | None = None, split: str = "train"
     if text.startswith(PREFIX):
         return open_hub(parse_hub_name(text), size, split, chosen)
     if Path(name).expanduser().is_file():
-        raise UsageError(f"'{text}' is a file, and data is a folder of pictures or a dataset's name (zeuxis data lists them)")
+        raise UsageError(
+            f"'{text}' is a file, and data is a folder of pictures or a dataset's name (zeuxis data lists them)"
+        )
     raise UnknownName("dataset", text, ENTRIES, "(zeuxis data lists them)", "folder")
 
 
