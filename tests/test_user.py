@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import typer
 from PIL import Image
 from rich.console import Console
@@ -328,36 +327,10 @@ def test_looking_imports_no_more_than_it_shows():
     assert done.returncode == 0, done.stderr
 
 
-def test_a_step_that_is_taken_back_does_not_break_the_next_move():
-    """What a player has computed for another outlives the buffers' return (see ``KeptBuffers.put_back``)."""
-    from zeuxis.game import System
-    from zeuxis.training.buffers import KeptBuffers
-
-    norm = torch.nn.BatchNorm1d(2)
-
-    class One(System):
-        def __init__(self) -> None:
-            torch.nn.Module.__init__(self)
-            self.norm = norm
-            self.frozen = ()
-
-    kept = KeptBuffers.__new__(KeptBuffers)
-    kept._places = [(norm, name) for name in norm._buffers]
-    kept._held, kept._versions, kept._copies = [], [], []
-    kept.keep()
-    before = norm.running_mean.clone()
-    out = norm(torch.randn(4, 2, generator=torch.Generator().manual_seed(0)))
-    kept.put_back()
-    assert torch.equal(norm.running_mean, before)
-    out.sum().backward()
-
-
 def test_too_few_is_of_what_is_fitted_alone(few):
     from zeuxis.api.features import features_of
-    from zeuxis.data.library import open_source
+    from zeuxis.api.model import load
 
-    source, space = open_source("photos", 8, "test"), features_of("photos", "pixels-8")
-    assert too_few(space, ["kernel", "precision"], source, 3) is None
-    assert too_few(space, ["frechet"], source, 193) is None and "192" in (
-        too_few(space, ["frechet"], source, 192) or ""
-    )
+    space, model = features_of("photos", "pixels-8"), load(few)
+    assert too_few(space, ["kernel", "precision"], model, 3) is None
+    assert too_few(space, ["frechet"], model, 193) is None and "192" in (too_few(space, ["frechet"], model, 192) or "")

@@ -195,7 +195,7 @@ def collect(
     if needs & {"fake", "reconstructed"}:
         space = features_of(data, features, tuple(model.system.shape), model.device)
         check_space(space, model)
-        if (line := too_few(space, metrics, source, len(order))) is not None:
+        if (line := too_few(space, metrics, model, len(order))) is not None:
             tell(line)
         report(f"features: {space.name}", None)
         found.append(FeatureSets(space, reference if "moments" in needs else None))

@@ -28,7 +28,6 @@ from zeuxis.data.worlds.reading import reader
 from zeuxis.errors import DataError, UnknownName, Unsupported, UsageError, nearest
 from zeuxis.spec import DataSpec
 
-
 CLASSES = 40  # whose names a message lists
 
 

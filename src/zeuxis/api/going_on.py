@@ -89,7 +89,7 @@ def note(folder: Path, recipe: Recipe, *, finished: bool) -> None:
 
 
 @dataclass(frozen=True)
-class Place:
+class RunFolder:
     """Where a training lies. ``lines`` say what is not as it was when the run there began."""
 
     folder: Path
@@ -118,7 +118,7 @@ def run_of(folder: Path) -> Recorded:
     return found
 
 
-def place(recipe: Recipe, out: Path | None, fresh: bool, longer: bool = False) -> Place:
+def place(recipe: Recipe, out: Path | None, fresh: bool, longer: bool = False) -> RunFolder:
     """Where a training of ``recipe`` would lie; of a run to go on with, where it lies.
 
     That is ``out``, or the newest numbered folder of this training, or else the next. Where ``longer``, a run may also
@@ -134,13 +134,13 @@ def place(recipe: Recipe, out: Path | None, fresh: bool, longer: bool = False) -
         runs = [(folder, found) for folder in reversed(numbered) if (found := _readable(folder)) is not None]
         for folder, found in runs:
             if found.trains(recipe):
-                return Place(folder, found, found.finished)
+                return RunFolder(folder, found, found.finished)
         for folder, found in runs if longer else ():
             if found.trains(recipe, budget=False) and _is_longer(found.recipe.train, recipe.train):
-                return Place(folder, found, lines=(_budgets(found.recipe.train, recipe.train),))
+                return RunFolder(folder, found, lines=(_budgets(found.recipe.train, recipe.train),))
     number = 1 + max((int(p.name.split("-")[0]) for p in numbered), default=-1)
     data = slug(Path(recipe.data).name or recipe.data)
-    return Place(RUNS / f"{number:05d}-{recipe.name}-{data}")
+    return RunFolder(RUNS / f"{number:05d}-{recipe.name}-{data}")
 
 
 def _readable(folder: Path) -> Recorded | None:
@@ -151,16 +151,16 @@ def _readable(folder: Path) -> Recorded | None:
         return None
 
 
-def _named(recipe: Recipe, out: Path, fresh: bool, longer: bool) -> Place:
+def _named(recipe: Recipe, out: Path, fresh: bool, longer: bool) -> RunFolder:
     """The place in a folder that the user named."""
     check_folder(out)
     found = _readable(out) if fresh else recorded(out)
     if found is None:
-        return Place(out, aside=fresh and (out / "run.json").exists())
+        return RunFolder(out, aside=fresh and (out / "run.json").exists())
     if fresh:
-        return Place(out, aside=True)
+        return RunFolder(out, aside=True)
     if found.trains(recipe):
-        return Place(out, found, found.finished)
+        return RunFolder(out, found, found.finished)
     if not longer:
         same = found.trains(recipe, budget=False)
         raise UsageError(
@@ -170,7 +170,7 @@ def _named(recipe: Recipe, out: Path, fresh: bool, longer: bool) -> Place:
     was, now = found.recipe.train, recipe.train
     done = found.finished and (_budget(was) == _budget(now) or _is_longer(now, was))
     lines = () if _budget(was) == _budget(now) else (_budgets(was, now),)
-    return Place(out, found, done, lines=(*lines, *differences(out, found.recipe, recipe)))
+    return RunFolder(out, found, done, lines=(*lines, *differences(out, found.recipe, recipe)))
 
 
 def check_folder(out: Path) -> None:

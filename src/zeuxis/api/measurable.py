@@ -68,15 +68,15 @@ def check_space(space: Features, model: Model) -> None:
         )
 
 
-def too_few(space: Features, metrics: Sequence[str], source: Source, pictures: int) -> str | None:
+def too_few(space: Features, metrics: Sequence[str], model: Model, pictures: int) -> str | None:
     """A line where the Fréchet distance is asked for in a space of more dimensions than there are pictures."""
     asked = [metric for metric in metrics if metric in GAUSSIAN and OF_FEATURES & set(METRICS[metric].needs)]
     if not asked or pictures >= FEW:
         return None
-    dimensions = space.of(source.batch(torch.zeros(1, dtype=torch.int64)).image).shape[1]
+    dimensions = space.of(torch.zeros(1, *model.system.shape)).shape[1]
     if pictures > dimensions:
         return None
     return (
-        f"{pictures} pictures are too few for the {dimensions} dimensions of {space.name}: {' and '.join(asked)} of so few "
-        f"say little; give {2 * dimensions} or more, or compare by --metric kernel, which is not biased"
+        f"{pictures} pictures are too few for the {dimensions} dimensions of {space.name}: {' and '.join(asked)} of so "
+        f"few say little; give {2 * dimensions} or more, or compare by --metric kernel, which is not biased"
     )

@@ -15,8 +15,8 @@ import torch
 
 from zeuxis.api.devices import checked_device
 from zeuxis.api.evidence import loaded_commit
-from zeuxis.api.going_on import Place, place
 from zeuxis.api.going_on import Recorded as Recorded
+from zeuxis.api.going_on import RunFolder, place
 from zeuxis.api.going_on import note as note
 from zeuxis.api.going_on import recorded as recorded
 from zeuxis.api.model import Model, load
@@ -211,15 +211,15 @@ def train(
     return Run(folder, recipe, clock, trainer.stop_asked, len(source.skipped), notes, trainer.began)
 
 
-def _agreed(ranks: Ranks, recipe: Recipe, out: Path | None, fresh: bool, longer: bool) -> Place:
+def _agreed(ranks: Ranks, recipe: Recipe, out: Path | None, fresh: bool, longer: bool) -> RunFolder:
     """Where the training lies: the first process chooses, for the others may look when the folder is there already."""
-    where = place(recipe, out, fresh, longer) if ranks.first else Place(Path())
+    where = place(recipe, out, fresh, longer) if ranks.first else RunFolder(Path())
     folder = Path(ranks.text_from_first(str(where.folder)))
     (finished,) = ranks.from_first([float(where.finished)])
-    return where if ranks.first else Place(folder, recorded(folder) if finished else None, bool(finished))
+    return where if ranks.first else RunFolder(folder, recorded(folder) if finished else None, bool(finished))
 
 
-def _begin(where: Place, recipe: Recipe, source: Source, ranks: Ranks, moved: list[Path]) -> str | None:
+def _begin(where: RunFolder, recipe: Recipe, source: Source, ranks: Ranks, moved: list[Path]) -> str | None:
     """Make the run folder; returns a line on a run that was ``moved`` to make room for it."""
     if not ranks.first:
         return None

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from zeuxis.cli.options import Budget, DataName, DeviceName, Json, Pair, Seed, paired, folder
+from zeuxis.cli.options import Budget, DataName, DeviceName, Json, Pair, Seed, folder, paired
 from zeuxis.cli.output import emit, say
 from zeuxis.cli.progress import Progress
 from zeuxis.errors import UsageError

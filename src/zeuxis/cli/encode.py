@@ -12,7 +12,6 @@ from zeuxis.cli.options import DeviceName, Json, writable
 from zeuxis.cli.output import emit, note, say
 from zeuxis.errors import UsageError
 
-
 CODES = Path("codes")  # where they are written unless it is said where
 
 

@@ -32,7 +32,6 @@ class Progress:
             from rich.console import Console
             from rich.progress import BarColumn, TaskProgressColumn, TextColumn
             from rich.progress import Progress as Bar
-
             from rich.table import Column
 
             # One line, whatever the terminal's width.
