@@ -148,6 +148,9 @@ MISTAKES = [
     ("compare gaussian pca --out afile", 2, "afile is a file", "give another name"),
     ("reproduce gaussian --out afile", 2, "afile is a file", "give another name"),
     ("demo --out afile", 2, "afile is a file", "give another name"),
+    ("train tiny.toml --track wandbb", 2, "unknown tracker 'wandbb'", "did you mean wandb"),
+    ("info t --animation t.gif", 2, "t.gif", "give t.webp"),
+    ("info empty --animation g.webp", 2, "no previews", "a run that draws"),
     # -- sampling
     ("sample", 2, "say which model", "zeuxis sample scenes"),
     ("sample vae", 2, "no weights of 'vae' ship", "zeuxis train vae"),
