@@ -240,7 +240,7 @@ def test_nine_pictures_train(root: Path, tmp_path: Path) -> None:
     many(root, 9)
     run = zx.train("gaussian", data=root, out=tmp_path / "run", size=8, quiet=True)
     assert run.preview is not None and run.skipped == 0
-    assert run.remarks == ("read as pictures: 9 used; not used: none",)
+    assert "read as pictures: 9 used; not used: none" in run.notes
 
 
 @dataclass(frozen=True)

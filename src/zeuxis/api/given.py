@@ -28,6 +28,8 @@ from zeuxis.data.worlds.reading import reader
 from zeuxis.errors import DataError, UnknownName, Unsupported, UsageError
 from zeuxis.spec import DataSpec
 
+CLASSES = 40  # whose names a message lists
+
 
 def sha256_of(values: Tensor) -> str:
     """SHA-256 of a tensor: its type, its shape and its numbers."""
@@ -148,7 +150,9 @@ class GivenClass(Given):
         try:
             number = int(value) if isinstance(value, str) else index(value)
         except (ValueError, TypeError):
-            raise UnknownName("class", str(value), names) from None
+            listed = ", ".join(f"{k} {name}" for k, name in enumerate(names[:CLASSES]))
+            more = f" and {classes - CLASSES} more" if classes > CLASSES else ""
+            raise UnknownName("class", str(value), names, all_known=f"the classes are {listed}{more}") from None
         if not 0 <= number < classes:
             raise UsageError(
                 f"{self.field.name} {number} is outside the {classes} classes of '{self.model}' (0 to {classes - 1})"

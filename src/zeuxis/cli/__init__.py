@@ -43,6 +43,25 @@ SYSTEMS = "--systems"
 # Typer's error for wrong arguments: the class itself lives in another place in every version of it.
 MISUSE: Any = typer.BadParameter.__base__
 
+PATHS = frozenset(  # what is wrong with a path, and not with us
+    (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EROFS, errno.ELOOP)
+)
+ELSEWHERE = {  # options of other programs, and what does it here
+    "--lr": "--set players.NAME.lr=2e-4 (zeuxis info lists the players)",
+    "--learning-rate": "--set players.NAME.lr=2e-4 (zeuxis info lists the players)",
+    "--epochs": "--iterations, or --budget with a time,",
+    "--resume": "the same command again, or zeuxis train RUN,",
+    "--batch-size": "--batch",
+    "--gpu": "--device cuda",
+    "--output": "--out",
+    "--num": "-n",
+    "--num-samples": "-n",
+    "--cfg": "--guidance",
+    "--class": "--label",
+    "--prompt": "--caption",
+    "--dataset": "--data",
+}
+
 app = typer.Typer(
     cls=PlainGroup,
     rich_markup_mode=None,
@@ -113,7 +132,7 @@ def main(args: Sequence[str] | None = None) -> int:
             code = app(plain or ["--help"], prog_name="zeuxis", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except MISUSE as error:
-        note(f"zeuxis: {_one_line(error)}; zeuxis {f'{plain[0]} ' if plain[0] in COMMANDS else ''}--help tells more")
+        note(f"zeuxis: {_one_line(error)}{_meant(plain)}; zeuxis {_command(plain)}--help tells more")
         return 2
     except ZeuxisError as error:
         if debug:
@@ -156,10 +175,23 @@ def _one_line(misuse: Any) -> str:
     return " ".join(misuse.format_message().split()).rstrip(".")
 
 
+def _command(args: Sequence[str]) -> str:
+    """The command that was meant, before its options; "" where there is none of that name."""
+    return f"{args[0]} " if args and args[0] in COMMANDS else ""
+
+
+def _meant(args: Sequence[str]) -> str:
+    """What an option is called here that other programs have."""
+    found = [f"{word} is {ELSEWHERE[word]} here" for word in (a.partition("=")[0] for a in args) if word in ELSEWHERE]
+    return f" ({found[0]})" if found else ""
+
+
 def _explain(error: Exception) -> str:
     first = (str(error).splitlines() or [""])[0]
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"no space left on the disk ({error.filename or 'writing'}): free some and run the same command again"
     if isinstance(error, PermissionError):
         return f"not allowed to use {error.filename}: give another --out, or change its permissions"
+    if isinstance(error, OSError) and error.errno in PATHS and error.filename is not None:
+        return f"{error.filename} cannot be made or used ({error.strerror}): give another path"
     return f"{type(error).__name__}: {first} (a mistake in Zeuxis: run again with {DEBUG} to see where)"

@@ -11,7 +11,7 @@ import typer
 
 from zeuxis.cli.keys import as_data, show_recipe, show_sections
 from zeuxis.cli.listing import met, systems
-from zeuxis.cli.options import Json, Set
+from zeuxis.cli.options import Json, Set, writable
 from zeuxis.cli.output import emit, plain, say
 from zeuxis.cli.reproduce import VERDICTS
 from zeuxis.knobs import Knob
@@ -19,6 +19,7 @@ from zeuxis.knobs import Knob
 if TYPE_CHECKING:
     from zeuxis.recipe import Recipe
 
+PICTURES = (".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic")
 LONGEST = 2000  # characters of a value that are printed
 
 
@@ -30,6 +31,15 @@ def info(
         ),
     ],
     changes: Set = None,
+    moving: Annotated[
+        Path | None,
+        typer.Option(
+            "--animation",
+            metavar="FILE.webp",
+            callback=writable,
+            help="Write the previews of a run folder, one after another, as a moving picture.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Tell of a method (paper, departures, results), every key of a recipe, a model, or how a picture was made."""
@@ -39,6 +49,12 @@ def info(
     from zeuxis.recipe import load_recipe, recipe_paths
 
     path = Path(name)
+    if moving is not None:
+        from zeuxis.api.animation import animation
+
+        frames = animation(path, moving)
+        show({"run": name, "previews": frames, "animation": str(moving)}, as_json)
+        return
     is_recipe = name in recipe_paths() or (path.suffix == ".toml" and path.is_file())
     if changes and not is_recipe:
         raise UsageError(f"--set replaces a value of a recipe, and '{name}' is none: leave it out")
@@ -47,6 +63,8 @@ def info(
         from zeuxis.provenance.record import read_record
 
         show(read_record(path), as_json)
+    elif path.suffix.lower() in PICTURES and path.is_file():
+        raise UsageError(f"{path}: only PNG files carry the record of how Zeuxis made a picture, and this is none")
     elif published(name):
         show_published(name, as_json)
     elif path.suffix == ".safetensors":
@@ -64,7 +82,7 @@ def info(
             if name in problem.names:
                 raise UsageError(problem.message)
         known = {*entries(), *shipped(), *recipe_paths()}
-        raise UnknownName("name", name, known, "(or give a run folder or a picture.png)")
+        raise UnknownName("name", name, known, "(or give a run folder or a picture.png)", elsewhere="file or folder")
 
 
 def published(name: str) -> bool:
