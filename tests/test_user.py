@@ -196,7 +196,7 @@ def texts(path: Path) -> list[str]:
     return [str(node.value) for node in nodes]
 
 
-OF_OTHERS = {*ELSEWHERE, "--editable", "--format"}  # programs'
+OF_OTHERS = {*ELSEWHERE, "--editable", "--format", "--sparse"}  # programs'
 
 
 def test_no_option_is_advised_that_does_not_exist():

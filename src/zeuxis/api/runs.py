@@ -143,8 +143,8 @@ def train(
             told.append(line)
             tell(line)
 
-    for line in source.remarks:
-        says(line)
+    for remark in source.remarks:
+        says(remark)
     if suit:
         recipe, line = suited(recipe, source)
         says(line)
