@@ -304,7 +304,7 @@ def test_a_traceback_is_shown_only_when_asked_for(command, monkeypatch):
     ("error", "code", "says"),
     [
         (OSError(errno.ENOSPC, "No space left on device", "runs"), 1, "free some"),
-        (PermissionError(errno.EACCES, "Permission denied", "runs"), 1, "not allowed to use runs"),
+        (PermissionError(errno.EACCES, "Permission denied", "runs"), 1, "runs: Permission denied: change its permissions"),
         (KeyboardInterrupt(), 130, ""),
     ],
 )

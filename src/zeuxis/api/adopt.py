@@ -15,13 +15,14 @@ from torch import Tensor
 from zeuxis.api.reporting import Report
 from zeuxis.catalog.build import build
 from zeuxis.errors import UsageError, WeightsError
+from zeuxis.files import sha256
 from zeuxis.game import System
 from zeuxis.pretrained import convert
 from zeuxis.pretrained.convert import Conversion
 from zeuxis.pretrained.kind import CheckpointKind, Found, from_public, recognise, unwrapped
 from zeuxis.pretrained.kinds import KINDS, kinds_called
 from zeuxis.spec import DataSpec, Shape
-from zeuxis.training.checkpoint import sha256, write_model
+from zeuxis.training.checkpoint import write_model
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,13 @@ from zeuxis.api.reporting import Report
 from zeuxis.catalog.build import build
 from zeuxis.catalog.loading import assign, parameters_on_meta
 from zeuxis.errors import DataError, UsageError, WeightsError
+from zeuxis.files import sha256
 from zeuxis.pretrained.clip_files import read_tokeniser
 from zeuxis.pretrained.clip_keys import read_clip
 from zeuxis.pretrained.json_table import read_json
 from zeuxis.spec import DataSpec, Shape
 from zeuxis.systems.recognition.clip import MEAN, STD
-from zeuxis.training.checkpoint import sha256, write_model
+from zeuxis.training.checkpoint import write_model
 
 PUBLISHED = {  # by the vision tower's width, patch, and the side of pictures
     (768, 32, 224): "ViT-B/32",

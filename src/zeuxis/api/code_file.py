@@ -19,6 +19,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from zeuxis.errors import DataError, UsageError
+from zeuxis.escaping import json_text
 from zeuxis.provenance.record import versions, write_whole
 
 SUFFIX = ".codes.safetensors"
@@ -63,7 +64,7 @@ def write_codes(path: Path, coded: Coded) -> None:
     kept = coded.codes.detach().cpu().to(kind).contiguous()
     card = {field.name: getattr(coded, field.name) for field in fields(coded) if field.name != "codes"}
     card |= {"format": FORMAT, "sha256": _hash(kept), "versions": versions()}
-    write_whole(path, save({TENSOR: kept}, {KEY: json.dumps(card, ensure_ascii=False, sort_keys=True)}))
+    write_whole(path, save({TENSOR: kept}, {KEY: json_text(card, sort_keys=True)}))
 
 
 def read_codes(path: Path) -> Coded:

@@ -14,6 +14,7 @@ from zeuxis.catalog.listing import WEIGHTS, entries
 from zeuxis.errors import UnknownName, UsageError, WeightsError
 from zeuxis.recipe import load_recipe, recipe_paths
 from zeuxis.spec import DataSpec
+from zeuxis.training.exchange import holds, read_card
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +35,7 @@ def locate(name: str | Path) -> Path:
         return shipped()[str(name)]
     path = Path(name)
     for folder in (path / "model", path):
-        if (folder / "model.json").is_file():
+        if holds(folder, "model.json"):
             return folder
     if path.is_file():
         raise WeightsError(
@@ -72,11 +73,10 @@ def weights_of(name: str | Path) -> str:
 
 
 def _hash(folder: Path) -> str:
-    path = folder / "model.json"
-    try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["sha256"])
-    except (OSError, ValueError, KeyError) as error:
-        raise WeightsError(f"cannot read {path}: {error}") from None
+    card = read_card(folder)
+    if not isinstance(card.get("sha256"), str):
+        raise WeightsError(f"{folder / 'model.json'} is damaged: it has no 'sha256'")
+    return str(card["sha256"])
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class _Loading:
         here = () if near is None else (str((self.folder / near).resolve()),)
         found = None
         for place in (model, *here):
-            if place in _named() or (Path(place) / "model.json").is_file():
+            if place in _named() or holds(Path(place), "model.json"):
                 system, card = load_system(place, dtype=self.dtype, device=self.device)
                 if card["sha256"] == sha256:
                     return system

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
+import traceback
 from collections.abc import Sequence
+from types import TracebackType
 from typing import Any
 
 import typer
@@ -33,7 +34,7 @@ from zeuxis.cli import (
 from zeuxis.cli.help import PlainCommand, PlainGroup
 from zeuxis.cli.machine import THREADS, prepared
 from zeuxis.cli.output import note, say
-from zeuxis.errors import UsageError, ZeuxisError
+from zeuxis.errors import SMALLER, UsageError, ZeuxisError, is_out_of_memory, mend_of
 from zeuxis.plugins import using
 from zeuxis.version import __version__
 
@@ -104,6 +105,8 @@ def main(args: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if args is None else args)
     debug = DEBUG in given
     plain = [a for a in given if a != DEBUG]
+    if debug:
+        sys.excepthook = _traced
     try:
         plain, own = _without(SYSTEMS, plain, "the folder or file where systems of your own lie")
         plain, threads = _without(THREADS, plain, "how many, e.g. 2")
@@ -132,6 +135,13 @@ def main(args: Sequence[str] | None = None) -> int:
         return 1
 
 
+def _traced(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """A traceback on stderr, in which nothing is obeyed by a terminal either."""
+    for part in traceback.format_exception(kind, error, trace):
+        for line in part.rstrip("\n").split("\n"):
+            note(line)
+
+
 def _without(option: str, args: Sequence[str], what: str) -> tuple[list[str], list[str]]:
     """The arguments without every ``option VALUE`` and ``option=VALUE``, and those values; ``what`` names one."""
     rest, values = [], []
@@ -156,8 +166,9 @@ def _one_line(misuse: Any) -> str:
 
 def _explain(error: Exception) -> str:
     first = (str(error).splitlines() or [""])[0]
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return f"no space left on the disk ({error.filename or 'writing'}): free some and run the same command again"
-    if isinstance(error, PermissionError):
-        return f"not allowed to use {error.filename}: give another --out, or change its permissions"
+    if is_out_of_memory(error):
+        return f"out of memory ({first[:200] or type(error).__name__}): {SMALLER}"
+    if isinstance(error, OSError) and error.errno is not None:
+        way_out = "give another place (--out, or ZEUXIS_CACHE for what is kept)"
+        return f"{error.filename or 'a file'}: {error.strerror}: {mend_of(error, way_out)}"
     return f"{type(error).__name__}: {first} (a mistake in Zeuxis: run again with {DEBUG} to see where)"

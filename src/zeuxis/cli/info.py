@@ -12,7 +12,7 @@ import typer
 from zeuxis.cli.keys import as_data, show_recipe, show_sections
 from zeuxis.cli.listing import met, systems
 from zeuxis.cli.options import Json, Set
-from zeuxis.cli.output import emit, plain, say
+from zeuxis.cli.output import emit, plain, say, say_lines
 from zeuxis.cli.reproduce import VERDICTS
 from zeuxis.knobs import Knob
 
@@ -136,13 +136,9 @@ def model(name: str, recipe: Recipe | None, as_json: bool) -> None:
     """A trained model's card, and the keys of the recipe of that name if there is one."""
     from zeuxis.catalog.schema import sections
     from zeuxis.catalog.weights import locate
-    from zeuxis.errors import WeightsError
+    from zeuxis.training.exchange import read_card
 
-    card = locate(name) / "model.json"
-    try:
-        found = json.loads(card.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise WeightsError(f"{card} is not JSON: {error}; train the model again") from None
+    found = read_card(locate(name))
     knobs = built(found.get("system", ""), found.get("config", {}))
     if as_json:
         keys = {} if recipe is None else {"keys": as_data(sections(recipe))}
@@ -194,7 +190,8 @@ def system(name: str, recipe: Recipe | None, as_json: bool) -> None:
     if as_json:
         emit({**row, **more, "parameters": parameters(name)})
         return
-    say(f"{card.title} ({card.year}), {card.family}: {link(card.paper)}\n\n{doc.partition('Args:')[0].strip()}\n")
+    about = doc.partition("Args:")[0].strip().split("\n")
+    say_lines(f"{card.title} ({card.year}), {card.family}: {link(card.paper)}", "", *about, "")
     say(f"     can  {', '.join(row['verbs'])}")
     if row["needs"]:
         say(f"   needs  {', '.join(row['needs'])}")

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from zeuxis.cli.output import duration, note
+from zeuxis.escaping import printable
 
 EVERY = 15.0  # seconds between lines where there is no terminal
 
@@ -48,7 +49,7 @@ class Progress:
             remaining = self._remaining(fraction)
         left = "" if remaining is None else f"{duration(remaining)} left"
         if self.bar:
-            self.bar.update(self.task, description=message, left=left, completed=fraction or 0.0)
+            self.bar.update(self.task, description=printable(message), left=left, completed=fraction or 0.0)
             return
         now, (last, when) = time.monotonic(), self.last
         # A new stage is shown at once; a change of figures within one, now and then.
