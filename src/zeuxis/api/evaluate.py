@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
@@ -32,6 +33,7 @@ from zeuxis.data.entries import ENTRIES
 from zeuxis.data.library import Data, data_of
 from zeuxis.data.source import Source
 from zeuxis.errors import UnknownName, UsageError
+from zeuxis.fetching import named_by
 from zeuxis.knobs import Sampling
 from zeuxis.metrics.record import Figure
 from zeuxis.metrics.similarity import WINDOW
@@ -91,13 +93,16 @@ def evaluate(
     named = data or model.card.get("data")
     if not named:
         raise UsageError(f"'{model.name}' does not say what data it was trained on: give --data")
-    opened = data_of(named)
-    name, source = opened.name, opened.open(model.system.spec.size, split)
+    card = f"the card of '{model.name}'"
+    with named_by(card, f"--data {named} does") if data is None else nullcontext():
+        opened = data_of(named)
+        name, source = opened.name, opened.open(model.system.spec.size, split)
+        other = opened.open(model.system.spec.size, "test" if split == "train" else "train")
     makes, holds = tuple(model.system.shape), tuple(source.spec.shape)
     if holds != makes:
         raise UsageError(f"'{model.name}' makes {makes}, '{name}' holds {holds}: give other --data")
     order = held_out_order(source, samples)
-    reference = Reference(source, order, opened.open(model.system.spec.size, "test" if split == "train" else "train"))
+    reference = Reference(source, order, other)
     evidence, space = collect(model, reference, compared, name, seed, how, features, report)
     found = measure(
         compared,

@@ -25,6 +25,7 @@ from zeuxis.data.bucketed import endless
 from zeuxis.data.library import Data, data_of
 from zeuxis.data.source import Source
 from zeuxis.errors import UsageError
+from zeuxis.files import read_table
 from zeuxis.game import System
 from zeuxis.knobs import Sampling
 from zeuxis.provenance.record import record, save_png, write_whole
@@ -34,6 +35,7 @@ from zeuxis.training.checkpoint import write_model
 from zeuxis.training.distributed import join
 from zeuxis.training.legacy import FORMAT, format_of, upgraded_recipe
 from zeuxis.training.precision import AUTO
+from zeuxis.training.run_lock import run_lock
 from zeuxis.training.trainer import Clock, Trainer
 
 PREVIEWED = 16
@@ -110,6 +112,7 @@ def train(
     source = data.open(recipe.size, "train", recipe.fit)
     system = build_for(recipe, source)
     started = None if recipe.train.start is None else start_from(system, recipe.train.start)
+    passed = unreadable() if out is None else []
     # The first process chooses: the others may come when the folder is there already.
     folder = Path(ranks.text_from_first(str(run_folder(recipe, out, fresh)) if ranks.first else ""))
     folder.mkdir(parents=True, exist_ok=True)
@@ -135,8 +138,7 @@ def train(
             raise UsageError(f"'{system.card.id}' is learnt in closed form: train it in one process, without torchrun")
         clock = _fit(system, source, folder, facts, device)
         _preview(system, recipe, clock, folder, examples, device)
-        stopped = None
-        notes: tuple[str, ...] = ()
+        stopped, said = None, []
     else:
 
         def reported(clock: Clock) -> None:
@@ -159,9 +161,10 @@ def train(
             preview=lambda average, clock: _preview(average, recipe, clock, folder, examples, device),
         )
         clock = trainer.run()
-        stopped, notes = trainer.stop_asked, tuple(trainer.said)
+        stopped, said = trainer.stop_asked, trainer.said
     if ranks.first:
         note(folder, recipe, finished=stopped is None)
+    notes = tuple([*passed, *said])
     return Run(folder, recipe, clock, stopped, len(source.skipped), notes)
 
 
@@ -177,10 +180,11 @@ def _fit(system: System, source: Source, folder: Path, facts: dict[str, Any], de
             images += len(batch)
             yield batch.to(device)
 
-    system.fit(met())
-    system.eval()
-    seconds = time.monotonic() - start
-    write_model(folder / "model", system, {**facts, "round": 1, "images": images, "seconds": seconds})
+    with run_lock(folder):
+        system.fit(met())
+        system.eval()
+        seconds = time.monotonic() - start
+        write_model(folder / "model", system, {**facts, "round": 1, "images": images, "seconds": seconds})
     return Clock(1, images, seconds, 1.0, 0.0, {})
 
 
@@ -197,10 +201,13 @@ def run_folder(recipe: Recipe, out: Path | None, fresh: bool) -> Path:
     root = Path("runs")
     numbered = sorted(p for p in root.glob("[0-9]*-*") if p.is_dir())
     for folder in reversed(numbered):
-        found = recorded(folder)
+        try:
+            found = recorded(folder)
+        except UsageError:  # damaged, or of another version: it cannot be gone on with (see unreadable)
+            continue
         if found is not None and found.trains(recipe) and not found.finished and not fresh:
             return folder
-    number = 1 + max((int(p.name.split("-")[0]) for p in numbered), default=-1)
+    number = 1 + max((int(p.name.split("-")[0]) for p in numbered if p.name.split("-")[0].isdecimal()), default=-1)
     data = slug(Path(recipe.data).name or recipe.data)
     return root / f"{number:05d}-{recipe.name}-{data}"
 
@@ -228,14 +235,27 @@ def recorded(folder: Path) -> Recorded | None:
     """The record of the run in ``folder``, or None where there is no run."""
     path = folder / "run.json"
     try:
-        run = json.loads(path.read_text(encoding="utf-8"))
+        run = read_table(path)
         if format_of(run) > FORMAT:
             raise UsageError(f"{path} was written by a later version of zeuxis: update it, or give another --out")
         return Recorded(parse_recipe(upgraded_recipe(run), str(path)), bool(run["finished"]))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except UsageError:
+        raise
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise UsageError(f"{path} cannot be read ({error}): give another --out") from None
+
+
+def unreadable() -> list[str]:
+    """A line on each numbered run whose record is damaged or of another version: it was passed over."""
+    lines = []
+    for folder in sorted(p for p in Path("runs").glob("[0-9]*-*") if p.is_dir()):
+        try:
+            recorded(folder)
+        except UsageError as error:
+            lines.append(f"passed over {folder}: {error}")
+    return lines
 
 
 def note(folder: Path, recipe: Recipe, *, finished: bool) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from zeuxis.catalog.build import build
 from zeuxis.catalog.listing import WEIGHTS, entries
-from zeuxis.errors import UnknownName, UsageError, WeightsError
+from zeuxis.errors import UnknownName, UsageError, WeightsError, is_out_of_memory
 from zeuxis.recipe import load_recipe, recipe_paths
 from zeuxis.spec import DataSpec
 from zeuxis.training.exchange import holds, read_card
@@ -93,13 +93,22 @@ class _Loading:
 
         ``at`` is where in the model it lies: ``""``, or ``keyword.`` for one that was given and whose card is inside.
         """
+        from zeuxis.catalog.bounds import Allowance, check_card  # noqa: PLC0415  (torch)
         from zeuxis.catalog.loading import parameters_on_meta  # noqa: PLC0415  (torch)
         from zeuxis.training.given import systems_in  # noqa: PLC0415  (torch)
 
+        check_card(card, self.folder)
         keywords = {key: self.value(f"{at}{key}", value) for key, value in card["config"].items()}
         given = {path: system for key, value in keywords.items() for path, system in systems_in(key, value)}
-        with parameters_on_meta(given):
-            return build(card["system"], DataSpec.from_dict(card["spec"]), keywords)
+        try:
+            with Allowance(self.tensors, f"the card in {self.folder}"), parameters_on_meta(given):
+                return build(card["system"], DataSpec.from_dict(card["spec"]), keywords)
+        except (ValueError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError, RuntimeError) as error:
+            if is_out_of_memory(error):
+                raise
+            raise WeightsError(
+                f"the card in {self.folder} describes no model that can be built: {type(error).__name__}: {error}"
+            ) from error
 
     def value(self, key: str, value: Any) -> Any:
         """A constructor's argument from what the card says of it; sequences come back as tuples."""

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zeuxis.errors import UnknownName, WeightsError
+from zeuxis.errors import UnknownName, UsageError, WeightsError
 from zeuxis.game import Player, trainable
 from zeuxis.training.muon import Muon
 
@@ -77,12 +77,42 @@ def overridden(players: Sequence[Player], tables: dict[str, dict[str, Any]]) -> 
             if key not in allowed:
                 raise UnknownName(f"key of players.{name}:", key, allowed)
         changes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
-        if changes.get("optimiser", "adam") not in OPTIMISERS:
-            raise UnknownName("optimiser", changes["optimiser"], OPTIMISERS)
-        if changes.get("decay", "constant") not in DECAYS:
-            raise UnknownName("decay", changes["decay"], DECAYS)
+        for key, choices in (("optimiser", OPTIMISERS), ("decay", DECAYS)):
+            if key in changes and (not isinstance(changes[key], str) or changes[key] not in choices):
+                raise UnknownName(f"value of players.{name}.{key}:", str(changes[key]), choices)
         known[name] = replace(known[name], **changes)
+    for player in known.values():
+        check_player(player)
     return tuple(known.values())
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _share(value: object) -> bool:
+    return _number(value) and 0 <= value < 1  # type: ignore[operator]
+
+
+RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {  # of the fields of a player that are numbers
+    "lr": (lambda v: _number(v) and v >= 0, "a number of 0 or more"),
+    "betas": (lambda v: isinstance(v, tuple) and len(v) == 2 and all(map(_share, v)), "two numbers from 0 to below 1"),
+    "weight_decay": (lambda v: _number(v) and v >= 0, "a number of 0 or more"),
+    "clip": (lambda v: v is None or (_number(v) and v > 0), "a number above 0 (leave it out for none)"),
+    "warmup": (lambda v: type(v) is int and v >= 0, "a whole number of 0 or more"),
+}
+
+
+def check_player(player: Player) -> None:
+    """Refuse what no optimiser can work with; raises UsageError with the key, its range and its value."""
+    for key, (fits, wanted) in RANGES.items():
+        value = getattr(player, key)
+        if not fits(value):
+            shown = list(value) if isinstance(value, tuple) else value
+            raise UsageError(
+                f"players.{player.name}.{key} {shown}: give {wanted}"
+                + (" (a recipe may also give it as model.lr)" if key == "lr" else "")
+            )
 
 
 def flat_state(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
