@@ -15,7 +15,7 @@ from torch import Tensor
 from zeuxis.api.reporting import Report
 from zeuxis.catalog.build import build
 from zeuxis.errors import UsageError, WeightsError
-from zeuxis.files import sha256
+from zeuxis.files import require_regular, sha256
 from zeuxis.game import System
 from zeuxis.pretrained import convert
 from zeuxis.pretrained.convert import Conversion
@@ -151,6 +151,7 @@ def _folder(source: Path, out: str | Path | None) -> Path:
 def _held(file: Path) -> tuple[dict[str, CheckpointKind[Any]], str]:
     """The models of known kinds in a file of safetensors, by prefix, and the prefix of its whole state."""
     try:
+        require_regular(file)
         with safe_open(file, "pt") as found:
             place, inside = unwrapped(found.keys())
     except (SafetensorError, OSError) as error:
@@ -161,6 +162,7 @@ def _held(file: Path) -> tuple[dict[str, CheckpointKind[Any]], str]:
 def _read(source: Path, report: Report) -> dict[str, Tensor]:
     """All the tensors of a file, by their path in it."""
     try:
+        require_regular(source)
         if source.suffix == ".safetensors":
             return load_file(source)
         with tempfile.TemporaryDirectory(prefix="zeuxis-") as draft:

@@ -13,7 +13,7 @@ from zeuxis.api.reporting import Report
 from zeuxis.catalog.build import build
 from zeuxis.catalog.loading import assign, parameters_on_meta
 from zeuxis.errors import DataError, UsageError, WeightsError
-from zeuxis.files import sha256
+from zeuxis.files import require_regular, sha256
 from zeuxis.pretrained.clip_files import read_tokeniser
 from zeuxis.pretrained.clip_keys import read_clip
 from zeuxis.pretrained.json_table import read_json
@@ -59,6 +59,7 @@ def adopt_clip(
     tokeniser = read_tokeniser(source)
     report(f"reading {weights}", None)
     try:
+        require_regular(weights)
         public = load_file(weights)
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{weights} cannot be read as safetensors: {error}") from None

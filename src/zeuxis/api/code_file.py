@@ -20,6 +20,7 @@ from torch import Tensor
 
 from zeuxis.errors import DataError, UsageError
 from zeuxis.escaping import json_text
+from zeuxis.files import require_regular
 from zeuxis.provenance.record import versions, write_whole
 
 SUFFIX = ".codes.safetensors"
@@ -75,9 +76,13 @@ def read_codes(path: Path) -> Coded:
         DataError: damaged, or changed since it was written.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UsageError(f"there is no file {path}")
-    if path.stat().st_size > MOST_BYTES:
+    try:
+        size = require_regular(path).st_size
+    except FileNotFoundError:
+        raise UsageError(f"there is no file {path}") from None
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    if size > MOST_BYTES:
         raise UsageError(f"{path} is larger than {MOST_BYTES >> 20} MiB: it holds no coded picture")
     try:
         with safe_open(path, "pt") as file:

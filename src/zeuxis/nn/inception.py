@@ -215,6 +215,7 @@ def load_inception(path: str | Path) -> Inception:
     if path.suffix != ".safetensors":
         raise WeightsError(f"'{path}' is not safetensors: a pickle is never opened here; run `zeuxis convert {path}`")
     try:
+        require_regular(path)
         state = load_file(path)
     except (OSError, SafetensorError) as e:
         raise WeightsError(f"'{path}' cannot be read as safetensors ({e}): fetch or convert it again") from e

@@ -23,6 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from zeuxis.errors import WeightsError
+from zeuxis.files import require_regular
 from zeuxis.pretrained.json_table import read_json
 from zeuxis.pretrained.kind import unwrapped
 
@@ -84,6 +85,7 @@ def is_published(path: Path) -> bool:
 def holds_unet(file: Path) -> bool:
     """Whether a file of safetensors has a U-Net under the name that a whole model's has."""
     try:
+        require_regular(file)
         with safe_open(file, "pt") as found:
             return any(UNET in key for key in found.keys())  # noqa: SIM118  (no mapping)
     except (SafetensorError, OSError):
@@ -233,6 +235,7 @@ def _of_file(file: Path) -> PublishedParts:
 def open_tensors(file: Path) -> dict[str, Tensor]:
     """The tensors of a file, mapped; raises :class:`WeightsError` where it cannot be read."""
     try:
+        require_regular(file)
         return load_file(file)
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{file} cannot be read as safetensors: {error}") from None
