@@ -105,8 +105,6 @@ def main(args: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if args is None else args)
     debug = DEBUG in given
     plain = [a for a in given if a != DEBUG]
-    if debug:
-        sys.excepthook = _traced
     try:
         plain, own = _without(SYSTEMS, plain, "the folder or file where systems of your own lie")
         plain, threads = _without(THREADS, plain, "how many, e.g. 2")
@@ -118,6 +116,7 @@ def main(args: Sequence[str] | None = None) -> int:
         return 2
     except ZeuxisError as error:
         if debug:
+            sys.excepthook = _traced  # here, because typer puts its own in when a command begins
             raise
         note(f"zeuxis: {error}")
         return error.exit_code
@@ -130,6 +129,7 @@ def main(args: Sequence[str] | None = None) -> int:
         return 1
     except Exception as error:
         if debug:
+            sys.excepthook = _traced  # here, because typer puts its own in when a command begins
             raise
         note(f"zeuxis: {_explain(error)}")
         return 1

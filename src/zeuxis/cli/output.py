@@ -51,7 +51,7 @@ def plain(value: Any) -> Any:
 
 def say(text: str) -> None:
     """One line for the person at the terminal, on stdout; a break within it is shown as ``\\n``."""
-    typer.echo(_encodable(printable(text), sys.stdout.encoding))
+    typer.echo(_shown(text))
 
 
 def say_lines(*lines: str) -> None:
@@ -65,6 +65,10 @@ def note(text: str) -> None:
     typer.echo(_encodable(printable(text), sys.stderr.encoding), err=True)
 
 
+def _shown(text: str) -> str:
+    return _encodable(printable(text), sys.stdout.encoding)
+
+
 def _encodable(text: str, encoding: str | None) -> str:
     """``text`` with escapes in place of characters that ``encoding`` lacks."""
     name = encoding or "utf-8"
@@ -76,11 +80,11 @@ def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    made = Table(title=printable(title) or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    made = Table(title=_shown(title) or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for k, column in enumerate(columns):
-        made.add_column(column, overflow="fold", no_wrap=k == 0)
+        made.add_column(_shown(column), overflow="fold", no_wrap=k == 0)
     for row in rows:
-        made.add_row(*(_encodable(printable(cell), sys.stdout.encoding) for cell in row))
+        made.add_row(*map(_shown, row))
     Console(soft_wrap=False, markup=False, emoji=False).print(made)
 
 
