@@ -22,7 +22,7 @@ PAUSE = 0.01  # seconds between them
 
 
 def _aside(folder: Path) -> Path:
-    return folder.with_name(f".old-{folder.name}")
+    return folder.parent / f".old-{folder.name}"
 
 
 def exchange(draft: Path, folder: Path) -> None:
