@@ -37,8 +37,8 @@ from zeuxis.provenance.record import record, save_png
 BOUND = 60  # seconds after which a command hangs
 MOST_MEMORY = 1500 << 20  # bytes that a command may add
 EVIL = "\x1b]0;title\x07\x1b[31m\x9b2J\u202egnp.\u2028\nforged"
-PATHS = ("../../victim", "../../../victim.txt", "/dev/zero", "/proc/self/mem", "/etc/passwd", "a\0b", "con", ".", "..", "",
-         "~/victim", "//host/share", "file:///etc/passwd", "x" * 5000, EVIL, "\udcff\udc80")  # fmt: skip
+PATHS = ("../../victim", "../../../victim.txt", "/dev/zero", "/proc/self/mem", "/etc/passwd", "a\0b", "con", ".", "..",
+         "", "~/victim", "//host/share", "file:///etc/passwd", "x" * 5000, EVIL, "\udcff\udc80")  # fmt: skip
 REMOTE = ("hub:someone/birds", "hub:someone/birds@main:train,image=photo", "fashion-mnist", "someone/model",
           "https://example.org/a.safetensors", "scenes | lora:/dev/zero", "scenes | control:../../victim")  # fmt: skip
 NUMBERS = (-1, 0, 10**6, 1_500_000, 2**31, 2**63, 10**30, 0.5, -0.0, 1e308, True)
@@ -56,7 +56,20 @@ def deep(levels: int) -> Any:
 def strange(draw: random.Random) -> Any:
     """A value that nobody expects."""
     return draw.choice(
-        [*PATHS, *REMOTE, *NUMBERS, None, [], {}, [1] * 200, ["a"] * 3, {EVIL: EVIL}, {"system": "ddpm"}, deep(50), [[]]]
+        [
+            *PATHS,
+            *REMOTE,
+            *NUMBERS,
+            None,
+            [],
+            {},
+            [1] * 200,
+            ["a"] * 3,
+            {EVIL: EVIL},
+            {"system": "ddpm"},
+            deep(50),
+            [[]],
+        ]
     )
 
 
@@ -75,7 +88,7 @@ class Trial:
         work.mkdir(parents=True)
         for victim in (home / "victim", home / "victim.txt", home / "in" / "victim", home / "in" / "victim.json"):
             victim.write_text("mine")
-        before = os.getcwd()
+        before = Path.cwd()
         os.chdir(work)
         try:
             self.write(work)
@@ -98,7 +111,7 @@ class Trial:
         try:
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), hangs():
                 code = main(line)
-        except BaseException as error:  # a test of the whole program: nothing may come out of it
+        except BaseException as error:  # noqa: BLE001  (nothing at all may come out of it)
             seen.append(f"{type(error).__name__} came out: {str(error)[:200]}")
             return
         text = out.getvalue() + err.getvalue()
@@ -138,8 +151,17 @@ def hangs() -> Iterator[None]:
 
 
 WATCH: list[tuple[Path, list[str]]] = []  # where may be written, and what else was done: the innermost last
-WRITES = {"os.remove": 1, "os.rename": 2, "os.rmdir": 1, "os.mkdir": 1, "os.link": 2, "os.symlink": 2, "os.truncate": 1,
-          "os.chmod": 1, "shutil.rmtree": 1}  # fmt: skip  (events of the interpreter, and how many paths begin their arguments)
+WRITES = {
+    "os.remove": 1,
+    "os.rename": 2,
+    "os.rmdir": 1,
+    "os.mkdir": 1,
+    "os.link": 2,
+    "os.symlink": 2,
+    "os.truncate": 1,
+    "os.chmod": 1,
+    "shutil.rmtree": 1,
+}  # fmt: skip  (events of the interpreter, and how many paths begin their arguments)
 
 
 def _audit(event: str, args: tuple[Any, ...]) -> None:
@@ -148,16 +170,18 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
     work, seen = WATCH[-1]
     if event in ("socket.connect", "socket.getaddrinfo", "urllib.Request", "socket.sendto"):
         seen.append(f"it contacted {args[-1]!r} ({event})")
-    if event in ("os.system", "os.exec", "os.posix_spawn") or (event == "subprocess.Popen" and args[0] != "git"):
-        if not (event == "subprocess.Popen" and args[0] == sys.executable):  # the isolated reader of checkpoints
-            seen.append(f"it ran {args[:2]!r}")
+    ours = event == "subprocess.Popen" and args[0] in ("git", sys.executable)  # and the isolated reader of checkpoints
+    if event in ("os.system", "os.exec", "os.posix_spawn", "subprocess.Popen") and not ours:
+        seen.append(f"it ran {args[:2]!r}")
     paths = list(args[: WRITES.get(event, 0)])
     if event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC):
         paths = [args[0]]
     for path in paths:
         if not isinstance(path, (str, bytes, os.PathLike)):
             continue
-        there = Path(os.path.abspath(os.fsdecode(path)))
+        there = Path(os.path.normpath(Path.cwd() / os.fsdecode(path)))
+        if event == "os.mkdir" and there.is_dir():
+            continue  # asked for in case it was not there
         homes = (work, Path(os.environ["ZEUXIS_CACHE"]), Path(os.devnull))
         scratch = there.is_relative_to(tempfile.gettempdir()) and any(p.startswith("zeuxis-") for p in there.parts)
         if not scratch and not any(there.is_relative_to(home) for home in homes):
@@ -233,8 +257,8 @@ def records(draw: random.Random, models: Path) -> Trial:
         chunk = struct.pack(">I", len(body)) + b"iTXt" + body + struct.pack(">I", crc)
         (work / "p.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk)
 
-    return Trial(f"record {way}", write, [
-        ["info", "p.png"], ["info", "p.png", "--json"], ["sample", "--replay", "p.png", "--out", "again.png"]])  # fmt: skip
+    again = ["sample", "--replay", "p.png", "--out", "again.png"]
+    return Trial(f"record {way}", write, [["info", "p.png"], ["info", "p.png", "--json"], again])
 
 
 def cards(draw: random.Random, models: Path) -> Trial:
@@ -279,21 +303,24 @@ def recipes(draw: random.Random, models: Path) -> Trial:
             table["model"] = {draw.choice(["hidden", "latent", "widths", EVIL]): strange(draw)}
             table["train"] |= {"iterations": 1}
         case 3:
-            table["train"][draw.choice(["iterations", "minutes", "batch", "ema", "seed", "accumulate", "start", EVIL])] = (
-                strange(draw)
-            )
+            table["train"][
+                draw.choice(["iterations", "minutes", "batch", "ema", "seed", "accumulate", "start", EVIL])
+            ] = strange(draw)
         case 4:
             table |= {"system": "autoencoder", "train": {"batch": 4, "iterations": 1}}
             table["model"] = {"hidden": 8, "widths": [4], "latent": 2}
-            table["players"] = {draw.choice(["autoencoder", EVIL]): {draw.choice(["lr", "betas", "clip"]): strange(draw)}}
+            table["players"] = {
+                draw.choice(["autoencoder", EVIL]): {draw.choice(["lr", "betas", "clip"]): strange(draw)}
+            }
         case _:
             table[draw.choice([*table, EVIL])] = strange(draw)
 
     def write(work: Path) -> None:
         (work / "r.toml").write_text(toml(table), encoding="utf-8", errors="surrogatepass")
 
-    return Trial(f"recipe {way}", write, [["info", "r.toml"], ["info", "r.toml", "--json"], ["train", "r.toml", "--dry-run"],
-                                          ["train", "r.toml"], ["reproduce", "r.toml"]])  # fmt: skip
+    look, train = ["info", "r.toml"], ["train", "r.toml"]
+    lines = [look, [*look, "--json"], [*train, "--dry-run"], train, ["reproduce", "r.toml"]]
+    return Trial(f"recipe {way}", write, lines)
 
 
 def toml(value: dict[str, Any]) -> str:
@@ -328,7 +355,9 @@ def weights(draw: random.Random, models: Path) -> Trial:
             case 0:
                 os.mkfifo(path)
             case 1:
-                path.symlink_to(inner.choice(["/dev/zero", "/dev/random", "/proc/self/mem", str(path), "../../../../victim"]))
+                path.symlink_to(
+                    inner.choice(["/dev/zero", "/dev/random", "/proc/self/mem", str(path), "../../../../victim"])
+                )
             case 2:
                 path.write_bytes(data[: inner.randrange(len(data))])
             case 3:
@@ -338,7 +367,9 @@ def weights(draw: random.Random, models: Path) -> Trial:
             case 4:
                 path.write_bytes(struct.pack("<Q", inner.choice([2**63, 2**31, 10**9, 0])) + data[8:])
             case 5:
-                header = json.dumps({"w": {"dtype": "F32", "shape": [2**40, 2**20], "data_offsets": [0, 2**62]}}).encode()
+                header = json.dumps(
+                    {"w": {"dtype": "F32", "shape": [2**40, 2**20], "data_offsets": [0, 2**62]}}
+                ).encode()
                 path.write_bytes(struct.pack("<Q", len(header)) + header)
             case 6:
                 torch.save({"w": torch.ones(2)}, path)  # a pickle of that name
@@ -348,9 +379,9 @@ def weights(draw: random.Random, models: Path) -> Trial:
                 tensors = load_file(models / name / "model" / "model.safetensors")
                 save_file({inner.choice([EVIL, "w", n]): t.reshape(-1)[:1].clone() for n, t in tensors.items()}, path)
 
-    return Trial(f"weights {way}", write, [["sample", "m", "-n", "1", "--out", "o.png"], ["info", "m"], ["evaluate", "m"],
-                                           ["info", "m/model/model.safetensors"], ["convert", "m/model/model.safetensors"],
-                                           ["decode", "m/model/model.safetensors"]])  # fmt: skip
+    draws = ["sample", "m", "-n", "1", "--out", "o.png"]
+    alone = [[command, "m/model/model.safetensors"] for command in ("info", "convert", "decode")]
+    return Trial(f"weights {way}", write, [draws, ["info", "m"], ["evaluate", "m"], *alone])
 
 
 MAKERS: dict[str, Callable[[random.Random, Path], Trial]] = {

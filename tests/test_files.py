@@ -1,7 +1,8 @@
-"""Files that anyone may have written: only regular ones are opened, drafts say whose they are, permissions are usual."""
+"""Files that anyone may have written: only regular ones are opened; drafts say whose they are."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from zeuxis.api.code_file import read_codes
 from zeuxis.api.runs import recorded
@@ -38,7 +40,7 @@ from zeuxis.pretrained.parts import holds_unet, open_tensors
 from zeuxis.provenance.record import read_record, write_whole
 from zeuxis.recipe import load_recipe
 from zeuxis.training.checkpoint import read_model, write_folder
-from zeuxis.training.log import read_log
+from zeuxis.training.log import Log, read_log
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pipes and links of POSIX")
 
@@ -213,3 +215,44 @@ def test_a_draft_folder_leaves_nothing(tmp_path: Path) -> None:
         (draft / "part").write_bytes(b"x")
         raise KeyError
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [(errno.ENOSPC, "free some space"), (errno.EACCES, "change its permissions"), (errno.ENAMETOOLONG, "shorter name")],
+)
+@pytest.mark.parametrize("what", ["model", "file", "log", "prepared"])
+def test_each_trouble_of_writing_has_a_mend_of_its_own(
+    what: str, number: int, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    def written() -> None:
+        match what:
+            case "model":
+                write_folder(tmp_path / "model", {"w": torch.ones(1)}, {}, "model")
+            case "file":
+                write_whole(tmp_path / "file", b"x")
+            case "log":
+                log.write(1, {"loss": 1.0})
+            case _:
+                with new_folder(tmp_path / "prepared"):
+                    refuse()
+
+    log = Log(tmp_path)
+    log.close()
+    targets = {"model": "zeuxis.training.checkpoint.save_file", "file": "zeuxis.provenance.record.write_draft"}
+    monkeypatch.setattr(targets.get(what, "pathlib.Path.open"), refuse)
+    with pytest.raises(ZeuxisError, match=says) as caught:
+        written()
+    assert ("free some" in str(caught.value)) == (number == errno.ENOSPC)
+
+
+def test_a_full_disk_is_known_from_what_safetensors_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("zeuxis.training.checkpoint.save_file", full)
+    with pytest.raises(ZeuxisError, match="free some space"):
+        write_folder(tmp_path / "model", {"w": torch.ones(1)}, {}, "model")

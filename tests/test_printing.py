@@ -1,4 +1,4 @@
-"""Nothing from a file, a name or an exception reaches the terminal as a command: it is escaped wherever it is printed."""
+"""Nothing from a file, a name or an exception reaches the terminal as a command: all that is printed is escaped."""
 
 from __future__ import annotations
 
@@ -157,9 +157,11 @@ def test_replay_and_its_errors(command: Command) -> None:
 
 
 def test_misuse(command: Command) -> None:
-    for line in (["info", EVIL], ["sample", EVIL], ["train", EVIL], [EVIL], ["sample", f"--{EVIL}"], ["data", EVIL],
-                 ["evaluate", "scenes", "--metric", EVIL], ["train", "digits", "--set", f"train.seed={EVIL}"],
-                 ["convert", EVIL], ["compare", EVIL, "dcgan"], ["sample", "scenes", "--knob", f"{EVIL}=1"]):  # fmt: skip
+    wrong = f"{EVIL}=1"
+    lines = [[verb, EVIL] for verb in ("info", "sample", "train", "data", "convert")]
+    lines += [[EVIL], ["sample", f"--{EVIL}"], ["evaluate", "scenes", "--metric", EVIL], ["compare", EVIL, "dcgan"]]
+    lines += [["train", "digits", "--set", f"train.seed={EVIL}"], ["sample", "scenes", "--knob", wrong]]
+    for line in lines:
         assert command(*line, holds="x1b")[0] != 0
 
 
@@ -214,5 +216,7 @@ def test_commands_print_by_the_escaping_functions_alone() -> None:
     for path in sorted(Path(zeuxis.cli.__file__).parent.glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             match node:
-                case ast.Call(func=ast.Name(id="print" | "echo" as name) | ast.Attribute(attr="echo" | "secho" | "print" as name)):
+                case ast.Call(
+                    func=ast.Name(id="print" | "echo" as name) | ast.Attribute(attr="echo" | "secho" | "print" as name)
+                ):
                     assert name in allowed.get(path.name, set()), f"{path.name}:{node.lineno} prints by itself"

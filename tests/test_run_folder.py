@@ -112,7 +112,17 @@ def test_what_kills_left_in_a_run_is_swept_when_it_is_trained_again(tmp_path: Pa
     assert not list(tmp_path.rglob(".draft-*"))
 
 
-@pytest.mark.parametrize("run", ["{", "[1]", '{"format": 99}', '{"format": "x"}', '{"format": 2, "recipe": {"name": "../x"}}', "[" * 99_999])  # fmt: skip
+UNREADABLE = (
+    "{",
+    "[1]",
+    '{"format": 99}',
+    '{"format": "x"}',
+    '{"format": 2, "recipe": {"name": "../x"}}',
+    "[" * 99_999,
+)
+
+
+@pytest.mark.parametrize("run", UNREADABLE)
 def test_a_run_that_cannot_be_read_stops_no_other_and_is_named(
     run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,7 +40,7 @@ def tried() -> int:
                 faults = trial.run(place)
                 held += not faults
                 for fault in faults:
-                    sys.stdout.write(f"  {kind} {number} ({trial.name}): {ascii(fault)}\n")
+                    sys.stdout.write(f"  {kind} {number} ({trial.name}): {fault!a}\n")
                     sys.stdout.flush()
             bad += counts[kind] - held
             sys.stdout.write(f"{kind}: {counts[kind]} tried, {held} held, {time.monotonic() - start:.0f} s\n")

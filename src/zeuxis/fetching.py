@@ -39,5 +39,6 @@ def require_asked(what: str) -> None:
     if named is not None:
         file, mend = named
         raise Unasked(
-            f"{file} names {what}, which is not on this machine, and nothing is fetched that only a file asks for: {mend}"
+            f"{file} names {what}, which is not on this machine, and nothing is fetched that only a file asks for: "
+            f"{mend}"
         )

@@ -19,8 +19,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 MOST_TEXT = 64 << 20  # bytes of a card, a table, a log: a larger one is not ours
 WAITING = getattr(os, "O_NONBLOCK", 0)  # so that a pipe put in a file's place is not waited for
@@ -53,7 +54,7 @@ def require_regular(path: Path) -> os.stat_result:
     return found
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """The regular file at ``path``, to be read; raises as :func:`require_regular`, and never waits."""
     require_regular(path)
     handle = os.open(path, os.O_RDONLY | WAITING | BINARY)
@@ -97,7 +98,8 @@ def sha256(path: Path) -> str:
 # -- names --------------------------------------------------------------------------------------------
 
 MOST_NAME = 100  # characters, so that what is put before and behind still fits
-DEVICES = frozenset({"con", "prn", "aux", "nul", "conin$", "conout$"} | {f"{d}{k}" for d in ("com", "lpt") for k in "0123456789¹²³"})  # fmt: skip
+NUMBERED = tuple(f"{device}{number}" for device in ("com", "lpt") for number in "0123456789¹²³")
+DEVICES = frozenset(("con", "prn", "aux", "nul", "conin$", "conout$", *NUMBERED))  # of Windows
 
 
 def why_no_name(name: str) -> str | None:
@@ -181,7 +183,7 @@ def draft_folder(final: Path) -> Iterator[Path]:
 
 
 def write_draft(final: Path, content: bytes) -> Path:
-    """A draft of ``final`` that holds ``content``, which has reached the disk; its permissions are those of any file."""
+    """A draft of ``final`` that holds ``content``, which is on the disk; its permissions are those of any file."""
     draft = draft_beside(final)
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY, 0o666)
     try:

@@ -70,7 +70,9 @@ class Train(_Table):
     save_minutes: float = Field(2.0, gt=0, description="minutes from one checkpoint to the next.")
     preview_minutes: float = Field(1.0, gt=0, description="minutes from one preview sheet to the next.")
     keep: int = Field(2, ge=1, description="checkpoints kept, the newest.")
-    seed: int = Field(0, ge=0, lt=2**63, description="where the random numbers start: initial weights, order of the data, noise.")
+    seed: int = Field(
+        0, ge=0, lt=2**63, description="where the random numbers start: initial weights, order of the data, noise."
+    )
     start: str | None = Field(None, description="a model of the same shape whose weights training starts from.")
 
 
@@ -248,4 +250,5 @@ def _explain(error: ValidationError, where: str) -> UsageError:
         return UnknownName(f"key in recipe {where}:", ".".join([*parents, last]), known, hint=hint)
     given = repr(first["input"])
     given = given if len(given) <= MOST_SHOWN else f"{given[:MOST_SHOWN]}..."
-    return UsageError(f"recipe {where}: {'.'.join([*parents, last])}: {first['msg'].lower().removeprefix('value error, ')}, not {given}")
+    why = first["msg"].lower().removeprefix("value error, ")
+    return UsageError(f"recipe {where}: {'.'.join([*parents, last])}: {why}, not {given}")

@@ -42,7 +42,9 @@ def check_card(card: Mapping[str, Any], where: Path) -> None:
         if not isinstance(shape, (list, tuple)) or len(shape) != 3 or not all(type(n) is int and n > 0 for n in shape):
             raise WeightsError(f"the card in {where} is damaged: its {name} is not channels, rows and columns")
         if max(shape[1:]) > MOST_SIDE or math.prod(shape) > ROOM * 4:
-            raise WeightsError(f"the card in {where} speaks of pictures of {shape}: at most {MOST_SIDE} a side are made")
+            raise WeightsError(
+                f"the card in {where} speaks of pictures of {shape}: at most {MOST_SIDE} a side are made"
+            )
 
 
 def _check(value: Any, name: str, where: Path, depth: int) -> int:
@@ -53,7 +55,9 @@ def _check(value: Any, name: str, where: Path, depth: int) -> int:
         case bool() | str() | None:
             return 1
         case int() if abs(value) > MOST_NUMBER and not name.endswith("seed"):
-            raise WeightsError(f"the card in {where} has {name or 'a number'} {value:.3g}: at most {MOST_NUMBER:,} is taken")
+            raise WeightsError(
+                f"the card in {where} has {name or 'a number'} {value:.3g}: at most {MOST_NUMBER:,} is taken"
+            )
         case Mapping():
             return sum(_check(each, str(key), where, depth + 1) for key, each in value.items())
         case list() | tuple():

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zeuxis.errors import UsageError, WeightsError
+from zeuxis.files import require_regular
 
 SIDE = 299  # pixels a side of the network's input
 WIDTH = 2048  # features

@@ -56,7 +56,9 @@ def convert(
     try:
         require_regular(source)
     except OSError as error:
-        raise UsageError(f"there is no file {source} ({error.strerror}): give a checkpoint (.pt, .pth, .ckpt or .bin)") from None
+        raise UsageError(
+            f"there is no file {source} ({error.strerror}): give a checkpoint (.pt, .pth, .ckpt or .bin)"
+        ) from None
     weights = source.with_suffix(".safetensors") if out is None else Path(out)
     facts = _facts_beside(weights)
     weights.parent.mkdir(parents=True, exist_ok=True)

@@ -34,6 +34,7 @@ from typing import Any, Literal
 MAX_PICKLE = 64 << 20  # bytes of pickle, tensors not counted
 MAX_ITEMS = 1_000_000  # values in the tree that it unfolds to
 MAX_DEPTH = 100
+MAX_STEPS = 20_000_000  # of the machine: some ten a tensor are usual
 MAX_SECONDS = 600  # of processor time
 MAX_WORK = 50_000_000  # values that are copied from one to another while the pickle is read
 MAX_TEXT = 64 << 20  # characters of all names and texts that are written down
@@ -178,7 +179,9 @@ class Machine:
 
     def run(self, stream: io.BufferedIOBase | mmap.mmap) -> Any:
         """The value of the pickle that ``stream`` is at; the stream is left behind it."""
-        for op, arg, _ in pickletools.genops(stream):  # type: ignore[arg-type]
+        for steps, (op, arg, _) in enumerate(pickletools.genops(stream)):  # type: ignore[arg-type]
+            if steps > MAX_STEPS:
+                raise Refused(f"its pickle has more than {MAX_STEPS:,} steps (bound: MAX_STEPS)")
             if op.name == "STOP":
                 return self.stack.pop()
             if op.name not in OPCODES:

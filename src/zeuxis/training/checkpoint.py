@@ -8,9 +8,11 @@ after everything in it has reached the disk.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping, Set
 from pathlib import Path
@@ -23,7 +25,7 @@ from torch import Tensor
 from zeuxis.errors import TrainingStopped, WeightsError, mend_of
 from zeuxis.files import draft_folder, read_table, require_regular, sha256
 from zeuxis.game import System
-from zeuxis.training.exchange import exchange, settled, standing
+from zeuxis.training.exchange import exchange, settled
 from zeuxis.training.given import kept_apart, stored
 from zeuxis.training.legacy import FORMAT, format_of, upgraded_card, upgraded_facts, upgraded_tensors
 from zeuxis.training.log import free_name
@@ -51,6 +53,14 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
+def as_os_error(error: OSError | SafetensorError) -> OSError:
+    """What the system said: safetensors has its number in words."""
+    if isinstance(error, OSError):
+        return error
+    found = re.search(r"os error (\d+)", str(error))
+    return OSError(int(found[1]) if found else errno.EIO, str(error))
+
+
 def write_folder(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], stem: str) -> None:
     """Put ``<stem>.safetensors`` and ``<stem>.json`` into ``folder``, replacing the whole of it atomically."""
     try:
@@ -67,10 +77,8 @@ def write_folder(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[str
             exchange(draft, folder)
         _sync(folder.parent)
     except (OSError, SafetensorError) as error:
-        mend = mend_of(error, "give another --out") if isinstance(error, OSError) else "free some space"
-        raise TrainingStopped(
-            f"cannot write {folder}: {error}; {mend}, and run the same command to go on"
-        ) from None
+        mend = mend_of(as_os_error(error), "give another --out")
+        raise TrainingStopped(f"cannot write {folder}: {error}; {mend}, and run the same command to go on") from None
 
 
 def read_folder(folder: Path, stem: str, *, mapped: bool = False) -> tuple[Tensors, dict[str, Any]]:

@@ -112,6 +112,5 @@ class Log:
             self._board.close()
 
     def _unwritten(self, error: OSError) -> TrainingStopped:
-        return TrainingStopped(
-            f"cannot write {self.path}: {error}; {mend_of(error, 'give another --out')}, and run the same command to go on"
-        )
+        mend = mend_of(error, "give another --out")
+        return TrainingStopped(f"cannot write {self.path}: {error}; {mend}, and run the same command to go on")
