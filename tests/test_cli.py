@@ -315,7 +315,7 @@ def test_a_traceback_is_shown_only_when_asked_for(command, monkeypatch):
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."), 1,
          "you tried to allocate 9 bytes.): use a smaller --batch or --size"),
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), 1, "out of memory (CUDA"),
-        (PermissionError(errno.EACCES, "Permission denied", "runs"), 1, "runs: Permission denied: change its permissions"),
+        (PermissionError(errno.EACCES, "Permission denied", "a"), 1, "a: Permission denied: change its permissions"),
         (KeyboardInterrupt(), 130, ""),
     ],
 )  # fmt: skip

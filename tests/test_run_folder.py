@@ -25,6 +25,7 @@ from zeuxis.files import machine
 from zeuxis.training.checkpoint import read_model, write_folder
 from zeuxis.training.exchange import exchange, holds, settled
 from zeuxis.training.run_lock import NAME, run_lock
+from zeuxis.training.signals import Signals
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals and forks of POSIX")
 HOLD = """
@@ -134,6 +135,21 @@ def test_a_run_that_cannot_be_read_stops_no_other_and_is_named(
     assert made.folder.name == "00008-gaussian-digits"
     assert [note for note in made.notes if note.startswith(f"passed over {Path('runs') / broken.name}")]
     assert (broken / "run.json").read_text() == run
+
+
+@posix
+def test_a_second_ctrl_c_does_not_wait_for_the_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("zeuxis.training.signals.time.monotonic", lambda: now[0])
+    signals = Signals()
+    with signals.heeded():
+        signal.raise_signal(signal.SIGINT)
+        now[0] += 0.1  # a launcher sends the same one on
+        signal.raise_signal(signal.SIGINT)
+        assert signals.asked == "SIGINT"
+        now[0] += 2
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
 
 
 # -- exchange -----------------------------------------------------------------------------------------

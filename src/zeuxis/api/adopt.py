@@ -15,7 +15,7 @@ from torch import Tensor
 from zeuxis.api.reporting import Report
 from zeuxis.catalog.build import build
 from zeuxis.errors import UsageError, WeightsError
-from zeuxis.files import require_regular, sha256
+from zeuxis.files import draft_folder, require_regular, sha256
 from zeuxis.game import System
 from zeuxis.pretrained import convert
 from zeuxis.pretrained.convert import Conversion
@@ -106,8 +106,8 @@ def convert_file(
             raise UsageError(f"{source} is safetensors already; {hint(_names(held))}")
         return _make(source, held[place], place, load_file(source), _folder(source, out), size, report)
     plain.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".draft-", dir=plain.parent) as draft:
-        found = convert.convert(source, Path(draft, "read.safetensors"), report)
+    with draft_folder(plain) as draft:
+        found = convert.convert(source, draft / "read.safetensors", report)
         held, place = _held(found.weights)
         if set(held) == {place} and (out is None or plain.suffix != ".safetensors"):
             folder = _folder(source, out)

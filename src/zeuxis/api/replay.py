@@ -25,6 +25,7 @@ from zeuxis.signature import taking
 from zeuxis.training.threads import computing_on
 
 MOST_COMPANY = 1024  # pictures that are drawn again for the sake of one
+MOST_VALUES = 1 << 28  # in them: a gigabyte
 ROUNDING = 2  # grey levels of 255 by which other threads, instructions or versions may move a value
 
 
@@ -70,7 +71,8 @@ def _drawn_again(model: Model, made: dict[str, Any], wanted: dict[str, Any]) -> 
     if drawn is None:  # of an older version
         return model.sample(1, made["seed"], knobs=made["sampling"], **wanted), []
     batch, row, differs = drawn["batch"], drawn["row"], []
-    if batch > MOST_COMPANY:
+    height, width = size_of(made) or model.system.shape[1:]
+    if batch > MOST_COMPANY or batch * model.system.shape[0] * height * width > MOST_VALUES:
         differs.append(f"it was drawn in a batch of {batch}, is drawn alone")
         batch, row = 1, 0
     cores = os.cpu_count() or 1

@@ -69,8 +69,10 @@ def info(
 
 def published(name: str) -> bool:
     """Whether ``name`` is a published model: a folder in the hub's layout, one that was pulled, or a file of one."""
+    from zeuxis.training.exchange import holds
+
     path = Path(name)
-    if (path / "model.json").is_file() or (path.is_file() and path.suffix != ".safetensors"):
+    if holds(path, "model.json") or (path.is_file() and path.suffix != ".safetensors"):
         return False
     if not path.exists() and len(path.parts) != 2:
         return False
