@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-
 PATIENCE = 1.0  # seconds: signals closer than this are one, which a launcher sent on
 
 
