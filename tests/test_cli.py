@@ -259,7 +259,7 @@ def test_an_interrupted_training_goes_on_with_the_same_command(command, monkeypa
         ("sample nothing", 2, "unknown model 'nothing'"),
         ("sample dcgan", 2, "zeuxis train dcgan"),
         ("evaluate cvae --data digits --guidance 2", 2, "no knob 'guidance'"),
-        ("sample tiny.toml", 1, "not a model folder"),
+        ("sample tiny.toml", 2, "is a recipe, not a model"),
         ("sample nothing -n 0", 2, "-n"),
         ("sample --replay tiny.toml", 2, "not a PNG"),
         ("info flow-matchin", 2, "flow-matching"),

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import difflib
 import errno
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
+LISTED = 12  # names that a message has room for
 
 
 class ZeuxisError(Exception):
@@ -27,13 +28,38 @@ class UsageError(ZeuxisError):
 
 
 class UnknownName(UsageError):
-    """A name that nothing answers to; the nearest known names are suggested."""
+    """A name that nothing answers to; the nearest known names are suggested.
 
-    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
+    ``elsewhere`` says what else the name could have been: "folder" or "file", of which there is none either. A name
+    that is plainly a path is told so first, and no names are listed.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "", elsewhere: str = "") -> None:
         names = sorted(known)
-        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-        mend = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names) or 'none'}"
-        super().__init__(f"unknown {kind} '{name}': {mend}{' ' + hint if hint else ''}")
+        if elsewhere and is_path(name):
+            super().__init__(f"there is no {elsewhere} {name}: check the path")
+            return
+        near = nearest(name, names)
+        more = f" and {len(names) - LISTED} more" if len(names) > LISTED + 1 else ""
+        listed = ", ".join(names[:LISTED] if more else names) or "none"
+        mend = f"did you mean {' or '.join(near)}?" if near else f"known: {listed}{more}"
+        nor = f", and there is no {elsewhere} of that name" if elsewhere else ""
+        super().__init__(f"unknown {kind} '{name}'{nor}: {mend}{' ' + hint if hint else ''}")
+
+
+def is_path(name: str) -> bool:
+    """Whether ``name`` is written as only a path is."""
+    ending = name.rpartition(".")[2]
+    return name.startswith((".", "~")) or "/" in name or "\\" in name or (ending != name and ending.isalpha())
+
+
+def nearest(name: str, names: Sequence[str]) -> list[str]:
+    """Those of ``names``, three at most, that hold ``name`` as a word or are spelt like it, in whatever case."""
+    word = name.casefold()
+    holding = [known for known in names if len(word) > 2 and word in known.casefold().replace("-", " ").split()]
+    folded = {known.casefold(): known for known in names}
+    alike = [folded[near] for near in difflib.get_close_matches(word, folded, n=3, cutoff=0.5)]
+    return list(dict.fromkeys([*holding, *alike]))[:3]
 
 
 def lookup(kind: str, name: str, table: Mapping[str, T]) -> T:

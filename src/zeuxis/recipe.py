@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +25,25 @@ from zeuxis.spec import LEAST_SIDE, MOST_SIDE, Size, in_bounds
 RECIPES = Path(__file__).parent / "recipes"
 MOST_RECIPE = 1 << 20  # bytes of a recipe's file
 MOST_SHOWN = 60  # characters of a wrong value in an error
+OF_PLAYERS = ("lr", "betas", "weight_decay", "optimiser", "clip", "warmup", "decay")
+WANTED = {  # what a value should be, by the kind of mistake
+    "dict_type": "it is a table, so set one of its keys (zeuxis info lists them)",
+    "model_type": "it is a table, so set one of its keys (zeuxis info lists them)",
+    "int_parsing": "give a whole number",
+    "int_type": "give a whole number",
+    "int_from_float": "give a whole number",
+    "float_parsing": "give a number",
+    "float_type": "give a number",
+    "finite_number": "give a finite number",
+    "bool_parsing": "give true or false",
+    "bool_type": "give true or false",
+    "string_type": "give a text",
+    "literal_error": "give {expected}",
+    "greater_than": "give more than {gt}",
+    "greater_than_equal": "give {ge} or more",
+    "less_than": "give less than {lt}",
+    "less_than_equal": "give {le} or less",
+}
 FORMER = {"rounds": "iterations", "max_bad_rounds": "max_bad_iterations"}  # keys of [train] in older versions
 
 
@@ -184,8 +203,16 @@ def load_recipe(name: str | Path, overrides: tuple[str, ...] = ()) -> Recipe:
             raise UsageError(problem.message)
     path = known.get(str(name), Path(name))
     if str(name) not in known and (path.suffix != ".toml" or not path.is_file()):
-        raise UnknownName("recipe", str(name), known, hint="(or give the path of a .toml file)")
+        raise UnknownName("recipe", str(name), known, "(or give the path of a .toml file)", elsewhere="recipe file")
     return _read(path, str(name), overrides)
+
+
+def with_overrides(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
+    """``recipe`` with dotted overrides such as ``train.batch=32``; :class:`UsageError` for an unknown key or value."""
+    table = recipe.model_dump(mode="json")
+    for override in overrides:
+        _apply(table, override)
+    return parse_recipe(table, recipe.name)
 
 
 def _read(path: Path, where: str, overrides: tuple[str, ...] = ()) -> Recipe:
@@ -247,8 +274,15 @@ def _explain(error: ValidationError, where: str) -> UsageError:
         fields = tables[parents[-1]].model_fields if parents and parents[-1] in tables else Recipe.model_fields
         known = [".".join([*parents, field]) for field in fields]
         hint = f"(it is called train.{FORMER[last]} now)" if parents == ["train"] and last in FORMER else ""
+        if not parents and last in Train.model_fields:
+            hint = f"(it is train.{last})"
+        if not parents and last in OF_PLAYERS:
+            hint = f"(it is players.NAME.{last}, of a player that zeuxis info lists)"
         return UnknownName(f"key in recipe {where}:", ".".join([*parents, last]), known, hint=hint)
+    key, kind, context = ".".join([*parents, last]), first["type"], first.get("ctx", {})
+    if kind == "missing":
+        return UsageError(f"recipe {where} has no {key}: add it")
+    wanted = WANTED[kind].format(**context) if kind in WANTED else str(first["msg"])
     given = repr(first["input"])
     given = given if len(given) <= MOST_SHOWN else f"{given[:MOST_SHOWN]}..."
-    why = first["msg"].lower().removeprefix("value error, ")
-    return UsageError(f"recipe {where}: {'.'.join([*parents, last])}: {why}, not {given}")
+    return UsageError(f"recipe {where}: {key} is {given}: {wanted.removeprefix('Value error, ')}")

@@ -128,7 +128,7 @@ def _extras() -> Iterator[Diagnosis]:
         try:
             yield Diagnosis(f"extra {extra}", f"{package} {version(package)}")
         except PackageNotFoundError:
-            yield Diagnosis(f"extra {extra}", f'not installed; pip install "zeuxis[{extra}]" adds it')
+            yield Diagnosis(f"extra {extra}", f"not installed; pip install {package} adds it")
 
 
 LOOKS: tuple[Callable[[], Iterator[Diagnosis]], ...] = (

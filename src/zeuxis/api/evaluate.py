@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -23,6 +23,7 @@ from zeuxis.api.collectors import (
     judging,
 )
 from zeuxis.api.features import GRAIN, UNTRAINED, Features, features_of
+from zeuxis.api.measurable import check, check_space, enough, too_few
 from zeuxis.api.model import Model
 from zeuxis.api.probes import Probes
 from zeuxis.api.reference import Reference
@@ -72,11 +73,13 @@ def evaluate(
     features: str | None = None,
     split: str = "test",
     report: Report = lambda message, fraction: None,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> list[Figure]:
     """The figures called ``metrics`` (by default those that suit the model's verbs) over ``samples`` pictures.
 
     Pictures are made under the conditions of the held-out examples, from seeds that share none with those of another
-    ``seed``: so the spread over several evaluations is that of measuring.
+    ``seed``: so the spread over several evaluations is that of measuring. ``tell`` is told, before any is made, what
+    figures of so few pictures must be read with.
     """
     model.check(how)
     if samples < 2:
@@ -102,8 +105,16 @@ def evaluate(
     if holds != makes:
         raise UsageError(f"'{model.name}' makes {makes}, '{name}' holds {holds}: give other --data")
     order = held_out_order(source, samples)
+    left = None
+    if not metrics:
+        compared, left = enough(compared, len(order))
+    check(model, compared, source, len(order))
+    if len(order) < samples:
+        tell(f"'{name}' holds {len(order):,} pictures to measure on, not {samples:,}: all of them are taken")
+    if left is not None:
+        tell(left)
     reference = Reference(source, order, other)
-    evidence, space = collect(model, reference, compared, name, seed, how, features, report)
+    evidence, space = collect(model, reference, compared, name, seed, how, features, report, tell)
     found = measure(
         compared,
         evidence,
@@ -178,6 +189,7 @@ def collect(
     how: Sampling,
     features: str | None,
     report: Report,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> tuple[Evidence, Features | None]:
     """Generate, reconstruct and judge what ``metrics`` need, a chunk at a time, against the held-out examples."""
     source, order = reference.held_out, reference.order
@@ -187,6 +199,9 @@ def collect(
     found: list[Collector] = []
     if needs & {"fake", "reconstructed"}:
         space = features_of(data, features, tuple(model.system.shape), model.device)
+        check_space(space, model)
+        if (line := too_few(space, metrics, model, len(order))) is not None:
+            tell(line)
         report(f"features: {space.name}", None)
         found.append(FeatureSets(space, reference if "moments" in needs else None))
     fixed = {name: features_of(data, FIXED_SPACES[name], device=model.device) for name in FIXED_SPACES if name in needs}

@@ -42,6 +42,7 @@ class Features:
     resize: str  # the filter that brings pictures to its size
     encode: Callable[[Tensor], Tensor]  # (B, C, H, W) in [-1, 1] -> (B, D)
     device: str = "cpu"  # where it is computed
+    channels: int | None = None  # of the pictures that it takes; None: any
 
     def of(self, images: Tensor) -> Tensor:
         """Features ``(N, D)`` of images ``(N, C, H, W)``, on the space's device."""
@@ -120,4 +121,5 @@ def _of_model(model: Model) -> Features:
             image = F.interpolate(image, size=size, mode="bilinear", antialias=True, align_corners=False)
         return model.system.encode(image)
 
-    return Features(model.name, model.weights_sha256[:16], "antialiased bilinear", encode, model.device)
+    resize = "antialiased bilinear"
+    return Features(model.name, model.weights_sha256[:16], resize, encode, model.device, shape.channels)

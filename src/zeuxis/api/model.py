@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zeuxis.api.devices import checked_device
 from zeuxis.api.given import GivenPicture, condition_of, plain_of, sha256_of
 from zeuxis.api.pictures import Pictures
 from zeuxis.api.prior import KINDS, prior_folder
@@ -408,6 +409,6 @@ def load(name: str | Path, device: str = "cpu", precision: str = "float32", stag
     bfloat16 in the first case and float32 in the second. ``staged`` says of a published model whether its parts are
     brought to ``device`` only while they compute; by default where they would not all fit.
     """
-    kept = precision_of(precision, device)
+    kept = precision_of(precision, checked_device(device))
     system, card = load_system(name, dtype=HALVES.get(kept), device=device, staged=staged)
     return Model(str(name), system, card, device, kept)

@@ -83,4 +83,6 @@ def _take_buckets(system: System, source: Source) -> None:
 def _providers(need: str) -> str:
     from zeuxis.data.library import providing  # noqa: PLC0415  (only to word an error)
 
-    return "one of " + ", ".join(providing(need)) if providing(need) else "a dataset that provides it"
+    of_folders = {"label": "a folder of classes", "caption": "a folder with a metadata.jsonl"}
+    found = [*([of_folders[need]] if need in of_folders else []), *providing(need)]
+    return "one of " + ", ".join(found) if found else "a dataset that provides it"

@@ -16,6 +16,12 @@ from zeuxis.recipe import load_recipe, recipe_paths
 from zeuxis.spec import DataSpec
 from zeuxis.training.exchange import holds, read_card
 
+_PICTURE = "a picture, not a model: give a model's name or a run folder"
+NO_MODELS = {  # what a file plainly is that was given for a model, by its suffix
+    **dict.fromkeys((".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic"), _PICTURE),
+    ".toml": "a recipe, not a model: train it (zeuxis train FILE.toml), and give the run folder that this names",
+}
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
@@ -37,6 +43,8 @@ def locate(name: str | Path) -> Path:
     for folder in (path / "model", path):
         if holds(folder, "model.json"):
             return folder
+    if path.suffix.lower() in NO_MODELS and path.is_file():
+        raise UsageError(f"{path} is {NO_MODELS[path.suffix.lower()]}")
     if path.is_file():
         raise WeightsError(
             f"{path} is a file, not a model folder: weights are read as safetensors with a card; "
@@ -49,7 +57,8 @@ def locate(name: str | Path) -> Path:
             f"no weights of '{name}' ship: train it (zeuxis train {name}), and give the run folder that this names"
         )
     generators = [system for system, known in entries().items() if not known.card.learns]
-    raise UnknownName("model", str(name), [*shipped(), *generators], hint="(or give a run folder)")
+    known = [*shipped(), *generators]
+    raise UnknownName("model", str(name), known, "(or give a run folder)", elsewhere="run folder")
 
 
 def start_from(system: System, name: str | Path) -> str:

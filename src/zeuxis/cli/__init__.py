@@ -43,6 +43,22 @@ SYSTEMS = "--systems"
 # Typer's error for wrong arguments: the class itself lives in another place in every version of it.
 MISUSE: Any = typer.BadParameter.__base__
 
+ELSEWHERE = {  # options of other programs, and what does it here
+    "--lr": "--set players.NAME.lr=2e-4 (zeuxis info lists the players)",
+    "--learning-rate": "--set players.NAME.lr=2e-4 (zeuxis info lists the players)",
+    "--epochs": "--iterations, or --budget with a time,",
+    "--resume": "the same command again, or zeuxis train RUN,",
+    "--batch-size": "--batch",
+    "--gpu": "--device cuda",
+    "--output": "--out",
+    "--num": "-n",
+    "--num-samples": "-n",
+    "--cfg": "--guidance",
+    "--class": "--label",
+    "--prompt": "--caption",
+    "--dataset": "--data",
+}
+
 app = typer.Typer(
     cls=PlainGroup,
     rich_markup_mode=None,
@@ -112,7 +128,7 @@ def main(args: Sequence[str] | None = None) -> int:
             code = app(plain or ["--help"], prog_name="zeuxis", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except MISUSE as error:
-        note(f"zeuxis: {_one_line(error)}; zeuxis {f'{plain[0]} ' if plain[0] in COMMANDS else ''}--help tells more")
+        note(f"zeuxis: {_one_line(error)}{_meant(plain)}; zeuxis {_command(plain)}--help tells more")
         return 2
     except ZeuxisError as error:
         if debug:
@@ -162,6 +178,17 @@ def _without(option: str, args: Sequence[str], what: str) -> tuple[list[str], li
 def _one_line(misuse: Any) -> str:
     """What typer found wrong, suggestions included, without its full stop."""
     return " ".join(misuse.format_message().split()).rstrip(".")
+
+
+def _command(args: Sequence[str]) -> str:
+    """The command that was meant, before its options; "" where there is none of that name."""
+    return f"{args[0]} " if args and args[0] in COMMANDS else ""
+
+
+def _meant(args: Sequence[str]) -> str:
+    """What an option is called here that other programs have."""
+    found = [f"{word} is {ELSEWHERE[word]} here" for word in (a.partition("=")[0] for a in args) if word in ELSEWHERE]
+    return f" ({found[0]})" if found else ""
 
 
 def _explain(error: Exception) -> str:

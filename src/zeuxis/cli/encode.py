@@ -8,9 +8,11 @@ from typing import Annotated
 
 import typer
 
-from zeuxis.cli.options import DeviceName, Json
+from zeuxis.cli.options import DeviceName, Json, writable
 from zeuxis.cli.output import emit, note, say
 from zeuxis.errors import UsageError
+
+CODES = Path("codes")  # where they are written unless it is said where
 
 
 def encode(
@@ -21,7 +23,9 @@ def encode(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE|FOLDER", help="Where to write; by default beside each picture."),
+        typer.Option(
+            "--out", callback=writable, metavar="FILE|FOLDER", help="Where to write; by default into the folder codes."
+        ),
     ] = None,
     device: DeviceName = "cpu",
     as_json: Json = False,
@@ -31,17 +35,28 @@ def encode(
     from zeuxis.api.coding import encode as work
     from zeuxis.api.model import load
 
-    targets = targets_of(pictures, out, SUFFIX, ".safetensors")
+    for picture in pictures:
+        if picture.is_dir():
+            raise UsageError(
+                f"{picture} is a folder: give the pictures in it, e.g. zeuxis encode {picture}/* --with {model}"
+            )
+        if not picture.is_file():
+            raise UsageError(f"there is no picture {picture}")
+    targets = targets_of(pictures, out or CODES, SUFFIX, ".safetensors")
     loaded = load(model, device)
     done = []
     for picture, target in zip(pictures, targets, strict=True):
         found = work(loaded, picture, size)
         write_codes(target, found.coded)
-        done.append({"picture": picture, "file": target, "psnr": found.psnr, **described(found.coded)})
+        done.append(
+            {"picture": picture, "file": target, "psnr": found.psnr, "greyed": found.greyed, **described(found.coded)}
+        )
         if as_json:
             continue
         if found.coded.fitted:
             note(f"note: {picture}: {found.coded.fitted}, as '{model}' takes it")
+        if found.greyed:
+            note(f"note: {picture}: its colours are lost, for '{model}' takes grey pictures alone")
         back = f"{found.psnr:.1f} dB" if math.isfinite(found.psnr) else "without loss"
         say(f"{picture}: {found.coded.size()}, {back} -> {target}")
     if as_json:

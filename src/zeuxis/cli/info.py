@@ -19,6 +19,7 @@ from zeuxis.knobs import Knob
 if TYPE_CHECKING:
     from zeuxis.recipe import Recipe
 
+PICTURES = (".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic")
 LONGEST = 2000  # characters of a value that are printed
 
 
@@ -47,6 +48,8 @@ def info(
         from zeuxis.provenance.record import read_record
 
         show(read_record(path), as_json)
+    elif path.suffix.lower() in PICTURES and path.is_file():
+        raise UsageError(f"{path}: only PNG files carry the record of how Zeuxis made a picture, and this is none")
     elif published(name):
         show_published(name, as_json)
     elif path.suffix == ".safetensors":
@@ -64,7 +67,7 @@ def info(
             if name in problem.names:
                 raise UsageError(problem.message)
         known = {*entries(), *shipped(), *recipe_paths()}
-        raise UnknownName("name", name, known, "(or give a run folder or a picture.png)")
+        raise UnknownName("name", name, known, "(or give a run folder or a picture.png)", elsewhere="file or folder")
 
 
 def published(name: str) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zeuxis.cli.options import DeviceName, Json, as_recipes_name
+from zeuxis.cli.options import DeviceName, Json, as_recipes_name, folder
 from zeuxis.cli.output import duration, emit, note, say
 from zeuxis.cli.progress import Progress
 from zeuxis.errors import UsageError
@@ -24,7 +24,9 @@ def reproduce(
         str | None, typer.Option("--seeds", metavar="0,1,2", help="Instead of the claim's seeds.", show_default=False)
     ] = None,
     device: DeviceName = "cpu",
-    out: Annotated[Path, typer.Option("--out", help="The folder of the result and the sheet.")] = Path("results"),
+    out: Annotated[Path, typer.Option("--out", callback=folder, help="The folder of the result and the sheet.")] = Path(
+        "results"
+    ),
     again: Annotated[
         bool,
         typer.Option("--judge-again", help="Hold the figures in --out against the present bound; measure nothing."),

@@ -42,6 +42,12 @@ def run_lock(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def require_free(folder: Path) -> None:
+    """Raise :class:`RunInUse` where a training is at work in the run folder ``folder``."""
+    with run_lock(folder):
+        pass
+
+
 def _taken(path: Path) -> int:
     """The handle of the locked file at ``path``, which is made."""
     while True:

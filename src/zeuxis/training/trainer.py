@@ -29,6 +29,7 @@ from zeuxis.training.memory import kept
 from zeuxis.training.precision import autocast
 from zeuxis.training.resuming import other_threads
 from zeuxis.training.run_lock import run_lock
+from zeuxis.training.saving import Saves
 from zeuxis.training.signals import Signals
 from zeuxis.training.training_state import BatchStream, TrainingState
 
@@ -59,7 +60,8 @@ class Trainer(TrainingState):
     (:meth:`~zeuxis.game.System.held_out`) is logged as ``held-out/<name>``, and its mean shown, at the beginning, at
     the end, and in between as often as costs three per cent. ``report(clock)`` is called about twice a second;
     ``preview(system, clock)`` now and then, with the averaged system in evaluation mode, and may take its
-    time: a signal interrupts it. With several ``ranks`` every process has a trainer, whose ``batches`` are that
+    time: a signal interrupts it. ``resumed(lines)`` is called once, before the first round, with what there is to say
+    of a checkpoint that is gone on from. With several ``ranks`` every process has a trainer, whose ``batches`` are that
     rank's share.
     """
 
@@ -77,13 +79,14 @@ class Trainer(TrainingState):
         held_out: Batch | None = None,
         report: ClockReport = lambda clock: None,
         preview: Preview = lambda system, clock: None,
+        resumed: Callable[[Sequence[str]], None] = lambda lines: None,
     ) -> None:
         if config.iterations is None and config.minutes is None:
             raise UsageError(
                 "training needs a bound: set train.iterations or train.minutes in the recipe, or give --budget"
             )
         super().__init__(system, batches, config, folder, players or {}, facts or {}, device, ranks)
-        self.report, self.preview = report, preview
+        self.report, self.preview, self.resumed = report, preview, resumed
         self.held_out = held_out if ranks.first else None
         self.held_out_mean: dict[str, float] = {}  # by its name, as it was last measured
         self.signals = Signals()
@@ -122,8 +125,10 @@ class Trainer(TrainingState):
         for line in [*lines, f"computes in {self.steps.precision}", threads]:
             log.write(self.round, {"event": line})
         self.said += lines[:-1]  # the last says that it was resumed
+        self.resumed(lines)
         self.system.train()
-        saved = previewed = reported = measured = time.monotonic()
+        previewed = reported = measured = time.monotonic()
+        saves = Saves(60 * self.config.save_minutes, previewed)
         with kept(self.device), self.signals.heeded():
             try:
                 wait = self._measure_held_out(log)
@@ -138,7 +143,7 @@ class Trainer(TrainingState):
                     if changed is not None:
                         log.write(self.round, {"event": changed})
                     show = now - previewed > 60 * self.config.preview_minutes
-                    save = now - saved > 60 * self.config.save_minutes
+                    save = saves.due(now)
                     self.seconds, show_now, save_now = self.ranks.from_first([self.seconds, show, save])
                     self.keep_snapshot()  # here too, because a budget of minutes is known only now
                     if now - reported > 0.5 or self.progress >= 1:
@@ -153,8 +158,9 @@ class Trainer(TrainingState):
                         self._show()
                         previewed = time.monotonic()
                     if save_now and not self.steps.failing:
+                        began = time.monotonic()
                         self.save()
-                        saved = time.monotonic()
+                        saves.saved(began, time.monotonic())
                 if not self._stopping():
                     self._show()
                 self._end(log)
