@@ -77,7 +77,7 @@ class Log:
             self._board = SummaryWriter(str(folder / "events"))
         else:
             self.write(
-                0, {"event": "TensorBoard writes into no folder whose name is not UTF-8: its events are left out"}
+                0, {"event": "TensorBoard takes no folder whose name is not UTF-8: its events are left out"}
             )
 
     def rewind(self, round: int) -> None:
