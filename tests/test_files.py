@@ -18,7 +18,8 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
-from zeuxis.api.code_file import read_codes
+import zeuxis as zx
+from zeuxis.api.code_file import Coded, read_codes, write_codes
 from zeuxis.api.runs import recorded
 from zeuxis.catalog.weights import load_system
 from zeuxis.data.cache import new_file, new_folder
@@ -256,3 +257,17 @@ def test_a_full_disk_is_known_from_what_safetensors_says(tmp_path: Path, monkeyp
     monkeypatch.setattr("zeuxis.training.checkpoint.save_file", full)
     with pytest.raises(ZeuxisError, match="free some space"):
         write_folder(tmp_path / "model", {"w": torch.ones(1)}, {}, "model")
+
+
+def test_a_folder_whose_name_is_no_utf_8_holds_a_run_and_codes(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    run = zx.train("gaussian", data="digits", size=8, out=folder, quiet=True)
+    assert run.folder == folder and recorded(folder) is not None
+    run.model.sample(1).save(folder / "p.png")
+    assert read_record(folder / "p.png")["model"] == str(folder)
+    coded = Coded(torch.zeros(4), None, str(folder), "s", "0", (1, 8, 8), folder.name, (8, 8), None)
+    write_codes(folder / "a.codes.safetensors", coded)
+    assert read_codes(folder / "a.codes.safetensors").original == folder.name
+    log = Log(folder)
+    log.close()
+    assert all("event" in entry for entry in read_log(folder / "log.jsonl"))

@@ -115,6 +115,15 @@ def why_no_name(name: str) -> str | None:
     return None
 
 
+def is_utf8(path: Path) -> bool:
+    """Whether the name of ``path`` is UTF-8; those of other bytes are kept in halves of surrogate pairs."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 # -- drafts -------------------------------------------------------------------------------------------
 
 

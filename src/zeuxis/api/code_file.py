@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from zeuxis.errors import DataError, UsageError
 from zeuxis.escaping import json_text
-from zeuxis.files import require_regular
+from zeuxis.files import read_bytes
 from zeuxis.provenance.record import versions, write_whole
 
 SUFFIX = ".codes.safetensors"
@@ -77,21 +77,19 @@ def read_codes(path: Path) -> Coded:
     """
     path = Path(path)
     try:
-        size = require_regular(path).st_size
+        content = read_bytes(path, MOST_BYTES)
     except FileNotFoundError:
         raise UsageError(f"there is no file {path}") from None
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
-    if size > MOST_BYTES:
-        raise UsageError(f"{path} is larger than {MOST_BYTES >> 20} MiB: it holds no coded picture")
     try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            if KEY not in metadata or set(file.keys()) != {TENSOR}:
-                raise UsageError(f"{path} holds no coded picture: write one with zeuxis encode PICTURE --with MODEL")
-            kept = file.get_tensor(TENSOR)
-    except (OSError, SafetensorError) as error:
+        tensors = load(content)
+        metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__", {})
+    except (ValueError, RecursionError, SafetensorError) as error:
         raise DataError(f"{path} cannot be read as safetensors ({error}): encode the picture again") from None
+    if KEY not in metadata or set(tensors) != {TENSOR}:
+        raise UsageError(f"{path} holds no coded picture: write one with zeuxis encode PICTURE --with MODEL")
+    kept = tensors[TENSOR]
     try:
         return _checked(json.loads(metadata[KEY]), kept)
     except (ValueError, KeyError, TypeError, RecursionError) as error:

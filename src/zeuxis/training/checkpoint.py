@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, load_file, save_file
 from torch import Tensor
 
 from zeuxis.errors import TrainingStopped, WeightsError, mend_of
-from zeuxis.files import draft_folder, read_table, require_regular, sha256
+from zeuxis.files import draft_folder, is_utf8, read_bytes, read_table, require_regular, sha256
 from zeuxis.game import System
 from zeuxis.training.exchange import exchange, settled
 from zeuxis.training.given import kept_apart, stored
@@ -78,7 +78,7 @@ def write_folder(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[str
         _sync(folder.parent)
     except (OSError, SafetensorError) as error:
         mend = mend_of(as_os_error(error), "give another --out")
-        raise TrainingStopped(f"cannot write {folder}: {error}; {mend}, and run the same command to go on") from None
+        raise TrainingStopped(f"cannot write {folder}: {error}; {mend}; then the same command goes on") from None
 
 
 def read_folder(folder: Path, stem: str, *, mapped: bool = False) -> tuple[Tensors, dict[str, Any]]:
@@ -94,13 +94,18 @@ def _read_folder(folder: Path, stem: str, mapped: bool) -> tuple[Tensors, dict[s
     facts = _checked_facts(folder, stem, hashed=not mapped)
     path = folder / f"{stem}.safetensors"
     try:
-        require_regular(path)
-        tensors = load_file(path)
+        tensors = _tensors(path)
         if not mapped:
             tensors = {name: tensor.clone() for name, tensor in tensors.items()}
         return upgraded_tensors(tensors, format_of(facts)), upgraded_facts(facts)
     except (OSError, ValueError, SafetensorError) as error:
         raise WeightsError(f"cannot read {folder}: {error}") from None
+
+
+def _tensors(path: Path) -> Tensors:
+    """The tensors of a file, mapped; safetensors opens no name that is not UTF-8, so such a one is read."""
+    size = require_regular(path).st_size
+    return load_file(path) if is_utf8(path) else load(read_bytes(path, size))
 
 
 def checked_facts(folder: Path, stem: str, *, hashed: bool = True) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from zeuxis.errors import TrainingStopped, UsageError, mend_of
-from zeuxis.files import read_bytes
+from zeuxis.files import is_utf8, read_bytes
 
 MOST_LOG = 1 << 32  # bytes
 HELD_OUT = "held-out/"  # what names begin with that are measured on pictures which training never sees
@@ -69,10 +69,16 @@ class Log:
         if not writes:
             return
         self.path.touch()
-        if find_spec("tensorboard") is not None:
+        if find_spec("tensorboard") is None:
+            return
+        if is_utf8(folder):
             from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  (an extra)
 
             self._board = SummaryWriter(str(folder / "events"))
+        else:
+            self.write(
+                0, {"event": "TensorBoard takes no folder whose name is not UTF-8: its events are left out"}
+            )
 
     def rewind(self, round: int) -> None:
         """Forget a torn line, and those after ``round``: a resumed run writes them again.
@@ -113,4 +119,4 @@ class Log:
 
     def _unwritten(self, error: OSError) -> TrainingStopped:
         mend = mend_of(error, "give another --out")
-        return TrainingStopped(f"cannot write {self.path}: {error}; {mend}, and run the same command to go on")
+        return TrainingStopped(f"cannot write {self.path}: {error}; {mend}; then the same command goes on")
