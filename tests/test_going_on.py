@@ -176,6 +176,11 @@ def test_only_who_asks_for_it_goes_further():
     assert place(with_overrides(recipe, ["train.iterations=9"]), Path("r"), fresh=False, longer=True).before is not None
 
 
+def test_a_recipe_s_name_leads_nowhere_else(command):
+    found, _ = train(command, "tiny.toml", "--set", "name=../../victim")
+    assert Path(found["run"]).resolve().parent == Path("runs").resolve()
+
+
 def test_a_record_that_cannot_be_read_stops_no_other_training(command):
     first, _ = train(command, "tiny.toml")
     Path(first["run"], "run.json").write_text("{")
@@ -221,7 +226,7 @@ def test_a_training_plainly_too_short_says_what_would_do(command):
     large = with_overrides(recipe, ["train.batch=4096"])
     assert too_short(large, enough // 30) is None, "fewer iterations of many more pictures may do"
     _, err = train(command, "tiny.toml")
-    assert err.count("plainly too few") == 1, "measured by the recipe that is called as the system"
+    assert err.count("plainly too short") == 1, "measured by the recipe that is called as the system"
 
 
 def test_what_the_pictures_do_not_come_with_is_not_learnt(command):

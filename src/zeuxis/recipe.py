@@ -268,6 +268,12 @@ def put(table: dict[str, Any], key: str, value: Any) -> None:
 
 def _explain(error: ValidationError, where: str) -> UsageError:
     first = error.errors()[0]
+    if (
+        first["loc"][:1] == ("size",) and first["type"] != "value_error"
+    ):  # which may be of two kinds, and would be told of each
+        return UsageError(
+            f"recipe {where}: size is not pixels a side, such as 32, nor [height, width], such as [24, 32]"
+        )
     *parents, last = map(str, first["loc"])
     if first["type"] == "extra_forbidden":
         tables: dict[str, type[BaseModel]] = {"train": Train, "claim": Claim}

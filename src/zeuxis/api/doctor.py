@@ -29,6 +29,7 @@ EXTRAS = {
     "metrics": "torchmetrics",
     "data": "pyarrow",
     "track": "tensorboard",
+    "wandb": "wandb",
     "peers": "diffusers",
 }  # and a package that tells
 

@@ -65,6 +65,7 @@ def train(
     callbacks: Iterable[TrainingReport] = (),
     quiet: bool = False,
     suit: bool | None = None,
+    track: Sequence[str] = (),
     tell: Callable[[str], None] | None = None,
 ) -> Run:
     """Train a recipe, or go on with a training of it that was stopped or is to be longer; the same call goes on.
@@ -87,6 +88,8 @@ def train(
         quiet: shows nothing; otherwise a notebook shows curves and previews, and a script a line now and then.
         suit: leave out a condition of the recipe that the pictures do not come with; by default where ``settings``
             do not ask for one.
+        track: what follows it beside the log: "tensorboard", which does where it is installed, "wandb", which sends the
+            figures and previews to a server, or "none".
         tell: called with each line on what is not as usual, when it is known; by default they go to stderr, unless
             ``quiet``. They are ``run.notes`` in any case.
 
@@ -118,6 +121,7 @@ def train(
             device=device,
             fresh=fresh,
             longer=True,
+            track=track,
             suit="model.condition" not in changed if suit is None else suit,
             report=report,
             tell=tell or ((lambda line: None) if quiet else _to_stderr),

@@ -143,7 +143,7 @@ def place(recipe: Recipe, out: Path | None, fresh: bool, longer: bool = False) -
                 return RunFolder(folder, found, lines=(_budgets(found.recipe.train, recipe.train),))
     number = 1 + max((int(p.name.split("-")[0]) for p in numbered), default=-1)
     data = slug(Path(recipe.data).name or recipe.data)
-    return RunFolder(RUNS / f"{number:05d}-{recipe.name}-{data}")
+    return RunFolder(RUNS / f"{number:05d}-{slug(recipe.name)}-{data}")  # whatever a recipe calls itself
 
 
 def _readable(folder: Path) -> Recorded | None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from zeuxis.api.animation import animation
 from zeuxis.api.devices import checked_device
 from zeuxis.api.evidence import loaded_commit
 from zeuxis.api.going_on import Recorded as Recorded
@@ -42,6 +43,7 @@ from zeuxis.training.distributed import Ranks, join
 from zeuxis.training.log import read_log
 from zeuxis.training.resuming import must_be_same_pictures
 from zeuxis.training.run_lock import run_lock
+from zeuxis.training.tracking import check_trackers
 from zeuxis.training.trainer import Clock, Trainer
 
 PREVIEWED = 16
@@ -94,6 +96,11 @@ class Run:
         """The newest sheet of pictures that it made."""
         return newest_preview(self.folder)
 
+    def animate(self, path: str | Path) -> Path:
+        """Write its previews, one after another, as an animated WebP to ``path``."""
+        animation(self.folder, Path(path))
+        return Path(path)
+
     def __repr__(self) -> str:
         end = "finished" if self.stopped is None else f"stopped by {self.stopped}"
         return f"<run of {self.recipe.name} in {self.folder}: {self.clock.round:,} iterations, {end}>"
@@ -112,6 +119,7 @@ def train(
     fresh: bool = False,
     longer: bool = False,
     suit: bool = False,
+    track: Sequence[str] = (),
     report: TrainingReport = lambda clock, preview: None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Run:
@@ -120,9 +128,11 @@ def train(
     ``data`` are other pictures than the recipe names. The run folder is ``out``, or ``runs/NNNNN-<recipe>-<data>``;
     a run of exactly this recipe is gone on with, unless ``fresh``, and where ``longer`` also one that differs in what
     a run can bear (:mod:`zeuxis.api.going_on`). Where ``suit``, a condition that the pictures do not come with is left
-    out. ``report(clock, newest preview)`` is called about twice a second; ``tell`` is told at once what the notes of
+    out. ``track`` names what follows it beside its log (:mod:`zeuxis.training.tracking`). ``report(clock, newest
+    preview)`` is called about twice a second; ``tell`` is told at once what the notes of
     the run say in the end.
     """
+    check_trackers(track)
     ranks, device = join(checked_device(device))
     data = data_of(recipe.data) if data is None else data
     recipe = recipe.model_copy(update={"data": data.name})
@@ -199,6 +209,7 @@ def train(
             held_out=_first(unseen, HELD_OUT),
             report=reported,
             preview=lambda average, clock: _preview(average, recipe, clock, folder, examples, device),
+            track=track,
             resumed=resumed,
         )
         if recipe.train.iterations is not None:
@@ -315,11 +326,11 @@ def _first(examples: Source, n: int) -> Batch:
     return examples.batch(torch.arange(min(n, len(examples))))
 
 
-def _preview(system: System, recipe: Recipe, clock: Clock, folder: Path, batch: Batch, device: str) -> None:
-    """A sheet of what ``system`` makes under the conditions of ``batch``, from the same seeds each time."""
+def _preview(system: System, recipe: Recipe, clock: Clock, folder: Path, batch: Batch, device: str) -> Path | None:
+    """A sheet of what ``system`` makes under the conditions of ``batch``, from the same seeds each time; its path."""
     images = preview_images(system, batch, Sampling(**recipe.sample))
     if images is None:
-        return
+        return None
     made = record(
         model=str(folder),
         system=system.card.id,
@@ -335,6 +346,7 @@ def _preview(system: System, recipe: Recipe, clock: Clock, folder: Path, batch: 
     path.parent.mkdir(exist_ok=True)
     scale = max(1, 64 // images[0].shape[-1])
     save_png(sheet([to_pil(x) for x in images], columns=COLUMNS, scale=scale), path, made)
+    return path
 
 
 def preview_images(system: System, batch: Batch, how: Sampling) -> list[torch.Tensor] | None:

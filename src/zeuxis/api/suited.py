@@ -44,6 +44,6 @@ def too_short(recipe: Recipe, iterations: int) -> str | None:
     if iterations >= PLAINLY * enough or iterations * recipe.train.batch >= PLAINLY * pictures:
         return None
     return (
-        f"{iterations:,} iteration{'s' * (iterations != 1)} are plainly too few for a result worth looking at: recipe "
-        f"'{model.name}' asks for {enough:,} (--iterations {enough})"
+        f"a training of {iterations:,} iteration{'s' * (iterations != 1)} is plainly too short for a result worth "
+        f"looking at: recipe '{model.name}' asks for {enough:,} (--iterations {enough})"
     )

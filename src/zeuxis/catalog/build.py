@@ -10,7 +10,7 @@ from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from zeuxis.catalog.listing import system_class
-from zeuxis.errors import UnknownName, UsageError
+from zeuxis.errors import UnknownName, UsageError, is_out_of_memory
 from zeuxis.recipe import Recipe
 from zeuxis.spec import DataSpec
 
@@ -33,7 +33,7 @@ def build(system: str, spec: DataSpec, model: dict[str, Any], seed: int = 0) -> 
     check_values(cls, model)
     import torch  # noqa: PLC0415  (the catalogue lists without it)
 
-    asked = {key: value for key, value in model.items() if isinstance(value, (bool, int, float, str, list, tuple))}
+    asked = model
     model = model | _described(cls, spec, model, seed)
     keywords = {k: v for k, v in facts.items() if k in parameters} | model
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
@@ -43,6 +43,8 @@ def build(system: str, spec: DataSpec, model: dict[str, Any], seed: int = 0) -> 
         try:
             built = cls(**keywords)
         except (TypeError, ValueError, RuntimeError, ArithmeticError, LookupError) as error:
+            if is_out_of_memory(error):
+                raise
             raise UsageError(f"'{system}' cannot be built with {_told(asked)}: {error}") from error
     if any(parameter.numel() == 0 for parameter in built.parameters()):
         raise UsageError(f"'{system}' has a layer of no width with {_told(asked)}: give numbers above 0")
@@ -50,9 +52,15 @@ def build(system: str, spec: DataSpec, model: dict[str, Any], seed: int = 0) -> 
     return built
 
 
-def _told(model: Mapping[str, Any]) -> str:
-    """What a recipe asks of the constructor."""
-    return ", ".join(f"model.{key} = {value!r}" for key, value in model.items()) or "its defaults"
+def _told(model: Mapping[str, Any], at: str = "model") -> str:
+    """What a recipe asks of the constructor, tables within tables likewise."""
+    parts = []
+    for key, value in model.items():
+        if isinstance(value, Mapping):
+            parts.append(_told(value, f"{at}.{key}"))
+        elif value is None or isinstance(value, (bool, int, float, str, list, tuple)):  # not a system that was given
+            parts.append(f"{at}.{key} = {value!r}")
+    return ", ".join(parts) or "its defaults"
 
 
 def check_values(cls: type[System], model: Mapping[str, Any]) -> None:

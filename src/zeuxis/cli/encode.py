@@ -12,6 +12,7 @@ from zeuxis.cli.options import DeviceName, Json, writable
 from zeuxis.cli.output import emit, note, say
 from zeuxis.errors import UsageError
 
+FILES = (".safetensors", ".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")  # not names of folders
 CODES = Path("codes")  # where they are written unless it is said where
 
 
@@ -68,6 +69,9 @@ def targets_of(files: list[Path], out: Path | None, ending: str, single: str) ->
     the folder ``out``, or beside the file, with ``ending`` in place of its own."""
     if out is not None and out.name.endswith(single) and len(files) == 1:
         return [out]
+    if out is not None and out.suffix.lower() in FILES and not out.exists():
+        many = f"for {len(files)} files" if len(files) > 1 else f"or a name that ends in {single}"
+        raise UsageError(f"--out {out} is the name of a file: give a folder {many}")
     if out is not None and out.is_file():
         raise UsageError(f"--out {out} is a file: give a folder, or for one picture a name that ends in {single}")
     from zeuxis.api.code_file import SUFFIX

@@ -11,7 +11,7 @@ import typer
 
 from zeuxis.cli.keys import as_data, show_recipe, show_sections
 from zeuxis.cli.listing import met, systems
-from zeuxis.cli.options import Json, Set
+from zeuxis.cli.options import Json, Set, writable
 from zeuxis.cli.output import emit, plain, say, say_lines
 from zeuxis.cli.reproduce import VERDICTS
 from zeuxis.knobs import Knob
@@ -31,6 +31,15 @@ def info(
         ),
     ],
     changes: Set = None,
+    moving: Annotated[
+        Path | None,
+        typer.Option(
+            "--animation",
+            metavar="FILE.webp",
+            callback=writable,
+            help="Write the previews of a run folder, one after another, as a moving picture.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Tell of a method (paper, departures, results), every key of a recipe, a model, or how a picture was made."""
@@ -40,6 +49,12 @@ def info(
     from zeuxis.recipe import load_recipe, recipe_paths
 
     path = Path(name)
+    if moving is not None:
+        from zeuxis.api.animation import animation
+
+        frames = animation(path, moving)
+        show({"run": name, "previews": frames, "animation": str(moving)}, as_json)
+        return
     is_recipe = name in recipe_paths() or (path.suffix == ".toml" and path.is_file())
     if changes and not is_recipe:
         raise UsageError(f"--set replaces a value of a recipe, and '{name}' is none: leave it out")

@@ -59,6 +59,16 @@ def train(
     device: DeviceName = "cpu",
     out: Out = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew; a run that lies in --out is set aside.")] = False,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--track",
+            metavar="tensorboard|wandb|none",
+            help="What follows the training beside its log; may be repeated. wandb sends figures and previews to a "
+            "server.",
+            show_default="tensorboard, where it is installed",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -108,6 +118,7 @@ def train(
             device=device,
             fresh=fresh,
             suit=condition is None,
+            track=track or (),
             tell=lambda line: note(f"note: {line}"),
             callbacks=[lambda clock, preview: progress(progress_line(clock, preview), clock.progress, clock.remaining)],
             quiet=True,

@@ -31,6 +31,7 @@ from zeuxis.training.resuming import other_threads
 from zeuxis.training.run_lock import run_lock
 from zeuxis.training.saving import Saves
 from zeuxis.training.signals import Signals
+from zeuxis.training.tracking import trackers
 from zeuxis.training.training_state import BatchStream, TrainingState
 
 PATIENCE = 32  # how many times as long as measuring them takes is trained before it is done again: three per cent
@@ -49,7 +50,7 @@ class Clock:
 
 
 ClockReport = Callable[[Clock], None]
-Preview = Callable[[System, Clock], None]
+Preview = Callable[[System, Clock], Path | None]  # the sheet that it wrote, if it wrote one
 
 
 class Trainer(TrainingState):
@@ -60,8 +61,9 @@ class Trainer(TrainingState):
     (:meth:`~zeuxis.game.System.held_out`) is logged as ``held-out/<name>``, and its mean shown, at the beginning, at
     the end, and in between as often as costs three per cent. ``report(clock)`` is called about twice a second;
     ``preview(system, clock)`` now and then, with the averaged system in evaluation mode, and may take its
-    time: a signal interrupts it. ``resumed(lines)`` is called once, before the first round, with what there is to say
-    of a checkpoint that is gone on from. With several ``ranks`` every process has a trainer, whose ``batches`` are that
+    time: a signal interrupts it. ``track`` names what follows the training beside its log. ``resumed(lines)`` is
+    called once, before the first round, with what there is to say of a checkpoint that is gone on from. With several
+    ``ranks`` every process has a trainer, whose ``batches`` are that
     rank's share.
     """
 
@@ -79,6 +81,7 @@ class Trainer(TrainingState):
         held_out: Batch | None = None,
         report: ClockReport = lambda clock: None,
         preview: Preview = lambda system, clock: None,
+        track: Sequence[str] = (),
         resumed: Callable[[Sequence[str]], None] = lambda lines: None,
     ) -> None:
         if config.iterations is None and config.minutes is None:
@@ -86,7 +89,7 @@ class Trainer(TrainingState):
                 "training needs a bound: set train.iterations or train.minutes in the recipe, or give --budget"
             )
         super().__init__(system, batches, config, folder, players or {}, facts or {}, device, ranks)
-        self.report, self.preview, self.resumed = report, preview, resumed
+        self.report, self.preview, self.resumed, self.track = report, preview, resumed, tuple(track)
         self.held_out = held_out if ranks.first else None
         self.held_out_mean: dict[str, float] = {}  # by its name, as it was last measured
         self.signals = Signals()
@@ -120,7 +123,8 @@ class Trainer(TrainingState):
         lines = self.resume()
         threads = self.threads.begin(self.kept_threads)
         lines = [*other_threads(self.kept_threads, self.threads.number), *lines]
-        log = Log(self.folder, writes=self.ranks.first)
+        followed = trackers(self.folder, self.track) if self.ranks.first else []
+        log = Log(self.folder, writes=self.ranks.first, trackers=followed)
         log.rewind(self.round)
         for line in [*lines, f"computes in {self.steps.precision}", threads]:
             log.write(self.round, {"event": line})
@@ -133,7 +137,7 @@ class Trainer(TrainingState):
             try:
                 wait = self._measure_held_out(log)
                 if self.round == 0:
-                    self._show()
+                    self._show(log)
                 while self.progress < 1 and not self._stopping():
                     start = time.monotonic()
                     self.play()
@@ -155,14 +159,14 @@ class Trainer(TrainingState):
                         wait = self._measure_held_out(log)
                         measured = time.monotonic()
                     if show_now:
-                        self._show()
+                        self._show(log)
                         previewed = time.monotonic()
                     if save_now and not self.steps.failing:
                         began = time.monotonic()
                         self.save()
                         saves.saved(began, time.monotonic())
                 if not self._stopping():
-                    self._show()
+                    self._show(log)
                 self._end(log)
                 log.write(self.round, {"event": f"stopped by {self.stop_asked}" if self.stop_asked else "finished"})
             finally:
@@ -243,12 +247,14 @@ class Trainer(TrainingState):
         self.held_out_mean = {f"{HELD_OUT}mean": mean}
         return PATIENCE * (time.monotonic() - start)
 
-    def _show(self) -> None:
+    def _show(self, log: Log) -> None:
         if self.ranks.first:
             try:
                 with torch.no_grad(), self.signals.callback():
                     self.measure_norms()
-                    self.preview(self.best.eval(), self.clock())
+                    sheet = self.preview(self.best.eval(), self.clock())
+                    if sheet is not None:
+                        log.picture(self.round, sheet)
             finally:
                 self.system.train()
 
