@@ -172,12 +172,12 @@ def model(name: str, recipe: Recipe | None, as_json: bool) -> None:
         show_recipe(recipe)
 
 
-def built(system: str, config: Mapping[str, Any]) -> dict[str, Knob]:
-    """The knobs of a model of ``system`` that was built with ``config``."""
+def built(system: object, config: object) -> dict[str, Knob]:
+    """The knobs of a model of ``system`` that was built with ``config``, whatever a card may say that they are."""
     from zeuxis.catalog.listing import entries
     from zeuxis.catalog.schema import knobs_of
 
-    known = entries().get(system)
+    known = entries().get(system) if isinstance(system, str) and isinstance(config, Mapping) else None
     return {} if known is None else knobs_of(known, config)
 
 
