@@ -76,9 +76,7 @@ class Log:
 
             self._board = SummaryWriter(str(folder / "events"))
         else:
-            self.write(
-                0, {"event": "TensorBoard takes no folder whose name is not UTF-8: its events are left out"}
-            )
+            self.write(0, {"event": "TensorBoard takes no folder whose name is not UTF-8: its events are left out"})
 
     def rewind(self, round: int) -> None:
         """Forget a torn line, and those after ``round``: a resumed run writes them again.
