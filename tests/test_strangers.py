@@ -18,7 +18,7 @@ import zeuxis as zx
 from zeuxis.api.replay import replay
 from zeuxis.catalog.weights import load_system, shipped
 from zeuxis.cli import main
-from zeuxis.errors import DataError, UsageError, WeightsError, ZeuxisError
+from zeuxis.errors import DataError, UsageError, ZeuxisError
 from zeuxis.fetching import Unasked, named_by, require_asked
 from zeuxis.provenance.record import read_record, record, save_png
 
@@ -77,9 +77,10 @@ def changed(tmp_path: Path, **config: Any) -> Path:
     [
         ({"hidden": 1_500_000}, r"asks for a tensor of \(1500000, 2048\), and its file holds none so large"),
         ({"widths": [1_500_000, 8]}, "asks for a tensor of"),
-        ({"widths": [1] * 30_000}, "asks for more work|does not fit|describes no model"),
+        ({"widths": [1] * 30_000}, "asks for more work|does not fit|no model|cannot be built"),
         ({"latent": 2**40}, "has latent 1.1e\\+12: at most 4,194,304 is taken"),
-        ({"hidden": -1}, "describes no model that can be built"),
+        ({"hidden": -1}, "describes no model that can be built|cannot be built"),
+        ({"hidden": {"given": {"model": "a\0b", "near": "a\0b", "sha256": "0"}}}, "which is not there"),
     ],
 )
 def test_a_card_that_asks_for_too_much_is_refused_before_it_is_taken(
@@ -87,7 +88,7 @@ def test_a_card_that_asks_for_too_much_is_refused_before_it_is_taken(
 ) -> None:
     folder = changed(tmp_path, **config)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(WeightsError, match=says):
+    with pytest.raises(ZeuxisError, match=says):
         load_system(folder)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300 << 10  # KiB, of 12 GB that were asked for
 
@@ -195,3 +196,16 @@ def _plain() -> dict[str, Any]:
         condition={},
         device="cpu",
     )
+
+
+@pytest.mark.parametrize("change", [{"config": "x"}, {"config": [1]}, {"system": 3}, {"spec": None}, {"sha256": 3}])
+def test_a_card_of_the_wrong_kinds_is_shown_and_not_loaded(
+    change: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = changed(tmp_path)
+    card = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps({**card, **change}))
+    assert main(["info", str(folder)]) == 0
+    with pytest.raises(ZeuxisError):
+        load_system(folder)
+    assert "mistake" not in capsys.readouterr().err

@@ -144,7 +144,10 @@ class _Loading:
 
     def given(self, key: str, model: str, near: str | None, sha256: str) -> System:
         """A system that is kept elsewhere: under its name, where it was, or where it was as seen from this model."""
-        here = () if near is None else (str((self.folder / near).resolve()),)
+        try:
+            here = () if near is None else (str((self.folder / near).resolve()),)
+        except (OSError, ValueError, RuntimeError):  # no name of a file, or links that go in circles
+            here = ()
         found = None
         for place in (model, *here):
             if place in _named() or holds(Path(place), "model.json"):
