@@ -64,25 +64,9 @@ class Log:
 
     def __init__(self, folder: Path, *, writes: bool = True, trackers: Sequence[Tracker] = ()) -> None:
         self.path = folder / "log.jsonl"
-<<<<<<< HEAD
         self.writes, self.trackers = writes, trackers
         if writes:
             self.path.touch()
-=======
-        self.writes = writes
-        self._board: Any = None
-        if not writes:
-            return
-        self.path.touch()
-        if find_spec("tensorboard") is None:
-            return
-        if is_utf8(folder):
-            from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  (an extra)
-
-            self._board = SummaryWriter(str(folder / "events"))
-        else:
-            self.write(0, {"event": "TensorBoard takes no folder whose name is not UTF-8: its events are left out"})
->>>>>>> faults
 
     def rewind(self, round: int) -> None:
         """Forget a torn line, and those after ``round``: a resumed run writes them again.
