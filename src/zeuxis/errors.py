@@ -31,10 +31,13 @@ class UnknownName(UsageError):
     """A name that nothing answers to; the nearest known names are suggested.
 
     ``elsewhere`` says what else the name could have been: "folder" or "file", of which there is none either. A name
-    that is plainly a path is told so first, and no names are listed.
+    that is plainly a path is told so first, and no names are listed. ``all_known`` are the known names in words of the
+    caller's, which are told even where one of them is near.
     """
 
-    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "", elsewhere: str = "") -> None:
+    def __init__(
+        self, kind: str, name: str, known: Iterable[str], hint: str = "", elsewhere: str = "", all_known: str = ""
+    ) -> None:
         names = sorted(known)
         if elsewhere and is_path(name):
             super().__init__(f"there is no {elsewhere} {name}: check the path")
@@ -42,7 +45,8 @@ class UnknownName(UsageError):
         near = nearest(name, names)
         more = f" and {len(names) - LISTED} more" if len(names) > LISTED + 1 else ""
         listed = ", ".join(names[:LISTED] if more else names) or "none"
-        mend = f"did you mean {' or '.join(near)}?" if near else f"known: {listed}{more}"
+        mend = f"did you mean {' or '.join(near)}?" if near else all_known or f"known: {listed}{more}"
+        mend += f" {all_known}" if near and all_known else ""
         nor = f", and there is no {elsewhere} of that name" if elsewhere else ""
         super().__init__(f"unknown {kind} '{name}'{nor}: {mend}{' ' + hint if hint else ''}")
 

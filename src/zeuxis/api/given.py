@@ -25,7 +25,7 @@ from zeuxis.batch import Condition
 from zeuxis.conditions import FIELDS, Field, FieldKind
 from zeuxis.data.picture import SUFFIXES
 from zeuxis.data.worlds.reading import reader
-from zeuxis.errors import DataError, UnknownName, Unsupported, UsageError, nearest
+from zeuxis.errors import DataError, UnknownName, Unsupported, UsageError
 from zeuxis.spec import DataSpec
 
 CLASSES = 40  # whose names a message lists
@@ -136,11 +136,9 @@ class GivenClass(Given):
         try:
             number = int(value) if isinstance(value, str) else index(value)
         except (ValueError, TypeError):
-            near = nearest(str(value), names)
-            mean = f"did you mean {' or '.join(near)}? " if near else ""
             listed = ", ".join(f"{k} {name}" for k, name in enumerate(names[:CLASSES]))
             more = f" and {classes - CLASSES} more" if classes > CLASSES else ""
-            raise UsageError(f"unknown class '{value}': {mean}the classes are {listed}{more}") from None
+            raise UnknownName("class", str(value), names, all_known=f"the classes are {listed}{more}") from None
         if not 0 <= number < classes:
             raise UsageError(
                 f"{self.field.name} {number} is outside the {classes} classes of '{self.model}' (0 to {classes - 1})"

@@ -166,7 +166,7 @@ def train(
     closed = not system.players() and where.before is not None and where.before.finished  # no budget makes it longer
     if where.before is not None and (card := _card(folder)) is not None:
         must_be_same_pictures(folder, card, facts)  # before anything is said of what changed
-        if where.finished or closed:
+        if closed or (where.finished and _reached(recipe, card)):
             return _finished(where.before.recipe, folder, card, len(source.skipped))
     with _left_only_if_begun(folder, ranks) as moved:
         unseen = data.open(recipe.size, "val")
@@ -284,6 +284,12 @@ def _card(folder: Path) -> dict[str, Any] | None:
         return checked_facts(folder / "model", "model")
     except WeightsError:
         return None
+
+
+def _reached(recipe: Recipe, card: dict[str, Any]) -> bool:
+    """Whether a model is of the last iteration, as far as that is known: a budget of time may end it sooner."""
+    train = recipe.train
+    return train.iterations is None or train.minutes is not None or card.get("round", 0) >= train.iterations
 
 
 def _finished(recipe: Recipe, folder: Path, card: dict[str, Any], skipped: int) -> Run:

@@ -129,7 +129,7 @@ def _kept(path: Path) -> Image.Image:
         return picture.read_kept(path)
     except picture.PictureRefused as reason:
         if isinstance(reason.__cause__, UnidentifiedImageError):
-            raise DataError(f"{path} is no picture of a usual format: give a PNG or a JPEG") from None
+            raise DataError(f"{path} cannot be used: it is no picture of a usual format, such as PNG or JPEG") from None
         raise DataError(f"{path} cannot be used: {reason}") from None
 
 
