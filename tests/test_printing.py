@@ -130,7 +130,7 @@ def test_recipes_of_the_users_own(command: Command) -> None:
     Path("own").mkdir()
     text = f'name = {json.dumps("own")}\nsystem = "gaussian"\nabout = {json.dumps(NAME)}\ndata = {json.dumps(NAME)}\n'
     Path("own/own.toml").write_text(text + f"[claim]\nmetric = {json.dumps(NAME)}\nbetter = 'lower'\n")
-    Path("own/broken.toml").write_text(f'system = "gaussian"\n{json.dumps(NAME)} = 1\n')
+    Path("own/broken.toml").write_text(f"{text}{json.dumps(NAME)} = 1\n")
     command("info", "own/own.toml")
     command("list", "--systems", "own")
     command("info", "own/own.toml", "--json", holds="\\u009b")
