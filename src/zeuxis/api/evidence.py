@@ -122,7 +122,14 @@ def read_result(path: Path) -> dict[str, Any]:
         found = read_table(path)
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read ({error}): move it away, or give another --out") from None
-    parts = {"machine": dict, "per_seed": list, "value": (int, float), "metric": str, "data": str, "better": str}
+    parts: dict[str, type | tuple[type, ...]] = {
+        "machine": dict,
+        "per_seed": list,
+        "value": (int, float),
+        "metric": str,
+        "data": str,
+        "better": str,
+    }
     wrong = next((key for key, kind in parts.items() if not isinstance(found.get(key), kind)), None)
     if wrong is not None:
         raise DataError(f"{path} is no result ('{wrong}' is missing or of the wrong kind): move it away")

@@ -177,8 +177,9 @@ def built(system: object, config: object) -> dict[str, Knob]:
     from zeuxis.catalog.listing import entries
     from zeuxis.catalog.schema import knobs_of
 
-    known = entries().get(system) if isinstance(system, str) and isinstance(config, Mapping) else None
-    return {} if known is None else knobs_of(known, config)
+    if not isinstance(system, str) or not isinstance(config, Mapping) or system not in entries():
+        return {}
+    return knobs_of(entries()[system], config)
 
 
 def knob_lines(knobs: Mapping[str, Knob]) -> list[str]:
