@@ -17,6 +17,8 @@ from zeuxis.spec import DataSpec
 if TYPE_CHECKING:
     from zeuxis.game import System
 
+NO_WIDTH = "Initializing zero-element tensors"  # what torch warns of that fills a layer which has nothing in it
+
 
 def build(system: str, spec: DataSpec, model: dict[str, Any], seed: int = 0) -> System:
     """A freshly initialised system for data of ``spec``, which it keeps.
@@ -37,17 +39,19 @@ def build(system: str, spec: DataSpec, model: dict[str, Any], seed: int = 0) -> 
     model = model | _described(cls, spec, model, seed)
     keywords = {k: v for k, v in facts.items() if k in parameters} | model
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Initializing zero-element tensors")  # which is refused below
+        warnings.filterwarnings("error", NO_WIDTH)
         # Parameter initialisation is the one place where torch's global generator is drawn from.
         torch.default_generator.manual_seed(seed)
         try:
             built = cls(**keywords)
+        except UserWarning as error:
+            if not str(error).startswith(NO_WIDTH):
+                raise
+            raise UsageError(f"'{system}' has a layer of no width with {_told(asked)}: give numbers above 0") from None
         except (TypeError, ValueError, RuntimeError, ArithmeticError, LookupError) as error:
             if is_out_of_memory(error):
                 raise
             raise UsageError(f"'{system}' cannot be built with {_told(asked)}: {error}") from error
-    if any(parameter.numel() == 0 for parameter in built.parameters()):
-        raise UsageError(f"'{system}' has a layer of no width with {_told(asked)}: give numbers above 0")
     built.spec = spec
     return built
 
