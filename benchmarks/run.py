@@ -61,6 +61,8 @@ BENCHMARKS: dict[str, list[tuple[tuple[str, ...], Reader]]] = {
     "vae_step": [((), rows_of), (("--pixels", "bernoulli"), rows_of), (("--network", "perceptron"), rows_of)],
     "precision_rate": [((), rows_of)],
     "unet_step": [(("--turns", "8"), rows_of)],
+    "dit_step": [(("--turns", "8"), rows_of)],
+    "stable_diffusion_rate": [((), rows_of)],
     "sampler_loop": [(("--json",), sampler_loop)],
     "image_gpt_step": [((NANOGPT,), image_gpt_step), ((NANOGPT, "--length", "1024", "--batch", "4"), image_gpt_step)],
     "metrics_rate": [((), rows_of)],

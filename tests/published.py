@@ -100,7 +100,7 @@ def single_file(system: System, file: Path, version: str, more: dict[str, Tensor
     for k, (prefix, layout) in enumerate(places[version]):
         table = towers[k]
         sources_k = clip_keys.text_sources(layout, table["depth"], table["projection"] is not None)
-        parts[prefix] = clip_keys.scatter(sources_k, within(state, f"prompt.readers.{k}.tower."))
+        parts[prefix] = scatter(sources_k, within(state, f"prompt.readers.{k}.tower."), "")
     found = {prefix + key: tensor for prefix, public in parts.items() for key, tensor in public.items()}
     if version == "2.x":  # a last block that is not read, and a projection
         last = {k: t for k, t in found.items() if ".resblocks.1." in k}

@@ -402,10 +402,12 @@ def test_a_folder_is_looked_through(command, tmp_path):
         Image.new("RGB", (32, 20), (k, 0, 0)).save(tmp_path / f"{k}.png")
     (tmp_path / "bad.png").write_bytes(b"")
     code, out, _ = command("data", "--check", tmp_path)
-    assert code == 0 and "damaged, left out: 1" in out and "12 of 13 pictures" in out and "would refuse" in out
+    assert code == 1 and "damaged, left out: 1" in out and "12 of 13 pictures" in out and "would refuse" in out
+    assert out.startswith("read as pictures: 12 used; not used: 1 damaged")
     code, out, _ = command("data", "--check", tmp_path, "--size", "64", "--json")
     found = json.loads(out)
-    assert found["usable"] == 12 and found["refused"] and len(found["findings"]) == 13
+    assert found["usable"] == 12 and found["refused"] and found["read"].startswith("read as")
+    assert [f["path"] for f in found["findings"] if f["left_out"]] == ["tiny.toml", "bad.png"]  # all that lies there
     assert command("data", "--check")[0] == 2 and command("data", "--check", tmp_path / "nowhere")[0] in (1, 2)
 
 

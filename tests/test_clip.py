@@ -5,6 +5,7 @@ Numbers marked "pinned" were computed with transformers 5.24.0 (CLIPModel, CLIPT
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 from pathlib import Path
@@ -37,12 +38,12 @@ from zeuxis.pretrained.clip_keys import (
     OPENCLIP,
     TRANSFORMERS,
     clip_sources,
-    gather,
     read_clip,
     read_text_tower,
-    scatter,
     text_sources,
 )
+from zeuxis.pretrained.kind import gather, scatter
+from zeuxis.pretrained.tokeniser_files import of_merges
 from zeuxis.rng import Stream
 from zeuxis.spec import DataSpec
 from zeuxis.systems.recognition.clip import CLIP
@@ -165,18 +166,18 @@ def test_the_published_towers_have_the_published_counts() -> None:
 
 def test_both_layouts_hold_the_same_tensors_and_are_inverted() -> None:
     _, tensors = read_clip(published(), CONFIG)
-    theirs = scatter(clip_sources(OPENCLIP, 2, 3), tensors)
+    theirs = scatter(clip_sources(OPENCLIP, 2, 3), tensors, "it")
     assert theirs["transformer.resblocks.1.attn.in_proj_weight"].shape == (96, 32)
     assert theirs["text_projection"].shape == (32, 24) and theirs["visual.proj"].shape == (40, 24)
     sizes, back = read_clip(theirs, CONFIG)
     assert all(torch.equal(back[name], tensor) for name, tensor in tensors.items())
     assert sizes["text"]["activation"] == "quick-gelu"
-    again = scatter(clip_sources(TRANSFORMERS, 2, 3), back)
+    again = scatter(clip_sources(TRANSFORMERS, 2, 3), back, "it")
     assert again.keys() == published().keys() and all(torch.equal(again[k], v) for k, v in published().items())
 
 
 def test_without_a_configuration_the_activation_is_that_of_the_program() -> None:
-    theirs = scatter(clip_sources(OPENCLIP, 2, 3), read_clip(published(), CONFIG)[1])
+    theirs = scatter(clip_sources(OPENCLIP, 2, 3), read_clip(published(), CONFIG)[1], "it")
     constants = {key: torch.tensor(0) for key in ("input_resolution", "context_length", "vocab_size")}
     assert read_clip(theirs)[0]["text"]["activation"] == "gelu"
     assert read_clip({**theirs, **constants})[0]["text"]["activation"] == "quick-gelu"
@@ -198,7 +199,7 @@ def test_a_text_tower_is_read_without_its_prefix_and_strange_keys_are_named() ->
     with pytest.raises(WeightsError, match="no CLIP"):
         read_text_tower({"a": torch.zeros(1)})
     with pytest.raises(WeightsError, match="lacks"):
-        gather(text_sources(TRANSFORMERS, 3, False), whole)
+        gather(text_sources(TRANSFORMERS, 3, False), whole, "this CLIP")
     with pytest.raises(UnknownName, match="activation"):
         read_text_tower(whole, {"hidden_act": "relu"})
 
@@ -309,6 +310,46 @@ def test_a_tokeniser_is_read_from_either_form(tmp_path: Path) -> None:
             read_tokeniser(other)
     with pytest.raises(DataError, match="holds no tokeniser"):
         read_tokeniser(tmp_path / "nowhere")
+
+
+def test_the_map_of_special_tokens_goes_before_the_configuration(tmp_path: Path) -> None:
+    """Unless the latter lists its tokens itself: as transformers reads them."""
+    (tmp_path / "vocab.json").write_text(json.dumps(byte_vocabulary()))
+    (tmp_path / "merges.txt").write_text("#version: 0.2\n")
+    (tmp_path / "special_tokens_map.json").write_text(json.dumps({"pad_token": "!"}))
+    told = {"pad_token": END, "model_max_length": 20}
+    for config, pad in ((told, "!"), ({**told, "added_tokens_decoder": {}}, END), ({"model_max_length": 20}, "!")):
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+        found = read_tokeniser(tmp_path)
+        assert (found.pad_token, found.length) == (pad, 20), config
+
+
+def test_damaged_files_of_a_tokeniser_are_named(tmp_path: Path) -> None:
+    (tmp_path / "vocab.json").write_text(json.dumps(byte_vocabulary()))
+    (tmp_path / "merges.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(DataError, match=r"merges\.txt cannot be read"):
+        read_tokeniser(tmp_path)
+    (tmp_path / "merges.txt").unlink()
+    for wrong in ({"added_tokens": [{"id": 1}]}, {"added_tokens": [{"content": "a", "id": "b"}]}, {"added_tokens": 3}):
+        model = {"vocab": byte_vocabulary(), "merges": [], "end_of_word_suffix": WORD_END}
+        (tmp_path / "tokenizer.json").write_text(json.dumps({"model": model, **wrong}))
+        with pytest.raises(DataError, match=r"tokenizer\.json is damaged"):
+            read_tokeniser(tmp_path)
+    for merges in (3, [3], ["a"]):
+        model = {"vocab": byte_vocabulary(), "merges": merges, "end_of_word_suffix": WORD_END}
+        (tmp_path / "tokenizer.json").write_text(json.dumps({"model": model}))
+        with pytest.raises(DataError, match=r"tokenizer\.json"):
+            read_tokeniser(tmp_path)
+    whole = gzip.compress(b"#version\na b\nc d\n")
+    flipped = whole[:12] + bytes([whole[12] ^ 255]) + whole[13:]
+    for damaged in (whole[:-9], whole[:5], flipped, b"plain text", gzip.compress(b"#version\na b c\n")):
+        (tmp_path / "bpe.txt.gz").write_bytes(damaged)
+        with pytest.raises(DataError, match=r"bpe\.txt\.gz cannot be read"):
+            of_merges(tmp_path / "bpe.txt.gz")
+    for few in (b"", whole):
+        (tmp_path / "bpe.txt.gz").write_bytes(few)
+        with pytest.raises(DataError, match="cut short"):
+            of_merges(tmp_path / "bpe.txt.gz")
 
 
 def test_words_of_data_begin_and_end() -> None:
@@ -456,6 +497,14 @@ def test_a_folder_that_lacks_a_file_is_refused(folder: Path, gone: str, match: s
     (folder / gone).unlink()
     with pytest.raises((UsageError, DataError), match=match):
         adopt_clip(folder)
+
+
+def test_programs_of_a_published_clip_are_named_and_not_run(folder: Path, tmp_path: Path, capsys) -> None:
+    (folder / "modeling.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    (folder / "config.json").write_text(json.dumps({**CONFIG, "auto_map": {"AutoModel": "modeling.Evil"}}))
+    assert main(["convert", str(folder), "--out", str(tmp_path / "out")]) == 0
+    assert "which were not run: modeling.py, config.json" in capsys.readouterr().out
+    assert not (tmp_path / "ran").exists()
 
 
 def test_other_colours_are_refused(folder: Path) -> None:

@@ -242,6 +242,12 @@ def test_a_controlnet_for_another_base_is_refused() -> None:
         load_controlnet(public | {"what.weight": torch.zeros(1)}, first)
 
 
+def test_a_branch_that_no_public_one_is_like_has_no_public_file() -> None:
+    _, branch = pair()  # without a context
+    with pytest.raises(WeightsError, match=r"trunk\..* of this branch has no public name"):
+        save_controlnet(branch)
+
+
 def test_sd_families_are_called_by_name() -> None:
     with torch.device("meta"):
         two = UNet(4, **SD, head_width=64, context_width=1024)

@@ -75,6 +75,21 @@ def test_a_default_of_the_method_is_part_of_the_recipe(monkeypatch: pytest.Monke
     assert recipe_sha256(load_recipe("digits")) != before
 
 
+def test_a_keyword_that_came_later_leaves_the_hash_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, real = recipe_sha256(load_recipe("digits")), ties.sections
+    assert recipe_sha256(load_recipe("digits", ("model.tolerance=0.03",))) != now
+
+    def before(recipe: Recipe) -> Any:
+        late = {"model.tolerance"}
+        return [
+            type(part)(part.name, tuple(key for key in part.keys if key.name not in late), part.note)
+            for part in real(recipe)
+        ]
+
+    monkeypatch.setattr(ties, "sections", before)
+    assert recipe_sha256(load_recipe("digits")) == now
+
+
 def test_a_result_says_whether_its_recipe_is_still_the_same() -> None:
     recipe, rival = load_recipe("dcgan"), load_recipe("vae")
     found = {"recipe_sha256": recipe_sha256(recipe), "baseline_sha256": recipe_sha256(rival)}

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
 
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.errors import Unsupported, UsageError, WeightsError
@@ -191,10 +192,27 @@ def test_masks_need_pictures_of_the_same_shape() -> None:
         built(condition="mask")
     with pytest.raises(Unsupported, match="layout of 2 classes"):
         built(condition="layout")
-    with pytest.raises(Unsupported, match="sketch"):
-        built(condition="caption", words=("a", "ring"), text={"sketch": 4})
-    with pytest.raises(Unsupported, match=r"condition .none. with model\.text"):
+    with pytest.raises(Unsupported, match=r"condition .none. has no text"):
         built(text={"width": 16})
+
+
+def test_a_sketch_of_the_latent_is_learnt_from_the_words_and_shown_to_the_network() -> None:
+    text = {"width": 16, "depth": 1, "heads": 2, "length": 4, "sketch": 2}
+    network = {**UNET, "attention": (2,), "heads": 2}
+    system = built(condition="caption", words=("a", "red", "ring"), text=text, network=network, drop=0.0)
+    condition = Condition(caption=("a red ring",) * 6)
+    sketch = system.conditioner(condition, 6)["sketch"]
+    assert sketch.shape == (6, system.latents.shape.channels, 2, 2)
+    played = turn(system, condition)
+    system.predict(played).backward()
+    latent = system.encode(played.batch.image)
+    gap = (sketch - adaptive_avg_pool2d(latent, 2)).square().mean()
+    torch.testing.assert_close(played.notes["sketch"], gap.detach(), rtol=1e-4, atol=1e-6)
+    assert system.conditioner.sketch.out.weight.grad.abs().max() > 0
+    one = system.conditioner(condition, 6)
+    x = randn(6, *system.latents.shape)
+    other = system.denoise(x, torch.full((6,), 2.0), {**one, "sketch": one["sketch"] + 1})
+    assert (system.denoise(x, torch.full((6,), 2.0), one) - other).abs().max() > 1e-4
 
 
 def test_captions_reach_the_latent() -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,30 +18,33 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from zeuxis.api.model import load
-from zeuxis.batch import Condition
-from zeuxis.catalog.published import spelt
+from zeuxis.batch import Batch, Condition
+from zeuxis.catalog.published import hash_of, spelt
 from zeuxis.catalog.weights import load_system
 from zeuxis.cli import main
 from zeuxis.data.cache import file_hash
 from zeuxis.diffusion.path import VariancePreserving
 from zeuxis.diffusion.timesteps import MOST, chain_betas, published_levels
-from zeuxis.errors import UsageError, WeightsError, ZeuxisError
-from zeuxis.game import System
+from zeuxis.errors import Unsupported, UsageError, WeightsError, ZeuxisError
+from zeuxis.game import System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.nn.attention import CrossAttention
+from zeuxis.nn.clip_tokeniser import END
 from zeuxis.nn.controlnet import ControlBranch
 from zeuxis.nn.latent_unet import LATENT_UNETS, latent_unet
 from zeuxis.nn.reuse import context_read_once
 from zeuxis.nn.tiles import decode_in_tiles
 from zeuxis.pretrained.controlnet_keys import save_controlnet
-from zeuxis.pretrained.hub_export import layers_of
+from zeuxis.pretrained.hub_export import layers_of, write_hub_layout
 from zeuxis.pretrained.lora import _listed, places
-from zeuxis.pretrained.scheduler_file import read_scheduler, write_scheduler
 from zeuxis.pretrained.stable_diffusion import read_published
 from zeuxis.pretrained.unet_keys import COMPVIS, DIFFUSERS, UNetSizes, unet_sources
 from zeuxis.provenance.record import read_record
-from zeuxis.rng import ImageRng
+from zeuxis.rng import ImageRng, Stream
+from zeuxis.spec import DataSpec
+from zeuxis.systems.diffusion.controlnet import ControlNet
 from zeuxis.training.checkpoint import write_model
+from zeuxis.training.precision import autocast
 
 CAPTION = "a red cat on a chair"
 SHORT = Sampling(steps=3)
@@ -100,6 +104,24 @@ def test_one_file_gives_the_same_picture(models, tmp_path: Path, monkeypatch, ve
         assert torch.equal(one, other)
     assert {"betas", "model_ema.decay"} <= set(card["unused"])
     assert any("scheduler" in note for note in card["notes"])
+
+
+@pytest.mark.parametrize("version", ["1.x", "2.x", "XL"])
+def test_one_file_pads_texts_as_its_version_does(
+    models, folder: Path, tmp_path: Path, monkeypatch, version: str
+) -> None:
+    """Not as the model does whose tokeniser was found, which is named."""
+    file = single_file(models[version], tmp_path / "model.safetensors", version)
+    wanted = [table.get("pad", END) for table in SMALL[version]["text"]]
+    assert wanted == {"1.x": [END], "2.x": ["!"], "XL": [END, "!"]}[version]
+    place = Path(shutil.copytree(folder / "tokenizer", tmp_path / "tokenizer"))
+    monkeypatch.setenv("ZEUXIS_TOKENIZER", str(place))
+    for other in (END, "!"):
+        rewrite(place / "special_tokens_map.json", pad_token=other)
+        found = read_published(file)
+        assert [table["pad"] for table in found.arguments["text"]] == wanted, other
+        assert any(str(place) in note for note in found.notes)
+    assert not any("tokeniser" in note for note in read_published(folder).notes)
 
 
 def test_a_converted_checkpoint_is_read_too(models, tmp_path: Path, monkeypatch) -> None:
@@ -212,8 +234,11 @@ def test_programs_of_a_repository_are_never_run(models, tmp_path: Path) -> None:
         (repo / name).write_text(evil)
     rewrite(repo / "model_index.json", _class_name="Evil", unet=["modeling", "Evil"])
     rewrite(repo / "unet" / "config.json", auto_map={"AutoModel": "modeling.Evil"}, _class_name="Evil")
-    load_system(repo)
+    _, card = load_system(repo)
     assert not (tmp_path / "ran").exists()
+    (note,) = (note for note in card["notes"] if "programs" in note)
+    for name in ("never run", "pipeline.py", "unet/modeling.py", "text_encoder/__init__.py", "unet/config.json"):
+        assert name in note, name
 
 
 @pytest.mark.parametrize(
@@ -277,17 +302,6 @@ def test_zero_terminal_snr_ends_at_a_finite_level() -> None:
     assert torch.isfinite(picture(system)).all()
     with pytest.raises(UsageError, match="it must be v"):
         made("1.x", zero_snr=True)
-
-
-def test_a_scheduler_s_file_comes_back(models) -> None:
-    for version in ("1.x", "2.x", "XL"):
-        config = models[version].config
-        read, _ = read_scheduler(write_scheduler(config))
-        assert read == {key: config[key] for key in read}, version
-    read, notes = read_scheduler({"_class_name": "PNDMScheduler", "beta_schedule": "scaled_linear"})
-    assert read["sampler"] == "ddim" and not read["to_zero"] and "PNDM" in notes[0]
-    read, _ = read_scheduler({"_class_name": "DPMSolverMultistepScheduler", "use_karras_sigmas": True})
-    assert (read["sampler"], read["spacing"], read["beta_last"]) == ("dpmpp-2m", "karras", 0.02)
 
 
 # -- drawing and editing ------------------------------------------------------------------------------
@@ -401,9 +415,6 @@ def test_tiles_pass_into_one_another() -> None:
 
 def test_what_cannot_be_drawn_is_said_with_its_mend(models, folder: Path) -> None:
     system = models["1.x"]
-    long = " ".join(["cat"] * 74 + ["dog", "owl"])
-    with pytest.raises(UsageError, match=r"longer than the 75 tokens.*'og owl'|longer than the 75 tokens.*owl"):
-        system.sample(Condition(caption=(long,)), ImageRng([0]), SHORT)
     with pytest.raises(UsageError, match=r"give the source too \(--source PICTURE\)"):
         picture(system, mask=HALF)
     with pytest.raises(UsageError, match="the mask is 8x8 pixels and the picture 16x16"):
@@ -417,6 +428,32 @@ def test_what_cannot_be_drawn_is_said_with_its_mend(models, folder: Path) -> Non
     source, mask = np.zeros((16, 16, 3), np.uint8), np.ones((16, 12), bool)
     with pytest.raises(UsageError, match="the mask is 12x16 pixels and the source 16x16"):
         load(folder).sample(1, caption=CAPTION, source=source, mask=mask)
+
+
+def test_a_caption_longer_than_the_window_is_cut_and_the_rest_is_said(models, folder: Path, tmp_path, capsys) -> None:
+    model = load(folder)
+    longest = next(iter(model.system.prompt.readers)).longest
+    fits = " ".join(["cat"] * longest)
+    long = f"{fits} red owl"
+    assert model.unread(caption=fits, negative="dog") == ()
+    (said,) = model.unread(caption=[long, fits, long])
+    assert said == "of the caption the model reads 75 tokens: 'red owl' is left out"
+    assert "of the negative" in model.unread(caption=fits, negative=long)[0]
+    out = tmp_path / "x.png"
+    asked = ["sample", str(folder), "--steps", "1", "-n", "1", "--out", str(out), "--caption"]
+    assert main([*asked, long]) == 0
+    assert f"note: {said}" in capsys.readouterr().err
+    record = read_record(out)
+    assert record["condition"]["caption"] == long and record["unread"] == [said]
+    whole, cut = (model.sample(1, caption=caption, steps=1, guidance=1) for caption in (fits, long))
+    assert torch.equal(whole.tensor, cut.tensor) and "unread" not in whole.records[0]
+    steered = ControlNet(model.system.shape, base=model.system, layout_names=("sky", "ground"))
+    layout = torch.zeros(1, SIDE, SIDE, dtype=torch.int64)
+    assert steered.unread(Condition(caption=(long,), layout=layout)) == (said,), "of the system that it steers"
+    turn = Turn(Batch(pixels(1).repeat(2, 1, 1, 1), Condition(caption=(long, fits))), Stream(0), 0, 0.0)
+    with torch.no_grad():
+        models["1.x"].predict(turn)
+    assert turn.notes["cut"] == 0.5
 
 
 def test_overflow_is_an_error_and_no_picture() -> None:
@@ -433,6 +470,43 @@ def test_overflow_is_an_error_and_no_picture() -> None:
         system.network.out.bias.fill_(float("nan"))
     with pytest.raises(ZeuxisError, match="latents are not finite"):
         picture(system)
+
+
+@pytest.mark.parametrize("planted", [float("inf"), float("-inf"), float("nan")])
+def test_one_number_that_is_not_finite_is_no_picture(models, planted: float) -> None:
+    """In a latent, or in what the decoder makes: at once, or of the last tile alone."""
+    system, latent = models["1.x"], torch.zeros(1, 4, 8, 8)
+    mend = "use --precision float32 or bfloat16"
+    with torch.no_grad(), pytest.raises(ZeuxisError, match=f"latents are not finite.*{mend}"):
+        system.decode(latent.index_fill(3, torch.tensor([5]), planted))
+    for tile, tiles in ((0, 1), (6, 4)):
+        calls: list[Tensor] = []
+
+        def plant(module: Any, given: Any, made: Tensor, calls=calls, tiles=tiles) -> Tensor:
+            calls.append(made)
+            return made.index_fill(2, torch.tensor([7]), planted) if len(calls) == tiles else made
+
+        handle = system.first_stage.decoder.out.register_forward_hook(plant)
+        try:
+            with torch.no_grad(), pytest.raises(ZeuxisError, match=f"decoded picture is not finite.*{mend}"):
+                system.decode(latent, tile)
+        finally:
+            handle.remove()
+        assert len(calls) == tiles
+
+
+def test_a_first_stage_that_overflows_in_half_precision_is_spared_it_or_refused() -> None:
+    """Under autocast it computes in float32; weights that went through float16, which ends at 65,504, stay infinite."""
+    system = made("1.x")
+    latent = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        system.first_stage.from_latent.weight.mul_(2e5)
+        whole = system.decode(latent)
+        with autocast("cpu", "float16"):
+            assert torch.equal(system.decode(latent), whole)
+        system.first_stage.half().float()
+        with pytest.raises(ZeuxisError, match=r"decoded picture is not finite.*float32 or bfloat16"):
+            system.decode(latent)
 
 
 # -- the command line ---------------------------------------------------------------------------------
@@ -482,6 +556,47 @@ def test_what_was_trained_here_is_exported(models, tmp_path: Path, capsys) -> No
     assert main(["export", "ddpm", "--out", str(tmp_path / "no")]) == 2
 
 
+def test_pictures_that_are_not_square_are_not_exported_in_silence(models, tmp_path: Path, capsys) -> None:
+    wide = copy.copy(models["1.x"])
+    wide.shape = wide.shape.at(16, 24)
+    wide.spec, wide.config = DataSpec(wide.shape), {**wide.config, "shape": wide.shape, "guidance": 3.0}
+    write_model(tmp_path / "run" / "model", wide, {})
+    asked = ["export", str(tmp_path / "run"), "--out", str(tmp_path / "out")]
+    assert main(asked) == 2
+    assert "draws pictures of 24x16" in (told := capsys.readouterr().err) and "--size 20" in told
+    assert main([*asked, "--size", "18"]) == 2 and "multiples of 4, such as 20" in capsys.readouterr().err
+    assert main([*asked, "--size", "20"]) == 0 and read_published(tmp_path / "out").side == 20
+    assert "guidance 3, and a reader takes 7.5: draw with --guidance 3" in (told := capsys.readouterr().err)
+    assert "steps" not in told and "strength" not in told
+
+
+def test_nothing_is_left_out_of_an_export_in_silence(models, tmp_path: Path) -> None:
+    state = {**models["1.x"].state_dict(), "branch.middle_zero.bias": torch.zeros(1)}
+    with pytest.raises(Unsupported, match=r"1 tensors, branch\.middle_zero\.bias first"):
+        write_hub_layout(models["1.x"].config, state, SIDE, tmp_path / "out")
+    with pytest.raises(Unsupported, match="zero_null"):
+        write_hub_layout({**models["1.x"].config, "zero_null": True}, {}, SIDE, tmp_path / "out")
+    with pytest.raises(Unsupported, match="sampler 'midpoint' has no public scheduler"):
+        write_hub_layout({**models["1.x"].config, "sampler": "midpoint"}, {}, SIDE, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_hash_of_a_file_is_remembered_or_found_again(tmp_path: Path, monkeypatch) -> None:
+    """Written under a name of its own first, which another process cannot be writing at the same time."""
+    monkeypatch.setenv("ZEUXIS_CACHE", str(tmp_path / "cache"))
+    file = tmp_path / "weights.safetensors"
+    file.write_bytes(b"abc")
+    assert hash_of(file) == file_hash(file)
+    (kept,) = (tmp_path / "cache" / "hashes").iterdir()
+    kept.unlink()
+    kept.with_suffix(".draft").mkdir()  # of another process
+    assert hash_of(file) == kept.read_text() == file_hash(file)
+    kept.write_text("e" * 64)
+    assert hash_of(file) == "e" * 64, "remembered"
+    monkeypatch.setenv("ZEUXIS_CACHE", str(file))  # no folder
+    assert hash_of(file) == file_hash(file)
+
+
 # -- LoRA ---------------------------------------------------------------------------------------------
 
 RANK = 2
@@ -523,6 +638,8 @@ def test_a_lora_changes_its_layers_and_no_others(models, folder: Path, tmp_path:
     conv = "network.middle_blocks.0.resblock.conv1.weight"
     text = "prompt.readers.0.tower.blocks.1.attention.qkv.weight"
     assert changed == {qkv, conv, text} and card["sha256"] != load_system(folder)[1]["sha256"]
+    hashes = {str(tmp_path / "style.safetensors"): file_hash(tmp_path / "style.safetensors")}
+    assert card["added"] == [{"kind": "lora", "files": hashes, "scale": scale, "layers": len(pairs)}]
     (down, up), (small, wide), (d, u) = pairs.values()
     assert not change[qkv][:128].any() and not change[qkv][256:].any() and not change[text][:128].any()
     torch.testing.assert_close(change[qkv][128:256], 0.5 * up @ down, atol=1e-5, rtol=1e-4)
@@ -535,7 +652,7 @@ def test_cloneofsimo_s_numbers_count_the_public_order(models) -> None:
     sizes, depths = layers_of(models["1.x"].config)
     known = places(sizes, depths)
     facts = {"unet": '["CrossAttention", "Attention", "GEGLU"]', "text_encoder": '["CLIPAttention"]'}
-    listed = _listed(facts, known)
+    listed = _listed(facts, known, "")
     parts = [layer.split(".transformer_blocks.0.") for layer in listed["unet"]]
     blocks = list(dict.fromkeys(block for block, _ in parts))
     assert blocks == ["unet.down_blocks.0.attentions.0", "unet.up_blocks.1.attentions.0",
@@ -562,61 +679,10 @@ def test_a_lora_for_another_base_names_what_does_not_fit(models, folder: Path, t
     out = tmp_path / "out.png"
     asked = ["--caption", CAPTION, "--steps", "2", "-n", "1", "--lora", f"{file}*0.5", "--out", str(out)]
     assert main(["sample", str(folder), *asked]) == 0 and main(["sample", "--replay", str(out)]) == 0
+    assert read_record(out)["added"] == [{"kind": "lora", "files": {str(file): file_hash(file)}, "scale": 0.5}]
     assert "the same, pixel for pixel" in capsys.readouterr().out
     assert main(["sample", str(folder), *asked[:-4], "--lora", f"{file}*much"]) == 2
     assert "write FILE.safetensors" in capsys.readouterr().err
-
-
-# -- the hub ------------------------------------------------------------------------------------------
-
-
-class FakeHub:
-    """A hub with one repository, a folder here."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.fetched = folder, list[str]()
-
-    def model_info(self, repo: str, *, revision: str | None, files_metadata: bool) -> SimpleNamespace:
-        files = [path for path in sorted(self.folder.rglob("*")) if path.is_file()]
-        siblings = [
-            SimpleNamespace(rfilename=str(p.relative_to(self.folder)), size=p.stat().st_size, lfs=None) for p in files
-        ]
-        siblings.append(SimpleNamespace(rfilename="../evil.json", size=1, lfs=None))
-        return SimpleNamespace(sha="c" * 40, siblings=siblings)
-
-    def hf_hub_download(self, repo: str, path: str, *, revision: str, local_dir: str) -> str:
-        self.fetched.append(path)
-        made = Path(local_dir) / path
-        made.parent.mkdir(parents=True, exist_ok=True)
-        made.write_bytes((self.folder / path).read_bytes())
-        return str(made)
-
-
-def test_pulling_takes_weights_and_tables_alone(models, tmp_path: Path, monkeypatch, capsys) -> None:
-    repo = repository(models["1.x"], tmp_path / "there")
-    for extra in ("unet/run.py", "unet/diffusion_pytorch_model.bin", "safety_checker/model.safetensors", "README.md"):
-        (repo / extra).parent.mkdir(exist_ok=True)
-        (repo / extra).write_bytes(b"no")
-    weights = repo / "unet" / "diffusion_pytorch_model.safetensors"
-    (repo / "unet" / "diffusion_pytorch_model.fp16.safetensors").write_bytes(b"another variant")
-    hub = FakeHub(repo)
-    monkeypatch.setattr("zeuxis.data.hub_files.client", lambda: hub)
-    monkeypatch.setenv("ZEUXIS_CACHE", str(tmp_path / "cache"))
-    assert main(["pull", "owner/name", "--json"]) == 0
-    done = json.loads(capsys.readouterr().out)
-    assert done["commit"] == "c" * 40 and done["files"] == len(hub.fetched)
-    assert {Path(path).suffix for path in hub.fetched} == {".safetensors", ".json", ".txt"}
-    assert not any("fp16" in path or "safety" in path or ".." in path for path in hub.fetched)
-    kept = json.loads((Path(done["folder"]) / "pulled.json").read_text())
-    assert kept["sha256"]["unet/diffusion_pytorch_model.safetensors"] == file_hash(weights)
-    assert (
-        main(
-            ["sample", "owner/name", "--caption", "a cat", "--steps", "2", "-n", "1", "--out", str(tmp_path / "x.png")]
-        )
-        == 0
-    )
-    assert main(["pull", "owner/name"]) == 2 and "here already" in capsys.readouterr().err
-    assert main(["pull", "nowhere"]) == 2 and "write OWNER/NAME" in capsys.readouterr().err
 
 
 # -- beside the public library ------------------------------------------------------------------------
@@ -666,7 +732,8 @@ def test_a_control_branch_steers(models, folder: Path, tmp_path: Path, capsys) -
     network = models["1.x"].network
     branch = stirred(ControlBranch(network, 3, factor=2), 7)
     file = tmp_path / "control.safetensors"
-    save_file({key: tensor.contiguous() for key, tensor in save_controlnet(branch).items()}, file)
+    public = {f"control_model.{key}": tensor.contiguous() for key, tensor in save_controlnet(branch).items()}
+    save_file({**public, "model.of_the_base": torch.zeros(1)}, file)
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (SIDE, SIDE, 3), np.uint8)).save(tmp_path / "edges.png")
     steered, plain = load(spelt(str(folder), control=str(file))), load(folder)
     how = {"caption": CAPTION, "steps": 3}
@@ -687,5 +754,14 @@ def test_a_control_branch_steers(models, folder: Path, tmp_path: Path, capsys) -
     out = tmp_path / "out.png"
     asked = ["--caption", CAPTION, "--steps", "2", "-n", "1", "--with", str(file), "--control", edges]
     assert main(["sample", str(folder), *asked, "--out", str(out)]) == 0
+    assert "no place here: model.of_the_base" in capsys.readouterr().err
+    assert read_record(out)["added"] == [{"kind": "control", "files": {str(file): file_hash(file)}}]
+    assert steered.card["added"][0]["unused"] == ["model.of_the_base"] and plain.card["added"] == []
     assert main(["sample", "--replay", str(out), "--control", edges]) == 0
     assert "the same, pixel for pixel" in capsys.readouterr().out
+    assert main(["export", steered.name, "--out", str(tmp_path / "no")]) == 2
+    assert f"export '{folder}', and give {file} to others" in capsys.readouterr().err
+    assert not (tmp_path / "no").exists()
+    pickle = file.rename(tmp_path / "control.pth")
+    assert main(["sample", str(folder), *asked[:-4], "--with", str(pickle)]) == 1
+    assert f"zeuxis convert {pickle}" in capsys.readouterr().err

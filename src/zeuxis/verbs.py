@@ -112,6 +112,14 @@ class Verbs(nn.Module):
         """The memory that :meth:`sample` takes for ``n`` images at a time; None where it is not known, and small."""
         return None
 
+    def unread(self, condition: Condition) -> tuple[str, ...]:
+        """What of ``condition`` it passes over, a sentence each, for the user to know: a caption beyond its window.
+
+        By default what the systems pass over that it was given.
+        """
+        given = [part for part in self.children() if isinstance(part, Verbs)]
+        return tuple(dict.fromkeys(line for part in given for line in part.unread(condition.only(part.conditions))))
+
     def classify(self, image: Tensor) -> tuple[Tensor, ...]:
         """Logits ``(B, K_f)``, one tensor per factor that the system reads off a picture."""
         raise self._lacks("classify")

@@ -37,6 +37,7 @@ class Adoption:
     dropped: tuple[str, ...]  # keys of the model that have no place here
     outside: int  # tensors of the file that are not the model's
     as_initialised: tuple[str, ...]  # tensors of ours that it did not hold
+    programs: tuple[str, ...] = ()  # that lay beside it, or that its tables name; never run
 
 
 @dataclass(frozen=True)

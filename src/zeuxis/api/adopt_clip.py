@@ -17,6 +17,7 @@ from zeuxis.files import require_regular, sha256
 from zeuxis.pretrained.clip_files import read_tokeniser
 from zeuxis.pretrained.clip_keys import read_clip
 from zeuxis.pretrained.json_table import read_json
+from zeuxis.pretrained.parts import programs_in
 from zeuxis.spec import DataSpec, Shape
 from zeuxis.systems.recognition.clip import MEAN, STD
 from zeuxis.training.checkpoint import write_model
@@ -85,6 +86,7 @@ def adopt_clip(
         dropped=(),
         outside=0,
         as_initialised=(),
+        programs=programs_in(source),
     )
 
 

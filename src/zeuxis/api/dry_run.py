@@ -47,6 +47,7 @@ class Examples:
     classes: int
     skipped: int  # files that cannot be used
     why: tuple[str, ...]  # of the first of them
+    remarks: tuple[str, ...] = ()  # how a folder was read, and what is odd about it
 
 
 @dataclass(frozen=True)
@@ -171,6 +172,7 @@ def _examples(source: Source, held_out: int) -> Examples:
         provides=tuple(sorted(spec.provides)),
         classes=spec.classes,
         skipped=len(source.skipped),
+        remarks=source.remarks,
         why=tuple(f"{file.path}: {file.reason}" for file in source.skipped[:TEXTS]),
     )
 

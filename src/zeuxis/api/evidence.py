@@ -24,7 +24,12 @@ BOOKKEEPING = frozenset(  # keys that change no figure
     | {"train.posthoc"}  # puts something aside, and leaves the model as it is
     | {"claim.bound", "claim.note", "claim.seeds"}
 )
-IDLE = {"sample.eta": 0.0, "sample.churn": 0.0}  # knobs that methods were given later: at this value all is as it was
+IDLE = {  # knobs and keywords that methods were given later: at this value all is as it was
+    "sample.eta": 0.0,
+    "sample.churn": 0.0,
+    "model.tolerance": 1e-4,  # of flow-matching
+    "model.uncertainty": False,
+}
 PACKAGE = Path(__file__).parents[1]
 SOURCES = (".", ":(exclude)results", ":(exclude)weights")  # of the package: what a figure comes from
 

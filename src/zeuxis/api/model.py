@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from zeuxis.api.devices import checked_device
-from zeuxis.api.given import GivenPicture, condition_of, plain_of, sha256_of
+from zeuxis.api.given import GivenPicture, condition_of, given, plain_of, sha256_of
 from zeuxis.api.pictures import Pictures
 from zeuxis.api.prior import KINDS, prior_folder
 from zeuxis.api.reporting import Report
@@ -180,6 +180,9 @@ class Model:
                 channels of one as a sequence of their own; factors by name. And the common knobs, ``steps``,
                 ``guidance``, ``sampler`` and ``temperature``.
 
+        What of a text it passes over, such as the end of a caption longer than it reads, stands in the records
+        ("unread"), beside the whole text; :meth:`unread` tells it beforehand.
+
         Raises :class:`UsageError` for what it does not obey, cannot do without, or cannot read.
         """
         for name in asked:
@@ -316,6 +319,16 @@ class Model:
         self._refuse(asked)
         return condition_of(self.name, self.spec, self.system.conditions, self.system.optional, n, asked)
 
+    @taking(dict.fromkeys(FIELDS, Any))
+    def unread(self, **asked: Any) -> tuple[str, ...]:
+        """What of the texts ``asked`` this model will pass over, a sentence each, such as the end of a long caption."""
+        found: list[str] = []
+        for name in sorted(self.system.conditions & asked.keys()):
+            if FIELDS[name].kind == "text" and asked[name] is not None:
+                way = given(name, self.spec, self.name)
+                found += self.system.unread(Condition(**{name: way.read(way.each(asked[name]))}))
+        return tuple(dict.fromkeys(found))
+
     def _refuse(self, asked: Mapping[str, Any]) -> None:
         """Refuse fields that it does not obey, naming recipes that do."""
         for name, value in asked.items():
@@ -340,7 +353,9 @@ class Model:
             held = condition[slice(k, k + 1)].only(self.system.conditions)
             company = min(size, len(seeds) - k // size * size)  # the last batch may be a smaller one
             drawn = drawn_in(company, k % size, threads, instructions)
-            found.append(self._record(seed, how, plain_of(held, self.spec, self.name), drawn))
+            made = self._record(seed, how, plain_of(held, self.spec, self.name), drawn)
+            unread = list(self.system.unread(held))
+            found.append({**made, "unread": unread} if unread else made)
         return tuple(found)
 
     def _record(
@@ -363,6 +378,8 @@ class Model:
             dtype=self.precision,
             drawn=drawn,
         )
+        if added := self.card.get("added"):  # to a published model: the files of a LoRA, of a ControlNet
+            made["added"] = [{k: one[k] for k in ("kind", "files", "scale") if k in one} for one in added]
         return made if self.size is None else {**made, "size": list(height_width(self.size))}
 
 

@@ -144,6 +144,8 @@ def train(
             told.append(line)
             tell(line)
 
+    for line in source.remarks:
+        says(line)
     if suit:
         recipe, line = suited(recipe, source)
         says(line)
@@ -243,8 +245,8 @@ def _begin(where: RunFolder, recipe: Recipe, source: Source, ranks: Ranks, moved
     where.folder.mkdir(parents=True, exist_ok=True)
     if recorded(where.folder) is None:  # what a refused training says of the run stays
         note(where.folder, recipe, finished=False)
-    if source.skipped:
-        lines = [json.dumps(asdict(file)) for file in source.skipped]
+    if source.skipped or source.ignored:
+        lines = [json.dumps(asdict(file)) for file in (*source.skipped, *source.ignored)]
         write_whole(where.folder / "skipped.jsonl", ("\n".join(lines) + "\n").encode())
     return None if kept is None else f"the run that was in {where.folder} is now in {kept}"
 

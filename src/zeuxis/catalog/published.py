@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,16 +14,17 @@ import torch
 from zeuxis.catalog.build import build
 from zeuxis.catalog.loading import parameters_on_meta
 from zeuxis.data.cache import cache_dir, file_hash
-from zeuxis.errors import UsageError, WeightsError
-from zeuxis.nn.controlnet import ControlBranch, unet_of
+from zeuxis.errors import UsageError, WeightsError, ZeuxisError
+from zeuxis.nn.controlnet import unet_of
 from zeuxis.nn.footprint import weights
 from zeuxis.nn.residence import Residence
-from zeuxis.pretrained.controlnet_keys import load_controlnet
+from zeuxis.pretrained.controlnet_keys import LoadedControlNet, load_controlnet
 from zeuxis.pretrained.hub_export import layers_of
 from zeuxis.pretrained.lora import merge, places
 from zeuxis.pretrained.parts import is_published, open_tensors, weights_of
 from zeuxis.pretrained.stable_diffusion import PublishedModel, read_published
 from zeuxis.pretrained.tokeniser_files import pulled
+from zeuxis.provenance.record import write_whole
 from zeuxis.spec import DataSpec, Shape
 from zeuxis.training.fit import misfit
 from zeuxis.training.room import free_memory
@@ -103,14 +104,18 @@ def load_published(
     found = read_published(path)
     sizes, depths = layers_of(found.arguments)
     asked = asked or PublishedName("")
+    added: list[dict[str, Any]] = []
     for file, scale in asked.loras:
-        merge(file, found.tensors, places(sizes, depths), scale)
+        merged = merge(file, found.tensors, places(sizes, depths), scale)
+        added.append({"kind": "lora", "files": _hashes(merged.files), "scale": scale, "layers": merged.layers})
     spec = DataSpec(Shape(3, found.side, found.side), provides=frozenset({"caption"}))
     with parameters_on_meta({}):
         system = build(SYSTEM, spec, found.arguments)
     put(system, found.tensors, f"the weights in {path}")
     if asked.control is not None:
-        system.branch = _branch(asked.control, system)
+        files, control = _control(asked.control, system)
+        system.branch = control.branch
+        added.append({"kind": "control", "files": _hashes(files), "unused": list(control.unused)})
     system.requires_grad_(False).eval()
     residence = Residence(torch.device(device), dtype)
     if staged is None:
@@ -123,7 +128,7 @@ def load_published(
             whole = name == "first_stage" and dtype == torch.float16
             residence.bring(part, torch.float32 if whole else None)
         system.to(device)  # buffers of its own
-    card = {**_card(system, found, asked), "staged": staged}
+    card = {**_card(system, found, added), "staged": staged}
     system.origin = Origin(str(path.resolve()), card["sha256"])
     return system, card
 
@@ -143,25 +148,31 @@ def put(system: System, tensors: dict[str, Tensor], what: str) -> None:
                 module._parameters[name] = torch.nn.Parameter(tensor, requires_grad=False)
 
 
-def _branch(path: Path, system: System) -> ControlBranch:
-    """The branch of a published ControlNet (a file, or a folder of the hub's) for the U-Net of ``system``."""
-    tensors = {name: tensor for file in weights_of(path) for name, tensor in open_tensors(file).items()}
-    return load_controlnet(tensors, unet_of(system, f"'{system.card.id}'")).branch
+def _control(path: Path, system: System) -> tuple[list[Path], LoadedControlNet]:
+    """A published ControlNet (a file, or a folder of the hub's) for the U-Net of ``system``, and its files."""
+    files = weights_of(path)
+    tensors = {name: tensor for file in files for name, tensor in open_tensors(file).items()}
+    return files, load_controlnet(tensors, unet_of(system, f"'{system.card.id}'"))
 
 
-def _card(system: System, found: PublishedModel, asked: PublishedName) -> dict[str, Any]:
-    """What a model's card holds, and how its files were read."""
-    hashes = {str(file): hash_of(file) for file in found.files}
-    merged = [f"{hash_of(file)}*{scale:g}" for file, scale in asked.loras]
-    merged += [] if asked.control is None else [hash_of(file) for file in weights_of(asked.control)]
-    whole = hashlib.sha256("".join([*sorted(hashes.values()), *merged]).encode()).hexdigest()
+def _hashes(files: Iterable[Path]) -> dict[str, str]:
+    return {str(file): hash_of(file) for file in files}
+
+
+def _card(system: System, found: PublishedModel, added: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What a model's card holds, how its files were read, and what was ``added``: LoRA files and a ControlNet."""
+    hashes = _hashes(found.files)
+    more = [f"{sha256}*{one['scale']:g}" if "scale" in one else sha256
+            for one in added for sha256 in one["files"].values()]  # fmt: skip
+    whole = hashlib.sha256("".join([*sorted(hashes.values()), *more]).encode()).hexdigest()
     return {
         "system": SYSTEM,
         "config": system.config,
         "spec": system.spec.as_dict(),
         "version": found.version,
-        "sha256": next(iter(hashes.values())) if len(hashes) == 1 and not merged else whole,
+        "sha256": next(iter(hashes.values())) if len(hashes) == 1 and not more else whole,
         "files": hashes,
+        "added": list(added),
         "unused": list(found.unused),
         "notes": list(found.notes),
     }
@@ -178,10 +189,7 @@ def hash_of(file: Path) -> str:
         return text
     found = file_hash(file)
     try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        draft = kept.with_suffix(".draft")
-        draft.write_text(found, encoding="ascii")
-        draft.replace(kept)
-    except OSError:  # a cache that cannot be written to costs time alone
+        write_whole(kept, found.encode("ascii"))
+    except ZeuxisError:  # a cache that cannot be written to costs time alone
         return found
     return found

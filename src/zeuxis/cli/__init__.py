@@ -28,6 +28,7 @@ from zeuxis.cli import (
     pull,
     reproduce,
     sample,
+    sweep,
     test_system,
     train,
 )
@@ -81,6 +82,7 @@ app.command("average", cls=PlainCommand, rich_help_panel=WORK)(average.average)
 app.command("evaluate", cls=PlainCommand, rich_help_panel=PROVE)(evaluate.evaluate)
 app.command("reproduce", cls=PlainCommand, rich_help_panel=PROVE)(reproduce.reproduce)
 app.command("compare", cls=PlainCommand, rich_help_panel=PROVE)(compare.compare)
+app.command("sweep", cls=PlainCommand, rich_help_panel=PROVE)(sweep.sweep)
 app.command("test-system", cls=PlainCommand, rich_help_panel=PROVE)(test_system.test_system)
 app.command("pull", cls=PlainCommand, rich_help_panel=TOOLS)(pull.pull)
 app.command("export", cls=PlainCommand, rich_help_panel=TOOLS)(export.export)

@@ -64,3 +64,5 @@ def convert(
         if done.as_initialised:
             parts = sorted({name.split(".")[0] for name in done.as_initialised})
             say(f"not in the file, and as initialised: {', '.join(parts)}")
+        if done.programs:
+            say(f"its own programs, which were not run: {', '.join(done.programs)}")

@@ -46,8 +46,9 @@ def _lines(recipe: Recipe, found: DryRun) -> list[tuple[str, str]]:
     if data.provides:
         classes = f" ({data.classes} classes)" if data.classes else ""
         lines.append(("", f"provides {', '.join(data.provides)}{classes}"))
+    lines += [("", remark) for remark in data.remarks]
     if data.skipped:
-        lines.append(("", f"{data.skipped:,} files cannot be used: {'; '.join(data.why)}"))
+        lines.append(("", f"{data.skipped:,} pictures are not used: {'; '.join(data.why)}"))
     names = [each.name for each in found.networks] + [each.name for each in found.players]
     named = max(map(len, names), default=0)
     lines += [("network", f"{network.name:<{named}}  {_size(network)}") for network in found.networks]

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from zeuxis.cli.options import Json, folder
-from zeuxis.cli.output import emit, say
+from zeuxis.cli.options import Json, Side, folder
+from zeuxis.cli.output import emit, note, say
 
 
 def export(
@@ -17,12 +17,15 @@ def export(
     dtype: Annotated[
         str, typer.Option("--precision", metavar="as-is|float32|bfloat16|float16", help="What tensors are written in.")
     ] = "as-is",
+    size: Side = None,
     as_json: Json = False,
 ) -> None:
     """Write a Stable Diffusion in the hub's layout: a folder with safetensors and configurations of every part."""
     from zeuxis.api.export import export as work
 
-    done = work(model, out, dtype)
+    done = work(model, out, dtype, size)
+    for line in done.notes:
+        note(f"note: {line}")
     if as_json:
         emit(done)
     else:

@@ -23,6 +23,8 @@ def pull(
     as_json: Json = False,
 ) -> None:
     """Fetch a published Stable Diffusion: safetensors and tables alone, nothing that could run. Asks the network."""
+    from zeuxis.catalog.published import published_path
+    from zeuxis.pretrained.parts import holds_unet
     from zeuxis.pretrained.pull import pull as work
 
     with Progress() as progress:
@@ -31,4 +33,11 @@ def pull(
         emit(done)
     else:
         say(f"{done.files} files, {done.bytes / 1e9:.1f} GB, commit {done.commit[:12]} -> {done.folder}")
-        say(f"zeuxis sample {name.partition('@')[0]} --caption TEXT draws with it")
+        if done.programs:
+            say(f"its programs were not fetched, and are never run: {', '.join(done.programs)}")
+        found = published_path(name.strip().partition("@")[0])
+        if found is not None and holds_unet(found):
+            say(f"zeuxis sample {name.strip().partition('@')[0]} --caption TEXT draws with it")
+        else:
+            say("it is no whole Stable Diffusion: zeuxis sample MODEL takes a LoRA as --lora FILE, and a ControlNet as "
+                "--with FILE")  # fmt: skip

@@ -102,7 +102,7 @@ def sample(
             say_lines(*captions)
         return
     drawn = found.at(parse_size(size))
-    for line in said_before(drawn, n, how, batch):
+    for line in said_before(drawn, n, how, batch, conditions):
         note(line)
     made = drawn.sample(n, seed, knobs=how, batch=batch, **conditions)
     files = made.save(target, add=True)
@@ -135,12 +135,15 @@ def _spelt(model: str, loras: list[str] | None, control: str | None) -> str:
     return spelt(model, loras or (), control)
 
 
-def said_before(model: Model, n: int, how: Sampling, batch: int | None) -> list[str]:
-    """What a user should know before a large model draws: how it was read, and the memory it will take."""
-    lines = [f"note: {line}" for line in model.card.get("notes", ())]
-    if unused := model.card.get("unused"):
-        more = f" and {len(unused) - SHOWN} more" if len(unused) > SHOWN else ""
-        lines.append(f"note: tensors of the file that have no place here: {', '.join(unused[:SHOWN])}{more}")
+def said_before(model: Model, n: int, how: Sampling, batch: int | None, asked: Mapping[str, Any]) -> list[str]:
+    """What a user should know before a model draws: how a large one was read and the memory it will take; and what of
+    the texts ``asked`` it passes over."""
+    lines = [f"note: {line}" for line in (*model.card.get("notes", ()), *model.unread(**asked))]
+    added = [one.get("unused", ()) for one in model.card.get("added", ())]
+    for unused in (model.card.get("unused", ()), *added):
+        if unused:
+            more = f" and {len(unused) - SHOWN} more" if len(unused) > SHOWN else ""
+            lines.append(f"note: tensors of the file that have no place here: {', '.join(unused[:SHOWN])}{more}")
     held = model.memory(n, how, batch)
     if held is None:
         return lines

@@ -124,7 +124,7 @@ def train(
             quiet=True,
         )
     if run.skipped:
-        note(f"note: {run.skipped} files could not be used; {run.folder / 'skipped.jsonl'} says which and why")
+        note(f"note: {run.skipped} pictures are not used; {run.folder / 'skipped.jsonl'} says which and why")
     if as_json:
         emit(
             {

@@ -51,9 +51,7 @@ def open_hub(name: HubName, size: Size | None = None, split: str = "train", fit:
     name = settled(name)
     key = hashlib.sha256(repr((prepared.FORMAT, str(name), size, str(fit))).encode()).hexdigest()[:24]
     kept = cache_dir() / "prepared" / f"hub-{spell_size(size)}-{key}"
-    if not kept.is_dir():
-        _prepare(name, size, fit, kept)
-    source = prepared.read_prepared(kept, str(name), split, fit, size)
+    source = prepared.open_prepared(kept, lambda: _prepare(name, size, fit, kept), str(name), split, fit, size)
     if not len(source):
         raise DataError(f"'{name}' has too few pictures to set any apart for '{split}': use the split 'train'")
     return source

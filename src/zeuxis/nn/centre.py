@@ -12,15 +12,12 @@ from collections.abc import Callable
 from torch import Tensor
 
 from zeuxis.nn.conditioner import Backbone
+from zeuxis.nn.watched import watched
 
 
 def centre_features(network: Backbone, run: Callable[[], Tensor]) -> Tensor:
     """The mean over places of the layer :attr:`Backbone.centre` ``(B, D)``, while ``run`` calls ``network`` once."""
-    made: list[Tensor] = []
-    handle = network.centre.register_forward_hook(lambda module, given, found: made.append(found))
-    try:
+    with watched(network.centre) as made:
         run()
-    finally:
-        handle.remove()
     (middle,) = made  # (B, C, h, w) of a convolution, (B, N, D) of a transformer
     return middle.flatten(2).mean(2) if middle.ndim == 4 else middle.mean(1)

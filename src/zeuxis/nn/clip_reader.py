@@ -12,15 +12,16 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
-from zeuxis.errors import UsageError
 from zeuxis.nn.clip_text import ClipTextTower
 from zeuxis.nn.clip_tokeniser import END, ClipTokeniser, byte_vocabulary
 
-SHOWN = 80  # characters of a caption in an error
-
 
 class ClipReader(nn.Module):
-    """One text tower: captions to a context ``(B, T, E)`` and, of a tower with projection, a vector ``(B, P)``."""
+    """One text tower: captions to a context ``(B, T, E)`` and, of a tower with projection, a vector ``(B, P)``.
+
+    Of a caption longer than its window it reads the beginning, as public pipelines do; :meth:`cut` tells what it does
+    not read.
+    """
 
     def __init__(self, tokeniser: ClipTokeniser, tower: ClipTextTower, *, skip: int = 0, norm: bool = True) -> None:
         super().__init__()
@@ -37,9 +38,8 @@ class ClipReader(nn.Module):
         return 0 if self.tower.projection is None else self.tower.projection.out_features
 
     def forward(self, captions: Sequence[str]) -> tuple[Tensor, Tensor | None]:
-        """Captions that fit into the window; raises :class:`UsageError` for a longer one, naming what is too much."""
         different = list(dict.fromkeys(captions))
-        ids = self.tokenise(different).to(self.tower.position.device)  # (B, T)
+        ids = self.tokeniser.tokenise(different).ids.to(self.tower.position.device)  # (B, T)
         rows = [different.index(caption) for caption in captions]
         if self.tower.projection is None:
             return self.tower.hidden(ids, skip=self.skip, norm=self.norm)[rows], None
@@ -47,20 +47,14 @@ class ClipReader(nn.Module):
         layer = states.layers[-1 - self.skip]
         return (self.tower.norm(layer) if self.norm else layer)[rows], states.projected[rows]
 
-    def tokenise(self, captions: Sequence[str]) -> Tensor:
-        """Ids ``(B, T)``; raises as :meth:`forward`."""
-        ids, _, cut = self.tokeniser.tokenise(captions)
-        for caption, rest in zip(captions, cut, strict=True):
-            if rest:
-                raise UsageError(
-                    f"'{_short(caption)}' is longer than the {self.tokeniser.length - 2} tokens that the model reads: "
-                    f"'{_short(rest)}' would be cut off; shorten it"
-                )
-        return ids
+    @property
+    def longest(self) -> int:
+        """How many tokens of a caption it reads."""
+        return self.tokeniser.length - 2
 
-
-def _short(text: str) -> str:
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+    def cut(self, captions: Sequence[str]) -> tuple[str, ...]:
+        """What of each caption is beyond the window, in the tokeniser's spelling; "" where it fits."""
+        return self.tokeniser.tokenise(captions).cut
 
 
 def clip_reader(

@@ -8,13 +8,14 @@ Axes: E width of the context, P width of the pooled text, V width of the added v
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from zeuxis.batch import Condition
 from zeuxis.errors import UsageError
-from zeuxis.nn.clip_reader import clip_reader
+from zeuxis.nn.clip_reader import ClipReader, clip_reader
 from zeuxis.nn.embed import sinusoid
 
 
@@ -50,3 +51,14 @@ class Prompt(nn.Module):
             text = torch.zeros_like(pooled) if zeros else pooled
             given["vector"] = torch.cat([text, numbers.to(text.dtype)], -1)
         return given
+
+    def unread(self, condition: Condition) -> tuple[str, ...]:
+        """A sentence for each caption and negative of which a tower does not read all."""
+        found, readers = [], [cast(ClipReader, reader) for reader in self.readers]
+        for what, captions in (("caption", condition.caption), ("negative", condition.negative)):
+            for caption in captions or ():
+                cuts = [(reader.cut([caption])[0], reader.longest) for reader in readers]
+                rest, longest = max(cuts, key=lambda cut: len(cut[0]))
+                if rest:
+                    found.append(f"of the {what} the model reads {longest} tokens: '{rest}' is left out")
+        return tuple(found)

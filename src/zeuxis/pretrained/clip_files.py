@@ -18,8 +18,9 @@ LONGEST = 1 << 20  # a window beyond this is a program's way of saying that it h
 def read_tokeniser(folder: str | Path) -> ClipTokeniser:
     """The tokeniser of a folder such as a hub repository's ``tokenizer/``.
 
-    Window and padding are those of ``tokenizer_config.json`` and ``special_tokens_map.json``; without them, 77 tokens
-    padded with the end.
+    Window and padding are those of ``tokenizer_config.json``; what ``special_tokens_map.json`` says goes before it,
+    unless the former has a table ``added_tokens_decoder`` and so is of a program that no longer asks the latter (as
+    `transformers` reads them). Without either, 77 tokens padded with the end.
 
     Raises :class:`DataError` where a file is missing or is not what it should be.
     """
@@ -32,12 +33,9 @@ def read_tokeniser(folder: str | Path) -> ClipTokeniser:
         raise DataError(f"{folder} holds no tokeniser: it needs vocab.json and merges.txt, or tokenizer.json")
     if not all(isinstance(token, str) and isinstance(i, int) for token, i in vocabulary.items()):
         raise DataError(f"the vocabulary in {folder} is not a table of tokens and their numbers")
-    settings = {
-        key: value
-        for name in ("special_tokens_map.json", "tokenizer_config.json")
-        if (folder / name).is_file()
-        for key, value in read_json(folder / name, DataError).items()
-    }
+    settings = _table(folder / "tokenizer_config.json")
+    if "added_tokens_decoder" not in settings:
+        settings |= _table(folder / "special_tokens_map.json")
     length = settings.get("model_max_length", LENGTH)
     return ClipTokeniser(
         vocabulary,
@@ -47,13 +45,20 @@ def read_tokeniser(folder: str | Path) -> ClipTokeniser:
     )
 
 
+def _table(path: Path) -> dict[str, Any]:
+    return read_json(path, DataError) if path.is_file() else {}
+
+
 def _token(value: Any) -> str:
     """A special token, which may be written as a table with its content."""
     return str(value["content"]) if isinstance(value, Mapping) and "content" in value else str(value)
 
 
 def _merges(path: Path) -> list[tuple[str, str]]:
-    lines = read_text(path).splitlines()
+    try:
+        lines = read_text(path).splitlines()
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from None
     return [_pair(line.split(), path) for line in lines if line.strip() and not line.startswith("#version")]
 
 
@@ -71,6 +76,9 @@ def _of_tokenizer(path: Path) -> tuple[dict[str, int], list[tuple[str, str]]]:
         raise DataError(f"{path} has no byte-pair vocabulary under 'model'")
     if model.get("end_of_word_suffix") != "</w>":
         raise DataError(f"{path}: words do not end in </w>: this is not CLIP's tokeniser")
-    merges = [_pair(m.split(" ") if isinstance(m, str) else m, path) for m in model.get("merges", [])]
-    added = {str(token["content"]): int(token["id"]) for token in found.get("added_tokens", [])}
+    try:
+        merges = [_pair(m.split(" ") if isinstance(m, str) else m, path) for m in model.get("merges", [])]
+        added = {str(token["content"]): int(token["id"]) for token in found.get("added_tokens", [])}
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path} is damaged: its merges or its added tokens are not those ({error!r})") from None
     return {**model["vocab"], **added}, merges

@@ -22,22 +22,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from zeuxis.errors import WeightsError, lookup
+from zeuxis.pretrained.kind import TensorSource, gather
 
 HEAD = 64  # width of an attention head
 ACTIVATIONS = MappingProxyType({"quick_gelu": "quick-gelu", "gelu": "gelu"})  # in config.json -> ours
 SMALLEST_END = 2  # eos_token_id of configurations written before it was used: the largest id ends a text
-
-
-@dataclass(frozen=True)
-class ClipSource:
-    """The public tensors that one of ours is made of: joined along the first axis, or one that is transposed."""
-
-    keys: tuple[str, ...]
-    transposed: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,48 +107,49 @@ TEMPERATURE = "logit_scale"
 # -- the key maps -------------------------------------------------------------------------------------
 
 
-def text_sources(layout: ClipNames, depth: int, projection: bool) -> dict[str, ClipSource]:
+def text_sources(layout: ClipNames, depth: int, projection: bool) -> dict[str, TensorSource]:
     """Each tensor of a :class:`zeuxis.nn.clip_text.ClipTextTower`, and the public ones that it is made of."""
     found = {
-        "token.weight": ClipSource((layout.text + layout.token,)),
-        "position": ClipSource((layout.text + layout.text_position,)),
+        "token.weight": TensorSource((layout.text + layout.token,)),
+        "position": TensorSource((layout.text + layout.text_position,)),
         **dict(_blocks(layout, layout.text, depth)),
         **_affine("norm", layout.text + layout.text_norm),
     }
     if projection:
-        found["projection.weight"] = ClipSource((layout.text_projection,), layout.transposed)
+        found["projection.weight"] = TensorSource((layout.text_projection,), transposed=layout.transposed)
     return found
 
 
-def vision_sources(layout: ClipNames, depth: int, projection: bool) -> dict[str, ClipSource]:
+def vision_sources(layout: ClipNames, depth: int, projection: bool) -> dict[str, TensorSource]:
     """Each tensor of a :class:`zeuxis.nn.clip_vision.ClipVisionTower`, likewise."""
     found = {
-        "patchify.weight": ClipSource((layout.vision + layout.patch,)),
-        "class_token": ClipSource((layout.vision + layout.class_token,)),
-        "position": ClipSource((layout.vision + layout.vision_position,)),
+        "patchify.weight": TensorSource((layout.vision + layout.patch,)),
+        "class_token": TensorSource((layout.vision + layout.class_token,)),
+        "position": TensorSource((layout.vision + layout.vision_position,)),
         **_affine("norm_in", layout.vision + layout.vision_norms[0]),
         **dict(_blocks(layout, layout.vision, depth)),
         **_affine("norm", layout.vision + layout.vision_norms[1]),
     }
     if projection:
-        found["projection.weight"] = ClipSource((layout.vision_projection,), layout.transposed)
+        found["projection.weight"] = TensorSource((layout.vision_projection,), transposed=layout.transposed)
     return found
 
 
-def clip_sources(layout: ClipNames, text_depth: int, vision_depth: int) -> dict[str, ClipSource]:
+def clip_sources(layout: ClipNames, text_depth: int, vision_depth: int) -> dict[str, TensorSource]:
     """Each tensor of a system ``clip`` with two published towers, likewise."""
     return {
         **{f"text.{name}": source for name, source in text_sources(layout, text_depth, True).items()},
         **{f"image.{name}": source for name, source in vision_sources(layout, vision_depth, True).items()},
-        "log_scale": ClipSource((TEMPERATURE,)),
+        "log_scale": TensorSource((TEMPERATURE,)),
     }
 
 
-def _blocks(layout: ClipNames, prefix: str, depth: int) -> Iterator[tuple[str, ClipSource]]:
+def _blocks(layout: ClipNames, prefix: str, depth: int) -> Iterator[tuple[str, TensorSource]]:
     for k in range(depth):
         ours, theirs = f"blocks.{k}", prefix + layout.block.format(k)
         for leaf in ("weight", "bias"):
-            yield f"{ours}.attention.qkv.{leaf}", ClipSource(tuple(theirs + q + layout.leaf + leaf for q in layout.qkv))
+            qkv = tuple(theirs + q + layout.leaf + leaf for q in layout.qkv)
+            yield f"{ours}.attention.qkv.{leaf}", TensorSource(qkv)
         for name, key in (
             ("attention.out", layout.out),
             ("norm1", layout.norms[0]),
@@ -167,41 +160,8 @@ def _blocks(layout: ClipNames, prefix: str, depth: int) -> Iterator[tuple[str, C
             yield from _affine(f"{ours}.{name}", theirs + key).items()
 
 
-def _affine(ours: str, theirs: str) -> dict[str, ClipSource]:
-    return {f"{ours}.{leaf}": ClipSource((f"{theirs}.{leaf}",)) for leaf in ("weight", "bias")}
-
-
-def gather(sources: Mapping[str, ClipSource], public: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Public tensors under our names.
-
-    Raises :class:`WeightsError` naming the keys that are missing, or left over once constants are put aside.
-    """
-    wanted = {key for source in sources.values() for key in source.keys}
-    _check(wanted, {key for key in public if key not in NO_WEIGHTS})
-    found = {}
-    for name, source in sources.items():
-        parts = [public[key] for key in source.keys]
-        tensor = parts[0] if len(parts) == 1 else torch.cat(parts)
-        found[name] = tensor.T.contiguous() if source.transposed else tensor
-    return found
-
-
-def scatter(sources: Mapping[str, ClipSource], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Our tensors under public names: the inverse of :func:`gather`. Raises :class:`WeightsError` as it does."""
-    _check(set(sources), set(tensors))
-    public: dict[str, Tensor] = {}
-    for name, source in sources.items():
-        tensor = tensors[name].T.contiguous() if source.transposed else tensors[name]
-        parts = tensor.chunk(len(source.keys)) if len(source.keys) > 1 else (tensor,)
-        public |= {key: part.contiguous() for key, part in zip(source.keys, parts, strict=True)}
-    return public
-
-
-def _check(wanted: set[str], given: set[str]) -> None:
-    for what, keys in (("lacks", wanted - given), ("also holds", given - wanted)):
-        if keys:
-            some = ", ".join(sorted(keys)[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
-            raise WeightsError(f"this CLIP {what} {some}: it is not of an architecture that is known here")
+def _affine(ours: str, theirs: str) -> dict[str, TensorSource]:
+    return {f"{ours}.{leaf}": TensorSource((f"{theirs}.{leaf}",)) for leaf in ("weight", "bias")}
 
 
 # -- the architecture, from names and shapes ----------------------------------------------------------
@@ -232,7 +192,7 @@ def read_text_tower(
     public = _with_prefix(public, TRANSFORMERS.text, TRANSFORMERS.token, TRANSFORMERS.text_projection)
     layout = layout_of(public)
     sizes = text_sizes(layout, public, config)
-    return sizes, gather(text_sources(layout, sizes["depth"], sizes["projection"] is not None), public)
+    return sizes, _gathered(text_sources(layout, sizes["depth"], sizes["projection"] is not None), public)
 
 
 def read_clip(
@@ -252,7 +212,7 @@ def read_clip(
         raise WeightsError(
             f"text is projected to {text['projection']} numbers and pictures to {image['projection']}: this is no CLIP"
         )
-    tensors = gather(clip_sources(layout, text["depth"], image["depth"]), public)
+    tensors = _gathered(clip_sources(layout, text["depth"], image["depth"]), public)
     made = {
         "shape": (image["channels"], image["size"], image["size"]),
         "embedding": text["projection"],
@@ -264,6 +224,11 @@ def read_clip(
         },
     }
     return made, tensors
+
+
+def _gathered(sources: Mapping[str, TensorSource], public: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Public tensors under our names, constants put aside."""
+    return gather(sources, {key: tensor for key, tensor in public.items() if key not in NO_WEIGHTS}, "this CLIP")
 
 
 def text_sizes(layout: ClipNames, public: Mapping[str, Tensor], config: Mapping[str, Any] | None) -> dict[str, Any]:

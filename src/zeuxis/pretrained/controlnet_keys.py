@@ -22,66 +22,11 @@ from torch import Tensor, nn
 from zeuxis.errors import WeightsError
 from zeuxis.nn.controlnet import ControlBranch
 from zeuxis.nn.unet import UNet
-from zeuxis.pretrained.kind import TensorSource
+from zeuxis.pretrained.kind import TensorSource, gather, scatter
+from zeuxis.pretrained.unet_keys import COMPVIS, DIFFUSERS, UNetSizes, unet_sources
 
 PREFIXES = ("control_model.", "state_dict.control_model.", "")  # of the authors' files; of diffusers'
 FAMILIES = {768: "Stable Diffusion 1.x", 1024: "Stable Diffusion 2.x", 2048: "Stable Diffusion XL"}  # by E
-
-Rules = tuple[tuple[str, str], ...]
-
-_INSIDE: Rules = (  # of a transformer's blocks, which both programs call alike
-    (r"\.mlp\.inner", ".ff.net.0.proj"),
-    (r"\.mlp\.outer", ".ff.net.2"),
-    (r"\.cross_attention\.", ".attn2."),
-    (r"(blocks\.\d+)\.attention\.", r"\1.attn1."),
-    (r"(attn[12])\.out", r"\1.to_out.0"),
-    (r"(attn[12])\.q\b", r"\1.to_q"),
-)
-DIFFUSERS: Rules = (
-    (r"^trunk\.time\.mlp\.0", "time_embedding.linear_1"),
-    (r"^trunk\.time\.mlp\.2", "time_embedding.linear_2"),
-    (r"^trunk\.added\.0", "add_embedding.linear_1"),
-    (r"^trunk\.added\.2", "add_embedding.linear_2"),
-    (r"^trunk\.stem", "conv_in"),
-    (r"^trunk\.down_levels\.(\d+)\.resample\.conv", r"down_blocks.\1.downsamplers.0.conv"),
-    (r"^trunk\.down_levels\.(\d+)\.blocks\.(\d+)\.resblock", r"down_blocks.\1.resnets.\2"),
-    (r"^trunk\.down_levels\.(\d+)\.blocks\.(\d+)\.transformer", r"down_blocks.\1.attentions.\2"),
-    (r"^trunk\.middle_blocks\.(\d)\.resblock", r"mid_block.resnets.\1"),
-    (r"^trunk\.middle_blocks\.0\.transformer", "mid_block.attentions.0"),
-    (r"(attentions\.\d+)\.blocks", r"\1.transformer_blocks"),
-    (r"(resnets\.\d+)\.vector", r"\1.time_emb_proj"),
-    (r"(resnets\.\d+)\.skip", r"\1.conv_shortcut"),
-    (r"^zeros\.(\d+)", r"controlnet_down_blocks.\1"),
-    (r"^middle_zero", "controlnet_mid_block"),
-    (r"^hint\.stem", "controlnet_cond_embedding.conv_in"),
-    (r"^hint\.layers\.(\d+)", r"controlnet_cond_embedding.blocks.\1"),
-    (r"^hint\.out", "controlnet_cond_embedding.conv_out"),
-    *_INSIDE,
-)
-AUTHORS: Rules = (  # after the numbers of blocks have been replaced by :func:`_counted`
-    (r"^trunk\.time\.mlp", "time_embed"),
-    (r"^trunk\.added", "label_emb.0"),
-    (r"^trunk\.stem", "input_blocks.0.0"),
-    (r"^(input_blocks\.\d+)\.resample\.conv", r"\1.0.op"),
-    (r"^(input_blocks\.\d+)\.resblock", r"\1.0"),
-    (r"^(input_blocks\.\d+)\.transformer", r"\1.1"),
-    (r"^trunk\.middle_blocks\.0\.resblock", "middle_block.0"),
-    (r"^trunk\.middle_blocks\.0\.transformer", "middle_block.1"),
-    (r"^trunk\.middle_blocks\.1\.resblock", "middle_block.2"),
-    (r"^((?:input_blocks\.\d+|middle_block)\.1)\.blocks", r"\1.transformer_blocks"),
-    (r"^zeros\.(\d+)", r"zero_convs.\1.0"),
-    (r"^middle_zero", "middle_block_out.0"),
-    (r"^hint\.stem", "input_hint_block.0"),
-    *_INSIDE,
-)
-_RESBLOCK = {  # of the authors' residual blocks
-    "norm1": "in_layers.0",
-    "conv1": "in_layers.2",
-    "vector": "emb_layers.1",
-    "norm2": "out_layers.0",
-    "conv2": "out_layers.3",
-    "skip": "skip_connection",
-}
 
 
 @dataclass(frozen=True)
@@ -112,17 +57,11 @@ def load_controlnet(public: Mapping[str, Tensor], unet: UNet, dtype: torch.dtype
     channels = _shape(mine, ("controlnet_cond_embedding.conv_in.weight", "input_hint_block.0.weight"))[1]
     _check_base(mine, unet)
     branch = ControlBranch(unet, channels, factor=_factor(mine), weights=False)
-    sources = key_map(branch, authors="input_hint_block.0.weight" in mine)
-    wanted = {key for source in sources.values() for key in source.keys}
-    for what, keys in (("lacks", wanted - mine.keys()), ("also holds", mine.keys() - wanted)):
-        if keys:
-            some = ", ".join(sorted(keys)[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
-            raise WeightsError(f"this ControlNet {what} {some}: it is for a base of another architecture than this")
+    pointwise = any(key.endswith(".proj_in.weight") and tensor.ndim == 4 for key, tensor in mine.items())
+    sources = key_map(branch, authors="input_hint_block.0.weight" in mine, pointwise=pointwise)
+    found = gather(sources, mine, "this ControlNet", "it is for a base of another architecture than this")
     for name, parameter in list(branch.named_parameters()):
-        parts = [mine[key] for key in sources[name].keys]
-        tensor = torch.cat(parts) if len(parts) > 1 else parts[0]
-        if tensor.ndim == 4 and parameter.ndim == 2 and tensor.shape[2:] == (1, 1):
-            tensor = tensor.flatten(1)
+        tensor = found[name]
         if tensor.shape != parameter.shape:
             raise WeightsError(
                 f"this ControlNet's {sources[name].keys[0]} is {tuple(tensor.shape)}, and the base wants "
@@ -135,48 +74,72 @@ def load_controlnet(public: Mapping[str, Tensor], unet: UNet, dtype: torch.dtype
 
 def save_controlnet(branch: ControlBranch) -> dict[str, Tensor]:
     """The branch's tensors under the names of diffusers, fused ones parted: what :func:`load_controlnet` reads."""
-    public: dict[str, Tensor] = {}
-    for name, source in key_map(branch, authors=False).items():
-        for key, part in zip(source.keys, branch.get_parameter(name).chunk(len(source.keys)), strict=True):
-            public[key] = part.detach()
-    return public
+    tensors = {name: parameter.detach() for name, parameter in branch.named_parameters()}
+    return scatter(key_map(branch, authors=False), tensors, "this branch")
 
 
-def key_map(branch: ControlBranch, *, authors: bool) -> dict[str, TensorSource]:
-    """Each parameter of ``branch``, and the public ones that it is made of, in the authors' names or in diffusers'."""
-    counted = _counted(branch) if authors else {}
-    found = {}
-    for name, _ in branch.named_parameters():
-        key = next((name.replace(ours, theirs, 1) for ours, theirs in counted.items() if name.startswith(ours)), name)
-        for pattern, by in AUTHORS if authors else DIFFUSERS:
-            key = re.sub(pattern, by, key)
-        if authors and (block := re.match(r"(input_blocks\.\d+\.0|middle_block\.[02])\.(\w+)(\.\w+)$", key)):
-            key = f"{block[1]}.{_RESBLOCK.get(block[2], block[2])}{block[3]}"
-        found[name] = TensorSource(_parted(key))
-    return found
+def key_map(branch: ControlBranch, *, authors: bool, pointwise: bool = False) -> dict[str, TensorSource]:
+    """Each parameter of ``branch``, and the public ones that it is made of, in the authors' names or in diffusers'.
+
+    The copy of the U-Net's half bears the U-Net's names (:mod:`zeuxis.pretrained.unet_keys`); ``pointwise`` is of
+    transformers' maps in and out that are 1x1 convolutions.
+
+    Raises :class:`WeightsError` for a branch of a U-Net that no public one is like.
+    """
+    names, own = (COMPVIS, _authors(branch)) if authors else (DIFFUSERS, _diffusers(branch))
+    known = {f"trunk.{name}": source for name, source in unet_sources(names, _sizes(branch, pointwise)).items()}
+    for ours, theirs in own.items():
+        known |= {f"{ours}.{leaf}": TensorSource((f"{theirs}.{leaf}",)) for leaf in ("weight", "bias")}
+    wanted = [name for name, _ in branch.named_parameters()]
+    if strange := [name for name in wanted if name not in known]:
+        raise WeightsError(f"{strange[0]} of this branch has no public name: public ControlNets are of U-Nets that "
+                           "attend to a text, as those of Stable Diffusion do")  # fmt: skip
+    return {name: known[name] for name in wanted}
 
 
-def _counted(branch: ControlBranch) -> dict[str, str]:
-    """The prefixes of our blocks and halvings, and the authors', who count all of them in one row, as the hint's."""
-    found, at = {}, 1
-    for i, level in enumerate(branch.trunk.down_levels):
-        for j in range(len(list(level.get_submodule("blocks").children()))):
-            found[f"trunk.down_levels.{i}.blocks.{j}."] = f"input_blocks.{at}."
-            at += 1
-        if level.resample is not None:
-            found[f"trunk.down_levels.{i}."] = f"input_blocks.{at}."
-            at += 1
-    layers = len(branch.hint.layers)
-    found |= {f"hint.layers.{k}.": f"input_hint_block.{2 * k + 2}." for k in range(layers)}
-    return found | {"hint.out.": f"input_hint_block.{2 * layers + 2}."}
+def _diffusers(branch: ControlBranch) -> dict[str, str]:
+    """The layers beside the U-Net's half."""
+    hint = "controlnet_cond_embedding"
+    return {
+        "hint.stem": f"{hint}.conv_in",
+        **{f"hint.layers.{k}": f"{hint}.blocks.{k}" for k in range(len(branch.hint.layers))},
+        "hint.out": f"{hint}.conv_out",
+        **{f"zeros.{k}": f"controlnet_down_blocks.{k}" for k in range(len(branch.zeros))},
+        "middle_zero": "controlnet_mid_block",
+    }
 
 
-def _parted(key: str) -> tuple[str, ...]:
-    """The keys of the projections that are one of ours under ``key``."""
-    for fused, parts in ((".qkv.", ("q", "k", "v")), (".kv.", ("k", "v"))):
-        if fused in key:
-            return tuple(key.replace(fused, f".to_{part}.") for part in parts)
-    return (key,)
+def _authors(branch: ControlBranch) -> dict[str, str]:
+    """The same; of the hint's layers they count the activations between them too."""
+    layers = ["hint.stem", *(f"hint.layers.{k}" for k in range(len(branch.hint.layers))), "hint.out"]
+    return {
+        **{layer: f"input_hint_block.{2 * k}" for k, layer in enumerate(layers)},
+        **{f"zeros.{k}": f"zero_convs.{k}.0" for k in range(len(branch.zeros))},
+        "middle_zero": "middle_block_out.0",
+    }
+
+
+def _sizes(branch: ControlBranch, pointwise: bool) -> UNetSizes:
+    """The sizes of the U-Net of which the branch copies half, as far as names go."""
+    trunk = branch.trunk
+    shapes = {name: tuple(p.shape) for name, p in trunk.named_parameters()}
+
+    def count(pattern: str) -> int:
+        return len({m[1] for name in shapes if (m := re.match(pattern, name))})
+
+    width, channels = shapes["stem.weight"][:2]
+    levels = range(len(trunk.down_levels))
+    return UNetSizes(
+        channels=channels,
+        latent=channels,
+        width=width,
+        multiples=tuple(shapes[f"down_levels.{k}.blocks.0.resblock.conv2.weight"][0] // width for k in levels),
+        blocks=count(r"down_levels\.0\.blocks\.(\d+)"),
+        depths=tuple(count(rf"down_levels\.{k}\.blocks\.0\.transformer\.blocks\.(\d+)") for k in levels),
+        context_width=trunk.context_width,
+        added_width=0 if trunk.added is None else trunk.vector_width,
+        pointwise=pointwise,
+    )
 
 
 _MARKS = ("controlnet_cond_embedding.conv_in.weight", "input_hint_block.0.weight")

@@ -46,12 +46,17 @@ def write_hub_layout(
 
     ``side`` is that of its pictures in pixels; ``dtype`` that in which tensors are written, by default their own.
 
-    Raises :class:`Unsupported` for a text that no public pipeline reads in the same way.
+    Raises :class:`Unsupported` for what has no place in that layout: a text or steps that no public pipeline reads or
+    takes in the same way, or tensors of no part of one.
     """
     network, stage = with_defaults(latent_unet, config["network"]), with_defaults(first_stage, config["first_stage"])
     towers = [with_defaults(clip_reader, table) for table in config["text"]]
     xl = bool(network["added_width"])
     _check_text(towers, xl)
+    if config["zero_null"] and not xl:
+        raise Unsupported("zero_null: public pipelines take zeros for no caption in XL alone, here the empty caption")
+    _check_parts(state, len(towers))
+    scheduler = write_scheduler(config)
     for what, table in (("U-Net", network), ("first stage", stage)):
         if table["width"] < SMALLEST or table["width"] % 32:
             raise Unsupported(
@@ -78,14 +83,16 @@ def write_hub_layout(
         tensors = within(state, f"prompt.readers.{k}.tower.")
         sources = clip_keys.text_sources(clip_keys.TRANSFORMERS, table["depth"], table["projection"] is not None)
         name = "text_encoder" if k == 0 else f"text_encoder_{k + 1}"
-        parts[name] = tower_config(table), clip_keys.scatter(sources, tensors), STEMS[1]
+        parts[name] = tower_config(table), scatter(sources, tensors, "this text tower"), STEMS[1]
         _write_tokeniser(table, folder / name.replace("text_encoder", "tokenizer"))
     for name, (facts, public, stem) in parts.items():
         _write_json(folder / name / "config.json", facts)
         kept = {key: tensor.detach().to("cpu", dtype).clone().contiguous() for key, tensor in public.items()}
         save_file(kept, folder / name / f"{stem}.safetensors", metadata={"format": "pt"})
-    _write_json(folder / "scheduler" / "scheduler_config.json", write_scheduler(config))
-    _write_json(folder / INDEX, _index(config, network, len(towers), xl))
+    _write_json(folder / "scheduler" / "scheduler_config.json", scheduler)
+    _write_json(
+        folder / INDEX, _index(config, PIPELINES[xl, bool(network["extra"])], str(scheduler["_class_name"]), xl)
+    )
 
 
 def with_defaults(function: Callable[..., Any], table: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -203,21 +210,20 @@ def tower_config(table: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _index(config: Mapping[str, Any], network: Mapping[str, Any], towers: int, xl: bool) -> dict[str, Any]:
+def _index(config: Mapping[str, Any], pipeline: str, scheduler: str, xl: bool) -> dict[str, Any]:
     found: dict[str, Any] = {
-        "_class_name": PIPELINES[xl, bool(network["extra"])],
+        "_class_name": pipeline,
         "_diffusers_version": VERSION,
         "unet": ["diffusers", "UNet2DConditionModel"],
         "vae": ["diffusers", "AutoencoderKL"],
-        "scheduler": ["diffusers", write_scheduler(config)["_class_name"]],
+        "scheduler": ["diffusers", scheduler],
         "text_encoder": ["transformers", "CLIPTextModel"],
         "tokenizer": ["transformers", "CLIPTokenizer"],
     }
     if xl:
-        second = {"text_encoder_2": ["transformers", "CLIPTextModelWithProjection"]} if towers > 1 else {}
         return {
             **found,
-            **second,
+            "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"],
             "tokenizer_2": ["transformers", "CLIPTokenizer"],
             "force_zeros_for_empty_prompt": config["zero_null"],
         }
@@ -244,6 +250,16 @@ def _check_text(towers: list[dict[str, Any]], xl: bool) -> None:
     if len(towers) != count or any((table["skip"], table["norm"]) != wanted for table in towers):
         read = "the last layer but one of two towers" if xl else "the last layer of one tower, normalised"
         raise Unsupported(f"public pipelines of this kind read {read}; this model reads its text otherwise")
+
+
+def _check_parts(state: Mapping[str, Tensor], towers: int) -> None:
+    """Refuse tensors that would not be written."""
+    parts = ("network.", "first_stage.", *(f"prompt.readers.{k}.tower." for k in range(towers)))
+    if left := sorted(name for name in state if not name.startswith(parts)):
+        raise Unsupported(
+            f"{len(left)} tensors, {left[0]} first, are of no part of the hub's layout: U-Net, first stage and text "
+            "towers are what is written"
+        )
 
 
 def _write_tokeniser(table: Mapping[str, Any], folder: Path) -> None:

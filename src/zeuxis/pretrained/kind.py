@@ -17,6 +17,7 @@ from zeuxis.errors import WeightsError
 
 WRAPPERS = ("state_dict.", "params_ema.", "params.")  # training programs keep a network's state under one of these
 PARALLEL = "module."  # put before every key by torch's DataParallel
+UNKNOWN = "it is not of an architecture that is known here"
 
 
 class Architecture(Protocol):
@@ -40,6 +41,7 @@ class TensorSource:
 
     keys: tuple[str, ...]
     pointwise: bool = False  # theirs are kernels of 1x1 convolutions (out, in, 1, 1), ours is a matrix (out, in)
+    transposed: bool = False  # theirs are matrices (in, out)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,12 +107,14 @@ def to_public(kind: CheckpointKind[A], architecture: A, tensors: Mapping[str, Te
     return scatter(sources, {k: v for k, v in tensors.items() if k not in kind.not_stored}, f"this {kind.name}")
 
 
-def gather(sources: Mapping[str, TensorSource], public: Mapping[str, Tensor], what: str) -> dict[str, Tensor]:
-    """Public tensors under our names. ``what`` begins the message of an error.
+def gather(
+    sources: Mapping[str, TensorSource], public: Mapping[str, Tensor], what: str, why: str = UNKNOWN
+) -> dict[str, Tensor]:
+    """Public tensors under our names. ``what`` begins the message of an error, and ``why`` ends it.
 
     Raises :class:`WeightsError` naming the keys that are missing or left over.
     """
-    _check_keys(what, {key for source in sources.values() for key in source.keys}, set(public))
+    _check_keys(what, {key for source in sources.values() for key in source.keys}, set(public), why)
     return {name: _join(what, source, public) for name, source in sources.items()}
 
 
@@ -121,7 +125,7 @@ def scatter(sources: Mapping[str, TensorSource], tensors: Mapping[str, Tensor], 
     for name, source in sources.items():
         parts = tensors[name].chunk(len(source.keys)) if len(source.keys) > 1 else [tensors[name]]
         for key, part in zip(source.keys, parts, strict=True):
-            public[key] = part[:, :, None, None] if source.pointwise else part
+            public[key] = part[:, :, None, None] if source.pointwise else part.T if source.transposed else part
     return public
 
 
@@ -157,12 +161,14 @@ def _join(what: str, source: TensorSource, public: Mapping[str, Tensor]) -> Tens
         raise WeightsError(f"{what}: {', '.join(source.keys)} are not of one shape; it is not one that is known here")
     if source.pointwise:
         parts = [part.flatten(1) for part in parts]
+    if source.transposed:
+        parts = [part.T.contiguous() for part in parts]
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-def _check_keys(what: str, wanted: set[str], given: set[str]) -> None:
+def _check_keys(what: str, wanted: set[str], given: set[str], why: str = UNKNOWN) -> None:
     """Name what is missing and what is left over."""
     for verb, keys in (("lacks", wanted - given), ("also holds", given - wanted)):
         if keys:
             some = ", ".join(sorted(keys)[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
-            raise WeightsError(f"{what} {verb} {some}: it is not of an architecture that is known here")
+            raise WeightsError(f"{what} {verb} {some}: {why}")

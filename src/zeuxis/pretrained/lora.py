@@ -10,16 +10,18 @@ Styles, told by their keys; a layer bears its public name, in each of them spell
                  the order in which the model lists them: the way down, the way up, the middle; in a transformer block
                  self-attention, gated MLP, cross-attention; in a text layer keys, values, queries, output
 
+alpha is the layer's own where the file has one (``.alpha``), otherwise what is said of it beside the tensors
+(:mod:`zeuxis.pretrained.lora_table`), otherwise r.
+
 Every tensor finds its layer and fits it, or the file is refused and those that do not are named: it was made for
 another base, or is of a kind that is not known here.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from torch import Tensor
 from zeuxis.errors import WeightsError
 from zeuxis.files import require_regular
 from zeuxis.pretrained import clip_keys
+from zeuxis.pretrained.lora_table import AdapterTable, adapter_table, parsed
 from zeuxis.pretrained.unet_keys import COMPVIS, DIFFUSERS, UNetSizes, unet_sources
 
 ROLES = {
@@ -60,20 +63,50 @@ class LayerPlace:
     count: int
 
 
-@dataclass
+@dataclass(frozen=True)
 class Pair:
-    """What a file holds for one layer."""
+    """What a file holds for one layer, by role ("down", "up", "alpha"), and under which keys."""
 
-    down: Tensor | None = None
-    up: Tensor | None = None
-    alpha: float | None = None
+    layer: str
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
 
-    def delta(self) -> Tensor:
-        """alpha / r B A as a matrix (out, in) or a kernel (out, in, k, k), float32."""
-        assert self.up is not None and self.down is not None
-        rank = self.down.shape[0]
-        product = self.up.float().flatten(1) @ self.down.float().flatten(1)
-        return (self.alpha or rank) / rank * product.view(self.up.shape[0], *self.down.shape[1:])
+    def delta(self, table: AdapterTable) -> Tensor:
+        """alpha / r B A as a matrix (out, in) or a kernel (out, in, k, k), float32.
+
+        Raises :class:`WeightsError` naming keys whose ranks are not one, or are not that of the ``table``.
+        """
+        down, up = self.tensors["down"], self.tensors["up"]
+        a, b = (f"{self.keys[role]} {tuple(self.tensors[role].shape)}" for role in ("down", "up"))
+        rank = down.shape[0] if down.ndim > 1 else 0
+        if not rank or up.ndim < 2 or up[0].numel() != rank:
+            raise WeightsError(f"{a} and {b} are not of one rank")
+        if (told := table.rank(self.layer)) not in (None, rank):
+            raise WeightsError(f"{a} and {b} are of rank {rank}, and {table.where} says {told}")
+        alpha = table.alpha(self.layer, rank)
+        if "alpha" in self.tensors:
+            if self.tensors["alpha"].numel() != 1:
+                raise WeightsError(f"{self.keys['alpha']} {tuple(self.tensors['alpha'].shape)} is not one number")
+            alpha = float(self.tensors["alpha"])
+        product = up.float().flatten(1) @ down.float().flatten(1)
+        return alpha / rank * product.view(up.shape[0], *down.shape[1:])
+
+
+@dataclass(frozen=True)
+class MergedLora:
+    """What was merged: the files that it was read from, and how many layers were changed."""
+
+    files: tuple[Path, ...]
+    layers: int
+
+
+@dataclass(frozen=True)
+class LoraFile:
+    """A file as it was read: its pairs by public layer, what is said beside them, and keys that name no known layer."""
+
+    pairs: dict[str, Pair]
+    table: AdapterTable
+    lost: tuple[str, ...]
 
 
 def places(sizes: UNetSizes, depths: Iterable[int]) -> dict[str, LayerPlace]:
@@ -98,18 +131,22 @@ def _of(name: str, keys: tuple[str, ...], prefix: str) -> Iterator[tuple[str, La
             yield prefix + key.removesuffix(".weight"), LayerPlace(name, index, len(keys))
 
 
-def merge(file: Path, tensors: dict[str, Tensor], known: Mapping[str, LayerPlace], scale: float = 1.0) -> int:
-    """Add the LoRA in ``file`` to ``tensors`` (our names), of which those concerned are replaced; how many layers were.
+def merge(file: Path, tensors: dict[str, Tensor], known: Mapping[str, LayerPlace], scale: float = 1.0) -> MergedLora:
+    """Add the LoRA in ``file`` to ``tensors`` (our names), of which those concerned are replaced.
 
     Raises :class:`WeightsError` for a file in which anything finds no layer or does not fit it, naming that.
     """
-    pairs, lost = read(file, known)
+    found = read(file, known)
+    lost = list(found.lost)
     deltas: dict[str, list[tuple[LayerPlace, Tensor]]] = {}
-    for layer, pair in pairs.items():
-        if pair.up is None or pair.down is None:
-            lost.append(f"{layer} without {'up' if pair.up is None else 'down'}")
+    for layer, pair in found.pairs.items():
+        if missing := [role for role in ("up", "down") if role not in pair.tensors]:
+            lost.append(f"{layer} without {missing[0]}")
             continue
-        place, delta = known[layer], pair.delta()
+        try:
+            place, delta = known[layer], pair.delta(found.table)
+        except WeightsError as error:
+            raise WeightsError(f"{file} cannot be merged: {error}") from None
         rows = tensors[place.name].chunk(place.count)[place.index]
         if delta.numel() != rows.numel() or delta.shape[0] != rows.shape[0]:
             lost.append(f"{layer} of {tuple(delta.shape)} for {tuple(rows.shape)}")
@@ -126,13 +163,13 @@ def merge(file: Path, tensors: dict[str, Tensor], known: Mapping[str, LayerPlace
         for place, delta in each:
             changed.chunk(place.count)[place.index].add_(delta, alpha=scale)
         tensors[name] = changed.to(tensors[name].dtype)
-    return len(pairs)
+    return MergedLora((file, *found.table.files), len(found.pairs))
 
 
-def read(file: Path, known: Mapping[str, LayerPlace]) -> tuple[dict[str, Pair], list[str]]:
-    """The pairs in a file by public layer, and the keys that name none that is ``known``."""
+def read(file: Path, known: Mapping[str, LayerPlace]) -> LoraFile:
+    """What is in a file for the layers that are ``known``; raises :class:`WeightsError` where it cannot be read."""
     tensors, facts = _open(file)
-    lists = _listed(facts, known) if any(NUMBERED.fullmatch(key) for key in tensors) else {}
+    lists = _listed(facts, known, str(file)) if any(NUMBERED.fullmatch(key) for key in tensors) else {}
     flat = {prefix + layer.removeprefix(f"{part}.").replace(".", "_"): layer
             for prefix, part in KOHYA.items() for layer in known if layer.startswith(f"{part}.")}  # fmt: skip
     pairs: dict[str, Pair] = {}
@@ -142,12 +179,11 @@ def read(file: Path, known: Mapping[str, LayerPlace]) -> tuple[dict[str, Pair], 
         if layer not in known:
             lost.append(key)
             continue
-        pair = pairs.setdefault(layer, Pair())
-        if role == "alpha":
-            pair.alpha = float(tensor)
-        else:
-            setattr(pair, role, tensor)
-    return pairs, lost
+        pair = pairs.setdefault(layer, Pair(layer))
+        if role in pair.keys:
+            raise WeightsError(f"{file}: {pair.keys[role]} and {key} are both the {role} of {layer}")
+        pair.tensors[role], pair.keys[role] = tensor, key
+    return LoraFile(pairs, adapter_table(file, tensors, facts), tuple(lost))
 
 
 def _layer(key: str, flat: Mapping[str, str], lists: Mapping[str, list[str]]) -> tuple[str, str]:
@@ -170,13 +206,15 @@ def _with_part(layer: str) -> str:
     return layer if layer.startswith(tuple(f"{part}." for part in PARTS)) else f"unet.{layer}"
 
 
-def _listed(facts: Mapping[str, str], known: Mapping[str, LayerPlace]) -> dict[str, list[str]]:
-    """The layers that cloneofsimo's numbers count, of each part that the metadata speak of."""
+def _listed(facts: Mapping[str, str], known: Mapping[str, LayerPlace], file: str) -> dict[str, list[str]]:
+    """The layers that cloneofsimo's numbers count, of each part that the metadata of ``file`` speak of."""
     found = {}
     for part in ("unet", "text_encoder"):
-        classes = json.loads(facts[part]) if part in facts else []
+        classes = parsed(facts[part], f"{file}: '{part}'") if part in facts else []
+        if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+            raise WeightsError(f"{file}: '{part}' of its metadata is no list of classes")
         if strange := set(classes) - ATTENTIONS - {GATED, TEXT}:
-            raise WeightsError(f"it counts layers of {', '.join(sorted(strange))}, which is not known here")
+            raise WeightsError(f"{file} counts layers of {', '.join(sorted(strange))}, which is not known here")
         found[part] = list(_unet_layers(known, classes) if part == "unet" else _text_layers(known, classes))
     return found
 

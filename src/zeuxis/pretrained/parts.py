@@ -29,6 +29,7 @@ from zeuxis.pretrained.kind import unwrapped
 
 INDEX = "model_index.json"
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
+AUTO_MAP = b'"auto_map"'  # the key under which a table names programs
 STEMS = ("diffusion_pytorch_model", "model")  # of the weights of a part
 # Of one file: what lies under which prefix, and what of it has no place in a model that draws.
 UNET, STAGE = "model.diffusion_model.", "first_stage_model."
@@ -74,6 +75,7 @@ class PublishedParts:
     scheduler: Mapping[str, Any] | None
     index: Mapping[str, Any]
     files: tuple[Path, ...]  # that hold the weights
+    programs: tuple[str, ...] = ()  # that lie in the folder, or that its tables name; never run
     unused: tuple[str, ...] = ()
 
 
@@ -83,7 +85,9 @@ def is_published(path: Path) -> bool:
 
 
 def holds_unet(file: Path) -> bool:
-    """Whether a file of safetensors has a U-Net under the name that a whole model's has."""
+    """Whether a file of safetensors, or a folder in the hub's layout, has a U-Net under a whole model's name of it."""
+    if file.is_dir():
+        return (file / "unet").is_dir()
     try:
         require_regular(file)
         with safe_open(file, "pt") as found:
@@ -126,6 +130,7 @@ def _of_folder(folder: Path) -> PublishedParts:
         scheduler=read_json(scheduler) if scheduler.is_file() else None,
         index=index,
         files=tuple(files),
+        programs=programs_in(folder),
     )
 
 
@@ -141,12 +146,25 @@ def _part(folder: Path, files: list[Path]) -> PublishedPart:
     return PublishedPart(tensors, read_json(config) if config.is_file() else {})
 
 
+def programs_in(folder: Path) -> tuple[str, ...]:
+    """The programs of a published folder and of its parts: files of Python, and tables that name some (``auto_map``).
+
+    They are never imported; this is to say so.
+    """
+    files = [path for pattern in ("*.py", "*/*.py") for path in folder.glob(pattern)]
+    tables = [path for pattern in ("*config.json", "*/*config.json") for path in folder.glob(pattern)]
+    tables = [path for path in tables if AUTO_MAP in path.read_bytes()]
+    return tuple(str(path.relative_to(folder)) for path in (*sorted(files), *sorted(tables)))
+
+
 def weights_of(folder: Path) -> list[Path]:
     """The files of a part's weights: in full where they are, otherwise the one variant that there is; a file itself.
 
     Raises :class:`WeightsError` where there are none, several variants, or pickles.
     """
     if folder.is_file():
+        if folder.suffix != ".safetensors":
+            raise WeightsError(_no_safetensors(folder))
         return [folder]
     if not folder.is_dir():
         raise WeightsError(f"there is no {folder}: give a file of safetensors, or a folder of the hub's layout")
@@ -192,7 +210,7 @@ def _shards(table: Path) -> list[Path]:
 
 def _of_file(file: Path) -> PublishedParts:
     if file.suffix != ".safetensors":
-        raise WeightsError(f"{file} is no safetensors: zeuxis convert {file} makes a file of them, without running it")
+        raise WeightsError(_no_safetensors(file))
     every = open_tensors(file)
     place, inside = unwrapped(every)  # of a converted checkpoint
     tensors = {key.removeprefix(place): every[key] for key in inside}
@@ -230,6 +248,10 @@ def _of_file(file: Path) -> PublishedParts:
 
 
 # -- files --------------------------------------------------------------------------------------------
+
+
+def _no_safetensors(file: Path) -> str:
+    return f"{file} is no safetensors: zeuxis convert {file} makes a file of them, without running it"
 
 
 def open_tensors(file: Path) -> dict[str, Tensor]:

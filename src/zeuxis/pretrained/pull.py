@@ -1,7 +1,8 @@
 """Published models fetched from the hub, when a user asks: safetensors, JSON and text alone, and each file's hash.
 
-What is fetched goes to ``models/OWNER/NAME`` in the cache, whole or not at all; an interrupted fetch goes on where it
-stopped. From then on ``OWNER/NAME`` is the model's name, and nothing asks the hub again.
+Programs and pickles stay where they are. What is fetched goes to ``models/OWNER/NAME`` in the cache, whole or not at
+all; an interrupted fetch goes on where it stopped. From then on ``OWNER/NAME`` is the model's name, and nothing asks
+the hub again.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -23,7 +24,9 @@ NAME = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[^\s@]+))?")
 PARTS = ("unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler")
 PLAIN = (".json", ".txt")
 WEIGHTS = ".safetensors"
+PROGRAM = ".py"
 RECORD = "pulled.json"
+NOTES = ".cache"  # the client's own, with the files that it has begun
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Pulled:
     commit: str
     files: int
     bytes: int
+    programs: tuple[str, ...] = ()  # of the repository, which were not fetched
 
 
 def pull(
@@ -73,22 +77,49 @@ def pull(
     files = chosen(found["repo"], there, variant, file)
     draft = folder.with_name(f".{folder.name}-part")
     draft.mkdir(parents=True, exist_ok=True)
-    total, free = sum(f.bytes for f in files), shutil.disk_usage(draft).free
-    if total > free:
+    _keep(draft, {each.path for each in files}, notes=True)  # an interrupted fetch may have been of other files
+    total, held, free = sum(f.bytes for f in files), _held(draft, files), shutil.disk_usage(draft).free
+    if total - held > free:
+        here = f", {held / 1e9:.1f} GB of them here already," if held else ""
         raise DataError(
-            f"{found['repo']} has {total / 1e9:.1f} GB of files and {draft.parent} has {free / 1e9:.1f} GB free: set "
-            "ZEUXIS_CACHE to a folder with more"
+            f"{found['repo']} has {total / 1e9:.1f} GB of files{here} and {draft.parent} has {free / 1e9:.1f} GB free: "
+            "set ZEUXIS_CACHE to a folder with more"
         )
     hashes, done = {}, 0
     for each in files:
         report(f"fetching {each.path}", done / max(total, 1))
         hashes[each.path] = _fetch(found["repo"], commit, each, draft)
         done += each.bytes
-    shutil.rmtree(draft / ".cache", ignore_errors=True)  # the client's own notes
+    _keep(draft, set(hashes))
     facts = {"repository": found["repo"], "commit": commit, "sha256": hashes}
     (draft / RECORD).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     draft.rename(folder)
-    return Pulled(folder, commit, len(files), total)
+    return Pulled(folder, commit, len(files), total, tuple(f.path for f in there if f.path.endswith(PROGRAM)))
+
+
+def _keep(draft: Path, paths: Set[str], *, notes: bool = False) -> None:
+    """Delete every file of a draft but those at ``paths``, and the client's ``notes`` if they are still of use."""
+    for path in sorted(draft.rglob("*"), reverse=True):  # what is in a folder before the folder
+        inside = path.relative_to(draft)
+        if inside.as_posix() in paths or (notes and inside.parts[0] == NOTES):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            if not any(path.iterdir()):
+                path.rmdir()
+        else:
+            path.unlink()
+
+
+def _held(draft: Path, files: Sequence[ModelFile]) -> int:
+    """Bytes of ``files`` that a draft holds: whole ones, and the begun ones of which the client says what they are."""
+    begun = {path: path.stat().st_size for path in (draft / NOTES).rglob("*.incomplete")}
+    held = 0
+    for each in files:
+        if (draft / each.path).is_file():
+            held += min(each.bytes, (draft / each.path).stat().st_size)
+        elif each.sha256 is not None:
+            held += min(each.bytes, sum(size for path, size in begun.items() if each.sha256 in path.name))
+    return held
 
 
 def chosen(repo: str, there: Sequence[ModelFile], variant: str | None, file: str | None) -> list[ModelFile]:
@@ -100,9 +131,10 @@ def chosen(repo: str, there: Sequence[ModelFile], variant: str | None, file: str
     for part in PARTS:
         inside = [f for f in there if str(PurePosixPath(f.path).parent) == part]
         weights = [f for f in inside if f.path.endswith(WEIGHTS)]
-        if not weights and any(f.path.endswith(PICKLES) for f in inside):
-            raise WeightsError(f"{repo} has pickles and no safetensors in {part}/, which could run any program: "
-                               "take a repository with safetensors")  # fmt: skip
+        if not weights and (pickle := _pickle(inside)):
+            raise WeightsError(
+                f"{repo} has no safetensors in {part}/, and {pickle}: take a repository with safetensors"
+            )
         sets: dict[str | None, list[ModelFile]] = {}
         for each in weights:
             sets.setdefault(_variant(each.path), []).append(each)
@@ -147,9 +179,22 @@ def _single(repo: str, there: Sequence[ModelFile], file: str | None) -> ModelFil
     if len(alone) != 1:
         known = ", ".join(f.path for f in alone)
         if not alone:
-            raise WeightsError(f"{repo} has neither {INDEX} nor a file of safetensors: nothing of it can be read")
+            why = _pickle(there) or "nothing of it can be read"
+            raise WeightsError(f"{repo} has neither {INDEX} nor a file of safetensors: {why}")
         raise UsageError(f"{repo} has several files: choose one with --file ({known})")
     return alone[0]
+
+
+def _pickle(files: Sequence[ModelFile]) -> str:
+    """What is to be said of a pickle among files; "" where there is none."""
+    for each in files:
+        if each.path.endswith(PICKLES):
+            name = PurePosixPath(each.path).name
+            return (
+                f"{each.path} is a pickle, which could run any program and is not fetched (zeuxis convert {name} reads "
+                "one that you have, without running it)"
+            )
+    return ""
 
 
 def _look(repo: str, revision: str | None) -> tuple[str, list[ModelFile]]:

@@ -2,124 +2,217 @@
 
 What a file does not say is that scheduler's own default. What it says and is not known here is refused, never passed
 over: a chain that is not the one the network was trained on makes noise, or worse, pictures that are a little wrong.
+A setting that its class does not have (left there by another) is passed over, as the public library does, and named.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from zeuxis.errors import WeightsError, lookup
+from zeuxis.errors import Unsupported, lookup
+
+CLIP, KARRAS, ZERO_SNR = "clip_sample", "use_karras_sigmas", "rescale_betas_zero_snr"
+_SIGMAS = frozenset({KARRAS, "use_exponential_sigmas", "use_beta_sigmas"})
+_SOLVER = _SIGMAS | {
+    ZERO_SNR, "thresholding", "solver_order", "solver_type", "final_sigmas_type", "use_flow_sigmas",
+    "use_dynamic_shifting",
+}  # fmt: skip
+_DPM = _SOLVER | {"algorithm_type", "use_lu_lambdas", "euler_at_final", "lambda_min_clipped", "variance_type"}
+_UNIPC = _SOLVER | {"predict_x0", "disable_corrector", "solver_p", "sigma_min", "sigma_max", "shift_terminal"}
 
 
 @dataclass(frozen=True)
-class SchedulerClass:
-    """One class of schedulers: the sampler that it is here, and its defaults."""
+class PublicScheduler:
+    """A public class of schedulers, with some settings: the sampler that it is here, and its defaults."""
 
+    name: str
     sampler: str
     spacing: str
+    knows: frozenset[str] = frozenset()  # which of the settings of :data:`IDLE` and of those below it has
+    settings: Mapping[str, Any] = field(default_factory=dict)  # under which it is this sampler; of the first, by itself
+    betas: tuple[float, float] = (0.0001, 0.02)
     to_zero: bool = True
+    clips: bool = False  # whether it clips where a file is silent
+    spans: bool = False  # whether Karras' levels span its whole chain, whatever the spacing
 
 
-CLASSES: Mapping[str, SchedulerClass] = MappingProxyType(
-    {
-        "DDIMScheduler": SchedulerClass("ddim", "leading"),
-        "PNDMScheduler": SchedulerClass("ddim", "leading", to_zero=False),
-        "DDPMScheduler": SchedulerClass("ancestral", "leading"),
-        "EulerDiscreteScheduler": SchedulerClass("euler", "linspace"),
-        "EulerAncestralDiscreteScheduler": SchedulerClass("ancestral", "linspace"),
-        "HeunDiscreteScheduler": SchedulerClass("heun", "linspace"),
-        "LMSDiscreteScheduler": SchedulerClass("lms", "linspace"),
-        "DPMSolverMultistepScheduler": SchedulerClass("dpmpp-2m", "linspace"),
-        "UniPCMultistepScheduler": SchedulerClass("unipc", "linspace"),
-    }
+SCHEDULERS = (  # of one sampler that one is written whose own spacing it is, otherwise the first
+    PublicScheduler("DDIMScheduler", "ddim", "leading", frozenset({CLIP, ZERO_SNR, "thresholding"}), clips=True),
+    PublicScheduler("PNDMScheduler", "ddim", "leading", to_zero=False),
+    PublicScheduler(
+        "DDPMScheduler",
+        "ancestral",
+        "leading",
+        frozenset({CLIP, ZERO_SNR, "thresholding", "variance_type"}),
+        clips=True,
+    ),
+    PublicScheduler(
+        "EulerDiscreteScheduler",
+        "euler",
+        "linspace",
+        _SIGMAS | {ZERO_SNR, "interpolation_type", "sigma_min", "sigma_max", "timestep_type", "final_sigmas_type"},
+    ),
+    PublicScheduler("EulerAncestralDiscreteScheduler", "ancestral", "linspace", frozenset({ZERO_SNR})),
+    PublicScheduler("HeunDiscreteScheduler", "heun", "linspace", _SIGMAS | {CLIP}, betas=(0.00085, 0.012)),
+    PublicScheduler("LMSDiscreteScheduler", "lms", "linspace", _SIGMAS),
+    PublicScheduler(
+        "DPMSolverMultistepScheduler",
+        "dpmpp-2m",
+        "linspace",
+        _DPM,
+        {"algorithm_type": "dpmsolver++", "solver_order": 2},
+        spans=True,
+    ),
+    PublicScheduler(
+        "DPMSolverMultistepScheduler",
+        "dpmpp-2m-sde",
+        "linspace",
+        _DPM,
+        {"algorithm_type": "sde-dpmsolver++", "solver_order": 2},
+        spans=True,
+    ),
+    PublicScheduler("UniPCMultistepScheduler", "unipc", "linspace", _UNIPC, {"solver_order": 2}, spans=True),
+    PublicScheduler("UniPCMultistepScheduler", "unipc-3", "linspace", _UNIPC, {"solver_order": 3}, spans=True),
 )
 SCHEDULES = MappingProxyType({"scaled_linear": "scaled-linear", "linear": "linear"})
 PREDICTIONS = MappingProxyType({"epsilon": "epsilon", "v_prediction": "v", "sample": "x0"})
-SPACINGS = frozenset({"leading", "trailing", "linspace"})
+SPACINGS = MappingProxyType({name: name for name in ("leading", "trailing", "linspace")})
 # Of what changes the chain or the prediction, the values that mean that nothing is done; others are not known here.
 IDLE: Mapping[str, tuple[Any, ...]] = MappingProxyType(
     {
-        "trained_betas": (None,),
-        "clip_sample": (False,),
+        CLIP: (False,),
         "thresholding": (False,),
-        "use_exponential_sigmas": (None, False),
-        "use_beta_sigmas": (None, False),
-        "use_flow_sigmas": (None, False),
-        "use_lu_lambdas": (None, False),
+        "use_exponential_sigmas": (False, None),
+        "use_beta_sigmas": (False, None),
+        "use_flow_sigmas": (False, None),
+        "use_lu_lambdas": (False, None),
+        "use_dynamic_shifting": (False, None),
+        "shift_terminal": (None,),
         "sigma_min": (None,),
         "sigma_max": (None,),
         "timestep_type": ("discrete",),
         "interpolation_type": ("linear",),
         "final_sigmas_type": ("zero",),
-        "algorithm_type": ("dpmsolver++", "sde-dpmsolver++"),
         "solver_type": ("midpoint", "bh2"),
+        "euler_at_final": (False,),
+        "lambda_min_clipped": (-math.inf, None),
+        "variance_type": ("fixed_small", None),
+        "predict_x0": (True,),
+        "disable_corrector": ([], None),
+        "solver_p": (None,),
     }
-)
-VARIANTS = MappingProxyType(  # samplers that differ in a setting of one class: algorithm_type and solver_order
-    {("dpmpp-2m", "sde-dpmsolver++", 2): "dpmpp-2m-sde", ("unipc", "None", 3): "unipc-3"}
 )
 
 
 def read_scheduler(file: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The constructor's keywords that a scheduler's file tells, and what is to be said of them.
 
-    Raises :class:`WeightsError` for what is not known here.
+    Raises :class:`Unsupported` for what is not known here.
     """
     name = str(file.get("_class_name", "DDIMScheduler"))
-    known = lookup("scheduler", name, CLASSES)
-    for key, idle in IDLE.items():
-        if key in file and file[key] not in idle:
-            raise WeightsError(f"its scheduler has {key} = {file[key]!r}, which is not known here: use {idle[0]!r}")
-    order = int(file.get("solver_order", 2))
-    if order != 2 and (known.sampler, "None", order) not in VARIANTS:
-        raise WeightsError(f"its scheduler {name} has solver_order = {order}, which is not known here: use 2")
-    notes = []
-    if name == "PNDMScheduler":
-        notes.append("its scheduler PNDM is not here: DDIM stands in for it, with the same chain and steps")
-    sampler = VARIANTS.get((known.sampler, str(file.get("algorithm_type")), order), known.sampler)
+    known = _variant(lookup("scheduler", name, {each.name: each.name for each in SCHEDULERS}), file)
+    if file.get("trained_betas") is not None:
+        raise Unsupported("its scheduler has trained_betas, a chain of its own, which is not known here: use none")
+    for key in sorted(known.knows & IDLE.keys() & file.keys()):
+        if file[key] not in IDLE[key]:
+            raise Unsupported(f"its scheduler has {key} = {file[key]!r}, which is not known here: use {IDLE[key][0]!r}")
     predicts = lookup("prediction_type", str(file.get("prediction_type", "epsilon")), PREDICTIONS)
-    zero_snr = bool(file.get("rescale_betas_zero_snr", False))
+    zero_snr = ZERO_SNR in known.knows and bool(file.get(ZERO_SNR, False))
     if zero_snr and predicts != "v":
-        raise WeightsError(f"its scheduler has zero terminal SNR with a prediction of {predicts}: only v can have that")
-    spacing = str(file.get("timestep_spacing", known.spacing))
-    if spacing not in SPACINGS:
-        raise WeightsError(f"its scheduler has timestep_spacing '{spacing}': known are {', '.join(sorted(SPACINGS))}")
+        raise Unsupported(f"its scheduler has zero terminal SNR with a prediction of {predicts}: only v can have that")
+    spacing = lookup("timestep_spacing", str(file.get("timestep_spacing", known.spacing)), SPACINGS)
+    karras = KARRAS in known.knows and bool(file.get(KARRAS))
     return {
         "chain": int(file.get("num_train_timesteps", 1000)),
         "schedule": lookup("beta_schedule", str(file.get("beta_schedule", "linear")), SCHEDULES),
-        "beta_first": float(file.get("beta_start", 0.0001)),
-        "beta_last": float(file.get("beta_end", 0.02)),
+        "beta_first": float(file.get("beta_start", known.betas[0])),
+        "beta_last": float(file.get("beta_end", known.betas[1])),
         "zero_snr": zero_snr,
         "predicts": predicts,
-        "spacing": "karras" if file.get("use_karras_sigmas") else spacing,
+        "spacing": "karras" if karras else spacing,
         "offset": int(file.get("steps_offset", 0)),
         "to_zero": bool(file.get("set_alpha_to_one", known.to_zero)),
-        "sampler": sampler,
-    }, tuple(notes)
+        "sampler": known.sampler,
+    }, tuple(_notes(known, file, karras and spacing != "linspace"))
+
+
+def _variant(name: str, file: Mapping[str, Any]) -> PublicScheduler:
+    """The scheduler of that name with the file's settings."""
+    variants = [each for each in SCHEDULERS if each.name == name]
+    asked = {key: file.get(key, usual) for key, usual in variants[0].settings.items()}
+    for each in variants:
+        if each.settings == asked:
+            return each
+    told, *others = (
+        ", ".join(f"{key} = {value!r}" for key, value in table.items())
+        for table in (asked, *(each.settings for each in variants))
+    )
+    raise Unsupported(f"its scheduler {name} has {told}, which is not known here: use {' or '.join(others)}")
+
+
+def _notes(known: PublicScheduler, file: Mapping[str, Any], narrower: bool) -> list[str]:
+    """What a user should know of how the file was read."""
+    notes = []
+    if known.name == "PNDMScheduler":
+        notes.append("its scheduler PNDM is not here: DDIM stands in for it, with the same chain and steps")
+    if known.clips and CLIP not in file:
+        notes.append(f"its scheduler {known.name} does not say {CLIP}, so that it clips: latents are not clipped here")
+    if narrower and not known.spans:
+        notes.append(
+            f"its scheduler {known.name} lays Karras' levels between those of its timestep_spacing: here they span the "
+            "whole chain"
+        )
+    left = [
+        key
+        for key, idle in {**IDLE, KARRAS: (False, None), ZERO_SNR: (False, None)}.items()
+        if key in file and key not in known.knows and file[key] not in idle
+    ]
+    # What other classes left there is common (SDXL's own file has some), and harmless where it says nothing.
+    if left:
+        notes.append(f"its scheduler {known.name} has no {', '.join(left)}: passed over, as its own library does")
+    return notes
 
 
 def write_scheduler(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The file of a system's constructor keywords: the inverse of :func:`read_scheduler`, but for PNDM."""
-    classes = {known.sampler: name for name, known in reversed(tuple(CLASSES.items()))} | {"ddim": "DDIMScheduler"}
-    name = classes.get(config["sampler"], "DDIMScheduler")
-    schedules, predictions = ({v: k for k, v in table.items()} for table in (SCHEDULES, PREDICTIONS))
-    karras = config["spacing"] == "karras"
+    """The file of a system's constructor keywords: the inverse of :func:`read_scheduler`.
+
+    Raises :class:`Unsupported` for a sampler without a public name, and for what the public scheduler of its name does
+    not have.
+    """
+    sampler, karras = str(config["sampler"]), config["spacing"] == "karras"
+    able = [each for each in SCHEDULERS if each.sampler == sampler]
+    if not able:
+        names = ", ".join(dict.fromkeys(each.sampler for each in SCHEDULERS))
+        raise Unsupported(f"sampler '{sampler}' has no public scheduler: those that have one are {names}")
+    known = next((each for each in able if each.spacing == config["spacing"]), able[0])
+    for key, wanted, what in ((KARRAS, karras, "spacing 'karras'"), (ZERO_SNR, config["zero_snr"], "zero_snr")):
+        if wanted and key not in known.knows:
+            others = ", ".join(dict.fromkeys(each.sampler for each in SCHEDULERS if key in each.knows))
+            raise Unsupported(f"{what} with sampler '{sampler}': {known.name} does not have that; {others} do")
     file = {
-        "_class_name": name,
+        "_class_name": known.name,
         "num_train_timesteps": config["chain"],
-        "beta_schedule": schedules[config["schedule"]],
+        "beta_schedule": _public("schedule", config, SCHEDULES),
         "beta_start": config["beta_first"],
         "beta_end": config["beta_last"],
-        "prediction_type": predictions[config["predicts"]],
-        "timestep_spacing": "leading" if karras else config["spacing"],
+        "prediction_type": _public("predicts", config, PREDICTIONS),
+        # Karras' levels span the whole chain here: "linspace", from its last step to its first, has them do so there.
+        "timestep_spacing": "linspace" if karras else _public("spacing", config, SPACINGS),
         "steps_offset": config["offset"],
-        "rescale_betas_zero_snr": config["zero_snr"],
+        "set_alpha_to_one": config["to_zero"],  # DDIM's alone; others keep it for the user who takes DDIM after all
+        **known.settings,
     }
-    if karras:
-        file["use_karras_sigmas"] = True
-    if name == "DDIMScheduler":
-        file |= {"set_alpha_to_one": config["to_zero"], "clip_sample": False}
-    return file
+    chosen = {CLIP: False, KARRAS: karras, ZERO_SNR: config["zero_snr"]}
+    return file | {key: value for key, value in chosen.items() if key in known.knows}
+
+
+def _public(key: str, config: Mapping[str, Any], names: Mapping[str, str]) -> str:
+    """The public word for what ``config`` has under ``key``."""
+    found = {ours: theirs for theirs, ours in names.items()}
+    if config[key] not in found:
+        raise Unsupported(f"{key} '{config[key]}' has no public name: those that have one are {', '.join(found)}")
+    return found[config[key]]

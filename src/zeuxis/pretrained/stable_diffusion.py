@@ -8,6 +8,7 @@ the rule of the published models:
     scale             0.18215, in XL 0.13025
     side              512; 768 in 2.x that predicts v; 1024 in XL
     scheduler         betas of the square root, steps at 1, 1 + T/N, ...; DDIM, in XL Euler
+    padding           of texts: the end token for towers of 1.x and XL's first, "!" for OpenCLIP's (2.x, XL's second)
     prediction        the noise; v where the file says so (a tensor ``v_pred``), and in 2.x where the last
                       self-attention's norm has biases that spread more than 0.09, as those of the published 768 models
                       do. The knob ``predicts`` overrules it.
@@ -15,7 +16,7 @@ the rule of the published models:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ import torch
 from torch import Tensor
 
 from zeuxis.errors import WeightsError
-from zeuxis.nn.clip_tokeniser import ClipTokeniser
+from zeuxis.nn.clip_tokeniser import END, ClipTokeniser
 from zeuxis.pretrained import first_stage
 from zeuxis.pretrained.clip_files import read_tokeniser
 from zeuxis.pretrained.clip_keys import read_text_tower
@@ -37,7 +38,8 @@ from zeuxis.pretrained.unet_keys import UNetSizes, names_of, unet_sizes, unet_so
 
 SCALE, SCALE_XL = 0.18215, 0.13025
 SIDE, SIDE_V, SIDE_XL = 512, 768, 1024
-PAD_XL = "!"  # of XL's second tower
+PAD_OPENCLIP = "!"  # whose id is 0; other towers are padded with the end
+WIDTH_2 = 1024  # of the tower of 2.x, OpenCLIP's
 SPREAD_V = 0.09
 LAST_NORM = "output_blocks.11.1.transformer_blocks.0.norm1.bias"
 CRITIC = "loss."
@@ -75,21 +77,22 @@ class PublishedModel:
 def read_published(path: Path) -> PublishedModel:
     """The model in a folder in the hub's layout, or in one file of safetensors.
 
-    Raises :class:`WeightsError` where keys are missing or left over (naming them), where a setting is not known here,
-    or where weights are pickles (with the command that converts them).
+    Raises :class:`WeightsError` where keys are missing or left over (naming them), where a setting is not known here
+    (of the scheduler :class:`Unsupported`), or where weights are pickles (with the command that converts them).
     """
     parts = read_parts(path)
     xl = len(parts.towers) > 1
     sizes, network, unet = _unet(parts.unet)
     stage, stage_tensors = _first_stage(parts.stage, SCALE_XL if xl else SCALE)
-    text, towers, left = _text(parts, xl)
+    words, where = _tokenisers(parts)
+    text, towers, left = _text(parts, words, xl)
     context = sum(int(table["width"]) for table in text)
     if context != sizes.context_width:
         raise WeightsError(
             f"{path}: its U-Net reads contexts of {sizes.context_width} numbers and its text towers make {context}: "
             "they are not of one model"
         )
-    version = "XL" if xl else "2.x" if sizes.context_width == 1024 else "1.x"
+    version = "XL" if xl else "2.x" if sizes.context_width == WIDTH_2 else "1.x"
     if parts.scheduler is not None:
         chain, notes = read_scheduler(parts.scheduler)
     else:
@@ -115,12 +118,18 @@ def read_published(path: Path) -> PublishedModel:
         side=side * factor if isinstance(side, int) else usual,
         tensors=tensors,
         unused=(*parts.unused, *left),
-        notes=notes,
+        notes=(*notes, *where, *_programs(parts)),
         files=parts.files,
     )
 
 
 # -- its parts ----------------------------------------------------------------------------------------
+
+
+def _programs(parts: PublishedParts) -> tuple[str, ...]:
+    if not parts.programs:
+        return ()
+    return (f"it has programs of its own, which are never run: {', '.join(parts.programs)}",)
 
 
 def _unet(part: PublishedPart) -> tuple[UNetSizes, dict[str, Any], dict[str, Tensor]]:
@@ -160,29 +169,28 @@ def _first_stage(part: PublishedPart, scale: float) -> tuple[dict[str, Any], dic
     return table, gather(sources, part.tensors, "this first stage")
 
 
-def _text(parts: PublishedParts, xl: bool) -> tuple[tuple[dict[str, Any], ...], dict[str, Tensor], list[str]]:
-    """A table for each tower, their tensors, and the keys that no part of them needs."""
+def _text(
+    parts: PublishedParts, tokenisers: Sequence[ClipTokeniser], xl: bool
+) -> tuple[tuple[dict[str, Any], ...], dict[str, Tensor], list[str]]:
+    """A table for each tower with its tokeniser, their tensors, and the keys that no part of them needs."""
     tables: list[dict[str, Any]] = []
     tensors: dict[str, Tensor] = {}
     left: list[str] = []
-    for k, part in enumerate(parts.towers):
+    for k, (part, words) in enumerate(zip(parts.towers, tokenisers, strict=True)):
         public, dropped = _needed(part.tensors, pooled=xl and k == 1, last=not xl)
         left += dropped
         sizes, found = read_text_tower(public, part.config or None)
         tensors |= {f"prompt.readers.{k}.tower.{name}": tensor for name, tensor in found.items()}
-        words = _tokeniser(parts, k)
         if len(words) > sizes["vocabulary"]:
             raise WeightsError(
                 f"{parts.where}: a tokeniser of {len(words)} tokens for a text tower of {sizes['vocabulary']}: they "
                 "are not of one model"
             )
-        pads = {i: token for token, i in words.vocabulary.items()}
-        single = not parts.tokenisers
         tables.append(
             {
                 "tokens": words.vocabulary,
                 "merges": tuple(f"{first} {second}" for first, second in words.merges),
-                "pad": PAD_XL if single and (k == 1 or (not xl and _is_openclip(part))) else pads[words.pad],
+                "pad": words.pad_token if parts.tokenisers else _pad(part, sizes["width"]),
                 **sizes,
                 "skip": 1 if xl else 0,
                 "norm": not xl,
@@ -203,12 +211,18 @@ def _needed(public: Mapping[str, Tensor], *, pooled: bool, last: bool) -> tuple[
     return {key: tensor for key, tensor in public.items() if key not in dropped}, dropped
 
 
-def _is_openclip(part: PublishedPart) -> bool:
-    return any(key.startswith("transformer.resblocks.") for key in part.tensors)
+def _pad(part: PublishedPart, width: int) -> str:
+    """What pads the texts of a tower of a single file."""
+    openclip = any(key.startswith("transformer.resblocks.") for key in part.tensors)
+    return PAD_OPENCLIP if openclip or width == WIDTH_2 else END
 
 
-def _tokeniser(parts: PublishedParts, k: int) -> ClipTokeniser:
-    return read_tokeniser(parts.tokenisers[k]) if parts.tokenisers else find_tokeniser(parts.where)
+def _tokenisers(parts: PublishedParts) -> tuple[list[ClipTokeniser], tuple[str, ...]]:
+    """The tokeniser of each tower, and what is to be said of them: of a single file it is another model's."""
+    if parts.tokenisers:
+        return [read_tokeniser(folder) for folder in parts.tokenisers], ()
+    found, place = find_tokeniser(parts.where)
+    return [found] * len(parts.towers), (f"one file holds no tokeniser: taken is that of {place}",)
 
 
 def _rule(version: str, sizes: UNetSizes, parts: PublishedParts) -> tuple[dict[str, Any], tuple[str, ...]]:

@@ -29,18 +29,24 @@ def pulled() -> Path:
     return cache_dir() / "models"
 
 
-def find_tokeniser(file: Path) -> ClipTokeniser:
-    """CLIP's tokeniser for the weights in ``file``; raises :class:`UsageError` where it is nowhere."""
+def find_tokeniser(file: Path) -> tuple[ClipTokeniser, Path]:
+    """CLIP's tokeniser for the weights in ``file``, and where it was found.
+
+    Its vocabulary and merges are those of every CLIP; its window and padding are of whichever model it lay beside.
+
+    Raises :class:`UsageError` where it is nowhere, :class:`DataError` where it is damaged.
+    """
     chosen = os.environ.get(VARIABLE)
     if chosen:
-        return read_tokeniser(Path(chosen).expanduser())
+        folder = Path(chosen).expanduser()
+        return read_tokeniser(folder), folder
     for folder in (file.parent / "tokenizer", file.parent, *sorted(pulled().glob("*/*/tokenizer"))):
         if any((folder / name).is_file() for name in ("merges.txt", "tokenizer.json")):
-            return read_tokeniser(folder)
+            return read_tokeniser(folder), folder
     spec = find_spec(LIBRARY[0])
     for place in () if spec is None else spec.submodule_search_locations or ():
         if (found := Path(place) / LIBRARY[1]).is_file():
-            return of_merges(found)
+            return of_merges(found), found
     raise UsageError(
         f"{file} holds no tokeniser: put vocab.json and merges.txt of any Stable Diffusion beside it, name their "
         f"folder in {VARIABLE}, or install open_clip_torch, which has them"
@@ -52,9 +58,11 @@ def of_merges(file: Path) -> ClipTokeniser:
     try:
         unpacked = zlib.decompressobj(GZIP).decompress(read_bytes(file), MOST_TEXT)
         lines = unpacked.decode("utf-8").splitlines()[1:]
-    except (OSError, ValueError, zlib.error) as error:
-        raise DataError(f"{file} cannot be read: {error}") from None
-    merges = [(first, second) for first, second in (line.split() for line in lines[:MERGES])]
+        merges = [(first, second) for first, second in (line.split() for line in lines[:MERGES])]
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise DataError(f"{file} cannot be read ({error}): install open_clip_torch again") from None
+    if len(merges) < MERGES:
+        raise DataError(f"{file} has {len(merges)} merges of {MERGES}, it is cut short: install open_clip_torch again")
     letters = [token for token in byte_vocabulary() if token not in (BEGIN, END)]
     tokens = [*letters, *(first + second for first, second in merges), BEGIN, END]
     return ClipTokeniser({token: i for i, token in enumerate(tokens)}, merges)

@@ -29,8 +29,8 @@ def distance(case: Case, system: System, batch: Batch) -> tuple[str, float] | No
             image = coder.decode(coder.encode(image))
         if "log_prob" in system.can:
             made = "their unlikelihood in nats", -system.log_prob(batch.image, Stream(0)).mean()
-        elif {"encode", "denoiser"} <= system.can and not coders:  # in the space of a first stage of its own
-            made = "the squared error of what is denoised", _denoised_error(system, batch)
+        elif {"encode", "denoiser"} <= system.can:  # of latents: what an untrained first stage draws of them says less
+            made = "the squared error of what is denoised, over the variance", _denoised_error(system, batch)
         elif {"encode", "decode"} <= system.can and not coders:
             made = "the squared error of their rebuilding", mse_loss(system.decode(system.encode(image)), image)
         elif "sample" in system.can:
@@ -45,13 +45,13 @@ def distance(case: Case, system: System, batch: Batch) -> tuple[str, float] | No
 
 
 def _denoised_error(system: System, batch: Batch) -> Tensor:
-    """How far the denoiser's answers are from the codes of the pictures, under noise of the middle level."""
+    """How far the denoiser's answers are from the codes of the pictures, under noise of the middle level, as a share of
+    those codes' variance: a scale that is measured in training is not learning."""
     code, levels = system.encode(batch.image), system.levels()
     sigma = levels[len(levels) // 2].expand(len(code)).to(code)
     x = code + sigma.view(-1, *[1] * (code.ndim - 1)) * Stream(7).normal(*code.shape, device=code.device)
-    return mse_loss(
-        system.denoiser(batch.condition.only(system.conditions - {"source", "mask"}), len(code))(x, sigma), code
-    )
+    condition = batch.condition.only(system.conditions - {"source", "mask"})
+    return mse_loss(system.denoiser(condition, len(code))(x, sigma), code) / code.var(correction=0)
 
 
 def _any_steps(system: System) -> bool:

@@ -30,15 +30,17 @@ from zeuxis.diffusion.precondition import Prediction, in_ve, on_path, target, to
 from zeuxis.diffusion.sampler import ByLevel, Denoise, with_knobs
 from zeuxis.diffusion.schedule import Spacing, respaced
 from zeuxis.diffusion.weighting import min_snr, squared_error
-from zeuxis.errors import UnknownName, Unsupported, UsageError, lookup
+from zeuxis.errors import UnknownName, Unsupported, lookup
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.nn.caption_conditioner import caption_conditioner, text_options
 from zeuxis.nn.conditioner import Conditioner, LabelConditioner, NoCondition, drop_mask
+from zeuxis.nn.embed import TIME_SCALE
 from zeuxis.nn.networks import Ends, build_network
 from zeuxis.nn.spatial import InpaintingConditioner, LayoutConditioner
 from zeuxis.rng import ImageRng, normal_like
-from zeuxis.systems.diffusion._latents import LatentSpace, measured_scale
+from zeuxis.systems.diffusion._latents import LatentSpace, scale_at_first, scale_in_use
+from zeuxis.systems.diffusion._sketch import shown_with_sketch, sketch_error
 
 _PREDICTIONS: tuple[Prediction, ...] = ("epsilon", "x0", "v")
 
@@ -54,7 +56,7 @@ class LatentDiffusion(System):
         network: a table of :data:`zeuxis.nn.networks.NETWORKS`: the network, a transformer on patches, a U-Net, or
             convolutions with a transformer in the middle.
         text: a table of :data:`zeuxis.nn.caption_conditioner.TEXT`: the text encoder, of condition "caption" alone;
-            without a sketch.
+            its sketch is one of latents.
         chain: steps of the chain, T.
         schedule: of the chain's variances: "scaled-linear" (Stable Diffusion's), "linear" or "cosine".
         predicts: what the network predicts: the noise, "epsilon" (the paper's), the latent, "x0", or "v".
@@ -86,6 +88,7 @@ class LatentDiffusion(System):
             "The chain's variances are Stable Diffusion's, and fewer of its steps are spaced as Karras et al. have it.",
             "Layouts are shown as they are, averaged over the places of the latent, without an encoder of their own.",
             "A caption's words are encoded by a small transformer over the data's vocabulary, trained with the rest.",
+            "The sketch (of the recipe `scenes-64`) is in no paper: a coarse latent regressed from the words alone.",
             "What a mask keeps is the given picture itself, not what the first stage makes of it.",
             "Heun's and DPM-Solver's corrections are held to the change between two answers.",
         ),
@@ -119,19 +122,16 @@ class LatentDiffusion(System):
         self.shape = Shape(*shape)
         if predicts not in _PREDICTIONS:
             raise UnknownName("prediction", predicts, _PREDICTIONS)
-        if scale < 0:
-            raise UsageError(f"scale {scale}: latents are multiplied by a positive number, or by a measured one (0)")
         self.predicts, self.gamma, self.drop = predicts, gamma, drop
         self.first_stage = first_stage
         self.freeze(first_stage)
         self.latents = LatentSpace(first_stage, self.shape)
-        self.register_buffer("scale", torch.tensor(float(scale)))  # 0 until it is measured
+        self.register_buffer("scale", scale_at_first(scale))
         self.path = VariancePreserving(betas(schedule, chain))
         options, captions = text_options(text), condition == "caption"
-        if text and (not captions or options["sketch"]):
+        if text and not captions:
             raise Unsupported(
-                f"condition '{condition}' with model.text{'.sketch' if captions else ''}: set condition 'caption' "
-                "for a text, and leave the sketch out, which is a picture's"
+                f"condition '{condition}' has no text to encode: set condition 'caption' or no model.text"
             )
         z, vector = self.latents.shape, {"width": 0}
         conditioners: dict[str, Callable[[], Conditioner]] = {
@@ -142,7 +142,8 @@ class LatentDiffusion(System):
             "mask": lambda: InpaintingConditioner(self.encode, z, self.shape, source_shape),
         }
         make = lookup("condition", condition, conditioners)
-        extra = {"layout": len(layout_names), "mask": 1 + z.channels}.get(condition, 0)
+        sketch = z.channels if options["sketch"] else 0
+        extra = {"layout": len(layout_names), "mask": 1 + z.channels, "caption": sketch}.get(condition, 0)
         self.network = build_network(network, Ends(z, extra, options["width"] if captions else 0))
         vector["width"] = self.network.vector_width
         self.conditioner = make()
@@ -160,32 +161,31 @@ class LatentDiffusion(System):
 
     def predict(self, turn: Turn) -> Tensor:
         """L_LDM (Eq. 3): the noise at a random step of the chain, in the latent of a picture."""
-        if turn.first and not self.scale:
-            every = torch.cat([self.latents.of_batch(part.batch) for part in turn.parts])
-            self.scale.copy_(measured_scale(every, self.first_stage))
-        latent = self.scale * self.latents.of_batch(turn.batch)  # (B, Z, h, w)
+        latent = self.latents.diffused(turn, turn.batch, self.scale)  # (B, Z, h, w)
         noise = normal_like(latent, turn.rng)
         t = turn.rng.integers(len(self.path), len(latent), device=latent.device)  # (B,)
         noisy = add_noise(self.path, latent, noise, t)
         dropped = drop_mask(len(latent), self.drop, turn.rng, latent.device)
         c = on_path(self.predicts, self.path, t)
-        prediction = self._network(noisy, t, self.conditioner(turn.batch.condition, len(latent), dropped))
+        conditioning = self.conditioner(turn.batch.condition, len(latent), dropped)
+        prediction = self._network(noisy, t, conditioning)
         error = squared_error(prediction, target(c, latent, noisy))  # (B,)
-        return (error if not self.gamma else min_snr(self.path.sigma(t), self.gamma) * c.out**2 * error).mean()
+        loss = (error if not self.gamma else min_snr(self.path.sigma(t), self.gamma) * c.out**2 * error).mean()
+        if "sketch" in conditioning:
+            drawn = sketch_error(conditioning["sketch"], latent, dropped)
+            turn.note(sketch=drawn)
+            loss = loss + drawn
+        return loss
 
     # -- verbs ------------------------------------------------------------------------------------
 
-    @property
-    def _scale(self) -> Tensor:
-        return self.scale.where(self.scale > 0, 1.0)  # a model that has seen no batch leaves latents as they are
-
     def encode(self, image: Tensor) -> Tensor:
         """The latents ``(B, Z, h, w)`` that are diffused, of pictures ``(B, C, H, W)``."""
-        return self._scale * self.latents.encode(image)
+        return scale_in_use(self.scale) * self.latents.encode(image)
 
     def decode(self, latent: Tensor) -> Tensor:
         """Pictures ``(B, C, H, W)`` in [-1, 1] of such latents."""
-        return self.latents.decode(latent / self._scale)
+        return self.latents.decode(latent / scale_in_use(self.scale))
 
     def denoise(self, x: Tensor, sigma: Level, conditioning: Conditioning) -> Tensor:
         """The expected latent ``(B, Z, h, w)`` given ``x = latent + sigma noise``; ``sigma`` (B,), or one for all."""
@@ -193,10 +193,11 @@ class LatentDiffusion(System):
         return to_x0(c, self._network(append_dims(c.input, x) * x, c.noise, conditioning).float(), x)
 
     def _network(self, noisy: Tensor, t: Level, conditioning: Conditioning) -> Tensor:
-        given, seen = dict(conditioning), noisy
+        seen, rest = shown_with_sketch(noisy, conditioning)
+        given = dict(rest)
         if "shown" in given:
             seen = torch.cat([noisy, given.pop("shown").to(noisy.dtype)], 1)
-        time = for_each(t * (1000 / len(self.path)), noisy)  # (B,), out of the 1000 that embeddings are made for
+        time = for_each(t * (TIME_SCALE / len(self.path)), noisy)  # (B,)
         return self.network(seen, time, **given)
 
     def denoiser(self, condition: Condition, n: int, how: Sampling = Sampling()) -> Denoise:

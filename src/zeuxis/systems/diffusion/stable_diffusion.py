@@ -160,6 +160,7 @@ class StableDiffusion(System):
         if self.inpaints:
             raise Unsupported("a network that inpaints is only sampled here: train one without extra channels")
         image, captions = turn.batch.image, captions_of(turn.batch.condition)
+        turn.note(cut=len(self.unread(Condition(caption=captions))) / len(captions))  # longer than the window
         with torch.no_grad():
             mean, std = self.first_stage.moments(image)
             latent = mean + std * normal_like(mean, turn.rng)  # (B, Z, h, w)
@@ -245,10 +246,8 @@ class StableDiffusion(System):
         check_divides(self.shape, self.cell)
         source, mask = edited(condition, self.shape, self.inpaints)
         levels = self.levels(how) if source is None else last_share(self.levels(how), knobs.strength)
-        f = self.first_stage.factor
-        noise = rng.normal(
-            n, self.first_stage.latent, self.shape.height // f, self.shape.width // f, device=self.device
-        )
+        f, channels = self.first_stage.factor, self.first_stage.latent
+        noise = rng.normal(n, channels, self.shape.height // f, self.shape.width // f, device=self.device)
         if source is None or knobs.strength == 1:
             x = noise * math.sqrt(1 + float(levels[0]) ** 2)  # pure noise over sqrt(alpha-bar_T)
         else:
@@ -293,6 +292,9 @@ class StableDiffusion(System):
             hole = interpolate(make, scale_factor=1 / self.first_stage.factor)  # (B, 1, h, w)
             given["shown"] = null["shown"] = torch.cat([hole, self.encode(seen * (1 - make))], 1)  # (B, Z + 1, h, w)
         return given, null
+
+    def unread(self, condition: Condition) -> tuple[str, ...]:
+        return self.prompt.unread(condition)
 
     def footprint(self, n: int, how: Sampling = Sampling()) -> Footprint | None:
         return footprint_of(self, n, self.settings(how))

@@ -1,0 +1,129 @@
+"""Files of LoRA: how strong each layer is, and what is damaged."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from zeuxis.errors import WeightsError
+from zeuxis.pretrained.lora import LayerPlace, merge
+
+RANK = 4
+LAYERS = ("unet.mid.attn1.to_q", "unet.mid.attn2.to_q", "text_encoder.layers.0.q_proj")
+KNOWN = {layer: LayerPlace(layer, 0, 1) for layer in LAYERS}
+
+
+def pairs() -> dict[str, Tensor]:
+    """Ones, so that alpha / r B A is alpha everywhere."""
+    found = {f"{layer}.lora_A.weight": torch.ones(RANK, 3) for layer in LAYERS}
+    found |= {f"{layer}.lora_B.weight": torch.ones(5, RANK) for layer in LAYERS}
+    return found
+
+
+def strengths(file: Path, scale: float = 1.0) -> list[float]:
+    """By how much each layer's weights change: alpha, of pairs of ones."""
+    tensors = {layer: torch.zeros(5, 3) for layer in LAYERS}
+    assert merge(file, tensors, KNOWN, scale).layers == len(LAYERS)
+    assert all(bool((t == t[0, 0]).all()) for t in tensors.values())
+    return [float(tensors[layer][0, 0]) for layer in LAYERS]
+
+
+def written(file: Path, tensors: dict[str, Tensor], table: Any = None) -> Path:
+    save_file(tensors, file, None if table is None else {"lora_adapter_metadata": json.dumps(table)})
+    return file
+
+
+def test_alpha_is_what_is_said_of_it(tmp_path: Path) -> None:
+    file = tmp_path / "adapter_model.safetensors"
+    assert strengths(written(file, pairs())) == [RANK] * 3, "alpha is the rank where nothing is said"
+    table = {"unet.lora_alpha": 8, "unet.r": RANK, "unet.alpha_pattern": {"mid.attn2.to_q": 2.0}}
+    assert strengths(written(file, pairs(), table)) == [8, 2, RANK], "of the part that it speaks of"
+    own = {**pairs(), f"{LAYERS[0]}.alpha": torch.tensor(3.0)}
+    assert strengths(written(file, own, table)) == [3, 2, RANK], "the layer's own goes first"
+    assert strengths(written(file, pairs(), {"unet.lora_alpha": 0, "text_encoder.lora_alpha": 0.0})) == [0, 0, 0]
+    zero = {f"{layer}.alpha": torch.tensor(0.0) for layer in LAYERS}
+    assert strengths(written(file, {**pairs(), **zero})) == [0, 0, 0], "0 is a number, not nothing"
+    patterns = {"unet.alpha_pattern": {"^attn1.to_q": 9, "^mid.attn1.to_q": 7, "to_q": 5}}
+    assert strengths(written(file, pairs(), patterns)) == [7, 5, RANK]
+
+
+def test_a_table_beside_the_file_is_read(tmp_path: Path) -> None:
+    file, beside = written(tmp_path / "adapter_model.safetensors", pairs()), tmp_path / "adapter_config.json"
+    beside.write_text(json.dumps({"lora_alpha": 16, "r": 99, "rank_pattern": {"to_q": RANK, "q_proj": RANK}}))
+    assert strengths(file, 0.5) == [8, 8, 8]
+    assert merge(file, {layer: torch.zeros(5, 3) for layer in LAYERS}, KNOWN).files == (file, beside)
+    beside.write_text(json.dumps({"lora_alpha": 16, "use_rslora": True}))
+    assert strengths(file) == [16 * math.sqrt(RANK)] * 3
+    kohya = {k.replace("unet.mid.", "lora_unet_mid_").replace("n1.", "n1_").replace("n2.", "n2_"): t
+             for k, t in pairs().items()}  # fmt: skip
+    kohya = {k.replace("text_encoder.layers.0.", "lora_te_layers_0_"): t for k, t in kohya.items()}
+    kohya = {k.replace("lora_A", "lora_down").replace("lora_B", "lora_up"): t for k, t in kohya.items()}
+    other = written(tmp_path / "kohya.safetensors", kohya)
+    assert strengths(other) == [RANK] * 3, "another adapter's table"
+    assert merge(other, {layer: torch.zeros(5, 3) for layer in LAYERS}, KNOWN).files == (other,)
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ({"unet.r": 8}, r"to_q\.lora_A\.weight .* are of rank 4, and .*lora_adapter_metadata says 8"),
+        ({"unet.rank_pattern": {"attn2.to_q": 2}}, r"attn2\.to_q\.lora_A\.weight .* of rank 4, and .* says 2"),
+        ({"unet.lora_alpha": "8"}, "lora_alpha is '8', which is no number"),
+        ({"unet.lora_alpha": True}, "which is no number"),
+        ({"unet.alpha_pattern": [1]}, "alpha_pattern is no table"),
+        ({"unet.alpha_pattern": {"(a+)+$": 1}}, r"alpha_pattern has '\(a\+\)\+\$', which is no layer's name"),
+        ([1], "is not a table"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_refused(tmp_path: Path, table: Any, says: str) -> None:
+    file = written(tmp_path / "style.safetensors", pairs(), table)
+    with pytest.raises(WeightsError, match=f"style.safetensors.*{says}"):
+        strengths(file)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "says"),
+    [
+        ({f"{LAYERS[0]}.lora_B.weight": torch.ones(5, 3)}, r"to_q\.lora_A\.weight \(4, 3\) and .*lora_B.*\(5, 3\) are"),
+        ({f"{LAYERS[0]}.lora_A.weight": torch.ones(4)}, "are not of one rank"),
+        ({f"{LAYERS[0]}.lora_A.weight": torch.ones(0, 3), f"{LAYERS[0]}.lora_B.weight": torch.ones(5, 0)}, "one rank"),
+        ({f"{LAYERS[0]}.alpha": torch.ones(2)}, r"to_q\.alpha \(2,\) is not one number"),
+        ({f"{LAYERS[0]}.lora.down.weight": torch.ones(4, 3)}, "are both the down of unet.mid.attn1.to_q"),
+    ],
+)
+def test_tensors_that_do_not_go_together_are_named(tmp_path: Path, tensors: dict[str, Tensor], says: str) -> None:
+    file = written(tmp_path / "style.safetensors", {**pairs(), **tensors})
+    with pytest.raises(WeightsError, match=f"style.safetensors.*{says}"):
+        strengths(file)
+
+
+def test_metadata_that_are_damaged_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "style.safetensors"
+    numbered = {"unet:0:down": torch.ones(RANK, 3), "unet:0:up": torch.ones(5, RANK)}
+    for tensors, metadata, says in (
+        (numbered, {"unet": '["Cross'}, "'unet' of its metadata is no JSON"),
+        (numbered, {"unet": "7"}, "no list of classes"),
+        (numbered, {"unet": '["Conv2d"]'}, "counts layers of Conv2d"),
+        (pairs(), {"lora_adapter_metadata": "{"}, "lora_adapter_metadata of its metadata is no JSON"),
+        (pairs(), {"lora_adapter_metadata": "[" * 100_000}, "no JSON"),
+    ):
+        save_file(tensors, file, metadata)
+        with pytest.raises(WeightsError, match=f"style.safetensors.*{says}"):
+            strengths(file)
+    (tmp_path / "adapter_config.json").write_text("{")
+    with pytest.raises(WeightsError, match=r"adapter_config\.json cannot be read"):
+        strengths(written(file, pairs()))
+
+
+def test_a_pickle_is_refused_with_the_command_that_reads_it(tmp_path: Path) -> None:
+    file = tmp_path / "style.ckpt"
+    file.write_bytes(b"PK\3\4")
+    with pytest.raises(WeightsError, match=f"zeuxis convert {file}"):
+        strengths(file)

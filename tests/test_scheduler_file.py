@@ -1,0 +1,157 @@
+"""A published scheduler's file: read as its own library reads it, and written so that it is read again."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+from itertools import product
+from typing import Any
+
+import pytest
+import torch
+from published import SMALL
+
+from zeuxis.diffusion.path import VariancePreserving
+from zeuxis.diffusion.sampler import SAMPLERS
+from zeuxis.diffusion.timesteps import chain_betas, published_levels
+from zeuxis.errors import UnknownName, Unsupported
+from zeuxis.pretrained.scheduler_file import (
+    CLIP,
+    IDLE,
+    KARRAS,
+    SCHEDULERS,
+    ZERO_SNR,
+    read_scheduler,
+    write_scheduler,
+)
+from zeuxis.systems.diffusion.stable_diffusion import ONE_MORE, StableDiffusion
+
+DEFAULTS = {name: p.default for name, p in inspect.signature(StableDiffusion).parameters.items()}
+SPACINGS = next(knob.choices for knob in StableDiffusion.card.knobs if getattr(knob, "name", knob) == "spacing")
+SIGMAS = {"euler", "heun", "lms", "dpmpp-2m", "dpmpp-2m-sde", "unipc", "unipc-3"}  # with Karras' levels in public
+NAMED = SIGMAS | {"ddim", "ancestral"}
+
+
+@pytest.mark.parametrize("sampler", sorted(SAMPLERS))
+def test_every_file_that_is_written_is_read_as_what_was_written(sampler: str) -> None:
+    """Or it is not written: no sampler, spacing or chain becomes another in silence."""
+    for spacing, to_zero, offset, (predicts, zero_snr) in product(
+        SPACINGS, (False, True), (0, 1), (("epsilon", False), ("v", False), ("v", True), ("x0", False))
+    ):
+        chain = {"chain": 500, "schedule": "linear", "beta_first": 0.0003, "beta_last": 0.013, "predicts": predicts}
+        changed = {"sampler": sampler, "spacing": spacing, "to_zero": to_zero, "offset": offset, "zero_snr": zero_snr}
+        config = {**DEFAULTS, **chain, **changed}
+        named = sampler in NAMED and (spacing != "karras" or sampler in SIGMAS)
+        if not named or (zero_snr and sampler in ("heun", "lms")):
+            with pytest.raises(Unsupported, match=f"sampler '{sampler}'"):
+                write_scheduler(config)
+            continue
+        file = json.loads(json.dumps(write_scheduler(config)))
+        read, notes = read_scheduler(file)
+        assert read == {key: config[key] for key in read} and not notes, (file, config)
+
+
+def test_the_published_shapes_come_back() -> None:
+    for version, table in SMALL.items():
+        config = {**DEFAULTS, **table}
+        read, _ = read_scheduler(write_scheduler(config))
+        assert read == {key: config[key] for key in read}, version
+
+
+def test_what_has_no_public_name_is_not_written() -> None:
+    for key, value in (("predicts", "x0-ish"), ("schedule", "cosine"), ("spacing", "exponential")):
+        with pytest.raises(Unsupported, match=f"{key} '{value}' has no public name"):
+            write_scheduler({**DEFAULTS, key: value})
+
+
+def test_clipping_is_off_in_every_file_whose_scheduler_clips() -> None:
+    """By itself it clips latents, which are no pixels."""
+    for sampler, spacing in (("ddim", "leading"), ("ancestral", "leading"), ("heun", "linspace")):
+        assert write_scheduler({**DEFAULTS, "sampler": sampler, "spacing": spacing})[CLIP] is False, sampler
+    for name in ("DDIMScheduler", "DDPMScheduler"):
+        assert any("does not say clip_sample" in note for note in read_scheduler({"_class_name": name})[1])
+        assert not read_scheduler({"_class_name": name, CLIP: False})[1]
+        with pytest.raises(Unsupported, match=r"clip_sample = True.*use False"):
+            read_scheduler({"_class_name": name, CLIP: True})
+
+
+def test_what_is_silent_is_the_scheduler_s_own_default() -> None:
+    read, notes = read_scheduler({"_class_name": "PNDMScheduler", "beta_schedule": "scaled_linear"})
+    assert read["sampler"] == "ddim" and not read["to_zero"] and "PNDM" in notes[0]
+    read, notes = read_scheduler({"_class_name": "DPMSolverMultistepScheduler", KARRAS: True})
+    assert (read["sampler"], read["spacing"], read["beta_last"]) == ("dpmpp-2m", "karras", 0.02) and not notes
+    assert read_scheduler({"_class_name": "HeunDiscreteScheduler"})[0]["beta_last"] == 0.012
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value", "mend"),
+    [
+        ("UniPCMultistepScheduler", "predict_x0", False, "use True"),
+        ("UniPCMultistepScheduler", "solver_order", 1, "solver_order = 2 or solver_order = 3"),
+        ("UniPCMultistepScheduler", "disable_corrector", [0], r"use \[\]"),
+        ("UniPCMultistepScheduler", "solver_type", "bh1", "bh1"),
+        ("DPMSolverMultistepScheduler", "lambda_min_clipped", -5.1, "use -inf"),
+        ("DPMSolverMultistepScheduler", "solver_order", 3, "solver_order = 2"),
+        ("DPMSolverMultistepScheduler", "algorithm_type", "dpmsolver", r"dpmsolver\+\+"),
+        ("DPMSolverMultistepScheduler", "euler_at_final", True, "use False"),
+        ("EulerDiscreteScheduler", "sigma_max", 80.0, "use None"),
+        ("DDPMScheduler", "variance_type", "fixed_large", "use 'fixed_small'"),
+        ("LMSDiscreteScheduler", "trained_betas", [0.1], "use none"),
+    ],
+)
+def test_what_would_be_another_chain_or_solver_is_refused(name: str, key: str, value: Any, mend: str) -> None:
+    with pytest.raises(Unsupported, match=rf"its scheduler.*{key}.*{mend}"):
+        read_scheduler({"_class_name": name, CLIP: False, key: value})
+
+
+def test_what_means_nothing_is_read() -> None:
+    file = {"_class_name": "DPMSolverMultistepScheduler", "lambda_min_clipped": -math.inf, "variance_type": None}
+    assert read_scheduler(file)[1] == ()
+    with pytest.raises(UnknownName, match=r"timestep_spacing 'trailling': did you mean trailing"):
+        read_scheduler({"_class_name": "LMSDiscreteScheduler", "timestep_spacing": "trailling"})
+
+
+def test_what_another_class_left_there_is_passed_over_and_said() -> None:
+    """As by the public library, whose DDIM knows no Karras levels, and whose UniPC no algorithm_type."""
+    read, (note,) = read_scheduler({"_class_name": "DDIMScheduler", CLIP: False, KARRAS: True, "predict_x0": False})
+    assert read["spacing"] == "leading" and KARRAS in note and "predict_x0" in note
+    file = {"_class_name": "UniPCMultistepScheduler", "solver_order": 3, "algorithm_type": "dpmsolver++"}
+    assert read_scheduler(file)[0]["sampler"] == "unipc-3"
+    assert read_scheduler({"_class_name": "EulerDiscreteScheduler", CLIP: False, KARRAS: False})[1] == ()
+    _, (note,) = read_scheduler({"_class_name": "EulerDiscreteScheduler", KARRAS: True, "timestep_spacing": "leading"})
+    assert "span the whole chain" in note
+
+
+@pytest.mark.parametrize("known", SCHEDULERS, ids=lambda known: known.sampler)
+def test_the_classes_are_those_of_the_public_library(known: Any) -> None:
+    """What each has of the settings, and its defaults."""
+    peers = pytest.importorskip("diffusers")
+    own = {name: p.default for name, p in inspect.signature(getattr(peers, known.name)).parameters.items()}
+    settings = {*IDLE, KARRAS, ZERO_SNR, "solver_order", "algorithm_type"}
+    assert known.knows == settings & own.keys()
+    first = next(each for each in SCHEDULERS if each.name == known.name)
+    assert {key: own[key] for key in first.settings} == first.settings
+    assert all(own[key] in IDLE[key] for key in known.knows & IDLE.keys() - {CLIP})
+    assert known.clips == own.get(CLIP, False) and known.to_zero == own.get("set_alpha_to_one", True)
+    assert (own["beta_start"], own["beta_end"]) == known.betas and own["timestep_spacing"] == known.spacing
+    assert own["num_train_timesteps"] == 1000 and own["beta_schedule"] == "linear" and own["steps_offset"] == 0
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of the library
+@pytest.mark.parametrize("sampler", sorted(NAMED))
+def test_the_public_library_lays_the_same_levels_by_what_is_written(sampler: str) -> None:
+    peers = pytest.importorskip("diffusers")
+    path = VariancePreserving(chain_betas("scaled-linear", 1000, 0.00085, 0.012))
+    for spacing in SPACINGS if sampler in SIGMAS else [name for name in SPACINGS if name != "karras"]:
+        file = write_scheduler({**DEFAULTS, "sampler": sampler, "spacing": spacing})
+        theirs = getattr(peers, file["_class_name"]).from_config(file)
+        theirs.set_timesteps(10)
+        if file["_class_name"] in ("DDIMScheduler", "DDPMScheduler"):
+            abar = theirs.alphas_cumprod[theirs.timesteps]
+            levels = torch.cat([((1 - abar) / abar).sqrt(), torch.zeros(1)])
+        else:
+            levels = torch.unique_consecutive(torch.as_tensor(theirs.sigmas))  # Heun's are there twice
+        more = {"one_more": sampler in ONE_MORE, "whole": sampler in {"ddim", *ONE_MORE}}
+        ours = published_levels(path.sigmas, 10, spacing, offset=DEFAULTS["offset"], **more)
+        torch.testing.assert_close(ours, levels.float(), atol=3e-5, rtol=0, msg=f"{sampler} {spacing}")

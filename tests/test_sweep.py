@@ -1,0 +1,60 @@
+"""A sweep: one knob of some models, several values, the same seeds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from zeuxis.api.model import Model
+from zeuxis.api.sweep import Over, sweep
+from zeuxis.catalog.build import build
+from zeuxis.cli import main
+from zeuxis.errors import Unsupported, UsageError
+from zeuxis.provenance.record import read_record
+from zeuxis.spec import DataSpec, Shape
+
+NETWORK = {"kind": "unet", "width": 8, "multiples": (1, 2), "blocks": 1, "attention": ()}
+
+
+def model(name: str = "tiny") -> Model:
+    spec = DataSpec(Shape(1, 8, 8), class_names=tuple("0123456789"))
+    system = build("flow-matching", spec, {"condition": "label", "network": NETWORK, "steps": 2})
+    return Model(
+        name, system.eval(), {"data": "digits", "config": system.config, "sha256": "0" * 64, "recipe": "digits"}
+    )
+
+
+def test_every_value_is_measured_and_drawn_from_the_same_seeds(tmp_path: Path) -> None:
+    found = sweep(
+        [model("one"), model("two")], [Over.parse("steps=1,2")], metrics=("precision", "recall"), samples=12,
+        features="pixels-8", seed=5, out=tmp_path,
+    )  # fmt: skip
+    assert json.loads((tmp_path / "sweep.json").read_text(encoding="utf-8"))["seed"] == 5
+    for entry in found["entries"]:
+        assert [point["value"] for point in entry["points"]] == [1, 2]
+        for point in entry["points"]:
+            assert {"precision", "recall"} <= {figure["name"] for figure in point["figures"]}
+            record = read_record(tmp_path / point["sheet"])
+            assert record is not None and "synthetic" in json.dumps(record).lower()
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "precision against recall" in page and page.count("<svg") >= 2 and "two-steps-2.png" in page
+
+
+@pytest.mark.parametrize("text", ["guidance", "guidance=", "guidance=1", "=1,2", "guidance=2,2"])
+def test_a_knob_has_two_values_that_differ(text: str) -> None:
+    with pytest.raises(UsageError, match="guidance=1,2,4"):
+        Over.parse(text)
+
+
+def test_what_a_model_lacks_is_said_before_anything_is_drawn(tmp_path: Path, capsys) -> None:
+    with pytest.raises(Unsupported, match=r"none of the knobs scale, churned; it has .*guidance"):
+        sweep([model()], [Over.parse("scale=1,2"), Over.parse("churned=1,2")], out=tmp_path)
+    with pytest.raises(UsageError, match="a whole number from 1"):
+        sweep([model()], [Over.parse("steps=0,2")], out=tmp_path)
+    with pytest.raises(UsageError, match="named twice"):
+        sweep([model(), model()], [Over.parse("steps=1,2")], out=tmp_path)
+    assert not list(tmp_path.iterdir())
+    assert main(["sweep", "pixel-cnn", "--over", "guidance=1,2"]) == 2
+    assert "has none of the knobs guidance" in capsys.readouterr().err
