@@ -26,6 +26,7 @@ from zeuxis.cli import main
 from zeuxis.data.cache import cache_dir
 from zeuxis.data.library import open_source
 from zeuxis.errors import DataError, UnknownName, Unsupported, UsageError, WeightsError
+from zeuxis.files import sha256
 from zeuxis.game import System
 from zeuxis.provenance.record import read_record
 from zeuxis.recipe import Train, load_recipe
@@ -33,7 +34,6 @@ from zeuxis.rng import ImageRng, Stream
 from zeuxis.spec import DataSpec
 from zeuxis.systems.autoencoder.latent_prior import REACH, LatentPrior, code_width
 from zeuxis.systems.density.pca import PCA
-from zeuxis.training.checkpoint import sha256
 
 CPU = torch.device("cpu")
 FLOOR = 1e-8

@@ -7,6 +7,7 @@ The command line prints the message alone and leaves with :attr:`ZeuxisError.exi
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
@@ -86,3 +87,43 @@ class WeightsError(ZeuxisError):
 
 class TrainingStopped(ZeuxisError):
     """Training could not go on and said why (non-finite losses, no disk space)."""
+
+
+class OutOfMemory(ZeuxisError):
+    """There was not enough memory, on the processor or on a GPU."""
+
+
+class RunInUse(ZeuxisError):
+    """A run folder that another training writes into."""
+
+
+# -- troubles of the machine --------------------------------------------------------------------------
+
+SMALLER = "use a smaller --batch or --size (of a training also train.accumulate), or end other programs"
+MENDS: Mapping[int, str] = {  # by the number of an error in writing
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+    errno.EACCES: "change its permissions",
+    errno.EPERM: "change its permissions",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENFILE: "end other programs",
+    errno.EIO: "look after the disk",
+    errno.ENOMEM: SMALLER,
+}
+
+
+def mend_of(error: OSError, otherwise: str) -> str:
+    """What helps against an error of the file system; ``otherwise`` is the way out, such as "give another --out"."""
+    known = None if error.errno is None else MENDS.get(error.errno)
+    return otherwise if known is None else f"{known}, or {otherwise}"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether ``error`` says that memory ran out: Python's own, the system's, or torch's on any device."""
+    if isinstance(error, (MemoryError, OutOfMemory)) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    text = str(error).lower()
+    return isinstance(error, Exception) and any(
+        words in text for words in ("can't allocate memory", "cannot allocate memory", "out of memory", "bad_alloc")
+    )

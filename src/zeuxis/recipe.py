@@ -18,10 +18,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from zeuxis import plugins
 from zeuxis.errors import UnknownName, UsageError
+from zeuxis.files import read_text, why_no_name
 from zeuxis.plugins import Place, Problem
 from zeuxis.spec import LEAST_SIDE, MOST_SIDE, Size, in_bounds
 
 RECIPES = Path(__file__).parent / "recipes"
+MOST_RECIPE = 1 << 20  # bytes of a recipe's file
+MOST_SHOWN = 60  # characters of a wrong value in an error
 OF_PLAYERS = ("lr", "betas", "weight_decay", "optimiser", "clip", "warmup", "decay")
 WANTED = {  # what a value should be, by the kind of mistake
     "dict_type": "it is a table, so set one of its keys (zeuxis info lists them)",
@@ -45,7 +48,7 @@ FORMER = {"rounds": "iterations", "max_bad_rounds": "max_bad_iterations"}  # key
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Train(_Table):
@@ -86,7 +89,9 @@ class Train(_Table):
     save_minutes: float = Field(2.0, gt=0, description="minutes from one checkpoint to the next.")
     preview_minutes: float = Field(1.0, gt=0, description="minutes from one preview sheet to the next.")
     keep: int = Field(2, ge=1, description="checkpoints kept, the newest.")
-    seed: int = Field(0, description="where the random numbers start: initial weights, order of the data, noise.")
+    seed: int = Field(
+        0, ge=0, lt=2**63, description="where the random numbers start: initial weights, order of the data, noise."
+    )
     start: str | None = Field(None, description="a model of the same shape whose weights training starts from.")
 
 
@@ -132,6 +137,14 @@ class Recipe(_Table):
     sample: dict[str, Any] = Field({}, description="knobs that evaluation and previews turn.")
     claim: Claim | None = Field(None, description="what is measured and must be reached.")
     counts: dict[str, int] = Field({}, description="parameters of each network at this size, which a test checks.")
+
+    @field_validator("name")
+    @classmethod
+    def _of_a_file(cls, name: str) -> str:
+        why = why_no_name(name)
+        if why is not None:  # results and run folders are called so
+            raise ValueError(why)
+        return name
 
     @field_validator("size")
     @classmethod
@@ -204,9 +217,11 @@ def with_overrides(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
 
 def _read(path: Path, where: str, overrides: tuple[str, ...] = ()) -> Recipe:
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        table = tomllib.loads(read_text(path, MOST_RECIPE))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"recipe {path} is not valid TOML: {error}") from None
+    except OSError as error:
+        raise UsageError(f"recipe {path} cannot be read: {error.strerror}") from None
     for override in overrides:
         _apply(table, override)
     return parse_recipe({"name": path.stem, **table}, where=where)
@@ -273,5 +288,7 @@ def _explain(error: ValidationError, where: str) -> UsageError:
     key, kind, context = ".".join([*parents, last]), first["type"], first.get("ctx", {})
     if kind == "missing":
         return UsageError(f"recipe {where} has no {key}: add it")
-    wanted = WANTED[kind].format(**context) if kind in WANTED else str(first["msg"]).removeprefix("Value error, ")
-    return UsageError(f"recipe {where}: {key} is {first['input']!r}: {wanted}")
+    wanted = WANTED[kind].format(**context) if kind in WANTED else str(first["msg"])
+    given = repr(first["input"])
+    given = given if len(given) <= MOST_SHOWN else f"{given[:MOST_SHOWN]}..."
+    return UsageError(f"recipe {where}: {key} is {given}: {wanted.removeprefix('Value error, ')}")

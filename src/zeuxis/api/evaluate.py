@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
@@ -33,6 +34,7 @@ from zeuxis.data.entries import ENTRIES
 from zeuxis.data.library import Data, data_of
 from zeuxis.data.source import Source
 from zeuxis.errors import UnknownName, UsageError
+from zeuxis.fetching import named_by
 from zeuxis.knobs import Sampling
 from zeuxis.metrics.record import Figure
 from zeuxis.metrics.similarity import WINDOW
@@ -94,8 +96,11 @@ def evaluate(
     named = data or model.card.get("data")
     if not named:
         raise UsageError(f"'{model.name}' does not say what data it was trained on: give --data")
-    opened = data_of(named)
-    name, source = opened.name, opened.open(model.system.spec.size, split)
+    card = f"the card of '{model.name}'"
+    with named_by(card, f"--data {named} does") if data is None else nullcontext():
+        opened = data_of(named)
+        name, source = opened.name, opened.open(model.system.spec.size, split)
+        other = opened.open(model.system.spec.size, "test" if split == "train" else "train")
     makes, holds = tuple(model.system.shape), tuple(source.spec.shape)
     if holds != makes:
         raise UsageError(f"'{model.name}' makes {makes}, '{name}' holds {holds}: give other --data")
@@ -108,7 +113,7 @@ def evaluate(
         tell(f"'{name}' holds {len(order):,} pictures to measure on, not {samples:,}: all of them are taken")
     if left is not None:
         tell(left)
-    reference = Reference(source, order, opened.open(model.system.spec.size, "test" if split == "train" else "train"))
+    reference = Reference(source, order, other)
     evidence, space = collect(model, reference, compared, name, seed, how, features, report, tell)
     found = measure(
         compared,

@@ -22,10 +22,10 @@ from zeuxis.catalog.listing import entry
 from zeuxis.catalog.weights import shipped
 from zeuxis.data.entries import kin
 from zeuxis.errors import Unsupported, UsageError
+from zeuxis.files import sha256
 from zeuxis.metrics.record import fingerprint
 from zeuxis.nn.fixed_features import GrainFeatures, UntrainedFeatures
 from zeuxis.nn.inception import load_inception
-from zeuxis.training.checkpoint import sha256
 from zeuxis.training.legacy import upgraded_card
 
 CHUNK = 256

@@ -14,11 +14,13 @@ from typing import Any
 
 from zeuxis.api.naming import slug
 from zeuxis.errors import UsageError
+from zeuxis.files import read_table
 from zeuxis.provenance.record import write_whole
 from zeuxis.recipe import Recipe, Train, parse_recipe
 from zeuxis.training.legacy import FORMAT, format_of, upgraded_recipe
 from zeuxis.training.log import free_name
 from zeuxis.training.precision import AUTO
+from zeuxis.training.run_lock import require_free
 
 RUNS = Path("runs")
 ANEW = "--fresh, or another --out"
@@ -72,13 +74,13 @@ def recorded(folder: Path) -> Recorded | None:
     if not folder.is_dir():
         return None
     try:
-        run = json.loads(path.read_text(encoding="utf-8"))
+        run = read_table(path)
         if format_of(run) > FORMAT:
             raise UsageError(f"{path} was written by a later version of zeuxis: update it, or give another --out")
         return Recorded(parse_recipe(upgraded_recipe(run), str(path)), bool(run["finished"]))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise UsageError(f"{path} cannot be read ({error}): give another --out") from None
 
 
@@ -102,6 +104,7 @@ class RunFolder:
         """Set the run aside that lies where another is to begin; returns where it is now."""
         if not self.aside:
             return None
+        require_free(self.folder)
         kept = free_name(self.folder.with_name(f"before-{self.folder.name}"))
         self.folder.rename(kept)
         return kept
@@ -149,6 +152,17 @@ def _readable(folder: Path) -> Recorded | None:
         return recorded(folder)
     except UsageError:
         return None
+
+
+def unreadable() -> list[str]:
+    """A line on each numbered run whose record is damaged or of another version: it was passed over."""
+    lines = []
+    for folder in sorted(p for p in RUNS.glob("[0-9]*-*") if p.is_dir()):
+        try:
+            recorded(folder)
+        except UsageError as error:
+            lines.append(f"passed over {folder}: {error}")
+    return lines
 
 
 def _named(recipe: Recipe, out: Path, fresh: bool, longer: bool) -> RunFolder:

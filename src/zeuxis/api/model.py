@@ -72,9 +72,16 @@ class Model:
         self.device, self.precision = device, precision
         self.size: Size | None = None  # of its pictures, where another was asked for than its own
 
-    def with_prior(self, kind: str, data: str | None = None, report: Report = lambda message, fraction: None) -> Model:
+    def with_prior(
+        self,
+        kind: str,
+        data: str | None = None,
+        report: Report = lambda message, fraction: None,
+        *,
+        apart: Path | None = None,
+    ) -> Model:
         """The model that draws codes from the prior called ``kind`` and decodes them (see :mod:`zeuxis.api.prior`)."""
-        folder = prior_folder(self.name, self.system, self.card, kind, data, report)
+        folder = prior_folder(self.name, self.system, self.card, kind, data, report, apart=apart)
         return load(folder, self.device, self.precision)
 
     def at(self, size: Size | None) -> Model:

@@ -17,7 +17,7 @@ from zeuxis.api.animation import animation
 from zeuxis.api.devices import checked_device
 from zeuxis.api.evidence import loaded_commit
 from zeuxis.api.going_on import Recorded as Recorded
-from zeuxis.api.going_on import RunFolder, place
+from zeuxis.api.going_on import RunFolder, place, unreadable
 from zeuxis.api.going_on import note as note
 from zeuxis.api.going_on import recorded as recorded
 from zeuxis.api.model import Model, load
@@ -32,7 +32,7 @@ from zeuxis.data.batches import epoch_batches
 from zeuxis.data.bucketed import endless
 from zeuxis.data.library import Data, data_of
 from zeuxis.data.source import Source
-from zeuxis.errors import UsageError, WeightsError
+from zeuxis.errors import RunInUse, UsageError, WeightsError
 from zeuxis.game import System
 from zeuxis.knobs import Sampling
 from zeuxis.provenance.record import record, save_png, write_whole
@@ -42,6 +42,7 @@ from zeuxis.training.checkpoint import checked_facts, write_model
 from zeuxis.training.distributed import Ranks, join
 from zeuxis.training.log import read_log
 from zeuxis.training.resuming import must_be_same_pictures
+from zeuxis.training.run_lock import run_lock
 from zeuxis.training.tracking import check_trackers
 from zeuxis.training.trainer import Clock, Trainer
 
@@ -150,6 +151,8 @@ def train(
         says(line)
     system = build_for(recipe, source)
     started = None if recipe.train.start is None else start_from(system, recipe.train.start)
+    for line in unreadable() if out is None else ():
+        says(line)
     where = _agreed(ranks, recipe, out, fresh, longer)
     folder = where.folder
     facts = {
@@ -258,6 +261,10 @@ def _left_only_if_begun(folder: Path, ranks: Ranks) -> Iterator[list[Path]]:
     moved: list[Path] = []
     try:
         yield moved
+    except RunInUse:  # it is another training's
+        for kept in moved:
+            kept.rename(folder)
+        raise
     except BaseException:
         begun = any((folder / kept).exists() for kept in ("checkpoints", "model")) or _played(folder)
         if ranks.first and not begun and (moved or not before):
@@ -306,10 +313,11 @@ def _fit(system: System, source: Source, folder: Path, facts: dict[str, Any], de
             images += len(batch)
             yield batch.to(device)
 
-    system.fit(met())
-    system.eval()
-    seconds = time.monotonic() - start
-    write_model(folder / "model", system, {**facts, "round": 1, "images": images, "seconds": seconds})
+    with run_lock(folder):
+        system.fit(met())
+        system.eval()
+        seconds = time.monotonic() - start
+        write_model(folder / "model", system, {**facts, "round": 1, "images": images, "seconds": seconds})
     return Clock(1, images, seconds, 1.0, 0.0, {})
 
 

@@ -51,10 +51,12 @@ def build_for(
             f"recipe '{recipe.name}' needs {need}, which '{source.name}' does not provide: use {_providers(need)}"
         )
     from zeuxis.catalog.loading import parameters_on_meta  # noqa: PLC0415  (torch)
+    from zeuxis.training.optimiser import overridden  # noqa: PLC0415  (torch)
 
     parts = {key: given(name) for key, name in given_models(recipe).items()}
     with parameters_on_meta(parts) if on_meta else nullcontext():
         system = build(recipe.system, source.spec, recipe.model | parts, recipe.train.seed if seed is None else seed)
+    overridden(system.players(), recipe.players)  # what is wrong with its players is said before anything is made
     _take_buckets(system, source)
     checked(f"'{system.card.id}' ([sample] of recipe '{recipe.name}')", system.knobs, recipe.sample)
     return system

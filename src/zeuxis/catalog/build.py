@@ -10,7 +10,7 @@ from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from zeuxis.catalog.listing import system_class
-from zeuxis.errors import UnknownName, UsageError
+from zeuxis.errors import UnknownName, UsageError, is_out_of_memory
 from zeuxis.recipe import Recipe
 from zeuxis.spec import DataSpec
 
@@ -49,6 +49,8 @@ def build(system: str, spec: DataSpec, model: dict[str, Any], seed: int = 0) -> 
                 raise
             raise UsageError(f"'{system}' has a layer of no width with {_told(asked)}: give numbers above 0") from None
         except (TypeError, ValueError, RuntimeError, ArithmeticError, LookupError) as error:
+            if is_out_of_memory(error):
+                raise
             raise UsageError(f"'{system}' cannot be built with {_told(asked)}: {error}") from error
     built.spec = spec
     return built

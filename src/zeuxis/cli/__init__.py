@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
+import traceback
 from collections.abc import Sequence
+from types import TracebackType
 from typing import Any
 
 import typer
@@ -34,7 +35,7 @@ from zeuxis.cli import (
 from zeuxis.cli.help import PlainCommand, PlainGroup
 from zeuxis.cli.machine import THREADS, prepared
 from zeuxis.cli.output import note, say
-from zeuxis.errors import UsageError, ZeuxisError
+from zeuxis.errors import SMALLER, UsageError, ZeuxisError, is_out_of_memory, mend_of
 from zeuxis.plugins import using
 from zeuxis.version import __version__
 
@@ -43,9 +44,6 @@ SYSTEMS = "--systems"
 # Typer's error for wrong arguments: the class itself lives in another place in every version of it.
 MISUSE: Any = typer.BadParameter.__base__
 
-PATHS = frozenset(  # what is wrong with a path, and not with us
-    (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EROFS, errno.ELOOP)
-)
 ELSEWHERE = {  # options of other programs, and what does it here
     "--lr": "--set players.NAME.lr=2e-4 (zeuxis info lists the players)",
     "--learning-rate": "--set players.NAME.lr=2e-4 (zeuxis info lists the players)",
@@ -136,6 +134,7 @@ def main(args: Sequence[str] | None = None) -> int:
         return 2
     except ZeuxisError as error:
         if debug:
+            sys.excepthook = _traced  # here, because typer puts its own in when a command begins
             raise
         note(f"zeuxis: {error}")
         return error.exit_code
@@ -148,9 +147,17 @@ def main(args: Sequence[str] | None = None) -> int:
         return 1
     except Exception as error:
         if debug:
+            sys.excepthook = _traced  # here, because typer puts its own in when a command begins
             raise
         note(f"zeuxis: {_explain(error)}")
         return 1
+
+
+def _traced(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """A traceback on stderr, in which nothing is obeyed by a terminal either."""
+    for part in traceback.format_exception(kind, error, trace):
+        for line in part.rstrip("\n").split("\n"):
+            note(line)
 
 
 def _without(option: str, args: Sequence[str], what: str) -> tuple[list[str], list[str]]:
@@ -188,10 +195,9 @@ def _meant(args: Sequence[str]) -> str:
 
 def _explain(error: Exception) -> str:
     first = (str(error).splitlines() or [""])[0]
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return f"no space left on the disk ({error.filename or 'writing'}): free some and run the same command again"
-    if isinstance(error, PermissionError):
-        return f"not allowed to use {error.filename}: give another --out, or change its permissions"
-    if isinstance(error, OSError) and error.errno in PATHS and error.filename is not None:
-        return f"{error.filename} cannot be made or used ({error.strerror}): give another path"
+    if is_out_of_memory(error):
+        return f"out of memory ({first[:200] or type(error).__name__}): {SMALLER}"
+    if isinstance(error, OSError) and error.errno is not None:
+        way_out = "give another place (--out, or ZEUXIS_CACHE for what is kept)"
+        return f"{error.filename or 'a file'}: {error.strerror}: {mend_of(error, way_out)}"
     return f"{type(error).__name__}: {first} (a mistake in Zeuxis: run again with {DEBUG} to see where)"

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from zeuxis.cli.options import Budget, DataName, DeviceName, Json, Pair, Seed, folder, paired
+from zeuxis.cli.options import Budget, DataName, DeviceName, Json, Pair, Seed, as_recipes_name, folder, paired
 from zeuxis.cli.output import emit, say
 from zeuxis.cli.progress import Progress
 from zeuxis.errors import UsageError
@@ -37,7 +37,7 @@ def compare(
     from zeuxis.api.compare import compare as work
     from zeuxis.api.compare_page import told
 
-    with Progress() as progress:
+    with as_recipes_name(() if data else recipes, "--data does"), Progress() as progress:
         found = work(
             recipes,
             data=paired(data, pair),

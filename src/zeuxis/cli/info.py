@@ -12,7 +12,7 @@ import typer
 from zeuxis.cli.keys import as_data, show_recipe, show_sections
 from zeuxis.cli.listing import met, systems
 from zeuxis.cli.options import Json, Set, writable
-from zeuxis.cli.output import emit, plain, say
+from zeuxis.cli.output import emit, plain, say, say_lines
 from zeuxis.cli.reproduce import VERDICTS
 from zeuxis.knobs import Knob
 
@@ -87,8 +87,10 @@ def info(
 
 def published(name: str) -> bool:
     """Whether ``name`` is a published model: a folder in the hub's layout, one that was pulled, or a file of one."""
+    from zeuxis.training.exchange import holds
+
     path = Path(name)
-    if (path / "model.json").is_file() or (path.is_file() and path.suffix != ".safetensors"):
+    if holds(path, "model.json") or (path.is_file() and path.suffix != ".safetensors"):
         return False
     if not path.exists() and len(path.parts) != 2:
         return False
@@ -154,13 +156,9 @@ def model(name: str, recipe: Recipe | None, as_json: bool) -> None:
     """A trained model's card, and the keys of the recipe of that name if there is one."""
     from zeuxis.catalog.schema import sections
     from zeuxis.catalog.weights import locate
-    from zeuxis.errors import WeightsError
+    from zeuxis.training.exchange import read_card
 
-    card = locate(name) / "model.json"
-    try:
-        found = json.loads(card.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise WeightsError(f"{card} is not JSON: {error}; train the model again") from None
+    found = read_card(locate(name))
     knobs = built(found.get("system", ""), found.get("config", {}))
     if as_json:
         keys = {} if recipe is None else {"keys": as_data(sections(recipe))}
@@ -174,13 +172,14 @@ def model(name: str, recipe: Recipe | None, as_json: bool) -> None:
         show_recipe(recipe)
 
 
-def built(system: str, config: Mapping[str, Any]) -> dict[str, Knob]:
-    """The knobs of a model of ``system`` that was built with ``config``."""
+def built(system: object, config: object) -> dict[str, Knob]:
+    """The knobs of a model of ``system`` that was built with ``config``, whatever a card may say that they are."""
     from zeuxis.catalog.listing import entries
     from zeuxis.catalog.schema import knobs_of
 
-    known = entries().get(system)
-    return {} if known is None else knobs_of(known, config)
+    if not isinstance(system, str) or not isinstance(config, Mapping) or system not in entries():
+        return {}
+    return knobs_of(entries()[system], config)
 
 
 def knob_lines(knobs: Mapping[str, Knob]) -> list[str]:
@@ -212,7 +211,8 @@ def system(name: str, recipe: Recipe | None, as_json: bool) -> None:
     if as_json:
         emit({**row, **more, "parameters": parameters(name)})
         return
-    say(f"{card.title} ({card.year}), {card.family}: {link(card.paper)}\n\n{doc.partition('Args:')[0].strip()}\n")
+    about = doc.partition("Args:")[0].strip().split("\n")
+    say_lines(f"{card.title} ({card.year}), {card.family}: {link(card.paper)}", "", *about, "")
     say(f"     can  {', '.join(row['verbs'])}")
     if row["needs"]:
         say(f"   needs  {', '.join(row['needs'])}")

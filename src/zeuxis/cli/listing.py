@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zeuxis.cli.options import Json
-from zeuxis.cli.output import emit, note, say
+from zeuxis.cli.output import emit, note, say_lines
 
 KIND_MARKS = {True: "S", False: "G"}  # a system that learns; a generator, which does not
 
@@ -23,7 +23,7 @@ def list_systems(as_json: Json = False) -> None:
     if as_json:
         emit(rows)
         return
-    say(listed(rows, shutil.get_terminal_size().columns))
+    say_lines(*listed(rows, shutil.get_terminal_size().columns).split("\n"))
 
 
 def listed(rows: Sequence[Mapping[str, Any]], width: int) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +15,7 @@ import typer
 
 from zeuxis.conditions import FIELDS
 from zeuxis.errors import UsageError
+from zeuxis.fetching import named_by
 from zeuxis.knobs import SHORT, Sampling, parsed
 from zeuxis.spec import Size
 
@@ -234,6 +236,17 @@ def recipe_of(
     parsed = budget if isinstance(budget, Budget) else Budget.parse(budget)
     train = recipe.train.model_copy(update={"minutes": parsed.minutes, "iterations": parsed.iterations})
     return recipe.model_copy(update={"train": train})
+
+
+def as_recipes_name(recipes: Iterable[str], mend: str) -> AbstractContextManager[None]:
+    """Within it the data are those that ``recipes`` name: of a file that is not the package's none are fetched.
+
+    ``mend`` is how a user asks for them.
+    """
+    from zeuxis.recipe import packaged_recipes
+
+    strange = [name for name in recipes if name not in packaged_recipes()]
+    return named_by(f"the recipe {strange[0]}", mend) if strange else nullcontext()
 
 
 def _is_degradation(name: str) -> bool:

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from zeuxis.cli.output import duration, note
+from zeuxis.escaping import printable
 
 BAR, PERCENT = 10, 4  # characters
 EVERY = 15.0  # seconds between lines where there is no terminal
@@ -62,7 +63,9 @@ class Progress:
         if self.bar:
             left = f"{left}  " if left else ""
             room = self.bar.console.width - BAR - PERCENT - 2 - len(left)
-            self.bar.update(self.task, description=fitted(message, room), left=left, completed=fraction or 0.0)
+            self.bar.update(
+                self.task, description=fitted(printable(message), room), left=left, completed=fraction or 0.0
+            )
             return
         now, (last, when) = time.monotonic(), self.last
         # A new stage is shown at once; a change of figures within one, now and then.

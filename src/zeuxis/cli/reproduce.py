@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zeuxis.cli.options import DeviceName, Json, folder
+from zeuxis.cli.options import DeviceName, Json, as_recipes_name, folder
 from zeuxis.cli.output import duration, emit, note, say
 from zeuxis.cli.progress import Progress
 from zeuxis.errors import UsageError
@@ -52,9 +52,10 @@ def reproduce(
         found = judge_again(load_recipe(recipe), out=out)
     else:
         plan = load_recipe(recipe)
-        note(foretold(forecast(plan, [*folders(plan, seeds=chosen).values()], device)))
-        with Progress() as progress:
-            found = work(plan, out=out, seeds=chosen, device=device, replace=replace, report=progress)
+        with as_recipes_name((recipe,), f"zeuxis data {plan.data} does"):
+            note(foretold(forecast(plan, [*folders(plan, seeds=chosen).values()], device)))
+            with Progress() as progress:
+                found = work(plan, out=out, seeds=chosen, device=device, replace=replace, report=progress)
     if as_json:
         emit(found)
     else:

@@ -25,7 +25,7 @@ from zeuxis.cli.options import (
     sampling,
     steering,
 )
-from zeuxis.cli.output import emit, note, say
+from zeuxis.cli.output import emit, note, say, say_lines
 from zeuxis.errors import UsageError
 from zeuxis.signature import taking
 from zeuxis.spec import parse_size
@@ -99,7 +99,7 @@ def sample(
         if as_json:
             emit({"captions": captions})
         else:
-            say("\n".join(captions))
+            say_lines(*captions)
         return
     drawn = found.at(parse_size(size))
     for line in said_before(drawn, n, how, batch, conditions):

@@ -24,6 +24,7 @@ from zeuxis.cli.options import (
     Pair,
     PictureSize,
     Set,
+    as_recipes_name,
     recipe_of,
 )
 from zeuxis.cli.output import duration, emit, note, say
@@ -104,10 +105,13 @@ def train(
         condition=condition,
         changes=changes,
     )
+    asked = data is not None or any(change.partition("=")[0].strip() == "data" for change in changes or ())
+    named = as_recipes_name(() if asked else (recipe,), f"--data {plan.data} does")
     if dry_run:
-        show_dry_run(plan, out, fresh, condition is None, as_json)
+        with named:
+            show_dry_run(plan, out, fresh, condition is None, as_json)
         return
-    with Progress() as progress:
+    with named, Progress() as progress:
         run = work(
             plan,
             out=out,

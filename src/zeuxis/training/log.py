@@ -13,9 +13,11 @@ from typing import Any
 
 from torch import Tensor
 
-from zeuxis.errors import TrainingStopped, UsageError
+from zeuxis.errors import TrainingStopped, UsageError, mend_of
+from zeuxis.files import read_bytes
 from zeuxis.training.tracking import Tracker
 
+MOST_LOG = 1 << 32  # bytes
 HELD_OUT = "held-out/"  # what names begin with that are measured on pictures which training never sees
 
 
@@ -25,7 +27,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     Raises:
         UsageError: another line cannot be read.
     """
-    lines = path.read_bytes().removesuffix(b"\n").split(b"\n")
+    lines = read_bytes(path, MOST_LOG).removesuffix(b"\n").split(b"\n")
     entries = [_entry(line) for line in lines]
     found = [entry for entry in entries if entry is not None]
     if found != (entries[:-1] if entries[-1] is None else entries):
@@ -40,7 +42,7 @@ def _entry(line: bytes) -> dict[str, Any] | None:
     """The entry in ``line``; None where there is none."""
     try:
         found = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 
@@ -108,6 +110,5 @@ class Log:
             tracker.close()
 
     def _unwritten(self, error: OSError) -> TrainingStopped:
-        return TrainingStopped(
-            f"cannot write {self.path}: {error}; free some disk space and run the same command to go on"
-        )
+        mend = mend_of(error, "give another --out")
+        return TrainingStopped(f"cannot write {self.path}: {error}; {mend}; then the same command goes on")

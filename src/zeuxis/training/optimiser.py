@@ -104,7 +104,17 @@ def overridden(players: Sequence[Player], tables: dict[str, dict[str, Any]]) -> 
         if changes.get("decay", "constant") not in DECAYS:
             raise UnknownName("decay", changes["decay"], DECAYS)
         known[name] = replace(known[name], **changes)
+    for player in known.values():
+        check_player(player)
     return tuple(known.values())
+
+
+def check_player(player: Player) -> None:
+    """Refuse numbers that no optimiser can work with, the system's own too; UsageError with key, value and range."""
+    for key in ("lr", "betas", "weight_decay", "clip", "warmup"):
+        value, (fits, wanted) = getattr(player, key), WANTED[key]
+        if not fits(value) and not (key == "clip" and value is None):
+            raise UsageError(f"players.{player.name}.{key} is {value!r}: give {wanted}")
 
 
 def flat_state(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:

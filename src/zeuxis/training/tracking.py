@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from zeuxis.errors import UnknownName, UsageError
+from zeuxis.files import is_utf8
 
 PREVIEW = "preview"  # what its pictures are called
 TENSORBOARD, WANDB, NONE = "tensorboard", "wandb", "none"
@@ -83,6 +84,6 @@ def check_trackers(names: Sequence[str]) -> None:
 
 
 def trackers(folder: Path, names: Sequence[str] = ()) -> list[Tracker]:
-    """Those called ``names``; without any TensorBoard, where it is installed."""
-    chosen = names or ([TENSORBOARD] if find_spec(TENSORBOARD) is not None else [])
+    """Those called ``names``; without any TensorBoard, where it is installed and takes the folder's name (in UTF-8)."""
+    chosen = names or ([TENSORBOARD] if find_spec(TENSORBOARD) is not None and is_utf8(folder) else [])
     return [TRACKERS[name](folder) for name in dict.fromkeys(chosen) if name != NONE]

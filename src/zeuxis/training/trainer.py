@@ -28,6 +28,7 @@ from zeuxis.training.log import HELD_OUT, Log
 from zeuxis.training.memory import kept
 from zeuxis.training.precision import autocast
 from zeuxis.training.resuming import other_threads
+from zeuxis.training.run_lock import run_lock
 from zeuxis.training.saving import Saves
 from zeuxis.training.signals import Signals
 from zeuxis.training.tracking import trackers
@@ -108,9 +109,17 @@ class Trainer(TrainingState):
 
         Returns the clock; ``self.stop_asked`` names the signal if one ended it early (all is saved).
         ``self.said`` are lines on what was not as usual.
+
+        Raises:
+            RunInUse: another training is at work in the folder.
         """
-        if self.ranks.first:
-            self.folder.mkdir(parents=True, exist_ok=True)
+        if not self.ranks.first:
+            return self._run()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with run_lock(self.folder):
+            return self._run()
+
+    def _run(self) -> Clock:
         lines = self.resume()
         threads = self.threads.begin(self.kept_threads)
         lines = [*other_threads(self.kept_threads, self.threads.number), *lines]
