@@ -1,18 +1,26 @@
-# The two commands of the README: `make demo` and `make test`. Both install first, once.
+# The two commands of the README: `make demo` and `make test`. Each installs first, once, what it runs and no more.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
 .PHONY: install demo test check format results docs wheel benchmarks clean
 
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
 install: .venv/.installed
 
-.venv/.installed: pyproject.toml constraints.txt
+# The package alone: what a user needs.
+.venv/.package: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(PIP) --upgrade pip
+	$(PIP) --constraint constraints.txt --editable .
 	touch $@
 
-demo: install
+# With the developers' tools: tests, linters, peers.
+.venv/.installed: .venv/.package
+	$(PIP) --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: .venv/.package
 	$(BIN)/zeuxis demo --out runs/demo
 
 test: install check

@@ -22,6 +22,7 @@ from zeuxis.provenance.record import read_record
 from zeuxis.recipe import load_recipe, recipe_paths
 from zeuxis.training.trainer import Trainer
 
+FULL = (errno.ENOSPC, errno.EDQUOT)  # errors for which freeing space is the mend
 TINY = """
 system = "dcgan"
 about = "a game small enough for a test"
@@ -258,7 +259,7 @@ def test_an_interrupted_training_goes_on_with_the_same_command(command, monkeypa
         ("sample nothing", 2, "unknown model 'nothing'"),
         ("sample dcgan", 2, "zeuxis train dcgan"),
         ("evaluate cvae --data digits --guidance 2", 2, "no knob 'guidance'"),
-        ("sample tiny.toml", 1, "not a model folder"),
+        ("sample tiny.toml", 2, "is a recipe, not a model"),
         ("sample nothing -n 0", 2, "-n"),
         ("sample --replay tiny.toml", 2, "not a PNG"),
         ("info flow-matchin", 2, "flow-matching"),
@@ -304,10 +305,20 @@ def test_a_traceback_is_shown_only_when_asked_for(command, monkeypatch):
     ("error", "code", "says"),
     [
         (OSError(errno.ENOSPC, "No space left on device", "runs"), 1, "free some"),
-        (PermissionError(errno.EACCES, "Permission denied", "runs"), 1, "not allowed to use runs"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded", "runs"), 1, "free some"),
+        (OSError(errno.EROFS, "Read-only file system", "a"), 1, "a: Read-only file system: give another place"),
+        (OSError(errno.ENAMETOOLONG, "File name too long", "runs"), 1, "choose a shorter name"),
+        (OSError(errno.EMFILE, "Too many open files", "runs"), 1, "raise the limit of open files (ulimit -n)"),
+        (NotADirectoryError(errno.ENOTDIR, "Not a directory", "runs"), 1, "runs: Not a directory: give another place"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), 1, "out of memory"),
+        (MemoryError(), 1, "out of memory (MemoryError): use a smaller --batch or --size"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."), 1,
+         "you tried to allocate 9 bytes.): use a smaller --batch or --size"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), 1, "out of memory (CUDA"),
+        (PermissionError(errno.EACCES, "Permission denied", "a"), 1, "a: Permission denied: change its permissions"),
         (KeyboardInterrupt(), 130, ""),
     ],
-)
+)  # fmt: skip
 def test_the_machine_s_troubles_have_a_mend(command, monkeypatch, error, code, says):
     def troubled(*args, **kwargs):
         raise error
@@ -315,6 +326,7 @@ def test_the_machine_s_troubles_have_a_mend(command, monkeypatch, error, code, s
     monkeypatch.setattr("zeuxis.pretrained.convert.convert", troubled)
     done, out, err = command("convert", "tiny.toml")
     assert (done, out) == (code, "") and says in err and err.count("\n") <= 1
+    assert "mistake in Zeuxis" not in err and ("free some" in err) == (getattr(error, "errno", 0) in FULL)
 
 
 def test_a_reader_that_goes_away_is_no_error():
@@ -390,10 +402,12 @@ def test_a_folder_is_looked_through(command, tmp_path):
         Image.new("RGB", (32, 20), (k, 0, 0)).save(tmp_path / f"{k}.png")
     (tmp_path / "bad.png").write_bytes(b"")
     code, out, _ = command("data", "--check", tmp_path)
-    assert code == 0 and "damaged, left out: 1" in out and "12 of 13 pictures" in out and "would refuse" in out
+    assert code == 1 and "damaged, left out: 1" in out and "12 of 13 pictures" in out and "would refuse" in out
+    assert out.startswith("read as pictures: 12 used; not used: 1 damaged")
     code, out, _ = command("data", "--check", tmp_path, "--size", "64", "--json")
     found = json.loads(out)
-    assert found["usable"] == 12 and found["refused"] and len(found["findings"]) == 13
+    assert found["usable"] == 12 and found["refused"] and found["read"].startswith("read as")
+    assert [f["path"] for f in found["findings"] if f["left_out"]] == ["tiny.toml", "bad.png"]  # all that lies there
     assert command("data", "--check")[0] == 2 and command("data", "--check", tmp_path / "nowhere")[0] in (1, 2)
 
 

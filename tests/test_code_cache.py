@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from zeuxis.batch import Batch, Shape
+from zeuxis.nn import code_cache
+from zeuxis.nn.code_cache import CodeCache
 from zeuxis.rng import Stream
-from zeuxis.systems.autoregressive import _code_cache
-from zeuxis.systems.autoregressive._code_cache import CodeCache
 
 SHAPE = Shape(1, 4, 4)
 PICTURES = Stream(0).integers(256, 10, *SHAPE).float() / 127.5 - 1
@@ -67,7 +67,7 @@ def test_pictures_without_a_number_are_coded_every_time() -> None:
 
 
 def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_code_cache, "MOST", 16)
+    monkeypatch.setattr(code_cache, "MOST", 16)
     cache, tokeniser = CodeCache(SHAPE, 4), Tokeniser()
     for rows in ([0, 1, 2], [3, 4], [5], [3, 4], [0, 5]):
         assert torch.equal(cache.tokenise(tokeniser, batch(rows)), Tokeniser().encode(PICTURES[rows]).flatten(1))

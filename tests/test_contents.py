@@ -139,6 +139,22 @@ def test_files_that_change_while_they_are_read_are_refused(tmp_path: Path, monke
         Contents(folder, sorted(folder.iterdir())).digest()
 
 
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = bitmaps(tmp_path / "mine", 15, n=3)
+
+    def failing(path: Path) -> str:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(contents, "file_hash", failing)
+        with pytest.raises(DataError, match=r"mine/0\d\.bmp' cannot be read \(Input/output error\)"):
+            open_folder(folder)
+    gone = Contents(folder, sorted(folder.iterdir()))
+    (folder / "01.bmp").unlink()
+    with pytest.raises(DataError, match=r"01\.bmp' cannot be read"):
+        gone.require_unchanged()
+
+
 def test_a_fingerprint_depends_on_every_example_and_every_field() -> None:
     images = np.arange(300, dtype=np.uint16).astype(np.uint8).reshape(300, 1, 1, 1).repeat(4, 2).repeat(4, 3)
     captions = [f"picture {k}" for k in range(300)]

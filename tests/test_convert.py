@@ -1,9 +1,12 @@
 """Checkpoints are read without running them: whatever they name, however they are bent."""
 
+import copy
 import io
 import json
 import pickle
 import struct
+import subprocess
+import sys
 import zipfile
 
 import pytest
@@ -12,7 +15,8 @@ from safetensors.torch import load_file, save_file
 
 from zeuxis.catalog.weights import load_system
 from zeuxis.errors import DataError, UsageError, WeightsError, ZeuxisError
-from zeuxis.pretrained.convert import convert
+from zeuxis.files import machine
+from zeuxis.pretrained.convert import UNPICKLER, convert
 
 
 class Calls:
@@ -268,3 +272,75 @@ def test_a_pickle_is_never_taken_for_weights(tmp_path):
     save_file({"w": torch.ones(1)}, folder / "model.safetensors")
     with pytest.raises(WeightsError, match="damaged"):
         load_system(folder)
+
+
+# -- what reading may cost ----------------------------------------------------------------------------
+
+
+def doubled(times: int) -> bytes:
+    """A tuple of two of a tuple of two ...: short in a pickle, endless to hash or to write down."""
+    return b")" + b"2\x86" * times
+
+
+@pytest.mark.parametrize(
+    ("pickled", "says"),
+    [
+        (b"\x80\x02}" + doubled(200) + b"K\x01s.", "neither a text, a number nor a flat tuple"),  # a key of 400 bytes
+        (b"\x80\x02}" + b")" + b"\x85" * 200_000 + b"K\x01s.", "neither a text, a number"),  # one that is nested deeply
+        (b"\x80\x02ccollections\nOrderedDict\n]" + doubled(40) + b"K\x01\x86a\x85R.", "neither a text, a number"),
+        (b"\x80\x04" + doubled(200) + b"\x8c\x01a\x93.", "names something by no text"),  # the name of a class
+        (b"\x80\x04" + doubled(200) + b"]}\x92.", "no tensors"),  # a class that is no name
+        (b"\x80\x02](" + b"K\x01" * 1000 + b"eq\x000" + b"ctorch\nSize\nh\x00\x85R0" * 60_000 + b"N.", "MAX_WORK"),
+        (b"\x80\x02X\x00\x00\x10\x00" + b"a" * (1 << 20) + b"q\x000](" + b"h\x00" * 100 + b"e.", "MAX_TEXT"),
+    ],
+)  # fmt: skip
+def test_what_is_short_and_endless_is_refused_by_name(tmp_path, pickled, says):
+    zipped(tmp_path / "a.pt", pickled)
+    with pytest.raises(DataError, match=says):
+        convert(tmp_path / "a.pt", seconds=60)
+
+
+def test_members_that_overlap_are_refused_before_they_are_read(tmp_path):
+    """A directory may say of every member that it is the whole file: its checksums would take for ever."""
+    zipped(tmp_path / "a.pt", b"\x80\x02N.")
+    with zipfile.ZipFile(tmp_path / "a.pt", "a") as archive:
+        archive.writestr("archive/data/0", bytes(1 << 20))
+        first = archive.getinfo("archive/data/0")
+        for k in range(1, 2000):
+            twin = copy.copy(first)
+            twin.filename = f"archive/data/{k}"
+            archive.filelist.append(twin)
+            archive.NameToInfo[twin.filename] = twin
+        archive._didModify = True
+    with pytest.raises(DataError, match="members overlap"):
+        convert(tmp_path / "a.pt", seconds=60)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a kill of POSIX")
+def test_the_reader_ends_with_whoever_started_it():
+    child = (
+        "import importlib.util, sys, time; spec = importlib.util.spec_from_file_location('u', sys.argv[1]); "
+        "u = importlib.util.module_from_spec(spec); sys.modules['u'] = u; spec.loader.exec_module(u); "
+        "u.end_with_parent(); sys.stdout.write('ready\\n'); sys.stdout.flush(); time.sleep(600)"
+    )
+    parent = (
+        "import os, subprocess, sys, time; reading, held = os.pipe(); "
+        "p = subprocess.Popen([sys.executable, '-I', '-S', '-c', sys.argv[1], sys.argv[2]], stdin=reading); "
+        "time.sleep(600)"
+    )
+    command = [sys.executable, "-S", "-c", parent, child, str(UNPICKLER)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+        process.kill()
+        assert process.stdout.read() == b""  # the reader has the same pipe: it is closed when that has ended too
+
+
+def test_what_a_killed_conversion_left_is_swept(tmp_path):
+    with subprocess.Popen([sys.executable, "-S", "-c", ""]) as process:
+        pass
+    left = tmp_path / f".draft-{machine()}-{process.pid}-00000000"
+    left.mkdir()
+    (left / "w.safetensors").write_bytes(bytes(100))
+    torch.save({"w": torch.ones(2)}, tmp_path / "a.pt")
+    convert(tmp_path / "a.pt")
+    assert {p.name for p in tmp_path.iterdir()} == {"a.pt", "a.safetensors", "a.json"}

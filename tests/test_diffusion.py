@@ -19,11 +19,12 @@ from zeuxis.errors import UnknownName, Unsupported, UsageError
 from zeuxis.game import System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.metrics.likelihood import bits_per_dim
+from zeuxis.nn.embed import TIME_SCALE
 from zeuxis.recipe import load_recipe, merged
 from zeuxis.rng import ImageRng, Rng, Stream
 from zeuxis.systems.diffusion.consistency import Consistency
 from zeuxis.systems.diffusion.ddpm import BIN, DDPM, discretised_normal_log_prob
-from zeuxis.systems.diffusion.flow_matching import TIME_SCALE, FlowMatching
+from zeuxis.systems.diffusion.flow_matching import FlowMatching
 from zeuxis.systems.diffusion.ncsn import NCSN
 from zeuxis.systems.diffusion.score_sde import ScoreSDE
 from zeuxis.training.legacy import upgraded_config, upgraded_tensors

@@ -14,7 +14,7 @@ from zeuxis.diffusion.learned_variance import ancestral_learned, bound_term, end
 from zeuxis.diffusion.path import VariancePreserving, betas
 from zeuxis.diffusion.sampler import SAMPLERS
 from zeuxis.diffusion.schedule import respaced
-from zeuxis.errors import UnknownName
+from zeuxis.errors import UnknownName, UsageError
 from zeuxis.game import Turn
 from zeuxis.knobs import Sampling
 from zeuxis.nn.conditioner import LabelConditioner
@@ -282,3 +282,5 @@ def test_latents_of_a_first_stage_are_diffused_where_one_is_given() -> None:
     assert torch.allclose(system.decode(system.encode(image)), first_stage.decode(first_stage.encode(image)), atol=1e-5)
     drawn = system.sample(Condition(), ImageRng([1, 2]), Sampling(steps=3))
     assert drawn.shape == (2, *shape) and drawn.abs().max() <= 1
+    with pytest.raises(UsageError, match="scale -1"):
+        DiffusionTransformer(shape, first_stage=first_stage, scale=-1.0, **{**SMALL, "patch": 2})  # type: ignore[arg-type]

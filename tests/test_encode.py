@@ -25,7 +25,7 @@ from zeuxis.metrics.similarity import psnr
 from zeuxis.provenance.record import read_record
 from zeuxis.recipe import load_recipe
 
-FILE = "photo.codes.safetensors"
+FILE = "codes/photo.codes.safetensors"
 
 
 @pytest.fixture(autouse=True)
@@ -74,8 +74,8 @@ def test_a_picture_in_64_bytes_and_back(command, vqgan: Model) -> None:
     assert code == 0 and err == "" and out.startswith("photo.png: 64 codes of 8 bits: 64 bytes, ")
     assert load_file(FILE)["codes"].dtype == torch.uint8
     code, out, _ = command("decode", FILE)
-    assert code == 0 and out == f"{FILE} -> photo-rebuilt.png\n"
-    with Image.open("photo-rebuilt.png") as image:
+    assert code == 0 and out == f"{FILE} -> codes/photo-rebuilt.png\n"
+    with Image.open("codes/photo-rebuilt.png") as image:
         rebuilt = tensor_of(image)
     image = tensor_of(Image.open("photo.png").convert("L"))
     with torch.inference_mode():
@@ -89,11 +89,11 @@ def test_the_rebuilt_picture_says_what_it_is(command, vqgan: Model) -> None:
     photo(32, 32)
     command("encode", "photo.png", "--with", "vqgan")
     command("decode", FILE)
-    made = read_record(Path("photo-rebuilt.png"))
+    made = read_record(Path("codes/photo-rebuilt.png"))
     assert (made["model"], made["weights_sha256"]) == ("vqgan", vqgan.weights_sha256)
     assert made["synthetic"] is True and made["disclosure"] == REBUILT and "torch" in made["versions"]
     assert made["condition"] == {"codes": {"of": "photo.png", "bits": 512, "fitted": None}}
-    with Image.open("photo-rebuilt.png") as image:
+    with Image.open("codes/photo-rebuilt.png") as image:
         assert image.info["Description"] == REBUILT
     with pytest.raises(ZeuxisError, match="holds codes: only pictures of zeuxis sample are replayed"):
         replay(made)
@@ -197,7 +197,7 @@ def test_a_size_can_be_asked_for(command, vqgan: Model) -> None:
     ("line", "code", "says"),
     [
         ("encode none.png --with vqgan", 2, "there is no picture none.png"),
-        ("encode text.txt --with vqgan", 1, "cannot be used"),
+        ("encode text.txt --with vqgan", 1, "it is no picture of a usual format"),
         ("encode photo.png --with scenes", 2, "of the shipped models these do: vqgan"),
         ("encode photo.png --with features-digits", 2, "does not code pictures and decode them"),
         ("encode photo.png --with vqgn", 2, "did you mean vqgan"),

@@ -11,14 +11,22 @@ from typing import Any
 import pytest
 
 import zeuxis.api.evidence as ties
-from zeuxis.api.evidence import agreement, commit, recipe_sha256, recipe_standing, results_of, shipped_of
+from zeuxis.api.evidence import (
+    agreement,
+    commit,
+    place_of,
+    recipe_sha256,
+    recipe_standing,
+    results_of,
+    shipped_of,
+)
 from zeuxis.api.forecast import Forecast, forecast
 from zeuxis.api.model import load
 from zeuxis.api.reproduce import folders, judge_again, reproduce
 from zeuxis.catalog.listing import opinions, results
 from zeuxis.catalog.weights import shipped
 from zeuxis.cli.reproduce import foretold
-from zeuxis.errors import UsageError
+from zeuxis.errors import DataError, UsageError
 from zeuxis.recipe import Recipe, load_recipe
 
 SMALL = ('data="digits"', "size=8", "claim.samples=64", "claim.seeds=[0]")
@@ -65,6 +73,21 @@ def test_a_default_of_the_method_is_part_of_the_recipe(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(ties, "sections", with_other_default)
     assert recipe_sha256(load_recipe("digits")) != before
+
+
+def test_a_keyword_that_came_later_leaves_the_hash_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, real = recipe_sha256(load_recipe("digits")), ties.sections
+    assert recipe_sha256(load_recipe("digits", ("model.tolerance=0.03",))) != now
+
+    def before(recipe: Recipe) -> Any:
+        late = {"model.tolerance"}
+        return [
+            type(part)(part.name, tuple(key for key in part.keys if key.name not in late), part.note)
+            for part in real(recipe)
+        ]
+
+    monkeypatch.setattr(ties, "sections", before)
+    assert recipe_sha256(load_recipe("digits")) == now
 
 
 def test_a_result_says_whether_its_recipe_is_still_the_same() -> None:
@@ -231,3 +254,12 @@ def test_what_is_foretold_is_said_in_words() -> None:
     assert "closed form" in foretold(Forecast(1, None, None, 1, None))
     assert foretold(Forecast(0, 1000, 0.1, 1, 20.0)) == "1 model trained already; measuring 0:20"
     assert foretold(Forecast(1, 1, 3.0, 1, 2.0)).startswith("0:05 here: one pass over the data, 0:02 of measuring")
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", "{}", '{"machine": 3}', "[" * 100_000])
+def test_what_is_no_result_is_said_to_be_none(text: str, tmp_path: Path) -> None:
+    (tmp_path / "gaussian.json").write_text(text)
+    with pytest.raises(DataError, match=r"gaussian\.json (cannot be read|is no result).*move it away"):
+        place_of("gaussian", "x86_64", tmp_path, replace=False)
+    with pytest.raises(DataError, match=r"gaussian\.json"):
+        judge_again(load_recipe("gaussian"), out=tmp_path)

@@ -22,10 +22,10 @@ from zeuxis.diffusion.schedule import flow_levels
 from zeuxis.errors import Unsupported, UsageError
 from zeuxis.game import Player, System, Turn
 from zeuxis.knobs import Sampling
+from zeuxis.nn.embed import SLOW_TIME_SCALE, TIME_SCALE
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.density.gaussian import Gaussian
-from zeuxis.systems.diffusion import consistency_continuous, meanflow, shortcut
-from zeuxis.systems.diffusion.consistency_continuous import ContinuousConsistency
+from zeuxis.systems.diffusion.consistency_continuous import ContinuousConsistency, normalised
 from zeuxis.systems.diffusion.ddpm import DDPM
 from zeuxis.systems.diffusion.drifting import Drifting, drifting_field, map_features, mean_distance
 from zeuxis.systems.diffusion.meanflow import MeanFlow
@@ -36,7 +36,7 @@ SHAPE = Shape(1, 8, 8)
 DIT = {"kind": "dit", "width": 16, "depth": 1, "heads": 2}
 UNET = {"kind": "unet", "width": 8, "multiples": (1, 2), "blocks": 1, "attention": (2,), "heads": 2}
 DEVIATION = 0.3
-SCALES = {Shortcut: shortcut.TIME_SCALE, MeanFlow: meanflow.TIME_SCALE}
+SCALES = {Shortcut: TIME_SCALE, MeanFlow: SLOW_TIME_SCALE}
 
 
 def pixels(n: int, seed: int = 0) -> Tensor:
@@ -112,7 +112,7 @@ def test_the_walk_of_a_velocity_that_ignores_its_span_is_euler() -> None:
 def test_two_short_steps_of_the_right_network_are_one_long_step() -> None:
     """Of the exact mean velocity the part that learns long steps has no error, at any time and for any length."""
     system = Shortcut(SHAPE, network=DIT, finest=64, share=0.5, mu=0.0)
-    system.network = KnowsTheMean(shortcut.TIME_SCALE)  # type: ignore[assignment]
+    system.network = KnowsTheMean(TIME_SCALE)  # type: ignore[assignment]
     now = turn(pixels(256))
     loss = system.match(now)
     # A step of 1 / 64 is asked for as one of no length, whose velocity is a little off at the end of it.
@@ -131,7 +131,7 @@ def test_the_times_of_long_steps_are_where_walks_of_that_length_stop() -> None:
             return super().forward(x, time, other)
 
     system = Shortcut(SHAPE, network=DIT, finest=16, share=0.25, mu=0.0)
-    system.network = Watches(shortcut.TIME_SCALE)  # type: ignore[assignment]
+    system.network = Watches(TIME_SCALE)  # type: ignore[assignment]
     system.match(turn(pixels(400)))
     (first, half), (second, again), (t, span) = seen
     assert len(first) == 100 and len(t) == 400
@@ -179,7 +179,7 @@ def test_the_change_of_the_mean_velocity_is_its_derivative_along_the_curve() -> 
 
 def test_the_right_mean_velocity_fulfils_the_identity_and_no_other_does() -> None:
     system = MeanFlow(SHAPE, network=DIT)
-    system.network = KnowsTheMean(meanflow.TIME_SCALE)  # type: ignore[assignment]
+    system.network = KnowsTheMean(SLOW_TIME_SCALE)  # type: ignore[assignment]
     t, r = torch.tensor([0.4, 0.8, 1.0]), torch.tensor([0.1, 0.5, 0.0])
     z = append_dims(deviation_at(t), torch.zeros(3, *SHAPE)) * Stream(0).normal(3, *SHAPE)
     v = system.velocity(z, t, 0 * t, {})  # the marginal velocity
@@ -221,7 +221,7 @@ def test_the_right_mean_velocity_is_where_the_loss_is_least(share: float) -> Non
     slopes = {}
     for error in (0.0, 0.2):
         system = MeanFlow(SHAPE, network=DIT, share=share, power=0.0)
-        system.network = KnowsTheMean(meanflow.TIME_SCALE)  # type: ignore[assignment]
+        system.network = KnowsTheMean(SLOW_TIME_SCALE)  # type: ignore[assignment]
         system.network.error.data.fill_(error)
         loss = system.match(turn(pixels(2000)))
         slopes[error] = float(torch.autograd.grad(loss, system.network.error)[0]) / 64
@@ -230,7 +230,7 @@ def test_the_right_mean_velocity_is_where_the_loss_is_least(share: float) -> Non
 
 def test_the_adaptive_weight_is_one_over_the_error() -> None:
     system = MeanFlow(SHAPE, network=DIT, power=1.0)
-    system.network = KnowsTheMean(meanflow.TIME_SCALE)  # type: ignore[assignment]
+    system.network = KnowsTheMean(SLOW_TIME_SCALE)  # type: ignore[assignment]
     now = turn(pixels(16))
     assert float(system.match(now).detach()) == pytest.approx(1.0, abs=1e-3)  # error / (error + c)
 
@@ -494,7 +494,7 @@ class KnowsTheStart(nn.Module):
         self.sigma_data, self.error = sigma_data, nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor, time: Tensor, **conditioning: Tensor) -> Tensor:
-        x, t = x.double() * self.sigma_data, append_dims(time.double() / consistency_continuous.TIME_SCALE, x)
+        x, t = x.double() * self.sigma_data, append_dims(time.double() / SLOW_TIME_SCALE, x)
         now = ((t.cos() * DEVIATION) ** 2 + (t.sin() * self.sigma_data) ** 2).sqrt()
         start = x * DEVIATION / now
         return ((t.cos() * x - start) / (t.sin() * self.sigma_data) + self.error).float()
@@ -533,6 +533,14 @@ def test_the_right_answer_is_where_the_loss_pulls_nowhere() -> None:
         loss = system.stay(turn(pixels(2000), progress=1.0))
         slopes[error] = float(torch.autograd.grad(loss, system.network.error)[0])  # type: ignore[arg-type]
     assert abs(slopes[0.0]) < 0.02 and slopes[0.3] > 0.2
+
+
+@pytest.mark.parametrize("side", [2, 16])
+def test_each_tangent_is_brought_to_its_own_size_whatever_the_picture_s(side: int) -> None:
+    tangent = torch.tensor([0.1, 1.0, 50.0]).view(-1, 1, 1, 1) * torch.ones(3, 3, side, side)
+    found, size = normalised(tangent)
+    torch.testing.assert_close(size, torch.tensor([0.1, 1.0, 50.0]))
+    torch.testing.assert_close(found[:, 0, 0, 0], torch.tensor([0.5, 1 / 1.1, 50 / 50.1]))
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3])

@@ -162,6 +162,22 @@ def test_without_a_snapshot_there_is_no_guide_and_nothing_more_is_stored() -> No
         flow.sample(Condition(), ImageRng.counting(0, 1), Sampling(steps=2, autoguidance=2.0))
 
 
+# -- the likelihood ---------------------------------------------------------------------------------------------
+
+
+def test_a_looser_tolerance_calls_the_network_less_and_says_nearly_the_same() -> None:
+    image, calls, found = 0.5 * Stream(0).normal(1, *SHAPE), {}, {}
+    for tolerance in (1e-4, 0.03):
+        flow, asked = stirred(tolerance=tolerance), []
+        with torch.no_grad():
+            for p in flow.network.parameters():
+                p.mul_(0.3)
+        flow.network.register_forward_hook(lambda *made, asked=asked: asked.append(1))
+        found[tolerance], calls[tolerance] = flow.log_prob(image, Stream(1)), len(asked)
+    assert calls[0.03] < calls[1e-4]
+    torch.testing.assert_close(found[0.03], found[1e-4], rtol=0.02, atol=0)
+
+
 # -- the dispersive loss ----------------------------------------------------------------------------------------
 
 

@@ -126,7 +126,7 @@ def test_lines_come_now_and_then(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     lines, clock = Lines(), types.SimpleNamespace(progress=0.5, round=7, notes={"loss/vae": 1.25}, images=10)
     for _ in range(5):
         lines(clock, None)
-    assert capsys.readouterr().err == " 50% iteration 7 loss/vae 1.25\n" * 2
+    assert capsys.readouterr().err == " 50% iteration 7  vae 1.25\n" * 2
     assert Drawing(None).losses == {}
 
 

@@ -58,6 +58,17 @@ def test_methods_do_not_import_methods() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_what_a_family_shares_stays_in_the_family() -> None:
+    """A part that two families need is on a lower floor, not a private file of one of them."""
+    wrong = []
+    for path in (ROOT / "systems").glob("*/*.py"):
+        for name in imports(path):
+            parts = name.split(".")
+            if parts[0] == "systems" and parts[1] != path.parent.name:
+                wrong.append(f"{path.relative_to(ROOT)} imports {name}")
+    assert not wrong, "\n".join(wrong)
+
+
 def test_method_files_stay_short() -> None:
     lengths = {p: len(p.read_text(encoding="utf-8").splitlines()) for p in (ROOT / "systems").glob("*/*.py")}
     assert not {str(p): n for p, n in lengths.items() if n > 300}

@@ -27,9 +27,10 @@ from zeuxis.errors import UnknownName, UsageError, ZeuxisError
 from zeuxis.game import Turn
 from zeuxis.knobs import Sampling
 from zeuxis.metrics.likelihood import bits_per_dim
+from zeuxis.nn.embed import TIME_SCALE
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.diffusion.ddpm import DDPM
-from zeuxis.systems.diffusion.flow_matching import TIME_SCALE, FlowMatching
+from zeuxis.systems.diffusion.flow_matching import FlowMatching
 from zeuxis.verbs import Likelihood
 
 # -- the solver -----------------------------------------------------------------------------------------------------

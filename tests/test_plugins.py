@@ -54,7 +54,7 @@ Said = Callable[..., tuple[int, str, str]]
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a method, a helper that it imports, and its recipe."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("zeuxis.training.log.find_spec", lambda name: None)  # importing TensorBoard takes seconds
+    monkeypatch.setattr("zeuxis.training.tracking.find_spec", lambda name: None)  # importing TensorBoard takes seconds
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "still.py").write_text(METHOD.replace("ID", "still"))

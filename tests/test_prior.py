@@ -26,6 +26,7 @@ from zeuxis.cli import main
 from zeuxis.data.cache import cache_dir
 from zeuxis.data.library import open_source
 from zeuxis.errors import DataError, UnknownName, Unsupported, UsageError, WeightsError
+from zeuxis.files import sha256
 from zeuxis.game import System
 from zeuxis.provenance.record import read_record
 from zeuxis.recipe import Train, load_recipe
@@ -33,7 +34,6 @@ from zeuxis.rng import ImageRng, Stream
 from zeuxis.spec import DataSpec
 from zeuxis.systems.autoencoder.latent_prior import REACH, LatentPrior, code_width
 from zeuxis.systems.density.pca import PCA
-from zeuxis.training.checkpoint import sha256
 
 CPU = torch.device("cpu")
 FLOOR = 1e-8
@@ -51,7 +51,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     }
     root = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("zeuxis.training.log.find_spec", lambda name: None)  # importing TensorBoard takes seconds
+        patch.setattr("zeuxis.training.tracking.find_spec", lambda name: None)  # importing TensorBoard takes seconds
         return {name: train(load_recipe(name, more), out=root / name).folder for name, more in changes.items()}
 
 
@@ -65,7 +65,7 @@ def run(trained: dict[str, Path], tmp_path: Path) -> Path:
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ZEUXIS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("zeuxis.training.log.find_spec", lambda name: None)
+    monkeypatch.setattr("zeuxis.training.tracking.find_spec", lambda name: None)
 
 
 @pytest.fixture
@@ -453,5 +453,5 @@ def test_a_prior_is_measured_like_any_model(trained: dict[str, Path], run: Path,
     chosen = model.with_prior("normal")
     assert "bits-per-dim" in default_metrics(model) and "bits-per-dim" not in default_metrics(chosen)
     assert "frechet" in default_metrics(load(run).with_prior("normal"))
-    with pytest.raises(Unsupported, match="'latent-prior' cannot log_prob"):
+    with pytest.raises(Unsupported, match="needs a model with a likelihood"):
         evaluate(chosen, metrics=("bits-per-dim",), samples=8)

@@ -15,12 +15,13 @@ from zeuxis.batch import Shape
 from zeuxis.catalog.build import build
 from zeuxis.catalog.weights import load_system
 from zeuxis.errors import UnknownName, UsageError
+from zeuxis.files import sha256
 from zeuxis.game import System
 from zeuxis.knobs import Sampling
 from zeuxis.recipe import FORMER, load_recipe
 from zeuxis.spec import DataSpec
 from zeuxis.systems.autoregressive.maskgit import MaskGIT
-from zeuxis.training.checkpoint import sha256, write_model
+from zeuxis.training.checkpoint import write_model
 from zeuxis.training.legacy import BEFORE, upgraded_card
 
 SMALL: dict[str, Any] = {"text": 4, "align": 4, "hidden": 8, "latent": 2, "steps": 2, "patch": 3}

@@ -17,13 +17,13 @@ from zeuxis.game import System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.nn.attention import attend
 from zeuxis.nn.causal_transformer import CausalTransformer
+from zeuxis.nn.code_cache import tokenise
 from zeuxis.nn.palette import Greys, Palette
 from zeuxis.nn.rms_norm import RMSNorm
 from zeuxis.nn.sequence import GELUS, DepthwiseConv, SequenceBlock, SequenceTransformer
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.autoencoder.vae import VAE
 from zeuxis.systems.autoencoder.vqgan import VQGAN
-from zeuxis.systems.autoregressive._codes import tokenise
 from zeuxis.systems.autoregressive.image_gpt import ImageGPT
 from zeuxis.systems.autoregressive.maskgit import MaskGIT, halton, halton_ranks, masked_after
 from zeuxis.systems.autoregressive.pixel_cnn import PixelCNN

@@ -81,7 +81,8 @@ def test_hostile_members_do_nothing(tmp_path: Path) -> None:
             info.type, info.linkname = kind, target
             tar.addfile(info)
     found = check(tmp_path)
-    assert found.usable == found.pictures == 82, "a name that leads outside is only a name: nothing is unpacked"
+    assert (found.usable, found.pictures) == (82, 85), "a name that leads outside is only a name: nothing is unpacked"
+    assert [f.path for f in found.findings if f.left_out] == [f"x.tar/link-{kind}.png" for kind in (50, 49, 54)]
     assert not list(tmp_path.parent.rglob("escape.png"))
 
 
@@ -104,3 +105,84 @@ def test_what_does_not_fit_together_is_set_aside(tmp_path: Path) -> None:
     shard(tmp_path / "x.tar", {"a.txt": b"nothing else"})
     with pytest.raises(DataError):
         open_folder(tmp_path, 16)
+
+
+def pictures(path: Path, n: int) -> bytes:
+    shard(path, {f"{k:03}.png": picture(k) for k in range(n)})
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("byte", [0, 105, 124, 130, 148, 156, 257, 511])  # name, mode, size, checksum, type, magic
+@pytest.mark.parametrize("which", [0, 10, 199])
+def test_a_flipped_byte_in_a_header_costs_one_member(tmp_path: Path, byte: int, which: int) -> None:
+    data = bytearray(pictures(tmp_path / "a.tar", 200))
+    with tarfile.open(tmp_path / "a.tar") as tar:
+        header = tar.getmembers()[which].offset
+    data[header + byte] ^= 0x41
+    (tmp_path / "a.tar").write_bytes(data)
+    found = check(tmp_path)
+    lost = [f for f in found.findings if f.left_out]
+    assert (found.usable, len(lost)) == (199, 1) and "header is damaged" in lost[0].message
+    assert lost[0].path == (
+        f"a.tar/{which:03}.png" if byte else f"a.tar/{'q' if which < 100 else 'p'}{which % 100:02}.png"
+    )
+
+
+def test_what_lies_between_two_sound_headers_is_told_once(tmp_path: Path) -> None:
+    data = bytearray(pictures(tmp_path / "a.tar", 30))
+    with tarfile.open(tmp_path / "a.tar") as tar:
+        starts = [member.offset for member in tar.getmembers()]
+    data[starts[5] : starts[9]] = b"\xaa" * (starts[9] - starts[5])
+    (tmp_path / "a.tar").write_bytes(data)
+    found = check(tmp_path)
+    assert found.usable == 26 and [f.path for f in found.findings if f.left_out] == [f"a.tar, byte {starts[5]}"]
+
+
+def test_a_member_of_any_stated_size_ends_in_bounded_work(tmp_path: Path) -> None:
+    for size in (b"77777777777\0", b"\x80" + b"\xff" * 11, b"\xff" * 12, b"\x80" + bytes(6) + b"\x7f\xff\xff\xff\xff"):
+        data = bytearray(pictures(tmp_path / "a.tar", 40))
+        with tarfile.open(tmp_path / "a.tar") as tar:
+            start = tar.getmembers()[3].offset
+        data[start + 124 : start + 136] = size
+        data[start + 148 : start + 156] = b" " * 8
+        data[start + 148 : start + 156] = b"%06o\0 " % sum(data[start : start + 512])
+        (tmp_path / "a.tar").write_bytes(data)
+        found = check(tmp_path)
+        assert found.usable == 39 and [f.path for f in found.findings if f.left_out] == ["a.tar/003.png"], size
+
+
+def test_repeated_members_and_members_that_are_no_pictures_are_listed(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        names = ("1.png", "2.png", "1.png", "3.heic", "4.seg.png", "5.npy", "._1.png", "6.PNG")
+        for k, name in enumerate(names):
+            info = tarfile.TarInfo(name)
+            info.size = len(picture(k))
+            tar.addfile(info, io.BytesIO(picture(k)))
+    found = check(tmp_path)
+    assert {f.path.removeprefix("a.tar/"): f.kind for f in found.findings if f.left_out} == {
+        "1.png": "repeated", "3.heic": "unsupported", "4.seg.png": "unsupported", "5.npy": "no picture",
+        "._1.png": "hidden",
+    }  # fmt: skip
+    assert found.usable == 3
+    first = open_folder(tmp_path, 20).batch(torch.arange(1)).image if not found.refused else None
+    assert first is None or torch.isfinite(first).all()
+
+
+@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_every_form_of_tar_and_long_names_are_read(tmp_path: Path, form: int) -> None:
+    names = [f"{'deep/' * 12}{'n' * 60}ü{k}.png" for k in range(20)]
+    with tarfile.open(tmp_path / "a.tar", "w", format=form) as tar:
+        for k, name in enumerate(names):
+            info = tarfile.TarInfo(name)
+            info.size = len(picture(k))
+            tar.addfile(info, io.BytesIO(picture(k)))
+    (tmp_path / "both.TAR").write_bytes((tmp_path / "a.tar").read_bytes() * 2)  # one behind the other
+    found = check(tmp_path)
+    assert found.usable == 40 and {f.kind for f in found.findings if f.left_out} == {"repeated"}
+
+
+def test_shards_in_folders_of_splits(tmp_path: Path) -> None:
+    for split, n in (("Train", 20), ("validation", 4)):
+        (tmp_path / split).mkdir()
+        shard(tmp_path / split / "0.tar", labelled(0, n))
+    assert [len(open_folder(tmp_path, 16, split)) for split in ("train", "val", "test")] == [18, 4, 2]

@@ -423,7 +423,7 @@ def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("zeuxis.training.checkpoint.save_file", full)
-    with pytest.raises(TrainingStopped, match="No space left on device; free some disk space"):
+    with pytest.raises(TrainingStopped, match="No space left on device; free some space"):
         write_model(tmp_path / "model", Duel(), {})
     assert list(tmp_path.iterdir()) == []
 

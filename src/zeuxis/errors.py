@@ -7,10 +7,12 @@ The command line prints the message alone and leaves with :attr:`ZeuxisError.exi
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+import errno
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
+LISTED = 12  # names that a message has room for
 
 
 class ZeuxisError(Exception):
@@ -26,13 +28,42 @@ class UsageError(ZeuxisError):
 
 
 class UnknownName(UsageError):
-    """A name that nothing answers to; the nearest known names are suggested."""
+    """A name that nothing answers to; the nearest known names are suggested.
 
-    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
+    ``elsewhere`` says what else the name could have been: "folder" or "file", of which there is none either. A name
+    that is plainly a path is told so first, and no names are listed. ``all_known`` are the known names in words of the
+    caller's, which are told even where one of them is near.
+    """
+
+    def __init__(
+        self, kind: str, name: str, known: Iterable[str], hint: str = "", elsewhere: str = "", all_known: str = ""
+    ) -> None:
         names = sorted(known)
-        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-        mend = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names) or 'none'}"
-        super().__init__(f"unknown {kind} '{name}': {mend}{' ' + hint if hint else ''}")
+        if elsewhere and is_path(name):
+            super().__init__(f"there is no {elsewhere} {name}: check the path")
+            return
+        near = nearest(name, names)
+        more = f" and {len(names) - LISTED} more" if len(names) > LISTED + 1 else ""
+        listed = ", ".join(names[:LISTED] if more else names) or "none"
+        mend = f"did you mean {' or '.join(near)}?" if near else all_known or f"known: {listed}{more}"
+        mend += f" {all_known}" if near and all_known else ""
+        nor = f", and there is no {elsewhere} of that name" if elsewhere else ""
+        super().__init__(f"unknown {kind} '{name}'{nor}: {mend}{' ' + hint if hint else ''}")
+
+
+def is_path(name: str) -> bool:
+    """Whether ``name`` is written as only a path is."""
+    ending = name.rpartition(".")[2]
+    return name.startswith((".", "~")) or "/" in name or "\\" in name or (ending != name and ending.isalpha())
+
+
+def nearest(name: str, names: Sequence[str]) -> list[str]:
+    """Those of ``names``, three at most, that hold ``name`` as a word or are spelt like it, in whatever case."""
+    word = name.casefold()
+    holding = [known for known in names if len(word) > 2 and word in known.casefold().replace("-", " ").split()]
+    folded = {known.casefold(): known for known in names}
+    alike = [folded[near] for near in difflib.get_close_matches(word, folded, n=3, cutoff=0.5)]
+    return list(dict.fromkeys([*holding, *alike]))[:3]
 
 
 def lookup(kind: str, name: str, table: Mapping[str, T]) -> T:
@@ -56,3 +87,43 @@ class WeightsError(ZeuxisError):
 
 class TrainingStopped(ZeuxisError):
     """Training could not go on and said why (non-finite losses, no disk space)."""
+
+
+class OutOfMemory(ZeuxisError):
+    """There was not enough memory, on the processor or on a GPU."""
+
+
+class RunInUse(ZeuxisError):
+    """A run folder that another training writes into."""
+
+
+# -- troubles of the machine --------------------------------------------------------------------------
+
+SMALLER = "use a smaller --batch or --size (of a training also train.accumulate), or end other programs"
+MENDS: Mapping[int, str] = {  # by the number of an error in writing
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+    errno.EACCES: "change its permissions",
+    errno.EPERM: "change its permissions",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENFILE: "end other programs",
+    errno.EIO: "look after the disk",
+    errno.ENOMEM: SMALLER,
+}
+
+
+def mend_of(error: OSError, otherwise: str) -> str:
+    """What helps against an error of the file system; ``otherwise`` is the way out, such as "give another --out"."""
+    known = None if error.errno is None else MENDS.get(error.errno)
+    return otherwise if known is None else f"{known}, or {otherwise}"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether ``error`` says that memory ran out: Python's own, the system's, or torch's on any device."""
+    if isinstance(error, (MemoryError, OutOfMemory)) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    text = str(error).lower()
+    return isinstance(error, Exception) and any(
+        words in text for words in ("can't allocate memory", "cannot allocate memory", "out of memory", "bad_alloc")
+    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -32,6 +32,7 @@ class Knob:
     least: float | None = None
     most: float | None = None
     choices: tuple[str, ...] = ()
+    beside: bool = False  # on a card: these choices, and those of the common knob of its name
     aliases: tuple[tuple[str, str], ...] = ()  # former names of choices, which old records hold, and those of now
 
     def __post_init__(self) -> None:
@@ -193,8 +194,15 @@ def parsed(owner: str, knobs: Mapping[str, Knob], texts: Iterable[tuple[str, str
 
 def knob_table(knobs: Iterable[str | Knob]) -> Mapping[str, Knob]:
     """Knobs by name, from what a card says; KeyError for a name that is not :data:`COMMON`."""
-    named = [COMMON[knob] if isinstance(knob, str) else knob for knob in knobs]
+    named = [COMMON[knob] if isinstance(knob, str) else _whole(knob) for knob in knobs]
     return MappingProxyType({knob.name: knob for knob in sorted(named, key=lambda knob: knob.name)})
+
+
+def _whole(knob: Knob) -> Knob:
+    """With the common choices too, of one that says so."""
+    if not knob.beside:
+        return knob
+    return replace(knob, choices=(*knob.choices, *COMMON[knob.name].choices), beside=False)
 
 
 class Sampling(Mapping[str, Value]):

@@ -28,6 +28,7 @@ from pathlib import Path
 from types import ModuleType
 
 from zeuxis.errors import UsageError
+from zeuxis.files import read_text
 
 GROUP = "zeuxis.systems"
 VARIABLE = "ZEUXIS_SYSTEMS"
@@ -121,9 +122,9 @@ def recipe_files(places: Iterable[Place]) -> tuple[dict[str, Path], list[Problem
     problems = []
     for path in dict.fromkeys(p for place in places for p in place.files(".toml")):
         try:
-            if "system" not in tomllib.loads(path.read_text(encoding="utf-8")):
+            if "system" not in tomllib.loads(read_text(path)):
                 continue  # of something else, such as a pyproject.toml
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        except (OSError, UnicodeDecodeError, RecursionError, tomllib.TOMLDecodeError) as error:
             problems.append(Problem(f"{path}: not valid TOML: {error}", frozenset({path.stem})))
             continue
         if path.stem in found:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -18,15 +18,37 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from zeuxis import plugins
 from zeuxis.errors import UnknownName, UsageError
+from zeuxis.files import read_text, why_no_name
 from zeuxis.plugins import Place, Problem
 from zeuxis.spec import LEAST_SIDE, MOST_SIDE, Size, in_bounds
 
 RECIPES = Path(__file__).parent / "recipes"
+MOST_RECIPE = 1 << 20  # bytes of a recipe's file
+MOST_SHOWN = 60  # characters of a wrong value in an error
+OF_PLAYERS = ("lr", "betas", "weight_decay", "optimiser", "clip", "warmup", "decay")
+WANTED = {  # what a value should be, by the kind of mistake
+    "dict_type": "it is a table, so set one of its keys (zeuxis info lists them)",
+    "model_type": "it is a table, so set one of its keys (zeuxis info lists them)",
+    "int_parsing": "give a whole number",
+    "int_type": "give a whole number",
+    "int_from_float": "give a whole number",
+    "float_parsing": "give a number",
+    "float_type": "give a number",
+    "finite_number": "give a finite number",
+    "bool_parsing": "give true or false",
+    "bool_type": "give true or false",
+    "string_type": "give a text",
+    "literal_error": "give {expected}",
+    "greater_than": "give more than {gt}",
+    "greater_than_equal": "give {ge} or more",
+    "less_than": "give less than {lt}",
+    "less_than_equal": "give {le} or less",
+}
 FORMER = {"rounds": "iterations", "max_bad_rounds": "max_bad_iterations"}  # keys of [train] in older versions
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Train(_Table):
@@ -67,7 +89,9 @@ class Train(_Table):
     save_minutes: float = Field(2.0, gt=0, description="minutes from one checkpoint to the next.")
     preview_minutes: float = Field(1.0, gt=0, description="minutes from one preview sheet to the next.")
     keep: int = Field(2, ge=1, description="checkpoints kept, the newest.")
-    seed: int = Field(0, description="where the random numbers start: initial weights, order of the data, noise.")
+    seed: int = Field(
+        0, ge=0, lt=2**63, description="where the random numbers start: initial weights, order of the data, noise."
+    )
     start: str | None = Field(None, description="a model of the same shape whose weights training starts from.")
 
 
@@ -113,6 +137,14 @@ class Recipe(_Table):
     sample: dict[str, Any] = Field({}, description="knobs that evaluation and previews turn.")
     claim: Claim | None = Field(None, description="what is measured and must be reached.")
     counts: dict[str, int] = Field({}, description="parameters of each network at this size, which a test checks.")
+
+    @field_validator("name")
+    @classmethod
+    def _of_a_file(cls, name: str) -> str:
+        why = why_no_name(name)
+        if why is not None:  # results and run folders are called so
+            raise ValueError(why)
+        return name
 
     @field_validator("size")
     @classmethod
@@ -171,15 +203,25 @@ def load_recipe(name: str | Path, overrides: tuple[str, ...] = ()) -> Recipe:
             raise UsageError(problem.message)
     path = known.get(str(name), Path(name))
     if str(name) not in known and (path.suffix != ".toml" or not path.is_file()):
-        raise UnknownName("recipe", str(name), known, hint="(or give the path of a .toml file)")
+        raise UnknownName("recipe", str(name), known, "(or give the path of a .toml file)", elsewhere="recipe file")
     return _read(path, str(name), overrides)
+
+
+def with_overrides(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
+    """``recipe`` with dotted overrides such as ``train.batch=32``; :class:`UsageError` for an unknown key or value."""
+    table = recipe.model_dump(mode="json")
+    for override in overrides:
+        _apply(table, override)
+    return parse_recipe(table, recipe.name)
 
 
 def _read(path: Path, where: str, overrides: tuple[str, ...] = ()) -> Recipe:
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        table = tomllib.loads(read_text(path, MOST_RECIPE))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"recipe {path} is not valid TOML: {error}") from None
+    except OSError as error:
+        raise UsageError(f"recipe {path} cannot be read: {error.strerror}") from None
     for override in overrides:
         _apply(table, override)
     return parse_recipe({"name": path.stem, **table}, where=where)
@@ -226,11 +268,27 @@ def put(table: dict[str, Any], key: str, value: Any) -> None:
 
 def _explain(error: ValidationError, where: str) -> UsageError:
     first = error.errors()[0]
+    if (
+        first["loc"][:1] == ("size",) and first["type"] != "value_error"
+    ):  # which may be of two kinds, and would be told of each
+        return UsageError(
+            f"recipe {where}: size is not pixels a side, such as 32, nor [height, width], such as [24, 32]"
+        )
     *parents, last = map(str, first["loc"])
     if first["type"] == "extra_forbidden":
         tables: dict[str, type[BaseModel]] = {"train": Train, "claim": Claim}
         fields = tables[parents[-1]].model_fields if parents and parents[-1] in tables else Recipe.model_fields
         known = [".".join([*parents, field]) for field in fields]
         hint = f"(it is called train.{FORMER[last]} now)" if parents == ["train"] and last in FORMER else ""
+        if not parents and last in Train.model_fields:
+            hint = f"(it is train.{last})"
+        if not parents and last in OF_PLAYERS:
+            hint = f"(it is players.NAME.{last}, of a player that zeuxis info lists)"
         return UnknownName(f"key in recipe {where}:", ".".join([*parents, last]), known, hint=hint)
-    return UsageError(f"recipe {where}: {'.'.join([*parents, last])}: {first['msg'].lower()}")
+    key, kind, context = ".".join([*parents, last]), first["type"], first.get("ctx", {})
+    if kind == "missing":
+        return UsageError(f"recipe {where} has no {key}: add it")
+    wanted = WANTED[kind].format(**context) if kind in WANTED else str(first["msg"])
+    given = repr(first["input"])
+    given = given if len(given) <= MOST_SHOWN else f"{given[:MOST_SHOWN]}..."
+    return UsageError(f"recipe {where}: {key} is {given}: {wanted.removeprefix('Value error, ')}")

@@ -15,13 +15,14 @@ from torch import Tensor
 from zeuxis.api.reporting import Report
 from zeuxis.catalog.build import build
 from zeuxis.errors import UsageError, WeightsError
+from zeuxis.files import draft_folder, require_regular, sha256
 from zeuxis.game import System
 from zeuxis.pretrained import convert
 from zeuxis.pretrained.convert import Conversion
 from zeuxis.pretrained.kind import CheckpointKind, Found, from_public, recognise, unwrapped
 from zeuxis.pretrained.kinds import KINDS, kinds_called
 from zeuxis.spec import DataSpec, Shape
-from zeuxis.training.checkpoint import sha256, write_model
+from zeuxis.training.checkpoint import write_model
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,8 @@ def convert_file(
             raise UsageError(f"{source} is safetensors already; {hint(_names(held))}")
         return _make(source, held[place], place, load_file(source), _folder(source, out), size, report)
     plain.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".draft-", dir=plain.parent) as draft:
-        found = convert.convert(source, Path(draft, "read.safetensors"), report)
+    with draft_folder(plain) as draft:
+        found = convert.convert(source, draft / "read.safetensors", report)
         held, place = _held(found.weights)
         if set(held) == {place} and (out is None or plain.suffix != ".safetensors"):
             folder = _folder(source, out)
@@ -151,6 +152,7 @@ def _folder(source: Path, out: str | Path | None) -> Path:
 def _held(file: Path) -> tuple[dict[str, CheckpointKind[Any]], str]:
     """The models of known kinds in a file of safetensors, by prefix, and the prefix of its whole state."""
     try:
+        require_regular(file)
         with safe_open(file, "pt") as found:
             place, inside = unwrapped(found.keys())
     except (SafetensorError, OSError) as error:
@@ -161,6 +163,7 @@ def _held(file: Path) -> tuple[dict[str, CheckpointKind[Any]], str]:
 def _read(source: Path, report: Report) -> dict[str, Tensor]:
     """All the tensors of a file, by their path in it."""
     try:
+        require_regular(source)
         if source.suffix == ".safetensors":
             return load_file(source)
         with tempfile.TemporaryDirectory(prefix="zeuxis-") as draft:

@@ -13,13 +13,14 @@ from zeuxis.api.reporting import Report
 from zeuxis.catalog.build import build
 from zeuxis.catalog.loading import assign, parameters_on_meta
 from zeuxis.errors import DataError, UsageError, WeightsError
+from zeuxis.files import require_regular, sha256
 from zeuxis.pretrained.clip_files import read_tokeniser
 from zeuxis.pretrained.clip_keys import read_clip
 from zeuxis.pretrained.json_table import read_json
 from zeuxis.pretrained.parts import programs_in
 from zeuxis.spec import DataSpec, Shape
 from zeuxis.systems.recognition.clip import MEAN, STD
-from zeuxis.training.checkpoint import sha256, write_model
+from zeuxis.training.checkpoint import write_model
 
 PUBLISHED = {  # by the vision tower's width, patch, and the side of pictures
     (768, 32, 224): "ViT-B/32",
@@ -59,6 +60,7 @@ def adopt_clip(
     tokeniser = read_tokeniser(source)
     report(f"reading {weights}", None)
     try:
+        require_regular(weights)
         public = load_file(weights)
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{weights} cannot be read as safetensors: {error}") from None

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from zeuxis.errors import DataError, UsageError
+from zeuxis.escaping import json_text
+from zeuxis.files import read_bytes
 from zeuxis.provenance.record import versions, write_whole
 
 SUFFIX = ".codes.safetensors"
@@ -63,7 +65,7 @@ def write_codes(path: Path, coded: Coded) -> None:
     kept = coded.codes.detach().cpu().to(kind).contiguous()
     card = {field.name: getattr(coded, field.name) for field in fields(coded) if field.name != "codes"}
     card |= {"format": FORMAT, "sha256": _hash(kept), "versions": versions()}
-    write_whole(path, save({TENSOR: kept}, {KEY: json.dumps(card, ensure_ascii=False, sort_keys=True)}))
+    write_whole(path, save({TENSOR: kept}, {KEY: json_text(card, sort_keys=True)}))
 
 
 def read_codes(path: Path) -> Coded:
@@ -74,18 +76,20 @@ def read_codes(path: Path) -> Coded:
         DataError: damaged, or changed since it was written.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UsageError(f"there is no file {path}")
-    if path.stat().st_size > MOST_BYTES:
-        raise UsageError(f"{path} is larger than {MOST_BYTES >> 20} MiB: it holds no coded picture")
     try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            if KEY not in metadata or set(file.keys()) != {TENSOR}:
-                raise UsageError(f"{path} holds no coded picture: write one with zeuxis encode PICTURE --with MODEL")
-            kept = file.get_tensor(TENSOR)
-    except (OSError, SafetensorError) as error:
+        content = read_bytes(path, MOST_BYTES)
+    except FileNotFoundError:
+        raise UsageError(f"there is no file {path}") from None
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    try:
+        tensors = load(content)
+        metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__", {})
+    except (ValueError, RecursionError, SafetensorError) as error:
         raise DataError(f"{path} cannot be read as safetensors ({error}): encode the picture again") from None
+    if KEY not in metadata or set(tensors) != {TENSOR}:
+        raise UsageError(f"{path} holds no coded picture: write one with zeuxis encode PICTURE --with MODEL")
+    kept = tensors[TENSOR]
     try:
         return _checked(json.loads(metadata[KEY]), kept)
     except (ValueError, KeyError, TypeError, RecursionError) as error:

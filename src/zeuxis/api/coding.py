@@ -13,7 +13,7 @@ from PIL import Image
 from zeuxis.api.code_file import Coded, read_codes
 from zeuxis.api.model import Model, load
 from zeuxis.api.pictures import Pictures
-from zeuxis.api.still import open_picture, tensor_of
+from zeuxis.api.still import has_colours, open_picture, tensor_of
 from zeuxis.batch import to_float, to_uint8
 from zeuxis.catalog.listing import entries, entry
 from zeuxis.catalog.weights import shipped
@@ -31,6 +31,7 @@ class Encoding:
     """A coded picture, and the error of its reconstruction."""
 
     coded: Coded
+    greyed: bool  # whether the picture had colours, which the model does not take
     psnr: float  # dB, of the 8-bit picture as it was coded; infinite where it comes back exactly
 
 
@@ -62,7 +63,7 @@ def encode(model: Model, path: Path, size: int | None = None) -> Encoding:
         original_size=picture.size,
         fitted=fitted,
     )
-    return Encoding(coded, float(psnr(rebuilt, image)))
+    return Encoding(coded, system.shape.channels == 1 and has_colours(path), float(psnr(rebuilt, image)))
 
 
 def decode(path: Path, name: str | None = None, device: str = "cpu") -> Pictures:

@@ -337,7 +337,7 @@ def _judge(model: Model, draws: bool, data: str, verb: str) -> Model:
         return model
     judge = judge_of(data, verb, tuple(model.system.shape), model.device)
     if judge is None:
-        raise Unsupported(f"no shipped model judges '{data}' ({verb}): this figure needs one")
+        raise Unsupported(f"no shipped model judges '{data}' ({verb}), and this figure needs one: measure another")
     if tuple(judge.system.shape) != tuple(model.system.shape):
         raise Unsupported(
             f"'{judge.name}' judges pictures of {tuple(judge.system.shape)}, '{model.name}' makes "

@@ -25,6 +25,7 @@ def card(source: Source) -> dict[str, Any]:
         "examples": len(source),
         **source.spec.as_dict(),
         "texts": first_texts(source),
+        "read": list(source.remarks),
         "buckets": [
             {"width": b.shape.width, "height": b.shape.height, "examples": len(b.members)} for b in source.buckets
         ],

@@ -29,6 +29,7 @@ EXTRAS = {
     "metrics": "torchmetrics",
     "data": "pyarrow",
     "track": "tensorboard",
+    "wandb": "wandb",
     "peers": "diffusers",
 }  # and a package that tells
 
@@ -128,7 +129,7 @@ def _extras() -> Iterator[Diagnosis]:
         try:
             yield Diagnosis(f"extra {extra}", f"{package} {version(package)}")
         except PackageNotFoundError:
-            yield Diagnosis(f"extra {extra}", f'not installed; pip install "zeuxis[{extra}]" adds it')
+            yield Diagnosis(f"extra {extra}", f"not installed; pip install {package} adds it")
 
 
 LOOKS: tuple[Callable[[], Iterator[Diagnosis]], ...] = (

@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from zeuxis.api.going_on import place
 from zeuxis.api.pictures import panes, sheet, to_pil
-from zeuxis.api.runs import recorded, run_folder
+from zeuxis.api.suited import suited
 from zeuxis.batch import Batch, Shape
 from zeuxis.catalog.assemble import build_for
 from zeuxis.catalog.weights import start_from
@@ -46,6 +47,7 @@ class Examples:
     classes: int
     skipped: int  # files that cannot be used
     why: tuple[str, ...]  # of the first of them
+    remarks: tuple[str, ...] = ()  # how a folder was read, and what is odd about it
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,7 @@ def dry_run(
     data: Data | None = None,
     out: Path | None = None,
     fresh: bool = False,
+    suit: bool = False,
     sheet_path: Path | None = None,
 ) -> DryRun:
     """All that :func:`zeuxis.api.runs.train` would do before its first iteration, but for the run folder.
@@ -125,6 +128,8 @@ def dry_run(
     data = data_of(recipe.data) if data is None else data
     recipe = recipe.model_copy(update={"data": data.name})
     source = data.open(recipe.size, "train", recipe.fit)
+    if suit:
+        recipe, _ = suited(recipe, source)
     held_out = data.open(recipe.size, "val")
     system = build_for(recipe, source, on_meta=True)
     if recipe.train.start is not None:
@@ -134,8 +139,7 @@ def dry_run(
         raise UsageError(
             "training needs a bound: set train.iterations or train.minutes in the recipe, or give --budget"
         )
-    folder = run_folder(recipe, out, fresh)
-    before = recorded(folder)
+    where = place(recipe, out, fresh, longer=True)
     batch = endless(source, recipe.train.batch, recipe.train.seed).next()
     path = sheet_path or Path(tempfile.mkstemp(prefix=f"zeuxis-{recipe.name}-", suffix=".png")[1])
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -151,8 +155,8 @@ def dry_run(
         iterations=recipe.train.iterations if players else 1,
         minutes=recipe.train.minutes if players else None,
         batch=recipe.train.batch,
-        folder=folder,
-        state="new" if before is None else "finished" if before.finished else "goes on",
+        folder=where.folder,
+        state="new" if where.before is None else "finished" if where.finished else "goes on",
         sheet=path,
         first=_first(batch, source),
     )
@@ -168,6 +172,7 @@ def _examples(source: Source, held_out: int) -> Examples:
         provides=tuple(sorted(spec.provides)),
         classes=spec.classes,
         skipped=len(source.skipped),
+        remarks=source.remarks,
         why=tuple(f"{file.path}: {file.reason}" for file in source.skipped[:TEXTS]),
     )
 

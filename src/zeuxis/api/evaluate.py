@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
@@ -22,6 +23,7 @@ from zeuxis.api.collectors import (
     judging,
 )
 from zeuxis.api.features import GRAIN, UNTRAINED, Features, features_of
+from zeuxis.api.measurable import check, check_space, enough, too_few
 from zeuxis.api.model import Model
 from zeuxis.api.probes import Probes
 from zeuxis.api.reference import Reference
@@ -32,6 +34,7 @@ from zeuxis.data.entries import ENTRIES
 from zeuxis.data.library import Data, data_of
 from zeuxis.data.source import Source
 from zeuxis.errors import UnknownName, UsageError
+from zeuxis.fetching import named_by
 from zeuxis.knobs import Sampling
 from zeuxis.metrics.record import Figure
 from zeuxis.metrics.similarity import WINDOW
@@ -70,11 +73,13 @@ def evaluate(
     features: str | None = None,
     split: str = "test",
     report: Report = lambda message, fraction: None,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> list[Figure]:
     """The figures called ``metrics`` (by default those that suit the model's verbs) over ``samples`` pictures.
 
     Pictures are made under the conditions of the held-out examples, from seeds that share none with those of another
-    ``seed``: so the spread over several evaluations is that of measuring.
+    ``seed``: so the spread over several evaluations is that of measuring. ``tell`` is told, before any is made, what
+    figures of so few pictures must be read with.
     """
     model.check(how)
     if samples < 2:
@@ -91,14 +96,25 @@ def evaluate(
     named = data or model.card.get("data")
     if not named:
         raise UsageError(f"'{model.name}' does not say what data it was trained on: give --data")
-    opened = data_of(named)
-    name, source = opened.name, opened.open(model.system.spec.size, split)
+    card = f"the card of '{model.name}'"
+    with named_by(card, f"--data {named} does") if data is None else nullcontext():
+        opened = data_of(named)
+        name, source = opened.name, opened.open(model.system.spec.size, split)
+        other = opened.open(model.system.spec.size, "test" if split == "train" else "train")
     makes, holds = tuple(model.system.shape), tuple(source.spec.shape)
     if holds != makes:
         raise UsageError(f"'{model.name}' makes {makes}, '{name}' holds {holds}: give other --data")
     order = held_out_order(source, samples)
-    reference = Reference(source, order, opened.open(model.system.spec.size, "test" if split == "train" else "train"))
-    evidence, space = collect(model, reference, compared, name, seed, how, features, report)
+    left = None
+    if not metrics:
+        compared, left = enough(compared, len(order))
+    check(model, compared, source, len(order))
+    if len(order) < samples:
+        tell(f"'{name}' holds {len(order):,} pictures to measure on, not {samples:,}: all of them are taken")
+    if left is not None:
+        tell(left)
+    reference = Reference(source, order, other)
+    evidence, space = collect(model, reference, compared, name, seed, how, features, report, tell)
     found = measure(
         compared,
         evidence,
@@ -173,6 +189,7 @@ def collect(
     how: Sampling,
     features: str | None,
     report: Report,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> tuple[Evidence, Features | None]:
     """Generate, reconstruct and judge what ``metrics`` need, a chunk at a time, against the held-out examples."""
     source, order = reference.held_out, reference.order
@@ -182,6 +199,9 @@ def collect(
     found: list[Collector] = []
     if needs & {"fake", "reconstructed"}:
         space = features_of(data, features, tuple(model.system.shape), model.device)
+        check_space(space, model)
+        if (line := too_few(space, metrics, model, len(order))) is not None:
+            tell(line)
         report(f"features: {space.name}", None)
         found.append(FeatureSets(space, reference if "moments" in needs else None))
     fixed = {name: features_of(data, FIXED_SPACES[name], device=model.device) for name in FIXED_SPACES if name in needs}

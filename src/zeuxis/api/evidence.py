@@ -15,6 +15,8 @@ from typing import Any
 
 from zeuxis.catalog.schema import sections
 from zeuxis.catalog.weights import shipped
+from zeuxis.errors import DataError
+from zeuxis.files import read_table
 from zeuxis.recipe import Recipe
 
 BOOKKEEPING = frozenset(  # keys that change no figure
@@ -22,7 +24,12 @@ BOOKKEEPING = frozenset(  # keys that change no figure
     | {"train.posthoc"}  # puts something aside, and leaves the model as it is
     | {"claim.bound", "claim.note", "claim.seeds"}
 )
-IDLE = {"sample.eta": 0.0, "sample.churn": 0.0}  # knobs that methods were given later: at this value all is as it was
+IDLE = {  # knobs and keywords that methods were given later: at this value all is as it was
+    "sample.eta": 0.0,
+    "sample.churn": 0.0,
+    "model.tolerance": 1e-4,  # of flow-matching
+    "model.uncertainty": False,
+}
 PACKAGE = Path(__file__).parents[1]
 SOURCES = (".", ":(exclude)results", ":(exclude)weights")  # of the package: what a figure comes from
 
@@ -110,8 +117,28 @@ def place_of(name: str, kind: str, out: Path, *, replace: bool) -> Path:
     first = out / f"{name}.json"
     if replace or not first.is_file():
         return first
-    found = json.loads(first.read_text(encoding="utf-8"))
+    found = read_result(first)
     return first if found["machine"].get("kind") == kind else out / f"{name}.{kind}.json"
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """The result in a file that was written by ``zeuxis reproduce``; DataError for anything else."""
+    try:
+        found = read_table(path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({error}): move it away, or give another --out") from None
+    parts: dict[str, type | tuple[type, ...]] = {
+        "machine": dict,
+        "per_seed": list,
+        "value": (int, float),
+        "metric": str,
+        "data": str,
+        "better": str,
+    }
+    wrong = next((key for key, kind in parts.items() if not isinstance(found.get(key), kind)), None)
+    if wrong is not None:
+        raise DataError(f"{path} is no result ('{wrong}' is missing or of the wrong kind): move it away")
+    return found
 
 
 def results_of(name: str, out: Path) -> list[Path]:

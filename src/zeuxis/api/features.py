@@ -22,10 +22,10 @@ from zeuxis.catalog.listing import entry
 from zeuxis.catalog.weights import shipped
 from zeuxis.data.entries import kin
 from zeuxis.errors import Unsupported, UsageError
+from zeuxis.files import sha256
 from zeuxis.metrics.record import fingerprint
 from zeuxis.nn.fixed_features import GrainFeatures, UntrainedFeatures
 from zeuxis.nn.inception import load_inception
-from zeuxis.training.checkpoint import sha256
 from zeuxis.training.legacy import upgraded_card
 
 CHUNK = 256
@@ -42,6 +42,7 @@ class Features:
     resize: str  # the filter that brings pictures to its size
     encode: Callable[[Tensor], Tensor]  # (B, C, H, W) in [-1, 1] -> (B, D)
     device: str = "cpu"  # where it is computed
+    channels: int | None = None  # of the pictures that it takes; None: any
 
     def of(self, images: Tensor) -> Tensor:
         """Features ``(N, D)`` of images ``(N, C, H, W)``, on the space's device."""
@@ -120,4 +121,5 @@ def _of_model(model: Model) -> Features:
             image = F.interpolate(image, size=size, mode="bilinear", antialias=True, align_corners=False)
         return model.system.encode(image)
 
-    return Features(model.name, model.weights_sha256[:16], "antialiased bilinear", encode, model.device)
+    resize = "antialiased bilinear"
+    return Features(model.name, model.weights_sha256[:16], resize, encode, model.device, shape.channels)

@@ -7,13 +7,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from zeuxis.api import compare as comparison
 from zeuxis.api import evaluate as measuring
 from zeuxis.api import runs
+from zeuxis.api.going_on import run_of
 from zeuxis.api.live import shown_live
 from zeuxis.api.model import Model, load
 from zeuxis.api.pictures import Pictures
@@ -62,11 +64,15 @@ def train(
     fresh: bool = False,
     callbacks: Iterable[TrainingReport] = (),
     quiet: bool = False,
+    suit: bool | None = None,
+    track: Sequence[str] = (),
+    tell: Callable[[str], None] | None = None,
 ) -> Run:
-    """Train a recipe, or go on with a training of it that was stopped; the same call goes on.
+    """Train a recipe, or go on with a training of it that was stopped or is to be longer; the same call goes on.
 
     Args:
-        recipe: a recipe's name, the path of a .toml file, the id of a system (also of one's own), or a recipe.
+        recipe: a recipe's name, the path of a .toml file, the id of a system (also of one's own), a recipe, or the
+            folder of a run to go on with.
         data: the name of a dataset or a world, a folder, or one's own pictures: an array ``(N, H, W, C)``, a tensor
             ``(N, C, H, W)``, a list of PIL pictures, a mapping of columns, or a torch ``Dataset``
             (see :class:`zeuxis.data.own.OwnData`). None takes the recipe's.
@@ -76,16 +82,26 @@ def train(
         settings: any other value of the recipe, by its dotted name: ``{"model.ngf": 32}``.
         device: "cpu", "cuda", "cuda:1" or "mps".
         out: the run folder; by default the next of ``runs/``.
-        fresh: begin anew even where a stopped training could go on.
+        fresh: begin anew even where a training could go on; a run that lies in ``out`` is set aside.
         callbacks: called about twice a second with a clock (iteration, images, progress, losses) and the path of the
             newest preview; one that raises :class:`StopTraining` ends the training, and all is saved.
         quiet: shows nothing; otherwise a notebook shows curves and previews, and a script a line now and then.
+        suit: leave out a condition of the recipe that the pictures do not come with; by default where ``settings``
+            do not ask for one.
+        track: what follows it beside the log: "tensorboard", which does where it is installed, "wandb", which sends the
+            figures and previews to a server, or "none".
+        tell: called with each line on what is not as usual, when it is known; by default they go to stderr, unless
+            ``quiet``. They are ``run.notes`` in any case.
 
     Returns the run: ``run.model`` is what was trained, ``run.losses`` its curves, ``run.preview`` its newest sheet.
 
     Raises UsageError for a wrong name, value or budget; DataError for data that cannot be read.
     """
     held = None if data is None else data_of(data)
+    folder = None if out is None else Path(out)
+    if isinstance(recipe, (str, Path)) and str(recipe) not in recipe_paths() and Path(recipe).is_dir():
+        folder = Path(recipe) if folder is None else folder
+        recipe = run_of(Path(recipe)).recipe
     changed = {"size": size, "train.batch": batch, "train.seed": seed, **(settings or {})}
     found = _recipe(recipe, held, {key: value for key, value in changed.items() if value is not None})
     if iterations is not None or minutes is not None:
@@ -98,8 +114,22 @@ def train(
             for each in reports:
                 each(clock, preview)
 
-        folder = None if out is None else Path(out)
-        return runs.train(found, data=held, out=folder, device=device, fresh=fresh, report=report)
+        return runs.train(
+            found,
+            data=held,
+            out=folder,
+            device=device,
+            fresh=fresh,
+            longer=True,
+            track=track,
+            suit="model.condition" not in changed if suit is None else suit,
+            report=report,
+            tell=tell or ((lambda line: None) if quiet else _to_stderr),
+        )
+
+
+def _to_stderr(line: str) -> None:
+    sys.stderr.write(f"note: {line}\n")
 
 
 def sample(model: str | Path | Model, n: int = 1, seed: int = 0, *, device: str = "cpu", **asked: Any) -> Pictures:

@@ -28,6 +28,8 @@ from zeuxis.data.worlds.reading import reader
 from zeuxis.errors import DataError, UnknownName, Unsupported, UsageError
 from zeuxis.spec import DataSpec
 
+CLASSES = 40  # whose names a message lists
+
 
 def sha256_of(values: Tensor) -> str:
     """SHA-256 of a tensor: its type, its shape and its numbers."""
@@ -123,18 +125,34 @@ class GivenClass(Given):
     def again(self, plain: Any, given: Any) -> Any:
         match plain:
             case int() | {"number": int()} if not isinstance(plain, bool):
-                return plain if isinstance(plain, int) else plain["number"]
+                number, names = plain if isinstance(plain, int) else plain["number"], self.spec.class_names
+                return names[number] if 0 <= number < len(names) else number
             case _:
                 raise DataError(f"this picture's record is damaged: its {self.field.name} is no class")
 
+    def _called(self, value: int | str) -> int | None:
+        """The class that a number means where all are called by numbers (folders 1 to 10): that of this name, from
+        Python and in a command; None elsewhere."""
+        names = self.spec.class_names
+        called = [int(name) for name in names if name.isdecimal()]
+        if len(called) < len(names) or called == list(range(len(names))):
+            return None
+        if not str(value).isdecimal() or int(value) not in called:
+            raise UnknownName("class", str(value), names)
+        return called.index(int(value))
+
     def _number(self, value: int | str) -> int:
+        if (called := self._called(value)) is not None:
+            return called
         names, classes = self.spec.class_names, self.spec.classes
         if isinstance(value, str) and value in names:
             return names.index(value)
         try:
             number = int(value) if isinstance(value, str) else index(value)
         except (ValueError, TypeError):
-            raise UnknownName("class", str(value), names) from None
+            listed = ", ".join(f"{k} {name}" for k, name in enumerate(names[:CLASSES]))
+            more = f" and {classes - CLASSES} more" if classes > CLASSES else ""
+            raise UnknownName("class", str(value), names, all_known=f"the classes are {listed}{more}") from None
         if not 0 <= number < classes:
             raise UsageError(
                 f"{self.field.name} {number} is outside the {classes} classes of '{self.model}' (0 to {classes - 1})"

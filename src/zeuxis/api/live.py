@@ -5,24 +5,37 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from zeuxis.api.page import shown_html
 from zeuxis.api.runs import TrainingReport
+from zeuxis.escaping import printable
 from zeuxis.training.log import HELD_OUT
 from zeuxis.training.trainer import Clock
 
 EVERY = 15.0  # seconds between lines of a script
+FIGURES = 3  # in a line
+LOSS = "loss/"
 REDRAWN = 2.0  # seconds between drawings in a notebook
 
 
 def progress_line(clock: Clock, preview: Path | None = None) -> str:
-    """The iteration, its newest scalars and, where there is one, the newest sheet, in one line."""
-    scalars = " ".join(f"{name} {value:.4g}" for name, value in clock.notes.items())
-    return f"iteration {clock.round:,} {scalars}{f' {preview}' if preview else ''}"
+    """The iteration and its newest figures, :data:`FIGURES` at most, two spaces between any two."""
+    scalars = [f"{_short(name)} {value:.3g}" for name, value in chosen(clock.notes)]
+    return "  ".join([f"iteration {clock.round:,}", *scalars])
+
+
+def chosen(notes: Mapping[str, float]) -> list[tuple[str, float]]:
+    """The figures that say most of how a training goes: the players' losses, the held-out mean, then others."""
+    ranks = {LOSS: 0, HELD_OUT: 1}
+    return sorted(notes.items(), key=lambda note: ranks.get(f"{note[0].split('/')[0]}/", 2))[:FIGURES]
+
+
+def _short(name: str) -> str:
+    return name.removeprefix(LOSS).removesuffix("/mean")
 
 
 class Lines:
@@ -35,7 +48,7 @@ class Lines:
         now = time.monotonic()
         if now - self.last > EVERY or clock.progress >= 1:
             self.last = now
-            sys.stderr.write(f"{clock.progress:4.0%} {progress_line(clock)}\n")
+            sys.stderr.write(f"{clock.progress:4.0%} {printable(progress_line(clock))}\n")
 
 
 class Drawing:
@@ -49,7 +62,7 @@ class Drawing:
         self.held_out: dict[str, list[tuple[float, float]]] = {}  # the mean alone
 
     def __call__(self, clock: Clock, preview: Path | None) -> None:
-        for begins, curves in (("loss/", self.losses), (HELD_OUT, self.held_out)):
+        for begins, curves in ((LOSS, self.losses), (HELD_OUT, self.held_out)):
             for name, value in clock.notes.items():
                 if name.startswith(begins):
                     curves.setdefault(name.removeprefix(begins), []).append((clock.images, value))

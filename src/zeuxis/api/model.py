@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zeuxis.api.devices import checked_device
 from zeuxis.api.given import GivenPicture, condition_of, given, plain_of, sha256_of
 from zeuxis.api.pictures import Pictures
 from zeuxis.api.prior import KINDS, prior_folder
@@ -71,9 +72,16 @@ class Model:
         self.device, self.precision = device, precision
         self.size: Size | None = None  # of its pictures, where another was asked for than its own
 
-    def with_prior(self, kind: str, data: str | None = None, report: Report = lambda message, fraction: None) -> Model:
+    def with_prior(
+        self,
+        kind: str,
+        data: str | None = None,
+        report: Report = lambda message, fraction: None,
+        *,
+        apart: Path | None = None,
+    ) -> Model:
         """The model that draws codes from the prior called ``kind`` and decodes them (see :mod:`zeuxis.api.prior`)."""
-        folder = prior_folder(self.name, self.system, self.card, kind, data, report)
+        folder = prior_folder(self.name, self.system, self.card, kind, data, report, apart=apart)
         return load(folder, self.device, self.precision)
 
     def at(self, size: Size | None) -> Model:
@@ -418,6 +426,6 @@ def load(name: str | Path, device: str = "cpu", precision: str = "float32", stag
     bfloat16 in the first case and float32 in the second. ``staged`` says of a published model whether its parts are
     brought to ``device`` only while they compute; by default where they would not all fit.
     """
-    kept = precision_of(precision, device)
+    kept = precision_of(precision, checked_device(device))
     system, card = load_system(name, dtype=HALVES.get(kept), device=device, staged=staged)
     return Model(str(name), system, card, device, kept)

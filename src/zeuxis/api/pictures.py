@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from zeuxis.batch import to_uint8
+from zeuxis.errors import UsageError
 from zeuxis.provenance.record import save_png
 
 MOST_STEPS = 8  # of those in which a picture is drawn that a sheet shows
@@ -55,6 +56,39 @@ def sheet(images: Sequence[Image.Image], columns: int | None = None, scale: int 
         tile = image.resize((w, h), Image.Resampling.NEAREST)
         page.paste(tile, (gap + column * (w + gap), gap + row * (h + gap)))
     return page
+
+
+def targets(path: Path, n: int, add: bool = False) -> list[Path]:
+    """Where ``n`` pictures are written that are to go to ``path``: see :meth:`Pictures.save`."""
+    if path.is_dir() or path.suffix.lower() not in Image.registered_extensions():
+        if path.is_file():
+            raise UsageError(f"{path} is a file, and a folder of pictures is wanted: give another name, or NAME.png")
+        first = _first_free(path, "", ".png") if add else 0
+        return [path / f"{k:04d}.png" for k in range(first, first + n)]
+    if path.suffix.lower() != ".png":
+        raise UsageError(
+            f"{path}: pictures are written as PNG, which carries the record of how each was made: give "
+            f"{path.with_suffix('.png')}, or a folder"
+        )
+    if n == 1:
+        return [path]
+    first = _first_free(path.parent, f"{path.stem}-", path.suffix) if add else 0
+    return [path.with_name(f"{path.stem}-{k}{path.suffix}") for k in range(first, first + n)]
+
+
+def _first_free(folder: Path, before: str, after: str) -> int:
+    """The number after the highest in the names of ``folder`` that begin and end so."""
+    found = (
+        p.name.removeprefix(before).removesuffix(after) for p in folder.glob(f"*{after}") if p.name.startswith(before)
+    )
+    return max((int(name) + 1 for name in found if name.isdecimal()), default=0)
+
+
+def sheet_beside(paths: Sequence[Path], path: Path) -> Path:
+    """Where the sheet of the pictures at ``paths`` belongs that went to ``path``: it is of these alone."""
+    folder = paths[0].parent == path
+    name, number = ("sheet" if folder else f"{path.stem}-sheet"), paths[0].stem.removeprefix(f"{path.stem}-")
+    return paths[0].with_name(f"{name}.png" if int(number) == 0 else f"{name}-{number}.png")
 
 
 @dataclass(frozen=True)
@@ -106,12 +140,14 @@ class Pictures:
             return sheet([to_pil(step) for step in shown.flatten(0, 1)], shown.shape[1], scale)
         return sheet(list(self), columns, scale)
 
-    def save(self, path: str | Path) -> list[Path]:
-        """Write PNGs that carry their records: to ``path`` itself for one picture and a name ending in
-        .png, otherwise to ``path/0000.png``, ``path/0001.png``, ..."""
-        path = Path(path)
-        single = path.suffix.lower() == ".png" and len(self) == 1
-        paths = [path] if single else [path / f"{k:04d}.png" for k in range(len(self))]
+    def save(self, path: str | Path, *, add: bool = False) -> list[Path]:
+        """Write PNGs that carry their records: to ``path`` itself for one picture and a name ending in .png, to
+        ``x-0.png``, ``x-1.png``, ... for several and the name ``x.png``, otherwise to ``path/0000.png``, ...
+
+        Those of the same names are replaced, unless they are to ``add``: then numbers go on after theirs. Raises
+        :class:`UsageError` for a name of another kind of picture, which would carry no record.
+        """
+        paths = targets(Path(path), len(self), add)
         for image, target, record in zip(self, paths, self.records, strict=True):
             save_png(image, target, record)
         return paths

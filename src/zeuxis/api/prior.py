@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from zeuxis.data.entries import ENTRIES, clean_name
 from zeuxis.data.library import open_source, pinned
 from zeuxis.data.source import Source
 from zeuxis.errors import DataError, UnknownName, UsageError, WeightsError
+from zeuxis.fetching import named_by
 from zeuxis.game import System
 from zeuxis.recipe import Recipe, Train, load_recipe
 from zeuxis.rng import Stream
@@ -52,16 +54,27 @@ def prior_folder(
     kind: str,
     data: str | None = None,
     report: Report = lambda message, fraction: None,
+    *,
+    apart: Path | None = None,
 ) -> Path:
     """The model folder of the prior called ``kind`` over the codes of the model ``name``: kept, or fitted now.
 
-    The codes are those of the training split of ``data``, by default the model's own.
+    The codes are those of the training split of ``data``, by default the model's own. One that is fitted now
+    replaces what was kept, or goes into the folder ``apart``: for what nobody but a picture's record asks for.
 
     Raises UnknownName for another kind; Unsupported where the codes are no vectors; UsageError without data.
     """
     if kind not in KINDS:
         raise UnknownName("prior", kind, KINDS)
     code_width(system)
+    only_a_file = data is None or apart is not None
+    with named_by(f"the card of '{name}'", "--prior-data does") if only_a_file else nullcontext():
+        return _folder(name, system, card, kind, data, report, apart)
+
+
+def _folder(
+    name: str, system: System, card: Mapping[str, Any], kind: str, data: str | None, report: Report, apart: Path | None
+) -> Path:
     own = RECIPES[kind]
     recipe = None if own is None else load_recipe(own)
     from_data = data or card.get("data")
@@ -79,6 +92,7 @@ def prior_folder(
     if recipe is not None and _is_folder(str(from_data)):  # its pictures may be others by now
         facts["reference"] = _opened(name, system, str(from_data)).fingerprint()
     if not _kept(folder, facts):
+        folder = folder if apart is None else apart / kind
         source = None if recipe is None else _opened(name, system, str(from_data))
         prior = build("latent-prior", system.spec, {"autoencoder": system, **_density(recipe)})
         assert isinstance(prior, LatentPrior)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -16,11 +19,13 @@ from zeuxis.api.pictures import Pictures
 from zeuxis.api.prior import is_as_recorded, recorded
 from zeuxis.conditions import FIELDS
 from zeuxis.errors import DataError
+from zeuxis.fetching import named_by
 from zeuxis.provenance.record import versions
 from zeuxis.signature import taking
 from zeuxis.training.threads import computing_on
 
 MOST_COMPANY = 1024  # pictures that are drawn again for the sake of one
+MOST_VALUES = 1 << 28  # in them: a gigabyte
 ROUNDING = 2  # grey levels of 255 by which other threads, instructions or versions may move a value
 
 
@@ -33,6 +38,11 @@ def replay(made: dict[str, Any], device: str = "cpu", **asked: Any) -> tuple[Pic
 
     ``asked`` are the pictures that it was made from (``source=...``), of which the record holds the hashes alone.
     """
+    with named_by("the record", "draw anew instead, with zeuxis sample"):
+        return _replayed(made, device, asked)
+
+
+def _replayed(made: dict[str, Any], device: str, asked: Mapping[str, Any]) -> tuple[Pictures, list[str]]:
     model = load(made["model"], device, str(made.get("dtype", "float32")))
     given = {name: value for name, value in asked.items() if value is not None}
     wanted = again(made["condition"], model.spec, model.name, given)
@@ -45,7 +55,8 @@ def replay(made: dict[str, Any], device: str = "cpu", **asked: Any) -> tuple[Pic
         differs.append(f"the weights of '{model.name}' are not the ones that drew it")
     prior = recorded(made)
     if prior is not None:
-        model = model.with_prior(*prior)
+        with TemporaryDirectory(prefix="zeuxis-") as apart:  # a record fits no prior in the place of a user's own
+            model = model.with_prior(*prior, apart=Path(apart))
         if not is_as_recorded(model.system, model.card, made):
             differs.append(f"the prior '{prior[0]}' over its codes is not the one that drew it")
     if made["device"] != device:
@@ -60,7 +71,8 @@ def _drawn_again(model: Model, made: dict[str, Any], wanted: dict[str, Any]) -> 
     if drawn is None:  # of an older version
         return model.sample(1, made["seed"], knobs=made["sampling"], **wanted), []
     batch, row, differs = drawn["batch"], drawn["row"], []
-    if batch > MOST_COMPANY:
+    height, width = size_of(made) or model.system.shape[1:]
+    if batch > MOST_COMPANY or batch * model.system.shape[0] * height * width > MOST_VALUES:
         differs.append(f"it was drawn in a batch of {batch}, is drawn alone")
         batch, row = 1, 0
     cores = os.cpu_count() or 1

@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from zeuxis.api.evaluate import default_metrics, evaluate
-from zeuxis.api.evidence import loaded_commit, place_of, recipe_sha256, recipe_standing, results_of, shipped_of
+from zeuxis.api.evidence import (
+    loaded_commit,
+    place_of,
+    read_result,
+    recipe_sha256,
+    recipe_standing,
+    results_of,
+    shipped_of,
+)
 from zeuxis.api.machine import kind, machine
 from zeuxis.api.model import Model, load
 from zeuxis.api.reporting import Report
@@ -19,7 +27,7 @@ from zeuxis.api.runs import newest_preview, recorded, train
 from zeuxis.api.thumbnail import small_sheet
 from zeuxis.data.entries import may_show
 from zeuxis.data.library import Data
-from zeuxis.errors import UnknownName, UsageError
+from zeuxis.errors import DataError, UnknownName, UsageError
 from zeuxis.knobs import Sampling
 from zeuxis.provenance.record import write_whole
 from zeuxis.recipe import Claim, Recipe, load_recipe
@@ -135,7 +143,14 @@ def judge_again(recipe: Recipe, *, out: Path = Path("results")) -> dict[str, Any
 
 
 def _judged(recipe: Recipe, claim: Claim, path: Path) -> dict[str, Any]:
-    result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    result = read_result(path)
+    try:
+        return _judged_result(recipe, claim, path, result)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path} is no result ({type(error).__name__}: {error}): reproduce the claim again") from None
+
+
+def _judged_result(recipe: Recipe, claim: Claim, path: Path, result: dict[str, Any]) -> dict[str, Any]:
     runs = result["per_seed"]
     counts = {figure["samples"] for run in runs for figure in run["figures"] if figure["name"] == claim.metric}
     present = {

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from zeuxis.api.animation import animation
+from zeuxis.api.devices import checked_device
 from zeuxis.api.evidence import loaded_commit
+from zeuxis.api.going_on import Recorded as Recorded
+from zeuxis.api.going_on import RunFolder, place, unreadable
+from zeuxis.api.going_on import note as note
+from zeuxis.api.going_on import recorded as recorded
 from zeuxis.api.model import Model, load
-from zeuxis.api.naming import slug
 from zeuxis.api.page import held_out_curves, loss_curves, shown_html
 from zeuxis.api.pictures import panes, sheet, spread, to_pil
+from zeuxis.api.suited import suited, too_short
 from zeuxis.batch import Batch
 from zeuxis.catalog.assemble import build_for
 from zeuxis.catalog.build import given_models
@@ -24,16 +32,18 @@ from zeuxis.data.batches import epoch_batches
 from zeuxis.data.bucketed import endless
 from zeuxis.data.library import Data, data_of
 from zeuxis.data.source import Source
-from zeuxis.errors import UsageError
+from zeuxis.errors import RunInUse, UsageError, WeightsError
 from zeuxis.game import System
 from zeuxis.knobs import Sampling
 from zeuxis.provenance.record import record, save_png, write_whole
-from zeuxis.recipe import Recipe, parse_recipe
+from zeuxis.recipe import Recipe
 from zeuxis.rng import ImageRng
-from zeuxis.training.checkpoint import write_model
-from zeuxis.training.distributed import join
-from zeuxis.training.legacy import FORMAT, format_of, upgraded_recipe
-from zeuxis.training.precision import AUTO
+from zeuxis.training.checkpoint import checked_facts, write_model
+from zeuxis.training.distributed import Ranks, join
+from zeuxis.training.log import read_log
+from zeuxis.training.resuming import must_be_same_pictures
+from zeuxis.training.run_lock import run_lock
+from zeuxis.training.tracking import check_trackers
 from zeuxis.training.trainer import Clock, Trainer
 
 PREVIEWED = 16
@@ -58,6 +68,12 @@ class Run:
     stopped: str | None  # the signal that stopped it, or "callback"
     skipped: int  # files of the data that could not be used
     notes: tuple[str, ...] = ()  # what was not as usual: a checkpoint set aside, another number of threads
+    began: int = 0  # the iteration after which it was gone on with; 0 where it began anew
+
+    @property
+    def idle(self) -> bool:
+        """Whether there was nothing left to do: it had come to its end before."""
+        return self.stopped is None and 0 < self.began == self.clock.round
 
     @property
     def model(self) -> Model:
@@ -80,6 +96,11 @@ class Run:
         """The newest sheet of pictures that it made."""
         return newest_preview(self.folder)
 
+    def animate(self, path: str | Path) -> Path:
+        """Write its previews, one after another, as an animated WebP to ``path``."""
+        animation(self.folder, Path(path))
+        return Path(path)
+
     def __repr__(self) -> str:
         end = "finished" if self.stopped is None else f"stopped by {self.stopped}"
         return f"<run of {self.recipe.name} in {self.folder}: {self.clock.round:,} iterations, {end}>"
@@ -96,28 +117,44 @@ def train(
     out: Path | None = None,
     device: str = "cpu",
     fresh: bool = False,
+    longer: bool = False,
+    suit: bool = False,
+    track: Sequence[str] = (),
     report: TrainingReport = lambda clock, preview: None,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> Run:
     """Train what ``recipe`` describes.
 
     ``data`` are other pictures than the recipe names. The run folder is ``out``, or ``runs/NNNNN-<recipe>-<data>``;
-    the newest unfinished run of exactly this recipe is gone on with, unless ``fresh``. ``report(clock, newest
-    preview)`` is called about twice a second.
+    a run of exactly this recipe is gone on with, unless ``fresh``, and where ``longer`` also one that differs in what
+    a run can bear (:mod:`zeuxis.api.going_on`). Where ``suit``, a condition that the pictures do not come with is left
+    out. ``track`` names what follows it beside its log (:mod:`zeuxis.training.tracking`). ``report(clock, newest
+    preview)`` is called about twice a second; ``tell`` is told at once what the notes of
+    the run say in the end.
     """
-    ranks, device = join(device)
+    check_trackers(track)
+    ranks, device = join(checked_device(device))
     data = data_of(recipe.data) if data is None else data
     recipe = recipe.model_copy(update={"data": data.name})
     source = data.open(recipe.size, "train", recipe.fit)
+    told: list[str] = []
+
+    def says(line: str | None) -> None:
+        if line is not None and ranks.first:
+            told.append(line)
+            tell(line)
+
+    for remark in source.remarks:
+        says(remark)
+    if suit:
+        recipe, line = suited(recipe, source)
+        says(line)
     system = build_for(recipe, source)
     started = None if recipe.train.start is None else start_from(system, recipe.train.start)
-    # The first process chooses: the others may come when the folder is there already.
-    folder = Path(ranks.text_from_first(str(run_folder(recipe, out, fresh)) if ranks.first else ""))
-    folder.mkdir(parents=True, exist_ok=True)
-    if ranks.first and recorded(folder) is None:  # what a refused training says of the run stays
-        note(folder, recipe, finished=False)
-    if source.skipped and ranks.first:
-        lines = [json.dumps(asdict(file)) for file in source.skipped]
-        write_whole(folder / "skipped.jsonl", ("\n".join(lines) + "\n").encode())
+    for line in unreadable() if out is None else ():
+        says(line)
+    where = _agreed(ranks, recipe, out, fresh, longer)
+    folder = where.folder
     facts = {
         "recipe": recipe.name,
         "data": recipe.data,
@@ -128,22 +165,39 @@ def train(
         "commit": loaded_commit(),
         "built_upon": {key: {"model": name, "sha256": weights_of(name)} for key, name in given_models(recipe).items()},
     }
-    unseen = data.open(recipe.size, "val")
-    examples = _first(unseen, PREVIEWED).to(device)
-    if not system.players():
-        if ranks.size > 1:
-            raise UsageError(f"'{system.card.id}' is learnt in closed form: train it in one process, without torchrun")
-        clock = _fit(system, source, folder, facts, device)
-        _preview(system, recipe, clock, folder, examples, device)
-        stopped = None
-        notes: tuple[str, ...] = ()
-    else:
+    closed = not system.players() and where.before is not None and where.before.finished  # no budget makes it longer
+    if where.before is not None and (card := _card(folder)) is not None:
+        must_be_same_pictures(folder, card, facts)  # before anything is said of what changed
+        if closed or (where.finished and _reached(recipe, card)):
+            return _finished(where.before.recipe, folder, card, len(source.skipped))
+    with _left_only_if_begun(folder, ranks) as moved:
+        unseen = data.open(recipe.size, "val")
+        examples = _first(unseen, PREVIEWED).to(device)
+        if not system.players():
+            if ranks.size > 1:
+                raise UsageError(
+                    f"'{system.card.id}' is learnt in closed form: train it in one process, without torchrun"
+                )
+            for line in (*where.lines, _begin(where, recipe, source, ranks, moved)):
+                says(line)
+            clock = _fit(system, source, folder, facts, device)
+            _preview(system, recipe, clock, folder, examples, device)
+            note(folder, recipe, finished=True)
+            return Run(folder, recipe, clock, None, len(source.skipped), tuple(told))
 
         def reported(clock: Clock) -> None:
             try:
                 report(clock, newest_preview(folder))
             except StopTraining:
                 trainer.stop_asked = "callback"
+
+        def resumed(lines: Sequence[str]) -> None:
+            for line in lines[:-1]:  # the last says that it was resumed
+                says(line)
+            if trainer.began and ranks.first:
+                tell(f"goes on with {folder} after iteration {trainer.began:,}")
+            if where.lines and ranks.first:  # it trains another recipe from here on
+                note(folder, recipe, finished=False)
 
         trainer = Trainer(
             system,
@@ -157,12 +211,94 @@ def train(
             held_out=_first(unseen, HELD_OUT),
             report=reported,
             preview=lambda average, clock: _preview(average, recipe, clock, folder, examples, device),
+            track=track,
+            resumed=resumed,
         )
+        if recipe.train.iterations is not None:
+            says(too_short(recipe, recipe.train.iterations))
+        for line in (*where.lines, _begin(where, recipe, source, ranks, moved)):
+            says(line)
         clock = trainer.run()
-        stopped, notes = trainer.stop_asked, tuple(trainer.said)
     if ranks.first:
-        note(folder, recipe, finished=stopped is None)
-    return Run(folder, recipe, clock, stopped, len(source.skipped), notes)
+        note(folder, recipe, finished=trainer.stop_asked is None)
+    if recipe.train.iterations is None and trainer.stop_asked is None:
+        says(too_short(recipe, clock.round))
+    notes = tuple(dict.fromkeys([*told, *trainer.said]))
+    return Run(folder, recipe, clock, trainer.stop_asked, len(source.skipped), notes, trainer.began)
+
+
+def _agreed(ranks: Ranks, recipe: Recipe, out: Path | None, fresh: bool, longer: bool) -> RunFolder:
+    """Where the training lies: the first process chooses, for the others may look when the folder is there already."""
+    where = place(recipe, out, fresh, longer) if ranks.first else RunFolder(Path())
+    folder = Path(ranks.text_from_first(str(where.folder)))
+    (finished,) = ranks.from_first([float(where.finished)])
+    return where if ranks.first else RunFolder(folder, recorded(folder) if finished else None, bool(finished))
+
+
+def _begin(where: RunFolder, recipe: Recipe, source: Source, ranks: Ranks, moved: list[Path]) -> str | None:
+    """Make the run folder; returns a line on a run that was ``moved`` to make room for it."""
+    if not ranks.first:
+        return None
+    kept = where.make_room()
+    if kept is not None:
+        moved.append(kept)
+    where.folder.mkdir(parents=True, exist_ok=True)
+    if recorded(where.folder) is None:  # what a refused training says of the run stays
+        note(where.folder, recipe, finished=False)
+    if source.skipped or source.ignored:
+        lines = [json.dumps(asdict(file)) for file in (*source.skipped, *source.ignored)]
+        write_whole(where.folder / "skipped.jsonl", ("\n".join(lines) + "\n").encode())
+    return None if kept is None else f"the run that was in {where.folder} is now in {kept}"
+
+
+@contextmanager
+def _left_only_if_begun(folder: Path, ranks: Ranks) -> Iterator[list[Path]]:
+    """A run folder that was made for a training which failed before its first iteration is taken away again.
+
+    What it yields takes up where the run is that made room for it: that one comes back.
+    """
+    before = folder.exists()
+    moved: list[Path] = []
+    try:
+        yield moved
+    except RunInUse:  # it is another training's
+        for kept in moved:
+            kept.rename(folder)
+        raise
+    except BaseException:
+        begun = any((folder / kept).exists() for kept in ("checkpoints", "model")) or _played(folder)
+        if ranks.first and not begun and (moved or not before):
+            shutil.rmtree(folder, ignore_errors=True)
+            for kept in moved:
+                kept.rename(folder)
+        raise
+
+
+def _played(folder: Path) -> bool:
+    """Whether the log of a run tells of an iteration."""
+    path = folder / "log.jsonl"
+    return path.is_file() and any(entry.get("round", 0) > 0 for entry in read_log(path))
+
+
+def _card(folder: Path) -> dict[str, Any] | None:
+    """The card of a run's model; None where it is not whole, which training it again mends."""
+    try:
+        return checked_facts(folder / "model", "model")
+    except WeightsError:
+        return None
+
+
+def _reached(recipe: Recipe, card: dict[str, Any]) -> bool:
+    """Whether a model is of the last iteration, as far as that is known: a budget of time may end it sooner."""
+    train = recipe.train
+    return train.iterations is None or train.minutes is not None or card.get("round", 0) >= train.iterations
+
+
+def _finished(recipe: Recipe, folder: Path, card: dict[str, Any], skipped: int) -> Run:
+    """A run that has come to its end before."""
+    played = int(card.get("round", 1))
+    clock = Clock(played, card.get("images", 0), card.get("seconds", 0.0), 1.0, 0.0, {})
+    return Run(folder, recipe, clock, None, skipped, (), played)
 
 
 def _fit(system: System, source: Source, folder: Path, facts: dict[str, Any], device: str) -> Clock:
@@ -177,71 +313,12 @@ def _fit(system: System, source: Source, folder: Path, facts: dict[str, Any], de
             images += len(batch)
             yield batch.to(device)
 
-    system.fit(met())
-    system.eval()
-    seconds = time.monotonic() - start
-    write_model(folder / "model", system, {**facts, "round": 1, "images": images, "seconds": seconds})
+    with run_lock(folder):
+        system.fit(met())
+        system.eval()
+        seconds = time.monotonic() - start
+        write_model(folder / "model", system, {**facts, "round": 1, "images": images, "seconds": seconds})
     return Clock(1, images, seconds, 1.0, 0.0, {})
-
-
-def run_folder(recipe: Recipe, out: Path | None, fresh: bool) -> Path:
-    """Where a training of ``recipe`` would lie; of a run to go on with, where it lies."""
-    if out is not None:
-        found = recorded(out)
-        if found is None or (found.trains(recipe) and not fresh):
-            return out
-        raise UsageError(
-            f"{out} holds a run of {'the same' if found.trains(recipe) else 'another'} recipe "
-            f"('{found.recipe.name}' on '{found.recipe.data}'): give another --out"
-        )
-    root = Path("runs")
-    numbered = sorted(p for p in root.glob("[0-9]*-*") if p.is_dir())
-    for folder in reversed(numbered):
-        found = recorded(folder)
-        if found is not None and found.trains(recipe) and not found.finished and not fresh:
-            return folder
-    number = 1 + max((int(p.name.split("-")[0]) for p in numbered), default=-1)
-    data = slug(Path(recipe.data).name or recipe.data)
-    return root / f"{number:05d}-{recipe.name}-{data}"
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """What ``run.json`` says of a run folder."""
-
-    recipe: Recipe
-    finished: bool
-
-    def trains(self, recipe: Recipe) -> bool:
-        """Whether it trains what ``recipe`` does: claims, sampling and words do not matter.
-
-        Nor does a precision that ``recipe`` leaves open: a run keeps the one that it began with.
-        """
-        alike = ("name", "system", "data", "size", "fit", "model", "players")
-        train = recipe.train
-        if train.precision == AUTO:
-            train = train.model_copy(update={"precision": self.recipe.train.precision})
-        return train == self.recipe.train and all(getattr(self.recipe, f) == getattr(recipe, f) for f in alike)
-
-
-def recorded(folder: Path) -> Recorded | None:
-    """The record of the run in ``folder``, or None where there is no run."""
-    path = folder / "run.json"
-    try:
-        run = json.loads(path.read_text(encoding="utf-8"))
-        if format_of(run) > FORMAT:
-            raise UsageError(f"{path} was written by a later version of zeuxis: update it, or give another --out")
-        return Recorded(parse_recipe(upgraded_recipe(run), str(path)), bool(run["finished"]))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"{path} cannot be read ({error}): give another --out") from None
-
-
-def note(folder: Path, recipe: Recipe, *, finished: bool) -> None:
-    """Write down in a run folder what it trains, and whether that has come to its end."""
-    run = {"format": FORMAT, "recipe": recipe.model_dump(mode="json"), "finished": finished}
-    write_whole(folder / "run.json", json.dumps(run, indent=1).encode())
 
 
 # -- previews -----------------------------------------------------------------------------------------
@@ -257,11 +334,11 @@ def _first(examples: Source, n: int) -> Batch:
     return examples.batch(torch.arange(min(n, len(examples))))
 
 
-def _preview(system: System, recipe: Recipe, clock: Clock, folder: Path, batch: Batch, device: str) -> None:
-    """A sheet of what ``system`` makes under the conditions of ``batch``, from the same seeds each time."""
+def _preview(system: System, recipe: Recipe, clock: Clock, folder: Path, batch: Batch, device: str) -> Path | None:
+    """A sheet of what ``system`` makes under the conditions of ``batch``, from the same seeds each time; its path."""
     images = preview_images(system, batch, Sampling(**recipe.sample))
     if images is None:
-        return
+        return None
     made = record(
         model=str(folder),
         system=system.card.id,
@@ -277,6 +354,7 @@ def _preview(system: System, recipe: Recipe, clock: Clock, folder: Path, batch: 
     path.parent.mkdir(exist_ok=True)
     scale = max(1, 64 // images[0].shape[-1])
     save_png(sheet([to_pil(x) for x in images], columns=COLUMNS, scale=scale), path, made)
+    return path
 
 
 def preview_images(system: System, batch: Batch, how: Sampling) -> list[torch.Tensor] | None:

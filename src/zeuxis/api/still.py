@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -26,6 +26,12 @@ def open_picture(path: Path, channels: int) -> Image.Image:
     Raises UsageError when there is no such file; DataError when it is not a picture, or too large a one.
     """
     return _plain(_kept(path), channels, str(path))
+
+
+def has_colours(path: Path) -> bool:
+    """Whether the picture at ``path`` would lose something in grey; as :func:`open_picture` otherwise."""
+    pixels = np.asarray(_plain(_kept(path), 3, str(path)))
+    return bool((pixels != pixels[..., :1]).any())
 
 
 def tensor_of(shown: Image.Image) -> Tensor:
@@ -122,6 +128,8 @@ def _kept(path: Path) -> Image.Image:
         picture.read_header(path)
         return picture.read_kept(path)
     except picture.PictureRefused as reason:
+        if isinstance(reason.__cause__, UnidentifiedImageError):
+            raise DataError(f"{path} cannot be used: it is no picture of a usual format, such as PNG or JPEG") from None
         raise DataError(f"{path} cannot be used: {reason}") from None
 
 

@@ -51,10 +51,12 @@ def build_for(
             f"recipe '{recipe.name}' needs {need}, which '{source.name}' does not provide: use {_providers(need)}"
         )
     from zeuxis.catalog.loading import parameters_on_meta  # noqa: PLC0415  (torch)
+    from zeuxis.training.optimiser import overridden  # noqa: PLC0415  (torch)
 
     parts = {key: given(name) for key, name in given_models(recipe).items()}
     with parameters_on_meta(parts) if on_meta else nullcontext():
         system = build(recipe.system, source.spec, recipe.model | parts, recipe.train.seed if seed is None else seed)
+    overridden(system.players(), recipe.players)  # what is wrong with its players is said before anything is made
     _take_buckets(system, source)
     checked(f"'{system.card.id}' ([sample] of recipe '{recipe.name}')", system.knobs, recipe.sample)
     return system
@@ -81,4 +83,6 @@ def _take_buckets(system: System, source: Source) -> None:
 def _providers(need: str) -> str:
     from zeuxis.data.library import providing  # noqa: PLC0415  (only to word an error)
 
-    return "one of " + ", ".join(providing(need)) if providing(need) else "a dataset that provides it"
+    of_folders = {"label": "a folder of classes", "caption": "a folder with a metadata.jsonl"}
+    found = [*([of_folders[need]] if need in of_folders else []), *providing(need)]
+    return "one of " + ", ".join(found) if found else "a dataset that provides it"

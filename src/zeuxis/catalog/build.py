@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+from dataclasses import dataclass
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from zeuxis.catalog.listing import system_class
-from zeuxis.errors import UnknownName, UsageError
+from zeuxis.errors import UnknownName, UsageError, is_out_of_memory
 from zeuxis.recipe import Recipe
 from zeuxis.spec import DataSpec
 
 if TYPE_CHECKING:
     from zeuxis.game import System
+
+NO_WIDTH = "Initializing zero-element tensors"  # what torch warns of that fills a layer which has nothing in it
 
 
 def build(system: str, spec: DataSpec, model: dict[str, Any], seed: int = 0) -> System:
@@ -27,19 +32,83 @@ def build(system: str, spec: DataSpec, model: dict[str, Any], seed: int = 0) -> 
     for key in model:
         if key not in parameters:
             raise UnknownName(f"key of [model] for '{system}':", key, set(parameters) - set(facts))
+    check_values(cls, model)
     import torch  # noqa: PLC0415  (the catalogue lists without it)
 
+    asked = model
     model = model | _described(cls, spec, model, seed)
     keywords = {k: v for k, v in facts.items() if k in parameters} | model
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.filterwarnings("error", NO_WIDTH)
         # Parameter initialisation is the one place where torch's global generator is drawn from.
         torch.default_generator.manual_seed(seed)
         try:
             built = cls(**keywords)
-        except TypeError as error:
-            raise UsageError(f"'{system}' cannot be built from {sorted(keywords)}: {error}") from None
+        except UserWarning as error:
+            if not str(error).startswith(NO_WIDTH):
+                raise
+            raise UsageError(f"'{system}' has a layer of no width with {_told(asked)}: give numbers above 0") from None
+        except (TypeError, ValueError, RuntimeError, ArithmeticError, LookupError) as error:
+            if is_out_of_memory(error):
+                raise
+            raise UsageError(f"'{system}' cannot be built with {_told(asked)}: {error}") from error
     built.spec = spec
     return built
+
+
+def _told(model: Mapping[str, Any], at: str = "model") -> str:
+    """What a recipe asks of the constructor, tables within tables likewise."""
+    parts = []
+    for key, value in model.items():
+        if isinstance(value, Mapping):
+            parts.append(_told(value, f"{at}.{key}"))
+        elif value is None or isinstance(value, (bool, int, float, str, list, tuple)):  # not a system that was given
+            parts.append(f"{at}.{key} = {value!r}")
+    return ", ".join(parts) or "its defaults"
+
+
+def check_values(cls: type[System], model: Mapping[str, Any]) -> None:
+    """Refuse a value of [model] that is not of the kind that the constructor says it takes."""
+    hints = get_type_hints(cls.__init__)
+    for key, value in model.items():
+        wanted = _wanted(hints.get(key, Any))
+        if wanted is not None and not wanted.takes(value):
+            raise UsageError(f"model.{key} is {value!r}: give {wanted}")
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """Plain values that an argument takes."""
+
+    kinds: frozenset[type]
+    choices: tuple[Any, ...] = ()
+
+    def takes(self, value: Any) -> bool:
+        if type(value) is int and float in self.kinds:
+            return True
+        return type(value) in self.kinds or value in self.choices
+
+    def __str__(self) -> str:
+        kinds = [NAMES[kind] for kind in NAMES if kind in self.kinds]
+        return " or ".join([*kinds, *(repr(choice) for choice in self.choices)])
+
+
+NAMES: Mapping[type, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+
+
+def _wanted(hint: Any) -> _Wanted | None:
+    """What a type hint of plain values takes; None for others, which the constructor itself checks."""
+    kinds, choices = set[type](), list[Any]()
+    for part in get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,):
+        if part in NAMES:
+            kinds.add(part)
+        elif part is NoneType:
+            choices.append(None)
+        elif get_origin(part) is Literal:
+            choices += get_args(part)
+        else:
+            return None
+    return _Wanted(frozenset(kinds), tuple(choices))
 
 
 def _described(cls: type[System], spec: DataSpec, model: Mapping[str, Any], seed: int) -> dict[str, System]:

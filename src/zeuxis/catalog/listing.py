@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from zeuxis import plugins
 from zeuxis.card import Card
 from zeuxis.errors import UnknownName, UsageError, ZeuxisError
+from zeuxis.files import read_bytes
 from zeuxis.knobs import Knob
 from zeuxis.plugins import Place, Problem
 from zeuxis.plugins import add_systems as add_systems
@@ -98,7 +99,10 @@ plugins.cleared_with_places(_found.cache_clear)
 
 def _names_in(path: Path) -> frozenset[str]:
     """The names under which the systems of a file that cannot be read may be asked for."""
-    text = path.read_bytes().decode("utf-8", errors="replace")
+    try:
+        text = read_bytes(path).decode("utf-8", errors="replace")
+    except OSError:  # its name alone is known
+        text = ""
     return frozenset(
         {path.stem, path.stem.replace("_", "-"), *re.findall(r"""Card\(\s*(?:id\s*=\s*)?["']([^"']+)""", text)}
     )
@@ -107,10 +111,12 @@ def _names_in(path: Path) -> frozenset[str]:
 def _read(path: Path, place: Place | None = None) -> Iterator[Entry]:
     """The systems that a file defines; raises :class:`UsageError` with the line that cannot be read."""
     try:
-        tree = ast.parse(path.read_bytes(), filename=str(path))
+        tree = ast.parse(read_bytes(path), filename=str(path))
     except (SyntaxError, ValueError) as error:  # ValueError: a null byte
         line = getattr(error, "lineno", None) or 1
         raise UsageError(f"{path}:{line}: not Python: {getattr(error, 'msg', error)}") from None
+    except (OSError, RecursionError, MemoryError) as error:  # of Python's parser, where it is nested too deeply
+        raise UsageError(f"{path}: cannot be read: {error}") from None
     for node in tree.body:
         for item in node.body if isinstance(node, ast.ClassDef) else ():
             match item:

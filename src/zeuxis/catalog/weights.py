@@ -11,9 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from zeuxis.catalog.build import build
 from zeuxis.catalog.listing import WEIGHTS, entries
-from zeuxis.errors import UnknownName, UsageError, WeightsError
+from zeuxis.errors import UnknownName, UsageError, WeightsError, is_out_of_memory
 from zeuxis.recipe import load_recipe, recipe_paths
 from zeuxis.spec import DataSpec
+from zeuxis.training.exchange import holds, read_card
+
+_PICTURE = "a picture, not a model: give a model's name or a run folder"
+NO_MODELS = {  # what a file plainly is that was given for a model, by its suffix
+    **dict.fromkeys((".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic"), _PICTURE),
+    ".toml": "a recipe, not a model: train it (zeuxis train FILE.toml), and give the run folder that this names",
+}
 
 if TYPE_CHECKING:
     import torch
@@ -34,8 +41,10 @@ def locate(name: str | Path) -> Path:
         return shipped()[str(name)]
     path = Path(name)
     for folder in (path / "model", path):
-        if (folder / "model.json").is_file():
+        if holds(folder, "model.json"):
             return folder
+    if path.suffix.lower() in NO_MODELS and path.is_file():
+        raise UsageError(f"{path} is {NO_MODELS[path.suffix.lower()]}")
     if path.is_file():
         raise WeightsError(
             f"{path} is a file, not a model folder: weights are read as safetensors with a card; "
@@ -48,7 +57,8 @@ def locate(name: str | Path) -> Path:
             f"no weights of '{name}' ship: train it (zeuxis train {name}), and give the run folder that this names"
         )
     generators = [system for system, known in entries().items() if not known.card.learns]
-    raise UnknownName("model", str(name), [*shipped(), *generators], hint="(or give a run folder)")
+    known = [*shipped(), *generators]
+    raise UnknownName("model", str(name), known, "(or give a run folder)", elsewhere="run folder")
 
 
 def start_from(system: System, name: str | Path) -> str:
@@ -72,11 +82,10 @@ def weights_of(name: str | Path) -> str:
 
 
 def _hash(folder: Path) -> str:
-    path = folder / "model.json"
-    try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["sha256"])
-    except (OSError, ValueError, KeyError) as error:
-        raise WeightsError(f"cannot read {path}: {error}") from None
+    card = read_card(folder)
+    if not isinstance(card.get("sha256"), str):
+        raise WeightsError(f"{folder / 'model.json'} is damaged: it has no 'sha256'")
+    return str(card["sha256"])
 
 
 @dataclass(frozen=True)
@@ -93,13 +102,22 @@ class _Loading:
 
         ``at`` is where in the model it lies: ``""``, or ``keyword.`` for one that was given and whose card is inside.
         """
+        from zeuxis.catalog.bounds import Allowance, check_card  # noqa: PLC0415  (torch)
         from zeuxis.catalog.loading import parameters_on_meta  # noqa: PLC0415  (torch)
         from zeuxis.training.given import systems_in  # noqa: PLC0415  (torch)
 
+        check_card(card, self.folder)
         keywords = {key: self.value(f"{at}{key}", value) for key, value in card["config"].items()}
         given = {path: system for key, value in keywords.items() for path, system in systems_in(key, value)}
-        with parameters_on_meta(given):
-            return build(card["system"], DataSpec.from_dict(card["spec"]), keywords)
+        try:
+            with Allowance(self.tensors, f"the card in {self.folder}"), parameters_on_meta(given):
+                return build(card["system"], DataSpec.from_dict(card["spec"]), keywords)
+        except (ValueError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError, RuntimeError) as error:
+            if is_out_of_memory(error):
+                raise
+            raise WeightsError(
+                f"the card in {self.folder} describes no model that can be built: {type(error).__name__}: {error}"
+            ) from error
 
     def value(self, key: str, value: Any) -> Any:
         """A constructor's argument from what the card says of it; sequences come back as tuples."""
@@ -126,10 +144,13 @@ class _Loading:
 
     def given(self, key: str, model: str, near: str | None, sha256: str) -> System:
         """A system that is kept elsewhere: under its name, where it was, or where it was as seen from this model."""
-        here = () if near is None else (str((self.folder / near).resolve()),)
+        try:
+            here = () if near is None else (str((self.folder / near).resolve()),)
+        except (OSError, ValueError, RuntimeError):  # no name of a file, or links that go in circles
+            here = ()
         found = None
         for place in (model, *here):
-            if place in _named() or (Path(place) / "model.json").is_file():
+            if place in _named() or holds(Path(place), "model.json"):
                 system, card = load_system(place, dtype=self.dtype, device=self.device)
                 if card["sha256"] == sha256:
                     return system

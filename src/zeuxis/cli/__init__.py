@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
+import traceback
 from collections.abc import Sequence
+from types import TracebackType
 from typing import Any
 
 import typer
@@ -34,7 +35,7 @@ from zeuxis.cli import (
 from zeuxis.cli.help import PlainCommand, PlainGroup
 from zeuxis.cli.machine import THREADS, prepared
 from zeuxis.cli.output import note, say
-from zeuxis.errors import UsageError, ZeuxisError
+from zeuxis.errors import SMALLER, UsageError, ZeuxisError, is_out_of_memory, mend_of
 from zeuxis.plugins import using
 from zeuxis.version import __version__
 
@@ -42,6 +43,22 @@ DEBUG = "--debug"
 SYSTEMS = "--systems"
 # Typer's error for wrong arguments: the class itself lives in another place in every version of it.
 MISUSE: Any = typer.BadParameter.__base__
+
+ELSEWHERE = {  # options of other programs, and what does it here
+    "--lr": "--set players.NAME.lr=2e-4 (zeuxis info lists the players)",
+    "--learning-rate": "--set players.NAME.lr=2e-4 (zeuxis info lists the players)",
+    "--epochs": "--iterations, or --budget with a time,",
+    "--resume": "the same command again, or zeuxis train RUN,",
+    "--batch-size": "--batch",
+    "--gpu": "--device cuda",
+    "--output": "--out",
+    "--num": "-n",
+    "--num-samples": "-n",
+    "--cfg": "--guidance",
+    "--class": "--label",
+    "--prompt": "--caption",
+    "--dataset": "--data",
+}
 
 app = typer.Typer(
     cls=PlainGroup,
@@ -113,10 +130,11 @@ def main(args: Sequence[str] | None = None) -> int:
             code = app(plain or ["--help"], prog_name="zeuxis", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except MISUSE as error:
-        note(f"zeuxis: {_one_line(error)}; zeuxis {f'{plain[0]} ' if plain[0] in COMMANDS else ''}--help tells more")
+        note(f"zeuxis: {_one_line(error)}{_meant(plain)}; zeuxis {_command(plain)}--help tells more")
         return 2
     except ZeuxisError as error:
         if debug:
+            sys.excepthook = _traced  # here, because typer puts its own in when a command begins
             raise
         note(f"zeuxis: {error}")
         return error.exit_code
@@ -129,9 +147,17 @@ def main(args: Sequence[str] | None = None) -> int:
         return 1
     except Exception as error:
         if debug:
+            sys.excepthook = _traced  # here, because typer puts its own in when a command begins
             raise
         note(f"zeuxis: {_explain(error)}")
         return 1
+
+
+def _traced(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """A traceback on stderr, in which nothing is obeyed by a terminal either."""
+    for part in traceback.format_exception(kind, error, trace):
+        for line in part.rstrip("\n").split("\n"):
+            note(line)
 
 
 def _without(option: str, args: Sequence[str], what: str) -> tuple[list[str], list[str]]:
@@ -156,10 +182,22 @@ def _one_line(misuse: Any) -> str:
     return " ".join(misuse.format_message().split()).rstrip(".")
 
 
+def _command(args: Sequence[str]) -> str:
+    """The command that was meant, before its options; "" where there is none of that name."""
+    return f"{args[0]} " if args and args[0] in COMMANDS else ""
+
+
+def _meant(args: Sequence[str]) -> str:
+    """What an option is called here that other programs have."""
+    found = [f"{word} is {ELSEWHERE[word]} here" for word in (a.partition("=")[0] for a in args) if word in ELSEWHERE]
+    return f" ({found[0]})" if found else ""
+
+
 def _explain(error: Exception) -> str:
     first = (str(error).splitlines() or [""])[0]
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return f"no space left on the disk ({error.filename or 'writing'}): free some and run the same command again"
-    if isinstance(error, PermissionError):
-        return f"not allowed to use {error.filename}: give another --out, or change its permissions"
+    if is_out_of_memory(error):
+        return f"out of memory ({first[:200] or type(error).__name__}): {SMALLER}"
+    if isinstance(error, OSError) and error.errno is not None:
+        way_out = "give another place (--out, or ZEUXIS_CACHE for what is kept)"
+        return f"{error.filename or 'a file'}: {error.strerror}: {mend_of(error, way_out)}"
     return f"{type(error).__name__}: {first} (a mistake in Zeuxis: run again with {DEBUG} to see where)"

@@ -10,6 +10,7 @@ import typer
 from zeuxis.cli.options import DeviceName, Json, Out
 from zeuxis.cli.output import emit, say, table
 from zeuxis.cli.progress import Progress
+from zeuxis.errors import UsageError
 
 
 def average(
@@ -32,6 +33,9 @@ def average(
 ) -> None:
     """Make models of longer or shorter averages of one training, and measure which is best."""
     from zeuxis.api.average import average as work
+
+    if not run.is_dir():
+        raise UsageError(f"there is no run folder {run}: give one that zeuxis train named")
 
     with Progress() as progress:
         made = work(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from zeuxis.cli.options import Budget, DataName, DeviceName, Json, Pair, Seed, paired
+from zeuxis.cli.options import Budget, DataName, DeviceName, Json, Pair, Seed, as_recipes_name, folder, paired
 from zeuxis.cli.output import emit, say
 from zeuxis.cli.progress import Progress
 from zeuxis.errors import UsageError
@@ -27,7 +27,7 @@ def compare(
         int, typer.Option("--repeats", min=1, help="Trainings of each, with seeds from --seed on: what they differ by.")
     ] = 1,
     device: DeviceName = "cpu",
-    out: Annotated[Path, typer.Option("--out", help="The folder of the page.")] = Path("runs/compare"),
+    out: Annotated[Path, typer.Option("--out", callback=folder, help="The folder of the page.")] = Path("runs/compare"),
     as_json: Json = False,
 ) -> None:
     """Train recipes side by side and write a table and a gallery (HTML, PNG, JSON)."""
@@ -37,7 +37,7 @@ def compare(
     from zeuxis.api.compare import compare as work
     from zeuxis.api.compare_page import told
 
-    with Progress() as progress:
+    with as_recipes_name(() if data else recipes, "--data does"), Progress() as progress:
         found = work(
             recipes,
             data=paired(data, pair),

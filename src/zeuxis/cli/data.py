@@ -75,18 +75,24 @@ def data(
 
 
 def looked_through(folder: str, size: Size | None, as_json: bool) -> None:
-    """What is wrong, or worth a look, in a folder of pictures."""
+    """What is wrong, or worth a look, in a folder of pictures; leaves with 1 where training would refuse it."""
     from zeuxis.data.check import check
+    from zeuxis.data.source import NO_PICTURES
 
     found = check(folder, size)
     if as_json:
-        emit({**asdict(found), "refused": found.refused})
+        emit(asdict(found))
+        if found.refused:
+            raise typer.Exit(1)
         return
+    say(found.read)
+    for remark in found.remarks:
+        say(remark)
     by_kind: dict[tuple[bool, str], list[str]] = {}
     for finding in found.findings:
         by_kind.setdefault((not finding.left_out, finding.kind), []).append(f"{finding.path}: {finding.message}")
     for (used, kind), lines in sorted(by_kind.items()):
-        say(f"{kind}, {'used' if used else 'left out'}: {len(lines)}")
+        say(f"{kind}, {'used' if used else 'passed over' if kind in NO_PICTURES else 'left out'}: {len(lines)}")
         for line in lines[:SOME]:
             say(f"    {line}")
         if len(lines) > SOME:
@@ -95,7 +101,8 @@ def looked_through(folder: str, size: Size | None, as_json: bool) -> None:
     sizes = f", from {' to '.join(spans)}" if spans else ""
     say(f"{found.usable} of {found.pictures} pictures in {found.folder} can be used{sizes}")
     if found.refused:
-        say("more than 5 % cannot be used, or none can: training would refuse this folder")
+        say("too many cannot be used, or none can: training would refuse this folder (ZEUXIS_MOST_SKIPPED allows more)")
+        raise typer.Exit(1)
 
 
 def everything(as_json: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from zeuxis.cli.encode import targets_of
-from zeuxis.cli.options import DeviceName, Json
+from zeuxis.cli.options import DeviceName, Json, writable
 from zeuxis.cli.output import emit, say
 
 
@@ -17,7 +17,9 @@ def decode(
     model: Annotated[str | None, typer.Option("--with", help="The model that encoded them, if it has moved.")] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE|FOLDER", help="Where to write; by default beside each file."),
+        typer.Option(
+            "--out", callback=writable, metavar="FILE|FOLDER", help="Where to write; by default beside each file."
+        ),
     ] = None,
     device: DeviceName = "cpu",
     as_json: Json = False,

@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from zeuxis.cli.options import Json
+from zeuxis.cli.options import Json, folder
 from zeuxis.cli.output import emit, say
 from zeuxis.cli.progress import Progress
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", help="The folder of the page.")] = Path("runs/demo"),
+    out: Annotated[Path, typer.Option("--out", callback=folder, help="The folder of the page.")] = Path("runs/demo"),
     as_json: Json = False,
 ) -> None:
     """Draw from captions with the shipped model, train a small one, measure it, and write a page about it."""

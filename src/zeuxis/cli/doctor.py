@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from zeuxis.cli.options import Json
-from zeuxis.cli.output import emit, say, table
+from zeuxis.cli.output import emit, say_lines, table
 
 
 def doctor(as_json: Json = False) -> None:
@@ -19,8 +19,8 @@ def doctor(as_json: Json = False) -> None:
     else:
         table("", ["", "found"], [[f.what, f.found] for f in findings])
         for problem in problems:
-            say(f"\nproblem: {problem.what}: {problem.found}\n   mend: {problem.mend}")
+            say_lines("", f"problem: {problem.what}: {problem.found}", f"   mend: {problem.mend}")
         if not problems:
-            say("\nall is well")
+            say_lines("", "all is well")
     if problems:
         raise typer.Exit(1)

@@ -20,12 +20,12 @@ RUN = {
 }
 
 
-def show_dry_run(recipe: Recipe, out: Path | None, fresh: bool, as_json: bool) -> None:
+def show_dry_run(recipe: Recipe, out: Path | None, fresh: bool, suit: bool, as_json: bool) -> None:
     """Print it; ``out`` is the run folder or, where it ends in ``.png``, the sheet of the first batch."""
     from zeuxis.api.dry_run import dry_run
 
     sheet = out if out is not None and out.suffix.lower() == ".png" else None
-    found = dry_run(recipe, out=None if sheet else out, fresh=fresh, sheet_path=sheet)
+    found = dry_run(recipe, out=None if sheet else out, fresh=fresh, suit=suit, sheet_path=sheet)
     if as_json:
         emit({**asdict(found), "memory": {**asdict(found.memory), "total": found.memory.total}})
         return
@@ -46,8 +46,9 @@ def _lines(recipe: Recipe, found: DryRun) -> list[tuple[str, str]]:
     if data.provides:
         classes = f" ({data.classes} classes)" if data.classes else ""
         lines.append(("", f"provides {', '.join(data.provides)}{classes}"))
+    lines += [("", remark) for remark in data.remarks]
     if data.skipped:
-        lines.append(("", f"{data.skipped:,} files cannot be used: {'; '.join(data.why)}"))
+        lines.append(("", f"{data.skipped:,} pictures are not used: {'; '.join(data.why)}"))
     names = [each.name for each in found.networks] + [each.name for each in found.players]
     named = max(map(len, names), default=0)
     lines += [("network", f"{network.name:<{named}}  {_size(network)}") for network in found.networks]

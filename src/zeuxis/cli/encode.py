@@ -8,9 +8,12 @@ from typing import Annotated
 
 import typer
 
-from zeuxis.cli.options import DeviceName, Json
+from zeuxis.cli.options import DeviceName, Json, writable
 from zeuxis.cli.output import emit, note, say
 from zeuxis.errors import UsageError
+
+FILES = (".safetensors", ".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")  # not names of folders
+CODES = Path("codes")  # where they are written unless it is said where
 
 
 def encode(
@@ -21,7 +24,9 @@ def encode(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE|FOLDER", help="Where to write; by default beside each picture."),
+        typer.Option(
+            "--out", callback=writable, metavar="FILE|FOLDER", help="Where to write; by default into the folder codes."
+        ),
     ] = None,
     device: DeviceName = "cpu",
     as_json: Json = False,
@@ -31,17 +36,28 @@ def encode(
     from zeuxis.api.coding import encode as work
     from zeuxis.api.model import load
 
-    targets = targets_of(pictures, out, SUFFIX, ".safetensors")
+    for picture in pictures:
+        if picture.is_dir():
+            raise UsageError(
+                f"{picture} is a folder: give the pictures in it, e.g. zeuxis encode {picture}/* --with {model}"
+            )
+        if not picture.is_file():
+            raise UsageError(f"there is no picture {picture}")
+    targets = targets_of(pictures, out or CODES, SUFFIX, ".safetensors")
     loaded = load(model, device)
     done = []
     for picture, target in zip(pictures, targets, strict=True):
         found = work(loaded, picture, size)
         write_codes(target, found.coded)
-        done.append({"picture": picture, "file": target, "psnr": found.psnr, **described(found.coded)})
+        done.append(
+            {"picture": picture, "file": target, "psnr": found.psnr, "greyed": found.greyed, **described(found.coded)}
+        )
         if as_json:
             continue
         if found.coded.fitted:
             note(f"note: {picture}: {found.coded.fitted}, as '{model}' takes it")
+        if found.greyed:
+            note(f"note: {picture}: its colours are lost, for '{model}' takes grey pictures alone")
         back = f"{found.psnr:.1f} dB" if math.isfinite(found.psnr) else "without loss"
         say(f"{picture}: {found.coded.size()}, {back} -> {target}")
     if as_json:
@@ -53,6 +69,9 @@ def targets_of(files: list[Path], out: Path | None, ending: str, single: str) ->
     the folder ``out``, or beside the file, with ``ending`` in place of its own."""
     if out is not None and out.name.endswith(single) and len(files) == 1:
         return [out]
+    if out is not None and out.suffix.lower() in FILES and not out.exists():
+        many = f"for {len(files)} files" if len(files) > 1 else f"or a name that ends in {single}"
+        raise UsageError(f"--out {out} is the name of a file: give a folder {many}")
     if out is not None and out.is_file():
         raise UsageError(f"--out {out} is a file: give a folder, or for one picture a name that ends in {single}")
     from zeuxis.api.code_file import SUFFIX

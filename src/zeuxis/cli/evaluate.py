@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,6 +24,9 @@ from zeuxis.cli.options import (
 from zeuxis.cli.output import emit, note, table
 from zeuxis.cli.progress import Progress
 from zeuxis.signature import taking
+
+if TYPE_CHECKING:
+    from zeuxis.metrics.record import Figure
 
 
 @taking(KNOBS)
@@ -61,6 +65,7 @@ def evaluate(
             seed=seed,
             how=how,
             report=progress,
+            tell=lambda line: note(f"note: {line}"),
         )
     if as_json:
         emit([figure.as_dict() for figure in figures])
@@ -79,5 +84,14 @@ def evaluate(
     table(model, ["metric", "value", "spread", "floor", "", "samples"], rows)
     if any(f.floor is not None for f in figures):
         note("floor: what pictures of the data themselves reach, as many; nothing below it is due to the model")
-    for warning in dict.fromkeys(f.warning for f in figures if f.warning):
+    for warning in together(figures):
         note(f"note: {warning}")
+
+
+def together(figures: Sequence[Figure]) -> list[str]:
+    """The warnings of figures, each once, after the names of all that it is of."""
+    names: dict[str, list[str]] = {}
+    for figure in figures:
+        if figure.warning is not None:
+            names.setdefault(figure.warning.removeprefix(figure.name), []).append(figure.name)
+    return [f"{', '.join(of)}{told}" if told[:1] == " " else told for told, of in names.items()]

@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from zeuxis.cli.options import Json, Side
+from zeuxis.cli.options import Json, Side, folder
 from zeuxis.cli.output import emit, note, say
 
 
 def export(
     model: Annotated[str, typer.Argument(help="A run folder, or a published folder or file.")],
-    out: Annotated[Path, typer.Option("--out", help="The folder to write.")],
+    out: Annotated[Path, typer.Option("--out", callback=folder, help="The folder to write.")],
     dtype: Annotated[
         str, typer.Option("--precision", metavar="as-is|float32|bfloat16|float16", help="What tensors are written in.")
     ] = "as-is",

@@ -11,14 +11,15 @@ import typer
 
 from zeuxis.cli.keys import as_data, show_recipe, show_sections
 from zeuxis.cli.listing import met, systems
-from zeuxis.cli.options import Json, Set
-from zeuxis.cli.output import emit, plain, say
+from zeuxis.cli.options import Json, Set, writable
+from zeuxis.cli.output import emit, plain, say, say_lines
 from zeuxis.cli.reproduce import VERDICTS
 from zeuxis.knobs import Knob
 
 if TYPE_CHECKING:
     from zeuxis.recipe import Recipe
 
+PICTURES = (".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic")
 LONGEST = 2000  # characters of a value that are printed
 
 
@@ -30,6 +31,15 @@ def info(
         ),
     ],
     changes: Set = None,
+    moving: Annotated[
+        Path | None,
+        typer.Option(
+            "--animation",
+            metavar="FILE.webp",
+            callback=writable,
+            help="Write the previews of a run folder, one after another, as a moving picture.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Tell of a method (paper, departures, results), every key of a recipe, a model, or how a picture was made."""
@@ -39,6 +49,12 @@ def info(
     from zeuxis.recipe import load_recipe, recipe_paths
 
     path = Path(name)
+    if moving is not None:
+        from zeuxis.api.animation import animation
+
+        frames = animation(path, moving)
+        show({"run": name, "previews": frames, "animation": str(moving)}, as_json)
+        return
     is_recipe = name in recipe_paths() or (path.suffix == ".toml" and path.is_file())
     if changes and not is_recipe:
         raise UsageError(f"--set replaces a value of a recipe, and '{name}' is none: leave it out")
@@ -47,6 +63,8 @@ def info(
         from zeuxis.provenance.record import read_record
 
         show(read_record(path), as_json)
+    elif path.suffix.lower() in PICTURES and path.is_file():
+        raise UsageError(f"{path}: only PNG files carry the record of how Zeuxis made a picture, and this is none")
     elif published(name):
         show_published(name, as_json)
     elif path.suffix == ".safetensors":
@@ -64,13 +82,15 @@ def info(
             if name in problem.names:
                 raise UsageError(problem.message)
         known = {*entries(), *shipped(), *recipe_paths()}
-        raise UnknownName("name", name, known, "(or give a run folder or a picture.png)")
+        raise UnknownName("name", name, known, "(or give a run folder or a picture.png)", elsewhere="file or folder")
 
 
 def published(name: str) -> bool:
     """Whether ``name`` is a published model: a folder in the hub's layout, one that was pulled, or a file of one."""
+    from zeuxis.training.exchange import holds
+
     path = Path(name)
-    if (path / "model.json").is_file() or (path.is_file() and path.suffix != ".safetensors"):
+    if holds(path, "model.json") or (path.is_file() and path.suffix != ".safetensors"):
         return False
     if not path.exists() and len(path.parts) != 2:
         return False
@@ -136,13 +156,9 @@ def model(name: str, recipe: Recipe | None, as_json: bool) -> None:
     """A trained model's card, and the keys of the recipe of that name if there is one."""
     from zeuxis.catalog.schema import sections
     from zeuxis.catalog.weights import locate
-    from zeuxis.errors import WeightsError
+    from zeuxis.training.exchange import read_card
 
-    card = locate(name) / "model.json"
-    try:
-        found = json.loads(card.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise WeightsError(f"{card} is not JSON: {error}; train the model again") from None
+    found = read_card(locate(name))
     knobs = built(found.get("system", ""), found.get("config", {}))
     if as_json:
         keys = {} if recipe is None else {"keys": as_data(sections(recipe))}
@@ -156,13 +172,14 @@ def model(name: str, recipe: Recipe | None, as_json: bool) -> None:
         show_recipe(recipe)
 
 
-def built(system: str, config: Mapping[str, Any]) -> dict[str, Knob]:
-    """The knobs of a model of ``system`` that was built with ``config``."""
+def built(system: object, config: object) -> dict[str, Knob]:
+    """The knobs of a model of ``system`` that was built with ``config``, whatever a card may say that they are."""
     from zeuxis.catalog.listing import entries
     from zeuxis.catalog.schema import knobs_of
 
-    known = entries().get(system)
-    return {} if known is None else knobs_of(known, config)
+    if not isinstance(system, str) or not isinstance(config, Mapping) or system not in entries():
+        return {}
+    return knobs_of(entries()[system], config)
 
 
 def knob_lines(knobs: Mapping[str, Knob]) -> list[str]:
@@ -194,7 +211,8 @@ def system(name: str, recipe: Recipe | None, as_json: bool) -> None:
     if as_json:
         emit({**row, **more, "parameters": parameters(name)})
         return
-    say(f"{card.title} ({card.year}), {card.family}: {link(card.paper)}\n\n{doc.partition('Args:')[0].strip()}\n")
+    about = doc.partition("Args:")[0].strip().split("\n")
+    say_lines(f"{card.title} ({card.year}), {card.family}: {link(card.paper)}", "", *about, "")
     say(f"     can  {', '.join(row['verbs'])}")
     if row["needs"]:
         say(f"   needs  {', '.join(row['needs'])}")

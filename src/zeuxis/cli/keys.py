@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from zeuxis.cli.output import say
+from zeuxis.cli.output import say, say_lines
+from zeuxis.escaping import printable
 
 if TYPE_CHECKING:
     from zeuxis.catalog.schema import Key, Section
@@ -36,14 +37,14 @@ def show_sections(sections: Iterable[Section]) -> None:
 
     shown = list(sections)
     keys = [key for section in shown for key in section.keys]
-    console = Console(soft_wrap=False, markup=False, highlight=False)
+    console = Console(soft_wrap=False, markup=False, emoji=False, highlight=False)
     texts = zip(*map(_texts, keys), strict=True) if keys else ((), ())
     widths = {
         title: min(max(map(len, (title, *column))), widest * max(console.width, 80) // 80)
         for (title, widest), column in zip(WIDEST.items(), texts, strict=True)
     }
     for section in shown:
-        say(f"\n[{section.name}]  {section.note}".rstrip() if section.name else "")
+        say_lines("", *([f"[{section.name}]  {section.note}".rstrip()] if section.name else []))
         if not section.keys:
             continue
         table = Table(
@@ -55,12 +56,12 @@ def show_sections(sections: Iterable[Section]) -> None:
             table.add_column(title, width=width, overflow="fold")
         table.add_column("meaning", ratio=1)
         for key in section.keys:
-            table.add_row(CHANGED if key.changed else "", _last(key), *_texts(key), key.meaning)
+            table.add_row(CHANGED if key.changed else "", _last(key), *_texts(key), printable(key.meaning))
         console.print(table)
 
 
 def _last(key: Key) -> str:
-    return key.name.rpartition(".")[2]
+    return printable(key.name.rpartition(".")[2])
 
 
 def _texts(key: Key) -> tuple[str, str]:
@@ -68,4 +69,4 @@ def _texts(key: Key) -> tuple[str, str]:
     from zeuxis.catalog.schema import toml
 
     value = "missing" if key.required and key.value is None else toml(key.value)
-    return value, "required" if key.required else toml(key.default)
+    return printable(value), "required" if key.required else printable(toml(key.default))

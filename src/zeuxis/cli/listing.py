@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+import textwrap
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zeuxis.cli.options import Json
-from zeuxis.cli.output import emit, note, table
+from zeuxis.cli.output import emit, note, say_lines
 
 KIND_MARKS = {True: "S", False: "G"}  # a system that learns; a generator, which does not
 
@@ -20,21 +23,36 @@ def list_systems(as_json: Json = False) -> None:
     if as_json:
         emit(rows)
         return
-    table(
-        f"{len(rows)} systems; zeuxis info NAME tells more",
-        ["id", "family", "year", "can", "needs", "recipes", "claims met"],
-        [
-            [
-                row["id"],
-                row["family"],
-                str(row["year"]),
-                " ".join(row["verbs"]),
-                " ".join(row["needs"]),
-                " ".join(row["recipes"]),
-                met(row["results"]),
-            ]
-            for row in rows
-        ],
+    say_lines(*listed(rows, shutil.get_terminal_size().columns).split("\n"))
+
+
+def listed(rows: Sequence[Mapping[str, Any]], width: int) -> str:
+    """The systems, family by family, in lines of ``width`` characters at most; no name is broken."""
+    named = max(len(row["id"]) for row in rows)
+    lines = [f"{len(rows)} systems; zeuxis info NAME tells more; claims: those met, of those measured"]
+    lines = wrapped(lines[0], 0, width)
+    family = None
+    for row in rows:
+        if row["family"] != family:
+            family = row["family"]
+            lines += ["", f"{family:<{named + 2}}  year  claims  can"]
+        first = f"  {row['id']:<{named}}  {row['year']}  {met(row['results']):<6}  "
+        can = " ".join(row["verbs"]) + (f"; needs {' '.join(row['needs'])}" if row["needs"] else "")
+        lines += wrapped(first + can, len(first), width)
+        if row["recipes"] != [row["id"]]:
+            begins = f"  {'':<{named}}  recipes: "
+            lines += wrapped(begins + (" ".join(row["recipes"]) or "none"), len(begins), width)
+    return "\n".join(lines)
+
+
+def wrapped(text: str, indent: int, width: int) -> list[str]:
+    """``text`` in lines of ``width``, between words alone; those after the first are indented."""
+    return textwrap.wrap(
+        text,
+        max(width, indent + 20),
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
     )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +15,7 @@ import typer
 
 from zeuxis.conditions import FIELDS
 from zeuxis.errors import UsageError
+from zeuxis.fetching import named_by
 from zeuxis.knobs import SHORT, Sampling, parsed
 from zeuxis.spec import Size
 
@@ -32,8 +35,38 @@ PrecisionName = Annotated[
         "which is when auto takes bfloat16.",
     ),
 ]
-DeviceName = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1 or mps.")]
-Out = Annotated[Path | None, typer.Option("--out", help="Where to write.", show_default=False)]
+
+
+def _device(name: str) -> str:
+    """Refuse, before anything is read, a device that is not here."""
+    if name == "cpu":
+        return name
+    from zeuxis.api.devices import checked_device
+
+    return checked_device(name)
+
+
+def writable(out: Path | None) -> Path | None:
+    """Refuse, before anything is done, a path that lies in a file or where nothing may be written."""
+    if out is None:
+        return None
+    there = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
+    if there.is_file() and there != out.absolute():
+        raise UsageError(f"--out {out}: {there} is a file: give another place")
+    if not os.access(there, os.W_OK):
+        raise UsageError(f"--out {out}: {there} may not be written to: give another place, or change its permissions")
+    return out
+
+
+def folder(out: Path | None) -> Path | None:
+    """As :func:`writable`, where a folder is wanted."""
+    if out is not None and out.is_file():
+        raise UsageError(f"--out {out} is a file, and a folder is wanted: give another name")
+    return writable(out)
+
+
+DeviceName = Annotated[str, typer.Option("--device", callback=_device, help="cpu, cuda, cuda:1 or mps.")]
+Out = Annotated[Path | None, typer.Option("--out", callback=writable, help="Where to write.", show_default=False)]
 DataName = Annotated[
     str | None, typer.Option("--data", metavar="NAME|FOLDER", help="A dataset, a world or a folder of pictures.")
 ]
@@ -159,7 +192,7 @@ def paired(data: str | None, pair: str | None) -> str | None:
 
 
 def recipe_of(
-    name: str,
+    name: str | Recipe,
     *,
     data: str | None = None,
     pair: str | None = None,
@@ -174,8 +207,8 @@ def recipe_of(
     condition: str | None = None,
     changes: list[str] | None = None,
 ) -> Recipe:
-    """The recipe ``name`` with what the command line changes in it; a budget replaces the recipe's own."""
-    from zeuxis.recipe import load_recipe
+    """The recipe ``name``, or of a run, with what the command line changes in it; a budget replaces its own."""
+    from zeuxis.recipe import Recipe, load_recipe, with_overrides
 
     if condition is not None and _is_degradation(condition):
         if pair is not None:
@@ -194,7 +227,8 @@ def recipe_of(
     }
     # JSON's strings and numbers are TOML's too: a folder called "7" stays a folder.
     overrides = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items() if value is not None]
-    recipe = load_recipe(name, (*(changes or ()), *overrides))
+    overrides = [*(changes or ()), *overrides]
+    recipe = with_overrides(name, overrides) if isinstance(name, Recipe) else load_recipe(name, tuple(overrides))
     if pair is not None:
         recipe = recipe.model_copy(update={"data": paired(recipe.data, pair)})
     if budget is None:
@@ -202,6 +236,17 @@ def recipe_of(
     parsed = budget if isinstance(budget, Budget) else Budget.parse(budget)
     train = recipe.train.model_copy(update={"minutes": parsed.minutes, "iterations": parsed.iterations})
     return recipe.model_copy(update={"train": train})
+
+
+def as_recipes_name(recipes: Iterable[str], mend: str) -> AbstractContextManager[None]:
+    """Within it the data are those that ``recipes`` name: of a file that is not the package's none are fetched.
+
+    ``mend`` is how a user asks for them.
+    """
+    from zeuxis.recipe import packaged_recipes
+
+    strange = [name for name in recipes if name not in packaged_recipes()]
+    return named_by(f"the recipe {strange[0]}", mend) if strange else nullcontext()
 
 
 def _is_degradation(name: str) -> bool:

@@ -1,9 +1,14 @@
-"""Output of the commands: results on stdout, all the rest on stderr."""
+"""Output of the commands: results on stdout, all the rest on stderr.
+
+What is printed may come from a record, a card, a file's name or an exception, and so from anyone: every function here
+escapes what a terminal would obey (:mod:`zeuxis.escaping`), and no command prints by other means.
+"""
 
 from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -11,10 +16,16 @@ from typing import Any
 
 import typer
 
+from zeuxis.escaping import json_text, printable
+
 
 def emit(value: Any) -> None:
-    """Print one JSON document on stdout."""
-    typer.echo(json.dumps(plain(value), ensure_ascii=False, indent=1, allow_nan=False))
+    """Print one JSON document on stdout; what a terminal would obey is escaped as JSON has it."""
+    found = plain(value)
+    text = json_text(found, indent=1)
+    if text != _encodable(text, sys.stdout.encoding):  # a terminal of few characters
+        text = json.dumps(found, indent=1)
+    typer.echo(text)
 
 
 def plain(value: Any) -> Any:
@@ -39,13 +50,29 @@ def plain(value: Any) -> Any:
 
 
 def say(text: str) -> None:
-    """One line for the person at the terminal, on stdout."""
-    typer.echo(text)
+    """One line for the person at the terminal, on stdout; a break within it is shown as ``\\n``."""
+    typer.echo(_shown(text))
+
+
+def say_lines(*lines: str) -> None:
+    """Several lines on stdout, each escaped by itself."""
+    for line in lines:
+        say(line)
 
 
 def note(text: str) -> None:
-    """One line beside the result, on stderr."""
-    typer.echo(text, err=True)
+    """One line beside the result, on stderr; a break within it is shown as ``\\n``."""
+    typer.echo(_encodable(printable(text), sys.stderr.encoding), err=True)
+
+
+def _shown(text: str) -> str:
+    return _encodable(printable(text), sys.stdout.encoding)
+
+
+def _encodable(text: str, encoding: str | None) -> str:
+    """``text`` with escapes in place of characters that ``encoding`` lacks."""
+    name = encoding or "utf-8"
+    return text.encode(name, "backslashreplace").decode(name)
 
 
 def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
@@ -53,12 +80,12 @@ def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    made = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    made = Table(title=_shown(title) or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for k, column in enumerate(columns):
-        made.add_column(column, overflow="fold", no_wrap=k == 0)
+        made.add_column(_shown(column), overflow="fold", no_wrap=k == 0)
     for row in rows:
-        made.add_row(*row)
-    Console(soft_wrap=False, markup=False).print(made)
+        made.add_row(*map(_shown, row))
+    Console(soft_wrap=False, markup=False, emoji=False).print(made)
 
 
 def duration(seconds: float) -> str:

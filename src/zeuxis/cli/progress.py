@@ -8,8 +8,18 @@ from types import TracebackType
 from typing import Self
 
 from zeuxis.cli.output import duration, note
+from zeuxis.escaping import printable
 
+BAR, PERCENT = 10, 4  # characters
 EVERY = 15.0  # seconds between lines where there is no terminal
+
+
+def fitted(message: str, room: int) -> str:
+    """``message`` without the last of its parts, which two spaces divide, that do not fit into ``room`` characters."""
+    parts = message.split("  ")
+    while len(parts) > 1 and len("  ".join(parts)) > room:
+        parts.pop()
+    return "  ".join(parts)
 
 
 class Progress:
@@ -23,13 +33,16 @@ class Progress:
             from rich.console import Console
             from rich.progress import BarColumn, TaskProgressColumn, TextColumn
             from rich.progress import Progress as Bar
+            from rich.table import Column
 
+            # One line, whatever the terminal's width.
+            words = Column(no_wrap=True, overflow="ellipsis", ratio=1)
             columns = (
-                BarColumn(),
-                TaskProgressColumn(),
-                TextColumn("{task.fields[left]}  {task.description}", markup=False),
+                BarColumn(bar_width=BAR, table_column=Column(width=BAR, no_wrap=True)),
+                TaskProgressColumn(table_column=Column(width=PERCENT, no_wrap=True)),
+                TextColumn("{task.fields[left]}{task.description}", markup=False, table_column=words),
             )
-            self.bar = Bar(*columns, console=Console(stderr=True))
+            self.bar = Bar(*columns, console=Console(stderr=True), expand=True)
             self.task = self.bar.add_task("", total=1.0, left="")
 
     def __enter__(self) -> Self:
@@ -46,9 +59,13 @@ class Progress:
     def __call__(self, message: str, fraction: float | None = None, remaining: float | None = None) -> None:
         if remaining is None and fraction is not None:
             remaining = self._remaining(fraction)
-        left = "" if remaining is None else f"{duration(remaining)} left"
+        left = "" if remaining is None or fraction == 1 else f"{duration(remaining)} left"
         if self.bar:
-            self.bar.update(self.task, description=message, left=left, completed=fraction or 0.0)
+            left = f"{left}  " if left else ""
+            room = self.bar.console.width - BAR - PERCENT - 2 - len(left)
+            self.bar.update(
+                self.task, description=fitted(printable(message), room), left=left, completed=fraction or 0.0
+            )
             return
         now, (last, when) = time.monotonic(), self.last
         # A new stage is shown at once; a change of figures within one, now and then.

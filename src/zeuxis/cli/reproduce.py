@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zeuxis.cli.options import DeviceName, Json
+from zeuxis.cli.options import DeviceName, Json, as_recipes_name, folder
 from zeuxis.cli.output import duration, emit, note, say
 from zeuxis.cli.progress import Progress
 from zeuxis.errors import UsageError
@@ -24,7 +24,9 @@ def reproduce(
         str | None, typer.Option("--seeds", metavar="0,1,2", help="Instead of the claim's seeds.", show_default=False)
     ] = None,
     device: DeviceName = "cpu",
-    out: Annotated[Path, typer.Option("--out", help="The folder of the result and the sheet.")] = Path("results"),
+    out: Annotated[Path, typer.Option("--out", callback=folder, help="The folder of the result and the sheet.")] = Path(
+        "results"
+    ),
     again: Annotated[
         bool,
         typer.Option("--judge-again", help="Hold the figures in --out against the present bound; measure nothing."),
@@ -50,9 +52,10 @@ def reproduce(
         found = judge_again(load_recipe(recipe), out=out)
     else:
         plan = load_recipe(recipe)
-        note(foretold(forecast(plan, [*folders(plan, seeds=chosen).values()], device)))
-        with Progress() as progress:
-            found = work(plan, out=out, seeds=chosen, device=device, replace=replace, report=progress)
+        with as_recipes_name((recipe,), f"zeuxis data {plan.data} does"):
+            note(foretold(forecast(plan, [*folders(plan, seeds=chosen).values()], device)))
+            with Progress() as progress:
+                found = work(plan, out=out, seeds=chosen, device=device, replace=replace, report=progress)
     if as_json:
         emit(found)
     else:

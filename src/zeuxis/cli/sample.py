@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,7 +25,7 @@ from zeuxis.cli.options import (
     sampling,
     steering,
 )
-from zeuxis.cli.output import emit, note, say
+from zeuxis.cli.output import emit, note, say, say_lines
 from zeuxis.errors import UsageError
 from zeuxis.signature import taking
 from zeuxis.spec import parse_size
@@ -83,6 +84,10 @@ def sample(
         return
     if model is None:
         raise UsageError("say which model: zeuxis sample scenes, or a run folder (or --replay PICTURE.png)")
+    from zeuxis.api.pictures import sheet_beside, targets
+
+    target = out or own_folder(model, seed)
+    targets(target, min(n, 2))  # refuses what no picture can be written to, before a model is read
     found = loaded(_spelt(model, lora, control_net), device, prior, prior_data, precision)
     conditions = steering(asked)
     how = sampling(found, {name: asked[name] for name in KNOBS}, knob)
@@ -94,23 +99,29 @@ def sample(
         if as_json:
             emit({"captions": captions})
         else:
-            say("\n".join(captions))
+            say_lines(*captions)
         return
     drawn = found.at(parse_size(size))
     for line in said_before(drawn, n, how, batch, conditions):
         note(line)
     made = drawn.sample(n, seed, knobs=how, batch=batch, **conditions)
-    folder = out or Path("samples") / f"{Path(model).resolve().name if Path(model).exists() else model}-{seed}"
-    files = made.save(folder)
+    files = made.save(target, add=True)
     page = None
     if sheet and len(made) > 1:
-        page = made.save_sheet(folder / "sheet.png", scale=max(1, SHEET_TILE // made.tensor.shape[-1]))
+        page = made.save_sheet(sheet_beside(files, target), scale=max(1, SHEET_TILE // made.tensor.shape[-1]))
     if as_json:
         emit({"files": files, "sheet": page, "records": made.records})
     else:
-        say(f"{len(files)} picture{'s' * (len(files) > 1)} -> {folder}")
+        say(f"{files[0]}" if len(files) == 1 else f"{len(files)} pictures -> {files[0]} to {files[-1].name}")
         if page:
             say(f"all on one page -> {page}")
+
+
+def own_folder(model: str, seed: int) -> Path:
+    """A folder of its own for the pictures of one command, ``samples/NAME-SEED`` or the next that is free."""
+    place = Path("samples") / f"{Path(model).resolve().name if Path(model).exists() else model}-{seed}"
+    others = (place.with_name(f"{place.name}-{k}") for k in count(2))
+    return next(path for path in chain([place], others) if not path.exists() or not any(path.iterdir()))
 
 
 def _spelt(model: str, loras: list[str] | None, control: str | None) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -23,6 +24,7 @@ from zeuxis.cli.options import (
     Pair,
     PictureSize,
     Set,
+    as_recipes_name,
     recipe_of,
 )
 from zeuxis.cli.output import duration, emit, note, say
@@ -30,14 +32,13 @@ from zeuxis.cli.progress import Progress
 from zeuxis.errors import UsageError
 from zeuxis.spec import parse_size
 
-if TYPE_CHECKING:
-    pass
-
 INTERRUPTED = 130  # what shells say of a program that was asked to stop
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="A recipe's name, or the path of a .toml file.")],
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE|RUN", help="A recipe's name, a .toml file, or a run folder to go on with.")
+    ],
     data: DataName = None,
     pair: Pair = None,
     size: PictureSize = None,
@@ -57,7 +58,17 @@ def train(
     ] = None,
     device: DeviceName = "cpu",
     out: Out = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew, even if a run could go on.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew; a run that lies in --out is set aside.")] = False,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--track",
+            metavar="tensorboard|wandb|none",
+            help="What follows the training beside its log; may be repeated. wandb sends figures and previews to a "
+            "server.",
+            show_default="tensorboard, where it is installed",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -67,16 +78,20 @@ def train(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Train a recipe. Ctrl-C saves and stops; the same command goes on from there."""
+    """Train a recipe. Ctrl-C saves and stops; the same command goes on from there, and --iterations goes further."""
     from zeuxis.api.functions import train as work
+    from zeuxis.api.going_on import run_of
     from zeuxis.api.live import progress_line
     from zeuxis.catalog.listing import entry
+    from zeuxis.recipe import recipe_paths
 
     if budget is not None and iterations is not None:
         raise UsageError(f"--budget {budget} and --iterations {iterations}: give one of them")
 
+    folder = Path(recipe) if recipe not in recipe_paths() and Path(recipe).is_dir() else None
+    out = folder if out is None else out
     plan = recipe_of(
-        recipe,
+        recipe if folder is None else run_of(folder).recipe,
         data=data,
         pair=pair,
         size=parse_size(size),
@@ -90,22 +105,26 @@ def train(
         condition=condition,
         changes=changes,
     )
+    asked = data is not None or any(change.partition("=")[0].strip() == "data" for change in changes or ())
+    named = as_recipes_name(() if asked else (recipe,), f"--data {plan.data} does")
     if dry_run:
-        show_dry_run(plan, out, fresh, as_json)
+        with named:
+            show_dry_run(plan, out, fresh, condition is None, as_json)
         return
-    with Progress() as progress:
+    with named, Progress() as progress:
         run = work(
             plan,
             out=out,
             device=device,
             fresh=fresh,
+            suit=condition is None,
+            track=track or (),
+            tell=lambda line: note(f"note: {line}"),
             callbacks=[lambda clock, preview: progress(progress_line(clock, preview), clock.progress, clock.remaining)],
             quiet=True,
         )
     if run.skipped:
-        note(f"note: {run.skipped} files could not be used; {run.folder / 'skipped.jsonl'} says which and why")
-    for line in run.notes:
-        note(f"note: {line}")
+        note(f"note: {run.skipped} pictures are not used; {run.folder / 'skipped.jsonl'} says which and why")
     if as_json:
         emit(
             {
@@ -114,16 +133,27 @@ def train(
                 "stopped": run.stopped,
                 "skipped": run.skipped,
                 "notes": list(run.notes),
+                "began": run.began,
                 **vars(run.clock),
             }
         )
     elif run.stopped:
         say(f"{run.stopped} after iteration {run.clock.round:,}, saved in {run.folder}; the same command goes on")
+    elif run.idle:
+        say(f"{run.folder} is finished: {spelled(run.clock.round)}, nothing was trained")
+        bounded = run.recipe.train.iterations or run.recipe.train.minutes
+        more = f"train it further: zeuxis train {run.folder} --iterations {2 * run.clock.round}; " if bounded else ""
+        say(f"{more}anew: the same command with --fresh")
     else:
-        say(f"{run.clock.round:,} iterations in {duration(run.clock.seconds)} -> {run.folder}")
+        say(f"{spelled(run.clock.round)} in {duration(run.clock.seconds)} -> {run.folder}")
         say(f"{_next(entry(run.recipe.system).card.verbs)} {run.folder}")
     if run.stopped:
         raise typer.Exit(INTERRUPTED)
+
+
+def spelled(iterations: int) -> str:
+    """``1 iteration``, ``2,000 iterations``."""
+    return f"{iterations:,} iteration{'s' * (iterations != 1)}"
 
 
 def _next(verbs: Collection[str]) -> str:

@@ -6,12 +6,13 @@ import hashlib
 import os
 import shutil
 import sys
-import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from zeuxis.errors import DataError
+from zeuxis.errors import DataError, mend_of
+from zeuxis.files import draft_beside, open_regular, sweep, write_draft
 
 
 def cache_dir() -> Path:
@@ -33,7 +34,7 @@ def data_dir() -> Path | None:
 
 def file_hash(path: Path, algorithm: str = "sha256") -> str:
     """The hexadecimal digest of a file."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, algorithm).hexdigest()
 
 
@@ -45,7 +46,9 @@ def new_folder(final: Path) -> Iterator[Path]:
     """
     with _explained(final):
         final.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
+        sweep(final.parent, time.time())
+        made = draft_beside(final)
+        made.mkdir()
     try:
         with _explained(final):
             yield made
@@ -66,9 +69,8 @@ def new_file(final: Path) -> Iterator[Path]:
     """A temporary file name that becomes ``final`` when the block ends well, and vanishes otherwise."""
     with _explained(final):
         final.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{final.name}-", dir=final.parent)
-        os.close(handle)
-    made = Path(name)
+        sweep(final.parent, time.time())
+        made = write_draft(final, b"")
     try:
         with _explained(final):
             yield made
@@ -85,8 +87,8 @@ def _explained(final: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise DataError(
-            f"cannot write '{final}': {error.strerror or error}; free some space, "
-            "or set ZEUXIS_CACHE to a folder that can be written"
+            f"cannot write '{final}': {error.strerror or error}; "
+            + mend_of(error, "set ZEUXIS_CACHE to a folder that can be written")
         ) from error
 
 

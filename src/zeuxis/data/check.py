@@ -10,19 +10,19 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from PIL import Image
 
+from zeuxis.data.arrange import arrange
 from zeuxis.data.decode import PictureDecoder, in_threads
-from zeuxis.data.folder import MOST_SKIPPED, homes
-from zeuxis.data.layouts import Example, list_folder
-from zeuxis.data.picture import FORMATS, PictureRefused, read_header
-from zeuxis.errors import DataError
+from zeuxis.data.folder import TRIAL, most_skipped
+from zeuxis.data.layouts import Example
+from zeuxis.data.picture import FORMATS, IN_FLIGHT, PictureRefused, read_header
+from zeuxis.data.source import Array, Skipped
 from zeuxis.spec import Size, height_width
 
 TINY = 16  # pixels: the shorter side below which little can be learnt
-TRIAL = 64  # pixels a side that pictures are decoded to
 
 
 @dataclass(frozen=True)
@@ -37,19 +37,17 @@ class FileFinding:
 
 @dataclass(frozen=True)
 class Checked:
-    """What a folder holds."""
+    """What a folder holds, and the line that says how it was read."""
 
     folder: str
+    read: str
     pictures: int  # found, usable or not
     usable: int
     least: tuple[int, int]  # width and height of the smallest usable picture, by area; zeros where there is none
     most: tuple[int, int]
     findings: tuple[FileFinding, ...]
-
-    @property
-    def refused(self) -> bool:
-        """Whether the folder would be refused as a whole, because too much of it cannot be used."""
-        return not self.usable or self.pictures - self.usable > MOST_SKIPPED * self.pictures
+    refused: bool  # as a whole, because too much of one split cannot be used
+    remarks: tuple[str, ...] = ()  # what is odd about all of it
 
 
 def check(path: str | Path, size: Size | None = None) -> Checked:
@@ -58,31 +56,41 @@ def check(path: str | Path, size: Size | None = None) -> Checked:
     With ``size``, pictures whose shorter side is below its shorter one count as tiny, since they would be enlarged.
 
     Raises:
-        DataError: no folder, or a ``metadata.jsonl`` that cannot be read.
+        DataError: no folder, or one whose splits cannot be told.
     """
-    root = Path(path).expanduser().resolve()
-    if not root.is_dir():
-        raise DataError(f"'{root}' is no folder: give a folder of pictures")
-    findings: list[FileFinding] = []
+    found = arrange(path)
+    findings = [FileFinding(one.path, one.kind, one.reason, True) for one in found.ignored]
+    failed: list[Skipped] = []
     sizes: list[tuple[int, int]] = []
     first_of: dict[bytes, str] = {}
-    pictures = 0
-    for home, classes in homes(root):
-        listing = list_folder(home, classes)
-        decoder = PictureDecoder(home, listing.examples, TRIAL, listing.members)
-        prefix = "" if home == root else f"{home.name}/"
-        pictures += len(listing.examples) + len(listing.skipped)
-        skipped = [*listing.skipped, *decoder.skipped]
-        findings += [FileFinding(prefix + one.path, one.kind, one.reason, True) for one in skipped]
-        for example, found in _looked_at(decoder):
-            name = prefix + example.image
-            if isinstance(found, PictureRefused):
-                findings.append(FileFinding(name, found.kind, str(found), True))
+    pictures = usable = 0
+    refused = False
+    remarks: list[str] = list(found.remarks)
+    for _, listing in found.parts:
+        decoder = PictureDecoder(found.root, listing.examples, TRIAL, listing.members)
+        bad = list(decoder.skipped)
+        looks = []
+        for example, look in _looked_at(decoder):
+            if isinstance(look, PictureRefused):
+                bad.append(Skipped(example.image, str(look), look.kind))
                 continue
-            sizes.append((found.width, found.height))
-            findings += found.remarks(name, min(height_width(size or TINY)), first_of)
+            looks.append(look)
+            findings += look.remarks(example.image, min(height_width(size or TINY)), first_of)
+        out = [one for one in (*listing.skipped, *bad) if one.picture]
+        faults = sum(one.fault for one in out)
+        findings += [FileFinding(one.path, one.kind, one.reason, True) for one in (*listing.skipped, *bad)]
+        failed += bad
+        sizes += [(look.width, look.height) for look in looks]
+        pictures, usable = pictures + len(looks) + len(out), usable + len(looks)
+        refused |= not looks or faults > most_skipped() * (len(looks) + faults)
+        for kind in ("empty", "full"):
+            if looks and all(look.mask == kind for look in looks):
+                remarks.append(f"every mask is {kind}: look whether they are the right ones")
     least, most = (choose(sizes, key=_area, default=(0, 0)) for choose in (min, max))
-    return Checked(str(root), pictures, len(sizes), least, most, tuple(findings))
+    line = found.line(failed)
+    return Checked(
+        str(found.root), line, pictures, usable, least, most, tuple(findings), refused, tuple(dict.fromkeys(remarks))
+    )
 
 
 @dataclass(frozen=True)
@@ -93,12 +101,15 @@ class _Look:
     height: int
     animated: bool
     digest: bytes  # of the size and the decoded pixels, at the trial's size
+    mask: Literal["", "empty", "full"] = ""  # where it has one that is
 
     def remarks(self, name: str, least: int, first_of: dict[bytes, str]) -> Iterator[FileFinding]:
         if self.animated:
             yield FileFinding(name, "animated", "several pictures in one file, of which the first is used", False)
         if min(self.width, self.height) < least:
             yield FileFinding(name, "tiny", f"{self.width}x{self.height}: it would be enlarged to {least}", False)
+        if self.mask:
+            yield FileFinding(name, f"{self.mask} mask", f"its mask is {self.mask}", False)
         if (twin := first_of.setdefault(self.digest, name)) != name:
             yield FileFinding(name, "duplicate", f"the same as {twin}, as far as {TRIAL} pixels a side show", False)
 
@@ -113,9 +124,17 @@ def _looked_at(decoder: PictureDecoder) -> Iterator[tuple[Example, _Look | Pictu
         digest = hashlib.sha256(repr((header.width, header.height)).encode())
         for part in pixels:
             digest.update(part.tobytes())
-        return _Look(header.width, header.height, _animated(decoder.file(example.image)), digest.digest())
+        with IN_FLIGHT.of(header.pixels):
+            animated = _animated(decoder.file(example.image))
+        return _Look(
+            header.width, header.height, animated, digest.digest(), _kind_of(pixels[1]) if example.mask else ""
+        )
 
     yield from zip(decoder.examples, in_threads(look, range(len(decoder.examples))), strict=True)
+
+
+def _kind_of(mask: Array) -> Literal["", "empty", "full"]:
+    return "empty" if not mask.any() else "full" if mask.all() else ""
 
 
 def _animated(file: Path | BinaryIO) -> bool:

@@ -6,8 +6,9 @@ import io
 import math
 import os
 import shutil
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -16,14 +17,15 @@ from PIL import Image
 
 from zeuxis.data.fit import SQUARE, Fit, fit_picture
 from zeuxis.data.layouts import Example
-from zeuxis.data.picture import Header, PictureRefused, read_header, read_picture
+from zeuxis.data.masks import LOOKED_AT, are_numbers, read_mask
+from zeuxis.data.picture import IN_FLIGHT, Header, PictureRefused, read_header, read_picture
 from zeuxis.data.shards import Member
 from zeuxis.data.source import Array, Skipped
 from zeuxis.errors import DataError, UsageError
 from zeuxis.spec import Shape, Size, height_width
 
-WORKERS = min(4, os.cpu_count() or 1)  # few, as each may hold a picture of 100 megapixels
-AT_ONCE = 256  # examples decoded before they are written
+WORKERS = min(4, os.cpu_count() or 1)  # of them one alone decodes, where a picture is as large as any may be
+AT_ONCE = 16  # examples decoded before they are written
 SKEW = 0.02  # the most by which the proportions of a pair may differ
 S = TypeVar("S")
 T = TypeVar("T")
@@ -38,6 +40,7 @@ class PictureDecoder:
         size: the size that is wanted; None keeps pictures as they are, which must then all have one size.
         members: where those lie that are in shards.
         fit: what is kept of pictures of other proportions.
+        grey: whether they have one channel, where that is decided over more than these.
     """
 
     def __init__(
@@ -47,21 +50,30 @@ class PictureDecoder:
         size: Size | None,
         members: Mapping[str, Member] | None = None,
         fit: Fit = SQUARE,
+        grey: bool | None = None,
     ) -> None:
         self.root, self.members = root, dict(members or {})
         self.size, self.fit = size, fit
         self.examples: list[Example] = []
         self.skipped: list[Skipped] = []
+        self.failed = ""  # of a picture that could not be read now, and may be good
         headers: list[tuple[Header, Header]] = []
         for example, found in zip(examples, in_threads(self._headers, examples), strict=True):
             if isinstance(found, PictureRefused):
                 self.skipped.append(Skipped(example.image, str(found), found.kind))
+                self.failed = self.failed or (passing(root / example.image, found) if found.passing else "")
             else:
                 self.examples.append(example)
                 headers.append(found)
-        self.grey = all(image.grey and source.grey for image, source in headers)
+        self.grey = all(image.grey and source.grey for image, source in headers) if grey is None else grey
+        alone = [e.source is None and e.mask is None and not e.beside for e in self.examples]
+        self._held = [  # pixels of files, of every example
+            image.pixels + (0 if one else other.pixels) for one, (image, other) in zip(alone, headers, strict=True)
+        ]
         self.masked = any(example.mask is not None for example in self.examples)
         self.shapes = [self._shapes(image, other) for image, other in headers]  # of every example
+        self.numbers = self.masked and self._numbers()  # whether masks hold the numbers of classes
+        self.remarks: list[str] = []  # what is worth knowing of those that were written
         if size is None:
             for side in (0, 1):
                 if (n := len({shapes[side] for shapes in self.shapes})) > 1:
@@ -99,7 +111,9 @@ class PictureDecoder:
                 f"{image.width}x{image.height}, its mask {second.width}x{second.height}: give the size that is wanted",
                 "unpaired",
             )
-        return image, image  # a mask does not decide whether pictures are grey
+        return image, Header(
+            second.width, second.height, image.grey
+        )  # a mask does not decide whether pictures are grey
 
     def _shapes(self, image: Header, other: Header) -> tuple[Shape, Shape]:
         """Of an example as it is kept: the picture, and its source or mask (the picture's again, without any)."""
@@ -121,21 +135,28 @@ class PictureDecoder:
         names = ["images.npy", *(["mask.npy"] if self.masked else ["source.npy"] if paired else [])]
         self._check_space(folder, len(names))
         good: list[int] = []
+        empty = full = 0
         files = [(folder / name).open("wb") for name in names]
         try:
             for side, file in enumerate(files):
                 _state(file, self._whole(side))
             for row, found in enumerate(in_threads(self.decode, range(len(self.examples)))):
                 if isinstance(found, PictureRefused):
+                    if found.passing:
+                        raise DataError(passing(self.root / self.examples[row].image, found))
                     self.skipped.append(Skipped(self.examples[row].image, str(found), found.kind))
                     found = tuple(np.zeros(shape, np.uint8) for shape in self.shapes[row])
                 else:
                     good.append(row)
+                    empty += self.masked and not found[1].any()
+                    full += self.masked and bool(found[1].all())
                 for file, pixels in zip(files, found, strict=False):
                     file.write(pixels.tobytes())
         finally:
             for file in files:
                 file.close()
+        if good and len(good) in (empty, full):
+            self.remarks.append(f"every mask is {'empty' if empty else 'full'}: look whether they are the right ones")
         if self.fit.mixed:
             np.save(folder / "sizes.npy", np.array([image for image, _ in self.shapes], np.int64).reshape(-1, 3))
         return good
@@ -155,6 +176,16 @@ class PictureDecoder:
 
         Raises :class:`PictureRefused`.
         """
+        try:
+            with IN_FLIGHT.of(self._held[row]):
+                return self._decoded(row)
+        except (PictureRefused, MemoryError) as error:
+            if isinstance(error, PictureRefused) and error.kind != "memory":
+                raise
+        with IN_FLIGHT.of(IN_FLIGHT.pixels):  # once more, alone
+            return self._decoded(row)
+
+    def _decoded(self, row: int) -> tuple[Array, ...]:
         example = self.examples[row]
         pictures = [read_picture(self.file(example.image), grey=self.grey)]
         if example.beside:
@@ -165,9 +196,21 @@ class PictureDecoder:
             pictures.append(read_picture(self.root / example.source, grey=self.grey))
         made = [self._pixels(picture, shape) for picture, shape in zip(pictures, self.shapes[row], strict=False)]
         if example.mask is not None:
-            mask = read_picture(self.root / example.mask, grey=True)
-            made.append((self._pixels(mask, self.shapes[row][1], labels=True) > 127).astype(np.uint8))
+            mask = Image.fromarray(read_mask(self.root / example.mask).read(self.numbers))
+            made.append(self._pixels(mask, self.shapes[row][1], labels=True))
         return tuple(made)
+
+    def _numbers(self) -> bool:
+        """Whether the masks, of which some are looked at, hold the numbers of classes."""
+        rows = [row for row, example in enumerate(self.examples) if example.mask is not None]
+
+        def counted(row: int) -> tuple[int, int]:
+            with IN_FLIGHT.of(self._held[row]):
+                mask = read_mask(self.root / str(self.examples[row].mask))
+                return mask.light, mask.dim
+
+        some = rows[:: -(-len(rows) // LOOKED_AT)]
+        return are_numbers(found for found in in_threads(counted, some) if not isinstance(found, PictureRefused))
 
     def _pixels(self, picture: Image.Image, shape: Shape, *, labels: bool = False) -> Array:
         channels, height, width = shape
@@ -196,10 +239,27 @@ def in_threads(work: Callable[[S], T], items: Sequence[S]) -> Iterator[T | Pictu
             return work(item)
         except PictureRefused as refused:
             return refused
+        except MemoryError:
+            return PictureRefused("there was not enough memory to decode it", "memory")
 
+    waiting: deque[Future[T | PictureRefused]] = deque()
     with ThreadPoolExecutor(WORKERS) as pool:
-        for start in range(0, len(items), AT_ONCE):
-            yield from pool.map(answer, items[start : start + AT_ONCE])
+        try:
+            for item in items:
+                if len(waiting) == AT_ONCE:
+                    yield waiting.popleft().result()
+                waiting.append(pool.submit(answer, item))
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for one in waiting:  # none is begun any more where the work was broken off
+                one.cancel()
+
+
+def passing(path: Path, refused: PictureRefused) -> str:
+    """What to say of a picture that may be good: nothing is kept of such a reading."""
+    mend = "close other programs, or make it smaller" if refused.kind == "memory" else "mend that, or remove it"
+    return f"'{path}': {refused}: {mend}, and start again"
 
 
 def _state(file: BinaryIO, shape: tuple[int, ...]) -> None:

@@ -34,7 +34,7 @@ class DegradedSource(Source):
         worse, hidden = degradation.with_mask(torch.zeros(1, *clean.spec.shape), Stream(0, "degraded"))
         added = {"source"} if hidden is None else {"source", "mask"}
         self.spec = replace(clean.spec, source_shape=Shape(*worse.shape[1:]), provides=clean.spec.provides | added)
-        self.skipped = clean.skipped
+        self.skipped, self.ignored, self.remarks = clean.skipped, clean.ignored, clean.remarks
         self.buckets = clean.buckets
 
     def __len__(self) -> int:

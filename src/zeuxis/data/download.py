@@ -10,6 +10,7 @@ from pathlib import Path
 from zeuxis.data.cache import cache_dir, file_hash, new_file
 from zeuxis.data.entries import DatasetEntry, RemoteFile
 from zeuxis.errors import DataError
+from zeuxis.fetching import require_asked
 
 WAIT = 30  # seconds without an answer before giving up
 
@@ -37,6 +38,7 @@ def fetch(entry: DatasetEntry) -> Path:
 
 
 def _download(entry: DatasetEntry, file: RemoteFile, final: Path) -> None:
+    require_asked(f"'{entry.name}'")
     with new_file(final) as made:
         try:
             with urllib.request.urlopen(file.url, timeout=WAIT) as answer, made.open("wb") as out:

@@ -3,23 +3,25 @@
 Pictures are decoded once, at the size that is asked for, into a memory-mapped array in the cache,
 whose key follows from the bytes of the files (`zeuxis.data.contents`), not from their names and dates.
 What cannot be read is skipped and listed (``source.skipped``, and ``skipped.jsonl`` beside the
-array); above one in twenty the folder is refused.
+array); above one in twenty the folder is refused, or above the share in ``$ZEUXIS_MOST_SKIPPED``.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from zeuxis.data import prepared
+from zeuxis.data.arrange import Arranged, arrange
 from zeuxis.data.cache import cache_dir, new_file, new_folder
 from zeuxis.data.contents import Contents
 from zeuxis.data.decode import PictureDecoder
 from zeuxis.data.fit import SQUARE, Fit
-from zeuxis.data.layouts import Listing, list_folder
+from zeuxis.data.layouts import Listing
 from zeuxis.data.picture import SUFFIXES
 from zeuxis.data.source import ArraySource, Skipped, Source, Values
 from zeuxis.data.split import carve
@@ -29,87 +31,110 @@ from zeuxis.spec import Size, spell_size
 
 SPLITS = ("train", "val", "test")
 MOST_SKIPPED = 0.05
+VARIABLE = "ZEUXIS_MOST_SKIPPED"
+TRIAL = 64  # pixels a side, where only headers are looked at
 
 
 def open_folder(path: str | Path, size: Size | None = None, split: str = "train", fit: Fit = SQUARE) -> Source:
     """A folder's pictures brought to ``size`` by ``fit``, or as they are where all have one size.
 
-    The layouts are those of `zeuxis.data.layouts`. ``train/``, ``val/`` and ``test/`` in the folder are
-    its splits (``trainA/``, ``trainB/``, ... for unpaired collections); those that are missing are set
-    apart from the training pictures, a tenth each, by a stable rule.
+    The layouts are those of `zeuxis.data.layouts`. ``train/``, ``val/`` and ``test/`` in the folder, or what else
+    people call them, are its splits (`zeuxis.data.splits`); those that are missing are set apart from the training
+    pictures, a tenth each, by a stable rule. ``remarks`` of the source say how the folder was read.
 
     Raises:
         DataError: no folder, no pictures, or more than one in twenty that cannot be used.
         UsageError: pictures of several sizes, or a fit that needs one, and no ``size``.
         UnknownName: no such split.
     """
-    root = Path(path).expanduser().resolve()
-    if not root.is_dir():
-        raise DataError(f"'{root}' is no folder: give a folder of pictures")
     if split not in SPLITS:
         raise UnknownName("split", split, SPLITS)
+    found = arrange(path)
+    if not any(listing.examples or listing.skipped for _, listing in found.parts):
+        raise DataError(_nothing(found))
     if fit.mixed and size is None:
         raise UsageError(f"--fit {fit}: to which size? Give --size (in a recipe: size)")
-    if _is_unpaired(root):
-        target, origin = (_open_part(root, size, split, fit, letter) for letter in "BA")
-        return UnpairedSource(root.name, target, origin)
-    return _open_part(root, size, split, fit)
-
-
-def _open_part(root: Path, size: Size | None, split: str, fit: Fit, letter: str = "") -> ArraySource:
-    given = _given(root, letter)
-    home, apart, classes = _home(root, given, split)
-    listing = list_folder(home, classes)
-    contents = Contents(home, listing.files(home))
-    kept = cache_dir() / "prepared" / f"folder-{spell_size(size)}-{_key(contents, listing, apart, size, fit)}"
-    if not kept.is_dir():
-        decoder = PictureDecoder(home, listing.examples, size, listing.members, fit)
-
-        def divided(names: Sequence[str]) -> Mapping[str, Sequence[int]]:
-            contents.require_unchanged()  # all is decoded: from the bytes that the key was made of
-            return carve("folder", names, apart)
-
-        prepare(decoder, listing, kept, divided)
-    source = prepared.read_prepared(kept, root.name + letter, split if split in apart else "train", fit, size)
-    if not len(source):
-        raise DataError(f"'{home}' has too few pictures to set any apart for '{split}': use the split 'train'")
+    folder = _Folder(found, size, fit)
+    source: Source
+    if found.unpaired:
+        target, origin = (folder.open(split, letter) for letter in "BA")
+        source = UnpairedSource(found.root.name, target, origin)
+    else:
+        source = folder.open(split)
+    source.remarks = (found.line(folder.failed), *found.remarks, *source.remarks)
+    source.ignored = found.ignored
     return source
 
 
-def _home(root: Path, given: Mapping[str, Path], split: str) -> tuple[Path, tuple[str, ...], tuple[str, ...]]:
-    """Where a split's pictures lie, which splits must be set apart there, and the classes that count."""
-    if "train" not in given:
-        return root, ("test", "val"), ()
-    if split in given and split != "train":
-        return given[split], (), list_folder(given["train"]).class_names
-    return given["train"], tuple(s for s in ("test", "val") if s not in given), ()
+def _nothing(found: Arranged) -> str:
+    """What to say of a folder without any picture."""
+    archive = next((one for one in found.ignored if one.kind == "archive"), None)
+    hint = f"; '{archive.path}' is {archive.reason}" if archive else ""
+    return f"no pictures in '{found.root}': it should hold files ending in {', '.join(sorted(SUFFIXES))}{hint}"
 
 
-def homes(root: Path) -> list[tuple[Path, tuple[str, ...]]]:
-    """Every folder under ``root`` that is listed on its own, with the classes that count there."""
-    found: list[tuple[Path, tuple[str, ...]]] = []
-    for letter in ("A", "B") if _is_unpaired(root) else ("",):
-        given = _given(root, letter)
-        if "train" not in given:
-            return [(root, ())]
-        classes = list_folder(given["train"]).class_names
-        found += [(home, () if split == "train" else classes) for split, home in given.items()]
-    return found
+class _Folder:
+    """A folder that was looked at, about to be opened at a size."""
+
+    def __init__(self, found: Arranged, size: Size | None, fit: Fit) -> None:
+        self.found, self.size, self.fit = found, size, fit
+        self.failed: list[Skipped] = []  # what decoding found of that which was opened
+        self.contents = [Contents(found.root, listing.files(found.root)) for _, listing in found.parts]
+
+    def open(self, split: str, letter: str = "") -> ArraySource:
+        """One split, of the collection ``letter`` where there are two."""
+        found, given = self.found, self.found.given(letter)
+        home, listing = given[split if split in given else "train"]
+        apart = tuple(s for s in ("test", "val") if s not in given) if home.split == "train" else ()
+        contents = self.contents[[h for h, _ in found.parts].index(home)]
+        grey = self._grey() if len(found.parts) > 1 else None
+        key = _key(contents, listing, apart, self.size, self.fit, grey)
+        kept = cache_dir() / "prepared" / f"folder-{spell_size(self.size)}-{key}"
+
+        def divided(names: Sequence[str]) -> Mapping[str, Sequence[int]]:
+            contents.require_unchanged()  # all is decoded: from the bytes that the key was made of
+            return carve("folder", [home.without_split(name) for name in names], apart)
+
+        def decoded() -> None:
+            decoder = PictureDecoder(found.root, listing.examples, self.size, listing.members, self.fit, grey)
+            prepare(decoder, listing, kept, divided)
+
+        def opened(part: str) -> ArraySource:
+            return prepared.open_prepared(kept, decoded, found.root.name + letter, part, self.fit, self.size)
+
+        source = opened(split if split in apart else "train")
+        if not len(source):
+            if split != "val":
+                raise DataError(
+                    f"'{found.root}' has too few pictures to set any apart for '{split}': use the split 'train', "
+                    f"or put some into a folder '{split}' within it"
+                )
+            source = opened("train")
+            source.remarks = (*source.remarks, "too few pictures to hold any out: validation shows those of training")
+        self.failed += source.skipped[len(listing.skipped) :]
+        return source
+
+    def _grey(self) -> bool:
+        """Whether all pictures that are put together are grey: every split, and both collections of two."""
+        digest = hashlib.sha256("".join(contents.digest() for contents in self.contents).encode())
+        kept = cache_dir() / "contents" / f"{digest.hexdigest()[:32]}-channels"
+        if kept.is_file() and (known := kept.read_text(encoding="ascii", errors="replace")) in ("grey", "colour"):
+            return known == "grey"
+        root, parts = self.found.root, [listing for _, listing in self.found.parts]
+        decoders = [PictureDecoder(root, part.examples, TRIAL, part.members) for part in parts]
+        grey = all(decoder.grey for decoder in decoders)
+        if not any(decoder.failed for decoder in decoders):
+            with new_file(kept) as made:
+                made.write_text("grey" if grey else "colour", encoding="ascii")
+        return grey
 
 
-def _is_unpaired(root: Path) -> bool:
-    return (root / "trainA").is_dir() and (root / "trainB").is_dir()
-
-
-def _given(root: Path, letter: str) -> dict[str, Path]:
-    """The splits that have a folder of their own."""
-    return {s: root / f"{s}{letter}" for s in SPLITS if (root / f"{s}{letter}").is_dir()}
-
-
-def _key(contents: Contents, listing: Listing, apart: Sequence[str], size: Size | None, fit: Fit) -> str:
+def _key(
+    contents: Contents, listing: Listing, apart: Sequence[str], size: Size | None, fit: Fit, grey: bool | None
+) -> str:
     """A hash of all that decides the prepared arrays: bytes, names, labels, captions, and the target."""
     spelt = (str(fit),) if fit.mixed else ()
-    digest = hashlib.sha256(repr((prepared.FORMAT, size, apart, listing.class_names, *spelt)).encode())
+    digest = hashlib.sha256(repr((prepared.FORMAT, size, apart, listing.class_names, grey, *spelt)).encode())
     digest.update(contents.digest().encode())
     for example in listing.examples:
         digest.update(ascii(example).encode())
@@ -126,9 +151,12 @@ def prepare(
 ) -> None:
     """Decode what is listed into the folder ``kept``; ``split`` divides the names of the pictures that were good."""
     home = decoder.root
-    total = len(listing.examples) + len(listing.skipped)
+    if decoder.failed:
+        raise DataError(decoder.failed)
+    total = len(listing.examples) + sum(one.fault for one in listing.skipped)
     if not total:
-        raise DataError(f"no pictures in '{home}': it should hold files ending in {', '.join(sorted(SUFFIXES))}")
+        left = "".join(f": {one.path} ({one.reason})" for one in listing.skipped[:1])
+        raise DataError(f"no pictures in '{home}' that can be used{left}: look at it with zeuxis data --check")
     _refuse_too_many(home, [*listing.skipped, *decoder.skipped], total, kept)
     with new_folder(kept) as made:
         good = decoder.write(made)
@@ -143,17 +171,36 @@ def prepare(
         splits = split([examples[row].image for row in good])
         rows = {name: [good[position] for position in positions] for name, positions in splits.items()}
         facts = {"class_names": listing.class_names}
-        prepared.write_prepared(made, fields, prepared.Known(facts, splits=rows, skipped=skipped, origin=origin))
+        known = prepared.Known(facts, splits=rows, skipped=skipped, origin=origin, remarks=decoder.remarks)
+        prepared.write_prepared(made, fields, known)
+
+
+def most_skipped() -> float:
+    """The share of a folder's pictures that may be of no use: one in twenty, or what the environment says.
+
+    Raises:
+        UsageError: that is no share.
+    """
+    given = os.environ.get(VARIABLE, "")
+    try:
+        share = float(given) if given else MOST_SKIPPED
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise UsageError(f"{VARIABLE}={given}: a share from 0 (none) to 1 (all) is wanted, such as 0.2")
+    return share
 
 
 def _refuse_too_many(home: Path, skipped: Sequence[Skipped], total: int, kept: Path) -> None:
-    if len(skipped) <= MOST_SKIPPED * total:
+    faults = [one for one in skipped if one.fault]
+    if len(faults) <= most_skipped() * total and len(faults) < total:
         return
     report = kept.with_suffix(".skipped.jsonl")
     with new_file(report) as made:
         prepared.write_skipped(made, skipped)
-    some = "; ".join(f"{one.path} ({one.reason})" for one in skipped[:3])
+    some = "; ".join(f"{one.path} ({one.reason})" for one in faults[:3])
     raise DataError(
-        f"{len(skipped)} of {total} pictures in '{home}' cannot be used, more than 5 %: {some}"
-        f"{'; ...' if len(skipped) > 3 else ''}: mend or remove them (all are listed in '{report}')"
+        f"{len(faults)} of {total} pictures in '{home}' cannot be used, more than {100 * most_skipped():.3g} %: {some}"
+        f"{'; ...' if len(faults) > 3 else ''}: mend or remove them (all are listed in '{report}')"
+        + (f", or allow more with {VARIABLE}={min(1.0, 0.01 + len(faults) / total):.2f}" if len(faults) < total else "")
     )

@@ -9,7 +9,6 @@ what is missing of them is set apart from the training pictures, as in a folder.
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from zeuxis.data.hub_rows import Mapped, Row, listed, mapped
 from zeuxis.data.source import ArraySource
 from zeuxis.data.split import carve
 from zeuxis.errors import DataError, UnknownName, UsageError
+from zeuxis.files import draft_folder
 from zeuxis.spec import Size, spell_size
 
 OURS = {"train": "train", "validation": "val", "valid": "val", "val": "val", "dev": "val", "test": "test"}
@@ -51,9 +51,7 @@ def open_hub(name: HubName, size: Size | None = None, split: str = "train", fit:
     name = settled(name)
     key = hashlib.sha256(repr((prepared.FORMAT, str(name), size, str(fit))).encode()).hexdigest()[:24]
     kept = cache_dir() / "prepared" / f"hub-{spell_size(size)}-{key}"
-    if not kept.is_dir():
-        _prepare(name, size, fit, kept)
-    source = prepared.read_prepared(kept, str(name), split, fit, size)
+    source = prepared.open_prepared(kept, lambda: _prepare(name, size, fit, kept), str(name), split, fit, size)
     if not len(source):
         raise DataError(f"'{name}' has too few pictures to set any apart for '{split}': use the split 'train'")
     return source
@@ -66,8 +64,8 @@ def _prepare(name: HubName, size: Size | None, fit: Fit, kept: Path) -> None:
     named = [(part, path) for (part, _), path in zip(parts, paths, strict=True)]
     columns = mapped(name, parquet.columns(paths[0]))
     kept.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".hub-", dir=kept.parent) as room:
-        listing = listed(_rows(named, columns), columns, Path(room) / "pictures")
+    with draft_folder(kept) as room:
+        listing = listed(_rows(named, columns), columns, room / "pictures")
         # Every picture lies in the pack, so the root is only what messages call it.
         decoder = PictureDecoder(Path(str(name)), listing.examples, size, listing.members, fit)
         prepare(decoder, listing, kept, lambda names: _divided(name, names), origin=str(name))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from zeuxis.data.cache import cache_dir
 from zeuxis.data.hub_name import HubName
 from zeuxis.errors import DataError, UnknownName
+from zeuxis.fetching import require_asked
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -87,6 +88,7 @@ def files_of(name: HubName) -> list[HubFile]:
 
 def fetched(name: HubName, files: Sequence[HubFile]) -> list[Path]:
     """``files`` on this machine, downloaded where they are not."""
+    require_asked(f"'{name}'")
     home = cache_dir() / "hub"
     home.mkdir(parents=True, exist_ok=True)
     needed, free = sum(file.bytes for file in files), shutil.disk_usage(home).free
@@ -109,6 +111,7 @@ def fetched(name: HubName, files: Sequence[HubFile]) -> list[Path]:
 
 def _look(repo: str, revision: str | None) -> tuple[str, list[HubFile]]:
     """The commit that ``revision`` means, and its Parquet files."""
+    require_asked(f"'hub:{repo}'")
     try:
         info = client().dataset_info(repo, revision=revision, files_metadata=True)
     except Exception as error:  # as above

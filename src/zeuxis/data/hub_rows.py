@@ -4,7 +4,7 @@
     label      the first called label, labels, class, cls, target that holds whole numbers or texts
     caption    the first called caption, captions, text, prompt, description that holds texts (of a list, the first)
 
-A column that is named in the spelling goes before. Texts as labels become classes in alphabetical order.
+A column that is named in the spelling goes before. Texts as labels become classes in natural order (2 before 10).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 from zeuxis.data.hub_name import HubName
 from zeuxis.data.layouts import Example, Listing
+from zeuxis.data.names import in_natural_order
 from zeuxis.data.parquet import Column
 from zeuxis.data.shards import MOST_CLASSES, MOST_TEXT, Member
 from zeuxis.data.source import Skipped
@@ -134,9 +135,9 @@ def _caption(row: Row, column: str | None) -> str | None:
 def _names(facts: Iterable[RowFacts]) -> tuple[str, ...]:
     """Of the labels that were met, where the file names none."""
     labels = [fact.label for fact in facts if fact.label is not None]
-    texts = sorted({label for label in labels if isinstance(label, str)})
+    texts = in_natural_order(label for label in labels if isinstance(label, str))
     most = max((label for label in labels if isinstance(label, int)), default=-1)
-    names = tuple(texts) if texts else tuple(map(str, range(min(most, MOST_CLASSES) + 1)))
+    names = texts if texts else tuple(map(str, range(min(most, MOST_CLASSES) + 1)))
     if len(names) > MOST_CLASSES or most >= MOST_CLASSES:
         raise DataError(f"more than {MOST_CLASSES:,} classes: that is no label; leave it out with ,label=")
     return names

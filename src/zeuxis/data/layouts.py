@@ -1,32 +1,30 @@
-"""The folder layouts that people already use, each recognised by what lies in the folder.
+"""The folder layouts that people already use, each recognised by what lies in the folder; names in any case.
 
-    metadata.jsonl      lines of {"file_name": ..., "text": ...}: captions
-    gt/ lq/             pairs of the same name: image and degraded source
-    A/ B/               pairs of the same name: source and image
+    metadata.jsonl      lines of {"file_name": ..., "text": ...}, or metadata.csv with such columns: captions
+    gt/ lq/             pairs of the same name: image and degraded source (and hq/lq, hr/lr, target/input, B/A, ...)
     images/ masks/      pictures, and masks of the same name that are light where there is something
     AB/                 aligned pairs side by side: source left, image right
     *.tar               WebDataset shards (`zeuxis.data.shards`), where no pictures lie beside them
-    NAME/ NAME/ ...     two or more folders of pictures and none beside them: a class each
+    NAME/ NAME/ ...     two or more folders of pictures and next to none beside them: a class each
     anything else       pictures, at any depth
+    NAME.jpg NAME.txt   captions, in the last two
 
-Files are listed in the order of their names. Links that lead out of the folder are never followed.
+Files are listed in the order of their names, classes in natural order.
 """
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
-from zeuxis.data.picture import SUFFIXES
+from zeuxis.data.captions import captions_beside
+from zeuxis.data.names import composed, in_natural_order, without_case
+from zeuxis.data.pairs import partners, roles
 from zeuxis.data.shards import Member, read_shard
 from zeuxis.data.source import Skipped
-from zeuxis.errors import DataError
-
-OUTSIDE = "leads outside the folder: copy the file in"
+from zeuxis.data.splits import STRAY, Home
 
 
 @dataclass(frozen=True)
@@ -43,12 +41,21 @@ class Example:
 
 @dataclass
 class Listing:
-    """What a folder holds."""
+    """What a folder holds, or one split of it; ``how`` it was read, in a few words."""
 
     examples: list[Example] = field(default_factory=list)
     class_names: tuple[str, ...] = ()
     skipped: list[Skipped] = field(default_factory=list)
     members: dict[str, Member] = field(default_factory=dict)  # of examples in shards, by the name of the image
+    texts: list[str] = field(default_factory=list)  # that were read as captions
+    how: str = "pictures"
+
+    @property
+    def gives(self) -> frozenset[str]:
+        """The fields of ``Condition`` that it holds."""
+        fields = ("source", "mask", "label", "caption")
+        found = {name for name in fields for e in self.examples if getattr(e, name) is not None}
+        return frozenset(found | {"source" for e in self.examples if e.beside})
 
     def file(self, root: Path, name: str) -> Path:
         """The file on disk that holds the picture ``name``."""
@@ -60,130 +67,155 @@ class Listing:
         return [self.file(root, name) for name in names]
 
 
-def walk(root: Path, inside: Path, skipped: list[Skipped]) -> list[str]:
-    """Picture files under ``inside``, relative to ``root``, by name; hidden files and folders are passed over."""
-    found: list[str] = []
-    for folder, folders, files in os.walk(inside):  # does not descend into linked folders
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
-        for name in files:
-            path = Path(folder, name)
-            if path.suffix.lower() not in SUFFIXES or name.startswith("."):
-                continue
-            relative = path.relative_to(root).as_posix()
-            if not is_inside(root, path):
-                skipped.append(Skipped(relative, OUTSIDE, "outside"))
-            elif not os.path.isfile(path):  # noqa: PTH113  (never raises) A pipe would be waited for, for ever.
-                skipped.append(Skipped(relative, "no regular file: a pipe, a socket or a broken link", "no file"))
-            else:
-                found.append(relative)
-    return sorted(found)
+@dataclass(frozen=True)
+class SplitFiles:
+    """What lies in one split: the files of ``root`` at ``pictures``, ``shards`` and ``texts``, and all ``meant`` as
+    pictures; ``classes`` are the names that count, where another split has settled them."""
+
+    root: Path
+    home: Home
+    pictures: Sequence[str]
+    shards: Sequence[str]
+    texts: Sequence[str]
+    meant: Sequence[str]
+    captions: Sequence[tuple[str, str]] | None = None  # pictures and what metadata say of them, where there are any
+    classes: tuple[str, ...] | None = None
+
+    def tops(self, paths: Iterable[str]) -> Counter[str]:
+        """How many of ``paths`` lie in each folder of the layout; "" for those in none."""
+        seen = (self.home.place(path) for path in paths)
+        return Counter(path.partition("/")[0] if "/" in path else "" for path in seen)
 
 
-def is_inside(root: Path, path: Path) -> bool:
-    """Whether ``path``, with its links followed, is under ``root`` (itself already resolved)."""
-    try:
-        return path.resolve().is_relative_to(root)
-    except (OSError, ValueError, RuntimeError):  # a name that is no name, or links that go in circles
-        return False
+def list_split(part: SplitFiles) -> Listing:
+    """The listing of a part, by the first layout that recognises it."""
+    for layout in (_with_metadata, _pairs, _side_by_side, _sharded):
+        if (listing := layout(part)) is not None:
+            return listing
+    return _with_texts(part, _class_folders(part) or _flat(part))
 
 
-def with_metadata(root: Path, classes: Sequence[str]) -> Listing | None:
-    """Captions from ``metadata.jsonl``; only the files that it names are used."""
-    path = root / "metadata.jsonl"
-    if not path.is_file():
+def _with_metadata(part: SplitFiles) -> Listing | None:
+    """Captions from metadata; pictures that it does not name are not used."""
+    if part.captions is None:
         return None
-    listing = Listing()
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
-        if not line.strip():
+    listing = Listing([Example(path, caption=text) for path, text in part.captions], how="pictures with captions")
+    if len(tops := part.tops(path for path, _ in part.captions)) > 1 and "" not in tops:
+        listing.how += f" ({len(tops)} folders are no classes then)"
+    named = {path for path, _ in part.captions}
+    listing.skipped = [
+        Skipped(path, "not named in the metadata", "unnamed") for path in part.pictures if path not in named
+    ]
+    return listing
+
+
+def _pairs(part: SplitFiles) -> Listing | None:
+    """Two folders whose pictures have the same names (suffixes may differ)."""
+    tops = part.tops(part.meant)
+    for image, other, role, sure in roles(tops):
+        sides = [_within(part, image), _within(part, other)]
+        matched, twice, alone = partners(*sides)
+        if not sure and 2 * len(matched) < min(map(len, sides)):
             continue
-        name, text = _metadata_line(line, f"{path}, line {number}")
-        if not is_inside(root, root / name):
-            listing.skipped.append(Skipped(name, OUTSIDE, "outside"))
-        elif not os.path.isfile(root / name):  # noqa: PTH113  (never raises, unlike the method of Path)
-            listing.skipped.append(Skipped(name, "named in metadata.jsonl, but not there", "missing"))
-        else:
-            listing.examples.append(Example((root / name).relative_to(root).as_posix(), caption=text))
-    return listing
+        listing = Listing(how=f"pictures of {image}/ with their {role} in {other}/")
+        for one, partner in matched:
+            listing.examples.append(
+                Example(one, partner if role == "source" else None, partner if role == "mask" else None)
+            )
+        listing.skipped += [Skipped(path, f"two files of that name: {both}", "unpaired") for path, both in twice]
+        for path in alone:
+            missing = other if path in sides[0].values() else image
+            listing.skipped.append(Skipped(path, f"no partner in {missing}/", "unpaired"))
+        return _rest_beside(part, listing, {image, other})
+    return None
 
 
-def _metadata_line(line: str, where: str) -> tuple[str, str]:
-    try:
-        fact = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{where}: not JSON ({error}): write one object a line") from error
-    if (
-        not isinstance(fact, dict)
-        or not isinstance(fact.get("file_name"), str)
-        or not isinstance(fact.get("text"), str)
-    ):
-        raise DataError(f'{where}: wants {{"file_name": "...", "text": "..."}} with two strings')
-    return fact["file_name"], fact["text"]
+def _within(part: SplitFiles, top: str) -> dict[str, str]:
+    """The pictures in a folder of the layout, in the order of their places there: by their path, what they are."""
+    found = {}
+    for path in part.pictures:
+        place = part.home.place(path)
+        if place.startswith(f"{top}/"):
+            found[place[len(top) + 1 :]] = path
+    return found
 
 
-def _paired(image: str, other: str, role: Literal["source", "mask"]) -> Callable[[Path, Sequence[str]], Listing | None]:
-    """The layout of two folders whose pictures have the same names (suffixes may differ); ``role`` is the other's."""
-
-    def layout(root: Path, classes: Sequence[str]) -> Listing | None:
-        if not ((root / image).is_dir() and (root / other).is_dir()):
-            return None
-        listing = Listing()
-        by_stem: list[dict[str, str]] = []
-        for part in (image, other):
-            files = walk(root, root / part, listing.skipped)
-            by_stem.append({Path(file).relative_to(part).with_suffix("").as_posix(): file for file in files})
-        images, others = by_stem
-        for stem in sorted(images.keys() & others.keys()):
-            named = {role: others[stem]}
-            listing.examples.append(Example(images[stem], source=named.get("source"), mask=named.get("mask")))
-        for stem in sorted(images.keys() ^ others.keys()):
-            missing = other if stem in images else image
-            listing.skipped.append(Skipped({**images, **others}[stem], f"no partner in {missing}/", "unpaired"))
-        return listing
-
-    return layout
-
-
-def side_by_side(root: Path, classes: Sequence[str]) -> Listing | None:
+def _side_by_side(part: SplitFiles) -> Listing | None:
     """``AB/``: two pictures in one file."""
-    if not (root / "AB").is_dir():
+    tops = part.tops(part.meant)
+    found = [name for name in tops if name.lower() == "ab"]
+    if len(found) != 1 or tops.keys() - {"", *found} - {name for name in tops if name.lower() in ("a", "b")}:
         return None
-    listing = Listing()
-    listing.examples = [Example(file, beside=True) for file in walk(root, root / "AB", listing.skipped)]
+    listing = Listing(how=f"pairs side by side in {found[0]}/")
+    listing.examples = [Example(path, beside=True) for path in sorted(_within(part, found[0]).values())]
+    return _rest_beside(part, listing, {found[0]})
+
+
+def _rest_beside(part: SplitFiles, listing: Listing, used: set[str]) -> Listing:
+    """Pictures beside the folders of the layout are listed."""
+    for path in part.pictures:
+        place = part.home.place(path)
+        if "/" not in place or place.partition("/")[0] not in used:
+            listing.skipped.append(Skipped(path, f"beside {' and '.join(sorted(used))}", "beside"))
     return listing
 
 
-def class_folders(root: Path, classes: Sequence[str]) -> Listing | None:
-    """A folder per class. ``classes`` are the names that count, where another split has settled them."""
-    listing = Listing()
-    files = walk(root, root, listing.skipped)
-    tops = {file: file.partition("/")[0] for file in files if "/" in file}
-    names = tuple(classes) or tuple(sorted(set(tops.values())))
-    if len(tops) < len(files) or len(names) < 2:
+def _class_folders(part: SplitFiles) -> Listing | None:
+    """A folder per class, also where nothing in it can be used: no label depends on what is damaged."""
+    tops = part.tops(part.meant)
+    loose = tops.pop("", 0)
+    if part.classes == () or (part.classes is None and len(tops) < 2) or not tops:
         return None
-    numbers = {name: k for k, name in enumerate(names)}
-    for file in files:
-        if tops[file] in numbers:
-            listing.examples.append(Example(file, label=numbers[tops[file]]))
+    if loose > STRAY * (loose + tops.total()):
+        return None
+    names = part.classes or in_natural_order(map(composed, tops))
+    numbers = _numbers(tops, names, known=part.classes is not None)
+    listing = Listing(class_names=names, how=f"{len(names)} classes, a folder each")
+    for path in part.pictures:
+        place = part.home.place(path)
+        top = place.partition("/")[0]
+        if "/" not in place:
+            listing.skipped.append(Skipped(path, "beside the class folders: of no class", "stray"))
+        elif top in numbers:
+            listing.examples.append(Example(path, label=numbers[top]))
         else:
-            listing.skipped.append(Skipped(file, f"its class '{tops[file]}' is not among those to train on"))
-    listing.class_names = names
+            listing.skipped.append(Skipped(path, f"its class '{top}' is not among those to train on"))
+    held = {example.label for example in listing.examples}
+    if part.classes is None and (empty := [name for k, name in enumerate(names) if k not in held]):
+        listing.how += f" (no picture that can be used in {', '.join(empty)})"
+    if part.classes is None and (alike := len(names) - len(set(map(without_case, names)))):
+        listing.how += f" ({alike} of them differ{'s' * (alike == 1)} from another by case alone)"
     return listing
 
 
-def shards(root: Path, classes: Sequence[str]) -> Listing | None:
+def _numbers(folders: Iterable[str], names: Sequence[str], known: bool) -> dict[str, int]:
+    """The class of every folder: that of its name, however its accents are written; in splits beside the training
+    pictures (``known``) also where the case differs, if only one is meant."""
+    places = {name: k for k, name in enumerate(names)}
+    loose: dict[str, list[int]] = {}
+    for name, k in places.items():
+        loose.setdefault(without_case(name), []).append(k)
+    found = {folder: places[composed(folder)] for folder in folders if composed(folder) in places}
+    for folder in folders if known else ():
+        if folder not in found and len(one := loose.get(without_case(folder), [])) == 1:
+            found[folder] = one[0]
+    return found
+
+
+def _sharded(part: SplitFiles) -> Listing | None:
     """Tar files of pictures with captions or classes."""
-    tars = sorted(path for path in root.glob("*.tar") if is_inside(root, path) and path.is_file())
-    if not tars or walk(root, root, []):
+    if not part.shards or part.pictures:
         return None
-    listing = Listing()
-    for tar in tars:
-        for key, found in sorted(read_shard(tar, listing.skipped).items()):
+    listing = Listing(how=f"{len(part.shards)} shard{'s' * (len(part.shards) > 1)}")
+    for tar in part.shards:
+        read = read_shard(part.root / tar, tar, listing.skipped)
+        for key, found in sorted(read.items()):
             if len(found.pictures) != 1:
                 reason = "several pictures of one name" if found.pictures else "no picture of that name"
-                listing.skipped.append(Skipped(f"{tar.name}/{key}", reason, "unpaired"))
+                listing.skipped.append(Skipped(f"{tar}/{key}", reason, "unpaired"))
                 continue
             ((inside, member),) = found.pictures.items()
-            name = f"{tar.name}/{inside}"
+            name = f"{tar}/{inside}"
             listing.members[name] = member
             listing.examples.append(Example(name, label=found.label, caption=found.caption))
     labels = [e.label for e in listing.examples if e.label is not None]
@@ -191,29 +223,28 @@ def shards(root: Path, classes: Sequence[str]) -> Listing | None:
         without = [e.image for e in listing.examples if e.label is None]
         listing.skipped += [Skipped(name, "no class, where others have one", "unpaired") for name in without]
         listing.examples = [e for e in listing.examples if e.label is not None]
-        listing.class_names = tuple(map(str, range(max(labels) + 1)))
+        listing.class_names = part.classes or tuple(map(str, range(max(labels) + 1)))
     return listing
 
 
-def flat_folder(root: Path, classes: Sequence[str]) -> Listing:
+def _flat(part: SplitFiles) -> Listing:
     """Pictures, and nothing known of them."""
-    listing = Listing()
-    listing.examples = [Example(file) for file in walk(root, root, listing.skipped)]
+    tops = part.tops(part.pictures)
+    loose, folders = tops.pop("", 0), len(tops)
+    how = "pictures"
+    if folders > 1 or (folders and loose):
+        how += f" at any depth ({loose} beside {folders} folder{'s' * (folders > 1)}, which are no classes then)"
+    return Listing([Example(path) for path in part.pictures], how=how)
+
+
+def _with_texts(part: SplitFiles, listing: Listing) -> Listing:
+    """Captions in files beside the pictures."""
+    said, bad, read = captions_beside(part.root, [example.image for example in listing.examples], part.texts)
+    if said:
+        out = {one.path for one in bad}
+        kept = [example for example in listing.examples if example.image not in out]
+        listing.how += f", captions of {len(said)} in texts of their names"
+        listing.examples = [replace(example, caption=said.get(example.image, "")) for example in kept]
+        listing.skipped += bad
+        listing.texts = read
     return listing
-
-
-SPECIAL = (
-    with_metadata,
-    _paired("gt", "lq", "source"),
-    _paired("B", "A", "source"),
-    _paired("images", "masks", "mask"),
-    side_by_side,
-    shards,
-    class_folders,
-)
-
-
-def list_folder(root: Path, classes: Sequence[str] = ()) -> Listing:
-    """What ``root`` (resolved) holds, by the first layout that recognises it."""
-    found = (layout(root, classes) for layout in SPECIAL)
-    return next((listing for listing in found if listing is not None), None) or flat_folder(root, ())

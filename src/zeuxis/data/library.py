@@ -87,7 +87,11 @@ def open_source(name: str | Path, size: Size | None = None, split: str = "train"
         return DegradedSource(open_source(clean.strip(), size, split, chosen), parse_chain(degradations), split)
     if text.startswith(PREFIX):
         return open_hub(parse_hub_name(text), size, split, chosen)
-    raise UnknownName("dataset", text, ENTRIES, "(and there is no folder of that name)")
+    if Path(name).expanduser().is_file():
+        raise UsageError(
+            f"'{text}' is a file, and data is a folder of pictures or a dataset's name (zeuxis data lists them)"
+        )
+    raise UnknownName("dataset", text, ENTRIES, "(zeuxis data lists them)", "folder")
 
 
 def _side(world: str, size: Size | None) -> int:

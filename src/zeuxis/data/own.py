@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from zeuxis.data.fit import fit_picture
+from zeuxis.data.names import in_natural_order
 from zeuxis.data.picture import GREY_MODES, WIDE_MODES
 from zeuxis.data.source import Array, ArraySource, Skipped, Values
 from zeuxis.data.split import carve
@@ -224,13 +225,13 @@ def _opaque(picture: Image.Image, mode: str) -> Image.Image:
 
 
 def _classes(labels: Sequence[Any]) -> tuple[tuple[str, ...], Array]:
-    """The names of classes, and each label's number: numbers count from 0, names are sorted."""
+    """The names of classes, and each label's number: numbers count from 0, names are in natural order."""
     plain = [label.item() if isinstance(label, (Tensor, np.generic)) else label for label in labels]
     numbers = [label for label in plain if isinstance(label, int) and not isinstance(label, bool)]
     if len(numbers) == len(plain):
         if min(numbers) < 0:
             raise UsageError(f"label {min(numbers)}: labels that are numbers count from 0")
         return tuple(map(str, range(max(numbers) + 1))), np.asarray(numbers, np.int64)
-    names = sorted({str(label) for label in plain})
+    names = in_natural_order(str(label) for label in plain)
     places = {name: k for k, name in enumerate(names)}
-    return tuple(names), np.asarray([places[str(label)] for label in plain], np.int64)
+    return names, np.asarray([places[str(label)] for label in plain], np.int64)

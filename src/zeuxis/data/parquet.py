@@ -27,9 +27,7 @@ class Column:
 def require_pyarrow() -> None:
     """Raise :class:`UsageError` where pyarrow is not installed."""
     if importlib.util.find_spec("pyarrow") is None:
-        raise UsageError(
-            "datasets of the hub are read with pyarrow, which is not installed: pip install 'zeuxis[data]'"
-        )
+        raise UsageError("datasets of the hub are read with pyarrow, which is not installed: pip install pyarrow")
 
 
 def columns(path: Path) -> list[Column]:

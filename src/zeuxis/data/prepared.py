@@ -8,8 +8,10 @@ about.json    the fields that are text, what is known beside the arrays, and a h
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,9 +21,11 @@ import numpy as np
 from zeuxis.data.fit import SQUARE, Fit
 from zeuxis.data.ragged import Array, Ragged, View
 from zeuxis.data.source import CONDITION_FIELDS, ArraySource, Skipped, Values, content_hash
+from zeuxis.errors import DataError
 from zeuxis.spec import Size
 
-FORMAT = 5  # part of every key: a change of this layout makes old folders unread, not misread
+ABOUT, SKIPPED = "about.json", "skipped.jsonl"
+FORMAT = 6  # part of every key: a change of this layout makes old folders unread, not misread
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class Known:
     splits: Mapping[str, Sequence[int]] = field(default_factory=dict)  # the rows of each
     skipped: Sequence[Skipped] = ()
     origin: str = ""  # where it is from, for ever the same: part of the fingerprint
+    remarks: Sequence[str] = ()  # what is odd about it
 
 
 def write_prepared(folder: Path, fields: Mapping[str, Values], known: Known) -> None:
@@ -46,9 +51,25 @@ def write_prepared(folder: Path, fields: Mapping[str, Values], known: Known) -> 
         np.save(folder / f"rows-{split}.npy", np.asarray(rows, np.int64))
     images, held = _kept(folder / "images.npy"), _fields(folder, texts)
     content = {split: content_hash(images, held, np.asarray(rows, np.int64)) for split, rows in known.splits.items()}
-    about = {"texts": texts, "facts": dict(known.facts), "origin": known.origin, "content": content}
-    (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
-    write_skipped(folder / "skipped.jsonl", known.skipped)
+    write_skipped(folder / SKIPPED, known.skipped)
+    about = {
+        "texts": texts,
+        "facts": dict(known.facts),
+        "origin": known.origin,
+        "content": content,
+        "remarks": list(known.remarks),
+    }
+    (folder / ABOUT).write_text(json.dumps({**about, "sha256": _sum(about)}), encoding="utf-8")  # the last of the files
+
+
+def _sum(about: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(about).encode()).hexdigest()
+
+
+def _touched(folder: Path) -> bool:
+    """Whether a file was changed after all was written; on a disk it may also rot, which no look can tell."""
+    last = (folder / ABOUT).stat().st_mtime_ns
+    return any(path.stat().st_mtime_ns > last for path in folder.iterdir())
 
 
 def write_skipped(path: Path, files: Sequence[Skipped]) -> None:
@@ -56,19 +77,64 @@ def write_skipped(path: Path, files: Sequence[Skipped]) -> None:
     path.write_text("".join(json.dumps(asdict(file)) + "\n" for file in files), encoding="utf-8")
 
 
+class Damaged(Exception):
+    """What is kept in a folder is not what was written there; the message says what is wrong."""
+
+
+def open_prepared(
+    folder: Path, prepare: Callable[[], None], name: str, split: str, fit: Fit = SQUARE, size: Size | None = None
+) -> ArraySource:
+    """One split of what is kept in ``folder``, which ``prepare`` writes where it is not, or not sound any more."""
+    mended: tuple[str, ...] = ()
+    if folder.is_dir():
+        try:
+            return read_prepared(folder, name, split, fit, size)
+        except Damaged as damage:
+            mended = (f"what was kept of '{name}' was damaged ({damage}): it is made again",)
+            _remove(folder)
+    prepare()
+    source = read_prepared(folder, name, split, fit, size)
+    source.remarks = (*mended, *source.remarks)
+    return source
+
+
+def _remove(folder: Path) -> None:
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        raise DataError(f"'{folder}' is damaged and cannot be removed ({error.strerror}): delete it") from error
+
+
 def read_prepared(folder: Path, name: str, split: str, fit: Fit = SQUARE, size: Size | None = None) -> ArraySource:
-    """One split of what is kept in ``folder``, which was written for ``fit`` and ``size``."""
-    about: dict[str, Any] = json.loads((folder / "about.json").read_text(encoding="utf-8"))
-    return ArraySource(
-        name,
-        _shown(_kept(folder / "images.npy"), fit, size),
-        fields={field: _shown(values, fit, size) for field, values in _fields(folder, about["texts"]).items()},
-        **about["facts"],
-        rows=np.load(folder / f"rows-{split}.npy", allow_pickle=False),
-        origin=about["origin"],
-        content=about["content"][split],
-        skipped=[Skipped(**json.loads(line)) for line in (folder / "skipped.jsonl").open(encoding="utf-8")],
-    )
+    """One split of what is kept in ``folder``, which was written for ``fit`` and ``size``.
+
+    Raises:
+        Damaged: a file is missing, torn, or changed.
+    """
+    try:
+        about: dict[str, Any] = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        if about.pop("sha256") != _sum(about):
+            raise Damaged(f"{ABOUT} is not what was written")
+        images, fields = _kept(folder / "images.npy"), _fields(folder, about["texts"])
+        rows = {part: np.load(folder / f"rows-{part}.npy", allow_pickle=False) for part in about["content"]}
+        if _touched(folder) and any(
+            content_hash(images, fields, rows[part]) != kept for part, kept in about["content"].items()
+        ):
+            raise Damaged("its bytes are not those that were written")
+        source = ArraySource(
+            name,
+            _shown(images, fit, size),
+            fields={field: _shown(values, fit, size) for field, values in fields.items()},
+            **about["facts"],
+            rows=rows[split],
+            origin=about["origin"],
+            content=about["content"][split],
+            skipped=[Skipped(**json.loads(line)) for line in (folder / SKIPPED).open(encoding="utf-8")],
+        )
+        source.remarks = tuple(about["remarks"])
+    except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, AttributeError) as error:
+        raise Damaged(" ".join(f"{type(error).__name__}: {error}".split())[:120]) from error
+    return source
 
 
 def _fields(folder: Path, texts: Mapping[str, Sequence[str]]) -> dict[str, Values | Ragged]:

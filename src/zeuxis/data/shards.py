@@ -10,14 +10,14 @@ Nothing is unpacked to disk: pictures are read where they lie in the shard.
 from __future__ import annotations
 
 import json
-import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from zeuxis.data.picture import SUFFIXES
+from zeuxis.data.picture import SUFFIXES, UNREAD
 from zeuxis.data.source import Skipped
+from zeuxis.data.tar import Lost, TarMember, members
 
 MOST_TEXT = 1 << 16  # bytes of a caption or an object
 MOST_CLASSES = 100_000
@@ -48,39 +48,58 @@ class Sharded:
     label: int | None = None
 
 
-def read_shard(path: Path, skipped: list[Skipped]) -> Mapping[str, Sharded]:
-    """The examples of a shard by their names. What comes before damage is used; the rest is skipped."""
+def read_shard(path: Path, shown: str, skipped: list[Skipped]) -> Mapping[str, Sharded]:
+    """The examples of a shard (in lists: ``shown``) by their names. Of members of one name the last counts.
+
+    Damage costs the members that it touches; those, and what is no picture and says nothing of one, are listed.
+    """
     found: dict[str, Sharded] = {}
+    taken: dict[str, TarMember] = {}
     try:
-        end = path.stat().st_size
-        with tarfile.open(path, "r:") as tar:
-            for member in tar:
-                if not member.isreg():
-                    continue  # folders; links are never followed
-                folder, _, base = member.name.rpartition("/")
-                key, _, kind = base.partition(".")
-                if not key or member.offset_data + member.size > end:
-                    continue
-                example = found.setdefault(f"{folder}/{key}" if folder else key, Sharded())
-                file = tar.extractfile(member)
-                assert file is not None  # it is a regular file
-                _take(example, path, member, kind.lower(), file, skipped)
-    except (tarfile.TarError, EOFError, OSError, UnicodeError) as error:
-        skipped.append(Skipped(path.name, f"damaged after {len(found)} examples: {error}", "damaged"))
+        for member in members(path):
+            if isinstance(member, Lost):
+                name = f"{shown}/{member.name}" if member.name else f"{shown}, byte {member.offset}"
+                skipped.append(Skipped(name, member.reason, "damaged"))
+            elif member.regular:
+                if member.name in taken:
+                    skipped.append(
+                        Skipped(f"{shown}/{member.name}", "repeated: the last of that name is used", "repeated")
+                    )
+                taken[member.name] = member
+            elif not member.folder:
+                reason = "a link or a device within the shard: never followed"
+                skipped.append(Skipped(f"{shown}/{member.name}", reason, "no file"))
+        with path.open("rb") as file:
+            for member in taken.values():
+                _take(found, path, shown, member, file, skipped)
+    except OSError as error:
+        skipped.append(Skipped(shown, f"damaged after {len(found)} examples: {error}", "damaged"))
     return found
 
 
 def _take(
-    example: Sharded, shard: Path, member: tarfile.TarInfo, kind: str, file: IO[bytes], skipped: list[Skipped]
+    found: dict[str, Sharded], shard: Path, shown: str, member: TarMember, file: IO[bytes], skipped: list[Skipped]
 ) -> None:
     """Note what one member adds to its example."""
-    if f".{kind}" in SUFFIXES:
-        example.pictures[member.name] = Member(shard, member.offset_data, member.size)
-    elif kind in ("txt", "caption", "cls", "json"):
+    folder, _, base = member.name.rpartition("/")
+    key, _, kind = base.partition(".")
+    kind = kind.lower()
+    if not key:
+        skipped.append(Skipped(f"{shown}/{member.name}", "a hidden file", "hidden"))
+    elif f".{kind}" in SUFFIXES or kind in ("txt", "caption", "cls", "json"):
+        example = found.setdefault(f"{folder}/{key}" if folder else key, Sharded())
+        if f".{kind}" in SUFFIXES:
+            example.pictures[member.name] = Member(shard, member.offset, member.size)
+            return
         try:
-            _read(example, kind, file.read(MOST_TEXT).decode("utf-8"))
-        except ValueError as error:  # not UTF-8, not JSON, or not a number
-            skipped.append(Skipped(f"{shard.name}/{member.name}", f"cannot be read: {error}", "damaged"))
+            file.seek(member.offset)
+            _read(example, kind, file.read(min(member.size, MOST_TEXT)).decode("utf-8"))
+        except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, nested too deep, or not a number
+            skipped.append(Skipped(f"{shown}/{member.name}", f"cannot be read: {error}", "damaged"))
+    else:
+        picture = f".{kind.rpartition('.')[2]}" in SUFFIXES | UNREAD
+        reason = f"members .{kind} are not read: " + ("convert it to PNG or JPEG" if picture else "no picture, no text")
+        skipped.append(Skipped(f"{shown}/{member.name}", reason, "unsupported" if picture else "no picture"))
 
 
 def _read(example: Sharded, kind: str, text: str) -> None:

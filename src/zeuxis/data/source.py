@@ -40,19 +40,36 @@ class Skipped:
     reason: str
     kind: str = attribute(default="left out", compare=False)
 
+    @property
+    def fault(self) -> bool:
+        """Whether something is wrong with it: not where the layout left it out."""
+        return self.kind not in CHOSEN and self.picture
+
+    @property
+    def picture(self) -> bool:
+        """Whether it was meant as a picture."""
+        return self.kind not in NO_PICTURES
+
+
+CHOSEN = frozenset({"stray", "unnamed", "beside", "repeated"})  # pictures that a layout has no place for
+NO_PICTURES = frozenset({"hidden", "no picture", "archive", "link", "text", "empty"})
+
 
 class Source(ABC):
     """Indexed examples. ``batch`` is a pure function of the indices, so order and seeds live elsewhere.
 
     ``spec`` holds the facts of the data; its shape is that of every picture, or where there are ``buckets``
     that of the one which stands for them. ``skipped`` are the files that should have been examples and could not be
-    used. ``buckets`` are the examples by the shape of their pictures, empty where all have one; a batch comes from one
-    bucket.
+    used, ``ignored`` whatever else lies beside them; ``remarks`` say in a line each how a folder was read, and what is
+    odd about it. ``buckets`` are the examples by the shape of their pictures, empty where all have one; a batch comes
+    from one bucket.
     """
 
     name: str
     spec: DataSpec
     skipped: tuple[Skipped, ...] = ()
+    ignored: tuple[Skipped, ...] = ()
+    remarks: tuple[str, ...] = ()
     buckets: tuple[Bucket, ...] = ()
 
     @abstractmethod

@@ -29,6 +29,7 @@ class UnpairedSource(Source):
         self.target, self.origin = target, origin
         self.spec = DataSpec(target.spec.shape, source_shape=origin.spec.shape, provides=frozenset({"source"}))
         self.skipped = (*target.skipped, *origin.skipped)
+        self.ignored, self.remarks = target.ignored, tuple(dict.fromkeys((*target.remarks, *origin.remarks)))
         self._partner = self._partners(0)
 
     def __len__(self) -> int:

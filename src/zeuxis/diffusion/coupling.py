@@ -18,6 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from zeuxis.errors import Unsupported, lookup
+
 Coupling = Literal["independent", "ot"]
 
 
@@ -67,6 +69,17 @@ def assignment(cost: NDArray[np.float64]) -> NDArray[np.int64]:
     column_of = np.empty(n, dtype=np.int64)
     column_of[row_of] = np.arange(n)
     return column_of
+
+
+def coupling_under(condition: str, name: Coupling) -> Callable[[Tensor, Tensor], Tensor]:
+    """The coupling called ``name``, of a model that obeys ``condition``; :class:`Unsupported` where they clash."""
+    found = lookup("coupling", name, COUPLINGS)
+    if found is not independent and condition != "none":
+        raise Unsupported(
+            f"coupling '{name}' with condition '{condition}': under a condition the noise would no longer be "
+            "normal, which sampling draws; set condition 'none', or coupling 'independent'"
+        )
+    return found
 
 
 COUPLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"independent": independent, "ot": optimal_transport}

@@ -220,8 +220,17 @@ def betas(schedule: BetaSchedule, steps: int = 1000) -> Tensor:
     return lookup("schedule", schedule, _BETAS)(steps)
 
 
-def _linear(steps: int) -> Tensor:
-    return _rescaled(torch.linspace(1e-4, 0.02, steps, dtype=torch.float64))
+def ramp(shape: str, steps: int, first: float, last: float) -> Tensor:
+    """Variances (T,), float64, from ``first`` to ``last``: "linear", or "scaled-linear", linear in the square root."""
+    return lookup("shape of betas", shape, _RAMPS)(steps, first, last)
+
+
+def _linear(steps: int, first: float, last: float) -> Tensor:
+    return torch.linspace(first, last, steps, dtype=torch.float64)
+
+
+def _scaled_linear(steps: int, first: float, last: float) -> Tensor:
+    return _linear(steps, first**0.5, last**0.5) ** 2
 
 
 def _cosine(steps: int) -> Tensor:
@@ -230,18 +239,15 @@ def _cosine(steps: int) -> Tensor:
     return (1 - abar[1:] / abar[:-1]).clamp(max=0.999)
 
 
-def _scaled_linear(steps: int) -> Tensor:
-    return _rescaled(torch.linspace(0.00085**0.5, 0.012**0.5, steps, dtype=torch.float64) ** 2)
-
-
 def _rescaled(of_thousand: Tensor) -> Tensor:
     return of_thousand.mul(1000 / len(of_thousand)).clamp(max=0.999)
 
 
+_RAMPS: dict[str, Callable[[int, float, float], Tensor]] = {"linear": _linear, "scaled-linear": _scaled_linear}
 _BETAS: dict[str, Callable[[int], Tensor]] = {
-    "linear": _linear,
+    "linear": lambda steps: _rescaled(ramp("linear", steps, 1e-4, 0.02)),
     "cosine": _cosine,
-    "scaled-linear": _scaled_linear,
+    "scaled-linear": lambda steps: _rescaled(ramp("scaled-linear", steps, 0.00085, 0.012)),
 }
 
 

@@ -54,7 +54,7 @@ from zeuxis.diffusion.samplers.single_step import (
     multistep,
 )
 from zeuxis.diffusion.samplers.step import WHOLE, ByLevel, Denoise, Sampler
-from zeuxis.errors import UnknownName, UsageError, lookup
+from zeuxis.errors import UsageError, lookup
 
 __all__ = [
     "ON_STRAIGHT",
@@ -74,7 +74,6 @@ __all__ = [
     "lms",
     "midpoint",
     "multistep",
-    "sampler",
     "unipc",
     "with_knobs",
 ]
@@ -102,13 +101,6 @@ _TAKES: Mapping[str, tuple[str, ...]] = {  # the knobs that a sampler leaves ope
     "heun": ("churn",),
 }
 _WHOLE_NOISE = {"ancestral": "ddim", "dpmpp-sde": "dpmpp-2s", "dpmpp-2m-sde": "dpmpp-2m"}  # eta 1 of another
-
-
-def sampler(name: str, among: tuple[str, ...] = tuple(SAMPLERS)) -> Sampler:
-    """The sampler called ``name``; raises :class:`UnknownName` unless it is ``among`` the usable ones."""
-    if name not in among:
-        raise UnknownName("sampler", name, among)
-    return SAMPLERS[name]
 
 
 def with_knobs(name: str, asked: Mapping[str, object]) -> Sampler:

@@ -13,6 +13,7 @@ Legend: N steps of sampling, T steps of a chain.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import torch
@@ -63,6 +64,18 @@ def respaced(sigmas: Tensor, steps: int, spacing: Spacing = "karras") -> Tensor:
     return lay(ascending, steps) if steps < len(sigmas) else _ended(ascending.flip(0))
 
 
+def chain_steps(chain: int, steps: int, spacing: str, *, offset: int = 0, one_more: bool = False) -> Tensor:
+    """The steps (N,) that a sampler of N stops at, out of those of a chain of T = ``chain``, descending: whole numbers.
+
+    They are evenly spaced, "trailing", "leading" or "linspace" (Lin et al. 2023, Table 2); "trailing" takes no options.
+
+    Args:
+        offset: added to the steps of "leading".
+        one_more: lay N + 1 and leave out the lowest.
+    """
+    return lookup("spacing", spacing, EVEN)(chain, steps, offset, one_more).clamp(0, chain - 1)
+
+
 def shift_timesteps(t: Tensor, shift: float) -> Tensor:
     """Times in [0, 1] of the straight path, moved towards noise by a ``shift`` above 1, and away by one below.
 
@@ -105,28 +118,34 @@ def _uniform_log_snr(sigmas: Tensor, steps: int) -> Tensor:
     return skip_lowest(geometric(steps + 1, float(sigmas[0]), _highest(sigmas)))
 
 
-def _trailing(sigmas: Tensor, steps: int) -> Tensor:
-    chain = len(sigmas)
-    t = (chain - torch.arange(steps, dtype=torch.float64) * chain / steps).round().long() - 1
-    return _ended(sigmas[t])
-
-
-def _leading(sigmas: Tensor, steps: int) -> Tensor:
-    return _ended(sigmas[torch.arange(steps - 1, -1, -1) * (len(sigmas) // steps)])
-
-
-def _linspace(sigmas: Tensor, steps: int) -> Tensor:
-    return _ended(sigmas[torch.linspace(len(sigmas) - 1, 0, steps, dtype=torch.float64).round().long()])
+def _even(sigmas: Tensor, steps: int, spacing: str) -> Tensor:
+    return _ended(sigmas[chain_steps(len(sigmas), steps, spacing)])
 
 
 def _highest(sigmas: Tensor) -> float:
     return min(HIGH, float(sigmas[-1]))
 
 
-_SPACINGS: dict[str, Callable[[Tensor, int], Tensor]] = {
-    "karras": _karras,
-    "uniform-log-snr": _uniform_log_snr,
+def _trailing(chain: int, steps: int, offset: int, one_more: bool) -> Tensor:
+    return (chain - torch.arange(steps, dtype=torch.float64) * chain / steps).round().long() - 1
+
+
+def _leading(chain: int, steps: int, offset: int, one_more: bool) -> Tensor:
+    count = steps + one_more
+    return (torch.arange(count) * (chain // count) + offset).flip(0)[:steps]
+
+
+def _linspace(chain: int, steps: int, offset: int, one_more: bool) -> Tensor:
+    return torch.linspace(chain - 1, 0, steps + one_more, dtype=torch.float64).round().long()[:steps]
+
+
+EVEN: dict[str, Callable[[int, int, int, bool], Tensor]] = {
     "trailing": _trailing,
     "leading": _leading,
     "linspace": _linspace,
+}  # the spacings of :func:`chain_steps`
+_SPACINGS: dict[str, Callable[[Tensor, int], Tensor]] = {
+    "karras": _karras,
+    "uniform-log-snr": _uniform_log_snr,
+    **{spacing: partial(_even, spacing=spacing) for spacing in EVEN},
 }

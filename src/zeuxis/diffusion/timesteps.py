@@ -24,11 +24,13 @@ Axes: T steps of the chain, N steps of sampling.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from zeuxis.diffusion.schedule import karras
+from zeuxis.diffusion.path import ramp
+from zeuxis.diffusion.schedule import EVEN, chain_steps, karras
 from zeuxis.errors import UsageError, lookup
 
 MOST = 4096.0  # in place of an infinite level
@@ -39,7 +41,7 @@ def chain_betas(shape: str, steps: int, first: float, last: float, *, zero_snr: 
 
     With ``zero_snr`` they are rescaled so that the last step's alpha-bar is that of level :data:`MOST`.
     """
-    found = lookup("shape of betas", shape, _SHAPES)(steps, first, last)
+    found = ramp(shape, steps, first, last)
     return _zero_snr(found) if zero_snr else found
 
 
@@ -75,14 +77,6 @@ def published_levels(
     return torch.cat([found[found > end], end]).float()
 
 
-def _linear(steps: int, first: float, last: float) -> Tensor:
-    return torch.linspace(first, last, steps, dtype=torch.float64)
-
-
-def _scaled_linear(steps: int, first: float, last: float) -> Tensor:
-    return torch.linspace(first**0.5, last**0.5, steps, dtype=torch.float64) ** 2
-
-
 def _zero_snr(betas: Tensor) -> Tensor:
     """Lin et al. 2023, Alg. 1: sqrt(alpha-bar) shifted so that the last is 0 and scaled so that the first stays."""
     root = (1 - betas).cumprod(0).sqrt()
@@ -92,22 +86,6 @@ def _zero_snr(betas: Tensor) -> Tensor:
     return 1 - torch.cat([abar[:1], abar[1:] / abar[:-1]])
 
 
-def _leading(sigmas: Tensor, steps: int, offset: int, one_more: bool) -> Tensor:
-    count = steps + one_more
-    t = torch.arange(count) * (len(sigmas) // count) + offset
-    return _at(sigmas, t.flip(0)[:steps])
-
-
-def _trailing(sigmas: Tensor, steps: int, offset: int, one_more: bool) -> Tensor:
-    chain = len(sigmas)
-    return _at(sigmas, (chain - torch.arange(steps, dtype=torch.float64) * chain / steps).round().long() - 1)
-
-
-def _linspace(sigmas: Tensor, steps: int, offset: int, one_more: bool) -> Tensor:
-    t = torch.linspace(len(sigmas) - 1, 0, steps + one_more, dtype=torch.float64)
-    return _at(sigmas, t.round().long()[:steps])
-
-
 def _between(sigmas: Tensor, steps: int) -> Tensor:
     """Evenly spaced in t, not rounded: between two steps of the chain the level is linear in t."""
     t = torch.linspace(len(sigmas) - 1, 0, steps, dtype=torch.float64)
@@ -115,18 +93,15 @@ def _between(sigmas: Tensor, steps: int) -> Tensor:
     return sigmas[low].lerp(sigmas[low + 1], t - low)
 
 
+def _even(sigmas: Tensor, steps: int, offset: int, one_more: bool, spacing: str) -> Tensor:
+    return sigmas[chain_steps(len(sigmas), steps, spacing, offset=offset, one_more=one_more)]
+
+
 def _karras(sigmas: Tensor, steps: int, offset: int, one_more: bool) -> Tensor:
     return karras(steps, float(sigmas[0]), float(sigmas[-1]))[:-1].double()
 
 
-def _at(sigmas: Tensor, t: Tensor) -> Tensor:
-    return sigmas[t.clamp(0, len(sigmas) - 1)]
-
-
-_SHAPES: dict[str, Callable[[int, float, float], Tensor]] = {"linear": _linear, "scaled-linear": _scaled_linear}
 _GRIDS: dict[str, Callable[[Tensor, int, int, bool], Tensor]] = {
-    "leading": _leading,
-    "trailing": _trailing,
-    "linspace": _linspace,
+    **{spacing: partial(_even, spacing=spacing) for spacing in EVEN},
     "karras": _karras,
 }

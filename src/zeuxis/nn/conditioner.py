@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from zeuxis.batch import Condition
 from zeuxis.batch import Conditioning as Conditioning
 from zeuxis.errors import Unsupported, lookup
-from zeuxis.nn.embed import LabelEmbedding, TimeEmbedding
+from zeuxis.nn.embed import LabelEmbedding
 from zeuxis.rng import Device, Rng
 
 ConditionKind = Literal["none", "label", "caption"]
@@ -37,7 +37,7 @@ class Backbone(nn.Module):
     to none) and ``stride`` (any sides that are multiples of it will do; None: the sides it was built for alone).
     """
 
-    time: TimeEmbedding
+    time: nn.Module
     vector_width: int
     context_width: int
     stride: int | None = None

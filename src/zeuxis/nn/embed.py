@@ -10,13 +10,16 @@ import math
 import torch
 from torch import Tensor, nn
 
+TIME_SCALE = 1000  # of a time in [0, 1]: the sinusoids' frequencies were made for steps out of 1000
+SLOW_TIME_SCALE = 10  # where a target holds the network's derivative in time: that of fast sinusoids is all noise
+
 
 def sinusoid(time: Tensor, width: int, *, period: float = 10_000.0, ddpm: bool = False) -> Tensor:
     """Sinusoidal embedding ``(B, width)`` of times ``(B,)``, of any scale, in float32.
 
     The order is [cos, sin] over frequencies ``period ** (-i / half)``, as in ADM, Stable Diffusion
     and DiT. ``ddpm`` gives that of Ho et al. (2020): [sin, cos] over ``period ** (-i / (half - 1))``.
-    The frequencies suit times of about 0 to 1000: scale a time in [0, 1] by 1000 first.
+    The frequencies suit times of about 0 to 1000: scale a time in [0, 1] by :data:`TIME_SCALE` first.
     """
     half = width // 2
     span = half - 1 if ddpm else half

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zeuxis.errors import UsageError, WeightsError
+from zeuxis.files import require_regular
 
 SIDE = 299  # pixels a side of the network's input
 WIDTH = 2048  # features
@@ -215,6 +216,7 @@ def load_inception(path: str | Path) -> Inception:
     if path.suffix != ".safetensors":
         raise WeightsError(f"'{path}' is not safetensors: a pickle is never opened here; run `zeuxis convert {path}`")
     try:
+        require_regular(path)
         state = load_file(path)
     except (OSError, SafetensorError) as e:
         raise WeightsError(f"'{path}' cannot be read as safetensors ({e}): fetch or convert it again") from e

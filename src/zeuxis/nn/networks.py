@@ -13,6 +13,7 @@ from zeuxis.batch import Shape
 from zeuxis.errors import UsageError
 from zeuxis.nn.conditioner import Backbone
 from zeuxis.nn.dit import DiT
+from zeuxis.nn.magnitude_unet import MagnitudeUNet
 from zeuxis.nn.resampling_unet import ResamplingUNet
 from zeuxis.nn.table import build_table
 from zeuxis.nn.unet import UNet, check_sides
@@ -195,13 +196,48 @@ def adm(
     )  # fmt: skip
 
 
+def mp_unet(
+    ends: Ends,
+    *,
+    width: int = 192,
+    multiples: tuple[int, ...] = (1, 2, 3, 4),
+    blocks: int = 3,
+    attention: tuple[int, ...] = (4, 8),
+    head_width: int = 64,
+) -> Backbone:
+    """A U-Net that preserves magnitudes (:class:`MagnitudeUNet`), by default EDM2-S for latents of 64 x 64.
+
+    Args:
+        width: channels at the finest level.
+        multiples: of the width at each level, from fine to coarse; each level halves the sides of the one before.
+        blocks: residual blocks at each level on the way down, one more on the way up.
+        attention: the downsampling factors (1, 2, 4, ...) with attention, besides the middle, which always has it.
+        head_width: channels of each head of an attention; a level with fewer has one head.
+    """
+    check_sides(*ends.size, len(multiples))
+    _attends_to_no_caption(ends)
+    return MagnitudeUNet(
+        ends.channels,
+        out_channels=ends.shape.channels,
+        width=width,
+        multiples=tuple(multiples),
+        blocks=blocks,
+        attention=attention,
+        head_width=head_width,
+    )
+
+
 def _resampling(ends: Ends, *, multiples: tuple[int, ...], **options: Any) -> Backbone:
     check_sides(*ends.size, len(multiples))
+    _attends_to_no_caption(ends)
+    return ResamplingUNet(ends.channels, out_channels=ends.shape.channels, multiples=tuple(multiples), **options)
+
+
+def _attends_to_no_caption(ends: Ends) -> None:
     if ends.context_width:
         raise UsageError(
-            "networks of kind 'ddpm++', 'ncsn++' and 'adm' attend to no caption: use 'unet', 'dit' or 'uvit'"
+            "networks of kind 'ddpm++', 'ncsn++', 'adm' and 'mp-unet' attend to no caption: use 'unet', 'dit' or 'uvit'"
         )
-    return ResamplingUNet(ends.channels, out_channels=ends.shape.channels, multiples=tuple(multiples), **options)
 
 
 NETWORKS: Mapping[str, Callable[..., Backbone]] = {
@@ -222,6 +258,18 @@ UNETS: Mapping[str, Callable[..., Backbone]] = {
     "adm": adm,
     "dit": dit,
     "uvit": uvit,
+}
+
+
+# The same for a method that brings weights back to their magnitude after every step.
+UNETS_AND_MP: Mapping[str, Callable[..., Backbone]] = {
+    "unet": unet,
+    "ddpm++": ddpmpp,
+    "ncsn++": ncsnpp,
+    "adm": adm,
+    "dit": dit,
+    "uvit": uvit,
+    "mp-unet": mp_unet,
 }
 
 

@@ -29,13 +29,12 @@ from torch.nn import functional as F
 from zeuxis.errors import UsageError
 from zeuxis.nn.attention import attend
 from zeuxis.nn.conditioner import Backbone
-from zeuxis.nn.embed import TimeEmbedding, sinusoid
+from zeuxis.nn.embed import TIME_SCALE, TimeEmbedding, sinusoid
 from zeuxis.nn.initialise import variance_scaling
 from zeuxis.nn.resblock import AttentionBlock, group_norm, zero_init
 
 Taps = tuple[int, ...]  # of a filter along one axis, of even length
 FOURIER_STD = 16.0  # of the frequencies: Song et al. 2021, Appendix C
-TIME_SCALE = 1000  # networks are given times up to 1000, random frequencies were made for numbers about 1
 
 
 class Halve(nn.Module):
@@ -199,6 +198,7 @@ class ResamplingUNet(Backbone):
         scale: of every sum of a residual.
     """
 
+    time: TimeEmbedding
     frequencies: Tensor
 
     def __init__(
@@ -272,6 +272,7 @@ class ResamplingUNet(Backbone):
         if self.modulate:
             return super().embed(time, vector, context)
         if self.fourier:
+            # Random frequencies were made for numbers about 1.
             angle = 2 * math.pi / TIME_SCALE * time.float()[:, None] * self.frequencies  # (B, F / 2)
             known = torch.cat([angle.sin(), angle.cos()], 1)
         else:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from zeuxis.errors import DataError
+from zeuxis.files import read_text
 from zeuxis.nn.clip_tokeniser import END, ClipTokeniser
 from zeuxis.pretrained.json_table import read_json
 
@@ -55,7 +56,7 @@ def _token(value: Any) -> str:
 
 def _merges(path: Path) -> list[tuple[str, str]]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_text(path).splitlines()
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read: {error}") from None
     return [_pair(line.split(), path) for line in lines if line.strip() and not line.startswith("#version")]

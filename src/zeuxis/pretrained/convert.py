@@ -12,7 +12,7 @@ import math
 import os
 import subprocess
 import sys
-import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from zeuxis.errors import DataError, UsageError, WeightsError, ZeuxisError
+from zeuxis.files import draft_folder, require_regular, sweep
 
 UNPICKLER = Path(__file__).with_name("unpickle.py")
 SECONDS = 900.0  # to wait for the process
@@ -52,14 +53,19 @@ def convert(
         ZeuxisError: there is no room for the result.
     """
     source = Path(file)
-    if not source.is_file():
-        raise UsageError(f"there is no file {source}: give a checkpoint (.pt, .pth, .ckpt or .bin)")
+    try:
+        require_regular(source)
+    except OSError as error:
+        raise UsageError(
+            f"there is no file {source} ({error.strerror}): give a checkpoint (.pt, .pth, .ckpt or .bin)"
+        ) from None
     weights = source.with_suffix(".safetensors") if out is None else Path(out)
     facts = _facts_beside(weights)
     weights.parent.mkdir(parents=True, exist_ok=True)
     report(f"reading {source}", None)
-    with tempfile.TemporaryDirectory(prefix=".draft-", dir=weights.parent) as draft:
-        drafts = Path(draft, "w.safetensors"), Path(draft, "f.json")
+    sweep(weights.parent, time.time())
+    with draft_folder(weights) as draft:
+        drafts = draft / "w.safetensors", draft / "f.json"
         _read_apart(source, *drafts, seconds)
         tensors, parameters = _checked(source, drafts[0])
         not_made = tuple(json.loads(drafts[1].read_text(encoding="ascii"))["not_made"])
@@ -95,14 +101,20 @@ def _read_apart(source: Path, weights: Path, facts: Path, seconds: float) -> Non
         "-S",
         str(UNPICKLER),
         *map(str, (source.resolve(), weights.resolve(), facts.resolve())),
+        "watched",
     ]
     environment = {k: os.environ[k] for k in ("SYSTEMROOT",) if k in os.environ}  # Windows cannot start without it
+    # The reader ends when the other end of its standard input is closed, which a kill of this process does too.
+    reading, held = os.pipe()
     try:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, env=environment, check=False
+            command, stdin=reading, capture_output=True, timeout=seconds, env=environment, check=False
         )
     except subprocess.TimeoutExpired:
         raise DataError(f"{source} was not read within {seconds:.0f} seconds: it is damaged or hostile") from None
+    finally:
+        os.close(reading)
+        os.close(held)
     if done.returncode == 0:
         return
     lines = done.stderr.decode("utf-8", "replace").strip().splitlines()

@@ -29,6 +29,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from zeuxis.errors import WeightsError
+from zeuxis.files import require_regular
 from zeuxis.pretrained import clip_keys
 from zeuxis.pretrained.lora_table import AdapterTable, adapter_table, parsed
 from zeuxis.pretrained.unet_keys import COMPVIS, DIFFUSERS, UNetSizes, unet_sources
@@ -248,6 +249,7 @@ def _open(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     if file.suffix != ".safetensors":
         raise WeightsError(f"{file} is no safetensors: zeuxis convert {file} makes a file of them, without running it")
     try:
+        require_regular(file)
         with safe_open(file, "pt") as found:
             return {key: found.get_tensor(key) for key in found.keys()}, found.metadata() or {}  # noqa: SIM118
     except (SafetensorError, OSError) as error:

@@ -23,6 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from zeuxis.errors import WeightsError
+from zeuxis.files import require_regular
 from zeuxis.pretrained.json_table import read_json
 from zeuxis.pretrained.kind import unwrapped
 
@@ -88,6 +89,7 @@ def holds_unet(file: Path) -> bool:
     if file.is_dir():
         return (file / "unet").is_dir()
     try:
+        require_regular(file)
         with safe_open(file, "pt") as found:
             return any(UNET in key for key in found.keys())  # noqa: SIM118  (no mapping)
     except (SafetensorError, OSError):
@@ -255,6 +257,7 @@ def _no_safetensors(file: Path) -> str:
 def open_tensors(file: Path) -> dict[str, Tensor]:
     """The tensors of a file, mapped; raises :class:`WeightsError` where it cannot be read."""
     try:
+        require_regular(file)
         return load_file(file)
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{file} cannot be read as safetensors: {error}") from None

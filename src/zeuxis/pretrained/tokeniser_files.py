@@ -7,7 +7,6 @@ beside the file (``tokenizer/``, or vocab.json and merges.txt); in a repository 
 
 from __future__ import annotations
 
-import gzip
 import os
 import zlib
 from importlib.util import find_spec
@@ -15,11 +14,13 @@ from pathlib import Path
 
 from zeuxis.data.cache import cache_dir
 from zeuxis.errors import DataError, UsageError
+from zeuxis.files import MOST_TEXT, read_bytes
 from zeuxis.nn.clip_tokeniser import BEGIN, END, ClipTokeniser, byte_vocabulary
 from zeuxis.pretrained.clip_files import read_tokeniser
 
 VARIABLE = "ZEUXIS_TOKENIZER"
 MERGES = 49152 - 256 - 2  # that OpenAI's models use of the file's
+GZIP = 31  # how zlib is told that it reads gzip
 LIBRARY = ("open_clip", "bpe_simple_vocab_16e6.txt.gz")
 
 
@@ -55,7 +56,8 @@ def find_tokeniser(file: Path) -> tuple[ClipTokeniser, Path]:
 def of_merges(file: Path) -> ClipTokeniser:
     """The tokeniser of OpenAI's file of merges, whose vocabulary follows from it."""
     try:
-        lines = gzip.decompress(file.read_bytes()).decode("utf-8").splitlines()[1:]
+        unpacked = zlib.decompressobj(GZIP).decompress(read_bytes(file), MOST_TEXT)
+        lines = unpacked.decode("utf-8").splitlines()[1:]
         merges = [(first, second) for first, second in (line.split() for line in lines[:MERGES])]
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise DataError(f"{file} cannot be read ({error}): install open_clip_torch again") from None

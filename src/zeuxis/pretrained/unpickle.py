@@ -7,7 +7,8 @@ file is never imported: a function that is not in ``BUILDERS`` is not called, an
 have made becomes an :class:`Opaque`, of which only the name and the parts are kept. It is one file
 because an isolated interpreter can import none of its neighbours.
 
-Usage: ``python -I -S unpickle.py CHECKPOINT WEIGHTS.safetensors FACTS.json``
+Usage: ``python -I -S unpickle.py CHECKPOINT WEIGHTS.safetensors FACTS.json [watched]``; a ``watched`` one ends with
+whoever holds the other end of its standard input.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ import itertools
 import json
 import math
 import mmap
+import os
 import pickletools
 import struct
 import sys
+import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping
@@ -31,7 +34,13 @@ from typing import Any, Literal
 MAX_PICKLE = 64 << 20  # bytes of pickle, tensors not counted
 MAX_ITEMS = 1_000_000  # values in the tree that it unfolds to
 MAX_DEPTH = 100
+MAX_STEPS = 20_000_000  # of the machine: some ten a tensor are usual
 MAX_SECONDS = 600  # of processor time
+MAX_WORK = 50_000_000  # values that are copied from one to another while the pickle is read
+MAX_TEXT = 64 << 20  # characters of all names and texts that are written down
+MAX_NAME = 4096  # characters of the name of a tensor
+MAX_MEMBERS = 1_000_000  # of a zip file
+WATCHED = "watched"
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # how checkpoints older than the zip format begin
 WIDTHS = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2,
           "I8": 1, "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1}  # fmt: skip
@@ -124,15 +133,11 @@ def _storage(pid: Any) -> Storage:
     return Storage(key, STORAGES[kind.name], count)
 
 
-def _ordered(*args: Any) -> dict[Any, Any]:
-    return dict(*args)
-
-
 UTILS = "torch._utils"
 BUILDERS: dict[Name, Callable[..., Any]] = {
-    Name("collections", "OrderedDict"): _ordered,
-    Name("collections", "defaultdict"): lambda factory=None, *args: dict(*args),
-    Name("builtins", "dict"): _ordered,
+    Name("collections", "OrderedDict"): lambda *args: _plain_dict(*args),
+    Name("collections", "defaultdict"): lambda factory=None, *args: _plain_dict(*args),
+    Name("builtins", "dict"): lambda *args: _plain_dict(*args),
     Name("_codecs", "encode"): lambda text, encoding: text.encode("latin-1"),  # how old pickles write bytes
     Name("torch", "Size"): tuple,
     Name(UTILS, "_rebuild_tensor"): _tensor,
@@ -148,7 +153,18 @@ def call(function: Any, args: Any) -> Any:
     """What ``function(*args)`` makes, if it is one of ours; otherwise a note that it was not made."""
     if isinstance(function, Name) and function in BUILDERS:
         return BUILDERS[function](*args)
-    return Opaque(str(function) if isinstance(function, Name) else "an object", [args])
+    return Opaque(called(function), [args])
+
+
+def called(function: Any) -> str:
+    """The name of a function or class, where it has one: anything else could be endless to write down."""
+    return str(function) if isinstance(function, Name) else "an object"
+
+
+def global_name(module: Any, name: Any) -> Name:
+    if not isinstance(module, str) or not isinstance(name, str) or len(module) + len(name) > MAX_NAME:
+        raise Refused(f"it names something by no text of at most {MAX_NAME} characters (bound: MAX_NAME)")
+    return Name(module, name)
 
 
 class Machine:
@@ -159,10 +175,13 @@ class Machine:
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
         self.storages: dict[str, Storage] = {}  # those that it named, by key
+        self.work = 0
 
     def run(self, stream: io.BufferedIOBase | mmap.mmap) -> Any:
         """The value of the pickle that ``stream`` is at; the stream is left behind it."""
-        for op, arg, _ in pickletools.genops(stream):  # type: ignore[arg-type]
+        for steps, (op, arg, _) in enumerate(pickletools.genops(stream)):  # type: ignore[arg-type]
+            if steps > MAX_STEPS:
+                raise Refused(f"its pickle has more than {MAX_STEPS:,} steps (bound: MAX_STEPS)")
             if op.name == "STOP":
                 return self.stack.pop()
             if op.name not in OPCODES:
@@ -172,6 +191,18 @@ class Machine:
 
     def push(self, value: Any) -> None:
         self.stack.append(value)
+
+    def spend(self, values: int) -> None:
+        """Account for ``values`` that are copied: a short file can have a long list copied over and over."""
+        self.work += values
+        if self.work > MAX_WORK:
+            raise Refused(f"it takes more than {MAX_WORK:,} copied values to read (bound: MAX_WORK)")
+
+    def call(self, function: Any, args: Any) -> Any:
+        """See :func:`call`; what goes into it is accounted for."""
+        if isinstance(args, (list, tuple)):
+            self.spend(sum(len(a) for a in args if isinstance(a, (str, bytes, list, tuple, dict))))
+        return call(function, args)
 
     def swap(self, count: int, make: Callable[..., Any]) -> None:
         """Replace the top ``count`` values by what ``make`` makes of them."""
@@ -189,6 +220,7 @@ class Machine:
 
     def extend(self, values: list[Any]) -> None:
         """Append to the list, set or unmade object on top."""
+        self.spend(len(values))
         top = self.stack[-1]
         if isinstance(top, Opaque):
             top.parts.append(values)
@@ -199,6 +231,7 @@ class Machine:
 
     def update(self, values: list[Any]) -> None:
         """Set items of the dict or unmade object on top; ``values`` are keys and values in turn."""
+        self.spend(len(values))
         top, items = self.stack[-1], _pairs(values)
         if isinstance(top, Opaque):
             top.parts.append(items)
@@ -219,12 +252,30 @@ class Machine:
             self.stack[-1].parts.append(state)
 
 
+PLAIN = (str, int, float, bool, bytes, Name, type(None))
+
+
 def _pairs(values: list[Any]) -> dict[Any, Any]:
-    return dict(zip(values[::2], values[1::2], strict=True))
+    return {_key(k): v for k, v in zip(values[::2], values[1::2], strict=True)}
+
+
+def _key(key: Any) -> Any:
+    """A key, or Refused: a tuple that holds itself thirty times over takes for ever to hash, a deep one ends Python."""
+    parts = key if isinstance(key, tuple) else (key,)
+    if len(parts) > MAX_DEPTH or not all(isinstance(part, PLAIN) for part in parts):
+        raise Refused("a key in it is neither a text, a number nor a flat tuple of them, which no checkpoint needs")
+    return key
+
+
+def _plain_dict(*args: Any) -> dict[Any, Any]:
+    """What ``dict(*args)`` makes of a dict or of pairs."""
+    items = args[0] if args else ()
+    pairs = items.items() if isinstance(items, dict) else items
+    return {_key(k): v for k, v in pairs}
 
 
 def _name(text: str) -> Name:
-    return Name(*text.split(" ", 1))
+    return global_name(*text.split(" ", 1))
 
 
 Opcode = Callable[[Machine, Any], Any]
@@ -262,12 +313,12 @@ OPCODES: dict[str, Opcode] = {
     "SETITEM": lambda m, a: m.update([m.stack.pop(), m.stack.pop()][::-1]),
     "SETITEMS": lambda m, a: m.update(m.since_mark()),
     "GLOBAL": lambda m, a: m.push(_name(a)),
-    "STACK_GLOBAL": lambda m, a: m.swap(2, lambda module, name: Name(str(module), str(name))),
-    "INST": lambda m, a: m.push(call(_name(a), m.since_mark())),
-    "OBJ": lambda m, a: m.push((lambda values: call(values[0], values[1:]))(m.since_mark())),
-    "REDUCE": lambda m, a: m.swap(2, call),
-    "NEWOBJ": lambda m, a: m.swap(2, call),
-    "NEWOBJ_EX": lambda m, a: m.swap(3, lambda kind, args, words: Opaque(str(kind), [args, words])),
+    "STACK_GLOBAL": lambda m, a: m.swap(2, global_name),
+    "INST": lambda m, a: m.push(m.call(_name(a), m.since_mark())),
+    "OBJ": lambda m, a: m.push((lambda values: m.call(values[0], values[1:]))(m.since_mark())),
+    "REDUCE": lambda m, a: m.swap(2, m.call),
+    "NEWOBJ": lambda m, a: m.swap(2, m.call),
+    "NEWOBJ_EX": lambda m, a: m.swap(3, lambda kind, args, words: Opaque(called(kind), [args, words])),
     "BUILD": Machine.build,
     "BINPERSID": Machine.outside,
 }
@@ -279,7 +330,12 @@ OPCODES: dict[str, Opcode] = {
 def read_zip(data: mmap.mmap) -> tuple[Any, dict[str, tuple[int, int]]]:
     """The value in a zip checkpoint, and where each storage lies: (first byte, bytes)."""
     with zipfile.ZipFile(io.BufferedReader(_Window(data))) as archive:
-        members = {i.filename: _place(data, i) for i in archive.infolist() if not i.is_dir()}
+        there = [i for i in archive.infolist() if not i.is_dir()]
+        if len(there) > MAX_MEMBERS:
+            raise Refused(f"it has {len(there):,} members, and at most {MAX_MEMBERS:,} are read (bound: MAX_MEMBERS)")
+        if sum(i.file_size for i in there) > len(data):
+            raise Refused("its members overlap, so that reading them takes longer than the file is long")
+        members = {i.filename: _place(data, i) for i in there}
     roots = [name for name in members if name.count("/") == 1 and name.endswith("/data.pkl")]
     if len(roots) != 1:
         raise Refused("it is a zip file, but not one that torch.save wrote")
@@ -369,28 +425,36 @@ class Tree:
     def __init__(self, value: Any) -> None:
         self.tensors: dict[str, Tensor] = {}
         self.unmade: set[str] = set()
-        self.items = 0
+        self.items = self.text = 0
         self.facts = self.walk(value, ())
 
     def walk(self, value: Any, path: tuple[str, ...]) -> Any:
         """The facts in ``value``; its tensors are put aside under ``path``."""
         self.items += 1
         if self.items > MAX_ITEMS or len(path) > MAX_DEPTH:
-            raise Refused(f"it unfolds to more than {MAX_ITEMS:,} values or {MAX_DEPTH} levels")
+            bound = "MAX_ITEMS" if self.items > MAX_ITEMS else "MAX_DEPTH"
+            raise Refused(f"it unfolds to more than {MAX_ITEMS:,} values or {MAX_DEPTH} levels (bound: {bound})")
         match value:
             case Tensor():
                 name = ".".join(path) or "tensor"
+                if len(name) > MAX_NAME:
+                    raise Refused(f"the name of a tensor in it has more than {MAX_NAME} characters (bound: MAX_NAME)")
+                self.write(len(name))
                 if self.tensors.setdefault(name, value) is not value:
                     raise Refused(f"two tensors in it would be called '{name}'")
                 return None
             case dict():
-                return {str(k): self.walk(v, (*path, str(k))) for k, v in value.items()}
+                return {self.spelt(k): self.walk(v, (*path, str(k))) for k, v in value.items()}
             case list() | tuple():
                 return [self.walk(v, (*path, str(k))) for k, v in enumerate(value)]
             case Opaque():
                 self.unmade.add(value.name)
+                self.write(len(value.name))
                 return {"object": value.name, "parts": [self.part(p, path) for p in value.parts]}
-            case bool() | str() | None:
+            case str():
+                self.write(len(value))
+                return value
+            case bool() | None:
                 return value
             case int() if abs(value) < 1 << 63:
                 return value
@@ -409,7 +473,19 @@ class Tree:
         """A part of an object that was not made: a pickled module's levels are left out of its tensors' names."""
         if not isinstance(part, dict):
             return self.walk(part, (*path, "parts"))
-        return {str(k): self.walk(v, path if k in PLUMBING else (*path, str(k))) for k, v in part.items()}
+        return {self.spelt(k): self.walk(v, path if k in PLUMBING else (*path, str(k))) for k, v in part.items()}
+
+    def spelt(self, key: Any) -> str:
+        """A key as JSON has it."""
+        text = str(key)
+        self.write(len(text))
+        return text
+
+    def write(self, characters: int) -> None:
+        """Account for text that is written down: a short file can name a long text over and over."""
+        self.text += characters
+        if self.text > MAX_TEXT:
+            raise Refused(f"it unfolds to more than {MAX_TEXT >> 20} million characters of text (bound: MAX_TEXT)")
 
 
 # -- writing ------------------------------------------------------------------------------------------
@@ -501,7 +577,21 @@ def to_safetensors(source: Path, weights: Path, facts: Path) -> None:
     facts.write_text(json.dumps(found, indent=1), encoding="ascii")
 
 
+def end_with_parent() -> None:
+    """End this process when whoever started it has ended: its end of the pipe on our standard input is closed then."""
+
+    def wait() -> None:
+        with suppress(OSError):
+            while os.read(0, 4096):
+                pass
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 if __name__ == "__main__":
+    if sys.argv[4:] == [WATCHED]:
+        end_with_parent()
     try:
         to_safetensors(*map(Path, sys.argv[1:4]))
     except Refused as reason:

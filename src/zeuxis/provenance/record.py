@@ -12,7 +12,6 @@ import json
 import os
 import platform
 import struct
-import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
@@ -23,7 +22,9 @@ from typing import Any, BinaryIO
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from zeuxis.errors import DataError, UsageError, ZeuxisError
+from zeuxis.errors import DataError, UsageError, ZeuxisError, mend_of
+from zeuxis.escaping import json_text
+from zeuxis.files import open_regular, write_draft
 from zeuxis.version import __version__
 
 KEY = "zeuxis"
@@ -104,7 +105,7 @@ def save_png(image: Image.Image, path: Path, record: Mapping[str, Any]) -> None:
 
     What it says in words is the record's own ``disclosure``, where it has one.
     """
-    text = json.dumps(record, ensure_ascii=False, sort_keys=True, allow_nan=False)
+    text = json_text(record, sort_keys=True)
     if len(text.encode()) > MAX_TEXT:
         raise UsageError(f"the record of {path} is longer than {MAX_TEXT >> 20} MiB: shorten the condition")
     info = PngInfo()
@@ -126,18 +127,15 @@ def write_whole(path: Path, content: bytes) -> None:
     """Put ``content`` at ``path``: it reaches the disk under another name first, then is renamed."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(prefix=".draft-", dir=path.parent)
+        draft = write_draft(path, content)
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(draft).chmod(0o644)
-            Path(draft).replace(path)
+            draft.replace(path)
         finally:
-            Path(draft).unlink(missing_ok=True)
+            draft.unlink(missing_ok=True)
     except OSError as error:
-        raise ZeuxisError(f"cannot write {path}: {error.strerror}; free some space or give another --out") from None
+        raise ZeuxisError(f"cannot write {path}: {error.strerror}; {mend_of(error, 'give another --out')}") from None
+    except ValueError as error:  # a null character in the name
+        raise UsageError(f"cannot write {path}: {error}; give another --out") from None
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -148,7 +146,7 @@ def read_record(path: Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             if file.read(len(SIGNATURE)) != SIGNATURE:
                 raise UsageError(f"{path} is not a PNG: only PNG files carry a record")
             text = next((t for t in map(_our_text, _chunks(file, path)) if t is not None), None)

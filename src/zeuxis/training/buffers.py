@@ -45,7 +45,9 @@ class KeptBuffers:
     @torch.no_grad()
     def put_back(self) -> None:
         """Make the buffers what they were at the last :meth:`keep`."""
-        self._copy(self._held, self._copies, self._changed())
+        # By their data: a later move may go on with a forward pass that was made before (``Turn.memo``), whose gradient
+        # does not read the statistics of batch norm, but refuses buffers that were counted to have changed since.
+        self._copy([b.data for b in self._held], self._copies, self._changed())
         for (module, name), buffer in zip(self._places, self._held, strict=True):
             module._buffers[name] = buffer
         self._versions = [b._version for b in self._held]

@@ -8,21 +8,24 @@ after everything in it has reached the disk.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import re
 import shutil
-import tempfile
 from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, load_file, save_file
 from torch import Tensor
 
-from zeuxis.errors import TrainingStopped, WeightsError
+from zeuxis.errors import TrainingStopped, WeightsError, mend_of
+from zeuxis.files import draft_folder, is_utf8, read_bytes, read_table, require_regular, sha256
 from zeuxis.game import System
+from zeuxis.training.exchange import exchange, settled
 from zeuxis.training.given import kept_apart, stored
 from zeuxis.training.legacy import FORMAT, format_of, upgraded_card, upgraded_facts, upgraded_tensors
 from zeuxis.training.log import free_name
@@ -42,12 +45,6 @@ def hash_of(facts: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()
 
 
-def sha256(path: Path) -> str:
-    """The file's SHA-256, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _sync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -56,37 +53,32 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
+def as_os_error(error: OSError | SafetensorError) -> OSError:
+    """What the system said: safetensors has its number in words."""
+    if isinstance(error, OSError):
+        return error
+    found = re.search(r"os error (\d+)", str(error))
+    return OSError(int(found[1]) if found else errno.EIO, str(error))
+
+
 def write_folder(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], stem: str) -> None:
     """Put ``<stem>.safetensors`` and ``<stem>.json`` into ``folder``, replacing the whole of it atomically."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder.parent))
     try:
-        weights, card = draft / f"{stem}.safetensors", draft / f"{stem}.json"
-        # Cloned, because safetensors refuses tensors that share memory (tied weights).
-        save_file({k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}, weights)
-        card.write_text(json.dumps({"format": FORMAT, **facts, "sha256": sha256(weights)}, indent=1), encoding="utf-8")
-        for path in (weights, card):
-            path.chmod(0o644)  # safetensors leaves weights to their owner alone
-        for path in (weights, card, draft):
-            _sync(path)
-        draft.chmod(0o755)
-        if folder.exists():
-            # A folder cannot be replaced in one step: the old one steps aside first, and
-            # ``read_folder`` looks for it there should we be killed between the two renames.
-            aside = folder.with_name(f".old-{folder.name}")
-            shutil.rmtree(aside, ignore_errors=True)
-            folder.rename(aside)
-            draft.rename(folder)
-            shutil.rmtree(aside)
-        else:
-            draft.rename(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with draft_folder(folder) as draft:
+            weights, card = draft / f"{stem}.safetensors", draft / f"{stem}.json"
+            # Cloned, because safetensors refuses tensors that share memory (tied weights).
+            save_file({k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}, weights)
+            text = json.dumps({"format": FORMAT, **facts, "sha256": sha256(weights)}, indent=1)
+            card.write_text(text, encoding="utf-8")
+            weights.chmod(card.stat().st_mode & 0o777)  # safetensors leaves weights to their owner alone
+            for path in (weights, card, draft):
+                _sync(path)
+            exchange(draft, folder)
         _sync(folder.parent)
     except (OSError, SafetensorError) as error:
-        raise TrainingStopped(
-            f"cannot write {folder}: {error}; free some disk space and run the same command to go on"
-        ) from None
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        mend = mend_of(as_os_error(error), "give another --out")
+        raise TrainingStopped(f"cannot write {folder}: {error}; {mend}; then the same command goes on") from None
 
 
 def read_folder(folder: Path, stem: str, *, mapped: bool = False) -> tuple[Tensors, dict[str, Any]]:
@@ -95,15 +87,25 @@ def read_folder(folder: Path, stem: str, *, mapped: bool = False) -> tuple[Tenso
     With ``mapped`` tensors stay in the file until they are touched. Then only the file's length is checked, for its
     hash cannot be known without reading all of it.
     """
-    folder = where(folder)
-    facts = checked_facts(folder, stem, hashed=not mapped)
+    return settled(folder, lambda place: _read_folder(place, stem, mapped))
+
+
+def _read_folder(folder: Path, stem: str, mapped: bool) -> tuple[Tensors, dict[str, Any]]:
+    facts = _checked_facts(folder, stem, hashed=not mapped)
+    path = folder / f"{stem}.safetensors"
     try:
-        tensors = load_file(folder / f"{stem}.safetensors")
+        tensors = _tensors(path)
         if not mapped:
             tensors = {name: tensor.clone() for name, tensor in tensors.items()}
         return upgraded_tensors(tensors, format_of(facts)), upgraded_facts(facts)
     except (OSError, ValueError, SafetensorError) as error:
         raise WeightsError(f"cannot read {folder}: {error}") from None
+
+
+def _tensors(path: Path) -> Tensors:
+    """The tensors of a file, mapped; safetensors opens no name that is not UTF-8, so such a one is read."""
+    size = require_regular(path).st_size
+    return load_file(path) if is_utf8(path) else load(read_bytes(path, size))
 
 
 def checked_facts(folder: Path, stem: str, *, hashed: bool = True) -> dict[str, Any]:
@@ -113,7 +115,10 @@ def checked_facts(folder: Path, stem: str, *, hashed: bool = True) -> dict[str, 
         LaterFormat: a later version of the library wrote them.
         WeightsError: something is missing or damaged.
     """
-    folder = where(folder)
+    return settled(folder, lambda place: _checked_facts(place, stem, hashed=hashed))
+
+
+def _checked_facts(folder: Path, stem: str, *, hashed: bool) -> dict[str, Any]:
     weights, card = folder / f"{stem}.safetensors", folder / f"{stem}.json"
     try:
         facts = _table(card)
@@ -134,18 +139,9 @@ def checked_facts(folder: Path, stem: str, *, hashed: bool = True) -> dict[str, 
 
 def _table(card: Path) -> dict[str, Any]:
     try:
-        facts = json.loads(card.read_text(encoding="utf-8"))
+        return read_table(card)
     except ValueError as error:
-        raise WeightsError(f"{card} is damaged: it is not JSON ({error})") from None
-    if not isinstance(facts, dict):
-        raise WeightsError(f"{card} is damaged: it holds no table")
-    return facts
-
-
-def where(folder: Path) -> Path:
-    """``folder``, or where it stepped aside to, should the one to replace it not have come (see ``write_folder``)."""
-    aside = folder.with_name(f".old-{folder.name}")
-    return aside if not folder.exists() and aside.exists() else folder
+        raise WeightsError(f"{card} is damaged: it is not a table of JSON ({error})") from None
 
 
 def read_model(folder: Path) -> tuple[Tensors, dict[str, Any]]:
@@ -153,12 +149,18 @@ def read_model(folder: Path) -> tuple[Tensors, dict[str, Any]]:
 
     Weights of more than ``LARGE`` bytes are mapped.
     """
-    weights = folder / "model.safetensors"
-    tensors, card = read_folder(folder, "model", mapped=weights.is_file() and weights.stat().st_size > LARGE)
+    tensors, card = settled(folder, lambda place: _read_folder(place, "model", _is_large(place)))
     try:
         return tensors, upgraded_card(card)
     except (KeyError, TypeError, AttributeError) as error:
         raise WeightsError(f"{folder / 'model.json'} is damaged: it is no model's card ({error!r})") from None
+
+
+def _is_large(folder: Path) -> bool:
+    try:
+        return require_regular(folder / "model.safetensors").st_size > LARGE
+    except OSError as error:
+        raise WeightsError(f"cannot read {folder}: {error}") from None
 
 
 def write_model(folder: Path, system: System, facts: Mapping[str, Any]) -> None:

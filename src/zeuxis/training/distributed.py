@@ -87,13 +87,13 @@ class Ranks:
 
     def text_from_first(self, text: str) -> str:
         """The first process's ``text``."""
-        data = text.encode()
+        data = text.encode("utf-8", "surrogateescape")  # a path may be of any bytes
         (length,) = self.from_first([len(data)])
         held = torch.zeros(int(length), dtype=torch.uint8)
         if self.first:
             held = torch.frombuffer(bytearray(data), dtype=torch.uint8)
         self.align([held])
-        return bytes(held.tolist()).decode()
+        return bytes(held.tolist()).decode("utf-8", "surrogateescape")
 
     def any(self, flag: bool) -> bool:
         """Whether ``flag`` holds in some process."""

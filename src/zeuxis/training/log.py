@@ -1,4 +1,4 @@
-"""The log of a run: one JSON object a line, and TensorBoard events where its package is installed.
+"""The log of a run: one JSON object a line, and whatever else follows the training (``tracking.py``).
 
 A process that dies (a full disk, a power cut) may leave a last line that is torn. It is no line: readers leave it out,
 and it is cut off before the next is written. Anything else that is not JSON is damage, and is said to be.
@@ -7,15 +7,17 @@ and it is cut off before the next is written. Anything else that is not JSON is 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from importlib.util import find_spec
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from zeuxis.errors import TrainingStopped, UsageError
+from zeuxis.errors import TrainingStopped, UsageError, mend_of
+from zeuxis.files import read_bytes
+from zeuxis.training.tracking import Tracker
 
+MOST_LOG = 1 << 32  # bytes
 HELD_OUT = "held-out/"  # what names begin with that are measured on pictures which training never sees
 
 
@@ -25,7 +27,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     Raises:
         UsageError: another line cannot be read.
     """
-    lines = path.read_bytes().removesuffix(b"\n").split(b"\n")
+    lines = read_bytes(path, MOST_LOG).removesuffix(b"\n").split(b"\n")
     entries = [_entry(line) for line in lines]
     found = [entry for entry in entries if entry is not None]
     if found != (entries[:-1] if entries[-1] is None else entries):
@@ -40,7 +42,7 @@ def _entry(line: bytes) -> dict[str, Any] | None:
     """The entry in ``line``; None where there is none."""
     try:
         found = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 
@@ -55,22 +57,16 @@ def free_name(path: Path) -> Path:
 
 
 class Log:
-    """Writes ``log.jsonl`` and, when the ``track`` extra is there, TensorBoard events beside it.
+    """Writes ``log.jsonl``, and tells ``trackers`` the same figures and the previews.
 
     Of several processes only one ``writes``; the log of the others does nothing.
     """
 
-    def __init__(self, folder: Path, *, writes: bool = True) -> None:
+    def __init__(self, folder: Path, *, writes: bool = True, trackers: Sequence[Tracker] = ()) -> None:
         self.path = folder / "log.jsonl"
-        self.writes = writes
-        self._board: Any = None
-        if not writes:
-            return
-        self.path.touch()
-        if find_spec("tensorboard") is not None:
-            from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  (an extra)
-
-            self._board = SummaryWriter(str(folder / "events"))
+        self.writes, self.trackers = writes, trackers
+        if writes:
+            self.path.touch()
 
     def rewind(self, round: int) -> None:
         """Forget a torn line, and those after ``round``: a resumed run writes them again.
@@ -100,16 +96,19 @@ class Log:
                 file.write(json.dumps({"round": round, **plain}) + "\n")
         except OSError as error:
             raise self._unwritten(error) from None
-        if self._board is not None:
-            for key, value in plain.items():
-                if isinstance(value, (int, float)):
-                    self._board.add_scalar(key, value, round)
+        figures = {key: float(value) for key, value in plain.items() if isinstance(value, (int, float))}
+        for tracker in self.trackers if figures else ():
+            tracker.scalars(round, figures)
+
+    def picture(self, round: int, path: Path) -> None:
+        """Tell the trackers of a preview sheet."""
+        for tracker in self.trackers:
+            tracker.picture(round, path)
 
     def close(self) -> None:
-        if self._board is not None:
-            self._board.close()
+        for tracker in self.trackers:
+            tracker.close()
 
     def _unwritten(self, error: OSError) -> TrainingStopped:
-        return TrainingStopped(
-            f"cannot write {self.path}: {error}; free some disk space and run the same command to go on"
-        )
+        mend = mend_of(error, "give another --out")
+        return TrainingStopped(f"cannot write {self.path}: {error}; {mend}; then the same command goes on")

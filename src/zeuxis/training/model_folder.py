@@ -6,7 +6,8 @@ import shutil
 from pathlib import Path
 
 from zeuxis.errors import WeightsError
-from zeuxis.training.checkpoint import LaterFormat, checked_facts, where
+from zeuxis.training.checkpoint import LaterFormat, checked_facts
+from zeuxis.training.exchange import standing
 from zeuxis.training.log import free_name
 
 
@@ -18,7 +19,7 @@ class ModelFolder:
 
     def must_not_be(self) -> None:
         """Raise WeightsError where there is a model: a training without a checkpoint would overwrite it."""
-        if not where(self.folder).exists():
+        if not standing(self.folder).exists():
             return
         try:
             which = f"the model of iteration {self._round()}"
@@ -31,7 +32,7 @@ class ModelFolder:
 
     def spare(self, round: int) -> list[str]:
         """Keep what going on after ``round`` would overwrite: a model of a later round, or one that is damaged."""
-        if not where(self.folder).exists():
+        if not standing(self.folder).exists():
             return []
         try:
             newer = self._round()
@@ -39,13 +40,13 @@ class ModelFolder:
             raise
         except WeightsError as error:
             aside = free_name(self.folder.with_name("damaged-model"))
-            where(self.folder).rename(aside)
+            standing(self.folder).rename(aside)
             return [f"{error}; it was set aside as {aside}"]
         if newer <= round:
             return []
         copy = self.folder.with_name(f"model-{newer:08d}")
         if not copy.exists():
-            shutil.copytree(where(self.folder), copy)
+            shutil.copytree(standing(self.folder), copy)
         return [f"the model of iteration {newer}, later than the checkpoint, was copied to {copy}"]
 
     def _round(self) -> int:

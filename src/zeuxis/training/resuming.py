@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from zeuxis.errors import DataError, WeightsError
+from zeuxis.version import __version__
 
 
 def differences(folder: Path, saved: Mapping[str, Any], given: Mapping[str, str], own: Mapping[str, Any]) -> list[str]:
@@ -24,10 +25,31 @@ def differences(folder: Path, saved: Mapping[str, Any], given: Mapping[str, str]
                 f"the run in {folder} was begun upon other weights of model.{path}: "
                 "put those back, or use another --out"
             )
-    return _pictures(folder, saved, own)
+    return [*must_be_same_pictures(folder, saved, own), *_other_code(saved, own)]
 
 
-def _pictures(folder: Path, saved: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
+def code_of(facts: Mapping[str, Any]) -> dict[str, str | None]:
+    """By what code a checkpoint is written: the version, and the commit where the sources are of one."""
+    return {"version": __version__, "commit": facts.get("commit")}
+
+
+def _other_code(saved: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
+    was, now = saved.get("code"), code_of(own)
+    if was is None or was == now:  # older checkpoints do not say
+        return []
+    return [
+        f"the checkpoint was written by {_spelled(was)} and is gone on with by {_spelled(now)}: where the code of the "
+        "method changed, the weights will not be those of a run in one piece"
+    ]
+
+
+def _spelled(code: Mapping[str, Any]) -> str:
+    commit = code.get("commit")
+    return f"zeuxis {code.get('version')}{f' at commit {commit[:12]}' if isinstance(commit, str) else ''}"
+
+
+def must_be_same_pictures(folder: Path, saved: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
+    """A line where older facts do not tell what pictures a run was begun on; DataError where they were others."""
     now = own.get("reference")
     if now is None:
         return []
@@ -36,8 +58,8 @@ def _pictures(folder: Path, saved: Mapping[str, Any], own: Mapping[str, Any]) ->
     if saved["reference"] != now:
         raise DataError(
             f"the pictures of '{own.get('data')}' are not those that the run in {folder} was begun on (fingerprint "
-            f"{saved['reference']}, now {now}): put those back, or begin anew with another --out (--from {folder} "
-            "starts from its weights)"
+            f"{saved['reference']}, now {now}): put those back, or begin anew with --fresh or another --out (--from "
+            f"{folder} starts from its weights)"
         )
     return []
 

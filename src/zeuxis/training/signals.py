@@ -1,11 +1,14 @@
-"""SIGINT and SIGTERM: a training ends after its round, a callback at once."""
+"""SIGINT and SIGTERM: a training ends after its round, a callback at once; a second Ctrl-C ends both at once."""
 
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+PATIENCE = 1.0  # seconds: signals closer than this are one, which a launcher sent on
 
 
 class Interrupted(Exception):
@@ -13,13 +16,22 @@ class Interrupted(Exception):
 
 
 class Signals:
-    """Within :meth:`heeded` a signal does not kill: ``asked`` names it, and :meth:`callback` is left at once."""
+    """Within :meth:`heeded` a signal does not kill: ``asked`` names it, and :meth:`callback` is left at once.
+
+    Who does not want to wait for the end of the round, and for what is saved then, presses Ctrl-C again.
+    """
 
     def __init__(self) -> None:
         self.asked: str | None = None
         self._in_callback = False
+        self._first = 0.0  # when the first came
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if self.asked is None:
+            self._first = now
+        elif number == signal.SIGINT and now - self._first > PATIENCE:
+            raise KeyboardInterrupt
         self.asked = signal.Signals(number).name
         if self._in_callback:
             self._in_callback = False

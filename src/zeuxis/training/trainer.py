@@ -28,7 +28,10 @@ from zeuxis.training.log import HELD_OUT, Log
 from zeuxis.training.memory import kept
 from zeuxis.training.precision import autocast
 from zeuxis.training.resuming import other_threads
+from zeuxis.training.run_lock import run_lock
+from zeuxis.training.saving import Saves
 from zeuxis.training.signals import Signals
+from zeuxis.training.tracking import trackers
 from zeuxis.training.training_state import BatchStream, TrainingState
 
 PATIENCE = 32  # how many times as long as measuring them takes is trained before it is done again: three per cent
@@ -47,7 +50,7 @@ class Clock:
 
 
 ClockReport = Callable[[Clock], None]
-Preview = Callable[[System, Clock], None]
+Preview = Callable[[System, Clock], Path | None]  # the sheet that it wrote, if it wrote one
 
 
 class Trainer(TrainingState):
@@ -58,7 +61,9 @@ class Trainer(TrainingState):
     (:meth:`~zeuxis.game.System.held_out`) is logged as ``held-out/<name>``, and its mean shown, at the beginning, at
     the end, and in between as often as costs three per cent. ``report(clock)`` is called about twice a second;
     ``preview(system, clock)`` now and then, with the averaged system in evaluation mode, and may take its
-    time: a signal interrupts it. With several ``ranks`` every process has a trainer, whose ``batches`` are that
+    time: a signal interrupts it. ``track`` names what follows the training beside its log. ``resumed(lines)`` is
+    called once, before the first round, with what there is to say of a checkpoint that is gone on from. With several
+    ``ranks`` every process has a trainer, whose ``batches`` are that
     rank's share.
     """
 
@@ -76,13 +81,15 @@ class Trainer(TrainingState):
         held_out: Batch | None = None,
         report: ClockReport = lambda clock: None,
         preview: Preview = lambda system, clock: None,
+        track: Sequence[str] = (),
+        resumed: Callable[[Sequence[str]], None] = lambda lines: None,
     ) -> None:
         if config.iterations is None and config.minutes is None:
             raise UsageError(
                 "training needs a bound: set train.iterations or train.minutes in the recipe, or give --budget"
             )
         super().__init__(system, batches, config, folder, players or {}, facts or {}, device, ranks)
-        self.report, self.preview = report, preview
+        self.report, self.preview, self.resumed, self.track = report, preview, resumed, tuple(track)
         self.held_out = held_out if ranks.first else None
         self.held_out_mean: dict[str, float] = {}  # by its name, as it was last measured
         self.signals = Signals()
@@ -102,24 +109,35 @@ class Trainer(TrainingState):
 
         Returns the clock; ``self.stop_asked`` names the signal if one ended it early (all is saved).
         ``self.said`` are lines on what was not as usual.
+
+        Raises:
+            RunInUse: another training is at work in the folder.
         """
-        if self.ranks.first:
-            self.folder.mkdir(parents=True, exist_ok=True)
+        if not self.ranks.first:
+            return self._run()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with run_lock(self.folder):
+            return self._run()
+
+    def _run(self) -> Clock:
         lines = self.resume()
         threads = self.threads.begin(self.kept_threads)
         lines = [*other_threads(self.kept_threads, self.threads.number), *lines]
-        log = Log(self.folder, writes=self.ranks.first)
+        followed = trackers(self.folder, self.track) if self.ranks.first else []
+        log = Log(self.folder, writes=self.ranks.first, trackers=followed)
         log.rewind(self.round)
         for line in [*lines, f"computes in {self.steps.precision}", threads]:
             log.write(self.round, {"event": line})
         self.said += lines[:-1]  # the last says that it was resumed
+        self.resumed(lines)
         self.system.train()
-        saved = previewed = reported = measured = time.monotonic()
+        previewed = reported = measured = time.monotonic()
+        saves = Saves(60 * self.config.save_minutes, previewed)
         with kept(self.device), self.signals.heeded():
             try:
                 wait = self._measure_held_out(log)
                 if self.round == 0:
-                    self._show()
+                    self._show(log)
                 while self.progress < 1 and not self._stopping():
                     start = time.monotonic()
                     self.play()
@@ -129,7 +147,7 @@ class Trainer(TrainingState):
                     if changed is not None:
                         log.write(self.round, {"event": changed})
                     show = now - previewed > 60 * self.config.preview_minutes
-                    save = now - saved > 60 * self.config.save_minutes
+                    save = saves.due(now)
                     self.seconds, show_now, save_now = self.ranks.from_first([self.seconds, show, save])
                     self.keep_snapshot()  # here too, because a budget of minutes is known only now
                     if now - reported > 0.5 or self.progress >= 1:
@@ -141,13 +159,14 @@ class Trainer(TrainingState):
                         wait = self._measure_held_out(log)
                         measured = time.monotonic()
                     if show_now:
-                        self._show()
+                        self._show(log)
                         previewed = time.monotonic()
                     if save_now and not self.steps.failing:
+                        began = time.monotonic()
                         self.save()
-                        saved = time.monotonic()
+                        saves.saved(began, time.monotonic())
                 if not self._stopping():
-                    self._show()
+                    self._show(log)
                 self._end(log)
                 log.write(self.round, {"event": f"stopped by {self.stop_asked}" if self.stop_asked else "finished"})
             finally:
@@ -228,12 +247,14 @@ class Trainer(TrainingState):
         self.held_out_mean = {f"{HELD_OUT}mean": mean}
         return PATIENCE * (time.monotonic() - start)
 
-    def _show(self) -> None:
+    def _show(self, log: Log) -> None:
         if self.ranks.first:
             try:
                 with torch.no_grad(), self.signals.callback():
                     self.measure_norms()
-                    self.preview(self.best.eval(), self.clock())
+                    sheet = self.preview(self.best.eval(), self.clock())
+                    if sheet is not None:
+                        log.picture(self.round, sheet)
             finally:
                 self.system.train()
 

@@ -28,7 +28,7 @@ from zeuxis.training.norms import BATCHES, PICTURES, batch_norms, measure_norms,
 from zeuxis.training.optimiser import flat_state, overridden, restore_flat
 from zeuxis.training.posthoc import PowerAverages
 from zeuxis.training.precision import AUTO, precision_of
-from zeuxis.training.resuming import differences
+from zeuxis.training.resuming import code_of, differences
 from zeuxis.training.state import Part, Tensors, restore, tensors_of
 from zeuxis.training.step import Steps
 from zeuxis.training.threads import Threads
@@ -79,6 +79,7 @@ class TrainingState:
         self.threads = Threads(fixed=ranks.size > 1 or torch.device(device).type != "cpu")
         self.kept_threads: int | None = None  # of the checkpoint that is gone on from
         self.round = self.images = 0
+        self.began = 0  # the round after which it was gone on with
         self.skipped = 0  # rounds that left nothing, because a step of theirs was not finite
         self.seconds = 0.0
         self.looked_at = 0.0  # the progress at which it was last asked whether a snapshot is due
@@ -184,6 +185,7 @@ class TrainingState:
             "batches": self.batches.state(),
             "given": self._given(),
             "reference": self.facts.get("reference"),
+            "code": code_of(self.facts),
         }
         self.checkpoints.save(self.round, tensors, {**come, **place})
         write_model(self.folder / "model", self.best, {**self.facts, **come})
@@ -205,6 +207,7 @@ class TrainingState:
         restore(self.parts(), tensors)
         self.batches.restore(facts["batches"])
         self.round, self.images, self.seconds = facts["round"], facts["images"], facts["seconds"]
+        self.began = self.round
         self.looked_at = self.progress
         self.steps.bad_total, self.skipped = facts["bad_total"], facts.get("skipped", 0)
         self.steps.bad |= facts.get("bad", {})

@@ -7,7 +7,7 @@ which has the same interface.
 from __future__ import annotations
 
 from math import prod
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,16 +15,9 @@ from torch import Tensor
 from zeuxis.batch import Shape
 from zeuxis.errors import Unsupported, UsageError
 from zeuxis.game import System
+from zeuxis.nn.code_cache import CodeTokeniser
 
 CONDITIONS = ("none", "label")
-
-
-class CodeTokeniser(Protocol):
-    """The two methods that are used once it has been checked."""
-
-    def encode(self, image: Tensor) -> Tensor: ...
-
-    def decode(self, latent: Tensor) -> Tensor: ...
 
 
 class Layout(NamedTuple):
@@ -57,12 +50,6 @@ def code_layout(tokeniser: System, shape: Shape, expected: int | None = None) ->
     blank = torch.zeros(1, *shape, device=tokeniser.device)
     with torch.no_grad():
         return Layout(tokeniser.codes, tuple(tokeniser.encode(blank).shape[1:]))
-
-
-def tokenise(tokeniser: CodeTokeniser, image: Tensor) -> Tensor:
-    """The codes ``(B, N)`` int64 of images ``(B, C, H, W)``, the same whether or not training is in bfloat16."""
-    with torch.no_grad(), torch.autocast(image.device.type, enabled=False):
-        return tokeniser.encode(image).flatten(1)
 
 
 def detokenise(tokeniser: CodeTokeniser, codes: Tensor, grid: tuple[int, ...]) -> Tensor:

@@ -20,10 +20,10 @@ from zeuxis.errors import Unsupported
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.nn.causal_transformer import CausalTransformer
+from zeuxis.nn.code_cache import CodeCache, tokenise
 from zeuxis.nn.palette import Greys, Palette
 from zeuxis.rng import ImageRng, Rng
-from zeuxis.systems.autoregressive._code_cache import CodeCache
-from zeuxis.systems.autoregressive._codes import Layout, classes_of, code_layout, detokenise, tokenise
+from zeuxis.systems.autoregressive._codes import Layout, classes_of, code_layout, detokenise
 from zeuxis.verbs import Likelihood
 
 LEVELS = 256  # of a grey pixel: nothing is lost

@@ -24,10 +24,10 @@ from zeuxis.distributions.categorical import Categorical
 from zeuxis.errors import UsageError
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Knob, Sampling
+from zeuxis.nn.code_cache import CodeCache
 from zeuxis.nn.embed import LabelEmbedding
 from zeuxis.nn.sequence import SequenceTransformer, init_std
 from zeuxis.rng import ImageRng
-from zeuxis.systems.autoregressive._code_cache import CodeCache
 from zeuxis.systems.autoregressive._codes import classes_of, code_layout, detokenise
 
 

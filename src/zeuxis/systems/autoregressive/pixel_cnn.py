@@ -24,8 +24,8 @@ from zeuxis.errors import Unsupported, UsageError
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.nn.causal import GatedLayer, gate
+from zeuxis.nn.code_cache import CodeCache
 from zeuxis.rng import ImageRng, Rng
-from zeuxis.systems.autoregressive._code_cache import CodeCache
 from zeuxis.systems.autoregressive._codes import classes_of, code_layout, detokenise
 from zeuxis.verbs import Likelihood
 

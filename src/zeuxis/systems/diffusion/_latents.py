@@ -15,10 +15,10 @@ from torch import Tensor
 
 from zeuxis.batch import Batch, Shape
 from zeuxis.errors import Unsupported, UsageError, WeightsError
-from zeuxis.game import System
+from zeuxis.game import System, Turn
+from zeuxis.nn.code_cache import CodeCache
 from zeuxis.nn.quantiser import Quantiser
 from zeuxis.nn.vector_quantiser import VectorQuantiser
-from zeuxis.systems.autoregressive._code_cache import CodeCache
 
 
 class LatentSpace:
@@ -66,6 +66,29 @@ class LatentSpace:
         """:meth:`encode` of a batch's pictures, each of which is coded once as long as it stays the same picture."""
         bits = self.cache.tokenise(_Bits(self), batch)  # (B, Z h w), whole numbers
         return bits.to(torch.int32).view(torch.float32).unflatten(1, tuple(self.shape))
+
+    def diffused(self, turn: Turn, batch: Batch, scale: Tensor) -> Tensor:
+        """What is diffused of a turn's ``batch``: its latents times ``scale``.
+
+        That is a number of the model's, which the first turn sets, where it is 0: to :func:`measured_scale` of the
+        pictures of all its parts.
+        """
+        if turn.first and not scale:
+            every = torch.cat([self.of_batch(part.batch) for part in turn.parts])
+            scale.copy_(measured_scale(every, self.first_stage))
+        return scale * self.of_batch(batch)
+
+
+def scale_at_first(given: float) -> Tensor:
+    """The scale that a model begins with: a positive number, or 0 until it is measured; else :class:`UsageError`."""
+    if given < 0:
+        raise UsageError(f"scale {given}: latents are multiplied by a positive number, or by a measured one (0)")
+    return torch.tensor(float(given))
+
+
+def scale_in_use(scale: Tensor) -> Tensor:
+    """The scale, or 1 of a model that has seen no batch: it leaves latents as they are."""
+    return scale.where(scale > 0, 1.0)
 
 
 def measured_scale(latent: Tensor, first_stage: System) -> Tensor:

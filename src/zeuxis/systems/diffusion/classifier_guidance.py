@@ -28,10 +28,9 @@ from zeuxis.diffusion.sampler import Denoise, with_knobs
 from zeuxis.errors import Unsupported, UsageError
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Knob, Sampling
+from zeuxis.nn.embed import TIME_SCALE
 from zeuxis.nn.resampling_unet import NoisyClassifier
 from zeuxis.rng import ImageRng, Rng, normal_like
-
-TIME_SCALE = 1000  # the time embedding's frequencies were made for steps out of 1000
 
 
 class ClassifierGuidance(System):

@@ -33,10 +33,9 @@ from zeuxis.errors import lookup
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.nn.conditioner import ConditionKind, label_conditioner
+from zeuxis.nn.embed import TIME_SCALE
 from zeuxis.nn.unet import UNet, check_sides
 from zeuxis.rng import ImageRng, Rng, normal_like
-
-TIME_SCALE = 1000  # the time embedding's frequencies were made for steps out of 1000
 
 
 class Consistency(System):

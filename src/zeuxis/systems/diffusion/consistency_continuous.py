@@ -29,11 +29,10 @@ from zeuxis.diffusion.sampler import ByLevel, Denoise
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.nn.conditioner import ConditionKind, label_conditioner
-from zeuxis.nn.embed import sinusoid
+from zeuxis.nn.embed import SLOW_TIME_SCALE, sinusoid
 from zeuxis.nn.networks import Ends, build_network
 from zeuxis.rng import ImageRng, normal_like
 
-TIME_SCALE = 10  # small, or the embedding's derivative in time, which is part of the target, would be all noise
 TANGENT_NORM = 0.1
 FREQUENCIES = 32  # of the time that the weight is a function of
 LAST = math.pi / 2
@@ -66,6 +65,8 @@ class ContinuousConsistency(System):
             "The networks are as elsewhere here, without the paper's double normalisation of scale and shift.",
             "The derivative's part grows over a share of the training, not over 10,000 iterations.",
             "Between the calls of sampling in steps lies an even share of the angle, not a searched time.",
+            "The norm that the tangent is divided by is over the root of its numbers, so that c weighs as much at any "
+            "size of picture; the paper writes the norm itself.",
         ),
     )
 
@@ -113,10 +114,9 @@ class ContinuousConsistency(System):
         noisy, along = cos * image + sin * noise, cos * noise - sin * image
         answer, change = self.answer_and_change(noisy, t, along, self.conditioner(turn.batch.condition, n))
         tangent = self.tangent(answer.detach(), change, noisy, t, along, min(1.0, turn.progress / max(self.warm, 1e-9)))
-        size = tangent.flatten(1).norm(dim=1) / math.sqrt(image[0].numel())  # (B,)
-        tangent = tangent / append_dims(size + TANGENT_NORM, image)
+        tangent, size = normalised(tangent)
         error = (answer - answer.detach() - tangent).square().flatten(1).mean(1)  # (B,)
-        weight = self.weigher(sinusoid(t * TIME_SCALE, FREQUENCIES))[:, 0].float()  # w_phi(t)
+        weight = self.weigher(sinusoid(t * SLOW_TIME_SCALE, FREQUENCIES))[:, 0].float()  # w_phi(t)
         turn.note(change=size.mean())
         return (weight.exp() * error - weight).mean()
 
@@ -141,7 +141,7 @@ class ContinuousConsistency(System):
 
     def answer(self, x: Tensor, t: Level, conditioning: Conditioning) -> Tensor:
         """F(x / sigma_d, t)."""
-        out: Tensor = self.network(x / self.sigma_data, for_each(t * TIME_SCALE, x), **conditioning)
+        out: Tensor = self.network(x / self.sigma_data, for_each(t * SLOW_TIME_SCALE, x), **conditioning)
         return out.float()
 
     def consistent(self, x: Tensor, t: Level, conditioning: Conditioning) -> Tensor:
@@ -181,3 +181,9 @@ class ContinuousConsistency(System):
             noise = self.sigma_data * rng.normal(n, *self.shape, device=self.device)
             x = self.consistent(math.cos(t) * x + math.sin(t) * noise, t, given)
         return x.clamp(-1, 1)
+
+
+def normalised(tangent: Tensor) -> tuple[Tensor, Tensor]:
+    """g / (|g| / sqrt(D) + c) of each picture (B, C, H, W), and |g| / sqrt(D), (B,): Algorithm 1 has c = 0.1."""
+    size = tangent.flatten(1).norm(dim=1) / math.sqrt(tangent[0].numel())
+    return tangent / append_dims(size + TANGENT_NORM, tangent), size

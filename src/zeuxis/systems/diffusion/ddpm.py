@@ -37,6 +37,7 @@ from zeuxis.knobs import Knob, Sampling
 from zeuxis.nn.augment import random_flip
 from zeuxis.nn.centre import centre_features
 from zeuxis.nn.conditioner import ConditionKind, drop_mask, label_conditioner
+from zeuxis.nn.embed import TIME_SCALE
 from zeuxis.nn.unet import UNet, check_sides
 from zeuxis.rng import ImageRng, Rng, normal_like
 from zeuxis.verbs import Likelihood
@@ -165,7 +166,7 @@ class DDPM(System):
 
     def _network(self, noisy: Tensor, t: Level, conditioning: Conditioning) -> Tensor:
         # The time embedding's frequencies were made for 1000 steps.
-        time = for_each(t * (1000 / len(self.path)), noisy)  # (B,)
+        time = for_each(t * (TIME_SCALE / len(self.path)), noisy)  # (B,)
         prediction: Tensor = self.network(noisy, time, **conditioning)
         return prediction
 

@@ -36,8 +36,9 @@ from zeuxis.knobs import Sampling
 from zeuxis.nn.augment import random_flip
 from zeuxis.nn.conditioner import ConditionKind, drop_mask, label_conditioner
 from zeuxis.nn.dit import DiT as Transformer
+from zeuxis.nn.embed import TIME_SCALE
 from zeuxis.rng import ImageRng, normal_like
-from zeuxis.systems.diffusion._latents import LatentSpace, measured_scale
+from zeuxis.systems.diffusion._latents import LatentSpace, scale_at_first, scale_in_use
 
 _PREDICTIONS: tuple[Prediction, ...] = ("epsilon", "x0", "v")
 
@@ -124,7 +125,7 @@ class DiffusionTransformer(System):
             self.freeze(first_stage)
             self.latents = LatentSpace(first_stage, self.shape)
         self.diffused = self.shape if self.latents is None else self.latents.shape
-        self.register_buffer("scale", torch.tensor(1.0 if first_stage is None else float(scale)))  # 0: not measured yet
+        self.register_buffer("scale", scale_at_first(1.0 if first_stage is None else scale))
         self.path = VariancePreserving(betas(schedule, chain))
         z, rows, columns = self.diffused
         self.network = Transformer(
@@ -180,26 +181,21 @@ class DiffusionTransformer(System):
         batch = turn.batch
         if self.flips:
             batch = replace(batch, image=random_flip(batch.image, turn.rng))
-        if self.latents is None or self.first_stage is None:
-            return batch.image
-        if turn.first and not self.scale:
-            every = torch.cat([self.latents.of_batch(part.batch) for part in turn.parts])
-            self.scale.copy_(measured_scale(every, self.first_stage))
-        return self.scale * self.latents.of_batch(batch)
+        return batch.image if self.latents is None else self.latents.diffused(turn, batch, self.scale)
 
     # -- verbs ------------------------------------------------------------------------------------
 
-    @property
-    def _scale(self) -> Tensor:
-        return self.scale.where(self.scale > 0, 1.0)
-
     def encode(self, image: Tensor) -> Tensor:
         """The latents ``(B, Z, h, w)`` that are diffused, of pictures ``(B, C, H, W)``."""
-        return super().encode(image) if self.latents is None else self._scale * self.latents.encode(image)
+        if self.latents is None:
+            return super().encode(image)
+        return scale_in_use(self.scale) * self.latents.encode(image)
 
     def decode(self, latent: Tensor) -> Tensor:
         """Pictures ``(B, C, H, W)`` in [-1, 1] of such latents."""
-        return super().decode(latent) if self.latents is None else self.latents.decode(latent / self._scale)
+        if self.latents is None:
+            return super().decode(latent)
+        return self.latents.decode(latent / scale_in_use(self.scale))
 
     def denoise(self, x: Tensor, sigma: Level, conditioning: Conditioning) -> Tensor:
         """What is expected given ``x = x0 + sigma noise``, and beside it v where that is learnt: ``(B, V, h, w)``.
@@ -218,7 +214,7 @@ class DiffusionTransformer(System):
 
     def _network(self, noisy: Tensor, t: Level, conditioning: Conditioning) -> tuple[Tensor, Tensor | None]:
         """What the network predicts ``(B, Z, h, w)``, and of the variance, where it learns that, as much."""
-        time = for_each(t * (1000 / len(self.path)), noisy)  # (B,), out of the 1000 that embeddings are made for
+        time = for_each(t * (TIME_SCALE / len(self.path)), noisy)  # (B,)
         out = self.network(noisy, time, **conditioning).float()
         if not self.learned:
             return out, None

@@ -9,8 +9,10 @@ Paper -> code: y -> image, n -> noisy - image, D_theta -> denoise, F_theta -> ne
 -> the fields of ``Coefficients``, lambda(sigma) -> ``weighting.edm``, P_mean and P_std -> mean and std, sigma_min and
 sigma_max -> low and high, S_churn -> the knob churn, of Heun's method.
 
+Options give the magnitude-preserving network and the weighting of Karras et al. 2024 ("EDM2", arXiv:2312.02696).
+
 Parts: diffusion/precondition.py, diffusion/weighting.py, diffusion/schedule.py (``karras``), diffusion/sampler.py,
-diffusion/guidance.py, nn/networks.py, nn/conditioner.py.
+diffusion/guidance.py, nn/networks.py, nn/magnitude.py, nn/conditioner.py.
 """
 
 from __future__ import annotations
@@ -34,10 +36,10 @@ from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.nn.augment import random_flip
 from zeuxis.nn.conditioner import ConditionKind, drop_mask, label_conditioner
-from zeuxis.nn.networks import UNETS, Ends, build_network
+from zeuxis.nn.embed import TIME_SCALE
+from zeuxis.nn.magnitude import Uncertainty, force_unit_weights
+from zeuxis.nn.networks import UNETS_AND_MP, Ends, build_network
 from zeuxis.rng import ImageRng, Rng, normal_like
-
-TIME_SCALE = 1000  # the time embedding's frequencies were made for steps out of 1000
 
 
 class EDM(System):
@@ -45,7 +47,7 @@ class EDM(System):
     class-conditional.
 
     Args:
-        network: a table of :data:`zeuxis.nn.networks.UNETS`: the network; DDPM's U-Net where none is named.
+        network: a table of :data:`zeuxis.nn.networks.UNETS_AND_MP`: the network; DDPM's U-Net where none is named.
         sigma_data: standard deviation of the images.
         mean: of the logarithm of the levels that training visits.
         std: standard deviation of that logarithm.
@@ -54,6 +56,8 @@ class EDM(System):
         rho: spacing of the levels; larger has more of them near the least.
         drop: how often training hides the condition, for classifier-free guidance; idle without one.
         flips: whether training flips every second picture from left to right.
+        uncertainty: whether each level's loss is divided by what it is expected to be, which is learnt beside it (EDM2,
+            Eq. 21): none then counts for more than another.
         steps: levels that sampling calls the network at, Heun's method twice but for the last: default of the knob.
         tolerance: of the solver of the likelihood's equation, a step and a dimension; larger is quicker.
     """
@@ -79,6 +83,7 @@ class EDM(System):
             "A class is embedded by a table that has one more row for none, so that it can be hidden.",
             "Heun's correction is held to the change between two answers, which cuts the last five of 18 steps' own.",
             "c_noise is multiplied by 1000, which is what the time embedding's frequencies were made for.",
+            "EDM2's network brings a class's vector to magnitude 1, not its table's rows; no dropout, no clipping.",
         ),
     )
 
@@ -97,6 +102,7 @@ class EDM(System):
         rho: float = 7.0,
         drop: float = 0.1,
         flips: bool = False,
+        uncertainty: bool = False,
         steps: int = 18,
         guidance: float = 1.0,
         sampler: str = "heun",
@@ -107,10 +113,12 @@ class EDM(System):
         self.tolerance = tolerance
         self.sigma_data, self.mean, self.std = sigma_data, mean, std
         self.low, self.high, self.rho, self.drop, self.flips = low, high, rho, drop, flips
-        self.network = build_network(network, Ends(self.shape), UNETS)
+        self.network = build_network(network, Ends(self.shape), UNETS_AND_MP)
         self.stride = self.network.stride
         self.conditioner = label_conditioner(condition, classes, self.network.vector_width)
-        self.player = Player("network", (self.network, self.conditioner), lr=1e-3)
+        self.uncertainty = Uncertainty() if uncertainty else None
+        nets = (self.network, self.conditioner, *((self.uncertainty,) if self.uncertainty is not None else ()))
+        self.player = Player("network", nets, lr=1e-3)
 
     def players(self) -> tuple[Player, ...]:
         return (self.player,)
@@ -132,7 +140,16 @@ class EDM(System):
         noisy = image + append_dims(sigma, image) * normal_like(image, turn.rng)
         dropped = drop_mask(n, self.drop, turn.rng, image.device)
         x0 = self.denoise(noisy, sigma, self.conditioner(turn.batch.condition, n, dropped))
-        return (weighting.edm(sigma, self.sigma_data) * weighting.squared_error(x0, image)).mean()
+        error = weighting.edm(sigma, self.sigma_data) * weighting.squared_error(x0, image)  # (B,)
+        if self.uncertainty is None:
+            return error.mean()
+        turn.note(error=error.mean())
+        u = self.uncertainty(edm(sigma, self.sigma_data).noise)  # (B,)
+        return (error / u.exp() + u).mean()
+
+    def after_round(self, turn: Turn) -> None:
+        """EDM2, Algorithm 1: of a network that preserves magnitudes, the weights' own."""
+        force_unit_weights(self)
 
     def denoise(self, x: Tensor, sigma: Level, conditioning: Conditioning) -> Tensor:
         """D (Eq. 7): the expected image (B, C, H, W) given ``x = image + sigma noise``; ``sigma`` (B,), or one."""

@@ -8,33 +8,31 @@ other diffusion model), u_t -> velocity, v_t(x; theta) -> network, psi_t(x_0) ->
 
 Parts: diffusion/path.py (``Straight``), diffusion/straight.py (velocity, image or noise), diffusion/schedule.py and
 diffusion/sampler.py, diffusion/likelihood.py, diffusion/guidance.py, nn/networks.py (and the one network that is
-chosen), nn/conditioner.py and, for captions, nn/caption_conditioner.py.
-
-Axes: S rows and columns of a sketch.
+chosen), nn/conditioner.py and, for captions, nn/caption_conditioner.py; of options diffusion/coupling.py,
+diffusion/snapshot.py, losses/dispersive.py and _sketch.py.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
-from zeuxis.diffusion.coupling import COUPLINGS, Coupling
+from zeuxis.diffusion.coupling import Coupling, coupling_under
 from zeuxis.diffusion.guidance import Conditioning, autoguided, bind_condition, classifier_free
 from zeuxis.diffusion.likelihood import differentiable, draw_probe, straight_log_prob
 from zeuxis.diffusion.path import Level, Straight, add_noise, append_dims, for_each
 from zeuxis.diffusion.precondition import to_x0
 from zeuxis.diffusion.sampler import ON_STRAIGHT, ByLevel, Denoise, with_knobs
 from zeuxis.diffusion.schedule import flow_levels, flow_times, shift_timesteps
+from zeuxis.diffusion.snapshot import Snapshot
 from zeuxis.diffusion.straight import ERRORS, StraightPrediction, coefficients
-from zeuxis.diffusion.weighting import TimeDensity, density, squared_error
+from zeuxis.diffusion.weighting import TimeDensity, density
 from zeuxis.errors import Unsupported, UsageError, lookup
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Knob, Sampling
@@ -42,11 +40,11 @@ from zeuxis.losses.dispersive import dispersive as dispersive_loss
 from zeuxis.nn.caption_conditioner import caption_conditioner, text_options
 from zeuxis.nn.centre import centre_features
 from zeuxis.nn.conditioner import Conditioner, ConditionKind, LabelConditioner, NoCondition, drop_mask
+from zeuxis.nn.embed import TIME_SCALE
 from zeuxis.nn.networks import Ends, build_network
 from zeuxis.nn.watched import watched
 from zeuxis.rng import ImageRng, Rng, normal_like
-
-TIME_SCALE = 1000  # the time embedding's frequencies were made for steps out of 1000
+from zeuxis.systems.diffusion._sketch import shown_with_sketch, sketch_error
 
 
 class FlowMatching(System):
@@ -70,6 +68,7 @@ class FlowMatching(System):
         dispersive: weight of a loss that keeps what the network's middle makes of different pictures apart (Wang & He
             2025, 2506.09027); 0: none.
         shift: above 1, training and sampling spend more of their time near noise, where the layout is decided.
+        tolerance: of the solver of the likelihood's equation, a step and a dimension; larger is quicker.
     """
 
     card = Card(
@@ -126,19 +125,15 @@ class FlowMatching(System):
         guidance: float = 1.0,
         sampler: str = "euler",
         shift: float = 1.0,
+        tolerance: float = 1e-4,
     ) -> None:
         super().__init__()
         self.shape = Shape(*shape)
         self.density, self.drop = density(times), drop
-        self.shift = shift
-        self.coupling, self.snapshot, self.dispersive = lookup("coupling", coupling, COUPLINGS), snapshot, dispersive
+        self.shift, self.tolerance = shift, tolerance
+        self.coupling, self.snapshot, self.dispersive = coupling_under(condition, coupling), snapshot, dispersive
         self.predicts, self.error = predicts, lookup("prediction", predicts, ERRORS)
         self.path = Straight()
-        if coupling != "independent" and condition != "none":
-            raise Unsupported(
-                f"coupling '{coupling}' with condition '{condition}': under a condition the noise would no longer be "
-                "normal, which sampling draws; set condition 'none', or coupling 'independent'"
-            )
         if text and condition != "caption":
             raise Unsupported(
                 f"condition '{condition}' has no text to encode: set condition 'caption' or no model.text"
@@ -156,9 +151,8 @@ class FlowMatching(System):
             "caption": lambda: caption_conditioner(words, options, vector, channels),
         }
         self.conditioner = lookup("condition", condition, conditioners)()
-        self.guide: nn.ModuleList | None = None  # the network and the conditioner as they were
-        if snapshot:
-            self.guide = nn.ModuleList(copy.deepcopy(net) for net in (self.network, self.conditioner))
+        self.guide = Snapshot((self.network, self.conditioner)) if snapshot else None
+        if self.guide is not None:
             self.freeze(self.guide)
             self.register_buffer("taken", torch.zeros((), dtype=torch.bool))  # whether the snapshot has been made
         self.player = Player("network", (self.network, self.conditioner), lr=1e-4)
@@ -181,25 +175,27 @@ class FlowMatching(System):
         noisy = add_noise(self.path, image, noise, t)  # Eq. 22 with sigma_min = 0
         dropped = drop_mask(len(image), self.drop, turn.rng, image.device)
         conditioning = self.conditioner(turn.batch.condition, len(image), dropped)
-        with watched(self.network.centre if self.dispersive else None) as made:
+        with watched(self.network.centre if self.dispersive else None) as centre:
             prediction = self._network(noisy, t, conditioning)
         loss = self.error(prediction, image, noise, t).mean()
-        for features in made:
-            apart = dispersive_loss(features.flatten(1))
-            turn.note(dispersive=apart)
-            loss = loss + self.dispersive * apart
-        if "sketch" in conditioning:
-            sketch = conditioning["sketch"]  # (B, C, S, S)
-            error = (squared_error(sketch, adaptive_avg_pool2d(image, sketch.shape[-1])) * ~dropped).mean()
-            turn.note(sketch=error)
-            loss = loss + error
+        for name, weight, term in self._beside(centre, conditioning, image, dropped):
+            turn.note(**{name: term})
+            loss = loss + weight * term
         return loss
+
+    def _beside(
+        self, centre: Sequence[Tensor], conditioning: Conditioning, image: Tensor, dropped: Tensor
+    ) -> Iterator[tuple[str, float, Tensor]]:
+        """What options add to the loss: names, weights and values."""
+        for features in centre:
+            yield "dispersive", self.dispersive, dispersive_loss(features.flatten(1))
+        if "sketch" in conditioning:
+            yield "sketch", 1.0, sketch_error(conditioning["sketch"], image, dropped)
 
     def after_round(self, turn: Turn) -> None:
         """The snapshot is made once, when it is due."""
         if self.guide is not None and not self.taken and turn.progress >= self.snapshot:
-            for mine, now in zip(self.guide, (self.network, self.conditioner), strict=True):
-                mine.load_state_dict(now.state_dict())
+            self.guide.take((self.network, self.conditioner))
             self.taken.fill_(True)
 
     def denoise(self, x: Tensor, t: Level, conditioning: Conditioning, network: nn.Module | None = None) -> Tensor:
@@ -208,11 +204,7 @@ class FlowMatching(System):
 
     def _network(self, x: Tensor, t: Level, conditioning: Conditioning, network: nn.Module | None = None) -> Tensor:
         """What the network, or another of its kind, predicts (B, C, H, W)."""
-        given, shown = dict(conditioning), x
-        if "sketch" in given:
-            # Detached: the sketch stays what its own loss makes it, the average picture of its caption.
-            sketch = given.pop("sketch").detach().to(x.dtype)
-            shown = torch.cat([x, interpolate(sketch, x.shape[2:], mode="bilinear")], 1)  # (B, 2 C, H, W)
+        shown, given = shown_with_sketch(x, conditioning)
         net = self.network if network is None else network
         prediction: Tensor = net(shown, for_each(t * TIME_SCALE, x), **given)
         return prediction.float()
@@ -275,4 +267,5 @@ class FlowMatching(System):
         """
         with differentiable():
             null = bind_condition(self.denoise, self.conditioner.null(len(image)), conditional=False)
-            return straight_log_prob(null, image, probes=[draw_probe(image, rng)]).log_prob
+            probes = [draw_probe(image, rng)]
+            return straight_log_prob(null, image, probes=probes, tolerance=self.tolerance).log_prob

@@ -30,15 +30,16 @@ from zeuxis.diffusion.precondition import Prediction, in_ve, on_path, target, to
 from zeuxis.diffusion.sampler import ByLevel, Denoise, with_knobs
 from zeuxis.diffusion.schedule import Spacing, respaced
 from zeuxis.diffusion.weighting import min_snr, squared_error
-from zeuxis.errors import UnknownName, Unsupported, UsageError, lookup
+from zeuxis.errors import UnknownName, Unsupported, lookup
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.nn.caption_conditioner import caption_conditioner, text_options
 from zeuxis.nn.conditioner import Conditioner, LabelConditioner, NoCondition, drop_mask
+from zeuxis.nn.embed import TIME_SCALE
 from zeuxis.nn.networks import Ends, build_network
 from zeuxis.nn.spatial import InpaintingConditioner, LayoutConditioner
 from zeuxis.rng import ImageRng, normal_like
-from zeuxis.systems.diffusion._latents import LatentSpace, measured_scale
+from zeuxis.systems.diffusion._latents import LatentSpace, scale_at_first, scale_in_use
 from zeuxis.systems.diffusion._sketch import shown_with_sketch, sketch_error
 
 _PREDICTIONS: tuple[Prediction, ...] = ("epsilon", "x0", "v")
@@ -121,13 +122,11 @@ class LatentDiffusion(System):
         self.shape = Shape(*shape)
         if predicts not in _PREDICTIONS:
             raise UnknownName("prediction", predicts, _PREDICTIONS)
-        if scale < 0:
-            raise UsageError(f"scale {scale}: latents are multiplied by a positive number, or by a measured one (0)")
         self.predicts, self.gamma, self.drop = predicts, gamma, drop
         self.first_stage = first_stage
         self.freeze(first_stage)
         self.latents = LatentSpace(first_stage, self.shape)
-        self.register_buffer("scale", torch.tensor(float(scale)))  # 0 until it is measured
+        self.register_buffer("scale", scale_at_first(scale))
         self.path = VariancePreserving(betas(schedule, chain))
         options, captions = text_options(text), condition == "caption"
         if text and not captions:
@@ -162,10 +161,7 @@ class LatentDiffusion(System):
 
     def predict(self, turn: Turn) -> Tensor:
         """L_LDM (Eq. 3): the noise at a random step of the chain, in the latent of a picture."""
-        if turn.first and not self.scale:
-            every = torch.cat([self.latents.of_batch(part.batch) for part in turn.parts])
-            self.scale.copy_(measured_scale(every, self.first_stage))
-        latent = self.scale * self.latents.of_batch(turn.batch)  # (B, Z, h, w)
+        latent = self.latents.diffused(turn, turn.batch, self.scale)  # (B, Z, h, w)
         noise = normal_like(latent, turn.rng)
         t = turn.rng.integers(len(self.path), len(latent), device=latent.device)  # (B,)
         noisy = add_noise(self.path, latent, noise, t)
@@ -183,17 +179,13 @@ class LatentDiffusion(System):
 
     # -- verbs ------------------------------------------------------------------------------------
 
-    @property
-    def _scale(self) -> Tensor:
-        return self.scale.where(self.scale > 0, 1.0)  # a model that has seen no batch leaves latents as they are
-
     def encode(self, image: Tensor) -> Tensor:
         """The latents ``(B, Z, h, w)`` that are diffused, of pictures ``(B, C, H, W)``."""
-        return self._scale * self.latents.encode(image)
+        return scale_in_use(self.scale) * self.latents.encode(image)
 
     def decode(self, latent: Tensor) -> Tensor:
         """Pictures ``(B, C, H, W)`` in [-1, 1] of such latents."""
-        return self.latents.decode(latent / self._scale)
+        return self.latents.decode(latent / scale_in_use(self.scale))
 
     def denoise(self, x: Tensor, sigma: Level, conditioning: Conditioning) -> Tensor:
         """The expected latent ``(B, Z, h, w)`` given ``x = latent + sigma noise``; ``sigma`` (B,), or one for all."""
@@ -205,7 +197,7 @@ class LatentDiffusion(System):
         given = dict(rest)
         if "shown" in given:
             seen = torch.cat([noisy, given.pop("shown").to(noisy.dtype)], 1)
-        time = for_each(t * (1000 / len(self.path)), noisy)  # (B,), out of the 1000 that embeddings are made for
+        time = for_each(t * (TIME_SCALE / len(self.path)), noisy)  # (B,)
         return self.network(seen, time, **given)
 
     def denoiser(self, condition: Condition, n: int, how: Sampling = Sampling()) -> Denoise:

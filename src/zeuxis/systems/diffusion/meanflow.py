@@ -32,11 +32,11 @@ from zeuxis.errors import UsageError
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.nn.conditioner import ConditionKind, label_conditioner
+from zeuxis.nn.embed import SLOW_TIME_SCALE
 from zeuxis.nn.networks import Ends, build_network
 from zeuxis.nn.two_times import TwoTimes
 from zeuxis.rng import ImageRng, normal_like
 
-TIME_SCALE = 10  # small, or the embedding's derivative in time, which is part of the target, would be all noise
 NORM = 1e-3  # c of the adaptive weight (Eq. 22)
 
 
@@ -138,7 +138,7 @@ class MeanFlow(System):
 
     def velocity(self, x: Tensor, t: Level, span: Level, conditioning: Conditioning) -> Tensor:
         """The mean velocity (B, C, H, W) from t down to r = t - ``span``, at ``x`` there."""
-        times = for_each(t * TIME_SCALE, x), for_each(span * TIME_SCALE, x)
+        times = for_each(t * SLOW_TIME_SCALE, x), for_each(span * SLOW_TIME_SCALE, x)
         out: Tensor = self.network(x, *times, **conditioning)
         return out.float()
 

@@ -31,10 +31,9 @@ from zeuxis.diffusion.weighting import squared_error
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Knob, Sampling
 from zeuxis.nn.conditioner import ConditionKind, drop_mask, label_conditioner
+from zeuxis.nn.embed import TIME_SCALE
 from zeuxis.nn.networks import UNETS, Ends, build_network
 from zeuxis.rng import ImageRng, normal_like
-
-TIME_SCALE = 1000  # the time embedding's frequencies were made for steps out of 1000
 
 
 class NCSN(System):
@@ -69,21 +68,8 @@ class NCSN(System):
                 "sampler",
                 "choice",
                 "Langevin dynamics, or a solver of the flow's equation",
-                choices=(
-                    "annealed-langevin",
-                    "euler",
-                    "heun",
-                    "midpoint",
-                    "ddim",
-                    "ancestral",
-                    "dpmpp-2s",
-                    "dpmpp-sde",
-                    "dpmpp-2m",
-                    "dpmpp-2m-sde",
-                    "unipc",
-                    "unipc-3",
-                    "lms",
-                ),
+                choices=("annealed-langevin",),
+                beside=True,
             ),
             "eta",
             "churn",

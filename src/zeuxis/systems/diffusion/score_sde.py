@@ -34,10 +34,10 @@ from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Knob, Sampling
 from zeuxis.nn.augment import random_flip
 from zeuxis.nn.conditioner import ConditionKind, drop_mask, label_conditioner
+from zeuxis.nn.embed import TIME_SCALE
 from zeuxis.nn.networks import UNETS, Ends, build_network
 from zeuxis.rng import ImageRng, Rng, normal_like
 
-TIME_SCALE = 1000  # the time embedding's frequencies were made for steps out of 1000
 RANGES: Mapping[str, tuple[float, float]] = {"vp": (0.1, 20.0), "sub-vp": (0.1, 20.0), "ve": (0.02, 100.0)}
 
 
@@ -76,21 +76,8 @@ class ScoreSDE(System):
                 "sampler",
                 "choice",
                 "predictor-corrector, or a solver of the flow's equation",
-                choices=(
-                    "predictor-corrector",
-                    "euler",
-                    "heun",
-                    "midpoint",
-                    "ddim",
-                    "ancestral",
-                    "dpmpp-2s",
-                    "dpmpp-sde",
-                    "dpmpp-2m",
-                    "dpmpp-2m-sde",
-                    "unipc",
-                    "unipc-3",
-                    "lms",
-                ),
+                choices=("predictor-corrector",),
+                beside=True,
             ),
             "eta",
             "churn",

@@ -32,11 +32,10 @@ from zeuxis.errors import UsageError
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.nn.conditioner import ConditionKind, label_conditioner
+from zeuxis.nn.embed import TIME_SCALE
 from zeuxis.nn.networks import Ends, build_network
 from zeuxis.nn.two_times import TwoTimes
 from zeuxis.rng import ImageRng, normal_like
-
-TIME_SCALE = 1000  # the time embedding's frequencies were made for steps out of 1000
 
 
 class Shortcut(System):

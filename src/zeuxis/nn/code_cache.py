@@ -1,21 +1,35 @@
 """The codes of pictures that were tokenised before, by a tokeniser that never changes: each picture costs it once.
 
-Axes: P values of a picture.
+Axes: P values of a picture, N its codes.
 """
 
 from __future__ import annotations
 
 import math
 from functools import cached_property
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from zeuxis.batch import Batch, Shape
 from zeuxis.rng import Stream
-from zeuxis.systems.autoregressive._codes import CodeTokeniser, tokenise
 
 MOST = 2**24  # codes that are kept, at most (64 MiB)
+
+
+class CodeTokeniser(Protocol):
+    """Pictures to codes and back: the two methods that are used of a tokeniser once it has been checked."""
+
+    def encode(self, image: Tensor) -> Tensor: ...
+
+    def decode(self, latent: Tensor) -> Tensor: ...
+
+
+def tokenise(tokeniser: CodeTokeniser, image: Tensor) -> Tensor:
+    """The codes ``(B, N)`` int64 of images ``(B, C, H, W)``, the same whether or not training is in bfloat16."""
+    with torch.no_grad(), torch.autocast(image.device.type, enabled=False):
+        return tokeniser.encode(image).flatten(1)
 
 
 class CodeCache:

@@ -1,0 +1,82 @@
+"""What can be measured of a model on some data: found out before a picture is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from zeuxis.api.features import Features
+from zeuxis.api.model import Model
+from zeuxis.data.source import Source
+from zeuxis.errors import Unsupported, UsageError
+from zeuxis.metrics.record import FEW
+from zeuxis.metrics.table import METRICS, OF_FEATURES
+
+NEIGHBOURS = ("precision", "recall", "density", "coverage")
+LEAST = {**dict.fromkeys(NEIGHBOURS, 4), "two-sample": 4}  # pictures that a metric cannot do without
+GAUSSIAN = ("frechet", "rebuilt-frechet")  # metrics that fit a covariance to the features of the call
+
+
+def enough(metrics: Sequence[str], pictures: int) -> tuple[tuple[str, ...], str | None]:
+    """Those of ``metrics`` that so many ``pictures`` are enough for, and a line on the others."""
+    able = tuple(metric for metric in metrics if pictures >= LEAST.get(metric, 1))
+    left = [metric for metric in metrics if metric not in able]
+    if not left:
+        return able, None
+    return able, f"left out, for {pictures} pictures are too few: {', '.join(f'{m} (from {LEAST[m]})' for m in left)}"
+
+
+def check(model: Model, metrics: Sequence[str], source: Source, pictures: int) -> None:
+    """Refuse a metric that the model, its data or the number of ``pictures`` cannot give.
+
+    Raises:
+        UsageError: with what it needs, and the mend.
+    """
+    for name in metrics:
+        if pictures < LEAST.get(name, 1):
+            raise UsageError(
+                f"{pictures} pictures are too few for {name}, which needs {LEAST[name]}: give data with more held-out "
+                "pictures, or another --metric"
+            )
+    for name in metrics:
+        needs = set(METRICS[name].needs)
+        verbs = ", ".join(sorted(model.verbs))
+        if needs & {"fake", "fake_views", "fake_to_training", "grain", "untrained"} and "sample" not in model.verbs:
+            raise Unsupported(
+                f"{name} is of pictures that a model draws, and '{model.name}' draws none; it can: {verbs}"
+            )
+        rebuilds = METRICS[name].score is not None or needs & {"reconstructed", "code_usage"}
+        if rebuilds and not {"encode", "decode"} <= model.verbs:
+            raise Unsupported(
+                f"{name} needs a model that rebuilds pictures, and '{model.name}' does not; it can: {verbs}"
+            )
+        if "code_usage" in needs and model.system.codes is None:
+            raise Unsupported(f"{name} needs a model of codes from a codebook, and '{model.name}' has none")
+        if "log_prob" in needs and "log_prob" not in model.verbs:
+            raise Unsupported(f"{name} needs a model with a likelihood, and '{model.name}' has none; it can: {verbs}")
+        if "caption_log_prob" in needs and "caption" not in source.spec.provides:
+            raise Unsupported(f"{name} needs captions, and '{source.name}' has none: give other --data")
+
+
+def check_space(space: Features, model: Model) -> None:
+    """Refuse a feature space of pictures of other channels than the model's."""
+    if space.channels is not None and space.channels != model.system.shape.channels:
+        raise UsageError(
+            f"features '{space.name}' are of pictures of {space.channels} channels, and '{model.name}' makes "
+            f"{model.system.shape.channels}: give --features pixels-8, which takes any"
+        )
+
+
+def too_few(space: Features, metrics: Sequence[str], model: Model, pictures: int) -> str | None:
+    """A line where the Fréchet distance is asked for in a space of more dimensions than there are pictures."""
+    asked = [metric for metric in metrics if metric in GAUSSIAN and OF_FEATURES & set(METRICS[metric].needs)]
+    if not asked or pictures >= FEW:
+        return None
+    dimensions = space.of(torch.zeros(1, *model.system.shape)).shape[1]
+    if pictures > dimensions:
+        return None
+    return (
+        f"{pictures} pictures are too few for the {dimensions} dimensions of {space.name}: {' and '.join(asked)} of so "
+        f"few say little; give {2 * dimensions} or more, or compare by --metric kernel, which is not biased"
+    )

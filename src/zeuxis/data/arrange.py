@@ -1,0 +1,142 @@
+"""A folder of pictures as it is understood: its splits, each with a listing, what is ignored, and a line that says."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from zeuxis.data.captions import METADATA, Metadata, read_metadata, resolve
+from zeuxis.data.layouts import Listing, SplitFiles, list_split
+from zeuxis.data.source import Skipped
+from zeuxis.data.splits import BESIDE, Home, Homes, homes_of
+from zeuxis.data.survey import Survey, survey
+from zeuxis.errors import DataError
+
+
+@dataclass
+class Arranged:
+    """What ``root`` holds: for every home the listing of what lies there."""
+
+    root: Path
+    parts: list[tuple[Home, Listing]]
+    ignored: tuple[Skipped, ...]
+    said: str
+
+    def given(self, letter: str) -> dict[str, tuple[Home, Listing]]:
+        """The splits that have a home of their own, of one of two collections (A, B) or of all ("")."""
+        return {home.split: (home, listing) for home, listing in self.parts if home.letter == letter}
+
+    @property
+    def unpaired(self) -> bool:
+        """Whether it is two collections without correspondence."""
+        return {home.letter for home, _ in self.parts} == {"A", "B"}
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Of splits that give something else beside their pictures than those to train on."""
+        said = []
+        for home, listing in self.parts:
+            wanted = self.given(home.letter)["train"][1].gives
+            if listing.examples and listing.gives != wanted:
+                own, theirs = (" and ".join(sorted(each)) or "nothing" for each in (listing.gives, wanted))
+                said.append(f"beside the pictures of {home.name}/ there is {own}, of those to train on {theirs}")
+        return tuple(said)
+
+    @property
+    def skipped(self) -> list[Skipped]:
+        """Every picture that is not used, as far as names tell."""
+        return [one for _, listing in self.parts for one in listing.skipped]
+
+    def line(self, further: Sequence[Skipped] = ()) -> str:
+        """How the folder was read and what is not used of it; ``further`` are what decoding found."""
+        out = Counter(one.kind for one in (*self.skipped, *further))
+        rest = Counter(one.kind for one in self.ignored)
+        not_used = [f"{n} {kind}" for kind, n in (*sorted(out.items()), *sorted(rest.items()))]
+        used = sum(len(listing.examples) for _, listing in self.parts) - len(further)
+        return f"read as {self.said}: {used} used; not used: {', '.join(not_used) or 'none'}"
+
+
+def arrange(path: str | Path) -> Arranged:
+    """What the folder at ``path`` holds.
+
+    Raises:
+        DataError: no folder, or one whose splits cannot be told.
+    """
+    root = Path(path).expanduser().resolve()
+    if not root.is_dir():
+        raise DataError(f"'{root}' is no folder: give a folder of pictures")
+    found = survey(root)
+    homes = homes_of([*found.pictures, *found.shards, *(one.path for one in found.skipped)])
+    return _Arranging(found, homes).done()
+
+
+class _Arranging:
+    """The steps from what was found to what is listed."""
+
+    def __init__(self, found: Survey, homes: Homes) -> None:
+        self.found, self.homes = found, homes
+        self.train = next(home for home in homes.homes if home.split == "train")
+        self.used_texts: set[str] = set()
+        self.unread: list[Skipped] = []
+
+    def done(self) -> Arranged:
+        parts: list[tuple[Home, Listing]] = []
+        classes: dict[str, tuple[str, ...]] = {}
+        shared = self._metadata({"", "".join(f"{name}/" for name in self.train.above)})
+        said, lost = resolve(self.found.root, shared, self.found.pictures, self.found.skipped)
+        for home in self.homes.homes:
+            part, misnamed = self._part(home, said if shared else None)
+            part = replace(part, classes=classes.get(home.letter) if home.split != "train" else None)
+            listing = list_split(part)
+            listing.skipped += misnamed
+            if home.split == "train":
+                classes[home.letter] = listing.class_names
+            unusable = [one for one in self.found.skipped if home.holds(one.path)]
+            if part.captions is not None:  # nothing is lost by what nobody named
+                named = {one.path for one in (*lost, *misnamed)}
+                unusable = [replace(one, kind="unnamed") for one in unusable if one.path not in named]
+            listing.skipped += unusable
+            if part.shards and part.pictures:
+                listing.skipped += [Skipped(path, "a shard beside pictures", "beside") for path in part.shards]
+            self.used_texts |= set(listing.texts)
+            parts.append((home, listing))
+        first = next(listing for home, listing in parts if home is self.train)
+        first.skipped += lost
+        first.skipped += [Skipped(path, BESIDE, "beside") for path in self.homes.beside]
+        texts = [
+            Skipped(path, "says nothing of a picture that is used", "text")
+            for path in self.found.texts
+            if path not in self.used_texts
+        ]
+        ignored = sorted([*self.found.ignored, *self.unread, *texts], key=lambda one: one.path)
+        return Arranged(self.found.root, parts, tuple(ignored), self.homes.said + first.how)
+
+    def _part(self, home: Home, said: list[tuple[str, str]] | None) -> tuple[SplitFiles, list[Skipped]]:
+        """What lies in ``home``; ``said`` is what metadata beside all splits say of pictures."""
+        pictures, shards = ([p for p in paths if home.holds(p)] for paths in (self.found.pictures, self.found.shards))
+        skipped = [one.path for one in self.found.skipped if home.holds(one.path)]
+        own = self._metadata({f"{'/'.join((*home.above, home.name))}/"}) if home.at == home.around else []
+        captions = [(path, text) for path, text in said or () if home.holds(path)]
+        more, lost = resolve(self.found.root, own, pictures, self.found.skipped)
+        known = bool(captions or own or (said is not None and home.split == "train"))
+        meant = [*pictures, *skipped] if pictures else [*shards, *skipped]
+        told = [*captions, *more] if known else None
+        return SplitFiles(self.found.root, home, pictures, shards, self.found.texts, meant, told), lost
+
+    def _metadata(self, folders: set[str]) -> list[Metadata]:
+        """The files of metadata in ``folders``, of each the first kind that is there."""
+        read: list[Metadata] = []
+        for folder in sorted(folders):
+            first = len(read)
+            here = [path for path in self.found.texts if path[: path.rfind("/") + 1] == folder]
+            named = [path for kind in METADATA for path in here if path[len(folder) :].lower() == kind]
+            for path in named:
+                self.used_texts.add(path)
+                file = read_metadata(self.found.root, path)
+                if file.unread or len(read) > first:
+                    self.unread.append(Skipped(path, file.unread or f"{read[-1].path} is read", "text"))
+                else:
+                    read.append(file)
+        return read

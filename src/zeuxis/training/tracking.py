@@ -1,0 +1,89 @@
+"""Where else a training is followed: TensorBoard's events, Weights & Biases. Both are extras, behind one small writer.
+
+Each gets the figures of the log, held-out ones among them, and the preview sheets.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+
+from zeuxis.errors import UnknownName, UsageError
+from zeuxis.files import is_utf8
+
+PREVIEW = "preview"  # what its pictures are called
+TENSORBOARD, WANDB, NONE = "tensorboard", "wandb", "none"
+
+
+class Tracker(Protocol):
+    """Follows a training. ``close`` is called once, at its end."""
+
+    def scalars(self, round: int, values: Mapping[str, float]) -> None: ...
+
+    def picture(self, round: int, path: Path) -> None:
+        """A preview sheet, which lies at ``path``."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class TensorBoard:
+    """Events in ``folder/events``: ``tensorboard --logdir FOLDER`` shows them."""
+
+    def __init__(self, folder: Path) -> None:
+        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  (an extra)
+
+        self._writer: Any = SummaryWriter(str(folder / "events"))
+
+    def scalars(self, round: int, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, round)
+
+    def picture(self, round: int, path: Path) -> None:
+        with Image.open(path) as sheet:
+            self._writer.add_image(PREVIEW, np.asarray(sheet.convert("RGB")), round, dataformats="HWC")
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class WeightsAndBiases:
+    """A run of the project "zeuxis", with its files in ``folder``. It sends them to a server, unless WANDB_MODE is
+    offline: so nobody is tracked by it who did not ask for it by name."""
+
+    def __init__(self, folder: Path) -> None:
+        self._wandb: Any = importlib.import_module("wandb")
+        self._run: Any = self._wandb.init(project="zeuxis", name=folder.name, dir=str(folder))
+
+    def scalars(self, round: int, values: Mapping[str, float]) -> None:
+        self._run.log(dict(values), step=round)
+
+    def picture(self, round: int, path: Path) -> None:
+        self._run.log({PREVIEW: self._wandb.Image(str(path))}, step=round)
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+TRACKERS: Mapping[str, Callable[[Path], Tracker]] = {TENSORBOARD: TensorBoard, WANDB: WeightsAndBiases}
+
+
+def check_trackers(names: Sequence[str]) -> None:
+    """Refuse names of trackers that there are not, or whose package is not installed."""
+    for name in names:
+        if name not in (*TRACKERS, NONE):
+            raise UnknownName("tracker", name, [*TRACKERS, NONE])
+        if name in TRACKERS and find_spec(name) is None:
+            raise UsageError(f"--track {name}: it is not installed: pip install {name}")
+
+
+def trackers(folder: Path, names: Sequence[str] = ()) -> list[Tracker]:
+    """Those called ``names``; without any TensorBoard, where it is installed and takes the folder's name (in UTF-8)."""
+    chosen = names or ([TENSORBOARD] if find_spec(TENSORBOARD) is not None and is_utf8(folder) else [])
+    return [TRACKERS[name](folder) for name in dict.fromkeys(chosen) if name != NONE]

@@ -1,0 +1,189 @@
+"""What is said of pictures beside them: metadata as lines or as a table, and texts of their names."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from folders import many, photo, put
+
+from zeuxis.data.check import check
+from zeuxis.data.folder import open_folder
+from zeuxis.data.source import ArraySource
+
+N = 40
+ODD = 'a\u2028b\x85c, "d" é'
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZEUXIS_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "root").mkdir()
+    many(tmp_path / "root", N)
+    return tmp_path / "root"
+
+
+def lines(text: Callable[[int], str] = str, name: str = "{:03}.png") -> list[bytes]:
+    facts = [{"file_name": name.format(k), "text": text(k)} for k in range(N)]
+    return [json.dumps(fact, ensure_ascii=False).encode() for fact in facts]
+
+
+def captions(root: Path) -> set[str]:
+    found: set[str] = set()
+    for split in ("train", "val", "test"):
+        source = open_folder(root, 8, split)
+        assert isinstance(source, ArraySource)
+        found |= set(source.batch(torch.arange(len(source))).condition.caption or ())
+    return found
+
+
+def left_out(root: Path) -> dict[str, str]:
+    return {f.path: f.kind for f in check(root).findings if f.left_out}
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("code", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+def test_lines_end_with_a_line_feed_and_nothing_else(root: Path, end: bytes, code: str) -> None:
+    text = end.join(lines(lambda k: f"{k} {ODD}")).decode()
+    data = text.encode(code) if code != "utf-16-be" else b"\xfe\xff" + text.encode(code)
+    put(root / "metadata.jsonl", data=data)
+    assert captions(root) == {f"{k} {ODD}" for k in range(N)} and left_out(root) == {}
+
+
+BAD: dict[str, bytes] = {
+    "half a line": b'{"file_name": "005.png", "te',
+    "another encoding": '{"file_name": "005.png", "text": "é"}'.encode("latin-1"),
+    "nested deep": b"[" * 100_000,
+    "a huge number": b'{"file_name": "005.png", "text": "x", "n": ' + b"9" * 10_000 + b"}",
+    "no object": b'["005.png", "x"]',
+    "no text": b'{"file_name": "005.png"}',
+    "a text that is none": b'{"file_name": "005.png", "text": 3}',
+    "half a character": b'{"file_name": "005.png", "text": "\\ud800"}',
+    "a line without end": b'{"file_name": "005.png", "text": "' + b"x" * (1 << 20) + b'"}',
+    "nothing there": b'{"file_name": "gone.png", "text": "x"}',
+    "elsewhere": b'{"file_name": "../../005.png", "text": "x"}',
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_one_bad_line_sets_one_picture_aside(root: Path, name: str) -> None:
+    data = lines()
+    data[5] = BAD[name]
+    put(root / "metadata.jsonl", data=b"\n".join(data))
+    assert captions(root) == {str(k) for k in range(N) if k != 5}
+    out = left_out(root)
+    assert len(out) == 2 and out["005.png"] == "unnamed"
+    assert next(path for path in out if path != "005.png") in ("metadata.jsonl, line 6", "gone.png", "../../005.png")
+
+
+@pytest.mark.parametrize(
+    ("on_disk", "written"),
+    [(unicodedata.normalize("NFD", "é{}.png"), unicodedata.normalize("NFC", "é{}.png")),
+     (unicodedata.normalize("NFC", "é{}.png"), unicodedata.normalize("NFD", "é{}.png")),
+     ("sub/{}.png", "sub\\{}.png"), ("sub/{}.png", "./sub//{}.png"), ("{}.JPG", "{}.jpg"),
+     ("a b#%{}.png", "a b#%{}.png")],
+)  # fmt: skip
+def test_names_are_found_in_another_form(tmp_path: Path, on_disk: str, written: str) -> None:
+    root = tmp_path / "other"
+    for k in range(N):
+        put(root / on_disk.format(k), photo(k), format="PNG")
+    put(root / "metadata.jsonl", data=b"\n".join(lines(name=written.replace("\\", "\\"))))
+    assert captions(root) == set(map(str, range(N)))
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+@pytest.mark.parametrize(("code", "end"), [("utf-8", "\n"), ("utf-8-sig", "\r\n"), ("utf-16", "\r\n")])
+def test_a_table_of_captions(root: Path, mark: str, code: str, end: str) -> None:
+    rows = [f"file_name{mark}text{mark}width", *(f'{k:03}.png{mark}"{k}, ""so""\nit is"{mark}9' for k in range(N))]
+    (root / "metadata.csv").write_bytes(end.join(rows).encode(code))
+    assert captions(root) == {f'{k}, "so"\nit is' for k in range(N)} and left_out(root) == {}
+
+
+@pytest.mark.parametrize("bad", [b'005.png,"never closed', b"005.png", b"005.png,\xe9", b"005.png,a,b,c"])
+def test_one_bad_row_sets_one_picture_aside(root: Path, bad: bytes) -> None:
+    rows = [b"file_name,text", *(b'%03d.png,"%d"' % (k, k) for k in range(N))]
+    rows[6] = bad
+    (root / "metadata.csv").write_bytes(b"\n".join(rows))
+    assert captions(root) == {str(k) for k in range(N) if k != 5}
+    assert left_out(root) == {"005.png": "unnamed", "metadata.csv, line 7": "metadata"}
+
+
+def test_a_table_that_says_no_captions_is_listed_and_not_read(root: Path) -> None:
+    (root / "metadata.csv").write_bytes(b"file_name,width\n000.png,9\n")
+    assert left_out(root) == {"metadata.csv": "text"} and open_folder(root, 8).spec.provides == frozenset()
+
+
+def test_lines_go_before_a_table_and_that_is_listed(root: Path) -> None:
+    put(root / "metadata.jsonl", data=b"\n".join(lines()))
+    put(root / "METADATA.CSV", data=b"file_name,text\n000.png,other\n")
+    assert captions(root) == set(map(str, range(N))) and left_out(root) == {"METADATA.CSV": "text"}
+
+
+def test_a_named_picture_that_cannot_be_used_says_why(root: Path) -> None:
+    data = lines()
+    data[5] = b'{"file_name": "phone.heic", "text": "x"}'
+    put(root / "metadata.jsonl", data=b"\n".join(data))
+    for name in ("phone.heic", "other.heic"):
+        put(root / name, data=b"x")
+    assert left_out(root) == {"phone.heic": "unsupported", "other.heic": "unnamed", "005.png": "unnamed"}
+
+
+def test_pictures_that_metadata_do_not_name_are_listed_and_are_no_fault(root: Path) -> None:
+    put(root / "metadata.jsonl", data=b"\n".join(lines()[:25]))
+    found = check(root)
+    assert (found.pictures, found.usable, found.refused) == (40, 25, False) and "15 unnamed" in found.read
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_metadata_of_splits(tmp_path: Path, inside: bool) -> None:
+    root = tmp_path / "splits"
+    for split, n in (("train", 30), ("Test", 10)):
+        many(root / split, n)
+        said = [{"file_name": f"{'' if inside else split + '/'}{k:03}.png", "text": f"{split} {k}"} for k in range(n)]
+        home = root / split if inside else root
+        with (home / "metadata.jsonl").open("a") as file:
+            file.writelines(json.dumps(line) + "\n" for line in said)
+    assert captions(root) == {f"train {k}" for k in range(30)} | {f"Test {k}" for k in range(10)}
+    assert left_out(root) == {}
+
+
+def test_texts_of_the_pictures_names(root: Path) -> None:
+    for k in range(N):
+        (root / f"{k:03}.txt").write_text(f"\ufeffnumber {k}\n" if k % 2 else f"number {k}", encoding="utf-8")
+    (root / "readme.txt").write_text("no caption")
+    assert captions(root) == {f"number {k}" for k in range(N)} and left_out(root) == {"readme.txt": "text"}
+    assert f"captions of {N} in texts of their names" in open_folder(root, 8).remarks[0]
+    (root / "003.txt").write_bytes(b"\xff\xfe\xfa")
+    assert left_out(root) == {"readme.txt": "text", "003.png": "metadata"}
+
+
+def test_texts_beside_pictures_in_class_folders(tmp_path: Path) -> None:
+    for name in ("ant", "bee"):
+        many(tmp_path / "two" / name, 10)
+        for k in range(10):
+            put(tmp_path / "two" / name / f"{k:03}.txt", data=f"{name} {k}".encode())
+    source = open_folder(tmp_path / "two", 8)
+    batch = source.batch(torch.arange(len(source))).condition
+    assert source.spec.provides == {"label", "caption"} and batch.label is not None and batch.caption is not None
+    for label, text in zip(batch.label.tolist(), batch.caption, strict=True):
+        assert text.startswith(source.spec.class_names[label])
+
+
+@pytest.mark.parametrize("text", ["0 0.5 0.5 0.25 0.1\n1 0.1 0.1 0.2 0.2", "3"])
+def test_texts_of_numbers_are_no_captions(root: Path, text: str) -> None:
+    for k in range(N):
+        (root / f"{k:03}.txt").write_text(text)
+    assert open_folder(root, 8).spec.provides == frozenset() and set(left_out(root).values()) == {"text"}
+
+
+def test_a_lone_text_is_no_caption_of_all(root: Path) -> None:
+    (root / "003.txt").write_text("mine")
+    assert open_folder(root, 8).spec.provides == frozenset() and left_out(root) == {"003.txt": "text"}

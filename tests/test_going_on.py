@@ -1,0 +1,251 @@
+"""A run goes on, also further than it was to; what changed since is named, or refused for its reason."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from zeuxis.api.going_on import differences as changed
+from zeuxis.api.going_on import place, recorded, run_of
+from zeuxis.api.suited import too_short
+from zeuxis.cli import main
+from zeuxis.errors import UsageError
+from zeuxis.recipe import load_recipe, with_overrides
+from zeuxis.training.checkpoint import checked_facts
+from zeuxis.training.resuming import differences
+from zeuxis.training.saving import FIRST, SHARE, Saves
+
+TINY = """
+system = "dcgan"
+about = "a game small enough for a test"
+data = "digits"
+size = 8
+[model]
+ngf = 4
+ndf = 4
+[train]
+iterations = 3
+batch = 4
+"""
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """Every test works in a folder of its own, with a cache of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ZEUXIS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("zeuxis.training.tracking.find_spec", lambda name: None)  # importing TensorBoard takes seconds
+    Path("tiny.toml").write_text(TINY)
+
+
+@pytest.fixture
+def command(capsys):
+    """Run a command: its exit code, and what it printed on stdout and stderr."""
+
+    def run(*args):
+        code = main([str(a) for a in args])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def train(command, *args):
+    code, out, err = command("train", *args, "--json")
+    assert code == 0, err
+    return json.loads(out), err
+
+
+def test_a_run_named_by_its_folder_is_trained_further(command):
+    train(command, "tiny.toml", "--out", "r")
+    found, err = train(command, "r", "--iterations", 6)
+    assert (found["round"], found["began"], found["run"]) == (6, 3, "r")
+    assert "goes on with r after iteration 3" in err and "was 3 iterations and is 6 iterations" in err
+    kept = recorded(Path("r"))
+    assert kept is not None and kept.finished and kept.recipe.train.iterations == 6
+    assert checked_facts(Path("r/model"), "model")["round"] == 6
+
+
+def test_the_same_recipe_with_a_larger_budget_is_the_same_run(command):
+    first, _ = train(command, "tiny.toml")
+    second, err = train(command, "tiny.toml", "--iterations", 5)
+    assert (second["run"], second["began"], second["round"]) == (first["run"], 3, 5)
+    assert "goes on with" in err
+    shorter, _ = train(command, "tiny.toml", "--iterations", 2)
+    assert shorter["run"] != first["run"], "a shorter training is one of its own: the longer would be lost"
+
+
+def test_what_is_finished_says_so_and_trains_nothing(command):
+    first, _ = train(command, "tiny.toml")
+    before = {path: path.stat().st_mtime_ns for path in Path("runs").rglob("*")}
+    code, out, _ = command("train", "tiny.toml")
+    assert code == 0 and "is finished: 3 iterations, nothing was trained" in out
+    assert f"zeuxis train {first['run']} --iterations 6" in out and "--fresh" in out
+    assert {path: path.stat().st_mtime_ns for path in Path("runs").rglob("*")} == before
+    assert "is finished" in command("train", first["run"])[1]
+    train(command, "gaussian", "--data", "digits", "--size", 8, "--out", "g")
+    code, out, _ = command("train", "gaussian", "--data", "digits", "--size", 8, "--out", "g")
+    assert code == 0 and "is finished" in out and "--iterations" not in out, "a closed form has no longer training"
+
+
+def test_fresh_begins_anew_and_what_was_there_is_kept(command):
+    first, _ = train(command, "tiny.toml")
+    second, _ = train(command, "tiny.toml", "--fresh")
+    assert second["run"] != first["run"] and second["began"] == 0
+    train(command, "tiny.toml", "--out", "r")
+    found, err = train(command, "tiny.toml", "--out", "r", "--fresh", "--seed", 3)
+    assert (found["run"], found["began"], found["round"]) == ("r", 0, 3) and "is now in before-r" in err
+    assert run_of(Path("before-r")).recipe.train.seed == 0 and run_of(Path("r")).recipe.train.seed == 3
+
+
+def test_a_fresh_training_that_cannot_begin_leaves_the_run_where_it_was(command, monkeypatch):
+    train(command, "tiny.toml", "--out", "r")
+
+    def broken(self):
+        raise UsageError("it cannot begin")
+
+    monkeypatch.setattr("zeuxis.training.trainer.Trainer.run", broken)
+    assert command("train", "tiny.toml", "--out", "r", "--fresh")[0] == 2
+    assert recorded(Path("r")).finished and not Path("before-r").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("--batch", 8), "train.batch was 4 and is 8"),
+        (("--set", "players.generator.lr=1e-4"), "players.generator.lr was its default and is 0.0001"),
+        (("--set", "players.critic.lr=1e-4"), "unknown player 'critic'"),
+        (("--size", 16), "its networks were built for pictures of that size"),
+        (("--set", "model.ngf=8"), "model.ngf was 4 and is 8"),
+        (("--seed", 3), "follow from the seed"),
+        (("--set", "train.ema=0.9"), "its average was begun with its first weights"),
+        (("--set", "players.generator.optimiser=sgd"), "the state of the other optimiser"),
+        (("--data", "scenes"), "are not those that the run in r was begun on"),
+    ],
+)
+def test_what_changed_is_named_and_works_or_is_refused(command, change, says):
+    train(command, "tiny.toml", "--out", "r")
+    before = Path("r/run.json").read_text()
+    code, _, err = command("train", "r", "--iterations", 6, *change)
+    assert says in err and ("Traceback" not in err)
+    works = "from here on" in err
+    assert (code == 0) == works
+    if not works:
+        assert err.strip().splitlines()[-1].startswith("zeuxis: ") and Path("r/run.json").read_text() == before
+
+
+def test_other_pictures_are_refused_with_the_mend(command, tmp_path):
+    from PIL import Image
+
+    Path("birds").mkdir()
+    for k in range(12):
+        Image.new("L", (8, 8), 20 * k).save(f"birds/{k}.png")
+    train(command, "tiny.toml", "--data", "birds", "--out", "r")
+    Image.new("L", (8, 8), 255).save("birds/12.png")
+    for line in (("--iterations", 6), ()):
+        code, _, err = command("train", "r", *line)
+        assert code == 1 and "are not those that the run in r was begun on" in err and "--fresh" in err
+    code, _, err = command("train", "birds")
+    assert code == 2 and "holds no run" in err and "--data birds" in err
+
+
+def test_other_code_is_named():
+    facts = {"reference": "x", "commit": "b" * 40}
+    (line,) = differences(Path("r"), {"reference": "x", "code": {"version": "0.0.9", "commit": "a" * 40}}, {}, facts)
+    assert "zeuxis 0.0.9 at commit aaaaaaaaaaaa" in line and "at commit bbbbbbbbbbbb" in line
+    assert differences(Path("r"), {"reference": "x"}, {}, facts) == [], "older checkpoints do not say"
+
+
+def test_another_system_is_another_run():
+    recipe = load_recipe("tiny.toml")
+    with pytest.raises(UsageError, match="it trains another system"):
+        changed(Path("r"), recipe, recipe.model_copy(update={"system": "wgan-gp"}))
+    assert changed(Path("r"), recipe, recipe.model_copy(update={"about": "other words", "sample": {"a": 1}})) == []
+
+
+def test_only_who_asks_for_it_goes_further():
+    recipe = load_recipe("tiny.toml")
+    Path("r").mkdir()
+    Path("r/run.json").write_text(
+        json.dumps({"format": 2, "recipe": recipe.model_dump(mode="json"), "finished": False})
+    )
+    with pytest.raises(UsageError, match="this recipe with another budget"):
+        place(with_overrides(recipe, ["train.iterations=9"]), Path("r"), fresh=False)
+    assert place(with_overrides(recipe, ["train.iterations=9"]), Path("r"), fresh=False, longer=True).before is not None
+
+
+def test_a_recipe_s_name_leads_nowhere_else(command):
+    code, _, err = command("train", "tiny.toml", "--set", "name=../../victim")
+    assert code == 2 and "name is '../../victim': a name holds none of" in err and not Path("runs").exists()
+
+
+def test_a_record_that_cannot_be_read_stops_no_other_training(command):
+    first, _ = train(command, "tiny.toml")
+    Path(first["run"], "run.json").write_text("{")
+    second, _ = train(command, "tiny.toml")
+    assert second["run"] != first["run"]
+
+
+@pytest.mark.parametrize("change", ["players.generator.lr=banana", "players.critic.lr=1", "model.ngf=abc", "size=9"])
+def test_a_failed_start_leaves_no_folder(command, change):
+    assert command("train", "tiny.toml", "--set", change)[0] == 2
+    assert not Path("runs").exists() or not any(Path("runs").iterdir())
+
+
+def test_a_failure_before_the_first_iteration_leaves_no_folder(command, monkeypatch):
+    def broken(self):
+        raise MemoryError
+
+    monkeypatch.setattr("zeuxis.training.trainer.Trainer.play", broken)
+    assert command("train", "tiny.toml")[0] == 1
+    assert not any(Path("runs").iterdir())
+
+
+def test_checkpoints_come_within_seconds_and_then_seldom():
+    saves, now, due = Saves(longest=120.0, now=0.0), 0.0, []
+    while now < 600:
+        now += 1.0
+        if saves.due(now):
+            due.append(now)
+            saves.saved(now, now + 0.1)
+    assert due[0] <= FIRST + 1 and sum(t <= 18 for t in due) >= 2, "a kill after 18 seconds loses little"
+    gaps = [b - a for a, b in pairwise(due)]
+    assert gaps == sorted(gaps) and max(gaps) <= 122, "twice as long each time, up to the longest"
+    slow = Saves(longest=1000.0, now=0.0)
+    slow.saved(6.0, 16.0)  # it took ten seconds
+    assert not slow.due(16 + SHARE * 10 - 1) and slow.due(16 + SHARE * 10 + 1), "five per cent of the time at most"
+
+
+def test_a_training_plainly_too_short_says_what_would_do(command):
+    recipe = load_recipe("dcgan")
+    enough = recipe.train.iterations
+    assert too_short(recipe, enough) is None and too_short(recipe, enough // 5) is None
+    assert f"--iterations {enough}" in (too_short(recipe, 3) or "")
+    large = with_overrides(recipe, ["train.batch=4096"])
+    assert too_short(large, enough // 30) is None, "fewer iterations of many more pictures may do"
+    _, err = train(command, "tiny.toml")
+    assert err.count("plainly too short") == 1, "measured by the recipe that is called as the system"
+
+
+def test_what_the_pictures_do_not_come_with_is_not_learnt(command):
+    import numpy as np
+    from PIL import Image
+
+    Path("photos").mkdir()
+    for k, pixels in enumerate(np.random.default_rng(0).integers(0, 255, (12, 8, 8, 3), dtype=np.uint8)):
+        Image.fromarray(pixels).save(f"photos/{k}.png")
+    small = ("--size", 8, "--iterations", 1, "--batch", 2, "--set", "model.network.width=8", "--set", "sample.steps=2")
+    found, err = train(command, "flow-matching", "--data", "photos", *small)
+    assert err.count("have no labels, so the model learns none") == 1
+    assert run_of(Path(found["run"])).recipe.model["condition"] == "none"
+    code, _, err = command("train", "flow-matching", "--data", "photos", *small, "--condition", "label")
+    assert code == 2 and "needs label" in err, "who asks for it is not given another model"
+
+
+def test_a_step_that_is_taken_back_does_not_break_the_next_move(command):
+    """The critic goes on with a pass that the generator made before its bad step was undone."""
+    code, _, err = command("train", "tiny.toml", "--set", "players.discriminator.lr=1e30", "--iterations", 40)
+    assert code == 1 and "steps in a row were not finite" in err and "lower its lr" in err

@@ -1,0 +1,290 @@
+"""What a user may get wrong, by hand: each command ends in one line that says what was wrong and the mend.
+
+A line here is a command, its exit code, and words that its message must hold: of what was wrong, and of the mend. None
+prints a result or a traceback, takes itself for a mistake in Zeuxis, or writes anything.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from zeuxis.cli import main
+
+TINY = """
+system = "dcgan"
+about = "a game small enough for a test"
+data = "digits"
+size = 8
+[model]
+ngf = 4
+ndf = 4
+[train]
+iterations = 3
+batch = 4
+"""
+MISTAKES = [
+    # -- commands and options
+    ("trian", 2, "trian", "train"),
+    ("train", 2, "RECIPE|RUN", "train --help"),
+    ("train tiny.toml --lr 1e-4", 2, "--lr", "--set players.NAME.lr=2e-4"),
+    ("train tiny.toml --epochs 3", 2, "--epochs", "--iterations"),
+    ("train tiny.toml --resume", 2, "--resume", "zeuxis train RUN"),
+    ("train tiny.toml --batch-size 3", 2, "--batch-size", "--batch here"),
+    ("train tiny.toml --gpu", 2, "--gpu", "--device cuda"),
+    ("sample g --output x", 2, "--output", "--out here"),
+    ("sample g --num 3", 2, "--num", "-n here"),
+    ("sample g --cfg 3", 2, "--cfg", "--guidance"),
+    ("sample g --prompt cat", 2, "--prompt", "--caption"),
+    ("list --jsn", 2, "--jsn", "--json"),
+    ("list nothing", 2, "nothing", "list --help"),
+    ("sample g --threads abc", 2, "--threads abc", "write --threads 2"),
+    ("sample g --threads", 2, "lacks its value", "e.g. 2"),
+    ("sample g --systems nowhere", 2, "nowhere", "neither a folder nor a .py file"),
+    # -- devices
+    ("train tiny.toml --device gpu", 2, "--device gpu", "give cpu"),
+    ("train tiny.toml --device cpu:3", 2, "--device cpu:3", "give cpu"),
+    ("train tiny.toml --device CUDA", 2, "--device CUDA", "give cpu"),
+    ("train tiny.toml --device cuda:99", 2, "--device cuda:99", "cpu"),
+    ("sample g --device gpu", 2, "--device gpu", "give cpu"),
+    ("evaluate g --device gpu", 2, "--device gpu", "give cpu"),
+    ("encode photo.png --with vqgan --device gpu", 2, "--device gpu", "give cpu"),
+    ("reproduce gaussian --device gpu", 2, "--device gpu", "give cpu"),
+    ("compare gaussian pca --device gpu", 2, "--device gpu", "give cpu"),
+    ("sample g --precision half", 2, "unknown precision 'half'", "float32"),
+    # -- values of a recipe
+    ("train tiny.toml --set players.generator.lr=banana", 2, "lr is 'banana'", "such as 2e-4"),
+    ("train tiny.toml --set players.generator.lr=-1", 2, "lr is -1", "0 or more"),
+    ("train tiny.toml --set players.generator.lr=nan", 2, "lr is nan", "0 or more"),
+    ("train tiny.toml --set players.generator.lr=inf", 2, "lr is inf", "0 or more"),
+    ("train tiny.toml --set players.generator.lr=true", 2, "lr is True", "0 or more"),
+    ("train tiny.toml --set players.generator.betas=[0.9]", 2, "betas is [0.9]", "two numbers"),
+    ("train tiny.toml --set players.generator.betas=[0.9,1.0]", 2, "betas is [0.9, 1.0]", "below 1"),
+    ("train tiny.toml --set players.generator.clip=-1", 2, "clip is -1", "above 0"),
+    ("train tiny.toml --set players.generator.warmup=1.5", 2, "warmup is 1.5", "whole number"),
+    ("train tiny.toml --set players.generator.weight_decay=-1", 2, "weight_decay is -1", "0 or more"),
+    ("train tiny.toml --set players.generator.optimiser=adma", 2, "unknown optimiser 'adma'", "adam"),
+    ("train tiny.toml --set players.generator.optimiser=3", 2, "optimiser is 3", "such as adam"),
+    ("train tiny.toml --set players.generator.decay=cosin", 2, "unknown decay 'cosin'", "cosine"),
+    ("train tiny.toml --set players.genrator.lr=1e-4", 2, "genrator", "generator"),
+    ("train tiny.toml --set players.generator.rate=1", 2, "'rate'", "lr"),
+    ("train tiny.toml --set players.generator=3", 2, "players.generator is 3", "set one of its keys"),
+    ("train tiny.toml --set lr=1e-4", 2, "'lr'", "players.NAME.lr"),
+    ("train tiny.toml --set batch=8", 2, "'batch'", "it is train.batch"),
+    ("train tiny.toml --set train.rounds=8", 2, "train.rounds", "train.iterations"),
+    ("train tiny.toml --set trian.batch=3", 2, "'trian'", "train"),
+    ("train tiny.toml --set train.bach=3", 2, "train.bach", "train.batch"),
+    ("train tiny.toml --set train=3", 2, "train is 3", "set one of its keys"),
+    ("train tiny.toml --set train.batch.x=3", 2, "'train.batch.x'", "not a table"),
+    ("train tiny.toml --set train.batch=abc", 2, "train.batch is 'abc'", "give a whole number"),
+    ("train tiny.toml --set train.batch=0", 2, "train.batch is 0", "give 1 or more"),
+    ("train tiny.toml --set train.ema=2", 2, "train.ema is 2", "less than 1"),
+    ("train tiny.toml --set train.minutes=soon", 2, "train.minutes is 'soon'", "give a number"),
+    ("train tiny.toml --set train.precision=half", 2, "train.precision is 'half'", "'bfloat16'"),
+    ("train tiny.toml --set train.compile=maybe", 2, "train.compile is 'maybe'", "true or false"),
+    ("train tiny.toml --set model=3", 2, "model is 3", "set one of its keys"),
+    ("train tiny.toml --set model.nfg=3", 2, "'nfg'", "ngf"),
+    ("train tiny.toml --set model.ngf=abc", 2, "model.ngf is 'abc'", "give a whole number"),
+    ("train tiny.toml --set model.ngf=2.5", 2, "model.ngf is 2.5", "give a whole number"),
+    ("train tiny.toml --set model.ngf=-1", 2, "model.ngf = -1", "cannot be built"),
+    ("train tiny.toml --set model.ngf=0", 2, "model.ngf = 0", "above 0"),
+    ("train tiny.toml --set model.norm_first=maybe", 2, "model.norm_first is 'maybe'", "true or false"),
+    ("train tiny.toml --set model.lr=banana", 2, "model.lr is 'banana'", "give a number"),
+    ("train tiny.toml --set size=abc", 2, "size is not pixels a side", "such as 32"),
+    ("train tiny.toml --set size=2", 2, "size is 2", "from 4 to 4096"),
+    ("train tiny.toml --set data=3", 2, "data is 3", "give a text"),
+    ("train vae --data digits --size 8 --set model.latent=-3", 2, "model.latent = -3", "cannot be built"),
+    (
+        "train flow-matching --data digits --set model.network.width=abc",
+        2,
+        "model.network.width = 'abc'",
+        "cannot be built",
+    ),
+    ("train flow-matching --data digits --set model.network=3", 2, "model.network is a table", "model.network.kind"),
+    ("train flow-matching --data digits --set model.predicts=z", 2, "model.predicts is 'z'", "give 'velocity'"),
+    ("train flow-matching --data digits --set model.condition=z", 2, "needs z", "a dataset that provides it"),
+    ("train tiny.toml --set sample.steps=abc", 2, "'steps'", "temperature"),
+    ("train tiny.toml --set sample.temperature=abc", 2, "temperature abc", "a number from 0"),
+    ("train flow-matching --data digits --set sample.steps=abc", 2, "steps abc", "a whole number from 1"),
+    ("train tiny.toml --set nonsense", 2, "'nonsense'", "a.b=value"),
+    ("train typo.toml", 2, "'trian'", "train"),
+    ("train torn.toml", 2, "torn.toml", "not valid TOML"),
+    ("train bare.toml", 2, "has no system", "add it"),
+    ("train tiny.toml --seed abc", 2, "--seed", "valid integer"),
+    ("train tiny.toml --batch 0", 2, "--batch", "greater than or equal to 1"),
+    ("train tiny.toml --iterations -3", 2, "--iterations", "greater than or equal to 1"),
+    ("train tiny.toml --budget 0m", 2, "--budget 0m", "write 90s, 10m, 2h or 500i"),
+    ("train tiny.toml --budget 1m --iterations 3", 2, "--budget 1m and --iterations 3", "give one"),
+    # -- recipes, runs and data by name
+    ("train vea", 2, "unknown recipe 'vea'", "vae"),
+    ("train nowhere.toml", 2, "there is no recipe file nowhere.toml", "check the path"),
+    ("train ./nowhere", 2, "there is no recipe file ./nowhere", "check the path"),
+    ("train photos", 2, "photos holds no run", "--data photos"),
+    ("train empty", 2, "empty holds no run", "--data empty"),
+    ("train dcgan --data nowhere", 2, "no folder of that name", "zeuxis data lists them"),
+    ("train dcgan --data ./nowhere", 2, "there is no folder ./nowhere", "check the path"),
+    ("train dcgan --data ~/nowhere", 2, "there is no folder ~/nowhere", "check the path"),
+    ("train dcgan --data nowhere/photos", 2, "there is no folder nowhere/photos", "check the path"),
+    ("train dcgan --data dgits", 2, "dgits", "digits"),
+    ("train dcgan --data photo.png", 2, "'photo.png' is a file", "a folder of pictures"),
+    ("train dcgan --data empty", 1, "no pictures in", ".png"),
+    ("train dcgan --data photos --size 33", 2, "33 x 33", "set size to one"),
+    ("train dcgan --data photos --size abc", 2, "--size abc", "32x24"),
+    ("train dcgan --data photos --size 100000", 2, "--size 100000", "from 4 to 4096"),
+    ("train dcgan --data photos --size 32 --fit circle", 2, "unknown fit 'circle'", "square"),
+    ("train cvae --data photos --size 16", 2, "needs label", "a folder of classes"),
+    ("train flow-matching --data photos --condition label", 2, "needs label", "a folder of classes"),
+    ("train tiny.toml --pair blurr", 2, "blurr", "blur"),
+    ("train tiny.toml --from nowhere", 2, "no run folder of that name", "give a run folder"),
+    ("train tiny.toml --from g", 1, "'g' cannot be started from", "a model of the same recipe"),
+    ("train latent-diffusion --data digits --first-stage nowhere", 2, "unknown model 'nowhere'", "run folder"),
+    ("train latent-diffusion --data digits --base nowhere", 2, "'base'", "first_stage"),
+    ("train t --size 16 --iterations 6", 2, "size was 8 and is 16", "--fresh"),
+    ("train t --set model.ngf=8 --iterations 6", 2, "model.ngf was 4 and is 8", "--fresh"),
+    ("train t --data photos --iterations 6", 1, "are not those that the run in t", "--fresh"),
+    ("train tiny.toml --out g", 2, "g cannot be gone on with", "--fresh"),
+    # -- where to write
+    ("train tiny.toml --out afile", 2, "afile is a file", "the name of a folder"),
+    ("train tiny.toml --out afile/run", 2, "afile is a file", "give another place"),
+    ("sample g --out afile", 2, "afile is a file", "give another name"),
+    ("sample g --out afile/x", 2, "afile is a file", "give another place"),
+    ("sample g --out x.jpg", 2, "x.jpg", "give x.png, or a folder"),
+    ("sample g --out x.jpg -n 1", 2, "x.jpg", "give x.png, or a folder"),
+    ("sample g --out x.webp -n 3", 2, "x.webp", "give x.png, or a folder"),
+    ("encode photo.png --with vqgan --out afile", 2, "afile is a file", "give a folder"),
+    ("encode photo.png --with vqgan --out afile/x", 2, "afile is a file", "give another place"),
+    ("encode photo.png --with vqgan --out x.png", 2, "x.png is the name of a file", "ends in .safetensors"),
+    ("decode x.codes.safetensors --out x.jpg", 2, "x.jpg is the name of a file", "ends in .png"),
+    ("decode a.safetensors b.safetensors --out x.png", 2, "x.png is the name of a file", "a folder for 2 files"),
+    ("compare gaussian pca --out afile", 2, "afile is a file", "give another name"),
+    ("reproduce gaussian --out afile", 2, "afile is a file", "give another name"),
+    ("demo --out afile", 2, "afile is a file", "give another name"),
+    ("train tiny.toml --track wandbb", 2, "unknown tracker 'wandbb'", "did you mean wandb"),
+    ("info t --animation t.gif", 2, "t.gif", "give t.webp"),
+    ("info empty --animation g.webp", 2, "no previews", "a run that draws"),
+    # -- sampling
+    ("sample", 2, "say which model", "zeuxis sample scenes"),
+    ("sample vae", 2, "no weights of 'vae' ship", "zeuxis train vae"),
+    ("sample nothing", 2, "no run folder of that name", "run folder"),
+    ("sample runs/99-dcgan", 2, "there is no run folder runs/99-dcgan", "check the path"),
+    ("sample empty", 1, "holds no model yet", "train it first"),
+    ("sample photo.png", 2, "is a picture, not a model", "a run folder"),
+    ("sample photo.jpg", 2, "is a picture, not a model", "a run folder"),
+    ("sample tiny.toml", 2, "is a recipe, not a model", "zeuxis train"),
+    ("sample cvae --label Boot", 2, "unknown class 'Boot'", "Ankle boot"),
+    ("sample cvae --label boots", 2, "unknown class 'boots'", "0 T-shirt/top, 1 Trouser"),
+    ("sample cvae --label 99", 2, "label 99", "0 to 9"),
+    ("sample cvae --label 3 --label 4 -n 3", 2, "2 values of label for 3 pictures", "one for each"),
+    ("sample g --label 3", 2, "not conditioned on a label", "recipes that are"),
+    ("sample g --size 16", 2, "8x8", "leave --size out"),
+    ("sample g -n 0", 2, "-n", "greater than or equal to 1"),
+    ("sample g -n 1000000", 2, "1000000", "1 to 100000"),
+    ("sample g --seed -1", 2, "--seed", "greater than or equal to 0"),
+    ("sample t --steps 3", 2, "no knob 'steps'", "temperature"),
+    ("sample t --temperature abc", 2, "temperature abc", "a number from 0"),
+    ("sample t --knob nothing", 2, "--knob nothing", "name=value"),
+    ("sample g --prior nothing", 2, "unknown prior 'nothing'", "gaussian"),
+    ("sample g --prior-data digits", 2, "for which prior", "--prior"),
+    ("sample g --lora x", 2, "'g' is none", "omit them"),
+    ("sample --replay photo.png", 2, "carries no record", "not made by Zeuxis"),
+    ("sample --replay photo.jpg", 2, "is not a PNG", "only PNG"),
+    ("sample --replay nowhere.png", 2, "nowhere.png", "No such file"),
+    # -- codes, and what is known of things
+    ("encode photos --with vqgan", 2, "photos is a folder", "photos/*"),
+    ("encode nowhere.png --with vqgan", 2, "there is no picture nowhere.png", "no picture"),
+    ("encode tiny.toml --with vqgan", 1, "it is no picture of a usual format", "PNG"),
+    ("encode photo.png", 2, "--with", "encode --help"),
+    ("encode photo.png --with g --size 30", 2, "--size 30", "leave it out"),
+    ("encode photo.png --with vqgan --size 30", 2, "--size 30", "for instance 28"),
+    ("encode photo.png photo.jpg --with vqgan", 2, "two of these files", "rename one"),
+    ("encode photo.png --with t", 2, "does not code pictures", "vqgan"),
+    ("decode nowhere.codes.safetensors", 2, "there is no file", "nowhere"),
+    ("decode photo.png", 1, "photo.png", "encode the picture again"),
+    ("info photo.jpg", 2, "photo.jpg", "only PNG files carry the record"),
+    ("info photo.png", 2, "carries no record", "not made by Zeuxis"),
+    ("info dcgna", 2, "dcgna", "dcgan"),
+    ("info ./nowhere", 2, "there is no file or folder ./nowhere", "check the path"),
+    ("info g --set a=b", 2, "'g' is none", "leave it out"),
+    ("classify g photo.png", 2, "names no pictures", "a classifier"),
+    ("average nowhere --length 0.1", 2, "there is no run folder nowhere", "zeuxis train"),
+    ("average t --length 0.1", 2, "no snapshots", "train.posthoc=16"),
+    ("convert nowhere.pt", 2, "there is no file nowhere.pt", ".safetensors"),
+    ("data --check photo.png", 1, "is no folder", "give a folder"),
+    ("data ./nowhere", 2, "there is no folder ./nowhere", "check the path"),
+    # -- measuring
+    ("evaluate nothing", 2, "unknown model 'nothing'", "run folder"),
+    ("evaluate g --samples 1", 2, "--samples", "greater than or equal to 2"),
+    ("evaluate g --metric frechett", 2, "frechett", "frechet"),
+    ("evaluate g --features nothing", 2, "unknown model 'nothing'", "run folder"),
+    ("evaluate g --data photos", 2, "'photos' holds (3, 8, 8)", "other --data"),
+    ("evaluate gp --metric frechet --features features-digits", 2, "1 channels", "--features pixels-8"),
+    ("evaluate gp --metric two-sample", 2, "too few for two-sample", "another --metric"),
+    ("evaluate gp --metric accuracy", 2, "no shipped model judges 'photos'", "measure another"),
+    ("evaluate gp --metric perplexity", 2, "'photos' has none", "other --data"),
+    ("evaluate t --metric psnr", 2, "'t' does not", "it can"),
+    ("evaluate t --metric bits-per-dim", 2, "'t' has none", "it can"),
+    ("evaluate g --knob stesp=2", 2, "no knob 'stesp'", "it has"),
+    ("compare gaussian", 2, "two different recipes", "zeuxis compare"),
+    ("compare gaussian nothing", 2, "unknown recipe 'nothing'", ".toml"),
+    ("compare gaussian pca --budget soon", 2, "--budget soon", "write 90s"),
+    ("reproduce tiny.toml", 2, "makes no claim", "[claim]"),
+    ("reproduce gaussian --seeds 1,a", 2, "1,a", "write 0,1,2"),
+    ("test-system nothing", 2, "unknown system 'nothing'", "--systems FOLDER"),
+]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with pictures, recipes and tiny trained models, made once."""
+    folder, before, cache = tmp_path_factory.mktemp("user"), Path.cwd(), os.environ.get("ZEUXIS_CACHE")
+    os.environ["ZEUXIS_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    os.chdir(folder)
+    try:
+        Path("tiny.toml").write_text(TINY)
+        Path("typo.toml").write_text(TINY.replace("[train]", "[trian]"))
+        Path("torn.toml").write_text(TINY.replace('"digits"', '"digits'))
+        Path("bare.toml").write_text(TINY.replace('system = "dcgan"', ""))
+        Path("afile").write_text("not a folder")
+        Path("empty").mkdir()
+        Path("photos").mkdir()
+        draw = np.random.default_rng(0)
+        for k in range(31):
+            Image.fromarray(draw.integers(0, 255, (16, 16, 3), dtype=np.uint8)).save(f"photos/{k:02d}.png")
+        for name in ("photo.png", "photo.jpg"):
+            Image.fromarray(draw.integers(0, 255, (40, 30, 3), dtype=np.uint8)).save(name)
+        for line in (
+            "gaussian --data digits --size 8 --out g",
+            "gaussian --data photos --size 8 --out gp",
+            "tiny.toml --out t",
+        ):
+            assert main(["train", *line.split(), "--track", "none"]) == 0
+        yield folder
+    finally:
+        os.chdir(before)
+        if cache is None:
+            del os.environ["ZEUXIS_CACHE"]
+        else:
+            os.environ["ZEUXIS_CACHE"] = cache
+
+
+@pytest.mark.parametrize(("line", "code", "what", "mend"), MISTAKES, ids=[line for line, *_ in MISTAKES])
+def test_a_mistake_is_one_line_with_its_mend(place, capsys, line, code, what, mend):
+    before = sorted(place.rglob("*"))
+    done = main(shlex.split(line))
+    out, err = capsys.readouterr()
+    *rest, last = err.splitlines()
+    assert last.startswith("zeuxis: ") and not any(other.startswith("zeuxis: ") for other in rest)
+    assert what in last and mend in last
+    assert (done, out) == (code, "")
+    assert "Traceback" not in err and "a mistake in Zeuxis" not in err
+    assert not rest or all(other.startswith("note: ") for other in rest), "it was found out before anything was done"
+    assert sorted(place.rglob("*")) == before, "it wrote something"
+
+
+def test_there_are_about_as_many_as_people_make():
+    assert len(MISTAKES) >= 150 and len({line for line, *_ in MISTAKES}) == len(MISTAKES)
