@@ -21,7 +21,7 @@ def quarter(shape: Shape) -> tuple[int, int]:
     """Rows and columns of the coarsest map. Raises :class:`UsageError` for sides that 4 does not divide."""
     if shape.height % 4 or shape.width % 4:
         raise UsageError(
-            f"images of {shape.height} x {shape.width}: this network halves both sides twice; set size to a multiple of 4"
+            f"images of {shape.height} x {shape.width}: it halves both sides twice; set size so that 4 divides it"
         )
     return shape.height // 4, shape.width // 4
 
@@ -54,9 +54,12 @@ class LucicGenerator(nn.Module):
 
 
 class LucicCritic(nn.Module):
-    """Images ``(B, C, H, W)`` to logits ``(B,)``; with ``batch_norm`` the second and third layer are normalised."""
+    """Images ``(B, C, H, W)`` to logits ``(B,)``; with ``batch_norm`` the second and third layer are normalised.
 
-    def __init__(self, shape: Shape, *, width: int = 64, batch_norm: bool = False) -> None:
+    Without ``bias`` the logit has none: a loss of differences between logits cannot tell.
+    """
+
+    def __init__(self, shape: Shape, *, width: int = 64, batch_norm: bool = False, bias: bool = True) -> None:
         super().__init__()
         rows, columns = quarter(shape)
         hidden = 16 * width
@@ -70,7 +73,7 @@ class LucicCritic(nn.Module):
             nn.Linear(2 * width * rows * columns, hidden),
             nn.BatchNorm1d(hidden) if batch_norm else nn.Identity(),
             nn.LeakyReLU(SLOPE, inplace=True),
-            nn.Linear(hidden, 1),
+            nn.Linear(hidden, 1, bias=bias),
         )
         small_normal(self)
 
@@ -116,5 +119,5 @@ def small_normal(net: nn.Module) -> None:
     for layer in net.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             nn.init.normal_(layer.weight, 0.0, STD)
-            assert layer.bias is not None  # every layer here has one
-            nn.init.zeros_(layer.bias)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

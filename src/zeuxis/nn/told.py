@@ -67,7 +67,7 @@ class ToldGenerator(LucicGenerator):
 
 
 class ToldCritic(LucicCritic):
-    """Images and ``(B, Y)`` to logits: a linear map of the vector makes ``PLANES`` constant channels beside the image's.
+    """Images and ``(B, Y)`` to logits: a linear map of the vector makes constant channels beside the image's.
 
     Nothing is dropped out.
     """

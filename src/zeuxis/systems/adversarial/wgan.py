@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 
 from zeuxis.batch import Shape
 from zeuxis.card import Card
-from zeuxis.game import Move, Player, Turn
+from zeuxis.game import Player, Turn
 from zeuxis.losses.adversarial import Wasserstein
 from zeuxis.nn.lucic import LucicCritic
 from zeuxis.systems.adversarial._two_players import TwoPlayers
@@ -43,7 +42,8 @@ class WGAN(TwoPlayers):
         departures=(
             "The critic always moves as often as the generator waits; the authors' program has it move 100 times in the"
             " first 25 rounds and in every 500th.",
-            "The critic is not normalised: the networks are those of the study, the same for every objective.",
+            "The critic is not normalised: the networks are the study's, the same for every objective, but for the"
+            " logit's bias, which a difference of means cannot see.",
         ),
     )
 
@@ -60,28 +60,18 @@ class WGAN(TwoPlayers):
     ) -> None:
         super().__init__(shape, nz=nz, width=width, critic_steps=critic_steps, lr=lr, betas=(0.0, smoothing))
         self.clip = clip
-        self.critic = LucicCritic(self.shape, width=width)
+        self.critic = LucicCritic(self.shape, width=width, bias=False)
         self.loss = Wasserstein()
 
     def players(self) -> tuple[Player, ...]:
-        return tuple(replace(player, optimiser="rmsprop") for player in super().players())
-
-    def moves(self) -> tuple[Move, ...]:
-        steps, generate = super().moves()
-        return steps, Move("critic", self.clip_weights), generate
+        critic, generator = (replace(player, optimiser="rmsprop") for player in super().players())
+        return replace(critic, bound=self.clip), generator  # w <- clip(w, -c, c) after every step (line 7)
 
     def criticise(self, turn: Turn) -> Tensor:
-        """E f(g(z)) - E f(x), within the bounds that the step before may have left (lines 5-7)."""
-        self.clip_weights(turn)
+        """E f(g(z)) - E f(x) (line 5)."""
         loss = self.loss.critic(self.critic(turn.batch.image), self.critic(self.shown(turn)))
         turn.note(distance=-loss)
         return loss
-
-    def clip_weights(self, turn: Turn) -> None:
-        """w <- clip(w, -c, c) (line 7). As a move of its own it passes, after the last of the critic's steps."""
-        with torch.no_grad():
-            for w in self.critic.parameters():
-                w.clamp_(-self.clip, self.clip)
 
     def generate(self, turn: Turn) -> Tensor:
         """-E f(g(z)) (line 10)."""

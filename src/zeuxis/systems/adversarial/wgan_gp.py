@@ -40,7 +40,7 @@ def resnet(shape: Shape, nz: int, width: int) -> tuple[nn.Module, nn.Module]:
 
 def lucic(shape: Shape, nz: int, width: int) -> tuple[nn.Module, nn.Module]:
     """Those of the comparative study, on which the other objectives play."""
-    return LucicGenerator(shape, nz=nz, width=width), LucicCritic(shape, width=width)
+    return LucicGenerator(shape, nz=nz, width=width), LucicCritic(shape, width=width, bias=False)
 
 
 NETWORKS: dict[str, Callable[[Shape, int, int], tuple[nn.Module, nn.Module]]] = {
