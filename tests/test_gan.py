@@ -98,31 +98,31 @@ def test_it_learns_points_on_a_line() -> None:
     data = Bell(0.5, 0.1)
     system = gan(Shape(1, 1, 1), hidden=16, units=8, keep_input=1.0, keep_hidden=1.0)
     players = system.players()
-    makers = {p.name: torch.optim.Adam(p.parameters(), 5e-3, (0.5, 0.9)) for p in players}
-    rng = Stream(0)
+    makers = {p.name: torch.optim.Adam(p.parameters(), 5e-3, (0.0, 0.9)) for p in players}
+    rng, means = Stream(0), []
 
     def step(player, loss, turns) -> None:
         makers[player.name].zero_grad(set_to_none=True)
         loss(turns[0]).backward()
         makers[player.name].step()
 
-    for k in range(250):
+    for k in range(120):
         play_round(system, players, lambda k=k: [Turn(Batch(data.draw(64, rng)[..., None, None]), rng, k, 0.0)], step)
-    with torch.no_grad():
-        made = system.sample(Condition(), ImageRng.counting(0, 64)).flatten()
-    assert made.mean().item() == pytest.approx(0.5, abs=0.15)
+        with torch.no_grad():
+            means.append(system.decode(Stream(7).normal(64, 4)).mean().item())
+    assert abs(means[0]) < 0.1 and sum(means[-60:]) / 60 == pytest.approx(0.5, abs=0.2)  # it may circle about it
 
 
 def test_the_best_discriminator_is_found() -> None:
     """Proposition 1, within the bound of the recipe; and it takes training."""
-    assert optimal_discriminator(256, Stream(0)) < 0.03
-    assert optimal_discriminator(256, Stream(0), steps=2) > 0.2
+    assert optimal_discriminator(128, Stream(0)) < 0.03
+    assert optimal_discriminator(128, Stream(0), steps=2) > 0.2
 
 
 def test_the_proof_is_measured_where_gradients_are_off() -> None:
     measure = gan().proofs()["optimal-discriminator"].measure
     with torch.inference_mode():
-        assert 0 <= measure(8, Stream(0)) <= 1
+        assert 0 < measure(4, Stream(0)) < 1
 
 
 def test_bells_have_the_density_that_they_draw() -> None:

@@ -1,4 +1,4 @@
-"""The objectives of the comparative study: the same networks, each loss against its formula, what keeps it in bounds."""
+"""The objectives of the comparative study: the same networks, each loss against its formula, and its bounds."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ class ToldCritic(LucicCritic):
     Nothing is dropped out.
     """
 
-    PLANES = 16
+    PLANES = 8
 
     def __init__(self, shape: Shape, told: int, width: int) -> None:
         super().__init__(Shape(shape.channels + self.PLANES, shape.height, shape.width), width=width)

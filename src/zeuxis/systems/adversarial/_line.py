@@ -35,8 +35,8 @@ class Bell:
 def optimal_discriminator(samples: int, rng: Rng, steps: int = STEPS) -> float:
     """max |D(x) - p(x) / (p(x) + q(x))| over x, of a discriminator trained while the generator stands still.
 
-    Goodfellow et al. 2014, Proposition 1: p the data's density, q the generator's. Each of ``steps`` steps sees ``samples`` points
-    of either, and x runs over where there are any to speak of.
+    Goodfellow et al. 2014, Proposition 1: p the data's density, q the generator's. Each step sees ``samples``
+    points of either, and x runs over where there are any to speak of.
     """
     data, model = Bell(-0.3, 0.2), Bell(0.3, 0.3)
     with torch.inference_mode(False), torch.enable_grad():
