@@ -8,7 +8,7 @@ Goodfellow, Pouget-Abadie, Mirza, Xu, Warde-Farley, Ozair, Courville and Bengio 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import torch
@@ -25,7 +25,10 @@ from zeuxis.rng import ImageRng
 from zeuxis.systems.adversarial._line import optimal_discriminator
 from zeuxis.verbs import Proof
 
-LOSSES = {"non-saturating": NonSaturating, "saturating": Minimax}
+LOSSES: Mapping[str, Callable[[], NonSaturating | Minimax]] = {
+    "non-saturating": NonSaturating,
+    "saturating": Minimax,
+}
 
 
 class GAN(System):

@@ -83,9 +83,9 @@ class R3GAN(System):
         self.classes = classes if condition == "label" else 0
         self.nz, self.gamma, self.gamma_end = nz, gamma, gamma if gamma_end is None else gamma_end
         self.lr, self.betas = lr, (betas[0], betas[1])
-        sizes = {"widths": tuple(widths), "blocks": blocks, "group": group, "classes": self.classes}
-        self.generator = R3Generator(self.shape, nz=nz, **sizes)
-        self.discriminator = R3Discriminator(self.shape, **sizes)
+        widths, told = tuple(widths), self.classes
+        self.generator = R3Generator(self.shape, nz=nz, widths=widths, blocks=blocks, group=group, classes=told)
+        self.discriminator = R3Discriminator(self.shape, widths=widths, blocks=blocks, group=group, classes=told)
         self.loss = Relativistic()
 
     @property
