@@ -137,6 +137,13 @@ def test_gan_refuses_a_loss_it_does_not_know() -> None:
 # -- cgan -------------------------------------------------------------------------------------------------
 
 
+def test_cgan_has_the_counts_of_the_papers_layers() -> None:
+    with torch.device("meta"):
+        system = CGAN(Shape(1, 28, 28), classes=10)
+    counts = [sum(p.numel() for p in net.parameters()) for net in (system.generator, system.discriminator)]
+    assert counts == [2_413_984, 1_224_351]
+
+
 LABELS = Condition(label=torch.tensor([0, 1, 2, 0, 1, 2]))
 CAPTIONS = Condition(caption=("red square", "blue", "", "square", "red", "blue square"))
 
