@@ -28,7 +28,8 @@ DATA = Bell(0.35, 0.15)
 MODEL = {"nz": 1, "hidden": 32, "units": 16, "pieces": 4, "keep_input": 1.0, "keep_hidden": 1.0, "critic_steps": 2}
 RATE = 4e-3  # of Adam, which takes hundreds of rounds where plain gradient descent takes thousands
 WIDTH, HEIGHT, BINS, TALLEST = 420, 210, 70, 4.0  # pixels; bars; the density that reaches the top
-FRAMES, EVERY, BATCH, MANY = 60, 5, 256, 20_000  # rounds between frames; points of a round, and of a frame
+FRAMES, EVERY, BATCH, MANY = 40, 7, 256, 8_000  # rounds between frames; points of a round, and of a frame
+SEEN = 0.03  # the density below which nothing is said of the best
 HILL, BAR, SAYS, BEST = (206, 224, 240), (238, 150, 76), (30, 60, 110), (120, 120, 120)
 
 
@@ -46,12 +47,14 @@ def main(seed: int = 0) -> None:
 
     frames = []
     for k in range(FRAMES * EVERY):
+        for optimiser in optimisers.values():
+            optimiser.param_groups[0]["lr"] = RATE * (1 - k / (FRAMES * EVERY))  # or they circle for ever
         if k % EVERY == 0:
             frames.append(frame(system, seed))
         play_round(system, players, partial(drawn, rng, k), step)
     target = Path(__file__).parent.parent / "docs" / "images" / "gan-points.webp"
     times = [120] * (len(frames) - 1) + [2000]
-    frames[0].save(target, save_all=True, append_images=frames[1:], duration=times, loop=0, quality=70, method=6)
+    frames[0].save(target, save_all=True, append_images=frames[1:], duration=times, loop=0, quality=70, method=4)
 
 
 def drawn(rng: Stream, k: int) -> list[Turn]:
@@ -75,8 +78,9 @@ def frame(system: System, seed: int) -> Image.Image:
     draw.polygon([(0, HEIGHT), *zip(across, up(p / TALLEST), strict=True), (WIDTH, HEIGHT)], fill=HILL)
     for left, top in zip(across, up(q / TALLEST), strict=True):
         draw.rectangle((left - 2, top, left + 2, HEIGHT), fill=BAR)
-    for point, top in zip(across, up(best), strict=True):
-        draw.ellipse((point - 1.5, top - 1.5, point + 1.5, top + 1.5), fill=BEST)
+    for point, top, seen in zip(across, up(best), p + q, strict=True):
+        if seen > SEEN:
+            draw.ellipse((point - 1.5, top - 1.5, point + 1.5, top + 1.5), fill=BEST)
     for one, other in pairwise(zip(across, up(says), strict=True)):
         draw.line((*one, *other), fill=SAYS, width=2)
     return picture
