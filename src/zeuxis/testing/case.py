@@ -21,7 +21,7 @@ from zeuxis.knobs import Sampling
 from zeuxis.recipe import Recipe, merged
 from zeuxis.rng import Stream
 from zeuxis.testing.toy import toy_source
-from zeuxis.training.optimiser import OPTIMISERS
+from zeuxis.training.optimiser import optimiser_of
 
 BATCH = 6
 STEPS = 3  # of drawing, where it takes any
@@ -143,7 +143,7 @@ class Harness:
 
     def __init__(self, system: System, stream: Batches, device: str = "cpu") -> None:
         self.system, self.players = system.train(), system.players()
-        self.optimisers = {p.name: OPTIMISERS[p.optimiser](p) for p in self.players}
+        self.optimisers = {p.name: optimiser_of(p) for p in self.players}
         self.stream, self.device, self.rng, self.round = stream, device, Stream(0, "moves"), 0
         self.losses: list[float] = []
         self.moved: set[int] = set()  # the parameters, by id, that had a gradient other than zero
