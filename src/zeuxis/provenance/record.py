@@ -33,11 +33,12 @@ MAX_TEXT = 1 << 20  # bytes of a record; a longer one is not ours
 MAX_CHUNKS = 100_000
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 DISCLOSURE = "This image was synthesised by Zeuxis. It is not a photograph of anything that exists."
-SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
-XMP = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
+SOURCE_TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
+SOURCE_TYPE = f"{SOURCE_TYPES}trainedAlgorithmicMedia"
+XMP = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
- Iptc4xmpExt:DigitalSourceType="{SOURCE_TYPE}"/></rdf:RDF></x:xmpmeta>
+ Iptc4xmpExt:DigitalSourceType="%s"/></rdf:RDF></x:xmpmeta>
 <?xpacket end="r"?>"""
 
 
@@ -99,10 +100,19 @@ def drawn_in(batch: int, row: int, threads: int, instructions: str) -> dict[str,
     return {"batch": batch, "row": row, "threads": threads, "instructions": instructions}
 
 
-def save_png(image: Image.Image, path: Path, record: Mapping[str, Any]) -> None:
+def save_png(
+    image: Image.Image,
+    path: Path,
+    record: Mapping[str, Any],
+    *,
+    profile: bytes | None = None,
+    exif: bytes | None = None,
+    source_type: str = SOURCE_TYPE,
+) -> None:
     """Write ``image`` with its record; the file appears whole or not at all, and parent folders are made.
 
-    What it says in words is the record's own ``disclosure``, where it has one.
+    What it says in words is the record's own ``disclosure``, where it has one. ``profile`` (ICC) and ``exif`` are those
+    of the picture that it was made of; ``source_type`` is IPTC's word for where it comes from.
     """
     text = json.dumps(record, ensure_ascii=False, sort_keys=True, allow_nan=False)
     if len(text.encode()) > MAX_TEXT:
@@ -111,14 +121,20 @@ def save_png(image: Image.Image, path: Path, record: Mapping[str, Any]) -> None:
     info.add_itxt(KEY, text)
     info.add_itxt("Software", f"Zeuxis {__version__}")
     info.add_itxt("Description", str(record.get("disclosure", DISCLOSURE)))
-    info.add_itxt("XML:com.adobe.xmp", XMP)
-    write_png(image, path, info)
+    info.add_itxt("XML:com.adobe.xmp", XMP % source_type)
+    write_png(image, path, info, profile, exif)
 
 
-def write_png(image: Image.Image, path: Path, info: PngInfo | None = None) -> None:
+def write_png(
+    image: Image.Image,
+    path: Path,
+    info: PngInfo | None = None,
+    profile: bytes | None = None,
+    exif: bytes | None = None,
+) -> None:
     """Write a PNG, whole or not at all; without ``info`` it says nothing of its origin (pictures of data)."""
     buffer = BytesIO()
-    image.save(buffer, format="PNG", pnginfo=info)
+    image.save(buffer, format="PNG", pnginfo=info, icc_profile=profile, exif=exif)
     write_whole(Path(path), buffer.getvalue())
 
 
