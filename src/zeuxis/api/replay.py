@@ -15,8 +15,8 @@ from zeuxis.api.model import Model, instruction_set, load
 from zeuxis.api.pictures import Pictures
 from zeuxis.api.prior import is_as_recorded, recorded
 from zeuxis.conditions import FIELDS
-from zeuxis.errors import DataError
-from zeuxis.provenance.record import versions
+from zeuxis.errors import DataError, Unsupported
+from zeuxis.provenance.record import RESTORER, versions
 from zeuxis.signature import taking
 from zeuxis.training.threads import computing_on
 
@@ -33,6 +33,8 @@ def replay(made: dict[str, Any], device: str = "cpu", **asked: Any) -> tuple[Pic
 
     ``asked`` are the pictures that it was made from (``source=...``), of which the record holds the hashes alone.
     """
+    if made["system"] == RESTORER:
+        raise Unsupported("this picture was restored from another one: zeuxis restore makes it again from that")
     model = load(made["model"], device, str(made.get("dtype", "float32")))
     given = {name: value for name, value in asked.items() if value is not None}
     wanted = again(made["condition"], model.spec, model.name, given)

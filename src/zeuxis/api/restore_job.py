@@ -18,10 +18,9 @@ from zeuxis.errors import DataError, Unsupported, UsageError
 from zeuxis.nn.footprint import GIB
 from zeuxis.nn.streamed_tiles import Place, Tiling, in_rows, tile_places
 from zeuxis.pretrained.restorer import Restorer
-from zeuxis.provenance.record import read_record, record
+from zeuxis.provenance.record import RESTORER, read_record, record
 from zeuxis.training.room import free_memory
 
-SYSTEM = "restorer"  # what the record of a restored picture has in a system's place
 DISCLOSURE = "This picture was made by Zeuxis from another one: fine detail in it is synthesised, not photographed."
 RANGE, FLAT = 8 / 255, 0.5 / 255  # a tile of more than the one may not become a tile of less than the other
 LUMA = (0.299, 0.587, 0.114)  # of grey in colours
@@ -40,7 +39,7 @@ class RestoringJob:
         """How the result is made; the same picture and model give the same."""
         made = record(
             model=self.restorer.name,
-            system=SYSTEM,
+            system=RESTORER,
             weights_sha256=self.restorer.sha256,
             recipe=None,
             data=None,

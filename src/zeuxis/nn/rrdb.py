@@ -21,6 +21,8 @@ CONVOLUTIONS = 5  # of a dense block
 def conv(inputs: int, outputs: int) -> nn.Conv2d:
     """A 3x3 convolution that keeps the size, begun at a tenth of He's variance's root (appendix A of ESRGAN)."""
     layer = nn.Conv2d(inputs, outputs, 3, padding=1)
+    if layer.weight.is_meta:  # it will be given its numbers, and drawing none takes time
+        return layer
     nn.init.kaiming_normal_(layer.weight)
     with torch.no_grad():
         layer.weight *= 0.1

@@ -122,8 +122,8 @@ def _told(kind: str, facts: Mapping[int, Value]) -> tuple[tuple[int, Value], ...
 def _rrdb_sizes(layers: Sequence[tuple[PlannedLayer, GraphLayer]], kinds: Sequence[str], what: str) -> RRDBNet:
     convs = [file for one, file in layers if one.kind == "Convolution"]
     blocks, doublings = kinds.count("Eltwise") // 4, kinds.count("Interp")  # three inside each block, one around it
-    if len(convs) < 4 or doublings > 4:
-        raise WeightsError(f"{what} has {len(convs)} convolutions and {doublings} enlargements: no network known here")
+    if doublings > 4 or len(convs) != 3 * CONVOLUTIONS * blocks + doublings + 4:
+        raise WeightsError(f"{what} has {len(convs)} convolutions and {doublings} enlargements for {blocks} blocks: it is of no network that is known here")
     width, growth, channels = (convs[k].whole(0) for k in (0, 1, -1))
     _check_sizes(what, blocks, width, growth, channels)
     return RRDBNet(channels, blocks=blocks, width=width, growth=growth, doublings=doublings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 from zeuxis.errors import UsageError, WeightsError
@@ -13,7 +13,7 @@ from zeuxis.pretrained.ncnn_files import read_network
 from zeuxis.pretrained.ncnn_networks import network_of
 from zeuxis.pretrained.parts import PICKLES
 from zeuxis.pretrained.restorer import Restorer, task_of
-from zeuxis.pretrained.restorer_keys import read_public
+from zeuxis.pretrained.restorer_keys import is_restorer, read_public
 
 UNKNOWN_LICENCE = "not known: see where the file is from"
 
@@ -40,3 +40,12 @@ def load_restorer_file(path: Path) -> Restorer:
     with path.open("rb") as file:
         whole = hashlib.file_digest(file, "sha256").hexdigest()
     return Restorer(str(path), network, task_of(network), whole, UNKNOWN_LICENCE)
+
+
+def holds_restorer(file: Path) -> bool:
+    """Whether a file of safetensors bears the names of a restorer that is known here."""
+    try:
+        with safe_open(file, "pt") as found:
+            return is_restorer(found.keys())
+    except (SafetensorError, OSError):
+        return False

@@ -133,7 +133,7 @@ def _old_rrdb(shapes: Shapes) -> tuple[PictureNetwork, Names]:
     enlargement, a convolution and an activation for each doubling, and two more convolutions.
     """
     blocks = _count(shapes, "model.1.sub.{}.RDB1.conv1.0.weight")
-    numbers = sorted({int(found[1]) for key in shapes if (found := re.fullmatch(r"model\.(\d+)\.weight", key))})
+    numbers = sorted({int(found[1]) for key in shapes if (found := re.fullmatch(r"model\.(\d{1,4})\.weight", key))})
     doublings = (numbers[-1] - 4) // 3 if numbers else 0
     at = [3 * (k + 1) for k in range(doublings)]
     after = 3 * doublings + 2
@@ -151,7 +151,7 @@ def _old_rrdb(shapes: Shapes) -> tuple[PictureNetwork, Names]:
 
 
 def _compact(shapes: Shapes) -> tuple[PictureNetwork, Names]:
-    last = max(int(found[1]) for key in shapes if (found := re.fullmatch(r"body\.(\d+)\.weight", key)))
+    last = max(int(found[1]) for key in shapes if (found := re.fullmatch(r"body\.(\d{1,4})\.weight", key)))
     channels, made = _size(shapes, "body.0", 1), _size(shapes, f"body.{last}", 0)
     scale = round((made / channels) ** 0.5)
     if last % 2 or channels * scale**2 != made:
@@ -163,7 +163,7 @@ def _compact(shapes: Shapes) -> tuple[PictureNetwork, Names]:
 def _sr_resnet(shapes: Shapes) -> tuple[PictureNetwork, Names]:
     blocks, width = _count(shapes, "body.{}.conv1.weight"), _size(shapes, "conv_first", 0)
     ups = _count(shapes, "upconv{}.weight", start=1)
-    steps = tuple(round((_size(shapes, f"upconv{k + 1}", 0) / width) ** 0.5) for k in range(ups))
+    steps = tuple(max(1, round((_size(shapes, f"upconv{k + 1}", 0) / width) ** 0.5)) for k in range(ups))
     network = SRResNetNet(_size(shapes, "conv_first", 1), blocks=blocks, width=width, steps=steps)
     names = {"first": "conv_first", "fine": "conv_hr", "last": "conv_last"}
     names |= {f"ups.{k}": f"upconv{k + 1}" for k in range(ups)}
