@@ -336,7 +336,9 @@ def test_progress_tells_the_share_of_all_pixels(twice: Path, tmp_path: Path) -> 
 
 def test_convert_says_what_reads_its_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     network = DnCNNNet(depth=17, width=2)
-    torch.save({key.replace("layers", "model"): value for key, value in network.state_dict().items()}, tmp_path / "d.pth")
+    torch.save(
+        {key.replace("layers", "model"): value for key, value in network.state_dict().items()}, tmp_path / "d.pth"
+    )
     assert main(["convert", str(tmp_path / "d.pth")]) == 0
     said = capsys.readouterr()
     assert f"zeuxis restore PICTURE --model {tmp_path / 'd.safetensors'}" in said.out and "no kind" not in said.err

@@ -186,7 +186,10 @@ ODD: dict[str, tuple[dict[str, Tensor], str]] = {
     "FFDNet": (tensors(DNCNN | {"model.0": (5, W), "model.32": (W, 4)}), "it looks like FFDNet"),
     "IRCNN": (tensors({f"model.{2 * k}": (W if k else 1, W if k < 6 else 1) for k in range(7)}), "it looks like IRCNN"),
     "EDSR": (tensors(SR_4 | {"conv_after_body": (W, W)}), "also holds conv_after_body.bias.*it looks like EDSR"),
-    "one missing": ({k: v for k, v in tensors(NEW).items() if k != "body.1.rdb3.conv5.bias"}, "lacks body.1.rdb3.conv5"),
+    "one missing": (
+        {k: v for k, v in tensors(NEW).items() if k != "body.1.rdb3.conv5.bias"},
+        "lacks body.1.rdb3.conv5",
+    ),
     "another shape": (tensors(NEW | {"conv_hr": (W, W + 1)}), "conv_hr.weight has the shape"),
     "a row cut": (tensors({k: v for k, v in OLD.items() if k != "model.6"}), "no ESRGAN that is known"),
     "no first": (tensors({k: v for k, v in NEW.items() if k != "conv_first"}), "no convolution conv_first"),
@@ -212,7 +215,7 @@ def test_files_are_safetensors_and_pickles_are_sent_to_convert(tmp_path: Path) -
     save_file(tensors(DNCNN), tmp_path / "dn.safetensors")
     assert load_restorer_file(tmp_path / "dn.safetensors").task == "denoise"
     (tmp_path / "sr.pth").write_bytes(b"cos\nsystem\n(S'touch hacked'\ntR.")
-    with pytest.raises(UsageError, match="zeuxis convert .*sr.pth"):
+    with pytest.raises(UsageError, match=r"zeuxis convert .*sr\.pth"):
         load_restorer_file(tmp_path / "sr.pth")
     (tmp_path / "bad.safetensors").write_bytes(b"\xff" * 64)
     with pytest.raises(WeightsError, match="cannot be read as safetensors"):

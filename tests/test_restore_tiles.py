@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from torch import Tensor
@@ -91,7 +93,7 @@ def test_tiles_cover_a_side_and_share_what_they_should(side: int) -> None:
     spans = [places[0][:2] for places in row]
     assert spans[0][0] == 0 and spans[-1][1] == side
     assert all(start % GRID == 0 and end - start < tiling.tile + GRID for start, end in spans)
-    assert all(before[1] - after[0] >= tiling.overlap for before, after in zip(spans, spans[1:], strict=False))
+    assert all(before[1] - after[0] >= tiling.overlap for before, after in itertools.pairwise(spans))
     assert len(spans) <= -(-side // (tiling.tile - tiling.overlap - GRID))
 
 

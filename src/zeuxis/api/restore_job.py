@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from zeuxis.api.restore_paths import Errand
-from zeuxis.api.restore_picture import OpenedPicture, Pixels, behind_filled, with_result
+from zeuxis.api.restore_picture import OpenedPicture, Pixels, behind_filled, in_kind_of, with_result
 from zeuxis.data.cache import file_hash
 from zeuxis.errors import DataError, Unsupported, UsageError
 from zeuxis.nn.footprint import GIB
@@ -68,13 +68,15 @@ class RestoringJob:
     def run(self, errand: Errand, given: OpenedPicture, told: Callable[[float], None]) -> OpenedPicture:
         """What the network makes of a picture. ``told`` is told the share of it that is done.
 
-        Raises :class:`DataError` where there is no room for it, or a tile comes out black, of one colour, or not finite.
+        Raises :class:`DataError` where there is no room for it, or a tile is made black, of one colour or not finite.
         """
         network, scale = self.restorer.network, self.restorer.network.scale
         colours = behind_filled(given)
         height, width, channels = colours.shape
         if network.channels not in (1, 3):
-            raise Unsupported(f"'{self.restorer.name}' is for pictures of {network.channels} channels: no photograph is")
+            raise Unsupported(
+                f"'{self.restorer.name}' is for pictures of {network.channels} channels: no photograph is"
+            )
         self._check_room(errand, colours)
         made = np.empty((height * scale, width * scale, channels), colours.dtype)
         many = sum(map(len, tile_places(height, width, self.tiling)))
@@ -95,7 +97,7 @@ class RestoringJob:
             at = 0
             for rows in in_rows(network, read, height, width, self.tiling, seen):
                 part = _from_network(rows, channels).clamp(0, 1) * given.most
-                made[at : at + rows.shape[2]] = part.round().cpu().numpy().astype(colours.dtype)
+                made[at : at + rows.shape[2]] = in_kind_of(colours, part)
                 at += rows.shape[2]
         return with_result(given, made)
 
@@ -105,7 +107,7 @@ class RestoringJob:
         if free is not None and needs > free:
             height, width = (scale * side for side in colours.shape[:2])
             raise DataError(
-                f"{errand.source}: the result would have {width}x{height} pixels and need {needs / GIB:.1f} GiB, of which "
+                f"{errand.source}: the result of {width}x{height} pixels would need {needs / GIB:.1f} GiB, of which "
                 f"{free / GIB:.1f} are free: ask for a smaller scale"
             )
 
@@ -156,4 +158,6 @@ def _check_tile(file: Path, place: Place, before: Tensor, after: Tensor) -> None
         what = "black" if after.max() < FLAT else "of one colour"
     if what is not None:
         tile = f"the tile of {right - left}x{bottom - top} pixels at column {left}, row {top}"
-        raise DataError(f"{file}: {tile} came out {what}: the model is damaged or not for such pictures; nothing is written")
+        raise DataError(
+            f"{file}: {tile} came out {what}: the model is damaged or not for such pictures; nothing is written"
+        )

@@ -50,7 +50,9 @@ def restorer_for(model: str | Path | None, task: str | None) -> Restorer:
     wanted = None if task is None else scale_of(task)
     if model is None:
         if task is None:
-            raise UsageError(f"say what to do: --task enlarge:2, enlarge:3 or enlarge:4, or --model with {known_models()}")
+            raise UsageError(
+                f"say what to do: --task enlarge:2, enlarge:3 or enlarge:4, or --model with {known_models()}"
+            )
         if wanted is None:
             raise Unsupported(_refusal(task))
         model = FIRST_CHOICE
@@ -59,7 +61,7 @@ def restorer_for(model: str | Path | None, task: str | None) -> Restorer:
         return found
     if wanted is None:
         what = f"'{found.name}' does {found.task}, not {task}"
-        raise UsageError(f"{what}: {NEEDS_FILE[task] if task in NEEDS_FILE else 'leave --task out'}")
+        raise UsageError(f"{what}: {NEEDS_FILE.get(task, 'leave --task out')}")
     if wanted > found.network.scale:
         other = f"'{FIRST_CHOICE}' enlarges by {UPSCALERS[FIRST_CHOICE].scale}"
         raise UsageError(f"'{found.name}' does {found.task}, not {task}: {other}")

@@ -64,9 +64,7 @@ def busiest(picture: OpenedPicture) -> tuple[int, int, int, int]:
     change[2:, 1:] += np.abs(np.diff(grey, axis=0))
     change[1:, 2:] += np.abs(np.diff(grey, axis=1))
     total = change.cumsum(0).cumsum(1)  # of all above and to the left
-    inside = (
-        total[side_h:, side_w:] - total[:-side_h, side_w:] - total[side_h:, :-side_w] + total[:-side_h, :-side_w]
-    )
+    inside = total[side_h:, side_w:] - total[:-side_h, side_w:] - total[side_h:, :-side_w] + total[:-side_h, :-side_w]
     top, left = map(int, np.unravel_index(int(inside.argmax()), inside.shape))
     return left, top, left + side_w, top + side_h
 

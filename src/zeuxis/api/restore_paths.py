@@ -74,7 +74,9 @@ def _check_out(out: Path, alone: bool) -> None:
     if not alone and (out.is_file() or out.suffix.lower() in SUFFIXES):
         raise UsageError(f"--out {out} is a file, and there are several results: give a folder")
     if alone and out.suffix and out.suffix.lower() != RESULT and not out.is_dir():
-        raise UsageError(f"--out {out}: results are PNG, which carries the record of how they were made: end it in .png")
+        raise UsageError(
+            f"--out {out}: results are PNG, which carries the record of how they were made: end it in .png"
+        )
 
 
 def _walk(folder: Path, without: Path) -> Iterator[Path]:
@@ -111,4 +113,6 @@ def _page(paths: Sequence[Path], out: Path | None, each: Sequence[Errand]) -> Pa
     if out is not None:
         return out / "index.html"
     first = paths[0].resolve()
-    return first.with_name(f"{first.name}-restored") / "index.html" if first.is_dir() else first.parent / "restored.html"
+    return (
+        first.with_name(f"{first.name}-restored") / "index.html" if first.is_dir() else first.parent / "restored.html"
+    )

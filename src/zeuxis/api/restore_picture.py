@@ -45,7 +45,7 @@ class OpenedPicture:
 def open_for_restoring(path: Path) -> OpenedPicture:
     """The picture in a file, upright.
 
-    Raises :class:`UsageError` when there is no such file; :class:`DataError` when it is no picture, is damaged or is too
+    Raises :class:`UsageError` when there is no such file; :class:`DataError` when it is no picture, a damaged or too
     large a one.
     """
     if not path.is_file():
@@ -58,7 +58,7 @@ def open_for_restoring(path: Path) -> OpenedPicture:
     except MemoryError:
         raise DataError(f"{path}: there is not enough memory for it") from None
     except Exception as error:  # damaged files make decoders raise nearly anything
-        raise DataError(f"{path}: {type(error).__name__}: {' '.join(str(error).split())}") from None
+        raise DataError(f"{path}: {type(error).__name__}: {' '.join(str(error).split())}") from error
 
 
 def _opened(path: Path) -> OpenedPicture:
@@ -113,6 +113,12 @@ def exif_at(exif: bytes | None, width: int, height: int) -> bytes | None:
     return notes.tobytes()
 
 
+def in_kind_of(pixels: Pixels, values: Tensor) -> Pixels:
+    """``values``, rounded, in as many bits as ``pixels``."""
+    found = values.round().cpu().numpy()
+    return found.astype(np.uint8) if pixels.dtype == np.uint8 else found.astype(np.uint16)
+
+
 def with_result(given: OpenedPicture, colours: Pixels) -> OpenedPicture:
     """What was made of a picture: its colours, all else as it was, its transparency enlarged by cubic interpolation."""
     height, width = colours.shape[:2]
@@ -120,7 +126,7 @@ def with_result(given: OpenedPicture, colours: Pixels) -> OpenedPicture:
     if alpha is not None and alpha.shape != (height, width):
         values = torch.from_numpy(alpha.astype(np.float32))[None, None]
         large = interpolate(values, (height, width), mode="bicubic", align_corners=False)[0, 0]
-        alpha = large.clamp(0, given.most).round().numpy().astype(alpha.dtype)
+        alpha = in_kind_of(alpha, large.clamp(0, given.most))
     return replace(given, colours=colours, alpha=alpha, exif=exif_at(given.exif, width, height))
 
 
@@ -151,7 +157,7 @@ def behind_filled(picture: OpenedPicture) -> Pixels:
     weight = torch.from_numpy(picture.alpha.astype(np.float32) / picture.most)[None, None]
     filled = _filled(colours * weight, weight)
     kept = torch.where(weight > 0, colours, filled)
-    return kept[0].permute(1, 2, 0).clamp(0, picture.most).round().numpy().astype(picture.colours.dtype)
+    return in_kind_of(picture.colours, kept[0].permute(1, 2, 0).clamp(0, picture.most))
 
 
 def _filled(weighted: Tensor, weight: Tensor) -> Tensor:

@@ -23,10 +23,14 @@ def restore(
     ] = None,
     task: Annotated[
         str | None,
-        typer.Option("--task", metavar="enlarge:2|enlarge:4|denoise", help="Instead of what the model was trained for."),
+        typer.Option(
+            "--task", metavar="enlarge:2|enlarge:4|denoise", help="Instead of what the model was trained for."
+        ),
     ] = None,
     out: Out = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there, originals too.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files that are there, originals too.")
+    ] = False,
     tile: Annotated[
         int | None,
         typer.Option("--tile", min=8, help="Pixels a side given at a time.", show_default="what memory allows"),
@@ -56,9 +60,7 @@ def restore(
     from zeuxis.api.restore import restore as work
 
     with Progress() as progress:
-        made = work(
-            paths, model, task, out, overwrite=overwrite, tile=tile, page=page, device=device, report=progress
-        )
+        made = work(paths, model, task, out, overwrite=overwrite, tile=tile, page=page, device=device, report=progress)
     for line in (*(f"note: {text}" for text in made.notes), *made.problems):
         note(line)
     if as_json:

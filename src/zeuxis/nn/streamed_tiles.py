@@ -34,7 +34,9 @@ class Tiling:
 
     def __post_init__(self) -> None:
         if self.margin < 0 or self.feather < 0 or self.tile < 2 * self.overlap:
-            raise ValueError(f"tiles of {self.tile} pixels, half of which are less than the {self.overlap} that overlap")
+            raise ValueError(
+                f"tiles of {self.tile} pixels, half of which are less than the {self.overlap} that overlap"
+            )
 
     @property
     def overlap(self) -> int:

@@ -129,7 +129,7 @@ def _layer(line: str, where: str) -> GraphLayer:
         raise WeightsError(f"{where}: {wrong[0][:40]!r} is no name")
     facts: dict[int, Value] = {}
     for word in words[4 + takes + makes :]:
-        key, equals, text = word.partition("=")
+        key, _equals, text = word.partition("=")
         try:
             number = int(key)
             facts[ARRAY - number if number <= ARRAY else number] = _value(number, text)
@@ -187,7 +187,9 @@ class _Numbers:
         if min(out, wide, high, count) < 1 or count % each:
             raise WeightsError(f"{self.path}: {layer.name} has {count} weights, for {out} kernels of {wide}x{high}")
         if layer.whole(8):
-            raise WeightsError(f"{self.path}: {layer.name} is quantised to whole numbers: give the network in half precision")
+            raise WeightsError(
+                f"{self.path}: {layer.name} is quantised to whole numbers: give the network in half precision"
+            )
         weight = self._tagged(count, layer).reshape(out, count // each, high, wide)
         return {"weight": weight, **({"bias": self._floats(out, layer)} if layer.whole(5) else {})}
 
@@ -200,7 +202,9 @@ class _Numbers:
             halves = np.frombuffer(self._take(-(-2 * count // 4) * 4, layer), "<f2")[:count]
             return self._sound(halves.astype(np.float32), layer)
         kind = "whole numbers of eight bits" if tag == EIGHT else f"a table of quantised numbers (tag {tag:#x})"
-        raise WeightsError(f"{self.path}: {layer.name} is kept as {kind}: give the network in half precision or float32")
+        raise WeightsError(
+            f"{self.path}: {layer.name} is kept as {kind}: give the network in half precision or float32"
+        )
 
     def _floats(self, count: int, layer: GraphLayer) -> Tensor:
         return self._sound(np.frombuffer(self._take(4 * count, layer), "<f4").astype(np.float32), layer)
@@ -214,7 +218,8 @@ class _Numbers:
         """The next bytes; it is asked whether they are there before memory is taken for them."""
         if not 0 <= length <= self.length - self.at:
             raise WeightsError(
-                f"{self.path} ends within layer {layer.name}: {length} bytes are wanted, {self.length - self.at} are left"
+                f"{self.path} ends within layer {layer.name}: {length} bytes are wanted, and "
+                f"{self.length - self.at} are left"
             )
         with self.path.open("rb") as file:
             file.seek(self.at)

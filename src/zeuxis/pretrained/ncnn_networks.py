@@ -123,7 +123,10 @@ def _rrdb_sizes(layers: Sequence[tuple[PlannedLayer, GraphLayer]], kinds: Sequen
     convs = [file for one, file in layers if one.kind == "Convolution"]
     blocks, doublings = kinds.count("Eltwise") // 4, kinds.count("Interp")  # three inside each block, one around it
     if doublings > 4 or len(convs) != 3 * CONVOLUTIONS * blocks + doublings + 4:
-        raise WeightsError(f"{what} has {len(convs)} convolutions and {doublings} enlargements for {blocks} blocks: it is of no network that is known here")
+        raise WeightsError(
+            f"{what} has {len(convs)} convolutions and {doublings} enlargements for {blocks} blocks: "
+            "no network that is known here"
+        )
     width, growth, channels = (convs[k].whole(0) for k in (0, 1, -1))
     _check_sizes(what, blocks, width, growth, channels)
     return RRDBNet(channels, blocks=blocks, width=width, growth=growth, doublings=doublings)
@@ -187,9 +190,7 @@ def _compact_plan(network: PictureNetwork) -> list[PlannedLayer]:
         elif isinstance(layer, nn.PReLU):
             h = plan.add("PReLU", h, ours=name, k0=layer.num_parameters)
     scale = float(inner.scale)
-    h = plan.sum(
-        plan.add("PixelShuffle", h, k0=inner.scale), plan.add("Interp", given, k0=NEAREST, k1=scale, k2=scale)
-    )
+    h = plan.sum(plan.add("PixelShuffle", h, k0=inner.scale), plan.add("Interp", given, k0=NEAREST, k1=scale, k2=scale))
     if isinstance(network, Reduced):
         share = network.scale / inner.scale
         plan.add("Interp", h, k0=BICUBIC, k1=share, k2=share)

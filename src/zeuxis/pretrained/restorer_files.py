@@ -31,7 +31,9 @@ def load_restorer_file(path: Path) -> Restorer:
     if not path.is_file():
         raise UsageError(f"there is no file {path}: give a checkpoint in safetensors, or ncnn's .param beside its .bin")
     if path.suffix in PICKLES:
-        raise UsageError(f"{path} is a pickle, which is never opened here: zeuxis convert {path}, then --model its result")
+        raise UsageError(
+            f"{path} is a pickle, which is never opened here: zeuxis convert {path}, then --model its result"
+        )
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:

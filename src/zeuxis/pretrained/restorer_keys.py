@@ -1,9 +1,9 @@
 """Published restoration checkpoints as networks of ours: the architecture is read off names and shapes.
 
-Known are, in the names of their authors' programs, ESRGAN (three spellings), Real-ESRGAN, its compact networks, SRResNet
-(BasicSR) and DnCNN (KAIR). Each kind has a mark, which is in all of its files and in no other kind's, and a function
-that reads the sizes and tells which public name each tensor of ours has. So a tensor that is missing or left over is
-named. What is of no kind is answered with what its names look like.
+Known are, in the names of their authors' programs, ESRGAN (three spellings), Real-ESRGAN, its compact networks,
+SRResNet (BasicSR) and DnCNN (KAIR). Each kind has a mark, which is in all of its files and in none of the kinds below
+it, and a function that reads the sizes and tells which public name each tensor of ours has. So a tensor that is missing
+or left over is named. What is of no kind is answered with what its names look like.
 """
 
 from __future__ import annotations
@@ -73,7 +73,10 @@ def read_public(tensors: Mapping[str, Tensor], what: str) -> tuple[PictureNetwor
         network, names = kind.read(shapes)
     own = network.state_dict()
     sources = {key: f"{names[key.rpartition('.')[0]]}.{key.rpartition('.')[2]}" for key in own}
-    for verb, keys in (("lacks", set(sources.values()) - set(shapes)), ("also holds", set(shapes) - set(sources.values()))):
+    for verb, keys in (
+        ("lacks", set(sources.values()) - set(shapes)),
+        ("also holds", set(shapes) - set(sources.values())),
+    ):
         if keys:
             some = ", ".join(sorted(keys)[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
             raise WeightsError(f"{what} begins as {kind.name} and {verb} {some}: {looks_like(shapes)}")
@@ -112,7 +115,9 @@ def _rrdb(shapes: Shapes, names: RRDBNames) -> tuple[PictureNetwork, Names]:
     width, channels = _size(shapes, names.first, 0), _size(shapes, names.last, 0)
     unshuffle = round((_size(shapes, names.first, 1) / channels) ** 0.5)
     if channels * unshuffle**2 != _size(shapes, names.first, 1) or 2 ** len(names.ups) % max(1, unshuffle):
-        raise WeightsError(f"{_size(shapes, names.first, 1)} channels go in and {channels} come out: no ESRGAN that is known")
+        raise WeightsError(
+            f"{_size(shapes, names.first, 1)} channels go in and {channels} come out: no ESRGAN that is known"
+        )
     growth = _size(shapes, names.block.format(0, 1, 1), 0)
     network = RRDBNet(
         channels, blocks=blocks, width=width, growth=growth, doublings=len(names.ups), unshuffle=unshuffle
@@ -178,13 +183,13 @@ def _dncnn(shapes: Shapes) -> tuple[PictureNetwork, Names]:
     channels, out = _size(shapes, "model.0", 1), _size(shapes, f"model.{2 * (depth - 1)}", 0)
     if channels != out:
         raise WeightsError(
-            f"a row of {depth} convolutions from {channels} channels to {out}: it looks like FFDNet, which is given the "
-            "strength of the noise beside the picture and is not known here"
+            f"a row of {depth} convolutions from {channels} channels to {out}: it looks like FFDNet, which is given "
+            "the strength of the noise beside the picture and is not known here"
         )
     if depth <= IRCNN_DEPTH:
         raise WeightsError(
-            f"a row of {depth} convolutions: it looks like IRCNN, whose layers are dilated (which names and shapes do not "
-            "tell) and which is not known here; DnCNN has 17 or 20"
+            f"a row of {depth} convolutions: it looks like IRCNN, whose layers are dilated (which names and shapes do "
+            "not tell) and which is not known here; DnCNN has 17 or 20"
         )
     network = DnCNNNet(channels, depth=depth, width=_size(shapes, "model.0", 0))
     return network, {f"layers.{2 * k}": f"model.{2 * k}" for k in range(depth)}
