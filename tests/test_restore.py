@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -12,7 +13,6 @@ from hostile import damaged, unusual
 from PIL import Image, ImageCms
 from safetensors.torch import save_file
 
-from zeuxis.api import restore as module
 from zeuxis.api.restore import restore
 from zeuxis.api.restore_models import restorer_for
 from zeuxis.api.restore_picture import behind_filled, open_for_restoring
@@ -20,6 +20,7 @@ from zeuxis.cli import main
 from zeuxis.errors import DataError, UnknownName, Unsupported, UsageError, ZeuxisError
 from zeuxis.nn.compact import CompactNet
 from zeuxis.nn.dncnn import DnCNNNet
+from zeuxis.provenance import png_rows
 from zeuxis.provenance.record import read_record
 
 ORIENTATION, WIDTH, MAKE = 0x0112, 0xA002, 0x010F
@@ -163,19 +164,21 @@ def folder_of(root: Path, n: int = 4) -> Path:
 
 
 def test_a_folder_goes_on_where_it_stopped(twice: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    given, kept = folder_of(tmp_path), module.save_restored
-    written: list[Path] = []
+    given, written = folder_of(tmp_path), list[Path]()
+    kept = png_rows.os.fsync
 
-    def full(picture: object, path: Path, record: object) -> None:
+    def full(handle: int) -> None:
         if len(written) == 2:
-            raise ZeuxisError("cannot write: no space left on the disk")
-        written.append(path)
-        kept(picture, path, record)  # type: ignore[arg-type]
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written.append(Path())
+        kept(handle)
 
-    monkeypatch.setattr(module, "save_restored", full)
-    with pytest.raises(ZeuxisError, match="no space"):
-        restore([given], twice)
-    monkeypatch.setattr(module, "save_restored", kept)
+    monkeypatch.setattr(png_rows.os, "fsync", full)
+    with pytest.raises(ZeuxisError, match="No space left"):
+        restore([given], twice, page=False)
+    monkeypatch.setattr(png_rows.os, "fsync", kept)
+    written = sorted((tmp_path / "in-restored").rglob("*.*"))  # no drafts among them
+    assert len(written) == 2
     stamps = {path: path.stat().st_mtime_ns for path in written}
     made = restore([given], twice)
     assert set(made.before) == set(written) and len(made.done) == 2 and not made.problems
@@ -270,7 +273,7 @@ def test_a_result_that_memory_cannot_hold_is_said_before(
 ) -> None:
     photo(64, 64).save(tmp_path / "a.png")
     monkeypatch.setattr("zeuxis.api.restore_job.free_memory", lambda device: 1000)
-    with pytest.raises(DataError, match="128x128 pixels and need"):
+    with pytest.raises(DataError, match="128x128 pixels needs"):
         restore([tmp_path / "a.png"], twice)
 
 

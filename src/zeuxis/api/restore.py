@@ -10,9 +10,9 @@ from typing import Any
 
 from zeuxis.api.restore_job import RestoringJob
 from zeuxis.api.restore_models import restorer_for
-from zeuxis.api.restore_page import write_page, write_preview
+from zeuxis.api.restore_page import busiest, write_page, write_preview
 from zeuxis.api.restore_paths import Errand, Errands, errands_of
-from zeuxis.api.restore_picture import open_for_restoring, save_restored
+from zeuxis.api.restore_picture import open_for_restoring, part_of
 from zeuxis.data.picture import PictureRefused, read_header
 from zeuxis.errors import DataError, UsageError
 from zeuxis.nn.footprint import GIB
@@ -88,15 +88,15 @@ def restore(
 
         try:
             given = open_for_restoring(errand.source)
-            made = job.run(errand, given, told)
-            save_restored(made, errand.target, record)
+            box = busiest(given)
+            made = job.run(errand, given, record, box, told)
         except (DataError, UsageError) as error:
             problems.append(str(error))
         else:
             done.append(errand)
             notes += [f"{errand.source}: {note}" for note in given.notes]
             if wanted:
-                write_preview(errands.page, errand.name, given, made, record)
+                write_preview(errands.page, errand.name, part_of(given, box), made, record)
         past += pixels
     if not done and not before:
         raise DataError(problems[0] if len(problems) == 1 else f"nothing was restored: {problems[-1]} (and "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,19 +12,30 @@ import torch
 from torch import Tensor
 
 from zeuxis.api.restore_paths import Errand
-from zeuxis.api.restore_picture import OpenedPicture, Pixels, behind_filled, in_kind_of, with_result
+from zeuxis.api.restore_picture import (
+    SOURCE_TYPE,
+    Box,
+    OpenedPicture,
+    Pixels,
+    behind_filled,
+    chunks_beside,
+    enlarged_alpha,
+    in_kind_of,
+    with_channels,
+)
 from zeuxis.data.cache import file_hash
 from zeuxis.errors import DataError, Unsupported, UsageError
 from zeuxis.nn.footprint import GIB
 from zeuxis.nn.streamed_tiles import Place, Tiling, in_rows, tile_places
 from zeuxis.pretrained.restorer import Restorer
-from zeuxis.provenance.record import RESTORER, read_record, record
+from zeuxis.provenance.png_rows import PngRows
+from zeuxis.provenance.record import RESTORER, read_record, record, text_of
 from zeuxis.training.room import free_memory
 
 DISCLOSURE = "This picture was made by Zeuxis from another one: fine detail in it is synthesised, not photographed."
 RANGE, FLAT = 8 / 255, 0.5 / 255  # a tile of more than the one may not become a tile of less than the other
 LUMA = (0.299, 0.587, 0.114)  # of grey in colours
-COPIES = 3  # of a result that are held while it is written
+BANDS = 40  # bytes that are held for each number of the rows that are made at a time: three times float32, and copies
 
 
 @dataclass(frozen=True)
@@ -65,22 +76,43 @@ class RestoringJob:
         what = "the original" if _same(errand.target, errand.source) else "not this picture restored by this model"
         raise UsageError(f"{errand.target} is there, and is {what}: give another --out, or --overwrite")
 
-    def run(self, errand: Errand, given: OpenedPicture, told: Callable[[float], None]) -> OpenedPicture:
-        """What the network makes of a picture. ``told`` is told the share of it that is done.
+    def run(
+        self, errand: Errand, given: OpenedPicture, record: dict[str, Any], box: Box, told: Callable[[float], None]
+    ) -> OpenedPicture:
+        """Write what the network makes of a picture; gives the part of it that comes from inside ``box``.
 
-        Raises :class:`DataError` where there is no room for it, or a tile is made black, of one colour or not finite.
+        ``told`` is told the share that is done. The result is written as its rows are made, and never held at once.
+
+        Raises :class:`DataError` where there is no room, or a tile is made black, of one colour or not finite; nothing
+        is written then.
         """
-        network, scale = self.restorer.network, self.restorer.network.scale
-        colours = behind_filled(given)
-        height, width, channels = colours.shape
+        scale = self.restorer.network.scale
+        height, width, channels = given.colours.shape
+        size = (width * scale, height * scale)
+        self._check_room(errand, given)
+        alpha = enlarged_alpha(given, *size)
+        beside = chunks_beside(given, text_of(record, errand.target, SOURCE_TYPE), *size)
+        bits, every = 8 if given.most == 255 else 16, channels + (alpha is not None)
+        left, top, right, bottom = (scale * side for side in box)
+        kept: list[Pixels] = []
+        with PngRows(errand.target, size, every, bits, beside) as out:
+            for rows in self._rows(errand, given, told):
+                at = out.rows
+                whole = rows if alpha is None else _beside(rows, alpha[at : at + len(rows)])
+                out.write(whole)
+                kept.append(whole[max(0, top - at) : max(0, bottom - at), left:right].copy())
+        return with_channels(given, np.concatenate(kept))
+
+    def _rows(self, errand: Errand, given: OpenedPicture, told: Callable[[float], None]) -> Iterator[Pixels]:
+        """The colours of the result, some rows ``(n, W, C)`` at a time."""
+        network = self.restorer.network
         if network.channels not in (1, 3):
             raise Unsupported(
                 f"'{self.restorer.name}' is for pictures of {network.channels} channels: no photograph is"
             )
-        self._check_room(errand, colours)
-        made = np.empty((height * scale, width * scale, channels), colours.dtype)
-        many = sum(map(len, tile_places(height, width, self.tiling)))
-        past = 0
+        colours = behind_filled(given)
+        height, width, channels = colours.shape
+        many, past = sum(map(len, tile_places(height, width, self.tiling))), 0
 
         def read(place: Place) -> Tensor:
             top, bottom, left, right = place
@@ -94,21 +126,18 @@ class RestoringJob:
             told(past / many)
 
         with torch.inference_mode():
-            at = 0
             for rows in in_rows(network, read, height, width, self.tiling, seen):
-                part = _from_network(rows, channels).clamp(0, 1) * given.most
-                made[at : at + rows.shape[2]] = in_kind_of(colours, part)
-                at += rows.shape[2]
-        return with_result(given, made)
+                yield in_kind_of(colours, _from_network(rows, channels).clamp(0, 1) * given.most)
 
-    def _check_room(self, errand: Errand, colours: Pixels) -> None:
+    def _check_room(self, errand: Errand, given: OpenedPicture) -> None:
         free, scale = free_memory("cpu"), self.restorer.network.scale
-        needs = COPIES * colours.nbytes * scale**2
+        height, width = (scale * side for side in given.colours.shape[:2])
+        rows = min(height, scale * self.tiling.tile)
+        needs = BANDS * rows * width * given.colours.shape[2] + (0 if given.alpha is None else height * width)
         if free is not None and needs > free:
-            height, width = (scale * side for side in colours.shape[:2])
             raise DataError(
-                f"{errand.source}: the result of {width}x{height} pixels would need {needs / GIB:.1f} GiB, of which "
-                f"{free / GIB:.1f} are free: ask for a smaller scale"
+                f"{errand.source}: a result of {width}x{height} pixels needs {needs / GIB:.2g} GiB, of which "
+                f"{free / GIB:.2g} are free: ask for a smaller scale"
             )
 
 
@@ -129,6 +158,12 @@ def _hash_in(record: dict[str, Any]) -> object:
 
 def _same(one: Path, other: Path) -> bool:
     return one.exists() and other.exists() and one.samefile(other)
+
+
+def _beside(colours: Pixels, alpha: Pixels) -> Pixels:
+    """Colours ``(n, W, C)`` and transparency ``(n, W)`` as one."""
+    found: Pixels = np.concatenate([colours, alpha[..., None]], 2)
+    return found
 
 
 def _for_network(picture: Tensor, channels: int) -> Tensor:

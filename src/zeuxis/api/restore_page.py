@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from zeuxis.api.page import Page
-from zeuxis.api.restore_picture import SOURCE_TYPE, OpenedPicture, shown
+from zeuxis.api.restore_picture import SOURCE_TYPE, Box, OpenedPicture
 from zeuxis.provenance.record import save_png, write_png
 
 SIDE = 96  # pixels of the original that are shown
@@ -26,15 +26,10 @@ def preview_files(page: Path, name: str) -> tuple[Path, Path]:
 def write_preview(
     page: Path, name: str, before: OpenedPicture, after: OpenedPicture, record: Mapping[str, Any]
 ) -> None:
-    """The busiest part of a picture, enlarged by cubic interpolation, and the same of what was made of it."""
-    scale = after.colours.shape[0] // before.colours.shape[0]
-    left, top, right, bottom = busiest(before)
-    part = _eight_bits(before).crop((left, top, right, bottom))
-    large = part.resize((scale * part.width, scale * part.height), Image.Resampling.BICUBIC)
-    files = preview_files(page, name)
-    write_png(large, files[0])
-    made = _eight_bits(after).crop((scale * left, scale * top, scale * right, scale * bottom))
-    save_png(made, files[1], {**record, "part": [left, top, right, bottom]}, source_type=SOURCE_TYPE)
+    """A part of a picture, enlarged by cubic interpolation, and the same part of what was made of it."""
+    files, made = preview_files(page, name), _eight_bits(after)
+    write_png(_eight_bits(before).resize(made.size, Image.Resampling.BICUBIC), files[0])
+    save_png(made, files[1], {**record, "part": "of the picture"}, SOURCE_TYPE)
 
 
 def write_page(page: Path, names: Sequence[str], model: str, task: str, problems: Sequence[str], command: str) -> None:
@@ -55,7 +50,7 @@ def write_page(page: Path, names: Sequence[str], model: str, task: str, problems
     made.write(page)
 
 
-def busiest(picture: OpenedPicture) -> tuple[int, int, int, int]:
+def busiest(picture: OpenedPicture) -> Box:
     """The square, as left, top, right and bottom, in which grey changes most from pixel to pixel."""
     grey = picture.colours.mean(2, dtype=np.float32)
     height, width = grey.shape
@@ -71,10 +66,10 @@ def busiest(picture: OpenedPicture) -> tuple[int, int, int, int]:
 
 def _eight_bits(picture: OpenedPicture) -> Image.Image:
     """As browsers show it, on white."""
-    if picture.most > 255:
-        return Image.fromarray(((picture.colours[..., 0].astype(np.int64) + 128) // 257).astype(np.uint8))
-    image = shown(picture)
+    parts = [picture.colours, *([] if picture.alpha is None else [picture.alpha[..., None]])]
+    values = np.concatenate(parts, 2).astype(np.int64)
+    pixels = ((values + 128) // 257 if picture.most > 255 else values).astype(np.uint8)
     if picture.alpha is None:
-        return image
-    rgba = image.convert("RGBA")
+        return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    rgba = Image.fromarray(pixels).convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", rgba.size, (255, 255, 255, 255)), rgba).convert("RGB")

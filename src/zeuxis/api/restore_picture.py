@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
-from zeuxis.data.picture import FORMATS, WIDE_MODES, PictureRefused, read_header, transparent
+from zeuxis.data.deep_png import CHANNELS, is_deep, read_deep
+from zeuxis.data.picture import FORMATS, ORIENTATION, WIDE_MODES, PictureRefused, read_header, transparent
 from zeuxis.errors import DataError, UsageError
-from zeuxis.provenance.record import SOURCE_TYPES, save_png
+from zeuxis.provenance.record import SOURCE_TYPES
 
 SOURCE_TYPE = f"{SOURCE_TYPES}compositeWithTrainedAlgorithmicMedia"  # a photograph with what a network added
+Box = tuple[int, int, int, int]  # left, top, right, bottom
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 WIDTH, HEIGHT = 0xA002, 0xA003  # EXIF's own words for the size, in the block of the camera's settings
 CAMERA = 0x8769
-PNG_HEAD = 26  # bytes up to a PNG's depth and kind of colour
-DEEP_COLOUR = {(16, 2), (16, 4), (16, 6)}  # depths and kinds of colour that Pillow reads by their upper halves
+BITS = 258  # TIFF's word for the depth
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +53,10 @@ def open_for_restoring(path: Path) -> OpenedPicture:
     if not path.is_file():
         raise UsageError(f"there is no picture {path}")
     try:
-        read_header(path)
-        return _opened(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of decoders: what they cannot do is an error
+            read_header(path)
+            return _opened(path)
     except PictureRefused as reason:
         raise DataError(f"{path}: {reason}") from None
     except MemoryError:
@@ -66,36 +70,49 @@ def _opened(path: Path) -> OpenedPicture:
     with Image.open(path, formats=FORMATS) as file:
         if getattr(file, "n_frames", 1) > 1:
             notes.append(f"it moves: the first of its {file.n_frames} pictures is restored")  # type: ignore[attr-defined]
-        if file.format == "PNG" and _depth(path) in DEEP_COLOUR:
-            notes.append("its colours of 16 bits are read by 8")
         if file.mode == "CMYK":
             notes.append("its inks (CMYK) become red, green and blue, and its colour profile is left out")
         elif file.mode == "F":
             raise PictureRefused("floating-point pixels: convert it to 8 or 16 bits a channel", "unsupported")
+        if file.format == "PNG" and _depth(path) and not is_deep(path):
+            notes.append("its colours of 16 bits are read by 8, for its rows are interlaced")
+        if file.format == "TIFF" and file.mode not in WIDE_MODES and max(file.tag_v2.get(BITS, (8,))) > 8:  # type: ignore[attr-defined]
+            notes.append("its colours of more than 8 bits are read by 8: convert it to PNG")
         profile = file.info.get("icc_profile") if file.mode != "CMYK" else None
+        turn = file.getexif().get(ORIENTATION, 1)
         upright = ImageOps.exif_transpose(file)
         exif = upright.getexif()
+    if is_deep(path):
+        deep = _turned(read_deep(path), turn)
+        colours, alpha = (deep[..., :-1], deep[..., -1]) if deep.shape[2] % 2 == 0 else (deep, None)
+        return OpenedPicture(colours, alpha, profile, _exif(exif), tuple(notes))
     if upright.mode in WIDE_MODES:
         wide = np.asarray(upright).astype(np.int64)
         if wide.min() < 0 or wide.max() > 65535:
             raise PictureRefused("pixels outside 16 bits: convert it to 8 or 16 bits a channel", "unsupported")
         return OpenedPicture(wide.astype(np.uint16)[..., None], None, profile, _exif(exif), tuple(notes))
-    alpha = None
+    kept = None
     if transparent(upright):
         whole = upright.convert("RGBA")
-        alpha = np.asarray(whole.getchannel("A"))
-        grey = upright.mode in ("LA", "La") or (upright.mode == "L")
+        kept = np.asarray(whole.getchannel("A"))
+        grey = upright.mode in ("L", "LA", "La")
         upright = whole.convert("RGB").convert("L") if grey else whole.convert("RGB")
-    colours = np.asarray(upright.convert("L" if upright.mode in ("1", "L") else "RGB"))
-    colours = colours[..., None] if colours.ndim == 2 else colours
-    return OpenedPicture(colours, alpha, profile, _exif(exif), tuple(notes))
+    shown = np.asarray(upright.convert("L" if upright.mode in ("1", "L") else "RGB"))
+    return OpenedPicture(shown[..., None] if shown.ndim == 2 else shown, kept, profile, _exif(exif), tuple(notes))
 
 
-def _depth(path: Path) -> tuple[int, int]:
-    """Bits and kind of colour of a PNG."""
+def _turned(pixels: NDArray[np.uint16], turn: int) -> NDArray[np.uint16]:
+    """Pixels ``(H, W, C)`` upright, of EXIF's way to turn a picture, as Pillow does it."""
+    pixels = pixels.swapaxes(0, 1) if turn >= 5 else pixels
+    down, across = {2: (1, -1), 3: (-1, -1), 4: (-1, 1), 6: (1, -1), 7: (-1, -1), 8: (-1, 1)}.get(turn, (1, 1))
+    return np.ascontiguousarray(pixels[::down, ::across])
+
+
+def _depth(path: Path) -> bool:
+    """Whether a PNG has 16 bits in colour or with transparency."""
     with path.open("rb") as file:
-        head = file.read(PNG_HEAD)
-    return (head[24], head[25]) if len(head) == PNG_HEAD else (0, 0)
+        head = file.read(26)
+    return len(head) == 26 and head[24] == 16 and head[25] in CHANNELS
 
 
 def _exif(found: Image.Exif) -> bytes | None:
@@ -119,30 +136,40 @@ def in_kind_of(pixels: Pixels, values: Tensor) -> Pixels:
     return found.astype(np.uint8) if pixels.dtype == np.uint8 else found.astype(np.uint16)
 
 
-def with_result(given: OpenedPicture, colours: Pixels) -> OpenedPicture:
-    """What was made of a picture: its colours, all else as it was, its transparency enlarged by cubic interpolation."""
-    height, width = colours.shape[:2]
+def enlarged_alpha(given: OpenedPicture, width: int, height: int) -> Pixels | None:
+    """Its transparency at another size, by cubic interpolation; None where it has none."""
     alpha = given.alpha
-    if alpha is not None and alpha.shape != (height, width):
-        values = torch.from_numpy(alpha.astype(np.float32))[None, None]
-        large = interpolate(values, (height, width), mode="bicubic", align_corners=False)[0, 0]
-        alpha = in_kind_of(alpha, large.clamp(0, given.most))
-    return replace(given, colours=colours, alpha=alpha, exif=exif_at(given.exif, width, height))
+    if alpha is None or alpha.shape == (height, width):
+        return alpha
+    if alpha.dtype == np.uint8:
+        return np.asarray(Image.fromarray(alpha).resize((width, height), Image.Resampling.BICUBIC))
+    large = np.asarray(Image.fromarray(alpha.astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC))
+    return large.clip(0, given.most).round().astype(np.uint16)
 
 
-def save_restored(picture: OpenedPicture, path: Path, record: Mapping[str, Any]) -> None:
-    """Write a PNG with its record, whole or not at all."""
-    save_png(shown(picture), path, record, profile=picture.profile, exif=picture.exif, source_type=SOURCE_TYPE)
+def chunks_beside(given: OpenedPicture, text: PngInfo, width: int, height: int) -> list[tuple[bytes, bytes]]:
+    """What a PNG of the result holds beside its pixels: text, the colour profile, the camera's notes."""
+    found = [(kind, content) for kind, content, *_ in text.chunks]
+    if given.profile is not None:
+        found.insert(0, (b"iCCP", b"ICC Profile\0\0" + zlib.compress(given.profile)))
+    exif = exif_at(given.exif, width, height)
+    if exif is not None:
+        found.append((b"eXIf", exif.removeprefix(b"Exif\0\0")))
+    return found
 
 
-def shown(picture: OpenedPicture) -> Image.Image:
-    """As Pillow has it."""
-    colours = picture.colours[..., 0] if picture.colours.shape[2] == 1 else picture.colours
-    if picture.alpha is None:
-        return Image.fromarray(colours)
-    image = Image.fromarray(colours)
-    image.putalpha(Image.fromarray(picture.alpha))
-    return image
+def part_of(picture: OpenedPicture, box: Box) -> OpenedPicture:
+    """The part of a picture inside left, top, right and bottom."""
+    left, top, right, bottom = box
+    alpha = None if picture.alpha is None else picture.alpha[top:bottom, left:right]
+    return replace(picture, colours=picture.colours[top:bottom, left:right], alpha=alpha)
+
+
+def with_channels(given: OpenedPicture, pixels: Pixels) -> OpenedPicture:
+    """A picture like ``given`` of pixels ``(H, W, C)``, whose last channel is its transparency if it has one."""
+    if given.alpha is None:
+        return replace(given, colours=pixels)
+    return replace(given, colours=pixels[..., :-1], alpha=pixels[..., -1])
 
 
 def behind_filled(picture: OpenedPicture) -> Pixels:

@@ -101,20 +101,16 @@ def drawn_in(batch: int, row: int, threads: int, instructions: str) -> dict[str,
     return {"batch": batch, "row": row, "threads": threads, "instructions": instructions}
 
 
-def save_png(
-    image: Image.Image,
-    path: Path,
-    record: Mapping[str, Any],
-    *,
-    profile: bytes | None = None,
-    exif: bytes | None = None,
-    source_type: str = SOURCE_TYPE,
-) -> None:
+def save_png(image: Image.Image, path: Path, record: Mapping[str, Any], source_type: str = SOURCE_TYPE) -> None:
     """Write ``image`` with its record; the file appears whole or not at all, and parent folders are made.
 
-    What it says in words is the record's own ``disclosure``, where it has one. ``profile`` (ICC) and ``exif`` are those
-    of the picture that it was made of; ``source_type`` is IPTC's word for where it comes from.
+    What it says in words is the record's own ``disclosure``, where it has one.
     """
+    write_png(image, path, text_of(record, path, source_type))
+
+
+def text_of(record: Mapping[str, Any], path: Path, source_type: str = SOURCE_TYPE) -> PngInfo:
+    """The text that carries a record; ``source_type`` is IPTC's word for where a picture comes from."""
     text = json.dumps(record, ensure_ascii=False, sort_keys=True, allow_nan=False)
     if len(text.encode()) > MAX_TEXT:
         raise UsageError(f"the record of {path} is longer than {MAX_TEXT >> 20} MiB: shorten the condition")
@@ -123,19 +119,13 @@ def save_png(
     info.add_itxt("Software", f"Zeuxis {__version__}")
     info.add_itxt("Description", str(record.get("disclosure", DISCLOSURE)))
     info.add_itxt("XML:com.adobe.xmp", XMP % source_type)
-    write_png(image, path, info, profile, exif)
+    return info
 
 
-def write_png(
-    image: Image.Image,
-    path: Path,
-    info: PngInfo | None = None,
-    profile: bytes | None = None,
-    exif: bytes | None = None,
-) -> None:
+def write_png(image: Image.Image, path: Path, info: PngInfo | None = None) -> None:
     """Write a PNG, whole or not at all; without ``info`` it says nothing of its origin (pictures of data)."""
     buffer = BytesIO()
-    image.save(buffer, format="PNG", pnginfo=info, icc_profile=profile, exif=exif)
+    image.save(buffer, format="PNG", pnginfo=info)
     write_whole(Path(path), buffer.getvalue())
 
 
