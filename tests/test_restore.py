@@ -17,10 +17,12 @@ from zeuxis.api.restore import restore
 from zeuxis.api.restore_models import restorer_for
 from zeuxis.api.restore_picture import behind_filled, open_for_restoring
 from zeuxis.cli import main
+from zeuxis.data.deep_png import read_deep
 from zeuxis.errors import DataError, UnknownName, Unsupported, UsageError, ZeuxisError
 from zeuxis.nn.compact import CompactNet
 from zeuxis.nn.dncnn import DnCNNNet
 from zeuxis.provenance import png_rows
+from zeuxis.provenance.png_rows import PngRows
 from zeuxis.provenance.record import read_record
 
 ORIENTATION, WIDTH, MAKE = 0x0112, 0xA002, 0x010F
@@ -106,6 +108,15 @@ def test_grey_stays_grey_and_16_bits_stay(same: Path, twice: Path, tmp_path: Pat
         assert grey.mode == "L" and np.array_equal(np.asarray(grey), np.asarray(photo(mode="L")))
     (large,) = restore([tmp_path / "grey.png"], twice, out=tmp_path / "large.png").done  # by a network of colours
     assert Image.open(large).mode == "L" and Image.open(large).size == (40, 24)
+
+
+def test_colours_of_16_bits_stay(same: Path, tmp_path: Path) -> None:
+    deep = np.random.default_rng(0).integers(0, 65536, (9, 11, 4), np.uint16)
+    deep[..., 3] |= 1  # nowhere wholly transparent
+    with PngRows(tmp_path / "deep.png", (11, 9), 4, 16, []) as out:
+        out.write(deep)
+    (file,) = restore([tmp_path / "deep.png"], same, page=True).done
+    assert np.array_equal(read_deep(file), deep)
 
 
 def test_colours_go_through_a_grey_network_one_by_one(same: Path, tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from zeuxis.api.restore_job import RestoringJob
 from zeuxis.api.restore_models import restorer_for
 from zeuxis.api.restore_page import busiest, write_page, write_preview
 from zeuxis.api.restore_paths import Errand, Errands, errands_of
-from zeuxis.api.restore_picture import open_for_restoring, part_of
-from zeuxis.data.picture import PictureRefused, read_header
+from zeuxis.api.restore_picture import header_of, open_for_restoring, part_of
+from zeuxis.data.picture import PictureRefused
 from zeuxis.errors import DataError, UsageError
 from zeuxis.nn.footprint import GIB
 from zeuxis.nn.picture_network import PictureNetwork
@@ -130,7 +130,7 @@ def _sorted_out(
             if job.is_done(errand, record, overwrite):
                 before.append(errand)
                 continue
-            header = read_header(errand.source)
+            header = header_of(errand.source)
         except PictureRefused as reason:
             problems.append(f"{errand.source}: {reason}")
         except OSError as error:

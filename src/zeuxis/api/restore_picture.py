@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
 from zeuxis.data.deep_png import CHANNELS, is_deep, read_deep
-from zeuxis.data.picture import FORMATS, ORIENTATION, WIDE_MODES, PictureRefused, read_header, transparent
+from zeuxis.data.picture import FORMATS, ORIENTATION, WIDE_MODES, Header, PictureRefused, read_header, transparent
 from zeuxis.errors import DataError, UsageError
 from zeuxis.provenance.record import SOURCE_TYPES
 
@@ -63,6 +63,13 @@ def open_for_restoring(path: Path) -> OpenedPicture:
         raise DataError(f"{path}: there is not enough memory for it") from None
     except Exception as error:  # damaged files make decoders raise nearly anything
         raise DataError(f"{path}: {type(error).__name__}: {' '.join(str(error).split())}") from error
+
+
+def header_of(path: Path) -> Header:
+    """Size and mode of a picture file; raises :class:`PictureRefused`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as above
+        return read_header(path)
 
 
 def _opened(path: Path) -> OpenedPicture:

@@ -18,7 +18,7 @@ from zeuxis.data.picture import MOST_PIXELS, PictureRefused
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 CHANNELS = {2: 3, 4: 2, 6: 4}  # of PNG's kinds of colour: RGB, grey and alpha, RGBA
 HEAD = 13  # bytes
-MOST_CHUNKS = 1_000_000
+MOST_CHUNKS, MOST_BYTES = 1_000_000, 1 << 30
 
 
 def is_deep(path: Path) -> bool:
@@ -36,6 +36,8 @@ def read_deep(path: Path) -> NDArray[np.uint16]:
 
     Raises :class:`PictureRefused` where it is damaged or too large.
     """
+    if path.stat().st_size > MOST_BYTES:
+        raise PictureRefused(f"it has {path.stat().st_size >> 20} MiB; at most {MOST_BYTES >> 20} are read", "huge")
     data = path.read_bytes()
     width, height = struct.unpack(">II", data[16:24])
     channels = CHANNELS[data[25]]

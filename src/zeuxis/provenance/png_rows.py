@@ -64,6 +64,8 @@ class PngRows:
             raise ValueError(
                 f"rows of {rows.dtype} {rows.shape}: {self.width} pixels of {self.channels} are written here"
             )
+        if not len(rows):
+            return
         values = rows if self.bits == 8 else rows.astype(">u2")
         plain = np.ascontiguousarray(values).view(np.uint8).reshape(len(rows), -1)
         many = max(1, AT_ONCE // plain.shape[1])
