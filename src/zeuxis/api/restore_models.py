@@ -6,11 +6,13 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from zeuxis.catalog.weights import load_system
 from zeuxis.errors import UnknownName, Unsupported, UsageError
 from zeuxis.nn.reduced import Reduced
-from zeuxis.pretrained.restorer import Restorer
+from zeuxis.pretrained.restorer import Restorer, task_of
 from zeuxis.pretrained.restorer_files import load_restorer_file
 from zeuxis.pretrained.upscalers import EXTRA, LICENCE, UPSCALERS, load_upscaler, wheel_folder
+from zeuxis.systems.restoration._family import RegressionRestorer
 
 MOST_SCALE = 4
 FIRST_CHOICE = "realesrgan-x4plus"  # of those that enlarge, where none is named: it is the one for photographs
@@ -68,6 +70,14 @@ def restorer_for(model: str | Path | None, task: str | None) -> Restorer:
     return replace(found, network=Reduced(found.network, wanted).eval(), task=task)
 
 
+def _trained(folder: Path) -> Restorer:
+    """The restorer in a run folder or a model folder."""
+    system, card = load_system(folder)
+    if not isinstance(system, RegressionRestorer):
+        raise UsageError(f"{folder} is a '{system.card.id}', which does not restore pictures of any size by itself")
+    return Restorer(str(folder), system.network, task_of(system.network), card["sha256"], "that of its training data")
+
+
 def scale_of(task: str) -> int | None:
     """The scale that ``enlarge:SCALE`` asks for; None of other tasks that there are.
 
@@ -98,6 +108,8 @@ def _load(model: str) -> Restorer:
     if model in UPSCALERS:
         return load_upscaler(model)
     path = Path(model)
+    if path.is_dir():
+        return _trained(path)
     if path.exists() or path.suffix or len(path.parts) > 1:
         return load_restorer_file(path)
     raise UnknownName("restorer", model, UPSCALERS, "(or give the file of a checkpoint)")
