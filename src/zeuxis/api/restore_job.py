@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -101,7 +101,7 @@ class RestoringJob:
                 whole = rows if alpha is None else _beside(rows, alpha[at : at + len(rows)])
                 out.write(whole)
                 kept.append(whole[max(0, top - at) : max(0, bottom - at), left:right].copy())
-        return with_channels(given, np.concatenate(kept))
+        return with_channels(given, cast(Pixels, np.concatenate(kept)))
 
     def _rows(self, errand: Errand, given: OpenedPicture, told: Callable[[float], None]) -> Iterator[Pixels]:
         """The colours of the result, some rows ``(n, W, C)`` at a time."""
