@@ -139,6 +139,18 @@ def test_transparency_is_kept_and_nothing_is_drawn_around_it(same: Path, twice: 
     assert alpha.shape == (32, 32) and alpha[16, 16] == 255 and alpha[0, 0] == 0
 
 
+def test_a_colour_that_stands_for_nothing_becomes_transparency(same: Path, tmp_path: Path) -> None:
+    wide = np.arange(99, dtype=np.uint16).reshape(9, 11) * 600
+    Image.fromarray(wide).save(tmp_path / "wide.png", transparency=1200)
+    photo(mode="L").save(tmp_path / "grey.png", transparency=int(np.asarray(photo(mode="L"))[0, 0]))
+    photo().convert("P").save(tmp_path / "palette.gif", transparency=int(np.asarray(photo().convert("P"))[0, 0]))
+    made = restore([tmp_path / name for name in ("wide.png", "grey.png", "palette.gif")], same, out=tmp_path / "out")
+    assert np.array_equal(read_deep(made.done[0])[..., 1] == 0, wide == 1200)
+    for file, mode in zip(made.done[1:], ("LA", "RGBA"), strict=True):
+        with Image.open(file) as found:
+            assert found.mode == mode and found.getchannel("A").getpixel((0, 0)) == 0
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (3, 2)])
 def test_the_smallest_pictures(size: tuple[int, int], twice: Path, tmp_path: Path) -> None:
     photo(*size).save(tmp_path / "a.png")

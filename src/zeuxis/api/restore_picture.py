@@ -97,7 +97,9 @@ def _opened(path: Path) -> OpenedPicture:
         wide = np.asarray(upright).astype(np.int64)
         if wide.min() < 0 or wide.max() > 65535:
             raise PictureRefused("pixels outside 16 bits: convert it to 8 or 16 bits a channel", "unsupported")
-        return OpenedPicture(wide.astype(np.uint16)[..., None], None, profile, _exif(exif), tuple(notes))
+        hidden = upright.info.get("transparency")  # one grey, of PNG
+        clear = None if hidden is None else np.where(wide == hidden, 0, 65535).astype(np.uint16)
+        return OpenedPicture(wide.astype(np.uint16)[..., None], clear, profile, _exif(exif), tuple(notes))
     kept = None
     if transparent(upright):
         whole = upright.convert("RGBA")
