@@ -135,6 +135,10 @@ def test_transparency_is_kept_and_nothing_is_drawn_around_it(same: Path, twice: 
     with Image.open(file) as found:
         assert found.mode == "RGBA" and np.array_equal(np.asarray(found)[..., 3], values[..., 3])
     (large,) = restore([tmp_path / "a.png"], twice, out=tmp_path / "large.png").done
+    values[..., :3] = (200, 100, 50)  # what nobody sees is other now, and changes nothing
+    Image.fromarray(values).save(tmp_path / "b.png")
+    (other,) = restore([tmp_path / "b.png"], twice, out=tmp_path / "other.png").done
+    assert np.array_equal(np.asarray(Image.open(large)), np.asarray(Image.open(other)))
     alpha = np.asarray(Image.open(large))[..., 3]
     assert alpha.shape == (32, 32) and alpha[16, 16] == 255 and alpha[0, 0] == 0
 
