@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from zeuxis.nn.compact import CompactNet
@@ -102,8 +101,3 @@ def halved(network: torch.nn.Module) -> torch.nn.Module:
         if isinstance(layer, torch.nn.Conv2d):
             layer.weight.data = layer.weight.data.half().float()
     return network.eval()
-
-
-def whole(values: np.ndarray) -> int:
-    """The largest of some differences, as a number of 255 levels."""
-    return int(np.ceil(255 * np.abs(values).max()))
