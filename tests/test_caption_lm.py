@@ -272,5 +272,5 @@ def test_evaluation_reads_held_out_captions():
     with pytest.raises(Unsupported, match="'lm' is not conditioned on a caption") as refused:
         judged.sample(1, caption="a ring")
     assert "scenes" in str(refused.value) and "caption-lm" not in str(refused.value)  # it draws nothing
-    with pytest.raises(Unsupported, match="no captions"):
+    with pytest.raises(Unsupported, match="needs captions, and 'terrain' has none"):
         evaluate(judged, data="terrain", metrics=["perplexity"], samples=10)

@@ -62,6 +62,7 @@ class Player:
         optimiser: "adam", "adamw", "radam", "rmsprop", "sgd", or "muon": orthogonal steps for matrices, AdamW's for the
             rest, of like size, so that the learning rate is AdamW's.
         clip: largest norm of the player's gradient, above which it is scaled down; none leaves it alone.
+        bound: largest size of a weight, to which each is clamped after every step; none leaves them alone.
         warmup: rounds in which the learning rate rises linearly to ``lr``.
         decay: what the learning rate is multiplied by over the budget: "constant", or down to 0 as "linear",
             "linear-after-half" or "cosine". A system may give a function of the progress in [0, 1].
@@ -74,6 +75,7 @@ class Player:
     weight_decay: float = 0.0
     optimiser: Literal["adam", "adamw", "radam", "rmsprop", "sgd", "muon"] = "adam"
     clip: float | None = None
+    bound: float | None = None
     warmup: int = 0
     decay: Decay | Callable[[float], float] = "constant"
     groups: tuple[Group, ...] = ()

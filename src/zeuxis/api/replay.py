@@ -18,9 +18,9 @@ from zeuxis.api.model import Model, instruction_set, load
 from zeuxis.api.pictures import Pictures
 from zeuxis.api.prior import is_as_recorded, recorded
 from zeuxis.conditions import FIELDS
-from zeuxis.errors import DataError
+from zeuxis.errors import DataError, Unsupported
 from zeuxis.fetching import named_by
-from zeuxis.provenance.record import versions
+from zeuxis.provenance.record import RESTORER, versions
 from zeuxis.signature import taking
 from zeuxis.training.threads import computing_on
 
@@ -38,6 +38,8 @@ def replay(made: dict[str, Any], device: str = "cpu", **asked: Any) -> tuple[Pic
 
     ``asked`` are the pictures that it was made from (``source=...``), of which the record holds the hashes alone.
     """
+    if made["system"] == RESTORER:
+        raise Unsupported("this picture was restored from another one: zeuxis restore makes it again from that")
     with named_by("the record", "draw anew instead, with zeuxis sample"):
         return _replayed(made, device, asked)
 

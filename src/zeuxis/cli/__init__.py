@@ -27,6 +27,7 @@ from zeuxis.cli import (
     listing,
     pull,
     reproduce,
+    restore,
     sample,
     sweep,
     test_system,
@@ -75,6 +76,7 @@ app.command("info", cls=PlainCommand, rich_help_panel=LOOK)(info.info)
 app.command("data", cls=PlainCommand, rich_help_panel=LOOK)(data.data)
 app.command("train", cls=PlainCommand, rich_help_panel=WORK)(train.train)
 app.command("sample", cls=PlainCommand, rich_help_panel=WORK)(sample.sample)
+app.command("restore", cls=PlainCommand, rich_help_panel=WORK)(restore.restore)
 app.command("encode", cls=PlainCommand, rich_help_panel=WORK)(encode.encode)
 app.command("decode", cls=PlainCommand, rich_help_panel=WORK)(decode.decode)
 app.command("classify", cls=PlainCommand, rich_help_panel=WORK)(classify.classify)

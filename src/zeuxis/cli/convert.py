@@ -37,13 +37,15 @@ def convert(
     from zeuxis.api.adopt import Plain, adopt, convert_file, hint
     from zeuxis.api.adopt_clip import adopt_clip
     from zeuxis.pretrained.parts import holds_unet
+    from zeuxis.pretrained.restorer_files import holds_restorer
 
     with Progress() as progress:
         if file.is_dir():
             done: Adoption | Plain = adopt_clip(file, out, progress)
         else:
             done = convert_file(file, out, size, progress) if kind is None else adopt(file, kind, out, size, progress)
-    if isinstance(done, Plain):
+    restores = isinstance(done, Plain) and holds_restorer(done.weights)
+    if isinstance(done, Plain) and not restores:
         note(f"note: the tensors of {file} keep their names; {hint(done.holds)}")
     if as_json:
         emit(done)
@@ -52,6 +54,8 @@ def convert(
         say(f"everything else -> {done.facts}")
         if holds_unet(done.weights):
             say(f"zeuxis sample {done.weights} --caption TEXT draws with it")
+        if restores:
+            say(f"zeuxis restore PICTURE --model {done.weights} restores with it")
         if done.not_made:
             say(f"named in the file and not called: {', '.join(done.not_made)}")
     else:

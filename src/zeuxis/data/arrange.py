@@ -25,7 +25,7 @@ class Arranged:
     said: str
 
     def given(self, letter: str) -> dict[str, tuple[Home, Listing]]:
-        """The splits that have a home of their own, of one of two collections (A, B) or of all ("")."""
+        """The splits that have a home of their own, of one of two unpaired collections or of all ("")."""
         return {home.split: (home, listing) for home, listing in self.parts if home.letter == letter}
 
     @property

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
-from torch.nn.functional import relu, softplus
+from torch.nn.functional import normalize, relu, softplus
 
 
 class AdversarialLoss(Protocol):
@@ -99,3 +99,27 @@ class Relativistic:
 
     def generator(self, real: Tensor, fake: Tensor) -> Tensor:
         return softplus(real.float() - fake.float()).mean()
+
+
+@dataclass(frozen=True)
+class EnergyMargin:
+    """D(x) + max(0, m - D(G(z))) and D(G(z)), of energies (Zhao, Mathieu & LeCun 2016, arXiv:1609.03126, Eq. 1-2)."""
+
+    margin: float = 10.0
+
+    def critic(self, real: Tensor, fake: Tensor) -> Tensor:
+        return real.float().mean() + relu(self.margin - fake.float()).mean()
+
+    def generator(self, fake: Tensor) -> Tensor:
+        return fake.float().mean()
+
+
+def pull_away(code: Tensor) -> Tensor:
+    """The mean squared cosine between the codes ``(B, D)`` of different pictures (the same paper, Eq. 4): 0 where they
+    are orthogonal, 1 where all point one way. Raises ValueError for fewer than two pictures."""
+    n = len(code)
+    if n < 2:
+        raise ValueError(f"{n} code: the pull-away term is of pairs")
+    unit = normalize(code.float(), dim=1)
+    squares = (unit @ unit.T).square()  # (B, B)
+    return (squares.sum() - squares.diagonal().sum()) / (n * (n - 1))

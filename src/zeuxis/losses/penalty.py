@@ -1,4 +1,5 @@
-"""Penalties on a critic's slope, themselves differentiable: norms in float32 whatever the critic's precision.
+"""Penalties on a critic's slope, themselves differentiable: norms in float32 whatever the critic's precision, in
+float64 of pictures in float64.
 
 A ``critic`` maps images ``(B, C, H, W)`` to logits ``(B, ...)``; each image's logits must depend
 on that image alone, so a critic with batch normalisation does not qualify.
@@ -16,11 +17,25 @@ from zeuxis.rng import Rng
 Critic = Callable[[Tensor], Tensor]
 
 
+def judged(critic: Critic, image: Tensor) -> tuple[Tensor, Tensor]:
+    """The critic's logits of images, and the slope there: both of one pass, for a loss and its penalty.
+
+    The slope is the gradient of each image's summed logits by that image, ``(B, C*H*W)``, itself differentiable.
+    """
+    image = image.detach().to(torch.promote_types(image.dtype, torch.float32)).requires_grad_()
+    logits = critic(image)
+    (gradient,) = torch.autograd.grad(logits.to(image.dtype).sum(), image, create_graph=True)
+    return logits, gradient.flatten(1)
+
+
 def slopes(critic: Critic, image: Tensor) -> Tensor:
-    """The gradient of each image's summed logits by that image, ``(B, C*H*W)`` float32, itself differentiable."""
-    image = image.detach().float().requires_grad_()
-    (gradient,) = torch.autograd.grad(critic(image).float().sum(), image, create_graph=True)
-    return gradient.flatten(1)
+    """The slope of :func:`judged` alone."""
+    return judged(critic, image)[1]
+
+
+def zero_centred(slope: Tensor) -> Tensor:
+    """E|slope|^2 of slopes ``(B, D)``: R1 of those at real images, R2 at made ones (Mescheder 2018, 1801.04406)."""
+    return slope.square().sum(1).mean()
 
 
 def gradient_penalty(critic: Critic, real: Tensor, fake: Tensor, rng: Rng, target: float = 1.0) -> Tensor:
@@ -35,7 +50,7 @@ def gradient_penalty(critic: Critic, real: Tensor, fake: Tensor, rng: Rng, targe
 
 def r1(critic: Critic, real: Tensor) -> Tensor:
     """E|grad D(x)|^2 at real images; a paper's penalty is gamma / 2 times this (Mescheder 2018, 1801.04406, Eq. 9)."""
-    return slopes(critic, real).square().sum(1).mean()
+    return zero_centred(slopes(critic, real))
 
 
 def dragan(critic: Critic, real: Tensor, rng: Rng, scale: float = 0.5, target: float = 1.0) -> Tensor:

@@ -56,7 +56,10 @@ def find_tokeniser(file: Path) -> tuple[ClipTokeniser, Path]:
 def of_merges(file: Path) -> ClipTokeniser:
     """The tokeniser of OpenAI's file of merges, whose vocabulary follows from it."""
     try:
-        unpacked = zlib.decompressobj(GZIP).decompress(read_bytes(file), MOST_TEXT)
+        reader = zlib.decompressobj(GZIP)
+        unpacked = reader.decompress(read_bytes(file), MOST_TEXT)
+        if not reader.eof:
+            raise EOFError(f"its end is missing, or it holds more than {MOST_TEXT:,} bytes")
         lines = unpacked.decode("utf-8").splitlines()[1:]
         merges = [(first, second) for first, second in (line.split() for line in lines[:MERGES])]
     except (OSError, EOFError, ValueError, zlib.error) as error:

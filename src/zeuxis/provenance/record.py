@@ -30,15 +30,17 @@ from zeuxis.version import __version__
 KEY = "zeuxis"
 FORMAT = 2
 READ = (1, 2)  # the formats that can be read; in 1 a class is a number and of a picture given nothing is held
+RESTORER = "restorer"  # in a system's place, of a picture that was made of another one by zeuxis restore
 MAX_TEXT = 1 << 20  # bytes of a record; a longer one is not ours
 MAX_CHUNKS = 100_000
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 DISCLOSURE = "This image was synthesised by Zeuxis. It is not a photograph of anything that exists."
-SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
-XMP = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
+SOURCE_TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
+SOURCE_TYPE = f"{SOURCE_TYPES}trainedAlgorithmicMedia"
+XMP = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
- Iptc4xmpExt:DigitalSourceType="{SOURCE_TYPE}"/></rdf:RDF></x:xmpmeta>
+ Iptc4xmpExt:DigitalSourceType="%s"/></rdf:RDF></x:xmpmeta>
 <?xpacket end="r"?>"""
 
 
@@ -100,11 +102,16 @@ def drawn_in(batch: int, row: int, threads: int, instructions: str) -> dict[str,
     return {"batch": batch, "row": row, "threads": threads, "instructions": instructions}
 
 
-def save_png(image: Image.Image, path: Path, record: Mapping[str, Any]) -> None:
+def save_png(image: Image.Image, path: Path, record: Mapping[str, Any], source_type: str = SOURCE_TYPE) -> None:
     """Write ``image`` with its record; the file appears whole or not at all, and parent folders are made.
 
     What it says in words is the record's own ``disclosure``, where it has one.
     """
+    write_png(image, path, text_of(record, path, source_type))
+
+
+def text_of(record: Mapping[str, Any], path: Path, source_type: str = SOURCE_TYPE) -> PngInfo:
+    """The text that carries a record; ``source_type`` is IPTC's word for where a picture comes from."""
     text = json_text(record, sort_keys=True)
     if len(text.encode()) > MAX_TEXT:
         raise UsageError(f"the record of {path} is longer than {MAX_TEXT >> 20} MiB: shorten the condition")
@@ -112,8 +119,8 @@ def save_png(image: Image.Image, path: Path, record: Mapping[str, Any]) -> None:
     info.add_itxt(KEY, text)
     info.add_itxt("Software", f"Zeuxis {__version__}")
     info.add_itxt("Description", str(record.get("disclosure", DISCLOSURE)))
-    info.add_itxt("XML:com.adobe.xmp", XMP)
-    write_png(image, path, info)
+    info.add_itxt("XML:com.adobe.xmp", XMP % source_type)
+    return info
 
 
 def write_png(image: Image.Image, path: Path, info: PngInfo | None = None) -> None:

@@ -13,15 +13,17 @@ from torch import Tensor
 from zeuxis.batch import Batch
 from zeuxis.catalog.assemble import build_for, load_given, trained_by
 from zeuxis.data.batches import Batches, epoch_batches
+from zeuxis.data.degraded import DegradedSource
 from zeuxis.data.entries import ENTRIES
-from zeuxis.data.source import ArraySource
+from zeuxis.data.source import Source
+from zeuxis.degrade.language import parse_chain
 from zeuxis.errors import ZeuxisError
 from zeuxis.game import Player, System, Turn, play_round
 from zeuxis.knobs import Sampling
 from zeuxis.recipe import Recipe, merged
 from zeuxis.rng import Stream
 from zeuxis.testing.toy import toy_source
-from zeuxis.training.optimiser import OPTIMISERS
+from zeuxis.training.optimiser import optimiser_of
 
 BATCH = 6
 STEPS = 3  # of drawing, where it takes any
@@ -46,15 +48,17 @@ class Case:
     device: str = "cpu"
 
     @cached_property
-    def source(self) -> ArraySource:
-        """Toy pictures of the recipe's size, grey where its data is grey."""
+    def source(self) -> Source:
+        """Toy pictures of the recipe's size, grey where its data is grey, degraded where its data is."""
         return self.toy()
 
-    def toy(self, n: int = 48) -> ArraySource:
+    def toy(self, n: int = 48) -> Source:
         """``n`` of those pictures."""
-        known = ENTRIES.get(self.recipe.data.partition("|")[0].strip())
+        clean, bar, degradations = self.recipe.data.partition("|")
+        known = ENTRIES.get(clean.strip())
         grey = known is not None and known.spec.shape[0] == 1
-        return toy_source(1 if grey else 3, self.recipe.size or 32, n)
+        found = toy_source(1 if grey else 3, self.recipe.size or 32, n)
+        return DegradedSource(found, parse_chain(degradations)) if bar else found
 
     @cached_property
     def _built(self) -> System:
@@ -143,7 +147,7 @@ class Harness:
 
     def __init__(self, system: System, stream: Batches, device: str = "cpu") -> None:
         self.system, self.players = system.train(), system.players()
-        self.optimisers = {p.name: OPTIMISERS[p.optimiser](p) for p in self.players}
+        self.optimisers = {p.name: optimiser_of(p) for p in self.players}
         self.stream, self.device, self.rng, self.round = stream, device, Stream(0, "moves"), 0
         self.losses: list[float] = []
         self.moved: set[int] = set()  # the parameters, by id, that had a gradient other than zero

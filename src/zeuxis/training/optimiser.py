@@ -31,6 +31,23 @@ OPTIMISERS: dict[str, Callable[[Player], torch.optim.Optimizer]] = {
     "sgd": lambda p: torch.optim.SGD(groups_of(p), p.lr, momentum=p.betas[0], weight_decay=p.weight_decay),
 }
 
+
+def optimiser_of(player: Player) -> torch.optim.Optimizer:
+    """The player's optimiser, each of whose steps ends within ``player.bound``."""
+    made = OPTIMISERS[player.optimiser](player)
+    bound = player.bound
+    if bound is not None:
+        weights: list[Tensor] = [*player.parameters()]
+
+        @torch.no_grad()
+        def keep_in_bounds(*_: object) -> None:
+            for w in weights:
+                w.clamp_(-bound, bound)
+
+        made.register_step_post_hook(keep_in_bounds)
+    return made
+
+
 DECAYS: dict[str, Callable[[float], float]] = {
     "constant": lambda progress: 1.0,
     "linear": lambda progress: 1.0 - progress,

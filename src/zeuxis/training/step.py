@@ -14,7 +14,7 @@ from zeuxis.recipe import Train
 from zeuxis.training.buffers import KeptBuffers
 from zeuxis.training.checkpoint import Checkpoints
 from zeuxis.training.distributed import Ranks
-from zeuxis.training.optimiser import OPTIMISERS, set_rate
+from zeuxis.training.optimiser import optimiser_of, set_rate
 from zeuxis.training.precision import Scaler, autocast, precision_of
 
 CLIP_GUARD = 1e-6  # what torch adds to a norm before it divides by it
@@ -36,7 +36,7 @@ class Steps:
         checkpoints: Checkpoints,
     ) -> None:
         self.config, self.device, self.ranks, self.checkpoints = config, device, ranks, checkpoints
-        self.optimisers = {p.name: OPTIMISERS[p.optimiser](p) for p in players}
+        self.optimisers = {p.name: optimiser_of(p) for p in players}
         self.precision = precision_of(config.precision, device)
         self.scalers = {p.name: Scaler(device) for p in players if self.precision == "float16"}
         self.buffers = KeptBuffers(system)

@@ -22,6 +22,7 @@ from zeuxis.knobs import Sampling
 from zeuxis.losses.adversarial import Wasserstein
 from zeuxis.losses.penalty import gradient_penalty
 from zeuxis.nn.dcgan import DCGANDiscriminator, DCGANGenerator
+from zeuxis.nn.lucic import LucicCritic, LucicGenerator
 from zeuxis.nn.norm import Norm
 from zeuxis.nn.wgan_resnet import WGANCritic, WGANGenerator
 from zeuxis.rng import ImageRng
@@ -37,16 +38,26 @@ def resnet(shape: Shape, nz: int, width: int) -> tuple[nn.Module, nn.Module]:
     return WGANGenerator(shape, nz=nz, width=width), WGANCritic(shape, width=width)
 
 
-NETWORKS: dict[str, Callable[[Shape, int, int], tuple[nn.Module, nn.Module]]] = {"dcgan": dcgan, "resnet": resnet}
+def lucic(shape: Shape, nz: int, width: int) -> tuple[nn.Module, nn.Module]:
+    """Those of the comparative study, on which the other objectives play."""
+    return LucicGenerator(shape, nz=nz, width=width), LucicCritic(shape, width=width, bias=False)
+
+
+NETWORKS: dict[str, Callable[[Shape, int, int], tuple[nn.Module, nn.Module]]] = {
+    "dcgan": dcgan,
+    "resnet": resnet,
+    "lucic": lucic,
+}
 
 
 class WGANGP(System):
     """The critic moves several times a round, on a fresh batch each, then the generator once (algorithm 1).
 
-    Pictures are square, 4 times a power of two a side.
+    Pictures are square, 4 times a power of two a side; with "lucic" any sides that 4 divides.
 
     Args:
-        network: "dcgan", plain convolutions, or "resnet", the paper's residual networks.
+        network: "dcgan", plain convolutions, "resnet", the paper's residual networks, or "lucic", those of the study
+            of objectives (Lucic et al. 2018, arXiv:1711.10337).
         nz: numbers, normally distributed, that drive a picture.
         width: base channels of both networks.
         penalty: weight lambda of the squared distance of the critic's gradient norm from 1.
@@ -73,7 +84,7 @@ class WGANGP(System):
         self,
         shape: Shape,
         *,
-        network: Literal["dcgan", "resnet"] = "dcgan",
+        network: Literal["dcgan", "resnet", "lucic"] = "dcgan",
         nz: int = 128,
         width: int = 64,
         penalty: float = 10.0,

@@ -1,0 +1,154 @@
+"""Better pictures of pictures: one, or a whole folder, which goes on where it stopped."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zeuxis.api.restore_job import RestoringJob
+from zeuxis.api.restore_models import restorer_for
+from zeuxis.api.restore_page import busiest, write_page, write_preview
+from zeuxis.api.restore_paths import Errand, Errands, errands_of
+from zeuxis.api.restore_picture import header_of, open_for_restoring, part_of
+from zeuxis.data.picture import PictureRefused
+from zeuxis.errors import DataError, UsageError
+from zeuxis.nn.footprint import GIB
+from zeuxis.nn.picture_network import PictureNetwork
+from zeuxis.nn.streamed_tiles import Tiling, margin_for, tiling_for
+from zeuxis.training.room import free_memory
+
+BUDGET = GIB  # bytes that what is made of one tile may take; less where less is free
+Report = Callable[[str, float | None], None]
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """What came of the pictures that were given."""
+
+    done: tuple[Path, ...]  # written now
+    before: tuple[Path, ...]  # written earlier, from the same pictures by the same model
+    problems: tuple[str, ...]  # one line for each file that could not be used
+    notes: tuple[str, ...]  # what of a picture is not kept, one line each
+    page: Path | None
+    model: str
+    task: str
+    licence: str  # of the model's weights
+
+
+def restore(
+    paths: Sequence[str | Path],
+    model: str | Path | None = None,
+    task: str | None = None,
+    out: str | Path | None = None,
+    *,
+    overwrite: bool = False,
+    tile: int | None = None,
+    page: bool | None = None,
+    device: str = "cpu",
+    report: Report = lambda message, fraction: None,
+) -> Restoration:
+    """Restore pictures and folders of pictures; results are PNGs that carry the record of how they were made.
+
+    Args:
+        paths: pictures, or folders, which are walked.
+        model: a published model by name, or the file of a checkpoint; by default one that does ``task``.
+        task: ``enlarge:2`` to ``enlarge:4`` or ``denoise``; by default what the model was trained for.
+        out: the file (of one picture) or the folder of the results; by default ``NAME-restored`` beside each.
+        overwrite: whether a file that is there and is not the result may be replaced, be it the original.
+        tile: pixels a side that are given to the network at a time; by default what memory allows.
+        page: whether a page shows each picture before and after; by default of folders.
+
+    A picture among several that cannot be used costs one line in ``problems``; so does one of which a part would come
+    out black, of one colour, or not finite. What is done already is passed over. Where the disk is full it stops, and
+    what was written stays.
+
+    Raises:
+        UsageError: what is asked for cannot be done, and :class:`Unsupported` where no model at hand does it.
+        DataError: none of all the pictures could be restored.
+    """
+    errands = errands_of([Path(path) for path in paths], None if out is None else Path(out))
+    restorer = restorer_for(model, task)
+    restorer.network.to(device)
+    job = RestoringJob(restorer, _tiling(restorer.network, tile, device), device)
+    wanted = errands.folders if page is None else page
+    problems = [f"{path}: not a picture" for path in errands.others]
+    notes: list[str] = []
+    before, todo = _sorted_out(errands, job, overwrite, problems, report)
+    done: list[Errand] = []
+    whole, past = sum(pixels for *_, pixels in todo) or 1, 0
+    for k, (errand, record, pixels) in enumerate(todo, 1):
+        label = errand.name if len(todo) == 1 else f"{k} of {len(todo)}: {errand.name}"
+        so_far = past
+
+        def told(share: float, label: str = label, so_far: int = so_far, pixels: int = pixels) -> None:
+            report(label, (so_far + share * pixels) / whole)
+
+        try:
+            given = open_for_restoring(errand.source)
+            box = busiest(given)
+            made = job.run(errand, given, record, box, told)
+        except (DataError, UsageError) as error:
+            problems.append(str(error))
+        else:
+            done.append(errand)
+            notes += [f"{errand.source}: {note}" for note in given.notes]
+            if wanted:
+                write_preview(errands.page, errand.name, part_of(given, box), made, record)
+        past += pixels
+    if not done and not before:
+        raise DataError(problems[0] if len(problems) == 1 else f"nothing was restored: {problems[-1]} (and "
+                        f"{len(problems) - 1} more)")  # fmt: skip
+    if wanted:
+        names = [errand.name for errand in errands.each if errand in done or errand in before]
+        command = f"zeuxis restore {shlex.join(map(str, paths))} --model {restorer.name} --task {restorer.task}"
+        write_page(errands.page, names, restorer.name, restorer.task, problems, command)
+    return Restoration(
+        done=tuple(errand.target for errand in done),
+        before=tuple(errand.target for errand in before),
+        problems=tuple(problems),
+        notes=tuple(notes),
+        page=errands.page if wanted else None,
+        model=restorer.name,
+        task=restorer.task,
+        licence=restorer.licence,
+    )
+
+
+def _sorted_out(
+    errands: Errands, job: RestoringJob, overwrite: bool, problems: list[str], report: Report
+) -> tuple[list[Errand], list[tuple[Errand, dict[str, Any], int]]]:
+    """What is done already, and what is not, with the record of each and its pixels; ``problems`` get the rest."""
+    before, todo = [], []
+    if len(errands.each) > 1:
+        report(f"looking at {len(errands.each)} pictures", None)
+    for errand in errands.each:
+        try:
+            record = job.record_of(errand)
+            if job.is_done(errand, record, overwrite):
+                before.append(errand)
+                continue
+            header = header_of(errand.source)
+        except PictureRefused as reason:
+            problems.append(f"{errand.source}: {reason}")
+        except OSError as error:
+            problems.append(f"{errand.source}: cannot be read: {error.strerror}")
+        except UsageError as error:
+            problems.append(str(error))
+        else:
+            todo.append((errand, record, header.width * header.height))
+    return before, todo
+
+
+def _tiling(network: PictureNetwork, tile: int | None, device: str) -> Tiling:
+    batch = 3 if network.channels == 1 else 1
+    free = free_memory(device)
+    found = tiling_for(network, BUDGET if free is None else min(BUDGET, free // 4), batch)
+    if tile is None:
+        return found
+    try:
+        return Tiling(tile, margin_for(network), found.feather)
+    except ValueError:
+        raise UsageError(f"--tile {tile} is too small: give at least {2 * found.overlap}") from None

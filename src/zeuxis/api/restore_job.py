@@ -1,0 +1,198 @@
+"""One picture restored: read, given to the network in tiles, checked, and written with its record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zeuxis.api.restore_paths import Errand
+from zeuxis.api.restore_picture import (
+    SOURCE_TYPE,
+    Box,
+    OpenedPicture,
+    Pixels,
+    behind_filled,
+    chunks_beside,
+    enlarged_alpha,
+    in_kind_of,
+    with_channels,
+)
+from zeuxis.data.cache import file_hash
+from zeuxis.errors import DataError, Unsupported, UsageError
+from zeuxis.nn.footprint import GIB
+from zeuxis.nn.streamed_tiles import Place, Tiling, in_rows, tile_places
+from zeuxis.pretrained.restorer import Restorer
+from zeuxis.provenance.png_rows import PngRows
+from zeuxis.provenance.record import RESTORER, read_record, record, text_of
+from zeuxis.training.room import free_memory
+
+DISCLOSURE = "This picture was made by Zeuxis from another one: fine detail in it is synthesised, not photographed."
+RANGE, FLAT = 8 / 255, 0.5 / 255  # a tile of more than the one may not become a tile of less than the other
+LUMA = (0.299, 0.587, 0.114)  # of grey in colours
+BANDS = 40  # bytes that are held for each number of the rows that are made at a time: three times float32, and copies
+
+
+@dataclass(frozen=True)
+class RestoringJob:
+    """How each picture is restored."""
+
+    restorer: Restorer
+    tiling: Tiling
+    device: str
+
+    def record_of(self, errand: Errand) -> dict[str, Any]:
+        """How the result is made; the same picture and model give the same."""
+        made = record(
+            model=self.restorer.name,
+            system=RESTORER,
+            weights_sha256=self.restorer.sha256,
+            recipe=None,
+            data=None,
+            seed=0,
+            sampling={"task": self.restorer.task},
+            condition={"source": {"file": errand.source.name, "sha256": file_hash(errand.source)}},
+            device=self.device,
+        )
+        tiles = {"tile": self.tiling.tile, "margin": self.tiling.margin, "feather": self.tiling.feather}
+        return {**made, "disclosure": DISCLOSURE, "tiles": tiles, "licence": self.restorer.licence}
+
+    def is_done(self, errand: Errand, record: dict[str, Any], overwrite: bool) -> bool:
+        """Whether the result is there already.
+
+        Raises :class:`UsageError` where another file is and may not be replaced.
+        """
+        if not errand.target.exists():
+            return False
+        if is_result(errand.target, record):
+            return True
+        if overwrite and errand.target.is_file():
+            return False
+        what = "the original" if _same(errand.target, errand.source) else "not this picture restored by this model"
+        raise UsageError(f"{errand.target} is there, and is {what}: give another --out, or --overwrite")
+
+    def run(
+        self, errand: Errand, given: OpenedPicture, record: dict[str, Any], box: Box, told: Callable[[float], None]
+    ) -> OpenedPicture:
+        """Write what the network makes of a picture; gives the part of it that comes from inside ``box``.
+
+        ``told`` is told the share that is done. The result is written as its rows are made, and never held at once.
+
+        Raises :class:`DataError` where there is no room, or a tile is made black, of one colour or not finite; nothing
+        is written then.
+        """
+        scale = self.restorer.network.scale
+        height, width, channels = given.colours.shape
+        size = (width * scale, height * scale)
+        self._check_room(errand, given)
+        alpha = enlarged_alpha(given, *size)
+        beside = chunks_beside(given, text_of(record, errand.target, SOURCE_TYPE), *size)
+        bits, every = 8 if given.most == 255 else 16, channels + (alpha is not None)
+        left, top, right, bottom = (scale * side for side in box)
+        kept: list[Pixels] = []
+        with PngRows(errand.target, size, every, bits, beside) as out:
+            for rows in self._rows(errand, given, told):
+                at = out.rows
+                whole = rows if alpha is None else _beside(rows, alpha[at : at + len(rows)])
+                out.write(whole)
+                kept.append(whole[max(0, top - at) : max(0, bottom - at), left:right].copy())
+        return with_channels(given, cast(Pixels, np.concatenate(kept)))
+
+    def _rows(self, errand: Errand, given: OpenedPicture, told: Callable[[float], None]) -> Iterator[Pixels]:
+        """The colours of the result, some rows ``(n, W, C)`` at a time."""
+        network = self.restorer.network
+        if network.channels not in (1, 3):
+            raise Unsupported(
+                f"'{self.restorer.name}' is for pictures of {network.channels} channels: no photograph is"
+            )
+        colours = behind_filled(given)
+        height, width, channels = colours.shape
+        many, past = sum(map(len, tile_places(height, width, self.tiling))), 0
+
+        def read(place: Place) -> Tensor:
+            top, bottom, left, right = place
+            part = torch.from_numpy(colours[top:bottom, left:right].astype(np.float32) / given.most)
+            return _for_network(part.permute(2, 0, 1).to(self.device), network.channels)
+
+        def seen(place: Place, before: Tensor, after: Tensor) -> None:
+            nonlocal past
+            _check_tile(errand.source, place, before, after)
+            past += 1
+            told(past / many)
+
+        with torch.inference_mode():
+            for rows in in_rows(network, read, height, width, self.tiling, seen):
+                yield in_kind_of(colours, _from_network(rows, channels).clamp(0, 1) * given.most)
+
+    def _check_room(self, errand: Errand, given: OpenedPicture) -> None:
+        free, scale = free_memory("cpu"), self.restorer.network.scale
+        height, width = (scale * side for side in given.colours.shape[:2])
+        rows = min(height, scale * self.tiling.tile)
+        needs = BANDS * rows * width * given.colours.shape[2] + (0 if given.alpha is None else height * width)
+        if free is not None and needs > free:
+            raise DataError(
+                f"{errand.source}: a result of {width}x{height} pixels needs {needs / GIB:.2g} GiB, of which "
+                f"{free / GIB:.2g} are free: ask for a smaller scale"
+            )
+
+
+def is_result(file: Path, record: dict[str, Any]) -> bool:
+    """Whether a file was made from the same picture by the same model for the same task."""
+    try:
+        found = read_record(file)
+    except (UsageError, DataError):
+        return False
+    same = ("system", "weights_sha256", "sampling")
+    return all(found.get(key) == record[key] for key in same) and _hash_in(found) == _hash_in(record)
+
+
+def _hash_in(record: dict[str, Any]) -> object:
+    source = record["condition"].get("source")
+    return source.get("sha256") if isinstance(source, dict) else None
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.exists() and other.exists() and one.samefile(other)
+
+
+def _beside(colours: Pixels, alpha: Pixels) -> Pixels:
+    """Colours ``(n, W, C)`` and transparency ``(n, W)`` as one."""
+    found: Pixels = np.concatenate([colours, alpha[..., None]], 2)
+    return found
+
+
+def _for_network(picture: Tensor, channels: int) -> Tensor:
+    """A picture ``(C, h, w)`` as a batch: grey three times over in one, or each colour by itself."""
+    if len(picture) == channels:
+        return picture[None]
+    return picture.expand(1, 3, -1, -1) if channels == 3 else picture[:, None]
+
+
+def _from_network(made: Tensor, channels: int) -> Tensor:
+    """The inverse of :func:`_for_network`: ``(h, w, C)``."""
+    if made.shape[:2] == (3, 1):
+        made = made.transpose(0, 1)
+    rows = made[0]
+    if len(rows) != channels:
+        rows = (rows * rows.new_tensor(LUMA)[:, None, None]).sum(0, keepdim=True)
+    return rows.permute(1, 2, 0)
+
+
+def _check_tile(file: Path, place: Place, before: Tensor, after: Tensor) -> None:
+    """Refuse what no network should make: it would else be found in the picture, if at all."""
+    top, bottom, left, right = place
+    what = None
+    if not after.isfinite().all():
+        what = "not finite"
+    elif before.max() - before.min() > RANGE and after.clamp(0, 1).max() - after.clamp(0, 1).min() < FLAT:
+        what = "black" if after.max() < FLAT else "of one colour"
+    if what is not None:
+        tile = f"the tile of {right - left}x{bottom - top} pixels at column {left}, row {top}"
+        raise DataError(
+            f"{file}: {tile} came out {what}: the model is damaged or not for such pictures; nothing is written"
+        )

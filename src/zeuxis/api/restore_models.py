@@ -1,0 +1,115 @@
+"""Which model does what is asked of a restorer: a published one by name, or one in a file of the user's."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from zeuxis.catalog.weights import load_system
+from zeuxis.errors import UnknownName, Unsupported, UsageError
+from zeuxis.nn.reduced import Reduced
+from zeuxis.pretrained.restorer import Restorer, task_of
+from zeuxis.pretrained.restorer_files import load_restorer_file
+from zeuxis.pretrained.upscalers import EXTRA, LICENCE, UPSCALERS, load_upscaler, wheel_folder
+from zeuxis.systems.restoration._family import RegressionRestorer
+
+MOST_SCALE = 4
+FIRST_CHOICE = "realesrgan-x4plus"  # of those that enlarge, where none is named: it is the one for photographs
+NEEDS_FILE = {  # tasks of models that are not published in a package, and what does them
+    "denoise": "a DnCNN checkpoint does it: zeuxis convert dncnn_25.pth, then --model dncnn_25.safetensors",
+}
+NOT_YET = ("deblur", "inpaint", "colorize", "jpeg", "face")  # tasks that no model which is read here was trained for
+
+
+@dataclass(frozen=True)
+class AtHand:
+    """A published model by name: what it does, whether it can be used now, and its licence."""
+
+    name: str
+    task: str
+    about: str
+    here: bool
+    licence: str
+
+
+def published() -> list[AtHand]:
+    """The published models that are known by name."""
+    here = wheel_folder() is not None
+    return [AtHand(name, f"enlarge:{one.scale}", one.about, here, LICENCE) for name, one in UPSCALERS.items()]
+
+
+def restorer_for(model: str | Path | None, task: str | None) -> Restorer:
+    """The restorer called ``model`` for ``task``; without one of them it is decided by the other.
+
+    One that enlarges by more than is asked for is used, and what it makes is reduced.
+
+    Raises:
+        UsageError: neither is given, the model does another task, or there is no such file or task.
+        Unsupported: what does it is not at hand; the message says how to come by it.
+        WeightsError: the file is of no kind that is known.
+    """
+    wanted = None if task is None else scale_of(task)
+    if model is None:
+        if task is None:
+            raise UsageError(
+                f"say what to do: --task enlarge:2, enlarge:3 or enlarge:4, or --model with {known_models()}"
+            )
+        if wanted is None:
+            raise Unsupported(_refusal(task))
+        model = FIRST_CHOICE
+    found = _load(str(model))
+    if task is None or task == found.task:
+        return found
+    if wanted is None:
+        what = f"'{found.name}' does {found.task}, not {task}"
+        raise UsageError(f"{what}: {NEEDS_FILE.get(task, 'leave --task out')}")
+    if wanted > found.network.scale:
+        other = f"'{FIRST_CHOICE}' enlarges by {UPSCALERS[FIRST_CHOICE].scale}"
+        raise UsageError(f"'{found.name}' does {found.task}, not {task}: {other}")
+    return replace(found, network=Reduced(found.network, wanted).eval(), task=task)
+
+
+def _trained(folder: Path) -> Restorer:
+    """The restorer in a run folder or a model folder."""
+    system, card = load_system(folder)
+    if not isinstance(system, RegressionRestorer):
+        raise UsageError(f"{folder} is a '{system.card.id}', which does not restore pictures of any size by itself")
+    return Restorer(str(folder), system.network, task_of(system.network), card["sha256"], "that of its training data")
+
+
+def scale_of(task: str) -> int | None:
+    """The scale that ``enlarge:SCALE`` asks for; None of other tasks that there are.
+
+    Raises :class:`UnknownName` for a task that there is not, :class:`UsageError` for a scale that is not known.
+    """
+    name, colon, rest = task.partition(":")
+    if name == "enlarge":
+        if not re.fullmatch(rf"[2-{MOST_SCALE}]", rest):
+            raise UsageError(f"--task {task}: write enlarge:2, enlarge:3 or enlarge:4")
+        return int(rest)
+    if name not in (*NEEDS_FILE, *NOT_YET) or (colon and name != "inpaint"):
+        raise UnknownName("task", task, ["enlarge:2", "enlarge:3", "enlarge:4", *NEEDS_FILE, *NOT_YET])
+    return None
+
+
+def known_models() -> str:
+    """The names of the published models and how to have them, for messages."""
+    return f"{', '.join(UPSCALERS)} ({EXTRA}), or the file of a checkpoint"
+
+
+def _refusal(task: str) -> str:
+    if task in NEEDS_FILE:
+        return f"--task {task}: no model that comes in a package does it; {NEEDS_FILE[task]}"
+    return f"--task {task}: no model that is known here does it yet; there are enlarge:2 to enlarge:4 and denoise"
+
+
+def _load(model: str) -> Restorer:
+    if model in UPSCALERS:
+        return load_upscaler(model)
+    path = Path(model)
+    if path.is_dir():
+        return _trained(path)
+    if path.exists() or path.suffix or len(path.parts) > 1:
+        return load_restorer_file(path)
+    raise UnknownName("restorer", model, UPSCALERS, "(or give the file of a checkpoint)")

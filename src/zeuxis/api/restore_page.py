@@ -1,0 +1,75 @@
+"""The page of what was restored: of each picture its busiest part, before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from zeuxis.api.page import Page
+from zeuxis.api.restore_picture import SOURCE_TYPE, Box, OpenedPicture
+from zeuxis.provenance.record import save_png, write_png
+
+SIDE = 96  # pixels of the original that are shown
+MOST_PAIRS = 200
+
+
+def preview_files(page: Path, name: str) -> tuple[Path, Path]:
+    """Where the two parts of the picture called ``name`` lie, beside the page."""
+    folder, stem = page.with_name(f"{page.stem}-files"), name.replace("/", "__")
+    return folder / f"{stem}.before.png", folder / f"{stem}.after.png"
+
+
+def write_preview(
+    page: Path, name: str, before: OpenedPicture, after: OpenedPicture, record: Mapping[str, Any]
+) -> None:
+    """A part of a picture, enlarged by cubic interpolation, and the same part of what was made of it."""
+    files, made = preview_files(page, name), _eight_bits(after)
+    write_png(_eight_bits(before).resize(made.size, Image.Resampling.BICUBIC), files[0])
+    save_png(made, files[1], {**record, "part": "of the picture"}, SOURCE_TYPE)
+
+
+def write_page(page: Path, names: Sequence[str], model: str, task: str, problems: Sequence[str], command: str) -> None:
+    """The page, with those of the pictures whose parts were written."""
+    found = [name for name in names if all(file.is_file() for file in preview_files(page, name))]
+    made = Page("Before and after", f"{len(names)} picture{'s' * (len(names) != 1)}, {task} by {model}.")
+    made.command(command)
+    for name in found[:MOST_PAIRS]:
+        before, after = (f"{file.parent.name}/{file.name}" for file in preview_files(page, name))
+        made.heading(name)
+        made.pictures({"before: real, enlarged by cubic interpolation": before, "after": after})
+    if len(found) > MOST_PAIRS:
+        made.text(f"And {len(found) - MOST_PAIRS} more.")
+    if problems:
+        made.heading("Not restored")
+        for line in problems:
+            made.text(line)
+    made.write(page)
+
+
+def busiest(picture: OpenedPicture) -> Box:
+    """The square, as left, top, right and bottom, in which grey changes most from pixel to pixel."""
+    grey = picture.colours.mean(2, dtype=np.float32)
+    height, width = grey.shape
+    side_h, side_w = min(SIDE, height), min(SIDE, width)
+    change = np.zeros((height + 1, width + 1), np.float64)
+    change[2:, 1:] += np.abs(np.diff(grey, axis=0))
+    change[1:, 2:] += np.abs(np.diff(grey, axis=1))
+    total = change.cumsum(0).cumsum(1)  # of all above and to the left
+    inside = total[side_h:, side_w:] - total[:-side_h, side_w:] - total[side_h:, :-side_w] + total[:-side_h, :-side_w]
+    top, left = map(int, np.unravel_index(int(inside.argmax()), inside.shape))
+    return left, top, left + side_w, top + side_h
+
+
+def _eight_bits(picture: OpenedPicture) -> Image.Image:
+    """As browsers show it, on white."""
+    parts = [picture.colours, *([] if picture.alpha is None else [picture.alpha[..., None]])]
+    values = np.concatenate(parts, 2).astype(np.int64)
+    pixels = ((values + 128) // 257 if picture.most > 255 else values).astype(np.uint8)
+    if picture.alpha is None:
+        return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    rgba = Image.fromarray(pixels).convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", rgba.size, (255, 255, 255, 255)), rgba).convert("RGB")

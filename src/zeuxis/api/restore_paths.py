@@ -1,0 +1,118 @@
+"""Which files are restored, and where what is made of them goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from zeuxis.data.picture import SUFFIXES
+from zeuxis.errors import UsageError
+
+RESULT = ".png"  # the format that carries a record
+
+
+@dataclass(frozen=True)
+class Errand:
+    """A picture and the file of its result; ``name`` is how people may call it."""
+
+    source: Path
+    target: Path
+    name: str
+
+
+@dataclass(frozen=True)
+class Errands:
+    """All pictures in order, the files among them that are none, and where a page about them would be."""
+
+    each: tuple[Errand, ...]
+    others: tuple[Path, ...]
+    page: Path
+    folders: bool  # whether a folder was given
+
+
+def errands_of(paths: Sequence[Path], out: Path | None) -> Errands:
+    """What is to be done for the files and folders ``paths``, with results in ``out`` or beside them.
+
+    Folders are walked; names that begin with a dot are passed over, as is ``out`` inside them.
+
+    Raises :class:`UsageError` where a path does not exist, ``out`` is no place for results, or two would share a file.
+    """
+    for path in paths:
+        if not path.exists():
+            raise UsageError(f"there is no picture or folder {path}")
+    folders = any(path.is_dir() for path in paths)
+    if out is not None:
+        _check_out(out, alone=len(paths) == 1 and not folders)
+    found: list[tuple[Path, Path, str]] = []  # picture, result without its suffix, name
+    others: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            if out is None:
+                found.append((path, path.with_name(f"{path.stem}-restored"), path.name))
+            else:
+                found.append((path, out.with_suffix("") if out.suffix else out / path.stem, path.name))
+            continue
+        root = out if out is not None else path.resolve().with_name(f"{path.resolve().name}-restored")
+        if root.resolve() == path.resolve():
+            raise UsageError(f"--out {root} is the folder of the originals: give another")
+        if out is not None and len(paths) > 1:
+            root = out / path.resolve().name
+        for file in _walk(path, root.resolve()):
+            if file.suffix.lower() in SUFFIXES:
+                inside = file.relative_to(path)
+                found.append((file, root / inside.with_suffix(""), inside.as_posix()))
+            else:
+                others.append(file)
+    each = _named_apart(found)
+    if not each:
+        raise UsageError(f"there is no picture in {', '.join(map(str, paths))}")
+    return Errands(each, tuple(others), _page(paths, out, each), folders)
+
+
+def _check_out(out: Path, alone: bool) -> None:
+    if not alone and (out.is_file() or out.suffix.lower() in SUFFIXES):
+        raise UsageError(f"--out {out} is a file, and there are several results: give a folder")
+    if alone and out.suffix and out.suffix.lower() != RESULT and not out.is_dir():
+        raise UsageError(
+            f"--out {out}: results are PNG, which carries the record of how they were made: end it in .png"
+        )
+
+
+def _walk(folder: Path, without: Path) -> Iterator[Path]:
+    """The files of a folder and of those inside it, in order, without hidden ones and those of ``without``."""
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.resolve() == without:
+            continue
+        if path.is_dir():
+            if not path.is_symlink():  # it may lead round in a circle
+                yield from _walk(path, without)
+        elif path.is_file():
+            yield path
+
+
+def _named_apart(found: Sequence[tuple[Path, Path, str]]) -> tuple[Errand, ...]:
+    """``photo.jpg`` and ``photo.tif`` give ``photo-jpg.png`` and ``photo-tif.png``: no result replaces another."""
+    count: dict[Path, int] = {}
+    for _, target, _ in found:
+        count[target] = count.get(target, 0) + 1
+    made: dict[Path, Errand] = {}
+    for source, target, name in found:
+        kind = f"-{source.suffix[1:].lower()}" if count[target] > 1 else ""
+        file = target.with_name(f"{target.name}{kind}{RESULT}")
+        if file in made:
+            raise UsageError(f"{made[file].source} and {source} would both become {file}: restore them one by one")
+        made[file] = Errand(source, file, name)
+    return tuple(made.values())
+
+
+def _page(paths: Sequence[Path], out: Path | None, each: Sequence[Errand]) -> Path:
+    """Beside the result of one picture, otherwise in the folder of all results."""
+    if len(each) == 1 and not paths[0].is_dir():
+        return each[0].target.with_suffix(".html")
+    if out is not None:
+        return out / "index.html"
+    first = paths[0].resolve()
+    return (
+        first.with_name(f"{first.name}-restored") / "index.html" if first.is_dir() else first.parent / "restored.html"
+    )

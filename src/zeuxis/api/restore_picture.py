@@ -1,0 +1,206 @@
+"""A picture to be restored, with all that its file says beside its colours, and its way back into a file."""
+
+from __future__ import annotations
+
+import warnings
+import zlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, interpolate
+
+from zeuxis.data.deep_png import CHANNELS, is_deep, read_deep
+from zeuxis.data.picture import FORMATS, ORIENTATION, WIDE_MODES, Header, PictureRefused, read_header, transparent
+from zeuxis.errors import DataError, UsageError
+from zeuxis.provenance.record import SOURCE_TYPES
+
+SOURCE_TYPE = f"{SOURCE_TYPES}compositeWithTrainedAlgorithmicMedia"  # a photograph with what a network added
+Box = tuple[int, int, int, int]  # left, top, right, bottom
+Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+WIDTH, HEIGHT = 0xA002, 0xA003  # EXIF's own words for the size, in the block of the camera's settings
+CAMERA = 0x8769
+BITS = 258  # TIFF's word for the depth
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedPicture:
+    """Upright colours ``(H, W, C)``, C 1 or 3, of 8 or 16 bits, and what lies beside them."""
+
+    colours: Pixels
+    alpha: Pixels | None = None  # (H, W), in as many bits
+    profile: bytes | None = None  # ICC
+    exif: bytes | None = None
+    notes: tuple[str, ...] = ()  # what of the file is not kept
+
+    @property
+    def most(self) -> int:
+        """The number of white."""
+        return int(np.iinfo(self.colours.dtype).max)
+
+
+def open_for_restoring(path: Path) -> OpenedPicture:
+    """The picture in a file, upright.
+
+    Raises :class:`UsageError` when there is no such file; :class:`DataError` when it is no picture, a damaged or too
+    large a one.
+    """
+    if not path.is_file():
+        raise UsageError(f"there is no picture {path}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of decoders: what they cannot do is an error
+            read_header(path)
+            return _opened(path)
+    except PictureRefused as reason:
+        raise DataError(f"{path}: {reason}") from None
+    except MemoryError:
+        raise DataError(f"{path}: there is not enough memory for it") from None
+    except Exception as error:  # damaged files make decoders raise nearly anything
+        raise DataError(f"{path}: {type(error).__name__}: {' '.join(str(error).split())}") from error
+
+
+def header_of(path: Path) -> Header:
+    """Size and mode of a picture file; raises :class:`PictureRefused`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as above
+        return read_header(path)
+
+
+def _opened(path: Path) -> OpenedPicture:
+    notes = []
+    with Image.open(path, formats=FORMATS) as file:
+        if getattr(file, "n_frames", 1) > 1:
+            notes.append(f"it moves: the first of its {file.n_frames} pictures is restored")  # type: ignore[attr-defined]
+        if file.mode == "CMYK":
+            notes.append("its inks (CMYK) become red, green and blue, and its colour profile is left out")
+        elif file.mode == "F":
+            raise PictureRefused("floating-point pixels: convert it to 8 or 16 bits a channel", "unsupported")
+        if file.format == "PNG" and _depth(path) and not is_deep(path):
+            notes.append("its colours of 16 bits are read by 8, for its rows are interlaced")
+        if file.format == "TIFF" and file.mode not in WIDE_MODES and max(file.tag_v2.get(BITS, (8,))) > 8:  # type: ignore[attr-defined]
+            notes.append("its colours of more than 8 bits are read by 8: convert it to PNG")
+        profile = file.info.get("icc_profile") if file.mode != "CMYK" else None
+        turn = file.getexif().get(ORIENTATION, 1)
+        upright = ImageOps.exif_transpose(file)
+        exif = upright.getexif()
+    if is_deep(path):
+        deep = _turned(read_deep(path), turn)
+        colours, alpha = (deep[..., :-1], deep[..., -1]) if deep.shape[2] % 2 == 0 else (deep, None)
+        return OpenedPicture(colours, alpha, profile, _exif(exif), tuple(notes))
+    if upright.mode in WIDE_MODES:
+        wide = np.asarray(upright).astype(np.int64)
+        if wide.min() < 0 or wide.max() > 65535:
+            raise PictureRefused("pixels outside 16 bits: convert it to 8 or 16 bits a channel", "unsupported")
+        hidden = upright.info.get("transparency")  # one grey, of PNG
+        clear = None if hidden is None else np.where(wide == hidden, 0, 65535).astype(np.uint16)
+        return OpenedPicture(wide.astype(np.uint16)[..., None], clear, profile, _exif(exif), tuple(notes))
+    kept = None
+    if transparent(upright):
+        whole = upright.convert("RGBA")
+        kept = np.asarray(whole.getchannel("A"))
+        grey = upright.mode in ("L", "LA", "La")
+        upright = whole.convert("RGB").convert("L") if grey else whole.convert("RGB")
+    shown = np.asarray(upright.convert("L" if upright.mode in ("1", "L") else "RGB"))
+    return OpenedPicture(shown[..., None] if shown.ndim == 2 else shown, kept, profile, _exif(exif), tuple(notes))
+
+
+def _turned(pixels: NDArray[np.uint16], turn: int) -> NDArray[np.uint16]:
+    """Pixels ``(H, W, C)`` upright, of EXIF's way to turn a picture, as Pillow does it."""
+    pixels = pixels.swapaxes(0, 1) if turn >= 5 else pixels
+    down, across = {2: (1, -1), 3: (-1, -1), 4: (-1, 1), 6: (1, -1), 7: (-1, -1), 8: (-1, 1)}.get(turn, (1, 1))
+    return np.ascontiguousarray(pixels[::down, ::across])
+
+
+def _depth(path: Path) -> bool:
+    """Whether a PNG has 16 bits in colour or with transparency."""
+    with path.open("rb") as file:
+        head = file.read(26)
+    return len(head) == 26 and head[24] == 16 and head[25] in CHANNELS
+
+
+def _exif(found: Image.Exif) -> bytes | None:
+    return found.tobytes() if len(found) else None
+
+
+def exif_at(exif: bytes | None, width: int, height: int) -> bytes | None:
+    """The same camera's notes, with the size where they tell one."""
+    if exif is None:
+        return None
+    notes = Image.Exif()
+    notes.load(exif)
+    camera = notes.get_ifd(CAMERA)
+    camera.update({tag: value for tag, value in ((WIDTH, width), (HEIGHT, height)) if tag in camera})
+    return notes.tobytes()
+
+
+def in_kind_of(pixels: Pixels, values: Tensor) -> Pixels:
+    """``values``, rounded, in as many bits as ``pixels``."""
+    found = values.round().cpu().numpy()
+    return found.astype(np.uint8) if pixels.dtype == np.uint8 else found.astype(np.uint16)
+
+
+def enlarged_alpha(given: OpenedPicture, width: int, height: int) -> Pixels | None:
+    """Its transparency at another size, by cubic interpolation; None where it has none."""
+    alpha = given.alpha
+    if alpha is None or alpha.shape == (height, width):
+        return alpha
+    if alpha.dtype == np.uint8:
+        return np.asarray(Image.fromarray(alpha).resize((width, height), Image.Resampling.BICUBIC))
+    large = np.asarray(Image.fromarray(alpha.astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC))
+    return large.clip(0, given.most).round().astype(np.uint16)
+
+
+def chunks_beside(given: OpenedPicture, text: PngInfo, width: int, height: int) -> list[tuple[bytes, bytes]]:
+    """What a PNG of the result holds beside its pixels: text, the colour profile, the camera's notes."""
+    found = [(kind, content) for kind, content, *_ in text.chunks]
+    if given.profile is not None:
+        found.insert(0, (b"iCCP", b"ICC Profile\0\0" + zlib.compress(given.profile)))
+    exif = exif_at(given.exif, width, height)
+    if exif is not None:
+        found.append((b"eXIf", exif.removeprefix(b"Exif\0\0")))
+    return found
+
+
+def part_of(picture: OpenedPicture, box: Box) -> OpenedPicture:
+    """The part of a picture inside left, top, right and bottom."""
+    left, top, right, bottom = box
+    alpha = None if picture.alpha is None else picture.alpha[top:bottom, left:right]
+    return replace(picture, colours=picture.colours[top:bottom, left:right], alpha=alpha)
+
+
+def with_channels(given: OpenedPicture, pixels: Pixels) -> OpenedPicture:
+    """A picture like ``given`` of pixels ``(H, W, C)``, whose last channel is its transparency if it has one."""
+    if given.alpha is None:
+        return replace(given, colours=pixels)
+    return replace(given, colours=pixels[..., :-1], alpha=pixels[..., -1])
+
+
+def behind_filled(picture: OpenedPicture) -> Pixels:
+    """The colours with those of wholly transparent pixels taken from around them.
+
+    What nobody sees is often black, and a network would draw an edge where it begins. Colours are averaged, weighted
+    by alpha, over squares of 2, 4, 8, ... pixels, and each pixel takes the finest that holds any.
+    """
+    if picture.alpha is None or picture.alpha.min() > 0:
+        return picture.colours
+    colours = torch.from_numpy(picture.colours.astype(np.float32)).permute(2, 0, 1)[None]  # (1, C, H, W)
+    weight = torch.from_numpy(picture.alpha.astype(np.float32) / picture.most)[None, None]
+    filled = _filled(colours * weight, weight)
+    kept = torch.where(weight > 0, colours, filled)
+    return in_kind_of(picture.colours, kept[0].permute(1, 2, 0).clamp(0, picture.most))
+
+
+def _filled(weighted: Tensor, weight: Tensor) -> Tensor:
+    """Colours ``(1, C, H, W)`` everywhere, of those that are weighted."""
+    here = weighted / weight.clamp_min(1e-6)
+    if weight.min() > 0 or max(weight.shape[2:]) == 1:
+        return here
+    half = [avg_pool2d(values, 2, ceil_mode=True) for values in (weighted, weight)]
+    coarse = interpolate(_filled(*half), weight.shape[2:], mode="nearest")
+    return torch.where(weight > 0, here, coarse)

@@ -1,0 +1,77 @@
+"""``zeuxis restore``: better pictures of pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zeuxis.cli.options import DeviceName, Json, Out
+from zeuxis.cli.output import emit, note, say, table
+from zeuxis.cli.progress import Progress
+from zeuxis.errors import UsageError
+
+
+def restore(
+    paths: Annotated[
+        list[Path] | None, typer.Argument(metavar="PATH...", help="Pictures, or folders, which are walked.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", metavar="NAME|FILE", help="A published model, or the file of a checkpoint."),
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            "--task", metavar="enlarge:2|enlarge:4|denoise", help="Instead of what the model was trained for."
+        ),
+    ] = None,
+    out: Out = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files that are there, originals too.")
+    ] = False,
+    tile: Annotated[
+        int | None,
+        typer.Option("--tile", min=8, help="Pixels a side given at a time.", show_default="what memory allows"),
+    ] = None,
+    page: Annotated[
+        bool | None,
+        typer.Option("--page/--no-page", help="A page of before and after.", show_default="for folders"),
+    ] = None,
+    models: Annotated[bool, typer.Option("--models", help="List the published models, and restore nothing.")] = False,
+    device: DeviceName = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Restore photographs: a picture, or a folder, which goes on where it stopped. Originals stay as they are."""
+    from zeuxis.api.restore_models import published
+    from zeuxis.pretrained.upscalers import EXTRA
+
+    if models:
+        known = published()
+        if as_json:
+            emit(known)
+            return
+        rows = [[one.name, one.task, one.about, "yes" if one.here else EXTRA, one.licence] for one in known]
+        table("", ["model", "task", "for", "at hand", "licence"], rows)
+        return
+    if not paths:
+        raise UsageError("say which picture or folder: zeuxis restore photo.jpg --task enlarge:4")
+    from zeuxis.api.restore import restore as work
+
+    with Progress() as progress:
+        made = work(paths, model, task, out, overwrite=overwrite, tile=tile, page=page, device=device, report=progress)
+    for line in (*(f"note: {text}" for text in made.notes), *made.problems):
+        note(line)
+    if as_json:
+        emit(made)
+        return
+    if made.done:
+        where = made.done[0] if len(made.done) == 1 else made.done[0].parent
+        say(f"{len(made.done)} picture{'s' * (len(made.done) > 1)}, {made.task} by {made.model} -> {where}")
+    if made.before:
+        say(f"done before: {len(made.before)}")
+    if made.problems:
+        say(f"not restored: {len(made.problems)}")
+    if made.page:
+        say(f"before and after -> {made.page}")

@@ -1,0 +1,99 @@
+"""PNGs of 16 bits in colour, which Pillow reads by their upper halves alone: read whole, here.
+
+What a pixel is depends on its neighbours to the left and above. So pixels are found along diagonals: all of one
+depend on the two before it alone, and are found at once.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zeuxis.data.picture import MOST_PIXELS, PictureRefused
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+CHANNELS = {2: 3, 4: 2, 6: 4}  # of PNG's kinds of colour: RGB, grey and alpha, RGBA
+HEAD = 13  # bytes
+MOST_CHUNKS, MOST_BYTES = 1_000_000, 1 << 30
+
+
+def is_deep(path: Path) -> bool:
+    """Whether a file is a PNG of 16 bits in colour or with transparency, of the plain kind that is read here."""
+    with path.open("rb") as file:
+        begins = file.read(len(SIGNATURE) + 8 + HEAD)
+    if len(begins) < len(SIGNATURE) + 8 + HEAD or not begins.startswith(SIGNATURE) or begins[12:16] != b"IHDR":
+        return False
+    bits, colour, _, _, interlaced = begins[24:29]
+    return bits == 16 and colour in CHANNELS and not interlaced
+
+
+def read_deep(path: Path) -> NDArray[np.uint16]:
+    """Pixels ``(H, W, C)`` of a file for which :func:`is_deep` holds; C is 2 (grey and alpha), 3 or 4.
+
+    Raises :class:`PictureRefused` where it is damaged or too large.
+    """
+    if path.stat().st_size > MOST_BYTES:
+        raise PictureRefused(f"it has {path.stat().st_size >> 20} MiB; at most {MOST_BYTES >> 20} are read", "huge")
+    data = path.read_bytes()
+    width, height = struct.unpack(">II", data[16:24])
+    channels = CHANNELS[data[25]]
+    if not 0 < width * height <= MOST_PIXELS:
+        raise PictureRefused(f"{width}x{height} is {width * height / 1e6:.0f} megapixels; at most 100 are read", "huge")
+    step = 2 * channels  # bytes of a pixel
+    wanted = height * (1 + width * step)
+    unpack = zlib.decompressobj()
+    try:
+        flat = unpack.decompress(b"".join(_contents(data)), wanted)
+    except zlib.error as error:
+        raise PictureRefused(f"its pixels cannot be unpacked: {error}") from None
+    if len(flat) < wanted:
+        raise PictureRefused(f"it holds {len(flat)} bytes of pixels, of {wanted}")
+    rows = np.frombuffer(flat, np.uint8).reshape(height, 1 + width * step)
+    if rows[:, 0].max() > 4:
+        raise PictureRefused(f"a row of it is kept by filter {rows[:, 0].max()}, and there are five")
+    plain = _unfiltered(rows[:, 1:].reshape(height, width, step), rows[:, 0])
+    found: NDArray[np.uint16] = plain.reshape(height, width, channels, 2).view(">u2")[..., 0].astype(np.uint16)
+    return found
+
+
+def _contents(data: bytes) -> list[bytes]:
+    """What its chunks of pixels hold."""
+    found, at = [], len(SIGNATURE)
+    for _ in range(MOST_CHUNKS):
+        if at + 12 > len(data):
+            break
+        length, kind = struct.unpack(">I4s", data[at : at + 8])
+        if kind == b"IDAT":
+            found.append(data[at + 8 : at + 8 + length])
+        at += 12 + length
+    return found
+
+
+def _unfiltered(kept: NDArray[np.uint8], filters: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Bytes ``(H, W, step)`` of pixels, of what each row's filter left of them."""
+    height, width, step = kept.shape
+    made = np.zeros((height + 1, width + 1, step), np.uint8)  # with a row above and a column to the left of zeros
+    every = np.arange(height)
+    for diagonal in range(height + width - 1):
+        y = every[max(0, diagonal - width + 1) : min(height, diagonal + 1)]
+        x = diagonal - y
+        left, up, corner = made[y + 1, x], made[y, x + 1], made[y, x]
+        by = filters[y][:, None]
+        half = ((left.astype(np.uint16) + up) // 2).astype(np.uint8)
+        guess = np.select([by == 1, by == 2, by == 3, by == 4], [left, up, half, paeth(left, up, corner)], np.uint8(0))
+        made[y + 1, x + 1] = kept[y, x] + guess
+    return made[1:, 1:]
+
+
+def paeth(left: NDArray[np.uint8], up: NDArray[np.uint8], corner: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """PNG's fourth guess: of three neighbours the one nearest to ``left + up - corner``, in that order if equal."""
+    a, b, c = (one.astype(np.int16) for one in (left, up, corner))
+    to_a, to_b, to_c = np.abs(b - c), np.abs(a - c), np.abs(a + b - 2 * c)
+    found: NDArray[np.uint8] = np.where((to_a <= to_b) & (to_a <= to_c), a, np.where(to_b <= to_c, b, c)).astype(
+        np.uint8
+    )
+    return found

@@ -1,0 +1,21 @@
+"""What all networks that make a picture of a picture say of themselves, so that tiles can be cut for them."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class PictureNetwork(nn.Module):
+    """Pictures ``(B, C, H, W)`` in [0, 1] of any size to pictures ``(B, C, scale H, scale W)``, about in [0, 1].
+
+    ``reach`` is how far, in pixels of what it is given, a pixel of the result sees; ``floats`` about how many numbers
+    live at a time for each pixel that it is given.
+    """
+
+    channels: int
+    scale: int
+    reach: int
+    floats: int
+
+    def forward(self, x: Tensor) -> Tensor:
+        raise NotImplementedError

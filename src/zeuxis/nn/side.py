@@ -1,0 +1,91 @@
+"""What both players of a conditional game are told, as one vector a picture: nothing here is learnt."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from zeuxis.batch import Condition, Shape
+from zeuxis.errors import Unsupported
+from zeuxis.nn.text import WordTokeniser
+
+LONGEST = 64  # words of a caption
+
+
+class Side(ABC):
+    """Turns the ``field`` of a condition into vectors ``(B, width)``."""
+
+    field: str
+    width: int
+
+    @abstractmethod
+    def vector(self, condition: Condition) -> Tensor:
+        """``(B, width)``, float32, on the device that the condition is on; the field is given."""
+
+    def __call__(self, condition: Condition) -> Tensor:
+        """The same; :class:`Unsupported` where the field is not given."""
+        if self.field not in condition.given:
+            raise Unsupported(f"this model obeys a {self.field} and was given none: give one, or use data that has it")
+        return self.vector(condition)
+
+
+class ClassSide(Side):
+    """A class as one of so many numbers that is 1."""
+
+    field = "label"
+
+    def __init__(self, classes: int) -> None:
+        if classes < 2:
+            raise Unsupported(
+                f"condition 'label' needs data with 2 classes or more, not {classes}: choose labelled data"
+            )
+        self.width = classes
+
+    def vector(self, condition: Condition) -> Tensor:
+        assert condition.label is not None
+        return one_hot(condition.label, self.width).float()
+
+
+class CaptionSide(Side):
+    """A caption as the words that are in it, in no order: 1 for each that is."""
+
+    field = "caption"
+
+    def __init__(self, words: Sequence[str]) -> None:
+        if not words:
+            raise Unsupported("condition 'caption' needs data with captions: choose some, or another condition")
+        self.tokeniser = WordTokeniser(words, LONGEST)
+        self.width = len(self.tokeniser)
+
+    def vector(self, condition: Condition) -> Tensor:
+        assert condition.caption is not None
+        ids, there = self.tokeniser.encode(condition.caption)
+        bag = torch.zeros(len(ids), self.width + 1)
+        return bag.scatter_(1, ids * there, 1.0)[:, 1:]  # id 0 is padding
+
+
+class PictureSide(Side):
+    """A source picture as its pixels."""
+
+    field = "source"
+
+    def __init__(self, shape: Shape | None) -> None:
+        if shape is None:
+            raise Unsupported("condition 'source' needs data of pairs: choose some, or another condition")
+        channels, height, width = shape
+        self.width = channels * height * width
+
+    def vector(self, condition: Condition) -> Tensor:
+        assert condition.source is not None
+        return condition.source.flatten(1)
+
+
+SIDES: Mapping[str, Callable[[int, Sequence[str], Shape | None], Side]] = {
+    "label": lambda classes, words, source: ClassSide(classes),
+    "caption": lambda classes, words, source: CaptionSide(words),
+    "source": lambda classes, words, source: PictureSide(source),
+}

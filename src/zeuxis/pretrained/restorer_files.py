@@ -1,0 +1,53 @@
+"""Restorers from the user's own files: safetensors in public names, or ncnn's two files. Pickles are never opened."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+
+from zeuxis.errors import UsageError, WeightsError
+from zeuxis.pretrained.ncnn_files import read_network
+from zeuxis.pretrained.ncnn_networks import network_of
+from zeuxis.pretrained.parts import PICKLES
+from zeuxis.pretrained.restorer import Restorer, task_of
+from zeuxis.pretrained.restorer_keys import is_restorer, read_public
+
+UNKNOWN_LICENCE = "not known: see where the file is from"
+
+
+def load_restorer_file(path: Path) -> Restorer:
+    """The restorer in a file.
+
+    Raises :class:`UsageError` where there is none or it is a pickle, :class:`WeightsError` for what it is not known.
+    """
+    if path.suffix == ".param":
+        numbers = path.with_suffix(".bin")
+        network = network_of(read_network(path, numbers), path.name)
+        whole = hashlib.sha256(path.read_bytes() + numbers.read_bytes()).hexdigest()
+        return Restorer(str(path), network, task_of(network), whole, UNKNOWN_LICENCE)
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}: give a checkpoint in safetensors, or ncnn's .param beside its .bin")
+    if path.suffix in PICKLES:
+        raise UsageError(
+            f"{path} is a pickle, which is never opened here: zeuxis convert {path}, then --model its result"
+        )
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(f"{path} cannot be read as safetensors: {error}") from None
+    network, _ = read_public(tensors, str(path))
+    with path.open("rb") as file:
+        whole = hashlib.file_digest(file, "sha256").hexdigest()
+    return Restorer(str(path), network, task_of(network), whole, UNKNOWN_LICENCE)
+
+
+def holds_restorer(file: Path) -> bool:
+    """Whether a file of safetensors bears the names of a restorer that is known here."""
+    try:
+        with safe_open(file, "pt") as found:
+            return is_restorer(found.keys())
+    except (SafetensorError, OSError):
+        return False

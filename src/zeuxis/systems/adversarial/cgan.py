@@ -1,0 +1,131 @@
+"""The conditional GAN: both players are told something of the picture, and it must fit.
+
+Mirza and Osindero 2014, "Conditional generative adversarial nets" (arXiv:1411.1784). Symbols -> code:
+    x -> real    y -> told, (B, Y)    z -> z, (B, nz)    G(z|y) -> generator    D(x|y) -> discriminator, logits
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from zeuxis.batch import Condition, Shape
+from zeuxis.card import Card
+from zeuxis.errors import lookup
+from zeuxis.game import Move, Player, System, Turn
+from zeuxis.knobs import Sampling
+from zeuxis.losses.adversarial import NonSaturating
+from zeuxis.nn.side import SIDES
+from zeuxis.nn.told import ToldCritic, ToldGenerator, ToldMaxout, ToldPerceptron
+from zeuxis.rng import ImageRng
+
+Pair = tuple[nn.Module, nn.Module]
+NETWORKS: Mapping[str, Callable[[Shape, int, int, int], Pair]] = {
+    "maxout": lambda shape, nz, told, width: (ToldPerceptron(shape, nz, told, width), ToldMaxout(shape, told, width)),
+    "lucic": lambda shape, nz, told, width: (ToldGenerator(shape, nz, told, width), ToldCritic(shape, told, width)),
+}
+
+
+class CGAN(System):
+    """The game of ``gan``, in which both players see the condition: the discriminator refuses what does not fit it.
+
+    Args:
+        network: "maxout", the paper's perceptrons for pictures of any shape, or "lucic", the convolutions of the study
+            of objectives, for sides that 4 divides.
+        condition: what both are told: the "label", a "caption" as the set of its words, or a "source", a picture.
+        nz: numbers, normally distributed, that drive a picture.
+        width: base channels of the convolutions; of the perceptrons, whose layers all scale with it, 240 is the
+            paper's.
+        critic_steps: moves of the discriminator a round.
+        lr: learning rate of both players.
+        betas: Adam's, of both players.
+    """
+
+    card = Card(
+        "cgan",
+        title="Conditional GAN",
+        family="adversarial",
+        year=2014,
+        paper="1411.1784",
+        verbs={"sample"},
+        accepts={"label", "caption", "source"},
+        knobs=("temperature",),
+        departures=(
+            "Adam, which the recipe may replace; the paper's gradient descent has lr 0.1 and a momentum that rises.",
+            "Latents are normal; the paper's are uniform.",
+            "A caption is the set of its words; the paper makes words for pictures, from features of both.",
+        ),
+    )
+
+    def __init__(
+        self,
+        shape: Shape,
+        *,
+        classes: int = 0,
+        words: tuple[str, ...] = (),
+        source_shape: Shape | None = None,
+        network: Literal["maxout", "lucic"] = "maxout",
+        condition: Literal["label", "caption", "source"] = "label",
+        nz: int = 100,
+        width: int = 240,
+        critic_steps: int = 1,
+        lr: float = 2e-4,
+        betas: tuple[float, float] = (0.5, 0.999),
+    ) -> None:
+        super().__init__()
+        self.shape = Shape(*shape)
+        self.nz, self.critic_steps = nz, critic_steps
+        self.lr, self.betas = lr, (betas[0], betas[1])
+        self.side = lookup("condition", condition, SIDES)(classes, words, source_shape)
+        self.generator, self.discriminator = lookup("network", network, NETWORKS)(
+            self.shape, nz, self.side.width, width
+        )
+        self.loss = NonSaturating()
+
+    @property
+    def conditions(self) -> frozenset[str]:
+        return frozenset({self.side.field})
+
+    def players(self) -> tuple[Player, ...]:
+        return tuple(
+            Player(name, (net,), lr=self.lr, betas=self.betas)
+            for name, net in (("discriminator", self.discriminator), ("generator", self.generator))
+        )
+
+    def moves(self) -> tuple[Move, ...]:
+        return (
+            Move("discriminator", self.discriminate, times=self.critic_steps),
+            Move("generator", self.generate),
+        )
+
+    def discriminate(self, turn: Turn) -> Tensor:
+        """-log D(x|y) - log(1 - D(G(z|y)|y)) (Eq. 2)."""
+        y = self.told(turn.batch.condition)
+        with torch.no_grad():
+            fake = self.fake(turn, y)
+        real_logit = self.discriminator(turn.batch.image, y, turn.rng)  # (B,)
+        fake_logit = self.discriminator(fake, y, turn.rng)
+        turn.note(real=real_logit.float().sigmoid().mean(), fake=fake_logit.float().sigmoid().mean())
+        return self.loss.critic(real_logit, fake_logit)
+
+    def generate(self, turn: Turn) -> Tensor:
+        """-log D(G(z|y)|y)."""
+        y = self.told(turn.batch.condition)
+        return self.loss.generator(self.discriminator(self.fake(turn, y), y, turn.rng))
+
+    def told(self, condition: Condition) -> Tensor:
+        """y, ``(B, Y)``."""
+        return self.side(condition).to(self.device)
+
+    def fake(self, turn: Turn, y: Tensor) -> Tensor:
+        """G(z|y), a picture for each y."""
+        image: Tensor = self.generator(turn.rng.normal(len(y), self.nz, device=y.device), y)
+        return image
+
+    def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        z = self.settings(how).temperature * rng.normal(len(rng), self.nz, device=self.device)
+        image: Tensor = self.generator(z, self.told(condition))
+        return image

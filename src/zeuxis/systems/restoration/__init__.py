@@ -1,0 +1,1 @@
+"""Better pictures of pictures: networks that are given the worse one."""

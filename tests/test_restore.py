@@ -1,0 +1,374 @@
+"""``zeuxis restore``: what a picture's file says is kept, folders go on, and nothing is lost or overwritten."""
+
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hostile import damaged, unusual
+from PIL import Image, ImageCms
+from safetensors.torch import save_file
+
+from zeuxis.api.restore import restore
+from zeuxis.api.restore_models import restorer_for
+from zeuxis.api.restore_picture import behind_filled, open_for_restoring
+from zeuxis.cli import main
+from zeuxis.data.deep_png import read_deep
+from zeuxis.errors import DataError, UnknownName, Unsupported, UsageError, ZeuxisError
+from zeuxis.nn.compact import CompactNet
+from zeuxis.nn.dncnn import DnCNNNet
+from zeuxis.provenance import png_rows
+from zeuxis.provenance.png_rows import PngRows
+from zeuxis.provenance.record import read_record
+
+ORIENTATION, WIDTH, MAKE = 0x0112, 0xA002, 0x010F
+
+
+def public(network: CompactNet | DnCNNNet, prefix: str, file: Path) -> Path:
+    save_file({key.replace("layers", prefix): value.contiguous() for key, value in network.state_dict().items()}, file)
+    return file
+
+
+def doubling(file: Path, change: float = 0.02, channels: int = 3) -> Path:
+    """A network that doubles a picture, with a little of its own."""
+    rng = torch.Generator().manual_seed(0)
+    network = CompactNet(channels, width=4, inner=1, scale=2)
+    for value in network.parameters():
+        value.data = torch.randn(value.shape, generator=rng) * change ** (1 / 3)
+    return public(network, "body", file)
+
+
+def denoiser(file: Path) -> Path:
+    """One that changes nothing: it finds no noise."""
+    network = DnCNNNet(depth=17, width=2)
+    for value in network.parameters():
+        value.data.zero_()
+    return public(network, "model", file)
+
+
+@pytest.fixture
+def twice(tmp_path: Path) -> Path:
+    return doubling(tmp_path / "twice.safetensors")
+
+
+@pytest.fixture
+def same(tmp_path: Path) -> Path:
+    return denoiser(tmp_path / "same.safetensors")
+
+
+def photo(width: int = 20, height: int = 12, mode: str = "RGB", seed: int = 0) -> Image.Image:
+    channels = len(Image.new(mode, (1, 1)).getbands())
+    values = np.random.default_rng(seed).integers(0, 256, (height, width, channels), np.uint8)
+    return Image.fromarray(values[..., 0] if channels == 1 else values, mode if channels == 1 else None).convert(mode)
+
+
+# -- what is kept -------------------------------------------------------------------------------------
+
+
+def test_a_photograph_keeps_its_notes_its_profile_and_stands_upright(twice: Path, tmp_path: Path) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exif = Image.Exif()
+    exif[ORIENTATION], exif[MAKE] = 6, "Camera"
+    exif.get_ifd(0x8769)[WIDTH] = 20
+    photo().save(tmp_path / "a.jpg", exif=exif, icc_profile=profile, quality=95)
+    made = restore([tmp_path / "a.jpg"], twice)
+    assert made.done == (tmp_path / "a-restored.png",) and made.task == "enlarge:2"
+    with Image.open(made.done[0]) as found:
+        assert found.size == (24, 40) and found.mode == "RGB"  # turned by a quarter, and doubled
+        assert found.info["icc_profile"] == profile
+        notes = found.getexif()
+        assert notes[MAKE] == "Camera" and ORIENTATION not in notes and notes.get_ifd(0x8769)[WIDTH] == 24
+
+
+def test_the_record_says_what_was_made_of_what(twice: Path, tmp_path: Path) -> None:
+    photo().save(tmp_path / "a.png")
+    (file,) = restore([tmp_path / "a.png"], twice).done
+    made = read_record(file)
+    assert made["synthetic"] and "made by Zeuxis from another one" in made["disclosure"]
+    assert made["sampling"] == {"task": "enlarge:2"} and made["condition"]["source"]["file"] == "a.png"
+    assert b"compositeWithTrainedAlgorithmicMedia" in file.read_bytes()
+    assert main(["info", str(file)]) == 0
+    assert main(["sample", "--replay", str(file)]) == 2  # and not a traceback: it says what to do instead
+
+
+def test_grey_stays_grey_and_16_bits_stay(same: Path, twice: Path, tmp_path: Path) -> None:
+    wide = np.random.default_rng(0).integers(0, 65536, (9, 11), np.uint16)
+    Image.fromarray(wide).save(tmp_path / "wide.png")
+    Image.fromarray(wide).save(tmp_path / "wide.tif")
+    photo(mode="L").save(tmp_path / "grey.png")
+    made = restore([tmp_path / n for n in ("wide.png", "wide.tif", "grey.png")], same, out=tmp_path / "out")
+    assert [file.name for file in made.done] == ["wide-png.png", "wide-tif.png", "grey.png"]
+    for file in made.done[:2]:
+        assert np.array_equal(np.asarray(Image.open(file)), wide)
+    with Image.open(made.done[2]) as grey:
+        assert grey.mode == "L" and np.array_equal(np.asarray(grey), np.asarray(photo(mode="L")))
+    (large,) = restore([tmp_path / "grey.png"], twice, out=tmp_path / "large.png").done  # by a network of colours
+    assert Image.open(large).mode == "L" and Image.open(large).size == (40, 24)
+
+
+def test_colours_of_16_bits_stay(same: Path, tmp_path: Path) -> None:
+    deep = np.random.default_rng(0).integers(0, 65536, (9, 11, 4), np.uint16)
+    deep[..., 3] |= 1  # nowhere wholly transparent
+    with PngRows(tmp_path / "deep.png", (11, 9), 4, 16, []) as out:
+        out.write(deep)
+    (file,) = restore([tmp_path / "deep.png"], same, page=True).done
+    assert np.array_equal(read_deep(file), deep)
+
+
+def test_colours_go_through_a_grey_network_one_by_one(same: Path, tmp_path: Path) -> None:
+    photo().save(tmp_path / "a.png")
+    (file,) = restore([tmp_path / "a.png"], same).done
+    assert np.array_equal(np.asarray(Image.open(file)), np.asarray(photo()))
+
+
+def test_transparency_is_kept_and_nothing_is_drawn_around_it(same: Path, twice: Path, tmp_path: Path) -> None:
+    values = np.zeros((16, 16, 4), np.uint8)
+    values[4:12, 4:12] = (200, 100, 50, 255)
+    Image.fromarray(values).save(tmp_path / "a.png")
+    opened = open_for_restoring(tmp_path / "a.png")
+    assert (behind_filled(opened) == (200, 100, 50)).all()  # not black, where nobody sees it
+    (file,) = restore([tmp_path / "a.png"], same).done
+    with Image.open(file) as found:
+        assert found.mode == "RGBA" and np.array_equal(np.asarray(found)[..., 3], values[..., 3])
+    (large,) = restore([tmp_path / "a.png"], twice, out=tmp_path / "large.png").done
+    values[..., :3] = (200, 100, 50)  # what nobody sees is other now, and changes nothing
+    Image.fromarray(values).save(tmp_path / "b.png")
+    (other,) = restore([tmp_path / "b.png"], twice, out=tmp_path / "other.png").done
+    assert np.array_equal(np.asarray(Image.open(large)), np.asarray(Image.open(other)))
+    alpha = np.asarray(Image.open(large))[..., 3]
+    assert alpha.shape == (32, 32) and alpha[16, 16] == 255 and alpha[0, 0] == 0
+
+
+def test_a_colour_that_stands_for_nothing_becomes_transparency(same: Path, tmp_path: Path) -> None:
+    wide = np.arange(99, dtype=np.uint16).reshape(9, 11) * 600
+    Image.fromarray(wide).save(tmp_path / "wide.png", transparency=1200)
+    photo(mode="L").save(tmp_path / "grey.png", transparency=int(np.asarray(photo(mode="L"))[0, 0]))
+    photo().convert("P").save(tmp_path / "palette.gif", transparency=int(np.asarray(photo().convert("P"))[0, 0]))
+    made = restore([tmp_path / name for name in ("wide.png", "grey.png", "palette.gif")], same, out=tmp_path / "out")
+    assert np.array_equal(read_deep(made.done[0])[..., 1] == 0, wide == 1200)
+    for file, mode in zip(made.done[1:], ("LA", "RGBA"), strict=True):
+        with Image.open(file) as found:
+            assert found.mode == mode and found.getchannel("A").getpixel((0, 0)) == 0
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (3, 2)])
+def test_the_smallest_pictures(size: tuple[int, int], twice: Path, tmp_path: Path) -> None:
+    photo(*size).save(tmp_path / "a.png")
+    (file,) = restore([tmp_path / "a.png"], twice, page=True).done
+    assert Image.open(file).size == (2 * size[0], 2 * size[1])
+
+
+def test_what_is_not_kept_is_said(same: Path, tmp_path: Path) -> None:
+    photo().save(tmp_path / "moves.gif", save_all=True, append_images=[photo(seed=1)])
+    photo().convert("CMYK").save(tmp_path / "ink.jpg")
+    made = restore([tmp_path / "moves.gif", tmp_path / "ink.jpg"], same, out=tmp_path / "out")
+    assert len(made.done) == 2
+    assert "the first of its 2 pictures" in made.notes[0] and "CMYK" in made.notes[1]
+
+
+def test_a_picture_in_tiles_is_that_without(twice: Path, tmp_path: Path) -> None:
+    photo(90, 70).save(tmp_path / "a.png")
+    (one,) = restore([tmp_path / "a.png"], twice, out=tmp_path / "one.png").done
+    (other,) = restore([tmp_path / "a.png"], twice, out=tmp_path / "other.png", tile=32).done
+    apart = np.abs(np.asarray(Image.open(one)).astype(int) - np.asarray(Image.open(other)))
+    assert apart.max() <= 1
+    with pytest.raises(UsageError, match="--tile 8 is too small"):
+        restore([tmp_path / "a.png"], twice, out=tmp_path / "third.png", tile=8)
+
+
+# -- folders ------------------------------------------------------------------------------------------
+
+
+def folder_of(root: Path, n: int = 4) -> Path:
+    (root / "in" / "deep").mkdir(parents=True)
+    for k in range(n):
+        photo(seed=k).save(root / "in" / ("deep" if k % 2 else "") / f"{k}.png")
+    return root / "in"
+
+
+def test_a_folder_goes_on_where_it_stopped(twice: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given, written = folder_of(tmp_path), list[Path]()
+    kept = png_rows.os.fsync
+
+    def full(handle: int) -> None:
+        if len(written) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written.append(Path())
+        kept(handle)
+
+    monkeypatch.setattr(png_rows.os, "fsync", full)
+    with pytest.raises(ZeuxisError, match="No space left"):
+        restore([given], twice, page=False)
+    monkeypatch.setattr(png_rows.os, "fsync", kept)
+    written = sorted((tmp_path / "in-restored").rglob("*.*"))  # no drafts among them
+    assert len(written) == 2
+    stamps = {path: path.stat().st_mtime_ns for path in written}
+    made = restore([given], twice)
+    assert set(made.before) == set(written) and len(made.done) == 2 and not made.problems
+    assert stamps == {path: path.stat().st_mtime_ns for path in written}
+    assert made.done[0].parent in (tmp_path / "in-restored", tmp_path / "in-restored" / "deep")
+    assert len(restore([given], twice).before) == 4
+    photo(seed=9).save(given / "0.png")  # another picture under the same name
+    again = restore([given], twice)
+    assert len(again.before) == 3 and "--overwrite" in again.problems[0]
+    assert len(restore([given], twice, overwrite=True).done) == 1
+
+
+def test_what_is_no_picture_costs_a_line_and_not_the_rest(twice: Path, tmp_path: Path) -> None:
+    given = folder_of(tmp_path, 2)
+    (given / "notes.txt").write_text("hello")
+    (given / ".hidden.png").write_bytes(b"")
+    (given / "broken.png").write_bytes((given / "0.png").read_bytes()[:60])
+    (given / "empty.jpg").write_bytes(b"")
+    made = restore([given], twice, out=tmp_path / "out")
+    assert len(made.done) == 2 and len(made.problems) == 3
+    assert all("\n" not in line and str(given) in line for line in made.problems)
+    assert made.problems[0].endswith("notes.txt: not a picture")
+
+
+def test_a_folder_of_hostile_files_ends_with_lines(same: Path, tmp_path: Path) -> None:
+    files = damaged() | {name: data for name, data in unusual().items() if "/" not in name}
+    chosen = dict(list(files.items())[::4])
+    (tmp_path / "in").mkdir()
+    for name, data in chosen.items():
+        (tmp_path / "in" / name).write_bytes(data)
+    made = restore([tmp_path / "in"], same, out=tmp_path / "out")
+    assert len(made.done) + len(made.problems) == len(chosen)
+    lines = " ".join(made.problems)
+    assert not [name for name in chosen if name.startswith("use-") and name in lines]
+    assert not [file for file in made.done if file.name.startswith("out-")]
+
+
+def test_two_pictures_of_one_name_do_not_become_one(same: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for kind in ("png", "bmp"):
+        photo().save(tmp_path / "in" / f"a.{kind}")
+    made = restore([tmp_path / "in"], same, out=tmp_path / "out")
+    assert {file.name for file in made.done} == {"a-png.png", "a-bmp.png"}
+
+
+def test_the_page_shows_each_before_and_after(twice: Path, tmp_path: Path) -> None:
+    given = folder_of(tmp_path, 2)
+    made = restore([given], twice, out=given / "better")  # inside: it is not walked into
+    assert made.page == given / "better" / "index.html"
+    text = made.page.read_text(encoding="utf-8")
+    for name in ("0.png", "deep__1.png"):
+        for when in ("before", "after"):
+            assert f"index-files/{name}.{when}.png" in text
+            assert (given / "better" / "index-files" / f"{name}.{when}.png").is_file()
+    assert len(restore([given], twice, out=given / "better").before) == 2
+
+
+# -- nothing is lost ----------------------------------------------------------------------------------
+
+
+def test_originals_are_not_overwritten_unless_asked(same: Path, tmp_path: Path) -> None:
+    photo().save(tmp_path / "a.png")
+    before = (tmp_path / "a.png").read_bytes()
+    with pytest.raises(DataError, match="is there, and is the original"):
+        restore([tmp_path / "a.png"], same, out=tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes() == before
+    with pytest.raises(UsageError, match="folder of the originals"):
+        restore([tmp_path], same, out=tmp_path)
+    restore([tmp_path / "a.png"], same, out=tmp_path / "a.png", overwrite=True)
+    assert read_record(tmp_path / "a.png")["system"] == "restorer"
+    with pytest.raises(UsageError, match=r"end it in \.png"):
+        restore([tmp_path / "a.png"], same, out=tmp_path / "b.jpg")
+
+
+@pytest.mark.parametrize(("value", "words"), [(float("nan"), "not finite"), (-5.0, "black"), (5.0, "of one colour")])
+def test_a_spoilt_tile_is_named_and_nothing_is_written(value: float, words: str, tmp_path: Path) -> None:
+    network = CompactNet(width=4, inner=1, scale=2)
+    network.layers[-1].bias.data.fill_(value)  # type: ignore[union-attr, operator]
+    photo(90, 70).save(tmp_path / "a.png")
+    with pytest.raises(DataError, match=f"the tile of 32x32 pixels at column 0, row 0 came out {words}"):
+        restore([tmp_path / "a.png"], public(network, "body", tmp_path / "bad.safetensors"), tile=32)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.png", "bad.safetensors"]
+
+
+def test_a_black_picture_may_stay_black(same: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (20, 20)).save(tmp_path / "a.png")
+    assert restore([tmp_path / "a.png"], same).done
+
+
+def test_a_result_that_memory_cannot_hold_is_said_before(
+    twice: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo(64, 64).save(tmp_path / "a.png")
+    monkeypatch.setattr("zeuxis.api.restore_job.free_memory", lambda device: 1000)
+    with pytest.raises(DataError, match="128x128 pixels needs"):
+        restore([tmp_path / "a.png"], twice)
+
+
+# -- models and tasks ---------------------------------------------------------------------------------
+
+
+def test_tasks_that_nothing_at_hand_does_are_refused(
+    same: Path, twice: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zeuxis.pretrained.upscalers.wheel_folder", lambda: None)
+    for model, task, error, words in [
+        (None, None, UsageError, "say what to do"),
+        (None, "enlarge:4", Unsupported, r"pip install 'zeuxis\[upscalers\]'"),
+        (None, "enlarge:2", Unsupported, "realesrgan-x4plus"),
+        (None, "enlarge:9", UsageError, "write enlarge:2"),
+        (None, "denoise", Unsupported, "zeuxis convert dncnn_25.pth"),
+        (None, "face", Unsupported, "no model that is known here does it yet"),
+        (None, "denoize", UnknownName, "did you mean denoise"),
+        (twice, "enlarge:4", UsageError, "does enlarge:2, not enlarge:4"),
+        (twice, "denoise", UsageError, "does enlarge:2, not denoise"),
+        (same, "enlarge:2", UsageError, "does denoise, not enlarge:2"),
+        ("realesrgan-x4", None, UnknownName, "did you mean realesrgan-x4plus"),
+        ("realesr-animevideov3-x2", None, Unsupported, "pip install"),
+        (tmp_path / "absent.safetensors", None, UsageError, "there is no file"),
+    ]:
+        with pytest.raises(error, match=words) as found:
+            restorer_for(model, task)
+        assert "\n" not in str(found.value)
+
+
+def test_a_larger_scale_is_reduced_to_what_is_asked_for(tmp_path: Path) -> None:
+    network = CompactNet(width=4, inner=1, scale=4)
+    for value in network.parameters():
+        value.data.zero_()
+    file = public(network, "body", tmp_path / "four.safetensors")
+    photo().save(tmp_path / "a.png")
+    made = restore([tmp_path / "a.png"], file, "enlarge:2")
+    assert made.task == "enlarge:2" and Image.open(made.done[0]).size == (40, 24)
+    values = np.asarray(Image.open(made.done[0])).reshape(12, 2, 20, 2, 3)
+    assert np.abs(values.mean((1, 3)) - np.asarray(photo())).max() < 40  # its own picture, not a shifted one
+
+
+def test_the_command(twice: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo().save(tmp_path / "a.png")
+    assert main(["restore", str(tmp_path / "a.png"), "--model", str(twice), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["done"] == [str(tmp_path / "a-restored.png")] and found["task"] == "enlarge:2"
+    assert main(["restore", str(tmp_path / "a.png"), "--model", str(twice)]) == 0
+    assert "done before: 1" in capsys.readouterr().out
+    assert main(["restore", "--models"]) == 0
+    assert "realesrgan-x4plus" in capsys.readouterr().out
+    assert main(["restore"]) == 2 and main(["restore", str(tmp_path / "no.png"), "--model", str(twice)]) == 2
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    assert main(["restore", str(tmp_path / "b.png"), "--model", str(twice)]) == 1
+    assert capsys.readouterr().err.count("\n") == 3
+
+
+def test_progress_tells_the_share_of_all_pixels(twice: Path, tmp_path: Path) -> None:
+    given, told = folder_of(tmp_path, 3), list[float]()
+    restore([given], twice, report=lambda message, share: told.append(share) if share is not None else None)
+    assert told == sorted(told) and told[-1] == 1 and len(told) == 3
+
+
+def test_convert_says_what_reads_its_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    network = DnCNNNet(depth=17, width=2)
+    torch.save(
+        {key.replace("layers", "model"): value for key, value in network.state_dict().items()}, tmp_path / "d.pth"
+    )
+    assert main(["convert", str(tmp_path / "d.pth")]) == 0
+    said = capsys.readouterr()
+    assert f"zeuxis restore PICTURE --model {tmp_path / 'd.safetensors'}" in said.out and "no kind" not in said.err
