@@ -30,7 +30,8 @@ INTEL = (
 )
 OLD = "model name\t: Core i5\nflags\t: fpu sse4_2 avx2\nvmx flags\t: avx512_bf16\n"
 ARM = "processor\t: 0\nFeatures\t: fp asimd sve bf16 i8mm\nCPU implementer\t: 0x41\n"
-VECTORS = "model name\t: Xeon Silver\nflags\t: avx2 avx512f avx512_bf16\n"  # slower in bfloat16 than in float32
+VECTORS = "vendor_id\t: GenuineIntel\nmodel name\t: Xeon Silver\nflags\t: avx2 avx512f avx512_bf16\n"  # slower in it
+AMD = "vendor_id\t: AuthenticAMD\nmodel name\t: EPYC\nflags\t: avx2 avx512f avx512_bf16\n"
 FAST = asked.FAST_BFLOAT16  # before conftest hides it
 
 
@@ -41,19 +42,20 @@ def on(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "name", "instructions", "auto"),
+    ("text", "name", "instructions", "vendor", "auto"),
     [
-        (INTEL, "Xeon Gold", ("avx2", "avx512f", "avx512_bf16", "amx_bf16"), "bfloat16"),
-        (OLD, "Core i5", ("avx2",), "float32"),
-        (ARM, "unnamed", ("asimd", "sve", "bf16", "i8mm"), "float32"),
-        (VECTORS, "Xeon Silver", ("avx2", "avx512f", "avx512_bf16"), "float32"),
-        ("", "unnamed", (), "float32"),
+        (INTEL, "Xeon Gold", ("avx2", "avx512f", "avx512_bf16", "amx_bf16"), "", "bfloat16"),
+        (OLD, "Core i5", ("avx2",), "", "float32"),
+        (ARM, "unnamed", ("asimd", "sve", "bf16", "i8mm"), "", "float32"),
+        (VECTORS, "Xeon Silver", ("avx2", "avx512f", "avx512_bf16"), "GenuineIntel", "float32"),
+        (AMD, "EPYC", ("avx2", "avx512f", "avx512_bf16"), "AuthenticAMD", "bfloat16"),
+        ("", "unnamed", (), "", "float32"),
     ],
 )
 def test_the_processor_is_asked_whether_it_computes_bfloat16(
-    monkeypatch: pytest.MonkeyPatch, text: str, name: str, instructions: tuple[str, ...], auto: str
+    monkeypatch: pytest.MonkeyPatch, text: str, name: str, instructions: tuple[str, ...], vendor: str, auto: str
 ) -> None:
-    assert told(text, "unnamed", 2) == Processor(name, instructions, 2)
+    assert told(text, "unnamed", 2) == Processor(name, instructions, 2, vendor)
     on(monkeypatch, text)
     assert chosen("cpu").precision == precision_of("auto", "cpu") == auto
     assert precision_of("float32", "cpu") == "float32" and precision_of("bfloat16", "cpu") == "bfloat16"

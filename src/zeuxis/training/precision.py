@@ -1,7 +1,7 @@
 """In what precision networks compute, and the scaling of losses that float16 needs.
 
-``auto`` is bfloat16 where the processor multiplies matrices of it, and float32 elsewhere: with instructions for vectors
-alone bfloat16 takes up to twice as long, and with none four times as long or more, for every product is converted.
+``auto`` is bfloat16 where the processor has instructions by which networks train faster in it, and float32 elsewhere:
+with none bfloat16 takes four times as long or more, for every product is converted.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def chosen(device: torch.device | str) -> Choice:
         return Choice("float32", f"nothing is known of bfloat16 on {kind}")
     found = processor().bfloat16
     if found is None:
-        return Choice("float32", "the processor tells of no instructions for matrices of bfloat16 (amx_bf16)")
-    return Choice("bfloat16", f"the processor has {found}")
+        return Choice("float32", "the processor tells of no instructions by which bfloat16 is faster")
+    return Choice("bfloat16", f"the processor has {found}, by which it is faster")
 
 
 def autocast(device: torch.device | str, precision: Precision) -> AbstractContextManager[object]:
