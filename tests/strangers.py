@@ -1,4 +1,5 @@
-"""Hostile records, cards, recipes and weights, made by code from a seed, and what each does to the commands.
+"""Hostile records, cards, recipes, weights, pictures and shards, made by code from a seed, and what each does to the
+commands.
 
 ``attempts(kind, count, seed)`` makes them; ``Trial.run`` gives one to the command that reads it and says what it did
 that it must not: crash, hang past its bound, write outside its folder, contact anything, fill the memory, print a
@@ -17,6 +18,7 @@ import shutil
 import signal
 import struct
 import sys
+import tarfile
 import tempfile
 import time
 import zlib
@@ -25,6 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import hostile
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -43,7 +46,7 @@ REMOTE = ("hub:someone/birds", "hub:someone/birds@main:train,image=photo", "fash
           "https://example.org/a.safetensors", "scenes | lora:/dev/zero", "scenes | control:../../victim")  # fmt: skip
 NUMBERS = (-1, 0, 10**6, 1_500_000, 2**31, 2**63, 10**30, 0.5, -0.0, 1e308, True)
 LARGE = (10**6, 1_500_000)
-KINDS = ("record", "card", "recipe", "weights")
+KINDS = ("record", "card", "recipe", "weights", "picture", "shard")
 TOML = {"system": "gaussian", "about": "a", "data": "digits", "size": 8}
 
 
@@ -291,6 +294,11 @@ def cards(draw: random.Random, models: Path) -> Trial:
         ["evaluate", "m", "--samples", "4"]])  # fmt: skip
 
 
+def affordable(value: Any) -> Any:
+    """``value``, or its negative: who asks for a network or a batch so large has it, with its memory and its time."""
+    return -value if type(value) is int and value in LARGE else value
+
+
 def recipes(draw: random.Random, models: Path) -> Trial:
     table: dict[str, Any] = {"name": "a", **TOML, "model": {}, "train": {"batch": 4}, "players": {}}
     way = draw.randrange(6)
@@ -301,15 +309,11 @@ def recipes(draw: random.Random, models: Path) -> Trial:
             table["data"] = draw.choice([*REMOTE, *PATHS])
         case 2:
             table["system"] = "autoencoder"
-            value = strange(draw)
-            if value in LARGE:  # who trains a network so large has it: it takes its memory and its time
-                value = -value
-            table["model"] = {draw.choice(["hidden", "latent", "widths", EVIL]): value}
+            table["model"] = {draw.choice(["hidden", "latent", "widths", EVIL]): affordable(strange(draw))}
             table["train"] |= {"iterations": 1}
         case 3:
-            table["train"][
-                draw.choice(["iterations", "minutes", "batch", "ema", "seed", "accumulate", "start", EVIL])
-            ] = strange(draw)
+            key = draw.choice(["iterations", "minutes", "batch", "ema", "seed", "accumulate", "start", EVIL])
+            table["train"][key] = affordable(strange(draw))
         case 4:
             table |= {"system": "autoencoder", "train": {"batch": 4, "iterations": 1}}
             table["model"] = {"hidden": 8, "widths": [4], "latent": 2}
@@ -388,8 +392,95 @@ def weights(draw: random.Random, models: Path) -> Trial:
     return Trial(f"weights {way}", write, [draws, ["info", "m"], ["evaluate", "m"], *alone])
 
 
+def picture_bytes(draw: random.Random) -> tuple[str, bytes]:
+    """A picture file with something wrong, and how its name ends."""
+    kind = draw.choice(["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM"])
+    data = bytearray(hostile.coded(hostile.noise("RGB", draw.randrange(99)), kind))
+    match draw.randrange(6):
+        case 0:
+            data = data[: draw.randrange(len(data))]
+        case 1:
+            for _ in range(1 + draw.randrange(30)):
+                data[draw.randrange(min(len(data), 400))] = draw.randrange(256)
+        case 2:  # four bytes of a length or a size
+            at = draw.randrange(min(len(data), 200))
+            data[at : at + 4] = draw.choice([b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\0\0", b"\0\1\0\0"])
+        case 3:
+            at = draw.randrange(len(data))
+            data[at:at] = draw.randbytes(draw.choice([1, 100, 70_000]))
+        case 4:
+            side = draw.choice([1, 65_535, 2**31 - 1])
+            many = [hostile.chunk(b"tEXt", b"a\0" + draw.randbytes(8))] * draw.choice([0, 50_000])
+            squeezed = zlib.compress(bytes(draw.choice([0, 10_000_000])))
+            data = bytearray(hostile.png(side, draw.choice([1, side]), *many, hostile.chunk(b"IDAT", squeezed)))
+        case _:
+            part = slice(*sorted(draw.randrange(len(data)) for _ in range(2)))
+            data += data[part] * draw.choice([1, 1000])
+    return kind.lower(), bytes(data)
+
+
+def pictures(draw: random.Random, models: Path) -> Trial:
+    ending, data = picture_bytes(draw)
+    way = draw.randrange(4)
+    name = draw.choice(["bad", "-rf", "%s", "bad\x1b[31m", "\udcff"]) + f".{ending}"
+
+    def write(work: Path) -> None:
+        (work / "p").mkdir()
+        for k in range(30):
+            hostile.noise("RGB", k).save(work / "p" / f"{k:02d}.png")
+        path = work / "p" / name
+        match way:
+            case 0:
+                os.mkfifo(path)
+            case 1:
+                path.symlink_to("/dev/zero")
+            case _:
+                path.write_bytes(data)
+
+    alone = [["info", f"p/{name}"], ["encode", f"p/{name}", "--with", str(models / "net")]]
+    train = ["train", "gaussian", "--data", "p", "--size", "8", "--out", "run"]
+    return Trial(f"picture {way}", write, [["data", "p", "--check"], ["data", "p", "--json"], train, *alone])
+
+
+def shards(draw: random.Random, models: Path) -> Trial:
+    """A folder of a tar with pictures and what else it holds."""
+    way, seed = draw.randrange(6), draw.randrange(1 << 30)
+
+    def write(work: Path) -> None:
+        inner, file = random.Random(seed), io.BytesIO()
+        with tarfile.open(fileobj=file, mode="w") as made:
+            for k in range(30):
+                found = hostile.coded(hostile.noise("RGB", k), "PNG")
+                at = inner.choice(PATHS[:8]) if way == 1 and k % 3 == 0 else f"{k:03d}"
+                member = tarfile.TarInfo(f"{at.replace(chr(0), '')}.png")
+                member.size = len(found)
+                if way == 2 and k % 3 == 0:
+                    member.type = inner.choice([tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
+                    member.linkname, member.size = inner.choice(["/etc/passwd", "000.png", "../../victim"]), 0
+                made.addfile(member, io.BytesIO(found))
+                if way == 3:
+                    text = inner.choice([b"[" * 50_000, b"\xff\xfe", EVIL.encode(), b'{"label": 1e400}', b"9" * 9000])
+                    label = tarfile.TarInfo(f"{k:03d}.{inner.choice(['json', 'cls', 'txt'])}")
+                    label.size = len(text)
+                    made.addfile(label, io.BytesIO(text))
+        data = bytearray(file.getvalue())
+        if way == 0:
+            for _ in range(1 + inner.randrange(40)):
+                data[inner.randrange(len(data))] = inner.randrange(256)
+        if way == 4:
+            data = data[: inner.randrange(len(data))]
+        if way == 5:  # the size in a header
+            at = 512 * inner.randrange(len(data) // 512) + 124
+            data[at : at + 12] = inner.choice([b"77777777777\0", b"\x80" + b"\xff" * 11, b"-0000000001\0", bytes(12)])
+        (work / "s").mkdir()
+        (work / "s" / "000.tar").write_bytes(data)
+
+    train = ["train", "gaussian", "--data", "s", "--size", "8", "--out", "run"]
+    return Trial(f"shard {way}", write, [["data", "s", "--check"], ["data", "s", "--json"], train])
+
+
 MAKERS: dict[str, Callable[[random.Random, Path], Trial]] = {
-    "record": records, "card": cards, "recipe": recipes, "weights": weights,
+    "record": records, "card": cards, "recipe": recipes, "weights": weights, "picture": pictures, "shard": shards,
 }  # fmt: skip
 
 

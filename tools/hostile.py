@@ -1,6 +1,7 @@
-"""Try the commands on hundreds of hostile records, cards, recipes and weights, made by code, and count what held.
+"""Try the commands on hundreds of hostile files, made by code, and count what held.
 
-    python tools/hostile.py [--records 300] [--cards 100] [--recipes 100] [--weights 100] [--seed 0] [--keep FOLDER]
+    python tools/hostile.py [--records 300] [--cards 100] [--recipes 100] [--weights 100] [--pictures 300]
+        [--shards 100] [--seed 0]
 
 Prints a line for each kind (tried, held) and one for each fault; the exit code is 1 where there is one.
 """
@@ -16,10 +17,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
+COUNTS = {"records": 300, "cards": 100, "recipes": 100, "weights": 100, "pictures": 300, "shards": 100}
+
 
 def tried() -> int:
     asked = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    for kind, count in (("records", 300), ("cards", 100), ("recipes", 100), ("weights", 100)):
+    for kind, count in COUNTS.items():
         asked.add_argument(f"--{kind}", type=int, default=count)
     asked.add_argument("--seed", type=int, default=0)
     given = asked.parse_args()
@@ -31,7 +34,7 @@ def tried() -> int:
         from strangers import KINDS, attempts, base_model  # noqa: PLC0415  (torch; after the environment is set)
 
         models = base_model(home / "models")
-        counts = {"record": given.records, "card": given.cards, "recipe": given.recipes, "weights": given.weights}
+        counts = {kind: getattr(given, kind if kind in COUNTS else f"{kind}s") for kind in KINDS}
         for kind in KINDS:
             held, start = 0, time.monotonic()
             for number, trial in enumerate(attempts(kind, counts[kind], given.seed, models)):

@@ -62,7 +62,7 @@ def forecast(recipe: Recipe, folders: Sequence[Path], device: str = "cpu") -> Fo
     before = results().get(recipe.name, {"per_seed": []})["per_seed"]
     if not system.players():  # in closed form: it takes what it took
         return Forecast(to_train, 1, _mean(before, "train_seconds"), len(folders), _mean(before, "measure_seconds"))
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(prefix="zeuxis-") as folder:
         batches = endless(source, recipe.train.batch, recipe.train.seed, pixels=True)
         trainer = Trainer(system, batches, recipe.train, Path(folder), players=recipe.players, device=device)
         trainer.threads.begin(None)

@@ -202,7 +202,7 @@ def play(prior: LatentPrior, codes: Codes, config: Train, report: Report) -> Non
     def played(clock: Clock) -> None:
         report("fitting a prior", clock.progress)
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(prefix="zeuxis-") as folder:
         order = Batches(codes, config.batch, config.seed)
         trainer = Trainer(prior.density, order, config, Path(folder), report=played)
         trainer.run()
