@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 # Before torch is loaded: its threads are counted then. The programs that a test starts inherit it.
@@ -43,7 +44,9 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.fixture(autouse=True)
-def _without_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests compute in float32 where a recipe leaves the precision open, on every machine."""
-    monkeypatch.setattr("zeuxis.training.processor.FAST_BFLOAT16", ())
+@pytest.fixture(autouse=True, scope="session")
+def _without_bfloat16() -> Iterator[None]:
+    """Tests, and what is made once for several, compute in float32 where a recipe leaves the precision open."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("zeuxis.training.processor.FAST_BFLOAT16", ())
+        yield

