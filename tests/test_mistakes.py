@@ -117,6 +117,7 @@ MISTAKES = [
     ("train bare.toml", 2, "has no system", "add it"),
     ("train tiny.toml --seed abc", 2, "--seed", "valid integer"),
     ("train tiny.toml --batch 0", 2, "--batch", "greater than or equal to 1"),
+    ("train tiny.toml --batch 2147483648", 2, "train.batch is 2147483648", "give 1048576 or less"),
     ("train tiny.toml --iterations -3", 2, "--iterations", "greater than or equal to 1"),
     ("train tiny.toml --budget 0m", 2, "--budget 0m", "write 90s, 10m, 2h or 500i"),
     ("train tiny.toml --budget 1m --iterations 3", 2, "--budget 1m and --iterations 3", "give one"),

@@ -60,9 +60,9 @@ class Train(_Table):
     minutes: float | None = Field(
         None, gt=0, description="minutes of training, without previews and evaluation; none: iterations alone end it."
     )
-    batch: int = Field(64, ge=1, description="examples of an iteration.")
+    batch: int = Field(64, ge=1, le=1 << 20, description="examples of an iteration.")
     accumulate: int = Field(
-        1, ge=1, description="parts that a batch is cut into, one after another, to need less memory."
+        1, ge=1, le=1 << 20, description="parts that a batch is cut into, one after another, to need less memory."
     )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto",
