@@ -17,9 +17,11 @@ from zeuxis.api.compare import SHOWN
 from zeuxis.api.evaluate import evaluate, held_out
 from zeuxis.api.machine import machine
 from zeuxis.api.model import Model
+from zeuxis.api.naming import slug
 from zeuxis.api.page import Page
 from zeuxis.api.pictures import Pictures
 from zeuxis.api.reporting import Report
+from zeuxis.batch import Condition
 from zeuxis.data.library import Data, data_of
 from zeuxis.errors import Unsupported, UsageError
 from zeuxis.knobs import Sampling, Value, find
@@ -58,15 +60,17 @@ def sweep(
 ) -> dict[str, Any]:
     """Measure every model at every value of the first of ``overs`` that it has a knob for; a page into ``out``.
 
-    ``metrics`` are by default those that suit the first model; ``how`` holds for all values. Returns what
+    ``metrics`` are by default those that suit each model; ``how`` holds for all values. Returns what
     ``out/sweep.json`` holds. Raises :class:`Unsupported` for a model without any of these knobs.
     """
     if len({model.name for model in models}) < len(models):
         raise UsageError("a model is named twice: name each once")
     plans = [_plan(model, overs) for model in models]  # all refusals come before any work
     entries = []
-    for model, (knob, values) in zip(models, plans, strict=True):
+    for k, (model, (knob, values)) in enumerate(zip(models, plans, strict=True)):
         points = []
+        shown_under = _examples(model, data)
+        stem = f"{k}-{slug(Path(model.name).name)}-{knob}"  # run folders of one name may lie in several places
         for value in values:
             turned = Sampling(**{**how, knob: value})
             at = f"{model.name}, {knob} {value}"
@@ -77,18 +81,19 @@ def sweep(
             points.append({
                 "value": value,
                 "figures": [figure.as_dict() for figure in figures],
-                "sheet": _sheet(model, data, turned, seed, out / f"{_file(model.name)}-{knob}-{value}.png"),
+                "sheet": None if shown_under is None else _sheet(
+                    model, shown_under, turned, range(seed, seed + SHOWN), out / f"{stem}-{value}.png"
+                ),
             })  # fmt: skip
         entries.append({
             "model": model.name, "weights_sha256": model.weights_sha256, "knob": knob, "points": points,
         })  # fmt: skip
-    device = str(models[0].device)
     found = {
         "entries": entries,
         "samples": samples,
         "seed": seed,
         "how": dict(how),
-        "machine": machine(device),
+        "machine": machine(str(models[0].device)),
     }
     write_whole(out / "sweep.json", (json.dumps(found, indent=1) + "\n").encode())
     _write_page(found, out)
@@ -109,20 +114,18 @@ def _told_at(at: str, report: Report) -> Report:
     return lambda message, fraction: report(f"{at}: {message}", fraction)
 
 
-def _sheet(model: Model, data: str | Data | None, how: Sampling, seed: int, path: Path) -> str | None:
-    """A few pictures under the conditions of held-out examples, from the same seeds at every value."""
+def _examples(model: Model, data: str | Data | None) -> Condition | None:
+    """The conditions of the held-out examples that sheets are drawn under; None for a model that draws nothing."""
     if "sample" not in model.verbs:
         return None
     source = data_of(data or model.card["data"]).open(model.system.spec.size, "test")
-    examples, seeds = held_out(source, SHOWN), range(seed, seed + SHOWN)
-    condition = examples.condition[slice(len(seeds))]
+    return held_out(source, SHOWN).condition
+
+
+def _sheet(model: Model, condition: Condition, how: Sampling, seeds: range, path: Path) -> str:
+    """A few pictures, the same seeds at every value."""
     drawn = Pictures(model.draw(condition, seeds, how), model.records(seeds, condition, how))
     return drawn.save_sheet(path, columns=8, scale=max(1, 64 // drawn.tensor.shape[-1])).name
-
-
-def _file(name: str) -> str:
-    """A model's name as part of a file's."""
-    return "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in Path(name).name)
 
 
 def _write_page(found: Mapping[str, Any], out: Path) -> None:
