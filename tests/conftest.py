@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # Before torch is loaded: its threads are counted then. The programs that a test starts inherit it.
@@ -14,6 +14,7 @@ os.environ.update(QUIET)
 import pytest
 import torch
 
+from zeuxis.cli import main
 from zeuxis.plugins import VARIABLE
 from zeuxis.testing.toy import CAPTIONS as CAPTIONS
 from zeuxis.testing.toy import FACTORS as FACTORS
@@ -50,3 +51,18 @@ def _without_bfloat16() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("zeuxis.training.processor.FAST_BFLOAT16", ())
         yield
+
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run a command: its exit code, and what it printed on stdout and stderr."""
+
+    def run(*args: object) -> tuple[int, str, str]:
+        code = main([str(a) for a in args])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run

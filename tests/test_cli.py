@@ -46,18 +46,6 @@ def elsewhere(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def command(capsys):
-    """Run a command: its exit code, and what it printed on stdout and stderr."""
-
-    def run(*args):
-        code = main([str(a) for a in args])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
-
-
-@pytest.fixture
 def trained(command):
     """The folder of a Gaussian fitted to the digits."""
     code, out, _ = command("train", "gaussian", "--data", "digits", "--size", 8, "--json")

@@ -19,7 +19,6 @@ from zeuxis.api.replay import replay
 from zeuxis.api.runs import train
 from zeuxis.api.still import tensor_of
 from zeuxis.batch import to_uint8
-from zeuxis.cli import main
 from zeuxis.errors import DataError, UsageError, ZeuxisError
 from zeuxis.metrics.similarity import psnr
 from zeuxis.provenance.record import read_record
@@ -43,18 +42,6 @@ def pca(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def vqgan() -> Model:
     return load("vqgan")
-
-
-@pytest.fixture
-def command(capsys):
-    """Run a command: its exit code, and its stdout and stderr."""
-
-    def run(*args):
-        code = main([str(a) for a in args])
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return run
 
 
 def photo(width: int, height: int, path: str = "photo.png") -> Path:

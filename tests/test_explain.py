@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from conftest import Command
 from PIL import Image
 
 from zeuxis.api.dry_run import dry_run
@@ -17,7 +17,6 @@ from zeuxis.catalog.assemble import build_for
 from zeuxis.catalog.listing import entries, system_class
 from zeuxis.catalog.schema import COMMON, FACTS, Key, model_arguments, model_sections, sections, toml
 from zeuxis.catalog.signatures import Expression, constructor, fields, meanings, table_keys
-from zeuxis.cli import main
 from zeuxis.data.library import open_source
 from zeuxis.errors import UnknownName, UsageError
 from zeuxis.game import Player
@@ -25,8 +24,6 @@ from zeuxis.plugins import using
 from zeuxis.recipe import Recipe, load_recipe, recipe_paths
 from zeuxis.training.ema import ema_copy, own_state
 from zeuxis.training.optimiser import OPTIMISERS, flat_state, overridden
-
-Command = Callable[..., tuple[int, str, str]]
 
 TINY = """
 system = "wgan-gp"
@@ -112,18 +109,6 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("ZEUXIS_CACHE", str(tmp_path / "cache"))
     Path("tiny.toml").write_text(TINY)
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Command:
-    """Run a command: its exit code, and what it printed on stdout and stderr."""
-
-    def run(*args: object) -> tuple[int, str, str]:
-        code = main([str(a) for a in args])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 def keys(recipe: Recipe) -> dict[str, Key]:

@@ -11,7 +11,6 @@ import pytest
 from zeuxis.api.going_on import differences as changed
 from zeuxis.api.going_on import place, recorded, run_of
 from zeuxis.api.suited import too_short
-from zeuxis.cli import main
 from zeuxis.errors import UsageError
 from zeuxis.recipe import load_recipe, with_overrides
 from zeuxis.training.checkpoint import checked_facts
@@ -39,18 +38,6 @@ def elsewhere(tmp_path, monkeypatch):
     monkeypatch.setenv("ZEUXIS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("zeuxis.training.tracking.find_spec", lambda name: None)  # importing TensorBoard takes seconds
     Path("tiny.toml").write_text(TINY)
-
-
-@pytest.fixture
-def command(capsys):
-    """Run a command: its exit code, and what it printed on stdout and stderr."""
-
-    def run(*args):
-        code = main([str(a) for a in args])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 def train(command, *args):

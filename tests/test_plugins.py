@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import Command
 
 from zeuxis import plugins
 from zeuxis.catalog.listing import add_systems, entries, entry, packaged, problems, system_class
 from zeuxis.catalog.weights import load_system
-from zeuxis.cli import main
 from zeuxis.errors import UnknownName, UsageError
 from zeuxis.plugins import VARIABLE, using
 from zeuxis.recipe import load_recipe, recipe_paths
@@ -47,8 +46,6 @@ class Still(System):
 '''
 RECIPE = 'system = "still"\nabout = "a still"\ndata = "digits"\nsize = 8\n[train]\niterations = 2\nbatch = 4\n'
 
-Said = Callable[..., tuple[int, str, str]]
-
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -62,16 +59,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (mine / "still.toml").write_text(RECIPE)
     (mine / "pyproject.toml").write_text('[project]\nname = "not a recipe"\n')
     return mine
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Said:
-    def run(*args: object) -> tuple[int, str, str]:
-        code = main([str(a) for a in args])
-        out = capsys.readouterr()
-        return code, out.out, out.err
-
-    return run
 
 
 def own() -> set[str]:
@@ -94,7 +81,7 @@ def test_a_folder_a_file_and_the_environment_name_systems(folder: Path, monkeypa
     assert own() == {"still"}
 
 
-def test_the_command_line_names_systems_anywhere(folder: Path, command: Said) -> None:
+def test_the_command_line_names_systems_anywhere(folder: Path, command: Command) -> None:
     for words in (["--systems", folder, "list", "--json"], ["list", "--json", f"--systems={folder}"]):
         code, out, _ = command(*words)
         row = next(row for row in json.loads(out) if row["id"] == "still")
@@ -160,7 +147,7 @@ def test_two_folders_may_hold_files_of_one_name(folder: Path, tmp_path: Path) ->
     ],
     ids=["syntax", "not literal", "unknown verb", "unknown field"],
 )
-def test_a_broken_file_is_named_and_leaves_the_rest_alone(folder: Path, command: Said, text: str, line: int) -> None:
+def test_a_broken_file_is_named_and_leaves_the_rest_alone(folder: Path, command: Command, text: str, line: int) -> None:
     (folder / "broken.py").write_text(text)
     code, out, err = command("list", "--systems", folder)
     assert code == 0 and "still" in out and f"{folder / 'broken.py'}:{line}: " in err and err.count("\n") == 1
@@ -170,7 +157,7 @@ def test_a_broken_file_is_named_and_leaves_the_rest_alone(folder: Path, command:
         assert entry("still").card.title == "Still"
 
 
-def test_an_id_that_exists_is_refused(folder: Path, command: Said) -> None:
+def test_an_id_that_exists_is_refused(folder: Path, command: Command) -> None:
     (folder / "mine.py").write_text(METHOD.replace("ID", "dcgan"))
     (folder / "vae.toml").write_text(RECIPE)
     (folder / "wrong.toml").write_text(RECIPE + "nonsense = 1\n")
@@ -192,7 +179,7 @@ def test_a_file_that_cannot_be_imported_says_where(folder: Path) -> None:
         system_class("still")
 
 
-def test_a_model_never_says_where_its_class_comes_from(folder: Path, command: Said, tmp_path: Path) -> None:
+def test_a_model_never_says_where_its_class_comes_from(folder: Path, command: Command, tmp_path: Path) -> None:
     assert command("train", "still", "--out", tmp_path / "run", "--systems", folder)[0] == 0
     with using([folder]):
         assert load_system(tmp_path / "run")[0].card.id == "still"
@@ -216,13 +203,13 @@ BREAKS = {  # what is put in place of what, and the promise that it breaks
 }
 
 
-def test_a_method_that_keeps_the_contract_passes(folder: Path, command: Said) -> None:
+def test_a_method_that_keeps_the_contract_passes(folder: Path, command: Command) -> None:
     code, out, err = command("test-system", folder / "still.py")
     assert code == 0 and out.count("ok  ") == out.count("\n") >= 5, out + err
 
 
 @pytest.mark.parametrize("name", list(BREAKS))
-def test_a_broken_promise_is_named(folder: Path, command: Said, name: str) -> None:
+def test_a_broken_promise_is_named(folder: Path, command: Command, name: str) -> None:
     (folder / "still.py").write_text(METHOD.replace("ID", "still").replace(*BREAKS[name]))
     code, out, _ = command("test-system", folder / "still.py", "--json")
     promise = next(check.promise for check in CHECKS if check.name == name)
@@ -230,7 +217,7 @@ def test_a_broken_promise_is_named(folder: Path, command: Said, name: str) -> No
     assert code == 1 and promise in broken, broken
 
 
-def test_an_error_of_the_users_is_a_finding_with_its_line(folder: Path, command: Said) -> None:
+def test_an_error_of_the_users_is_a_finding_with_its_line(folder: Path, command: Command) -> None:
     text = METHOD.replace("ID", "still").replace("(self.picture + NOISE", "(self.nothing + NOISE")
     (folder / "still.py").write_text(text)
     line = next(k for k, words in enumerate(text.splitlines(), 1) if "nothing" in words)

@@ -7,12 +7,12 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from conftest import Command
 from PIL import Image
 
 import zeuxis
@@ -28,8 +28,6 @@ from zeuxis.provenance.record import read_record, record, save_png
 
 EVIL = "\x1b]0;title\x07\x1b[31mred\x9b2J\u202egnp.\u2028\x7f\x08\nforged: line\r\udcff"
 NAME = EVIL.replace("\n", " ").replace("\udcff", "")  # what a recipe can hold
-
-Command = Callable[..., tuple[int, str, str]]
 
 
 def is_clean(text: str) -> bool:
