@@ -31,8 +31,8 @@ from zeuxis.files import (
     open_regular,
     read_bytes,
     read_table,
+    remove_drafts,
     sha256,
-    sweep,
     why_no_name,
 )
 from zeuxis.pretrained.convert import convert
@@ -190,7 +190,7 @@ def test_drafts_of_processes_that_ended_are_swept_and_no_others(ended: int, tmp_
     ]
     for path in stay:
         path.write_bytes(b"x")
-    assert sorted(sweep(tmp_path, time.time())) == sorted(left)
+    assert sorted(remove_drafts(tmp_path, time.time())) == sorted(left)
     assert sorted(tmp_path.iterdir()) == sorted(stay)
 
 

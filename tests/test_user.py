@@ -136,7 +136,7 @@ NOTES = {"loss/generator": 0.70812, "real": 0.528, "fake": 0.4927, "loss/discrim
 
 
 def test_a_line_of_progress_has_three_figures_at_most():
-    line = progress_line(Clock(12345, 1, 1.0, 0.5, 600.0, NOTES), Path("runs/0/previews/0.png"))
+    line = progress_line(Clock(12345, 1, 1.0, 0.5, 600.0, NOTES))
     assert line == "iteration 12,345  generator 0.708  discriminator 1.32  held-out 0.5"
     assert len(line.split("  ")) == 1 + FIGURES
     assert progress_line(Clock(1, 1, 1.0, 0.5, None, {})) == "iteration 1"

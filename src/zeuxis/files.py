@@ -163,7 +163,7 @@ def is_left_behind(path: Path, now: float) -> bool:
     return now - path.lstat().st_mtime > FORGOTTEN
 
 
-def sweep(folder: Path, now: float) -> list[Path]:
+def remove_drafts(folder: Path, now: float) -> list[Path]:
     """Remove the drafts in ``folder`` that kills have left there, and no others; returns what they were.
 
     ``now`` is the time, in seconds since 1970.

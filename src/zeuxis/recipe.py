@@ -67,8 +67,8 @@ class Train(_Table):
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto",
         description='of the forward and backward passes: "float32", "bfloat16", "float16" (which scales the loss of '
-        'each player), or "auto", bfloat16 where the processor multiplies matrices of it and float32 elsewhere; a run '
-        "keeps what it began with. Weights and averages are kept in float32.",
+        'each player), or "auto", bfloat16 where the processor has instructions that make it faster and float32 '
+        "elsewhere; a run keeps what it began with. Weights and averages are kept in float32.",
     )
     channels_last: bool = Field(False, description="keep the channels last in memory: faster for some convolutions.")
     compile: bool = Field(False, description="compile the networks first: slow to start, faster afterwards.")

@@ -128,8 +128,7 @@ def dry_run(
     data = data_of(recipe.data) if data is None else data
     recipe = recipe.model_copy(update={"data": data.name})
     source = data.open(recipe.size, "train", recipe.fit)
-    if suit:
-        recipe, _ = suited(recipe, source)
+    recipe, line = suited(recipe, source) if suit else (recipe, None)
     held_out = data.open(recipe.size, "val")
     system = build_for(recipe, source, on_meta=True)
     if recipe.train.start is not None:
@@ -148,7 +147,7 @@ def dry_run(
         recipe=recipe.name,
         system=system.card.id,
         learns=system.card.learns,
-        data=_examples(source, len(held_out)),
+        data=_examples(source, len(held_out), line),
         networks=networks(system),
         players=tuple(_moves(player, system.moves()) for player in players),
         memory=memory(system, players, average=recipe.train.ema > 0, posthoc=recipe.train.posthoc > 0),
@@ -162,7 +161,7 @@ def dry_run(
     )
 
 
-def _examples(source: Source, held_out: int) -> Examples:
+def _examples(source: Source, held_out: int, line: str | None) -> Examples:
     spec = source.spec
     return Examples(
         name=source.name,
@@ -172,7 +171,7 @@ def _examples(source: Source, held_out: int) -> Examples:
         provides=tuple(sorted(spec.provides)),
         classes=spec.classes,
         skipped=len(source.skipped),
-        remarks=source.remarks,
+        remarks=(*source.remarks, *([] if line is None else [line])),
         why=tuple(f"{file.path}: {file.reason}" for file in source.skipped[:TEXTS]),
     )
 

@@ -24,6 +24,7 @@ from zeuxis.catalog.listing import entries
 from zeuxis.data.library import Data, data_of
 from zeuxis.data.own import Own
 from zeuxis.errors import UsageError
+from zeuxis.escaping import printable
 from zeuxis.knobs import Sampling
 from zeuxis.metrics.record import Figure
 from zeuxis.recipe import Recipe, load_recipe, parse_recipe, put, recipe_paths
@@ -129,7 +130,7 @@ def train(
 
 
 def _to_stderr(line: str) -> None:
-    sys.stderr.write(f"note: {line}\n")
+    sys.stderr.write(f"note: {printable(line)}\n")
 
 
 def sample(model: str | Path | Model, n: int = 1, seed: int = 0, *, device: str = "cpu", **asked: Any) -> Pictures:

@@ -22,7 +22,7 @@ LOSS = "loss/"
 REDRAWN = 2.0  # seconds between drawings in a notebook
 
 
-def progress_line(clock: Clock, preview: Path | None = None) -> str:
+def progress_line(clock: Clock) -> str:
     """The iteration and its newest figures, :data:`FIGURES` at most, two spaces between any two."""
     scalars = [f"{_short(name)} {value:.3g}" for name, value in chosen(clock.notes)]
     return "  ".join([f"iteration {clock.round:,}", *scalars])

@@ -262,8 +262,6 @@ def _left_only_if_begun(folder: Path, ranks: Ranks) -> Iterator[list[Path]]:
     try:
         yield moved
     except RunInUse:  # it is another training's
-        for kept in moved:
-            kept.rename(folder)
         raise
     except BaseException:
         begun = any((folder / kept).exists() for kept in ("checkpoints", "model")) or _played(folder)

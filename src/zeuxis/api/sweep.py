@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,16 +57,18 @@ def sweep(
     features: str | None = None,
     out: Path,
     report: Report = lambda message, fraction: None,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Measure every model at every value of the first of ``overs`` that it has a knob for; a page into ``out``.
 
-    ``metrics`` are by default those that suit each model; ``how`` holds for all values. Returns what
+    ``metrics`` are by default those that suit each model; ``how`` holds for all values; ``tell`` is as
+    in :func:`evaluate`. Returns what
     ``out/sweep.json`` holds. Raises :class:`Unsupported` for a model without any of these knobs.
     """
     if len({model.name for model in models}) < len(models):
         raise UsageError("a model is named twice: name each once")
     plans = [_plan(model, overs) for model in models]  # all refusals come before any work
-    entries = []
+    entries, measured = [], 0
     for k, (model, (knob, values)) in enumerate(zip(models, plans, strict=True)):
         points = []
         shown_under = _examples(model, data)
@@ -76,8 +78,9 @@ def sweep(
             at = f"{model.name}, {knob} {value}"
             figures = evaluate(
                 model, data=data, metrics=metrics, samples=samples, seed=seed, how=turned, features=features,
-                report=_told_at(at, report),
+                report=_told_at(at, report), tell=tell,
             )  # fmt: skip
+            measured = max(measured, *(figure.samples for figure in figures))
             points.append({
                 "value": value,
                 "figures": [figure.as_dict() for figure in figures],
@@ -90,7 +93,7 @@ def sweep(
         })  # fmt: skip
     found = {
         "entries": entries,
-        "samples": samples,
+        "samples": measured,
         "seed": seed,
         "how": dict(how),
         "machine": machine(str(models[0].device)),

@@ -112,7 +112,7 @@ class _Loading:
         try:
             with Allowance(self.tensors, f"the card in {self.folder}"), parameters_on_meta(given):
                 return build(card["system"], DataSpec.from_dict(card["spec"]), keywords)
-        except (ValueError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError, RuntimeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, UsageError) as error:
             if is_out_of_memory(error):
                 raise
             raise WeightsError(

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from zeuxis.cli.options import KNOBS, DataName, DeviceName, Json, Knobs, Pair, Seed, paired, sampling
-from zeuxis.cli.output import emit, say, table
+from zeuxis.cli.options import KNOBS, DataName, DeviceName, Json, Knobs, Pair, Seed, folder, paired, sampling
+from zeuxis.cli.output import emit, note, say, table
 from zeuxis.cli.progress import Progress
 from zeuxis.signature import taking
 
@@ -40,7 +40,7 @@ def sweep(
     samples: Annotated[int, typer.Option("--samples", min=2, help="Pictures measured at each value.")] = 1000,
     seed: Seed = 0,
     device: DeviceName = "cpu",
-    out: Annotated[Path, typer.Option("--out", help="The folder of the page.")] = Path("runs/sweep"),
+    out: Annotated[Path, typer.Option("--out", help="The folder of the page.", callback=folder)] = Path("runs/sweep"),
     as_json: Json = False,
     **flags: Any,
 ) -> None:
@@ -51,6 +51,7 @@ def sweep(
 
     overs = [Over.parse(text) for text in over]
     found = [load(name, device) for name in models]
+    told: list[str] = []
     with Progress() as progress:
         done = work(
             found,
@@ -63,7 +64,10 @@ def sweep(
             features=features,
             out=out,
             report=progress,
+            tell=told.append,
         )
+    for line in dict.fromkeys(told):  # the same at every value
+        note(f"note: {line}")
     if as_json:
         emit(done)
         return

@@ -105,11 +105,12 @@ def train(
         condition=condition,
         changes=changes,
     )
-    asked = data is not None or any(change.partition("=")[0].strip() == "data" for change in changes or ())
-    named = as_recipes_name(() if asked else (recipe,), f"--data {plan.data} does")
+    set_too = {change.partition("=")[0].strip() for change in changes or ()}
+    named = as_recipes_name(() if data is not None or "data" in set_too else (recipe,), f"--data {plan.data} does")
+    suit = condition is None and "model.condition" not in set_too  # a condition that was asked for is insisted on
     if dry_run:
         with named:
-            show_dry_run(plan, out, fresh, condition is None, as_json)
+            show_dry_run(plan, out, fresh, suit, as_json)
         return
     with named, Progress() as progress:
         run = work(
@@ -117,10 +118,10 @@ def train(
             out=out,
             device=device,
             fresh=fresh,
-            suit=condition is None,
+            suit=suit,
             track=track or (),
             tell=lambda line: note(f"note: {line}"),
-            callbacks=[lambda clock, preview: progress(progress_line(clock, preview), clock.progress, clock.remaining)],
+            callbacks=[lambda clock, preview: progress(progress_line(clock), clock.progress, clock.remaining)],
             quiet=True,
         )
     if run.skipped:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from zeuxis.errors import DataError, mend_of
-from zeuxis.files import draft_beside, open_regular, sweep, write_draft
+from zeuxis.files import draft_beside, open_regular, remove_drafts, write_draft
 
 
 def cache_dir() -> Path:
@@ -46,7 +46,7 @@ def new_folder(final: Path) -> Iterator[Path]:
     """
     with _explained(final):
         final.parent.mkdir(parents=True, exist_ok=True)
-        sweep(final.parent, time.time())
+        remove_drafts(final.parent, time.time())
         made = draft_beside(final)
         made.mkdir()
     try:
@@ -69,7 +69,7 @@ def new_file(final: Path) -> Iterator[Path]:
     """A temporary file name that becomes ``final`` when the block ends well, and vanishes otherwise."""
     with _explained(final):
         final.parent.mkdir(parents=True, exist_ok=True)
-        sweep(final.parent, time.time())
+        remove_drafts(final.parent, time.time())
         made = write_draft(final, b"")
     try:
         with _explained(final):

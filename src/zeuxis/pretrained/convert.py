@@ -20,7 +20,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from zeuxis.errors import DataError, UsageError, WeightsError, ZeuxisError
-from zeuxis.files import draft_folder, require_regular, sweep
+from zeuxis.files import draft_folder, remove_drafts, require_regular
 
 UNPICKLER = Path(__file__).with_name("unpickle.py")
 SECONDS = 900.0  # to wait for the process
@@ -63,7 +63,7 @@ def convert(
     facts = _facts_beside(weights)
     weights.parent.mkdir(parents=True, exist_ok=True)
     report(f"reading {source}", None)
-    sweep(weights.parent, time.time())
+    remove_drafts(weights.parent, time.time())
     with draft_folder(weights) as draft:
         drafts = draft / "w.safetensors", draft / "f.json"
         _read_apart(source, *drafts, seconds)

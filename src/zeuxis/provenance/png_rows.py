@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import struct
-import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zeuxis.data.deep_png import SIGNATURE, paeth
-from zeuxis.errors import ZeuxisError
+from zeuxis.errors import ZeuxisError, mend_of
+from zeuxis.files import draft_beside
 
 COLOURS = {1: 0, 2: 4, 3: 2, 4: 6}  # PNG's kinds of colour by channels: grey, grey and alpha, RGB, RGBA
 LEVEL = 6  # of compression
@@ -51,11 +51,15 @@ class PngRows:
         head = struct.pack(">IIBBBBB", *size, bits, COLOURS[channels], 0, 0, 0)
         with _explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle, draft = tempfile.mkstemp(prefix=".draft-", dir=path.parent)
-            self.draft, self.file = Path(draft), os.fdopen(handle, "wb")
-            self.file.write(SIGNATURE)
-            for kind, content in ((b"IHDR", head), *chunks):
-                self._chunk(kind, content)
+            self.draft = draft_beside(path)
+            self.file = self.draft.open("xb")
+            try:
+                self.file.write(SIGNATURE)
+                for kind, content in ((b"IHDR", head), *chunks):
+                    self._chunk(kind, content)
+            except BaseException:
+                self._drop()
+                raise
 
     def write(self, rows: Pixels) -> None:
         """Add rows ``(n, W, C)``."""
@@ -115,11 +119,14 @@ class PngRows:
                     os.fsync(self.file.fileno())
             if kind is None:
                 with _explained(self.path):
-                    self.draft.chmod(0o644)
                     self.draft.replace(self.path)
         finally:
-            self.file.close()
-            self.draft.unlink(missing_ok=True)
+            self._drop()
+
+    def _drop(self) -> None:
+        """Close and remove the draft, where it is still there."""
+        self.file.close()
+        self.draft.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -128,4 +135,5 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ZeuxisError(f"cannot write {path}: {error.strerror}; free some space or give another --out") from None
+        mend = mend_of(error, "give another --out")
+        raise ZeuxisError(f"cannot write {path}: {error.strerror}; {mend}") from None

@@ -228,8 +228,6 @@ class Checkpoints:
                 shutil.rmtree(old)
             elif self._is_sound(old):
                 sound += 1
-        for stray in self.folder.glob(".draft-*"):
-            shutil.rmtree(stray, ignore_errors=True)
         return path
 
     def paths(self) -> list[Path]:

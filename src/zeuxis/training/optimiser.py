@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zeuxis.errors import UnknownName, UsageError, WeightsError
+from zeuxis.errors import UnknownName, UsageError, WeightsError, lookup
 from zeuxis.game import Player, trainable
 from zeuxis.training.muon import Muon
 
@@ -83,22 +83,25 @@ def set_rate(optimiser: torch.optim.Optimizer, player: Player, round: int, progr
         group["lr"] = rate * group["rate"]
 
 
-def _number(value: Any, least: float = 0.0) -> bool:
-    """Whether ``value`` is a finite number, ``least`` or more."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and least <= value < math.inf
+def _number(value: Any) -> bool:
+    """Whether ``value`` is a finite number of 0 or more."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
-WANTED: Mapping[str, tuple[Callable[[Any], bool], str]] = {  # what a key of a player may be, and that in words
+def _positive_or_none(value: Any) -> bool:
+    return value is None or (_number(value) and value > 0)
+
+
+NUMBERS: Mapping[str, tuple[Callable[[Any], bool], str]] = {  # what a number of a player may be, and that in words
     "lr": (_number, "a learning rate, a number of 0 or more such as 2e-4"),
     "betas": (
         lambda v: isinstance(v, (list, tuple)) and len(v) == 2 and all(_number(b) and b < 1 for b in v),
         "two numbers from 0 to below 1, such as [0.9, 0.999]",
     ),
     "weight_decay": (_number, "a number of 0 or more, such as 0.01"),
-    "clip": (lambda v: _number(v) and v > 0, "the largest norm of the gradient, a number above 0, such as 1.0"),
+    "clip": (_positive_or_none, "the largest norm of the gradient, a number above 0, such as 1.0"),
+    "bound": (_positive_or_none, "the largest size of a weight, a number above 0, such as 0.01"),
     "warmup": (lambda v: isinstance(v, int) and _number(v), "a whole number of iterations, such as 500"),
-    "optimiser": (lambda v: isinstance(v, str), "the name of one, such as adam"),
-    "decay": (lambda v: isinstance(v, str), "the name of one, such as cosine"),
 }
 
 
@@ -112,14 +115,14 @@ def overridden(players: Sequence[Player], tables: dict[str, dict[str, Any]]) -> 
         for key in table:
             if key not in allowed:
                 raise UnknownName(f"key of players.{name}:", key, allowed)
-        for key, value in table.items():
-            if key in WANTED and not WANTED[key][0](value):
-                raise UsageError(f"players.{name}.{key} is {value!r}: give {WANTED[key][1]}")
+        for key, choices in (("optimiser", OPTIMISERS), ("decay", DECAYS)):
+            value = table.get(key, next(iter(choices)))
+            if not isinstance(value, str):
+                raise UsageError(
+                    f"players.{name}.{key} is {value!r}: give the name of one, such as {next(iter(choices))}"
+                )
+            lookup(key, value, choices)
         changes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
-        if changes.get("optimiser", "adam") not in OPTIMISERS:
-            raise UnknownName("optimiser", changes["optimiser"], OPTIMISERS)
-        if changes.get("decay", "constant") not in DECAYS:
-            raise UnknownName("decay", changes["decay"], DECAYS)
         known[name] = replace(known[name], **changes)
     for player in known.values():
         check_player(player)
@@ -128,10 +131,11 @@ def overridden(players: Sequence[Player], tables: dict[str, dict[str, Any]]) -> 
 
 def check_player(player: Player) -> None:
     """Refuse numbers that no optimiser can work with, the system's own too; UsageError with key, value and range."""
-    for key in ("lr", "betas", "weight_decay", "clip", "warmup"):
-        value, (fits, wanted) = getattr(player, key), WANTED[key]
-        if not fits(value) and not (key == "clip" and value is None):
-            raise UsageError(f"players.{player.name}.{key} is {value!r}: give {wanted}")
+    for key, (fits, wanted) in NUMBERS.items():
+        value = getattr(player, key)
+        if not fits(value):
+            spelt = list(value) if isinstance(value, tuple) else value  # as a recipe has it
+            raise UsageError(f"players.{player.name}.{key} is {spelt!r}: give {wanted}")
 
 
 def flat_state(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:

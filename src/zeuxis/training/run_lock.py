@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from zeuxis.errors import RunInUse, TrainingStopped, mend_of
-from zeuxis.files import is_alive, machine, read_table, sweep
+from zeuxis.files import is_alive, machine, read_table, remove_drafts
 
 NAME = "training.lock"
 UNKNOWN = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL)  # of disks that know no locks
@@ -33,8 +33,8 @@ def run_lock(folder: Path) -> Iterator[None]:
     handle = _taken(path)
     try:
         _sign(handle)
-        for inner in (folder, *(folder / name for name in ("checkpoints", "previews", "priors"))):
-            sweep(inner, time.time())
+        for inner in (folder, *(folder / name for name in ("checkpoints", "previews", "priors", "averages"))):
+            remove_drafts(inner, time.time())
         yield
     finally:
         with suppress(OSError):  # the folder may be gone; the lock goes with the handle in any case
@@ -127,6 +127,4 @@ def _refuse_or_clear(path: Path) -> None:
             path.unlink()
         return
     who = "another process" if process is None else f"process {process} on {host}"
-    raise RunInUse(
-        f"{path.parent} is being trained by {who}: wait for it or stop it; --fresh or another --out begins another run"
-    )
+    raise RunInUse(f"{path.parent} is being trained by {who}: wait for it, stop it, or give another --out")
