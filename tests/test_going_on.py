@@ -228,8 +228,11 @@ def test_what_the_pictures_do_not_come_with_is_not_learnt(command):
     found, err = train(command, "flow-matching", "--data", "photos", *small)
     assert err.count("have no labels, so the model learns none") == 1
     assert run_of(Path(found["run"])).recipe.model["condition"] == "none"
-    code, _, err = command("train", "flow-matching", "--data", "photos", *small, "--condition", "label")
-    assert code == 2 and "needs label" in err, "who asks for it is not given another model"
+    for asked in (("--condition", "label"), ("--set", 'model.condition="label"')):
+        code, _, err = command("train", "flow-matching", "--data", "photos", *small, *asked)
+        assert code == 2 and "needs label" in err, "who asks for it is not given another model"
+    code, out, _ = command("train", "flow-matching", "--data", "photos", *small, "--dry-run")
+    assert code == 0 and "have no labels, so the model learns none" in out
 
 
 def test_a_step_that_is_taken_back_does_not_break_the_next_move(command):
