@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -261,6 +263,36 @@ def test_the_page_shows_each_before_and_after(twice: Path, tmp_path: Path) -> No
             assert f"index-files/{name}.{when}.png" in text
             assert (given / "better" / "index-files" / f"{name}.{when}.png").is_file()
     assert len(restore([given], twice, out=given / "better").before) == 2
+
+
+def shown_on(page: Path) -> dict[str, Path]:
+    """The picture that a page shows before each heading's picture was restored."""
+    found = re.findall(r"<h2>([^<]+)</h2><div class=row><figure><img src='([^']+)'", page.read_text(encoding="utf-8"))
+    return {name: page.parent / unquote(file) for name, file in found}
+
+
+def test_the_page_shows_of_every_picture_its_own(same: Path, tmp_path: Path) -> None:
+    """Those of one name in two folders, and those whose names with their folders read alike."""
+    for k, name in enumerate(("red/0.png", "blue/0.png", "blue/a/b.png", "blue/a__b.png", "blue/50%23.png")):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 20), (40 * k, 0, 0)).save(tmp_path / name)
+    for paths in ([tmp_path / "red", tmp_path / "blue"], [tmp_path / "red/0.png", tmp_path / "blue/0.png"]):
+        made = restore(paths, same, page=True)
+        assert made.page is not None
+        shown = shown_on(made.page)
+        assert {"red/0.png", "blue/0.png"} <= shown.keys() and len(shown) == len(made.done)
+        for name, file in shown.items():
+            original = tmp_path / name if (tmp_path / name).is_file() else tmp_path / "blue" / name
+            assert Image.open(file).getpixel((0, 0)) == Image.open(original).getpixel((0, 0)), name
+
+
+def test_results_in_a_walked_folder_are_no_originals(same: Path, tmp_path: Path) -> None:
+    given = folder_of(tmp_path, 2)
+    restore([given / "0.png"], same, page=True)
+    assert (given / "0-restored.png").is_file() and list(given.glob("0-restored-files/*.png"))
+    made = restore([given], same)
+    assert {file.name for file in made.done} == {"0.png", "1.png"}
+    assert restore([given / "0-restored.png"], same).done  # but named, they are
 
 
 # -- nothing is lost ----------------------------------------------------------------------------------

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from PIL import Image
 
 from zeuxis.api.page import Page
+from zeuxis.api.restore_paths import AFTER, BEFORE
 from zeuxis.api.restore_picture import SOURCE_TYPE, Box, OpenedPicture
 from zeuxis.provenance.record import save_png, write_png
 
@@ -20,7 +24,9 @@ MOST_PAIRS = 200
 def preview_files(page: Path, name: str) -> tuple[Path, Path]:
     """Where the two parts of the picture called ``name`` lie, beside the page."""
     folder, stem = page.with_name(f"{page.stem}-files"), name.replace("/", "__")
-    return folder / f"{stem}.before.png", folder / f"{stem}.after.png"
+    if stem.replace("__", "/") != name:  # another name would have the same file
+        stem += f"-{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}"
+    return folder / f"{stem}{BEFORE}", folder / f"{stem}{AFTER}"
 
 
 def write_preview(
@@ -38,7 +44,7 @@ def write_page(page: Path, names: Sequence[str], model: str, task: str, problems
     made = Page("Before and after", f"{len(names)} picture{'s' * (len(names) != 1)}, {task} by {model}.")
     made.command(command)
     for name in found[:MOST_PAIRS]:
-        before, after = (f"{file.parent.name}/{file.name}" for file in preview_files(page, name))
+        before, after = (quote(os.fsencode(f"{file.parent.name}/{file.name}")) for file in preview_files(page, name))
         made.heading(name)
         made.pictures({"before: real, enlarged by cubic interpolation": before, "after": after})
     if len(found) > MOST_PAIRS:
