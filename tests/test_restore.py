@@ -423,3 +423,7 @@ def test_convert_says_what_reads_its_result(tmp_path: Path, capsys: pytest.Captu
     assert main(["convert", str(tmp_path / "d.pth")]) == 0
     said = capsys.readouterr()
     assert f"zeuxis restore PICTURE --model {tmp_path / 'd.safetensors'}" in said.out and "no kind" not in said.err
+    torch.save({f"model.{2 * k}.weight": torch.zeros(4, 4, 3, 3) for k in range(7)}, tmp_path / "ircnn.pth")
+    assert main(["convert", str(tmp_path / "ircnn.pth")]) == 0
+    said = capsys.readouterr()
+    assert "zeuxis restore" not in said.out and "no kind" in said.err
