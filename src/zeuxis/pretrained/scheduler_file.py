@@ -147,7 +147,9 @@ def _number(file: Mapping[str, Any], key: str, usual: float, least: float, most:
     """What the file has under ``key``."""
     value = file.get(key, usual)
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-        raise Unsupported(f"its scheduler has {key} = {repr(value)[:80]}, which is no number from {least:,} to {most:,}")
+        raise Unsupported(
+            f"its scheduler has {key} = {repr(value)[:80]}, which is no number from {least:,} to {most:,}"
+        )
     return float(value)
 
 
