@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import html
 import json
 import re
+import shlex
 import struct
 import zlib
 from pathlib import Path
@@ -19,7 +21,8 @@ from safetensors.torch import save_file
 
 from zeuxis.api.restore import restore
 from zeuxis.api.restore_models import restorer_for
-from zeuxis.api.restore_picture import behind_filled, open_for_restoring
+from zeuxis.api.restore_page import busiest
+from zeuxis.api.restore_picture import OpenedPicture, behind_filled, open_for_restoring
 from zeuxis.cli import main
 from zeuxis.data.deep_png import read_deep
 from zeuxis.errors import DataError, UnknownName, Unsupported, UsageError, ZeuxisError
@@ -407,6 +410,52 @@ def test_the_command(twice: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     (tmp_path / "b.png").write_bytes(b"no picture")
     assert main(["restore", str(tmp_path / "b.png"), "--model", str(twice)]) == 1
     assert capsys.readouterr().err.count("\n") == 3
+
+
+def test_the_command_fails_where_a_picture_was_not_restored(
+    twice: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = folder_of(tmp_path, 2)
+    (given / "notes.txt").write_text("no picture, and nobody said that it is")
+    assert main(["restore", str(given), "--model", str(twice)]) == 0
+    assert f"-> {tmp_path / 'in-restored'}\n" in capsys.readouterr().out  # one of them in a folder inside
+    (given / "broken.png").write_bytes(b"no picture")
+    assert main(["restore", str(given), "--model", str(twice)]) == 1
+    said = capsys.readouterr()
+    assert "done before: 2" in said.out and "broken.png" in said.err
+    assert main(["restore", str(given), "--model", str(twice), "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["failed"] == 1
+
+
+def test_the_page_tells_the_command_that_made_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = denoiser(tmp_path / "my model.safetensors")
+    photo().save(tmp_path / "a.png")
+    made = restore([tmp_path / "a.png"], model, out=tmp_path / "b c.png", tile=96, page=True)
+    assert made.page is not None
+    (told,) = re.findall("<code>(.*?)</code>", made.page.read_text(encoding="utf-8"))
+    monkeypatch.chdir(tmp_path)
+    words = shlex.split(html.unescape(told))
+    assert words[0] == "zeuxis" and "--tile" in words and "b c.png" in words[words.index("--out") + 1]
+    made.page.unlink()
+    (tmp_path / "b c.png").unlink()
+    assert main(words[1:]) == 0 and made.page.is_file() and (tmp_path / "b c.png").is_file()
+
+
+def test_the_busiest_part_is_looked_for_where_a_page_wants_it(
+    same: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for height, width in ((300, 4000), (3000, 97), (7, 2500)):
+        colours = np.zeros((height, width, 1), np.uint8)
+        at = slice(height // 2, height // 2 + 40), slice(width - 60, width - 20)
+        colours[at] = np.random.default_rng(0).integers(0, 256, colours[at].shape)
+        left, top, right, bottom = busiest(OpenedPicture(colours))
+        assert (right - left, bottom - top) == (min(96, width), min(96, height))
+        part = colours[top:bottom, left:right]
+        assert part.shape[:2] == (bottom - top, right - left)
+        assert (part > 0).sum() > 0.9 * (colours > 0).sum()
+    photo().save(tmp_path / "a.png")
+    monkeypatch.setattr("zeuxis.api.restore.busiest", lambda picture: pytest.fail("nobody asked for it"))
+    assert restore([tmp_path / "a.png"], same).done
 
 
 def test_progress_tells_the_share_of_all_pixels(twice: Path, tmp_path: Path) -> None:
