@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import errno
+import html
 import json
+import re
+import shlex
+import struct
+import zlib
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -15,7 +21,8 @@ from safetensors.torch import save_file
 
 from zeuxis.api.restore import restore
 from zeuxis.api.restore_models import restorer_for
-from zeuxis.api.restore_picture import behind_filled, open_for_restoring
+from zeuxis.api.restore_page import busiest
+from zeuxis.api.restore_picture import OpenedPicture, behind_filled, open_for_restoring
 from zeuxis.cli import main
 from zeuxis.data.deep_png import read_deep
 from zeuxis.errors import DataError, UnknownName, Unsupported, UsageError, ZeuxisError
@@ -155,6 +162,23 @@ def test_a_colour_that_stands_for_nothing_becomes_transparency(same: Path, tmp_p
             assert found.mode == mode and found.getchannel("A").getpixel((0, 0)) == 0
 
 
+def test_a_colour_of_16_bits_that_stands_for_nothing_becomes_transparency_or_a_note(same: Path, tmp_path: Path) -> None:
+    deep = np.random.default_rng(0).integers(0, 65536, (9, 11, 3), np.uint16)
+    with PngRows(tmp_path / "deep.png", (11, 9), 3, 16, [(b"tRNS", deep[4, 5].astype(">u2").tobytes())]) as out:
+        out.write(deep)
+    (file,) = restore([tmp_path / "deep.png"], same).done
+    made = read_deep(file)
+    assert made.shape == (9, 11, 4) and np.argwhere(made[..., 3] == 0).tolist() == [[4, 5]]
+    data = bytearray((tmp_path / "deep.png").read_bytes())
+    data[28] = 1  # interlaced: a single pixel lies there as in any other
+    data[16:24] = struct.pack(">II", 1, 1)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    (tmp_path / "laced.png").write_bytes(data)
+    notes = open_for_restoring(tmp_path / "laced.png").notes
+    assert len(notes) == 2 and "transparent colour" in notes[1]
+    assert open_for_restoring(tmp_path / "laced.png").alpha is None
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (3, 2)])
 def test_the_smallest_pictures(size: tuple[int, int], twice: Path, tmp_path: Path) -> None:
     photo(*size).save(tmp_path / "a.png")
@@ -263,6 +287,36 @@ def test_the_page_shows_each_before_and_after(twice: Path, tmp_path: Path) -> No
     assert len(restore([given], twice, out=given / "better").before) == 2
 
 
+def shown_on(page: Path) -> dict[str, Path]:
+    """The picture that a page shows before each heading's picture was restored."""
+    found = re.findall(r"<h2>([^<]+)</h2><div class=row><figure><img src='([^']+)'", page.read_text(encoding="utf-8"))
+    return {name: page.parent / unquote(file) for name, file in found}
+
+
+def test_the_page_shows_of_every_picture_its_own(same: Path, tmp_path: Path) -> None:
+    """Those of one name in two folders, and those whose names with their folders read alike."""
+    for k, name in enumerate(("red/0.png", "blue/0.png", "blue/a/b.png", "blue/a__b.png", "blue/50%23.png")):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 20), (40 * k, 0, 0)).save(tmp_path / name)
+    for paths in ([tmp_path / "red", tmp_path / "blue"], [tmp_path / "red/0.png", tmp_path / "blue/0.png"]):
+        made = restore(paths, same, page=True)
+        assert made.page is not None
+        shown = shown_on(made.page)
+        assert {"red/0.png", "blue/0.png"} <= shown.keys() and len(shown) == len(made.done)
+        for name, file in shown.items():
+            original = tmp_path / name if (tmp_path / name).is_file() else tmp_path / "blue" / name
+            assert Image.open(file).getpixel((0, 0)) == Image.open(original).getpixel((0, 0)), name
+
+
+def test_results_in_a_walked_folder_are_no_originals(same: Path, tmp_path: Path) -> None:
+    given = folder_of(tmp_path, 2)
+    restore([given / "0.png"], same, page=True)
+    assert (given / "0-restored.png").is_file() and list(given.glob("0-restored-files/*.png"))
+    made = restore([given], same)
+    assert {file.name for file in made.done} == {"0.png", "1.png"}
+    assert restore([given / "0-restored.png"], same).done  # but named, they are
+
+
 # -- nothing is lost ----------------------------------------------------------------------------------
 
 
@@ -358,6 +412,52 @@ def test_the_command(twice: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     assert capsys.readouterr().err.count("\n") == 3
 
 
+def test_the_command_fails_where_a_picture_was_not_restored(
+    twice: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = folder_of(tmp_path, 2)
+    (given / "notes.txt").write_text("no picture, and nobody said that it is")
+    assert main(["restore", str(given), "--model", str(twice)]) == 0
+    assert f"-> {tmp_path / 'in-restored'}\n" in capsys.readouterr().out  # one of them in a folder inside
+    (given / "broken.png").write_bytes(b"no picture")
+    assert main(["restore", str(given), "--model", str(twice)]) == 1
+    said = capsys.readouterr()
+    assert "done before: 2" in said.out and "broken.png" in said.err
+    assert main(["restore", str(given), "--model", str(twice), "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["failed"] == 1
+
+
+def test_the_page_tells_the_command_that_made_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = denoiser(tmp_path / "my model.safetensors")
+    photo().save(tmp_path / "a.png")
+    made = restore([tmp_path / "a.png"], model, out=tmp_path / "b c.png", tile=96, page=True)
+    assert made.page is not None
+    (told,) = re.findall("<code>(.*?)</code>", made.page.read_text(encoding="utf-8"))
+    monkeypatch.chdir(tmp_path)
+    words = shlex.split(html.unescape(told))
+    assert words[0] == "zeuxis" and "--tile" in words and "b c.png" in words[words.index("--out") + 1]
+    made.page.unlink()
+    (tmp_path / "b c.png").unlink()
+    assert main(words[1:]) == 0 and made.page.is_file() and (tmp_path / "b c.png").is_file()
+
+
+def test_the_busiest_part_is_looked_for_where_a_page_wants_it(
+    same: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for height, width in ((300, 4000), (3000, 97), (7, 2500)):
+        colours = np.zeros((height, width, 1), np.uint8)
+        at = slice(height // 2, height // 2 + 40), slice(width - 60, width - 20)
+        colours[at] = np.random.default_rng(0).integers(0, 256, colours[at].shape)
+        left, top, right, bottom = busiest(OpenedPicture(colours))
+        assert (right - left, bottom - top) == (min(96, width), min(96, height))
+        part = colours[top:bottom, left:right]
+        assert part.shape[:2] == (bottom - top, right - left)
+        assert (part > 0).sum() > 0.9 * (colours > 0).sum()
+    photo().save(tmp_path / "a.png")
+    monkeypatch.setattr("zeuxis.api.restore.busiest", lambda picture: pytest.fail("nobody asked for it"))
+    assert restore([tmp_path / "a.png"], same).done
+
+
 def test_progress_tells_the_share_of_all_pixels(twice: Path, tmp_path: Path) -> None:
     given, told = folder_of(tmp_path, 3), list[float]()
     restore([given], twice, report=lambda message, share: told.append(share) if share is not None else None)
@@ -372,3 +472,7 @@ def test_convert_says_what_reads_its_result(tmp_path: Path, capsys: pytest.Captu
     assert main(["convert", str(tmp_path / "d.pth")]) == 0
     said = capsys.readouterr()
     assert f"zeuxis restore PICTURE --model {tmp_path / 'd.safetensors'}" in said.out and "no kind" not in said.err
+    torch.save({f"model.{2 * k}.weight": torch.zeros(4, 4, 3, 3) for k in range(7)}, tmp_path / "ircnn.pth")
+    assert main(["convert", str(tmp_path / "ircnn.pth")]) == 0
+    said = capsys.readouterr()
+    assert "zeuxis restore" not in said.out and "no kind" in said.err

@@ -139,7 +139,7 @@ CASES = {
 def test_every_spelling_is_read_and_computes_what_its_program_does(name: str) -> None:
     file, kind, called, scale = CASES[name]
     network, found = read_public(file, "the file")
-    assert (found, network.scale) == (called, scale) and is_restorer(file)
+    assert (found, network.scale) == (called, scale) and is_restorer(shapes_of(file))
     inside = {key.removeprefix("module.").removeprefix("params_ema."): v for key, v in file.items()}
     x = torch.rand(1, network.channels, 7, 10, generator=torch.Generator().manual_seed(1))
     torch.testing.assert_close(network(x), by_hand(inside, x, kind), rtol=1e-5, atol=1e-5)
@@ -171,6 +171,10 @@ def test_the_counts_of_the_published_sizes() -> None:
     for name, file in full.items():
         network, _ = read_public(file, name)
         assert sum(value.numel() for value in network.parameters()) == counts[name]
+
+
+def shapes_of(file: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {key: tuple(value.shape) for key, value in file.items()}
 
 
 def tensors_of_shape(layers: Layers) -> dict[str, Tensor]:
@@ -205,6 +209,7 @@ def test_what_is_not_known_is_answered_with_what_it_looks_like(name: str) -> Non
     with pytest.raises(WeightsError, match=words) as found:
         read_public(file, "the file")
     assert "\n" not in str(found.value)
+    assert not is_restorer(shapes_of(file))  # so that nobody is sent to restore with it
 
 
 def test_files_are_safetensors_and_pickles_are_sent_to_convert(tmp_path: Path) -> None:

@@ -105,6 +105,18 @@ def test_what_would_be_another_chain_or_solver_is_refused(name: str, key: str, v
         read_scheduler({"_class_name": name, CLIP: False, key: value})
 
 
+@pytest.mark.parametrize("key", ["num_train_timesteps", "steps_offset", "beta_start", "beta_end"])
+def test_what_is_no_number_is_named(key: str) -> None:
+    for value in ("x", None, [1], True, -1, math.nan, math.inf, 10**400):
+        with pytest.raises(Unsupported, match=f"{key} = .*no number from") as found:
+            read_scheduler({"_class_name": "LMSDiscreteScheduler", key: value})
+        assert "\n" not in str(found.value) and len(str(found.value)) < 200
+    if not key.startswith("beta"):
+        with pytest.raises(Unsupported, match=rf"{key} = 1\.5, which is no "):
+            read_scheduler({"_class_name": "LMSDiscreteScheduler", key: 1.5})
+        assert read_scheduler({"_class_name": "LMSDiscreteScheduler", key: 500.0})  # as some programs write it
+
+
 def test_what_means_nothing_is_read() -> None:
     file = {"_class_name": "DPMSolverMultistepScheduler", "lambda_min_clipped": -math.inf, "variance_type": None}
     assert read_scheduler(file)[1] == ()

@@ -36,6 +36,7 @@ class Restoration:
     model: str
     task: str
     licence: str  # of the model's weights
+    failed: int  # pictures of which nothing was made; what is no picture in a folder does not count
 
 
 def restore(
@@ -88,23 +89,26 @@ def restore(
 
         try:
             given = open_for_restoring(errand.source)
-            box = busiest(given)
+            box = busiest(given) if wanted else None
             made = job.run(errand, given, record, box, told)
         except (DataError, UsageError) as error:
             problems.append(str(error))
         else:
             done.append(errand)
             notes += [f"{errand.source}: {note}" for note in given.notes]
-            if wanted:
+            if box is not None and made is not None:
                 write_preview(errands.page, errand.name, part_of(given, box), made, record)
         past += pixels
     if not done and not before:
         raise DataError(problems[0] if len(problems) == 1 else f"nothing was restored: {problems[-1]} (and "
                         f"{len(problems) - 1} more)")  # fmt: skip
     if wanted:
-        names = [errand.name for errand in errands.each if errand in done or errand in before]
-        command = f"zeuxis restore {shlex.join(map(str, paths))} --model {restorer.name} --task {restorer.task}"
-        write_page(errands.page, names, restorer.name, restorer.task, problems, command)
+        present = {*done, *before}
+        names = [errand.name for errand in errands.each if errand in present]
+        chosen = {"--model": restorer.name, "--task": restorer.task, "--out": out, "--tile": tile, "--device": device}
+        command = ["zeuxis", "restore", *map(str, paths), *([] if page is None else ["--page"])]
+        command += [str(word) for option, value in chosen.items() if value is not None for word in (option, value)]
+        write_page(errands.page, names, restorer.name, restorer.task, problems, shlex.join(command))
     return Restoration(
         done=tuple(errand.target for errand in done),
         before=tuple(errand.target for errand in before),
@@ -114,6 +118,7 @@ def restore(
         model=restorer.name,
         task=restorer.task,
         licence=restorer.licence,
+        failed=len(errands.each) - len(done) - len(before),
     )
 
 

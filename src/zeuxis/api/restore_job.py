@@ -77,9 +77,14 @@ class RestoringJob:
         raise UsageError(f"{errand.target} is there, and is {what}: give another --out, or --overwrite")
 
     def run(
-        self, errand: Errand, given: OpenedPicture, record: dict[str, Any], box: Box, told: Callable[[float], None]
-    ) -> OpenedPicture:
-        """Write what the network makes of a picture; gives the part of it that comes from inside ``box``.
+        self,
+        errand: Errand,
+        given: OpenedPicture,
+        record: dict[str, Any],
+        box: Box | None,
+        told: Callable[[float], None],
+    ) -> OpenedPicture | None:
+        """Write what the network makes of a picture; gives the part of it that comes from inside ``box``, if any.
 
         ``told`` is told the share that is done. The result is written as its rows are made, and never held at once.
 
@@ -93,7 +98,7 @@ class RestoringJob:
         alpha = enlarged_alpha(given, *size)
         beside = chunks_beside(given, text_of(record, errand.target, SOURCE_TYPE), *size)
         bits, every = 8 if given.most == 255 else 16, channels + (alpha is not None)
-        left, top, right, bottom = (scale * side for side in box)
+        left, top, right, bottom = (scale * side for side in box or (0, 0, 0, 0))
         kept: list[Pixels] = []
         with PngRows(errand.target, size, every, bits, beside) as out:
             for rows in self._rows(errand, given, told):
@@ -101,7 +106,7 @@ class RestoringJob:
                 whole = rows if alpha is None else _beside(rows, alpha[at : at + len(rows)])
                 out.write(whole)
                 kept.append(whole[max(0, top - at) : max(0, bottom - at), left:right].copy())
-        return with_channels(given, cast(Pixels, np.concatenate(kept)))
+        return None if box is None else with_channels(given, cast(Pixels, np.concatenate(kept)))
 
     def _rows(self, errand: Errand, given: OpenedPicture, told: Callable[[float], None]) -> Iterator[Pixels]:
         """The colours of the result, some rows ``(n, W, C)`` at a time."""

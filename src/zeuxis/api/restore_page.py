@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from PIL import Image
 
 from zeuxis.api.page import Page
+from zeuxis.api.restore_paths import AFTER, BEFORE
 from zeuxis.api.restore_picture import SOURCE_TYPE, Box, OpenedPicture
 from zeuxis.provenance.record import save_png, write_png
 
 SIDE = 96  # pixels of the original that are shown
 MOST_PAIRS = 200
+MOST_SEEN = 1024  # pixels a side among which that part is looked for
 
 
 def preview_files(page: Path, name: str) -> tuple[Path, Path]:
     """Where the two parts of the picture called ``name`` lie, beside the page."""
     folder, stem = page.with_name(f"{page.stem}-files"), name.replace("/", "__")
-    return folder / f"{stem}.before.png", folder / f"{stem}.after.png"
+    if stem.replace("__", "/") != name:  # another name would have the same file
+        stem += f"-{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}"
+    return folder / f"{stem}{BEFORE}", folder / f"{stem}{AFTER}"
 
 
 def write_preview(
@@ -38,7 +45,7 @@ def write_page(page: Path, names: Sequence[str], model: str, task: str, problems
     made = Page("Before and after", f"{len(names)} picture{'s' * (len(names) != 1)}, {task} by {model}.")
     made.command(command)
     for name in found[:MOST_PAIRS]:
-        before, after = (f"{file.parent.name}/{file.name}" for file in preview_files(page, name))
+        before, after = (quote(os.fsencode(f"{file.parent.name}/{file.name}")) for file in preview_files(page, name))
         made.heading(name)
         made.pictures({"before: real, enlarged by cubic interpolation": before, "after": after})
     if len(found) > MOST_PAIRS:
@@ -51,17 +58,25 @@ def write_page(page: Path, names: Sequence[str], model: str, task: str, problems
 
 
 def busiest(picture: OpenedPicture) -> Box:
-    """The square, as left, top, right and bottom, in which grey changes most from pixel to pixel."""
-    grey = picture.colours.mean(2, dtype=np.float32)
+    """The square, as left, top, right and bottom, in which grey changes most from pixel to pixel.
+
+    Of a large picture every second pixel is looked at, or every third, ...: this must not take more memory than
+    restoring does.
+    """
+    whole_h, whole_w = picture.colours.shape[:2]
+    step = -(-max(whole_h, whole_w) // MOST_SEEN)
+    grey = picture.colours[::step, ::step].mean(2, dtype=np.float32)
     height, width = grey.shape
-    side_h, side_w = min(SIDE, height), min(SIDE, width)
+    side_h, side_w = min(SIDE // step or 1, height), min(SIDE // step or 1, width)
     change = np.zeros((height + 1, width + 1), np.float64)
     change[2:, 1:] += np.abs(np.diff(grey, axis=0))
     change[1:, 2:] += np.abs(np.diff(grey, axis=1))
     total = change.cumsum(0).cumsum(1)  # of all above and to the left
     inside = total[side_h:, side_w:] - total[:-side_h, side_w:] - total[side_h:, :-side_w] + total[:-side_h, :-side_w]
     top, left = map(int, np.unravel_index(int(inside.argmax()), inside.shape))
-    return left, top, left + side_w, top + side_h
+    shown_h, shown_w = min(SIDE, whole_h), min(SIDE, whole_w)
+    left, top = min(step * left, whole_w - shown_w), min(step * top, whole_h - shown_h)
+    return left, top, left + shown_w, top + shown_h
 
 
 def _eight_bits(picture: OpenedPicture) -> Image.Image:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from zeuxis.data.picture import SUFFIXES
-from zeuxis.errors import UsageError
+from zeuxis.errors import DataError, UsageError
+from zeuxis.provenance.record import RESTORER, read_record
 
 RESULT = ".png"  # the format that carries a record
+BEFORE, AFTER = ".before.png", ".after.png"  # how the files end of the parts of a picture that a page shows
 
 
 @dataclass(frozen=True)
 class Errand:
-    """A picture and the file of its result; ``name`` is how people may call it."""
+    """A picture and the file of its result; ``name`` is how people may call it, and is no other errand's."""
 
     source: Path
     target: Path
@@ -34,7 +37,8 @@ class Errands:
 def errands_of(paths: Sequence[Path], out: Path | None) -> Errands:
     """What is to be done for the files and folders ``paths``, with results in ``out`` or beside them.
 
-    Folders are walked; names that begin with a dot are passed over, as is ``out`` inside them.
+    Folders are walked; names that begin with a dot are passed over, as are ``out`` inside them and what restoring has
+    made there.
 
     Raises :class:`UsageError` where a path does not exist, ``out`` is no place for results, or two would share a file.
     """
@@ -59,11 +63,11 @@ def errands_of(paths: Sequence[Path], out: Path | None) -> Errands:
         if out is not None and len(paths) > 1:
             root = out / path.resolve().name
         for file in _walk(path, root.resolve()):
-            if file.suffix.lower() in SUFFIXES:
+            if file.suffix.lower() not in SUFFIXES:
+                others.append(file)
+            elif not _is_made(file):
                 inside = file.relative_to(path)
                 found.append((file, root / inside.with_suffix(""), inside.as_posix()))
-            else:
-                others.append(file)
     each = _named_apart(found)
     if not each:
         raise UsageError(f"there is no picture in {', '.join(map(str, paths))}")
@@ -91,19 +95,44 @@ def _walk(folder: Path, without: Path) -> Iterator[Path]:
             yield path
 
 
+def _is_made(file: Path) -> bool:
+    """Whether restoring made a file: a result, or a part of a picture that a page shows."""
+    if file.name.endswith(BEFORE):
+        file = file.with_name(file.name.removesuffix(BEFORE) + AFTER)
+    if file.suffix.lower() != RESULT:
+        return False
+    try:
+        return bool(read_record(file)["system"] == RESTORER)
+    except (UsageError, DataError):  # an original, or damaged, which is told when it is opened
+        return False
+
+
 def _named_apart(found: Sequence[tuple[Path, Path, str]]) -> tuple[Errand, ...]:
     """``photo.jpg`` and ``photo.tif`` give ``photo-jpg.png`` and ``photo-tif.png``: no result replaces another."""
     count: dict[Path, int] = {}
     for _, target, _ in found:
         count[target] = count.get(target, 0) + 1
     made: dict[Path, Errand] = {}
-    for source, target, name in found:
+    names = _called_apart([(source, name) for source, _, name in found])
+    for (source, target, _), name in zip(found, names, strict=True):
         kind = f"-{source.suffix[1:].lower()}" if count[target] > 1 else ""
         file = target.with_name(f"{target.name}{kind}{RESULT}")
         if file in made:
             raise UsageError(f"{made[file].source} and {source} would both become {file}: restore them one by one")
         made[file] = Errand(source, file, name)
     return tuple(made.values())
+
+
+def _called_apart(found: Sequence[tuple[Path, str]]) -> list[str]:
+    """A name for each picture that no other has: its own, with as many of the folders around it as that takes."""
+    names = [name for _, name in found]
+    around = [(*source.parent.resolve().parts[1:], source.name) for source, _ in found]
+    for _ in range(max(map(len, around), default=0)):
+        count = Counter(names)
+        for k, parts in enumerate(around):
+            if count[names[k]] > 1:
+                names[k] = "/".join(parts[-2 - names[k].count("/") :])
+    return names
 
 
 def _page(paths: Sequence[Path], out: Path | None, each: Sequence[Errand]) -> Path:

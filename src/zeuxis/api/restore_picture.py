@@ -81,7 +81,8 @@ def _opened(path: Path) -> OpenedPicture:
             notes.append("its inks (CMYK) become red, green and blue, and its colour profile is left out")
         elif file.mode == "F":
             raise PictureRefused("floating-point pixels: convert it to 8 or 16 bits a channel", "unsupported")
-        if file.format == "PNG" and _depth(path) and not is_deep(path):
+        in_half = file.format == "PNG" and _depth(path) and not is_deep(path)
+        if in_half:
             notes.append("its colours of 16 bits are read by 8, for its rows are interlaced")
         if file.format == "TIFF" and file.mode not in WIDE_MODES and max(file.tag_v2.get(BITS, (8,))) > 8:  # type: ignore[attr-defined]
             notes.append("its colours of more than 8 bits are read by 8: convert it to PNG")
@@ -89,6 +90,8 @@ def _opened(path: Path) -> OpenedPicture:
         turn = file.getexif().get(ORIENTATION, 1)
         upright = ImageOps.exif_transpose(file)
         exif = upright.getexif()
+        if in_half and upright.info.pop("transparency", None) is not None:
+            notes.append("its transparent colour, which is of 16 bits, is left out")
     if is_deep(path):
         deep = _turned(read_deep(path), turn)
         colours, alpha = (deep[..., :-1], deep[..., -1]) if deep.shape[2] % 2 == 0 else (deep, None)

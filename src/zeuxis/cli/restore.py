@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +12,9 @@ from zeuxis.cli.options import DeviceName, Json, Out
 from zeuxis.cli.output import emit, note, say, table
 from zeuxis.cli.progress import Progress
 from zeuxis.errors import UsageError
+
+if TYPE_CHECKING:
+    from zeuxis.api.restore import Restoration
 
 
 def restore(
@@ -65,13 +69,26 @@ def restore(
         note(line)
     if as_json:
         emit(made)
-        return
+    else:
+        _summary(made)
+    if made.failed:
+        raise typer.Exit(1)
+
+
+def _summary(made: Restoration) -> None:
     if made.done:
-        where = made.done[0] if len(made.done) == 1 else made.done[0].parent
-        say(f"{len(made.done)} picture{'s' * (len(made.done) > 1)}, {made.task} by {made.model} -> {where}")
+        say(f"{len(made.done)} picture{'s' * (len(made.done) > 1)}, {made.task} by {made.model} -> {_place(made.done)}")
     if made.before:
         say(f"done before: {len(made.before)}")
     if made.problems:
         say(f"not restored: {len(made.problems)}")
     if made.page:
         say(f"before and after -> {made.page}")
+
+
+def _place(files: Sequence[Path]) -> str:
+    """The file, or the folder that all lie in."""
+    if len(files) == 1:
+        return str(files[0])
+    common = next((one for one in files[0].parents if all(file.is_relative_to(one) for file in files)), None)
+    return f"{len({file.parent for file in files})} folders" if common is None else str(common)

@@ -34,6 +34,8 @@ def is_deep(path: Path) -> bool:
 def read_deep(path: Path) -> NDArray[np.uint16]:
     """Pixels ``(H, W, C)`` of a file for which :func:`is_deep` holds; C is 2 (grey and alpha), 3 or 4.
 
+    A colour that stands for nothing (tRNS) becomes transparency.
+
     Raises :class:`PictureRefused` where it is damaged or too large.
     """
     if path.stat().st_size > MOST_BYTES:
@@ -47,7 +49,7 @@ def read_deep(path: Path) -> NDArray[np.uint16]:
     wanted = height * (1 + width * step)
     unpack = zlib.decompressobj()
     try:
-        flat = unpack.decompress(b"".join(_contents(data)), wanted)
+        flat = unpack.decompress(b"".join(_contents(data, b"IDAT")), wanted)
     except zlib.error as error:
         raise PictureRefused(f"its pixels cannot be unpacked: {error}") from None
     if len(flat) < wanted:
@@ -57,17 +59,21 @@ def read_deep(path: Path) -> NDArray[np.uint16]:
         raise PictureRefused(f"a row of it is kept by filter {rows[:, 0].max()}, and there are five")
     plain = _unfiltered(rows[:, 1:].reshape(height, width, step), rows[:, 0])
     found: NDArray[np.uint16] = plain.reshape(height, width, channels, 2).view(">u2")[..., 0].astype(np.uint16)
+    for hidden in _contents(data, b"tRNS")[:1]:
+        if channels == 3 and len(hidden) == 6:
+            clear = (found == np.frombuffer(hidden, ">u2")).all(2, keepdims=True)
+            found = np.concatenate([found, np.where(clear, 0, 65535).astype(np.uint16)], 2)
     return found
 
 
-def _contents(data: bytes) -> list[bytes]:
-    """What its chunks of pixels hold."""
+def _contents(data: bytes, wanted: bytes) -> list[bytes]:
+    """What its chunks of one kind hold."""
     found, at = [], len(SIGNATURE)
     for _ in range(MOST_CHUNKS):
         if at + 12 > len(data):
             break
         length, kind = struct.unpack(">I4s", data[at : at + 8])
-        if kind == b"IDAT":
+        if kind == wanted:
             found.append(data[at + 8 : at + 8 + length])
         at += 12 + length
     return found

@@ -262,15 +262,7 @@ UNETS: Mapping[str, Callable[..., Backbone]] = {
 
 
 # The same for a method that brings weights back to their magnitude after every step.
-UNETS_AND_MP: Mapping[str, Callable[..., Backbone]] = {
-    "unet": unet,
-    "ddpm++": ddpmpp,
-    "ncsn++": ncsnpp,
-    "adm": adm,
-    "dit": dit,
-    "uvit": uvit,
-    "mp-unet": mp_unet,
-}
+UNETS_AND_MP: Mapping[str, Callable[..., Backbone]] = {**UNETS, "mp-unet": mp_unet}
 
 
 def build_network(

