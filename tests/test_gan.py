@@ -45,7 +45,10 @@ def turn(condition: Condition = Condition(), seed: int = 0) -> Turn:
 
 
 def test_a_maxout_unit_is_the_largest_of_its_pieces() -> None:
-    layer, x = Maxout(5, 3, 2), Stream(0).normal(4, 5)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        layer = Maxout(5, 3, 2)
+    x = Stream(0).normal(4, 5)
     affine = x @ layer.weight.T + layer.bias  # (4, 6): two pieces of unit 0, two of unit 1, ...
     wanted = torch.stack([affine[:, 2 * u : 2 * u + 2].max(1).values for u in range(3)], 1)
     torch.testing.assert_close(layer(x), wanted)
@@ -61,7 +64,10 @@ def test_dropout_keeps_the_mean_and_draws_from_its_generator() -> None:
 
 
 def test_dropout_is_of_training_alone() -> None:
-    net, x = MaxoutDiscriminator(64, units=8, pieces=2), images().flatten(1)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = MaxoutDiscriminator(64, units=8, pieces=2)
+    x = images().flatten(1)
     assert torch.equal(net(x), net(x))
     assert not torch.equal(net(x, Stream(0)), net(x, Stream(1)))
     system = gan()
