@@ -12,7 +12,7 @@ from zeuxis.game import Turn, play_round
 from zeuxis.knobs import Sampling
 from zeuxis.nn.maxout import Maxout, MaxoutDiscriminator, drop
 from zeuxis.rng import ImageRng, Stream
-from zeuxis.systems.adversarial._line import Bell, optimal_discriminator, small_discriminator
+from zeuxis.systems.adversarial._line import ScalarNormal, optimal_discriminator, small_discriminator
 from zeuxis.systems.adversarial.cgan import CGAN
 from zeuxis.systems.adversarial.gan import GAN
 from zeuxis.training.optimiser import optimiser_of
@@ -101,7 +101,7 @@ def test_k_steps_of_the_discriminator_are_on_fresh_batches() -> None:
 
 def test_it_learns_points_on_a_line() -> None:
     """One number a picture: what is made moves over to where the data are."""
-    data = Bell(0.5, 0.1)
+    data = ScalarNormal(0.5, 0.1)
     system = gan(Shape(1, 1, 1), hidden=16, units=8, keep_input=1.0, keep_hidden=1.0)
     players = system.players()
     makers = {p.name: torch.optim.Adam(p.parameters(), 5e-3, (0.0, 0.9)) for p in players}
@@ -126,10 +126,10 @@ def test_the_best_discriminator_is_found() -> None:
         assert optimal_discriminator(128, Stream(0), steps=2) > 0.2
 
 
-def test_bells_have_the_density_that_they_draw() -> None:
-    bell, x = Bell(-0.3, 0.2), torch.linspace(-2, 2, 401)
-    assert float(torch.trapezoid(bell.density(x), x)) == pytest.approx(1, abs=1e-4)
-    points = bell.draw(4000, Stream(0))
+def test_normal_laws_have_the_density_that_they_draw() -> None:
+    law, x = ScalarNormal(-0.3, 0.2), torch.linspace(-2, 2, 401)
+    assert float(torch.trapezoid(law.density(x), x)) == pytest.approx(1, abs=1e-4)
+    points = law.draw(4000, Stream(0))
     assert points.mean().item() == pytest.approx(-0.3, abs=0.02) and points.std().item() == pytest.approx(0.2, rel=0.05)
     one, other = small_discriminator(Stream(1)), small_discriminator(Stream(1))
     assert torch.equal(one(points), other(points))

@@ -169,9 +169,8 @@ class StyleGame(System):
         """The classes ``(B,)`` where the model was built for some."""
         if not self.labelled:
             return None
-        if condition.label is None:
-            raise Unsupported("this model obeys a label and was given none: give one, or use data that has it")
-        return condition.label.to(self.device)
+        label: Tensor = condition.required("label")
+        return label.to(self.device)
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         settings = self.settings(how)
