@@ -11,6 +11,7 @@ from zeuxis.errors import UnknownName, Unsupported
 from zeuxis.game import Turn, play_round
 from zeuxis.knobs import Sampling
 from zeuxis.nn.maxout import Maxout, MaxoutDiscriminator, drop
+from zeuxis.recipe import load_recipe
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.adversarial._line import ScalarNormal, optimal_discriminator, small_discriminator
 from zeuxis.systems.adversarial.cgan import CGAN
@@ -120,7 +121,7 @@ def test_it_learns_points_on_a_line() -> None:
 
 
 def test_the_best_discriminator_is_found() -> None:
-    """Proposition 1, within the bound of the recipe, where figures are measured; and it takes training."""
+    """Proposition 1: off by 0.03 at most, where one that knows nothing is off by 0.5; and it takes training."""
     with torch.inference_mode():
         assert gan().proofs()["optimal-discriminator"].measure(128, Stream(0)) < 0.03
         assert optimal_discriminator(128, Stream(0), steps=2) > 0.2
@@ -133,6 +134,13 @@ def test_normal_laws_have_the_density_that_they_draw() -> None:
     assert points.mean().item() == pytest.approx(-0.3, abs=0.02) and points.std().item() == pytest.approx(0.2, rel=0.05)
     one, other = small_discriminator(Stream(1)), small_discriminator(Stream(1))
     assert torch.equal(one(points), other(points))
+
+
+def test_claims_of_the_game_are_of_the_pictures_that_it_is_trained_on() -> None:
+    system = gan()
+    for name in ("gan", "gan-mnist"):
+        claim = load_recipe(name).claim
+        assert claim is not None and claim.metric not in system.proofs()
 
 
 def test_gan_refuses_a_loss_it_does_not_know() -> None:
