@@ -306,6 +306,14 @@ def test_a_dry_run_trains_nothing_and_says_what_would_be(command: Command) -> No
     assert "30 iterations, in batches of 16: 0.3 passes" in out and "warm-up of 7" in out
 
 
+def test_a_dry_run_shows_what_holds_a_player(command: Command) -> None:
+    held = ("--set", "players.critic.clip=0.5", "--set", "players.critic.bound=0.01")
+    _, out, _ = command("train", "tiny.toml", "--dry-run", *held, "--out", "first.png")
+    assert ", clip 0.5, bound 0.01" in out
+    _, out, _ = command("train", "tiny.toml", "--dry-run", *held, "--out", "first.png", "--json")
+    assert {p["name"]: p["bound"] for p in json.loads(out)["players"]} == {"critic": 0.01, "generator": None}
+
+
 def test_a_dry_run_knows_the_run_that_would_go_on(command: Command) -> None:
     assert command("train", "gaussian", "--data", "digits", "--size", 8, "--out", "mine")[0] == 0
     ask = ("train", "gaussian", "--data", "digits", "--size", 8, "--dry-run", "--json")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TypeVar
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from torch.nn.functional import conv2d, conv_transpose2d, pad
 
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.errors import Unsupported, UsageError
-from zeuxis.game import Player, Turn, play_round
+from zeuxis.game import Player, System, Turn, play_round
 from zeuxis.knobs import Sampling
 from zeuxis.losses.path_length import path_length_penalty, path_lengths
 from zeuxis.losses.penalty import r1
@@ -229,7 +230,7 @@ def test_variety_is_seen_within_interleaved_groups() -> None:
     feature = DeviationOfBatch(2)(x)[:, -1]
     assert feature[0].allclose(torch.tensor(1.0), atol=1e-3) and torch.equal(feature[0], feature[2])
     assert feature[1].max() < 1e-3 and feature[3].max() < 1e-3
-    assert DeviationOfBatch(4)(torch.randn(6, 2, 3, 3)).shape == (6, 3, 3, 3)  # in threes
+    assert DeviationOfBatch(4)(Stream(0).normal(6, 2, 3, 3)).shape == (6, 3, 3, 3)  # in threes
 
 
 # -- the game ---------------------------------------------------------------------------------------------
@@ -265,14 +266,21 @@ class Table:
         return turn
 
 
+Game = TypeVar("Game", bound=System)
+
+
+def built(kind: Callable[..., Game], options: dict[str, object], shape: Shape = COLOUR) -> Game:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return kind(shape, **SMALL, **options)
+
+
 def system(**options: object) -> StyleGAN2:
-    torch.manual_seed(0)
-    return StyleGAN2(COLOUR, **SMALL, **options)  # type: ignore[arg-type]
+    return built(StyleGAN2, options)
 
 
 def ada(**options: object) -> StyleGAN2ADA:
-    torch.manual_seed(0)
-    return StyleGAN2ADA(COLOUR, **SMALL, **options)  # type: ignore[arg-type]
+    return built(StyleGAN2ADA, options)
 
 
 def test_penalties_are_lazy_and_their_players_corrected() -> None:
@@ -407,7 +415,7 @@ def test_a_model_of_classes_obeys_them_and_is_trained_on_them() -> None:
 
 def test_sides_are_powers_of_two() -> None:
     with pytest.raises(UsageError, match="squares of 8, 16"):
-        StyleGAN2(Shape(3, 24, 24), **SMALL)  # type: ignore[arg-type]
+        built(StyleGAN2, {}, Shape(3, 24, 24))
 
 
 # -- augmentation -----------------------------------------------------------------------------------------
@@ -509,8 +517,8 @@ def test_grey_pictures_are_recoloured_as_their_colour_copies() -> None:
     with pytest.raises(Unsupported, match="hue"):
         recoloured(picture(2, Shape(2, 8, 8)), matrix[:2])
     with pytest.raises(UsageError, match="'bg'"):
-        StyleGAN2ADA(Shape(2, 16, 16), **SMALL)  # type: ignore[arg-type]
-    StyleGAN2ADA(Shape(2, 16, 16), **SMALL, augment="bg")  # type: ignore[arg-type]
+        built(StyleGAN2ADA, {}, Shape(2, 16, 16))
+    built(StyleGAN2ADA, {"augment": "bg"}, Shape(2, 16, 16))
 
 
 def test_augmentation_is_linear_and_its_gradient_its_transpose() -> None:
@@ -571,6 +579,14 @@ def test_p_follows_the_sign_of_real_logits() -> None:
     for _ in range(60):
         p.update(-over)
     assert p.p == 0.0
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("speed", 0), ("speed", -1.0), ("start", 2.0), ("start", -0.1), ("every", 0)]
+)
+def test_p_is_refused_what_it_cannot_move_by(option: str, value: float) -> None:
+    with pytest.raises(UsageError, match=f"{option} is {value:g}"):
+        ada(**{option: value})
 
 
 def test_p_is_moved_by_what_all_parts_of_a_batch_left() -> None:

@@ -22,9 +22,9 @@ from zeuxis.catalog.build import build
 from zeuxis.game import Player, System, Turn, play_round
 from zeuxis.rng import Stream
 from zeuxis.spec import DataSpec
-from zeuxis.systems.adversarial._line import Bell
+from zeuxis.systems.adversarial._line import ScalarNormal
 
-DATA = Bell(0.35, 0.15)
+DATA = ScalarNormal(0.35, 0.15)
 MODEL = {"nz": 1, "hidden": 32, "units": 16, "pieces": 4, "keep_input": 1.0, "keep_hidden": 1.0, "critic_steps": 2}
 RATE = 4e-3  # of Adam, which takes hundreds of rounds where plain gradient descent takes thousands
 WIDTH, HEIGHT, BINS, TALLEST = 420, 210, 70, 4.0  # pixels; bars; the density that reaches the top

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from zeuxis.conditions import FIELDS, FieldKind
+from zeuxis.errors import Unsupported
 from zeuxis.spec import Shape as Shape
 
 Conditioning = Mapping[str, Tensor]  # what conditioners make of a condition, by the names of a network's arguments
@@ -91,6 +92,13 @@ class Condition:
     def given(self) -> frozenset[str]:
         """The names of the fields that are set."""
         return frozenset(name for name in FIELDS if getattr(self, name) is not None)
+
+    def required(self, name: str) -> Any:
+        """The field of that name; raises :class:`Unsupported` where it is not set."""
+        value = getattr(self, name)
+        if value is None:
+            raise Unsupported(f"this model obeys a {name} and was given none: give one, or use data that has it")
+        return value
 
     def __len__(self) -> int:
         """The number of images that it is of; 0 for the empty condition."""

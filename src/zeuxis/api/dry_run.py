@@ -71,6 +71,7 @@ class Moves:
     betas: tuple[float, float]
     weight_decay: float
     clip: float | None
+    bound: float | None
     warmup: int
     decay: str
     groups: tuple[str, ...]  # of parameters that have a rate of their own
@@ -205,6 +206,7 @@ def _moves(player: Player, moves: Sequence[Move]) -> Moves:
         betas=player.betas,
         weight_decay=player.weight_decay,
         clip=player.clip,
+        bound=player.bound,
         warmup=player.warmup,
         decay="a function of the system's" if callable(player.decay) else player.decay,
         groups=tuple(f"{_numbers(trainable(g.nets)):,} parameters at {g.rate:g} of the rate" for g in player.groups),

@@ -83,6 +83,7 @@ def _player(player: Moves) -> list[str]:
     options = [f"{player.optimiser}, lr {player.lr:g}", f"betas {player.betas[0]:g} and {player.betas[1]:g}"]
     options += [f"weight decay {player.weight_decay:g}"] if player.weight_decay else []
     options += [f"clip {player.clip:g}"] if player.clip is not None else []
+    options += [f"bound {player.bound:g}"] if player.bound is not None else []
     moves = ", ".join(player.moves) or "none"
     first = f"{player.parameters:,} parameters; moves: {moves}"
     return [first, ", ".join(options), f"rate: {warm}{player.decay}", *player.groups]

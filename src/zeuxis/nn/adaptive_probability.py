@@ -5,12 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from zeuxis.errors import UsageError
+
 
 class AdaptiveProbability(nn.Module):
     """``p`` rises while the discriminator gives too many real pictures a logit above zero, and falls otherwise.
 
     r_t = E[sign D(x)] over ``every`` rounds is held against ``target``; p moves by the pictures seen since, as a share
-    of ``speed``: the number of them in which it goes from 0 to 1. It stays within [0, 1].
+    of ``speed``: the number of them in which it goes from 0 to 1. It stays within [0, 1]. Raises :class:`UsageError`
+    for a ``start`` that is not, for a ``speed`` not above 0 and for ``every`` below 1.
     """
 
     value: Tensor
@@ -20,6 +23,12 @@ class AdaptiveProbability(nn.Module):
 
     def __init__(self, *, target: float = 0.6, every: int = 4, speed: float = 500_000, start: float = 0.0) -> None:
         super().__init__()
+        if not 0 <= start <= 1:
+            raise UsageError(f"start is {start:g}: p is a probability, so begin it between 0 and 1")
+        if not speed > 0:
+            raise UsageError(f"speed is {speed:g}: give the pictures in which p goes from 0 to 1, more than 0")
+        if every < 1:
+            raise UsageError(f"every is {every}: p moves once in so many rounds, so give 1 or more")
         self.target, self.every, self.speed = target, every, speed
         self.register_buffer("value", torch.tensor(float(start)))
         for name in ("signs", "seen", "rounds"):  # since the last move: sums, and of how many

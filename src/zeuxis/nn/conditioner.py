@@ -86,9 +86,8 @@ class Conditioner(nn.Module, ABC):
 
     def check(self, condition: Condition) -> None:
         """Raise :class:`Unsupported` unless ``condition`` has the fields that are read."""
-        if missing := self.fields - condition.given:
-            name = sorted(missing)[0]
-            raise Unsupported(f"this model obeys a {name} and was given none: give one, or use data that has it")
+        for name in sorted(self.fields):
+            condition.required(name)
 
 
 class NoCondition(Conditioner):

@@ -21,11 +21,10 @@ from torch.nn.functional import leaky_relu
 
 from zeuxis.batch import Shape
 from zeuxis.errors import UsageError
-from zeuxis.nn.resampling_unet import Double, Halve
+from zeuxis.nn.upfirdn import downsample, upsample
 
 SLOPE = 0.2  # of the leaky ReLU
 GAIN = math.sqrt(2 / (1 + SLOPE**2))  # keeps the variance through it
-TAPS = (1, 3, 3, 1)  # bilinear
 BASE = 4  # pixels a side of the coarsest level
 INSIDE = 2  # times as many channels inside a block
 
@@ -50,6 +49,20 @@ class Biased(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return leaky_relu(x + self.bias.to(x.dtype)[:, None, None], SLOPE)
+
+
+class BilinearUpsample(nn.Module):
+    """``(B, C, H, W)`` to ``(B, C, 2 H, 2 W)``, bilinear."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return upsample(x)
+
+
+class BilinearDownsample(nn.Module):
+    """``(B, C, H, W)`` to ``(B, C, H / 2, W / 2)``, by the same filter."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return downsample(x)
 
 
 class FixUpBlock(nn.Module):
@@ -104,7 +117,7 @@ class R3Generator(nn.Module):
         depth = blocks * len(widths)
         layers: list[nn.Module] = [FixUpBlock(widths[0], group, depth) for _ in range(blocks)]
         for before, width in pairwise(widths):
-            layers += [linear_if(before, width), Double(TAPS)]
+            layers += [linear_if(before, width), BilinearUpsample()]
             layers += [FixUpBlock(width, group, depth) for _ in range(blocks)]
         self.layers = nn.Sequential(*layers, conv(widths[-1], shape.channels, 1))
 
@@ -126,7 +139,7 @@ class R3Discriminator(nn.Module):
         layers: list[nn.Module] = [conv(shape.channels, widths[-1], 1)]
         for width, after in pairwise(reversed(widths)):
             layers += [FixUpBlock(width, group, depth) for _ in range(blocks)]
-            layers += [Halve(TAPS), linear_if(width, after)]
+            layers += [BilinearDownsample(), linear_if(width, after)]
         layers += [FixUpBlock(coarse, group, depth) for _ in range(blocks)]
         self.layers = nn.Sequential(*layers)
         self.basis = scaled(nn.Conv2d(coarse, coarse, BASE, groups=coarse, bias=False))

@@ -95,10 +95,7 @@ def control_picture(field: str, condition: Condition, spec: DataSpec) -> Tensor:
 
     Its C are :func:`control_channels`. Raises :class:`Unsupported` where the condition has no such field.
     """
-    value = getattr(condition, field)
-    if value is None:
-        raise Unsupported(f"this model obeys a {field} and was given none: give one, or use data that has it")
-    return lookup("condition of a ControlNet", field, _PICTURES)(value, spec)
+    return lookup("condition of a ControlNet", field, _PICTURES)(condition.required(field), spec)
 
 
 def control_channels(field: str, spec: DataSpec) -> int:

@@ -17,7 +17,7 @@ SEEN = 0.05  # of either density's peak: where it is lower, there are hardly any
 
 
 @dataclass(frozen=True)
-class Bell:
+class ScalarNormal:
     """A normal distribution on the line."""
 
     mean: float
@@ -38,7 +38,7 @@ def optimal_discriminator(samples: int, rng: Rng, steps: int = STEPS) -> float:
     Goodfellow et al. 2014, Proposition 1: p the data's density, q the generator's. Each step sees ``samples``
     points of either, and x runs over where there are any to speak of.
     """
-    data, model = Bell(-0.3, 0.2), Bell(0.3, 0.3)
+    data, model = ScalarNormal(-0.3, 0.2), ScalarNormal(0.3, 0.3)
     with torch.inference_mode(False), torch.enable_grad():
         net = small_discriminator(rng)
         optimiser = torch.optim.Adam(net.parameters(), 1e-2)

@@ -25,7 +25,6 @@ from zeuxis.nn.shared_pass import shared_pass
 from zeuxis.nn.stylegan2 import StyleDiscriminator, StyleGenerator, StyleMapping, StyleSynthesis
 from zeuxis.rng import ImageRng
 
-Kind = Literal["none", "label"]
 SHRINK = 2  # the share of a batch that path lengths are measured on: one in so many (appendix B)
 PATH_DECAY = 0.01  # of a
 
@@ -43,22 +42,22 @@ class StyleGame(System):
         self,
         shape: Shape,
         *,
-        classes: int,
-        condition: Kind,
-        nz: int,
-        width: int,
-        mapping: int,
-        channel_base: int,
-        channel_max: int,
-        group: int,
-        clamp: float | None,
-        gamma: float,
-        r1_every: int,
-        path_weight: float,
-        path_every: int,
-        mixing: float,
-        mean_decay: float,
-        lr: float,
+        classes: int = 0,
+        condition: Literal["none", "label"] = "none",
+        nz: int = 512,
+        width: int = 512,
+        mapping: int = 8,
+        channel_base: int = 32768,
+        channel_max: int = 512,
+        group: int = 4,
+        clamp: float | None = None,
+        gamma: float = 10.0,
+        r1_every: int = 16,
+        path_weight: float = 2.0,
+        path_every: int = 4,
+        mixing: float = 0.9,
+        mean_decay: float = 0.995,
+        lr: float = 2e-3,
     ) -> None:
         super().__init__()
         self.shape = Shape(*shape)
@@ -170,9 +169,8 @@ class StyleGame(System):
         """The classes ``(B,)`` where the model was built for some."""
         if not self.labelled:
             return None
-        if condition.label is None:
-            raise Unsupported("this model obeys a label and was given none: give one, or use data that has it")
-        return condition.label.to(self.device)
+        label: Tensor = condition.required("label")
+        return label.to(self.device)
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         settings = self.settings(how)

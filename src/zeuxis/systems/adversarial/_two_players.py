@@ -8,6 +8,7 @@ own. Symbols -> code: z -> z, (B, nz)    G -> generator    D -> critic
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,8 @@ from torch import Tensor, nn
 from zeuxis.batch import Condition, Shape
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Sampling
-from zeuxis.nn.lucic import LucicGenerator
+from zeuxis.losses.adversarial import AdversarialLoss
+from zeuxis.nn.lucic import LucicCritic, LucicGenerator
 from zeuxis.rng import ImageRng
 
 
@@ -59,7 +61,7 @@ class TwoPlayers(System, ABC):
         image: Tensor = self.generator(turn.rng.normal(len(real), self.nz, device=real.device))
         return image
 
-    def shown(self, turn: Turn) -> Tensor:
+    def fake_detached(self, turn: Turn) -> Tensor:
         """The same for the critic to judge: no gradient leads back to the generator."""
         with torch.no_grad():
             return self.fake(turn)
@@ -72,3 +74,35 @@ class TwoPlayers(System, ABC):
         """Pictures ``(B, C, H, W)`` in [-1, 1] from latents ``(B, nz)``."""
         image: Tensor = self.generator(latent)
         return image
+
+
+class ObjectiveGame(TwoPlayers):
+    """A game of an objective alone: ``loss`` of what the critic says, and nothing that keeps the critic in bounds."""
+
+    loss: ClassVar[AdversarialLoss]
+
+    def __init__(
+        self,
+        shape: Shape,
+        *,
+        nz: int = 64,
+        width: int = 64,
+        batch_norm: bool = False,
+        critic_steps: int = 1,
+        lr: float = 2e-4,
+        betas: tuple[float, float] = (0.5, 0.999),
+    ) -> None:
+        super().__init__(shape, nz=nz, width=width, critic_steps=critic_steps, lr=lr, betas=betas)
+        self.critic = LucicCritic(self.shape, width=width, batch_norm=batch_norm)
+
+    def criticise(self, turn: Turn) -> Tensor:
+        real, fake = self.critic(turn.batch.image), self.critic(self.fake_detached(turn))  # (B,), normalised apart
+        turn.note(real=self.verdict(real).mean(), fake=self.verdict(fake).mean())
+        return self.loss.critic(real, fake)
+
+    def generate(self, turn: Turn) -> Tensor:
+        return self.loss.generator(self.critic(self.fake(turn)))
+
+    def verdict(self, logit: Tensor) -> Tensor:
+        """D of the critic's outputs ``(B,)``, as it is noted."""
+        return logit.float().sigmoid()

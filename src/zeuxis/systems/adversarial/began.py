@@ -71,7 +71,7 @@ class BEGAN(TwoPlayers):
 
     def criticise(self, turn: Turn) -> Tensor:
         """L_D = L(x) - k_t L(G(z_D)) (section 3.4)."""
-        real, fake = self.error(turn.batch.image), self.error(self.shown(turn))
+        real, fake = self.error(turn.batch.image), self.error(self.fake_detached(turn))
         turn.memo["real error"] = real.detach()
         return real.mean() - self.k * fake.mean()
 

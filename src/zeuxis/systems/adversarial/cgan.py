@@ -20,14 +20,20 @@ from zeuxis.errors import lookup
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.losses.adversarial import NonSaturating
-from zeuxis.nn.side import SIDES
-from zeuxis.nn.told import ToldCritic, ToldGenerator, ToldMaxout, ToldPerceptron
+from zeuxis.nn.condition_vector import VECTORS
+from zeuxis.nn.conditional import ConditionalCritic, ConditionalGenerator, ConditionalMaxout, ConditionalPerceptron
 from zeuxis.rng import ImageRng
 
 Pair = tuple[nn.Module, nn.Module]
 NETWORKS: Mapping[str, Callable[[Shape, int, int, int], Pair]] = {
-    "maxout": lambda shape, nz, told, width: (ToldPerceptron(shape, nz, told, width), ToldMaxout(shape, told, width)),
-    "lucic": lambda shape, nz, told, width: (ToldGenerator(shape, nz, told, width), ToldCritic(shape, told, width)),
+    "maxout": lambda shape, nz, y_width, width: (
+        ConditionalPerceptron(shape, nz, y_width, width),
+        ConditionalMaxout(shape, y_width, width),
+    ),
+    "lucic": lambda shape, nz, y_width, width: (
+        ConditionalGenerator(shape, nz, y_width, width),
+        ConditionalCritic(shape, y_width, width),
+    ),
 }
 
 
@@ -81,15 +87,15 @@ class CGAN(System):
         self.shape = Shape(*shape)
         self.nz, self.critic_steps = nz, critic_steps
         self.lr, self.betas = lr, (betas[0], betas[1])
-        self.side = lookup("condition", condition, SIDES)(classes, words, source_shape)
+        self.vector = lookup("condition", condition, VECTORS)(classes, words, source_shape)
         self.generator, self.discriminator = lookup("network", network, NETWORKS)(
-            self.shape, nz, self.side.width, width
+            self.shape, nz, self.vector.width, width
         )
         self.loss = NonSaturating()
 
     @property
     def conditions(self) -> frozenset[str]:
-        return frozenset({self.side.field})
+        return frozenset({self.vector.field})
 
     def players(self) -> tuple[Player, ...]:
         return tuple(
@@ -120,7 +126,7 @@ class CGAN(System):
 
     def told(self, condition: Condition) -> Tensor:
         """y, ``(B, Y)``."""
-        return self.side(condition).to(self.device)
+        return self.vector(condition).to(self.device)
 
     def fake(self, turn: Turn, y: Tensor) -> Tensor:
         """G(z|y), a picture for each y."""

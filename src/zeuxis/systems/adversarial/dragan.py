@@ -63,7 +63,7 @@ class DRAGAN(TwoPlayers):
     def criticise(self, turn: Turn) -> Tensor:
         """-E log D(x) - E log(1 - D(G(z))) + lambda E (|grad D(x + delta)| - k)^2 (algorithm 1)."""
         x = turn.batch.image
-        real, fake = self.critic(x), self.critic(self.shown(turn))  # (B,)
+        real, fake = self.critic(x), self.critic(self.fake_detached(turn))  # (B,)
         slope = dragan(self.critic, x, turn.rng)
         turn.note(real=real.float().sigmoid().mean(), fake=fake.float().sigmoid().mean(), slope=slope)
         return self.loss.critic(real, fake) + self.penalty * slope

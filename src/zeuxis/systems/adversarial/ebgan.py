@@ -68,7 +68,7 @@ class EBGAN(TwoPlayers):
 
     def criticise(self, turn: Turn) -> Tensor:
         """L_D = D(x) + max(0, m - D(G(z))) (Eq. 1)."""
-        real, fake = self.energy(turn.batch.image)[0], self.energy(self.shown(turn))[0]
+        real, fake = self.energy(turn.batch.image)[0], self.energy(self.fake_detached(turn))[0]
         turn.note(real=real.mean(), fake=fake.mean())
         return self.loss.critic(real, fake)
 

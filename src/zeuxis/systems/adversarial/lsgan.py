@@ -9,16 +9,15 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from zeuxis.batch import Shape
 from zeuxis.card import Card
-from zeuxis.game import Turn
 from zeuxis.losses.adversarial import LeastSquares
-from zeuxis.nn.lucic import LucicCritic
-from zeuxis.systems.adversarial._two_players import TwoPlayers
+from zeuxis.systems.adversarial._two_players import ObjectiveGame
 
 
-class LSGAN(TwoPlayers):
+class LSGAN(ObjectiveGame):
     """The critic is drawn to 1 on the data and to 0 on what is made, the generator to where it says 1.
+
+    The critic lowers E (D(x) - b)^2 / 2 + E (D(G(z)) - a)^2 / 2, the generator E (D(G(z)) - c)^2 / 2 (Eq. 9).
 
     Args:
         nz: numbers, normally distributed, that drive a picture.
@@ -42,28 +41,8 @@ class LSGAN(TwoPlayers):
             "Latents are normal; the study's are uniform.",
         ),
     )
+    loss = LeastSquares()
 
-    def __init__(
-        self,
-        shape: Shape,
-        *,
-        nz: int = 64,
-        width: int = 64,
-        batch_norm: bool = False,
-        critic_steps: int = 1,
-        lr: float = 2e-4,
-        betas: tuple[float, float] = (0.5, 0.999),
-    ) -> None:
-        super().__init__(shape, nz=nz, width=width, critic_steps=critic_steps, lr=lr, betas=betas)
-        self.critic = LucicCritic(self.shape, width=width, batch_norm=batch_norm)
-        self.loss = LeastSquares()
-
-    def criticise(self, turn: Turn) -> Tensor:
-        """E (D(x) - b)^2 / 2 + E (D(G(z)) - a)^2 / 2 (Eq. 9)."""
-        real, fake = self.critic(turn.batch.image), self.critic(self.shown(turn))  # (B,), normalised apart
-        turn.note(real=real.float().mean(), fake=fake.float().mean())
-        return self.loss.critic(real, fake)
-
-    def generate(self, turn: Turn) -> Tensor:
-        """E (D(G(z)) - c)^2 / 2 (Eq. 9)."""
-        return self.loss.generator(self.critic(self.fake(turn)))
+    def verdict(self, logit: Tensor) -> Tensor:
+        """D, which is the output itself."""
+        return logit.float()

@@ -7,19 +7,15 @@ Goodfellow et al. 2014, "Generative adversarial networks" (arXiv:1406.2661, Eq. 
 
 from __future__ import annotations
 
-from torch import Tensor
-
-from zeuxis.batch import Shape
 from zeuxis.card import Card
-from zeuxis.game import Turn
 from zeuxis.losses.adversarial import Minimax
-from zeuxis.nn.lucic import LucicCritic
-from zeuxis.systems.adversarial._two_players import TwoPlayers
+from zeuxis.systems.adversarial._two_players import ObjectiveGame
 
 
-class MinimaxGAN(TwoPlayers):
+class MinimaxGAN(ObjectiveGame):
     """Both players play for one value, V(D, G) = E log D(x) + E log(1 - D(G(z))).
 
+    The critic lowers -E log D(x) - E log(1 - D(G(z))), the generator E log(1 - D(G(z))).
     Where D is sure of a fake, log(1 - D) is flat and the generator learns nothing: compare ``ns-gan``.
 
     Args:
@@ -41,28 +37,4 @@ class MinimaxGAN(TwoPlayers):
         knobs=("temperature",),
         departures=("Latents are normal; the study's are uniform.",),
     )
-
-    def __init__(
-        self,
-        shape: Shape,
-        *,
-        nz: int = 64,
-        width: int = 64,
-        batch_norm: bool = False,
-        critic_steps: int = 1,
-        lr: float = 2e-4,
-        betas: tuple[float, float] = (0.5, 0.999),
-    ) -> None:
-        super().__init__(shape, nz=nz, width=width, critic_steps=critic_steps, lr=lr, betas=betas)
-        self.critic = LucicCritic(self.shape, width=width, batch_norm=batch_norm)
-        self.loss = Minimax()
-
-    def criticise(self, turn: Turn) -> Tensor:
-        """-E log D(x) - E log(1 - D(G(z)))."""
-        real, fake = self.critic(turn.batch.image), self.critic(self.shown(turn))  # (B,), normalised apart
-        turn.note(real=real.float().sigmoid().mean(), fake=fake.float().sigmoid().mean())
-        return self.loss.critic(real, fake)
-
-    def generate(self, turn: Turn) -> Tensor:
-        """E log(1 - D(G(z)))."""
-        return self.loss.generator(self.critic(self.fake(turn)))
+    loss = Minimax()

@@ -13,15 +13,15 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
-from zeuxis.errors import UnknownName, Unsupported
+from zeuxis.errors import lookup
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.losses.adversarial import Relativistic
 from zeuxis.losses.penalty import judged, zero_centred
+from zeuxis.nn.condition_vector import ClassVector
 from zeuxis.nn.r3gan import R3Discriminator, R3Generator
 from zeuxis.rng import ImageRng
 
@@ -76,26 +76,23 @@ class R3GAN(System):
     ) -> None:
         super().__init__()
         self.shape = Shape(*shape)
-        if condition not in ("none", "label"):
-            raise UnknownName("condition", condition, ("none", "label"))
-        if condition == "label" and classes < 2:
-            raise Unsupported(f"condition 'label' needs data with 2 classes or more, not {classes}: choose 'none'")
-        self.classes = classes if condition == "label" else 0
+        labelled = lookup("condition", condition, {"none": False, "label": True})
+        self.vector = ClassVector(classes) if labelled else None
         self.nz, self.gamma, self.gamma_end = nz, gamma, gamma if gamma_end is None else gamma_end
         self.lr, self.betas = lr, (betas[0], betas[1])
-        widths, told = tuple(widths), self.classes
-        self.generator = R3Generator(self.shape, nz=nz, widths=widths, blocks=blocks, group=group, classes=told)
-        self.discriminator = R3Discriminator(self.shape, widths=widths, blocks=blocks, group=group, classes=told)
+        widths, known = tuple(widths), classes if labelled else 0
+        self.generator = R3Generator(self.shape, nz=nz, widths=widths, blocks=blocks, group=group, classes=known)
+        self.discriminator = R3Discriminator(self.shape, widths=widths, blocks=blocks, group=group, classes=known)
         self.loss = Relativistic()
 
     @property
     def conditions(self) -> frozenset[str]:
-        return frozenset({"label"}) if self.classes else frozenset()
+        return frozenset() if self.vector is None else frozenset({self.vector.field})
 
     @property
     def can(self) -> frozenset[str]:
         """Where it is told a class, a latent alone is no picture."""
-        return frozenset(self.card.verbs - ({"decode"} if self.classes else set()))
+        return frozenset(self.card.verbs - (set() if self.vector is None else {"decode"}))
 
     def players(self) -> tuple[Player, ...]:
         return (
@@ -130,11 +127,7 @@ class R3GAN(System):
 
     def told(self, condition: Condition) -> Tensor | None:
         """Classes as one-hot rows ``(B, K)``; None where there is nothing to tell."""
-        if not self.classes:
-            return None
-        if condition.label is None:
-            raise Unsupported("this model obeys a label and was given none: give one, or use data that has it")
-        return one_hot(condition.label, self.classes).float().to(self.device)
+        return None if self.vector is None else self.vector(condition).to(self.device)
 
     def fake(self, turn: Turn, y: Tensor | None) -> Tensor:
         """As many fresh pictures as the batch has, of its classes."""

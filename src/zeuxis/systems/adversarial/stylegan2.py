@@ -6,9 +6,6 @@ Karras, Laine, Aittala, Hellsten, Lehtinen and Aila 2019, "Analyzing and improvi
 
 from __future__ import annotations
 
-from typing import Literal
-
-from zeuxis.batch import Shape
 from zeuxis.card import Card
 from zeuxis.knobs import Knob
 from zeuxis.systems.adversarial._styles import StyleGame
@@ -62,44 +59,3 @@ class StyleGAN2(StyleGame):
             "With a label, as the authors' later program has it; the paper's models have none.",
         ),
     )
-
-    def __init__(
-        self,
-        shape: Shape,
-        *,
-        classes: int = 0,
-        condition: Literal["none", "label"] = "none",
-        nz: int = 512,
-        width: int = 512,
-        mapping: int = 8,
-        channel_base: int = 32768,
-        channel_max: int = 512,
-        group: int = 4,
-        clamp: float | None = None,
-        gamma: float = 10.0,
-        r1_every: int = 16,
-        path_weight: float = 2.0,
-        path_every: int = 4,
-        mixing: float = 0.9,
-        mean_decay: float = 0.995,
-        lr: float = 2e-3,
-    ) -> None:
-        super().__init__(
-            shape,
-            classes=classes,
-            condition=condition,
-            nz=nz,
-            width=width,
-            mapping=mapping,
-            channel_base=channel_base,
-            channel_max=channel_max,
-            group=group,
-            clamp=clamp,
-            gamma=gamma,
-            r1_every=r1_every,
-            path_weight=path_weight,
-            path_every=path_every,
-            mixing=mixing,
-            mean_decay=mean_decay,
-            lr=lr,
-        )

@@ -69,7 +69,7 @@ class WGAN(TwoPlayers):
 
     def criticise(self, turn: Turn) -> Tensor:
         """E f(g(z)) - E f(x) (line 5)."""
-        loss = self.loss.critic(self.critic(turn.batch.image), self.critic(self.shown(turn)))
+        loss = self.loss.critic(self.critic(turn.batch.image), self.critic(self.fake_detached(turn)))
         turn.note(distance=-loss)
         return loss
 

@@ -1,4 +1,4 @@
-"""What both players of a conditional game are told, as one vector a picture: nothing here is learnt."""
+"""A condition as one vector a picture, which both players of a conditional game are given: nothing here is learnt."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from zeuxis.nn.text import WordTokeniser
 LONGEST = 64  # words of a caption
 
 
-class Side(ABC):
+class ConditionVector(ABC):
     """Turns the ``field`` of a condition into vectors ``(B, width)``."""
 
     field: str
@@ -28,12 +28,11 @@ class Side(ABC):
 
     def __call__(self, condition: Condition) -> Tensor:
         """The same; :class:`Unsupported` where the field is not given."""
-        if self.field not in condition.given:
-            raise Unsupported(f"this model obeys a {self.field} and was given none: give one, or use data that has it")
+        condition.required(self.field)
         return self.vector(condition)
 
 
-class ClassSide(Side):
+class ClassVector(ConditionVector):
     """A class as one of so many numbers that is 1."""
 
     field = "label"
@@ -41,7 +40,7 @@ class ClassSide(Side):
     def __init__(self, classes: int) -> None:
         if classes < 2:
             raise Unsupported(
-                f"condition 'label' needs data with 2 classes or more, not {classes}: choose labelled data"
+                f"condition 'label' needs data with 2 classes or more, not {classes}: choose such data or another"
             )
         self.width = classes
 
@@ -50,7 +49,7 @@ class ClassSide(Side):
         return one_hot(condition.label, self.width).float()
 
 
-class CaptionSide(Side):
+class CaptionVector(ConditionVector):
     """A caption as the words that are in it, in no order: 1 for each that is."""
 
     field = "caption"
@@ -68,7 +67,7 @@ class CaptionSide(Side):
         return bag.scatter_(1, ids * there, 1.0)[:, 1:]  # id 0 is padding
 
 
-class PictureSide(Side):
+class PictureVector(ConditionVector):
     """A source picture as its pixels."""
 
     field = "source"
@@ -84,8 +83,8 @@ class PictureSide(Side):
         return condition.source.flatten(1)
 
 
-SIDES: Mapping[str, Callable[[int, Sequence[str], Shape | None], Side]] = {
-    "label": lambda classes, words, source: ClassSide(classes),
-    "caption": lambda classes, words, source: CaptionSide(words),
-    "source": lambda classes, words, source: PictureSide(source),
+VECTORS: Mapping[str, Callable[[int, Sequence[str], Shape | None], ConditionVector]] = {
+    "label": lambda classes, words, source: ClassVector(classes),
+    "caption": lambda classes, words, source: CaptionVector(words),
+    "source": lambda classes, words, source: PictureVector(source),
 }

@@ -4,7 +4,7 @@ Perceptrons as in Mirza and Osindero 2014 (arXiv:1411.1784, section 4.1; 28x28x1
 1,224,351 parameters), and the convolutions of :mod:`zeuxis.nn.lucic`. Discriminators drop out by the generator that
 they are given, if they do.
 
-Axes: Y numbers of the vector that is told.
+Axes: Y numbers of the condition's vector.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from zeuxis.rng import Rng
 KEEP = 0.5  # of the units that dropout leaves
 
 
-class ToldPerceptron(nn.Module):
+class ConditionalPerceptron(nn.Module):
     """``(B, nz)`` and ``(B, Y)`` to images ``(B, C, H, W)`` in [-1, 1]: a layer of each, then one of both."""
 
-    def __init__(self, shape: Shape, nz: int, told: int, width: int) -> None:
+    def __init__(self, shape: Shape, nz: int, y_width: int, width: int) -> None:
         super().__init__()
         self.shape = shape
         of_z, of_y = 5 * width // 6, 25 * width // 6  # 200 and 1000 of the paper's 240
-        self.of_z, self.of_y = nn.Linear(nz, of_z), nn.Linear(told, of_y)
+        self.of_z, self.of_y = nn.Linear(nz, of_z), nn.Linear(y_width, of_y)
         self.both = nn.Linear(of_z + of_y, of_z + of_y)
         self.last = nn.Linear(of_z + of_y, shape.channels * shape.height * shape.width)
         uniform(self, 0.05)
@@ -38,14 +38,14 @@ class ToldPerceptron(nn.Module):
         return (2 * image.sigmoid() - 1).unflatten(1, self.shape)
 
 
-class ToldMaxout(nn.Module):
+class ConditionalMaxout(nn.Module):
     """Images ``(B, C, H, W)`` and ``(B, Y)`` to logits ``(B,)``: maxout units of each, then of both, dropped out."""
 
-    def __init__(self, shape: Shape, told: int, width: int) -> None:
+    def __init__(self, shape: Shape, y_width: int, width: int) -> None:
         super().__init__()
         of_y = 5 * width // 24  # 50 of the paper's 240
         self.of_x = Maxout(shape.channels * shape.height * shape.width, width, 5)
-        self.of_y = Maxout(told, of_y, 5)
+        self.of_y = Maxout(y_width, of_y, 5)
         self.both = Maxout(width + of_y, width, 4)
         self.last = nn.Linear(width, 1)
         uniform(self, 0.05)
@@ -56,17 +56,17 @@ class ToldMaxout(nn.Module):
         return logit.squeeze(1)
 
 
-class ToldGenerator(LucicGenerator):
+class ConditionalGenerator(LucicGenerator):
     """``(B, nz)`` and ``(B, Y)`` to images: the vector follows the latent."""
 
-    def __init__(self, shape: Shape, nz: int, told: int, width: int) -> None:
-        super().__init__(shape, nz=nz + told, width=width)
+    def __init__(self, shape: Shape, nz: int, y_width: int, width: int) -> None:
+        super().__init__(shape, nz=nz + y_width, width=width)
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:  # type: ignore[override]
         return super().forward(torch.cat([z, y], 1))
 
 
-class ToldCritic(LucicCritic):
+class ConditionalCritic(LucicCritic):
     """Images and ``(B, Y)`` to logits: a linear map of the vector makes constant channels beside the image's.
 
     Nothing is dropped out.
@@ -74,10 +74,10 @@ class ToldCritic(LucicCritic):
 
     PLANES = 8
 
-    def __init__(self, shape: Shape, told: int, width: int) -> None:
+    def __init__(self, shape: Shape, y_width: int, width: int) -> None:
         super().__init__(Shape(shape.channels + self.PLANES, shape.height, shape.width), width=width)
-        self.told = nn.Linear(told, self.PLANES)
+        self.planes = nn.Linear(y_width, self.PLANES)
 
     def forward(self, image: Tensor, y: Tensor, rng: Rng | None = None) -> Tensor:  # type: ignore[override]
-        planes = self.told(y)[:, :, None, None].expand(-1, -1, *image.shape[2:])
+        planes = self.planes(y)[:, :, None, None].expand(-1, -1, *image.shape[2:])
         return super().forward(torch.cat([image, planes.to(image.dtype)], 1))
