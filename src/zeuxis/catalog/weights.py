@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zeuxis.catalog.build import build
-from zeuxis.catalog.listing import WEIGHTS, entries
+from zeuxis.catalog.listing import WEIGHTS, entries, entry
 from zeuxis.errors import UnknownName, UsageError, WeightsError, is_out_of_memory
 from zeuxis.recipe import load_recipe, recipe_paths
 from zeuxis.spec import DataSpec
@@ -107,6 +107,7 @@ class _Loading:
         from zeuxis.training.given import systems_in  # noqa: PLC0415  (torch)
 
         check_card(card, self.folder)
+        entry(card["system"])  # an unknown one is told with its mend, not as a damaged card
         keywords = {key: self.value(f"{at}{key}", value) for key, value in card["config"].items()}
         given = {path: system for key, value in keywords.items() for path, system in systems_in(key, value)}
         try:
