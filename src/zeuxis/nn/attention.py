@@ -53,6 +53,13 @@ def _explicit_is_faster(q: Tensor, k: Tensor) -> bool:
     return q.device.type == "cpu" and q.dtype == torch.bfloat16 and q.shape[-2] * k.shape[-2] <= 2**20
 
 
+def heads_of(width: int, head_width: int) -> int:
+    """How many heads of ``head_width`` channels ``width`` has; raises :class:`UsageError` where they do not divide."""
+    if width % head_width:
+        raise UsageError(f"an attention at {width} channels is not of whole heads of {head_width}: change head_width")
+    return width // head_width
+
+
 class Attention(nn.Module):
     """What both kinds share: heads, the output projection and the seam."""
 
