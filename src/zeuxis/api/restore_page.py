@@ -7,7 +7,6 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 from PIL import Image
@@ -45,7 +44,7 @@ def write_page(page: Path, names: Sequence[str], model: str, task: str, problems
     made = Page("Before and after", f"{len(names)} picture{'s' * (len(names) != 1)}, {task} by {model}.")
     made.command(command)
     for name in found[:MOST_PAIRS]:
-        before, after = (quote(os.fsencode(f"{file.parent.name}/{file.name}")) for file in preview_files(page, name))
+        before, after = (f"{file.parent.name}/{file.name}" for file in preview_files(page, name))
         made.heading(name)
         made.pictures({"before: real, enlarged by cubic interpolation": before, "after": after})
     if len(found) > MOST_PAIRS:
