@@ -40,6 +40,7 @@ MISTAKES = [
     ("sample g --output x", 2, "--output", "--out here"),
     ("sample g --num 3", 2, "--num", "-n here"),
     ("sample g --cfg 3", 2, "--cfg", "--guidance"),
+    ("evaluate g --spacing trailing", 2, "--spacing", "--knob spacing=VALUE"),
     ("sample g --prompt cat", 2, "--prompt", "--caption"),
     ("list --jsn", 2, "--jsn", "--json"),
     ("list nothing", 2, "nothing", "list --help"),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from zeuxis.api.model import Model
     from zeuxis.recipe import Recipe
 
+KNOB = "--knob"
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Where the random numbers start.")]
 MaybeSeed = Annotated[int | None, typer.Option("--seed", min=0, help="Instead of the recipe's seed.")]
@@ -97,7 +98,7 @@ KNOBS: dict[str, Any] = {  # name to option, of the knobs that have a flag of th
 Knobs = Annotated[
     list[str] | None,
     typer.Option(
-        "--knob",
+        KNOB,
         metavar="NAME=VALUE",
         help="Any knob of the model (zeuxis info MODEL lists them); repeat.",
         rich_help_panel=TURNED,
