@@ -32,7 +32,6 @@ from zeuxis.files import (
     read_bytes,
     read_table,
     remove_drafts,
-    sha256,
     why_no_name,
 )
 from zeuxis.pretrained.convert import convert
@@ -107,7 +106,7 @@ READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "checkpoint": ("a.pt", convert),
     "published": ("p.safetensors", open_tensors),
     "lora": ("l.safetensors", _open),
-    "hash": ("h", sha256),
+    "hash": ("h", file_hash),
 }
 
 

@@ -220,6 +220,12 @@ MISTAKES = [
     ("average t --length 0.1", 2, "no snapshots", "train.posthoc=16"),
     ("convert nowhere.pt", 2, "there is no file nowhere.pt", ".safetensors"),
     ("data --check photo.png", 1, "is no folder", "give a folder"),
+    ("data photos --check --split val -n 9", 2, "every split as it is", "leave out --split and -n"),
+    ("data photos --check --out x.png", 2, "draws none", "leave out --out"),
+    ("data --split val", 2, "--split val", "Name a dataset"),
+    ("data --size 8", 2, "--size 8", "Name a dataset"),
+    ("data -n 4", 2, "-n 4", "Name a dataset"),
+    ("data --out x.png", 2, "--out x.png", "Name a dataset"),
     ("data ./nowhere", 2, "there is no folder ./nowhere", "check the path"),
     # -- measuring
     ("evaluate nothing", 2, "unknown model 'nothing'", "run folder"),

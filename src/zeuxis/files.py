@@ -89,10 +89,10 @@ def read_table(path: Path, most: int = MOST_TEXT) -> dict[str, Any]:
     return found
 
 
-def sha256(path: Path) -> str:
-    """The SHA-256 of a regular file, in hexadecimal."""
+def file_hash(path: Path, algorithm: str = "sha256") -> str:
+    """The digest of a regular file, in hexadecimal."""
     with open_regular(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 # -- names --------------------------------------------------------------------------------------------

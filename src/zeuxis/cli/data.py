@@ -13,6 +13,7 @@ from zeuxis.cli.output import emit, say, table
 from zeuxis.errors import UsageError
 from zeuxis.spec import Size, parse_size
 
+SHOWN = 64  # pictures on a contact sheet
 SOME = 10  # findings of a kind that are printed
 
 
@@ -21,14 +22,16 @@ def data(
         str | None,
         typer.Argument(help="A dataset, a world or a folder; without it, all.", show_default=False),
     ] = None,
-    split: Annotated[str, typer.Option("--split", help="train, val or test.")] = "train",
+    split: Annotated[str | None, typer.Option("--split", help="train (unless given), val or test.")] = None,
     pair: Pair = None,
     check: Annotated[
         bool, typer.Option("--check", help="Decode a folder's every picture: what would be left out, and why?")
     ] = False,
     size: PictureSize = None,
     fit: FitText = None,
-    n: Annotated[int, typer.Option("-n", min=1, max=4096, help="Pictures on the contact sheet.")] = 64,
+    n: Annotated[
+        int | None, typer.Option("-n", min=1, max=4096, help=f"Pictures on the contact sheet; {SHOWN} unless given.")
+    ] = None,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
@@ -36,17 +39,22 @@ def data(
     if name is None:
         if check:
             raise UsageError("--check: which folder? zeuxis data --check FOLDER")
-        if pair is not None:
-            raise UsageError(f"--pair {pair}: of which pictures? Name a dataset, a world or a folder before it")
-        if fit is not None:
-            raise UsageError(f"--fit {fit}: of which pictures? Name a folder before it")
+        given = {"--pair": pair, "--fit": fit, "--split": split, "--size": size, "-n": n, "--out": out}
+        for option, value in given.items():
+            if value is not None:
+                raise UsageError(f"{option} {value}: of which pictures? Name a dataset, a world or a folder before it")
         everything(as_json)
         return
     if check:
-        if pair is not None or fit is not None:
-            raise UsageError("--check looks at the pictures as they are: leave out --pair and --fit")
+        unused = {"--pair": pair, "--fit": fit, "--split": split, "-n": n, "--out": out}
+        if wrong := [option for option, value in unused.items() if value is not None]:
+            options = " and ".join(wrong)
+            raise UsageError(
+                f"--check looks at every picture of every split as it is and draws none: leave out {options}"
+            )
         looked_through(name, parse_size(size), as_json)
         return
+    split = split or "train"
     from zeuxis.api.contact import card, contact_sheet
     from zeuxis.api.naming import slug
     from zeuxis.data.library import open_source, pinned
@@ -55,7 +63,7 @@ def data(
     source = open_source(pinned(paired(name, pair) or name), parse_size(size), split, fit or "square")
     found = card(source)
     page = out or Path("samples") / f"data-{slug(source.name)}-{split}.png"
-    write_png(contact_sheet(source, n), page)
+    write_png(contact_sheet(source, n or SHOWN), page)
     if as_json:
         emit({**found, "split": split, "sheet": page})
         return

@@ -14,12 +14,12 @@ from zeuxis.cli.listing import met, systems
 from zeuxis.cli.options import Json, Set, writable
 from zeuxis.cli.output import emit, plain, say, say_lines
 from zeuxis.cli.reproduce import VERDICTS
+from zeuxis.data.suffixes import PICTURES
 from zeuxis.knobs import Knob
 
 if TYPE_CHECKING:
     from zeuxis.recipe import Recipe
 
-PICTURES = (".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic")
 LONGEST = 2000  # characters of a value that are printed
 
 
