@@ -27,6 +27,7 @@ from zeuxis.errors import ZeuxisError
 from zeuxis.files import (
     draft_beside,
     draft_folder,
+    file_hash,
     machine,
     open_regular,
     read_bytes,
