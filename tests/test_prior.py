@@ -354,6 +354,9 @@ def test_records_of_0_1_0_name_the_autoencoder_and_its_prior(run: Path, tmp_path
         "weights_sha256": load(run).weights_sha256,
         "prior": {"kind": "gaussian", "sha256": as_0_1_0(run / "priors" / "gaussian"), "data": "digits"},
     }
+    with pytest.raises(UsageError, match=r"is not kept here .* --prior gaussian --prior-data digits -n 1, then replay"):
+        replay(made)  # what 0.1.0 kept is none of ours
+    load(run).with_prior("gaussian", "digits")
     again, differs = replay(made)
     assert differs == [] and torch.allclose(again.tensor[0], now.tensor[1], atol=1e-5)
     normal = {**made, "prior": {"kind": "normal", "sha256": None, "data": None}}
