@@ -14,7 +14,7 @@ from typing import Any
 
 from zeuxis.api.naming import counted, slug
 from zeuxis.errors import UsageError
-from zeuxis.files import read_table
+from zeuxis.files import read_table, spelt_error
 from zeuxis.provenance.record import write_whole
 from zeuxis.recipe import Recipe, Train, parse_recipe
 from zeuxis.training.legacy import FORMAT, format_of, upgraded_recipe
@@ -81,7 +81,7 @@ def recorded(folder: Path) -> Recorded | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise UsageError(f"{path} cannot be read ({error}): give another --out") from None
+        raise UsageError(f"{path} cannot be read ({spelt_error(error, path)}): give another --out") from None
 
 
 def note(folder: Path, recipe: Recipe, *, finished: bool) -> None:

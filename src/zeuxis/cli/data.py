@@ -8,30 +8,28 @@ from typing import Annotated
 
 import typer
 
-from zeuxis.cli.options import FitText, Json, Out, Pair, PictureSize, paired
+from zeuxis.cli.options import FitText, Json, Out, Pair, PictureSize, only, paired
 from zeuxis.cli.output import emit, say, table
 from zeuxis.errors import UsageError
 from zeuxis.spec import Size, parse_size
 
-SHOWN = 64  # pictures on a contact sheet
 SOME = 10  # findings of a kind that are printed
 
 
 def data(
+    context: typer.Context,
     name: Annotated[
         str | None,
         typer.Argument(help="A dataset, a world or a folder; without it, all.", show_default=False),
     ] = None,
-    split: Annotated[str | None, typer.Option("--split", help="train (unless given), val or test.")] = None,
+    split: Annotated[str, typer.Option("--split", help="train, val or test.")] = "train",
     pair: Pair = None,
     check: Annotated[
         bool, typer.Option("--check", help="Decode a folder's every picture: what would be left out, and why?")
     ] = False,
     size: PictureSize = None,
     fit: FitText = None,
-    n: Annotated[
-        int | None, typer.Option("-n", min=1, max=4096, help=f"Pictures on the contact sheet; {SHOWN} unless given.")
-    ] = None,
+    n: Annotated[int, typer.Option("-n", min=1, max=4096, help="Pictures on the contact sheet.")] = 64,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
@@ -39,22 +37,14 @@ def data(
     if name is None:
         if check:
             raise UsageError("--check: which folder? zeuxis data --check FOLDER")
-        given = {"--pair": pair, "--fit": fit, "--split": split, "--size": size, "-n": n, "--out": out}
-        for option, value in given.items():
-            if value is not None:
-                raise UsageError(f"{option} {value}: of which pictures? Name a dataset, a world or a folder before it")
+        only(context, ("as_json",), "of which pictures? Name a dataset, a world or a folder before it, or")
         everything(as_json)
         return
     if check:
-        unused = {"--pair": pair, "--fit": fit, "--split": split, "-n": n, "--out": out}
-        if wrong := [option for option, value in unused.items() if value is not None]:
-            options = " and ".join(wrong)
-            raise UsageError(
-                f"--check looks at every picture of every split as it is and draws none: leave out {options}"
-            )
+        kept = ("name", "check", "size", "as_json")
+        only(context, kept, "--check looks at every picture of every split as it is, and draws none")
         looked_through(name, parse_size(size), as_json)
         return
-    split = split or "train"
     from zeuxis.api.contact import card, contact_sheet
     from zeuxis.api.naming import slug
     from zeuxis.data.library import open_source, pinned
@@ -63,7 +53,7 @@ def data(
     source = open_source(pinned(paired(name, pair) or name), parse_size(size), split, fit or "square")
     found = card(source)
     page = out or Path("samples") / f"data-{slug(source.name)}-{split}.png"
-    write_png(contact_sheet(source, n or SHOWN), page)
+    write_png(contact_sheet(source, n), page)
     if as_json:
         emit({**found, "split": split, "sheet": page})
         return
@@ -109,7 +99,8 @@ def looked_through(folder: str, size: Size | None, as_json: bool) -> None:
     sizes = f", from {' to '.join(spans)}" if spans else ""
     say(f"{found.usable} of {found.pictures} pictures in {found.folder} can be used{sizes}")
     if found.refused:
-        say("too many cannot be used, or none can: training would refuse this folder (ZEUXIS_MOST_SKIPPED allows more)")
+        why = "too many cannot be used (ZEUXIS_MOST_SKIPPED allows more)" if found.usable else "there is nothing to use"
+        say(f"{why}: training would refuse this folder")
         raise typer.Exit(1)
 
 

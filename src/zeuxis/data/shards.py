@@ -21,6 +21,7 @@ from zeuxis.data.picture import SUFFIXES, UNREAD
 from zeuxis.data.source import Skipped
 from zeuxis.data.tar import Lost, TarMember, members
 from zeuxis.data.texts import MOST_TEXT, caption_of, object_in, whole
+from zeuxis.files import spelt_error
 
 MOST_CLASSES = 100_000
 CAPTIONS, LABELS = ("text", "caption"), ("label", "cls")  # keys of the object
@@ -103,7 +104,7 @@ def read_shard(path: Path, shown: str, skipped: list[Skipped]) -> Mapping[str, S
             for member in taken.values():
                 _take(found, path, shown, member, file, skipped)
     except OSError as error:
-        skipped.append(Skipped(shown, f"damaged after {len(found)} examples: {error}", "damaged"))
+        skipped.append(Skipped(shown, f"damaged after {len(found)} examples: {spelt_error(error, path)}", "damaged"))
     return found
 
 
