@@ -66,6 +66,19 @@ def folder(out: Path | None) -> Path | None:
     return writable(out)
 
 
+def only(context: typer.Context, kept: Iterable[str], why: str) -> None:
+    """Refuse what was given on the command line beside the parameters ``kept``, for which there is no use ``why``."""
+    given = [
+        parameter.opts[0] if parameter.opts[0].startswith("-") else parameter.name.upper()
+        for parameter in context.command.params
+        if parameter.name is not None
+        and parameter.name not in kept
+        and getattr(context.get_parameter_source(parameter.name), "name", "") == "COMMANDLINE"
+    ]
+    if given:
+        raise UsageError(f"{' and '.join(given)}: {why}: leave {'it' if len(given) == 1 else 'them'} out")
+
+
 DeviceName = Annotated[str, typer.Option("--device", callback=_device, help="cpu, cuda, cuda:1 or mps.")]
 Out = Annotated[Path | None, typer.Option("--out", callback=writable, help="Where to write.", show_default=False)]
 DataName = Annotated[
