@@ -20,7 +20,7 @@ from zeuxis.nn.spectral import SpectralLinear
 from zeuxis.nn.spectral_resnet import SpectralGenerator
 
 
-def mixed(y_width: int, channels: int) -> nn.Module:
+def mixed(y_width: int, channels: int) -> nn.Linear:
     """A linear map of class and latent, spectrally normalised."""
     return SpectralLinear(y_width, channels, bias=False)
 
@@ -54,7 +54,9 @@ class BigGANGenerator(nn.Module):
         super().__init__()
         parts = len(widths)
         if nz % parts or nz < parts:
-            raise UsageError(f"nz = {nz}: a latent is cut into {parts} parts, one a block and one more: a multiple of it")
+            raise UsageError(
+                f"nz = {nz}: a latent is cut into {parts} parts, one a block and one more: give a multiple of {parts}"
+            )
         self.part = nz // parts
         self.embedding = nn.Linear(classes, shared, bias=False) if classes else None
         self.body = SpectralGenerator(

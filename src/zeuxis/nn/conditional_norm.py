@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-Maps = Callable[[int, int], nn.Module]  # (Y, C) -> what maps a vector (B, Y) to (B, C)
+Maps = Callable[[int, int], nn.Linear]  # (Y, C) -> what maps a vector (B, Y) to (B, C)
 
 
 class ConditionalBatchNorm2d(nn.Module):

@@ -1,7 +1,7 @@
 """Self-attention between the places of a map, as two adversarial networks share it.
 
-Zhang, Goodfellow, Metaxas and Odena 2018, "Self-attention generative adversarial networks" (1805.08318), section 3, with
-the layers of the authors' program: keys and values are pooled, values have half the channels. Symbols -> code:
+Zhang, Goodfellow, Metaxas and Odena 2018, "Self-attention generative adversarial networks" (1805.08318), section 3,
+with the layers of the authors' program: keys and values are pooled, values have half the channels. Symbols -> code:
     f -> theta    g -> phi    h -> g    v -> o    beta -> weights    gamma -> gamma
 
 Axes: N places, M = N / 4 of the pooled map.

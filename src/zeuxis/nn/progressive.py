@@ -25,9 +25,9 @@ from torch.nn.functional import avg_pool2d, leaky_relu
 from zeuxis.batch import Shape
 from zeuxis.nn.box_conv import Resample, conv2d_resampled
 from zeuxis.nn.dcgan import SMALLEST
-from zeuxis.nn.growing import doubled, finest
+from zeuxis.nn.growing import doubled, finest, widths_of
 from zeuxis.nn.modulated import GAIN, SLOPE, EqualLinear
-from zeuxis.nn.stylegan2 import DeviationOfBatch, sides, unit
+from zeuxis.nn.stylegan2 import DeviationOfBatch, unit
 from zeuxis.nn.upfirdn import Taps, upfirdn2d
 
 SMOOTH: Taps = (1 / 4, 1 / 2, 1 / 4)  # the blur of StyleGAN
@@ -112,7 +112,7 @@ class ProgressiveGenerator(nn.Module):
 
     def __init__(self, shape: Shape, *, nz: int = 512, channel_base: int = 16384, channel_max: int = 512) -> None:
         super().__init__()
-        widths = [min(channel_base // side, channel_max) for side in sides(shape)]
+        widths = widths_of(shape, channel_base, channel_max)
         grown = (GrownBlock(one, two) for one, two in pairwise(widths))
         self.blocks = nn.ModuleList([FirstBlock(nz, widths[0]), *grown])
         self.pixels = nn.ModuleList(HeConv2d(width, shape.channels, 1, gain=1.0, active=False) for width in widths)
@@ -164,7 +164,7 @@ class ProgressiveDiscriminator(nn.Module):
         blur: bool = False,
     ) -> None:
         super().__init__()
-        widths = [min(channel_base // side, channel_max) for side in sides(shape)]
+        widths = widths_of(shape, channel_base, channel_max)
         self.pixels = nn.ModuleList(HeConv2d(shape.channels, width, 1) for width in widths)
         self.blocks = nn.ModuleList(HalvingBlock(two, one, blur) for one, two in pairwise(widths))
         self.deviation = DeviationOfBatch(group)

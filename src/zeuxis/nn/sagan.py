@@ -16,7 +16,7 @@ from zeuxis.nn.initialise import variance_scaling
 from zeuxis.nn.spectral_resnet import SpectralGenerator
 
 
-def table(classes: int, channels: int) -> nn.Module:
+def table(classes: int, channels: int) -> nn.Linear:
     """A row of numbers for each class, chosen by a one-hot ``(B, K)``."""
     return nn.Linear(classes, channels, bias=False)
 
@@ -30,9 +30,10 @@ class SAGANGenerator(SpectralGenerator):
         super().__init__(shape, first=nz, y_width=classes, widths=widths, attention=attention, maps=table)
         variance_scaling(self)
         for module in self.modules():
-            if isinstance(module, ConditionalBatchNorm2d) and module.gain is not None:
-                nn.init.zeros_(module.gain.weight)
-                nn.init.zeros_(module.bias.weight)
+            if isinstance(module, ConditionalBatchNorm2d):
+                for each in (module.gain, module.bias):
+                    if each is not None:
+                        nn.init.zeros_(each.weight)
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:  # type: ignore[override]
         return super().forward(z, [y] * len(self.blocks))

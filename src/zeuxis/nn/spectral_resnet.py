@@ -1,11 +1,11 @@
 """The residual networks that SAGAN and BigGAN share: spectral normalisation in both, conditional norms, attention.
 
 Miyato and Koyama 2018 (1802.05637) for the blocks and the projection on the class; Zhang et al. 2018 (1805.08318) for
-spectral normalisation of the generator too, and attention. Channels are listed from 4 pixels up. Keys of the layers in
-a widely used public program (BigGAN-PyTorch) -> here: ``linear`` -> first, ``blocks.k.0.{bn1,bn2}.{gain,bias}`` ->
-blocks.k.{norm1,norm2}.{gain,bias}, ``blocks.k.0.{conv1,conv2,conv_sc}`` -> blocks.k.{conv1,conv2,skip}, ``blocks.k.1``
--> attention.SIDE, ``output_layer.0`` -> norm, ``output_layer.2`` -> last, ``embed`` -> embedding (transposed), ``linear``
-of the discriminator -> head; its ``u0`` -> u.
+spectral normalisation of the generator too, and attention. Channels are listed from 4 pixels up. Keys in a widely used
+public program (BigGAN-PyTorch) -> here: ``linear`` -> first (of the discriminator: head), ``blocks.k.0.{bn1,bn2}`` ->
+blocks.k.{norm1,norm2}, ``blocks.k.0.{conv1,conv2,conv_sc}`` -> blocks.k.{conv1,conv2,skip}, ``blocks.k.1`` ->
+attention.SIDE, ``output_layer.0`` -> norm, ``output_layer.2`` -> last, ``embed`` -> embedding, transposed, and ``u0``
+of each layer -> u (of ``embed`` there is one of other size).
 
 Axes: Y numbers of what a block is told, S side of a square picture.
 """
@@ -105,9 +105,7 @@ class SpectralDiscriminator(nn.Module):
     with a vector of the class (a projection; Miyato and Koyama 2018, Eq. 3), make the logit.
     """
 
-    def __init__(
-        self, shape: Shape, *, widths: Sequence[int], attention: Collection[int], classes: int = 0
-    ) -> None:
+    def __init__(self, shape: Shape, *, widths: Sequence[int], attention: Collection[int], classes: int = 0) -> None:
         super().__init__()
         levels(shape, widths)
         fine_first, side = list(reversed(widths)), shape.height

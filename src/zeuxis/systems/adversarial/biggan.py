@@ -64,8 +64,8 @@ class BigGAN(ProjectionGame):
             ),
         ),
         departures=(
-            "A truncated latent is the one that the same quantiles of the truncated distribution have, so that a picture"
-            " changes little by little; the paper draws numbers that are too large again.",
+            "A truncated latent has the same quantiles in the truncated distribution, so that a picture changes step by"
+            " step; the paper draws numbers that are too large again.",
             "Statistics of the norms are those of whole latents at every truncation.",
             "Made pictures are of the classes of the batch's real ones; the paper draws them.",
         ),
