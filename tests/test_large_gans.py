@@ -1,8 +1,8 @@
 """What is particular to SAGAN and BigGAN: spectral norm, attention, conditional norms, angles, truncation.
 
-The figures called PUBLIC were obtained once from a public program (BigGAN-PyTorch, its BigGAN and its SAGAN) with the
-weights that :func:`filled` draws and the singular vectors that they have: pictures, logits, and the norms of the
-gradients of both losses by all parameters, in training mode.
+The figures called PUBLIC were obtained once from a public program (BigGAN-PyTorch, its BigGAN, BigGAN-deep and SAGAN)
+with the weights that :func:`filled` draws and the singular vectors that they have: pictures, logits, and the norms of
+the gradients of both losses by all parameters, in training mode.
 """
 
 from __future__ import annotations
@@ -28,7 +28,11 @@ from zeuxis.systems.adversarial.sagan import SAGAN
 CLASSES = 5
 LABEL = torch.tensor([0, 3, 1, 3])
 SMALL = {"classes": CLASSES, "condition": "label", "width": 2, "attention": (16,)}
-GAMES = {"sagan": lambda: SAGAN(Shape(3, 128, 128), nz=8, **SMALL), "biggan": lambda: biggan(Shape(3, 128, 128))}
+GAMES = {
+    "sagan": lambda: SAGAN(Shape(3, 128, 128), nz=8, **SMALL),
+    "biggan": lambda: biggan(Shape(3, 128, 128)),
+    "biggan deep": lambda: biggan(Shape(3, 128, 128), deep=True, width=4),
+}
 
 
 def biggan(shape: Shape, **options: object) -> BigGAN:
@@ -74,6 +78,11 @@ PUBLIC = {
         "image": [0.3532344, 0.2749282, 0.0553342, 0.01741551, 0.1127167, -0.0004615301, 0.2097313, 0.00469928],
         "logit": [-1.732272, -5.904693, -2.380571, -5.735219, -2.276904, -6.615792, -2.971718, -6.602058],
         "gradients": [1.587595, 27.60127],
+    },
+    "biggan deep": {
+        "image": [0.7334772, -0.04620313, 0.9945722, 0.3760792, 0.6344311, 0.05147494, 0.03577043, 0.8883257],
+        "logit": [-33.42213, -14.54192, -6.191715, -14.88484, -30.81925, -13.6781, -6.223737, -13.68401],
+        "gradients": [3.241329, 38.50075],
     },
 }
 
@@ -243,8 +252,9 @@ def test_between_two_classes_there_are_pictures(name: str) -> None:
         game.coded(z)
 
 
-def test_without_classes_a_latent_is_a_picture() -> None:
-    game = biggan(GREY, **TINY, condition="none").eval()
+@pytest.mark.parametrize("deep", [False, True])
+def test_without_classes_a_latent_is_a_picture(deep: bool) -> None:
+    game = biggan(GREY, **TINY, condition="none", deep=deep).eval()
     z = ImageRng.counting(0, 2).normal(2, 12)
     assert not game.conditions
     with torch.no_grad():

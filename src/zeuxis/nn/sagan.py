@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from zeuxis.batch import Shape
 from zeuxis.nn.conditional_norm import ConditionalBatchNorm2d
 from zeuxis.nn.initialise import variance_scaling
-from zeuxis.nn.spectral_resnet import SpectralGenerator
+from zeuxis.nn.spectral_resnet import SpectralGenerator, SpectralUp
 
 
 def table(classes: int, channels: int) -> nn.Linear:
@@ -27,7 +27,13 @@ class SAGANGenerator(SpectralGenerator):
     def __init__(
         self, shape: Shape, *, nz: int, classes: int, widths: Sequence[int], attention: Collection[int]
     ) -> None:
-        super().__init__(shape, first=nz, y_width=classes, widths=widths, attention=attention, maps=table)
+        super().__init__(
+            shape,
+            first=nz,
+            widths=widths,
+            attention=attention,
+            block=lambda one, two: SpectralUp(one, two, classes, table),
+        )
         variance_scaling(self)
         for module in self.modules():
             if isinstance(module, ConditionalBatchNorm2d):

@@ -12,7 +12,7 @@ Axes: Y numbers of what a block is told, S side of a square picture.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import pairwise
 
 from torch import Tensor, nn
@@ -26,6 +26,8 @@ from zeuxis.nn.dcgan import SMALLEST
 from zeuxis.nn.non_local import NonLocal
 from zeuxis.nn.r3gan import levels
 from zeuxis.nn.spectral import SpectralConv2d, SpectralLinear
+
+Block = Callable[[int, int], nn.Module]  # of channels before and after
 
 
 def attentions(sides: Collection[int], widths: dict[int, int]) -> nn.ModuleDict:
@@ -70,19 +72,25 @@ class SpectralDown(nn.Module):
         return h + (x if self.skip is None else self.skip(x))
 
 
+def plain_blocks(channels: int, widths: Sequence[int]) -> list[nn.Module]:
+    """Those of a discriminator of so many ``channels`` of pixels, fine to coarse: the last does not halve."""
+    before, last = [channels, *widths[:-1]], len(widths) - 1
+    return [SpectralDown(before[k], width, first=k == 0, down=k < last) for k, width in enumerate(widths)]
+
+
 class SpectralGenerator(nn.Module):
     """``z`` ``(B, first)``, and for each block what it is told ``(B, Y)``, to images ``(B, C, S, S)`` in [-1, 1].
 
-    ``maps`` makes the gains and biases of the norms of what they are told.
+    ``block`` makes one that doubles the sides, such as :class:`SpectralUp`, of channels before and after.
     """
 
     def __init__(
-        self, shape: Shape, *, first: int, y_width: int, widths: Sequence[int], attention: Collection[int], maps: Maps
+        self, shape: Shape, *, first: int, widths: Sequence[int], attention: Collection[int], block: Block
     ) -> None:
         super().__init__()
         levels(shape, widths)
         self.first = SpectralLinear(first, widths[0] * SMALLEST**2)
-        self.blocks = nn.ModuleList(SpectralUp(one, two, y_width, maps) for one, two in pairwise(widths))
+        self.blocks = nn.ModuleList(block(one, two) for one, two in pairwise(widths))
         self.attention = attentions(attention, {SMALLEST << k: w for k, w in enumerate(widths) if k})
         self.norm = nn.BatchNorm2d(widths[-1])
         self.last = SpectralConv2d(widths[-1], shape.channels, 3)
@@ -102,32 +110,38 @@ class SpectralDiscriminator(nn.Module):
     """Images ``(B, C, S, S)``, and classes as one-hot rows ``(B, K)``, to logits ``(B,)``.
 
     ``widths`` are the generator's, from 4 pixels up; the last block does not halve. Sums over places, and the product
-    with a vector of the class (a projection; Miyato and Koyama 2018, Eq. 3), make the logit.
+    with a vector of the class (a projection; Miyato and Koyama 2018, Eq. 3), make the logit. With ``block``, pixels
+    become maps by a convolution, and all blocks, which it makes of channels before and after, halve.
     """
 
-    def __init__(self, shape: Shape, *, widths: Sequence[int], attention: Collection[int], classes: int = 0) -> None:
+    def __init__(
+        self,
+        shape: Shape,
+        *,
+        widths: Sequence[int],
+        attention: Collection[int],
+        classes: int = 0,
+        block: Block | None = None,
+    ) -> None:
         super().__init__()
         levels(shape, widths)
-        fine_first, side = list(reversed(widths)), shape.height
-        blocks, made, inputs = [], {}, shape.channels
-        for k, outputs in enumerate(fine_first):
-            down = k < len(fine_first) - 1
-            blocks.append(SpectralDown(inputs, outputs, first=k == 0, down=down))
-            if down:
-                side //= 2
-                made[side] = outputs
-            inputs = outputs
-        self.blocks = nn.ModuleList(blocks)
-        self.attention = attentions(attention, made)
+        fine = list(reversed(widths))
+        self.stem = None if block is None else SpectralConv2d(shape.channels, fine[0], 3)
+        self.blocks = nn.ModuleList(
+            plain_blocks(shape.channels, fine) if block is None else [block(one, two) for one, two in pairwise(fine)]
+        )
+        halved = fine[:-1] if block is None else fine[1:]  # channels after each halving
+        self.attention = attentions(attention, {shape.height >> k: width for k, width in enumerate(halved, 1)})
         self.head = SpectralLinear(widths[0], 1)
         self.embedding = SpectralLinear(classes, widths[0], bias=False) if classes else None
 
     def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
-        x = image
+        x = image if self.stem is None else self.stem(image)
         for block in self.blocks:
+            before = x.shape[-1]
             x = block(x)
             side = str(x.shape[-1])
-            if block.down and side in self.attention:
+            if x.shape[-1] < before and side in self.attention:
                 x = self.attention[side](x)
         h = relu(x).sum((2, 3))
         logit: Tensor = self.head(h)[:, 0]

@@ -22,10 +22,11 @@ from zeuxis.rng import ImageRng, Rng
 class ProjectionGame(System):
     """The discriminator moves ``critic_steps`` times a round, on a fresh batch each, then the generator.
 
-    A subclass builds ``generator``, which is called with latents and with what ``code`` makes of a class.
+    A subclass builds both; the generator is called with latents and with what :meth:`code` makes of a class.
     """
 
     generator: nn.Module
+    discriminator: SpectralDiscriminator
 
     def __init__(
         self,
@@ -34,26 +35,18 @@ class ProjectionGame(System):
         classes: int,
         condition: str,
         nz: int,
-        width: int,
-        multiples: tuple[int, ...],
-        attention: tuple[int, ...],
         critic_steps: int,
-        lr_generator: float,
-        lr_discriminator: float,
+        rates: tuple[float, float],
         betas: tuple[float, float],
     ) -> None:
+        """``rates`` are the generator's and the discriminator's."""
         super().__init__()
         self.shape = Shape(*shape)
         labelled = lookup("condition", condition, {"none": False, "label": True})
         self.vector = ClassVector(classes) if labelled else None
         self.classes = classes if labelled else 0
         self.nz, self.critic_steps = nz, critic_steps
-        self.rates = {"generator": lr_generator, "discriminator": lr_discriminator}
-        self.betas = (betas[0], betas[1])
-        self.widths = tuple(width * multiple for multiple in multiples)
-        self.discriminator = SpectralDiscriminator(
-            self.shape, widths=self.widths, attention=attention, classes=self.classes
-        )
+        self.rates, self.betas = rates, (betas[0], betas[1])
         self.loss = Hinge()
 
     @property
@@ -61,9 +54,10 @@ class ProjectionGame(System):
         return frozenset() if self.vector is None else frozenset({self.vector.field})
 
     def players(self) -> tuple[Player, ...]:
-        return tuple(
-            Player(name, (net,), lr=self.rates[name], betas=self.betas)
-            for name, net in (("discriminator", self.discriminator), ("generator", self.generator))
+        generator, discriminator = self.rates
+        return (
+            Player("discriminator", (self.discriminator,), lr=discriminator, betas=self.betas),
+            Player("generator", (self.generator,), lr=generator, betas=self.betas),
         )
 
     def moves(self) -> tuple[Move, ...]:

@@ -81,7 +81,7 @@ class StyleSpace(System):
         return image.clamp(-1, 1)
 
 
-class Judge(nn.Module):
+class ToldDiscriminator(nn.Module):
     """A discriminator that is given beforehand what it takes beside a picture."""
 
     def __init__(self, net: nn.Module, *given: Any) -> None:

@@ -20,7 +20,7 @@ from zeuxis.losses.path_length import path_length_penalty, path_lengths
 from zeuxis.losses.penalty import r1
 from zeuxis.nn.shared_pass import shared_pass
 from zeuxis.nn.stylegan2 import StyleDiscriminator, StyleGenerator, StyleMapping, StyleSynthesis
-from zeuxis.systems.adversarial._style_space import Judge, StyleSpace
+from zeuxis.systems.adversarial._style_space import StyleSpace, ToldDiscriminator
 
 SHRINK = 2  # the share of a batch that path lengths are measured on: one in so many (appendix B)
 PATH_DECAY = 0.01  # of a
@@ -110,7 +110,7 @@ class StyleGame(StyleSpace):
         codes = self._codes(turn, turn.batch)
         turn.memo["code"] = codes[:, 0].detach()  # the first layer's is never mixed
         fake = self.shown(self.generator.synthesis(codes, turn.rng), turn)
-        judge = Judge(self.discriminator, label)
+        judge = ToldDiscriminator(self.discriminator, label)
         logit, turn.memo["fake logit"] = shared_pass(judge, fake, keep=turn.alone)
         return self.loss.generator(logit)
 

@@ -19,6 +19,8 @@ from zeuxis.game import Turn
 from zeuxis.knobs import Knob, Sampling
 from zeuxis.losses.orthogonal import orthogonality
 from zeuxis.nn.biggan import BigGANGenerator, orthogonalised
+from zeuxis.nn.bottleneck import DeepDown
+from zeuxis.nn.spectral_resnet import SpectralDiscriminator
 from zeuxis.rng import ImageRng
 from zeuxis.systems.adversarial._projection import ProjectionGame
 
@@ -33,11 +35,12 @@ class BigGAN(ProjectionGame):
 
     Args:
         condition: "none", or "label".
-        nz: numbers of a latent, a multiple of how many ``multiples`` there are.
+        nz: numbers of a latent, a multiple of how many ``multiples`` there are unless ``deep``.
         shared: numbers of the embedding of a class.
         width: channels, times each of ``multiples``.
         multiples: of ``width`` from 4 pixels up; each level has twice the sides of the one before.
         attention: sides of the maps that attention looks at; none leaves it out.
+        deep: whether blocks are two bottlenecks each, all of which get the whole latent (BigGAN-deep).
         orthogonal: weight of the penalty on filters that are not at right angles; 0 leaves it out.
         critic_steps: moves of the discriminator a round.
         lr_generator: learning rate of the generator.
@@ -82,6 +85,7 @@ class BigGAN(ProjectionGame):
         width: int = 96,
         multiples: tuple[int, ...] = (16, 16, 8, 4, 2, 1),
         attention: tuple[int, ...] = (64,),
+        deep: bool = False,
         orthogonal: float = 1e-4,
         critic_steps: int = 2,
         lr_generator: float = 5e-5,
@@ -93,22 +97,17 @@ class BigGAN(ProjectionGame):
             classes=classes,
             condition=condition,
             nz=nz,
-            width=width,
-            multiples=tuple(multiples),
-            attention=tuple(attention),
             critic_steps=critic_steps,
-            lr_generator=lr_generator,
-            lr_discriminator=lr_discriminator,
+            rates=(lr_generator, lr_discriminator),
             betas=betas,
         )
         self.orthogonal = orthogonal
+        widths, at, known = [width * multiple for multiple in multiples], tuple(attention), self.classes
         self.generator: BigGANGenerator = BigGANGenerator(
-            self.shape,
-            nz=nz,
-            classes=self.classes,
-            shared=shared,
-            widths=self.widths,
-            attention=tuple(attention),
+            self.shape, nz=nz, classes=known, shared=shared, widths=widths, attention=at, deep=deep
+        )
+        self.discriminator = SpectralDiscriminator(
+            self.shape, widths=widths, attention=at, classes=known, block=DeepDown if deep else None
         )
         orthogonalised(self.discriminator)
 

@@ -12,6 +12,7 @@ from zeuxis.batch import Shape
 from zeuxis.card import Card
 from zeuxis.nn.initialise import variance_scaling
 from zeuxis.nn.sagan import SAGANGenerator
+from zeuxis.nn.spectral_resnet import SpectralDiscriminator
 from zeuxis.systems.adversarial._projection import ProjectionGame
 
 
@@ -70,15 +71,11 @@ class SAGAN(ProjectionGame):
             classes=classes,
             condition=condition,
             nz=nz,
-            width=width,
-            multiples=tuple(multiples),
-            attention=tuple(attention),
             critic_steps=critic_steps,
-            lr_generator=lr_generator,
-            lr_discriminator=lr_discriminator,
+            rates=(lr_generator, lr_discriminator),
             betas=betas,
         )
-        self.generator = SAGANGenerator(
-            self.shape, nz=nz, classes=self.classes, widths=self.widths, attention=tuple(attention)
-        )
+        widths, at, known = [width * multiple for multiple in multiples], tuple(attention), self.classes
+        self.generator = SAGANGenerator(self.shape, nz=nz, classes=known, widths=widths, attention=at)
+        self.discriminator = SpectralDiscriminator(self.shape, widths=widths, attention=at, classes=known)
         variance_scaling(self.discriminator)

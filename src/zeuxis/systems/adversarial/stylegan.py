@@ -26,7 +26,7 @@ from zeuxis.nn.shared_pass import shared_pass
 from zeuxis.nn.stylegan import AdaptiveSynthesis
 from zeuxis.nn.stylegan2 import MAPPING_RATE, Noise, StyleGenerator, StyleMapping
 from zeuxis.rng import ImageRng
-from zeuxis.systems.adversarial._style_space import Judge, StyleSpace
+from zeuxis.systems.adversarial._style_space import StyleSpace, ToldDiscriminator
 
 
 class StyleGAN(StyleSpace):
@@ -123,7 +123,9 @@ class StyleGAN(StyleSpace):
         codes = self._codes(turn, turn.batch, 2 * (math.ceil(level) + 1))
         turn.memo["code"] = codes[:, 0].detach()  # the first layer's is never mixed
         fake = self.generator.synthesis(codes, turn.rng, level)  # (B, C, s, s)
-        logit, turn.memo["fake logit"] = shared_pass(Judge(self.discriminator, level), fake, keep=turn.alone)
+        logit, turn.memo["fake logit"] = shared_pass(
+            ToldDiscriminator(self.discriminator, level), fake, keep=turn.alone
+        )
         return self.loss.generator(logit)
 
     def discriminate(self, turn: Turn) -> Tensor:
