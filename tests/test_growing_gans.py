@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.errors import UsageError
-from zeuxis.game import System, Turn, play_round
+from zeuxis.game import System, Turn, only_moves, play_round
 from zeuxis.knobs import Sampling
 from zeuxis.losses.penalty import gradient_penalty, judged, r1, slopes, zero_centred
 from zeuxis.nn.growing import Growth, brought_to, doubled, seen_at
@@ -275,6 +275,45 @@ def test_a_batch_in_parts_is_judged_like_one_that_is_whole() -> None:
         turn.linked = (turn, turn) if parts == 2 else ()
         found.append([float(game.generate(turn).detach()), float(game.discriminate(turn).detach())])
     assert found[0] == pytest.approx(found[1])
+
+
+class Rows(Stream):
+    """Some rows of the draws of a batch of eight."""
+
+    def __init__(self, rows: slice) -> None:
+        super().__init__(0)
+        self.rows = rows
+
+    def normal(self, *shape: int, device: object = "cpu") -> Tensor:
+        return Stream(9).normal(8, *shape[1:])[self.rows]
+
+    def uniform(self, *shape: int, device: object = "cpu") -> Tensor:
+        return Stream(8).uniform(8, *shape[1:])[self.rows]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_add_up_over_the_parts_of_a_batch(kind: str) -> None:
+    """Those of the penalties too, while a level fades in; the parts do not know of each other's variety (group 1)."""
+    found = []
+    for parts in ([slice(0, 8)], [slice(0, 4), slice(4, 8)]):
+        game = KINDS[kind](group=1, grow=1.0, **({"mixing": 0.0} if kind == "stylegan" else {}))
+        filled(game.generator)
+        filled(game.discriminator)
+        turns = [Turn(Batch(picture(8)[rows]), Rows(rows), 0, 0.6) for rows in parts]
+        for turn in turns:
+            turn.linked = turns if len(turns) > 1 else ()
+        nets = {player.name: player.parameters() for player in game.players()}
+        for move in game.moves():
+            with only_moves(next(p for p in game.players() if p.name == move.player), game.players()):
+                for turn in turns:
+                    loss = move.loss(turn)
+                    assert loss is not None
+                    (loss / len(turns)).backward(inputs=nets[move.player])
+        found.append({name: p.grad for name, p in game.named_parameters() if p.grad is not None})
+    whole, cut = found
+    assert whole.keys() == cut.keys() and len(whole) > 20
+    for name, slope in whole.items():
+        torch.testing.assert_close(cut[name], slope, rtol=1e-3, atol=1e-6 + 1e-4 * float(slope.abs().max()))
 
 
 # -- styles -----------------------------------------------------------------------------------------------
