@@ -24,6 +24,7 @@ from zeuxis.nn.spectral import SpectralConv2d, SpectralLinear, spectral
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.adversarial.biggan import BigGAN, truncated
 from zeuxis.systems.adversarial.sagan import SAGAN
+from zeuxis.training.norms import batch_norms
 
 CLASSES = 5
 LABEL = torch.tensor([0, 3, 1, 3])
@@ -283,6 +284,12 @@ def test_truncation_is_a_knob() -> None:
             for t in (10.0, 0.5, 0.01)
         ]
     assert spread[0] > spread[1] > spread[2]
+
+
+def test_an_average_gets_statistics_of_its_own() -> None:
+    """All norms are among those whose statistics are measured anew when an average is saved ("standing")."""
+    game = biggan(GREY, **TINY)
+    assert len(batch_norms(game)) == 2 * 2 + 1
 
 
 def test_what_cannot_be_built_is_refused() -> None:
