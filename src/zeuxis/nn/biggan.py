@@ -5,7 +5,7 @@ appendix B, figures 15 and 16. Counts at 128x128x3 of 1000 classes, attention at
 70,433,988, the discriminator, a :class:`SpectralDiscriminator`, 87,982,370; deep, of width 128 and 128 numbers:
 50,244,484 and 34,590,210.
 
-Axes: Y numbers of a class's embedding.
+Axes: Y numbers of a class's embedding, S side of a square picture.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 A nearest-neighbour doubling repeats every pixel, so a 3x3 window over it holds four different ones: 4 products an
 output in place of 9. A mean of four outputs is likewise one 4x4 convolution of stride 2. Same results, half the time on
 a processor (Karras et al. 2017, 1710.10196, in whose program they are called fused).
+
+Axes: I and O channels in and out, k side of a kernel.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 Zhang, Goodfellow, Metaxas and Odena 2018 (1805.08318). Counts at 128x128x3 of 1000 classes, width 64, attention at 32
 pixels: 42,078,852; the discriminator, a :class:`SpectralDiscriminator`, 39,463,618.
+
+Axes: S side of a square picture.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ blocks.k.{norm1,norm2}, ``blocks.k.0.{conv1,conv2,conv_sc}`` -> blocks.k.{conv1,
 attention.SIDE, ``output_layer.0`` -> norm, ``output_layer.2`` -> last, ``embed`` -> embedding, transposed, and ``u0``
 of each layer -> u (of ``embed`` there is one of other size).
 
-Axes: Y numbers of what a block is told, S side of a square picture.
+Axes: Y numbers of what a block is told, S side of a square picture, I and O channels in and out.
 """
 
 from __future__ import annotations

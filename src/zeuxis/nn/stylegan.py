@@ -8,7 +8,8 @@ blocks.0.const, ``4x4/Const`` and ``RxR/Conv0_up`` -> blocks.k.layer0, ``4x4/Con
 blocks.k.layer1, in each ``weight`` -> conv.weight, ``Noise/weight`` -> strength, ``bias`` -> bias, ``StyleMod`` ->
 style, the variable ``noise{i}`` -> noise; ``ToRGB_lod`` (counted from the finest) -> pixels.k, ``dlatent_avg`` -> mean.
 
-Axes: W numbers of a style code, L layers that are given a code each, S side of a square map, I and O channels.
+Axes: W numbers of a style code, L layers that are given a code each, S side of a square map, s of the
+pictures at hand, I and O channels.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 Lim and Ye 2017 (arXiv:1705.02894) and Miyato and Koyama 2018 (arXiv:1802.05637). Symbols -> code:
     x -> real    y -> told, (B, Y)    z -> z, (B, nz)    G -> generator    D -> discriminator, logits
+
+Axes: Y numbers of what is told.
 """
 
 from __future__ import annotations

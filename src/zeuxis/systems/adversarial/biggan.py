@@ -4,6 +4,8 @@ Brock, Donahue and Simonyan 2018, "Large scale GAN training for high fidelity na
 (arXiv:1809.11096). Symbols -> code:
     z -> z, (B, nz)    E(y) -> code, (B, Y)    beta of Eq. 3 -> orthogonal    threshold of the truncation -> truncation
 The rest: see :mod:`zeuxis.systems.adversarial._projection`, the game that it shares with SAGAN.
+
+Axes: Y numbers of the code of a class.
 """
 
 from __future__ import annotations

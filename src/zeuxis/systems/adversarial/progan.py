@@ -4,6 +4,8 @@ Karras, Aila, Laine and Lehtinen 2017, "Progressive growing of GANs for improved
 (arXiv:1710.10196). Symbols -> code:
     D -> discriminator, not bounded    G -> generator    z -> z, (B, nz)    alpha of figure 2 -> the fraction of level
     lambda -> penalty    epsilon_drift -> drift    x, x_tilde -> real, fake
+
+Axes: s side of the pictures at a level.
 """
 
 from __future__ import annotations

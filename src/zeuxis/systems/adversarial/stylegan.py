@@ -4,6 +4,8 @@ Karras, Laine and Aila 2018, "A style-based generator architecture for generativ
 (arXiv:1812.04948). Symbols -> code:
     D -> discriminator    gamma -> gamma    y_s, y_b -> the scale and shift of nn/stylegan.py
 The codes z and w and what is drawn of them: see :mod:`zeuxis.systems.adversarial._style_space`.
+
+Axes: L layers of the generator, W numbers of a style code, s side of the pictures at a level.
 """
 
 from __future__ import annotations
