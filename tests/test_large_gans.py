@@ -107,6 +107,26 @@ def test_the_networks_are_the_public_ones(name: str) -> None:
         assert found[key] == pytest.approx(wanted, rel=2e-4, abs=2e-5), key
 
 
+PUBLISHED = {
+    "sagan": (lambda: SAGAN(Shape(3, 128, 128), classes=1000, condition="label"), 42_078_852, 39_463_618),
+    "biggan": (lambda: BigGAN(Shape(3, 128, 128), classes=1000), 70_433_988, 87_982_370),
+    "biggan deep": (
+        lambda: BigGAN(Shape(3, 128, 128), classes=1000, deep=True, nz=128, width=128),
+        50_244_484,
+        34_590_210,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_of_a_thousand_classes_the_networks_have_the_published_counts(name: str) -> None:
+    build, generator, discriminator = PUBLISHED[name]
+    with torch.device("meta"):
+        game = build()
+    assert sum(p.numel() for p in game.generator.parameters()) == generator
+    assert sum(p.numel() for p in game.discriminator.parameters()) == discriminator
+
+
 # -- layers -----------------------------------------------------------------------------------------------
 
 
