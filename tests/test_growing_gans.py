@@ -316,6 +316,25 @@ def test_gradients_add_up_over_the_parts_of_a_batch(kind: str) -> None:
         torch.testing.assert_close(cut[name], slope, rtol=1e-3, atol=1e-6 + 1e-4 * float(slope.abs().max()))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_losses_in_half_precision_are_those_in_full(kind: str) -> None:
+    """Of the penalties the second derivatives, too."""
+    found = []
+    for enabled in (False, True):
+        game = KINDS[kind](grow=1.0)
+        filled(game.generator)
+        filled(game.discriminator)
+        turn, values = Turn(Batch(picture(8)), Stream(3), 0, 0.6), []
+        for move in game.moves():
+            with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+                loss = move.loss(turn)
+            assert loss is not None and loss.dtype == torch.float32
+            net = game.discriminator if move.player == "discriminator" else game.generator
+            values += [float(loss.detach()), float(slope_norm(loss, net))]
+        found.append(values)
+    assert found[1] == pytest.approx(found[0], rel=0.05, abs=0.02) and found[1] != found[0]
+
+
 # -- styles -----------------------------------------------------------------------------------------------
 
 
