@@ -1,10 +1,8 @@
 """The game of StyleGAN2, with or without pictures being changed before the discriminator sees them.
 
 Karras et al. 2019 (1912.04958). Symbols -> code:
-    z -> z, (B, nz)    w -> code, (B, W)    f -> generator.mapping    g -> generator.synthesis    D -> discriminator
-    J_w -> the Jacobian of g    a -> path_mean    gamma -> gamma    psi -> truncation
-
-Axes: L layers of the generator, W numbers of a style code.
+    D -> discriminator    J_w -> the Jacobian of g    a -> path_mean    gamma -> gamma
+The codes z and w and what is drawn of them: see :mod:`zeuxis.systems.adversarial._style_space`.
 """
 
 from __future__ import annotations
@@ -14,22 +12,21 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from zeuxis.batch import Batch, Condition, Shape
+from zeuxis.batch import Shape
 from zeuxis.errors import Unsupported, UsageError, lookup
-from zeuxis.game import Move, Player, System, Turn
-from zeuxis.knobs import Sampling
+from zeuxis.game import Move, Player, Turn
 from zeuxis.losses.adversarial import NonSaturating
 from zeuxis.losses.path_length import path_length_penalty, path_lengths
 from zeuxis.losses.penalty import r1
 from zeuxis.nn.shared_pass import shared_pass
 from zeuxis.nn.stylegan2 import StyleDiscriminator, StyleGenerator, StyleMapping, StyleSynthesis
-from zeuxis.rng import ImageRng
+from zeuxis.systems.adversarial._style_space import StyleSpace, ToldDiscriminator
 
 SHRINK = 2  # the share of a batch that path lengths are measured on: one in so many (appendix B)
 PATH_DECAY = 0.01  # of a
 
 
-class StyleGame(System):
+class StyleGame(StyleSpace):
     """Two players, each with a loss every round and a penalty every few ("lazily", section 3.1).
 
     A penalty is multiplied by the rounds that it is left out for, and learning rate and betas are those of an Adam that
@@ -84,10 +81,6 @@ class StyleGame(System):
         self.register_buffer("path_mean", torch.zeros(()))
         self.loss = NonSaturating()
 
-    @property
-    def conditions(self) -> frozenset[str]:
-        return frozenset({"label"} if self.labelled else ())
-
     def players(self) -> tuple[Player, ...]:
         return (
             self._lazy("generator", self.generator, self.path_every),
@@ -117,7 +110,7 @@ class StyleGame(System):
         codes = self._codes(turn, turn.batch)
         turn.memo["code"] = codes[:, 0].detach()  # the first layer's is never mixed
         fake = self.shown(self.generator.synthesis(codes, turn.rng), turn)
-        judge = _Judge(self.discriminator, label)
+        judge = ToldDiscriminator(self.discriminator, label)
         logit, turn.memo["fake logit"] = shared_pass(judge, fake, keep=turn.alone)
         return self.loss.generator(logit)
 
@@ -151,58 +144,3 @@ class StyleGame(System):
         self.generator.mean.copy_(turn.whole("code").mean(0).lerp(self.generator.mean, self.mean_decay))
         if "lengths" in turn.memo:
             self.path_mean.lerp_(turn.whole("lengths").mean(), PATH_DECAY)
-
-    def _codes(self, turn: Turn, batch: Batch) -> Tensor:
-        """A code for each layer ``(B, L, W)``: from some layer on, mostly, those of a second latent (style mixing)."""
-        label, layers = self._label(batch.condition), self.generator.synthesis.layers
-        codes = self._drawn(turn, len(batch), label)
-        if not self.mixing or float(turn.rng.uniform(1)) >= self.mixing:
-            return codes
-        cut = 1 + int(turn.rng.integers(layers - 1, 1))
-        return torch.cat([codes[:, :cut], self._drawn(turn, len(batch), label)[:, cut:]], 1)
-
-    def _drawn(self, turn: Turn, n: int, label: Tensor | None) -> Tensor:
-        z = turn.rng.normal(n, self.nz, device=self.device)
-        return self.generator.spread(self.generator.mapping(z, label))
-
-    def _label(self, condition: Condition) -> Tensor | None:
-        """The classes ``(B,)`` where the model was built for some."""
-        if not self.labelled:
-            return None
-        label: Tensor = condition.required("label")
-        return label.to(self.device)
-
-    def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        settings = self.settings(how)
-        z = rng.normal(len(rng), self.nz, device=self.device)
-        codes = self.styles(z, self._label(condition), settings.truncation)
-        noise = rng if settings.noise == "random" else settings.noise
-        image: Tensor = self.generator.synthesis(codes, noise)
-        return image.clamp(-1, 1)
-
-    def styles(self, z: Tensor, label: Tensor | None = None, truncation: float = 1.0) -> Tensor:
-        """The codes ``(B, L, W)`` of latents ``(B, nz)``, one a layer, all alike, drawn towards their mean."""
-        return self.generator.truncated(self.generator.spread(self.generator.mapping(z, label)), truncation)
-
-    def decode(self, latent: Tensor) -> Tensor:
-        """Pictures ``(B, C, H, W)`` in [-1, 1] under the same noise each.
-
-        A latent is z ``(B, nz)``, or a code for each layer ``(B, L, W)`` as :meth:`styles` makes them.
-        """
-        if latent.ndim == 2 and self.labelled:
-            raise Unsupported("a latent alone has no picture in a model of classes: decode what styles() makes of both")
-        codes = self.styles(latent) if latent.ndim == 2 else latent
-        image: Tensor = self.generator.synthesis(codes, "constant")
-        return image.clamp(-1, 1)
-
-
-class _Judge(torch.nn.Module):
-    """A discriminator that is given the label beforehand."""
-
-    def __init__(self, net: StyleDiscriminator, label: Tensor | None) -> None:
-        super().__init__()
-        self.net, self.label = net, label
-
-    def forward(self, image: Tensor) -> Tensor:
-        logit: Tensor = self.net(image, self.label)
-        return logit
