@@ -2,7 +2,7 @@
 
 Karras, Aittala, Hellsten, Laine, Lehtinen and Aila 2020, "Training generative adversarial networks with limited data"
 (arXiv:2006.06676). Symbols -> code: p -> augmentation.p    r_t -> what its update is given the signs of    T -> shown
-The rest: see :mod:`zeuxis.systems.adversarial._styles`, the game that it shares.
+The rest: see :mod:`zeuxis.systems.adversarial._path_lengths`, the game that it shares.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from zeuxis.game import Turn
 from zeuxis.knobs import Knob
 from zeuxis.nn.adaptive_probability import AdaptiveProbability
 from zeuxis.nn.augment_adaptive import augmented_adaptively
-from zeuxis.systems.adversarial._styles import StyleGame
+from zeuxis.systems.adversarial._path_lengths import PathLengthGame
 
 PIPES = {"blit": (False, False), "bg": (True, False), "bgc": (True, True)}  # geometry, colour
 
 
-class StyleGAN2ADA(StyleGame):
+class StyleGAN2ADA(PathLengthGame):
     """The game of ``stylegan2``; real and made pictures alike are augmented before every look at them.
 
     Pictures are square, 8 or more and a power of two a side.
