@@ -87,7 +87,9 @@ class Storage:
     key: str
     dtype: str
     count: int
-    data: bytes | memoryview | None = field(default=None, repr=False, compare=False)  # where the pickle itself holds them
+    data: bytes | memoryview | None = field(
+        default=None, repr=False, compare=False
+    )  # where the pickle itself holds them
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +186,12 @@ def _number(kind: Any, data: Any = None) -> Any:
 
 def _filled(array: Array, state: Any) -> None:
     """Give an array its contents: version, shape, kind, whether columns come first, bytes."""
-    if not isinstance(state, tuple) or len(state) != 5 or not isinstance(state[2], Kind) or not isinstance(state[1], tuple):
+    if (
+        not isinstance(state, tuple)
+        or len(state) != 5
+        or not isinstance(state[2], Kind)
+        or not isinstance(state[1], tuple)
+    ):
         raise Refused("an array of numpy in it is badly described")
     _, shape, kind, columns_first, data = state
     held = data.encode("latin-1") if isinstance(data, str) else data

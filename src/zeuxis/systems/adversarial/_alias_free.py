@@ -39,6 +39,7 @@ class AliasFreeGame(StyleGame):
         nz: int,
         width: int,
         mapping: int,
+        judge_mapping: int,
         depth: int,
         critical: int,
         channel_base: int,
@@ -67,7 +68,7 @@ class AliasFreeGame(StyleGame):
             channel_base=judge_base,
             channel_max=judge_max,
             group=group,
-            mapping=mapping,
+            mapping=judge_mapping,
             classes=known,
             clamp=clamp,
         )

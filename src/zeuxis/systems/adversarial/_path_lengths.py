@@ -41,6 +41,7 @@ class PathLengthGame(StyleGame):
         nz: int = 512,
         width: int = 512,
         mapping: int = 8,
+        judge_mapping: int | None = None,
         channel_base: int = 32768,
         channel_max: int = 512,
         input_maps: Literal["constant", "fourier"] = "constant",
@@ -64,7 +65,12 @@ class PathLengthGame(StyleGame):
         synthesis = StyleSynthesis(self.shape, width, input_maps=input_maps, clamp=clamp, **widths)
         self.generator = StyleGenerator(StyleMapping(nz, width, layers=mapping, classes=known), synthesis, width)
         self.discriminator = StyleDiscriminator(
-            self.shape, group=group, mapping=mapping, classes=known, clamp=clamp, **widths
+            self.shape,
+            group=group,
+            mapping=mapping if judge_mapping is None else judge_mapping,
+            classes=known,
+            clamp=clamp,
+            **widths,
         )
         self.register_buffer("path_mean", torch.zeros(()))
 

@@ -21,6 +21,7 @@ class StyleGAN2(PathLengthGame):
         nz: numbers, normally distributed, that drive a picture.
         width: numbers of a style code.
         mapping: layers from latent to code.
+        judge_mapping: layers from class to the code that the discriminator projects on; none: as many as mapping.
         channel_base: channels of a resolution times its side, for both networks.
         channel_max: channels of a resolution at most; configuration F's are those by default.
         input_maps: "constant", learnt, or "fourier": waves, which can be moved and turned ("eq-t", "eq-r").

@@ -33,6 +33,7 @@ class StyleGAN2ADA(PathLengthGame):
         nz: numbers, normally distributed, that drive a picture.
         width: numbers of a style code.
         mapping: layers from latent to code.
+        judge_mapping: layers from class to the code that the discriminator projects on; none: as many as mapping.
         channel_base: channels of a resolution times its side, for both networks.
         channel_max: channels of a resolution at most.
         group: pictures whose variety the discriminator sees at once.
@@ -89,6 +90,7 @@ class StyleGAN2ADA(PathLengthGame):
         nz: int = 512,
         width: int = 512,
         mapping: int = 8,
+        judge_mapping: int | None = None,
         channel_base: int = 32768,
         channel_max: int = 512,
         group: int = 4,
@@ -113,6 +115,7 @@ class StyleGAN2ADA(PathLengthGame):
             nz=nz,
             width=width,
             mapping=mapping,
+            judge_mapping=judge_mapping,
             channel_base=channel_base,
             channel_max=channel_max,
             group=group,

@@ -25,6 +25,7 @@ class StyleGAN3T(AliasFreeGame):
         nz: numbers, normally distributed, that drive a picture.
         width: numbers of a style code.
         mapping: layers from latent to code.
+        judge_mapping: layers from class to the code that the discriminator projects on.
         depth: N, layers of the generator between its input and the pixels, whatever the picture's side.
         critical: how many of them, the last, sample critically.
         channel_base: channels of a layer times its cutoff frequency, times 2.
@@ -74,6 +75,7 @@ class StyleGAN3T(AliasFreeGame):
         nz: int = 512,
         width: int = 512,
         mapping: int = 2,
+        judge_mapping: int = 8,
         depth: int = 14,
         critical: int = 2,
         channel_base: int = 32768,
@@ -100,6 +102,7 @@ class StyleGAN3T(AliasFreeGame):
             nz=nz,
             width=width,
             mapping=mapping,
+            judge_mapping=judge_mapping,
             depth=depth,
             critical=critical,
             channel_base=channel_base,
