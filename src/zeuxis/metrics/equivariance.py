@@ -136,15 +136,8 @@ def bandlimit(angle: Tensor | float, finer: int) -> Tensor:
     Two sincs one after the other, under two Lanczos windows one after the other; at each of ``finer`` squared places
     between pixels its sum is 1. h = 2 * SUPPORT * finer - 1.
     """
-    wide = 64  # pixels either way, beyond which a sinc is cut off
-    line = torch.arange(1 - wide * finer, wide * finer, dtype=torch.float64) / finer
-    x, y = line, line[:, None]
-    cos, sin = math.cos(angle), math.sin(angle)
-    u, v = cos * x + sin * y, -sin * x + cos * y
-    ideal = _chained(torch.sinc(x) * torch.sinc(y), torch.sinc(u) * torch.sinc(v))
-    whole = ideal * _chained(_lanczos(x) * _lanczos(y), _lanczos(u) * _lanczos(v))
-    cut = (wide - SUPPORT) * finer
-    kept = whole[cut:-cut, cut:-cut]
+    ideal = _crossed(torch.sinc, angle, finer, 64)  # pixels either way, beyond which a sinc is cut off
+    kept = ideal * _crossed(_lanczos, angle, finer, 8)  # beyond which nothing is of what is kept
     n = 2 * SUPPORT * finer
     places = torch.nn.functional.pad(kept, (0, 1, 0, 1)).view(n // finer, finer, n // finer, finer)
     return (places / places.sum((0, 2), keepdim=True)).view(n, n)[:-1, :-1]
@@ -154,11 +147,19 @@ def _lanczos(x: Tensor) -> Tensor:
     return torch.where(x.abs() < LANCZOS, torch.sinc(x / LANCZOS), torch.zeros_like(x))
 
 
-def _chained(one: Tensor, other: Tensor) -> Tensor:
-    """The convolution of two square filters, of their size; what wraps around has all but vanished."""
-    middle = len(one) // 2
-    both = torch.fft.ifft2(torch.fft.fft2(one) * torch.fft.fft2(other)).real
-    return both.roll((-middle, -middle), (0, 1))
+def _crossed(line: Callable[[Tensor], Tensor], angle: Tensor | float, finer: int, reach: int) -> Tensor:
+    """The product of ``line`` along rows and columns convolved with the same turned: its middle, SUPPORT pixels wide.
+
+    Computed over ``reach`` pixels either way; what wraps around there has all but vanished.
+    """
+    x = torch.arange(1 - reach * finer, reach * finer, dtype=torch.float64) / finer
+    y, cos, sin = x[:, None], math.cos(angle), math.sin(angle)
+    size = (2 * reach * finer, 2 * reach * finer)
+    straight, slanted = line(x) * line(y), line(cos * x + sin * y) * line(-sin * x + cos * y)
+    both = torch.fft.irfft2(torch.fft.rfft2(straight, size) * torch.fft.rfft2(slanted, size), size)
+    middle = reach * finer - 1
+    cut = (reach - SUPPORT) * finer
+    return both.roll((-middle, -middle), (0, 1))[cut : -cut - 1, cut : -cut - 1]
 
 
 def _filtered(image: Tensor, taps: Tensor) -> Tensor:

@@ -39,7 +39,6 @@ class StyleFile:
     classes: int
     arguments: Mapping[str, Any]
     public: Mapping[str, Tensor]  # "G." or "D." before the names
-    left_out: tuple[str, ...] = ()  # what of it no system here has
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,7 @@ def read_style_file(facts: Any, tensors: Mapping[str, Tensor], what: str) -> Sty
         public = _renamed(tensors, {"G_ema.": "G.", "D.": "D."})
         pipe = part_of(facts.get("augment_pipe"), f"{what}: augment_pipe")
         if "input" in generator.child("synthesis").state.get("_modules", {}):
-            return _alias_free(generator, discriminator, public, pipe is not None)
+            return _alias_free(generator, discriminator, public)
         return _smooth(generator, discriminator, public, pipe, tensors.get("augment_pipe.p"))
     networks = _flow_parts(facts)
     assert networks is not None, "ask is_style_file first"
@@ -213,7 +212,7 @@ def _smooth(
     return StyleFile(system, Shape(channels, side, side), classes, arguments, public)
 
 
-def _alias_free(generator: Part, discriminator: Part, public: Mapping[str, Tensor], augmented: bool) -> StyleFile:
+def _alias_free(generator: Part, discriminator: Part, public: Mapping[str, Tensor]) -> StyleFile:
     """StyleGAN3, T or R."""
     synthesis = generator.child("synthesis")
     side, channels = generator.number("img_resolution"), generator.number("img_channels")
@@ -249,9 +248,8 @@ def _alias_free(generator: Part, discriminator: Part, public: Mapping[str, Tenso
         "judge_max": judge_most,
         "clamp": clamp,
     }
-    left = ("the state of its augmentation",) if augmented else ()
     shape, classes = Shape(channels, side, side), generator.number("c_dim")
-    return StyleFile(kinds[kernel, radial], shape, classes, arguments, public, left)
+    return StyleFile(kinds[kernel, radial], shape, classes, arguments, public)
 
 
 # -- the TensorFlow programs --------------------------------------------------------------------------

@@ -210,6 +210,13 @@ def _filled(array: Array, state: Any) -> None:
     array.tensor = _tensor(storage, 0, tuple(shape), tuple(stride))
 
 
+def _from_buffer(data: Any, kind: Any, shape: Any, order: Any) -> Array:
+    """An array as protocol 5 has it."""
+    array = Array()
+    _filled(array, (1, shape, kind, order == "F", data))
+    return array
+
+
 def _persistent(meta: Any) -> Opaque:
     """An object of a class whose program the file holds: its state, without the program."""
     if not isinstance(meta, dict) or meta.get("type") != "class" or not isinstance(meta.get("state"), dict):
@@ -240,9 +247,13 @@ BUILDERS: dict[Name, Callable[..., Any]] = {
     Name("torch_utils.persistence", "_reconstruct_persistent_obj"): _persistent,
     Name("numpy", "dtype"): _kind,
     **{
-        Name(f"numpy.{core}.multiarray", name): builder
+        Name(f"numpy.{core}.{name}", function): builder
         for core in ("core", "_core")
-        for name, builder in (("_reconstruct", _array), ("scalar", _number))
+        for name, function, builder in (
+            ("multiarray", "_reconstruct", _array),
+            ("multiarray", "scalar", _number),
+            ("numeric", "_frombuffer", _from_buffer),
+        )
     },
     Name("torch._tensor", "_rebuild_from_type_v2"): lambda function, kind, args, state: call(function, args),
 }
