@@ -210,7 +210,7 @@ def test_generators_move_and_turn_as_their_paper_says() -> None:
     systems = {
         "two": built("stylegan2", **options).eval(),
         "t": settled("stylegan3-t"),
-        "r": settled("stylegan3-r", channel_base=256, channel_max=24),
+        "r": settled("stylegan3-r"),
     }
     with torch.no_grad():
         found = {

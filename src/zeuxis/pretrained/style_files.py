@@ -42,7 +42,7 @@ class StyleFile:
 
 
 @dataclass(frozen=True)
-class Part:
+class Piece:
     """A network or a layer in a file, as its settings tell it."""
 
     name: str  # of its class
@@ -55,10 +55,10 @@ class Part:
         found = self.state.get("_init_kwargs")
         return found if isinstance(found, dict) else {}
 
-    def child(self, name: str) -> Part:
+    def child(self, name: str) -> Piece:
         """A layer of it. Raises :class:`WeightsError` where there is none."""
         within = self.state.get("_modules")
-        found = part_of(within.get(name) if isinstance(within, dict) else None, f"{self.what}.{name}")
+        found = piece_of(within.get(name) if isinstance(within, dict) else None, f"{self.what}.{name}")
         if found is None:
             raise WeightsError(f"{self.what} has no part called {name}: {READ}")
         return found
@@ -86,12 +86,12 @@ class Part:
                 raise WeightsError(f"{self.what} was built with {name} = {str(found)[:60]}, and {value} alone is read")
 
 
-def part_of(facts: Any, what: str) -> Part | None:
+def piece_of(facts: Any, what: str) -> Piece | None:
     """What :mod:`zeuxis.pretrained.unpickle` told of an object, if it is one with settings."""
     if not isinstance(facts, dict) or not isinstance(facts.get("object"), str):
         return None
     states = [part for part in facts.get("parts", ()) if isinstance(part, dict)]
-    return Part(facts["object"].removeprefix(OBJECT), states[-1], what) if states else None
+    return Piece(facts["object"].removeprefix(OBJECT), states[-1], what) if states else None
 
 
 def is_style_file(facts: Any) -> bool:
@@ -108,7 +108,7 @@ def read_style_file(facts: Any, tensors: Mapping[str, Tensor], what: str) -> Sty
     if parts is not None:
         generator, discriminator = parts
         public = _renamed(tensors, {"G_ema.": "G.", "D.": "D."})
-        pipe = part_of(facts.get("augment_pipe"), f"{what}: augment_pipe")
+        pipe = piece_of(facts.get("augment_pipe"), f"{what}: augment_pipe")
         if "input" in generator.child("synthesis").state.get("_modules", {}):
             return _alias_free(generator, discriminator, public)
         return _smooth(generator, discriminator, public, pipe, tensors.get("augment_pipe.p"))
@@ -117,15 +117,15 @@ def read_style_file(facts: Any, tensors: Mapping[str, Tensor], what: str) -> Sty
     return _of_flow(networks, tensors, what)
 
 
-def _torch_parts(facts: Any) -> tuple[Part, Part] | None:
+def _torch_parts(facts: Any) -> tuple[Piece, Piece] | None:
     if not isinstance(facts, dict):
         return None
-    generator, discriminator = part_of(facts.get("G_ema"), "G_ema"), part_of(facts.get("D"), "D")
+    generator, discriminator = piece_of(facts.get("G_ema"), "G_ema"), piece_of(facts.get("D"), "D")
     return None if generator is None or discriminator is None else (generator, discriminator)
 
 
-def _flow_parts(facts: Any) -> tuple[Part, ...] | None:
-    parts = [part_of(one, name) for one, name in zip(facts, ("G", "D", "Gs"), strict=False)] if _three(facts) else []
+def _flow_parts(facts: Any) -> tuple[Piece, ...] | None:
+    parts = [piece_of(one, name) for one, name in zip(facts, ("G", "D", "Gs"), strict=False)] if _three(facts) else []
     found = tuple(part for part in parts if part is not None and "build_func_name" in part.state)
     return found if len(found) == 3 else None
 
@@ -147,7 +147,7 @@ def _renamed(tensors: Mapping[str, Tensor], prefixes: Mapping[str, str]) -> dict
 # -- the PyTorch programs -----------------------------------------------------------------------------
 
 
-def _common(generator: Part, discriminator: Part, public: Mapping[str, Tensor]) -> dict[str, Any]:
+def _common(generator: Piece, discriminator: Piece, public: Mapping[str, Tensor]) -> dict[str, Any]:
     """The arguments that both generators have. The discriminator is StyleGAN2's."""
     side = generator.number("img_resolution")
     discriminator.must_be(img_resolution=side, img_channels=generator.number("img_channels"))
@@ -183,12 +183,12 @@ def _filters(public: Mapping[str, Tensor]) -> None:
             raise WeightsError(f"{key} is another filter than [1, 3, 3, 1], which alone is read")
 
 
-def _channels(part: Part) -> tuple[int, int]:
+def _channels(part: Piece) -> tuple[int, int]:
     return part.number("channel_base", 32768), part.number("channel_max", 512)
 
 
 def _smooth(
-    generator: Part, discriminator: Part, public: Mapping[str, Tensor], pipe: Part | None, p: Tensor | None
+    generator: Piece, discriminator: Piece, public: Mapping[str, Tensor], pipe: Piece | None, p: Tensor | None
 ) -> StyleFile:
     """StyleGAN2, with adaptive augmentation where the file holds its state."""
     synthesis = generator.child("synthesis")
@@ -212,7 +212,7 @@ def _smooth(
     return StyleFile(system, Shape(channels, side, side), classes, arguments, public)
 
 
-def _alias_free(generator: Part, discriminator: Part, public: Mapping[str, Tensor]) -> StyleFile:
+def _alias_free(generator: Piece, discriminator: Piece, public: Mapping[str, Tensor]) -> StyleFile:
     """StyleGAN3, T or R."""
     synthesis = generator.child("synthesis")
     side, channels = generator.number("img_resolution"), generator.number("img_channels")
@@ -242,8 +242,8 @@ def _alias_free(generator: Part, discriminator: Part, public: Mapping[str, Tenso
     arguments = _common(generator, discriminator, public) | {
         "depth": depth,
         "critical": synthesis.number("num_critical"),
-        "channel_base": base,
-        "channel_max": most,
+        "channel_base": base >> radial,  # R has twice as many by itself
+        "channel_max": most >> radial,
         "judge_base": judge_base,
         "judge_max": judge_most,
         "clamp": clamp,
@@ -258,7 +258,7 @@ FLOW_VERSIONS = (2, 3, 4)  # of their class of networks
 FAMILIES = {"G_paper": "ProGAN", "G_style": "StyleGAN", "G_main": "StyleGAN2"}  # by what builds the generator
 
 
-def _of_flow(networks: tuple[Part, ...], tensors: Mapping[str, Tensor], what: str) -> StyleFile:
+def _of_flow(networks: tuple[Piece, ...], tensors: Mapping[str, Tensor], what: str) -> StyleFile:
     """StyleGAN2 in TensorFlow; its tensors under the names and in the layout of the PyTorch program."""
     _, discriminator, generator = networks
     version = generator.state.get("version")
@@ -272,8 +272,8 @@ def _of_flow(networks: tuple[Part, ...], tensors: Mapping[str, Tensor], what: st
     told = str(settings.get("synthesis_func", "G_synthesis_stylegan2"))
     if told != "G_synthesis_stylegan2":
         raise WeightsError(f"{what}: its pictures are made by {told[:60]} (configurations A to D); E and F are read")
-    generator = Part("G", {"_init_kwargs": settings}, "Gs")
-    discriminator = Part("D", {"_init_kwargs": _settings(discriminator)}, "D")
+    generator = Piece("G", {"_init_kwargs": settings}, "Gs")
+    discriminator = Piece("D", {"_init_kwargs": _settings(discriminator)}, "D")
     same = {"resample_kernel": [1, 3, 3, 1], "nonlinearity": "lrelu", "mapping_nonlinearity": "lrelu"}
     generator.must_be(architecture="skip", use_noise=True, mapping_lrmul=0.01, label_size=0, **same)
     discriminator.must_be(architecture="resnet", mbstd_num_features=1, label_size=0, **same)
@@ -296,7 +296,7 @@ def _of_flow(networks: tuple[Part, ...], tensors: Mapping[str, Tensor], what: st
     return StyleFile("stylegan2", Shape(channels, side, side), 0, arguments, public)
 
 
-def _settings(part: Part) -> Mapping[str, Any]:
+def _settings(part: Piece) -> Mapping[str, Any]:
     found = part.state.get("static_kwargs")
     return found if isinstance(found, dict) else {}
 

@@ -7,6 +7,7 @@ Karras et al. 2021 (2106.12423), section 3 and appendix F. Symbols -> code: sigm
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
@@ -19,6 +20,8 @@ from zeuxis.nn.stylegan3 import AliasFreeSynthesis
 from zeuxis.rng import Rng
 from zeuxis.systems.adversarial._styles import StyleGame, classes_told
 
+BLUR = 10.0  # of R at first, in pixels
+
 
 class AliasFreeGame(StyleGame):
     """The game of styles without noise, mixing or path lengths; the discriminator, StyleGAN2's, may see blurred.
@@ -27,41 +30,41 @@ class AliasFreeGame(StyleGame):
     """
 
     generator: StyleGenerator[AliasFreeSynthesis]
+    turns: ClassVar[bool]  # R: what the generator draws turns with its input, by 1x1 kernels, twice as many channels
 
     def __init__(
         self,
         shape: Shape,
         *,
-        radial: bool,
-        kernel: int,
-        classes: int,
-        condition: str,
-        nz: int,
-        width: int,
-        mapping: int,
-        judge_mapping: int,
-        depth: int,
-        critical: int,
-        channel_base: int,
-        channel_max: int,
-        judge_base: int,
-        judge_max: int,
-        group: int,
-        clamp: float | None,
-        gamma: float,
-        r1_every: int,
-        blur: float,
-        fade: int,
-        mean_decay: float,
-        half_life: float,
-        lr: float,
-        judge_lr: float,
+        classes: int = 0,
+        condition: Literal["none", "label"] = "none",
+        nz: int = 512,
+        width: int = 512,
+        mapping: int = 2,
+        depth: int = 14,
+        critical: int = 2,
+        channel_base: int = 32768,
+        channel_max: int = 512,
+        judge_mapping: int = 8,
+        judge_base: int = 32768,
+        judge_max: int = 512,
+        group: int = 4,
+        clamp: float | None = None,
+        gamma: float = 32.8,
+        r1_every: int = 16,
+        blur: float | None = None,
+        fade: int = 6250,
+        mean_decay: float = 0.998,
+        half_life: float = 20_000,
+        lr: float = 2.5e-3,
+        judge_lr: float = 2e-3,
     ) -> None:
         known = classes_told(condition, classes)
         super().__init__(shape, nz=nz, classes=known, gamma=gamma, r1_every=r1_every, mean_decay=mean_decay, lr=lr)
         if fade < 1 or half_life <= 0:
             raise UsageError(f"fade is {fade} and half_life {half_life:g}: the one is 1 or more, the other above 0")
-        self.blur, self.fade, self.half_life, self.judge_lr = blur, fade, half_life, judge_lr
+        self.fade, self.half_life, self.judge_lr = fade, half_life, judge_lr
+        self.blur = (BLUR if self.turns else 0.0) if blur is None else blur
         # First, for it says what sides there are.
         self.discriminator = StyleDiscriminator(
             self.shape,
@@ -77,10 +80,10 @@ class AliasFreeGame(StyleGame):
             width,
             depth=depth,
             critical=critical,
-            kernel=kernel,
-            radial=radial,
-            channel_base=channel_base,
-            channel_max=channel_max,
+            kernel=1 if self.turns else 3,
+            radial=self.turns,
+            channel_base=channel_base << self.turns,
+            channel_max=channel_max << self.turns,
             clamp=clamp,
         )
         self.generator = StyleGenerator(StyleMapping(nz, width, layers=mapping, classes=known), synthesis, width)

@@ -7,9 +7,6 @@ it shares, and :mod:`zeuxis.nn.stylegan3`, the generator.
 
 from __future__ import annotations
 
-from typing import Literal
-
-from zeuxis.batch import Shape
 from zeuxis.card import Card
 from zeuxis.knobs import Knob
 from zeuxis.systems.adversarial._alias_free import AliasFreeGame
@@ -25,18 +22,18 @@ class StyleGAN3T(AliasFreeGame):
         nz: numbers, normally distributed, that drive a picture.
         width: numbers of a style code.
         mapping: layers from latent to code.
-        judge_mapping: layers from class to the code that the discriminator projects on.
         depth: N, layers of the generator between its input and the pixels, whatever the picture's side.
         critical: how many of them, the last, sample critically.
         channel_base: channels of a layer times its cutoff frequency, times 2.
         channel_max: channels of a layer at most.
+        judge_mapping: layers from class to the code that the discriminator projects on.
         judge_base: channels of a resolution of the discriminator times its side.
         judge_max: channels of a resolution of the discriminator at most.
         group: pictures whose variety the discriminator sees at once.
         clamp: magnitude beyond which activations are cut off, which half precision needs; none leaves them alone.
         gamma: weight of R1; 0 leaves it out.
         r1_every: rounds from one R1 to the next.
-        blur: pixels that the discriminator sees pictures blurred by at first; 0 leaves it out.
+        blur: pixels that the discriminator sees pictures blurred by at first; none: 0, as published.
         fade: rounds in which that fades.
         mean_decay: a round, of the mean code towards which truncation draws.
         half_life: pictures in which what is known of the layers' magnitudes loses half its weight.
@@ -44,6 +41,7 @@ class StyleGAN3T(AliasFreeGame):
         judge_lr: learning rate of the discriminator, before it is corrected for the steps of R1.
     """
 
+    turns = False
     card = Card(
         "stylegan3-t",
         title="StyleGAN3-T",
@@ -65,58 +63,3 @@ class StyleGAN3T(AliasFreeGame):
             "No augmentation, which the authors' program has on unless told otherwise.",
         ),
     )
-
-    def __init__(
-        self,
-        shape: Shape,
-        *,
-        classes: int = 0,
-        condition: Literal["none", "label"] = "none",
-        nz: int = 512,
-        width: int = 512,
-        mapping: int = 2,
-        judge_mapping: int = 8,
-        depth: int = 14,
-        critical: int = 2,
-        channel_base: int = 32768,
-        channel_max: int = 512,
-        judge_base: int = 32768,
-        judge_max: int = 512,
-        group: int = 4,
-        clamp: float | None = None,
-        gamma: float = 32.8,
-        r1_every: int = 16,
-        blur: float = 0.0,
-        fade: int = 6250,
-        mean_decay: float = 0.998,
-        half_life: float = 20_000,
-        lr: float = 2.5e-3,
-        judge_lr: float = 2e-3,
-    ) -> None:
-        super().__init__(
-            shape,
-            radial=False,
-            kernel=3,
-            classes=classes,
-            condition=condition,
-            nz=nz,
-            width=width,
-            mapping=mapping,
-            judge_mapping=judge_mapping,
-            depth=depth,
-            critical=critical,
-            channel_base=channel_base,
-            channel_max=channel_max,
-            judge_base=judge_base,
-            judge_max=judge_max,
-            group=group,
-            clamp=clamp,
-            gamma=gamma,
-            r1_every=r1_every,
-            blur=blur,
-            fade=fade,
-            mean_decay=mean_decay,
-            half_life=half_life,
-            lr=lr,
-            judge_lr=judge_lr,
-        )
