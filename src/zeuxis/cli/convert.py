@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 def convert(
     file: Annotated[
         Path,
-        typer.Argument(help="A checkpoint: .safetensors, .pt, .pth, .ckpt or .bin; or the folder of a published CLIP."),
+        typer.Argument(
+            help="A checkpoint: .safetensors, .pt, .pth, .ckpt, .bin or .pkl; or the folder of a published CLIP."
+        ),
     ],
     out: Out = None,
     kind: Annotated[

@@ -14,14 +14,16 @@ import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import pairwise
-from typing import Literal
+from typing import Generic, Literal, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, one_hot
 
 from zeuxis.batch import Shape
+from zeuxis.errors import Unsupported, lookup
 from zeuxis.nn.dcgan import SMALLEST, halvings
+from zeuxis.nn.fourier import FourierInput
 from zeuxis.nn.modulated import EPSILON, GAIN, SLOPE, EqualConv2d, EqualLinear, modulated_conv2d
 from zeuxis.nn.upfirdn import upsample
 from zeuxis.rng import Rng
@@ -108,25 +110,36 @@ class ToPixels(nn.Module):
 
 
 class StyleBlock(nn.Module):
-    """One resolution of the generator, twice the one below; the lowest begins with a constant."""
+    """One resolution of the generator, twice the one below; the lowest begins with a constant, or with waves."""
 
-    def __init__(self, inputs: int, outputs: int, width: int, side: int, channels: int, clamp: float | None) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, width: int, side: int, channels: int, clamp: float | None, waves: bool = False
+    ) -> None:
         super().__init__()
         lowest = side == SMALLEST
-        self.const = nn.Parameter(torch.randn(outputs, side, side)) if lowest else None
+        self.const = nn.Parameter(torch.randn(outputs, side, side)) if lowest and not waves else None
+        self.waves = FourierInput(outputs, side, side, side / 2, None) if lowest and waves else None
         self.conv0 = None if lowest else StyleLayer(inputs, outputs, width, side, up=True, clamp=clamp)
         self.conv1 = StyleLayer(outputs, outputs, width, side, clamp=clamp)
         self.pixels = ToPixels(outputs, channels, width, clamp)
 
     def forward(
-        self, x: Tensor | None, image: Tensor | None, codes: Iterator[Tensor], last: Tensor, noise: Noise
+        self,
+        x: Tensor | None,
+        image: Tensor | None,
+        codes: Iterator[Tensor],
+        last: Tensor,
+        noise: Noise,
+        transform: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Maps and picture of the block below, to this one's; ``last`` is the code that its pixels are made with."""
-        if self.conv0 is None:
+        if self.conv0 is not None:
+            x = self.conv0(x, next(codes), noise)
+        elif self.waves is not None:
+            x = self.waves(last, transform)
+        else:
             assert self.const is not None
             x = self.const.expand(len(last), *self.const.shape)
-        else:
-            x = self.conv0(x, next(codes), noise)
         x = self.conv1(x, next(codes), noise)
         added = self.pixels(x, last)
         return x, added if image is None else upsample(image) + added
@@ -142,28 +155,50 @@ class StyleSynthesis(Synthesis):
     """Codes ``(B, L, W)``, one for each layer, to pictures ``(B, C, S, S)`` float32, not bounded."""
 
     def __init__(
-        self, shape: Shape, width: int, *, channel_base: int = 32768, channel_max: int = 512, clamp: float | None = None
+        self,
+        shape: Shape,
+        width: int,
+        *,
+        channel_base: int = 32768,
+        channel_max: int = 512,
+        input_maps: Literal["constant", "fourier"] = "constant",
+        clamp: float | None = None,
     ) -> None:
         super().__init__()
+        self.waves = lookup("input_maps", input_maps, {"constant": False, "fourier": True})
         blocks, below = [], 0
         for side in sides(shape):
             channels = min(channel_base // side, channel_max)
-            blocks.append(StyleBlock(below, channels, width, side, shape.channels, clamp))
+            blocks.append(StyleBlock(below, channels, width, side, shape.channels, clamp, self.waves))
             below = channels
         self.blocks = nn.ModuleList(blocks)
         self.layers = 2 * len(blocks)  # L: a block's pixels share their code with the next one's first layer
 
-    def forward(self, codes: Tensor, noise: Noise) -> Tensor:
+    def forward(self, codes: Tensor, noise: Noise, transform: Tensor | None = None) -> Tensor:
+        """``transform``: see :class:`~zeuxis.nn.fourier.FourierInput`; a constant cannot be moved: Unsupported."""
+        if transform is not None and not self.waves:
+            raise Unsupported(
+                "a generator that begins with a constant cannot be moved or turned: train one with input_maps 'fourier'"
+            )
         layers = codes.unbind(1)
         each = iter(layers)
         x = image = None
         for k, block in enumerate(self.blocks):
-            x, image = block(x, image, each, layers[2 * k + 1], noise)
+            x, image = block(x, image, each, layers[2 * k + 1], noise, transform)
         assert image is not None
         return image
 
 
-class StyleGenerator(nn.Module):
+class Layered(Protocol):
+    """What draws pictures of codes ``(B, L, W)``, one for each of its layers."""
+
+    layers: int  # L
+
+
+S = TypeVar("S", bound=Layered)
+
+
+class StyleGenerator(nn.Module, Generic[S]):
     """The mapping and the synthesis, together what the generator learns.
 
     ``mean`` is the running mean of codes, towards which truncation draws them; who trains moves it.
@@ -171,15 +206,10 @@ class StyleGenerator(nn.Module):
 
     mean: Tensor
 
-    def __init__(self, mapping: StyleMapping, synthesis: Synthesis, width: int) -> None:
+    def __init__(self, mapping: StyleMapping, synthesis: S, width: int) -> None:
         super().__init__()
         self.mapping, self.synthesis = mapping, synthesis
         self.register_buffer("mean", torch.zeros(width))
-
-    def forward(self, latent: Tensor, label: Tensor | None, noise: Noise) -> Tensor:
-        """Pictures of latents ``(B, Z)``, every layer of a picture given the same code."""
-        image: Tensor = self.synthesis(self.spread(self.mapping(latent, label)), noise)
-        return image
 
     def spread(self, code: Tensor) -> Tensor:
         """The code ``(B, W)`` of each picture for all of its layers, ``(B, L, W)``."""

@@ -8,50 +8,71 @@ Axes: L layers of the generator, W numbers of a style code.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from zeuxis.batch import Batch, Condition
-from zeuxis.errors import Unsupported
+from zeuxis.errors import Unsupported, lookup
 from zeuxis.game import System, Turn
 from zeuxis.knobs import Sampling
-from zeuxis.nn.stylegan2 import Noise, StyleGenerator
-from zeuxis.rng import ImageRng
+from zeuxis.nn.stylegan2 import StyleGenerator
+from zeuxis.rng import ImageRng, Rng
 
 
-class StyleSpace(System):
-    """The verbs of a system that has a ``generator`` of styles. A subclass builds it and brings the game."""
+def classes_told(condition: str, classes: int) -> int:
+    """How many classes the networks are told of. Raises :class:`Unsupported` for the condition "label" without any."""
+    known = lookup("condition", condition, {"none": 0, "label": classes})
+    if condition == "label" and not known:
+        raise Unsupported("condition 'label' needs data with classes: use labelled data, or condition 'none'")
+    return known
 
-    generator: StyleGenerator
-    labelled: bool
+
+class StyleSpace(System, ABC):
+    """The verbs of a system that has a ``generator`` of styles. A subclass builds it, says how codes become pictures,
+    and brings the game."""
+
+    generator: StyleGenerator[Any]
+    classes: int  # that the networks are told of
     nz: int
-    mixing: float  # how often a picture's later layers are given the code of another latent
+
+    @abstractmethod
+    def drawn(self, codes: Tensor, rng: Rng, settings: SimpleNamespace) -> Tensor:
+        """The pictures of codes ``(B, L, W)``, not bounded, as the knobs have it."""
+
+    @abstractmethod
+    def still(self, codes: Tensor, transform: Tensor | None = None) -> Tensor:
+        """The same without chance; ``transform`` is the inverse of what the picture undergoes, ``(3, 3)``.
+
+        Raises :class:`Unsupported` where the generator has no place for one.
+        """
 
     @property
     def conditions(self) -> frozenset[str]:
-        return frozenset({"label"} if self.labelled else ())
+        return frozenset({"label"} if self.classes else ())
 
-    def _codes(self, turn: Turn, batch: Batch, layers: int | None = None) -> Tensor:
-        """A code for each layer ``(B, L, W)``: from some layer on, mostly, those of a second latent (style mixing).
+    def _fresh(self, turn: Turn, batch: Batch) -> Tensor:
+        """A code for each layer ``(B, L, W)``, all alike, of a latent drawn for each picture."""
+        z = turn.rng.normal(len(batch), self.nz, device=self.device)
+        return self.generator.spread(self.generator.mapping(z, self._label(batch.condition)))
+
+    def _mixed(self, turn: Turn, batch: Batch, share: float, layers: int | None = None) -> Tensor:
+        """The same, but in a ``share`` of the rounds, from some layer on, those of a second latent (style mixing).
 
         Only the first ``layers`` are used, if not all.
         """
-        label, used = self._label(batch.condition), layers or self.generator.synthesis.layers
-        codes = self._drawn(turn, len(batch), label)
-        if not self.mixing or float(turn.rng.uniform(1)) >= self.mixing:
+        codes = self._fresh(turn, batch)
+        if not share or float(turn.rng.uniform(1)) >= share:
             return codes
-        cut = 1 + int(turn.rng.integers(used - 1, 1))
-        return torch.cat([codes[:, :cut], self._drawn(turn, len(batch), label)[:, cut:]], 1)
-
-    def _drawn(self, turn: Turn, n: int, label: Tensor | None) -> Tensor:
-        z = turn.rng.normal(n, self.nz, device=self.device)
-        return self.generator.spread(self.generator.mapping(z, label))
+        cut = 1 + int(turn.rng.integers((layers or self.generator.synthesis.layers) - 1, 1))
+        return torch.cat([codes[:, :cut], self._fresh(turn, batch)[:, cut:]], 1)
 
     def _label(self, condition: Condition) -> Tensor | None:
         """The classes ``(B,)`` where the model was built for some."""
-        if not self.labelled:
+        if not self.classes:
             return None
         label: Tensor = condition.required("label")
         return label.to(self.device)
@@ -59,8 +80,7 @@ class StyleSpace(System):
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         settings = self.settings(how)
         z = rng.normal(len(rng), self.nz, device=self.device)
-        codes = self.styles(z, self._label(condition), settings.truncation)
-        return self.pictures(codes, rng if settings.noise == "random" else settings.noise)
+        return self.drawn(self.styles(z, self._label(condition), settings.truncation), rng, settings).clamp(-1, 1)
 
     def styles(self, z: Tensor, label: Tensor | None = None, truncation: float = 1.0) -> Tensor:
         """The codes ``(B, L, W)`` of latents ``(B, nz)``, one a layer, all alike, drawn towards their mean."""
@@ -71,14 +91,9 @@ class StyleSpace(System):
 
         A latent is z ``(B, nz)``, or a code for each layer ``(B, L, W)`` as :meth:`styles` makes them.
         """
-        if latent.ndim == 2 and self.labelled:
+        if latent.ndim == 2 and self.classes:
             raise Unsupported("a latent alone has no picture in a model of classes: decode what styles() makes of both")
-        return self.pictures(self.styles(latent) if latent.ndim == 2 else latent, "constant")
-
-    def pictures(self, codes: Tensor, noise: Noise) -> Tensor:
-        """Of codes for each layer ``(B, L, W)``."""
-        image: Tensor = self.generator.synthesis(codes, noise)
-        return image.clamp(-1, 1)
+        return self.still(self.styles(latent) if latent.ndim == 2 else latent).clamp(-1, 1)
 
 
 class ToldDiscriminator(nn.Module):

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from types import SimpleNamespace
 
 import torch
 from torch import Tensor
 
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
+from zeuxis.errors import Unsupported
 from zeuxis.game import Move, Player, Turn
 from zeuxis.knobs import Knob, Sampling
 from zeuxis.losses.adversarial import NonSaturating
@@ -27,7 +29,7 @@ from zeuxis.nn.progressive import HeLinear, ProgressiveDiscriminator
 from zeuxis.nn.shared_pass import shared_pass
 from zeuxis.nn.stylegan import AdaptiveSynthesis
 from zeuxis.nn.stylegan2 import MAPPING_RATE, Noise, StyleGenerator, StyleMapping
-from zeuxis.rng import ImageRng
+from zeuxis.rng import ImageRng, Rng
 from zeuxis.systems.adversarial._style_space import StyleSpace, ToldDiscriminator
 
 
@@ -99,7 +101,7 @@ class StyleGAN(StyleSpace):
         super().__init__()
         self.shape = Shape(*shape)
         self.nz, self.mixing, self.mean_decay = nz, mixing, mean_decay
-        self.gamma, self.lr, self.labelled = gamma, lr, False
+        self.gamma, self.lr, self.classes = gamma, lr, 0
         self.growth = Growth.of(self.shape, start, grow)
         synthesis = AdaptiveSynthesis(self.shape, width, channel_base=channel_base, channel_max=channel_max)
         codes = StyleMapping(nz, width, layers=mapping, layer=partial(HeLinear, rate=MAPPING_RATE))
@@ -122,7 +124,7 @@ class StyleGAN(StyleSpace):
     def generate(self, turn: Turn) -> Tensor:
         """-log D(g(f(z))), of pictures at this level."""
         level = self.growth.level(turn.progress)
-        codes = self._codes(turn, turn.batch, 2 * (math.ceil(level) + 1))
+        codes = self._mixed(turn, turn.batch, self.mixing, 2 * (math.ceil(level) + 1))
         turn.memo["code"] = codes[:, 0].detach()  # the first layer's is never mixed
         fake = self.generator.synthesis(codes, turn.rng, level)  # (B, C, s, s)
         logit, turn.memo["fake logit"] = shared_pass(
@@ -148,11 +150,18 @@ class StyleGAN(StyleSpace):
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         settings = self.settings(how)
-        codes = self.generator.spread(self.generator.mapping(rng.normal(len(rng), self.nz, device=self.device)))
+        codes = self.styles(rng.normal(len(rng), self.nz, device=self.device))
         codes = self.generator.truncated(codes, settings.truncation, settings.truncated)
-        return self.pictures(codes, rng if settings.noise == "random" else settings.noise)
+        return self.drawn(codes, rng, settings).clamp(-1, 1)
 
-    def pictures(self, codes: Tensor, noise: Noise) -> Tensor:
+    def drawn(self, codes: Tensor, rng: Rng, settings: SimpleNamespace) -> Tensor:
+        return self._grown(codes, rng if settings.noise == "random" else settings.noise)
+
+    def still(self, codes: Tensor, transform: Tensor | None = None) -> Tensor:
+        if transform is not None:
+            raise Unsupported("a generator that begins with a constant cannot be moved or turned")
+        return self._grown(codes, "constant")
+
+    def _grown(self, codes: Tensor, noise: Noise) -> Tensor:
         """Of codes for each layer ``(B, L, W)``, as fine as it has grown."""
-        image = self.generator.synthesis(codes, noise, float(self.level))
-        return brought_to(image, self.shape.height).clamp(-1, 1)
+        return brought_to(self.generator.synthesis(codes, noise, float(self.level)), self.shape.height)
