@@ -354,7 +354,7 @@ def test_styles_are_mixed_among_the_layers_in_use() -> None:
     batch = Batch(picture(2))
     cuts = set()
     for k in range(30):
-        codes = game._codes(Turn(batch, Stream(k), 0, 0.0), batch, 4)
+        codes = game._mixed(Turn(batch, Stream(k), 0, 0.0), batch, 1.0, 4)
         assert codes.shape == (2, 8, 10)
         cuts.add(next(i for i in range(8) if not torch.equal(codes[:, i], codes[:, 0])))
     assert cuts == {1, 2, 3}
