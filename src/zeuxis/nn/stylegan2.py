@@ -155,6 +155,10 @@ class StyleSynthesis(nn.Module):
         assert image is not None
         return image
 
+    def affine_weights(self) -> list[Tensor]:
+        """The maps ``(I, W)`` from the code of each layer to its styles, in order."""
+        return [layer.affine.weight for layer in self.modules() if isinstance(layer, StyleLayer)]
+
 
 class StyleGenerator(nn.Module):
     """The mapping and the synthesis, together what the generator learns.

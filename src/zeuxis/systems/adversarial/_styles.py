@@ -13,6 +13,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.errors import Unsupported, UsageError, lookup
@@ -71,6 +72,7 @@ class StyleGame(System):
         self.path_weight, self.path_every = path_weight, path_every if path_weight else 0
         self.labelled = condition == "label"
         synthesis = StyleSynthesis(self.shape, width, channel_base=channel_base, channel_max=channel_max, clamp=clamp)
+        self.style_layers = synthesis.layers
         self.generator = StyleGenerator(StyleMapping(nz, width, layers=mapping, classes=known), synthesis, width)
         self.discriminator = StyleDiscriminator(
             self.shape,
@@ -173,12 +175,19 @@ class StyleGame(System):
         return label.to(self.device)
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        settings = self.settings(how)
-        z = rng.normal(len(rng), self.nz, device=self.device)
-        codes = self.styles(z, self._label(condition), settings.truncation)
-        noise = rng if settings.noise == "random" else settings.noise
+        codes, chosen = self.draw_latents(condition, rng, how), self.settings(how).noise
+        noise = rng if chosen == "random" else chosen
         image: Tensor = self.generator.synthesis(codes, noise)
         return image.clamp(-1, 1)
+
+    def draw_latents(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        """The codes ``(B, L, W)`` that a sample's layers are given; ``truncation`` draws them to their mean."""
+        z = rng.normal(len(rng), self.nz, device=self.device)
+        return self.styles(z, self._label(condition), self.settings(how).truncation)
+
+    def latent_weights(self) -> Tensor:
+        """The affine maps from code to styles of each layer, ``(L, M, W)``; those of fewer channels end in zeros."""
+        return pad_sequence(self.generator.synthesis.affine_weights(), batch_first=True)
 
     def styles(self, z: Tensor, label: Tensor | None = None, truncation: float = 1.0) -> Tensor:
         """The codes ``(B, L, W)`` of latents ``(B, nz)``, one a layer, all alike, drawn towards their mean."""
