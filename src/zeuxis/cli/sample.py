@@ -69,6 +69,14 @@ def sample(
         str | None,
         typer.Option("--with", metavar="CONTROLNET", help="A file or a folder of one, which follows --control."),
     ] = None,
+    direction: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--direction",
+            metavar="FILE[:NAME][*STRENGTH]",
+            help="Move the latents along one of zeuxis directions, by so many deviations; repeat for several.",
+        ),
+    ] = None,
     out: Out = None,
     sheet: Annotated[bool, typer.Option("--sheet/--no-sheet", help="Also all of them on one page.")] = True,
     replay: Annotated[
@@ -104,7 +112,12 @@ def sample(
     drawn = found.at(parse_size(size))
     for line in said_before(drawn, n, how, batch, conditions):
         note(line)
-    made = drawn.sample(n, seed, knobs=how, batch=batch, **conditions)
+    if direction:
+        from zeuxis.api.directions import moved
+
+        made = moved(drawn, n, seed, direction, how, **conditions)
+    else:
+        made = drawn.sample(n, seed, knobs=how, batch=batch, **conditions)
     files = made.save(target, add=True)
     page = None
     if sheet and len(made) > 1:
