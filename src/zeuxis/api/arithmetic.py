@@ -1,9 +1,9 @@
 """Arithmetic of mean latents: "smile=smiling,beard=no - beard=no + beard=yes".
 
 Radford, Metz & Chintala 2015 (arXiv:1511.06434), section 6.3.2: the mean latent of some pictures that show a thing,
-minus that of some that do not, is what makes the thing; three or so for each were enough there, here it is hundreds. What
-a latent shows is known of the pictures that it was encoded from, is what it was drawn under, or is read off its picture
-by the shipped judge of the data.
+minus that of some that do not, is what makes the thing; there three or so for each were enough, here it is hundreds.
+What a latent shows is known of the pictures that it was encoded from, is what it was drawn under, or is read off its
+picture by the shipped judge of the data.
 """
 
 from __future__ import annotations

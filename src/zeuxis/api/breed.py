@@ -137,9 +137,7 @@ def _adopted(known: Latents, other: Latents, shown: Sequence[int | None]) -> int
         raise DataError("this is the record of a sheet: pick pictures by their numbers")
     places: list[int] = []
     for step in other.steps:
-        values = {name: getattr(step, name) for name in step.__dataclass_fields__}
-        values |= {name: places[values[name]] for name in step.made_of}
-        places.append(known.add(type(step)(**values)))
+        places.append(known.add(step.at(places)))
     return places[shown[0]]
 
 

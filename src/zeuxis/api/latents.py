@@ -12,7 +12,7 @@ import binascii
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -56,6 +56,10 @@ class Step(ABC):
     @property
     def parents(self) -> tuple[int, ...]:
         return tuple(getattr(self, field) for field in self.made_of)
+
+    def at(self, places: Sequence[int] | Mapping[int, int]) -> Step:
+        """The same step where what it is made of has other ``places``."""
+        return replace(self, **{field: places[getattr(self, field)] for field in self.made_of})
 
     def plain(self) -> dict[str, Any]:
         """As a record has it."""
@@ -276,10 +280,7 @@ class Latents:
         used = sorted({k for place in places if place is not None for k in lineage(self.steps, place)})
         kept = used if kept is None else kept
         new = {old: k for k, old in enumerate(kept)}
-        steps = []
-        for old in kept:
-            plain = self.steps[old].plain()
-            steps.append({**plain, **{f: new[plain[f]] for f in self.steps[old].made_of}})
+        steps = [self.steps[old].at(new).plain() for old in kept]
         shown = [None if place is None else new[place] for place in places]
         seeds = [step.seed for k in kept if isinstance(step := self.steps[k], Drawn)]
         made = self.model.decoded_record(seeds[0] if seeds else 0)
@@ -353,9 +354,7 @@ def read_steps(model: Model, made: Mapping[str, Any]) -> tuple[Latents, list[int
     places: list[int] = []
     for k, plain in enumerate(steps):
         step = _read(plain, k)
-        renamed = {f.name: getattr(step, f.name) for f in fields(step)}
-        renamed |= {field: places[getattr(step, field)] for field in step.made_of}
-        places.append(known.add(type(step)(**renamed)))
+        places.append(known.add(step.at(places)))
     if any(k is not None and (type(k) is not int or not 0 <= k < len(places)) for k in shown):
         raise DataError("this record is damaged: it shows a latent that no step makes")
     return known, [None if k is None else places[k] for k in shown]

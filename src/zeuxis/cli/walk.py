@@ -47,7 +47,7 @@ def walk(
         Literal["auto", "linear", "spherical"],
         typer.Option("--path", help="auto: spherical between normal latents, straight between style codes."),
     ] = "auto",
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Pictures from each to before the next.")] = 8,
+    frames: Annotated[int, typer.Option("--frames", min=1, help="Pictures from each to before the next.")] = 8,
     loop: Annotated[bool, typer.Option("--loop", help="Go on from the last to the first, without an end.")] = False,
     milliseconds: Annotated[
         int, typer.Option("--milliseconds", min=10, help="How long a frame of a moving picture stays.")
@@ -77,7 +77,7 @@ def walk(
             pictures=picture or (),
             latents=latents,
             path=path,
-            steps=steps,
+            steps=frames,
             loop=loop,
             how=how,
             out=target,
