@@ -16,7 +16,7 @@ from zeuxis.knobs import Sampling
 
 
 @dataclass(frozen=True)
-class Mixture:
+class StyleGrid:
     """A grid of places of ``known``, row by row with the sources around it; the corner is empty."""
 
     known: Latents
@@ -43,7 +43,7 @@ def mix(
     how: Sampling = Sampling(),
     report: Report = lambda message, fraction: None,
     **asked: Any,
-) -> Mixture:
+) -> StyleGrid:
     """Every picture of the seeds ``rows`` with the styles of every one of ``columns`` in ``layers``: "coarse",
     "middle", "fine" or "2-5".
 
@@ -58,4 +58,4 @@ def mix(
     for k, a in enumerate(left):
         report(f"row {k + 1} of {len(left)}", k / len(left))
         grid += [a, *(known.add(Mixed(a, b, chosen.start, chosen.stop)) for b in top)]
-    return Mixture(known, tuple(grid), len(top) + 1, chosen)
+    return StyleGrid(known, tuple(grid), len(top) + 1, chosen)

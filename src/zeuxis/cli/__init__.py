@@ -20,6 +20,7 @@ from zeuxis.cli import (
     data,
     decode,
     demo,
+    diagnose,
     directions,
     doctor,
     encode,
@@ -94,6 +95,7 @@ app.command("evaluate", cls=PlainCommand, rich_help_panel=PROVE)(evaluate.evalua
 app.command("reproduce", cls=PlainCommand, rich_help_panel=PROVE)(reproduce.reproduce)
 app.command("compare", cls=PlainCommand, rich_help_panel=PROVE)(compare.compare)
 app.command("sweep", cls=PlainCommand, rich_help_panel=PROVE)(sweep.sweep)
+app.command("diagnose", cls=PlainCommand, rich_help_panel=PROVE)(diagnose.diagnose)
 app.command("neighbours", cls=PlainCommand, rich_help_panel=PROVE)(neighbours.neighbours)
 app.command("test-system", cls=PlainCommand, rich_help_panel=PROVE)(test_system.test_system)
 app.command("pull", cls=PlainCommand, rich_help_panel=TOOLS)(pull.pull)
