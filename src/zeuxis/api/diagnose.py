@@ -44,13 +44,14 @@ BANK = 5000  # training pictures that copies are looked for in
 MODES_FOUND = 0.9  # of those that there are
 CLASSES_MISSED = 0.3  # a share of the classes
 SPREAD, REPEATS = 0.4, 0.25  # of the data's deviation, and of its distance from picture to picture
+FEW = 30  # held-out pictures below which nothing is said of how pictures spread
 COPIES = 0.2  # a share of the pictures drawn, beyond that of held-out ones
 NARROW = 0.1  # of [-1, 1] that pictures fill
 SATURATED = 0.5  # of the values, beyond the data's, that lie at an end of the range
 WON = 0.9  # of the critic's verdicts, real less fake, where it tells all
 WEAK = 0.02  # of the largest gradient that the generator had
 GROWN, LARGE = 20.0, 20.0  # times that a loss grew, and to at least what
-STILL_MOVING = 0.6  # of the spread, that pictures of the same latents change in a 32nd of the training
+STILL_MOVING = 0.5  # of the data's deviation, that pictures of the same latents change in a 32nd of the training
 INITIAL = 0.05  # of the average, that is still the initial weights
 LOST = 0.5  # of what was learnt
 GENERATORS = frozenset({"generator", "decoder"})  # what players are called that make pictures
@@ -110,15 +111,13 @@ class Symptoms:
 
     @cached_property
     def drawn(self) -> tuple[Tensor, Tensor] | None:
-        """Pictures made and held-out ones under the same conditions, ``(N, C, H, W)`` each; None where none are made.
-
-        Of a generator without knobs its latents are decoded as they are, without what rounding to [-1, 1] hides.
-        """
+        """Pictures made ``(M, C, H, W)`` and held-out ones ``(N, C, H, W)``, under their conditions where it obeys
+        some; None where none are made."""
         if self.model is None or self.unseen is None or "sample" not in self.model.verbs:
             return None
         examples = held_out(self.unseen, self.samples)
-        made = self.model.draw(examples.condition, range(len(examples)), self.how)
-        return made, examples.image
+        n = len(examples) if self.model.system.conditions else self.samples  # as many as there are conditions
+        return self.model.draw(examples.condition, range(n), self.how), examples.image
 
     @cached_property
     def training(self) -> Tensor | None:
@@ -138,6 +137,8 @@ class Symptoms:
     def support(self) -> Support | None:
         """Precision and recall in the features of the data."""
         if self.drawn is None or self.model is None or self.source is None or self.modes is not None:
+            return None
+        if min(map(len, self.drawn)) < FEW:
             return None
         space = features_of(self.source.name, shape=tuple(self.model.system.shape), device=self.model.device)
         made, real = (space.of(image).cpu() for image in self.drawn)
@@ -244,6 +245,8 @@ def mode_collapse(s: Symptoms) -> Finding | None:
             return Finding("mode collapse", shown, mend)
         return None
     made, real = (thumbnails(image) for image in s.drawn)
+    if len(real) < FEW:
+        return None
     spread = _spread(made) / max(_spread(real), 1e-12)
     apart = [float(nearest(x, x, 1, skip_self=True)[0].median()) for x in (made, real)]
     repeats = apart[0] / max(apart[1], 1e-12)
@@ -294,7 +297,9 @@ def memorising(s: Symptoms) -> Finding | None:
     if s.drawn is None or s.training is None or s.modes is not None or len(s.training) < 3:
         return None
     bank = thumbnails(s.training)
-    made, real = (memorised(thumbnails(image), bank) for image in s.drawn)
+    made, unseen = memorised(thumbnails(s.drawn[0]), bank), thumbnails(s.drawn[1])
+    unseen = unseen[nearest(unseen, bank, 1)[0][:, 0] > 0]  # of data too few to set any apart they are the same
+    real = memorised(unseen, bank) if len(unseen) else 0.0
     s.note(copies=made, copies_in_held_out=real)
     if made - real <= COPIES:
         return None
@@ -381,9 +386,11 @@ def not_converging(s: Symptoms) -> Finding | None:
                 "bound the critic (a gradient penalty: wgan-gp, r3gan; R1 in stylegan2; players.critic.bound in wgan), "
                 "and lower the rates",
             )
-    change = s.series(f"{MADE}change")
-    if len(change) < 12:
+    seen = [entry for entry in s.log if f"{MADE}change" in entry]
+    if len(seen) < 12 or s.training is None:
         return None
+    unit = _spread(s.training.flatten(1))
+    change = [entry[f"{MADE}change"] * entry[f"{MADE}spread"] / max(unit, 1e-12) for entry in seen]
     moving = statistics.median(change[-len(change) // 3 :])
     s.note(still_moving=moving)
     if moving < STILL_MOVING or not _constant_rate(s):
@@ -391,7 +398,7 @@ def not_converging(s: Symptoms) -> Finding | None:
     return Finding(
         "non-convergence",
         f"orbiting: in each 32nd of the training, to the end, pictures of the same latents changed by {moving:.2f} of "
-        "what pictures differ by",
+        "the deviation of the data's",
         "take momentum away (betas = [0.0, 0.9]), lower the rates or let them fall (decay = 'linear'), add a penalty "
         "(r3gan, wgan-gp), and draw from an average (train.ema = 0.999)",
     )
