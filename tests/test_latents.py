@@ -27,7 +27,7 @@ from zeuxis.catalog.build import build
 from zeuxis.editing.breeding import crossed, pairings
 from zeuxis.editing.directions import in_closed_form, principal
 from zeuxis.editing.paths import between, stops
-from zeuxis.editing.space import LatentSpace
+from zeuxis.editing.space import DecodedSpace
 from zeuxis.editing.styles import layers_of, mixed
 from zeuxis.errors import DataError, UnknownName, Unsupported, UsageError, WeightsError
 from zeuxis.provenance.record import read_record
@@ -111,10 +111,10 @@ def test_layers_by_name_and_number() -> None:
 def test_a_child_has_all_its_numbers_from_its_parents_and_one_class() -> None:
     a, b = torch.zeros(40), torch.ones(40)
     a[-2:], b[-2:] = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
-    children = [crossed(a, b, LatentSpace("toy", (40,), told=2), Stream(k)) for k in range(8)]
+    children = [crossed(a, b, DecodedSpace("toy", (40,), told=2), Stream(k)) for k in range(8)]
     assert {tuple(child[-2:].tolist()) for child in children} == {(1.0, 0.0), (0.0, 1.0)}
     assert all(5 < int(child[:-2].sum()) < 33 for child in children)
-    layered = crossed(torch.zeros(6, 3), torch.ones(6, 3), LatentSpace("toy", (6, 3), layers=6), Stream(1))
+    layered = crossed(torch.zeros(6, 3), torch.ones(6, 3), DecodedSpace("toy", (6, 3), layers=6), Stream(1))
     assert {tuple(row) for row in layered.tolist()} == {(0.0, 0.0, 0.0), (1.0, 1.0, 1.0)}
     assert all(pair.first != pair.second for pair in pairings(3, 9, 0))
     with pytest.raises(UsageError, match="nobody was picked"):

@@ -69,7 +69,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Diagnosis:
+class RunDiagnosis:
     """What was found, what was looked at, and the figures, found or not."""
 
     run: str
@@ -153,7 +153,7 @@ def diagnose(
     how: Sampling = Sampling(),
     device: str = "cpu",
     report: Report = lambda message, fraction: None,
-) -> Diagnosis:
+) -> RunDiagnosis:
     """Look for the usual failures in the run (or the model) called ``name``.
 
     Raises UsageError where there is neither a log nor a model.
@@ -183,7 +183,7 @@ def diagnose(
         found = check(known)
         if found is not None:
             findings.append(found)
-    return Diagnosis(str(name), tuple(findings), tuple(looked), known.figures)
+    return RunDiagnosis(str(name), tuple(findings), tuple(looked), known.figures)
 
 
 def _opened(model: Model | None, recipe: Recipe | None, data: str | Data | None) -> tuple[Source | None, Source | None]:

@@ -28,7 +28,7 @@ from zeuxis.api.pictures import Pictures, sheet, to_pil
 from zeuxis.batch import to_float
 from zeuxis.editing.breeding import crossed
 from zeuxis.editing.paths import PATHS, PathName, between
-from zeuxis.editing.space import LatentSpace, must_be_continuous
+from zeuxis.editing.space import DecodedSpace, must_be_continuous
 from zeuxis.editing.styles import mixed
 from zeuxis.errors import DataError, Unsupported, UsageError
 from zeuxis.knobs import Sampling, Value
@@ -129,7 +129,7 @@ class Between(Step):
 
 
 @dataclass(frozen=True)
-class Mixed(Step):
+class MixedLayers(Step):
     """The style codes of ``first``, in the layers from ``start`` to before ``stop`` those of ``second``."""
 
     name: ClassVar[str] = "mixed"
@@ -180,7 +180,7 @@ class Crossed(Step):
         return crossed(a, b, known.space, Stream(self.seed, "cross"))
 
 
-STEPS: Mapping[str, type[Step]] = {step.name: step for step in (Drawn, Held, Between, Mixed, Moved, Crossed)}
+STEPS: Mapping[str, type[Step]] = {step.name: step for step in (Drawn, Held, Between, MixedLayers, Moved, Crossed)}
 
 
 class Latents:
@@ -195,14 +195,14 @@ class Latents:
         self._images: dict[int, Tensor] = {}
 
     @cached_property
-    def space(self) -> LatentSpace:
+    def space(self) -> DecodedSpace:
         """The space that the model's latents lie in."""
         model = self.model
         if "draw_latents" in model.verbs:
             latent = model.draw_latents(model.condition(1), [0])[0]
         else:
             latent = model.encode(torch.zeros(1, *model.system.shape))[0]
-        return LatentSpace.of(model.name, model.system, latent)
+        return DecodedSpace.of(model.name, model.system, latent)
 
     @property
     def path(self) -> PathName:

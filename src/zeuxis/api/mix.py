@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zeuxis.api.latents import Latents, Mixed
+from zeuxis.api.latents import Latents, MixedLayers
 from zeuxis.api.model import Model
 from zeuxis.api.pictures import Pictures
 from zeuxis.api.reporting import Report
@@ -57,5 +57,5 @@ def mix(
     grid: list[int | None] = [None, *top]
     for k, a in enumerate(left):
         report(f"row {k + 1} of {len(left)}", k / len(left))
-        grid += [a, *(known.add(Mixed(a, b, chosen.start, chosen.stop)) for b in top)]
+        grid += [a, *(known.add(MixedLayers(a, b, chosen.start, chosen.stop)) for b in top)]
     return StyleGrid(known, tuple(grid), len(top) + 1, chosen)

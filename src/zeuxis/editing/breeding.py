@@ -15,12 +15,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from zeuxis.editing.space import LatentSpace
+from zeuxis.editing.space import DecodedSpace
 from zeuxis.errors import UsageError
 from zeuxis.rng import Stream
 
 
-def crossed(a: Tensor, b: Tensor, space: LatentSpace, rng: Stream) -> Tensor:
+def crossed(a: Tensor, b: Tensor, space: DecodedSpace, rng: Stream) -> Tensor:
     """A latent whose numbers, or whose style codes layer by layer, come from one of two parents each.
 
     What it was told comes from one parent whole: a class is no sum of two.

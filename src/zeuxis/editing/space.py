@@ -15,7 +15,7 @@ from zeuxis.verbs import Verbs
 
 
 @dataclass(frozen=True)
-class LatentSpace:
+class DecodedSpace:
     """``layers`` are those of style codes (0 where there are none), ``told`` how many of the last numbers of a latent
     are what it was told, such as its class; ``owner`` names the model in errors."""
 
@@ -25,7 +25,7 @@ class LatentSpace:
     told: int = 0
 
     @classmethod
-    def of(cls, owner: str, system: Verbs, latent: Tensor) -> LatentSpace:
+    def of(cls, owner: str, system: Verbs, latent: Tensor) -> DecodedSpace:
         """The space of ``latent``, one that ``system`` decodes."""
         return cls(owner, tuple(latent.shape), system.style_layers, system.told_in_latent)
 
