@@ -43,7 +43,7 @@ def divided() -> Data:
 
 def few() -> Data:
     """As many digits as can be learnt by heart."""
-    image = open_source("digits", 8).batch(torch.arange(24)).image
+    image = open_source("digits", 8).batch(torch.arange(15)).image
     return data_of(((image[:, 0] + 1) * 127.5).numpy().astype(np.uint8))
 
 
@@ -82,7 +82,7 @@ PLANTS = (
           {**SMALL, "players.critic.bound": 1e9, "players.critic.lr": 2e-3}, cure="digits, wgan-gp"),
     Plant("ring, momentum", "non-convergence", "gan-ring", 1000,
           {**POINTS, **both(lr=3e-3, betas=[0.9, 0.9])}, cure="ring"),
-    Plant("24 digits, flow matching", "memorising", "digits", 500, {**POINTS, "model.condition": "none"}, few,
+    Plant("12 digits, flow matching", "memorising", "digits", 1200, {**POINTS, "model.condition": "none"}, few,
           cure="digits, flow matching"),
     Plant("digits over 255", "wrong value range", "vae", 200, {k: v for k, v in VAE.items() if k != "data"},
           divided, cure="digits, vae"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from zeuxis.api import breed as breeding
-from zeuxis.api.arithmetic import parse
+from zeuxis.api.arithmetic import arithmetic, parse
 from zeuxis.api.directions import Directions, find, moved
 from zeuxis.api.latents import Crossed, Drawn, Latents, Moved, lineage, made_again, read_steps
 from zeuxis.api.mix import mix
@@ -24,6 +25,7 @@ from zeuxis.api.replay import replay
 from zeuxis.api.walk import numbers, walk
 from zeuxis.batch import Shape
 from zeuxis.catalog.build import build
+from zeuxis.data.library import open_source
 from zeuxis.editing.breeding import crossed, pairings
 from zeuxis.editing.directions import in_closed_form, principal
 from zeuxis.editing.paths import between, stops
@@ -38,8 +40,17 @@ from zeuxis.training.checkpoint import write_model
 TINY = {"nz": 8, "width": 8, "mapping": 2, "channel_base": 64, "channel_max": 8}
 
 
-def model_in(folder: Path, system: str, shape: Shape, settings: dict[str, object], seed: int = 0) -> Model:
-    write_model(folder / "model", build(system, DataSpec(shape=shape), settings, seed).eval(), {"data": "toy"})
+def model_in(
+    folder: Path,
+    system: str,
+    shape: Shape,
+    settings: dict[str, object],
+    data: str = "toy",
+    like: DataSpec | None = None,
+) -> Model:
+    """A model that has learnt nothing, of data ``like`` those."""
+    spec = DataSpec(shape=shape) if like is None else replace(like, shape=shape)
+    write_model(folder / "model", build(system, spec, settings, 0).eval(), {"data": data})
     return load(folder)
 
 
@@ -228,6 +239,35 @@ def test_arithmetic_of_means(command: Command, tmp_path: Path) -> None:
     assert latent[-10:].tolist() == pytest.approx([0, 0, 0, 0, 0, 1, 0, -1, 0, 1])  # the classes add up too
     code, _, error = command("directions", "cvae", "--sum", "label=Coat - label=hat")
     assert code == 2 and "hat" in error
+
+
+def test_arithmetic_of_factors(plain: Model, tmp_path: Path) -> None:
+    faces = open_source("faces", 8)
+    batch = faces.batch(torch.arange(300))
+    pca = build("pca", faces.spec, {"components": 8})
+    pca.fit([batch])
+    write_model(tmp_path / "model", pca.eval(), {"data": "faces"})
+    model = load(tmp_path)
+    found = arithmetic(model, "hat=yes - hat=no", samples=150)
+    chosen = faces.batch(Stream(0, "arithmetic").permutation(len(faces))[:150])
+    codes, factors = model.encode(chosen.image), chosen.condition.factors
+    assert factors is not None
+    hats = factors[:, [name for name, _ in faces.spec.factors].index("hat")] == 1
+    assert found.counts == (int(hats.sum()), int((~hats).sum())) and found.total.kind == "directions"
+    assert torch.allclose(found.total.vectors[0], codes[hats].mean(0) - codes[~hats].mean(0), atol=1e-5)
+    with pytest.raises(UnknownName, match="smile"):
+        arithmetic(model, "smiles=sad")
+    with pytest.raises(UnknownName, match="value of hat"):
+        arithmetic(model, "hat=maybe")
+    with pytest.raises(UsageError, match="a mean needs 5"):
+        arithmetic(model, "hat=yes,age=old,smile=sad,pose=left,hair_style=curly", samples=60)
+    noise = model_in(
+        tmp_path / "noise", "ns-gan", Shape(3, 64, 64), {"nz": 4, "width": 2}, data="faces", like=faces.spec
+    )
+    with pytest.raises(UsageError, match="recognises none of 6 pictures"):
+        arithmetic(noise, "hat=yes - hat=no", samples=6)
+    with pytest.raises(UnknownName, match="factor"):
+        arithmetic(plain, "hat=yes - hat=no")
 
 
 def test_breeding_keeps_the_lineage(plain: Model, tmp_path: Path) -> None:

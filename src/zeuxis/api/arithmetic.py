@@ -154,6 +154,10 @@ def _shown(known: Latents, data: str, samples: int, seed: int, report: Report) -
             knows = "in_distribution" in judge.verbs
             inside.append(judge.system.in_distribution(image).cpu() if knows else torch.ones(len(image)).bool())
     kept = torch.cat(inside)
+    if not kept.any():
+        raise UsageError(
+            f"'{judge.name}' recognises none of {samples} pictures that '{model.name}' draws: train it longer"
+        )
     return latents[kept], _columns(torch.cat(values)[kept], [name for name, _ in judge.spec.factors] or [LABEL])
 
 

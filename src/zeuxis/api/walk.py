@@ -87,8 +87,6 @@ def walk(
     ends += known.encode(pictures) if pictures else []
     ends += Directions.latents_of(latents, known) if latents is not None else []
     places = stops(len(ends), steps, loop)
-    if loop and len(ends) == 2 and path != "linear":
-        report("two ends: the loop goes there and back on one way", None)
     way = known.path if path == "auto" else path
     found = []
     for k, stop in enumerate(places):

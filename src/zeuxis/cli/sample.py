@@ -115,6 +115,8 @@ def sample(
     if direction:
         from zeuxis.api.directions import moved
 
+        if batch is not None:
+            raise UsageError(f"--batch {batch}: pictures moved along a direction are decoded one by one; leave it out")
         made = moved(drawn, n, seed, direction, how, **conditions)
     else:
         made = drawn.sample(n, seed, knobs=how, batch=batch, **conditions)
