@@ -235,6 +235,7 @@ def test_arithmetic_of_means(command: Command, tmp_path: Path) -> None:
         "directions", "cvae", "--sum", "label=9 - label=7 + label=5", "--samples", 200, "--out", out, "--json"
     )
     assert code == 0 and json.loads(said)["kind"] == "latents"
+    assert json.loads(command("info", out, "--json")[1])["found"]["sum"] == "label=9 - label=7 + label=5"
     (latent,) = load_file(out)["latents"]
     assert latent[-10:].tolist() == pytest.approx([0, 0, 0, 0, 0, 1, 0, -1, 0, 1])  # the classes add up too
     code, _, error = command("directions", "cvae", "--sum", "label=Coat - label=hat")

@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from zeuxis.api.card_file import KEY, read_card_file
 from zeuxis.api.latents import Latents, Moved
 from zeuxis.api.model import Model
 from zeuxis.api.pictures import Pictures
@@ -31,16 +30,15 @@ from zeuxis.editing.styles import layers_of
 from zeuxis.errors import DataError, UnknownName, Unsupported, UsageError, WeightsError
 from zeuxis.escaping import json_text
 from zeuxis.fetching import named_by
-from zeuxis.files import read_bytes
 from zeuxis.knobs import Sampling
 from zeuxis.provenance.record import versions, write_whole
 from zeuxis.rng import Stream
 
 SUFFIX = ".safetensors"
-KEY, FORMAT = "zeuxis", 1
+FORMAT = 1
 Kind = Literal["directions", "latents"]
 KINDS: tuple[Kind, ...] = ("directions", "latents")
-MOST_BYTES, MOST_NUMBERS = 256 << 20, 4096  # of a file; of a latent whose principal directions are found
+MOST_NUMBERS = 4096  # of a latent whose principal directions are found
 STRENGTHS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)  # on a sheet
 METHODS = ("sefa", "pca")
 CHUNK = 64
@@ -81,30 +79,8 @@ class Directions:
 
     @classmethod
     def read(cls, path: Path, model: Model) -> Directions:
-        """What :meth:`save` wrote, for ``model``.
-
-        Raises:
-            UsageError: no such file, or one of another kind.
-            DataError: damaged.
-            WeightsError: found on another generator.
-        """
-        try:
-            content = read_bytes(path, MOST_BYTES)
-        except OSError as error:
-            raise UsageError(f"cannot read {path}: {error.strerror}: give a file of zeuxis directions") from None
-        try:
-            tensors = load_tensors(content)
-            metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__", {})
-        except (ValueError, RecursionError, SafetensorError) as error:
-            raise DataError(f"{path} cannot be read as safetensors ({error}): find the directions again") from None
-        if KEY not in metadata or len(tensors) != 1 or not set(tensors) <= set(KINDS):
-            raise UsageError(f"{path} holds neither directions nor latents: write one with zeuxis directions MODEL")
-        ((kind, kept),) = tensors.items()
-        try:
-            found = _checked(json.loads(metadata[KEY]), kind, kept)
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            why = f"'{error.args[0]}' is missing" if isinstance(error, KeyError) else str(error)
-            raise DataError(f"{path} is damaged: {why}; find the directions again") from None
+        """What :meth:`save` wrote, for ``model``; WeightsError where it was found on another generator."""
+        found = cls.open(path)
         if found.weights_sha256 != model.weights_sha256:
             raise WeightsError(
                 f"{path} was found on the weights {found.weights_sha256[:16]} of '{found.model}', and '{model.name}' "
@@ -112,6 +88,24 @@ class Directions:
                 f"(zeuxis directions {model.name}), or give that one"
             )
         return found
+
+    @classmethod
+    def open(cls, path: Path) -> Directions:
+        """What :meth:`save` wrote, for whatever model.
+
+        Raises:
+            UsageError: no such file, or one of another kind.
+            DataError: damaged.
+        """
+        tensors, card = read_card_file(path, "find the directions again")
+        if card is None or len(tensors) != 1 or not set(tensors) <= set(KINDS):
+            raise UsageError(f"{path} holds neither directions nor latents: write one with zeuxis directions MODEL")
+        ((kind, kept),) = tensors.items()
+        try:
+            return _checked(json.loads(card), kind, kept)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            why = f"'{error.args[0]}' is missing" if isinstance(error, KeyError) else str(error)
+            raise DataError(f"{path} is damaged: {why}; find the directions again") from None
 
     @classmethod
     def latents_of(cls, path: Path, known: Latents) -> list[int]:
