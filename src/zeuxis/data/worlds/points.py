@@ -17,22 +17,22 @@ from zeuxis.batch import Batch, Condition
 from zeuxis.counter import uniforms
 from zeuxis.data.worlds.world import SPLITS, World
 from zeuxis.errors import UnknownName, Unsupported
-from zeuxis.rng import derive_seed
+from zeuxis.rng import Device, derive_seed
 from zeuxis.spec import DataSpec, Shape
 
 RADIUS, SPACING, STD = 0.7, 0.4, 0.02
 POINT = Shape(2, 1, 1)
 
 
-def ring() -> Tensor:
+def ring(device: Device = "cpu") -> Tensor:
     """The eight centres ``(8, 2)``."""
-    angle = torch.arange(8) * (2 * math.pi / 8)
+    angle = torch.arange(8, device=device) * (2 * math.pi / 8)
     return RADIUS * torch.stack([angle.cos(), angle.sin()], 1)
 
 
-def grid() -> Tensor:
+def grid(device: Device = "cpu") -> Tensor:
     """The 25 centres ``(25, 2)``."""
-    line = SPACING * (torch.arange(5) - 2).float()
+    line = SPACING * (torch.arange(5, device=device) - 2).float()
     return torch.cartesian_prod(line, line)
 
 
@@ -52,11 +52,6 @@ class Points(World):
         self.spec, self.length = self.natural, length
         self.key = derive_seed(0, self.name, split)
 
-    @property
-    def centres(self) -> Tensor:
-        """``(K, 2)``."""
-        return CENTRES[self.name]()
-
     def batch(self, index: Tensor) -> Batch:
         """The examples ``index`` (B,) int64."""
         u = uniforms(self.key, self.checked(index), 3)
@@ -64,7 +59,7 @@ class Points(World):
         distance = (-2 * torch.log1p(-u[:, 1])).sqrt()  # Box and Muller 1958
         angle = 2 * math.pi * u[:, 2]
         around = distance[:, None] * torch.stack([angle.cos(), angle.sin()], 1)
-        point = self.centres.to(index.device)[label] + STD * around
+        point = CENTRES[self.name](index.device)[label] + STD * around
         return Batch(point[:, :, None, None].float().clamp(-1, 1), Condition(label=label), index)
 
 
