@@ -28,6 +28,7 @@ from zeuxis.data.formats import read_cifar10_tar, read_idx
 from zeuxis.data.library import WORLDS, open_source
 from zeuxis.data.source import AS_TENSOR, CONDITION_FIELDS, TEXTS, ArraySource, vocabulary
 from zeuxis.data.split import carve
+from zeuxis.data.worlds.points import CENTRES
 from zeuxis.errors import DataError, UnknownName, UsageError
 from zeuxis.files import file_hash
 from zeuxis.nn.text import WordTokeniser
@@ -298,9 +299,10 @@ def test_which_provide_what() -> None:
 
 @pytest.mark.parametrize("name", sorted(WORLDS))
 def test_worlds_open_by_name_as_their_cards_say(name: str) -> None:
-    source, entry = open_source(name, size=16, split="val"), ENTRIES[name]
+    sides = ENTRIES[name].spec.shape[1:] if name in CENTRES else (16, 16)  # points have one size
+    source, entry = open_source(name, size=sides[0], split="val"), ENTRIES[name]
     assert source.spec.provides == set(entry.provides) and source.spec.class_names == entry.spec.class_names
-    assert source.spec.shape == (entry.spec.shape[0], 16, 16) and len(source) == entry.splits["val"]
+    assert source.spec.shape == (entry.spec.shape[0], *sides) and len(source) == entry.splits["val"]
     assert open_source(name).spec.shape == entry.spec.shape
 
 

@@ -24,7 +24,9 @@ MOST_STEPS = 8  # of those in which a picture is drawn that a sheet shows
 
 
 def to_pil(image: Tensor) -> Image.Image:
-    """One image ``(C, H, W)`` in [-1, 1], C 1, 3 or 4, as a Pillow image."""
+    """One image ``(C, H, W)`` in [-1, 1], C 1 to 4, as a Pillow image; two channels are red and green."""
+    if len(image) == 2:
+        image = torch.cat([image, torch.zeros_like(image[:1])])
     pixels = to_uint8(image).cpu().permute(1, 2, 0).numpy()  # (H, W, C)
     return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 

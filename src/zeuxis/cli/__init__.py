@@ -14,18 +14,23 @@ import typer
 from zeuxis.catalog.listing import entries
 from zeuxis.cli import (
     average,
+    breed,
     classify,
     compare,
     convert,
     data,
     decode,
     demo,
+    diagnose,
+    directions,
     doctor,
     encode,
     evaluate,
     export,
     info,
     listing,
+    mix,
+    neighbours,
     pull,
     reproduce,
     restore,
@@ -33,6 +38,7 @@ from zeuxis.cli import (
     sweep,
     test_system,
     train,
+    walk,
 )
 from zeuxis.cli.help import PlainCommand, PlainGroup
 from zeuxis.cli.machine import THREADS, prepared
@@ -82,11 +88,17 @@ app.command("restore", cls=PlainCommand, rich_help_panel=WORK)(restore.restore)
 app.command("encode", cls=PlainCommand, rich_help_panel=WORK)(encode.encode)
 app.command("decode", cls=PlainCommand, rich_help_panel=WORK)(decode.decode)
 app.command("classify", cls=PlainCommand, rich_help_panel=WORK)(classify.classify)
+app.command("walk", cls=PlainCommand, rich_help_panel=WORK)(walk.walk)
+app.command("mix", cls=PlainCommand, rich_help_panel=WORK)(mix.mix)
+app.command("directions", cls=PlainCommand, rich_help_panel=WORK)(directions.directions)
+app.command("breed", cls=PlainCommand, rich_help_panel=WORK)(breed.breed)
 app.command("average", cls=PlainCommand, rich_help_panel=WORK)(average.average)
 app.command("evaluate", cls=PlainCommand, rich_help_panel=PROVE)(evaluate.evaluate)
 app.command("reproduce", cls=PlainCommand, rich_help_panel=PROVE)(reproduce.reproduce)
 app.command("compare", cls=PlainCommand, rich_help_panel=PROVE)(compare.compare)
 app.command("sweep", cls=PlainCommand, rich_help_panel=PROVE)(sweep.sweep)
+app.command("diagnose", cls=PlainCommand, rich_help_panel=PROVE)(diagnose.diagnose)
+app.command("neighbours", cls=PlainCommand, rich_help_panel=PROVE)(neighbours.neighbours)
 app.command("test-system", cls=PlainCommand, rich_help_panel=PROVE)(test_system.test_system)
 app.command("pull", cls=PlainCommand, rich_help_panel=TOOLS)(pull.pull)
 app.command("export", cls=PlainCommand, rich_help_panel=TOOLS)(export.export)

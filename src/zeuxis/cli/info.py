@@ -28,7 +28,7 @@ def info(
     name: Annotated[
         str,
         typer.Argument(
-            help="A system, a recipe or its .toml, a shipped model, a run folder, a picture.png or its codes."
+            help="A system, recipe or its .toml, shipped model, run folder, picture.png or its codes, or directions."
         ),
     ],
     changes: Set = None,
@@ -70,9 +70,13 @@ def info(
     elif published(name):
         show_published(name, as_json)
     elif path.suffix == ".safetensors":
+        from zeuxis.api.card_file import read_card_file
         from zeuxis.api.code_file import described, read_codes
+        from zeuxis.api.directions import KINDS, Directions
 
-        show(plain(described(read_codes(path))), as_json)
+        tensors, _ = read_card_file(path, "make it anew")
+        facts = Directions.open(path).facts() if set(tensors) & set(KINDS) else described(read_codes(path))
+        show(plain(facts), as_json)
     elif name in entries():
         system(name, recipe, as_json)
     elif name in shipped() or (recipe is None and path.exists()):

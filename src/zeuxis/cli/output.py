@@ -11,6 +11,7 @@ import math
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,14 @@ def figures(title: str, columns: list[str], rows: list[list[str]]) -> None:
         parts[-1].append(k)
     for part in parts:
         table(title, [columns[k] for k in (0, *part)], [[row[k] for k in (0, *part)] for row in rows])
+
+
+def own_file(model: str, what: str, suffix: str = ".png") -> Path:
+    """A file of its own for the result of one command, ``samples/NAME-WHAT.png`` or the next name that is free."""
+    name = Path(model).resolve().name if Path(model).exists() else model
+    first = Path("samples") / f"{name}-{what}{suffix}"
+    others = (first.with_name(f"{name}-{what}-{k}{suffix}") for k in count(2))
+    return next(path for path in chain([first], others) if not path.exists() and not path.with_suffix(".png").exists())
 
 
 def duration(seconds: float) -> str:

@@ -71,6 +71,14 @@ def sample(
         str | None,
         typer.Option("--with", metavar="CONTROLNET", help="A file or a folder of one, which follows --control."),
     ] = None,
+    direction: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--direction",
+            metavar="FILE[:NAME][*STRENGTH]",
+            help="Move the latents along one of zeuxis directions, by so many deviations; repeat for several.",
+        ),
+    ] = None,
     out: Out = None,
     sheet: Annotated[bool, typer.Option("--sheet/--no-sheet", help="Also all of them on one page.")] = True,
     replay: Annotated[
@@ -108,7 +116,14 @@ def sample(
     drawn = found.at(parse_size(size))
     for line in said_before(drawn, n, how, batch, conditions):
         note(line)
-    made = drawn.sample(n, seed, knobs=how, batch=batch, **conditions)
+    if direction:
+        from zeuxis.api.directions import moved
+
+        if batch is not None:
+            raise UsageError(f"--batch {batch}: pictures moved along a direction are decoded one by one; leave it out")
+        made = moved(drawn, n, seed, direction, how, **conditions)
+    else:
+        made = drawn.sample(n, seed, knobs=how, batch=batch, **conditions)
     files = made.save(target, add=True)
     page = None
     if sheet and len(made) > 1:

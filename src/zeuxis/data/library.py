@@ -23,6 +23,7 @@ from zeuxis.data.worlds.motion import Motion, MotionClips
 from zeuxis.data.worlds.nature import Plants, Terrain
 from zeuxis.data.worlds.pairs import FacesPairs
 from zeuxis.data.worlds.phantoms import JointPhantoms, Phantoms
+from zeuxis.data.worlds.points import GridPoints, RingPoints
 from zeuxis.data.worlds.rich.sources import RichScenes, SceneEdits
 from zeuxis.data.worlds.rich.views import SceneDepth, SceneLight, SceneStyles
 from zeuxis.data.worlds.scenes import Scenes, UnpairedScenes
@@ -49,6 +50,8 @@ WORLDS: Mapping[str, Callable[[int, str], Source]] = {
     "terrain": Terrain,
     "phantoms": Phantoms,
     "phantoms-pd": JointPhantoms,
+    "ring": RingPoints,
+    "grid": GridPoints,
 }
 
 
@@ -71,7 +74,7 @@ def open_source(name: str | Path, size: Size | None = None, split: str = "train"
     chosen = parse_fit(fit) if isinstance(fit, str) else fit
     if split != "train":
         chosen = SQUARE
-    if size is not None and not in_bounds(size):
+    if size is not None and not in_bounds(size) and not _natural(str(name), size):
         raise UsageError(f"size {spell_size(size)}: pictures may have from {LEAST_SIDE} to {MOST_SIDE} pixels a side")
     text = str(name)
     if chosen.mixed and text in ENTRIES:
@@ -92,6 +95,11 @@ def open_source(name: str | Path, size: Size | None = None, split: str = "train"
             f"'{text}' is a file, and data is a folder of pictures or a dataset's name (zeuxis data lists them)"
         )
     raise UnknownName("dataset", text, ENTRIES, "(zeuxis data lists them)", "folder")
+
+
+def _natural(name: str, size: Size) -> bool:
+    """Whether that is the size that a world of points has."""
+    return name in WORLDS and height_width(size) == ENTRIES[name].spec.shape[1:]
 
 
 def _side(world: str, size: Size | None) -> int:

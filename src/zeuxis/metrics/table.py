@@ -289,6 +289,13 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             ("linear_probe_untrained",),
             lambda e: present(e.linear_probe_untrained).accuracy,
         ),
+        "train-on-synthetic": Metric(
+            "share of real pictures that a classifier predicts right which was trained on made ones alone",
+            "higher",
+            ("synthetic",),
+            lambda e: present(e.synthetic).alone,
+            parts=lambda e: present(e.synthetic).parts,
+        ),
         "zero-shot": Metric(
             "share of pictures to which the right one of several texts is nearest",
             "higher",

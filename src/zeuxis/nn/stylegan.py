@@ -103,3 +103,7 @@ class AdaptiveSynthesis(Synthesis):
         for k, block in enumerate(self.blocks[: math.ceil(level) + 1]):
             maps.append(block(maps[-1] if maps else None, codes[:, 2 * k : 2 * k + 2], noise))
         return faded_pixels(maps, self.pixels, level).float()
+
+    def affine_weights(self) -> list[Tensor]:
+        """The maps ``(M, W)`` from the code of each layer to its scale and shift, in order."""
+        return [layer.style.weight for layer in self.modules() if isinstance(layer, AdaptiveLayer)]

@@ -188,11 +188,19 @@ class StyleSynthesis(Synthesis):
         assert image is not None
         return image
 
+    def affine_weights(self) -> list[Tensor]:
+        """The maps ``(I, W)`` from the code of each layer to its styles, in order."""
+        return [layer.affine.weight for layer in self.modules() if isinstance(layer, StyleLayer)]
+
 
 class Layered(Protocol):
     """What draws pictures of codes ``(B, L, W)``, one for each of its layers."""
 
     layers: int  # L
+
+    def affine_weights(self) -> list[Tensor]:
+        """The maps ``(M, W)`` from the code of each layer to its styles, in order; M differs."""
+        ...
 
 
 S = TypeVar("S", bound=Layered)

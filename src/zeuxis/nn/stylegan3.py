@@ -173,3 +173,8 @@ class AliasFreeSynthesis(nn.Module):
         for layer, now in zip(self.convolutions, squares.mean(0), strict=True):
             assert isinstance(layer, AliasFreeLayer)
             layer.magnitude.copy_(now.lerp(layer.magnitude, decay))
+
+    def affine_weights(self) -> list[Tensor]:
+        """The maps ``(M, W)`` from the code of each layer to its styles, in order, the input's first."""
+        found = [each.affine for each in (self.input, *self.convolutions) if isinstance(each.affine, EqualLinear)]
+        return [affine.weight for affine in found]

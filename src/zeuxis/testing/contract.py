@@ -147,6 +147,19 @@ def encodings_keep_to_themselves(case: Case) -> None:
             require(made.shape == image.shape, f"decoded {tuple(made.shape)}, encoded {tuple(image.shape)}")
 
 
+def latents_are_decoded(case: Case) -> None:
+    """The latents that samples are drawn from do not depend on their company, and decode to pictures."""
+    system = case.fitted()
+    condition = case.batch(4).condition.only(system.conditions)
+    with torch.inference_mode():
+        together = system.draw_latents(condition, ImageRng.counting(7, 4))
+        alone = [system.draw_latents(condition[slice(k, k + 1)], ImageRng([7 + k])) for k in range(4)]
+        _keeps_to_itself("a latent", together, torch.cat(alone))
+        made = system.decode(together)
+    require(made.shape == (4, *system.shape), f"four latents are decoded to {tuple(made.shape)}")
+    require(torch.isfinite(made).all(), "what latents are decoded to is not finite")
+
+
 def likelihoods_prefer_data(case: Case) -> None:
     """Likelihoods are finite, one for each picture, and higher for the data than for noise."""
     system = case.fitted(rounds=40)
@@ -314,6 +327,7 @@ CHECKS = (
     Check("a denoiser runs from noise to data", denoiser_runs_from_noise_to_data, _verb("denoiser")),
     Check("the last step of drawing is the picture", last_step_is_the_picture, _verb("draw_steps")),
     Check("encodings do not depend on company", encodings_keep_to_themselves, _verb("encode")),
+    Check("latents are decoded", latents_are_decoded, _verb("draw_latents")),
     Check("likelihoods are finite and prefer data to noise", likelihoods_prefer_data, _verb("log_prob")),
     Check("a flow is inverted, its Jacobian as it says", flow_is_inverted, lambda case: case.flows),
     Check("saved is loaded, bit for bit", saved_is_loaded),

@@ -88,6 +88,7 @@ class AliasFreeGame(StyleGame):
             clamp=clamp,
         )
         self.generator = StyleGenerator(StyleMapping(nz, width, layers=mapping, classes=known), synthesis, width)
+        self.style_layers = synthesis.layers
 
     def players(self) -> tuple[Player, ...]:
         return (

@@ -65,6 +65,7 @@ class PathLengthGame(StyleGame):
         widths = {"channel_base": channel_base, "channel_max": channel_max}
         synthesis = StyleSynthesis(self.shape, width, input_maps=input_maps, clamp=clamp, **widths)
         self.generator = StyleGenerator(StyleMapping(nz, width, layers=mapping, classes=known), synthesis, width)
+        self.style_layers = synthesis.layers
         self.discriminator = StyleDiscriminator(
             self.shape,
             group=group,

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from zeuxis.batch import Batch, Condition
 from zeuxis.errors import Unsupported, lookup
@@ -78,9 +79,16 @@ class StyleSpace(System, ABC):
         return label.to(self.device)
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        settings = self.settings(how)
+        return self.drawn(self.draw_latents(condition, rng, how), rng, self.settings(how)).clamp(-1, 1)
+
+    def draw_latents(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        """The codes ``(B, L, W)`` that a sample's layers are given; ``truncation`` draws them to their mean."""
         z = rng.normal(len(rng), self.nz, device=self.device)
-        return self.drawn(self.styles(z, self._label(condition), settings.truncation), rng, settings).clamp(-1, 1)
+        return self.styles(z, self._label(condition), self.settings(how).truncation)
+
+    def latent_weights(self) -> Tensor:
+        """The affine maps from code to styles of each layer, ``(L, M, W)``; those of fewer channels end in zeros."""
+        return pad_sequence(self.generator.synthesis.affine_weights(), batch_first=True)
 
     def styles(self, z: Tensor, label: Tensor | None = None, truncation: float = 1.0) -> Tensor:
         """The codes ``(B, L, W)`` of latents ``(B, nz)``, one a layer, all alike, drawn towards their mean."""

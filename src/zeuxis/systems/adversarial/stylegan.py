@@ -60,7 +60,7 @@ class StyleGAN(StyleSpace):
         family="adversarial",
         year=2018,
         paper="1812.04948",
-        verbs={"sample", "decode"},
+        verbs={"sample", "decode", "draw_latents", "latent_weights"},
         knobs=(
             Knob("truncation", "float", "psi: the share of a code's distance from the mean code", 1.0, least=0, most=2),
             Knob("truncated", "int", "layers, from the coarsest, that truncation reaches", 8, least=0, most=64),
@@ -105,7 +105,7 @@ class StyleGAN(StyleSpace):
         self.growth = Growth.of(self.shape, start, grow)
         synthesis = AdaptiveSynthesis(self.shape, width, channel_base=channel_base, channel_max=channel_max)
         codes = StyleMapping(nz, width, layers=mapping, layer=partial(HeLinear, rate=MAPPING_RATE))
-        self.generator = StyleGenerator(codes, synthesis, width)
+        self.generator, self.style_layers = StyleGenerator(codes, synthesis, width), synthesis.layers
         self.discriminator = ProgressiveDiscriminator(
             self.shape, channel_base=channel_base, channel_max=channel_max, group=group, blur=True
         )
@@ -148,11 +148,11 @@ class StyleGAN(StyleSpace):
         self.generator.mean.copy_(turn.whole("code").mean(0).lerp(self.generator.mean, self.mean_decay))
         self.level.fill_(self.growth.level(turn.progress))
 
-    def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+    def draw_latents(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        """The codes ``(B, L, W)`` that a sample's layers are given; ``truncation`` draws the first to their mean."""
         settings = self.settings(how)
         codes = self.styles(rng.normal(len(rng), self.nz, device=self.device))
-        codes = self.generator.truncated(codes, settings.truncation, settings.truncated)
-        return self.drawn(codes, rng, settings).clamp(-1, 1)
+        return self.generator.truncated(codes, settings.truncation, settings.truncated)
 
     def drawn(self, codes: Tensor, rng: Rng, settings: SimpleNamespace) -> Tensor:
         return self._grown(codes, rng if settings.noise == "random" else settings.noise)

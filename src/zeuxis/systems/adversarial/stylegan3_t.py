@@ -48,7 +48,7 @@ class StyleGAN3T(AliasFreeGame):
         family="adversarial",
         year=2021,
         paper="2106.12423",
-        verbs={"sample", "decode"},
+        verbs={"sample", "decode", "draw_latents", "latent_weights"},
         accepts={"label"},
         knobs=(
             Knob("truncation", "float", "psi: the share of a code's distance from the mean code", 1.0, least=0, most=2),
