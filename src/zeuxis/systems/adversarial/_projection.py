@@ -103,14 +103,12 @@ class ProjectionGame(System):
         """
         return torch.cat([z, self.code(self.told(Condition(label), len(z)))], 1)
 
-    def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        z = self.settings(how).temperature * self.latent(rng, len(rng))
-        return self.drawn(z, condition)
+    def draw_latents(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        """What :meth:`coded` makes of z and the classes; ``temperature`` scales z."""
+        return self.coded(self.settings(how).temperature * self.latent(rng, len(rng)), condition.label)
 
-    def drawn(self, z: Tensor, condition: Condition) -> Tensor:
-        """Pictures of latents ``(B, nz)``."""
-        image: Tensor = self.generator(z, self.code(self.told(condition, len(z))))
-        return image
+    def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        return self.decode(self.draw_latents(condition, rng, how))
 
     def decode(self, latent: Tensor) -> Tensor:
         """Pictures ``(B, C, H, W)`` in [-1, 1] of what :meth:`coded` makes; without classes those are latents."""

@@ -56,7 +56,7 @@ class BigGAN(ProjectionGame):
         family="adversarial",
         year=2018,
         paper="1809.11096",
-        verbs={"sample", "decode"},
+        verbs={"sample", "decode", "draw_latents"},
         accepts={"label"},
         knobs=(
             Knob(
@@ -103,7 +103,7 @@ class BigGAN(ProjectionGame):
             rates=(lr_generator, lr_discriminator),
             betas=betas,
         )
-        self.orthogonal = orthogonal
+        self.orthogonal, self.told_in_latent = orthogonal, shared if self.classes else 0
         widths, at, known = [width * multiple for multiple in multiples], tuple(attention), self.classes
         self.generator: BigGANGenerator = BigGANGenerator(
             self.shape, nz=nz, classes=known, shared=shared, widths=widths, attention=at, deep=deep
@@ -125,8 +125,9 @@ class BigGAN(ProjectionGame):
     def code(self, y: Tensor) -> Tensor:
         return self.generator.code(y)
 
-    def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        return self.drawn(truncated(self.latent(rng, len(rng)), self.settings(how).truncation), condition)
+    def draw_latents(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        """What :meth:`coded` makes of z, cut off at ``truncation``, and the classes."""
+        return self.coded(truncated(self.latent(rng, len(rng)), self.settings(how).truncation), condition.label)
 
 
 def truncated(z: Tensor, threshold: float) -> Tensor:

@@ -48,7 +48,7 @@ class ProGAN(System):
         family="adversarial",
         year=2017,
         paper="1710.10196",
-        verbs={"sample", "decode"},
+        verbs={"sample", "decode", "draw_latents"},
         departures=(
             "The discriminator averages before the bias and the leaky ReLU, as the authors' program does; in the paper"
             " after them.",
@@ -128,9 +128,13 @@ class ProGAN(System):
         fake: Tensor = self.generator(turn.rng.normal(len(real), self.nz, device=real.device), level)
         return fake
 
-    def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+    def draw_latents(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        """z ``(B, nz)``."""
         self.settings(how)  # it has no knob
-        return self.decode(rng.normal(len(rng), self.nz, device=self.device))
+        return rng.normal(len(rng), self.nz, device=self.device)
+
+    def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        return self.decode(self.draw_latents(condition, rng, how))
 
     def decode(self, latent: Tensor) -> Tensor:
         """Pictures ``(B, C, H, W)`` in [-1, 1] from latents ``(B, nz)``, as fine as it has grown."""

@@ -40,7 +40,7 @@ class SAGAN(ProjectionGame):
         family="adversarial",
         year=2018,
         paper="1805.08318",
-        verbs={"sample", "decode"},
+        verbs={"sample", "decode", "draw_latents"},
         accepts={"label"},
         knobs=("temperature",),
         departures=(
@@ -79,3 +79,4 @@ class SAGAN(ProjectionGame):
         self.generator = SAGANGenerator(self.shape, nz=nz, classes=known, widths=widths, attention=at)
         self.discriminator = SpectralDiscriminator(self.shape, widths=widths, attention=at, classes=known)
         variance_scaling(self.discriminator)
+        self.told_in_latent = self.classes
