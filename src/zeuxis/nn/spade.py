@@ -5,6 +5,8 @@ Axes: K classes of the layout, h and w rows and columns of a map.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
@@ -73,9 +75,7 @@ class SpadeGenerator(nn.Module):
         self.middle = nn.ModuleList(SpadeBlock(self.wide, self.wide, classes) for _ in range(2))
         self.between = doublings > 5  # whether the side is doubled between the two middle blocks too
         widths = [16 * ngf // 2**k for k in range(doublings - self.between)]  # halved with every later doubling
-        self.ups = nn.ModuleList(
-            SpadeBlock(c, to, classes) for c, to in zip(widths, widths[1:], strict=False)
-        )
+        self.ups = nn.ModuleList(SpadeBlock(c, to, classes) for c, to in pairwise(widths))
         self.last = nn.Conv2d(widths[-1], shape.channels, 3, padding=1)
         initialise_xavier(self)
         for block in (self.head, *self.middle, *self.ups):
@@ -111,9 +111,7 @@ class StyleEncoder(nn.Module):
             self.side *= 2
         halvings = (self.side // LEFT).bit_length() - 1
         widths = [shape.channels, *(ngf * min(2**k, 8) for k in range(halvings))]
-        self.layers = nn.ModuleList(
-            nn.Conv2d(c, to, 3, stride=2, padding=1, bias=False) for c, to in zip(widths, widths[1:], strict=False)
-        )
+        self.layers = nn.ModuleList(nn.Conv2d(c, to, 3, stride=2, padding=1, bias=False) for c, to in pairwise(widths))
         self.mean = nn.Linear(widths[-1] * LEFT**2, nz)
         self.log_variance = nn.Linear(widths[-1] * LEFT**2, nz)
         initialise_xavier(self)

@@ -40,13 +40,14 @@ def one_hot(condition: Condition, classes: int, system: str) -> Tensor:
     return F.one_hot(condition.layout, classes).movedim(3, 1).float()
 
 
-def check_sides(system: str, shape: Shape, stride: int, keyword: str | None = None) -> None:
-    """Refuse pictures whose sides the generator cannot halve and double again."""
-    if shape.height % stride or shape.width % stride:
-        near = [max(1, round(side / stride)) * stride for side in (shape.width, shape.height)]
+def check_sides(system: str, shape: Shape, stride: int, least: int = 1, keyword: str | None = None) -> None:
+    """Refuse pictures whose sides the generator cannot halve and double again, or leaves fewer than ``least`` of."""
+    if shape.height % stride or shape.width % stride or min(shape.height, shape.width) < least * stride:
+        near = [max(least, round(side / stride)) * stride for side in (shape.width, shape.height)]
         raise UsageError(
-            f"'{system}' takes sides that are multiples of {stride}, and pictures of {shape.width}x{shape.height} are "
-            f"none: give --size {near[0]}x{near[1]}" + ("" if keyword is None else f", or a smaller model.{keyword}")
+            f"'{system}' takes sides that are multiples of {stride}, from {least * stride} pixels, and not pictures of "
+            f"{shape.width}x{shape.height}: give --size {near[0]}x{near[1]}"
+            + ("" if keyword is None else f", or a smaller model.{keyword}")
         )
 
 

@@ -76,7 +76,7 @@ class CycleGAN(System):
     ) -> None:
         super().__init__()
         self.shape = Shape(*shape)
-        check_sides("cyclegan", self.shape, STRIDE)
+        check_sides("cyclegan", self.shape, STRIDE, least=2)
         sources = self.shape if source_shape is None else Shape(*source_shape)
         self.source = sources.at(self.shape.height, self.shape.width)
         images, sources = self.shape.channels, self.source.channels

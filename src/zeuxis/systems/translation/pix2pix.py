@@ -68,7 +68,7 @@ class Pix2Pix(System):
     ) -> None:
         super().__init__()
         self.shape = Shape(*shape)
-        check_sides("pix2pix", self.shape, 2**depth, "depth")
+        check_sides("pix2pix", self.shape, 2**depth, keyword="depth")
         check_patch("pix2pix", self.shape, patch)
         self.l1, self.adversarial, self.lr, self.stride = l1, adversarial, lr, 2**depth
         inputs, channels = (self.shape if source_shape is None else Shape(*source_shape)).channels, self.shape.channels

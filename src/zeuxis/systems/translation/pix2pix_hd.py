@@ -95,7 +95,7 @@ class Pix2PixHD(System):
             enhancer_blocks=enhancer_blocks,
         )  # G
         self.stride = self.generator.stride
-        check_sides("pix2pix-hd", self.shape, self.stride, "downs")
+        check_sides("pix2pix-hd", self.shape, self.stride, least=2, keyword="downs")
         self.coarse_picture = nn.Sequential(*to_picture(ngf * 2**enhancers, channels)) if enhancers else None
         if self.coarse_picture is not None:
             initialise_normal(self.coarse_picture)
@@ -135,7 +135,9 @@ class Pix2PixHD(System):
         with torch.no_grad():
             real = self.critic(torch.cat([s, x], 1))
         # Eq. 4; the authors' program weighs layers by 4 / (their number) and scales by 1 / (theirs)
-        alike = [feature_distance(ours[:-1], theirs[:-1]) / len(ours[1:]) for ours, theirs in zip(judged, real, strict=True)]
+        alike = [
+            feature_distance(ours[:-1], theirs[:-1]) / len(ours[1:]) for ours, theirs in zip(judged, real, strict=True)
+        ]
         matching = 4 * torch.stack(alike).mean()
         turn.note(features=matching)
         return adversarial + self.features * matching
@@ -153,7 +155,8 @@ class Pix2PixHD(System):
         s = one_hot(condition, self.classes, "pix2pix-hd")
         if self.beside is None:
             return s
-        return torch.cat([s, source_at(condition, self.shape.at(*like[2:]), "pix2pix-hd")], 1)
+        beside = source_at(condition, self.shape.at(*like[2:]), "pix2pix-hd")
+        return torch.cat([s, (beside + 1) / 2], 1)  # 1 on a boundary, 0 elsewhere
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         made: Tensor = self.generator(self.given(condition, torch.Size((0, *self.shape))))

@@ -77,7 +77,7 @@ class Spade(System):
         self.shape, self.classes = Shape(*shape), len(layout_names)
         if not self.classes:
             raise UsageError("'spade' paints layouts, and the data name no classes: use data that give layout")
-        check_sides("spade", self.shape, 2**doublings, "doublings")
+        check_sides("spade", self.shape, 2**doublings, keyword="doublings")
         self.nz, self.features, self.kl, self.lr = nz, features, kl, lr
         self.generator = SpadeGenerator(self.shape, self.classes, ngf=ngf, nz=nz, doublings=doublings)  # G
         self.encoder = StyleEncoder(self.shape, ngf=ngf, nz=nz) if nz else None  # E
