@@ -13,20 +13,21 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from zeuxis.batch import Shape
 
-HIDDEN = 128  # channels of the layout's embedding, in every normalisation
-CODED = 256  # pixels a side above which the encoder's pictures are reduced
-LEFT = 4  # of which its last map has so many a side
+LEFT = 4  # cells a side of the encoder's last map
 
 
 class Spade(nn.Module):
-    """Eq. 1: normalised over the batch, then scaled and moved, place by place, by what the layout says there."""
+    """Eq. 1: normalised over the batch, then scaled and moved, place by place, by what the layout says there.
 
-    def __init__(self, channels: int, classes: int) -> None:
+    ``hidden`` are the channels of the layout's embedding.
+    """
+
+    def __init__(self, channels: int, classes: int, hidden: int) -> None:
         super().__init__()
         self.norm = nn.BatchNorm2d(channels, affine=False)
-        self.shared = nn.Conv2d(classes, HIDDEN, 3, padding=1)
-        self.gamma = nn.Conv2d(HIDDEN, channels, 3, padding=1)
-        self.beta = nn.Conv2d(HIDDEN, channels, 3, padding=1)
+        self.shared = nn.Conv2d(classes, hidden, 3, padding=1)
+        self.gamma = nn.Conv2d(hidden, channels, 3, padding=1)
+        self.beta = nn.Conv2d(hidden, channels, 3, padding=1)
 
     def forward(self, x: Tensor, layout: Tensor) -> Tensor:
         """``x`` ``(B, C, h, w)`` under the layout ``(B, K, H, W)`` of ones and zeros, read at the nearest pixel."""
@@ -38,13 +39,13 @@ class Spade(nn.Module):
 class SpadeBlock(nn.Module):
     """Figure 4 (left): two normalised convolutions around a residual, itself normalised where the channels change."""
 
-    def __init__(self, inputs: int, outputs: int, classes: int) -> None:
+    def __init__(self, inputs: int, outputs: int, classes: int, hidden: int) -> None:
         super().__init__()
         middle = min(inputs, outputs)
-        self.norm_0, self.norm_1 = Spade(inputs, classes), Spade(middle, classes)
+        self.norm_0, self.norm_1 = Spade(inputs, classes, hidden), Spade(middle, classes, hidden)
         self.conv_0 = nn.Conv2d(inputs, middle, 3, padding=1)
         self.conv_1 = nn.Conv2d(middle, outputs, 3, padding=1)
-        self.norm_s = Spade(inputs, classes) if inputs != outputs else None
+        self.norm_s = Spade(inputs, classes, hidden) if inputs != outputs else None
         self.conv_s = nn.Conv2d(inputs, outputs, 1, bias=False) if inputs != outputs else None
 
     def forward(self, x: Tensor, layout: Tensor) -> Tensor:
@@ -62,7 +63,9 @@ class SpadeGenerator(nn.Module):
     leave out the blocks of the finest sides. Without a code (``nz`` 0) it begins with the layout, reduced.
     """
 
-    def __init__(self, shape: Shape, classes: int, *, ngf: int = 64, nz: int = 256, doublings: int = 6) -> None:
+    def __init__(
+        self, shape: Shape, classes: int, *, ngf: int = 64, nz: int = 256, doublings: int = 6, hidden: int = 128
+    ) -> None:
         super().__init__()
         self.start = (shape.height // 2**doublings, shape.width // 2**doublings)
         self.nz, self.wide = nz, 16 * ngf
@@ -71,11 +74,11 @@ class SpadeGenerator(nn.Module):
             if nz
             else nn.Conv2d(classes, self.wide, 3, padding=1)
         )
-        self.head = SpadeBlock(self.wide, self.wide, classes)
-        self.middle = nn.ModuleList(SpadeBlock(self.wide, self.wide, classes) for _ in range(2))
+        self.head = SpadeBlock(self.wide, self.wide, classes, hidden)
+        self.middle = nn.ModuleList(SpadeBlock(self.wide, self.wide, classes, hidden) for _ in range(2))
         self.between = doublings > 5  # whether the side is doubled between the two middle blocks too
         widths = [16 * ngf // 2**k for k in range(doublings - self.between)]  # halved with every later doubling
-        self.ups = nn.ModuleList(SpadeBlock(c, to, classes) for c, to in pairwise(widths))
+        self.ups = nn.ModuleList(SpadeBlock(c, to, classes, hidden) for c, to in pairwise(widths))
         self.last = nn.Conv2d(widths[-1], shape.channels, 3, padding=1)
         initialise_xavier(self)
         for block in (self.head, *self.middle, *self.ups):
@@ -101,13 +104,13 @@ class SpadeGenerator(nn.Module):
 class StyleEncoder(nn.Module):
     """Images ``(B, C, H, W)`` to the mean and the log-variance ``(B, nz)`` of their code (figure 14).
 
-    Strided convolutions down to 4x4; of pictures beyond 256 pixels a side, of those reduced to that.
+    Strided convolutions down to 4x4, of the picture made square, with ``most`` pixels a side or fewer.
     """
 
-    def __init__(self, shape: Shape, *, ngf: int = 64, nz: int = 256) -> None:
+    def __init__(self, shape: Shape, *, ngf: int = 64, nz: int = 256, most: int = 256) -> None:
         super().__init__()
         self.side = 2 * LEFT
-        while 2 * self.side <= min(shape.height, shape.width, CODED):
+        while 2 * self.side <= min(shape.height, shape.width, most):
             self.side *= 2
         halvings = (self.side // LEFT).bit_length() - 1
         widths = [shape.channels, *(ngf * min(2**k, 8) for k in range(halvings))]

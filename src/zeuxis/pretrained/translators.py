@@ -201,6 +201,7 @@ def _spade(public: Mapping[str, Tensor]) -> Translator:
             "ngf": wide // 16,
             "nz": _size(public, "fc.weight", 1) if coded else 0,
             "doublings": doublings,
+            "hidden": _size(public, "head_0.norm_0.mlp_shared.0.weight", 0),
         },
         tensors={f"generator.{a}": b for a, b in found.items()},
     )

@@ -59,6 +59,8 @@ class CycleGAN(System):
         ),
     )
 
+    unpaired = True
+
     def __init__(
         self,
         shape: Shape,

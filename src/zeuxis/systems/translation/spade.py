@@ -33,6 +33,8 @@ class Spade(System):
         ngf: channels of the generator, of which its first layers have 16 times as many.
         nz: numbers of the style's code; 0 is without encoder, one picture for each layout.
         doublings: how often the generator doubles its first side; 5, 6 and 7 in the authors' program.
+        hidden: channels of the layout's embedding in each normalisation.
+        style_side: most pixels a side of the picture that the encoder sees; larger ones are reduced to that.
         ndf: channels of the critics' first layers.
         layers: strided convolutions of each critic, as those of pix2pixHD count; the authors' program says one more.
         scales: critics, each of half the side.
@@ -66,6 +68,8 @@ class Spade(System):
         ngf: int = 64,
         nz: int = 256,
         doublings: int = 6,
+        hidden: int = 128,
+        style_side: int = 256,
         ndf: int = 64,
         layers: int = 3,
         scales: int = 2,
@@ -79,8 +83,10 @@ class Spade(System):
             raise UsageError("'spade' paints layouts, and the data name no classes: use data that give layout")
         check_sides("spade", self.shape, 2**doublings, keyword="doublings")
         self.nz, self.features, self.kl, self.lr = nz, features, kl, lr
-        self.generator = SpadeGenerator(self.shape, self.classes, ngf=ngf, nz=nz, doublings=doublings)  # G
-        self.encoder = StyleEncoder(self.shape, ngf=ngf, nz=nz) if nz else None  # E
+        self.generator = SpadeGenerator(
+            self.shape, self.classes, ngf=ngf, nz=nz, doublings=doublings, hidden=hidden
+        )  # G
+        self.encoder = StyleEncoder(self.shape, ngf=ngf, nz=nz, most=style_side) if nz else None  # E
         self.critic = MultiScaleCritic(
             self.classes + self.shape.channels, scales=scales, ndf=ndf, layers=layers, spectral=True
         )  # D
