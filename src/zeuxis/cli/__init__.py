@@ -25,6 +25,7 @@ from zeuxis.cli import (
     export,
     info,
     listing,
+    paint,
     pull,
     reproduce,
     restore,
@@ -32,6 +33,7 @@ from zeuxis.cli import (
     sweep,
     test_system,
     train,
+    translate,
 )
 from zeuxis.cli.help import PlainCommand, PlainGroup
 from zeuxis.cli.machine import THREADS, prepared
@@ -77,6 +79,8 @@ app.command("data", cls=PlainCommand, rich_help_panel=LOOK)(data.data)
 app.command("train", cls=PlainCommand, rich_help_panel=WORK)(train.train)
 app.command("sample", cls=PlainCommand, rich_help_panel=WORK)(sample.sample)
 app.command("restore", cls=PlainCommand, rich_help_panel=WORK)(restore.restore)
+app.command("translate", cls=PlainCommand, rich_help_panel=WORK)(translate.translate)
+app.command("paint", cls=PlainCommand, rich_help_panel=WORK)(paint.paint)
 app.command("encode", cls=PlainCommand, rich_help_panel=WORK)(encode.encode)
 app.command("decode", cls=PlainCommand, rich_help_panel=WORK)(decode.decode)
 app.command("classify", cls=PlainCommand, rich_help_panel=WORK)(classify.classify)
