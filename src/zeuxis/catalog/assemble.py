@@ -65,7 +65,7 @@ def build_for(
 
 def _refuse_strangers(system: System, source: Source) -> None:
     """Refuse sources that do not belong to the images beside them, where a system learns of those that do."""
-    if source.pairs or system.unpaired or "source" not in system.conditions:
+    if source.paired or system.unpaired or "source" not in system.conditions:
         return
     raise Unsupported(
         f"'{system.card.id}' learns of pairs, and '{source.name}' holds two collections of which no two belong "

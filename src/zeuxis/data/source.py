@@ -71,7 +71,7 @@ class Source(ABC):
     ignored: tuple[Skipped, ...] = ()
     remarks: tuple[str, ...] = ()
     buckets: tuple[Bucket, ...] = ()
-    pairs: bool = True  # whether a source, where there is one, belongs to the image beside it
+    paired: bool = True  # whether a source, where there is one, belongs to the image beside it
     sides: tuple[str, str] = ("source", "image")  # what the two of a pair are called
 
     @abstractmethod

@@ -22,7 +22,7 @@ class UnpairedSource(Source):
     nothing, and is drawn anew in every epoch; each side's own captions and labels are left out.
     """
 
-    pairs = False
+    paired = False
 
     def __init__(self, name: str, target: Source, origin: Source) -> None:
         if target.buckets or origin.buckets:

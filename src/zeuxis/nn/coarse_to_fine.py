@@ -27,7 +27,8 @@ class LocalEnhancer(nn.Module):
 
 
 class CoarseToFine(nn.Module):
-    """Pictures ``(B, C_in, H, W)`` to images ``(B, C_out, H, W)`` in [-1, 1], of sides that :attr:`stride` divides.
+    """Pictures ``(B, C_in, H, W)`` to images ``(B, C_out, H, W)`` in [-1, 1], of sides that are multiples of
+    2^(``downs`` + ``enhancers``).
 
     ``ngf`` are the channels at the finest resolution: the global generator G1 has 64 where ``enhancers`` are none, and
     twice as many for each enhancer.
@@ -46,10 +47,9 @@ class CoarseToFine(nn.Module):
         norm: Norm = Norm.INSTANCE,
     ) -> None:
         super().__init__()
-        self.stride = 2 ** (downs + enhancers)
         widths = [ngf * 2**k for k in range(enhancers, -1, -1)]
         whole = ResNetGenerator(inputs, outputs, ngf=widths[0], blocks=blocks, downs=downs, norm=norm)
-        self.coarse = nn.Sequential(*whole.layers[:-2])  # G1 without its picture
+        self.coarse = nn.Sequential(*list(whole.layers)[:-2])  # G1 without its picture
         self.enhancers = nn.ModuleList(LocalEnhancer(inputs, width, enhancer_blocks, norm) for width in widths[1:])
         self.picture = nn.Sequential(*to_picture(ngf, outputs))
         initialise_normal(self)

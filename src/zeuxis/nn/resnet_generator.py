@@ -43,12 +43,6 @@ class ResNetGenerator(nn.Module):
         self.layers = nn.Sequential(*layers, *to_picture(ngf, outputs))
         initialise_normal(self)
 
-    def features(self, x: Tensor) -> Tensor:
-        """What the last layer but the picture's makes, ``(B, ngf, H, W)``."""
-        for layer in self.layers[:-2]:
-            x = layer(x)
-        return x
-
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.layers(x)
         return out

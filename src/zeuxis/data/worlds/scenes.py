@@ -164,7 +164,7 @@ class UnpairedScenes(World):
     """
 
     name = "scenes-day-night"
-    pairs = False
+    paired = False
     natural = DataSpec(
         Shape(3, 32, 32),
         source_shape=Shape(3, 32, 32),

@@ -79,8 +79,8 @@ class CycleGAN(System):
         super().__init__()
         self.shape = Shape(*shape)
         check_sides("cyclegan", self.shape, STRIDE, least=2)
-        sources = self.shape if source_shape is None else Shape(*source_shape)
-        self.source = sources.at(self.shape.height, self.shape.width)
+        given = self.shape if source_shape is None else Shape(*source_shape)
+        self.source = given.at(self.shape.height, self.shape.width)
         images, sources = self.shape.channels, self.source.channels
         if identity and cycle and images != sources:
             raise UsageError(

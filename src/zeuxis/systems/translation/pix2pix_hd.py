@@ -82,6 +82,8 @@ class Pix2PixHD(System):
         self.shape, self.classes = Shape(*shape), len(layout_names)
         if not self.classes:
             raise UsageError("'pix2pix-hd' paints layouts, and the data name no classes: use data that give layout")
+        self.stride = 2 ** (downs + enhancers)
+        check_sides("pix2pix-hd", self.shape, self.stride, least=2, keyword="downs")
         self.beside = None if source_shape is None else Shape(*source_shape).channels
         self.coarse, self.features, self.lr = coarse, features, lr
         inputs, channels = self.classes + (self.beside or 0), self.shape.channels
@@ -94,8 +96,6 @@ class Pix2PixHD(System):
             enhancers=enhancers,
             enhancer_blocks=enhancer_blocks,
         )  # G
-        self.stride = self.generator.stride
-        check_sides("pix2pix-hd", self.shape, self.stride, least=2, keyword="downs")
         self.coarse_picture = nn.Sequential(*to_picture(ngf * 2**enhancers, channels)) if enhancers else None
         if self.coarse_picture is not None:
             initialise_normal(self.coarse_picture)
