@@ -16,7 +16,7 @@ from zeuxis.batch import Shape
 LEFT = 4  # cells a side of the encoder's last map
 
 
-class Spade(nn.Module):
+class LayoutNorm(nn.Module):
     """Eq. 1: normalised over the batch, then scaled and moved, place by place, by what the layout says there.
 
     ``hidden`` are the channels of the layout's embedding.
@@ -42,10 +42,10 @@ class SpadeBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int, classes: int, hidden: int) -> None:
         super().__init__()
         middle = min(inputs, outputs)
-        self.norm_0, self.norm_1 = Spade(inputs, classes, hidden), Spade(middle, classes, hidden)
+        self.norm_0, self.norm_1 = LayoutNorm(inputs, classes, hidden), LayoutNorm(middle, classes, hidden)
         self.conv_0 = nn.Conv2d(inputs, middle, 3, padding=1)
         self.conv_1 = nn.Conv2d(middle, outputs, 3, padding=1)
-        self.norm_s = Spade(inputs, classes, hidden) if inputs != outputs else None
+        self.norm_s = LayoutNorm(inputs, classes, hidden) if inputs != outputs else None
         self.conv_s = nn.Conv2d(inputs, outputs, 1, bias=False) if inputs != outputs else None
 
     def forward(self, x: Tensor, layout: Tensor) -> Tensor:
