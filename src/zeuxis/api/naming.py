@@ -7,4 +7,4 @@ import re
 
 def slug(text: str) -> str:
     """``text`` with everything but letters, digits, ``_``, ``.`` and ``-`` turned into single hyphens."""
-    return re.sub(r"[^\w.-]+", "-", text).strip("-")
+    return re.sub(r"(?:-*[^\w.-]+)+-*", "-", text).strip("-")

@@ -7,6 +7,8 @@ Isola, Zhu, Zhou and Efros 2017, "Image-to-image translation with conditional ad
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
@@ -33,6 +35,8 @@ class Pix2Pix(System):
         patch: pixels a side that each of the critic's logits sees: 1, 16, 34, 70, 142 or 286, the whole of 256.
         l1: weight of the mean absolute difference from the picture that belongs to the source.
         adversarial: weight of the critic's judgement; at 0 there is no critic, and what is uncertain is blurred.
+        norm: "own" normalises each picture by itself, in sampling as in training: the paper's batch norm at its batch
+            of one. "batch" normalises over the batch, and by running statistics in sampling: for larger batches.
         dropped: layers of the generator with dropout, from the second of those that double.
     """
 
@@ -45,8 +49,7 @@ class Pix2Pix(System):
         needs={"source"},
         knobs=(Knob("dropout", "switch", "the noise of the paper, in sampling too", True),),
         departures=(
-            "Each picture is normalised by itself, in sampling as in training: at the paper's batch of one that is its "
-            "batch norm.",
+            "Batch norm is of each picture by itself, unless norm is batch: the same at the paper's batch of one.",
             "Dropout follows the authors' program of today: the layer after the innermost has none.",
             "One generated batch serves both players, the generator first.",
         ),
@@ -63,6 +66,7 @@ class Pix2Pix(System):
         patch: int = 70,
         l1: float = 100.0,
         adversarial: float = 1.0,
+        norm: Literal["own", "batch"] = "own",
         dropped: int = 3,
         lr: float = 2e-4,
     ) -> None:
@@ -72,10 +76,9 @@ class Pix2Pix(System):
         check_patch("pix2pix", self.shape, patch)
         self.l1, self.adversarial, self.lr, self.stride = l1, adversarial, lr, 2**depth
         inputs, channels = (self.shape if source_shape is None else Shape(*source_shape)).channels, self.shape.channels
-        self.generator = SkipUNet(inputs, channels, ngf=ngf, depth=depth, dropped=dropped)  # G
-        self.critic = (
-            patch_critic(inputs + channels, patch, ndf=ndf, norm=Norm.INSTANCE_AFFINE) if adversarial else None
-        )  # D
+        over = Norm.BATCH if norm == "batch" else Norm.INSTANCE_AFFINE
+        self.generator = SkipUNet(inputs, channels, ngf=ngf, depth=depth, dropped=dropped, norm=over)  # G
+        self.critic = patch_critic(inputs + channels, patch, ndf=ndf, norm=over) if adversarial else None  # D
         self.loss = NonSaturating()
 
     def players(self) -> tuple[Player, ...]:
