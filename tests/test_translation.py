@@ -413,3 +413,23 @@ def test_a_folder_with_a_damaged_picture_is_translated(tmp_path: Path, capsys: p
     with Image.open(tmp_path / "in-translated" / "0.png") as made:
         assert made.size == (48, 32)
     assert read_record(tmp_path / "in-translated" / "0.png")["translated_from"] == "0.png"
+
+
+def test_a_drawing_on_paper_is_inverted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = open_source("scenes | edges", 32).spec
+    system = build("pix2pix", spec, {"ngf": 4, "depth": 4, "ndf": 4, "patch": 16, "dropped": 0})
+    write_model(tmp_path / "model", system, {"data": "scenes | edges"})
+    lines = np.full((32, 32), 255, np.uint8)
+    lines[10] = 0
+    for name, values in (("paper", lines), ("board", 255 - lines)):
+        Image.fromarray(values).save(tmp_path / f"{name}.png")
+    assert main(["translate", str(tmp_path / "model"), str(tmp_path / "board.png")]) == 0
+    assert "--invert" not in capsys.readouterr().err
+    assert (
+        main(["translate", str(tmp_path / "model"), str(tmp_path / "paper.png"), "--out", str(tmp_path / "a.png")]) == 0
+    )
+    assert "try --invert" in capsys.readouterr().err
+    inverted = ["--invert", "--out", str(tmp_path / "b.png")]
+    assert main(["translate", str(tmp_path / "model"), str(tmp_path / "paper.png"), *inverted]) == 0
+    with Image.open(tmp_path / "b.png") as one, Image.open(tmp_path / "board-translated.png") as other:
+        assert np.array_equal(np.asarray(one), np.asarray(other))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from zeuxis.api.model import Model
 from zeuxis.api.pictures import Pictures, sheet, to_pil
@@ -45,6 +45,7 @@ def translate(
     seed: int = 0,
     size: Size | str | None = None,
     knobs: Mapping[str, Value] | None = None,
+    invert: bool = False,
     overwrite: bool = False,
     page: bool = True,
     report: Report = lambda message, fraction: None,
@@ -58,6 +59,7 @@ def translate(
         size: pixels of the shorter side, or height and width, or "own" for the picture's; by default the model's side.
             The whole of a picture is translated where the model's networks are convolutions all through, up to the
             pixels by which the sides must be divisible; otherwise the middle of it, which a note says.
+        invert: whether light and dark change places first: a model of edges learnt of white lines on black.
         page: whether a sheet shows the pictures beside what they became.
 
     A picture among several that cannot be used costs one line in ``problems``. What is done already is passed over.
@@ -78,20 +80,20 @@ def translate(
         report(one.name, k / len(given.each))
         try:
             drawn = model if given.several else _sized(model, one.source, size)
-            made = _made(drawn, one, given.several, seed, how)
+            made = _made(drawn, one, given.several, seed, how, invert)
             first = first or made.records[0]
             if _there(one, made.records[0], overwrite):
                 before.append(one)
             else:
                 made.save(one.target)
                 done.append(one)
-                if (cut := _left_out(drawn, one.source)) is not None and not given.several:
-                    notes.append(cut)
+                notes += [] if given.several else [*_left_out(drawn, one.source), *_on_paper(drawn, one.source, invert)]
         except (DataError, UsageError) as error:
             problems.append(str(error))
             continue
         if page and len(shown) < 2 * SHOWN:
-            shown += [_seen(drawn, one, given.several, made), made[0]]
+            seen = _seen(drawn, one, given.several, made)
+            shown += [ImageOps.invert(seen) if invert else seen, made[0]]
     if not done and not before:
         raise DataError(problems[0] if len(problems) == 1 else f"nothing was translated: {problems[-1]} (and "
                         f"{len(problems) - 1} more)")  # fmt: skip
@@ -171,8 +173,10 @@ def _whole(size: Size | str | None) -> Size:
     return size
 
 
-def _made(model: Model, one: Errand, several: bool, seed: int, how: Sampling) -> Pictures:
-    source = str(one.source) if several else one.source
+def _made(model: Model, one: Errand, several: bool, seed: int, how: Sampling, invert: bool) -> Pictures:
+    source: Any = str(one.source) if several else one.source
+    if invert:
+        source = -model.condition(1, source=source).required("source")
     made = model.sample(1, seed, knobs=how, source=source)
     named = {TRANSLATED: one.name} if several else {TRANSLATED: one.name, "source_sha256": file_hash(one.source)}
     return replace(made, records=({**made.records[0], **named},))
@@ -199,14 +203,25 @@ def _there(one: Errand, record: Mapping[str, Any], overwrite: bool) -> bool:
     )
 
 
-def _left_out(model: Model, source: Path) -> str | None:
-    """A note where more than a tenth of a picture was cut off to have the model's proportions."""
+def _left_out(model: Model, source: Path) -> list[str]:
+    """A note, where more than a tenth of a picture was cut off to have the model's proportions."""
     width, height = size_of(source, str(source))
     _, high, wide = model.system.shape
     kept = min(width / height, wide / high) / max(width / height, wide / high)
     if kept > 0.9:
-        return None
-    return f"{source}: its middle was translated, {kept:.0%} of it: '{model.name}' makes pictures of {wide}x{high}"
+        return []
+    return [f"{source}: its middle was translated, {kept:.0%} of it: '{model.name}' makes pictures of {wide}x{high}"]
+
+
+def _on_paper(model: Model, source: Path, invert: bool) -> list[str]:
+    """A note, where a drawing is dark on light and the model learnt of the other."""
+    learnt = str(model.card.get("data") or "").rpartition("|")[2].strip().partition(":")[0]
+    if invert or learnt not in ("edges", "outlines"):
+        return []
+    light = float((picture_of(source, 1, (64, 64), str(source)) > 0).float().mean())
+    if light < 0.5:
+        return []
+    return [f"{source} is light for the most part, and '{model.name}' learnt of white lines on black: try --invert"]
 
 
 def _seen(model: Model, one: Errand, several: bool, made: Pictures) -> Image.Image:

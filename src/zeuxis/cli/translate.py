@@ -32,6 +32,9 @@ def translate(
     seed: Seed = 0,
     knob: Knobs = None,
     out: Out = None,
+    invert: Annotated[
+        bool, typer.Option("--invert", help="Change light and dark first: of a drawing on paper, for a model of edges.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
     sheet: Annotated[
         bool, typer.Option("--sheet/--no-sheet", help="Also a page of the pictures before and after.")
@@ -55,6 +58,7 @@ def translate(
             seed=seed,
             size=wanted,
             knobs=sampling(found, {}, knob),
+            invert=invert,
             overwrite=overwrite,
             page=sheet,
             report=progress,

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
 
 from zeuxis.nn.norm import Norm, initialise_normal
+from zeuxis.nn.spectral import SpectralConv2d
 
 PATCHES = {1: 0, 16: 1, 34: 2, 70: 3, 142: 4, 286: 5}
 """Strided layers by how many pixels a side a logit sees: the paper's are 1, 16, 70 and 286, the whole picture."""
@@ -37,17 +37,14 @@ class PatchCritic(nn.Module):
     ) -> None:
         super().__init__()
         made: list[nn.Module] = [nn.Conv2d(channels, ndf, 4, stride=2, padding=padding), nn.LeakyReLU(SLOPE)]
-        now, bias, inner = ndf, not (norm.affine or spectral), []
+        now, bias, convolution = ndf, not (norm.affine or spectral), SpectralConv2d if spectral else nn.Conv2d
         for i in range(1, layers + 1):
             to = ndf * min(2**i, 8)
             stride = 2 if i < layers else 1
-            inner.append(nn.Conv2d(now, to, 4, stride, padding=padding, bias=bias))
-            made += [inner[-1], norm(to), nn.LeakyReLU(SLOPE)]
+            made += [convolution(now, to, 4, stride=stride, padding=padding, bias=bias), norm(to), nn.LeakyReLU(SLOPE)]
             now = to
         self.layers = nn.Sequential(*made, nn.Conv2d(now, 1, 4, padding=padding))
         initialise_normal(self)
-        for conv in inner if spectral else ():
-            spectral_norm(conv)
 
     def maps(self, x: Tensor) -> list[Tensor]:
         """What each layer makes of the images, ``(B, C_l, h_l, w_l)``, the logits last."""

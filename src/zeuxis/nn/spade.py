@@ -9,9 +9,9 @@ from itertools import pairwise
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
 
 from zeuxis.batch import Shape
+from zeuxis.nn.spectral import SpectralConv2d
 
 LEFT = 4  # cells a side of the encoder's last map
 
@@ -43,10 +43,10 @@ class SpadeBlock(nn.Module):
         super().__init__()
         middle = min(inputs, outputs)
         self.norm_0, self.norm_1 = LayoutNorm(inputs, classes, hidden), LayoutNorm(middle, classes, hidden)
-        self.conv_0 = nn.Conv2d(inputs, middle, 3, padding=1)
-        self.conv_1 = nn.Conv2d(middle, outputs, 3, padding=1)
+        self.conv_0 = SpectralConv2d(inputs, middle, 3, padding=1)
+        self.conv_1 = SpectralConv2d(middle, outputs, 3, padding=1)
         self.norm_s = LayoutNorm(inputs, classes, hidden) if inputs != outputs else None
-        self.conv_s = nn.Conv2d(inputs, outputs, 1, bias=False) if inputs != outputs else None
+        self.conv_s = SpectralConv2d(inputs, outputs, 1, bias=False) if inputs != outputs else None
 
     def forward(self, x: Tensor, layout: Tensor) -> Tensor:
         h = self.conv_0(F.leaky_relu(self.norm_0(x, layout), 0.2))
@@ -81,11 +81,6 @@ class SpadeGenerator(nn.Module):
         self.ups = nn.ModuleList(SpadeBlock(c, to, classes, hidden) for c, to in pairwise(widths))
         self.last = nn.Conv2d(widths[-1], shape.channels, 3, padding=1)
         initialise_xavier(self)
-        for block in (self.head, *self.middle, *self.ups):
-            assert isinstance(block, SpadeBlock)
-            for conv in (block.conv_0, block.conv_1, block.conv_s):
-                if conv is not None:
-                    spectral_norm(conv)
 
     def forward(self, layout: Tensor, z: Tensor | None = None) -> Tensor:
         x: Tensor
@@ -114,12 +109,12 @@ class StyleEncoder(nn.Module):
             self.side *= 2
         halvings = (self.side // LEFT).bit_length() - 1
         widths = [shape.channels, *(ngf * min(2**k, 8) for k in range(halvings))]
-        self.layers = nn.ModuleList(nn.Conv2d(c, to, 3, stride=2, padding=1, bias=False) for c, to in pairwise(widths))
+        self.layers = nn.ModuleList(
+            SpectralConv2d(c, to, 3, stride=2, padding=1, bias=False) for c, to in pairwise(widths)
+        )
         self.mean = nn.Linear(widths[-1] * LEFT**2, nz)
         self.log_variance = nn.Linear(widths[-1] * LEFT**2, nz)
         initialise_xavier(self)
-        for layer in self.layers:
-            spectral_norm(layer)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         x = image

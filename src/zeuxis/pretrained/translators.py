@@ -211,8 +211,8 @@ def _spade_block(public: Mapping[str, Tensor], ours: str, theirs: str) -> Iterat
     changes = f"{theirs}.conv_s.weight_orig" in public
     for name in ("0", "1", *(["s"] if changes else [])):
         conv, norm = f"{ours}.conv_{name}", f"{ours}.norm_{name}"
-        for kept, stored in (("original", "orig"), ("0._u", "u"), ("0._v", "v")):
-            yield f"{conv}.parametrizations.weight.{kept}", f"{theirs}.conv_{name}.weight_{stored}"
+        for kept, stored in (("weight", "weight_orig"), ("u", "weight_u"), ("v", "weight_v")):
+            yield f"{conv}.{kept}", f"{theirs}.conv_{name}.{stored}"
         if name != "s":
             yield f"{conv}.bias", f"{theirs}.conv_{name}.bias"
         layers = {"shared": "mlp_shared.0", "gamma": "mlp_gamma", "beta": "mlp_beta"}
