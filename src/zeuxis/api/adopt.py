@@ -23,7 +23,6 @@ from zeuxis.pretrained.convert import Conversion
 from zeuxis.pretrained.kind import CheckpointKind, Found, from_public, recognise, unwrapped
 from zeuxis.pretrained.kinds import KINDS, kinds_called
 from zeuxis.pretrained.style_files import SYSTEMS as STYLE_SYSTEMS
-from zeuxis.spec import DataSpec, Shape
 from zeuxis.training.checkpoint import write_model
 
 
@@ -221,8 +220,7 @@ def _make(
     found = from_public(kind, public)
     report("building the system", None)
     side = size or kind.size
-    shape = Shape(found.architecture.channels, side, side)
-    made = build(kind.system, DataSpec(shape), dict(found.architecture.arguments))
+    made = build(kind.system, found.architecture.spec(side), dict(found.architecture.arguments))
     absent = _fill(made, found, source)
     report(f"writing {folder}", None)
     write_model(folder, made, {"source": source.name, "source_sha256": file_hash(source), "kind": kind.name})
@@ -244,7 +242,8 @@ def _fill(system: System, found: Found[Any], source: Path) -> tuple[str, ...]:
     absent = tuple(name for name in own if name not in found.tensors)
     wrong = [name for name, value in found.tensors.items() if name not in own or own[name].shape != value.shape]
     may_miss = (*found.kind.optional, *found.kind.not_stored)
-    if wrong or not all(name.startswith(may_miss) for name in absent):
+    ends = found.kind.absent_endings
+    if wrong or not all(name.startswith(may_miss) or name.endswith(ends) for name in absent):
         raise WeightsError(f"{source}: {', '.join((wrong or list(absent))[:5])} is not as the rest of it says")
     system.load_state_dict(own | found.tensors)
     return absent

@@ -7,7 +7,7 @@ import re
 
 def slug(text: str) -> str:
     """``text`` with everything but letters, digits, ``_``, ``.`` and ``-`` turned into single hyphens."""
-    return re.sub(r"[^\w.-]+", "-", text).strip("-")
+    return re.sub(r"(?:-*[^\w.-]+)+-*", "-", text).strip("-")
 
 
 def counted(n: int, thing: str) -> str:

@@ -31,6 +31,7 @@ from zeuxis.cli import (
     listing,
     mix,
     neighbours,
+    paint,
     pull,
     reproduce,
     restore,
@@ -38,6 +39,7 @@ from zeuxis.cli import (
     sweep,
     test_system,
     train,
+    translate,
     walk,
 )
 from zeuxis.cli.help import PlainCommand, PlainGroup
@@ -85,6 +87,8 @@ app.command("data", cls=PlainCommand, rich_help_panel=LOOK)(data.data)
 app.command("train", cls=PlainCommand, rich_help_panel=WORK)(train.train)
 app.command("sample", cls=PlainCommand, rich_help_panel=WORK)(sample.sample)
 app.command("restore", cls=PlainCommand, rich_help_panel=WORK)(restore.restore)
+app.command("translate", cls=PlainCommand, rich_help_panel=WORK)(translate.translate)
+app.command("paint", cls=PlainCommand, rich_help_panel=WORK)(paint.paint)
 app.command("encode", cls=PlainCommand, rich_help_panel=WORK)(encode.encode)
 app.command("decode", cls=PlainCommand, rich_help_panel=WORK)(decode.decode)
 app.command("classify", cls=PlainCommand, rich_help_panel=WORK)(classify.classify)

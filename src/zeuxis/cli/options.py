@@ -86,7 +86,12 @@ DataName = Annotated[
 ]
 Pair = Annotated[
     str | None,
-    typer.Option("--pair", metavar="CHAIN", help='Degrade the pictures into pairs: "blur:2 | noise:0.05 | jpeg:60".'),
+    typer.Option(
+        "--pair",
+        metavar="CHAIN",
+        help='Degrade the pictures into pairs: "blur:2 | noise:0.05 | jpeg:60", edges; or take those that the data '
+        "hold: layout, outlines, style:flat->threed, halves.",
+    ),
 ]
 TURNED = "How it is drawn"
 CONDITION_OPTIONS: dict[str, Any] = {  # name to option, of every field that steers a picture
@@ -203,6 +208,16 @@ def paired(data: str | None, pair: str | None) -> str | None:
     if data is None:
         raise UsageError(f"--pair {pair}: of which pictures? Give --data as well")
     return f"{data} | {pair}"
+
+
+def collections(data: str | None, others: list[str] | None) -> str | None:
+    """What ``--data A B`` names: A alone, or both as recipes and records spell two collections without pairs."""
+    if not others:
+        return data
+    if data is None or len(others) > 1:
+        stray = others[0] if data is None else others[1]
+        raise UsageError(f"unexpected argument {stray}: data are one, or two without pairs (--data SOURCES PICTURES)")
+    return f"{data} -> {others[0]}"
 
 
 def recipe_of(

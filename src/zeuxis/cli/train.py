@@ -26,6 +26,7 @@ from zeuxis.cli.options import (
     PictureSize,
     Set,
     as_recipes_name,
+    collections,
     recipe_of,
 )
 from zeuxis.cli.output import duration, emit, note, say
@@ -40,6 +41,12 @@ def train(
     recipe: Annotated[
         str, typer.Argument(metavar="RECIPE|RUN", help="A recipe's name, a .toml file, or a run folder to go on with.")
     ],
+    others: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[PICTURES]", help="After --data SOURCES: what they are to become, of which no two belong together."
+        ),
+    ] = None,
     data: DataName = None,
     pair: Pair = None,
     size: PictureSize = None,
@@ -89,6 +96,7 @@ def train(
     if budget is not None and iterations is not None:
         raise UsageError(f"--budget {budget} and --iterations {iterations}: give one of them")
 
+    data = collections(data, others)
     folder = Path(recipe) if recipe not in recipe_paths() and Path(recipe).is_dir() else None
     out = folder if out is None else out
     plan = recipe_of(

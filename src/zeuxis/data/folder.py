@@ -61,6 +61,7 @@ def open_folder(path: str | Path, size: Size | None = None, split: str = "train"
         source = UnpairedSource(found.root.name, target, origin)
     else:
         source = folder.open(split)
+        source.sides = ("A", "B")
     source.remarks = (found.line(folder.failed), *found.remarks, *source.remarks)
     source.ignored = found.ignored
     return source

@@ -17,7 +17,9 @@ from zeuxis.data.hub import open_hub, settled
 from zeuxis.data.hub_name import PREFIX, parse_hub_name
 from zeuxis.data.own import NAME as OWN
 from zeuxis.data.own import Own, OwnData
+from zeuxis.data.pairing import ARROW, paired, parse_pairing, two_collections
 from zeuxis.data.source import Source
+from zeuxis.data.unpaired import UnpairedSource
 from zeuxis.data.worlds.faces import Faces
 from zeuxis.data.worlds.motion import Motion, MotionClips
 from zeuxis.data.worlds.nature import Plants, Terrain
@@ -61,7 +63,9 @@ def open_source(name: str | Path, size: Size | None = None, split: str = "train"
 
     A known name goes before a folder of the same name; ``./NAME`` is the folder, ``hub:OWNER/NAME`` a dataset of
     the Hugging Face hub (`zeuxis.data.hub_name`). What follows a bar degrades the pictures into sources of pairs:
-    ``"fashion-mnist | blur:2 | noise:0.1"``. ``split`` is "train", "val" or "test"; without ``size`` pictures keep
+    ``"fashion-mnist | blur:2 | noise:0.1"``, or says which pairs the data hold (`zeuxis.data.pairing`):
+    ``"scenes | layout"``. ``"A -> B"`` are two collections of which no two belong together: sources and images.
+    ``split`` is "train", "val" or "test"; without ``size`` pictures keep
     their natural shape. ``fit`` states how pictures of other proportions are shown in training (`zeuxis.data.fit`);
     held-out ones are centred parts.
 
@@ -74,6 +78,13 @@ def open_source(name: str | Path, size: Size | None = None, split: str = "train"
     chosen = parse_fit(fit) if isinstance(fit, str) else fit
     if split != "train":
         chosen = SQUARE
+    source = _opened(name, size, split, chosen)
+    if str(name) in ENTRIES:
+        source.sides = ENTRIES[str(name)].sides
+    return source
+
+
+def _opened(name: str | Path, size: Size | None, split: str, chosen: Fit) -> Source:
     if size is not None and not in_bounds(size) and not _natural(str(name), size):
         raise UsageError(f"size {spell_size(size)}: pictures may have from {LEAST_SIDE} to {MOST_SIDE} pixels a side")
     text = str(name)
@@ -85,8 +96,14 @@ def open_source(name: str | Path, size: Size | None = None, split: str = "train"
         return open_dataset(ENTRIES[text], size, split)
     if Path(name).expanduser().is_dir():
         return open_folder(name, size, split, chosen)
+    if (two := two_collections(text)) is not None:
+        origin, target = (open_source(part, size, split, chosen) for part in two)
+        return UnpairedSource(text, target, origin)
     clean, bar, degradations = text.partition("|")
     if bar:
+        pairing = parse_pairing(degradations)
+        if pairing is not None:
+            return paired(open_source(clean.strip(), pairing.size_of_all(size), split, chosen), pairing)
         return DegradedSource(open_source(clean.strip(), size, split, chosen), parse_chain(degradations), split)
     if text.startswith(PREFIX):
         return open_hub(parse_hub_name(text), size, split, chosen)
@@ -140,6 +157,8 @@ def data_of(data: str | Path | Data | Own) -> Data:
 
 def pinned(name: str) -> str:
     """``name`` with what could change under it settled: of a hub dataset, the revision. It opens the same for ever."""
+    if (two := two_collections(name)) is not None:
+        return ARROW.join(map(pinned, two))
     clean, bar, degradations = name.partition("|")
     if not clean.startswith(PREFIX):
         return name

@@ -15,6 +15,8 @@ from torch.nn.functional import linear, normalize
 
 from zeuxis.nn.box_conv import Resample, conv2d_resampled
 
+EPSILON = 1e-12
+
 
 def spectral(weight: Tensor, u: Tensor, follow: bool) -> Tensor:
     """``weight`` ``(O, ...)`` over its largest singular value, as far as ``u`` ``(O,)`` knows it.
@@ -45,6 +47,35 @@ class SpectralConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         return conv2d_resampled(x, spectral(self.weight, self.u, self.training), self.bias, self.resample)
+
+
+class SpectralConv2dUV(nn.Conv2d):
+    """A convolution whose weight, as a matrix ``(C_out, C_in k k)``, is divided by its largest singular value.
+
+    That is u^T W v: in training each pass brings the vectors a step of power iteration nearer to the singular ones.
+    Both are buffers, and in evaluation both stay, as in `torch.nn.utils.spectral_norm` and so in published files that
+    were trained with it (SPADE's). torch's parametrisation computes the same, and takes seconds to build.
+    """
+
+    u: Tensor
+    v: Tensor
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, padding: int = 0, bias: bool = True
+    ) -> None:
+        super().__init__(inputs, outputs, kernel, stride, padding, bias=bias)
+        self.register_buffer("u", normalize(torch.randn(outputs), dim=0))
+        self.register_buffer("v", normalize(torch.randn(inputs * kernel**2), dim=0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        matrix = self.weight.flatten(1)
+        if self.training:
+            with torch.no_grad():
+                self.v.copy_(normalize(matrix.T.mv(self.u), dim=0, eps=EPSILON))
+                self.u.copy_(normalize(matrix.mv(self.v), dim=0, eps=EPSILON))
+        # copies, for a later pass of the same round changes the buffers
+        sigma = self.u.clone().dot(matrix.mv(self.v.clone()))
+        return self._conv_forward(x, self.weight / sigma, self.bias)
 
 
 class SpectralLinear(nn.Linear):
