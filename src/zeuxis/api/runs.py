@@ -151,6 +151,7 @@ def train(
         says(line)
     system = build_for(recipe, source)
     started = None if recipe.train.start is None else start_from(system, recipe.train.start)
+    says(None if started is None else started.line)
     for line in unreadable() if out is None else ():
         says(line)
     where = _agreed(ranks, recipe, out, fresh, longer)
@@ -161,7 +162,7 @@ def train(
         "size": recipe.size,
         "fit": recipe.fit,
         "reference": source.fingerprint(),
-        "started_from": started,
+        "started_from": None if started is None else started.sha256,
         "commit": loaded_commit(),
         "built_upon": {key: {"model": name, "sha256": weights_of(name)} for key, name in given_models(recipe).items()},
     }

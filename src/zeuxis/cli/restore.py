@@ -23,13 +23,23 @@ def restore(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option("--model", metavar="NAME|FILE", help="A published model, or the file of a checkpoint."),
+        typer.Option(
+            "--model",
+            metavar="NAME|FILE|RUN",
+            help="A published model, a checkpoint's file, or the run of a restorer.",
+        ),
     ] = None,
     task: Annotated[
         str | None,
         typer.Option(
-            "--task", metavar="enlarge:2|enlarge:4|denoise", help="Instead of what the model was trained for."
+            "--task",
+            metavar="enlarge:2|enlarge:4|denoise|deblur|jpeg|colorize|inpaint:MASK",
+            help="By default what the model was trained for.",
         ),
+    ] = None,
+    knobs: Annotated[
+        list[str] | None,
+        typer.Option("--knob", metavar="NAME=VALUE", help="Turn a knob of a run's model; may be repeated."),
     ] = None,
     out: Out = None,
     overwrite: Annotated[
@@ -64,7 +74,18 @@ def restore(
     from zeuxis.api.restore import restore as work
 
     with Progress() as progress:
-        made = work(paths, model, task, out, overwrite=overwrite, tile=tile, page=page, device=device, report=progress)
+        made = work(
+            paths,
+            model,
+            task,
+            out,
+            knobs=knobs or (),
+            overwrite=overwrite,
+            tile=tile,
+            page=page,
+            device=device,
+            report=progress,
+        )
     for line in (*(f"note: {text}" for text in made.notes), *made.problems):
         note(line)
     if as_json:

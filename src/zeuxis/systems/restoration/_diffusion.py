@@ -39,6 +39,7 @@ class DrawingRestorer(AnySizeRestorer):
     """
 
     scale: int
+    masked = False  # whether what a mask leaves is known
 
     def __init__(
         self,
@@ -121,16 +122,20 @@ class DrawingRestorer(AnySizeRestorer):
         return solve(self.denoiser(condition, len(rng), how), x, levels, rng).clamp(-1, 1)
 
     def picture_network(self, how: Sampling = Sampling()) -> PictureNetwork:
-        """What draws a picture of any size for a picture, always with the same noise."""
+        self.settings(how)  # which refuses knobs that there are not
         return DrawnPicture(self, self.scale, how)
 
 
 class DrawnPicture(PictureNetwork):
-    """Pictures ``(B, C, H, W)`` in [0, 1] to what a diffusion model draws for them, from seeds 0, 1, ..."""
+    """Pictures ``(B, C, H, W)`` in [0, 1], perhaps with a mask, to what a diffusion model draws for them.
+
+    It draws from seeds 0, 1, ..., so the same picture becomes the same.
+    """
 
     def __init__(self, system: DrawingRestorer, scale: int, how: Sampling) -> None:
         super().__init__()
         self.system, self.how, self.channels, self.scale = system, how, system.shape.channels, scale
+        self.masked = system.masked
         widest = max(p.shape[0] for p in system.network.parameters())
         self.reach, self.floats = max(system.shape[1:]) // scale, 8 * widest * scale**2
 
@@ -138,5 +143,7 @@ class DrawnPicture(PictureNetwork):
         height, width = x.shape[2:]
         step = self.system.stride or 1
         filled = pad(x, (0, -width % step, 0, -height % step), mode="replicate")
-        drawn = self.system.sample(Condition(source=2 * filled - 1), ImageRng.counting(0, len(x)), self.how)
+        mask = filled[:, self.channels :] if self.masked else None
+        condition = Condition(source=2 * filled[:, : self.channels] - 1, mask=mask)
+        drawn = self.system.sample(condition, ImageRng.counting(0, len(x)), self.how)
         return (drawn[:, :, : height * self.scale, : width * self.scale] + 1) / 2

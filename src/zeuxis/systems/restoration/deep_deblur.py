@@ -46,6 +46,8 @@ class DeepDeblur(PictureRestorer):
         departures=("Networks and pyramid as in the authors' program in PyTorch, losses as in the paper.",),
     )
 
+    network: MultiScaleNet
+
     def __init__(
         self,
         shape: Shape,

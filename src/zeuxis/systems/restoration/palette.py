@@ -76,6 +76,7 @@ class Palette(DrawingRestorer):
         super().__init__(
             shape, network=network, chain=chain, first=first, last=last, spacing=spacing, lr=lr, warmup=warmup
         )
+        self.masked = condition == "mask"
         self.obeyed = lookup("condition", condition, CONDITIONS)
         if scale_between(self.shape, None if source_shape is None else Shape(*source_shape), "palette") != 1:
             raise UsageError("'palette' keeps a picture's size: use --pair grey, or sr3 to enlarge")
@@ -86,7 +87,7 @@ class Palette(DrawingRestorer):
 
     def given(self, condition: Condition) -> Tensor:
         source: Tensor = condition.required("source")
-        return source * (1 - condition.required("mask")) if "mask" in self.obeyed else source
+        return source * (1 - condition.required("mask")) if self.masked else source
 
     def told(self, gamma: Level) -> Level:
         return gamma
@@ -94,11 +95,11 @@ class Palette(DrawingRestorer):
     def error(self, prediction: Tensor, noise: Tensor, condition: Condition) -> Tensor:
         """Eq. 2, where the picture is hidden alone."""
         square = (prediction - noise).square()  # (B, C, H, W)
-        if "mask" not in self.obeyed:
+        if not self.masked:
             return square.flatten(1).mean(1)
         mask = condition.required("mask").expand_as(square)
         return (square * mask).flatten(1).sum(1) / mask.flatten(1).sum(1).clamp_min(1)
 
     def known(self, noisy: Tensor, picture: Tensor, condition: Condition) -> Tensor:
         """What the mask leaves of ``picture``, and the rest of ``noisy``."""
-        return noisy.where(condition.required("mask") > 0, picture) if "mask" in self.obeyed else noisy
+        return noisy.where(condition.required("mask") > 0, picture) if self.masked else noisy
