@@ -46,8 +46,8 @@ def check(model: Model, metrics: Sequence[str], source: Source, pictures: int) -
             raise Unsupported(
                 f"{name} is of pictures that a model draws, and '{model.name}' draws none; it can: {verbs}"
             )
-        rebuilds = METRICS[name].score is not None or needs & {"reconstructed", "code_usage"}
-        if rebuilds and not {"encode", "decode"} <= model.verbs:
+        scores = METRICS[name].score is not None and not restores(model)
+        if (scores or needs & {"reconstructed", "code_usage"}) and not {"encode", "decode"} <= model.verbs:
             raise Unsupported(
                 f"{name} needs a model that rebuilds pictures, and '{model.name}' does not; it can: {verbs}"
             )
@@ -57,6 +57,11 @@ def check(model: Model, metrics: Sequence[str], source: Source, pictures: int) -
             raise Unsupported(f"{name} needs a model with a likelihood, and '{model.name}' has none; it can: {verbs}")
         if "caption_log_prob" in needs and "caption" not in source.spec.provides:
             raise Unsupported(f"{name} needs captions, and '{source.name}' has none: give other --data")
+
+
+def restores(model: Model) -> bool:
+    """Whether what it makes of a source is to be the picture that belongs to it."""
+    return "sample" in model.verbs and "source" in model.system.conditions and not {"encode", "decode"} <= model.verbs
 
 
 def check_space(space: Features, model: Model) -> None:

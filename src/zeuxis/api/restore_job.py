@@ -134,7 +134,7 @@ class RestoringJob:
         def read(place: Place) -> Tensor:
             top, bottom, left, right = place
             part = torch.from_numpy(colours[top:bottom, left:right].astype(np.float32) / given.most)
-            tile = _for_network(part.permute(2, 0, 1).to(self.device), network.channels)
+            tile = for_network(part.permute(2, 0, 1).to(self.device), network.channels)
             if hidden is None:
                 return tile
             marked = hidden[:, top:bottom, left:right].to(tile).expand(len(tile), -1, -1, -1)
@@ -148,7 +148,7 @@ class RestoringJob:
 
         with torch.inference_mode():
             for rows in in_rows(network, read, height, width, self.tiling, seen):
-                yield in_kind_of(colours, _from_network(rows, channels).clamp(0, 1) * given.most)
+                yield in_kind_of(colours, from_network(rows, channels).clamp(0, 1) * given.most)
 
     def _check_room(self, errand: Errand, given: OpenedPicture) -> None:
         free, scale = free_memory("cpu"), self.restorer.network.scale
@@ -209,15 +209,15 @@ def _beside(colours: Pixels, alpha: Pixels) -> Pixels:
     return found
 
 
-def _for_network(picture: Tensor, channels: int) -> Tensor:
+def for_network(picture: Tensor, channels: int) -> Tensor:
     """A picture ``(C, h, w)`` as a batch: grey three times over in one, or each colour by itself."""
     if len(picture) == channels:
         return picture[None]
     return picture.expand(1, 3, -1, -1) if channels == 3 else picture[:, None]
 
 
-def _from_network(made: Tensor, channels: int) -> Tensor:
-    """The inverse of :func:`_for_network`: ``(h, w, C)``."""
+def from_network(made: Tensor, channels: int) -> Tensor:
+    """The inverse of :func:`for_network`: ``(h, w, C)``."""
     if made.shape[:2] == (3, 1):
         made = made.transpose(0, 1)
     rows = made[0]

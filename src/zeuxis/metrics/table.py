@@ -24,7 +24,7 @@ from zeuxis.metrics.oracle import accuracy, caution, recognised
 from zeuxis.metrics.perplexity import perplexity
 from zeuxis.metrics.record import Better, Figure
 from zeuxis.metrics.score import classifier_score
-from zeuxis.metrics.similarity import psnr, ssim
+from zeuxis.metrics.similarity import psnr, psnr_y, ssim, ssim_y
 from zeuxis.metrics.verification import same_person
 
 
@@ -52,6 +52,7 @@ class Metric:
     biased: bool = True
     space: Literal["grain", "untrained"] | None = None
     floor: Callable[[Evidence], float] | None = None
+    bordered: bool = False  # of what is enlarged by n, the score leaves out the outermost n pixels
     score: Callable[[Tensor, Tensor], Tensor] | None = None  # pictures and targets (B, C, H, W) in [-1, 1] -> (B,)
 
 
@@ -149,6 +150,22 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             ("ssim",),
             lambda e: e.mean("ssim"),
             score=ssim,
+        ),
+        "psnr-y": Metric(
+            "peak signal-to-noise ratio of luminance (BT.601), dB, mean over images; what is enlarged loses a border",
+            "higher",
+            ("psnr-y",),
+            lambda e: e.mean("psnr-y"),
+            score=psnr_y,
+            bordered=True,
+        ),
+        "ssim-y": Metric(
+            "structural similarity of luminance (BT.601), mean over images; what is enlarged loses a border",
+            "higher",
+            ("ssim-y",),
+            lambda e: e.mean("ssim-y"),
+            score=ssim_y,
+            bordered=True,
         ),
         "rebuilt-frechet": Metric(
             "Fréchet distance of features, of pictures encoded and decoded",
