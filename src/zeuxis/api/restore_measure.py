@@ -68,7 +68,7 @@ def measure_restorer(
         report(errand.name, k / len(errands.each))
         given = open_for_restoring(errand.source)
         whole = torch.from_numpy(given.colours.astype(np.float32) / given.most * 2 - 1).permute(2, 0, 1)[None]
-        height, width = (side - side % (4 * network.scale) for side in whole.shape[2:])
+        height, width = (side - side % network.scale for side in whole.shape[2:])
         with torch.inference_mode():
             found.append(_measured(errand.name, whole[..., :height, :width].to(device), network, chain, k))
     return [*found, _mean(found)]

@@ -82,6 +82,7 @@ class DANet(PictureRestorer):
         self.network = UNetDenoiser(self.shape.channels, width=width, levels=levels)  # R
         self.generator = NoiseUNet(self.shape.channels, width=width, levels=levels)  # G
         self.critic = PairCritic(self.shape, ndf=ndf)  # D
+        [*self.critic.parameters()][-1].requires_grad_(False)  # a bias of all logits, which the loss does not see
 
     def players(self) -> tuple[Player, ...]:
         return (

@@ -76,6 +76,7 @@ class DeblurGAN(PictureRestorer):
             raise UsageError("'deblurgan' keeps a picture's size: use --pair motion:9, or sr-resnet to enlarge")
         self.network = ResidualGenerator(self.shape.channels, ngf=ngf, blocks=blocks)  # G
         self.critic = PatchCritic(self.shape.channels, ndf=ndf, layers=layers)  # D
+        [*self.critic.parameters()][-1].requires_grad_(False)  # a bias of all logits, which the loss does not see
         self.loss = Wasserstein()
         self.space = None if features is None else FeatureSpace(features, self.shape)
         if features is not None:
