@@ -211,6 +211,11 @@ class System(Verbs):
         """
         return spec
 
+    @classmethod
+    def sizes_of(cls, network: nn.Module) -> Mapping[str, Any]:
+        """Keywords of the constructor with which it has a network like a published one that training starts from."""
+        return {}
+
     def players(self) -> tuple[Player, ...]:
         return ()
 

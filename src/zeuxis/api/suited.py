@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from zeuxis.catalog.listing import entry
+from zeuxis.catalog.listing import entry, system_class
 from zeuxis.catalog.schema import knobs_of
+from zeuxis.catalog.weights import public_restorer
 from zeuxis.data.entries import ENTRIES
 from zeuxis.data.library import open_source
 from zeuxis.data.source import Source
@@ -14,6 +15,7 @@ from zeuxis.recipe import Recipe, load_recipe, recipe_paths
 
 OF_A_CONDITION = ("condition", "text", "guidance")  # keys of [model] that say how it is obeyed
 OPTIONAL = ("label", "caption")  # what a recipe may have and its method can do without
+LOOKED_AT = 32  # pixels a side, where only what a folder holds is asked for
 RESIZING = ("bicubic", "blind", "shrink", "subsample")  # degradations whose first number is the scale
 PLAINLY = 0.05  # the share of a recipe's budget below which a training is plainly too short
 
@@ -34,6 +36,18 @@ def suited(recipe: Recipe, source: Source) -> tuple[Recipe, str | None]:
         f"(--condition {chosen} insists; folders of classes give labels, a metadata.jsonl captions)"
     )
     return recipe.model_copy(update={"model": model, "sample": sample}), line
+
+
+def sized_by_start(recipe: Recipe) -> tuple[Recipe, str | None]:
+    """``recipe`` with the sizes of the published network that it starts from, if any, and a line that says so."""
+    start = recipe.train.start
+    public = None if start is None else public_restorer(start)
+    sizes = {} if public is None else dict(system_class(recipe.system).sizes_of(public.network))
+    changed = {key: value for key, value in sizes.items() if recipe.model.get(key) != value}
+    if not changed:
+        return recipe, None
+    told = ", ".join(f"model.{key} = {value}" for key, value in changed.items())
+    return recipe.model_copy(update={"model": recipe.model | changed}), f"{told}, as suits a start from {start}"
 
 
 def chain_of(data: str) -> str:
@@ -69,7 +83,7 @@ def _comes_in_pairs(data: str) -> bool:
     """Whether data of that name has a source for each picture; what the network holds is not asked."""
     if data in ENTRIES:
         return "source" in ENTRIES[data].spec.provides
-    return Path(data).expanduser().is_dir() and "source" in open_source(data).spec.provides
+    return Path(data).expanduser().is_dir() and "source" in open_source(data, LOOKED_AT).spec.provides
 
 
 def too_short(recipe: Recipe, iterations: int) -> str | None:

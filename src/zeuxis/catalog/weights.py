@@ -84,7 +84,7 @@ def start_from(system: System, name: str | Path) -> Start:
     own, alone = stored(system), system.started_parts
     part = {key: tensor for key, tensor in own.items() if key.partition(".")[0] in alone}
     line = f"{' and '.join(sorted(alone))} of {system.card.id} starts from {name}, and all else is fresh"
-    if "network" in alone and (public := _public_restorer(name)) is not None:
+    if "network" in alone and (public := public_restorer(name)) is not None:
         there = {f"network.{key}": tensor for key, tensor in public.network.state_dict().items()}
         put_back(part, there, what, "set the keys of [model] to those of that network")
         return Start(public.sha256, line)
@@ -98,7 +98,7 @@ def start_from(system: System, name: str | Path) -> Start:
     return Start(str(card["sha256"]))
 
 
-def _public_restorer(name: str | Path) -> Restorer | None:
+def public_restorer(name: str | Path) -> Restorer | None:
     """The published restorer of that name, or in that file; None where it is neither."""
     from zeuxis.pretrained.restorer_files import load_restorer_file  # noqa: PLC0415  (torch)
     from zeuxis.pretrained.upscalers import UPSCALERS, load_upscaler  # noqa: PLC0415  (torch)

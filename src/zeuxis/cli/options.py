@@ -219,7 +219,9 @@ def recipe_of(
     if scale is not None and pair is not None:
         raise UsageError(f"--scale {scale} --pair {pair}: write the scale in the pair, as in bicubic:{scale}")
     if pair is None and (scale is not None or data is not None):
-        data = damaged_as(name if isinstance(name, Recipe) else load_recipe(name), data, scale)
+        plain, data = data, damaged_as(name if isinstance(name, Recipe) else load_recipe(name), data, scale)
+        if fit is None and plain != data and plain is not None and Path(plain).expanduser().is_dir():
+            fit = "crop"  # what was shrunk to a training's size has lost what a restorer is to learn
     given = {
         "model.first_stage": first_stage,
         "model.base": base,

@@ -122,7 +122,8 @@ def train(
     named = as_recipes_name(() if data is not None or "data" in set_too else (recipe,), f"--data {plan.data} does")
     suit = condition is None and "model.condition" not in set_too  # a condition that was asked for is insisted on
     if pair is None and data is not None and plan.data != data:
-        note(f"note: the pictures are damaged as the recipe's are, by {chain_of(plan.data)}; --pair decides otherwise")
+        how = ", windows of them" if plan.fit == "crop" and fit is None else ""
+        note(f"note: the pictures are damaged by {chain_of(plan.data)}{how}; --pair (and --fit) decide otherwise")
     if dry_run:
         with named:
             show_dry_run(plan, out, fresh, suit, as_json)

@@ -112,6 +112,13 @@ class RRDBNet(PictureNetwork):
         return out[:, :, : height * self.scale, : width * self.scale]
 
 
+def rrdb_sizes(network: nn.Module) -> dict[str, int]:
+    """The keywords of :func:`rrdb_enlarging` for a network like this one; none of a network of another kind."""
+    if not isinstance(network, RRDBNet):
+        return {}
+    return {"blocks": len(network.body), "width": network.after_body.in_channels, "growth": network.growth}
+
+
 WAYS = {1: (2, 4), 2: (2, 2), 4: (2, 1), 8: (3, 1)}  # doublings and squares put together, by scale, as published
 
 

@@ -8,8 +8,11 @@ Symbols -> code:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zeuxis.batch import Shape
 from zeuxis.card import Card
@@ -20,7 +23,7 @@ from zeuxis.losses.adversarial import RelativisticAverage
 from zeuxis.losses.reconstruction import l1
 from zeuxis.nn.mixture import mixed
 from zeuxis.nn.picture_network import PictureNetwork
-from zeuxis.nn.rrdb import RRDBNet, rrdb_enlarging
+from zeuxis.nn.rrdb import RRDBNet, rrdb_enlarging, rrdb_sizes
 from zeuxis.nn.vgg_critic import VGGCritic
 from zeuxis.systems.restoration._family import AdversarialRestorer, FeatureSpace, scale_between
 
@@ -100,6 +103,11 @@ class ESRGAN(AdversarialRestorer):
         self.space = None if features is None else FeatureSpace(features, self.shape)
         if features is not None:
             self.features = self.freeze(features)
+
+    @classmethod
+    def sizes_of(cls, network: nn.Module) -> Mapping[str, Any]:
+        sizes = rrdb_sizes(network)
+        return {**sizes, "critic_start": 0.0} if sizes else {}  # a published network has been begun
 
     def content(self, made: Tensor, image: Tensor) -> Tensor:
         """L_percep + eta L_1 (Eq. 3)."""

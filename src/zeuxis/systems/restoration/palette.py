@@ -24,7 +24,7 @@ from zeuxis.systems.restoration._family import scale_between
 CONDITIONS: Mapping[str, frozenset[str]] = {"none": frozenset({"source"}), "mask": frozenset({"source", "mask"})}
 
 
-class Palette(DrawingRestorer):
+class PaletteDiffusion(DrawingRestorer):
     """A diffusion model of the picture that sees the damaged one; with ``condition`` "mask" it makes what is hidden.
 
     Args:

@@ -7,14 +7,17 @@ Wang, Xie, Dong and Shan 2021, "Real-ESRGAN: training real-world blind super-res
 
 from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
 
 from zeuxis.batch import Shape
 from zeuxis.card import Card
 from zeuxis.game import System
 from zeuxis.losses.adversarial import NonSaturating
 from zeuxis.losses.reconstruction import l1
-from zeuxis.nn.rrdb import rrdb_enlarging
+from zeuxis.nn.rrdb import rrdb_enlarging, rrdb_sizes
 from zeuxis.nn.unet_critic import UNetCritic
 from zeuxis.systems.restoration._family import AdversarialRestorer, FeatureSpace, scale_between
 
@@ -79,6 +82,11 @@ class RealESRGAN(AdversarialRestorer):
         self.space = None if features is None else FeatureSpace(features, self.shape)
         if features is not None:
             self.features = self.freeze(features)
+
+    @classmethod
+    def sizes_of(cls, network: nn.Module) -> Mapping[str, Any]:
+        sizes = rrdb_sizes(network)
+        return {**sizes, "critic_start": 0.0} if sizes else {}  # a published network has been begun
 
     def content(self, made: Tensor, image: Tensor) -> Tensor:
         """L1 and the perceptual loss (section 3.4)."""
