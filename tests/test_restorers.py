@@ -28,6 +28,7 @@ from zeuxis.game import System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.losses.adversarial import RelativisticAverage
 from zeuxis.metrics.similarity import cropped, luminance, psnr_y, ssim_y
+from zeuxis.nn.lab import lab_to_rgb, rgb_to_lab
 from zeuxis.nn.mixture import mixed
 from zeuxis.nn.multi_scale import pyramid
 from zeuxis.nn.rrdb import RRDBNet
@@ -106,6 +107,25 @@ def test_a_pyramid_halves_and_keeps_what_is_even() -> None:
     levels = pyramid(torch.full((1, 3, 8, 12), 0.3), 3)
     assert [level.shape[2:] for level in levels] == [(8, 12), (4, 6), (2, 3)]
     assert all(torch.allclose(level, torch.tensor(0.3), atol=1e-3) for level in levels)
+
+
+def test_lab_is_that_of_the_standard() -> None:
+    colours = torch.tensor([[1.0, 1, 1], [1, 0, 0], [0, 0, 1], [0.5, 0.5, 0.5]])[:, :, None, None]
+    lab = rgb_to_lab(colours)[..., 0, 0]
+    wanted = torch.tensor([[100, 0, 0], [53.241, 80.092, 67.203], [32.297, 79.187, -107.86], [53.389, 0, 0]])
+    torch.testing.assert_close(lab, wanted, atol=0.02, rtol=0)
+    torch.testing.assert_close(lab_to_rgb(rgb_to_lab(colours)), colours, atol=1e-4, rtol=0)
+
+
+def test_colours_are_spread_over_near_bins_and_rare_ones_weigh_more() -> None:
+    found = built("colorizer", width=4)
+    bins = found.network.bins  # type: ignore[union-attr]
+    near, share = found.soft(bins[100].view(1, 2, 1, 1) + 1.0)  # type: ignore[operator]
+    assert near[0, 0].item() == 100 and share.sum() == pytest.approx(1) and share[0, 0] > 0.7
+    torch.testing.assert_close(found.weights(), torch.ones(len(bins)), atol=0.2, rtol=0)  # type: ignore[operator]
+    found.prior.zero_()[100] = 1  # type: ignore[union-attr, operator]
+    weights = found.weights()  # type: ignore[operator]
+    assert weights[100] < 1.5 and weights[0] > 50
 
 
 # -- networks between, and starts from others ------------------------------------------------------
@@ -309,7 +329,7 @@ def test_every_restorer_restores_pictures_of_any_size(
 
 
 def test_a_task_without_a_model_names_the_recipe_that_trains_one(tmp_path: Path) -> None:
-    for task, recipe in (("deblur", "deep-deblur"), ("inpaint:m.png", "palette"), ("colorize", "palette-color")):
+    for task, recipe in (("deblur", "deep-deblur"), ("inpaint:m.png", "palette"), ("colorize", "colorizer")):
         with pytest.raises(Unsupported, match=f"zeuxis train {recipe} "):
             restore([photo(tmp_path)], task=task)
 

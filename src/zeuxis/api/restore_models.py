@@ -25,7 +25,7 @@ TRAINED_BY = {  # the recipe that trains a model for a task
     "denoise": "dncnn",
     "deblur": "deep-deblur",
     "inpaint": "palette",
-    "colorize": "palette-color",
+    "colorize": "colorizer",
     "jpeg": "palette-jpeg",
 }
 NOT_YET = ("face",)  # tasks that nothing here does

@@ -2,6 +2,8 @@
 
 As in the authors' program, whose decoder and discriminator are DCGAN's. Biases before a norm, which the program sets to
 zero after every step, are left out.
+
+Axes: S rows and columns of a square picture.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 As in the authors' program: without norms, levels halved by 4x4 convolutions. Counts with 32 channels, five levels,
 three colours: 9,153,571 parameters, 9,153,859 with noise beside them; the critic of 128 pixels with 64, 44,703,745.
+
+Axes: S rows and columns of a square picture.
 """
 
 from __future__ import annotations
