@@ -121,7 +121,7 @@ def test_colours_are_spread_over_near_bins_and_rare_ones_weigh_more() -> None:
     found = built("colorizer", width=4)
     bins = found.network.bins  # type: ignore[union-attr]
     near, share = found.soft(bins[100].view(1, 2, 1, 1) + 1.0)  # type: ignore[operator]
-    assert near[0, 0].item() == 100 and share.sum() == pytest.approx(1) and share[0, 0] > 0.7
+    assert near[0, 0].item() == 100 and share.sum() == pytest.approx(1) and share[0, 0] > 0.5
     torch.testing.assert_close(found.weights(), torch.ones(len(bins)), atol=0.2, rtol=0)  # type: ignore[operator]
     found.prior.zero_()[100] = 1  # type: ignore[union-attr, operator]
     weights = found.weights()  # type: ignore[operator]

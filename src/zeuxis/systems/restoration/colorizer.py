@@ -3,6 +3,8 @@
 Zhang, Isola and Efros 2016 (arXiv:1603.08511). Symbols -> code:
     X -> light    Y -> image    Z -> soft    Z^ -> logits    Q -> bins    v -> weights    p~ -> prior
     lambda -> uniform    T -> annealing
+
+Axes: Q bins of colour, h and w a quarter of the picture's sides.
 """
 
 from __future__ import annotations

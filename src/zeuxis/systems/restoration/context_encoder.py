@@ -3,6 +3,8 @@
 Pathak, Krahenbuhl, Donahue, Darrell and Efros 2016, "Context encoders: feature learning by inpainting"
 (arXiv:1604.07379), as in the authors' program. Symbols -> code:
     x -> image    M -> mask    F -> encoder, decoder    D -> critic    lambda_adv -> adversarial
+
+Axes: S rows and columns of a square picture.
 """
 
 from __future__ import annotations
