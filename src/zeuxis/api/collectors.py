@@ -20,6 +20,7 @@ from zeuxis.api.features import Features, judge_of
 from zeuxis.api.model import Model
 from zeuxis.api.reference import Reference
 from zeuxis.batch import Batch
+from zeuxis.data.degraded import DegradedSource
 from zeuxis.data.source import WORD, Source
 from zeuxis.data.worlds import caption_likelihood
 from zeuxis.distributions.dequantise import LEVEL, dequantise
@@ -28,7 +29,7 @@ from zeuxis.metrics.codes import CodeUsage
 from zeuxis.metrics.evidence import Compared
 from zeuxis.metrics.neighbours import thumbnails
 from zeuxis.metrics.segmentation import Confusion
-from zeuxis.metrics.similarity import cropped
+from zeuxis.metrics.similarity import cropped, psnr
 from zeuxis.metrics.table import METRICS
 from zeuxis.metrics.two_sample import MOST, views
 from zeuxis.rng import Stream
@@ -189,6 +190,23 @@ class Restorations:
 
     def evidence(self) -> dict[str, Any]:
         return {"scores": {name: torch.cat(parts) for name, parts in self.scores.items()}}
+
+
+class Consistency:
+    """Whether what was made of sources is, degraded again as they were, the sources."""
+
+    def __init__(self, source: DegradedSource) -> None:
+        self.source = source
+        self.scores: list[Tensor] = []
+
+    def add(self, chunk: Chunk) -> None:
+        index, given = chunk.real.index, chunk.real.condition.required("source").cpu()
+        assert index is not None  # sources of a dataset say which examples they give
+        again, _ = self.source.degraded(chunk.pictures.cpu(), index.cpu())
+        self.scores.append(psnr(again, given))
+
+    def evidence(self) -> dict[str, Any]:
+        return {"scores": {"consistency": torch.cat(self.scores)}}
 
 
 class Likelihoods:

@@ -14,6 +14,7 @@ from zeuxis.api.collectors import (
     Captions,
     Chunk,
     Collector,
+    Consistency,
     Copies,
     FeatureSets,
     FixedSpace,
@@ -31,6 +32,7 @@ from zeuxis.api.reference import Reference
 from zeuxis.api.reporting import Report
 from zeuxis.api.zero_shot import ZeroShots
 from zeuxis.batch import Batch, Shape
+from zeuxis.data.degraded import DegradedSource
 from zeuxis.data.entries import ENTRIES
 from zeuxis.data.library import Data, data_of
 from zeuxis.data.source import Source
@@ -199,7 +201,8 @@ def collect(
     needs = frozenset(need for metric in metrics for need in METRICS[metric].needs)
     scores = {name: METRICS[name].score for name in metrics}
     to_score = {name: score for name, score in scores.items() if score is not None}
-    of_drawn = bool(needs & OF_GENERATED) or (bool(to_score) and restores(model))
+    of_sources = bool(to_score) or "consistency" in needs
+    of_drawn = bool(needs & OF_GENERATED) or (of_sources and restores(model))
     draws = of_drawn and "sample" in model.verbs
     space: Features | None = None
     found: list[Collector] = []
@@ -220,6 +223,9 @@ def collect(
         found.append(Restorations(model, to_score))
     elif to_score or needs & {"reconstructed", "code_usage"}:
         found.append(Reconstructions(model, to_score, space if "reconstructed" in needs else None))
+    if "consistency" in needs:
+        assert isinstance(source, DegradedSource)  # which was checked
+        found.append(Consistency(source))
     if "log_prob" in needs:
         found.append(Likelihoods(model, seed, _values_of_data(data, model.system.shape)))
     if needs & OF_JUDGES:
@@ -241,7 +247,9 @@ def collect(
         del chunk  # before the next one is made
         done += len(rows)
     report("comparing", None)
-    evidence = Evidence(seed=seed, **{name: x for c in found for name, x in c.evidence().items()})
+    gathered = [c.evidence() for c in found]
+    scored = {name: values for each in gathered for name, values in each.pop("scores", {}).items()}
+    evidence = Evidence(seed=seed, scores=scored, **{name: x for each in gathered for name, x in each.items()})
     return replace(evidence, floors=_floors(reference, evidence, space, fixed)), space
 
 

@@ -8,6 +8,7 @@ import torch
 
 from zeuxis.api.features import Features
 from zeuxis.api.model import Model
+from zeuxis.data.degraded import DegradedSource
 from zeuxis.data.source import Source
 from zeuxis.errors import Unsupported, UsageError
 from zeuxis.metrics.record import FEW
@@ -50,6 +51,10 @@ def check(model: Model, metrics: Sequence[str], source: Source, pictures: int) -
         if (scores or needs & {"reconstructed", "code_usage"}) and not {"encode", "decode"} <= model.verbs:
             raise Unsupported(
                 f"{name} needs a model that rebuilds pictures, and '{model.name}' does not; it can: {verbs}"
+            )
+        if "consistency" in needs and not (restores(model) and isinstance(source, DegradedSource)):
+            raise Unsupported(
+                f"{name} is of pictures that are degraded and restored again: evaluate a restorer on data with a --pair"
             )
         if "code_usage" in needs and model.system.codes is None:
             raise Unsupported(f"{name} needs a model of codes from a codebook, and '{model.name}' has none")

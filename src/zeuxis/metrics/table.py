@@ -167,6 +167,12 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             score=ssim_y,
             bordered=True,
         ),
+        "consistency": Metric(
+            "PSNR, dB, of what is restored, degraded again, against what was given, mean over images",
+            "higher",
+            ("consistency",),
+            lambda e: e.mean("consistency"),
+        ),
         "rebuilt-frechet": Metric(
             "Fréchet distance of features, of pictures encoded and decoded",
             "lower",
