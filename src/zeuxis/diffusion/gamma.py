@@ -18,21 +18,17 @@ from zeuxis.rng import Device, Rng
 class GammaChain(nn.Module):
     """Variances that rise linearly from ``first`` to ``last`` over ``steps`` steps."""
 
-    gammas: Tensor
+    gammas: Tensor  # (T + 1,), from the image itself to noise
+    sigmas: Tensor  # (T,), the deviation of the noise in VE space at every step, ascending
 
     def __init__(self, steps: int, first: float, last: float) -> None:
         super().__init__()
         kept = (1 - ramp("linear", steps, first, last)).cumprod(0)
-        gammas = torch.cat([kept.new_ones(1), kept])  # (T + 1,), from the image itself to noise
-        self.register_buffer("gammas", gammas, persistent=False)  # in float64: sigma is of what little is missing
-
-    @property
-    def sigmas(self) -> Tensor:
-        """The deviation of the noise (T,) in VE space at every step, ascending."""
-        return (1 / self.gammas[1:] - 1).sqrt().float()
+        self.register_buffer("gammas", torch.cat([kept.new_ones(1), kept]).float(), persistent=False)
+        self.register_buffer("sigmas", (1 / kept - 1).sqrt().float(), persistent=False)
 
     def draw(self, n: int, rng: Rng, device: Device) -> Tensor:
         """gamma (n,), even between two neighbours of the chain, which are drawn evenly."""
         t = rng.integers(len(self.gammas) - 1, n, device=device)  # (n,)
         low, high = self.gammas[t + 1], self.gammas[t]
-        return (low + (high - low) * rng.uniform(n, device=device)).float()
+        return low + (high - low) * rng.uniform(n, device=device)
