@@ -22,6 +22,7 @@ from zeuxis.api.restore_job import for_network, from_network
 from zeuxis.api.restore_models import restorer_for
 from zeuxis.api.restore_paths import errands_of
 from zeuxis.api.restore_picture import open_for_restoring
+from zeuxis.data.cache import data_dir
 from zeuxis.degrade.degradation import Chain, Linear
 from zeuxis.degrade.language import parse_chain
 from zeuxis.errors import UsageError
@@ -30,6 +31,7 @@ from zeuxis.nn.picture_network import PictureNetwork
 from zeuxis.nn.streamed_tiles import Place, in_rows, tiling_for
 from zeuxis.rng import ImageRng, derive_seed
 
+TEST_SETS = ("Set5", "Set12", "Set14", "BSD68")  # by name, where they lie under $ZEUXIS_DATA/restoration_test
 METRICS = ("psnr", "psnr-y", "ssim-y", "consistency")
 
 
@@ -54,11 +56,12 @@ def measure_restorer(
 ) -> list[Measured]:
     """The figures of each picture damaged by ``pair``, then restored; the last are their means.
 
-    What is random about the damage follows from the number of the picture.
+    What is random about the damage follows from the number of the picture. ``paths`` are pictures, folders, or one of
+    :data:`TEST_SETS`.
 
     Raises as :func:`zeuxis.api.restore.restore`; :class:`UsageError` where the damage is not what the model undoes.
     """
-    errands, chain = errands_of([Path(path) for path in paths], None), parse_chain(pair)
+    errands, chain = errands_of([_place(path) for path in paths], None), parse_chain(pair)
     if chain.masks:
         raise UsageError(f"--pair {pair}: what a mask hides is measured by zeuxis evaluate")
     restorer = restorer_for(model, task, knobs)
@@ -72,6 +75,12 @@ def measure_restorer(
         with torch.inference_mode():
             found.append(_measured(errand.name, whole[..., :height, :width].to(device), network, chain, k))
     return [*found, _mean(found)]
+
+
+def _place(path: str | Path) -> Path:
+    root = data_dir()
+    known = None if root is None or str(path) not in TEST_SETS else root / "restoration_test" / str(path)
+    return known if known is not None and known.is_dir() and not Path(path).exists() else Path(path)
 
 
 def _measured(name: str, image: Tensor, network: PictureNetwork, chain: Chain, k: int) -> Measured:
