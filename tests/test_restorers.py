@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from zeuxis.api.collectors import Chunk, Consistency
+from zeuxis.api.collectors import Chunk, Consistency, Restorations
+from zeuxis.api.model import Model
 from zeuxis.api.restore import restore
 from zeuxis.api.restore_measure import measure_restorer
 from zeuxis.api.restore_models import restorer_for
@@ -31,6 +32,7 @@ from zeuxis.game import System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.losses.adversarial import RelativisticAverage
 from zeuxis.metrics.similarity import cropped, luminance, psnr_y, ssim_y
+from zeuxis.metrics.table import METRICS
 from zeuxis.nn.lab import lab_to_rgb, rgb_to_lab
 from zeuxis.nn.mixture import mixed
 from zeuxis.nn.multi_scale import pyramid
@@ -368,6 +370,16 @@ def test_what_is_restored_is_consistent_where_it_is_the_same_again(tmp_path: Pat
     assert collector.evidence()["scores"]["consistency"].min() > 100
     collector.add(Chunk(batch, batch.image.flip(-1)))
     assert collector.evidence()["scores"]["consistency"][2:].max() < 50
+
+
+def test_what_is_enlarged_is_measured_without_a_border() -> None:
+    system, batch = built("sr-resnet", 2, 8, blocks=1, width=4), turn(2, 8).batch
+    made = batch.image.clone()
+    made[:, :, :2], made[:, :, :, -2:] = 0, 0  # within two pixels of the border alone
+    collector = Restorations(Model("", system, {}), {name: METRICS[name].score for name in ("psnr", "psnr-y")})
+    collector.add(Chunk(batch, made))
+    scores = collector.evidence()["scores"]
+    assert scores["psnr-y"].isinf().all() and scores["psnr"].isfinite().all()
 
 
 def test_a_restorer_is_measured_against_what_was_damaged(tmp_path: Path) -> None:
