@@ -378,7 +378,8 @@ def test_every_metric_can_be_asked_for_by_name() -> None:
         real_views=torch.zeros(8, 1, 8, 8, dtype=torch.uint8),
         fake_to_training=torch.tensor([1.0, 3.0]),
         real_to_training=torch.tensor([2.0, 4.0]),
-        scores={name: metric.score(noisy, clean) for name, metric in METRICS.items() if metric.score is not None},
+        scores={name: metric.score(noisy, clean) for name, metric in METRICS.items() if metric.score is not None}
+        | {"consistency": torch.tensor([30.0, 32.0])},
         reconstructed=b,
         code_usage=usage,
         log_prob=torch.tensor([-10.0, -30.0]),

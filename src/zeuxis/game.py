@@ -184,6 +184,7 @@ class System(Verbs):
     stride: int | None = None  # it may also be trained on other shapes, sides multiples of this; None: on its own only
     unpaired: bool = False  # it learns of sources that do not belong to the images beside them
     distils: bool = False  # it learns what a system that it is given makes, whatever the pictures are
+    started_parts: frozenset[str] = frozenset()  # networks that training may start from alone, all else being fresh
     draw_batch: int | None = None  # how many images at a time it draws fastest; None: as many as the device suggests
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
@@ -210,6 +211,11 @@ class System(Verbs):
         ``spec`` are those of the data, ``parts`` the systems that are there already, by keyword.
         """
         return spec
+
+    @classmethod
+    def sizes_of(cls, network: nn.Module) -> Mapping[str, Any]:
+        """Keywords of the constructor with which it has a network like a published one that training starts from."""
+        return {}
 
     def players(self) -> tuple[Player, ...]:
         return ()

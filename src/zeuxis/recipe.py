@@ -92,7 +92,11 @@ class Train(_Table):
     seed: int = Field(
         0, ge=0, lt=2**63, description="where the random numbers start: initial weights, order of the data, noise."
     )
-    start: str | None = Field(None, description="a model of the same shape whose weights training starts from.")
+    start: str | None = Field(
+        None,
+        description="a model of the same shape whose weights training starts from; of a restorer also a published "
+        "network by name or file, or another restorer, whose network alone is taken.",
+    )
 
 
 class Claim(_Table):

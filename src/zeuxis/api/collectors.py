@@ -20,6 +20,7 @@ from zeuxis.api.features import Features, judge_of
 from zeuxis.api.model import Model
 from zeuxis.api.reference import Reference
 from zeuxis.batch import Batch
+from zeuxis.data.degraded import DegradedSource
 from zeuxis.data.source import WORD, Source
 from zeuxis.data.worlds import caption_likelihood
 from zeuxis.distributions.dequantise import LEVEL, dequantise
@@ -28,6 +29,8 @@ from zeuxis.metrics.codes import CodeUsage
 from zeuxis.metrics.evidence import Compared
 from zeuxis.metrics.neighbours import thumbnails
 from zeuxis.metrics.segmentation import Confusion
+from zeuxis.metrics.similarity import cropped, psnr
+from zeuxis.metrics.table import METRICS
 from zeuxis.metrics.two_sample import MOST, views
 from zeuxis.rng import Stream
 from zeuxis.verbs import Likelihood
@@ -164,6 +167,46 @@ class Reconstructions:
             "reconstructed": torch.cat(self.features) if self.features else None,
             "code_usage": self.usage,
         }
+
+
+class Restorations:
+    """Scores of what was made of the sources of held-out pictures, against the pictures."""
+
+    def __init__(self, model: Model, scores: Mapping[str, Score]) -> None:
+        self.score_of = scores
+        self.scores: dict[str, list[Tensor]] = {name: [] for name in scores}
+        source = model.system.spec.source_shape
+        scale = 1 if source is None else model.system.shape.height // source.height
+        self.border = scale if scale > 1 else 0
+        self.place = "cpu" if model.device.startswith("mps") else model.device
+
+    def add(self, chunk: Chunk) -> None:
+        for some, target in zip(chunk.pictures.split(SCORED), chunk.real.image.split(SCORED), strict=True):
+            pair = some.to(self.place), target.to(self.place)
+            inner = tuple(cropped(image, self.border) for image in pair)
+            for name, score in self.score_of.items():
+                made, wanted = inner if METRICS[name].bordered else pair
+                self.scores[name].append(score(made, wanted).cpu())
+
+    def evidence(self) -> dict[str, Any]:
+        return {"scores": {name: torch.cat(parts) for name, parts in self.scores.items()}}
+
+
+class Consistency:
+    """Whether what was made of sources is, degraded again as they were, the sources."""
+
+    def __init__(self, source: DegradedSource) -> None:
+        self.source = source
+        self.scores: list[Tensor] = []
+
+    def add(self, chunk: Chunk) -> None:
+        index, given = chunk.real.index, chunk.real.condition.required("source").cpu()
+        assert index is not None  # sources of a dataset say which examples they give
+        again, _ = self.source.degraded(chunk.pictures.cpu(), index.cpu())
+        self.scores.append(psnr(again, given))
+
+    def evidence(self) -> dict[str, Any]:
+        return {"scores": {"consistency": torch.cat(self.scores)}}
 
 
 class Likelihoods:

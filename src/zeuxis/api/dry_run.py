@@ -14,7 +14,7 @@ from torch import Tensor
 
 from zeuxis.api.going_on import place
 from zeuxis.api.pictures import panes, sheet, to_pil
-from zeuxis.api.suited import suited
+from zeuxis.api.suited import sized_by_start, suited
 from zeuxis.batch import Batch, Shape
 from zeuxis.catalog.assemble import build_for
 from zeuxis.catalog.weights import start_from
@@ -130,6 +130,7 @@ def dry_run(
     recipe = recipe.model_copy(update={"data": data.name})
     source = data.open(recipe.size, "train", recipe.fit)
     recipe, line = suited(recipe, source) if suit else (recipe, None)
+    recipe, _ = sized_by_start(recipe)
     held_out = data.open(recipe.size, "val")
     system = build_for(recipe, source, on_meta=True)
     if recipe.train.start is not None:

@@ -14,16 +14,18 @@ from zeuxis.api.collectors import (
     Captions,
     Chunk,
     Collector,
+    Consistency,
     Copies,
     FeatureSets,
     FixedSpace,
     Likelihoods,
     Reconstructions,
+    Restorations,
     Views,
     judging,
 )
 from zeuxis.api.features import GRAIN, UNTRAINED, Features, features_of
-from zeuxis.api.measurable import check, check_space, enough, too_few
+from zeuxis.api.measurable import check, check_space, enough, restores, too_few
 from zeuxis.api.model import Model
 from zeuxis.api.probes import Probes
 from zeuxis.api.reference import Reference
@@ -31,6 +33,7 @@ from zeuxis.api.reporting import Report
 from zeuxis.api.synthetic import Classifiers
 from zeuxis.api.zero_shot import ZeroShots
 from zeuxis.batch import Batch, Shape
+from zeuxis.data.degraded import DegradedSource
 from zeuxis.data.entries import ENTRIES
 from zeuxis.data.library import Data, data_of
 from zeuxis.data.source import Source
@@ -146,7 +149,9 @@ def default_metrics(model: Model) -> tuple[str, ...]:
     conditioned = ("agreement",) if "caption" in model.system.conditions or "source" in model.system.conditions else ()
     made = (*DISTANCES, *(() if _draws_anew(model) else ("copied",))) if "sample" in verbs else ()
     large = min(model.system.shape.height, model.system.shape.width) >= WINDOW
-    rebuilt = ("rebuilt-frechet", "psnr", *(("ssim",) if large else ())) if {"encode", "decode"} <= verbs else ()
+    near = ("psnr", *(("ssim",) if large else ()))
+    rebuilt = ("rebuilt-frechet", *near) if {"encode", "decode"} <= verbs else ()
+    rebuilt = near if model.system.card.family == "restoration" else rebuilt
     coded = () if model.system.codes is None else ("codes-used",)
     # A model that draws in steps runs its whole chain, a thousand of them, for the likelihood of one picture.
     quick = "log_prob" in verbs and "steps" not in model.knobs
@@ -195,7 +200,11 @@ def collect(
     """Generate, reconstruct and judge what ``metrics`` need, a chunk at a time, against the held-out examples."""
     source, order = reference.held_out, reference.order
     needs = frozenset(need for metric in metrics for need in METRICS[metric].needs)
-    draws = bool(needs & OF_GENERATED) and "sample" in model.verbs
+    scores = {name: METRICS[name].score for name in metrics}
+    to_score = {name: score for name, score in scores.items() if score is not None}
+    of_sources = bool(to_score) or "consistency" in needs
+    of_drawn = bool(needs & OF_GENERATED) or (of_sources and restores(model))
+    draws = of_drawn and "sample" in model.verbs
     space: Features | None = None
     found: list[Collector] = []
     if needs & {"fake", "reconstructed"}:
@@ -211,10 +220,13 @@ def collect(
         found.append(Views(seed))
     if "fake_to_training" in needs:
         found.append(Copies(reference))
-    scores = {name: METRICS[name].score for name in metrics}
-    to_score = {name: score for name, score in scores.items() if score is not None}
-    if to_score or needs & {"reconstructed", "code_usage"}:
+    if to_score and restores(model):
+        found.append(Restorations(model, to_score))
+    elif to_score or needs & {"reconstructed", "code_usage"}:
         found.append(Reconstructions(model, to_score, space if "reconstructed" in needs else None))
+    if "consistency" in needs:
+        assert isinstance(source, DegradedSource)  # which was checked
+        found.append(Consistency(source))
     if "log_prob" in needs:
         found.append(Likelihoods(model, seed, _values_of_data(data, model.system.shape)))
     if needs & OF_JUDGES:
@@ -238,7 +250,9 @@ def collect(
         del chunk  # before the next one is made
         done += len(rows)
     report("comparing", None)
-    evidence = Evidence(seed=seed, **{name: x for c in found for name, x in c.evidence().items()})
+    gathered = [c.evidence() for c in found]
+    scored = {name: values for each in gathered for name, values in each.pop("scores", {}).items()}
+    evidence = Evidence(seed=seed, scores=scored, **{name: x for each in gathered for name, x in each.items()})
     return replace(evidence, floors=_floors(reference, evidence, space, fixed)), space
 
 

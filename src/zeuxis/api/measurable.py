@@ -8,6 +8,7 @@ import torch
 
 from zeuxis.api.features import Features
 from zeuxis.api.model import Model
+from zeuxis.data.degraded import DegradedSource
 from zeuxis.data.source import Source
 from zeuxis.errors import Unsupported, UsageError
 from zeuxis.metrics.record import FEW
@@ -46,10 +47,14 @@ def check(model: Model, metrics: Sequence[str], source: Source, pictures: int) -
             raise Unsupported(
                 f"{name} is of pictures that a model draws, and '{model.name}' draws none; it can: {verbs}"
             )
-        rebuilds = METRICS[name].score is not None or needs & {"reconstructed", "code_usage"}
-        if rebuilds and not {"encode", "decode"} <= model.verbs:
+        scores = METRICS[name].score is not None and not restores(model)
+        if (scores or needs & {"reconstructed", "code_usage"}) and not {"encode", "decode"} <= model.verbs:
             raise Unsupported(
                 f"{name} needs a model that rebuilds pictures, and '{model.name}' does not; it can: {verbs}"
+            )
+        if "consistency" in needs and not (restores(model) and isinstance(source, DegradedSource)):
+            raise Unsupported(
+                f"{name} is of pictures that are degraded and restored again: evaluate a restorer on data with a --pair"
             )
         if "code_usage" in needs and model.system.codes is None:
             raise Unsupported(f"{name} needs a model of codes from a codebook, and '{model.name}' has none")
@@ -61,6 +66,11 @@ def check(model: Model, metrics: Sequence[str], source: Source, pictures: int) -
             )
         if "caption_log_prob" in needs and "caption" not in source.spec.provides:
             raise Unsupported(f"{name} needs captions, and '{source.name}' has none: give other --data")
+
+
+def restores(model: Model) -> bool:
+    """Whether what it makes of a source is to be the picture that belongs to it."""
+    return "sample" in model.verbs and "source" in model.system.conditions and not {"encode", "decode"} <= model.verbs
 
 
 def check_space(space: Features, model: Model) -> None:

@@ -45,6 +45,7 @@ def restore(
     task: str | None = None,
     out: str | Path | None = None,
     *,
+    knobs: Sequence[str] = (),
     overwrite: bool = False,
     tile: int | None = None,
     page: bool | None = None,
@@ -55,8 +56,11 @@ def restore(
 
     Args:
         paths: pictures, or folders, which are walked.
-        model: a published model by name, or the file of a checkpoint; by default one that does ``task``.
-        task: ``enlarge:2`` to ``enlarge:4`` or ``denoise``; by default what the model was trained for.
+        model: a published model by name, the file of a checkpoint, or the folder of a run; by default one that does
+            ``task``.
+        task: ``enlarge:2`` to ``enlarge:4``, ``denoise``, ``deblur``, ``jpeg``, ``colorize`` or ``inpaint:MASK``; by
+            default what the model was trained for.
+        knobs: what is turned of a run's model, as ``name=value``.
         out: the file (of one picture) or the folder of the results; by default ``NAME-restored`` beside each.
         overwrite: whether a file that is there and is not the result may be replaced, be it the original.
         tile: pixels a side that are given to the network at a time; by default what memory allows.
@@ -71,7 +75,7 @@ def restore(
         DataError: none of all the pictures could be restored.
     """
     errands = errands_of([Path(path) for path in paths], None if out is None else Path(out), "restored")
-    restorer = restorer_for(model, task)
+    restorer = restorer_for(model, task, knobs)
     restorer.network.to(device)
     job = RestoringJob(restorer, _tiling(restorer.network, tile, device), device)
     wanted = errands.folders if page is None else page
@@ -107,6 +111,7 @@ def restore(
         names = [errand.name for errand in errands.each if errand in present]
         chosen = {"--model": restorer.name, "--task": restorer.task, "--out": out, "--tile": tile, "--device": device}
         command = ["zeuxis", "restore", *map(str, paths), *([] if page is None else ["--page"])]
+        command += [word for knob in knobs for word in ("--knob", knob)]
         command += [str(word) for option, value in chosen.items() if value is not None for word in (option, value)]
         write_page(errands.page, names, restorer.name, restorer.task, problems, shlex.join(command))
     return Restoration(

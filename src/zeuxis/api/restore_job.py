@@ -20,9 +20,13 @@ from zeuxis.api.restore_picture import (
     behind_filled,
     chunks_beside,
     enlarged_alpha,
+    header_of,
+    in_colour,
     in_kind_of,
     with_channels,
 )
+from zeuxis.api.still import mask_of
+from zeuxis.data.picture import PictureRefused
 from zeuxis.errors import DataError, Unsupported, UsageError
 from zeuxis.files import file_hash
 from zeuxis.nn.footprint import GIB
@@ -55,12 +59,17 @@ class RestoringJob:
             recipe=None,
             data=None,
             seed=0,
-            sampling={"task": self.restorer.task},
+            sampling=self._sampling(),
             condition={"source": {"file": errand.source.name, "sha256": file_hash(errand.source)}},
             device=self.device,
         )
         tiles = {"tile": self.tiling.tile, "margin": self.tiling.margin, "feather": self.tiling.feather}
         return {**made, "disclosure": DISCLOSURE, "tiles": tiles, "licence": self.restorer.licence}
+
+    def _sampling(self) -> dict[str, Any]:
+        mask = self.restorer.mask
+        hidden = {} if mask is None else {"mask": file_hash(mask)}
+        return {"task": self.restorer.task, **hidden, **dict(self.restorer.knobs)}
 
     def is_done(self, errand: Errand, record: dict[str, Any], overwrite: bool) -> bool:
         """Whether the result is there already.
@@ -92,6 +101,8 @@ class RestoringJob:
         is written then.
         """
         scale = self.restorer.network.scale
+        if self.restorer.task == "colorize" and given.colours.shape[2] == 1:
+            given = in_colour(given)
         height, width, channels = given.colours.shape
         size = (width * scale, height * scale)
         self._check_room(errand, given)
@@ -117,22 +128,27 @@ class RestoringJob:
             )
         colours = behind_filled(given)
         height, width, channels = colours.shape
+        hidden = None if self.restorer.mask is None else _hidden(self.restorer.mask, errand.source, width, height)
         many, past = sum(map(len, tile_places(height, width, self.tiling))), 0
 
         def read(place: Place) -> Tensor:
             top, bottom, left, right = place
             part = torch.from_numpy(colours[top:bottom, left:right].astype(np.float32) / given.most)
-            return _for_network(part.permute(2, 0, 1).to(self.device), network.channels)
+            tile = for_network(part.permute(2, 0, 1).to(self.device), network.channels)
+            if hidden is None:
+                return tile
+            marked = hidden[:, top:bottom, left:right].to(tile).expand(len(tile), -1, -1, -1)
+            return torch.cat([tile, marked], 1)
 
         def seen(place: Place, before: Tensor, after: Tensor) -> None:
             nonlocal past
-            _check_tile(errand.source, place, before, after)
+            _check_tile(errand.source, place, before[:, : network.channels], after)
             past += 1
             told(past / many)
 
         with torch.inference_mode():
             for rows in in_rows(network, read, height, width, self.tiling, seen):
-                yield in_kind_of(colours, _from_network(rows, channels).clamp(0, 1) * given.most)
+                yield in_kind_of(colours, from_network(rows, channels).clamp(0, 1) * given.most)
 
     def _check_room(self, errand: Errand, given: OpenedPicture) -> None:
         free, scale = free_memory("cpu"), self.restorer.network.scale
@@ -165,21 +181,43 @@ def _same(one: Path, other: Path) -> bool:
     return one.exists() and other.exists() and one.samefile(other)
 
 
+def _hidden(mask: Path, picture: Path, width: int, height: int) -> Tensor:
+    """The mask ``(1, H, W)`` of a picture, 1 where it is to be made.
+
+    Raises :class:`UsageError` for one of another size, or that hides nothing or everything.
+    """
+    try:
+        header = header_of(mask)
+    except PictureRefused as reason:
+        raise UsageError(f"the mask {mask}: {reason}") from None
+    if (header.width, header.height) != (width, height):
+        raise UsageError(
+            f"the mask {mask} is {header.width}x{header.height} pixels and {picture} {width}x{height}: give one of the "
+            "picture's size"
+        )
+    marks = mask_of(str(mask), (width, height), f"the mask {mask}")
+    share = float(marks.mean())
+    if share in (0.0, 1.0):
+        what = "nothing of the picture: make what is to be painted" if share == 0 else "all of it: make what is to stay"
+        raise UsageError(f"the mask {mask} hides {what} {'light' if share == 0 else 'dark'}")
+    return marks
+
+
 def _beside(colours: Pixels, alpha: Pixels) -> Pixels:
     """Colours ``(n, W, C)`` and transparency ``(n, W)`` as one."""
     found: Pixels = np.concatenate([colours, alpha[..., None]], 2)
     return found
 
 
-def _for_network(picture: Tensor, channels: int) -> Tensor:
+def for_network(picture: Tensor, channels: int) -> Tensor:
     """A picture ``(C, h, w)`` as a batch: grey three times over in one, or each colour by itself."""
     if len(picture) == channels:
         return picture[None]
     return picture.expand(1, 3, -1, -1) if channels == 3 else picture[:, None]
 
 
-def _from_network(made: Tensor, channels: int) -> Tensor:
-    """The inverse of :func:`_for_network`: ``(h, w, C)``."""
+def from_network(made: Tensor, channels: int) -> Tensor:
+    """The inverse of :func:`for_network`: ``(h, w, C)``."""
     if made.shape[:2] == (3, 1):
         made = made.transpose(0, 1)
     rows = made[0]

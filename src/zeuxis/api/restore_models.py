@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zeuxis.catalog.weights import load_system
 from zeuxis.errors import UnknownName, Unsupported, UsageError
+from zeuxis.knobs import parsed
 from zeuxis.nn.reduced import Reduced
-from zeuxis.pretrained.restorer import Restorer, task_of
+from zeuxis.pretrained.restorer import Restorer, task_against
 from zeuxis.pretrained.restorer_files import load_restorer_file
 from zeuxis.pretrained.upscalers import EXTRA, LICENCE, UPSCALERS, load_upscaler, wheel_folder
-from zeuxis.systems.restoration._family import RegressionRestorer
+from zeuxis.systems.restoration._family import AnySizeRestorer
 
 MOST_SCALE = 4
 FIRST_CHOICE = "realesrgan-x4plus"  # of those that enlarge, where none is named: it is the one for photographs
-NEEDS_FILE = {  # tasks of models that are not published in a package, and what does them
+NEEDS_FILE = {  # tasks of models that are not published in a package, and what else does them
     "denoise": "a DnCNN checkpoint does it: zeuxis convert dncnn_25.pth, then --model dncnn_25.safetensors",
 }
-NOT_YET = ("deblur", "inpaint", "colorize", "jpeg", "face")  # tasks that no model which is read here was trained for
+TRAINED_BY = {  # the recipe that trains a model for a task
+    "denoise": "dncnn",
+    "deblur": "deep-deblur",
+    "inpaint": "palette",
+    "colorize": "colorizer",
+    "jpeg": "palette-jpeg",
+}
+NOT_YET = ("face",)  # tasks that nothing here does
 
 
 @dataclass(frozen=True)
@@ -39,8 +48,10 @@ def published() -> list[AtHand]:
     return [AtHand(name, f"enlarge:{one.scale}", one.about, here, LICENCE) for name, one in UPSCALERS.items()]
 
 
-def restorer_for(model: str | Path | None, task: str | None) -> Restorer:
+def restorer_for(model: str | Path | None, task: str | None, knobs: Sequence[str] = ()) -> Restorer:
     """The restorer called ``model`` for ``task``; without one of them it is decided by the other.
+
+    ``knobs`` are those that are turned, as ``name=value``, of models that were trained here.
 
     One that enlarges by more than is asked for is used, and what it makes is reduced.
 
@@ -58,7 +69,12 @@ def restorer_for(model: str | Path | None, task: str | None) -> Restorer:
         if wanted is None:
             raise Unsupported(_refusal(task))
         model = FIRST_CHOICE
-    found = _load(str(model))
+    found = _load(str(model), knobs)
+    kind, _, mask = (task or "").partition(":")
+    if kind == found.task == "inpaint":
+        return replace(found, mask=_mask_file(mask, found.name))
+    if found.network.masked:
+        raise UsageError(f"'{found.name}' makes what a mask hides: give --task inpaint:MASK.png")
     if task is None or task == found.task:
         return found
     if wanted is None:
@@ -70,12 +86,26 @@ def restorer_for(model: str | Path | None, task: str | None) -> Restorer:
     return replace(found, network=Reduced(found.network, wanted).eval(), task=task)
 
 
-def _trained(folder: Path) -> Restorer:
+def _mask_file(name: str, model: str) -> Path:
+    if not name:
+        raise UsageError(f"'{model}' makes what a mask hides: give --task inpaint:MASK.png, light where it is to paint")
+    path = Path(name)
+    if not path.is_file():
+        raise UsageError(f"--task inpaint:{name}: there is no file {path}")
+    return path
+
+
+def _trained(folder: Path, knobs: Sequence[str]) -> Restorer:
     """The restorer in a run folder or a model folder."""
     system, card = load_system(folder)
-    if not isinstance(system, RegressionRestorer):
+    if not isinstance(system, AnySizeRestorer):
         raise UsageError(f"{folder} is a '{system.card.id}', which does not restore pictures of any size by itself")
-    return Restorer(str(folder), system.network, task_of(system.network), card["sha256"], "that of its training data")
+    texts = [(name.strip(), value) for name, _, value in (knob.partition("=") for knob in knobs)]
+    how = parsed(f"'{system.card.id}'", system.knobs, texts)
+    network = system.picture_network(how).eval()
+    task = task_against(str(card.get("data", "")), network)
+    turned = tuple(sorted(how.items()))
+    return Restorer(str(folder), network, task, card["sha256"], "that of its training data", knobs=turned)
 
 
 def scale_of(task: str) -> int | None:
@@ -88,8 +118,8 @@ def scale_of(task: str) -> int | None:
         if not re.fullmatch(rf"[2-{MOST_SCALE}]", rest):
             raise UsageError(f"--task {task}: write enlarge:2, enlarge:3 or enlarge:4")
         return int(rest)
-    if name not in (*NEEDS_FILE, *NOT_YET) or (colon and name != "inpaint"):
-        raise UnknownName("task", task, ["enlarge:2", "enlarge:3", "enlarge:4", *NEEDS_FILE, *NOT_YET])
+    if name not in (*TRAINED_BY, *NOT_YET) or (colon and name != "inpaint"):
+        raise UnknownName("task", task, ["enlarge:2", "enlarge:3", "enlarge:4", *TRAINED_BY, *NOT_YET])
     return None
 
 
@@ -99,17 +129,23 @@ def known_models() -> str:
 
 
 def _refusal(task: str) -> str:
-    if task in NEEDS_FILE:
-        return f"--task {task}: no model that comes in a package does it; {NEEDS_FILE[task]}"
-    return f"--task {task}: no model that is known here does it yet; there are enlarge:2 to enlarge:4 and denoise"
+    name = task.partition(":")[0]
+    if name not in TRAINED_BY:
+        others = ", ".join(TRAINED_BY)
+        return f"--task {task}: no model that is known here does it yet; there are enlarge:2 to enlarge:4, {others}"
+    train = f"zeuxis train {TRAINED_BY[name]} --data ~/photos --fit crop --size 64 trains one, for --model RUN"
+    file = f"; {NEEDS_FILE[name]}" if name in NEEDS_FILE else ""
+    return f"--task {task}: no model that comes in a package does it; {train}{file}"
 
 
-def _load(model: str) -> Restorer:
+def _load(model: str, knobs: Sequence[str]) -> Restorer:
+    path = Path(model)
+    if model not in UPSCALERS and path.is_dir():
+        return _trained(path, knobs)
+    if knobs:
+        raise UsageError(f"--knob {knobs[0]}: '{model}' has no knobs; those of models that were trained here do")
     if model in UPSCALERS:
         return load_upscaler(model)
-    path = Path(model)
-    if path.is_dir():
-        return _trained(path)
     if path.exists() or path.suffix or len(path.parts) > 1:
         return load_restorer_file(path)
     raise UnknownName("restorer", model, UPSCALERS, "(or give the file of a checkpoint)")

@@ -170,6 +170,12 @@ def chunks_beside(given: OpenedPicture, text: PngInfo, width: int, height: int) 
     return found
 
 
+def in_colour(picture: OpenedPicture) -> OpenedPicture:
+    """A grey picture in red, green and blue."""
+    colours: Pixels = np.concatenate([picture.colours] * 3, axis=2)
+    return replace(picture, colours=colours, profile=None)
+
+
 def part_of(picture: OpenedPicture, box: Box) -> OpenedPicture:
     """The part of a picture inside left, top, right and bottom."""
     left, top, right, bottom = box

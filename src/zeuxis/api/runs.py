@@ -23,7 +23,7 @@ from zeuxis.api.going_on import recorded as recorded
 from zeuxis.api.model import Model, load
 from zeuxis.api.page import held_out_curves, loss_curves, shown_html
 from zeuxis.api.pictures import panes, sheet, spread, to_pil
-from zeuxis.api.suited import suited, too_short
+from zeuxis.api.suited import sized_by_start, suited, too_short
 from zeuxis.batch import Batch
 from zeuxis.catalog.assemble import build_for
 from zeuxis.catalog.build import given_models
@@ -149,8 +149,11 @@ def train(
     if suit:
         recipe, line = suited(recipe, source)
         says(line)
+    recipe, line = sized_by_start(recipe)
+    says(line)
     system = build_for(recipe, source)
     started = None if recipe.train.start is None else start_from(system, recipe.train.start)
+    says(None if started is None else started.line)
     for line in unreadable() if out is None else ():
         says(line)
     where = _agreed(ranks, recipe, out, fresh, longer)
@@ -161,7 +164,7 @@ def train(
         "size": recipe.size,
         "fit": recipe.fit,
         "reference": source.fingerprint(),
-        "started_from": started,
+        "started_from": None if started is None else started.sha256,
         "commit": loaded_commit(),
         "built_upon": {key: {"model": name, "sha256": weights_of(name)} for key, name in given_models(recipe).items()},
     }

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from zeuxis.api.naming import counted
-from zeuxis.catalog.listing import entry
+from zeuxis.catalog.listing import entry, system_class
 from zeuxis.catalog.schema import knobs_of
+from zeuxis.catalog.weights import public_restorer
+from zeuxis.data.entries import ENTRIES
+from zeuxis.data.library import open_source
 from zeuxis.data.source import Source
+from zeuxis.errors import UsageError
 from zeuxis.recipe import Recipe, load_recipe, recipe_paths
 
 OF_A_CONDITION = ("condition", "text", "guidance")  # keys of [model] that say how it is obeyed
 OPTIONAL = ("label", "caption")  # what a recipe may have and its method can do without
+LOOKED_AT = 32  # pixels a side, where only what a folder holds is asked for
+RESIZING = ("bicubic", "blind", "shrink", "subsample")  # degradations whose first number is the scale
 PLAINLY = 0.05  # the share of a recipe's budget below which a training is plainly too short
 
 
@@ -29,6 +37,54 @@ def suited(recipe: Recipe, source: Source) -> tuple[Recipe, str | None]:
         f"(--condition {chosen} insists; folders of classes give labels, a metadata.jsonl captions)"
     )
     return recipe.model_copy(update={"model": model, "sample": sample}), line
+
+
+def sized_by_start(recipe: Recipe) -> tuple[Recipe, str | None]:
+    """``recipe`` with the sizes of the published network that it starts from, if any, and a line that says so."""
+    start = recipe.train.start
+    public = None if start is None else public_restorer(start)
+    sizes = {} if public is None else dict(system_class(recipe.system).sizes_of(public.network))
+    changed = {key: value for key, value in sizes.items() if recipe.model.get(key) != value}
+    if not changed:
+        return recipe, None
+    told = ", ".join(f"model.{key} = {value}" for key, value in changed.items())
+    return recipe.model_copy(update={"model": recipe.model | changed}), f"{told}, as suits a start from {start}"
+
+
+def chain_of(data: str) -> str:
+    """The degradations that the name of data ends in, if any."""
+    return data.partition("|")[2].strip()
+
+
+def damaged_as(recipe: Recipe, data: str | None, scale: int | None = None) -> str | None:
+    """``data``, by default the recipe's, damaged as the recipe's own are, where they come with no damage themselves.
+
+    With ``scale`` what makes them smaller makes them as much smaller. Raises :class:`UsageError` where nothing does.
+    """
+    chain = chain_of(recipe.data)
+    if data is not None and "|" in data:
+        if scale is not None:
+            raise UsageError(f"--scale {scale}: --data {data} says how it is damaged; write the scale there")
+        return data
+    if scale is not None:
+        chain = _at_scale(recipe, chain, scale)
+    elif data is None or not chain or _comes_in_pairs(data):
+        return data
+    return f"{recipe.data.partition('|')[0].strip() if data is None else data} | {chain}"
+
+
+def _at_scale(recipe: Recipe, chain: str, scale: int) -> str:
+    parts = [part.strip() for part in chain.split("|")]
+    if not any(part.partition(":")[0] in RESIZING for part in parts):
+        raise UsageError(f"--scale {scale}: nothing in recipe '{recipe.name}' makes pictures smaller: use --pair")
+    return " | ".join(f"{name}:{scale}" if (name := p.partition(":")[0]) in RESIZING else p for p in parts)
+
+
+def _comes_in_pairs(data: str) -> bool:
+    """Whether data of that name has a source for each picture; what the network holds is not asked."""
+    if data in ENTRIES:
+        return "source" in ENTRIES[data].spec.provides
+    return Path(data).expanduser().is_dir() and "source" in open_source(data, LOOKED_AT).spec.provides
 
 
 def too_short(recipe: Recipe, iterations: int) -> str | None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from zeuxis.game import System
+    from zeuxis.pretrained.restorer import Restorer
 
 
 @cache
@@ -62,19 +63,51 @@ def locate(name: str | Path) -> Path:
     raise UnknownName("model", str(name), known, "(or give a run folder)", elsewhere="run folder")
 
 
-def start_from(system: System, name: str | Path) -> str:
-    """Give ``system`` the weights of a trained model of the same shape; returns their SHA-256.
+@dataclass(frozen=True)
+class Start:
+    """The weights that a training started from: their SHA-256, and what is to be said of them."""
 
-    What it was given stays as it was given.
+    sha256: str
+    line: str | None = None
+
+
+def start_from(system: System, name: str | Path) -> Start:
+    """Give ``system`` the weights of a trained model of the same shape. What it was given stays as it was given.
+
+    A system with ``started_parts`` may also take these alone, from a model of another kind that has the like, or, of
+    restorers, from a published network by its name or file; the rest of it is then fresh.
     """
     from zeuxis.training.checkpoint import read_model  # noqa: PLC0415  (torch)
-    from zeuxis.training.fit import put_back, without_given  # noqa: PLC0415  (torch)
+    from zeuxis.training.fit import misfit, put_back, without_given  # noqa: PLC0415  (torch)
     from zeuxis.training.given import stored  # noqa: PLC0415  (torch)
 
-    tensors, card = read_model(locate(name))
     what = f"'{name}' cannot be started from: its weights do not fit '{system.card.id}' as it was built"
-    put_back(stored(system), without_given(system, tensors), what, "start from a model of the same recipe")
-    return str(card["sha256"])
+    own, alone = stored(system), system.started_parts
+    part = {key: tensor for key, tensor in own.items() if key.partition(".")[0] in alone}
+    line = f"{' and '.join(sorted(alone))} of {system.card.id} starts from {name}, and all else is fresh"
+    if "network" in alone and (public := public_restorer(name)) is not None:
+        there = {f"network.{key}": tensor for key, tensor in public.network.state_dict().items()}
+        put_back(part, there, what, "set the keys of [model] to those of that network")
+        return Start(public.sha256, line)
+    tensors, card = read_model(locate(name))
+    tensors = without_given(system, tensors)
+    if alone and misfit(own, tensors) is not None:
+        there = {key: tensor for key, tensor in tensors.items() if key.partition(".")[0] in alone}
+        put_back(part, there, what, "start from a model whose network has the same sizes")
+        return Start(str(card["sha256"]), line)
+    put_back(own, tensors, what, "start from a model of the same recipe")
+    return Start(str(card["sha256"]))
+
+
+def public_restorer(name: str | Path) -> Restorer | None:
+    """The published restorer of that name, or in that file; None where it is neither."""
+    from zeuxis.pretrained.restorer_files import load_restorer_file  # noqa: PLC0415  (torch)
+    from zeuxis.pretrained.upscalers import UPSCALERS, load_upscaler  # noqa: PLC0415  (torch)
+
+    if str(name) in UPSCALERS:
+        return load_upscaler(str(name))
+    path = Path(name)
+    return load_restorer_file(path) if path.is_file() and path.suffix in (".safetensors", ".param") else None
 
 
 def weights_of(name: str | Path) -> str:

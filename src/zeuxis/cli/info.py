@@ -251,11 +251,18 @@ def link(paper: str) -> str:
 
 
 def parameters(name: str) -> dict[str, dict[str, int] | None]:
-    """Parameters of each network at the desk's size and at the published one; null where there is no such recipe."""
+    """Parameters of each network at the desk's size and at the published one; null where there is no such recipe, and
+    where it depends on pictures that are not here."""
+    sizes = {"desk": name, "published": f"{name}-paper"}
+    return {size: _counted(recipe) for size, recipe in sizes.items()}
+
+
+def _counted(recipe: str) -> dict[str, int] | None:
     from zeuxis.api.parameters import recipe_counts
+    from zeuxis.errors import DataError
     from zeuxis.recipe import load_recipe, recipe_paths
 
-    sizes = {"desk": name, "published": f"{name}-paper"}
-    return {
-        size: recipe_counts(load_recipe(recipe)) if recipe in recipe_paths() else None for size, recipe in sizes.items()
-    }
+    try:
+        return recipe_counts(load_recipe(recipe)) if recipe in recipe_paths() else None
+    except DataError:
+        return None

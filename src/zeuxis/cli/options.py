@@ -225,6 +225,7 @@ def recipe_of(
     *,
     data: str | None = None,
     pair: str | None = None,
+    scale: int | None = None,
     size: Size | None = None,
     fit: str | None = None,
     batch: int | None = None,
@@ -237,12 +238,19 @@ def recipe_of(
     changes: list[str] | None = None,
 ) -> Recipe:
     """The recipe ``name``, or of a run, with what the command line changes in it; a budget replaces its own."""
+    from zeuxis.api.suited import damaged_as
     from zeuxis.recipe import Recipe, load_recipe, with_overrides
 
     if condition is not None and _is_degradation(condition):
         if pair is not None:
             raise UsageError(f"--condition {condition} --pair {pair}: a degradation is the pair; give one of them")
         pair, condition = condition, "source"
+    if scale is not None and pair is not None:
+        raise UsageError(f"--scale {scale} --pair {pair}: write the scale in the pair, as in bicubic:{scale}")
+    if pair is None and (scale is not None or data is not None):
+        plain, data = data, damaged_as(name if isinstance(name, Recipe) else load_recipe(name), data, scale)
+        if fit is None and plain != data and plain is not None and Path(plain).expanduser().is_dir():
+            fit = "crop"  # what was shrunk to a training's size has lost what a restorer is to learn
     given = {
         "model.first_stage": first_stage,
         "model.base": base,

@@ -24,12 +24,30 @@ def restore(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option("--model", metavar="NAME|FILE", help="A published model, or the file of a checkpoint."),
+        typer.Option(
+            "--model",
+            metavar="NAME|FILE|RUN",
+            help="A published model, a checkpoint's file, or the run of a restorer.",
+        ),
     ] = None,
     task: Annotated[
         str | None,
         typer.Option(
-            "--task", metavar="enlarge:2|enlarge:4|denoise", help="Instead of what the model was trained for."
+            "--task",
+            metavar="enlarge:2|enlarge:4|denoise|deblur|jpeg|colorize|inpaint:MASK",
+            help="By default what the model was trained for.",
+        ),
+    ] = None,
+    knobs: Annotated[
+        list[str] | None,
+        typer.Option("--knob", metavar="NAME=VALUE", help="Turn a knob of a run's model; may be repeated."),
+    ] = None,
+    pair: Annotated[
+        str | None,
+        typer.Option(
+            "--pair",
+            metavar="CHAIN",
+            help='Damage the pictures first ("bicubic:4"), and measure how near what is restored comes to them.',
         ),
     ] = None,
     out: Out = None,
@@ -62,10 +80,24 @@ def restore(
         return
     if not paths:
         raise UsageError("say which picture or folder: zeuxis restore photo.jpg --task enlarge:4")
+    if pair is not None:
+        _measure(paths, model, pair, task, knobs or (), device, as_json)
+        return
     from zeuxis.api.restore import restore as work
 
     with Progress() as progress:
-        made = work(paths, model, task, out, overwrite=overwrite, tile=tile, page=page, device=device, report=progress)
+        made = work(
+            paths,
+            model,
+            task,
+            out,
+            knobs=knobs or (),
+            overwrite=overwrite,
+            tile=tile,
+            page=page,
+            device=device,
+            report=progress,
+        )
     for line in (*(f"note: {text}" for text in made.notes), *made.problems):
         note(line)
     if as_json:
@@ -74,6 +106,27 @@ def restore(
         _summary(made)
     if made.failed:
         raise typer.Exit(1)
+
+
+def _measure(
+    paths: Sequence[Path],
+    model: str | None,
+    pair: str,
+    task: str | None,
+    knobs: Sequence[str],
+    device: str,
+    as_json: bool,
+) -> None:
+    from zeuxis.api.restore_measure import METRICS, measure_restorer
+
+    with Progress() as progress:
+        found = measure_restorer(paths, model, pair, task, knobs=knobs, device=device, report=progress)
+    if as_json:
+        emit(found)
+        return
+    shown = [name for name in METRICS if name in found[0].restored]
+    rows = [[one.name, *(f"{one.restored[name]:.4g} ({one.damaged[name]:.4g})" for name in shown)] for one in found]
+    table(f"restored, and as it was damaged by {pair}", ["picture", *shown], rows)
 
 
 def _summary(made: Restoration) -> None:

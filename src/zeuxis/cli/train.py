@@ -49,6 +49,10 @@ def train(
     ] = None,
     data: DataName = None,
     pair: Pair = None,
+    scale: Annotated[
+        int | None,
+        typer.Option("--scale", min=1, max=8, help="By how much a restorer enlarges; its recipe's damage is kept."),
+    ] = None,
     size: PictureSize = None,
     fit: FitText = None,
     budget: BudgetText = None,
@@ -62,7 +66,14 @@ def train(
     changes: Set = None,
     seed: MaybeSeed = None,
     start: Annotated[
-        str | None, typer.Option("--from", metavar="MODEL", help="Start from the weights of a model of the same shape.")
+        str | None,
+        typer.Option(
+            "--from",
+            "--start",
+            metavar="MODEL",
+            help="Start from the weights of a model of the same shape; of a restorer also from a published network, by "
+            "its name or file, or from another restorer's.",
+        ),
     ] = None,
     device: DeviceName = "cpu",
     out: Out = None,
@@ -90,6 +101,7 @@ def train(
     from zeuxis.api.functions import train as work
     from zeuxis.api.going_on import run_of
     from zeuxis.api.live import progress_line
+    from zeuxis.api.suited import chain_of
     from zeuxis.catalog.listing import entry
     from zeuxis.recipe import recipe_paths
 
@@ -103,6 +115,7 @@ def train(
         recipe if folder is None else run_of(folder).recipe,
         data=data,
         pair=pair,
+        scale=scale,
         size=parse_size(size),
         fit=fit,
         batch=batch,
@@ -117,6 +130,9 @@ def train(
     set_too = {change.partition("=")[0].strip() for change in changes or ()}
     named = as_recipes_name(() if data is not None or "data" in set_too else (recipe,), f"--data {plan.data} does")
     suit = condition is None and "model.condition" not in set_too  # a condition that was asked for is insisted on
+    if pair is None and data is not None and plan.data != data:
+        how = ", windows of them" if plan.fit == "crop" and fit is None else ""
+        note(f"note: the pictures are damaged by {chain_of(plan.data)}{how}; --pair (and --fit) decide otherwise")
     if dry_run:
         with named:
             show_dry_run(plan, out, fresh, suit, as_json)

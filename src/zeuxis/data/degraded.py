@@ -48,11 +48,15 @@ class DegradedSource(Source):
 
     def batch(self, index: Tensor) -> Batch:
         clean = self.clean.batch(index)
-        rng = ImageRng([derive_seed(0, "degraded", self.split, self.epoch, example) for example in index.tolist()])
-        worse, hidden = self.degradation.with_mask(clean.image, rng)
+        worse, hidden = self.degraded(clean.image, index)
         mask = clean.condition.mask if hidden is None else hidden
         image = self.degradation.target(clean.image) if self.split == "train" else clean.image
         return Batch(image, replace(clean.condition, source=worse, mask=mask), clean.index)
+
+    def degraded(self, image: Tensor, index: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Pictures degraded as those of that ``index`` (B,) are, and what is hidden of them, if anything is."""
+        rng = ImageRng([derive_seed(0, "degraded", self.split, self.epoch, example) for example in index.tolist()])
+        return self.degradation.with_mask(image, rng)
 
     def stated_factors(self, factors: Tensor) -> Tensor:
         return self.clean.stated_factors(factors)

@@ -102,6 +102,22 @@ class Relativistic:
 
 
 @dataclass(frozen=True)
+class RelativisticAverage:
+    """How much realer a picture is than the mean of the others (Wang et al. 2018, ESRGAN, arXiv:1809.00219, Eq. 1-2).
+
+    -log D_Ra(x_r, x_f) - log(1 - D_Ra(x_f, x_r)), D_Ra(x_r, x_f) = sigmoid(C(x_r) - E C(x_f)), and its mirror image for
+    the generator, whose loss takes both. Unlike :class:`Relativistic` no rows are paired.
+    """
+
+    def critic(self, real: Tensor, fake: Tensor) -> Tensor:
+        real, fake = real.float(), fake.float()
+        return softplus(fake.mean() - real).mean() + softplus(fake - real.mean()).mean()
+
+    def generator(self, real: Tensor, fake: Tensor) -> Tensor:
+        return self.critic(fake, real)
+
+
+@dataclass(frozen=True)
 class EnergyMargin:
     """D(x) + max(0, m - D(G(z))) and D(G(z)), of energies (Zhao, Mathieu & LeCun 2016, arXiv:1609.03126, Eq. 1-2)."""
 

@@ -1,4 +1,4 @@
-"""How near a picture is to its target: PSNR and SSIM.
+"""How near a picture is to its target: PSNR and SSIM, of all its values or of its luminance.
 
 Both take ``(B, C, H, W)`` and ``data_range``, the distance between black and white; SSIM, whose
 first term compares brightness, asks for the value of ``black`` as well. The defaults are this
@@ -15,6 +15,7 @@ from zeuxis.errors import UsageError
 
 WINDOW, SIGMA = 11, 1.5  # Wang et al. 2004, section III-B
 K1, K2 = 0.01, 0.03
+LUMA = (65.481, 128.553, 24.966)  # of BT.601 in 8 bits, whose black is 16 and whose white is 235
 
 
 def psnr(image: Tensor, target: Tensor, data_range: float = 2.0) -> Tensor:
@@ -40,6 +41,38 @@ def ssim(image: Tensor, target: Tensor, data_range: float = 2.0, black: float = 
     c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
     index = (2 * mx * my + c1) * (2 * cov + c2) / ((mx * mx + my * my + c1) * (vx + vy + c2))
     return index.flatten(1).mean(1)
+
+
+def luminance(image: Tensor) -> Tensor:
+    """Y of ITU-R BT.601 ``(B, 1, H, W)``, float64 in [16, 235], of colours in [-1, 1] in 256 levels; grey ones in [0,
+    255] as they are.
+
+    As MATLAB's rgb2ycbcr, whose result the literature on restoration measures; it is not rounded, as in BasicSR.
+    """
+    levels = ((image.double().clamp(-1, 1) + 1) * 127.5).round()  # [0, 255]
+    if image.shape[1] == 1:
+        return levels
+    if image.shape[1] != 3:
+        raise UsageError(f"luminance is of pictures of 1 or 3 channels, not {image.shape[1]}")
+    return 16 + (levels / 255 * levels.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
+
+
+def psnr_y(image: Tensor, target: Tensor) -> Tensor:
+    """:func:`psnr` of the luminance ``(B,)``."""
+    _same(image, target)
+    return psnr(luminance(image), luminance(target), data_range=255)
+
+
+def ssim_y(image: Tensor, target: Tensor) -> Tensor:
+    """:func:`ssim` of the luminance ``(B,)``."""
+    _same(image, target)
+    return ssim(luminance(image), luminance(target), data_range=255, black=0)
+
+
+def cropped(image: Tensor, border: int) -> Tensor:
+    """The same without its ``border`` outermost pixels, which the literature leaves out of what was enlarged."""
+    height, width = image.shape[-2:]
+    return image[..., border : height - border, border : width - border]
 
 
 def _same(image: Tensor, target: Tensor) -> None:

@@ -25,7 +25,7 @@ from zeuxis.metrics.perplexity import perplexity
 from zeuxis.metrics.precision import NEIGHBOURS
 from zeuxis.metrics.record import Better, Figure
 from zeuxis.metrics.score import SPLITS, classifier_score
-from zeuxis.metrics.similarity import psnr, ssim
+from zeuxis.metrics.similarity import psnr, psnr_y, ssim, ssim_y
 from zeuxis.metrics.two_sample import LEAST as LEAST_HALVED
 from zeuxis.metrics.verification import same_person
 
@@ -54,6 +54,7 @@ class Metric:
     biased: bool = True
     space: Literal["grain", "untrained"] | None = None
     floor: Callable[[Evidence], float] | None = None
+    bordered: bool = False  # of what is enlarged by n, the score leaves out the outermost n pixels
     score: Callable[[Tensor, Tensor], Tensor] | None = None  # pictures and targets (B, C, H, W) in [-1, 1] -> (B,)
     least: int = 1  # pictures that it cannot do without: of a set, and of what the set is compared with
 
@@ -180,6 +181,28 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             ("ssim",),
             lambda e: e.mean("ssim"),
             score=ssim,
+        ),
+        "psnr-y": Metric(
+            "peak signal-to-noise ratio of luminance (BT.601), dB, mean over images; what is enlarged loses a border",
+            "higher",
+            ("psnr-y",),
+            lambda e: e.mean("psnr-y"),
+            score=psnr_y,
+            bordered=True,
+        ),
+        "ssim-y": Metric(
+            "structural similarity of luminance (BT.601), mean over images; what is enlarged loses a border",
+            "higher",
+            ("ssim-y",),
+            lambda e: e.mean("ssim-y"),
+            score=ssim_y,
+            bordered=True,
+        ),
+        "consistency": Metric(
+            "PSNR, dB, of what is restored, degraded again, against what was given, mean over images",
+            "higher",
+            ("consistency",),
+            lambda e: e.mean("consistency"),
         ),
         "rebuilt-frechet": Metric(
             "Fréchet distance of features, of pictures encoded and decoded",

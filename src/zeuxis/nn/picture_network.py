@@ -9,13 +9,15 @@ class PictureNetwork(nn.Module):
     """Pictures ``(B, C, H, W)`` in [0, 1] of any size to pictures ``(B, C, scale H, scale W)``, about in [0, 1].
 
     ``reach`` is how far, in pixels of what it is given, a pixel of the result sees; ``floats`` about how many numbers
-    live at a time for each pixel that it is given.
+    live at a time for each pixel that it is given. One that is ``masked`` is given one channel more, 1 where it is to
+    make the picture and 0 where that stays.
     """
 
     channels: int
     scale: int
     reach: int
     floats: int
+    masked: bool = False
 
     def forward(self, x: Tensor) -> Tensor:
         raise NotImplementedError

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, leaky_relu, pad, pixel_unshuffle
 
+from zeuxis.errors import UsageError
 from zeuxis.nn.picture_network import PictureNetwork
 
 SLOPE = 0.2  # of the leaky ReLUs
@@ -109,6 +110,24 @@ class RRDBNet(PictureNetwork):
             h = leaky_relu(up(interpolate(h, scale_factor=2, mode="nearest")), SLOPE)
         out: Tensor = self.last(leaky_relu(self.fine(h), SLOPE))
         return out[:, :, : height * self.scale, : width * self.scale]
+
+
+def rrdb_sizes(network: nn.Module) -> dict[str, int]:
+    """The keywords of :func:`rrdb_enlarging` for a network like this one; none of a network of another kind."""
+    if not isinstance(network, RRDBNet):
+        return {}
+    return {"blocks": len(network.body), "width": network.after_body.in_channels, "growth": network.growth}
+
+
+WAYS = {1: (2, 4), 2: (2, 2), 4: (2, 1), 8: (3, 1)}  # doublings and squares put together, by scale, as published
+
+
+def rrdb_enlarging(scale: int, channels: int = 3, *, blocks: int = 23, width: int = 64, growth: int = 32) -> RRDBNet:
+    """The network for that scale; raises :class:`UsageError` where there is none."""
+    if scale not in WAYS:
+        raise UsageError(f"RRDB networks enlarge by {', '.join(map(str, WAYS))}, not by {scale}")
+    doublings, unshuffle = WAYS[scale]
+    return RRDBNet(channels, blocks=blocks, width=width, growth=growth, doublings=doublings, unshuffle=unshuffle)
 
 
 def _filled_up(x: Tensor, multiple: int) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from zeuxis.nn.dncnn import DnCNNNet
 from zeuxis.nn.picture_network import PictureNetwork
@@ -10,13 +11,31 @@ from zeuxis.nn.picture_network import PictureNetwork
 
 @dataclass(frozen=True, eq=False)
 class Restorer:
-    """``task`` is what it was trained for: ``enlarge:4``, ``denoise``, or ``restore`` where the file does not tell."""
+    """``task`` is what it was trained for: ``enlarge:4``, ``denoise``, or ``restore`` where nothing tells."""
 
     name: str  # as the user gave it
     network: PictureNetwork
     task: str
     sha256: str  # of its file, or files
     licence: str  # of its weights, as far as is known
+    mask: Path | None = None  # of what is to be made, for a network that takes one
+    knobs: tuple[tuple[str, bool | int | float | str], ...] = ()  # that were turned, by name
+
+
+TASKS = {  # what a degradation calls for, by its name
+    **dict.fromkeys(("noise", "shot", "sensor", "grain"), "denoise"),
+    **dict.fromkeys(("blur", "smear", "motion", "defocus"), "deblur"),
+    **dict.fromkeys(("mask", "hole", "strokes", "outpaint", "uncrop"), "inpaint"),
+    **dict.fromkeys(("grey", "film"), "colorize"),
+    **dict.fromkeys(("jpeg", "soft-jpeg"), "jpeg"),
+}
+
+
+def task_against(data: str, network: PictureNetwork) -> str:
+    """What a network is for that was trained on ``data``, whose name ends in what damaged them."""
+    names = {part.strip().partition(":")[0] for part in data.split("|")[1:]}
+    tasks = {TASKS.get(name, "restore") for name in names}
+    return tasks.pop() if network.scale == 1 and len(tasks) == 1 else task_of(network)
 
 
 def task_of(network: PictureNetwork) -> str:

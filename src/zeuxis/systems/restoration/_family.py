@@ -1,36 +1,46 @@
-"""What restorers that regress share: one network of the source, one player, and the picture as it was as its target."""
+"""What restorers share: a network that makes a picture of its source, alone or against a critic."""
 
 from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
 
 from zeuxis.batch import Condition, Shape
 from zeuxis.errors import Unsupported, UsageError
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Sampling
+from zeuxis.losses.reconstruction import l1
 from zeuxis.nn.picture_network import PictureNetwork
 from zeuxis.rng import ImageRng
 
+STEPS = {1: (), 2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}  # of enlargement, by scale
+Distance = Callable[[Tensor, Tensor], Tensor]  # of two batches of the same shape, a scalar
 
-class RegressionRestorer(System):
-    """One player: a network that makes the picture of its source.
 
-    A subclass sets ``shape``, ``network`` and ``lr``, and says what it lowers. Pictures are in [-1, 1] here and in
-    [0, 1] in the network, whose weights are then those of published checkpoints.
+class AnySizeRestorer(System):
+    """A restorer of pictures of any size, as `zeuxis restore` takes it."""
+
+    def picture_network(self, how: Sampling = Sampling()) -> PictureNetwork:
+        """The network that restores pictures of any size, as the knobs have it."""
+        raise NotImplementedError
+
+
+class PictureRestorer(AnySizeRestorer):
+    """Whose network makes the picture of its source.
+
+    Pictures are in [-1, 1] here and in [0, 1] in the network, whose weights are then those of published checkpoints.
+    Training may start from a network of its kind alone, be it a published one or that of another restorer.
     """
 
+    started_parts: frozenset[str] = frozenset({"network"})
     network: PictureNetwork
     lr: float
 
-    def players(self) -> tuple[Player, ...]:
-        return (Player("network", (self.network,), lr=self.lr, decay="cosine"),)
-
-    def moves(self) -> tuple[Move, ...]:
-        return (Move("network", self.regress),)
-
-    def regress(self, turn: Turn) -> Tensor:
-        """How far what is made of the sources is from the pictures."""
-        raise NotImplementedError
+    def picture_network(self, how: Sampling = Sampling()) -> PictureNetwork:
+        self.settings(how)  # which refuses knobs that there are not
+        return self.network
 
     def made_of(self, source: Tensor) -> Tensor:
         """Pictures ``(B, C, scale H, scale W)``, about in [-1, 1], of sources ``(B, C, H, W)`` in [-1, 1]."""
@@ -43,7 +53,115 @@ class RegressionRestorer(System):
         return condition.source
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        return self.made_of(self.source_of(condition)).float().clamp(-1, 1)
+        source = self.source_of(condition)
+        return (2 * self.picture_network(how)((source + 1) / 2) - 1).float().clamp(-1, 1)
+
+
+class RegressionRestorer(PictureRestorer):
+    """One player: a network that makes the picture of its source.
+
+    A subclass sets ``shape``, ``network`` and ``lr``, and says what it lowers.
+    """
+
+    def players(self) -> tuple[Player, ...]:
+        return (Player("network", (self.network,), lr=self.lr, decay="cosine"),)
+
+    def moves(self) -> tuple[Move, ...]:
+        return (Move("network", self.regress),)
+
+    def regress(self, turn: Turn) -> Tensor:
+        """How far what is made of the sources is from the pictures."""
+        raise NotImplementedError
+
+
+class AdversarialRestorer(PictureRestorer):
+    """Two players: the network, and a critic that joins when a share ``critic_start`` of the budget is over.
+
+    A subclass sets ``shape``, ``network``, ``critic``, ``lr``, ``adversarial`` and ``critic_start``, and implements
+    :meth:`regress`, :meth:`content`, :meth:`fool` and :meth:`judge`.
+    """
+
+    critic: nn.Module
+    adversarial: float
+    critic_start: float
+
+    def players(self) -> tuple[Player, ...]:
+        return (
+            Player("network", (self.network,), lr=self.lr, betas=(0.9, 0.99)),
+            Player("critic", (self.critic,), lr=self.lr, betas=(0.9, 0.99)),
+        )
+
+    def moves(self) -> tuple[Move, ...]:
+        return (Move("network", self.restore), Move("critic", self.criticise))
+
+    def regress(self, made: Tensor, image: Tensor) -> Tensor:
+        """What the network lowers before the critic joins."""
+        return l1(made, image)
+
+    def content(self, made: Tensor, image: Tensor) -> Tensor:
+        """What it lowers beside its loss against the critic."""
+        raise NotImplementedError
+
+    def fool(self, made: Tensor, image: Tensor) -> Tensor:
+        """Its loss against the critic."""
+        raise NotImplementedError
+
+    def judge(self, made: Tensor, image: Tensor) -> Tensor:
+        """The critic's loss."""
+        raise NotImplementedError
+
+    def restore(self, turn: Turn) -> Tensor:
+        """The network's loss: of regression alone until ``critic_start``."""
+        image, made = turn.batch.image, self.made_of(self.source_of(turn.batch.condition))  # (B, C, scale H, scale W)
+        if turn.progress < self.critic_start:
+            return self.regress(made, image)
+        turn.memo["made"] = made.detach()
+        content, fooled = self.content(made, image), self.fool(made, image)
+        turn.note(content=content, fooled=fooled)
+        return content + self.adversarial * fooled
+
+    def criticise(self, turn: Turn) -> Tensor | None:
+        """The critic's loss; it passes until ``critic_start``."""
+        if turn.progress < self.critic_start:
+            return None
+        loss = self.judge(turn.memo["made"], turn.batch.image)
+        turn.note(critic=loss)
+        return loss
+
+
+class FeatureSpace:
+    """The codes that a given system makes of windows of pictures: where perceptual losses measure.
+
+    A picture of the system's own size is one window; of a larger one the windows lie side by side, the last of a row or
+    column moved back to fit.
+    """
+
+    def __init__(self, features: System, shape: Shape) -> None:
+        mine = features.shape
+        if mine.channels != shape.channels or mine.height > shape.height or mine.width > shape.width:
+            of, to = ("x".join(map(str, one)) for one in (mine, shape))
+            raise UsageError(
+                f"the features of '{features.card.id}' are of pictures of {of}, and these are {to}: give features of "
+                "as many channels and at most this size, or none"
+            )
+        self.features = features
+
+    def distance(self, made: Tensor, image: Tensor, of: Distance = l1) -> Tensor:
+        """The distance of the codes of ``made`` ``(B, C, H, W)`` from those of ``image``, which gets no gradient."""
+        with torch.no_grad():
+            wanted = self.features.encode(self.windows(image))
+        return of(self.features.encode(self.windows(made)), wanted)
+
+    def windows(self, image: Tensor) -> Tensor:
+        """``(n B, C, h, w)``, n windows of each picture."""
+        _, height, width = self.features.shape
+        rows, columns = _starts(image.shape[2], height), _starts(image.shape[3], width)
+        return torch.cat([image[:, :, top : top + height, left : left + width] for top in rows for left in columns])
+
+
+def _starts(side: int, window: int) -> list[int]:
+    """Where windows begin that cover a side."""
+    return [*range(0, side - window, window), side - window]
 
 
 def scale_between(shape: Shape, source: Shape | None, system: str) -> int:
@@ -58,3 +176,10 @@ def scale_between(shape: Shape, source: Shape | None, system: str) -> int:
         of, to = ("x".join(map(str, one)) for one in (source, shape))
         raise UsageError(f"'{system}' keeps channels and enlarges by a whole number, and {of} would become {to}")
     return scale
+
+
+def enlarging_steps(scale: int, system: str) -> tuple[int, ...]:
+    """The factors of the enlargements that make ``scale``; raises :class:`UsageError` for one that there is not."""
+    if scale not in STEPS:
+        raise UsageError(f"'{system}' enlarges by {', '.join(map(str, STEPS))}, not by {scale}")
+    return STEPS[scale]

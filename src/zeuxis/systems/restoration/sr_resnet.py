@@ -11,13 +11,10 @@ from torch import Tensor
 
 from zeuxis.batch import Shape
 from zeuxis.card import Card
-from zeuxis.errors import UsageError
 from zeuxis.game import Turn
 from zeuxis.losses.reconstruction import l1
 from zeuxis.nn.sr_resnet import SRResNetNet
-from zeuxis.systems.restoration._family import RegressionRestorer, scale_between
-
-STEPS = {1: (), 2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}  # of enlargement, by scale
+from zeuxis.systems.restoration._family import RegressionRestorer, enlarging_steps, scale_between
 
 
 class SRResNet(RegressionRestorer):
@@ -56,9 +53,8 @@ class SRResNet(RegressionRestorer):
         super().__init__()
         self.shape, self.lr = Shape(*shape), lr
         scale = scale_between(self.shape, None if source_shape is None else Shape(*source_shape), "sr-resnet")
-        if scale not in STEPS:
-            raise UsageError(f"'sr-resnet' enlarges by {', '.join(map(str, STEPS))}, not by {scale}")
-        self.network = SRResNetNet(self.shape.channels, blocks=blocks, width=width, steps=STEPS[scale])  # G
+        steps = enlarging_steps(scale, "sr-resnet")
+        self.network = SRResNetNet(self.shape.channels, blocks=blocks, width=width, steps=steps)  # G
 
     def regress(self, turn: Turn) -> Tensor:
         """Eq. 4 with absolute values."""

@@ -1,0 +1,149 @@
+"""What restorers that draw share: a U-Net that learns the noise on a picture, beside the picture that it is given.
+
+Symbols of both papers -> code: y_0 -> image, x -> given, y~ -> noisy, epsilon -> noise, gamma -> gamma,
+f_theta -> network. Samplers work on y~ / sqrt(gamma), whose noise has deviation sigma = sqrt(1 / gamma - 1).
+
+Parts: diffusion/gamma.py (the chain), diffusion/sampler.py, nn/networks.py (the U-Net that is chosen).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from zeuxis.batch import Condition, Shape
+from zeuxis.diffusion.gamma import GammaChain
+from zeuxis.diffusion.path import Level, append_dims, for_each
+from zeuxis.diffusion.sampler import ByLevel, Denoise, with_knobs
+from zeuxis.diffusion.schedule import Spacing, respaced
+from zeuxis.diffusion.weighting import squared_error
+from zeuxis.game import Move, Player, Turn
+from zeuxis.knobs import Sampling
+from zeuxis.nn.embed import TIME_SCALE
+from zeuxis.nn.networks import UNETS, Ends, build_network
+from zeuxis.nn.picture_network import PictureNetwork
+from zeuxis.rng import ImageRng, normal_like
+from zeuxis.systems.restoration._family import AnySizeRestorer
+
+
+class DrawingRestorer(AnySizeRestorer):
+    """One player: the network of a diffusion model, which sees what it is given beside the noisy picture.
+
+    A subclass says by :meth:`given` what the network sees, by :meth:`told` how it is told of gamma, by :meth:`error`
+    what it lowers, and may keep what is known of the picture by :meth:`known`.
+    """
+
+    scale: int
+    masked = False  # whether what a mask leaves is known
+
+    def __init__(
+        self,
+        shape: Shape,
+        *,
+        network: Mapping[str, Any] | None,
+        chain: int,
+        first: float,
+        last: float,
+        spacing: Spacing,
+        lr: float,
+        warmup: int,
+    ) -> None:
+        super().__init__()
+        self.shape, self.spacing = Shape(*shape), spacing
+        self.chain = GammaChain(chain, first, last)
+        self.network = build_network(network, Ends(self.shape, self.shape.channels), UNETS)
+        self.stride = self.network.stride
+        self.player = Player("network", (self.network,), lr=lr, warmup=warmup)
+
+    def players(self) -> tuple[Player, ...]:
+        return (self.player,)
+
+    def moves(self) -> tuple[Move, ...]:
+        return (Move("network", self.predict),)
+
+    def given(self, condition: Condition) -> Tensor:
+        """What the network sees beside the noisy picture, ``(B, C, H, W)``."""
+        raise NotImplementedError
+
+    def told(self, gamma: Level) -> Level:
+        """How the network is told of gamma, in [0, 1]."""
+        raise NotImplementedError
+
+    def error(self, prediction: Tensor, noise: Tensor, condition: Condition) -> Tensor:
+        """How far the prediction is from the noise, ``(B,)``."""
+        return squared_error(prediction, noise)
+
+    def known(self, noisy: Tensor, picture: Tensor, condition: Condition) -> Tensor:
+        """``noisy`` with what is known of ``picture`` in its place; by default nothing is."""
+        return noisy
+
+    def predict(self, turn: Turn) -> Tensor:
+        """The noise on a picture at a random gamma."""
+        image, condition = turn.batch.image, turn.batch.condition  # (B, C, H, W)
+        noise = normal_like(image, turn.rng)
+        gamma = self.chain.draw(len(image), turn.rng, image.device)  # (B,)
+        weight = append_dims(gamma, image)
+        noisy = self.known(weight.sqrt() * image + (1 - weight).sqrt() * noise, image, condition)
+        prediction = self._network(noisy, gamma, self.given(condition))
+        return self.error(prediction, noise, condition).mean()
+
+    def _network(self, noisy: Tensor, gamma: Level, given: Tensor) -> Tensor:
+        time = for_each(self.told(gamma) * TIME_SCALE, noisy)  # (B,)
+        prediction: Tensor = self.network(torch.cat([given, noisy], 1), time)
+        return prediction.float()
+
+    def denoiser(self, condition: Condition, n: int, how: Sampling = Sampling()) -> Denoise:
+        """x0 is clamped to [-1, 1] at every level, and what is known of the picture is kept."""
+        given = self.given(condition)
+
+        def denoise(x: Tensor, sigma: Level) -> Tensor:
+            weight = append_dims((1 + sigma**2) ** -0.5, x)  # sqrt(gamma)
+            noisy = self.known(weight * x, given, condition)
+            x0 = x - append_dims(sigma, x) * self._network(noisy, 1 / (1 + sigma**2), given)
+            return self.known(x0.clamp(-1, 1), given, condition)
+
+        return ByLevel(denoise)
+
+    def levels(self, how: Sampling = Sampling()) -> Tensor:
+        """``steps`` levels between those of the chain, descending, then 0."""
+        return respaced(self.chain.sigmas, self.settings(how).steps, self.spacing)
+
+    @torch.no_grad()
+    def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        """From noise to a picture as large as what is given, by the sampler that is asked for."""
+        given, levels = self.given(condition), self.levels(how)
+        x = math.sqrt(1 + float(levels[0]) ** 2) * rng.normal(*given.shape, device=given.device)
+        solve = with_knobs(self.settings(how).sampler, how)
+        return solve(self.denoiser(condition, len(rng), how), x, levels, rng).clamp(-1, 1)
+
+    def picture_network(self, how: Sampling = Sampling()) -> PictureNetwork:
+        self.settings(how)  # which refuses knobs that there are not
+        return DrawnPicture(self, self.scale, how)
+
+
+class DrawnPicture(PictureNetwork):
+    """Pictures ``(B, C, H, W)`` in [0, 1], perhaps with a mask, to what a diffusion model draws for them.
+
+    It draws from seeds 0, 1, ..., so the same picture becomes the same.
+    """
+
+    def __init__(self, system: DrawingRestorer, scale: int, how: Sampling) -> None:
+        super().__init__()
+        self.system, self.how, self.channels, self.scale = system, how, system.shape.channels, scale
+        self.masked = system.masked
+        widest = max(p.shape[0] for p in system.network.parameters())
+        self.reach, self.floats = max(system.shape[1:]) // scale, 8 * widest * scale**2
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[2:]
+        step = self.system.stride or 1
+        filled = pad(x, (0, -width % step, 0, -height % step), mode="replicate")
+        mask = filled[:, self.channels :] if self.masked else None
+        condition = Condition(source=2 * filled[:, : self.channels] - 1, mask=mask)
+        drawn = self.system.sample(condition, ImageRng.counting(0, len(x)), self.how)
+        return (drawn[:, :, : height * self.scale, : width * self.scale] + 1) / 2

@@ -1,0 +1,392 @@
+"""What is particular to restorers against critics and to those that draw: losses, starts, masks, knobs, figures.
+
+The contract that all systems share is tested elsewhere; equal outputs of the authors' programs were checked with them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from zeuxis.api.collectors import Chunk, Consistency, Restorations
+from zeuxis.api.model import Model
+from zeuxis.api.restore import restore
+from zeuxis.api.restore_measure import measure_restorer
+from zeuxis.api.restore_models import restorer_for
+from zeuxis.api.suited import chain_of, damaged_as, sized_by_start
+from zeuxis.batch import Batch, Condition, Shape
+from zeuxis.catalog.build import build
+from zeuxis.catalog.weights import start_from
+from zeuxis.cli.options import recipe_of
+from zeuxis.data.degraded import DegradedSource
+from zeuxis.data.library import open_source
+from zeuxis.diffusion.gamma import GammaChain
+from zeuxis.errors import Unsupported, UsageError, WeightsError, ZeuxisError
+from zeuxis.game import System, Turn
+from zeuxis.knobs import Sampling
+from zeuxis.losses.adversarial import RelativisticAverage
+from zeuxis.metrics.similarity import cropped, luminance, psnr_y, ssim_y
+from zeuxis.metrics.table import METRICS
+from zeuxis.nn.lab import lab_to_rgb, rgb_to_lab
+from zeuxis.nn.mixture import mixed
+from zeuxis.nn.multi_scale import pyramid
+from zeuxis.nn.rrdb import RRDBNet
+from zeuxis.recipe import load_recipe
+from zeuxis.rng import ImageRng, Stream
+from zeuxis.spec import DataSpec
+from zeuxis.systems.restoration._family import FeatureSpace
+from zeuxis.systems.restoration.danet import local_mean
+from zeuxis.training.checkpoint import write_model
+
+RRDB = {"blocks": 1, "width": 4, "growth": 4, "critic_width": 4}
+UNET = {"kind": "unet", "width": 8, "multiples": (1, 2), "blocks": 1, "attention": ()}
+
+
+def built(system: str, scale: int = 1, side: int = 16, **model: object) -> System:
+    whole = side * scale
+    return build(system, DataSpec(Shape(3, whole, whole), source_shape=Shape(3, side, side)), dict(model))
+
+
+def turn(scale: int = 1, side: int = 16, progress: float = 1.0, mask: Tensor | None = None) -> Turn:
+    rng = Stream(0)
+    image = rng.uniform(2, 3, side * scale, side * scale) * 2 - 1
+    source = rng.uniform(2, 3, side, side) * 2 - 1
+    return Turn(Batch(image, Condition(source=source, mask=mask)), Stream(1), 0, progress)
+
+
+# -- losses ----------------------------------------------------------------------------------------
+
+
+def test_a_relativistic_critic_compares_with_the_mean() -> None:
+    real, fake = Stream(0).normal(5), Stream(1).normal(5)
+
+    def judged(logits: Tensor, target: float) -> Tensor:
+        return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, target))
+
+    loss = RelativisticAverage()
+    wanted = judged(real - fake.mean(), 1) + judged(fake - real.mean(), 0)
+    torch.testing.assert_close(loss.critic(real, fake), wanted)
+    torch.testing.assert_close(
+        loss.generator(real, fake), judged(real - fake.mean(), 0) + judged(fake - real.mean(), 1)
+    )
+
+
+@pytest.mark.parametrize("system", ["srgan", "esrgan", "real-esrgan"])
+def test_regression_comes_before_the_critic(system: str) -> None:
+    own = {"blocks": 1, "width": 4, "critic_width": 4, "halvings": 3, "hidden": 4} if system == "srgan" else RRDB
+    found = built(system, 2, **own, **({"halvings": 3} if system == "esrgan" else {}), critic_start=0.5)
+    early, late = turn(2, progress=0.4), turn(2, progress=0.5)
+    made = found.made_of(early.batch.condition.source)  # type: ignore[operator]
+    distance = F.mse_loss if system == "srgan" else F.l1_loss
+    torch.testing.assert_close(found.restore(early), distance(made, early.batch.image))  # type: ignore[operator]
+    assert found.criticise(early) is None  # type: ignore[operator]
+    assert found.restore(late) != found.restore(early)  # type: ignore[operator]
+    assert found.criticise(late) is not None  # type: ignore[operator]
+
+
+def test_windows_cover_a_picture_of_any_size() -> None:
+    space = FeatureSpace(build("judge", DataSpec(Shape(3, 8, 8), factors=(("a", 2),)), {}), Shape(3, 11, 16))
+    image = Stream(0).uniform(1, 3, 11, 16)
+    windows = space.windows(image)
+    assert windows.shape == (4, 3, 8, 8)  # rows from 0 and 3, columns from 0 and 8
+    assert torch.equal(windows[3], image[0, :, 3:, 8:]) and space.distance(image, image) == 0
+    with pytest.raises(UsageError, match="features of 'judge'"):
+        FeatureSpace(space.features, Shape(3, 4, 16))
+
+
+def test_noise_is_compared_by_its_local_means() -> None:
+    noise = torch.zeros(1, 2, 9, 9)
+    noise[0, 1, 4, 4] = 16.0**2
+    mean = local_mean(noise)
+    assert mean[0, 0].abs().max() == 0
+    assert mean[0, 1, 4].tolist() == [0, 0, 6, 24, 36, 24, 6, 0, 0]
+
+
+def test_a_pyramid_halves_and_keeps_what_is_even() -> None:
+    levels = pyramid(torch.full((1, 3, 8, 12), 0.3), 3)
+    assert [level.shape[2:] for level in levels] == [(8, 12), (4, 6), (2, 3)]
+    assert all(torch.allclose(level, torch.tensor(0.3), atol=1e-3) for level in levels)
+
+
+def test_lab_is_that_of_the_standard() -> None:
+    colours = torch.tensor([[1.0, 1, 1], [1, 0, 0], [0, 0, 1], [0.5, 0.5, 0.5]])[:, :, None, None]
+    lab = rgb_to_lab(colours)[..., 0, 0]
+    wanted = torch.tensor([[100, 0, 0], [53.241, 80.092, 67.203], [32.297, 79.187, -107.86], [53.389, 0, 0]])
+    torch.testing.assert_close(lab, wanted, atol=0.02, rtol=0)
+    torch.testing.assert_close(lab_to_rgb(rgb_to_lab(colours)), colours, atol=1e-4, rtol=0)
+
+
+def test_colours_are_spread_over_near_bins_and_rare_ones_weigh_more() -> None:
+    found = built("colorizer", width=4)
+    bins = found.network.bins  # type: ignore[union-attr]
+    near, share = found.soft(bins[100].view(1, 2, 1, 1) + 1.0)  # type: ignore[operator]
+    assert near[0, 0].item() == 100 and share.sum() == pytest.approx(1) and share[0, 0] > 0.5
+    torch.testing.assert_close(found.weights(), torch.ones(len(bins)), atol=0.2, rtol=0)  # type: ignore[operator]
+    found.prior.zero_()[100] = 1  # type: ignore[union-attr, operator]
+    weights = found.weights()  # type: ignore[operator]
+    assert weights[0] > 20 * weights[100] > 0
+
+
+# -- networks between, and starts from others ------------------------------------------------------
+
+
+def test_esrgan_draws_between_the_two_networks(tmp_path: Path) -> None:
+    found = built("esrgan", 2, **RRDB, halvings=3)
+    with pytest.raises(UsageError, match="never joined"):
+        found.sample(turn(2).batch.condition, ImageRng.counting(0, 2), Sampling(interpolation=0.5))
+    found.after_round(turn(2, progress=0.4))
+    assert not found.taken
+    found.after_round(turn(2, progress=0.5))
+    before = found.sample(turn(2).batch.condition, ImageRng.counting(0, 2))
+    with torch.no_grad():
+        for p in found.network.parameters():  # type: ignore[union-attr]
+            p.add_(0.01)
+    condition, rng = turn(2).batch.condition, ImageRng.counting(0, 2)
+    assert torch.equal(found.sample(condition, rng, Sampling(interpolation=0.0)), before)
+    between = found.sample(condition, rng, Sampling(interpolation=0.5))
+    assert not torch.equal(between, before) and not torch.equal(between, found.sample(condition, rng))
+    write_model(tmp_path / "model", found.eval(), {"data": "scenes | bicubic:2"})
+    turned = restorer_for(tmp_path, None, ["interpolation=0.0"])
+    assert turned.task == "enlarge:2" and turned.knobs == (("interpolation", 0.0),)
+    with pytest.raises(Unsupported, match="has no knob 'sharpness'"):
+        restorer_for(tmp_path, None, ["sharpness=1"])
+
+
+def test_mixing_is_of_every_parameter() -> None:
+    one, other = (RRDBNet(3, blocks=1, width=4, growth=4) for _ in range(2))
+    for share, wanted in ((0.0, one), (1.0, other)):
+        found = mixed(one, other, share).state_dict()
+        assert all(torch.equal(value, wanted.state_dict()[name]) for name, value in found.items())
+
+
+def test_training_starts_from_the_network_of_another_restorer(tmp_path: Path) -> None:
+    first, then = built("sr-resnet", 2, blocks=1, width=4), built("srgan", 2, **SRGAN)
+    write_model(tmp_path / "model", first, {})
+    critic = [p.clone() for p in then.critic.parameters()]  # type: ignore[union-attr]
+    start = start_from(then, tmp_path)
+    assert start.line is not None and "all else is fresh" in start.line
+    assert all(torch.equal(value, then.state_dict()[name]) for name, value in first.state_dict().items())
+    assert all(torch.equal(one, other) for one, other in zip(critic, then.critic.parameters(), strict=True))  # type: ignore[union-attr]
+    with pytest.raises(WeightsError, match="has the same sizes"):
+        start_from(built("srgan", 2, **(SRGAN | {"width": 8})), tmp_path)
+
+
+SRGAN = {"blocks": 1, "width": 4, "critic_width": 4, "halvings": 3, "hidden": 4}
+
+
+def test_training_starts_from_a_published_network(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    from zeuxis.pretrained.restorer_keys import BASIC
+
+    network = RRDBNet(3, blocks=2, width=4, growth=4)
+    names = {"first": BASIC.first, "after_body": BASIC.after_body, "fine": BASIC.fine, "last": BASIC.last}
+    names |= {f"ups.{k}": up for k, up in enumerate(BASIC.ups)}
+    names |= {
+        f"body.{b}.blocks.{d}.convs.{c}": BASIC.block.format(b, d + 1, c + 1)
+        for b in range(2) for d in range(3) for c in range(5)
+    }  # fmt: skip
+    public = {
+        f"{names[key.rpartition('.')[0]]}.{key.rpartition('.')[2]}": value
+        for key, value in network.state_dict().items()
+    }
+    file = tmp_path / "public.safetensors"
+    save_file(public, file)
+    recipe = recipe_of("real-esrgan", start=str(file))
+    recipe, line = sized_by_start(recipe)
+    assert {key: recipe.model[key] for key in ("blocks", "width", "growth")} == {"blocks": 2, "width": 4, "growth": 4}
+    assert line is not None and "model.critic_start = 0.0" in line
+    found = built("real-esrgan", 4, 8, blocks=2, width=4, growth=4, critic_width=4)
+    start_from(found, file)
+    x = Stream(0).uniform(1, 3, 8, 8)
+    torch.testing.assert_close(found.network(x), network(x))  # type: ignore[operator]
+    with pytest.raises(WeightsError, match=r"keys of \[model\]"):
+        start_from(built("real-esrgan", 4, 8, **RRDB), file)
+
+
+# -- data as the recipe has it ---------------------------------------------------------------------
+
+
+def test_a_recipes_damage_is_kept_for_other_pictures(tmp_path: Path) -> None:
+    recipe = load_recipe("real-esrgan")
+    Image.new("RGB", (40, 40)).save(tmp_path / "a.png")
+    assert damaged_as(recipe, str(tmp_path)) == f"{tmp_path} | blind:4"
+    assert damaged_as(recipe, "faces | noise") == "faces | noise" and damaged_as(recipe, None) is None
+    assert damaged_as(recipe, "scenes-day-night") == "scenes-day-night"  # it comes with sources of its own
+    assert damaged_as(recipe, None, 2) == "scenes | blind:2" and chain_of("a | b | c") == "b | c"
+    assert recipe_of("sr-resnet", data=str(tmp_path), scale=2).fit == "crop"
+    with pytest.raises(UsageError, match="makes pictures smaller"):
+        damaged_as(load_recipe("dncnn"), None, 2)
+    with pytest.raises(UsageError, match="write the scale"):
+        damaged_as(recipe, "faces | bicubic:4", 2)
+
+
+# -- restorers that draw ---------------------------------------------------------------------------
+
+
+def test_gamma_lies_between_neighbours_of_the_chain() -> None:
+    chain = GammaChain(2000, 1e-6, 1e-2)
+    assert float(chain.gammas[-1]) == pytest.approx(4.386e-5, rel=1e-3)  # as both papers' programs have it
+    drawn = chain.draw(4000, Stream(0), "cpu")
+    assert drawn.max() <= 1 and drawn.min() >= chain.gammas[-1]
+    assert float(drawn.mean()) == pytest.approx(float((chain.gammas[1:] + chain.gammas[:-1]).mean() / 2), abs=0.02)
+
+
+def test_palette_keeps_what_the_mask_leaves() -> None:
+    mask = torch.zeros(2, 1, 16, 16)
+    mask[:, :, 4:9, 4:9] = 1
+    found = built("palette", network=UNET, condition="mask", steps=3).eval()
+    condition = turn(mask=mask).batch.condition
+    drawn = found.sample(condition, ImageRng.counting(0, 2))
+    kept = (mask == 0).expand_as(drawn)
+    assert torch.equal(drawn[kept], condition.source[kept])  # type: ignore[index]
+    assert not torch.equal(drawn[~kept], condition.source[~kept])  # type: ignore[index]
+    hidden = Condition(source=condition.source.where(mask == 0, 5.0), mask=mask)  # type: ignore[union-attr]
+    assert torch.equal(found.sample(hidden, ImageRng.counting(0, 2)), drawn)  # it does not see what is hidden
+
+
+def test_the_loss_of_palette_is_of_what_is_hidden() -> None:
+    found, mask = built("palette", network=UNET, condition="mask"), torch.zeros(2, 1, 16, 16)
+    mask[0, :, :4], mask[1, :, :8] = 1, 1
+    noise = torch.ones(2, 3, 16, 16)
+    error = found.error(noise.where(mask > 0, 9.0) * 3, noise, Condition(mask=mask))  # type: ignore[operator]
+    torch.testing.assert_close(error, torch.tensor([4.0, 4.0]))
+
+
+def test_context_encoders_fill_the_middle_alone() -> None:
+    found = built("context-encoder", side=32, nef=4, ngf=4, ndf=4, bottleneck=8).eval()
+    mask = torch.zeros(2, 1, 32, 32)
+    mask[:, :, 10:22, 10:22] = 1
+    condition = turn(side=32, mask=mask).batch.condition
+    made = found.sample(condition, ImageRng.counting(0, 2))
+    kept = (mask == 0).expand_as(made)
+    assert torch.equal(made[kept], condition.source[kept])  # type: ignore[index]
+    mask[:, :, 0, 0] = 1
+    with pytest.raises(UsageError, match="middle half"):
+        found.sample(condition, ImageRng.counting(0, 2))
+
+
+# -- zeuxis restore --------------------------------------------------------------------------------
+
+
+def photo(folder: Path, width: int = 26, height: int = 18, mode: str = "RGB") -> Path:
+    values = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    Image.fromarray(values).convert(mode).save(folder / "a.png")
+    return folder / "a.png"
+
+
+def run_of(folder: Path, system: System, data: str) -> Path:
+    write_model(folder / "run" / "model", system.eval(), {"data": data})
+    return folder / "run"
+
+
+def test_a_photograph_is_inpainted_where_its_mask_is_light(tmp_path: Path) -> None:
+    run = run_of(tmp_path, built("palette", network=UNET, condition="mask", steps=2), "scenes | strokes:3")
+    picture, mask = photo(tmp_path), np.zeros((18, 26), np.uint8)
+    mask[3:9, 5:12] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    (made,) = restore([picture], run, f"inpaint:{tmp_path / 'mask.png'}").done
+    one, other = np.asarray(Image.open(picture)), np.asarray(Image.open(made))
+    assert np.array_equal(one[mask == 0], other[mask == 0]) and not np.array_equal(one, other)
+    for wrong, message in (
+        (np.zeros((18, 26)), "nothing"),
+        (np.full((18, 26), 255), "all of it"),
+        (np.zeros((9, 9)), "9x9"),
+    ):
+        Image.fromarray(wrong.astype(np.uint8)).save(tmp_path / "mask.png")
+        with pytest.raises(ZeuxisError, match=message):
+            restore([picture], run, f"inpaint:{tmp_path / 'mask.png'}", out=tmp_path / "b.png")
+    with pytest.raises(UsageError, match="inpaint:MASK"):
+        restore([picture], run)
+
+
+def test_a_grey_photograph_gets_colours(tmp_path: Path) -> None:
+    run = run_of(tmp_path, built("palette", network=UNET, steps=2), "scenes | grey")
+    (made,) = restore([photo(tmp_path, mode="L")], run).done
+    assert Image.open(made).mode == "RGB" and restorer_for(run, None).task == "colorize"
+
+
+DEBLUR = {"blocks": 1, "width": 4, "critic_width": 4, "scales": 2, "strides": (2, 2)}
+
+
+@pytest.mark.parametrize(
+    ("system", "model", "data", "task"),
+    [
+        ("danet", {"width": 4, "levels": 2, "ndf": 4}, "scenes | sensor", "denoise"),
+        ("deep-deblur", DEBLUR, "x | motion", "deblur"),
+        ("deblurgan", {"ngf": 4, "blocks": 1, "ndf": 4, "layers": 1}, "x | blur:2", "deblur"),
+        ("sr3", {"network": UNET, "steps": 2}, "x | bicubic:2", "enlarge:2"),
+    ],
+)
+def test_every_restorer_restores_pictures_of_any_size(
+    system: str, model: dict[str, object], data: str, task: str, tmp_path: Path
+) -> None:
+    scale = 2 if task.startswith("enlarge") else 1
+    run = run_of(tmp_path, built(system, scale, **model), data)
+    made = restore([photo(tmp_path)], run)
+    assert made.task == task and Image.open(made.done[0]).size == (26 * scale, 18 * scale)
+
+
+def test_a_task_without_a_model_names_the_recipe_that_trains_one(tmp_path: Path) -> None:
+    for task, recipe in (("deblur", "deep-deblur"), ("inpaint:m.png", "palette"), ("colorize", "colorizer")):
+        with pytest.raises(Unsupported, match=f"zeuxis train {recipe} "):
+            restore([photo(tmp_path)], task=task)
+
+
+# -- figures as the field has them -----------------------------------------------------------------
+
+
+def test_luminance_is_that_of_the_reference_implementation() -> None:
+    """BasicSR's bgr2ycbcr and calculate_psnr, restated in numpy."""
+    rng = np.random.default_rng(0)
+    one, other = (rng.integers(0, 256, (1, 3, 20, 24), np.uint8) for _ in range(2))
+
+    def y(values: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+        bgr = values[0].transpose(1, 2, 0)[..., ::-1].astype(np.float64) / 255
+        return np.dot(bgr, [24.966, 128.553, 65.481]) + 16.0
+
+    a, b = (torch.from_numpy(x).float() / 127.5 - 1 for x in (one, other))
+    np.testing.assert_allclose(luminance(a)[0, 0].numpy(), y(one), atol=1e-4)
+    inner = np.s_[4:-4, 4:-4]
+    wanted = 10 * np.log10(255**2 / np.mean((y(one)[inner] - y(other)[inner]) ** 2))
+    assert float(psnr_y(cropped(a, 4), cropped(b, 4))) == pytest.approx(wanted, abs=1e-6)
+    assert float(ssim_y(a, a)) == 1 and float(luminance(-torch.ones(1, 1, 4, 4)).max()) == 0
+
+
+def test_what_is_restored_is_consistent_where_it_is_the_same_again(tmp_path: Path) -> None:
+    """Of a network that enlarges by repetition, and then shrinks to what was given."""
+    system = built("sr-resnet", 2, 8, blocks=1, width=4)
+    system.network.forward = lambda x: x.repeat_interleave(2, 2).repeat_interleave(2, 3)  # type: ignore[union-attr]
+    source = open_source("scenes | shrink:2", 16, "test")
+    assert isinstance(source, DegradedSource)
+    collector, batch = Consistency(source), source.batch(torch.tensor([3, 5]))
+    collector.add(Chunk(batch, system.sample(batch.condition, ImageRng.counting(0, 2))))
+    assert collector.evidence()["scores"]["consistency"].min() > 100
+    collector.add(Chunk(batch, batch.image.flip(-1)))
+    assert collector.evidence()["scores"]["consistency"][2:].max() < 50
+
+
+def test_what_is_enlarged_is_measured_without_a_border() -> None:
+    system, batch = built("sr-resnet", 2, 8, blocks=1, width=4), turn(2, 8).batch
+    made = batch.image.clone()
+    made[:, :, :2], made[:, :, :, -2:] = 0, 0  # within two pixels of the border alone
+    collector = Restorations(Model("", system, {}), {name: METRICS[name].score for name in ("psnr", "psnr-y")})
+    collector.add(Chunk(batch, made))
+    scores = collector.evidence()["scores"]
+    assert scores["psnr-y"].isinf().all() and scores["psnr"].isfinite().all()
+
+
+def test_a_restorer_is_measured_against_what_was_damaged(tmp_path: Path) -> None:
+    run = run_of(tmp_path, built("sr-resnet", 2, blocks=1, width=4), "x | bicubic:2")
+    one, mean = measure_restorer([photo(tmp_path, 40, 32)], run, "bicubic:2")
+    assert mean.restored == one.restored and set(one.damaged) == {"psnr", "psnr-y", "ssim-y", "consistency"}
+    with pytest.raises(UsageError, match="give another --pair"):
+        measure_restorer([tmp_path / "a.png"], run, "bicubic:4")
+    noisy = run_of(tmp_path, built("dncnn", depth=3, width=4), "x | noise:0.2")
+    assert "consistency" not in measure_restorer([tmp_path / "a.png"], noisy, "noise:0.2")[0].restored
