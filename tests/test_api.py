@@ -219,6 +219,9 @@ def test_a_comparison_is_a_table_a_gallery_and_a_page(tmp_path: Path) -> None:
     assert pca["cost"]["multiply_adds"] == 32 * 32 * 64  # one matrix, from components to pixels
     with pytest.raises(Unsupported, match="neither draws nor rebuilds"):
         compare(["gaussian", "digits", "features-digits"], data="digits", minutes=0.1, out=tmp_path / "d")
+    with pytest.raises(Unsupported, match="'scenes' needs caption, which 'digits' does not provide"):
+        compare(["gaussian", "scenes"], data="digits", minutes=0.1, out=tmp_path / "e")
+    assert not (tmp_path / "e").exists()  # none was trained before that was seen
 
 
 def test_a_comparison_of_several_seeds_says_which_differences_count(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from zeuxis.data.library import WORLDS, open_source
 from zeuxis.data.source import AS_TENSOR, CONDITION_FIELDS, TEXTS, ArraySource, vocabulary
 from zeuxis.data.split import carve
 from zeuxis.errors import DataError, UnknownName, UsageError
+from zeuxis.files import file_hash
 from zeuxis.nn.text import WordTokeniser
 
 REAL = pytest.mark.skipif("ZEUXIS_DATA" not in os.environ, reason="set ZEUXIS_DATA to a folder of datasets")
@@ -454,7 +455,7 @@ def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[DatasetEntry
     for name, n in (("train.npz", 20), ("test.npz", 10)):
         np.savez(folder / name, x=np.full((n, 28, 28), n, np.uint8), y=np.zeros(n, np.uint8))
         path = folder / name
-        files.append(LocalFile(name, path.stat().st_size, cache.file_hash(path)))
+        files.append(LocalFile(name, path.stat().st_size, file_hash(path)))
     monkeypatch.setenv("ZEUXIS_DATA", str(root))
     return dataclasses.replace(ENTRIES["mnist"], local=tuple(files)), folder
 

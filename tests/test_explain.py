@@ -98,7 +98,9 @@ def small(ends, *, width=4):
 def large(ends, *, depth: int):
     """Large, unexplained."""
 
-BODIES = {"small": small, "large": large}
+SMALL = {"small": small}
+BODIES = {**SMALL, "large": large}
+WRONG = {**dict(large=large)}
 '''
 
 
@@ -202,6 +204,8 @@ def test_a_system_of_ones_own_is_read_without_running_it(tmp_path: Path) -> None
         assert [(k.value, k.meaning) for k in head.keys] == [(3, "of the layer."), (True, "whether it has one.")]
         with pytest.raises(UsageError, match="nowhere"):
             table_keys(known.path, "TAIL", {})
+        with pytest.raises(UsageError, match=r"_parts\.py:\d+: '\*\*' is read of the name of a dict"):
+            table_keys(tmp_path / "_parts.py", "WRONG", {})
         with pytest.raises(UnknownName, match="Mine"):
             constructor(known.path, "Mime")
 

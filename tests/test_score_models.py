@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -28,6 +29,7 @@ from zeuxis.game import System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.nn.networks import Ends, build_network
 from zeuxis.nn.resampling_unet import NoisyClassifier, ResamplingUNet
+from zeuxis.nn.unet import UNet
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.density.gaussian import Gaussian
 from zeuxis.systems.diffusion.classifier_guidance import ClassifierGuidance
@@ -444,3 +446,12 @@ def test_such_networks_attend_to_no_caption() -> None:
         build_network({"kind": "ncsn++"}, Ends(SHAPE, context_width=16))
     with pytest.raises(UsageError, match="cannot be halved"):
         build_network({"kind": "adm"}, Ends(Shape(3, 12, 12)))
+
+
+def test_heads_that_do_not_divide_a_level_are_refused() -> None:
+    levels: dict[str, Any] = {"width": 48, "multiples": (1, 2), "blocks": 1, "attention": (2,), "head_width": 64}
+    wrong = "attention at 96 channels is not of whole heads of 64: change head_width"
+    with pytest.raises(UsageError, match=wrong):
+        build_network({"kind": "adm", **levels}, Ends(Shape(1, 8, 8)))
+    with pytest.raises(UsageError, match=wrong):
+        UNet(1, **levels)

@@ -16,7 +16,7 @@ from zeuxis.api.adopt_style import adopt_style, holds_style_network
 from zeuxis.api.reporting import Report
 from zeuxis.catalog.build import build
 from zeuxis.errors import UsageError, WeightsError
-from zeuxis.files import draft_folder, require_regular, sha256
+from zeuxis.files import draft_folder, file_hash, require_regular
 from zeuxis.game import System
 from zeuxis.pretrained import convert
 from zeuxis.pretrained.convert import Conversion
@@ -225,7 +225,7 @@ def _make(
     made = build(kind.system, DataSpec(shape), dict(found.architecture.arguments))
     absent = _fill(made, found, source)
     report(f"writing {folder}", None)
-    write_model(folder, made, {"source": source.name, "source_sha256": sha256(source), "kind": kind.name})
+    write_model(folder, made, {"source": source.name, "source_sha256": file_hash(source), "kind": kind.name})
     return Adoption(
         folder=folder,
         system=kind.system,

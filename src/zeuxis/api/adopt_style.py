@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from zeuxis.api.reporting import Report
 from zeuxis.catalog.build import build
 from zeuxis.errors import UsageError, WeightsError
-from zeuxis.files import sha256
+from zeuxis.files import file_hash
 from zeuxis.pretrained.convert import Conversion
 from zeuxis.pretrained.style_files import StyleFile, is_style_file, ours, read_style_file
 from zeuxis.spec import DataSpec
@@ -53,6 +53,6 @@ def adopt_style(
     made = build(found.system, spec, dict(found.arguments))
     made.load_state_dict(made.state_dict() | tensors)
     report(f"writing {folder}", None)
-    write_model(folder, made, {"source": source.name, "source_sha256": sha256(source), "kind": KIND})
+    write_model(folder, made, {"source": source.name, "source_sha256": file_hash(source), "kind": KIND})
     absent = tuple(name for name in made.state_dict() if name not in tensors)
     return found, sum(p.numel() for p in made.parameters()), absent

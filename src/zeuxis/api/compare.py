@@ -22,6 +22,8 @@ from zeuxis.api.model import Model
 from zeuxis.api.pictures import Pictures, sheet, to_pil
 from zeuxis.api.reporting import Report
 from zeuxis.api.reproduce import seeded, trained
+from zeuxis.catalog.assemble import build_for, trained_by
+from zeuxis.catalog.build import given_models
 from zeuxis.catalog.listing import entry
 from zeuxis.data.library import Data, data_of
 from zeuxis.errors import Unsupported, UsageError
@@ -71,6 +73,8 @@ def compare(
     held = data_of(data or first.data)
     name = held.name
     plans = [_plan(r, name, first, budget) for r in recipes]
+    for plan in plans:
+        _check(plan, held)
     seeds = range(seed, seed + repeats)
     with same_threads(device):
         entries = [_measure(plan, held, samples, seeds, out, device, report) for plan in plans]
@@ -116,6 +120,12 @@ def _plan(recipe: str, data: str, first: Recipe, limits: Mapping[str, float | No
         )
     budget = plan.train.model_copy(update=dict(limits))
     return plan.model_copy(update={"data": data, "size": first.size, "fit": first.fit, "train": budget})
+
+
+def _check(plan: Recipe, held: Data) -> None:
+    """Refuse what these pictures could not train, before an hour has gone into those that they can."""
+    if not any(trained_by(name) for name in given_models(plan).values()):
+        build_for(plan, held.open(plan.size, "train", plan.fit), on_meta=True)
 
 
 def _measure(

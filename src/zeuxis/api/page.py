@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import math
+import os
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
+from urllib.parse import quote
 
 from zeuxis.provenance.record import write_whole
 from zeuxis.training.log import HELD_OUT, read_log
@@ -58,9 +60,9 @@ class Page:
         self._body.append(f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>")
 
     def pictures(self, pictures: Mapping[str, str]) -> None:
-        """Pictures side by side: file names relative to the page, by caption."""
+        """Pictures side by side: file names relative to the page, with any signs in them, by caption."""
         shown = [
-            f"<figure><img src='{escape(file)}' alt='{escape(caption)}'>"
+            f"<figure><img src='{escape(quote(os.fsencode(file)))}' alt='{escape(caption)}'>"
             f"<figcaption>{escape(caption)}</figcaption></figure>"
             for caption, file in pictures.items()
         ]

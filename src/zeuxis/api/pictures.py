@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from zeuxis.api.naming import counted
 from zeuxis.batch import to_uint8
 from zeuxis.errors import UsageError
 from zeuxis.provenance.record import save_png
@@ -128,7 +129,7 @@ class Pictures:
 
     def __repr__(self) -> str:
         shape, made = "x".join(map(str, self.tensor.shape[1:])), sorted({str(r["model"]) for r in self.records})
-        return f"<{len(self)} picture{'s' * (len(self) != 1)} of {shape} by {', '.join(made)}>"
+        return f"<{counted(len(self), 'picture')} of {shape} by {', '.join(made)}>"
 
     def __iter__(self) -> Iterator[Image.Image]:
         return map(to_pil, self.tensor)

@@ -57,7 +57,9 @@ def _replayed(made: dict[str, Any], device: str, asked: Mapping[str, Any]) -> tu
         differs.append(f"the weights of '{model.name}' are not the ones that drew it")
     prior = recorded(made)
     if prior is not None:
-        with TemporaryDirectory(prefix="zeuxis-") as apart:  # a record fits no prior in the place of a user's own
+        with TemporaryDirectory(
+            prefix="zeuxis-"
+        ) as apart:  # a record fits no prior, and writes none beside a user's model
             model = model.with_prior(*prior, apart=Path(apart))
         if not is_as_recorded(model.system, model.card, made):
             differs.append(f"the prior '{prior[0]}' over its codes is not the one that drew it")

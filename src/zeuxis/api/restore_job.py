@@ -23,8 +23,8 @@ from zeuxis.api.restore_picture import (
     in_kind_of,
     with_channels,
 )
-from zeuxis.data.cache import file_hash
 from zeuxis.errors import DataError, Unsupported, UsageError
+from zeuxis.files import file_hash
 from zeuxis.nn.footprint import GIB
 from zeuxis.nn.streamed_tiles import Place, Tiling, in_rows, tile_places
 from zeuxis.pretrained.restorer import Restorer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from zeuxis.api.naming import counted
 from zeuxis.catalog.listing import entry
 from zeuxis.catalog.schema import knobs_of
 from zeuxis.data.source import Source
@@ -44,6 +45,6 @@ def too_short(recipe: Recipe, iterations: int) -> str | None:
     if iterations >= PLAINLY * enough or iterations * recipe.train.batch >= PLAINLY * pictures:
         return None
     return (
-        f"a training of {iterations:,} iteration{'s' * (iterations != 1)} is plainly too short for a result worth "
+        f"a training of {counted(iterations, 'iteration')} is plainly too short for a result worth "
         f"looking at: recipe '{model.name}' asks for {enough:,} (--iterations {enough})"
     )

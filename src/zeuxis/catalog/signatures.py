@@ -86,16 +86,31 @@ def table_keys(path: Path, name: str, chosen: Mapping[str, Any]) -> Arguments:
     value = node.value if isinstance(node, (ast.Assign, ast.AnnAssign)) else None
     if not isinstance(value, ast.Dict):
         raise UsageError(f"{where}: '{name}' is neither a dict nor a function: keys of a table are read from one")
-    pairs = {str(ast.literal_eval(k)): v for k, v in zip(value.keys, value.values, strict=True) if k is not None}
-    functions = {key: _find(where, v.id) for key, v in pairs.items() if isinstance(v, ast.Name)}
+    pairs = _entries(where, value)
+    functions = {key: _find(file, v.id) for key, (file, v) in pairs.items() if isinstance(v, ast.Name)}
     if not functions or len(functions) < len(pairs):
         said = meanings(_docstring_below(where, node))
-        return {key: _argument(key, v, said, where) for key, v in pairs.items()}
+        return {key: _argument(key, v, said, file) for key, (file, v) in pairs.items()}
     kind = chosen.get("kind", next(iter(functions)))
     of_kind = lookup("kind", kind, functions)
     choices = " or ".join(f'"{each}"' for each in functions)
     own = {} if of_kind is None or not isinstance(of_kind[1], ast.FunctionDef) else _of_function(of_kind[0], of_kind[1])
     return {"kind": Argument("kind", False, next(iter(functions)), f"{choices}; each has keys of its own"), **own}
+
+
+def _entries(path: Path, table: ast.Dict) -> dict[str, tuple[Path, ast.expr]]:
+    """The values of a dict in the file at ``path`` and the file of each, those of ``**OTHER`` among them."""
+    pairs: dict[str, tuple[Path, ast.expr]] = {}
+    for key, value in zip(table.keys, table.values, strict=True):
+        if key is not None:
+            pairs[str(ast.literal_eval(key))] = path, value
+            continue
+        found = _named(path, value.id) if isinstance(value, ast.Name) else None
+        other = found[1].value if found is not None and isinstance(found[1], (ast.Assign, ast.AnnAssign)) else None
+        if found is None or not isinstance(other, ast.Dict):
+            raise UsageError(f"{path}:{value.lineno}: '**' is read of the name of a dict only, and not run")
+        pairs |= _entries(found[0], other)
+    return pairs
 
 
 def meanings(doc: str) -> dict[str, str]:

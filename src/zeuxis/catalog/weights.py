@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zeuxis.catalog.build import build
-from zeuxis.catalog.listing import WEIGHTS, entries
+from zeuxis.catalog.listing import WEIGHTS, entries, entry
+from zeuxis.data.suffixes import PICTURES
 from zeuxis.errors import UnknownName, UsageError, WeightsError, is_out_of_memory
 from zeuxis.recipe import load_recipe, recipe_paths
 from zeuxis.spec import DataSpec
@@ -18,7 +19,7 @@ from zeuxis.training.exchange import holds, read_card
 
 _PICTURE = "a picture, not a model: give a model's name or a run folder"
 NO_MODELS = {  # what a file plainly is that was given for a model, by its suffix
-    **dict.fromkeys((".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic"), _PICTURE),
+    **dict.fromkeys(PICTURES, _PICTURE),
     ".toml": "a recipe, not a model: train it (zeuxis train FILE.toml), and give the run folder that this names",
 }
 
@@ -107,6 +108,7 @@ class _Loading:
         from zeuxis.training.given import systems_in  # noqa: PLC0415  (torch)
 
         check_card(card, self.folder)
+        entry(card["system"])  # an unknown one is told with its mend, not as a damaged card
         keywords = {key: self.value(f"{at}{key}", value) for key, value in card["config"].items()}
         given = {path: system for key, value in keywords.items() for path, system in systems_in(key, value)}
         try:

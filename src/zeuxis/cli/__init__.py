@@ -11,6 +11,7 @@ from typing import Any
 
 import typer
 
+from zeuxis.catalog.listing import entries
 from zeuxis.cli import (
     average,
     classify,
@@ -35,6 +36,7 @@ from zeuxis.cli import (
 )
 from zeuxis.cli.help import PlainCommand, PlainGroup
 from zeuxis.cli.machine import THREADS, prepared
+from zeuxis.cli.options import KNOB
 from zeuxis.cli.output import note, say
 from zeuxis.errors import SMALLER, UsageError, ZeuxisError, is_out_of_memory, mend_of
 from zeuxis.plugins import using
@@ -190,9 +192,22 @@ def _command(args: Sequence[str]) -> str:
 
 
 def _meant(args: Sequence[str]) -> str:
-    """What an option is called here that other programs have."""
-    found = [f"{word} is {ELSEWHERE[word]} here" for word in (a.partition("=")[0] for a in args) if word in ELSEWHERE]
+    """What an option is called here that other programs have, or that is a knob without a flag of its own."""
+    words = [a.partition("=")[0] for a in args if a.startswith("--")]
+    found = [f"{word} is {ELSEWHERE[word]} here" for word in words if word in ELSEWHERE]
+    if not found and (knobs := _knobs_without_flag(args)):
+        found = [f"{word} is a knob: --knob {word[2:]}=VALUE" for word in words if word[2:] in knobs]
     return f" ({found[0]})" if found else ""
+
+
+def _knobs_without_flag(args: Sequence[str]) -> set[str]:
+    """The knobs of all systems that the command takes by ``--knob`` alone; none where it takes no knobs."""
+    if not args or args[0] not in COMMANDS:
+        return set()
+    command = typer.main.get_command(app).commands[args[0]]  # type: ignore[attr-defined]
+    flags = {flag for parameter in command.params for flag in parameter.opts}
+    knobs = {name for each in entries().values() for name in each.card.knob_table} if KNOB in flags else set()
+    return knobs - {flag[2:] for flag in flags}
 
 
 def _explain(error: Exception) -> str:

@@ -10,9 +10,10 @@ import typer
 
 from zeuxis.cli.options import DeviceName, Json, writable
 from zeuxis.cli.output import emit, note, say
+from zeuxis.data.suffixes import PICTURES
 from zeuxis.errors import UsageError
 
-FILES = (".safetensors", ".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")  # not names of folders
+FILES = PICTURES | {".safetensors"}  # what no folder's name ends in
 CODES = Path("codes")  # where they are written unless it is said where
 
 

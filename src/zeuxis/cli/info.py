@@ -11,19 +11,20 @@ import typer
 
 from zeuxis.cli.keys import as_data, show_recipe, show_sections
 from zeuxis.cli.listing import met, systems
-from zeuxis.cli.options import Json, Set, writable
+from zeuxis.cli.options import Json, Set, only, writable
 from zeuxis.cli.output import emit, plain, say, say_lines
 from zeuxis.cli.reproduce import VERDICTS
+from zeuxis.data.suffixes import PICTURES
 from zeuxis.knobs import Knob
 
 if TYPE_CHECKING:
     from zeuxis.recipe import Recipe
 
-PICTURES = (".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic")
 LONGEST = 2000  # characters of a value that are printed
 
 
 def info(
+    context: typer.Context,
     name: Annotated[
         str,
         typer.Argument(
@@ -52,6 +53,7 @@ def info(
     if moving is not None:
         from zeuxis.api.animation import animation
 
+        only(context, ("name", "moving", "as_json"), "--animation shows the previews of a run as they are")
         frames = animation(path, moving)
         show({"run": name, "previews": frames, "animation": str(moving)}, as_json)
         return

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from zeuxis.api.model import Model
     from zeuxis.recipe import Recipe
 
+KNOB = "--knob"
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Where the random numbers start.")]
 MaybeSeed = Annotated[int | None, typer.Option("--seed", min=0, help="Instead of the recipe's seed.")]
@@ -65,6 +66,19 @@ def folder(out: Path | None) -> Path | None:
     return writable(out)
 
 
+def only(context: typer.Context, kept: Iterable[str], why: str) -> None:
+    """Refuse what was given on the command line beside the parameters ``kept``, for which there is no use ``why``."""
+    given = [
+        parameter.opts[0] if parameter.opts[0].startswith("-") else parameter.name.upper()
+        for parameter in context.command.params
+        if parameter.name is not None
+        and parameter.name not in kept
+        and getattr(context.get_parameter_source(parameter.name), "name", "") == "COMMANDLINE"
+    ]
+    if given:
+        raise UsageError(f"{' and '.join(given)}: {why}: leave {'it' if len(given) == 1 else 'them'} out")
+
+
 DeviceName = Annotated[str, typer.Option("--device", callback=_device, help="cpu, cuda, cuda:1 or mps.")]
 Out = Annotated[Path | None, typer.Option("--out", callback=writable, help="Where to write.", show_default=False)]
 DataName = Annotated[
@@ -97,7 +111,7 @@ KNOBS: dict[str, Any] = {  # name to option, of the knobs that have a flag of th
 Knobs = Annotated[
     list[str] | None,
     typer.Option(
-        "--knob",
+        KNOB,
         metavar="NAME=VALUE",
         help="Any knob of the model (zeuxis info MODEL lists them); repeat.",
         rich_help_panel=TURNED,

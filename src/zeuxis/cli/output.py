@@ -18,6 +18,8 @@ import typer
 
 from zeuxis.escaping import json_text, printable
 
+GAP = 2  # characters between columns
+
 
 def emit(value: Any) -> None:
     """Print one JSON document on stdout; what a terminal would obey is escaped as JSON has it."""
@@ -86,6 +88,22 @@ def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     for row in rows:
         made.add_row(*map(_shown, row))
     Console(soft_wrap=False, markup=False, emoji=False).print(made)
+
+
+def figures(title: str, columns: list[str], rows: list[list[str]]) -> None:
+    """A table whose cells are not broken: where it is wider than the terminal, its columns follow in further tables,
+    each of which begins with the first column."""
+    from rich.console import Console
+
+    widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
+    parts: list[list[int]] = [[]]
+    for k, width in enumerate(widths[1:], 1):
+        taken = widths[0] + sum(GAP + widths[other] for other in parts[-1])
+        if parts[-1] and taken + GAP + width > Console().width:
+            parts.append([])
+        parts[-1].append(k)
+    for part in parts:
+        table(title, [columns[k] for k in (0, *part)], [[row[k] for k in (0, *part)] for row in rows])
 
 
 def duration(seconds: float) -> str:

@@ -22,6 +22,7 @@ from zeuxis.cli.options import (
     PriorName,
     Seed,
     loaded,
+    only,
     sampling,
     steering,
 )
@@ -40,6 +41,7 @@ SHEET_TILE = 96  # pixels a side that a small picture is enlarged to on a sheet
 
 @taking(CONDITION_OPTIONS | KNOBS)
 def sample(
+    context: typer.Context,
     model: Annotated[
         str | None,
         typer.Argument(help="A shipped or pulled model, a generator, a run folder, a published folder or file."),
@@ -80,6 +82,8 @@ def sample(
 ) -> None:
     """Make pictures, or captions where a model writes. The same seed gives the same in any number, within rounding."""
     if replay is not None:
+        kept = ("replay", "device", "out", "as_json", *CONDITION_OPTIONS)
+        only(context, kept, "--replay draws the one picture as its record says")
         draw_again(replay, device, out, as_json, steering(asked))
         return
     if model is None:

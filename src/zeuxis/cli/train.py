@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from zeuxis.api.naming import counted
 from zeuxis.cli.dry_run import show_dry_run
 from zeuxis.cli.options import (
     Base,
@@ -141,20 +142,15 @@ def train(
     elif run.stopped:
         say(f"{run.stopped} after iteration {run.clock.round:,}, saved in {run.folder}; the same command goes on")
     elif run.idle:
-        say(f"{run.folder} is finished: {spelled(run.clock.round)}, nothing was trained")
+        say(f"{run.folder} is finished: {counted(run.clock.round, 'iteration')}, nothing was trained")
         bounded = run.recipe.train.iterations or run.recipe.train.minutes
         more = f"train it further: zeuxis train {run.folder} --iterations {2 * run.clock.round}; " if bounded else ""
         say(f"{more}anew: the same command with --fresh")
     else:
-        say(f"{spelled(run.clock.round)} in {duration(run.clock.seconds)} -> {run.folder}")
+        say(f"{counted(run.clock.round, 'iteration')} in {duration(run.clock.seconds)} -> {run.folder}")
         say(f"{_next(entry(run.recipe.system).card.verbs)} {run.folder}")
     if run.stopped:
         raise typer.Exit(INTERRUPTED)
-
-
-def spelled(iterations: int) -> str:
-    """``1 iteration``, ``2,000 iterations``."""
-    return f"{iterations:,} iteration{'s' * (iterations != 1)}"
 
 
 def _next(verbs: Collection[str]) -> str:

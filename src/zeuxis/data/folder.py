@@ -106,8 +106,8 @@ class _Folder:
         if not len(source):
             if split != "val":
                 raise DataError(
-                    f"'{found.root}' has too few pictures to set any apart for '{split}': use the split 'train', "
-                    f"or put some into a folder '{split}' within it"
+                    f"'{found.root}' has too few pictures to set any apart for '{split}': give ten or more, or put "
+                    f"some into a folder '{split}' within it"
                 )
             source = opened("train")
             source.remarks = (*source.remarks, "too few pictures to hold any out: validation shows those of training")

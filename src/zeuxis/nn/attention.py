@@ -1,9 +1,10 @@
 """Multi-head attention, with one seam for those who want to watch or steer it.
 
-Every attention of the library is an :class:`Attention`, of the kind "self" or "cross". Each has an
-attribute ``control``, normally ``None``. Given a callable, it receives the attention probabilities
-``(B, h, Q, K)`` and returns those to use; :func:`zeuxis.nn.control.controlled` sets those of a whole network.
-Without one the fused kernel is used wherever it is the faster.
+Every attention of the library, but for that of two adversarial networks (:mod:`zeuxis.nn.non_local`), is an
+:class:`Attention`, of the kind "self" or "cross". Each has an attribute ``control``, normally ``None``. Given a
+callable, it receives the attention probabilities ``(B, h, Q, K)`` and returns those to use;
+:func:`zeuxis.nn.control.controlled` sets those of a whole network. Without one the fused kernel is used wherever it is
+the faster.
 
 Legend: B images, N tokens, T tokens of the context, Q queries, K keys, D width, E width of the context, h heads,
 d = D / h the width of one.
@@ -51,6 +52,13 @@ def attend(
 def _explicit_is_faster(q: Tensor, k: Tensor) -> bool:
     """In bfloat16 on a CPU the fused kernel is 3 times slower than three products (torch 2.13, 256 tokens)."""
     return q.device.type == "cpu" and q.dtype == torch.bfloat16 and q.shape[-2] * k.shape[-2] <= 2**20
+
+
+def heads_of(width: int, head_width: int) -> int:
+    """How many heads of ``head_width`` channels ``width`` has; raises :class:`UsageError` where they do not divide."""
+    if width % head_width:
+        raise UsageError(f"an attention at {width} channels is not of whole heads of {head_width}: change head_width")
+    return width // head_width
 
 
 class Attention(nn.Module):

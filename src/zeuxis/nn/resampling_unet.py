@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zeuxis.errors import UsageError
-from zeuxis.nn.attention import attend
+from zeuxis.nn.attention import attend, heads_of
 from zeuxis.nn.conditioner import Backbone
 from zeuxis.nn.embed import TIME_SCALE, TimeEmbedding, sinusoid
 from zeuxis.nn.initialise import variance_scaling
@@ -139,7 +139,7 @@ class UNetEncoder(nn.Module):
         self.taps, self.residual, self.attention = taps, residual, tuple(attention)
 
         def block(inputs: int, outputs: int, resample: Halve | None = None, attend: bool = False) -> ResamplingBlock:
-            n = (outputs // head_width if head_width else heads) if attend else 0
+            n = (heads_of(outputs, head_width) if head_width else heads) if attend else 0
             return ResamplingBlock(
                 inputs, outputs, vector, resample=resample, heads=n, modulate=modulate, scale=scale, eps=eps
             )
@@ -322,7 +322,7 @@ class AttentionPool(nn.Module):
 
     def __init__(self, channels: int, places: int, head_width: int, outputs: int) -> None:
         super().__init__()
-        self.heads = channels // head_width
+        self.heads = heads_of(channels, head_width)
         self.position = nn.Parameter(torch.randn(1 + places, channels) * channels**-0.5)
         self.qkv, self.out = nn.Linear(channels, 3 * channels), nn.Linear(channels, outputs)
 

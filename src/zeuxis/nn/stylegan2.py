@@ -11,9 +11,10 @@ picture, I and O channels in and out.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Generic, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,7 @@ from zeuxis.nn.upfirdn import upsample
 from zeuxis.rng import Rng
 
 Noise = Rng | Literal["constant", "none"]  # drawn afresh; the same for every picture; left out
+Full = Callable[[int, int], nn.Module]  # a full layer of so many inputs and outputs
 MAPPING_RATE = 0.01  # of the mapping's learning rate, as a share of the others'
 
 
@@ -42,16 +44,17 @@ def unit(x: Tensor) -> Tensor:
 
 
 class StyleMapping(nn.Module):
-    """Latents ``(B, Z)``, classes ``(B,)`` or both to style codes ``(B, W)``."""
+    """Latents ``(B, Z)``, classes ``(B,)`` or both to style codes ``(B, W)``, by full layers of a leaky ReLU."""
 
-    def __init__(self, latent: int, width: int, *, layers: int = 8, classes: int = 0) -> None:
+    def __init__(
+        self, latent: int, width: int, *, layers: int = 8, classes: int = 0, layer: Full | None = None
+    ) -> None:
         super().__init__()
         self.classes = classes
         self.embed = EqualLinear(classes, width) if classes else None
         first = latent + (width if classes else 0)
-        self.layers = nn.Sequential(
-            *(EqualLinear(width if k else first, width, rate=MAPPING_RATE, active=True) for k in range(layers))
-        )
+        full = layer or partial(EqualLinear, rate=MAPPING_RATE, active=True)
+        self.layers = nn.Sequential(*(full(width if k else first, width) for k in range(layers)))
 
     def forward(self, latent: Tensor | None, label: Tensor | None = None) -> Tensor:
         parts = [] if latent is None else [unit(latent)]
@@ -81,16 +84,14 @@ class StyleLayer(nn.Module):
     def forward(self, x: Tensor, code: Tensor, noise: Noise) -> Tensor:
         x = modulated_conv2d(x, self.weight, self.affine(code), up=self.up, gain=GAIN)
         if noise != "none":
-            drawn = self._drawn(len(x), noise)
-            x = x + (drawn * (self.strength * GAIN)).to(x.dtype)
+            x = x + (noise_of(self.noise, len(x), noise) * (self.strength * GAIN)).to(x.dtype)
         x = leaky_relu(x + (self.bias * GAIN).to(x.dtype)[:, None, None], SLOPE)
         return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
 
-    def _drawn(self, n: int, noise: Noise) -> Tensor:
-        """``(S, S)``, or ``(n, 1, S, S)`` where every picture has its own."""
-        if isinstance(noise, str):
-            return self.noise
-        return noise.normal(n, 1, *self.noise.shape, device=self.noise.device)
+
+def noise_of(kept: Tensor, n: int, noise: Noise) -> Tensor:
+    """The ``kept`` noise ``(S, S)``, or ``(n, 1, S, S)`` where every picture has its own."""
+    return kept if isinstance(noise, str) else noise.normal(n, 1, *kept.shape, device=kept.device)
 
 
 class ToPixels(nn.Module):
@@ -144,7 +145,13 @@ class StyleBlock(nn.Module):
         return x, added if image is None else upsample(image) + added
 
 
-class StyleSynthesis(nn.Module):
+class Synthesis(nn.Module):
+    """What makes pictures of codes ``(B, L, W)``, one for each of its ``layers``, and of noise."""
+
+    layers: int
+
+
+class StyleSynthesis(Synthesis):
     """Codes ``(B, L, W)``, one for each layer, to pictures ``(B, C, S, S)`` float32, not bounded."""
 
     def __init__(
@@ -182,13 +189,7 @@ class StyleSynthesis(nn.Module):
         return image
 
 
-class Layered(Protocol):
-    """What draws pictures of codes ``(B, L, W)``, one for each of its layers."""
-
-    layers: int  # L
-
-
-S = TypeVar("S", bound=Layered)
+S = TypeVar("S", bound=Synthesis)
 
 
 class StyleGenerator(nn.Module, Generic[S]):
@@ -208,9 +209,12 @@ class StyleGenerator(nn.Module, Generic[S]):
         """The code ``(B, W)`` of each picture for all of its layers, ``(B, L, W)``."""
         return code[:, None].expand(-1, self.synthesis.layers, -1)
 
-    def truncated(self, codes: Tensor, psi: float) -> Tensor:
-        """Codes ``(..., W)`` at ``psi`` times their distance from the mean code."""
-        return codes if psi == 1 else self.mean.lerp(codes, psi)
+    def truncated(self, codes: Tensor, psi: float, layers: int | None = None) -> Tensor:
+        """Codes ``(B, L, W)``, of the first ``layers`` or all at ``psi`` times their distance from the mean code."""
+        if psi == 1:
+            return codes
+        near = self.mean.lerp(codes, psi)
+        return near if layers is None else torch.cat([near[:, :layers], codes[:, layers:]], 1)
 
 
 class DeviationOfBatch(nn.Module):

@@ -23,6 +23,7 @@ from zeuxis.errors import UsageError
 from zeuxis.nn.fourier import FourierInput
 from zeuxis.nn.lowpass import filtered_leaky_relu, jinc, kaiser
 from zeuxis.nn.modulated import GAIN, SLOPE, EqualLinear, modulated_conv2d
+from zeuxis.nn.stylegan2 import Synthesis
 
 FIRST_CUTOFF, FIRST_STOPBAND, LAST_STOPBAND = 2.0, 2.0**2.1, 2.0**0.3  # the last relative to its cutoff
 MARGIN = 10  # samples around the picture that maps carry along
@@ -114,7 +115,7 @@ class AliasFreeLayer(nn.Module):
         )
 
 
-class AliasFreeSynthesis(nn.Module):
+class AliasFreeSynthesis(Synthesis):
     """Codes ``(B, L, W)`` to pictures ``(B, C, S, S)`` float32, not bounded.
 
     Raises :class:`UsageError` for fewer layers than the critical ones and one.

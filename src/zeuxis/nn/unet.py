@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zeuxis.errors import UsageError
-from zeuxis.nn.attention import CrossAttention, SelfAttention
+from zeuxis.nn.attention import CrossAttention, SelfAttention, heads_of
 from zeuxis.nn.conditioner import Backbone
 from zeuxis.nn.embed import TimeEmbedding
 from zeuxis.nn.initialise import variance_scaling
@@ -178,7 +178,7 @@ class UNet(Backbone):
 
         def block(inputs: int, outputs: int, depth: int) -> UNetBlock:
             resblock = ResBlock(inputs, outputs, v, modulate=modulate, zero=True, eps=eps)
-            n = outputs // head_width if head_width else heads
+            n = heads_of(outputs, head_width) if head_width and depth else heads
             plain = AttentionBlock(outputs, n, zero=True, eps=eps) if depth and not context_width else None
             deep = SpatialTransformer(outputs, context_width, n, depth) if depth and context_width else None
             return UNetBlock(resblock, plain, deep)

@@ -104,11 +104,11 @@ class Trainer(TrainingState):
 
     # -- the loop ---------------------------------------------------------------------------------
 
-    def run(self) -> Clock:
+    def run(self, begin: Callable[[], None] = lambda: None) -> Clock:
         """Train to the end of the budget, from the newest valid checkpoint if there is one.
 
-        Returns the clock; ``self.stop_asked`` names the signal if one ended it early (all is saved).
-        ``self.said`` are lines on what was not as usual.
+        ``begin`` is called as soon as the folder is this training's own. Returns the clock; ``self.stop_asked`` names
+        the signal if one ended it early (all is saved). ``self.said`` are lines on what was not as usual.
 
         Raises:
             RunInUse: another training is at work in the folder.
@@ -117,6 +117,7 @@ class Trainer(TrainingState):
             return self._run()
         self.folder.mkdir(parents=True, exist_ok=True)
         with run_lock(self.folder):
+            begin()
             return self._run()
 
     def _run(self) -> Clock:

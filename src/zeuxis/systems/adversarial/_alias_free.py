@@ -6,18 +6,18 @@ Karras et al. 2021 (2106.12423), section 3 and appendix F. Symbols -> code: sigm
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from zeuxis.batch import Shape
+from zeuxis.batch import Condition, Shape
 from zeuxis.errors import UsageError
 from zeuxis.game import Player, Turn
+from zeuxis.knobs import Sampling
 from zeuxis.nn.lowpass import blurred
-from zeuxis.nn.stylegan2 import StyleDiscriminator, StyleGenerator, StyleMapping
+from zeuxis.nn.stylegan2 import Noise, StyleDiscriminator, StyleGenerator, StyleMapping
 from zeuxis.nn.stylegan3 import AliasFreeSynthesis
-from zeuxis.rng import Rng
+from zeuxis.rng import ImageRng
 from zeuxis.systems.adversarial._styles import StyleGame, classes_told
 
 BLUR = 10.0  # of R at first, in pixels
@@ -60,7 +60,9 @@ class AliasFreeGame(StyleGame):
         judge_lr: float = 2e-3,
     ) -> None:
         known = classes_told(condition, classes)
-        super().__init__(shape, nz=nz, classes=known, gamma=gamma, r1_every=r1_every, mean_decay=mean_decay, lr=lr)
+        super().__init__(
+            shape, nz=nz, classes=known, mixing=0.0, gamma=gamma, r1_every=r1_every, mean_decay=mean_decay, lr=lr
+        )
         if fade < 1 or half_life <= 0:
             raise UsageError(f"fade is {fade} and half_life {half_life:g}: the one is 1 or more, the other above 0")
         self.fade, self.half_life, self.judge_lr = fade, half_life, judge_lr
@@ -107,8 +109,13 @@ class AliasFreeGame(StyleGame):
         squares = turn.whole("squares")  # (B, L - 1)
         self.generator.synthesis.follow(squares, 0.5 ** (len(squares) / self.half_life))
 
-    def drawn(self, codes: Tensor, rng: Rng, settings: SimpleNamespace) -> Tensor:
-        return self.still(codes)
+    def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        z = rng.normal(len(rng), self.nz, device=self.device)
+        return self.pictures(self.styles(z, self._label(condition), self.settings(how).truncation), "none")
+
+    def pictures(self, codes: Tensor, noise: Noise) -> Tensor:
+        """Of codes for each layer ``(B, L, W)``; there is no noise."""
+        return self.still(codes).clamp(-1, 1)
 
     def still(self, codes: Tensor, transform: Tensor | None = None) -> Tensor:
         image: Tensor = self.generator.synthesis(codes, transform)

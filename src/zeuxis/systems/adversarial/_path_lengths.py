@@ -8,18 +8,16 @@ Axes: L layers of the generator, W numbers of a style code.
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from zeuxis.batch import Batch, Shape
+from zeuxis.batch import Shape
 from zeuxis.errors import UsageError
 from zeuxis.game import Move, Player, Turn
 from zeuxis.losses.path_length import path_length_penalty, path_lengths
 from zeuxis.nn.stylegan2 import StyleDiscriminator, StyleGenerator, StyleMapping, StyleSynthesis
-from zeuxis.rng import Rng
 from zeuxis.systems.adversarial._styles import StyleGame, classes_told
 
 SHRINK = 2  # the share of a batch that path lengths are measured on: one in so many (appendix B)
@@ -56,10 +54,11 @@ class PathLengthGame(StyleGame):
         lr: float = 2e-3,
     ) -> None:
         known = classes_told(condition, classes)
-        super().__init__(shape, nz=nz, classes=known, gamma=gamma, r1_every=r1_every, mean_decay=mean_decay, lr=lr)
+        super().__init__(
+            shape, nz=nz, classes=known, mixing=mixing, gamma=gamma, r1_every=r1_every, mean_decay=mean_decay, lr=lr
+        )
         if path_every < 1:
             raise UsageError("path_every is 1 or more; a weight of 0 leaves the penalty out")
-        self.mixing = mixing
         self.path_weight, self.path_every = path_weight, path_every if path_weight else 0
         widths = {"channel_base": channel_base, "channel_max": channel_max}
         synthesis = StyleSynthesis(self.shape, width, input_maps=input_maps, clamp=clamp, **widths)
@@ -98,20 +97,8 @@ class PathLengthGame(StyleGame):
         if "lengths" in turn.memo:
             self.path_mean.lerp_(turn.whole("lengths").mean(), PATH_DECAY)
 
-    def _codes(self, turn: Turn, batch: Batch) -> Tensor:
-        """A code for each layer ``(B, L, W)``: from some layer on, mostly, those of a second latent (style mixing)."""
-        codes = super()._codes(turn, batch)
-        if not self.mixing or float(turn.rng.uniform(1)) >= self.mixing:
-            return codes
-        cut = 1 + int(turn.rng.integers(self.generator.synthesis.layers - 1, 1))
-        return torch.cat([codes[:, :cut], super()._codes(turn, batch)[:, cut:]], 1)
-
     def made(self, codes: Tensor, turn: Turn) -> Tensor:
         image: Tensor = self.generator.synthesis(codes, turn.rng)
-        return image
-
-    def drawn(self, codes: Tensor, rng: Rng, settings: SimpleNamespace) -> Tensor:
-        image: Tensor = self.generator.synthesis(codes, rng if settings.noise == "random" else settings.noise)
         return image
 
     def still(self, codes: Tensor, transform: Tensor | None = None) -> Tensor:

@@ -1,8 +1,8 @@
 """The game of the style-based generators: what StyleGAN2, StyleGAN2-ADA and StyleGAN3 share.
 
 Karras et al. 2019 (1912.04958). Symbols -> code:
-    z -> z, (B, nz)    w -> code, (B, W)    f -> generator.mapping    g -> generator.synthesis    D -> discriminator
-    gamma -> gamma    psi -> truncation
+    D -> discriminator    gamma -> gamma
+The codes z and w and what is drawn of them: see :mod:`zeuxis.systems.adversarial._style_space`.
 
 Axes: L layers of the generator, W numbers of a style code.
 """
@@ -12,22 +12,19 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import partial
-from types import SimpleNamespace
-from typing import Any
 
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from zeuxis.batch import Batch, Condition, Shape
+from zeuxis.batch import Shape
 from zeuxis.errors import Unsupported, UsageError, lookup
-from zeuxis.game import Move, Player, System, Turn
-from zeuxis.knobs import Sampling
+from zeuxis.game import Move, Player, Turn
 from zeuxis.losses.adversarial import NonSaturating
 from zeuxis.losses.penalty import r1
 from zeuxis.metrics.equivariance import EQUIVARIANCES, equivariance
 from zeuxis.nn.shared_pass import shared_pass
-from zeuxis.nn.stylegan2 import StyleDiscriminator, StyleGenerator
-from zeuxis.rng import ImageRng, Rng
+from zeuxis.nn.stylegan2 import StyleDiscriminator
+from zeuxis.rng import Rng
+from zeuxis.systems.adversarial._style_space import StyleSpace, ToldDiscriminator
 from zeuxis.verbs import Proof
 
 
@@ -39,7 +36,7 @@ def classes_told(condition: str, classes: int) -> int:
     return known
 
 
-class StyleGame(System, ABC):
+class StyleGame(StyleSpace, ABC):
     """Two players on the non-saturating loss, and R1 on the discriminator every few rounds ("lazily", section 3.1).
 
     A penalty is multiplied by the rounds that it is left out for, and learning rate and betas are those of an Adam that
@@ -47,17 +44,25 @@ class StyleGame(System, ABC):
     become pictures.
     """
 
-    generator: StyleGenerator[Any]
     discriminator: StyleDiscriminator
 
     def __init__(
-        self, shape: Shape, *, nz: int, classes: int, gamma: float, r1_every: int, mean_decay: float, lr: float
+        self,
+        shape: Shape,
+        *,
+        nz: int,
+        classes: int,
+        mixing: float,
+        gamma: float,
+        r1_every: int,
+        mean_decay: float,
+        lr: float,
     ) -> None:
         super().__init__()
         if r1_every < 1:
             raise UsageError("r1_every is 1 or more; a weight of 0 (gamma) leaves R1 out")
-        self.shape, self.classes = Shape(*shape), classes
-        self.nz, self.mean_decay, self.lr = nz, mean_decay, lr
+        self.shape, self.classes, self.labelled = Shape(*shape), classes, classes > 0
+        self.nz, self.mixing, self.mean_decay, self.lr = nz, mixing, mean_decay, lr
         self.gamma, self.r1_every = gamma, r1_every if gamma else 0
         self.loss = NonSaturating()
 
@@ -66,19 +71,11 @@ class StyleGame(System, ABC):
         """The pictures of codes ``(B, L, W)`` in training, not bounded."""
 
     @abstractmethod
-    def drawn(self, codes: Tensor, rng: Rng, settings: SimpleNamespace) -> Tensor:
-        """The same when sampling, as the knobs have it."""
-
-    @abstractmethod
     def still(self, codes: Tensor, transform: Tensor | None = None) -> Tensor:
         """The same without chance; ``transform`` is the inverse of what the picture undergoes, ``(3, 3)``.
 
         Raises :class:`Unsupported` where the generator has no place for one.
         """
-
-    @property
-    def conditions(self) -> frozenset[str]:
-        return frozenset({"label"} if self.classes else ())
 
     def players(self) -> tuple[Player, ...]:
         return (
@@ -86,7 +83,7 @@ class StyleGame(System, ABC):
             self._lazy("discriminator", self.discriminator, self.r1_every, self.lr),
         )
 
-    def _lazy(self, name: str, net: torch.nn.Module, every: int, lr: float) -> Player:
+    def _lazy(self, name: str, net: nn.Module, every: int, lr: float) -> Player:
         """A player who takes one step more in ``every`` rounds (0: never): c = k / (k + 1) of the rate."""
         share = every / (every + 1) if every else 1.0
         return Player(name, (net,), lr=lr * share, betas=(0.0, 0.99**share))
@@ -107,7 +104,7 @@ class StyleGame(System, ABC):
         codes = self._codes(turn, turn.batch)
         turn.memo["code"] = codes[:, 0].detach()  # the first layer's is never mixed
         fake = self.shown(self.made(codes, turn), turn)
-        judge = _Judge(self.discriminator, label)
+        judge = ToldDiscriminator(self.discriminator, label)
         logit, turn.memo["fake logit"] = shared_pass(judge, fake, keep=turn.alone)
         return self.loss.generator(logit)
 
@@ -130,36 +127,6 @@ class StyleGame(System, ABC):
         """The running mean of codes."""
         self.generator.mean.copy_(turn.whole("code").mean(0).lerp(self.generator.mean, self.mean_decay))
 
-    def _codes(self, turn: Turn, batch: Batch) -> Tensor:
-        """A code for each layer ``(B, L, W)``, of a latent drawn for each picture."""
-        z = turn.rng.normal(len(batch), self.nz, device=self.device)
-        return self.generator.spread(self.generator.mapping(z, self._label(batch.condition)))
-
-    def _label(self, condition: Condition) -> Tensor | None:
-        """The classes ``(B,)`` where the model was built for some."""
-        if not self.classes:
-            return None
-        label: Tensor = condition.required("label")
-        return label.to(self.device)
-
-    def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        settings = self.settings(how)
-        z = rng.normal(len(rng), self.nz, device=self.device)
-        return self.drawn(self.styles(z, self._label(condition), settings.truncation), rng, settings).clamp(-1, 1)
-
-    def styles(self, z: Tensor, label: Tensor | None = None, truncation: float = 1.0) -> Tensor:
-        """The codes ``(B, L, W)`` of latents ``(B, nz)``, one a layer, all alike, drawn towards their mean."""
-        return self.generator.truncated(self.generator.spread(self.generator.mapping(z, label)), truncation)
-
-    def decode(self, latent: Tensor) -> Tensor:
-        """Pictures ``(B, C, H, W)`` in [-1, 1] under the same noise each.
-
-        A latent is z ``(B, nz)``, or a code for each layer ``(B, L, W)`` as :meth:`styles` makes them.
-        """
-        if latent.ndim == 2 and self.classes:
-            raise Unsupported("a latent alone has no picture in a model of classes: decode what styles() makes of both")
-        return self.still(self.styles(latent) if latent.ndim == 2 else latent).clamp(-1, 1)
-
     def proofs(self) -> Mapping[str, Proof]:
         """``eq-t``, ``eq-t-frac``, ``eq-r``: how well pictures move and turn with what they are made from, in dB."""
         return {name: Proof("higher", partial(self._equivariance, name)) for name in EQUIVARIANCES}
@@ -168,15 +135,3 @@ class StyleGame(System, ABC):
         label = rng.integers(self.classes, samples, device=self.device) if self.classes else None
         codes = self.styles(rng.normal(samples, self.nz, device=self.device), label)
         return equivariance(name, self.still, codes, rng)
-
-
-class _Judge(torch.nn.Module):
-    """A discriminator that is given the label beforehand."""
-
-    def __init__(self, net: StyleDiscriminator, label: Tensor | None) -> None:
-        super().__init__()
-        self.net, self.label = net, label
-
-    def forward(self, image: Tensor) -> Tensor:
-        logit: Tensor = self.net(image, self.label)
-        return logit
