@@ -4,6 +4,8 @@ What is looked at: the run's log (losses, the norms of gradients, what was made 
 settings, and pictures that the model draws beside those of its data. Each check is one function of :class:`Symptoms`;
 a new one is a function and its place in :data:`CHECKS`. Bounds are set so that a healthy run shows none:
 ``benchmarks/planted_faults.py`` plants the faults and counts.
+
+Axes: M pictures made, N of the data.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The nearest training pictures of what a model draws, on one sheet: has it learnt them by heart?"""
+"""The nearest training pictures of what a model draws, on one sheet: has it learnt them by heart?
+
+Axes: N pictures that are drawn, k neighbours of each.
+"""
 
 from __future__ import annotations
 

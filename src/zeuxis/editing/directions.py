@@ -6,7 +6,9 @@
   codes, where a mapping has given them a shape; normal latents have none, so of those it is of their pictures.
 - Arithmetic: Radford, Metz & Chintala 2015 (arXiv:1511.06434), section 6.3.2: mean latents added and subtracted.
 
-Symbols -> code: A -> weights    n -> directions    W numbers of a latent, L layers, N latents, K directions
+Symbols -> code: A -> weights    n -> directions
+
+Axes: W numbers of a latent, L layers, N latents, K directions, M rows of A, D numbers of a picture.
 """
 
 from __future__ import annotations

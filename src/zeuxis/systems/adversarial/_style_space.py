@@ -87,7 +87,7 @@ class StyleSpace(System, ABC):
         return self.styles(z, self._label(condition), self.settings(how).truncation)
 
     def latent_weights(self) -> Tensor:
-        """The affine maps from code to styles of each layer, ``(L, M, W)``; those of fewer channels end in zeros."""
+        """The affine maps from code to styles of each layer, ``(L, C, W)``; those of fewer channels end in zeros."""
         return pad_sequence(self.generator.synthesis.affine_weights(), batch_first=True)
 
     def styles(self, z: Tensor, label: Tensor | None = None, truncation: float = 1.0) -> Tensor:

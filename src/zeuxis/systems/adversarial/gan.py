@@ -128,7 +128,7 @@ class GAN(System):
         return self.decode(self.draw_latents(condition, rng, how))
 
     def latent_weights(self) -> Tensor:
-        """The first layer's, ``(M, W)``."""
+        """The first layer's, a row for each of its outputs."""
         return self.generator.get_parameter("layers.0.weight")
 
     def decode(self, latent: Tensor) -> Tensor:

@@ -99,7 +99,7 @@ class VAE(NormalCode):
         return loss
 
     def latent_weights(self) -> Tensor:
-        """The first layer's, ``(M, W)``."""
+        """The first layer's, a row for each of its outputs."""
         return self.decoder.get_parameter("layers.0.weight")
 
     def decode(self, latent: Tensor) -> Tensor:
