@@ -62,7 +62,8 @@ def check(model: Model, metrics: Sequence[str], source: Source, pictures: int) -
             raise Unsupported(f"{name} needs a model with a likelihood, and '{model.name}' has none; it can: {verbs}")
         if "linear_probe_untrained" in needs and not model.system.players():
             raise Unsupported(
-                f"{name} is of a network before its training, and '{model.name}' is learnt in closed form"
+                f"{name} is of a network before its training, and '{model.name}' is learnt in closed form: "
+                "measure another"
             )
         if "caption_log_prob" in needs and "caption" not in source.spec.provides:
             raise Unsupported(f"{name} needs captions, and '{source.name}' has none: give other --data")

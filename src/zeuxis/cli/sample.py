@@ -97,9 +97,13 @@ def sample(
     if model is None:
         raise UsageError("say which model: zeuxis sample scenes, or a run folder (or --replay PICTURE.png)")
     from zeuxis.api.pictures import sheet_beside, targets
+    from zeuxis.provenance.record import require_replaceable
 
     target = out or own_folder(model, seed)
-    targets(target, min(n, 2))  # refuses what no picture can be written to, before a model is read
+    for place in targets(
+        target, min(n, 2), add=True
+    ):  # refuses what no picture can be written to, before a model is read
+        require_replaceable(place)
     found = loaded(_spelt(model, lora, control_net), device, prior, prior_data, precision)
     conditions = steering(asked)
     how = sampling(found, {name: asked[name] for name in KNOBS}, knob)
@@ -179,10 +183,12 @@ def draw_again(picture: Path, device: str, out: Path | None, as_json: bool, give
     from PIL import Image
 
     from zeuxis.api.replay import likeness, replay
-    from zeuxis.provenance.record import read_record
+    from zeuxis.provenance.record import read_record, require_replaceable
 
-    made, differs = replay(read_record(picture), device, **given)
     target = out or picture.with_name(f"{picture.stem}-replayed.png")
+    recorded = read_record(picture)
+    require_replaceable(target)
+    made, differs = replay(recorded, device, **given)
     files = made.save(target)
     with Image.open(picture) as before:
         found = likeness(made[0], before)

@@ -150,7 +150,8 @@ def train(
             quiet=True,
         )
     if run.skipped:
-        note(f"note: {run.skipped} pictures are not used; {run.folder / 'skipped.jsonl'} says which and why")
+        are = "picture is" if run.skipped == 1 else "pictures are"
+        note(f"note: {run.skipped:,} {are} not used; {run.folder / 'skipped.jsonl'} says which and why")
     if as_json:
         emit(
             {

@@ -166,6 +166,18 @@ def read_record(path: Path) -> dict[str, Any]:
     return _checked(text, path)
 
 
+def require_replaceable(path: Path) -> None:
+    """Refuse to write a picture over a file that is there and carries no record: it may be a person's only copy."""
+    if not path.is_file():
+        return
+    try:
+        read_record(path)
+    except ZeuxisError:
+        raise UsageError(
+            f"{path} is there already and was not made by Zeuxis: give another name, or move it away"
+        ) from None
+
+
 def _texts(file: BinaryIO, path: Path) -> Iterator[tuple[bytes, bytes]]:
     """The text chunks, as (type, content); pixels are passed over unread."""
     for kind, length in png_chunks(file, MAX_CHUNKS):
