@@ -15,7 +15,7 @@ from zeuxis.api.animation import animation
 from zeuxis.api.runs import train
 from zeuxis.cli import main
 from zeuxis.errors import DataError, UsageError
-from zeuxis.provenance.record import XMP, record, save_png
+from zeuxis.provenance.record import SOURCE_TYPE, XMP, record, save_png
 from zeuxis.recipe import load_recipe
 from zeuxis.training.tracking import TRACKERS, check_trackers, trackers
 
@@ -124,7 +124,7 @@ def test_the_previews_of_a_run_are_a_moving_picture(capsys):
     assert json.loads(capsys.readouterr().out) == {"run": "r", "previews": 3, "animation": "r.webp"}
     with Image.open("r.webp") as moving:
         assert moving.n_frames == 3 and moving.size == (20, 20) and moving.info["loop"] == 0
-        assert moving.info["xmp"] == XMP.encode(), "it says that it is synthetic"
+        assert moving.info["xmp"] == (XMP % SOURCE_TYPE).encode(), "it says that it is synthetic"
         assert json.loads(moving.getexif()[0x9286])["system"] == "dcgan"
         assert "synthesised" in moving.getexif()[0x010E]
 
