@@ -350,6 +350,7 @@ def more(state: dict[str, Any]) -> None:
             lambda: changed("stylegan2", lambda s: layer(s, "synthesis", "b8")["_buffers"]["resample_filter"].mul_(2)),
             "another filter",
         ),
+        (lambda: changed("stylegan3-t", lambda s: s.update(img_resolution=2**30)), "said to draw 1073741824 pixels"),
         (lambda: made.flow_file(version=9), "version 9; versions 2, 3 and 4 are read"),
         (lambda: made.flow_file(version=3, build="G_style"), "has no place in stylegan"),
         (lambda: made.flow_file(build="G_other"), "built by G_other"),

@@ -24,6 +24,7 @@ from zeuxis.batch import Shape
 from zeuxis.errors import WeightsError
 from zeuxis.nn.upfirdn import BLUR
 from zeuxis.pretrained.kind import check_keys
+from zeuxis.spec import MOST_SIDE
 
 SYSTEMS = ("progan", "stylegan", "stylegan2", "stylegan2-ada", "stylegan3-t", "stylegan3-r")
 READ = "read are ProGAN, StyleGAN, StyleGAN2, StyleGAN2-ADA and StyleGAN3, T and R"
@@ -69,6 +70,13 @@ class Piece:
         found = self.state.get(name, self.arguments.get(name, default))
         if type(found) is not int or not 0 <= found < 1 << 31:
             raise WeightsError(f"{self.what} does not tell its {name}: {READ}")
+        return found
+
+    def side(self, name: str, default: int | None = None) -> int:
+        """The height and width of its pictures. Raises :class:`WeightsError` where they are no size of a picture."""
+        found = self.number(name, default)
+        if not 4 < found <= MOST_SIDE:
+            raise WeightsError(f"{self.what} is said to draw {found} pixels a side: {READ}, up to {MOST_SIDE}")
         return found
 
     @property
@@ -150,7 +158,7 @@ def _renamed(tensors: Mapping[str, Tensor], prefixes: Mapping[str, str]) -> dict
 
 def _common(generator: Piece, discriminator: Piece, public: Mapping[str, Tensor]) -> dict[str, Any]:
     """The arguments that both generators have. The discriminator is StyleGAN2's."""
-    side = generator.number("img_resolution")
+    side = generator.side("img_resolution")
     discriminator.must_be(img_resolution=side, img_channels=generator.number("img_channels"))
     discriminator.must_be(c_dim=generator.number("c_dim"))
     top, bottom = discriminator.child(f"b{side}"), discriminator.child("b4")
@@ -193,7 +201,7 @@ def _smooth(
 ) -> StyleFile:
     """StyleGAN2, with adaptive augmentation where the file holds its state."""
     synthesis = generator.child("synthesis")
-    side, channels = generator.number("img_resolution"), generator.number("img_channels")
+    side, channels = generator.side("img_resolution"), generator.number("img_channels")
     first = synthesis.child("b4")
     first.must_be(architecture="skip")
     first.child("conv1").must_be(use_noise=True, activation="lrelu")
@@ -216,7 +224,7 @@ def _smooth(
 def _alias_free(generator: Piece, discriminator: Piece, public: Mapping[str, Tensor]) -> StyleFile:
     """StyleGAN3, T or R."""
     synthesis = generator.child("synthesis")
-    side, channels = generator.number("img_resolution"), generator.number("img_channels")
+    side, channels = generator.side("img_resolution"), generator.number("img_channels")
     synthesis.must_be(
         margin_size=10,
         output_scale=0.25,
@@ -282,7 +290,7 @@ def _of_flow(networks: tuple[Piece, ...], tensors: Mapping[str, Tensor], what: s
     discriminator.must_be(architecture="resnet", mbstd_num_features=1, label_size=0, **same)
     public = {f"G.{name}": value for name, value in _layout(_renamed(tensors, {"2.": ""}), _GENERATOR)}
     public |= {f"D.{name}": value for name, value in _layout(_renamed(tensors, {"1.": ""}), _DISCRIMINATOR)}
-    side, channels = generator.number("resolution", 1024), generator.number("num_channels", 3)
+    side, channels = generator.side("resolution", 1024), generator.number("num_channels", 3)
     base, most = 2 * generator.number("fmap_base", 16384), generator.number("fmap_max", 512)
     discriminator.must_be(fmap_base=base // 2, fmap_max=most, resolution=side)
     clamp = generator.clamp
@@ -310,7 +318,7 @@ def _growing(system: str, generator: Piece, discriminator: Piece, tensors: Mappi
     judge.must_be(nonlinearity="lrelu", use_leakyrelu=True, mbstd_num_features=1, blur_filter=[1, 2, 1], **same)
     if made.arguments.get("fused_scale", "auto") not in ("auto", True) and system == "stylegan":
         raise WeightsError("Gs was built with another fused_scale than 'auto', which alone is read")
-    side, base, most = made.number("resolution", 1024), made.number("fmap_base", 8192), made.number("fmap_max", 512)
+    side, base, most = made.side("resolution", 1024), made.number("fmap_base", 8192), made.number("fmap_max", 512)
     judge.must_be(fmap_base=base, fmap_max=most, resolution=side)
     top = side.bit_length() - 3  # the finest level; that of 4 pixels is 0
     own: dict[str, Tensor] = {}
@@ -318,7 +326,7 @@ def _growing(system: str, generator: Piece, discriminator: Piece, tensors: Mappi
         for name, value in _renamed(tensors, {prefix: ""}).items():
             found, changed = _grown(name, value, top, system, prefix == "1.")
             if found == "lod":
-                if prefix == "2." and name == "lod":
+                if prefix == "2." and name == "lod" and torch.isfinite(value).all():
                     own["level"] = (top - value.flatten()[0]).clamp(0, top)
                 continue
             own[f"{ours_of}.{found}"] = changed
