@@ -311,6 +311,78 @@ def flow_file(version: int = 4, build: str = "G_main", program: str = "", **sett
     return generator("G raw"), network("D_stylegan2", judge), generator("G")
 
 
+Variables = dict[str, Tensor]
+GROWN_BASE, GROWN_MOST = 128, 4  # of ProGAN and StyleGAN: channels at R pixels are min(256 / R, 4)
+
+
+def grown_channels(side: int) -> int:
+    return min(2 * GROWN_BASE // side, GROWN_MOST)
+
+
+def grown(side: int, styles: bool) -> tuple[Variables, Variables]:
+    """The variables of a generator and a discriminator of ProGAN, or of StyleGAN, in TensorFlow's layout."""
+    generator: dict[str, tuple[int, ...]] = {"lod": ()}
+    judge: dict[str, tuple[int, ...]] = {"lod": ()}
+    top = side.bit_length() - 3
+    for level in range(top + 1):
+        at = 4 << level
+        here, below, name = grown_channels(at), grown_channels(at // 2), f"{at}x{at}"
+        first = ("Const", "Conv") if styles else ("Dense", "Conv")
+        for k, layer in enumerate(("Conv0_up", "Conv1") if level else first):
+            if layer == "Const":
+                generator["4x4/Const/const"] = (1, here, 4, 4)
+            elif layer == "Dense":
+                generator["4x4/Dense/weight"] = (Z, 16 * here)
+            else:
+                generator[f"{name}/{layer}/weight"] = (3, 3, below if level and not k else here, here)
+            generator[f"{name}/{layer}/bias"] = (here,)
+            if styles:
+                generator[f"noise{2 * level + k}"] = (1, 1, at, at)
+                generator[f"{name}/{layer}/Noise/weight"] = (here,)
+                generator[f"{name}/{layer}/StyleMod/weight"] = (W, 2 * here)
+                generator[f"{name}/{layer}/StyleMod/bias"] = (2 * here,)
+        for found, kind, shape in ((generator, "ToRGB", (1, 1, here, 3)), (judge, "FromRGB", (1, 1, 3, here))):
+            found[f"{kind}_lod{top - level}/weight"], found[f"{kind}_lod{top - level}/bias"] = shape, shape[-1:]
+        if level:
+            judge |= {f"{name}/Conv0/weight": (3, 3, here, here), f"{name}/Conv0/bias": (here,)}
+            judge |= {f"{name}/Conv1_down/weight": (3, 3, here, below), f"{name}/Conv1_down/bias": (below,)}
+        else:
+            judge |= {"4x4/Conv/weight": (3, 3, here + 1, here), "4x4/Conv/bias": (here,)}
+            judge |= {"4x4/Dense0/weight": (16 * here, here), "4x4/Dense0/bias": (here,)}
+            judge |= {"4x4/Dense1/weight": (here, 1), "4x4/Dense1/bias": (1,)}
+    seeded = (("grown", generator), ("judge", judge))
+    one, other = (
+        {name: Stream(6, seed, name).normal(*shape) * (name != "lod") for name, shape in shapes.items()}
+        for seed, shapes in seeded
+    )
+    return one, other
+
+
+def grown_file(side: int, styles: bool, **settings: Any) -> tuple[Any, ...]:
+    """A tuple of three networks, of ProGAN (version 2, one network each) or StyleGAN (version 3)."""
+    kind = sys.modules["dnnlib.tflib.network"].Network
+    own = {"latent_size": Z, "dlatent_size": W, "resolution": side, "num_channels": 3, "fmap_base": GROWN_BASE}
+    own |= {"fmap_max": GROWN_MOST, "mbstd_group_size": 2} | settings
+
+    def network(build: str, variables: Variables, **components: Any) -> Any:
+        net = kind()
+        pairs = [(name, value.numpy()) for name, value in variables.items()]
+        net.state = {"version": 3 if styles else 2, "name": build, "static_kwargs": own, "build_module_src": ""}
+        net.state |= {"build_func_name": build, "variables": pairs} | ({"components": components} if styles else {})
+        return net
+
+    made, judge = grown(side, styles)
+    if not styles:
+        generator = network("G_paper", made)
+        return generator, network("D_paper", judge), generator
+    codes = {name.replace("fc", "Dense"): shape for name, shape in mapping(2).items()}
+    codes_of = {name.replace(".", "/"): 100 * Stream(6, name).normal(*shape[::-1]) for name, shape in codes.items()}
+    parts = {"synthesis": network("G_synthesis", made), "mapping": network("G_mapping", codes_of)}
+    average = {"lod": torch.zeros(()), "dlatent_avg": Stream(6, "mean").normal(W)}
+    generator = network("G_style", average, **parts)
+    return generator, network("D_basic", judge), generator
+
+
 # -- the classes that the files name ------------------------------------------------------------------
 
 

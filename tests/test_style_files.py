@@ -8,6 +8,7 @@ discriminator says of them, and the norm of its loss's gradient by the generator
 from __future__ import annotations
 
 import io
+import math
 import pickle
 import re
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ import style_pickles as made
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu, pad, softplus
 
 from zeuxis.api.adopt import Adoption, Plain, adopt, convert_file
 from zeuxis.catalog.weights import load_system
@@ -143,6 +144,104 @@ def test_a_file_of_tensorflow_draws_the_same(tmp_path: Path) -> None:
     assert close(game.discriminator(image), public["logit"])
 
 
+def convolved(x: Tensor, weight: Tensor, gain: float = math.sqrt(2)) -> Tensor:
+    """TensorFlow's convolution by a kernel ``(k, k, I, O)`` under He's constant."""
+    k, _, inputs, _ = weight.shape
+    return conv2d(x, weight.permute(3, 2, 0, 1) * gain / math.sqrt(k * k * inputs), padding=k // 2)
+
+
+def summed(weight: Tensor) -> Tensor:
+    """``(3, 3, I, O)`` to ``(4, 4, I, O)``: a kernel, moved by no and by one pixel along both axes, added up."""
+    wide = pad(weight, (0, 0, 0, 0, 1, 1, 1, 1))
+    return wide[1:, 1:] + wide[:-1, 1:] + wide[1:, :-1] + wide[:-1, :-1]
+
+
+def enlarged(x: Tensor, weight: Tensor, fused: bool) -> Tensor:
+    if not fused:
+        return convolved(x.repeat_interleave(2, 2).repeat_interleave(2, 3), weight)
+    kernel = summed(weight).permute(2, 3, 0, 1) * math.sqrt(2) / math.sqrt(9 * weight.shape[2])
+    return conv_transpose2d(x, kernel, stride=2, padding=1)
+
+
+def smoothed(x: Tensor) -> Tensor:
+    line = torch.tensor([1.0, 2.0, 1.0]) / 4
+    return conv2d(x, torch.outer(line, line).expand(x.shape[1], 1, 3, 3), padding=1, groups=x.shape[1])
+
+
+def activated(x: Tensor, bias: Tensor) -> Tensor:
+    return leaky_relu(x + bias[:, None, None], 0.2)
+
+
+def as_tensorflow_draws(side: int, styles: bool, z: Tensor) -> tuple[Tensor, Tensor]:
+    """Pictures and logits as the public programs of ProGAN and StyleGAN define them, from their variables."""
+    made_of, judge = made.grown(side, styles)
+    unit = z / z.square().mean(1, keepdim=True).sqrt()
+    top = side.bit_length() - 3
+    code = unit
+    if styles:
+        for k in range(2):
+            weight = 100 * Stream(6, f"Dense{k}.weight").normal(*made.mapping(2)[f"fc{k}.weight"][::-1])
+            bias = 100 * Stream(6, f"Dense{k}.bias").normal(made.W)
+            code = leaky_relu(code @ weight * (0.01 * math.sqrt(2) / math.sqrt(len(weight))) + 0.01 * bias, 0.2)
+    x = z
+    for level in range(top + 1):
+        name = f"{4 << level}x{4 << level}"
+        for k, layer in enumerate(("Conv0_up", "Conv1") if level else ("Const" if styles else "Dense", "Conv")):
+            weight = made_of.get(f"{name}/{layer}/weight")
+            if layer == "Const":
+                x = made_of["4x4/Const/const"].expand(len(z), -1, -1, -1)
+            elif layer == "Dense":
+                x = (unit @ made_of["4x4/Dense/weight"] * (math.sqrt(2) / 4 / math.sqrt(made.Z))).view(len(z), -1, 4, 4)
+            elif layer == "Conv0_up":
+                x = enlarged(x, weight, not styles or 4 << level >= 128)
+                x = smoothed(x) if styles else x
+            else:
+                x = convolved(x, weight)
+            if styles:
+                x = x + made_of[f"noise{2 * level + k}"] * made_of[f"{name}/{layer}/Noise/weight"][:, None, None]
+            x = activated(x, made_of[f"{name}/{layer}/bias"])
+            if styles:
+                x = x - x.mean((2, 3), keepdim=True)
+                x = x / x.square().mean((2, 3), keepdim=True).sqrt()
+                style = code @ made_of[f"{name}/{layer}/StyleMod/weight"] / math.sqrt(made.W)
+                style = (style + made_of[f"{name}/{layer}/StyleMod/bias"]).view(len(z), 2, -1, 1, 1)
+                x = x * (style[:, 0] + 1) + style[:, 1]
+            else:
+                x = x / x.square().mean(1, keepdim=True).sqrt()
+    image = convolved(x, made_of["ToRGB_lod0/weight"], 1.0) + made_of["ToRGB_lod0/bias"][:, None, None]
+    x = activated(convolved(image, judge["FromRGB_lod0/weight"]), judge["FromRGB_lod0/bias"])
+    for level in range(top, 0, -1):
+        name = f"{4 << level}x{4 << level}"
+        x = activated(convolved(x, judge[f"{name}/Conv0/weight"]), judge[f"{name}/Conv0/bias"])
+        x = smoothed(x) if styles else x
+        weight = judge[f"{name}/Conv1_down/weight"]
+        kernel = summed(weight).permute(3, 2, 0, 1) / 4 * math.sqrt(2) / math.sqrt(9 * weight.shape[2])
+        x = activated(conv2d(x, kernel, stride=2, padding=1), judge[f"{name}/Conv1_down/bias"])
+    spread = ((x - x.mean(0)).square().mean(0) + 1e-8).sqrt().mean()
+    x = torch.cat([x, spread.expand(len(x), 1, 4, 4)], 1)
+    x = activated(convolved(x, judge["4x4/Conv/weight"]), judge["4x4/Conv/bias"]).flatten(1)
+    x = x @ judge["4x4/Dense0/weight"] * math.sqrt(2 / x.shape[1]) + judge["4x4/Dense0/bias"]
+    x = leaky_relu(x, 0.2)
+    return image, (x @ judge["4x4/Dense1/weight"] / math.sqrt(x.shape[1]) + judge["4x4/Dense1/bias"])[:, 0]
+
+
+@pytest.mark.parametrize(("system", "side"), [("progan", 16), ("stylegan", 128)])
+def test_the_files_of_growing_networks_draw_as_their_programs_say(tmp_path: Path, system: str, side: int) -> None:
+    styles = system == "stylegan"
+    done = convert_file(written(tmp_path / "n.pkl", made.grown_file(side, styles)))
+    assert isinstance(done, Adoption) and done.system == system and done.architecture == f"{side}x{side}"
+    game: Any = load_system(done.folder)[0]
+    z = Stream(2).normal(2, made.Z)
+    wanted, logit = as_tensorflow_draws(side, styles, z)
+    with torch.no_grad():
+        found = game.decode(z)
+        assert close(found, wanted.clamp(-1, 1)) and float(wanted.std()) > 0.1
+        assert close(game.discriminator(wanted, float(game.level)), logit)
+    assert float(game.level) == side.bit_length() - 3
+    with pytest.raises(WeightsError, match="use_wscale = False, and True alone is read"):
+        convert_file(written(tmp_path / "m.pkl", made.grown_file(side, styles, use_wscale=False)))
+
+
 def test_a_file_of_adaptive_augmentation_keeps_its_probability(tmp_path: Path) -> None:
     done = convert_file(written(tmp_path / "n.pkl", file_of("stylegan2", pipe=True)))
     assert isinstance(done, Adoption) and done.system == "stylegan2-ada"
@@ -251,8 +350,9 @@ def more(state: dict[str, Any]) -> None:
             lambda: changed("stylegan2", lambda s: layer(s, "synthesis", "b8")["_buffers"]["resample_filter"].mul_(2)),
             "another filter",
         ),
+        (lambda: changed("stylegan3-t", lambda s: s.update(img_resolution=2**30)), "said to draw 1073741824 pixels"),
         (lambda: made.flow_file(version=9), "version 9; versions 2, 3 and 4 are read"),
-        (lambda: made.flow_file(version=3, build="G_style"), "is a StyleGAN, and no system|StyleGAN"),
+        (lambda: made.flow_file(version=3, build="G_style"), "has no place in stylegan"),
         (lambda: made.flow_file(build="G_other"), "built by G_other"),
         (lambda: made.flow_file(synthesis_func="G_synthesis_stylegan"), "configurations A to D"),
         (lambda: made.flow_file(label_size=10), "label_size = 10, and 0 alone is read"),

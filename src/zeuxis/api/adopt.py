@@ -134,7 +134,9 @@ def _styled(source: Path, system: str, out: str | Path | None, size: int | None,
     with tempfile.TemporaryDirectory(prefix="zeuxis-") as draft:
         found = convert.convert(source, Path(draft, "read.safetensors"), report)
         if not holds_style_network(found):
-            raise WeightsError(f"{source} is no network file of StyleGAN2, StyleGAN2-ADA or StyleGAN3")
+            raise WeightsError(
+                f"{source} is no network file of ProGAN, StyleGAN, StyleGAN2, StyleGAN2-ADA or StyleGAN3"
+            )
         return _style(source, found, folder, size, report, system)
 
 

@@ -1,4 +1,4 @@
-"""The public network files of StyleGAN2, StyleGAN2-ADA and StyleGAN3 to model folders."""
+"""The public network files of ProGAN, StyleGAN, StyleGAN2, StyleGAN2-ADA and StyleGAN3 to model folders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The public network files of the style-based generators, and which of our systems they are.
+"""The public network files of ProGAN and the style-based generators, and which of our systems they are.
 
 A file of StyleGAN2's later programs and of StyleGAN3 holds a generator, its average and a discriminator, objects whose
 program lies beside their tensors; one of the TensorFlow programs a tuple of the same, networks of named variables.
@@ -24,9 +24,10 @@ from zeuxis.batch import Shape
 from zeuxis.errors import WeightsError
 from zeuxis.nn.upfirdn import BLUR
 from zeuxis.pretrained.kind import check_keys
+from zeuxis.spec import MOST_SIDE
 
-SYSTEMS = ("stylegan2", "stylegan2-ada", "stylegan3-t", "stylegan3-r")
-READ = "read are StyleGAN2, StyleGAN2-ADA and StyleGAN3, T and R"
+SYSTEMS = ("progan", "stylegan", "stylegan2", "stylegan2-ada", "stylegan3-t", "stylegan3-r")
+READ = "read are ProGAN, StyleGAN, StyleGAN2, StyleGAN2-ADA and StyleGAN3, T and R"
 OBJECT = "persistent "  # before the names of classes whose program was beside them
 
 
@@ -39,6 +40,7 @@ class StyleFile:
     classes: int
     arguments: Mapping[str, Any]
     public: Mapping[str, Tensor]  # "G." or "D." before the names
+    renamed: bool = False  # whether those are ours already
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,13 @@ class Piece:
         found = self.state.get(name, self.arguments.get(name, default))
         if type(found) is not int or not 0 <= found < 1 << 31:
             raise WeightsError(f"{self.what} does not tell its {name}: {READ}")
+        return found
+
+    def side(self, name: str, default: int | None = None) -> int:
+        """The height and width of its pictures. Raises :class:`WeightsError` where they are no size of a picture."""
+        found = self.number(name, default)
+        if not 4 < found <= MOST_SIDE:
+            raise WeightsError(f"{self.what} is said to draw {found} pixels a side: {READ}, up to {MOST_SIDE}")
         return found
 
     @property
@@ -149,7 +158,7 @@ def _renamed(tensors: Mapping[str, Tensor], prefixes: Mapping[str, str]) -> dict
 
 def _common(generator: Piece, discriminator: Piece, public: Mapping[str, Tensor]) -> dict[str, Any]:
     """The arguments that both generators have. The discriminator is StyleGAN2's."""
-    side = generator.number("img_resolution")
+    side = generator.side("img_resolution")
     discriminator.must_be(img_resolution=side, img_channels=generator.number("img_channels"))
     discriminator.must_be(c_dim=generator.number("c_dim"))
     top, bottom = discriminator.child(f"b{side}"), discriminator.child("b4")
@@ -192,7 +201,7 @@ def _smooth(
 ) -> StyleFile:
     """StyleGAN2, with adaptive augmentation where the file holds its state."""
     synthesis = generator.child("synthesis")
-    side, channels = generator.number("img_resolution"), generator.number("img_channels")
+    side, channels = generator.side("img_resolution"), generator.number("img_channels")
     first = synthesis.child("b4")
     first.must_be(architecture="skip")
     first.child("conv1").must_be(use_noise=True, activation="lrelu")
@@ -215,7 +224,7 @@ def _smooth(
 def _alias_free(generator: Piece, discriminator: Piece, public: Mapping[str, Tensor]) -> StyleFile:
     """StyleGAN3, T or R."""
     synthesis = generator.child("synthesis")
-    side, channels = generator.number("img_resolution"), generator.number("img_channels")
+    side, channels = generator.side("img_resolution"), generator.number("img_channels")
     synthesis.must_be(
         margin_size=10,
         output_scale=0.25,
@@ -255,7 +264,8 @@ def _alias_free(generator: Piece, discriminator: Piece, public: Mapping[str, Ten
 # -- the TensorFlow programs --------------------------------------------------------------------------
 
 FLOW_VERSIONS = (2, 3, 4)  # of their class of networks
-FAMILIES = {"G_paper": "ProGAN", "G_style": "StyleGAN", "G_main": "StyleGAN2"}  # by what builds the generator
+GROWING = {"G_paper": "progan", "G_style": "stylegan"}  # by what builds the generator; "G_main" is StyleGAN2's
+FUSED = 128  # pixels from which StyleGAN's program doubles and convolves in one, by a kernel that is turned about
 
 
 def _of_flow(networks: tuple[Piece, ...], tensors: Mapping[str, Tensor], what: str) -> StyleFile:
@@ -264,10 +274,11 @@ def _of_flow(networks: tuple[Piece, ...], tensors: Mapping[str, Tensor], what: s
     version = generator.state.get("version")
     if version not in FLOW_VERSIONS:
         raise WeightsError(f"{what}: networks of version {str(version)[:20]}; versions 2, 3 and 4 are read")
-    family = FAMILIES.get(str(generator.state["build_func_name"]))
-    if family != "StyleGAN2":
-        said = f"a {family}" if family else f"built by {str(generator.state['build_func_name'])[:60]}"
-        raise WeightsError(f"{what} is {said}, and no system here takes its tensors: {READ}")
+    built = str(generator.state["build_func_name"])
+    if built in GROWING:
+        return _growing(GROWING[built], generator, discriminator, tensors)
+    if built != "G_main":
+        raise WeightsError(f"{what} is built by {built[:60]}, and no system here takes its tensors: {READ}")
     settings = _settings(generator)
     told = str(settings.get("synthesis_func", "G_synthesis_stylegan2"))
     if told != "G_synthesis_stylegan2":
@@ -279,7 +290,7 @@ def _of_flow(networks: tuple[Piece, ...], tensors: Mapping[str, Tensor], what: s
     discriminator.must_be(architecture="resnet", mbstd_num_features=1, label_size=0, **same)
     public = {f"G.{name}": value for name, value in _layout(_renamed(tensors, {"2.": ""}), _GENERATOR)}
     public |= {f"D.{name}": value for name, value in _layout(_renamed(tensors, {"1.": ""}), _DISCRIMINATOR)}
-    side, channels = generator.number("resolution", 1024), generator.number("num_channels", 3)
+    side, channels = generator.side("resolution", 1024), generator.number("num_channels", 3)
     base, most = 2 * generator.number("fmap_base", 16384), generator.number("fmap_max", 512)
     discriminator.must_be(fmap_base=base // 2, fmap_max=most, resolution=side)
     clamp = generator.clamp
@@ -294,6 +305,96 @@ def _of_flow(networks: tuple[Piece, ...], tensors: Mapping[str, Tensor], what: s
         "clamp": clamp,
     }
     return StyleFile("stylegan2", Shape(channels, side, side), 0, arguments, public)
+
+
+def _growing(system: str, generator: Piece, discriminator: Piece, tensors: Mapping[str, Tensor]) -> StyleFile:
+    """ProGAN or StyleGAN, whose tensors go to our names at once; ``lod`` says how much is yet to grow."""
+    made, judged = Piece("G", {"_init_kwargs": _settings(generator)}, "Gs"), _settings(discriminator)
+    judge = Piece("D", {"_init_kwargs": judged}, "D")
+    same = {"label_size": 0, "use_wscale": True, "fmap_decay": 1.0}
+    made.must_be(normalize_latents=True, nonlinearity="lrelu", use_leakyrelu=True, use_noise=True, **same)
+    made.must_be(use_pixelnorm=True, use_pixel_norm=False, use_instance_norm=True, use_styles=True)
+    made.must_be(mapping_lrmul=0.01, blur_filter=[1, 2, 1], tanh_at_output=False, const_input_layer=True)
+    judge.must_be(nonlinearity="lrelu", use_leakyrelu=True, mbstd_num_features=1, blur_filter=[1, 2, 1], **same)
+    if made.arguments.get("fused_scale", "auto") not in ("auto", True) and system == "stylegan":
+        raise WeightsError("Gs was built with another fused_scale than 'auto', which alone is read")
+    side, base, most = made.side("resolution", 1024), made.number("fmap_base", 8192), made.number("fmap_max", 512)
+    judge.must_be(fmap_base=base, fmap_max=most, resolution=side)
+    top = side.bit_length() - 3  # the finest level; that of 4 pixels is 0
+    own: dict[str, Tensor] = {}
+    for prefix, ours_of in (("2.", "generator"), ("1.", "discriminator")):
+        for name, value in _renamed(tensors, {prefix: ""}).items():
+            found, changed = _grown(name, value, top, system, prefix == "1.")
+            if found == "lod":
+                if prefix == "2." and name == "lod" and torch.isfinite(value).all():
+                    own["level"] = (top - value.flatten()[0]).clamp(0, top)
+                continue
+            own[f"{ours_of}.{found}"] = changed
+    arguments = {
+        "nz": made.number("latent_size", 512),
+        "channel_base": 2 * base,
+        "channel_max": most,
+        "group": max(judge.number("mbstd_group_size", 4), 1),
+    }
+    if system == "stylegan":
+        layers = sum(1 for key in own if re.fullmatch(r"generator\.mapping\.layers\.\d+\.weight", key))
+        arguments |= {"width": made.number("dlatent_size", 512), "mapping": layers}
+    return StyleFile(system, Shape(made.number("num_channels", 3), side, side), 0, arguments, own, renamed=True)
+
+
+# The layers of one level in their programs -> ours, of ProGAN's generator, StyleGAN's, and their discriminators.
+_LAYERS = {
+    "Dense": "dense",
+    "Conv": "conv",
+    "Conv0_up": "conv0",
+    "Conv0": "conv0",
+    "Conv1": "conv1",
+    "Conv1_down": "conv1",
+}
+_STYLED = {"Const": "layer0", "Conv": "layer1", "Conv0_up": "layer0", "Conv1": "layer1"}
+_INNER = {
+    "weight": "conv.weight",
+    "bias": "bias",
+    "Noise/weight": "strength",
+    "StyleMod/weight": "style.weight",
+    "StyleMod/bias": "style.bias",
+}
+
+
+def _grown(name: str, value: Tensor, top: int, system: str, judges: bool) -> tuple[str, Tensor]:
+    """A variable of ProGAN or StyleGAN under our name (without the network's) and in our layout; "lod" for that one."""
+    part, _, path = name.rpartition(".")
+    if path == "lod":
+        return "lod", value
+    if path == "dlatent_avg":
+        return "mean", value
+    synthesis = "synthesis." if part == "synthesis" else ""
+    if found := re.fullmatch(r"noise(\d{1,3})", path):
+        return f"synthesis.blocks.{int(found[1]) // 2}.layer{int(found[1]) % 2}.noise", value[0, 0]
+    if value.ndim == 4:
+        turned = re.search(r"(\d+)x\d+/Conv0_up/weight$", path)
+        fused = turned is not None and (system == "progan" or int(turned[1]) >= FUSED)
+        value = (value.flip(0, 1) if fused else value).permute(3, 2, 0, 1) if not path.endswith("/const") else value[0]
+    elif value.ndim == 2:
+        value = value.T
+    if found := re.fullmatch(r"Dense(\d{1,4})/(weight|bias)", path):
+        return f"mapping.layers.{found[1]}.{found[2]}", value
+    if found := re.fullmatch(r"(?:To|From)RGB_lod(\d{1,3})/(weight|bias)", path):
+        return f"{synthesis}pixels.{top - int(found[1])}.{found[2]}", value
+    if found := re.fullmatch(r"4x4/Dense([01])/(weight|bias)", path):
+        return f"{('hidden', 'out')[int(found[1])]}.{found[2]}", value
+    if path == "4x4/Const/const":
+        return "synthesis.blocks.0.const", value
+    if found := re.fullmatch(r"(\d{1,9})x\1/(\w+?)/(.+)", path):
+        level = int(found[1]).bit_length() - 3
+        if synthesis and found[2] in _STYLED and found[3] in _INNER:
+            return f"synthesis.blocks.{level}.{_STYLED[found[2]]}.{_INNER[found[3]]}", value
+        if not synthesis and found[2] in _LAYERS:
+            if not judges:
+                return f"blocks.{level}.{_LAYERS[found[2]]}.{found[3]}", value
+            # Its blocks are counted from the first above 4 pixels, whose own layer stands alone.
+            return f"{f'blocks.{level - 1}.' if level else ''}{_LAYERS[found[2]]}.{found[3]}", value
+    raise WeightsError(f"variable {name} has no place in {system}: {READ}")
 
 
 def _settings(part: Piece) -> Mapping[str, Any]:
@@ -377,10 +478,19 @@ def ours(file: StyleFile, own: Mapping[str, Tensor], what: str) -> dict[str, Ten
 
     Raises :class:`WeightsError` naming tensors that are missing, left over or of another shape.
     """
+    if file.renamed:
+        wanted = set(own)
+        check_keys(what, wanted, set(file.public), READ)
+        names = {name: name for name in wanted}
+        return _fitting(file, own, names, what)
     layers = _layer_names(file.public)
     names = {name: theirs for name in own if (theirs := _theirs(name, file.shape.height, layers)) is not None}
     given = {key for key in file.public if not _NEEDLESS.fullmatch(key)}
     check_keys(what, set(names.values()), given, READ)
+    return _fitting(file, own, names, what)
+
+
+def _fitting(file: StyleFile, own: Mapping[str, Tensor], names: Mapping[str, str], what: str) -> dict[str, Tensor]:
     for name, key in names.items():
         if own[name].shape != file.public[key].shape:
             found, wanted = tuple(file.public[key].shape), tuple(own[name].shape)
