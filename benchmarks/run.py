@@ -4,8 +4,9 @@ Without names all of :data:`BENCHMARKS` run, one after another, each in a proces
 The table holds what was measured beside the machine's kind and the versions. A peer that is not installed is a line
 that says so. To run one alone, with other settings, call its file.
 
-    pip install perlin-numpy; pip install --no-deps pythae; git clone https://github.com/karpathy/nanoGPT
-    python benchmarks/run.py --nanogpt nanoGPT/model.py
+    pip install perlin-numpy; pip install --no-deps pythae
+    git clone https://github.com/karpathy/nanoGPT; git clone https://github.com/NVlabs/stylegan3
+    python benchmarks/run.py --nanogpt nanoGPT/model.py --stylegan3 stylegan3
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from _race import Row
 HERE = Path(__file__).parent
 TABLE = HERE.parent / "docs" / "benchmarks-table.md"
 NANOGPT = "{nanogpt}"  # stands for the place of nanoGPT's model.py
+STYLEGAN3 = "{stylegan3}"  # for that of a clone of the public program
 
 
 def rows_of(found: dict[str, Any]) -> Iterable[Row]:
@@ -59,6 +61,7 @@ BENCHMARKS: dict[str, list[tuple[tuple[str, ...], Reader]]] = {
     "perlin_rate": [((), rows_of)],
     "dcgan_step": [((), rows_of)],
     "upfirdn": [((), rows_of)],
+    "stylegan2_step": [(("--clone", STYLEGAN3), rows_of)],
     "vae_step": [((), rows_of), (("--pixels", "bernoulli"), rows_of), (("--network", "perceptron"), rows_of)],
     "precision_rate": [((), rows_of)],
     "unet_step": [(("--turns", "8"), rows_of)],
@@ -74,13 +77,15 @@ BENCHMARKS: dict[str, list[tuple[tuple[str, ...], Reader]]] = {
 }
 
 
-def run(name: str, nanogpt: str | None) -> list[Row]:
+def run(name: str, nanogpt: str | None, stylegan3: str | None = None) -> list[Row]:
     """The rows of one benchmark; where it could not run, a row that says why."""
     found: list[Row] = []
+    places = {NANOGPT: nanogpt, STYLEGAN3: stylegan3}
     for words, read in BENCHMARKS[name]:
-        if NANOGPT in words and nanogpt is None:
-            return [Row(name, "not run: give --nanogpt, the place of its model.py")]
-        command = [sys.executable, str(HERE / f"{name}.py"), *(nanogpt or "" if w == NANOGPT else w for w in words)]
+        lacking = [word.strip("{}") for word in words if word in places and places[word] is None]
+        if lacking:
+            return [Row(name, f"not run: give --{lacking[0]}, the place of the public program")]
+        command = [sys.executable, str(HERE / f"{name}.py"), *(places.get(word) or word for word in words)]
         sys.stderr.write(f"{' '.join(command[1:])}\n")
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -117,6 +122,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of: {', '.join(BENCHMARKS)}")
     parser.add_argument("--nanogpt", help="nanoGPT's model.py")
+    parser.add_argument("--stylegan3", help="a clone of NVlabs/stylegan3")
     parser.add_argument("--out", type=Path, default=TABLE)
     given = parser.parse_args()
     unknown = [name for name in given.names if name not in BENCHMARKS]
@@ -124,7 +130,7 @@ def main() -> None:
         sys.exit(f"no benchmark is called {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
     rows: dict[str, list[Row]] = {}
     for name in given.names or BENCHMARKS:
-        rows[name] = run(name, given.nanogpt)
+        rows[name] = run(name, given.nanogpt, given.stylegan3)
         given.out.write_text(table(rows, threads=1), encoding="utf-8")  # what is done is kept
     sys.stdout.write(f"{given.out}\n")
 

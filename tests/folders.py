@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import struct
 import unicodedata
@@ -173,9 +172,3 @@ def write_photographs(root: Path) -> dict[str, str]:
         put(root / name, data=b"x")
         fate[name] = kind
     return fate
-
-
-def bytes_of(picture: Image.Image, kind: str = "PNG") -> bytes:
-    file = io.BytesIO()
-    picture.save(file, kind)
-    return file.getvalue()

@@ -111,10 +111,11 @@ class Trial:
 
     def _one(self, line: list[str], seen: list[str]) -> None:
         out, err = io.StringIO(), io.StringIO()
-        memory, start = peak(), time.monotonic()
+        start = time.monotonic()
         try:
-            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), hangs():
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), hangs(), memory() as growth:
                 code = main(line)
+                grown = growth()
         except BaseException as error:  # noqa: BLE001  (nothing at all may come out of it)
             seen.append(f"{type(error).__name__} came out: {str(error)[:200]}")
             return
@@ -126,18 +127,35 @@ class Trial:
         if "a mistake in Zeuxis" in text or "Traceback" in text or code not in (0, 1, 2):
             seen.append(f"it crashed: {text[-300:]!r}")
         refused_late = "out of memory" in text and line[0] != "train"  # a recipe may ask for what it likes
-        if refused_late or peak() - memory > MOST_MEMORY:
-            seen.append(f"it filled {(peak() - memory) >> 20} MiB of memory: {text[-200:]!r}")
+        if refused_late or grown > MOST_MEMORY:
+            seen.append(f"it filled {grown >> 20} MiB of memory: {text[-200:]!r}")
         if time.monotonic() - start > BOUND:
             seen.append(f"it took {time.monotonic() - start:.0f} s")
         if "--json" in line and code == 0:
             json.loads(out.getvalue())
 
 
-def peak() -> int:
-    """The most memory that this process has had, in bytes."""
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024
+STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+@contextlib.contextmanager
+def memory() -> Iterator[Callable[[], int]]:
+    """Measures by how many bytes the memory of this process has grown since, at most.
+
+    Where the system forgets no earlier peak (all but Linux), growth is seen only above that.
+    """
+    if STATUS.exists() and os.access(RESET, os.W_OK):
+        RESET.write_text("5")  # the peak is what is taken now
+        start = _kilobytes("VmRSS")
+        yield lambda: 1024 * (_kilobytes("VmHWM") - start)
+    else:
+        unit = 1 if sys.platform == "darwin" else 1024
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        yield lambda: unit * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+
+
+def _kilobytes(key: str) -> int:
+    return next(int(line.split()[1]) for line in STATUS.read_text().splitlines() if line.startswith(f"{key}:"))
 
 
 @contextlib.contextmanager
@@ -186,7 +204,7 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
         there = Path(os.path.normpath(Path.cwd() / os.fsdecode(path)))
         if event == "os.mkdir" and there.is_dir():
             continue  # asked for in case it was not there
-        homes = (work, Path(os.environ["ZEUXIS_CACHE"]), Path(os.devnull))
+        homes = (work, Path(os.environ["ZEUXIS_CACHE"]), Path(os.devnull), RESET)  # the last is the measure's own
         scratch = there.is_relative_to(tempfile.gettempdir()) and any(p.startswith("zeuxis-") for p in there.parts)
         if not scratch and not any(there.is_relative_to(home) for home in homes):
             seen.append(f"it wrote outside: {event} {there}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from folders import many, photo, put
 from zeuxis.data.check import check
 from zeuxis.data.folder import open_folder
 from zeuxis.data.source import ArraySource
+from zeuxis.data.texts import MOST_TEXT
 
 N = 40
 ODD = 'a\u2028b\x85c, "d" é'
@@ -100,7 +102,7 @@ def test_names_are_found_in_another_form(tmp_path: Path, on_disk: str, written: 
 
 
 @pytest.mark.parametrize("mark", [",", ";", "\t"])
-@pytest.mark.parametrize(("code", "end"), [("utf-8", "\n"), ("utf-8-sig", "\r\n"), ("utf-16", "\r\n")])
+@pytest.mark.parametrize(("code", "end"), [("utf-8", "\n"), ("utf-8-sig", "\r\n"), ("utf-16", "\r\n"), ("utf-8", "\r")])
 def test_a_table_of_captions(root: Path, mark: str, code: str, end: str) -> None:
     rows = [f"file_name{mark}text{mark}width", *(f'{k:03}.png{mark}"{k}, ""so""\nit is"{mark}9' for k in range(N))]
     (root / "metadata.csv").write_bytes(end.join(rows).encode(code))
@@ -119,6 +121,31 @@ def test_one_bad_row_sets_one_picture_aside(root: Path, bad: bytes) -> None:
 def test_a_table_that_says_no_captions_is_listed_and_not_read(root: Path) -> None:
     (root / "metadata.csv").write_bytes(b"file_name,width\n000.png,9\n")
     assert left_out(root) == {"metadata.csv": "text"} and open_folder(root, 8).spec.provides == frozenset()
+
+
+def test_a_row_of_several_rows_is_none(root: Path) -> None:
+    rows = [b"file_name,text", *(b"%03d.png,%d" % (k, k) for k in range(N))]
+    rows[6] = b'005.png,5 by 5" wide\n006.png,6" high'
+    (root / "metadata.csv").write_bytes(b"\n".join(rows))
+    assert captions(root) == {str(k) for k in range(N) if k != 5}  # the picture 006 is named again
+    assert left_out(root) == {
+        "005.png": "unnamed",
+        "metadata.csv, line 7": "metadata",
+        "metadata.csv, line 8": "metadata",
+    }
+    assert any("double them" in f.message for f in check(root).findings)
+
+
+@pytest.mark.parametrize("first", [b"file_name,text," + b"x" * 200_000, b"\xff\xff,text", b'file_name,"text', b""])
+def test_a_table_whose_columns_cannot_be_read_is_listed_and_not_read(root: Path, first: bytes) -> None:
+    (root / "metadata.csv").write_bytes(first + b"\n000.png,9\n")
+    assert left_out(root) == {"metadata.csv": "text"} and open_folder(root, 8).spec.provides == frozenset()
+
+
+def test_metadata_of_sixteen_bits_that_end_too_soon_lose_one_line(root: Path) -> None:
+    put(root / "metadata.jsonl", data=b"\n".join(lines(lambda k: f"é{k}")).decode().encode("utf-16")[:-3])
+    assert captions(root) == {f"é{k}" for k in range(N - 1)}
+    assert left_out(root) == {"metadata.jsonl, line 40": "metadata", "039.png": "unnamed"}
 
 
 def test_lines_go_before_a_table_and_that_is_listed(root: Path) -> None:
@@ -162,7 +189,12 @@ def test_texts_of_the_pictures_names(root: Path) -> None:
     assert captions(root) == {f"number {k}" for k in range(N)} and left_out(root) == {"readme.txt": "text"}
     assert f"captions of {N} in texts of their names" in open_folder(root, 8).remarks[0]
     (root / "003.txt").write_bytes(b"\xff\xfe\xfa")
-    assert left_out(root) == {"readme.txt": "text", "003.png": "metadata"}
+    (root / "004.txt").write_text("é" * (MOST_TEXT // 2), encoding="utf-8")
+    (root / "005.txt").write_text("é" * (MOST_TEXT // 2) + "!", encoding="utf-8")
+    assert left_out(root) == {"readme.txt": "text", "003.png": "metadata", "005.png": "metadata"}
+    reasons = {f.path: f.message for f in check(root).findings if f.left_out}
+    assert "its caption 003.txt cannot be read: broken UTF-16" in reasons["003.png"]
+    assert "its caption 005.txt cannot be read: longer than the 65,536 bytes" in reasons["005.png"]
 
 
 def test_texts_beside_pictures_in_class_folders(tmp_path: Path) -> None:
@@ -182,6 +214,21 @@ def test_texts_of_numbers_are_no_captions(root: Path, text: str) -> None:
     for k in range(N):
         (root / f"{k:03}.txt").write_text(text)
     assert open_folder(root, 8).spec.provides == frozenset() and set(left_out(root).values()) == {"text"}
+
+
+def test_a_long_text_of_digits_is_looked_through_once(root: Path) -> None:
+    def late(number: int, frame: object) -> None:
+        raise TimeoutError("it looks through a text again from each of its letters")
+
+    for k in range(N):
+        (root / f"{k:03}.txt").write_text("1" * (MOST_TEXT - 1) + "x")  # a minute each, were it looked through so
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(60)
+    try:
+        assert open_folder(root, 8).spec.provides == {"caption"}
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_a_lone_text_is_no_caption_of_all(root: Path) -> None:

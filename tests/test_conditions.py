@@ -320,7 +320,7 @@ def test_factors_are_given_by_name_or_in_order(files: Path, shown: Model) -> Non
         ("mask", torch.full((8, 12), 0.5), UsageError, "fractions"),
         ("mask", torch.full((8, 12), 255), UsageError, "other values than 0 and 1"),
         ("layout", "beyond.png", UsageError, "class 3, which is none of the 3 that there are: 0 sky, 1 road, 2 tree"),
-        ("layout", "a.png", UsageError, r"in colour \(RGB\): give a PNG of class numbers"),
+        ("layout", "a.png", UsageError, r"has the colour #[0-9a-f]{6}, which is no class"),
         ("label", "cow", UnknownName, "unknown class 'cow'"),
         ("label", 1.5, UnknownName, "unknown class '1.5'"),
         ("label", 3, UsageError, "outside the 3 classes"),

@@ -28,7 +28,9 @@ from zeuxis.data.formats import read_cifar10_tar, read_idx
 from zeuxis.data.library import WORLDS, open_source
 from zeuxis.data.source import AS_TENSOR, CONDITION_FIELDS, TEXTS, ArraySource, vocabulary
 from zeuxis.data.split import carve
+from zeuxis.data.worlds.points import CENTRES
 from zeuxis.errors import DataError, UnknownName, UsageError
+from zeuxis.files import file_hash
 from zeuxis.nn.text import WordTokeniser
 
 REAL = pytest.mark.skipif("ZEUXIS_DATA" not in os.environ, reason="set ZEUXIS_DATA to a folder of datasets")
@@ -297,9 +299,10 @@ def test_which_provide_what() -> None:
 
 @pytest.mark.parametrize("name", sorted(WORLDS))
 def test_worlds_open_by_name_as_their_cards_say(name: str) -> None:
-    source, entry = open_source(name, size=16, split="val"), ENTRIES[name]
+    sides = ENTRIES[name].spec.shape[1:] if name in CENTRES else (16, 16)  # points have one size
+    source, entry = open_source(name, size=sides[0], split="val"), ENTRIES[name]
     assert source.spec.provides == set(entry.provides) and source.spec.class_names == entry.spec.class_names
-    assert source.spec.shape == (entry.spec.shape[0], 16, 16) and len(source) == entry.splits["val"]
+    assert source.spec.shape == (entry.spec.shape[0], *sides) and len(source) == entry.splits["val"]
     assert open_source(name).spec.shape == entry.spec.shape
 
 
@@ -454,7 +457,7 @@ def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[DatasetEntry
     for name, n in (("train.npz", 20), ("test.npz", 10)):
         np.savez(folder / name, x=np.full((n, 28, 28), n, np.uint8), y=np.zeros(n, np.uint8))
         path = folder / name
-        files.append(LocalFile(name, path.stat().st_size, cache.file_hash(path)))
+        files.append(LocalFile(name, path.stat().st_size, file_hash(path)))
     monkeypatch.setenv("ZEUXIS_DATA", str(root))
     return dataclasses.replace(ENTRIES["mnist"], local=tuple(files)), folder
 

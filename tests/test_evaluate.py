@@ -15,11 +15,13 @@ from torch import Tensor, nn
 
 from zeuxis.api import evaluate as module
 from zeuxis.api.evaluate import _values_of_data, chunk_size, evaluate, held_out, held_out_order, seed_of
+from zeuxis.api.measurable import enough
 from zeuxis.api.model import Model, load
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.card import Card
 from zeuxis.data.source import ArraySource
 from zeuxis.distributions.dequantise import LEVEL
+from zeuxis.errors import UsageError
 from zeuxis.game import System
 from zeuxis.knobs import Sampling
 from zeuxis.metrics.likelihood import bits_per_dim
@@ -259,3 +261,27 @@ def test_what_is_padding_is_known_of_sets_that_are_padded() -> None:
     assert _values_of_data("fashion-mnist", Shape(1, 32, 32)) == 784
     assert _values_of_data("fashion-mnist", Shape(1, 28, 28)) is None
     assert _values_of_data("scenes", Shape(3, 32, 32)) is None and _values_of_data("own", Shape(1, 32, 32)) is None
+
+
+@pytest.mark.parametrize("metric", [
+    "frechet", "kernel", "frechet-grain", "frechet-untrained", "two-sample", "rebuilt-frechet", "precision", "recall",
+    "density", "coverage", "classifier-score", "verification", "equal-error",
+])  # fmt: skip
+def test_what_too_few_pictures_cannot_give_is_said_before_any_is_drawn(
+    metric: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    least = METRICS[metric].least
+    assert least > 1
+    stub(monkeypatch, (3, 16, 16), least - 1)
+    model = averages((3, 16, 16))
+    monkeypatch.setattr(Model, "draw", lambda *_, **__: pytest.fail("a picture was drawn"))
+    with pytest.raises(UsageError, match=rf"{least - 1} pictures? (is|are) too few for {metric}, which needs {least}"):
+        evaluate(model, metrics=[metric])
+
+
+def test_one_picture_to_measure_on_leaves_metrics_out_and_says_which() -> None:
+    assert enough(("frechet", "psnr", "precision"), 1) == (
+        ("psnr",),
+        "left out, for 1 picture is too few: frechet (from 2), precision (from 4)",
+    )
+    assert enough(("frechet", "psnr"), 2) == (("frechet", "psnr"), None)

@@ -27,12 +27,12 @@ from zeuxis.errors import ZeuxisError
 from zeuxis.files import (
     draft_beside,
     draft_folder,
+    file_hash,
     machine,
     open_regular,
     read_bytes,
     read_table,
     remove_drafts,
-    sha256,
     why_no_name,
 )
 from zeuxis.pretrained.convert import convert
@@ -107,7 +107,7 @@ READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "checkpoint": ("a.pt", convert),
     "published": ("p.safetensors", open_tensors),
     "lora": ("l.safetensors", _open),
-    "hash": ("h", sha256),
+    "hash": ("h", file_hash),
 }
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from zeuxis.batch import Batch, Condition, Shape
-from zeuxis.errors import UnknownName, Unsupported
+from zeuxis.errors import UnknownName, Unsupported, UsageError
 from zeuxis.game import Turn, play_round
 from zeuxis.knobs import Sampling
 from zeuxis.nn.maxout import Maxout, MaxoutDiscriminator, drop
@@ -16,6 +16,7 @@ from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.adversarial._line import ScalarNormal, optimal_discriminator, small_discriminator
 from zeuxis.systems.adversarial.cgan import CGAN
 from zeuxis.systems.adversarial.gan import GAN
+from zeuxis.systems.recognition.clip import CLIP
 from zeuxis.training.optimiser import optimiser_of
 
 GREY = Shape(1, 8, 8)
@@ -187,6 +188,36 @@ def test_a_caption_is_the_set_of_its_words() -> None:
     assert torch.isfinite(system.discriminate(turn(CAPTIONS)) + system.generate(turn(CAPTIONS)))
     with pytest.raises(UnknownName, match="green"):
         system.told(Condition(caption=("green square",)))
+
+
+WORDS = ("red", "blue", "square", "green")
+TOWERS = {
+    "image": {"kind": "conv", "widths": (4,), "features": 8},
+    "text": {"width": 8, "heads": 1, "depth": 1, "length": 8},
+}
+
+
+def clip() -> CLIP:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return CLIP(GREY, words=WORDS, embedding=5, **TOWERS)
+
+
+def test_a_caption_may_be_read_by_a_trained_model() -> None:
+    reader = clip()
+    system = cgan(condition="caption", words=WORDS, reader=reader)
+    captions = Condition(caption=("red square", "blue", "green", "square", "red", "blue square"))
+    told = system.told(captions)
+    torch.testing.assert_close(told, reader.encode_text(captions.caption).detach())
+    assert told.shape == (6, 5) and not told.requires_grad
+    assert not any(p.requires_grad for p in reader.parameters()) and system.conditions == {"caption"}
+    owned = {id(p) for player in system.players() for p in player.parameters()}
+    assert not owned & {id(p) for p in reader.parameters()}
+    assert torch.isfinite(system.discriminate(turn(captions)) + system.generate(turn(captions)))
+    with pytest.raises(UsageError, match="vectors of captions"):
+        cgan(reader=reader)
+    with pytest.raises(UsageError, match="vectors of captions"):
+        cgan(condition="caption", words=WORDS, reader=gan())
 
 
 def test_a_source_is_its_pixels() -> None:

@@ -7,14 +7,17 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from zeuxis.api import runs
 from zeuxis.api.going_on import differences as changed
 from zeuxis.api.going_on import place, recorded, run_of
 from zeuxis.api.suited import too_short
-from zeuxis.errors import UsageError
+from zeuxis.errors import RunInUse, UsageError
 from zeuxis.recipe import load_recipe, with_overrides
 from zeuxis.training.checkpoint import checked_facts
 from zeuxis.training.resuming import differences
+from zeuxis.training.run_lock import NAME, run_lock
 from zeuxis.training.saving import FIRST, SHARE, Saves
 
 TINY = """
@@ -91,7 +94,7 @@ def test_fresh_begins_anew_and_what_was_there_is_kept(command):
 def test_a_fresh_training_that_cannot_begin_leaves_the_run_where_it_was(command, monkeypatch):
     train(command, "tiny.toml", "--out", "r")
 
-    def broken(self):
+    def broken(self, begin):
         raise UsageError("it cannot begin")
 
     monkeypatch.setattr("zeuxis.training.trainer.Trainer.run", broken)
@@ -183,7 +186,7 @@ def test_a_failed_start_leaves_no_folder(command, change):
 
 
 def test_a_failure_before_the_first_iteration_leaves_no_folder(command, monkeypatch):
-    def broken(self):
+    def broken(self, begin):
         raise MemoryError
 
     monkeypatch.setattr("zeuxis.training.trainer.Trainer.play", broken)
@@ -239,3 +242,62 @@ def test_a_step_that_is_taken_back_does_not_break_the_next_move(command):
     """The critic goes on with a pass that the generator made before its bad step was undone."""
     code, _, err = command("train", "tiny.toml", "--set", "players.discriminator.lr=1e30", "--iterations", 40)
     assert code == 1 and "steps in a row were not finite" in err and "lower its lr" in err
+
+
+def held(folder: Path) -> bool:
+    """Whether a training holds the lock of a run folder."""
+    try:
+        with run_lock(folder):
+            return False
+    except RunInUse:
+        return True
+
+
+@pytest.mark.parametrize("recipe", ["tiny.toml", "gaussian"])
+def test_a_run_makes_room_and_is_begun_by_who_holds_its_lock(command, monkeypatch, recipe):
+    given = (recipe, "--data", "pictures", "--size", 8, "--out", "r")
+    Path("pictures").mkdir()
+    for k in range(30):
+        Image.new("RGB", (8, 8), (8 * k, 0, 0)).save(Path("pictures", f"{k}.png"))
+    Path("pictures", "film.mp4").write_bytes(b"x")
+    train(command, *given)
+    seen: dict[str, bool] = {}
+    rename, write = Path.rename, runs.write_whole
+
+    def renamed(path: Path, to: Path) -> Path:
+        if path == Path("r"):
+            seen["moved"] = held(path)
+        return rename(path, to)
+
+    def written(path: Path, content: bytes) -> None:
+        seen[path.name] = held(path.parent)
+        write(path, content)
+
+    monkeypatch.setattr(Path, "rename", renamed)
+    monkeypatch.setattr(runs, "write_whole", written)
+    train(command, *given, "--fresh")
+    assert seen["moved"] and seen["skipped.jsonl"]
+    assert not Path("before-r", NAME).exists() and not Path("r", NAME).exists()
+
+
+def test_who_is_refused_changes_nothing_of_the_run_at_work(command):
+    Path("pictures").mkdir()
+    for k in range(30):
+        Image.new("RGB", (8, 8), (8 * k, 0, 0)).save(Path("pictures", f"{k}.png"))
+    given = ("train", "gaussian", "--data", "pictures", "--size", 8, "--out", "r")
+    Path("r").mkdir()
+    with run_lock(Path("r")):  # before it has written anything
+        Path("pictures", "film.mp4").write_bytes(b"x")
+        for more in ((), ("--fresh",)):
+            code, _, err = command(*given, *more)
+            assert code == 1 and "is being trained by process" in err
+        assert [path.name for path in Path("r").iterdir()] == [NAME]
+
+
+def test_a_lock_that_is_another_training_s_by_now_is_left_there(tmp_path):
+    (tmp_path / "r").mkdir()
+    with run_lock(tmp_path / "r"):
+        (tmp_path / "r").rename(tmp_path / "before-r")
+        (tmp_path / "r").mkdir()
+        (tmp_path / "r" / NAME).write_text("another's")
+    assert (tmp_path / "r" / NAME).read_text() == "another's"

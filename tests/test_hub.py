@@ -370,6 +370,14 @@ def test_what_cannot_be_used_is_set_aside_with_a_reason(there: FakeHub, trouble:
     assert sorted(seen) == [(k, 0, 0) for k in range(30) if k != 7]
 
 
+def test_a_caption_longer_than_any_is_set_aside_and_not_cut(there: FakeHub) -> None:
+    table = rows(30)
+    table[7] = {**table[7], "text": "é" * 40_000}
+    there.put(NEW, None, {"train.parquet": table})
+    (aside,) = opened(f"hub:{REPO}").skipped
+    assert aside.path == "train/00000007" and "longer than the 65,536 bytes of a caption" in aside.reason
+
+
 def test_too_much_trouble_is_refused_by_the_dataset_s_name(there: FakeHub, tmp_path: Path) -> None:
     table = rows(30)
     for k in range(3):

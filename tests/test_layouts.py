@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 from folders import many, photo, put
+from PIL import Image
 
 import zeuxis as zx
 from zeuxis.api.given import given
 from zeuxis.data import folder, survey
+from zeuxis.data.arrange import arrange
 from zeuxis.data.check import check
 from zeuxis.data.folder import open_folder
 from zeuxis.data.source import Source
@@ -121,15 +123,14 @@ def test_unpaired_collections_in_any_case(root: Path) -> None:
      ("clean", "noisy"), ("high", "low"), ("GroundTruth", "input"), ("set_HR", "set_LR")],
 )  # fmt: skip
 def test_pairs_by_any_usual_names(root: Path, target: str, source: str) -> None:
-    many(root / target, 10)
-    many(root / source, 10)
     for k in range(10):
-        put(root / source / f"{k:03}.png", photo(k + 90))
+        put(root / target / f"{k:03}.png", Image.new("L", (8, 8), 100 + k))
+        put(root / source / f"{k:03}.png", Image.new("L", (8, 8), 10 + k))
     found = open_folder(root, 8)
     assert found.spec.provides == {"source"} and found.spec.class_names == () and found.skipped == ()
-    first = found.batch(torch.arange(1))
-    put(root / "alone" / "1.png", photo(int(first.index[0])))
-    assert not torch.equal(first.image, first.condition.source)
+    batch = found.pixels(torch.arange(len(found)))
+    assert batch.condition.source is not None and len(found) == 8
+    assert (batch.image.long() - batch.condition.source.long() == 90).all(), "the target is what is learnt"
     assert f"pictures of {target}/ with their source in {source}/" in found.remarks[0]
 
 
@@ -185,12 +186,13 @@ def test_letters_are_classes_where_they_are_no_pair(root: Path) -> None:
 
 def test_classes_are_in_natural_order_and_a_number_means_one_thing(root: Path) -> None:
     for k in range(12):
-        put(root / str(k) / "1.png", photo(k))
-        put(root / str(k) / "2.png", photo(k + 50))
+        for name in ("1.png", "2.png"):
+            put(root / str(k) / name, Image.new("L", (8, 8), 20 * k))
     found = open_folder(root, 8)
     assert found.spec.class_names == tuple(map(str, range(12)))
-    label = found.batch(torch.arange(len(found))).condition.label
-    assert label is not None and {found.spec.class_names[k] for k in label.tolist()} <= set(map(str, range(12)))
+    batch = found.pixels(torch.arange(len(found)))
+    assert batch.condition.label is not None
+    assert batch.image[:, 0, 0, 0].tolist() == [20 * k for k in batch.condition.label.tolist()]
 
 
 def test_class_folders_in_another_form_of_the_name_are_one_class(root: Path) -> None:
@@ -301,10 +303,9 @@ def test_labels_stay_and_nothing_is_lost_in_silence(
     assert {one.path: one.kind for one in (*source.skipped, *source.ignored)} == left
     assert source.remarks == (found.read,) and f"{found.usable} used" in found.read
     on_disk = {os.path.relpath(Path(at, f), root) for at, folders, names in os.walk(root) for f in names}
-    listed = [
-        path for path in on_disk if any(path == p or (p.endswith("/") and f"{path}/".startswith(p)) for p in left)
-    ]
-    assert found.usable + len(listed) >= len(on_disk), "a file is neither used nor listed"
+    listed = {path for path in on_disk if any(path == p or (p[-1] == "/" and f"{path}/".startswith(p)) for p in left)}
+    used = {example.image for _, listing in arrange(root).parts for example in listing.examples} - left.keys()
+    assert len(used) == found.usable and used & on_disk == on_disk - listed, "each file is used or listed, and not both"
 
 
 def test_a_class_that_is_a_link_elsewhere_is_not_lost_in_silence(root: Path, tmp_path: Path) -> None:
@@ -316,6 +317,43 @@ def test_a_class_that_is_a_link_elsewhere_is_not_lost_in_silence(root: Path, tmp
     assert {f.kind for f in found.findings} >= {"outside"}
     with pytest.raises(DataError, match=r"10 of 20 .*bee/000\.png \(leads outside the folder: copy the file in\)"):
         open_folder(root, 8)
+
+
+def test_a_folder_elsewhere_decides_nothing_by_what_it_holds(root: Path, tmp_path: Path) -> None:
+    many(root, 40)
+    for name in ("train/ant", "train/bee", "test/ant", "gt", "lq"):
+        many(tmp_path / "elsewhere" / name, 2)
+    (root / "more").symlink_to(tmp_path / "elsewhere")
+    found, source = check(root), open_folder(root, 8)
+    assert source.spec.provides == frozenset() and source.spec.class_names == () and found.usable == 40
+    ((path, message),) = [(f.path, f.message) for f in found.findings if f.left_out]
+    assert path == "more/" and "10 pictures in its folders, which are not read" in message
+
+
+def test_of_a_folder_elsewhere_no_more_is_looked_at_than_is_worth_it(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many(root, 40)
+    many(tmp_path / "elsewhere", 3)
+    many(tmp_path / "elsewhere" / "deep" / "deeper", 3)
+    for k in range(50):
+        (tmp_path / "elsewhere" / f"empty-{k:02}").mkdir()
+    (root / "more").symlink_to(tmp_path / "elsewhere")
+    looked, real = [], os.scandir
+
+    def counted(path: Path) -> Iterator[os.DirEntry[str]]:
+        looked.append(Path(path))
+        return real(path)
+
+    monkeypatch.setattr(survey.os, "scandir", counted)
+    paths = []
+    for most in (60, 54):
+        monkeypatch.setattr(survey, "MOST_ELSEWHERE", most)
+        looked.clear()
+        paths.append({f.path: f.message for f in check(root).findings if f.left_out})
+        assert len(looked) <= most + 2
+    assert [sorted(each) for each in paths] == [["more/", *(f"more/{k:03}.png" for k in range(3))]] * 2
+    assert "(3 pictures in its folders" in paths[0]["more/"] and "(more than 0 pictures" in paths[1]["more/"]
 
 
 def test_a_class_that_cannot_be_looked_into_keeps_its_label(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -408,6 +446,10 @@ def test_a_split_that_gives_something_else_is_told(root: Path) -> None:
     plant(root, "test", n=5)
     remark = "beside the pictures of test/ there is nothing, of those to train on label"
     assert open_folder(root, 8).remarks[1:] == check(root).remarks == (remark,)
+
+
+def test_a_folder_that_holds_nothing_is_no_root_of_the_disk(root: Path) -> None:
+    assert [(f.path, f.kind) for f in check(root).findings] == [("./", "empty")]
 
 
 def test_an_empty_folder_is_listed(root: Path) -> None:

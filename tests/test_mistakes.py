@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,7 @@ MISTAKES = [
     ("sample g --output x", 2, "--output", "--out here"),
     ("sample g --num 3", 2, "--num", "-n here"),
     ("sample g --cfg 3", 2, "--cfg", "--guidance"),
+    ("evaluate g --spacing trailing", 2, "--spacing", "--knob spacing=VALUE"),
     ("sample g --prompt cat", 2, "--prompt", "--caption"),
     ("list --jsn", 2, "--jsn", "--json"),
     ("list nothing", 2, "nothing", "list --help"),
@@ -177,6 +179,16 @@ MISTAKES = [
     ("sample vae", 2, "no weights of 'vae' ship", "zeuxis train vae"),
     ("sample nothing", 2, "no run folder of that name", "run folder"),
     ("sample runs/99-dcgan", 2, "there is no run folder runs/99-dcgan", "check the path"),
+    ("sample g --out photo.png -n 1", 2, "photo.png is there already", "give another name"),
+    ("sample --replay g.png --out photo.png", 2, "was not made by Zeuxis", "give another name"),
+    ("decode x.codes.safetensors --out photo.png", 2, "was not made by Zeuxis", "move it away"),
+    ("encode photo.png --with vqgan --out g/model/model.safetensors", 2, "holds no codes", "give another name"),
+    ("convert photo.png", 2, "photo.png is a picture", "give a .safetensors"),
+    ("evaluate g --metric linear-probe-untrained", 2, "learnt in closed form", "measure another"),
+    ("sample g --threads 0", 2, "--threads 0 is not a number", "write --threads 2"),
+    ("sample g --threads 99999", 2, "from 1 to 999", "write --threads 2"),
+    (f"sample g --threads {'1' * 50}", 2, "from 1 to 999", "write --threads 2"),
+    ("sample hollow", 1, "it is a folder, not a file", "cannot read"),
     ("sample empty", 1, "holds no model yet", "train it first"),
     ("sample photo.png", 2, "is a picture, not a model", "a run folder"),
     ("sample photo.jpg", 2, "is a picture, not a model", "a run folder"),
@@ -220,6 +232,13 @@ MISTAKES = [
     ("average t --length 0.1", 2, "no snapshots", "train.posthoc=16"),
     ("convert nowhere.pt", 2, "there is no file nowhere.pt", ".safetensors"),
     ("data --check photo.png", 1, "is no folder", "give a folder"),
+    ("data photos --check --split val -n 9", 2, "every split as it is", "leave them out"),
+    ("data photos --check --out x.png", 2, "--out", "leave it out"),
+    ("data --split train", 2, "--split: of which pictures?", "Name a dataset"),
+    ("data --size 8 -n 4 --out x.png", 2, "--size and -n and --out", "Name a dataset"),
+    ("sample --replay g.png -n 3 --temperature 0.5", 2, "-n and --temperature", "leave them out"),
+    ("sample t --replay g.png", 2, "MODEL: --replay draws", "leave it out"),
+    ("info t --animation t.webp --set a=b", 2, "--set", "leave it out"),
     ("data ./nowhere", 2, "there is no folder ./nowhere", "check the path"),
     # -- measuring
     ("evaluate nothing", 2, "unknown model 'nothing'", "run folder"),
@@ -268,6 +287,10 @@ def place(tmp_path_factory):
             "tiny.toml --out t",
         ):
             assert main(["train", *line.split(), "--track", "none"]) == 0
+        assert main(["sample", "g", "-n", "1", "--out", "g.png"]) == 0
+        shutil.copytree("g", "hollow")
+        Path("hollow/model/model.safetensors").unlink()
+        Path("hollow/model/model.safetensors").mkdir()
         yield folder
     finally:
         os.chdir(before)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import struct
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,9 @@ from PIL import Image
 from zeuxis.data import decode, picture
 from zeuxis.data.check import check
 from zeuxis.data.folder import open_folder
+from zeuxis.data.layouts import Example
 from zeuxis.data.picture import AVIF, SUFFIXES, PictureRefused, composited, read_header, read_picture
+from zeuxis.data.png_chunks import png_chunks
 from zeuxis.data.room import Room
 from zeuxis.data.whole import webp_size
 from zeuxis.errors import DataError
@@ -220,47 +222,111 @@ def test_a_jpeg_of_thousands_of_scans_is_refused_before_it_is_decoded(tmp_path: 
 # -- memory -------------------------------------------------------------------------------------------
 
 
-def test_no_more_pixels_are_decoded_at_once_than_there_is_room_for() -> None:
-    room, most, lock = Room(100), [0, 0], threading.Lock()
+class Watched(Room):
+    """A room that tells when somebody has to wait, and the most that was taken of it."""
 
-    def work(pixels: int) -> None:
-        with room.of(pixels):
-            with lock:
-                most[0] += pixels
-                most[1] = max(most)
-            time.sleep(0.002)
-            with lock:
-                most[0] -= pixels
+    def __init__(self, pixels: int) -> None:
+        super().__init__(pixels)
+        self.waits, self.most = threading.Event(), 0
+        wait_for = self._changed.wait_for
 
-    threads = [threading.Thread(target=work, args=(pixels,)) for pixels in (60, 60, 30, 30, 30, 100, 10, 90) * 4]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
-    assert 60 <= most[1] <= 100 and room.taken == 0
-    with room.of(1000):  # larger than all of it: alone
+        def told(free: Callable[[], bool]) -> bool:
+            if not free():
+                self.waits.set()
+            return wait_for(free)
+
+        self._changed.wait_for = told  # type: ignore[method-assign]
+
+    @contextmanager
+    def of(self, pixels: int) -> Iterator[None]:
+        with super().of(pixels):
+            self.most = max(self.most, self.taken)
+            yield
+
+
+def test_who_finds_no_room_waits_until_there_is() -> None:
+    room, inside = Watched(100), threading.Event()
+
+    def work() -> None:
+        with room.of(60):
+            inside.set()
+
+    other = threading.Thread(target=work)
+    with room.of(30), room.of(30):
+        other.start()
+        assert room.waits.wait(60), "there are 40 of 100 left, and 60 are asked for"
+        assert not inside.is_set() and room.taken == 60
+    other.join(60)
+    assert inside.is_set() and room.taken == 0
+
+
+def test_who_fits_in_does_not_wait() -> None:
+    room = Watched(100)
+    with room.of(60), room.of(40):
+        assert room.taken == 100 and not room.waits.is_set()
+
+
+def test_who_asks_for_more_than_all_has_it_alone() -> None:
+    room = Watched(100)
+    with room.of(1000):
         assert room.taken == 100
+    with pytest.raises(KeyError), room.of(10):
+        raise KeyError
+    assert room.taken == 0
 
 
-def test_large_pictures_are_decoded_one_after_another(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("size", [24, None])
+def test_pictures_take_their_room_while_they_are_read(
+    root: Path, monkeypatch: pytest.MonkeyPatch, size: int | None
+) -> None:
     many(root, 8)
-    real, inside, most, lock = decode.read_picture, [0], [0], threading.Lock()
+    room, real, held = Watched(24 * 18), decode.read_picture, []  # as much as one of them
 
     def watched(file: Path, *, grey: bool) -> Image.Image:
-        with lock:
-            inside[0] += 1
-            most[0] = max(most[0], inside[0])
-        time.sleep(0.005)
-        found = real(file, grey=grey)
-        with lock:
-            inside[0] -= 1
-        return found
+        held.append(room.taken)
+        return real(file, grey=grey)
 
     monkeypatch.setattr(decode, "read_picture", watched)
-    monkeypatch.setattr(decode, "WORKERS", 4)
-    monkeypatch.setattr(decode, "IN_FLIGHT", Room(24 * 18))  # as much as one of them
-    open_folder(root, 8)
-    assert most[0] == 1
+    monkeypatch.setattr(decode, "IN_FLIGHT", room)
+    open_folder(root, size)
+    assert held == [24 * 18] * 8 and room.taken == 0
+
+
+def test_a_pair_takes_room_for_both_and_a_large_file_for_its_bytes(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("gt", "lq"):
+        many(root / name, 2)
+    put(root / "gt" / "001.png", data=coded(photo(1), "PNG") + bytes(100_000))
+    room = Watched(1_000_000)
+    monkeypatch.setattr(decode, "IN_FLIGHT", room)
+    decoder = decode.PictureDecoder(root, [Example(f"gt/00{k}.png", f"lq/00{k}.png") for k in (0, 1)], 8)
+    for row, least in ((0, 2 * 24 * 18), (1, 24 * 18 + 2 * 100_000 // picture.BYTES_EACH)):
+        room.most = 0
+        decoder.decode(row)
+        assert least <= room.most < least + 24 * 18
+
+
+def test_a_file_larger_than_any_picture_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(picture, "MOST_BYTES", 2000)
+    data = coded(photo(1), "PNG")
+    for file in (put(tmp_path / "a.png", data=data + bytes(2001)), io.BytesIO(data + bytes(2001))):
+        for read in (read_header, lambda file: read_picture(file, grey=False)):
+            with pytest.raises(PictureRefused, match=r"the file has 0 MB; at most 0 are read") as caught:
+                read(file)
+            assert caught.value.kind == "huge"
+    assert read_header(put(tmp_path / "b.png", data=data + bytes(2000 - len(data)))).bytes == 2000
+
+
+@pytest.mark.parametrize("where", [b"IHDR", b"IDAT"])
+def test_chunks_without_end_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: bytes) -> None:
+    data = coded(photo(1), "PNG")
+    at = data.index(where) - 4 if where == b"IDAT" else 33
+    path = put(tmp_path / "a.png", data=data[:at] + chunk(b"prVt", b"") * 50 + data[at:])
+    with path.open("rb") as file:
+        assert len(list(png_chunks(file, 100))) >= 52
+        with pytest.raises(ValueError, match="more than 50 chunks"):
+            list(png_chunks(file, 50))
+    with io.BytesIO(b"no PNG at all") as file, pytest.raises(ValueError, match="no PNG"):
+        next(png_chunks(file))
 
 
 def test_a_webp_s_size_is_known_before_it_is_opened(tmp_path: Path) -> None:

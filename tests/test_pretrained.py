@@ -18,12 +18,12 @@ from zeuxis.catalog.weights import load_system
 from zeuxis.cli import main
 from zeuxis.errors import UnknownName, UsageError, WeightsError
 from zeuxis.game import System
-from zeuxis.pretrained.first_stage import FirstStageSizes
+from zeuxis.pretrained.first_stage import FIRST_STAGES, FirstStageSizes
 from zeuxis.pretrained.kind import CheckpointKind, from_public, recognise, to_public, unwrapped
 from zeuxis.pretrained.kinds import KINDS, kinds_called
 from zeuxis.spec import DataSpec, Shape
 
-BY_NAME = {kind.name: kind for kind in KINDS}
+BY_NAME = {kind.name: kind for kind in FIRST_STAGES}
 SMALL = FirstStageSizes(latent=4, multiples=(1, 2), attention=(2,), codes=16, code_width=6, blocks=1, ndf=8, layers=1)
 SMALLEST = {
     "vqgan": FirstStageSizes(latent=4, multiples=(1,), codes=16, code_width=6, blocks=1, ndf=8, layers=1),
@@ -42,7 +42,7 @@ SETTINGS = {
         FirstStageSizes(2, (1, 3), (1,), width=160, blocks=1, ndf=8, layers=3),
     ),
 }
-CASES = [(kind.name, k) for kind in KINDS for k in range(len(SETTINGS[kind.system]))]
+CASES = [(kind.name, k) for kind in FIRST_STAGES for k in range(len(SETTINGS[kind.system]))]
 CRITIC = "loss.discriminator."
 
 # As CompVis/taming-transformers 3ba01b2 calls them, for the architecture SMALL.
@@ -127,7 +127,7 @@ def test_every_kind_is_recognised_and_goes_there_and_back_bit_equal(name, k):
         assert less.tensors.keys() == rest.keys() - set(kind.not_stored)
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=[kind.name for kind in KINDS])
+@pytest.mark.parametrize("kind", FIRST_STAGES, ids=[kind.name for kind in FIRST_STAGES])
 def test_no_kind_takes_another_s_checkpoint(kind):
     """The first record whose marks are all there is the right one, so a look-alike must stand below."""
     assert len({other.name for other in KINDS}) == len(KINDS) and len(SETTINGS[kind.system]) > 1
@@ -163,11 +163,11 @@ COUNTS = {
 }
 
 
-PUBLISHED = {name: kind for kind in KINDS for name in kind.published if kind.name.endswith("compvis")}
+PUBLISHED = {name: kind for kind in FIRST_STAGES for name in kind.published if kind.name.endswith("compvis")}
 
 
 def test_every_published_architecture_has_a_count():
-    assert {name for kind in KINDS for name in kind.published} == set(COUNTS) == set(PUBLISHED)
+    assert {name for kind in FIRST_STAGES for name in kind.published} == set(COUNTS) == set(PUBLISHED)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

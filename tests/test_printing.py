@@ -20,7 +20,7 @@ import zeuxis as zx
 import zeuxis.cli
 from zeuxis.api.code_file import Coded, read_codes, write_codes
 from zeuxis.cli import _traced, main
-from zeuxis.cli.output import emit, say, table
+from zeuxis.cli.output import emit, figures, say, table
 from zeuxis.cli.progress import Progress
 from zeuxis.escaping import json_text, printable
 from zeuxis.metrics.record import Figure
@@ -206,6 +206,21 @@ def test_tables(capsys: pytest.CaptureFixture[str]) -> None:
     table(EVIL, ["a", EVIL], [[EVIL, EVIL]])
     out = capsys.readouterr().out
     assert is_clean(out) and "\\x1b" in out
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_figures_are_not_broken_on_a_narrow_terminal(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    values = [f"{k}.123456" for k in range(12)]
+    figures("a model", ["metric", *(f"value {k}" for k in range(12))], [["nearer-to-training", *values]] * 2)
+    out = capsys.readouterr().out
+    assert all(len(line.rstrip()) <= width for line in out.splitlines())
+    cells = [cell for line in out.splitlines() for cell in line.split()]
+    assert all(cells.count(value) == 2 for value in values)
+    tables = 1 if width == 200 else out.count("metric")
+    assert cells.count("nearer-to-training") == 2 * tables and (tables > 1) == (width < 200)
 
 
 def test_commands_print_by_the_escaping_functions_alone() -> None:

@@ -26,7 +26,7 @@ from zeuxis.cli import main
 from zeuxis.data.cache import cache_dir
 from zeuxis.data.library import open_source
 from zeuxis.errors import DataError, UnknownName, Unsupported, UsageError, WeightsError
-from zeuxis.files import sha256
+from zeuxis.files import file_hash
 from zeuxis.game import System
 from zeuxis.provenance.record import read_record
 from zeuxis.recipe import Train, load_recipe
@@ -185,7 +185,7 @@ def test_a_picture_is_the_same_in_any_company_and_names_its_prior(run: Path, kin
     made = alone.records[0]
     assert {**five.records[3], "drawn": None} == {**made, "drawn": None}
     assert (made["model"], made["system"]) == (str(run / "priors" / kind), "latent-prior")
-    assert made["weights_sha256"] == sha256(run / "priors" / kind / "model.safetensors")
+    assert made["weights_sha256"] == file_hash(run / "priors" / kind / "model.safetensors")
 
 
 def test_codes_that_are_not_finite_are_refused() -> None:
@@ -313,7 +313,7 @@ def as_0_1_0(folder: Path) -> str:
     save_file(own, folder / "model.safetensors")
     former = {"centre": tensors["mean"].tolist(), "spread": tensors["scale"].tolist(), "prior": card["prior"]}
     made = {"system": "gaussian", "config": card["config"]["density"]["config"], "data": card["data"], **former}
-    hashed = sha256(folder / "model.safetensors")
+    hashed = file_hash(folder / "model.safetensors")
     (folder / "model.json").write_text(json.dumps({**made, "sha256": hashed}))
     return hashed
 
@@ -354,6 +354,9 @@ def test_records_of_0_1_0_name_the_autoencoder_and_its_prior(run: Path, tmp_path
         "weights_sha256": load(run).weights_sha256,
         "prior": {"kind": "gaussian", "sha256": as_0_1_0(run / "priors" / "gaussian"), "data": "digits"},
     }
+    with pytest.raises(UsageError, match=r"is not kept here .* --prior gaussian --prior-data digits -n 1, then replay"):
+        replay(made)  # what 0.1.0 kept is none of ours
+    load(run).with_prior("gaussian", "digits")
     again, differs = replay(made)
     assert differs == [] and torch.allclose(again.tensor[0], now.tensor[1], atol=1e-5)
     normal = {**made, "prior": {"kind": "normal", "sha256": None, "data": None}}

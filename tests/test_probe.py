@@ -164,3 +164,11 @@ def test_what_cannot_be_probed_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setattr(probes, "MOST", 3)
     with pytest.raises(UsageError, match="3 at most"):
         evaluate(model("autoencoder"), metrics=["linear-probe"], samples=20)
+
+
+def test_a_class_that_only_the_chosen_by_have_is_fitted_all_the_same() -> None:
+    """One code in five chooses the penalty; the others may all be of one class."""
+    known = torch.zeros(20, 1, dtype=torch.int64)
+    known[::5] = 1
+    codes = known.double() + 0.01 * torch.arange(20)[:, None].remainder(3)
+    assert probe(codes, known, codes, known, ["label"]).accuracy >= 0.8

@@ -12,8 +12,8 @@ from published import made, repository
 from safetensors.torch import save_file
 
 from zeuxis.cli import main
-from zeuxis.data.cache import file_hash
 from zeuxis.errors import DataError
+from zeuxis.files import file_hash
 from zeuxis.pretrained.pull import pull
 
 

@@ -15,7 +15,7 @@ from zeuxis.batch import Shape
 from zeuxis.catalog.build import build
 from zeuxis.catalog.weights import load_system
 from zeuxis.errors import UnknownName, UsageError
-from zeuxis.files import sha256
+from zeuxis.files import file_hash
 from zeuxis.game import System
 from zeuxis.knobs import Sampling
 from zeuxis.recipe import FORMER, load_recipe
@@ -56,7 +56,7 @@ def as_format_1(system: System, keywords: dict[str, str], components: dict[str, 
     card["config"] = {
         keywords.get(k, k): v for k, v in card["config"].items() if k not in BEFORE.get(system.card.id, {})
     }
-    facts.write_text(json.dumps(card | {"sha256": sha256(weights)}), encoding="utf-8")
+    facts.write_text(json.dumps(card | {"sha256": file_hash(weights)}), encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -175,7 +175,7 @@ def test_training_goes_on_from_a_checkpoint_of_format_1(tmp_path: Path) -> None:
     save_file(renamed, folder / "state.safetensors")
     facts = {key: value for key, value in facts.items() if key != "format"} | {"stream": facts["batches"]}
     facts.pop("batches")
-    facts["sha256"] = sha256(folder / "state.safetensors")
+    facts["sha256"] = file_hash(folder / "state.safetensors")
     (folder / "state.json").write_text(json.dumps(facts), encoding="utf-8")
 
     train(recipe, out=tmp_path / "run")

@@ -6,6 +6,7 @@ import io
 import json
 import tarfile
 from pathlib import Path
+from typing import BinaryIO
 
 import hostile
 import pytest
@@ -13,6 +14,9 @@ import torch
 
 from zeuxis.data.check import check
 from zeuxis.data.folder import open_folder
+from zeuxis.data.shards import Member
+from zeuxis.data.tar import BLOCK, Lost, TarMember, members
+from zeuxis.data.texts import MOST_TEXT
 from zeuxis.errors import DataError
 
 
@@ -186,3 +190,155 @@ def test_shards_in_folders_of_splits(tmp_path: Path) -> None:
         (tmp_path / split).mkdir()
         shard(tmp_path / split / "0.tar", labelled(0, n))
     assert [len(open_folder(tmp_path, 16, split)) for split in ("train", "val", "test")] == [18, 4, 2]
+
+
+def extended(records: bytes) -> bytes:
+    """A header that says so of the member behind it."""
+    info = tarfile.TarInfo("pax")
+    info.type, info.size = tarfile.XHDTYPE, len(records)
+    return info.tobuf(tarfile.USTAR_FORMAT) + records + bytes(-len(records) % BLOCK)
+
+
+def named(name: str, size: int = 0) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.size = size
+    return info.tobuf(tarfile.USTAR_FORMAT) + bytes(-(-size // BLOCK) * BLOCK)
+
+
+@pytest.mark.parametrize(
+    ("records", "name"),
+    [
+        (b"19 path=other.png\n\n", "other.png"),
+        (b"18 path=other.png\n", "other.png"),
+        (b"0" * 8 + b"1" + b"0" * 5000 + b" path=other.png\n", "plain.png"),  # no number of Python's
+        (b"9" * 5000 + b" path=other.png\n", "plain.png"),
+        (b"18 path=other.png\n" + b"1" * 5000, "other.png"),
+        (b"3 path=other.png\n", "plain.png"),
+        (b"0 path=other.png\n", "plain.png"),
+        (b"-5 path=other.png\n", "plain.png"),
+    ],
+)
+def test_records_of_any_length_are_read_as_far_as_they_are_sound(tmp_path: Path, records: bytes, name: str) -> None:
+    (tmp_path / "a.tar").write_bytes(extended(records) + named("plain.png") + bytes(2 * BLOCK))
+    assert [one.name for one in members(tmp_path / "a.tar")] == [name]
+
+
+def test_many_records_are_read_once_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from zeuxis.data import tar
+
+    looked = []
+
+    class Counted:
+        def match(self, data: bytes, at: int) -> object:
+            looked.append((len(data), at))
+            return LENGTH.match(data, at)
+
+    LENGTH = tar.LENGTH
+    monkeypatch.setattr(tar, "LENGTH", Counted())
+    records = b"6 a=b\n" * 1000
+    (tmp_path / "a.tar").write_bytes(extended(records) + named("plain.png"))
+    assert [one.name for one in members(tmp_path / "a.tar")] == ["plain.png"]
+    assert looked == [(6000, 6 * k) for k in range(1001)], "the same bytes, never copied anew"
+
+
+def read_of(path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[int, list[TarMember | Lost]]:
+    """How many bytes are asked for while the members of a tar file are found."""
+    asked = 0
+    real = Path.open
+
+    class Counting:
+        def __init__(self, file: BinaryIO) -> None:
+            self.file, self.seek = file, file.seek
+
+        def __enter__(self) -> Counting:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self.file.close()
+
+        def read(self, n: int) -> bytes:
+            nonlocal asked
+            found = self.file.read(n)
+            asked += len(found)
+            return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", lambda self, mode: Counting(real(self, mode)))
+        found = list(members(path))
+    return asked, found
+
+
+BROKEN = b"\xaa" * BLOCK
+SPANS = {
+    "damaged and sound headers by turns": (BROKEN + named("a.png")) * 600,
+    "zeros and headers by turns": (bytes(BLOCK) + named("a.png")) * 600,
+    "damage of every length": b"".join(BROKEN * (k % 40) + named("a.png") for k in range(400)),
+    "members beyond the end": named("a.png", 1 << 30)[:BLOCK] * 600,
+    "headers that are nearly right": (named("a.png")[:60] + b"x" + named("a.png")[61:]) * 3000,
+}
+
+
+@pytest.mark.parametrize("name", SPANS)
+def test_the_work_on_a_damaged_shard_follows_its_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "a.tar").write_bytes(SPANS[name] + named("last.png") + bytes(2 * BLOCK))
+    asked, found = read_of(tmp_path / "a.tar", monkeypatch)
+    assert found[-1].name == "last.png" and isinstance(found[-1], TarMember)
+    assert asked <= 8 * len(SPANS[name]), f"{asked / len(SPANS[name]):.1f} times its size"
+
+
+def test_bytes_behind_the_end_are_told(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(named("a.png") + bytes(2 * BLOCK) + b"x" * 100)
+    assert [(type(one), one.offset) for one in members(tmp_path / "a.tar")] == [(TarMember, BLOCK), (Lost, 3 * BLOCK)]
+
+
+def test_of_a_picture_in_a_shard_no_more_is_read_than_its_reader_asks_for(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(bytes(100) + bytes(range(200)) + b"more")
+    with Member(tmp_path / "a.tar", 100, 200).open() as file:
+        assert file.read(3) == bytes(range(3)) and file.tell() == 3
+        assert file.seek(-5, io.SEEK_END) == 195 and file.read() == bytes(range(195, 200)) and file.read(1) == b""
+        assert file.seek(1000) == 1000 and file.read(10) == b""
+        file.seek(0)
+        assert file.read() == bytes(range(200))
+        with pytest.raises(ValueError, match="no byte -1"):
+            file.seek(-1)
+    with Member(tmp_path / "a.tar", 0, 1 << 60).open() as file:  # a size that a header states
+        assert len(file.read(64)) == 64
+
+
+def test_captions_and_classes_of_shards_are_read_as_those_of_folders(tmp_path: Path) -> None:
+    said: dict[str, bytes] = {f"{k:02}.png": picture(k) for k in range(12)}
+    said |= {
+        "00.txt": b"\xef\xbb\xbfmarked",
+        "01.txt": "wide \u00e9".encode("utf-16"),
+        "02.json": b'\xef\xbb\xbf{"text": "an object"}',
+        "03.json": b'{"text": "true is no class", "label": true}',
+        "04.json": b'{"text": "nor is a word", "label": "cat"}',
+        "05.json": b'{"text": "half \\ud800"}',
+        "06.txt": b"x" * (MOST_TEXT + 1),
+        "07.json": b'{"text": "' + b"x" * MOST_TEXT + b'"}',
+        "08.json": b'{"text": "too large", "label": 1' + b"0" * 5000 + b"}",
+        "09.txt": b"\xff\xfe\x00",
+        "10.json": b"[" * 30_000,
+        "11.caption": b"x" * MOST_TEXT,
+    }
+    shard(tmp_path / "a.tar", said)
+    from zeuxis.data.layouts import Listing
+    from zeuxis.data.shards import read_shard
+
+    listing = Listing()
+    found = read_shard(tmp_path / "a.tar", "a.tar", listing.skipped)
+    captions = {key: one.caption for key, one in found.items()}
+    assert captions == {
+        "00": "marked", "01": "wide \u00e9", "02": "an object", "03": "true is no class", "04": "nor is a word",
+        "05": None, "06": None, "07": None, "08": None, "09": None, "10": None, "11": "x" * MOST_TEXT,
+    }  # fmt: skip
+    assert all(one.label is None for one in found.values())
+    reasons = {one.path.removeprefix("a.tar/"): (one.kind, one.reason) for one in listing.skipped}
+    assert {key: kind for key, (kind, _) in reasons.items()} == {
+        "03.json": "text", "04.json": "text", "05.json": "damaged", "06.txt": "damaged", "07.json": "damaged",
+        "08.json": "damaged", "09.txt": "damaged", "10.json": "damaged",
+    }  # fmt: skip
+    assert "'True' is no number" in reasons["03.json"][1] and "lone surrogate" in reasons["05.json"][1]
+    assert "longer than the 65,536 bytes" in reasons["06.txt"][1] and "broken UTF-16" in reasons["09.txt"][1]

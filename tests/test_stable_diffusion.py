@@ -22,10 +22,10 @@ from zeuxis.batch import Batch, Condition
 from zeuxis.catalog.published import hash_of, spelt
 from zeuxis.catalog.weights import load_system
 from zeuxis.cli import main
-from zeuxis.data.cache import file_hash
 from zeuxis.diffusion.path import VariancePreserving
 from zeuxis.diffusion.timesteps import MOST, chain_betas, published_levels
 from zeuxis.errors import Unsupported, UsageError, WeightsError, ZeuxisError
+from zeuxis.files import file_hash
 from zeuxis.game import System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.nn.attention import CrossAttention

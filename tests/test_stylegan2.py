@@ -351,11 +351,11 @@ def test_styles_are_mixed_from_some_layer_on() -> None:
     batch = Batch(picture(2))
     cuts = set()
     for k in range(40):
-        codes = game._codes(Turn(batch, Stream(k), 0, 0.0), batch)
+        codes = game.codes_of(Turn(batch, Stream(k), 0, 0.0), batch)
         assert codes.shape == (2, 6, 8)
         cuts.add(next(i for i in range(6) if not torch.equal(codes[:, i], codes[:, 0])))
     assert cuts == {1, 2, 3, 4, 5}
-    plain = system(mixing=0.0)._codes(Turn(batch, Stream(0), 0, 0.0), batch)
+    plain = system(mixing=0.0).codes_of(Turn(batch, Stream(0), 0, 0.0), batch)
     assert all(torch.equal(plain[:, i], plain[:, 0]) for i in range(6))
 
 

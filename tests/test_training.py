@@ -26,7 +26,7 @@ from zeuxis.rng import Stream as Draws
 from zeuxis.training.checkpoint import Checkpoints, read_folder, write_folder, write_model
 from zeuxis.training.distributed import ALONE, Ranks
 from zeuxis.training.ema import ema_copy, own_state, update_ema
-from zeuxis.training.optimiser import OPTIMISERS, flat_state, learning_rate, restore_flat, set_rate
+from zeuxis.training.optimiser import OPTIMISERS, flat_state, learning_rate, overridden, restore_flat, set_rate
 from zeuxis.training.state import Part, restore, tensors_of
 from zeuxis.training.trainer import Trainer
 
@@ -610,3 +610,12 @@ def test_a_gradient_below_its_limit_is_left_alone(tmp_path: Path) -> None:
         made.play()
         weights[clip] = made.system.left.weight
     assert torch.equal(weights[None], weights[1e9]) and not torch.equal(weights[None], weights[1e-3])
+
+
+@pytest.mark.parametrize("key", ["lr", "weight_decay", "clip", "bound"])
+def test_whole_numbers_larger_than_a_tensor_takes_are_numbers_all_the_same(key: str) -> None:
+    player = Player("one", (nn.Linear(2, 2),))
+    (made,) = overridden([player], {"one": {key: 10**30}})
+    assert type(getattr(made, key)) is float and torch.ones(()) + 1 < getattr(made, key)
+    with pytest.raises(UsageError, match=rf"players\.one\.{key} is 1000.*: give "):
+        overridden([player], {"one": {key: 10**400}})

@@ -89,10 +89,18 @@ def read_table(path: Path, most: int = MOST_TEXT) -> dict[str, Any]:
     return found
 
 
-def sha256(path: Path) -> str:
-    """The SHA-256 of a regular file, in hexadecimal."""
+def spelt_error(error: Exception, told: Path | None = None) -> str:
+    """What went wrong in words: of an error of the system its reason, without its number, and the file unless that is
+    ``told`` anyway."""
+    if isinstance(error, OSError) and error.strerror is not None:
+        return error.strerror if error.filename in (None, str(told)) else f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
+def file_hash(path: Path, algorithm: str = "sha256") -> str:
+    """The digest of a regular file, in hexadecimal."""
     with open_regular(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 # -- names --------------------------------------------------------------------------------------------

@@ -182,6 +182,7 @@ class System(Verbs):
     config: dict[str, Any]  # the constructor's arguments, recorded so that a checkpoint can rebuild it
     origin: Origin | None = None  # set on loading; None for a system that was built and is kept nowhere yet
     stride: int | None = None  # it may also be trained on other shapes, sides multiples of this; None: on its own only
+    unpaired: bool = False  # it learns of sources that do not belong to the images beside them
     distils: bool = False  # it learns what a system that it is given makes, whatever the pictures are
     started_parts: frozenset[str] = frozenset()  # networks that training may start from alone, all else being fresh
     draw_batch: int | None = None  # how many images at a time it draws fastest; None: as many as the device suggests

@@ -50,6 +50,8 @@ class Verbs(nn.Module):
     shape: Shape
     likelihood_of: Likelihood = Likelihood.DENSITY  # what log_prob is of; an instance may set its own
     codes: int | None = None  # how many values each entry of an encoded picture takes; None where they are real numbers
+    style_layers: int = 0  # L where a latent holds a style code for each layer, (B, L, W); 0 where it holds none
+    told_in_latent: int = 0  # how many of a latent's last numbers are what it is told, such as a class as a one-hot row
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         """Draw ``len(rng)`` images ``(B, C, H, W)`` in [-1, 1], obeying ``condition``."""
@@ -82,6 +84,16 @@ class Verbs(nn.Module):
     def decode(self, latent: Tensor) -> Tensor:
         """Images ``(B, C, H, W)`` from latents ``(B, ...)``."""
         raise self._lacks("decode")
+
+    def draw_latents(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        """The latents ``(B, ...)`` that :meth:`sample` draws: :meth:`decode` of them shows its pictures, without what
+        noise it may add to each."""
+        raise self._lacks("draw latents")
+
+    def latent_weights(self) -> Tensor:
+        """The weights ``(M, W)`` of the first linear maps that a latent of W numbers meets, one below another; of style
+        codes ``(L, M, W)``, by layer."""
+        raise self._lacks("latent_weights")
 
     def log_prob(self, image: Tensor, rng: Rng) -> Tensor:
         """Log-likelihood in nats ``(B,)``, or the bound on it that the class states."""

@@ -12,16 +12,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from zeuxis.api.adopt_style import adopt_style, holds_style_network
 from zeuxis.api.reporting import Report
 from zeuxis.catalog.build import build
 from zeuxis.errors import UsageError, WeightsError
-from zeuxis.files import draft_folder, require_regular, sha256
+from zeuxis.files import draft_folder, file_hash, require_regular
 from zeuxis.game import System
 from zeuxis.pretrained import convert
 from zeuxis.pretrained.convert import Conversion
 from zeuxis.pretrained.kind import CheckpointKind, Found, from_public, recognise, unwrapped
 from zeuxis.pretrained.kinds import KINDS, kinds_called
-from zeuxis.spec import DataSpec, Shape
+from zeuxis.pretrained.style_files import SYSTEMS as STYLE_SYSTEMS
 from zeuxis.training.checkpoint import write_model
 
 
@@ -65,6 +66,8 @@ def adopt(
         WeightsError: the file holds no model of that kind, several, or one of an architecture that is not known.
     """
     source = Path(file)
+    if kind in STYLE_SYSTEMS:
+        return _styled(source, kind, out, size, report)
     kinds = KINDS if kind is None else kinds_called(kind)
     _check_file(source)
     folder = _folder(source, out)
@@ -109,6 +112,8 @@ def convert_file(
     plain.parent.mkdir(parents=True, exist_ok=True)
     with draft_folder(plain) as draft:
         found = convert.convert(source, draft / "read.safetensors", report)
+        if holds_style_network(found) and (out is None or plain.suffix != ".safetensors"):
+            return _style(source, found, _folder(source, out), size, report)
         held, place = _held(found.weights)
         if set(held) == {place} and (out is None or plain.suffix != ".safetensors"):
             folder = _folder(source, out)
@@ -120,6 +125,35 @@ def convert_file(
             raise UsageError(f"--size is that of a model's images, and {source} gives none; {hint(_names(held))}")
         kept = convert.moved(found, plain)
     return Plain(kept.weights, kept.facts, kept.tensors, kept.parameters, kept.not_made, _names(held))
+
+
+def _styled(source: Path, system: str, out: str | Path | None, size: int | None, report: Report) -> Adoption:
+    """The model folder of a network file that is to hold ``system``."""
+    _check_file(source)
+    folder = _folder(source, out)
+    with tempfile.TemporaryDirectory(prefix="zeuxis-") as draft:
+        found = convert.convert(source, Path(draft, "read.safetensors"), report)
+        if not holds_style_network(found):
+            raise WeightsError(f"{source} is no network file of StyleGAN2, StyleGAN2-ADA or StyleGAN3")
+        return _style(source, found, folder, size, report, system)
+
+
+def _style(
+    source: Path, read: Conversion, folder: Path, size: int | None, report: Report, wanted: str | None = None
+) -> Adoption:
+    found, parameters, absent = adopt_style(source, read, folder, size, report, wanted)
+    side = found.shape.height
+    return Adoption(
+        folder=folder,
+        system=found.system,
+        kind=found.system,
+        architecture=f"{side}x{side}",
+        parameters=parameters,
+        dropped=(),
+        outside=read.tensors - len(found.public),
+        as_initialised=absent,
+        programs=read.not_made,
+    )
 
 
 def hint(holds: Mapping[str, str]) -> str:
@@ -136,7 +170,7 @@ def _names(held: Mapping[str, CheckpointKind[Any]]) -> dict[str, str]:
 
 def _check_file(source: Path) -> None:
     if not source.is_file():
-        raise UsageError(f"there is no file {source}: give a checkpoint (.safetensors, .pt, .pth, .ckpt or .bin)")
+        raise UsageError(f"there is no file {source}: give a checkpoint (.safetensors, .pt, .pth, .ckpt, .bin or .pkl)")
 
 
 def _folder(source: Path, out: str | Path | None) -> Path:
@@ -186,11 +220,10 @@ def _make(
     found = from_public(kind, public)
     report("building the system", None)
     side = size or kind.size
-    shape = Shape(found.architecture.channels, side, side)
-    made = build(kind.system, DataSpec(shape), dict(found.architecture.arguments))
+    made = build(kind.system, found.architecture.spec(side), dict(found.architecture.arguments))
     absent = _fill(made, found, source)
     report(f"writing {folder}", None)
-    write_model(folder, made, {"source": source.name, "source_sha256": sha256(source), "kind": kind.name})
+    write_model(folder, made, {"source": source.name, "source_sha256": file_hash(source), "kind": kind.name})
     return Adoption(
         folder=folder,
         system=kind.system,
@@ -209,7 +242,8 @@ def _fill(system: System, found: Found[Any], source: Path) -> tuple[str, ...]:
     absent = tuple(name for name in own if name not in found.tensors)
     wrong = [name for name, value in found.tensors.items() if name not in own or own[name].shape != value.shape]
     may_miss = (*found.kind.optional, *found.kind.not_stored)
-    if wrong or not all(name.startswith(may_miss) for name in absent):
+    ends = found.kind.absent_endings
+    if wrong or not all(name.startswith(may_miss) or name.endswith(ends) for name in absent):
         raise WeightsError(f"{source}: {', '.join((wrong or list(absent))[:5])} is not as the rest of it says")
     system.load_state_dict(own | found.tensors)
     return absent

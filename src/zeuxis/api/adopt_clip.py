@@ -13,7 +13,7 @@ from zeuxis.api.reporting import Report
 from zeuxis.catalog.build import build
 from zeuxis.catalog.loading import assign, parameters_on_meta
 from zeuxis.errors import DataError, UsageError, WeightsError
-from zeuxis.files import require_regular, sha256
+from zeuxis.files import file_hash, require_regular
 from zeuxis.pretrained.clip_files import read_tokeniser
 from zeuxis.pretrained.clip_keys import read_clip
 from zeuxis.pretrained.json_table import read_json
@@ -75,7 +75,7 @@ def adopt_clip(
         made = build("clip", DataSpec(shape), keywords)
     assign(made, tensors, dtype=torch.float32, device="cpu", what=f"the tensors of {weights}")
     report(f"writing {target}", None)
-    write_model(target, made, {"source": source.name, "source_sha256": sha256(weights), "kind": "clip"})
+    write_model(target, made, {"source": source.name, "source_sha256": file_hash(weights), "kind": "clip"})
     image = keywords["image"]
     return Adoption(
         folder=target,

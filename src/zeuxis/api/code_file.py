@@ -14,18 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import save
 from torch import Tensor
 
+from zeuxis.api.card_file import KEY, read_card_file
 from zeuxis.errors import DataError, UsageError
 from zeuxis.escaping import json_text
-from zeuxis.files import read_bytes
 from zeuxis.provenance.record import versions, write_whole
 
 SUFFIX = ".codes.safetensors"
-KEY, TENSOR, FORMAT = "zeuxis", "codes", 1
-MOST_BYTES = 256 << 20
+TENSOR, FORMAT = "codes", 1
 INTEGERS = ((2**8, torch.uint8), (2**15, torch.int16), (2**31, torch.int32))  # values that each holds, from 0
 
 
@@ -76,22 +74,12 @@ def read_codes(path: Path) -> Coded:
         DataError: damaged, or changed since it was written.
     """
     path = Path(path)
-    try:
-        content = read_bytes(path, MOST_BYTES)
-    except FileNotFoundError:
-        raise UsageError(f"there is no file {path}") from None
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from None
-    try:
-        tensors = load(content)
-        metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__", {})
-    except (ValueError, RecursionError, SafetensorError) as error:
-        raise DataError(f"{path} cannot be read as safetensors ({error}): encode the picture again") from None
-    if KEY not in metadata or set(tensors) != {TENSOR}:
+    tensors, card = read_card_file(path, "encode the picture again")
+    if card is None or set(tensors) != {TENSOR}:
         raise UsageError(f"{path} holds no coded picture: write one with zeuxis encode PICTURE --with MODEL")
     kept = tensors[TENSOR]
     try:
-        return _checked(json.loads(metadata[KEY]), kept)
+        return _checked(json.loads(card), kept)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         why = f"'{error.args[0]}' is missing" if isinstance(error, KeyError) else str(error)
         raise DataError(f"{path} is damaged: {why}; encode the picture again") from None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from zeuxis.api.machine import threads
+from zeuxis.api.naming import counted
 from zeuxis.api.page import Page, held_out_curves, loss_curves
 from zeuxis.metrics.record import Figure
 
@@ -53,9 +54,10 @@ def _budget(found: Mapping[str, Any]) -> str:
 
 
 def _lead(found: Mapping[str, Any]) -> str:
-    long, order = f"{found['iterations']} iteration{'' if found['iterations'] == 1 else 's'}", ""
     if found["iterations"] is None:
         long, order = f"{found['minutes']:g} minutes", " At equal time the order may be another on another machine."
+    else:
+        long, order = counted(found["iterations"], "iteration"), ""
     first, last = found["seed"], found["seed"] + found["repeats"] - 1
     seeds = f"seed {first}" if found["repeats"] == 1 else f"seeds {first} to {last}, and their mean is shown"
     return (

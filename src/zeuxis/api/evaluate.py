@@ -30,6 +30,7 @@ from zeuxis.api.model import Model
 from zeuxis.api.probes import Probes
 from zeuxis.api.reference import Reference
 from zeuxis.api.reporting import Report
+from zeuxis.api.synthetic import Classifiers
 from zeuxis.api.zero_shot import ZeroShots
 from zeuxis.batch import Batch, Shape
 from zeuxis.data.degraded import DegradedSource
@@ -234,6 +235,8 @@ def collect(
         found.append(Captions(model, data, source))
     if needs & {"linear_probe", "linear_probe_pixels", "linear_probe_untrained"}:
         found.append(Probes(model, reference, seed, how))
+    if "synthetic" in needs:
+        found.append(Classifiers(model, reference, seed, how, report))
     if "zero_shot" in needs:
         found.append(ZeroShots(model, data, source))
     done = 0

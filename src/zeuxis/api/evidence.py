@@ -16,7 +16,7 @@ from typing import Any
 from zeuxis.catalog.schema import sections
 from zeuxis.catalog.weights import shipped
 from zeuxis.errors import DataError
-from zeuxis.files import read_table
+from zeuxis.files import read_table, spelt_error
 from zeuxis.recipe import Recipe
 
 BOOKKEEPING = frozenset(  # keys that change no figure
@@ -126,7 +126,9 @@ def read_result(path: Path) -> dict[str, Any]:
     try:
         found = read_table(path)
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read ({error}): move it away, or give another --out") from None
+        raise DataError(
+            f"{path} cannot be read ({spelt_error(error, path)}): move it away, or give another --out"
+        ) from None
     parts: dict[str, type | tuple[type, ...]] = {
         "machine": dict,
         "per_seed": list,

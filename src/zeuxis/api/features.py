@@ -22,7 +22,7 @@ from zeuxis.catalog.listing import entry
 from zeuxis.catalog.weights import shipped
 from zeuxis.data.entries import kin
 from zeuxis.errors import Unsupported, UsageError
-from zeuxis.files import sha256
+from zeuxis.files import file_hash
 from zeuxis.metrics.record import fingerprint
 from zeuxis.nn.fixed_features import GrainFeatures, UntrainedFeatures
 from zeuxis.nn.inception import load_inception
@@ -105,7 +105,7 @@ FIXED: Mapping[str, Callable[[str], Features]] = {PIXELS: _pixels, GRAIN: _grain
 
 def _inception(path: Path, device: str) -> Features:
     net = load_inception(path).to(device)
-    return Features("inception-2015-12-05", sha256(path)[:16], "bilinear as in TensorFlow 1", net.features, device)
+    return Features("inception-2015-12-05", file_hash(path)[:16], "bilinear as in TensorFlow 1", net.features, device)
 
 
 def _of_model(model: Model) -> Features:

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zeuxis.api.naming import slug
+from zeuxis.api.naming import counted, slug
 from zeuxis.errors import UsageError
-from zeuxis.files import read_table
+from zeuxis.files import read_table, spelt_error
 from zeuxis.provenance.record import write_whole
 from zeuxis.recipe import Recipe, Train, parse_recipe
 from zeuxis.training.legacy import FORMAT, format_of, upgraded_recipe
 from zeuxis.training.log import free_name
 from zeuxis.training.precision import AUTO
-from zeuxis.training.run_lock import require_free
+from zeuxis.training.run_lock import move_run
 
 RUNS = Path("runs")
 ANEW = "--fresh, or another --out"
@@ -81,7 +81,7 @@ def recorded(folder: Path) -> Recorded | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise UsageError(f"{path} cannot be read ({error}): give another --out") from None
+        raise UsageError(f"{path} cannot be read ({spelt_error(error, path)}): give another --out") from None
 
 
 def note(folder: Path, recipe: Recipe, *, finished: bool) -> None:
@@ -104,9 +104,8 @@ class RunFolder:
         """Set the run aside that lies where another is to begin; returns where it is now."""
         if not self.aside:
             return None
-        require_free(self.folder)
         kept = free_name(self.folder.with_name(f"before-{self.folder.name}"))
-        self.folder.rename(kept)
+        move_run(self.folder, kept)
         return kept
 
 
@@ -267,6 +266,6 @@ def _budgets(was: Train, now: Train) -> str:
 
 def spelled_budget(train: Train) -> str:
     """``3 iterations``, ``10 min``, or both."""
-    parts = [f"{train.iterations:,} iteration{'s' * (train.iterations != 1)}"] if train.iterations else []
+    parts = [counted(train.iterations, "iteration")] if train.iterations else []
     parts += [f"{train.minutes:g} min"] if train.minutes else []
     return " or ".join(parts) or "none"

@@ -14,18 +14,18 @@ from zeuxis.errors import Unsupported, UsageError
 from zeuxis.metrics.record import FEW
 from zeuxis.metrics.table import METRICS, OF_FEATURES
 
-NEIGHBOURS = ("precision", "recall", "density", "coverage")
-LEAST = {**dict.fromkeys(NEIGHBOURS, 4), "two-sample": 4}  # pictures that a metric cannot do without
 GAUSSIAN = ("frechet", "rebuilt-frechet")  # metrics that fit a covariance to the features of the call
 
 
 def enough(metrics: Sequence[str], pictures: int) -> tuple[tuple[str, ...], str | None]:
     """Those of ``metrics`` that so many ``pictures`` are enough for, and a line on the others."""
-    able = tuple(metric for metric in metrics if pictures >= LEAST.get(metric, 1))
-    left = [metric for metric in metrics if metric not in able]
-    if not left:
-        return able, None
-    return able, f"left out, for {pictures} pictures are too few: {', '.join(f'{m} (from {LEAST[m]})' for m in left)}"
+    able = tuple(metric for metric in metrics if pictures >= METRICS[metric].least)
+    left = [f"{metric} (from {METRICS[metric].least})" for metric in metrics if metric not in able]
+    return able, f"left out, for {_pictures(pictures)} too few: {', '.join(left)}" if left else None
+
+
+def _pictures(count: int) -> str:
+    return f"{count} picture{' is' if count == 1 else 's are'}"
 
 
 def check(model: Model, metrics: Sequence[str], source: Source, pictures: int) -> None:
@@ -35,9 +35,9 @@ def check(model: Model, metrics: Sequence[str], source: Source, pictures: int) -
         UsageError: with what it needs, and the mend.
     """
     for name in metrics:
-        if pictures < LEAST.get(name, 1):
+        if pictures < (least := METRICS[name].least):
             raise UsageError(
-                f"{pictures} pictures are too few for {name}, which needs {LEAST[name]}: give data with more held-out "
+                f"{_pictures(pictures)} too few for {name}, which needs {least}: give data with more held-out "
                 "pictures, or another --metric"
             )
     for name in metrics:
@@ -60,6 +60,11 @@ def check(model: Model, metrics: Sequence[str], source: Source, pictures: int) -
             raise Unsupported(f"{name} needs a model of codes from a codebook, and '{model.name}' has none")
         if "log_prob" in needs and "log_prob" not in model.verbs:
             raise Unsupported(f"{name} needs a model with a likelihood, and '{model.name}' has none; it can: {verbs}")
+        if "linear_probe_untrained" in needs and not model.system.players():
+            raise Unsupported(
+                f"{name} is of a network before its training, and '{model.name}' is learnt in closed form: "
+                "measure another"
+            )
         if "caption_log_prob" in needs and "caption" not in source.spec.provides:
             raise Unsupported(f"{name} needs captions, and '{source.name}' has none: give other --data")
 

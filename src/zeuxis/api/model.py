@@ -253,10 +253,27 @@ class Model:
             raise UsageError(f"'{self.name}' encodes pictures of one size at a time: here are several sizes, or none")
         return torch.stack(images)
 
+    def decode_images(self, codes: Tensor, batch: int | None = None) -> Tensor:
+        """The images ``(N, C, H, W)`` on the CPU of codes ``(N, ...)``."""
+        self._must("decode")
+        return self._map(self.system.decode, codes, batch).float()
+
+    def draw_latents(
+        self, condition: Condition, seeds: Sequence[int], how: Sampling = Sampling(), batch: int | None = None
+    ) -> Tensor:
+        """The latents ``(N, ...)`` on the CPU that :meth:`draw` decodes, one seed each."""
+        self.check(how)
+        self._must("draw_latents")
+        return self._in_batches(self.system.draw_latents, condition, seeds, how, batch)
+
+    def decoded_record(self, seed: int) -> dict[str, Any]:
+        """The record of a picture that is decoded alone, without how its latent was made; ``seed`` is the first of
+        those that that was drawn from."""
+        return self._record(seed, {}, {}, drawn_in(1, 0, torch.get_num_threads(), instruction_set()))
+
     def decode(self, codes: Tensor, batch: int | None = None) -> Pictures:
         """The pictures of codes ``(N, ...)``, as :meth:`encode` gives them; their records hold the codes' hashes."""
-        self._must("decode")
-        images = self._map(self.system.decode, codes, batch).float()
+        images = self.decode_images(codes, batch)
         held = [{"codes": {"sha256": sha256_of(code), "shape": list(code.shape)}} for code in codes]
         return Pictures(images, tuple(self._record(0, {}, codes) for codes in held))  # nothing is drawn: seed 0
 

@@ -37,5 +37,6 @@ def _on_meta(recipe: Recipe) -> System:
     for key, name in given_models(recipe).items():
         first = trained_by(name)
         given[key] = load_given(name) if first is None else _on_meta(first)
+    spec = spec_of(recipe)  # of worlds by numbers, which need memory
     with torch.device("meta"):
-        return build(recipe.system, spec_of(recipe), recipe.model | given)
+        return build(recipe.system, spec, recipe.model | given)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from zeuxis.api.naming import counted
 from zeuxis.batch import to_uint8
 from zeuxis.errors import UsageError
 from zeuxis.provenance.record import save_png
@@ -23,7 +24,9 @@ MOST_STEPS = 8  # of those in which a picture is drawn that a sheet shows
 
 
 def to_pil(image: Tensor) -> Image.Image:
-    """One image ``(C, H, W)`` in [-1, 1], C 1, 3 or 4, as a Pillow image."""
+    """One image ``(C, H, W)`` in [-1, 1], C 1 to 4, as a Pillow image; two channels are red and green."""
+    if len(image) == 2:
+        image = torch.cat([image, torch.zeros_like(image[:1])])
     pixels = to_uint8(image).cpu().permute(1, 2, 0).numpy()  # (H, W, C)
     return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
@@ -128,7 +131,7 @@ class Pictures:
 
     def __repr__(self) -> str:
         shape, made = "x".join(map(str, self.tensor.shape[1:])), sorted({str(r["model"]) for r in self.records})
-        return f"<{len(self)} picture{'s' * (len(self) != 1)} of {shape} by {', '.join(made)}>"
+        return f"<{counted(len(self), 'picture')} of {shape} by {', '.join(made)}>"
 
     def __iter__(self) -> Iterator[Image.Image]:
         return map(to_pil, self.tensor)

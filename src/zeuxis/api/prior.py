@@ -7,6 +7,7 @@ pictures. N pictures that are coded, Z numbers in the code of each.
 from __future__ import annotations
 
 import hashlib
+import shlex
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
@@ -60,9 +61,11 @@ def prior_folder(
     """The model folder of the prior called ``kind`` over the codes of the model ``name``: kept, or fitted now.
 
     The codes are those of the training split of ``data``, by default the model's own. One that is fitted now
-    replaces what was kept, or goes into the folder ``apart``: for what nobody but a picture's record asks for.
+    replaces what was kept. With a folder ``apart`` nobody but a picture's record asks for it: none is fitted then, and
+    N(0, I), for which nothing is fitted, goes there.
 
-    Raises UnknownName for another kind; Unsupported where the codes are no vectors; UsageError without data.
+    Raises UnknownName for another kind; Unsupported where the codes are no vectors; UsageError without data, and where
+    a record asks for a prior that is not kept.
     """
     if kind not in KINDS:
         raise UnknownName("prior", kind, KINDS)
@@ -89,9 +92,13 @@ def _folder(
         "built_upon": {"autoencoder": {"model": name, "sha256": card["sha256"]}},
     }
     folder = _place(name, card["sha256"]) / kind
+    if apart is not None and recipe is not None and not _kept(folder, facts):  # before any picture is looked at
+        raise _not_fitted(name, kind, str(from_data))
     if recipe is not None and _is_folder(str(from_data)):  # its pictures may be others by now
         facts["reference"] = _opened(name, system, str(from_data)).fingerprint()
     if not _kept(folder, facts):
+        if apart is not None and recipe is not None:
+            raise _not_fitted(name, kind, str(from_data))
         folder = folder if apart is None else apart / kind
         source = None if recipe is None else _opened(name, system, str(from_data))
         prior = build("latent-prior", system.spec, {"autoencoder": system, **_density(recipe)})
@@ -100,6 +107,14 @@ def _folder(
             _fit(prior, source, recipe.train, report)
         write_model(folder, prior, facts)
     return folder
+
+
+def _not_fitted(name: str, kind: str, data: str) -> UsageError:
+    command = shlex.join(["zeuxis", "sample", name, "--prior", kind, "--prior-data", data, "-n", "1"])
+    return UsageError(
+        f"the picture was drawn from the prior '{kind}' over the codes of '{name}', fitted to '{data}', which is not "
+        f"kept here as those pictures are now, and a replay fits none: fit it with {command}, then replay it again"
+    )
 
 
 def _is_folder(data: str) -> bool:

@@ -16,7 +16,7 @@ from zeuxis.catalog.build import build
 from zeuxis.errors import Unsupported, UsageError
 from zeuxis.game import System
 from zeuxis.knobs import Sampling
-from zeuxis.metrics.probe import Probe, probe
+from zeuxis.metrics.probe import LEAST_TRAINING, Probe, probe
 from zeuxis.rng import ImageRng, Stream, derive_seed
 
 TRAINING, CHUNK = 5_000, 256  # training pictures at most, and held at a time
@@ -34,6 +34,11 @@ class Probes:
             raise Unsupported(f"'{reference.held_out.name}' has neither labels nor factors: a probe needs some")
         if not model.verbs & {"encode", "inner_features"}:
             raise Unsupported(f"'{model.name}' has no codes and no features ({', '.join(sorted(model.verbs))})")
+        if len(reference.training) < LEAST_TRAINING:
+            raise UsageError(
+                f"'{reference.training.name}' has {len(reference.training)} training pictures: a linear probe needs "
+                f"{LEAST_TRAINING}"
+            )
         self.seed = seed
         self.systems = {"linear_probe": model.system}
         untrained = untrained_like(model.system, seed)

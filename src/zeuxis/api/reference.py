@@ -66,7 +66,7 @@ class Reference:
         def made() -> dict[str, Tensor]:
             fake = self._features(space, self.training, rows)
             evidence = Evidence(fake=fake, real=real, moments=self.moments(space, lambda: real))
-            names = [name for name in OF_SPACE if len(rows) > 3 or name in {"frechet", "kernel"}]
+            names = [name for name in OF_SPACE if len(rows) >= METRICS[name].least]
             return {name: torch.tensor(METRICS[name].value(evidence), dtype=torch.float64) for name in names}
 
         kept = _kept(f"floors {self.name} {self.training.fingerprint()} {space.hash}", made)

@@ -14,6 +14,8 @@ import torch
 from PIL import Image
 
 from zeuxis.api.given import again, changes
+from zeuxis.api.latents import KEY as LATENT
+from zeuxis.api.latents import made_again
 from zeuxis.api.model import Model, instruction_set, load
 from zeuxis.api.pictures import Pictures
 from zeuxis.api.prior import is_as_recorded, recorded
@@ -57,12 +59,17 @@ def _replayed(made: dict[str, Any], device: str, asked: Mapping[str, Any]) -> tu
         differs.append(f"the weights of '{model.name}' are not the ones that drew it")
     prior = recorded(made)
     if prior is not None:
-        with TemporaryDirectory(prefix="zeuxis-") as apart:  # a record fits no prior in the place of a user's own
+        with TemporaryDirectory(
+            prefix="zeuxis-"
+        ) as apart:  # a record fits no prior, and writes none beside a user's model
             model = model.with_prior(*prior, apart=Path(apart))
         if not is_as_recorded(model.system, model.card, made):
             differs.append(f"the prior '{prior[0]}' over its codes is not the one that drew it")
     if made["device"] != device:
         differs.append(f"device was {made['device']}, is {device}")
+    if LATENT in made:
+        with computing_on(_threads(made, differs)):
+            return made_again(model, made), differs
     picture, elsewhere = _drawn_again(model, made, wanted)
     return picture, differs + elsewhere + changes(made["condition"], picture.records[0]["condition"])
 
@@ -77,15 +84,23 @@ def _drawn_again(model: Model, made: dict[str, Any], wanted: dict[str, Any]) -> 
     if batch > MOST_COMPANY or batch * model.system.shape[0] * height * width > MOST_VALUES:
         differs.append(f"it was drawn in a batch of {batch}, is drawn alone")
         batch, row = 1, 0
-    cores = os.cpu_count() or 1
-    if drawn["threads"] > cores:
-        differs.append(f"threads were {drawn['threads']}, are {torch.get_num_threads()}: this machine has {cores}")
-    if drawn["instructions"] != instruction_set():
-        differs.append(f"the processor's instructions were {drawn['instructions']}, are {instruction_set()}")
-    with computing_on(drawn["threads"] if drawn["threads"] <= cores else torch.get_num_threads()):
+    with computing_on(_threads(made, differs)):
         seed, knobs = made["seed"] - row, made["sampling"]
         company = model.sample(batch, seed, knobs=knobs, batch=batch, size=size_of(made), **wanted)
     return company[row : row + 1], differs
+
+
+def _threads(made: dict[str, Any], differs: list[str]) -> int:
+    """As many threads as the picture was drawn by, where there are so many; what is otherwise goes to ``differs``."""
+    drawn, cores, now = made.get("drawn"), os.cpu_count() or 1, torch.get_num_threads()
+    if drawn is None:
+        return now
+    if drawn["instructions"] != instruction_set():
+        differs.append(f"the processor's instructions were {drawn['instructions']}, are {instruction_set()}")
+    if drawn["threads"] > cores:
+        differs.append(f"threads were {drawn['threads']}, are {now}: this machine has {cores}")
+        return now
+    return int(drawn["threads"])
 
 
 def size_of(made: dict[str, Any]) -> tuple[int, int] | None:

@@ -74,7 +74,7 @@ def restore(
         UsageError: what is asked for cannot be done, and :class:`Unsupported` where no model at hand does it.
         DataError: none of all the pictures could be restored.
     """
-    errands = errands_of([Path(path) for path in paths], None if out is None else Path(out))
+    errands = errands_of([Path(path) for path in paths], None if out is None else Path(out), "restored")
     restorer = restorer_for(model, task, knobs)
     restorer.network.to(device)
     job = RestoringJob(restorer, _tiling(restorer.network, tile, device), device)

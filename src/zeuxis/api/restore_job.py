@@ -26,9 +26,9 @@ from zeuxis.api.restore_picture import (
     with_channels,
 )
 from zeuxis.api.still import mask_of
-from zeuxis.data.cache import file_hash
 from zeuxis.data.picture import PictureRefused
 from zeuxis.errors import DataError, Unsupported, UsageError
+from zeuxis.files import file_hash
 from zeuxis.nn.footprint import GIB
 from zeuxis.nn.streamed_tiles import Place, Tiling, in_rows, tile_places
 from zeuxis.pretrained.restorer import Restorer

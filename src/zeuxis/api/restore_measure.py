@@ -61,7 +61,7 @@ def measure_restorer(
 
     Raises as :func:`zeuxis.api.restore.restore`; :class:`UsageError` where the damage is not what the model undoes.
     """
-    errands, chain = errands_of([_place(path) for path in paths], None), parse_chain(pair)
+    errands, chain = errands_of([_place(path) for path in paths], None, "restored"), parse_chain(pair)
     if chain.masks:
         raise UsageError(f"--pair {pair}: what a mask hides is measured by zeuxis evaluate")
     restorer = restorer_for(model, task, knobs)

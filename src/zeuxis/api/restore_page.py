@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from zeuxis.api.naming import counted
 from zeuxis.api.page import Page
 from zeuxis.api.restore_paths import AFTER, BEFORE
 from zeuxis.api.restore_picture import SOURCE_TYPE, Box, OpenedPicture
@@ -41,7 +42,7 @@ def write_preview(
 def write_page(page: Path, names: Sequence[str], model: str, task: str, problems: Sequence[str], command: str) -> None:
     """The page, with those of the pictures whose parts were written."""
     found = [name for name in names if all(file.is_file() for file in preview_files(page, name))]
-    made = Page("Before and after", f"{len(names)} picture{'s' * (len(names) != 1)}, {task} by {model}.")
+    made = Page("Before and after", f"{counted(len(names), 'picture')}, {task} by {model}.")
     made.command(command)
     for name in found[:MOST_PAIRS]:
         before, after = (f"{file.parent.name}/{file.name}" for file in preview_files(page, name))

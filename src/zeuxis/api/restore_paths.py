@@ -6,12 +6,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from zeuxis.data.picture import SUFFIXES
 from zeuxis.errors import DataError, UsageError
 from zeuxis.provenance.record import RESTORER, read_record
 
 RESULT = ".png"  # the format that carries a record
+TRANSLATED = "translated_from"  # the key in the record of a translated picture that names its file
 BEFORE, AFTER = ".before.png", ".after.png"  # how the files end of the parts of a picture that a page shows
 
 
@@ -34,11 +36,11 @@ class Errands:
     folders: bool  # whether a folder was given
 
 
-def errands_of(paths: Sequence[Path], out: Path | None) -> Errands:
+def errands_of(paths: Sequence[Path], out: Path | None, made: Literal["restored", "translated"]) -> Errands:
     """What is to be done for the files and folders ``paths``, with results in ``out`` or beside them.
 
-    Folders are walked; names that begin with a dot are passed over, as are ``out`` inside them and what restoring has
-    made there.
+    Folders are walked; names that begin with a dot are passed over, as are ``out`` inside them and what was ``made``
+    there before: the word is in the names of results.
 
     Raises :class:`UsageError` where a path does not exist, ``out`` is no place for results, or two would share a file.
     """
@@ -53,11 +55,11 @@ def errands_of(paths: Sequence[Path], out: Path | None) -> Errands:
     for path in paths:
         if not path.is_dir():
             if out is None:
-                found.append((path, path.with_name(f"{path.stem}-restored"), path.name))
+                found.append((path, path.with_name(f"{path.stem}-{made}"), path.name))
             else:
                 found.append((path, out.with_suffix("") if out.suffix else out / path.stem, path.name))
             continue
-        root = out if out is not None else path.resolve().with_name(f"{path.resolve().name}-restored")
+        root = out if out is not None else path.resolve().with_name(f"{path.resolve().name}-{made}")
         if root.resolve() == path.resolve():
             raise UsageError(f"--out {root} is the folder of the originals: give another")
         if out is not None and len(paths) > 1:
@@ -65,13 +67,13 @@ def errands_of(paths: Sequence[Path], out: Path | None) -> Errands:
         for file in _walk(path, root.resolve()):
             if file.suffix.lower() not in SUFFIXES:
                 others.append(file)
-            elif not _is_made(file):
+            elif not _is_made(file, made):
                 inside = file.relative_to(path)
                 found.append((file, root / inside.with_suffix(""), inside.as_posix()))
     each = _named_apart(found)
     if not each:
         raise UsageError(f"there is no picture in {', '.join(map(str, paths))}")
-    return Errands(each, tuple(others), _page(paths, out, each), folders)
+    return Errands(each, tuple(others), _page(paths, out, each, made), folders)
 
 
 def _check_out(out: Path, alone: bool) -> None:
@@ -95,14 +97,15 @@ def _walk(folder: Path, without: Path) -> Iterator[Path]:
             yield path
 
 
-def _is_made(file: Path) -> bool:
-    """Whether restoring made a file: a result, or a part of a picture that a page shows."""
+def _is_made(file: Path, made: str) -> bool:
+    """Whether a file was so made: a result, or a part of a picture that a page shows."""
     if file.name.endswith(BEFORE):
         file = file.with_name(file.name.removesuffix(BEFORE) + AFTER)
     if file.suffix.lower() != RESULT:
         return False
     try:
-        return bool(read_record(file)["system"] == RESTORER)
+        found = read_record(file)
+        return bool(found["system"] == RESTORER if made == "restored" else TRANSLATED in found)
     except (UsageError, DataError):  # an original, or damaged, which is told when it is opened
         return False
 
@@ -118,7 +121,7 @@ def _named_apart(found: Sequence[tuple[Path, Path, str]]) -> tuple[Errand, ...]:
         kind = f"-{source.suffix[1:].lower()}" if count[target] > 1 else ""
         file = target.with_name(f"{target.name}{kind}{RESULT}")
         if file in made:
-            raise UsageError(f"{made[file].source} and {source} would both become {file}: restore them one by one")
+            raise UsageError(f"{made[file].source} and {source} would both become {file}: give them one by one")
         made[file] = Errand(source, file, name)
     return tuple(made.values())
 
@@ -135,13 +138,11 @@ def _called_apart(found: Sequence[tuple[Path, str]]) -> list[str]:
     return names
 
 
-def _page(paths: Sequence[Path], out: Path | None, each: Sequence[Errand]) -> Path:
+def _page(paths: Sequence[Path], out: Path | None, each: Sequence[Errand], made: str) -> Path:
     """Beside the result of one picture, otherwise in the folder of all results."""
     if len(each) == 1 and not paths[0].is_dir():
         return each[0].target.with_suffix(".html")
     if out is not None:
         return out / "index.html"
     first = paths[0].resolve()
-    return (
-        first.with_name(f"{first.name}-restored") / "index.html" if first.is_dir() else first.parent / "restored.html"
-    )
+    return first.with_name(f"{first.name}-{made}") / "index.html" if first.is_dir() else first.parent / f"{made}.html"

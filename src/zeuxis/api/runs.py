@@ -173,7 +173,17 @@ def train(
         must_be_same_pictures(folder, card, facts)  # before anything is said of what changed
         if closed or (where.finished and _reached(recipe, card)):
             return _finished(where.before.recipe, folder, card, len(source.skipped))
-    with _left_only_if_begun(folder, ranks) as moved:
+    with _left_only_if_begun(folder, ranks) as start:
+
+        def begin() -> None:
+            """Write down what is trained, in a folder that is this training's own."""
+            start.begun = True
+            if recorded(folder) is None:  # what a refused training says of the run stays
+                note(folder, recipe, finished=False)
+            if source.skipped or source.ignored:
+                lines = [json.dumps(asdict(file)) for file in (*source.skipped, *source.ignored)]
+                write_whole(folder / "skipped.jsonl", ("\n".join(lines) + "\n").encode())
+
         unseen = data.open(recipe.size, "val")
         examples = _first(unseen, PREVIEWED).to(device)
         if not system.players():
@@ -181,9 +191,9 @@ def train(
                 raise UsageError(
                     f"'{system.card.id}' is learnt in closed form: train it in one process, without torchrun"
                 )
-            for line in (*where.lines, _begin(where, recipe, source, ranks, moved)):
+            for line in (*where.lines, start.make_room(where)):
                 says(line)
-            clock = _fit(system, source, folder, facts, device)
+            clock = _fit(system, source, folder, facts, device, begin)
             _preview(system, recipe, clock, folder, examples, device)
             note(folder, recipe, finished=True)
             return Run(folder, recipe, clock, None, len(source.skipped), tuple(told))
@@ -219,9 +229,9 @@ def train(
         )
         if recipe.train.iterations is not None:
             says(too_short(recipe, recipe.train.iterations))
-        for line in (*where.lines, _begin(where, recipe, source, ranks, moved)):
+        for line in (*where.lines, start.make_room(where) if ranks.first else None):
             says(line)
-        clock = trainer.run()
+        clock = trainer.run(begin)
     if ranks.first:
         note(folder, recipe, finished=trainer.stop_asked is None)
     if recipe.train.iterations is None and trainer.stop_asked is None:
@@ -238,40 +248,37 @@ def _agreed(ranks: Ranks, recipe: Recipe, out: Path | None, fresh: bool, longer:
     return where if ranks.first else RunFolder(folder, recorded(folder) if finished else None, bool(finished))
 
 
-def _begin(where: RunFolder, recipe: Recipe, source: Source, ranks: Ranks, moved: list[Path]) -> str | None:
-    """Make the run folder; returns a line on a run that was ``moved`` to make room for it."""
-    if not ranks.first:
-        return None
-    kept = where.make_room()
-    if kept is not None:
-        moved.append(kept)
-    where.folder.mkdir(parents=True, exist_ok=True)
-    if recorded(where.folder) is None:  # what a refused training says of the run stays
-        note(where.folder, recipe, finished=False)
-    if source.skipped or source.ignored:
-        lines = [json.dumps(asdict(file)) for file in (*source.skipped, *source.ignored)]
-        write_whole(where.folder / "skipped.jsonl", ("\n".join(lines) + "\n").encode())
-    return None if kept is None else f"the run that was in {where.folder} is now in {kept}"
+@dataclass
+class _Start:
+    """How far a training has come that is to begin in a folder."""
+
+    moved: Path | None = None  # where the run is that made room for it
+    begun: bool = False  # the folder is its own
+
+    def make_room(self, where: RunFolder) -> str | None:
+        """Set the run aside that lies there; returns a line that says so."""
+        self.moved = where.make_room()
+        return None if self.moved is None else f"the run that was in {where.folder} is now in {self.moved}"
 
 
 @contextmanager
-def _left_only_if_begun(folder: Path, ranks: Ranks) -> Iterator[list[Path]]:
-    """A run folder that was made for a training which failed before its first iteration is taken away again.
-
-    What it yields takes up where the run is that made room for it: that one comes back.
-    """
-    before = folder.exists()
-    moved: list[Path] = []
+def _left_only_if_begun(folder: Path, ranks: Ranks) -> Iterator[_Start]:
+    """A run folder that was made for a training which failed before its first iteration is taken away again, and the
+    run that made room for it comes back."""
+    before, start = folder.exists(), _Start()
     try:
-        yield moved
+        yield start
     except RunInUse:  # it is another training's
         raise
     except BaseException:
-        begun = any((folder / kept).exists() for kept in ("checkpoints", "model")) or _played(folder)
-        if ranks.first and not begun and (moved or not before):
-            shutil.rmtree(folder, ignore_errors=True)
-            for kept in moved:
-                kept.rename(folder)
+        played = any((folder / kept).exists() for kept in ("checkpoints", "model")) or _played(folder)
+        if ranks.first and not played and (start.moved or not before):
+            if start.begun:
+                shutil.rmtree(folder, ignore_errors=True)
+            elif folder.is_dir() and not any(folder.iterdir()):  # made, and nothing was written into it
+                folder.rmdir()
+            if start.moved and not folder.exists():
+                start.moved.rename(folder)
         raise
 
 
@@ -302,7 +309,9 @@ def _finished(recipe: Recipe, folder: Path, card: dict[str, Any], skipped: int) 
     return Run(folder, recipe, clock, None, skipped, (), played)
 
 
-def _fit(system: System, source: Source, folder: Path, facts: dict[str, Any], device: str) -> Clock:
+def _fit(
+    system: System, source: Source, folder: Path, facts: dict[str, Any], device: str, begin: Callable[[], None]
+) -> Clock:
     """Learn in closed form, from one pass over the data."""
     start = time.monotonic()
     system.to(device)
@@ -314,7 +323,9 @@ def _fit(system: System, source: Source, folder: Path, facts: dict[str, Any], de
             images += len(batch)
             yield batch.to(device)
 
+    folder.mkdir(parents=True, exist_ok=True)
     with run_lock(folder):
+        begin()
         system.fit(met())
         system.eval()
         seconds = time.monotonic() - start

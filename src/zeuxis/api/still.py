@@ -14,6 +14,7 @@ from torch.nn.functional import interpolate
 from zeuxis.batch import to_float
 from zeuxis.data import picture
 from zeuxis.data.fit import WidthHeight, fit_picture, middle_box
+from zeuxis.data.pairing import class_colours
 from zeuxis.errors import DataError, Unsupported, UsageError
 
 OPAQUE = 128  # the least alpha, of 255, that hides what is behind
@@ -97,19 +98,19 @@ def mask_of(value: Any, size: WidthHeight, what: str) -> Tensor:
 def layout_of(value: Any, size: WidthHeight, names: tuple[str, ...], what: str) -> Tensor:
     """A class for every pixel, int64 ``(H, W)``, read by the nearest pixel.
 
-    A picture holds them as grey values or palette indices; an array or a tensor ``(H, W)`` as whole numbers.
+    A picture holds them as grey values or palette indices, or in the colours of
+    :func:`zeuxis.data.pairing.class_colours`; an array or a tensor ``(H, W)`` as whole numbers.
 
     Raises:
-        UsageError: a class that is none of ``names``, or a picture in colour.
+        UsageError: a class that is none of ``names``, or a colour of none.
         DataError: a file that cannot be read.
     """
     if isinstance(value, (np.ndarray, Tensor)):
         classes = _plane(value, what)
     else:
         shown = _image(value, what)
-        if shown.mode != "P" and shown.mode not in picture.GREY_MODES:
-            raise UsageError(f"{what} is in colour ({shown.mode}): give a PNG of class numbers, in grey or by palette")
-        classes = np.asarray(shown)
+        coloured = shown.mode != "P" and shown.mode not in picture.GREY_MODES
+        classes = _of_colours(shown, names, what) if coloured else np.asarray(shown)
     classes = classes.astype(np.int32)
     found = np.unique(classes)
     if found[0] < 0 or found[-1] >= len(names):
@@ -118,6 +119,21 @@ def layout_of(value: Any, size: WidthHeight, names: tuple[str, ...], what: str) 
         raise UsageError(f"{what} holds class {wrong}, which is none of the {len(names)} that there are: {known}")
     nearest = fit_picture(Image.fromarray(classes), size, labels=True)
     return torch.from_numpy(np.array(nearest)).long()
+
+
+def _of_colours(shown: Image.Image, names: tuple[str, ...], what: str) -> Any:
+    """The classes ``(H, W)`` whose colours a picture has."""
+    pixels = np.asarray(shown.convert("RGB")).astype(np.int64) @ (1 << 16, 1 << 8, 1)  # (H, W)
+    table = class_colours(len(names)).numpy().astype(np.int64) @ (1 << 16, 1 << 8, 1)
+    order = np.argsort(table)
+    at = order[np.searchsorted(table, pixels, sorter=order).clip(max=len(names) - 1)]
+    if (strange := pixels[table[at] != pixels]).size:
+        known = ", ".join(f"#{colour:06x} {name}" for colour, name in zip(table.tolist(), names, strict=True))
+        raise UsageError(
+            f"{what} has the colour #{int(strange[0]):06x}, which is no class ({strange.size:,} pixels of such): draw "
+            f"without smoothing, in {known}; or give class numbers, in grey or by palette"
+        )
+    return at
 
 
 def _kept(path: Path) -> Image.Image:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from zeuxis.api.naming import counted
 from zeuxis.catalog.listing import entry, system_class
 from zeuxis.catalog.schema import knobs_of
 from zeuxis.catalog.weights import public_restorer
@@ -100,6 +101,6 @@ def too_short(recipe: Recipe, iterations: int) -> str | None:
     if iterations >= PLAINLY * enough or iterations * recipe.train.batch >= PLAINLY * pictures:
         return None
     return (
-        f"a training of {iterations:,} iteration{'s' * (iterations != 1)} is plainly too short for a result worth "
+        f"a training of {counted(iterations, 'iteration')} is plainly too short for a result worth "
         f"looking at: recipe '{model.name}' asks for {enough:,} (--iterations {enough})"
     )

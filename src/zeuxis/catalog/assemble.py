@@ -56,10 +56,21 @@ def build_for(
     parts = {key: given(name) for key, name in given_models(recipe).items()}
     with parameters_on_meta(parts) if on_meta else nullcontext():
         system = build(recipe.system, source.spec, recipe.model | parts, recipe.train.seed if seed is None else seed)
+    _refuse_strangers(system, source)
     overridden(system.players(), recipe.players)  # what is wrong with its players is said before anything is made
     _take_buckets(system, source)
     checked(f"'{system.card.id}' ([sample] of recipe '{recipe.name}')", system.knobs, recipe.sample)
     return system
+
+
+def _refuse_strangers(system: System, source: Source) -> None:
+    """Refuse sources that do not belong to the images beside them, where a system learns of those that do."""
+    if source.paired or system.unpaired or "source" not in system.conditions:
+        return
+    raise Unsupported(
+        f"'{system.card.id}' learns of pairs, and '{source.name}' holds two collections of which no two belong "
+        "together: use cyclegan, or give pairs (A/ and B/ with the same names, or --pair)"
+    )
 
 
 def _take_buckets(system: System, source: Source) -> None:

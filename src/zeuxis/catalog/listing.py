@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from zeuxis import plugins
 from zeuxis.card import Card
 from zeuxis.errors import UnknownName, UsageError, ZeuxisError
-from zeuxis.files import read_bytes
+from zeuxis.files import read_bytes, spelt_error
 from zeuxis.knobs import Knob
 from zeuxis.plugins import Place, Problem
 from zeuxis.plugins import add_systems as add_systems
@@ -116,7 +116,7 @@ def _read(path: Path, place: Place | None = None) -> Iterator[Entry]:
         line = getattr(error, "lineno", None) or 1
         raise UsageError(f"{path}:{line}: not Python: {getattr(error, 'msg', error)}") from None
     except (OSError, RecursionError, MemoryError) as error:  # of Python's parser, where it is nested too deeply
-        raise UsageError(f"{path}: cannot be read: {error}") from None
+        raise UsageError(f"{path}: cannot be read: {spelt_error(error, path)}") from None
     for node in tree.body:
         for item in node.body if isinstance(node, ast.ClassDef) else ():
             match item:

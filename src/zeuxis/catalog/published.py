@@ -13,8 +13,9 @@ import torch
 
 from zeuxis.catalog.build import build
 from zeuxis.catalog.loading import parameters_on_meta
-from zeuxis.data.cache import cache_dir, file_hash
+from zeuxis.data.cache import cache_dir
 from zeuxis.errors import UsageError, WeightsError, ZeuxisError
+from zeuxis.files import file_hash
 from zeuxis.nn.controlnet import unet_of
 from zeuxis.nn.footprint import weights
 from zeuxis.nn.residence import Residence

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from zeuxis.catalog.build import build
 from zeuxis.catalog.listing import WEIGHTS, entries, entry
+from zeuxis.data.suffixes import PICTURES
 from zeuxis.errors import UnknownName, UsageError, WeightsError, is_out_of_memory
 from zeuxis.recipe import load_recipe, recipe_paths
 from zeuxis.spec import DataSpec
@@ -18,7 +19,7 @@ from zeuxis.training.exchange import holds, read_card
 
 _PICTURE = "a picture, not a model: give a model's name or a run folder"
 NO_MODELS = {  # what a file plainly is that was given for a model, by its suffix
-    **dict.fromkeys((".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic"), _PICTURE),
+    **dict.fromkeys(PICTURES, _PICTURE),
     ".toml": "a recipe, not a model: train it (zeuxis train FILE.toml), and give the run folder that this names",
 }
 

@@ -11,20 +11,27 @@ from typing import Any
 
 import typer
 
+from zeuxis.catalog.listing import entries
 from zeuxis.cli import (
     average,
+    breed,
     classify,
     compare,
     convert,
     data,
     decode,
     demo,
+    diagnose,
+    directions,
     doctor,
     encode,
     evaluate,
     export,
     info,
     listing,
+    mix,
+    neighbours,
+    paint,
     pull,
     reproduce,
     restore,
@@ -32,9 +39,12 @@ from zeuxis.cli import (
     sweep,
     test_system,
     train,
+    translate,
+    walk,
 )
 from zeuxis.cli.help import PlainCommand, PlainGroup
 from zeuxis.cli.machine import THREADS, prepared
+from zeuxis.cli.options import KNOB
 from zeuxis.cli.output import note, say
 from zeuxis.errors import SMALLER, UsageError, ZeuxisError, is_out_of_memory, mend_of
 from zeuxis.plugins import using
@@ -77,14 +87,22 @@ app.command("data", cls=PlainCommand, rich_help_panel=LOOK)(data.data)
 app.command("train", cls=PlainCommand, rich_help_panel=WORK)(train.train)
 app.command("sample", cls=PlainCommand, rich_help_panel=WORK)(sample.sample)
 app.command("restore", cls=PlainCommand, rich_help_panel=WORK)(restore.restore)
+app.command("translate", cls=PlainCommand, rich_help_panel=WORK)(translate.translate)
+app.command("paint", cls=PlainCommand, rich_help_panel=WORK)(paint.paint)
 app.command("encode", cls=PlainCommand, rich_help_panel=WORK)(encode.encode)
 app.command("decode", cls=PlainCommand, rich_help_panel=WORK)(decode.decode)
 app.command("classify", cls=PlainCommand, rich_help_panel=WORK)(classify.classify)
+app.command("walk", cls=PlainCommand, rich_help_panel=WORK)(walk.walk)
+app.command("mix", cls=PlainCommand, rich_help_panel=WORK)(mix.mix)
+app.command("directions", cls=PlainCommand, rich_help_panel=WORK)(directions.directions)
+app.command("breed", cls=PlainCommand, rich_help_panel=WORK)(breed.breed)
 app.command("average", cls=PlainCommand, rich_help_panel=WORK)(average.average)
 app.command("evaluate", cls=PlainCommand, rich_help_panel=PROVE)(evaluate.evaluate)
 app.command("reproduce", cls=PlainCommand, rich_help_panel=PROVE)(reproduce.reproduce)
 app.command("compare", cls=PlainCommand, rich_help_panel=PROVE)(compare.compare)
 app.command("sweep", cls=PlainCommand, rich_help_panel=PROVE)(sweep.sweep)
+app.command("diagnose", cls=PlainCommand, rich_help_panel=PROVE)(diagnose.diagnose)
+app.command("neighbours", cls=PlainCommand, rich_help_panel=PROVE)(neighbours.neighbours)
 app.command("test-system", cls=PlainCommand, rich_help_panel=PROVE)(test_system.test_system)
 app.command("pull", cls=PlainCommand, rich_help_panel=TOOLS)(pull.pull)
 app.command("export", cls=PlainCommand, rich_help_panel=TOOLS)(export.export)
@@ -190,9 +208,22 @@ def _command(args: Sequence[str]) -> str:
 
 
 def _meant(args: Sequence[str]) -> str:
-    """What an option is called here that other programs have."""
-    found = [f"{word} is {ELSEWHERE[word]} here" for word in (a.partition("=")[0] for a in args) if word in ELSEWHERE]
+    """What an option is called here that other programs have, or that is a knob without a flag of its own."""
+    words = [a.partition("=")[0] for a in args if a.startswith("--")]
+    found = [f"{word} is {ELSEWHERE[word]} here" for word in words if word in ELSEWHERE]
+    if not found and (knobs := _knobs_without_flag(args)):
+        found = [f"{word} is a knob: --knob {word[2:]}=VALUE" for word in words if word[2:] in knobs]
     return f" ({found[0]})" if found else ""
+
+
+def _knobs_without_flag(args: Sequence[str]) -> set[str]:
+    """The knobs of all systems that the command takes by ``--knob`` alone; none where it takes no knobs."""
+    if not args or args[0] not in COMMANDS:
+        return set()
+    command = typer.main.get_command(app).commands[args[0]]  # type: ignore[attr-defined]
+    flags = {flag for parameter in command.params for flag in parameter.opts}
+    knobs = {name for each in entries().values() for name in each.card.knob_table} if KNOB in flags else set()
+    return knobs - {flag[2:] for flag in flags}
 
 
 def _explain(error: Exception) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from zeuxis.cli.options import DeviceName, Json, Out
-from zeuxis.cli.output import emit, say, table
+from zeuxis.cli.output import emit, figures, say
 from zeuxis.cli.progress import Progress
 from zeuxis.errors import UsageError
 
@@ -49,7 +49,7 @@ def average(
         rows = [
             [f"{one.length:g}", *(f"{figure.value:.4g}" for figure in one.figures), str(one.folder)] for one in made
         ]
-        table(str(run), ["length", *names, "model"], rows)
+        figures(str(run), ["length", *names, "model"], rows)
         return
     for one in made:
         say(f"an average of {one.length:g} of {one.round:,} iterations -> {one.folder}")

@@ -10,6 +10,8 @@ import typer
 from zeuxis.cli.options import Json, Out, Side
 from zeuxis.cli.output import emit, note, say
 from zeuxis.cli.progress import Progress
+from zeuxis.data.suffixes import PICTURES
+from zeuxis.errors import UsageError
 
 if TYPE_CHECKING:
     from zeuxis.api.adopt import Adoption, Plain
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
 def convert(
     file: Annotated[
         Path,
-        typer.Argument(help="A checkpoint: .safetensors, .pt, .pth, .ckpt or .bin; or the folder of a published CLIP."),
+        typer.Argument(
+            help="A checkpoint: .safetensors, .pt, .pth, .ckpt, .bin or .pkl; or the folder of a published CLIP."
+        ),
     ],
     out: Out = None,
     kind: Annotated[
@@ -39,6 +43,8 @@ def convert(
     from zeuxis.pretrained.parts import holds_unet
     from zeuxis.pretrained.restorer_files import holds_restorer
 
+    if file.suffix.lower() in PICTURES and file.is_file():
+        raise UsageError(f"{file} is a picture, not a checkpoint: give a .safetensors, .pt, .pth, .ckpt or .bin file")
     with Progress() as progress:
         if file.is_dir():
             done: Adoption | Plain = adopt_clip(file, out, progress)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from zeuxis.cli.options import FitText, Json, Out, Pair, PictureSize, paired
+from zeuxis.cli.options import FitText, Json, Out, Pair, PictureSize, only, paired
 from zeuxis.cli.output import emit, say, table
 from zeuxis.errors import UsageError
 from zeuxis.spec import Size, parse_size
@@ -17,6 +17,7 @@ SOME = 10  # findings of a kind that are printed
 
 
 def data(
+    context: typer.Context,
     name: Annotated[
         str | None,
         typer.Argument(help="A dataset, a world or a folder; without it, all.", show_default=False),
@@ -36,15 +37,12 @@ def data(
     if name is None:
         if check:
             raise UsageError("--check: which folder? zeuxis data --check FOLDER")
-        if pair is not None:
-            raise UsageError(f"--pair {pair}: of which pictures? Name a dataset, a world or a folder before it")
-        if fit is not None:
-            raise UsageError(f"--fit {fit}: of which pictures? Name a folder before it")
+        only(context, ("as_json",), "of which pictures? Name a dataset, a world or a folder before it, or")
         everything(as_json)
         return
     if check:
-        if pair is not None or fit is not None:
-            raise UsageError("--check looks at the pictures as they are: leave out --pair and --fit")
+        kept = ("name", "check", "size", "as_json")
+        only(context, kept, "--check looks at every picture of every split as it is, and draws none")
         looked_through(name, parse_size(size), as_json)
         return
     from zeuxis.api.contact import card, contact_sheet
@@ -101,7 +99,8 @@ def looked_through(folder: str, size: Size | None, as_json: bool) -> None:
     sizes = f", from {' to '.join(spans)}" if spans else ""
     say(f"{found.usable} of {found.pictures} pictures in {found.folder} can be used{sizes}")
     if found.refused:
-        say("too many cannot be used, or none can: training would refuse this folder (ZEUXIS_MOST_SKIPPED allows more)")
+        why = "too many cannot be used (ZEUXIS_MOST_SKIPPED allows more)" if found.usable else "there is nothing to use"
+        say(f"{why}: training would refuse this folder")
         raise typer.Exit(1)
 
 

@@ -27,7 +27,10 @@ def decode(
     """Decode pictures from their codes, by the model that encoded them."""
     targets = targets_of(files, out, "-rebuilt.png", ".png")
     from zeuxis.api.coding import decode as work
+    from zeuxis.provenance.record import require_replaceable
 
+    for target in targets:
+        require_replaceable(target)
     done = []
     for file, target in zip(files, targets, strict=True):
         made = work(file, model, device)

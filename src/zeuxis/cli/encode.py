@@ -10,9 +10,10 @@ import typer
 
 from zeuxis.cli.options import DeviceName, Json, writable
 from zeuxis.cli.output import emit, note, say
-from zeuxis.errors import UsageError
+from zeuxis.data.suffixes import PICTURES
+from zeuxis.errors import UsageError, ZeuxisError
 
-FILES = (".safetensors", ".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")  # not names of folders
+FILES = PICTURES | {".safetensors"}  # what no folder's name ends in
 CODES = Path("codes")  # where they are written unless it is said where
 
 
@@ -44,6 +45,8 @@ def encode(
         if not picture.is_file():
             raise UsageError(f"there is no picture {picture}")
     targets = targets_of(pictures, out or CODES, SUFFIX, ".safetensors")
+    for target in targets:
+        _require_replaceable(target)
     loaded = load(model, device)
     done = []
     for picture, target in zip(pictures, targets, strict=True):
@@ -62,6 +65,18 @@ def encode(
         say(f"{picture}: {found.coded.size()}, {back} -> {target}")
     if as_json:
         emit(done)
+
+
+def _require_replaceable(target: Path) -> None:
+    """Refuse to write over a file that is there and holds no codes."""
+    from zeuxis.api.code_file import read_codes
+
+    if not target.is_file():
+        return
+    try:
+        read_codes(target)
+    except ZeuxisError:
+        raise UsageError(f"{target} is there already and holds no codes: give another name, or move it away") from None
 
 
 def targets_of(files: list[Path], out: Path | None, ending: str, single: str) -> list[Path]:

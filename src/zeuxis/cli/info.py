@@ -11,23 +11,24 @@ import typer
 
 from zeuxis.cli.keys import as_data, show_recipe, show_sections
 from zeuxis.cli.listing import met, systems
-from zeuxis.cli.options import Json, Set, writable
+from zeuxis.cli.options import Json, Set, only, writable
 from zeuxis.cli.output import emit, plain, say, say_lines
 from zeuxis.cli.reproduce import VERDICTS
+from zeuxis.data.suffixes import PICTURES
 from zeuxis.knobs import Knob
 
 if TYPE_CHECKING:
     from zeuxis.recipe import Recipe
 
-PICTURES = (".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic")
 LONGEST = 2000  # characters of a value that are printed
 
 
 def info(
+    context: typer.Context,
     name: Annotated[
         str,
         typer.Argument(
-            help="A system, a recipe or its .toml, a shipped model, a run folder, a picture.png or its codes."
+            help="A system, recipe or its .toml, shipped model, run folder, picture.png or its codes, or directions."
         ),
     ],
     changes: Set = None,
@@ -52,6 +53,7 @@ def info(
     if moving is not None:
         from zeuxis.api.animation import animation
 
+        only(context, ("name", "moving", "as_json"), "--animation shows the previews of a run as they are")
         frames = animation(path, moving)
         show({"run": name, "previews": frames, "animation": str(moving)}, as_json)
         return
@@ -68,9 +70,13 @@ def info(
     elif published(name):
         show_published(name, as_json)
     elif path.suffix == ".safetensors":
+        from zeuxis.api.card_file import read_card_file
         from zeuxis.api.code_file import described, read_codes
+        from zeuxis.api.directions import KINDS, Directions
 
-        show(plain(described(read_codes(path))), as_json)
+        tensors, _ = read_card_file(path, "make it anew")
+        facts = Directions.open(path).facts() if set(tensors) & set(KINDS) else described(read_codes(path))
+        show(plain(facts), as_json)
     elif name in entries():
         system(name, recipe, as_json)
     elif name in shipped() or (recipe is None and path.exists()):
@@ -245,11 +251,18 @@ def link(paper: str) -> str:
 
 
 def parameters(name: str) -> dict[str, dict[str, int] | None]:
-    """Parameters of each network at the desk's size and at the published one; null where there is no such recipe."""
+    """Parameters of each network at the desk's size and at the published one; null where there is no such recipe, and
+    where it depends on pictures that are not here."""
+    sizes = {"desk": name, "published": f"{name}-paper"}
+    return {size: _counted(recipe) for size, recipe in sizes.items()}
+
+
+def _counted(recipe: str) -> dict[str, int] | None:
     from zeuxis.api.parameters import recipe_counts
+    from zeuxis.errors import DataError
     from zeuxis.recipe import load_recipe, recipe_paths
 
-    sizes = {"desk": name, "published": f"{name}-paper"}
-    return {
-        size: recipe_counts(load_recipe(recipe)) if recipe in recipe_paths() else None for size, recipe in sizes.items()
-    }
+    try:
+        return recipe_counts(load_recipe(recipe)) if recipe in recipe_paths() else None
+    except DataError:
+        return None

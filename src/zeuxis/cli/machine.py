@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -19,13 +20,13 @@ def prepared(threads: Sequence[str]) -> Iterator[None]:
     """Within it the environment has threads wait asleep, unless it says otherwise, and be as many as asked for.
 
     Raises:
-        UsageError: ``threads`` is not one whole number above 0.
+        UsageError: the last of ``threads`` is no whole number from 1 to 999.
     """
     added = {name: value for name, value in WAITING.items() if name not in os.environ}
     if threads:
         number = threads[-1]
-        if not number.isdecimal() or int(number) < 1:
-            raise UsageError(f"{THREADS} {number} is not a number of threads: write {THREADS} 2")
+        if re.fullmatch(r"0*[1-9][0-9]{0,2}", number) is None:
+            raise UsageError(f"{THREADS} {number[:20]} is not a number of threads from 1 to 999: write {THREADS} 2")
         added["OMP_NUM_THREADS"] = number
     before = {name: os.environ.get(name) for name in added}
     os.environ.update(added)

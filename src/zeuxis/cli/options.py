@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from zeuxis.api.model import Model
     from zeuxis.recipe import Recipe
 
+KNOB = "--knob"
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Where the random numbers start.")]
 MaybeSeed = Annotated[int | None, typer.Option("--seed", min=0, help="Instead of the recipe's seed.")]
@@ -65,6 +66,19 @@ def folder(out: Path | None) -> Path | None:
     return writable(out)
 
 
+def only(context: typer.Context, kept: Iterable[str], why: str) -> None:
+    """Refuse what was given on the command line beside the parameters ``kept``, for which there is no use ``why``."""
+    given = [
+        parameter.opts[0] if parameter.opts[0].startswith("-") else parameter.name.upper()
+        for parameter in context.command.params
+        if parameter.name is not None
+        and parameter.name not in kept
+        and getattr(context.get_parameter_source(parameter.name), "name", "") == "COMMANDLINE"
+    ]
+    if given:
+        raise UsageError(f"{' and '.join(given)}: {why}: leave {'it' if len(given) == 1 else 'them'} out")
+
+
 DeviceName = Annotated[str, typer.Option("--device", callback=_device, help="cpu, cuda, cuda:1 or mps.")]
 Out = Annotated[Path | None, typer.Option("--out", callback=writable, help="Where to write.", show_default=False)]
 DataName = Annotated[
@@ -72,7 +86,12 @@ DataName = Annotated[
 ]
 Pair = Annotated[
     str | None,
-    typer.Option("--pair", metavar="CHAIN", help='Degrade the pictures into pairs: "blur:2 | noise:0.05 | jpeg:60".'),
+    typer.Option(
+        "--pair",
+        metavar="CHAIN",
+        help='Degrade the pictures into pairs: "blur:2 | noise:0.05 | jpeg:60", edges; or take those that the data '
+        "hold: layout, outlines, style:flat->threed, halves.",
+    ),
 ]
 TURNED = "How it is drawn"
 CONDITION_OPTIONS: dict[str, Any] = {  # name to option, of every field that steers a picture
@@ -97,7 +116,7 @@ KNOBS: dict[str, Any] = {  # name to option, of the knobs that have a flag of th
 Knobs = Annotated[
     list[str] | None,
     typer.Option(
-        "--knob",
+        KNOB,
         metavar="NAME=VALUE",
         help="Any knob of the model (zeuxis info MODEL lists them); repeat.",
         rich_help_panel=TURNED,
@@ -189,6 +208,16 @@ def paired(data: str | None, pair: str | None) -> str | None:
     if data is None:
         raise UsageError(f"--pair {pair}: of which pictures? Give --data as well")
     return f"{data} | {pair}"
+
+
+def collections(data: str | None, others: list[str] | None) -> str | None:
+    """What ``--data A B`` names: A alone, or both as recipes and records spell two collections without pairs."""
+    if not others:
+        return data
+    if data is None or len(others) > 1:
+        stray = others[0] if data is None else others[1]
+        raise UsageError(f"unexpected argument {stray}: data are one, or two without pairs (--data SOURCES PICTURES)")
+    return f"{data} -> {others[0]}"
 
 
 def recipe_of(

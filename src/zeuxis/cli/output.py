@@ -11,12 +11,15 @@ import math
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from zeuxis.escaping import json_text, printable
+
+GAP = 2  # characters between columns
 
 
 def emit(value: Any) -> None:
@@ -86,6 +89,30 @@ def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     for row in rows:
         made.add_row(*map(_shown, row))
     Console(soft_wrap=False, markup=False, emoji=False).print(made)
+
+
+def figures(title: str, columns: list[str], rows: list[list[str]]) -> None:
+    """A table whose cells are not broken: where it is wider than the terminal, its columns follow in further tables,
+    each of which begins with the first column."""
+    from rich.console import Console
+
+    widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
+    parts: list[list[int]] = [[]]
+    for k, width in enumerate(widths[1:], 1):
+        taken = widths[0] + sum(GAP + widths[other] for other in parts[-1])
+        if parts[-1] and taken + GAP + width > Console().width:
+            parts.append([])
+        parts[-1].append(k)
+    for part in parts:
+        table(title, [columns[k] for k in (0, *part)], [[row[k] for k in (0, *part)] for row in rows])
+
+
+def own_file(model: str, what: str, suffix: str = ".png") -> Path:
+    """A file of its own for the result of one command, ``samples/NAME-WHAT.png`` or the next name that is free."""
+    name = Path(model).resolve().name if Path(model).exists() else model
+    first = Path("samples") / f"{name}-{what}{suffix}"
+    others = (first.with_name(f"{name}-{what}-{k}{suffix}") for k in count(2))
+    return next(path for path in chain([first], others) if not path.exists() and not path.with_suffix(".png").exists())
 
 
 def duration(seconds: float) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from zeuxis.api.naming import counted
 from zeuxis.cli.options import DeviceName, Json, Out
 from zeuxis.cli.output import emit, note, say, table
 from zeuxis.cli.progress import Progress
@@ -130,7 +131,7 @@ def _measure(
 
 def _summary(made: Restoration) -> None:
     if made.done:
-        say(f"{len(made.done)} picture{'s' * (len(made.done) > 1)}, {made.task} by {made.model} -> {_place(made.done)}")
+        say(f"{counted(len(made.done), 'picture')}, {made.task} by {made.model} -> {_place(made.done)}")
     if made.before:
         say(f"done before: {len(made.before)}")
     if made.problems:

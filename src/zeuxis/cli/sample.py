@@ -22,6 +22,7 @@ from zeuxis.cli.options import (
     PriorName,
     Seed,
     loaded,
+    only,
     sampling,
     steering,
 )
@@ -40,6 +41,7 @@ SHEET_TILE = 96  # pixels a side that a small picture is enlarged to on a sheet
 
 @taking(CONDITION_OPTIONS | KNOBS)
 def sample(
+    context: typer.Context,
     model: Annotated[
         str | None,
         typer.Argument(help="A shipped or pulled model, a generator, a run folder, a published folder or file."),
@@ -69,6 +71,14 @@ def sample(
         str | None,
         typer.Option("--with", metavar="CONTROLNET", help="A file or a folder of one, which follows --control."),
     ] = None,
+    direction: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--direction",
+            metavar="FILE[:NAME][*STRENGTH]",
+            help="Move the latents along one of zeuxis directions, by so many deviations; repeat for several.",
+        ),
+    ] = None,
     out: Out = None,
     sheet: Annotated[bool, typer.Option("--sheet/--no-sheet", help="Also all of them on one page.")] = True,
     replay: Annotated[
@@ -80,14 +90,20 @@ def sample(
 ) -> None:
     """Make pictures, or captions where a model writes. The same seed gives the same in any number, within rounding."""
     if replay is not None:
+        kept = ("replay", "device", "out", "as_json", *CONDITION_OPTIONS)
+        only(context, kept, "--replay draws the one picture as its record says")
         draw_again(replay, device, out, as_json, steering(asked))
         return
     if model is None:
         raise UsageError("say which model: zeuxis sample scenes, or a run folder (or --replay PICTURE.png)")
     from zeuxis.api.pictures import sheet_beside, targets
+    from zeuxis.provenance.record import require_replaceable
 
     target = out or own_folder(model, seed)
-    targets(target, min(n, 2))  # refuses what no picture can be written to, before a model is read
+    for place in targets(
+        target, min(n, 2), add=True
+    ):  # refuses what no picture can be written to, before a model is read
+        require_replaceable(place)
     found = loaded(_spelt(model, lora, control_net), device, prior, prior_data, precision)
     conditions = steering(asked)
     how = sampling(found, {name: asked[name] for name in KNOBS}, knob)
@@ -104,7 +120,14 @@ def sample(
     drawn = found.at(parse_size(size))
     for line in said_before(drawn, n, how, batch, conditions):
         note(line)
-    made = drawn.sample(n, seed, knobs=how, batch=batch, **conditions)
+    if direction:
+        from zeuxis.api.directions import moved
+
+        if batch is not None:
+            raise UsageError(f"--batch {batch}: pictures moved along a direction are decoded one by one; leave it out")
+        made = moved(drawn, n, seed, direction, how, **conditions)
+    else:
+        made = drawn.sample(n, seed, knobs=how, batch=batch, **conditions)
     files = made.save(target, add=True)
     page = None
     if sheet and len(made) > 1:
@@ -160,10 +183,12 @@ def draw_again(picture: Path, device: str, out: Path | None, as_json: bool, give
     from PIL import Image
 
     from zeuxis.api.replay import likeness, replay
-    from zeuxis.provenance.record import read_record
+    from zeuxis.provenance.record import read_record, require_replaceable
 
-    made, differs = replay(read_record(picture), device, **given)
     target = out or picture.with_name(f"{picture.stem}-replayed.png")
+    recorded = read_record(picture)
+    require_replaceable(target)
+    made, differs = replay(recorded, device, **given)
     files = made.save(target)
     with Image.open(picture) as before:
         found = likeness(made[0], before)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from zeuxis.cli.options import KNOBS, DataName, DeviceName, Json, Knobs, Pair, Seed, folder, paired, sampling
-from zeuxis.cli.output import emit, note, say, table
+from zeuxis.cli.output import emit, figures, note, say
 from zeuxis.cli.progress import Progress
 from zeuxis.signature import taking
 
@@ -73,8 +73,9 @@ def sweep(
         return
     for entry in done["entries"]:
         names = shown(entry)
-        rows = [[str(point["value"]), *(_cell(value_of(point, name)) for name in names)] for point in entry["points"]]
-        table(entry["model"], [entry["knob"], *names], rows)
+        points = entry["points"]
+        rows = [[name, *(_cell(value_of(point, name)) for point in points)] for name in names]
+        figures(f"{entry['model']}, by {entry['knob']}", ["metric", *(str(point["value"]) for point in points)], rows)
     say(f"open {out / 'index.html'}")
 
 

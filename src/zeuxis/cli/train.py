@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from zeuxis.api.naming import counted
 from zeuxis.cli.dry_run import show_dry_run
 from zeuxis.cli.options import (
     Base,
@@ -25,6 +26,7 @@ from zeuxis.cli.options import (
     PictureSize,
     Set,
     as_recipes_name,
+    collections,
     recipe_of,
 )
 from zeuxis.cli.output import duration, emit, note, say
@@ -39,6 +41,12 @@ def train(
     recipe: Annotated[
         str, typer.Argument(metavar="RECIPE|RUN", help="A recipe's name, a .toml file, or a run folder to go on with.")
     ],
+    others: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[PICTURES]", help="After --data SOURCES: what they are to become, of which no two belong together."
+        ),
+    ] = None,
     data: DataName = None,
     pair: Pair = None,
     scale: Annotated[
@@ -100,6 +108,7 @@ def train(
     if budget is not None and iterations is not None:
         raise UsageError(f"--budget {budget} and --iterations {iterations}: give one of them")
 
+    data = collections(data, others)
     folder = Path(recipe) if recipe not in recipe_paths() and Path(recipe).is_dir() else None
     out = folder if out is None else out
     plan = recipe_of(
@@ -141,7 +150,8 @@ def train(
             quiet=True,
         )
     if run.skipped:
-        note(f"note: {run.skipped} pictures are not used; {run.folder / 'skipped.jsonl'} says which and why")
+        are = "picture is" if run.skipped == 1 else "pictures are"
+        note(f"note: {run.skipped:,} {are} not used; {run.folder / 'skipped.jsonl'} says which and why")
     if as_json:
         emit(
             {
@@ -157,20 +167,15 @@ def train(
     elif run.stopped:
         say(f"{run.stopped} after iteration {run.clock.round:,}, saved in {run.folder}; the same command goes on")
     elif run.idle:
-        say(f"{run.folder} is finished: {spelled(run.clock.round)}, nothing was trained")
+        say(f"{run.folder} is finished: {counted(run.clock.round, 'iteration')}, nothing was trained")
         bounded = run.recipe.train.iterations or run.recipe.train.minutes
         more = f"train it further: zeuxis train {run.folder} --iterations {2 * run.clock.round}; " if bounded else ""
         say(f"{more}anew: the same command with --fresh")
     else:
-        say(f"{spelled(run.clock.round)} in {duration(run.clock.seconds)} -> {run.folder}")
+        say(f"{counted(run.clock.round, 'iteration')} in {duration(run.clock.seconds)} -> {run.folder}")
         say(f"{_next(entry(run.recipe.system).card.verbs)} {run.folder}")
     if run.stopped:
         raise typer.Exit(INTERRUPTED)
-
-
-def spelled(iterations: int) -> str:
-    """``1 iteration``, ``2,000 iterations``."""
-    return f"{iterations:,} iteration{'s' * (iterations != 1)}"
 
 
 def _next(verbs: Collection[str]) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -12,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from zeuxis.errors import DataError, mend_of
-from zeuxis.files import draft_beside, open_regular, remove_drafts, write_draft
+from zeuxis.files import draft_folder, remove_drafts, write_draft
 
 
 def cache_dir() -> Path:
@@ -32,12 +30,6 @@ def data_dir() -> Path | None:
     return Path(chosen).expanduser() if chosen else None
 
 
-def file_hash(path: Path, algorithm: str = "sha256") -> str:
-    """The hexadecimal digest of a file."""
-    with open_regular(path) as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
-
-
 @contextmanager
 def new_folder(final: Path) -> Iterator[Path]:
     """A temporary folder that becomes ``final`` when the block ends well, and vanishes otherwise.
@@ -47,10 +39,7 @@ def new_folder(final: Path) -> Iterator[Path]:
     with _explained(final):
         final.parent.mkdir(parents=True, exist_ok=True)
         remove_drafts(final.parent, time.time())
-        made = draft_beside(final)
-        made.mkdir()
-    try:
-        with _explained(final):
+        with draft_folder(final) as made:
             yield made
             for path in made.iterdir():
                 _flush(path)
@@ -60,8 +49,6 @@ def new_folder(final: Path) -> Iterator[Path]:
                 if not final.is_dir():
                     raise
             _flush(final.parent)
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
 
 
 @contextmanager

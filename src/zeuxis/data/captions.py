@@ -6,13 +6,11 @@ written in (accents composed or apart, ``\\`` for ``/``, another case where only
 
 from __future__ import annotations
 
-import codecs
 import csv
 import io
-import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,6 +18,8 @@ from typing import Any
 from zeuxis.data.names import composed, without_case
 from zeuxis.data.source import Skipped
 from zeuxis.data.survey import OUTSIDE, is_inside
+from zeuxis.data.texts import WIDE, decoded, object_in, read_caption, whole
+from zeuxis.files import read_bytes
 
 METADATA = ("metadata.jsonl", "metadata.csv")  # the first that is there is read
 NAMES = ("file_name", "filename", "file", "image", "path")  # keys, or columns
@@ -27,9 +27,9 @@ SAYS = ("text", "caption", "prompt", "description")
 MOST_BYTES = 1 << 28  # of a file of metadata
 MOST_LINE = 1 << 20  # bytes of one line
 MOST_LINES = 64  # of one row of a table
-MOST_TEXT = 1 << 16  # bytes of a caption in a file of its own
 BESIDE = (".txt", ".caption")
-NUMBERS = re.compile(r"[\d\s.,;eE+-]*\d[\d\s.,;eE+-]*")  # boxes and classes of detectors: no caption
+NUMBERS = re.compile(r"[\d\s.,;eE+-]+")  # with a digit: boxes and classes of detectors, and no caption
+END_OF_LINE = re.compile(rb"\r\n|\n|\r")  # of a table; Macs of old ended theirs with a carriage return alone
 
 
 @dataclass(frozen=True)
@@ -85,10 +85,9 @@ def read_metadata(root: Path, path: str) -> Metadata:
     if full.stat().st_size > MOST_BYTES:
         found.unread = f"larger than {MOST_BYTES >> 20} MiB: divide the folder"
         return found
-    data = full.read_bytes()
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        data = data.decode("utf-16", "replace").encode("utf-8", "replace")
-    data = data.removeprefix(codecs.BOM_UTF8)
+    data = read_bytes(full, MOST_BYTES)
+    if data.startswith(WIDE):  # what of it is no character stays none, and is refused with its line
+        data = data[: len(data) // 2 * 2].decode("utf-16", "surrogatepass").encode("utf-8", "surrogatepass")
     (_read_table if path.lower().endswith(".csv") else _read_lines)(found, data)
     return found
 
@@ -101,20 +100,21 @@ def _read_lines(found: Metadata, data: bytes) -> None:
         try:
             if len(raw) > MOST_LINE:
                 raise ValueError(f"longer than {MOST_LINE:,} bytes")
-            _take(found, json.loads(raw.decode("utf-8")), number)
-        except UnicodeDecodeError:
-            _refuse(found, number, "not UTF-8")
-        except RecursionError:
-            _refuse(found, number, "nested too deep")
+            _take(found, object_in(decoded(raw)), number)
         except ValueError as error:  # not JSON, or a number too long
             _refuse(found, number, f"not read ({error}): write one JSON object a line")
 
 
 def _read_table(found: Metadata, data: bytes) -> None:
     """Rows of a table; the first names its columns. A caption may hold commas and ends of lines, in quotes."""
-    lines = [raw.removesuffix(b"\r") for raw in data.split(b"\n")]
-    mark = max(",;\t", key=lines[0].decode("utf-8", "replace").count)
-    columns = [name.strip().lower() for name in _row(lines[0].decode("utf-8", "replace"), mark)]
+    lines = END_OF_LINE.split(data)
+    try:
+        first = decoded(lines[0])
+        mark = max(",;\t", key=first.count)
+        columns = [name.strip().lower() for name in _row(first, mark)] if first.strip() else []
+    except (csv.Error, ValueError) as error:
+        found.unread = f"its first line, which should name the columns, is not read: {error}"
+        return
     if not (set(NAMES) & set(columns) and set(SAYS) & set(columns)):
         found.unread = f"its columns are {', '.join(columns) or 'none'}: file_name and text are wanted"
         return
@@ -124,12 +124,10 @@ def _read_table(found: Metadata, data: bytes) -> None:
         raw = b"\n".join(lines[at:end])
         try:
             if raw.strip():
-                row = [] if raw.count(b'"') % 2 else _row(raw.decode("utf-8"), mark)
+                row = _row(decoded(raw), mark)
                 if len(row) != len(columns):
-                    raise ValueError(f"{len(row)} values for {len(columns)} columns, or quotes that do not end")
+                    raise ValueError(f"{len(row)} values for {len(columns)} columns")
                 _take(found, dict(zip(columns, row, strict=True)), at + 1)
-        except UnicodeDecodeError:
-            _refuse(found, at + 1, "not UTF-8")
         except (csv.Error, ValueError) as error:
             _refuse(found, at + 1, f"not read: {error}")
             end = at + 1  # what it would have swallowed is read
@@ -147,20 +145,22 @@ def _end_of_row(lines: Sequence[bytes], start: int) -> int:
 
 
 def _row(text: str, mark: str) -> list[str]:
-    return next(csv.reader(io.StringIO(text, newline=""), delimiter=mark), [])
+    """The values of one row; ValueError where the text is not just one."""
+    if text.count('"') % 2:
+        raise ValueError("quotes that do not end")
+    rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=mark))
+    if len(rows) != 1:
+        raise ValueError("quotes within a value: double them, and put the value in quotes")
+    return rows[0]
 
 
-def _take(found: Metadata, facts: Any, number: int) -> None:
-    if not isinstance(facts, Mapping):
-        raise ValueError("no object")
+def _take(found: Metadata, facts: Mapping[str, Any], number: int) -> None:
     names = [facts[key] for key in NAMES if isinstance(facts.get(key), str)]
     texts = [facts[key] for key in SAYS if isinstance(facts.get(key), str)]
     if not names or not texts:
         _refuse(found, number, 'wants {"file_name": "...", "text": "..."} with two strings')
-    elif any("\ud800" <= letter <= "\udfff" for letter in texts[0]):
-        _refuse(found, number, "its text holds half a character (a lone surrogate)")
     else:
-        found.said.append(Said(names[0], texts[0], number))
+        found.said.append(Said(names[0], whole(texts[0]), number))
 
 
 def _refuse(found: Metadata, number: int, why: str) -> None:
@@ -203,23 +203,18 @@ def captions_beside(
     pairs = {picture: by_stem[stem] for picture in pictures if (stem := picture[: picture.rfind(".")]) in by_stem}
     if not pairs or 2 * len(pairs) < len(pictures):
         return {}, [], []
-    read = dict(_texts(root, pairs))
-    if 2 * sum(text is not None and bool(NUMBERS.fullmatch(text)) for text in read.values()) > len(read):
-        return {}, [], []
-    bad = [
-        Skipped(picture, f"its caption {pairs[picture]} cannot be read as UTF-8", "metadata")
-        for picture, text in read.items()
-        if text is None
-    ]
-    return {picture: text for picture, text in read.items() if text is not None}, bad, list(pairs.values())
-
-
-def _texts(root: Path, pairs: Mapping[str, str]) -> Iterator[tuple[str, str | None]]:
+    read: dict[str, str] = {}
+    bad: list[Skipped] = []
     for picture, path in pairs.items():
         try:
-            with (root / path).open("rb") as file:
-                data = file.read(MOST_TEXT)
-            wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-            yield picture, data.decode("utf-16" if wide else "utf-8-sig").strip()
-        except (OSError, ValueError):
-            yield picture, None
+            read[picture] = read_caption(root / path)
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            bad.append(Skipped(picture, f"its caption {path} cannot be read: {why}", "metadata"))
+    if 2 * sum(map(_only_numbers, read.values())) > len(pairs):
+        return {}, [], []
+    return read, bad, list(pairs.values())
+
+
+def _only_numbers(text: str) -> bool:
+    return NUMBERS.fullmatch(text) is not None and any(map(str.isdigit, text))

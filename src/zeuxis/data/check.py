@@ -119,13 +119,14 @@ def _looked_at(decoder: PictureDecoder) -> Iterator[tuple[Example, _Look | Pictu
 
     def look(row: int) -> _Look:
         example = decoder.examples[row]
-        header = read_header(decoder.file(example.image))
+        with decoder.file(example.image) as file:
+            header = read_header(file)
         pixels = decoder.decode(row)
         digest = hashlib.sha256(repr((header.width, header.height)).encode())
         for part in pixels:
             digest.update(part.tobytes())
-        with IN_FLIGHT.of(header.pixels):
-            animated = _animated(decoder.file(example.image))
+        with IN_FLIGHT.of(header.room), decoder.file(example.image) as file:
+            animated = _animated(file)
         return _Look(
             header.width, header.height, animated, digest.digest(), _kind_of(pixels[1]) if example.mask else ""
         )

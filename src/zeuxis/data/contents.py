@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from zeuxis.data.cache import cache_dir, file_hash, new_file
+from zeuxis.data.cache import cache_dir, new_file
 from zeuxis.errors import DataError
+from zeuxis.files import file_hash
 
 TICK = 2.0  # seconds: the coarsest clock of a file system in use
 READERS = 4  # files at a time

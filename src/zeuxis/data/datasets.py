@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from zeuxis.data import prepared
-from zeuxis.data.cache import cache_dir, data_dir, file_hash, new_folder
+from zeuxis.data.cache import cache_dir, data_dir, new_folder
 from zeuxis.data.download import fetch
 from zeuxis.data.entries import DatasetEntry
 from zeuxis.data.fit import fit_images, fit_labels
@@ -21,6 +21,7 @@ from zeuxis.data.parsers import EMBEDDED, LOCAL, REMOTE, Raw
 from zeuxis.data.source import Array, ArraySource, Values
 from zeuxis.data.split import carve
 from zeuxis.errors import DataError, UnknownName
+from zeuxis.files import file_hash
 from zeuxis.spec import Size, spell_size
 
 PICTURES = frozenset({"source", "style"})  # fields that are fitted as the images are

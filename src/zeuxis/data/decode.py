@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import math
 import os
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -67,8 +68,8 @@ class PictureDecoder:
                 headers.append(found)
         self.grey = all(image.grey and source.grey for image, source in headers) if grey is None else grey
         alone = [e.source is None and e.mask is None and not e.beside for e in self.examples]
-        self._held = [  # pixels of files, of every example
-            image.pixels + (0 if one else other.pixels) for one, (image, other) in zip(alone, headers, strict=True)
+        self._held = [  # of the room that is shared, by every example
+            image.room + (0 if one else other.room) for one, (image, other) in zip(alone, headers, strict=True)
         ]
         self.masked = any(example.mask is not None for example in self.examples)
         self.shapes = [self._shapes(image, other) for image, other in headers]  # of every example
@@ -79,17 +80,23 @@ class PictureDecoder:
                 if (n := len({shapes[side] for shapes in self.shapes})) > 1:
                     raise UsageError(f"the pictures in '{root}' have {n} sizes: give the size that is wanted")
 
-    def file(self, name: str) -> Path | BinaryIO:
-        """What to open for the picture ``name``."""
-        return io.BytesIO(self.members[name].read()) if name in self.members else self.root / name
+    @contextmanager
+    def file(self, name: str) -> Iterator[Path | BinaryIO]:
+        """What to read the picture ``name`` from."""
+        if name in self.members:
+            with self.members[name].open() as file:
+                yield file
+        else:
+            yield self.root / name
 
     def _headers(self, example: Example) -> tuple[Header, Header]:
         """Of the image and of the source (the image again, where there is none)."""
-        image = read_header(self.file(example.image))
+        with self.file(example.image) as file:
+            image = read_header(file)
         if example.beside:
             if image.width % 2:
                 raise PictureRefused(f"{image.width} pixels wide: two pictures in one need an even width", "unpaired")
-            half = Header(image.width // 2, image.height, image.grey)
+            half = Header(image.width // 2, image.height, image.grey, image.bytes)
             return half, half
         other, role = (example.source, "source") if example.mask is None else (example.mask, "mask")
         if other is None:
@@ -111,9 +118,7 @@ class PictureDecoder:
                 f"{image.width}x{image.height}, its mask {second.width}x{second.height}: give the size that is wanted",
                 "unpaired",
             )
-        return image, Header(
-            second.width, second.height, image.grey
-        )  # a mask does not decide whether pictures are grey
+        return image, replace(second, grey=image.grey)  # a mask does not decide whether pictures are grey
 
     def _shapes(self, image: Header, other: Header) -> tuple[Shape, Shape]:
         """Of an example as it is kept: the picture, and its source or mask (the picture's again, without any)."""
@@ -187,7 +192,8 @@ class PictureDecoder:
 
     def _decoded(self, row: int) -> tuple[Array, ...]:
         example = self.examples[row]
-        pictures = [read_picture(self.file(example.image), grey=self.grey)]
+        with self.file(example.image) as file:
+            pictures = [read_picture(file, grey=self.grey)]
         if example.beside:
             width, height = pictures[0].size
             boxes = ((width // 2, 0, width, height), (0, 0, width // 2, height))

@@ -13,17 +13,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from zeuxis.data.picture import MOST_PIXELS, PictureRefused
+from zeuxis.data.picture import MOST_BYTES, MOST_PIXELS, PictureRefused
+from zeuxis.data.png_chunks import HEAD, SIGNATURE, png_chunks
+from zeuxis.files import open_regular
 
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
 CHANNELS = {2: 3, 4: 2, 6: 4}  # of PNG's kinds of colour: RGB, grey and alpha, RGBA
-HEAD = 13  # bytes
-MOST_CHUNKS, MOST_BYTES = 1_000_000, 1 << 30
 
 
 def is_deep(path: Path) -> bool:
     """Whether a file is a PNG of 16 bits in colour or with transparency, of the plain kind that is read here."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         begins = file.read(len(SIGNATURE) + 8 + HEAD)
     if len(begins) < len(SIGNATURE) + 8 + HEAD or not begins.startswith(SIGNATURE) or begins[12:16] != b"IHDR":
         return False
@@ -40,16 +39,27 @@ def read_deep(path: Path) -> NDArray[np.uint16]:
     """
     if path.stat().st_size > MOST_BYTES:
         raise PictureRefused(f"it has {path.stat().st_size >> 20} MiB; at most {MOST_BYTES >> 20} are read", "huge")
-    data = path.read_bytes()
-    width, height = struct.unpack(">II", data[16:24])
-    channels = CHANNELS[data[25]]
+    head, packed, clear_colours = b"", [], []
+    with open_regular(path) as file:
+        try:
+            for kind, length in png_chunks(file):
+                if kind == b"IHDR":
+                    head = file.read(min(length, HEAD))
+                elif kind == b"IDAT":
+                    packed.append(file.read(length))
+                elif kind == b"tRNS":
+                    clear_colours.append(file.read(min(length, 6)))
+        except ValueError as error:
+            raise PictureRefused(str(error)) from None
+    width, height, _, colour = struct.unpack(">IIBB", head[:10])
+    channels = CHANNELS[colour]
     if not 0 < width * height <= MOST_PIXELS:
         raise PictureRefused(f"{width}x{height} is {width * height / 1e6:.0f} megapixels; at most 100 are read", "huge")
     step = 2 * channels  # bytes of a pixel
     wanted = height * (1 + width * step)
     unpack = zlib.decompressobj()
     try:
-        flat = unpack.decompress(b"".join(_contents(data, b"IDAT")), wanted)
+        flat = unpack.decompress(b"".join(packed), wanted)
     except zlib.error as error:
         raise PictureRefused(f"its pixels cannot be unpacked: {error}") from None
     if len(flat) < wanted:
@@ -59,23 +69,10 @@ def read_deep(path: Path) -> NDArray[np.uint16]:
         raise PictureRefused(f"a row of it is kept by filter {rows[:, 0].max()}, and there are five")
     plain = _unfiltered(rows[:, 1:].reshape(height, width, step), rows[:, 0])
     found: NDArray[np.uint16] = plain.reshape(height, width, channels, 2).view(">u2")[..., 0].astype(np.uint16)
-    for hidden in _contents(data, b"tRNS")[:1]:
+    for hidden in clear_colours[:1]:
         if channels == 3 and len(hidden) == 6:
             clear = (found == np.frombuffer(hidden, ">u2")).all(2, keepdims=True)
             found = np.concatenate([found, np.where(clear, 0, 65535).astype(np.uint16)], 2)
-    return found
-
-
-def _contents(data: bytes, wanted: bytes) -> list[bytes]:
-    """What its chunks of one kind hold."""
-    found, at = [], len(SIGNATURE)
-    for _ in range(MOST_CHUNKS):
-        if at + 12 > len(data):
-            break
-        length, kind = struct.unpack(">I4s", data[at : at + 8])
-        if kind == wanted:
-            found.append(data[at + 8 : at + 8 + length])
-        at += 12 + length
     return found
 
 

@@ -7,10 +7,11 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from zeuxis.data.cache import cache_dir, file_hash, new_file
+from zeuxis.data.cache import cache_dir, new_file
 from zeuxis.data.entries import DatasetEntry, RemoteFile
 from zeuxis.errors import DataError
 from zeuxis.fetching import require_asked
+from zeuxis.files import file_hash
 
 WAIT = 30  # seconds without an answer before giving up
 

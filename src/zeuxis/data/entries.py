@@ -73,6 +73,7 @@ class DatasetEntry:
     local: tuple[LocalFile, ...] = ()
     remote: tuple[RemoteFile, ...] = ()
     background: int | None = None
+    sides: tuple[str, str] = ("source", "image")  # what the two of a pair are called
     note: str = ""
     pictures_of: str = ""  # the set whose pictures these are too, so that what reads those reads these
 
@@ -84,6 +85,7 @@ def _entry(name: str, table: Mapping[str, Any]) -> DatasetEntry:
     files = {
         "local": tuple(LocalFile(**file) for file in table.get("local", ())),
         "remote": tuple(RemoteFile(**file) for file in table.get("remote", ())),
+        "sides": tuple(table.get("sides", ("source", "image"))),
     }
     return DatasetEntry(
         name=name, spec=DataSpec.from_dict(table), **{**others, **files, "provides": tuple(table["provides"])}
@@ -111,8 +113,8 @@ def providing(field: str) -> list[str]:
 
 def may_show(name: str) -> bool:
     """Whether pictures made from ``name`` may be published: a user's own data is left to the user."""
-    entry = ENTRIES.get(clean_name(name))
-    return entry is None or entry.may_ship
+    entries = [ENTRIES.get(clean_name(part)) for part in name.split(" -> ")]
+    return all(entry is None or entry.may_ship for entry in entries)
 
 
 def kin(name: str) -> tuple[str, ...]:

@@ -61,6 +61,7 @@ def open_folder(path: str | Path, size: Size | None = None, split: str = "train"
         source = UnpairedSource(found.root.name, target, origin)
     else:
         source = folder.open(split)
+        source.sides = ("A", "B")
     source.remarks = (found.line(folder.failed), *found.remarks, *source.remarks)
     source.ignored = found.ignored
     return source
@@ -106,8 +107,8 @@ class _Folder:
         if not len(source):
             if split != "val":
                 raise DataError(
-                    f"'{found.root}' has too few pictures to set any apart for '{split}': use the split 'train', "
-                    f"or put some into a folder '{split}' within it"
+                    f"'{found.root}' has too few pictures to set any apart for '{split}': give ten or more, or put "
+                    f"some into a folder '{split}' within it"
                 )
             source = opened("train")
             source.remarks = (*source.remarks, "too few pictures to hold any out: validation shows those of training")

@@ -53,7 +53,7 @@ def open_hub(name: HubName, size: Size | None = None, split: str = "train", fit:
     kept = cache_dir() / "prepared" / f"hub-{spell_size(size)}-{key}"
     source = prepared.open_prepared(kept, lambda: _prepare(name, size, fit, kept), str(name), split, fit, size)
     if not len(source):
-        raise DataError(f"'{name}' has too few pictures to set any apart for '{split}': use the split 'train'")
+        raise DataError(f"'{name}' has too few pictures to set any apart for '{split}': choose one with more")
     return source
 
 

@@ -18,8 +18,9 @@ from zeuxis.data.hub_name import HubName
 from zeuxis.data.layouts import Example, Listing
 from zeuxis.data.names import in_natural_order
 from zeuxis.data.parquet import Column
-from zeuxis.data.shards import MOST_CLASSES, MOST_TEXT, Member
+from zeuxis.data.shards import MOST_CLASSES, Member
 from zeuxis.data.source import Skipped
+from zeuxis.data.texts import caption_of
 from zeuxis.errors import DataError, UnknownName
 
 IMAGES = ("image", "img", "picture", "photo")
@@ -93,7 +94,11 @@ def listed(rows: Iterator[tuple[str, Row]], columns: Mapped, pack: Path) -> List
             if isinstance(found, str):
                 listing.skipped.append(Skipped(key, found, "missing"))
                 continue
-            facts[key] = RowFacts(_label(row, columns.label), _caption(row, columns.caption))
+            try:
+                facts[key] = RowFacts(_label(row, columns.label), _caption(row, columns.caption))
+            except ValueError as error:
+                listing.skipped.append(Skipped(key, f"its caption is {error}", "metadata"))
+                continue
             listing.members[key] = Member(pack, out.tell(), len(found))
             out.write(found)
     names = columns.class_names or _names(facts.values())
@@ -129,7 +134,7 @@ def _caption(row: Row, column: str | None) -> str | None:
     value = "" if column is None else row.get(column)
     if isinstance(value, list):
         value = value[0] if value else ""
-    return None if column is None else str(value or "")[:MOST_TEXT].strip()
+    return None if column is None else caption_of(str(value or "").encode())
 
 
 def _names(facts: Iterable[RowFacts]) -> tuple[str, ...]:

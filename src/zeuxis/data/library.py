@@ -17,12 +17,15 @@ from zeuxis.data.hub import open_hub, settled
 from zeuxis.data.hub_name import PREFIX, parse_hub_name
 from zeuxis.data.own import NAME as OWN
 from zeuxis.data.own import Own, OwnData
+from zeuxis.data.pairing import ARROW, paired, parse_pairing, two_collections
 from zeuxis.data.source import Source
+from zeuxis.data.unpaired import UnpairedSource
 from zeuxis.data.worlds.faces import Faces
 from zeuxis.data.worlds.motion import Motion, MotionClips
 from zeuxis.data.worlds.nature import Plants, Terrain
 from zeuxis.data.worlds.pairs import FacesPairs
 from zeuxis.data.worlds.phantoms import JointPhantoms, Phantoms
+from zeuxis.data.worlds.points import GridPoints, RingPoints
 from zeuxis.data.worlds.rich.sources import RichScenes, SceneEdits
 from zeuxis.data.worlds.rich.views import SceneDepth, SceneLight, SceneStyles
 from zeuxis.data.worlds.scenes import Scenes, UnpairedScenes
@@ -49,6 +52,8 @@ WORLDS: Mapping[str, Callable[[int, str], Source]] = {
     "terrain": Terrain,
     "phantoms": Phantoms,
     "phantoms-pd": JointPhantoms,
+    "ring": RingPoints,
+    "grid": GridPoints,
 }
 
 
@@ -58,7 +63,9 @@ def open_source(name: str | Path, size: Size | None = None, split: str = "train"
 
     A known name goes before a folder of the same name; ``./NAME`` is the folder, ``hub:OWNER/NAME`` a dataset of
     the Hugging Face hub (`zeuxis.data.hub_name`). What follows a bar degrades the pictures into sources of pairs:
-    ``"fashion-mnist | blur:2 | noise:0.1"``. ``split`` is "train", "val" or "test"; without ``size`` pictures keep
+    ``"fashion-mnist | blur:2 | noise:0.1"``, or says which pairs the data hold (`zeuxis.data.pairing`):
+    ``"scenes | layout"``. ``"A -> B"`` are two collections of which no two belong together: sources and images.
+    ``split`` is "train", "val" or "test"; without ``size`` pictures keep
     their natural shape. ``fit`` states how pictures of other proportions are shown in training (`zeuxis.data.fit`);
     held-out ones are centred parts.
 
@@ -71,7 +78,14 @@ def open_source(name: str | Path, size: Size | None = None, split: str = "train"
     chosen = parse_fit(fit) if isinstance(fit, str) else fit
     if split != "train":
         chosen = SQUARE
-    if size is not None and not in_bounds(size):
+    source = _opened(name, size, split, chosen)
+    if str(name) in ENTRIES:
+        source.sides = ENTRIES[str(name)].sides
+    return source
+
+
+def _opened(name: str | Path, size: Size | None, split: str, chosen: Fit) -> Source:
+    if size is not None and not in_bounds(size) and not _natural(str(name), size):
         raise UsageError(f"size {spell_size(size)}: pictures may have from {LEAST_SIDE} to {MOST_SIDE} pixels a side")
     text = str(name)
     if chosen.mixed and text in ENTRIES:
@@ -82,8 +96,14 @@ def open_source(name: str | Path, size: Size | None = None, split: str = "train"
         return open_dataset(ENTRIES[text], size, split)
     if Path(name).expanduser().is_dir():
         return open_folder(name, size, split, chosen)
+    if (two := two_collections(text)) is not None:
+        origin, target = (open_source(part, size, split, chosen) for part in two)
+        return UnpairedSource(text, target, origin)
     clean, bar, degradations = text.partition("|")
     if bar:
+        pairing = parse_pairing(degradations)
+        if pairing is not None:
+            return paired(open_source(clean.strip(), pairing.size_of_all(size), split, chosen), pairing)
         return DegradedSource(open_source(clean.strip(), size, split, chosen), parse_chain(degradations), split)
     if text.startswith(PREFIX):
         return open_hub(parse_hub_name(text), size, split, chosen)
@@ -92,6 +112,11 @@ def open_source(name: str | Path, size: Size | None = None, split: str = "train"
             f"'{text}' is a file, and data is a folder of pictures or a dataset's name (zeuxis data lists them)"
         )
     raise UnknownName("dataset", text, ENTRIES, "(zeuxis data lists them)", "folder")
+
+
+def _natural(name: str, size: Size) -> bool:
+    """Whether that is the size that a world of points has."""
+    return name in WORLDS and height_width(size) == ENTRIES[name].spec.shape[1:]
 
 
 def _side(world: str, size: Size | None) -> int:
@@ -132,6 +157,8 @@ def data_of(data: str | Path | Data | Own) -> Data:
 
 def pinned(name: str) -> str:
     """``name`` with what could change under it settled: of a hub dataset, the revision. It opens the same for ever."""
+    if (two := two_collections(name)) is not None:
+        return ARROW.join(map(pinned, two))
     clean, bar, degradations = name.partition("|")
     if not clean.startswith(PREFIX):
         return name

@@ -21,29 +21,20 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError, features
 from PIL.TiffImagePlugin import TiffImageFile
 
+from zeuxis.data import suffixes
 from zeuxis.data.refused import PictureRefused as PictureRefused
-from zeuxis.data.refused import impostor, stream_of
+from zeuxis.data.refused import bytes_of, impostor, stream_of
 from zeuxis.data.room import Room
 from zeuxis.data.source import Array
 from zeuxis.data.whole import jpeg_with_more, one_colour, png_is_whole, webp_size
 
 AVIF = importlib.util.find_spec("PIL.AvifImagePlugin") is not None and bool(features.check("avif"))
-SUFFIXES = frozenset(
-    """
-    .png .apng .jpg .jpeg .jpe .jfif .jfi .jif .pjpeg .pjp .mpo .webp .bmp .dib .gif .tif .tiff .ppm .pgm .pbm .pnm
-    """.split()  # noqa: SIM905  (as lists of strings these would be five times as long)
-    + [".avif", ".avifs"] * AVIF
-)
-UNREAD = frozenset(  # suffixes of pictures that are not read: these are told of, everything else is no picture
-    """
-    .heic .heif .hif .avif .avifs .jxl .jp2 .j2k .jpf .jpx .jpm .jxr .wdp .bpg .tga .pcx .ico .cur .icns .psd .psb .xcf
-    .kra .ai .eps .svg .exr .hdr .pfm .qoi .dds .sgi .rgb .ras .xbm .xpm .fits .dcm .dicom .djvu .raw .dng .cr2 .cr3
-    .crw .nef .nrw .arw .srf .sr2 .raf .orf .rw2 .pef .srw .x3f .3fr .iiq
-    """.split()  # noqa: SIM905
-).difference(SUFFIXES)
+SUFFIXES = suffixes.ALWAYS | suffixes.AVIF if AVIF else suffixes.ALWAYS
+UNREAD = suffixes.PICTURES - SUFFIXES  # pictures that are not read are told of, everything else is no picture
 # What may be decoded, whatever the suffix.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", *(("AVIF",) if AVIF else ()))
 MOST_PIXELS = 100_000_000
+MOST_BYTES = 1 << 30  # of a file: more than those pixels take, whatever they are kept as
 LARGE = 1_000_000  # pixels; a smaller picture does not fail for want of memory
 BYTES_EACH = 16  # that decoding takes of a pixel, at most
 IN_FLIGHT = Room(MOST_PIXELS)
@@ -65,15 +56,17 @@ MOST_SCANS = 200  # of a progressive JPEG; those that are made have about ten
 
 @dataclass(frozen=True)
 class Header:
-    """What is known before decoding: the size as it will be shown, and whether it is grey."""
+    """What is known before decoding: the size as it will be shown, whether it is grey, and the bytes of the file."""
 
     width: int
     height: int
     grey: bool
+    bytes: int = 0
 
     @property
-    def pixels(self) -> int:
-        return self.width * self.height
+    def room(self) -> int:
+        """The pixels whose memory decoding may take: its own, or more where the file, held twice, is larger."""
+        return max(self.width * self.height, 2 * self.bytes // BYTES_EACH)
 
 
 def read_header(file: Path | BinaryIO) -> Header:
@@ -88,7 +81,7 @@ def read_header(file: Path | BinaryIO) -> Header:
             width, height = int(picture.tag_v2[WIDTH]), int(picture.tag_v2[HEIGHT])
         if _turn(picture) in (5, 6, 7, 8):
             width, height = height, width
-        return Header(width, height, picture.mode in GREY_MODES)
+        return Header(width, height, picture.mode in GREY_MODES, bytes_of(file))
 
 
 def read_picture(file: Path | BinaryIO, *, grey: bool) -> Image.Image:
@@ -133,6 +126,8 @@ def _labelled(picture: Image.Image, kind: str | None) -> Image.Image:
 @contextmanager
 def _opened(file: Path | BinaryIO) -> Iterator[Image.Image]:
     """The opened file, if it is not too large."""
+    if (size := bytes_of(file)) > MOST_BYTES:
+        raise PictureRefused(f"the file has {size / 1e6:,.0f} MB; at most {MOST_BYTES / 1e6:,.0f} are read", "huge")
     with Image.open(file, formats=FORMATS) as picture:
         width, height = picture.size
         if width * height > MOST_PIXELS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,6 +44,12 @@ def stream_of(file: Path | BinaryIO) -> Iterator[BinaryIO]:
         file.seek(0)
         yield file
         file.seek(0)
+
+
+def bytes_of(file: Path | BinaryIO) -> int:
+    """How long a file is."""
+    with stream_of(file) as stream:
+        return stream.seek(0, os.SEEK_END)
 
 
 def impostor(file: Path | BinaryIO) -> PictureRefused:

@@ -9,17 +9,20 @@ Nothing is unpacked to disk: pictures are read where they lie in the shard.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+import io
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 from zeuxis.data.picture import SUFFIXES, UNREAD
 from zeuxis.data.source import Skipped
 from zeuxis.data.tar import Lost, TarMember, members
+from zeuxis.data.texts import MOST_TEXT, caption_of, object_in, whole
+from zeuxis.files import spelt_error
 
-MOST_TEXT = 1 << 16  # bytes of a caption or an object
 MOST_CLASSES = 100_000
 CAPTIONS, LABELS = ("text", "caption"), ("label", "cls")  # keys of the object
 
@@ -32,11 +35,39 @@ class Member:
     offset: int
     size: int
 
-    def read(self) -> bytes:
-        """The picture's file."""
-        with self.shard.open("rb") as file:
-            file.seek(self.offset)
-            return file.read(self.size)
+    @contextmanager
+    def open(self) -> Iterator[BinaryIO]:
+        """The picture's file: a window on the shard, of which as much is read as its reader asks for."""
+        with self.shard.open("rb") as file, io.BufferedReader(_Window(file, self.offset, self.size)) as window:
+            yield window
+
+
+class _Window(io.RawIOBase):
+    """``size`` bytes of ``file``, from ``start`` on, as a file that can be read alone."""
+
+    def __init__(self, file: BinaryIO, start: int, size: int) -> None:
+        self.file, self.start, self.size, self.at = file, start, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self.at, os.SEEK_END: self.size}[whence]
+        if at < 0:
+            raise ValueError(f"there is no byte {at} of a file")
+        self.at = at
+        return at
+
+    def readinto(self, buffer: Any) -> int:
+        wanted = max(0, min(len(buffer), self.size - self.at))
+        self.file.seek(self.start + self.at)
+        found = self.file.read(wanted)
+        buffer[: len(found)] = found
+        self.at += len(found)
+        return len(found)
 
 
 @dataclass
@@ -73,7 +104,7 @@ def read_shard(path: Path, shown: str, skipped: list[Skipped]) -> Mapping[str, S
             for member in taken.values():
                 _take(found, path, shown, member, file, skipped)
     except OSError as error:
-        skipped.append(Skipped(shown, f"damaged after {len(found)} examples: {error}", "damaged"))
+        skipped.append(Skipped(shown, f"damaged after {len(found)} examples: {spelt_error(error, path)}", "damaged"))
     return found
 
 
@@ -93,8 +124,10 @@ def _take(
             return
         try:
             file.seek(member.offset)
-            _read(example, kind, file.read(min(member.size, MOST_TEXT)).decode("utf-8"))
-        except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, nested too deep, or not a number
+            _read(example, kind, caption_of(file.read(min(member.size, MOST_TEXT + 1))))
+        except NoClass as error:  # of an object: what else it says is used
+            skipped.append(Skipped(f"{shown}/{member.name}", f"not used as a class: {error}", "text"))
+        except ValueError as error:  # not UTF-8, too long, not JSON, or not a number
             skipped.append(Skipped(f"{shown}/{member.name}", f"cannot be read: {error}", "damaged"))
     else:
         picture = f".{kind.rpartition('.')[2]}" in SUFFIXES | UNREAD
@@ -102,22 +135,28 @@ def _take(
         skipped.append(Skipped(f"{shown}/{member.name}", reason, "unsupported" if picture else "no picture"))
 
 
+class NoClass(Exception):
+    """An object's label is not the number of a class."""
+
+
 def _read(example: Sharded, kind: str, text: str) -> None:
     if kind == "cls":
-        example.label = _class(int(text))
+        number = int(text)
+        if not 0 <= number < MOST_CLASSES:
+            raise ValueError(_no_class(number))
+        example.label = number
     elif kind == "json":
-        facts: Any = json.loads(text)
-        if not isinstance(facts, dict):
-            raise ValueError("no JSON object")
+        facts = object_in(text)
         captions = [facts[key] for key in CAPTIONS if isinstance(facts.get(key), str)]
-        labels = [facts[key] for key in LABELS if isinstance(facts.get(key), int)]
-        example.caption = captions[0] if captions else example.caption
-        example.label = _class(labels[0]) if labels else example.label
+        labels = [facts[key] for key in LABELS if facts.get(key) is not None]
+        example.caption = whole(captions[0]).strip() if captions else example.caption
+        if labels:
+            if type(labels[0]) is not int or not 0 <= labels[0] < MOST_CLASSES:  # True is no number of a class
+                raise NoClass(_no_class(labels[0]))
+            example.label = labels[0]
     else:
-        example.caption = text.strip()
+        example.caption = text
 
 
-def _class(number: int) -> int:
-    if not 0 <= number < MOST_CLASSES:
-        raise ValueError(f"{number} is no class from 0 to {MOST_CLASSES - 1}")
-    return number
+def _no_class(label: Any) -> str:
+    return f"{str(label)[:40]!r} is no number from 0 to {MOST_CLASSES - 1}"

@@ -71,6 +71,8 @@ class Source(ABC):
     ignored: tuple[Skipped, ...] = ()
     remarks: tuple[str, ...] = ()
     buckets: tuple[Bucket, ...] = ()
+    paired: bool = True  # whether a source, where there is one, belongs to the image beside it
+    sides: tuple[str, str] = ("source", "image")  # what the two of a pair are called
 
     @abstractmethod
     def __len__(self) -> int: ...

@@ -8,12 +8,13 @@ what nobody would take for one (``ignored``) is listed too.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from stat import S_ISREG
 
 from zeuxis.data.picture import SUFFIXES, UNREAD
+from zeuxis.data.png_chunks import SIGNATURE
 from zeuxis.data.source import Skipped
 
 OUTSIDE = "leads outside the folder: copy the file in"
@@ -24,14 +25,14 @@ SYSTEM_FOLDERS = frozenset(
 )
 TEXTS = frozenset({".txt", ".caption", ".jsonl", ".csv"})  # what may say something of pictures
 MAGIC = {
-    b"\x89PNG\r\n": "PNG",
+    SIGNATURE: "PNG",
     b"\xff\xd8\xff": "JPEG",
     b"GIF8": "GIF",
     b"II*\0": "TIFF",
     b"MM\0*": "TIFF",
     b"RIFF": "WebP",  # and sound: looked at further
 }
-MOST_ELSEWHERE = 100_000  # files of one folder elsewhere that are listed
+MOST_ELSEWHERE = 10_000  # files and folders of one folder elsewhere that are looked at
 
 
 @dataclass
@@ -54,7 +55,7 @@ def survey(root: Path) -> Survey:
         folder, linked = waiting.pop()
         entries = _entries(found, folder)
         if entries == []:
-            found.ignored.append(Skipped(f"{folder}/", "an empty folder", "empty"))
+            found.ignored.append(Skipped(f"{folder or '.'}/", "an empty folder", "empty"))
         for entry in entries or ():
             path = f"{folder}/{entry.name}" if folder else entry.name
             if _is_folder(entry):
@@ -96,10 +97,7 @@ def _enter(found: Survey, path: str, entry: os.DirEntry[str], linked: bool) -> b
         return True
     target = Path(entry.path).resolve()
     if not target.is_relative_to(found.root):
-        names = list(_elsewhere(target))
-        found.skipped += [Skipped(f"{path}/{name}", OUTSIDE, "outside") for name in names]
-        if not names:
-            found.ignored.append(Skipped(f"{path}/", "a link to a folder elsewhere, without pictures", "outside"))
+        _list_elsewhere(found, path, target)
         return False
     if linked or Path(entry.path).parent.resolve().is_relative_to(target):
         found.ignored.append(Skipped(f"{path}/", "a link to a folder that is read already: not followed", "link"))
@@ -107,17 +105,39 @@ def _enter(found: Survey, path: str, entry: os.DirEntry[str], linked: bool) -> b
     return True
 
 
-def _elsewhere(folder: Path) -> Iterator[str]:
-    """The names of pictures in a folder outside, as many as are worth listing."""
-    count = 0
-    for inside, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if PurePosixPath(name).suffix.lower() in SUFFIXES and not name.startswith("."):
-                yield Path(inside, name).relative_to(folder).as_posix()
-                count += 1
-        if count > MOST_ELSEWHERE:
-            return
+def _list_elsewhere(found: Survey, link: str, folder: Path) -> None:
+    """List the pictures of a folder outside that ``link`` leads to: those of its own, which count as they would in a
+    class folder of that name, and in one line those deeper. How its folders are called means nothing."""
+    own, deeper, more = _looked_into(folder)
+    found.skipped += [Skipped(f"{link}/{name}", OUTSIDE, "outside") for name in own]
+    if deeper or more:
+        count = f"{'more than ' * more}{deeper} pictures in its folders, which are not read"
+        found.skipped.append(Skipped(f"{link}/", f"leads outside the folder: copy it in ({count})", "outside"))
+    elif not own:
+        found.ignored.append(Skipped(f"{link}/", "a link to a folder elsewhere, without pictures", "outside"))
+
+
+def _looked_into(folder: Path) -> tuple[list[str], int, bool]:
+    """Names of the pictures in a folder, how many lie deeper, and whether it holds more than is worth looking at."""
+    own: list[str] = []
+    waiting, looked, deeper = deque([folder]), 0, 0
+    while waiting:
+        inside = waiting.popleft()
+        try:
+            with os.scandir(inside) as entries:
+                for entry in entries:
+                    if (looked := looked + 1) > MOST_ELSEWHERE:
+                        return sorted(own), deeper, True
+                    if entry.name.startswith("."):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(Path(entry.path))
+                    elif PurePosixPath(entry.name).suffix.lower() in SUFFIXES:
+                        deeper += inside != folder
+                        own += [entry.name] * (inside == folder)
+        except OSError:  # what may not be looked into there is not read either
+            continue
+    return sorted(own), deeper, False
 
 
 def _place(found: Survey, path: str, entry: os.DirEntry[str]) -> None:

@@ -1,11 +1,13 @@
 """The members of a tar file of unknown origin, found in bounded work; damage costs what is damaged and no more.
 
 Where a header is damaged the next sound one is looked for at the steps of 512 bytes that headers lie at, and what lies
-between is reported. `tarfile` would end there, without a word.
+between is reported. `tarfile` ends at such a header without a word (or, told to ignore it, goes on without one), and
+raises where it follows another that speaks of it.
 """
 
 from __future__ import annotations
 
+import re
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,9 +15,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 BLOCK = tarfile.BLOCKSIZE
-LOOKED_AT = 4096  # blocks at once
+MOST_AT_ONCE = 4096  # blocks
+LENGTH = re.compile(rb"([0-9]{1,9}) ")  # of a record: there are no longer ones in so few bytes
 MOST_NOTES = 1 << 20  # bytes of a long name, or of a member's attributes
 
 
@@ -108,14 +112,21 @@ class _Notes:
         if kind == tarfile.GNUTYPE_LONGNAME:
             self.name = data.rstrip(b"\0").decode("utf-8", "surrogateescape")
         elif kind in (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE):
-            while data:  # records "LENGTH KEY=VALUE\n"
-                length = data.partition(b" ")[0]
-                if not length.isdigit() or not 0 < int(length[:9]) <= len(data):
-                    return
-                key, _, value = data[len(length) + 1 : int(length)].rstrip(b"\n").partition(b"=")
+            for key, value in _records(data):
                 if key == b"path":
                     self.name = value.decode("utf-8", "surrogateescape")
-                data = data[int(length) :]
+
+
+def _records(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Keys and values of an extended header's records, "LENGTH KEY=VALUE\\n", as far as their lengths are sound."""
+    at = 0
+    while found := LENGTH.match(data, at):
+        end = at + int(found[1])
+        if not found.end() <= end <= len(data):
+            return
+        key, _, value = data[found.end() : end].rstrip(b"\n").partition(b"=")
+        yield key, value
+        at = end
 
 
 def _header(block: bytes) -> tarfile.TarInfo | None:
@@ -138,29 +149,37 @@ def _has_data(kind: bytes) -> bool:
     return kind not in no_bytes
 
 
-def _after_zeros(file: BinaryIO, at: int, end: int) -> int:
-    """Where the next block that holds something lies, or the end."""
+def _windows(file: BinaryIO, at: int, end: int) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """The whole blocks (N, 512) from byte ``at`` on with where they begin: one, then twice as many, and so on, so that
+    no more is read than a few times what is passed over."""
+    many = 1
     while at < end:
         file.seek(at)
-        part = file.read(LOOKED_AT * BLOCK)
-        if rest := len(part.lstrip(b"\0")):
-            return at + (len(part) - rest) // BLOCK * BLOCK
-        at += len(part)
-    return end
+        part = file.read(many * BLOCK)
+        n = len(part) // BLOCK
+        if n:
+            yield at, np.frombuffer(part, np.uint8, n * BLOCK).reshape(n, BLOCK)
+        at += max(n, 1) * BLOCK
+        many = min(2 * many, MOST_AT_ONCE)
+
+
+def _after_zeros(file: BinaryIO, at: int, end: int) -> int:
+    """Where the next block that holds something lies, or the end."""
+    for start, blocks in _windows(file, at, end):
+        if len(found := np.flatnonzero(blocks.any(1))):
+            return start + int(found[0]) * BLOCK
+    last = end // BLOCK * BLOCK  # a part of a block, if anything
+    file.seek(last)
+    return last if file.read(BLOCK).strip(b"\0") else end
 
 
 def _next_header(file: BinaryIO, at: int, end: int) -> int:
     """Where the next block with a right checksum lies, or the end."""
-    while at < end:
-        file.seek(at)
-        part = file.read(LOOKED_AT * BLOCK)
-        n = len(part) // BLOCK
-        blocks = np.frombuffer(part, np.uint8, n * BLOCK).reshape(n, BLOCK)
+    for start, blocks in _windows(file, at, end):
         sums = blocks.sum(1, dtype=np.int64) - blocks[:, 148:156].sum(1, dtype=np.int64) + 8 * ord(" ")
         stated = blocks[:, 148:154].astype(np.int64)  # octal digits, spaces or zeros around them
         likely = ((stated == 0) | (stated == 32) | ((stated >= 48) & (stated < 56))).all(1) & (sums > 256)
         for k in np.flatnonzero(likely):
-            if _header(part[k * BLOCK : (k + 1) * BLOCK]) is not None:
-                return at + int(k) * BLOCK
-        at += max(n, 1) * BLOCK
+            if _header(blocks[k].tobytes()) is not None:
+                return start + int(k) * BLOCK
     return end

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from zeuxis import rng
 from zeuxis.batch import Batch, Condition
-from zeuxis.data.source import ArraySource, Source
+from zeuxis.data.source import Source
 from zeuxis.errors import UsageError
 from zeuxis.spec import DataSpec
 
@@ -22,7 +22,9 @@ class UnpairedSource(Source):
     nothing, and is drawn anew in every epoch; each side's own captions and labels are left out.
     """
 
-    def __init__(self, name: str, target: ArraySource, origin: ArraySource) -> None:
+    paired = False
+
+    def __init__(self, name: str, target: Source, origin: Source) -> None:
         if target.buckets or origin.buckets:
             raise UsageError(f"'{name}': unpaired pictures have one shape: use --fit crop instead of buckets")
         self.name = name

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterator
 from typing import BinaryIO
 
+from zeuxis.data.png_chunks import HEAD, SIGNATURE, png_chunks
 from zeuxis.data.source import Array
 
-PNG = b"\x89PNG\r\n\x1a\n"
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a PNG's types of colour
 PASSES = (
     (0, 0, 8, 8),
@@ -31,12 +30,12 @@ FILL = bytes(range(1, 255)) * 64  # entropy-coded bytes without a marker
 def png_is_whole(file: BinaryIO) -> bool:
     """Whether the compressed rows of a PNG are all there; True for what is no PNG."""
     file.seek(0)
-    if file.read(8) != PNG:
+    if file.read(len(SIGNATURE)) != SIGNATURE:
         return True
     wanted, found, unpack = None, 0, zlib.decompressobj()
-    for kind, length in _chunks(file):
+    for kind, length in png_chunks(file):
         if kind == b"IHDR":
-            wanted = _bytes_of_rows(file.read(length))
+            wanted = _bytes_of_rows(file.read(min(length, HEAD)))
         elif kind == b"IDAT" and wanted is not None:
             while length > 0 and found < wanted and (part := file.read(min(length, AT_ONCE))):
                 length -= len(part)
@@ -49,19 +48,6 @@ def png_is_whole(file: BinaryIO) -> bool:
             if found >= wanted:
                 return True
     return wanted is not None and found >= wanted
-
-
-def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
-    """Kind and length of every chunk up to the end of the picture, the file being at its data."""
-    at = 8
-    while True:
-        file.seek(at)
-        head = file.read(8)
-        if len(head) < 8 or head[4:] == b"IEND":
-            return
-        length = int.from_bytes(head[:4])
-        yield head[4:], length
-        at += 12 + length
 
 
 def _bytes_of_rows(header: bytes) -> int:

@@ -25,6 +25,7 @@ from zeuxis.metrics.perplexity import over
 from zeuxis.metrics.precision import Support, precision_recall
 from zeuxis.metrics.probe import Probe
 from zeuxis.metrics.segmentation import Confusion, Overlap
+from zeuxis.metrics.synthetic import TrainedOnSynthetic
 from zeuxis.metrics.two_sample import TwoSample, two_sample
 from zeuxis.metrics.verification import Verification, verification
 from zeuxis.metrics.zero_shot import ZeroShot
@@ -81,6 +82,7 @@ class Evidence:
     caption_words: Tensor | None = None  # (N,) how many words each has, its end counted as one
     caption_best: Tensor | None = None  # (N,) nats of the same captions by what wrote them
     zero_shot: ZeroShot | None = None  # answers to questions about pictures, by texts alone
+    synthetic: TrainedOnSynthetic | None = None
     linear_probe: Probe | None = None  # of the model's codes
     linear_probe_pixels: Probe | None = None
     linear_probe_untrained: Probe | None = None  # of an untrained model of the same shape

@@ -17,6 +17,8 @@ from zeuxis.errors import UsageError
 from zeuxis.metrics.checks import of_one_network
 from zeuxis.metrics.distance import WIDE, Centred, blocks, exact_pairs, nearest_squared, squares
 
+NEIGHBOURS = 3  # k
+
 
 @dataclass(frozen=True)
 class Support:
@@ -29,7 +31,7 @@ class Support:
     k: int
 
 
-def precision_recall(real: Tensor, fake: Tensor, k: int = 3) -> Support:
+def precision_recall(real: Tensor, fake: Tensor, k: int = NEIGHBOURS) -> Support:
     """Compare features ``(N, D)`` and ``(M, D)``, N and M above k.
 
     A set's manifold is the union of the closed balls around its points that reach their k-th nearest neighbour in the

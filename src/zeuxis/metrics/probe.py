@@ -20,6 +20,7 @@ from zeuxis.errors import UsageError
 
 STRENGTHS = (0.01, 0.1, 1.0)  # of the regularisation tried, sklearn's C, on codes of unit variance
 HELD_BACK = 5  # one training code in so many chooses among them
+LEAST_TRAINING = 2 * HELD_BACK  # pictures
 STEPS = 200  # of the optimiser, at most
 
 
@@ -52,7 +53,7 @@ def probe(training: Tensor, known: Tensor, held_out: Tensor, target: Tensor, nam
 
     Codes are standardised by the training ones. The strength of the penalty is chosen on a fifth of them.
     """
-    if len(training) < 2 * HELD_BACK or training.shape[1:] != held_out.shape[1:]:
+    if len(training) < LEAST_TRAINING or training.shape[1:] != held_out.shape[1:]:
         raise UsageError(f"a probe of codes {tuple(training.shape)} and {tuple(held_out.shape)}: give more, and alike")
     mean, std = training.double().mean(0), training.double().std(0)
     std = torch.where(std > 1e-6 * std.max().clamp(min=1e-12), std, torch.ones(()).double())
@@ -71,8 +72,10 @@ def probe(training: Tensor, known: Tensor, held_out: Tensor, target: Tensor, nam
 
 def _fit(x: np.ndarray, y: np.ndarray) -> LogisticRegression:
     back = np.arange(len(x)) % HELD_BACK == 0
+    if len(np.unique(y[~back])) < 2:  # nothing to choose by
+        return _regression(STRENGTHS[0], x, y)
     tried = {}
-    for strength in STRENGTHS if len(np.unique(y[~back])) > 1 else STRENGTHS[:1]:
+    for strength in STRENGTHS:
         tried[strength] = float((_regression(strength, x[~back], y[~back]).predict(x[back]) == y[back]).mean())
     return _regression(max(tried, key=lambda strength: tried[strength]), x, y)
 

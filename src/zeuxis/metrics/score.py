@@ -16,8 +16,10 @@ from torch import Tensor
 from zeuxis.errors import UsageError
 from zeuxis.metrics.checks import finite
 
+SPLITS = 10
 
-def classifier_score(logits: Tensor, splits: int = 10) -> tuple[float, float]:
+
+def classifier_score(logits: Tensor, splits: int = SPLITS) -> tuple[float, float]:
     """The mean and the deviation over ``splits`` of ``exp E_x KL(p(y|x) || p(y))``, from logits ``(N, K)``.
 
     Between 1 and K; higher is better. The rows must be in random order, because the splits are consecutive.

@@ -22,9 +22,11 @@ from zeuxis.metrics.frechet import frechet
 from zeuxis.metrics.likelihood import bits_per_dim, bits_without_padding
 from zeuxis.metrics.oracle import accuracy, caution, recognised
 from zeuxis.metrics.perplexity import perplexity
+from zeuxis.metrics.precision import NEIGHBOURS
 from zeuxis.metrics.record import Better, Figure
-from zeuxis.metrics.score import classifier_score
+from zeuxis.metrics.score import SPLITS, classifier_score
 from zeuxis.metrics.similarity import psnr, psnr_y, ssim, ssim_y
+from zeuxis.metrics.two_sample import LEAST as LEAST_HALVED
 from zeuxis.metrics.verification import same_person
 
 
@@ -54,7 +56,10 @@ class Metric:
     floor: Callable[[Evidence], float] | None = None
     bordered: bool = False  # of what is enlarged by n, the score leaves out the outermost n pixels
     score: Callable[[Tensor, Tensor], Tensor] | None = None  # pictures and targets (B, C, H, W) in [-1, 1] -> (B,)
+    least: int = 1  # pictures that it cannot do without: of a set, and of what the set is compared with
 
+
+PAIR = 2  # pictures without which there is no spread, and no distance within a set
 
 OF_FEATURES = frozenset({"fake", "real", "reconstructed"})  # the evidence that is in the feature space of the call
 
@@ -66,6 +71,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             ("fake", "moments"),
             lambda e: frechet(present(e.fake), e.moments_of_reference()),
             of_distribution=True,
+            least=PAIR,
         ),
         "kernel": Metric(
             "kernel distance (squared MMD) of features",
@@ -75,6 +81,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             of_distribution=True,
             spread=lambda e: e.kernel.spread,
             biased=False,
+            least=PAIR,
         ),
         "frechet-grain": Metric(
             "Fréchet distance of fine detail: energies of random filters, which see noise, blur and compression",
@@ -83,6 +90,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             lambda e: _frechet_in(e.grain),
             of_distribution=True,
             space="grain",
+            least=PAIR,
         ),
         "frechet-untrained": Metric(
             "Fréchet distance of the features of an untrained network, the control of the learnt ones",
@@ -91,6 +99,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             lambda e: _frechet_in(e.untrained),
             of_distribution=True,
             space="untrained",
+            least=PAIR,
         ),
         "two-sample": Metric(
             "how well a small network tells generated pictures from real ones, area under its ROC curve, 0.5 at best",
@@ -100,6 +109,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             of_distribution=True,
             spread=lambda e: e.two_sample.error,
             floor=lambda e: 0.5,
+            least=LEAST_HALVED,
         ),
         "copied": Metric(
             "share of fakes as near to a training picture as the nearest hundredth of held-out pictures is",
@@ -118,16 +128,36 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             floor=lambda e: 0.5,
         ),
         "precision": Metric(
-            "share of fakes that look real", "higher", ("fake", "real"), lambda e: e.support.precision, True
+            "share of fakes that look real",
+            "higher",
+            ("fake", "real"),
+            lambda e: e.support.precision,
+            True,
+            least=NEIGHBOURS + 1,
         ),
         "recall": Metric(
-            "share of reals that are covered", "higher", ("fake", "real"), lambda e: e.support.recall, True
+            "share of reals that are covered",
+            "higher",
+            ("fake", "real"),
+            lambda e: e.support.recall,
+            True,
+            least=NEIGHBOURS + 1,
         ),
         "density": Metric(
-            "real balls around a fake, over k", "higher", ("fake", "real"), lambda e: e.support.density, True
+            "real balls around a fake, over k",
+            "higher",
+            ("fake", "real"),
+            lambda e: e.support.density,
+            True,
+            least=NEIGHBOURS + 1,
         ),
         "coverage": Metric(
-            "share of real balls that hold a fake", "higher", ("fake", "real"), lambda e: e.support.coverage, True
+            "share of real balls that hold a fake",
+            "higher",
+            ("fake", "real"),
+            lambda e: e.support.coverage,
+            True,
+            least=NEIGHBOURS + 1,
         ),
         "classifier-score": Metric(
             "exp of the mutual information of picture and class",
@@ -136,6 +166,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             lambda e: classifier_score(present(e.logits))[0],
             of_distribution=True,
             spread=lambda e: classifier_score(present(e.logits))[1],
+            least=SPLITS,
         ),
         "psnr": Metric(
             "peak signal-to-noise ratio, dB, mean over images",
@@ -179,6 +210,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             ("reconstructed", "moments"),
             lambda e: frechet(present(e.reconstructed), e.moments_of_reference()),
             of_distribution=True,
+            least=PAIR,
         ),
         "codes-used": Metric(
             "share of the codebook that held-out pictures use",
@@ -244,12 +276,14 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             lambda e: e.verification.accuracy,
             parts=lambda e: {"accepted": e.verification.accepted, "refused": e.verification.refused},
             beside=("equal-error", "recognised"),
+            least=PAIR,
         ),
         "equal-error": Metric(
             "error on pairs at the threshold where both kinds of error are equal",
             "lower",
             ("genuine", "impostor"),
             lambda e: e.verification.equal_error,
+            least=PAIR,
         ),
         "same-person": Metric(
             "share of pictures that are taken to show the subject of their source",
@@ -277,6 +311,13 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             "higher",
             ("linear_probe_untrained",),
             lambda e: present(e.linear_probe_untrained).accuracy,
+        ),
+        "train-on-synthetic": Metric(
+            "share of real pictures that a classifier predicts right which was trained on made ones alone",
+            "higher",
+            ("synthetic",),
+            lambda e: present(e.synthetic).alone,
+            parts=lambda e: present(e.synthetic).parts,
         ),
         "zero-shot": Metric(
             "share of pictures to which the right one of several texts is nearest",

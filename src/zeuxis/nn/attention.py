@@ -1,9 +1,10 @@
 """Multi-head attention, with one seam for those who want to watch or steer it.
 
-Every attention of the library is an :class:`Attention`, of the kind "self" or "cross". Each has an
-attribute ``control``, normally ``None``. Given a callable, it receives the attention probabilities
-``(B, h, Q, K)`` and returns those to use; :func:`zeuxis.nn.control.controlled` sets those of a whole network.
-Without one the fused kernel is used wherever it is the faster.
+Every attention of the library, but for that of two adversarial networks (:mod:`zeuxis.nn.non_local`), is an
+:class:`Attention`, of the kind "self" or "cross". Each has an attribute ``control``, normally ``None``. Given a
+callable, it receives the attention probabilities ``(B, h, Q, K)`` and returns those to use;
+:func:`zeuxis.nn.control.controlled` sets those of a whole network. Without one the fused kernel is used wherever it is
+the faster.
 
 Legend: B images, N tokens, T tokens of the context, Q queries, K keys, D width, E width of the context, h heads,
 d = D / h the width of one.

@@ -67,6 +67,26 @@ class CaptionVector(ConditionVector):
         return bag.scatter_(1, ids * there, 1.0)[:, 1:]  # id 0 is padding
 
 
+class TextVector(ConditionVector):
+    """A caption as the vector that a trained reader makes of texts; ``words`` are some that it knows."""
+
+    field = "caption"
+
+    def __init__(self, read: Callable[[Sequence[str]], Tensor], words: Sequence[str]) -> None:
+        if not words:
+            raise Unsupported("condition 'caption' needs data with captions: choose some, or another condition")
+        self.read = read
+        self.width = self._read(words[:1]).shape[1]
+
+    def vector(self, condition: Condition) -> Tensor:
+        assert condition.caption is not None
+        return self._read(condition.caption)
+
+    def _read(self, texts: Sequence[str]) -> Tensor:
+        with torch.no_grad():
+            return self.read(texts).float()
+
+
 class PictureVector(ConditionVector):
     """A source picture as its pixels."""
 

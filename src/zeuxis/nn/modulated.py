@@ -84,12 +84,20 @@ class EqualConv2d(nn.Module):
 
 
 def modulated_conv2d(
-    x: Tensor, weight: Tensor, style: Tensor, *, up: bool = False, demodulate: bool = True, gain: float = 1.0
+    x: Tensor,
+    weight: Tensor,
+    style: Tensor,
+    *,
+    up: bool = False,
+    demodulate: bool = True,
+    gain: float | Tensor = 1.0,
+    padding: int | None = None,
 ) -> Tensor:
     """``x`` ``(B, I, H, W)`` under weights ``(O, I, k, k)`` whose inputs ``style`` ``(B, I)`` scales: ``(B, O, H, W)``.
 
     Karras et al. 2019 (1912.04958), Eq. 1 and 3. ``demodulate`` divides by the deviation that the outputs would have of
-    inputs of deviation 1; ``up`` doubles the sides. Not the weights are scaled but the maps before and after the
+    inputs of deviation 1; ``up`` doubles the sides, ``padding`` zeros go around (by default as many as keep them). What
+    comes out is multiplied by ``gain``, a number. Not the weights are scaled but the maps before and after the
     convolution, which comes to the same and needs no kernel for each picture.
     """
     _, inputs, kernel, _ = weight.shape
@@ -105,5 +113,5 @@ def modulated_conv2d(
         x = conv_transpose2d(x, weight.transpose(0, 1), stride=2)  # (B, O, 2H + 1, 2W + 1)
         x = upfirdn2d(x, BLUR, padding=(1, 1), gain=4.0)
     else:
-        x = conv2d(x, weight, padding=kernel // 2)
+        x = conv2d(x, weight, padding=kernel // 2 if padding is None else padding)
     return x * scale.to(x.dtype)[:, :, None, None] if demodulate else x * gain

@@ -15,6 +15,7 @@ class Norm(StrEnum):
 
     BATCH = "batch"
     INSTANCE = "instance"  # without weights, as in CycleGAN
+    INSTANCE_AFFINE = "instance-affine"  # with weights: batch normalisation of one picture at a time, as in pix2pix
     LAYER = "layer"  # over channels and pixels of one picture
     GROUP = "group"
     NONE = "none"
@@ -30,6 +31,7 @@ class Norm(StrEnum):
 _FACTORIES: dict[Norm, Callable[[int], nn.Module]] = {
     Norm.BATCH: nn.BatchNorm2d,
     Norm.INSTANCE: nn.InstanceNorm2d,
+    Norm.INSTANCE_AFFINE: lambda channels: nn.InstanceNorm2d(channels, affine=True),
     Norm.LAYER: lambda channels: nn.GroupNorm(1, channels),
     Norm.GROUP: group_norm,
     Norm.NONE: lambda channels: nn.Identity(),
@@ -41,7 +43,7 @@ def initialise_normal(net: nn.Module, std: float = 0.02) -> None:
     for m in net.modules():
         if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
             nn.init.normal_(m.weight, 0.0, std)
-        elif isinstance(m, (nn.BatchNorm2d, nn.GroupNorm)):
+        elif isinstance(m, (nn.BatchNorm2d, nn.GroupNorm, nn.InstanceNorm2d)) and m.affine:
             nn.init.normal_(m.weight, 1.0, std)
         else:
             continue

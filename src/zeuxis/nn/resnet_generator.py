@@ -13,8 +13,8 @@ class ReflectBlock(nn.Module):
     def __init__(self, channels: int, norm: Norm) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            *_conv(channels, channels, 3, norm),
-            *_conv(channels, channels, 3, norm)[:-1],
+            *reflected(channels, channels, 3, norm),
+            *reflected(channels, channels, 3, norm)[:-1],
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -23,26 +23,24 @@ class ReflectBlock(nn.Module):
 
 
 class ResNetGenerator(nn.Module):
-    """Images ``(B, C_in, H, W)`` to images ``(B, C_out, H, W)`` in [-1, 1]; H and W are multiples of 4.
+    """Images ``(B, C_in, H, W)`` to images ``(B, C_out, H, W)`` in [-1, 1]; H and W are multiples of 2^``downs``.
 
     c7s1-64, d128, d256, R256 x ``blocks``, u128, u64, c7s1-3 in the paper's words (Appendix, 7.2), with
-    64 = ``ngf``: 9 blocks for 256 pixels and up, 6 below.
+    64 = ``ngf``: 9 blocks for 256 pixels and up, 6 below. With 4 ``downs`` it is the global generator of pix2pixHD.
     """
 
     def __init__(
-        self, inputs: int, outputs: int, *, ngf: int = 64, blocks: int = 9, norm: Norm = Norm.INSTANCE
+        self, inputs: int, outputs: int, *, ngf: int = 64, blocks: int = 9, downs: int = 2, norm: Norm = Norm.INSTANCE
     ) -> None:
         super().__init__()
-        bias = not norm.affine
-        layers = _conv(inputs, ngf, 7, norm)
-        for c in (ngf, 2 * ngf):  # d128, d256
+        bias, widths = not norm.affine, [ngf * 2**k for k in range(downs + 1)]
+        layers = reflected(inputs, ngf, 7, norm)
+        for c in widths[:-1]:  # d128, d256
             layers += [nn.Conv2d(c, 2 * c, 3, stride=2, padding=1, bias=bias), norm(2 * c), nn.ReLU()]
-        layers += [ReflectBlock(4 * ngf, norm) for _ in range(blocks)]
-        for c in (4 * ngf, 2 * ngf):  # u128, u64
-            up = nn.ConvTranspose2d(c, c // 2, 3, stride=2, padding=1, output_padding=1, bias=bias)
-            layers += [up, norm(c // 2), nn.ReLU()]
-        layers += [nn.Conv2d(ngf, outputs, 7, padding=3, padding_mode="reflect"), nn.Tanh()]
-        self.layers = nn.Sequential(*layers)
+        layers += [ReflectBlock(widths[-1], norm) for _ in range(blocks)]
+        for c in widths[:0:-1]:  # u128, u64
+            layers += doubled(c, norm)
+        self.layers = nn.Sequential(*layers, *to_picture(ngf, outputs))
         initialise_normal(self)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -50,6 +48,18 @@ class ResNetGenerator(nn.Module):
         return out
 
 
-def _conv(inputs: int, outputs: int, kernel: int, norm: Norm) -> list[nn.Module]:
+def reflected(inputs: int, outputs: int, kernel: int, norm: Norm) -> list[nn.Module]:
+    """A convolution that sees the picture reflected at its edges, its norm and a ReLU."""
     conv = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, padding_mode="reflect", bias=not norm.affine)
     return [conv, norm(outputs), nn.ReLU()]
+
+
+def doubled(channels: int, norm: Norm) -> list[nn.Module]:
+    """Twice the side and half the channels, a norm and a ReLU."""
+    up = nn.ConvTranspose2d(channels, channels // 2, 3, 2, padding=1, output_padding=1, bias=not norm.affine)
+    return [up, norm(channels // 2), nn.ReLU()]
+
+
+def to_picture(channels: int, outputs: int) -> list[nn.Module]:
+    """c7s1-3: the last convolution, to values in [-1, 1]."""
+    return [nn.Conv2d(channels, outputs, 7, padding=3, padding_mode="reflect"), nn.Tanh()]

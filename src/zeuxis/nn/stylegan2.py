@@ -11,21 +11,25 @@ picture, I and O channels in and out.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
-from typing import Literal
+from typing import Generic, Literal, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, one_hot
 
 from zeuxis.batch import Shape
+from zeuxis.errors import Unsupported, lookup
 from zeuxis.nn.dcgan import SMALLEST, halvings
+from zeuxis.nn.fourier import FourierInput
 from zeuxis.nn.modulated import EPSILON, GAIN, SLOPE, EqualConv2d, EqualLinear, modulated_conv2d
 from zeuxis.nn.upfirdn import upsample
 from zeuxis.rng import Rng
 
 Noise = Rng | Literal["constant", "none"]  # drawn afresh; the same for every picture; left out
+Full = Callable[[int, int], nn.Module]  # a full layer of so many inputs and outputs
 MAPPING_RATE = 0.01  # of the mapping's learning rate, as a share of the others'
 
 
@@ -40,16 +44,17 @@ def unit(x: Tensor) -> Tensor:
 
 
 class StyleMapping(nn.Module):
-    """Latents ``(B, Z)``, classes ``(B,)`` or both to style codes ``(B, W)``."""
+    """Latents ``(B, Z)``, classes ``(B,)`` or both to style codes ``(B, W)``, by full layers of a leaky ReLU."""
 
-    def __init__(self, latent: int, width: int, *, layers: int = 8, classes: int = 0) -> None:
+    def __init__(
+        self, latent: int, width: int, *, layers: int = 8, classes: int = 0, layer: Full | None = None
+    ) -> None:
         super().__init__()
         self.classes = classes
         self.embed = EqualLinear(classes, width) if classes else None
         first = latent + (width if classes else 0)
-        self.layers = nn.Sequential(
-            *(EqualLinear(width if k else first, width, rate=MAPPING_RATE, active=True) for k in range(layers))
-        )
+        full = layer or partial(EqualLinear, rate=MAPPING_RATE, active=True)
+        self.layers = nn.Sequential(*(full(width if k else first, width) for k in range(layers)))
 
     def forward(self, latent: Tensor | None, label: Tensor | None = None) -> Tensor:
         parts = [] if latent is None else [unit(latent)]
@@ -79,16 +84,14 @@ class StyleLayer(nn.Module):
     def forward(self, x: Tensor, code: Tensor, noise: Noise) -> Tensor:
         x = modulated_conv2d(x, self.weight, self.affine(code), up=self.up, gain=GAIN)
         if noise != "none":
-            drawn = self._drawn(len(x), noise)
-            x = x + (drawn * (self.strength * GAIN)).to(x.dtype)
+            x = x + (noise_of(self.noise, len(x), noise) * (self.strength * GAIN)).to(x.dtype)
         x = leaky_relu(x + (self.bias * GAIN).to(x.dtype)[:, None, None], SLOPE)
         return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
 
-    def _drawn(self, n: int, noise: Noise) -> Tensor:
-        """``(S, S)``, or ``(n, 1, S, S)`` where every picture has its own."""
-        if isinstance(noise, str):
-            return self.noise
-        return noise.normal(n, 1, *self.noise.shape, device=self.noise.device)
+
+def noise_of(kept: Tensor, n: int, noise: Noise) -> Tensor:
+    """The ``kept`` noise ``(S, S)``, or ``(n, 1, S, S)`` where every picture has its own."""
+    return kept if isinstance(noise, str) else noise.normal(n, 1, *kept.shape, device=kept.device)
 
 
 class ToPixels(nn.Module):
@@ -107,56 +110,103 @@ class ToPixels(nn.Module):
 
 
 class StyleBlock(nn.Module):
-    """One resolution of the generator, twice the one below; the lowest begins with a constant."""
+    """One resolution of the generator, twice the one below; the lowest begins with a constant, or with waves."""
 
-    def __init__(self, inputs: int, outputs: int, width: int, side: int, channels: int, clamp: float | None) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, width: int, side: int, channels: int, clamp: float | None, waves: bool = False
+    ) -> None:
         super().__init__()
         lowest = side == SMALLEST
-        self.const = nn.Parameter(torch.randn(outputs, side, side)) if lowest else None
+        self.const = nn.Parameter(torch.randn(outputs, side, side)) if lowest and not waves else None
+        self.waves = FourierInput(outputs, side, side, side / 2, None) if lowest and waves else None
         self.conv0 = None if lowest else StyleLayer(inputs, outputs, width, side, up=True, clamp=clamp)
         self.conv1 = StyleLayer(outputs, outputs, width, side, clamp=clamp)
         self.pixels = ToPixels(outputs, channels, width, clamp)
 
     def forward(
-        self, x: Tensor | None, image: Tensor | None, codes: Iterator[Tensor], last: Tensor, noise: Noise
+        self,
+        x: Tensor | None,
+        image: Tensor | None,
+        codes: Iterator[Tensor],
+        last: Tensor,
+        noise: Noise,
+        transform: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Maps and picture of the block below, to this one's; ``last`` is the code that its pixels are made with."""
-        if self.conv0 is None:
+        if self.conv0 is not None:
+            x = self.conv0(x, next(codes), noise)
+        elif self.waves is not None:
+            x = self.waves(last, transform)
+        else:
             assert self.const is not None
             x = self.const.expand(len(last), *self.const.shape)
-        else:
-            x = self.conv0(x, next(codes), noise)
         x = self.conv1(x, next(codes), noise)
         added = self.pixels(x, last)
         return x, added if image is None else upsample(image) + added
 
 
-class StyleSynthesis(nn.Module):
+class Synthesis(nn.Module):
+    """What makes pictures of codes ``(B, L, W)``, one for each of its ``layers``, and of noise."""
+
+    layers: int
+
+
+class StyleSynthesis(Synthesis):
     """Codes ``(B, L, W)``, one for each layer, to pictures ``(B, C, S, S)`` float32, not bounded."""
 
     def __init__(
-        self, shape: Shape, width: int, *, channel_base: int = 32768, channel_max: int = 512, clamp: float | None = None
+        self,
+        shape: Shape,
+        width: int,
+        *,
+        channel_base: int = 32768,
+        channel_max: int = 512,
+        input_maps: Literal["constant", "fourier"] = "constant",
+        clamp: float | None = None,
     ) -> None:
         super().__init__()
+        self.waves = lookup("input_maps", input_maps, {"constant": False, "fourier": True})
         blocks, below = [], 0
         for side in sides(shape):
             channels = min(channel_base // side, channel_max)
-            blocks.append(StyleBlock(below, channels, width, side, shape.channels, clamp))
+            blocks.append(StyleBlock(below, channels, width, side, shape.channels, clamp, self.waves))
             below = channels
         self.blocks = nn.ModuleList(blocks)
         self.layers = 2 * len(blocks)  # L: a block's pixels share their code with the next one's first layer
 
-    def forward(self, codes: Tensor, noise: Noise) -> Tensor:
+    def forward(self, codes: Tensor, noise: Noise, transform: Tensor | None = None) -> Tensor:
+        """``transform``: see :class:`~zeuxis.nn.fourier.FourierInput`; a constant cannot be moved: Unsupported."""
+        if transform is not None and not self.waves:
+            raise Unsupported(
+                "a generator that begins with a constant cannot be moved or turned: train one with input_maps 'fourier'"
+            )
         layers = codes.unbind(1)
         each = iter(layers)
         x = image = None
         for k, block in enumerate(self.blocks):
-            x, image = block(x, image, each, layers[2 * k + 1], noise)
+            x, image = block(x, image, each, layers[2 * k + 1], noise, transform)
         assert image is not None
         return image
 
+    def affine_weights(self) -> list[Tensor]:
+        """The maps ``(I, W)`` from the code of each layer to its styles, in order."""
+        return [layer.affine.weight for layer in self.modules() if isinstance(layer, StyleLayer)]
 
-class StyleGenerator(nn.Module):
+
+class Layered(Protocol):
+    """What draws pictures of codes ``(B, L, W)``, one for each of its layers."""
+
+    layers: int  # L
+
+    def affine_weights(self) -> list[Tensor]:
+        """The maps ``(M, W)`` from the code of each layer to its styles, in order; M differs."""
+        ...
+
+
+S = TypeVar("S", bound=Layered)
+
+
+class StyleGenerator(nn.Module, Generic[S]):
     """The mapping and the synthesis, together what the generator learns.
 
     ``mean`` is the running mean of codes, towards which truncation draws them; who trains moves it.
@@ -164,23 +214,21 @@ class StyleGenerator(nn.Module):
 
     mean: Tensor
 
-    def __init__(self, mapping: StyleMapping, synthesis: StyleSynthesis, width: int) -> None:
+    def __init__(self, mapping: StyleMapping, synthesis: S, width: int) -> None:
         super().__init__()
         self.mapping, self.synthesis = mapping, synthesis
         self.register_buffer("mean", torch.zeros(width))
-
-    def forward(self, latent: Tensor, label: Tensor | None, noise: Noise) -> Tensor:
-        """Pictures of latents ``(B, Z)``, every layer of a picture given the same code."""
-        image: Tensor = self.synthesis(self.spread(self.mapping(latent, label)), noise)
-        return image
 
     def spread(self, code: Tensor) -> Tensor:
         """The code ``(B, W)`` of each picture for all of its layers, ``(B, L, W)``."""
         return code[:, None].expand(-1, self.synthesis.layers, -1)
 
-    def truncated(self, codes: Tensor, psi: float) -> Tensor:
-        """Codes ``(..., W)`` at ``psi`` times their distance from the mean code."""
-        return codes if psi == 1 else self.mean.lerp(codes, psi)
+    def truncated(self, codes: Tensor, psi: float, layers: int | None = None) -> Tensor:
+        """Codes ``(B, L, W)``, of the first ``layers`` or all at ``psi`` times their distance from the mean code."""
+        if psi == 1:
+            return codes
+        near = self.mean.lerp(codes, psi)
+        return near if layers is None else torch.cat([near[:, :layers], codes[:, layers:]], 1)
 
 
 class DeviationOfBatch(nn.Module):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from zeuxis.errors import DataError
-from zeuxis.files import read_text
+from zeuxis.files import read_text, spelt_error
 from zeuxis.nn.clip_tokeniser import END, ClipTokeniser
 from zeuxis.pretrained.json_table import read_json
 
@@ -58,7 +58,7 @@ def _merges(path: Path) -> list[tuple[str, str]]:
     try:
         lines = read_text(path).splitlines()
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from None
+        raise DataError(f"{path} cannot be read: {spelt_error(error, path)}") from None
     return [_pair(line.split(), path) for line in lines if line.strip() and not line.startswith("#version")]
 
 

@@ -57,7 +57,7 @@ def convert(
         require_regular(source)
     except OSError as error:
         raise UsageError(
-            f"there is no file {source} ({error.strerror}): give a checkpoint (.pt, .pth, .ckpt or .bin)"
+            f"there is no file {source} ({error.strerror}): give a checkpoint (.pt, .pth, .ckpt, .bin or .pkl)"
         ) from None
     weights = source.with_suffix(".safetensors") if out is None else Path(out)
     facts = _facts_beside(weights)

@@ -20,6 +20,7 @@ from torch import Tensor
 from zeuxis.errors import WeightsError
 from zeuxis.pretrained.key_names import PROGRAMS, KeyNames
 from zeuxis.pretrained.kind import CheckpointKind, TensorSource
+from zeuxis.spec import DataSpec, Shape
 
 CODEBOOK = "quantize.embedding.weight"
 CRITIC = "loss.discriminator.main"
@@ -41,6 +42,10 @@ class FirstStageSizes:
     blocks: int = 2
     ndf: int = 64  # channels of the critic
     layers: int = 3  # of the critic
+
+    def spec(self, side: int) -> DataSpec:
+        """Of square pictures."""
+        return DataSpec(Shape(self.channels, side, side))
 
     @property
     def arguments(self) -> dict[str, int | tuple[int, ...]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from zeuxis.errors import WeightsError, ZeuxisError
-from zeuxis.files import read_table
+from zeuxis.files import read_table, spelt_error
 
 
 def read_json(path: Path, refusal: type[ZeuxisError] = WeightsError) -> dict[str, Any]:
@@ -14,4 +14,4 @@ def read_json(path: Path, refusal: type[ZeuxisError] = WeightsError) -> dict[str
     try:
         return read_table(path)
     except (OSError, ValueError) as error:
-        raise refusal(f"{path} cannot be read: {error}") from None
+        raise refusal(f"{path} cannot be read: {spelt_error(error, path)}") from None

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from zeuxis.errors import WeightsError
+from zeuxis.spec import DataSpec
 
 WRAPPERS = ("state_dict.", "params_ema.", "params.")  # training programs keep a network's state under one of these
 PARALLEL = "module."  # put before every key by torch's DataParallel
@@ -23,9 +24,8 @@ UNKNOWN = "it is not of an architecture that is known here"
 class Architecture(Protocol):
     """The sizes of a system, as its tensors tell them."""
 
-    @property
-    def channels(self) -> int:
-        """Of the images."""
+    def spec(self, side: int) -> DataSpec:
+        """The facts of the data that it was built for, with pictures of ``side`` pixels."""
 
     @property
     def arguments(self) -> Mapping[str, Any]:
@@ -58,6 +58,8 @@ class CheckpointKind(Generic[A]):
     optional_arguments: tuple[str, ...] = ()  # the keywords that size them
     not_stored: tuple[str, ...] = ()  # tensors of ours that have no place in a public file
     dropped: tuple[str, ...] = ()  # prefixes of public keys that have no place here
+    dropped_endings: tuple[str, ...] = ()  # and endings of such keys
+    absent_endings: tuple[str, ...] = ()  # of tensors of ours that a file may lack
     size: int = 256  # height and width of the images that it was published for; the tensors do not tell
 
     def published_name(self, architecture: A) -> str | None:
@@ -85,7 +87,7 @@ def from_public(kind: CheckpointKind[A], public: Mapping[str, Tensor]) -> Found[
     if missing_marks:
         raise WeightsError(f"this is no {kind.name}: it lacks {', '.join(missing_marks)}")
     architecture = kind.config(public)
-    dropped = tuple(sorted(key for key in public if key.startswith(kind.dropped)))
+    dropped = tuple(sorted(k for k in public if k.startswith(kind.dropped) or k.endswith(kind.dropped_endings)))
     sources = dict(kind.rename(architecture))
     for prefix in kind.optional:
         part = [name for name in sources if name.startswith(prefix)]

@@ -24,8 +24,9 @@ from typing import Any
 from zeuxis.errors import UnknownName
 from zeuxis.pretrained.first_stage import FIRST_STAGES
 from zeuxis.pretrained.kind import CheckpointKind
+from zeuxis.pretrained.translators import TRANSLATORS
 
-KINDS: tuple[CheckpointKind[Any], ...] = FIRST_STAGES
+KINDS: tuple[CheckpointKind[Any], ...] = (*FIRST_STAGES, *TRANSLATORS)
 
 
 def kinds_called(name: str) -> tuple[CheckpointKind[Any], ...]:

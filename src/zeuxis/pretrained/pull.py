@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from zeuxis.data import hub_files
-from zeuxis.data.cache import file_hash
 from zeuxis.errors import DataError, UsageError, WeightsError
+from zeuxis.files import file_hash
 from zeuxis.pretrained.parts import INDEX, PICKLES
 from zeuxis.pretrained.tokeniser_files import pulled
 

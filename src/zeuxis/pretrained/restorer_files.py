@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 from zeuxis.errors import UsageError, WeightsError
-from zeuxis.files import sha256
+from zeuxis.files import file_hash
 from zeuxis.pretrained.ncnn_files import read_network
 from zeuxis.pretrained.ncnn_networks import network_of
 from zeuxis.pretrained.parts import PICKLES
@@ -37,7 +37,7 @@ def load_restorer_file(path: Path) -> Restorer:
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(f"{path} cannot be read as safetensors: {error}") from None
     network, _ = read_public(tensors, str(path))
-    return Restorer(str(path), network, task_of(network), sha256(path), UNKNOWN_LICENCE)
+    return Restorer(str(path), network, task_of(network), file_hash(path), UNKNOWN_LICENCE)
 
 
 def load_ncnn(name: str, graph: Path, numbers: Path, licence: str) -> Restorer:

@@ -209,15 +209,18 @@ NETWORKS = (
     PublicNetwork("Real-ESRGAN compact", r"body\.0\.weight", _compact),
     PublicNetwork("DnCNN", r"model\.2\.weight", _dncnn),
 )
+TRANSLATES = "zeuxis convert makes a model of it, and zeuxis translate uses that"
+PAINTS = "zeuxis convert makes a model of it, and zeuxis paint uses that"
 LOOKS = (  # patterns of names of well-known networks that are not read here
     (r"layers\.\d+\.residual_group\.", "SwinIR or HAT"),
     (r"stylegan_decoder\.", "GFPGAN"),
     (r"quantize\.embedding\.weight", "CodeFormer or a VQGAN (zeuxis convert makes a model of the latter)"),
     (r"m_head\.weight", "DRUNet"),
     (r"m_head\.0\.weight", "SCUNet"),
-    (r"model\.model\.\d+\.", "pix2pix's U-Net"),
-    (r"model\.\d+\.conv_block\.", "a generator of CycleGAN"),
-    (r"up_\d\.norm_0\.", "SPADE"),
+    (r"model\.model\.\d+\.", f"pix2pix's U-Net ({TRANSLATES})"),
+    (r"model\d_1\.\d+\.", f"a generator of pix2pixHD ({PAINTS})"),
+    (r"model\.\d+\.conv_block\.", f"a generator of CycleGAN ({TRANSLATES}) or of pix2pixHD ({PAINTS})"),
+    (r"up_\d\.norm_0\.", f"SPADE ({PAINTS})"),
     (r"conv_after_body\.", "EDSR or RCAN"),
     (r"(head|sub_mean|add_mean)\.", "EDSR or RCAN"),
     (r"encoders\.\d+\.\d+\.", "NAFNet"),

@@ -1,4 +1,8 @@
-"""Reads the tensors out of a pickled PyTorch checkpoint without running anything in it.
+"""Reads the tensors out of a pickled checkpoint without running anything in it.
+
+Three forms of file: a zip and a row of pickles, as torch.save writes them, and one plain pickle that holds its tensors
+and numpy's arrays, as the network files of StyleGAN and its kin are. Those hold programs as well, which are neither run
+nor kept.
 
 This file is run by itself, in its own process, with the standard library alone (see
 ``to_safetensors.py``). A pickle is a program for a small stack machine; here is that machine, able to
@@ -51,6 +55,13 @@ DTYPES = {"float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF1
           "int16": "I16", "int8": "I8", "uint8": "U8", "uint16": "U16", "uint32": "U32", "uint64": "U64",
           "bool": "BOOL", "float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2"}  # fmt: skip
 
+NUMPY = {"f8": "F64", "f4": "F32", "f2": "F16", "i8": "I64", "i4": "I32", "i2": "I16", "i1": "I8", "u8": "U64",
+         "u4": "U32", "u2": "U16", "u1": "U8", "b1": "BOOL"}  # fmt: skip
+LETTERS = {"F64": "d", "F32": "f", "F16": "e", "I64": "q", "I32": "i", "I16": "h", "I8": "b", "U64": "Q", "U32": "I",
+           "U16": "H", "U8": "B", "BOOL": "?"}  # fmt: skip
+PERSISTENT = 6  # the version of torch_utils.persistence, of the authors of StyleGAN2 and its followers
+SOURCES = frozenset({"module_src", "build_module_src"})  # programs in the file, of which the length alone is told
+
 CELLS: dict[int, Literal["B", "H", "I", "Q"]] = {1: "B", 2: "H", 4: "I", 8: "Q"}  # how a memoryview names widths
 
 
@@ -76,6 +87,9 @@ class Storage:
     key: str
     dtype: str
     count: int
+    data: bytes | memoryview | None = field(
+        default=None, repr=False, compare=False
+    )  # where the pickle itself holds them
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +117,26 @@ class Opaque:
 
     name: str
     parts: list[Any] = field(default_factory=list)
+
+
+@dataclass(slots=True, eq=False)
+class Kind:
+    """A kind of number as numpy writes it: its letter and width, and the order of its bytes."""
+
+    letters: str
+    order: str = "|"
+
+    @property
+    def dtype(self) -> str | None:
+        """Its name in safetensors, if it has one."""
+        return NUMPY.get(self.letters) if self.order in "<|=" else None
+
+
+@dataclass(slots=True, eq=False)
+class Array:
+    """An array of numpy, of which the file tells the contents after it has been named."""
+
+    tensor: Tensor | None = None
 
 
 # -- the machine --------------------------------------------------------------------------------------
@@ -133,6 +167,68 @@ def _storage(pid: Any) -> Storage:
     return Storage(key, STORAGES[kind.name], count)
 
 
+def _kind(letters: Any, *rest: Any) -> Any:
+    return Kind(letters) if isinstance(letters, str) else Opaque("numpy.dtype", [letters])
+
+
+def _array(kind: Any, *rest: Any) -> Any:
+    return Array()
+
+
+def _number(kind: Any, data: Any = None) -> Any:
+    """A single number of numpy's, as Python has it."""
+    held = data.encode("latin-1") if isinstance(data, str) else data
+    dtype = kind.dtype if isinstance(kind, Kind) else None
+    if dtype is None or not isinstance(held, bytes) or len(held) != WIDTHS[dtype]:
+        return Opaque("numpy scalar", [])
+    return struct.unpack("<" + LETTERS[dtype], held)[0]
+
+
+def _filled(array: Array, state: Any) -> None:
+    """Give an array its contents: version, shape, kind, whether columns come first, bytes."""
+    if (
+        not isinstance(state, tuple)
+        or len(state) != 5
+        or not isinstance(state[2], Kind)
+        or not isinstance(state[1], tuple)
+    ):
+        raise Refused("an array of numpy in it is badly described")
+    _, shape, kind, columns_first, data = state
+    held = data.encode("latin-1") if isinstance(data, str) else data
+    dtype = kind.dtype
+    if dtype is None or not isinstance(held, (bytes, bytearray)):
+        return  # of texts, of objects, of another machine's order: nothing of a network
+    if len(shape) > 32 or any(type(side) is not int or not 0 <= side < 1 << 62 for side in shape):
+        raise Refused("an array of numpy in it has an impossible shape")
+    stride, dense = [], 1
+    sides = shape if columns_first else shape[::-1]
+    for side in sides:
+        stride.append(dense)
+        dense *= side
+    stride = stride if columns_first else stride[::-1]
+    storage = Storage("", dtype, len(held) // WIDTHS[dtype], bytes(held))
+    array.tensor = _tensor(storage, 0, tuple(shape), tuple(stride))
+
+
+def _from_buffer(data: Any, kind: Any, shape: Any, order: Any) -> Array:
+    """An array as protocol 5 has it."""
+    array = Array()
+    _filled(array, (1, shape, kind, order == "F", data))
+    return array
+
+
+def _persistent(meta: Any) -> Opaque:
+    """An object of a class whose program the file holds: its state, without the program."""
+    if not isinstance(meta, dict) or meta.get("type") != "class" or not isinstance(meta.get("state"), dict):
+        raise Refused("an object in it that brings its own program is badly described")
+    version = meta.get("version")
+    if version != PERSISTENT:
+        told = version if isinstance(version, int) and abs(version) < 1 << 31 else "unknown"
+        raise Refused(f"it was written by version {told} of torch_utils.persistence; {PERSISTENT} is read")
+    name = meta.get("class_name")
+    return Opaque(f"persistent {name[:100] if isinstance(name, str) else 'object'}", [meta["state"]])
+
+
 UTILS = "torch._utils"
 BUILDERS: dict[Name, Callable[..., Any]] = {
     Name("collections", "OrderedDict"): lambda *args: _plain_dict(*args),
@@ -145,6 +241,20 @@ BUILDERS: dict[Name, Callable[..., Any]] = {
     Name(UTILS, "_rebuild_tensor_v3"): _tensor,
     Name(UTILS, "_rebuild_parameter"): lambda data, *rest: data,
     Name(UTILS, "_rebuild_parameter_with_state"): lambda data, *rest: data,
+    Name("builtins", "set"): lambda items=(): list(items),
+    Name("__builtin__", "set"): lambda items=(): list(items),
+    Name("dnnlib.util", "EasyDict"): lambda *args: _plain_dict(*args),
+    Name("torch_utils.persistence", "_reconstruct_persistent_obj"): _persistent,
+    Name("numpy", "dtype"): _kind,
+    **{
+        Name(f"numpy.{core}.{name}", function): builder
+        for core in ("core", "_core")
+        for name, function, builder in (
+            ("multiarray", "_reconstruct", _array),
+            ("multiarray", "scalar", _number),
+            ("numeric", "_frombuffer", _from_buffer),
+        )
+    },
     Name("torch._tensor", "_rebuild_from_type_v2"): lambda function, kind, args, state: call(function, args),
 }
 
@@ -167,10 +277,17 @@ def global_name(module: Any, name: Any) -> Name:
     return Name(module, name)
 
 
-class Machine:
-    """The pickle machine. Every step is a method of this class; there is no way out of it."""
+LOADED = Name("torch.storage", "_load_from_bytes")  # how a plain pickle holds a storage: a file within the file
 
-    def __init__(self) -> None:
+
+class Machine:
+    """The pickle machine. Every step is a method of this class; there is no way out of it.
+
+    ``room`` counts the bytes of files within the file that it may yet read: no more than there are.
+    """
+
+    def __init__(self, room: int = 0) -> None:
+        self.room = room
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
@@ -200,6 +317,11 @@ class Machine:
 
     def call(self, function: Any, args: Any) -> Any:
         """See :func:`call`; what goes into it is accounted for."""
+        if function == LOADED and isinstance(args, tuple) and len(args) == 1 and isinstance(args[0], bytes):
+            self.room -= len(args[0])
+            if self.room < 0:
+                raise Refused("it names the same numbers over and over")
+            return read_within(args[0])
         if isinstance(args, (list, tuple)):
             self.spend(sum(len(a) for a in args if isinstance(a, (str, bytes, list, tuple, dict))))
         return call(function, args)
@@ -248,8 +370,13 @@ class Machine:
     def build(self, _: Any) -> None:
         """Give the object on top its state: kept if it was not made, otherwise (``_metadata``) let go."""
         state = self.stack.pop()
-        if isinstance(self.stack[-1], Opaque):
-            self.stack[-1].parts.append(state)
+        match self.stack[-1]:
+            case Opaque() as top:
+                top.parts.append(state)
+            case Array() as top:
+                _filled(top, state)
+            case Kind() as top if isinstance(state, tuple) and len(state) > 1 and isinstance(state[1], str):
+                top.order = state[1]
 
 
 PLAIN = (str, int, float, bool, bytes, Name, type(None))
@@ -348,7 +475,7 @@ def read_zip(data: mmap.mmap) -> tuple[Any, dict[str, tuple[int, int]]]:
     if length > MAX_PICKLE:
         raise Refused(f"its pickle is longer than {MAX_PICKLE >> 20} MiB")
     places = {name.removeprefix(f"{root}data/"): place for name, place in members.items()}
-    return Machine().run(io.BytesIO(data[start : start + length])), places
+    return Machine(length).run(io.BytesIO(data[start : start + length])), places
 
 
 class _Window(io.RawIOBase):
@@ -396,9 +523,27 @@ def _place(data: mmap.mmap, info: zipfile.ZipInfo) -> tuple[int, int]:
     return start, info.file_size
 
 
-def read_legacy(data: mmap.mmap) -> tuple[Any, dict[str, tuple[int, int]]]:
-    """The same for the older form: pickles one after the other, then the storages in the order they name."""
-    if Machine().run(data) != MAGIC or Machine().run(data) != PROTOCOL:
+def read_pickles(data: mmap.mmap) -> tuple[Any, dict[str, tuple[int, int]]]:
+    """The same for the other forms: one pickle that holds all, or those of :func:`read_legacy`."""
+    first = Machine(len(data)).run(data)
+    return read_legacy(data, len(data)) if first == MAGIC else (first, {})
+
+
+def read_within(content: bytes) -> Storage:
+    """The storage in a file within the file, which torch.save wrote."""
+    stream = io.BytesIO(content)
+    if Machine().run(stream) != MAGIC:
+        raise Refused("what it says is a storage was not written by torch.save")
+    value, places = read_legacy(stream, len(content))
+    if not isinstance(value, Storage) or value.key not in places:
+        raise Refused("what it says is a storage is none")
+    start, length = places[value.key]
+    return Storage("", value.dtype, value.count, memoryview(content)[start : start + length])
+
+
+def read_legacy(data: mmap.mmap | io.BytesIO, size: int) -> tuple[Any, dict[str, tuple[int, int]]]:
+    """The older form, behind its first pickle: others one after the other, then the storages in the order they name."""
+    if Machine().run(data) != PROTOCOL:
         raise Refused("it is a pickle, but not one that torch.save wrote")
     Machine().run(data)  # what machine wrote it
     machine = Machine()
@@ -407,7 +552,7 @@ def read_legacy(data: mmap.mmap) -> tuple[Any, dict[str, tuple[int, int]]]:
     for key in Machine().run(data):
         (count,) = struct.unpack("<q", data.read(8))
         length = count * WIDTHS[machine.storages[key].dtype]
-        if count < 0 or data.tell() + length > len(data):
+        if count < 0 or data.tell() + length > size:
             raise Refused("it is cut short")
         places[key] = (data.tell(), length)
         data.seek(length, io.SEEK_CUR)
@@ -416,7 +561,17 @@ def read_legacy(data: mmap.mmap) -> tuple[Any, dict[str, tuple[int, int]]]:
 
 # -- the tree that it unfolds to ----------------------------------------------------------------------
 
-PLUMBING = frozenset({"_modules", "_parameters", "_buffers"})  # levels of a pickled module that its state dict lacks
+# Levels of a pickled module that its state dict lacks, and of a network of dnnlib's.
+PLUMBING = frozenset({"_modules", "_parameters", "_buffers", "components"})
+
+
+def _named(value: Any) -> dict[str, Any] | None:
+    """Variables of a network of dnnlib's by their names, if ``value`` is a list of such pairs."""
+    pairs = value if isinstance(value, list) else []
+    if not pairs or not all(isinstance(p, tuple) and len(p) == 2 and isinstance(p[0], str) for p in pairs):
+        return None
+    found = dict(pairs)
+    return found if len(found) == len(pairs) else None
 
 
 class Tree:
@@ -443,6 +598,8 @@ class Tree:
                 if self.tensors.setdefault(name, value) is not value:
                     raise Refused(f"two tensors in it would be called '{name}'")
                 return None
+            case Array():
+                return "<array>" if value.tensor is None else self.walk(value.tensor, path)
             case dict():
                 return {self.spelt(k): self.walk(v, (*path, str(k))) for k, v in value.items()}
             case list() | tuple():
@@ -473,7 +630,14 @@ class Tree:
         """A part of an object that was not made: a pickled module's levels are left out of its tensors' names."""
         if not isinstance(part, dict):
             return self.walk(part, (*path, "parts"))
-        return {self.spelt(k): self.walk(v, path if k in PLUMBING else (*path, str(k))) for k, v in part.items()}
+        found = {}
+        for k, v in part.items():
+            if k in SOURCES and isinstance(v, str):
+                found[self.spelt(k)] = f"<{len(v)} characters>"
+            else:
+                named = _named(v) if k == "variables" else None
+                found[self.spelt(k)] = self.walk(named or v, path if k in PLUMBING or named else (*path, str(k)))
+        return found
 
     def spelt(self, key: Any) -> str:
         """A key as JSON has it."""
@@ -519,8 +683,9 @@ def write_tensors(
     order = sorted(tensors.items(), key=lambda item: (-WIDTHS[item[1].dtype], item[0]))
     at, header = 0, {}
     for name, tensor in order:
-        place = places.get(tensor.storage.key)
-        if place is None or place[1] < tensor.storage.count * WIDTHS[tensor.storage.dtype]:
+        storage = tensor.storage
+        place = places.get(storage.key) if storage.data is None else (0, len(storage.data))
+        if place is None or place[1] < storage.count * WIDTHS[storage.dtype]:
             raise Refused(f"the storage of '{name}' is missing or cut short")
         span = [at, at + tensor.bytes]
         header[name] = {"dtype": tensor.dtype, "shape": tensor.size, "data_offsets": span}
@@ -532,8 +697,12 @@ def write_tensors(
     with path.open("wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
         for _, tensor in order:
-            start, length = places[tensor.storage.key]
-            for row in contiguous_rows(tensor, data[start : start + length]):
+            if tensor.storage.data is None:
+                start, length = places[tensor.storage.key]
+                held = data[start : start + length]
+            else:
+                held = memoryview(tensor.storage.data)
+            for row in contiguous_rows(tensor, held):
                 file.write(row)
 
 
@@ -561,12 +730,12 @@ def to_safetensors(source: Path, weights: Path, facts: Path) -> None:
     limit(size)
     with source.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         try:
-            value, places = read_zip(data) if data[:4] == b"PK\3\4" else read_legacy(data)
+            value, places = read_zip(data) if data[:4] == b"PK\3\4" else read_pickles(data)
             tree = Tree(value)
         except (ValueError, IndexError, KeyError, TypeError, AttributeError, OSError, OverflowError,
                 zipfile.BadZipFile, struct.error, NotImplementedError) as error:  # fmt: skip
             detail = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-            raise Refused(f"it is damaged or no checkpoint of PyTorch ({detail})") from None
+            raise Refused(f"it is damaged or no checkpoint ({detail})") from None
         except (MemoryError, RecursionError):
             raise Refused("it unfolds to more than there is room for") from None
         if not tree.tensors:

@@ -18,7 +18,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from zeuxis.data.deep_png import SIGNATURE, paeth
+from zeuxis.data.deep_png import paeth
+from zeuxis.data.png_chunks import SIGNATURE
 from zeuxis.errors import ZeuxisError, mend_of
 from zeuxis.files import draft_beside
 

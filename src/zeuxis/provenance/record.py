@@ -9,7 +9,6 @@ date in it: the same call gives the same bytes.
 from __future__ import annotations
 
 import json
-import os
 import platform
 import struct
 import zlib
@@ -22,6 +21,7 @@ from typing import Any, BinaryIO
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from zeuxis.data.png_chunks import SIGNATURE, png_chunks
 from zeuxis.errors import DataError, UsageError, ZeuxisError, mend_of
 from zeuxis.escaping import json_text
 from zeuxis.files import open_regular, write_draft
@@ -29,11 +29,11 @@ from zeuxis.version import __version__
 
 KEY = "zeuxis"
 FORMAT = 2
-READ = (1, 2)  # the formats that can be read; in 1 a class is a number and of a picture given nothing is held
+OF_LATENTS = 3  # of a picture whose latent was made step by step, which older versions would draw otherwise
+READ = (1, 2, OF_LATENTS)  # that can be read; in 1 a class is a number and of a picture given nothing is held
 RESTORER = "restorer"  # in a system's place, of a picture that was made of another one by zeuxis restore
 MAX_TEXT = 1 << 20  # bytes of a record; a longer one is not ours
 MAX_CHUNKS = 100_000
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
 DISCLOSURE = "This image was synthesised by Zeuxis. It is not a photograph of anything that exists."
 SOURCE_TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 SOURCE_TYPE = f"{SOURCE_TYPES}trainedAlgorithmicMedia"
@@ -156,7 +156,7 @@ def read_record(path: Path) -> dict[str, Any]:
         with open_regular(path) as file:
             if file.read(len(SIGNATURE)) != SIGNATURE:
                 raise UsageError(f"{path} is not a PNG: only PNG files carry a record")
-            text = next((t for t in map(_our_text, _chunks(file, path)) if t is not None), None)
+            text = next((t for t in map(_our_text, _texts(file, path)) if t is not None), None)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
     except (struct.error, ValueError, zlib.error) as error:
@@ -166,17 +166,22 @@ def read_record(path: Path) -> dict[str, Any]:
     return _checked(text, path)
 
 
-def _chunks(file: BinaryIO, path: Path) -> Iterator[tuple[bytes, bytes]]:
-    """The text chunks after the signature, as (type, content); pixels are passed over unread."""
-    for _ in range(MAX_CHUNKS):
-        header = file.read(8)
-        if len(header) < 8:
-            return
-        length, kind = struct.unpack(">I4s", header)
-        if kind == b"IEND":
-            return
+def require_replaceable(path: Path) -> None:
+    """Refuse to write a picture over a file that is there and carries no record: it may be a person's only copy."""
+    if not path.is_file():
+        return
+    try:
+        read_record(path)
+    except ZeuxisError:
+        raise UsageError(
+            f"{path} is there already and was not made by Zeuxis: give another name, or move it away"
+        ) from None
+
+
+def _texts(file: BinaryIO, path: Path) -> Iterator[tuple[bytes, bytes]]:
+    """The text chunks, as (type, content); pixels are passed over unread."""
+    for kind, length in png_chunks(file, MAX_CHUNKS):
         if kind != b"iTXt" or length > MAX_TEXT + 1024:
-            file.seek(length + 4, os.SEEK_CUR)
             continue
         content, checksum = file.read(length), file.read(4)
         if len(content) < length or len(checksum) < 4:

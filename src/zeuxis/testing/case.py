@@ -15,6 +15,7 @@ from zeuxis.catalog.assemble import build_for, load_given, trained_by
 from zeuxis.data.batches import Batches, epoch_batches
 from zeuxis.data.degraded import DegradedSource
 from zeuxis.data.entries import ENTRIES
+from zeuxis.data.pairing import paired, parse_pairing
 from zeuxis.data.source import Source
 from zeuxis.degrade.language import parse_chain
 from zeuxis.errors import ZeuxisError
@@ -22,10 +23,12 @@ from zeuxis.game import Player, System, Turn, play_round
 from zeuxis.knobs import Sampling
 from zeuxis.recipe import Recipe, merged
 from zeuxis.rng import Stream
+from zeuxis.spec import height_width
 from zeuxis.testing.toy import toy_source
 from zeuxis.training.optimiser import optimiser_of
 
 BATCH = 6
+LARGE = 256 * 256  # pixels of a picture, beyond which few are made
 STEPS = 3  # of drawing, where it takes any
 LR = 2e-3  # a learning rate at which few rounds show, where a player has a lower one
 
@@ -50,7 +53,8 @@ class Case:
     @cached_property
     def source(self) -> Source:
         """Toy pictures of the recipe's size, grey where its data is grey, degraded where its data is."""
-        return self.toy()
+        height, width = height_width(self.recipe.size or 32)
+        return self.toy(48 if height * width <= LARGE else BATCH)
 
     def toy(self, n: int = 48) -> Source:
         """``n`` of those pictures."""
@@ -58,7 +62,11 @@ class Case:
         known = ENTRIES.get(clean.strip())
         grey = known is not None and known.spec.shape[0] == 1
         found = toy_source(1 if grey else 3, self.recipe.size or 32, n)
-        return DegradedSource(found, parse_chain(degradations)) if bar else found
+        found.sides = found.sides if known is None else known.sides
+        if not bar:
+            return found
+        pairing = parse_pairing(degradations)
+        return DegradedSource(found, parse_chain(degradations)) if pairing is None else paired(found, pairing)
 
     @cached_property
     def _built(self) -> System:

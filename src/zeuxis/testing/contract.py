@@ -87,7 +87,7 @@ def seed_is_a_picture(case: Case) -> None:
     require(low >= -1 and high <= 1, f"pixels lie in [{low:.3g}, {high:.3g}], not in [-1, 1]")
     require(torch.equal(together, again), "the same call made other pictures: draw from the given rng alone")
     _keeps_to_itself("a picture", together, torch.cat([apart[0], together[2:4], apart[1]]))
-    if "source" not in system.conditions:  # a translation may well be deterministic
+    if not {"source", "layout"} & system.conditions:  # a translation may well be deterministic
         require(not torch.equal(together, others), "other seeds draw the same pictures")
 
 
@@ -145,6 +145,19 @@ def encodings_keep_to_themselves(case: Case) -> None:
         if "decode" in system.can:
             made = system.decode(together)
             require(made.shape == image.shape, f"decoded {tuple(made.shape)}, encoded {tuple(image.shape)}")
+
+
+def latents_are_decoded(case: Case) -> None:
+    """The latents that samples are drawn from do not depend on their company, and decode to pictures."""
+    system = case.fitted()
+    condition = case.batch(4).condition.only(system.conditions)
+    with torch.inference_mode():
+        together = system.draw_latents(condition, ImageRng.counting(7, 4))
+        alone = [system.draw_latents(condition[slice(k, k + 1)], ImageRng([7 + k])) for k in range(4)]
+        _keeps_to_itself("a latent", together, torch.cat(alone))
+        made = system.decode(together)
+    require(made.shape == (4, *system.shape), f"four latents are decoded to {tuple(made.shape)}")
+    require(torch.isfinite(made).all(), "what latents are decoded to is not finite")
 
 
 def likelihoods_prefer_data(case: Case) -> None:
@@ -314,6 +327,7 @@ CHECKS = (
     Check("a denoiser runs from noise to data", denoiser_runs_from_noise_to_data, _verb("denoiser")),
     Check("the last step of drawing is the picture", last_step_is_the_picture, _verb("draw_steps")),
     Check("encodings do not depend on company", encodings_keep_to_themselves, _verb("encode")),
+    Check("latents are decoded", latents_are_decoded, _verb("draw_latents")),
     Check("likelihoods are finite and prefer data to noise", likelihoods_prefer_data, _verb("log_prob")),
     Check("a flow is inverted, its Jacobian as it says", flow_is_inverted, lambda case: case.flows),
     Check("saved is loaded, bit for bit", saved_is_loaded),

@@ -23,7 +23,7 @@ from safetensors.torch import load, load_file, save_file
 from torch import Tensor
 
 from zeuxis.errors import TrainingStopped, WeightsError, mend_of
-from zeuxis.files import draft_folder, is_utf8, read_bytes, read_table, require_regular, sha256
+from zeuxis.files import draft_folder, file_hash, is_utf8, read_bytes, read_table, require_regular, spelt_error
 from zeuxis.game import System
 from zeuxis.training.exchange import exchange, settled
 from zeuxis.training.given import kept_apart, stored
@@ -69,7 +69,7 @@ def write_folder(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[str
             weights, card = draft / f"{stem}.safetensors", draft / f"{stem}.json"
             # Cloned, because safetensors refuses tensors that share memory (tied weights).
             save_file({k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}, weights)
-            text = json.dumps({"format": FORMAT, **facts, "sha256": sha256(weights)}, indent=1)
+            text = json.dumps({"format": FORMAT, **facts, "sha256": file_hash(weights)}, indent=1)
             card.write_text(text, encoding="utf-8")
             weights.chmod(card.stat().st_mode & 0o777)  # safetensors leaves weights to their owner alone
             for path in (weights, card, draft):
@@ -99,7 +99,7 @@ def _read_folder(folder: Path, stem: str, mapped: bool) -> tuple[Tensors, dict[s
             tensors = {name: tensor.clone() for name, tensor in tensors.items()}
         return upgraded_tensors(tensors, format_of(facts)), upgraded_facts(facts)
     except (OSError, ValueError, SafetensorError) as error:
-        raise WeightsError(f"cannot read {folder}: {error}") from None
+        raise WeightsError(f"cannot read {folder}: {spelt_error(error)}") from None
 
 
 def _tensors(path: Path) -> Tensors:
@@ -128,12 +128,12 @@ def _checked_facts(folder: Path, stem: str, *, hashed: bool) -> dict[str, Any]:
                 f"{folder} is of format {format}, written by a later version of zeuxis than this one, which reads up "
                 f"to {FORMAT}: update zeuxis"
             )
-        if hashed and sha256(weights) != expected:
+        if hashed and file_hash(weights) != expected:
             raise WeightsError(f"{weights} is damaged: its hash is not the one written in {card.name}")
     except KeyError as error:
         raise WeightsError(f"cannot read {folder}: {card.name} has no {error}") from None
     except (OSError, ValueError, TypeError) as error:
-        raise WeightsError(f"cannot read {folder}: {error}") from None
+        raise WeightsError(f"cannot read {folder}: {spelt_error(error)}") from None
     return facts
 
 
@@ -160,7 +160,7 @@ def _is_large(folder: Path) -> bool:
     try:
         return require_regular(folder / "model.safetensors").st_size > LARGE
     except OSError as error:
-        raise WeightsError(f"cannot read {folder}: {error}") from None
+        raise WeightsError(f"cannot read {folder}: {spelt_error(error)}") from None
 
 
 def write_model(folder: Path, system: System, facts: Mapping[str, Any]) -> None:

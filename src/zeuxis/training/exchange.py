@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from zeuxis.errors import WeightsError
-from zeuxis.files import read_table
+from zeuxis.files import read_table, spelt_error
 
 T = TypeVar("T")
 TRIES = 20  # each of which a whole model would have to be written in the middle of
@@ -80,6 +80,6 @@ def read_card(folder: Path) -> dict[str, Any]:
         try:
             return read_table(path)
         except (OSError, ValueError) as error:
-            raise WeightsError(f"cannot read {path}: {error}") from None
+            raise WeightsError(f"cannot read {path}: {spelt_error(error, path)}") from None
 
     return settled(folder, read)

@@ -18,6 +18,9 @@ from zeuxis.files import read_bytes
 from zeuxis.training.tracking import Tracker
 
 MOST_LOG = 1 << 32  # bytes
+GRADIENT = "gradient/"  # what the norms of players' gradients are called, before they are clipped
+MADE = "made/"  # and what is measured of pictures that are made of the same latents each time
+FAILED = "failed: "  # what an event begins with that ended a training before its time
 HELD_OUT = "held-out/"  # what names begin with that are measured on pictures which training never sees
 
 

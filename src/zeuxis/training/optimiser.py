@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -84,8 +85,8 @@ def set_rate(optimiser: torch.optim.Optimizer, player: Player, round: int, progr
 
 
 def _number(value: Any) -> bool:
-    """Whether ``value`` is a finite number of 0 or more."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
+    """Whether ``value`` is a finite number of 0 or more, as far as floating point goes."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= sys.float_info.max
 
 
 def _positive_or_none(value: Any) -> bool:
@@ -123,6 +124,8 @@ def overridden(players: Sequence[Player], tables: dict[str, dict[str, Any]]) -> 
                 )
             lookup(key, value, choices)
         changes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
+        # Whole numbers may be larger than torch takes.
+        changes |= {k: float(v) for k, v in changes.items() if k in NUMBERS and k != "warmup" and _number(v)}
         known[name] = replace(known[name], **changes)
     for player in known.values():
         check_player(player)

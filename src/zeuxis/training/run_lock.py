@@ -38,14 +38,22 @@ def run_lock(folder: Path) -> Iterator[None]:
         yield
     finally:
         with suppress(OSError):  # the folder may be gone; the lock goes with the handle in any case
-            path.unlink()
+            if _is_still(handle, path):  # the folder may have made room, and be another training's
+                path.unlink()
         os.close(handle)
 
 
-def require_free(folder: Path) -> None:
-    """Raise :class:`RunInUse` where a training is at work in the run folder ``folder``."""
+def move_run(folder: Path, kept: Path) -> None:
+    """Rename the run folder ``folder`` to ``kept``, in which no training can begin meanwhile.
+
+    Raises :class:`RunInUse` where one is at work there.
+    """
     with run_lock(folder):
-        pass
+        if sys.platform != "win32":
+            folder.rename(kept)
+            (kept / NAME).unlink()
+            return
+    folder.rename(kept)  # Windows renames no folder of an open file, such as the lock: another training's as well
 
 
 def _taken(path: Path) -> int:

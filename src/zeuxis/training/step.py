@@ -14,6 +14,7 @@ from zeuxis.recipe import Train
 from zeuxis.training.buffers import KeptBuffers
 from zeuxis.training.checkpoint import Checkpoints
 from zeuxis.training.distributed import Ranks
+from zeuxis.training.log import GRADIENT
 from zeuxis.training.optimiser import optimiser_of, set_rate
 from zeuxis.training.precision import Scaler, autocast, precision_of
 
@@ -65,7 +66,7 @@ class Steps:
                 torch.nn.utils.clip_grads_with_norm_(parameters, player.clip, norm)
             set_rate(optimiser, player, turns[-1].round, turns[-1].progress)
             optimiser.step()
-            turns[-1].notes[f"loss/{player.name}"] = total
+            turns[-1].notes |= {f"loss/{player.name}": total, f"{GRADIENT}{player.name}": norm}
         elif scaler is not None and scaler.scale > 1 and torch.isfinite(total):
             scaler.halve()  # the step is left out: it was the scale that was too large
             return True

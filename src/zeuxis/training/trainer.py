@@ -18,13 +18,13 @@ import torch
 from torch import Tensor
 
 from zeuxis.batch import Batch
-from zeuxis.errors import UsageError
+from zeuxis.errors import TrainingStopped, UsageError
 from zeuxis.game import System, Turn, play_round
 from zeuxis.recipe import Train
 from zeuxis.rng import Stream
 from zeuxis.training.distributed import ALONE, Ranks
 from zeuxis.training.ema import warmed_decay
-from zeuxis.training.log import HELD_OUT, Log
+from zeuxis.training.log import FAILED, HELD_OUT, Log
 from zeuxis.training.memory import kept
 from zeuxis.training.precision import autocast
 from zeuxis.training.resuming import other_threads
@@ -33,6 +33,7 @@ from zeuxis.training.saving import Saves
 from zeuxis.training.signals import Signals
 from zeuxis.training.tracking import trackers
 from zeuxis.training.training_state import BatchStream, TrainingState
+from zeuxis.training.watching import Watch
 
 PATIENCE = 32  # how many times as long as measuring them takes is trained before it is done again: three per cent
 
@@ -92,6 +93,7 @@ class Trainer(TrainingState):
         self.report, self.preview, self.resumed, self.track = report, preview, resumed, tuple(track)
         self.held_out = held_out if ranks.first else None
         self.held_out_mean: dict[str, float] = {}  # by its name, as it was last measured
+        self.watch = None if self.held_out is None else Watch(system, self.held_out.condition, device)
         self.signals = Signals()
         self.stop_asked: str | None = None
         self.said: list[str] = []  # what whoever started it should know
@@ -104,11 +106,11 @@ class Trainer(TrainingState):
 
     # -- the loop ---------------------------------------------------------------------------------
 
-    def run(self) -> Clock:
+    def run(self, begin: Callable[[], None] = lambda: None) -> Clock:
         """Train to the end of the budget, from the newest valid checkpoint if there is one.
 
-        Returns the clock; ``self.stop_asked`` names the signal if one ended it early (all is saved).
-        ``self.said`` are lines on what was not as usual.
+        ``begin`` is called as soon as the folder is this training's own. Returns the clock; ``self.stop_asked`` names
+        the signal if one ended it early (all is saved). ``self.said`` are lines on what was not as usual.
 
         Raises:
             RunInUse: another training is at work in the folder.
@@ -117,6 +119,7 @@ class Trainer(TrainingState):
             return self._run()
         self.folder.mkdir(parents=True, exist_ok=True)
         with run_lock(self.folder):
+            begin()
             return self._run()
 
     def _run(self) -> Clock:
@@ -131,7 +134,8 @@ class Trainer(TrainingState):
         self.said += lines[:-1]  # the last says that it was resumed
         self.resumed(lines)
         self.system.train()
-        previewed = reported = measured = time.monotonic()
+        previewed = measured = time.monotonic()
+        reported = -math.inf  # the first round is logged: all later ones are compared with it
         saves = Saves(60 * self.config.save_minutes, previewed)
         with kept(self.device), self.signals.heeded():
             try:
@@ -150,6 +154,9 @@ class Trainer(TrainingState):
                     save = saves.due(now)
                     self.seconds, show_now, save_now = self.ranks.from_first([self.seconds, show, save])
                     self.keep_snapshot()  # here too, because a budget of minutes is known only now
+                    if self.watch is not None and self.watch.due(self.progress, self.seconds):
+                        seen = self.watch.look(self.steps.precision)
+                        log.write(self.round, {"seconds": self.seconds, "images": self.images, **seen})
                     if now - reported > 0.5 or self.progress >= 1:
                         reported = now
                         log.write(self.round, {"seconds": self.seconds, "images": self.images, **self.notes})
@@ -169,6 +176,9 @@ class Trainer(TrainingState):
                     self._show(log)
                 self._end(log)
                 log.write(self.round, {"event": f"stopped by {self.stop_asked}" if self.stop_asked else "finished"})
+            except TrainingStopped as error:
+                log.write(self.round, {**self.steps.notes(), "event": f"{FAILED}{error}"})
+                raise
             finally:
                 self.threads.end()
                 log.close()

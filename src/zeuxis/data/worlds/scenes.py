@@ -164,6 +164,7 @@ class UnpairedScenes(World):
     """
 
     name = "scenes-day-night"
+    paired = False
     natural = DataSpec(
         Shape(3, 32, 32),
         source_shape=Shape(3, 32, 32),

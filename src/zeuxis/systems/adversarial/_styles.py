@@ -1,135 +1,90 @@
-"""The game of StyleGAN2, with or without pictures being changed before the discriminator sees them.
+"""The game of the style-based generators: what StyleGAN2, StyleGAN2-ADA and StyleGAN3 share.
 
-Karras et al. 2019 (1912.04958). Symbols -> code:
-    z -> z, (B, nz)    w -> code, (B, W)    f -> generator.mapping    g -> generator.synthesis    D -> discriminator
-    J_w -> the Jacobian of g    a -> path_mean    gamma -> gamma    psi -> truncation
+Karras et al. 2019 (1912.04958). Symbols -> code: D -> discriminator    gamma -> gamma
+The codes z and w and what is drawn of them: see :mod:`zeuxis.systems.adversarial._style_space`.
 
 Axes: L layers of the generator, W numbers of a style code.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from abc import abstractmethod
+from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from zeuxis.batch import Batch, Condition, Shape
-from zeuxis.errors import Unsupported, UsageError, lookup
-from zeuxis.game import Move, Player, System, Turn
-from zeuxis.knobs import Sampling
+from zeuxis.batch import Batch, Shape
+from zeuxis.errors import UsageError
+from zeuxis.game import Move, Player, Turn
 from zeuxis.losses.adversarial import NonSaturating
-from zeuxis.losses.path_length import path_length_penalty, path_lengths
 from zeuxis.losses.penalty import r1
+from zeuxis.metrics.equivariance import EQUIVARIANCES, equivariance
 from zeuxis.nn.shared_pass import shared_pass
-from zeuxis.nn.stylegan2 import StyleDiscriminator, StyleGenerator, StyleMapping, StyleSynthesis
-from zeuxis.rng import ImageRng
+from zeuxis.nn.stylegan2 import StyleDiscriminator
+from zeuxis.rng import Rng
+from zeuxis.systems.adversarial._style_space import StyleSpace, ToldDiscriminator
+from zeuxis.verbs import Proof
 
-SHRINK = 2  # the share of a batch that path lengths are measured on: one in so many (appendix B)
-PATH_DECAY = 0.01  # of a
 
-
-class StyleGame(System):
-    """Two players, each with a loss every round and a penalty every few ("lazily", section 3.1).
+class StyleGame(StyleSpace):
+    """Two players on the non-saturating loss, and R1 on the discriminator every few rounds ("lazily", section 3.1).
 
     A penalty is multiplied by the rounds that it is left out for, and learning rate and betas are those of an Adam that
-    makes as many steps more (appendix B).
+    makes as many steps more (appendix B). A subclass builds ``generator`` and ``discriminator``.
     """
 
-    path_mean: Tensor
+    discriminator: StyleDiscriminator
 
     def __init__(
-        self,
-        shape: Shape,
-        *,
-        classes: int = 0,
-        condition: Literal["none", "label"] = "none",
-        nz: int = 512,
-        width: int = 512,
-        mapping: int = 8,
-        channel_base: int = 32768,
-        channel_max: int = 512,
-        group: int = 4,
-        clamp: float | None = None,
-        gamma: float = 10.0,
-        r1_every: int = 16,
-        path_weight: float = 2.0,
-        path_every: int = 4,
-        mixing: float = 0.9,
-        mean_decay: float = 0.995,
-        lr: float = 2e-3,
+        self, shape: Shape, *, nz: int, classes: int, gamma: float, r1_every: int, mean_decay: float, lr: float
     ) -> None:
         super().__init__()
-        self.shape = Shape(*shape)
-        known = lookup("condition", condition, {"none": 0, "label": classes})
-        if condition == "label" and not known:
-            raise Unsupported("condition 'label' needs data with classes: use labelled data, or condition 'none'")
-        if min(r1_every, path_every) < 1:
-            raise UsageError("r1_every and path_every are 1 or more; a weight of 0 leaves a penalty out")
-        self.nz, self.mixing, self.mean_decay, self.lr = nz, mixing, mean_decay, lr
+        if r1_every < 1:
+            raise UsageError("r1_every is 1 or more; a weight of 0 (gamma) leaves R1 out")
+        self.shape, self.classes = Shape(*shape), classes
+        self.nz, self.mean_decay, self.lr = nz, mean_decay, lr
         self.gamma, self.r1_every = gamma, r1_every if gamma else 0
-        self.path_weight, self.path_every = path_weight, path_every if path_weight else 0
-        self.labelled = condition == "label"
-        synthesis = StyleSynthesis(self.shape, width, channel_base=channel_base, channel_max=channel_max, clamp=clamp)
-        self.generator = StyleGenerator(StyleMapping(nz, width, layers=mapping, classes=known), synthesis, width)
-        self.discriminator = StyleDiscriminator(
-            self.shape,
-            channel_base=channel_base,
-            channel_max=channel_max,
-            group=group,
-            mapping=mapping,
-            classes=known,
-            clamp=clamp,
-        )
-        self.register_buffer("path_mean", torch.zeros(()))
         self.loss = NonSaturating()
 
-    @property
-    def conditions(self) -> frozenset[str]:
-        return frozenset({"label"} if self.labelled else ())
+    @abstractmethod
+    def made(self, codes: Tensor, turn: Turn) -> Tensor:
+        """The pictures of codes ``(B, L, W)`` in training, not bounded."""
 
     def players(self) -> tuple[Player, ...]:
         return (
-            self._lazy("generator", self.generator, self.path_every),
-            self._lazy("discriminator", self.discriminator, self.r1_every),
+            self._lazy("generator", self.generator, 0, self.lr),
+            self._lazy("discriminator", self.discriminator, self.r1_every, self.lr),
         )
 
-    def _lazy(self, name: str, net: StyleGenerator | StyleDiscriminator, every: int) -> Player:
+    def _lazy(self, name: str, net: torch.nn.Module, every: int, lr: float) -> Player:
         """A player who takes one step more in ``every`` rounds (0: never): c = k / (k + 1) of the rate."""
         share = every / (every + 1) if every else 1.0
-        return Player(name, (net,), lr=self.lr * share, betas=(0.0, 0.99**share))
+        return Player(name, (net,), lr=lr * share, betas=(0.0, 0.99**share))
 
     def moves(self) -> tuple[Move, ...]:
-        generator, discriminator = [Move("generator", self.generate)], [Move("discriminator", self.discriminate)]
-        if self.path_every:
-            generator.append(Move("generator", self.smooth, every=self.path_every))
+        discriminator = [Move("discriminator", self.discriminate)]
         if self.r1_every:
             discriminator.append(Move("discriminator", self.flatten, every=self.r1_every))
-        return (*generator, *discriminator)
+        return (Move("generator", self.generate), *discriminator)
 
     def shown(self, image: Tensor, turn: Turn) -> Tensor:
         """What the discriminator sees of pictures."""
         return image
 
+    def codes_of(self, turn: Turn, batch: Batch) -> Tensor:
+        """The codes ``(B, L, W)`` that the generator is trained on."""
+        return self._fresh(turn, batch)
+
     def generate(self, turn: Turn) -> Tensor:
         """-log D(g(f(z)))."""
-        label = self._label(turn.batch.condition)
-        codes = self._codes(turn, turn.batch)
+        codes = self.codes_of(turn, turn.batch)
         turn.memo["code"] = codes[:, 0].detach()  # the first layer's is never mixed
-        fake = self.shown(self.generator.synthesis(codes, turn.rng), turn)
-        judge = _Judge(self.discriminator, label)
+        fake = self.shown(self.made(codes, turn), turn)
+        judge = ToldDiscriminator(self.discriminator, self._label(turn.batch.condition))
         logit, turn.memo["fake logit"] = shared_pass(judge, fake, keep=turn.alone)
         return self.loss.generator(logit)
-
-    def smooth(self, turn: Turn) -> Tensor:
-        """E(|J_w^T y| - a)^2 (Eq. 4), on half the batch."""
-        half = turn.batch[: max(1, len(turn.batch) // SHRINK)]
-        codes = self._codes(turn, half)
-        lengths = path_lengths(self.generator.synthesis(codes, turn.rng), codes, turn.rng)  # (B / 2,)
-        turn.memo["lengths"] = lengths.detach()
-        penalty = path_length_penalty(lengths, self.path_mean, PATH_DECAY)
-        turn.note(path_length=lengths.mean(), path_penalty=penalty)
-        return self.path_every * self.path_weight * penalty
 
     def discriminate(self, turn: Turn) -> Tensor:
         """-log D(x) - log(1 - D(g(f(z)))); the fakes are those that the generator has just been judged by."""
@@ -147,62 +102,14 @@ class StyleGame(System):
         return self.r1_every * self.gamma / 2 * slope
 
     def after_round(self, turn: Turn) -> None:
-        """The running means of codes and of path lengths."""
+        """The running mean of codes."""
         self.generator.mean.copy_(turn.whole("code").mean(0).lerp(self.generator.mean, self.mean_decay))
-        if "lengths" in turn.memo:
-            self.path_mean.lerp_(turn.whole("lengths").mean(), PATH_DECAY)
 
-    def _codes(self, turn: Turn, batch: Batch) -> Tensor:
-        """A code for each layer ``(B, L, W)``: from some layer on, mostly, those of a second latent (style mixing)."""
-        label, layers = self._label(batch.condition), self.generator.synthesis.layers
-        codes = self._drawn(turn, len(batch), label)
-        if not self.mixing or float(turn.rng.uniform(1)) >= self.mixing:
-            return codes
-        cut = 1 + int(turn.rng.integers(layers - 1, 1))
-        return torch.cat([codes[:, :cut], self._drawn(turn, len(batch), label)[:, cut:]], 1)
+    def proofs(self) -> Mapping[str, Proof]:
+        """``eq-t``, ``eq-t-frac``, ``eq-r``: how well pictures move and turn with what they are made from, in dB."""
+        return {name: Proof("higher", partial(self._equivariance, name)) for name in EQUIVARIANCES}
 
-    def _drawn(self, turn: Turn, n: int, label: Tensor | None) -> Tensor:
-        z = turn.rng.normal(n, self.nz, device=self.device)
-        return self.generator.spread(self.generator.mapping(z, label))
-
-    def _label(self, condition: Condition) -> Tensor | None:
-        """The classes ``(B,)`` where the model was built for some."""
-        if not self.labelled:
-            return None
-        label: Tensor = condition.required("label")
-        return label.to(self.device)
-
-    def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        settings = self.settings(how)
-        z = rng.normal(len(rng), self.nz, device=self.device)
-        codes = self.styles(z, self._label(condition), settings.truncation)
-        noise = rng if settings.noise == "random" else settings.noise
-        image: Tensor = self.generator.synthesis(codes, noise)
-        return image.clamp(-1, 1)
-
-    def styles(self, z: Tensor, label: Tensor | None = None, truncation: float = 1.0) -> Tensor:
-        """The codes ``(B, L, W)`` of latents ``(B, nz)``, one a layer, all alike, drawn towards their mean."""
-        return self.generator.truncated(self.generator.spread(self.generator.mapping(z, label)), truncation)
-
-    def decode(self, latent: Tensor) -> Tensor:
-        """Pictures ``(B, C, H, W)`` in [-1, 1] under the same noise each.
-
-        A latent is z ``(B, nz)``, or a code for each layer ``(B, L, W)`` as :meth:`styles` makes them.
-        """
-        if latent.ndim == 2 and self.labelled:
-            raise Unsupported("a latent alone has no picture in a model of classes: decode what styles() makes of both")
-        codes = self.styles(latent) if latent.ndim == 2 else latent
-        image: Tensor = self.generator.synthesis(codes, "constant")
-        return image.clamp(-1, 1)
-
-
-class _Judge(torch.nn.Module):
-    """A discriminator that is given the label beforehand."""
-
-    def __init__(self, net: StyleDiscriminator, label: Tensor | None) -> None:
-        super().__init__()
-        self.net, self.label = net, label
-
-    def forward(self, image: Tensor) -> Tensor:
-        logit: Tensor = self.net(image, self.label)
-        return logit
+    def _equivariance(self, name: str, samples: int, rng: Rng) -> float:
+        label = rng.integers(self.classes, samples, device=self.device) if self.classes else None
+        codes = self.styles(rng.normal(samples, self.nz, device=self.device), label)
+        return equivariance(name, self.still, codes, rng)

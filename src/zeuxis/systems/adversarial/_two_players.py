@@ -66,9 +66,16 @@ class TwoPlayers(System, ABC):
         with torch.no_grad():
             return self.fake(turn)
 
+    def draw_latents(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        """z ``(B, nz)``; ``temperature`` scales it."""
+        return self.settings(how).temperature * rng.normal(len(rng), self.nz, device=self.device)
+
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        scale = self.settings(how).temperature
-        return self.decode(scale * rng.normal(len(rng), self.nz, device=self.device))
+        return self.decode(self.draw_latents(condition, rng, how))
+
+    def latent_weights(self) -> Tensor:
+        """The first layer's, a row for each of its outputs."""
+        return self.generator.get_parameter("layers.0.weight")
 
     def decode(self, latent: Tensor) -> Tensor:
         """Pictures ``(B, C, H, W)`` in [-1, 1] from latents ``(B, nz)``."""

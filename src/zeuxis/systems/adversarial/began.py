@@ -38,7 +38,7 @@ class BEGAN(TwoPlayers):
         family="adversarial",
         year=2017,
         paper="1703.10717",
-        verbs={"sample", "decode"},
+        verbs={"sample", "decode", "draw_latents", "latent_weights"},
         knobs=("temperature",),
         departures=(
             "The study's small autoencoder and generator, in place of the paper's deeper convolutions.",

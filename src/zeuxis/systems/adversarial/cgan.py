@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
-from zeuxis.errors import lookup
+from zeuxis.errors import UsageError, lookup
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.losses.adversarial import NonSaturating
-from zeuxis.nn.condition_vector import VECTORS
+from zeuxis.nn.condition_vector import VECTORS, ConditionVector, TextVector
 from zeuxis.nn.conditional import ConditionalCritic, ConditionalGenerator, ConditionalMaxout, ConditionalPerceptron
 from zeuxis.rng import ImageRng
 
@@ -44,6 +44,7 @@ class CGAN(System):
         network: "maxout", the paper's perceptrons for pictures of any shape, or "lucic", the convolutions of the study
             of objectives, for sides that 4 divides.
         condition: what both are told: the "label", a "caption" as the set of its words, or a "source", a picture.
+        reader: a trained model that makes vectors of texts, such as clip, which a caption is then told as.
         nz: numbers, normally distributed, that drive a picture.
         width: base channels of the convolutions; of the perceptrons, whose layers all scale with it, 240 is the
             paper's.
@@ -64,7 +65,8 @@ class CGAN(System):
         departures=(
             "Adam, which the recipe may replace; the paper's gradient descent has lr 0.1 and a momentum that rises.",
             "Latents are normal; the paper's are uniform.",
-            "A caption is the set of its words; the paper makes words for pictures, from features of both.",
+            "A caption is the set of its words, or the vector of a trained reader; the paper makes words for pictures,"
+            " from features of both.",
         ),
     )
 
@@ -77,6 +79,7 @@ class CGAN(System):
         source_shape: Shape | None = None,
         network: Literal["maxout", "lucic"] = "maxout",
         condition: Literal["label", "caption", "source"] = "label",
+        reader: System | None = None,
         nz: int = 100,
         width: int = 240,
         critic_steps: int = 1,
@@ -87,7 +90,18 @@ class CGAN(System):
         self.shape = Shape(*shape)
         self.nz, self.critic_steps = nz, critic_steps
         self.lr, self.betas = lr, (betas[0], betas[1])
-        self.vector = lookup("condition", condition, VECTORS)(classes, words, source_shape)
+        self.reader = reader
+        self.vector: ConditionVector
+        if reader is None:
+            self.vector = lookup("condition", condition, VECTORS)(classes, words, source_shape)
+        elif condition != "caption" or "encode_text" not in reader.can:
+            raise UsageError(
+                f"reader '{reader.card.id}' for condition '{condition}': it makes vectors of captions, as clip does;"
+                " set condition to caption and reader to such a model"
+            )
+        else:
+            self.freeze(reader)
+            self.vector = TextVector(reader.encode_text, words)
         self.generator, self.discriminator = lookup("network", network, NETWORKS)(
             self.shape, nz, self.vector.width, width
         )

@@ -42,7 +42,7 @@ class DCGAN(System):
         family="adversarial",
         year=2015,
         paper="1511.06434",
-        verbs={"sample", "decode", "inner_features"},
+        verbs={"sample", "decode", "draw_latents", "latent_weights", "inner_features"},
         knobs=("temperature",),
         departures=(
             "4x4 kernels without biases, and a projection of z normalised by channel, as the authors' later program has"
@@ -87,9 +87,16 @@ class DCGAN(System):
         turn.note(real=real.sigmoid().mean(), fake=fake.sigmoid().mean())
         return self.loss.critic(real, fake)
 
+    def draw_latents(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        """z ``(B, nz)``; ``temperature`` scales it."""
+        return self.settings(how).temperature * rng.normal(len(rng), self.nz, device=self.device)
+
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        scale = self.settings(how).temperature
-        return self.decode(scale * rng.normal(len(rng), self.nz, device=self.device))
+        return self.decode(self.draw_latents(condition, rng, how))
+
+    def latent_weights(self) -> Tensor:
+        """The first layer's, a row for each of its outputs."""
+        return self.generator.get_parameter("layers.0.weight").flatten(1).T
 
     def decode(self, latent: Tensor) -> Tensor:
         """Pictures ``(B, C, H, W)`` in [-1, 1] from latents ``(B, nz)``."""

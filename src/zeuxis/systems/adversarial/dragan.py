@@ -36,7 +36,7 @@ class DRAGAN(TwoPlayers):
         family="adversarial",
         year=2017,
         paper="1705.07215",
-        verbs={"sample", "decode"},
+        verbs={"sample", "decode", "draw_latents", "latent_weights"},
         knobs=("temperature",),
         departures=(
             "The slope is that of the logit, as in the authors' program; the study's takes it of the probability.",

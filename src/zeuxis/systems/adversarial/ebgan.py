@@ -36,7 +36,7 @@ class EBGAN(TwoPlayers):
         family="adversarial",
         year=2016,
         paper="1609.03126",
-        verbs={"sample", "decode"},
+        verbs={"sample", "decode", "draw_latents", "latent_weights"},
         knobs=("temperature",),
         departures=(
             "The study's networks, which has no energy-based game: its autoencoder is that of began.",

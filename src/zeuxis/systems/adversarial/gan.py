@@ -56,7 +56,7 @@ class GAN(System):
         family="adversarial",
         year=2014,
         paper="1406.2661",
-        verbs={"sample", "decode"},
+        verbs={"sample", "decode", "draw_latents", "latent_weights"},
         knobs=("temperature",),
         departures=(
             "Latents are normal; the authors' program draws them uniformly.",
@@ -120,9 +120,16 @@ class GAN(System):
         x = turn.batch.image
         return turn.rng.normal(len(x), self.nz, device=x.device)
 
+    def draw_latents(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        """z ``(B, nz)``; ``temperature`` scales it."""
+        return self.settings(how).temperature * rng.normal(len(rng), self.nz, device=self.device)
+
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        scale = self.settings(how).temperature
-        return self.decode(scale * rng.normal(len(rng), self.nz, device=self.device))
+        return self.decode(self.draw_latents(condition, rng, how))
+
+    def latent_weights(self) -> Tensor:
+        """The first layer's, a row for each of its outputs."""
+        return self.generator.get_parameter("layers.0.weight")
 
     def decode(self, latent: Tensor) -> Tensor:
         """Pictures ``(B, C, H, W)`` in [-1, 1] from latents ``(B, nz)``."""

@@ -34,7 +34,7 @@ class LSGAN(ObjectiveGame):
         family="adversarial",
         year=2016,
         paper="1611.04076",
-        verbs={"sample", "decode"},
+        verbs={"sample", "decode", "draw_latents", "latent_weights"},
         knobs=("temperature",),
         departures=(
             "The critic is linear at its end, as in the paper; the study's program squares what a sigmoid made of it.",

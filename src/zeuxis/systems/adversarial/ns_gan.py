@@ -33,7 +33,7 @@ class NonSaturatingGAN(ObjectiveGame):
         family="adversarial",
         year=2014,
         paper="1406.2661",
-        verbs={"sample", "decode"},
+        verbs={"sample", "decode", "draw_latents", "latent_weights"},
         knobs=("temperature",),
         departures=("Latents are normal; the study's are uniform.",),
     )

@@ -49,7 +49,7 @@ class R3GAN(System):
         family="adversarial",
         year=2025,
         paper="2501.05441",
-        verbs={"sample", "decode"},
+        verbs={"sample", "decode", "draw_latents"},
         accepts={"label"},
         knobs=("temperature",),
         departures=(
@@ -92,7 +92,7 @@ class R3GAN(System):
     @property
     def can(self) -> frozenset[str]:
         """Where it is told a class, a latent alone is no picture."""
-        return frozenset(self.card.verbs - (set() if self.vector is None else {"decode"}))
+        return frozenset(self.card.verbs - (set() if self.vector is None else {"decode", "draw_latents"}))
 
     def players(self) -> tuple[Player, ...]:
         return (
@@ -136,9 +136,12 @@ class R3GAN(System):
         return image
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        z = self.settings(how).temperature * rng.normal(len(rng), self.nz, device=self.device)
-        image: Tensor = self.generator(z, self.told(condition))
+        image: Tensor = self.generator(self.draw_latents(condition, rng, how), self.told(condition))
         return image.float().clamp(-1, 1)
+
+    def draw_latents(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        """z ``(B, nz)``; ``temperature`` scales it."""
+        return self.settings(how).temperature * rng.normal(len(rng), self.nz, device=self.device)
 
     def decode(self, latent: Tensor) -> Tensor:
         """Pictures ``(B, C, H, W)`` in [-1, 1] from latents ``(B, nz)``, where no class is told."""

@@ -2,7 +2,7 @@
 
 Karras, Aittala, Hellsten, Laine, Lehtinen and Aila 2020, "Training generative adversarial networks with limited data"
 (arXiv:2006.06676). Symbols -> code: p -> augmentation.p    r_t -> what its update is given the signs of    T -> shown
-The rest: see :mod:`zeuxis.systems.adversarial._styles`, the game that it shares.
+The rest: see :mod:`zeuxis.systems.adversarial._path_lengths`, the game that it shares.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from zeuxis.game import Turn
 from zeuxis.knobs import Knob
 from zeuxis.nn.adaptive_probability import AdaptiveProbability
 from zeuxis.nn.augment_adaptive import augmented_adaptively
-from zeuxis.systems.adversarial._styles import StyleGame
+from zeuxis.systems.adversarial._path_lengths import PathLengthGame
 
 PIPES = {"blit": (False, False), "bg": (True, False), "bgc": (True, True)}  # geometry, colour
 
 
-class StyleGAN2ADA(StyleGame):
+class StyleGAN2ADA(PathLengthGame):
     """The game of ``stylegan2``; real and made pictures alike are augmented before every look at them.
 
     Pictures are square, 8 or more and a power of two a side.
@@ -33,6 +33,7 @@ class StyleGAN2ADA(StyleGame):
         nz: numbers, normally distributed, that drive a picture.
         width: numbers of a style code.
         mapping: layers from latent to code.
+        judge_mapping: layers from class to the code that the discriminator projects on; none: as many as mapping.
         channel_base: channels of a resolution times its side, for both networks.
         channel_max: channels of a resolution at most.
         group: pictures whose variety the discriminator sees at once.
@@ -57,7 +58,7 @@ class StyleGAN2ADA(StyleGame):
         family="adversarial",
         year=2020,
         paper="2006.06676",
-        verbs={"sample", "decode"},
+        verbs={"sample", "decode", "draw_latents", "latent_weights"},
         accepts={"label"},
         knobs=(
             Knob("truncation", "float", "psi: the share of a code's distance from the mean code", 1.0, least=0, most=2),
@@ -89,6 +90,7 @@ class StyleGAN2ADA(StyleGame):
         nz: int = 512,
         width: int = 512,
         mapping: int = 8,
+        judge_mapping: int | None = None,
         channel_base: int = 32768,
         channel_max: int = 512,
         group: int = 4,
@@ -113,6 +115,7 @@ class StyleGAN2ADA(StyleGame):
             nz=nz,
             width=width,
             mapping=mapping,
+            judge_mapping=judge_mapping,
             channel_base=channel_base,
             channel_max=channel_max,
             group=group,

@@ -37,7 +37,7 @@ class WGAN(TwoPlayers):
         family="adversarial",
         year=2017,
         paper="1701.07875",
-        verbs={"sample", "decode"},
+        verbs={"sample", "decode", "draw_latents", "latent_weights"},
         knobs=("temperature",),
         departures=(
             "The critic always moves as often as the generator waits; the authors' program has it move 100 times in the"

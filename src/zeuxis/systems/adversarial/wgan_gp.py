@@ -72,7 +72,7 @@ class WGANGP(System):
         family="adversarial",
         year=2017,
         paper="1704.00028",
-        verbs={"sample", "decode"},
+        verbs={"sample", "decode", "draw_latents"},
         knobs=("temperature",),
         departures=(
             "The generator's batch is as large as the critic's; the authors' CIFAR-10 program doubles it.",
@@ -131,9 +131,12 @@ class WGANGP(System):
         fake: Tensor = self.generator(turn.rng.normal(len(real), self.nz, device=real.device))
         return fake
 
+    def draw_latents(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        """z ``(B, nz)``; ``temperature`` scales it."""
+        return self.settings(how).temperature * rng.normal(len(rng), self.nz, device=self.device)
+
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        scale = self.settings(how).temperature
-        return self.decode(scale * rng.normal(len(rng), self.nz, device=self.device))
+        return self.decode(self.draw_latents(condition, rng, how))
 
     def decode(self, latent: Tensor) -> Tensor:
         """Pictures ``(B, C, H, W)`` in [-1, 1] from latents ``(B, nz)``."""

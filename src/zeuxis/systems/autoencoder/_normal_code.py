@@ -29,8 +29,11 @@ class NormalCode(System, ABC):
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         """Pictures ``(B, C, H, W)`` of codes from the prior; ``temperature`` scales the codes."""
-        temperature = self.settings(how).temperature
-        return self.decode(temperature * rng.normal(len(rng), self.latent, device=self.device))
+        return self.decode(self.draw_latents(condition, rng, how))
+
+    def draw_latents(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        """z ``(B, Z)`` from p(z)."""
+        return self.settings(how).temperature * rng.normal(len(rng), self.latent, device=self.device)
 
     def encode(self, image: Tensor) -> Tensor:
         """The mean of q(z|x), ``(B, Z)``."""

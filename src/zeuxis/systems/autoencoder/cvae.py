@@ -41,7 +41,7 @@ class CVAE(System):
         family="autoencoder",
         year=2015,
         paper="Sohn, Lee & Yan 2015, NeurIPS 28",
-        verbs={"sample"},
+        verbs={"sample", "decode", "draw_latents"},
         needs={"label"},
         knobs=("temperature",),
         departures=(
@@ -65,7 +65,7 @@ class CVAE(System):
         if classes < 2:
             raise UsageError(f"a cvae needs data with 2 classes or more, not {classes}: choose labelled data")
         self.shape = Shape(*shape)
-        self.classes, self.latent = classes, latent
+        self.classes, self.latent, self.told_in_latent = classes, latent, classes
         inputs = Shape(self.shape.channels + classes, self.shape.height, self.shape.width)
         self.encoder = ConvEncoder(inputs, 2 * latent, widths=tuple(widths), hidden=hidden)
         self.decoder = ConvDecoder(self.shape, latent + classes, widths=tuple(widths), hidden=hidden)
@@ -103,10 +103,17 @@ class CVAE(System):
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         """The mean of p(y|x,z) ``(B, C, H, W)``, z from the class's prior; ``temperature`` scales its spread."""
+        return self.decode(self.draw_latents(condition, rng, how))
+
+    def draw_latents(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        """z, and the class as a one-hot row after it, ``(B, Z + K)``."""
         assert condition.label is not None  # the card needs it
-        temperature = self.settings(how).temperature
-        z = self.prior_of(condition.label).sample(rng, temperature)
-        return self.likelihood.mean(self._decode(z, condition.label))
+        z = self.prior_of(condition.label).sample(rng, self.settings(how).temperature)
+        return torch.cat([z, self._one_hot(condition.label)], 1)
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """The mean of p(y|x,z) ``(B, C, H, W)``, of z and x side by side; x may lie between classes."""
+        return self.likelihood.mean(self.decoder(latent).float())
 
     def _decode(self, z: Tensor, label: Tensor) -> Tensor:
         out: Tensor = self.decoder(torch.cat([z, self._one_hot(label)], 1)).float()

@@ -50,7 +50,7 @@ class IntroVAE(NormalCode):
         family="autoencoder",
         year=2018,
         paper="1807.06358",
-        verbs={"sample", "encode", "decode"},
+        verbs={"sample", "encode", "decode", "draw_latents"},
         knobs=("temperature",),
         departures=(
             "The soft form of Daniel & Tamar 2020 is the default; give margin for the hinge of the paper.",

@@ -44,7 +44,7 @@ class LatentPrior(System):
         family="autoencoder",
         year=2020,
         paper="1903.12436",
-        verbs={"sample", "encode", "decode"},
+        verbs={"sample", "encode", "decode", "draw_latents"},
         knobs=("temperature",),
         departures=(
             "Codes are centred and divided by eight standard deviations, because densities clamp to [-1, 1].",
@@ -150,12 +150,16 @@ class LatentPrior(System):
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         """Pictures ``(B, C, H, W)`` of codes that the density draws, clamped to [-1, 1]."""
+        return self.decode(self.draw_latents(condition, rng, how)).clamp(-1, 1)
+
+    def draw_latents(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        """Codes ``(B, Z)`` that the density draws."""
         if self.density is None:
             temperature: float = self.settings(how).temperature
             drawn = temperature * rng.normal(len(rng), len(self.mean), device=self.device)
         else:
             drawn = self.density.sample(condition, rng, how).flatten(1)
-        return self.decode(self.mean + self.scale * drawn).clamp(-1, 1)
+        return self.mean + self.scale * drawn
 
     def encode(self, image: Tensor) -> Tensor:
         """The autoencoder's code ``(B, Z)``."""

@@ -45,7 +45,7 @@ class VAE(NormalCode):
         family="autoencoder",
         year=2013,
         paper="1312.6114",
-        verbs={"sample", "encode", "decode", "log_prob"},
+        verbs={"sample", "encode", "decode", "draw_latents", "latent_weights", "log_prob"},
         knobs=("temperature",),
         departures=(
             "Convolutions in place of one hidden layer, SiLU in place of tanh, Adam in place of Adagrad, torch's "
@@ -97,6 +97,10 @@ class VAE(NormalCode):
         loss = distortion + rate
         turn.note(distortion=distortion, rate=rate, elbo=-loss.detach())
         return loss
+
+    def latent_weights(self) -> Tensor:
+        """The first layer's, a row for each of its outputs."""
+        return self.decoder.get_parameter("layers.0.weight")
 
     def decode(self, latent: Tensor) -> Tensor:
         """The mean of p(x|z), ``(B, C, H, W)`` in [-1, 1]."""

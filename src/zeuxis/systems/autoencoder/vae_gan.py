@@ -51,7 +51,7 @@ class VAEGAN(NormalCode):
         family="autoencoder",
         year=2015,
         paper="1512.09300",
-        verbs={"sample", "encode", "decode"},
+        verbs={"sample", "encode", "decode", "draw_latents"},
         knobs=("temperature",),
         departures=(
             "The decoder lowers -log Dis(x~) - log Dis(x_p); the paper's log(1 - Dis) saturates when it loses.",

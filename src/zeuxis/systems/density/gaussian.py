@@ -43,7 +43,7 @@ class Gaussian(System):
         family="density",
         year=2006,
         paper="Bishop 2006, Pattern Recognition and Machine Learning, section 2.3",
-        verbs={"sample", "encode", "decode", "log_prob"},
+        verbs={"sample", "encode", "decode", "draw_latents", "log_prob"},
         knobs=("temperature",),
         departures=("The variance of 8-bit dequantisation is added to every pixel, so that Sigma is never singular.",),
     )
@@ -82,8 +82,11 @@ class Gaussian(System):
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         """``(B, C, H, W)``, clamped to [-1, 1]; ``temperature`` scales the standard deviation."""
-        temperature = self.settings(how).temperature
-        return self.flow.sample(len(rng), rng, temperature, self.device).float().clamp(-1, 1)
+        return self.flow.inverse(self.draw_latents(condition, rng, how)).float().clamp(-1, 1)
+
+    def draw_latents(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        """z ``(B, d)``."""
+        return StandardNormal(self.d).sample(len(rng), rng, self.settings(how).temperature, self.device)
 
     def encode(self, image: Tensor) -> Tensor:
         """z ``(B, d)``: whitened, standard normal if the model is right."""

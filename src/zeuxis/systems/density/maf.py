@@ -48,7 +48,7 @@ class MAF(System):
         family="density",
         year=2017,
         paper="1705.07057",
-        verbs={"sample", "encode", "decode", "log_prob"},
+        verbs={"sample", "encode", "decode", "draw_latents", "log_prob"},
         knobs=("temperature",),
         departures=(
             "Pixels are divided by one number in place of a logit transformation.",
@@ -99,7 +99,11 @@ class MAF(System):
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         """``(B, C, H, W)``, clamped to [-1, 1]; ``temperature`` scales u."""
-        return self.flow.sample(len(rng), rng, self.settings(how).temperature, self.device).clamp(-1, 1)
+        return self.decode(self.draw_latents(condition, rng, how)).clamp(-1, 1)
+
+    def draw_latents(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        """u ``(B, d)``."""
+        return StandardNormal(self.d).sample(len(rng), rng, self.settings(how).temperature, self.device)
 
     def encode(self, image: Tensor) -> Tensor:
         """u ``(B, d)``, standard normal if the model is right."""

@@ -43,7 +43,7 @@ class PCA(System):
         family="density",
         year=1999,
         paper="Tipping & Bishop 1999, Probabilistic Principal Component Analysis, J. R. Stat. Soc. B 61, 611-622",
-        verbs={"sample", "encode", "decode", "log_prob"},
+        verbs={"sample", "encode", "decode", "draw_latents", "latent_weights", "log_prob"},
         knobs=("temperature",),
         departures=(
             "The variance of 8-bit dequantisation is added in every direction, so that sigma^2 is never 0.",
@@ -89,10 +89,17 @@ class PCA(System):
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         """t = W x + mu + sigma e ``(B, C, H, W)``, clamped to [-1, 1]; ``temperature`` scales x."""
-        temperature = self.settings(how).temperature
-        latent = temperature * rng.normal(len(rng), self.components, device=self.device)
+        latent = self.draw_latents(condition, rng, how)
         noise = rng.normal(len(rng), *self.shape, device=self.device)
         return (self.decode(latent) + self.noise.sqrt() * noise).clamp(-1, 1)
+
+    def draw_latents(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        """x ``(B, q)``."""
+        return self.settings(how).temperature * rng.normal(len(rng), self.components, device=self.device)
+
+    def latent_weights(self) -> Tensor:
+        """W ``(d, q)``."""
+        return (self.axes * self.scale[:, None]).T
 
     def encode(self, image: Tensor) -> Tensor:
         """``(B, q)``: the coordinates along the axes, each over its scale."""

@@ -9,19 +9,22 @@ adversarial networks" (arXiv:1703.10593). Symbols -> code:
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.card import Card
-from zeuxis.errors import Unsupported
+from zeuxis.errors import UsageError
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.losses.adversarial import LeastSquares
 from zeuxis.losses.reconstruction import l1
 from zeuxis.nn.image_pool import ImagePool
-from zeuxis.nn.patch_gan import PatchCritic
+from zeuxis.nn.patch_gan import PatchCritic, patch_critic
 from zeuxis.nn.resnet_generator import ResNetGenerator
 from zeuxis.rng import ImageRng
+from zeuxis.systems.translation._family import check_patch, check_sides, source_at
+
+STRIDE = 4  # by which the translators halve the sides and double them again
 
 
 class CycleGAN(System):
@@ -39,6 +42,9 @@ class CycleGAN(System):
             ties a translation to its source.
         identity: weight, times ``cycle``, of the loss of a picture that is already there and should be left alone.
         pool: past fakes that each critic is shown again; 0 shows the newest alone.
+        patch: pixels a side that each of the critics' logits sees (1, 16, 34, 70, 142 or 286), in place of ``layers``.
+
+    Sources may have other channels than the images; those of another size are brought to theirs.
     """
 
     card = Card(
@@ -53,10 +59,13 @@ class CycleGAN(System):
         ),
     )
 
+    unpaired = True
+
     def __init__(
         self,
         shape: Shape,
         *,
+        source_shape: Shape | None = None,
         ngf: int = 64,
         blocks: int = 9,
         ndf: int = 64,
@@ -64,17 +73,31 @@ class CycleGAN(System):
         cycle: float = 10.0,
         identity: float = 0.5,
         pool: int = 50,
+        patch: int | None = None,
         lr: float = 2e-4,
     ) -> None:
         super().__init__()
         self.shape = Shape(*shape)
-        self.cycle, self.identity, self.lr = cycle, identity, lr
-        channels = self.shape.channels
-        self.to_image = ResNetGenerator(channels, channels, ngf=ngf, blocks=blocks)  # G
-        self.to_source = ResNetGenerator(channels, channels, ngf=ngf, blocks=blocks)  # F
-        self.image_critic = PatchCritic(channels, ndf=ndf, layers=layers)  # D_Y
-        self.source_critic = PatchCritic(channels, ndf=ndf, layers=layers)  # D_X
-        self.image_pool, self.source_pool = ImagePool(pool, self.shape), ImagePool(pool, self.shape)
+        check_sides("cyclegan", self.shape, STRIDE, least=2)
+        given = self.shape if source_shape is None else Shape(*source_shape)
+        self.source = given.at(self.shape.height, self.shape.width)
+        images, sources = self.shape.channels, self.source.channels
+        if identity and cycle and images != sources:
+            raise UsageError(
+                f"the identity loss shows a translator what it makes, and sources have {sources} channels where images "
+                f"have {images}: give model.identity=0"
+            )
+        self.cycle, self.identity, self.lr, self.stride = cycle, identity, lr, STRIDE
+        self.to_image = ResNetGenerator(sources, images, ngf=ngf, blocks=blocks)  # G
+        self.to_source = ResNetGenerator(images, sources, ngf=ngf, blocks=blocks)  # F
+        if patch is None:
+            self.image_critic: nn.Module = PatchCritic(images, ndf=ndf, layers=layers)  # D_Y
+            self.source_critic: nn.Module = PatchCritic(sources, ndf=ndf, layers=layers)  # D_X
+        else:
+            check_patch("cyclegan", self.shape, patch)
+            self.image_critic = patch_critic(images, patch, ndf=ndf)
+            self.source_critic = patch_critic(sources, patch, ndf=ndf)
+        self.image_pool, self.source_pool = ImagePool(pool, self.shape), ImagePool(pool, self.source)
         self.loss = LeastSquares()
 
     def players(self) -> tuple[Player, ...]:
@@ -90,7 +113,7 @@ class CycleGAN(System):
 
     def translate(self, turn: Turn) -> Tensor:
         """Eq. 3, as G and F see it."""
-        x, y = both_sides(turn.batch)
+        x, y = self.both_sides(turn.batch)
         n, same = len(x), bool(self.cycle and self.identity)
         # One pass of each translator over all that it is given first: instances are normalised one by one.
         at_image = self.to_image(torch.cat([x, y]) if same else x)  # (B, C, H, W), or twice as many
@@ -112,7 +135,7 @@ class CycleGAN(System):
 
     def criticise(self, turn: Turn) -> Tensor:
         """Eq. 1 for both sides, as D_Y and D_X see it."""
-        x, y = both_sides(turn.batch)
+        x, y = self.both_sides(turn.batch)
         fake_x, fake_y = turn.memo["fakes"]
         old_x, old_y = self.source_pool.swap(fake_x, turn.rng), self.image_pool.swap(fake_y, turn.rng)
         image = self.loss.critic(self.image_critic(y), self.image_critic(old_y))
@@ -120,15 +143,12 @@ class CycleGAN(System):
         turn.note(image_critic=image, source_critic=source)
         return image + source
 
+    def both_sides(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """x and y, each ``(B, C, H, W)``, which do not belong together."""
+        if self.image_pool.size and batch.image.shape[2:] != self.shape[1:]:
+            raise UsageError("the pool of past fakes holds pictures of one shape: use --fit crop, or model.pool=0")
+        return source_at(batch.condition, self.shape.at(*batch.image.shape[2:]), "cyclegan"), batch.image
+
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        if condition.source is None:
-            raise Unsupported("'cyclegan' translates a picture and was given none: give it a source")
-        translated: Tensor = self.to_image(condition.source)
+        translated: Tensor = self.to_image(source_at(condition, self.shape, "cyclegan"))
         return translated
-
-
-def both_sides(batch: Batch) -> tuple[Tensor, Tensor]:
-    """x and y, each ``(B, C, H, W)``, which do not belong together."""
-    if batch.condition.source is None:
-        raise Unsupported("'cyclegan' learns from pictures of both sides: use data that gives a source")
-    return batch.condition.source, batch.image

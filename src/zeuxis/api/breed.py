@@ -1,0 +1,159 @@
+"""Breeding pictures, generation by generation: a folder of numbered pictures each, whose records are their lineage."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from zeuxis.api.latents import Between, Crossed, Drawn, Latents, lineage, read_steps
+from zeuxis.api.model import Model, load
+from zeuxis.api.reporting import Report
+from zeuxis.editing.breeding import pairings
+from zeuxis.errors import DataError, UsageError
+from zeuxis.knobs import Sampling
+from zeuxis.provenance.record import read_record
+from zeuxis.rng import derive_seed
+
+FOLDER = re.compile(r"generation-(\d+)")
+FIRST_SEED = 2**31  # of latents that mutations go towards: none that a user draws from
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One generation: its number, its folder, its pictures and the sheet that numbers them."""
+
+    number: int
+    folder: Path
+    files: tuple[Path, ...]
+    sheet: Path
+    parents: tuple[tuple[int, int], ...] = ()  # of each picture, by their numbers in the generation before
+
+
+def newest(garden: Path) -> int | None:
+    """The number of the newest generation in a folder; None where there is none."""
+    found = [int(m[1]) for path in garden.glob("generation-*") if (m := FOLDER.fullmatch(path.name))]
+    return max(found, default=None)
+
+
+def begin(
+    model: Model,
+    garden: Path,
+    *,
+    n: int = 16,
+    seed: int = 0,
+    how: Sampling = Sampling(),
+    report: Report = lambda message, fraction: None,
+    **asked: Any,
+) -> Generation:
+    """The first generation, drawn from seeds."""
+    if newest(garden) is not None:
+        raise UsageError(
+            f"{garden} holds generations already: breed on from them (zeuxis breed {garden} --pick 1,2), or give "
+            "another --out"
+        )
+    known = Latents(model)
+    return _write(known, known.draw(range(seed, seed + n), how, **asked), garden, 0, (), report)
+
+
+def breed(
+    garden: Path,
+    pick: Sequence[int],
+    *,
+    n: int | None = None,
+    mutation: float = 0.3,
+    seed: int = 0,
+    model: str | None = None,
+    device: str = "cpu",
+    report: Report = lambda message, fraction: None,
+) -> Generation:
+    """The next generation in the folder ``garden``: the favourites ``pick`` of the newest one stay, as its first, and
+    ``n`` children in all (by default as many as before) are crossed from them and go ``mutation`` of the way towards a
+    latent drawn afresh.
+
+    Raises UsageError for a folder without generations, a number that is none of theirs, or a share outside [0, 1].
+    """
+    number = newest(garden)
+    if number is None:
+        raise UsageError(f"{garden} holds no generation: begin with zeuxis breed MODEL --out {garden}")
+    if not 0 <= mutation <= 1:
+        raise UsageError(f"--mutation {mutation}: a share from 0 (none) to 1 (a stranger)")
+    files = sorted((garden / f"generation-{number:02d}").glob("[0-9]*.png"))
+    for k in pick:
+        if not 0 <= k < len(files):
+            raise UsageError(f"--pick {k}: generation {number} has the pictures 0 to {len(files) - 1}")
+    if len(set(pick)) < len(pick):
+        raise UsageError("a picture is picked twice: pick each once")
+    records = [read_record(files[k]) for k in pick]
+    name = model or records[0]["model"] if records else None
+    if name is None:
+        raise UsageError("nobody was picked: give the numbers of your favourites, as --pick 2,5")
+    loaded = load(name, device)
+    for record, k in zip(records, pick, strict=True):
+        if record["weights_sha256"] != loaded.weights_sha256:
+            raise DataError(
+                f"{files[k]} was drawn by other weights than those of '{loaded.name}': give the model that drew it "
+                "with --with"
+            )
+    known = Latents(loaded)
+    favourites = []
+    for record in records:
+        other, shown = read_steps(loaded, record)
+        favourites.append(_adopted(known, other, shown))
+    count = len(files) if n is None else n
+    places, parents = list(favourites[:count]), [(k, k) for k in pick][:count]
+    for k, pair in enumerate(pairings(len(pick), count - len(places), derive_seed(seed, "generation", number + 1))):
+        child = known.add(Crossed(favourites[pair.first], favourites[pair.second], pair.seed))
+        if mutation:
+            child = known.add(Between(child, _stranger(known, child, pair.seed), known.path, mutation))
+        places.append(child)
+        parents.append((pick[pair.first], pick[pair.second]))
+        report(f"child {k + 1}", k / count)
+    return _write(known, places, garden, number + 1, tuple(parents), report)
+
+
+def _stranger(known: Latents, child: int, seed: int) -> int:
+    """The place of a latent drawn afresh as an ancestor of ``child`` was, of those that were told what it is."""
+    told = known.space.told
+    ancestors = [k for k in lineage(known.steps, child) if isinstance(known.steps[k], Drawn)]
+    if not ancestors:
+        raise DataError("these pictures were not drawn by zeuxis breed: begin with zeuxis breed MODEL")
+
+    def as_told(k: int) -> bool:
+        return not told or torch.equal(known.latent(k)[-told:], known.latent(child)[-told:])
+
+    like = known.steps[next((k for k in ancestors if as_told(k)), ancestors[0])]
+    assert isinstance(like, Drawn)
+    return known.add(replace(like, seed=FIRST_SEED + seed))
+
+
+def _adopted(known: Latents, other: Latents, shown: Sequence[int | None]) -> int:
+    """The place in ``known`` of the one latent that a record shows, whose steps are taken over."""
+    if len(shown) != 1 or shown[0] is None:
+        raise DataError("this is the record of a sheet: pick pictures by their numbers")
+    places: list[int] = []
+    for step in other.steps:
+        places.append(known.add(step.at(places)))
+    return places[shown[0]]
+
+
+def _write(
+    known: Latents,
+    places: Sequence[int],
+    garden: Path,
+    number: int,
+    parents: tuple[tuple[int, int], ...],
+    report: Report,
+) -> Generation:
+    folder = garden / f"generation-{number:02d}"
+    for k, place in enumerate(places):
+        report(f"picture {k + 1} of {len(places)}", k / len(places))
+        known.image(place)
+    files = known.pictures(places).save(folder / "0000.png" if len(places) == 1 else folder)
+    columns = max(1, round(len(places) ** 0.5))
+    sheet = known.save_sheet(folder / "sheet.png", places, columns, numbered=True)
+    return Generation(number, folder, tuple(files), sheet, parents)

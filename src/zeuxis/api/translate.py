@@ -1,0 +1,234 @@
+"""Pictures translated by a model of sources: one, or a whole folder, which goes on where it stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageOps
+
+from zeuxis.api.model import Model
+from zeuxis.api.pictures import Pictures, sheet, to_pil
+from zeuxis.api.restore_paths import TRANSLATED, Errand, errands_of
+from zeuxis.api.still import picture_of, size_of
+from zeuxis.errors import DataError, Unsupported, UsageError
+from zeuxis.files import file_hash
+from zeuxis.knobs import Sampling, Value
+from zeuxis.provenance.record import read_record, save_png
+from zeuxis.spec import Size
+
+OWN = "own"  # in a size's place: the picture's own
+SHOWN = 24  # pairs on a sheet
+TILE = 128  # pixels a side that small pictures of a sheet are enlarged to
+Report = Callable[[str, float | None], None]
+
+
+@dataclass(frozen=True)
+class Translation:
+    """What came of the pictures that were given."""
+
+    done: tuple[Path, ...]  # written now
+    before: tuple[Path, ...]  # written earlier, of the same picture by the same model
+    problems: tuple[str, ...]  # one line for each file that could not be used
+    notes: tuple[str, ...]  # what of a picture is not translated, one line each
+    sheet: Path | None  # sources beside what they became
+    failed: int  # pictures of which nothing was made; what is no picture in a folder does not count
+
+
+def translate(
+    model: Model,
+    paths: Sequence[str | Path],
+    out: str | Path | None = None,
+    *,
+    seed: int = 0,
+    size: Size | str | None = None,
+    knobs: Mapping[str, Value] | None = None,
+    invert: bool = False,
+    overwrite: bool = False,
+    page: bool = True,
+    report: Report = lambda message, fraction: None,
+) -> Translation:
+    """Translate pictures and folders of pictures; results are PNGs that carry the record of how they were made.
+
+    Args:
+        paths: pictures, or folders, which are walked. Of a model whose source has channels of several pictures each is
+            one source: a folder of its parts, or their names with commas between.
+        out: the file (of one picture) or the folder of the results; by default ``NAME-translated`` beside each.
+        size: pixels of the shorter side, or height and width, or "own" for the picture's; by default the model's side.
+            The whole of a picture is translated where the model's networks are convolutions all through, up to the
+            pixels by which the sides must be divisible; otherwise the middle of it, which a note says.
+        invert: whether light and dark change places first: a model of edges learnt of white lines on black.
+        page: whether a sheet shows the pictures beside what they became.
+
+    A picture among several that cannot be used costs one line in ``problems``. What is done already is passed over.
+
+    Raises:
+        UsageError: what is asked for cannot be done; Unsupported: the model translates no pictures.
+        DataError: none of all the pictures could be translated.
+    """
+    _check(model)
+    target = None if out is None else Path(out)
+    given = _errands(model, [str(path) for path in paths], target)
+    how = Sampling(**(knobs or {}))
+    model.check(how)
+    problems, notes = list(given.problems), list[str]()
+    done, before, shown = list[Errand](), list[Errand](), list[Image.Image]()
+    first: dict[str, Any] = {}
+    for k, one in enumerate(given.each):
+        report(one.name, k / len(given.each))
+        try:
+            drawn = model if given.several else _sized(model, one.source, size)
+            made = _made(drawn, one, given.several, seed, how, invert)
+            first = first or made.records[0]
+            if _there(one, made.records[0], overwrite):
+                before.append(one)
+            else:
+                made.save(one.target)
+                done.append(one)
+                notes += [] if given.several else [*_left_out(drawn, one.source), *_on_paper(drawn, one.source, invert)]
+        except (DataError, UsageError) as error:
+            problems.append(str(error))
+            continue
+        if page and len(shown) < 2 * SHOWN:
+            seen = _seen(drawn, one, given.several, made)
+            shown += [ImageOps.invert(seen) if invert else seen, made[0]]
+    if not done and not before:
+        raise DataError(problems[0] if len(problems) == 1 else f"nothing was translated: {problems[-1]} (and "
+                        f"{len(problems) - 1} more)")  # fmt: skip
+    written = None
+    if shown and done:
+        written = given.page
+        scale = max(1, TILE // max(image.width for image in shown))
+        whole = sheet(shown, 2 if len(shown) < 12 else 6, scale)
+        save_png(whole, written, {**first, "sheet_of": len(shown) // 2})
+    return Translation(
+        done=tuple(one.target for one in done),
+        before=tuple(one.target for one in before),
+        problems=tuple(problems),
+        notes=tuple(dict.fromkeys(notes)),
+        sheet=written,
+        failed=len(given.each) - len(done) - len(before),
+    )
+
+
+@dataclass(frozen=True)
+class _Given:
+    each: tuple[Errand, ...]
+    problems: tuple[str, ...]
+    page: Path
+    several: bool  # whether each source is several pictures
+
+
+def _check(model: Model) -> None:
+    required = model.system.conditions - model.system.optional
+    if "sample" not in model.verbs or "source" not in model.system.conditions:
+        wants = ", ".join(sorted(required)) or "nothing"
+        mend = " (zeuxis paint is for layouts)" if "layout" in required else ""
+        raise Unsupported(f"'{model.name}' translates no pictures: it is conditioned on {wants}{mend}")
+    if others := sorted(required - {"source"}):
+        verb = "paint" if "layout" in others else "sample"
+        raise Unsupported(f"'{model.name}' needs {' and '.join(others)} beside a picture: use zeuxis {verb}")
+
+
+def _errands(model: Model, paths: Sequence[str], out: Path | None) -> _Given:
+    channels = (model.spec.source_shape or model.spec.shape).channels
+    if channels in (1, 3):
+        found = errands_of([Path(path) for path in paths], out, "translated")
+        problems = tuple(f"{path}: not a picture" for path in found.others)
+        page = found.page.with_name("before-after.png")
+        if len(found.each) == 1:
+            page = found.each[0].target.with_name(f"{found.each[0].target.stem}-before-after.png")
+        return _Given(found.each, problems, page, several=False)
+    each = []
+    for path in paths:
+        first = Path(path.partition(",")[0])
+        name = first.name or first.parent.name
+        target = first.with_name(f"{first.stem}-translated.png")
+        if out is not None:
+            target = out if out.suffix == ".png" and len(paths) == 1 else out / f"{first.stem}.png"
+        each.append(Errand(Path(path), target, name))
+    return _Given(tuple(each), (), each[0].target.with_name("before-after.png"), several=True)
+
+
+def _sized(model: Model, source: Path, size: Size | str | None) -> Model:
+    """The model at the size at which a picture is translated."""
+    stride, own = model.system.stride, model.system.shape
+    if stride is None:
+        return model if size is None else model.at(None if size == OWN else _whole(size))  # says that it has one size
+    if isinstance(size, tuple):
+        return model.at(size)
+    width, height = size_of(source, str(source))
+    side = min(own.height, own.width) if size is None else _whole(size) if size != OWN else min(width, height)
+    assert isinstance(side, int)
+    scale = side / min(width, height)
+    found = tuple(max(1, round(scale * length / stride)) * stride for length in (height, width))
+    return model if found == tuple(own[1:]) else model.at((found[0], found[1]))
+
+
+def _whole(size: Size | str | None) -> Size:
+    if isinstance(size, str) or size is None:
+        raise UsageError(f"size {size}: give pixels of the shorter side, a height and a width, or '{OWN}'")
+    return size
+
+
+def _made(model: Model, one: Errand, several: bool, seed: int, how: Sampling, invert: bool) -> Pictures:
+    source: Any = str(one.source) if several else one.source
+    if invert:
+        source = -model.condition(1, source=source).required("source")
+    made = model.sample(1, seed, knobs=how, source=source)
+    named = {TRANSLATED: one.name} if several else {TRANSLATED: one.name, "source_sha256": file_hash(one.source)}
+    return replace(made, records=({**made.records[0], **named},))
+
+
+def _there(one: Errand, record: Mapping[str, Any], overwrite: bool) -> bool:
+    """Whether the result is there already.
+
+    Raises :class:`UsageError` where another file is and may not be replaced.
+    """
+    if not one.target.exists():
+        return False
+    try:
+        found = read_record(one.target)
+    except (UsageError, DataError):
+        found = {}
+    same = ("system", "weights_sha256", "sampling", "seed", "condition", "size")
+    if found and all(found.get(key) == record.get(key) for key in same):
+        return True
+    if overwrite and one.target.is_file():
+        return False
+    raise UsageError(
+        f"{one.target} is there, and is not this picture translated so: give another --out, or --overwrite"
+    )
+
+
+def _left_out(model: Model, source: Path) -> list[str]:
+    """A note, where more than a tenth of a picture was cut off to have the model's proportions."""
+    width, height = size_of(source, str(source))
+    _, high, wide = model.system.shape
+    kept = min(width / height, wide / high) / max(width / height, wide / high)
+    if kept > 0.9:
+        return []
+    return [f"{source}: its middle was translated, {kept:.0%} of it: '{model.name}' makes pictures of {wide}x{high}"]
+
+
+def _on_paper(model: Model, source: Path, invert: bool) -> list[str]:
+    """A note, where a drawing is dark on light and the model learnt of the other."""
+    learnt = str(model.card.get("data") or "").rpartition("|")[2].strip().partition(":")[0]
+    if invert or learnt not in ("edges", "outlines"):
+        return []
+    light = float((picture_of(source, 1, (64, 64), str(source)) > 0).float().mean())
+    if light < 0.5:
+        return []
+    return [f"{source} is light for the most part, and '{model.name}' learnt of white lines on black: try --invert"]
+
+
+def _seen(model: Model, one: Errand, several: bool, made: Pictures) -> Image.Image:
+    """The source as the model saw it, at the size of what was made."""
+    width, height = made.tensor.shape[3], made.tensor.shape[2]
+    channels = (model.spec.source_shape or model.spec.shape).channels
+    first = Path(str(one.source).partition(",")[0]) if several else one.source
+    if several and first.is_dir():
+        first = next(path for path in sorted(first.iterdir()) if path.is_file())
+    return to_pil(picture_of(first, channels if channels in (1, 3) else 3, (width, height), str(first)))

@@ -1,0 +1,109 @@
+"""A walk through latent space: pictures on the way from one to the next, as a sheet or moving."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from zeuxis.api.directions import Directions
+from zeuxis.api.latents import Between, Latents, Way
+from zeuxis.api.model import Model
+from zeuxis.api.moving import write_moving, writer_of
+from zeuxis.api.pictures import Pictures, to_pil
+from zeuxis.api.reporting import Report
+from zeuxis.editing.paths import stops
+from zeuxis.errors import UsageError
+from zeuxis.knobs import Sampling
+
+FRAME = 80  # milliseconds that a frame of a moving walk stays
+
+
+@dataclass(frozen=True)
+class Walk:
+    """The pictures of a walk, in order: the places ``shown`` of ``known``, ``columns`` of them from end to end."""
+
+    known: Latents
+    shown: tuple[int, ...]
+    columns: int
+    path: str
+
+    @property
+    def pictures(self) -> Pictures:
+        """All of them, each with its record."""
+        return self.known.pictures(self.shown)
+
+    def save(self, path: Path, milliseconds: int = FRAME) -> list[Path]:
+        """Write a sheet (.png), or a moving picture (.webp, .gif, .mp4) and beside it the sheet, which can be replayed.
+
+        Returns what was written.
+        """
+        sheet = path.with_suffix(".png")
+        self.known.save_sheet(sheet, self.shown, self.columns)
+        if sheet == path:
+            return [sheet]
+        frames = [self._frame(k) for k in self.shown]
+        record = self.known.record(self.shown, columns=self.columns, scale=self.known.scale)
+        write_moving(frames, [milliseconds] * len(frames), path, record)
+        return [path, sheet]
+
+    def _frame(self, place: int) -> Image.Image:
+        image, scale = to_pil(self.known.image(place)), self.known.scale
+        return image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST).convert("RGB")
+
+
+def walk(
+    model: Model,
+    *,
+    seeds: Sequence[int] = (),
+    pictures: Sequence[str | Path] = (),
+    latents: Path | None = None,
+    path: Way = "auto",
+    steps: int = 8,
+    loop: bool = False,
+    how: Sampling = Sampling(),
+    out: Path | None = None,
+    report: Report = lambda message, fraction: None,
+    **asked: Any,
+) -> Walk:
+    """Walk over the latents of ``seeds``, of one's own ``pictures`` and of the file ``latents``, in this order.
+
+    Args:
+        path: "linear", "spherical", or "auto": spherical between normal latents, straight between style codes.
+        steps: pictures from each end to before the next.
+        loop: go on from the last to the first; the walk then has no end, and no picture twice.
+        out: where it will be written, so that what cannot be is refused before the first picture.
+        asked: what steers the pictures of the seeds, as in ``Model.sample``.
+
+    Raises UsageError for fewer than two ends, or a latent of another width; Unsupported for a model that decodes none.
+    """
+    if out is not None and out.suffix.lower() != ".png":
+        writer_of(out)
+    known = Latents(model)
+    ends = known.draw(seeds, how, **asked) if seeds else []
+    ends += known.encode(pictures) if pictures else []
+    ends += Directions.latents_of(latents, known) if latents is not None else []
+    places = stops(len(ends), steps, loop)
+    way = known.path if path == "auto" else path
+    found = []
+    for k, stop in enumerate(places):
+        report(f"picture {k + 1} of {len(places)}", k / len(places))
+        a, b = ends[stop.first], ends[stop.second]
+        place = a if stop.t == 0 else b if stop.t == 1 else known.add(Between(a, b, way, stop.t))
+        known.image(place)
+        found.append(place)
+    return Walk(known, tuple(found), steps if loop else min(len(found), steps + 1 if len(ends) == 2 else steps), way)
+
+
+def numbers(text: str, what: str) -> list[int]:
+    """``1,4,9`` or ``3-6`` as numbers; UsageError for anything else."""
+    found: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) - int(first) > 10_000):
+            raise UsageError(f"{what} {text}: write numbers with commas between them, as 1,4,9, or from 3-6")
+        found += range(int(first), int(last or first) + 1)
+    return found

@@ -1,0 +1,253 @@
+"""Pairs that data hold already: a world's exact layout as the source, one of two styles, the halves of one picture.
+
+What ``--pair`` spells beside degradations (`zeuxis.degrade.language`):
+
+    layout             the source is the layout, a colour for every class (those of PASCAL VOC's maps)
+    outlines           the source is where classes meet, white on black: one channel
+    style:FLAT->3D     which side of given pairs is the source and which the image
+    halves             each picture is two, side by side: the left half is the source; halves:right->left turns it round
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from zeuxis.batch import Batch
+from zeuxis.data.source import Source
+from zeuxis.errors import UnknownName, Unsupported, UsageError
+from zeuxis.spec import DataSpec, Shape, Size, height_width
+
+ANY_SIDES = ("source", "image")  # how the sides of pairs may be called that have no names
+HALVES = ("left", "right")
+
+
+class Pairing(ABC):
+    """How pairs come of data; ``str`` spells it."""
+
+    def size_of_all(self, size: Size | None) -> Size | None:
+        """The size at which pictures are opened that are to be of ``size``."""
+        return size
+
+    @abstractmethod
+    def spec(self, clean: Source) -> DataSpec:
+        """The facts of the pairs. Raises :class:`Unsupported` or :class:`UsageError` where the data give none."""
+
+    @abstractmethod
+    def __call__(self, batch: Batch) -> Batch:
+        """The pairs of a batch, with images in [-1, 1]."""
+
+
+@dataclass(frozen=True)
+class LayoutDrawn(Pairing):
+    """The layout in colours, or the borders in it."""
+
+    outlines: bool = False
+
+    def __str__(self) -> str:
+        return "outlines" if self.outlines else "layout"
+
+    def spec(self, clean: Source) -> DataSpec:
+        spec = clean.spec
+        if "layout" not in spec.provides:
+            raise Unsupported(
+                f"'{clean.name}' has no class for every pixel, which --pair {self} draws: use a world such as scenes, "
+                "or --pair edges, which any picture has"
+            )
+        shape = Shape(1 if self.outlines else 3, spec.shape.height, spec.shape.width)
+        return replace(spec, source_shape=shape, provides=spec.provides | {"source"})
+
+    def __call__(self, batch: Batch) -> Batch:
+        layout = batch.condition.layout
+        assert layout is not None  # the data provide it
+        drawn = 2 * borders(layout) - 1 if self.outlines else coloured(layout)
+        return replace(batch, condition=replace(batch.condition, source=drawn))
+
+
+@dataclass(frozen=True)
+class Sides(Pairing):
+    """Given pairs, of whose sides one is the source and the other the image."""
+
+    source: str
+    image: str
+
+    def __str__(self) -> str:
+        return f"style:{self.source}->{self.image}"
+
+    def spec(self, clean: Source) -> DataSpec:
+        spec = clean.spec
+        if spec.source_shape is None:
+            raise Unsupported(f"'{clean.name}' holds no pairs, of which --pair {self} chooses the sides")
+        known = [clean.sides, ANY_SIDES]
+        for name in (self.source, self.image):
+            if not any(name in sides for sides in known):
+                raise UnknownName(f"side of '{clean.name}'", name, clean.sides)
+        if self.source == self.image:
+            raise UsageError(f"--pair {self}: both sides are {self.source}: choose two of {', '.join(clean.sides)}")
+        return replace(spec, shape=spec.source_shape, source_shape=spec.shape) if self.turned(clean) else spec
+
+    def turned(self, clean: Source) -> bool:
+        """Whether the source becomes the image."""
+        return self.source in (clean.sides[1], ANY_SIDES[1])
+
+    def __call__(self, batch: Batch) -> Batch:
+        source = batch.condition.source
+        assert source is not None  # the data give pairs
+        return replace(batch, image=source, condition=replace(batch.condition, source=batch.image))
+
+
+@dataclass(frozen=True)
+class Halves(Pairing):
+    """Pictures of two, side by side, as the published sets of pix2pix are."""
+
+    source: str = HALVES[0]
+
+    def __str__(self) -> str:
+        return "halves" if self.source == HALVES[0] else f"halves:{HALVES[1]}->{HALVES[0]}"
+
+    def size_of_all(self, size: Size | None) -> Size | None:
+        if size is None:
+            return None
+        height, width = height_width(size)
+        return height, 2 * width
+
+    def spec(self, clean: Source) -> DataSpec:
+        shape = clean.spec.shape
+        if shape.width % 2:
+            raise UsageError(
+                f"'{clean.name}' has pictures {shape.width} pixels wide, which have no halves: give --size"
+            )
+        half = shape.at(shape.height, shape.width // 2)
+        return replace(clean.spec, shape=half, source_shape=half, provides=clean.spec.provides | {"source"})
+
+    def __call__(self, batch: Batch) -> Batch:
+        left, right = batch.image.chunk(2, 3)
+        source, image = (left, right) if self.source == HALVES[0] else (right, left)
+        return replace(batch, image=image, condition=replace(batch.condition, source=source))
+
+
+class PairedSource(Source):
+    """``clean`` as a pairing has it; all else as ``clean`` has it."""
+
+    def __init__(self, clean: Source, pairing: Pairing) -> None:
+        if clean.buckets:
+            raise UsageError(f"--pair {pairing} is of pictures of one shape: use --fit square or crop")
+        self.clean, self.pairing = clean, pairing
+        self.name = f"{clean.name} | {pairing}"
+        self.spec = pairing.spec(clean)
+        self.sides = clean.sides
+        self.skipped, self.ignored, self.remarks = clean.skipped, clean.ignored, clean.remarks
+
+    def __len__(self) -> int:
+        return len(self.clean)
+
+    def at(self, epoch: int) -> Self:
+        cut = copy.copy(self)
+        cut.clean = self.clean.at(epoch)
+        return cut
+
+    def batch(self, index: Tensor) -> Batch:
+        return self.pairing(self.clean.batch(index))
+
+    def told(self, batch: Batch) -> tuple[str, ...] | None:
+        return self.clean.told(batch)
+
+    def stated_factors(self, factors: Tensor) -> Tensor:
+        return self.clean.stated_factors(factors)
+
+    def fingerprint(self) -> str:
+        """Of the data and of how pairs come of them."""
+        facts = (self.clean.fingerprint(), str(self.pairing))
+        return f"2-{hashlib.sha256(ascii(facts).encode()).hexdigest()[:16]}"
+
+
+def paired(clean: Source, pairing: Pairing) -> Source:
+    """The pairs that ``clean`` gives; itself where it is so already."""
+    if isinstance(pairing, Sides):
+        pairing.spec(clean)
+        if not pairing.turned(clean):
+            return clean
+    return PairedSource(clean, pairing)
+
+
+def parse_pairing(line: str) -> Pairing | None:
+    """The pairing that ``line`` spells; None where it spells something else, such as degradations.
+
+    Raises :class:`UsageError` for a pairing that is spelt wrong, or is followed by anything.
+    """
+    name, _, rest = (part.strip() for part in line.partition(":"))
+    first = name.partition("|")[0].strip()
+    if first not in SPELT:
+        return None
+    if "|" in line:
+        raise UsageError(f"--pair {line.strip()}: '{first}' makes pairs by itself: leave out what follows the bar")
+    sides = [part.strip() for part in rest.split("->")] if rest else []
+    if first == "style" and len(sides) == 2 and all(sides):
+        return Sides(*sides)
+    if first == "halves" and (not sides or sorted(sides) == sorted(HALVES)):
+        return Halves(sides[0]) if sides else Halves()
+    if first in ("layout", "outlines") and not rest:
+        return LayoutDrawn(first == "outlines")
+    raise UsageError(f"--pair {line.strip()}: write {SPELT[first]}")
+
+
+SPELT = {
+    "layout": "layout",
+    "outlines": "outlines",
+    "style": "style:FROM->TO, such as style:flat->threed",
+    "halves": "halves, or halves:right->left",
+}
+
+
+def class_colours(classes: int) -> Tensor:
+    """The colours of PASCAL VOC's label maps, uint8 ``(K, 3)``.
+
+    Class k has the bits of k spread over red, green and blue, from the highest bit down (Everingham et al. 2010).
+    """
+    table = torch.zeros(classes, 3, dtype=torch.int64)
+    k = torch.arange(classes)
+    for bit in range(8):
+        for channel in range(3):
+            table[:, channel] |= ((k >> (3 * bit + channel)) & 1) << (7 - bit)
+    return table.to(torch.uint8)
+
+
+def coloured(layout: Tensor) -> Tensor:
+    """A layout ``(B, H, W)`` in the colours of its classes, ``(B, 3, H, W)`` in [-1, 1]."""
+    table = class_colours(int(layout.max()) + 1).to(layout.device)
+    return (table[layout].movedim(3, 1).float() / 127.5) - 1
+
+
+def borders(layout: Tensor) -> Tensor:
+    """Where neighbours in a layout ``(B, H, W)`` differ, ``(B, 1, H, W)``: 1 on both sides of a border, 0 elsewhere.
+
+    As pix2pixHD marks the boundaries of instances (Wang et al. 2018, arXiv:1711.11585, section 3.3).
+    """
+    edge = torch.zeros_like(layout, dtype=torch.bool)
+    across, down = layout[:, :, 1:] != layout[:, :, :-1], layout[:, 1:] != layout[:, :-1]
+    edge[:, :, 1:] |= across
+    edge[:, :, :-1] |= across
+    edge[:, 1:] |= down
+    edge[:, :-1] |= down
+    return edge[:, None].float()
+
+
+def two_collections(name: str) -> tuple[str, str] | None:
+    """The two of ``A -> B``, sources and images of which no two belong together; None where ``name`` is one."""
+    parts: Sequence[str] = name.split(ARROW)
+    if len(parts) == 1:
+        return None
+    first, second = (parts[0].strip(), parts[1].strip()) if len(parts) == 2 else ("", "")
+    if not first or not second:
+        raise UsageError(f"data '{name}': write A -> B, the sources and the pictures that they are to become")
+    return first, second
+
+
+ARROW = " -> "

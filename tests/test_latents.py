@@ -1,0 +1,328 @@
+"""Latent tools: walks, mixing, directions, arithmetic and breeding, and that each of their pictures is replayed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import Command
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from zeuxis.api import breed as breeding
+from zeuxis.api.arithmetic import arithmetic, parse
+from zeuxis.api.directions import Directions, find, moved
+from zeuxis.api.latents import Crossed, Drawn, Latents, Moved, lineage, made_again, read_steps
+from zeuxis.api.mix import mix
+from zeuxis.api.model import Model, load
+from zeuxis.api.moving import writer_of
+from zeuxis.api.neighbours import neighbours
+from zeuxis.api.replay import replay
+from zeuxis.api.walk import numbers, walk
+from zeuxis.batch import Shape
+from zeuxis.catalog.build import build
+from zeuxis.data.library import open_source
+from zeuxis.editing.breeding import crossed, pairings
+from zeuxis.editing.directions import in_closed_form, principal
+from zeuxis.editing.paths import between, stops
+from zeuxis.editing.space import DecodedSpace
+from zeuxis.editing.styles import layers_of, mixed
+from zeuxis.errors import DataError, UnknownName, Unsupported, UsageError, WeightsError
+from zeuxis.provenance.record import read_record
+from zeuxis.rng import Stream
+from zeuxis.spec import DataSpec
+from zeuxis.training.checkpoint import write_model
+
+TINY = {"nz": 8, "width": 8, "mapping": 2, "channel_base": 64, "channel_max": 8}
+
+
+def model_in(
+    folder: Path,
+    system: str,
+    shape: Shape,
+    settings: dict[str, object],
+    data: str = "toy",
+    like: DataSpec | None = None,
+) -> Model:
+    """A model that has learnt nothing, of data ``like`` those."""
+    spec = DataSpec(shape=shape) if like is None else replace(like, shape=shape)
+    write_model(folder / "model", build(system, spec, settings, 0).eval(), {"data": data})
+    return load(folder)
+
+
+@pytest.fixture(scope="module")
+def styles(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return model_in(tmp_path_factory.mktemp("styles"), "stylegan2", Shape(3, 16, 16), dict(TINY))
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return model_in(tmp_path_factory.mktemp("plain"), "ns-gan", Shape(1, 8, 8), {"nz": 6, "width": 2})
+
+
+def drawn(n: int, width: int, seed: int = 0) -> Tensor:
+    return Stream(seed, "latents").normal(n, width)
+
+
+# -- procedures ---------------------------------------------------------------------------------------
+
+
+def test_a_spherical_way_keeps_to_the_sphere_and_what_is_told_goes_straight() -> None:
+    a, b = (x / x.norm() for x in drawn(2, 32))
+    middle = between(a, b, 0.5, "spherical")
+    assert float(middle.norm()) == pytest.approx(1, abs=1e-5)
+    assert float(between(a, b, 0.5, "linear").norm()) < 0.95
+    assert torch.allclose(middle @ a, middle @ b, atol=1e-6)
+    for t, end in ((0.0, a), (1.0, b)):
+        assert torch.allclose(between(a, b, t, "spherical"), end, atol=1e-6)
+    assert torch.allclose(between(a, -a, 0.25, "spherical"), 0.5 * a, atol=1e-6)  # no one great circle: straight
+    one, other = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
+    told = between(torch.cat([a, one]), torch.cat([b, other]), 0.25, "spherical", told=2)
+    assert torch.equal(told[-2:], torch.tensor([0.75, 0.25]))
+    assert torch.allclose(told[:-2], between(a, b, 0.25, "spherical"))
+
+
+def test_a_loop_has_no_end_and_no_picture_twice() -> None:
+    way, loop = stops(3, 4, loop=False), stops(3, 4, loop=True)
+    assert len(way) == 9 and (way[-1].first, way[-1].second, way[-1].t) == (1, 2, 1.0)
+    assert len(loop) == 12 and (loop[-1].first, loop[-1].second, loop[-1].t) == (2, 0, 0.75)
+    assert len(set(loop)) == 12
+    with pytest.raises(UsageError, match="two latents or more"):
+        stops(1, 4, loop=True)
+
+
+def test_closed_form_directions_are_those_that_the_weights_stretch() -> None:
+    a = torch.diag(torch.tensor([3.0, 1.0, 2.0]))
+    rows = torch.cat([a, a[:1], a[:1], a[2:]])  # rows count alike whatever their length, as in the authors' program
+    found, stretch = in_closed_form(rows, 3)
+    assert torch.allclose(found.abs(), torch.eye(3)[[0, 2, 1]], atol=1e-6)
+    assert stretch.tolist() == pytest.approx([3**0.5, 2**0.5, 1.0])
+    by_layer, _ = in_closed_form(torch.stack([a, torch.roll(a, 1, 0)]), 1, range(0, 1))
+    assert by_layer.shape == (1, 3)
+    axes, spread = principal(drawn(500, 3) * torch.tensor([1.0, 5.0, 2.0]), 2)
+    assert axes.abs().argmax(1).tolist() == [1, 2] and spread.tolist() == pytest.approx([5, 2], rel=0.1)
+    with pytest.raises(UsageError, match="4 directions: there are from 1 to 3"):
+        in_closed_form(a, 4)
+
+
+def test_layers_by_name_and_number() -> None:
+    assert layers_of("coarse", 8) == range(4) and layers_of("middle", 6) == range(4, 6)
+    assert layers_of("2-5", 8) == range(2, 6) and layers_of("7", 8) == range(7, 8)
+    for text, what in (("fine", "begin at layer 8"), ("5-9", "from 0 to 7"), ("low", "coarse, middle, fine")):
+        with pytest.raises(UsageError, match=what):
+            layers_of(text, 8)
+    a, b = torch.zeros(4, 2), torch.ones(4, 2)
+    assert mixed(a, b, range(1, 3))[:, 0].tolist() == [0, 1, 1, 0]
+
+
+def test_a_child_has_all_its_numbers_from_its_parents_and_one_class() -> None:
+    a, b = torch.zeros(40), torch.ones(40)
+    a[-2:], b[-2:] = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
+    children = [crossed(a, b, DecodedSpace("toy", (40,), told=2), Stream(k)) for k in range(8)]
+    assert {tuple(child[-2:].tolist()) for child in children} == {(1.0, 0.0), (0.0, 1.0)}
+    assert all(5 < int(child[:-2].sum()) < 33 for child in children)
+    layered = crossed(torch.zeros(6, 3), torch.ones(6, 3), DecodedSpace("toy", (6, 3), layers=6), Stream(1))
+    assert {tuple(row) for row in layered.tolist()} == {(0.0, 0.0, 0.0), (1.0, 1.0, 1.0)}
+    assert all(pair.first != pair.second for pair in pairings(3, 9, 0))
+    with pytest.raises(UsageError, match="nobody was picked"):
+        pairings(0, 4, 0)
+
+
+# -- pictures and their records -----------------------------------------------------------------------
+
+
+def test_a_walk_of_a_shipped_model_is_replayed_to_the_pixel(tmp_path: Path, command: Command) -> None:
+    out = tmp_path / "walk.webp"
+    code, said, _ = command("walk", "cvae", "--seeds", "1,2", "--label", 9, "--label", 1, "--frames", 3, "--out", out)
+    assert code == 0 and "4 pictures, spherical" in said
+    with Image.open(out) as moving:
+        assert moving.n_frames == 4
+    sheet = out.with_suffix(".png")
+    code, said, _ = command("sample", "--replay", sheet, "--json", "--out", tmp_path / "again.png")
+    assert code == 0 and json.loads(said)["identical"]
+
+
+def test_a_walk_begins_and_ends_where_samples_are(plain: Model) -> None:
+    made = walk(plain, seeds=[3, 5], steps=2, path="linear")
+    ends = plain.sample(3, seed=3).tensor[[0, 2]]
+    assert torch.allclose(made.pictures.tensor[[0, -1]], ends, atol=1e-5)
+    half = plain.decode_images(made.known.latent(made.shown[1])[None])[0]
+    assert torch.equal(made.pictures.tensor[1], half.clamp(-1, 1))
+    again, differs = replay(made.pictures.records[1])
+    assert torch.equal(again.tensor[0], made.pictures.tensor[1]) and not differs
+    assert made.pictures.records[1]["format"] == 3  # older versions refuse it, rather than draw seed 3
+
+
+def test_styles_are_mixed_by_layers(styles: Model, tmp_path: Path) -> None:
+    grid = mix(styles, rows=[1], columns=[2, 3], layers="2-5")
+    a, b = (styles.draw_latents(styles.condition(1), [seed])[0] for seed in (1, 3))
+    wanted = styles.decode_images(torch.cat([a[:2], b[2:6], a[6:]])[None])[0].clamp(-1, 1)
+    assert torch.equal(grid.pictures.tensor[-1], wanted)
+    assert not torch.allclose(grid.pictures.tensor[-1], grid.pictures.tensor[2], atol=1e-3)  # its own row's source
+    record = read_record(grid.save(tmp_path / "grid.png"))
+    assert record["latent"]["shown"][0] is None and len(record["latent"]["shown"]) == 6
+    assert made_again(styles, record).tensor.shape[-1] == Image.open(tmp_path / "grid.png").width
+
+
+def test_a_direction_belongs_to_its_generator(styles: Model, plain: Model, tmp_path: Path) -> None:
+    found = find(styles, "sefa", 2, layers="coarse", samples=40)
+    path = found.save(tmp_path / "found.safetensors")
+    assert Directions.read(path, styles).names == ("1", "2")
+    before, after = moved(styles, 1, 4, [f"{path}:2*0"]), moved(styles, 1, 4, [f"{path}:2*3"])
+    assert not torch.equal(before.tensor, after.tensor)
+    known, (place,) = read_steps(styles, after.records[0])
+    assert place is not None
+    last = known.steps[place]
+    assert isinstance(last, Moved)
+    moved_by = known.latent(place) - known.latent(last.first)
+    assert moved_by[:4].norm() > 0 and not moved_by[4:].any()  # in the layers that it was found in
+    assert torch.equal(replay(after.records[0])[0].tensor, after.tensor)
+    with pytest.raises(WeightsError, match=r"found on the weights .* find it on this one"):
+        Directions.read(path, plain)
+    with pytest.raises(UnknownName, match="direction"):
+        moved(styles, 1, 0, [f"{path}:9*1"])
+    with pytest.raises(UsageError, match="is no number"):
+        moved(styles, 1, 0, [f"{path}:1*far"])
+    with pytest.raises(UsageError, match="say which"):
+        moved(styles, 1, 0, [f"{path}*1"])
+    find(plain, "pca", 2, samples=40).save(tmp_path / "plain.safetensors")
+    torn = load_file(tmp_path / "plain.safetensors")
+    save_file(torn, tmp_path / "bare.safetensors")
+    with pytest.raises(UsageError, match="neither directions nor latents"):
+        Directions.read(tmp_path / "bare.safetensors", plain)
+
+
+def test_a_latent_of_another_width_is_refused(plain: Model) -> None:
+    known = Latents(plain)
+    for latent, what in (
+        (torch.zeros(7), "of shape 7, and a latent of .* is 6"),
+        (torch.full((6,), torch.nan), "finite"),
+    ):
+        with pytest.raises(UsageError, match=what):
+            known.hold(latent, {})
+    with pytest.raises(Unsupported, match="no style space"):
+        mix(plain, rows=[0], columns=[1])
+    with pytest.raises(Unsupported, match="entries of a table"):
+        walk(load("vqgan"), seeds=[0, 1])
+    with pytest.raises(Unsupported, match="encodes no pictures"):
+        walk(plain, pictures=["one.png", "two.png"])
+
+
+def test_what_cannot_be_written_is_refused_before_a_picture_is_made(
+    plain: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zeuxis.api.moving.shutil.which", lambda name: None)
+    with pytest.raises(Unsupported, match=r"ffmpeg, which is not on this machine: install it, or give .*walk.webp"):
+        walk(plain, seeds=[0, 1], out=tmp_path / "walk.mp4")
+    with pytest.raises(UsageError, match=r"move as \.webp, \.gif, \.mp4"):
+        writer_of(tmp_path / "walk.avi")
+    frames = walk(plain, seeds=[0, 1], steps=3).save(tmp_path / "walk.gif")
+    with Image.open(frames[0]) as moving:
+        assert moving.n_frames == 4 and b"synthesised" in moving.info["comment"]
+
+
+def test_arithmetic_of_means(command: Command, tmp_path: Path) -> None:
+    assert parse("label=1 - label=2 + label=3") == [(1, "label=1"), (-1, "label=2"), (1, "label=3")]
+    for text, what in (("a=1 + b=2", "as many terms with plus"), ("", "write terms"), ("- a=1", "as many")):
+        with pytest.raises(UsageError, match=what):
+            parse(text)
+    out = tmp_path / "sum.safetensors"
+    code, said, _ = command(
+        "directions", "cvae", "--sum", "label=9 - label=7 + label=5", "--samples", 200, "--out", out, "--json"
+    )
+    assert code == 0 and json.loads(said)["kind"] == "latents"
+    assert json.loads(command("info", out, "--json")[1])["found"]["sum"] == "label=9 - label=7 + label=5"
+    (latent,) = load_file(out)["latents"]
+    assert latent[-10:].tolist() == pytest.approx([0, 0, 0, 0, 0, 1, 0, -1, 0, 1])  # the classes add up too
+    code, _, error = command("directions", "cvae", "--sum", "label=Coat - label=hat")
+    assert code == 2 and "hat" in error
+
+
+def test_arithmetic_of_factors(plain: Model, tmp_path: Path) -> None:
+    faces = open_source("faces", 8)
+    batch = faces.batch(torch.arange(300))
+    pca = build("pca", faces.spec, {"components": 8})
+    pca.fit([batch])
+    write_model(tmp_path / "model", pca.eval(), {"data": "faces"})
+    model = load(tmp_path)
+    found = arithmetic(model, "hat=yes - hat=no", samples=150)
+    chosen = faces.batch(Stream(0, "arithmetic").permutation(len(faces))[:150])
+    codes, factors = model.encode(chosen.image), chosen.condition.factors
+    assert factors is not None
+    hats = factors[:, [name for name, _ in faces.spec.factors].index("hat")] == 1
+    assert found.counts == (int(hats.sum()), int((~hats).sum())) and found.total.kind == "directions"
+    assert torch.allclose(found.total.vectors[0], codes[hats].mean(0) - codes[~hats].mean(0), atol=1e-5)
+    with pytest.raises(UnknownName, match="smile"):
+        arithmetic(model, "smiles=sad")
+    with pytest.raises(UnknownName, match="value of hat"):
+        arithmetic(model, "hat=maybe")
+    with pytest.raises(UsageError, match="a mean needs 5"):
+        arithmetic(model, "hat=yes,age=old,smile=sad,pose=left,hair_style=curly", samples=60)
+    noise = model_in(
+        tmp_path / "noise", "ns-gan", Shape(3, 64, 64), {"nz": 4, "width": 2}, data="faces", like=faces.spec
+    )
+    with pytest.raises(UsageError, match="recognises none of 6 pictures"):
+        arithmetic(noise, "hat=yes - hat=no", samples=6)
+    with pytest.raises(UnknownName, match="factor"):
+        arithmetic(plain, "hat=yes - hat=no")
+
+
+def test_breeding_keeps_the_lineage(plain: Model, tmp_path: Path) -> None:
+    garden = tmp_path / "garden"
+    first = breeding.begin(plain, garden, n=6)
+    second = breeding.breed(garden, [4, 1], mutation=0.2)
+    third = breeding.breed(garden, [3], mutation=0.0)
+    assert second.parents[:2] == ((4, 4), (1, 1)) and set(second.parents[2]) == {4, 1}
+    for file, kept in ((first.files[4], second.files[0]), (second.files[3], third.files[0])):
+        assert Image.open(file).tobytes() == Image.open(kept).tobytes()
+    record = read_record(third.files[1])
+    known, (place,) = read_steps(plain, record)
+    assert place is not None
+    ancestors = [known.steps[k] for k in lineage(known.steps, place)]
+    assert {step.seed for step in ancestors if isinstance(step, Drawn)} >= {4, 1}
+    assert sum(isinstance(step, Crossed) for step in ancestors) == 2
+    again, _ = replay(record)
+    assert again[0].tobytes() == Image.open(third.files[1]).tobytes()
+    sheet = made_again(plain, read_record(third.sheet))
+    assert sheet[0].tobytes() == Image.open(third.sheet).convert("RGB").tobytes()
+    for pick, what in (([9], "has the pictures 0 to 5"), ([1, 1], "picked twice")):
+        with pytest.raises(UsageError, match=what):
+            breeding.breed(garden, pick)
+    with pytest.raises(UsageError, match="holds generations already"):
+        breeding.begin(plain, garden)
+    with pytest.raises(UsageError, match="holds no generation"):
+        breeding.breed(tmp_path, [0])
+
+
+DAMAGES = {
+    "made of a later one": lambda steps: steps[2].update(first=2),
+    "no such step": lambda steps: steps[2].update(step="sworn"),
+    "not a number": lambda steps: steps[2].update(t="half"),
+    "no such way": lambda steps: steps[2].update(path="winding"),
+    "gone": lambda steps: steps[0].pop("seed"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_record_is_told(plain: Model, damage: str) -> None:
+    record = json.loads(json.dumps(walk(plain, seeds=[0, 1], steps=2).pictures.records[1]))
+    DAMAGES[damage](record["latent"]["steps"])
+    with pytest.raises(DataError, match="this record is damaged"):
+        made_again(plain, record)
+
+
+def test_numbers_as_they_are_written() -> None:
+    assert numbers("1,4,7-9", "--seeds") == [1, 4, 7, 8, 9]
+    with pytest.raises(UsageError, match="--seeds 1;2"):
+        numbers("1;2", "--seeds")
+
+
+def test_neighbours_are_shown_nearest_first(tmp_path: Path) -> None:
+    shown = neighbours(model_in(tmp_path, "parzen", Shape(1, 8, 8), {}), n=2, k=3, data="digits")
+    assert shown.images.shape == (2, 3, 1, 8, 8) and (shown.distance.diff(dim=1) >= 0).all()
+    record = read_record(shown.save(tmp_path / "shown.png"))
+    assert record["neighbours"]["index"] == shown.index.tolist() and "training data" in record["disclosure"]
