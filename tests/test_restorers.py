@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from zeuxis.api.collectors import Chunk, Consistency, Restorations
+from zeuxis.api.collectors import Chunk, Restorations, SourceConsistency
 from zeuxis.api.model import Model
 from zeuxis.api.restore import restore
 from zeuxis.api.restore_measure import measure_restorer
@@ -365,7 +365,7 @@ def test_what_is_restored_is_consistent_where_it_is_the_same_again(tmp_path: Pat
     system.network.forward = lambda x: x.repeat_interleave(2, 2).repeat_interleave(2, 3)  # type: ignore[union-attr]
     source = open_source("scenes | shrink:2", 16, "test")
     assert isinstance(source, DegradedSource)
-    collector, batch = Consistency(source), source.batch(torch.tensor([3, 5]))
+    collector, batch = SourceConsistency(source), source.batch(torch.tensor([3, 5]))
     collector.add(Chunk(batch, system.sample(batch.condition, ImageRng.counting(0, 2))))
     assert collector.evidence()["scores"]["consistency"].min() > 100
     collector.add(Chunk(batch, batch.image.flip(-1)))

@@ -192,7 +192,7 @@ class Restorations:
         return {"scores": {name: torch.cat(parts) for name, parts in self.scores.items()}}
 
 
-class Consistency:
+class SourceConsistency:
     """Whether what was made of sources is, degraded again as they were, the sources."""
 
     def __init__(self, source: DegradedSource) -> None:

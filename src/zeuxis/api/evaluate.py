@@ -14,13 +14,13 @@ from zeuxis.api.collectors import (
     Captions,
     Chunk,
     Collector,
-    Consistency,
     Copies,
     FeatureSets,
     FixedSpace,
     Likelihoods,
     Reconstructions,
     Restorations,
+    SourceConsistency,
     Views,
     judging,
 )
@@ -226,7 +226,7 @@ def collect(
         found.append(Reconstructions(model, to_score, space if "reconstructed" in needs else None))
     if "consistency" in needs:
         assert isinstance(source, DegradedSource)  # which was checked
-        found.append(Consistency(source))
+        found.append(SourceConsistency(source))
     if "log_prob" in needs:
         found.append(Likelihoods(model, seed, _values_of_data(data, model.system.shape)))
     if needs & OF_JUDGES:

@@ -42,8 +42,8 @@ class ESRGAN(AdversarialRestorer):
             the game, as is right where training starts from a network that was trained by L1.
         pixel: weight of L1 beside the critic, eta.
         adversarial: weight of the loss against the critic, lambda.
-        features: a trained system whose ``encode`` is the space of the perceptual loss; none leaves that loss out, and
-            then ``pixel`` should be larger.
+        features: a trained system whose ``encode`` is the space of the perceptual loss; none leaves that loss out.
+            Without them, and beside codes of a system that was taught to ignore noise, ``pixel`` should be larger.
         lr: learning rate.
     """
 

@@ -32,7 +32,8 @@ class SRGAN(AdversarialRestorer):
         adversarial: weight of the loss against the critic.
         pixel: weight of the squared error between pixels beside that between features; the paper has none.
         features: a trained system whose ``encode`` is the space of the content loss; none measures it between pixels
-            alone, as the paper's SRGAN-MSE does, and ``pixel`` is idle.
+            alone, as the paper's SRGAN-MSE does, and ``pixel`` is idle. Codes of a system that was taught to ignore
+            noise need ``pixel`` beside them.
         lr: learning rate.
     """
 
