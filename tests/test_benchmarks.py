@@ -43,11 +43,12 @@ def test_a_ratio_is_the_median_over_turns(race: ModuleType) -> None:
 def test_the_table_names_what_could_not_run(race: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     import run
 
-    # abstention is no matter of speed
+    # what is no matter of speed
     assert {path.stem for path in BENCHMARKS.glob("*.py")} - set(run.BENCHMARKS) <= {
         "_race",
         "run",
         "abstention",
+        "planted_faults",
     }
     monkeypatch.setitem(run.BENCHMARKS, "absent", [((), run.rows_of)])
     (row,) = run.run("absent", None)

@@ -110,7 +110,7 @@ def test_list_tells_of_every_system(command):
 
 
 def test_info_counts_the_parameters_of_the_desk_and_of_the_paper(command):
-    pinned = next((r for r in map(load_recipe, recipe_paths()) if r.counts and r.name.endswith("-paper")), None)
+    pinned = next((r for r in map(load_recipe, recipe_paths()) if r.counts and r.name == f"{r.system}-paper"), None)
     name = pinned.system if pinned else "pca"
     code, out, _ = command("info", name, "--json")
     found = json.loads(out)

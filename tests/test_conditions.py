@@ -363,17 +363,17 @@ def test_knobs_are_given_by_keyword_by_name_and_on_the_command_line(
     assert shown.knobs["steps"].default == 4 and shown.knobs["strength"].least == 0
     shown.sample(1, steps=5, knobs={"strength": 1}, **EVERYTHING)
     assert shown.system.how[-1] == {"steps": 5, "strength": 1.0}  # type: ignore[union-attr,index]
-    line = ["sample", "shown", "-n", "1", "--steps", "9", "--knob", "strength=0.25", "--out", "x.png", "--json"]
+    line = ["sample", "shown", "-n", "1", "--steps", "9", "--knob", "strength=0.25", "--out", "drawn.png", "--json"]
     line += [word for name, value in EVERYTHING.items() for word in (f"--{name}", value)]
     assert main(line) == 0
     assert shown.system.how[-1] == {"steps": 9, "strength": 0.25}  # type: ignore[union-attr,index]
     assert shown.system.got[-1].given == set(FIELDS)  # type: ignore[union-attr,index]
-    assert read_record(Path("x.png"))["sampling"] == {"steps": 9, "strength": 0.25}
+    assert read_record(Path("drawn.png"))["sampling"] == {"steps": 9, "strength": 0.25}
     capsys.readouterr()
     pictures = [
         word for name in ("source", "mask", "control", "layout", "style") for word in (f"--{name}", EVERYTHING[name])
     ]
-    assert main(["sample", "--replay", "x.png", *pictures]) == 0
+    assert main(["sample", "--replay", "drawn.png", *pictures]) == 0
     assert "the same, pixel for pixel" in capsys.readouterr().out
     two = ["sample", "shown", "-n", "2", *line[4:], "--out", "two", "--source", "b.png,a.png"]
     assert main(two) == 0

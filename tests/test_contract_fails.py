@@ -83,6 +83,11 @@ def company(x: Tensor, system: System) -> Tensor:
     return (x + 0.1 * x.mean(0, keepdim=True)).clamp(-1, 1)
 
 
+def company_of_latents(z: Tensor, system: System) -> Tensor:
+    """Each latent knows of the others."""
+    return z + z.mean(0, keepdim=True)
+
+
 def idle(system: System) -> None:
     """A parameter that nothing uses, in a player's network."""
     assert isinstance(system, VAE)
@@ -193,6 +198,8 @@ BROKEN: list[tuple[str, str, Plant, str]] = [
         replaced(contract, "_log_volume", lambda flow, x: torch.zeros(())),
         "the log-determinant is not that of the Jacobian",
     ),
+    ("latents-are-decoded", "vae", returns(VAE, "draw_latents", company_of_latents), "a latent"),
+    ("latents-are-decoded", "vae", returns(VAE, "decode", lambda x, s: x * NAN), "is not finite"),
     ("saved-is-loaded", "vae", replaced(contract, "load_system", lambda at: moved(LOAD(at))), "loaded otherwise than"),
     ("saved-is-loaded", "vae", constructed(VAE, constant("drawn")), "constants are made otherwise on loading: drawn"),
     ("resumed-is-uninterrupted", "vae", returns(VAE, "bound", counting), "the resumed system differs"),

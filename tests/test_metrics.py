@@ -27,6 +27,7 @@ from zeuxis.metrics.record import FEW, Figure, fingerprint
 from zeuxis.metrics.score import classifier_score
 from zeuxis.metrics.segmentation import Confusion, Overlap
 from zeuxis.metrics.similarity import psnr, ssim
+from zeuxis.metrics.synthetic import TrainedOnSynthetic
 from zeuxis.metrics.table import METRICS, Evidence, measure
 from zeuxis.metrics.two_sample import auroc
 from zeuxis.metrics.verification import equal_error, same_person, verification
@@ -400,10 +401,12 @@ def test_every_metric_can_be_asked_for_by_name() -> None:
         linear_probe=Probe({"label": 0.75}, 20, 4, 8),
         linear_probe_pixels=Probe({"label": 0.5}, 20, 4, 8),
         linear_probe_untrained=Probe({"label": 0.25}, 20, 4, 8),
+        synthetic=TrainedOnSynthetic(0.5, {10: 0.25}, {10: 0.75}, 20, 4),
     )
     figures = {f.name: f for f in measure(list(METRICS), evidence)}
     parts = {"agreement/shape": 0.0, "agreement/colour": 1.0, "miou/sky": 0.0, "miou/ground": 0.5}
     parts |= {"agreement/recognised": 0.5, "verification/accepted": 0.5, "verification/refused": 1.0}
+    parts |= {"train-on-synthetic/10 real": 0.25, "train-on-synthetic/10 real and 20 made": 0.75}
     assert {name: figures.pop(name).value for name in parts} == parts
     assert set(figures) == set(METRICS) and all(math.isfinite(f.value) for f in figures.values())
     assert figures["nll"].value == 20

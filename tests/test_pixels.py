@@ -52,7 +52,7 @@ def measured(system: System, metric: str, image: torch.Tensor) -> float:
 
 def test_cross_entropy_with_grey_is_no_likelihood_and_is_not_offered() -> None:
     system = vae("bernoulli")
-    assert system.can == {"sample", "encode", "decode"}
+    assert system.can == {"sample", "encode", "decode", "draw_latents", "latent_weights"}
     assert not {"nll", "bits-per-dim"} & set(default_metrics(Model("", system, {})))
     with pytest.raises(Unsupported, match="'black-and-white'"):
         system.log_prob(GREY, Stream(0))

@@ -20,7 +20,7 @@ from zeuxis.batch import Condition, Shape
 from zeuxis.diffusion.gamma import GammaChain
 from zeuxis.diffusion.path import Level, append_dims, for_each
 from zeuxis.diffusion.sampler import ByLevel, Denoise, with_knobs
-from zeuxis.diffusion.schedule import Spacing, respaced
+from zeuxis.diffusion.schedule import respaced
 from zeuxis.diffusion.weighting import squared_error
 from zeuxis.game import Move, Player, Turn
 from zeuxis.knobs import Sampling
@@ -49,12 +49,11 @@ class DrawingRestorer(AnySizeRestorer):
         chain: int,
         first: float,
         last: float,
-        spacing: Spacing,
         lr: float,
         warmup: int,
     ) -> None:
         super().__init__()
-        self.shape, self.spacing = Shape(*shape), spacing
+        self.shape = Shape(*shape)
         self.chain = GammaChain(chain, first, last)
         self.network = build_network(network, Ends(self.shape, self.shape.channels), UNETS)
         self.stride = self.network.stride
@@ -111,7 +110,8 @@ class DrawingRestorer(AnySizeRestorer):
 
     def levels(self, how: Sampling = Sampling()) -> Tensor:
         """``steps`` levels between those of the chain, descending, then 0."""
-        return respaced(self.chain.sigmas, self.settings(how).steps, self.spacing)
+        knobs = self.settings(how)
+        return respaced(self.chain.sigmas, knobs.steps, knobs.spacing)
 
     @torch.no_grad()
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:

@@ -48,7 +48,7 @@ class PaletteDiffusion(DrawingRestorer):
         verbs={"sample", "denoiser"},
         needs={"source"},
         accepts={"mask"},
-        knobs=("steps", "sampler", "eta", "churn"),
+        knobs=("steps", "sampler", "eta", "churn", "spacing"),
         departures=(
             "DDPM's U-Net unless another is named. No dropout.",
             "What is hidden is middle grey in the given picture, not noise: the noisy picture beside it says where.",
@@ -73,9 +73,7 @@ class PaletteDiffusion(DrawingRestorer):
         sampler: str = "ancestral",
         spacing: Spacing = "karras",
     ) -> None:
-        super().__init__(
-            shape, network=network, chain=chain, first=first, last=last, spacing=spacing, lr=lr, warmup=warmup
-        )
+        super().__init__(shape, network=network, chain=chain, first=first, last=last, lr=lr, warmup=warmup)
         self.masked = condition == "mask"
         self.obeyed = lookup("condition", condition, CONDITIONS)
         if scale_between(self.shape, None if source_shape is None else Shape(*source_shape), "palette") != 1:

@@ -44,7 +44,7 @@ class SR3(DrawingRestorer):
         paper="2104.07636",
         verbs={"sample", "denoiser"},
         needs={"source"},
-        knobs=("steps", "sampler", "eta", "churn"),
+        knobs=("steps", "sampler", "eta", "churn", "spacing"),
         departures=(
             "DDPM's U-Net unless another is named; the paper's has BigGAN's blocks. No dropout.",
             "The network is told of sqrt(gamma) by the embedding that others are told the time by.",
@@ -67,9 +67,7 @@ class SR3(DrawingRestorer):
         sampler: str = "ancestral",
         spacing: Spacing = "karras",
     ) -> None:
-        super().__init__(
-            shape, network=network, chain=chain, first=first, last=last, spacing=spacing, lr=lr, warmup=warmup
-        )
+        super().__init__(shape, network=network, chain=chain, first=first, last=last, lr=lr, warmup=warmup)
         self.scale = scale_between(self.shape, None if source_shape is None else Shape(*source_shape), "sr3")
 
     def given(self, condition: Condition) -> Tensor:
