@@ -278,8 +278,14 @@ def to_flow(name: str, value: Tensor) -> Iterator[tuple[str, Any]]:
         yield f"{'synthesis/' * generated}{where}/{leaf}", np.array(array.T if array.ndim == 2 else array, order="C")
 
 
-def flow_file(version: int = 4, build: str = "G_main", program: str = "", **settings: Any) -> tuple[Any, ...]:
-    """A tuple of three networks, of StyleGAN2."""
+def flow_file(
+    version: int = 4,
+    build: str = "G_main",
+    program: str = "",
+    change: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> tuple[Any, ...]:
+    """A tuple of three networks, of StyleGAN2; ``change`` are variables of the generators that are others."""
     kind = sys.modules["dnnlib.tflib.network"].Network
     own = {"latent_size": Z, "dlatent_size": W, "resolution": 16, "num_channels": 3, "fmap_base": BASE // 2}
     own |= {"fmap_max": MOST, "mapping_layers": 2} | settings
@@ -298,7 +304,7 @@ def flow_file(version: int = 4, build: str = "G_main", program: str = "", **sett
         return net
 
     def generator(seed: str) -> Any:
-        every = dict(pair for item in values(stylegan2(), seed).items() for pair in to_flow(*item))
+        every = dict(pair for item in values(stylegan2(), seed).items() for pair in to_flow(*item)) | dict(change or {})
         split = {
             part: {k.removeprefix(f"{part}/"): v for k, v in every.items() if k.startswith(f"{part}/")}
             for part in ("synthesis", "mapping")

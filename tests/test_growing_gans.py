@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from zeuxis.batch import Batch, Condition, Shape
+from zeuxis.catalog.build import build
 from zeuxis.errors import UsageError
 from zeuxis.game import System, Turn, only_moves, play_round
 from zeuxis.knobs import Sampling
@@ -23,6 +24,7 @@ from zeuxis.nn.growing import Growth, brought_to, doubled, seen_at
 from zeuxis.nn.progressive import ProgressiveDiscriminator
 from zeuxis.nn.stylegan import AdaptiveLayer
 from zeuxis.rng import ImageRng, Stream
+from zeuxis.spec import DataSpec
 from zeuxis.systems.adversarial.progan import ProGAN
 from zeuxis.systems.adversarial.stylegan import StyleGAN
 
@@ -408,3 +410,17 @@ def test_what_cannot_be_built_is_refused() -> None:
             kind(grow=1.5)
         with pytest.raises(UsageError, match="no channel is left at 32"):
             kind(channel_base=16)
+
+
+@pytest.mark.parametrize(
+    ("system", "settings", "says"),
+    [
+        ("stylegan2", {"channel_base": 16}, "no channel is left at 32 pixels; give 32 or more"),
+        ("stylegan2", {"channel_max": 0}, "no channel is left"),
+        ("stylegan3-t", {"judge_base": 16}, "no channel is left at 32 pixels.*judge_base"),
+        ("stylegan3-t", {"channel_base": 8}, "no channel is left at a cutoff of .*: give channel_base of 32 or more"),
+    ],
+)
+def test_a_level_without_channels_is_refused(system: str, settings: dict[str, int], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        build(system, DataSpec(Shape(3, 32, 32)), {"nz": 8, "width": 8} | settings)

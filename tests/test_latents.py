@@ -32,6 +32,7 @@ from zeuxis.editing.paths import between, stops
 from zeuxis.editing.space import DecodedSpace
 from zeuxis.editing.styles import layers_of, mixed
 from zeuxis.errors import DataError, UnknownName, Unsupported, UsageError, WeightsError
+from zeuxis.knobs import Sampling
 from zeuxis.provenance.record import read_record
 from zeuxis.rng import Stream
 from zeuxis.spec import DataSpec
@@ -66,6 +67,42 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 def drawn(n: int, width: int, seed: int = 0) -> Tensor:
     return Stream(seed, "latents").normal(n, width)
+
+
+ADVERSARIES: dict[str, tuple[int, dict[str, object]]] = {  # classes, settings
+    "sagan": (3, {"nz": 8, "width": 2, "multiples": (2, 2, 1), "attention": (), "condition": "label"}),
+    "biggan": (3, {"nz": 9, "shared": 4, "width": 2, "multiples": (2, 2, 1), "attention": ()}),
+    "progan": (0, {"nz": 8, "channel_base": 64, "channel_max": 8, "grow": 0.0}),
+    "stylegan": (0, {**TINY, "start": 16}),
+    "stylegan2": (0, dict(TINY)),
+    "stylegan2-ada": (0, dict(TINY)),
+    "stylegan3-t": (0, {**TINY, "depth": 4, "judge_base": 64, "judge_max": 8}),
+    "stylegan3-r": (3, {**TINY, "depth": 4, "judge_base": 64, "judge_max": 8, "condition": "label"}),
+}
+
+
+@pytest.mark.parametrize("system", ADVERSARIES)
+def test_every_adversary_draws_latents_that_are_walked_and_have_directions(tmp_path: Path, system: str) -> None:
+    classes, settings = ADVERSARIES[system]
+    like = DataSpec(Shape(3, 16, 16), class_names=tuple(map(str, range(classes))))
+    model = model_in(tmp_path, system, Shape(3, 16, 16), settings, like=like)
+    told = {"label": [0, 2]} if classes else {}
+    how = Sampling(**({"noise": "constant"} if "noise" in model.knobs else {}))
+    latents = model.draw_latents(model.condition(2, **told), [4, 5], how)
+    drawn_whole = model.sample(2, 4, knobs=how, **told).tensor
+    assert torch.allclose(model.decode_images(latents), drawn_whole, atol=1e-5)
+    if system in ("sagan", "biggan"):  # what it was told comes last, and is held when normal numbers are moved
+        assert 0 < model.system.told_in_latent < latents.shape[1]
+    walked = walk(model, seeds=[4, 5], steps=2, how=how, **told).pictures.tensor
+    assert len(walked) == 3 and torch.allclose(walked[::2], drawn_whole, atol=1e-3)
+    assert not torch.allclose(walked[1], walked[0], atol=1e-2)
+    found = find(model, "pca", 2, samples=16)
+    assert len(found.vectors) == 2 and found.vectors.isfinite().all()
+    if "style" in system:
+        assert find(model, "sefa", 2).vectors.isfinite().all()
+    else:
+        with pytest.raises(Unsupported, match="find its directions by pca"):
+            find(model, "sefa", 2)
 
 
 # -- procedures ---------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from zeuxis.cli import main
 from zeuxis.errors import DataError, UsageError, WeightsError
 from zeuxis.losses.penalty import r1
 from zeuxis.nn.lowpass import blurred
+from zeuxis.pretrained import unpickle
 from zeuxis.rng import Stream
 
 PUBLIC: dict[tuple[str, int], dict[str, Any]] = {
@@ -313,6 +314,20 @@ def more(state: dict[str, Any]) -> None:
     layer(state, "synthesis", "L1_36_8")["_parameters"]["other"] = torch.ones(1)
 
 
+def many_classes(system: str) -> dict[str, Any]:
+    """A file that is said to know more classes than there is room for, by a table of no numbers."""
+
+    def change(state: dict[str, Any]) -> None:
+        state["c_dim"] = 1 << 24
+        state["_modules"]["mapping"].meta["state"]["_modules"]["embed"].meta["state"]["_parameters"]["weight"] = (
+            torch.zeros(0, 1 << 24)
+        )
+
+    file = changed(system, change, classes=3)
+    file["D"].meta["state"]["c_dim"] = 1 << 24
+    return file
+
+
 @pytest.mark.parametrize(
     ("file", "says"),
     [
@@ -329,11 +344,27 @@ def more(state: dict[str, Any]) -> None:
             "margin_size = 4, and 10 alone is read",
         ),
         (
-            lambda: changed("stylegan3-t", lambda s: layer(s, "synthesis").update(num_layers=1_000_000_000)),
-            "said to have 1000000000 layers",
+            lambda: changed("stylegan3-t", lambda s: layer(s, "synthesis")["_init_kwargs"].update(conv_kernel=[3])),
+            "neither",
+        ),
+        (lambda: changed("stylegan3-t", lambda s: layer(s, "synthesis").update(_modules=5)), "no part called|lacks"),
+        (lambda: changed("stylegan2", lambda s: s.update(z_dim=0)), "z_dim = 0, and 1 to"),
+        (
+            lambda: changed("stylegan2", lambda s: layer(s, "synthesis")["_init_kwargs"].update(channel_max=1 << 30)),
+            "channel_max = 1073741824, and 1 to",
+        ),
+        (lambda: many_classes("stylegan2"), "knows? .* classes, and its tensors know others"),
+        (lambda: made.flow_file(change={"synthesis/noise0": np.zeros(3, np.float32)}), "whose first 2 are not 1"),
+        (
+            lambda: made.flow_file(change={"synthesis/4x4/Const/const": np.zeros((), np.float32)}),
+            "whose first 1 are not 1",
         ),
         (
-            lambda: changed("stylegan3-t", lambda s: layer(s, "synthesis")["_init_kwargs"].update(channel_max=10**9)),
+            lambda: changed("stylegan3-t", lambda s: layer(s, "synthesis").update(num_layers=1_000_000)),
+            "said to have 1000000 layers",
+        ),
+        (
+            lambda: changed("stylegan3-t", lambda s: layer(s, "synthesis")["_init_kwargs"].update(channel_max=10**7)),
             "is of shape|lacks",
         ),
         (lambda: changed("stylegan3-t", lambda s: s.update(c_dim=2**30)), "c_dim|classes"),
@@ -350,7 +381,7 @@ def more(state: dict[str, Any]) -> None:
             lambda: changed("stylegan2", lambda s: layer(s, "synthesis", "b8")["_buffers"]["resample_filter"].mul_(2)),
             "another filter",
         ),
-        (lambda: changed("stylegan3-t", lambda s: s.update(img_resolution=2**30)), "said to draw 1073741824 pixels"),
+        (lambda: changed("stylegan3-t", lambda s: s.update(img_resolution=2**20)), "said to draw 1048576 pixels"),
         (lambda: made.flow_file(version=9), "version 9; versions 2, 3 and 4 are read"),
         (lambda: made.flow_file(version=3, build="G_style"), "has no place in stylegan"),
         (lambda: made.flow_file(build="G_other"), "built by G_other"),
@@ -444,6 +475,33 @@ def test_the_same_numbers_are_not_unpacked_for_ever(tmp_path: Path) -> None:
     (tmp_path / "n.pkl").write_bytes(program)
     with pytest.raises(DataError, match="over and over"):
         convert_file(tmp_path / "n.pkl")
+
+
+def test_an_array_is_not_filled_for_ever(tmp_path: Path) -> None:
+    """Its bytes are copied each time; a short pickle could ask for it a million times."""
+    whole = handmade({"w": an_array((1 << 12,), b"a" * (1 << 12), "i1")})
+    path = tmp_path / "n.pkl"
+    path.write_bytes(whole)
+    assert isinstance(convert_file(path), Plain)
+    assert whole.endswith(b"tq\x11bs.")  # its contents are remembered as number 0x11
+    path.write_bytes(whole[:-2] + b"h\x11b" + b"s.")
+    with pytest.raises(DataError, match="over and over"):
+        convert_file(path)
+
+
+def test_files_within_a_file_share_its_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = storage()
+    magic = pickle.dumps(0x1950A86A20F9469CFC6C, 2)
+    assert content.startswith(magic)
+    longer = b"\x80\x02](" + b"N" * 600 + b"e0" + magic[2:] + content[len(magic) :]  # a list of 600, let go
+    monkeypatch.setattr(unpickle, "MAX_WORK", 1000)
+    budget = unpickle.Budget(1 << 20)
+    assert unpickle.read_within(longer, budget).count == 16
+    with pytest.raises(unpickle.Refused, match="MAX_WORK"):
+        unpickle.read_within(longer, budget)
+    outer = unpickle.Machine(budget, within=True)
+    with pytest.raises(unpickle.Refused, match="holds another file"):
+        outer.call(unpickle.LOADED, (content,))
 
 
 def test_a_file_that_was_cut_is_refused(tmp_path: Path) -> None:

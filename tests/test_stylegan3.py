@@ -270,6 +270,8 @@ def test_the_blur_of_the_beginning_fades() -> None:
     assert blurred(image, 0.3) is image
     with pytest.raises(UsageError, match="fade is 0"):
         built("stylegan3-r", **SMALL, fade=0)
+    with pytest.raises(UsageError, match="blur is -1"):
+        built("stylegan3-r", **SMALL, blur=-1.0)
 
 
 def test_only_the_discriminator_is_corrected_for_its_penalty() -> None:

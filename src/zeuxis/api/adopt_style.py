@@ -13,7 +13,9 @@ from zeuxis.catalog.build import build
 from zeuxis.errors import UsageError, WeightsError
 from zeuxis.files import file_hash
 from zeuxis.pretrained.convert import Conversion
-from zeuxis.pretrained.style_files import StyleFile, is_style_file, ours, read_style_file
+from zeuxis.pretrained.style_files import is_style_file, read_style_file
+from zeuxis.pretrained.style_names import ours
+from zeuxis.pretrained.style_settings import StyleFile
 from zeuxis.spec import DataSpec
 from zeuxis.training.checkpoint import write_model
 

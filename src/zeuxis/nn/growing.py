@@ -60,17 +60,6 @@ class Growth:
         return RATES.get(SMALLEST << math.ceil(self.level(progress)), LAST_RATE)
 
 
-def widths_of(shape: Shape, base: int, most: int) -> list[int]:
-    """Channels of each level: ``base`` over its side, at most ``most``. :class:`UsageError` where that is none."""
-    found = [min(base // side, most) for side in sides(shape)]
-    if min(found) < 1:
-        raise UsageError(
-            f"channel_base = {base}, channel_max = {most}: no channel is left at {shape.height} pixels; give"
-            f" {shape.height} or more, and 1 or more"
-        )
-    return found
-
-
 def finest(level: float) -> tuple[int, float]:
     """The whole level that pictures have, and how much of it there is of what it adds, in (0, 1]."""
     top = math.ceil(level)

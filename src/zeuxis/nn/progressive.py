@@ -25,9 +25,9 @@ from torch.nn.functional import avg_pool2d, leaky_relu
 from zeuxis.batch import Shape
 from zeuxis.nn.box_conv import Resample, conv2d_resampled
 from zeuxis.nn.dcgan import SMALLEST
-from zeuxis.nn.growing import doubled, finest, widths_of
+from zeuxis.nn.growing import doubled, finest
 from zeuxis.nn.modulated import GAIN, SLOPE, EqualLinear
-from zeuxis.nn.stylegan2 import DeviationOfBatch, unit
+from zeuxis.nn.stylegan2 import DeviationOfBatch, unit, widths_of
 from zeuxis.nn.upfirdn import Taps, upfirdn2d
 
 SMOOTH: Taps = (1 / 4, 1 / 2, 1 / 4)  # the blur of StyleGAN

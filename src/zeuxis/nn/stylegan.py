@@ -23,10 +23,9 @@ from torch.nn.functional import leaky_relu
 from zeuxis.batch import Shape
 from zeuxis.nn.box_conv import Resample
 from zeuxis.nn.dcgan import SMALLEST
-from zeuxis.nn.growing import widths_of
 from zeuxis.nn.modulated import EPSILON, SLOPE, EqualLinear
 from zeuxis.nn.progressive import HeConv2d, faded_pixels, smoothed
-from zeuxis.nn.stylegan2 import Noise, Synthesis, noise_of, sides
+from zeuxis.nn.stylegan2 import Noise, Synthesis, noise_of, sides, widths_of
 
 
 def instance_norm(x: Tensor) -> Tensor:

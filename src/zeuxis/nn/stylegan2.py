@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, one_hot
 
 from zeuxis.batch import Shape
-from zeuxis.errors import Unsupported, lookup
+from zeuxis.errors import Unsupported, UsageError, lookup
 from zeuxis.nn.dcgan import SMALLEST, halvings
 from zeuxis.nn.fourier import FourierInput
 from zeuxis.nn.modulated import EPSILON, GAIN, SLOPE, EqualConv2d, EqualLinear, modulated_conv2d
@@ -36,6 +36,17 @@ MAPPING_RATE = 0.01  # of the mapping's learning rate, as a share of the others'
 def sides(shape: Shape) -> list[int]:
     """4, 8, 16, ... to the picture's side. Raises :class:`UsageError` unless it is one of those."""
     return [SMALLEST << k for k in range(halvings(shape) + 1)]
+
+
+def widths_of(shape: Shape, base: int, most: int) -> list[int]:
+    """Channels at each side: ``base`` over it, at most ``most``. :class:`UsageError` where that is none."""
+    found = [min(base // side, most) for side in sides(shape)]
+    if min(found) < 1:
+        raise UsageError(
+            f"channels of {base} over the side, at most {most}: no channel is left at {shape.height} pixels; give"
+            f" {shape.height} or more (channel_base, judge_base), and 1 or more (channel_max, judge_max)"
+        )
+    return found
 
 
 def unit(x: Tensor) -> Tensor:
@@ -167,8 +178,7 @@ class StyleSynthesis(Synthesis):
         super().__init__()
         self.waves = lookup("input_maps", input_maps, {"constant": False, "fourier": True})
         blocks, below = [], 0
-        for side in sides(shape):
-            channels = min(channel_base // side, channel_max)
+        for side, channels in zip(sides(shape), widths_of(shape, channel_base, channel_max), strict=True):
             blocks.append(StyleBlock(below, channels, width, side, shape.channels, clamp, self.waves))
             below = channels
         self.blocks = nn.ModuleList(blocks)
@@ -281,7 +291,7 @@ class StyleDiscriminator(nn.Module):
         clamp: float | None = None,
     ) -> None:
         super().__init__()
-        widths = [min(channel_base // side, channel_max) for side in sides(shape)][::-1]
+        widths = widths_of(shape, channel_base, channel_max)[::-1]
         self.pixels = EqualConv2d(shape.channels, widths[0], 1, clamp=clamp)
         self.blocks = nn.Sequential(*(ResidualDown(one, two, clamp) for one, two in pairwise(widths)))
         last = widths[-1]

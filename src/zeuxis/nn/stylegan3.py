@@ -57,6 +57,11 @@ def bands(
         stopband = FIRST_STOPBAND * (last_cutoff * LAST_STOPBAND / FIRST_STOPBAND) ** share
         rate = 2 ** math.ceil(math.log2(min(2 * stopband, side)))
         width = channels if k == layers else round(min(channel_base / 2 / cutoff, channel_max))
+        if width < 1:
+            raise UsageError(
+                f"no channel is left at a cutoff of {cutoff:g}: give channel_base of {side} or more, and channel_max of"
+                " 1 or more"
+            )
         size = side if k >= layers - 1 else rate + 2 * MARGIN
         found.append(Band(width, size, rate, cutoff, max(stopband, rate / 2) - cutoff))
     return tuple(found)
@@ -117,7 +122,7 @@ class AliasFreeLayer(nn.Module):
 class AliasFreeSynthesis(nn.Module):
     """Codes ``(B, L, W)`` to pictures ``(B, C, S, S)`` float32, not bounded.
 
-    Raises :class:`UsageError` for fewer layers than the critical ones and one.
+    Raises :class:`UsageError` for fewer layers than the critical ones and one, and where one has no channel.
     """
 
     def __init__(

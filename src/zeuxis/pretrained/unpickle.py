@@ -87,9 +87,7 @@ class Storage:
     key: str
     dtype: str
     count: int
-    data: bytes | memoryview | None = field(
-        default=None, repr=False, compare=False
-    )  # where the pickle itself holds them
+    data: bytes | memoryview | None = field(default=None, repr=False, compare=False)  # those that the pickle holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,19 +278,41 @@ def global_name(module: Any, name: Any) -> Name:
 LOADED = Name("torch.storage", "_load_from_bytes")  # how a plain pickle holds a storage: a file within the file
 
 
+@dataclass(slots=True)
+class Budget:
+    """What reading one file may take, files within it included: however it is divided, it is spent once.
+
+    ``room`` counts the bytes of numbers that may yet be taken out of its pickles: no more than there are.
+    """
+
+    room: int
+    work: int = 0
+
+    def take(self, length: int) -> None:
+        """Account for numbers that a pickle itself holds: a short one can name them over and over."""
+        self.room -= length
+        if self.room < 0:
+            raise Refused("it names the same numbers over and over")
+
+    def spend(self, values: int) -> None:
+        """Account for ``values`` that are copied: a short file can have a long list copied over and over."""
+        self.work += values
+        if self.work > MAX_WORK:
+            raise Refused(f"it takes more than {MAX_WORK:,} copied values to read (bound: MAX_WORK)")
+
+
 class Machine:
     """The pickle machine. Every step is a method of this class; there is no way out of it.
 
-    ``room`` counts the bytes of files within the file that it may yet read: no more than there are.
+    ``within``: it reads a file within the file, in which there is no other.
     """
 
-    def __init__(self, room: int = 0) -> None:
-        self.room = room
+    def __init__(self, budget: Budget, *, within: bool = False) -> None:
+        self.budget, self.within = budget, within
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
         self.storages: dict[str, Storage] = {}  # those that it named, by key
-        self.work = 0
 
     def run(self, stream: io.BufferedIOBase | mmap.mmap) -> Any:
         """The value of the pickle that ``stream`` is at; the stream is left behind it."""
@@ -309,22 +329,24 @@ class Machine:
     def push(self, value: Any) -> None:
         self.stack.append(value)
 
-    def spend(self, values: int) -> None:
-        """Account for ``values`` that are copied: a short file can have a long list copied over and over."""
-        self.work += values
-        if self.work > MAX_WORK:
-            raise Refused(f"it takes more than {MAX_WORK:,} copied values to read (bound: MAX_WORK)")
-
     def call(self, function: Any, args: Any) -> Any:
         """See :func:`call`; what goes into it is accounted for."""
         if function == LOADED and isinstance(args, tuple) and len(args) == 1 and isinstance(args[0], bytes):
-            self.room -= len(args[0])
-            if self.room < 0:
-                raise Refused("it names the same numbers over and over")
-            return read_within(args[0])
+            if self.within:
+                raise Refused("a storage in it holds another file")
+            self.budget.take(len(args[0]))
+            return read_within(args[0], self.budget)
         if isinstance(args, (list, tuple)):
-            self.spend(sum(len(a) for a in args if isinstance(a, (str, bytes, list, tuple, dict))))
-        return call(function, args)
+            self.budget.spend(sum(len(a) for a in args if isinstance(a, (str, bytes, list, tuple, dict))))
+        made = call(function, args)
+        if isinstance(made, Array):
+            self.account(made)
+        return made
+
+    def account(self, array: Array) -> None:
+        """Its contents were copied out of the pickle."""
+        if array.tensor is not None and array.tensor.storage.data is not None:
+            self.budget.take(len(array.tensor.storage.data))
 
     def swap(self, count: int, make: Callable[..., Any]) -> None:
         """Replace the top ``count`` values by what ``make`` makes of them."""
@@ -342,7 +364,7 @@ class Machine:
 
     def extend(self, values: list[Any]) -> None:
         """Append to the list, set or unmade object on top."""
-        self.spend(len(values))
+        self.budget.spend(len(values))
         top = self.stack[-1]
         if isinstance(top, Opaque):
             top.parts.append(values)
@@ -353,7 +375,7 @@ class Machine:
 
     def update(self, values: list[Any]) -> None:
         """Set items of the dict or unmade object on top; ``values`` are keys and values in turn."""
-        self.spend(len(values))
+        self.budget.spend(len(values))
         top, items = self.stack[-1], _pairs(values)
         if isinstance(top, Opaque):
             top.parts.append(items)
@@ -375,6 +397,7 @@ class Machine:
                 top.parts.append(state)
             case Array() as top:
                 _filled(top, state)
+                self.account(top)
             case Kind() as top if isinstance(state, tuple) and len(state) > 1 and isinstance(state[1], str):
                 top.order = state[1]
 
@@ -475,7 +498,7 @@ def read_zip(data: mmap.mmap) -> tuple[Any, dict[str, tuple[int, int]]]:
     if length > MAX_PICKLE:
         raise Refused(f"its pickle is longer than {MAX_PICKLE >> 20} MiB")
     places = {name.removeprefix(f"{root}data/"): place for name, place in members.items()}
-    return Machine(length).run(io.BytesIO(data[start : start + length])), places
+    return Machine(Budget(length)).run(io.BytesIO(data[start : start + length])), places
 
 
 class _Window(io.RawIOBase):
@@ -525,31 +548,34 @@ def _place(data: mmap.mmap, info: zipfile.ZipInfo) -> tuple[int, int]:
 
 def read_pickles(data: mmap.mmap) -> tuple[Any, dict[str, tuple[int, int]]]:
     """The same for the other forms: one pickle that holds all, or those of :func:`read_legacy`."""
-    first = Machine(len(data)).run(data)
-    return read_legacy(data, len(data)) if first == MAGIC else (first, {})
+    budget = Budget(len(data))
+    first = Machine(budget).run(data)
+    return read_legacy(data, len(data), budget) if first == MAGIC else (first, {})
 
 
-def read_within(content: bytes) -> Storage:
+def read_within(content: bytes, budget: Budget) -> Storage:
     """The storage in a file within the file, which torch.save wrote."""
     stream = io.BytesIO(content)
-    if Machine().run(stream) != MAGIC:
+    if Machine(budget, within=True).run(stream) != MAGIC:
         raise Refused("what it says is a storage was not written by torch.save")
-    value, places = read_legacy(stream, len(content))
+    value, places = read_legacy(stream, len(content), budget, within=True)
     if not isinstance(value, Storage) or value.key not in places:
         raise Refused("what it says is a storage is none")
     start, length = places[value.key]
     return Storage("", value.dtype, value.count, memoryview(content)[start : start + length])
 
 
-def read_legacy(data: mmap.mmap | io.BytesIO, size: int) -> tuple[Any, dict[str, tuple[int, int]]]:
+def read_legacy(
+    data: mmap.mmap | io.BytesIO, size: int, budget: Budget, *, within: bool = False
+) -> tuple[Any, dict[str, tuple[int, int]]]:
     """The older form, behind its first pickle: others one after the other, then the storages in the order they name."""
-    if Machine().run(data) != PROTOCOL:
+    if Machine(budget, within=within).run(data) != PROTOCOL:
         raise Refused("it is a pickle, but not one that torch.save wrote")
-    Machine().run(data)  # what machine wrote it
-    machine = Machine()
+    Machine(budget, within=within).run(data)  # what machine wrote it
+    machine = Machine(budget, within=within)
     value = machine.run(data)
     places = {}
-    for key in Machine().run(data):
+    for key in Machine(budget, within=within).run(data):
         (count,) = struct.unpack("<q", data.read(8))
         length = count * WIDTHS[machine.storages[key].dtype]
         if count < 0 or data.tell() + length > size:

@@ -64,6 +64,8 @@ class AliasFreeGame(StyleGame):
         super().__init__(shape, nz=nz, classes=known, gamma=gamma, r1_every=r1_every, mean_decay=mean_decay, lr=lr)
         if fade < 1 or half_life <= 0:
             raise UsageError(f"fade is {fade} and half_life {half_life:g}: the one is 1 or more, the other above 0")
+        if blur is not None and blur < 0:
+            raise UsageError(f"blur is {blur:g}: it counts pixels, 0 or more; 0 leaves it out")
         self.fade, self.half_life, self.judge_lr = fade, half_life, judge_lr
         self.blur = (BLUR if self.turns else 0.0) if blur is None else blur
         # First, for it says what sides there are.
