@@ -26,7 +26,7 @@ from zeuxis.api.walk import numbers, walk
 from zeuxis.batch import Shape
 from zeuxis.catalog.build import build
 from zeuxis.data.library import open_source
-from zeuxis.editing.breeding import crossed, pairings
+from zeuxis.editing.breeding import choose_parents, crossed
 from zeuxis.editing.directions import in_closed_form, principal
 from zeuxis.editing.paths import between, stops
 from zeuxis.editing.space import DecodedSpace
@@ -127,9 +127,9 @@ def test_a_child_has_all_its_numbers_from_its_parents_and_one_class() -> None:
     assert all(5 < int(child[:-2].sum()) < 33 for child in children)
     layered = crossed(torch.zeros(6, 3), torch.ones(6, 3), DecodedSpace("toy", (6, 3), layers=6), Stream(1))
     assert {tuple(row) for row in layered.tolist()} == {(0.0, 0.0, 0.0), (1.0, 1.0, 1.0)}
-    assert all(pair.first != pair.second for pair in pairings(3, 9, 0))
+    assert all(pair.first != pair.second for pair in choose_parents(3, 9, 0))
     with pytest.raises(UsageError, match="nobody was picked"):
-        pairings(0, 4, 0)
+        choose_parents(0, 4, 0)
 
 
 # -- pictures and their records -----------------------------------------------------------------------

@@ -13,7 +13,7 @@ import torch
 from zeuxis.api.latents import Between, Crossed, Drawn, Latents, lineage, read_steps
 from zeuxis.api.model import Model, load
 from zeuxis.api.reporting import Report
-from zeuxis.editing.breeding import pairings
+from zeuxis.editing.breeding import choose_parents
 from zeuxis.errors import DataError, UsageError
 from zeuxis.knobs import Sampling
 from zeuxis.provenance.record import read_record
@@ -106,7 +106,9 @@ def breed(
         favourites.append(_adopted(known, other, shown))
     count = len(files) if n is None else n
     places, parents = list(favourites[:count]), [(k, k) for k in pick][:count]
-    for k, pair in enumerate(pairings(len(pick), count - len(places), derive_seed(seed, "generation", number + 1))):
+    for k, pair in enumerate(
+        choose_parents(len(pick), count - len(places), derive_seed(seed, "generation", number + 1))
+    ):
         child = known.add(Crossed(favourites[pair.first], favourites[pair.second], pair.seed))
         if mutation:
             child = known.add(Between(child, _stranger(known, child, pair.seed), known.path, mutation))

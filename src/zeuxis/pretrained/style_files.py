@@ -8,6 +8,8 @@ refused by name; of tensors, every one has its place, or is known to need none.
 Their maps, by way of the names of the PyTorch program: theirs -> ours
     mapping.fc{i} -> generator.mapping.layers.{i}    synthesis.b{R} -> generator.synthesis.blocks.{k}, R = 4 << k
     synthesis.L{i}_{size}_{channels} -> generator.synthesis.convolutions.{i}    b{R} of a discriminator -> blocks
+
+Axes: k side of a kernel, I and O channels in and out.
 """
 
 from __future__ import annotations
