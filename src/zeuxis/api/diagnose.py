@@ -103,8 +103,9 @@ class Symptoms:
         self.figures |= figures
 
     def series(self, name: str) -> list[float]:
-        """The values of a figure of the log, in order."""
-        return [entry[name] for entry in self.log if isinstance(entry.get(name), (int, float))]
+        """The finite values of a figure of the log, in order."""
+        values = (entry.get(name) for entry in self.log)
+        return [v for v in values if isinstance(v, (int, float)) and math.isfinite(v)]
 
     def players(self) -> list[str]:
         """Those whose losses the log has."""

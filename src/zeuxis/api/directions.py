@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -268,7 +269,9 @@ def _asked(text: str, known: Latents) -> tuple[Directions, int, float]:
     try:
         number = float(strength)
     except ValueError:
-        raise UsageError(f"--direction {text}: the strength {strength} is no number: write FILE:NAME*2.5") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise UsageError(f"--direction {text}: the strength {strength} is no number: write FILE:NAME*2.5")
     held = Directions.read(Path(file), known.model)
     if held.kind != "directions":
         raise UsageError(f"{file} holds latents, no direction: go there with zeuxis walk {known.model.name} --latents")

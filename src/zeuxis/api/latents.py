@@ -295,6 +295,15 @@ class Latents:
         page = sheet(tiles, columns, scale or self.scale)
         return with_numbers(page, len(places), columns) if numbered else page
 
+    def must_fit(self, n: int) -> None:
+        """Raise UsageError where one sheet cannot show ``n`` pictures, so that none is drawn in vain."""
+        _, height, width = self.model.system.shape
+        most = min(MOST_SHOWN, MOST_PIXELS // (height * width * self.scale**2))
+        if n > most:
+            raise UsageError(
+                f"{n:,} pictures on a sheet: it shows at most {most:,} of '{self.model.name}'; ask for fewer"
+            )
+
     @property
     def scale(self) -> int:
         """How many times a sheet enlarges pictures."""
@@ -302,14 +311,19 @@ class Latents:
 
     def save_sheet(self, path: Path, places: Sequence[int | None], columns: int, numbered: bool = False) -> Path:
         """Write a sheet as PNG, with the record of all that it shows."""
-        if path.suffix.lower() != ".png":
-            raise UsageError(f"{path}: a sheet is written as PNG, which carries its record: give "
-                             f"{path.with_suffix('.png')}")  # fmt: skip
-        if len(places) > MOST_SHOWN:
-            raise UsageError(f"{len(places):,} pictures on a sheet: at most {MOST_SHOWN:,}; take fewer steps")
+        must_be_png(path)
+        self.must_fit(len(places))
         made = self.record(places, columns=columns, scale=self.scale, numbered=numbered)
         save_png(self.sheet(places, columns, numbered=numbered), path, made)
         return path
+
+
+def must_be_png(path: Path) -> None:
+    """Raise UsageError for a sheet of another ending, in which there is no place for its record."""
+    if path.suffix.lower() != ".png":
+        raise UsageError(
+            f"{path}: a sheet is written as PNG, which carries its record: give {path.with_suffix('.png')}"
+        )
 
 
 def lineage(steps: Sequence[Step], place: int) -> list[int]:

@@ -52,6 +52,7 @@ def mix(
     known = Latents(model)
     known.space.must_have_styles()
     chosen = layers_of(layers, known.space.layers)
+    known.must_fit((1 + len(rows)) * (1 + len(columns)))
     drawn = known.draw([*rows, *columns], how, **asked)
     left, top = drawn[: len(rows)], drawn[len(rows) :]
     grid: list[int | None] = [None, *top]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,8 @@ from zeuxis.cli.options import (
     DeviceName,
     Json,
     Knobs,
+    PriorData,
+    PriorName,
     Seed,
     folder,
     loaded,
@@ -24,7 +27,7 @@ from zeuxis.cli.progress import Progress
 from zeuxis.errors import UsageError
 from zeuxis.signature import taking
 
-CHILDREN = 16
+CHILDREN, MUTATION = 16, 0.3
 
 
 @taking(CONDITION_OPTIONS | KNOBS)
@@ -38,13 +41,16 @@ def breed(
     ] = None,
     n: Annotated[int | None, typer.Option("-n", min=1, help="Pictures of a generation; by default 16.")] = None,
     mutation: Annotated[
-        float, typer.Option("--mutation", help="How far a child goes towards a stranger: 0 not at all, 1 all the way.")
-    ] = 0.3,
+        float | None,
+        typer.Option("--mutation", help="How far a child goes towards a stranger, 0 to 1; by default 0.3."),
+    ] = None,
     seed: Seed = 0,
     knob: Knobs = None,
     elsewhere: Annotated[
         str | None, typer.Option("--with", metavar="MODEL", help="The model that drew them, if it has moved.")
     ] = None,
+    prior: PriorName = None,
+    prior_data: PriorData = None,
     device: DeviceName = "cpu",
     out: Annotated[
         Path | None, typer.Option("--out", callback=folder, help="The folder of the generations.", show_default=False)
@@ -62,7 +68,9 @@ def breed(
             if pick is not None:
                 raise UsageError(f"--pick {pick}: of which pictures? '{model}' is no folder of generations; begin with "
                                  f"zeuxis breed {model}")  # fmt: skip
-            found = loaded(model, device, None, None)
+            _must_be_absent({"--mutation": mutation, "--with": elsewhere}, f"nobody has children yet: begin with "
+                            f"zeuxis breed {model}")  # fmt: skip
+            found = loaded(model, device, prior, prior_data)
             how = sampling(found, {name: asked[name] for name in KNOBS}, knob)
             place = out or own_file(model, "breed", "")
             made = api.begin(found, place, n=n or CHILDREN, seed=seed, how=how, report=progress, **steering(asked))
@@ -70,9 +78,15 @@ def breed(
             if pick is None:
                 raise UsageError(f"{garden} has {api.newest(garden)} generations after the first: pick your favourites "
                                  "of the newest by number, as --pick 2,5")  # fmt: skip
+            of_the_first = {"out": out, "knob": knob, "prior": prior, "prior-data": prior_data, **asked}
+            _must_be_absent(
+                {f"--{name.replace('_', '-')}": value for name, value in of_the_first.items()},
+                f"{garden} says where pictures go and how they were drawn: leave it out, or begin anew with a model",
+            )
             place = garden
+            share = MUTATION if mutation is None else mutation
             made = api.breed(
-                garden, numbers(pick, "--pick"), n=n, mutation=mutation, seed=seed, model=elsewhere, device=device,
+                garden, numbers(pick, "--pick"), n=n, mutation=share, seed=seed, model=elsewhere, device=device,
                 report=progress,
             )  # fmt: skip
     if as_json:
@@ -80,3 +94,10 @@ def breed(
         return
     say(f"generation {made.number}: {len(made.files)} pictures -> {made.sheet}")
     say(f"pick some by number: zeuxis breed {place} --pick 0,1")
+
+
+def _must_be_absent(options: Mapping[str, Any], why: str) -> None:
+    """Raise UsageError for an option that would change nothing."""
+    for option, value in options.items():
+        if value is not None and value != []:
+            raise UsageError(f"{option}: {why}")

@@ -12,6 +12,8 @@ from zeuxis.cli.output import emit, own_file, say
 from zeuxis.cli.progress import Progress
 from zeuxis.errors import UsageError
 
+COUNT = 6
+
 
 def directions(
     model: Annotated[str, typer.Argument(help="A shipped model or a run folder of one that decodes latents.")],
@@ -27,7 +29,9 @@ def directions(
             help="Mean latents of pictures with these factors or labels, added and subtracted.",
         ),
     ] = None,
-    count: Annotated[int, typer.Option("--count", min=1, help="How many directions, the strongest.")] = 6,
+    count: Annotated[
+        int | None, typer.Option("--count", min=1, help="How many directions, the strongest; by default six.")
+    ] = None,
     layers: Annotated[
         str | None, typer.Option("--layers", metavar="coarse|middle|fine|A-B", help="Of style codes: only these.")
     ] = None,
@@ -43,8 +47,8 @@ def directions(
     from zeuxis.api import arithmetic
     from zeuxis.api.directions import SUFFIX, find, show
 
-    if total is not None and (by is not None or layers is not None):
-        raise UsageError("--sum finds one direction by means; leave --by and --layers out")
+    if total is not None and not by is layers is count is None:
+        raise UsageError("--sum finds one direction by means; leave --by, --layers and --count out")
     found = loaded(model, device, prior, prior_data)
     target = out or own_file(model, "sum" if total else by or "sefa", SUFFIX)
     if target.suffix != SUFFIX:
@@ -54,16 +58,17 @@ def directions(
         if total is not None:
             added = arithmetic.arithmetic(found, total, samples=samples, seed=seed, report=progress)
             held = added.total
+            held.save(target)  # before the sheet, which may be too large
             arithmetic.show(found, added, page)
         else:
             way = by or ("sefa" if "latent_weights" in found.verbs else "pca")
-            held = find(found, way, count, layers=layers, samples=samples, seed=seed, report=progress)
+            held = find(found, way, count or COUNT, layers=layers, samples=samples, seed=seed, report=progress)
+            held.save(target)
             show(found, held, seed, page)
-        held.save(target)
     if as_json:
         emit({"file": target, "sheet": page, **held.facts()})
         return
-    say(f"{len(held.names)} {held.kind} -> {target}")
+    say(f"{len(held.names)} {held.kind if len(held.names) > 1 else held.kind.removesuffix('s')} -> {target}")
     say(f"what they do -> {page}")
     if held.kind == "directions":
         name = "" if len(held.names) == 1 else f":{held.names[0]}"
