@@ -17,7 +17,8 @@ from torch import Tensor
 from zeuxis.api import breed as breeding
 from zeuxis.api.arithmetic import arithmetic, parse
 from zeuxis.api.directions import Directions, find, moved
-from zeuxis.api.latents import Crossed, Drawn, Latents, Moved, lineage, made_again, read_steps
+from zeuxis.api.latent_steps import Crossed, Drawn, Moved, lineage
+from zeuxis.api.latents import Latents, made_again, read_steps
 from zeuxis.api.mix import mix
 from zeuxis.api.model import Model, load
 from zeuxis.api.moving import writer_of
@@ -275,7 +276,7 @@ def test_arithmetic_of_factors(plain: Model, tmp_path: Path) -> None:
     with pytest.raises(UnknownName, match="factor"):
         arithmetic(plain, "hat=yes - hat=no")
     labelled = replace(faces.spec, class_names=("a", "b"), provides=frozenset({"label"}))
-    told = model_in(tmp_path / "told", "cgan", Shape(3, 8, 8), {"nz": 4, "width": 2}, data="faces", like=labelled)
+    told = model_in(tmp_path / "told", "cvae", Shape(3, 8, 8), {"widths": [4]}, data="faces", like=labelled)
     with pytest.raises(Unsupported, match="the hat is not known, only: label"):
         arithmetic(told, "hat=yes - hat=no", samples=6)
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from zeuxis.api.latents import Between, Crossed, Drawn, Latents, lineage, read_steps
+from zeuxis.api.latent_steps import Between, Crossed, Drawn, lineage
+from zeuxis.api.latents import Latents, read_steps
 from zeuxis.api.model import Model, load
 from zeuxis.api.replay import with_recorded_prior
 from zeuxis.api.reporting import Report

@@ -21,7 +21,8 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from zeuxis.api.card_file import KEY, read_card_file
-from zeuxis.api.latents import Latents, Moved
+from zeuxis.api.latent_steps import Moved
+from zeuxis.api.latents import Latents
 from zeuxis.api.model import Model
 from zeuxis.api.pictures import Pictures
 from zeuxis.api.reporting import Report

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zeuxis.api.latents import Latents, MixedLayers
+from zeuxis.api.latent_steps import MixedLayers
+from zeuxis.api.latents import Latents
 from zeuxis.api.model import Model
 from zeuxis.api.pictures import Pictures
 from zeuxis.api.reporting import Report

@@ -10,7 +10,8 @@ from typing import Any
 from PIL import Image
 
 from zeuxis.api.directions import Directions
-from zeuxis.api.latents import Between, Latents, Way
+from zeuxis.api.latent_steps import Between
+from zeuxis.api.latents import Latents, Way
 from zeuxis.api.model import Model
 from zeuxis.api.moving import write_moving, writer_of
 from zeuxis.api.pictures import Pictures, to_pil
