@@ -24,7 +24,7 @@ from zeuxis.catalog.build import build
 from zeuxis.data.library import open_source
 from zeuxis.data.source import ArraySource, Source
 from zeuxis.data.worlds.points import CENTRES, STD
-from zeuxis.errors import TrainingStopped, Unsupported, WeightsError
+from zeuxis.errors import TrainingStopped, Unsupported, UsageError, WeightsError
 from zeuxis.knobs import Sampling
 from zeuxis.metrics.modes import modes
 from zeuxis.metrics.neighbours import memorised
@@ -166,6 +166,8 @@ def test_a_run_is_diagnosed_from_its_folder(tmp_path: Path, command: Command) ->
     found = json.loads(said)
     assert code == 0 and [f["name"] for f in found["findings"]] == ["mode collapse"]  # it has hardly begun
     assert found["figures"]["modes_known"] == 8
+    with pytest.raises(UsageError, match="give other --data"):
+        api.diagnose("cvae", data="scenes")
     code, said, _ = command("diagnose", run.folder, "--samples", 100)
     assert "of 8 modes are found" in said and "mend: give the discriminator more to say" in said
 

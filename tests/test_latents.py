@@ -299,7 +299,11 @@ def test_breeding_keeps_the_lineage(plain: Model, tmp_path: Path) -> None:
     assert again[0].tobytes() == Image.open(third.files[1]).tobytes()
     sheet = made_again(plain, read_record(third.sheet))
     assert sheet[0].tobytes() == Image.open(third.sheet).convert("RGB").tobytes()
-    for pick, what in (([9], "has the pictures 0, 1, 2, 3, 4, 5"), ([1, 1], "picked twice")):
+    for pick, what in (
+        ([0, 1, 2, 3, 4, 5], "no place for a child among 6: pick fewer, or give -n 12"),
+        ([9], "has the pictures 0, 1, 2, 3, 4, 5"),
+        ([1, 1], "picked twice"),
+    ):
         with pytest.raises(UsageError, match=what):
             breeding.breed(garden, pick)
     with pytest.raises(UsageError, match="holds generations already"):
@@ -339,9 +343,11 @@ def test_breeding_under_a_prior(tmp_path: Path) -> None:
 @pytest.mark.parametrize("line, what", [
     (["breed", "MODEL", "--with", "cvae"], "--with: nobody has children yet"),
     (["breed", "MODEL", "--mutation", "0"], "--mutation: nobody has children yet"),
+    (["walk", "MODEL", "--seeds", "1,2", "--seed", "7"], "--seed: the walk leads over what is named"),
+    (["walk", "MODEL", "--milliseconds", "20"], "--milliseconds: a sheet does not move"),
     (["breed", "GARDEN", "--pick", "0", "--label", "3"], "--label: .* leave it out"),
     (["breed", "GARDEN", "--pick", "0", "--out", "elsewhere"], "--out: .* leave it out"),
-    (["directions", "MODEL", "--sum", "label=1", "--count", "2"], "leave --by, --layers and --count out"),
+    (["directions", "MODEL", "--sum", "label=1", "--count", "2"], "--count: --sum finds one direction"),
     (["mix", "MODEL", "--out", "mixed.jpg"], "give mixed.png"),
     (["neighbours", "MODEL", "--out", "near.jpg"], "give near.png"),
 ])  # fmt: skip
@@ -360,6 +366,9 @@ def test_a_walk_writes_over_no_picture_of_its_own(plain: Model, tmp_path: Path) 
         walk(plain, pictures=[mine, "other.png"], out=tmp_path / "mine.webp")  # whose sheet is mine.png
     (written,) = walk(plain, seeds=[0, 1], steps=1, out=tmp_path / "LOUD.PNG").save(tmp_path / "LOUD.PNG")
     assert [path.name for path in tmp_path.iterdir()] == [written.name] == ["LOUD.PNG"]
+    mine.write_bytes(b"the only copy")
+    with pytest.raises(UsageError, match="was not made by Zeuxis"):
+        walk(plain, seeds=[0, 1], out=mine)
     with pytest.raises(UsageError, match="there are no seeds"):
         walk(plain, pictures=["one.png", "two.png"], label=3)
 
@@ -383,6 +392,13 @@ def test_there_are_no_more_directions_than_a_picture_has_numbers() -> None:
     wanted = matrix @ torch.linalg.eigh(matrix.T @ matrix).eigenvectors.flip(1)
     cosine = (unit * (wanted / wanted.norm(dim=0)).T).sum(1).abs()
     assert (cosine > 0.95).all()
+
+
+def test_directions_are_written_over_no_other_tensors(plain: Model, tmp_path: Path, command: Command) -> None:
+    weights = tmp_path / "weights.safetensors"
+    save_file({"w": torch.ones(2)}, weights)
+    code, _, error = command("directions", plain.name, "--count", 1, "--samples", 10, "--out", weights)
+    assert code == 2 and "holds no directions: give another name" in error and list(load_file(weights)) == ["w"]
 
 
 def test_directions_are_kept_though_their_sheet_is_too_large(

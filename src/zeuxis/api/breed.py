@@ -108,11 +108,16 @@ def breed(
     known = Latents(loaded)
     count = len(files) if n is None else n
     known.must_fit(count)
+    if count <= len(pick):
+        raise UsageError(
+            f"{len(pick)} favourites stay, which leaves no place for a child among {count}: pick fewer, or give -n "
+            f"{2 * len(pick)}"
+        )
     favourites = []
     for record in records:
         other, shown = read_steps(loaded, record)
         favourites.append(_adopted(known, other, shown))
-    places, parents = list(favourites[:count]), [(k, k) for k in pick][:count]
+    places, parents = list(favourites), [(k, k) for k in pick]
     for k, pair in enumerate(
         choose_parents(len(pick), count - len(places), derive_seed(seed, "generation", number + 1))
     ):

@@ -99,6 +99,10 @@ def _opened(model: Model | None, recipe: Recipe | None, data: str | Data | None)
     opened = data_of(named)
     size = model.system.spec.size if model is not None else recipe.size if recipe is not None else None
     if data is not None:
-        return opened.open(size, "train"), opened.open(size, "test")
+        source, unseen = opened.open(size, "train"), opened.open(size, "test")
+        if model is not None and tuple(source.spec.shape) != tuple(model.system.shape):
+            makes, holds = tuple(model.system.shape), tuple(source.spec.shape)
+            raise UsageError(f"'{model.name}' makes {makes}, '{opened.name}' holds {holds}: give other --data")
+        return source, unseen
     with named_by("the run", f"--data {named} does"):
         return opened.open(size, "train"), opened.open(size, "test")

@@ -25,7 +25,7 @@ from zeuxis.editing.paths import PathName
 from zeuxis.editing.space import DecodedSpace, must_be_continuous
 from zeuxis.errors import DataError, Unsupported, UsageError
 from zeuxis.knobs import Sampling
-from zeuxis.provenance.record import OF_LATENTS, save_png
+from zeuxis.provenance.record import OF_LATENTS, require_replaceable, save_png
 
 KEY = "latent"  # of a record
 MOST_STEPS, MOST_SHOWN = 20_000, 4096  # of a record
@@ -162,19 +162,20 @@ class Latents:
 
     def save_sheet(self, path: Path, places: Sequence[int | None], columns: int, numbered: bool = False) -> Path:
         """Write a sheet as PNG, with the record of all that it shows."""
-        must_be_png(path)
+        must_take_sheet(path)
         self.must_fit(len(places))
         made = self.record(places, columns=columns, scale=self.scale, numbered=numbered)
         save_png(self.sheet(places, columns, numbered=numbered), path, made)
         return path
 
 
-def must_be_png(path: Path) -> None:
-    """Raise UsageError for a sheet of another ending, in which there is no place for its record."""
+def must_take_sheet(path: Path) -> None:
+    """Raise UsageError for another ending, in which there is no place for a record, or over a picture of one's own."""
     if path.suffix.lower() != ".png":
         raise UsageError(
             f"{path}: a sheet is written as PNG, which carries its record: give {path.with_suffix('.png')}"
         )
+    require_replaceable(path)
 
 
 def with_numbers(page: Image.Image, n: int, columns: int) -> Image.Image:

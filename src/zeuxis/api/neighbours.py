@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from zeuxis.api.features import Features, features_of
-from zeuxis.api.latents import must_be_png
+from zeuxis.api.latents import must_take_sheet
 from zeuxis.api.model import Model
 from zeuxis.api.pictures import sheet, to_pil
 from zeuxis.api.reporting import Report
@@ -48,7 +48,7 @@ class Nearest:
 
     def save(self, path: Path) -> Path:
         """Write the sheet: a row for each picture drawn, its neighbours after it."""
-        must_be_png(path)
+        must_take_sheet(path)
         rows = torch.cat([self.drawn[:, None], self.images], 1)  # (N, 1 + k, C, H, W)
         page = sheet([to_pil(x) for x in rows.flatten(0, 1)], rows.shape[1], max(1, TILE // rows.shape[-1]))
         found = {"of": self.space, "distance": self.distance.tolist(), "index": self.index.tolist(),

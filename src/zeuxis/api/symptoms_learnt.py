@@ -152,7 +152,7 @@ def _rates(s: Symptoms) -> dict[str, tuple[float, float]]:
 
 
 def _constant_rate(s: Symptoms) -> bool:
-    """Whether no player's rate falls to nothing, so that what still moves would move for ever."""
+    """Whether some player's rate does not fall to nothing, so that what still moves would move for ever."""
     own = {p.name: p.decay for p in s.model.system.players()} if s.model is not None else {}
     set_in = {} if s.recipe is None else {k: t["decay"] for k, t in s.recipe.players.items() if "decay" in t}
     return "constant" in {**own, **set_in}.values()

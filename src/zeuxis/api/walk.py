@@ -11,7 +11,7 @@ from PIL import Image
 
 from zeuxis.api.directions import Directions
 from zeuxis.api.latent_steps import Between
-from zeuxis.api.latents import Latents, Way
+from zeuxis.api.latents import Latents, Way, must_take_sheet
 from zeuxis.api.model import Model
 from zeuxis.api.moving import write_moving, writer_of
 from zeuxis.api.pictures import Pictures, to_pil
@@ -110,6 +110,7 @@ def _sheet_of(out: Path) -> Path:
 def _must_be_writable(out: Path, pictures: Sequence[str | Path]) -> None:
     """Refuse, before a picture is made, a kind that cannot be written, or to write over what the walk leads over."""
     sheet = _sheet_of(out)
+    must_take_sheet(sheet)
     if sheet != out:
         writer_of(out)
     for picture in pictures:

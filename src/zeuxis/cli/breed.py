@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +18,7 @@ from zeuxis.cli.options import (
     Seed,
     folder,
     loaded,
+    only,
     sampling,
     steering,
 )
@@ -27,11 +27,13 @@ from zeuxis.cli.progress import Progress
 from zeuxis.errors import UsageError
 from zeuxis.signature import taking
 
-CHILDREN, MUTATION = 16, 0.3
+CHILDREN = 16
+OF_CHILDREN = ("model", "pick", "n", "mutation", "seed", "elsewhere", "device", "as_json")  # parameters
 
 
 @taking(CONDITION_OPTIONS | KNOBS)
 def breed(
+    context: typer.Context,
     model: Annotated[
         str, typer.Argument(metavar="MODEL|FOLDER", help="A model to begin with, or the folder of its generations.")
     ],
@@ -41,9 +43,8 @@ def breed(
     ] = None,
     n: Annotated[int | None, typer.Option("-n", min=1, help="Pictures of a generation; by default 16.")] = None,
     mutation: Annotated[
-        float | None,
-        typer.Option("--mutation", help="How far a child goes towards a stranger, 0 to 1; by default 0.3."),
-    ] = None,
+        float, typer.Option("--mutation", help="How far a child goes towards a stranger: 0 not at all, 1 all the way.")
+    ] = 0.3,
     seed: Seed = 0,
     knob: Knobs = None,
     elsewhere: Annotated[
@@ -68,8 +69,8 @@ def breed(
             if pick is not None:
                 raise UsageError(f"--pick {pick}: of which pictures? '{model}' is no folder of generations; begin with "
                                  f"zeuxis breed {model}")  # fmt: skip
-            _must_be_absent({"--mutation": mutation, "--with": elsewhere}, f"nobody has children yet: begin with "
-                            f"zeuxis breed {model}")  # fmt: skip
+            names = {parameter.name for parameter in context.command.params}
+            only(context, names - {"mutation", "elsewhere"}, "nobody has children yet")
             found = loaded(model, device, prior, prior_data)
             how = sampling(found, {name: asked[name] for name in KNOBS}, knob)
             place = out or own_file(model, "breed", "")
@@ -78,15 +79,10 @@ def breed(
             if pick is None:
                 raise UsageError(f"{garden} has {api.newest(garden)} generations after the first: pick your favourites "
                                  "of the newest by number, as --pick 2,5")  # fmt: skip
-            of_the_first = {"out": out, "knob": knob, "prior": prior, "prior-data": prior_data, **asked}
-            _must_be_absent(
-                {f"--{name.replace('_', '-')}": value for name, value in of_the_first.items()},
-                f"{garden} says where pictures go and how they were drawn: leave it out, or begin anew with a model",
-            )
+            only(context, OF_CHILDREN, f"{garden} says where pictures go and how the first were drawn")
             place = garden
-            share = MUTATION if mutation is None else mutation
             made = api.breed(
-                garden, numbers(pick, "--pick"), n=n, mutation=share, seed=seed, model=elsewhere, device=device,
+                garden, numbers(pick, "--pick"), n=n, mutation=mutation, seed=seed, model=elsewhere, device=device,
                 report=progress,
             )  # fmt: skip
     if as_json:
@@ -94,10 +90,3 @@ def breed(
         return
     say(f"generation {made.number}: {len(made.files)} pictures -> {made.sheet}")
     say(f"pick some by number: zeuxis breed {place} --pick 0,1")
-
-
-def _must_be_absent(options: Mapping[str, Any], why: str) -> None:
-    """Raise UsageError for an option that would change nothing."""
-    for option, value in options.items():
-        if value is not None and value != []:
-            raise UsageError(f"{option}: {why}")

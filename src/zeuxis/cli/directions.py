@@ -7,15 +7,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from zeuxis.cli.options import DeviceName, Json, Out, PriorData, PriorName, Seed, loaded
+from zeuxis.cli.options import DeviceName, Json, Out, PriorData, PriorName, Seed, loaded, only
 from zeuxis.cli.output import emit, own_file, say
 from zeuxis.cli.progress import Progress
-from zeuxis.errors import UsageError
-
-COUNT = 6
+from zeuxis.errors import UsageError, ZeuxisError
 
 
 def directions(
+    context: typer.Context,
     model: Annotated[str, typer.Argument(help="A shipped model or a run folder of one that decodes latents.")],
     by: Annotated[
         Literal["sefa", "pca"] | None,
@@ -29,9 +28,7 @@ def directions(
             help="Mean latents of pictures with these factors or labels, added and subtracted.",
         ),
     ] = None,
-    count: Annotated[
-        int | None, typer.Option("--count", min=1, help="How many directions, the strongest; by default six.")
-    ] = None,
+    count: Annotated[int, typer.Option("--count", min=1, help="How many directions, the strongest.")] = 6,
     layers: Annotated[
         str | None, typer.Option("--layers", metavar="coarse|middle|fine|A-B", help="Of style codes: only these.")
     ] = None,
@@ -46,14 +43,19 @@ def directions(
     """Find directions in latent space; writes them as safetensors, and a sheet of what each does."""
     from zeuxis.api import arithmetic
     from zeuxis.api.directions import SUFFIX, find, show
+    from zeuxis.api.latents import must_take_sheet
 
-    if total is not None and not by is layers is count is None:
-        raise UsageError("--sum finds one direction by means; leave --by, --layers and --count out")
+    if total is not None:
+        names = {parameter.name for parameter in context.command.params}
+        only(context, names - {"by", "layers", "count"}, "--sum finds one direction by means")
     found = loaded(model, device, prior, prior_data)
     target = out or own_file(model, "sum" if total else by or "sefa", SUFFIX)
     if target.suffix != SUFFIX:
         raise UsageError(f"--out {target}: directions are kept as safetensors: give {target.with_suffix(SUFFIX)}")
     page: Path = target.with_suffix(".png")
+    if target.is_file():
+        _must_hold_directions(target)
+    must_take_sheet(page)
     with Progress() as progress:
         if total is not None:
             added = arithmetic.arithmetic(found, total, samples=samples, seed=seed, report=progress)
@@ -62,7 +64,7 @@ def directions(
             arithmetic.show(found, added, page)
         else:
             way = by or ("sefa" if "latent_weights" in found.verbs else "pca")
-            held = find(found, way, count or COUNT, layers=layers, samples=samples, seed=seed, report=progress)
+            held = find(found, way, count, layers=layers, samples=samples, seed=seed, report=progress)
             held.save(target)
             show(found, held, seed, page)
     if as_json:
@@ -75,3 +77,13 @@ def directions(
         say(f"move pictures along one: zeuxis sample {model} --direction '{target}{name}*2'")
     else:
         say(f"walk there: zeuxis walk {model} --seeds 1 --latents {target}")
+
+
+def _must_hold_directions(path: Path) -> None:
+    """Refuse to write over a file that is there and holds something else: it may be somebody's weights."""
+    from zeuxis.api.directions import Directions
+
+    try:
+        Directions.open(path)
+    except ZeuxisError:
+        raise UsageError(f"{path} is there and holds no directions: give another name, or move it away") from None

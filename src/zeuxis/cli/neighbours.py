@@ -48,11 +48,11 @@ def neighbours(
     **asked: Any,
 ) -> None:
     """Show the nearest training pictures of what a model draws: a copy would stand beside its original."""
-    from zeuxis.api.latents import must_be_png
+    from zeuxis.api.latents import must_take_sheet
     from zeuxis.api.neighbours import neighbours as work
 
     target = out or own_file(model, "neighbours")
-    must_be_png(target)
+    must_take_sheet(target)
     found = loaded(model, device, prior, prior_data)
     how = sampling(found, {name: asked[name] for name in KNOBS}, knob)
     with Progress() as progress:
