@@ -14,15 +14,17 @@ from conftest import Command, toy_source
 
 from zeuxis.api import diagnose as api
 from zeuxis.api import synthetic
-from zeuxis.api.diagnose import Symptoms
 from zeuxis.api.evaluate import evaluate
 from zeuxis.api.functions import train
 from zeuxis.api.model import load
+from zeuxis.api.symptoms import Symptoms
+from zeuxis.api.symptoms_learnt import average_never_used, not_converging, too_high_a_rate, vanishing_gradients
+from zeuxis.api.symptoms_made import wrong_value_range
 from zeuxis.catalog.build import build
 from zeuxis.data.library import open_source
 from zeuxis.data.source import ArraySource, Source
 from zeuxis.data.worlds.points import CENTRES, STD
-from zeuxis.errors import TrainingStopped, Unsupported, WeightsError
+from zeuxis.errors import TrainingStopped, Unsupported, UsageError, WeightsError
 from zeuxis.knobs import Sampling
 from zeuxis.metrics.modes import modes
 from zeuxis.metrics.neighbours import memorised
@@ -84,13 +86,13 @@ def game(k: int, gradient: float, real: float, fake: float) -> dict[str, float]:
 
 def test_gradients_vanish_where_the_critic_tells_all_and_they_are_weak() -> None:
     gone = symptoms(*(game(k, 1.0 if k == 0 else 1e-5, 0.99, 0.01) for k in range(12)))
-    found = api.vanishing_gradients(gone)
+    found = vanishing_gradients(gone)
     assert found is not None and "by 0.98 of 1" in found.evidence and "non-saturating" in found.mend
     for sound in (
         (game(k, 1.0, 0.99, 0.01) for k in range(12)),  # it learns from being found out
         (game(k, 1e-5, 0.55, 0.45) for k in range(12)),  # there is nothing left to learn
     ):
-        assert api.vanishing_gradients(symptoms(*sound)) is None
+        assert vanishing_gradients(symptoms(*sound)) is None
 
 
 def test_a_rate_is_too_high_where_what_was_learnt_is_lost() -> None:
@@ -98,13 +100,13 @@ def test_a_rate_is_too_high_where_what_was_learnt_is_lost() -> None:
         return symptoms(*({"round": k, "loss/network": v} for k, v in enumerate(values)))
 
     down, back = [10 - k for k in range(9)], [2, 5, 8, 9, 9, 9, 9, 9]
-    assert api.too_high_a_rate(losses(*down)) is None
-    assert api.too_high_a_rate(losses(*down, *[1.2, 0.9, 1.1, 1.3] * 3)) is None
-    lost = api.too_high_a_rate(losses(*down, *back))
+    assert too_high_a_rate(losses(*down)) is None
+    assert too_high_a_rate(losses(*down, *[1.2, 0.9, 1.1, 1.3] * 3)) is None
+    lost = too_high_a_rate(losses(*down, *back))
     assert lost is not None and "lost" in lost.evidence
-    nothing = api.too_high_a_rate(losses(1, *range(3, 12)))
+    nothing = too_high_a_rate(losses(1, *range(3, 12)))
     assert nothing is not None and "nothing was learnt" in nothing.evidence
-    bad = api.too_high_a_rate(symptoms({"round": 3, "loss/network": 1.0, "bad_steps": 4.0}))
+    bad = too_high_a_rate(symptoms({"round": 3, "loss/network": 1.0, "bad_steps": 4.0}))
     assert bad is not None and "4 steps were not finite" in bad.evidence
 
 
@@ -112,9 +114,9 @@ def test_a_game_diverges_or_goes_round() -> None:
     def critic(values: list[float]) -> Symptoms:
         return symptoms(*({"round": k, "loss/critic": v, "loss/generator": 1.0} for k, v in enumerate(values)))
 
-    away = api.not_converging(critic([-0.1 * 2.0**k for k in range(16)]))
+    away = not_converging(critic([-0.1 * 2.0**k for k in range(16)]))
     assert away is not None and "diverging" in away.evidence
-    assert api.not_converging(critic([-0.5] * 16)) is None
+    assert not_converging(critic([-0.5] * 16)) is None
     source = toy_source(1, 8, 16)
     deviation = float(source.batch(torch.arange(16)).image.flatten(1).std(0).square().mean().sqrt())
     system = build("ns-gan", source.spec, {"nz": 4, "width": 2})
@@ -125,9 +127,9 @@ def test_a_game_diverges_or_goes_round() -> None:
         s.model = type("Made", (), {"system": system})()  # of which the players' rates are asked alone
         return s
 
-    round_and_round = api.not_converging(moving(1.2))
+    round_and_round = not_converging(moving(1.2))
     assert round_and_round is not None and "orbiting" in round_and_round.evidence
-    assert api.not_converging(moving(0.1)) is None
+    assert not_converging(moving(0.1)) is None
 
 
 def test_an_average_that_is_still_the_initial_weights() -> None:
@@ -135,7 +137,7 @@ def test_an_average_that_is_still_the_initial_weights() -> None:
 
     def average(ema: float, warm: bool, rounds: int) -> Any:
         train_ = plan.train.model_copy(update={"ema": ema, "ema_warmup": warm})
-        return api.average_never_used(symptoms(recipe=plan.model_copy(update={"train": train_}), rounds=rounds))
+        return average_never_used(symptoms(recipe=plan.model_copy(update={"train": train_}), rounds=rounds))
 
     found = average(0.9999, False, 300)
     assert found is not None and "97% of the average" in found.evidence
@@ -144,9 +146,9 @@ def test_an_average_that_is_still_the_initial_weights() -> None:
 
 def test_pictures_that_were_divided_by_255() -> None:
     bits = np.random.default_rng(0).integers(0, 2, (40, 1, 8, 8)).astype(np.uint8)
-    found = api.wrong_value_range(symptoms(source=ArraySource("own", bits)))
+    found = wrong_value_range(symptoms(source=ArraySource("own", bits)))
     assert found is not None and "divided by 255" in found.mend
-    assert api.wrong_value_range(symptoms(source=ArraySource("own", bits * 255))) is None
+    assert wrong_value_range(symptoms(source=ArraySource("own", bits * 255))) is None
 
 
 # -- runs ---------------------------------------------------------------------------------------------
@@ -164,6 +166,8 @@ def test_a_run_is_diagnosed_from_its_folder(tmp_path: Path, command: Command) ->
     found = json.loads(said)
     assert code == 0 and [f["name"] for f in found["findings"]] == ["mode collapse"]  # it has hardly begun
     assert found["figures"]["modes_known"] == 8
+    with pytest.raises(UsageError, match="give other --data"):
+        api.diagnose("cvae", data="scenes")
     code, said, _ = command("diagnose", run.folder, "--samples", 100)
     assert "of 8 modes are found" in said and "mend: give the discriminator more to say" in said
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from torch import Tensor
 from zeuxis.api import breed as breeding
 from zeuxis.api.arithmetic import arithmetic, parse
 from zeuxis.api.directions import Directions, find, moved
-from zeuxis.api.latents import Crossed, Drawn, Latents, Moved, lineage, made_again, read_steps
+from zeuxis.api.latent_steps import Crossed, Drawn, Moved, lineage
+from zeuxis.api.latents import Latents, made_again, read_steps
 from zeuxis.api.mix import mix
 from zeuxis.api.model import Model, load
 from zeuxis.api.moving import writer_of
@@ -26,13 +28,14 @@ from zeuxis.api.walk import numbers, walk
 from zeuxis.batch import Shape
 from zeuxis.catalog.build import build
 from zeuxis.data.library import open_source
-from zeuxis.editing.breeding import crossed, pairings
-from zeuxis.editing.directions import in_closed_form, principal
+from zeuxis.editing.breeding import choose_parents, crossed
+from zeuxis.editing.directions import explaining, in_closed_form, principal
 from zeuxis.editing.paths import between, stops
 from zeuxis.editing.space import DecodedSpace
 from zeuxis.editing.styles import layers_of, mixed
 from zeuxis.errors import DataError, UnknownName, Unsupported, UsageError, WeightsError
 from zeuxis.knobs import Sampling
+from zeuxis.fetching import Unasked, require_asked
 from zeuxis.provenance.record import read_record
 from zeuxis.rng import Stream
 from zeuxis.spec import DataSpec
@@ -164,9 +167,9 @@ def test_a_child_has_all_its_numbers_from_its_parents_and_one_class() -> None:
     assert all(5 < int(child[:-2].sum()) < 33 for child in children)
     layered = crossed(torch.zeros(6, 3), torch.ones(6, 3), DecodedSpace("toy", (6, 3), layers=6), Stream(1))
     assert {tuple(row) for row in layered.tolist()} == {(0.0, 0.0, 0.0), (1.0, 1.0, 1.0)}
-    assert all(pair.first != pair.second for pair in pairings(3, 9, 0))
+    assert all(pair.first != pair.second for pair in choose_parents(3, 9, 0))
     with pytest.raises(UsageError, match="nobody was picked"):
-        pairings(0, 4, 0)
+        choose_parents(0, 4, 0)
 
 
 # -- pictures and their records -----------------------------------------------------------------------
@@ -222,8 +225,9 @@ def test_a_direction_belongs_to_its_generator(styles: Model, plain: Model, tmp_p
         Directions.read(path, plain)
     with pytest.raises(UnknownName, match="direction"):
         moved(styles, 1, 0, [f"{path}:9*1"])
-    with pytest.raises(UsageError, match="is no number"):
-        moved(styles, 1, 0, [f"{path}:1*far"])
+    for strength in ("far", "inf", "nan"):
+        with pytest.raises(UsageError, match=f"{strength} is no number"):
+            moved(styles, 1, 0, [f"{path}:1*{strength}"])
     with pytest.raises(UsageError, match="say which"):
         moved(styles, 1, 0, [f"{path}*1"])
     find(plain, "pca", 2, samples=40).save(tmp_path / "plain.safetensors")
@@ -295,6 +299,8 @@ def test_arithmetic_of_factors(plain: Model, tmp_path: Path) -> None:
     assert torch.allclose(found.total.vectors[0], codes[hats].mean(0) - codes[~hats].mean(0), atol=1e-5)
     with pytest.raises(UnknownName, match="smile"):
         arithmetic(model, "smiles=sad")
+    with pytest.raises(UsageError, match="names hat twice"):
+        arithmetic(model, "hat=yes,hat=no")
     with pytest.raises(UnknownName, match="value of hat"):
         arithmetic(model, "hat=maybe")
     with pytest.raises(UsageError, match="a mean needs 5"):
@@ -306,6 +312,10 @@ def test_arithmetic_of_factors(plain: Model, tmp_path: Path) -> None:
         arithmetic(noise, "hat=yes - hat=no", samples=6)
     with pytest.raises(UnknownName, match="factor"):
         arithmetic(plain, "hat=yes - hat=no")
+    labelled = replace(faces.spec, class_names=("a", "b"), provides=frozenset({"label"}))
+    told = model_in(tmp_path / "told", "cvae", Shape(3, 8, 8), {"widths": [4]}, data="faces", like=labelled)
+    with pytest.raises(Unsupported, match="the hat is not known, only: label"):
+        arithmetic(told, "hat=yes - hat=no", samples=6)
 
 
 def test_breeding_keeps_the_lineage(plain: Model, tmp_path: Path) -> None:
@@ -326,13 +336,115 @@ def test_breeding_keeps_the_lineage(plain: Model, tmp_path: Path) -> None:
     assert again[0].tobytes() == Image.open(third.files[1]).tobytes()
     sheet = made_again(plain, read_record(third.sheet))
     assert sheet[0].tobytes() == Image.open(third.sheet).convert("RGB").tobytes()
-    for pick, what in (([9], "has the pictures 0 to 5"), ([1, 1], "picked twice")):
+    for pick, what in (
+        ([0, 1, 2, 3, 4, 5], "no place for a child among 6: pick fewer, or give -n 12"),
+        ([9], "has the pictures 0, 1, 2, 3, 4, 5"),
+        ([1, 1], "picked twice"),
+    ):
         with pytest.raises(UsageError, match=what):
             breeding.breed(garden, pick)
     with pytest.raises(UsageError, match="holds generations already"):
         breeding.begin(plain, garden)
     with pytest.raises(UsageError, match="holds no generation"):
         breeding.breed(tmp_path, [0])
+    third.files[0].unlink()  # those that nobody likes may be removed: the others keep their numbers
+    with pytest.raises(UsageError, match="has the pictures 1, 2, 3, 4, 5"):
+        breeding.breed(garden, [0])
+    fourth = breeding.breed(garden, [5])
+    assert Image.open(fourth.files[0]).tobytes() == Image.open(third.files[5]).tobytes()
+
+
+def test_breeding_fetches_no_model_that_only_a_record_names(
+    plain: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetch(name: str, device: str) -> Model:
+        require_asked(name)
+        return plain
+
+    breeding.begin(plain, tmp_path, n=2)
+    monkeypatch.setattr(breeding, "load", fetch)
+    with pytest.raises(Unasked, match="name the model yourself, with --with"):
+        breeding.breed(tmp_path, [0])
+    assert breeding.breed(tmp_path, [0], model="asked").number == 1
+
+
+def test_breeding_under_a_prior(tmp_path: Path) -> None:
+    spec = open_source("digits", 8).spec
+    write_model(tmp_path / "model", build("autoencoder", spec, {"widths": [4], "latent": 2}).eval(), {"data": "digits"})
+    model = load(tmp_path).with_prior("gaussian")
+    first = breeding.begin(model, tmp_path / "garden", n=3)
+    second = breeding.breed(tmp_path / "garden", [2, 0])
+    assert Image.open(second.files[0]).tobytes() == Image.open(first.files[2]).tobytes()
+
+
+@pytest.mark.parametrize("line, what", [
+    (["breed", "MODEL", "--with", "cvae"], "--with: nobody has children yet"),
+    (["breed", "MODEL", "--mutation", "0"], "--mutation: nobody has children yet"),
+    (["walk", "MODEL", "--seeds", "1,2", "--seed", "7"], "--seed: the walk leads over what is named"),
+    (["walk", "MODEL", "--milliseconds", "20"], "--milliseconds: a sheet does not move"),
+    (["breed", "GARDEN", "--pick", "0", "--label", "3"], "--label: .* leave it out"),
+    (["breed", "GARDEN", "--pick", "0", "--out", "elsewhere"], "--out: .* leave it out"),
+    (["directions", "MODEL", "--sum", "label=1", "--count", "2"], "--count: --sum finds one direction"),
+    (["mix", "MODEL", "--out", "mixed.jpg"], "give mixed.png"),
+    (["neighbours", "MODEL", "--out", "near.jpg"], "give near.png"),
+])  # fmt: skip
+def test_an_option_that_would_change_nothing_is_refused(
+    plain: Model, tmp_path: Path, command: Command, line: list[str], what: str
+) -> None:
+    (tmp_path / "generation-00").mkdir()
+    named = {"MODEL": plain.name, "GARDEN": str(tmp_path)}
+    code, _, error = command(*(named.get(word, word) for word in line))
+    assert code == 2 and re.search(what, error)
+
+
+def test_a_walk_writes_over_no_picture_of_its_own(plain: Model, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.png"
+    with pytest.raises(UsageError, match="written over your picture"):
+        walk(plain, pictures=[mine, "other.png"], out=tmp_path / "mine.webp")  # whose sheet is mine.png
+    (written,) = walk(plain, seeds=[0, 1], steps=1, out=tmp_path / "LOUD.PNG").save(tmp_path / "LOUD.PNG")
+    assert [path.name for path in tmp_path.iterdir()] == [written.name] == ["LOUD.PNG"]
+    mine.write_bytes(b"the only copy")
+    with pytest.raises(UsageError, match="was not made by Zeuxis"):
+        walk(plain, seeds=[0, 1], out=mine)
+    with pytest.raises(UsageError, match="there are no seeds"):
+        walk(plain, pictures=["one.png", "two.png"], label=3)
+
+
+def test_what_no_sheet_can_show_is_not_drawn(plain: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zeuxis.api.latents.MOST_PIXELS", 8 * 8 * 12**2 * 4)
+    monkeypatch.setattr(Latents, "image", lambda *_: pytest.fail("drawn in vain"))
+    with pytest.raises(UsageError, match="5 pictures on a sheet: it shows at most 4"):
+        walk(plain, seeds=[0, 1], steps=4)
+    with pytest.raises(UsageError, match="at most 4"):
+        breeding.begin(plain, tmp_path, n=5)
+    assert not any(tmp_path.iterdir())
+
+
+def test_there_are_no_more_directions_than_a_picture_has_numbers() -> None:
+    with pytest.raises(UsageError, match="3 directions: there are from 1 to 2 here"):
+        explaining(drawn(50, 8), drawn(50, 2, 1), 3)
+    matrix = drawn(8, 2, 2) * torch.tensor([3.0, 1.0])
+    z = drawn(400, 8)
+    unit = explaining(z, z @ matrix, 2)
+    wanted = matrix @ torch.linalg.eigh(matrix.T @ matrix).eigenvectors.flip(1)
+    cosine = (unit * (wanted / wanted.norm(dim=0)).T).sum(1).abs()
+    assert (cosine > 0.95).all()
+
+
+def test_directions_are_written_over_no_other_tensors(plain: Model, tmp_path: Path, command: Command) -> None:
+    weights = tmp_path / "weights.safetensors"
+    save_file({"w": torch.ones(2)}, weights)
+    code, _, error = command("directions", plain.name, "--count", 1, "--samples", 10, "--out", weights)
+    assert code == 2 and "holds no directions: give another name" in error and list(load_file(weights)) == ["w"]
+
+
+def test_directions_are_kept_though_their_sheet_is_too_large(
+    plain: Model, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zeuxis.api.latents.MOST_SHOWN", 6)
+    out = tmp_path / "found.safetensors"
+    code, _, error = command("directions", plain.name, "--by", "sefa", "--count", 1, "--samples", 10, "--out", out)
+    assert code == 2 and "at most 6" in error and Directions.read(out, plain).names == ("1",)
 
 
 DAMAGES = {
@@ -361,5 +473,6 @@ def test_numbers_as_they_are_written() -> None:
 def test_neighbours_are_shown_nearest_first(tmp_path: Path) -> None:
     shown = neighbours(model_in(tmp_path, "parzen", Shape(1, 8, 8), {}), n=2, k=3, data="digits")
     assert shown.images.shape == (2, 3, 1, 8, 8) and (shown.distance.diff(dim=1) >= 0).all()
+    assert (shown.searched, shown.there_are) == (len(open_source("digits", 8)),) * 2
     record = read_record(shown.save(tmp_path / "shown.png"))
     assert record["neighbours"]["index"] == shown.index.tolist() and "training data" in record["disclosure"]

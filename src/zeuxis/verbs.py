@@ -1,6 +1,8 @@
 """What a method can do once it has learnt: the verbs, the same for every one of them.
 
 A system's card says which it has. Asking for another is an error that names those; nothing probes.
+
+Axes: L layers with a style code each, W numbers of a latent or of a style code, M rows of weights.
 """
 
 from __future__ import annotations

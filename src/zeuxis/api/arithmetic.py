@@ -81,6 +81,9 @@ def arithmetic(
     data = str(model.card.get("data") or "").partition("|")[0].strip()
     terms = tuple(_term(model, data, sign, term) for sign, term in parse(text))
     latents, shown = _shown(known, data, samples, seed, report)
+    for name in dict.fromkeys(name for term in terms for name in term.wanted):
+        if name not in shown:
+            raise Unsupported(f"of the pictures of '{model.name}' the {name} is not known, only: {', '.join(shown)}")
     means, counts = [], []
     for term in terms:
         hits = torch.ones(len(latents), dtype=torch.bool)
@@ -120,6 +123,8 @@ def _term(model: Model, data: str, sign: int, text: str) -> Term:
             raise UsageError(f"'{part.strip()}' is no factor=value: write smile=smiling, or label=3")
         if name != LABEL and name not in factors:
             raise UnknownName("factor", name, [*factors, *([LABEL] if model.classes else [])])
+        if name in wanted:
+            raise UsageError(f"'{text}' names {name} twice: a picture shows one value of it")
         names = model.classes if name == LABEL else values_of(data, name)
         count = len(model.classes) if name == LABEL else factors[name]
         if value in names:

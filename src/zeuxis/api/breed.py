@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from zeuxis.api.latents import Between, Crossed, Drawn, Latents, lineage, read_steps
+from zeuxis.api.latent_steps import Between, Crossed, Drawn, lineage
+from zeuxis.api.latents import Latents, read_steps
 from zeuxis.api.model import Model, load
+from zeuxis.api.replay import with_recorded_prior
 from zeuxis.api.reporting import Report
-from zeuxis.editing.breeding import pairings
+from zeuxis.editing.breeding import choose_parents
 from zeuxis.errors import DataError, UsageError
+from zeuxis.fetching import named_by
 from zeuxis.knobs import Sampling
 from zeuxis.provenance.record import read_record
 from zeuxis.rng import derive_seed
@@ -57,6 +60,7 @@ def begin(
             "another --out"
         )
     known = Latents(model)
+    known.must_fit(n)
     return _write(known, known.draw(range(seed, seed + n), how, **asked), garden, 0, (), report)
 
 
@@ -82,17 +86,19 @@ def breed(
         raise UsageError(f"{garden} holds no generation: begin with zeuxis breed MODEL --out {garden}")
     if not 0 <= mutation <= 1:
         raise UsageError(f"--mutation {mutation}: a share from 0 (none) to 1 (a stranger)")
-    files = sorted((garden / f"generation-{number:02d}").glob("[0-9]*.png"))
+    folder = garden / f"generation-{number:02d}"
+    files = {int(path.stem): path for path in sorted(folder.glob("*.png")) if path.stem.isdecimal()}
+    if not files:
+        raise UsageError(f"{folder} holds no numbered pictures: remove it, and breed on from the generation before")
     for k in pick:
-        if not 0 <= k < len(files):
-            raise UsageError(f"--pick {k}: generation {number} has the pictures 0 to {len(files) - 1}")
+        if k not in files:
+            raise UsageError(f"--pick {k}: {folder} has the pictures {', '.join(map(str, sorted(files)))}")
     if len(set(pick)) < len(pick):
         raise UsageError("a picture is picked twice: pick each once")
     records = [read_record(files[k]) for k in pick]
-    name = model or records[0]["model"] if records else None
-    if name is None:
+    if not records:
         raise UsageError("nobody was picked: give the numbers of your favourites, as --pick 2,5")
-    loaded = load(name, device)
+    loaded = _drawer(records[0], model, device)
     for record, k in zip(records, pick, strict=True):
         if record["weights_sha256"] != loaded.weights_sha256:
             raise DataError(
@@ -100,13 +106,21 @@ def breed(
                 "with --with"
             )
     known = Latents(loaded)
+    count = len(files) if n is None else n
+    known.must_fit(count)
+    if count <= len(pick):
+        raise UsageError(
+            f"{len(pick)} favourites stay, which leaves no place for a child among {count}: pick fewer, or give -n "
+            f"{2 * len(pick)}"
+        )
     favourites = []
     for record in records:
         other, shown = read_steps(loaded, record)
         favourites.append(_adopted(known, other, shown))
-    count = len(files) if n is None else n
-    places, parents = list(favourites[:count]), [(k, k) for k in pick][:count]
-    for k, pair in enumerate(pairings(len(pick), count - len(places), derive_seed(seed, "generation", number + 1))):
+    places, parents = list(favourites), [(k, k) for k in pick]
+    for k, pair in enumerate(
+        choose_parents(len(pick), count - len(places), derive_seed(seed, "generation", number + 1))
+    ):
         child = known.add(Crossed(favourites[pair.first], favourites[pair.second], pair.seed))
         if mutation:
             child = known.add(Between(child, _stranger(known, child, pair.seed), known.path, mutation))
@@ -114,6 +128,13 @@ def breed(
         parents.append((pick[pair.first], pick[pair.second]))
         report(f"child {k + 1}", k / count)
     return _write(known, places, garden, number + 1, tuple(parents), report)
+
+
+def _drawer(made: Mapping[str, Any], name: str | None, device: str) -> Model:
+    """The model called ``name``, or the one that a record names, with the record's prior over its codes."""
+    asked = None if name is None else load(name, device)
+    with named_by("the record", "name the model yourself, with --with"):  # nothing is fetched that only a file asks for
+        return with_recorded_prior(asked or load(made["model"], device), made)
 
 
 def _stranger(known: Latents, child: int, seed: int) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,8 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from zeuxis.api.card_file import KEY, read_card_file
-from zeuxis.api.latents import Latents, Moved
+from zeuxis.api.latent_steps import Moved
+from zeuxis.api.latents import Latents
 from zeuxis.api.model import Model
 from zeuxis.api.pictures import Pictures
 from zeuxis.api.reporting import Report
@@ -268,7 +270,9 @@ def _asked(text: str, known: Latents) -> tuple[Directions, int, float]:
     try:
         number = float(strength)
     except ValueError:
-        raise UsageError(f"--direction {text}: the strength {strength} is no number: write FILE:NAME*2.5") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise UsageError(f"--direction {text}: the strength {strength} is no number: write FILE:NAME*2.5")
     held = Directions.read(Path(file), known.model)
     if held.kind != "directions":
         raise UsageError(f"{file} holds latents, no direction: go there with zeuxis walk {known.model.name} --latents")

@@ -1,186 +1,37 @@
-"""Latents and how they came to be: the steps that every picture of a latent tool holds, and that make it again.
+"""Latents of a model, the pictures of them, and the records that make both again.
 
-A step draws a latent from a seed, holds one as it is (a picture that was encoded, a direction), or makes one of earlier
-ones: between two, mixed of two by layers, moved along a direction, crossed of two. A picture's record has the steps
-that led to it, in order, so that they are its lineage too; a sheet's has those of all its pictures.
+Every picture's record has the steps (:mod:`zeuxis.api.latent_steps`) that led to its latent, in order, so that they are
+its lineage too; a sheet's has those of all its pictures.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import math
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from zeuxis.api.given import again, plain_of, sha256_of
+from zeuxis.api.given import plain_of, sha256_of
+from zeuxis.api.latent_steps import Drawn, Held, Step, lineage, read_step
 from zeuxis.api.model import Model
 from zeuxis.api.pictures import Pictures, sheet, to_pil
 from zeuxis.batch import to_float
-from zeuxis.editing.breeding import crossed
-from zeuxis.editing.paths import PATHS, PathName, between
+from zeuxis.editing.paths import PathName
 from zeuxis.editing.space import DecodedSpace, must_be_continuous
-from zeuxis.editing.styles import mixed
 from zeuxis.errors import DataError, Unsupported, UsageError
-from zeuxis.knobs import Sampling, Value
-from zeuxis.provenance.record import OF_LATENTS, save_png
-from zeuxis.rng import Stream
+from zeuxis.knobs import Sampling
+from zeuxis.provenance.record import OF_LATENTS, require_replaceable, save_png
 
 KEY = "latent"  # of a record
-MOST_STEPS, MOST_SHOWN, MOST_HELD = 20_000, 4096, 1 << 20  # of a record; numbers of one that is held
+MOST_STEPS, MOST_SHOWN = 20_000, 4096  # of a record
+Way = Literal["linear", "spherical", "auto"]
 MOST_PIXELS = 1 << 27  # of a sheet
 TILE = 96  # pixels a side that small pictures are enlarged to on sheets
-SPREAD = 512  # latents of which the spread is taken
-
-
-@dataclass(frozen=True)
-class Step(ABC):
-    """One step; ``made_of`` are the places of the earlier ones that it needs."""
-
-    name: ClassVar[str]
-    made_of: ClassVar[tuple[str, ...]] = ()
-
-    @abstractmethod
-    def make(self, known: Latents) -> Tensor:
-        """The latent."""
-
-    @property
-    def parents(self) -> tuple[int, ...]:
-        return tuple(getattr(self, field) for field in self.made_of)
-
-    def at(self, places: Sequence[int] | Mapping[int, int]) -> Step:
-        """The same step where what it is made of has other ``places``."""
-        return replace(self, **{field: places[getattr(self, field)] for field in self.made_of})
-
-    def plain(self) -> dict[str, Any]:
-        """As a record has it."""
-        return {"step": self.name, **{f.name: _plain(getattr(self, f.name)) for f in fields(self)}}
-
-
-@dataclass(frozen=True)
-class Drawn(Step):
-    """What the model draws from ``seed`` under ``condition``, with its knobs at ``sampling``."""
-
-    name: ClassVar[str] = "drawn"
-    seed: int
-    sampling: Mapping[str, Value]
-    condition: Mapping[str, Any]
-
-    def make(self, known: Latents) -> Tensor:
-        model = known.model
-        condition = model.condition(1, **again(self.condition, model.spec, model.name, {}))
-        return model.draw_latents(condition, [self.seed], Sampling(**self.sampling))[0]
-
-
-@dataclass(frozen=True)
-class Held(Step):
-    """Numbers as they are; ``origin`` says where they are from."""
-
-    name: ClassVar[str] = "held"
-    shape: tuple[int, ...]
-    numbers: str  # little-endian float32, base64
-    origin: Mapping[str, Any]
-
-    @classmethod
-    def of(cls, latent: Tensor, origin: Mapping[str, Any]) -> Held:
-        kept = latent.detach().cpu().float().contiguous()
-        if kept.numel() > MOST_HELD >> 3:
-            raise Unsupported(
-                f"a latent of {kept.numel():,} numbers is more than a record holds ({MOST_HELD >> 3:,}): use a model "
-                "with smaller latents"
-            )
-        numbers = base64.b64encode(kept.numpy().astype("<f4").tobytes()).decode("ascii")
-        return cls(tuple(kept.shape), numbers, dict(origin))
-
-    def make(self, known: Latents) -> Tensor:
-        try:
-            raw = base64.b64decode(self.numbers, validate=True)
-            found = torch.from_numpy(np.frombuffer(raw, "<f4").astype(np.float32).reshape(self.shape))
-        except (binascii.Error, ValueError) as error:
-            raise DataError(f"this record is damaged: the numbers of a latent cannot be read ({error})") from None
-        if not found.isfinite().all():
-            raise DataError("this record is damaged: a latent holds numbers that are not finite")
-        return found
-
-
-@dataclass(frozen=True)
-class Between(Step):
-    """The point at ``t`` of the way from ``first`` to ``second``."""
-
-    name: ClassVar[str] = "between"
-    made_of: ClassVar[tuple[str, ...]] = ("first", "second")
-    first: int
-    second: int
-    path: PathName
-    t: float
-
-    def make(self, known: Latents) -> Tensor:
-        a, b = known.latent(self.first), known.latent(self.second)
-        return between(a, b, self.t, self.path, known.space.told)
-
-
-@dataclass(frozen=True)
-class MixedLayers(Step):
-    """The style codes of ``first``, in the layers from ``start`` to before ``stop`` those of ``second``."""
-
-    name: ClassVar[str] = "mixed"
-    made_of: ClassVar[tuple[str, ...]] = ("first", "second")
-    first: int
-    second: int
-    start: int
-    stop: int
-
-    def make(self, known: Latents) -> Tensor:
-        known.space.must_have_styles()
-        return mixed(known.latent(self.first), known.latent(self.second), range(self.start, self.stop))
-
-
-@dataclass(frozen=True)
-class Moved(Step):
-    """``first``, moved by ``strength`` times the direction ``along``; of style codes in some layers alone."""
-
-    name: ClassVar[str] = "moved"
-    made_of: ClassVar[tuple[str, ...]] = ("first", "along")
-    first: int
-    along: int
-    strength: float
-    start: int = 0
-    stop: int = 0  # 0: all layers
-
-    def make(self, known: Latents) -> Tensor:
-        latent = known.latent(self.first)
-        step = self.strength * known.space.check(known.value(self.along), "the direction")
-        if self.stop:
-            known.space.must_have_styles()
-            step = mixed(torch.zeros_like(latent), step, range(self.start, self.stop))
-        return latent + step
-
-
-@dataclass(frozen=True)
-class Crossed(Step):
-    """A child of ``first`` and ``second``: who gives what is drawn from ``seed``."""
-
-    name: ClassVar[str] = "crossed"
-    made_of: ClassVar[tuple[str, ...]] = ("first", "second")
-    first: int
-    second: int
-    seed: int
-
-    def make(self, known: Latents) -> Tensor:
-        a, b = known.latent(self.first), known.latent(self.second)
-        return crossed(a, b, known.space, Stream(self.seed, "cross"))
-
-
-STEPS: Mapping[str, type[Step]] = {step.name: step for step in (Drawn, Held, Between, MixedLayers, Moved, Crossed)}
 
 
 class Latents:
@@ -295,6 +146,15 @@ class Latents:
         page = sheet(tiles, columns, scale or self.scale)
         return with_numbers(page, len(places), columns) if numbered else page
 
+    def must_fit(self, n: int) -> None:
+        """Raise UsageError where one sheet cannot show ``n`` pictures, so that none is drawn in vain."""
+        _, height, width = self.model.system.shape
+        most = min(MOST_SHOWN, MOST_PIXELS // (height * width * self.scale**2))
+        if n > most:
+            raise UsageError(
+                f"{n:,} pictures on a sheet: it shows at most {most:,} of '{self.model.name}'; ask for fewer"
+            )
+
     @property
     def scale(self) -> int:
         """How many times a sheet enlarges pictures."""
@@ -302,25 +162,20 @@ class Latents:
 
     def save_sheet(self, path: Path, places: Sequence[int | None], columns: int, numbered: bool = False) -> Path:
         """Write a sheet as PNG, with the record of all that it shows."""
-        if path.suffix.lower() != ".png":
-            raise UsageError(f"{path}: a sheet is written as PNG, which carries its record: give "
-                             f"{path.with_suffix('.png')}")  # fmt: skip
-        if len(places) > MOST_SHOWN:
-            raise UsageError(f"{len(places):,} pictures on a sheet: at most {MOST_SHOWN:,}; take fewer steps")
+        must_take_sheet(path)
+        self.must_fit(len(places))
         made = self.record(places, columns=columns, scale=self.scale, numbered=numbered)
         save_png(self.sheet(places, columns, numbered=numbered), path, made)
         return path
 
 
-def lineage(steps: Sequence[Step], place: int) -> list[int]:
-    """The places of all steps that led to the one at ``place``, and its own, in order."""
-    found, ahead = {place}, [place]
-    while ahead:
-        for parent in steps[ahead.pop()].parents:
-            if parent not in found:
-                found.add(parent)
-                ahead.append(parent)
-    return sorted(found)
+def must_take_sheet(path: Path) -> None:
+    """Raise UsageError for another ending, in which there is no place for a record, or over a picture of one's own."""
+    if path.suffix.lower() != ".png":
+        raise UsageError(
+            f"{path}: a sheet is written as PNG, which carries its record: give {path.with_suffix('.png')}"
+        )
+    require_replaceable(path)
 
 
 def with_numbers(page: Image.Image, n: int, columns: int) -> Image.Image:
@@ -353,7 +208,7 @@ def read_steps(model: Model, made: Mapping[str, Any]) -> tuple[Latents, list[int
     known = Latents(model)
     places: list[int] = []
     for k, plain in enumerate(steps):
-        step = _read(plain, k)
+        step = read_step(plain, k)
         places.append(known.add(step.at(places)))
     if any(k is not None and (type(k) is not int or not 0 <= k < len(places)) for k in shown):
         raise DataError("this record is damaged: it shows a latent that no step makes")
@@ -375,59 +230,3 @@ def made_again(model: Model, made: Mapping[str, Any]) -> Pictures:
     page = np.asarray(known.sheet(shown, columns, scale, numbered))
     image = to_float(torch.from_numpy(page.copy()).movedim(-1, 0)[None])
     return Pictures(image, (known.record(shown, columns=columns, scale=scale, numbered=numbered),))
-
-
-def _read(plain: Any, place: int) -> Step:
-    """A step from its record; DataError for anything that :meth:`Step.plain` cannot have written."""
-    try:
-        kind = STEPS[plain["step"]]
-        values = {f.name: plain[f.name] for f in fields(kind)}
-    except (KeyError, TypeError):
-        raise DataError(f"this record is damaged: its step {place} is none that this version knows") from None
-    for field in kind.made_of:
-        if type(values[field]) is not int or not 0 <= values[field] < place:
-            raise DataError(f"this record is damaged: step {place} is made of one that does not come before it")
-    for name, value in values.items():
-        if name in kind.made_of:
-            continue
-        if not CHECKS[name](value):
-            raise DataError(f"this record is damaged: the {name} of step {place} is {str(value)[:60]!r}")
-    if kind is Held:
-        values["shape"] = tuple(values["shape"])
-    return kind(**values)
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _whole(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 2**63
-
-
-CHECKS: Mapping[str, Any] = {  # by field of a step
-    "seed": _whole,
-    "sampling": lambda v: isinstance(v, dict),
-    "condition": lambda v: isinstance(v, dict),
-    "shape": lambda v: isinstance(v, list) and all(map(_whole, v)) and math.prod(v) <= MOST_HELD,
-    "numbers": lambda v: isinstance(v, str) and len(v) <= 8 * MOST_HELD,
-    "origin": lambda v: isinstance(v, dict),
-    "path": lambda v: isinstance(v, str) and v in PATHS,
-    "t": _number,
-    "strength": _number,
-    "start": _whole,
-    "stop": _whole,
-}
-
-
-def _plain(value: Any) -> Any:
-    match value:
-        case tuple():
-            return list(value)
-        case Mapping():
-            return dict(value)
-        case _:
-            return value
-
-
-Way = Literal["linear", "spherical", "auto"]

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zeuxis.api.latents import Latents, MixedLayers
+from zeuxis.api.latent_steps import MixedLayers
+from zeuxis.api.latents import Latents
 from zeuxis.api.model import Model
 from zeuxis.api.pictures import Pictures
 from zeuxis.api.reporting import Report
@@ -52,6 +53,7 @@ def mix(
     known = Latents(model)
     known.space.must_have_styles()
     chosen = layers_of(layers, known.space.layers)
+    known.must_fit((1 + len(rows)) * (1 + len(columns)))
     drawn = known.draw([*rows, *columns], how, **asked)
     left, top = drawn[: len(rows)], drawn[len(rows) :]
     grid: list[int | None] = [None, *top]

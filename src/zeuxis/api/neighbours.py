@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from zeuxis.api.features import Features, features_of
+from zeuxis.api.latents import must_take_sheet
 from zeuxis.api.model import Model
 from zeuxis.api.pictures import sheet, to_pil
 from zeuxis.api.reporting import Report
@@ -42,12 +43,16 @@ class Nearest:
     index: Tensor
     images: Tensor
     space: str
+    searched: int  # training pictures, from the first on
+    there_are: int
 
     def save(self, path: Path) -> Path:
         """Write the sheet: a row for each picture drawn, its neighbours after it."""
+        must_take_sheet(path)
         rows = torch.cat([self.drawn[:, None], self.images], 1)  # (N, 1 + k, C, H, W)
         page = sheet([to_pil(x) for x in rows.flatten(0, 1)], rows.shape[1], max(1, TILE // rows.shape[-1]))
-        found = {"of": self.space, "distance": self.distance.tolist(), "index": self.index.tolist()}
+        found = {"of": self.space, "distance": self.distance.tolist(), "index": self.index.tolist(),
+                 "searched": self.searched}  # fmt: skip
         made = {**self.records[0], "sheet_of": len(self.drawn), "neighbours": found, "disclosure": MIXED}
         save_png(page, path, made, COMPOSITE)
         return path
@@ -99,4 +104,4 @@ def neighbours(
     squared, index = nearest_squared(measured(made.tensor), bank(), k, size)
     images = source.batch(index.flatten()).image.unflatten(0, (n, k))
     name = PIXELS if space is None else space.name
-    return Nearest(made.tensor, made.records, squared.clamp_min(0).sqrt(), index, images, name)
+    return Nearest(made.tensor, made.records, squared.clamp_min(0).sqrt(), index, images, name, size, len(source))

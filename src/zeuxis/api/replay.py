@@ -46,6 +46,15 @@ def replay(made: dict[str, Any], device: str = "cpu", **asked: Any) -> tuple[Pic
         return _replayed(made, device, asked)
 
 
+def with_recorded_prior(model: Model, made: Mapping[str, Any]) -> Model:
+    """``model`` with the prior over its codes that a record names, if it names one."""
+    prior = recorded(made)
+    if prior is None:
+        return model
+    with TemporaryDirectory(prefix="zeuxis-") as apart:  # a record fits no prior, and writes none beside a user's model
+        return model.with_prior(*prior, apart=Path(apart))
+
+
 def _replayed(made: dict[str, Any], device: str, asked: Mapping[str, Any]) -> tuple[Pictures, list[str]]:
     model = load(made["model"], device, str(made.get("dtype", "float32")))
     given = {name: value for name, value in asked.items() if value is not None}
@@ -58,13 +67,9 @@ def _replayed(made: dict[str, Any], device: str, asked: Mapping[str, Any]) -> tu
     if made["weights_sha256"] != model.weights_sha256:
         differs.append(f"the weights of '{model.name}' are not the ones that drew it")
     prior = recorded(made)
-    if prior is not None:
-        with TemporaryDirectory(
-            prefix="zeuxis-"
-        ) as apart:  # a record fits no prior, and writes none beside a user's model
-            model = model.with_prior(*prior, apart=Path(apart))
-        if not is_as_recorded(model.system, model.card, made):
-            differs.append(f"the prior '{prior[0]}' over its codes is not the one that drew it")
+    model = with_recorded_prior(model, made)
+    if prior is not None and not is_as_recorded(model.system, model.card, made):
+        differs.append(f"the prior '{prior[0]}' over its codes is not the one that drew it")
     if made["device"] != device:
         differs.append(f"device was {made['device']}, is {device}")
     if LATENT in made:

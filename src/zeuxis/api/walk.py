@@ -10,7 +10,8 @@ from typing import Any
 from PIL import Image
 
 from zeuxis.api.directions import Directions
-from zeuxis.api.latents import Between, Latents, Way
+from zeuxis.api.latent_steps import Between
+from zeuxis.api.latents import Latents, Way, must_take_sheet
 from zeuxis.api.model import Model
 from zeuxis.api.moving import write_moving, writer_of
 from zeuxis.api.pictures import Pictures, to_pil
@@ -41,7 +42,7 @@ class Walk:
 
         Returns what was written.
         """
-        sheet = path.with_suffix(".png")
+        sheet = _sheet_of(path)
         self.known.save_sheet(sheet, self.shown, self.columns)
         if sheet == path:
             return [sheet]
@@ -80,13 +81,16 @@ def walk(
 
     Raises UsageError for fewer than two ends, or a latent of another width; Unsupported for a model that decodes none.
     """
-    if out is not None and out.suffix.lower() != ".png":
-        writer_of(out)
+    if out is not None:
+        _must_be_writable(out, pictures)
+    if not seeds and (how or any(value is not None for value in asked.values())):
+        raise UsageError("knobs and conditions are for pictures that are drawn, and there are no seeds: give --seeds")
     known = Latents(model)
     ends = known.draw(seeds, how, **asked) if seeds else []
     ends += known.encode(pictures) if pictures else []
     ends += Directions.latents_of(latents, known) if latents is not None else []
     places = stops(len(ends), steps, loop)
+    known.must_fit(len(places))
     way = known.path if path == "auto" else path
     found = []
     for k, stop in enumerate(places):
@@ -96,6 +100,22 @@ def walk(
         known.image(place)
         found.append(place)
     return Walk(known, tuple(found), steps if loop else min(len(found), steps + 1 if len(ends) == 2 else steps), way)
+
+
+def _sheet_of(out: Path) -> Path:
+    """Where the sheet of a walk goes that is written to ``out``."""
+    return out if out.suffix.lower() == ".png" else out.with_suffix(".png")
+
+
+def _must_be_writable(out: Path, pictures: Sequence[str | Path]) -> None:
+    """Refuse, before a picture is made, a kind that cannot be written, or to write over what the walk leads over."""
+    sheet = _sheet_of(out)
+    must_take_sheet(sheet)
+    if sheet != out:
+        writer_of(out)
+    for picture in pictures:
+        if sheet.resolve() == Path(picture).resolve() or out.resolve() == Path(picture).resolve():
+            raise UsageError(f"--out {out}: it would be written over your picture {picture}: give another name")
 
 
 def numbers(text: str, what: str) -> list[int]:

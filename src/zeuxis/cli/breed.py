@@ -13,9 +13,12 @@ from zeuxis.cli.options import (
     DeviceName,
     Json,
     Knobs,
+    PriorData,
+    PriorName,
     Seed,
     folder,
     loaded,
+    only,
     sampling,
     steering,
 )
@@ -25,10 +28,12 @@ from zeuxis.errors import UsageError
 from zeuxis.signature import taking
 
 CHILDREN = 16
+OF_CHILDREN = ("model", "pick", "n", "mutation", "seed", "elsewhere", "device", "as_json")  # parameters
 
 
 @taking(CONDITION_OPTIONS | KNOBS)
 def breed(
+    context: typer.Context,
     model: Annotated[
         str, typer.Argument(metavar="MODEL|FOLDER", help="A model to begin with, or the folder of its generations.")
     ],
@@ -45,6 +50,8 @@ def breed(
     elsewhere: Annotated[
         str | None, typer.Option("--with", metavar="MODEL", help="The model that drew them, if it has moved.")
     ] = None,
+    prior: PriorName = None,
+    prior_data: PriorData = None,
     device: DeviceName = "cpu",
     out: Annotated[
         Path | None, typer.Option("--out", callback=folder, help="The folder of the generations.", show_default=False)
@@ -62,7 +69,9 @@ def breed(
             if pick is not None:
                 raise UsageError(f"--pick {pick}: of which pictures? '{model}' is no folder of generations; begin with "
                                  f"zeuxis breed {model}")  # fmt: skip
-            found = loaded(model, device, None, None)
+            names = {parameter.name for parameter in context.command.params}
+            only(context, names - {"mutation", "elsewhere"}, "nobody has children yet")
+            found = loaded(model, device, prior, prior_data)
             how = sampling(found, {name: asked[name] for name in KNOBS}, knob)
             place = out or own_file(model, "breed", "")
             made = api.begin(found, place, n=n or CHILDREN, seed=seed, how=how, report=progress, **steering(asked))
@@ -70,6 +79,7 @@ def breed(
             if pick is None:
                 raise UsageError(f"{garden} has {api.newest(garden)} generations after the first: pick your favourites "
                                  "of the newest by number, as --pick 2,5")  # fmt: skip
+            only(context, OF_CHILDREN, f"{garden} says where pictures go and how the first were drawn")
             place = garden
             made = api.breed(
                 garden, numbers(pick, "--pick"), n=n, mutation=mutation, seed=seed, model=elsewhere, device=device,

@@ -7,13 +7,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from zeuxis.cli.options import DeviceName, Json, Out, PriorData, PriorName, Seed, loaded
+from zeuxis.cli.options import DeviceName, Json, Out, PriorData, PriorName, Seed, loaded, only
 from zeuxis.cli.output import emit, own_file, say
 from zeuxis.cli.progress import Progress
-from zeuxis.errors import UsageError
+from zeuxis.errors import UsageError, ZeuxisError
 
 
 def directions(
+    context: typer.Context,
     model: Annotated[str, typer.Argument(help="A shipped model or a run folder of one that decodes latents.")],
     by: Annotated[
         Literal["sefa", "pca"] | None,
@@ -42,31 +43,47 @@ def directions(
     """Find directions in latent space; writes them as safetensors, and a sheet of what each does."""
     from zeuxis.api import arithmetic
     from zeuxis.api.directions import SUFFIX, find, show
+    from zeuxis.api.latents import must_take_sheet
 
-    if total is not None and (by is not None or layers is not None):
-        raise UsageError("--sum finds one direction by means; leave --by and --layers out")
+    if total is not None:
+        names = {parameter.name for parameter in context.command.params}
+        only(context, names - {"by", "layers", "count"}, "--sum finds one direction by means")
     found = loaded(model, device, prior, prior_data)
     target = out or own_file(model, "sum" if total else by or "sefa", SUFFIX)
     if target.suffix != SUFFIX:
         raise UsageError(f"--out {target}: directions are kept as safetensors: give {target.with_suffix(SUFFIX)}")
     page: Path = target.with_suffix(".png")
+    if target.is_file():
+        _must_hold_directions(target)
+    must_take_sheet(page)
     with Progress() as progress:
         if total is not None:
             added = arithmetic.arithmetic(found, total, samples=samples, seed=seed, report=progress)
             held = added.total
+            held.save(target)  # before the sheet, which may be too large
             arithmetic.show(found, added, page)
         else:
             way = by or ("sefa" if "latent_weights" in found.verbs else "pca")
             held = find(found, way, count, layers=layers, samples=samples, seed=seed, report=progress)
+            held.save(target)
             show(found, held, seed, page)
-        held.save(target)
     if as_json:
         emit({"file": target, "sheet": page, **held.facts()})
         return
-    say(f"{len(held.names)} {held.kind} -> {target}")
+    say(f"{len(held.names)} {held.kind if len(held.names) > 1 else held.kind.removesuffix('s')} -> {target}")
     say(f"what they do -> {page}")
     if held.kind == "directions":
         name = "" if len(held.names) == 1 else f":{held.names[0]}"
         say(f"move pictures along one: zeuxis sample {model} --direction '{target}{name}*2'")
     else:
         say(f"walk there: zeuxis walk {model} --seeds 1 --latents {target}")
+
+
+def _must_hold_directions(path: Path) -> None:
+    """Refuse to write over a file that is there and holds something else: it may be somebody's weights."""
+    from zeuxis.api.directions import Directions
+
+    try:
+        Directions.open(path)
+    except ZeuxisError:
+        raise UsageError(f"{path} is there and holds no directions: give another name, or move it away") from None

@@ -45,9 +45,12 @@ def mix(
     **asked: Any,
 ) -> None:
     """Mix styles: a grid in which every row's picture has every column's styles in some layers."""
+    from zeuxis.api.latents import must_take_sheet
     from zeuxis.api.mix import mix as work
     from zeuxis.api.walk import numbers
 
+    target = out or own_file(model, "mix")
+    must_take_sheet(target)
     found = loaded(model, device, None, None)
     how = sampling(found, {name: asked[name] for name in KNOBS}, knob)
     with Progress() as progress:
@@ -60,7 +63,7 @@ def mix(
             report=progress,
             **steering(asked),
         )
-        file = made.save(out or own_file(model, "mix"))
+        file = made.save(target)
     if as_json:
         emit({"file": file, "layers": list(made.layers)})
     else:

@@ -23,7 +23,7 @@ from zeuxis.cli.options import (
     sampling,
     steering,
 )
-from zeuxis.cli.output import emit, own_file, say
+from zeuxis.cli.output import emit, note, own_file, say
 from zeuxis.cli.progress import Progress
 from zeuxis.signature import taking
 
@@ -48,17 +48,23 @@ def neighbours(
     **asked: Any,
 ) -> None:
     """Show the nearest training pictures of what a model draws: a copy would stand beside its original."""
+    from zeuxis.api.latents import must_take_sheet
     from zeuxis.api.neighbours import neighbours as work
 
+    target = out or own_file(model, "neighbours")
+    must_take_sheet(target)
     found = loaded(model, device, prior, prior_data)
     how = sampling(found, {name: asked[name] for name in KNOBS}, knob)
     with Progress() as progress:
         made = work(
             found, n=n, k=k, seed=seed, of=of, data=paired(data, pair), how=how, report=progress, **steering(asked)
         )
-    file = made.save(out or own_file(model, "neighbours"))
+    file = made.save(target)
     if as_json:
-        emit({"file": file, "of": made.space, "distance": made.distance.tolist(), "index": made.index.tolist()})
+        emit({"file": file, "of": made.space, "distance": made.distance.tolist(), "index": made.index.tolist(),
+              "searched": made.searched})  # fmt: skip
         return
+    if made.searched < made.there_are:
+        note(f"note: the first {made.searched:,} of {made.there_are:,} training pictures were searched")
     nearest = made.distance[:, 0]
     say(f"nearest by {made.space}: {float(nearest.min()):.3g} to {float(nearest.max()):.3g} -> {file}")

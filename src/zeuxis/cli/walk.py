@@ -18,6 +18,7 @@ from zeuxis.cli.options import (
     PriorName,
     Seed,
     loaded,
+    only,
     sampling,
     steering,
 )
@@ -30,6 +31,7 @@ ENDS = 4  # seeds where none are given
 
 @taking(CONDITION_OPTIONS | KNOBS)
 def walk(
+    context: typer.Context,
     model: Annotated[str, typer.Argument(help="A shipped model or a run folder of one that decodes latents.")],
     seeds: Annotated[
         str | None,
@@ -65,11 +67,16 @@ def walk(
     from zeuxis.api.walk import numbers
     from zeuxis.api.walk import walk as work
 
+    target = out or own_file(model, "walk")
+    given = picture is not None or latents is not None
+    names = {parameter.name for parameter in context.command.params}
+    if seeds is not None or given:
+        only(context, names - {"seed"}, "the walk leads over what is named")
+    if target.suffix.lower() == ".png":
+        only(context, names - {"milliseconds"}, "a sheet does not move")
     found = loaded(model, device, prior, prior_data)
     how = sampling(found, {name: asked[name] for name in KNOBS}, knob)
-    given = picture is not None or latents is not None
     chosen = numbers(seeds, "--seeds") if seeds is not None else [] if given else list(range(seed, seed + ENDS))
-    target = out or own_file(model, "walk")
     with Progress() as progress:
         made = work(
             found,

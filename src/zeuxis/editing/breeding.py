@@ -35,7 +35,7 @@ def crossed(a: Tensor, b: Tensor, space: DecodedSpace, rng: Stream) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Pairing:
+class Parents:
     """The parents of a child, by their places among the favourites, and the seed that its crossing draws from."""
 
     first: int
@@ -43,7 +43,7 @@ class Pairing:
     seed: int
 
 
-def pairings(favourites: int, children: int, seed: int) -> list[Pairing]:
+def choose_parents(favourites: int, children: int, seed: int) -> list[Parents]:
     """Who has the children of the next generation: each favourite in turn, with another at random; alone, itself."""
     if favourites < 1:
         raise UsageError("nobody was picked: give the numbers of your favourites, as --pick 2,5")
@@ -52,5 +52,5 @@ def pairings(favourites: int, children: int, seed: int) -> list[Pairing]:
     for k in range(children):
         first = k % favourites
         other = (first + 1 + int(rng.integers(max(1, favourites - 1), 1))) % favourites
-        found.append(Pairing(first, other, int(rng.integers(2**31, 1))))
+        found.append(Parents(first, other, int(rng.integers(2**31, 1))))
     return found

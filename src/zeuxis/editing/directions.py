@@ -45,13 +45,17 @@ def principal(latents: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 def explaining(latents: Tensor, pictures: Tensor, k: int, ridge: float = 1e-2) -> Tensor:
     """The directions ``(K, W)`` of latents ``(N, W)`` that the principal components of their pictures ``(N, D)``
-    follow, by ridge regression: GANSpace's for generators without a mapping (section 2.2, Eq. 3)."""
-    _enough(k, latents.shape[1], len(latents) - 1)
+    follow: GANSpace's for generators without a mapping (section 2.2), with a difference.
+
+    There the latents are regressed on the components, and here the components on the latents, by ridge regression. Of
+    independent normal latents both are the same direction but for chance, of which this has less; of others, such as
+    codes of pictures, this is how a component grows, and theirs the mean latent of pictures in which it is large.
+    """
+    _enough(k, min(latents.shape[1], pictures.shape[1]), len(latents) - 1)
     z = (latents - latents.mean(0)).double()
     y = (pictures - pictures.mean(0)).double()
-    rank = min(k, *y.shape)
     u, s, _ = torch.linalg.svd(y, full_matrices=False)
-    scores = u[:, :rank] * s[:rank]  # (N, K)
+    scores = u[:, :k] * s[:k]  # (N, K)
     gram = z.T @ z
     solved = torch.linalg.solve(gram + ridge * gram.diagonal().mean() * torch.eye(len(gram)).double(), z.T @ scores)
     return (solved / solved.norm(dim=0).clamp_min(1e-12)).T.float()

@@ -50,7 +50,7 @@ class DecodedSpace:
         if not self.layers:
             raise Unsupported(
                 f"'{self.owner}' has no style space: its latent is one for all layers, so there are none to mix; train "
-                "a stylegan2 or stylegan2-ada, or go from one picture to another with zeuxis walk"
+                "a stylegan, stylegan2 or stylegan3-t, or go from one picture to another with zeuxis walk"
             )
 
 

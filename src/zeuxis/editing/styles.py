@@ -2,7 +2,8 @@
 
 Karras, Laine & Aila 2018, "A style-based generator architecture for generative adversarial networks"
 (arXiv:1812.04948), section 3.1 and figure 3: coarse styles are those of 4 and 8 pixels (pose, shape), middle ones those
-of 16 and 32 (features), fine ones the rest (colours, texture).
+of 16 and 32 (features), fine ones the rest (colours, texture). The layers of StyleGAN3 do not double in size in turn:
+there the names mean the first four codes, the next four and the rest.
 
 Axes: L layers, W numbers of a style code.
 """

@@ -1,6 +1,6 @@
 """The patch critic of pix2pix (Isola et al. 2017, 1611.07004): real or fake, patch by patch.
 
-Axes: h and w rows and columns of the map of logits.
+Axes: h and w rows and columns of the map of logits; C_l, h_l and w_l channels, rows and columns after layer l.
 """
 
 from __future__ import annotations

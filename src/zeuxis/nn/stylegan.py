@@ -9,7 +9,7 @@ blocks.k.layer1, in each ``weight`` -> conv.weight, ``Noise/weight`` -> strength
 style, the variable ``noise{i}`` -> noise; ``ToRGB_lod`` (counted from the finest) -> pixels.k, ``dlatent_avg`` -> mean.
 
 Axes: W numbers of a style code, L layers that are given a code each, S side of a square map, s of the
-pictures at hand, I and O channels.
+pictures at hand, I and O channels, M rows of the map from a code to the scale and shift of a layer.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ are alike all around, a turned one a turned picture (R). Counts at 1024 pixels i
 Symbols -> code: f_c -> cutoff    f_t -> stopband    f_h -> half_width    s -> rate    N -> layers
 
 Axes: W numbers of a style code, L codes (of the input and each layer), S side of a square map or picture, I and O
-channels in and out.
+channels in and out, M rows of the map from a code to the styles of a layer.
 """
 
 from __future__ import annotations

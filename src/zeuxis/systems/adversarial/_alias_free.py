@@ -2,6 +2,8 @@
 
 Karras et al. 2021 (2106.12423), section 3 and appendix F. Symbols -> code: sigma -> blur    The rest: see
 :mod:`zeuxis.systems.adversarial._styles`.
+
+Axes: L codes (of the input and each layer).
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""What translators share: the picture or the layout that is translated, brought to the form that networks take."""
+"""What translators share: the picture or the layout that is translated, brought to the form that networks take.
+
+Axes: C_s channels of a source.
+"""
 
 from __future__ import annotations
 

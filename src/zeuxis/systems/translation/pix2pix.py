@@ -3,6 +3,8 @@
 Isola, Zhu, Zhou and Efros 2017, "Image-to-image translation with conditional adversarial networks"
 (arXiv:1611.07004). Symbols -> code:
     x -> source    y -> image    z -> the generator's dropout    G -> generator    D -> critic    lambda -> l1
+
+Axes: C_s channels of a source.
 """
 
 from __future__ import annotations
