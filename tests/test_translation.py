@@ -27,7 +27,6 @@ from zeuxis.game import System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.nn.norm import Norm
 from zeuxis.nn.patch_gan import PATCHES, MultiScaleCritic, PatchCritic, PixelCritic, map_side, patch_critic
-from zeuxis.nn.spectral import SpectralConv2d
 from zeuxis.pretrained.kind import from_public, recognise, to_public
 from zeuxis.pretrained.kinds import KINDS
 from zeuxis.pretrained.restorer_keys import read_public
@@ -108,18 +107,6 @@ def test_patches_see_what_they_are_called_by() -> None:
         assert rows == patch, patch
         assert patch == 1 or logits.shape[2] == map_side(side, PATCHES[patch])
     assert map_side(256, PATCHES[286]) == 6 and map_side(64, PATCHES[286]) < 1
-
-
-def test_a_spectral_convolution_divides_by_the_largest_singular_value() -> None:
-    conv = SpectralConv2d(3, 4, 3, bias=False)
-    conv.weight.data = Stream(0, "weight").normal(4, 3, 3, 3)
-    conv.u.copy_(F.normalize(Stream(0, "u").normal(4), dim=0))
-    x = picture(1, 3, 3, 3)
-    for _ in range(100):
-        conv(x)
-    matrix = conv.weight.detach().flatten(1)
-    wanted = (matrix / torch.linalg.matrix_norm(matrix, 2)) @ x.flatten()
-    torch.testing.assert_close(conv.eval()(x).flatten().detach(), wanted)
 
 
 # -- parity with the public programs ------------------------------------------------------------------
