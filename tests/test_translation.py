@@ -246,6 +246,10 @@ def test_sides_of_pairs_change_places() -> None:
     assert torch.equal(way.image, back.condition.source) and torch.equal(way.condition.source, back.image)
     with pytest.raises(UnknownName, match="t1"):
         open_source("phantoms | style:t3->t1", 32)
+    spaced = open_source("phantoms | style: t2 -> t1", 32).batch(torch.arange(2))
+    assert torch.equal(spaced.image, back.image)
+    with pytest.raises(UsageError, match="same side"):
+        open_source("phantoms | style:t1->source", 32)
     with pytest.raises(UsageError, match="write style"):
         parse_pairing("style:t1")
     with pytest.raises(UsageError, match="makes pairs by itself"):
@@ -267,6 +271,21 @@ def test_halves_are_pairs(tmp_path: Path) -> None:
     torch.testing.assert_close(batch.image, -batch.condition.source)
     turned = open_source(f"{folder} | halves:right->left", 16).batch(torch.arange(3))
     assert torch.equal(turned.image, batch.condition.source)
+    with pytest.raises(Unsupported, match="is of a folder"):
+        open_source("scenes | halves", 16)
+
+
+def test_halves_of_long_pictures_are_cut_alike(tmp_path: Path) -> None:
+    """Each half has its own middle: of what is longer than two squares the outer ends alone would be lost."""
+    folder = tmp_path / "long"
+    folder.mkdir()
+    ramp = np.tile(np.arange(32, dtype=np.uint8)[:, None] * 8, (16, 1, 3)).reshape(16, 32, 3)
+    for k in range(3):
+        Image.fromarray(np.concatenate([ramp, ramp], 1)).save(folder / f"{k}.png")  # 64x16: halves of 32x16
+    for fit in ("square", "crop"):
+        batch = open_source(f"{folder} | halves", 16, fit=fit).batch(torch.arange(2))
+        assert torch.equal(batch.image, batch.condition.required("source")), fit
+
 
 
 def test_two_folders_are_unpaired_and_no_pairs(tmp_path: Path) -> None:
@@ -277,6 +296,10 @@ def test_two_folders_are_unpaired_and_no_pairs(tmp_path: Path) -> None:
     build_for(load_recipe("cyclegan").model_copy(update=tiny), source)
     with pytest.raises(Unsupported, match="no two belong together"):
         build_for(load_recipe("pix2pix"), open_source("scenes-day-night", 32))
+    with pytest.raises(Unsupported, match="no two belong together"):
+        build_for(load_recipe("pix2pix"), open_source("scenes-day-night | style:image->source", 32))
+    with pytest.raises(UsageError, match=r"leave out 'blur:2'"):
+        open_source(f"{one} -> {other} | blur:2", 16)
     with pytest.raises(UsageError, match="write A -> B"):
         open_source(f"{one} -> {other} -> {one}", 16)
 
