@@ -16,6 +16,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from zeuxis.api.adopt import convert_file
+from zeuxis.api.model import load
+from zeuxis.api.translate import translate
 from zeuxis.batch import Batch, Condition
 from zeuxis.catalog.assemble import build_for
 from zeuxis.catalog.build import build
@@ -35,6 +37,7 @@ from zeuxis.provenance.record import read_record
 from zeuxis.recipe import load_recipe
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.spec import DataSpec, Shape
+from zeuxis.systems.translation.cyclegan import CycleGAN
 from zeuxis.training.checkpoint import write_model
 
 KIND = {kind.system: kind for kind in TRANSLATORS}
@@ -287,7 +290,6 @@ def test_halves_of_long_pictures_are_cut_alike(tmp_path: Path) -> None:
         assert torch.equal(batch.image, batch.condition.required("source")), fit
 
 
-
 def test_two_folders_are_unpaired_and_no_pairs(tmp_path: Path) -> None:
     one, other = pictures(tmp_path / "a", 12, (16, 16)), pictures(tmp_path / "b", 15, (16, 16), shade=90)
     source = open_source(f"{one} -> {other}", 16)
@@ -436,6 +438,38 @@ def test_a_folder_with_a_damaged_picture_is_translated(tmp_path: Path, capsys: p
     with Image.open(tmp_path / "in-translated" / "0.png") as made:
         assert made.size == (48, 32)
     assert read_record(tmp_path / "in-translated" / "0.png")["translated_from"] == "0.png"
+
+
+def test_no_file_is_lost_to_a_sheet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a picture called as the sheet would be, given or beside what is given."""
+    facts = DataSpec(Shape(3, 16, 16), source_shape=Shape(3, 16, 16), provides=frozenset({"source"}))
+    write_model(tmp_path / "model", build("cyclegan", facts, {"ngf": 2, "blocks": 1, "ndf": 2, "pool": 0}), {})
+    folder = pictures(tmp_path / "in", 2, (16, 16))
+    (folder / "0.png").rename(folder / "before-after.png")
+    assert main(["translate", str(tmp_path / "model"), str(folder)]) == 0
+    made = tmp_path / "in-translated"
+    assert {path.name for path in made.iterdir()} == {"1.png", "before-after.png", "before-after-sheet.png"}
+    assert "sheet_of" not in read_record(made / "before-after.png")
+    kept = (folder / "before-after.png").read_bytes()
+    both = [str(path) for path in (pictures(tmp_path / "more", 1, (16, 16)) / "0.png", folder / "1.png")]
+    (tmp_path / "more" / "before-after.png").write_bytes(kept)
+    assert main(["translate", str(tmp_path / "model"), *both]) == 2
+    assert "before-after.png is there" in capsys.readouterr().err
+    assert (tmp_path / "more" / "before-after.png").read_bytes() == kept
+
+
+def test_what_is_there_is_not_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = DataSpec(Shape(3, 16, 16), source_shape=Shape(3, 16, 16), provides=frozenset({"source"}))
+    write_model(tmp_path / "model", build("cyclegan", facts, {"ngf": 2, "blocks": 1, "ndf": 2, "pool": 0}), {})
+    model, folder = load(tmp_path / "model"), pictures(tmp_path / "in", 3, (16, 16))
+    translate(model, [folder])
+    (tmp_path / "in-translated" / "1.png").unlink()
+    seen: list[int] = []
+    draw = CycleGAN.sample
+    monkeypatch.setattr(CycleGAN, "sample", lambda self, *rest: (seen.append(1), draw(self, *rest))[1])
+    found = translate(model, [folder])
+    assert (len(found.done), len(found.before), len(seen)) == (1, 2, 1)
+    assert read_record(tmp_path / "in-translated" / "before-after.png")["sheet_of"] == 3
 
 
 def test_a_drawing_on_paper_is_inverted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

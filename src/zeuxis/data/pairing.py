@@ -103,7 +103,7 @@ class Sides(Pairing):
 class Halves(Pairing):
     """Pictures of two, side by side, as the published sets of pix2pix are.
 
-    ``clean`` is a folder that was opened so (`zeuxis.data.folder`): each file is divided before it is brought to a size.
+    ``clean`` is a folder opened so (`zeuxis.data.folder`), each file divided before it is brought to a size.
     """
 
     source: str = HALVES[0]

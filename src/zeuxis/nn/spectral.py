@@ -22,6 +22,7 @@ from torch.nn.functional import linear, normalize
 
 from zeuxis.nn.box_conv import Resample, conv2d_resampled
 
+
 def spectral(weight: Tensor, u: Tensor, follow: bool) -> Tensor:
     """``weight`` ``(O, ...)`` over its largest singular value, as far as ``u`` ``(O,)`` knows it.
 
