@@ -341,6 +341,10 @@ def test_what_does_not_fit_is_refused() -> None:
         ("spade", spec_of(), {"doublings": 3}, "name no classes"),
         ("pix2pix-hd", spec_of(side=16, classes=3), {}, "from 32 pixels"),
         ("cyclegan", spec_of(side=18), {}, "multiples of 4"),
+        ("cyclegan", spec_of(), {"pool": -1}, r"model\.pool=-1"),
+        ("pix2pix", spec_of(), {"depth": 0}, r"model\.depth=0: give 1"),
+        ("spade", spec_of(classes=3), {"doublings": 3, "scales": 0}, r"model\.scales=0"),
+        ("pix2pix-hd", spec_of(classes=3), {"downs": 2, "coarse": 1.0}, "below 1"),
     ):
         with pytest.raises(UsageError, match=told_so):
             build(system, spec, dict(more))
@@ -412,6 +416,11 @@ def test_layouts_are_painted(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "class 7" in capsys.readouterr().err
     assert main(["paint", str(tmp_path / "model"), "--classes"]) == 0
     assert "circle" in capsys.readouterr().out
+    assert main(["paint", str(tmp_path / "model"), "--classes", "-n", "2"]) == 2
+    assert "-n: --classes lists them" in capsys.readouterr().err
+    given = [str(tmp_path / f"{name}.png") for name in ("numbers", "odd")]
+    assert main(["paint", str(tmp_path / "model"), "--layout", given[0], "--source", given[1]]) == 2
+    assert "leave the source out" in capsys.readouterr().err
     assert main(["translate", str(tmp_path / "model"), str(tmp_path / "odd.png")]) == 2
     assert "zeuxis paint" in capsys.readouterr().err
 
@@ -431,9 +440,11 @@ def test_a_folder_with_a_damaged_picture_is_translated(tmp_path: Path, capsys: p
     write_model(tmp_path / "model", build("cyclegan", facts, {"ngf": 2, "blocks": 1, "ndf": 2, "pool": 0}), {})
     folder = pictures(tmp_path / "in", 3, (48, 32))
     (folder / "bad.png").write_bytes(b"no picture")
+    Image.new("RGB", (600, 2)).save(folder / "long.png")
     (folder / "notes.txt").write_text("none")
     assert main(["translate", str(tmp_path / "model"), str(folder)]) == 1
     told_so = capsys.readouterr()
+    assert "would become 9600x32" in told_so.err
     assert "bad.png" in told_so.err and "notes.txt: not a picture" in told_so.err and "3 pictures" in told_so.out
     with Image.open(tmp_path / "in-translated" / "0.png") as made:
         assert made.size == (48, 32)

@@ -17,7 +17,7 @@ from zeuxis.errors import DataError, Unsupported, UsageError
 from zeuxis.files import file_hash
 from zeuxis.knobs import Sampling, Value
 from zeuxis.provenance.record import read_record, save_png
-from zeuxis.spec import Size
+from zeuxis.spec import MOST_SIDE, Size
 
 OWN = "own"  # in a size's place: the picture's own
 SHOWN = 24  # pairs on a sheet
@@ -164,6 +164,11 @@ def _sized(model: Model, source: Path, size: Size | str | None) -> Model:
     assert isinstance(side, int)
     scale = side / min(width, height)
     found = tuple(max(1, round(scale * length / stride)) * stride for length in (height, width))
+    if max(found) > MOST_SIDE:
+        raise UsageError(
+            f"{source}, {width}x{height}, would become {found[1]}x{found[0]}, and pictures have at most {MOST_SIDE} "
+            "pixels a side: give a smaller --size, or crop it"
+        )
     return model if found == tuple(own[1:]) else model.at((found[0], found[1]))
 
 
