@@ -10,7 +10,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, conv2d, interpolate, one_hot
+from torch.nn.functional import avg_pool2d, conv2d, interpolate, normalize, one_hot
 
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.errors import Unsupported, UsageError
@@ -20,7 +20,7 @@ from zeuxis.losses.orthogonal import orthogonality
 from zeuxis.nn.box_conv import Resample, conv2d_resampled
 from zeuxis.nn.conditional_norm import ConditionalBatchNorm2d
 from zeuxis.nn.non_local import NonLocal
-from zeuxis.nn.spectral import SpectralConv2d, SpectralLinear, spectral
+from zeuxis.nn.spectral import SpectralConv2d, SpectralConv2dUV, SpectralLinear, spectral
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.adversarial.biggan import BigGAN, truncated
 from zeuxis.systems.adversarial.sagan import SAGAN
@@ -165,6 +165,35 @@ def test_passes_find_the_largest_singular_value(layer: SpectralConv2d | Spectral
         assert torch.equal(layer.u, kept), "in evaluation nothing moves"
         divided = spectral(layer.weight, layer.u, follow=False).flatten(1)
     assert float(torch.linalg.svdvals(divided)[0]) == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("keeps_both", [False, True], ids=["u", "u and v"])
+def test_spectral_convolutions_are_torchs_but_for_what_they_keep(keeps_both: bool) -> None:
+    """Long before the iteration has converged, and after the weight has moved."""
+    ours: SpectralConv2d | SpectralConv2dUV
+    ours = SpectralConv2dUV(3, 6, 3, padding=1, bias=False) if keeps_both else SpectralConv2d(3, 6, 3, bias=False)
+    theirs = nn.utils.spectral_norm(nn.Conv2d(3, 6, 3, padding=1, bias=False))
+    weight, u = Stream(1).normal(6, 3, 3, 3), normalize(Stream(2).normal(6), dim=0)
+    for made, value in (
+        (ours.weight, weight),
+        (ours.u, u),
+        (theirs.get_parameter("weight_orig"), weight),
+        (theirs.get_buffer("weight_u"), u),
+    ):
+        made.data.copy_(value)
+    x = Stream(3).normal(2, 3, 5, 7)
+    for _ in range(2):
+        slopes = [
+            torch.autograd.grad(net(x).square().sum(), of)[0]
+            for net, of in ((ours, ours.weight), (theirs, theirs.get_parameter("weight_orig")))
+        ]
+        torch.testing.assert_close(*slopes)
+        torch.testing.assert_close(ours.u, theirs.get_buffer("weight_u"))
+    for moved in (ours.weight, theirs.get_parameter("weight_orig")):
+        moved.data.add_(Stream(4).normal(6, 3, 3, 3))
+    stays, step = theirs.eval()(x), theirs.train()(x)  # both vectors as they were, and one step further
+    assert not torch.allclose(stays, step, rtol=1e-2)
+    torch.testing.assert_close(ours.eval()(x), stays if keeps_both else step)
 
 
 def test_the_singular_value_is_differentiated() -> None:

@@ -90,6 +90,7 @@ def test_damaged_ones_are_refused(tmp_path: Path) -> None:
         "short": data[: at + 30],
         "huge": data[:16] + struct.pack(">II", 1 << 30, 1 << 30) + data[24:],
         "none": data[: at - 8],
+        "no head": data[:8] + struct.pack(">I", 5) + data[12:],
     }
     for name, content in spoilt.items():
         (tmp_path / f"{name}.png").write_bytes(content)
@@ -97,6 +98,10 @@ def test_damaged_ones_are_refused(tmp_path: Path) -> None:
             read_deep(tmp_path / f"{name}.png")
         with pytest.raises(DataError):
             open_for_restoring(tmp_path / f"{name}.png")
+    head = b"IHDR" + struct.pack(">IIBBBBB", 20, 17, 8, 3, 0, 0, 0)  # of a palette, behind the pixels
+    twice = data[:-12] + struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head)) + data[-12:]
+    (tmp_path / "twice.png").write_bytes(twice)
+    assert np.array_equal(read_deep(tmp_path / "twice.png"), read_deep(tmp_path / "a.png"))
 
 
 @pytest.mark.parametrize("turn", range(1, 9))

@@ -106,6 +106,7 @@ def test_what_does_not_fit_together_is_set_aside(tmp_path: Path) -> None:
     )
     assert "where others have one" in reasons["x.tar/none.png"] and "where others have one" in reasons["x.tar/bad.png"]
     assert {"x.tar/bad.cls", "x.tar/worse.json"} <= set(reasons)
+    assert "'three' is no number from 0 to 99999" in reasons["x.tar/bad.cls"]
     shard(tmp_path / "x.tar", {"a.txt": b"nothing else"})
     with pytest.raises(DataError):
         open_folder(tmp_path, 16)

@@ -16,12 +16,13 @@ import torch
 from conftest import toy_source
 from torch import Tensor, nn
 
-from zeuxis.batch import Shape
+from zeuxis.batch import Batch, Shape
 from zeuxis.card import Card
 from zeuxis.data.batches import Batches
 from zeuxis.errors import TrainingStopped, UnknownName, UsageError, WeightsError
 from zeuxis.game import Group, Move, Player, System, Turn, only_moves, play_round
 from zeuxis.recipe import Train
+from zeuxis.rng import Rng
 from zeuxis.rng import Stream as Draws
 from zeuxis.training.checkpoint import Checkpoints, read_folder, write_folder, write_model
 from zeuxis.training.distributed import ALONE, Ranks
@@ -454,6 +455,33 @@ def test_a_signal_ends_an_evaluation_and_saves(tmp_path: Path) -> None:
     clock = made.run()
     assert made.stop_asked == "SIGTERM" and clock.round == 3
     assert not slept
+    assert made.checkpoints.newest() is not None
+
+
+class Measured(Duel):
+    """Sends itself a signal while it is measured on held-out pictures for the second time, and would go on for long."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.measured: list[str] = []
+
+    def held_out(self, batch: Batch, rng: Rng) -> dict[str, Tensor]:
+        self.measured.append("begun")
+        if self.measured.count("begun") == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+        self.measured.append("done")
+        return {"error": torch.zeros(())}
+
+
+def test_a_signal_ends_what_is_measured_of_held_out_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zeuxis.training.trainer.PATIENCE", 0)
+    system, batches = Measured(), Batches(toy_source(), 4, 0)
+    table = Train(iterations=1000, batch=4, ema=0, preview_minutes=60)
+    made = Trainer(system, batches, table, tmp_path, held_out=toy_source().batch(torch.arange(4)))
+    clock = made.run()
+    assert made.stop_asked == "SIGTERM" and clock.round == 1
+    assert system.measured == ["begun", "done", "begun"]
     assert made.checkpoints.newest() is not None
 
 

@@ -16,6 +16,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from zeuxis.api.adopt import convert_file
+from zeuxis.api.model import load
+from zeuxis.api.translate import translate
 from zeuxis.batch import Batch, Condition
 from zeuxis.catalog.assemble import build_for
 from zeuxis.catalog.build import build
@@ -27,7 +29,6 @@ from zeuxis.game import System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.nn.norm import Norm
 from zeuxis.nn.patch_gan import PATCHES, MultiScaleCritic, PatchCritic, PixelCritic, map_side, patch_critic
-from zeuxis.nn.spectral import SpectralConv2dUV
 from zeuxis.pretrained.kind import from_public, recognise, to_public
 from zeuxis.pretrained.kinds import KINDS
 from zeuxis.pretrained.restorer_keys import read_public
@@ -36,6 +37,7 @@ from zeuxis.provenance.record import read_record
 from zeuxis.recipe import load_recipe
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.spec import DataSpec, Shape
+from zeuxis.systems.translation.cyclegan import CycleGAN
 from zeuxis.training.checkpoint import write_model
 
 KIND = {kind.system: kind for kind in TRANSLATORS}
@@ -108,18 +110,6 @@ def test_patches_see_what_they_are_called_by() -> None:
         assert rows == patch, patch
         assert patch == 1 or logits.shape[2] == map_side(side, PATCHES[patch])
     assert map_side(256, PATCHES[286]) == 6 and map_side(64, PATCHES[286]) < 1
-
-
-def test_a_spectral_convolution_divides_by_the_largest_singular_value() -> None:
-    conv = SpectralConv2dUV(3, 4, 3, bias=False)
-    conv.weight.data = Stream(0, "weight").normal(4, 3, 3, 3)
-    conv.u.copy_(F.normalize(Stream(0, "u").normal(4), dim=0))
-    x = picture(1, 3, 3, 3)
-    for _ in range(100):
-        conv(x)
-    matrix = conv.weight.detach().flatten(1)
-    wanted = (matrix / torch.linalg.matrix_norm(matrix, 2)) @ x.flatten()
-    torch.testing.assert_close(conv.eval()(x).flatten().detach(), wanted)
 
 
 # -- parity with the public programs ------------------------------------------------------------------
@@ -259,6 +249,10 @@ def test_sides_of_pairs_change_places() -> None:
     assert torch.equal(way.image, back.condition.source) and torch.equal(way.condition.source, back.image)
     with pytest.raises(UnknownName, match="t1"):
         open_source("phantoms | style:t3->t1", 32)
+    spaced = open_source("phantoms | style: t2 -> t1", 32).batch(torch.arange(2))
+    assert torch.equal(spaced.image, back.image)
+    with pytest.raises(UsageError, match="same side"):
+        open_source("phantoms | style:t1->source", 32)
     with pytest.raises(UsageError, match="write style"):
         parse_pairing("style:t1")
     with pytest.raises(UsageError, match="makes pairs by itself"):
@@ -280,6 +274,20 @@ def test_halves_are_pairs(tmp_path: Path) -> None:
     torch.testing.assert_close(batch.image, -batch.condition.source)
     turned = open_source(f"{folder} | halves:right->left", 16).batch(torch.arange(3))
     assert torch.equal(turned.image, batch.condition.source)
+    with pytest.raises(Unsupported, match="is of a folder"):
+        open_source("scenes | halves", 16)
+
+
+def test_halves_of_long_pictures_are_cut_alike(tmp_path: Path) -> None:
+    """Each half has its own middle: of what is longer than two squares the outer ends alone would be lost."""
+    folder = tmp_path / "long"
+    folder.mkdir()
+    ramp = np.tile(np.arange(32, dtype=np.uint8)[:, None] * 8, (16, 1, 3)).reshape(16, 32, 3)
+    for k in range(3):
+        Image.fromarray(np.concatenate([ramp, ramp], 1)).save(folder / f"{k}.png")  # 64x16: halves of 32x16
+    for fit in ("square", "crop"):
+        batch = open_source(f"{folder} | halves", 16, fit=fit).batch(torch.arange(2))
+        assert torch.equal(batch.image, batch.condition.required("source")), fit
 
 
 def test_two_folders_are_unpaired_and_no_pairs(tmp_path: Path) -> None:
@@ -290,6 +298,10 @@ def test_two_folders_are_unpaired_and_no_pairs(tmp_path: Path) -> None:
     build_for(load_recipe("cyclegan").model_copy(update=tiny), source)
     with pytest.raises(Unsupported, match="no two belong together"):
         build_for(load_recipe("pix2pix"), open_source("scenes-day-night", 32))
+    with pytest.raises(Unsupported, match="no two belong together"):
+        build_for(load_recipe("pix2pix"), open_source("scenes-day-night | style:image->source", 32))
+    with pytest.raises(UsageError, match=r"leave out 'blur:2'"):
+        open_source(f"{one} -> {other} | blur:2", 16)
     with pytest.raises(UsageError, match="write A -> B"):
         open_source(f"{one} -> {other} -> {one}", 16)
 
@@ -329,6 +341,10 @@ def test_what_does_not_fit_is_refused() -> None:
         ("spade", spec_of(), {"doublings": 3}, "name no classes"),
         ("pix2pix-hd", spec_of(side=16, classes=3), {}, "from 32 pixels"),
         ("cyclegan", spec_of(side=18), {}, "multiples of 4"),
+        ("cyclegan", spec_of(), {"pool": -1}, r"model\.pool=-1"),
+        ("pix2pix", spec_of(), {"depth": 0}, r"model\.depth=0: give 1"),
+        ("spade", spec_of(classes=3), {"doublings": 3, "scales": 0}, r"model\.scales=0"),
+        ("pix2pix-hd", spec_of(classes=3), {"downs": 2, "coarse": 1.0}, "below 1"),
     ):
         with pytest.raises(UsageError, match=told_so):
             build(system, spec, dict(more))
@@ -400,6 +416,11 @@ def test_layouts_are_painted(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "class 7" in capsys.readouterr().err
     assert main(["paint", str(tmp_path / "model"), "--classes"]) == 0
     assert "circle" in capsys.readouterr().out
+    assert main(["paint", str(tmp_path / "model"), "--classes", "-n", "2"]) == 2
+    assert "-n: --classes lists them" in capsys.readouterr().err
+    given = [str(tmp_path / f"{name}.png") for name in ("numbers", "odd")]
+    assert main(["paint", str(tmp_path / "model"), "--layout", given[0], "--source", given[1]]) == 2
+    assert "leave the source out" in capsys.readouterr().err
     assert main(["translate", str(tmp_path / "model"), str(tmp_path / "odd.png")]) == 2
     assert "zeuxis paint" in capsys.readouterr().err
 
@@ -419,13 +440,47 @@ def test_a_folder_with_a_damaged_picture_is_translated(tmp_path: Path, capsys: p
     write_model(tmp_path / "model", build("cyclegan", facts, {"ngf": 2, "blocks": 1, "ndf": 2, "pool": 0}), {})
     folder = pictures(tmp_path / "in", 3, (48, 32))
     (folder / "bad.png").write_bytes(b"no picture")
+    Image.new("RGB", (600, 2)).save(folder / "long.png")
     (folder / "notes.txt").write_text("none")
     assert main(["translate", str(tmp_path / "model"), str(folder)]) == 1
     told_so = capsys.readouterr()
+    assert "would become 9600x32" in told_so.err
     assert "bad.png" in told_so.err and "notes.txt: not a picture" in told_so.err and "3 pictures" in told_so.out
     with Image.open(tmp_path / "in-translated" / "0.png") as made:
         assert made.size == (48, 32)
     assert read_record(tmp_path / "in-translated" / "0.png")["translated_from"] == "0.png"
+
+
+def test_no_file_is_lost_to_a_sheet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a picture called as the sheet would be, given or beside what is given."""
+    facts = DataSpec(Shape(3, 16, 16), source_shape=Shape(3, 16, 16), provides=frozenset({"source"}))
+    write_model(tmp_path / "model", build("cyclegan", facts, {"ngf": 2, "blocks": 1, "ndf": 2, "pool": 0}), {})
+    folder = pictures(tmp_path / "in", 2, (16, 16))
+    (folder / "0.png").rename(folder / "before-after.png")
+    assert main(["translate", str(tmp_path / "model"), str(folder)]) == 0
+    made = tmp_path / "in-translated"
+    assert {path.name for path in made.iterdir()} == {"1.png", "before-after.png", "before-after-sheet.png"}
+    assert "sheet_of" not in read_record(made / "before-after.png")
+    kept = (folder / "before-after.png").read_bytes()
+    both = [str(path) for path in (pictures(tmp_path / "more", 1, (16, 16)) / "0.png", folder / "1.png")]
+    (tmp_path / "more" / "before-after.png").write_bytes(kept)
+    assert main(["translate", str(tmp_path / "model"), *both]) == 2
+    assert "before-after.png is there" in capsys.readouterr().err
+    assert (tmp_path / "more" / "before-after.png").read_bytes() == kept
+
+
+def test_what_is_there_is_not_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = DataSpec(Shape(3, 16, 16), source_shape=Shape(3, 16, 16), provides=frozenset({"source"}))
+    write_model(tmp_path / "model", build("cyclegan", facts, {"ngf": 2, "blocks": 1, "ndf": 2, "pool": 0}), {})
+    model, folder = load(tmp_path / "model"), pictures(tmp_path / "in", 3, (16, 16))
+    translate(model, [folder])
+    (tmp_path / "in-translated" / "1.png").unlink()
+    seen: list[int] = []
+    draw = CycleGAN.sample
+    monkeypatch.setattr(CycleGAN, "sample", lambda self, *rest: (seen.append(1), draw(self, *rest))[1])
+    found = translate(model, [folder])
+    assert (len(found.done), len(found.before), len(seen)) == (1, 2, 1)
+    assert read_record(tmp_path / "in-translated" / "before-after.png")["sheet_of"] == 3
 
 
 def test_a_drawing_on_paper_is_inverted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,7 +29,7 @@ from zeuxis.provenance.record import drawn_in, record
 from zeuxis.recipe import load_recipe, recipe_paths
 from zeuxis.rng import ImageRng
 from zeuxis.signature import taking
-from zeuxis.spec import DataSpec, Size, height_width, in_bounds, spell_size
+from zeuxis.spec import MOST_SIDE, DataSpec, Size, height_width, in_bounds, spell_size
 from zeuxis.systems.autoencoder.latent_prior import code_width
 from zeuxis.training.precision import HALVES, Precision, autocast, precision_of
 from zeuxis.training.room import free_memory
@@ -96,10 +96,10 @@ class Model:
         if stride is None:
             raise Unsupported(f"'{self.name}' draws pictures of {own.width}x{own.height} alone: leave --size out")
         if height % stride or width % stride or not in_bounds(size):
-            near = [max(1, round(side / stride)) * stride for side in (width, height)]
+            near = [min(max(1, round(side / stride)), MOST_SIDE // stride) * stride for side in (width, height)]
             raise UsageError(
-                f"--size {spell_size(size)}: '{self.name}' draws pictures whose sides are multiples of {stride}, "
-                f"such as {near[0]}x{near[1]}"
+                f"--size {spell_size(size)}: '{self.name}' draws pictures whose sides are multiples of {stride}, at "
+                f"most {MOST_SIDE}, such as {near[0]}x{near[1]}"
             )
         other = copy.copy(self.system)  # the same layers
         other.shape, other.spec = own.at(height, width), self.spec.at(size)

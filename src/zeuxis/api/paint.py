@@ -64,6 +64,8 @@ def paint(
     classes = _classes(drawn, layout)
     takes = drawn.system.conditions
     asked: dict[str, Any] = {"layout": classes[0] if "layout" in takes else None, "style": style}
+    if source is not None and "source" not in takes:
+        raise Unsupported(f"'{model.name}' is given nothing beside a layout: leave the source out")
     if "source" in takes:
         way = drawn_as(model)
         if source is not None and way is not None and "layout" not in takes:

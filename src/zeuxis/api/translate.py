@@ -10,14 +10,14 @@ from typing import Any
 from PIL import Image, ImageOps
 
 from zeuxis.api.model import Model
-from zeuxis.api.pictures import Pictures, sheet, to_pil
+from zeuxis.api.pictures import sheet, to_pil
 from zeuxis.api.restore_paths import TRANSLATED, Errand, errands_of
 from zeuxis.api.still import picture_of, size_of
 from zeuxis.errors import DataError, Unsupported, UsageError
 from zeuxis.files import file_hash
 from zeuxis.knobs import Sampling, Value
 from zeuxis.provenance.record import read_record, save_png
-from zeuxis.spec import Size
+from zeuxis.spec import MOST_SIDE, Size
 
 OWN = "own"  # in a size's place: the picture's own
 SHOWN = 24  # pairs on a sheet
@@ -75,31 +75,31 @@ def translate(
     model.check(how)
     problems, notes = list(given.problems), list[str]()
     done, before, shown = list[Errand](), list[Errand](), list[Image.Image]()
+    sheet_at = _sheet_at(given) if page else None
     first: dict[str, Any] = {}
     for k, one in enumerate(given.each):
         report(one.name, k / len(given.each))
         try:
             drawn = model if given.several else _sized(model, one.source, size)
-            made = _made(drawn, one, given.several, seed, how, invert)
-            first = first or made.records[0]
-            if _there(one, made.records[0], overwrite):
-                before.append(one)
-            else:
-                made.save(one.target)
-                done.append(one)
+            source = _source(drawn, one, given.several, invert)
+            record = _planned(drawn, one, source, given.several, seed, how)
+            first = first or record
+            there = _there(one, record, overwrite)
+            if not there:
+                made = drawn.sample(1, seed, knobs=how, source=source)
+                replace(made, records=(record,)).save(one.target)
                 notes += [] if given.several else [*_left_out(drawn, one.source), *_on_paper(drawn, one.source, invert)]
+            (before if there else done).append(one)
+            if page and len(shown) < 2 * SHOWN:
+                seen = _seen(drawn, one, given.several)
+                shown += [ImageOps.invert(seen) if invert else seen, _shown(drawn, one.target)]
         except (DataError, UsageError) as error:
             problems.append(str(error))
-            continue
-        if page and len(shown) < 2 * SHOWN:
-            seen = _seen(drawn, one, given.several, made)
-            shown += [ImageOps.invert(seen) if invert else seen, made[0]]
     if not done and not before:
         raise DataError(problems[0] if len(problems) == 1 else f"nothing was translated: {problems[-1]} (and "
                         f"{len(problems) - 1} more)")  # fmt: skip
-    written = None
-    if shown and done:
-        written = given.page
+    written = sheet_at if shown and done else None
+    if written is not None:
         scale = max(1, TILE // max(image.width for image in shown))
         whole = sheet(shown, 2 if len(shown) < 12 else 6, scale)
         save_png(whole, written, {**first, "sheet_of": len(shown) // 2})
@@ -164,6 +164,11 @@ def _sized(model: Model, source: Path, size: Size | str | None) -> Model:
     assert isinstance(side, int)
     scale = side / min(width, height)
     found = tuple(max(1, round(scale * length / stride)) * stride for length in (height, width))
+    if max(found) > MOST_SIDE:
+        raise UsageError(
+            f"{source}, {width}x{height}, would become {found[1]}x{found[0]}, and pictures have at most {MOST_SIDE} "
+            "pixels a side: give a smaller --size, or crop it"
+        )
     return model if found == tuple(own[1:]) else model.at((found[0], found[1]))
 
 
@@ -173,13 +178,37 @@ def _whole(size: Size | str | None) -> Size:
     return size
 
 
-def _made(model: Model, one: Errand, several: bool, seed: int, how: Sampling, invert: bool) -> Pictures:
+def _source(model: Model, one: Errand, several: bool, invert: bool) -> Any:
+    """What the model is given: the file, or its picture with light and dark changed."""
     source: Any = str(one.source) if several else one.source
-    if invert:
-        source = -model.condition(1, source=source).required("source")
-    made = model.sample(1, seed, knobs=how, source=source)
+    return -model.condition(1, source=source).required("source") if invert else source
+
+
+def _planned(model: Model, one: Errand, source: Any, several: bool, seed: int, how: Sampling) -> dict[str, Any]:
+    """The record of the result, before it is drawn."""
+    condition, fitted = model.condition(1, source=source), model.fitted(how, 1, None)
     named = {TRANSLATED: one.name} if several else {TRANSLATED: one.name, "source_sha256": file_hash(one.source)}
-    return replace(made, records=({**made.records[0], **named},))
+    return {**model.records((seed,), condition, fitted)[0], **named}
+
+
+def _sheet_at(given: _Given) -> Path:
+    """Where the sheet goes: no result's place, nor that of a file which is no such sheet.
+
+    Raises :class:`UsageError` where one is there.
+    """
+    place, taken = given.page, {one.target for one in given.each}
+    while place in taken:  # a picture may be called as the sheet would be
+        place = place.with_name(f"{place.stem}-sheet.png")
+    if place.exists():
+        try:
+            ours = {TRANSLATED, "sheet_of"} <= read_record(place).keys()
+        except (UsageError, DataError):
+            ours = False
+        if not ours:
+            raise UsageError(
+                f"{place} is there, and is not the sheet of an earlier call: give another --out, or --no-sheet"
+            )
+    return place
 
 
 def _there(one: Errand, record: Mapping[str, Any], overwrite: bool) -> bool:
@@ -224,11 +253,16 @@ def _on_paper(model: Model, source: Path, invert: bool) -> list[str]:
     return [f"{source} is light for the most part, and '{model.name}' learnt of white lines on black: try --invert"]
 
 
-def _seen(model: Model, one: Errand, several: bool, made: Pictures) -> Image.Image:
-    """The source as the model saw it, at the size of what was made."""
-    width, height = made.tensor.shape[3], made.tensor.shape[2]
+def _seen(model: Model, one: Errand, several: bool) -> Image.Image:
+    """The source as the model saw it, at the size of what is made."""
     channels = (model.spec.source_shape or model.spec.shape).channels
     first = Path(str(one.source).partition(",")[0]) if several else one.source
     if several and first.is_dir():
         first = next(path for path in sorted(first.iterdir()) if path.is_file())
-    return to_pil(picture_of(first, channels if channels in (1, 3) else 3, (width, height), str(first)))
+    return _shown(model, first, channels if channels in (1, 3) else 3)
+
+
+def _shown(model: Model, file: Path, channels: int = 3) -> Image.Image:
+    """A picture at the size of what the model makes."""
+    _, height, width = model.system.shape
+    return to_pil(picture_of(file, channels, (width, height), str(file)))

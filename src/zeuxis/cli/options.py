@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zeuxis.conditions import FIELDS
+from zeuxis.data.unpaired_name import ARROW
 from zeuxis.errors import UsageError
 from zeuxis.fetching import named_by
 from zeuxis.knobs import SHORT, Sampling, parsed
@@ -217,7 +218,7 @@ def collections(data: str | None, others: list[str] | None) -> str | None:
     if data is None or len(others) > 1:
         stray = others[0] if data is None else others[1]
         raise UsageError(f"unexpected argument {stray}: data are one, or two without pairs (--data SOURCES PICTURES)")
-    return f"{data} -> {others[0]}"
+    return f"{data}{ARROW}{others[0]}"
 
 
 def recipe_of(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from zeuxis.cli.options import DeviceName, Json, Knobs, Out, PictureSize, Seed, loaded, sampling
+from zeuxis.cli.options import DeviceName, Json, Knobs, Out, PictureSize, Seed, loaded, only, sampling
 from zeuxis.cli.output import emit, say, table
 from zeuxis.cli.sample import own_folder
 from zeuxis.errors import UsageError
@@ -15,6 +15,7 @@ from zeuxis.spec import parse_size
 
 
 def paint(
+    context: typer.Context,
     model: Annotated[
         str | None, typer.Argument(metavar="MODEL", help="A run folder, or a model that zeuxis convert made.")
     ] = None,
@@ -51,6 +52,7 @@ def paint(
 
     found = loaded(model, device, None, None)
     if classes:
+        only(context, ("model", "classes", "device", "as_json"), "--classes lists them, and paints nothing")
         known = class_table(found)
         if as_json:
             emit(known)

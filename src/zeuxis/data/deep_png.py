@@ -43,7 +43,7 @@ def read_deep(path: Path) -> NDArray[np.uint16]:
     with open_regular(path) as file:
         try:
             for kind, length in png_chunks(file):
-                if kind == b"IHDR":
+                if kind == b"IHDR" and not head:  # a second one says nothing of these pixels
                     head = file.read(min(length, HEAD))
                 elif kind == b"IDAT":
                     packed.append(file.read(length))
@@ -51,6 +51,8 @@ def read_deep(path: Path) -> NDArray[np.uint16]:
                     clear_colours.append(file.read(min(length, 6)))
         except ValueError as error:
             raise PictureRefused(str(error)) from None
+    if len(head) < HEAD:
+        raise PictureRefused("its first chunk does not state its size, bits and colours")
     width, height, _, colour = struct.unpack(">IIBB", head[:10])
     channels = CHANNELS[colour]
     if not 0 < width * height <= MOST_PIXELS:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,12 +36,15 @@ VARIABLE = "ZEUXIS_MOST_SKIPPED"
 TRIAL = 64  # pixels a side, where only headers are looked at
 
 
-def open_folder(path: str | Path, size: Size | None = None, split: str = "train", fit: Fit = SQUARE) -> Source:
+def open_folder(
+    path: str | Path, size: Size | None = None, split: str = "train", fit: Fit = SQUARE, *, halves: bool = False
+) -> Source:
     """A folder's pictures brought to ``size`` by ``fit``, or as they are where all have one size.
 
     The layouts are those of `zeuxis.data.layouts`. ``train/``, ``val/`` and ``test/`` in the folder, or what else
     people call them, are its splits (`zeuxis.data.splits`); those that are missing are set apart from the training
-    pictures, a tenth each, by a stable rule. ``remarks`` of the source say how the folder was read.
+    pictures, a tenth each, by a stable rule. ``remarks`` of the source say how the folder was read. With ``halves``
+    every file holds two pictures side by side: the left one is the source, the right one the image.
 
     Raises:
         DataError: no folder, no pictures, or more than one in twenty that cannot be used.
@@ -54,6 +58,8 @@ def open_folder(path: str | Path, size: Size | None = None, split: str = "train"
         raise DataError(_nothing(found))
     if fit.mixed and size is None:
         raise UsageError(f"--fit {fit}: to which size? Give --size (in a recipe: size)")
+    if halves:
+        _halve(found)
     folder = _Folder(found, size, fit)
     source: Source
     if found.unpaired:
@@ -65,6 +71,14 @@ def open_folder(path: str | Path, size: Size | None = None, split: str = "train"
     source.remarks = (found.line(folder.failed), *found.remarks, *source.remarks)
     source.ignored = found.ignored
     return source
+
+
+def _halve(found: Arranged) -> None:
+    """Take every picture for two; UsageError where they have partners already."""
+    for _, listing in found.parts:
+        if "source" in listing.gives or "mask" in listing.gives or found.unpaired:
+            raise UsageError(f"'{found.root}' holds {found.said}, and no halves of pictures: leave --pair halves out")
+        listing.examples = [replace(example, beside=True) for example in listing.examples]
 
 
 def _nothing(found: Arranged) -> str:

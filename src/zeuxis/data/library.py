@@ -17,9 +17,10 @@ from zeuxis.data.hub import open_hub, settled
 from zeuxis.data.hub_name import PREFIX, parse_hub_name
 from zeuxis.data.own import NAME as OWN
 from zeuxis.data.own import Own, OwnData
-from zeuxis.data.pairing import ARROW, paired, parse_pairing, two_collections
+from zeuxis.data.pairing import Halves, paired, parse_pairing
 from zeuxis.data.source import Source
 from zeuxis.data.unpaired import UnpairedSource
+from zeuxis.data.unpaired_name import ARROW, two_collections
 from zeuxis.data.worlds.faces import Faces
 from zeuxis.data.worlds.motion import Motion, MotionClips
 from zeuxis.data.worlds.nature import Plants, Terrain
@@ -102,8 +103,10 @@ def _opened(name: str | Path, size: Size | None, split: str, chosen: Fit) -> Sou
     clean, bar, degradations = text.partition("|")
     if bar:
         pairing = parse_pairing(degradations)
+        if isinstance(pairing, Halves) and Path(clean.strip()).expanduser().is_dir():
+            return paired(open_folder(clean.strip(), size, split, chosen, halves=True), pairing)
         if pairing is not None:
-            return paired(open_source(clean.strip(), pairing.size_of_all(size), split, chosen), pairing)
+            return paired(open_source(clean.strip(), size, split, chosen), pairing)
         return DegradedSource(open_source(clean.strip(), size, split, chosen), parse_chain(degradations), split)
     if text.startswith(PREFIX):
         return open_hub(parse_hub_name(text), size, split, chosen)

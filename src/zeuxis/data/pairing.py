@@ -13,7 +13,6 @@ from __future__ import annotations
 import copy
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -23,7 +22,7 @@ from torch import Tensor
 from zeuxis.batch import Batch
 from zeuxis.data.source import Source
 from zeuxis.errors import UnknownName, Unsupported, UsageError
-from zeuxis.spec import DataSpec, Shape, Size, height_width
+from zeuxis.spec import DataSpec, Shape
 
 ANY_SIDES = ("source", "image")  # how the sides of pairs may be called that have no names
 HALVES = ("left", "right")
@@ -31,10 +30,6 @@ HALVES = ("left", "right")
 
 class Pairing(ABC):
     """How pairs come of data; ``str`` spells it."""
-
-    def size_of_all(self, size: Size | None) -> Size | None:
-        """The size at which pictures are opened that are to be of ``size``."""
-        return size
 
     @abstractmethod
     def spec(self, clean: Source) -> DataSpec:
@@ -85,52 +80,57 @@ class Sides(Pairing):
         spec = clean.spec
         if spec.source_shape is None:
             raise Unsupported(f"'{clean.name}' holds no pairs, of which --pair {self} chooses the sides")
-        known = [clean.sides, ANY_SIDES]
-        for name in (self.source, self.image):
-            if not any(name in sides for sides in known):
-                raise UnknownName(f"side of '{clean.name}'", name, clean.sides)
-        if self.source == self.image:
-            raise UsageError(f"--pair {self}: both sides are {self.source}: choose two of {', '.join(clean.sides)}")
-        return replace(spec, shape=spec.source_shape, source_shape=spec.shape) if self.turned(clean) else spec
+        if self._side(clean, self.source) == self._side(clean, self.image):
+            raise UsageError(f"--pair {self}: both are the same side: choose two of {', '.join(clean.sides)}")
+        return turned(spec) if self.turns(clean) else spec
 
-    def turned(self, clean: Source) -> bool:
+    def turns(self, clean: Source) -> bool:
         """Whether the source becomes the image."""
-        return self.source in (clean.sides[1], ANY_SIDES[1])
+        return self._side(clean, self.source) == 1
+
+    def _side(self, clean: Source, name: str) -> int:
+        """0 for what is the source in ``clean``, 1 for the image."""
+        for sides in (clean.sides, ANY_SIDES):
+            if name in sides:
+                return sides.index(name)
+        raise UnknownName(f"side of '{clean.name}'", name, clean.sides)
 
     def __call__(self, batch: Batch) -> Batch:
-        source = batch.condition.source
-        assert source is not None  # the data give pairs
-        return replace(batch, image=source, condition=replace(batch.condition, source=batch.image))
+        return changed_places(batch)
 
 
 @dataclass(frozen=True)
 class Halves(Pairing):
-    """Pictures of two, side by side, as the published sets of pix2pix are."""
+    """Pictures of two, side by side, as the published sets of pix2pix are.
+
+    ``clean`` is a folder opened so (`zeuxis.data.folder`), each file divided before it is brought to a size.
+    """
 
     source: str = HALVES[0]
 
     def __str__(self) -> str:
         return "halves" if self.source == HALVES[0] else f"halves:{HALVES[1]}->{HALVES[0]}"
 
-    def size_of_all(self, size: Size | None) -> Size | None:
-        if size is None:
-            return None
-        height, width = height_width(size)
-        return height, 2 * width
-
     def spec(self, clean: Source) -> DataSpec:
-        shape = clean.spec.shape
-        if shape.width % 2:
-            raise UsageError(
-                f"'{clean.name}' has pictures {shape.width} pixels wide, which have no halves: give --size"
-            )
-        half = shape.at(shape.height, shape.width // 2)
-        return replace(clean.spec, shape=half, source_shape=half, provides=clean.spec.provides | {"source"})
+        if clean.spec.source_shape is None:
+            raise Unsupported(f"--pair {self} is of a folder of pictures, and '{clean.name}' is none")
+        return clean.spec if self.source == HALVES[0] else turned(clean.spec)
 
     def __call__(self, batch: Batch) -> Batch:
-        left, right = batch.image.chunk(2, 3)
-        source, image = (left, right) if self.source == HALVES[0] else (right, left)
-        return replace(batch, image=image, condition=replace(batch.condition, source=source))
+        return batch if self.source == HALVES[0] else changed_places(batch)
+
+
+def turned(spec: DataSpec) -> DataSpec:
+    """The facts of pairs whose sides have changed places."""
+    assert spec.source_shape is not None
+    return replace(spec, shape=spec.source_shape, source_shape=spec.shape)
+
+
+def changed_places(batch: Batch) -> Batch:
+    """The pairs of a batch with the sources as images, and the images as sources."""
+    source = batch.condition.source
+    assert source is not None  # the data give pairs
+    return replace(batch, image=source, condition=replace(batch.condition, source=batch.image))
 
 
 class PairedSource(Source):
@@ -143,6 +143,7 @@ class PairedSource(Source):
         self.name = f"{clean.name} | {pairing}"
         self.spec = pairing.spec(clean)
         self.sides = clean.sides
+        self.paired = clean.paired or not isinstance(pairing, Sides)  # to choose sides makes no pairs
         self.skipped, self.ignored, self.remarks = clean.skipped, clean.ignored, clean.remarks
 
     def __len__(self) -> int:
@@ -172,7 +173,7 @@ def paired(clean: Source, pairing: Pairing) -> Source:
     """The pairs that ``clean`` gives; itself where it is so already."""
     if isinstance(pairing, Sides):
         pairing.spec(clean)
-        if not pairing.turned(clean):
+        if not pairing.turns(clean):
             return clean
     return PairedSource(clean, pairing)
 
@@ -237,17 +238,3 @@ def borders(layout: Tensor) -> Tensor:
     edge[:, 1:] |= down
     edge[:, :-1] |= down
     return edge[:, None].float()
-
-
-def two_collections(name: str) -> tuple[str, str] | None:
-    """The two of ``A -> B``, sources and images of which no two belong together; None where ``name`` is one."""
-    parts: Sequence[str] = name.split(ARROW)
-    if len(parts) == 1:
-        return None
-    first, second = (parts[0].strip(), parts[1].strip()) if len(parts) == 2 else ("", "")
-    if not first or not second:
-        raise UsageError(f"data '{name}': write A -> B, the sources and the pictures that they are to become")
-    return first, second
-
-
-ARROW = " -> "

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from zeuxis.data.texts import MOST_TEXT, caption_of, object_in, whole
 from zeuxis.files import spelt_error
 
 MOST_CLASSES = 100_000
+CLASS = re.compile(r"\+?[0-9]{1,9}")  # its number, as a member of its own spells it
 CAPTIONS, LABELS = ("text", "caption"), ("label", "cls")  # keys of the object
 
 
@@ -141,10 +143,9 @@ class NoClass(Exception):
 
 def _read(example: Sharded, kind: str, text: str) -> None:
     if kind == "cls":
-        number = int(text)
-        if not 0 <= number < MOST_CLASSES:
-            raise ValueError(_no_class(number))
-        example.label = number
+        if not CLASS.fullmatch(text) or int(text) >= MOST_CLASSES:
+            raise ValueError(_no_class(text))
+        example.label = int(text)
     elif kind == "json":
         facts = object_in(text)
         captions = [facts[key] for key in CAPTIONS if isinstance(facts.get(key), str)]

@@ -31,7 +31,8 @@ class UnpairedSource(Source):
         self.target, self.origin = target, origin
         self.spec = DataSpec(target.spec.shape, source_shape=origin.spec.shape, provides=frozenset({"source"}))
         self.skipped = (*target.skipped, *origin.skipped)
-        self.ignored, self.remarks = target.ignored, tuple(dict.fromkeys((*target.remarks, *origin.remarks)))
+        self.ignored = tuple(dict.fromkeys((*target.ignored, *origin.ignored)))
+        self.remarks = tuple(dict.fromkeys((*target.remarks, *origin.remarks)))
         self._partner = self._partners(0)
 
     def __len__(self) -> int:

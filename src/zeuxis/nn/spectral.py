@@ -2,7 +2,14 @@
 
 Miyato, Kataoka, Koyama and Yoshida 2018, "Spectral normalization for generative adversarial networks" (1802.05957),
 algorithm 1: that value is followed by one step of power iteration a pass, from the vector ``u`` of the pass before.
-In evaluation ``u`` stays.
+
+In training every layer here computes the same. They differ in evaluation, where nothing is kept of a step:
+
+    SpectralConv2d, SpectralLinear   take the step from ``u`` and use what it finds, as the authors of SAGAN and BigGAN
+    SpectralConv2dUV                 use ``u`` and ``v`` as the last step of training left them, as
+                                     `torch.nn.utils.spectral_norm`, so that published files hold both (SPADE's)
+
+Before the iteration has converged, and after the optimiser has moved the weight, the two are not the same picture.
 
 Axes: I and O channels in and out, k side of a kernel.
 """
@@ -14,8 +21,6 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, normalize
 
 from zeuxis.nn.box_conv import Resample, conv2d_resampled
-
-EPSILON = 1e-12
 
 
 def spectral(weight: Tensor, u: Tensor, follow: bool) -> Tensor:
@@ -50,11 +55,9 @@ class SpectralConv2d(nn.Conv2d):
 
 
 class SpectralConv2dUV(nn.Conv2d):
-    """A convolution whose weight, as a matrix ``(C_out, C_in k k)``, is divided by its largest singular value.
+    """A convolution ``(B, I, H, W)`` to ``(B, O, h, w)`` that keeps both singular vectors; in evaluation both stay.
 
-    That is u^T W v: in training each pass brings the vectors a step of power iteration nearer to the singular ones.
-    Both are buffers, and in evaluation both stay, as in `torch.nn.utils.spectral_norm` and so in published files that
-    were trained with it (SPADE's). torch's parametrisation computes the same, and takes seconds to build.
+    torch's parametrisation computes the same, and takes seconds to build.
     """
 
     u: Tensor
@@ -68,14 +71,18 @@ class SpectralConv2dUV(nn.Conv2d):
         self.register_buffer("v", normalize(torch.randn(inputs * kernel**2), dim=0))
 
     def forward(self, x: Tensor) -> Tensor:
-        matrix = self.weight.flatten(1)
-        if self.training:
-            with torch.no_grad():
-                self.v.copy_(normalize(matrix.T.mv(self.u), dim=0, eps=EPSILON))
-                self.u.copy_(normalize(matrix.mv(self.v), dim=0, eps=EPSILON))
-        # copies, for a later pass of the same round changes the buffers
-        sigma = self.u.clone().dot(matrix.mv(self.v.clone()))
-        return self._conv_forward(x, self.weight / sigma, self.bias)
+        return self._conv_forward(x, self.normalised(), self.bias)
+
+    def normalised(self) -> Tensor:
+        """The weight ``(O, I, k, k)`` over u^T W v."""
+        with torch.autocast(self.weight.device.type, enabled=False):  # as in `spectral`
+            matrix = self.weight.flatten(1)  # (O, I k k)
+            if self.training:
+                with torch.no_grad():
+                    self.v.copy_(normalize(self.u @ matrix, dim=0))
+                    self.u.copy_(normalize(matrix @ self.v, dim=0))
+            # copies, for a later pass of the same round changes the buffers
+            return self.weight / (self.u.clone() @ (matrix @ self.v.clone()))
 
 
 class SpectralLinear(nn.Linear):

@@ -52,7 +52,10 @@ class Signals:
 
     @contextmanager
     def callback(self) -> Iterator[None]:
-        """What may take its time; a signal ends it here, and ``asked`` says which."""
+        """What may take its time and changes nothing of the training: previews, what is measured of pictures.
+
+        A signal ends it here, and ``asked`` says which.
+        """
         self._in_callback = True
         try:
             yield

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -154,9 +154,7 @@ class Trainer(TrainingState):
                     save = saves.due(now)
                     self.seconds, show_now, save_now = self.ranks.from_first([self.seconds, show, save])
                     self.keep_snapshot()  # here too, because a budget of minutes is known only now
-                    if self.watch is not None and self.watch.due(self.progress, self.seconds):
-                        seen = self.watch.look(self.steps.precision)
-                        log.write(self.round, {"seconds": self.seconds, "images": self.images, **seen})
+                    self._look(log)
                     if now - reported > 0.5 or self.progress >= 1:
                         reported = now
                         log.write(self.round, {"seconds": self.seconds, "images": self.images, **self.notes})
@@ -239,12 +237,13 @@ class Trainer(TrainingState):
 
         Nothing of the training moves: the noise is a stream of its own, the same each time.
         """
-        if self.held_out is None:
+        if self.held_out is None or self.signals.asked:
             return math.inf
         start = time.monotonic()
+        found: Mapping[str, Tensor] = {}
         batch, rng = self.held_out.to(self.device).floats(), Stream(self.config.seed, "held-out")
         try:
-            with torch.no_grad(), autocast(self.device, self.steps.precision):
+            with torch.no_grad(), autocast(self.device, self.steps.precision), self.signals.callback():
                 found = self.best.eval().held_out(batch, rng)
         finally:
             self.system.train()
@@ -257,8 +256,18 @@ class Trainer(TrainingState):
         self.held_out_mean = {f"{HELD_OUT}mean": mean}
         return PATIENCE * (time.monotonic() - start)
 
+    def _look(self, log: Log) -> None:
+        """Log what the system makes, where that is due."""
+        if self.watch is None or not self.watch.due(self.progress, self.seconds) or self.signals.asked:
+            return
+        seen: Mapping[str, float] = {}
+        with self.signals.callback():
+            seen = self.watch.look(self.steps.precision)
+        if seen:
+            log.write(self.round, {"seconds": self.seconds, "images": self.images, **seen})
+
     def _show(self, log: Log) -> None:
-        if self.ranks.first:
+        if self.ranks.first and not self.signals.asked:
             try:
                 with torch.no_grad(), self.signals.callback():
                     self.measure_norms()

@@ -5,6 +5,8 @@ Axes: C_s channels of a source.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -52,6 +54,13 @@ def check_sides(system: str, shape: Shape, stride: int, least: int = 1, keyword:
             f"{shape.width}x{shape.height}: give --size {near[0]}x{near[1]}"
             + ("" if keyword is None else f", or a smaller model.{keyword}")
         )
+
+
+def check_counts(system: str, least: int, counts: Mapping[str, int]) -> None:
+    """Refuse arguments of ``system`` that count something and are below ``least``."""
+    for name, count in counts.items():
+        if count < least:
+            raise UsageError(f"'{system}' has no network with model.{name}={count}: give {least} or more")
 
 
 def check_patch(system: str, shape: Shape, patch: int) -> None:

@@ -22,7 +22,7 @@ from zeuxis.nn.image_pool import ImagePool
 from zeuxis.nn.patch_gan import PatchCritic, patch_critic
 from zeuxis.nn.resnet_generator import ResNetGenerator
 from zeuxis.rng import ImageRng
-from zeuxis.systems.translation._family import check_patch, check_sides, source_at
+from zeuxis.systems.translation._family import check_counts, check_patch, check_sides, source_at
 
 STRIDE = 4  # by which the translators halve the sides and double them again
 
@@ -78,6 +78,7 @@ class CycleGAN(System):
     ) -> None:
         super().__init__()
         self.shape = Shape(*shape)
+        check_counts("cyclegan", 0, {"blocks": blocks, "layers": layers, "pool": pool})
         check_sides("cyclegan", self.shape, STRIDE, least=2)
         given = self.shape if source_shape is None else Shape(*source_shape)
         self.source = given.at(self.shape.height, self.shape.width)

@@ -24,7 +24,7 @@ from zeuxis.nn.norm import Norm
 from zeuxis.nn.patch_gan import patch_critic
 from zeuxis.nn.skip_unet import SkipUNet
 from zeuxis.rng import ImageRng, Rng
-from zeuxis.systems.translation._family import check_patch, check_sides, source_at
+from zeuxis.systems.translation._family import check_counts, check_patch, check_sides, source_at
 
 
 class Pix2Pix(System):
@@ -74,6 +74,8 @@ class Pix2Pix(System):
     ) -> None:
         super().__init__()
         self.shape = Shape(*shape)
+        check_counts("pix2pix", 1, {"depth": depth})
+        check_counts("pix2pix", 0, {"dropped": dropped})
         check_sides("pix2pix", self.shape, 2**depth, keyword="depth")
         check_patch("pix2pix", self.shape, patch)
         self.l1, self.adversarial, self.lr, self.stride = l1, adversarial, lr, 2**depth

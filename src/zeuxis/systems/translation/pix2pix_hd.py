@@ -23,7 +23,7 @@ from zeuxis.nn.norm import initialise_normal
 from zeuxis.nn.patch_gan import MultiScaleCritic, halved
 from zeuxis.nn.resnet_generator import to_picture
 from zeuxis.rng import ImageRng
-from zeuxis.systems.translation._family import check_sides, one_hot, source_at
+from zeuxis.systems.translation._family import check_counts, check_sides, one_hot, source_at
 
 
 class Pix2PixHD(System):
@@ -82,6 +82,20 @@ class Pix2PixHD(System):
         self.shape, self.classes = Shape(*shape), len(layout_names)
         if not self.classes:
             raise UsageError("'pix2pix-hd' paints layouts, and the data name no classes: use data that give layout")
+        check_counts("pix2pix-hd", 1, {"scales": scales})
+        check_counts(
+            "pix2pix-hd",
+            0,
+            {
+                "downs": downs,
+                "blocks": blocks,
+                "enhancers": enhancers,
+                "enhancer_blocks": enhancer_blocks,
+                "layers": layers,
+            },
+        )
+        if not 0 <= coarse < 1:
+            raise UsageError(f"model.coarse={coarse:g}: the enhancers would learn nothing: give 0, or a share below 1")
         self.stride = 2 ** (downs + enhancers)
         check_sides("pix2pix-hd", self.shape, self.stride, least=2, keyword="downs")
         self.beside = None if source_shape is None else Shape(*source_shape).channels

@@ -21,7 +21,7 @@ from zeuxis.losses.perceptual import feature_distance
 from zeuxis.nn.patch_gan import MultiScaleCritic
 from zeuxis.nn.spade import SpadeGenerator, StyleEncoder
 from zeuxis.rng import ImageRng
-from zeuxis.systems.translation._family import check_sides, one_hot, resized
+from zeuxis.systems.translation._family import check_counts, check_sides, one_hot, resized
 
 
 class Spade(System):
@@ -81,6 +81,8 @@ class Spade(System):
         self.shape, self.classes = Shape(*shape), len(layout_names)
         if not self.classes:
             raise UsageError("'spade' paints layouts, and the data name no classes: use data that give layout")
+        check_counts("spade", 1, {"doublings": doublings, "scales": scales})
+        check_counts("spade", 0, {"layers": layers, "nz": nz})
         check_sides("spade", self.shape, 2**doublings, keyword="doublings")
         self.nz, self.features, self.kl, self.lr = nz, features, kl, lr
         self.generator = SpadeGenerator(
