@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from zeuxis.api.collectors import Chunk, Restorations, SourceConsistency
+from zeuxis.api.measurable import check, restores
 from zeuxis.api.model import Model
 from zeuxis.api.restore import restore
 from zeuxis.api.restore_measure import measure_restorer
@@ -23,6 +24,7 @@ from zeuxis.api.suited import chain_of, damaged_as, sized_by_start
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.catalog.build import build
 from zeuxis.catalog.weights import start_from
+from zeuxis.cli import main
 from zeuxis.cli.options import recipe_of
 from zeuxis.data.degraded import DegradedSource
 from zeuxis.data.library import open_source
@@ -37,6 +39,8 @@ from zeuxis.nn.lab import lab_to_rgb, rgb_to_lab
 from zeuxis.nn.mixture import mixed
 from zeuxis.nn.multi_scale import pyramid
 from zeuxis.nn.rrdb import RRDBNet
+from zeuxis.nn.spectral import SpectralConv2dUV
+from zeuxis.nn.unet_critic import UNetCritic
 from zeuxis.recipe import load_recipe
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.spec import DataSpec
@@ -131,6 +135,53 @@ def test_colours_are_spread_over_near_bins_and_rare_ones_weigh_more() -> None:
     found.prior.zero_()[100] = 1  # type: ignore[union-attr, operator]
     weights = found.weights()  # type: ignore[operator]
     assert weights[0] > 20 * weights[100] > 0
+
+
+def test_the_critic_of_real_esrgan_has_torchs_spectral_norm() -> None:
+    """The layers of the authors' program, with our numbers in them, give our logits, in training too."""
+    found, reference = UNetCritic(Shape(3, 16, 16), width=4), UNetCritic(Shape(3, 16, 16), width=4)
+    for name, layer in [*reference.named_modules()]:
+        if isinstance(layer, SpectralConv2dUV):
+            plain = torch.nn.Conv2d(
+                layer.in_channels,
+                layer.out_channels,
+                layer.kernel_size[0],
+                layer.stride[0],  # type: ignore[arg-type]
+                layer.padding[0],  # type: ignore[arg-type]
+                bias=False,
+            )
+            reference.set_submodule(name, torch.nn.utils.spectral_norm(plain))
+    ours = found.state_dict()
+    assert sum(key.endswith(".u") for key in ours) == 8
+    names = {".weight_u": ".u", ".weight_v": ".v", ".weight_orig": ".weight"}
+    theirs = {key: key for key in reference.state_dict()}
+    for key in theirs:
+        for end, mine in names.items():
+            theirs[key] = theirs[key].removesuffix(end) + mine if key.endswith(end) else theirs[key]
+    reference.load_state_dict({key: ours[name].clone() for key, name in theirs.items()})
+    x = Stream(0).uniform(2, 3, 16, 16)
+    for _ in range(3):
+        torch.testing.assert_close(found(x), reference(x))
+    torch.testing.assert_close(found.eval()(x), reference.eval()(x))
+
+
+@pytest.mark.parametrize(
+    ("system", "model", "message"),
+    [
+        ("srgan", {"critic_start": 1.5}, "critic_start is 1.5"),
+        ("esrgan", {"critic_start": -0.1}, "critic_start is -0.1"),
+        ("real-esrgan", {"critic_start": 2.0}, "critic_start is 2.0"),
+        ("srgan", {"halvings": 0}, "halvings is 0"),
+        ("danet", {"levels": 0}, "levels is 0"),
+        ("deep-deblur", {"scales": 0, "strides": (2, 2)}, "scales is 0"),
+        ("deblurgan", {"layers": 3}, "3 strided layers has no logit of pictures of 16x16"),
+        ("colorizer", {"annealing": 0.0}, "annealing is 0.0"),
+        ("colorizer", {"uniform": 0.0}, "uniform is 0.0"),
+    ],
+)
+def test_sizes_that_make_no_network_are_refused(system: str, model: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        built(system, **model)
 
 
 # -- networks between, and starts from others ------------------------------------------------------
@@ -272,6 +323,12 @@ def test_context_encoders_fill_the_middle_alone() -> None:
         found.sample(condition, ImageRng.counting(0, 2))
 
 
+def test_context_encoders_learn_no_mask_that_they_cannot_fill() -> None:
+    found = built("context-encoder", side=32, nef=4, ngf=4, ndf=4, bottleneck=8)
+    with pytest.raises(UsageError, match="hide less, as --pair mask"):
+        found.fill(turn(side=32, mask=torch.ones(2, 1, 32, 32)))  # type: ignore[operator]
+
+
 # -- zeuxis restore --------------------------------------------------------------------------------
 
 
@@ -333,6 +390,42 @@ def test_every_restorer_restores_pictures_of_any_size(
     assert made.task == task and Image.open(made.done[0]).size == (26 * scale, 18 * scale)
 
 
+@pytest.mark.parametrize(
+    ("system", "model"),
+    [
+        ("deblurgan", {"ngf": 4, "blocks": 1, "ndf": 4, "layers": 1}),
+        ("deep-deblur", {"blocks": 1, "width": 4, "critic_width": 4, "scales": 2, "strides": (2, 2)}),
+        ("danet", {"width": 4, "levels": 2, "ndf": 4}),
+        ("colorizer", {"width": 4}),
+        ("palette", {"network": UNET, "steps": 1}),
+    ],
+)
+@pytest.mark.parametrize("size", [(1, 1), (1, 9)])
+def test_pictures_may_be_as_small_as_a_pixel(system: str, model: dict[str, object], size: tuple[int, int]) -> None:
+    network = built(system, **model).eval().picture_network()  # type: ignore[operator]
+    assert network(torch.full((1, 3, *size), 0.5)).shape == (1, 3, *size)
+
+
+def test_whether_a_mask_is_taken_is_the_networks_to_say(tmp_path: Path) -> None:
+    """A palette's data may be damaged otherwise too, and what learnt to fill without a mask takes none."""
+    Image.new("L", (26, 18)).save(tmp_path / "mask.png")
+    masked = run_of(tmp_path, built("palette", network=UNET, condition="mask", steps=2), "x | jpeg:10 | strokes:3")
+    assert restorer_for(masked, f"inpaint:{tmp_path / 'mask.png'}").mask == tmp_path / "mask.png"
+    plain = run_of(tmp_path, built("sr-resnet", blocks=1, width=4), "x | strokes:3")
+    assert restorer_for(plain, None).task == "inpaint"
+    with pytest.raises(UsageError, match="takes no mask"):
+        restorer_for(plain, f"inpaint:{tmp_path / 'mask.png'}")
+
+
+def test_a_knob_is_obeyed_or_refused(tmp_path: Path) -> None:
+    run = run_of(tmp_path, built("danet", width=4, levels=2, ndf=4), "x | sensor")
+    assert restorer_for(run, None, ["make=clean"]).task == "denoise"
+    with pytest.raises(UsageError, match="makes noise at its own size"):
+        restorer_for(run, None, ["make=noisy"])
+    with pytest.raises(UsageError, match="of the form name=value"):
+        restorer_for(run, None, ["make"])
+
+
 def test_a_task_without_a_model_names_the_recipe_that_trains_one(tmp_path: Path) -> None:
     for task, recipe in (("deblur", "deep-deblur"), ("inpaint:m.png", "palette"), ("colorize", "colorizer")):
         with pytest.raises(Unsupported, match=f"zeuxis train {recipe} "):
@@ -390,3 +483,50 @@ def test_a_restorer_is_measured_against_what_was_damaged(tmp_path: Path) -> None
         measure_restorer([tmp_path / "a.png"], run, "bicubic:4")
     noisy = run_of(tmp_path, built("dncnn", depth=3, width=4), "x | noise:0.2")
     assert "consistency" not in measure_restorer([tmp_path / "a.png"], noisy, "noise:0.2")[0].restored
+
+
+def test_the_figures_of_small_pictures_are_left_out_of_the_mean(tmp_path: Path) -> None:
+    run = run_of(tmp_path, built("dncnn", depth=3, width=4), "x | noise:0.2")
+    (tmp_path / "small").mkdir()
+    small, large = photo(tmp_path / "small", 5, 4), photo(tmp_path, 40, 32)
+    *_, mean = measure_restorer([large, small], run, "noise:0.2")
+    assert set(mean.restored) == {"psnr", "psnr-y"}
+    four = run_of(tmp_path, built("sr-resnet", 4, 8, blocks=1, width=4), "x | bicubic:4")
+    with pytest.raises(UsageError, match="5x4 pixels are too few to measure what enlarges by 4"):
+        measure_restorer([small], four, "bicubic:4")
+
+
+def test_what_writes_no_picture_takes_no_place_for_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["restore", str(photo(tmp_path)), "--model", "m", "--pair", "noise"]
+    assert main([*given, "--out", "b.png", "--overwrite", "--no-page"]) == 2
+    assert "leave --out, --overwrite, --page out" in capsys.readouterr().err
+
+
+def test_a_mask_is_not_measured_by_pairs(tmp_path: Path) -> None:
+    Image.new("L", (26, 18)).save(tmp_path / "mask.png")
+    run = run_of(tmp_path, built("palette", network=UNET, condition="mask", steps=2), "x | strokes:3")
+    with pytest.raises(UsageError, match="measured by zeuxis evaluate"):
+        measure_restorer([photo(tmp_path)], run, "noise:0.1", f"inpaint:{tmp_path / 'mask.png'}")
+
+
+def test_scores_are_of_pictures_that_belong_to_sources() -> None:
+    """Neither a model that learnt without pairs is asked for them, nor data without."""
+    pairs, apart = open_source("scenes | grey", 16, "test"), open_source("scenes-day-night", 16, "test")
+    restorer = Model("r", built("sr-resnet", blocks=1, width=4), {})
+    check(restorer, ["psnr"], pairs, 8)
+    with pytest.raises(Unsupported, match="belong to their sources"):
+        check(restorer, ["psnr"], apart, 8)
+    with pytest.raises(Unsupported, match="give --pair"):
+        check(restorer, ["frechet"], open_source("scenes", 16, "test"), 8)
+    unpaired = Model("c", built("cyclegan", ngf=4, ndf=4, blocks=1, layers=1), {})
+    assert not restores(unpaired)
+    with pytest.raises(Unsupported, match="rebuilds pictures"):
+        check(unpaired, ["psnr"], pairs, 8)
+
+
+def test_a_score_for_which_too_little_is_left_is_refused_before_anything_is_drawn() -> None:
+    source = open_source("scenes | bicubic:4", 16, "test")
+    model = Model("r", built("sr-resnet", 4, 4, blocks=1, width=4), {})
+    check(model, ["ssim", "psnr-y"], source, 8)
+    with pytest.raises(UsageError, match="11 pixels a side, and of 'r' 8 are left"):
+        check(model, ["ssim-y"], source, 8)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from zeuxis.catalog.weights import load_system
 from zeuxis.errors import UnknownName, Unsupported, UsageError
-from zeuxis.knobs import parsed
+from zeuxis.knobs import parsed, split_knob
 from zeuxis.nn.reduced import Reduced
 from zeuxis.pretrained.restorer import Restorer, task_against
 from zeuxis.pretrained.restorer_files import load_restorer_file
@@ -71,10 +71,12 @@ def restorer_for(model: str | Path | None, task: str | None, knobs: Sequence[str
         model = FIRST_CHOICE
     found = _load(str(model), knobs)
     kind, _, mask = (task or "").partition(":")
-    if kind == found.task == "inpaint":
-        return replace(found, mask=_mask_file(mask, found.name))
     if found.network.masked:
-        raise UsageError(f"'{found.name}' makes what a mask hides: give --task inpaint:MASK.png")
+        if kind != "inpaint":
+            raise UsageError(f"'{found.name}' makes what a mask hides: give --task inpaint:MASK.png")
+        return replace(found, mask=_mask_file(mask, found.name))
+    if kind == "inpaint":
+        raise UsageError(f"'{found.name}' takes no mask: leave --task out, or train one that does (palette)")
     if task is None or task == found.task:
         return found
     if wanted is None:
@@ -99,9 +101,10 @@ def _trained(folder: Path, knobs: Sequence[str]) -> Restorer:
     """The restorer in a run folder or a model folder."""
     system, card = load_system(folder)
     if not isinstance(system, AnySizeRestorer):
-        raise UsageError(f"{folder} is a '{system.card.id}', which does not restore pictures of any size by itself")
-    texts = [(name.strip(), value) for name, _, value in (knob.partition("=") for knob in knobs)]
-    how = parsed(f"'{system.card.id}'", system.knobs, texts)
+        of_source = "source" in system.conditions
+        mend = f"zeuxis sample {folder} --source PICTURE draws at its own size" if of_source else "give a restorer"
+        raise UsageError(f"{folder} is a '{system.card.id}', which does not restore pictures of any size: {mend}")
+    how = parsed(f"'{system.card.id}'", system.knobs, map(split_knob, knobs))
     network = system.picture_network(how).eval()
     task = task_against(str(card.get("data", "")), network)
     turned = tuple(sorted(how.items()))
