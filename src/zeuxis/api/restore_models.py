@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from zeuxis.catalog.listing import system_class
 from zeuxis.catalog.weights import load_system
 from zeuxis.errors import UnknownName, Unsupported, UsageError
 from zeuxis.knobs import parsed, split_knob
@@ -16,7 +17,7 @@ from zeuxis.pretrained.restorer_files import load_restorer_file
 from zeuxis.pretrained.upscalers import EXTRA, LICENCE, UPSCALERS, load_upscaler, wheel_folder
 from zeuxis.systems.restoration._family import AnySizeRestorer
 
-MOST_SCALE = 4
+MOST_SCALE = 8
 FIRST_CHOICE = "realesrgan-x4plus"  # of those that enlarge, where none is named: it is the one for photographs
 NEEDS_FILE = {  # tasks of models that are not published in a package, and what else does them
     "denoise": "a DnCNN checkpoint does it: zeuxis convert dncnn_25.pth, then --model dncnn_25.safetensors",
@@ -83,9 +84,17 @@ def restorer_for(model: str | Path | None, task: str | None, knobs: Sequence[str
         what = f"'{found.name}' does {found.task}, not {task}"
         raise UsageError(f"{what}: {NEEDS_FILE.get(task, 'leave --task out')}")
     if wanted > found.network.scale:
-        other = f"'{FIRST_CHOICE}' enlarges by {UPSCALERS[FIRST_CHOICE].scale}"
+        most = UPSCALERS[FIRST_CHOICE].scale
+        other = f"'{FIRST_CHOICE}' enlarges by {most}"
+        if wanted > most:
+            other = f"zeuxis train sr-resnet --scale {MOST_SCALE} trains one that enlarges by more"
         raise UsageError(f"'{found.name}' does {found.task}, not {task}: {other}")
     return replace(found, network=Reduced(found.network, wanted).eval(), task=task)
+
+
+def restores_any_size(system: str) -> bool:
+    """Whether runs of the system of that name are for `zeuxis restore`."""
+    return issubclass(system_class(system), AnySizeRestorer)
 
 
 def _mask_file(name: str, model: str) -> Path:
@@ -119,7 +128,7 @@ def scale_of(task: str) -> int | None:
     name, colon, rest = task.partition(":")
     if name == "enlarge":
         if not re.fullmatch(rf"[2-{MOST_SCALE}]", rest):
-            raise UsageError(f"--task {task}: write enlarge:2, enlarge:3 or enlarge:4")
+            raise UsageError(f"--task {task}: write enlarge:2 to enlarge:{MOST_SCALE}")
         return int(rest)
     if name not in (*TRAINED_BY, *NOT_YET) or (colon and name != "inpaint"):
         raise UnknownName("task", task, ["enlarge:2", "enlarge:3", "enlarge:4", *TRAINED_BY, *NOT_YET])
