@@ -7,58 +7,35 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from restorers import RRDB, UNET, built, turn
 from torch import Tensor
 
-from zeuxis.api.collectors import Chunk, Restorations, SourceConsistency
-from zeuxis.api.model import Model
-from zeuxis.api.restore import restore
-from zeuxis.api.restore_measure import measure_restorer
 from zeuxis.api.restore_models import restorer_for
 from zeuxis.api.suited import chain_of, damaged_as, sized_by_start
-from zeuxis.batch import Batch, Condition, Shape
+from zeuxis.batch import Condition, Shape
 from zeuxis.catalog.build import build
 from zeuxis.catalog.weights import start_from
 from zeuxis.cli.options import recipe_of
-from zeuxis.data.degraded import DegradedSource
-from zeuxis.data.library import open_source
 from zeuxis.diffusion.gamma import GammaChain
-from zeuxis.errors import Unsupported, UsageError, WeightsError, ZeuxisError
-from zeuxis.game import System, Turn
+from zeuxis.errors import Unsupported, UsageError, WeightsError
 from zeuxis.knobs import Sampling
 from zeuxis.losses.adversarial import RelativisticAverage
-from zeuxis.metrics.similarity import cropped, luminance, psnr_y, ssim_y
-from zeuxis.metrics.table import METRICS
 from zeuxis.nn.lab import lab_to_rgb, rgb_to_lab
 from zeuxis.nn.mixture import mixed
 from zeuxis.nn.multi_scale import pyramid
 from zeuxis.nn.rrdb import RRDBNet
+from zeuxis.nn.spectral import SpectralConv2dUV
+from zeuxis.nn.unet_critic import UNetCritic
 from zeuxis.recipe import load_recipe
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.spec import DataSpec
 from zeuxis.systems.restoration._family import FeatureSpace
 from zeuxis.systems.restoration.danet import local_mean
 from zeuxis.training.checkpoint import write_model
-
-RRDB = {"blocks": 1, "width": 4, "growth": 4, "critic_width": 4}
-UNET = {"kind": "unet", "width": 8, "multiples": (1, 2), "blocks": 1, "attention": ()}
-
-
-def built(system: str, scale: int = 1, side: int = 16, **model: object) -> System:
-    whole = side * scale
-    return build(system, DataSpec(Shape(3, whole, whole), source_shape=Shape(3, side, side)), dict(model))
-
-
-def turn(scale: int = 1, side: int = 16, progress: float = 1.0, mask: Tensor | None = None) -> Turn:
-    rng = Stream(0)
-    image = rng.uniform(2, 3, side * scale, side * scale) * 2 - 1
-    source = rng.uniform(2, 3, side, side) * 2 - 1
-    return Turn(Batch(image, Condition(source=source, mask=mask)), Stream(1), 0, progress)
-
 
 # -- losses ----------------------------------------------------------------------------------------
 
@@ -131,6 +108,54 @@ def test_colours_are_spread_over_near_bins_and_rare_ones_weigh_more() -> None:
     found.prior.zero_()[100] = 1  # type: ignore[union-attr, operator]
     weights = found.weights()  # type: ignore[operator]
     assert weights[0] > 20 * weights[100] > 0
+
+
+def test_the_critic_of_real_esrgan_has_torchs_spectral_norm() -> None:
+    """The layers of the authors' program, with our numbers in them, give our logits, in training too."""
+    found, reference = UNetCritic(Shape(3, 16, 16), width=4), UNetCritic(Shape(3, 16, 16), width=4)
+    for name, layer in [*reference.named_modules()]:
+        if isinstance(layer, SpectralConv2dUV):
+            plain = torch.nn.Conv2d(
+                layer.in_channels,
+                layer.out_channels,
+                layer.kernel_size[0],
+                layer.stride[0],  # type: ignore[arg-type]
+                layer.padding[0],  # type: ignore[arg-type]
+                bias=False,
+            )
+            row, _, place = name.rpartition(".")
+            setattr(reference.get_submodule(row), place, torch.nn.utils.spectral_norm(plain))
+    ours = found.state_dict()
+    assert sum(key.endswith(".u") for key in ours) == 8
+    names = {".weight_u": ".u", ".weight_v": ".v", ".weight_orig": ".weight"}
+    theirs = {key: key for key in reference.state_dict()}
+    for key in theirs:
+        for end, mine in names.items():
+            theirs[key] = theirs[key].removesuffix(end) + mine if key.endswith(end) else theirs[key]
+    reference.load_state_dict({key: ours[name].clone() for key, name in theirs.items()})
+    x = Stream(0).uniform(2, 3, 16, 16)
+    for _ in range(3):
+        torch.testing.assert_close(found(x), reference(x))
+    torch.testing.assert_close(found.eval()(x), reference.eval()(x))
+
+
+@pytest.mark.parametrize(
+    ("system", "model", "message"),
+    [
+        ("srgan", {"critic_start": 1.5}, "critic_start is 1.5"),
+        ("esrgan", {"critic_start": -0.1}, "critic_start is -0.1"),
+        ("real-esrgan", {"critic_start": 2.0}, "critic_start is 2.0"),
+        ("srgan", {"halvings": 0}, "halvings is 0"),
+        ("danet", {"levels": 0}, "levels is 0"),
+        ("deep-deblur", {"scales": 0, "strides": (2, 2)}, "scales is 0"),
+        ("deblurgan", {"layers": 3}, "3 strided layers has no logit of pictures of 16x16"),
+        ("colorizer", {"annealing": 0.0}, "annealing is 0.0"),
+        ("colorizer", {"uniform": 0.0}, "uniform is 0.0"),
+    ],
+)
+def test_sizes_that_make_no_network_are_refused(system: str, model: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        built(system, **model)
 
 
 # -- networks between, and starts from others ------------------------------------------------------
@@ -272,121 +297,7 @@ def test_context_encoders_fill_the_middle_alone() -> None:
         found.sample(condition, ImageRng.counting(0, 2))
 
 
-# -- zeuxis restore --------------------------------------------------------------------------------
-
-
-def photo(folder: Path, width: int = 26, height: int = 18, mode: str = "RGB") -> Path:
-    values = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-    Image.fromarray(values).convert(mode).save(folder / "a.png")
-    return folder / "a.png"
-
-
-def run_of(folder: Path, system: System, data: str) -> Path:
-    write_model(folder / "run" / "model", system.eval(), {"data": data})
-    return folder / "run"
-
-
-def test_a_photograph_is_inpainted_where_its_mask_is_light(tmp_path: Path) -> None:
-    run = run_of(tmp_path, built("palette", network=UNET, condition="mask", steps=2), "scenes | strokes:3")
-    picture, mask = photo(tmp_path), np.zeros((18, 26), np.uint8)
-    mask[3:9, 5:12] = 255
-    Image.fromarray(mask).save(tmp_path / "mask.png")
-    (made,) = restore([picture], run, f"inpaint:{tmp_path / 'mask.png'}").done
-    one, other = np.asarray(Image.open(picture)), np.asarray(Image.open(made))
-    assert np.array_equal(one[mask == 0], other[mask == 0]) and not np.array_equal(one, other)
-    for wrong, message in (
-        (np.zeros((18, 26)), "nothing"),
-        (np.full((18, 26), 255), "all of it"),
-        (np.zeros((9, 9)), "9x9"),
-    ):
-        Image.fromarray(wrong.astype(np.uint8)).save(tmp_path / "mask.png")
-        with pytest.raises(ZeuxisError, match=message):
-            restore([picture], run, f"inpaint:{tmp_path / 'mask.png'}", out=tmp_path / "b.png")
-    with pytest.raises(UsageError, match="inpaint:MASK"):
-        restore([picture], run)
-
-
-def test_a_grey_photograph_gets_colours(tmp_path: Path) -> None:
-    run = run_of(tmp_path, built("palette", network=UNET, steps=2), "scenes | grey")
-    (made,) = restore([photo(tmp_path, mode="L")], run).done
-    assert Image.open(made).mode == "RGB" and restorer_for(run, None).task == "colorize"
-
-
-DEBLUR = {"blocks": 1, "width": 4, "critic_width": 4, "scales": 2, "strides": (2, 2)}
-
-
-@pytest.mark.parametrize(
-    ("system", "model", "data", "task"),
-    [
-        ("danet", {"width": 4, "levels": 2, "ndf": 4}, "scenes | sensor", "denoise"),
-        ("deep-deblur", DEBLUR, "x | motion", "deblur"),
-        ("deblurgan", {"ngf": 4, "blocks": 1, "ndf": 4, "layers": 1}, "x | blur:2", "deblur"),
-        ("sr3", {"network": UNET, "steps": 2}, "x | bicubic:2", "enlarge:2"),
-    ],
-)
-def test_every_restorer_restores_pictures_of_any_size(
-    system: str, model: dict[str, object], data: str, task: str, tmp_path: Path
-) -> None:
-    scale = 2 if task.startswith("enlarge") else 1
-    run = run_of(tmp_path, built(system, scale, **model), data)
-    made = restore([photo(tmp_path)], run)
-    assert made.task == task and Image.open(made.done[0]).size == (26 * scale, 18 * scale)
-
-
-def test_a_task_without_a_model_names_the_recipe_that_trains_one(tmp_path: Path) -> None:
-    for task, recipe in (("deblur", "deep-deblur"), ("inpaint:m.png", "palette"), ("colorize", "colorizer")):
-        with pytest.raises(Unsupported, match=f"zeuxis train {recipe} "):
-            restore([photo(tmp_path)], task=task)
-
-
-# -- figures as the field has them -----------------------------------------------------------------
-
-
-def test_luminance_is_that_of_the_reference_implementation() -> None:
-    """BasicSR's bgr2ycbcr and calculate_psnr, restated in numpy."""
-    rng = np.random.default_rng(0)
-    one, other = (rng.integers(0, 256, (1, 3, 20, 24), np.uint8) for _ in range(2))
-
-    def y(values: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
-        bgr = values[0].transpose(1, 2, 0)[..., ::-1].astype(np.float64) / 255
-        return np.dot(bgr, [24.966, 128.553, 65.481]) + 16.0
-
-    a, b = (torch.from_numpy(x).float() / 127.5 - 1 for x in (one, other))
-    np.testing.assert_allclose(luminance(a)[0, 0].numpy(), y(one), atol=1e-4)
-    inner = np.s_[4:-4, 4:-4]
-    wanted = 10 * np.log10(255**2 / np.mean((y(one)[inner] - y(other)[inner]) ** 2))
-    assert float(psnr_y(cropped(a, 4), cropped(b, 4))) == pytest.approx(wanted, abs=1e-6)
-    assert float(ssim_y(a, a)) == 1 and float(luminance(-torch.ones(1, 1, 4, 4)).max()) == 0
-
-
-def test_what_is_restored_is_consistent_where_it_is_the_same_again(tmp_path: Path) -> None:
-    """Of a network that enlarges by repetition, and then shrinks to what was given."""
-    system = built("sr-resnet", 2, 8, blocks=1, width=4)
-    system.network.forward = lambda x: x.repeat_interleave(2, 2).repeat_interleave(2, 3)  # type: ignore[union-attr]
-    source = open_source("scenes | shrink:2", 16, "test")
-    assert isinstance(source, DegradedSource)
-    collector, batch = SourceConsistency(source), source.batch(torch.tensor([3, 5]))
-    collector.add(Chunk(batch, system.sample(batch.condition, ImageRng.counting(0, 2))))
-    assert collector.evidence()["scores"]["consistency"].min() > 100
-    collector.add(Chunk(batch, batch.image.flip(-1)))
-    assert collector.evidence()["scores"]["consistency"][2:].max() < 50
-
-
-def test_what_is_enlarged_is_measured_without_a_border() -> None:
-    system, batch = built("sr-resnet", 2, 8, blocks=1, width=4), turn(2, 8).batch
-    made = batch.image.clone()
-    made[:, :, :2], made[:, :, :, -2:] = 0, 0  # within two pixels of the border alone
-    collector = Restorations(Model("", system, {}), {name: METRICS[name].score for name in ("psnr", "psnr-y")})
-    collector.add(Chunk(batch, made))
-    scores = collector.evidence()["scores"]
-    assert scores["psnr-y"].isinf().all() and scores["psnr"].isfinite().all()
-
-
-def test_a_restorer_is_measured_against_what_was_damaged(tmp_path: Path) -> None:
-    run = run_of(tmp_path, built("sr-resnet", 2, blocks=1, width=4), "x | bicubic:2")
-    one, mean = measure_restorer([photo(tmp_path, 40, 32)], run, "bicubic:2")
-    assert mean.restored == one.restored and set(one.damaged) == {"psnr", "psnr-y", "ssim-y", "consistency"}
-    with pytest.raises(UsageError, match="give another --pair"):
-        measure_restorer([tmp_path / "a.png"], run, "bicubic:4")
-    noisy = run_of(tmp_path, built("dncnn", depth=3, width=4), "x | noise:0.2")
-    assert "consistency" not in measure_restorer([tmp_path / "a.png"], noisy, "noise:0.2")[0].restored
+def test_context_encoders_learn_no_mask_that_they_cannot_fill() -> None:
+    found = built("context-encoder", side=32, nef=4, ngf=4, ndf=4, bottleneck=8)
+    with pytest.raises(UsageError, match="hide less, as --pair mask"):
+        found.fill(turn(side=32, mask=torch.ones(2, 1, 32, 32)))  # type: ignore[operator]

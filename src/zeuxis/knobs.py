@@ -192,6 +192,14 @@ def parsed(owner: str, knobs: Mapping[str, Knob], texts: Iterable[tuple[str, str
     return Sampling(**values)
 
 
+def split_knob(text: str) -> tuple[str, str]:
+    """Name and value of ``name=value``; raises :class:`UsageError` for what has another form."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"--knob {text} is not of the form name=value, e.g. --knob steps=20")
+    return name.strip(), value.strip()
+
+
 def knob_table(knobs: Iterable[str | Knob]) -> Mapping[str, Knob]:
     """Knobs by name, from what a card says; KeyError for a name that is not :data:`COMMON`."""
     named = [COMMON[knob] if isinstance(knob, str) else _whole(knob) for knob in knobs]

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from zeuxis.api.features import Features, judge_of
+from zeuxis.api.measurable import border_of
 from zeuxis.api.model import Model
 from zeuxis.api.reference import Reference
 from zeuxis.batch import Batch
@@ -175,9 +176,7 @@ class Restorations:
     def __init__(self, model: Model, scores: Mapping[str, Score]) -> None:
         self.score_of = scores
         self.scores: dict[str, list[Tensor]] = {name: [] for name in scores}
-        source = model.system.spec.source_shape
-        scale = 1 if source is None else model.system.shape.height // source.height
-        self.border = scale if scale > 1 else 0
+        self.border = border_of(model)
         self.place = "cpu" if model.device.startswith("mps") else model.device
 
     def add(self, chunk: Chunk) -> None:

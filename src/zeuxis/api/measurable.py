@@ -8,12 +8,14 @@ import torch
 
 from zeuxis.api.features import Features
 from zeuxis.api.model import Model
+from zeuxis.api.naming import counted
 from zeuxis.data.degraded import DegradedSource
 from zeuxis.data.source import Source
 from zeuxis.errors import Unsupported, UsageError
 from zeuxis.metrics.record import FEW
 from zeuxis.metrics.table import METRICS, OF_FEATURES
 
+DRAWN = frozenset({"fake", "fake_views", "fake_to_training", "grain", "untrained"})  # evidence that a model draws
 GAUSSIAN = ("frechet", "rebuilt-frechet")  # metrics that fit a covariance to the features of the call
 
 
@@ -40,18 +42,26 @@ def check(model: Model, metrics: Sequence[str], source: Source, pictures: int) -
                 f"{_pictures(pictures)} too few for {name}, which needs {least}: give data with more held-out "
                 "pictures, or another --metric"
             )
+    without = "source" in model.system.conditions - model.system.optional and "source" not in source.spec.provides
     for name in metrics:
         needs = set(METRICS[name].needs)
         verbs = ", ".join(sorted(model.verbs))
-        if needs & {"fake", "fake_views", "fake_to_training", "grain", "untrained"} and "sample" not in model.verbs:
+        if needs & DRAWN and "sample" not in model.verbs:
             raise Unsupported(
                 f"{name} is of pictures that a model draws, and '{model.name}' draws none; it can: {verbs}"
+            )
+        if without and (needs & DRAWN or (METRICS[name].score is not None and restores(model))):
+            raise Unsupported(
+                f"'{model.name}' makes pictures of sources, and '{source.name}' has none: give --pair, as in "
+                "--pair bicubic:4, or other --data"
             )
         scores = METRICS[name].score is not None and not restores(model)
         if (scores or needs & {"reconstructed", "code_usage"}) and not {"encode", "decode"} <= model.verbs:
             raise Unsupported(
                 f"{name} needs a model that rebuilds pictures, and '{model.name}' does not; it can: {verbs}"
             )
+        if METRICS[name].score is not None and restores(model):
+            _check_restored(model, name, source)
         if "consistency" in needs and not (restores(model) and isinstance(source, DegradedSource)):
             raise Unsupported(
                 f"{name} is of pictures that are degraded and restored again: evaluate a restorer on data with a --pair"
@@ -69,8 +79,32 @@ def check(model: Model, metrics: Sequence[str], source: Source, pictures: int) -
             raise Unsupported(f"{name} needs captions, and '{source.name}' has none: give other --data")
 
 
+def _check_restored(model: Model, name: str, source: Source) -> None:
+    """Refuse a score of what is restored where no picture belongs to a source, or too few pixels are left of it."""
+    if not source.paired:
+        raise Unsupported(f"{name} is of pictures that belong to their sources, and those of '{source.name}' do not")
+    left = min(model.system.shape[1:]) - 2 * (border_of(model) if METRICS[name].bordered else 0)
+    if left < METRICS[name].side:
+        raise UsageError(
+            f"{name} needs {counted(METRICS[name].side, 'pixel')} a side, and of '{model.name}' {max(left, 0)} are "
+            "left: measure psnr"
+        )
+
+
+def border_of(model: Model) -> int:
+    """How many of the outermost pixels do not count where what is enlarged is compared: as many as it is enlarged by.
+
+    The literature leaves them out; of what is not enlarged all count.
+    """
+    source = model.system.spec.source_shape
+    scale = 1 if source is None else model.system.shape.height // source.height
+    return scale if scale > 1 else 0
+
+
 def restores(model: Model) -> bool:
     """Whether what it makes of a source is to be the picture that belongs to it."""
+    if model.system.unpaired:
+        return False  # it learnt of sources to which no picture belongs
     return "sample" in model.verbs and "source" in model.system.conditions and not {"encode", "decode"} <= model.verbs
 
 

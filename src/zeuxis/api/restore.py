@@ -58,7 +58,7 @@ def restore(
         paths: pictures, or folders, which are walked.
         model: a published model by name, the file of a checkpoint, or the folder of a run; by default one that does
             ``task``.
-        task: ``enlarge:2`` to ``enlarge:4``, ``denoise``, ``deblur``, ``jpeg``, ``colorize`` or ``inpaint:MASK``; by
+        task: ``enlarge:2`` to ``enlarge:8``, ``denoise``, ``deblur``, ``jpeg``, ``colorize`` or ``inpaint:MASK``; by
             default what the model was trained for.
         knobs: what is turned of a run's model, as ``name=value``.
         out: the file (of one picture) or the folder of the results; by default ``NAME-restored`` beside each.
@@ -109,7 +109,7 @@ def restore(
     if wanted:
         present = {*done, *before}
         names = [errand.name for errand in errands.each if errand in present]
-        chosen = {"--model": restorer.name, "--task": restorer.task, "--out": out, "--tile": tile, "--device": device}
+        chosen = {"--model": restorer.name, "--task": task, "--out": out, "--tile": tile, "--device": device}
         command = ["zeuxis", "restore", *map(str, paths), *([] if page is None else ["--page"])]
         command += [word for knob in knobs for word in ("--knob", knob)]
         command += [str(word) for option, value in chosen.items() if value is not None for word in (option, value)]

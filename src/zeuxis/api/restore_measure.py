@@ -65,13 +65,18 @@ def measure_restorer(
     if chain.masks:
         raise UsageError(f"--pair {pair}: what a mask hides is measured by zeuxis evaluate")
     restorer = restorer_for(model, task, knobs)
+    if restorer.mask is not None:
+        raise UsageError(f"'{restorer.name}' makes what a mask hides, which is measured by zeuxis evaluate")
     network = restorer.network.to(device)
     found = []
     for k, errand in enumerate(errands.each):
         report(errand.name, k / len(errands.each))
         given = open_for_restoring(errand.source)
-        whole = torch.from_numpy(given.colours.astype(np.float32) / given.most * 2 - 1).permute(2, 0, 1)[None]
+        whole = _levels(torch.from_numpy(given.colours.astype(np.float32) / given.most * 2 - 1).permute(2, 0, 1)[None])
         height, width = (side - side % network.scale for side in whole.shape[2:])
+        if min(height, width) <= 2 * _border(network):
+            raise UsageError(f"{errand.source}: {whole.shape[3]}x{whole.shape[2]} pixels are too few to measure what "
+                             f"enlarges by {network.scale}: leave it out")  # fmt: skip
         with torch.inference_mode():
             found.append(_measured(errand.name, whole[..., :height, :width].to(device), network, chain, k))
     return [*found, _mean(found)]
@@ -104,15 +109,19 @@ def _measured(name: str, image: Tensor, network: PictureNetwork, chain: Chain, k
     plain = source
     if network.scale > 1:
         plain = interpolate(source, image.shape[2:], mode="bicubic", antialias=True)
-    border = network.scale if network.scale > 1 else 0
     linear = all(isinstance(part, Linear) for part in chain.parts)
     return Measured(
         name,
         *(
-            _figures(made, image, border) | _consistency(made, source, chain, linear)
+            _figures(made, image, _border(network)) | _consistency(made, source, chain, linear)
             for made in (restored, _levels(plain))
         ),
     )
+
+
+def _border(network: PictureNetwork) -> int:
+    """How many of the outermost pixels do not count."""
+    return network.scale if network.scale > 1 else 0
 
 
 def _figures(made: Tensor, image: Tensor, border: int) -> dict[str, float]:
@@ -133,7 +142,10 @@ def _levels(image: Tensor) -> Tensor:
 
 
 def _mean(found: Sequence[Measured]) -> Measured:
+    """Of the figures that every picture has: one may be too small for some."""
+
     def mean(tables: Sequence[Mapping[str, float]]) -> dict[str, float]:
-        return {name: float(np.mean([table[name] for table in tables])) for name in tables[0]}
+        shared = [name for name in tables[0] if all(name in table for table in tables)]
+        return {name: float(np.mean([table[name] for table in tables])) for name in shared}
 
     return Measured("mean", mean([one.restored for one in found]), mean([one.damaged for one in found]))

@@ -7,16 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from zeuxis.catalog.listing import system_class
 from zeuxis.catalog.weights import load_system
 from zeuxis.errors import UnknownName, Unsupported, UsageError
-from zeuxis.knobs import parsed
+from zeuxis.knobs import parsed, split_knob
 from zeuxis.nn.reduced import Reduced
 from zeuxis.pretrained.restorer import Restorer, task_against
 from zeuxis.pretrained.restorer_files import load_restorer_file
 from zeuxis.pretrained.upscalers import EXTRA, LICENCE, UPSCALERS, load_upscaler, wheel_folder
 from zeuxis.systems.restoration._family import AnySizeRestorer
 
-MOST_SCALE = 4
+MOST_SCALE = 8
 FIRST_CHOICE = "realesrgan-x4plus"  # of those that enlarge, where none is named: it is the one for photographs
 NEEDS_FILE = {  # tasks of models that are not published in a package, and what else does them
     "denoise": "a DnCNN checkpoint does it: zeuxis convert dncnn_25.pth, then --model dncnn_25.safetensors",
@@ -71,19 +72,29 @@ def restorer_for(model: str | Path | None, task: str | None, knobs: Sequence[str
         model = FIRST_CHOICE
     found = _load(str(model), knobs)
     kind, _, mask = (task or "").partition(":")
-    if kind == found.task == "inpaint":
-        return replace(found, mask=_mask_file(mask, found.name))
     if found.network.masked:
-        raise UsageError(f"'{found.name}' makes what a mask hides: give --task inpaint:MASK.png")
+        if kind != "inpaint":
+            raise UsageError(f"'{found.name}' makes what a mask hides: give --task inpaint:MASK.png")
+        return replace(found, mask=_mask_file(mask, found.name))
+    if kind == "inpaint":
+        raise UsageError(f"'{found.name}' takes no mask: leave --task out, or train one that does (palette)")
     if task is None or task == found.task:
         return found
     if wanted is None:
         what = f"'{found.name}' does {found.task}, not {task}"
         raise UsageError(f"{what}: {NEEDS_FILE.get(task, 'leave --task out')}")
     if wanted > found.network.scale:
-        other = f"'{FIRST_CHOICE}' enlarges by {UPSCALERS[FIRST_CHOICE].scale}"
+        most = UPSCALERS[FIRST_CHOICE].scale
+        other = f"'{FIRST_CHOICE}' enlarges by {most}"
+        if wanted > most:
+            other = f"zeuxis train sr-resnet --scale {MOST_SCALE} trains one that enlarges by more"
         raise UsageError(f"'{found.name}' does {found.task}, not {task}: {other}")
     return replace(found, network=Reduced(found.network, wanted).eval(), task=task)
+
+
+def restores_any_size(system: str) -> bool:
+    """Whether runs of the system of that name are for `zeuxis restore`."""
+    return issubclass(system_class(system), AnySizeRestorer)
 
 
 def _mask_file(name: str, model: str) -> Path:
@@ -99,9 +110,10 @@ def _trained(folder: Path, knobs: Sequence[str]) -> Restorer:
     """The restorer in a run folder or a model folder."""
     system, card = load_system(folder)
     if not isinstance(system, AnySizeRestorer):
-        raise UsageError(f"{folder} is a '{system.card.id}', which does not restore pictures of any size by itself")
-    texts = [(name.strip(), value) for name, _, value in (knob.partition("=") for knob in knobs)]
-    how = parsed(f"'{system.card.id}'", system.knobs, texts)
+        of_source = "source" in system.conditions
+        mend = f"zeuxis sample {folder} --source PICTURE draws at its own size" if of_source else "give a restorer"
+        raise UsageError(f"{folder} is a '{system.card.id}', which does not restore pictures of any size: {mend}")
+    how = parsed(f"'{system.card.id}'", system.knobs, map(split_knob, knobs))
     network = system.picture_network(how).eval()
     task = task_against(str(card.get("data", "")), network)
     turned = tuple(sorted(how.items()))
@@ -116,7 +128,7 @@ def scale_of(task: str) -> int | None:
     name, colon, rest = task.partition(":")
     if name == "enlarge":
         if not re.fullmatch(rf"[2-{MOST_SCALE}]", rest):
-            raise UsageError(f"--task {task}: write enlarge:2, enlarge:3 or enlarge:4")
+            raise UsageError(f"--task {task}: write enlarge:2 to enlarge:{MOST_SCALE}")
         return int(rest)
     if name not in (*TRAINED_BY, *NOT_YET) or (colon and name != "inpaint"):
         raise UnknownName("task", task, ["enlarge:2", "enlarge:3", "enlarge:4", *TRAINED_BY, *NOT_YET])

@@ -17,7 +17,7 @@ from zeuxis.conditions import FIELDS
 from zeuxis.data.unpaired_name import ARROW
 from zeuxis.errors import UsageError
 from zeuxis.fetching import named_by
-from zeuxis.knobs import SHORT, Sampling, parsed
+from zeuxis.knobs import SHORT, Sampling, parsed, split_knob
 from zeuxis.spec import Size
 
 if TYPE_CHECKING:
@@ -313,11 +313,7 @@ def loaded(model: str, device: str, prior: str | None, prior_data: str | None, p
 def sampling(model: Model, flags: Mapping[str, str | None], knobs: list[str] | None) -> Sampling:
     """What is asked of a model's knobs, by the flags of some and by ``--knob``, each read as the knob has it."""
     given = [(name, text) for name, text in flags.items() if text is not None]
-    for text in knobs or ():
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise UsageError(f"--knob {text} is not of the form name=value, e.g. --knob steps=20")
-        given.append((name.strip(), value.strip()))
+    given += map(split_knob, knobs or ())
     return parsed(f"'{model.system.card.id}'", model.knobs, given)
 
 

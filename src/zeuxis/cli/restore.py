@@ -16,6 +16,7 @@ from zeuxis.errors import UsageError
 
 if TYPE_CHECKING:
     from zeuxis.api.restore import Restoration
+    from zeuxis.api.restore_measure import Measured
 
 
 def restore(
@@ -81,6 +82,9 @@ def restore(
     if not paths:
         raise UsageError("say which picture or folder: zeuxis restore photo.jpg --task enlarge:4")
     if pair is not None:
+        writing = {"--out": out, "--overwrite": overwrite or None, "--tile": tile, "--page": page}
+        if idle := [option for option, value in writing.items() if value is not None]:
+            raise UsageError(f"--pair {pair} measures, and writes no picture: leave {', '.join(idle)} out")
         _measure(paths, model, pair, task, knobs or (), device, as_json)
         return
     from zeuxis.api.restore import restore as work
@@ -124,9 +128,13 @@ def _measure(
     if as_json:
         emit(found)
         return
-    shown = [name for name in METRICS if name in found[0].restored]
-    rows = [[one.name, *(f"{one.restored[name]:.4g} ({one.damaged[name]:.4g})" for name in shown)] for one in found]
+    shown = [name for name in METRICS if any(name in one.restored for one in found)]
+    rows = [[one.name, *(_cell(one, name) for name in shown)] for one in found]
     table(f"restored, and as it was damaged by {pair}", ["picture", *shown], rows)
+
+
+def _cell(one: Measured, name: str) -> str:
+    return f"{one.restored[name]:.4g} ({one.damaged[name]:.4g})" if name in one.restored else "-"
 
 
 def _summary(made: Restoration) -> None:

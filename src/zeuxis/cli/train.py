@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
 
@@ -102,7 +101,6 @@ def train(
     from zeuxis.api.going_on import run_of
     from zeuxis.api.live import progress_line
     from zeuxis.api.suited import chain_of
-    from zeuxis.catalog.listing import entry
     from zeuxis.recipe import recipe_paths
 
     if budget is not None and iterations is not None:
@@ -173,13 +171,19 @@ def train(
         say(f"{more}anew: the same command with --fresh")
     else:
         say(f"{counted(run.clock.round, 'iteration')} in {duration(run.clock.seconds)} -> {run.folder}")
-        say(f"{_next(entry(run.recipe.system).card.verbs)} {run.folder}")
+        say(_next(run.recipe.system, run.folder))
     if run.stopped:
         raise typer.Exit(INTERRUPTED)
 
 
-def _next(verbs: Collection[str]) -> str:
-    """What to do with a trained model of these verbs."""
+def _next(system: str, folder: Path) -> str:
+    """What to do with a trained model of that system."""
+    from zeuxis.api.restore_models import restores_any_size
+    from zeuxis.catalog.listing import entry
+
+    verbs = entry(system).card.verbs
+    if restores_any_size(system):
+        return f"restore with it: zeuxis restore PHOTO --model {folder}"
     if "sample" in verbs:
-        return "draw with it: zeuxis sample"
-    return "have it write: zeuxis sample" if "write" in verbs else "measure it: zeuxis evaluate"
+        return f"draw with it: zeuxis sample {folder}"
+    return f"{'have it write: zeuxis sample' if 'write' in verbs else 'measure it: zeuxis evaluate'} {folder}"

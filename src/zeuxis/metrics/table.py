@@ -25,7 +25,7 @@ from zeuxis.metrics.perplexity import perplexity
 from zeuxis.metrics.precision import NEIGHBOURS
 from zeuxis.metrics.record import Better, Figure
 from zeuxis.metrics.score import SPLITS, classifier_score
-from zeuxis.metrics.similarity import psnr, psnr_y, ssim, ssim_y
+from zeuxis.metrics.similarity import WINDOW, psnr, psnr_y, ssim, ssim_y
 from zeuxis.metrics.two_sample import LEAST as LEAST_HALVED
 from zeuxis.metrics.verification import same_person
 
@@ -56,6 +56,7 @@ class Metric:
     floor: Callable[[Evidence], float] | None = None
     bordered: bool = False  # of what is enlarged by n, the score leaves out the outermost n pixels
     score: Callable[[Tensor, Tensor], Tensor] | None = None  # pictures and targets (B, C, H, W) in [-1, 1] -> (B,)
+    side: int = 1  # pixels a side without which there is no score
     least: int = 1  # pictures that it cannot do without: of a set, and of what the set is compared with
 
 
@@ -181,6 +182,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             ("ssim",),
             lambda e: e.mean("ssim"),
             score=ssim,
+            side=WINDOW,
         ),
         "psnr-y": Metric(
             "peak signal-to-noise ratio of luminance (BT.601), dB, mean over images; what is enlarged loses a border",
@@ -196,6 +198,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             ("ssim-y",),
             lambda e: e.mean("ssim-y"),
             score=ssim_y,
+            side=WINDOW,
             bordered=True,
         ),
         "consistency": Metric(

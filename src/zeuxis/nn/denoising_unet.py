@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from zeuxis.batch import Shape
+from zeuxis.errors import UsageError
 from zeuxis.nn.dcgan import SMALLEST, halvings
 from zeuxis.nn.norm import initialise_normal
 from zeuxis.nn.picture_network import PictureNetwork
@@ -31,6 +32,8 @@ class PlainUNet(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, *, width: int = 32, levels: int = 5) -> None:
         super().__init__()
+        if levels < 1:
+            raise UsageError(f"model.levels is {levels}: a U-Net has at least 1")
         self.step = 2 ** (levels - 1)
         widths = [width << level for level in range(levels)]
         self.down = nn.ModuleList(_pair(now, to) for now, to in pairwise((inputs, *widths)))

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, conv2d, leaky_relu, pad, pixel_shuffle, relu
 
+from zeuxis.errors import UsageError
 from zeuxis.nn.picture_network import PictureNetwork
 
 KERNEL = 5
@@ -62,6 +63,8 @@ class MultiScaleNet(PictureNetwork):
 
     def __init__(self, channels: int = 3, *, scales: int = 3, blocks: int = 19, width: int = 64) -> None:
         super().__init__()
+        if scales < 1:
+            raise UsageError(f"model.scales is {scales}: there is at least 1")
         self.channels, self.scale, self.scales = channels, 1, scales
         self.reach, self.floats = 2 ** (scales - 1) * 4 * (blocks + 1), 5 * width
         self.bodies = nn.ModuleList(

@@ -9,6 +9,7 @@ from zeuxis.nn.picture_network import PictureNetwork
 from zeuxis.nn.resnet_generator import ResNetGenerator
 
 STEP = 4  # the sides are halved twice
+LEAST = 2 * STEP  # pixels a side, so that there is more than a point to mirror and to normalise where it is coarsest
 
 
 class ResidualGenerator(PictureNetwork):
@@ -25,6 +26,7 @@ class ResidualGenerator(PictureNetwork):
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
-        filled = 2 * pad(x, (0, -width % STEP, 0, -height % STEP), mode="replicate") - 1
+        down, across = (max(LEAST, side + -side % STEP) - side for side in (height, width))
+        filled = 2 * pad(x, (0, across, 0, down), mode="replicate") - 1
         made = (filled + self.layers(filled)).clamp(-1, 1)
         return (made[:, :, :height, :width] + 1) / 2

@@ -10,10 +10,10 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, leaky_relu
-from torch.nn.utils.parametrizations import spectral_norm
 
 from zeuxis.batch import Shape
 from zeuxis.errors import UsageError
+from zeuxis.nn.spectral import SpectralConv2dUV
 
 SLOPE = 0.2
 HALVINGS = 3
@@ -36,8 +36,7 @@ class UNetCritic(nn.Module):
         widths = [width << level for level in range(HALVINGS + 1)]
         self.first = nn.Conv2d(shape.channels, width, 3, padding=1)
         self.downs = nn.ModuleList(
-            spectral_norm(nn.Conv2d(fine, coarse, 4, stride=2, padding=1, bias=False))
-            for fine, coarse in pairwise(widths)
+            SpectralConv2dUV(fine, coarse, 4, stride=2, padding=1, bias=False) for fine, coarse in pairwise(widths)
         )
         self.ups = nn.ModuleList(_conv(coarse, fine) for fine, coarse in reversed([*pairwise(widths)]))
         self.fine = nn.ModuleList(_conv(width, width) for _ in range(2))
@@ -59,4 +58,4 @@ class UNetCritic(nn.Module):
 
 
 def _conv(inputs: int, outputs: int) -> nn.Module:
-    return spectral_norm(nn.Conv2d(inputs, outputs, 3, padding=1, bias=False))
+    return SpectralConv2dUV(inputs, outputs, 3, padding=1, bias=False)

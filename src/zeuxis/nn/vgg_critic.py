@@ -41,7 +41,9 @@ class VGGCritic(nn.Module):
     ) -> None:
         super().__init__()
         _, height, across = shape
-        if halvings < 1 or height % 2**halvings or across % 2**halvings:
+        if halvings < 1:
+            raise UsageError(f"model.halvings is {halvings}: the critic halves pictures at least once")
+        if height % 2**halvings or across % 2**halvings:
             raise UsageError(
                 f"the critic halves pictures of {across}x{height} pixels {halvings} times, which does not come out "
                 "even: set model.halvings, or another size"

@@ -164,6 +164,13 @@ def _starts(side: int, window: int) -> list[int]:
     return [*range(0, side - window, window), side - window]
 
 
+def checked_start(critic_start: float) -> float:
+    """The share of the budget after which a critic joins; raises :class:`UsageError` for what is no share."""
+    if not 0 <= critic_start <= 1:
+        raise UsageError(f"model.critic_start is {critic_start}: give a share of the budget, from 0 to 1 (never)")
+    return critic_start
+
+
 def scale_between(shape: Shape, source: Shape | None, system: str) -> int:
     """By how much a picture is larger than its source, a whole number; 1 where nothing is known of the source.
 

@@ -71,6 +71,10 @@ class Colorizer(PictureRestorer):
                 f"'colorizer' takes pictures of 3 channels whose sides are multiples of {STEP}, and grey ones of the "
                 "same size: use --pair grey, and set size"
             )
+        if not 0 < uniform <= 1:
+            raise UsageError(f"model.uniform is {uniform}: give a share above 0, at most 1")
+        if annealing <= 0:
+            raise UsageError(f"model.annealing is {annealing}: give a temperature above 0")
         self.network = ColourNetwork(width=width, annealing=annealing)
         count = len(self.network.bins)
         self.register_buffer("prior", torch.full((count,), 1 / count))  # of bins, as the pictures have them

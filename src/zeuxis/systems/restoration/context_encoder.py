@@ -99,7 +99,9 @@ class ContextEncoderSystem(System):
     def fill(self, turn: Turn) -> Tensor:
         """Eq. 3."""
         made = self.made_of(turn.batch.condition)
-        hidden = turn.batch.condition.required("mask")[self.middle]
+        mask = turn.batch.condition.required("mask")
+        self._check(mask)
+        hidden = mask[self.middle]
         weight = hidden + KNOWN_WEIGHT * (1 - hidden)  # (B, 1, S / 2, S / 2)
         error = (weight * (made.float() - turn.batch.image[self.middle]).square()).mean()  # Eq. 1
         fooled = self.loss.generator(self.critic(made))
@@ -108,10 +110,17 @@ class ContextEncoderSystem(System):
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         source, mask = condition.required("source"), condition.required("mask")
-        elsewhere = mask.clone()
-        elsewhere[self.middle] = 0
-        if elsewhere.any():
-            raise UsageError("'context-encoder' fills the middle half of a picture alone, and the mask hides more")
+        self._check(mask)
         filled = source.clone()
         filled[self.middle] = self.made_of(condition).float().clamp(-1, 1)
         return filled.where(mask > 0, source)
+
+    def _check(self, mask: Tensor) -> None:
+        """Refuse a mask that hides what the decoder does not make."""
+        elsewhere = mask.clone()
+        elsewhere[self.middle] = 0
+        if elsewhere.any():
+            raise UsageError(
+                "'context-encoder' fills the middle half of a picture alone, and the mask hides more: hide less, as "
+                "--pair mask:0.4375 does"
+            )

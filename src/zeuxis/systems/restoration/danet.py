@@ -20,6 +20,7 @@ from zeuxis.knobs import Knob, Sampling
 from zeuxis.losses.penalty import gradient_penalty
 from zeuxis.losses.reconstruction import l1
 from zeuxis.nn.denoising_unet import NoiseUNet, PairCritic, UNetDenoiser
+from zeuxis.nn.picture_network import PictureNetwork
 from zeuxis.rng import ImageRng, Rng
 from zeuxis.systems.restoration._family import PictureRestorer, scale_between
 
@@ -135,6 +136,12 @@ class DANet(PictureRestorer):
         apart = l1(local_mean(made - x), local_mean(y - x))
         turn.note(means=apart)
         return self.to_noisy * apart - ALPHA * self.critic(torch.cat([x, made], 1)).mean()
+
+    def picture_network(self, how: Sampling = Sampling()) -> PictureNetwork:
+        """R; what G makes is drawn, from noise as large as the picture, and has no tiles."""
+        if self.settings(how).make != "clean":
+            raise UsageError("'danet' makes noise at its own size alone: zeuxis sample RUN --source PICTURE does it")
+        return super().picture_network(how)
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         if self.settings(how).make == "clean":

@@ -25,7 +25,7 @@ from zeuxis.nn.mixture import mixed
 from zeuxis.nn.picture_network import PictureNetwork
 from zeuxis.nn.rrdb import RRDBNet, rrdb_enlarging, rrdb_sizes
 from zeuxis.nn.vgg_critic import VGGCritic
-from zeuxis.systems.restoration._family import AdversarialRestorer, FeatureSpace, scale_between
+from zeuxis.systems.restoration._family import AdversarialRestorer, FeatureSpace, checked_start, scale_between
 
 
 class ESRGAN(AdversarialRestorer):
@@ -91,7 +91,7 @@ class ESRGAN(AdversarialRestorer):
     ) -> None:
         super().__init__()
         self.shape, self.lr = Shape(*shape), lr
-        self.critic_start, self.pixel, self.adversarial = critic_start, pixel, adversarial
+        self.critic_start, self.pixel, self.adversarial = checked_start(critic_start), pixel, adversarial
         scale = scale_between(self.shape, None if source_shape is None else Shape(*source_shape), "esrgan")
         channels = self.shape.channels
         self.network = rrdb_enlarging(scale, channels, blocks=blocks, width=width, growth=growth)  # G

@@ -19,7 +19,7 @@ from zeuxis.losses.adversarial import NonSaturating
 from zeuxis.losses.reconstruction import l1
 from zeuxis.nn.rrdb import rrdb_enlarging, rrdb_sizes
 from zeuxis.nn.unet_critic import UNetCritic
-from zeuxis.systems.restoration._family import AdversarialRestorer, FeatureSpace, scale_between
+from zeuxis.systems.restoration._family import AdversarialRestorer, FeatureSpace, checked_start, scale_between
 
 
 class RealESRGAN(AdversarialRestorer):
@@ -73,7 +73,7 @@ class RealESRGAN(AdversarialRestorer):
     ) -> None:
         super().__init__()
         self.shape, self.lr = Shape(*shape), lr
-        self.critic_start, self.adversarial = critic_start, adversarial
+        self.critic_start, self.adversarial = checked_start(critic_start), adversarial
         self.pixel, self.perceptual = pixel, perceptual
         scale = scale_between(self.shape, None if source_shape is None else Shape(*source_shape), "real-esrgan")
         self.network = rrdb_enlarging(scale, self.shape.channels, blocks=blocks, width=width, growth=growth)

@@ -16,7 +16,13 @@ from zeuxis.losses.adversarial import NonSaturating
 from zeuxis.losses.reconstruction import l2
 from zeuxis.nn.sr_resnet import SRResNetNet
 from zeuxis.nn.vgg_critic import VGGCritic
-from zeuxis.systems.restoration._family import AdversarialRestorer, FeatureSpace, enlarging_steps, scale_between
+from zeuxis.systems.restoration._family import (
+    AdversarialRestorer,
+    FeatureSpace,
+    checked_start,
+    enlarging_steps,
+    scale_between,
+)
 
 
 class SRGAN(AdversarialRestorer):
@@ -70,7 +76,7 @@ class SRGAN(AdversarialRestorer):
     ) -> None:
         super().__init__()
         self.shape, self.lr = Shape(*shape), lr
-        self.critic_start, self.adversarial, self.pixel = critic_start, adversarial, pixel
+        self.critic_start, self.adversarial, self.pixel = checked_start(critic_start), adversarial, pixel
         scale = scale_between(self.shape, None if source_shape is None else Shape(*source_shape), "srgan")
         steps = enlarging_steps(scale, "srgan")
         self.network = SRResNetNet(self.shape.channels, blocks=blocks, width=width, steps=steps)  # G

@@ -1,0 +1,264 @@
+"""Restorers that were trained here in `zeuxis restore`, and the figures of what they make."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from restorers import UNET, built, turn
+
+from zeuxis.api.collectors import Chunk, Restorations, SourceConsistency
+from zeuxis.api.measurable import check, restores
+from zeuxis.api.model import Model
+from zeuxis.api.restore import restore
+from zeuxis.api.restore_measure import measure_restorer
+from zeuxis.api.restore_models import restorer_for
+from zeuxis.cli import main
+from zeuxis.cli.train import _next as said_next
+from zeuxis.data.degraded import DegradedSource
+from zeuxis.data.library import open_source
+from zeuxis.errors import Unsupported, UsageError, ZeuxisError
+from zeuxis.game import System
+from zeuxis.metrics.similarity import cropped, luminance, psnr_y, ssim_y
+from zeuxis.metrics.table import METRICS
+from zeuxis.rng import ImageRng
+from zeuxis.training.checkpoint import write_model
+
+# -- zeuxis restore --------------------------------------------------------------------------------
+
+
+def photo(folder: Path, width: int = 26, height: int = 18, mode: str = "RGB") -> Path:
+    values = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    Image.fromarray(values).convert(mode).save(folder / "a.png")
+    return folder / "a.png"
+
+
+def run_of(folder: Path, system: System, data: str) -> Path:
+    write_model(folder / "run" / "model", system.eval(), {"data": data})
+    return folder / "run"
+
+
+def test_a_photograph_is_inpainted_where_its_mask_is_light(tmp_path: Path) -> None:
+    run = run_of(tmp_path, built("palette", network=UNET, condition="mask", steps=2), "scenes | strokes:3")
+    picture, mask = photo(tmp_path), np.zeros((18, 26), np.uint8)
+    mask[3:9, 5:12] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    (made,) = restore([picture], run, f"inpaint:{tmp_path / 'mask.png'}").done
+    one, other = np.asarray(Image.open(picture)), np.asarray(Image.open(made))
+    assert np.array_equal(one[mask == 0], other[mask == 0]) and not np.array_equal(one, other)
+    for wrong, message in (
+        (np.zeros((18, 26)), "nothing"),
+        (np.full((18, 26), 255), "all of it"),
+        (np.zeros((9, 9)), "9x9"),
+    ):
+        Image.fromarray(wrong.astype(np.uint8)).save(tmp_path / "mask.png")
+        with pytest.raises(ZeuxisError, match=message):
+            restore([picture], run, f"inpaint:{tmp_path / 'mask.png'}", out=tmp_path / "b.png")
+    with pytest.raises(UsageError, match="inpaint:MASK"):
+        restore([picture], run)
+
+
+def test_the_page_tells_the_command_as_it_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the mask, and without a task where none was named: of some runs there is no name for what they do."""
+    monkeypatch.chdir(tmp_path)
+    masked = run_of(tmp_path, built("palette", network=UNET, condition="mask", steps=1), "x | strokes:3")
+    Image.fromarray(np.eye(18, 26, dtype=np.uint8) * 255).save(tmp_path / "mask.png")
+    made = restore([photo(tmp_path)], masked, "inpaint:mask.png", page=True)
+    assert made.page is not None and "--task inpaint:mask.png" in made.page.read_text(encoding="utf-8")
+    plain = run_of(tmp_path, built("sr-resnet", blocks=1, width=4), "x | blur:2 | noise")
+    made = restore([photo(tmp_path)], plain, out="b.png", page=True)
+    assert made.task == "restore" and made.page is not None
+    assert "--task" not in made.page.read_text(encoding="utf-8")
+
+
+def test_a_model_may_enlarge_by_more_than_published_ones(tmp_path: Path) -> None:
+    run = run_of(tmp_path, built("sr-resnet", 8, 4, blocks=1, width=4), "x | bicubic:8")
+    assert restorer_for(run, "enlarge:8").network.scale == 8 and restorer_for(run, "enlarge:5").network.scale == 5
+    four = run_of(tmp_path, built("sr-resnet", 4, 4, blocks=1, width=4), "x | bicubic:4")
+    with pytest.raises(UsageError, match="sr-resnet --scale 8 trains one"):
+        restorer_for(four, "enlarge:8")
+
+
+def test_a_grey_photograph_gets_colours(tmp_path: Path) -> None:
+    run = run_of(tmp_path, built("palette", network=UNET, steps=2), "scenes | grey")
+    (made,) = restore([photo(tmp_path, mode="L")], run).done
+    assert Image.open(made).mode == "RGB" and restorer_for(run, None).task == "colorize"
+
+
+DEBLUR = {"blocks": 1, "width": 4, "critic_width": 4, "scales": 2, "strides": (2, 2)}
+
+
+@pytest.mark.parametrize(
+    ("system", "model", "data", "task"),
+    [
+        ("danet", {"width": 4, "levels": 2, "ndf": 4}, "scenes | sensor", "denoise"),
+        ("deep-deblur", DEBLUR, "x | motion", "deblur"),
+        ("deblurgan", {"ngf": 4, "blocks": 1, "ndf": 4, "layers": 1}, "x | blur:2", "deblur"),
+        ("sr3", {"network": UNET, "steps": 2}, "x | bicubic:2", "enlarge:2"),
+    ],
+)
+def test_every_restorer_restores_pictures_of_any_size(
+    system: str, model: dict[str, object], data: str, task: str, tmp_path: Path
+) -> None:
+    scale = 2 if task.startswith("enlarge") else 1
+    run = run_of(tmp_path, built(system, scale, **model), data)
+    made = restore([photo(tmp_path)], run)
+    assert made.task == task and Image.open(made.done[0]).size == (26 * scale, 18 * scale)
+
+
+@pytest.mark.parametrize(
+    ("system", "model"),
+    [
+        ("deblurgan", {"ngf": 4, "blocks": 1, "ndf": 4, "layers": 1}),
+        ("deep-deblur", {"blocks": 1, "width": 4, "critic_width": 4, "scales": 2, "strides": (2, 2)}),
+        ("danet", {"width": 4, "levels": 2, "ndf": 4}),
+        ("colorizer", {"width": 4}),
+        ("palette", {"network": UNET, "steps": 1}),
+    ],
+)
+@pytest.mark.parametrize("size", [(1, 1), (1, 9)])
+def test_pictures_may_be_as_small_as_a_pixel(system: str, model: dict[str, object], size: tuple[int, int]) -> None:
+    network = built(system, **model).eval().picture_network()  # type: ignore[operator]
+    assert network(torch.full((1, 3, *size), 0.5)).shape == (1, 3, *size)
+
+
+def test_whether_a_mask_is_taken_is_the_networks_to_say(tmp_path: Path) -> None:
+    """A palette's data may be damaged otherwise too, and what learnt to fill without a mask takes none."""
+    Image.new("L", (26, 18)).save(tmp_path / "mask.png")
+    masked = run_of(tmp_path, built("palette", network=UNET, condition="mask", steps=2), "x | jpeg:10 | strokes:3")
+    assert restorer_for(masked, f"inpaint:{tmp_path / 'mask.png'}").mask == tmp_path / "mask.png"
+    plain = run_of(tmp_path, built("sr-resnet", blocks=1, width=4), "x | strokes:3")
+    assert restorer_for(plain, None).task == "inpaint"
+    with pytest.raises(UsageError, match="takes no mask"):
+        restorer_for(plain, f"inpaint:{tmp_path / 'mask.png'}")
+
+
+def test_a_knob_is_obeyed_or_refused(tmp_path: Path) -> None:
+    run = run_of(tmp_path, built("danet", width=4, levels=2, ndf=4), "x | sensor")
+    assert restorer_for(run, None, ["make=clean"]).task == "denoise"
+    with pytest.raises(UsageError, match="makes noise at its own size"):
+        restorer_for(run, None, ["make=noisy"])
+    with pytest.raises(UsageError, match="of the form name=value"):
+        restorer_for(run, None, ["make"])
+
+
+def test_a_training_ends_with_what_its_model_is_for() -> None:
+    assert said_next("sr-resnet", Path("runs/a")) == "restore with it: zeuxis restore PHOTO --model runs/a"
+    assert said_next("context-encoder", Path("runs/a")) == "draw with it: zeuxis sample runs/a"
+    assert said_next("caption-lm", Path("runs/a")) == "have it write: zeuxis sample runs/a"
+    assert said_next("judge", Path("runs/a")) == "measure it: zeuxis evaluate runs/a"
+
+
+def test_a_model_that_restores_no_picture_of_any_size_says_how_it_is_used(tmp_path: Path) -> None:
+    run = run_of(tmp_path, built("context-encoder", side=32, nef=4, ngf=4, ndf=4, bottleneck=8), "x | mask:0.4375")
+    with pytest.raises(UsageError, match=f"zeuxis sample {run} --source PICTURE"):
+        restorer_for(run, None)
+
+
+def test_a_task_without_a_model_names_the_recipe_that_trains_one(tmp_path: Path) -> None:
+    for task, recipe in (("deblur", "deep-deblur"), ("inpaint:m.png", "palette"), ("colorize", "colorizer")):
+        with pytest.raises(Unsupported, match=f"zeuxis train {recipe} "):
+            restore([photo(tmp_path)], task=task)
+
+
+# -- figures as the field has them -----------------------------------------------------------------
+
+
+def test_luminance_is_that_of_the_reference_implementation() -> None:
+    """BasicSR's bgr2ycbcr and calculate_psnr, restated in numpy."""
+    rng = np.random.default_rng(0)
+    one, other = (rng.integers(0, 256, (1, 3, 20, 24), np.uint8) for _ in range(2))
+
+    def y(values: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+        bgr = values[0].transpose(1, 2, 0)[..., ::-1].astype(np.float64) / 255
+        return np.dot(bgr, [24.966, 128.553, 65.481]) + 16.0
+
+    a, b = (torch.from_numpy(x).float() / 127.5 - 1 for x in (one, other))
+    np.testing.assert_allclose(luminance(a)[0, 0].numpy(), y(one), atol=1e-4)
+    inner = np.s_[4:-4, 4:-4]
+    wanted = 10 * np.log10(255**2 / np.mean((y(one)[inner] - y(other)[inner]) ** 2))
+    assert float(psnr_y(cropped(a, 4), cropped(b, 4))) == pytest.approx(wanted, abs=1e-6)
+    assert float(ssim_y(a, a)) == 1 and float(luminance(-torch.ones(1, 1, 4, 4)).max()) == 0
+
+
+def test_what_is_restored_is_consistent_where_it_is_the_same_again(tmp_path: Path) -> None:
+    """Of a network that enlarges by repetition, and then shrinks to what was given."""
+    system = built("sr-resnet", 2, 8, blocks=1, width=4)
+    system.network.forward = lambda x: x.repeat_interleave(2, 2).repeat_interleave(2, 3)  # type: ignore[union-attr]
+    source = open_source("scenes | shrink:2", 16, "test")
+    assert isinstance(source, DegradedSource)
+    collector, batch = SourceConsistency(source), source.batch(torch.tensor([3, 5]))
+    collector.add(Chunk(batch, system.sample(batch.condition, ImageRng.counting(0, 2))))
+    assert collector.evidence()["scores"]["consistency"].min() > 100
+    collector.add(Chunk(batch, batch.image.flip(-1)))
+    assert collector.evidence()["scores"]["consistency"][2:].max() < 50
+
+
+def test_what_is_enlarged_is_measured_without_a_border() -> None:
+    system, batch = built("sr-resnet", 2, 8, blocks=1, width=4), turn(2, 8).batch
+    made = batch.image.clone()
+    made[:, :, :2], made[:, :, :, -2:] = 0, 0  # within two pixels of the border alone
+    collector = Restorations(Model("", system, {}), {name: METRICS[name].score for name in ("psnr", "psnr-y")})
+    collector.add(Chunk(batch, made))
+    scores = collector.evidence()["scores"]
+    assert scores["psnr-y"].isinf().all() and scores["psnr"].isfinite().all()
+
+
+def test_a_restorer_is_measured_against_what_was_damaged(tmp_path: Path) -> None:
+    run = run_of(tmp_path, built("sr-resnet", 2, blocks=1, width=4), "x | bicubic:2")
+    one, mean = measure_restorer([photo(tmp_path, 40, 32)], run, "bicubic:2")
+    assert mean.restored == one.restored and set(one.damaged) == {"psnr", "psnr-y", "ssim-y", "consistency"}
+    with pytest.raises(UsageError, match="give another --pair"):
+        measure_restorer([tmp_path / "a.png"], run, "bicubic:4")
+    noisy = run_of(tmp_path, built("dncnn", depth=3, width=4), "x | noise:0.2")
+    assert "consistency" not in measure_restorer([tmp_path / "a.png"], noisy, "noise:0.2")[0].restored
+
+
+def test_the_figures_of_small_pictures_are_left_out_of_the_mean(tmp_path: Path) -> None:
+    run = run_of(tmp_path, built("dncnn", depth=3, width=4), "x | noise:0.2")
+    (tmp_path / "small").mkdir()
+    small, large = photo(tmp_path / "small", 5, 4), photo(tmp_path, 40, 32)
+    *_, mean = measure_restorer([large, small], run, "noise:0.2")
+    assert set(mean.restored) == {"psnr", "psnr-y"}
+    four = run_of(tmp_path, built("sr-resnet", 4, 8, blocks=1, width=4), "x | bicubic:4")
+    with pytest.raises(UsageError, match="5x4 pixels are too few to measure what enlarges by 4"):
+        measure_restorer([small], four, "bicubic:4")
+
+
+def test_what_writes_no_picture_takes_no_place_for_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["restore", str(photo(tmp_path)), "--model", "m", "--pair", "noise"]
+    assert main([*given, "--out", "b.png", "--overwrite", "--no-page"]) == 2
+    assert "leave --out, --overwrite, --page out" in capsys.readouterr().err
+
+
+def test_a_mask_is_not_measured_by_pairs(tmp_path: Path) -> None:
+    Image.new("L", (26, 18)).save(tmp_path / "mask.png")
+    run = run_of(tmp_path, built("palette", network=UNET, condition="mask", steps=2), "x | strokes:3")
+    with pytest.raises(UsageError, match="measured by zeuxis evaluate"):
+        measure_restorer([photo(tmp_path)], run, "noise:0.1", f"inpaint:{tmp_path / 'mask.png'}")
+
+
+def test_scores_are_of_pictures_that_belong_to_sources() -> None:
+    """Neither a model that learnt without pairs is asked for them, nor data without."""
+    pairs, apart = open_source("scenes | grey", 16, "test"), open_source("scenes-day-night", 16, "test")
+    restorer = Model("r", built("sr-resnet", blocks=1, width=4), {})
+    check(restorer, ["psnr"], pairs, 8)
+    with pytest.raises(Unsupported, match="belong to their sources"):
+        check(restorer, ["psnr"], apart, 8)
+    with pytest.raises(Unsupported, match="give --pair"):
+        check(restorer, ["frechet"], open_source("scenes", 16, "test"), 8)
+    unpaired = Model("c", built("cyclegan", ngf=4, ndf=4, blocks=1, layers=1), {})
+    assert not restores(unpaired)
+    with pytest.raises(Unsupported, match="rebuilds pictures"):
+        check(unpaired, ["psnr"], pairs, 8)
+
+
+def test_a_score_for_which_too_little_is_left_is_refused_before_anything_is_drawn() -> None:
+    source = open_source("scenes | bicubic:4", 16, "test")
+    model = Model("r", built("sr-resnet", 4, 4, blocks=1, width=4), {})
+    check(model, ["ssim", "psnr-y"], source, 8)
+    with pytest.raises(UsageError, match="11 pixels a side, and of 'r' 8 are left"):
+        check(model, ["ssim-y"], source, 8)
