@@ -34,8 +34,8 @@ from zeuxis.editing.paths import between, stops
 from zeuxis.editing.space import DecodedSpace
 from zeuxis.editing.styles import layers_of, mixed
 from zeuxis.errors import DataError, UnknownName, Unsupported, UsageError, WeightsError
-from zeuxis.knobs import Sampling
 from zeuxis.fetching import Unasked, require_asked
+from zeuxis.knobs import Sampling
 from zeuxis.provenance.record import read_record
 from zeuxis.rng import Stream
 from zeuxis.spec import DataSpec
