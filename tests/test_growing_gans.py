@@ -417,10 +417,13 @@ def test_what_cannot_be_built_is_refused() -> None:
     [
         ("stylegan2", {"channel_base": 16}, "no channel is left at 32 pixels; give 32 or more"),
         ("stylegan2", {"channel_max": 0}, "no channel is left"),
+        ("progan", {"group": 0}, "group is 0"),
         ("stylegan3-t", {"judge_base": 16}, "no channel is left at 32 pixels.*judge_base"),
         ("stylegan3-t", {"channel_base": 8}, "no channel is left at a cutoff of .*: give channel_base of 32 or more"),
     ],
 )
-def test_a_level_without_channels_is_refused(system: str, settings: dict[str, int], says: str) -> None:
+def test_a_level_without_channels_and_a_group_without_pictures_are_refused(
+    system: str, settings: dict[str, int], says: str
+) -> None:
     with pytest.raises(UsageError, match=says):
-        build(system, DataSpec(Shape(3, 32, 32)), {"nz": 8, "width": 8} | settings)
+        build(system, DataSpec(Shape(3, 32, 32)), {"nz": 8} | settings)

@@ -249,6 +249,8 @@ class DeviationOfBatch(nn.Module):
 
     def __init__(self, group: int = 4) -> None:
         super().__init__()
+        if group < 1:
+            raise UsageError(f"group is {group}: it counts pictures that are compared, 1 or more; 1 compares none")
         self.group = group
 
     def forward(self, x: Tensor) -> Tensor:
