@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import Command
-from PIL import Image
+from PIL import Image, ImageSequence
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -66,6 +66,10 @@ def styles(tmp_path_factory: pytest.TempPathFactory) -> Model:
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Model:
     return model_in(tmp_path_factory.mktemp("plain"), "ns-gan", Shape(1, 8, 8), {"nz": 6, "width": 2})
+
+
+def frames_of(moving: Image.Image) -> int:
+    return sum(1 for _ in ImageSequence.Iterator(moving))
 
 
 def drawn(n: int, width: int, seed: int = 0) -> Tensor:
@@ -180,7 +184,7 @@ def test_a_walk_of_a_shipped_model_is_replayed_to_the_pixel(tmp_path: Path, comm
     code, said, _ = command("walk", "cvae", "--seeds", "1,2", "--label", 9, "--label", 1, "--frames", 3, "--out", out)
     assert code == 0 and "4 pictures, spherical" in said
     with Image.open(out) as moving:
-        assert moving.n_frames == 4
+        assert frames_of(moving) == 4
     sheet = out.with_suffix(".png")
     code, said, _ = command("sample", "--replay", sheet, "--json", "--out", tmp_path / "again.png")
     assert code == 0 and json.loads(said)["identical"]
@@ -263,7 +267,7 @@ def test_what_cannot_be_written_is_refused_before_a_picture_is_made(
         writer_of(tmp_path / "walk.avi")
     frames = walk(plain, seeds=[0, 1], steps=3).save(tmp_path / "walk.gif")
     with Image.open(frames[0]) as moving:
-        assert moving.n_frames == 4 and b"synthesised" in moving.info["comment"]
+        assert frames_of(moving) == 4 and b"synthesised" in moving.info["comment"]
 
 
 def test_arithmetic_of_means(command: Command, tmp_path: Path) -> None:

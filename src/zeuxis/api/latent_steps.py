@@ -31,7 +31,7 @@ from zeuxis.rng import Stream
 MOST_HELD = 1 << 17  # numbers of a latent that a record holds
 
 
-class Known(Protocol):
+class EarlierSteps(Protocol):
     """What a step is made from: a model, and what earlier steps made, by their places."""
 
     model: Model
@@ -55,7 +55,7 @@ class Step(ABC):
     made_of: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
-    def make(self, known: Known) -> Tensor:
+    def make(self, known: EarlierSteps) -> Tensor:
         """The latent."""
 
     @property
@@ -80,7 +80,7 @@ class Drawn(Step):
     sampling: Mapping[str, Value]
     condition: Mapping[str, Any]
 
-    def make(self, known: Known) -> Tensor:
+    def make(self, known: EarlierSteps) -> Tensor:
         model = known.model
         condition = model.condition(1, **again(self.condition, model.spec, model.name, {}))
         return model.draw_latents(condition, [self.seed], Sampling(**self.sampling))[0]
@@ -106,7 +106,7 @@ class Held(Step):
         numbers = base64.b64encode(kept.numpy().astype("<f4").tobytes()).decode("ascii")
         return cls(tuple(kept.shape), numbers, dict(origin))
 
-    def make(self, known: Known) -> Tensor:
+    def make(self, known: EarlierSteps) -> Tensor:
         try:
             raw = base64.b64decode(self.numbers, validate=True)
             found = torch.from_numpy(np.frombuffer(raw, "<f4").astype(np.float32).reshape(self.shape))
@@ -128,7 +128,7 @@ class Between(Step):
     path: PathName
     t: float
 
-    def make(self, known: Known) -> Tensor:
+    def make(self, known: EarlierSteps) -> Tensor:
         a, b = known.latent(self.first), known.latent(self.second)
         return between(a, b, self.t, self.path, known.space.told)
 
@@ -144,7 +144,7 @@ class MixedLayers(Step):
     start: int
     stop: int
 
-    def make(self, known: Known) -> Tensor:
+    def make(self, known: EarlierSteps) -> Tensor:
         known.space.must_have_styles()
         return mixed(known.latent(self.first), known.latent(self.second), range(self.start, self.stop))
 
@@ -161,7 +161,7 @@ class Moved(Step):
     start: int = 0
     stop: int = 0  # 0: all layers
 
-    def make(self, known: Known) -> Tensor:
+    def make(self, known: EarlierSteps) -> Tensor:
         latent = known.latent(self.first)
         step = self.strength * known.space.check(known.value(self.along), "the direction")
         if self.stop:
@@ -180,7 +180,7 @@ class Crossed(Step):
     second: int
     seed: int
 
-    def make(self, known: Known) -> Tensor:
+    def make(self, known: EarlierSteps) -> Tensor:
         a, b = known.latent(self.first), known.latent(self.second)
         return crossed(a, b, known.space, Stream(self.seed, "cross"))
 
