@@ -28,7 +28,7 @@ ANY_SIDES = ("source", "image")  # how the sides of pairs may be called that hav
 HALVES = ("left", "right")
 
 
-class Pairing(ABC):
+class PairRule(ABC):
     """How pairs come of data; ``str`` spells it."""
 
     @abstractmethod
@@ -41,7 +41,7 @@ class Pairing(ABC):
 
 
 @dataclass(frozen=True)
-class LayoutDrawn(Pairing):
+class LayoutDrawn(PairRule):
     """The layout in colours, or the borders in it."""
 
     outlines: bool = False
@@ -67,7 +67,7 @@ class LayoutDrawn(Pairing):
 
 
 @dataclass(frozen=True)
-class Sides(Pairing):
+class Sides(PairRule):
     """Given pairs, of whose sides one is the source and the other the image."""
 
     source: str
@@ -100,7 +100,7 @@ class Sides(Pairing):
 
 
 @dataclass(frozen=True)
-class Halves(Pairing):
+class Halves(PairRule):
     """Pictures of two, side by side, as the published sets of pix2pix are.
 
     ``clean`` is a folder opened so (`zeuxis.data.folder`), each file divided before it is brought to a size.
@@ -136,7 +136,7 @@ def changed_places(batch: Batch) -> Batch:
 class PairedSource(Source):
     """``clean`` as a pairing has it; all else as ``clean`` has it."""
 
-    def __init__(self, clean: Source, pairing: Pairing) -> None:
+    def __init__(self, clean: Source, pairing: PairRule) -> None:
         if clean.buckets:
             raise UsageError(f"--pair {pairing} is of pictures of one shape: use --fit square or crop")
         self.clean, self.pairing = clean, pairing
@@ -169,7 +169,7 @@ class PairedSource(Source):
         return f"2-{hashlib.sha256(ascii(facts).encode()).hexdigest()[:16]}"
 
 
-def paired(clean: Source, pairing: Pairing) -> Source:
+def paired(clean: Source, pairing: PairRule) -> Source:
     """The pairs that ``clean`` gives; itself where it is so already."""
     if isinstance(pairing, Sides):
         pairing.spec(clean)
@@ -178,7 +178,7 @@ def paired(clean: Source, pairing: Pairing) -> Source:
     return PairedSource(clean, pairing)
 
 
-def parse_pairing(line: str) -> Pairing | None:
+def parse_pairing(line: str) -> PairRule | None:
     """The pairing that ``line`` spells; None where it spells something else, such as degradations.
 
     Raises :class:`UsageError` for a pairing that is spelt wrong, or is followed by anything.
