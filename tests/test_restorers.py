@@ -119,8 +119,8 @@ def test_the_critic_of_real_esrgan_has_torchs_spectral_norm() -> None:
                 layer.in_channels,
                 layer.out_channels,
                 layer.kernel_size[0],
-                layer.stride[0],  # type: ignore[arg-type]
-                layer.padding[0],  # type: ignore[arg-type]
+                layer.stride[0],
+                layer.padding[0],
                 bias=False,
             )
             row, _, place = name.rpartition(".")
