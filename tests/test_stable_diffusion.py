@@ -423,7 +423,7 @@ def test_what_cannot_be_drawn_is_said_with_its_mend(models, folder: Path) -> Non
         picture(system, Sampling(steps=0))
     with pytest.raises(UsageError, match=r"unknown sampler 'dim'.*ddim"):
         picture(system, Sampling(sampler="dim"))
-    with pytest.raises(UsageError, match=r"--size 18: .*multiples of 4, such as 16x16"):
+    with pytest.raises(UsageError, match=r"--size 18: .*multiples of 4, at most 4096, such as 16x16"):
         load(folder).sample(1, caption=CAPTION, size=18)
     source, mask = np.zeros((16, 16, 3), np.uint8), np.ones((16, 12), bool)
     with pytest.raises(UsageError, match="the mask is 12x16 pixels and the source 16x16"):

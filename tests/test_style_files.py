@@ -495,7 +495,7 @@ def test_files_within_a_file_share_its_bounds(monkeypatch: pytest.MonkeyPatch) -
     assert content.startswith(magic)
     longer = b"\x80\x02](" + b"N" * 600 + b"e0" + magic[2:] + content[len(magic) :]  # a list of 600, let go
     monkeypatch.setattr(unpickle, "MAX_WORK", 1000)
-    budget = unpickle.Budget(1 << 20)
+    budget = unpickle.WorkBound(1 << 20)
     assert unpickle.read_within(longer, budget).count == 16
     with pytest.raises(unpickle.Refused, match="MAX_WORK"):
         unpickle.read_within(longer, budget)

@@ -2,6 +2,8 @@
 
 A file is a tuple of three networks, G, D and the average Gs, each of named variables and of the keywords that it was
 built with.
+
+Axes: k side of a kernel, I and O channels in and out.
 """
 
 from __future__ import annotations

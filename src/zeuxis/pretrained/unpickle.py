@@ -279,7 +279,7 @@ LOADED = Name("torch.storage", "_load_from_bytes")  # how a plain pickle holds a
 
 
 @dataclass(slots=True)
-class Budget:
+class WorkBound:
     """What reading one file may take, files within it included: however it is divided, it is spent once.
 
     ``room`` counts the bytes of numbers that may yet be taken out of its pickles: no more than there are.
@@ -307,8 +307,8 @@ class Machine:
     ``within``: it reads a file within the file, in which there is no other.
     """
 
-    def __init__(self, budget: Budget, *, within: bool = False) -> None:
-        self.budget, self.within = budget, within
+    def __init__(self, bound: WorkBound, *, within: bool = False) -> None:
+        self.bound, self.within = bound, within
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
@@ -334,10 +334,10 @@ class Machine:
         if function == LOADED and isinstance(args, tuple) and len(args) == 1 and isinstance(args[0], bytes):
             if self.within:
                 raise Refused("a storage in it holds another file")
-            self.budget.take(len(args[0]))
-            return read_within(args[0], self.budget)
+            self.bound.take(len(args[0]))
+            return read_within(args[0], self.bound)
         if isinstance(args, (list, tuple)):
-            self.budget.spend(sum(len(a) for a in args if isinstance(a, (str, bytes, list, tuple, dict))))
+            self.bound.spend(sum(len(a) for a in args if isinstance(a, (str, bytes, list, tuple, dict))))
         made = call(function, args)
         if isinstance(made, Array):
             self.account(made)
@@ -346,7 +346,7 @@ class Machine:
     def account(self, array: Array) -> None:
         """Its contents were copied out of the pickle."""
         if array.tensor is not None and array.tensor.storage.data is not None:
-            self.budget.take(len(array.tensor.storage.data))
+            self.bound.take(len(array.tensor.storage.data))
 
     def swap(self, count: int, make: Callable[..., Any]) -> None:
         """Replace the top ``count`` values by what ``make`` makes of them."""
@@ -364,7 +364,7 @@ class Machine:
 
     def extend(self, values: list[Any]) -> None:
         """Append to the list, set or unmade object on top."""
-        self.budget.spend(len(values))
+        self.bound.spend(len(values))
         top = self.stack[-1]
         if isinstance(top, Opaque):
             top.parts.append(values)
@@ -375,7 +375,7 @@ class Machine:
 
     def update(self, values: list[Any]) -> None:
         """Set items of the dict or unmade object on top; ``values`` are keys and values in turn."""
-        self.budget.spend(len(values))
+        self.bound.spend(len(values))
         top, items = self.stack[-1], _pairs(values)
         if isinstance(top, Opaque):
             top.parts.append(items)
@@ -498,7 +498,7 @@ def read_zip(data: mmap.mmap) -> tuple[Any, dict[str, tuple[int, int]]]:
     if length > MAX_PICKLE:
         raise Refused(f"its pickle is longer than {MAX_PICKLE >> 20} MiB")
     places = {name.removeprefix(f"{root}data/"): place for name, place in members.items()}
-    return Machine(Budget(length)).run(io.BytesIO(data[start : start + length])), places
+    return Machine(WorkBound(length)).run(io.BytesIO(data[start : start + length])), places
 
 
 class _Window(io.RawIOBase):
@@ -548,17 +548,17 @@ def _place(data: mmap.mmap, info: zipfile.ZipInfo) -> tuple[int, int]:
 
 def read_pickles(data: mmap.mmap) -> tuple[Any, dict[str, tuple[int, int]]]:
     """The same for the other forms: one pickle that holds all, or those of :func:`read_legacy`."""
-    budget = Budget(len(data))
-    first = Machine(budget).run(data)
-    return read_legacy(data, len(data), budget) if first == MAGIC else (first, {})
+    bound = WorkBound(len(data))
+    first = Machine(bound).run(data)
+    return read_legacy(data, len(data), bound) if first == MAGIC else (first, {})
 
 
-def read_within(content: bytes, budget: Budget) -> Storage:
+def read_within(content: bytes, bound: WorkBound) -> Storage:
     """The storage in a file within the file, which torch.save wrote."""
     stream = io.BytesIO(content)
-    if Machine(budget, within=True).run(stream) != MAGIC:
+    if Machine(bound, within=True).run(stream) != MAGIC:
         raise Refused("what it says is a storage was not written by torch.save")
-    value, places = read_legacy(stream, len(content), budget, within=True)
+    value, places = read_legacy(stream, len(content), bound, within=True)
     if not isinstance(value, Storage) or value.key not in places:
         raise Refused("what it says is a storage is none")
     start, length = places[value.key]
@@ -566,16 +566,16 @@ def read_within(content: bytes, budget: Budget) -> Storage:
 
 
 def read_legacy(
-    data: mmap.mmap | io.BytesIO, size: int, budget: Budget, *, within: bool = False
+    data: mmap.mmap | io.BytesIO, size: int, bound: WorkBound, *, within: bool = False
 ) -> tuple[Any, dict[str, tuple[int, int]]]:
     """The older form, behind its first pickle: others one after the other, then the storages in the order they name."""
-    if Machine(budget, within=within).run(data) != PROTOCOL:
+    if Machine(bound, within=within).run(data) != PROTOCOL:
         raise Refused("it is a pickle, but not one that torch.save wrote")
-    Machine(budget, within=within).run(data)  # what machine wrote it
-    machine = Machine(budget, within=within)
+    Machine(bound, within=within).run(data)  # what machine wrote it
+    machine = Machine(bound, within=within)
     value = machine.run(data)
     places = {}
-    for key in Machine(budget, within=within).run(data):
+    for key in Machine(bound, within=within).run(data):
         (count,) = struct.unpack("<q", data.read(8))
         length = count * WIDTHS[machine.storages[key].dtype]
         if count < 0 or data.tell() + length > size:
