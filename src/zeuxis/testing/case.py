@@ -99,6 +99,11 @@ class Case:
         return copy.deepcopy(self._built)
 
     @property
+    def kind(self) -> type[System]:
+        """The class of the instance."""
+        return type(self._outline)
+
+    @property
     def can(self) -> frozenset[str]:
         """The verbs of the instance."""
         return self._outline.can
