@@ -323,8 +323,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             parts=lambda e: present(e.synthetic).parts,
         ),
         "domain-adaptation": Metric(
-            "share of the target's pictures that a classifier predicts right which learnt from translated ones, labelled "
-            "as their sources",
+            "share of the target's pictures predicted right by a classifier that learnt from translated ones alone",
             "higher",
             ("adaptation",),
             lambda e: present(e.adaptation).translated,
