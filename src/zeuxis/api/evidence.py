@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -112,13 +112,46 @@ def _spread(found: Mapping[str, Any]) -> float:
     return float(max(values) - min(values))
 
 
-def place_of(name: str, kind: str, out: Path, *, replace: bool) -> Path:
-    """The file of a result from a machine of that kind: the first one's, unless that is of another kind."""
-    first = out / f"{name}.json"
+def place_of(recipe: Recipe, kind: str, out: Path, *, replace: bool) -> Path:
+    """The file of a result from a machine of that kind.
+
+    It is the first one's, unless that is whole and of another kind: where seeds of the claim are still to come, they
+    may come from any machine, and each says from which.
+    """
+    first = out / f"{recipe.name}.json"
     if replace or not first.is_file():
         return first
     found = read_result(first)
-    return first if found["machine"].get("kind") == kind else out / f"{name}.{kind}.json"
+    if found["machine"].get("kind") == kind or (lacking(recipe, found) and recipe_standing(found, recipe) == "as now"):
+        return first
+    return out / f"{recipe.name}.{kind}.json"
+
+
+def lacking(recipe: Recipe, found: Mapping[str, Any]) -> list[int]:
+    """The seeds of a recipe's claim that a result does not have."""
+    measured = {run["seed"] for run in found["per_seed"]}
+    return [] if recipe.claim is None else [seed for seed in recipe.claim.seeds if seed not in measured]
+
+
+def other_seeds(recipe: Recipe, path: Path, seeds: Collection[int]) -> list[dict[str, Any]]:
+    """What a result of the recipe as it is now holds of other seeds than ``seeds``; nothing where there is none."""
+    if not path.is_file():
+        return []
+    found = read_result(path)
+    if recipe_standing(found, recipe) != "as now":
+        return []
+    return [run for run in found["per_seed"] if run["seed"] not in seeds]
+
+
+def measured_before(recipe: Recipe, metric: str, samples: int, out: Path) -> list[float]:
+    """A figure of each seed in a result in ``out``, of the recipe as it is now and as many pictures; else nothing."""
+    for path in results_of(recipe.name, out):
+        found = read_result(path)
+        figures = [figure for run in found["per_seed"] for figure in run["figures"]]
+        values = [f["value"] for f in figures if f["name"] == metric and f["samples"] == samples]
+        if recipe_standing(found, recipe) == "as now" and len(values) == len(found["per_seed"]):
+            return values
+    return []
 
 
 def read_result(path: Path) -> dict[str, Any]:
