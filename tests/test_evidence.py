@@ -61,6 +61,17 @@ def test_the_hash_of_a_recipe_is_of_what_changes_its_figure(change: str, counts:
     assert (recipe_sha256(plain) != recipe_sha256(changed)) == counts
 
 
+def test_what_is_idle_is_not_part_of_a_recipe_and_older_hashes_hold() -> None:
+    recipe = load_recipe("digits")
+    assert recipe_sha256(recipe) != recipe_sha256(recipe, ties.IDLE_BEFORE), "digits has knobs that were given later"
+    for recorded in (recipe_sha256(recipe), recipe_sha256(recipe, ties.IDLE_BEFORE)):
+        assert recipe_standing({"recipe_sha256": recorded}, recipe) == "as now"
+    for change in ("model.snapshot=0.5", "sample.autoguidance=2", "train.batch=9"):
+        changed = load_recipe("digits", (change,))
+        for recorded in (recipe_sha256(recipe), recipe_sha256(recipe, ties.IDLE_BEFORE)):
+            assert recipe_standing({"recipe_sha256": recorded}, changed) == "recipe changed since", change
+
+
 def test_a_default_of_the_method_is_part_of_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
     before, real = recipe_sha256(load_recipe("digits")), ties.sections
 
