@@ -1,0 +1,163 @@
+// The service's own API, as src/zeuxis/studio describes it. Nothing else is ever asked.
+
+export type Knob = {
+  name: string;
+  type: "int" | "float" | "choice" | "switch";
+  meaning: string;
+  range: string;
+  default: boolean | number | string | null;
+  least: number | null;
+  most: number | null;
+  choices: string[];
+};
+
+export type Model = {
+  name: string;
+  path: string;
+  origin: "shipped" | "generator" | "run";
+  system: string;
+  title: string;
+  family: string;
+  verbs: string[];
+  needs: string[];
+  accepts: string[];
+  knobs: Knob[];
+  shape: number[] | null;
+  classes: string[];
+  layouts: string[];
+  data: string | null;
+};
+
+export type System = {
+  id: string;
+  title: string;
+  family: string;
+  year: number;
+  paper: string;
+  about: string;
+  verbs: string[];
+  needs: string[];
+  accepts: string[];
+  knobs: Knob[];
+  learns: boolean;
+  departures: string[];
+  recipes: string[];
+};
+
+export type FieldKind = "class" | "text" | "picture" | "mask" | "class map" | "factors";
+export type Field = { name: string; kind: FieldKind; meaning: string };
+export type Catalog = { systems: System[]; fields: Field[]; problems: string[] };
+export type Restorer = { name: string; task: string; about: string; here: boolean };
+export type Recipe = { name: string; system: string; about: string; data: string; iterations: number | null };
+
+export type Result = {
+  recipe: string;
+  system: string;
+  data: string;
+  metric: string;
+  better: "lower" | "higher";
+  value: number;
+  bound: number | null;
+  baseline: string | null;
+  baseline_value: number | null;
+  holds: boolean | null;
+  note: string;
+  per_seed: { seed: number; value: number }[];
+  sample_sheet: string | null;
+};
+
+export type PictureRef = { upload: string } | { job: string; picture: number };
+export type Upload = { upload: string; url: string; width: number; height: number; record: Record | null };
+export type Record = { [key: string]: unknown; model?: string; seed?: number; sampling?: { [knob: string]: unknown } };
+
+export type Made = {
+  file: string;
+  url: string;
+  seed: number;
+  width: number;
+  height: number;
+  record: Record;
+  replay: string | null;
+};
+
+export type State = "queued" | "running" | "done" | "failed" | "cancelled";
+
+export type Job = {
+  id: string;
+  kind: string;
+  state: State;
+  fraction: number;
+  message: string;
+  ahead: number;
+  pictures: number;
+  request: { [key: string]: unknown };
+  created: number;
+  error: string | null;
+  result: { pictures: Made[]; command: string; notes: string[]; facts: { [key: string]: unknown } } | null;
+};
+
+// What was wrong, in the service's words.
+export class Refused extends Error {}
+
+async function answered<T>(response: Response): Promise<T> {
+  if (response.ok) return (await response.json()) as T;
+  let message = `the service answered ${response.status}`;
+  try {
+    message = ((await response.json()) as { error: { message: string } }).error.message;
+  } catch {
+    // no JSON: the status is all that is known
+  }
+  throw new Refused(message);
+}
+
+async function asked(path: string, how?: RequestInit): Promise<Response> {
+  try {
+    return await fetch(path, how);
+  } catch {
+    throw new Refused("the service does not answer: is zeuxis serve still running?");
+  }
+}
+
+export async function get<T>(path: string): Promise<T> {
+  return answered<T>(await asked(path));
+}
+
+async function post<T>(path: string, body?: unknown): Promise<T> {
+  const how: RequestInit = { method: "POST" };
+  if (body !== undefined) {
+    how.headers = { "Content-Type": "application/json" };
+    how.body = JSON.stringify(body);
+  }
+  return answered<T>(await asked(path, how));
+}
+
+export async function upload(file: Blob): Promise<Upload> {
+  const form = new FormData();
+  form.append("picture", file, file instanceof File ? file.name : "drawn.png");
+  return answered<Upload>(await asked("/api/uploads", { method: "POST", body: form }));
+}
+
+export const submit = (job: { kind: string; [key: string]: unknown }): Promise<Job> => post<Job>("/api/jobs", job);
+export const cancel = (id: string): Promise<Job> => post<Job>(`/api/jobs/${id}/cancel`);
+export const job = (id: string): Promise<Job> => get<Job>(`/api/jobs/${id}`);
+
+// Follow a job to its end; the function that comes back stops following, and leaves the job as it is.
+export function follow(
+  id: string,
+  told: { job: (job: Job) => void; partial?: (url: string) => void; lost: (why: string) => void },
+): () => void {
+  const events = new EventSource(`/api/jobs/${id}/events`);
+  const read = (event: Event): Job => JSON.parse((event as MessageEvent<string>).data) as Job;
+  events.addEventListener("job", (event) => told.job(read(event)));
+  events.addEventListener("partial", (event) =>
+    told.partial?.((JSON.parse((event as MessageEvent<string>).data) as { url: string }).url),
+  );
+  events.addEventListener("end", (event) => {
+    events.close();
+    told.job(read(event));
+  });
+  events.onerror = () => {
+    if (events.readyState === EventSource.CLOSED) told.lost("the service does not answer: is zeuxis serve running?");
+  };
+  return () => events.close();
+}
