@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from torch import Tensor, nn
 
 
-class PictureNetwork(nn.Module):
+class PictureNetwork(nn.Module, ABC):
     """Pictures ``(B, C, H, W)`` in [0, 1] of any size to pictures ``(B, C, scale H, scale W)``, about in [0, 1].
 
     ``reach`` is how far, in pixels of what it is given, a pixel of the result sees; ``floats`` about how many numbers
     live at a time for each pixel that it is given. One that is ``masked`` is given one channel more, 1 where it is to
-    make the picture and 0 where that stays.
+    make the picture and 0 where that stays. One that has a ``side`` takes no picture but those of as many pixels a
+    side, each of one face, upright.
     """
 
     channels: int
@@ -18,6 +21,8 @@ class PictureNetwork(nn.Module):
     reach: int
     floats: int
     masked: bool = False
+    side: int | None = None
 
+    @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
-        raise NotImplementedError
+        """The pictures that are made of ``x``."""

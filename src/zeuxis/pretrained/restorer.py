@@ -35,11 +35,14 @@ def task_against(data: str, network: PictureNetwork) -> str:
     """What a network is for that was trained on ``data``, whose name ends in what damaged them."""
     names = {part.strip().partition(":")[0] for part in data.split("|")[1:]}
     tasks = {TASKS.get(name, "restore") for name in names}
-    return tasks.pop() if network.scale == 1 and len(tasks) == 1 else task_of(network)
+    plain = network.scale == 1 and network.side is None
+    return tasks.pop() if plain and len(tasks) == 1 else task_of(network)
 
 
 def task_of(network: PictureNetwork) -> str:
     """What a network is for, as far as its form tells."""
+    if network.side is not None:
+        return "face"
     if network.scale > 1:
         return f"enlarge:{network.scale}"
     return "denoise" if isinstance(network, DnCNNNet) else "restore"

@@ -9,6 +9,7 @@ Parts: diffusion/gamma.py (the chain), diffusion/sampler.py, nn/networks.py (the
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -65,13 +66,13 @@ class DrawingRestorer(AnySizeRestorer):
     def moves(self) -> tuple[Move, ...]:
         return (Move("network", self.predict),)
 
+    @abstractmethod
     def given(self, condition: Condition) -> Tensor:
         """What the network sees beside the noisy picture, ``(B, C, H, W)``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def told(self, gamma: Level) -> Level:
         """How the network is told of gamma, in [0, 1]."""
-        raise NotImplementedError
 
     def error(self, prediction: Tensor, noise: Tensor, condition: Condition) -> Tensor:
         """How far the prediction is from the noise, ``(B,)``."""
