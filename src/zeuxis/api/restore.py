@@ -46,6 +46,7 @@ def restore(
     out: str | Path | None = None,
     *,
     knobs: Sequence[str] = (),
+    fidelity: float | None = None,
     overwrite: bool = False,
     tile: int | None = None,
     page: bool | None = None,
@@ -61,6 +62,8 @@ def restore(
         task: ``enlarge:2`` to ``enlarge:8``, ``denoise``, ``deblur``, ``jpeg``, ``colorize`` or ``inpaint:MASK``; by
             default what the model was trained for.
         knobs: what is turned of a run's model, as ``name=value``.
+        fidelity: from 0, as the model makes it, to 1, where what the damage left (the small picture, the luminance,
+            what is coarse) is that of the given picture; None is 0.
         out: the file (of one picture) or the folder of the results; by default ``NAME-restored`` beside each.
         overwrite: whether a file that is there and is not the result may be replaced, be it the original.
         tile: pixels a side that are given to the network at a time; by default what memory allows.
@@ -75,7 +78,7 @@ def restore(
         DataError: none of all the pictures could be restored.
     """
     errands = errands_of([Path(path) for path in paths], None if out is None else Path(out), "restored")
-    restorer = restorer_for(model, task, knobs)
+    restorer = restorer_for(model, task, knobs, fidelity)
     restorer.network.to(device)
     job = RestoringJob(restorer, _tiling(restorer.network, tile, device), device)
     wanted = errands.folders if page is None else page
@@ -110,6 +113,7 @@ def restore(
         present = {*done, *before}
         names = [errand.name for errand in errands.each if errand in present]
         chosen = {"--model": restorer.name, "--task": task, "--out": out, "--tile": tile, "--device": device}
+        chosen |= {"--fidelity": fidelity}
         command = ["zeuxis", "restore", *map(str, paths), *([] if page is None else ["--page"])]
         command += [word for knob in knobs for word in ("--knob", knob)]
         command += [str(word) for option, value in chosen.items() if value is not None for word in (option, value)]

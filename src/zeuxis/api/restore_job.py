@@ -69,7 +69,8 @@ class RestoringJob:
     def _sampling(self) -> dict[str, Any]:
         mask = self.restorer.mask
         hidden = {} if mask is None else {"mask": file_hash(mask)}
-        return {"task": self.restorer.task, **hidden, **dict(self.restorer.knobs)}
+        held = {} if self.restorer.fidelity is None else {"fidelity": self.restorer.fidelity.share}
+        return {"task": self.restorer.task, **hidden, **held, **dict(self.restorer.knobs)}
 
     def is_done(self, errand: Errand, record: dict[str, Any], overwrite: bool) -> bool:
         """Whether the result is there already.

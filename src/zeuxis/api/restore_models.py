@@ -11,6 +11,7 @@ from zeuxis.catalog.listing import system_class
 from zeuxis.catalog.weights import load_system
 from zeuxis.errors import UnknownName, Unsupported, UsageError
 from zeuxis.knobs import parsed, split_knob
+from zeuxis.nn.fidelity import Fidelity
 from zeuxis.nn.reduced import Reduced
 from zeuxis.pretrained.restorer import Restorer, task_against
 from zeuxis.pretrained.restorer_files import load_restorer_file
@@ -49,18 +50,36 @@ def published() -> list[AtHand]:
     return [AtHand(name, f"enlarge:{one.scale}", one.about, here, LICENCE) for name, one in UPSCALERS.items()]
 
 
-def restorer_for(model: str | Path | None, task: str | None, knobs: Sequence[str] = ()) -> Restorer:
+def restorer_for(
+    model: str | Path | None, task: str | None, knobs: Sequence[str] = (), fidelity: float | None = None
+) -> Restorer:
     """The restorer called ``model`` for ``task``; without one of them it is decided by the other.
 
-    ``knobs`` are those that are turned, as ``name=value``, of models that were trained here.
+    ``knobs`` are those that are turned, as ``name=value``, of models that were trained here. With ``fidelity``, from 0
+    to 1, what is made is held to what it is given, more or less; see :mod:`zeuxis.nn.fidelity`.
 
     One that enlarges by more than is asked for is used, and what it makes is reduced.
 
     Raises:
-        UsageError: neither is given, the model does another task, or there is no such file or task.
+        UsageError: neither is given, the model does another task, or there is no such file or task; or the model fills
+            what a mask hides, where there is nothing to be held to.
         Unsupported: what does it is not at hand; the message says how to come by it.
         WeightsError: the file is of no kind that is known.
     """
+    found = _asked_for(model, task, knobs)
+    if fidelity is None:
+        return found
+    if not 0 <= fidelity <= 1:
+        raise UsageError(f"--fidelity {fidelity:g}: give a number from 0 (bold) to 1 (as near as can be to the given)")
+    if found.network.masked:
+        raise UsageError(f"--fidelity: '{found.name}' keeps what the mask leaves as it is, bit for bit: leave it out")
+    held = Fidelity(fidelity, "luminance" if found.task == "colorize" else "coarse")
+    network = found.network if found.network.side is not None else found.network.held_to(held).eval()
+    return replace(found, network=network, fidelity=held)  # faces are held to the photograph, as they are put back
+
+
+def _asked_for(model: str | Path | None, task: str | None, knobs: Sequence[str]) -> Restorer:
+    """Which it is, as :func:`restorer_for` has it."""
     wanted = None if task is None else scale_of(task)
     if model is None:
         if task is None:

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
+from zeuxis.nn.fidelity import COARSE, Fidelity
+
 
 class PictureNetwork(nn.Module, ABC):
     """Pictures ``(B, C, H, W)`` in [0, 1] of any size to pictures ``(B, C, scale H, scale W)``, about in [0, 1].
@@ -26,3 +28,21 @@ class PictureNetwork(nn.Module, ABC):
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
         """The pictures that are made of ``x``."""
+
+    def held_to(self, fidelity: Fidelity) -> PictureNetwork:
+        """The same network, whose pictures stay nearer to what it is given."""
+        return Faithful(self, fidelity)
+
+
+class Faithful(PictureNetwork):
+    """What ``network`` makes, drawn towards what agrees with the picture that it is given."""
+
+    def __init__(self, network: PictureNetwork, fidelity: Fidelity) -> None:
+        super().__init__()
+        self.network, self.fidelity = network, fidelity
+        self.channels, self.scale, self.floats = network.channels, network.scale, network.floats
+        self.side, self.reach = network.side, network.reach + 2 * COARSE
+
+    def forward(self, x: Tensor) -> Tensor:
+        made: Tensor = self.fidelity(self.network(x).float(), x.float())
+        return made

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zeuxis.nn.dncnn import DnCNNNet
+from zeuxis.nn.fidelity import Fidelity
 from zeuxis.nn.picture_network import PictureNetwork
 
 
@@ -20,6 +21,7 @@ class Restorer:
     licence: str  # of its weights, as far as is known
     mask: Path | None = None  # of what is to be made, for a network that takes one
     knobs: tuple[tuple[str, bool | int | float | str], ...] = ()  # that were turned, by name
+    fidelity: Fidelity | None = None  # how near it is held to what it is given; None leaves it alone
 
 
 TASKS = {  # what a degradation calls for, by its name
