@@ -138,7 +138,7 @@ def prior(shape: Shape = SHAPE, **model: object) -> System:
 
 
 def restorer(**model: object) -> System:
-    given = {"generator": prior(), **SMALL, **model}
+    given = {"base": prior(), **SMALL, **model}
     return build("gfpgan", DataSpec(SHAPE, source_shape=SHAPE), given)
 
 
@@ -165,16 +165,16 @@ def test_without_modulation_it_draws_what_the_given_generator_draws() -> None:
         source = turn().batch.condition.source
         made, _ = found.made_of(source, "constant")  # type: ignore[operator]
         codes, _, _ = network(source)
-        wanted = found.generator.generator.synthesis(codes, "constant")  # type: ignore[union-attr, operator]
+        wanted = found.base.generator.synthesis(codes, "constant")  # type: ignore[union-attr, operator]
     torch.testing.assert_close(made, wanted, atol=1e-5, rtol=1e-5)
-    assert not any(p.requires_grad for p in found.generator.parameters())  # type: ignore[union-attr]
+    assert not any(p.requires_grad for p in found.base.parameters())  # type: ignore[union-attr]
 
 
 def test_levels_are_asked_for_pictures_at_first_alone() -> None:
     found = restorer(pyramid_until=0.5, pyramid=100.0)
     first, later = (found.restore(turn(progress)).item() for progress in (0.5, 0.6))  # type: ignore[operator]
     _, maps = found.made_of(turn().batch.condition.source, "none")  # type: ignore[operator]
-    levels = float(found.levelled(maps, turn().batch.image))  # type: ignore[operator]
+    levels = found.levelled(maps, turn().batch.image).item()  # type: ignore[operator]
     assert len(maps) == 2 and first - later == pytest.approx(100 * levels, rel=1e-3)
 
 
@@ -194,8 +194,8 @@ def pooled(image: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     ("model", "error", "message"),
     [
-        ({"generator": "other size"}, UsageError, "draws pictures of 3x32x32"),
-        ({"generator": "no generator"}, Unsupported, "no generator of styles"),
+        ({"base": "other size"}, UsageError, "draws pictures of 3x32x32"),
+        ({"base": "no generator"}, Unsupported, "no generator of styles"),
         ({"pyramid_until": 2.0}, UsageError, "pyramid_until is 2.0"),
         ({"r1_every": 0}, UsageError, "r1_every is 1 or more"),
     ],

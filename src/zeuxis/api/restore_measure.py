@@ -18,10 +18,9 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from zeuxis.api.restore import BUDGET, Report
-from zeuxis.api.restore_job import for_network, from_network
 from zeuxis.api.restore_models import restorer_for
 from zeuxis.api.restore_paths import errands_of
-from zeuxis.api.restore_picture import open_for_restoring
+from zeuxis.api.restore_picture import for_network, from_network, open_for_restoring
 from zeuxis.data.cache import data_dir
 from zeuxis.degrade.degradation import Chain, Linear
 from zeuxis.degrade.language import parse_chain

@@ -22,6 +22,7 @@ MOST_SCALE = 8
 FIRST_CHOICE = "realesrgan-x4plus"  # of those that enlarge, where none is named: it is the one for photographs
 NEEDS_FILE = {  # tasks of models that are not published in a package, and what else does them
     "denoise": "a DnCNN checkpoint does it: zeuxis convert dncnn_25.pth, then --model dncnn_25.safetensors",
+    "face": "a GFPGAN checkpoint does it: zeuxis convert GFPGANv1.4.pth, then --model GFPGANv1.4.safetensors",
 }
 TRAINED_BY = {  # the recipe that trains a model for a task
     "denoise": "dncnn",
@@ -29,8 +30,8 @@ TRAINED_BY = {  # the recipe that trains a model for a task
     "inpaint": "palette",
     "colorize": "colorizer",
     "jpeg": "palette-jpeg",
+    "face": "gfpgan",
 }
-NOT_YET = ("face",)  # tasks that nothing here does
 
 
 @dataclass(frozen=True)
@@ -149,8 +150,8 @@ def scale_of(task: str) -> int | None:
         if not re.fullmatch(rf"[2-{MOST_SCALE}]", rest):
             raise UsageError(f"--task {task}: write enlarge:2 to enlarge:{MOST_SCALE}")
         return int(rest)
-    if name not in (*TRAINED_BY, *NOT_YET) or (colon and name != "inpaint"):
-        raise UnknownName("task", task, ["enlarge:2", "enlarge:3", "enlarge:4", *TRAINED_BY, *NOT_YET])
+    if name not in TRAINED_BY or (colon and name != "inpaint"):
+        raise UnknownName("task", task, ["enlarge:2", "enlarge:3", "enlarge:4", *TRAINED_BY])
     return None
 
 
@@ -161,10 +162,10 @@ def known_models() -> str:
 
 def _refusal(task: str) -> str:
     name = task.partition(":")[0]
-    if name not in TRAINED_BY:
-        others = ", ".join(TRAINED_BY)
-        return f"--task {task}: no model that is known here does it yet; there are enlarge:2 to enlarge:4, {others}"
     train = f"zeuxis train {TRAINED_BY[name]} --data ~/photos --fit crop --size 64 trains one, for --model RUN"
+    if name == "face":
+        first = "zeuxis train stylegan2-faces --data ~/faces, then gfpgan --data ~/faces --base RUN"
+        train = f"{first} trains one, for --model RUN"
     file = f"; {NEEDS_FILE[name]}" if name in NEEDS_FILE else ""
     return f"--task {task}: no model that comes in a package does it; {train}{file}"
 

@@ -3,7 +3,7 @@
 Wang, Li, Zhang and Shan 2021, "Towards real-world blind face restoration with generative facial prior"
 (arXiv:2101.04061). Symbols -> code:
     x -> source    y -> image    y^ -> made    U-Net -> network    W -> codes    alpha, beta -> modulations
-    StyleGAN -> generator    D -> discriminator    phi -> features    eta -> identity
+    StyleGAN -> base    D -> discriminator    phi -> features    eta -> identity
 What is measured: L_l1 -> pixel, L_per -> perceptual, L_adv -> adversarial, L_id -> identity_weight.
 """
 
@@ -35,7 +35,7 @@ class GFPGAN(AnySizeRestorer):
     """Two players: a U-Net that steers a given generator, and StyleGAN2's discriminator, with R1 every few rounds.
 
     Args:
-        generator: a trained stylegan2 that draws faces of this shape, by name or run folder; never trained here.
+        base: a trained stylegan2 that draws faces of this shape, by name or run folder; never trained here.
         features: a trained system whose ``encode`` is the space of the perceptual loss; none leaves that loss out.
         identity: a trained recogniser of faces, whose ``encode`` is the space of the identity loss; none leaves it out.
         judge_base: channels of a resolution of the discriminator times its side.
@@ -73,7 +73,7 @@ class GFPGAN(AnySizeRestorer):
         self,
         shape: Shape,
         *,
-        generator: System,
+        base: System,
         features: System | None = None,
         identity: System | None = None,
         source_shape: Shape | None = None,
@@ -94,9 +94,9 @@ class GFPGAN(AnySizeRestorer):
         self.shape, self.lr = Shape(*shape), lr
         if scale_between(self.shape, None if source_shape is None else Shape(*source_shape), "gfpgan") != 1:
             raise UsageError("'gfpgan' keeps a picture's size: use --pair blind-face, or esrgan to enlarge")
-        if tuple(generator.shape) != tuple(self.shape):
-            mine, theirs = ("x".join(map(str, one)) for one in (self.shape, generator.shape))
-            raise UsageError(f"'{generator.card.id}' draws pictures of {theirs}, the data has {mine}: set size to its")
+        if tuple(base.shape) != tuple(self.shape):
+            mine, theirs = ("x".join(map(str, one)) for one in (self.shape, base.shape))
+            raise UsageError(f"'{base.card.id}' draws pictures of {theirs}, the data has {mine}: set size to its")
         if not 0 <= pyramid_until <= 1:
             raise UsageError(f"model.pyramid_until is {pyramid_until}: give a share of the budget, from 0 to 1")
         if r1_every < 1:
@@ -104,8 +104,8 @@ class GFPGAN(AnySizeRestorer):
         self.pixel, self.pyramid, self.pyramid_until = pixel, pyramid, pyramid_until
         self.perceptual, self.adversarial, self.identity_weight = perceptual, adversarial, identity_weight
         self.gamma, self.r1_every = gamma, r1_every if gamma else 0
-        self.generator = generator
-        self.freeze(generator)
+        self.base = base
+        self.freeze(base)
         width = self.synthesis.affine_weights()[0].shape[1]
         self.network = DegradationRemoval(widths_in(self.synthesis), self.synthesis.layers, width, self.shape.channels)
         self.discriminator = StyleDiscriminator(self.shape, channel_base=judge_base, channel_max=judge_max, group=group)
@@ -120,7 +120,7 @@ class GFPGAN(AnySizeRestorer):
     @property
     def synthesis(self) -> StyleSynthesis:
         """What draws the faces."""
-        return synthesis_of(self.generator, self.generator.card.id)
+        return synthesis_of(self.base, self.base.card.id)
 
     def players(self) -> tuple[Player, ...]:
         """The discriminator makes R1's steps too: its rates are those of an Adam that does (StyleGAN2, appendix B)."""
