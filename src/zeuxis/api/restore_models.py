@@ -161,13 +161,20 @@ def known_models() -> str:
 
 
 def _refusal(task: str) -> str:
+    return f"--task {task}: no model that comes in a package does it; {how_to_have(task)}"
+
+
+def how_to_have(task: str) -> str:
+    """How to come by a model that does a task."""
     name = task.partition(":")[0]
+    if name == "enlarge":
+        return EXTRA
     train = f"zeuxis train {TRAINED_BY[name]} --data ~/photos --fit crop --size 64 trains one, for --model RUN"
     if name == "face":
         first = "zeuxis train stylegan2-faces --data ~/faces, then gfpgan --data ~/faces --base RUN"
         train = f"{first} trains one, for --model RUN"
     file = f"; {NEEDS_FILE[name]}" if name in NEEDS_FILE else ""
-    return f"--task {task}: no model that comes in a package does it; {train}{file}"
+    return f"{train}{file}"
 
 
 def _load(model: str, knobs: Sequence[str]) -> Restorer:
