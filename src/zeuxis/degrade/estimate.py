@@ -18,7 +18,7 @@ from zeuxis.errors import UsageError
 
 NOISY = 4 / 255  # deviation of noise
 BLURRED = 0.45
-BLOCKY = 1.4
+BLOCKY = 1.35
 GREY = 0.01
 LEAST = 32  # pixels a side that can be read
 PATCH, STEP, MOST_PATCHES = 8, 3, 20_000
@@ -82,20 +82,19 @@ def block_level(image: Tensor) -> Tensor:
     """How much more a picture steps every eighth pixel than elsewhere: 1 has no blocks, more has.
 
     After Wang, Sheikh and Bovik 2002, "No-reference perceptual quality assessment of JPEG compressed images", whose
-    blockiness is a step between blocks; here it is the step less the slope on its either side, wherever the grid
-    begins, over the median of the seven other places; of rows and columns the mean.
+    blockiness is a step between blocks; here it is the step less the slope on either side of it, in the middling row
+    and column of those, wherever the grid begins, over the same where it could as well begin.
     """
     grey = _grey(image)
-    ratios = []
+    phases = []
     for axis in (2, 3):
         step = grey.diff(dim=axis)
         inner = step.narrow(axis, 1, step.shape[axis] - 2)
         sides = (step.narrow(axis, 0, inner.shape[axis]) + step.narrow(axis, 2, inner.shape[axis])) / 2
         jump = (inner - sides).abs().mean(5 - axis).squeeze(1)  # (B, n)
-        phase = torch.stack([jump[:, k::BLOCK].mean(1) for k in range(BLOCK)], 1)  # (B, 8)
-        ratios.append(phase)
-    both = [phase.amax(1) / phase.median(1).values.clamp_min(1e-6) for phase in ratios]
-    return (both[0] + both[1]) / 2
+        phases.append(torch.stack([jump[:, k::BLOCK].median(1).values for k in range(BLOCK)], 1))  # (B, 8)
+    first, *_, fourth = torch.stack(phases).topk(4, dim=2).values.unbind(2)  # (2, B) each; two feel the first's step
+    return (first / fourth.clamp_min(1e-6)).mean(0)
 
 
 def colour_level(image: Tensor) -> Tensor:
