@@ -66,6 +66,8 @@ class GFPGAN(AnySizeRestorer):
             "Restoring is told the noise that the generator keeps, and is therefore always the same.",
             "A level's picture is compared with the whole picture averaged down, which ours does with antialiasing.",
             "The learning rate does not fall.",
+            "What is trained here steers StyleGAN2 itself; files of version 1.2 and later hold one that enlarges "
+            "bilinearly.",
         ),
     )
 
