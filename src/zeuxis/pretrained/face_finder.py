@@ -106,7 +106,7 @@ def _eyes(face: NDArray[np.uint8], folder: Path) -> Eyes | None:
     upper = Image.fromarray(face).resize((side, side), Image.Resampling.BICUBIC).crop((0, 0, side, side * 6 // 10))
     for name in EYES:
         found = cv2.CascadeClassifier(str(folder / name)).detectMultiScale(np.asarray(upper), 1.05, 4, minSize=(36, 36))
-        middles = [((x + w / 2) / side, (y + h / 2) / side) for x, y, w, h in found]
+        middles = [(float(x + w / 2) / side, float(y + h / 2) / side) for x, y, w, h in found]
         left, right = (_nearest(middles, place) for place in EXPECTED)
         if left is not None and right is not None:
             return left, right
