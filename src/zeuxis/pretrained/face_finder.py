@@ -22,8 +22,8 @@ from zeuxis.errors import Unsupported, UsageError
 EXTRA = "pip install 'zeuxis[faces]'"
 MOST_SEEN = 1024  # pixels a side among which faces are looked for
 LEAST = 24  # pixels a side of a face that is looked for
-# Of 107 photographs that are common for tests (BSD68, Set5, Set12, Set14 and old ones) faces are found in 12, and
-# nothing else that is sure, or that shows two eyes.
+# In 114 pictures that are common for tests (BSD68, Set5, Set12, Set14, and old photographs) eleven faces are so found,
+# and nothing that is none.
 UNSURE, SURE = 55.0, 56.0  # the cascade's sum of votes: below the one no face, above the other one without eyes too
 EYES = ("haarcascade_eye_tree_eyeglasses.xml", "haarcascade_eye.xml")
 EXPECTED = ((0.31, 0.385), (0.66, 0.385))  # where eyes are in the cascade's box, in its sides
