@@ -371,7 +371,7 @@ def test_tasks_that_nothing_at_hand_does_are_refused(
         (None, "enlarge:2", Unsupported, "realesrgan-x4plus"),
         (None, "enlarge:9", UsageError, "write enlarge:2"),
         (None, "denoise", Unsupported, "zeuxis convert dncnn_25.pth"),
-        (None, "face", Unsupported, "no model that is known here does it yet"),
+        (None, "face", Unsupported, "zeuxis convert GFPGANv1.4.pth"),
         (None, "denoize", UnknownName, "did you mean denoise"),
         (twice, "enlarge:4", UsageError, "does enlarge:2, not enlarge:4"),
         (twice, "denoise", UsageError, "does enlarge:2, not denoise"),

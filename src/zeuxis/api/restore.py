@@ -8,16 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zeuxis.api.restore_faces import FaceMoved
 from zeuxis.api.restore_job import RestoringJob
 from zeuxis.api.restore_models import restorer_for
-from zeuxis.api.restore_page import busiest, write_page, write_preview
+from zeuxis.api.restore_page import busiest, shown_of, write_page, write_preview
 from zeuxis.api.restore_paths import Errand, Errands, errands_of
 from zeuxis.api.restore_picture import header_of, open_for_restoring, part_of
 from zeuxis.data.picture import PictureRefused
-from zeuxis.errors import DataError, UsageError
+from zeuxis.errors import DataError, Unsupported, UsageError
 from zeuxis.nn.footprint import GIB
 from zeuxis.nn.picture_network import PictureNetwork
 from zeuxis.nn.streamed_tiles import Tiling, margin_for, tiling_for
+from zeuxis.pretrained.face_finder import EXTRA, FacePlace, finder_here, parse_place
+from zeuxis.pretrained.restorer import Restorer
 from zeuxis.training.room import free_memory
 
 BUDGET = GIB  # bytes that what is made of one tile may take; less where less is free
@@ -36,6 +39,7 @@ class Restoration:
     model: str
     task: str
     licence: str  # of the model's weights
+    faces: tuple[tuple[Path, FaceMoved], ...]  # that were restored now, with the picture that each is in
     failed: int  # pictures of which nothing was made; what is no picture in a folder does not count
 
 
@@ -46,9 +50,11 @@ def restore(
     out: str | Path | None = None,
     *,
     knobs: Sequence[str] = (),
+    fidelity: float | None = None,
     overwrite: bool = False,
     tile: int | None = None,
     page: bool | None = None,
+    faces: Sequence[str] = (),
     device: str = "cpu",
     report: Report = lambda message, fraction: None,
 ) -> Restoration:
@@ -58,13 +64,17 @@ def restore(
         paths: pictures, or folders, which are walked.
         model: a published model by name, the file of a checkpoint, or the folder of a run; by default one that does
             ``task``.
-        task: ``enlarge:2`` to ``enlarge:8``, ``denoise``, ``deblur``, ``jpeg``, ``colorize`` or ``inpaint:MASK``; by
-            default what the model was trained for.
+        task: ``enlarge:2`` to ``enlarge:8``, ``denoise``, ``deblur``, ``jpeg``, ``colorize``, ``face`` or
+            ``inpaint:MASK``; by default what the model was trained for.
         knobs: what is turned of a run's model, as ``name=value``.
+        fidelity: from 0, as the model makes it, to 1, where what the damage left (the small picture, the luminance,
+            what is coarse) is that of the given picture; None is 0.
         out: the file (of one picture) or the folder of the results; by default ``NAME-restored`` beside each.
         overwrite: whether a file that is there and is not the result may be replaced, be it the original.
         tile: pixels a side that are given to the network at a time; by default what memory allows.
         page: whether a page shows each picture before and after; by default of folders.
+        faces: where the faces are, for task ``face``, each as ``X,Y,W,H``: left, top, width and height in pixels of the
+            whole head; by default they are looked for, which takes the extra ``faces``.
 
     A picture among several that cannot be used costs one line in ``problems``; so does one of which a part would come
     out black, of one colour, or not finite. What is done already is passed over. Where the disk is full it stops, and
@@ -75,12 +85,14 @@ def restore(
         DataError: none of all the pictures could be restored.
     """
     errands = errands_of([Path(path) for path in paths], None if out is None else Path(out), "restored")
-    restorer = restorer_for(model, task, knobs)
+    restorer = restorer_for(model, task, knobs, fidelity)
     restorer.network.to(device)
-    job = RestoringJob(restorer, _tiling(restorer.network, tile, device), device)
+    places = _places(restorer, faces, errands, tile)
+    job = RestoringJob(restorer, _tiling(restorer.network, tile, device), device, places)
     wanted = errands.folders if page is None else page
     problems = [f"{path}: not a picture" for path in errands.others]
     notes: list[str] = []
+    moved: list[tuple[Path, FaceMoved]] = []
     before, todo = _sorted_out(errands, job, overwrite, problems, report)
     done: list[Errand] = []
     whole, past = sum(pixels for *_, pixels in todo) or 1, 0
@@ -93,13 +105,15 @@ def restore(
 
         try:
             given = open_for_restoring(errand.source)
-            box = busiest(given) if wanted else None
-            made = job.run(errand, given, record, box, told)
+            where = job.places(errand, given)
+            box = (busiest(given) if not where else shown_of(where[0], given)) if wanted else None
+            made, people = job.run(errand, given, record, box, told, where)
         except (DataError, UsageError) as error:
             problems.append(str(error))
         else:
             done.append(errand)
             notes += [f"{errand.source}: {note}" for note in given.notes]
+            moved += [(errand.source, face) for face in people]
             if box is not None and made is not None:
                 write_preview(errands.page, errand.name, part_of(given, box), made, record)
         past += pixels
@@ -112,6 +126,8 @@ def restore(
         chosen = {"--model": restorer.name, "--task": task, "--out": out, "--tile": tile, "--device": device}
         command = ["zeuxis", "restore", *map(str, paths), *([] if page is None else ["--page"])]
         command += [word for knob in knobs for word in ("--knob", knob)]
+        command += [] if fidelity is None else ["--fidelity", f"{fidelity:g}"]
+        command += [word for face in faces for word in ("--face", face)]
         command += [str(word) for option, value in chosen.items() if value is not None for word in (option, value)]
         write_page(errands.page, names, restorer.name, restorer.task, problems, shlex.join(command))
     return Restoration(
@@ -123,6 +139,7 @@ def restore(
         model=restorer.name,
         task=restorer.task,
         licence=restorer.licence,
+        faces=tuple(moved),
         failed=len(errands.each) - len(done) - len(before),
     )
 
@@ -150,6 +167,23 @@ def _sorted_out(
         else:
             todo.append((errand, record, header.width * header.height))
     return before, todo
+
+
+def _places(restorer: Restorer, faces: Sequence[str], errands: Errands, tile: int | None) -> tuple[FacePlace, ...]:
+    """Where the faces are, as they were given; :class:`UsageError` where that says nothing."""
+    if restorer.network.side is None:
+        if faces:
+            raise UsageError(f"--face {faces[0]}: '{restorer.name}' restores whole pictures ({restorer.task})")
+        return ()
+    if tile is not None:
+        raise UsageError(f"--tile {tile}: '{restorer.name}' is given faces, which are not cut: leave it out")
+    if faces and len(errands.each) > 1:
+        raise UsageError(
+            f"--face {faces[0]} is of one picture, and {len(errands.each)} are given: give them one by one"
+        )
+    if not faces and not finder_here():
+        raise Unsupported(f"faces are found by OpenCV, which is not installed: {EXTRA}, or give --face X,Y,W,H")
+    return tuple(map(parse_place, faces))
 
 
 def _tiling(network: PictureNetwork, tile: int | None, device: str) -> Tiling:

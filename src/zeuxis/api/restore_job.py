@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zeuxis.api.restore_faces import FaceMoved, restore_faces
 from zeuxis.api.restore_paths import Errand
 from zeuxis.api.restore_picture import (
     SOURCE_TYPE,
@@ -20,6 +21,8 @@ from zeuxis.api.restore_picture import (
     behind_filled,
     chunks_beside,
     enlarged_alpha,
+    for_network,
+    from_network,
     header_of,
     in_colour,
     in_kind_of,
@@ -31,6 +34,7 @@ from zeuxis.errors import DataError, Unsupported, UsageError
 from zeuxis.files import file_hash
 from zeuxis.nn.footprint import GIB
 from zeuxis.nn.streamed_tiles import Place, Tiling, in_rows, tile_places
+from zeuxis.pretrained.face_finder import FacePlace, find_faces
 from zeuxis.pretrained.restorer import Restorer
 from zeuxis.provenance.png_rows import PngRows
 from zeuxis.provenance.record import RESTORER, read_record, record, text_of
@@ -38,7 +42,6 @@ from zeuxis.training.room import free_memory
 
 DISCLOSURE = "This picture was made by Zeuxis from another one: fine detail in it is synthesised, not photographed."
 RANGE, FLAT = 8 / 255, 0.5 / 255  # a tile of more than the one may not become a tile of less than the other
-LUMA = (0.299, 0.587, 0.114)  # of grey in colours
 BANDS = 40  # bytes that are held for each number of the rows that are made at a time: three times float32, and copies
 
 
@@ -49,6 +52,7 @@ class RestoringJob:
     restorer: Restorer
     tiling: Tiling
     device: str
+    faces: tuple[FacePlace, ...] = ()  # where they are, of a network of faces; found where none is given
 
     def record_of(self, errand: Errand) -> dict[str, Any]:
         """How the result is made; the same picture and model give the same."""
@@ -69,7 +73,9 @@ class RestoringJob:
     def _sampling(self) -> dict[str, Any]:
         mask = self.restorer.mask
         hidden = {} if mask is None else {"mask": file_hash(mask)}
-        return {"task": self.restorer.task, **hidden, **dict(self.restorer.knobs)}
+        held = {} if self.restorer.fidelity is None else {"fidelity": self.restorer.fidelity.share}
+        faces = {"faces": [_plain(place) for place in self.faces]} if self.faces else {}
+        return {"task": self.restorer.task, **hidden, **held, **faces, **dict(self.restorer.knobs)}
 
     def is_done(self, errand: Errand, record: dict[str, Any], overwrite: bool) -> bool:
         """Whether the result is there already.
@@ -85,6 +91,18 @@ class RestoringJob:
         what = "the original" if _same(errand.target, errand.source) else "not this picture restored by this model"
         raise UsageError(f"{errand.target} is there, and is {what}: give another --out, or --overwrite")
 
+    def places(self, errand: Errand, given: OpenedPicture) -> tuple[FacePlace, ...]:
+        """Where the faces are that are restored; none where the whole picture is.
+
+        Raises :class:`DataError` where none is found, and :class:`Unsupported` where nothing looks for them.
+        """
+        if self.restorer.network.side is None or self.faces:
+            return self.faces
+        found = find_faces(given.colours)
+        if not found:
+            raise DataError(f"{errand.source}: no face was found: say where one is, --face X,Y,W,H")
+        return tuple(found)
+
     def run(
         self,
         errand: Errand,
@@ -92,40 +110,58 @@ class RestoringJob:
         record: dict[str, Any],
         box: Box | None,
         told: Callable[[float], None],
-    ) -> OpenedPicture | None:
-        """Write what the network makes of a picture; gives the part of it that comes from inside ``box``, if any.
+        places: tuple[FacePlace, ...] = (),
+    ) -> tuple[OpenedPicture | None, list[FaceMoved]]:
+        """Write what the network makes of a picture, or of the faces at ``places``.
 
-        ``told`` is told the share that is done. The result is written as its rows are made, and never held at once.
+        Gives the part of it that comes from inside ``box``, if any, and what came of each face. ``told`` is told the
+        share that is done. The result is written as its rows are made, and never held at once but of faces.
 
         Raises :class:`DataError` where there is no room, or a tile is made black, of one colour or not finite; nothing
         is written then.
         """
-        scale = self.restorer.network.scale
+        network = self.restorer.network
+        if network.channels not in (1, 3):
+            raise Unsupported(
+                f"'{self.restorer.name}' is for pictures of {network.channels} channels: no photograph is"
+            )
+        scale = network.scale
         if self.restorer.task == "colorize" and given.colours.shape[2] == 1:
             given = in_colour(given)
         height, width, channels = given.colours.shape
         size = (width * scale, height * scale)
         self._check_room(errand, given)
         alpha = enlarged_alpha(given, *size)
+        whole, moved = self._with_faces(errand, given, places) if places else (None, [])
+        if places:
+            record = record | {"faces": [_plain(place) for place in places]}
         beside = chunks_beside(given, text_of(record, errand.target, SOURCE_TYPE), *size)
         bits, every = 8 if given.most == 255 else 16, channels + (alpha is not None)
         left, top, right, bottom = (scale * side for side in box or (0, 0, 0, 0))
         kept: list[Pixels] = []
         with PngRows(errand.target, size, every, bits, beside) as out:
-            for rows in self._rows(errand, given, told):
+            for rows in self._rows(errand, given, told) if whole is None else [whole]:
                 at = out.rows
-                whole = rows if alpha is None else _beside(rows, alpha[at : at + len(rows)])
-                out.write(whole)
-                kept.append(whole[max(0, top - at) : max(0, bottom - at), left:right].copy())
-        return None if box is None else with_channels(given, cast(Pixels, np.concatenate(kept)))
+                shown = rows if alpha is None else _beside(rows, alpha[at : at + len(rows)])
+                out.write(shown)
+                kept.append(shown[max(0, top - at) : max(0, bottom - at), left:right].copy())
+        return None if box is None else with_channels(given, cast(Pixels, np.concatenate(kept))), moved
+
+    def _with_faces(
+        self, errand: Errand, given: OpenedPicture, places: tuple[FacePlace, ...]
+    ) -> tuple[Pixels, list[FaceMoved]]:
+        """The colours with their faces restored."""
+
+        def check(box: Box, before: Tensor, after: Tensor) -> None:
+            left, top, right, bottom = box
+            _check_tile(errand.source, (top, bottom, left, right), before, after)
+
+        with torch.inference_mode():
+            return restore_faces(behind_filled(given), places, self.restorer, self.device, check)
 
     def _rows(self, errand: Errand, given: OpenedPicture, told: Callable[[float], None]) -> Iterator[Pixels]:
         """The colours of the result, some rows ``(n, W, C)`` at a time."""
         network = self.restorer.network
-        if network.channels not in (1, 3):
-            raise Unsupported(
-                f"'{self.restorer.name}' is for pictures of {network.channels} channels: no photograph is"
-            )
         colours = behind_filled(given)
         height, width, channels = colours.shape
         hidden = None if self.restorer.mask is None else _hidden(self.restorer.mask, errand.source, width, height)
@@ -160,6 +196,11 @@ class RestoringJob:
                 f"{errand.source}: a result of {width}x{height} pixels needs {needs / GIB:.2g} GiB, of which "
                 f"{free / GIB:.2g} are free: ask for a smaller scale"
             )
+
+
+def _plain(place: FacePlace) -> list[float]:
+    """Middle, side and angle, for a record."""
+    return [round(value, 3) for value in (place.x, place.y, place.side, place.angle)]
 
 
 def is_result(file: Path, record: dict[str, Any]) -> bool:
@@ -207,23 +248,6 @@ def _beside(colours: Pixels, alpha: Pixels) -> Pixels:
     """Colours ``(n, W, C)`` and transparency ``(n, W)`` as one."""
     found: Pixels = np.concatenate([colours, alpha[..., None]], 2)
     return found
-
-
-def for_network(picture: Tensor, channels: int) -> Tensor:
-    """A picture ``(C, h, w)`` as a batch: grey three times over in one, or each colour by itself."""
-    if len(picture) == channels:
-        return picture[None]
-    return picture.expand(1, 3, -1, -1) if channels == 3 else picture[:, None]
-
-
-def from_network(made: Tensor, channels: int) -> Tensor:
-    """The inverse of :func:`for_network`: ``(h, w, C)``."""
-    if made.shape[:2] == (3, 1):
-        made = made.transpose(0, 1)
-    rows = made[0]
-    if len(rows) != channels:
-        rows = (rows * rows.new_tensor(LUMA)[:, None, None]).sum(0, keepdim=True)
-    return rows.permute(1, 2, 0)
 
 
 def _check_tile(file: Path, place: Place, before: Tensor, after: Tensor) -> None:

@@ -18,10 +18,9 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from zeuxis.api.restore import BUDGET, Report
-from zeuxis.api.restore_job import for_network, from_network
 from zeuxis.api.restore_models import restorer_for
 from zeuxis.api.restore_paths import errands_of
-from zeuxis.api.restore_picture import open_for_restoring
+from zeuxis.api.restore_picture import for_network, from_network, open_for_restoring
 from zeuxis.data.cache import data_dir
 from zeuxis.degrade.degradation import Chain, Linear
 from zeuxis.degrade.language import parse_chain
@@ -51,6 +50,7 @@ def measure_restorer(
     task: str | None = None,
     *,
     knobs: Sequence[str] = (),
+    fidelity: float | None = None,
     device: str = "cpu",
     report: Report = lambda message, fraction: None,
 ) -> list[Measured]:
@@ -64,7 +64,9 @@ def measure_restorer(
     errands, chain = errands_of([_place(path) for path in paths], None, "restored"), parse_chain(pair)
     if chain.masks:
         raise UsageError(f"--pair {pair}: what a mask hides is measured by zeuxis evaluate")
-    restorer = restorer_for(model, task, knobs)
+    restorer = restorer_for(model, task, knobs, fidelity)
+    if restorer.network.side is not None:
+        raise UsageError(f"'{restorer.name}' restores faces alone: zeuxis evaluate measures a run of it")
     if restorer.mask is not None:
         raise UsageError(f"'{restorer.name}' makes what a mask hides, which is measured by zeuxis evaluate")
     network = restorer.network.to(device)

@@ -11,6 +11,7 @@ from zeuxis.catalog.listing import system_class
 from zeuxis.catalog.weights import load_system
 from zeuxis.errors import UnknownName, Unsupported, UsageError
 from zeuxis.knobs import parsed, split_knob
+from zeuxis.nn.fidelity import Fidelity
 from zeuxis.nn.reduced import Reduced
 from zeuxis.pretrained.restorer import Restorer, task_against
 from zeuxis.pretrained.restorer_files import load_restorer_file
@@ -21,6 +22,7 @@ MOST_SCALE = 8
 FIRST_CHOICE = "realesrgan-x4plus"  # of those that enlarge, where none is named: it is the one for photographs
 NEEDS_FILE = {  # tasks of models that are not published in a package, and what else does them
     "denoise": "a DnCNN checkpoint does it: zeuxis convert dncnn_25.pth, then --model dncnn_25.safetensors",
+    "face": "a GFPGAN checkpoint does it: zeuxis convert GFPGANv1.4.pth, then --model GFPGANv1.4.safetensors",
 }
 TRAINED_BY = {  # the recipe that trains a model for a task
     "denoise": "dncnn",
@@ -28,8 +30,8 @@ TRAINED_BY = {  # the recipe that trains a model for a task
     "inpaint": "palette",
     "colorize": "colorizer",
     "jpeg": "palette-jpeg",
+    "face": "gfpgan",
 }
-NOT_YET = ("face",)  # tasks that nothing here does
 
 
 @dataclass(frozen=True)
@@ -49,18 +51,36 @@ def published() -> list[AtHand]:
     return [AtHand(name, f"enlarge:{one.scale}", one.about, here, LICENCE) for name, one in UPSCALERS.items()]
 
 
-def restorer_for(model: str | Path | None, task: str | None, knobs: Sequence[str] = ()) -> Restorer:
+def restorer_for(
+    model: str | Path | None, task: str | None, knobs: Sequence[str] = (), fidelity: float | None = None
+) -> Restorer:
     """The restorer called ``model`` for ``task``; without one of them it is decided by the other.
 
-    ``knobs`` are those that are turned, as ``name=value``, of models that were trained here.
+    ``knobs`` are those that are turned, as ``name=value``, of models that were trained here. With ``fidelity``, from 0
+    to 1, what is made is held to what it is given, more or less; see :mod:`zeuxis.nn.fidelity`.
 
     One that enlarges by more than is asked for is used, and what it makes is reduced.
 
     Raises:
-        UsageError: neither is given, the model does another task, or there is no such file or task.
+        UsageError: neither is given, the model does another task, or there is no such file or task; or the model fills
+            what a mask hides, where there is nothing to be held to.
         Unsupported: what does it is not at hand; the message says how to come by it.
         WeightsError: the file is of no kind that is known.
     """
+    found = _asked_for(model, task, knobs)
+    if fidelity is None:
+        return found
+    if not 0 <= fidelity <= 1:
+        raise UsageError(f"--fidelity {fidelity:g}: give a number from 0 (bold) to 1 (as near as can be to the given)")
+    if found.network.masked:
+        raise UsageError(f"--fidelity: '{found.name}' keeps what the mask leaves as it is, bit for bit: leave it out")
+    held = Fidelity(fidelity, "luminance" if found.task == "colorize" else "coarse")
+    network = found.network if found.network.side is not None else found.network.held_to(held).eval()
+    return replace(found, network=network, fidelity=held)  # faces are held to the photograph, as they are put back
+
+
+def _asked_for(model: str | Path | None, task: str | None, knobs: Sequence[str]) -> Restorer:
+    """Which it is, as :func:`restorer_for` has it."""
     wanted = None if task is None else scale_of(task)
     if model is None:
         if task is None:
@@ -130,8 +150,8 @@ def scale_of(task: str) -> int | None:
         if not re.fullmatch(rf"[2-{MOST_SCALE}]", rest):
             raise UsageError(f"--task {task}: write enlarge:2 to enlarge:{MOST_SCALE}")
         return int(rest)
-    if name not in (*TRAINED_BY, *NOT_YET) or (colon and name != "inpaint"):
-        raise UnknownName("task", task, ["enlarge:2", "enlarge:3", "enlarge:4", *TRAINED_BY, *NOT_YET])
+    if name not in TRAINED_BY or (colon and name != "inpaint"):
+        raise UnknownName("task", task, ["enlarge:2", "enlarge:3", "enlarge:4", *TRAINED_BY])
     return None
 
 
@@ -141,13 +161,20 @@ def known_models() -> str:
 
 
 def _refusal(task: str) -> str:
+    return f"--task {task}: no model that comes in a package does it; {how_to_have(task)}"
+
+
+def how_to_have(task: str) -> str:
+    """How to come by a model that does a task."""
     name = task.partition(":")[0]
-    if name not in TRAINED_BY:
-        others = ", ".join(TRAINED_BY)
-        return f"--task {task}: no model that is known here does it yet; there are enlarge:2 to enlarge:4, {others}"
+    if name == "enlarge":
+        return EXTRA
     train = f"zeuxis train {TRAINED_BY[name]} --data ~/photos --fit crop --size 64 trains one, for --model RUN"
+    if name == "face":
+        first = "zeuxis train stylegan2-faces --data ~/faces, then gfpgan --data ~/faces --base RUN"
+        train = f"{first} trains one, for --model RUN"
     file = f"; {NEEDS_FILE[name]}" if name in NEEDS_FILE else ""
-    return f"--task {task}: no model that comes in a package does it; {train}{file}"
+    return f"{train}{file}"
 
 
 def _load(model: str, knobs: Sequence[str]) -> Restorer:

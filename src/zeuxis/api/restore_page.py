@@ -13,8 +13,10 @@ from PIL import Image
 
 from zeuxis.api.naming import counted
 from zeuxis.api.page import Page
+from zeuxis.api.restore_faces import box_of
 from zeuxis.api.restore_paths import AFTER, BEFORE
 from zeuxis.api.restore_picture import SOURCE_TYPE, Box, OpenedPicture
+from zeuxis.pretrained.face_finder import FacePlace
 from zeuxis.provenance.record import save_png, write_png
 
 SIDE = 96  # pixels of the original that are shown
@@ -77,6 +79,11 @@ def busiest(picture: OpenedPicture) -> Box:
     shown_h, shown_w = min(SIDE, whole_h), min(SIDE, whole_w)
     left, top = min(step * left, whole_w - shown_w), min(step * top, whole_h - shown_h)
     return left, top, left + shown_w, top + shown_h
+
+
+def shown_of(place: FacePlace, picture: OpenedPicture) -> Box:
+    """The pixels around a face."""
+    return box_of(place, picture.colours.shape[1], picture.colours.shape[0])
 
 
 def _eight_bits(picture: OpenedPicture) -> Image.Image:

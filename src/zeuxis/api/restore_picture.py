@@ -18,6 +18,7 @@ from torch.nn.functional import avg_pool2d, interpolate
 from zeuxis.data.deep_png import CHANNELS, is_deep, read_deep
 from zeuxis.data.picture import FORMATS, ORIENTATION, WIDE_MODES, Header, PictureRefused, read_header, transparent
 from zeuxis.errors import DataError, UsageError
+from zeuxis.nn.fidelity import LUMA
 from zeuxis.provenance.record import SOURCE_TYPES
 
 SOURCE_TYPE = f"{SOURCE_TYPES}compositeWithTrainedAlgorithmicMedia"  # a photograph with what a network added
@@ -213,3 +214,20 @@ def _filled(weighted: Tensor, weight: Tensor) -> Tensor:
     half = [avg_pool2d(values, 2, ceil_mode=True) for values in (weighted, weight)]
     coarse = interpolate(_filled(*half), weight.shape[2:], mode="nearest")
     return torch.where(weight > 0, here, coarse)
+
+
+def for_network(picture: Tensor, channels: int) -> Tensor:
+    """A picture ``(C, h, w)`` as a batch: grey three times over in one, or each colour by itself."""
+    if len(picture) == channels:
+        return picture[None]
+    return picture.expand(1, 3, -1, -1) if channels == 3 else picture[:, None]
+
+
+def from_network(made: Tensor, channels: int) -> Tensor:
+    """The inverse of :func:`for_network`: ``(h, w, C)``."""
+    if made.shape[:2] == (3, 1):
+        made = made.transpose(0, 1)
+    rows = made[0]
+    if len(rows) != channels:
+        rows = (rows * rows.new_tensor(LUMA)[:, None, None]).sum(0, keepdim=True)
+    return rows.permute(1, 2, 0)

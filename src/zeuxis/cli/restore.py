@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zeuxis.api.naming import counted
+from zeuxis.cli.made import tell
 from zeuxis.cli.options import DeviceName, Json, Out
-from zeuxis.cli.output import emit, note, say, table
+from zeuxis.cli.output import emit, say, table
 from zeuxis.cli.progress import Progress
 from zeuxis.errors import UsageError
 
 if TYPE_CHECKING:
     from zeuxis.api.restore import Restoration
+    from zeuxis.api.restore_look import Looked
     from zeuxis.api.restore_measure import Measured
 
 
@@ -35,13 +37,32 @@ def restore(
         str | None,
         typer.Option(
             "--task",
-            metavar="enlarge:2|enlarge:4|denoise|deblur|jpeg|colorize|inpaint:MASK",
-            help="By default what the model was trained for.",
+            metavar="enlarge:2|enlarge:4|denoise|deblur|jpeg|colorize|face|inpaint:MASK",
+            help="By default what the model was trained for; without one too, the picture is looked at.",
         ),
     ] = None,
     knobs: Annotated[
         list[str] | None,
         typer.Option("--knob", metavar="NAME=VALUE", help="Turn a knob of a run's model; may be repeated."),
+    ] = None,
+    fidelity: Annotated[
+        float | None,
+        typer.Option(
+            "--fidelity",
+            min=0.0,
+            max=1.0,
+            help="0 is bold; at 1 what the damage left (the small picture, the luminance, what is coarse) is kept.",
+            show_default="0",
+        ),
+    ] = None,
+    face: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--face",
+            metavar="X,Y,W,H",
+            help="Where a face is, of task face: left, top, width and height of the head in pixels; may be repeated.",
+            show_default="looked for",
+        ),
     ] = None,
     pair: Annotated[
         str | None,
@@ -80,36 +101,74 @@ def restore(
         table("", ["model", "task", "for", "at hand", "licence"], rows)
         return
     if not paths:
-        raise UsageError("say which picture or folder: zeuxis restore photo.jpg --task enlarge:4")
+        raise UsageError("say which picture or folder: zeuxis restore photo.jpg")
     if pair is not None:
-        writing = {"--out": out, "--overwrite": overwrite or None, "--tile": tile, "--page": page}
+        writing = {
+            "--out": out,
+            "--overwrite": overwrite or None,
+            "--tile": tile,
+            "--page": page,
+            "--face": face or None,
+        }
         if idle := [option for option, value in writing.items() if value is not None]:
             raise UsageError(f"--pair {pair} measures, and writes no picture: leave {', '.join(idle)} out")
-        _measure(paths, model, pair, task, knobs or (), device, as_json)
+        _measure(paths, model, pair, task, knobs or (), fidelity, device, as_json)
         return
-    from zeuxis.api.restore import restore as work
+    from zeuxis.api.restore import restore as restored
 
+    work = partial(restored, overwrite=overwrite, tile=tile, page=page, fidelity=fidelity, device=device)
+    if model is None and task is None:
+        if given := [f"--{name}" for name, value in {"knob": knobs, "face": face}.items() if value]:
+            raise UsageError(f"{given[0]} is of a model or a task: say --task or --model too")
+        _look(paths, out, work, as_json)
+        return
     with Progress() as progress:
-        made = work(
-            paths,
-            model,
-            task,
-            out,
-            knobs=knobs or (),
-            overwrite=overwrite,
-            tile=tile,
-            page=page,
-            device=device,
-            report=progress,
-        )
-    for line in (*(f"note: {text}" for text in made.notes), *made.problems):
-        note(line)
+        made = work(paths, model, task, out, knobs=knobs or (), faces=face or (), report=progress)
+    lines = [f"{path.name}: {moved}" for path, moved in made.faces]
+    tell(made, f", {made.task} by {made.model}", "restored", made.page, as_json, lines)
+
+
+def _look(paths: Sequence[Path], out: Path | None, work: Callable[..., Restoration], as_json: bool) -> None:
+    """Say what seems wrong with a picture and what would mend it, and do what can be done now."""
+    from zeuxis.api.restore_look import look
+
+    if len(paths) > 1 or paths[0].is_dir():
+        raise UsageError("say what to do with them, --task enlarge:2 or --model RUN: one picture alone is looked at")
+    found = look(paths[0])
+    made = None
+    if not as_json:
+        _tell_look(found)
+    if found.at_hand:
+        with Progress() as progress:
+            made = work(paths, None, found.at_hand[0].task, out, report=progress)
     if as_json:
-        emit(made)
-    else:
-        _summary(made)
-    if made.failed:
+        emit({"looked": found, "made": made})
+    elif made is not None:
+        tell(made, f", {made.task} by {made.model}", "restored", made.page, as_json)
+    if found.steps and made is None:
         raise typer.Exit(1)
+
+
+def _tell_look(found: Looked) -> None:
+    rows = [
+        [
+            one.name,
+            "-" if one.value is None else f"{one.value:.3g}",
+            f"{one.bound:.3g}",
+            one.note,
+            "yes" if one.wrong else "",
+        ]
+        for one in found.estimates
+    ]
+    table(f"{found.picture}, {found.width}x{found.height} pixels", ["", "is", "bound", "", "to be mended"], rows)
+    if not found.steps:
+        say("nothing to mend was seen; --task does what you ask for")
+    for k, step in enumerate(found.steps, 1):
+        say(f"{k}. {step.command}")
+        if step.lacks is not None:
+            say(f"   no model for it is at hand: {step.lacks}")
+    if found.steps and not found.at_hand:
+        say("nothing was restored: give --model with what was named")
 
 
 def _measure(
@@ -118,13 +177,16 @@ def _measure(
     pair: str,
     task: str | None,
     knobs: Sequence[str],
+    fidelity: float | None,
     device: str,
     as_json: bool,
 ) -> None:
     from zeuxis.api.restore_measure import METRICS, measure_restorer
 
     with Progress() as progress:
-        found = measure_restorer(paths, model, pair, task, knobs=knobs, device=device, report=progress)
+        found = measure_restorer(
+            paths, model, pair, task, knobs=knobs, fidelity=fidelity, device=device, report=progress
+        )
     if as_json:
         emit(found)
         return
@@ -135,22 +197,3 @@ def _measure(
 
 def _cell(one: Measured, name: str) -> str:
     return f"{one.restored[name]:.4g} ({one.damaged[name]:.4g})" if name in one.restored else "-"
-
-
-def _summary(made: Restoration) -> None:
-    if made.done:
-        say(f"{counted(len(made.done), 'picture')}, {made.task} by {made.model} -> {_place(made.done)}")
-    if made.before:
-        say(f"done before: {len(made.before)}")
-    if made.problems:
-        say(f"not restored: {len(made.problems)}")
-    if made.page:
-        say(f"before and after -> {made.page}")
-
-
-def _place(files: Sequence[Path]) -> str:
-    """The file, or the folder that all lie in."""
-    if len(files) == 1:
-        return str(files[0])
-    common = next((one for one in files[0].parents if all(file.is_relative_to(one) for file in files)), None)
-    return f"{len({file.parent for file in files})} folders" if common is None else str(common)

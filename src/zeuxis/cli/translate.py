@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from zeuxis.cli.made import tell
 from zeuxis.cli.options import DeviceName, Json, Knobs, Out, Seed, loaded, sampling
-from zeuxis.cli.output import emit, note, say
 from zeuxis.cli.progress import Progress
 from zeuxis.errors import UsageError
 from zeuxis.spec import parse_size
@@ -63,19 +63,4 @@ def translate(
             page=sheet,
             report=progress,
         )
-    for line in (*(f"note: {text}" for text in made.notes), *made.problems):
-        note(line)
-    if as_json:
-        emit(made)
-    else:
-        if made.done:
-            where = made.done[0] if len(made.done) == 1 else made.done[0].parent
-            say(f"{len(made.done)} picture{'s' * (len(made.done) > 1)} by {found.name} -> {where}")
-        if made.before:
-            say(f"done before: {len(made.before)}")
-        if made.problems:
-            say(f"not translated: {len(made.problems)}")
-        if made.sheet:
-            say(f"before and after -> {made.sheet}")
-    if made.failed:
-        raise typer.Exit(1)
+    tell(made, f" by {found.name}", "translated", made.sheet, as_json)

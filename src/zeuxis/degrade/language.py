@@ -11,6 +11,7 @@ from typing import Any
 
 from zeuxis.degrade.age import Age, Scratches
 from zeuxis.degrade.blind import Blind
+from zeuxis.degrade.blind_face import BlindFace
 from zeuxis.degrade.blur import Blur, Defocus, MotionBlur, Smear
 from zeuxis.degrade.degradation import Chain, Degradation
 from zeuxis.degrade.edges import Edges
@@ -29,7 +30,7 @@ _ALL: tuple[type[Degradation], ...] = (
     *(Jpeg, SoftJpeg),
     *(Mask, Hole, Strokes, Outpaint, Uncrop),
     *(Grey, Film, Expose, Fade, Scratches, Age),
-    *(Blind, Edges),
+    *(Blind, BlindFace, Edges),
 )
 DEGRADATIONS = {kind.name: kind for kind in _ALL}
 READERS: Mapping[str, Callable[[str], int | float | str]] = {"int": int, "float": float, "str": str}

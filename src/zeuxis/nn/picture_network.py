@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from torch import Tensor, nn
 
+from zeuxis.nn.fidelity import COARSE, Fidelity
 
-class PictureNetwork(nn.Module):
+
+class PictureNetwork(nn.Module, ABC):
     """Pictures ``(B, C, H, W)`` in [0, 1] of any size to pictures ``(B, C, scale H, scale W)``, about in [0, 1].
 
     ``reach`` is how far, in pixels of what it is given, a pixel of the result sees; ``floats`` about how many numbers
     live at a time for each pixel that it is given. One that is ``masked`` is given one channel more, 1 where it is to
-    make the picture and 0 where that stays.
+    make the picture and 0 where that stays. One that has a ``side`` takes no picture but those of as many pixels a
+    side, each of one face, upright.
     """
 
     channels: int
@@ -18,6 +23,26 @@ class PictureNetwork(nn.Module):
     reach: int
     floats: int
     masked: bool = False
+    side: int | None = None
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Tensor:
+        """The pictures that are made of ``x``."""
+
+    def held_to(self, fidelity: Fidelity) -> PictureNetwork:
+        """The same network, whose pictures stay nearer to what it is given."""
+        return Faithful(self, fidelity)
+
+
+class Faithful(PictureNetwork):
+    """What ``network`` makes, drawn towards what agrees with the picture that it is given."""
+
+    def __init__(self, network: PictureNetwork, fidelity: Fidelity) -> None:
+        super().__init__()
+        self.network, self.fidelity = network, fidelity
+        self.channels, self.scale, self.floats = network.channels, network.scale, network.floats
+        self.side, self.reach = network.side, network.reach + 2 * COARSE
 
     def forward(self, x: Tensor) -> Tensor:
-        raise NotImplementedError
+        made: Tensor = self.fidelity(self.network(x).float(), x.float())
+        return made

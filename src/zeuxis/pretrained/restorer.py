@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zeuxis.nn.dncnn import DnCNNNet
+from zeuxis.nn.fidelity import Fidelity
 from zeuxis.nn.picture_network import PictureNetwork
 
 
@@ -20,6 +21,7 @@ class Restorer:
     licence: str  # of its weights, as far as is known
     mask: Path | None = None  # of what is to be made, for a network that takes one
     knobs: tuple[tuple[str, bool | int | float | str], ...] = ()  # that were turned, by name
+    fidelity: Fidelity | None = None  # how near it is held to what it is given; None leaves it alone
 
 
 TASKS = {  # what a degradation calls for, by its name
@@ -35,11 +37,14 @@ def task_against(data: str, network: PictureNetwork) -> str:
     """What a network is for that was trained on ``data``, whose name ends in what damaged them."""
     names = {part.strip().partition(":")[0] for part in data.split("|")[1:]}
     tasks = {TASKS.get(name, "restore") for name in names}
-    return tasks.pop() if network.scale == 1 and len(tasks) == 1 else task_of(network)
+    plain = network.scale == 1 and network.side is None
+    return tasks.pop() if plain and len(tasks) == 1 else task_of(network)
 
 
 def task_of(network: PictureNetwork) -> str:
     """What a network is for, as far as its form tells."""
+    if network.side is not None:
+        return "face"
     if network.scale > 1:
         return f"enlarge:{network.scale}"
     return "denoise" if isinstance(network, DnCNNNet) else "restore"

@@ -1,9 +1,9 @@
 """Published restoration checkpoints as networks of ours: the architecture is read off names and shapes.
 
 Known are, in the names of their authors' programs, ESRGAN (three spellings), Real-ESRGAN, its compact networks,
-SRResNet (BasicSR) and DnCNN (KAIR). Each kind has a mark, which is in all of its files and in none of the kinds below
-it, and a function that reads the sizes and tells which public name each tensor of ours has. So a tensor that is missing
-or left over is named. What is of no kind is answered with what its names look like.
+SRResNet (BasicSR), DnCNN (KAIR) and GFPGAN (its clean program's). Each kind has a mark, which is in all of its files
+and in none of the kinds below it, and a function that reads the sizes and tells which public name each tensor of ours
+has. So a tensor that is missing or left over is named. What is of no kind is answered with what its names look like.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch import Tensor
 from zeuxis.errors import WeightsError
 from zeuxis.nn.compact import CompactNet
 from zeuxis.nn.dncnn import DnCNNNet
+from zeuxis.nn.gfpgan import FaceNet
 from zeuxis.nn.picture_network import PictureNetwork
 from zeuxis.nn.rrdb import RRDBNet
 from zeuxis.nn.sr_resnet import SRResNetNet
@@ -25,6 +26,8 @@ from zeuxis.pretrained.kind import check_keys, unwrapped
 
 Shapes = Mapping[str, tuple[int, ...]]
 Names = dict[str, str]  # layer of ours -> layer of theirs, or tensor -> tensor
+DECODER, MODULATION = "stylegan_decoder", "modulated_conv.modulation"  # of GFPGAN
+BLOCK = ("conv1", "conv2", "skip")  # the layers of one of its blocks
 IRCNN_DEPTH = 7  # of its networks, whose names are DnCNN's and whose layers are dilated
 
 
@@ -66,7 +69,9 @@ def read_public(tensors: Mapping[str, Tensor], what: str) -> tuple[PictureNetwor
     place, inside = unwrapped(tensors)
     public = {key.removeprefix(place): tensors[key] for key in inside}
     kind, network, sources = _recognised({key: tuple(tensor.shape) for key, tensor in public.items()}, what)
-    network.load_state_dict({ours: public[theirs].float() for ours, theirs in sources.items()}, assign=True)
+    shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
+    numbers = {ours: public[theirs].float().reshape(shapes[ours]) for ours, theirs in sources.items()}
+    network.load_state_dict(numbers, assign=True)
     return network.requires_grad_(False).eval(), kind.name
 
 
@@ -91,11 +96,22 @@ def _recognised(shapes: Shapes, what: str) -> tuple[PublicNetwork, PictureNetwor
     with torch.device("meta"):
         network, names = kind.read(shapes)
     own = network.state_dict()
-    sources = {key: f"{names[key.rpartition('.')[0]]}.{key.rpartition('.')[2]}" for key in own}
+    sources = {key: _source(key, names) for key in own}
     check_keys(f"{what} begins as {kind.name} and", set(sources.values()), set(shapes), looks_like(shapes))
-    if wrong := [theirs for ours, theirs in sources.items() if shapes[theirs] != tuple(own[ours].shape)]:
+    if wrong := [theirs for ours, theirs in sources.items() if not _same(shapes[theirs], own[ours].shape)]:
         raise WeightsError(f"{what} is not {kind.name}: {wrong[0]} has the shape {shapes[wrong[0]]}, against the rest")
     return kind, network, sources
+
+
+def _source(key: str, names: Names) -> str:
+    """The public name of a tensor of ours: its own, or its layer's and then the same."""
+    layer, _, last = key.rpartition(".")
+    return names[key] if key in names else f"{names[layer]}.{last}"
+
+
+def _same(theirs: tuple[int, ...], ours: tuple[int, ...]) -> bool:
+    """Whether shapes are equal but for more axes of 1 in the public one."""
+    return theirs == ours or (len(theirs) > len(ours) and [n for n in theirs if n != 1] == [n for n in ours if n != 1])
 
 
 # -- the kinds ----------------------------------------------------------------------------------------
@@ -201,7 +217,43 @@ def _dncnn(shapes: Shapes) -> tuple[PictureNetwork, Names]:
     return network, {f"layers.{2 * k}": f"model.{2 * k}" for k in range(depth)}
 
 
+def _gfpgan(shapes: Shapes) -> tuple[PictureNetwork, Names]:
+    """The clean program's: style_convs.2k and 2k + 1 are the two layers of the level k, from 8 pixels on."""
+    levels = _count(shapes, "conv_body_up.{}.conv1.weight")
+    convs = ["style_conv1", *(f"style_convs.{k}" for k in range(2 * levels))]
+    weights = [shapes.get(f"{DECODER}.{conv}.modulated_conv.weight", ()) for conv in convs]
+    code = shapes.get(f"{DECODER}.style_conv1.modulated_conv.modulation.weight", ())
+    if not levels or not all(len(weight) == 5 for weight in weights) or len(code) != 2:
+        raise WeightsError("it has no generator of styles of the clean program, so that its sizes cannot be read off")
+    mapping = [key for key in shapes if re.fullmatch(rf"{DECODER}\.style_mlp\.\d{{1,4}}\.weight", key)]
+    network = FaceNet(
+        [weight[1] for weight in weights[::2]],
+        width=code[1],
+        channels=_size(shapes, "toRGB.0", 0),
+        mapping=len(mapping),
+    )
+    removal = {"first": "conv_body_first", "middle": "final_conv", "latent": "final_linear"}
+    for k in range(levels):
+        removal |= {f"{ours}.{k}.{part}": f"conv_body_{ours}.{k}.{part}" for ours in ("down", "up") for part in BLOCK}
+        removal |= {f"alpha.{k}.{part}": f"condition_scale.{k}.{part}" for part in (0, 2)}
+        removal |= {f"beta.{k}.{part}": f"condition_shift.{k}.{part}" for part in (0, 2)}
+        removal[f"pixels.{k}"] = f"toRGB.{k}"
+    layers = ["first", *(f"conv{k % 2}.{k // 2}" for k in range(2 * levels))]
+    generator = {"const": "constant_input.weight"}
+    generator |= {f"mapping.{k}": f"style_mlp.{2 * k + 1}" for k in range(len(mapping))}
+    for k, (ours, theirs) in enumerate(zip(layers, convs, strict=True)):
+        generator |= {f"{ours}.strength": f"{theirs}.weight", f"{ours}.noise": f"noises.noise{k}", ours: theirs}
+        generator |= {f"{ours}.conv": f"{theirs}.modulated_conv", f"{ours}.conv.affine": f"{theirs}.{MODULATION}"}
+    for k in range(levels + 1):
+        theirs = f"to_rgbs.{k - 1}" if k else "to_rgb1"
+        generator |= {f"pixels.{k}": theirs, f"pixels.{k}.conv": f"{theirs}.modulated_conv"}
+        generator[f"pixels.{k}.conv.affine"] = f"{theirs}.{MODULATION}"
+    names = {f"removal.{ours}": theirs for ours, theirs in removal.items()}
+    return network, names | {f"generator.{ours}": f"{DECODER}.{theirs}" for ours, theirs in generator.items()}
+
+
 NETWORKS = (
+    PublicNetwork("GFPGAN", r"stylegan_decoder\.constant_input\.weight", _gfpgan),
     PublicNetwork("ESRGAN", r"body\.0\.rdb1\.conv1\.weight", lambda shapes: _rrdb(shapes, BASIC)),
     PublicNetwork("ESRGAN (plain names)", r"RRDB_trunk\.0\.RDB1\.conv1\.weight", lambda shapes: _rrdb(shapes, PLAIN)),
     PublicNetwork("ESRGAN (old names)", r"model\.1\.sub\.0\.RDB1\.conv1\.0\.weight", _old_rrdb),
@@ -213,7 +265,7 @@ TRANSLATES = "zeuxis convert makes a model of it, and zeuxis translate uses that
 PAINTS = "zeuxis convert makes a model of it, and zeuxis paint uses that"
 LOOKS = (  # patterns of names of well-known networks that are not read here
     (r"layers\.\d+\.residual_group\.", "SwinIR or HAT"),
-    (r"stylegan_decoder\.", "GFPGAN"),
+    (r"stylegan_decoder\.", "GFPGAN of the program with compiled operations (known is its clean one, 1.2 to 1.4)"),
     (r"quantize\.embedding\.weight", "CodeFormer or a VQGAN (zeuxis convert makes a model of the latter)"),
     (r"m_head\.weight", "DRUNet"),
     (r"m_head\.0\.weight", "SCUNet"),

@@ -9,6 +9,7 @@ Parts: diffusion/gamma.py (the chain), diffusion/sampler.py, nn/networks.py (the
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +26,7 @@ from zeuxis.diffusion.weighting import squared_error
 from zeuxis.game import Move, Player, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.nn.embed import TIME_SCALE
+from zeuxis.nn.fidelity import Fidelity
 from zeuxis.nn.networks import UNETS, Ends, build_network
 from zeuxis.nn.picture_network import PictureNetwork
 from zeuxis.rng import ImageRng, normal_like
@@ -65,13 +67,13 @@ class DrawingRestorer(AnySizeRestorer):
     def moves(self) -> tuple[Move, ...]:
         return (Move("network", self.predict),)
 
+    @abstractmethod
     def given(self, condition: Condition) -> Tensor:
         """What the network sees beside the noisy picture, ``(B, C, H, W)``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def told(self, gamma: Level) -> Level:
         """How the network is told of gamma, in [0, 1]."""
-        raise NotImplementedError
 
     def error(self, prediction: Tensor, noise: Tensor, condition: Condition) -> Tensor:
         """How far the prediction is from the noise, ``(B,)``."""
@@ -116,10 +118,24 @@ class DrawingRestorer(AnySizeRestorer):
     @torch.no_grad()
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         """From noise to a picture as large as what is given, by the sampler that is asked for."""
+        return self.drawn(condition, rng, how, self.denoiser(condition, len(rng), how))
+
+    def drawn(self, condition: Condition, rng: ImageRng, how: Sampling, denoise: Denoise) -> Tensor:
+        """The same by another denoiser."""
         given, levels = self.given(condition), self.levels(how)
         x = math.sqrt(1 + float(levels[0]) ** 2) * rng.normal(*given.shape, device=given.device)
         solve = with_knobs(self.settings(how).sampler, how)
-        return solve(self.denoiser(condition, len(rng), how), x, levels, rng).clamp(-1, 1)
+        return solve(denoise, x, levels, rng).clamp(-1, 1)
+
+    @torch.no_grad()
+    def held(self, condition: Condition, rng: ImageRng, how: Sampling, fidelity: Fidelity) -> Tensor:
+        """The same, drawn towards what agrees with the given picture at every level (DDNM, arXiv:2212.00490)."""
+        source, free = condition.required("source"), self.denoiser(condition, len(rng), how)
+
+        def denoise(x: Tensor, sigma: Tensor) -> Tensor:
+            return fidelity(free(x, sigma), source)
+
+        return self.drawn(condition, rng, how, denoise)
 
     def picture_network(self, how: Sampling = Sampling()) -> PictureNetwork:
         self.settings(how)  # which refuses knobs that there are not
@@ -132,8 +148,9 @@ class DrawnPicture(PictureNetwork):
     It draws from seeds 0, 1, ..., so the same picture becomes the same.
     """
 
-    def __init__(self, system: DrawingRestorer, scale: int, how: Sampling) -> None:
+    def __init__(self, system: DrawingRestorer, scale: int, how: Sampling, fidelity: Fidelity | None = None) -> None:
         super().__init__()
+        self.fidelity = fidelity
         self.system, self.how, self.channels, self.scale = system, how, system.shape.channels, scale
         self.masked = system.masked
         widest = max(p.shape[0] for p in system.network.parameters())
@@ -145,5 +162,12 @@ class DrawnPicture(PictureNetwork):
         filled = pad(x, (0, -width % step, 0, -height % step), mode="replicate")
         mask = filled[:, self.channels :] if self.masked else None
         condition = Condition(source=2 * filled[:, : self.channels] - 1, mask=mask)
-        drawn = self.system.sample(condition, ImageRng.counting(0, len(x)), self.how)
+        rng = ImageRng.counting(0, len(x))
+        if self.fidelity is None:
+            drawn = self.system.sample(condition, rng, self.how)
+        else:
+            drawn = self.system.held(condition, rng, self.how, self.fidelity)
         return (drawn[:, :, : height * self.scale, : width * self.scale] + 1) / 2
+
+    def held_to(self, fidelity: Fidelity) -> PictureNetwork:
+        return DrawnPicture(self.system, self.scale, self.how, fidelity)

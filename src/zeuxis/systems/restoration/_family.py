@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import torch
@@ -19,12 +20,18 @@ STEPS = {1: (), 2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}  # of enlargement, by
 Distance = Callable[[Tensor, Tensor], Tensor]  # of two batches of the same shape, a scalar
 
 
-class AnySizeRestorer(System):
-    """A restorer of pictures of any size, as `zeuxis restore` takes it."""
+class AnySizeRestorer(System, ABC):
+    """A restorer of pictures of any size, or of the faces in them, as `zeuxis restore` takes it."""
 
+    @abstractmethod
     def picture_network(self, how: Sampling = Sampling()) -> PictureNetwork:
-        """The network that restores pictures of any size, as the knobs have it."""
-        raise NotImplementedError
+        """The network that restores pictures of any size, or faces, as the knobs have it."""
+
+    def source_of(self, condition: Condition) -> Tensor:
+        """The sources of a batch; raises :class:`Unsupported` where there are none."""
+        if condition.source is None:
+            raise Unsupported(f"'{self.card.id}' restores a picture and was given none: give it a source")
+        return condition.source
 
 
 class PictureRestorer(AnySizeRestorer):
@@ -46,12 +53,6 @@ class PictureRestorer(AnySizeRestorer):
         """Pictures ``(B, C, scale H, scale W)``, about in [-1, 1], of sources ``(B, C, H, W)`` in [-1, 1]."""
         return 2 * self.network((source + 1) / 2) - 1
 
-    def source_of(self, condition: Condition) -> Tensor:
-        """The sources of a batch; raises :class:`Unsupported` where there are none."""
-        if condition.source is None:
-            raise Unsupported(f"'{self.card.id}' restores a picture and was given none: give it a source")
-        return condition.source
-
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         source = self.source_of(condition)
         return (2 * self.picture_network(how)((source + 1) / 2) - 1).float().clamp(-1, 1)
@@ -69,9 +70,9 @@ class RegressionRestorer(PictureRestorer):
     def moves(self) -> tuple[Move, ...]:
         return (Move("network", self.regress),)
 
+    @abstractmethod
     def regress(self, turn: Turn) -> Tensor:
         """How far what is made of the sources is from the pictures."""
-        raise NotImplementedError
 
 
 class AdversarialRestorer(PictureRestorer):
@@ -98,17 +99,17 @@ class AdversarialRestorer(PictureRestorer):
         """What the network lowers before the critic joins."""
         return l1(made, image)
 
+    @abstractmethod
     def content(self, made: Tensor, image: Tensor) -> Tensor:
         """What it lowers beside its loss against the critic."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fool(self, made: Tensor, image: Tensor) -> Tensor:
         """Its loss against the critic."""
-        raise NotImplementedError
 
+    @abstractmethod
     def judge(self, made: Tensor, image: Tensor) -> Tensor:
         """The critic's loss."""
-        raise NotImplementedError
 
     def restore(self, turn: Turn) -> Tensor:
         """The network's loss: of regression alone until ``critic_start``."""
