@@ -1,0 +1,35 @@
+"""The studio's page: that which lies in the package is built of the sources that lie beside it, and loads nothing else."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import zeuxis
+
+PAGE = Path(zeuxis.__file__).parent / "studio" / "page"
+SOURCES = Path(__file__).parent.parent / "studio"
+MOST = 300_000  # bytes of all that a page load takes, packed
+
+
+def test_the_built_page_is_of_the_present_sources() -> None:
+    built = json.loads((PAGE / "sources.json").read_text(encoding="utf-8"))
+    names = ["index.html", "package-lock.json", "package.json", "svelte.config.js", "vite.config.ts"]
+    names += [path.relative_to(SOURCES).as_posix() for path in (SOURCES / "src").rglob("*") if path.is_file()]
+    now = {name: hashlib.sha256((SOURCES / name).read_bytes()).hexdigest() for name in names}
+    assert built == now, "stale: cd studio && npm ci && npm run build"
+
+
+def test_the_page_is_small_and_names_no_other_host() -> None:
+    files = [path for path in PAGE.rglob("*") if path.is_file() and path.name != "sources.json"]
+    assert sum(len(gzip.compress(path.read_bytes())) for path in files) < MOST
+    for path in files:
+        addresses = set(re.findall(r"https?://[\w.-]+", path.read_text(encoding="utf-8")))
+        assert addresses <= {"http://www.w3.org", "https://arxiv.org", "https://svelte.dev"}, path  # names and text alone
+
+
+def test_the_lock_file_names_no_registry() -> None:
+    assert '"resolved"' not in (SOURCES / "package-lock.json").read_text(encoding="utf-8")
