@@ -19,7 +19,7 @@ from PIL import Image
 
 from zeuxis.errors import Unsupported, UsageError
 
-EXTRA = "pip install 'zeuxis[faces]'"
+EXTRA = 'pip install "opencv-python-headless<5"'
 MOST_SEEN = 1024  # pixels a side among which faces are looked for
 LEAST = 24  # pixels a side of a face that is looked for
 # In 114 pictures that are common for tests (BSD68, Set5, Set12, Set14, and old photographs) eleven faces are so found,
