@@ -25,7 +25,7 @@ from zeuxis.metrics.perplexity import perplexity
 from zeuxis.metrics.precision import NEIGHBOURS
 from zeuxis.metrics.record import Better, Figure
 from zeuxis.metrics.score import SPLITS, classifier_score
-from zeuxis.metrics.similarity import WINDOW, psnr, psnr_y, ssim, ssim_y
+from zeuxis.metrics.similarity import WINDOW, psnr, psnr_y, sharpness, ssim, ssim_y
 from zeuxis.metrics.two_sample import LEAST as LEAST_HALVED
 from zeuxis.metrics.verification import same_person
 
@@ -183,6 +183,14 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             lambda e: e.mean("ssim"),
             score=ssim,
             side=WINDOW,
+        ),
+        "sharpness": Metric(
+            "sharpness difference, dB: how near the slopes of pictures are in size, mean over images",
+            "higher",
+            ("sharpness",),
+            lambda e: e.mean("sharpness"),
+            score=sharpness,
+            side=2,
         ),
         "psnr-y": Metric(
             "peak signal-to-noise ratio of luminance (BT.601), dB, mean over images; what is enlarged loses a border",
