@@ -79,8 +79,10 @@ class FramePredictor(System):
         self.shape = Shape(*shape)
         channels, given = self.shape.channels, Shape(*(source_shape or shape)).channels
         if given % channels:
-            raise UsageError(f"'frame-predictor' is given frames of {channels} channels one after another, and a source "
-                             f"of {given} is no whole number of them: use data such as motion")  # fmt: skip
+            raise UsageError(
+                f"'frame-predictor' is given frames of {channels} channels one after another, and a source of {given} "
+                "is no whole number of them: use data such as motion"
+            )
         if not 1 <= scales <= SCALES or power not in (1, 2):
             raise UsageError(f"model.scales={scales}, model.power={power}: give 1 to {SCALES}, and 1 or 2")
         self.stride = 2 ** (scales - 1)
