@@ -9,7 +9,7 @@ keeps the scores as ``evidence.scores[name]``.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -278,6 +278,14 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             "higher",
             ("confusion",),
             lambda e: e.overlap.pixels,
+            beside=("recognised",),
+        ),
+        "edge-f": Metric(
+            "F-measure of edges at the threshold that is best over the data set (ODS), matched one to one",
+            "higher",
+            ("boundaries",),
+            lambda e: present(e.boundaries).best().value,
+            parts=lambda e: {k: v for k, v in asdict(present(e.boundaries).best()).items() if k != "value"},
             beside=("recognised",),
         ),
         "verification": Metric(
