@@ -82,7 +82,7 @@ def style(
         out: the file (of one picture) or the folder of the results; by default ``PHOTO-like-NAME.png`` beside it.
         photographic: edges stay where they are, as in a photograph (Luan et al. 2017).
         size: pixels of the longer side of what is made, at most those of the photo.
-        weight: of the style, over the content's 1; by default 100, or 30 where it is to be photographic.
+        weight: of the style, over the content's 1; by default 40.
         iterations: at each of three scales.
         features: what compares them: ``efficientnet-lite0``, or a classifier, judge or segmenter that was trained here.
         segmenter: a model that segments, by whose layouts each kind of thing takes the style of its own kind.
@@ -103,7 +103,7 @@ def style(
     how = Optimisation(iterations=iterations, optimiser=optimiser)
     content = _read(source, size, device)
     compared, apart = _compared(features, device), None if segmenter is None else load(segmenter, device)
-    weights = Weights(style=30.0 if photographic else 100.0, photo=PHOTO if photographic else 0.0)
+    weights = Weights(photo=PHOTO if photographic else 0.0)
     weights = weights if weight is None else replace(weights, style=weight)
     made, shown = list[Styled](), list[Tensor]()
     for k, (painting, file) in enumerate(zip(likes, files, strict=True)):

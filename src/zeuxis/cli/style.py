@@ -25,7 +25,7 @@ def style(
     size: Annotated[int, typer.Option("--size", metavar="PIXELS", help="Of the longer side.")] = 384,
     weight: Annotated[
         float | None,
-        typer.Option("--weight", help="Of the style; the content's is 1.", show_default="100, with --photo 30"),
+        typer.Option("--weight", help="Of the style; the content's is 1.", show_default="40"),
     ] = None,
     iterations: Annotated[int, typer.Option("--iterations", min=1, help="At each of three scales.")] = 150,
     optimiser: Annotated[

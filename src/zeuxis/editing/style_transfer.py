@@ -52,7 +52,7 @@ class Weights:
     """How much each loss counts; every one of them is scaled so that 1 is of about the same force in any network."""
 
     content: float = 1.0  # alpha
-    style: float = 100.0  # beta
+    style: float = 40.0  # beta
     variation: float = 50.0  # total variation
     photo: float = 0.0  # Lambda of Luan et al.; 0 leaves edges free
 

@@ -70,8 +70,9 @@ class EdgeDetector(OneNetwork):
     ) -> None:
         super().__init__()
         if len(layout_names) < 2:
-            raise UsageError("an edge detector needs data with a layout of 2 classes or more, whose outlines it learns: "
-                             "choose a world with layouts")  # fmt: skip
+            raise UsageError(
+                "an edge detector learns the outlines of a layout of 2 classes or more: choose a world with layouts"
+            )
         if len(widths) != len(depths) or not widths or min(*widths, *depths) < 1:
             raise UsageError(f"model.widths={list(widths)}, model.depths={list(depths)}: give one of each for a stage")
         self.shape, self.averaged, self.lr = Shape(*shape), averaged, lr
