@@ -99,10 +99,11 @@ def ridges(edges: Tensor) -> Tensor:
     xx = smooth[..., 1:-1, 2:] + smooth[..., 1:-1, :-2] - 2 * smooth[..., 1:-1, 1:-1]
     yy = smooth[..., 2:, 1:-1] + smooth[..., :-2, 1:-1] - 2 * smooth[..., 1:-1, 1:-1]
     xy = (smooth[..., 2:, 2:] + smooth[..., :-2, :-2] - smooth[..., 2:, :-2] - smooth[..., :-2, 2:]) / 4
-    across = torch.atan2(2 * xy, xx - yy) / 2 + math.pi / 2  # of the smaller eigenvalue
+    ridge = (xx + yy) / 2 - torch.hypot((xx - yy) / 2, xy) < 0  # the smaller eigenvalue
+    across = torch.atan2(2 * xy, xx - yy) / 2 + math.pi / 2  # its axis
     blocks = -max_pool2d(-pad((edges > 0).float(), (1, 1, 1, 1)), 2, stride=1)  # 1 where four pixels are all edges
     thick = max_pool2d(blocks, 2, stride=1) > 0
-    return torch.where(thick, thin(edges, across), edges)
+    return torch.where(thick, thin(edges, across) * ridge, edges)
 
 
 def _near(places: NDArray[np.int64], there: NDArray[np.int64], reach: float) -> list[list[int]]:

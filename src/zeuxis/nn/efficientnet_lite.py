@@ -89,6 +89,7 @@ class EfficientNetLite0(nn.Module):
         """
         found = [x := self._stem(image)]
         for k, block in enumerate(self.blocks):
+            assert isinstance(block, InvertedBottleneck)
             if len(found) == most:
                 break
             wide = block.widened(x)
