@@ -17,9 +17,9 @@ from zeuxis.api.replay import replay
 from zeuxis.cli import main
 from zeuxis.editing.matting import MattingLaplacian
 from zeuxis.editing.style_transfer import (
+    MapSpace,
     Optimisation,
-    StyleSpace,
-    Weights,
+    StyleWeights,
     content_loss,
     gram,
     losses,
@@ -126,7 +126,7 @@ def test_segments_are_the_kinds_that_both_show_and_one_of_all_else() -> None:
 # -- the procedure ------------------------------------------------------------------------------------
 
 
-def space() -> StyleSpace:
+def space() -> MapSpace:
     """Two layers of filters that nobody trained."""
     first, second = (0.5 * Stream(k, "filters").normal(8, n, 3, 3) for k, n in ((0, 3), (1, 8)))
 
@@ -134,7 +134,7 @@ def space() -> StyleSpace:
         x = torch.conv2d(image, first, padding=1).relu()
         return x, torch.conv2d(x, second, stride=2, padding=1).relu()
 
-    return StyleSpace(maps, content=(1,))
+    return MapSpace(maps, content=(1,))
 
 
 def striped(across: bool) -> Tensor:
@@ -150,12 +150,12 @@ SHORT = Optimisation(iterations=25, scales=1)
 def test_what_is_made_has_the_style_and_stays_in_range(optimiser: str) -> None:
     content, style = striped(False), striped(True)
     how = Optimisation(iterations=25, scales=2, optimiser=optimiser)  # type: ignore[arg-type]
-    made = transfer(content, style, space(), Weights(variation=0.1), how, rng=Stream(0))
+    made = transfer(content, style, space(), StyleWeights(variation=0.1), how, rng=Stream(0))
     before, after = losses(content, content, style, space()), losses(made, content, style, space())
     assert before["content"] == 0 and after["style"] < 0.3 * before["style"]
     assert made.shape == content.shape and made.abs().max() <= 1
     kept = losses(
-        transfer(content, style, space(), Weights(content=100.0, variation=0.1), how, rng=Stream(0)),
+        transfer(content, style, space(), StyleWeights(content=100.0, variation=0.1), how, rng=Stream(0)),
         content,
         style,
         space(),
@@ -174,7 +174,7 @@ def test_the_photographic_form_leaves_edges_where_they_are() -> None:
     content, style = noise(1, 3, 32, 40), striped(True)
     matting = MattingLaplacian.of(content)
     free, bound = (
-        transfer(content, style, space(), Weights(photo=weight), SHORT, rng=Stream(0)) for weight in (0.0, 1e4)
+        transfer(content, style, space(), StyleWeights(photo=weight), SHORT, rng=Stream(0)) for weight in (0.0, 1e4)
     )
     assert matting.penalty(bound) < 0.2 * matting.penalty(free)
 
@@ -187,7 +187,7 @@ def test_a_segment_takes_the_style_of_its_own_kind() -> None:
     half[0, :, :16], half[1, :, 16:] = 1, 1
     swapped = half.flip(0)
     made = [
-        transfer(content, style, space(), Weights(content=0.0), SHORT, segments=(masks, half), rng=Stream(0))
+        transfer(content, style, space(), StyleWeights(content=0.0), SHORT, segments=(masks, half), rng=Stream(0))
         for masks in (half, swapped)
     ]
     left, right = ([float(x[0, 0, :, part].mean()) for x in made] for part in (slice(0, 12), slice(20, 32)))

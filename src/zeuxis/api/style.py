@@ -16,7 +16,7 @@ from zeuxis.api.model import load
 from zeuxis.api.pictures import sheet, to_pil
 from zeuxis.api.reporting import Report
 from zeuxis.api.still import picture_of, size_of
-from zeuxis.editing.style_transfer import Optimisation, StyleSpace, Weights, losses, segments_of, transfer
+from zeuxis.editing.style_transfer import MapSpace, Optimisation, StyleWeights, losses, segments_of, transfer
 from zeuxis.errors import Unsupported, UsageError
 from zeuxis.files import file_hash
 from zeuxis.pretrained.efficientnet_files import EXTRA, NAME, SHA256, load_efficientnet
@@ -32,12 +32,12 @@ DISCLOSURE = "This image was synthesised by Zeuxis from a picture in the style o
 
 
 @dataclass(frozen=True)
-class Compared:
+class ComparingNetwork:
     """The network that pictures are compared in."""
 
     name: str
     sha256: str
-    space: StyleSpace
+    space: MapSpace
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def style(
     how = Optimisation(iterations=iterations, optimiser=optimiser)
     content = _read(source, size, device)
     compared, apart = _compared(features, device), None if segmenter is None else load(segmenter, device)
-    weights = Weights(photo=PHOTO if photographic else 0.0)
+    weights = StyleWeights(photo=PHOTO if photographic else 0.0)
     weights = weights if weight is None else replace(weights, style=weight)
     made, shown = list[Styled](), list[Tensor]()
     for k, (painting, file) in enumerate(zip(likes, files, strict=True)):
@@ -168,11 +168,11 @@ def _read(file: Path, size: int, device: str) -> Tensor:
     return picture_of(str(file), 3, sides, str(file))[None].to(device)
 
 
-def _compared(features: str, device: str) -> Compared:
+def _compared(features: str, device: str) -> ComparingNetwork:
     """The network called ``features``; raises :class:`Unsupported` where it is not at hand or has no maps."""
     if features == NAME:
         net = load_efficientnet().to(device)
-        return Compared(NAME, SHA256, StyleSpace(lambda image: net.maps(image, STYLE_MAPS), (CONTENT_MAP,)))
+        return ComparingNetwork(NAME, SHA256, MapSpace(lambda image: net.maps(image, STYLE_MAPS), (CONTENT_MAP,)))
     model = load(features, device)
     if not isinstance(model.system, (FeatureClassifier, OODDetector)) or model.system.shape.channels != 3:
         raise Unsupported(
@@ -181,7 +181,7 @@ def _compared(features: str, device: str) -> Compared:
         )
     network = model.system.network.requires_grad_(False)
     middle = len(network.widths) // 2
-    return Compared(model.name, model.weights_sha256, StyleSpace(network.maps, (middle,)))
+    return ComparingNetwork(model.name, model.weights_sha256, MapSpace(network.maps, (middle,)))
 
 
 def _layout(model: Any, image: Tensor) -> Tensor:
@@ -197,7 +197,7 @@ def _layout(model: Any, image: Tensor) -> Tensor:
 
 
 def _recorded(
-    compared: Compared, source: Path, painting: Path, seed: int, facts: dict[str, Any], device: str
+    compared: ComparingNetwork, source: Path, painting: Path, seed: int, facts: dict[str, Any], device: str
 ) -> dict[str, Any]:
     """The record of a result."""
     sides = {"source": source, "style": painting}

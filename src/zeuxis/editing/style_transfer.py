@@ -37,7 +37,7 @@ REPORTED = 10  # iterations from one report to the next
 
 
 @dataclass(frozen=True)
-class StyleSpace:
+class MapSpace:
     """The maps in which content and style are compared.
 
     ``content`` names those of the content, by their places among the maps; all are of the style.
@@ -48,7 +48,7 @@ class StyleSpace:
 
 
 @dataclass(frozen=True)
-class Weights:
+class StyleWeights:
     """How much each loss counts; every one of them is scaled so that 1 is of about the same force in any network."""
 
     content: float = 1.0  # alpha
@@ -124,8 +124,8 @@ def segments_of(content: Tensor, style: Tensor, share: float = 0.01) -> tuple[Te
 def transfer(
     content: Tensor,
     style: Tensor,
-    space: StyleSpace,
-    weights: Weights = Weights(),
+    space: MapSpace,
+    weights: StyleWeights = StyleWeights(),
     how: Optimisation = Optimisation(),
     *,
     segments: tuple[Tensor, Tensor] | None = None,
@@ -148,10 +148,10 @@ def transfer(
 
 
 def losses(
-    image: Tensor, content: Tensor, style: Tensor, space: StyleSpace, segments: tuple[Tensor, Tensor] | None = None
+    image: Tensor, content: Tensor, style: Tensor, space: MapSpace, segments: tuple[Tensor, Tensor] | None = None
 ) -> dict[str, float]:
     """How far a picture is from the content and from the style, unweighed, at its own size: shares, 0 at best."""
-    at = _Scale(content, style, space, Weights(), segments, 0)
+    at = _Scale(content, style, space, StyleWeights(), segments, 0)
     with torch.no_grad():
         kept, styled = at.parts(image, (SHIFT, SHIFT))
     return {"content": float(kept), "style": float(styled)}
@@ -168,8 +168,8 @@ class _Scale:
         self,
         content: Tensor,
         style: Tensor,
-        space: StyleSpace,
-        weights: Weights,
+        space: MapSpace,
+        weights: StyleWeights,
         segments: tuple[Tensor, Tensor] | None,
         k: int,
     ) -> None:
