@@ -12,10 +12,12 @@ from PIL import Image
 from scipy import ndimage
 from torch import Tensor
 
+from zeuxis.api import collectors
 from zeuxis.api.evaluate import default_metrics, evaluate
 from zeuxis.api.model import Model, load
 from zeuxis.catalog.build import build
 from zeuxis.cli import main
+from zeuxis.data.library import open_source
 from zeuxis.data.pairing import outlines
 from zeuxis.degrade.canny import canny, joined
 from zeuxis.errors import Unsupported, UsageError
@@ -182,6 +184,22 @@ def test_it_is_measured_against_exact_outlines() -> None:
     assert whole.samples == 6
     with pytest.raises(Unsupported, match="cannot judge"):
         evaluate(load("segmenter-scenes"), metrics=["edge-f"], samples=2)
+
+
+def test_a_detector_reads_what_another_model_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it would what a ControlNet draws of edges: where one ships for the data, pictures are held against layouts."""
+    spec = open_source("scenes", 32, split="test").spec
+    reader = build("edge-detector", spec, {"widths": [4, 4], "depths": [1, 1]}, 0).eval()
+    asked = []
+
+    def judge_of(data: str, verb: str, shape: tuple[int, ...], device: str) -> Model | None:
+        asked.append((data, verb, shape))
+        return Model("reader", reader, {})
+
+    monkeypatch.setattr(collectors, "judge_of", judge_of)
+    found = evaluate(load("last-frame"), data="scenes | edges", metrics=["edge-f"], samples=2)
+    assert asked == [("scenes | edges", "detect_edges", (3, 32, 32))]
+    assert found[0].name == "edge-f" and found[0].samples == 2 and 0 <= found[0].value <= 1
 
 
 # -- the command --------------------------------------------------------------------------------------
