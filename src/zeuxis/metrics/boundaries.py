@@ -3,6 +3,8 @@
 Martin, Fowlkes & Malik 2004, "Learning to detect natural image boundaries using local brightness, color, and texture
 cues", IEEE TPAMI 26(5), section 3.2; the figure at the best threshold over the data set (ODS) as in Arbelaez, Maire,
 Fowlkes & Malik 2011, IEEE TPAMI 33(5), section 2.3. Symbols -> code: P, R, F -> precision, recall, value
+
+Axes: M pixels found, N pixels that are there.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ Table 1 of the paper, with its widths at ``width`` 128 of the generator and 64 o
     critics      3x3: 64, then 512 256       3x3: 64 128 128, then 1024 512
                  5x5: 128 256 256, then 1024 512                7x7, 7x7, 5x5, 5x5: 128 256 512 128, then 1024 512
 
-Axes: T frames given, K scales, numbered from the coarsest, 0; h and w sides at a scale.
+Axes: T frames given, K scales, numbered from the coarsest, 0; h and w sides at a scale, a and b of a map of logits.
 """
 
 from __future__ import annotations
