@@ -56,6 +56,11 @@ class FramePyramid(nn.Module):
             _convs((given + (channels if k else 0), *(width * m for m in times), channels), kernels, same=True)
             for k, (kernels, times) in enumerate(MADE[SCALES - scales :])
         )
+        for net in self.nets:
+            for conv in [*net.children()][:-1]:  # He et al. 2015, or little of the frames comes through six layers
+                assert isinstance(conv, nn.Conv2d) and conv.bias is not None
+                nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+                nn.init.zeros_(conv.bias)
 
     def forward(self, frames: Tensor) -> list[Tensor]:
         made: list[Tensor] = []
