@@ -24,7 +24,7 @@ demo: .venv/.package
 	$(BIN)/zeuxis demo --out runs/demo
 
 test: install check
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadscope
 
 check: install
 	$(BIN)/ruff check .

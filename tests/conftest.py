@@ -53,6 +53,13 @@ def _without_bfloat16() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def _own_random_numbers() -> Iterator[None]:
+    """What a test seeds reaches no other test."""
+    with torch.random.fork_rng(devices=[]):
+        yield
+
+
 Command = Callable[..., tuple[int, str, str]]
 
 

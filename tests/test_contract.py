@@ -11,11 +11,12 @@ from zeuxis.testing.contract import CHECKS, COUNTS, Check
 from zeuxis.testing.report import cases_of
 
 RECIPES = [load_recipe(name) for name in recipe_paths()]
-CASES = [case for system in entries() for case in cases_of(system)]
+CASES = [case for system in entries() for case in cases_of(system, recipes=RECIPES)]
+DISTINCT = distinct(CASES)
 GAMES = [
     pytest.param(check, case, id=f"{check.name}[{case.recipe.name}]")
     for check in CHECKS
-    for case in distinct(CASES)
+    for case in DISTINCT
     if check.concerns(case)
 ]
 

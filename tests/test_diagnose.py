@@ -12,8 +12,8 @@ import pytest
 import torch
 from conftest import Command, toy_source
 
+from zeuxis.api import classifiers, synthetic
 from zeuxis.api import diagnose as api
-from zeuxis.api import synthetic
 from zeuxis.api.evaluate import evaluate
 from zeuxis.api.functions import train
 from zeuxis.api.model import load
@@ -189,7 +189,7 @@ def test_a_training_that_failed_is_diagnosed_without_a_model(tmp_path: Path) -> 
 def test_train_on_synthetic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(synthetic, "SIZES", (20, 100_000))
     monkeypatch.setattr(synthetic, "MADE", 30)
-    monkeypatch.setattr(synthetic, "TRAIN", synthetic.TRAIN.model_copy(update={"iterations": 60, "batch": 16}))
+    monkeypatch.setattr(classifiers, "TRAIN", classifiers.TRAIN.model_copy(update={"iterations": 60, "batch": 16}))
     spec = open_source("digits", 8).spec
     settings = {"latent": 2, "widths": [4], "hidden": 8}
     write_model(tmp_path / "model", build("cvae", spec, settings).eval(), {"data": "digits"})

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from zeuxis.api.evidence import recipe_standing
 from zeuxis.catalog.listing import RESULTS, results
 from zeuxis.recipe import load_recipe, recipe_paths
 
@@ -58,6 +59,15 @@ def test_results_are_whole_and_agree_with_their_recipes() -> None:
         assert found["value"] == pytest.approx(sum(s["value"] for s in found["per_seed"]) / len(found["per_seed"]))
         sheet = found["sample_sheet"]
         assert sheet is None or (RESULTS / sheet).is_file(), name
+
+
+CHANGED: frozenset[str] = frozenset()  # results of an earlier recipe, which are known to be so
+
+
+def test_no_result_is_of_an_earlier_recipe_without_a_word() -> None:
+    # A keyword or knob that is neutral at its default belongs to IDLE (zeuxis.api.evidence).
+    standings = {name: recipe_standing(found, load_recipe(name)) for name, found in results().items()}
+    assert {name for name, standing in standings.items() if standing == "recipe changed since"} == CHANGED
 
 
 def test_links_between_the_pages_lead_somewhere() -> None:

@@ -14,6 +14,7 @@ import zeuxis.api.evidence as ties
 from zeuxis.api.evidence import (
     agreement,
     commit,
+    lacking,
     place_of,
     recipe_sha256,
     recipe_standing,
@@ -58,6 +59,17 @@ def gaussian(*changes: str) -> Recipe:
 def test_the_hash_of_a_recipe_is_of_what_changes_its_figure(change: str, counts: bool) -> None:
     plain, changed = load_recipe("digits"), load_recipe("digits", (change,))
     assert (recipe_sha256(plain) != recipe_sha256(changed)) == counts
+
+
+def test_what_is_idle_is_not_part_of_a_recipe_and_older_hashes_hold() -> None:
+    recipe = load_recipe("digits")
+    assert recipe_sha256(recipe) != recipe_sha256(recipe, ties.IDLE_BEFORE), "digits has knobs that were given later"
+    for recorded in (recipe_sha256(recipe), recipe_sha256(recipe, ties.IDLE_BEFORE)):
+        assert recipe_standing({"recipe_sha256": recorded}, recipe) == "as now"
+    for change in ("model.snapshot=0.5", "sample.autoguidance=2", "train.batch=9"):
+        changed = load_recipe("digits", (change,))
+        for recorded in (recipe_sha256(recipe), recipe_sha256(recipe, ties.IDLE_BEFORE)):
+            assert recipe_standing({"recipe_sha256": recorded}, changed) == "recipe changed since", change
 
 
 def test_a_default_of_the_method_is_part_of_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,6 +175,40 @@ def test_a_result_of_another_kind_of_machine_is_kept_beside_the_first(
     assert json.loads((where["out"] / "gaussian.json").read_text())["machine"]["kind"] == "riscv64"
 
 
+def test_seeds_that_are_measured_one_after_another_join(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    recipe = gaussian("claim.seeds=[0,1]", "claim.bound=9")
+    where = {"out": tmp_path / "out", "runs": tmp_path / "runs"}
+    half = reproduce(recipe, **where, seeds=(1,))
+    assert half["holds"] is None and lacking(recipe, half) == [0]
+    for module in ("reproduce", "machine"):
+        monkeypatch.setattr(f"zeuxis.api.{module}.kind", lambda device="cpu": "riscv64")
+    whole = reproduce(recipe, **where, seeds=(0,))
+    assert [run["seed"] for run in whole["per_seed"]] == [0, 1] and not lacking(recipe, whole)
+    assert whole["per_seed"][1] == half["per_seed"][0] and whole["per_seed"][0]["machine"] == "riscv64"
+    assert whole["value"] == pytest.approx(sum(run["value"] for run in whole["per_seed"]) / 2)
+    assert whole["holds"] is not None and [p.name for p in results_of("gaussian", where["out"])] == ["gaussian.json"]
+    other = gaussian("claim.seeds=[0,1]", "train.batch=7")
+    alone = reproduce(other, out=where["out"], runs=tmp_path / "others", seeds=(0,))
+    assert [run["seed"] for run in alone["per_seed"]] == [0], "those of another recipe do not"
+
+
+def test_a_baseline_that_was_measured_is_not_trained_again(tmp_path: Path) -> None:
+    where = {"out": tmp_path / "out", "runs": tmp_path / "runs"}
+    rival = reproduce(load_recipe("mixture-digits"), **where, seeds=(0, 1))
+    assert rival["baseline_seeds"] == 1
+    samples = f"claim.samples={load_recipe('mixture-digits').claim.samples}"  # type: ignore[union-attr]
+    same = ('data="digits"', "claim.seeds=[0]", 'claim.baseline="mixture-digits"', 'claim.metric="bits-per-dim"')
+    sized = {**where, "runs": tmp_path / "sized"}
+    found = reproduce(load_recipe("gaussian", (*same, samples, "size=8")), **sized)
+    assert found["baseline_seeds"] == 1 and (sized["runs"] / "mixture-digits-on-digits-8-0").is_dir(), "of another size"
+    own = load_recipe("gaussian", (*same, samples)).model_copy(update={"size": load_recipe("mixture-digits").size})
+    found = reproduce(own, **where)
+    values = [f["value"] for run in rival["per_seed"] for f in run["figures"] if f["name"] == found["metric"]]
+    assert found["baseline_seeds"] == 2 and found["baseline_value"] == pytest.approx(sum(values) / 2)
+    fewer = own.model_copy(update={"claim": own.claim.model_copy(update={"samples": 60})})  # type: ignore[union-attr]
+    assert reproduce(fewer, **where)["baseline_seeds"] == 1, "of fewer pictures it is another figure"
+
+
 def test_figures_of_a_recipe_that_changed_are_not_judged_again(tmp_path: Path) -> None:
     reproduce(gaussian(), out=tmp_path, runs=tmp_path / "runs")
     with pytest.raises(UsageError, match="the recipe of 'gaussian' is another than the one measured"):
@@ -260,6 +306,6 @@ def test_what_is_foretold_is_said_in_words() -> None:
 def test_what_is_no_result_is_said_to_be_none(text: str, tmp_path: Path) -> None:
     (tmp_path / "gaussian.json").write_text(text)
     with pytest.raises(DataError, match=r"gaussian\.json (cannot be read|is no result).*move it away"):
-        place_of("gaussian", "x86_64", tmp_path, replace=False)
+        place_of(gaussian(), "x86_64", tmp_path, replace=False)
     with pytest.raises(DataError, match=r"gaussian\.json"):
         judge_again(load_recipe("gaussian"), out=tmp_path)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from zeuxis.distributions.dequantise import LEVEL
 from zeuxis.errors import UnknownName, UsageError
+from zeuxis.metrics.adaptation import DomainAdaptation
 from zeuxis.metrics.boundaries import Boundaries
 from zeuxis.metrics.codes import CodeUsage
 from zeuxis.metrics.distance import BLOCK, blocks, nearest, nearest_squared
@@ -406,12 +407,14 @@ def test_every_metric_can_be_asked_for_by_name() -> None:
         linear_probe_pixels=Probe({"label": 0.5}, 20, 4, 8),
         linear_probe_untrained=Probe({"label": 0.25}, 20, 4, 8),
         synthetic=TrainedOnSynthetic(0.5, {10: 0.25}, {10: 0.75}, 20, 4),
+        adaptation=DomainAdaptation(0.5, 0.25, 0.75, 20, 4),
     )
     figures = {f.name: f for f in measure(list(METRICS), evidence)}
     parts = {"agreement/shape": 0.0, "agreement/colour": 1.0, "miou/sky": 0.0, "miou/ground": 0.5}
     parts |= {"agreement/recognised": 0.5, "verification/accepted": 0.5, "verification/refused": 1.0}
     parts |= {"edge-f/precision": 1.0, "edge-f/recall": 1.0, "edge-f/threshold": 1 / 51}
     parts |= {"train-on-synthetic/10 real": 0.25, "train-on-synthetic/10 real and 20 made": 0.75}
+    parts |= {"domain-adaptation/untranslated": 0.25, "domain-adaptation/target's own labels": 0.75}
     assert {name: figures.pop(name).value for name in parts} == parts
     assert set(figures) == set(METRICS) and all(math.isfinite(f.value) for f in figures.values())
     assert figures["nll"].value == 20

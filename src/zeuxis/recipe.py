@@ -211,6 +211,17 @@ def load_recipe(name: str | Path, overrides: tuple[str, ...] = ()) -> Recipe:
     return _read(path, str(name), overrides)
 
 
+def recipe_systems() -> dict[str, str]:
+    """The system of every recipe, by the recipe's own name; of the package's files only the head is read, for speed."""
+    found = {}
+    for name, path in recipe_paths().items():
+        text = read_text(path, MOST_RECIPE)
+        head = text.partition("\n[")[0] if name in packaged_recipes() else text  # what stands before the tables
+        table = tomllib.loads(head)
+        found[table.get("name", path.stem)] = table["system"]
+    return found
+
+
 def with_overrides(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
     """``recipe`` with dotted overrides such as ``train.batch=32``; :class:`UsageError` for an unknown key or value."""
     table = recipe.model_dump(mode="json")

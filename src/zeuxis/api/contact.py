@@ -9,6 +9,7 @@ from PIL import Image
 
 from zeuxis.api.pictures import panes, sheet, to_pil
 from zeuxis.data.entries import ENTRIES, listing_row
+from zeuxis.data.published import PUBLISHED, listed
 from zeuxis.data.source import Source
 
 TILE = 96  # pixels a side that a small picture is enlarged to
@@ -17,11 +18,14 @@ CARD_FIELDS = ("title", "licence", "may_ship", "citation", "homepage", "splits",
 
 def card(source: Source) -> dict[str, Any]:
     """What is known of a source, ready for JSON: what it holds, and for a known dataset where it is from."""
-    known = ENTRIES.get(source.name)
-    origin = {key: value for key, value in listing_row(known).items() if key in CARD_FIELDS} if known else {}
+    origin: dict[str, Any] = {}
+    if source.name in ENTRIES:
+        origin = listing_row(ENTRIES[source.name])
+    elif source.name in PUBLISHED:
+        origin = listed(PUBLISHED[source.name])
     return {
         "name": source.name,
-        **origin,
+        **{key: value for key, value in origin.items() if key in CARD_FIELDS},
         "examples": len(source),
         **source.spec.as_dict(),
         "texts": first_texts(source),

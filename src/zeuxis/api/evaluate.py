@@ -10,6 +10,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from zeuxis.api.adaptation import Adaptation
 from zeuxis.api.collectors import (
     Captions,
     Chunk,
@@ -240,6 +241,8 @@ def collect(
         found.append(Probes(model, reference, seed, how))
     if "synthetic" in needs:
         found.append(Classifiers(model, reference, seed, how, report))
+    if "adaptation" in needs:
+        found.append(Adaptation(model, reference, seed, how, report))
     if "zero_shot" in needs:
         found.append(ZeroShots(model, data, source))
     done = 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,28 +24,41 @@ BOOKKEEPING = frozenset(  # keys that change no figure
     | {"train.posthoc"}  # puts something aside, and leaves the model as it is
     | {"claim.bound", "claim.note", "claim.seeds"}
 )
-IDLE = {  # knobs and keywords that methods were given later: at this value all is as it was
+IDLE_BEFORE = {  # knobs and keywords that methods were given later: at this value all is as it was
     "sample.eta": 0.0,
     "sample.churn": 0.0,
     "model.tolerance": 1e-4,  # of flow-matching
     "model.uncertainty": False,
 }
+IDLE = IDLE_BEFORE | {
+    "model.coupling": "independent",
+    "model.snapshot": 0.0,
+    "model.dispersive": 0.0,
+    "sample.autoguidance": 1.0,
+    "sample.noise": 0.2,  # of a corrector, which a sampler without one leaves alone
+    "players.NAME.bound": "the system's",
+}
 PACKAGE = Path(__file__).parents[1]
 SOURCES = (".", ":(exclude)results", ":(exclude)weights")  # of the package: what a figure comes from
 
 
-def recipe_sha256(recipe: Recipe) -> str:
+def recipe_sha256(recipe: Recipe, idle: Mapping[str, object] = IDLE) -> str:
     """The hash of all that a recipe says of its training and its claim, the method's defaults included.
 
-    Bound, seeds and note are left out: they change no figure.
+    Bound, seeds and note are left out, and what is ``idle`` at its value: they change no figure.
     """
     keys = {key.name: key.as_dict()["value"] for part in sections(recipe) for key in part.keys}
-    kept = {name: value for name, value in keys.items() if name not in BOOKKEEPING and not _idle(name, value)}
+    kept = {
+        name: value
+        for name, value in keys.items()
+        if name not in BOOKKEEPING and not (name in idle and value == idle[name])
+    }
     return hashlib.sha256(json.dumps({**kept, "players": recipe.players}, sort_keys=True).encode()).hexdigest()
 
 
-def _idle(name: str, value: object) -> bool:
-    return name in IDLE and value == IDLE[name]
+def _is_of(recorded: str, recipe: Recipe) -> bool:
+    """Whether a hash is the recipe's, as it is computed now or was before there were more idle keys."""
+    return recorded in (recipe_sha256(recipe), recipe_sha256(recipe, IDLE_BEFORE))
 
 
 def recipe_standing(found: Mapping[str, Any], recipe: Recipe | None, baseline: Recipe | None = None) -> str:
@@ -55,9 +68,9 @@ def recipe_standing(found: Mapping[str, Any], recipe: Recipe | None, baseline: R
         return "recipe gone since"
     if recorded is None:
         return "recipe not recorded then"
-    if recorded != recipe_sha256(recipe):
+    if not _is_of(recorded, recipe):
         return "recipe changed since"
-    if baseline is not None and rival is not None and rival != recipe_sha256(baseline):
+    if baseline is not None and rival is not None and not _is_of(rival, baseline):
         return "baseline's recipe changed since"
     return "as now"
 
@@ -112,13 +125,46 @@ def _spread(found: Mapping[str, Any]) -> float:
     return float(max(values) - min(values))
 
 
-def place_of(name: str, kind: str, out: Path, *, replace: bool) -> Path:
-    """The file of a result from a machine of that kind: the first one's, unless that is of another kind."""
-    first = out / f"{name}.json"
+def place_of(recipe: Recipe, kind: str, out: Path, *, replace: bool) -> Path:
+    """The file of a result from a machine of that kind.
+
+    It is the first one's, unless that is whole and of another kind: where seeds of the claim are still to come, they
+    may come from any machine, and each says from which.
+    """
+    first = out / f"{recipe.name}.json"
     if replace or not first.is_file():
         return first
     found = read_result(first)
-    return first if found["machine"].get("kind") == kind else out / f"{name}.{kind}.json"
+    if found["machine"].get("kind") == kind or (lacking(recipe, found) and recipe_standing(found, recipe) == "as now"):
+        return first
+    return out / f"{recipe.name}.{kind}.json"
+
+
+def lacking(recipe: Recipe, found: Mapping[str, Any]) -> list[int]:
+    """The seeds of a recipe's claim that a result does not have."""
+    measured = {run["seed"] for run in found["per_seed"]}
+    return [] if recipe.claim is None else [seed for seed in recipe.claim.seeds if seed not in measured]
+
+
+def other_seeds(recipe: Recipe, path: Path, seeds: Collection[int]) -> list[dict[str, Any]]:
+    """What a result of the recipe as it is now holds of other seeds than ``seeds``; nothing where there is none."""
+    if not path.is_file():
+        return []
+    found = read_result(path)
+    if recipe_standing(found, recipe) != "as now":
+        return []
+    return [run for run in found["per_seed"] if run["seed"] not in seeds]
+
+
+def measured_before(recipe: Recipe, metric: str, samples: int, out: Path) -> list[float]:
+    """A figure of each seed in a result in ``out``, of the recipe as it is now and as many pictures; else nothing."""
+    for path in results_of(recipe.name, out):
+        found = read_result(path)
+        figures = [figure for run in found["per_seed"] for figure in run["figures"]]
+        values = [f["value"] for f in figures if f["name"] == metric and f["samples"] == samples]
+        if recipe_standing(found, recipe) == "as now" and len(values) == len(found["per_seed"]):
+            return values
+    return []
 
 
 def read_result(path: Path) -> dict[str, Any]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from zeuxis.api.evaluate import default_metrics, evaluate
 from zeuxis.api.evidence import (
+    lacking,
     loaded_commit,
+    measured_before,
+    other_seeds,
     place_of,
     read_result,
     recipe_sha256,
@@ -51,20 +54,27 @@ def reproduce(
 
     Where that file is from a machine of another kind it stays, and this result is written beside it as
     ``out/<recipe>.<kind>.json``, unless it is to ``replace`` the first. Trainings live in ``runs`` and are gone on
-    with (or, when finished, used again) by the same call. The claim holds if the mean over the seeds meets the bound
-    and, where there is a baseline, beats it; with neither, nothing is claimed yet, and ``holds`` is None.
+    with (or, when finished, used again) by the same call. With ``seeds`` those alone are measured, and join what the
+    file holds of other seeds of the same recipe. A baseline whose own result lies in ``out`` is not trained again.
+
+    The claim holds if the mean over its seeds, once all are there, meets the bound and, where there is a baseline,
+    beats it; with neither, nothing is claimed yet, and ``holds`` is None.
     """
     claim = claim_of(recipe)
     start = time.monotonic()
+    path = place_of(recipe, kind(device), out, replace=replace)
     with held(device):
         models, per_seed = [], []
         for seed, folder in folders(recipe, runs, seeds).items():
             model = trained(seeded(recipe, seed), folder, device, report)
             models.append(model)
             per_seed.append(_of_one_seed(seed, model, recipe, claim, report))
+        newest, card = per_seed[-1], models[-1].card
+        spent = round(time.monotonic() - start, 1)
+        per_seed = sorted([*other_seeds(recipe, path, [run["seed"] for run in per_seed]), *per_seed], key=seed_of_run)
         value = sum(run["value"] for run in per_seed) / len(per_seed)
-        baseline = _baseline(recipe, claim, runs, device, report)
-    card = models[-1].card
+        rivals = _baseline(recipe, claim, runs, out, device, report)
+    baseline = sum(rivals) / len(rivals) if rivals else None
     result = {
         "recipe": recipe.name,
         "recipe_sha256": recipe_sha256(recipe),
@@ -77,19 +87,21 @@ def reproduce(
         "baseline": claim.baseline,
         "baseline_sha256": None if claim.baseline is None else recipe_sha256(load_recipe(claim.baseline)),
         "baseline_value": baseline,
+        "baseline_seeds": len(rivals),
         "bound": claim.bound,
-        "holds": holds(value, claim, baseline),
+        "holds": None,
         "note": claim.note,
-        "seconds": round(time.monotonic() - start, 1),
+        "seconds": spent,
         "machine": machine(device, threads=card.get("threads"), precision=card.get("precision")),
         "commit": loaded_commit(),
         "versions": {"zeuxis": __version__, **{p: version(p) for p in ("torch", "numpy", "safetensors")}},
-        "weights_sha256": per_seed[-1]["weights_sha256"],
+        "weights_sha256": newest["weights_sha256"],
         "built_upon": card.get("built_upon", {}),
-        "shipped": shipped_of({run["weights_sha256"]: run["seed"] for run in per_seed}),
+        "shipped": shipped_of({run["weights_sha256"]: run["seed"] for run in per_seed if "weights_sha256" in run}),
         "sample_sheet": None,
     }
-    path = place_of(recipe.name, kind(device), out, replace=replace)
+    if not lacking(recipe, result):
+        result["holds"] = holds(value, claim, baseline)
     out.mkdir(parents=True, exist_ok=True)
     preview = newest_preview([*folders(recipe, runs, seeds).values()][-1])
     if path.stem == recipe.name and preview is not None and may_show(recipe.data):
@@ -111,6 +123,12 @@ def folders(recipe: Recipe, runs: Path = RUNS, seeds: tuple[int, ...] | None = N
     return {seed: runs / f"{recipe.name}-{seed}" for seed in seeds or claim_of(recipe).seeds}
 
 
+def seed_of_run(run: Mapping[str, Any]) -> int:
+    """The seed of one run of a result."""
+    seed: int = run["seed"]
+    return seed
+
+
 def _of_one_seed(seed: int, model: Model, recipe: Recipe, claim: Claim, report: Report) -> dict[str, Any]:
     start = time.monotonic()
     found = measured(model, recipe, claim, report, default_metrics(model))
@@ -125,6 +143,7 @@ def _of_one_seed(seed: int, model: Model, recipe: Recipe, claim: Claim, report: 
         "iterations": card["round"],
         "weights_sha256": model.weights_sha256,
         "commit": card.get("commit"),  # of its training, which may have been finished before this
+        "machine": kind(model.device),
     }
 
 
@@ -216,18 +235,27 @@ def measured(model: Model, recipe: Recipe, claim: Claim, report: Report, extra: 
     return {"value": values[claim.metric], "figures": [f.as_dict() for f in found]}
 
 
-def _baseline(recipe: Recipe, claim: Claim, runs: Path, device: str, report: Report) -> float | None:
-    """The baseline's figure, measured in the same way on the same data."""
+def _baseline(recipe: Recipe, claim: Claim, runs: Path, out: Path, device: str, report: Report) -> list[float]:
+    """The baseline's figures on the same data, nothing where there is no baseline.
+
+    They are those of all seeds in its own result in ``out``, where that was measured in the same way; else one is
+    measured now.
+    """
     if claim.baseline is None:
-        return None
+        return []
     own = load_recipe(claim.baseline)
     other = own.model_copy(update={"data": recipe.data, "size": recipe.size, "fit": recipe.fit})
+    same_data = (other.data, other.size, other.fit) == (own.data, own.size, own.fit)
+    same_space = own.claim is not None and own.claim.features == claim.features
+    if same_data and same_space and claim.baseline_sample is None:
+        before = measured_before(own, claim.metric, claim.samples, out)
+        if before:
+            return before
     if claim.baseline_sample is not None:
         other = other.model_copy(update={"sample": claim.baseline_sample})
-    same_data = (other.data, other.size, other.fit) == (own.data, own.size, own.fit)
     place = "" if same_data else "-on-" + re.sub(r"[^a-z0-9]+", "-", f"{other.data}-{other.size or 'own'}".lower())
     model = trained(other, runs / f"{other.name}{place}-{other.train.seed}", device, report)
-    return float(measured(model, other, claim, report)["value"])
+    return [float(measured(model, other, claim, report)["value"])]
 
 
 def holds(value: float, claim: Claim, baseline: float | None) -> bool | None:

@@ -10,6 +10,7 @@ from zeuxis.catalog.schema import knobs_of
 from zeuxis.catalog.weights import public_restorer
 from zeuxis.data.entries import ENTRIES
 from zeuxis.data.library import open_source
+from zeuxis.data.published import PUBLISHED
 from zeuxis.data.source import Source
 from zeuxis.errors import UsageError
 from zeuxis.recipe import Recipe, load_recipe, recipe_paths
@@ -84,6 +85,8 @@ def _comes_in_pairs(data: str) -> bool:
     """Whether data of that name has a source for each picture; what the network holds is not asked."""
     if data in ENTRIES:
         return "source" in ENTRIES[data].spec.provides
+    if data in PUBLISHED:
+        return PUBLISHED[data].reads != "pictures"
     return Path(data).expanduser().is_dir() and "source" in open_source(data, LOOKED_AT).spec.provides
 
 

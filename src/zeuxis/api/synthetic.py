@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from zeuxis.api.classifiers import CHUNK, trained_accuracy
 from zeuxis.api.collectors import Chunk
 from zeuxis.api.model import Model
 from zeuxis.api.reference import Reference
 from zeuxis.api.reporting import Report
 from zeuxis.batch import Condition, to_uint8
-from zeuxis.catalog.build import build
-from zeuxis.data.batches import Batches
-from zeuxis.data.source import ArraySource
 from zeuxis.errors import Unsupported
 from zeuxis.knobs import Sampling
 from zeuxis.metrics.synthetic import TrainedOnSynthetic
-from zeuxis.recipe import Train
 from zeuxis.rng import Stream, derive_seed
-from zeuxis.training.trainer import Trainer
 
 SIZES = (100, 500, 2000)  # real pictures, as far as there are so many
-MADE, CHUNK = 2000, 250  # pictures that are made, and at a time
-NETWORK = {"widths": [16, 32], "features": 64}  # of the classifiers
-TRAIN = Train.model_validate(
-    {"iterations": 400, "batch": 64, "precision": "float32", "save_minutes": 1e6, "preview_minutes": 1e6}
-)
+MADE = 2000  # pictures that are made
 
 
 class Classifiers:
@@ -64,14 +55,22 @@ class Classifiers:
         order = Stream(self.seed, "synthetic").permutation(len(training))
         real: dict[int, float] = {}
         both: dict[int, float] = {}
-        alone = self._accuracy("made pictures", made, held)
+        accuracy = partial(
+            trained_accuracy,
+            held=held,
+            class_names=self.reference.held_out.spec.class_names,
+            seed=self.seed,
+            device=self.model.device,
+            report=self.report,
+        )
+        alone = accuracy("made pictures", made)
         for n in sizes:
             batch = training.batch(order[:n])
             assert batch.condition.label is not None
             some = to_uint8(batch.image), batch.condition.label
-            real[n] = self._accuracy(f"{n} real pictures", some, held)
+            real[n] = accuracy(f"{n} real pictures", some)
             joined = torch.cat([some[0], made[0]]), torch.cat([some[1], made[1]])
-            both[n] = self._accuracy(f"{n} real pictures and the made ones", joined, held)
+            both[n] = accuracy(f"{n} real pictures and the made ones", joined)
         return TrainedOnSynthetic(alone, real, both, len(made[0]), len(held[0]))
 
     def _made(self) -> tuple[Tensor, Tensor]:
@@ -83,26 +82,3 @@ class Classifiers:
             parts.append(to_uint8(self.model.draw(Condition(label=label[rows]), seeds, self.how)))
             self.report(f"making pictures to train on, {len(parts) * CHUNK} of {MADE}", None)
         return torch.cat(parts), label
-
-    def _accuracy(self, what: str, learnt: tuple[Tensor, Tensor], held: tuple[Tensor, Tensor]) -> float:
-        """The share of ``held`` that a classifier trained on the pictures and classes ``learnt`` predicts right."""
-        spec = self.reference.held_out.spec
-        source = ArraySource(
-            "synthetic", learnt[0].numpy(), fields={"label": learnt[1].numpy()}, class_names=spec.class_names
-        )
-        classifier = build("classifier", source.spec, dict(NETWORK), derive_seed(self.seed, "classifier"))
-        with tempfile.TemporaryDirectory(prefix="zeuxis-") as folder:
-            trainer = Trainer(
-                classifier, Batches(source, TRAIN.batch, self.seed), TRAIN, Path(folder), device=self.model.device,
-                report=lambda clock: self.report(f"a classifier of {what}", clock.progress), track=("none",),
-            )  # fmt: skip
-            trainer.run()
-        if trainer.stop_asked:
-            raise KeyboardInterrupt
-        right = 0
-        with torch.no_grad():
-            for image, label in zip(held[0].split(CHUNK), held[1].split(CHUNK), strict=True):
-                shown = image.float().mul(2 / 255).sub(1).to(self.model.device)
-                (logits,) = trainer.best.eval().classify(shown)
-                right += int((logits.argmax(1).cpu() == label).sum())
-        return right / len(held[0])

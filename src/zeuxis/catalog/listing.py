@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from zeuxis.game import System
 
 T = TypeVar("T")
+CARD = re.compile(r"^    card(: [\w.]+)? = Card\(.*?^    \)\n", re.MULTILINE | re.DOTALL)
 HERE = Path(__file__).parents[1]
 SYSTEMS = HERE / "systems"
 WEIGHTS = HERE / "weights"
@@ -111,7 +112,8 @@ def _names_in(path: Path) -> frozenset[str]:
 def _read(path: Path, place: Place | None = None) -> Iterator[Entry]:
     """The systems that a file defines; raises :class:`UsageError` with the line that cannot be read."""
     try:
-        tree = ast.parse(read_bytes(path), filename=str(path))
+        text = read_bytes(path)
+        tree = ast.parse(text if place else _as_far_as_the_card(text.decode("utf-8")), filename=str(path))
     except (SyntaxError, ValueError) as error:  # ValueError: a null byte
         line = getattr(error, "lineno", None) or 1
         raise UsageError(f"{path}:{line}: not Python: {getattr(error, 'msg', error)}") from None
@@ -134,6 +136,11 @@ def _read(path: Path, place: Place | None = None) -> Iterator[Entry]:
                             "write it with literals alone"
                         ) from None
                     yield Entry(card, path, node.name, ast.get_docstring(node) or "", place)
+
+
+def _as_far_as_the_card(text: str) -> str:
+    """A file of the package up to the end of its last card: what comes behind costs a listing most of its time."""
+    return text[: max((card.end() for card in CARD.finditer(text)), default=len(text))]
 
 
 def _name(called: ast.expr) -> str | None:

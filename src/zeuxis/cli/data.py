@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from zeuxis.cli.options import FitText, Json, Out, Pair, PictureSize, only, paired
-from zeuxis.cli.output import emit, say, table
-from zeuxis.errors import UsageError
+from zeuxis.cli.output import emit, note, say, table
+from zeuxis.errors import UnknownName, UsageError
 from zeuxis.spec import Size, parse_size
 
 SOME = 10  # findings of a kind that are printed
@@ -27,6 +27,9 @@ def data(
     check: Annotated[
         bool, typer.Option("--check", help="Decode a folder's every picture: what would be left out, and why?")
     ] = False,
+    fetch: Annotated[
+        bool, typer.Option("--fetch", help="Get a copy of a paper's own set first, once: this asks the network.")
+    ] = False,
     size: PictureSize = None,
     fit: FitText = None,
     n: Annotated[int, typer.Option("-n", min=1, max=4096, help="Pictures on the contact sheet.")] = 64,
@@ -37,11 +40,15 @@ def data(
     if name is None:
         if check:
             raise UsageError("--check: which folder? zeuxis data --check FOLDER")
+        if fetch:
+            raise UsageError("--fetch: which set? zeuxis data NAME --fetch (zeuxis data lists those that it gets)")
         only(context, ("as_json",), "of which pictures? Name a dataset, a world or a folder before it, or")
         everything(as_json)
         return
+    if fetch:
+        fetched(name)
     if check:
-        kept = ("name", "check", "size", "as_json")
+        kept = ("name", "check", "fetch", "size", "as_json")
         only(context, kept, "--check looks at every picture of every split as it is, and draws none")
         looked_through(name, parse_size(size), as_json)
         return
@@ -107,9 +114,10 @@ def looked_through(folder: str, size: Size | None, as_json: bool) -> None:
 def everything(as_json: bool) -> None:
     """The datasets and worlds that are known by name."""
     from zeuxis.data.entries import ENTRIES, listing_row
+    from zeuxis.data.published import PUBLISHED, copy_of, listed
 
     if as_json:
-        emit([listing_row(entry) for entry in ENTRIES.values()])
+        emit([*map(listing_row, ENTRIES.values()), *map(listed, PUBLISHED.values())])
         return
     rows = [
         [e.name, f"{sum(e.splits.values()):,}", "x".join(map(str, e.spec.shape)), " ".join(e.provides), e.title]
@@ -120,3 +128,28 @@ def everything(as_json: bool) -> None:
         ["name", "examples", "shape", "provides", ""],
         rows,
     )
+    table(
+        "the papers' own sets: zeuxis data NAME --fetch gets a copy, once",
+        ["name", "fetches", "sides", ""],
+        [
+            [e.name, "is here" if copy_of(e) else e.weight, " ".join(e.sides) if e.reads != "pictures" else "", e.title]
+            for e in PUBLISHED.values()
+        ],
+    )
+
+
+def fetched(name: str) -> None:
+    """Get a copy of the set called ``name``, unless there is one."""
+    from zeuxis.cli.progress import Progress
+    from zeuxis.data.entries import ENTRIES
+    from zeuxis.data.fetch_set import fetch_set
+    from zeuxis.data.published import PUBLISHED
+
+    clean = name.partition("|")[0].strip()
+    if clean not in PUBLISHED:
+        if clean in ENTRIES:
+            raise UsageError(f"--fetch: '{clean}' is none of the papers' own sets: zeuxis data {clean} opens it")
+        raise UnknownName("set to fetch", clean, PUBLISHED, "(zeuxis data lists them)")
+    with Progress() as progress:
+        folder = fetch_set(PUBLISHED[clean], progress)
+    note(f"{clean}: {PUBLISHED[clean].licence} -> {folder}")

@@ -199,6 +199,7 @@ def system(name: str, recipe: Recipe | None, as_json: bool) -> None:
     from zeuxis.api.evidence import recipe_standing
     from zeuxis.catalog.listing import entry
     from zeuxis.catalog.schema import model_sections, sections
+    from zeuxis.presets import presets_of
     from zeuxis.recipe import load_recipe, recipe_paths
 
     row = next(r for r in systems() if r["id"] == name)
@@ -209,6 +210,7 @@ def system(name: str, recipe: Recipe | None, as_json: bool) -> None:
         "accepts": sorted(card.accepts),
         "knobs": {knob: each.as_dict() for knob, each in knobs.items()},
         "departures": list(card.departures),
+        "presets": {preset.name: preset.about for preset in presets_of(name)},
         "link": link(card.paper),
         "module": entry(name).module,
         "doc": doc,
@@ -227,6 +229,8 @@ def system(name: str, recipe: Recipe | None, as_json: bool) -> None:
     for line in knob_lines(knobs):
         say(f"   knobs  {line}")
     say(f" recipes  {', '.join(row['recipes']) or 'none'}")
+    for preset in presets_of(name):
+        say(f"  preset  '{preset.name}': {preset.about}")
     say(f"  claims  {met(row['results'])} met")
     for result in row["results"]:
         verdict = VERDICTS[result["holds"]].lower()

@@ -59,9 +59,9 @@ def wrapped(text: str, indent: int, width: int) -> list[str]:
 def systems() -> list[dict[str, Any]]:
     """One row for every system, ready for JSON."""
     from zeuxis.catalog.listing import entries, results
-    from zeuxis.recipe import load_recipe, recipe_paths
+    from zeuxis.recipe import recipe_systems
 
-    recipes = [load_recipe(path) for path in recipe_paths().values()]
+    system_of = recipe_systems()
     return [
         {
             "id": name,
@@ -72,7 +72,7 @@ def systems() -> list[dict[str, Any]]:
             "paper": entry.card.paper,
             "verbs": sorted(entry.card.verbs),
             "needs": sorted(entry.card.needs),
-            "recipes": [r.name for r in recipes if r.system == name],
+            "recipes": [recipe for recipe, system in system_of.items() if system == name],
             "results": [r for r in results().values() if r.get("system") == name],
         }
         for name, entry in entries().items()

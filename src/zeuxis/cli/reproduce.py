@@ -21,7 +21,13 @@ VERDICTS = {True: "holds", False: "DOES NOT HOLD", None: "measured, nothing clai
 def reproduce(
     recipe: Annotated[str, typer.Argument(help="A recipe that makes a claim.")],
     seeds: Annotated[
-        str | None, typer.Option("--seeds", metavar="0,1,2", help="Instead of the claim's seeds.", show_default=False)
+        str | None,
+        typer.Option(
+            "--seeds",
+            metavar="0,1,2",
+            help="These alone; they join what the result in --out has of others.",
+            show_default="the claim's",
+        ),
     ] = None,
     device: DeviceName = "cpu",
     out: Annotated[Path, typer.Option("--out", callback=folder, help="The folder of the result and the sheet.")] = Path(
@@ -40,6 +46,7 @@ def reproduce(
     as_json: Json = False,
 ) -> None:
     """Prove a recipe's claim: train it, measure it, and write the result. Exit code 1 when it does not hold."""
+    from zeuxis.api.evidence import lacking
     from zeuxis.api.forecast import forecast
     from zeuxis.api.reproduce import folders, judge_again
     from zeuxis.api.reproduce import reproduce as work
@@ -59,7 +66,8 @@ def reproduce(
     if as_json:
         emit(found)
     else:
-        verdict = VERDICTS[found["holds"]]
+        missing = lacking(load_recipe(recipe), found)
+        verdict = f"seeds {', '.join(map(str, missing))} are still to come" if missing else VERDICTS[found["holds"]]
         bound = "no bound yet" if found["bound"] is None else f"bound {found['bound']:.4g}"
         rival = f", {found['baseline']} {found['baseline_value']:.4g}" if found["baseline"] else ""
         say(f"{found['recipe']}: {found['metric']} {found['value']:.4g}, {bound}{rival}: {verdict}")

@@ -46,6 +46,14 @@ def train(
             metavar="[PICTURES]", help="After --data SOURCES: what they are to become, of which no two belong together."
         ),
     ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            "--preset",
+            metavar="TASK|paper",
+            help="A task by name, as 'map->aerial' of pix2pix (zeuxis info RECIPE lists them), or the published size.",
+        ),
+    ] = None,
     data: DataName = None,
     pair: Pair = None,
     scale: Annotated[
@@ -101,7 +109,8 @@ def train(
     from zeuxis.api.going_on import run_of
     from zeuxis.api.live import progress_line
     from zeuxis.api.suited import chain_of
-    from zeuxis.recipe import recipe_paths
+    from zeuxis.presets import preset_of
+    from zeuxis.recipe import Recipe, load_recipe, recipe_paths
 
     if budget is not None and iterations is not None:
         raise UsageError(f"--budget {budget} and --iterations {iterations}: give one of them")
@@ -109,8 +118,17 @@ def train(
     data = collections(data, others)
     folder = Path(recipe) if recipe not in recipe_paths() and Path(recipe).is_dir() else None
     out = folder if out is None else out
+    begun: str | Recipe = recipe if folder is None else run_of(folder).recipe
+    if preset is not None:
+        if isinstance(begun, Recipe):
+            raise UsageError(f"--preset '{preset}' is of a training that begins, and {recipe} has begun: leave it out")
+        begun, task = preset_of(load_recipe(begun), preset, own_data=data is not None)
+        if pair is None and (data is None or task.data is None):
+            pair = task.pair
+        data = task.data if data is None else data
+        size = str(task.size) if size is None and task.size is not None else size
     plan = recipe_of(
-        recipe if folder is None else run_of(folder).recipe,
+        begun,
         data=data,
         pair=pair,
         scale=scale,

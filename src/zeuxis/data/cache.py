@@ -36,7 +36,7 @@ def new_folder(final: Path) -> Iterator[Path]:
 
     If another process made ``final`` meanwhile, that one stays.
     """
-    with _explained(final):
+    with explained(final):
         final.parent.mkdir(parents=True, exist_ok=True)
         remove_drafts(final.parent, time.time())
         with draft_folder(final) as made:
@@ -54,12 +54,12 @@ def new_folder(final: Path) -> Iterator[Path]:
 @contextmanager
 def new_file(final: Path) -> Iterator[Path]:
     """A temporary file name that becomes ``final`` when the block ends well, and vanishes otherwise."""
-    with _explained(final):
+    with explained(final):
         final.parent.mkdir(parents=True, exist_ok=True)
         remove_drafts(final.parent, time.time())
         made = write_draft(final, b"")
     try:
-        with _explained(final):
+        with explained(final):
             yield made
             _flush(made)
             made.replace(final)
@@ -69,7 +69,8 @@ def new_file(final: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _explained(final: Path) -> Iterator[None]:
+def explained(final: Path) -> Iterator[None]:
+    """What the system refuses while ``final`` is made becomes a :class:`DataError` with its mend."""
     try:
         yield
     except OSError as error:

@@ -1,19 +1,48 @@
-"""Fetching official files: checked, and whole or not at all."""
+"""Fetching official files: checked, whole or not at all, and going on where a broken attempt ended.
+
+What has come so far lies beside the file as ``NAME.part``, with ``NAME.part.json``: the address, the size, and what the
+server calls this version of the file (ETag or date). The next attempt asks for the rest of that version (RFC 9110,
+sections 13.1.5 and 14.2); a server that has another one sends it whole.
+"""
 
 from __future__ import annotations
 
-import shutil
+import http.client
+import json
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from zeuxis.data.cache import cache_dir, new_file
-from zeuxis.data.entries import DatasetEntry, RemoteFile
+from zeuxis.data.cache import cache_dir, explained, new_file
+from zeuxis.data.entries import DatasetEntry
 from zeuxis.errors import DataError
 from zeuxis.fetching import require_asked
-from zeuxis.files import file_hash
+from zeuxis.files import file_hash, read_text
 
 WAIT = 30  # seconds without an answer before giving up
+CHUNK = 1 << 20  # bytes
+MOST_NOTED = 1 << 16  # bytes of a note of what has come
+Report = Callable[[str, float | None], None]  # a message, and the share of the file that has come
+
+
+@dataclass(frozen=True)
+class Checksum:
+    """What a file is known by: the kind of hash ("md5", "sha256") and its hexadecimal digits."""
+
+    kind: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What has come so far: of which address, of how many bytes (None: unsaid), of which version ("": unsaid)."""
+
+    url: str
+    total: int | None
+    version: str
 
 
 def fetch(entry: DatasetEntry) -> Path:
@@ -30,7 +59,8 @@ def fetch(entry: DatasetEntry) -> Path:
     folder = cache_dir() / "downloads" / entry.name
     for file in entry.remote:
         if not (folder / file.name).is_file():
-            _download(entry, file, folder / file.name)
+            mend = f"set ZEUXIS_DATA to a folder with '{entry.folder}/'"
+            download(f"'{entry.name}'", [file.url], folder / file.name, Checksum("md5", file.md5), mend=mend)
         elif (found := file_hash(folder / file.name, "md5")) != file.md5:  # it may have been put there by hand
             raise DataError(
                 f"'{folder / file.name}' has MD5 {found}, not the published {file.md5}: delete it to fetch it again"
@@ -38,20 +68,103 @@ def fetch(entry: DatasetEntry) -> Path:
     return folder
 
 
-def _download(entry: DatasetEntry, file: RemoteFile, final: Path) -> None:
-    require_asked(f"'{entry.name}'")
-    with new_file(final) as made:
+def download(
+    what: str,
+    urls: Sequence[str],
+    final: Path,
+    checksum: Checksum | None,
+    *,
+    mend: str,
+    report: Report = lambda message, share: None,
+) -> None:
+    """Fetch one file of ``what`` to ``final``, from the first of ``urls`` that answers.
+
+    ``mend`` is what a person can do instead. Where nobody made a ``checksum`` known, the size that the server says is
+    what is checked.
+
+    Raises:
+        DataError: no connection, a broken one (the same command goes on), or a file that is not the published one.
+        Unasked: nobody named ``what``.
+    """
+    require_asked(what)
+    part = final.with_name(f"{final.name}.part")
+    with explained(final):
+        final.parent.mkdir(parents=True, exist_ok=True)
+    reasons = []
+    for url in urls:
         try:
-            with urllib.request.urlopen(file.url, timeout=WAIT) as answer, made.open("wb") as out:
-                shutil.copyfileobj(answer, out)
-        except urllib.error.URLError as error:
-            raise DataError(
-                f"cannot download '{entry.name}' from {file.url}: {error.reason}; try again later, "
-                f"put the file into '{final.parent}' yourself, or set ZEUXIS_DATA to a folder with '{entry.folder}/'"
-            ) from error
-        found = file_hash(made, "md5")
-        if found != file.md5:
-            raise DataError(
-                f"{file.url} gave a file with MD5 {found}, not the published {file.md5}: it is damaged or replaced; "
-                "try again, and if it stays so report it"
-            )
+            _take(url, part, report)
+            break
+        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+            reasons.append(f"{url}: {getattr(error, 'reason', None) or error or type(error).__name__}")
+    else:
+        kept = f" ({part.stat().st_size / 1e6:.1f} MB have come, and are kept)" if part.is_file() else ""
+        raise DataError(
+            f"cannot download {what} from {'; nor from '.join(reasons)}{kept}: the same command goes on where it "
+            f"stopped; or put the file into '{final.parent}' yourself, or {mend}"
+        )
+    report(f"checking {final.name}", None)
+    if checksum is not None and (found := file_hash(part, checksum.kind)) != checksum.value:
+        _forget(part)
+        raise DataError(
+            f"{url} gave a file with {checksum.kind.upper()} {found}, not the published {checksum.value}: it is "
+            "damaged or replaced; try again, and if it stays so report it"
+        )
+    with explained(final):
+        part.replace(final)
+    _forget(part)
+
+
+def _take(url: str, part: Path, report: Report) -> None:
+    """Add to ``part`` what it lacks of the file at ``url``."""
+    begun = _begun(part)
+    held = part.stat().st_size if begun is not None and begun.url == url and begun.version else 0
+    if begun is not None and held and held == begun.total:
+        return
+    asked = urllib.request.Request(url)
+    if begun is not None and held:
+        asked.add_header("Range", f"bytes={held}-")
+        asked.add_header("If-Range", begun.version)
+    with urllib.request.urlopen(asked, timeout=WAIT) as answer:
+        if answer.status != http.client.PARTIAL_CONTENT:  # the whole: nothing was held, or of another version
+            held = 0
+        length = answer.headers.get("Content-Length")
+        total = None if length is None else held + int(length)
+        if not held:
+            version = answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
+            part.unlink(missing_ok=True)
+            with new_file(_note(part)) as made:
+                made.write_text(json.dumps(asdict(Begun(url, total, version))), encoding="utf-8")
+        _append(answer, part, held, total, report)
+    if total is not None and (came := part.stat().st_size) != total:
+        raise ConnectionError(f"the connection ended after {came:,} of {total:,} bytes")
+
+
+def _append(answer: Any, part: Path, held: int, total: int | None, report: Report) -> None:
+    """What comes, at the end of ``part``, as it comes."""
+    name = part.name.removesuffix(".part")
+    while chunk := answer.read(CHUNK):
+        with explained(part), part.open("ab") as out:
+            out.write(chunk)
+        held += len(chunk)
+        of = "" if total is None else f" of {total / 1e6:,.0f}"
+        report(f"fetching {name}: {held / 1e6:,.0f}{of} MB", None if not total else min(1.0, held / total))
+
+
+def _note(part: Path) -> Path:
+    return part.with_name(f"{part.name}.json")
+
+
+def _begun(part: Path) -> Begun | None:
+    """What is noted of ``part``; None where there is nothing to go on from."""
+    if not part.is_file() or not _note(part).is_file():
+        return None
+    try:
+        return Begun(**json.loads(read_text(_note(part), MOST_NOTED)))
+    except (ValueError, TypeError):  # it was torn: the file is fetched from its beginning
+        return None
+
+
+def _forget(part: Path) -> None:
+    part.unlink(missing_ok=True)
+    _note(part).unlink(missing_ok=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from zeuxis.data.cache import data_dir
+from zeuxis.data.published import PUBLISHED
 from zeuxis.data.unpaired_name import ARROW
 from zeuxis.errors import UnknownName
 from zeuxis.spec import DataSpec
@@ -114,8 +115,8 @@ def providing(field: str) -> list[str]:
 
 def may_show(name: str) -> bool:
     """Whether pictures made from ``name`` may be published: a user's own data is left to the user."""
-    entries = [ENTRIES.get(clean_name(part)) for part in name.split(ARROW)]
-    return all(entry is None or entry.may_ship for entry in entries)
+    parts = [clean_name(part) for part in name.split(ARROW)]
+    return all(ENTRIES[part].may_ship if part in ENTRIES else part not in PUBLISHED for part in parts)
 
 
 def kin(name: str) -> tuple[str, ...]:

@@ -17,7 +17,8 @@ from zeuxis.data.hub import open_hub, settled
 from zeuxis.data.hub_name import PREFIX, parse_hub_name
 from zeuxis.data.own import NAME as OWN
 from zeuxis.data.own import Own, OwnData
-from zeuxis.data.pairing import Halves, paired, parse_pairing
+from zeuxis.data.pairing import HALVES, Halves, paired, parse_pairing
+from zeuxis.data.published import PUBLISHED, PublishedSet, copy_of, require_copy
 from zeuxis.data.source import Source
 from zeuxis.data.unpaired import UnpairedSource
 from zeuxis.data.unpaired_name import ARROW, two_collections
@@ -63,7 +64,8 @@ def open_source(name: str | Path, size: Size | None = None, split: str = "train"
     that many pixels a side, or height and width.
 
     A known name goes before a folder of the same name; ``./NAME`` is the folder, ``hub:OWNER/NAME`` a dataset of
-    the Hugging Face hub (`zeuxis.data.hub_name`). What follows a bar degrades the pictures into sources of pairs:
+    the Hugging Face hub (`zeuxis.data.hub_name`). Of the papers' own sets (`zeuxis.data.published`) a copy is opened
+    that is here already. What follows a bar degrades the pictures into sources of pairs:
     ``"fashion-mnist | blur:2 | noise:0.1"``, or says which pairs the data hold (`zeuxis.data.pairing`):
     ``"scenes | layout"``. ``"A -> B"`` are two collections of which no two belong together: sources and images.
     ``split`` is "train", "val" or "test"; without ``size`` pictures keep
@@ -95,6 +97,8 @@ def _opened(name: str | Path, size: Size | None, split: str, chosen: Fit) -> Sou
         return WORLDS[text](_side(text, size), split)
     if text in ENTRIES:
         return open_dataset(ENTRIES[text], size, split)
+    if _is_published(text):
+        return _open_published(PUBLISHED[text], size, split, chosen)
     if Path(name).expanduser().is_dir():
         return open_folder(name, size, split, chosen)
     if (two := two_collections(text)) is not None:
@@ -103,8 +107,8 @@ def _opened(name: str | Path, size: Size | None, split: str, chosen: Fit) -> Sou
     clean, bar, degradations = text.partition("|")
     if bar:
         pairing = parse_pairing(degradations)
-        if isinstance(pairing, Halves) and Path(clean.strip()).expanduser().is_dir():
-            return paired(open_folder(clean.strip(), size, split, chosen, halves=True), pairing)
+        if isinstance(pairing, Halves) and (folder := _folder(clean.strip())) is not None:
+            return paired(open_folder(folder, size, split, chosen, halves=True), pairing)
         if pairing is not None:
             return paired(open_source(clean.strip(), size, split, chosen), pairing)
         return DegradedSource(open_source(clean.strip(), size, split, chosen), parse_chain(degradations), split)
@@ -114,7 +118,30 @@ def _opened(name: str | Path, size: Size | None, split: str, chosen: Fit) -> Sou
         raise UsageError(
             f"'{text}' is a file, and data is a folder of pictures or a dataset's name (zeuxis data lists them)"
         )
-    raise UnknownName("dataset", text, ENTRIES, "(zeuxis data lists them)", "folder")
+    raise UnknownName("dataset", text, [*ENTRIES, *PUBLISHED], "(zeuxis data lists them)", "folder")
+
+
+def _is_published(name: str) -> bool:
+    """Whether ``name`` means one of the papers' own sets: a folder of such a name that is no copy of it is a folder."""
+    return name in PUBLISHED and (copy_of(PUBLISHED[name]) is not None or not Path(name).is_dir())
+
+
+def _folder(name: str) -> Path | None:
+    """The folder of pictures that ``name`` means; None where it means something else."""
+    if _is_published(name):
+        return require_copy(PUBLISHED[name])
+    path = Path(name).expanduser()
+    return path if path.is_dir() else None
+
+
+def _open_published(entry: PublishedSet, size: Size | None, split: str, chosen: Fit) -> Source:
+    """One split of the copy on this machine, read as such sets are, with names for the sides of its pairs."""
+    folder = require_copy(entry)
+    source = open_folder(folder, size, split, chosen, halves=entry.reads == "halves")
+    if entry.reads == "halves" and entry.source_half != HALVES[0]:
+        source = paired(source, Halves(entry.source_half))
+    source.name, source.sides = entry.name, entry.sides
+    return source
 
 
 def _natural(name: str, size: Size) -> bool:

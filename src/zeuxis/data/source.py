@@ -105,6 +105,10 @@ class Source(ABC):
         """The captions of a batch of this source in the distribution that training captions have, in any split."""
         return batch.condition.caption
 
+    def collections(self) -> tuple[Source, Source] | None:
+        """The sources and the images as data of their own, where no two of them belong together; else None."""
+        return None
+
     def stated_factors(self, factors: Tensor) -> Tensor:
         """``factors`` (B, F) with -1 where their captions leave the value open; by default they leave none open."""
         return factors

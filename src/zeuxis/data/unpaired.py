@@ -57,6 +57,9 @@ class UnpairedSource(Source):
         source = self.origin.pixels(self._partner[index] % len(self.origin)).image
         return Batch(image, Condition(source=source), index.clone())
 
+    def collections(self) -> tuple[Source, Source]:
+        return self.origin, self.target
+
     def fingerprint(self) -> str:
         """Of both collections together."""
         facts = (self.target.fingerprint(), self.origin.fingerprint())

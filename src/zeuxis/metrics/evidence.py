@@ -16,6 +16,7 @@ from torch import Tensor
 
 from zeuxis.distributions.dequantise import LEVEL
 from zeuxis.errors import UsageError
+from zeuxis.metrics.adaptation import DomainAdaptation
 from zeuxis.metrics.boundaries import Boundaries
 from zeuxis.metrics.codes import CodeUsage
 from zeuxis.metrics.frechet import Moments
@@ -85,6 +86,7 @@ class Evidence:
     caption_best: Tensor | None = None  # (N,) nats of the same captions by what wrote them
     zero_shot: ZeroShot | None = None  # answers to questions about pictures, by texts alone
     synthetic: TrainedOnSynthetic | None = None
+    adaptation: DomainAdaptation | None = None
     linear_probe: Probe | None = None  # of the model's codes
     linear_probe_pixels: Probe | None = None
     linear_probe_untrained: Probe | None = None  # of an untrained model of the same shape

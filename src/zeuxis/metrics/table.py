@@ -338,6 +338,13 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             lambda e: present(e.synthetic).alone,
             parts=lambda e: present(e.synthetic).parts,
         ),
+        "domain-adaptation": Metric(
+            "share of the target's pictures predicted right by a classifier that learnt from translated ones alone",
+            "higher",
+            ("adaptation",),
+            lambda e: present(e.adaptation).translated,
+            parts=lambda e: present(e.adaptation).parts,
+        ),
         "zero-shot": Metric(
             "share of pictures to which the right one of several texts is nearest",
             "higher",

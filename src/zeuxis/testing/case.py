@@ -70,49 +70,63 @@ class Case:
 
     @cached_property
     def _built(self) -> System:
-        model = merged(self.recipe.model, self.recipe.tiny)
-        return build_for(self.recipe.model_copy(update={"model": model}), self.source, given=self._given).to(
-            self.device
-        )
+        """The instance itself.
 
-    def _given(self, name: str) -> System:
-        """A model that the recipe names; one that is to be trained first is small and learnt a little of the same data.
-
-        It has learnt, for networks begin with layers of zeros, through which nothing that is built upon one would.
+        A model that the recipe names and that is to be trained first has learnt a little of the same data, for
+        networks begin with layers of zeros, through which nothing that is built upon one would learn.
         """
-        recipe = trained_by(name)
-        if recipe is None:
-            return load_given(name)
-        return Case(recipe.model_copy(update={"data": self.recipe.data, "size": self.recipe.size})).fitted(rounds=40)
+        return self._build(lambda below: below.fitted(rounds=40)).to(self.device)
+
+    @cached_property
+    def _outline(self) -> System:
+        """What is read without being run, with parameters that have shapes alone: nothing is trained for it."""
+        return self._build(Case.built, on_meta=True)
+
+    def _build(self, below: Callable[[Case], System], on_meta: bool = False) -> System:
+        """The recipe's system; ``below`` makes one that the recipe names and that is to be trained first."""
+
+        def given(name: str) -> System:
+            recipe = trained_by(name)
+            if recipe is None:
+                return load_given(name)
+            return below(Case(recipe.model_copy(update={"data": self.recipe.data, "size": self.recipe.size})))
+
+        recipe = self.recipe.model_copy(update={"model": merged(self.recipe.model, self.recipe.tiny)})
+        return build_for(recipe, self.source, given=given, on_meta=on_meta)
 
     def built(self) -> System:
         """A freshly initialised instance, the same each time."""
         return copy.deepcopy(self._built)
 
     @property
+    def kind(self) -> type[System]:
+        """The class of the instance."""
+        return type(self._outline)
+
+    @property
     def can(self) -> frozenset[str]:
         """The verbs of the instance."""
-        return self._built.can
+        return self._outline.can
 
     @cached_property
     def players(self) -> int:
         """How many play; 0 where it is learnt in closed form, or not at all."""
-        return len(self._built.players())
+        return len(self._outline.players())
 
     @property
     def flows(self) -> bool:
         """Whether the instance is a flow: an invertible map of pictures to latents."""
-        return self._built.flow is not None
+        return self._outline.flow is not None
 
     @property
     def short(self) -> Sampling:
         """How it draws: as its recipe does, in few steps where it takes any."""
-        return Sampling(**{**self.recipe.sample, **({"steps": STEPS} if "steps" in self._built.knobs else {})})
+        return Sampling(**{**self.recipe.sample, **({"steps": STEPS} if "steps" in self._outline.knobs else {})})
 
     @cached_property
     def network(self) -> tuple[object, ...]:
         """What tells two cases of one system apart: other layers or other choices, not other numbers."""
-        system = self._built
+        system = self._outline
         layers = tuple((name, type(part).__qualname__) for name, part in system.named_modules())
         choices = tuple((k, v) for k, v in sorted(system.config.items()) if isinstance(v, (str, bool)))
         return (self.recipe.system, layers, choices, system.can, system.conditions)

@@ -43,7 +43,7 @@ ROUNDING = 1e-5  # of values about 1
 def card_is_kept(case: Case) -> None:
     """The class has what its card claims, and says what it is."""
     found = entry(case.recipe.system)
-    cls = type(case.built())
+    cls = case.kind
     for verb in sorted(found.card.verbs):
         require(getattr(cls, verb) is not getattr(System, verb), f"its card claims {verb}, and the class lacks it")
     require(bool(found.doc), f"class {found.class_name} has no docstring")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from traceback import extract_tb
 
 from zeuxis.catalog.listing import entries, entry, problems
 from zeuxis.errors import UsageError, ZeuxisError
-from zeuxis.recipe import load_recipe, parse_recipe, recipe_paths
+from zeuxis.recipe import Recipe, load_recipe, parse_recipe, recipe_paths
 from zeuxis.testing.case import Case, distinct
 from zeuxis.testing.contract import CHECKS, COUNTS
 
@@ -38,9 +38,13 @@ def systems_of(name: str) -> list[str]:
     return found
 
 
-def cases_of(system: str, device: str = "cpu") -> list[Case]:
-    """The small instances of a system: of its everyday recipe and of those with ``[tiny]``; else its defaults."""
-    mine = [r for r in map(load_recipe, recipe_paths().values()) if r.system == system and not r.counts]
+def cases_of(system: str, device: str = "cpu", recipes: Sequence[Recipe] | None = None) -> list[Case]:
+    """The small instances of a system: of its everyday recipe and of those with ``[tiny]``; else its defaults.
+
+    ``recipes`` are those that were read already: None, the default, reads them.
+    """
+    known = list(map(load_recipe, recipe_paths().values())) if recipes is None else recipes
+    mine = [r for r in known if r.system == system and not r.counts]
     small = sorted((r for r in mine if r.tiny or r.name == system), key=lambda r: r.name != system)
     if not small and not mine:
         mine = [parse_recipe({"name": system, "system": system, "about": "its defaults", "data": "toy"}, system)]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from zeuxis.batch import Batch, Condition
 from zeuxis.counter import uniforms
+from zeuxis.data.source import Source
 from zeuxis.data.worlds import grammar
 from zeuxis.data.worlds.placement import LAYOUT_NAMES, SLOTS, Placement, coverage, layout, paint, place
 from zeuxis.data.worlds.world import World, of_split
@@ -185,6 +186,9 @@ class UnpairedScenes(World):
         wanted = day.factors.clone()
         wanted[:, 0] = grammar.TIMES.index("night")
         return Batch(paint(night, coverage(night, size)), Condition(source=source, factors=wanted), index)
+
+    def collections(self) -> tuple[Source, Source]:
+        return self.day, self.night
 
 
 def draw(caption: str, n: int = 1, seed: int = 0, size: int = 32) -> Batch:
