@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -100,45 +101,34 @@ def style(
     if weight is not None and not 0 < weight <= 1e6:
         raise UsageError(f"--weight {weight}: give a number above 0, a million at most")
     files = _files(source, likes, None if out is None else Path(out))
+    place = _sheet_at(files, source) if page else None
     how = Optimisation(iterations=iterations, optimiser=optimiser)
-    content = _read(source, size, device)
-    compared, apart = _compared(features, device), None if segmenter is None else load(segmenter, device)
     weights = StyleWeights(photo=PHOTO if photographic else 0.0)
     weights = weights if weight is None else replace(weights, style=weight)
+    by, apart = _compared(features, device), None if segmenter is None else load(segmenter, device)
+    known = {"size": size, "iterations": iterations, "optimiser": optimiser, "features": by.name, **asdict(weights)}
+    if apart is not None:
+        known |= {"segmenter": apart.name, "segmenter_sha256": apart.weights_sha256}
+    content = _read(source, size, device)
     made, shown = list[Styled](), list[Tensor]()
     for k, (painting, file) in enumerate(zip(likes, files, strict=True)):
         wanted = _read(painting, size, device)
         parts = None if apart is None else segments_of(_layout(apart, content), _layout(apart, wanted))
-
-        def told(message: str, share: float, k: int = k, painting: Path = painting) -> None:
-            report(f"{painting.name}: {message}", (k + share) / len(likes))
-
-        image = transfer(
-            content, wanted, compared.space, weights, how, segments=parts, rng=Stream(seed, "style"), report=told
-        )
-        facts = {
-            "size": size,
-            "iterations": iterations,
-            "optimiser": optimiser,
-            "features": compared.name,
-            "content": weights.content,
-            "style": weights.style,
-            "variation": weights.variation,
-            "photo": weights.photo,
-            **({} if apart is None else {"segmenter": apart.name, "segmenter_sha256": apart.weights_sha256}),
-        }
-        save_png(to_pil(image[0]), file, _recorded(compared, source, painting, seed, facts, device), SOURCE_TYPE)
-        start, end = (losses(one, content, wanted, compared.space, parts) for one in (content, image))
+        told = partial(_told, report, painting.name, k, len(likes))
+        rng = Stream(seed, "style")
+        image = transfer(content, wanted, by.space, weights, how, segments=parts, rng=rng, report=told)
+        save_png(to_pil(image[0]), file, _recorded(by, source, painting, seed, known, device), SOURCE_TYPE)
+        start, end = (losses(one, content, wanted, by.space, parts) for one in (content, image))
         made.append(Styled(file, painting, start, end))
         shown.append(image[0])
-    place = None
-    if page:
-        place = files[0].with_name(f"{files[0].stem}-sheet.png" if len(files) == 1 else f"{source.stem}-styles.png")
-        require_replaceable(place)
-        named = {"styles": [one.like.name for one in made], "sheet_of": len(made)}
-        facts = _recorded(compared, source, likes[0], seed, named, device)
-        save_png(_page(source, likes, shown), place, facts, SOURCE_TYPE)
-    return Styles(tuple(made), place, compared.name)
+    if place is not None:
+        known |= {"styles": [one.like.name for one in made], "sheet_of": len(made)}
+        save_png(_page(source, likes, shown), place, _recorded(by, source, likes[0], seed, known, device), SOURCE_TYPE)
+    return Styles(tuple(made), place, by.name)
+
+
+def _told(report: Report, name: str, k: int, many: int, message: str, share: float) -> None:
+    report(f"{name}: {message}", (k + share) / many)
 
 
 def _files(source: Path, likes: Sequence[Path], out: Path | None) -> list[Path]:
@@ -155,6 +145,13 @@ def _files(source: Path, likes: Sequence[Path], out: Path | None) -> list[Path]:
     for file in files:
         require_replaceable(file)
     return files
+
+
+def _sheet_at(files: Sequence[Path], source: Path) -> Path:
+    """Where the sheet goes: beside the first result."""
+    place = files[0].with_name(f"{files[0].stem}-sheet.png" if len(files) == 1 else f"{source.stem}-styles.png")
+    require_replaceable(place)
+    return place
 
 
 def _read(file: Path, size: int, device: str) -> Tensor:
@@ -197,14 +194,14 @@ def _layout(model: Any, image: Tensor) -> Tensor:
 
 
 def _recorded(
-    compared: ComparingNetwork, source: Path, painting: Path, seed: int, facts: dict[str, Any], device: str
+    by: ComparingNetwork, source: Path, painting: Path, seed: int, facts: dict[str, Any], device: str
 ) -> dict[str, Any]:
     """The record of a result."""
     sides = {"source": source, "style": painting}
     made = record(
-        model=compared.name,
+        model=by.name,
         system=STYLED,
-        weights_sha256=compared.sha256,
+        weights_sha256=by.sha256,
         recipe=None,
         data=None,
         seed=seed,
