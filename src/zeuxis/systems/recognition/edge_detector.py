@@ -20,7 +20,7 @@ from zeuxis.errors import UsageError
 from zeuxis.game import Move, Turn
 from zeuxis.losses.balanced import balanced_cross_entropy
 from zeuxis.nn.augment import augmented
-from zeuxis.nn.holistic import DEPTHS, WIDTHS, HolisticNet
+from zeuxis.nn.holistic import HolisticNet
 from zeuxis.systems.recognition._family import OneNetwork
 
 
@@ -61,8 +61,8 @@ class EdgeDetector(OneNetwork):
         shape: Shape,
         *,
         layout_names: tuple[str, ...] = (),
-        widths: tuple[int, ...] = WIDTHS,
-        depths: tuple[int, ...] = DEPTHS,
+        widths: tuple[int, ...] = (64, 128, 256, 512, 512),
+        depths: tuple[int, ...] = (2, 2, 3, 3, 3),
         averaged: bool = True,
         color_jitter: float = 0.1,
         gaussian_noise: float = 0.1,

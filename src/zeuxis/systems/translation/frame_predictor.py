@@ -65,7 +65,7 @@ class FramePredictor(System):
         shape: Shape,
         *,
         source_shape: Shape | None = None,
-        scales: int = SCALES,
+        scales: int = 4,
         width: int = 128,
         critic_width: int = 64,
         power: int = 1,
