@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from zeuxis.distributions.dequantise import LEVEL
 from zeuxis.errors import UnknownName, UsageError
 from zeuxis.metrics.adaptation import DomainAdaptation
+from zeuxis.metrics.boundaries import Boundaries
 from zeuxis.metrics.codes import CodeUsage
 from zeuxis.metrics.distance import BLOCK, blocks, nearest, nearest_squared
 from zeuxis.metrics.evidence import Compared
@@ -371,6 +372,8 @@ def test_every_metric_can_be_asked_for_by_name() -> None:
     usage, maps = CodeUsage(4), Confusion(("sky", "ground"))
     usage.add(torch.tensor([[0, 2], [2, 0]]))
     maps.add(factors[:, None], factors.flip(0)[:, None])
+    edges = Boundaries()
+    edges.add(torch.eye(8)[None, None], torch.eye(8)[None, None])
     evidence = Evidence(
         fake=b,
         real=a,
@@ -393,6 +396,7 @@ def test_every_metric_can_be_asked_for_by_name() -> None:
         leave_out=("shape",),
         in_distribution=torch.tensor([True, False]),
         confusion=maps,
+        boundaries=edges,
         genuine=torch.tensor([0.5, -0.1]),
         impostor=torch.tensor([-0.5, -0.3]),
         caption_log_prob=torch.tensor([-3.0, -2.0]),
@@ -408,6 +412,7 @@ def test_every_metric_can_be_asked_for_by_name() -> None:
     figures = {f.name: f for f in measure(list(METRICS), evidence)}
     parts = {"agreement/shape": 0.0, "agreement/colour": 1.0, "miou/sky": 0.0, "miou/ground": 0.5}
     parts |= {"agreement/recognised": 0.5, "verification/accepted": 0.5, "verification/refused": 1.0}
+    parts |= {"edge-f/precision": 1.0, "edge-f/recall": 1.0, "edge-f/threshold": 1 / 51}
     parts |= {"train-on-synthetic/10 real": 0.25, "train-on-synthetic/10 real and 20 made": 0.75}
     parts |= {"domain-adaptation/untranslated": 0.25, "domain-adaptation/target's own labels": 0.75}
     assert {name: figures.pop(name).value for name in parts} == parts

@@ -14,6 +14,7 @@ from zeuxis.knobs import Knob, knob_table
 VERBS = frozenset(
     {"sample", "draw_steps", "encode", "decode", "log_prob", "denoiser", "classify", "segment", "verify", "write"}
     | {"in_distribution", "log_prob_caption", "encode_text", "inner_features", "draw_latents", "latent_weights"}
+    | {"detect_edges"}
 )
 
 

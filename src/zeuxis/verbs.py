@@ -142,6 +142,10 @@ class Verbs(nn.Module):
         """Logits ``(B, K, H, W)`` of each pixel's class in a layout."""
         raise self._lacks("segment")
 
+    def detect_edges(self, image: Tensor) -> Tensor:
+        """How likely each pixel lies on an outline, ``(B, 1, H, W)`` in [0, 1], of pictures of any size."""
+        raise self._lacks("detect_edges")
+
     def verify(self, image: Tensor, other: Tensor) -> Tensor:
         """How alike the subjects of two sets of pictures are, pair by pair ``(B,)``: from 0 on they are the same."""
         raise self._lacks("verify")

@@ -22,10 +22,12 @@ from zeuxis.api.model import Model
 from zeuxis.api.reference import Reference
 from zeuxis.batch import Batch
 from zeuxis.data.degraded import DegradedSource
+from zeuxis.data.pairing import outlines
 from zeuxis.data.source import WORD, Source
 from zeuxis.data.worlds import caption_likelihood
 from zeuxis.distributions.dequantise import LEVEL, dequantise
 from zeuxis.errors import Unsupported
+from zeuxis.metrics.boundaries import Boundaries
 from zeuxis.metrics.codes import CodeUsage
 from zeuxis.metrics.evidence import Compared
 from zeuxis.metrics.neighbours import thumbnails
@@ -279,6 +281,22 @@ class Layouts:
         return {"confusion": self.confusion if len(self.confusion) else None}
 
 
+class Outlines:
+    """Edges that the judge finds in pictures, against the outlines of the condition's layout."""
+
+    def __init__(self, judge: Model) -> None:
+        self.judge = judge
+        self.boundaries = Boundaries()
+
+    def add(self, chunk: Chunk) -> None:
+        layout = chunk.real.condition.layout
+        if layout is not None:
+            self.boundaries.add(self.judge.system.detect_edges(chunk.pictures), outlines(layout))
+
+    def evidence(self) -> dict[str, Any]:
+        return {"boundaries": self.boundaries if len(self.boundaries) else None}
+
+
 class Verifications:
     """How alike the judge finds each picture and its source, and each picture and the source of the one before.
 
@@ -363,6 +381,8 @@ def judging(needs: frozenset[str], model: Model, draws: bool, last: Batch, data:
         found.append(Predictions(judge("classify")))
     if "confusion" in needs:
         found.append(Layouts(judge("segment")))
+    if "boundaries" in needs:
+        found.append(Outlines(judge("detect_edges")))
     if needs & {"genuine", "impostor"}:
         found.append(Verifications(judge("verify"), last.condition.source, data))
     if "in_distribution" in needs:

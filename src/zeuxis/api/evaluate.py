@@ -48,7 +48,9 @@ from zeuxis.rng import Stream, derive_seed
 from zeuxis.verbs import Likelihood, Proof
 
 CHUNK, CHUNK_VALUES = 256, 2**22  # pictures that are held at a time, at most, and numbers in them (16 MiB)
-OF_JUDGES = frozenset({"prediction", "target", "logits", "confusion", "genuine", "impostor", "in_distribution"})
+OF_JUDGES = frozenset(
+    {"prediction", "target", "logits", "confusion", "boundaries", "genuine", "impostor", "in_distribution"}
+)
 OF_GENERATED = OF_JUDGES | {
     "fake",
     "grain",
@@ -61,6 +63,7 @@ DISTANCES = ("frechet", "frechet-grain", "frechet-untrained", "kernel", "precisi
 JUDGED_BY = {  # verb of a judge: the metrics of it
     "classify": ("accuracy",),
     "segment": ("miou", "pixel-accuracy"),
+    "detect_edges": ("edge-f",),
     "verify": ("verification",),
     "log_prob_caption": ("perplexity",),
     "encode_text": ("zero-shot",),

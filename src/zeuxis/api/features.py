@@ -30,7 +30,7 @@ from zeuxis.training.legacy import upgraded_card
 
 CHUNK = 256
 PIXELS, GRAIN, UNTRAINED = "pixels-8", "grain", "untrained"
-JUDGES = {"classify", "segment", "verify"}  # the verbs of systems that say what a picture holds
+JUDGES = {"classify", "segment", "detect_edges", "verify"}  # the verbs of systems that say what a picture holds
 
 
 @dataclass(frozen=True)

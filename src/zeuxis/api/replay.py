@@ -22,7 +22,7 @@ from zeuxis.api.prior import is_as_recorded, recorded
 from zeuxis.conditions import FIELDS
 from zeuxis.errors import DataError, Unsupported
 from zeuxis.fetching import named_by
-from zeuxis.provenance.record import RESTORER, versions
+from zeuxis.provenance.record import RESTORER, STYLED, versions
 from zeuxis.signature import taking
 from zeuxis.training.threads import computing_on
 
@@ -42,6 +42,8 @@ def replay(made: dict[str, Any], device: str = "cpu", **asked: Any) -> tuple[Pic
     """
     if made["system"] == RESTORER:
         raise Unsupported("this picture was restored from another one: zeuxis restore makes it again from that")
+    if made["system"] == STYLED:
+        raise Unsupported("this picture was made in the style of another: zeuxis style makes it again from both")
     with named_by("the record", "draw anew instead, with zeuxis sample"):
         return _replayed(made, device, asked)
 

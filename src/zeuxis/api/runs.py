@@ -371,8 +371,8 @@ def _preview(system: System, recipe: Recipe, clock: Clock, folder: Path, batch: 
 
 def preview_images(system: System, batch: Batch, how: Sampling) -> list[torch.Tensor] | None:
     """What shows best what a system does, eight ``(C, H, W)`` a row: samples, the steps in which some of them are
-    drawn, translations under their sources, or reconstructions under their originals; None for systems that make no
-    pictures."""
+    drawn, translations under their sources, edges or reconstructions under their originals; None for systems that make
+    no pictures."""
     verbs, n = system.card.verbs, len(batch)
     if "draw_steps" in verbs:
         some = batch[slice(COLUMNS)]
@@ -383,6 +383,8 @@ def preview_images(system: System, batch: Batch, how: Sampling) -> list[torch.Te
         made = system.sample(batch.condition.only(system.conditions), rng, how)
         source = batch.condition.source
         return _rows(made) if "source" not in system.conditions or source is None else _rows(source, made)
+    if "detect_edges" in verbs:
+        return _rows(batch.image, (2 * system.detect_edges(batch.image) - 1).expand_as(batch.image))
     if {"encode", "decode"} <= verbs:
         return _rows(batch.image, system.decode(system.encode(batch.image)))
     return None

@@ -36,6 +36,7 @@ from zeuxis.cli import (
     reproduce,
     restore,
     sample,
+    style,
     sweep,
     test_system,
     train,
@@ -89,6 +90,7 @@ app.command("sample", cls=PlainCommand, rich_help_panel=WORK)(sample.sample)
 app.command("restore", cls=PlainCommand, rich_help_panel=WORK)(restore.restore)
 app.command("translate", cls=PlainCommand, rich_help_panel=WORK)(translate.translate)
 app.command("paint", cls=PlainCommand, rich_help_panel=WORK)(paint.paint)
+app.command("style", cls=PlainCommand, rich_help_panel=WORK)(style.style)
 app.command("encode", cls=PlainCommand, rich_help_panel=WORK)(encode.encode)
 app.command("decode", cls=PlainCommand, rich_help_panel=WORK)(decode.decode)
 app.command("classify", cls=PlainCommand, rich_help_panel=WORK)(classify.classify)

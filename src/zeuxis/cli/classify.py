@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from zeuxis.cli.options import DeviceName, Json
+from zeuxis.cli.options import DeviceName, Json, Out
 from zeuxis.cli.output import emit, say, table
+from zeuxis.errors import UsageError
 
 SHOWN = 5  # answers of one picture
 
@@ -27,16 +28,29 @@ def classify(
         typer.Option("--template", metavar='"a photo of a {}"', help="What each text is put into; repeat to average."),
     ] = None,
     top: Annotated[int, typer.Option("--top", min=1, help="How many answers to print.")] = SHOWN,
+    out: Out = None,
     device: DeviceName = "cpu",
     as_json: Json = False,
 ) -> None:
-    """Say what pictures show: which of the texts is nearest, or a classifier's own classes."""
+    """Say what pictures show: which of the texts is nearest, a classifier's own classes, or, drawn, the edges."""
+    from zeuxis.api.edges import draw_edges
     from zeuxis.api.model import load
     from zeuxis.api.zero_shot import PLACE
     from zeuxis.api.zero_shot import classify as work
 
     texts = [text.strip() for given in among or () for text in given.split(",") if text.strip()]
-    found = work(load(model, device), pictures, texts, template or (PLACE,))
+    loaded = load(model, device)
+    if "detect_edges" in loaded.verbs and not texts:
+        files = draw_edges(loaded, pictures, out)
+        if as_json:
+            emit([{"picture": picture, "edges": file} for picture, file in zip(pictures, files, strict=True)])
+            return
+        for picture, file in zip(pictures, files, strict=True):
+            say(f"{picture}: edges -> {file}")
+        return
+    if out is not None:
+        raise UsageError(f"'{model}' says what it sees and draws nothing: leave --out out, or give a model of edges")
+    found = work(loaded, pictures, texts, template or (PLACE,))
     if as_json:
         emit([{"picture": picture, "answers": answers} for picture, answers in zip(pictures, found, strict=True)])
         return

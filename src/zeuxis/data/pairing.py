@@ -238,3 +238,12 @@ def borders(layout: Tensor) -> Tensor:
     edge[:, 1:] |= down
     edge[:, :-1] |= down
     return edge[:, None].float()
+
+
+def outlines(layout: Tensor) -> Tensor:
+    """Where a layout ``(B, H, W)`` differs from its neighbour at the right or below, ``(B, 1, H, W)``: lines one pixel
+    wide, 1 on the side before the border and 0 elsewhere."""
+    edge = torch.zeros_like(layout, dtype=torch.bool)
+    edge[:, :, :-1] |= layout[:, :, 1:] != layout[:, :, :-1]
+    edge[:, :-1] |= layout[:, 1:] != layout[:, :-1]
+    return edge[:, None].float()

@@ -38,17 +38,25 @@ def edges(image: Tensor, contrast: float = 0.15) -> Tensor:
     ``contrast`` and no neighbour across has more (non-maximum suppression, as in Canny 1986). Of two neighbours that
     are alike the upper or the left one counts, so that a sharp step is one pixel wide.
     """
-    channels = image.shape[1]
-    across = image.new_tensor(SOBEL).expand(channels, 1, 3, 3) / 8
-    padded = F.pad(image, (1, 1, 1, 1), mode="replicate")
-    x = F.conv2d(padded, across, groups=channels)  # (B, C, H, W)
-    y = F.conv2d(padded, across.mT, groups=channels)
-    strength, channel = (x.square() + y.square()).sqrt().max(1, keepdim=True)  # (B, 1, H, W)
+    x, y = slopes(image)
+    strength = (x.square() + y.square()).sqrt()
     # Rounded, so that the two sides of a sharp step are alike on any machine.
     strength = (strength * 1024).round() / 1024
-    sideways = x.gather(1, channel).abs() >= y.gather(1, channel).abs()
+    sideways = x.abs() >= y.abs()
     around = F.pad(strength, (1, 1, 1, 1))
     left, right = around[:, :, 1:-1, :-2], around[:, :, 1:-1, 2:]
     above, below = around[:, :, :-2, 1:-1], around[:, :, 2:, 1:-1]
     first, second = torch.where(sideways, left, above), torch.where(sideways, right, below)
     return ((strength >= contrast) & (strength > first) & (strength >= second)).to(image.dtype)
+
+
+def slopes(image: Tensor) -> tuple[Tensor, Tensor]:
+    """Sobel's slopes of pictures ``(B, C, H, W)`` along rows and along columns, ``(B, 1, H, W)`` each: those of the
+    channel in which they are largest, 1 where black meets white."""
+    channels = image.shape[1]
+    across = image.new_tensor(SOBEL).expand(channels, 1, 3, 3) / 8
+    padded = F.pad(image, (1, 1, 1, 1), mode="replicate")
+    x = F.conv2d(padded, across, groups=channels)  # (B, C, H, W)
+    y = F.conv2d(padded, across.mT, groups=channels)
+    channel = (x.square() + y.square()).sqrt().max(1, keepdim=True)[1]  # (B, 1, H, W)
+    return x.gather(1, channel), y.gather(1, channel)

@@ -17,6 +17,7 @@ from torch import Tensor
 from zeuxis.distributions.dequantise import LEVEL
 from zeuxis.errors import UsageError
 from zeuxis.metrics.adaptation import DomainAdaptation
+from zeuxis.metrics.boundaries import Boundaries
 from zeuxis.metrics.codes import CodeUsage
 from zeuxis.metrics.frechet import Moments
 from zeuxis.metrics.kernel import KernelDistance, kernel
@@ -77,6 +78,7 @@ class Evidence:
     leave_out: tuple[str, ...] = ()  # factors that the whole-scene agreement does not count
     in_distribution: Tensor | None = None  # (N,) bool: which pictures the judge takes for those of its data
     confusion: Confusion | None = None  # of predicted and target layouts
+    boundaries: Boundaries | None = None  # of edges found and those that are there
     genuine: Tensor | None = None  # (N,) scores of pairs that show one subject; from 0 on they are accepted
     impostor: Tensor | None = None  # (N,) scores of pairs that show two
     caption_log_prob: Tensor | None = None  # (N,) nats of captions, by the model

@@ -1,6 +1,6 @@
-"""How near a picture is to its target: PSNR and SSIM, of all its values or of its luminance.
+"""How near a picture is to its target: PSNR and SSIM, of all its values or of its luminance, and sharpness.
 
-Both take ``(B, C, H, W)`` and ``data_range``, the distance between black and white; SSIM, whose
+All take ``(B, C, H, W)`` and ``data_range``, the distance between black and white; SSIM, whose
 first term compares brightness, asks for the value of ``black`` as well. The defaults are this
 library's [-1, 1]; for bytes give ``black=0, data_range=255``.
 """
@@ -41,6 +41,26 @@ def ssim(image: Tensor, target: Tensor, data_range: float = 2.0, black: float = 
     c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
     index = (2 * mx * my + c1) * (2 * cov + c2) / ((mx * mx + my * my + c1) * (vx + vy + c2))
     return index.flatten(1).mean(1)
+
+
+def sharpness(image: Tensor, target: Tensor, data_range: float = 2.0) -> Tensor:
+    """The sharpness difference of each image in decibels ``(B,)``; infinite for equal slopes. Higher is nearer.
+
+    Mathieu, Couprie & LeCun 2016, "Deep multi-scale video prediction beyond mean square error" (arXiv:1511.05440),
+    section 3.1: as PSNR, of |(|Y_i,j - Y_i-1,j| + |Y_i,j - Y_i,j-1|) - (the same of the image)|, which is not squared.
+    Its first row and column, which have no neighbours before them, do not count.
+    """
+    _same(image, target)
+    if min(image.shape[-2:]) < 2:
+        raise UsageError(f"sharpness needs images of 2 pixels a side, not {image.shape[-2]}x{image.shape[-1]}")
+    away = (_slopes(image) - _slopes(target)).abs().flatten(1).mean(1)
+    return 10 * torch.log10(data_range**2 / away)
+
+
+def _slopes(image: Tensor) -> Tensor:
+    """|x_i,j - x_i-1,j| + |x_i,j - x_i,j-1|, float64 ``(B, C, H - 1, W - 1)``."""
+    x = image.double()
+    return (x[:, :, 1:, 1:] - x[:, :, :-1, 1:]).abs() + (x[:, :, 1:, 1:] - x[:, :, 1:, :-1]).abs()
 
 
 def luminance(image: Tensor) -> Tensor:

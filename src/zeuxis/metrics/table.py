@@ -9,7 +9,7 @@ keeps the scores as ``evidence.scores[name]``.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -25,7 +25,7 @@ from zeuxis.metrics.perplexity import perplexity
 from zeuxis.metrics.precision import NEIGHBOURS
 from zeuxis.metrics.record import Better, Figure
 from zeuxis.metrics.score import SPLITS, classifier_score
-from zeuxis.metrics.similarity import WINDOW, psnr, psnr_y, ssim, ssim_y
+from zeuxis.metrics.similarity import WINDOW, psnr, psnr_y, sharpness, ssim, ssim_y
 from zeuxis.metrics.two_sample import LEAST as LEAST_HALVED
 from zeuxis.metrics.verification import same_person
 
@@ -184,6 +184,14 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             score=ssim,
             side=WINDOW,
         ),
+        "sharpness": Metric(
+            "sharpness difference, dB: how near the slopes of pictures are in size, mean over images",
+            "higher",
+            ("sharpness",),
+            lambda e: e.mean("sharpness"),
+            score=sharpness,
+            side=2,
+        ),
         "psnr-y": Metric(
             "peak signal-to-noise ratio of luminance (BT.601), dB, mean over images; what is enlarged loses a border",
             "higher",
@@ -270,6 +278,14 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             "higher",
             ("confusion",),
             lambda e: e.overlap.pixels,
+            beside=("recognised",),
+        ),
+        "edge-f": Metric(
+            "F-measure of edges at the threshold that is best over the data set (ODS), matched one to one",
+            "higher",
+            ("boundaries",),
+            lambda e: present(e.boundaries).best().value,
+            parts=lambda e: {k: v for k, v in asdict(present(e.boundaries).best()).items() if k != "value"},
             beside=("recognised",),
         ),
         "verification": Metric(

@@ -32,6 +32,7 @@ FORMAT = 2
 OF_LATENTS = 3  # of a picture whose latent was made step by step, which older versions would draw otherwise
 READ = (1, 2, OF_LATENTS)  # that can be read; in 1 a class is a number and of a picture given nothing is held
 RESTORER = "restorer"  # in a system's place, of a picture that was made of another one by zeuxis restore
+STYLED = "style-transfer"  # in a system's place, of a picture that zeuxis style made of two others
 MAX_TEXT = 1 << 20  # bytes of a record; a longer one is not ours
 MAX_CHUNKS = 100_000
 DISCLOSURE = "This image was synthesised by Zeuxis. It is not a photograph of anything that exists."
