@@ -32,8 +32,10 @@ from zeuxis.files import file_hash
 from zeuxis.nn.footprint import GIB
 from zeuxis.nn.streamed_tiles import Place, Tiling, in_rows, tile_places
 from zeuxis.pretrained.restorer import Restorer
+from zeuxis.provenance.asked import asked
 from zeuxis.provenance.png_rows import PngRows
-from zeuxis.provenance.record import RESTORER, read_record, record, text_of
+from zeuxis.provenance.record import RESTORER, as_asked, read_record, record, text_of, write_whole
+from zeuxis.provenance.watermark import SCHEME, SMALLEST, WATERMARK, fits, marked_rows
 from zeuxis.training.room import free_memory
 
 DISCLOSURE = "This picture was made by Zeuxis from another one: fine detail in it is synthesised, not photographed."
@@ -64,7 +66,8 @@ class RestoringJob:
             device=self.device,
         )
         tiles = {"tile": self.tiling.tile, "margin": self.tiling.margin, "feather": self.tiling.feather}
-        return {**made, "disclosure": DISCLOSURE, "tiles": tiles, "licence": self.restorer.licence}
+        mark = {WATERMARK: SCHEME} if asked().watermark else {}
+        return {**made, "disclosure": DISCLOSURE, "tiles": tiles, "licence": self.restorer.licence, **mark}
 
     def _sampling(self) -> dict[str, Any]:
         mask = self.restorer.mask
@@ -107,16 +110,24 @@ class RestoringJob:
         size = (width * scale, height * scale)
         self._check_room(errand, given)
         alpha = enlarged_alpha(given, *size)
-        beside = chunks_beside(given, text_of(record, errand.target, SOURCE_TYPE), *size)
+        if WATERMARK in record and not fits(*size):
+            raise UsageError(
+                f"{errand.source}: the result of {size[0]}x{size[1]} pixels is too small for the watermark: {SMALLEST} a "
+                "side are the least; leave --watermark out"
+            )
+        beside = chunks_beside(given, text_of(record, errand.target, size, SOURCE_TYPE), *size)
         bits, every = 8 if given.most == 255 else 16, channels + (alpha is not None)
         left, top, right, bottom = (scale * side for side in box or (0, 0, 0, 0))
         kept: list[Pixels] = []
         with PngRows(errand.target, size, every, bits, beside) as out:
-            for rows in self._rows(errand, given, told):
+            made = self._rows(errand, given, told)
+            for rows in marked_rows(made) if WATERMARK in record else made:
                 at = out.rows
                 whole = rows if alpha is None else _beside(rows, alpha[at : at + len(rows)])
                 out.write(whole)
                 kept.append(whole[max(0, top - at) : max(0, bottom - at), left:right].copy())
+        if asked().credentials:
+            write_whole(errand.target, as_asked(errand.target.read_bytes(), ".png", SOURCE_TYPE))
         return None if box is None else with_channels(given, cast(Pixels, np.concatenate(kept)))
 
     def _rows(self, errand: Errand, given: OpenedPicture, told: Callable[[float], None]) -> Iterator[Pixels]:
@@ -168,8 +179,8 @@ def is_result(file: Path, record: dict[str, Any]) -> bool:
         found = read_record(file)
     except (UsageError, DataError):
         return False
-    same = ("system", "weights_sha256", "sampling")
-    return all(found.get(key) == record[key] for key in same) and _hash_in(found) == _hash_in(record)
+    same = ("system", "weights_sha256", "sampling", WATERMARK)
+    return all(found.get(key) == record.get(key) for key in same) and _hash_in(found) == _hash_in(record)
 
 
 def _hash_in(record: dict[str, Any]) -> object:

@@ -9,13 +9,19 @@ from __future__ import annotations
 
 import json
 import re
+import zlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from zeuxis.data.png_chunks import SIGNATURE, png_chunks
+from zeuxis.errors import DataError, UsageError
 from zeuxis.escaping import printable
-from zeuxis.version import __version__
+from zeuxis.files import open_regular
 
 PARAMETERS = "parameters"
+MAX_TEXT = 1 << 20  # bytes of a text in a PNG; a longer one is not ours
+MAX_CHUNKS = 100_000
 KNOBS = {"steps": "Steps", "sampler": "Sampler", "guidance": "CFG scale"}  # of the record, and as others call them
 HASH = 10  # characters of the weights' hash that others show
 QUOTED = re.compile(r'[,:"\n]')  # in a value, what readers would take for its end
@@ -30,7 +36,7 @@ def parameters(record: Mapping[str, Any], width: int, height: int) -> str:
         "Size": f"{width}x{height}",
         "Model hash": None if digest is None else digest[:HASH],
         "Model": record["model"],
-        "Version": f"zeuxis {__version__}",
+        "Version": f"zeuxis {record['versions']['zeuxis']}",
     }
     settings = ", ".join(f"{name}: {_plain(value)}" for name, value in values.items() if value is not None)
     lines = [_text(condition.get("caption")), _text(condition.get("negative"))]
@@ -46,3 +52,29 @@ def _plain(value: object) -> str:
     """A value, in JSON's quotes where readers would else take part of it for the next."""
     text = printable(str(value))
     return json.dumps(text, ensure_ascii=False) if QUOTED.search(text) else text
+
+
+def read_parameters(path: Path) -> str | None:
+    """The line of a PNG, whoever wrote it; None where it has none, or is no PNG.
+
+    Raises DataError for a damaged one.
+    """
+    try:
+        with open_regular(path) as file:
+            if file.read(len(SIGNATURE)) != SIGNATURE:
+                return None
+            for kind, length in png_chunks(file, MAX_CHUNKS):
+                if kind not in (b"tEXt", b"iTXt") or length > MAX_TEXT:
+                    continue
+                key, _, rest = file.read(length).partition(b"\0")
+                if key != PARAMETERS.encode():
+                    continue
+                if kind == b"tEXt":
+                    return rest.decode("latin-1")
+                packed, rest = rest[:1] == b"\1", rest[2:].split(b"\0", 2)[2]
+                return (zlib.decompressobj().decompress(rest, MAX_TEXT) if packed else rest).decode("utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, IndexError, zlib.error) as error:
+        raise DataError(f"the line '{PARAMETERS}' in {path} is damaged: {error}") from None
+    return None

@@ -26,12 +26,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from functools import cache
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-SCHEME = 1  # of a record that says that its picture is marked; another pattern or strength is another scheme
+WATERMARK = "watermark"  # the key of a record that says by which scheme its picture is marked
+SCHEME = 1  # another pattern or strength is another scheme
 KEY = b"zeuxis watermark 1"  # public
 SIDE = 128
 BAND = (0.05, 0.22)  # cycles a pixel: below, pictures are strong; above, JPEG and halving leave nothing
@@ -43,7 +43,7 @@ CONTEXT = RADIUS + 1  # rows above and below that the strength of one depends on
 LUMA = (77, 150, 29)  # 256 times the share of red, green and blue in grey (ITU-R BT.601)
 WHOLE = 64  # a standard deviation of the pattern, as a whole number
 
-Pixels = TypeVar("Pixels", NDArray[np.uint8], NDArray[np.uint16])
+Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
 
 def fits(height: int, width: int) -> bool:
@@ -81,7 +81,7 @@ def pattern(key: bytes = KEY) -> NDArray[np.int64]:
     return found
 
 
-def luma(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.int64]:
+def luma(pixels: Pixels) -> NDArray[np.int64]:
     """Grey ``(H, W)``, in whole numbers, of pixels ``(H, W)`` or ``(H, W, C)``: C 1 to 4, a fourth is transparency."""
     whole = pixels.astype(np.int64)
     if whole.ndim == 2:
