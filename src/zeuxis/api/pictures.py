@@ -164,12 +164,10 @@ class Pictures:
         if not self.fit_to_mark:
             height, width = self.tensor.shape[-2:]
             raise UsageError(
-                f"pictures of {width}x{height} pixels are too small for the watermark: {SMALLEST} a side are the least; "
-                "leave --watermark out"
+                f"{width}x{height} pixels are too few for the watermark, which needs {SMALLEST} a side: leave it out"
             )
-        images = [
-            x if WATERMARK in record else with_mark(x) for x, record in zip(self.tensor, self.records, strict=True)
-        ]
+        both = zip(self.tensor, self.records, strict=True)
+        images = [x if WATERMARK in record else with_mark(x) for x, record in both]
         records = tuple({**record, WATERMARK: SCHEME} for record in self.records)
         return replace(self, tensor=torch.stack(images), records=records)
 

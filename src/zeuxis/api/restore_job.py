@@ -112,8 +112,8 @@ class RestoringJob:
         alpha = enlarged_alpha(given, *size)
         if WATERMARK in record and not fits(*size):
             raise UsageError(
-                f"{errand.source}: the result of {size[0]}x{size[1]} pixels is too small for the watermark: {SMALLEST} a "
-                "side are the least; leave --watermark out"
+                f"{errand.source}: {size[0]}x{size[1]} pixels of its result are too few for the watermark, which needs "
+                f"{SMALLEST} a side: leave --watermark out"
             )
         beside = chunks_beside(given, text_of(record, errand.target, size, SOURCE_TYPE), *size)
         bits, every = 8 if given.most == 255 else 16, channels + (alpha is not None)

@@ -91,7 +91,7 @@ def spectrum(grey: Grey) -> Spectrum:
     height, width = values.shape
     padded = np.zeros([1 << (2 * side - 1).bit_length() for side in values.shape])
     padded[:height, :width] = values
-    return np.fft.fft2(np.roll(padded, (-(height // 2), -(width // 2)), (0, 1)))
+    return np.fft.rfft2(np.roll(padded, (-(height // 2), -(width // 2)), (0, 1)))
 
 
 def faded(side: int) -> NDArray[np.float64]:
@@ -113,14 +113,15 @@ def score(transform: Spectrum, size: float, key: bytes = KEY) -> float:
     down, across = waves()
     kept = np.maximum(np.abs(down), np.abs(across)) < SIDE * size / 2  # what its pixels can hold
     down, across = down[kept], across[kept]
-    rows, columns = (
-        np.rint(k / (SIDE * size) * n).astype(np.int64) % n
-        for k, n in zip((down, across), transform.shape, strict=True)
-    )
-    found = transform[rows, columns]  # X_k
-    alike = np.zeros((SIDE, SIDE), np.complex128)
-    alike[down, across] = found / np.maximum(np.abs(found), 1e-12) * np.exp(-1j * phases(key)[kept])
-    shifted = np.fft.ifft2(alike, norm="forward").real  # (2)
+    high, wide = transform.shape[0], 2 * (transform.shape[1] - 1)  # pixels, of which the transform is half
+    rows = np.rint(down * (high / (SIDE * size))).astype(np.int64) % high
+    found = transform[rows, np.rint(across * (wide / (SIDE * size))).astype(np.int64)]  # X_k
+    found = found / np.maximum(np.abs(found), 1e-12) * np.exp(-1j * phases(key)[kept])
+    alike = np.zeros((SIDE, SIDE // 2 + 1), np.complex128)
+    alike[down, across] = found / 2  # the other half of the plane bears the other half of the real part
+    upright = across == 0
+    alike[-down[upright], 0] = found[upright].conj() / 2
+    shifted = np.fft.irfft2(alike, (SIDE, SIDE), norm="forward")  # (2)
     return float(shifted.max() / math.sqrt(len(down) / 2))  # (3)
 
 

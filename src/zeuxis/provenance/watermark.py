@@ -53,11 +53,11 @@ def fits(height: int, width: int) -> bool:
 
 @cache
 def waves() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The frequencies of the pattern in half of the plane: cycles per SIDE down and across, each ``(K,)``."""
+    """The pattern's frequencies in half of the plane: cycles per SIDE down, and across (0 or more); each ``(K,)``."""
     cycles = np.fft.fftfreq(SIDE, 1 / SIDE).round().astype(np.int64)
     down, across = np.meshgrid(cycles, cycles, indexing="ij")
     radius = np.hypot(down, across) / SIDE
-    half = (down > 0) | ((down == 0) & (across > 0))
+    half = (across > 0) | ((across == 0) & (down > 0))
     kept = half & (radius >= BAND[0]) & (radius <= BAND[1])
     return down[kept], across[kept]
 
@@ -127,10 +127,15 @@ def marked(pixels: Pixels, top: int = 0, key: bytes = KEY) -> Pixels:
     added = (scaling * wave * (most // 255) + 8 * WHOLE) // (16 * WHOLE)  # rounded to whole levels
     whole = pixels.astype(np.int64)
     if whole.ndim == 2:
-        return (whole + added).clip(0, most).astype(pixels.dtype)
+        return _as(pixels, (whole + added).clip(0, most))
     colours = min(whole.shape[2], 3)
     whole[..., :colours] = (whole[..., :colours] + added[..., None]).clip(0, most)
-    return whole.astype(pixels.dtype)
+    return _as(pixels, whole)
+
+
+def _as(pixels: Pixels, whole: NDArray[np.int64]) -> Pixels:
+    """Whole numbers in as many bits as ``pixels``."""
+    return whole.astype(np.uint8) if pixels.dtype == np.uint8 else whole.astype(np.uint16)
 
 
 def marked_rows(parts: Iterable[Pixels]) -> Iterator[Pixels]:
