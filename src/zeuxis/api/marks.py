@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,34 @@ def detect_in(path: str | Path) -> Detection:
     return detect(colours.astype(np.uint8) if colours.dtype == np.uint8 else (colours // 257).astype(np.uint8))
 
 
-def marks_of(path: Path) -> dict[str, Any]:
-    """All that a picture says of how it was made: its record, and ``parameters``, ``credentials`` and ``detected``.
+@dataclass(frozen=True)
+class MarksFound:
+    """What a picture says of how it was made: its record, {} where it has none; the line that other programs show;
+    its credentials, or in words why they cannot be read; whether it bears the watermark."""
+
+    record: dict[str, Any]
+    parameters: str | None
+    credentials: Credentials | str | None
+    detected: Detection
+
+    def lines(self) -> dict[str, str]:
+        """All but the record in words; what there is none of is left out."""
+        found = {"parameters": self.parameters, "credentials": self.credentials, "detected": self.detected}
+        return {name: str(value) for name, value in found.items() if value is not None}
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: the record, and beside its keys ``marks``."""
+        told = self.credentials
+        marks = {
+            "parameters": self.parameters,
+            "credentials": asdict(told) if isinstance(told, Credentials) else told,
+            "detected": asdict(self.detected),
+        }
+        return {**self.record, "marks": marks}
+
+
+def marks_of(path: Path) -> MarksFound:
+    """All the marks of a picture file.
 
     Raises :class:`UsageError` where it says nothing at all: it carries neither record nor credentials nor watermark.
     """
@@ -35,11 +61,10 @@ def marks_of(path: Path) -> dict[str, Any]:
         record = read_record(path)
     except CarriesNoRecord as error:
         record, missing = {}, error
-    found, line, told = detect_in(path), read_parameters(path), credentials_in(path)
-    if missing is not None and told is None and not found.marked:
-        raise UsageError(f"{missing}; {found}")
-    more = {"parameters": line, "credentials": told if isinstance(told, str) else told and told.as_dict()}
-    return {**record, **{key: value for key, value in more.items() if value is not None}, "detected": asdict(found)}
+    found = MarksFound(record, read_parameters(path), credentials_in(path), detect_in(path))
+    if missing is not None and found.credentials is None and not found.detected.marked:
+        raise UsageError(f"{missing}; {found.detected}")
+    return found
 
 
 def credentials_in(path: Path) -> Credentials | str | None:

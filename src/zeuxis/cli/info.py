@@ -92,7 +92,10 @@ def show_picture(path: Path, as_json: bool) -> None:
     from zeuxis.api.marks import marks_of
 
     found = marks_of(path)
-    show(plain(found), as_json)
+    if as_json:
+        emit(found.as_dict())
+        return
+    show(plain({**found.record, **found.lines()}), as_json)
 
 
 def published(name: str) -> bool:

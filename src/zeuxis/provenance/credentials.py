@@ -10,7 +10,7 @@ kept from the network: no certificate is looked up, no remote credentials are fe
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import import_module
 from io import BytesIO
 from pathlib import Path
@@ -46,10 +46,6 @@ class Credentials:
     sound: bool
     trusted: bool
     problems: tuple[str, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
 
     def __str__(self) -> str:
         whole = "signature whole, picture unchanged" if self.sound else f"NOT VALID: {', '.join(self.problems)}"
