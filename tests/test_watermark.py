@@ -178,5 +178,5 @@ def test_the_command_tells_which_pictures_bear_it(
     assert len(found["problems"]) == 1 and "none.png" in found["problems"][0]
     assert main(["detect", str(tmp_path / "none.png")]) == 2
     assert main(["info", names[0], "--json"]) == 0  # the text is lost, the mark is not
-    assert json.loads(capsys.readouterr().out)["detected"]["verdict"] == "marked by Zeuxis"
+    assert json.loads(capsys.readouterr().out)["marks"]["detected"]["verdict"] == "marked by Zeuxis"
     assert main(["info", names[1]]) == 2 and "carries no record" in capsys.readouterr().err
