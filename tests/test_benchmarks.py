@@ -49,6 +49,7 @@ def test_the_table_names_what_could_not_run(race: ModuleType, monkeypatch: pytes
         "run",
         "abstention",
         "planted_faults",
+        "watermark",
     }
     monkeypatch.setitem(run.BENCHMARKS, "absent", [((), run.rows_of)])
     (row,) = run.run("absent", None)

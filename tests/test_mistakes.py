@@ -222,7 +222,7 @@ MISTAKES = [
     ("encode photo.png --with t", 2, "does not code pictures", "vqgan"),
     ("decode nowhere.codes.safetensors", 2, "there is no file", "nowhere"),
     ("decode photo.png", 1, "photo.png", "encode the picture again"),
-    ("info photo.jpg", 2, "photo.jpg", "only PNG files carry the record"),
+    ("info photo.jpg", 2, "photo.jpg", "only PNG files carry a record"),
     ("info photo.png", 2, "carries no record", "not made by Zeuxis"),
     ("info dcgna", 2, "dcgna", "dcgan"),
     ("info ./nowhere", 2, "there is no file or folder ./nowhere", "check the path"),

@@ -25,6 +25,7 @@ from zeuxis.cli.progress import Progress
 from zeuxis.escaping import json_text, printable
 from zeuxis.metrics.record import Figure
 from zeuxis.provenance.record import read_record, record, save_png
+from zeuxis.version import __version__
 
 EVIL = "\x1b]0;title\x07\x1b[31mred\x9b2J\u202egnp.\u2028\x7f\x08\nforged: line\r\udcff"
 NAME = EVIL.replace("\n", " ").replace("\udcff", "")  # what a recipe can hold
@@ -103,7 +104,8 @@ def test_info_of_a_picture(command: Command) -> None:
     save_png(Image.new("L", (8, 8)), Path("p.png"), found)
     assert read_record(Path("p.png")) == found
     command("info", "p.png")
-    assert json.loads(command("info", "p.png", "--json", holds="\\u009b")[1]) == found
+    told = json.loads(command("info", "p.png", "--json", holds="\\u009b")[1])
+    assert told.pop("marks")["parameters"].endswith(f"Version: zeuxis {__version__}") and told == found
 
 
 def test_info_of_codes(command: Command) -> None:

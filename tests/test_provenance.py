@@ -8,7 +8,10 @@ import pytest
 from PIL import Image
 
 from zeuxis.errors import DataError, UsageError, ZeuxisError
+from zeuxis.escaping import printable
+from zeuxis.provenance.parameters import parameters, read_parameters
 from zeuxis.provenance.record import KEY, MAX_TEXT, SIGNATURE, SOURCE_TYPE, read_record, record, save_png
+from zeuxis.version import __version__
 
 
 def a_record(**changes):
@@ -103,3 +106,40 @@ def test_too_long_a_record_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(UsageError, match="MiB"):
         save_png(Image.new("L", (1, 1)), tmp_path / "a.png", a_record(condition={"caption": "x" * MAX_TEXT}))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_line_for_other_programs_is_made_of_the_record(tmp_path):
+    path = tmp_path / "a.png"
+    made = a_record(sampling={"steps": 4, "guidance": 2.5, "sampler": "ddim"}, model="runs/a, b")
+    save_png(Image.new("RGB", (6, 5)), path, made)
+    settings = "Steps: 4, Sampler: ddim, CFG scale: 2.5, Seed: 4611686018427387904, Size: 6x5, Model hash: ababababab, "
+    line = f'a small red circle, at night — crème\n{settings}Model: "runs/a, b", Version: zeuxis {__version__}'
+    assert read_parameters(path) == line
+    with Image.open(path) as shown:
+        assert shown.text["parameters"] == line
+
+
+@pytest.mark.parametrize("evil", ["a\nSteps: 9, Seed: 1", "\x1b[31m", "\u202e", "\ud800"])
+def test_a_caption_stays_in_its_line_and_is_not_obeyed(tmp_path, evil):
+    line = parameters(a_record(condition={"caption": evil, "negative": evil}), 1, 1)
+    assert len(line.splitlines()) == 3 and line.splitlines()[1].startswith("Negative prompt: ")
+    assert printable(line.replace("\n", "")) == line.replace("\n", "")
+    save_png(Image.new("L", (1, 1)), tmp_path / "a.png", a_record(condition={"caption": evil}))
+    assert read_parameters(tmp_path / "a.png") == parameters(a_record(condition={"caption": evil}), 1, 1)
+
+
+def test_without_caption_and_knobs_the_line_holds_what_there_is():
+    line = parameters(a_record(sampling={}, condition={"label": 3}, weights_sha256=None), 8, 8)
+    assert line == f"Seed: {2**62}, Size: 8x8, Model: scenes, Version: zeuxis {__version__}"
+
+
+def test_a_damaged_line_is_an_error_and_none_is_none(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(png())
+    assert read_parameters(path) is None
+    path.write_bytes(png(chunk(b"iTXt", b"parameters\0\1\0\0\0not packed")))
+    with pytest.raises(DataError, match="damaged"):
+        read_parameters(path)
+    path.write_bytes(png(chunk(b"iTXt", b"parameters\0\0")))
+    with pytest.raises(DataError, match="damaged"):
+        read_parameters(path)

@@ -19,6 +19,7 @@ from hostile import damaged, unusual
 from PIL import Image, ImageCms
 from safetensors.torch import save_file
 
+from zeuxis.api.marks import detect_in
 from zeuxis.api.restore import restore
 from zeuxis.api.restore_models import restorer_for
 from zeuxis.api.restore_page import busiest
@@ -100,6 +101,20 @@ def test_the_record_says_what_was_made_of_what(twice: Path, tmp_path: Path) -> N
     assert b"compositeWithTrainedAlgorithmicMedia" in file.read_bytes()
     assert main(["info", str(file)]) == 0
     assert main(["sample", "--replay", str(file)]) == 2  # and not a traceback: it says what to do instead
+
+
+def test_a_persons_photograph_is_marked_only_if_that_is_asked(
+    twice: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo(140, 130).resize((70, 65)).resize((140, 130)).save(tmp_path / "a.png")
+    command = ["restore", str(tmp_path / "a.png"), "--model", str(twice), "--out"]
+    for name, flags, has in (("plain", [], False), ("marked", ["--watermark"], True)):
+        assert main([*command, str(tmp_path / f"{name}.png"), *flags]) == 0
+        assert ("watermark" in read_record(tmp_path / f"{name}.png")) is has
+        assert detect_in(tmp_path / f"{name}.png").marked is has
+    photo(20, 20).save(tmp_path / "a.png")
+    assert main([*command, str(tmp_path / "small.png"), "--watermark"]) == 1
+    assert "too few for the watermark" in capsys.readouterr().err and not (tmp_path / "small.png").exists()
 
 
 def test_grey_stays_grey_and_16_bits_stay(same: Path, twice: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from PIL import Image
 
 from zeuxis.api.moving import webp
 from zeuxis.errors import DataError, UsageError
-from zeuxis.provenance.record import read_record, write_whole
+from zeuxis.provenance.record import as_asked, read_record, write_whole
 
 SECONDS = 6.0  # of the whole, about
 FASTEST, SLOWEST = 0.08, 1.0  # seconds that a sheet stays
@@ -37,5 +37,5 @@ def animation(run: Path, path: Path) -> int:
         raise DataError(f"the previews in {run / 'previews'} differ in size: move those of another training away")
     each = min(SLOWEST, max(FASTEST, SECONDS / len(frames)))
     durations = [round(1000 * each)] * (len(frames) - 1) + [round(1000 * LAST)]
-    write_whole(path, webp(frames, durations, read_record(sheets[-1])))
+    write_whole(path, as_asked(webp(frames, durations, read_record(sheets[-1])), ".webp"))
     return len(frames)

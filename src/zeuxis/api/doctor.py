@@ -30,6 +30,7 @@ EXTRAS = {
     "data": "pyarrow",
     "track": "tensorboard",
     "wandb": "wandb",
+    "provenance": "c2pa-python",
     "peers": "diffusers",
 }  # and a package that tells
 

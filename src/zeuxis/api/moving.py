@@ -18,7 +18,7 @@ from typing import Any
 from PIL import Image
 
 from zeuxis.errors import Unsupported, UsageError, ZeuxisError
-from zeuxis.provenance.record import DISCLOSURE, SOURCE_TYPE, XMP, write_whole
+from zeuxis.provenance.record import DISCLOSURE, SOURCE_TYPE, XMP, as_asked, write_whole
 
 USER_COMMENT, DESCRIPTION = 0x9286, 0x010E  # EXIF tags
 FFMPEG = "ffmpeg"
@@ -35,7 +35,7 @@ def write_moving(
         UsageError: another ending.
         Unsupported: an MP4 where there is no ffmpeg.
     """
-    write_whole(path, writer_of(path)(frames, durations, record))
+    write_whole(path, as_asked(writer_of(path)(frames, durations, record), path.suffix.lower()))
 
 
 Writer = Callable[[Sequence[Image.Image], Sequence[int], Mapping[str, Any]], bytes]

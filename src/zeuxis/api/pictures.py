@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -16,9 +16,11 @@ from PIL import Image
 from torch import Tensor
 
 from zeuxis.api.naming import counted
-from zeuxis.batch import to_uint8
+from zeuxis.batch import to_float, to_uint8
 from zeuxis.errors import UsageError
+from zeuxis.provenance.asked import asked
 from zeuxis.provenance.record import save_png
+from zeuxis.provenance.watermark import SCHEME, SMALLEST, WATERMARK, fits, marked
 
 MOST_STEPS = 8  # of those in which a picture is drawn that a sheet shows
 
@@ -29,6 +31,12 @@ def to_pil(image: Tensor) -> Image.Image:
         image = torch.cat([image, torch.zeros_like(image[:1])])
     pixels = to_uint8(image).cpu().permute(1, 2, 0).numpy()  # (H, W, C)
     return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+
+
+def with_mark(image: Tensor) -> Tensor:
+    """One image ``(C, H, W)`` in [-1, 1], rounded to 8 bits, with the watermark in its colours."""
+    pixels = to_uint8(image).cpu().movedim(0, -1).numpy()  # (H, W, C)
+    return to_float(torch.from_numpy(marked(pixels)).movedim(-1, 0)).to(image.device)
 
 
 def panes(images: Tensor) -> tuple[Tensor, ...]:
@@ -143,15 +151,40 @@ class Pictures:
             return sheet([to_pil(step) for step in shown.flatten(0, 1)], shown.shape[1], scale)
         return sheet(list(self), columns, scale)
 
-    def save(self, path: str | Path, *, add: bool = False) -> list[Path]:
+    @property
+    def fit_to_mark(self) -> bool:
+        """Whether they are large enough for the watermark."""
+        return fits(*self.tensor.shape[-2:])
+
+    def marked(self) -> Pictures:
+        """The same with the watermark in their pixels, of which their records then tell; those that have it stay.
+
+        Raises :class:`UsageError` for pictures that are too small.
+        """
+        if not self.fit_to_mark:
+            height, width = self.tensor.shape[-2:]
+            raise UsageError(
+                f"{width}x{height} pixels are too few for the watermark, which needs {SMALLEST} a side: leave it out"
+            )
+        both = zip(self.tensor, self.records, strict=True)
+        images = [x if WATERMARK in record else with_mark(x) for x, record in both]
+        records = tuple({**record, WATERMARK: SCHEME} for record in self.records)
+        return replace(self, tensor=torch.stack(images), records=records)
+
+    def save(self, path: str | Path, *, add: bool = False, watermark: bool | None = None) -> list[Path]:
         """Write PNGs that carry their records: to ``path`` itself for one picture and a name ending in .png, to
         ``x-0.png``, ``x-1.png``, ... for several and the name ``x.png``, otherwise to ``path/0000.png``, ...
 
-        Those of the same names are replaced, unless they are to ``add``: then numbers go on after theirs. Raises
-        :class:`UsageError` for a name of another kind of picture, which would carry no record.
+        Those of the same names are replaced, unless they are to ``add``: then numbers go on after theirs.
+
+        What is written has the watermark in its pixels (:meth:`marked`) where it is large enough, unless ``watermark``
+        is False; None is what the command line asked for, where it asked. Raises :class:`UsageError` for a name of
+        another kind of picture, which would carry no record, and where ``watermark`` is True of too small pictures.
         """
         paths = targets(Path(path), len(self), add)
-        for image, target, record in zip(self, paths, self.records, strict=True):
+        wanted = asked().watermark if watermark is None else watermark
+        written = self.marked() if wanted or (wanted is None and self.fit_to_mark) else self
+        for image, target, record in zip(written, paths, written.records, strict=True):
             save_png(image, target, record)
         return paths
 

@@ -23,6 +23,7 @@ from zeuxis.conditions import FIELDS
 from zeuxis.errors import DataError, Unsupported
 from zeuxis.fetching import named_by
 from zeuxis.provenance.record import RESTORER, STYLED, versions
+from zeuxis.provenance.watermark import SCHEME, WATERMARK
 from zeuxis.signature import taking
 from zeuxis.training.threads import computing_on
 
@@ -36,7 +37,7 @@ def replay(made: dict[str, Any], device: str = "cpu", **asked: Any) -> tuple[Pic
     """Draw a picture again from its record; also says what is not as it was then.
 
     It is drawn in a batch of the size that it was drawn in and in the same row of it, by as many threads, so that on
-    the same kind of machine every bit is the same.
+    the same kind of machine every bit is the same; with the watermark where the record says so, else without.
 
     ``asked`` are the pictures that it was made from (``source=...``), of which the record holds the hashes alone.
     """
@@ -45,7 +46,11 @@ def replay(made: dict[str, Any], device: str = "cpu", **asked: Any) -> tuple[Pic
     if made["system"] == STYLED:
         raise Unsupported("this picture was made in the style of another: zeuxis style makes it again from both")
     with named_by("the record", "draw anew instead, with zeuxis sample"):
-        return _replayed(made, device, asked)
+        drawn, differs = _replayed(made, device, asked)
+    if made.get(WATERMARK) == SCHEME and drawn.fit_to_mark:
+        return drawn.marked(), differs
+    unknown = [f"its watermark is of a kind ({made[WATERMARK]}) that is not made now"] if WATERMARK in made else []
+    return drawn, differs + unknown
 
 
 def with_recorded_prior(model: Model, made: Mapping[str, Any]) -> Model:

@@ -36,8 +36,10 @@ from zeuxis.nn.footprint import GIB
 from zeuxis.nn.streamed_tiles import Place, Tiling, in_rows, tile_places
 from zeuxis.pretrained.face_finder import FacePlace, find_faces
 from zeuxis.pretrained.restorer import Restorer
+from zeuxis.provenance.asked import asked
 from zeuxis.provenance.png_rows import PngRows
-from zeuxis.provenance.record import RESTORER, read_record, record, text_of
+from zeuxis.provenance.record import RESTORER, as_asked, read_record, record, text_of, write_whole
+from zeuxis.provenance.watermark import SCHEME, SMALLEST, WATERMARK, fits, marked_rows
 from zeuxis.training.room import free_memory
 
 DISCLOSURE = "This picture was made by Zeuxis from another one: fine detail in it is synthesised, not photographed."
@@ -68,7 +70,8 @@ class RestoringJob:
             device=self.device,
         )
         tiles = {"tile": self.tiling.tile, "margin": self.tiling.margin, "feather": self.tiling.feather}
-        return {**made, "disclosure": DISCLOSURE, "tiles": tiles, "licence": self.restorer.licence}
+        mark = {WATERMARK: SCHEME} if asked().watermark else {}
+        return {**made, "disclosure": DISCLOSURE, "tiles": tiles, "licence": self.restorer.licence, **mark}
 
     def _sampling(self) -> dict[str, Any]:
         mask = self.restorer.mask
@@ -135,16 +138,24 @@ class RestoringJob:
         whole, moved = self._with_faces(errand, given, places) if places else (None, [])
         if places:
             record = record | {"faces": [_plain(place) for place in places]}
-        beside = chunks_beside(given, text_of(record, errand.target, SOURCE_TYPE), *size)
+        if WATERMARK in record and not fits(*size):
+            raise UsageError(
+                f"{errand.source}: {size[0]}x{size[1]} pixels of its result are too few for the watermark, which needs "
+                f"{SMALLEST} a side: leave --watermark out"
+            )
+        beside = chunks_beside(given, text_of(record, errand.target, size, SOURCE_TYPE), *size)
         bits, every = 8 if given.most == 255 else 16, channels + (alpha is not None)
         left, top, right, bottom = (scale * side for side in box or (0, 0, 0, 0))
         kept: list[Pixels] = []
         with PngRows(errand.target, size, every, bits, beside) as out:
-            for rows in self._rows(errand, given, told) if whole is None else [whole]:
+            made = self._rows(errand, given, told) if whole is None else iter([whole])
+            for rows in marked_rows(made) if WATERMARK in record else made:
                 at = out.rows
                 shown = rows if alpha is None else _beside(rows, alpha[at : at + len(rows)])
                 out.write(shown)
                 kept.append(shown[max(0, top - at) : max(0, bottom - at), left:right].copy())
+        if asked().credentials:
+            write_whole(errand.target, as_asked(errand.target.read_bytes(), ".png", SOURCE_TYPE))
         return None if box is None else with_channels(given, cast(Pixels, np.concatenate(kept))), moved
 
     def _with_faces(
@@ -209,8 +220,8 @@ def is_result(file: Path, record: dict[str, Any]) -> bool:
         found = read_record(file)
     except (UsageError, DataError):
         return False
-    same = ("system", "weights_sha256", "sampling")
-    return all(found.get(key) == record[key] for key in same) and _hash_in(found) == _hash_in(record)
+    same = ("system", "weights_sha256", "sampling", WATERMARK)
+    return all(found.get(key) == record.get(key) for key in same) and _hash_in(found) == _hash_in(record)
 
 
 def _hash_in(record: dict[str, Any]) -> object:

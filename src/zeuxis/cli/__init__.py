@@ -18,9 +18,11 @@ from zeuxis.cli import (
     classify,
     compare,
     convert,
+    credentials,
     data,
     decode,
     demo,
+    detect,
     diagnose,
     directions,
     doctor,
@@ -49,9 +51,12 @@ from zeuxis.cli.options import KNOB
 from zeuxis.cli.output import note, say
 from zeuxis.errors import SMALLER, UsageError, ZeuxisError, is_out_of_memory, mend_of
 from zeuxis.plugins import using
+from zeuxis.provenance.asked import Marks, marking
+from zeuxis.provenance.credentials import ready
 from zeuxis.version import __version__
 
 DEBUG = "--debug"
+WATERMARK, NO_WATERMARK, CREDENTIALS = "--watermark", "--no-watermark", "--credentials"
 SYSTEMS = "--systems"
 # Typer's error for wrong arguments: the class itself lives in another place in every version of it.
 MISUSE: Any = typer.BadParameter.__base__
@@ -84,6 +89,7 @@ app = typer.Typer(
 LOOK, WORK, PROVE, TOOLS = "Look", "Work", "Prove", "Tools"
 app.command("list", cls=PlainCommand, rich_help_panel=LOOK)(listing.list_systems)
 app.command("info", cls=PlainCommand, rich_help_panel=LOOK)(info.info)
+app.command("detect", cls=PlainCommand, rich_help_panel=LOOK)(detect.detect)
 app.command("data", cls=PlainCommand, rich_help_panel=LOOK)(data.data)
 app.command("train", cls=PlainCommand, rich_help_panel=WORK)(train.train)
 app.command("sample", cls=PlainCommand, rich_help_panel=WORK)(sample.sample)
@@ -109,6 +115,7 @@ app.command("test-system", cls=PlainCommand, rich_help_panel=PROVE)(test_system.
 app.command("pull", cls=PlainCommand, rich_help_panel=TOOLS)(pull.pull)
 app.command("export", cls=PlainCommand, rich_help_panel=TOOLS)(export.export)
 app.command("convert", cls=PlainCommand, rich_help_panel=TOOLS)(convert.convert)
+app.command("credentials", cls=PlainCommand, rich_help_panel=TOOLS)(credentials.credentials)
 app.command("doctor", cls=PlainCommand, rich_help_panel=TOOLS)(doctor.doctor)
 app.command("demo", cls=PlainCommand, rich_help_panel=TOOLS)(demo.demo)
 COMMANDS = frozenset(str(c.name) for c in app.registered_commands)
@@ -136,6 +143,17 @@ def _options(
         metavar="N",
         help="How many threads compute, instead of as many as are quicker; allowed after any command.",
     ),
+    watermark: bool | None = typer.Option(
+        None,
+        f"{WATERMARK}/{NO_WATERMARK}",
+        help="Mark the pixels of pictures that are written, by default of those made from nothing else and of 256 "
+        "pixels a side or more; allowed after any command.",
+    ),
+    credentials: bool = typer.Option(
+        False,
+        CREDENTIALS,
+        help="Sign pictures that are written, with the certificate of zeuxis credentials; allowed after any command.",
+    ),
 ) -> None:
     """What stands before a command. ``main`` has taken these options out already; they are here for the help."""
 
@@ -144,11 +162,12 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code: 0, 1 for failure, 2 for misuse, 130 when interrupted."""
     given = list(sys.argv[1:] if args is None else args)
     debug = DEBUG in given
-    plain = [a for a in given if a != DEBUG]
+    plain = [a for a in given if a not in (DEBUG, WATERMARK, NO_WATERMARK, CREDENTIALS)]
     try:
+        marks = marks_in(given)
         plain, own = _without(SYSTEMS, plain, "the folder or file where systems of your own lie")
         plain, threads = _without(THREADS, plain, "how many, e.g. 2")
-        with using(own), prepared(threads):
+        with using(own), prepared(threads), marking(marks):
             code = app(plain or ["--help"], prog_name="zeuxis", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except MISUSE as error:
@@ -173,6 +192,15 @@ def main(args: Sequence[str] | None = None) -> int:
             raise
         note(f"zeuxis: {_explain(error)}")
         return 1
+
+
+def marks_in(args: Sequence[str]) -> Marks:
+    """What is asked of the marks in pictures; UsageError where both or what cannot be."""
+    if WATERMARK in args and NO_WATERMARK in args:
+        raise UsageError(f"{WATERMARK} and {NO_WATERMARK}: give one of them")
+    if CREDENTIALS in args:
+        ready()
+    return Marks(True if WATERMARK in args else False if NO_WATERMARK in args else None, CREDENTIALS in args)
 
 
 def _traced(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -61,12 +61,8 @@ def info(
     if changes and not is_recipe:
         raise UsageError(f"--set replaces a value of a recipe, and '{name}' is none: leave it out")
     recipe = load_recipe(name, tuple(changes or ())) if is_recipe else None
-    if path.suffix.lower() == ".png":
-        from zeuxis.provenance.record import read_record
-
-        show(read_record(path), as_json)
-    elif path.suffix.lower() in PICTURES and path.is_file():
-        raise UsageError(f"{path}: only PNG files carry the record of how Zeuxis made a picture, and this is none")
+    if path.suffix.lower() == ".png" or (path.suffix.lower() in PICTURES and path.is_file()):
+        show_picture(path, as_json)
     elif published(name):
         show_published(name, as_json)
     elif path.suffix == ".safetensors":
@@ -89,6 +85,17 @@ def info(
                 raise UsageError(problem.message)
         known = {*entries(), *shipped(), *recipe_paths()}
         raise UnknownName("name", name, known, "(or give a run folder or a picture.png)", elsewhere="file or folder")
+
+
+def show_picture(path: Path, as_json: bool) -> None:
+    """How a picture was made, as far as its marks tell: record, line for other programs, credentials, watermark."""
+    from zeuxis.api.marks import marks_of
+
+    found = marks_of(path)
+    if as_json:
+        emit(found.as_dict())
+        return
+    show(plain({**found.record, **found.lines()}), as_json)
 
 
 def published(name: str) -> bool:

@@ -48,7 +48,7 @@ def paint(
     from zeuxis.api.paint import beside_layout, class_table
     from zeuxis.api.paint import paint as work
     from zeuxis.api.pictures import sheet_beside
-    from zeuxis.provenance.record import save_png
+    from zeuxis.provenance.record import read_record, save_png
 
     found = loaded(model, device, None, None)
     if classes:
@@ -70,7 +70,7 @@ def paint(
         page = target.with_name(f"{target.stem}-sheet.png") if beside else sheet_beside(files, target)
         save_png(beside_layout(found, layout, style, made), page, {**made.records[0], "sheet_of": len(made)})
     if as_json:
-        emit({"files": files, "sheet": page, "records": made.records})
+        emit({"files": files, "sheet": page, "records": [read_record(file) for file in files]})
     else:
         say(f"{files[0]}" if len(files) == 1 else f"{len(files)} pictures -> {files[0]} to {files[-1].name}")
         if page:

@@ -97,7 +97,7 @@ def sample(
     if model is None:
         raise UsageError("say which model: zeuxis sample scenes, or a run folder (or --replay PICTURE.png)")
     from zeuxis.api.pictures import sheet_beside, targets
-    from zeuxis.provenance.record import require_replaceable
+    from zeuxis.provenance.record import read_record, require_replaceable
 
     target = out or own_folder(model, seed)
     for place in targets(
@@ -133,7 +133,7 @@ def sample(
     if sheet and len(made) > 1:
         page = made.save_sheet(sheet_beside(files, target), scale=max(1, SHEET_TILE // made.tensor.shape[-1]))
     if as_json:
-        emit({"files": files, "sheet": page, "records": made.records})
+        emit({"files": files, "sheet": page, "records": [read_record(file) for file in files]})
     else:
         say(f"{files[0]}" if len(files) == 1 else f"{len(files)} pictures -> {files[0]} to {files[-1].name}")
         if page:
@@ -189,7 +189,7 @@ def draw_again(picture: Path, device: str, out: Path | None, as_json: bool, give
     recorded = read_record(picture)
     require_replaceable(target)
     made, differs = replay(recorded, device, **given)
-    files = made.save(target)
+    files = made.save(target, watermark=False)  # it has its mark, if it had one
     with Image.open(picture) as before:
         found = likeness(made[0], before)
     if as_json:

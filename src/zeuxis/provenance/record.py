@@ -1,9 +1,10 @@
 """A picture says how it was made: a record in the PNG itself, for people, programs and platforms.
 
-Three text chunks carry it: ``zeuxis`` holds the whole record as JSON (enough to draw the picture
-again), ``Description`` says in words that it is synthetic, and ``XML:com.adobe.xmp`` says so with
-IPTC's digital source type, which is what image libraries and search engines read. There is no
-date in it: the same call gives the same bytes.
+Four text chunks carry it: ``zeuxis`` holds the whole record as JSON (enough to draw the picture
+again), ``parameters`` the line that other programs show, ``Description`` says in words that it is
+synthetic, and ``XML:com.adobe.xmp`` says so with IPTC's digital source type, which is what image
+libraries and search engines read. There is no date in it: the same call gives the same bytes.
+Only content credentials, where a user asks for them, are signed anew each time.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from zeuxis.data.png_chunks import SIGNATURE, png_chunks
 from zeuxis.errors import DataError, UsageError, ZeuxisError, mend_of
 from zeuxis.escaping import json_text
 from zeuxis.files import open_regular, write_draft
+from zeuxis.provenance.asked import asked
+from zeuxis.provenance.credentials import signed
+from zeuxis.provenance.parameters import MAX_CHUNKS, MAX_TEXT, PARAMETERS, parameters
 from zeuxis.version import __version__
 
 KEY = "zeuxis"
@@ -33,8 +37,6 @@ OF_LATENTS = 3  # of a picture whose latent was made step by step, which older v
 READ = (1, 2, OF_LATENTS)  # that can be read; in 1 a class is a number and of a picture given nothing is held
 RESTORER = "restorer"  # in a system's place, of a picture that was made of another one by zeuxis restore
 STYLED = "style-transfer"  # in a system's place, of a picture that zeuxis style made of two others
-MAX_TEXT = 1 << 20  # bytes of a record; a longer one is not ours
-MAX_CHUNKS = 100_000
 DISCLOSURE = "This image was synthesised by Zeuxis. It is not a photograph of anything that exists."
 SOURCE_TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 SOURCE_TYPE = f"{SOURCE_TYPES}trainedAlgorithmicMedia"
@@ -43,6 +45,10 @@ XMP = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
  Iptc4xmpExt:DigitalSourceType="%s"/></rdf:RDF></x:xmpmeta>
 <?xpacket end="r"?>"""
+
+
+class CarriesNoRecord(UsageError):
+    """A file in which there is no record of ours."""
 
 
 def versions() -> dict[str, str]:
@@ -106,18 +112,28 @@ def drawn_in(batch: int, row: int, threads: int, instructions: str) -> dict[str,
 def save_png(image: Image.Image, path: Path, record: Mapping[str, Any], source_type: str = SOURCE_TYPE) -> None:
     """Write ``image`` with its record; the file appears whole or not at all, and parent folders are made.
 
-    What it says in words is the record's own ``disclosure``, where it has one.
+    What it says in words is the record's own ``disclosure``, where it has one. It is signed where that was asked for.
     """
-    write_png(image, path, text_of(record, path, source_type))
+    content = png_bytes(image, text_of(record, path, image.size, source_type))
+    write_whole(Path(path), as_asked(content, ".png", source_type))
 
 
-def text_of(record: Mapping[str, Any], path: Path, source_type: str = SOURCE_TYPE) -> PngInfo:
-    """The text that carries a record; ``source_type`` is IPTC's word for where a picture comes from."""
+def as_asked(content: bytes, suffix: str, source_type: str = SOURCE_TYPE) -> bytes:
+    """A file of the kind that ``suffix`` says, with content credentials where a user asked for them."""
+    return signed(content, suffix, source_type) if asked().credentials else content
+
+
+def text_of(record: Mapping[str, Any], path: Path, size: tuple[int, int], source_type: str = SOURCE_TYPE) -> PngInfo:
+    """The text that carries the record of a picture of ``size``, width and height.
+
+    ``source_type`` is IPTC's word for where a picture comes from.
+    """
     text = json_text(record, sort_keys=True)
     if len(text.encode()) > MAX_TEXT:
         raise UsageError(f"the record of {path} is longer than {MAX_TEXT >> 20} MiB: shorten the condition")
     info = PngInfo()
     info.add_itxt(KEY, text)
+    info.add_text(PARAMETERS, parameters(record, *size))  # iTXt where it is no Latin-1
     info.add_itxt("Software", f"Zeuxis {__version__}")
     info.add_itxt("Description", str(record.get("disclosure", DISCLOSURE)))
     info.add_itxt("XML:com.adobe.xmp", XMP % source_type)
@@ -126,9 +142,14 @@ def text_of(record: Mapping[str, Any], path: Path, source_type: str = SOURCE_TYP
 
 def write_png(image: Image.Image, path: Path, info: PngInfo | None = None) -> None:
     """Write a PNG, whole or not at all; without ``info`` it says nothing of its origin (pictures of data)."""
+    write_whole(Path(path), png_bytes(image, info))
+
+
+def png_bytes(image: Image.Image, info: PngInfo | None = None) -> bytes:
+    """``image`` as a PNG with the text ``info``."""
     buffer = BytesIO()
     image.save(buffer, format="PNG", pnginfo=info)
-    write_whole(Path(path), buffer.getvalue())
+    return buffer.getvalue()
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -156,14 +177,14 @@ def read_record(path: Path) -> dict[str, Any]:
     try:
         with open_regular(path) as file:
             if file.read(len(SIGNATURE)) != SIGNATURE:
-                raise UsageError(f"{path} is not a PNG: only PNG files carry a record")
+                raise CarriesNoRecord(f"{path} is not a PNG: only PNG files carry a record")
             text = next((t for t in map(_our_text, _texts(file, path)) if t is not None), None)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
     except (struct.error, ValueError, zlib.error) as error:
         raise DataError(f"the record in {path} is damaged: {error}") from None
     if text is None:
-        raise UsageError(f"{path} carries no record: it was not made by Zeuxis, or a program removed its text")
+        raise CarriesNoRecord(f"{path} carries no record: it was not made by Zeuxis, or a program removed its text")
     return _checked(text, path)
 
 
