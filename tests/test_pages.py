@@ -22,7 +22,7 @@ WITH_RECIPES = {"train": "recipe", "reproduce": "recipe", "compare": "recipes"}
 
 def commands(page: Path) -> Iterator[list[str]]:
     """The words after ``zeuxis`` of every command in the page's blocks, and in its text."""
-    text = page.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")  # a command may go on in the next line
     lines = [line.removeprefix("$ ") for block in BLOCK.findall(text) for line in block.splitlines()]
     lines += re.findall(r"^    (zeuxis .+)$", text, re.MULTILINE)
     lines += re.findall(r"`(zeuxis [^`]+)`", BLOCK.sub("", text))
