@@ -36,6 +36,7 @@ from zeuxis.cli import (
     reproduce,
     restore,
     sample,
+    serve,
     sweep,
     test_system,
     train,
@@ -107,6 +108,7 @@ app.command("test-system", cls=PlainCommand, rich_help_panel=PROVE)(test_system.
 app.command("pull", cls=PlainCommand, rich_help_panel=TOOLS)(pull.pull)
 app.command("export", cls=PlainCommand, rich_help_panel=TOOLS)(export.export)
 app.command("convert", cls=PlainCommand, rich_help_panel=TOOLS)(convert.convert)
+app.command("serve", cls=PlainCommand, rich_help_panel=TOOLS)(serve.serve)
 app.command("doctor", cls=PlainCommand, rich_help_panel=TOOLS)(doctor.doctor)
 app.command("demo", cls=PlainCommand, rich_help_panel=TOOLS)(demo.demo)
 COMMANDS = frozenset(str(c.name) for c in app.registered_commands)
