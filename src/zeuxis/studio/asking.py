@@ -53,15 +53,15 @@ class SampleJob(Asked):
     n: Annotated[int, Field(ge=1, le=MOST_PICTURES)] = 1
     seed: Seed | None = None
     size: SizeText | None = Field(
-        default=None, description="Pixels a side, or WIDTHxHEIGHT; by default the model's own."
+        default=None, description="Pixels a side, or WIDTHxHEIGHT, not the model's own."
     )
     prompt: Text | None = Field(
-        default=None, description="For whichever a model obeys of caption, instruction and label."
+        default=None, description="What a model obeys of caption, instruction, label."
     )
     condition: Conditions = Field(default_factory=dict, description="By field; /api/catalog lists the fields.")
     knobs: Knobs = Field(default_factory=dict)
     partials: Annotated[int, Field(ge=0, le=MOST_PARTIALS)] = Field(
-        default=0, description="Unfinished pictures on the way."
+        default=0, description="Unfinished pictures to show."
     )
 
 

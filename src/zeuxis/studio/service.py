@@ -170,8 +170,8 @@ class Service:
             record = pictures[ref["picture"]]["record"]
         if record.get("prior") is not None or record["system"] == RESTORER:
             raise Unsupported(
-                "a picture of a prior over codes, or a restored one, is not replayed here: use zeuxis sample --replay, or "
-                "zeuxis restore"
+                "a picture of a prior over codes, or a restored one, is not replayed here: use zeuxis sample --replay, "
+                "or zeuxis restore"
             )
         request["record"], request["path"] = record, model_recorded(str(record["model"]), self.runs).path
         check_knobs(record["sampling"])
