@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 from PIL import Image
@@ -68,6 +72,52 @@ class Served:
         answer = self.client.post("/api/uploads", files={"picture": ("any.png", content)})
         assert answer.status_code == 201, answer.text
         return str(answer.json()["upload"])
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What the app answered, as it was sent."""
+
+    status: int
+    headers: dict[str, str]
+    text: str
+
+
+def ask(app: Any, asked: Iterable[tuple[str, str, dict[str, str], Any]]) -> list[Answered]:
+    """What the app answers to (method, path as it is sent, headers, JSON or None): many requests in little time."""
+
+    async def one(method: str, path: str, headers: dict[str, str], body: Any) -> Answered:
+        raw, _, query = path.partition("?")
+        content = b"" if body is None else json.dumps(body).encode()
+        told = {
+            "host": "127.0.0.1:7864",
+            "content-type": "application/json",
+            "content-length": str(len(content)),
+            **headers,
+        }
+        scope = {
+            "type": "http", "http_version": "1.1", "method": method, "scheme": "http", "root_path": "",
+            "path": unquote(raw), "raw_path": raw.encode("utf-8", "replace"), "query_string": query.encode(),
+            "headers": [(name.encode(), value.encode("latin-1")) for name, value in told.items()],
+            "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 7864),
+        }  # fmt: skip
+        sent: list[dict[str, Any]] = []
+        given = [{"type": "http.request", "body": content, "more_body": False}]
+
+        async def receive() -> dict[str, Any]:
+            return given.pop() if given else {"type": "http.disconnect"}
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        await app(scope, receive, send)
+        head = {name.decode(): value.decode("latin-1") for name, value in sent[0]["headers"]}
+        return Answered(sent[0]["status"], head, b"".join(part.get("body", b"") for part in sent[1:]).decode("latin-1"))
+
+    async def every() -> list[Answered]:
+        return [await one(*each) for each in asked]
+
+    return asyncio.run(every())
 
 
 def png(width: int = 8, height: int = 8, mode: str = "RGB", kind: str = "PNG") -> bytes:

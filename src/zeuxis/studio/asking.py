@@ -52,12 +52,8 @@ class SampleJob(Asked):
     model: ModelName
     n: Annotated[int, Field(ge=1, le=MOST_PICTURES)] = 1
     seed: Seed | None = None
-    size: SizeText | None = Field(
-        default=None, description="Pixels a side, or WIDTHxHEIGHT, not the model's own."
-    )
-    prompt: Text | None = Field(
-        default=None, description="What a model obeys of caption, instruction, label."
-    )
+    size: SizeText | None = Field(default=None, description="Pixels a side, or WIDTHxHEIGHT, not the model's own.")
+    prompt: Text | None = Field(default=None, description="What a model obeys of caption, instruction, label.")
     condition: Conditions = Field(default_factory=dict, description="By field; /api/catalog lists the fields.")
     knobs: Knobs = Field(default_factory=dict)
     partials: Annotated[int, Field(ge=0, le=MOST_PARTIALS)] = Field(

@@ -69,10 +69,20 @@ class Guard:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        started = False
+        started, taken = False, 0
+
+        async def receiving() -> Message:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > self.most:
+                raise BodyTooLarge
+            return message
 
         async def sending(message: Message) -> None:
             nonlocal started
+            if taken > self.most and not started:  # whatever the route made of it
+                return
             if message["type"] == "http.response.start":
                 started = True
                 headers = MutableHeaders(scope=message)
@@ -87,11 +97,13 @@ class Guard:
             await answer(sending, *refusal)
             return
         try:
-            await self.app(scope, self._bounded(receive), sending)
+            await self.app(scope, receiving, sending)
         except BodyTooLarge:
             if started:
                 raise
-            await answer(sending, 413, f"a request may have {self.most >> 20} MiB: send less")
+        if taken > self.most and not started:
+            taken = 0
+            await answer(sending, 413, self._too_much())
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         """Status and reason where a request is not let in."""
@@ -110,7 +122,7 @@ class Guard:
             return 401, "this service wants its token: Authorization: Bearer TOKEN, or open /?token=TOKEN"
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length[:20]) > self.most:
-            return 413, f"a request may have {self.most >> 20} MiB: send less"
+            return 413, self._too_much()
         return None
 
     def _is_ours(self, host: str) -> bool:
@@ -134,18 +146,8 @@ class Guard:
             return False
         return any(hmac.compare_digest(said.encode(), self.token.encode()) for said in _queried(scope))
 
-    def _bounded(self, receive: Receive) -> Receive:
-        taken = 0
-
-        async def receiving() -> Message:
-            nonlocal taken
-            message = await receive()
-            taken += len(message.get("body", b""))
-            if taken > self.most:
-                raise BodyTooLarge
-            return message
-
-        return receiving
+    def _too_much(self) -> str:
+        return f"a request may have {self.most >> 20} MiB: send less"
 
 
 def _said(scope: Scope, headers: Headers) -> list[str]:
