@@ -71,7 +71,7 @@ KNOBS: Mapping[str, str] = {  # a field, and the knob that it turns
 NOT_HERE = ("enable_hr", "restore_faces", "tiling", "script_name", "styles", "subseed_strength")
 
 
-class Drawing(BaseModel):
+class TextToImage(BaseModel):
     """``POST /sdapi/v1/txt2img``: what is read of it. Further fields are the client's, and say nothing here."""
 
     model_config = ConfigDict(extra="allow")
@@ -94,7 +94,7 @@ class Drawing(BaseModel):
     alwayson_scripts: dict[str, Any] = Field(default_factory=dict)
 
 
-class DrawingOfPictures(Drawing):
+class ImageToImage(TextToImage):
     """``POST /sdapi/v1/img2img``."""
 
     init_images: Annotated[list[str], Field(min_length=1, max_length=MOST_GIVEN)]
@@ -132,13 +132,13 @@ class ImageMade(BaseModel):
 
 
 @routes.post("/txt2img")
-async def txt2img(service: TheService, request: Request, asked: Drawing) -> ImagesMade:
+async def txt2img(service: TheService, request: Request, asked: TextToImage) -> ImagesMade:
     """Pictures of a prompt."""
     return await _drawn(service, request, asked, {})
 
 
 @routes.post("/img2img")
-async def img2img(service: TheService, request: Request, asked: DrawingOfPictures) -> ImagesMade:
+async def img2img(service: TheService, request: Request, asked: ImageToImage) -> ImagesMade:
     """Pictures of a picture; where a mask is light, if one is given."""
     uploads = [service.folders.keep(cleaned(_decoded(text))) for text in asked.init_images]
     given: dict[str, Any] = {"source": [{"upload": upload} for upload in uploads]}
@@ -285,7 +285,7 @@ async def extra_single_image(service: TheService, request: Request, asked: Extra
 # -- what is asked for --------------------------------------------------------------------------------
 
 
-async def _drawn(service: Service, request: Request, asked: Drawing, given: Mapping[str, Any]) -> ImagesMade:
+async def _drawn(service: Service, request: Request, asked: TextToImage, given: Mapping[str, Any]) -> ImagesMade:
     known = _drawing_model(service, str(asked.override_settings.get("sd_model_checkpoint") or _chosen(request)))
     extra = asked.model_extra or {}
     for name in NOT_HERE:
@@ -333,13 +333,13 @@ async def _waited(service: Service, request: Request, job: Job) -> Job:
         mine.discard(job.id)
 
 
-def _count(asked: Drawing) -> int:
+def _count(asked: TextToImage) -> int:
     if (n := asked.batch_size * asked.n_iter) > MOST_PICTURES:
         raise ParameterRefused("n_iter", f"{n} pictures: at most {MOST_PICTURES} are drawn for one request")
     return n
 
 
-def _knobs(asked: Drawing) -> dict[str, Any]:
+def _knobs(asked: TextToImage) -> dict[str, Any]:
     """The knobs that the user turned."""
     found: dict[str, Any] = {}
     for field, knob in KNOBS.items():
@@ -388,12 +388,12 @@ def _inverted(mask: bytes) -> bytes:
 # -- what is answered ---------------------------------------------------------------------------------
 
 
-def _sent(asked: Drawing) -> dict[str, Any]:
+def _sent(asked: TextToImage) -> dict[str, Any]:
     """The request again, without its pictures."""
     return asked.model_dump(exclude={"init_images", "mask"}, mode="json")
 
 
-def _info(job: Job, asked: Drawing, known: KnownModel) -> dict[str, Any]:
+def _info(job: Job, asked: TextToImage, known: KnownModel) -> dict[str, Any]:
     assert job.result is not None  # it is done
     pictures = job.result["pictures"]
     seeds = [made["seed"] for made in pictures]
