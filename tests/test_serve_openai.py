@@ -86,7 +86,7 @@ def test_an_edit_hands_its_pictures_and_its_mask_over(client: openai.OpenAI, ser
         )  # fmt: skip
     assert "'scenes' is not conditioned on a " in str(refused.value)
     job = served.service.queue.newest(1)[0]
-    uploads = [one["upload"] for one in job.request["condition"]["source"]]
+    uploads = [one["upload"] for one in job.request["condition"]["source"]["parts"]]
     assert (
         len(uploads) == 2 and job.request["knobs"] == {"steps": 4, "guidance": 2.0} and job.request["prompt"] == CAPTION
     )

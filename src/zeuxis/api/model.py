@@ -93,6 +93,8 @@ class Model:
         if size is None:
             return self
         (height, width), stride, own = height_width(size), self.system.stride, self.system.shape
+        if stride is None and (height, width) == own[1:]:
+            return self
         if stride is None:
             raise Unsupported(f"'{self.name}' draws pictures of {own.width}x{own.height} alone: leave --size out")
         if height % stride or width % stride or not in_bounds(size):

@@ -36,11 +36,18 @@ class PictureRef(Asked):
         return self
 
 
+class PictureParts(Asked):
+    """One picture of several that lie one after another in its channels, as multi-channel models take them."""
+
+    parts: Annotated[list[PictureRef], Field(min_length=2, max_length=MOST_GIVEN)]
+
+
 KnobValue = (
     bool | int | Annotated[float, Field(allow_inf_nan=False)] | Annotated[str, StringConstraints(max_length=100)]
 )
 Knobs = Annotated[dict[Annotated[str, StringConstraints(max_length=50)], KnobValue], Field(max_length=40)]
-One = PictureRef | Annotated[int, Field(ge=0, le=1_000_000)] | Text | Annotated[dict[str, Factor], Field(max_length=40)]
+Factors = Annotated[dict[str, Factor], Field(max_length=40)]
+One = PictureRef | PictureParts | Annotated[int, Field(ge=0, le=1_000_000)] | Text | Factors
 Given = One | Annotated[list[One], Field(min_length=1, max_length=MOST_PICTURES)]
 Conditions = Annotated[dict[Annotated[str, StringConstraints(max_length=20)], Given], Field(max_length=12)]
 

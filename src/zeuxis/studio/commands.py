@@ -78,6 +78,8 @@ def _text(value: Any) -> str:
     match value:
         case bool():
             return "true" if value else "false"
+        case list():  # pictures that are one
+            return ",".join(map(str, value))
         case dict():
             return ",".join(f"{name}={number}" for name, number in value.items())
         case _:

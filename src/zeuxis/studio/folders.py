@@ -86,17 +86,32 @@ def path_of(ref: Mapping[str, Any], folders: Folders) -> Path:
 
 
 def is_picture(value: Any) -> bool:
-    """Whether a value of a request refers to a picture."""
-    return isinstance(value, dict) and {"upload", "job"} <= value.keys()
+    """Whether a value of a request refers to a picture, or to several that are one."""
+    return isinstance(value, dict) and ({"upload", "job"} <= value.keys() or isinstance(value.get("parts"), list))
+
+
+def refs_of(value: Any) -> list[Mapping[str, Any]]:
+    """The pictures that a value of a request refers to."""
+    match value:
+        case list():
+            return [ref for each in value for ref in refs_of(each)]
+        case {"parts": list() as parts}:
+            return parts
+        case _:
+            return [value] if is_picture(value) else []
 
 
 def with_paths(condition: Mapping[str, Any], folders: Folders) -> dict[str, Any]:
-    """A request's condition with paths in place of pictures."""
+    """A request's condition with paths in place of pictures; those that are one are a list in a list."""
 
     def one(value: Any) -> Any:
-        return str(path_of(value, folders)) if is_picture(value) else value
+        if not is_picture(value):
+            return value
+        paths = [str(path_of(ref, folders)) for ref in refs_of(value)]
+        return paths if "parts" in value else paths[0]
 
-    return {
-        name: [one(each) for each in value] if isinstance(value, list) else one(value)
-        for name, value in condition.items()
-    }
+    found: dict[str, Any] = {}
+    for name, value in condition.items():
+        alone = one(value) if not isinstance(value, list) else [one(each) for each in value]
+        found[name] = [alone] if is_picture(value) and "parts" in value else alone
+    return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, Any, Literal
@@ -191,7 +192,7 @@ def _as_job(service: Service, asked: ImagesAsked, given: Mapping[str, list[str]]
         if (value := getattr(asked, name)) is not None:
             knobs[name] = value
     refs = {name: [{"upload": upload} for upload in uploads] for name, uploads in given.items()}
-    condition: dict[str, Any] = {name: each if len(each) > 1 else each[0] for name, each in refs.items()}
+    condition: dict[str, Any] = {name: {"parts": each} if each[1:] else each[0] for name, each in refs.items()}
     condition |= {n: v for n, v in (("label", asked.label), ("negative", asked.negative)) if v is not None}
     try:
         return SampleJob.model_validate(
@@ -212,8 +213,8 @@ def _as_job(service: Service, asked: ImagesAsked, given: Mapping[str, list[str]]
 
 
 def _read(kind: type[ImagesAsked], form: FormData) -> Any:
-    """The fields of a form that are no files; ``knobs`` is JSON there."""
-    texts: dict[str, Any] = {}
+    """The fields of a form that are no files; ``knobs`` is JSON there, or ``knobs[NAME]`` each."""
+    texts, turned = dict[str, Any](), dict[str, KnobValue]()
     for name, value in form.multi_items():
         if not isinstance(value, str):
             continue
@@ -222,8 +223,12 @@ def _read(kind: type[ImagesAsked], form: FormData) -> Any:
                 texts[name] = json.loads(value)
             except (ValueError, RecursionError):
                 raise ParameterRefused("knobs", "knobs is no JSON: give an object of values by name") from None
+        elif inside := re.fullmatch(r"knobs\[([\w-]+)\]", name):  # as the client spells an object
+            turned[inside[1]] = _value(value)
         else:
-            texts[name] = _number(value) if name in SHORT else value
+            texts[name] = _value(value) if name in SHORT else value
+    if turned:
+        texts["knobs"] = turned
     try:
         return kind.model_validate(texts)
     except ValidationError as error:
@@ -232,14 +237,14 @@ def _read(kind: type[ImagesAsked], form: FormData) -> Any:
         raise ParameterRefused(where, f"{where}: {first['msg']}") from None
 
 
-def _number(text: str) -> KnobValue:
+def _value(text: str) -> KnobValue:
     """A knob's value of a form, where all are texts."""
     for kind in (int, float):
         try:
             return kind(text)
         except ValueError:
             continue
-    return text
+    return {"true": True, "false": False}.get(text, text)
 
 
 def _files(form: FormData, name: str) -> list[UploadFile]:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,7 +25,7 @@ from zeuxis.studio.asking import (
     SampleJob,
     TranslateJob,
 )
-from zeuxis.studio.folders import Folders, is_picture, path_of
+from zeuxis.studio.folders import Folders, is_picture, path_of, refs_of
 from zeuxis.studio.limits import check_knobs, check_size
 from zeuxis.studio.names import KnownModel, model_called, model_recorded, restorer_called
 from zeuxis.studio.queue import Job, JobQueue
@@ -151,9 +151,9 @@ class Service:
                 raise UsageError(f"{len(each)} values of {name} for {n} pictures: give one, or one for each")
             for one in each:
                 _check_kind(field, one)
-            self._check_pictures([one for one in each if is_picture(one)])
+            self._check_pictures(refs_of(value))
 
-    def _check_pictures(self, refs: list[Any]) -> None:
+    def _check_pictures(self, refs: Sequence[Any]) -> None:
         """Raise :class:`UsageError` where one of the pictures is not there."""
         for ref in refs:
             path_of(ref, self.folders)
