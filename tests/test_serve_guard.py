@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from conftest import Command
 from PIL import Image
 from serving import ADDRESS, Served, ask, png
 from starlette.testclient import TestClient
@@ -319,3 +322,20 @@ def test_a_client_that_leaves_cancels_its_job(tmp_path: Path) -> None:
     with pytest.raises(ClientGone):
         asyncio.run(served.service.ended(job.id, gone))
     assert served.service.job(job.id).state == "cancelled"
+
+
+def test_the_command_lets_nobody_else_in_without_a_token(command: Command, tmp_path: Path) -> None:
+    for args, said in (
+        (("--host", "0.0.0.0"), "give --token new"),
+        (("--host", "192.168.0.7", "--token", "short"), "sixteen characters"),
+        (("--port", "0"), "port"),
+    ):
+        code, out, error = command("serve", *args, "--runs", tmp_path)
+        assert code == 2 and said in error and not out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_server_loads_no_torch() -> None:
+    script = "import sys, zeuxis.cli.serve, zeuxis.studio.app; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
