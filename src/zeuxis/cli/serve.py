@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from zeuxis.cli.options import DeviceName, folder
-from zeuxis.cli.output import note, say
+from zeuxis.cli.options import DeviceName, Json, folder
+from zeuxis.cli.output import emit, note, say
 from zeuxis.errors import UsageError
 
 EXTRA = "pip install 'zeuxis[studio]'"
@@ -31,6 +31,7 @@ def serve(
         Path, typer.Option("--runs", metavar="FOLDER", callback=folder, help="Run folders; also where results go.")
     ] = Path("runs"),
     device: DeviceName = "cpu",
+    as_json: Json = False,
 ) -> None:
     """Serve models over HTTP: the OpenAI Images API, that of AUTOMATIC1111's web UI, and one of our own."""
     try:
@@ -53,6 +54,10 @@ def serve(
     shown = f"[{host}]" if ":" in host else host
     with run_lock(home):  # one server and one worker for a folder
         app = create_app(runs, hosts=(host, *(name or ())), anywhere=anywhere, token=known, device=device)
-        say(f"http://{shown}:{port}/{'' if known is None else f'?token={known}'}")
+        address = f"http://{shown}:{port}/"
+        if as_json:
+            emit({"url": address, "token": known})
+        else:
+            say(address if known is None else f"{address}?token={known}")
         note("Ctrl-C ends it; what is at work then goes on with the next start")
         uvicorn.run(app, host=host, port=port, log_level="warning", server_header=False, access_log=False)
