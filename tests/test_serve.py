@@ -144,6 +144,8 @@ def test_a_picture_is_given_changed_and_recalled(served: Served) -> None:
     plain = served.upload(png())
     answer = served.client.post("/api/jobs", json={"kind": "replay", "picture": {"upload": plain}})
     assert answer.status_code == 400 and "carries no record" in answer.json()["error"]["message"]
+    assert served.client.delete(f"/api/uploads/{plain}").status_code == 204
+    assert served.client.get(f"/api/uploads/{plain}").status_code == 400
 
 
 def test_a_picture_is_coded_and_rebuilt(served: Served) -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from serving import Served
 
 from zeuxis.studio.queue import MOST_TRIES, JobQueue, QueueFull
+from zeuxis.studio.supervisor import Supervisor
 
 
 @pytest.fixture
@@ -86,6 +86,12 @@ def test_no_more_jobs_wait_than_are_taken(queue: JobQueue) -> None:
     assert [job.id for job in queue.newest(2, before=names[3])] == [names[2], names[1]]
 
 
+def until(true: Callable[[], bool]) -> None:
+    """Wait for what happens, and not for a time."""
+    while not true():
+        time.sleep(0.01)
+
+
 def test_a_worker_that_is_killed_loses_no_job_and_none_is_done_twice(tmp_path: Path) -> None:
     served = Served(tmp_path / "runs")
     queue = served.service.queue
@@ -99,23 +105,19 @@ def test_a_worker_that_is_killed_loses_no_job_and_none_is_done_twice(tmp_path: P
     names = [
         served.submit(kind="sample", model=model)["id"] for model in ("perlin", "turtle", "perlin", "cvae", "perlin")
     ]
-    command = [sys.executable, "-m", "zeuxis.studio.worker", str(tmp_path / "runs"), "256", "cpu"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
-        while not queue.running([long]):
-            time.sleep(0.01)
-            assert process.poll() is None
-        os.kill(process.pid, signal.SIGKILL)
-    assert queue.running([long]) == [long]  # nobody has said otherwise yet
-    queue.reclaim()
-    assert [job.state for job in map(queue.get, [long, *names]) if job] == ["queued"] * 6
-    queue.cancel(long)
-    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
-        while not all(job.has_ended for job in map(queue.get, names) if job):
-            time.sleep(0.01)
-            assert process.poll() is None
-        assert process.stdin is not None
-        process.stdin.close()  # as it is when the server ends, in whatever way
-        assert process.wait() == 0
+    supervisor = Supervisor(tmp_path / "runs", queue)
+    supervisor.start()
+    try:
+        until(lambda: bool(queue.running([long])))
+        first = supervisor.process
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+        queue.cancel(long)
+        until(lambda: all(job.has_ended for job in map(queue.get, names) if job))
+        assert supervisor.process not in (None, first)
+    finally:
+        supervisor.stop()
+    assert supervisor.process is None
     with queue._writing() as file:
         ends = [name for (name,) in file.execute("SELECT job FROM ends")]
     assert sorted(ends) == sorted(names)

@@ -45,6 +45,14 @@ def uploaded(service: TheService, name: Name) -> FileResponse:
     return FileResponse(service.folders.upload(name), media_type="image/png")
 
 
+@routes.delete("/uploads/{name}", status_code=204)
+def forget(service: TheService, name: Name) -> Response:
+    """Forget a picture that was given; jobs that refer to it cannot be done again."""
+    service.folders.upload(name).with_suffix(".json").unlink(missing_ok=True)
+    service.folders.upload(name).unlink()
+    return Response(status_code=204)
+
+
 @routes.post("/jobs", status_code=202)
 def submit(service: TheService, asked: AnyJob) -> JobAnswer:
     """Ask for something; the answer says under which id it is followed."""

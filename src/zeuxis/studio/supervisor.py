@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
 
+from zeuxis.plugins import VARIABLE, places
 from zeuxis.studio.queue import JobQueue
 
 PATIENCE = 10.0  # seconds in which a worker ends that was asked to
@@ -19,6 +21,8 @@ class Supervisor:
 
     def __init__(self, runs: Path, queue: JobQueue, device: str = "cpu") -> None:
         self.command = [sys.executable, "-m", "zeuxis.studio.worker", str(runs), str(queue.most), device]
+        own = os.pathsep.join(str(place.path) for place in places() if place.package is None)
+        self.environment = {**os.environ, VARIABLE: own}  # where systems of the user's own lie, also by --systems
         self.queue = queue
         self._process: subprocess.Popen[bytes] | None = None
         self._ending = threading.Event()
@@ -62,7 +66,7 @@ class Supervisor:
         pause = 0.1
         while not self._ending.is_set():
             begun = time.monotonic()
-            self._process = subprocess.Popen(self.command, stdin=subprocess.PIPE)
+            self._process = subprocess.Popen(self.command, stdin=subprocess.PIPE, env=self.environment)
             if self._ending.is_set() and self._process.stdin is not None:  # :meth:`stop` may have seen none
                 self._process.stdin.close()
             self._process.wait()
