@@ -93,6 +93,8 @@ class Model:
         if size is None:
             return self
         (height, width), stride, own = height_width(size), self.system.stride, self.system.shape
+        if stride is None and (height, width) == own[1:]:
+            return self
         if stride is None:
             raise Unsupported(f"'{self.name}' draws pictures of {own.width}x{own.height} alone: leave --size out")
         if height % stride or width % stride or not in_bounds(size):
@@ -109,7 +111,7 @@ class Model:
 
     def memory(self, n: int = 1, how: Sampling = Sampling(), batch: int | None = None) -> DrawingMemory | None:
         """What drawing ``n`` pictures takes of memory, and what is free; None where it is not known, and small."""
-        found = self.system.footprint(min(n, self._at_a_time(batch)), how)
+        found = self.system.footprint(min(n, self.at_a_time(batch)), how)
         return None if found is None else DrawingMemory(found, free_memory(self.device))
 
     def fitted(self, how: Sampling, n: int, batch: int | None = None) -> Sampling:
@@ -306,7 +308,7 @@ class Model:
         how: Sampling,
         batch: int | None,
     ) -> Tensor:
-        batch = self._at_a_time(batch)
+        batch = self.at_a_time(batch)
         parts = []
         with torch.inference_mode(), autocast(self.device, self.precision):
             for start in range(0, len(seeds), batch):
@@ -320,7 +322,7 @@ class Model:
             )
         return images
 
-    def _at_a_time(self, batch: int | None) -> int:
+    def at_a_time(self, batch: int | None = None) -> int:
         """How many pictures are drawn at a time where ``batch`` is asked for."""
         return batch or self.system.draw_batch or BATCH.get(self.device, BATCH_ELSEWHERE)
 
@@ -364,7 +366,7 @@ class Model:
         self, seeds: Sequence[int], condition: Condition, how: Sampling, batch: int | None = None
     ) -> tuple[dict[str, Any], ...]:
         """How :meth:`draw` makes each picture of the same call: their records."""
-        size, threads, instructions = self._at_a_time(batch), torch.get_num_threads(), instruction_set()
+        size, threads, instructions = self.at_a_time(batch), torch.get_num_threads(), instruction_set()
         found = []
         for k, seed in enumerate(seeds):
             held = condition[slice(k, k + 1)].only(self.system.conditions)

@@ -38,6 +38,7 @@ from zeuxis.cli import (
     reproduce,
     restore,
     sample,
+    serve,
     style,
     sweep,
     test_system,
@@ -116,6 +117,7 @@ app.command("pull", cls=PlainCommand, rich_help_panel=TOOLS)(pull.pull)
 app.command("export", cls=PlainCommand, rich_help_panel=TOOLS)(export.export)
 app.command("convert", cls=PlainCommand, rich_help_panel=TOOLS)(convert.convert)
 app.command("credentials", cls=PlainCommand, rich_help_panel=TOOLS)(credentials.credentials)
+app.command("serve", cls=PlainCommand, rich_help_panel=TOOLS)(serve.serve)
 app.command("doctor", cls=PlainCommand, rich_help_panel=TOOLS)(doctor.doctor)
 app.command("demo", cls=PlainCommand, rich_help_panel=TOOLS)(demo.demo)
 COMMANDS = frozenset(str(c.name) for c in app.registered_commands)

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError, features
@@ -25,8 +25,10 @@ from zeuxis.data import suffixes
 from zeuxis.data.refused import PictureRefused as PictureRefused
 from zeuxis.data.refused import bytes_of, impostor, stream_of
 from zeuxis.data.room import Room
-from zeuxis.data.source import Array
 from zeuxis.data.whole import jpeg_with_more, one_colour, png_is_whole, webp_size
+
+if TYPE_CHECKING:
+    from zeuxis.data.source import Array  # which imports torch
 
 AVIF = importlib.util.find_spec("PIL.AvifImagePlugin") is not None and bool(features.check("avif"))
 SUFFIXES = suffixes.ALWAYS | suffixes.AVIF if AVIF else suffixes.ALWAYS

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import re
 import zlib
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from zeuxis.data.png_chunks import HEAD, SIGNATURE, png_chunks
-from zeuxis.data.source import Array
+
+if TYPE_CHECKING:
+    from zeuxis.data.source import Array  # which imports torch
 
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a PNG's types of colour
 PASSES = (

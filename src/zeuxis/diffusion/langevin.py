@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from zeuxis.rng import Rng, normal_like
+from zeuxis.steps import each_step
 
 Slope = Callable[[Tensor], Tensor]  # E'(x), of x's shape (B, ...)
 
@@ -22,7 +23,7 @@ def langevin(
     slope: Slope, x: Tensor, rng: Rng, *, steps: int, rate: float, noise: float, within: float | None = None
 ) -> Tensor:
     """``x`` (B, ...) after ``steps`` steps; after each it is clamped to [-``within``, ``within``], if that is given."""
-    for _ in range(steps):
+    for _ in each_step(range(steps)):
         x = x - rate * slope(x) + noise * normal_like(x, rng)
         if within is not None:
             x = x.clamp(-within, within)

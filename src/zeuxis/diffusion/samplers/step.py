@@ -16,6 +16,7 @@ from torch import Tensor
 
 from zeuxis.diffusion.path import for_each
 from zeuxis.rng import Rng
+from zeuxis.steps import each_step, showing
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
 WHOLE = 1.0  # how much of the change of x0 a second-order correction may carry on
@@ -42,14 +43,14 @@ class Sampler(Protocol):
 
 def steps_of(levels: Tensor) -> Iterator[tuple[float, float]]:
     """The steps of a grid (N + 1,), as pairs of numbers."""
-    return pairwise(levels.tolist())
+    return each_step(list(pairwise(levels.tolist())))
 
 
 def at_level(denoise: Denoise) -> Callable[[Tensor, float], Tensor]:
     """``denoise`` for a number, as cheaply as it can be asked."""
     if isinstance(denoise, ByLevel):
-        return denoise.of
-    return lambda x, level: denoise(x, for_each(level, x))
+        return showing(denoise.of)
+    return showing(lambda x, level: denoise(x, for_each(level, x)))
 
 
 def between(x0: Tensor, x: Tensor, share: float) -> Tensor:

@@ -25,6 +25,7 @@ from zeuxis.nn import draw
 from zeuxis.nn.align import Alignment, BagOfWords, BidirectionalLSTM, TextContext
 from zeuxis.nn.text import WordTokeniser
 from zeuxis.rng import ImageRng
+from zeuxis.steps import each_step, show
 from zeuxis.systems.autoencoder._pixels import pixels
 
 TEXT_ENCODERS: dict[str, type[BidirectionalLSTM] | type[BagOfWords]] = {
@@ -176,8 +177,9 @@ class AlignDraw(System):
         context = self.context_of(condition)
         gen, _, canvas = self.initial(len(rng))
         shown = []
-        for t in range(self.steps):
+        for t in each_step(range(self.steps)):
             z = self.prior_of(gen.h, t).sample(rng, temperature)
             gen, canvas = self.step(z, gen, canvas, context)
             shown.append(self.likelihood.mean(canvas))
+            show(lambda: shown[-1])
         return torch.stack(shown, 1)

@@ -23,6 +23,7 @@ from zeuxis.nn.causal_transformer import CausalTransformer
 from zeuxis.nn.code_cache import CodeCache, tokenise
 from zeuxis.nn.palette import Greys, Palette
 from zeuxis.rng import ImageRng, Rng
+from zeuxis.steps import each_step, show
 from zeuxis.systems.autoregressive._codes import Layout, classes_of, code_layout, detokenise
 from zeuxis.verbs import Likelihood
 
@@ -147,9 +148,10 @@ class ImageGPT(System):
         codes = torch.zeros(n, length, dtype=torch.int64, device=self.device)
         caches = self.network.caches(n)
         last = self.network.begin(n, condition.label if self.classes else None)  # (B, D)
-        for i in range(length):
+        for i in each_step(range(length)):
             codes[:, i] = Categorical(self.network.step(last, caches)).from_uniform(u[:, i], temperature)
             last = self.network.token(codes[:, i])
+            show(lambda: detokenise(self.tokeniser, codes, self.layout.grid))
         return detokenise(self.tokeniser, codes, self.layout.grid)
 
     def _codes(self, batch: Batch) -> Tensor:

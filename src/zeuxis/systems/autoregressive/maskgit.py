@@ -11,7 +11,7 @@ Symbols -> code:
 from __future__ import annotations
 
 import math
-from functools import cache
+from functools import cache, partial
 from math import prod
 
 import torch
@@ -28,6 +28,7 @@ from zeuxis.nn.code_cache import CodeCache
 from zeuxis.nn.embed import LabelEmbedding
 from zeuxis.nn.sequence import SequenceTransformer, init_std
 from zeuxis.rng import ImageRng
+from zeuxis.steps import each_step, show
 from zeuxis.systems.autoregressive._codes import classes_of, code_layout, detokenise
 
 
@@ -173,13 +174,14 @@ class MaskGIT(System):
         n, length = len(rng), self.layout.length
         rank = self._ranks(rng) if knobs.sampler == "halton" else None
         codes = torch.full((n, length), self.mask, device=self.device)
-        for t in range(1, steps + 1):
+        for t in each_step(range(1, steps + 1)):
             masked = codes == self.mask
             p = Categorical(self._guided(codes, condition.label, knobs.guidance))
             u = rng.uniform(n, 2, length, device=self.device)
             codes = torch.where(masked, p.from_uniform(u[:, 0], temperature), codes)
             if t == steps:
                 break
+            show(partial(detokenise, self.tokeniser, codes, self.layout.grid))
             if rank is None:
                 noise = -(-u[:, 1].clamp(1e-7, 1 - 1e-7).log()).log()  # Gumbel's
                 confidence = p.log_prob(codes) + self.choice_temperature * (1 - t / steps) * noise  # c_i

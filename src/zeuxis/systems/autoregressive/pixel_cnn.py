@@ -26,6 +26,7 @@ from zeuxis.knobs import Sampling
 from zeuxis.nn.causal import GatedLayer, gate
 from zeuxis.nn.code_cache import CodeCache
 from zeuxis.rng import ImageRng, Rng
+from zeuxis.steps import each_step, show
 from zeuxis.systems.autoregressive._codes import classes_of, code_layout, detokenise
 from zeuxis.verbs import Likelihood
 
@@ -152,7 +153,7 @@ class PixelCNN(System):
         made = torch.zeros(len(rng), *((height, width) if coded else self.shape), device=self.device)
         made = made.to(torch.int64) if coded else made  # (B, h, w), or (B, C, H, W)
         layers = [layer for layer in self.layers if isinstance(layer, GatedLayer)]
-        for row in range(height):
+        for row in each_step(range(height)):
             v, rows_above = self._inputs(made[..., : row + 1, :]), []
             for layer in layers:
                 above = layer.vertical(v, vector)
@@ -165,6 +166,11 @@ class PixelCNN(System):
                 here = (..., slice(row, row + 1), slice(column, column + 1))
                 p = self._distribution(self.head(h[..., column : column + 1]))
                 made[here] = p.from_uniform(u[:, 0][here] if coded else u[here], temperature)
+            show(lambda: self._picture(made))
+        return self._picture(made)
+
+    def _picture(self, made: Tensor) -> Tensor:
+        """The images ``(B, C, H, W)`` that were drawn, or of the codes that were."""
         return made if self.tokeniser is None else detokenise(self.tokeniser, made.flatten(1), self.grid)
 
     def _vector(self, label: Tensor | None) -> Tensor | None:

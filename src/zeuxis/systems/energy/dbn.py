@@ -24,6 +24,7 @@ from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Knob, Sampling
 from zeuxis.nn.boltzmann import Boltzmann, LogZ, bernoulli, binarise
 from zeuxis.rng import ImageRng, Rng
+from zeuxis.steps import each_step
 from zeuxis.verbs import Likelihood
 
 
@@ -131,7 +132,7 @@ class DBN(System):
         """``steps`` (default 1000) sweeps of the top machine, then one pass down: black and white pictures."""
         top = self._machine(-1)
         state = bernoulli(torch.zeros(len(rng), top.visible, device=self.device), rng)
-        for _ in range(self.settings(how).steps):
+        for _ in each_step(range(self.settings(how).steps)):
             state = top.step(state, rng)
         for layer in reversed(range(len(self.machines) - 1)):
             state = bernoulli(self._machine(layer).downward(state), rng)

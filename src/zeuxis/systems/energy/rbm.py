@@ -17,6 +17,7 @@ from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Knob, Sampling
 from zeuxis.nn.boltzmann import Boltzmann, LogZ, bernoulli, binarise
 from zeuxis.rng import ImageRng, Rng
+from zeuxis.steps import each_step
 from zeuxis.verbs import Likelihood
 
 
@@ -99,7 +100,7 @@ class RBM(System):
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         """Black and white pictures ``(B, C, H, W)``: ``steps`` (default 1000) sweeps from uniform bits."""
         v = bernoulli(torch.zeros(len(rng), self.machine.visible, device=self.device), rng)
-        for _ in range(self.settings(how).steps):
+        for _ in each_step(range(self.settings(how).steps)):
             v = self.machine.step(v, rng)
         return (2 * v - 1).unflatten(1, self.shape)
 

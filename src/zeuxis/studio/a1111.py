@@ -1,0 +1,436 @@
+"""The API of AUTOMATIC1111's web UI, as far as its Python client ``webuiapi`` uses it to draw. Imports no torch.
+
+https://github.com/AUTOMATIC1111/stable-diffusion-webui/wiki/API. The client sends every field, whatever its user said:
+a value that is the client's default counts as nothing said, and the model draws as it was built. Any other is taken
+where the model has such a knob, and refused where it has none.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
+
+from zeuxis.errors import UnknownName, UsageError, ZeuxisError
+from zeuxis.files import write_draft
+from zeuxis.knobs import COMMON
+from zeuxis.pretrained.upscalers import UPSCALERS, wheel_folder
+from zeuxis.provenance.record import read_record
+from zeuxis.studio.asking import PictureRef, RestoreJob, SampleJob, Text
+from zeuxis.studio.faults import JobFailed, ParameterRefused
+from zeuxis.studio.limits import MOST_GIVEN, MOST_PICTURES, cleaned
+from zeuxis.studio.names import KnownModel, known_models, model_called
+from zeuxis.studio.queue import Job
+from zeuxis.studio.service import Service, TheService
+
+routes = APIRouter(prefix="/sdapi/v1", tags=["a1111"])
+ORIGIN = "a1111"
+FIRST = "scenes"  # the model until another is chosen
+SAMPLERS: Mapping[str, str] = {  # what the web UI calls them, and we
+    "Euler": "euler",
+    "Euler a": "ancestral",
+    "Heun": "heun",
+    "DDIM": "ddim",
+    "LMS": "lms",
+    "DPM++ 2M": "dpmpp-2m",
+    "DPM++ 2M SDE": "dpmpp-2m-sde",
+    "DPM++ 2S a": "dpmpp-2s",
+    "DPM++ SDE": "dpmpp-sde",
+    "UniPC": "unipc",
+}
+SCHEDULERS: Mapping[str, str] = {
+    "karras": "karras",
+    "exponential": "uniform-log-snr",
+    "uniform": "linspace",
+}
+UNSAID: Mapping[str, tuple[Any, ...]] = {  # what the client sends where its user said nothing
+    "steps": (None, 20),
+    "cfg_scale": (None, 7.0),
+    "sampler_name": (None, "", "Euler a"),
+    "scheduler": (None, "", "automatic", "Automatic"),
+    "eta": (None, 1.0),
+    "denoising_strength": (None, 0.7, 0.75),
+    "s_churn": (None, 0),
+}
+KNOBS: Mapping[str, str] = {  # a field, and the knob that it turns
+    "steps": "steps",
+    "cfg_scale": "guidance",
+    "sampler_name": "sampler",
+    "scheduler": "spacing",
+    "eta": "eta",
+    "denoising_strength": "strength",
+    "s_churn": "churn",
+}
+NOT_HERE = ("enable_hr", "restore_faces", "tiling", "script_name", "styles", "subseed_strength")
+
+
+class TextToImage(BaseModel):
+    """``POST /sdapi/v1/txt2img``: what is read of it. Further fields are the client's, and say nothing here."""
+
+    model_config = ConfigDict(extra="allow")
+    prompt: Text = ""
+    negative_prompt: Text = ""
+    seed: Annotated[int, Field(ge=-1, lt=2**53)] = -1
+    batch_size: Annotated[int, Field(ge=1, le=MOST_PICTURES)] = 1
+    n_iter: Annotated[int, Field(ge=1, le=MOST_PICTURES)] = 1
+    steps: int | None = None
+    cfg_scale: float | None = None
+    width: Annotated[int, Field(ge=4, le=4096)] = 512
+    height: Annotated[int, Field(ge=4, le=4096)] = 512
+    sampler_name: str | None = None
+    scheduler: str | None = None
+    eta: float | None = None
+    s_churn: float | None = None
+    denoising_strength: float | None = None
+    override_settings: dict[str, Any] = Field(default_factory=dict)
+    send_images: bool = True
+    alwayson_scripts: dict[str, Any] = Field(default_factory=dict)
+
+
+class ImageToImage(TextToImage):
+    """``POST /sdapi/v1/img2img``."""
+
+    init_images: Annotated[list[str], Field(min_length=1, max_length=MOST_GIVEN)]
+    mask: str | None = None
+    inpainting_mask_invert: int = 0
+
+
+class GivenImage(BaseModel):
+    """``POST /sdapi/v1/png-info``."""
+
+    image: str
+
+
+class Extra(GivenImage):
+    """``POST /sdapi/v1/extra-single-image``: what is read of it."""
+
+    model_config = ConfigDict(extra="allow")
+    upscaling_resize: Annotated[float, Field(ge=1, le=8)] = 2
+    upscaler_1: str = "None"
+
+
+class ImagesMade(BaseModel):
+    """What txt2img and img2img answer; ``info`` is JSON in a text, as the web UI has it."""
+
+    images: list[str]
+    parameters: dict[str, Any]
+    info: str
+
+
+class ImageMade(BaseModel):
+    """What extra-single-image answers."""
+
+    html_info: str
+    image: str
+
+
+@routes.post("/txt2img")
+async def txt2img(service: TheService, request: Request, asked: TextToImage) -> ImagesMade:
+    """Pictures of a prompt."""
+    return await _drawn(service, request, asked, {})
+
+
+@routes.post("/img2img")
+async def img2img(service: TheService, request: Request, asked: ImageToImage) -> ImagesMade:
+    """Pictures of a picture; where a mask is light, if one is given."""
+    uploads = [service.folders.keep(cleaned(_decoded(text))) for text in asked.init_images]
+    given: dict[str, Any] = {"source": [{"upload": upload} for upload in uploads]}
+    if asked.mask:
+        mask = cleaned(_decoded(asked.mask))
+        given["mask"] = [{"upload": service.folders.keep(_inverted(mask) if asked.inpainting_mask_invert else mask)}]
+    return await _drawn(service, request, asked, given)
+
+
+@routes.get("/options")
+def options(request: Request, service: TheService) -> dict[str, Any]:
+    """The model that draws where a request names none."""
+    known = model_called(_chosen(request), service.runs)
+    return {"sd_model_checkpoint": known.name, "sd_checkpoint_hash": known.card.get("sha256", "")}
+
+
+@routes.post("/options")
+def set_options(request: Request, service: TheService, wanted: dict[str, Any]) -> None:
+    """Choose it: ``sd_model_checkpoint``. There are no other options here."""
+    for name, value in wanted.items():
+        if name != "sd_model_checkpoint" or not isinstance(value, str):
+            raise ParameterRefused(
+                name, f"there is no option {name} here: sd_model_checkpoint, a name, is the only one"
+            )
+        request.app.state.a1111_model = _drawing_model(service, value).name
+
+
+@routes.get("/progress")
+def progress(service: TheService) -> dict[str, Any]:
+    """How far the job at work is."""
+    waiting = service.queue.newest(service.queue.most, state="queued")
+    running = service.queue.newest(1, state="running")
+    words = running[0].message.split() if running else []
+    step, of = (int(words[1]), int(words[3])) if words[:1] == ["step"] else (0, 0)
+    partials = service.queue.partials(running[0].id) if running else []
+    return {
+        "progress": running[0].fraction if running else 0.0,
+        "eta_relative": 0.0,
+        "state": {
+            "skipped": False,
+            "interrupted": False,
+            "job": running[0].id if running else "",
+            "job_count": len(waiting) + len(running),
+            "job_timestamp": "0",
+            "job_no": 0,
+            "sampling_step": step,
+            "sampling_steps": of,
+        },
+        "current_image": base64.b64encode(partials[-1][1]).decode() if partials else None,
+        "textinfo": running[0].message if running else None,
+    }
+
+
+@routes.post("/interrupt")
+def interrupt(service: TheService, request: Request) -> dict[str, Any]:
+    """Cancel the jobs of this API, and of no other."""
+    for name in sorted(request.app.state.a1111_jobs):
+        service.queue.cancel(name)
+    return {}
+
+
+@routes.get("/samplers")
+def samplers() -> list[dict[str, Any]]:
+    """The samplers, by the web UI's names; each model has some of them."""
+    return [{"name": name, "aliases": [ours], "options": {}} for name, ours in SAMPLERS.items()]
+
+
+@routes.get("/schedulers")
+def schedulers() -> list[dict[str, Any]]:
+    """How steps are laid, by the web UI's names."""
+    return [{"name": name, "label": name, "aliases": [ours]} for name, ours in SCHEDULERS.items()]
+
+
+@routes.get("/sd-models")
+def sd_models(service: TheService) -> list[dict[str, Any]]:
+    """The models that draw."""
+    return [
+        {
+            "title": one.name,
+            "model_name": one.name,
+            "hash": str(one.card.get("sha256", ""))[:10],
+            "sha256": one.card.get("sha256"),
+            "filename": one.path,
+            "config": None,
+        }
+        for one in known_models(service.runs).values()
+        if "sample" in one.system.card.verbs
+    ]
+
+
+@routes.get("/upscalers")
+def upscalers() -> list[dict[str, Any]]:
+    """The published restorers that are installed."""
+    known = UPSCALERS.items() if wheel_folder() is not None else ()
+    return [
+        {"name": name, "model_name": name, "model_path": None, "model_url": None, "scale": one.scale}
+        for name, one in known
+    ]
+
+
+@routes.get("/scripts")
+def scripts() -> dict[str, list[str]]:
+    """No third-party code is run here."""
+    return {"txt2img": [], "img2img": []}
+
+
+@routes.post("/refresh-checkpoints")
+def refresh() -> None:
+    """Nothing is to be done: the runs are looked at whenever they are asked for."""
+
+
+@routes.post("/png-info")
+def png_info(service: TheService, asked: GivenImage) -> dict[str, Any]:
+    """The record that a PNG carries, in the web UI's words and as it is."""
+    draft = write_draft(service.folders.uploads / "given.png", _decoded(asked.image))
+    try:
+        record = read_record(draft)
+        items = {"zeuxis": json.dumps(record, allow_nan=False)}
+    except (ZeuxisError, ValueError):  # of another program: then there is nothing to tell
+        return {"info": "", "items": {}, "parameters": {}}
+    finally:
+        draft.unlink()
+    return {"info": infotext(record), "items": items, "parameters": _parameters(record)}
+
+
+@routes.post("/extra-single-image")
+async def extra_single_image(service: TheService, request: Request, asked: Extra) -> ImageMade:
+    """A picture enlarged by a published restorer."""
+    scale = round(asked.upscaling_resize)
+    if asked.upscaler_1 not in UPSCALERS:
+        raise ParameterRefused("upscaler_1", str(UnknownName("upscaler", asked.upscaler_1, UPSCALERS)))
+    if scale != asked.upscaling_resize or scale < 2:
+        raise ParameterRefused("upscaling_resize", f"upscaling_resize {asked.upscaling_resize:g}: give 2, 3 or 4")
+    upload = service.folders.keep(cleaned(_decoded(asked.image)))
+    job = service.submit(
+        RestoreJob(pictures=[PictureRef(upload=upload)], model=asked.upscaler_1, task=f"enlarge:{scale}")
+    )
+    done = await _waited(service, request, job)
+    if done.result is None:
+        raise JobFailed(done)
+    return ImageMade(html_info=done.result["command"], image=base64.b64encode(service.picture(done, 0)).decode())
+
+
+# -- what is asked for --------------------------------------------------------------------------------
+
+
+async def _drawn(service: Service, request: Request, asked: TextToImage, given: Mapping[str, Any]) -> ImagesMade:
+    known = _drawing_model(service, str(asked.override_settings.get("sd_model_checkpoint") or _chosen(request)))
+    extra = asked.model_extra or {}
+    for name in NOT_HERE:
+        if extra.get(name):
+            raise ParameterRefused(name, f"{name} is not known here: leave it out")
+    for script, settings in asked.alwayson_scripts.items():
+        if any((settings or {}).get("args", [True]) if isinstance(settings, dict) else [True]):
+            raise ParameterRefused("alwayson_scripts", f"no scripts are run here: leave {script[:100]} out")
+    condition = {name: each[0] if len(each) == 1 else each for name, each in given.items()}
+    if asked.negative_prompt:
+        condition["negative"] = asked.negative_prompt
+    said = (asked.width, asked.height) != (512, 512)
+    job = service.submit(
+        SampleJob.model_validate(
+            {
+                "model": known.name,
+                "n": _count(asked),
+                "seed": None if asked.seed < 0 else asked.seed,
+                "size": f"{asked.width}x{asked.height}" if said else None,
+                "prompt": asked.prompt or None,
+                "condition": condition,
+                "knobs": _knobs(asked),
+                "partials": 4,
+            }
+        )
+    )
+    done = await _waited(service, request, job)
+    if done.state == "cancelled":
+        return ImagesMade(images=[], parameters=_sent(asked), info=json.dumps({"interrupted": True, "infotexts": []}))
+    if done.result is None:
+        raise JobFailed(done)
+    images = [base64.b64encode(service.picture(done, k)).decode() for k in range(done.pictures)]
+    return ImagesMade(
+        images=images if asked.send_images else [], parameters=_sent(asked), info=json.dumps(_info(done, asked, known))
+    )
+
+
+async def _waited(service: Service, request: Request, job: Job) -> Job:
+    """The job once it has ended; until then it is one that ``interrupt`` cancels."""
+    mine: set[str] = request.app.state.a1111_jobs
+    mine.add(job.id)
+    try:
+        return await service.ended(job.id, request.is_disconnected)
+    finally:
+        mine.discard(job.id)
+
+
+def _count(asked: TextToImage) -> int:
+    if (n := asked.batch_size * asked.n_iter) > MOST_PICTURES:
+        raise ParameterRefused("n_iter", f"{n} pictures: at most {MOST_PICTURES} are drawn for one request")
+    return n
+
+
+def _knobs(asked: TextToImage) -> dict[str, Any]:
+    """The knobs that the user turned."""
+    found: dict[str, Any] = {}
+    for field, knob in KNOBS.items():
+        value = getattr(asked, field)
+        if value in UNSAID[field]:
+            continue
+        if field == "sampler_name":
+            value = SAMPLERS.get(value, value)
+        elif field == "scheduler":
+            value = SCHEDULERS.get(value, value)
+        elif COMMON[knob].type == "int":
+            value = int(value)
+        found[knob] = value
+    return found
+
+
+def _drawing_model(service: Service, name: str) -> KnownModel:
+    known = model_called(name, service.runs)
+    if "sample" not in known.system.card.verbs:
+        raise UsageError(f"'{name}' draws no pictures")
+    return known
+
+
+def _chosen(request: Request) -> str:
+    found: str = request.app.state.a1111_model
+    return found
+
+
+def _decoded(text: str) -> bytes:
+    """The bytes of a picture in base64, perhaps as a data URL; no other address is ever opened."""
+    head, comma, rest = text.partition(",")
+    plain = rest if comma and head.startswith("data:image/") else text
+    try:
+        return base64.b64decode(plain, validate=True)
+    except (binascii.Error, ValueError):
+        raise UsageError("a picture is given as base64: this is none (addresses are not opened)") from None
+
+
+def _inverted(mask: bytes) -> bytes:
+    with Image.open(io.BytesIO(mask)) as shown:
+        out = io.BytesIO()
+        shown.convert("L").point(lambda value: 255 - value).save(out, "PNG")
+    return out.getvalue()
+
+
+# -- what is answered ---------------------------------------------------------------------------------
+
+
+def _sent(asked: TextToImage) -> dict[str, Any]:
+    """The request again, without its pictures."""
+    return asked.model_dump(exclude={"init_images", "mask"}, mode="json")
+
+
+def _info(job: Job, asked: TextToImage, known: KnownModel) -> dict[str, Any]:
+    assert job.result is not None  # it is done
+    pictures = job.result["pictures"]
+    seeds = [made["seed"] for made in pictures]
+    return {
+        "prompt": asked.prompt,
+        "all_prompts": [asked.prompt] * len(seeds),
+        "negative_prompt": asked.negative_prompt,
+        "all_negative_prompts": [asked.negative_prompt] * len(seeds),
+        "seed": seeds[0],
+        "all_seeds": seeds,
+        "width": pictures[0]["width"],
+        "height": pictures[0]["height"],
+        "sd_model_name": known.name,
+        "sd_model_hash": str(known.card.get("sha256", ""))[:10],
+        "batch_size": asked.batch_size,
+        "infotexts": [infotext(made["record"]) for made in pictures],
+        "command": job.result["command"],
+        "replay": [made.get("replay") for made in pictures],
+        "job_timestamp": str(int(job.created)),
+    }
+
+
+def infotext(record: Mapping[str, Any]) -> str:
+    """How a picture was made in the web UI's form: the prompt, then the settings in a line."""
+    condition = record["condition"]
+    lines = [str(condition[name]) for name in ("caption", "instruction") if name in condition]
+    if "negative" in condition:
+        lines.append(f"Negative prompt: {condition['negative']}")
+    return "\n".join([*lines, ", ".join(f"{name}: {value}" for name, value in _parameters(record).items())])
+
+
+def _parameters(record: Mapping[str, Any]) -> dict[str, Any]:
+    named = {"steps": "Steps", "sampler": "Sampler", "guidance": "CFG scale", "strength": "Denoising strength"}
+    turned = {named.get(name, name): value for name, value in record["sampling"].items()}
+    return {
+        **turned,
+        "Seed": record["seed"],
+        "Model hash": str(record["weights_sha256"])[:10],
+        "Model": record["model"],
+    }

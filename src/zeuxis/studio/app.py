@@ -1,0 +1,103 @@
+"""The app: all routes behind the guard, and the worker started and ended with it. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import FastAPI
+from fastapi.params import Path as InPath
+from fastapi.responses import FileResponse, PlainTextResponse, Response
+
+from zeuxis.errors import UnknownName
+from zeuxis.studio import a1111, catalogue, jobs, openai
+from zeuxis.studio.faults import add_faults
+from zeuxis.studio.folders import Folders
+from zeuxis.studio.guard import Guard
+from zeuxis.studio.limits import MOST_BODY
+from zeuxis.studio.queue import JobQueue
+from zeuxis.studio.service import Service
+from zeuxis.studio.shown import ErrorAnswer
+from zeuxis.studio.supervisor import Supervisor
+from zeuxis.version import __version__
+
+PAGE = Path(__file__).parent / "page"  # index.html, and in assets/ what it loads
+SAID = f"""Zeuxis {__version__}
+
+GET  /api/openapi.json   this service, described (OpenAPI)
+POST /api/jobs           its own API
+     /v1                 the OpenAI Images API
+     /sdapi/v1           the API of AUTOMATIC1111's web UI
+"""
+REFUSALS = {status: {"model": ErrorAnswer} for status in (400, 401, 403, 404, 413, 422, 429)}
+
+
+def create_app(
+    runs: Path,
+    *,
+    hosts: Iterable[str] = (),
+    anywhere: bool = False,
+    token: str | None = None,
+    device: str = "cpu",
+    supervised: bool = True,
+    most_jobs: int = 256,
+    most_body: int = MOST_BODY,
+) -> FastAPI:
+    """The service over the models in the folder ``runs``.
+
+    Args:
+        runs: run folders; what the service makes lies in its folder ``studio``.
+        hosts, anywhere, token: see :class:`zeuxis.studio.guard.Guard`.
+        device: where models compute.
+        supervised: whether a worker's process is started with it; without, somebody else works at its queue.
+        most_jobs: that wait and run at a time.
+        most_body: bytes of a request.
+    """
+    folders = Folders(runs)
+    queue = JobQueue(folders.queue, most_jobs)
+    supervisor = Supervisor(runs, queue, device) if supervised else None
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if supervisor is not None:
+            supervisor.start()
+        yield
+        if supervisor is not None:
+            supervisor.stop()
+
+    app = FastAPI(
+        title="Zeuxis",
+        version=__version__,
+        openapi_url="/api/openapi.json",
+        docs_url=None,  # both would load scripts from elsewhere
+        redoc_url=None,
+        lifespan=lifespan,
+        responses=REFUSALS,  # type: ignore[arg-type]
+    )
+    app.state.supervisor = supervisor
+    app.state.service = Service(folders, queue, supervisor.wake if supervisor is not None else lambda: None)
+    app.state.a1111_model, app.state.a1111_jobs = a1111.FIRST, set()
+    for part in (jobs.routes, catalogue.routes, openai.routes, a1111.routes):
+        app.include_router(part)
+    app.add_api_route("/", page, response_class=Response, include_in_schema=False)
+    app.add_api_route("/assets/{name}", asset, response_class=Response, include_in_schema=False)
+    add_faults(app)
+    app.add_middleware(Guard, hosts=tuple(hosts), anywhere=anywhere, token=token, most=most_body)
+    return app
+
+
+def page() -> Response:
+    """The page, where it was built; otherwise what there is, in words."""
+    index = PAGE / "index.html"
+    return FileResponse(index, media_type="text/html") if index.is_file() else PlainTextResponse(SAID)
+
+
+def asset(name: Annotated[str, InPath(max_length=200)]) -> Response:
+    """A file that the page loads."""
+    folder = PAGE / "assets"
+    there = {path.name: path for path in folder.iterdir() if path.is_file()} if folder.is_dir() else {}
+    if name not in there:
+        raise UnknownName("file of the page", name, there)
+    return FileResponse(there[name])

@@ -1,0 +1,126 @@
+"""What a job may ask for: the bodies of ``POST /api/jobs``, one kind of job each. Imports no torch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from zeuxis.studio.limits import MOST_GIVEN, MOST_PARTIALS, MOST_PICTURES, MOST_TEXT
+
+Name = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
+ModelName = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+Text = Annotated[str, StringConstraints(max_length=MOST_TEXT)]
+SizeText = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,4}(x[0-9]{1,4})?$")]
+Seed = Annotated[int, Field(ge=0, lt=2**53)]  # whole in every JavaScript
+Factor = Annotated[int, Field(ge=0, le=100_000)]
+
+
+class Asked(BaseModel):
+    """A table in which nothing unknown is passed over."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class PictureRef(Asked):
+    """A picture: one that was uploaded, or one of an earlier job's."""
+
+    upload: Name | None = Field(default=None, description="What POST /api/uploads called it.")
+    job: Name | None = None
+    picture: Annotated[int, Field(ge=0, lt=MOST_PICTURES)] = Field(default=0, description="Which one of the job's.")
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> PictureRef:
+        if (self.upload is None) == (self.job is None):
+            raise ValueError("give either upload or job")
+        return self
+
+
+class PictureParts(Asked):
+    """One picture of several that lie one after another in its channels, as multi-channel models take them."""
+
+    parts: Annotated[list[PictureRef], Field(min_length=2, max_length=MOST_GIVEN)]
+
+
+KnobValue = (
+    bool | int | Annotated[float, Field(allow_inf_nan=False)] | Annotated[str, StringConstraints(max_length=100)]
+)
+Knobs = Annotated[dict[Annotated[str, StringConstraints(max_length=50)], KnobValue], Field(max_length=40)]
+Factors = Annotated[dict[str, Factor], Field(max_length=40)]
+One = PictureRef | PictureParts | Annotated[int, Field(ge=0, le=1_000_000)] | Text | Factors
+Given = One | Annotated[list[One], Field(min_length=1, max_length=MOST_PICTURES)]
+Conditions = Annotated[dict[Annotated[str, StringConstraints(max_length=20)], Given], Field(max_length=12)]
+
+
+class SampleJob(Asked):
+    """Pictures of a model; picture k is that of seed ``seed + k``. Without a seed one is chosen, and told."""
+
+    kind: Literal["sample"] = "sample"
+    model: ModelName
+    n: Annotated[int, Field(ge=1, le=MOST_PICTURES)] = 1
+    seed: Seed | None = None
+    size: SizeText | None = Field(default=None, description="Pixels a side, or WIDTHxHEIGHT, not the model's own.")
+    prompt: Text | None = Field(default=None, description="What a model obeys of caption, instruction, label.")
+    condition: Conditions = Field(default_factory=dict, description="By field; /api/catalog lists the fields.")
+    knobs: Knobs = Field(default_factory=dict)
+    partials: Annotated[int, Field(ge=0, le=MOST_PARTIALS)] = Field(
+        default=0, description="Unfinished pictures to show."
+    )
+
+
+Task = Annotated[str, StringConstraints(pattern=r"^(enlarge:[2-8]|denoise|deblur|jpeg|colorize|inpaint)$")]
+
+
+class RestoreJob(Asked):
+    """Photographs restored: ``zeuxis restore``."""
+
+    kind: Literal["restore"] = "restore"
+    pictures: Annotated[list[PictureRef], Field(min_length=1, max_length=MOST_GIVEN)]
+    model: ModelName | None = None
+    task: (
+        Annotated[str, StringConstraints(pattern=r"^(enlarge:[2-8]|denoise|deblur|jpeg|colorize|inpaint)$")] | None
+    ) = None
+    mask: PictureRef | None = Field(default=None, description="For inpaint: light where it is to paint.")
+    knobs: Knobs = Field(default_factory=dict)
+    tile: Annotated[int, Field(ge=8, le=4096)] | None = None
+
+
+class TranslateJob(Asked):
+    """Pictures into others, each at its own proportions: ``zeuxis translate``."""
+
+    kind: Literal["translate"] = "translate"
+    model: ModelName
+    pictures: Annotated[list[PictureRef], Field(min_length=1, max_length=MOST_GIVEN)]
+    seed: Seed = 0
+    size: SizeText | Literal["own"] | None = None
+    knobs: Knobs = Field(default_factory=dict)
+    invert: bool = False
+
+
+class EncodeJob(Asked):
+    """A picture to codes and back: ``zeuxis encode`` and ``zeuxis decode``."""
+
+    kind: Literal["encode"] = "encode"
+    model: ModelName
+    picture: PictureRef
+    size: Annotated[int, Field(ge=4, le=1024)] | None = None
+
+
+class ReplayJob(Asked):
+    """A picture drawn again from the record that its PNG carries: ``zeuxis sample --replay``."""
+
+    kind: Literal["replay"] = "replay"
+    picture: PictureRef
+    condition: Conditions = Field(default_factory=dict, description="The pictures that it was made from.")
+
+
+class DescribeJob(Asked):
+    """A model loaded, so that it says what it obeys, exactly; the result's ``facts``."""
+
+    kind: Literal["describe"] = "describe"
+    model: ModelName
+
+
+AnyJob = Annotated[
+    SampleJob | RestoreJob | TranslateJob | EncodeJob | ReplayJob | DescribeJob, Field(discriminator="kind")
+]

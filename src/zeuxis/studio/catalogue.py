@@ -1,0 +1,137 @@
+"""What there is: methods, models, recipes, results. Pages are made of this, so that a new method needs none of its own.
+
+Imports no torch.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request
+from fastapi.params import Path as InPath
+from fastapi.responses import FileResponse
+
+from zeuxis.catalog.listing import RESULTS, entries, problems, results
+from zeuxis.conditions import FIELDS
+from zeuxis.errors import UnknownName
+from zeuxis.pretrained.upscalers import UPSCALERS, wheel_folder
+from zeuxis.recipe import Recipe, load_recipe, recipe_paths, recipe_systems
+from zeuxis.studio import limits
+from zeuxis.studio.names import knob_dict, known_models, model_called
+from zeuxis.studio.service import TheService
+from zeuxis.studio.shown import (
+    CatalogAnswer,
+    FieldAnswer,
+    ModelAnswer,
+    RecipeAnswer,
+    RestorerAnswer,
+    StatusAnswer,
+    SystemAnswer,
+)
+from zeuxis.version import __version__
+
+routes = APIRouter(prefix="/api", tags=["catalogue"])
+AnyName = Annotated[str, InPath(max_length=200)]
+
+
+@routes.get("/status")
+def status(service: TheService, request: Request) -> StatusAnswer:
+    """The service as it is."""
+    bounds = {
+        "pictures": limits.MOST_PICTURES,
+        "given": limits.MOST_GIVEN,
+        "steps": limits.MOST_STEPS,
+        "side": limits.MOST_SIDE,
+        "text": limits.MOST_TEXT,
+        "partials": limits.MOST_PARTIALS,
+        "pixels": limits.MOST_PIXELS,
+        "body": limits.MOST_BODY,
+        "queue": service.queue.most,
+    }
+    supervisor = request.app.state.supervisor
+    worker = None if supervisor is None else supervisor.process
+    return StatusAnswer(version=__version__, jobs=service.queue.counts(), worker=worker, limits=bounds)
+
+
+@routes.get("/catalog")
+def catalog() -> CatalogAnswer:
+    """Every method with its card, and every field that may steer a picture."""
+    system_of = recipe_systems()
+    return CatalogAnswer(
+        systems=[
+            SystemAnswer(
+                id=name,
+                title=entry.card.title,
+                family=entry.card.family,
+                year=entry.card.year,
+                paper=entry.card.paper,
+                about=entry.doc,
+                verbs=sorted(entry.card.verbs),
+                needs=sorted(entry.card.needs),
+                accepts=sorted(entry.card.accepts),
+                knobs=[knob_dict(knob) for knob in entry.card.knob_table.values()],  # type: ignore[misc]
+                learns=entry.card.learns,
+                departures=list(entry.card.departures),
+                recipes=[recipe for recipe, system in system_of.items() if system == name],
+                own=entry.place is not None,
+            )
+            for name, entry in entries().items()
+        ],
+        fields=[FieldAnswer(name=f.name, kind=f.kind, meaning=f.meaning) for f in FIELDS.values()],
+        problems=[problem.message for problem in problems()],
+    )
+
+
+@routes.get("/models")
+def models(service: TheService) -> list[ModelAnswer]:
+    """Every model that may be asked for: those that ship, generators, and the runs."""
+    return [ModelAnswer.model_validate(one.as_dict()) for one in known_models(service.runs).values()]
+
+
+@routes.get("/models/{name}")
+def model(service: TheService, name: AnyName) -> ModelAnswer:
+    """One of them."""
+    return ModelAnswer.model_validate(model_called(name, service.runs).as_dict())
+
+
+@routes.get("/restorers")
+def restorers() -> list[RestorerAnswer]:
+    """The published restorers; runs of restorers are among the models."""
+    here = wheel_folder() is not None
+    return [
+        RestorerAnswer(name=name, task=f"enlarge:{one.scale}", about=one.about, here=here)
+        for name, one in UPSCALERS.items()
+    ]
+
+
+@routes.get("/recipes")
+def recipes() -> list[RecipeAnswer]:
+    """Every recipe in short."""
+    return [_in_short(load_recipe(name)) for name in recipe_paths()]
+
+
+@routes.get("/results")
+def measured() -> list[dict[str, Any]]:
+    """What ``zeuxis reproduce`` measured."""
+    return list(results().values())
+
+
+@routes.get("/results/{recipe}/sheet", response_class=FileResponse)
+def sheet(recipe: AnyName) -> FileResponse:
+    """The pictures of a result."""
+    sheets = {name: found["sample_sheet"] for name, found in results().items() if found.get("sample_sheet")}
+    if recipe not in sheets:
+        raise UnknownName("result", recipe, sheets)
+    return FileResponse(RESULTS / sheets[recipe], media_type="image/webp")
+
+
+def _in_short(recipe: Recipe) -> RecipeAnswer:
+    return RecipeAnswer(
+        name=recipe.name,
+        system=recipe.system,
+        about=recipe.about,
+        data=recipe.data,
+        iterations=recipe.train.iterations,
+        minutes=recipe.train.minutes,
+        claim=None if recipe.claim is None else recipe.claim.model_dump(mode="json"),
+    )

@@ -1,0 +1,93 @@
+"""Errors as answers: every one is ``{"error": {message, type, param, code}}``, as the clients of both APIs read it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from zeuxis.errors import UnknownName, UsageError, ZeuxisError
+from zeuxis.studio.guard import error_body
+from zeuxis.studio.queue import Fault, Job, QueueFull
+from zeuxis.studio.service import ClientGone
+
+STATUS: Mapping[Fault, int] = {"usage": 400, "failed": 422, "memory": 503, "lost": 503, "internal": 500}
+CODES: Mapping[Fault, str] = {
+    "usage": "invalid_value",
+    "failed": "failed",
+    "memory": "out_of_memory",
+    "lost": "worker_lost",
+    "internal": "internal_error",
+}
+RETRY = 5  # seconds
+
+
+class JobFailed(Exception):
+    """A job that a client waited for did not come to pictures."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(job.error or job.state)
+        self.job = job
+
+
+class ParameterRefused(UsageError):
+    """A parameter of one of the public APIs that cannot be had here."""
+
+    def __init__(self, param: str, message: str) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+def error_answer(
+    status: int, message: str, *, type: str = "invalid_request_error", param: str | None = None, code: str | None = None
+) -> Response:
+    """An error; those of 429 and 503 say when to come back."""
+    headers = {"Retry-After": str(RETRY)} if status in (429, 503) else None
+    body = json.dumps(error_body(message, type, param, code))
+    return Response(body, status, headers, media_type="application/json")
+
+
+def add_faults(app: FastAPI) -> None:
+    """Have ``app`` answer all errors so."""
+
+    @app.exception_handler(ZeuxisError)
+    async def ours(request: Request, error: ZeuxisError) -> Response:
+        match error:
+            case QueueFull():
+                return error_answer(429, str(error), type="rate_limit_error", code="queue_full")
+            case ParameterRefused():
+                return error_answer(400, str(error), param=error.param, code="invalid_value")
+            case UnknownName():
+                return error_answer(404, str(error), code="not_found")
+            case UsageError():
+                return error_answer(400, str(error), code="invalid_value")
+            case _:
+                return error_answer(422, str(error), code="failed")
+
+    @app.exception_handler(JobFailed)
+    async def failed(request: Request, error: JobFailed) -> Response:
+        fault = error.job.fault
+        if fault is None:
+            return error_answer(409, f"job {error.job.id} was cancelled", code="cancelled")
+        status = STATUS[fault]
+        kind = "invalid_request_error" if status < 500 else "server_error"
+        return error_answer(status, str(error), type=kind, code=CODES[fault])
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"][1:]))
+        status = 422 if request.url.path.startswith("/api/") else 400
+        return error_answer(status, f"{where}: {first['msg']}", param=where or None, code=first["type"])
+
+    @app.exception_handler(HTTPException)
+    async def plain(request: Request, error: HTTPException) -> Response:
+        return error_answer(error.status_code, str(error.detail))
+
+    @app.exception_handler(ClientGone)
+    async def gone(request: Request, error: ClientGone) -> Response:
+        return error_answer(499, "the client left, and its job was cancelled")  # nobody reads it

@@ -1,0 +1,162 @@
+"""The house's own API: pictures given, jobs submitted, followed, cancelled, and their results. Imports no torch."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, UploadFile
+from fastapi.params import Path as InPath
+from fastapi.responses import FileResponse, Response, StreamingResponse
+from PIL import Image
+
+from zeuxis.errors import UnknownName, UsageError, ZeuxisError
+from zeuxis.files import write_draft
+from zeuxis.provenance.record import read_record
+from zeuxis.studio.asking import AnyJob, Name
+from zeuxis.studio.limits import MOST_BODY, MOST_PARTIALS, cleaned
+from zeuxis.studio.queue import State
+from zeuxis.studio.service import SLOW, Service, TheService
+from zeuxis.studio.shown import JobAnswer, UploadAnswer, shown_job
+
+routes = APIRouter(prefix="/api", tags=["jobs"])
+ALIVE = 15.0  # seconds after which a stream says that it is still there
+FileName = Annotated[str, InPath(max_length=100)]
+PartialNumber = Annotated[int, InPath(ge=0, lt=MOST_PARTIALS)]
+
+
+@routes.post("/uploads", status_code=201)
+def upload(service: TheService, picture: UploadFile) -> UploadAnswer:
+    """Give a picture (PNG, JPEG or WebP, at most 32 megapixels); it is coded again, under a name of the service's."""
+    content = picture.file.read(MOST_BODY + 1)
+    png, record = cleaned(content), _record_in(content, service)
+    name = service.folders.keep(png, record)
+    with Image.open(io.BytesIO(png)) as shown:
+        width, height = shown.size
+    return UploadAnswer(upload=name, url=f"/api/uploads/{name}", width=width, height=height, record=record)
+
+
+@routes.get("/uploads/{name}", response_class=FileResponse)
+def uploaded(service: TheService, name: Name) -> FileResponse:
+    """A picture that was given, as it was coded again."""
+    return FileResponse(service.folders.upload(name), media_type="image/png")
+
+
+@routes.delete("/uploads/{name}", status_code=204)
+def forget(service: TheService, name: Name) -> Response:
+    """Forget a picture that was given; jobs that refer to it cannot be done again."""
+    service.folders.upload(name).with_suffix(".json").unlink(missing_ok=True)
+    service.folders.upload(name).unlink()
+    return Response(status_code=204)
+
+
+@routes.post("/jobs", status_code=202)
+def submit(service: TheService, asked: AnyJob) -> JobAnswer:
+    """Ask for something; the answer says under which id it is followed."""
+    job = service.submit(asked)
+    return shown_job(job, service.queue.ahead(job.id))
+
+
+@routes.get("/jobs")
+def newest(
+    service: TheService,
+    n: Annotated[int, Query(ge=1, le=200)] = 50,
+    before: Name | None = None,
+    state: State | None = None,
+) -> list[JobAnswer]:
+    """Jobs, the newest first; those ``before`` another, for the next page."""
+    return [shown_job(job, service.queue.ahead(job.id)) for job in service.queue.newest(n, before, state)]
+
+
+@routes.get("/jobs/{name}")
+def job(service: TheService, name: Name) -> JobAnswer:
+    """A job as it stands."""
+    return shown_job(service.job(name), service.queue.ahead(name))
+
+
+@routes.post("/jobs/{name}/cancel")
+def cancel(service: TheService, name: Name) -> JobAnswer:
+    """End a job: one that waits at once, one at work within two steps. One that has ended stays as it is."""
+    service.job(name)
+    service.queue.cancel(name)
+    return shown_job(service.job(name), 0)
+
+
+@routes.delete("/jobs/{name}", status_code=204)
+def remove(service: TheService, name: Name) -> Response:
+    """Forget a job that has ended, and its pictures."""
+    service.job(name)
+    if not service.queue.remove(name):
+        raise UsageError(f"job {name} has not ended: cancel it first")
+    service.folders.forget(name)
+    return Response(status_code=204)
+
+
+@routes.get("/jobs/{name}/files/{file}", response_class=FileResponse)
+def file(service: TheService, name: Name, file: FileName) -> FileResponse:
+    """A file of a job's result; a PNG holds the record of how it was made."""
+    service.job(name)
+    found = service.folders.file(name, file)
+    return FileResponse(found, media_type="image/png" if found.suffix == ".png" else "application/octet-stream")
+
+
+@routes.get("/jobs/{name}/partials/{number}", response_class=Response)
+def partial(service: TheService, name: Name, number: PartialNumber) -> Response:
+    """An unfinished picture of a job at work."""
+    service.job(name)
+    found = dict(service.queue.partials(name))
+    if number not in found:
+        raise UnknownName("partial picture", str(number), map(str, found))
+    return Response(found[number], media_type="image/png")
+
+
+@routes.get("/jobs/{name}/events", response_class=StreamingResponse)
+async def events(service: TheService, name: Name) -> StreamingResponse:
+    """Server-sent events: ``job`` (as it stands), ``partial`` (number and url), and as the last ``end``."""
+    service.job(name)
+    return StreamingResponse(_events(service, name), media_type="text/event-stream")
+
+
+async def _events(service: Service, name: str) -> AsyncIterator[str]:
+    version, silent, shown, last = None, 0.0, 0, ""
+    while True:
+        if (now := service.queue.version) != version:
+            version, found = now, service.queue.get(name)
+            if found is None:  # it was removed
+                return
+            for number, _ in service.queue.partials(name, shown):
+                shown = number + 1
+                yield event("partial", {"number": number, "url": f"/api/jobs/{name}/partials/{number}"})
+            answer = shown_job(found, service.queue.ahead(name)).model_dump_json()
+            if found.has_ended:
+                yield f"event: end\ndata: {answer}\n\n"
+                return
+            if answer != last:
+                last, silent = answer, 0.0
+                yield f"event: job\ndata: {answer}\n\n"
+        await asyncio.sleep(SLOW)
+        silent += SLOW
+        if silent >= ALIVE:
+            silent = 0.0
+            yield ": still there\n\n"
+
+
+def event(kind: str, data: dict[str, Any]) -> str:
+    """One event of a stream."""
+    return f"event: {kind}\ndata: {json.dumps(data)}\n\n"
+
+
+def _record_in(content: bytes, service: Service) -> dict[str, Any] | None:
+    """The record of how a picture was made, where its PNG carries a sound one."""
+    draft = write_draft(service.folders.uploads / "given.png", content)
+    try:
+        record = read_record(draft)
+        json.dumps(record, ensure_ascii=False, allow_nan=False).encode()
+    except (ZeuxisError, ValueError):  # of another program, or damaged: then there is none
+        return None
+    finally:
+        draft.unlink()
+    return record

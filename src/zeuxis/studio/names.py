@@ -1,0 +1,138 @@
+"""Models by name: those that ship, generators, and the runs in one folder. A name is looked up, never made a path.
+
+Imports no torch: what a model takes is read off its card.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+from zeuxis.catalog.listing import Entry, entries
+from zeuxis.catalog.weights import shipped
+from zeuxis.errors import UnknownName, WeightsError
+from zeuxis.files import why_no_name
+from zeuxis.knobs import Knob
+from zeuxis.pretrained.upscalers import UPSCALERS
+from zeuxis.training.exchange import read_card
+from zeuxis.training.legacy import upgraded_card
+
+MODEL, CARD = "model", "model.json"
+
+
+@dataclass(frozen=True)
+class KnownModel:
+    """A model that may be asked for; ``path`` is what :func:`zeuxis.api.model.load` and the command line take."""
+
+    name: str
+    path: str
+    origin: Literal["shipped", "generator", "run"]
+    system: Entry
+    card: Mapping[str, Any]  # as it would be written now; of a generator, empty
+
+    @property
+    def knobs(self) -> Mapping[str, Knob]:
+        """What may be turned when it draws."""
+        return self.system.card.knobs_as_built(self.card.get("config", {}))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        card, spec = self.system.card, self.card.get("spec", {})
+        return {
+            "name": self.name,
+            "path": self.path,
+            "origin": self.origin,
+            "system": card.id,
+            "title": card.title,
+            "family": card.family,
+            "verbs": sorted(card.verbs),
+            "needs": sorted(card.needs),
+            "accepts": sorted(card.accepts),
+            "knobs": [knob_dict(knob) for knob in self.knobs.values()],
+            "shape": spec.get("shape"),
+            "classes": list(spec.get("class_names", ())),
+            "layouts": list(spec.get("layout_names", ())),
+            "factors": [list(factor) for factor in spec.get("factors", ())],
+            "data": self.card.get("data"),
+            "sha256": self.card.get("sha256"),
+        }
+
+
+def knob_dict(knob: Knob) -> dict[str, Any]:
+    """A knob ready for JSON, with its range in numbers and in words."""
+    return {
+        "name": knob.name,
+        "type": knob.type,
+        "meaning": knob.meaning,
+        "range": knob.range,
+        "default": knob.default,
+        "least": knob.least,
+        "most": knob.most,
+        "choices": list(knob.choices),
+    }
+
+
+def known_models(runs: Path) -> dict[str, KnownModel]:
+    """Every model that may be asked for, by name: those of the package, then the runs in the folder ``runs``."""
+    found = {name: made for name, folder in shipped().items() if (made := _read(name, name, "shipped", folder, 0))}
+    for name, entry in entries().items():
+        if not entry.card.learns and name not in found:
+            found[name] = KnownModel(name, name, "generator", entry, {})
+    inside = runs.resolve()
+    for path in sorted(runs.iterdir()) if runs.is_dir() else ():
+        folder = path / MODEL if (path / MODEL / CARD).is_file() else path
+        if path.name in found or why_no_name(path.name) is not None or not (folder / CARD).is_file():
+            continue
+        if any(not each.resolve().is_relative_to(inside) for each in (path, folder, *folder.iterdir())):
+            continue  # a link that leads elsewhere
+        stamp = (folder / CARD).stat().st_mtime_ns  # a training that goes on writes another
+        if (made := _read(path.name, str(path), "run", folder, stamp)) is not None:
+            found[path.name] = made
+    return found
+
+
+@lru_cache(maxsize=4096)
+def _read(name: str, path: str, origin: Literal["shipped", "run"], folder: Path, stamp: int) -> KnownModel | None:
+    """The model in a folder; None where its card cannot be read, or names a system that there is not."""
+    try:
+        card = upgraded_card(read_card(folder))
+    except (WeightsError, KeyError, TypeError, ValueError, AttributeError):  # a damaged card is no model
+        return None
+    entry = entries().get(str(card.get("system")))
+    return None if entry is None else KnownModel(name, path, origin, entry, card)
+
+
+def model_called(name: str, runs: Path) -> KnownModel:
+    """The model of that name; raises :class:`UnknownName` where it is none of :func:`known_models`."""
+    known = known_models(runs)
+    if name not in known:
+        raise UnknownName("model", name, known, "(GET /api/models lists them)")
+    return known[name]
+
+
+def model_recorded(path: str, runs: Path) -> KnownModel:
+    """The model that a picture's record names, by the name or the path that it was loaded by."""
+    known = known_models(runs)
+    if path in known:
+        return known[path]
+    try:
+        place = Path(path).resolve()
+    except (OSError, ValueError, RuntimeError):  # no name of a file
+        raise UnknownName("model", path, known) from None
+    for one in known.values():
+        if one.origin == "run" and Path(one.path).resolve() == place:
+            return one
+    raise UnknownName("model", path, known, "(the picture was made by a model that is not here)")
+
+
+def restorer_called(name: str | None, runs: Path) -> str | None:
+    """What ``zeuxis restore --model`` takes for a published restorer or a run of that name; None for None."""
+    if name is None or name in UPSCALERS:
+        return name
+    known = {one.name: one for one in known_models(runs).values() if one.origin == "run"}
+    if name not in known:
+        raise UnknownName("restorer", name, [*UPSCALERS, *known])
+    return known[name].path

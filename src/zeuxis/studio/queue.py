@@ -1,0 +1,280 @@
+"""Jobs that wait, run and are done, in a file of SQLite that outlives any kill.
+
+A job is ``queued``, then ``running``, then one of ``done``, ``failed`` and ``cancelled``. The server adds and cancels;
+the one worker claims, tells how far it is, and finishes. What a killed worker left running is queued again, and a job
+that took its worker with it :data:`MOST_TRIES` times has failed. Times are seconds since 1970. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from zeuxis.errors import ZeuxisError
+
+State = Literal["queued", "running", "done", "failed", "cancelled"]
+Fault = Literal["usage", "failed", "memory", "lost", "internal"]  # why a job failed: the user's, ..., a mistake of ours
+ENDED: tuple[State, ...] = ("done", "failed", "cancelled")
+MOST_TRIES = 3
+BUSY = 30.0  # seconds to wait for another process to let go of the file
+TABLES = """
+CREATE TABLE IF NOT EXISTS jobs (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE NOT NULL, kind TEXT NOT NULL, company TEXT,
+    pictures INTEGER NOT NULL, request TEXT NOT NULL, state TEXT NOT NULL, fraction REAL NOT NULL DEFAULT 0,
+    message TEXT NOT NULL DEFAULT '', created REAL NOT NULL, started REAL, ended REAL, tries INTEGER NOT NULL DEFAULT 0,
+    fault TEXT, error TEXT, result TEXT);
+CREATE INDEX IF NOT EXISTS by_state ON jobs (state, number);
+CREATE TABLE IF NOT EXISTS partials (
+    job TEXT NOT NULL, number INTEGER NOT NULL, png BLOB NOT NULL, PRIMARY KEY (job, number));
+"""
+COLUMNS = "id, kind, pictures, request, state, fraction, message, created, started, ended, tries, fault, error, result"
+
+
+class QueueFull(ZeuxisError):
+    """So many jobs wait that no more are taken."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job as it stands; ``fraction`` of it is done. ``result`` is what its kind of job comes to."""
+
+    id: str
+    kind: str
+    pictures: int
+    request: dict[str, Any]
+    state: State
+    fraction: float
+    message: str
+    created: float
+    started: float | None
+    ended: float | None
+    tries: int
+    fault: Fault | None
+    error: str | None
+    result: dict[str, Any] | None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing will change any more."""
+        return self.state in ENDED
+
+    def as_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return asdict(self)
+
+
+class JobQueue:
+    """The jobs in the file ``path``. An object is for one process, and for all of its threads."""
+
+    def __init__(self, path: Path, most: int = 256) -> None:
+        self.path, self.most = path, most
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock, self._writes = threading.RLock(), 0
+        self._file = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
+        self._file.execute("PRAGMA journal_mode=WAL")
+        self._file.execute("PRAGMA synchronous=NORMAL")
+        with self._lock:
+            self._file.executescript(TABLES)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            self._file.close()
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """What differs after any change, by whomever; costs microseconds."""
+        with self._lock:
+            return self._file.execute("PRAGMA data_version").fetchone()[0], self._writes
+
+    # -- the server's side ------------------------------------------------------------------------
+
+    def add(self, kind: str, request: dict[str, Any], pictures: int = 1, company: str | None = None) -> Job:
+        """A new job. Those of the same ``company`` may be drawn together. Raises :class:`QueueFull`."""
+        name = secrets.token_hex(8)
+        with self._writing() as file:
+            (waiting,) = file.execute("SELECT count(*) FROM jobs WHERE state IN ('queued', 'running')").fetchone()
+            if waiting >= self.most:
+                raise QueueFull(f"{waiting} jobs wait already, which is as many as are taken: try again later")
+            file.execute(
+                "INSERT INTO jobs (id, kind, company, pictures, request, state, created) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (name, kind, company, pictures, json.dumps(request), "queued", time.time()),
+            )
+        found = self.get(name)
+        assert found is not None  # it was just put there
+        return found
+
+    def get(self, name: str) -> Job | None:
+        """The job of that id; None where there is none."""
+        return next(iter(self._read("WHERE id = ?", name)), None)
+
+    def newest(self, n: int, before: str | None = None, state: State | None = None) -> list[Job]:
+        """Jobs, the newest first: ``n`` at most, those ``before`` another alone, those in a ``state`` alone."""
+        where, values = ["1"], list[Any]()
+        if before is not None:
+            where.append("number < (SELECT number FROM jobs WHERE id = ?)")
+            values.append(before)
+        if state is not None:
+            where.append("state = ?")
+            values.append(state)
+        return self._read(f"WHERE {' AND '.join(where)} ORDER BY number DESC LIMIT ?", *values, n)
+
+    def cancel(self, name: str) -> Job | None:
+        """End a job that has not ended; the worker learns of it between two steps. What has ended stays as it is."""
+        with self._writing() as file:
+            file.execute(
+                "UPDATE jobs SET state = 'cancelled', ended = ? WHERE id = ? AND state IN ('queued', 'running')",
+                (time.time(), name),
+            )
+            file.execute("DELETE FROM partials WHERE job = ?", (name,))
+        return self.get(name)
+
+    def remove(self, name: str) -> bool:
+        """Forget a job that has ended; whether there was one."""
+        with self._writing() as file:
+            gone = file.execute(f"DELETE FROM jobs WHERE id = ? AND state IN {ENDED}", (name,)).rowcount
+        return bool(gone)
+
+    def ahead(self, name: str) -> int:
+        """How many jobs will be begun before this one."""
+        with self._lock:
+            query = (
+                "SELECT count(*) FROM jobs WHERE state = 'queued' AND number < (SELECT number FROM jobs WHERE id = ?)"
+            )
+            return int(self._file.execute(query, (name,)).fetchone()[0])
+
+    def counts(self) -> dict[str, int]:
+        """How many jobs are in each state."""
+        with self._lock:
+            return dict(self._file.execute("SELECT state, count(*) FROM jobs GROUP BY state").fetchall())
+
+    def partials(self, name: str, since: int = 0) -> list[tuple[int, bytes]]:
+        """The unfinished pictures (PNG) of a job from number ``since`` on, with their numbers."""
+        with self._lock:
+            query = "SELECT number, png FROM partials WHERE job = ? AND number >= ? ORDER BY number"
+            return [(int(k), bytes(png)) for k, png in self._file.execute(query, (name, since))]
+
+    # -- the worker's side ------------------------------------------------------------------------
+
+    def reclaim(self) -> list[str]:
+        """Queue again what a worker that is no more left running; returns the ids of those that are given up."""
+        with self._writing() as file:
+            lost = [
+                str(name)
+                for (name,) in file.execute("SELECT id FROM jobs WHERE state = 'running' AND tries >= ?", (MOST_TRIES,))
+            ]
+            for name in lost:
+                text = f"the worker ended {MOST_TRIES} times while it ran, for want of memory perhaps: ask for less"
+                self._end(file, name, "failed", fault="lost", error=text)
+            file.execute("UPDATE jobs SET state = 'queued', fraction = 0, message = '' WHERE state = 'running'")
+            file.execute("DELETE FROM partials WHERE job IN (SELECT id FROM jobs WHERE state = 'queued')")
+        return lost
+
+    def claim(self, most: int = 1) -> list[Job]:
+        """The oldest job that waits, which runs from now on; with it those of its company, ``most`` pictures in all."""
+        with self._writing() as file:
+            first = file.execute(
+                "SELECT number, id, company, pictures FROM jobs WHERE state = 'queued' ORDER BY number LIMIT 1"
+            ).fetchone()
+            if first is None:
+                return []
+            number, name, company, pictures = first
+            names = [name]
+            if company is not None:
+                where = "state = 'queued' AND company = ? AND number > ? ORDER BY number"
+                others = file.execute(f"SELECT id, pictures FROM jobs WHERE {where}", (company, number)).fetchall()
+                for other, more in others:
+                    if pictures + more > most:
+                        break
+                    names.append(other)
+                    pictures += more
+            file.executemany(
+                "UPDATE jobs SET state = 'running', started = ?, tries = tries + 1 WHERE id = ?",
+                [(time.time(), each) for each in names],
+            )
+        return [job for job in map(self.get, names) if job is not None]
+
+    def running(self, names: Sequence[str]) -> list[str]:
+        """Those of ``names`` that still run: the others were cancelled."""
+        marks = ", ".join("?" * len(names))
+        with self._lock:
+            query = f"SELECT id FROM jobs WHERE state = 'running' AND id IN ({marks})"
+            still = {str(name) for (name,) in self._file.execute(query, tuple(names))}
+        return [name for name in names if name in still]
+
+    def tell(self, names: Sequence[str], fraction: float, message: str) -> None:
+        """How far running jobs are."""
+        with self._writing() as file:
+            file.executemany(
+                "UPDATE jobs SET fraction = ?, message = ? WHERE id = ? AND state = 'running'",
+                [(fraction, message, name) for name in names],
+            )
+
+    def show(self, name: str, number: int, png: bytes) -> None:
+        """An unfinished picture of a running job."""
+        with self._writing() as file:
+            file.execute(
+                "INSERT OR REPLACE INTO partials SELECT id, ?, ? FROM jobs WHERE id = ? AND state = 'running'",
+                (number, png, name),
+            )
+
+    def finish(self, name: str, result: dict[str, Any]) -> bool:
+        """A running job is done; False, and nothing changes, where it does not run (any more)."""
+        with self._writing() as file:
+            return self._end(file, name, "done", result=json.dumps(result))
+
+    def fail(self, name: str, fault: Fault, error: str) -> bool:
+        """A running job has failed, and why; False as :meth:`finish`."""
+        with self._writing() as file:
+            return self._end(file, name, "failed", fault=fault, error=error)
+
+    def put_back(self, names: Sequence[str]) -> None:
+        """Queue running jobs again, as if they had not been begun: the worker was asked to end."""
+        with self._writing() as file:
+            file.executemany(
+                "UPDATE jobs SET state = 'queued', fraction = 0, message = '', tries = tries - 1 "
+                "WHERE id = ? AND state = 'running'",
+                [(name,) for name in names],
+            )
+
+    def _end(self, file: sqlite3.Connection, name: str, state: State, **values: Any) -> bool:
+        given = {"state": state, "ended": time.time(), **values, **({"fraction": 1.0} if state == "done" else {})}
+        columns = ", ".join(f"{column} = ?" for column in given)
+        query = f"UPDATE jobs SET {columns} WHERE id = ? AND state = 'running'"
+        ended = file.execute(query, (*given.values(), name)).rowcount
+        file.execute("DELETE FROM partials WHERE job = ?", (name,))
+        return bool(ended)
+
+    def _read(self, where: str, *values: Any) -> list[Job]:
+        with self._lock:
+            rows = self._file.execute(f"SELECT {COLUMNS} FROM jobs {where}", values).fetchall()
+        return [_job(row) for row in rows]
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """Within it all changes are one, and no other process writes."""
+        with self._lock:
+            self._file.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._file
+            except BaseException:
+                self._file.execute("ROLLBACK")
+                raise
+            self._file.execute("COMMIT")
+            self._writes += 1
+
+
+def _job(row: Sequence[Any]) -> Job:
+    values = dict(zip(COLUMNS.split(", "), row, strict=True))
+    result = values["result"]
+    return Job(
+        **{**values, "request": json.loads(values["request"]), "result": None if result is None else json.loads(result)}
+    )

@@ -1,0 +1,206 @@
+"""What all routes share: requests checked and queued, jobs waited for. Imports no torch."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+
+from zeuxis.conditions import FIELDS, Field
+from zeuxis.errors import UnknownName, Unsupported, UsageError, lookup
+from zeuxis.knobs import Sampling, checked
+from zeuxis.provenance.record import RESTORER
+from zeuxis.spec import parse_size
+from zeuxis.studio.asking import (
+    DescribeJob,
+    EncodeJob,
+    ReplayJob,
+    RestoreJob,
+    SampleJob,
+    TranslateJob,
+)
+from zeuxis.studio.folders import Folders, is_picture, path_of, refs_of
+from zeuxis.studio.limits import check_knobs, check_size
+from zeuxis.studio.names import KnownModel, model_called, model_recorded, restorer_called
+from zeuxis.studio.queue import Job, JobQueue
+
+QUICK, SLOW = 0.01, 0.05  # seconds between two looks at a job that is waited for: in the first second, and later
+LISTENED = 0.25  # seconds between two looks at whether the client is still there
+MOST_SEED = 2**32  # of those that are chosen here
+
+
+class ClientGone(Exception):
+    """The client that waited for a job has left."""
+
+
+class Service:
+    """The folders, the queue, and ``wake``, which tells the worker that there is work."""
+
+    def __init__(self, folders: Folders, queue: JobQueue, wake: Callable[[], None]) -> None:
+        self.folders, self.queue, self.wake = folders, queue, wake
+
+    @property
+    def runs(self) -> Path:
+        """The folder of the trained models."""
+        return self.folders.runs
+
+    def submit(self, asked: AnyOfThem) -> Job:
+        """Queue what is asked for; raises :class:`zeuxis.errors.ZeuxisError` for what cannot be done."""
+        request = asked.model_dump(mode="json")
+        pictures, company = 1, None
+        match asked:
+            case SampleJob():
+                request["seed"] = secrets.randbelow(MOST_SEED) if asked.seed is None else asked.seed
+                pictures, company = asked.n, self._check_sample(asked, request)
+            case RestoreJob():
+                request["path"] = restorer_called(asked.model, self.runs)
+                self._check_pictures([*request["pictures"], *([request["mask"]] if asked.mask else [])])
+                check_knobs(asked.knobs)
+                if (asked.task == "inpaint") != (asked.mask is not None):
+                    raise UsageError("a mask and the task inpaint go together: give both")
+                pictures = len(asked.pictures)
+            case TranslateJob():
+                self._check_turned(self._named(request), asked.knobs)
+                self._check_pictures(request["pictures"])
+                if asked.size is not None and asked.size != "own":
+                    check_size(parse_size(asked.size), len(asked.pictures))
+                pictures = len(asked.pictures)
+            case EncodeJob():
+                self._named(request)
+                self._check_pictures([request["picture"]])
+            case ReplayJob():
+                self._check_replay(request)
+            case DescribeJob():
+                self._named(request)
+        job = self.queue.add(asked.kind, request, pictures, company)
+        self.wake()
+        return job
+
+    async def states(self, name: str, is_gone: Callable[[], Awaitable[bool]]) -> AsyncIterator[Job]:
+        """The job after every change, the last time when it has ended.
+
+        Cancels it and raises :class:`ClientGone` where the client leaves meanwhile.
+        """
+        begun, listened, version = time.monotonic(), time.monotonic(), None
+        while True:
+            if (now := self.queue.version) != version:
+                version, job = now, self.job(name)
+                yield job
+                if job.has_ended:
+                    return
+            await asyncio.sleep(QUICK if time.monotonic() - begun < 1 else SLOW)
+            if time.monotonic() - listened > LISTENED:
+                listened = time.monotonic()
+                if await is_gone():
+                    self.queue.cancel(name)
+                    raise ClientGone
+
+    async def ended(self, name: str, is_gone: Callable[[], Awaitable[bool]]) -> Job:
+        """The job once it has ended; as :meth:`states`."""
+        async for job in self.states(name, is_gone):
+            found = job
+        return found
+
+    def job(self, name: str) -> Job:
+        """The job of that id; raises :class:`UnknownName`."""
+        found = self.queue.get(name)
+        if found is None:
+            raise UnknownName("job", name, (), "(GET /api/jobs lists them)")
+        return found
+
+    def picture(self, job: Job, k: int) -> bytes:
+        """The PNG of picture ``k`` of a job that is done."""
+        return self.folders.file(job.id, f"{k:04d}.png").read_bytes()
+
+    # -- what is asked for ------------------------------------------------------------------------
+
+    def _named(self, request: dict[str, Any]) -> KnownModel:
+        """The model that a request names; its path goes into the request."""
+        known = model_called(request["model"], self.runs)
+        request["path"] = known.path
+        return known
+
+    def _check_sample(self, asked: SampleJob, request: dict[str, Any]) -> str:
+        """Check a drawing; returns what jobs share that may be drawn together."""
+        known = self._named(request)
+        if "sample" not in known.system.card.verbs:
+            can = ", ".join(sorted(known.system.card.verbs))
+            raise Unsupported(f"'{asked.model}' draws no pictures; it can: {can}")
+        request["knobs"] = self._check_turned(known, asked.knobs)
+        check_size(parse_size(asked.size), asked.n)
+        self._check_condition(request["condition"], asked.n)
+        shared = {key: request[key] for key in ("path", "size", "knobs")}
+        told = sorted(request["condition"]), asked.prompt is None
+        return json.dumps([shared, told], sort_keys=True)
+
+    def _check_turned(self, known: KnownModel, knobs: Mapping[str, Any]) -> dict[str, Any]:
+        check_knobs(knobs)
+        return checked(f"'{known.name}'", known.knobs, Sampling(**knobs))
+
+    def _check_condition(self, condition: Mapping[str, Any], n: int) -> None:
+        for name, value in condition.items():
+            field = lookup("field of a condition", name, FIELDS)
+            each = value if isinstance(value, list) else [value]
+            if len(each) not in (1, n):
+                raise UsageError(f"{len(each)} values of {name} for {n} pictures: give one, or one for each")
+            for one in each:
+                _check_kind(field, one)
+            self._check_pictures(refs_of(value))
+
+    def _check_pictures(self, refs: Sequence[Any]) -> None:
+        """Raise :class:`UsageError` where one of the pictures is not there."""
+        for ref in refs:
+            path_of(ref, self.folders)
+
+    def _check_replay(self, request: dict[str, Any]) -> None:
+        ref = request["picture"]
+        if ref["upload"] is not None:
+            record = self.folders.record_of(ref["upload"])
+        else:
+            job = self.job(ref["job"])
+            pictures = (job.result or {}).get("pictures", [])
+            if ref["picture"] >= len(pictures):
+                raise UsageError(f"job {job.id} has no picture {ref['picture']}")
+            record = pictures[ref["picture"]]["record"]
+        if record.get("prior") is not None or record["system"] == RESTORER:
+            raise Unsupported(
+                "a picture of a prior over codes, or a restored one, is not replayed here: use zeuxis sample --replay, "
+                "or zeuxis restore"
+            )
+        request["record"], request["path"] = record, model_recorded(str(record["model"]), self.runs).path
+        check_knobs(record["sampling"])
+        self._check_condition(request["condition"], 1)
+        self._check_pictures([ref])
+
+
+AnyOfThem = SampleJob | RestoreJob | TranslateJob | EncodeJob | ReplayJob | DescribeJob
+
+
+def _check_kind(field: Field, value: Any) -> None:
+    """Refuse a value of another kind; above all a text where a picture is wanted, which would be taken for a path."""
+    match field.kind:
+        case "picture" | "mask" | "class map":
+            fits, wanted = is_picture(value), "a picture: upload it first"
+        case "text":
+            fits, wanted = isinstance(value, str), "a text"
+        case "class":
+            fits, wanted = isinstance(value, (int, str)), "a class, by number or name"
+        case "factors":
+            fits, wanted = isinstance(value, dict) and not is_picture(value), "a number for each factor, by name"
+    if not fits:
+        raise UsageError(f"{field.name}: give {wanted}")
+
+
+def service_of(request: Request) -> Service:
+    """The service of the app that a request came to."""
+    found: Service = request.app.state.service
+    return found
+
+
+TheService = Annotated[Service, Depends(service_of)]

@@ -1,0 +1,185 @@
+"""Answers of the house's own API, typed for its description. Imports no torch."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from zeuxis.studio.queue import Fault, Job, State
+
+
+class ErrorText(BaseModel):
+    """What was wrong, where, and the mend."""
+
+    message: str
+    type: str
+    param: str | None = None
+    code: str | None = None
+
+
+class ErrorAnswer(BaseModel):
+    """Every answer of 4xx and 5xx."""
+
+    error: ErrorText
+
+
+class MadePicture(BaseModel):
+    """A picture of a job; ``replay`` is the command that makes the same bytes."""
+
+    file: str
+    url: str
+    seed: int
+    width: int
+    height: int
+    record: dict[str, Any]
+    replay: str | None = None
+
+
+class JobResult(BaseModel):
+    """What a job came to; ``command`` makes it again at a terminal."""
+
+    pictures: list[MadePicture]
+    files: list[str] = []
+    command: str
+    notes: list[str] = []
+    facts: dict[str, Any] = {}
+
+
+class JobAnswer(BaseModel):
+    """A job as it stands. ``ahead`` are the jobs that will be begun before it; times are seconds since 1970."""
+
+    id: str
+    kind: str
+    state: State
+    fraction: float
+    message: str
+    ahead: int
+    pictures: int
+    request: dict[str, Any]
+    created: float
+    started: float | None
+    ended: float | None
+    tries: int
+    fault: Fault | None
+    error: str | None
+    result: JobResult | None
+
+
+class UploadAnswer(BaseModel):
+    """A picture that was given: its name here, and the record that its PNG carried, if it did."""
+
+    upload: str
+    url: str
+    width: int
+    height: int
+    record: dict[str, Any] | None
+
+
+class KnobAnswer(BaseModel):
+    """A knob: its range in numbers and in words."""
+
+    name: str
+    type: Literal["int", "float", "choice", "switch"]
+    meaning: str
+    range: str
+    default: bool | int | float | str | None
+    least: float | None
+    most: float | None
+    choices: list[str]
+
+
+class ModelAnswer(BaseModel):
+    """A model that can be asked for, as its card has it; a job of kind ``describe`` says exactly what it obeys."""
+
+    name: str
+    path: str
+    origin: Literal["shipped", "generator", "run"]
+    system: str
+    title: str
+    family: str
+    verbs: list[str]
+    needs: list[str]
+    accepts: list[str]
+    knobs: list[KnobAnswer]
+    shape: list[int] | None
+    classes: list[str]
+    layouts: list[str]
+    factors: list[list[str | int]]
+    data: str | None
+    sha256: str | None
+
+
+class SystemAnswer(BaseModel):
+    """A method: its card, what is told of it, and its recipes."""
+
+    id: str
+    title: str
+    family: str
+    year: int
+    paper: str
+    about: str
+    verbs: list[str]
+    needs: list[str]
+    accepts: list[str]
+    knobs: list[KnobAnswer]
+    learns: bool
+    departures: list[str]
+    recipes: list[str]
+    own: bool
+
+
+class FieldAnswer(BaseModel):
+    """A field that steers a picture, and what is given for it."""
+
+    name: str
+    kind: Literal["class", "text", "picture", "mask", "class map", "factors"]
+    meaning: str
+
+
+class CatalogAnswer(BaseModel):
+    """Every method, every field of a condition, and why something of the user's own cannot be used."""
+
+    systems: list[SystemAnswer]
+    fields: list[FieldAnswer]
+    problems: list[str]
+
+
+class RestorerAnswer(BaseModel):
+    """A published restorer; ``here`` says whether its package is installed."""
+
+    name: str
+    task: str
+    about: str
+    here: bool
+
+
+class RecipeAnswer(BaseModel):
+    """A recipe in short."""
+
+    name: str
+    system: str
+    about: str
+    data: str
+    iterations: int | None
+    minutes: float | None
+    claim: dict[str, Any] | None
+
+
+class StatusAnswer(BaseModel):
+    """The service as it is: jobs by state, whether its worker runs, and how much one request may ask for."""
+
+    version: str
+    jobs: dict[str, int]
+    worker: int | None
+    limits: dict[str, int]
+
+
+def shown_job(job: Job, ahead: int) -> JobAnswer:
+    """A job as the API has it."""
+    found = job.as_dict()
+    if found["result"] is not None:
+        base = f"/api/jobs/{job.id}/files"
+        pictures = [{**each, "url": f"{base}/{each['file']}"} for each in found["result"]["pictures"]]
+        found["result"] = {**found["result"], "pictures": pictures}
+    return JobAnswer.model_validate({**found, "ahead": ahead})

@@ -1,0 +1,165 @@
+"""What the worker does for each kind of job but drawing: a call of the library, its files, and what is told of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from zeuxis.api.code_file import SUFFIX, described, write_codes
+from zeuxis.api.coding import decode, encode
+from zeuxis.api.paint import class_table
+from zeuxis.api.replay import likeness, replay
+from zeuxis.api.restore import restore
+from zeuxis.api.translate import translate
+from zeuxis.conditions import FIELDS
+from zeuxis.knobs import Knob
+from zeuxis.provenance.record import read_record
+from zeuxis.spec import parse_size
+from zeuxis.studio.commands import encode_command, replay_command, restore_command, translate_command
+from zeuxis.studio.folders import Folders, path_of, with_paths
+from zeuxis.studio.kept import KeptModels
+from zeuxis.studio.names import knob_dict
+from zeuxis.studio.onlooking import Watching
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a task works with: the models at hand, the service's folders, and a fresh folder for its files."""
+
+    kept: KeptModels
+    folders: Folders
+    draft: Path
+    final: Path  # where the draft will be
+    watching: Watching
+
+
+def picture_entry(bench: Bench, file: Path, condition: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What is told of a picture in the draft: its size, its record, and the command that makes the same bytes."""
+    record = read_record(file)
+    with Image.open(file) as shown:
+        width, height = shown.size
+    entry = {"file": file.name, "seed": record["seed"], "width": width, "height": height, "record": record}
+    if condition is not None:
+        entry["replay"] = replay_command(bench.final / file.name, condition)
+    return entry
+
+
+def restored(request: Mapping[str, Any], bench: Bench) -> dict[str, Any]:
+    """``zeuxis restore``, picture by picture."""
+    paths = [path_of(ref, bench.folders) for ref in request["pictures"]]
+    task, knobs = request["task"], request["knobs"]
+    if task == "inpaint" and request["mask"] is not None:
+        task = f"inpaint:{path_of(request['mask'], bench.folders)}"
+    told, notes, made = [f"{name}={value}" for name, value in knobs.items()], list[str](), None
+    for k, path in enumerate(paths):
+        out = bench.draft / f"{k:04d}.png"
+        report = _part(bench.watching, k, len(paths))
+        made = restore([path], request["path"], task, out, knobs=told, tile=request["tile"], page=False, report=report)
+        notes += made.notes
+    assert made is not None  # there is one picture at least
+    files = [bench.draft / f"{k:04d}.png" for k in range(len(paths))]
+    return {
+        "pictures": [picture_entry(bench, file) for file in files],
+        "command": restore_command(paths, request["path"], task, request["tile"], knobs),
+        "notes": notes,
+        "facts": {"model": made.model, "task": made.task, "licence": made.licence},
+    }
+
+
+def translated(request: Mapping[str, Any], bench: Bench) -> dict[str, Any]:
+    """``zeuxis translate``, picture by picture."""
+    model = bench.kept.get(request["path"])
+    paths = [path_of(ref, bench.folders) for ref in request["pictures"]]
+    size = request["size"] if request["size"] == "own" else parse_size(request["size"])
+    asked: dict[str, Any] = {"seed": request["seed"], "size": size, "knobs": request["knobs"]}
+    notes, files = list[str](), list[Path]()
+    for k, path in enumerate(paths):
+        out = bench.draft / f"{k:04d}.png"
+        report = _part(bench.watching, k, len(paths))
+        made = translate(model, [path], out, **asked, invert=request["invert"], page=False, report=report)
+        files += made.done
+        notes += made.notes
+    command = translate_command(
+        request["path"], paths, request["seed"], request["size"], request["knobs"], request["invert"]
+    )
+    return {"pictures": [picture_entry(bench, file) for file in files], "command": command, "notes": notes}
+
+
+def encoded(request: Mapping[str, Any], bench: Bench) -> dict[str, Any]:
+    """``zeuxis encode`` and ``zeuxis decode``: the codes, and the picture that they make."""
+    model, path = bench.kept.get(request["path"]), path_of(request["picture"], bench.folders)
+    found = encode(model, path, request["size"])
+    codes = bench.draft / f"0000{SUFFIX}"
+    write_codes(codes, found.coded)
+    (file,) = decode(codes).save(bench.draft / "0000.png")
+    return {
+        "pictures": [picture_entry(bench, file)],
+        "files": [codes.name],
+        "command": encode_command(request["path"], path, request["size"]),
+        "notes": [] if found.coded.fitted is None else [found.coded.fitted],
+        "facts": {"psnr": found.psnr, "greyed": found.greyed, **described(found.coded)},
+    }
+
+
+def replayed(request: Mapping[str, Any], bench: Bench) -> dict[str, Any]:
+    """``zeuxis sample --replay``: the picture again, and how far it is from the one that was given."""
+    given = path_of(request["picture"], bench.folders)
+    condition = with_paths(request["condition"], bench.folders)
+    made, differs = replay({**request["record"], "model": request["path"]}, bench.kept.device, **condition)
+    files = made.save(bench.draft / "0000.png")
+    with Image.open(given) as before:
+        found = likeness(made[0], before)
+    return {
+        "pictures": [picture_entry(bench, files[0], condition)],
+        "command": replay_command(given, condition),
+        "notes": differs,
+        "facts": {"identical": found.identical, "same": found.same, "levels": found.levels},
+    }
+
+
+def described_model(request: Mapping[str, Any], bench: Bench) -> dict[str, Any]:
+    """What a model obeys and what of it can be turned, as it was built."""
+    model = bench.kept.get(request["path"])
+    system, spec = model.system, model.spec
+    layouts = class_table(model) if "layout" in system.conditions and spec.layout_names else []
+    facts = {
+        "name": request["model"],
+        "system": system.card.id,
+        "verbs": sorted(model.verbs),
+        "conditions": [
+            {
+                "name": name,
+                "kind": FIELDS[name].kind,
+                "required": name not in system.optional,
+                "meaning": FIELDS[name].meaning,
+            }
+            for name, field in FIELDS.items()
+            if name in system.conditions
+        ],
+        "knobs": [knob_dict(knob) for knob in model.knobs.values() if isinstance(knob, Knob)],
+        "shape": list(system.shape),
+        "source_shape": None if spec.source_shape is None else list(spec.source_shape),
+        "stride": system.stride,
+        "classes": list(spec.class_names),
+        "layouts": layouts,
+        "factors": [list(factor) for factor in spec.factors],
+    }
+    return {"pictures": [], "command": f"zeuxis info {request['path']}", "notes": [], "facts": facts}
+
+
+TASKS: Mapping[str, Callable[[Mapping[str, Any], Bench], dict[str, Any]]] = {
+    "restore": restored,
+    "translate": translated,
+    "encode": encoded,
+    "replay": replayed,
+    "describe": described_model,
+}
+
+
+def _part(watching: Watching, done: int, of: int) -> Callable[[str, float | None], None]:
+    """A report of one picture among several."""
+    return lambda message, fraction: watching(message, (done + (fraction or 0.0)) / of)

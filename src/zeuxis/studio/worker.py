@@ -1,0 +1,159 @@
+"""The one process that owns the models: takes jobs from the queue, draws, and writes what comes of them.
+
+``python -m zeuxis.studio.worker RUNS`` runs until its standard input ends, which it does with the server, however that
+ends; a line on it says that there is work. What is at work then is queued again.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from zeuxis.api.model import BATCH, BATCH_ELSEWHERE
+from zeuxis.conditions import FIELDS
+from zeuxis.errors import ZeuxisError, is_out_of_memory
+from zeuxis.files import draft_folder
+from zeuxis.studio.commands import sample_command
+from zeuxis.studio.drawing import DrawnJob, draw_jobs, saved
+from zeuxis.studio.folders import SHOWN, Folders
+from zeuxis.studio.kept import KeptModels
+from zeuxis.studio.onlooking import Ending, NotWanted, Watching
+from zeuxis.studio.queue import Fault, Job, JobQueue
+from zeuxis.studio.tasks import TASKS, Bench, picture_entry
+
+PAUSE = 0.5  # seconds between looks at the queue where nobody says that there is work
+
+
+class Worker:
+    """Works at the jobs of one service, one company of them at a time."""
+
+    def __init__(self, folders: Folders, queue: JobQueue, device: str = "cpu") -> None:
+        self.folders, self.queue = folders, queue
+        self.kept = KeptModels(device)
+        self.most = BATCH.get(device, BATCH_ELSEWHERE)
+        self.wake, self._ending = threading.Event(), threading.Event()
+
+    def run(self) -> None:
+        """Work until :meth:`end`."""
+        self.queue.reclaim()
+        while not self._ending.is_set():
+            self.wake.clear()
+            if not self.work():
+                self.kept.drop_idle()
+                self.wake.wait(PAUSE)
+
+    def end(self) -> None:
+        """End soon, between two steps."""
+        self._ending.set()
+        self.wake.set()
+
+    def work(self) -> bool:
+        """Do the next job, or several together; whether there was any."""
+        jobs = self.queue.claim(self.most)
+        if not jobs:
+            return False
+        names = [job.id for job in jobs]
+        watching = Watching(self.queue, names, self._ending.is_set)
+        try:
+            self._load(jobs)
+            if jobs[0].kind == "sample":
+                self._draw(jobs, watching)
+            else:
+                self._do(jobs[0], watching)
+        except NotWanted:
+            pass  # they are cancelled already
+        except Ending:
+            self.queue.put_back(names)
+        except Exception as error:  # noqa: BLE001  (whatever a job raises is that job's end, and not the worker's)
+            self._failed(names, error)
+        return True
+
+    def _load(self, jobs: Sequence[Job]) -> None:
+        path = jobs[0].request.get("path")
+        if jobs[0].kind != "restore" and path is not None and path not in self.kept:
+            self.queue.tell([job.id for job in jobs], 0.0, f"loading {jobs[0].request.get('model', path)}")
+
+    def _draw(self, jobs: Sequence[Job], watching: Watching) -> None:
+        model = self.kept.get(jobs[0].request["path"])
+        for drawn in draw_jobs(jobs, model, self.folders, watching):
+            if drawn.error is not None:
+                self._failed([drawn.job.id], drawn.error)
+            else:
+                self._deliver(drawn.job, watching, self._drawn_result(drawn))
+
+    def _drawn_result(self, drawn: DrawnJob) -> Callable[[Bench], dict[str, Any]]:
+        request = drawn.job.request
+
+        def result(bench: Bench) -> dict[str, Any]:
+            pictures = {name: value for name, value in drawn.condition.items() if FIELDS[name].kind in SHOWN}
+            command = sample_command(
+                request["path"], drawn.job.pictures, request["seed"], request["size"], drawn.condition, request["knobs"]
+            )
+            entries = [picture_entry(bench, file, pictures) for file in saved(drawn, bench.draft)]
+            return {"pictures": entries, "command": command, "notes": list(drawn.unread)}
+
+        return result
+
+    def _do(self, job: Job, watching: Watching) -> None:
+        self._deliver(job, watching, lambda bench: TASKS[job.kind](job.request, bench))
+
+    def _deliver(self, job: Job, watching: Watching, make: Callable[[Bench], dict[str, Any]]) -> None:
+        """What ``make`` writes becomes the job's folder at once, and then the job is done."""
+        final = self.folders.job(job.id)
+        with draft_folder(final) as draft:
+            result = make(Bench(self.kept, self.folders, draft, final, watching))
+            if not self.queue.running([job.id]):
+                return
+            shutil.rmtree(final, ignore_errors=True)  # of a worker that was killed before it could say that it was done
+            draft.rename(final)
+        if not self.queue.finish(job.id, result):
+            self.folders.forget(job.id)  # it was cancelled meanwhile
+
+    def _failed(self, names: Sequence[str], error: Exception) -> None:
+        fault = fault_of(error)
+        if fault == "memory":
+            self.kept.drop_all()
+        text = str(error) or type(error).__name__
+        if fault == "internal":
+            traceback.print_exception(error)
+            text = f"{type(error).__name__}: {text.splitlines()[0]} (a mistake in Zeuxis)"
+        elif fault == "memory":
+            text = "there was not enough memory: ask for fewer or smaller pictures, or end other programs"
+        for name in names:
+            self.queue.fail(name, fault, text)
+
+
+def fault_of(error: Exception) -> Fault:
+    """Whose fault an error is."""
+    if is_out_of_memory(error):
+        return "memory"
+    if isinstance(error, ZeuxisError):
+        return "usage" if error.exit_code == 2 else "failed"
+    return "internal"
+
+
+def main(runs: str, most: str, device: str) -> None:
+    """Run a worker for the server at the other end of standard input."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's, which ends its input
+    folders = Folders(Path(runs))
+    worker = Worker(folders, JobQueue(folders.queue, int(most)), device)
+
+    def listen() -> None:
+        while sys.stdin.buffer.readline():
+            worker.wake.set()
+        worker.end()
+
+    threading.Thread(target=listen, daemon=True).start()
+    worker.run()
+    os._exit(0)  # the thread waits for input: nothing is left to be put in order
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

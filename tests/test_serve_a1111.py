@@ -1,0 +1,135 @@
+"""The API of AUTOMATIC1111's web UI, as its Python client ``webuiapi`` speaks it."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+import webuiapi
+from PIL import Image
+from requests.adapters import BaseAdapter
+from serving import Served, png
+
+from zeuxis.api.model import load
+from zeuxis.api.replay import likeness
+
+CAPTION = "a small red circle above a large blue square at night"
+
+
+class InProcess(BaseAdapter):
+    """Hands the requests of a session to the app."""
+
+    def __init__(self, served: Served) -> None:
+        super().__init__()
+        self.client = served.client
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **settings: Any) -> requests.Response:  # type: ignore[override]
+        assert request.method is not None and request.url is not None
+        found = self.client.request(request.method, request.url, headers=dict(request.headers), content=request.body)
+        answer = requests.Response()
+        answer.status_code, answer.url, answer.request = found.status_code, request.url, request
+        answer.headers.update(found.headers)
+        answer.raw, answer._content = io.BytesIO(found.content), found.content
+        return answer
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    made = Served(tmp_path_factory.mktemp("runs"))
+    with made.working():
+        yield made
+
+
+@pytest.fixture
+def client(served: Served) -> webuiapi.WebUIApi:
+    made = webuiapi.WebUIApi(host="127.0.0.1", port=7864, username="any", password="any")  # asks for nothing yet
+    made.session.mount("http://", InProcess(served))
+    made.session.auth = None
+    served.app.state.a1111_model = "scenes"
+    return made
+
+
+def test_txt2img_draws_as_the_model_was_built_where_nothing_is_said(client: webuiapi.WebUIApi) -> None:
+    made = client.txt2img(prompt=CAPTION, seed=5, steps=4, batch_size=2)
+    alone = load("scenes").sample(2, 5, caption=CAPTION, steps=4)
+    assert len(made.images) == 2 and all(likeness(one, alone[k]).identical for k, one in enumerate(made.images))
+    assert made.info["all_seeds"] == [5, 6] and made.info["width"] == 32 and "Steps: 4" in made.info["infotexts"][1]
+    assert made.info["command"].startswith("zeuxis sample scenes -n 2 --seed 5")
+    assert client.png_info(made.image).info == made.info["infotexts"][0]
+
+
+def test_what_is_said_is_obeyed_or_refused(client: webuiapi.WebUIApi) -> None:
+    turned = client.txt2img(prompt=CAPTION, seed=5, steps=4, cfg_scale=3.0, sampler_name="Heun")
+    alone = load("scenes").sample(1, 5, caption=CAPTION, steps=4, guidance=3.0, sampler="heun")
+    assert likeness(turned.image, alone[0]).identical
+    for more in (
+        {"width": 64, "height": 64, "override_settings": {"sd_model_checkpoint": "cvae"}},
+        {"enable_hr": True},
+        {"restore_faces": True},
+        {"script_name": "x"},
+        {"alwayson_scripts": {"x": {"args": [1]}}},
+        {"sampler_name": "no such sampler"},
+        {"negative_prompt": "noise"},
+    ):
+        with pytest.raises(RuntimeError) as refused:
+            client.txt2img(prompt=CAPTION, steps=4, **more)
+        assert refused.value.args[0] in (400, 404), more
+
+
+def test_models_and_options(client: webuiapi.WebUIApi) -> None:
+    assert "cvae" in client.util_get_model_names()
+    client.util_set_model("cvae")
+    assert client.util_get_current_model() == "cvae"
+    made = client.txt2img(prompt="7", seed=1)
+    assert likeness(made.image, load("cvae").sample(1, 1, label=7)[0]).identical
+    assert "no option" in client.set_options({"samples_save": True})["error"]["message"]
+    assert {"Euler a", "DPM++ 2M"} <= set(client.util_get_sampler_names()) and client.util_get_scheduler_names()
+    assert client.refresh_checkpoints() is None
+
+
+def test_img2img_hands_its_pictures_over(client: webuiapi.WebUIApi, served: Served) -> None:
+    given = Image.open(io.BytesIO(png(32, 32)))
+    with pytest.raises(RuntimeError) as refused:  # no model that ships is given pictures, and says so itself
+        client.img2img(images=[given], mask_image=given, inpainting_mask_invert=1, prompt=CAPTION, steps=4)
+    assert refused.value.args[0] == 400 and "not conditioned on a" in refused.value.args[1]
+    condition = served.service.queue.newest(1)[0].request["condition"]
+    shown, mask = (Image.open(served.folders.upload(condition[name]["upload"])) for name in ("source", "mask"))
+    assert likeness(shown, given).identical
+    assert likeness(mask, given.convert("L").point(lambda value: 255 - value)).identical
+
+
+def test_progress_and_interrupt(client: webuiapi.WebUIApi, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, seen = served.worker.kept.get("scenes"), list[dict[str, Any]]()
+
+    def at_the_third(module: object, args: object) -> None:
+        if served.service.queue.newest(1)[0].message.startswith("step 3"):
+            seen.append(client.get_progress())
+            client.interrupt()
+
+    monkeypatch.setattr("zeuxis.studio.onlooking.EVERY", 0.0)
+    hook = model.system.network.register_forward_pre_hook(at_the_third)
+    try:
+        made = client.txt2img(prompt=CAPTION, steps=40)
+    finally:
+        hook.remove()
+    assert made.images == [] and made.info["interrupted"]
+    assert seen[0]["state"]["sampling_step"] == 3 and seen[0]["state"]["job_count"] == 1 and 0 < seen[0]["progress"] < 1
+    client.util_wait_for_ready(0.01)
+
+
+def test_extras_want_an_upscaler_that_there_is(client: webuiapi.WebUIApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = Image.open(io.BytesIO(png(8, 8)))
+    with pytest.raises(RuntimeError) as refused:
+        client.extra_single_image(given, upscaler_1="None")
+    assert refused.value.args[0] == 400 and "realesrgan-x4plus" in json.loads(refused.value.args[1])["error"]["message"]
+    monkeypatch.setattr("zeuxis.pretrained.upscalers.wheel_folder", lambda: None)
+    with pytest.raises(RuntimeError) as refused:
+        client.extra_single_image(given, upscaler_1="realesrgan-x4plus", upscaling_resize=4)
+    assert refused.value.args[0] == 400 and "pip install" in refused.value.args[1]

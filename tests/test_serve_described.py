@@ -1,0 +1,52 @@
+"""The service as OpenAPI describes it: no request that fits the description, or nearly does, is answered by a 5xx."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from serving import ADDRESS, Served
+
+from zeuxis.studio import a1111, catalogue, jobs, openai
+
+KNOWN = ("method", "url", "headers", "params", "json", "data", "files")
+BOUNDED = settings(
+    max_examples=5,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Served:
+    return Served(tmp_path / "runs", most_jobs=1000)
+
+
+def test_no_request_breaks_it(served: Served) -> None:
+    tried = set()
+
+    def sent(case: schemathesis.Case) -> None:
+        told = {name: value for name, value in case.as_transport_kwargs(base_url=ADDRESS).items() if name in KNOWN}
+        answer = served.client.request(**told)
+        assert answer.status_code < 500, (case.method, case.path, answer.status_code, answer.text)
+        tried.add((case.method, case.path))
+
+    with served.working():
+        operations = [found.ok() for found in schemathesis.openapi.from_dict(served.app.openapi()).get_all_operations()]
+        for operation in operations:
+            BOUNDED(given(operation.as_strategy())(sent))()
+    assert len(tried) == len(operations) > 30
+
+
+def test_every_route_is_described(served: Served) -> None:
+    described = served.app.openapi()["paths"]
+    parts = (jobs.routes, catalogue.routes, openai.routes, a1111.routes)
+    assert {route.path for part in parts for route in part.routes} == set(described)  # type: ignore[attr-defined]
+    for path, methods in described.items():
+        for method, told in methods.items():
+            assert told.get("description"), (method, path)

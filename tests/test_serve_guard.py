@@ -1,0 +1,341 @@
+"""Who is let in, and what is taken: on every route that the app has, by every method, and with names that mean harm."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from conftest import Command
+from PIL import Image
+from serving import ADDRESS, Served, ask, png
+from starlette.testclient import TestClient
+
+from zeuxis.api.replay import likeness
+from zeuxis.studio.asking import SampleJob
+from zeuxis.studio.limits import MOST_PIXELS, cleaned
+
+TOKEN = "a-token-that-nobody-guesses"
+SECRET = "the content of a file that is nobody's business"
+UP = (
+    "../secret", "../../secret", "../../../secret", "..\\secret", "..\\..\\secret", "....//secret", "..../secret",
+    "./../secret", "a/../../secret", "/etc/passwd", "//etc/passwd", "/../secret", "\\etc\\passwd", "C:\\secret",
+    "C:/secret", "\\\\host\\share\\secret", "file:///etc/passwd", "http://127.0.0.1/secret",
+    "https://example.org/x.png",
+    "ftp://example.org/x", "~/secret", "~root/secret", "$HOME/secret", "%HOME%\\secret", "`id`", "$(id)", ";id", "|id",
+    "secret\0", "secret\0.png", "\0", "../secret\0.png", "%00", "%2e%2e%2fsecret", "%2e%2e/secret", "..%2fsecret",
+    "..%5csecret", "%252e%252e%252fsecret", "%c0%ae%c0%ae/secret", "..%c0%afsecret", "%uff0e%uff0e%u2215secret",
+    "．．／secret", "..∕secret", "‥/secret", "\u202esecret", "secret\n", "secret\r\nX-Evil: 1",
+    "link", "link/secret",
+    "studio", "studio/jobs.sqlite", "studio/../secret", "jobs.sqlite", ".", "..", "...", " ", "", "con", "nul",
+    "aux.png",
+    "secret.", "secret ", "secret:stream", "secret::$DATA", "*", "?", "[a-z]*", "runs", "x" * 5000,
+    "scenes | lora:../secret", "scenes | control:../secret", "__class__", "{0}", "<script>alert(1)</script>",
+    "' OR 1=1 --", "0000.png/../../../secret", "model.json", "scenes/model.json", "scenes/../cvae",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    home = tmp_path_factory.mktemp("home")
+    (home / "secret").write_text(SECRET)
+    runs = home / "runs"
+    runs.mkdir()
+    (runs / "secret").write_text(SECRET)
+    (runs / "link").symlink_to(home)
+    yield Served(runs, most_body=1 << 20)
+
+
+def routes(served: Served) -> list[tuple[str, str]]:
+    """Every route of the app by every method that it has, and by those that it has not."""
+    methods = ("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD", "TRACE")
+    paths = [*served.app.openapi()["paths"], "/", "/assets/{name}", "/api/openapi.json", "/no/such/route"]
+    filled = [path.replace("{", "").replace("}", "") for path in paths]
+    assert len(filled) > 30
+    return [(method, path) for path in filled for method in methods]
+
+
+def test_a_host_or_an_origin_from_elsewhere_is_refused_on_every_route(served: Served) -> None:
+    wrong = (
+        {"host": "evil.example"},
+        {"host": "127.0.0.1.evil.example"},
+        {"host": "127.0.0.1@evil.example"},
+        {"host": "192.168.0.7"},
+        {"host": ""},
+        {"origin": "https://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://127.0.0.1:9999"},
+        {"origin": "http://localhost.evil.example"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+    )
+    asked = [
+        (method, path, headers, None)
+        for method, path in routes(served)
+        for headers in wrong
+        if not ("sec-fetch-site" in headers and path == "/")  # a link leads there
+    ]
+    for one, answer in zip(asked, ask(served.app, asked), strict=True):
+        assert answer.status == 403 and answer.headers["x-content-type-options"] == "nosniff", one
+    assert served.service.queue.counts() == {}
+
+
+def test_its_own_page_and_programs_without_an_origin_are_let_in(served: Served) -> None:
+    for headers in (
+        {},
+        {"origin": ADDRESS},
+        {"host": "localhost:80"},
+        {"host": "[::1]:7864"},
+        {"sec-fetch-site": "none"},
+    ):
+        assert served.client.get("/api/status", headers=headers).status_code == 200, headers
+
+
+def test_every_answer_keeps_browsers_to_this_service(served: Served) -> None:
+    asked = [(method, path, {}, None) for method, path in routes(served)]
+    for one, answer in zip(asked, ask(served.app, asked), strict=True):
+        assert answer.status < 500, (one, answer.text)
+        assert answer.headers["x-content-type-options"] == "nosniff" and answer.headers["cache-control"] == "no-store"
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert "http:" not in answer.headers["content-security-policy"]
+        assert "access-control-allow-origin" not in answer.headers
+        assert not answer.headers.get("content-type", "").startswith("text/html")  # there is no page yet
+
+
+def test_off_loopback_every_route_wants_the_token(tmp_path: Path) -> None:
+    served = Served(tmp_path / "runs", anywhere=True, hosts=("studio.example",), token=TOKEN)
+    ignorant = ({}, {"authorization": "Bearer wrong"}, {"cookie": "zeuxis-token=wrong"})
+    asked = [(method, path, headers, None) for method, path in routes(served) for headers in ignorant]
+    for one, answer in zip(asked, ask(served.app, asked), strict=True):
+        assert answer.status == 401, one
+    for headers in (
+        {"authorization": f"Bearer {TOKEN}"},
+        {"authorization": "Basic YW55OmEtdG9rZW4tdGhhdC1ub2JvZHktZ3Vlc3Nlcw=="},
+        {"cookie": f"zeuxis-token={TOKEN}"},
+        {"authorization": f"Bearer {TOKEN}", "host": "192.168.0.7:7864"},
+        {"authorization": f"Bearer {TOKEN}", "host": "Studio.Example:7864"},
+    ):
+        assert served.client.get("/api/status", headers=headers).status_code == 200, headers
+    assert (
+        served.client.get(
+            "/api/status", headers={"authorization": f"Bearer {TOKEN}", "host": "evil.example"}
+        ).status_code
+        == 403
+    )
+    browser = TestClient(served.app, base_url=ADDRESS)
+    answer = browser.get("/", params={"token": TOKEN})
+    assert answer.status_code == 200 and "HttpOnly; SameSite=Strict" in answer.headers["set-cookie"]
+    assert browser.get("/api/status").status_code == 200
+
+
+def test_a_name_that_means_harm_finds_nothing_on_any_route(served: Served) -> None:
+    assert len(UP) >= 60
+    paths = [*(path for path in served.app.openapi()["paths"] if "{" in path), "/assets/{name}"]
+    real = served.submit(kind="sample", model="perlin")["id"]
+    asked = []
+    for path in paths:
+        for named in ("{name}", "{file}", "{recipe}", "{number}"):
+            for spelt in {spelt for payload in UP for spelt in (quote(payload, safe=""), quote(payload, safe="%/\\"))}:
+                filled = path.replace(named, spelt) if named in path else None
+                if filled is not None:
+                    filled = filled.replace("{name}", real).replace("{file}", "0000.png").replace("{number}", "0")
+                    asked.append(("GET", filled, {}, None))
+    assert len(asked) > 600
+    for one, answer in zip(asked, ask(served.app, asked), strict=True):
+        assert answer.status < 500, (one, answer.text)
+        assert SECRET not in answer.text and "root:" not in answer.text, one
+    served.client.post(f"/api/jobs/{real}/cancel")
+
+
+def test_a_name_that_means_harm_in_any_field_is_no_model_and_no_picture(served: Served) -> None:
+    before, jobs, others = served.service.queue.counts(), list[Any](), list[Any]()
+    for payload in UP:
+        jobs += [
+            ("POST", "/api/jobs", {}, body)
+            for body in (
+                {"kind": "sample", "model": payload},
+                {"kind": "sample", "model": "perlin", "size": payload or "0"},
+                {"kind": "sample", "model": "scenes", "condition": {"source": payload}},
+                {"kind": "sample", "model": "scenes", "condition": {"source": [payload]}},
+                {
+                    "kind": "sample",
+                    "model": "scenes",
+                    "condition": {"mask": payload, "layout": payload, "style": payload},
+                },
+                {"kind": "sample", "model": "scenes", "condition": {"control": {"upload": payload}}},
+                {"kind": "sample", "model": "scenes", "condition": {payload: "x"}},
+                {"kind": "sample", "model": "perlin", "knobs": {payload: 1}},
+                {"kind": "sample", "model": "scenes", "knobs": {"sampler": payload}},
+                {"kind": "describe", "model": payload},
+                {"kind": "encode", "model": payload, "picture": {"upload": "0" * 16}},
+                {"kind": "encode", "model": "vqgan", "picture": {"upload": payload}},
+                {"kind": "encode", "model": "vqgan", "picture": {"job": payload}},
+                {"kind": "replay", "picture": {"upload": payload}},
+                {"kind": "restore", "model": payload, "pictures": [{"upload": "0" * 16}]},
+                {"kind": "restore", "task": f"inpaint:{payload}", "pictures": [{"upload": "0" * 16}]},
+                {"kind": "translate", "model": payload, "pictures": [{"upload": payload}]},
+            )
+        ]
+        others += [
+            ("POST", url, {}, body)
+            for url, body in (
+                ("/v1/images/generations", {"prompt": "", "model": payload or "none"}),
+                ("/sdapi/v1/txt2img", {"override_settings": {"sd_model_checkpoint": payload or "none"}}),
+                ("/sdapi/v1/options", {"sd_model_checkpoint": payload}),
+                ("/sdapi/v1/img2img", {"init_images": [payload]}),
+                ("/sdapi/v1/png-info", {"image": payload}),
+                ("/sdapi/v1/extra-single-image", {"image": payload, "upscaler_1": payload}),
+            )
+        ]
+    for one, answer in zip(jobs, ask(served.app, jobs), strict=True):
+        assert answer.status in (400, 404, 422) and SECRET not in answer.text, (one, answer.text)
+    nothing = {"info": "", "items": {}, "parameters": {}}  # of a text that happens to be base64
+    for one, answer in zip(others, ask(served.app, others), strict=True):
+        assert answer.status in (400, 404) or json.loads(answer.text) == nothing, (one, answer.text)
+    assert served.service.queue.counts() == before
+
+
+def test_a_record_that_was_forged_opens_no_model_elsewhere(served: Served, tmp_path: Path) -> None:
+    from zeuxis.provenance.record import read_record, save_png
+
+    job = served.done(kind="sample", model="perlin")
+    record, shown = read_record(served.file(job)), Image.open(served.file(job))
+    for name in ("../outside", str(tmp_path), "/etc", "scenes | lora:/etc/passwd", "\0", "link"):
+        save_png(shown, tmp_path / "forged.png", {**record, "model": name})
+        upload = served.upload((tmp_path / "forged.png").read_bytes())
+        answer = served.client.post("/api/jobs", json={"kind": "replay", "picture": {"upload": upload}})
+        assert answer.status_code == 404, (name, answer.text)
+    for text in ({"seed": float("nan")}, {"disclosure": "\ud800"}):
+        (tmp_path / "forged.png").write_bytes(with_text(json_of({**record, **text})))
+        assert (
+            served.client.post("/api/uploads", files={"picture": (tmp_path / "forged.png").open("rb")}).json()["record"]
+            is None
+        )
+
+
+def json_of(record: dict[str, object]) -> bytes:
+    return json.dumps(record).encode()
+
+
+def with_text(text: bytes) -> bytes:
+    """A PNG that carries ``text`` in the record's place."""
+    whole, content = png(), b"zeuxis\0\0\0\0\0" + text
+    chunk = struct.pack(">I", len(content)) + b"iTXt" + content + struct.pack(">I", zlib.crc32(b"iTXt" + content))
+    return whole[:33] + chunk + whole[33:]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_a_picture_is_coded_again_and_keeps_nothing_besides(kind: str) -> None:
+    shown = Image.open(io.BytesIO(png(20, 10)))
+    exif = shown.getexif()
+    exif[0x0112], exif[0x010E] = 6, "a secret place"
+    out = io.BytesIO()
+    shown.save(out, kind, exif=exif, **({"lossless": True} if kind == "WEBP" else {}))
+    again = cleaned(out.getvalue())
+    with Image.open(io.BytesIO(again)) as found:
+        assert found.format == "PNG" and found.size == (10, 20)  # upright
+        assert not found.getexif() and b"secret" not in again
+
+
+def test_palettes_and_transparency_stay() -> None:
+    for mode in ("P", "RGBA", "L", "LA", "1"):
+        with Image.open(io.BytesIO(cleaned(png(mode=mode)))) as found, Image.open(io.BytesIO(png(mode=mode))) as before:
+            assert found.mode == before.mode and likeness(found.convert("RGBA"), before.convert("RGBA")).identical
+
+
+def test_other_forms_bombs_and_damage_are_refused(served: Served) -> None:
+    side = int(MOST_PIXELS**0.5) + 1
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    bomb = (
+        b"\x89PNG\r\n\x1a\n"
+        + struct.pack(">I", 13)
+        + b"IHDR"
+        + header
+        + struct.pack(">I", zlib.crc32(b"IHDR" + header))
+    )
+    end = b"\0\0\0\0IEND" + struct.pack(">I", zlib.crc32(b"IEND"))
+    wrong = (
+        b"", b"text", b"<svg xmlns='http://www.w3.org/2000/svg'><image href='/etc/passwd'/></svg>", png(kind="GIF"),
+        png(kind="BMP"), png(kind="TIFF"), png()[:40], png(kind="JPEG")[:60], b"RIFF0000WAVE", b"PK\x03\x04../../x.png",
+        bomb + end,
+    )  # fmt: skip
+    for content in wrong:
+        answer = served.client.post("/api/uploads", files={"picture": ("../../x.png", content)})
+        assert answer.status_code == 400, content[:40]
+    assert served.client.post("/api/uploads", files={"picture": ("x.png", b"\0" * (1 << 20))}).status_code == 413
+    kind = {"content-type": "application/json"}
+    chunked = served.client.post("/api/jobs", content=iter([b" " * 70_000] * 16), headers=kind)
+    assert chunked.status_code == 413
+
+
+def test_more_than_a_request_may_ask_for_is_refused(served: Served) -> None:
+    for more in (
+        {"n": 65}, {"n": 0}, {"seed": -1}, {"seed": 2**53}, {"size": "4000"}, {"size": "2049x8"},
+        {"knobs": {"steps": 1001}},
+        {"knobs": {"steps": 0}}, {"knobs": {"guidance": "high"}}, {"partials": 9},
+        {"prompt": "x" * 4001}, {"unknown": 1},
+        {"knobs": {"no-such-knob": 1}}, {"condition": {"caption": ["a", "b", "c"]}, "n": 2},
+        {"condition": {"caption": 7}},
+    ):  # fmt: skip
+        answer = served.client.post("/api/jobs", json={"kind": "sample", "model": "scenes", **more})
+        assert answer.status_code in (400, 422), more
+    for text in ("[" * 100_000, "{", "\xff", '{"kind": "sample", "model": "\\ud800"}', "NaN", "1e999"):
+        answer = served.client.post(
+            "/api/jobs", content=text.encode("latin-1"), headers={"content-type": "application/json"}
+        )
+        assert answer.status_code in (400, 422), text[:20]
+
+
+def test_a_full_queue_says_when_to_come_back(tmp_path: Path) -> None:
+    served = Served(tmp_path / "runs", most_jobs=2)
+    for _ in range(2):
+        served.submit(kind="sample", model="perlin")
+    for url, body in (
+        ("/api/jobs", {"kind": "sample", "model": "perlin"}),
+        ("/v1/images/generations", {"prompt": "", "model": "perlin"}),
+        ("/sdapi/v1/txt2img", {"override_settings": {"sd_model_checkpoint": "perlin"}}),
+    ):
+        answer = served.client.post(url, json=body)
+        assert answer.status_code == 429 and answer.headers["retry-after"] == "5"
+    assert served.service.queue.counts() == {"queued": 2}
+
+
+def test_a_client_that_leaves_cancels_its_job(tmp_path: Path) -> None:
+    import asyncio
+
+    from zeuxis.studio.service import ClientGone
+
+    served = Served(tmp_path / "runs")
+
+    async def gone() -> bool:
+        return True
+
+    job = served.service.submit(SampleJob(model="perlin"))
+    with pytest.raises(ClientGone):
+        asyncio.run(served.service.ended(job.id, gone))
+    assert served.service.job(job.id).state == "cancelled"
+
+
+def test_the_command_lets_nobody_else_in_without_a_token(command: Command, tmp_path: Path) -> None:
+    for args, said in (
+        (("--host", "0.0.0.0"), "give --token new"),
+        (("--host", "192.168.0.7", "--token", "short"), "sixteen characters"),
+        (("--port", "0"), "port"),
+    ):
+        code, out, error = command("serve", *args, "--runs", tmp_path)
+        assert code == 2 and said in error and not out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_server_loads_no_torch() -> None:
+    script = "import sys, zeuxis.cli.serve, zeuxis.studio.app; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -1,0 +1,124 @@
+"""The queue of the service: each job is claimed and ends once, in order, whoever is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from serving import Served
+
+from zeuxis.studio.queue import MOST_TRIES, JobQueue, QueueFull
+from zeuxis.studio.supervisor import Supervisor
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> JobQueue:
+    return JobQueue(tmp_path / "jobs.sqlite", most=6)
+
+
+def test_a_job_waits_runs_and_is_done(queue: JobQueue, tmp_path: Path) -> None:
+    job = queue.add("sample", {"model": "perlin"}, 2)
+    assert job.state == "queued" and job.request == {"model": "perlin"} and queue.ahead(job.id) == 0
+    worker = JobQueue(tmp_path / "jobs.sqlite")
+    before = queue.version
+    (claimed,) = worker.claim()
+    assert claimed.id == job.id and claimed.state == "running" and claimed.tries == 1
+    assert queue.version != before and worker.claim() == []
+    worker.tell([job.id], 0.5, "step 2 of 4")
+    worker.show(job.id, 0, b"png")
+    told = queue.get(job.id)
+    assert told is not None and (told.fraction, told.message) == (0.5, "step 2 of 4")
+    assert queue.partials(job.id) == [(0, b"png")]
+    assert worker.finish(job.id, {"pictures": []}) and not worker.finish(job.id, {"pictures": [1]})
+    found = queue.get(job.id)
+    assert found is not None and found.state == "done" and found.result == {"pictures": []} and found.fraction == 1
+    assert queue.partials(job.id) == [] and queue.counts() == {"done": 1}
+
+
+def test_jobs_of_one_company_are_claimed_together_as_far_as_they_fit(queue: JobQueue) -> None:
+    names = [
+        queue.add("sample", {}, n, company).id for n, company in ((2, "a"), (1, "b"), (2, "a"), (3, "a"), (1, "a"))
+    ]
+    assert [job.id for job in queue.claim(5)] == [
+        names[0],
+        names[2],
+    ]  # the fourth does not fit, and nobody overtakes it
+    assert [job.id for job in queue.claim(5)] == [names[1]]
+    assert [job.id for job in queue.claim(5)] == [names[3], names[4]]
+
+
+def test_what_is_cancelled_is_neither_claimed_nor_finished(queue: JobQueue) -> None:
+    waiting, running = queue.add("sample", {}), queue.add("sample", {})
+    queue.cancel(waiting.id)
+    assert [job.id for job in queue.claim()] == [running.id]
+    queue.cancel(running.id)
+    assert queue.running([running.id]) == [] and not queue.finish(running.id, {})
+    queue.tell([running.id], 1.0, "late")
+    queue.show(running.id, 0, b"late")
+    ended = queue.get(running.id)
+    assert ended is not None and ended.state == "cancelled" and ended.message == "" and not queue.partials(running.id)
+
+
+def test_a_dead_workers_jobs_are_queued_again_and_given_up_at_last(queue: JobQueue) -> None:
+    job, other = queue.add("sample", {}), queue.add("sample", {})
+    for _ in range(MOST_TRIES):
+        assert queue.reclaim() == []
+        assert queue.claim()[0].id == job.id
+    assert queue.reclaim() == [job.id] and queue.claim()[0].id == other.id
+    lost = queue.get(job.id)
+    assert lost is not None and lost.state == "failed" and lost.fault == "lost"
+    queue.put_back([other.id])
+    again = queue.get(other.id)
+    assert again is not None and again.state == "queued" and again.tries == 0
+
+
+def test_no_more_jobs_wait_than_are_taken(queue: JobQueue) -> None:
+    names = [queue.add("sample", {}).id for _ in range(6)]
+    with pytest.raises(QueueFull):
+        queue.add("sample", {})
+    queue.cancel(names[0])
+    queue.add("sample", {})
+    assert not queue.remove(names[1]) and queue.remove(names[0]) and queue.get(names[0]) is None
+    assert [job.id for job in queue.newest(2, before=names[3])] == [names[2], names[1]]
+
+
+def until(true: Callable[[], bool]) -> None:
+    """Wait for what happens, and not for a time."""
+    while not true():
+        time.sleep(0.01)
+
+
+def test_a_worker_that_is_killed_loses_no_job_and_none_is_done_twice(tmp_path: Path) -> None:
+    served = Served(tmp_path / "runs")
+    queue = served.service.queue
+    with queue._writing() as file:  # counts how often each job has come to its end
+        file.execute("CREATE TABLE ends (job TEXT)")
+        file.execute(
+            "CREATE TRIGGER ended AFTER UPDATE OF state ON jobs WHEN NEW.state = 'done' "
+            "BEGIN INSERT INTO ends VALUES (NEW.id); END"
+        )
+    long = served.submit(kind="sample", model="scenes", n=16, prompt="a small red circle", knobs={"steps": 1000})["id"]
+    names = [
+        served.submit(kind="sample", model=model)["id"] for model in ("perlin", "turtle", "perlin", "cvae", "perlin")
+    ]
+    supervisor = Supervisor(tmp_path / "runs", queue)
+    supervisor.start()
+    try:
+        until(lambda: bool(queue.running([long])))
+        first = supervisor.process
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+        queue.cancel(long)
+        until(lambda: all(job.has_ended for job in map(queue.get, names) if job))
+        assert supervisor.process not in (None, first)
+    finally:
+        supervisor.stop()
+    assert supervisor.process is None
+    with queue._writing() as file:
+        ends = [name for (name,) in file.execute("SELECT job FROM ends")]
+    assert sorted(ends) == sorted(names)
+    assert all((served.folders.job(name) / "0000.png").is_file() for name in names)
