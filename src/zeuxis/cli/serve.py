@@ -12,7 +12,7 @@ from zeuxis.cli.options import DeviceName, Json, folder
 from zeuxis.cli.output import emit, note, say
 from zeuxis.errors import UsageError
 
-EXTRA = "pip install 'zeuxis[studio]'"
+EXTRA = "pip install fastapi uvicorn python-multipart"
 
 
 def serve(
