@@ -30,12 +30,13 @@ from typing import Any
 import hostile
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from safetensors.torch import load_file, save_file
 
 import zeuxis as zx
 from zeuxis.cli import main
-from zeuxis.escaping import printable
-from zeuxis.provenance.record import record, save_png
+from zeuxis.escaping import json_text, printable
+from zeuxis.provenance.record import KEY, record
 
 BOUND = 60  # seconds after which a command hangs
 MOST_MEMORY = 1500 << 20  # bytes that a command may add
@@ -262,7 +263,9 @@ def records(draw: random.Random, models: Path) -> Trial:
 
     def write(work: Path) -> None:
         try:
-            save_png(Image.new("L", (8, 8)), work / "p.png", facts)
+            text = PngInfo()
+            text.add_itxt(KEY, json_text(facts))
+            Image.new("L", (8, 8)).save(work / "p.png", pnginfo=text)
         except (ValueError, zx.errors.ZeuxisError):
             raw(work)
         if way == 7:

@@ -97,7 +97,7 @@ def test_without_a_certificate_or_the_library_it_is_said_how_to_get_them(
     with pytest.raises(UsageError, match="make one with zeuxis credentials"):
         ready()
     monkeypatch.setattr("zeuxis.provenance.certificate.find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=r"pip install 'zeuxis\[provenance\]'"):
+    with pytest.raises(UsageError, match=r"pip install c2pa-python cryptography"):
         ready()
     assert folder() == own_folder and not own_folder.exists()
 

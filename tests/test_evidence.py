@@ -282,8 +282,9 @@ def test_a_forecast_counts_what_is_yet_to_train(monkeypatch: pytest.MonkeyPatch,
     assert found.seconds == pytest.approx(3 * (500 * found.iteration + found.measuring))
     assert not [*tmp_path.iterdir()], "it leaves nothing behind"
     reproduce(gaussian(), out=tmp_path / "out", runs=tmp_path)
+    (before,) = results()["gaussian"]["per_seed"]
     assert forecast(gaussian(), [*folders(gaussian(), tmp_path).values()]) == Forecast(
-        0, 1, pytest.approx(results()["gaussian"]["per_seed"][0]["train_seconds"]), 1, None
+        0, 1, pytest.approx(before["train_seconds"]), 1, pytest.approx(before["measure_seconds"])
     ), "a closed form takes what it took"
 
 

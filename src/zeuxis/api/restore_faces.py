@@ -2,6 +2,8 @@
 
 Beside each stands how far its identity moved, by ``identity-faces``, which says nothing of faces that are unlike those
 that it knows.
+
+Axes: S pixels a side of the square that a restorer sees.
 """
 
 from __future__ import annotations

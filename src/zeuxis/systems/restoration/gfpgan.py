@@ -5,6 +5,8 @@ Wang, Li, Zhang and Shan 2021, "Towards real-world blind face restoration with g
     x -> source    y -> image    y^ -> made    U-Net -> network    W -> codes    alpha, beta -> modulations
     StyleGAN -> base    D -> discriminator    phi -> features    eta -> identity
 What is measured: L_l1 -> pixel, L_per -> perceptual, L_adv -> adversarial, L_id -> identity_weight.
+
+Axes: S pixels a side.
 """
 
 from __future__ import annotations
