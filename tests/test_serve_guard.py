@@ -107,7 +107,8 @@ def test_every_answer_keeps_browsers_to_this_service(served: Served) -> None:
         assert "default-src 'none'" in answer.headers["content-security-policy"]
         assert "http:" not in answer.headers["content-security-policy"]
         assert "access-control-allow-origin" not in answer.headers
-        assert answer.headers.get("content-type", "").startswith("text/html") == (one[1] == "/")  # the page alone
+        html = answer.headers.get("content-type", "").startswith("text/html")
+        assert html == (one[:2] == ("GET", "/")), one  # the page alone
 
 
 def test_off_loopback_every_route_wants_the_token(tmp_path: Path) -> None:
