@@ -20,7 +20,7 @@ from zeuxis.recipe import Recipe
 def test_each_is_of_systems_sets_and_sides_that_there_are(preset: Preset) -> None:
     assert set(preset.systems) <= set(entries()) and preset.systems and preset.about
     assert preset.data is None or preset.data in PUBLISHED
-    assert preset.given_pairs == (preset.data is None and preset.pair is None)
+    assert preset.data is not None or preset.pair is not None or "folder of pairs" in preset.about
     if preset.pair is not None:
         pairing = parse_pairing(preset.pair)
         if preset.data is None:

@@ -170,6 +170,15 @@ def test_a_broken_download_goes_on_where_it_stopped(facades: PublishedSet, serve
     assert len(open_source("facades", SIDE)) == 4
 
 
+def test_what_came_from_an_address_is_not_thrown_away_for_its_mirror(facades: PublishedSet, server: Server) -> None:
+    first, second = facades.archives[0].urls
+    server.files[second], server.breaks = server.files[first], 300
+    with pytest.raises(DataError, match=r"MB have come, and are kept"):
+        fetch_set(facades)
+    fetch_set(facades)
+    assert server.asked == [(first, None), (first, "bytes=300-")]
+
+
 def test_another_version_of_a_file_is_fetched_whole(facades: PublishedSet, server: Server) -> None:
     server.breaks = 300
     with pytest.raises(DataError, match="goes on where it stopped"):

@@ -21,8 +21,7 @@ class Preset:
     """One task.
 
     ``systems`` are those that it fits. ``data`` is a set by name, None where the pictures are a user's own. ``pair``
-    says how pairs come of them, None where they are pairs already or need be none; ``given_pairs`` that a user's own
-    must be pairs.
+    says how pairs come of them, None where they are pairs already or need be none.
     """
 
     name: str
@@ -31,7 +30,6 @@ class Preset:
     data: str | None = None
     pair: str | None = None
     size: int | None = None  # pixels a side
-    given_pairs: bool = False
 
 
 def _read() -> dict[str, Preset]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,8 @@ def reproduce(
             per_seed.append(_of_one_seed(seed, model, recipe, claim, report))
         newest, card = per_seed[-1], models[-1].card
         spent = round(time.monotonic() - start, 1)
-        per_seed = sorted([*other_seeds(recipe, path, [run["seed"] for run in per_seed]), *per_seed], key=seed_of_run)
+        others = other_seeds(recipe, path, [run["seed"] for run in per_seed])
+        per_seed = sorted([*others, *per_seed], key=lambda run: run["seed"])
         value = sum(run["value"] for run in per_seed) / len(per_seed)
         rivals = _baseline(recipe, claim, runs, out, device, report)
     baseline = sum(rivals) / len(rivals) if rivals else None
@@ -121,12 +122,6 @@ def claim_of(recipe: Recipe) -> Claim:
 def folders(recipe: Recipe, runs: Path = RUNS, seeds: tuple[int, ...] | None = None) -> dict[int, Path]:
     """Where the training of each seed lives."""
     return {seed: runs / f"{recipe.name}-{seed}" for seed in seeds or claim_of(recipe).seeds}
-
-
-def seed_of_run(run: Mapping[str, Any]) -> int:
-    """The seed of one run of a result."""
-    seed: int = run["seed"]
-    return seed
 
 
 def _of_one_seed(seed: int, model: Model, recipe: Recipe, claim: Claim, report: Report) -> dict[str, Any]:

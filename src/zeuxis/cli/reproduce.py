@@ -52,13 +52,12 @@ def reproduce(
     from zeuxis.api.reproduce import reproduce as work
     from zeuxis.recipe import load_recipe
 
-    chosen = None if seeds is None else numbers(seeds)
+    chosen, plan = None if seeds is None else numbers(seeds), load_recipe(recipe)
     if again:
         if chosen is not None:
             raise UsageError("--judge-again measures nothing, so it has no use for --seeds: give one of them")
-        found = judge_again(load_recipe(recipe), out=out)
+        found = judge_again(plan, out=out)
     else:
-        plan = load_recipe(recipe)
         with as_recipes_name((recipe,), f"zeuxis data {plan.data} does"):
             note(foretold(forecast(plan, [*folders(plan, seeds=chosen).values()], device)))
             with Progress() as progress:
@@ -66,7 +65,7 @@ def reproduce(
     if as_json:
         emit(found)
     else:
-        missing = lacking(load_recipe(recipe), found)
+        missing = lacking(plan, found)
         verdict = f"seeds {', '.join(map(str, missing))} are still to come" if missing else VERDICTS[found["holds"]]
         bound = "no bound yet" if found["bound"] is None else f"bound {found['bound']:.4g}"
         rival = f", {found['baseline']} {found['baseline_value']:.4g}" if found["baseline"] else ""

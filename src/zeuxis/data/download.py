@@ -90,19 +90,20 @@ def download(
     part = final.with_name(f"{final.name}.part")
     with explained(final):
         final.parent.mkdir(parents=True, exist_ok=True)
-    reasons = []
+    reasons: list[str] = []
     for url in urls:
+        held = _size(part)
         try:
             _take(url, part, report)
             break
         except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
             reasons.append(f"{url}: {getattr(error, 'reason', None) or error or type(error).__name__}")
-    else:
-        kept = f" ({part.stat().st_size / 1e6:.1f} MB have come, and are kept)" if part.is_file() else ""
-        raise DataError(
-            f"cannot download {what} from {'; nor from '.join(reasons)}{kept}: the same command goes on where it "
-            f"stopped; or put the file into '{final.parent}' yourself, or {mend}"
-        )
+        if _size(part) > held or url == urls[-1]:  # a mirror would begin anew: first what has come is gone on with
+            kept = f" ({_size(part) / 1e6:.1f} MB have come, and are kept)" if _size(part) else ""
+            raise DataError(
+                f"cannot download {what} from {'; nor from '.join(reasons)}{kept}: the same command goes on where it "
+                f"stopped; or put the file into '{final.parent}' yourself, or {mend}"
+            )
     report(f"checking {final.name}", None)
     if checksum is not None and (found := file_hash(part, checksum.kind)) != checksum.value:
         _forget(part)
@@ -149,6 +150,10 @@ def _append(answer: Any, part: Path, held: int, total: int | None, report: Repor
         held += len(chunk)
         of = "" if total is None else f" of {total / 1e6:,.0f}"
         report(f"fetching {name}: {held / 1e6:,.0f}{of} MB", None if not total else min(1.0, held / total))
+
+
+def _size(part: Path) -> int:
+    return part.stat().st_size if part.is_file() else 0
 
 
 def _note(part: Path) -> Path:

@@ -66,9 +66,8 @@ export type Result = {
   sample_sheet: string | null;
 };
 
-export type PictureRef = { upload: string } | { job: string; picture: number };
-export type Upload = { upload: string; url: string; width: number; height: number; record: Record | null };
-export type Record = { [key: string]: unknown; model?: string; seed?: number; sampling?: { [knob: string]: unknown } };
+export type Upload = { upload: string; url: string; width: number; height: number; record: PictureRecord | null };
+export type PictureRecord = { [key: string]: unknown; model?: string; seed?: number; sampling?: { [knob: string]: unknown } };
 
 export type Made = {
   file: string;
@@ -76,7 +75,7 @@ export type Made = {
   seed: number;
   width: number;
   height: number;
-  record: Record;
+  record: PictureRecord;
   replay: string | null;
 };
 
@@ -139,7 +138,6 @@ export async function upload(file: Blob): Promise<Upload> {
 
 export const submit = (job: { kind: string; [key: string]: unknown }): Promise<Job> => post<Job>("/api/jobs", job);
 export const cancel = (id: string): Promise<Job> => post<Job>(`/api/jobs/${id}/cancel`);
-export const job = (id: string): Promise<Job> => get<Job>(`/api/jobs/${id}`);
 
 // Follow a job to its end; the function that comes back stops following, and leaves the job as it is.
 export function follow(

@@ -1,5 +1,5 @@
 // What the whole page shares: the catalogue, the models, and what was asked to be recalled into Create.
-import { get, Refused, type Catalog, type Model, type Record, type Restorer } from "./api";
+import { get, Refused, type Catalog, type Model, type PictureRecord, type Restorer } from "./api";
 
 export type Recalled = { model: string; seed: number; knobs: { [name: string]: unknown }; condition: { [name: string]: unknown } };
 
@@ -22,17 +22,16 @@ class Store {
       this.restorers = restorers;
       this.trouble = "";
     } catch (error) {
-      this.trouble = said(error);
+      this.trouble = messageOf(error);
     }
   }
 
-  // Models that have a verb and, with `needing`, cannot do without a condition (or can).
-  that(can: string): Model[] {
-    return this.models.filter((model) => model.verbs.includes(can));
+  modelsWith(verb: string): Model[] {
+    return this.models.filter((model) => model.verbs.includes(verb));
   }
 
   // Take what a picture's record says into Create. Pictures that steered it are not in the record, and are given anew.
-  recall(record: Record): boolean {
+  recall(record: PictureRecord): boolean {
     if (typeof record.model !== "string" || typeof record.seed !== "number") return false;
     const condition = (record["condition"] ?? {}) as { [name: string]: unknown };
     const told = Object.entries(condition).filter(([, value]) => typeof value === "string" || typeof value === "number");
@@ -49,6 +48,6 @@ class Store {
 
 export const store = new Store();
 
-export function said(error: unknown): string {
+export function messageOf(error: unknown): string {
   return error instanceof Refused ? error.message : `the page has a fault: ${String(error)}`;
 }
