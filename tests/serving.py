@@ -23,6 +23,7 @@ from zeuxis.studio.queue import ENDED, JobQueue
 from zeuxis.studio.worker import Worker
 
 ADDRESS = "http://127.0.0.1:7864"
+SCENES_CAPTION = "a small red circle above a large blue square at night"
 
 
 class Served:
@@ -72,6 +73,14 @@ class Served:
         answer = self.client.post("/api/uploads", files={"picture": ("any.png", content)})
         assert answer.status_code == 201, answer.text
         return str(answer.json()["upload"])
+
+
+@contextmanager
+def service_at_work(runs: Path) -> Iterator[Served]:
+    """An app over a folder of runs, and its worker at work."""
+    made = Served(runs)
+    with made.working():
+        yield made
 
 
 @dataclass(frozen=True)

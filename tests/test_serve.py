@@ -1,4 +1,4 @@
-"""The service's own API: pictures as the command line draws them, in company and alone, followed, stopped, replayed."""
+"""The service's own API: pictures as the command line draws them, in a batch and alone, followed, stopped, replayed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from serving import Served, png
 from zeuxis.api.model import load
 from zeuxis.api.replay import likeness
 from zeuxis.knobs import Sampling
-from zeuxis.studio.kept import KeptModels
+from zeuxis.studio.model_cache import ModelCache
 
 CAPTIONS = (
     "a small red circle above a large blue square at night",
@@ -104,7 +104,7 @@ def test_a_job_that_is_cancelled_ends_within_two_steps(served: Served, monkeypat
     asked = {"kind": "sample", "model": "scenes", "prompt": CAPTIONS[0], "knobs": {"steps": 50}}
     name = served.submit(**asked)["id"]
     calls: list[int] = []
-    model = served.worker.kept.get("scenes")
+    model = served.worker.models.get("scenes")
     network = model.system.network
 
     def counted(module: object, args: object) -> None:
@@ -122,7 +122,7 @@ def test_a_job_that_is_cancelled_ends_within_two_steps(served: Served, monkeypat
     assert not served.folders.job(name).exists()
 
 
-def test_one_that_is_cancelled_leaves_its_company_alone(served: Served) -> None:
+def test_one_that_is_cancelled_leaves_the_rest_of_its_batch_alone(served: Served) -> None:
     names = [served.submit(kind="sample", model="perlin", seed=k)["id"] for k in range(2)]
     claimed = served.worker.queue.claim(16)
     assert [job.id for job in claimed] == names
@@ -217,22 +217,22 @@ def test_no_memory_fails_the_job_and_the_worker_lives(served: Served, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr("zeuxis.api.model.Model.draw", full)
         job = served.done(kind="sample", model="perlin")
-        assert (job["state"], job["fault"]) == ("failed", "memory") and len(served.worker.kept) == 0
+        assert (job["state"], job["fault"]) == ("failed", "memory") and len(served.worker.models) == 0
     assert served.done(kind="sample", model="perlin")["state"] == "done"
 
 
 def test_the_newest_models_are_kept_and_idle_ones_let_go() -> None:
-    kept = KeptModels(most=2, idle=0.0)
-    first = kept.get("perlin")
-    assert kept.get("perlin") is first
-    kept.get("turtle"), kept.get("cvae")
-    assert "perlin" not in kept and "cvae" in kept and len(kept) == 2
-    kept.drop_idle()
-    assert len(kept) == 0
+    cache = ModelCache(most=2, idle=0.0)
+    first = cache.get("perlin")
+    assert cache.get("perlin") is first
+    cache.get("turtle"), cache.get("cvae")
+    assert "perlin" not in cache and "cvae" in cache and len(cache) == 2
+    cache.drop_idle()
+    assert len(cache) == 0
 
 
 def test_looking_on_changes_nothing() -> None:
-    from zeuxis.steps import watched
+    from zeuxis.steps import observed
 
     class Counting:
         def __init__(self) -> None:
@@ -249,7 +249,7 @@ def test_looking_on_changes_nothing() -> None:
         model, looking = load(name), Counting()
         condition, how = model.condition(1, **asked), Sampling(**({"steps": steps} if steps else {}))
         plain = model.draw(condition, [3], how)
-        with watched(looking):
+        with observed(looking):
             seen = model.draw(condition, [3], how)
         assert plain.equal(seen)
         assert [k for k, _ in looking.steps] == list(range(looking.steps[0][1])) and looking.shown >= len(looking.steps)

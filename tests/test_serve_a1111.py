@@ -12,12 +12,11 @@ import requests
 import webuiapi
 from PIL import Image
 from requests.adapters import BaseAdapter
-from serving import Served, png
+from serving import SCENES_CAPTION as CAPTION
+from serving import Served, png, service_at_work
 
 from zeuxis.api.model import load
 from zeuxis.api.replay import likeness
-
-CAPTION = "a small red circle above a large blue square at night"
 
 
 class InProcess(BaseAdapter):
@@ -42,8 +41,7 @@ class InProcess(BaseAdapter):
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    made = Served(tmp_path_factory.mktemp("runs"))
-    with made.working():
+    with service_at_work(tmp_path_factory.mktemp("runs")) as made:
         yield made
 
 
@@ -106,14 +104,14 @@ def test_img2img_hands_its_pictures_over(client: webuiapi.WebUIApi, served: Serv
 
 
 def test_progress_and_interrupt(client: webuiapi.WebUIApi, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    model, seen = served.worker.kept.get("scenes"), list[dict[str, Any]]()
+    model, seen = served.worker.models.get("scenes"), list[dict[str, Any]]()
 
     def at_the_third(module: object, args: object) -> None:
         if served.service.queue.newest(1)[0].message.startswith("step 3"):
             seen.append(client.get_progress())
             client.interrupt()
 
-    monkeypatch.setattr("zeuxis.studio.onlooking.EVERY", 0.0)
+    monkeypatch.setattr("zeuxis.studio.progress.EVERY", 0.0)
     hook = model.system.network.register_forward_pre_hook(at_the_third)
     try:
         made = client.txt2img(prompt=CAPTION, steps=40)

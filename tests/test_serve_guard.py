@@ -20,8 +20,8 @@ from serving import ADDRESS, Served, ask, png
 from starlette.testclient import TestClient
 
 from zeuxis.api.replay import likeness
-from zeuxis.studio.asking import SampleJob
 from zeuxis.studio.limits import MOST_PIXELS, cleaned
+from zeuxis.studio.requests import SampleJob
 
 TOKEN = "a-token-that-nobody-guesses"
 SECRET = "the content of a file that is nobody's business"

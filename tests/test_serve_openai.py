@@ -9,19 +9,17 @@ from collections.abc import Iterator
 import openai
 import pytest
 from PIL import Image
-from serving import Served, png
+from serving import SCENES_CAPTION as CAPTION
+from serving import Served, png, service_at_work
 
 from zeuxis.api.model import load
 from zeuxis.api.replay import likeness
 from zeuxis.provenance.record import read_record
 
-CAPTION = "a small red circle above a large blue square at night"
-
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    made = Served(tmp_path_factory.mktemp("runs"))
-    with made.working():
+    with service_at_work(tmp_path_factory.mktemp("runs")) as made:
         yield made
 
 

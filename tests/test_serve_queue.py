@@ -39,9 +39,9 @@ def test_a_job_waits_runs_and_is_done(queue: JobQueue, tmp_path: Path) -> None:
     assert queue.partials(job.id) == [] and queue.counts() == {"done": 1}
 
 
-def test_jobs_of_one_company_are_claimed_together_as_far_as_they_fit(queue: JobQueue) -> None:
+def test_jobs_of_one_batch_key_are_claimed_together_as_far_as_they_fit(queue: JobQueue) -> None:
     names = [
-        queue.add("sample", {}, n, company).id for n, company in ((2, "a"), (1, "b"), (2, "a"), (3, "a"), (1, "a"))
+        queue.add("sample", {}, n, batch_key).id for n, batch_key in ((2, "a"), (1, "b"), (2, "a"), (3, "a"), (1, "a"))
     ]
     assert [job.id for job in queue.claim(5)] == [
         names[0],
@@ -87,9 +87,9 @@ def test_no_more_jobs_wait_than_are_taken(queue: JobQueue) -> None:
 
 
 def until(true: Callable[[], bool]) -> None:
-    """Wait for what happens, and not for a time."""
+    """Wait for what happens in the other process; the suite's timeout ends what never does."""
     while not true():
-        time.sleep(0.01)
+        time.sleep(0.01)  # between two looks
 
 
 def test_a_worker_that_is_killed_loses_no_job_and_none_is_done_twice(tmp_path: Path) -> None:
@@ -122,3 +122,14 @@ def test_a_worker_that_is_killed_loses_no_job_and_none_is_done_twice(tmp_path: P
         ends = [name for (name,) in file.execute("SELECT job FROM ends")]
     assert sorted(ends) == sorted(names)
     assert all((served.folders.job(name) / "0000.png").is_file() for name in names)
+
+
+def test_a_queue_whose_batch_key_had_another_name_is_read_on(tmp_path: Path) -> None:
+    first = JobQueue(tmp_path / "jobs.sqlite")
+    name = first.add("sample", {}, batch_key="a").id
+    with first._writing() as file:
+        file.execute("ALTER TABLE jobs RENAME COLUMN batch_key TO company")
+    first.close()
+    again = JobQueue(tmp_path / "jobs.sqlite")
+    again.add("sample", {}, batch_key="a")
+    assert [job.id for job in again.claim(5)][0] == name and again.counts() == {"running": 2}

@@ -1,7 +1,7 @@
-"""Who looks on while a picture comes to be: told of each step of a loop, shown what there is, and free to end it.
+"""Observers of a sampling loop: told of each step, shown the picture so far, and free to end it.
 
-A method's loop runs over :func:`each_step`, and passes what it would show to :func:`show`. Where nobody looks on (see
-:func:`watched`), both cost next to nothing and change nothing. Imports no torch.
+A method's loop runs over :func:`each_step`, and passes what it would show to :func:`show`. Without an observer (see
+:func:`observed`) both cost next to nothing and change nothing. Imports no torch.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 T = TypeVar("T")
 
 
-class Onlooker(Protocol):
+class Observer(Protocol):
     """What is told of a drawing; whatever it raises ends the drawing and reaches whoever asked for it."""
 
     def step(self, done: int, of: int) -> None:
@@ -26,60 +26,60 @@ class Onlooker(Protocol):
         ...
 
 
-class _Looking:
-    """An onlooker, and whether a loop is under way of which it is told: of loops within that it is not."""
+class _Observation:
+    """An observer, and whether a loop is under way of which it is told: of loops within that it is not."""
 
-    def __init__(self, by: Onlooker) -> None:
+    def __init__(self, by: Observer) -> None:
         self.by, self.inside = by, False
 
 
-_LOOKING: ContextVar[_Looking | None] = ContextVar("looking", default=None)
+_OBSERVATION: ContextVar[_Observation | None] = ContextVar("observation", default=None)
 
 
 @contextmanager
-def watched(by: Onlooker) -> Iterator[None]:
+def observed(by: Observer) -> Iterator[None]:
     """Within it, and in this thread alone, ``by`` is told of every step."""
-    token = _LOOKING.set(_Looking(by))
+    token = _OBSERVATION.set(_Observation(by))
     try:
         yield
     finally:
-        _LOOKING.reset(token)
+        _OBSERVATION.reset(token)
 
 
 def each_step(items: Sequence[T]) -> Iterator[T]:
-    """``items``; before each the onlooker, if there is one, is told how many are behind.
+    """``items``; before each the observer, if there is one, is told how many are behind.
 
     Of a loop within another it is not told.
     """
-    looking = _LOOKING.get()
-    if looking is None or looking.inside:
+    observation = _OBSERVATION.get()
+    if observation is None or observation.inside:
         yield from items
         return
-    looking.inside = True
+    observation.inside = True
     try:
         for done, item in enumerate(items):
-            looking.by.step(done, len(items))
+            observation.by.step(done, len(items))
             yield item
     finally:
-        looking.inside = False
+        observation.inside = False
 
 
 def show(make: Callable[[], Any]) -> None:
-    """Let the onlooker, if there is one, see what ``make`` would give; it may leave it unmade."""
-    looking = _LOOKING.get()
-    if looking is not None:
-        looking.by.shows(make)
+    """Let the observer, if there is one, see what ``make`` would give; it may leave it unmade."""
+    observation = _OBSERVATION.get()
+    if observation is not None:
+        observation.by.shows(make)
 
 
 def showing(ask: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    """``ask``, a denoiser, each of whose answers x0 the onlooker sees; ``ask`` itself where nobody looks on."""
-    looking = _LOOKING.get()
-    if looking is None:
+    """``ask``, a denoiser, each of whose answers x0 the observer sees; ``ask`` itself where nobody observes."""
+    observation = _OBSERVATION.get()
+    if observation is None:
         return ask
 
     def told(x: Any, level: Any) -> Any:
         x0 = ask(x, level)
-        looking.by.shows(lambda: x0)
+        observation.by.shows(lambda: x0)
         return x0
 
     return told

@@ -23,11 +23,11 @@ from zeuxis.files import write_draft
 from zeuxis.knobs import COMMON
 from zeuxis.pretrained.upscalers import UPSCALERS, wheel_folder
 from zeuxis.provenance.record import read_record
-from zeuxis.studio.asking import PictureRef, RestoreJob, SampleJob, Text
-from zeuxis.studio.faults import JobFailed, ParameterRefused
+from zeuxis.studio.error_handlers import JobFailed, ParameterRefused
 from zeuxis.studio.limits import MOST_GIVEN, MOST_PICTURES, cleaned
-from zeuxis.studio.names import KnownModel, known_models, model_called
+from zeuxis.studio.models import KnownModel, known_models, model_called
 from zeuxis.studio.queue import Job
+from zeuxis.studio.requests import PictureRef, RestoreJob, SampleJob, Text
 from zeuxis.studio.service import Service, TheService
 
 routes = APIRouter(prefix="/sdapi/v1", tags=["a1111"])

@@ -13,13 +13,13 @@ from fastapi.responses import FileResponse, PlainTextResponse, Response
 
 from zeuxis.errors import UnknownName
 from zeuxis.studio import a1111, catalogue, jobs, openai
-from zeuxis.studio.faults import add_faults
+from zeuxis.studio.error_handlers import add_error_handlers
 from zeuxis.studio.folders import Folders
 from zeuxis.studio.guard import Guard
 from zeuxis.studio.limits import MOST_BODY
 from zeuxis.studio.queue import JobQueue
+from zeuxis.studio.responses import ErrorResponse
 from zeuxis.studio.service import Service
-from zeuxis.studio.shown import ErrorAnswer
 from zeuxis.studio.supervisor import Supervisor
 from zeuxis.version import __version__
 
@@ -31,7 +31,7 @@ POST /api/jobs           its own API
      /v1                 the OpenAI Images API
      /sdapi/v1           the API of AUTOMATIC1111's web UI
 """
-REFUSALS = {status: {"model": ErrorAnswer} for status in (400, 401, 403, 404, 413, 422, 429)}
+REFUSALS = {status: {"model": ErrorResponse} for status in (400, 401, 403, 404, 413, 422, 429)}
 
 
 def create_app(
@@ -83,7 +83,7 @@ def create_app(
         app.include_router(part)
     app.add_api_route("/", page, response_class=Response, include_in_schema=False)
     app.add_api_route("/assets/{name}", asset, response_class=Response, include_in_schema=False)
-    add_faults(app)
+    add_error_handlers(app)
     app.add_middleware(Guard, hosts=tuple(hosts), anywhere=anywhere, token=token, most=most_body)
     return app
 

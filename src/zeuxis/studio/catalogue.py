@@ -17,17 +17,17 @@ from zeuxis.errors import UnknownName
 from zeuxis.pretrained.upscalers import UPSCALERS, wheel_folder
 from zeuxis.recipe import Recipe, load_recipe, recipe_paths, recipe_systems
 from zeuxis.studio import limits
-from zeuxis.studio.names import knob_dict, known_models, model_called
-from zeuxis.studio.service import TheService
-from zeuxis.studio.shown import (
-    CatalogAnswer,
-    FieldAnswer,
-    ModelAnswer,
-    RecipeAnswer,
-    RestorerAnswer,
-    StatusAnswer,
-    SystemAnswer,
+from zeuxis.studio.models import knob_dict, known_models, model_called
+from zeuxis.studio.responses import (
+    CatalogResponse,
+    FieldResponse,
+    ModelResponse,
+    RecipeResponse,
+    RestorerResponse,
+    StatusResponse,
+    SystemResponse,
 )
+from zeuxis.studio.service import TheService
 from zeuxis.version import __version__
 
 routes = APIRouter(prefix="/api", tags=["catalogue"])
@@ -35,7 +35,7 @@ AnyName = Annotated[str, InPath(max_length=200)]
 
 
 @routes.get("/status")
-def status(service: TheService, request: Request) -> StatusAnswer:
+def status(service: TheService, request: Request) -> StatusResponse:
     """The service as it is."""
     bounds = {
         "pictures": limits.MOST_PICTURES,
@@ -50,16 +50,16 @@ def status(service: TheService, request: Request) -> StatusAnswer:
     }
     supervisor = request.app.state.supervisor
     worker = None if supervisor is None else supervisor.process
-    return StatusAnswer(version=__version__, jobs=service.queue.counts(), worker=worker, limits=bounds)
+    return StatusResponse(version=__version__, jobs=service.queue.counts(), worker=worker, limits=bounds)
 
 
 @routes.get("/catalog")
-def catalog() -> CatalogAnswer:
+def catalog() -> CatalogResponse:
     """Every method with its card, and every field that may steer a picture."""
     system_of = recipe_systems()
-    return CatalogAnswer(
+    return CatalogResponse(
         systems=[
-            SystemAnswer(
+            SystemResponse(
                 id=name,
                 title=entry.card.title,
                 family=entry.card.family,
@@ -77,35 +77,35 @@ def catalog() -> CatalogAnswer:
             )
             for name, entry in entries().items()
         ],
-        fields=[FieldAnswer(name=f.name, kind=f.kind, meaning=f.meaning) for f in FIELDS.values()],
+        fields=[FieldResponse(name=f.name, kind=f.kind, meaning=f.meaning) for f in FIELDS.values()],
         problems=[problem.message for problem in problems()],
     )
 
 
 @routes.get("/models")
-def models(service: TheService) -> list[ModelAnswer]:
+def models(service: TheService) -> list[ModelResponse]:
     """Every model that may be asked for: those that ship, generators, and the runs."""
-    return [ModelAnswer.model_validate(one.as_dict()) for one in known_models(service.runs).values()]
+    return [ModelResponse.model_validate(one.as_dict()) for one in known_models(service.runs).values()]
 
 
 @routes.get("/models/{name}")
-def model(service: TheService, name: AnyName) -> ModelAnswer:
+def model(service: TheService, name: AnyName) -> ModelResponse:
     """One of them."""
-    return ModelAnswer.model_validate(model_called(name, service.runs).as_dict())
+    return ModelResponse.model_validate(model_called(name, service.runs).as_dict())
 
 
 @routes.get("/restorers")
-def restorers() -> list[RestorerAnswer]:
+def restorers() -> list[RestorerResponse]:
     """The published restorers; runs of restorers are among the models."""
     here = wheel_folder() is not None
     return [
-        RestorerAnswer(name=name, task=f"enlarge:{one.scale}", about=one.about, here=here)
+        RestorerResponse(name=name, task=f"enlarge:{one.scale}", about=one.about, here=here)
         for name, one in UPSCALERS.items()
     ]
 
 
 @routes.get("/recipes")
-def recipes() -> list[RecipeAnswer]:
+def recipes() -> list[RecipeResponse]:
     """Every recipe in short."""
     return [_in_short(load_recipe(name)) for name in recipe_paths()]
 
@@ -125,8 +125,8 @@ def sheet(recipe: AnyName) -> FileResponse:
     return FileResponse(RESULTS / sheets[recipe], media_type="image/webp")
 
 
-def _in_short(recipe: Recipe) -> RecipeAnswer:
-    return RecipeAnswer(
+def _in_short(recipe: Recipe) -> RecipeResponse:
+    return RecipeResponse(
         name=recipe.name,
         system=recipe.system,
         about=recipe.about,

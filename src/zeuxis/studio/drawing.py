@@ -20,9 +20,9 @@ from zeuxis.batch import Condition
 from zeuxis.errors import Unsupported, UsageError, ZeuxisError
 from zeuxis.knobs import Sampling
 from zeuxis.spec import parse_size
-from zeuxis.steps import watched
+from zeuxis.steps import observed
 from zeuxis.studio.folders import Folders, with_paths
-from zeuxis.studio.onlooking import Watching, WatchingDraw
+from zeuxis.studio.progress import DrawProgress, JobProgress
 from zeuxis.studio.queue import Job
 
 SAID_BY_PROMPT = ("caption", "instruction", "label")  # what a prompt means to a model, the first that it obeys
@@ -56,8 +56,8 @@ class _Rows:
         return tuple((n, v.shape[1:] if isinstance(v, Tensor) else ()) for n, v in zip(fields, values, strict=True))
 
 
-def draw_jobs(jobs: Sequence[Job], model: Model, folders: Folders, watching: Watching) -> list[DrawnJob]:
-    """The pictures of jobs of one company: of one model, one size and one setting of the knobs."""
+def draw_jobs(jobs: Sequence[Job], model: Model, folders: Folders, progress: JobProgress) -> list[DrawnJob]:
+    """The pictures of jobs of one batch key: of one model, one size and one setting of the knobs."""
     request = jobs[0].request
     drawn = model.at(parse_size(request["size"]))
     how = Sampling(**request["knobs"])
@@ -75,13 +75,13 @@ def draw_jobs(jobs: Sequence[Job], model: Model, folders: Folders, watching: Wat
     total = sum(rows.job.pictures for batch in batches.values() for rows in batch)
     begun = 0
     for batch in batches.values():
-        done += _draw_batch(batch, drawn, how, watching, begun, total)
+        done += _draw_batch(batch, drawn, how, progress, begun, total)
         begun += sum(rows.job.pictures for rows in batch)
     return done
 
 
 def _draw_batch(
-    batch: Sequence[_Rows], model: Model, how: Sampling, watching: Watching, begun: int, total: int
+    batch: Sequence[_Rows], model: Model, how: Sampling, progress: JobProgress, begun: int, total: int
 ) -> list[DrawnJob]:
     seeds = [rows.job.request["seed"] + k for rows in batch for k in range(rows.job.pictures)]
     condition = Condition.joined([rows.condition for rows in batch])
@@ -94,8 +94,8 @@ def _draw_batch(
     for start in range(0, len(seeds), size):
         here, some = slice(start, start + size), seeds[start : start + size]
         partials = {job: (row - start, wanted) for job, (row, wanted) in first.items() if start <= row < start + size}
-        watching.check()
-        with watched(WatchingDraw(watching, model, begun + start, len(some), total, partials)):
+        progress.check()
+        with observed(DrawProgress(progress, model, begun + start, len(some), total, partials)):
             images.append(model.draw(condition[here], some, how, len(some)))
         records += model.records(some, condition[here], how, len(some))
     all_images, found = torch.cat(images), list[DrawnJob]()

@@ -16,11 +16,11 @@ from PIL import Image
 from zeuxis.errors import UnknownName, UsageError, ZeuxisError
 from zeuxis.files import write_draft
 from zeuxis.provenance.record import read_record
-from zeuxis.studio.asking import AnyJob, Name
 from zeuxis.studio.limits import MOST_BODY, MOST_PARTIALS, cleaned
 from zeuxis.studio.queue import State
+from zeuxis.studio.requests import AnyJob, Name
+from zeuxis.studio.responses import JobResponse, UploadResponse, job_response
 from zeuxis.studio.service import SLOW, Service, TheService
-from zeuxis.studio.shown import JobAnswer, UploadAnswer, shown_job
 
 routes = APIRouter(prefix="/api", tags=["jobs"])
 ALIVE = 15.0  # seconds after which a stream says that it is still there
@@ -29,14 +29,14 @@ PartialNumber = Annotated[int, InPath(ge=0, lt=MOST_PARTIALS)]
 
 
 @routes.post("/uploads", status_code=201)
-def upload(service: TheService, picture: UploadFile) -> UploadAnswer:
+def upload(service: TheService, picture: UploadFile) -> UploadResponse:
     """Give a picture (PNG, JPEG or WebP, at most 32 megapixels); it is coded again, under a name of the service's."""
     content = picture.file.read(MOST_BODY + 1)
     png, record = cleaned(content), _record_in(content, service)
     name = service.folders.keep(png, record)
     with Image.open(io.BytesIO(png)) as shown:
         width, height = shown.size
-    return UploadAnswer(upload=name, url=f"/api/uploads/{name}", width=width, height=height, record=record)
+    return UploadResponse(upload=name, url=f"/api/uploads/{name}", width=width, height=height, record=record)
 
 
 @routes.get("/uploads/{name}", response_class=FileResponse)
@@ -54,10 +54,10 @@ def forget(service: TheService, name: Name) -> Response:
 
 
 @routes.post("/jobs", status_code=202)
-def submit(service: TheService, asked: AnyJob) -> JobAnswer:
+def submit(service: TheService, asked: AnyJob) -> JobResponse:
     """Ask for something; the answer says under which id it is followed."""
     job = service.submit(asked)
-    return shown_job(job, service.queue.ahead(job.id))
+    return job_response(job, service.queue.ahead(job.id))
 
 
 @routes.get("/jobs")
@@ -66,23 +66,23 @@ def newest(
     n: Annotated[int, Query(ge=1, le=200)] = 50,
     before: Name | None = None,
     state: State | None = None,
-) -> list[JobAnswer]:
+) -> list[JobResponse]:
     """Jobs, the newest first; those ``before`` another, for the next page."""
-    return [shown_job(job, service.queue.ahead(job.id)) for job in service.queue.newest(n, before, state)]
+    return [job_response(job, service.queue.ahead(job.id)) for job in service.queue.newest(n, before, state)]
 
 
 @routes.get("/jobs/{name}")
-def job(service: TheService, name: Name) -> JobAnswer:
+def job(service: TheService, name: Name) -> JobResponse:
     """A job as it stands."""
-    return shown_job(service.job(name), service.queue.ahead(name))
+    return job_response(service.job(name), service.queue.ahead(name))
 
 
 @routes.post("/jobs/{name}/cancel")
-def cancel(service: TheService, name: Name) -> JobAnswer:
+def cancel(service: TheService, name: Name) -> JobResponse:
     """End a job: one that waits at once, one at work within two steps. One that has ended stays as it is."""
     service.job(name)
     service.queue.cancel(name)
-    return shown_job(service.job(name), 0)
+    return job_response(service.job(name), 0)
 
 
 @routes.delete("/jobs/{name}", status_code=204)
@@ -130,7 +130,7 @@ async def _events(service: Service, name: str) -> AsyncIterator[str]:
             for number, _ in service.queue.partials(name, shown):
                 shown = number + 1
                 yield event("partial", {"number": number, "url": f"/api/jobs/{name}/partials/{number}"})
-            answer = shown_job(found, service.queue.ahead(name)).model_dump_json()
+            answer = job_response(found, service.queue.ahead(name)).model_dump_json()
             if found.has_ended:
                 yield f"event: end\ndata: {answer}\n\n"
                 return

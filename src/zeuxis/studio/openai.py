@@ -21,22 +21,24 @@ from starlette.datastructures import FormData, UploadFile
 
 from zeuxis.errors import lookup
 from zeuxis.knobs import SHORT
-from zeuxis.studio.asking import Asked, Knobs, KnobValue, SampleJob, Seed, Text
-from zeuxis.studio.faults import JobFailed, ParameterRefused
+from zeuxis.studio.error_handlers import JobFailed, ParameterRefused
 from zeuxis.studio.jobs import event
 from zeuxis.studio.limits import MOST_GIVEN, cleaned
-from zeuxis.studio.names import KnownModel, known_models
+from zeuxis.studio.models import KnownModel, known_models
 from zeuxis.studio.queue import Job
+from zeuxis.studio.requests import Knobs, KnobValue, SampleJob, Seed, StrictModel, Text
+from zeuxis.studio.responses import ErrorResponse
 from zeuxis.studio.service import Service, TheService
-from zeuxis.studio.shown import ErrorAnswer
 
-routes = APIRouter(prefix="/v1", tags=["openai"], responses={400: {"model": ErrorAnswer}, 503: {"model": ErrorAnswer}})
+routes = APIRouter(
+    prefix="/v1", tags=["openai"], responses={400: {"model": ErrorResponse}, 503: {"model": ErrorResponse}}
+)
 FIRST = "scenes"  # the model where none is named
 MOST_AT_ONCE = 10  # pictures of a request, as the API has it
 SIZES = frozenset({"auto", None})
 
 
-class ImagesAsked(Asked):
+class ImagesRequest(StrictModel):
     """What generations, edits and variations have in common."""
 
     model: str | None = None
@@ -56,7 +58,7 @@ class ImagesAsked(Asked):
     knobs: Knobs = Field(default_factory=dict)
 
 
-class GenerationsAsked(ImagesAsked):
+class GenerationsRequest(ImagesRequest):
     """``POST /v1/images/generations``."""
 
     prompt: Text
@@ -71,13 +73,13 @@ class GenerationsAsked(ImagesAsked):
     style: str | None = None
 
 
-class EditsAsked(GenerationsAsked):
+class EditsRequest(GenerationsRequest):
     """``POST /v1/images/edits``, without its files."""
 
     input_fidelity: Literal["high", "low"] | None = None
 
 
-class ImageAnswer(BaseModel):
+class ImageResponse(BaseModel):
     """One picture; beside the API's fields its seed, and the commands that make it again."""
 
     b64_json: str | None = None
@@ -87,11 +89,11 @@ class ImageAnswer(BaseModel):
     replay: str | None
 
 
-class ImagesAnswer(BaseModel):
+class ImagesResponse(BaseModel):
     """What all three answer."""
 
     created: int
-    data: list[ImageAnswer]
+    data: list[ImageResponse]
     background: Literal["opaque"] = "opaque"
     output_format: Literal["png"] = "png"
     size: str
@@ -121,19 +123,19 @@ def models(service: TheService) -> ModelList:
     return ModelList(data=[_card(one) for one in _drawing(service)])
 
 
-@routes.get("/models/{name}", responses={404: {"model": ErrorAnswer}})
+@routes.get("/models/{name}", responses={404: {"model": ErrorResponse}})
 def model(service: TheService, name: str) -> ModelCard:
     """One of them."""
     return _card(lookup("model", name, {one.name: one for one in _drawing(service)}))
 
 
-@routes.post("/images/generations", response_model=ImagesAnswer)
-async def generations(service: TheService, request: Request, asked: GenerationsAsked) -> Any:
+@routes.post("/images/generations", response_model=ImagesResponse)
+async def generations(service: TheService, request: Request, asked: GenerationsRequest) -> Any:
     """Pictures of a prompt."""
     return await _answered(service, request, asked, {}, "image_generation")
 
 
-@routes.post("/images/edits", response_model=ImagesAnswer)
+@routes.post("/images/edits", response_model=ImagesResponse)
 async def edits(service: TheService, request: Request) -> Any:
     """A picture, or several, changed as a prompt says; where a mask is transparent, if one is given."""
     form = await request.form(max_files=MOST_GIVEN + 1)
@@ -143,10 +145,10 @@ async def edits(service: TheService, request: Request) -> Any:
     given = {"source": [service.folders.keep(cleaned(await each.read())) for each in images]}
     if mask:
         given["mask"] = [service.folders.keep(cleaned(await mask[0].read()))]
-    return await _answered(service, request, _read(EditsAsked, form), given, "image_edit")
+    return await _answered(service, request, _read(EditsRequest, form), given, "image_edit")
 
 
-@routes.post("/images/variations", response_model=ImagesAnswer)
+@routes.post("/images/variations", response_model=ImagesResponse)
 async def variations(service: TheService, request: Request) -> Any:
     """Others like a picture, by a model that is given one."""
     form = await request.form(max_files=1)
@@ -154,17 +156,17 @@ async def variations(service: TheService, request: Request) -> Any:
     if not images:
         raise ParameterRefused("image", "a variation wants a picture: give image")
     given = {"source": [service.folders.keep(cleaned(await images[0].read()))]}
-    return await _answered(service, request, _read(ImagesAsked, form), given, "image_edit")
+    return await _answered(service, request, _read(ImagesRequest, form), given, "image_edit")
 
 
 # -- what is asked for --------------------------------------------------------------------------------
 
 
 async def _answered(
-    service: Service, request: Request, asked: ImagesAsked, given: Mapping[str, list[str]], kind: str
+    service: Service, request: Request, asked: ImagesRequest, given: Mapping[str, list[str]], kind: str
 ) -> Any:
-    streamed = isinstance(asked, GenerationsAsked) and bool(asked.stream)
-    partials = (asked.partial_images or 0) if isinstance(asked, GenerationsAsked) and streamed else 0
+    streamed = isinstance(asked, GenerationsRequest) and bool(asked.stream)
+    partials = (asked.partial_images or 0) if isinstance(asked, GenerationsRequest) and streamed else 0
     job = service.submit(_as_job(service, asked, given, partials))
     if streamed:
         return StreamingResponse(_events(service, request, job, kind), media_type="text/event-stream")
@@ -172,7 +174,7 @@ async def _answered(
     if done.result is None:
         raise JobFailed(done)
     base = None if asked.response_format != "url" else f"{str(request.base_url).rstrip('/')}/api/jobs/{done.id}/files"
-    return ImagesAnswer(
+    return ImagesResponse(
         created=int(done.created),
         data=[_image(service, done, k, base) for k in range(done.pictures)],
         size=_size(done),
@@ -180,9 +182,9 @@ async def _answered(
     )
 
 
-def _as_job(service: Service, asked: ImagesAsked, given: Mapping[str, list[str]], partials: int) -> SampleJob:
-    prompt = asked.prompt if isinstance(asked, GenerationsAsked) else None
-    if isinstance(asked, GenerationsAsked):
+def _as_job(service: Service, asked: ImagesRequest, given: Mapping[str, list[str]], partials: int) -> SampleJob:
+    prompt = asked.prompt if isinstance(asked, GenerationsRequest) else None
+    if isinstance(asked, GenerationsRequest):
         if asked.background == "transparent":
             raise ParameterRefused("background", "pictures here are opaque: leave background out")
         if asked.output_format not in (None, "png"):
@@ -212,7 +214,7 @@ def _as_job(service: Service, asked: ImagesAsked, given: Mapping[str, list[str]]
         raise ParameterRefused(str(first["loc"][0]), f"{first['loc'][0]}: {first['msg']}") from None
 
 
-def _read(kind: type[ImagesAsked], form: FormData) -> Any:
+def _read(kind: type[ImagesRequest], form: FormData) -> Any:
     """The fields of a form that are no files; ``knobs`` is JSON there, or ``knobs[NAME]`` each."""
     texts, turned = dict[str, Any](), dict[str, KnobValue]()
     for name, value in form.multi_items():
@@ -278,12 +280,12 @@ async def _events(service: Service, request: Request, job: Job, kind: str) -> As
         yield event(f"{kind}.completed", {"type": f"{kind}.completed", "created_at": _now(), **whole, **common})
 
 
-def _image(service: Service, job: Job, k: int, base: str | None) -> ImageAnswer:
+def _image(service: Service, job: Job, k: int, base: str | None) -> ImageResponse:
     assert job.result is not None  # it is done
     made = job.result["pictures"][k]
     text = None if base is not None else base64.b64encode(service.picture(job, k)).decode()
     url = None if base is None else f"{base}/{made['file']}"
-    return ImageAnswer(
+    return ImageResponse(
         b64_json=text, url=url, seed=made["seed"], command=job.result["command"], replay=made.get("replay")
     )
 

@@ -27,7 +27,7 @@ MOST_TRIES = 3
 BUSY = 30.0  # seconds to wait for another process to let go of the file
 TABLES = """
 CREATE TABLE IF NOT EXISTS jobs (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE NOT NULL, kind TEXT NOT NULL, company TEXT,
+    number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE NOT NULL, kind TEXT NOT NULL, batch_key TEXT,
     pictures INTEGER NOT NULL, request TEXT NOT NULL, state TEXT NOT NULL, fraction REAL NOT NULL DEFAULT 0,
     message TEXT NOT NULL DEFAULT '', created REAL NOT NULL, started REAL, ended REAL, tries INTEGER NOT NULL DEFAULT 0,
     fault TEXT, error TEXT, result TEXT);
@@ -83,6 +83,9 @@ class JobQueue:
         self._file.execute("PRAGMA synchronous=NORMAL")
         with self._lock:
             self._file.executescript(TABLES)
+            columns = {column for _, column, *_ in self._file.execute("PRAGMA table_info(jobs)")}
+            if "batch_key" not in columns:  # a queue of before 2026-11-30
+                self._file.execute("ALTER TABLE jobs RENAME COLUMN company TO batch_key")
 
     def close(self) -> None:
         """Let go of the file."""
@@ -97,16 +100,17 @@ class JobQueue:
 
     # -- the server's side ------------------------------------------------------------------------
 
-    def add(self, kind: str, request: dict[str, Any], pictures: int = 1, company: str | None = None) -> Job:
-        """A new job. Those of the same ``company`` may be drawn together. Raises :class:`QueueFull`."""
+    def add(self, kind: str, request: dict[str, Any], pictures: int = 1, batch_key: str | None = None) -> Job:
+        """A new job. Those of the same ``batch_key`` may be drawn together. Raises :class:`QueueFull`."""
         name = secrets.token_hex(8)
         with self._writing() as file:
             (waiting,) = file.execute("SELECT count(*) FROM jobs WHERE state IN ('queued', 'running')").fetchone()
             if waiting >= self.most:
                 raise QueueFull(f"{waiting} jobs wait already, which is as many as are taken: try again later")
             file.execute(
-                "INSERT INTO jobs (id, kind, company, pictures, request, state, created) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (name, kind, company, pictures, json.dumps(request), "queued", time.time()),
+                "INSERT INTO jobs (id, kind, batch_key, pictures, request, state, created) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (name, kind, batch_key, pictures, json.dumps(request), "queued", time.time()),
             )
         found = self.get(name)
         assert found is not None  # it was just put there
@@ -179,18 +183,18 @@ class JobQueue:
         return lost
 
     def claim(self, most: int = 1) -> list[Job]:
-        """The oldest job that waits, which runs from now on; with it those of its company, ``most`` pictures in all."""
+        """The oldest job that waits, which runs from now on, and others of its batch key: ``most`` pictures in all."""
         with self._writing() as file:
             first = file.execute(
-                "SELECT number, id, company, pictures FROM jobs WHERE state = 'queued' ORDER BY number LIMIT 1"
+                "SELECT number, id, batch_key, pictures FROM jobs WHERE state = 'queued' ORDER BY number LIMIT 1"
             ).fetchone()
             if first is None:
                 return []
-            number, name, company, pictures = first
+            number, name, batch_key, pictures = first
             names = [name]
-            if company is not None:
-                where = "state = 'queued' AND company = ? AND number > ? ORDER BY number"
-                others = file.execute(f"SELECT id, pictures FROM jobs WHERE {where}", (company, number)).fetchall()
+            if batch_key is not None:
+                where = "state = 'queued' AND batch_key = ? AND number > ? ORDER BY number"
+                others = file.execute(f"SELECT id, pictures FROM jobs WHERE {where}", (batch_key, number)).fetchall()
                 for other, more in others:
                     if pictures + more > most:
                         break

@@ -17,7 +17,11 @@ from zeuxis.errors import UnknownName, Unsupported, UsageError, lookup
 from zeuxis.knobs import Sampling, checked
 from zeuxis.provenance.record import RESTORER
 from zeuxis.spec import parse_size
-from zeuxis.studio.asking import (
+from zeuxis.studio.folders import Folders, is_picture, path_of, refs_of
+from zeuxis.studio.limits import check_knobs, check_size
+from zeuxis.studio.models import KnownModel, model_called, model_recorded, restorer_called
+from zeuxis.studio.queue import Job, JobQueue
+from zeuxis.studio.requests import (
     DescribeJob,
     EncodeJob,
     ReplayJob,
@@ -25,10 +29,6 @@ from zeuxis.studio.asking import (
     SampleJob,
     TranslateJob,
 )
-from zeuxis.studio.folders import Folders, is_picture, path_of, refs_of
-from zeuxis.studio.limits import check_knobs, check_size
-from zeuxis.studio.names import KnownModel, model_called, model_recorded, restorer_called
-from zeuxis.studio.queue import Job, JobQueue
 
 QUICK, SLOW = 0.01, 0.05  # seconds between two looks at a job that is waited for: in the first second, and later
 LISTENED = 0.25  # seconds between two looks at whether the client is still there
@@ -53,11 +53,11 @@ class Service:
     def submit(self, asked: AnyOfThem) -> Job:
         """Queue what is asked for; raises :class:`zeuxis.errors.ZeuxisError` for what cannot be done."""
         request = asked.model_dump(mode="json")
-        pictures, company = 1, None
+        pictures, batch_key = 1, None
         match asked:
             case SampleJob():
                 request["seed"] = secrets.randbelow(MOST_SEED) if asked.seed is None else asked.seed
-                pictures, company = asked.n, self._check_sample(asked, request)
+                pictures, batch_key = asked.n, self._check_sample(asked, request)
             case RestoreJob():
                 request["path"] = restorer_called(asked.model, self.runs)
                 self._check_pictures([*request["pictures"], *([request["mask"]] if asked.mask else [])])
@@ -78,7 +78,7 @@ class Service:
                 self._check_replay(request)
             case DescribeJob():
                 self._named(request)
-        job = self.queue.add(asked.kind, request, pictures, company)
+        job = self.queue.add(asked.kind, request, pictures, batch_key)
         self.wake()
         return job
 

@@ -21,83 +21,83 @@ from zeuxis.provenance.record import read_record
 from zeuxis.spec import parse_size
 from zeuxis.studio.commands import encode_command, replay_command, restore_command, translate_command
 from zeuxis.studio.folders import Folders, path_of, with_paths
-from zeuxis.studio.kept import KeptModels
-from zeuxis.studio.names import knob_dict
-from zeuxis.studio.onlooking import Watching
+from zeuxis.studio.model_cache import ModelCache
+from zeuxis.studio.models import knob_dict
+from zeuxis.studio.progress import JobProgress
 
 
 @dataclass(frozen=True)
-class Bench:
+class TaskContext:
     """What a task works with: the models at hand, the service's folders, and a fresh folder for its files."""
 
-    kept: KeptModels
+    models: ModelCache
     folders: Folders
     draft: Path
     final: Path  # where the draft will be
-    watching: Watching
+    progress: JobProgress
 
 
-def picture_entry(bench: Bench, file: Path, condition: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def picture_entry(context: TaskContext, file: Path, condition: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """What is told of a picture in the draft: its size, its record, and the command that makes the same bytes."""
     record = read_record(file)
     with Image.open(file) as shown:
         width, height = shown.size
     entry = {"file": file.name, "seed": record["seed"], "width": width, "height": height, "record": record}
     if condition is not None:
-        entry["replay"] = replay_command(bench.final / file.name, condition)
+        entry["replay"] = replay_command(context.final / file.name, condition)
     return entry
 
 
-def restored(request: Mapping[str, Any], bench: Bench) -> dict[str, Any]:
+def restored(request: Mapping[str, Any], context: TaskContext) -> dict[str, Any]:
     """``zeuxis restore``, picture by picture."""
-    paths = [path_of(ref, bench.folders) for ref in request["pictures"]]
+    paths = [path_of(ref, context.folders) for ref in request["pictures"]]
     task, knobs = request["task"], request["knobs"]
     if task == "inpaint" and request["mask"] is not None:
-        task = f"inpaint:{path_of(request['mask'], bench.folders)}"
+        task = f"inpaint:{path_of(request['mask'], context.folders)}"
     told, notes, made = [f"{name}={value}" for name, value in knobs.items()], list[str](), None
     for k, path in enumerate(paths):
-        out = bench.draft / f"{k:04d}.png"
-        report = _part(bench.watching, k, len(paths))
+        out = context.draft / f"{k:04d}.png"
+        report = _part(context.progress, k, len(paths))
         made = restore([path], request["path"], task, out, knobs=told, tile=request["tile"], page=False, report=report)
         notes += made.notes
     assert made is not None  # there is one picture at least
-    files = [bench.draft / f"{k:04d}.png" for k in range(len(paths))]
+    files = [context.draft / f"{k:04d}.png" for k in range(len(paths))]
     return {
-        "pictures": [picture_entry(bench, file) for file in files],
+        "pictures": [picture_entry(context, file) for file in files],
         "command": restore_command(paths, request["path"], task, request["tile"], knobs),
         "notes": notes,
         "facts": {"model": made.model, "task": made.task, "licence": made.licence},
     }
 
 
-def translated(request: Mapping[str, Any], bench: Bench) -> dict[str, Any]:
+def translated(request: Mapping[str, Any], context: TaskContext) -> dict[str, Any]:
     """``zeuxis translate``, picture by picture."""
-    model = bench.kept.get(request["path"])
-    paths = [path_of(ref, bench.folders) for ref in request["pictures"]]
+    model = context.models.get(request["path"])
+    paths = [path_of(ref, context.folders) for ref in request["pictures"]]
     size = request["size"] if request["size"] == "own" else parse_size(request["size"])
     asked: dict[str, Any] = {"seed": request["seed"], "size": size, "knobs": request["knobs"]}
     notes, files = list[str](), list[Path]()
     for k, path in enumerate(paths):
-        out = bench.draft / f"{k:04d}.png"
-        report = _part(bench.watching, k, len(paths))
+        out = context.draft / f"{k:04d}.png"
+        report = _part(context.progress, k, len(paths))
         made = translate(model, [path], out, **asked, invert=request["invert"], page=False, report=report)
         files += made.done
         notes += made.notes
     command = translate_command(
         request["path"], paths, request["seed"], request["size"], request["knobs"], request["invert"]
     )
-    return {"pictures": [picture_entry(bench, file) for file in files], "command": command, "notes": notes}
+    return {"pictures": [picture_entry(context, file) for file in files], "command": command, "notes": notes}
 
 
-def encoded(request: Mapping[str, Any], bench: Bench) -> dict[str, Any]:
+def encoded(request: Mapping[str, Any], context: TaskContext) -> dict[str, Any]:
     """``zeuxis encode`` and ``zeuxis decode``: the codes, and the picture that they make."""
-    model, path = bench.kept.get(request["path"]), path_of(request["picture"], bench.folders)
+    model, path = context.models.get(request["path"]), path_of(request["picture"], context.folders)
     found = encode(model, path, request["size"])
-    codes = bench.draft / f"0000{SUFFIX}"
+    codes = context.draft / f"0000{SUFFIX}"
     write_codes(codes, found.coded)
-    (file,) = decode(codes).save(bench.draft / "0000.png")
+    (file,) = decode(codes).save(context.draft / "0000.png")
     return {
-        "pictures": [picture_entry(bench, file)],
+        "pictures": [picture_entry(context, file)],
         "files": [codes.name],
         "command": encode_command(request["path"], path, request["size"]),
         "notes": [] if found.coded.fitted is None else [found.coded.fitted],
@@ -105,25 +105,25 @@ def encoded(request: Mapping[str, Any], bench: Bench) -> dict[str, Any]:
     }
 
 
-def replayed(request: Mapping[str, Any], bench: Bench) -> dict[str, Any]:
+def replayed(request: Mapping[str, Any], context: TaskContext) -> dict[str, Any]:
     """``zeuxis sample --replay``: the picture again, and how far it is from the one that was given."""
-    given = path_of(request["picture"], bench.folders)
-    condition = with_paths(request["condition"], bench.folders)
-    made, differs = replay({**request["record"], "model": request["path"]}, bench.kept.device, **condition)
-    files = made.save(bench.draft / "0000.png")
+    given = path_of(request["picture"], context.folders)
+    condition = with_paths(request["condition"], context.folders)
+    made, differs = replay({**request["record"], "model": request["path"]}, context.models.device, **condition)
+    files = made.save(context.draft / "0000.png")
     with Image.open(given) as before:
         found = likeness(made[0], before)
     return {
-        "pictures": [picture_entry(bench, files[0], condition)],
+        "pictures": [picture_entry(context, files[0], condition)],
         "command": replay_command(given, condition),
         "notes": differs,
         "facts": {"identical": found.identical, "same": found.same, "levels": found.levels},
     }
 
 
-def described_model(request: Mapping[str, Any], bench: Bench) -> dict[str, Any]:
+def described_model(request: Mapping[str, Any], context: TaskContext) -> dict[str, Any]:
     """What a model obeys and what of it can be turned, as it was built."""
-    model = bench.kept.get(request["path"])
+    model = context.models.get(request["path"])
     system, spec = model.system, model.spec
     layouts = class_table(model) if "layout" in system.conditions and spec.layout_names else []
     facts = {
@@ -151,7 +151,7 @@ def described_model(request: Mapping[str, Any], bench: Bench) -> dict[str, Any]:
     return {"pictures": [], "command": f"zeuxis info {request['path']}", "notes": [], "facts": facts}
 
 
-TASKS: Mapping[str, Callable[[Mapping[str, Any], Bench], dict[str, Any]]] = {
+TASKS: Mapping[str, Callable[[Mapping[str, Any], TaskContext], dict[str, Any]]] = {
     "restore": restored,
     "translate": translated,
     "encode": encoded,
@@ -160,6 +160,6 @@ TASKS: Mapping[str, Callable[[Mapping[str, Any], Bench], dict[str, Any]]] = {
 }
 
 
-def _part(watching: Watching, done: int, of: int) -> Callable[[str, float | None], None]:
+def _part(progress: JobProgress, done: int, of: int) -> Callable[[str, float | None], None]:
     """A report of one picture among several."""
-    return lambda message, fraction: watching(message, (done + (fraction or 0.0)) / of)
+    return lambda message, fraction: progress(message, (done + (fraction or 0.0)) / of)

@@ -23,20 +23,20 @@ from zeuxis.files import draft_folder
 from zeuxis.studio.commands import sample_command
 from zeuxis.studio.drawing import DrawnJob, draw_jobs, saved
 from zeuxis.studio.folders import SHOWN, Folders
-from zeuxis.studio.kept import KeptModels
-from zeuxis.studio.onlooking import Ending, NotWanted, Watching
+from zeuxis.studio.model_cache import ModelCache
+from zeuxis.studio.progress import JobProgress, JobsCancelled, ShuttingDown
 from zeuxis.studio.queue import Fault, Job, JobQueue
-from zeuxis.studio.tasks import TASKS, Bench, picture_entry
+from zeuxis.studio.tasks import TASKS, TaskContext, picture_entry
 
 PAUSE = 0.5  # seconds between looks at the queue where nobody says that there is work
 
 
 class Worker:
-    """Works at the jobs of one service, one company of them at a time."""
+    """Works at the jobs of one service, one batch of them at a time."""
 
     def __init__(self, folders: Folders, queue: JobQueue, device: str = "cpu") -> None:
         self.folders, self.queue = folders, queue
-        self.kept = KeptModels(device)
+        self.models = ModelCache(device)
         self.most = BATCH.get(device, BATCH_ELSEWHERE)
         self.wake, self._ending = threading.Event(), threading.Event()
 
@@ -46,7 +46,7 @@ class Worker:
         while not self._ending.is_set():
             self.wake.clear()
             if not self.work():
-                self.kept.drop_idle()
+                self.models.drop_idle()
                 self.wake.wait(PAUSE)
 
     def end(self) -> None:
@@ -60,16 +60,16 @@ class Worker:
         if not jobs:
             return False
         names = [job.id for job in jobs]
-        watching = Watching(self.queue, names, self._ending.is_set)
+        progress = JobProgress(self.queue, names, self._ending.is_set)
         try:
             self._load(jobs)
             if jobs[0].kind == "sample":
-                self._draw(jobs, watching)
+                self._draw(jobs, progress)
             else:
-                self._do(jobs[0], watching)
-        except NotWanted:
+                self._do(jobs[0], progress)
+        except JobsCancelled:
             pass  # they are cancelled already
-        except Ending:
+        except ShuttingDown:
             self.queue.put_back(names)
         except Exception as error:  # noqa: BLE001  (whatever a job raises is that job's end, and not the worker's)
             self._failed(names, error)
@@ -77,38 +77,38 @@ class Worker:
 
     def _load(self, jobs: Sequence[Job]) -> None:
         path = jobs[0].request.get("path")
-        if jobs[0].kind != "restore" and path is not None and path not in self.kept:
+        if jobs[0].kind != "restore" and path is not None and path not in self.models:
             self.queue.tell([job.id for job in jobs], 0.0, f"loading {jobs[0].request.get('model', path)}")
 
-    def _draw(self, jobs: Sequence[Job], watching: Watching) -> None:
-        model = self.kept.get(jobs[0].request["path"])
-        for drawn in draw_jobs(jobs, model, self.folders, watching):
+    def _draw(self, jobs: Sequence[Job], progress: JobProgress) -> None:
+        model = self.models.get(jobs[0].request["path"])
+        for drawn in draw_jobs(jobs, model, self.folders, progress):
             if drawn.error is not None:
                 self._failed([drawn.job.id], drawn.error)
             else:
-                self._deliver(drawn.job, watching, self._drawn_result(drawn))
+                self._deliver(drawn.job, progress, self._drawn_result(drawn))
 
-    def _drawn_result(self, drawn: DrawnJob) -> Callable[[Bench], dict[str, Any]]:
+    def _drawn_result(self, drawn: DrawnJob) -> Callable[[TaskContext], dict[str, Any]]:
         request = drawn.job.request
 
-        def result(bench: Bench) -> dict[str, Any]:
+        def result(context: TaskContext) -> dict[str, Any]:
             pictures = {name: value for name, value in drawn.condition.items() if FIELDS[name].kind in SHOWN}
             command = sample_command(
                 request["path"], drawn.job.pictures, request["seed"], request["size"], drawn.condition, request["knobs"]
             )
-            entries = [picture_entry(bench, file, pictures) for file in saved(drawn, bench.draft)]
+            entries = [picture_entry(context, file, pictures) for file in saved(drawn, context.draft)]
             return {"pictures": entries, "command": command, "notes": list(drawn.unread)}
 
         return result
 
-    def _do(self, job: Job, watching: Watching) -> None:
-        self._deliver(job, watching, lambda bench: TASKS[job.kind](job.request, bench))
+    def _do(self, job: Job, progress: JobProgress) -> None:
+        self._deliver(job, progress, lambda context: TASKS[job.kind](job.request, context))
 
-    def _deliver(self, job: Job, watching: Watching, make: Callable[[Bench], dict[str, Any]]) -> None:
+    def _deliver(self, job: Job, progress: JobProgress, make: Callable[[TaskContext], dict[str, Any]]) -> None:
         """What ``make`` writes becomes the job's folder at once, and then the job is done."""
         final = self.folders.job(job.id)
         with draft_folder(final) as draft:
-            result = make(Bench(self.kept, self.folders, draft, final, watching))
+            result = make(TaskContext(self.models, self.folders, draft, final, progress))
             if not self.queue.running([job.id]):
                 return
             shutil.rmtree(final, ignore_errors=True)  # of a worker that was killed before it could say that it was done
@@ -119,7 +119,7 @@ class Worker:
     def _failed(self, names: Sequence[str], error: Exception) -> None:
         fault = fault_of(error)
         if fault == "memory":
-            self.kept.drop_all()
+            self.models.drop_all()
         text = str(error) or type(error).__name__
         if fault == "internal":
             traceback.print_exception(error)

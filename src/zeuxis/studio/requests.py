@@ -16,13 +16,13 @@ Seed = Annotated[int, Field(ge=0, lt=2**53)]  # whole in every JavaScript
 Factor = Annotated[int, Field(ge=0, le=100_000)]
 
 
-class Asked(BaseModel):
+class StrictModel(BaseModel):
     """A table in which nothing unknown is passed over."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class PictureRef(Asked):
+class PictureRef(StrictModel):
     """A picture: one that was uploaded, or one of an earlier job's."""
 
     upload: Name | None = Field(default=None, description="What POST /api/uploads called it.")
@@ -36,7 +36,7 @@ class PictureRef(Asked):
         return self
 
 
-class PictureParts(Asked):
+class PictureParts(StrictModel):
     """One picture of several that lie one after another in its channels, as multi-channel models take them."""
 
     parts: Annotated[list[PictureRef], Field(min_length=2, max_length=MOST_GIVEN)]
@@ -52,7 +52,7 @@ Given = One | Annotated[list[One], Field(min_length=1, max_length=MOST_PICTURES)
 Conditions = Annotated[dict[Annotated[str, StringConstraints(max_length=20)], Given], Field(max_length=12)]
 
 
-class SampleJob(Asked):
+class SampleJob(StrictModel):
     """Pictures of a model; picture k is that of seed ``seed + k``. Without a seed one is chosen, and told."""
 
     kind: Literal["sample"] = "sample"
@@ -71,7 +71,7 @@ class SampleJob(Asked):
 Task = Annotated[str, StringConstraints(pattern=r"^(enlarge:[2-8]|denoise|deblur|jpeg|colorize|inpaint)$")]
 
 
-class RestoreJob(Asked):
+class RestoreJob(StrictModel):
     """Photographs restored: ``zeuxis restore``."""
 
     kind: Literal["restore"] = "restore"
@@ -85,7 +85,7 @@ class RestoreJob(Asked):
     tile: Annotated[int, Field(ge=8, le=4096)] | None = None
 
 
-class TranslateJob(Asked):
+class TranslateJob(StrictModel):
     """Pictures into others, each at its own proportions: ``zeuxis translate``."""
 
     kind: Literal["translate"] = "translate"
@@ -97,7 +97,7 @@ class TranslateJob(Asked):
     invert: bool = False
 
 
-class EncodeJob(Asked):
+class EncodeJob(StrictModel):
     """A picture to codes and back: ``zeuxis encode`` and ``zeuxis decode``."""
 
     kind: Literal["encode"] = "encode"
@@ -106,7 +106,7 @@ class EncodeJob(Asked):
     size: Annotated[int, Field(ge=4, le=1024)] | None = None
 
 
-class ReplayJob(Asked):
+class ReplayJob(StrictModel):
     """A picture drawn again from the record that its PNG carries: ``zeuxis sample --replay``."""
 
     kind: Literal["replay"] = "replay"
@@ -114,7 +114,7 @@ class ReplayJob(Asked):
     condition: Conditions = Field(default_factory=dict, description="The pictures that it was made from.")
 
 
-class DescribeJob(Asked):
+class DescribeJob(StrictModel):
     """A model loaded, so that it says what it obeys, exactly; the result's ``facts``."""
 
     kind: Literal["describe"] = "describe"

@@ -18,7 +18,7 @@ class ErrorText(BaseModel):
     code: str | None = None
 
 
-class ErrorAnswer(BaseModel):
+class ErrorResponse(BaseModel):
     """Every answer of 4xx and 5xx."""
 
     error: ErrorText
@@ -46,7 +46,7 @@ class JobResult(BaseModel):
     facts: dict[str, Any] = {}
 
 
-class JobAnswer(BaseModel):
+class JobResponse(BaseModel):
     """A job as it stands. ``ahead`` are the jobs that will be begun before it; times are seconds since 1970."""
 
     id: str
@@ -66,7 +66,7 @@ class JobAnswer(BaseModel):
     result: JobResult | None
 
 
-class UploadAnswer(BaseModel):
+class UploadResponse(BaseModel):
     """A picture that was given: its name here, and the record that its PNG carried, if it did."""
 
     upload: str
@@ -76,7 +76,7 @@ class UploadAnswer(BaseModel):
     record: dict[str, Any] | None
 
 
-class KnobAnswer(BaseModel):
+class KnobResponse(BaseModel):
     """A knob: its range in numbers and in words."""
 
     name: str
@@ -89,7 +89,7 @@ class KnobAnswer(BaseModel):
     choices: list[str]
 
 
-class ModelAnswer(BaseModel):
+class ModelResponse(BaseModel):
     """A model that can be asked for, as its card has it; a job of kind ``describe`` says exactly what it obeys."""
 
     name: str
@@ -101,7 +101,7 @@ class ModelAnswer(BaseModel):
     verbs: list[str]
     needs: list[str]
     accepts: list[str]
-    knobs: list[KnobAnswer]
+    knobs: list[KnobResponse]
     shape: list[int] | None
     classes: list[str]
     layouts: list[str]
@@ -110,7 +110,7 @@ class ModelAnswer(BaseModel):
     sha256: str | None
 
 
-class SystemAnswer(BaseModel):
+class SystemResponse(BaseModel):
     """A method: its card, what is told of it, and its recipes."""
 
     id: str
@@ -122,14 +122,14 @@ class SystemAnswer(BaseModel):
     verbs: list[str]
     needs: list[str]
     accepts: list[str]
-    knobs: list[KnobAnswer]
+    knobs: list[KnobResponse]
     learns: bool
     departures: list[str]
     recipes: list[str]
     own: bool
 
 
-class FieldAnswer(BaseModel):
+class FieldResponse(BaseModel):
     """A field that steers a picture, and what is given for it."""
 
     name: str
@@ -137,15 +137,15 @@ class FieldAnswer(BaseModel):
     meaning: str
 
 
-class CatalogAnswer(BaseModel):
+class CatalogResponse(BaseModel):
     """Every method, every field of a condition, and why something of the user's own cannot be used."""
 
-    systems: list[SystemAnswer]
-    fields: list[FieldAnswer]
+    systems: list[SystemResponse]
+    fields: list[FieldResponse]
     problems: list[str]
 
 
-class RestorerAnswer(BaseModel):
+class RestorerResponse(BaseModel):
     """A published restorer; ``here`` says whether its package is installed."""
 
     name: str
@@ -154,7 +154,7 @@ class RestorerAnswer(BaseModel):
     here: bool
 
 
-class RecipeAnswer(BaseModel):
+class RecipeResponse(BaseModel):
     """A recipe in short."""
 
     name: str
@@ -166,7 +166,7 @@ class RecipeAnswer(BaseModel):
     claim: dict[str, Any] | None
 
 
-class StatusAnswer(BaseModel):
+class StatusResponse(BaseModel):
     """The service as it is: jobs by state, whether its worker runs, and how much one request may ask for."""
 
     version: str
@@ -175,11 +175,11 @@ class StatusAnswer(BaseModel):
     limits: dict[str, int]
 
 
-def shown_job(job: Job, ahead: int) -> JobAnswer:
+def job_response(job: Job, ahead: int) -> JobResponse:
     """A job as the API has it."""
     found = job.as_dict()
     if found["result"] is not None:
         base = f"/api/jobs/{job.id}/files"
         pictures = [{**each, "url": f"{base}/{each['file']}"} for each in found["result"]["pictures"]]
         found["result"] = {**found["result"], "pictures": pictures}
-    return JobAnswer.model_validate({**found, "ahead": ahead})
+    return JobResponse.model_validate({**found, "ahead": ahead})

@@ -12,7 +12,7 @@ MOST = 3
 IDLE = 300.0  # seconds after which a model leaves the memory
 
 
-class KeptModels:
+class ModelCache:
     """Models by the path that they are loaded from; one whose files have changed is read again."""
 
     def __init__(self, device: str = "cpu", most: int = MOST, idle: float = IDLE) -> None:

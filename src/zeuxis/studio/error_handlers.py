@@ -42,7 +42,7 @@ class ParameterRefused(UsageError):
         self.param = param
 
 
-def error_answer(
+def error_response(
     status: int, message: str, *, type: str = "invalid_request_error", param: str | None = None, code: str | None = None
 ) -> Response:
     """An error; those of 429 and 503 say when to come back."""
@@ -51,43 +51,43 @@ def error_answer(
     return Response(body, status, headers, media_type="application/json")
 
 
-def add_faults(app: FastAPI) -> None:
+def add_error_handlers(app: FastAPI) -> None:
     """Have ``app`` answer all errors so."""
 
     @app.exception_handler(ZeuxisError)
     async def ours(request: Request, error: ZeuxisError) -> Response:
         match error:
             case QueueFull():
-                return error_answer(429, str(error), type="rate_limit_error", code="queue_full")
+                return error_response(429, str(error), type="rate_limit_error", code="queue_full")
             case ParameterRefused():
-                return error_answer(400, str(error), param=error.param, code="invalid_value")
+                return error_response(400, str(error), param=error.param, code="invalid_value")
             case UnknownName():
-                return error_answer(404, str(error), code="not_found")
+                return error_response(404, str(error), code="not_found")
             case UsageError():
-                return error_answer(400, str(error), code="invalid_value")
+                return error_response(400, str(error), code="invalid_value")
             case _:
-                return error_answer(422, str(error), code="failed")
+                return error_response(422, str(error), code="failed")
 
     @app.exception_handler(JobFailed)
     async def failed(request: Request, error: JobFailed) -> Response:
         fault = error.job.fault
         if fault is None:
-            return error_answer(409, f"job {error.job.id} was cancelled", code="cancelled")
+            return error_response(409, f"job {error.job.id} was cancelled", code="cancelled")
         status = STATUS[fault]
         kind = "invalid_request_error" if status < 500 else "server_error"
-        return error_answer(status, str(error), type=kind, code=CODES[fault])
+        return error_response(status, str(error), type=kind, code=CODES[fault])
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"][1:]))
         status = 422 if request.url.path.startswith("/api/") else 400
-        return error_answer(status, f"{where}: {first['msg']}", param=where or None, code=first["type"])
+        return error_response(status, f"{where}: {first['msg']}", param=where or None, code=first["type"])
 
     @app.exception_handler(HTTPException)
     async def plain(request: Request, error: HTTPException) -> Response:
-        return error_answer(error.status_code, str(error.detail))
+        return error_response(error.status_code, str(error.detail))
 
     @app.exception_handler(ClientGone)
     async def gone(request: Request, error: ClientGone) -> Response:
-        return error_answer(499, "the client left, and its job was cancelled")  # nobody reads it
+        return error_response(499, "the client left, and its job was cancelled")  # nobody reads it

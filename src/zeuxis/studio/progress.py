@@ -16,15 +16,15 @@ from zeuxis.studio.queue import JobQueue
 EVERY = 0.1  # seconds between two tellings
 
 
-class NotWanted(Exception):
+class JobsCancelled(Exception):
     """Every job at work was cancelled."""
 
 
-class Ending(Exception):
+class ShuttingDown(Exception):
     """The worker itself is to end."""
 
 
-class Watching:
+class JobProgress:
     """Tells the queue how far ``jobs`` are, and ends the work where none of them is wanted.
 
     ``ending`` says whether the worker is to end.
@@ -43,26 +43,32 @@ class Watching:
             self.queue.tell(self.jobs, min(1.0, max(0.0, fraction or 0.0)), message)
 
     def check(self) -> None:
-        """Raise :class:`NotWanted` or :class:`Ending` where that is so."""
+        """Raise :class:`JobsCancelled` or :class:`ShuttingDown` where that is so."""
         if self.ending():
-            raise Ending
+            raise ShuttingDown
         version = self.queue.version
         if version != self.version:
             self.version = version
             if not self.queue.running(self.jobs):
-                raise NotWanted
+                raise JobsCancelled
 
 
-class WatchingDraw:
-    """An onlooker (:mod:`zeuxis.steps`) of one batch of a drawing: pictures ``begun`` to ``begun + size`` of ``all``.
+class DrawProgress:
+    """An observer (:mod:`zeuxis.steps`) of one batch of a drawing: pictures ``begun`` to ``begun + size`` of ``all``.
 
     ``partials`` are the rows of the batch whose unfinished pictures are wanted, by job, and how many of them.
     """
 
     def __init__(
-        self, watching: Watching, model: Model, begun: int, size: int, all: int, partials: Mapping[str, tuple[int, int]]
+        self,
+        progress: JobProgress,
+        model: Model,
+        begun: int,
+        size: int,
+        all: int,
+        partials: Mapping[str, tuple[int, int]],
     ) -> None:
-        self.watching, self.model, self.begun, self.size, self.all = watching, model, begun, size, all
+        self.progress, self.model, self.begun, self.size, self.all = progress, model, begun, size, all
         self.partials = dict(partials)
         self.at = (0, 1)
         self.shown = dict.fromkeys(self.partials, 0)
@@ -70,7 +76,7 @@ class WatchingDraw:
     def step(self, done: int, of: int) -> None:
         self.at = (done, of)
         fraction = (self.begun + self.size * done / of) / self.all
-        self.watching(f"step {done + 1} of {of}", fraction)
+        self.progress(f"step {done + 1} of {of}", fraction)
 
     def shows(self, make: Callable[[], Any]) -> None:
         done, of = self.at
@@ -83,7 +89,7 @@ class WatchingDraw:
             return
         pictures = self._pictures(make())
         for job, row in due.items():
-            self.watching.queue.show(job, self.shown[job], png_of(pictures[row]))
+            self.progress.queue.show(job, self.shown[job], png_of(pictures[row]))
             self.shown[job] += 1
 
     def _pictures(self, made: Tensor) -> Tensor:
