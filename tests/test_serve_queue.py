@@ -132,4 +132,4 @@ def test_a_queue_whose_batch_key_had_another_name_is_read_on(tmp_path: Path) -> 
     first.close()
     again = JobQueue(tmp_path / "jobs.sqlite")
     again.add("sample", {}, batch_key="a")
-    assert [job.id for job in again.claim(5)][0] == name and again.counts() == {"running": 2}
+    assert [job.id for job in again.claim(5)][:1] == [name] and again.counts() == {"running": 2}
