@@ -24,11 +24,16 @@ def sample_command(
 
 
 def restore_command(
-    paths: Sequence[Path], model: str | None, task: str | None, tile: int | None, knobs: Mapping[str, Any]
+    paths: Sequence[Path],
+    model: str | None,
+    task: str | None,
+    tile: int | None,
+    knobs: Mapping[str, Any],
+    fidelity: float | None = None,
 ) -> str:
     """``zeuxis restore ...``."""
     words = ["zeuxis", "restore", *map(str, paths)]
-    for option, value in {"--model": model, "--task": task, "--tile": tile}.items():
+    for option, value in {"--model": model, "--task": task, "--tile": tile, "--fidelity": fidelity}.items():
         words += [] if value is None else [option, str(value)]
     return shlex.join(
         [*words, *(word for name, value in knobs.items() for word in ("--knob", f"{name}={_text(value)}"))]
@@ -42,6 +47,25 @@ def translate_command(
     words = ["zeuxis", "translate", model, *map(str, paths), "--seed", str(seed)]
     words += [] if size is None else ["--size", size]
     return shlex.join([*words, *_each_knob(knobs), *(["--invert"] if invert else [])])
+
+
+def paint_command(model: str, layout: Path, style: Path | None, n: int, seed: int, knobs: Mapping[str, Any]) -> str:
+    """``zeuxis paint ...``."""
+    words = ["zeuxis", "paint", model, "--layout", str(layout), "-n", str(n), "--seed", str(seed)]
+    words += [] if style is None else ["--style", str(style)]
+    return shlex.join([*words, *_each_knob(knobs)])
+
+
+def example_command(data: str) -> str:
+    """``zeuxis data ...``: examples of the same data."""
+    clean, bar, pairing = data.partition("|")
+    words = ["zeuxis", "data", clean.strip()]
+    return shlex.join([*words, "--pair", pairing.strip()] if bar else words)
+
+
+def look_command(path: Path) -> str:
+    """``zeuxis restore PICTURE``, which looks at it, and does of what it proposes the first that can be done."""
+    return shlex.join(["zeuxis", "restore", str(path)])
 
 
 def encode_command(model: str, path: Path, size: int | None) -> str:

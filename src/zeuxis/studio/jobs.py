@@ -21,6 +21,7 @@ from zeuxis.studio.queue import State
 from zeuxis.studio.requests import AnyJob, Name
 from zeuxis.studio.responses import JobResponse, UploadResponse, job_response
 from zeuxis.studio.service import SLOW, Service, TheService
+from zeuxis.studio.zip_stream import zip_of
 
 routes = APIRouter(prefix="/api", tags=["jobs"])
 ALIVE = 15.0  # seconds after which a stream says that it is still there
@@ -101,6 +102,20 @@ def file(service: TheService, name: Name, file: FileName) -> FileResponse:
     service.job(name)
     found = service.folders.file(name, file)
     return FileResponse(found, media_type="image/png" if found.suffix == ".png" else "application/octet-stream")
+
+
+@routes.get("/jobs/{name}/zip", response_class=StreamingResponse)
+def zipped(service: TheService, name: Name) -> StreamingResponse:
+    """All pictures of a job that is done, in one zip, as they are: each holds its record."""
+    job = service.job(name)
+    pictures = (job.result or {}).get("pictures", [])
+    if not pictures:
+        raise UsageError(
+            f"job {name} is {job.state} and has no pictures: a zip is of a job that is done, and made some"
+        )
+    files = [service.folders.file(name, picture["file"]) for picture in pictures]
+    told = {"Content-Disposition": f'attachment; filename="zeuxis-{name}.zip"'}
+    return StreamingResponse(zip_of(files), media_type="application/zip", headers=told)
 
 
 @routes.get("/jobs/{name}/partials/{number}", response_class=Response)

@@ -6,7 +6,7 @@ Imports no torch: what a model takes is read off its card.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +17,7 @@ from zeuxis.errors import UnknownName, WeightsError
 from zeuxis.files import why_no_name
 from zeuxis.knobs import Knob
 from zeuxis.pretrained.upscalers import UPSCALERS
+from zeuxis.studio.abilities import drawn_field, edits_of, obeyed
 from zeuxis.training.exchange import read_card
 from zeuxis.training.legacy import upgraded_card
 
@@ -38,9 +39,32 @@ class KnownModel:
         """What may be turned when it draws."""
         return self.system.card.knobs_as_built(self.card.get("config", {}))
 
+    @property
+    def painted(self) -> bool:
+        """Whether its sources are layouts drawn as pictures, so that ``zeuxis paint`` takes a layout for it."""
+        _, bar, pairing = str(self.card.get("data") or "").partition("|")
+        return bool(bar) and pairing.strip() in ("layout", "outlines") and bool(self._spec.get("layout_names"))
+
+    @property
+    def obeyed(self) -> tuple[frozenset[str], frozenset[str]]:
+        """The fields that it obeys as it was built, and those that it cannot do without."""
+        config, classes = self.card.get("config", {}), len(self._spec.get("class_names", ()))
+        return obeyed(self.system.card, config, classes, [part.obeyed[0] for part in _parts(config)])
+
+    @property
+    def draws(self) -> str | None:
+        """The field that a drawing is for it; None where it turns none into a picture."""
+        shape = self._spec.get("source_shape") or self._spec.get("shape")
+        return drawn_field(self.system.card.verbs, *self.obeyed, None if shape is None else shape[0], self.painted)
+
+    @property
+    def _spec(self) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self.card.get("spec", {})
+        return found
+
     def as_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
-        card, spec = self.system.card, self.card.get("spec", {})
+        card, spec, (obeys, required) = self.system.card, self._spec, self.obeyed
         return {
             "name": self.name,
             "path": self.path,
@@ -49,15 +73,18 @@ class KnownModel:
             "title": card.title,
             "family": card.family,
             "verbs": sorted(card.verbs),
-            "needs": sorted(card.needs),
-            "accepts": sorted(card.accepts),
+            "needs": sorted(required),
+            "accepts": sorted(obeys - required),
             "knobs": [knob_dict(knob) for knob in self.knobs.values()],
             "shape": spec.get("shape"),
             "classes": list(spec.get("class_names", ())),
+            "source_shape": spec.get("source_shape"),
             "layouts": list(spec.get("layout_names", ())),
             "factors": [list(factor) for factor in spec.get("factors", ())],
             "data": self.card.get("data"),
             "sha256": self.card.get("sha256"),
+            "draws": self.draws,
+            "edits": [asdict(one) for one in edits_of(card.verbs, obeys, required, self.knobs.keys())],
         }
 
 
@@ -103,6 +130,24 @@ def _read(name: str, path: str, origin: Literal["shipped", "run"], folder: Path,
         return None
     entry = entries().get(str(card.get("system")))
     return None if entry is None else KnownModel(name, path, origin, entry, card)
+
+
+def _parts(config: Mapping[str, Any]) -> list[KnownModel]:
+    """The systems that a model was given, as its card has them: whole, or by where they are kept."""
+    found = list[KnownModel]()
+    for name, part in config.items():
+        match part:
+            case {"given": {"model": str() as kept}}:
+                folder = shipped().get(kept, Path(kept))
+                folder = folder / MODEL if (folder / MODEL / CARD).is_file() else folder
+                made = _read(name, kept, "run", folder, 0) if (folder / CARD).is_file() else None
+            case {"system": str(), "config": {}}:
+                entry = entries().get(part["system"])
+                made = None if entry is None else KnownModel(name, name, "run", entry, part)
+            case _:
+                continue
+        found += [] if made is None else [made]
+    return found
 
 
 def model_called(name: str, runs: Path) -> KnownModel:

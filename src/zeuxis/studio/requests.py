@@ -68,6 +68,33 @@ class SampleJob(StrictModel):
     )
 
 
+class PaintJob(StrictModel):
+    """Pictures of a layout, whose colours are those that a job of kind ``describe`` tells: ``zeuxis paint``."""
+
+    kind: Literal["paint"] = "paint"
+    model: ModelName
+    layout: PictureRef
+    style: PictureRef | None = None
+    n: Annotated[int, Field(ge=1, le=MOST_PICTURES)] = 1
+    seed: Seed = 0
+    knobs: Knobs = Field(default_factory=dict)
+
+
+class ExampleJob(StrictModel):
+    """One training example of a model's own data, by field: files of the result, to be drawn on."""
+
+    kind: Literal["example"] = "example"
+    model: ModelName
+    seed: Seed = 0
+
+
+class LookJob(StrictModel):
+    """A look at a picture: what seems wrong with it, and what would mend it; the result's ``facts``."""
+
+    kind: Literal["look"] = "look"
+    picture: PictureRef
+
+
 Task = Annotated[str, StringConstraints(pattern=r"^(enlarge:[2-8]|denoise|deblur|jpeg|colorize|inpaint)$")]
 
 
@@ -75,14 +102,15 @@ class RestoreJob(StrictModel):
     """Photographs restored: ``zeuxis restore``."""
 
     kind: Literal["restore"] = "restore"
-    pictures: Annotated[list[PictureRef], Field(min_length=1, max_length=MOST_GIVEN)]
+    pictures: Annotated[list[PictureRef], Field(min_length=1, max_length=MOST_PICTURES)]
     model: ModelName | None = None
-    task: (
-        Annotated[str, StringConstraints(pattern=r"^(enlarge:[2-8]|denoise|deblur|jpeg|colorize|inpaint)$")] | None
-    ) = None
+    task: Task | None = None
     mask: PictureRef | None = Field(default=None, description="For inpaint: light where it is to paint.")
     knobs: Knobs = Field(default_factory=dict)
     tile: Annotated[int, Field(ge=8, le=4096)] | None = None
+    fidelity: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        default=None, description="At 1 what the damage left is kept as it is given."
+    )
 
 
 class TranslateJob(StrictModel):
@@ -122,5 +150,6 @@ class DescribeJob(StrictModel):
 
 
 AnyJob = Annotated[
-    SampleJob | RestoreJob | TranslateJob | EncodeJob | ReplayJob | DescribeJob, Field(discriminator="kind")
+    SampleJob | RestoreJob | TranslateJob | EncodeJob | ReplayJob | DescribeJob | PaintJob | ExampleJob | LookJob,
+    Field(discriminator="kind"),
 ]

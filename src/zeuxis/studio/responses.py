@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from zeuxis.studio.queue import Fault, Job, State
 
@@ -89,6 +89,17 @@ class KnobResponse(BaseModel):
     choices: list[str]
 
 
+class EditResponse(BaseModel):
+    """A way in which a model changes a picture: fields given as pictures, those told beside, and its knobs."""
+
+    name: str
+    title: str
+    about: str
+    fields: list[str]
+    knobs: list[str]
+    other: list[str]
+
+
 class ModelResponse(BaseModel):
     """A model that can be asked for, as its card has it; a job of kind ``describe`` says exactly what it obeys."""
 
@@ -104,10 +115,13 @@ class ModelResponse(BaseModel):
     knobs: list[KnobResponse]
     shape: list[int] | None
     classes: list[str]
+    source_shape: list[int] | None
     layouts: list[str]
     factors: list[list[str | int]]
     data: str | None
     sha256: str | None
+    draws: str | None = Field(description="The field that a drawing is for it.")
+    edits: list[EditResponse]
 
 
 class SystemResponse(BaseModel):

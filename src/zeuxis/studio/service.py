@@ -24,6 +24,9 @@ from zeuxis.studio.queue import Job, JobQueue
 from zeuxis.studio.requests import (
     DescribeJob,
     EncodeJob,
+    ExampleJob,
+    LookJob,
+    PaintJob,
     ReplayJob,
     RestoreJob,
     SampleJob,
@@ -76,8 +79,14 @@ class Service:
                 self._check_pictures([request["picture"]])
             case ReplayJob():
                 self._check_replay(request)
-            case DescribeJob():
+            case DescribeJob() | ExampleJob():
                 self._named(request)
+            case PaintJob():
+                request["knobs"] = self._check_turned(self._named(request), asked.knobs)
+                self._check_pictures([request["layout"], *([request["style"]] if asked.style else [])])
+                pictures = asked.n
+            case LookJob():
+                self._check_pictures([request["picture"]])
         job = self.queue.add(asked.kind, request, pictures, batch_key)
         self.wake()
         return job
@@ -179,7 +188,9 @@ class Service:
         self._check_pictures([ref])
 
 
-AnyOfThem = SampleJob | RestoreJob | TranslateJob | EncodeJob | ReplayJob | DescribeJob
+AnyOfThem = (
+    SampleJob | RestoreJob | TranslateJob | EncodeJob | ReplayJob | DescribeJob | PaintJob | ExampleJob | LookJob
+)
 
 
 def _check_kind(field: Field, value: Any) -> None:

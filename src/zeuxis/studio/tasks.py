@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,25 @@ from PIL import Image
 
 from zeuxis.api.code_file import SUFFIX, described, write_codes
 from zeuxis.api.coding import decode, encode
-from zeuxis.api.paint import class_table
+from zeuxis.api.examples import example_of
+from zeuxis.api.paint import class_table, drawn_as, paint
 from zeuxis.api.replay import likeness, replay
 from zeuxis.api.restore import restore
+from zeuxis.api.restore_look import look
 from zeuxis.api.translate import translate
 from zeuxis.conditions import FIELDS
 from zeuxis.knobs import Knob
 from zeuxis.provenance.record import read_record
 from zeuxis.spec import parse_size
-from zeuxis.studio.commands import encode_command, replay_command, restore_command, translate_command
+from zeuxis.studio.commands import (
+    encode_command,
+    example_command,
+    look_command,
+    paint_command,
+    replay_command,
+    restore_command,
+    translate_command,
+)
 from zeuxis.studio.folders import Folders, path_of, with_paths
 from zeuxis.studio.model_cache import ModelCache
 from zeuxis.studio.models import knob_dict
@@ -55,16 +65,20 @@ def restored(request: Mapping[str, Any], context: TaskContext) -> dict[str, Any]
     if task == "inpaint" and request["mask"] is not None:
         task = f"inpaint:{path_of(request['mask'], context.folders)}"
     told, notes, made = [f"{name}={value}" for name, value in knobs.items()], list[str](), None
+    fidelity = request.get("fidelity")  # queues of before 2026-12 have none
     for k, path in enumerate(paths):
         out = context.draft / f"{k:04d}.png"
         report = _part(context.progress, k, len(paths))
-        made = restore([path], request["path"], task, out, knobs=told, tile=request["tile"], page=False, report=report)
+        made = restore(
+            [path], request["path"], task, out,
+            knobs=told, fidelity=fidelity, tile=request["tile"], page=False, report=report,
+        )  # fmt: skip
         notes += made.notes
     assert made is not None  # there is one picture at least
     files = [context.draft / f"{k:04d}.png" for k in range(len(paths))]
     return {
         "pictures": [picture_entry(context, file) for file in files],
-        "command": restore_command(paths, request["path"], task, request["tile"], knobs),
+        "command": restore_command(paths, request["path"], task, request["tile"], knobs, fidelity),
         "notes": notes,
         "facts": {"model": made.model, "task": made.task, "licence": made.licence},
     }
@@ -125,7 +139,8 @@ def described_model(request: Mapping[str, Any], context: TaskContext) -> dict[st
     """What a model obeys and what of it can be turned, as it was built."""
     model = context.models.get(request["path"])
     system, spec = model.system, model.spec
-    layouts = class_table(model) if "layout" in system.conditions and spec.layout_names else []
+    painted = "layout" in system.conditions or drawn_as(model) is not None
+    layouts = class_table(model) if painted and spec.layout_names else []
     facts = {
         "name": request["model"],
         "system": system.card.id,
@@ -151,12 +166,53 @@ def described_model(request: Mapping[str, Any], context: TaskContext) -> dict[st
     return {"pictures": [], "command": f"zeuxis info {request['path']}", "notes": [], "facts": facts}
 
 
+def painted(request: Mapping[str, Any], context: TaskContext) -> dict[str, Any]:
+    """``zeuxis paint``: pictures of a layout."""
+    model, layout = context.models.get(request["path"]), path_of(request["layout"], context.folders)
+    style = None if request["style"] is None else path_of(request["style"], context.folders)
+    made = paint(model, layout, style, n=request["n"], seed=request["seed"], knobs=request["knobs"])
+    files = made.save(context.draft)
+    command = paint_command(request["path"], layout, style, request["n"], request["seed"], request["knobs"])
+    return {"pictures": [picture_entry(context, file) for file in files], "command": command, "notes": []}
+
+
+def example_shown(request: Mapping[str, Any], context: TaskContext) -> dict[str, Any]:
+    """A training example of a model's data: files, for it was not made by a model, and carries no record."""
+    found = example_of(context.models.get(request["path"]), request["seed"])
+    files = {name: f"{name}.png" for name in found.pictures}
+    for name, shown in found.pictures.items():
+        shown.save(context.draft / files[name])
+    return {
+        "pictures": [],
+        "files": list(files.values()),
+        "command": example_command(found.data),
+        "notes": [],
+        "facts": {"data": found.data, "number": found.number, "pictures": files, "told": found.told},
+    }
+
+
+def looked_at(request: Mapping[str, Any], context: TaskContext) -> dict[str, Any]:
+    """``zeuxis restore PICTURE`` without a task: what seems wrong, and what is proposed."""
+    path = path_of(request["picture"], context.folders)
+    found = look(path)
+    facts = {
+        "width": found.width,
+        "height": found.height,
+        "estimates": [asdict(one) for one in found.estimates],
+        "steps": [asdict(one) for one in found.steps],
+    }
+    return {"pictures": [], "command": look_command(path), "notes": [], "facts": facts}
+
+
 TASKS: Mapping[str, Callable[[Mapping[str, Any], TaskContext], dict[str, Any]]] = {
     "restore": restored,
     "translate": translated,
     "encode": encoded,
     "replay": replayed,
     "describe": described_model,
+    "paint": painted,
+    "example": example_shown,
+    "look": looked_at,
 }
 
 

@@ -1,0 +1,85 @@
+"""One example of what a model has learnt from: what it was told, as pictures that may be drawn on and given to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+from torch import Tensor
+
+from zeuxis.api.model import Model
+from zeuxis.api.paint import drawn_as
+from zeuxis.api.pictures import to_pil
+from zeuxis.batch import Condition
+from zeuxis.conditions import FIELDS
+from zeuxis.data.entries import ENTRIES
+from zeuxis.data.library import WORLDS, open_source
+from zeuxis.data.pairing import coloured
+from zeuxis.data.published import PUBLISHED
+from zeuxis.data.unpaired_name import two_collections
+from zeuxis.errors import Unsupported
+from zeuxis.rng import Stream
+
+
+@dataclass(frozen=True)
+class Example:
+    """Example ``number`` of ``data``: by field, ``pictures`` of what steers the model, ``texts`` and classes of it."""
+
+    data: str
+    number: int
+    pictures: dict[str, Image.Image]
+    told: dict[str, Any]
+
+
+def example_of(model: Model, seed: int = 0) -> Example:
+    """A training example of the model's own data, chosen by ``seed``; a layout is in the colours of its classes.
+
+    Raises :class:`Unsupported` where the model's data is no named set or world: folders are not opened here.
+    """
+    data = model.card.get("data")
+    if not isinstance(data, str) or not all(_is_named(part) for part in two_collections(data) or (data,)):
+        raise Unsupported(
+            f"'{model.name}' has no examples to show: it learnt from {data or 'no data'}, which is no named set or "
+            "world (zeuxis data lists those)"
+        )
+    source = open_source(data, model.spec.size, "train")
+    at = Stream(seed, "example").integers(len(source), 1)
+    painted = {"layout"} if drawn_as(model) else set[str]()  # is given as the source, and drawn by its classes
+    given = source.batch(at).condition.only(model.system.conditions | painted)
+    shown = {name: _shown(given, name) for name in sorted(given.given) if FIELDS[name].kind in _SHOWN}
+    pictures = {name: found for name, found in shown.items() if found is not None}
+    return Example(data, int(at), pictures, _told(given, model))
+
+
+_SHOWN = ("picture", "mask", "class map")
+
+
+def _is_named(text: str) -> bool:
+    """Whether a name of data, without its pairing, is one of the lists'."""
+    name = text.partition("|")[0].strip()
+    return name in WORLDS or name in ENTRIES or name in PUBLISHED
+
+
+def _shown(given: Condition, name: str) -> Image.Image | None:
+    """A field of the one example as a picture; None of one with channels of several."""
+    values: Tensor = given.required(name)
+    if FIELDS[name].kind == "class map":
+        return to_pil(coloured(values)[0])
+    if FIELDS[name].kind == "mask":
+        return to_pil(2 * values[0] - 1)
+    return to_pil(values[0]) if values.shape[1] in (1, 3) else None
+
+
+def _told(given: Condition, model: Model) -> dict[str, Any]:
+    """Texts and classes of the one example."""
+    told: dict[str, Any] = {}
+    for name in sorted(given.given):
+        match FIELDS[name].kind:
+            case "text":
+                told[name] = given.required(name)[0]
+            case "class":
+                told[name] = model.classes[int(given.required(name)[0])]
+            case _:
+                continue
+    return told
