@@ -25,8 +25,13 @@ export type Model = {
   shape: number[] | null;
   classes: string[];
   layouts: string[];
+  source_shape: number[] | null;
   data: string | null;
+  draws: string | null; // the field that a drawing is for it
+  edits: EditMethod[];
 };
+
+export type EditMethod = { name: string; title: string; about: string; fields: string[]; knobs: string[]; other: string[] };
 
 export type System = {
   id: string;

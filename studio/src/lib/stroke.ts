@@ -1,0 +1,38 @@
+// How a stroke becomes pixels: smooth, or of its very colour, as masks and layouts must be.
+export type Point = [number, number];
+
+export function line(
+  context: CanvasRenderingContext2D,
+  from: Point,
+  to: Point,
+  size: number,
+  colour: string,
+  smooth: boolean,
+): void {
+  if (smooth) {
+    context.strokeStyle = colour;
+    context.lineWidth = size;
+    context.lineCap = context.lineJoin = "round";
+    context.beginPath();
+    context.moveTo(...from);
+    context.lineTo(to[0] + (from === to ? 0.01 : 0), to[1]); // a line of no length is not drawn
+    context.stroke();
+    return;
+  }
+  context.fillStyle = colour;
+  const steps = Math.max(1, Math.ceil(Math.hypot(to[0] - from[0], to[1] - from[1]) / Math.max(1, size / 4)));
+  for (let k = 0; k <= steps; k += 1) {
+    const share = k / steps;
+    disc(context, from[0] + share * (to[0] - from[0]), from[1] + share * (to[1] - from[1]), size / 2);
+  }
+}
+
+// A disc of whole pixels, row by row: a path's edge would be mixed with what is below it.
+function disc(context: CanvasRenderingContext2D, x: number, y: number, radius: number): void {
+  const reach = Math.max(0.5, radius);
+  for (let row = Math.ceil(y - reach - 0.5); row + 0.5 <= y + reach; row += 1) {
+    const half = Math.sqrt(Math.max(0, reach ** 2 - (row + 0.5 - y) ** 2));
+    const left = Math.round(x - half);
+    context.fillRect(left, row, Math.max(1, Math.round(x + half) - left), 1);
+  }
+}
