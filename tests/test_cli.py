@@ -404,7 +404,7 @@ def test_every_command_is_there_and_explains_itself(command):
     names = ["list", "info", "data", "train", "sample", "evaluate", "reproduce", "compare", "convert", "doctor", "demo"]
     names += ["encode", "decode", "classify", "average", "test-system", "pull", "export", "sweep", "restore"]
     names += ["walk", "mix", "directions", "breed", "neighbours", "diagnose"]
-    names += ["translate", "paint", "style", "detect", "credentials", "serve"]
+    names += ["translate", "edit", "paint", "style", "detect", "credentials", "serve"]
     assert set(names) == zeuxis.cli.COMMANDS
     for name in names:
         code, out, _ = command(name, "--help")

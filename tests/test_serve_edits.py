@@ -82,7 +82,10 @@ def test_models_say_what_a_drawing_is_to_them_and_how_they_edit(served: Served) 
     found = models(served)
     assert found["edges"]["draws"] == "source" and found["edges"]["source_shape"] == [1, 32, 32]
     assert found["coloured"]["draws"] == "layout" and "circle" in found["coloured"]["layouts"]
-    assert found["scenes"]["draws"] is None and found["scenes"]["accepts"] == []  # and no label, which others take
+    assert [(one["name"], one["job"]) for one in found["scenes"]["edits"]] == [("vary", "edit"), ("inpaint", "edit")]
+    assert (
+        found["cvae"]["edits"] == [] and found["scenes"]["draws"] is None and found["scenes"]["accepts"] == []
+    )  # and no label, which others take
     assert found["last-frame"]["draws"] is None and found["of-two"]["draws"] is None  # several pictures in one
     assert found["painter"]["draws"] is None  # a mask is wanted beside
     assert [one["name"] for one in found["edges"]["edits"]] == ["translate"]
@@ -100,6 +103,9 @@ def test_an_editing_system_of_tomorrow_is_offered_by_its_card() -> None:
     assert names({"source", "instruction"}, {"source", "instruction"}, {"steps"}) == ["instruct"]
     assert names({"caption", "control"}, {"control"}) == ["control"]
     assert names({"caption"}, {"caption"}) == [] and edits_of({"classify"}, {"source"}, set(), knobs) == []
+    drawn_in_steps = {"sample", "denoiser"}
+    assert [one.job for one in edits_of(drawn_in_steps, {"caption"}, set(), {"steps", "sampler"})] == ["edit"] * 2
+    assert edits_of(drawn_in_steps, {"layout"}, {"layout"}, {"sampler"})[0].name == "layout"
     assert drawn_field(verbs, {"caption", "control"}, {"control"}, 3, painted=False) == "control"
     assert drawn_field(verbs, {"layout", "style"}, {"layout"}, 3, painted=False) == "layout"
 
@@ -119,6 +125,30 @@ def test_a_layout_is_painted_as_the_command_paints_it(served: Served, command: C
     assert (tmp_path / "again.png").read_bytes() == served.file(job).read_bytes()
     grey = served.done(kind="paint", model="coloured", layout={"upload": served.upload(png(32, 32))})
     assert grey["state"] == "failed" and grey["fault"] == "usage" and "which is no class" in grey["error"]
+
+
+def test_a_picture_is_edited_as_the_command_edits_it(served: Served, command: Command, tmp_path: Path) -> None:
+    short, caption = {"steps": 6}, "a small red circle above a large green star at night"
+    marks = np.zeros((32, 32), np.uint8)
+    marks[16:] = 255
+    out = io.BytesIO()
+    Image.fromarray(marks).save(out, "PNG")
+    given, mask = served.upload(png(32, 32)), {"upload": served.upload(out.getvalue())}
+    asked = {"kind": "edit", "model": "scenes", "picture": {"upload": given}, "condition": {"caption": caption}}
+    job = served.done(**asked, knobs=short, mask=mask, n=2, seed=3)
+    assert job["state"] == "done", job["error"]
+    words = shlex.split(job["result"]["command"])
+    assert words[1] == "edit" and command(*words[1:], "--out", tmp_path / "again")[0] == 0
+    assert (tmp_path / "again" / "0001.png").read_bytes() == served.file(job, 1).read_bytes()
+    words = shlex.split(job["result"]["pictures"][1]["replay"])
+    assert command(*words[1:], "--out", tmp_path / "replayed.png")[0] == 0
+    assert (tmp_path / "replayed.png").read_bytes() == served.file(job, 1).read_bytes()
+    before, after = np.asarray(Image.open(io.BytesIO(png(32, 32)))), np.asarray(Image.open(served.file(job)))
+    assert np.array_equal(before[:16], after[:16]) and not np.array_equal(before[16:], after[16:])
+    varied = served.done(**asked, knobs=short, strength=0.5)
+    assert varied["state"] == "done" and "--strength 0.5" in varied["result"]["command"]
+    for wrong in ({"strength": 0}, {"strength": 2}, {"condition": {"mask": mask}}, {"picture": {"upload": "0" * 16}}):
+        assert served.client.post("/api/jobs", json={**asked, **wrong}).status_code in (400, 422), wrong
 
 
 def test_an_example_is_one_of_what_the_model_learnt_from(served: Served) -> None:

@@ -336,11 +336,11 @@ def condition_of(
         values[name] = way.read(each)
     both = asked.get("mask") is not None and asked.get("source") is not None and {"mask", "source"} <= takes
     if both and (spec.source_shape is None or spec.source_shape[1:] == spec.shape[1:]):
-        _must_lie_on(given("mask", spec, model), given("source", spec, model), asked)
+        must_lie_on(given("mask", spec, model), given("source", spec, model), asked)
     return Condition(**values).expand(n)
 
 
-def _must_lie_on(masks: Given, sources: Given, asked: Mapping[str, Any]) -> None:
+def must_lie_on(masks: Given, sources: Given, asked: Mapping[str, Any]) -> None:
     """Refuse a mask whose proportions are not those of its source: both are cut to the model's, each by itself."""
     for mask, source in zip(masks.each(asked["mask"]), sources.each(asked["source"]), strict=False):
         if isinstance(source, (str, Path)) and not Path(source).is_file():

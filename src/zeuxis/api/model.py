@@ -300,6 +300,18 @@ class Model:
         self.check(how)
         return self._in_batches(self.system.draw_steps, condition, seeds, how, batch)
 
+    def draw_by(
+        self,
+        work: Callable[[Condition, ImageRng, Sampling], Tensor],
+        condition: Condition,
+        seeds: Sequence[int],
+        how: Sampling = Sampling(),
+        batch: int | None = None,
+    ) -> Tensor:
+        """As :meth:`draw`, by ``work``, which makes the images of some of the seeds, and not by the verb ``sample``."""
+        self.check(how)
+        return self._in_batches(work, condition, seeds, how, batch)
+
     def _in_batches(
         self,
         work: Callable[[Condition, ImageRng, Sampling], Tensor],

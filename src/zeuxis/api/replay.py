@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from zeuxis.api.edit import EDITED, edit
 from zeuxis.api.given import again, changes
 from zeuxis.api.latents import KEY as LATENT
 from zeuxis.api.latents import made_again
@@ -98,8 +99,21 @@ def _drawn_again(model: Model, made: dict[str, Any], wanted: dict[str, Any]) -> 
         batch, row = 1, 0
     with computing_on(_threads(made, differs)):
         seed, knobs = made["seed"] - row, made["sampling"]
-        company = model.sample(batch, seed, knobs=knobs, batch=batch, size=size_of(made), **wanted)
+        if EDITED in made:
+            company = _edited_again(model, made, batch, seed, wanted)
+        else:
+            company = model.sample(batch, seed, knobs=knobs, batch=batch, size=size_of(made), **wanted)
     return company[row : row + 1], differs
+
+
+def _edited_again(model: Model, made: dict[str, Any], batch: int, seed: int, wanted: Mapping[str, Any]) -> Pictures:
+    """The pictures of a batch that were edited of one."""
+    told = {name: value for name, value in wanted.items() if name not in ("source", "mask")}
+    strength = made[EDITED].get("strength") if isinstance(made[EDITED], dict) else None
+    if not isinstance(strength, float) or "source" not in wanted:
+        raise DataError("this picture's record is damaged: it does not say how its source was edited")
+    pictures = wanted["source"], wanted.get("mask")
+    return edit(model, *pictures, batch, seed, strength=strength, knobs=made["sampling"], batch=batch, **told)
 
 
 def _threads(made: dict[str, Any], differs: list[str]) -> int:

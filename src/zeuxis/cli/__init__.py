@@ -26,6 +26,7 @@ from zeuxis.cli import (
     diagnose,
     directions,
     doctor,
+    edit,
     encode,
     evaluate,
     export,
@@ -96,6 +97,7 @@ app.command("train", cls=PlainCommand, rich_help_panel=WORK)(train.train)
 app.command("sample", cls=PlainCommand, rich_help_panel=WORK)(sample.sample)
 app.command("restore", cls=PlainCommand, rich_help_panel=WORK)(restore.restore)
 app.command("translate", cls=PlainCommand, rich_help_panel=WORK)(translate.translate)
+app.command("edit", cls=PlainCommand, rich_help_panel=WORK)(edit.edit)
 app.command("paint", cls=PlainCommand, rich_help_panel=WORK)(paint.paint)
 app.command("style", cls=PlainCommand, rich_help_panel=WORK)(style.style)
 app.command("encode", cls=PlainCommand, rich_help_panel=WORK)(encode.encode)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from zeuxis.card import Card
 from zeuxis.conditions import FIELDS
@@ -19,7 +19,11 @@ CHANNELS = (1, 3)  # of one picture; more are several pictures in one
 
 @dataclass(frozen=True)
 class EditMethod:
-    """A way to change a picture: the ``fields`` that are given as pictures, and the ``knobs`` that it turns on."""
+    """A way to change a picture: the ``fields`` that are given as pictures, and what a model must have for it.
+
+    It is a ``job`` of kind ``sample``, where the model obeys those fields; or of kind ``edit`` (``zeuxis edit``), a
+    procedure upon what the model can do.
+    """
 
     name: str
     title: str
@@ -27,13 +31,17 @@ class EditMethod:
     fields: tuple[str, ...]
     knobs: tuple[str, ...] = ()
     other: tuple[str, ...] = ()  # fields that are told beside, without which it means nothing
+    verbs: tuple[str, ...] = ("sample",)
+    job: Literal["sample", "edit"] = "sample"
 
 
+NOISED = "The picture is put under noise, and drawn from there (SDEdit): the more strength, the more is new."
+MARKED = "What the mask marks is made; the rest stays as it is."
 METHODS = (
-    EditMethod("vary", "From the picture under noise", "The picture is put under noise, and drawn from there (SDEdit): "
-               "the more strength, the more is new.", ("source",), ("strength",)),
-    EditMethod("inpaint", "A part made again", "What the mask marks is made; the rest stays as it is.",
-               ("source", "mask")),
+    EditMethod("vary", "From the picture under noise", NOISED, ("source",), ("strength",)),
+    EditMethod("inpaint", "A part made again", MARKED, ("source", "mask")),
+    EditMethod("vary", "From the picture under noise", NOISED, ("source",), ("sampler",), (), ("denoiser",), "edit"),
+    EditMethod("inpaint", "A part made again", MARKED, ("source", "mask"), ("sampler",), (), ("denoiser",), "edit"),
     EditMethod("instruct", "By an instruction", "The picture changes as it is told.",
                ("source",), (), ("instruction",)),
     EditMethod("control", "After edges, depth or a pose", "A picture that has the outlines of the one that is given.",
@@ -69,17 +77,18 @@ def obeyed(
 
 def edits_of(verbs: Set[str], obeys: Set[str], required: Set[str], knobs: Set[str]) -> list[EditMethod]:
     """The ways in which a model can change a picture."""
-    if "sample" not in verbs:
-        return []
     shown = {name for name in required if FIELDS[name].kind in SHOWN}
-    found = [
-        method
-        for method in METHODS
-        if obeys >= {*method.fields, *method.other} and knobs >= {*method.knobs} and shown <= {*method.fields}
-    ]
-    named = {name for method in found for name in method.knobs or method.other}
-    # what only translates has no way that says more
-    return [method for method in found if method.name != "translate" or not named]
+
+    def fits(method: EditMethod) -> bool:
+        if not (verbs >= {*method.verbs} and knobs >= {*method.knobs} and obeys >= {*method.other}):
+            return False
+        if method.job == "edit":
+            return not obeys & {*DRAWN, "mask"}  # given pictures by itself, it edits in its own way
+        return obeys >= {*method.fields} and shown <= {*method.fields}
+
+    found = [method for method in METHODS if fits(method)]
+    told = any(method.knobs or method.other for method in found)
+    return [method for method in found if method.name != "translate" or not told]  # the others say more
 
 
 def drawn_field(

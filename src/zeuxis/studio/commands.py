@@ -17,10 +17,7 @@ def sample_command(
     """``zeuxis sample ...``; in ``condition`` pictures are paths."""
     words = ["zeuxis", "sample", model, "-n", str(n), "--seed", str(seed)]
     words += [] if size is None else ["--size", size]
-    for name, value in condition.items():
-        for one in value if isinstance(value, list) else [value]:
-            words += _option(FIELDS[name].option, _text(one))
-    return shlex.join([*words, *_knobs(knobs)])
+    return shlex.join([*words, *_told(condition), *_knobs(knobs)])
 
 
 def restore_command(
@@ -56,6 +53,24 @@ def paint_command(model: str, layout: Path, style: Path | None, n: int, seed: in
     return shlex.join([*words, *_each_knob(knobs)])
 
 
+def edit_command(
+    model: str,
+    picture: Path,
+    mask: Path | None,
+    strength: float | None,
+    n: int,
+    seed: int,
+    condition: Mapping[str, Any],
+    knobs: Mapping[str, Any],
+) -> str:
+    """``zeuxis edit ...``; in ``condition`` pictures are paths."""
+    words = ["zeuxis", "edit", model, str(picture)]
+    words += [] if mask is None else ["--mask", str(mask)]
+    words += [] if strength is None else ["--strength", str(strength)]
+    words += ["-n", str(n), "--seed", str(seed)]
+    return shlex.join([*words, *_told(condition), *_knobs(knobs)])
+
+
 def example_command(data: str) -> str:
     """``zeuxis data ...``: examples of the same data."""
     clean, bar, pairing = data.partition("|")
@@ -77,10 +92,12 @@ def encode_command(model: str, path: Path, size: int | None) -> str:
 def replay_command(picture: Path, condition: Mapping[str, Any]) -> str:
     """``zeuxis sample --replay ...``: the same bytes."""
     words = ["zeuxis", "sample", "--replay", str(picture)]
-    for name, value in condition.items():
-        for one in value if isinstance(value, list) else [value]:
-            words += _option(FIELDS[name].option, _text(one))
-    return shlex.join(words)
+    return shlex.join([*words, *_told(condition)])
+
+
+def _told(condition: Mapping[str, Any]) -> list[str]:
+    each = [(name, value if isinstance(value, list) else [value]) for name, value in condition.items()]
+    return [word for name, values in each for one in values for word in _option(FIELDS[name].option, _text(one))]
 
 
 def _knobs(knobs: Mapping[str, Any]) -> list[str]:

@@ -80,6 +80,21 @@ class PaintJob(StrictModel):
     knobs: Knobs = Field(default_factory=dict)
 
 
+class EditJob(StrictModel):
+    """Pictures made of one, by a model that draws in steps: ``zeuxis edit``."""
+
+    kind: Literal["edit"] = "edit"
+    model: ModelName
+    picture: PictureRef
+    mask: PictureRef | None = Field(default=None, description="Light where it is to be made; the rest stays.")
+    strength: Annotated[float, Field(gt=0, le=1)] | None = None
+    n: Annotated[int, Field(ge=1, le=MOST_PICTURES)] = 1
+    seed: Seed = 0
+    condition: Conditions = Field(default_factory=dict, description="By field, without source and mask.")
+    knobs: Knobs = Field(default_factory=dict)
+    partials: Annotated[int, Field(ge=0, le=MOST_PARTIALS)] = 0
+
+
 class ExampleJob(StrictModel):
     """One training example of a model's own data, by field: files of the result, to be drawn on."""
 
@@ -150,6 +165,15 @@ class DescribeJob(StrictModel):
 
 
 AnyJob = Annotated[
-    SampleJob | RestoreJob | TranslateJob | EncodeJob | ReplayJob | DescribeJob | PaintJob | ExampleJob | LookJob,
+    SampleJob
+    | RestoreJob
+    | TranslateJob
+    | EncodeJob
+    | ReplayJob
+    | DescribeJob
+    | PaintJob
+    | EditJob
+    | ExampleJob
+    | LookJob,
     Field(discriminator="kind"),
 ]

@@ -98,6 +98,7 @@ class EditResponse(BaseModel):
     fields: list[str]
     knobs: list[str]
     other: list[str]
+    job: Literal["sample", "edit"]
 
 
 class ModelResponse(BaseModel):

@@ -23,6 +23,7 @@ from zeuxis.studio.models import KnownModel, model_called, model_recorded, resto
 from zeuxis.studio.queue import Job, JobQueue
 from zeuxis.studio.requests import (
     DescribeJob,
+    EditJob,
     EncodeJob,
     ExampleJob,
     LookJob,
@@ -84,6 +85,13 @@ class Service:
             case PaintJob():
                 request["knobs"] = self._check_turned(self._named(request), asked.knobs)
                 self._check_pictures([request["layout"], *([request["style"]] if asked.style else [])])
+                pictures = asked.n
+            case EditJob():
+                request["knobs"] = self._check_turned(self._named(request), asked.knobs)
+                self._check_condition(request["condition"], asked.n)
+                self._check_pictures([request["picture"], *([request["mask"]] if asked.mask else [])])
+                if given := sorted({"source", "mask"} & asked.condition.keys()):
+                    raise UsageError(f"condition: give the {given[0]} beside it, as picture or mask")
                 pictures = asked.n
             case LookJob():
                 self._check_pictures([request["picture"]])
@@ -189,7 +197,16 @@ class Service:
 
 
 AnyOfThem = (
-    SampleJob | RestoreJob | TranslateJob | EncodeJob | ReplayJob | DescribeJob | PaintJob | ExampleJob | LookJob
+    SampleJob
+    | RestoreJob
+    | TranslateJob
+    | EncodeJob
+    | ReplayJob
+    | DescribeJob
+    | PaintJob
+    | EditJob
+    | ExampleJob
+    | LookJob
 )
 
 

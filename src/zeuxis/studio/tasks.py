@@ -11,6 +11,7 @@ from PIL import Image
 
 from zeuxis.api.code_file import SUFFIX, described, write_codes
 from zeuxis.api.coding import decode, encode
+from zeuxis.api.edit import edit
 from zeuxis.api.examples import example_of
 from zeuxis.api.paint import class_table, drawn_as, paint
 from zeuxis.api.replay import likeness, replay
@@ -21,7 +22,9 @@ from zeuxis.conditions import FIELDS
 from zeuxis.knobs import Knob
 from zeuxis.provenance.record import read_record
 from zeuxis.spec import parse_size
+from zeuxis.steps import observed
 from zeuxis.studio.commands import (
+    edit_command,
     encode_command,
     example_command,
     look_command,
@@ -33,7 +36,7 @@ from zeuxis.studio.commands import (
 from zeuxis.studio.folders import Folders, path_of, with_paths
 from zeuxis.studio.model_cache import ModelCache
 from zeuxis.studio.models import knob_dict
-from zeuxis.studio.progress import JobProgress
+from zeuxis.studio.progress import DrawProgress, JobProgress
 
 
 @dataclass(frozen=True)
@@ -176,6 +179,21 @@ def painted(request: Mapping[str, Any], context: TaskContext) -> dict[str, Any]:
     return {"pictures": [picture_entry(context, file) for file in files], "command": command, "notes": []}
 
 
+def edited(request: Mapping[str, Any], context: TaskContext) -> dict[str, Any]:
+    """``zeuxis edit``: pictures made of one."""
+    model, n = context.models.get(request["path"]), request["n"]
+    picture = path_of(request["picture"], context.folders)
+    mask = None if request["mask"] is None else path_of(request["mask"], context.folders)
+    told, turned = with_paths(request["condition"], context.folders), request["knobs"]
+    partials = {job: (0, request["partials"]) for job in context.progress.jobs}
+    with observed(DrawProgress(context.progress, model, 0, n, n, partials)):
+        made = edit(model, picture, mask, n, request["seed"], strength=request["strength"], knobs=turned, **told)
+    shown = {"source": str(picture)} if mask is None else {"source": str(picture), "mask": str(mask)}
+    files = made.save(context.draft)
+    command = edit_command(request["path"], picture, mask, request["strength"], n, request["seed"], told, turned)
+    return {"pictures": [picture_entry(context, file, shown) for file in files], "command": command, "notes": []}
+
+
 def example_shown(request: Mapping[str, Any], context: TaskContext) -> dict[str, Any]:
     """A training example of a model's data: files, for it was not made by a model, and carries no record."""
     found = example_of(context.models.get(request["path"]), request["seed"])
@@ -211,6 +229,7 @@ TASKS: Mapping[str, Callable[[Mapping[str, Any], TaskContext], dict[str, Any]]] 
     "replay": replayed,
     "describe": described_model,
     "paint": painted,
+    "edit": edited,
     "example": example_shown,
     "look": looked_at,
 }

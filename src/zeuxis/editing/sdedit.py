@@ -1,0 +1,58 @@
+"""Pictures drawn from a given one: put under noise and drawn from there, wholly or where a mask says so.
+
+SDEdit: Meng, He, Song, Song, Wu, Zhu & Ermon 2022, "Guided image synthesis and editing with stochastic differential
+equations" (arXiv:2108.01073), algorithm 1. What a mask keeps is led back to the picture at every level, as in RePaint
+(Lugmayr et al. 2022, arXiv:2201.09865, Eq. 8), without its jumps back.
+
+Symbols -> code: x^(g) -> picture    t_0 -> strength, as a share of the steps    Omega -> make
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from zeuxis.batch import Condition
+from zeuxis.diffusion.editing import keeping, last_share
+from zeuxis.diffusion.sampler import with_knobs
+from zeuxis.errors import Unsupported
+from zeuxis.knobs import Sampling
+from zeuxis.rng import ImageRng
+from zeuxis.verbs import Verbs
+
+
+def edited(
+    system: Verbs,
+    picture: Tensor,
+    make: Tensor | None,
+    strength: float,
+    condition: Condition,
+    rng: ImageRng,
+    how: Sampling = Sampling(),
+) -> Tensor:
+    """The pictures ``(B, C, H, W)`` in [-1, 1] that ``system`` draws from ``picture`` ``(B, C, H, W)``.
+
+    Args:
+        system: with the verb ``denoiser`` and the knob ``sampler``; if it encodes too, latents are put under noise.
+        make: ``(B, 1, H, W)``, 1 where it is to be drawn; what else there is stays as it is, bit for bit.
+        strength: in (0, 1], the share of the steps that are taken.
+
+    Raises :class:`Unsupported` for another system, :class:`zeuxis.errors.UsageError` where no step is left.
+    """
+    if "denoiser" not in system.can or "sampler" not in system.knobs:
+        raise Unsupported(
+            f"'{system.card.id}' takes no picture out of noise step by step: that is for diffusion models"
+        )
+    levels = last_share(system.levels(how), strength)
+    latent = {"encode", "decode"} <= system.can
+    start = system.encode(picture) if latent else picture
+    denoise = system.denoiser(condition, len(rng), how)
+    if make is not None:
+        kept = functional.adaptive_max_pool2d(make, start.shape[2:])  # a latent that touches the mask is made
+        denoise = keeping(denoise, start, kept)
+    noise = rng.normal(*start.shape, device=start.device)
+    solve = with_knobs(system.settings(how).sampler, how)
+    drawn = solve(denoise, start + float(levels[0]) * noise, levels, rng)
+    made = (system.decode(drawn) if latent else drawn).clamp(-1, 1)
+    return made if make is None else torch.where(make > 0.5, made, picture)
