@@ -84,8 +84,8 @@ def _read(model: Model, picture: Any, mask: Any) -> tuple[Tensor, Tensor | None]
     source = picture_of(picture, channels, (width, height), "the picture")[None]
     if mask is None:
         return source, None
-    ways = (given(name, model.spec, model.name) for name in ("mask", "source"))
-    must_lie_on(*ways, {"mask": mask, "source": picture})
+    masks, sources = (given(name, model.spec, model.name) for name in ("mask", "source"))
+    must_lie_on(masks, sources, {"mask": mask, "source": picture})
     make = mask_of(mask, (width, height), "the mask")[None]
     if not torch.any(make):
         raise UsageError("the mask marks nothing: make it light, or transparent, where the picture is to be made")

@@ -31,7 +31,7 @@ export type Model = {
   edits: EditMethod[];
 };
 
-export type EditMethod = { name: string; title: string; about: string; fields: string[]; knobs: string[]; other: string[] };
+export type EditMethod = { name: string; title: string; about: string; fields: string[]; knobs: string[]; other: string[]; job: "sample" | "edit" };
 
 export type System = {
   id: string;
