@@ -1,4 +1,4 @@
-// How a stroke becomes pixels: smooth, or of its very colour, as masks and layouts must be.
+// How a stroke becomes pixels, smooth or of its very colour, as masks and layouts must be; and pixels a file.
 export type Point = [number, number];
 
 export function line(
@@ -35,4 +35,10 @@ function disc(context: CanvasRenderingContext2D, x: number, y: number, radius: n
     const left = Math.round(x - half);
     context.fillRect(left, row, Math.max(1, Math.round(x + half) - left), 1);
   }
+}
+
+// Coded here and now: toBlob waits until the browser is idle, which takes it up to a second while somebody draws.
+export function pngOf(canvas: HTMLCanvasElement): Blob {
+  const coded = atob(canvas.toDataURL("image/png").split(",")[1] ?? "");
+  return new Blob([Uint8Array.from(coded, (one) => one.charCodeAt(0))], { type: "image/png" });
 }
