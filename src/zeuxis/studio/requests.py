@@ -164,7 +164,7 @@ class DescribeJob(StrictModel):
     model: ModelName
 
 
-AnyJob = Annotated[
+JobRequest = (
     SampleJob
     | RestoreJob
     | TranslateJob
@@ -174,6 +174,6 @@ AnyJob = Annotated[
     | PaintJob
     | EditJob
     | ExampleJob
-    | LookJob,
-    Field(discriminator="kind"),
-]
+    | LookJob
+)
+AnyJob = Annotated[JobRequest, Field(discriminator="kind")]

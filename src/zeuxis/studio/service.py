@@ -26,6 +26,7 @@ from zeuxis.studio.requests import (
     EditJob,
     EncodeJob,
     ExampleJob,
+    JobRequest,
     LookJob,
     PaintJob,
     ReplayJob,
@@ -54,7 +55,7 @@ class Service:
         """The folder of the trained models."""
         return self.folders.runs
 
-    def submit(self, asked: AnyOfThem) -> Job:
+    def submit(self, asked: JobRequest) -> Job:
         """Queue what is asked for; raises :class:`zeuxis.errors.ZeuxisError` for what cannot be done."""
         request = asked.model_dump(mode="json")
         pictures, batch_key = 1, None
@@ -194,20 +195,6 @@ class Service:
         check_knobs(record["sampling"])
         self._check_condition(request["condition"], 1)
         self._check_pictures([ref])
-
-
-AnyOfThem = (
-    SampleJob
-    | RestoreJob
-    | TranslateJob
-    | EncodeJob
-    | ReplayJob
-    | DescribeJob
-    | PaintJob
-    | EditJob
-    | ExampleJob
-    | LookJob
-)
 
 
 def _check_kind(field: Field, value: Any) -> None:

@@ -2,6 +2,7 @@
 import type { Field, Model, Upload } from "./api";
 
 export type Texts = { [field: string]: string };
+export type Knobs = { [knob: string]: string | number | boolean | null };
 export type Pictures = { [field: string]: Upload[] };
 
 const PICTURES: readonly string[] = ["picture", "mask", "class map"];
@@ -25,6 +26,12 @@ export function conditionOf(fields: Field[], texts: Texts, pictures: Pictures = 
     }
   }
   return told;
+}
+
+// The knobs that a form turned, of those that the model has.
+export function turnedOf(model: Model, knobs: Knobs): { [knob: string]: unknown } {
+  const has = new Set(model.knobs.map((knob) => knob.name));
+  return Object.fromEntries(Object.entries(knobs).filter(([name, value]) => value !== null && value !== "" && has.has(name)));
 }
 
 export const factorsOf = (text: string): { [name: string]: number } =>
