@@ -14,7 +14,7 @@ export type Knob = {
 export type Model = {
   name: string;
   path: string;
-  origin: "shipped" | "generator" | "run";
+  origin: "shipped" | "generator" | "pulled" | "run";
   system: string;
   title: string;
   family: string;
