@@ -45,7 +45,7 @@ def in_browser(
 async def _in_browser(
     served: Served, work: Callable[[Page], Awaitable[None]], size: tuple[int, int], dark: bool
 ) -> None:
-    faults: list[str] = []
+    faults, over = list[str](), asyncio.Event()
 
     async def answer(route: Route) -> None:
         asked = route.request
@@ -60,7 +60,8 @@ async def _in_browser(
             headers={**asked.headers, "host": urlsplit(ADDRESS).netloc},
             content=asked.post_data_buffer,
         )
-        await route.fulfill(status=found.status_code, headers=dict(found.headers), body=found.content)
+        if not over.is_set():  # a picture that nobody waits for any more
+            await route.fulfill(status=found.status_code, headers=dict(found.headers), body=found.content)
 
     def logged(message: Any) -> None:
         if message.type == "error":
@@ -79,7 +80,7 @@ async def _in_browser(
             await page.route("**/*", answer)
             await page.goto(ADDRESS)
             await work(page)
-            await page.unroute_all(behavior="ignoreErrors")
+            over.set()
         finally:
             await browser.close()
     assert not faults, "\n".join(faults)
