@@ -169,6 +169,25 @@ def test_an_example_is_one_of_what_the_model_learnt_from(served: Served) -> None
     assert folder["state"] == "failed" and "no named set or world" in folder["error"]
 
 
+def test_a_picture_is_made_into_what_a_model_has_learnt_to_be_given(served: Served) -> None:
+    square = np.zeros((64, 96, 3), np.uint8)
+    square[16:48, 32:64] = 255  # in the middle, which is what is taken
+    out = io.BytesIO()
+    Image.fromarray(square).save(out, "PNG")
+    given = {"upload": served.upload(out.getvalue())}
+    job = served.done(kind="prepare", model="edges", picture=given)
+    assert job["state"] == "done", job["error"]
+    assert job["result"]["facts"] == {"data": "scenes | edges", "degradation": "edges:0.15"}
+    with Image.open(io.BytesIO(served.client.get(f"/api/jobs/{job['id']}/files/0000.png").content)) as shown:
+        lines = np.asarray(shown.convert("L")) > 128
+    assert lines.shape == (32, 32) and lines[6:26, 6:26].sum() > 50 and not lines[12:20, 12:20].any()
+    made = served.done(kind="sample", model="edges", condition={"source": {"job": job["id"]}})
+    assert made["state"] == "done", made["error"]
+    for model in ("coloured", "scenes"):
+        other = served.done(kind="prepare", model=model, picture=given)
+        assert other["state"] == "failed" and "has not learnt from pictures and what is made of them" in other["error"]
+
+
 def test_a_look_says_what_restore_would_propose(served: Served, command: Command) -> None:
     noisy = np.random.default_rng(0).normal(128, 40, (96, 96, 3)).clip(0, 255).astype(np.uint8)
     out = io.BytesIO()

@@ -1,4 +1,4 @@
-"""One example of what a model has learnt from: what it was told, as pictures that may be drawn on and given to it."""
+"""What a model has learnt from: one example of it, and a picture made into such; to be drawn on and given to it."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from torch import Tensor
 from zeuxis.api.model import Model
 from zeuxis.api.paint import drawn_as
 from zeuxis.api.pictures import to_pil
+from zeuxis.api.still import picture_of
 from zeuxis.batch import Condition
 from zeuxis.conditions import FIELDS
 from zeuxis.data.entries import ENTRIES
 from zeuxis.data.library import WORLDS, open_source
-from zeuxis.data.pairing import coloured
+from zeuxis.data.pairing import coloured, parse_pairing
 from zeuxis.data.published import PUBLISHED
 from zeuxis.data.unpaired_name import two_collections
+from zeuxis.degrade.language import parse_chain
 from zeuxis.errors import Unsupported
-from zeuxis.rng import Stream
+from zeuxis.rng import ImageRng, Stream
 
 
 @dataclass(frozen=True)
-class Example:
+class TrainingExample:
     """Example ``number`` of ``data``: by field, ``pictures`` of what steers the model, ``texts`` and classes of it."""
 
     data: str
@@ -32,7 +34,7 @@ class Example:
     told: dict[str, Any]
 
 
-def example_of(model: Model, seed: int = 0) -> Example:
+def example_of(model: Model, seed: int = 0) -> TrainingExample:
     """A training example of the model's own data, chosen by ``seed``; a layout is in the colours of its classes.
 
     Raises :class:`Unsupported` where the model's data is no named set or world: folders are not opened here.
@@ -49,7 +51,36 @@ def example_of(model: Model, seed: int = 0) -> Example:
     given = source.batch(at).condition.only(model.system.conditions | painted)
     shown = {name: _shown(given, name) for name in sorted(given.given) if FIELDS[name].kind in _SHOWN}
     pictures = {name: found for name, found in shown.items() if found is not None}
-    return Example(data, int(at), pictures, _told(given, model))
+    return TrainingExample(data, int(at), pictures, _told(given, model))
+
+
+@dataclass(frozen=True)
+class PreparedSource:
+    """A picture after the ``degradation`` by which the sources of ``data`` are made."""
+
+    data: str
+    degradation: str
+    picture: Image.Image
+
+
+def prepared(model: Model, picture: Any, seed: int = 0) -> PreparedSource:
+    """``picture`` made into what the model has learnt to be given: its edges, grey, small, as its data's pairs are.
+
+    ``picture`` is as :func:`zeuxis.api.still.picture_of` takes it; the middle of it is brought to the model's size.
+    What is random about it follows from ``seed``. Raises :class:`Unsupported` for a model whose pairs are not made so.
+    """
+    data = str(model.card.get("data") or "")
+    _, bar, line = data.partition("|")
+    if not bar or parse_pairing(line) is not None or "source" not in model.system.conditions:
+        raise Unsupported(
+            f"'{model.name}' has not learnt from pictures and what is made of them ({data or 'it has no data'}): give "
+            "it its source as it is"
+        )
+    chain = parse_chain(line)
+    channels, height, width = model.system.shape
+    clean = picture_of(picture, channels, (width, height), "the picture")[None]
+    source, _ = chain.with_mask(clean, ImageRng([seed]))
+    return PreparedSource(data, str(chain), to_pil(source[0]))
 
 
 _SHOWN = ("picture", "mask", "class map")

@@ -103,6 +103,18 @@ class ExampleJob(StrictModel):
     seed: Seed = 0
 
 
+class PrepareJob(StrictModel):
+    """A picture made into what a model has learnt to be given: its edges, grey, small, as its data pairs them.
+
+    The result's file 0000.png, to which ``{"job": ID}`` refers.
+    """
+
+    kind: Literal["prepare"] = "prepare"
+    model: ModelName
+    picture: PictureRef
+    seed: Seed = 0
+
+
 class LookJob(StrictModel):
     """A look at a picture: what seems wrong with it, and what would mend it; the result's ``facts``."""
 
@@ -174,6 +186,7 @@ JobRequest = (
     | PaintJob
     | EditJob
     | ExampleJob
+    | PrepareJob
     | LookJob
 )
 AnyJob = Annotated[JobRequest, Field(discriminator="kind")]

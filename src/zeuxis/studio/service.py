@@ -29,6 +29,7 @@ from zeuxis.studio.requests import (
     JobRequest,
     LookJob,
     PaintJob,
+    PrepareJob,
     ReplayJob,
     RestoreJob,
     SampleJob,
@@ -76,7 +77,7 @@ class Service:
                 if asked.size is not None and asked.size != "own":
                     check_size(parse_size(asked.size), len(asked.pictures))
                 pictures = len(asked.pictures)
-            case EncodeJob():
+            case EncodeJob() | PrepareJob():
                 self._named(request)
                 self._check_pictures([request["picture"]])
             case ReplayJob():

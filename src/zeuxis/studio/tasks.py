@@ -12,7 +12,7 @@ from PIL import Image
 from zeuxis.api.code_file import SUFFIX, described, write_codes
 from zeuxis.api.coding import decode, encode
 from zeuxis.api.edit import edit
-from zeuxis.api.examples import example_of
+from zeuxis.api.examples import example_of, prepared
 from zeuxis.api.paint import class_table, drawn_as, paint
 from zeuxis.api.replay import likeness, replay
 from zeuxis.api.restore import restore
@@ -209,6 +209,19 @@ def example_shown(request: Mapping[str, Any], context: TaskContext) -> dict[str,
     }
 
 
+def prepared_source(request: Mapping[str, Any], context: TaskContext) -> dict[str, Any]:
+    """A picture as a model has learnt to be given it: a file, for no model made it, and it carries no record."""
+    made = prepared(context.models.get(request["path"]), path_of(request["picture"], context.folders), request["seed"])
+    made.picture.save(context.draft / "0000.png")
+    return {
+        "pictures": [],
+        "files": ["0000.png"],
+        "command": example_command(made.data),
+        "notes": [],
+        "facts": {"data": made.data, "degradation": made.degradation},
+    }
+
+
 def looked_at(request: Mapping[str, Any], context: TaskContext) -> dict[str, Any]:
     """``zeuxis restore PICTURE`` without a task: what seems wrong, and what is proposed."""
     path = path_of(request["picture"], context.folders)
@@ -231,6 +244,7 @@ TASKS: Mapping[str, Callable[[Mapping[str, Any], TaskContext], dict[str, Any]]] 
     "paint": painted,
     "edit": edited,
     "example": example_shown,
+    "prepare": prepared_source,
     "look": looked_at,
 }
 
