@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 from browsing import PHONE, in_browser, needs_chromium
 from PIL import Image
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Locator, Page, Request, expect
 from serving import SCENES_CAPTION, Served, service_at_work
 
 from zeuxis.api.model import load
@@ -151,3 +152,27 @@ def test_a_grid_of_two_settings_fills_and_says_what_fails(served: Served) -> Non
     in_browser(served, work)
     steps = [(job.request["knobs"]["steps"], job.state) for job in served.service.queue.newest(4)]
     assert steps == [(3, "failed"), (2, "failed"), (3, "done"), (2, "done")]
+
+
+def test_more_jobs_than_streams_come_to_their_ends(tmp_path: Path) -> None:
+    served, streamed, looked = Served(tmp_path / "runs"), set[str](), set[str]()
+
+    def seen(request: Request) -> None:
+        match urlsplit(request.url).path.split("/"):
+            case ["", "api", "jobs", name, "events"]:
+                streamed.add(name)
+            case ["", "api", "jobs", name]:
+                looked.add(name)
+
+    async def work(page: Page) -> None:
+        page.on("request", seen)
+        await page.get_by_label("Model").select_option("perlin")
+        await page.get_by_label("Pictures", exact=True).fill("1")
+        for k in range(5):
+            await page.get_by_role("button", name="Draw", exact=True).click()
+            await expect(page.locator("section.job")).to_have_count(k + 1)
+        with served.working():
+            await expect(page.locator("ul.pictures img")).to_have_count(5)
+
+    in_browser(served, work)
+    assert len(streamed) == 3 and len(looked) == 2 and not streamed & looked

@@ -90,6 +90,7 @@ def test_models_say_what_a_drawing_is_to_them_and_how_they_edit(served: Served) 
     assert found["painter"]["draws"] is None  # a mask is wanted beside
     assert [one["name"] for one in found["edges"]["edits"]] == ["translate"]
     assert [one["name"] for one in found["painter"]["edits"]] == ["inpaint"]
+    assert found["coloured"]["edits"] == [] and found["of-two"]["edits"] == []
     assert [one["fields"] for one in found["painter"]["edits"]] == [["source", "mask"]]
 
 
@@ -149,6 +150,19 @@ def test_a_picture_is_edited_as_the_command_edits_it(served: Served, command: Co
     assert varied["state"] == "done" and "--strength 0.5" in varied["result"]["command"]
     for wrong in ({"strength": 0}, {"strength": 2}, {"condition": {"mask": mask}}, {"picture": {"upload": "0" * 16}}):
         assert served.client.post("/api/jobs", json={**asked, **wrong}).status_code in (400, 422), wrong
+
+
+def test_a_method_that_is_a_drawing_is_given_the_fields_that_it_names(served: Served) -> None:
+    (method,) = models(served)["painter"]["edits"]
+    marks = np.zeros((32, 32), np.uint8)
+    marks[8:16] = 255
+    out = io.BytesIO()
+    Image.fromarray(marks).save(out, "PNG")
+    pictures = {"source": {"upload": served.upload(png(32, 32))}, "mask": {"upload": served.upload(out.getvalue())}}
+    job = served.done(
+        kind=method["job"], model="painter", condition={name: pictures[name] for name in method["fields"]}
+    )
+    assert job["state"] == "done", job["error"]
 
 
 def test_an_example_is_one_of_what_the_model_learnt_from(served: Served) -> None:

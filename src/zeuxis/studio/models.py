@@ -20,7 +20,7 @@ from zeuxis.errors import UnknownName, WeightsError
 from zeuxis.files import why_no_name
 from zeuxis.knobs import Knob
 from zeuxis.pretrained.upscalers import UPSCALERS
-from zeuxis.studio.abilities import drawn_field, edits_of, obeyed
+from zeuxis.studio.abilities import CHANNELS, drawn_field, edits_of, obeyed
 from zeuxis.training.exchange import read_card
 from zeuxis.training.legacy import upgraded_card
 
@@ -65,6 +65,13 @@ class KnownModel:
         return drawn_field(self.system.card.verbs, *self.obeyed, None if shape is None else shape[0], self.painted)
 
     @property
+    def _strange(self) -> frozenset[str]:
+        """``source`` where that is no single picture: several in its channels, or a layout drawn as one."""
+        source = self._spec.get("source_shape")
+        several = source is not None and source[0] not in CHANNELS
+        return frozenset({"source"} if several or self.painted else ())
+
+    @property
     def _spec(self) -> Mapping[str, Any]:
         found: Mapping[str, Any] = self.card.get("spec", {})
         return found
@@ -91,7 +98,7 @@ class KnownModel:
             "data": self.card.get("data"),
             "sha256": self.card.get("sha256"),
             "draws": self.draws,
-            "edits": [asdict(one) for one in edits_of(card.verbs, obeys, required, self.knobs.keys())],
+            "edits": [asdict(one) for one in edits_of(card.verbs, obeys - self._strange, required, self.knobs.keys())],
         }
 
 

@@ -144,11 +144,21 @@ export async function upload(file: Blob): Promise<Upload> {
 export const submit = (job: { kind: string; [key: string]: unknown }): Promise<Job> => post<Job>("/api/jobs", job);
 export const cancel = (id: string): Promise<Job> => post<Job>(`/api/jobs/${id}/cancel`);
 
+type Told = { job: (job: Job) => void; partial?: (url: string) => void; lost: (why: string) => void };
+const MOST_STREAMS = 3; // of the six connections that a browser has for one host: the others ask, and stop jobs
+const EVERY = 500; // milliseconds between two looks at a job that has no stream
+let streams = 0;
+
 // Follow a job to its end; the function that comes back stops following, and leaves the job as it is.
-export function follow(
-  id: string,
-  told: { job: (job: Job) => void; partial?: (url: string) => void; lost: (why: string) => void },
-): () => void {
+export function follow(id: string, told: Told): () => void {
+  if (streams >= MOST_STREAMS) return polled(id, told);
+  streams += 1;
+  let open = true;
+  const close = (): void => {
+    events.close();
+    if (open) streams -= 1;
+    open = false;
+  };
   const events = new EventSource(`/api/jobs/${id}/events`);
   const read = (event: Event): Job => JSON.parse((event as MessageEvent<string>).data) as Job;
   events.addEventListener("job", (event) => told.job(read(event)));
@@ -156,11 +166,34 @@ export function follow(
     told.partial?.(`data:image/png;base64,${(JSON.parse((event as MessageEvent<string>).data) as { b64_json: string }).b64_json}`),
   );
   events.addEventListener("end", (event) => {
-    events.close();
+    close();
     told.job(read(event));
   });
   events.onerror = () => {
-    if (events.readyState === EventSource.CLOSED) told.lost("the service does not answer: is zeuxis serve running?");
+    if (events.readyState !== EventSource.CLOSED) return;
+    close();
+    told.lost("the service does not answer: is zeuxis serve running?");
   };
-  return () => events.close();
+  return close;
+}
+
+// The same without a stream, and without unfinished pictures.
+function polled(id: string, told: Told): () => void {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let left = false;
+  const look = async (): Promise<void> => {
+    try {
+      const job = await get<Job>(`/api/jobs/${id}`);
+      if (left) return;
+      told.job(job);
+      if (job.state === "queued" || job.state === "running") timer = setTimeout(() => void look(), EVERY);
+    } catch (error) {
+      if (!left) told.lost(error instanceof Refused ? error.message : String(error));
+    }
+  };
+  void look();
+  return () => {
+    left = true;
+    clearTimeout(timer);
+  };
 }
