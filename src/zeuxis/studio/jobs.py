@@ -24,6 +24,7 @@ from zeuxis.studio.service import SLOW, Service, TheService
 
 routes = APIRouter(prefix="/api", tags=["jobs"])
 ALIVE = 15.0  # seconds after which a stream says that it is still there
+MEDIA_TYPES = {".png": "image/png", ".webp": "image/webp", ".gif": "image/gif", ".mp4": "video/mp4"}
 FileName = Annotated[str, InPath(max_length=100)]
 PartialNumber = Annotated[int, InPath(ge=0, lt=MOST_PARTIALS)]
 
@@ -97,10 +98,10 @@ def remove(service: TheService, name: Name) -> Response:
 
 @routes.get("/jobs/{name}/files/{file}", response_class=FileResponse)
 def file(service: TheService, name: Name, file: FileName) -> FileResponse:
-    """A file of a job's result; a PNG holds the record of how it was made."""
+    """A file of a job's result; a picture, still or moving, holds the record of how it was made."""
     service.job(name)
     found = service.folders.file(name, file)
-    return FileResponse(found, media_type="image/png" if found.suffix == ".png" else "application/octet-stream")
+    return FileResponse(found, media_type=MEDIA_TYPES.get(found.suffix, "application/octet-stream"))
 
 
 @routes.get("/jobs/{name}/partials/{number}", response_class=Response)
