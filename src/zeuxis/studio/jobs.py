@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
@@ -20,7 +21,7 @@ from zeuxis.studio.limits import MOST_BODY, MOST_PARTIALS, cleaned
 from zeuxis.studio.queue import State
 from zeuxis.studio.requests import AnyJob, Name
 from zeuxis.studio.responses import JobResponse, UploadResponse, job_response
-from zeuxis.studio.service import SLOW, Service, TheService
+from zeuxis.studio.service import QUICK, SLOW, Service, TheService
 
 routes = APIRouter(prefix="/api", tags=["jobs"])
 ALIVE = 15.0  # seconds after which a stream says that it is still there
@@ -122,7 +123,8 @@ async def events(service: TheService, name: Name) -> StreamingResponse:
 
 
 async def _events(service: Service, name: str) -> AsyncIterator[str]:
-    version, silent, shown, last = None, 0.0, 0, ""
+    version, shown, last = None, 0, ""
+    begun = told = time.monotonic()
     while True:
         if (now := service.queue.version) != version:
             version, found = now, service.queue.get(name)
@@ -136,12 +138,12 @@ async def _events(service: Service, name: str) -> AsyncIterator[str]:
                 yield f"event: end\ndata: {answer}\n\n"
                 return
             if answer != last:
-                last, silent = answer, 0.0
+                last, told = answer, time.monotonic()
                 yield f"event: job\ndata: {answer}\n\n"
-        await asyncio.sleep(SLOW)
-        silent += SLOW
-        if silent >= ALIVE:
-            silent = 0.0
+        at = time.monotonic()
+        await asyncio.sleep(QUICK if at - begun < 1 else SLOW)
+        if at - told >= ALIVE:
+            told = at
             yield ": still there\n\n"
 
 
