@@ -183,6 +183,13 @@ def test_a_name_that_means_harm_in_any_field_is_no_model_and_no_picture(served: 
                 {"kind": "restore", "model": payload, "pictures": [{"upload": "0" * 16}]},
                 {"kind": "restore", "task": f"inpaint:{payload}", "pictures": [{"upload": "0" * 16}]},
                 {"kind": "translate", "model": payload, "pictures": [{"upload": payload}]},
+                {"kind": "walk", "model": payload, "seeds": [1, 2]},
+                {"kind": "walk", "model": "cvae", "seeds": [1, 2], "format": payload},
+                {"kind": "mix", "model": payload, "rows": [1], "columns": [2], "layers": payload},
+                {"kind": "directions", "model": payload, "layers": payload},
+                {"kind": "move", "model": "cvae", "directions": payload, "strengths": {payload: 1}},
+                {"kind": "breed", "model": payload},
+                {"kind": "breed", "parents": payload, "pick": [0]},
             )
         ]
         others += [

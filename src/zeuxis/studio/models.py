@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
+from zeuxis.card import LatentKind
 from zeuxis.catalog.listing import Entry, entries
 from zeuxis.catalog.weights import shipped
 from zeuxis.data.cache import pulled_models
@@ -76,6 +77,11 @@ class KnownModel:
         found: Mapping[str, Any] = self.card.get("spec", {})
         return found
 
+    @property
+    def latents(self) -> LatentKind | None:
+        """What it decodes, by its card; None where it decodes nothing."""
+        return self.system.card.latents if "decode" in self.system.card.verbs else None
+
     def as_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
         card, spec, (obeys, required) = self.system.card, self._spec, self.obeyed
@@ -87,6 +93,7 @@ class KnownModel:
             "title": card.title,
             "family": card.family,
             "verbs": sorted(card.verbs),
+            "latents": self.latents,
             "needs": sorted(required),
             "accepts": sorted(obeys - required),
             "knobs": [knob_dict(knob) for knob in self.knobs.values()],

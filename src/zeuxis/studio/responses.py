@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from zeuxis.card import LatentKind
 from zeuxis.studio.queue import Fault, Job, State
 
 
@@ -102,7 +103,11 @@ class EditResponse(BaseModel):
 
 
 class ModelResponse(BaseModel):
-    """A model that can be asked for, as its card has it; a job of kind ``describe`` says exactly what it obeys."""
+    """A model that can be asked for, as its card has it; a job of kind ``describe`` says exactly what it obeys.
+
+    ``latents`` are what it decodes: numbers, a style code for each layer, or entries of a table; null where
+    it decodes none.
+    """
 
     name: str
     path: str
@@ -111,6 +116,7 @@ class ModelResponse(BaseModel):
     title: str
     family: str
     verbs: list[str]
+    latents: LatentKind | None
     needs: list[str]
     accepts: list[str]
     knobs: list[KnobResponse]
@@ -182,12 +188,14 @@ class RecipeResponse(BaseModel):
 
 
 class StatusResponse(BaseModel):
-    """The service as it is: jobs by state, whether its worker runs, and how much one request may ask for."""
+    """The service as it is: jobs by state, whether its worker runs, how much one request may ask for,
+    and in which forms pictures that move can be written here."""
 
     version: str
     jobs: dict[str, int]
     worker: int | None
     limits: dict[str, int]
+    moving: list[str]
 
 
 def job_response(job: Job, ahead: int) -> JobResponse:

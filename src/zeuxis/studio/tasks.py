@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,9 @@ from zeuxis.api.restore_look import look
 from zeuxis.api.translate import translate
 from zeuxis.conditions import FIELDS
 from zeuxis.knobs import Knob
-from zeuxis.provenance.record import read_record
 from zeuxis.spec import parse_size
 from zeuxis.steps import observed
+from zeuxis.studio import latent_tasks
 from zeuxis.studio.commands import (
     edit_command,
     encode_command,
@@ -33,32 +33,10 @@ from zeuxis.studio.commands import (
     restore_command,
     translate_command,
 )
-from zeuxis.studio.folders import Folders, path_of, with_paths
-from zeuxis.studio.model_cache import ModelCache
+from zeuxis.studio.folders import path_of, with_paths
 from zeuxis.studio.models import knob_dict
 from zeuxis.studio.progress import DrawProgress, JobProgress
-
-
-@dataclass(frozen=True)
-class TaskContext:
-    """What a task works with: the models at hand, the service's folders, and a fresh folder for its files."""
-
-    models: ModelCache
-    folders: Folders
-    draft: Path
-    final: Path  # where the draft will be
-    progress: JobProgress
-
-
-def picture_entry(context: TaskContext, file: Path, condition: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """What is told of a picture in the draft: its size, its record, and the command that makes the same bytes."""
-    record = read_record(file)
-    with Image.open(file) as shown:
-        width, height = shown.size
-    entry = {"file": file.name, "seed": record["seed"], "width": width, "height": height, "record": record}
-    if condition is not None:
-        entry["replay"] = replay_command(context.final / file.name, condition)
-    return entry
+from zeuxis.studio.task_context import TaskContext, picture_entry
 
 
 def restored(request: Mapping[str, Any], context: TaskContext) -> dict[str, Any]:
@@ -148,6 +126,8 @@ def described_model(request: Mapping[str, Any], context: TaskContext) -> dict[st
         "name": request["model"],
         "system": system.card.id,
         "verbs": sorted(model.verbs),
+        "latents": system.card.latents if "decode" in model.verbs else None,
+        "style_layers": system.style_layers,
         "conditions": [
             {
                 "name": name,
@@ -246,6 +226,11 @@ TASKS: Mapping[str, Callable[[Mapping[str, Any], TaskContext], dict[str, Any]]] 
     "example": example_shown,
     "prepare": prepared_source,
     "look": looked_at,
+    "walk": latent_tasks.walked,
+    "mix": latent_tasks.mixed,
+    "directions": latent_tasks.found_directions,
+    "move": latent_tasks.moved_along,
+    "breed": latent_tasks.bred,
 }
 
 

@@ -19,6 +19,7 @@ export type Model = {
   title: string;
   family: string;
   verbs: string[];
+  latents: "numbers" | "styles" | "entries" | null;
   needs: string[];
   accepts: string[];
   knobs: Knob[];
@@ -97,7 +98,7 @@ export type Job = {
   request: { [key: string]: unknown };
   created: number;
   error: string | null;
-  result: { pictures: Made[]; command: string; notes: string[]; facts: { [key: string]: unknown } } | null;
+  result: { pictures: Made[]; files: string[]; command: string; notes: string[]; facts: { [key: string]: unknown } } | null;
 };
 
 // What was wrong, in the service's words.
@@ -144,6 +145,9 @@ export async function upload(file: Blob): Promise<Upload> {
 export const submit = (job: { kind: string; [key: string]: unknown }): Promise<Job> => post<Job>("/api/jobs", job);
 export const cancel = (id: string): Promise<Job> => post<Job>(`/api/jobs/${id}/cancel`);
 
+export const remove = async (id: string): Promise<void> => {
+  await asked(`/api/jobs/${id}`, { method: "DELETE" });
+};
 type Told = { job: (job: Job) => void; partial?: (url: string) => void; lost: (why: string) => void };
 const MOST_STREAMS = 3; // of the six connections that a browser has for one host: the others ask, and stop jobs
 const EVERY = 500; // milliseconds between two looks at a job that has no stream
