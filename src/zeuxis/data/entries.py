@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zeuxis.data.cache import data_dir
+from zeuxis.data.cache import cache_dir, data_dir
 from zeuxis.data.published import PUBLISHED
 from zeuxis.data.unpaired_name import ARROW
 from zeuxis.errors import UnknownName
@@ -153,6 +153,14 @@ def listing_row(entry: DatasetEntry) -> dict[str, Any]:
         "homepage": entry.homepage,
         "note": entry.note,
     }
+
+
+def is_here(entry: DatasetEntry) -> bool:
+    """Whether nothing has to be fetched for a set: it is built in, under ``$ZEUXIS_DATA``, or was fetched before."""
+    root, fetched = data_dir(), cache_dir() / "downloads" / entry.name
+    if not entry.folder or (root is not None and (root / entry.folder).is_dir()):
+        return True
+    return bool(entry.remote) and all((fetched / file.name).is_file() for file in entry.remote)
 
 
 def _comes_from(entry: DatasetEntry) -> str:

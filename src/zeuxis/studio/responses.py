@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from zeuxis.studio.queue import Fault, Job, State
+from zeuxis.studio.queue import Fault, Job, Lane, State
 
 
 class ErrorText(BaseModel):
@@ -51,6 +51,7 @@ class JobResponse(BaseModel):
 
     id: str
     kind: str
+    lane: Lane
     state: State
     fraction: float
     message: str

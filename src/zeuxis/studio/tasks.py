@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,19 +12,22 @@ from PIL import Image
 
 from zeuxis.api.code_file import SUFFIX, described, write_codes
 from zeuxis.api.coding import decode, encode
+from zeuxis.api.diagnose import diagnose
 from zeuxis.api.paint import class_table
 from zeuxis.api.replay import likeness, replay
 from zeuxis.api.restore import restore
 from zeuxis.api.translate import translate
 from zeuxis.conditions import FIELDS
+from zeuxis.fetching import named_by
 from zeuxis.knobs import Knob
 from zeuxis.provenance.record import read_record
 from zeuxis.spec import parse_size
-from zeuxis.studio.commands import encode_command, replay_command, restore_command, translate_command
+from zeuxis.steps import observed
+from zeuxis.studio.commands import diagnose_command, encode_command, replay_command, restore_command, translate_command
 from zeuxis.studio.folders import Folders, path_of, with_paths
 from zeuxis.studio.model_cache import ModelCache
 from zeuxis.studio.models import knob_dict
-from zeuxis.studio.progress import JobProgress
+from zeuxis.studio.progress import JobProgress, StepCheck
 
 
 @dataclass(frozen=True)
@@ -151,12 +155,30 @@ def described_model(request: Mapping[str, Any], context: TaskContext) -> dict[st
     return {"pictures": [], "command": f"zeuxis info {request['path']}", "notes": [], "facts": facts}
 
 
+def diagnosed(request: Mapping[str, Any], context: TaskContext) -> dict[str, Any]:
+    """``zeuxis diagnose``: each failure that was found, what shows it and what mends it, in words."""
+    folder = context.folders.runs / request["folder"]
+    with named_by("the run", "zeuxis data NAME, at a terminal, gets it once"), observed(StepCheck(context.progress)):
+        found = diagnose(folder, samples=request["samples"], device=context.models.device, report=context.progress)
+    findings = [{"name": f.name, "evidence": f.evidence, "mend": f.mend} for f in found.findings]
+    looked = ", ".join(found.looked_at)
+    facts = {
+        "run": request["folder"],
+        "findings": findings,
+        "verdict": f"{len(findings)} of the usual failures" if findings else "none of the usual failures",
+        "looked_at": looked,
+        "figures": {name: value for name, value in found.figures.items() if math.isfinite(value)},
+    }
+    return {"pictures": [], "command": diagnose_command(str(folder), request["samples"]), "notes": [], "facts": facts}
+
+
 TASKS: Mapping[str, Callable[[Mapping[str, Any], TaskContext], dict[str, Any]]] = {
     "restore": restored,
     "translate": translated,
     "encode": encoded,
     "replay": replayed,
     "describe": described_model,
+    "diagnose": diagnosed,
 }
 
 
