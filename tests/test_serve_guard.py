@@ -183,6 +183,15 @@ def test_a_name_that_means_harm_in_any_field_is_no_model_and_no_picture(served: 
                 {"kind": "restore", "model": payload, "pictures": [{"upload": "0" * 16}]},
                 {"kind": "restore", "task": f"inpaint:{payload}", "pictures": [{"upload": "0" * 16}]},
                 {"kind": "translate", "model": payload, "pictures": [{"upload": payload}]},
+                {"kind": "train", "recipe": payload},
+                {"kind": "train", "run": payload},
+                {"kind": "train", "recipe": "gan-ring", "data": payload or "none"},
+                {"kind": "train", "recipe": "gan-ring", "dataset": payload},
+                {"kind": "train", "recipe": "gan-ring", "start": payload},
+                {"kind": "train", "recipe": "gan-ring", "set": {payload: 1}},
+                {"kind": "train", "recipe": "gan-ring", "set": {"train.start": payload}},
+                {"kind": "evaluate", "run": payload},
+                {"kind": "diagnose", "run": payload},
             )
         ]
         others += [

@@ -10,7 +10,7 @@ from zeuxis.api.evidence import recipe_sha256, recipe_standing
 from zeuxis.catalog.listing import entry, results
 from zeuxis.catalog.schema import knobs_of
 from zeuxis.errors import ZeuxisError
-from zeuxis.recipe import Recipe, load_recipe, recipe_paths
+from zeuxis.recipe import Recipe, load_recipe, recipe_paths, recipe_systems
 
 AS_NOW = "as now"
 
@@ -46,8 +46,8 @@ class Exercise:
 
 def exercises(system: str) -> list[Exercise]:
     """Those of the recipes of a system, in the order of their names; the published sizes have none."""
-    own = [recipe for name in recipe_paths() if (recipe := load_recipe(name)).system == system]
-    found = (exercise_of(recipe) for recipe in own if not recipe.name.endswith("-paper"))
+    own = [name for name, of in recipe_systems().items() if of == system and not name.endswith("-paper")]
+    found = (exercise_of(load_recipe(name)) for name in own)
     return [one for one in found if one is not None]
 
 

@@ -154,6 +154,7 @@ class TrainJob(StrictModel):
     start: ModelName | None = Field(default=None, description="A model whose weights it starts from.")
     set: Changes = Field(default_factory=dict, description="Other values of the recipe, by dotted name.")
     name: ShortName | None = Field(default=None, description="Of the run; without one the next number is its name.")
+    measure: bool = Field(default=False, description="Whether what the recipe claims is measured afterwards.")
 
     @model_validator(mode="after")
     def _one_of_them(self) -> TrainJob:

@@ -47,6 +47,7 @@ def check_training(asked: TrainJob, request: dict[str, Any], folders: Folders, q
             raise UsageError(f"{found.name} has {done:,} iterations already: ask for more than that")
         request["of"] = asked.iterations or base.train.iterations
         request["trains"] = base.name
+        _check_measured(asked, base)
         return
     assert asked.recipe is not None  # one of them is given
     lookup("recipe", asked.recipe, recipe_paths())
@@ -54,12 +55,16 @@ def check_training(asked: TrainJob, request: dict[str, Any], folders: Folders, q
     request["data_path"], told = _data_of(asked, folders)
     request["start_path"] = None if asked.start is None else _start(asked.start, folders)
     _check_values(recipe, asked)
+    _check_measured(asked, recipe)
     request["of"] = asked.iterations or recipe.train.iterations
     request["trains"] = recipe.name
-    if request["of"] is None and recipe.train.minutes is None:
-        raise UsageError(f"recipe '{recipe.name}' has no budget of its own: give iterations")
     taken = {job.request["folder"] for job in queue.newest(MOST_JOBS, kind="train")}
     request["folder"] = _new_name(asked, recipe, told, folders.runs, taken)
+
+
+def _check_measured(asked: TrainJob, recipe: Recipe) -> None:
+    if asked.measure and recipe.claim is None:
+        raise UsageError(f"recipe '{recipe.name}' claims no figure that could be measured: leave measure out")
 
 
 def check_evaluation(asked: EvaluateJob, request: dict[str, Any], folders: Folders) -> None:

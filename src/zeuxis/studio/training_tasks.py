@@ -67,42 +67,48 @@ def trained(request: Mapping[str, Any], context: TaskContext) -> dict[str, Any]:
     what = request["recipe"] if request["run"] is None else str(folder)
     out = None if request["run"] is not None else str(folder)
     fit = {"fit": settings.pop("fit")} if "fit" in settings else {}
+    command = train_command(what, out, settings, {**options, **fit}, start)
+    facts = {"run": request["folder"], "iterations": run.clock.round, "seconds": run.clock.seconds}
+    if request["measure"]:
+        measuring, figures = _measured(folder, context)
+        command, facts = f"{command} && {measuring}", facts | figures
     return {
         "pictures": [] if preview is None else [picture_entry(context, context.draft / "0000.png")],
-        "command": train_command(what, out, settings, {**options, **fit}, start),
+        "command": command,
         "notes": list(dict.fromkeys([*lines, *run.notes])),
-        "facts": {"run": request["folder"], "iterations": run.clock.round, "seconds": run.clock.seconds},
+        "facts": facts,
     }
 
 
 def evaluated(request: Mapping[str, Any], context: TaskContext) -> dict[str, Any]:
     """``zeuxis evaluate`` with what the run's recipe claims: the figure, and how it stands to what is expected."""
-    folder = context.folders.runs / request["folder"]
+    command, facts = _measured(context.folders.runs / request["folder"], context)
+    return {"pictures": [], "command": command, "notes": [], "facts": facts}
+
+
+def _measured(folder: Path, context: TaskContext) -> tuple[str, dict[str, Any]]:
+    """The claim of the run in ``folder``, measured: the command that does so, and the facts."""
     recipe = run_of(folder).recipe
     claim = claim_of(recipe)
-    context.progress(f"loading {request['folder']}", 0.0)
+    context.progress(f"loading {folder.name}", 0.0)
     model = context.models.get(str(folder))
-    with named_by("the run", f"zeuxis data {recipe.data}, at a terminal, gets it once"):
+    with named_by("the run", f"zeuxis data {recipe.data!r}, at a terminal, gets it once"):
         found = measured(model, recipe, claim, context.progress)
     value = float(found["value"])
     exercise = exercise_of(load_recipe(recipe.name)) if recipe.name in recipe_paths() else None
     whole = claim.metric.split("/")[0]
-    return {
-        "pictures": [],
-        "command": evaluate_command(str(folder), whole, claim.samples, claim.features, recipe.sample),
-        "notes": [],
-        "facts": {
-            "run": request["folder"],
-            "metric": claim.metric,
-            "better": claim.better,
-            "value": value,
-            "bound": claim.bound,
-            "meets": holds(value, claim, None),
-            "samples": claim.samples,
-            "figures": {figure["name"]: figure["value"] for figure in found["figures"]},
-            "verdict": verdict(exercise, recipe, value),
-        },
+    facts = {
+        "run": folder.name,
+        "metric": claim.metric,
+        "better": claim.better,
+        "value": value,
+        "bound": claim.bound,
+        "meets": holds(value, claim, None),
+        "samples": claim.samples,
+        "figures": {figure["name"]: figure["value"] for figure in found["figures"]},
+        "verdict": verdict(exercise, recipe, value),
     }
+    return evaluate_command(str(folder), whole, claim.samples, claim.features, recipe.sample), facts
 
 
 TRAINING_TASKS: Mapping[str, Callable[[Mapping[str, Any], TaskContext], dict[str, Any]]] = {
