@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from zeuxis import plugins
 from zeuxis.card import Card
+from zeuxis.catalog.parsing import parsed
 from zeuxis.errors import UnknownName, UsageError, ZeuxisError
 from zeuxis.files import read_bytes, spelt_error
 from zeuxis.knobs import Knob
@@ -113,7 +114,7 @@ def _read(path: Path, place: Place | None = None) -> Iterator[Entry]:
     """The systems that a file defines; raises :class:`UsageError` with the line that cannot be read."""
     try:
         text = read_bytes(path)
-        tree = ast.parse(text if place else _as_far_as_the_card(text.decode("utf-8")), filename=str(path))
+        tree = parsed(text if place else _as_far_as_the_card(text.decode("utf-8")), str(path))
     except (SyntaxError, ValueError) as error:  # ValueError: a null byte
         line = getattr(error, "lineno", None) or 1
         raise UsageError(f"{path}:{line}: not Python: {getattr(error, 'msg', error)}") from None

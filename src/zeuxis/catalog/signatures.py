@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from zeuxis.catalog.parsing import parsed
 from zeuxis.errors import UnknownName, UsageError, lookup
 
 ROOT = Path(__file__).parents[1]
@@ -129,7 +130,7 @@ def meanings(doc: str) -> dict[str, str]:
 
 @cache
 def _parsed(path: Path, changed: int) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    return parsed(path.read_text(encoding="utf-8"), str(path))
 
 
 def _tree(path: Path) -> ast.Module:

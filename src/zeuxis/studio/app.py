@@ -12,7 +12,7 @@ from fastapi.params import Path as InPath
 from fastapi.responses import FileResponse, PlainTextResponse, Response
 
 from zeuxis.errors import UnknownName
-from zeuxis.studio import a1111, catalogue, dataset_routes, jobs, learn, openai
+from zeuxis.studio import a1111, catalogue, dataset_routes, jobs, learn, openai, recipes
 from zeuxis.studio import runs as run_routes
 from zeuxis.studio.error_handlers import add_error_handlers
 from zeuxis.studio.folders import Folders
@@ -35,6 +35,7 @@ POST /api/jobs           its own API
 PARTS = (
     jobs.routes,
     catalogue.routes,
+    recipes.routes,
     learn.routes,
     run_routes.routes,
     dataset_routes.routes,

@@ -89,11 +89,16 @@ def check_changes(changes: Mapping[str, Any]) -> None:
     for key, value in changes.items():
         if key in APART:
             raise UsageError(f"set {key}: give it as {APART[key]}")
-        if key != "fit" and key.partition(".")[0] not in CHANGED:
+        if not is_changeable(key):
             tables = ", ".join(f"{table}.KEY" for table in CHANGED)
             raise UsageError(f"set {key}: what can be replaced is fit, {tables}")
         if isinstance(value, str) and (PLAIN.fullmatch(value) is None or why_no_name(value) is not None):
             raise UsageError(f"set {key}: give a number, true, false, or a name of letters, digits, '.', '_', '+', '-'")
+
+
+def is_changeable(key: str) -> bool:
+    """Whether ``set`` may replace a value of a recipe, by its dotted name."""
+    return key == "fit" or (key.partition(".")[0] in CHANGED and key not in APART)
 
 
 def _check_values(recipe: Recipe, asked: TrainJob) -> None:
