@@ -87,7 +87,11 @@ def test_a_drawing_does_not_wait_for_a_training(served: Served) -> None:
     assert served.client.post(f"/api/jobs/{drawing['id']}/resume").status_code == 400
 
 
-def test_what_cannot_be_trained_is_refused_with_words_before_it_waits(served: Served) -> None:
+def test_what_cannot_be_trained_is_refused_with_words_before_it_waits(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZEUXIS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("ZEUXIS_DATA", raising=False)
     (served.runs / "taken").mkdir()
     for more, said in (
         ({"recipe": "gan-rign"}, "gan-ring"),
@@ -95,6 +99,8 @@ def test_what_cannot_be_trained_is_refused_with_words_before_it_waits(served: Se
         ({"recipe": str(served.runs / "taken")}, "unknown recipe"),
         ({"data": "/etc"}, "unknown data"),
         ({"data": "ring | noise:0.1"}, "unknown data"),
+        ({"data": "fashion-mnist"}, "zeuxis data fashion-mnist gets it"),
+        ({"recipe": "pix2pix", "data": "maps"}, "zeuxis data maps --fetch gets it"),
         ({"data": "ring", "dataset": "0" * 16}, "either"),
         ({"dataset": "0" * 16}, "no data set"),
         ({"start": "../../x"}, "unknown model"),
@@ -203,18 +209,28 @@ def test_a_training_outlives_the_kill_of_its_process_and_the_end_of_the_service(
     supervisor = Supervisor(served.runs, queue, lane="training")
     supervisor.start()
     try:
-        until(lambda: "iteration" in job()["message"])
+        until(lambda: supervisor.process is not None)
         first = supervisor.process
-        assert first is not None and served.client.get("/api/runs/long").json()["training"]
-        os.kill(first, signal.SIGKILL)
-        until(lambda: job()["tries"] == 2 and "iteration" in job()["message"])
-        assert supervisor.process not in (None, first)
+        assert first is not None
+        os.kill(first, signal.SIGKILL)  # before it has begun, which is soonest done; another is started
+        until(lambda: "iteration" in job()["message"])
+        assert supervisor.process not in (None, first) and served.client.get("/api/runs/long").json()["training"]
     finally:
         supervisor.stop()
     assert supervisor.process is None and job()["state"] == "queued"
     run = served.client.get("/api/runs/long").json()
     assert run["done"] > 0 and not run["training"] and any((served.runs / "long" / "checkpoints").iterdir())
     assert run["events"][-1][1] == "stopped by SIGINT"
+
+
+def test_a_training_whose_process_was_killed_goes_on_from_its_checkpoint(served: Served) -> None:
+    train("gan-ring", iterations=4, batch=8, out=served.runs / "one", quiet=True)
+    name = served.submit(kind="train", run="one", iterations=6)["id"]
+    assert [job.id for job in served.service.queue.claim(1, "training")] == [name]  # by a process that is no more
+    assert served.trainings.work() and not served.trainings.work()
+    job = served.client.get(f"/api/jobs/{name}").json()
+    assert job["state"] == "done" and job["tries"] == 2, job["error"]
+    assert any("goes on" in line and "after iteration 4" in line for line in job["result"]["notes"])
 
 
 def test_time_left_in_words() -> None:

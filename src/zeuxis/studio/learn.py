@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from zeuxis.api.exercise import exercises as exercises_of
 from zeuxis.catalog.listing import Entry, entries
+from zeuxis.data.entries import not_here
 from zeuxis.errors import lookup
 from zeuxis.files import read_text
 
@@ -44,13 +45,17 @@ class ExpectedResponse(BaseModel):
 
 
 class ExerciseResponse(BaseModel):
-    """An exercise: with a ``figure`` to expect, or a ``knob`` to turn and no figure."""
+    """An exercise: with a ``figure`` to expect, or a ``knob`` to turn and no figure.
+
+    ``lacks`` are the sets that have to be fetched first, at a terminal.
+    """
 
     recipe: str
     kind: Literal["figure", "knob"]
     text: str
     iterations: int | None
     data: str
+    lacks: list[str]
     expected: ExpectedResponse | None
 
 
@@ -68,7 +73,7 @@ def source(name: AnyName) -> SourceResponse:
 def exercises(name: AnyName) -> list[ExerciseResponse]:
     """What may be tried with a method's recipes, and the figures to expect; none of those that nothing is known of."""
     _called(name)
-    return [ExerciseResponse.model_validate(asdict(one)) for one in exercises_of(name)]
+    return [ExerciseResponse.model_validate({**asdict(one), "lacks": not_here(one.data)}) for one in exercises_of(name)]
 
 
 def _called(name: str) -> Entry:

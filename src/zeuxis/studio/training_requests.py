@@ -9,8 +9,8 @@ from typing import Any
 
 from zeuxis.api.naming import slug
 from zeuxis.catalog.schema import sections
-from zeuxis.data.entries import ENTRIES
-from zeuxis.data.published import PUBLISHED, copy_of
+from zeuxis.data.entries import ENTRIES, not_here
+from zeuxis.data.published import PUBLISHED
 from zeuxis.errors import UnknownName, UsageError, lookup
 from zeuxis.files import why_no_name
 from zeuxis.recipe import Recipe, load_recipe, parse_recipe, put, recipe_paths
@@ -52,7 +52,7 @@ def check_training(asked: TrainJob, request: dict[str, Any], folders: Folders, q
     assert asked.recipe is not None  # one of them is given
     lookup("recipe", asked.recipe, recipe_paths())
     recipe = load_recipe(asked.recipe)
-    request["data_path"], told = _data_of(asked, folders)
+    request["data_path"], told = _data_of(asked, recipe, folders)
     request["start_path"] = None if asked.start is None else _start(asked.start, folders)
     _check_values(recipe, asked)
     _check_measured(asked, recipe)
@@ -110,7 +110,7 @@ def _check_values(recipe: Recipe, asked: TrainJob) -> None:
     sections(parse_recipe(table, recipe.name))
 
 
-def _data_of(asked: TrainJob, folders: Folders) -> tuple[str | None, str | None]:
+def _data_of(asked: TrainJob, recipe: Recipe, folders: Folders) -> tuple[str | None, str | None]:
     """The name or the folder of the data that are given, and what the run's name says of them; None of the recipe's."""
     if asked.dataset is not None:
         found = Datasets(folders.home).called(asked.dataset)
@@ -118,12 +118,19 @@ def _data_of(asked: TrainJob, folders: Folders) -> tuple[str | None, str | None]
             raise UsageError(f"the data set '{found.title}' holds no pictures yet: give it some")
         return str(found.folder), found.title
     if asked.data is None:
+        check_here(recipe.data)
         return None, None
-    if asked.data in PUBLISHED and copy_of(PUBLISHED[asked.data]) is None:
-        raise UsageError(f"'{asked.data}' is not on this machine: zeuxis data {asked.data} --fetch gets it, once")
     if asked.data not in ENTRIES and asked.data not in PUBLISHED:
         raise UnknownName("data", asked.data, [*ENTRIES, *PUBLISHED], "(GET /api/data lists them)")
+    check_here(asked.data)
     return asked.data, asked.data
+
+
+def check_here(data: str) -> None:
+    """Refuse data that would have to be fetched: the service asks no network."""
+    for name in not_here(data):
+        command = f"zeuxis data {name}{' --fetch' if name in PUBLISHED else ''}"
+        raise UsageError(f"'{name}' is not on this machine, and the service fetches nothing: {command} gets it, once")
 
 
 def _start(name: str, folders: Folders) -> str:

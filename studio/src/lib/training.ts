@@ -55,6 +55,7 @@ export type Exercise = {
   text: string;
   iterations: number | null;
   data: string;
+  lacks: string[];
   expected: Expected | null;
 };
 
@@ -73,6 +74,11 @@ const BATCH = 16; // pictures of a request
 const MOST = 32 << 20; // bytes of a request, half of what is taken
 
 export const makeDataset = (title: string): Promise<Dataset> => post<Dataset>("/api/datasets", { title });
+
+export async function removeDataset(name: string): Promise<void> {
+  const answer = await asked(`/api/datasets/${name}`, { method: "DELETE" });
+  if (!answer.ok) await answered(answer);
+}
 
 async function add(name: string, batch: Given[]): Promise<{ dataset: Dataset; refused: { [place: string]: string } }> {
   const form = new FormData();
