@@ -65,6 +65,8 @@ def test_what_a_claim_measures_is_held_against_what_is_expected(served: Served) 
     claim = recipe.claim
     assert claim is not None
     whole = served.done(kind="train", recipe="mixture-digits", name="digits", measure=True)
+    run = served.client.get("/api/runs/digits").json()
+    assert run["done"] == 1 and run["finished"] and "closed form" in run["learning"]["reason"]
     assert whole["state"] == "done", whole["error"]
     assert " && zeuxis evaluate " in whole["result"]["command"]
     found = served.done(kind="evaluate", run="digits")

@@ -166,6 +166,7 @@ def test_a_training_on_pictures_that_were_given(served: Served) -> None:
     )
     assert job["state"] == "done", job["error"]
     assert job["result"]["facts"]["run"] == "00000-vae-my-shapes"
+    assert client.get("/api/runs/00000-vae-my-shapes").json()["data"] == "my shapes"
     assert client.delete(f"/api/datasets/{made['name']}").status_code == 204
     assert client.get("/api/datasets").json() == []
 

@@ -21,19 +21,21 @@ class Learning:
     reason: str
 
 
-def is_learning(held_out: Sequence[tuple[float, float]], *, logged: bool) -> Learning:
+def is_learning(held_out: Sequence[tuple[float, float]], *, logged: bool, finished: bool = False) -> Learning:
     """What the held-out losses of a run say, as (iteration, loss) in order.
 
-    ``logged`` says whether the log has any line: before that there is nothing to say.
+    ``logged`` says whether the log has any line: before that there is nothing to say. What is ``finished`` without one
+    was learnt in closed form.
     """
     points = [(round_, loss) for round_, loss in held_out if math.isfinite(loss)]
+    if not points and not logged and finished:
+        return Learning("not measured", "it was learnt in closed form, in one pass over the data, without a loss")
     if not points and not logged:
         return Learning("not known yet", "nothing was logged yet")
     if not points:
         return Learning(
             "not measured",
-            "this method measures no loss on held-out pictures, and its losses alone do not tell: look at the "
-            "previews, and at what diagnose says",
+            "this method measures no loss on held-out pictures: look at the previews, and at what diagnose says",
         )
     if len(points) == 1:
         return Learning("not known yet", f"the held-out loss was measured once, {points[0][1]:.3g}")

@@ -10,10 +10,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from zeuxis.errors import UnknownName, UsageError
+from zeuxis.errors import UnknownName, UsageError, WeightsError
 from zeuxis.files import open_regular, read_table, why_no_name
 from zeuxis.recipe import Recipe, parse_recipe
 from zeuxis.studio.folders import FOLDER
+from zeuxis.training.exchange import read_card
 from zeuxis.training.legacy import upgraded_recipe
 from zeuxis.training.log_file import GRADIENT, HELD_OUT, LOSS, MADE, parsed_lines, read_log
 from zeuxis.training.run_lock import is_locked
@@ -45,13 +46,21 @@ class RunFiles:
     @property
     def has_model(self) -> bool:
         """Whether a model can be loaded from it."""
-        return (self.folder / "model" / "model.json").is_file()
+        return _is_plain(self.folder / "model" / "model.json") and not (self.folder / "model").is_symlink()
+
+    @property
+    def changed(self) -> float:
+        """When its record was written last, in seconds since 1970: as it began, and as it ended."""
+        return (self.folder / RUN).stat().st_mtime
 
     def progress(self) -> tuple[int, float]:
-        """The iterations done and the seconds of training, by the last lines of its log."""
+        """The iterations done and the seconds of training, by the last lines of its log.
+
+        A closed form writes none: then by the card of its model.
+        """
         path = self.folder / LOG
         if not _is_plain(path):
-            return 0, 0.0
+            return self._progress_of_model()
         with open_regular(path) as file:
             end = file.seek(0, 2)
             file.seek(max(0, end - TAIL))
@@ -60,6 +69,15 @@ class RunFiles:
         round_ = max((value for entry in entries if isinstance(value := entry.get("round"), int)), default=0)
         seconds = max((s for entry in entries if (s := _number(entry.get("seconds"))) is not None), default=0.0)
         return round_, seconds
+
+    def _progress_of_model(self) -> tuple[int, float]:
+        if not self.has_model:
+            return 0, 0.0
+        try:
+            card = read_card(self.folder / "model")
+        except WeightsError:  # it is being written, or damaged
+            return 0, 0.0
+        return int(_number(card.get("round")) or 0), _number(card.get("seconds")) or 0.0
 
     def log(self) -> list[dict[str, Any]]:
         """The entries of its log; none where there is no log. Raises UsageError for a damaged one."""

@@ -12,7 +12,8 @@ from pydantic import BaseModel
 
 from zeuxis.api.learning import Answer, is_learning
 from zeuxis.recipe import Claim
-from zeuxis.studio.folders import Folders
+from zeuxis.studio.datasets import Datasets
+from zeuxis.studio.folders import FOLDER, Folders
 from zeuxis.studio.queue import JobQueue
 from zeuxis.studio.run_files import RunFiles, known_runs, run_called
 from zeuxis.studio.service import TheService
@@ -83,7 +84,7 @@ def runs(service: TheService) -> list[RunResponse]:
     jobs = last_jobs(service.queue)
     return [
         RunResponse.model_validate(_facts(one, service.folders, jobs))
-        for one in reversed(known_runs(service.runs).values())
+        for one in sorted(known_runs(service.runs).values(), key=lambda one: one.changed, reverse=True)
     ]
 
 
@@ -118,7 +119,7 @@ def _facts(one: RunFiles, folders: Folders, jobs: dict[str, str]) -> dict[str, o
         "name": one.name,
         "recipe": recipe.name,
         "system": recipe.system,
-        "data": recipe.data,
+        "data": _title_of(recipe.data, folders),
         "done": done,
         "iterations": recipe.train.iterations,
         "minutes": recipe.train.minutes,
@@ -132,9 +133,16 @@ def _facts(one: RunFiles, folders: Folders, jobs: dict[str, str]) -> dict[str, o
     }
 
 
+def _title_of(data: str, folders: Folders) -> str:
+    """What a person calls data: of a set that was given here, its title."""
+    titles = {str(one.folder): one.title for one in Datasets(folders.home).all()} if FOLDER in data else {}
+    clean, bar, chain = data.partition(" |")
+    return f"{titles.get(clean, clean)}{bar}{chain}"
+
+
 def _detail(one: RunFiles, folders: Folders, queue: JobQueue) -> RunDetailResponse:
     log = one.log()
-    learning = is_learning(one.held_out(), logged=bool(log))
+    learning = is_learning(one.held_out(), logged=bool(log), finished=one.finished)
     return RunDetailResponse.model_validate(
         {
             **_facts(one, folders, last_jobs(queue)),
