@@ -55,6 +55,7 @@ Reader = Callable[[dict[str, Any]], Iterable[Row]]
 # The file, what it is called with, how what it prints becomes rows. Add a benchmark here: one line.
 BENCHMARKS: dict[str, list[tuple[tuple[str, ...], Reader]]] = {
     "startup": [(("--turns", "7"), rows_of)],
+    "service_rate": [((), rows_of)],
     "scenes_rate": [((), rows_of)],
     "world_rate": [(("--turns", "7"), rows_of)],
     "loader_rate": [(("--pictures", "128", "--turns", "5"), rows_of)],

@@ -41,6 +41,25 @@ class Served:
         self.service.wake = self.worker.wake.set
 
     @contextmanager
+    def training(self) -> Iterator[None]:
+        """Within it trainings are done as they come."""
+        over = threading.Event()
+
+        def work() -> None:
+            while not over.is_set():
+                if not self.trainings.work():
+                    over.wait(0.05)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            self.trainings.end()
+            thread.join()
+
+    @contextmanager
     def working(self) -> Iterator[None]:
         """Within it the worker works."""
         thread = threading.Thread(target=self.worker.run)

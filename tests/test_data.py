@@ -29,7 +29,7 @@ from zeuxis.data.library import WORLDS, open_source
 from zeuxis.data.source import AS_TENSOR, CONDITION_FIELDS, TEXTS, ArraySource, vocabulary
 from zeuxis.data.split import carve
 from zeuxis.data.worlds.points import CENTRES
-from zeuxis.errors import DataError, UnknownName, UsageError
+from zeuxis.errors import DataError, UnknownName, UsageError, nearest
 from zeuxis.files import file_hash
 from zeuxis.nn.text import WordTokeniser
 
@@ -315,6 +315,8 @@ def test_unknown_names_are_met_with_the_nearest() -> None:
         describe("mnst")
     with pytest.raises(UsageError, match="size 0"):
         open_source("digits", size=0)
+    known = ["judge-scenes", "my_run", "scenes"]
+    assert [nearest(name, known) for name in ("SCENES", " scenes ", "my-run")] == [["scenes"], ["scenes"], ["my_run"]]
 
 
 # -- digits -------------------------------------------------------------------------------------------

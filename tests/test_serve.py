@@ -5,17 +5,20 @@ from __future__ import annotations
 import io
 import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from conftest import Command
 from PIL import Image
+from published import made, repository
 from serving import Served, png
 
-from zeuxis.api.model import load
+from zeuxis.api.model import Model, load
 from zeuxis.api.replay import likeness
+from zeuxis.batch import Condition
 from zeuxis.knobs import Sampling
 from zeuxis.studio.model_cache import ModelCache
 
@@ -219,6 +222,39 @@ def test_no_memory_fails_the_job_and_the_worker_lives(served: Served, monkeypatc
         job = served.done(kind="sample", model="perlin")
         assert (job["state"], job["fault"]) == ("failed", "memory") and len(served.worker.models) == 0
     assert served.done(kind="sample", model="perlin")["state"] == "done"
+
+
+def test_what_is_too_much_together_is_drawn_one_after_another(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Model.draw
+
+    def narrow(self: Model, condition: Condition, seeds: Sequence[int], how: Sampling, batch: int | None = None) -> Any:
+        if len(seeds) > 2:
+            raise MemoryError
+        return whole(self, condition, seeds, how, batch)
+
+    monkeypatch.setattr(Model, "draw", narrow)
+    names = [served.submit(kind="sample", model="perlin", n=n, seed=1)["id"] for n in (2, 1, 3)]
+    while served.worker.work():
+        pass
+    jobs = [served.client.get(f"/api/jobs/{name}").json() for name in names]
+    assert [job["state"] for job in jobs] == ["done", "done", "failed"] and jobs[2]["fault"] == "memory"
+
+
+def test_a_published_model_that_was_pulled_draws(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZEUXIS_CACHE", str(tmp_path))
+    here = repository(made("1.x"), tmp_path / "models" / "owner" / "name")
+    assert served.client.get("/api/models/owner/name").status_code == 404  # begun, and not fetched whole
+    (here / "pulled.json").write_text("{}", encoding="utf-8")
+    known = served.client.get("/api/models/owner/name").json()
+    assert known["origin"] == "pulled" and "caption" in known["needs"]
+    assert served.client.get("/v1/models/owner/name").json()["id"] == "owner/name"
+    job = served.done(kind="sample", model="owner/name", prompt="a", seed=3, knobs={"steps": 2})
+    assert job["state"] == "done", job["error"]
+    with Image.open(served.file(job)) as shown:
+        assert likeness(load("owner/name").sample(1, 3, caption="a", steps=2)[0], shown).same
+    assert job["result"]["command"].startswith("zeuxis sample owner/name")
 
 
 def test_the_newest_models_are_kept_and_idle_ones_let_go() -> None:

@@ -45,7 +45,8 @@ def test_no_request_breaks_it(served: Served) -> None:
 
 def test_every_route_is_described(served: Served) -> None:
     described = served.app.openapi()["paths"]
-    assert {route.path for part in PARTS for route in part.routes} == set(described)  # type: ignore[attr-defined]
+    paths = {route.path.replace(":path", "") for part in PARTS for route in part.routes}  # type: ignore[attr-defined]
+    assert paths == set(described)
     for path, methods in described.items():
         for method, told in methods.items():
             assert told.get("description"), (method, path)

@@ -58,8 +58,12 @@ def is_path(name: str) -> bool:
 
 
 def nearest(name: str, names: Sequence[str]) -> list[str]:
-    """Those of ``names``, three at most, that hold ``name`` as a word or are spelt like it, in whatever case."""
-    word = name.casefold()
+    """Those of ``names``, three at most, that hold ``name`` as a word or are spelt like it, in whatever case; one alone
+    that differs in nothing but case, blanks and the kind of stroke."""
+    word = name.casefold().strip().replace("_", "-")
+    same = [known for known in names if known.casefold().replace("_", "-") == word]
+    if same:
+        return same[:3]
     holding = [known for known in names if len(word) > 2 and word in known.casefold().replace("-", " ").split()]
     folded = {known.casefold(): known for known in names}
     alike = [folded[near] for near in difflib.get_close_matches(word, folded, n=3, cutoff=0.5)]

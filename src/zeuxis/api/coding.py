@@ -20,7 +20,6 @@ from zeuxis.catalog.weights import shipped
 from zeuxis.data.fit import WidthHeight, fit_picture, middle_box
 from zeuxis.errors import DataError, TrainingStopped, UnknownName, Unsupported, UsageError, WeightsError
 from zeuxis.metrics.similarity import psnr
-from zeuxis.provenance.record import record
 
 MOST_SIDE = 64  # of a square map of codes: the cost of first stages' attention is quadratic in its area
 REBUILT = "This image was rebuilt by Zeuxis from codes of a picture: a model drew its pixels. It is not the picture."
@@ -79,17 +78,7 @@ def decode(path: Path, name: str | None = None, device: str = "cpu") -> Pictures
     _check_fit(path, coded, model)
     with torch.inference_mode():
         image = model.system.decode(coded.codes[None].to(model.device)).float().cpu()
-    made = record(
-        model=model.name,
-        system=model.system.card.id,
-        weights_sha256=model.weights_sha256,
-        recipe=model.card.get("recipe"),
-        data=model.card.get("data"),
-        seed=0,  # nothing is drawn
-        sampling={},
-        condition={"codes": {"of": coded.original, "bits": coded.bits, "fitted": coded.fitted}},
-        device=device,
-    )
+    made = model.record_of({"codes": {"of": coded.original, "bits": coded.bits, "fitted": coded.fitted}})
     return Pictures(image, ({**made, "disclosure": REBUILT},))
 
 

@@ -12,7 +12,7 @@ from zeuxis.api.pictures import to_pil
 from zeuxis.api.still import open_picture, tensor_of
 from zeuxis.errors import Unsupported, UsageError
 from zeuxis.files import file_hash
-from zeuxis.provenance.record import record, require_replaceable, save_png
+from zeuxis.provenance.record import require_replaceable, save_png
 
 
 def draw_edges(model: Model, pictures: Sequence[str | Path], out: str | Path | None = None) -> list[Path]:
@@ -35,17 +35,7 @@ def draw_edges(model: Model, pictures: Sequence[str | Path], out: str | Path | N
     for source, file in zip(sources, files, strict=True):
         with torch.inference_mode():
             edges = model.system.detect_edges(tensor_of(open_picture(source, channels)).to(model.device))
-        made = record(
-            model=model.name,
-            system=model.system.card.id,
-            weights_sha256=model.weights_sha256,
-            recipe=model.card.get("recipe"),
-            data=model.card.get("data"),
-            seed=0,
-            sampling={},
-            condition={"source": {"file": source.name, "sha256": file_hash(source)}},
-            device=model.device,
-        )
+        made = model.record_of({"source": {"file": source.name, "sha256": file_hash(source)}})
         save_png(to_pil(2 * edges[0] - 1), file, made)
     return files
 

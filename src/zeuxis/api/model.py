@@ -271,13 +271,13 @@ class Model:
     def decoded_record(self, seed: int) -> dict[str, Any]:
         """The record of a picture that is decoded alone, without how its latent was made; ``seed`` is the first of
         those that that was drawn from."""
-        return self._record(seed, {}, {}, drawn_in(1, 0, torch.get_num_threads(), instruction_set()))
+        return self.record_of({}, seed, drawn=drawn_in(1, 0, torch.get_num_threads(), instruction_set()))
 
     def decode(self, codes: Tensor, batch: int | None = None) -> Pictures:
         """The pictures of codes ``(N, ...)``, as :meth:`encode` gives them; their records hold the codes' hashes."""
         images = self.decode_images(codes, batch)
         held = [{"codes": {"sha256": sha256_of(code), "shape": list(code.shape)}} for code in codes]
-        return Pictures(images, tuple(self._record(0, {}, codes) for codes in held))  # nothing is drawn: seed 0
+        return Pictures(images, tuple(self.record_of(codes) for codes in held))
 
     def _map(self, verb: Callable[[Tensor], Tensor], rows: Tensor, batch: int | None) -> Tensor:
         """``verb`` of ``rows``, some at a time."""
@@ -372,18 +372,19 @@ class Model:
             held = condition[slice(k, k + 1)].only(self.system.conditions)
             company = min(size, len(seeds) - k // size * size)  # the last batch may be a smaller one
             drawn = drawn_in(company, k % size, threads, instructions)
-            made = self._record(seed, how, plain_of(held, self.spec, self.name), drawn)
+            made = self.record_of(plain_of(held, self.spec, self.name), seed, how, drawn)
             unread = list(self.system.unread(held))
             found.append({**made, "unread": unread} if unread else made)
         return tuple(found)
 
-    def _record(
+    def record_of(
         self,
-        seed: int,
-        how: Mapping[str, Value],
         condition: dict[str, Any],
+        seed: int = 0,
+        how: Mapping[str, Value] | None = None,
         drawn: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
+        """The record of a picture that this model made of ``condition``; where nothing is drawn, of seed 0."""
         made = record(
             model=self.name,
             system=self.system.card.id,
@@ -391,7 +392,7 @@ class Model:
             recipe=self.card.get("recipe"),
             data=self.card.get("data"),
             seed=seed,
-            sampling=how,
+            sampling=how or {},
             condition=condition,
             device=self.device,
             dtype=self.precision,

@@ -13,7 +13,7 @@ import torch
 
 from zeuxis.catalog.build import build
 from zeuxis.catalog.loading import parameters_on_meta
-from zeuxis.data.cache import cache_dir
+from zeuxis.data.cache import cache_dir, pulled_models
 from zeuxis.errors import UsageError, WeightsError, ZeuxisError
 from zeuxis.files import file_hash
 from zeuxis.nn.controlnet import unet_of
@@ -24,7 +24,6 @@ from zeuxis.pretrained.hub_export import layers_of
 from zeuxis.pretrained.lora import merge, places
 from zeuxis.pretrained.parts import is_published, open_tensors, weights_of
 from zeuxis.pretrained.stable_diffusion import PublishedModel, read_published
-from zeuxis.pretrained.tokeniser_files import pulled
 from zeuxis.provenance.record import write_whole
 from zeuxis.spec import DataSpec, Shape
 from zeuxis.training.fit import misfit
@@ -79,7 +78,7 @@ def published_path(name: str | Path) -> Path | None:
         return path
     if path.exists() or path.is_absolute() or len(path.parts) != 2:
         return None
-    here = pulled() / path
+    here = pulled_models() / path
     single = sorted(here.rglob("*.safetensors"))
     return here if is_published(here) else single[0] if len(single) == 1 else None
 

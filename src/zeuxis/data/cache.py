@@ -24,6 +24,11 @@ def cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zeuxis"
 
 
+def pulled_models() -> Path:
+    """The folder of published models that were pulled: ``OWNER/NAME`` each."""
+    return cache_dir() / "models"
+
+
 def data_dir() -> Path | None:
     """``$ZEUXIS_DATA``: a folder of datasets that is looked in first; None where it is not set."""
     chosen = os.environ.get("ZEUXIS_DATA")

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from zeuxis.data import hub_files
+from zeuxis.data.cache import pulled_models
 from zeuxis.errors import DataError, UsageError, WeightsError
 from zeuxis.files import file_hash
 from zeuxis.pretrained.parts import INDEX, PICKLES
-from zeuxis.pretrained.tokeniser_files import pulled
 
 NAME = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[^\s@]+))?")
 PARTS = ("unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler")
@@ -70,7 +70,7 @@ def pull(
     found = NAME.fullmatch(name.strip())
     if found is None:
         raise UsageError(f"'{name}': write OWNER/NAME or OWNER/NAME@REVISION, as the hub spells a repository")
-    folder = pulled() / found["repo"]
+    folder = pulled_models() / found["repo"]
     if folder.exists():
         raise UsageError(f"{found['repo']} is here already, in {folder}: remove that folder to fetch it again")
     commit, there = _look(found["repo"], found["revision"])

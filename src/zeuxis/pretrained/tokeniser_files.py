@@ -12,7 +12,7 @@ import zlib
 from importlib.util import find_spec
 from pathlib import Path
 
-from zeuxis.data.cache import cache_dir
+from zeuxis.data.cache import pulled_models
 from zeuxis.errors import DataError, UsageError
 from zeuxis.files import MOST_TEXT, read_bytes
 from zeuxis.nn.clip_tokeniser import BEGIN, END, ClipTokeniser, byte_vocabulary
@@ -22,11 +22,6 @@ VARIABLE = "ZEUXIS_TOKENIZER"
 MERGES = 49152 - 256 - 2  # that OpenAI's models use of the file's
 GZIP = 31  # how zlib is told that it reads gzip
 LIBRARY = ("open_clip", "bpe_simple_vocab_16e6.txt.gz")
-
-
-def pulled() -> Path:
-    """The folder of repositories that were pulled: ``OWNER/NAME`` each."""
-    return cache_dir() / "models"
 
 
 def find_tokeniser(file: Path) -> tuple[ClipTokeniser, Path]:
@@ -40,7 +35,7 @@ def find_tokeniser(file: Path) -> tuple[ClipTokeniser, Path]:
     if chosen:
         folder = Path(chosen).expanduser()
         return read_tokeniser(folder), folder
-    for folder in (file.parent / "tokenizer", file.parent, *sorted(pulled().glob("*/*/tokenizer"))):
+    for folder in (file.parent / "tokenizer", file.parent, *sorted(pulled_models().glob("*/*/tokenizer"))):
         if any((folder / name).is_file() for name in ("merges.txt", "tokenizer.json")):
             return read_tokeniser(folder), folder
     spec = find_spec(LIBRARY[0])

@@ -88,7 +88,7 @@ def models(service: TheService) -> list[ModelResponse]:
     return [ModelResponse.model_validate(one.as_dict()) for one in known_models(service.runs).values()]
 
 
-@routes.get("/models/{name}")
+@routes.get("/models/{name:path}")
 def model(service: TheService, name: AnyName) -> ModelResponse:
     """One of them."""
     return ModelResponse.model_validate(model_called(name, service.runs).as_dict())

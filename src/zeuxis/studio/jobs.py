@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import io
 import json
 from collections.abc import AsyncIterator
@@ -126,7 +127,7 @@ def partial(service: TheService, name: Name, number: PartialNumber) -> Response:
 
 @routes.get("/jobs/{name}/events", response_class=StreamingResponse)
 async def events(service: TheService, name: Name) -> StreamingResponse:
-    """Server-sent events: ``job`` (as it stands), ``partial`` (number and url), and as the last ``end``."""
+    """Server-sent events: ``job`` (as it stands), ``partial`` (number, url, PNG in base64), and at last ``end``."""
     service.job(name)
     return StreamingResponse(_events(service, name), media_type="text/event-stream")
 
@@ -138,9 +139,12 @@ async def _events(service: Service, name: str) -> AsyncIterator[str]:
             version, found = now, service.queue.get(name)
             if found is None:  # it was removed
                 return
-            for number, _ in service.queue.partials(name, shown):
+            for number, png in service.queue.partials(name, shown):
                 shown = number + 1
-                yield event("partial", {"number": number, "url": f"/api/jobs/{name}/partials/{number}"})
+                text = base64.b64encode(png).decode()  # for who comes when the job has ended, and it with it
+                yield event(
+                    "partial", {"number": number, "url": f"/api/jobs/{name}/partials/{number}", "b64_json": text}
+                )
             answer = job_response(found, service.queue.ahead(name)).model_dump_json()
             if found.has_ended:
                 yield f"event: end\ndata: {answer}\n\n"

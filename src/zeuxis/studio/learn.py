@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from fastapi.params import Path as InPath
 from pydantic import BaseModel
 
+from zeuxis.api.exercise import Expected
 from zeuxis.api.exercise import exercises as exercises_of
 from zeuxis.catalog.listing import Entry, entries
 from zeuxis.data.entries import not_here
@@ -28,22 +29,6 @@ class SourceResponse(BaseModel):
     begins: int
 
 
-class ExpectedResponse(BaseModel):
-    """What trainings of the recipe measured: their mean, the least and the most of any, and the baseline's."""
-
-    metric: str
-    better: Literal["lower", "higher"]
-    value: float
-    least: float
-    most: float
-    seeds: int
-    bound: float | None
-    baseline: str | None
-    baseline_value: float | None
-    minutes: float | None
-    machine: str | None
-
-
 class ExerciseResponse(BaseModel):
     """An exercise: with a ``figure`` to expect, or a ``knob`` to turn and no figure.
 
@@ -56,7 +41,7 @@ class ExerciseResponse(BaseModel):
     iterations: int | None
     data: str
     lacks: list[str]
-    expected: ExpectedResponse | None
+    expected: Expected | None
 
 
 @routes.get("/{name}/source")

@@ -1,4 +1,6 @@
-"""Models by name: those that ship, generators, and the runs in one folder. A name is looked up, never made a path.
+"""Models by name: those that ship, generators, those that were pulled, and the runs in one folder.
+
+A name is looked up, never made a path.
 
 Imports no torch: what a model takes is read off its card.
 """
@@ -13,6 +15,7 @@ from typing import Any, Literal
 
 from zeuxis.catalog.listing import Entry, entries
 from zeuxis.catalog.weights import shipped
+from zeuxis.data.cache import pulled_models
 from zeuxis.errors import UnknownName, WeightsError
 from zeuxis.files import why_no_name
 from zeuxis.knobs import Knob
@@ -21,6 +24,8 @@ from zeuxis.training.exchange import read_card
 from zeuxis.training.legacy import upgraded_card
 
 MODEL, CARD = "model", "model.json"
+PULLED = "pulled.json"  # in the folder of a published model that was fetched whole
+PUBLISHED = "stable-diffusion"  # the system of all that can be pulled
 
 
 @dataclass(frozen=True)
@@ -29,9 +34,9 @@ class KnownModel:
 
     name: str
     path: str
-    origin: Literal["shipped", "generator", "run"]
+    origin: Literal["shipped", "generator", "pulled", "run"]
     system: Entry
-    card: Mapping[str, Any]  # as it would be written now; of a generator, empty
+    card: Mapping[str, Any]  # as it would be written now; of a generator and of a published model, empty
 
     @property
     def knobs(self) -> Mapping[str, Knob]:
@@ -76,11 +81,14 @@ def knob_dict(knob: Knob) -> dict[str, Any]:
 
 
 def known_models(runs: Path) -> dict[str, KnownModel]:
-    """Every model that may be asked for, by name: those of the package, then the runs in the folder ``runs``."""
+    """Every model that may be asked for, by name: of the package, pulled, and the runs in the folder ``runs``."""
     found = {name: made for name, folder in shipped().items() if (made := _read(name, name, "shipped", folder, 0))}
     for name, entry in entries().items():
         if not entry.card.learns and name not in found:
             found[name] = KnownModel(name, name, "generator", entry, {})
+    for record in pulled_models().glob(f"*/*/{PULLED}"):
+        name = record.parent.relative_to(pulled_models()).as_posix()
+        found.setdefault(name, KnownModel(name, name, "pulled", entries()[PUBLISHED], {}))
     inside = runs.resolve()
     for path in sorted(runs.iterdir()) if runs.is_dir() else ():
         folder = path / MODEL if (path / MODEL / CARD).is_file() else path

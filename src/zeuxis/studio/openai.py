@@ -123,7 +123,7 @@ def models(service: TheService) -> ModelList:
     return ModelList(data=[_card(one) for one in _drawing(service)])
 
 
-@routes.get("/models/{name}", responses={404: {"model": ErrorResponse}})
+@routes.get("/models/{name:path}", responses={404: {"model": ErrorResponse}})
 def model(service: TheService, name: str) -> ModelCard:
     """One of them."""
     return _card(lookup("model", name, {one.name: one for one in _drawing(service)}))

@@ -281,9 +281,11 @@ class JobQueue:
         with self._writing() as file:
             return self._end(file, name, "failed", fault=fault, error=error)
 
-    def put_back(self, names: Sequence[str]) -> None:
-        """Queue running jobs again, as if they had not been begun: the worker was asked to end."""
+    def put_back(self, names: Sequence[str], alone: bool = False) -> None:
+        """Queue running jobs again, as if they had not been begun; ``alone``: each is drawn by itself."""
         with self._writing() as file:
+            if alone:
+                file.executemany("UPDATE jobs SET batch_key = NULL WHERE id = ?", [(name,) for name in names])
             file.executemany(
                 "UPDATE jobs SET state = 'queued', fraction = 0, message = '', tries = tries - 1 "
                 "WHERE id = ? AND state = 'running'",

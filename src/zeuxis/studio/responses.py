@@ -95,7 +95,7 @@ class ModelResponse(BaseModel):
 
     name: str
     path: str
-    origin: Literal["shipped", "generator", "run"]
+    origin: Literal["shipped", "generator", "pulled", "run"]
     system: str
     title: str
     family: str

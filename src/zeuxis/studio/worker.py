@@ -16,6 +16,7 @@ from typing import Any
 
 from zeuxis.api.model import BATCH, BATCH_ELSEWHERE
 from zeuxis.conditions import FIELDS
+from zeuxis.errors import is_out_of_memory
 from zeuxis.studio.commands import sample_command
 from zeuxis.studio.delivery import deliver, failed
 from zeuxis.studio.drawing import DrawnJob, draw_jobs, saved
@@ -69,7 +70,11 @@ class Worker:
         except ShuttingDown:
             self.queue.put_back(names)
         except Exception as error:  # noqa: BLE001  (whatever a job raises is that job's end, and not the worker's)
-            self._failed(names, error)
+            if len(names) > 1 and is_out_of_memory(error):  # together they were too much: each has its turn alone
+                self.models.drop_all()
+                self.queue.put_back(names, alone=True)
+            else:
+                self._failed(names, error)
         return True
 
     def _load(self, jobs: Sequence[Job]) -> None:

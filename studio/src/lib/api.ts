@@ -14,7 +14,7 @@ export type Knob = {
 export type Model = {
   name: string;
   path: string;
-  origin: "shipped" | "generator" | "run";
+  origin: "shipped" | "generator" | "pulled" | "run";
   system: string;
   title: string;
   family: string;
@@ -148,7 +148,7 @@ export function follow(
   const read = (event: Event): Job => JSON.parse((event as MessageEvent<string>).data) as Job;
   events.addEventListener("job", (event) => told.job(read(event)));
   events.addEventListener("partial", (event) =>
-    told.partial?.((JSON.parse((event as MessageEvent<string>).data) as { url: string }).url),
+    told.partial?.(`data:image/png;base64,${(JSON.parse((event as MessageEvent<string>).data) as { b64_json: string }).b64_json}`),
   );
   events.addEventListener("end", (event) => {
     events.close();

@@ -67,6 +67,13 @@ export const trainings = (): Promise<Job[]> => get<Job[]>("/api/jobs?n=200&kind=
 export const resume = (id: string): Promise<Job> => post<Job>(`/api/jobs/${id}/resume`);
 export const folderOf = (job: Job): string => String(job.request["folder"] ?? "");
 
+// Look now, and again every so many milliseconds; the function that comes back ends it.
+export function repeatedly(look: () => Promise<void>, every: number): () => void {
+  void look();
+  const timer = setInterval(() => void look(), every);
+  return () => clearInterval(timer);
+}
+
 // -- data sets ---------------------------------------------------------------------------------------
 
 export type Given = { file: File; label: string };

@@ -1,0 +1,87 @@
+"""The studio's page in a real browser, its requests answered by an app in the test's own process: without a socket.
+
+Chromium is Debian's (``apt-get install chromium``) or Playwright's own; it is driven through a pipe. Whatever it asks
+of another host is refused, and fails the test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.async_api import Page, Route, async_playwright, expect
+from serving import ADDRESS, Served
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
+PATIENCE = 120_000  # milliseconds, against a hang alone
+expect.set_options(timeout=PATIENCE)
+DESKTOP, PHONE = (1280, 900), (390, 844)
+# The body of a form with files is not shown to who answers for the network: it is sent as its bytes.
+FORMS_AS_BYTES = """
+const plain = window.fetch;
+window.fetch = async (path, how) => {
+  if (!(how?.body instanceof FormData)) return plain(path, how);
+  const packed = new Request(location.origin, { method: "POST", body: how.body });
+  const headers = { ...how.headers, "Content-Type": packed.headers.get("content-type") };
+  return plain(path, { ...how, headers, body: await packed.arrayBuffer() });
+};
+"""
+
+
+def in_browser(
+    served: Served, work: Callable[[Page], Awaitable[None]], size: tuple[int, int] = DESKTOP, dark: bool = False
+) -> None:
+    """Open the page of ``served``, whose worker must be at work, and let ``work`` use it.
+
+    Fails on any error that the page logs, and on any request to another host.
+    """
+    asyncio.run(_in_browser(served, work, size, dark))
+
+
+async def _in_browser(
+    served: Served, work: Callable[[Page], Awaitable[None]], size: tuple[int, int], dark: bool
+) -> None:
+    faults, over = list[str](), asyncio.Event()
+
+    async def answer(route: Route) -> None:
+        asked = route.request
+        if urlsplit(asked.url).netloc != urlsplit(ADDRESS).netloc:
+            faults.append(f"asked for {asked.url}")
+            await route.abort()
+            return
+        found = await asyncio.to_thread(
+            served.client.request,
+            asked.method,
+            asked.url,
+            headers={**asked.headers, "host": urlsplit(ADDRESS).netloc},
+            content=asked.post_data_buffer,
+        )
+        if not over.is_set():  # a picture that nobody waits for any more
+            await route.fulfill(status=found.status_code, headers=dict(found.headers), body=found.content)
+
+    def logged(message: Any) -> None:
+        if message.type == "error":
+            faults.append(message.text)
+
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        try:
+            page = await browser.new_page(
+                viewport={"width": size[0], "height": size[1]}, color_scheme="dark" if dark else "light"
+            )
+            page.set_default_timeout(PATIENCE)
+            page.on("console", logged)
+            page.on("pageerror", lambda error: faults.append(str(error)))
+            await page.add_init_script(FORMS_AS_BYTES)
+            await page.route("**/*", answer)
+            await page.goto(ADDRESS)
+            await work(page)
+            over.set()
+        finally:
+            await browser.close()
+    assert not faults, "\n".join(faults)

@@ -1,0 +1,56 @@
+"""Create, in a browser: pictures of a caption, recalled from the files they were saved to, with the same pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from browsing import PHONE, in_browser, needs_chromium
+from PIL import Image
+from playwright.async_api import Page, expect
+from serving import SCENES_CAPTION, Served, service_at_work
+
+from zeuxis.api.replay import likeness
+
+pytestmark = needs_chromium
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with service_at_work(tmp_path_factory.mktemp("runs")) as made:
+        yield made
+
+
+def test_a_picture_that_is_given_back_recalls_how_it_was_made_and_gives_the_same_pixels(served: Served) -> None:
+    async def work(page: Page) -> None:
+        await page.get_by_label("Model").select_option("scenes")
+        await page.get_by_label("caption").fill(SCENES_CAPTION)
+        await page.get_by_label("Pictures", exact=True).fill("2")
+        await page.get_by_role("button", name="Draw").click()
+        await page.locator("ul.pictures img").nth(1).wait_for()
+        first = served.service.queue.newest(1)[0]
+        saved = served.folders.job(first.id) / "0001.png"
+        await page.get_by_text("How was this picture made?").click()
+        await page.locator("details.recall input").set_input_files(saved)
+        await expect(page.get_by_label("Pictures", exact=True)).to_have_value("1")
+        await page.get_by_role("button", name="Draw").click()
+        await page.locator("section.job").nth(1).wait_for()
+        await page.locator("section.job").first.locator("ul.pictures img").wait_for()
+        second = served.service.queue.newest(1)[0]
+        assert second.id != first.id and second.request["condition"]["caption"] == SCENES_CAPTION
+        with Image.open(served.folders.job(second.id) / "0000.png") as again, Image.open(saved) as before:
+            assert likeness(again, before).same  # alone and in a batch: within rounding
+
+    in_browser(served, work)
+
+
+def test_what_is_refused_is_said_beside_the_form(served: Served) -> None:
+    async def work(page: Page) -> None:
+        await page.get_by_label("Model").select_option("scenes")
+        await page.get_by_label("caption").fill("a purple dragon")
+        await page.get_by_role("button", name="Draw").click()
+        alert = page.get_by_role("alert")
+        await alert.wait_for()
+        assert "dragon" in (await alert.inner_text())
+
+    in_browser(served, work, PHONE, dark=True)

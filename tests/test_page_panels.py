@@ -1,0 +1,75 @@
+"""Every panel of the page, in a browser: on a telephone in the dark, by keyboard, and for who hears it read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from browsing import PHONE, in_browser, needs_chromium
+from playwright.async_api import Page, expect
+from serving import Served, service_at_work
+
+pytestmark = needs_chromium
+
+UNNAMED = """() => [...document.querySelectorAll("main input, main select, main textarea, main button, main canvas")]
+  .filter((one) => !(one.labels?.length || one.ariaLabel || one.textContent.trim() || one.title))
+  .map((one) => one.outerHTML)"""
+WIDER = "() => document.documentElement.scrollWidth - window.innerWidth"
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with service_at_work(tmp_path_factory.mktemp("runs")) as made:
+        yield made
+
+
+def test_every_panel_fits_a_telephone_and_names_its_controls(served: Served) -> None:
+    async def work(page: Page) -> None:
+        links = page.get_by_role("navigation", name="Panels").get_by_role("link")
+        names = await links.all_inner_texts()
+        assert {"Create", "Draw", "Restore", "Compare", "Learn", "History"} <= set(names)
+        for name in names:
+            await links.get_by_text(name, exact=True).click()
+            await expect(page.get_by_role("heading", level=1)).to_have_text(name)
+            assert await page.title() == f"{name} - Zeuxis studio"
+            assert await page.evaluate(UNNAMED) == [], name
+            assert await page.evaluate(WIDER) <= 0, name
+
+    in_browser(served, work, PHONE, dark=True)
+
+
+def test_the_keyboard_reaches_the_panels_and_draws(served: Served) -> None:
+    async def focused() -> str:
+        return str(await opened.evaluate("() => document.activeElement?.textContent?.trim()"))
+
+    async def work(page: Page) -> None:
+        nonlocal opened
+        opened = page
+        await page.get_by_label("Model").wait_for()
+        await page.keyboard.press("Tab")
+        assert await focused() == "Skip to the panel"
+        await page.keyboard.press("Enter")
+        await page.get_by_label("Model").select_option("perlin")
+        await page.get_by_label("Pictures", exact=True).fill("1")
+        for _ in range(40):
+            await page.keyboard.press("Tab")
+            if await focused() == "Draw":
+                break
+        await page.keyboard.press("Enter")
+        await page.locator("ul.pictures img").wait_for()
+
+    opened: Page
+    in_browser(served, work)
+
+
+def test_learn_shows_a_method_and_compare_what_was_measured(served: Served) -> None:
+    async def work(page: Page) -> None:
+        await page.get_by_role("link", name="Learn").click()
+        await page.get_by_role("link", name="VAE").first.click()
+        await expect(page.get_by_role("heading", level=1)).to_contain_text("VAE")
+        await page.get_by_role("link", name="Compare").click()
+        await page.get_by_label("Data").select_option("fashion-mnist")
+        row = page.get_by_role("row").filter(has=page.get_by_role("rowheader", name="vae", exact=True))
+        await expect(row).to_contain_text("frechet")
+
+    in_browser(served, work)
