@@ -11,6 +11,14 @@ from playwright.async_api import Page, expect
 from serving import Served, png
 
 pytestmark = needs_chromium
+DROP = """async () => {
+  const canvas = new OffscreenCanvas(8, 8);
+  canvas.getContext("2d").fillRect(0, 0, 4, 4);
+  const files = new DataTransfer();
+  files.items.add(new File([await canvas.convertToBlob()], "one.png", { type: "image/png" }));
+  const zone = document.querySelector("[aria-label='A folder of pictures']");
+  zone.dispatchEvent(new DragEvent("drop", { dataTransfer: files, bubbles: true, cancelable: true }));
+}"""
 
 
 @pytest.fixture
@@ -73,6 +81,9 @@ def test_a_folder_of_classes_is_given(served: Served, tmp_path: Path) -> None:
         await page.get_by_label("A folder of pictures; its sub-folders").set_input_files(tmp_path / "shapes")
         await expect(page.get_by_label("Pictures", exact=True)).to_contain_text("shapes (6)")
         await expect(page.get_by_text("1 not taken")).to_be_visible()
+        await page.evaluate(DROP)
+        await expect(page.get_by_label("Pictures", exact=True)).to_contain_text("pictures (1)")
+        await page.get_by_label("Pictures", exact=True).select_option("shapes (6)")
         await page.get_by_role("button", name="Delete these pictures").click()
         await expect(page.get_by_label("Pictures", exact=True)).not_to_contain_text("shapes (6)")
 

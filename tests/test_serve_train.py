@@ -76,6 +76,19 @@ def test_one_that_is_stopped_is_saved_and_goes_on_to_the_same_weights(
     assert longer["result"]["facts"] == {**longer["result"]["facts"], "run": "mine", "iterations": 9}
 
 
+def test_a_model_that_a_recipe_builds_upon_is_looked_up_by_name(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path)
+    upon = {"kind": "train", "recipe": "latent-prior", "iterations": 1, "data": "digits", "batch": 4}
+    for value, said in (("here", "unknown model"), ("perlin", "no weights")):
+        found = served.done(**upon, set={"model.autoencoder": value})
+        assert found["state"] == "failed" and said in found["error"]
+    found = served.done(**TINY, set={"players.generator.optimiser": "here"})
+    assert found["state"] == "failed" and "paths are not taken" in found["error"]
+
+
 def test_a_drawing_does_not_wait_for_a_training(served: Served) -> None:
     training = served.submit(**TINY)
     drawing = served.submit(kind="sample", model="perlin")

@@ -10,6 +10,7 @@ from zeuxis.api.evidence import recipe_sha256, recipe_standing
 from zeuxis.catalog.listing import entry, results
 from zeuxis.catalog.schema import knobs_of
 from zeuxis.errors import ZeuxisError
+from zeuxis.knobs import SHORT
 from zeuxis.recipe import Recipe, load_recipe, recipe_paths, recipe_systems
 
 AS_NOW = "as now"
@@ -58,7 +59,8 @@ def exercise_of(recipe: Recipe) -> Exercise | None:
         return Exercise(recipe.name, "figure", _asked(recipe, expected), recipe.train.iterations, recipe.data, expected)
     known = entry(recipe.system)
     knobs = knobs_of(known, recipe.model)
-    knob = next((knob for knob in knobs.values() if knob.type in ("int", "float")), None)
+    common = (knobs[name] for name in SHORT if name in knobs)  # the others may mean nothing until one is turned
+    knob = next((knob for knob in common if knob.type in ("int", "float")), None)
     if knob is None or "sample" not in known.card.verbs:
         return None
     text = (

@@ -13,10 +13,13 @@ from zeuxis.data.published import PUBLISHED, copy_of
 from zeuxis.errors import UsageError
 from zeuxis.studio.datasets import MOST_LABEL, Dataset, Datasets
 from zeuxis.studio.limits import MOST_BODY, MOST_PICTURES, cleaned
+from zeuxis.studio.queue import State
 from zeuxis.studio.requests import Name, ShortName, StrictModel
 from zeuxis.studio.service import TheService
+from zeuxis.studio.training_requests import MOST_JOBS
 
 routes = APIRouter(prefix="/api", tags=["data"])
+BUSY: tuple[State, ...] = ("queued", "running")
 Label = Annotated[str, Form(max_length=MOST_LABEL)]
 
 
@@ -115,8 +118,9 @@ def add(service: TheService, name: Name, pictures: list[UploadFile], label: Labe
 @routes.delete("/datasets/{name}", status_code=204)
 def remove(service: TheService, name: Name) -> Response:
     """Forget a data set; what was trained on it stays, and cannot be gone on with."""
-    if any(name == job.request.get("dataset") for job in service.queue.newest(1000, state="running", kind="train")):
-        raise UsageError("a training reads this data set: stop it first")
+    busy = [job for state in BUSY for job in service.queue.newest(MOST_JOBS, state=state, kind="train")]
+    if any(name == job.request.get("dataset") for job in busy):
+        raise UsageError("a training reads this data set, or waits for it: stop it first")
     Datasets(service.folders.home).remove(name)
     return Response(status_code=204)
 

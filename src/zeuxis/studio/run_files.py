@@ -146,12 +146,20 @@ def _found(runs: Path) -> Iterator[RunFiles]:
         path = folder / RUN
         if not _is_plain(path):
             continue
-        try:
-            table = read_table(path)
-            recipe, finished = parse_recipe(upgraded_recipe(table), folder.name), bool(table["finished"])
-        except (OSError, UsageError, LookupError, TypeError, ValueError, AttributeError):  # a damaged record is no run
-            continue
-        yield RunFiles(folder.name, folder, recipe, finished)
+        found = _read(folder, path.stat().st_mtime_ns)
+        if found is not None:
+            yield found
+
+
+@lru_cache(maxsize=4096)
+def _read(folder: Path, stamp: int) -> RunFiles | None:
+    """The run in a folder; None where its record cannot be read."""
+    try:
+        table = read_table(folder / RUN)
+        recipe, finished = parse_recipe(upgraded_recipe(table), folder.name), bool(table["finished"])
+    except (OSError, UsageError, LookupError, TypeError, ValueError, AttributeError):  # a damaged record is no run
+        return None
+    return RunFiles(folder.name, folder, recipe, finished)
 
 
 def _is_plain(path: Path) -> bool:

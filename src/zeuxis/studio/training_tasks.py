@@ -130,12 +130,16 @@ def _settings(request: Mapping[str, Any], context: TaskContext) -> dict[str, Any
     table = base.model_dump(exclude_unset=True)
     for key, value in settings.items():
         put(table, key, value)
-    for keyword, name in given_models(parse_recipe(table, base.name)).items():
-        if (key := f"model.{keyword}") in settings:
-            known = model_called(name, context.folders.runs)
+    given = {f"model.{keyword}": name for keyword, name in given_models(parse_recipe(table, base.name)).items()}
+    for key, value in settings.items():
+        if key in given:
+            known = model_called(given[key], context.folders.runs)
             if known.origin == "generator":
-                raise UsageError(f"set {key}: '{name}' is computed and has no weights: name a run or a shipped model")
+                raise UsageError(f"set {key}: '{value}' is computed and has no weights: name a run or a shipped model")
             settings[key] = known.path
+        elif isinstance(value, str) and Path(value).exists():  # what builds the system might open it
+            raise UsageError(f"set {key}: '{value}' is a file or a folder here, and paths are not taken: train it at a "
+                             "terminal, or serve from another folder")  # fmt: skip
     return settings
 
 

@@ -63,7 +63,7 @@ export const runs = (): Promise<Run[]> => get<Run[]>("/api/runs");
 export const run = (name: string): Promise<RunDetail> => get<RunDetail>(`/api/runs/${encodeURIComponent(name)}`);
 export const curves = async (name: string): Promise<Curves> =>
   (await get<{ curves: Curves }>(`/api/runs/${encodeURIComponent(name)}/curves`)).curves;
-export const trainings = (): Promise<Job[]> => get<Job[]>("/api/jobs?n=200&kind=train");
+export const trainings = (): Promise<Job[]> => get<Job[]>("/api/jobs?n=50&kind=train");
 export const resume = (id: string): Promise<Job> => post<Job>(`/api/jobs/${id}/resume`);
 export const folderOf = (job: Job): string => String(job.request["folder"] ?? "");
 
@@ -133,13 +133,18 @@ export function ofFolder(files: Iterable<File>): Given[] {
 
 // The pictures of what was dropped: folders are walked.
 export async function ofDrop(items: DataTransferItemList): Promise<{ title: string; given: Given[] }> {
-  const roots = [...items].map((item) => item.webkitGetAsEntry()).filter((entry) => entry !== null);
+  // All at once: what was dropped is gone when the event is over.
+  const roots = [...items].map((item) => ({ entry: item.webkitGetAsEntry(), file: item.getAsFile() }));
   const given: Given[] = [];
-  for (const root of roots) await walk(root, root.isDirectory ? 0 : 1, "", given);
-  return { title: roots[0]?.name ?? "pictures", given };
+  for (const { entry, file } of roots) {
+    if (entry) await walk(entry, "", given);
+    else if (file && PICTURE.test(file.name)) given.push({ file, label: "" });
+  }
+  const folder = roots.find(({ entry }) => entry?.isDirectory)?.entry;
+  return { title: folder?.name ?? "pictures", given };
 }
 
-async function walk(entry: FileSystemEntry, depth: number, inside: string, given: Given[]): Promise<void> {
+async function walk(entry: FileSystemEntry, inside: string, given: Given[]): Promise<void> {
   if (entry.isFile) {
     if (!PICTURE.test(entry.name)) return;
     const file = await new Promise<File>((found, lost) => (entry as FileSystemFileEntry).file(found, lost));
@@ -150,6 +155,6 @@ async function walk(entry: FileSystemEntry, depth: number, inside: string, given
   for (;;) {
     const some = await new Promise<FileSystemEntry[]>((found, lost) => reader.readEntries(found, lost));
     if (!some.length) return; // it tells of a hundred at a time
-    for (const one of some) await walk(one, depth + 1, one.isDirectory ? one.name : inside, given);
+    for (const one of some) await walk(one, one.isDirectory ? one.name : inside, given);
   }
 }
