@@ -23,11 +23,13 @@ from zeuxis.api.mix import mix
 from zeuxis.api.model import Model, load
 from zeuxis.api.moving import writer_of
 from zeuxis.api.neighbours import neighbours
+from zeuxis.api.pictures import Pictures
 from zeuxis.api.replay import replay
 from zeuxis.api.walk import numbers, walk
 from zeuxis.batch import Shape
 from zeuxis.catalog.build import build
 from zeuxis.data.library import open_source
+from zeuxis.data.source import Source
 from zeuxis.editing.breeding import choose_parents, crossed
 from zeuxis.editing.directions import explaining, in_closed_form, principal
 from zeuxis.editing.paths import between, stops
@@ -66,6 +68,15 @@ def styles(tmp_path_factory: pytest.TempPathFactory) -> Model:
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Model:
     return model_in(tmp_path_factory.mktemp("plain"), "ns-gan", Shape(1, 8, 8), {"nz": 6, "width": 2})
+
+
+def digits_pca(folder: Path) -> tuple[Model, Source]:
+    """A model that encodes, and the digits that it learnt."""
+    digits = open_source("digits", 8)
+    pca = build("pca", digits.spec, {"components": 8})
+    pca.fit([digits.batch(torch.arange(100))])
+    write_model(folder / "model", pca.eval(), {"data": "digits"})
+    return load(folder), digits
 
 
 def frames_of(moving: Image.Image) -> int:
@@ -212,6 +223,46 @@ def test_styles_are_mixed_by_layers(styles: Model, tmp_path: Path) -> None:
     assert made_again(styles, record).tensor.shape[-1] == Image.open(tmp_path / "grid.png").width
 
 
+def test_pictures_are_mixed_by_a_share_of_the_way_where_there_are_no_styles(
+    plain: Model, tmp_path: Path, command: Command
+) -> None:
+    grid = mix(plain, rows=[1, 2], columns=[3], share=0.25)
+    a, b = (plain.draw_latents(plain.condition(1), [seed])[0] for seed in (2, 3))
+    wanted = plain.decode_images(between(a, b, 0.25, "spherical")[None])[0].clamp(-1, 1)
+    assert torch.equal(grid.pictures.tensor[-1], wanted) and grid.layers is None
+    assert mix(plain, rows=[1], columns=[3]).share == 0.5
+    assert torch.equal(replay(grid.pictures.records[-1])[0].tensor[0], wanted)
+    model, digits = digits_pca(tmp_path)
+    for name, row in (("one.png", 7), ("other.png", 8)):
+        Pictures(digits.batch(torch.tensor([row])).image, ({},))[0].save(tmp_path / name)
+    words = ("--row-picture", tmp_path / "one.png", "--column-picture", tmp_path / "other.png", "--share", 1)
+    assert command("mix", tmp_path, *words, "--out", tmp_path / "mixed.png")[0] == 0
+    own = mix(model, row_pictures=[tmp_path / "one.png"], columns=[4], share=0.0).pictures.tensor
+    assert torch.allclose(own[-1], model.decode_images(model.encode(tmp_path / "one.png"))[0].clamp(-1, 1), atol=1e-6)
+    for asked, what in (
+        ({"rows": [1]}, "nobody to mix"),
+        ({"rows": [1], "columns": [2], "share": 1.5}, "share 1.5"),
+        ({"rows": [1], "columns": [2], "share": 0.5, "layers": "0"}, "two ways to mix"),
+        ({"row_pictures": ["a"], "column_pictures": ["b"], "how": Sampling(temperature=1.0)}, "there are no seeds"),
+    ):
+        with pytest.raises(UsageError, match=what):
+            mix(model, **asked)  # type: ignore[arg-type]
+
+
+def test_a_picture_of_ones_own_is_moved(tmp_path: Path, command: Command) -> None:
+    (model, digits), mine = digits_pca(tmp_path), tmp_path / "mine.png"
+    Pictures(digits.batch(torch.tensor([3])).image, ({},))[0].save(mine)
+    file = find(model, "pca", 2, samples=40).save(tmp_path / "found.safetensors")
+    made = moved(model, 1, 0, [f"{file}:1*2"], pictures=[mine])
+    wanted = model.encode(mine)[0] + 2 * Directions.read(file, model).vectors[0]
+    assert torch.allclose(made.tensor[0], model.decode_images(wanted[None])[0].clamp(-1, 1), atol=1e-5)
+    out = tmp_path / "moved.png"
+    assert command("sample", tmp_path, "--picture", mine, "--direction", f"{file}:1*2", "--out", out)[0] == 0
+    assert Image.open(out).tobytes() == made[0].tobytes()
+    with pytest.raises(UsageError, match="for pictures that are drawn"):
+        moved(model, 1, 0, [f"{file}:1*2"], Sampling(temperature=0.5), pictures=[mine])
+
+
 def test_a_direction_belongs_to_its_generator(styles: Model, plain: Model, tmp_path: Path) -> None:
     found = find(styles, "sefa", 2, layers="coarse", samples=40)
     path = found.save(tmp_path / "found.safetensors")
@@ -250,7 +301,7 @@ def test_a_latent_of_another_width_is_refused(plain: Model) -> None:
         with pytest.raises(UsageError, match=what):
             known.hold(latent, {})
     with pytest.raises(Unsupported, match="no style space"):
-        mix(plain, rows=[0], columns=[1])
+        mix(plain, rows=[0], columns=[1], layers="coarse")
     with pytest.raises(Unsupported, match="entries of a table"):
         walk(load("vqgan"), seeds=[0, 1])
     with pytest.raises(Unsupported, match="encodes no pictures"):
@@ -340,6 +391,11 @@ def test_breeding_keeps_the_lineage(plain: Model, tmp_path: Path) -> None:
     assert again[0].tobytes() == Image.open(third.files[1]).tobytes()
     sheet = made_again(plain, read_record(third.sheet))
     assert sheet[0].tobytes() == Image.open(third.sheet).convert("RGB").tobytes()
+    apart = breeding.breed(garden, [3], seed=5, out=tmp_path / "apart")
+    assert apart.number == 3 and breeding.newest(garden) == 2 and breeding.newest(tmp_path / "apart") == 3
+    assert Image.open(apart.files[0]).tobytes() == Image.open(third.files[3]).tobytes()
+    with pytest.raises(UsageError, match="apart holds generations already"):
+        breeding.breed(garden, [3], out=tmp_path / "apart")
     for pick, what in (
         ([0, 1, 2, 3, 4, 5], "no place for a child among 6: pick fewer, or give -n 12"),
         ([9], "has the pictures 0, 1, 2, 3, 4, 5"),
@@ -387,7 +443,8 @@ def test_breeding_under_a_prior(tmp_path: Path) -> None:
     (["walk", "MODEL", "--seeds", "1,2", "--seed", "7"], "--seed: the walk leads over what is named"),
     (["walk", "MODEL", "--milliseconds", "20"], "--milliseconds: a sheet does not move"),
     (["breed", "GARDEN", "--pick", "0", "--label", "3"], "--label: .* leave it out"),
-    (["breed", "GARDEN", "--pick", "0", "--out", "elsewhere"], "--out: .* leave it out"),
+    (["sample", "MODEL", "--picture", "mine.png"], "moved along a --direction"),
+    (["sample", "MODEL", "--direction", "a", "--picture", "mine.png", "--seed", "3"], "--seed: pictures of your own"),
     (["directions", "MODEL", "--sum", "label=1", "--count", "2"], "--count: --sum finds one direction"),
     (["mix", "MODEL", "--out", "mixed.jpg"], "give mixed.png"),
     (["neighbours", "MODEL", "--out", "near.jpg"], "give near.png"),

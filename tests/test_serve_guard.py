@@ -192,6 +192,13 @@ def test_a_name_that_means_harm_in_any_field_is_no_model_and_no_picture(served: 
                 {"kind": "train", "recipe": "gan-ring", "set": {"train.start": payload}},
                 {"kind": "evaluate", "run": payload},
                 {"kind": "diagnose", "run": payload},
+                {"kind": "walk", "model": payload, "seeds": [1, 2]},
+                {"kind": "walk", "model": "cvae", "seeds": [1, 2], "format": payload},
+                {"kind": "mix", "model": payload, "rows": [1], "columns": [2], "layers": payload},
+                {"kind": "directions", "model": payload, "layers": payload},
+                {"kind": "move", "model": "cvae", "directions": payload, "strengths": {payload: 1}},
+                {"kind": "breed", "model": payload},
+                {"kind": "breed", "parents": payload, "pick": [0]},
             )
         ]
         others += [

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal, get_args
 
 from zeuxis.knobs import Knob, knob_table
 
@@ -16,6 +16,7 @@ VERBS = frozenset(
     | {"in_distribution", "log_prob_caption", "encode_text", "inner_features", "draw_latents", "latent_weights"}
     | {"detect_edges"}
 )
+LatentKind = Literal["numbers", "styles", "entries"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Card:
 
     ``needs`` are the fields of ``Condition`` without which it can neither train nor sample;
     ``accepts`` those it can be built to obey; ``knobs`` what may be turned when it draws, common ones by name.
-    ``learns`` is false of generators that follow rules alone.
+    ``latents`` says what a system that decodes decodes: real numbers; a style code for each layer; or entries of a
+    table, between which nothing lies. ``learns`` is false of generators that follow rules alone.
     ``departures`` are one sentence for every deliberate difference from the paper.
     """
 
@@ -37,6 +39,7 @@ class Card:
     needs: Set[str] = frozenset()
     accepts: Set[str] = frozenset()
     knobs: tuple[str | Knob, ...] = ()
+    latents: LatentKind = "numbers"
     learns: bool = True  # False for a generator, which can be sampled untrained
     departures: tuple[str, ...] = field(default=())
 
@@ -45,6 +48,9 @@ class Card:
             object.__setattr__(self, name, frozenset(getattr(self, name)))
         if not self.verbs <= VERBS:
             raise ValueError(f"card '{self.id}': unknown verbs {sorted(self.verbs - VERBS)}; known: {sorted(VERBS)}")
+        if self.latents not in get_args(LatentKind):
+            known = ", ".join(get_args(LatentKind))
+            raise ValueError(f"card '{self.id}': latents '{self.latents}' are of no kind; known: {known}")
 
     @property
     def knob_table(self) -> Mapping[str, Knob]:

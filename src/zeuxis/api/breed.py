@@ -71,19 +71,25 @@ def breed(
     n: int | None = None,
     mutation: float = 0.3,
     seed: int = 0,
-    model: str | None = None,
+    model: str | Model | None = None,
     device: str = "cpu",
+    out: Path | None = None,
     report: Report = lambda message, fraction: None,
 ) -> Generation:
-    """The next generation in the folder ``garden``: the favourites ``pick`` of the newest one stay, as its first, and
-    ``n`` children in all (by default as many as before) are crossed from them and go ``mutation`` of the way towards a
-    latent drawn afresh.
+    """The next generation in the folder ``garden``, or in another, ``out``: the favourites ``pick`` of the newest one
+    stay, as its first, and ``n`` children in all (by default as many as before) are crossed from them and go
+    ``mutation`` of the way towards a latent drawn afresh.
 
-    Raises UsageError for a folder without generations, a number that is none of theirs, or a share outside [0, 1].
+    ``model`` is the one that drew them, or its name, where it is not that of their records.
+
+    Raises UsageError for a folder without generations, a number that is none of theirs, a share outside [0, 1], or an
+    ``out`` that holds generations already.
     """
     number = newest(garden)
     if number is None:
         raise UsageError(f"{garden} holds no generation: begin with zeuxis breed MODEL --out {garden}")
+    if out is not None and newest(out) is not None:
+        raise UsageError(f"--out {out} holds generations already: give another folder")
     if not 0 <= mutation <= 1:
         raise UsageError(f"--mutation {mutation}: a share from 0 (none) to 1 (a stranger)")
     folder = garden / f"generation-{number:02d}"
@@ -127,12 +133,12 @@ def breed(
         places.append(child)
         parents.append((pick[pair.first], pick[pair.second]))
         report(f"child {k + 1}", k / count)
-    return _write(known, places, garden, number + 1, tuple(parents), report)
+    return _write(known, places, out or garden, number + 1, tuple(parents), report)
 
 
-def _drawer(made: Mapping[str, Any], name: str | None, device: str) -> Model:
-    """The model called ``name``, or the one that a record names, with the record's prior over its codes."""
-    asked = None if name is None else load(name, device)
+def _drawer(made: Mapping[str, Any], model: str | Model | None, device: str) -> Model:
+    """The model that is given or named, or the one that a record names, with the record's prior over its codes."""
+    asked = load(model, device) if isinstance(model, str) else model
     with named_by("the record", "name the model yourself, with --with"):  # nothing is fetched that only a file asks for
         return with_recorded_prior(asked or load(made["model"], device), made)
 

@@ -54,6 +54,11 @@ def writer_of(path: Path) -> Writer:
     return WRITERS[ending]
 
 
+def writable() -> list[str]:
+    """The endings, without their dots, of the formats that can be written on this machine."""
+    return [ending[1:] for ending in WRITERS if ending != ".mp4" or shutil.which(FFMPEG) is not None]
+
+
 def webp(frames: Sequence[Image.Image], durations: Sequence[int], record: Mapping[str, Any]) -> bytes:
     """The bytes of an animated WebP that is shown again and again."""
     exif = Image.Exif()

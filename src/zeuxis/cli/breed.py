@@ -28,7 +28,7 @@ from zeuxis.errors import UsageError
 from zeuxis.signature import taking
 
 CHILDREN = 16
-OF_CHILDREN = ("model", "pick", "n", "mutation", "seed", "elsewhere", "device", "as_json")  # parameters
+OF_CHILDREN = ("model", "pick", "n", "mutation", "seed", "elsewhere", "device", "out", "as_json")  # parameters
 
 
 @taking(CONDITION_OPTIONS | KNOBS)
@@ -54,7 +54,10 @@ def breed(
     prior_data: PriorData = None,
     device: DeviceName = "cpu",
     out: Annotated[
-        Path | None, typer.Option("--out", callback=folder, help="The folder of the generations.", show_default=False)
+        Path | None,
+        typer.Option(
+            "--out", callback=folder, help="The folder of the generations; later ones go on there.", show_default=False
+        ),
     ] = None,
     as_json: Json = False,
     **asked: Any,
@@ -80,10 +83,10 @@ def breed(
                 raise UsageError(f"{garden} has {api.newest(garden)} generations after the first: pick your favourites "
                                  "of the newest by number, as --pick 2,5")  # fmt: skip
             only(context, OF_CHILDREN, f"{garden} says where pictures go and how the first were drawn")
-            place = garden
+            place = out or garden
             made = api.breed(
                 garden, numbers(pick, "--pick"), n=n, mutation=mutation, seed=seed, model=elsewhere, device=device,
-                report=progress,
+                out=out, report=progress,
             )  # fmt: skip
     if as_json:
         emit({"generation": made.number, "files": made.files, "sheet": made.sheet, "parents": made.parents})

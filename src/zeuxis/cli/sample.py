@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from zeuxis.knobs import Sampling
 
 SHOWN = 5  # names of tensors
+OF_PICTURES = (  # parameters that mean something to pictures that are moved
+    "model", "direction", "picture", "device", "precision", "prior", "prior_data", "out", "sheet", "as_json",
+)  # fmt: skip
 SHEET_TILE = 96  # pixels a side that a small picture is enlarged to on a sheet
 
 
@@ -79,6 +82,10 @@ def sample(
             help="Move the latents along one of zeuxis directions, by so many deviations; repeat for several.",
         ),
     ] = None,
+    picture: Annotated[
+        list[str] | None,
+        typer.Option("--picture", metavar="FILE", help="Your own, which --direction moves, not those drawn; repeat."),
+    ] = None,
     out: Out = None,
     sheet: Annotated[bool, typer.Option("--sheet/--no-sheet", help="Also all of them on one page.")] = True,
     replay: Annotated[
@@ -94,6 +101,22 @@ def sample(
         only(context, kept, "--replay draws the one picture as its record says")
         draw_again(replay, device, out, as_json, steering(asked))
         return
+    if picture:
+        if not direction:
+            raise UsageError("--picture is moved along a --direction: give one, as zeuxis directions writes them")
+        kept = (
+            "model",
+            "direction",
+            "picture",
+            "device",
+            "precision",
+            "prior",
+            "prior_data",
+            "out",
+            "sheet",
+            "as_json",
+        )
+        only(context, kept, "pictures of your own are moved, and none is drawn")
     if model is None:
         raise UsageError("say which model: zeuxis sample scenes, or a run folder (or --replay PICTURE.png)")
     from zeuxis.api.pictures import sheet_beside, targets
@@ -125,7 +148,7 @@ def sample(
 
         if batch is not None:
             raise UsageError(f"--batch {batch}: pictures moved along a direction are decoded one by one; leave it out")
-        made = moved(drawn, n, seed, direction, how, **conditions)
+        made = moved(drawn, n, seed, direction, how, pictures=picture or (), **conditions)
     else:
         made = drawn.sample(n, seed, knobs=how, batch=batch, **conditions)
     files = made.save(target, add=True)

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request
 from fastapi.params import Path as InPath
 from fastapi.responses import FileResponse
 
+from zeuxis.api.moving import writable
 from zeuxis.catalog.listing import RESULTS, entries, problems, results
 from zeuxis.conditions import FIELDS
 from zeuxis.errors import UnknownName
@@ -42,6 +43,7 @@ def status(service: TheService, request: Request) -> StatusResponse:
         "given": limits.MOST_GIVEN,
         "steps": limits.MOST_STEPS,
         "side": limits.MOST_SIDE,
+        "frames": limits.MOST_FRAMES,
         "text": limits.MOST_TEXT,
         "partials": limits.MOST_PARTIALS,
         "pixels": limits.MOST_PIXELS,
@@ -50,7 +52,8 @@ def status(service: TheService, request: Request) -> StatusResponse:
     }
     supervisor = request.app.state.supervisor
     worker = None if supervisor is None else supervisor.process
-    return StatusResponse(version=__version__, jobs=service.queue.counts(), worker=worker, limits=bounds)
+    counts = service.queue.counts()
+    return StatusResponse(version=__version__, jobs=counts, worker=worker, limits=bounds, moving=writable())
 
 
 @routes.get("/catalog")

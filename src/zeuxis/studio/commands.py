@@ -17,10 +17,7 @@ def sample_command(
     """``zeuxis sample ...``; in ``condition`` pictures are paths."""
     words = ["zeuxis", "sample", model, "-n", str(n), "--seed", str(seed)]
     words += [] if size is None else ["--size", size]
-    for name, value in condition.items():
-        for one in value if isinstance(value, list) else [value]:
-            words += _option(FIELDS[name].option, _text(one))
-    return shlex.join([*words, *_knobs(knobs)])
+    return shlex.join([*words, *_told(condition), *_knobs(knobs)])
 
 
 def restore_command(
@@ -52,11 +49,70 @@ def encode_command(model: str, path: Path, size: int | None) -> str:
 
 def replay_command(picture: Path, condition: Mapping[str, Any]) -> str:
     """``zeuxis sample --replay ...``: the same bytes."""
-    words = ["zeuxis", "sample", "--replay", str(picture)]
+    return shlex.join(["zeuxis", "sample", "--replay", str(picture), *_told(condition)])
+
+
+def walk_command(request: Mapping[str, Any], pictures: Sequence[Path], condition: Mapping[str, Any], out: str) -> str:
+    """``zeuxis walk ...``, written to ``out``."""
+    words = ["zeuxis", "walk", request["path"], *_seeds("--seeds", request["seeds"]), *_files("--picture", pictures)]
+    words += [] if request["way"] == "auto" else ["--path", request["way"]]
+    words += ["--frames", str(request["frames"]), *(["--loop"] if request["loop"] else [])]
+    words += [] if request["format"] == "png" else ["--milliseconds", str(request["milliseconds"])]
+    return shlex.join([*words, *_told(condition), *_knobs(request["knobs"]), "--out", out])
+
+
+def mix_command(
+    request: Mapping[str, Any], rows: Sequence[Path], columns: Sequence[Path], condition: Mapping[str, Any]
+) -> str:
+    """``zeuxis mix ...``."""
+    words = ["zeuxis", "mix", request["path"], *_seeds("--rows", request["rows"]), *_files("--row-picture", rows)]
+    words += [*_seeds("--columns", request["columns"]), *_files("--column-picture", columns)]
+    words += [] if request["layers"] is None else ["--layers", request["layers"]]
+    words += [] if request["share"] is None else ["--share", f"{request['share']:g}"]
+    return shlex.join([*words, *_told(condition), *_knobs(request["knobs"])])
+
+
+def directions_command(request: Mapping[str, Any], by: str) -> str:
+    """``zeuxis directions ...``."""
+    words = ["zeuxis", "directions", request["path"], "--by", by, "--count", str(request["count"])]
+    words += [] if request["layers"] is None else ["--layers", request["layers"]]
+    return shlex.join([*words, "--samples", str(request["samples"]), "--seed", str(request["seed"])])
+
+
+def move_command(
+    request: Mapping[str, Any], along: Sequence[str], picture: Path | None, condition: Mapping[str, Any]
+) -> str:
+    """``zeuxis sample ... --direction ...``."""
+    words = ["zeuxis", "sample", request["path"]]
+    if picture is None:
+        words += ["-n", str(request["n"]), "--seed", str(request["seed"])]
+    words += [*_files("--picture", [] if picture is None else [picture]), *_told(condition), *_knobs(request["knobs"])]
+    return shlex.join([*words, *(word for way in along for word in _option("--direction", way))])
+
+
+def breed_command(request: Mapping[str, Any], parents: Path | None, condition: Mapping[str, Any], out: str) -> str:
+    """``zeuxis breed ...``: a first generation, or children of those in the folder ``parents``; written to ``out``."""
+    words = ["zeuxis", "breed", request["path"] if parents is None else str(parents)]
+    if parents is not None:
+        words += ["--pick", ",".join(map(str, request["pick"])), "--mutation", f"{request['mutation']:g}"]
+    words += ["-n", str(request["n"]), "--seed", str(request["seed"])]
+    return shlex.join([*words, *_told(condition), *_knobs(request["knobs"]), "--out", out])
+
+
+def _told(condition: Mapping[str, Any]) -> list[str]:
+    words: list[str] = []
     for name, value in condition.items():
         for one in value if isinstance(value, list) else [value]:
             words += _option(FIELDS[name].option, _text(one))
-    return shlex.join(words)
+    return words
+
+
+def _seeds(option: str, seeds: Sequence[int]) -> list[str]:
+    return [option, ",".join(map(str, seeds))] if seeds else []
+
+
+def _files(option: str, paths: Sequence[Path]) -> list[str]:
+    return [word for path in paths for word in _option(option, str(path))]
 
 
 def train_command(

@@ -25,7 +25,8 @@ class Folders:
     def __init__(self, runs: Path) -> None:
         self.runs, self.home = runs, runs / FOLDER
         self.jobs, self.uploads = self.home / "jobs", self.home / "uploads"
-        for folder in (self.jobs, self.uploads):
+        self.directions = self.home / "directions"  # of models, found once
+        for folder in (self.jobs, self.uploads, self.directions):
             folder.mkdir(parents=True, exist_ok=True)
 
     @property

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import io
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
@@ -21,10 +22,11 @@ from zeuxis.studio.limits import MOST_BODY, MOST_PARTIALS, cleaned
 from zeuxis.studio.queue import State
 from zeuxis.studio.requests import AnyJob, Name
 from zeuxis.studio.responses import JobResponse, UploadResponse, job_response
-from zeuxis.studio.service import SLOW, Service, TheService
+from zeuxis.studio.service import QUICK, SLOW, Service, TheService
 
 routes = APIRouter(prefix="/api", tags=["jobs"])
 ALIVE = 15.0  # seconds after which a stream says that it is still there
+MEDIA_TYPES = {".png": "image/png", ".webp": "image/webp", ".gif": "image/gif", ".mp4": "video/mp4"}
 FileName = Annotated[str, InPath(max_length=100)]
 PartialNumber = Annotated[int, InPath(ge=0, lt=MOST_PARTIALS)]
 
@@ -109,10 +111,10 @@ def remove(service: TheService, name: Name) -> Response:
 
 @routes.get("/jobs/{name}/files/{file}", response_class=FileResponse)
 def file(service: TheService, name: Name, file: FileName) -> FileResponse:
-    """A file of a job's result; a PNG holds the record of how it was made."""
+    """A file of a job's result; a picture, still or moving, holds the record of how it was made."""
     service.job(name)
     found = service.folders.file(name, file)
-    return FileResponse(found, media_type="image/png" if found.suffix == ".png" else "application/octet-stream")
+    return FileResponse(found, media_type=MEDIA_TYPES.get(found.suffix, "application/octet-stream"))
 
 
 @routes.get("/jobs/{name}/partials/{number}", response_class=Response)
@@ -133,7 +135,8 @@ async def events(service: TheService, name: Name) -> StreamingResponse:
 
 
 async def _events(service: Service, name: str) -> AsyncIterator[str]:
-    version, silent, shown, last = None, 0.0, 0, ""
+    version, shown, last = None, 0, ""
+    begun = told = time.monotonic()
     while True:
         if (now := service.queue.version) != version:
             version, found = now, service.queue.get(name)
@@ -150,12 +153,12 @@ async def _events(service: Service, name: str) -> AsyncIterator[str]:
                 yield f"event: end\ndata: {answer}\n\n"
                 return
             if answer != last:
-                last, silent = answer, 0.0
+                last, told = answer, time.monotonic()
                 yield f"event: job\ndata: {answer}\n\n"
-        await asyncio.sleep(SLOW)
-        silent += SLOW
-        if silent >= ALIVE:
-            silent = 0.0
+        at = time.monotonic()
+        await asyncio.sleep(QUICK if at - begun < 1 else SLOW)
+        if at - told >= ALIVE:
+            told = at
             yield ": still there\n\n"
 
 

@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
+from zeuxis.card import LatentKind
 from zeuxis.catalog.listing import Entry, entries
 from zeuxis.catalog.weights import shipped
 from zeuxis.data.cache import pulled_models
@@ -43,6 +44,11 @@ class KnownModel:
         """What may be turned when it draws."""
         return self.system.card.knobs_as_built(self.card.get("config", {}))
 
+    @property
+    def latents(self) -> LatentKind | None:
+        """What it decodes, by its card; None where it decodes nothing."""
+        return self.system.card.latents if "decode" in self.system.card.verbs else None
+
     def as_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
         card, spec = self.system.card, self.card.get("spec", {})
@@ -54,6 +60,7 @@ class KnownModel:
             "title": card.title,
             "family": card.family,
             "verbs": sorted(card.verbs),
+            "latents": self.latents,
             "needs": sorted(card.needs),
             "accepts": sorted(card.accepts),
             "knobs": [knob_dict(knob) for knob in self.knobs.values()],

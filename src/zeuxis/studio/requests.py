@@ -9,10 +9,14 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from zeuxis.studio.limits import (
     MOST_BATCH,
     MOST_CHANGES,
+    MOST_DIRECTIONS,
+    MOST_FRAMES,
     MOST_GIVEN,
     MOST_ITERATIONS,
     MOST_PARTIALS,
     MOST_PICTURES,
+    MOST_SAMPLES,
+    MOST_STRENGTH,
     MOST_TEXT,
 )
 
@@ -114,6 +118,105 @@ class EncodeJob(StrictModel):
     size: Annotated[int, Field(ge=4, le=1024)] | None = None
 
 
+Seeds = Annotated[list[Seed], Field(max_length=MOST_GIVEN)]
+Refs = Annotated[list[PictureRef], Field(max_length=MOST_GIVEN)]
+Layers = Annotated[str, StringConstraints(pattern=r"^(coarse|middle|fine|[0-9]{1,2}(-[0-9]{1,2})?)$")]
+Share = Annotated[float, Field(ge=0, le=1)]
+Strength = Annotated[float, Field(ge=-MOST_STRENGTH, le=MOST_STRENGTH)]
+
+
+class WalkJob(StrictModel):
+    """Pictures on the way from one latent to the next: ``zeuxis walk``. The first picture is the sheet."""
+
+    kind: Literal["walk"] = "walk"
+    model: ModelName
+    seeds: Seeds = Field(default_factory=list, description="It leads over these, and then over the pictures.")
+    pictures: Refs = Field(default_factory=list, description="Of a model that encodes.")
+    way: Literal["auto", "linear", "spherical"] = Field(
+        default="auto", description="auto: spherical between normal latents, straight between style codes."
+    )
+    frames: Annotated[int, Field(ge=1, le=MOST_FRAMES)] = Field(default=8, description="From each to before the next.")
+    loop: bool = Field(default=False, description="Go on from the last to the first.")
+    milliseconds: Annotated[int, Field(ge=10, le=10_000)] = Field(default=80, description="That a frame stays.")
+    format: Literal["webp", "gif", "mp4", "png"] = Field(default="webp", description="png: the sheet alone.")
+    condition: Conditions = Field(default_factory=dict, description="Of the pictures of the seeds.")
+    knobs: Knobs = Field(default_factory=dict)
+
+
+class MixJob(StrictModel):
+    """Every picture of the rows mixed with every one of the columns: ``zeuxis mix``."""
+
+    kind: Literal["mix"] = "mix"
+    model: ModelName
+    rows: Seeds = Field(default_factory=list)
+    columns: Seeds = Field(default_factory=list)
+    row_pictures: Refs = Field(default_factory=list)
+    column_pictures: Refs = Field(default_factory=list)
+    layers: Layers | None = Field(default=None, description="Of style codes: those that are the columns'.")
+    share: Share | None = Field(default=None, description="How far latents go from row to column.")
+    condition: Conditions = Field(default_factory=dict, description="Of the seeds: the rows', then the columns'.")
+    knobs: Knobs = Field(default_factory=dict)
+
+
+class DirectionsJob(StrictModel):
+    """Directions along which pictures change: ``zeuxis directions``. The first picture is the sheet."""
+
+    kind: Literal["directions"] = "directions"
+    model: ModelName
+    by: Literal["sefa", "pca"] | None = Field(default=None, description="By default sefa where the model allows it.")
+    count: Annotated[int, Field(ge=1, le=MOST_DIRECTIONS)] = 6
+    layers: Layers | None = None
+    samples: Annotated[int, Field(ge=2, le=MOST_SAMPLES)] = 1000
+    seed: Seed = 0
+
+
+class MoveJob(StrictModel):
+    """Pictures moved along directions: ``zeuxis sample --direction``."""
+
+    kind: Literal["move"] = "move"
+    model: ModelName
+    directions: Name = Field(description="A job of kind directions that is done.")
+    strengths: Annotated[dict[Text, Strength], Field(min_length=1, max_length=MOST_DIRECTIONS)] = Field(
+        description="By the direction's name, in standard deviations."
+    )
+    n: Annotated[int, Field(ge=1, le=MOST_GIVEN)] = 1
+    seed: Seed = 0
+    picture: PictureRef | None = Field(default=None, description="In place of those of the seeds.")
+    condition: Conditions = Field(default_factory=dict)
+    knobs: Knobs = Field(default_factory=dict)
+
+
+class BreedJob(StrictModel):
+    """A generation of pictures: a first one of a model, or children of an earlier job's: ``zeuxis breed``."""
+
+    kind: Literal["breed"] = "breed"
+    model: ModelName | None = Field(default=None, description="To begin with.")
+    parents: Name | None = Field(default=None, description="A job of kind breed that is done, to go on from.")
+    pick: Annotated[list[Annotated[int, Field(ge=0, lt=MOST_PICTURES)]], Field(max_length=MOST_PICTURES)] = Field(
+        default_factory=list, description="The favourites among the parents, by number."
+    )
+    n: Annotated[int, Field(ge=2, le=MOST_PICTURES)] = 16
+    mutation: Share = Field(default=0.3, description="How far a child goes towards a stranger.")
+    seed: Seed | None = None
+    condition: Conditions = Field(default_factory=dict)
+    knobs: Knobs = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _begins_or_goes_on(self) -> BreedJob:
+        if (self.model is None) == (self.parents is None):
+            raise ValueError("give either a model to begin with, or the parents")
+        if self.parents is not None and not self.pick:
+            raise ValueError("pick favourites among the parents")
+        if self.parents is not None and (self.condition or self.knobs):
+            raise ValueError("children are as their parents were asked for: leave condition and knobs out")
+        if self.model is not None and self.pick:
+            raise ValueError("nobody is there to be picked: give the parents")
+        return self
+
+
+LatentJob = WalkJob | MixJob | DirectionsJob | MoveJob | BreedJob
+
+
 class ReplayJob(StrictModel):
     """A picture drawn again from the record that its PNG carries: ``zeuxis sample --replay``."""
 
@@ -184,7 +287,8 @@ class DiagnoseJob(StrictModel):
     samples: Annotated[int, Field(ge=50, le=2000)] = Field(default=200, description="Pictures that are drawn.")
 
 
+TrainingJob = TrainJob | EvaluateJob | DiagnoseJob
 AnyJob = Annotated[
-    SampleJob | RestoreJob | TranslateJob | EncodeJob | ReplayJob | DescribeJob | TrainJob | EvaluateJob | DiagnoseJob,
+    SampleJob | RestoreJob | TranslateJob | EncodeJob | ReplayJob | DescribeJob | LatentJob | TrainingJob,
     Field(discriminator="kind"),
 ]

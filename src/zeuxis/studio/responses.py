@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from zeuxis.card import LatentKind
 from zeuxis.studio.queue import Fault, Job, Lane, State
 
 
@@ -91,7 +92,11 @@ class KnobResponse(BaseModel):
 
 
 class ModelResponse(BaseModel):
-    """A model that can be asked for, as its card has it; a job of kind ``describe`` says exactly what it obeys."""
+    """A model that can be asked for, as its card has it; a job of kind ``describe`` says exactly what it obeys.
+
+    ``latents`` are what it decodes: numbers, a style code for each layer, or entries of a table; null where
+    it decodes none.
+    """
 
     name: str
     path: str
@@ -100,6 +105,7 @@ class ModelResponse(BaseModel):
     title: str
     family: str
     verbs: list[str]
+    latents: LatentKind | None
     needs: list[str]
     accepts: list[str]
     knobs: list[KnobResponse]
@@ -168,12 +174,14 @@ class RecipeResponse(BaseModel):
 
 
 class StatusResponse(BaseModel):
-    """The service as it is: jobs by state, whether its worker runs, and how much one request may ask for."""
+    """The service as it is: jobs by state, whether its worker runs, how much one request may ask for,
+    and in which forms pictures that move can be written here."""
 
     version: str
     jobs: dict[str, int]
     worker: int | None
     limits: dict[str, int]
+    moving: list[str]
 
 
 def job_response(job: Job, ahead: int) -> JobResponse:

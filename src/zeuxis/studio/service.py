@@ -4,39 +4,44 @@ from __future__ import annotations
 
 import asyncio
 import json
-import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
-from zeuxis.conditions import FIELDS, Field
-from zeuxis.errors import UnknownName, Unsupported, UsageError, lookup
-from zeuxis.knobs import Sampling, checked
+from zeuxis.errors import UnknownName, Unsupported, UsageError
 from zeuxis.provenance.record import RESTORER
 from zeuxis.spec import parse_size
-from zeuxis.studio.folders import Folders, is_picture, path_of, refs_of
+from zeuxis.studio.checks import check_condition, check_pictures, check_turned, chosen_seed
+from zeuxis.studio.folders import Folders
+from zeuxis.studio.latent_checks import check_latents
 from zeuxis.studio.limits import check_knobs, check_size
 from zeuxis.studio.models import KnownModel, model_called, model_recorded, restorer_called
 from zeuxis.studio.queue import Job, JobQueue, Lane
 from zeuxis.studio.requests import (
+    BreedJob,
     DescribeJob,
     DiagnoseJob,
+    DirectionsJob,
     EncodeJob,
     EvaluateJob,
+    LatentJob,
+    MixJob,
+    MoveJob,
     ReplayJob,
     RestoreJob,
     SampleJob,
+    TrainingJob,
     TrainJob,
     TranslateJob,
+    WalkJob,
 )
 from zeuxis.studio.training_requests import check_diagnosis, check_evaluation, check_training
 
 QUICK, SLOW = 0.01, 0.05  # seconds between two looks at a job that is waited for: in the first second, and later
 LISTENED = 0.25  # seconds between two looks at whether the client is still there
-MOST_SEED = 2**32  # of those that are chosen here
 
 
 class ClientGone(Exception):
@@ -61,28 +66,30 @@ class Service:
         lane: Lane = "drawing"
         match asked:
             case SampleJob():
-                request["seed"] = secrets.randbelow(MOST_SEED) if asked.seed is None else asked.seed
+                request["seed"] = chosen_seed() if asked.seed is None else asked.seed
                 pictures, batch_key = asked.n, self._check_sample(asked, request)
             case RestoreJob():
                 request["path"] = restorer_called(asked.model, self.runs)
-                self._check_pictures([*request["pictures"], *([request["mask"]] if asked.mask else [])])
+                check_pictures([*request["pictures"], *([request["mask"]] if asked.mask else [])], self.folders)
                 check_knobs(asked.knobs)
                 if (asked.task == "inpaint") != (asked.mask is not None):
                     raise UsageError("a mask and the task inpaint go together: give both")
                 pictures = len(asked.pictures)
             case TranslateJob():
-                self._check_turned(self._named(request), asked.knobs)
-                self._check_pictures(request["pictures"])
+                check_turned(self._named(request), asked.knobs)
+                check_pictures(request["pictures"], self.folders)
                 if asked.size is not None and asked.size != "own":
                     check_size(parse_size(asked.size), len(asked.pictures))
                 pictures = len(asked.pictures)
             case EncodeJob():
                 self._named(request)
-                self._check_pictures([request["picture"]])
+                check_pictures([request["picture"]], self.folders)
             case ReplayJob():
                 self._check_replay(request)
             case DescribeJob():
                 self._named(request)
+            case WalkJob() | MixJob() | DirectionsJob() | MoveJob() | BreedJob():
+                pictures = check_latents(asked, request, self.folders, self.job)
             case TrainJob():
                 check_training(asked, request, self.folders, self.queue)
                 lane = "training"
@@ -155,31 +162,12 @@ class Service:
         if "sample" not in known.system.card.verbs:
             can = ", ".join(sorted(known.system.card.verbs))
             raise Unsupported(f"'{asked.model}' draws no pictures; it can: {can}")
-        request["knobs"] = self._check_turned(known, asked.knobs)
+        request["knobs"] = check_turned(known, asked.knobs)
         check_size(parse_size(asked.size), asked.n)
-        self._check_condition(request["condition"], asked.n)
+        check_condition(request["condition"], asked.n, self.folders)
         shared = {key: request[key] for key in ("path", "size", "knobs")}
         told = sorted(request["condition"]), asked.prompt is None
         return json.dumps([shared, told], sort_keys=True)
-
-    def _check_turned(self, known: KnownModel, knobs: Mapping[str, Any]) -> dict[str, Any]:
-        check_knobs(knobs)
-        return checked(f"'{known.name}'", known.knobs, Sampling(**knobs))
-
-    def _check_condition(self, condition: Mapping[str, Any], n: int) -> None:
-        for name, value in condition.items():
-            field = lookup("field of a condition", name, FIELDS)
-            each = value if isinstance(value, list) else [value]
-            if len(each) not in (1, n):
-                raise UsageError(f"{len(each)} values of {name} for {n} pictures: give one, or one for each")
-            for one in each:
-                _check_kind(field, one)
-            self._check_pictures(refs_of(value))
-
-    def _check_pictures(self, refs: Sequence[Any]) -> None:
-        """Raise :class:`UsageError` where one of the pictures is not there."""
-        for ref in refs:
-            path_of(ref, self.folders)
 
     def _check_replay(self, request: dict[str, Any]) -> None:
         ref = request["picture"]
@@ -198,28 +186,11 @@ class Service:
             )
         request["record"], request["path"] = record, model_recorded(str(record["model"]), self.runs).path
         check_knobs(record["sampling"])
-        self._check_condition(request["condition"], 1)
-        self._check_pictures([ref])
+        check_condition(request["condition"], 1, self.folders)
+        check_pictures([ref], self.folders)
 
 
-AnyOfThem = (
-    SampleJob | RestoreJob | TranslateJob | EncodeJob | ReplayJob | DescribeJob | TrainJob | EvaluateJob | DiagnoseJob
-)
-
-
-def _check_kind(field: Field, value: Any) -> None:
-    """Refuse a value of another kind; above all a text where a picture is wanted, which would be taken for a path."""
-    match field.kind:
-        case "picture" | "mask" | "class map":
-            fits, wanted = is_picture(value), "a picture: upload it first"
-        case "text":
-            fits, wanted = isinstance(value, str), "a text"
-        case "class":
-            fits, wanted = isinstance(value, (int, str)), "a class, by number or name"
-        case "factors":
-            fits, wanted = isinstance(value, dict) and not is_picture(value), "a number for each factor, by name"
-    if not fits:
-        raise UsageError(f"{field.name}: give {wanted}")
+AnyOfThem = SampleJob | RestoreJob | TranslateJob | EncodeJob | ReplayJob | DescribeJob | LatentJob | TrainingJob
 
 
 def service_of(request: Request) -> Service:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,36 +19,14 @@ from zeuxis.api.translate import translate
 from zeuxis.conditions import FIELDS
 from zeuxis.fetching import named_by
 from zeuxis.knobs import Knob
-from zeuxis.provenance.record import read_record
 from zeuxis.spec import parse_size
 from zeuxis.steps import observed
+from zeuxis.studio import latent_tasks
 from zeuxis.studio.commands import diagnose_command, encode_command, replay_command, restore_command, translate_command
-from zeuxis.studio.folders import Folders, path_of, with_paths
-from zeuxis.studio.model_cache import ModelCache
+from zeuxis.studio.folders import path_of, with_paths
 from zeuxis.studio.models import knob_dict
 from zeuxis.studio.progress import JobProgress, StepCheck
-
-
-@dataclass(frozen=True)
-class TaskContext:
-    """What a task works with: the models at hand, the service's folders, and a fresh folder for its files."""
-
-    models: ModelCache
-    folders: Folders
-    draft: Path
-    final: Path  # where the draft will be
-    progress: JobProgress
-
-
-def picture_entry(context: TaskContext, file: Path, condition: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """What is told of a picture in the draft: its size, its record, and the command that makes the same bytes."""
-    record = read_record(file)
-    with Image.open(file) as shown:
-        width, height = shown.size
-    entry = {"file": file.name, "seed": record["seed"], "width": width, "height": height, "record": record}
-    if condition is not None:
-        entry["replay"] = replay_command(context.final / file.name, condition)
-    return entry
+from zeuxis.studio.task_context import TaskContext, picture_entry
 
 
 def restored(request: Mapping[str, Any], context: TaskContext) -> dict[str, Any]:
@@ -134,6 +111,8 @@ def described_model(request: Mapping[str, Any], context: TaskContext) -> dict[st
         "name": request["model"],
         "system": system.card.id,
         "verbs": sorted(model.verbs),
+        "latents": system.card.latents if "decode" in model.verbs else None,
+        "style_layers": system.style_layers,
         "conditions": [
             {
                 "name": name,
@@ -179,6 +158,11 @@ TASKS: Mapping[str, Callable[[Mapping[str, Any], TaskContext], dict[str, Any]]] 
     "replay": replayed,
     "describe": described_model,
     "diagnose": diagnosed,
+    "walk": latent_tasks.walked,
+    "mix": latent_tasks.mixed,
+    "directions": latent_tasks.found_directions,
+    "move": latent_tasks.moved_along,
+    "breed": latent_tasks.bred,
 }
 
 

@@ -20,7 +20,7 @@ from zeuxis.recipe import Recipe, load_recipe, parse_recipe, put, recipe_paths
 from zeuxis.studio.commands import evaluate_command, train_command
 from zeuxis.studio.models import model_called
 from zeuxis.studio.progress import JobsCancelled, ShuttingDown
-from zeuxis.studio.tasks import TaskContext, picture_entry
+from zeuxis.studio.task_context import TaskContext, picture_entry
 from zeuxis.training.trainer import Clock
 
 

@@ -23,7 +23,7 @@ from zeuxis.studio.folders import Folders
 from zeuxis.studio.model_cache import ModelCache
 from zeuxis.studio.progress import JobProgress, JobsCancelled, ShuttingDown
 from zeuxis.studio.queue import Job, JobQueue
-from zeuxis.studio.tasks import TaskContext
+from zeuxis.studio.task_context import TaskContext
 from zeuxis.studio.training_tasks import TRAINING_TASKS
 from zeuxis.training.run_lock import run_lock
 

@@ -24,7 +24,8 @@ from zeuxis.studio.folders import SHOWN, Folders
 from zeuxis.studio.model_cache import ModelCache
 from zeuxis.studio.progress import JobProgress, JobsCancelled, ShuttingDown
 from zeuxis.studio.queue import Job, JobQueue
-from zeuxis.studio.tasks import TASKS, TaskContext, picture_entry
+from zeuxis.studio.task_context import TaskContext, picture_entry
+from zeuxis.studio.tasks import TASKS
 
 PAUSE = 0.5  # seconds between looks at the queue where nobody says that there is work
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from zeuxis.batch import Batch
+from zeuxis.card import LatentKind
 from zeuxis.catalog.assemble import build_for, load_given, trained_by
 from zeuxis.data.batches import Batches, epoch_batches
 from zeuxis.data.degraded import DegradedSource
@@ -107,6 +108,13 @@ class Case:
     def can(self) -> frozenset[str]:
         """The verbs of the instance."""
         return self._outline.can
+
+    @property
+    def latents(self) -> LatentKind:
+        """What the instance decodes, if it does."""
+        if self._outline.codes is not None:
+            return "entries"
+        return "styles" if self._outline.style_layers else "numbers"
 
     @cached_property
     def players(self) -> int:

@@ -49,6 +49,9 @@ def card_is_kept(case: Case) -> None:
     require(bool(found.doc), f"class {found.class_name} has no docstring")
     foreign = sorted(case.can - found.card.verbs)
     require(not foreign, f"an instance can {', '.join(foreign)}, which its card does not claim")
+    if "decode" in case.can:
+        wrong = f"an instance decodes {case.latents}, and its card says {found.card.latents}"
+        require(case.latents == found.card.latents, wrong)
 
 
 def moves_change_their_own_player(case: Case) -> None:

@@ -19,6 +19,7 @@ export type Model = {
   title: string;
   family: string;
   verbs: string[];
+  latents: "numbers" | "styles" | "entries" | null;
   needs: string[];
   accepts: string[];
   knobs: Knob[];
@@ -92,7 +93,7 @@ export type Job = {
   request: { [key: string]: unknown };
   created: number;
   error: string | null;
-  result: { pictures: Made[]; command: string; notes: string[]; facts: { [key: string]: unknown } } | null;
+  result: { pictures: Made[]; files: string[]; command: string; notes: string[]; facts: { [key: string]: unknown } } | null;
 };
 
 // What was wrong, in the service's words.
@@ -138,6 +139,10 @@ export async function upload(file: Blob): Promise<Upload> {
 
 export const submit = (job: { kind: string; [key: string]: unknown }): Promise<Job> => post<Job>("/api/jobs", job);
 export const cancel = (id: string): Promise<Job> => post<Job>(`/api/jobs/${id}/cancel`);
+
+export const remove = async (id: string): Promise<void> => {
+  await asked(`/api/jobs/${id}`, { method: "DELETE" });
+};
 
 // Follow a job to its end; the function that comes back stops following, and leaves the job as it is.
 export function follow(

@@ -61,6 +61,7 @@ class StyleGAN(StyleSpace):
         year=2018,
         paper="1812.04948",
         verbs={"sample", "decode", "draw_latents", "latent_weights"},
+        latents="styles",
         knobs=(
             Knob("truncation", "float", "psi: the share of a code's distance from the mean code", 1.0, least=0, most=2),
             Knob("truncated", "int", "layers, from the coarsest, that truncation reaches", 8, least=0, most=64),

@@ -43,6 +43,7 @@ class StyleGAN2(PathLengthGame):
         year=2019,
         paper="1912.04958",
         verbs={"sample", "decode", "draw_latents", "latent_weights"},
+        latents="styles",
         accepts={"label"},
         knobs=(
             Knob("truncation", "float", "psi: the share of a code's distance from the mean code", 1.0, least=0, most=2),

@@ -59,6 +59,7 @@ class StyleGAN2ADA(PathLengthGame):
         year=2020,
         paper="2006.06676",
         verbs={"sample", "decode", "draw_latents", "latent_weights"},
+        latents="styles",
         accepts={"label"},
         knobs=(
             Knob("truncation", "float", "psi: the share of a code's distance from the mean code", 1.0, least=0, most=2),

@@ -49,6 +49,7 @@ class StyleGAN3R(AliasFreeGame):
         year=2021,
         paper="2106.12423",
         verbs={"sample", "decode", "draw_latents", "latent_weights"},
+        latents="styles",
         accepts={"label"},
         knobs=(
             Knob("truncation", "float", "psi: the share of a code's distance from the mean code", 1.0, least=0, most=2),

@@ -47,6 +47,7 @@ class VQVAE(System):
         year=2017,
         paper="1711.00937",
         verbs={"encode", "decode"},
+        latents="entries",
         departures=(
             "A convolution of 3x3 stands before the residual blocks on either side, as in the authors' program.",
             "The paper does not give the width of the codes of its pictures: 64, as in the authors' program.",

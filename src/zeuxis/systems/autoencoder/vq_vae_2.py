@@ -47,6 +47,7 @@ class VQVAE2(System):
         year=2019,
         paper="1906.00446",
         verbs={"encode", "decode"},
+        latents="entries",
         departures=(
             "The bottom encoder is conditioned on the top codes by one decoder of them, concatenated to its map.",
             "Two levels, not the three of faces at 1024x1024; the priors over the codes are methods of their own.",

@@ -58,6 +58,7 @@ class VQGAN(FirstStage):
         year=2020,
         paper="2012.09841",
         verbs={"encode", "decode"},
+        latents="entries",
         departures=(
             "The perceptual loss compares features of a given system, or is left out: LPIPS's weights do not ship.",
             "The critic starts at a share of the budget, not after a number of steps.",
