@@ -13,12 +13,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Page, Route, async_playwright
+from playwright.async_api import Page, Route, async_playwright, expect
 from serving import ADDRESS, Served
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
 PATIENCE = 120_000  # milliseconds, against a hang alone
+expect.set_options(timeout=PATIENCE)
 DESKTOP, PHONE = (1280, 900), (390, 844)
 # The body of a form with files is not shown to who answers for the network: it is sent as its bytes.
 FORMS_AS_BYTES = """

@@ -20,6 +20,7 @@ from starlette.testclient import TestClient
 from zeuxis.studio.app import create_app
 from zeuxis.studio.folders import Folders
 from zeuxis.studio.queue import ENDED, JobQueue
+from zeuxis.studio.training_worker import TrainingWorker
 from zeuxis.studio.worker import Worker
 
 ADDRESS = "http://127.0.0.1:7864"
@@ -36,7 +37,27 @@ class Served:
         self.client = TestClient(self.app, base_url=ADDRESS)
         self.folders = Folders(runs)
         self.worker = Worker(self.folders, JobQueue(self.folders.queue))
+        self.trainings = TrainingWorker(self.folders, JobQueue(self.folders.queue))
         self.service.wake = self.worker.wake.set
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Within it trainings are done as they come."""
+        over = threading.Event()
+
+        def work() -> None:
+            while not over.is_set():
+                if not self.trainings.work():
+                    over.wait(0.05)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            self.trainings.end()
+            thread.join()
 
     @contextmanager
     def working(self) -> Iterator[None]:
@@ -59,8 +80,8 @@ class Served:
     def done(self, **asked: Any) -> dict[str, Any]:
         """What a job comes to, worked at here and now."""
         name = self.submit(**asked)["id"]
-        while self.client.get(f"/api/jobs/{name}").json()["state"] not in ENDED:
-            assert self.worker.work()
+        while (job := self.client.get(f"/api/jobs/{name}").json())["state"] not in ENDED:
+            assert self.trainings.work() if job["lane"] == "training" else self.worker.work()
         found: dict[str, Any] = self.client.get(f"/api/jobs/{name}").json()
         return found
 

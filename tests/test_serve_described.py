@@ -9,7 +9,7 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from serving import ADDRESS, Served
 
-from zeuxis.studio import a1111, catalogue, jobs, openai
+from zeuxis.studio.app import PARTS
 
 KNOWN = ("method", "url", "headers", "params", "json", "data", "files")
 BOUNDED = settings(
@@ -45,8 +45,7 @@ def test_no_request_breaks_it(served: Served) -> None:
 
 def test_every_route_is_described(served: Served) -> None:
     described = served.app.openapi()["paths"]
-    parts = (jobs.routes, catalogue.routes, openai.routes, a1111.routes)
-    paths = {route.path.replace(":path", "") for part in parts for route in part.routes}  # type: ignore[attr-defined]
+    paths = {route.path.replace(":path", "") for part in PARTS for route in part.routes}  # type: ignore[attr-defined]
     assert paths == set(described)
     for path, methods in described.items():
         for method, told in methods.items():

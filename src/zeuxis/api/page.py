@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from zeuxis.provenance.record import write_whole
-from zeuxis.training.log import HELD_OUT, read_log
+from zeuxis.training.log_file import HELD_OUT, read_log
 
 Points = Sequence[tuple[float, float]]
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zeuxis.data.cache import data_dir
-from zeuxis.data.published import PUBLISHED
+from zeuxis.data.cache import cache_dir, data_dir
+from zeuxis.data.published import PUBLISHED, copy_of
 from zeuxis.data.unpaired_name import ARROW
 from zeuxis.errors import UnknownName
 from zeuxis.spec import DataSpec
@@ -153,6 +153,21 @@ def listing_row(entry: DatasetEntry) -> dict[str, Any]:
         "homepage": entry.homepage,
         "note": entry.note,
     }
+
+
+def is_here(entry: DatasetEntry) -> bool:
+    """Whether nothing has to be fetched for a set: it is built in, under ``$ZEUXIS_DATA``, or was fetched before."""
+    root, fetched = data_dir(), cache_dir() / "downloads" / entry.name
+    if not entry.folder or (root is not None and (root / entry.folder).is_dir()):
+        return True
+    return bool(entry.remote) and all((fetched / file.name).is_file() for file in entry.remote)
+
+
+def not_here(name: str) -> list[str]:
+    """The sets that the data called ``name`` are made of, and that have to be fetched first."""
+    parts = [clean_name(part) for part in name.split(ARROW)]
+    lacking = [part for part in parts if part in ENTRIES and not is_here(ENTRIES[part])]
+    return [*lacking, *(part for part in parts if part in PUBLISHED and copy_of(PUBLISHED[part]) is None)]
 
 
 def _comes_from(entry: DatasetEntry) -> str:

@@ -12,7 +12,8 @@ from fastapi.params import Path as InPath
 from fastapi.responses import FileResponse, PlainTextResponse, Response
 
 from zeuxis.errors import UnknownName
-from zeuxis.studio import a1111, catalogue, jobs, openai
+from zeuxis.studio import a1111, catalogue, dataset_routes, jobs, learn, openai, recipes
+from zeuxis.studio import runs as run_routes
 from zeuxis.studio.error_handlers import add_error_handlers
 from zeuxis.studio.folders import Folders
 from zeuxis.studio.guard import Guard
@@ -31,6 +32,16 @@ POST /api/jobs           its own API
      /v1                 the OpenAI Images API
      /sdapi/v1           the API of AUTOMATIC1111's web UI
 """
+PARTS = (
+    jobs.routes,
+    catalogue.routes,
+    recipes.routes,
+    learn.routes,
+    run_routes.routes,
+    dataset_routes.routes,
+    openai.routes,
+    a1111.routes,
+)
 REFUSALS = {status: {"model": ErrorResponse} for status in (400, 401, 403, 404, 413, 422, 429)}
 
 
@@ -58,14 +69,20 @@ def create_app(
     folders = Folders(runs)
     queue = JobQueue(folders.queue, most_jobs)
     supervisor = Supervisor(runs, queue, device) if supervised else None
+    trainings = Supervisor(runs, queue, device, "training") if supervised else None
+    workers = [each for each in (supervisor, trainings) if each is not None]
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        if supervisor is not None:
-            supervisor.start()
+        for each in workers:
+            each.start()
         yield
-        if supervisor is not None:
-            supervisor.stop()
+        for each in workers:
+            each.stop()
+
+    def wake() -> None:
+        for each in workers:
+            each.wake()
 
     app = FastAPI(
         title="Zeuxis",
@@ -77,9 +94,9 @@ def create_app(
         responses=REFUSALS,  # type: ignore[arg-type]
     )
     app.state.supervisor = supervisor
-    app.state.service = Service(folders, queue, supervisor.wake if supervisor is not None else lambda: None)
+    app.state.service = Service(folders, queue, wake)
     app.state.a1111_model, app.state.a1111_jobs = a1111.FIRST, set()
-    for part in (jobs.routes, catalogue.routes, openai.routes, a1111.routes):
+    for part in PARTS:
         app.include_router(part)
     app.add_api_route("/", page, response_class=Response, include_in_schema=False)
     app.add_api_route("/assets/{name}", asset, response_class=Response, include_in_schema=False)

@@ -157,6 +157,30 @@ def _files(option: str, paths: Sequence[Path]) -> list[str]:
     return [word for path in paths for word in _option(option, str(path))]
 
 
+def train_command(
+    what: str, out: str | None, changes: Mapping[str, Any], options: Mapping[str, Any], start: str | None = None
+) -> str:
+    """``zeuxis train ...``; ``options`` by their names, those that are None left out."""
+    words = ["zeuxis", "train", what]
+    for name, value in {**options, "from": start, "out": out}.items():
+        words += [] if value is None else [f"--{name}", str(value)]
+    return shlex.join(
+        [*words, *(word for key, value in changes.items() for word in ("--set", f"{key}={_text(value)}"))]
+    )
+
+
+def evaluate_command(run: str, metric: str, samples: int, features: str | None, knobs: Mapping[str, Any]) -> str:
+    """``zeuxis evaluate ...``."""
+    words = ["zeuxis", "evaluate", run, "--metric", metric, "--samples", str(samples)]
+    words += [] if features is None else ["--features", features]
+    return shlex.join([*words, *_each_knob(knobs)])
+
+
+def diagnose_command(run: str, samples: int) -> str:
+    """``zeuxis diagnose ...``."""
+    return shlex.join(["zeuxis", "diagnose", run, "--samples", str(samples)])
+
+
 def _knobs(knobs: Mapping[str, Any]) -> list[str]:
     words: list[str] = []
     for name, value in knobs.items():

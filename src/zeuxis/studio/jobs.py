@@ -70,9 +70,10 @@ def newest(
     n: Annotated[int, Query(ge=1, le=200)] = 50,
     before: Name | None = None,
     state: State | None = None,
+    kind: Annotated[str | None, Query(max_length=20)] = None,
 ) -> list[JobResponse]:
     """Jobs, the newest first; those ``before`` another, for the next page."""
-    return [job_response(job, service.queue.ahead(job.id)) for job in service.queue.newest(n, before, state)]
+    return [job_response(job, service.queue.ahead(job.id)) for job in service.queue.newest(n, before, state, kind)]
 
 
 @routes.get("/jobs/{name}")
@@ -83,10 +84,20 @@ def job(service: TheService, name: Name) -> JobResponse:
 
 @routes.post("/jobs/{name}/cancel")
 def cancel(service: TheService, name: Name) -> JobResponse:
-    """End a job: one that waits at once, one at work within two steps. One that has ended stays as it is."""
+    """End a job: one that waits at once, one at work within two steps; a training saves first, and can be resumed.
+
+    One that has ended stays as it is.
+    """
     service.job(name)
     service.queue.cancel(name)
     return job_response(service.job(name), 0)
+
+
+@routes.post("/jobs/{name}/resume")
+def resume(service: TheService, name: Name) -> JobResponse:
+    """Queue a training (or a measurement) again that was cancelled or has failed: it goes on from its checkpoint."""
+    found = service.resume(name)
+    return job_response(found, service.queue.ahead(name))
 
 
 @routes.delete("/jobs/{name}", status_code=204)

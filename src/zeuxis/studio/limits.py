@@ -25,6 +25,9 @@ MOST_TEXT = 4000  # characters of a caption
 MOST_PARTIALS = 8
 MOST_PIXELS = 32_000_000  # of a picture that is given
 MOST_BODY = 64 << 20  # bytes of a request
+MOST_ITERATIONS = 10_000_000  # of a training
+MOST_BATCH = 65_536  # examples of an iteration of a training
+MOST_CHANGES = 20  # values of a recipe that one request replaces
 SIGNATURES = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG", b"RIFF": "WEBP"}
 MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})  # as PNG keeps them
 

@@ -53,6 +53,19 @@ class JobProgress:
                 raise JobsCancelled
 
 
+class StepCheck:
+    """An observer (:mod:`zeuxis.steps`) of any drawing, which ends it where its job is not wanted any more."""
+
+    def __init__(self, progress: JobProgress) -> None:
+        self.progress = progress
+
+    def step(self, done: int, of: int) -> None:
+        self.progress.check()
+
+    def shows(self, make: Callable[[], Any]) -> None:
+        pass  # what is drawn is looked at in the end
+
+
 class DrawProgress:
     """An observer (:mod:`zeuxis.steps`) of one batch of a drawing: pictures ``begun`` to ``begun + size`` of ``all``.
 

@@ -1,8 +1,9 @@
 """Jobs that wait, run and are done, in a file of SQLite that outlives any kill.
 
 A job is ``queued``, then ``running``, then one of ``done``, ``failed`` and ``cancelled``. The server adds and cancels;
-the one worker claims, tells how far it is, and finishes. What a killed worker left running is queued again, and a job
-that took its worker with it :data:`MOST_TRIES` times has failed. Times are seconds since 1970. Imports no torch.
+the one worker of its lane claims, tells how far it is, and finishes. What a killed worker left running is queued again,
+and a job that took its worker with it :data:`MOST_TRIES` times has failed. No lane waits for another: a training of
+hours holds up no drawing. Times are seconds since 1970. Imports no torch.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from zeuxis.errors import ZeuxisError
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 Fault = Literal["usage", "failed", "memory", "lost", "internal"]  # why a job failed: the user's, ..., a mistake of ours
+Lane = Literal["drawing", "training"]  # one worker each
 ENDED: tuple[State, ...] = ("done", "failed", "cancelled")
 MOST_TRIES = 3
 BUSY = 30.0  # seconds to wait for another process to let go of the file
@@ -30,12 +32,15 @@ CREATE TABLE IF NOT EXISTS jobs (
     number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE NOT NULL, kind TEXT NOT NULL, batch_key TEXT,
     pictures INTEGER NOT NULL, request TEXT NOT NULL, state TEXT NOT NULL, fraction REAL NOT NULL DEFAULT 0,
     message TEXT NOT NULL DEFAULT '', created REAL NOT NULL, started REAL, ended REAL, tries INTEGER NOT NULL DEFAULT 0,
-    fault TEXT, error TEXT, result TEXT);
+    fault TEXT, error TEXT, result TEXT, lane TEXT NOT NULL DEFAULT 'drawing');
 CREATE INDEX IF NOT EXISTS by_state ON jobs (state, number);
 CREATE TABLE IF NOT EXISTS partials (
     job TEXT NOT NULL, number INTEGER NOT NULL, png BLOB NOT NULL, PRIMARY KEY (job, number));
 """
-COLUMNS = "id, kind, pictures, request, state, fraction, message, created, started, ended, tries, fault, error, result"
+LANE = "ALTER TABLE jobs ADD COLUMN lane TEXT NOT NULL DEFAULT 'drawing'"  # of queues of before there were lanes
+COLUMNS = (
+    "id, kind, lane, pictures, request, state, fraction, message, created, started, ended, tries, fault, error, result"
+)
 
 
 class QueueFull(ZeuxisError):
@@ -48,6 +53,7 @@ class Job:
 
     id: str
     kind: str
+    lane: Lane
     pictures: int
     request: dict[str, Any]
     state: State
@@ -86,6 +92,8 @@ class JobQueue:
             columns = {column for _, column, *_ in self._file.execute("PRAGMA table_info(jobs)")}
             if "batch_key" not in columns:  # a queue of before 2026-11-30
                 self._file.execute("ALTER TABLE jobs RENAME COLUMN company TO batch_key")
+            if "lane" not in columns:
+                self._file.execute(LANE)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -100,7 +108,14 @@ class JobQueue:
 
     # -- the server's side ------------------------------------------------------------------------
 
-    def add(self, kind: str, request: dict[str, Any], pictures: int = 1, batch_key: str | None = None) -> Job:
+    def add(
+        self,
+        kind: str,
+        request: dict[str, Any],
+        pictures: int = 1,
+        batch_key: str | None = None,
+        lane: Lane = "drawing",
+    ) -> Job:
         """A new job. Those of the same ``batch_key`` may be drawn together. Raises :class:`QueueFull`."""
         name = secrets.token_hex(8)
         with self._writing() as file:
@@ -108,9 +123,9 @@ class JobQueue:
             if waiting >= self.most:
                 raise QueueFull(f"{waiting} jobs wait already, which is as many as are taken: try again later")
             file.execute(
-                "INSERT INTO jobs (id, kind, batch_key, pictures, request, state, created) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (name, kind, batch_key, pictures, json.dumps(request), "queued", time.time()),
+                "INSERT INTO jobs (id, kind, batch_key, pictures, request, state, created, lane) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (name, kind, batch_key, pictures, json.dumps(request), "queued", time.time(), lane),
             )
         found = self.get(name)
         assert found is not None  # it was just put there
@@ -120,8 +135,10 @@ class JobQueue:
         """The job of that id; None where there is none."""
         return next(iter(self._read("WHERE id = ?", name)), None)
 
-    def newest(self, n: int, before: str | None = None, state: State | None = None) -> list[Job]:
-        """Jobs, the newest first: ``n`` at most, those ``before`` another alone, those in a ``state`` alone."""
+    def newest(
+        self, n: int, before: str | None = None, state: State | None = None, kind: str | None = None
+    ) -> list[Job]:
+        """Jobs, the newest first: ``n`` at most, those ``before`` another alone, of a ``state`` or a ``kind`` alone."""
         where, values = ["1"], list[Any]()
         if before is not None:
             where.append("number < (SELECT number FROM jobs WHERE id = ?)")
@@ -129,6 +146,9 @@ class JobQueue:
         if state is not None:
             where.append("state = ?")
             values.append(state)
+        if kind is not None:
+            where.append("kind = ?")
+            values.append(kind)
         return self._read(f"WHERE {' AND '.join(where)} ORDER BY number DESC LIMIT ?", *values, n)
 
     def cancel(self, name: str) -> Job | None:
@@ -141,6 +161,15 @@ class JobQueue:
             file.execute("DELETE FROM partials WHERE job = ?", (name,))
         return self.get(name)
 
+    def resume(self, name: str) -> bool:
+        """Queue a job again that was cancelled or has failed, as if it had not been begun; whether there was one."""
+        with self._writing() as file:
+            query = (
+                "UPDATE jobs SET state = 'queued', message = '', tries = 0, started = NULL, ended = NULL, "
+                "fault = NULL, error = NULL WHERE id = ? AND state IN ('cancelled', 'failed')"
+            )
+            return bool(file.execute(query, (name,)).rowcount)
+
     def remove(self, name: str) -> bool:
         """Forget a job that has ended; whether there was one."""
         with self._writing() as file:
@@ -151,7 +180,8 @@ class JobQueue:
         """How many jobs will be begun before this one."""
         with self._lock:
             query = (
-                "SELECT count(*) FROM jobs WHERE state = 'queued' AND number < (SELECT number FROM jobs WHERE id = ?)"
+                "SELECT count(*) FROM jobs JOIN (SELECT number AS own, lane AS its FROM jobs WHERE id = ?) "
+                "WHERE state = 'queued' AND lane = its AND number < own"
             )
             return int(self._file.execute(query, (name,)).fetchone()[0])
 
@@ -168,33 +198,44 @@ class JobQueue:
 
     # -- the worker's side ------------------------------------------------------------------------
 
-    def reclaim(self) -> list[str]:
+    def is_wanted(self, lane: Lane) -> bool:
+        """Whether a worker of that lane has anything to do: jobs that wait, or that another left running."""
+        with self._lock:
+            query = "SELECT EXISTS (SELECT 1 FROM jobs WHERE lane = ? AND state IN ('queued', 'running'))"
+            return bool(self._file.execute(query, (lane,)).fetchone()[0])
+
+    def reclaim(self, lane: Lane = "drawing") -> list[str]:
         """Queue again what a worker that is no more left running; returns the ids of those that are given up."""
         with self._writing() as file:
-            lost = [
-                str(name)
-                for (name,) in file.execute("SELECT id FROM jobs WHERE state = 'running' AND tries >= ?", (MOST_TRIES,))
-            ]
+            query = "SELECT id FROM jobs WHERE state = 'running' AND lane = ? AND tries >= ?"
+            lost = [str(name) for (name,) in file.execute(query, (lane, MOST_TRIES))]
             for name in lost:
                 text = f"the worker ended {MOST_TRIES} times while it ran, for want of memory perhaps: ask for less"
                 self._end(file, name, "failed", fault="lost", error=text)
-            file.execute("UPDATE jobs SET state = 'queued', fraction = 0, message = '' WHERE state = 'running'")
+            query = "UPDATE jobs SET state = 'queued', fraction = 0, message = '' WHERE state = 'running' AND lane = ?"
+            file.execute(query, (lane,))
             file.execute("DELETE FROM partials WHERE job IN (SELECT id FROM jobs WHERE state = 'queued')")
         return lost
 
-    def claim(self, most: int = 1) -> list[Job]:
-        """The oldest job that waits, which runs from now on, and others of its batch key: ``most`` pictures in all."""
+    def claim(self, most: int = 1, lane: Lane = "drawing") -> list[Job]:
+        """The oldest job of a lane that waits, which runs from now on, and others of its batch key.
+
+        They are ``most`` pictures in all.
+        """
         with self._writing() as file:
             first = file.execute(
-                "SELECT number, id, batch_key, pictures FROM jobs WHERE state = 'queued' ORDER BY number LIMIT 1"
+                "SELECT number, id, batch_key, pictures FROM jobs WHERE state = 'queued' AND lane = ? "
+                "ORDER BY number LIMIT 1",
+                (lane,),
             ).fetchone()
             if first is None:
                 return []
             number, name, batch_key, pictures = first
             names = [name]
             if batch_key is not None:
-                where = "state = 'queued' AND batch_key = ? AND number > ? ORDER BY number"
-                others = file.execute(f"SELECT id, pictures FROM jobs WHERE {where}", (batch_key, number)).fetchall()
+                where = "state = 'queued' AND lane = ? AND batch_key = ? AND number > ? ORDER BY number"
+                query = f"SELECT id, pictures FROM jobs WHERE {where}"
+                others = file.execute(query, (lane, batch_key, number)).fetchall()
                 for other, more in others:
                     if pictures + more > most:
                         break

@@ -7,9 +7,12 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from zeuxis.studio.limits import (
+    MOST_BATCH,
+    MOST_CHANGES,
     MOST_DIRECTIONS,
     MOST_FRAMES,
     MOST_GIVEN,
+    MOST_ITERATIONS,
     MOST_PARTIALS,
     MOST_PICTURES,
     MOST_SAMPLES,
@@ -284,6 +287,62 @@ class DescribeJob(StrictModel):
     model: ModelName
 
 
+ShortName = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+Change = bool | int | Annotated[float, Field(allow_inf_nan=False)] | ShortName
+Changes = Annotated[
+    dict[Annotated[str, StringConstraints(pattern=r"^[\w-]+(\.[\w-]+)*$", max_length=100)], Change],
+    Field(max_length=MOST_CHANGES),
+]
+
+
+class TrainJob(StrictModel):
+    """A recipe trained, or a run gone on with: ``zeuxis train``. Cancelled, it saves; resumed, it goes on."""
+
+    kind: Literal["train"] = "train"
+    recipe: ShortName | None = Field(default=None, description="A recipe by name; GET /api/recipes lists them.")
+    run: ShortName | None = Field(default=None, description="A run to go on with, in place of a recipe.")
+    data: ShortName | None = Field(
+        default=None, description="A set or a world by name, in place of the recipe's; GET /api/data lists them."
+    )
+    dataset: Name | None = Field(default=None, description="What POST /api/datasets called it, in place of data.")
+    size: Annotated[int, Field(ge=4, le=1024)] | None = Field(default=None, description="Pixels a side.")
+    iterations: Annotated[int, Field(ge=1, le=MOST_ITERATIONS)] | None = None
+    batch: Annotated[int, Field(ge=1, le=MOST_BATCH)] | None = None
+    seed: Seed | None = None
+    start: ModelName | None = Field(default=None, description="A model whose weights it starts from.")
+    set: Changes = Field(default_factory=dict, description="Other values of the recipe, by dotted name.")
+    name: ShortName | None = Field(default=None, description="Of the run; without one the next number is its name.")
+    measure: bool = Field(default=False, description="Whether what the recipe claims is measured afterwards.")
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> TrainJob:
+        if (self.recipe is None) == (self.run is None):
+            raise ValueError("give either a recipe or a run")
+        if self.data is not None and self.dataset is not None:
+            raise ValueError("give either data or dataset")
+        begins = {"data": self.data, "dataset": self.dataset, "size": self.size, "seed": self.seed, "start": self.start}
+        given = [name for name, value in {**begins, "name": self.name}.items() if value is not None]
+        if self.run is not None and given:
+            raise ValueError(f"a run that is gone on with has its own {given[0]}: leave it out")
+        return self
+
+
+class EvaluateJob(StrictModel):
+    """What the recipe of a run claims, measured of that run: ``zeuxis evaluate``."""
+
+    kind: Literal["evaluate"] = "evaluate"
+    run: ShortName
+
+
+class DiagnoseJob(StrictModel):
+    """The usual failures looked for in a run: ``zeuxis diagnose``; the result's ``facts`` are the findings in words."""
+
+    kind: Literal["diagnose"] = "diagnose"
+    run: ShortName
+    samples: Annotated[int, Field(ge=50, le=2000)] = Field(default=200, description="Pictures that are drawn.")
+
+
+TrainingJob = TrainJob | EvaluateJob | DiagnoseJob
 JobRequest = (
     SampleJob
     | RestoreJob
@@ -297,5 +356,6 @@ JobRequest = (
     | PrepareJob
     | LookJob
     | LatentJob
+    | TrainingJob
 )
 AnyJob = Annotated[JobRequest, Field(discriminator="kind")]

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from zeuxis.card import LatentKind
-from zeuxis.studio.queue import Fault, Job, State
+from zeuxis.studio.queue import Fault, Job, Lane, State
 
 
 class ErrorText(BaseModel):
@@ -52,6 +52,7 @@ class JobResponse(BaseModel):
 
     id: str
     kind: str
+    lane: Lane
     state: State
     fraction: float
     message: str

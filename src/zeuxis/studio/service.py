@@ -19,13 +19,15 @@ from zeuxis.studio.folders import Folders
 from zeuxis.studio.latent_checks import check_latents
 from zeuxis.studio.limits import check_knobs, check_size
 from zeuxis.studio.models import KnownModel, model_called, model_recorded, restorer_called
-from zeuxis.studio.queue import Job, JobQueue
+from zeuxis.studio.queue import Job, JobQueue, Lane
 from zeuxis.studio.requests import (
     BreedJob,
     DescribeJob,
+    DiagnoseJob,
     DirectionsJob,
     EditJob,
     EncodeJob,
+    EvaluateJob,
     ExampleJob,
     JobRequest,
     LookJob,
@@ -36,9 +38,11 @@ from zeuxis.studio.requests import (
     ReplayJob,
     RestoreJob,
     SampleJob,
+    TrainJob,
     TranslateJob,
     WalkJob,
 )
+from zeuxis.studio.training_requests import check_diagnosis, check_evaluation, check_training
 
 QUICK, SLOW = 0.01, 0.05  # seconds between two looks at a job that is waited for: in the first second, and later
 LISTENED = 0.25  # seconds between two looks at whether the client is still there
@@ -49,7 +53,7 @@ class ClientGone(Exception):
 
 
 class Service:
-    """The folders, the queue, and ``wake``, which tells the worker that there is work."""
+    """The folders, the queue, and ``wake``, which tells the workers that there is work."""
 
     def __init__(self, folders: Folders, queue: JobQueue, wake: Callable[[], None]) -> None:
         self.folders, self.queue, self.wake = folders, queue, wake
@@ -63,6 +67,7 @@ class Service:
         """Queue what is asked for; raises :class:`zeuxis.errors.ZeuxisError` for what cannot be done."""
         request = asked.model_dump(mode="json")
         pictures, batch_key = 1, None
+        lane: Lane = "drawing"
         match asked:
             case SampleJob():
                 request["seed"] = chosen_seed() if asked.seed is None else asked.seed
@@ -102,7 +107,15 @@ class Service:
                 check_pictures([request["picture"]], self.folders)
             case WalkJob() | MixJob() | DirectionsJob() | MoveJob() | BreedJob():
                 pictures = check_latents(asked, request, self.folders, self.job)
-        job = self.queue.add(asked.kind, request, pictures, batch_key)
+            case TrainJob():
+                check_training(asked, request, self.folders, self.queue)
+                lane = "training"
+            case EvaluateJob():
+                check_evaluation(asked, request, self.folders)
+                lane = "training"
+            case DiagnoseJob():
+                check_diagnosis(asked, request, self.folders)
+        job = self.queue.add(asked.kind, request, pictures, batch_key, lane)
         self.wake()
         return job
 
@@ -130,6 +143,16 @@ class Service:
         async for job in self.states(name, is_gone):
             found = job
         return found
+
+    def resume(self, name: str) -> Job:
+        """Queue a training again that was stopped or has failed: it goes on from its checkpoint."""
+        found = self.job(name)
+        if found.lane != "training":
+            raise UsageError(f"job {name} is no training, and begins anew each time: submit it again")
+        if not self.queue.resume(name):
+            raise UsageError(f"job {name} is {self.job(name).state}: only one that was stopped or has failed goes on")
+        self.wake()
+        return self.job(name)
 
     def job(self, name: str) -> Job:
         """The job of that id; raises :class:`UnknownName`."""

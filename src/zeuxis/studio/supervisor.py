@@ -1,4 +1,4 @@
-"""The worker's process: started with the server, started again when it dies, told of work. Imports no torch."""
+"""The workers' processes: started with the server, started again when they die, told of work. Imports no torch."""
 
 from __future__ import annotations
 
@@ -10,22 +10,29 @@ import time
 from pathlib import Path
 
 from zeuxis.plugins import VARIABLE, places
-from zeuxis.studio.queue import JobQueue
+from zeuxis.studio.queue import JobQueue, Lane
 
-PATIENCE = 10.0  # seconds in which a worker ends that was asked to
+MODULES: dict[Lane, str] = {"drawing": "zeuxis.studio.worker", "training": "zeuxis.studio.training_worker"}
+PATIENCE: dict[Lane, float] = {"drawing": 10.0, "training": 60.0}  # seconds in which one ends that was asked to
+LOOK = 0.5  # seconds between looks at the queue of a lane whose worker comes when it is wanted
 MOST_PAUSE = 30.0  # seconds before one that dies again and again is started once more
 
 
 class Supervisor:
-    """Keeps one worker alive. What a dead one left running is queued again."""
+    """Keeps the worker of one lane alive. What a dead one left running is queued again.
 
-    def __init__(self, runs: Path, queue: JobQueue, device: str = "cpu") -> None:
-        self.command = [sys.executable, "-m", "zeuxis.studio.worker", str(runs), str(queue.most), device]
+    The worker of drawings is always there, with its models. That of trainings is started when there is one, and does
+    that one alone, so that its memory is free afterwards.
+    """
+
+    def __init__(self, runs: Path, queue: JobQueue, device: str = "cpu", lane: Lane = "drawing") -> None:
+        self.lane = lane
+        self.command = [sys.executable, "-m", MODULES[lane], str(runs), str(queue.most), device]
         own = os.pathsep.join(str(place.path) for place in places() if place.package is None)
         self.environment = {**os.environ, VARIABLE: own}  # where systems of the user's own lie, also by --systems
         self.queue = queue
         self._process: subprocess.Popen[bytes] | None = None
-        self._ending = threading.Event()
+        self._ending, self._woken = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._keep, daemon=True)
 
     def start(self) -> None:
@@ -34,6 +41,7 @@ class Supervisor:
 
     def wake(self) -> None:
         """Say that there is work; a worker that is not there finds it when it comes."""
+        self._woken.set()
         process = self._process
         if process is None or process.stdin is None:
             return
@@ -51,26 +59,44 @@ class Supervisor:
     def stop(self) -> None:
         """End the worker: what it is at is queued again."""
         self._ending.set()
+        self._woken.set()
         process = self._process
         if process is not None:
             if process.stdin is not None:
                 process.stdin.close()
             try:
-                process.wait(PATIENCE)
+                process.wait(PATIENCE[self.lane])
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        self._thread.join(PATIENCE)
+        self._thread.join(PATIENCE[self.lane])
 
     def _keep(self) -> None:
         pause = 0.1
-        while not self._ending.is_set():
+        while self._wanted():
             begun = time.monotonic()
-            self._process = subprocess.Popen(self.command, stdin=subprocess.PIPE, env=self.environment)
+            self._process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.PIPE,
+                env=self.environment,
+                start_new_session=self.lane == "training",  # Ctrl-C is the server's, which ends its input
+            )
             if self._ending.is_set() and self._process.stdin is not None:  # :meth:`stop` may have seen none
                 self._process.stdin.close()
-            self._process.wait()
-            if not self._ending.is_set():
-                self.queue.reclaim()
+            ended = self._process.wait()
+            if self._process.stdin is not None:
+                self._process.stdin.close()
+            if not self._ending.is_set() and (self.lane == "drawing" or ended != 0):
+                if self.lane == "drawing":  # a training's worker does so itself, under its lock
+                    self.queue.reclaim(self.lane)
                 pause = min(MOST_PAUSE, 2 * pause) if time.monotonic() - begun < MOST_PAUSE else 0.1
                 self._ending.wait(pause)
+
+    def _wanted(self) -> bool:
+        """Wait until a worker is wanted; False where the server ends."""
+        while not self._ending.is_set():
+            if self.lane == "drawing" or self.queue.is_wanted(self.lane):
+                return True
+            self._woken.clear()
+            self._woken.wait(LOOK)
+        return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +12,7 @@ from PIL import Image
 
 from zeuxis.api.code_file import SUFFIX, described, write_codes
 from zeuxis.api.coding import decode, encode
+from zeuxis.api.diagnose import diagnose
 from zeuxis.api.edit import edit
 from zeuxis.api.examples import example_of, prepared
 from zeuxis.api.paint import class_table, drawn_as, paint
@@ -19,11 +21,13 @@ from zeuxis.api.restore import restore
 from zeuxis.api.restore_look import look
 from zeuxis.api.translate import translate
 from zeuxis.conditions import FIELDS
+from zeuxis.fetching import named_by
 from zeuxis.knobs import Knob
 from zeuxis.spec import parse_size
 from zeuxis.steps import observed
 from zeuxis.studio import latent_tasks
 from zeuxis.studio.commands import (
+    diagnose_command,
     edit_command,
     encode_command,
     example_command,
@@ -35,7 +39,7 @@ from zeuxis.studio.commands import (
 )
 from zeuxis.studio.folders import path_of, with_paths
 from zeuxis.studio.models import knob_dict
-from zeuxis.studio.progress import DrawProgress, JobProgress
+from zeuxis.studio.progress import DrawProgress, JobProgress, StepCheck
 from zeuxis.studio.task_context import TaskContext, picture_entry
 
 
@@ -215,6 +219,23 @@ def looked_at(request: Mapping[str, Any], context: TaskContext) -> dict[str, Any
     return {"pictures": [], "command": look_command(path), "notes": [], "facts": facts}
 
 
+def diagnosed(request: Mapping[str, Any], context: TaskContext) -> dict[str, Any]:
+    """``zeuxis diagnose``: each failure that was found, what shows it and what mends it, in words."""
+    folder = context.folders.runs / request["folder"]
+    with named_by("the run", "zeuxis data NAME, at a terminal, gets it once"), observed(StepCheck(context.progress)):
+        found = diagnose(folder, samples=request["samples"], device=context.models.device, report=context.progress)
+    findings = [{"name": f.name, "evidence": f.evidence, "mend": f.mend} for f in found.findings]
+    looked = ", ".join(found.looked_at)
+    facts = {
+        "run": request["folder"],
+        "findings": findings,
+        "verdict": f"{len(findings)} of the usual failures" if findings else "none of the usual failures",
+        "looked_at": looked,
+        "figures": {name: value for name, value in found.figures.items() if math.isfinite(value)},
+    }
+    return {"pictures": [], "command": diagnose_command(str(folder), request["samples"]), "notes": [], "facts": facts}
+
+
 TASKS: Mapping[str, Callable[[Mapping[str, Any], TaskContext], dict[str, Any]]] = {
     "restore": restored,
     "translate": translated,
@@ -226,6 +247,7 @@ TASKS: Mapping[str, Callable[[Mapping[str, Any], TaskContext], dict[str, Any]]] 
     "example": example_shown,
     "prepare": prepared_source,
     "look": looked_at,
+    "diagnose": diagnosed,
     "walk": latent_tasks.walked,
     "mix": latent_tasks.mixed,
     "directions": latent_tasks.found_directions,

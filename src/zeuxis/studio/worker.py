@@ -7,25 +7,23 @@ ends; a line on it says that there is work. What is at work then is queued again
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from zeuxis.api.model import BATCH, BATCH_ELSEWHERE
 from zeuxis.conditions import FIELDS
-from zeuxis.errors import ZeuxisError, is_out_of_memory
-from zeuxis.files import draft_folder
+from zeuxis.errors import is_out_of_memory
 from zeuxis.studio.commands import sample_command
+from zeuxis.studio.delivery import deliver, failed
 from zeuxis.studio.drawing import DrawnJob, draw_jobs, saved
 from zeuxis.studio.folders import SHOWN, Folders
 from zeuxis.studio.model_cache import ModelCache
 from zeuxis.studio.progress import JobProgress, JobsCancelled, ShuttingDown
-from zeuxis.studio.queue import Fault, Job, JobQueue
+from zeuxis.studio.queue import Job, JobQueue
 from zeuxis.studio.task_context import TaskContext, picture_entry
 from zeuxis.studio.tasks import TASKS
 
@@ -111,37 +109,16 @@ class Worker:
 
     def _deliver(self, job: Job, progress: JobProgress, make: Callable[[TaskContext], dict[str, Any]]) -> None:
         """What ``make`` writes becomes the job's folder at once, and then the job is done."""
-        final = self.folders.job(job.id)
-        with draft_folder(final) as draft:
-            result = make(TaskContext(self.models, self.folders, draft, final, progress))
-            if not self.queue.running([job.id]):
-                return
-            shutil.rmtree(final, ignore_errors=True)  # of a worker that was killed before it could say that it was done
-            draft.rename(final)
-        if not self.queue.finish(job.id, result):
-            self.folders.forget(job.id)  # it was cancelled meanwhile
+        deliver(
+            self.queue,
+            self.folders,
+            job,
+            lambda draft, final: make(TaskContext(self.models, self.folders, draft, final, progress)),
+        )
 
     def _failed(self, names: Sequence[str], error: Exception) -> None:
-        fault = fault_of(error)
-        if fault == "memory":
+        if failed(self.queue, names, error) == "memory":
             self.models.drop_all()
-        text = str(error) or type(error).__name__
-        if fault == "internal":
-            traceback.print_exception(error)
-            text = f"{type(error).__name__}: {text.splitlines()[0]} (a mistake in Zeuxis)"
-        elif fault == "memory":
-            text = "there was not enough memory: ask for fewer or smaller pictures, or end other programs"
-        for name in names:
-            self.queue.fail(name, fault, text)
-
-
-def fault_of(error: Exception) -> Fault:
-    """Whose fault an error is."""
-    if is_out_of_memory(error):
-        return "memory"
-    if isinstance(error, ZeuxisError):
-        return "usage" if error.exit_code == 2 else "failed"
-    return "internal"
 
 
 def main(runs: str, most: str, device: str) -> None:

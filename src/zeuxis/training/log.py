@@ -1,7 +1,7 @@
 """The log of a run: one JSON object a line, and whatever else follows the training (``tracking.py``).
 
-A process that dies (a full disk, a power cut) may leave a last line that is torn. It is no line: readers leave it out,
-and it is cut off before the next is written. Anything else that is not JSON is damage, and is said to be.
+A process that dies (a full disk, a power cut) may leave a last line that is torn. It is no line: readers leave it out
+(``log_file.py``), and it is cut off before the next is written.
 """
 
 from __future__ import annotations
@@ -9,54 +9,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
-from zeuxis.errors import TrainingStopped, UsageError, mend_of
-from zeuxis.files import read_bytes
+from zeuxis.errors import TrainingStopped, mend_of
+from zeuxis.training.log_file import FAILED as FAILED
+from zeuxis.training.log_file import GRADIENT as GRADIENT
+from zeuxis.training.log_file import HELD_OUT as HELD_OUT
+from zeuxis.training.log_file import MADE as MADE
+from zeuxis.training.log_file import free_name as free_name
+from zeuxis.training.log_file import read_log as read_log
 from zeuxis.training.tracking import Tracker
-
-MOST_LOG = 1 << 32  # bytes
-GRADIENT = "gradient/"  # what the norms of players' gradients are called, before they are clipped
-MADE = "made/"  # and what is measured of pictures that are made of the same latents each time
-FAILED = "failed: "  # what an event begins with that ended a training before its time
-HELD_OUT = "held-out/"  # what names begin with that are measured on pictures which training never sees
-
-
-def read_log(path: Path) -> list[dict[str, Any]]:
-    """The entries of a log, without a torn last line.
-
-    Raises:
-        UsageError: another line cannot be read.
-    """
-    lines = read_bytes(path, MOST_LOG).removesuffix(b"\n").split(b"\n")
-    entries = [_entry(line) for line in lines]
-    found = [entry for entry in entries if entry is not None]
-    if found != (entries[:-1] if entries[-1] is None else entries):
-        raise UsageError(
-            f"{path}: line {entries.index(None) + 1} is not a JSON object: the log is damaged; put a sound copy in its "
-            "place, or move it away"
-        )
-    return found
-
-
-def _entry(line: bytes) -> dict[str, Any] | None:
-    """The entry in ``line``; None where there is none."""
-    try:
-        found = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
-
-
-def free_name(path: Path) -> Path:
-    """``path``, or where there is such a file or folder ``<stem>-2<suffix>``, ``<stem>-3<suffix>``, ..."""
-    number, free = 1, path
-    while free.exists():
-        number += 1
-        free = path.with_name(f"{path.stem}-{number}{path.suffix}")
-    return free
 
 
 class Log:

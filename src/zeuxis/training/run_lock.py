@@ -43,6 +43,11 @@ def run_lock(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def is_locked(folder: Path) -> bool:
+    """Whether a training is at work in the run folder ``folder``, as far as the file of its lock tells."""
+    return _is_held(folder / NAME)
+
+
 def move_run(folder: Path, kept: Path) -> None:
     """Rename the run folder ``folder`` to ``kept``, in which no training can begin meanwhile.
 

@@ -104,7 +104,7 @@ export type Job = {
 // What was wrong, in the service's words.
 export class Refused extends Error {}
 
-async function answered<T>(response: Response): Promise<T> {
+export async function answered<T>(response: Response): Promise<T> {
   if (response.ok) return (await response.json()) as T;
   let message = `the service answered ${response.status}`;
   try {
@@ -115,7 +115,7 @@ async function answered<T>(response: Response): Promise<T> {
   throw new Refused(message);
 }
 
-async function asked(path: string, how?: RequestInit): Promise<Response> {
+export async function asked(path: string, how?: RequestInit): Promise<Response> {
   try {
     return await fetch(path, how);
   } catch {
@@ -127,7 +127,7 @@ export async function get<T>(path: string): Promise<T> {
   return answered<T>(await asked(path));
 }
 
-async function post<T>(path: string, body?: unknown): Promise<T> {
+export async function post<T>(path: string, body?: unknown): Promise<T> {
   const how: RequestInit = { method: "POST" };
   if (body !== undefined) {
     how.headers = { "Content-Type": "application/json" };
