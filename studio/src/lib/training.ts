@@ -67,6 +67,8 @@ export const trainings = (): Promise<Job[]> => get<Job[]>("/api/jobs?n=50&kind=t
 export const resume = (id: string): Promise<Job> => post<Job>(`/api/jobs/${id}/resume`);
 export const folderOf = (job: Job): string => String(job.request["folder"] ?? "");
 
+export const iterations = (n: number): string => `${n.toLocaleString("en")} iteration${n === 1 ? "" : "s"}`;
+
 // Look now, and again every so many milliseconds; the function that comes back ends it.
 export function repeatedly(look: () => Promise<void>, every: number): () => void {
   void look();
