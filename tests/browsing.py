@@ -7,13 +7,15 @@ of another host is refused, and fails the test.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import shutil
 from collections.abc import Awaitable, Callable
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Page, Route, async_playwright, expect
+from playwright.async_api import Browser, Page, Route, async_playwright, expect
 from serving import ADDRESS, Served
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -40,11 +42,29 @@ def in_browser(
 
     Fails on any error that the page logs, and on any request to another host.
     """
-    asyncio.run(_in_browser(served, work, size, dark))
+    loop, browser = _chromium()
+    loop.run_until_complete(_in_browser(browser, served, work, size, dark))
+
+
+@cache
+def _chromium() -> tuple[asyncio.AbstractEventLoop, Browser]:
+    """One browser for all tests of a process, and the loop that it lives in: to start one takes a second."""
+    loop = asyncio.new_event_loop()
+    playwright = loop.run_until_complete(async_playwright().start())
+    launched = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    browser = loop.run_until_complete(launched)
+
+    def end() -> None:
+        loop.run_until_complete(browser.close())
+        loop.run_until_complete(playwright.stop())
+        loop.close()
+
+    atexit.register(end)
+    return loop, browser
 
 
 async def _in_browser(
-    served: Served, work: Callable[[Page], Awaitable[None]], size: tuple[int, int], dark: bool
+    browser: Browser, served: Served, work: Callable[[Page], Awaitable[None]], size: tuple[int, int], dark: bool
 ) -> None:
     faults, over = list[str](), asyncio.Event()
 
@@ -68,20 +88,18 @@ async def _in_browser(
         if message.type == "error":
             faults.append(message.text)
 
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        try:
-            page = await browser.new_page(
-                viewport={"width": size[0], "height": size[1]}, color_scheme="dark" if dark else "light"
-            )
-            page.set_default_timeout(PATIENCE)
-            page.on("console", logged)
-            page.on("pageerror", lambda error: faults.append(str(error)))
-            await page.add_init_script(FORMS_AS_BYTES)
-            await page.route("**/*", answer)
-            await page.goto(ADDRESS)
-            await work(page)
-            over.set()
-        finally:
-            await browser.close()
+    page = await browser.new_page(
+        viewport={"width": size[0], "height": size[1]}, color_scheme="dark" if dark else "light"
+    )  # in a context of its own
+    try:
+        page.set_default_timeout(PATIENCE)
+        page.on("console", logged)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        await page.add_init_script(FORMS_AS_BYTES)
+        await page.route("**/*", answer)
+        await page.goto(ADDRESS)
+        await work(page)
+    finally:
+        over.set()
+        await page.close()
     assert not faults, "\n".join(faults)

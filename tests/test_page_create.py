@@ -26,6 +26,8 @@ def test_a_picture_that_is_given_back_recalls_how_it_was_made_and_gives_the_same
         await page.get_by_label("Model").select_option("scenes")
         await page.get_by_label("caption").fill(SCENES_CAPTION)
         await page.get_by_label("Pictures", exact=True).fill("2")
+        await page.get_by_text("knobs").click()
+        await page.get_by_label("steps", exact=True).fill("4")
         await page.get_by_role("button", name="Draw").click()
         await page.locator("ul.pictures img").nth(1).wait_for()
         first = served.service.queue.newest(1)[0]
