@@ -136,6 +136,11 @@ export async function post<T>(path: string, body?: unknown): Promise<T> {
   return answered<T>(await asked(path, how));
 }
 
+export async function blob(path: string): Promise<Blob> {
+  const answer = await asked(path);
+  return answer.ok ? answer.blob() : answered<Blob>(answer); // which throws what was wrong
+}
+
 export async function gone(path: string): Promise<void> {
   const answer = await asked(path, { method: "DELETE" });
   if (!answer.ok) await answered(answer);

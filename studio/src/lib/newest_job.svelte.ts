@@ -1,15 +1,22 @@
 // One job at a time for something that is drawn or turned: only the newest wish counts, and what was not kept is forgotten
 // when the next picture is shown.
 import { untrack } from "svelte";
-import { cancel, follow, Refused, remove, removeUpload, submit, type Job } from "./api";
+import { blob, cancel, follow, Refused, remove, removeUpload, submit, type Job, type Made } from "./api";
 import { messageOf } from "./store.svelte";
 
 // `uploads` were made for this job alone, and go with it.
 export type Wish = { request: { kind: string; [key: string]: unknown }; uploads?: string[] };
 type Next = { make: () => Wish | Promise<Wish>; since: number };
-type Made = { job: Job; uploads: string[] };
+type Shown = { job: Job; uploads: string[] };
 
 const isGoing = (job: Job): boolean => job.state === "queued" || job.state === "running";
+
+// The job with its pictures here: they can be looked at and saved when the service has forgotten them.
+async function held(job: Job): Promise<Job> {
+  if (!job.result) return job;
+  const local = async (picture: Made): Promise<Made> => ({ ...picture, url: URL.createObjectURL(await blob(picture.url)) });
+  return { ...job, result: { ...job.result, pictures: await Promise.all(job.result.pictures.map(local)) } };
+}
 
 export class NewestJob {
   job = $state.raw<Job | null>(null); // at work, or the last that was
@@ -17,7 +24,7 @@ export class NewestJob {
   trouble = $state("");
   busy = $state(false);
   took = $state(0); // milliseconds from the wish to the picture
-  #made = $state.raw<Made | null>(null); // the newest that came to something
+  #made = $state.raw<Shown | null>(null); // the newest that came to something
   #kept = $state.raw<string[]>([]);
   #next: Next | null = null;
   #line = 0; // wishes of before the last end are of another
@@ -82,13 +89,14 @@ export class NewestJob {
         uploads = wish.uploads ?? [];
         if (!isOld()) job = await submit(wish.request);
         if (job) job = await this.#followed(job, isOld);
+        if (job?.state === "done") job = await held(job);
         if (job?.state === "failed") trouble = job.error ?? "the job failed";
       } catch (error) {
         trouble = messageOf(error);
       }
       const isOurs = line === this.#line;
       if (isOurs) this.trouble = trouble;
-      if (isOurs && job?.state === "done") {
+      if (isOurs && job?.state === "done" && !trouble) {
         this.#show({ job, uploads });
         this.took = performance.now() - since;
       } else void this.#forget(job, uploads);
@@ -117,13 +125,14 @@ export class NewestJob {
     });
   }
 
-  #show(made: Made | null): void {
+  #show(made: Shown | null): void {
     const before = this.#made;
     this.#made = made;
     if (before && !this.isKept(before.job)) void this.#forget(before.job, before.uploads);
   }
 
   async #forget(job: Job | null, uploads: string[]): Promise<void> {
+    job?.result?.pictures.forEach((picture) => URL.revokeObjectURL(picture.url));
     try {
       if (job && isGoing(job)) await cancel(job.id);
       if (job) await remove(job.id);
