@@ -18,6 +18,18 @@ async function held(job: Job): Promise<Job> {
   return { ...job, result: { ...job.result, pictures: await Promise.all(job.result.pictures.map(local)) } };
 }
 
+const working = new Set<Promise<void>>();
+
+function tracked(work: Promise<void>): void {
+  working.add(work);
+  void work.finally(() => working.delete(work));
+}
+
+// When everything that is to be forgotten is: who lists the jobs then lists none that are about to go.
+export async function settled(): Promise<void> {
+  while (working.size) await Promise.all(working);
+}
+
 export class NewestJob {
   job = $state.raw<Job | null>(null); // at work, or the last that was
   partial = $state("");
@@ -46,7 +58,7 @@ export class NewestJob {
   ask(make: Next["make"]): void {
     this.#next = { make, since: performance.now() };
     untrack(() => {
-      if (!this.busy) void this.#work();
+      if (!this.busy) tracked(this.#work());
       else if (this.#cancels) this.#leave();
     });
   }
@@ -99,7 +111,7 @@ export class NewestJob {
       if (isOurs && job?.state === "done" && !trouble) {
         this.#show({ job, uploads });
         this.took = performance.now() - since;
-      } else void this.#forget(job, uploads);
+      } else tracked(this.#forget(job, uploads));
     }
     if (line === this.#line) this.busy = false;
   }
@@ -128,7 +140,7 @@ export class NewestJob {
   #show(made: Shown | null): void {
     const before = this.#made;
     this.#made = made;
-    if (before && !this.isKept(before.job)) void this.#forget(before.job, before.uploads);
+    if (before && !this.isKept(before.job)) tracked(this.#forget(before.job, before.uploads));
   }
 
   async #forget(job: Job | null, uploads: string[]): Promise<void> {
