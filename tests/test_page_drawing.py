@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from browsing import PHONE, in_browser, needs_chromium
+from browsing import PATIENCE, PHONE, in_browser, needs_chromium
 from PIL import Image
 from playwright.async_api import Locator, Page, Request, expect
 from serving import SCENES_CAPTION, Served, service_at_work
@@ -75,6 +76,37 @@ def test_a_picture_follows_each_stroke_and_undo_takes_it_back(served: Served) ->
         await page.keyboard.press("Control+Shift+z")
         await expect(made).not_to_have_attribute("src", str(third))
         assert np.array_equal(drawn(served), two)
+
+    in_browser(served, work)
+
+
+def test_only_what_is_kept_stays_of_what_was_drawn(served: Served) -> None:
+    before = {job.id for job in served.service.queue.newest(200)}
+    uploads = set(served.folders.uploads.iterdir())
+
+    def left() -> tuple[list[str], set[str]]:
+        jobs = [job for job in served.service.queue.newest(200) if job.id not in before]
+        given = {path.stem for path in set(served.folders.uploads.iterdir()) - uploads}
+        return [job.id for job in jobs], given
+
+    async def work(page: Page) -> None:
+        await page.get_by_role("link", name="Draw", exact=True).click()
+        await page.get_by_label("Model").select_option("edges")
+        made, view = page.locator("ul.pictures img"), page.get_by_role("application")
+        await page.get_by_role("button", name="Random example").click()
+        await made.wait_for()
+        await page.get_by_role("button", name="Keep").click()
+        (kept,) = left()[0]
+        for y in (0.2, 0.4, 0.6, 0.8):
+            await stroke(page, view, (0.1, y), (0.9, y))
+        await expect(page.get_by_role("button", name="Keep")).to_be_enabled()
+        await page.get_by_role("link", name="History").click()
+        given = served.service.job(kept).request["condition"]["source"]["upload"]
+        async with asyncio.timeout(PATIENCE / 1000):
+            while left() != ([kept], {given}):  # the page is at it
+                await asyncio.sleep(0.02)
+        assert served.folders.file(kept, "0000.png").is_file()
+        assert [path.name for path in served.folders.jobs.iterdir() if path.name not in before] == [kept]
 
     in_browser(served, work)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
@@ -73,3 +74,22 @@ def test_learn_shows_a_method_and_compare_what_was_measured(served: Served) -> N
         await expect(row).to_contain_text("frechet")
 
     in_browser(served, work)
+
+
+def test_history_shows_a_job_in_short_and_opens_it(served: Served) -> None:
+    jobs = [served.submit(kind="sample", model="perlin", n=n, seed=k)["id"] for k, n in enumerate([1] * 19 + [16])]
+
+    async def work(page: Page) -> None:
+        while not served.service.job(jobs[-1]).has_ended:
+            await asyncio.sleep(0.02)
+        await page.get_by_role("link", name="History").click()
+        newest = page.locator("main section.card").first
+        await expect(newest.locator("img")).to_have_count(4)
+        assert await page.evaluate("() => document.documentElement.scrollHeight") < 8000
+        await newest.get_by_role("button", name="and 12 more").click()
+        await expect(newest.locator("img")).to_have_count(16)
+        await expect(newest.locator("pre")).to_contain_text("zeuxis sample perlin -n 16")
+        await newest.get_by_role("button", name="Less").click()
+        await expect(newest.locator("img")).to_have_count(4)
+
+    in_browser(served, work, PHONE)

@@ -136,6 +136,16 @@ export async function post<T>(path: string, body?: unknown): Promise<T> {
   return answered<T>(await asked(path, how));
 }
 
+export async function blob(path: string): Promise<Blob> {
+  const answer = await asked(path);
+  return answer.ok ? answer.blob() : answered<Blob>(answer); // which throws what was wrong
+}
+
+export async function gone(path: string): Promise<void> {
+  const answer = await asked(path, { method: "DELETE" });
+  if (!answer.ok) await answered(answer);
+}
+
 export async function upload(file: Blob): Promise<Upload> {
   const form = new FormData();
   form.append("picture", file, file instanceof File ? file.name : "drawn.png");
@@ -145,9 +155,9 @@ export async function upload(file: Blob): Promise<Upload> {
 export const submit = (job: { kind: string; [key: string]: unknown }): Promise<Job> => post<Job>("/api/jobs", job);
 export const cancel = (id: string): Promise<Job> => post<Job>(`/api/jobs/${id}/cancel`);
 
-export const remove = async (id: string): Promise<void> => {
-  await asked(`/api/jobs/${id}`, { method: "DELETE" });
-};
+export const remove = (id: string): Promise<void> => gone(`/api/jobs/${id}`);
+export const removeUpload = (name: string): Promise<void> => gone(`/api/uploads/${name}`);
+
 type Told = { job: (job: Job) => void; partial?: (url: string) => void; lost: (why: string) => void };
 const MOST_STREAMS = 3; // of the six connections that a browser has for one host: the others ask, and stop jobs
 const EVERY = 500; // milliseconds between two looks at a job that has no stream

@@ -1,33 +1,73 @@
-// One job at a time for something that is turned: while one is at work only the newest wish waits, and a result that was
-// not kept is forgotten when the next one comes.
+// One job at a time for something that is drawn or turned: only the newest wish counts, and what was not kept is forgotten
+// when the next picture is shown.
 import { untrack } from "svelte";
-import { cancel, follow, remove, submit, type Job } from "./api";
+import { blob, cancel, follow, Refused, remove, removeUpload, submit, type Job, type Made } from "./api";
 import { messageOf } from "./store.svelte";
 
-export type Asked = { kind: string; [key: string]: unknown };
+// `uploads` were made for this job alone, and go with it.
+export type Wish = { request: { kind: string; [key: string]: unknown }; uploads?: string[] };
+type Next = { make: () => Wish | Promise<Wish>; since: number };
+type Shown = { job: Job; uploads: string[] };
+
+const isGoing = (job: Job): boolean => job.state === "queued" || job.state === "running";
+
+// The job with its pictures here: they can be looked at and saved when the service has forgotten them.
+async function held(job: Job): Promise<Job> {
+  if (!job.result) return job;
+  const local = async (picture: Made): Promise<Made> => ({ ...picture, url: URL.createObjectURL(await blob(picture.url)) });
+  return { ...job, result: { ...job.result, pictures: await Promise.all(job.result.pictures.map(local)) } };
+}
+
+const working = new Set<Promise<void>>();
+
+function tracked(work: Promise<void>): void {
+  working.add(work);
+  void work.finally(() => working.delete(work));
+}
+
+// When everything that is to be forgotten is: who lists the jobs then lists none that are about to go.
+export async function settled(): Promise<void> {
+  while (working.size) await Promise.all(working);
+}
 
 export class NewestJob {
-  shown = $state<Job | null>(null); // the newest that is done
+  job = $state.raw<Job | null>(null); // at work, or the last that was
+  partial = $state("");
   trouble = $state("");
   busy = $state(false);
   took = $state(0); // milliseconds from the wish to the picture
-  #waiting: Asked | null = null;
+  #made = $state.raw<Shown | null>(null); // the newest that came to something
+  #kept = $state.raw<string[]>([]);
+  #next: Next | null = null;
   #line = 0; // wishes of before the last end are of another
-  #kept = $state<string[]>([]);
-  #running: { id: string; unfollow: () => void } | null = null;
+  #leave: () => void = () => {};
+  readonly #cancels: boolean;
 
-  // An effect that asks depends on what it asks for alone, and not on how the work goes.
-  ask(asked: Asked): void {
-    this.#waiting = asked;
+  // What is at work when another wish comes is cancelled, or else comes to its end and is shown first: so that a picture
+  // follows a slider that does not rest.
+  constructor({ cancels }: { cancels: boolean }) {
+    this.#cancels = cancels;
+  }
+
+  get shown(): Job | null {
+    return this.#made?.job ?? null;
+  }
+
+  // `make` is called when its turn has come, and not at all where there is another wish by then. An effect that asks
+  // depends on what it asks for alone, and not on how the work goes.
+  ask(make: Next["make"]): void {
+    this.#next = { make, since: performance.now() };
     untrack(() => {
-      if (!this.busy) void this.#next();
+      if (!this.busy) tracked(this.#work());
+      else if (this.#cancels) this.#leave();
     });
   }
 
-  // The result that is shown stays among the jobs.
+  // The result that is shown stays among the jobs, with what it was made of.
   keep(): Job | null {
-    if (this.shown && !this.isKept(this.shown)) this.#kept = [...this.#kept, this.shown.id];
-    return this.shown;
+    const shown = this.shown;
+    if (shown && !this.isKept(shown)) this.#kept = [...this.#kept, shown.id];
+    return shown;
   }
 
   isKept(job: Job): boolean {
@@ -37,61 +77,78 @@ export class NewestJob {
   // Nothing more is wished for; a result that was not kept is forgotten.
   end(): void {
     this.#line += 1;
-    this.#waiting = null;
-    const running = this.#running;
-    this.#running = null;
-    running?.unfollow();
-    if (running) void this.#forget(running.id, true);
+    this.#next = null;
+    this.#leave();
+    this.#show(null);
     this.busy = false;
-    if (this.shown && !this.isKept(this.shown)) void this.#forget(this.shown.id);
-    this.shown = null;
-    this.trouble = "";
+    this.job = null;
+    this.partial = this.trouble = "";
   }
 
-  async #next(): Promise<void> {
-    const asked = this.#waiting;
-    if (!asked) return;
-    this.#waiting = null;
+  async #work(): Promise<void> {
+    const line = this.#line;
+    const isOld = (): boolean => line !== this.#line || (this.#cancels && this.#next !== null);
     this.busy = true;
-    const [begun, line] = [performance.now(), this.#line];
-    try {
-      const job = await submit(asked);
-      if (line !== this.#line) return void this.#forget(job.id, true);
-      const unfollow = follow(job.id, {
-        job: (now) => this.#told(now, begun),
-        lost: (why) => this.#failed(why),
+    while (line === this.#line && this.#next) {
+      const { make, since } = this.#next;
+      this.#next = null;
+      this.partial = "";
+      let job: Job | null = null;
+      let uploads: string[] = [];
+      let trouble = "";
+      try {
+        const wish = await make();
+        uploads = wish.uploads ?? [];
+        if (!isOld()) job = await submit(wish.request);
+        if (job) job = await this.#followed(job, isOld);
+        if (job?.state === "done") job = await held(job);
+        if (job?.state === "failed") trouble = job.error ?? "the job failed";
+      } catch (error) {
+        trouble = messageOf(error);
+      }
+      const isOurs = line === this.#line;
+      if (isOurs) this.trouble = trouble;
+      if (isOurs && job?.state === "done" && !trouble) {
+        this.#show({ job, uploads });
+        this.took = performance.now() - since;
+      } else tracked(this.#forget(job, uploads));
+    }
+    if (line === this.#line) this.busy = false;
+  }
+
+  // The job as it ended, or as it was when it was not wanted any more.
+  #followed(begun: Job, isOld: () => boolean): Promise<Job> {
+    return new Promise((resolve, reject) => {
+      if (isOld()) return resolve(begun);
+      let last = (this.job = begun);
+      const unfollow = follow(begun.id, {
+        job: (now) => {
+          last = this.job = now;
+          if (!isGoing(now)) this.#leave();
+        },
+        partial: (url) => (this.partial = url),
+        lost: (why) => reject(new Refused(why)),
       });
-      this.#running = { id: job.id, unfollow };
-    } catch (error) {
-      if (line === this.#line) this.#failed(messageOf(error));
-    }
+      this.#leave = () => {
+        this.#leave = () => {};
+        unfollow();
+        resolve(last);
+      };
+    });
   }
 
-  #told(job: Job, begun: number): void {
-    if (job.state === "queued" || job.state === "running") return;
-    this.#running = null;
-    if (job.state === "done") {
-      if (this.shown && !this.isKept(this.shown)) void this.#forget(this.shown.id);
-      this.shown = job;
-      this.trouble = "";
-      this.took = performance.now() - begun;
-    } else if (job.state === "failed") {
-      this.trouble = job.error ?? "the job failed";
-    }
-    this.busy = false;
-    void this.#next();
+  #show(made: Shown | null): void {
+    const before = this.#made;
+    this.#made = made;
+    if (before && !this.isKept(before.job)) tracked(this.#forget(before.job, before.uploads));
   }
 
-  #failed(why: string): void {
-    this.trouble = why;
-    this.busy = false;
-    void this.#next();
-  }
-
-  async #forget(id: string, atWork = false): Promise<void> {
+  async #forget(job: Job | null, uploads: string[]): Promise<void> {
+    job?.result?.pictures.forEach((picture) => URL.revokeObjectURL(picture.url));
     try {
-      if (atWork) await cancel(id);
-      await remove(id);
+      if (job && isGoing(job)) await cancel(job.id);
+      if (job) await remove(job.id);
+      for (const name of uploads) await removeUpload(name);
     } catch (error) {
       this.trouble = messageOf(error);
     }

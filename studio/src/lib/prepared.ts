@@ -1,6 +1,5 @@
 // A picture made into what a model has learnt to be given, such as its edges.
-import type { Job, Model } from "./api";
-import { finished } from "./finished";
+import type { Model } from "./api";
 
 type Ref = { upload: string } | { job: string; picture: number };
 
@@ -12,4 +11,5 @@ export function madeBy(model: Model): string {
 
 export const isOfEdges = (model: Model): boolean => madeBy(model).startsWith("edges");
 
-export const prepared = (picture: Ref, model: Model): Promise<Job> => finished({ kind: "prepare", model: model.name, picture });
+// What the service is asked for it.
+export const preparing = (picture: Ref, model: Model) => ({ kind: "prepare", model: model.name, picture });

@@ -1,5 +1,6 @@
 // What the service tells of trainings: runs, their curves, data sets, exercises.
-import { answered, asked, get, post, type Job } from "./api";
+import { answered, asked, gone, get, post, type Job } from "./api";
+import type { Given } from "./folder";
 
 export type Run = {
   name: string;
@@ -78,16 +79,11 @@ export function repeatedly(look: () => Promise<void>, every: number): () => void
 
 // -- data sets ---------------------------------------------------------------------------------------
 
-export type Given = { file: File; label: string };
 const BATCH = 16; // pictures of a request
 const MOST = 32 << 20; // bytes of a request, half of what is taken
 
 export const makeDataset = (title: string): Promise<Dataset> => post<Dataset>("/api/datasets", { title });
-
-export async function removeDataset(name: string): Promise<void> {
-  const answer = await asked(`/api/datasets/${name}`, { method: "DELETE" });
-  if (!answer.ok) await answered(answer);
-}
+export const removeDataset = (name: string): Promise<void> => gone(`/api/datasets/${name}`);
 
 async function add(name: string, batch: Given[]): Promise<{ dataset: Dataset; refused: { [place: string]: string } }> {
   const form = new FormData();
@@ -118,45 +114,5 @@ export async function fill(
       const why = Object.entries(answer.refused).map(([k, reason]) => `${batch[Number(k)]?.file.name}: ${reason}`);
       told(done, answer.dataset, why);
     }
-  }
-}
-
-const PICTURE = /\.(png|jpe?g|webp)$/i;
-
-// The pictures of a file input's folder; the label is the folder that a picture lies in, below the one that was chosen.
-export function ofFolder(files: Iterable<File>): Given[] {
-  return [...files]
-    .filter((file) => PICTURE.test(file.name))
-    .map((file) => {
-      const parts = file.webkitRelativePath.split("/");
-      return { file, label: parts.length > 2 ? (parts.at(-2) ?? "") : "" };
-    });
-}
-
-// The pictures of what was dropped: folders are walked.
-export async function ofDrop(items: DataTransferItemList): Promise<{ title: string; given: Given[] }> {
-  // All at once: what was dropped is gone when the event is over.
-  const roots = [...items].map((item) => ({ entry: item.webkitGetAsEntry(), file: item.getAsFile() }));
-  const given: Given[] = [];
-  for (const { entry, file } of roots) {
-    if (entry) await walk(entry, "", given);
-    else if (file && PICTURE.test(file.name)) given.push({ file, label: "" });
-  }
-  const folder = roots.find(({ entry }) => entry?.isDirectory)?.entry;
-  return { title: folder?.name ?? "pictures", given };
-}
-
-async function walk(entry: FileSystemEntry, inside: string, given: Given[]): Promise<void> {
-  if (entry.isFile) {
-    if (!PICTURE.test(entry.name)) return;
-    const file = await new Promise<File>((found, lost) => (entry as FileSystemFileEntry).file(found, lost));
-    given.push({ file, label: inside });
-    return;
-  }
-  const reader = (entry as FileSystemDirectoryEntry).createReader();
-  for (;;) {
-    const some = await new Promise<FileSystemEntry[]>((found, lost) => reader.readEntries(found, lost));
-    if (!some.length) return; // it tells of a hundred at a time
-    for (const one of some) await walk(one, one.isDirectory ? one.name : inside, given);
   }
 }
