@@ -31,6 +31,7 @@ from zeuxis.rng import ImageRng
 from zeuxis.signature import taking
 from zeuxis.spec import MOST_SIDE, DataSpec, Size, height_width, in_bounds, spell_size
 from zeuxis.systems.autoencoder.latent_prior import code_width
+from zeuxis.training.memory import kept
 from zeuxis.training.precision import HALVES, Precision, autocast, precision_of
 from zeuxis.training.room import free_memory
 
@@ -229,14 +230,14 @@ class Model:
     def encode_text(self, texts: Sequence[str]) -> Tensor:
         """The vectors ``(N, D)`` on the CPU of texts, of length 1, to be compared with those of :meth:`encode`."""
         self._must("encode_text")
-        with torch.inference_mode(), autocast(self.device, self.precision):
+        with torch.inference_mode(), autocast(self.device, self.precision), kept(self.device):
             return self.system.encode_text(tuple(texts)).cpu()
 
     def classify(self, pictures: Any, batch: int | None = None) -> tuple[Tensor, ...]:
         """Logits ``(N, K_f)`` on the CPU for each factor that a classifier or a judge reads; pictures as `encode`."""
         self._must("classify")
         images = self._images(pictures).split(batch or BATCH.get(self.device, BATCH_ELSEWHERE))
-        with torch.inference_mode(), autocast(self.device, self.precision):
+        with torch.inference_mode(), autocast(self.device, self.precision), kept(self.device):
             found = [self.system.classify(part.to(self.device)) for part in images]
         return tuple(torch.cat(head).float().cpu() for head in zip(*found, strict=True))
 
@@ -282,7 +283,7 @@ class Model:
     def _map(self, verb: Callable[[Tensor], Tensor], rows: Tensor, batch: int | None) -> Tensor:
         """``verb`` of ``rows``, some at a time."""
         parts = rows.split(batch or BATCH.get(self.device, BATCH_ELSEWHERE))
-        with torch.inference_mode(), autocast(self.device, self.precision):
+        with torch.inference_mode(), autocast(self.device, self.precision), kept(self.device):
             return torch.cat([verb(part.to(self.device)).cpu() for part in parts])
 
     def draw(
@@ -322,7 +323,7 @@ class Model:
     ) -> Tensor:
         batch = self.at_a_time(batch)
         parts = []
-        with torch.inference_mode(), autocast(self.device, self.precision):
+        with torch.inference_mode(), autocast(self.device, self.precision), kept(self.device):
             for start in range(0, len(seeds), batch):
                 rows = slice(start, start + batch)
                 given = condition[rows].only(self.system.conditions).to(self.device)

@@ -1,7 +1,8 @@
 """Memory that one step gave back is kept for the next, where the C library is glibc's.
 
-A training asks for the same tensors at every step. By default glibc returns large blocks to the system as soon as they
-are free, and every page comes back empty, one fault each: of a small network's step that is a sixth.
+A training, and a drawing in steps, asks for the same tensors at every step. By default glibc returns large blocks to the
+system as soon as they are free, and every page comes back empty, one fault each: of a small network's step that is a
+sixth.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # parameters of mallopt(3)
 LARGEST = 32 << 20  # bytes: of larger blocks glibc allows no keeping
+_INSIDE: list[str] = []  # who keeps: of one within another the outer alone gives back
 FREE = 1 << 30  # bytes that may lie free before some are returned
 AFTER = 2 * LARGEST  # of them afterwards: what glibc comes to by itself when a block of the largest was freed
 
@@ -23,11 +25,16 @@ def kept(device: str) -> Iterator[None]:
     if platform.libc_ver()[0] != "glibc" or not device.startswith("cpu"):
         yield
         return
+    if _INSIDE:
+        yield
+        return
+    _INSIDE.append(device)
     libc = ctypes.CDLL(None)
     libc.mallopt(MMAP_THRESHOLD, LARGEST)
     libc.mallopt(TRIM_THRESHOLD, FREE)
     try:
         yield
     finally:
+        _INSIDE.clear()
         libc.mallopt(TRIM_THRESHOLD, AFTER)
         libc.malloc_trim(ctypes.c_size_t(0))
