@@ -1,8 +1,8 @@
 """Memory that one step gave back is kept for the next, where the C library is glibc's.
 
-A training, and a drawing in steps, asks for the same tensors at every step. By default glibc returns large blocks to the
-system as soon as they are free, and every page comes back empty, one fault each: of a small network's step that is a
-sixth.
+A training, and a drawing in steps, asks for the same tensors at every step. By default glibc returns large blocks to
+the system as soon as they are free, and every page comes back empty, one fault each: of a small network's step that is
+a sixth.
 """
 
 from __future__ import annotations
