@@ -99,7 +99,7 @@ OLD_RUNS: dict[str, dict[str, Any]] = {  # what of a recipe's run.json had other
     "digits": {"model": {"condition": "label", "patch": 1, "width": 128, "depth": 4, "heads": 4, "solver": "heun"}},
     "flow-matching": {
         "model": {"condition": "label", "network": "unet", "width": 32, "multiples": [1, 2, 2], "depth": 1}
-        | {"attention": [4], "heads": 1, "times": "logit-normal", "steps": 6},
+        | {"attention": [4], "heads": 1, "times": "logit-normal", "steps": 6, "solver": "heun"},
         "tiny": {"width": 8, "multiples": [1, 2], "attention": [], "steps": 2},
     },
 }
