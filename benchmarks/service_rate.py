@@ -62,8 +62,12 @@ class Service:
                 time.sleep(0.05)
 
     def draw(self, **asked: Any) -> dict[str, Any]:
+        """A drawing from its request to its end."""
+        return self.finished(kind="sample", **asked)
+
+    def finished(self, **asked: Any) -> dict[str, Any]:
         """A job from its request to its end."""
-        job = self.ask("POST", "/api/jobs", {"kind": "sample", **asked})
+        job = self.ask("POST", "/api/jobs", asked)
         while job["state"] not in ENDED:
             time.sleep(LOOK)
             job = self.ask("GET", f"/api/jobs/{job['id']}")
@@ -127,6 +131,21 @@ def overhead(run: Service, turns: int) -> _race.Seconds:
     return _race.race({_race.OURS: there, "the library in this process": here}, turns, clock=time.perf_counter)
 
 
+def slider(run: Service, moves: int) -> str:
+    """Milliseconds from a slider's move to the picture's bytes, the model and its directions at hand."""
+    found = run.finished(kind="directions", model="cvae", by="pca", count=1)
+    (name,) = found["result"]["facts"]["names"]
+    seconds = []
+    for k in range(moves + 1):
+        begun = time.perf_counter()
+        told = {"directions": found["id"], "strengths": {name: k / moves}, "condition": {"label": 3}}
+        job = run.finished(kind="move", model="cvae", seed=0, **told)
+        with urllib.request.urlopen(run.address + job["result"]["pictures"][0]["url"], timeout=10) as answer:
+            answer.read()
+        seconds.append(time.perf_counter() - begun)
+    return f"{1000 * statistics.median(seconds[1:]):.0f} ms in the middle, {1000 * max(seconds[1:]):.0f} at most"
+
+
 def under(run: Service, clients: int, requests: int) -> tuple[float, list[float]]:
     """Requests a second, and each one's seconds, of so many clients that ask again when they have their picture."""
     seeds, lock = iter(range(10**6)), threading.Lock()
@@ -157,6 +176,7 @@ def main() -> None:
             _race.Row("service: from its start to its first answer", f"{run.ready:.2f} s"),
             _race.Row("service: first picture, its model not yet loaded", f"{first:.2f} s"),
             _race.Row("service: the page without data", page(run)),
+            _race.Row("service: a slider of cvae moved", slider(run, 4 * given.turns)),
             *_race.compared("service: 16 pictures of scenes by a job", overhead(run, given.turns), 16),
         ]
         for clients in CLIENTS:

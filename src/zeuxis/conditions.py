@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Literal
 
 FieldKind = Literal["class", "text", "picture", "mask", "class map", "factors"]
+PICTURE_KINDS: frozenset[FieldKind] = frozenset({"picture", "mask", "class map"})  # given as pictures
 
 
 @dataclass(frozen=True)

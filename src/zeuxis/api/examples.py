@@ -13,7 +13,7 @@ from zeuxis.api.paint import drawn_as
 from zeuxis.api.pictures import to_pil
 from zeuxis.api.still import picture_of
 from zeuxis.batch import Condition
-from zeuxis.conditions import FIELDS
+from zeuxis.conditions import FIELDS, PICTURE_KINDS
 from zeuxis.data.entries import ENTRIES
 from zeuxis.data.library import WORLDS, open_source
 from zeuxis.data.pairing import coloured, parse_pairing
@@ -49,7 +49,7 @@ def example_of(model: Model, seed: int = 0) -> TrainingExample:
     at = Stream(seed, "example").integers(len(source), 1)
     painted = {"layout"} if drawn_as(model) else set[str]()  # is given as the source, and drawn by its classes
     given = source.batch(at).condition.only(model.system.conditions | painted)
-    shown = {name: _shown(given, name) for name in sorted(given.given) if FIELDS[name].kind in _SHOWN}
+    shown = {name: _shown(given, name) for name in sorted(given.given) if FIELDS[name].kind in PICTURE_KINDS}
     pictures = {name: found for name, found in shown.items() if found is not None}
     return TrainingExample(data, int(at), pictures, _told(given, model))
 
@@ -81,9 +81,6 @@ def prepared(model: Model, picture: Any, seed: int = 0) -> PreparedSource:
     clean = picture_of(picture, channels, (width, height), "the picture")[None]
     source, _ = chain.with_mask(clean, ImageRng([seed]))
     return PreparedSource(data, str(chain), to_pil(source[0]))
-
-
-_SHOWN = ("picture", "mask", "class map")
 
 
 def _is_named(text: str) -> bool:

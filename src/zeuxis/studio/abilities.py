@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from zeuxis.card import Card
-from zeuxis.conditions import FIELDS
+from zeuxis.conditions import FIELDS, PICTURE_KINDS
 
-SHOWN = frozenset({"picture", "mask", "class map"})  # kinds of fields that are given as pictures
 DRAWN = ("layout", "control", "source")  # fields that a hand can draw, the most exact first
 CHANNELS = (1, 3)  # of one picture; more are several pictures in one
 
@@ -77,7 +76,7 @@ def obeyed(
 
 def edits_of(verbs: Set[str], obeys: Set[str], required: Set[str], knobs: Set[str]) -> list[EditMethod]:
     """The ways in which a model can change a picture."""
-    shown = {name for name in required if FIELDS[name].kind in SHOWN}
+    shown = {name for name in required if FIELDS[name].kind in PICTURE_KINDS}
 
     def fits(method: EditMethod) -> bool:
         if not (verbs >= {*method.verbs} and knobs >= {*method.knobs} and obeys >= {*method.other}):
@@ -104,7 +103,7 @@ def drawn_field(
     if painted or {"layout", "source"} <= required:
         return "layout"
     for name in DRAWN:
-        others = {other for other in required - {name} if FIELDS[other].kind in SHOWN}
+        others = {other for other in required - {name} if FIELDS[other].kind in PICTURE_KINDS}
         if name in obeys and not others and (name != "source" or channels in CHANNELS):
             return name
     return None

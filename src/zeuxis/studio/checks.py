@@ -21,7 +21,7 @@ def chosen_seed() -> int:
     return secrets.randbelow(MOST_SEED)
 
 
-def check_turned(known: KnownModel, knobs: Mapping[str, Any]) -> dict[str, Any]:
+def checked_knobs(known: KnownModel, knobs: Mapping[str, Any]) -> dict[str, Any]:
     """The knobs as the model takes them; raises for one that it lacks, or a value beyond its range."""
     check_knobs(knobs)
     return checked(f"'{known.name}'", known.knobs, Sampling(**knobs))

@@ -16,7 +16,6 @@ from zeuxis.provenance.record import write_whole
 
 NAME = re.compile(r"[0-9a-f]{16}")
 FOLDER = "studio"  # in the folder of the runs
-SHOWN = frozenset({"picture", "mask", "class map"})  # kinds of fields that are given as pictures
 
 
 class Folders:

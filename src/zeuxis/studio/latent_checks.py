@@ -8,7 +8,7 @@ from typing import Any
 
 from zeuxis.api.moving import writer_of
 from zeuxis.errors import UnknownName, Unsupported, UsageError
-from zeuxis.studio.checks import check_condition, check_pictures, check_turned, chosen_seed
+from zeuxis.studio.checks import check_condition, check_pictures, checked_knobs, chosen_seed
 from zeuxis.studio.folders import Folders
 from zeuxis.studio.limits import MOST_FRAMES, MOST_PICTURES, check_size
 from zeuxis.studio.models import KnownModel, model_called
@@ -132,7 +132,7 @@ def _check_drawn(
         raise Unsupported(f"'{known.name}' encodes no pictures: give seeds")
     if not drawn and (request["condition"] or request["knobs"]):
         raise UsageError("knobs and conditions are for pictures that are drawn, and there are no seeds: leave them out")
-    request["knobs"] = check_turned(known, request["knobs"])
+    request["knobs"] = checked_knobs(known, request["knobs"])
     check_condition(request["condition"], drawn, folders)
     check_pictures(given, folders)
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from zeuxis.card import LatentKind
+from zeuxis.conditions import FieldKind
 from zeuxis.studio.queue import Fault, Job, Lane, State
 
 
@@ -155,7 +156,7 @@ class FieldResponse(BaseModel):
     """A field that steers a picture, and what is given for it."""
 
     name: str
-    kind: Literal["class", "text", "picture", "mask", "class map", "factors"]
+    kind: FieldKind
     meaning: str
 
 

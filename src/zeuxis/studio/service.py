@@ -14,7 +14,7 @@ from fastapi import Depends, Request
 from zeuxis.errors import UnknownName, Unsupported, UsageError
 from zeuxis.provenance.record import RESTORER
 from zeuxis.spec import parse_size
-from zeuxis.studio.checks import check_condition, check_pictures, check_turned, chosen_seed
+from zeuxis.studio.checks import check_condition, check_pictures, checked_knobs, chosen_seed
 from zeuxis.studio.folders import Folders
 from zeuxis.studio.latent_checks import check_latents
 from zeuxis.studio.limits import check_knobs, check_size
@@ -80,7 +80,7 @@ class Service:
                     raise UsageError("a mask and the task inpaint go together: give both")
                 pictures = len(asked.pictures)
             case TranslateJob():
-                check_turned(self._named(request), asked.knobs)
+                checked_knobs(self._named(request), asked.knobs)
                 check_pictures(request["pictures"], self.folders)
                 if asked.size is not None and asked.size != "own":
                     check_size(parse_size(asked.size), len(asked.pictures))
@@ -93,11 +93,11 @@ class Service:
             case DescribeJob() | ExampleJob():
                 self._named(request)
             case PaintJob():
-                request["knobs"] = check_turned(self._named(request), asked.knobs)
+                request["knobs"] = checked_knobs(self._named(request), asked.knobs)
                 check_pictures([request["layout"], *([request["style"]] if asked.style else [])], self.folders)
                 pictures = asked.n
             case EditJob():
-                request["knobs"] = check_turned(self._named(request), asked.knobs)
+                request["knobs"] = checked_knobs(self._named(request), asked.knobs)
                 check_condition(request["condition"], asked.n, self.folders)
                 check_pictures([request["picture"], *([request["mask"]] if asked.mask else [])], self.folders)
                 if given := sorted({"source", "mask"} & asked.condition.keys()):
@@ -179,7 +179,7 @@ class Service:
         if "sample" not in known.system.card.verbs:
             can = ", ".join(sorted(known.system.card.verbs))
             raise Unsupported(f"'{asked.model}' draws no pictures; it can: {can}")
-        request["knobs"] = check_turned(known, asked.knobs)
+        request["knobs"] = checked_knobs(known, asked.knobs)
         check_size(parse_size(asked.size), asked.n)
         check_condition(request["condition"], asked.n, self.folders)
         shared = {key: request[key] for key in ("path", "size", "knobs")}

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from zeuxis.api.model import BATCH, BATCH_ELSEWHERE
-from zeuxis.conditions import FIELDS
+from zeuxis.conditions import FIELDS, PICTURE_KINDS
 from zeuxis.errors import is_out_of_memory
 from zeuxis.studio.commands import sample_command
 from zeuxis.studio.delivery import deliver, failed
 from zeuxis.studio.drawing import DrawnJob, draw_jobs, saved
-from zeuxis.studio.folders import SHOWN, Folders
+from zeuxis.studio.folders import Folders
 from zeuxis.studio.model_cache import ModelCache
 from zeuxis.studio.progress import JobProgress, JobsCancelled, ShuttingDown
 from zeuxis.studio.queue import Job, JobQueue
@@ -95,7 +95,7 @@ class Worker:
         request = drawn.job.request
 
         def result(context: TaskContext) -> dict[str, Any]:
-            pictures = {name: value for name, value in drawn.condition.items() if FIELDS[name].kind in SHOWN}
+            pictures = {name: value for name, value in drawn.condition.items() if FIELDS[name].kind in PICTURE_KINDS}
             command = sample_command(
                 request["path"], drawn.job.pictures, request["seed"], request["size"], drawn.condition, request["knobs"]
             )

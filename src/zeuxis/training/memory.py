@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import ctypes
 import platform
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # parameters of mallopt(3)
 LARGEST = 32 << 20  # bytes: of larger blocks glibc allows no keeping
-_INSIDE: list[str] = []  # who keeps: of one within another the outer alone gives back
 FREE = 1 << 30  # bytes that may lie free before some are returned
 AFTER = 2 * LARGEST  # of them afterwards: what glibc comes to by itself when a block of the largest was freed
+_KEEPING = threading.Lock()  # the C library's setting is the whole process's
 
 
 @contextmanager
@@ -25,16 +26,15 @@ def kept(device: str) -> Iterator[None]:
     if platform.libc_ver()[0] != "glibc" or not device.startswith("cpu"):
         yield
         return
-    if _INSIDE:
+    if not _KEEPING.acquire(blocking=False):  # within another, which gives back at its own end
         yield
         return
-    _INSIDE.append(device)
     libc = ctypes.CDLL(None)
     libc.mallopt(MMAP_THRESHOLD, LARGEST)
     libc.mallopt(TRIM_THRESHOLD, FREE)
     try:
         yield
     finally:
-        _INSIDE.clear()
         libc.mallopt(TRIM_THRESHOLD, AFTER)
         libc.malloc_trim(ctypes.c_size_t(0))
+        _KEEPING.release()
