@@ -126,13 +126,18 @@ class Verbs(nn.Module):
         """The memory that :meth:`sample` takes for ``n`` images at a time; None where it is not known, and small."""
         return None
 
-    def unread(self, condition: Condition) -> tuple[str, ...]:
-        """What of ``condition`` it passes over, a sentence each, for the user to know: a caption beyond its window.
+    def unread(self, condition: Condition, how: Sampling = Sampling()) -> tuple[str, ...]:
+        """What of ``condition`` it passes over, a sentence each, for the user to know: a caption beyond its window, or
+        what counts for nothing where it is turned as ``how`` says.
 
         By default what the systems pass over that it was given.
         """
-        given = [part for part in self.children() if isinstance(part, Verbs)]
-        return tuple(dict.fromkeys(line for part in given for line in part.unread(condition.only(part.conditions))))
+        found: dict[str, None] = {}
+        for part in self.children():
+            if isinstance(part, Verbs):
+                turned = Sampling(**{name: value for name, value in how.items() if name in part.knobs})
+                found |= dict.fromkeys(part.unread(condition.only(part.conditions), turned))
+        return tuple(found)
 
     def classify(self, image: Tensor) -> tuple[Tensor, ...]:
         """Logits ``(B, K_f)``, one tensor per factor that the system reads off a picture."""

@@ -74,7 +74,10 @@ def published_levels(
     ascending = sigmas.detach().cpu().double()
     found = lay(ascending, steps, offset, one_more) if whole or spacing != "linspace" else _between(ascending, steps)
     end = found.new_zeros(1) if to_zero else ascending[:1]
-    return torch.cat([found[found > end], end]).float()
+    taken = found[found > end]
+    if not len(taken):
+        raise UsageError(f"{steps} step of spacing '{spacing}' begins where this chain ends: take more, or 'trailing'")
+    return torch.cat([taken, end]).float()
 
 
 def _zero_snr(betas: Tensor) -> Tensor:

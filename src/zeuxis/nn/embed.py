@@ -10,6 +10,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from zeuxis.errors import UsageError
+
 TIME_SCALE = 1000  # of a time in [0, 1]: the sinusoids' frequencies were made for steps out of 1000
 SLOW_TIME_SCALE = 10  # where a target holds the network's derivative in time: that of fast sinusoids is all noise
 
@@ -61,6 +63,14 @@ class LabelEmbedding(nn.Module):
             label = label.masked_fill(drop, self.classes)
         out: Tensor = self.table(label)
         return out
+
+    def check(self, label: Tensor) -> None:
+        """Raise :class:`UsageError` for a label that is none of the K classes: K itself would pass for the null class."""
+        if bool(((label < 0) | (label >= self.classes)).any()):
+            found = sorted(set(label.tolist()) - set(range(self.classes)))
+            raise UsageError(
+                f"label {found[0]} of {self.classes} classes: they are counted from 0 to {self.classes - 1}"
+            )
 
     def null(self, n: int) -> Tensor:
         """The null class, ``n`` times: ``(n, width)``."""

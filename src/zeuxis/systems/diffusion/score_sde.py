@@ -28,12 +28,13 @@ from zeuxis.diffusion.path import SDES, Level, SdeKind, add_noise, append_dims, 
 from zeuxis.diffusion.precondition import in_ve, to_x0
 from zeuxis.diffusion.predictor_corrector import Predictor, own_or_solver, predictor_corrector
 from zeuxis.diffusion.sampler import ByLevel, Denoise
+from zeuxis.diffusion.schedule import check_levels
 from zeuxis.diffusion.weighting import squared_error
 from zeuxis.errors import lookup
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Knob, Sampling
 from zeuxis.nn.augment import random_flip
-from zeuxis.nn.conditioner import ConditionKind, drop_mask, label_conditioner
+from zeuxis.nn.conditioner import ConditionKind, check_guidance, check_null, drop_mask, label_conditioner
 from zeuxis.nn.embed import TIME_SCALE
 from zeuxis.nn.networks import UNETS, Ends, build_network
 from zeuxis.rng import ImageRng, Rng, normal_like
@@ -128,7 +129,9 @@ class ScoreSDE(System):
         self.shape = Shape(*shape)
         self.tolerance = tolerance
         usual = lookup("SDE", sde, RANGES)
-        self.path = SDES[sde](low or usual[0], high or usual[1])
+        ends = low or usual[0], high or usual[1]
+        check_levels(*ends)
+        self.path = SDES[sde](*ends)
         self.least = least or (1e-5 if sde == "ve" else 1e-3)
         self.flips, self.drop, self.clamp = flips, drop, clamp
         self.network = build_network(network, Ends(self.shape), UNETS)
@@ -169,6 +172,7 @@ class ScoreSDE(System):
     def denoiser(self, condition: Condition, n: int, how: Sampling = Sampling()) -> Denoise:
         """:meth:`denoise` under ``condition`` with guidance, x0 kept within [-1, 1] where ``clamp`` says so."""
         scale, null = self.settings(how).guidance, self.conditioner.null(n)
+        check_guidance(scale, self.drop, self.conditioner)
         guided = classifier_free(self.denoise, self.conditioner(condition, n), null, scale)
         return ByLevel(clamped(guided) if self.clamp else guided)
 
@@ -194,6 +198,7 @@ class ScoreSDE(System):
         where that is more than dequantising adds. Of "ve" the pictures count for something beside the noise of the
         greatest level, which is neglected.
         """
+        check_null(self.drop, self.conditioner, "a likelihood")
         high = self.path.std(1.0) / self.path.alpha(1.0)
         low = max(LOW, self.path.std(self.least) / self.path.alpha(self.least))
         with differentiable():
