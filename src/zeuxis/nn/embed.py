@@ -65,7 +65,7 @@ class LabelEmbedding(nn.Module):
         return out
 
     def check(self, label: Tensor) -> None:
-        """Raise :class:`UsageError` for a label that is none of the K classes: K itself would pass for the null class."""
+        """Raise :class:`UsageError` for a label that is none of the K classes: K itself would pass for "no label"."""
         if bool(((label < 0) | (label >= self.classes)).any()):
             found = sorted(set(label.tolist()) - set(range(self.classes)))
             raise UsageError(
