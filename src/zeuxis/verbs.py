@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
-from zeuxis.diffusion.sampler import Denoise
+from zeuxis.diffusion.sampler import Denoise, Sampler, with_knobs
 from zeuxis.distributions.flow import Flow
 from zeuxis.errors import Unsupported
 from zeuxis.knobs import Knob, Sampling, checked
@@ -121,6 +121,10 @@ class Verbs(nn.Module):
         A sampler starts from noise of the first one's deviation.
         """
         raise self._lacks("denoise")
+
+    def solver(self, how: Sampling = Sampling()) -> Sampler:
+        """What walks down :meth:`levels` with the denoiser: by default what the knob ``sampler`` says."""
+        return with_knobs(self.settings(how).sampler, how)
 
     def footprint(self, n: int, how: Sampling = Sampling()) -> Footprint | None:
         """The memory that :meth:`sample` takes for ``n`` images at a time; None where it is not known, and small."""

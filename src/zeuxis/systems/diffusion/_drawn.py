@@ -19,6 +19,7 @@ from zeuxis.nn.residence import Residence, at_work
 from zeuxis.nn.reuse import context_read_once
 from zeuxis.nn.unet import UNet
 
+FAR_BELOW = -2.0  # black is -1, and a black picture may come out a little below
 UNET_HOLDS, DECODER_HOLDS = 100, 10  # numbers for each cell (pixel) and channel of the finest level, at the largest
 
 
@@ -126,6 +127,8 @@ def decoded(stage: KLStage, latent: Tensor, tile: int) -> Tensor:
     picture = stage.decode(latent, tile)
     if not torch.isfinite(picture).all():
         raise ZeuxisError("the decoded picture is not finite: use --precision float32 or bfloat16")
-    if (picture.amax((1, 2, 3)) <= -1).any():
-        raise ZeuxisError("a picture came out all black, as an overflow leaves it: use --precision float32 or bfloat16")
+    if (picture.amax((1, 2, 3)) <= FAR_BELOW).any():
+        raise ZeuxisError(
+            "a picture came out far below black, as an overflow leaves it: use --precision float32 or bfloat16"
+        )
     return picture.clamp(-1, 1)

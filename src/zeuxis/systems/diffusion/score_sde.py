@@ -27,7 +27,7 @@ from zeuxis.diffusion.likelihood import LOW, differentiable, draw_probe, ve_log_
 from zeuxis.diffusion.path import SDES, Level, SdeKind, add_noise, append_dims, for_each
 from zeuxis.diffusion.precondition import in_ve, to_x0
 from zeuxis.diffusion.predictor_corrector import Predictor, own_or_solver, predictor_corrector
-from zeuxis.diffusion.sampler import ByLevel, Denoise
+from zeuxis.diffusion.sampler import ByLevel, Denoise, Sampler
 from zeuxis.diffusion.schedule import check_levels
 from zeuxis.diffusion.weighting import squared_error
 from zeuxis.errors import lookup
@@ -182,12 +182,16 @@ class ScoreSDE(System):
         sigma = self.path.std(t) / self.path.alpha(t)
         return torch.cat([sigma, sigma.new_zeros(1)]).float()
 
+    def solver(self, how: Sampling = Sampling()) -> Sampler:
+        """Alg. 1, or a solver of the flow's equation (Eq. 13)."""
+        knobs = self.settings(how)
+        both = partial(predictor_corrector, predictor=knobs.predictor, corrections=knobs.corrections, snr=knobs.snr)
+        return own_or_solver("predictor-corrector", both, ("predictor", "corrections", "snr"), knobs.sampler, how)
+
     @torch.no_grad()
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        """Alg. 1, or a solver of the flow's equation (Eq. 13) on the same levels."""
-        knobs, levels = self.settings(how), self.levels(how)
-        both = partial(predictor_corrector, predictor=knobs.predictor, corrections=knobs.corrections, snr=knobs.snr)
-        solve = own_or_solver("predictor-corrector", both, ("predictor", "corrections", "snr"), knobs.sampler, how)
+        """By :meth:`solver` down :meth:`levels`."""
+        solve, levels = self.solver(how), self.levels(how)
         x = levels[0] * rng.normal(len(rng), *self.shape, device=self.device)
         return solve(self.denoiser(condition, len(rng), how), x, levels, rng).clamp(-1, 1)
 
