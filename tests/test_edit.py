@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from zeuxis.api.model import Model, load
 from zeuxis.api.replay import likeness, replay
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
+from zeuxis.diffusion.editing import last_share
 from zeuxis.editing.sdedit import edited
 from zeuxis.errors import Unsupported, UsageError
 from zeuxis.game import System
@@ -66,6 +68,21 @@ def test_a_seed_is_a_picture_whatever_the_batch(scenes: Model, given: Image.Imag
     two = edit(scenes, given, None, 2, 4, knobs=SHORT, caption=CAPTION)
     alone = edit(scenes, given, None, 1, 5, knobs=SHORT, caption=CAPTION)
     assert likeness(two[1], alone[0]).same and not likeness(two[0], alone[0]).same
+
+
+def test_strength_is_a_share_of_the_steps_rounded_down() -> None:
+    levels = torch.linspace(10, 0, 11)
+    for strength, taken in ((0.1, 1), (0.29, 2), (0.3, 3), (0.7, 7), (0.99, 9), (1.0, 10)):
+        assert torch.equal(last_share(levels, strength), levels[10 - taken :]), strength
+    for strength, says in (
+        (0.0, "no step"),
+        (0.09, "no step"),
+        (-0.5, "a share"),
+        (1.5, "a share"),
+        (math.nan, "a share"),
+    ):
+        with pytest.raises(UsageError, match=says):
+            last_share(levels, strength)
 
 
 @pytest.mark.parametrize(("make", "own"), [(ScoreSDE, "predictor-corrector"), (NCSN, "annealed-langevin")])

@@ -351,6 +351,9 @@ def test_no_step_of_a_chain_is_taken_twice_and_one_is_taken_at_least() -> None:
     assert steps_of("leading", 1000, offset=1) == list(range(999, -1, -1))
     with pytest.raises(UsageError, match="1 step of spacing 'leading' begins where this chain ends"):
         published_levels(sigmas, 1, "leading", to_zero=False)
+    for chain, first, last in ((1, 0.1, 0.2), (10, 0.0, 0.2), (10, 0.1, 1.0), (10, -0.1, 0.2)):
+        with pytest.raises(UsageError, match="2 steps or more are wanted, and variances between 0 and 1"):
+            chain_betas("linear", chain, first, last)
 
 
 def test_zero_terminal_snr_ends_at_a_finite_level() -> None:
