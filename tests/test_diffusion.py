@@ -23,6 +23,7 @@ from zeuxis.metrics.likelihood import bits_per_dim
 from zeuxis.nn.embed import TIME_SCALE
 from zeuxis.recipe import load_recipe, merged
 from zeuxis.rng import ImageRng, Rng, Stream
+from zeuxis.systems.diffusion.classifier_guidance import ClassifierGuidance
 from zeuxis.systems.diffusion.consistency import Consistency
 from zeuxis.systems.diffusion.ddpm import BIN, DDPM, discretised_normal_log_prob
 from zeuxis.systems.diffusion.edm import EDM
@@ -318,6 +319,21 @@ def test_a_label_that_is_no_class_is_refused(label: int) -> None:
     ):
         with pytest.raises(UsageError, match=f"label {label} of 3 classes: they are counted from 0 to 2"):
             asked()
+
+
+def test_a_classifier_of_noisy_pictures_knows_its_classes_alone() -> None:
+    """A cross entropy would pass over -100, as "no example"."""
+    small = {"width": 32, "multiples": (1,), "blocks": 1, "attention": (), "head_width": 32}
+    base = tiny_flow()
+    guide = ClassifierGuidance(tuple(SHAPE), base=base, classes=3, **small)
+    for label in (-100, 3):
+        told = Condition(label=torch.tensor([label]))
+        with pytest.raises(UsageError, match=f"label {label} of 3 classes"):
+            guide.learn(turn(image(), told))
+        with pytest.raises(UsageError, match=f"label {label} of 3 classes"):
+            guide.sample(told, ImageRng([0]), Sampling(steps=1))
+    with pytest.raises(UsageError, match="0 < low < high"):
+        ClassifierGuidance(tuple(SHAPE), base=base, classes=3, low=0.0, **small)
 
 
 def test_what_training_never_hid_is_not_asked_about() -> None:

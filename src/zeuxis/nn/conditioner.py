@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from zeuxis.batch import Condition
 from zeuxis.batch import Conditioning as Conditioning
 from zeuxis.errors import Unsupported, UsageError, lookup
-from zeuxis.nn.embed import LabelEmbedding
+from zeuxis.nn.embed import LabelEmbedding, check_labels
 from zeuxis.rng import Device, Rng
 
 ConditionKind = Literal["none", "label", "caption"]
@@ -114,7 +114,7 @@ class LabelConditioner(Conditioner):
     def forward(self, condition: Condition, n: int, drop: Tensor | None = None) -> Conditioning:
         self.check(condition)
         assert condition.label is not None
-        self.embedding.check(condition.label)
+        check_labels(condition.label, self.embedding.classes)
         label = condition.label.to(self.embedding.table.weight.device)
         return {"vector": self.embedding(label, drop)}  # (B, D)
 

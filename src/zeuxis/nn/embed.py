@@ -44,6 +44,16 @@ class TimeEmbedding(nn.Module):
         return out
 
 
+def check_labels(label: Tensor, classes: int) -> None:
+    """Raise :class:`UsageError` for a label (B,) that is none of K = ``classes``.
+
+    To an embedding K itself would pass for no label, and to a cross entropy -100 for no example.
+    """
+    if bool(((label < 0) | (label >= classes)).any()):
+        found = sorted(set(label.tolist()) - set(range(classes)))
+        raise UsageError(f"label {found[0]} of {classes} classes: they are counted from 0 to {classes - 1}")
+
+
 class LabelEmbedding(nn.Module):
     """Classes ``(B,)`` int64 in [0, K) to vectors ``(B, width)``, with one more, the null class K.
 
@@ -63,14 +73,6 @@ class LabelEmbedding(nn.Module):
             label = label.masked_fill(drop, self.classes)
         out: Tensor = self.table(label)
         return out
-
-    def check(self, label: Tensor) -> None:
-        """Raise :class:`UsageError` for a label that is none of the K classes: K itself would pass for "no label"."""
-        if bool(((label < 0) | (label >= self.classes)).any()):
-            found = sorted(set(label.tolist()) - set(range(self.classes)))
-            raise UsageError(
-                f"label {found[0]} of {self.classes} classes: they are counted from 0 to {self.classes - 1}"
-            )
 
     def null(self, n: int) -> Tensor:
         """The null class, ``n`` times: ``(n, width)``."""

@@ -26,7 +26,7 @@ from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Knob, Sampling
 from zeuxis.nn.code_cache import CodeCache
 from zeuxis.nn.conditioner import drop_mask
-from zeuxis.nn.embed import LabelEmbedding
+from zeuxis.nn.embed import LabelEmbedding, check_labels
 from zeuxis.nn.sequence import SequenceTransformer, init_std
 from zeuxis.rng import ImageRng
 from zeuxis.steps import each_step, show
@@ -220,7 +220,7 @@ class MaskGIT(System):
         if self.network.label is None:
             return None
         assert label is not None  # the conditions say so
-        self.network.label.check(label)
+        check_labels(label, self.network.label.classes)
         context: Tensor = self.network.label(label, dropped)
         return context
 
