@@ -14,6 +14,7 @@ from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.diffusion.path import append_dims
 from zeuxis.diffusion.sampler import SAMPLERS, ByLevel, euler
 from zeuxis.diffusion.straight import LEAST_TIME
+from zeuxis.diffusion.weighting import min_snr
 from zeuxis.distributions.reduce import per_image
 from zeuxis.errors import UnknownName, Unsupported, UsageError
 from zeuxis.game import System, Turn
@@ -22,8 +23,10 @@ from zeuxis.metrics.likelihood import bits_per_dim
 from zeuxis.nn.embed import TIME_SCALE
 from zeuxis.recipe import load_recipe, merged
 from zeuxis.rng import ImageRng, Rng, Stream
+from zeuxis.systems.diffusion.classifier_guidance import ClassifierGuidance
 from zeuxis.systems.diffusion.consistency import Consistency
 from zeuxis.systems.diffusion.ddpm import BIN, DDPM, discretised_normal_log_prob
+from zeuxis.systems.diffusion.edm import EDM
 from zeuxis.systems.diffusion.flow_matching import FlowMatching
 from zeuxis.systems.diffusion.ncsn import NCSN
 from zeuxis.systems.diffusion.score_sde import ScoreSDE
@@ -304,6 +307,76 @@ def test_training_hides_the_condition_as_often_as_asked() -> None:
     flow.conditioner.forward = lambda condition, n, drop: masks.append(drop) or read(condition, n, drop)  # type: ignore[method-assign]
     flow.match(turn(image().expand(2000, -1, -1, -1), Condition(label=torch.zeros(2000, dtype=torch.int64))))
     assert float(masks[0].float().mean()) == pytest.approx(0.25, abs=0.03)
+
+
+@pytest.mark.parametrize("label", [-1, 3, 100])
+def test_a_label_that_is_no_class_is_refused(label: int) -> None:
+    """The number of classes itself would pass for the null class, in training and in drawing."""
+    flow = tiny_flow(classes=3, condition="label")
+    for asked in (
+        lambda: flow.match(turn(image(), Condition(label=torch.tensor([label])))),
+        lambda: flow.sample(Condition(label=torch.tensor([label])), ImageRng([0]), Sampling(steps=1)),
+    ):
+        with pytest.raises(UsageError, match=f"label {label} of 3 classes: they are counted from 0 to 2"):
+            asked()
+
+
+def test_a_classifier_of_noisy_pictures_knows_its_classes_alone() -> None:
+    """A cross entropy would pass over -100, as "no example"."""
+    small = {"width": 32, "multiples": (1,), "blocks": 1, "attention": (), "head_width": 32}
+    base = tiny_flow()
+    guide = ClassifierGuidance(tuple(SHAPE), base=base, classes=3, **small)
+    for label in (-100, 3):
+        told = Condition(label=torch.tensor([label]))
+        with pytest.raises(UsageError, match=f"label {label} of 3 classes"):
+            guide.learn(turn(image(), told))
+        with pytest.raises(UsageError, match=f"label {label} of 3 classes"):
+            guide.sample(told, ImageRng([0]), Sampling(steps=1))
+    with pytest.raises(UsageError, match="0 < low < high"):
+        ClassifierGuidance(tuple(SHAPE), base=base, classes=3, low=0.0, **small)
+
+
+def test_what_training_never_hid_is_not_asked_about() -> None:
+    flow, label = tiny_flow(classes=3, condition="label", drop=0.0), Condition(label=torch.tensor([1]))
+    for guidance in (0.0, 3.0):
+        with pytest.raises(Unsupported, match=f"guidance {guidance:g}: this model was trained with drop 0"):
+            flow.sample(label, ImageRng([0]), Sampling(steps=1, guidance=guidance))
+    with pytest.raises(Unsupported, match="a likelihood: this model was trained with drop 0"):
+        flow.log_prob(image(), Stream(0))
+    assert torch.isfinite(flow.sample(label, ImageRng([0]), Sampling(steps=1))).all()
+    plain = tiny_flow(drop=0.0)  # drop is idle without a condition
+    assert torch.isfinite(plain.sample(Condition(), ImageRng([0]), Sampling(steps=1, guidance=3.0))).all()
+
+
+@pytest.mark.parametrize(
+    ("make", "how", "says"),
+    [
+        (FlowMatching, {"shift": 0.0}, "shift 0: give a number above 0"),
+        (EDM, {"low": 0.0}, "levels from low 0 to high 80: 0 < low < high"),
+        (EDM, {"low": 90.0}, "0 < low < high"),
+        (EDM, {"rho": 0.0}, "rho 0: give"),
+        (EDM, {"sigma_data": 0.0}, "sigma_data 0: give"),
+        (NCSN, {"scales": 1}, "a ladder of 1 scales"),
+        (NCSN, {"low": -1.0}, "0 < low < high"),
+        (ScoreSDE, {"sde": "ve", "low": 1.0, "high": 0.5}, "from low 1 to high 0.5"),
+        (Consistency, {"first": 1}, "from 1 levels at first to 150"),
+        (Consistency, {"first": 10, "last": 3}, "2 <= first <= last"),
+        (Consistency, {"mu": 1.0}, "mu 1: the target's decay"),
+    ],
+)
+def test_settings_that_could_not_be_drawn_with_are_refused_before_training(
+    make: type[System], how: dict[str, object], says: str
+) -> None:
+    with pytest.raises(UsageError, match=says):
+        make(SHAPE, **how)  # type: ignore[call-arg]
+
+
+def test_shares_and_weights_that_mean_nothing_are_refused() -> None:
+    for drop in (-0.1, 1.5, math.nan):
+        with pytest.raises(UsageError, match="a share of the training images, from 0 to 1"):
+            tiny_flow(classes=3, condition="label", drop=drop).match(turn(image(), Condition(label=torch.tensor([0]))))
+    with pytest.raises(UsageError, match="gamma -1: give a number above 0"):
+        min_snr(torch.ones(1), -1.0)
 
 
 def test_a_table_within_the_recipe_s_table_is_changed_key_by_key() -> None:

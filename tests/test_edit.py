@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,16 @@ from torch import Tensor, nn
 from zeuxis.api.edit import edit
 from zeuxis.api.model import Model, load
 from zeuxis.api.replay import likeness, replay
-from zeuxis.batch import Condition
+from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
+from zeuxis.diffusion.editing import last_share
 from zeuxis.editing.sdedit import edited
 from zeuxis.errors import Unsupported, UsageError
+from zeuxis.game import System
 from zeuxis.knobs import Sampling
 from zeuxis.rng import ImageRng
+from zeuxis.systems.diffusion.ncsn import NCSN
+from zeuxis.systems.diffusion.score_sde import ScoreSDE
 from zeuxis.verbs import Verbs
 
 CAPTION = "a small red circle above a large green star at night"
@@ -63,6 +68,31 @@ def test_a_seed_is_a_picture_whatever_the_batch(scenes: Model, given: Image.Imag
     two = edit(scenes, given, None, 2, 4, knobs=SHORT, caption=CAPTION)
     alone = edit(scenes, given, None, 1, 5, knobs=SHORT, caption=CAPTION)
     assert likeness(two[1], alone[0]).same and not likeness(two[0], alone[0]).same
+
+
+def test_strength_is_a_share_of_the_steps_rounded_down() -> None:
+    levels = torch.linspace(10, 0, 11)
+    for strength, taken in ((0.1, 1), (0.29, 2), (0.3, 3), (0.7, 7), (0.99, 9), (1.0, 10)):
+        assert torch.equal(last_share(levels, strength), levels[10 - taken :]), strength
+    for strength, says in (
+        (0.0, "no step"),
+        (0.09, "no step"),
+        (-0.5, "a share"),
+        (1.5, "a share"),
+        (math.nan, "a share"),
+    ):
+        with pytest.raises(UsageError, match=says):
+            last_share(levels, strength)
+
+
+@pytest.mark.parametrize(("make", "own"), [(ScoreSDE, "predictor-corrector"), (NCSN, "annealed-langevin")])
+def test_a_model_with_a_walk_of_its_own_is_edited_by_it(make: type[System], own: str) -> None:
+    system = make(Shape(1, 8, 8), network={"kind": "unet", "width": 32, "multiples": (1, 2), "blocks": 1})  # type: ignore[call-arg]
+    picture, rng = torch.zeros(1, 1, 8, 8), ImageRng([0])
+    assert system.settings(Sampling()).sampler == own
+    edits = [edited(system, picture, None, s, Condition(), rng, Sampling(steps=4)) for s in (0.25, 1.0)]
+    assert all(bool(torch.isfinite(made).all()) for made in edits)
+    assert float(edits[0].abs().mean()) < float(edits[1].abs().mean())
 
 
 def test_what_cannot_be_edited_is_refused_in_words(scenes: Model, given: Image.Image) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import save
 
 import zeuxis as zx
 from zeuxis.api.code_file import Coded, read_codes, write_codes
@@ -129,6 +130,24 @@ def test_what_is_no_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="no name of a file"):
         open_regular(Path("a\0b"))
     assert not holds_unet(tmp_path / "pipe")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "a pointer of Git LFS.*git lfs pull"),
+        (b"\n<!DOCTYPE html><html>", "a web page, not the weights"),
+        (b"PK\3\4", "a checkpoint of PyTorch under another name: .*zeuxis convert"),
+        (b"\x80\2}q", "a checkpoint of PyTorch under another name"),
+        (save({"x": torch.zeros(9)})[:-4], "its end is missing, fetch it again"),
+        (b"", "header too small"),
+    ],
+)
+def test_what_is_no_weights_is_called_by_its_name(content: bytes, says: str, tmp_path: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(content)
+    with pytest.raises(ZeuxisError, match=f"model.safetensors cannot be read as safetensors: .*{says}"):
+        open_tensors(file)
 
 
 def test_what_is_read_is_bounded(tmp_path: Path) -> None:

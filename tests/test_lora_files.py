@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from zeuxis.errors import WeightsError
-from zeuxis.pretrained.lora import LayerPlace, merge
+from zeuxis.pretrained.lora import LayerPlace, lora_file, merge, places
+from zeuxis.pretrained.unet_keys import UNetSizes
 
 RANK = 4
 LAYERS = ("unet.mid.attn1.to_q", "unet.mid.attn2.to_q", "text_encoder.layers.0.q_proj")
@@ -127,3 +128,54 @@ def test_a_pickle_is_refused_with_the_command_that_reads_it(tmp_path: Path) -> N
     file.write_bytes(b"PK\3\4")
     with pytest.raises(WeightsError, match=f"zeuxis convert {file}"):
         strengths(file)
+
+
+def test_layers_are_found_by_any_program_s_names(tmp_path: Path) -> None:
+    file = tmp_path / "style.safetensors"
+    for prefix in ("base_model.model.", "diffusion_model.", "model.diffusion_model.", "base_model.model.unet."):
+        spelt = {k.replace("unet.", prefix): t for k, t in pairs().items() if k.startswith("unet.")}
+        tensors = {layer: torch.zeros(5, 3) for layer in LAYERS}
+        assert merge(written(file, spelt), tensors, KNOWN).layers == 2, prefix
+        assert float(tensors[LAYERS[0]][0, 0]) == RANK
+    named = {k.replace(".weight", ".my-style_1.weight"): t for k, t in pairs().items()}  # an adapter's name
+    assert strengths(written(file, named)) == [RANK] * 3
+    with pytest.raises(WeightsError, match="are both the down of"):  # two adapters in one file
+        strengths(written(file, {**named, **pairs()}))
+
+
+def test_a_text_tower_s_projection_is_a_layer(tmp_path: Path) -> None:
+    """As OneTrainer has it of XL's second tower (`lora_te2_text_projection`)."""
+    sizes = UNetSizes(4, 4, 128, (1,), 1, (1,), 8, 0, False)
+    known = places(sizes, [(1, False), (1, True)])
+    layer = "text_encoder_2.text_projection"
+    assert known[layer].name == "prompt.readers.1.tower.projection.weight"
+    assert "text_encoder.text_projection" not in known
+    key = "lora_te2_text_projection"
+    halves = {f"{key}.lora_down.weight": torch.ones(RANK, 3), f"{key}.lora_up.weight": torch.ones(5, RANK)}
+    tensors = {known[layer].name: torch.zeros(5, 3)}
+    merge(written(tmp_path / "style.safetensors", halves), tensors, known)
+    assert bool((tensors[known[layer].name] == RANK).all())
+
+
+def test_what_is_not_finite_is_refused_before_it_draws_anything(tmp_path: Path) -> None:
+    file = tmp_path / "style.safetensors"
+    for role, value in (("lora_A.weight", math.nan), ("lora_B.weight", math.inf), ("alpha", math.nan)):
+        shape = {"lora_A.weight": (RANK, 3), "lora_B.weight": (5, RANK), "alpha": ()}[role]
+        damaged = {**pairs(), f"{LAYERS[0]}.{role}": torch.full(shape, value)}
+        with pytest.raises(WeightsError, match=f"what it adds to {LAYERS[0]} is not finite"):
+            strengths(written(file, damaged))
+    halves = {layer: torch.zeros(5, 3, dtype=torch.float16) for layer in LAYERS}
+    with pytest.raises(WeightsError, match=r"times 20000 is more than torch\.float16 holds"):
+        merge(written(file, pairs()), halves, KNOWN, 20_000)
+
+
+def test_a_folder_stands_for_the_only_file_in_it(tmp_path: Path) -> None:
+    file = written(tmp_path / "pytorch_lora_weights.safetensors", pairs())
+    assert lora_file(tmp_path) == file == lora_file(file)
+    other = written(tmp_path / "other.safetensors", pairs())
+    with pytest.raises(WeightsError, match=r"a folder with 2 files of safetensors \(other.*name the one"):
+        lora_file(tmp_path)
+    file.unlink()
+    other.unlink()
+    with pytest.raises(WeightsError, match=r"0 files of safetensors \(none\)"):
+        lora_file(tmp_path)

@@ -37,7 +37,8 @@ from zeuxis.nn.tiles import decode_in_tiles
 from zeuxis.pretrained.controlnet_keys import save_controlnet
 from zeuxis.pretrained.hub_export import layers_of, write_hub_layout
 from zeuxis.pretrained.lora import _listed, places
-from zeuxis.pretrained.stable_diffusion import read_published
+from zeuxis.pretrained.parts import PublishedPart, PublishedParts, read_parts
+from zeuxis.pretrained.stable_diffusion import _rule, read_published
 from zeuxis.pretrained.unet_keys import COMPVIS, DIFFUSERS, UNetSizes, unet_sources
 from zeuxis.provenance.record import read_record
 from zeuxis.rng import ImageRng, Stream
@@ -249,6 +250,10 @@ def test_programs_of_a_repository_are_never_run(models, tmp_path: Path) -> None:
         ("scheduler/scheduler_config.json", {"trained_betas": [0.1]}, "trained_betas"),
         ("scheduler/scheduler_config.json", {"_class_name": "DDIMSchedular"}, "did you mean DDIMScheduler"),
         ("scheduler/scheduler_config.json", {"rescale_betas_zero_snr": True}, "zero terminal SNR"),
+        ("unet/config.json", {"resnet_skip_time_act": True}, "resnet_skip_time_act = True"),
+        ("unet/config.json", {"attention_head_dim": [8]}, r"heads \[8\] of levels of \[128, 256\] channels"),
+        ("vae/config.json", {"scaling_factor": 0}, "scaling_factor = '0': a number above 0"),
+        ("text_encoder/config.json", {"layer_norm_eps": 1e-3}, "layer_norm_eps = 0.001"),
     ],
 )
 def test_settings_that_are_not_known_are_refused(models, tmp_path: Path, file: str, changed, message: str) -> None:
@@ -256,6 +261,49 @@ def test_settings_that_are_not_known_are_refused(models, tmp_path: Path, file: s
     rewrite(repo / file, **changed)
     with pytest.raises(ZeuxisError, match=message):
         load_system(repo)
+
+
+def test_heads_are_counted_or_refused() -> None:
+    sizes = REAL["2.x"]
+    for told, found in (([5, 10, 20, 20], {"head_width": 64}), (8, {"heads": 8}), (None, {"head_width": 64})):
+        assert found.items() <= sizes.table(told).items()
+    for wrong in ([5, 10, 20], [5, 10, 20, 21], [5, 5, 20, 20], 7, 0, 8.0, [8.0] * 4, "8", True):
+        with pytest.raises(WeightsError, match="one whole number is known here"):
+            sizes.table(wrong)  # type: ignore[arg-type]
+
+
+def rule_of(
+    version: str = "XL", unused: tuple[str, ...] = (), chain: Tensor | None = None
+) -> tuple[dict[str, Any], str]:
+    """The scheduler of a single file with those tensors, and the notes on it."""
+    part = PublishedPart({}, {})
+    parts = PublishedParts(Path("x.safetensors"), part, part, (), (), None, {}, (), (), unused, chain)
+    found, notes = _rule(version, REAL[version], parts)
+    return found, " ".join(notes)
+
+
+def test_a_file_that_says_how_it_was_trained_is_believed() -> None:
+    plain, zero = (
+        (1 - chain_betas("scaled-linear", 1000, 0.00085, 0.012, zero_snr=z)).cumprod(0) for z in (False, True)
+    )
+    zero[-1] = 0
+    for chain in (None, plain, plain.half(), plain.bfloat16(), torch.ones(1)):
+        found, notes = rule_of(chain=chain)
+        assert not found["zero_snr"] and found["predicts"] == "epsilon" and "another chain" not in notes
+    assert rule_of(unused=("v_pred",), chain=zero)[0]["zero_snr"] and rule_of(unused=("v_pred", "ztsnr"))[0]["zero_snr"]
+    assert not rule_of(unused=("v_pred",), chain=plain)[0]["zero_snr"]
+    linear = (1 - chain_betas("linear", 1000, 1e-4, 0.02)).cumprod(0)
+    for chain in (linear, plain[:500], zero):  # noise predicted of a chain of zero SNR is none that is known
+        assert "alphas_cumprod are of another chain" in rule_of(chain=chain)[1]
+    for mark in ("edm_mean", "edm_vpred.sigma_max"):  # Playground 2.5, CosXL
+        with pytest.raises(WeightsError, match=f"{mark}: it was trained with EDM's preconditioning"):
+            rule_of(unused=(mark,))
+
+
+def test_the_scale_that_a_file_measured_is_its_own(models, tmp_path: Path) -> None:
+    file = single_file(models["1.x"], tmp_path / "x.safetensors", "1.x", {"scale_factor": torch.tensor(0.5)})
+    parts = read_parts(file)
+    assert parts.stage.config == {"scaling_factor": 0.5} and "scale_factor" not in parts.unused
 
 
 def test_parts_come_and_go(folder: Path, models) -> None:
@@ -292,6 +340,22 @@ def test_grids_are_those_of_the_public_schedulers() -> None:
             published_levels(sigmas, steps, "leading")
 
 
+def test_no_step_of_a_chain_is_taken_twice_and_one_is_taken_at_least() -> None:
+    """Many steps of "leading" and its offset would go beyond the chain, where one step by DPM++ would divide by 0."""
+    sigmas = VariancePreserving(chain_betas("scaled-linear", 1000, 0.00085, 0.012)).sigmas
+    for spacing in ("leading", "trailing", "linspace", "karras"):
+        for steps in (1, 2, 500, 501, 999):
+            for one_more in (False, True):
+                levels = published_levels(sigmas, steps, spacing, offset=1, one_more=one_more)
+                assert len(levels) == steps + 1 and bool((levels[:-1] > levels[1:]).all()), (spacing, steps, one_more)
+    assert steps_of("leading", 1000, offset=1) == list(range(999, -1, -1))
+    with pytest.raises(UsageError, match="1 step of spacing 'leading' begins where this chain ends"):
+        published_levels(sigmas, 1, "leading", to_zero=False)
+    for chain, first, last in ((1, 0.1, 0.2), (10, 0.0, 0.2), (10, 0.1, 1.0), (10, -0.1, 0.2)):
+        with pytest.raises(UsageError, match="2 steps or more are wanted, and variances between 0 and 1"):
+            chain_betas("linear", chain, first, last)
+
+
 def test_zero_terminal_snr_ends_at_a_finite_level() -> None:
     betas = chain_betas("scaled-linear", 1000, 0.00085, 0.012, zero_snr=True)
     path = VariancePreserving(betas)
@@ -320,6 +384,18 @@ def test_captions_negatives_and_guidance_count(models) -> None:
         assert not torch.allclose(picture(xl), picture(xl, Sampling(steps=3, **{knob: 64})), atol=1e-4), knob
     assert "crop_top" not in system.knobs
     assert not torch.allclose(plain, picture(system, Sampling(steps=3, predicts="v")), atol=1e-3)
+
+
+def test_training_hides_a_caption_as_drawing_does(models, monkeypatch) -> None:
+    """XL takes zeros for no text, in training as in guidance; others the empty caption."""
+    for version in ("1.x", "XL"):
+        system, seen = models[version], list[dict[str, Tensor]]()
+        monkeypatch.setattr(system, "drop", 1.0)
+        monkeypatch.setattr(system, "_network", lambda noisy, t, given, seen=seen: (seen.append(given), 0 * noisy)[1])
+        system.predict(Turn(Batch(pixels(1), Condition(caption=(CAPTION,))), Stream(0), 0, 0.0))
+        _, null = system._conditionings(Condition(caption=(CAPTION,)), 1, system.settings(Sampling()))
+        assert seen[0].keys() == null.keys() and all(torch.equal(seen[0][name], null[name]) for name in null)
+        assert bool((null["context"] == 0).all()) == (version == "XL")
 
 
 def test_an_edit_begins_from_its_source(models) -> None:
@@ -439,6 +515,10 @@ def test_a_caption_longer_than_the_window_is_cut_and_the_rest_is_said(models, fo
     (said,) = model.unread(caption=[long, fits, long])
     assert said == "of the caption the model reads 75 tokens: 'red owl' is left out"
     assert "of the negative" in model.unread(caption=fits, negative=long)[0]
+    (idle,) = model.unread(Sampling(guidance=1), caption=fits, negative=["", "dog"])
+    assert "negative caption counts for nothing at guidance 1" in idle
+    assert model.unread(Sampling(guidance=1), caption=fits, negative="") == ()
+    assert model.sample(1, caption=fits, negative="dog", steps=1, guidance=1).records[0]["unread"] == [idle]
     out = tmp_path / "x.png"
     asked = ["sample", str(folder), "--steps", "1", "-n", "1", "--out", str(out), "--caption"]
     assert main([*asked, long]) == 0
@@ -459,8 +539,12 @@ def test_a_caption_longer_than_the_window_is_cut_and_the_rest_is_said(models, fo
 def test_overflow_is_an_error_and_no_picture() -> None:
     system = made("1.x")
     with torch.no_grad():
+        system.first_stage.decoder.out.weight.zero_()
+        system.first_stage.decoder.out.bias.fill_(-1.1)
+    assert bool((picture(system) == -1).all()), "a black picture, such as models of zero terminal SNR draw"
+    with torch.no_grad():
         system.first_stage.decoder.out.bias.fill_(-1e4)
-    with pytest.raises(ZeuxisError, match="all black"):
+    with pytest.raises(ZeuxisError, match="far below black"):
         picture(system)
     with torch.no_grad():
         system.first_stage.decoder.out.bias.fill_(float("nan"))
@@ -649,8 +733,8 @@ def test_a_lora_changes_its_layers_and_no_others(models, folder: Path, tmp_path:
 
 
 def test_cloneofsimo_s_numbers_count_the_public_order(models) -> None:
-    sizes, depths = layers_of(models["1.x"].config)
-    known = places(sizes, depths)
+    sizes, towers = layers_of(models["1.x"].config)
+    known = places(sizes, towers)
     facts = {"unet": '["CrossAttention", "Attention", "GEGLU"]', "text_encoder": '["CLIPAttention"]'}
     listed = _listed(facts, known, "")
     parts = [layer.split(".transformer_blocks.0.") for layer in listed["unet"]]
@@ -661,7 +745,7 @@ def test_cloneofsimo_s_numbers_count_the_public_order(models) -> None:
     assert leaves[:5] == ["attn1.to_q", "attn1.to_k", "attn1.to_v", "attn1.to_out.0", "ff.net.0.proj"]
     ends = [layer.rsplit(".", 1)[1] for layer in listed["text_encoder"][:4]]
     assert ends == ["k_proj", "v_proj", "q_proj", "out_proj"]
-    assert len(listed["text_encoder"]) == 4 * depths[0] and set(listed["unet"]) <= set(known)
+    assert len(listed["text_encoder"]) == 4 * towers[0][0] and set(listed["unet"]) <= set(known)
 
 
 def test_a_lora_for_another_base_names_what_does_not_fit(models, folder: Path, tmp_path: Path, capsys) -> None:
@@ -683,6 +767,8 @@ def test_a_lora_for_another_base_names_what_does_not_fit(models, folder: Path, t
     assert "the same, pixel for pixel" in capsys.readouterr().out
     assert main(["sample", str(folder), *asked[:-4], "--lora", f"{file}*much"]) == 2
     assert "write FILE.safetensors" in capsys.readouterr().err
+    assert main(["sample", str(folder), *asked[:-4], "--lora", f"{file}*nan"]) == 2
+    assert "a scale is a number" in capsys.readouterr().err
 
 
 # -- beside the public library ------------------------------------------------------------------------
@@ -743,6 +829,8 @@ def test_a_control_branch_steers(models, folder: Path, tmp_path: Path, capsys) -
     assert torch.allclose(idle, without, atol=1e-5)
     assert not torch.allclose(steered.sample(1, control=edges, **how).tensor, without, atol=1e-2)
     given = Condition(caption=(CAPTION,), control=pixels(3))
+    with pytest.raises(UsageError, match="the control is 32x16 pixels and the picture 16x16"):
+        picture(steered.system, control=torch.zeros(1, 3, SIDE, 2 * SIDE))
     x, sigma = torch.randn(1, 4, SIDE // 2, SIDE // 2), torch.tensor([2.0])
     one, other = (system.denoiser(given.only(system.conditions), 1) for system in (steered.system, plain.system))
     assert not torch.allclose(one(x, sigma), other(x, sigma), atol=1e-2)

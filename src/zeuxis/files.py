@@ -33,6 +33,12 @@ KINDS = {
     stat.S_IFBLK: "a device",
     stat.S_IFSOCK: "a socket",
 }
+NO_TENSORS = {  # how files begin that are often called *.safetensors, and what they are
+    b"version https://git-lfs": "it is a pointer of Git LFS, not the weights: git lfs pull fetches those",
+    b"<": "it is a web page, not the weights: fetch the file that the page links to",
+    b"pk\x03\x04": "it is a checkpoint of PyTorch under another name: call it *.ckpt, and give it to zeuxis convert",
+    b"\x80\x02": "it is a checkpoint of PyTorch under another name: call it *.ckpt, and give it to zeuxis convert",
+}
 DRAFT = re.compile(r"\.draft-(?:(?P<machine>[0-9a-f]{8})-(?P<process>\d+)-[0-9a-f]+|[a-z0-9_]{8})")
 FORGOTTEN = 86_400  # seconds after which a draft is left behind that does not say whose it is (of older versions)
 
@@ -95,6 +101,21 @@ def spelt_error(error: Exception, told: Path | None = None) -> str:
     if isinstance(error, OSError) and error.strerror is not None:
         return error.strerror if error.filename in (None, str(told)) else f"{error.filename}: {error.strerror}"
     return str(error)
+
+
+def why_no_tensors(path: Path, error: Exception) -> str:
+    """Why ``path`` could not be read as safetensors, which ``error`` says, and what it is if it is told by how it
+    begins: what is taken for weights is often a pointer to them, or the page that links to them."""
+    try:
+        with open_regular(path) as file:
+            start = file.read(64)
+    except OSError:
+        return spelt_error(error, path)
+    for starts, what in NO_TENSORS.items():
+        if start.lstrip().lower().startswith(starts):
+            return what
+    end = ": its end is missing, fetch it again" if start and "not fully covered" in str(error) else ""
+    return spelt_error(error, path) + end
 
 
 def file_hash(path: Path, algorithm: str = "sha256") -> str:

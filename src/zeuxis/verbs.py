@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
-from zeuxis.diffusion.sampler import Denoise
+from zeuxis.diffusion.sampler import Denoise, Sampler, with_knobs
 from zeuxis.distributions.flow import Flow
 from zeuxis.errors import Unsupported
 from zeuxis.knobs import Knob, Sampling, checked
@@ -122,17 +122,26 @@ class Verbs(nn.Module):
         """
         raise self._lacks("denoise")
 
+    def solver(self, how: Sampling = Sampling()) -> Sampler:
+        """What walks down :meth:`levels` with the denoiser: by default what the knob ``sampler`` says."""
+        return with_knobs(self.settings(how).sampler, how)
+
     def footprint(self, n: int, how: Sampling = Sampling()) -> Footprint | None:
         """The memory that :meth:`sample` takes for ``n`` images at a time; None where it is not known, and small."""
         return None
 
-    def unread(self, condition: Condition) -> tuple[str, ...]:
-        """What of ``condition`` it passes over, a sentence each, for the user to know: a caption beyond its window.
+    def unread(self, condition: Condition, how: Sampling = Sampling()) -> tuple[str, ...]:
+        """What of ``condition`` it passes over, a sentence each, for the user to know: a caption beyond its window, or
+        what counts for nothing where it is turned as ``how`` says.
 
         By default what the systems pass over that it was given.
         """
-        given = [part for part in self.children() if isinstance(part, Verbs)]
-        return tuple(dict.fromkeys(line for part in given for line in part.unread(condition.only(part.conditions))))
+        found: dict[str, None] = {}
+        for part in self.children():
+            if isinstance(part, Verbs):
+                turned = Sampling(**{name: value for name, value in how.items() if name in part.knobs})
+                found |= dict.fromkeys(part.unread(condition.only(part.conditions), turned))
+        return tuple(found)
 
     def classify(self, image: Tensor) -> tuple[Tensor, ...]:
         """Logits ``(B, K_f)``, one tensor per factor that the system reads off a picture."""

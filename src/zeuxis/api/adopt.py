@@ -16,7 +16,7 @@ from zeuxis.api.adopt_style import adopt_style, holds_style_network
 from zeuxis.api.reporting import Report
 from zeuxis.catalog.build import build
 from zeuxis.errors import UsageError, WeightsError
-from zeuxis.files import draft_folder, file_hash, require_regular
+from zeuxis.files import draft_folder, file_hash, require_regular, why_no_tensors
 from zeuxis.game import System
 from zeuxis.pretrained import convert
 from zeuxis.pretrained.convert import Conversion
@@ -192,7 +192,7 @@ def _held(file: Path) -> tuple[dict[str, CheckpointKind[Any]], str]:
         with safe_open(file, "pt") as found:
             place, inside = unwrapped(found.keys())
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{file} cannot be read as safetensors: {error}") from None
+        raise WeightsError(f"{file} cannot be read as safetensors: {why_no_tensors(file, error)}") from None
     return recognise(inside, KINDS), place
 
 
@@ -205,7 +205,7 @@ def _read(source: Path, report: Report) -> dict[str, Tensor]:
         with tempfile.TemporaryDirectory(prefix="zeuxis-") as draft:
             return load_file(convert.convert(source, Path(draft, "read.safetensors"), report).weights)
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{source} cannot be read as safetensors: {error}") from None
+        raise WeightsError(f"{source} cannot be read as safetensors: {why_no_tensors(source, error)}") from None
 
 
 def _make(

@@ -13,7 +13,7 @@ from zeuxis.api.reporting import Report
 from zeuxis.catalog.build import build
 from zeuxis.catalog.loading import assign, parameters_on_meta
 from zeuxis.errors import DataError, UsageError, WeightsError
-from zeuxis.files import file_hash, require_regular
+from zeuxis.files import file_hash, require_regular, why_no_tensors
 from zeuxis.pretrained.clip_files import read_tokeniser
 from zeuxis.pretrained.clip_keys import read_clip
 from zeuxis.pretrained.json_table import read_json
@@ -63,7 +63,7 @@ def adopt_clip(
         require_regular(weights)
         public = load_file(weights)
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{weights} cannot be read as safetensors: {error}") from None
+        raise WeightsError(f"{weights} cannot be read as safetensors: {why_no_tensors(weights, error)}") from None
     keywords, tensors = read_clip(public, config)
     shape = Shape(*keywords.pop("shape"))
     keywords["tokeniser"] = {

@@ -352,13 +352,14 @@ class Model:
         return condition_of(self.name, self.spec, self.system.conditions, self.system.optional, n, asked)
 
     @taking(dict.fromkeys(FIELDS, Any))
-    def unread(self, **asked: Any) -> tuple[str, ...]:
-        """What of the texts ``asked`` this model will pass over, a sentence each, such as the end of a long caption."""
+    def unread(self, how: Sampling = Sampling(), **asked: Any) -> tuple[str, ...]:
+        """What of the texts ``asked`` this model will pass over, a sentence each, such as the end of a long caption;
+        ``how`` are the knobs that it will be turned by."""
         found: list[str] = []
         for name in sorted(self.system.conditions & asked.keys()):
             if FIELDS[name].kind == "text" and asked[name] is not None:
                 way = given(name, self.spec, self.name)
-                found += self.system.unread(Condition(**{name: way.read(way.each(asked[name]))}))
+                found += self.system.unread(Condition(**{name: way.read(way.each(asked[name]))}), how)
         return tuple(dict.fromkeys(found))
 
     def _refuse(self, asked: Mapping[str, Any]) -> None:
@@ -386,7 +387,7 @@ class Model:
             company = min(size, len(seeds) - k // size * size)  # the last batch may be a smaller one
             drawn = drawn_in(company, k % size, threads, instructions)
             made = self.record_of(plain_of(held, self.spec, self.name), seed, how, drawn)
-            unread = list(self.system.unread(held))
+            unread = list(self.system.unread(held, how))
             found.append({**made, "unread": unread} if unread else made)
         return tuple(found)
 

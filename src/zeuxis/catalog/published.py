@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from zeuxis.nn.footprint import weights
 from zeuxis.nn.residence import Residence
 from zeuxis.pretrained.controlnet_keys import LoadedControlNet, load_controlnet
 from zeuxis.pretrained.hub_export import layers_of
-from zeuxis.pretrained.lora import merge, places
+from zeuxis.pretrained.lora import lora_file, merge, places
 from zeuxis.pretrained.parts import is_published, open_tensors, weights_of
 from zeuxis.pretrained.stable_diffusion import PublishedModel, read_published
 from zeuxis.provenance.record import write_whole
@@ -65,6 +66,8 @@ def parsed(name: str | Path) -> PublishedName:
             loras.append((Path(file), float(scale)) if star else (Path(scale), 1.0))
         except ValueError:
             raise UsageError(f"--lora {text}: write FILE.safetensors or FILE.safetensors*0.8") from None
+        if not math.isfinite(loras[-1][1]):
+            raise UsageError(f"--lora {text}: a scale is a number, such as 0.8")
     return PublishedName(base.strip(), tuple(loras), Path(controls[0].strip()) if controls else None)
 
 
@@ -102,11 +105,11 @@ def load_published(
     from zeuxis.game import Origin  # noqa: PLC0415  (the catalogue lists without torch)
 
     found = read_published(path)
-    sizes, depths = layers_of(found.arguments)
+    sizes, towers = layers_of(found.arguments)
     asked = asked or PublishedName("")
     added: list[dict[str, Any]] = []
     for file, scale in asked.loras:
-        merged = merge(file, found.tensors, places(sizes, depths), scale)
+        merged = merge(lora_file(file), found.tensors, places(sizes, towers), scale)
         added.append({"kind": "lora", "files": _hashes(merged.files), "scale": scale, "layers": merged.layers})
     spec = DataSpec(Shape(3, found.side, found.side), provides=frozenset({"caption"}))
     with parameters_on_meta({}):

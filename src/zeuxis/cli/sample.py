@@ -184,7 +184,7 @@ def _spelt(model: str, loras: list[str] | None, control: str | None) -> str:
 def said_before(model: Model, n: int, how: Sampling, batch: int | None, asked: Mapping[str, Any]) -> list[str]:
     """What a user should know before a model draws: how a large one was read and the memory it will take; and what of
     the texts ``asked`` it passes over."""
-    lines = [f"note: {line}" for line in (*model.card.get("notes", ()), *model.unread(**asked))]
+    lines = [f"note: {line}" for line in (*model.card.get("notes", ()), *model.unread(how, **asked))]
     added = [one.get("unused", ()) for one in model.card.get("added", ())]
     for unused in (model.card.get("unused", ()), *added):
         if unused:

@@ -18,8 +18,10 @@ def last_share(levels: Tensor, strength: float) -> Tensor:
     """The levels of the last ``strength`` of N steps (SDEdit; Meng et al. 2021, arXiv:2108.01073, section 3).
 
     ``levels`` ``(N + 1,)``; a picture is put under noise of the first level that is left. Raises :class:`UsageError`
-    where no step is.
+    where no step is, and for a strength that is no share.
     """
+    if not 0 <= strength <= 1:
+        raise UsageError(f"strength {strength:g} is a share of the steps: give one above 0 and at most 1")
     steps = len(levels) - 1
     taken = int(steps * strength + 1e-6)
     if taken < 1:

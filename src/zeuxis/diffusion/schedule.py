@@ -70,7 +70,7 @@ def chain_steps(chain: int, steps: int, spacing: str, *, offset: int = 0, one_mo
     They are evenly spaced, "trailing", "leading" or "linspace" (Lin et al. 2023, Table 2); "trailing" takes no options.
 
     Args:
-        offset: added to the steps of "leading".
+        offset: added to the steps of "leading", as far as the chain goes.
         one_more: lay N + 1 and leave out the lowest.
     """
     return lookup("spacing", spacing, EVEN)(chain, steps, offset, one_more).clamp(0, chain - 1)
@@ -99,6 +99,12 @@ def flow_levels(steps: int, shift: float = 1.0, start: float = 1000.0) -> Tensor
     times = flow_times(steps, shift).double()
     levels = times[1:] / (1 - times[1:])
     return torch.cat([(10 * levels[:1]).clamp(min=start), levels]).float()
+
+
+def check_levels(low: float, high: float) -> None:
+    """Raise :class:`UsageError` for ends between which no noise levels lie."""
+    if not 0 < low < high:
+        raise UsageError(f"noise levels from low {low:g} to high {high:g}: 0 < low < high is wanted")
 
 
 def _check(steps: int) -> None:
@@ -132,7 +138,9 @@ def _trailing(chain: int, steps: int, offset: int, one_more: bool) -> Tensor:
 
 def _leading(chain: int, steps: int, offset: int, one_more: bool) -> Tensor:
     count = steps + one_more
-    return (torch.arange(count) * (chain // count) + offset).flip(0)[:steps]
+    every = torch.arange(count) * (chain // count)
+    room = chain - 1 - int(every[-1])  # above the last: a larger offset would have two steps fall on one
+    return (every + min(offset, room)).flip(0)[:steps]
 
 
 def _linspace(chain: int, steps: int, offset: int, one_more: bool) -> Tensor:

@@ -40,7 +40,14 @@ def chain_betas(shape: str, steps: int, first: float, last: float, *, zero_snr: 
     """The variances ``(T,)``, float64, from ``first`` to ``last``: "linear", or "scaled-linear" in the square root.
 
     With ``zero_snr`` they are rescaled so that the last step's alpha-bar is that of level :data:`MOST`.
+
+    Raises :class:`UsageError` for a chain of no way, or with a variance of 0, whose level would have no logarithm.
     """
+    if steps < 2 or not (0 < first < 1 and 0 < last < 1):
+        raise UsageError(
+            f"a chain of {steps} steps with variances from {first:g} to {last:g}: 2 steps or more are wanted, and "
+            "variances between 0 and 1"
+        )
     found = ramp(shape, steps, first, last)
     return _zero_snr(found) if zero_snr else found
 
@@ -74,7 +81,10 @@ def published_levels(
     ascending = sigmas.detach().cpu().double()
     found = lay(ascending, steps, offset, one_more) if whole or spacing != "linspace" else _between(ascending, steps)
     end = found.new_zeros(1) if to_zero else ascending[:1]
-    return torch.cat([found[found > end], end]).float()
+    taken = found[found > end]
+    if not len(taken):
+        raise UsageError(f"{steps} step of spacing '{spacing}' begins where this chain ends: take more, or 'trailing'")
+    return torch.cat([taken, end]).float()
 
 
 def _zero_snr(betas: Tensor) -> Tensor:

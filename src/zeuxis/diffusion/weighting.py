@@ -14,7 +14,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from zeuxis.errors import lookup
+from zeuxis.errors import UsageError, lookup
 from zeuxis.rng import Device, Rng
 
 TimeDensity = Literal["uniform", "logit-normal"]
@@ -50,6 +50,8 @@ def edm(sigma: Tensor, sigma_data: float = 0.5) -> Tensor:
 
 def min_snr(sigma: Tensor, gamma: float = 5.0) -> Tensor:
     """The weight min(SNR, gamma) (B,) of the error in x0 (Hang et al. 2023, arXiv:2303.09556)."""
+    if not gamma > 0:
+        raise UsageError(f"gamma {gamma:g}: give a number above 0, such as 5, or 0 for no weight")
     return (sigma**-2).clamp(max=gamma)
 
 

@@ -15,7 +15,6 @@ from torch.nn import functional
 
 from zeuxis.batch import Condition
 from zeuxis.diffusion.editing import keeping, last_share
-from zeuxis.diffusion.sampler import with_knobs
 from zeuxis.errors import Unsupported
 from zeuxis.knobs import Sampling
 from zeuxis.rng import ImageRng
@@ -52,7 +51,6 @@ def edited(
         kept = functional.adaptive_max_pool2d(make, start.shape[2:])  # a latent that touches the mask is made
         denoise = keeping(denoise, start, kept)
     noise = rng.normal(*start.shape, device=start.device)
-    solve = with_knobs(system.settings(how).sampler, how)
-    drawn = solve(denoise, start + float(levels[0]) * noise, levels, rng)
+    drawn = system.solver(how)(denoise, start + float(levels[0]) * noise, levels, rng)
     made = (system.decode(drawn) if latent else drawn).clamp(-1, 1)
     return made if make is None else torch.where(make > 0.5, made, picture)

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 
 from zeuxis.batch import Condition
 from zeuxis.batch import Conditioning as Conditioning
-from zeuxis.errors import Unsupported, lookup
-from zeuxis.nn.embed import LabelEmbedding
+from zeuxis.errors import Unsupported, UsageError, lookup
+from zeuxis.nn.embed import LabelEmbedding, check_labels
 from zeuxis.rng import Device, Rng
 
 ConditionKind = Literal["none", "label", "caption"]
@@ -114,6 +114,7 @@ class LabelConditioner(Conditioner):
     def forward(self, condition: Condition, n: int, drop: Tensor | None = None) -> Conditioning:
         self.check(condition)
         assert condition.label is not None
+        check_labels(condition.label, self.embedding.classes)
         label = condition.label.to(self.embedding.table.weight.device)
         return {"vector": self.embedding(label, drop)}  # (B, D)
 
@@ -132,4 +133,21 @@ def label_conditioner(condition: str, classes: int, vector: int) -> Conditioner:
 
 def drop_mask(n: int, probability: float, rng: Rng, device: Device) -> Tensor:
     """Which of ``n`` training images go without their condition, bool (n,), for classifier-free guidance."""
+    if not 0 <= probability <= 1:
+        raise UsageError(f"drop {probability:g}: it is a share of the training images, from 0 to 1")
     return rng.uniform(n, device=device) < probability
+
+
+def check_null(drop: float, conditioner: Conditioner, wanted: str) -> None:
+    """Raise :class:`Unsupported` for what is ``wanted`` under no condition of a model whose training never hid it."""
+    if conditioner.fields and not drop:
+        raise Unsupported(
+            f"{wanted}: this model was trained with drop 0, and has never seen a picture without its condition; train "
+            "one with model.drop = 0.1"
+        )
+
+
+def check_guidance(scale: float, drop: float, conditioner: Conditioner) -> None:
+    """:func:`check_null` for classifier-free guidance of that ``scale``, which at 1 is none."""
+    if scale != 1:
+        check_null(drop, conditioner, f"guidance {scale:g}")

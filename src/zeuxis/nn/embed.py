@@ -10,6 +10,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from zeuxis.errors import UsageError
+
 TIME_SCALE = 1000  # of a time in [0, 1]: the sinusoids' frequencies were made for steps out of 1000
 SLOW_TIME_SCALE = 10  # where a target holds the network's derivative in time: that of fast sinusoids is all noise
 
@@ -40,6 +42,16 @@ class TimeEmbedding(nn.Module):
     def forward(self, time: Tensor) -> Tensor:
         out: Tensor = self.mlp(sinusoid(time, self.frequencies, ddpm=self.ddpm))
         return out
+
+
+def check_labels(label: Tensor, classes: int) -> None:
+    """Raise :class:`UsageError` for a label (B,) that is none of K = ``classes``.
+
+    To an embedding K itself would pass for no label, and to a cross entropy -100 for no example.
+    """
+    if bool(((label < 0) | (label >= classes)).any()):
+        found = sorted(set(label.tolist()) - set(range(classes)))
+        raise UsageError(f"label {found[0]} of {classes} classes: they are counted from 0 to {classes - 1}")
 
 
 class LabelEmbedding(nn.Module):

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zeuxis.errors import UsageError, WeightsError
-from zeuxis.files import require_regular
+from zeuxis.files import require_regular, why_no_tensors
 
 SIDE = 299  # pixels a side of the network's input
 WIDTH = 2048  # features
@@ -219,7 +219,7 @@ def load_inception(path: str | Path) -> Inception:
         require_regular(path)
         state = load_file(path)
     except (OSError, SafetensorError) as e:
-        raise WeightsError(f"'{path}' cannot be read as safetensors ({e}): fetch or convert it again") from e
+        raise WeightsError(f"'{path}' cannot be read as safetensors: {why_no_tensors(path, e)}") from e
     net = Inception()
     wanted = net.state_dict()
     for name in wanted:

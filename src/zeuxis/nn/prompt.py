@@ -36,24 +36,29 @@ class Prompt(nn.Module):
         if added and (self.size_width < 2 or pooled + 6 * self.size_width != added):
             raise UsageError(f"an added vector of {added} numbers is not {pooled} of pooled text and six sizes")
 
-    def forward(self, captions: Sequence[str], sizes: Sequence[int], *, zeros: bool = False) -> dict[str, Tensor]:
+    def forward(
+        self, captions: Sequence[str], sizes: Sequence[int], *, zeros: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """``sizes``: rows and columns before the crop, rows and columns cut off, rows and columns of the picture.
 
-        With ``zeros`` the text is all zeros, which is what XL takes for no text; the sizes stay.
+        Where ``zeros`` (B,) bool is true the text is all zeros, which is what XL takes for no text; the sizes stay.
         """
         read = [reader(captions) for reader in self.readers]
         context = torch.cat([layer for layer, _ in read], -1)  # (B, T, E)
-        given = {"context": torch.zeros_like(context) if zeros else context}
+        gone = torch.zeros(len(context), dtype=torch.bool) if zeros is None else zeros
+        gone = gone.to(context.device)
+        given = {"context": context.masked_fill(gone[:, None, None], 0)}
         if self.added:
             pooled = torch.cat([vector for _, vector in read if vector is not None], -1)  # (B, P)
             six = torch.tensor(sizes, dtype=torch.float32, device=pooled.device)
             numbers = sinusoid(six, self.size_width).flatten().expand(len(pooled), -1)
-            text = torch.zeros_like(pooled) if zeros else pooled
+            text = pooled.masked_fill(gone[:, None], 0)
             given["vector"] = torch.cat([text, numbers.to(text.dtype)], -1)
         return given
 
-    def unread(self, condition: Condition) -> tuple[str, ...]:
-        """A sentence for each caption and negative of which a tower does not read all."""
+    def unread(self, condition: Condition, guidance: float) -> tuple[str, ...]:
+        """A sentence for each caption and negative of which a tower does not read all, and for negatives that count
+        for nothing at that ``guidance``."""
         found, readers = [], [cast(ClipReader, reader) for reader in self.readers]
         for what, captions in (("caption", condition.caption), ("negative", condition.negative)):
             for caption in captions or ():
@@ -61,4 +66,6 @@ class Prompt(nn.Module):
                 rest, longest = max(cuts, key=lambda cut: len(cut[0]))
                 if rest:
                     found.append(f"of the {what} the model reads {longest} tokens: '{rest}' is left out")
+        if guidance == 1 and any(condition.negative or ()):
+            found.append("the negative caption counts for nothing at guidance 1: raise that, or leave the caption out")
         return tuple(found)

@@ -123,12 +123,13 @@ def unet_of(network: Mapping[str, Any], latent: int, context: int) -> UNetSizes:
     )
 
 
-def layers_of(config: Mapping[str, Any]) -> tuple[UNetSizes, list[int]]:
-    """The sizes of the U-Net of a system that was built with ``config``, and the depths of its text towers."""
+def layers_of(config: Mapping[str, Any]) -> tuple[UNetSizes, list[tuple[int, bool]]]:
+    """The sizes of the U-Net of a system that was built with ``config``; of each of its text towers the depth, and
+    whether it has a projection."""
     network, stage = with_defaults(latent_unet, config["network"]), with_defaults(first_stage, config["first_stage"])
     towers = [with_defaults(clip_reader, table) for table in config["text"]]
     sizes = unet_of(network, stage["latent"], sum(table["width"] for table in towers))
-    return sizes, [table["depth"] for table in towers]
+    return sizes, [(table["depth"], table["projection"] is not None) for table in towers]
 
 
 # -- the tables of parts --------------------------------------------------------------------------------

@@ -5,7 +5,8 @@
 Styles, told by their keys; a layer bears its public name, in each of them spelled otherwise:
 
     kohya        lora_unet_down_blocks_0_..._attn1_to_q.lora_down.weight, lora_te_text_model_..., with .alpha
-    diffusers    unet.down_blocks.0...attn1.to_q.lora_A.weight (also lora.down, processor.to_q_lora.down)
+    diffusers    unet.down_blocks.0...attn1.to_q.lora_A.weight (also lora.down, processor.to_q_lora.down; PEFT's own,
+                 with an adapter's name: lora_A.default.weight; ComfyUI's, which begin with diffusion_model.)
     cloneofsimo  unet:N:down, text_encoder:N:up: N counts the linear layers of the classes that its metadata name, in
                  the order in which the model lists them: the way down, the way up, the middle; in a transformer block
                  self-attention, gated MLP, cross-attention; in a text layer keys, values, queries, output
@@ -25,11 +26,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from zeuxis.errors import WeightsError
-from zeuxis.files import require_regular
+from zeuxis.files import require_regular, why_no_tensors
 from zeuxis.pretrained import clip_keys
 from zeuxis.pretrained.lora_table import AdapterTable, adapter_table, parsed
 from zeuxis.pretrained.unet_keys import COMPVIS, DIFFUSERS, UNetSizes, unet_sources
@@ -40,13 +42,13 @@ ROLES = {
     "alpha": "alpha",
     "lora_A.weight": "down",
     "lora_B.weight": "up",
-    "lora_A.default.weight": "down",
-    "lora_B.default.weight": "up",
     "lora.down.weight": "down",
     "lora.up.weight": "up",
     "lora_linear_layer.down.weight": "down",
     "lora_linear_layer.up.weight": "up",
 }
+PEFT = re.compile(r"(?P<layer>.+)\.lora_(?P<half>[AB])\.[\w-]+\.weight")
+PREFIXES = re.compile(r"^(?:base_model\.model\.)?(?:(?:model\.)?diffusion_model\.)?")  # of PEFT, and of ComfyUI
 PROCESSOR = re.compile(r"(?P<layer>.+)\.processor\.to_(?P<which>q|k|v|out)_lora\.(?P<role>down|up)\.weight")
 NUMBERED = re.compile(r"(?P<part>unet|text_encoder):(?P<n>\d+):(?P<role>up|down)")
 KOHYA = {"lora_unet_": "unet", "lora_te_": "text_encoder", "lora_te1_": "text_encoder", "lora_te2_": "text_encoder_2"}
@@ -109,8 +111,9 @@ class LoraFile:
     lost: tuple[str, ...]
 
 
-def places(sizes: UNetSizes, depths: Iterable[int]) -> dict[str, LayerPlace]:
-    """Every public layer with a weight, such as ``unet.mid_block...to_q``, of a U-Net and of text towers so deep.
+def places(sizes: UNetSizes, towers: Iterable[tuple[int, bool]]) -> dict[str, LayerPlace]:
+    """Every public layer with a weight, such as ``unet.mid_block...to_q``, of a U-Net and of text ``towers``: of each
+    its depth, and whether it has a projection.
 
     A U-Net's layers are there under diffusers' and under CompVis' names.
     """
@@ -118,10 +121,9 @@ def places(sizes: UNetSizes, depths: Iterable[int]) -> dict[str, LayerPlace]:
     for names in (COMPVIS, DIFFUSERS):
         for name, source in unet_sources(names, sizes).items():
             found |= dict(_of(f"network.{name}", source.keys, "unet."))
-    for k, depth in enumerate(depths):
-        towers = clip_keys.text_sources(clip_keys.TRANSFORMERS, depth, projection=False)
-        for name, tower in towers.items():
-            found |= dict(_of(f"prompt.readers.{k}.tower.{name}", tower.keys, f"{PARTS[k + 1]}."))
+    for k, (depth, projects) in enumerate(towers):
+        for name, source in clip_keys.text_sources(clip_keys.TRANSFORMERS, depth, projects).items():
+            found |= dict(_of(f"prompt.readers.{k}.tower.{name}", source.keys, f"{PARTS[k + 1]}."))
     return found
 
 
@@ -151,6 +153,10 @@ def merge(file: Path, tensors: dict[str, Tensor], known: Mapping[str, LayerPlace
         if delta.numel() != rows.numel() or delta.shape[0] != rows.shape[0]:
             lost.append(f"{layer} of {tuple(delta.shape)} for {tuple(rows.shape)}")
             continue
+        if not torch.isfinite(delta).all():
+            raise WeightsError(
+                f"{file} cannot be merged: what it adds to {layer} is not finite; fetch or train it again"
+            )
         deltas.setdefault(place.name, []).append((place, delta.view(rows.shape)))
     if lost or not deltas:
         some = ", ".join(lost[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
@@ -163,6 +169,10 @@ def merge(file: Path, tensors: dict[str, Tensor], known: Mapping[str, LayerPlace
         for place, delta in each:
             changed.chunk(place.count)[place.index].add_(delta, alpha=scale)
         tensors[name] = changed.to(tensors[name].dtype)
+        if not torch.isfinite(tensors[name]).all():
+            raise WeightsError(
+                f"{file} times {scale:g} is more than {tensors[name].dtype} holds in {name}: give it a smaller scale"
+            )
     return MergedLora((file, *found.table.files), len(found.pairs))
 
 
@@ -191,10 +201,12 @@ def _layer(key: str, flat: Mapping[str, str], lists: Mapping[str, list[str]]) ->
     if found := NUMBERED.fullmatch(key):
         layers, n = lists.get(found["part"], []), int(found["n"])
         return (layers[n], found["role"]) if n < len(layers) else ("", "")
-    name = key.removeprefix("base_model.model.")
+    name = PREFIXES.sub("", key)
     if found := PROCESSOR.fullmatch(name):
         which = "to_out.0" if found["which"] == "out" else f"to_{found['which']}"
         return _with_part(f"{found['layer']}.{which}"), found["role"]
+    if found := PEFT.fullmatch(name):
+        return _with_part(found["layer"]), "down" if found["half"] == "A" else "up"
     for ending, role in ROLES.items():
         if name.endswith(f".{ending}"):
             layer = name.removesuffix(f".{ending}")
@@ -245,6 +257,22 @@ def _text_layers(known: Mapping[str, LayerPlace], classes: list[Any]) -> Iterato
             yield f"text_encoder.text_model.encoder.layers.{n}.self_attn.{leaf}"
 
 
+def lora_file(path: Path) -> Path:
+    """The file that a LoRA is in: ``path``, or the only one of safetensors in that folder (a repository of one).
+
+    Raises :class:`WeightsError` for a folder with none or several.
+    """
+    if not path.is_dir():
+        return path
+    found = sorted(path.glob("*.safetensors"))
+    if len(found) != 1:
+        names = ", ".join(file.name for file in found[:5]) or "none"
+        raise WeightsError(
+            f"{path} is a folder with {len(found)} files of safetensors ({names}): name the one to merge"
+        )
+    return found[0]
+
+
 def _open(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     if file.suffix != ".safetensors":
         raise WeightsError(f"{file} is no safetensors: zeuxis convert {file} makes a file of them, without running it")
@@ -253,4 +281,4 @@ def _open(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with safe_open(file, "pt") as found:
             return {key: found.get_tensor(key) for key in found.keys()}, found.metadata() or {}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{file} cannot be read as safetensors: {error}") from None
+        raise WeightsError(f"{file} cannot be read as safetensors: {why_no_tensors(file, error)}") from None

@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from zeuxis.errors import WeightsError
-from zeuxis.files import require_regular
+from zeuxis.files import require_regular, why_no_tensors
 from zeuxis.pretrained.json_table import read_json
 from zeuxis.pretrained.kind import unwrapped
 
@@ -33,6 +33,7 @@ AUTO_MAP = b'"auto_map"'  # the key under which a table names programs
 STEMS = ("diffusion_pytorch_model", "model")  # of the weights of a part
 # Of one file: what lies under which prefix, and what of it has no place in a model that draws.
 UNET, STAGE = "model.diffusion_model.", "first_stage_model."
+SCALE, CHAIN = "scale_factor", "alphas_cumprod"  # what latents are multiplied by; alpha-bar of every step
 TOWERS = (  # prefixes of one tower's tensors in a CLIP, and whether it is XL's
     ("cond_stage_model.transformer.", False),
     ("cond_stage_model.model.", False),
@@ -77,6 +78,7 @@ class PublishedParts:
     files: tuple[Path, ...]  # that hold the weights
     programs: tuple[str, ...] = ()  # that lie in the folder, or that its tables name; never run
     unused: tuple[str, ...] = ()
+    chain: Tensor | None = None  # alpha-bar (T,) of every step, of a single file that has it
 
 
 def is_published(path: Path) -> bool:
@@ -227,23 +229,28 @@ def _of_file(file: Path) -> PublishedParts:
         raise WeightsError(f"{file} holds no text tower ({', '.join(prefix + '*' for prefix, _ in TOWERS)})")
     idle = {key for key in tensors if key.startswith(IDLE)}
     places = (UNET, STAGE, *prefixes)
-    unused = sorted(key for key in tensors if key in idle or not key.startswith(places))
+    unused = sorted(key for key in tensors if key in idle or not (key.startswith(places) or key == SCALE))
     unused += sorted(every.keys() - set(inside))
 
-    def part(prefix: str) -> PublishedPart:
+    def part(prefix: str, **told: Any) -> PublishedPart:
         mine = {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix) and k not in idle}
-        return PublishedPart(mine, {})
+        return PublishedPart(mine, told)
+
+    # CompVis' programs keep it where they measured it of the first batch, and the published models have none.
+    own = tensors.get(SCALE)
+    scale = {} if own is None or own.numel() != 1 else {"scaling_factor": float(own)}
 
     return PublishedParts(
         where=file,
         unet=part(UNET),
-        stage=part(STAGE),
+        stage=part(STAGE, **scale),
         towers=tuple(part(prefix) for prefix in prefixes),
         tokenisers=(),
         scheduler=None,
         index={},
         files=(file,),
         unused=tuple(unused),
+        chain=tensors.get(CHAIN),
     )
 
 
@@ -260,4 +267,4 @@ def open_tensors(file: Path) -> dict[str, Tensor]:
         require_regular(file)
         return load_file(file)
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{file} cannot be read as safetensors: {error}") from None
+        raise WeightsError(f"{file} cannot be read as safetensors: {why_no_tensors(file, error)}") from None

@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 from zeuxis.errors import UsageError, WeightsError
-from zeuxis.files import file_hash
+from zeuxis.files import file_hash, why_no_tensors
 from zeuxis.pretrained.ncnn_files import read_network
 from zeuxis.pretrained.ncnn_networks import network_of
 from zeuxis.pretrained.parts import PICKLES
@@ -35,7 +35,7 @@ def load_restorer_file(path: Path) -> Restorer:
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
-        raise WeightsError(f"{path} cannot be read as safetensors: {error}") from None
+        raise WeightsError(f"{path} cannot be read as safetensors: {why_no_tensors(path, error)}") from None
     network, _ = read_public(tensors, str(path))
     return Restorer(str(path), network, task_of(network), file_hash(path), UNKNOWN_LICENCE)
 

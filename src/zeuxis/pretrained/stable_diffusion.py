@@ -12,10 +12,13 @@ the rule of the published models:
     prediction        the noise; v where the file says so (a tensor ``v_pred``), and in 2.x where the last
                       self-attention's norm has biases that spread more than 0.09, as those of the published 768 models
                       do. The knob ``predicts`` overrules it.
+    zero SNR          where the file says so (a tensor ``ztsnr``), or predicts v and has ``alphas_cumprod`` that end
+                      in 0; where those are of another chain altogether, that is said
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +27,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zeuxis.diffusion.timesteps import chain_betas
 from zeuxis.errors import WeightsError
 from zeuxis.nn.clip_tokeniser import END, ClipTokeniser
 from zeuxis.pretrained import first_stage
@@ -41,6 +45,9 @@ SIDE, SIDE_V, SIDE_XL = 512, 768, 1024
 PAD_OPENCLIP = "!"  # whose id is 0; other towers are padded with the end
 WIDTH_2 = 1024  # of the tower of 2.x, OpenCLIP's
 SPREAD_V = 0.09
+CHAIN, SCHEDULE, BETAS = 1000, "scaled-linear", (0.00085, 0.012)  # of all that was published
+LAST_ZERO, OFF = 0.01, 0.02  # sqrt(alpha-bar): below the first a last step is of zero SNR (theirs is 0.068); how far
+# from theirs a step may be, which halves round
 LAST_NORM = "output_blocks.11.1.transformer_blocks.0.norm1.bias"
 CRITIC = "loss."
 # Settings of config.json that names and shapes do not show, and the one value of each that is known here.
@@ -57,8 +64,19 @@ UNET_FIXED: Mapping[str, Any] = {
     "mid_block_scale_factor": 1,
     "dual_cross_attention": False,
     "only_cross_attention": False,
+    "attention_type": "default",
+    "resnet_out_scale_factor": 1.0,
+    "resnet_skip_time_act": False,
+    "time_embedding_act_fn": None,
+    "timestep_post_act": None,
+    "cross_attention_norm": None,
+    "encoder_hid_dim_type": None,
+    "class_embed_type": None,
+    "class_embeddings_concat": False,
 }
 STAGE_FIXED: Mapping[str, Any] = {"act_fn": "silu", "norm_num_groups": 32, "shift_factor": None, "latents_mean": None}
+TEXT_FIXED: Mapping[str, Any] = {"layer_norm_eps": 1e-5}
+EDM_MARKS = ("edm_mean", "edm_std", "edm_vpred.sigma_min", "edm_vpred.sigma_max")  # tensors of files that EDM made
 
 
 @dataclass(frozen=True)
@@ -164,9 +182,16 @@ def _first_stage(part: PublishedPart, scale: float) -> tuple[dict[str, Any], dic
         "multiples": sizes.multiples,
         "blocks": sizes.blocks,
         "attention": sizes.attention,
-        "scale": float(part.config.get("scaling_factor", scale)),
+        "scale": _scale(part.config.get("scaling_factor", scale)),
     }
     return table, gather(sources, part.tensors, "this first stage")
+
+
+def _scale(told: Any) -> float:
+    """What latents are multiplied by, as a file tells it."""
+    if isinstance(told, bool) or not isinstance(told, int | float) or not 0 < told < math.inf:
+        raise WeightsError(f"its first stage has scaling_factor = {str(told)[:80]!r}: a number above 0 is wanted")
+    return float(told)
 
 
 def _text(
@@ -179,6 +204,7 @@ def _text(
     for k, (part, words) in enumerate(zip(parts.towers, tokenisers, strict=True)):
         public, dropped = _needed(part.tensors, pooled=xl and k == 1, last=not xl)
         left += dropped
+        _require(part, TEXT_FIXED, "text tower")
         sizes, found = read_text_tower(public, part.config or None)
         tensors |= {f"prompt.readers.{k}.tower.{name}": tensor for name, tensor in found.items()}
         if len(words) > sizes["vocabulary"]:
@@ -226,23 +252,37 @@ def _tokenisers(parts: PublishedParts) -> tuple[list[ClipTokeniser], tuple[str, 
 
 
 def _rule(version: str, sizes: UNetSizes, parts: PublishedParts) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The scheduler of a single file, and what is to be said of it."""
+    """The scheduler of a single file, and what is to be said of it.
+
+    Raises :class:`WeightsError` for one that was trained by EDM's rule, whose network predicts something else.
+    """
+    if edm := [key for key in parts.unused if key in EDM_MARKS]:
+        raise WeightsError(
+            f"{parts.where} holds {', '.join(edm)}: it was trained with EDM's preconditioning, which is not known here "
+            "of a published model; as one that predicts the noise it would draw nothing but noise"
+        )
     marks = [key for key in parts.unused if key in ("v_pred", "ztsnr")]
     norm = parts.unet.tensors.get(LAST_NORM)
     spread = 0.0 if norm is None or version != "2.x" else float(torch.std(norm.float(), unbiased=False))
     predicts = "v" if marks or spread > SPREAD_V else "epsilon"
-    notes = (f"one file tells no scheduler: taken is that of the published {version}, predicting {predicts}",)
+    notes = [f"one file tells no scheduler: taken is that of the published {version}, predicting {predicts}"]
+    own = None if parts.chain is None or parts.chain.ndim != 1 else parts.chain.double().clamp(0, 1).sqrt()
+    ends = own is not None and len(own) == CHAIN and float(own[-1]) < LAST_ZERO
+    zero_snr = predicts == "v" and ("ztsnr" in marks or ends)
+    taken = (1 - chain_betas(SCHEDULE, CHAIN, *BETAS, zero_snr=zero_snr)).cumprod(0).sqrt()
+    if own is not None and len(own) > 1 and not (len(own) == CHAIN and bool(((own - taken).abs() < OFF).all())):
+        notes.append("the file's own alphas_cumprod are of another chain than that: what it draws may look wrong")
     return {
-        "schedule": "scaled-linear",
-        "beta_first": 0.00085,
-        "beta_last": 0.012,
-        "zero_snr": "ztsnr" in marks,
+        "schedule": SCHEDULE,
+        "beta_first": BETAS[0],
+        "beta_last": BETAS[1],
+        "zero_snr": zero_snr,
         "predicts": predicts,
         "spacing": "leading",
         "offset": 1,
         "to_zero": False,
         "sampler": "euler" if version == "XL" else "ddim",
-    }, notes
+    }, tuple(notes)
 
 
 def _require(part: PublishedPart, fixed: Mapping[str, Any], what: str) -> None:

@@ -52,13 +52,22 @@ class UNetSizes:
         match heads:
             case None:
                 return found | ({"heads": HEADS} if self.pointwise else {"head_width": HEAD_WIDTH})
-            case int():
+            case int() if _divide(widths, [heads] * len(widths)):
                 return found | {"heads": heads}
+            case [*each] if _divide(widths, each) and len({w // n for w, n in zip(widths, each, strict=True)}) == 1:
+                return found | {"head_width": widths[0] // each[0]}
             case _:
-                each = {width // count for width, count in zip(widths, heads, strict=True)}
-                if len(each) != 1:
-                    raise WeightsError(f"heads {tuple(heads)} of levels {widths} are not of one width: it is not known")
-                return found | {"head_width": each.pop()}
+                raise WeightsError(
+                    f"heads {str(heads)[:80]} of levels of {widths} channels: one whole number is known here, or one "
+                    "for each level with heads of one width; each divides its level's channels"
+                )
+
+
+def _divide(widths: Sequence[int], heads: Sequence[Any]) -> bool:
+    """Whether these are the heads of levels of those widths."""
+    if len(heads) != len(widths) or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in heads):
+        return False
+    return all(width % n == 0 for width, n in zip(widths, heads, strict=True))
 
 
 Layer = tuple[str, tuple[str, ...], tuple[str, ...], bool]  # ours, theirs, leaves, whether theirs is a 1x1 convolution

@@ -67,7 +67,7 @@ def draw_jobs(jobs: Sequence[Job], model: Model, folders: Folders, progress: Job
         asked = dict(with_paths(job.request["condition"], folders))
         try:
             asked |= _of_prompt(job.request["prompt"], asked, drawn)
-            rows = _Rows(job, asked, drawn.condition(job.pictures, **asked), drawn.unread(**asked))
+            rows = _Rows(job, asked, drawn.condition(job.pictures, **asked), drawn.unread(how, **asked))
         except ZeuxisError as error:
             done.append(DrawnJob(job, asked, error=error))
         else:

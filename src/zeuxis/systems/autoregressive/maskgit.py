@@ -25,7 +25,8 @@ from zeuxis.errors import UsageError
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Knob, Sampling
 from zeuxis.nn.code_cache import CodeCache
-from zeuxis.nn.embed import LabelEmbedding
+from zeuxis.nn.conditioner import drop_mask
+from zeuxis.nn.embed import LabelEmbedding, check_labels
 from zeuxis.nn.sequence import SequenceTransformer, init_std
 from zeuxis.rng import ImageRng
 from zeuxis.steps import each_step, show
@@ -155,7 +156,7 @@ class MaskGIT(System):
         count = (mask_ratio(r) * length).ceil().clamp(1, length)  # (B,): ceil(gamma(r) N)
         order = turn.rng.uniform(n, length, device=codes.device).argsort(1).argsort(1)  # a random rank for each place
         masked = order < count[:, None]
-        dropped = turn.rng.uniform(n, device=codes.device) < self.drop
+        dropped = drop_mask(n, self.drop, turn.rng, codes.device)
         logits = self.network(codes.masked_fill(masked, self.mask), self._context(turn.batch.condition.label, dropped))
         loss = F.cross_entropy(logits[masked].float(), codes[masked], label_smoothing=self.smoothing)
         turn.note(accuracy=(logits.argmax(-1) == codes)[masked].float().mean())
@@ -219,6 +220,7 @@ class MaskGIT(System):
         if self.network.label is None:
             return None
         assert label is not None  # the conditions say so
+        check_labels(label, self.network.label.classes)
         context: Tensor = self.network.label(label, dropped)
         return context
 

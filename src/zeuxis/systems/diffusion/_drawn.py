@@ -19,6 +19,7 @@ from zeuxis.nn.residence import Residence, at_work
 from zeuxis.nn.reuse import context_read_once
 from zeuxis.nn.unet import UNet
 
+FAR_BELOW = -2.0  # black is -1, and a black picture may come out a little below
 UNET_HOLDS, DECODER_HOLDS = 100, 10  # numbers for each cell (pixel) and channel of the finest level, at the largest
 
 
@@ -48,13 +49,17 @@ def edited(condition: Condition, shape: Shape, inpaints: bool) -> tuple[Tensor |
     if inpaints and (source is None or mask is None):
         raise UsageError("this network was made to inpaint: give --source PICTURE and --mask PICTURE")
     for name, given in (("source", source), ("mask", mask)):
-        if given is not None and tuple(given.shape[2:]) != (shape.height, shape.width):
-            rows, columns = given.shape[2:]
-            raise UsageError(
-                f"the {name} is {columns}x{rows} pixels and the picture {shape.width}x{shape.height}: give one of that "
-                "size"
-            )
+        if given is not None:
+            _check_size(name, given, shape)
     return source, mask
+
+
+def _check_size(name: str, given: Tensor, shape: Shape) -> None:
+    rows, columns = given.shape[2:]
+    if (rows, columns) != (shape.height, shape.width):
+        raise UsageError(
+            f"the {name} is {columns}x{rows} pixels and the picture {shape.width}x{shape.height}: give one of that size"
+        )
 
 
 class LatentModel(Protocol):
@@ -107,6 +112,7 @@ def steered(model: LatentModel, condition: Condition, knobs: SimpleNamespace) ->
     if model.branch is None or condition.control is None:
         yield
         return
+    _check_size("control", condition.control, model.shape)
     with at_work(model.residence, model.branch), context_read_once(model.branch):
         device = model.branch.hint.stem.weight.device
         features = model.branch.hint((condition.control.to(device) + 1) / 2)  # of a picture (B, C, H, W) in [0, 1]
@@ -121,6 +127,8 @@ def decoded(stage: KLStage, latent: Tensor, tile: int) -> Tensor:
     picture = stage.decode(latent, tile)
     if not torch.isfinite(picture).all():
         raise ZeuxisError("the decoded picture is not finite: use --precision float32 or bfloat16")
-    if (picture.amax((1, 2, 3)) <= -1).any():
-        raise ZeuxisError("a picture came out all black, as an overflow leaves it: use --precision float32 or bfloat16")
+    if (picture.amax((1, 2, 3)) <= FAR_BELOW).any():
+        raise ZeuxisError(
+            "a picture came out far below black, as an overflow leaves it: use --precision float32 or bfloat16"
+        )
     return picture.clamp(-1, 1)

@@ -25,10 +25,11 @@ from zeuxis.diffusion.held_out import LEVELS
 from zeuxis.diffusion.path import append_dims
 from zeuxis.diffusion.precondition import edm
 from zeuxis.diffusion.sampler import Denoise, with_knobs
+from zeuxis.diffusion.schedule import check_levels
 from zeuxis.errors import Unsupported, UsageError
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Knob, Sampling
-from zeuxis.nn.embed import TIME_SCALE
+from zeuxis.nn.embed import TIME_SCALE, check_labels
 from zeuxis.nn.resampling_unet import NoisyClassifier
 from zeuxis.rng import ImageRng, Rng, normal_like
 
@@ -98,7 +99,8 @@ class ClassifierGuidance(System):
             )
         if classes < 2:
             raise UsageError(f"a classifier needs data with 2 classes or more, not {classes}: choose labelled data")
-        self.base = base
+        check_levels(low, high)
+        self.base, self.classes = base, classes
         self.freeze(base)
         self.network = NoisyClassifier(
             self.shape.channels, self.shape[1:], classes, width=width, multiples=tuple(multiples), blocks=blocks,
@@ -125,6 +127,7 @@ class ClassifierGuidance(System):
         """-log p(y | x + sigma e) (Section 4)."""
         image, label = turn.batch.image, turn.batch.condition.label  # (B, C, H, W), (B,)
         assert label is not None  # the card needs it
+        check_labels(label, self.classes)
         share = turn.rng.uniform(len(image), device=image.device)
         sigma = (math.log(self.low) + share * math.log(self.high / self.low)).exp()  # (B,)
         logits = self.logits(image + append_dims(sigma, image) * normal_like(image, turn.rng), sigma)  # (B, K)
@@ -156,6 +159,7 @@ class ClassifierGuidance(System):
         label, scale = condition.label, self.settings(how).scale
         if label is None:
             raise Unsupported("classifier guidance steers to a class and was given none: give a label")
+        check_labels(label, self.classes)
         plain = self.base.denoiser(condition.only(self.base.conditions), n, self._of_base(how))
 
         def log_prob(x: Tensor, sigma: Tensor) -> Tensor:

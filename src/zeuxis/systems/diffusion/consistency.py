@@ -28,8 +28,8 @@ from zeuxis.diffusion.guidance import Conditioning, bind_condition
 from zeuxis.diffusion.path import Level, append_dims, for_each
 from zeuxis.diffusion.precondition import consistency, to_x0
 from zeuxis.diffusion.sampler import ByLevel, Denoise, multistep
-from zeuxis.diffusion.schedule import karras, skip_lowest
-from zeuxis.errors import lookup
+from zeuxis.diffusion.schedule import check_levels, karras, skip_lowest
+from zeuxis.errors import UsageError, lookup
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.nn.conditioner import ConditionKind, label_conditioner
@@ -101,6 +101,11 @@ class Consistency(System):
         steps: int = 1,
     ) -> None:
         super().__init__()
+        check_levels(low, high)
+        if not 2 <= first <= last:
+            raise UsageError(f"from {first} levels at first to {last} at last: 2 <= first <= last is wanted")
+        if not 0 <= mu < 1:
+            raise UsageError(f"mu {mu:g}: the target's decay is from 0 to below 1, where it would never move")
         self.shape = Shape(*shape)
         self.low, self.high, self.rho, self.sigma_data = low, high, rho, sigma_data
         self.first, self.last, self.mu, self.inverse_gap = first, last, mu, inverse_gap

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
-from zeuxis.diffusion.sampler import ByLevel, Denoise
+from zeuxis.diffusion.sampler import ByLevel, Denoise, Sampler
 from zeuxis.errors import Unsupported, UsageError
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Knob, Sampling
@@ -137,6 +137,10 @@ class ControlNet(System):
     def levels(self, how: Sampling = Sampling()) -> Tensor:
         """The base's."""
         return self.base.levels(self._of_base(how))
+
+    def solver(self, how: Sampling = Sampling()) -> Sampler:
+        """The base's."""
+        return self.base.solver(self._of_base(how))
 
     def denoiser(self, condition: Condition, n: int, how: Sampling = Sampling()) -> Denoise:
         """The base's, controlled."""

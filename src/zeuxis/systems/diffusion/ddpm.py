@@ -36,7 +36,7 @@ from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Knob, Sampling
 from zeuxis.nn.augment import random_flip
 from zeuxis.nn.centre import centre_features
-from zeuxis.nn.conditioner import ConditionKind, drop_mask, label_conditioner
+from zeuxis.nn.conditioner import ConditionKind, check_guidance, check_null, drop_mask, label_conditioner
 from zeuxis.nn.embed import TIME_SCALE
 from zeuxis.nn.unet import UNet, check_sides
 from zeuxis.rng import ImageRng, Rng, normal_like
@@ -173,6 +173,7 @@ class DDPM(System):
     def denoiser(self, condition: Condition, n: int, how: Sampling = Sampling()) -> Denoise:
         """:meth:`denoise` under ``condition`` with guidance, x0 clamped as in every step of the paper's sampler."""
         scale = self.settings(how).guidance
+        check_guidance(scale, self.drop, self.conditioner)
         null = self.conditioner.null(n)
         return ByLevel(clamped(classifier_free(self.denoise, self.conditioner(condition, n), null, scale)))
 
@@ -203,6 +204,7 @@ class DDPM(System):
         Of the density on [-1, 1]^d that is constant within a grey level: the paper's discrete likelihood is
         ``d log(127.5)`` lower. For images of 256 grey levels, as they are, without a condition.
         """
+        check_null(self.drop, self.conditioner, "a likelihood")
         null = self.conditioner.null(len(image))
         denoise = ByLevel(clamped(bind_condition(self.denoise, null, conditional=False))).of
 
@@ -225,6 +227,7 @@ class DDPM(System):
 
         Of a density at the chain's least noise, so of dequantised images; its divergence is estimated by one probe.
         """
+        check_null(self.drop, self.conditioner, "a likelihood")
         sigmas = self.path.sigmas
         low, high = float(sigmas[0]), float(sigmas[-1])
         with differentiable():

@@ -34,7 +34,7 @@ from zeuxis.errors import UnknownName
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.nn.augment import random_flip
-from zeuxis.nn.conditioner import ConditionKind, drop_mask, label_conditioner
+from zeuxis.nn.conditioner import ConditionKind, check_guidance, drop_mask, label_conditioner
 from zeuxis.nn.dit import DiT as Transformer
 from zeuxis.nn.embed import TIME_SCALE
 from zeuxis.rng import ImageRng, normal_like
@@ -223,8 +223,9 @@ class DiffusionTransformer(System):
 
     def _guided(self, condition: Condition, n: int, how: Sampling) -> Denoise:
         """:meth:`denoise` under ``condition`` with guidance, v included; of pictures x0 is clamped, as in DDPM."""
-        null, z = self.conditioner.null(n), self.diffused.channels
-        guided = classifier_free(self.denoise, self.conditioner(condition, n), null, self.settings(how).guidance)
+        null, z, scale = self.conditioner.null(n), self.diffused.channels, self.settings(how).guidance
+        check_guidance(scale, self.drop, self.conditioner)
+        guided = classifier_free(self.denoise, self.conditioner(condition, n), null, scale)
         if self.latents is not None:
             return guided
 

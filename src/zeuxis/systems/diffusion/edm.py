@@ -31,11 +31,12 @@ from zeuxis.diffusion.likelihood import differentiable, draw_probe, ve_log_prob
 from zeuxis.diffusion.path import Level, append_dims, for_each
 from zeuxis.diffusion.precondition import edm, to_x0
 from zeuxis.diffusion.sampler import ByLevel, Denoise, with_knobs
-from zeuxis.diffusion.schedule import karras
+from zeuxis.diffusion.schedule import check_levels, karras
+from zeuxis.errors import UsageError
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.nn.augment import random_flip
-from zeuxis.nn.conditioner import ConditionKind, drop_mask, label_conditioner
+from zeuxis.nn.conditioner import ConditionKind, check_guidance, check_null, drop_mask, label_conditioner
 from zeuxis.nn.embed import TIME_SCALE
 from zeuxis.nn.magnitude import Uncertainty, force_unit_weights
 from zeuxis.nn.networks import UNETS_AND_MP, Ends, build_network
@@ -109,6 +110,10 @@ class EDM(System):
         tolerance: float = 1e-5,
     ) -> None:
         super().__init__()
+        check_levels(low, high)
+        for name, value in (("rho", rho), ("sigma_data", sigma_data), ("std", std)):
+            if not value > 0:
+                raise UsageError(f"{name} {value:g}: give a number above 0")
         self.shape = Shape(*shape)
         self.tolerance = tolerance
         self.sigma_data, self.mean, self.std = sigma_data, mean, std
@@ -159,6 +164,7 @@ class EDM(System):
 
     def denoiser(self, condition: Condition, n: int, how: Sampling = Sampling()) -> Denoise:
         scale = self.settings(how).guidance
+        check_guidance(scale, self.drop, self.conditioner)
         return ByLevel(classifier_free(self.denoise, self.conditioner(condition, n), self.conditioner.null(n), scale))
 
     def levels(self, how: Sampling = Sampling()) -> Tensor:
@@ -178,6 +184,7 @@ class EDM(System):
 
         Of images (B, C, H, W), under no condition; what of them is left at ``high`` is neglected.
         """
+        check_null(self.drop, self.conditioner, "a likelihood")
         with differentiable():
             null = bind_condition(self.denoise, self.conditioner.null(len(image)), conditional=False)
             probes = [draw_probe(image, rng)]

@@ -39,7 +39,15 @@ from zeuxis.knobs import Knob, Sampling
 from zeuxis.losses.dispersive import dispersive as dispersive_loss
 from zeuxis.nn.caption_conditioner import caption_conditioner, text_options
 from zeuxis.nn.centre import centre_features
-from zeuxis.nn.conditioner import Conditioner, ConditionKind, LabelConditioner, NoCondition, drop_mask
+from zeuxis.nn.conditioner import (
+    Conditioner,
+    ConditionKind,
+    LabelConditioner,
+    NoCondition,
+    check_guidance,
+    check_null,
+    drop_mask,
+)
 from zeuxis.nn.embed import TIME_SCALE
 from zeuxis.nn.networks import Ends, build_network
 from zeuxis.nn.watched import watched
@@ -128,6 +136,8 @@ class FlowMatching(System):
         tolerance: float = 1e-4,
     ) -> None:
         super().__init__()
+        if not shift > 0:
+            raise UsageError(f"shift {shift:g}: give a number above 0; 1 moves no time")
         self.shape = Shape(*shape)
         self.density, self.drop = density(times), drop
         self.shift, self.tolerance = shift, tolerance
@@ -211,6 +221,7 @@ class FlowMatching(System):
 
     def straight_denoiser(self, condition: Condition, n: int, scale: float, autoguidance: float = 1.0) -> ByLevel:
         """:meth:`denoise` under ``condition`` with guidance of those scales: x and t on the straight path."""
+        check_guidance(scale, self.drop, self.conditioner)
         guided = classifier_free(self.denoise, self.conditioner(condition, n), self.conditioner.null(n), scale)
         if autoguidance == 1:
             return ByLevel(guided)
@@ -265,6 +276,7 @@ class FlowMatching(System):
 
         Of images (B, C, H, W), under no condition.
         """
+        check_null(self.drop, self.conditioner, "a likelihood")
         with differentiable():
             null = bind_condition(self.denoise, self.conditioner.null(len(image)), conditional=False)
             probes = [draw_probe(image, rng)]

@@ -34,7 +34,7 @@ from zeuxis.errors import UnknownName, Unsupported, lookup
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.nn.caption_conditioner import caption_conditioner, text_options
-from zeuxis.nn.conditioner import Conditioner, LabelConditioner, NoCondition, drop_mask
+from zeuxis.nn.conditioner import Conditioner, LabelConditioner, NoCondition, check_guidance, drop_mask
 from zeuxis.nn.embed import TIME_SCALE
 from zeuxis.nn.networks import Ends, build_network
 from zeuxis.nn.spatial import InpaintingConditioner, LayoutConditioner
@@ -203,6 +203,7 @@ class LatentDiffusion(System):
     def denoiser(self, condition: Condition, n: int, how: Sampling = Sampling()) -> Denoise:
         """:meth:`denoise` of ``n`` latents under ``condition`` with guidance."""
         scale = self.settings(how).guidance
+        check_guidance(scale, self.drop, self.conditioner)
         null = self.conditioner.null(n)
         return ByLevel(classifier_free(self.denoise, self.conditioner(condition, n), null, scale))
 

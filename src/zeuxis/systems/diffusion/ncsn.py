@@ -25,12 +25,13 @@ from zeuxis.card import Card
 from zeuxis.diffusion.guidance import Conditioning, clamped, classifier_free
 from zeuxis.diffusion.path import Level, VeSde, append_dims, for_each
 from zeuxis.diffusion.predictor_corrector import annealed_langevin, ladder, langevin_rate, own_or_solver
-from zeuxis.diffusion.sampler import ByLevel, Denoise
-from zeuxis.diffusion.schedule import geometric
+from zeuxis.diffusion.sampler import ByLevel, Denoise, Sampler
+from zeuxis.diffusion.schedule import check_levels, geometric
 from zeuxis.diffusion.weighting import squared_error
+from zeuxis.errors import UsageError
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Knob, Sampling
-from zeuxis.nn.conditioner import ConditionKind, drop_mask, label_conditioner
+from zeuxis.nn.conditioner import ConditionKind, check_guidance, drop_mask, label_conditioner
 from zeuxis.nn.embed import TIME_SCALE
 from zeuxis.nn.networks import UNETS, Ends, build_network
 from zeuxis.rng import ImageRng, normal_like
@@ -106,6 +107,9 @@ class NCSN(System):
         clean: bool = True,
     ) -> None:
         super().__init__()
+        check_levels(low, high)
+        if scales == 1 or scales < 0:
+            raise UsageError(f"a ladder of {scales} scales: give 2 or more, or 0 for as many as the pictures want")
         self.shape = Shape(*shape)
         self.low, self.high, self.blind, self.drop, self.clamp = low, high, blind, drop, clamp
         self.scales = scales or ladder(low, high, math.prod(self.shape))
@@ -150,6 +154,7 @@ class NCSN(System):
     def denoiser(self, condition: Condition, n: int, how: Sampling = Sampling()) -> Denoise:
         """:meth:`denoise` under ``condition`` with guidance, x0 kept within [-1, 1] where ``clamp`` says so."""
         scale, null = self.settings(how).guidance, self.conditioner.null(n)
+        check_guidance(scale, self.drop, self.conditioner)
         guided = classifier_free(self.denoise, self.conditioner(condition, n), null, scale)
         return ByLevel(clamped(guided) if self.clamp else guided)
 
@@ -157,14 +162,18 @@ class NCSN(System):
         """``steps`` levels in constant ratio from ``high`` to ``low``, then 0."""
         return geometric(self.settings(how).steps or self.scales, self.low, self.high)
 
-    @torch.no_grad()
-    def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        """Annealed Langevin dynamics (2020, Alg. 1), or a solver of the flow's equation on the same levels."""
+    def solver(self, how: Sampling = Sampling()) -> Sampler:
+        """Annealed Langevin dynamics (2020, Alg. 1), or a solver of the flow's equation."""
         knobs, levels = self.settings(how), self.levels(how)
         ratio = float(levels[0] / levels[1]) if levels[1] > 0 else 1.0
         langevin = partial(
             annealed_langevin, each=knobs.each, rate=knobs.rate or langevin_rate(ratio, knobs.each), clean=knobs.clean
         )
-        solve = own_or_solver("annealed-langevin", langevin, ("each", "rate", "clean"), knobs.sampler, how)
+        return own_or_solver("annealed-langevin", langevin, ("each", "rate", "clean"), knobs.sampler, how)
+
+    @torch.no_grad()
+    def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        """By :meth:`solver` down :meth:`levels`."""
+        solve, levels = self.solver(how), self.levels(how)
         x = levels[0] * rng.normal(len(rng), *self.shape, device=self.device)
         return solve(self.denoiser(condition, len(rng), how), x, levels, rng).clamp(-1, 1)

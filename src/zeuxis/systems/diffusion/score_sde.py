@@ -27,13 +27,14 @@ from zeuxis.diffusion.likelihood import LOW, differentiable, draw_probe, ve_log_
 from zeuxis.diffusion.path import SDES, Level, SdeKind, add_noise, append_dims, for_each
 from zeuxis.diffusion.precondition import in_ve, to_x0
 from zeuxis.diffusion.predictor_corrector import Predictor, own_or_solver, predictor_corrector
-from zeuxis.diffusion.sampler import ByLevel, Denoise
+from zeuxis.diffusion.sampler import ByLevel, Denoise, Sampler
+from zeuxis.diffusion.schedule import check_levels
 from zeuxis.diffusion.weighting import squared_error
 from zeuxis.errors import lookup
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Knob, Sampling
 from zeuxis.nn.augment import random_flip
-from zeuxis.nn.conditioner import ConditionKind, drop_mask, label_conditioner
+from zeuxis.nn.conditioner import ConditionKind, check_guidance, check_null, drop_mask, label_conditioner
 from zeuxis.nn.embed import TIME_SCALE
 from zeuxis.nn.networks import UNETS, Ends, build_network
 from zeuxis.rng import ImageRng, Rng, normal_like
@@ -128,7 +129,9 @@ class ScoreSDE(System):
         self.shape = Shape(*shape)
         self.tolerance = tolerance
         usual = lookup("SDE", sde, RANGES)
-        self.path = SDES[sde](low or usual[0], high or usual[1])
+        ends = low or usual[0], high or usual[1]
+        check_levels(*ends)
+        self.path = SDES[sde](*ends)
         self.least = least or (1e-5 if sde == "ve" else 1e-3)
         self.flips, self.drop, self.clamp = flips, drop, clamp
         self.network = build_network(network, Ends(self.shape), UNETS)
@@ -169,6 +172,7 @@ class ScoreSDE(System):
     def denoiser(self, condition: Condition, n: int, how: Sampling = Sampling()) -> Denoise:
         """:meth:`denoise` under ``condition`` with guidance, x0 kept within [-1, 1] where ``clamp`` says so."""
         scale, null = self.settings(how).guidance, self.conditioner.null(n)
+        check_guidance(scale, self.drop, self.conditioner)
         guided = classifier_free(self.denoise, self.conditioner(condition, n), null, scale)
         return ByLevel(clamped(guided) if self.clamp else guided)
 
@@ -178,12 +182,16 @@ class ScoreSDE(System):
         sigma = self.path.std(t) / self.path.alpha(t)
         return torch.cat([sigma, sigma.new_zeros(1)]).float()
 
+    def solver(self, how: Sampling = Sampling()) -> Sampler:
+        """Alg. 1, or a solver of the flow's equation (Eq. 13)."""
+        knobs = self.settings(how)
+        both = partial(predictor_corrector, predictor=knobs.predictor, corrections=knobs.corrections, snr=knobs.snr)
+        return own_or_solver("predictor-corrector", both, ("predictor", "corrections", "snr"), knobs.sampler, how)
+
     @torch.no_grad()
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        """Alg. 1, or a solver of the flow's equation (Eq. 13) on the same levels."""
-        knobs, levels = self.settings(how), self.levels(how)
-        both = partial(predictor_corrector, predictor=knobs.predictor, corrections=knobs.corrections, snr=knobs.snr)
-        solve = own_or_solver("predictor-corrector", both, ("predictor", "corrections", "snr"), knobs.sampler, how)
+        """By :meth:`solver` down :meth:`levels`."""
+        solve, levels = self.solver(how), self.levels(how)
         x = levels[0] * rng.normal(len(rng), *self.shape, device=self.device)
         return solve(self.denoiser(condition, len(rng), how), x, levels, rng).clamp(-1, 1)
 
@@ -194,6 +202,7 @@ class ScoreSDE(System):
         where that is more than dequantising adds. Of "ve" the pictures count for something beside the noise of the
         greatest level, which is neglected.
         """
+        check_null(self.drop, self.conditioner, "a likelihood")
         high = self.path.std(1.0) / self.path.alpha(1.0)
         low = max(LOW, self.path.std(self.least) / self.path.alpha(self.least))
         with differentiable():

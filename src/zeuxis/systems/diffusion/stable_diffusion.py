@@ -164,9 +164,9 @@ class StableDiffusion(System):
         with torch.no_grad():
             mean, std = self.first_stage.moments(image)
             latent = mean + std * normal_like(mean, turn.rng)  # (B, Z, h, w)
-            hidden = drop_mask(len(image), self.drop, turn.rng, "cpu").tolist()
-            shown = ["" if hide else caption for hide, caption in zip(hidden, captions, strict=True)]
-            conditioning = self.prompt(shown, (*image.shape[2:], 0, 0, *image.shape[2:]))
+            hidden = drop_mask(len(image), self.drop, turn.rng, "cpu")  # (B,)
+            shown = ["" if hide else caption for hide, caption in zip(hidden.tolist(), captions, strict=True)]
+            conditioning = self.prompt(shown, (*image.shape[2:], 0, 0, *image.shape[2:]), zeros=hidden & self.zero_null)
         noise = normal_like(latent, turn.rng)
         t = turn.rng.integers(len(self.path), len(image), device=image.device)  # (B,)
         noisy = add_noise(self.path, latent, noise, t)
@@ -284,7 +284,7 @@ class StableDiffusion(System):
             sizes = (*original, knobs.crop_top, knobs.crop_left, height, width)
         with at_work(self.residence, self.prompt):
             given = self.prompt(captions_of(condition), sizes)
-            zeros = self.zero_null and condition.negative is None
+            zeros = torch.full((n,), self.zero_null and condition.negative is None)
             null = self.prompt(condition.negative or ("",) * n, sizes, zeros=zeros)
         source, mask = edited(condition, self.shape, self.inpaints)
         if self.inpaints and source is not None and mask is not None:
@@ -293,8 +293,8 @@ class StableDiffusion(System):
             given["shown"] = null["shown"] = torch.cat([hole, self.encode(seen * (1 - make))], 1)  # (B, Z + 1, h, w)
         return given, null
 
-    def unread(self, condition: Condition) -> tuple[str, ...]:
-        return self.prompt.unread(condition)
+    def unread(self, condition: Condition, how: Sampling = Sampling()) -> tuple[str, ...]:
+        return self.prompt.unread(condition, self.settings(how).guidance)
 
     def footprint(self, n: int, how: Sampling = Sampling()) -> Footprint | None:
         return footprint_of(self, n, self.settings(how))
