@@ -15,6 +15,7 @@ from zeuxis.training.buffers import KeptBuffers
 from zeuxis.training.checkpoint import Checkpoints
 from zeuxis.training.distributed import Ranks
 from zeuxis.training.log import GRADIENT
+from zeuxis.training.norms import of_pictures
 from zeuxis.training.optimiser import optimiser_of, set_rate
 from zeuxis.training.precision import Scaler, autocast, precision_of
 
@@ -93,7 +94,7 @@ class Steps:
         total: Tensor | None = None
         images = sum(len(turn.batch) for turn in turns)
         for turn in turns:
-            with autocast(self.device, self.precision):
+            with of_pictures(turn), autocast(self.device, self.precision):
                 value = loss(turn)
             if value is not None:
                 value = value if len(turns) == 1 else value * (len(turn.batch) / images)

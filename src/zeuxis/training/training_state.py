@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -96,6 +97,13 @@ class TrainingState:
         by_time = self.seconds / (60 * self.config.minutes) if self.config.minutes else 0.0
         return min(1.0, max(by_iterations, by_time))
 
+    def parts_of(self, batch: Batch) -> list[Batch]:
+        """What is computed at a time: the whole, or parts of nearly one size where gradients are accumulated."""
+        n = len(batch)
+        count = -(-n // -(-n // self.config.accumulate))  # as few as hold no more than a share each
+        ends = [n * k // count for k in range(count + 1)]
+        return [batch] if count == 1 else [batch[slice(*part)] for part in pairwise(ends)]
+
     def turn_of(self, batch: Batch, rng: Stream) -> Turn:
         return Turn(batch.to(self.device).floats(), rng, self.round, self.progress, skipped=self.skipped)
 
@@ -105,7 +113,7 @@ class TrainingState:
             return
         place, rng = self.batches.state(), Stream(self.config.seed, "norms", self.round)
         count = min(BATCHES, max(1, PICTURES * self.ranks.size // self.config.batch))
-        turns = (self.turn_of(self.batches.next(), rng) for _ in range(count))
+        turns = (self.turn_of(part, rng) for _ in range(count) for part in self.parts_of(self.batches.next()))
         try:
             measure_norms(self.average, self.norms, self.averaging.own, turns, self.steps.precision)
             self.measured = self.round
