@@ -65,7 +65,8 @@ class Steps:
             self.bad[player.name] = 0
             if player.clip is not None and norm + CLIP_GUARD > player.clip:  # below it, clipping multiplies by 1
                 torch.nn.utils.clip_grads_with_norm_(parameters, player.clip, norm)
-            set_rate(optimiser, player, turns[-1].round, turns[-1].progress)
+            last = turns[-1]
+            set_rate(optimiser, player, last.round, last.progress if last.spent is None else last.spent)
             optimiser.step()
             turns[-1].notes |= {f"loss/{player.name}": total, f"{GRADIENT}{player.name}": norm}
         elif scaler is not None and scaler.scale > 1 and torch.isfinite(total):
