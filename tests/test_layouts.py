@@ -483,6 +483,17 @@ def test_grey_beside_colour_is_one_decision(root: Path, one: str, other: str) ->
     assert open_folder(root, 8).spec.shape == open_folder(root, 8, "test").spec.shape == (1, 8, 8)
 
 
+@pytest.mark.parametrize(("source", "told"), [((8, 6), True), ((24, 18), False), ((20, 15), False)])
+def test_sources_that_are_smaller_by_a_factor_are_told_of(root: Path, source: tuple[int, int], told: bool) -> None:
+    """They are enlarged to the pictures' size, which is not what a network that enlarges should learn from."""
+    for k in range(12):
+        put(root / "hr" / f"{k}.png", photo(k))
+        put(root / "lr" / f"{k}.png", photo(k, source))
+    (first, *_), more = parts(root)["train"].remarks, parts(root)["train"].remarks[1:]
+    assert "hr/ with their source in lr/" in first
+    assert ["--pair bicubic:3" in remark for remark in more] == [True] * told
+
+
 # -- dataset.json -------------------------------------------------------------------------------------
 
 
