@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import typer.main
 from PIL import Image
 from torch import Tensor, nn
 
@@ -21,7 +20,8 @@ from zeuxis.batch import BATCHED, Batch, Condition, Shape, joined
 from zeuxis.card import Card
 from zeuxis.catalog.assemble import build_for
 from zeuxis.catalog.listing import entries
-from zeuxis.cli import app, main
+from zeuxis.cli import main
+from zeuxis.cli.tree import tree
 from zeuxis.conditions import FIELDS
 from zeuxis.data.library import open_source
 from zeuxis.data.source import BY_KIND, TEXTS
@@ -156,7 +156,7 @@ EVERYTHING: dict[str, Any] = {
 def test_every_field_has_every_behaviour() -> None:
     """A field of ``Condition`` is one line in FIELDS: everything else about it follows from its kind."""
     assert [f.name for f in dataclasses.fields(Condition)] == list(FIELDS)
-    options = {o for c in typer.main.get_command(app).commands["sample"].params for o in c.opts}  # type: ignore[attr-defined]
+    options = {o for c in tree("sample").commands["sample"].params for o in c.opts}
     for name, field in FIELDS.items():
         assert field.kind in BATCHED and field.kind in GIVEN, name
         assert field.kind == "text" or field.kind in BY_KIND, name

@@ -319,16 +319,15 @@ def test_members_that_overlap_are_refused_before_they_are_read(tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="a kill of POSIX")
 def test_the_reader_ends_with_whoever_started_it():
     child = (
-        "import importlib.util, sys, time; spec = importlib.util.spec_from_file_location('u', sys.argv[1]); "
-        "u = importlib.util.module_from_spec(spec); sys.modules['u'] = u; spec.loader.exec_module(u); "
-        "u.end_with_parent(); sys.stdout.write('ready\\n'); sys.stdout.flush(); time.sleep(600)"
+        "import sys, time; sys.path.append(sys.argv[1]); from unpickle.program import end_with_parent; "
+        "end_with_parent(); sys.stdout.write('ready\\n'); sys.stdout.flush(); time.sleep(600)"
     )
     parent = (
         "import os, subprocess, sys, time; reading, held = os.pipe(); "
         "p = subprocess.Popen([sys.executable, '-I', '-S', '-c', sys.argv[1], sys.argv[2]], stdin=reading); "
         "time.sleep(600)"
     )
-    command = [sys.executable, "-S", "-c", parent, child, str(UNPICKLER)]
+    command = [sys.executable, "-S", "-c", parent, child, str(UNPICKLER.parent)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stdout.readline() == b"ready\n"
         process.kill()

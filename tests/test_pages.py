@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import typer
 
-from zeuxis.cli import app
+from zeuxis.cli.tree import COMMANDS, tree
 from zeuxis.data.entries import ENTRIES
 from zeuxis.recipe import load_recipe, recipe_paths
 
@@ -38,14 +37,14 @@ FOUND = [(page, words) for page in PAGES for words in commands(page)]
 
 def test_the_pages_show_every_command() -> None:
     shown = {words[0] for page, words in FOUND if page.name == "command-line.md"}
-    assert shown >= set(typer.main.get_command(app).commands)
+    assert shown >= set(COMMANDS)
 
 
 @pytest.mark.parametrize(("page", "words"), FOUND, ids=[f"{p.name}: {' '.join(w)}" for p, w in FOUND])
 def test_commands_in_the_pages_can_be_given(page: Path, words: list[str]) -> None:
     if words[0].startswith("-"):
         return
-    command = typer.main.get_command(app).commands[words[0]]
+    command = tree(words[0]).commands[words[0]]
     if len(words) == 1:  # in running text a command may be named without its arguments
         return
     given = command.make_context(words[0], words[1:]).params  # parses and checks; runs nothing

@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from typer.testing import CliRunner
 
 from zeuxis.api.average import average
 from zeuxis.batch import Shape
 from zeuxis.catalog.weights import load_system
-from zeuxis.cli import app
+from zeuxis.cli import main
 from zeuxis.data.batches import Batches
 from zeuxis.errors import Unsupported, UsageError
 from zeuxis.recipe import Train
@@ -148,13 +147,11 @@ def test_going_on_leaves_the_same_snapshots(run: tuple[Path, list[dict[str, torc
 
 
 def test_the_command_makes_models_and_what_a_user_may_get_wrong(
-    run: tuple[Path, list[dict[str, torch.Tensor]]], tmp_path: Path
+    run: tuple[Path, list[dict[str, torch.Tensor]]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, _ = run
-    done = CliRunner().invoke(
-        app, ["average", str(folder), "--length", "0.05", "--length", "0.1", "--out", str(tmp_path)]
-    )
-    assert done.exit_code == 0 and done.stdout.count("of 60 iterations ->") == 2
+    assert main(["average", str(folder), "--length", "0.05", "--length", "0.1", "--out", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.count("of 60 iterations ->") == 2
     assert (tmp_path / "average-0.05" / "model" / "model.safetensors").is_file()
     with pytest.raises(UsageError, match=r"0\.01 to 0\.25"):
         average(folder, [0.5])

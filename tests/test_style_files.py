@@ -29,7 +29,7 @@ from zeuxis.cli import main
 from zeuxis.errors import DataError, UsageError, WeightsError
 from zeuxis.losses.penalty import r1
 from zeuxis.nn.lowpass import blurred
-from zeuxis.pretrained import unpickle
+from zeuxis.pretrained.unpickle import bounds, files, machine
 from zeuxis.rng import Stream
 
 PUBLIC: dict[tuple[str, int], dict[str, Any]] = {
@@ -494,14 +494,14 @@ def test_files_within_a_file_share_its_bounds(monkeypatch: pytest.MonkeyPatch) -
     magic = pickle.dumps(0x1950A86A20F9469CFC6C, 2)
     assert content.startswith(magic)
     longer = b"\x80\x02](" + b"N" * 600 + b"e0" + magic[2:] + content[len(magic) :]  # a list of 600, let go
-    monkeypatch.setattr(unpickle, "MAX_WORK", 1000)
-    budget = unpickle.WorkBound(1 << 20)
-    assert unpickle.read_within(longer, budget).count == 16
-    with pytest.raises(unpickle.Refused, match="MAX_WORK"):
-        unpickle.read_within(longer, budget)
-    outer = unpickle.Machine(budget, within=True)
-    with pytest.raises(unpickle.Refused, match="holds another file"):
-        outer.call(unpickle.LOADED, (content,))
+    monkeypatch.setattr(bounds, "MAX_WORK", 1000)
+    budget = bounds.WorkBound(1 << 20)
+    assert files.read_within(longer, budget).count == 16
+    with pytest.raises(bounds.Refused, match="MAX_WORK"):
+        files.read_within(longer, budget)
+    outer = machine.Machine(budget)
+    with pytest.raises(bounds.Refused, match="holds another file"):
+        outer.call(machine.LOADED, (content,))
 
 
 def test_a_file_that_was_cut_is_refused(tmp_path: Path) -> None:

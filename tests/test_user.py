@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import typer
 from PIL import Image
 from rich.console import Console
 
@@ -21,10 +20,11 @@ from zeuxis.api.live import FIGURES, progress_line
 from zeuxis.api.measurable import too_few
 from zeuxis.api.pictures import targets
 from zeuxis.api.still import has_colours
-from zeuxis.cli import ELSEWHERE, app, main
+from zeuxis.cli import ELSEWHERE, main
 from zeuxis.cli.evaluate import together
 from zeuxis.cli.listing import listed, systems
 from zeuxis.cli.progress import Progress, fitted
+from zeuxis.cli.tree import COMMANDS, tree
 from zeuxis.errors import UnknownName, UsageError, nearest
 from zeuxis.metrics.record import Figure
 from zeuxis.metrics.table import METRICS
@@ -166,10 +166,10 @@ def test_what_does_not_fit_is_left_out_whole():
 # -- what is said and advised -------------------------------------------------------------------------
 
 
-def options_of(group: typer.models.CommandInfo | object) -> set[str]:
-    command = typer.main.get_command(app)
+def options_of_all() -> set[str]:
+    command = tree()
     found = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
-    for each in command.commands.values():  # type: ignore[attr-defined]
+    for each in command.commands.values():
         found |= {option for parameter in each.params for option in (*parameter.opts, *parameter.secondary_opts)}
     return found | {"--help", "--systems", "--threads", "--debug"}
 
@@ -200,7 +200,7 @@ OF_OTHERS = {*ELSEWHERE, "--editable", "--format", "--sparse"}  # programs'
 
 
 def test_no_option_is_advised_that_does_not_exist():
-    known = options_of(app)
+    known = options_of_all()
     wrong = [
         f"{path.relative_to(ROOT)}: {option}"
         for path in saying(r"[^\w(-]--[a-z]")
@@ -213,7 +213,7 @@ def test_no_option_is_advised_that_does_not_exist():
 
 
 def test_no_command_is_advised_that_does_not_exist():
-    known = {*typer.main.get_command(app).commands, "--help"}  # type: ignore[attr-defined]
+    known = {*COMMANDS, "--help"}
     for path in saying(r"zeuxis [a-z-]+ [A-Z{.-]"):
         for text in texts(path):
             for word in re.findall(r"(?:^|[(:`] ?)zeuxis ([a-z-]+) [A-Z{.-]", text):

@@ -12,54 +12,15 @@ from typing import Any
 import typer
 
 from zeuxis.catalog.listing import entries
-from zeuxis.cli import (
-    average,
-    breed,
-    classify,
-    compare,
-    convert,
-    credentials,
-    data,
-    decode,
-    demo,
-    detect,
-    diagnose,
-    directions,
-    doctor,
-    edit,
-    encode,
-    evaluate,
-    export,
-    info,
-    listing,
-    mix,
-    neighbours,
-    paint,
-    pull,
-    reproduce,
-    restore,
-    sample,
-    serve,
-    style,
-    sweep,
-    test_system,
-    train,
-    translate,
-    walk,
-)
-from zeuxis.cli.help import PlainCommand, PlainGroup
 from zeuxis.cli.machine import THREADS, prepared
 from zeuxis.cli.options import KNOB
-from zeuxis.cli.output import note, say
+from zeuxis.cli.output import note
+from zeuxis.cli.tree import COMMANDS, CREDENTIALS, DEBUG, NO_WATERMARK, SYSTEMS, WATERMARK, tree
 from zeuxis.errors import SMALLER, UsageError, ZeuxisError, is_out_of_memory, mend_of
 from zeuxis.plugins import using
 from zeuxis.provenance.asked import Marks, marking
 from zeuxis.provenance.credentials import ready
-from zeuxis.version import __version__
 
-DEBUG = "--debug"
-WATERMARK, NO_WATERMARK, CREDENTIALS = "--watermark", "--no-watermark", "--credentials"
-SYSTEMS = "--systems"
 # Typer's error for wrong arguments: the class itself lives in another place in every version of it.
 MISUSE: Any = typer.BadParameter.__base__
 
@@ -79,88 +40,6 @@ ELSEWHERE = {  # options of other programs, and what does it here
     "--dataset": "--data",
 }
 
-app = typer.Typer(
-    cls=PlainGroup,
-    rich_markup_mode=None,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Learn a distribution of images, sample it, steer it and measure it: every method behind the same verbs.",
-)
-
-LOOK, WORK, PROVE, TOOLS = "Look", "Work", "Prove", "Tools"
-app.command("list", cls=PlainCommand, rich_help_panel=LOOK)(listing.list_systems)
-app.command("info", cls=PlainCommand, rich_help_panel=LOOK)(info.info)
-app.command("detect", cls=PlainCommand, rich_help_panel=LOOK)(detect.detect)
-app.command("data", cls=PlainCommand, rich_help_panel=LOOK)(data.data)
-app.command("train", cls=PlainCommand, rich_help_panel=WORK)(train.train)
-app.command("sample", cls=PlainCommand, rich_help_panel=WORK)(sample.sample)
-app.command("restore", cls=PlainCommand, rich_help_panel=WORK)(restore.restore)
-app.command("translate", cls=PlainCommand, rich_help_panel=WORK)(translate.translate)
-app.command("edit", cls=PlainCommand, rich_help_panel=WORK)(edit.edit)
-app.command("paint", cls=PlainCommand, rich_help_panel=WORK)(paint.paint)
-app.command("style", cls=PlainCommand, rich_help_panel=WORK)(style.style)
-app.command("encode", cls=PlainCommand, rich_help_panel=WORK)(encode.encode)
-app.command("decode", cls=PlainCommand, rich_help_panel=WORK)(decode.decode)
-app.command("classify", cls=PlainCommand, rich_help_panel=WORK)(classify.classify)
-app.command("walk", cls=PlainCommand, rich_help_panel=WORK)(walk.walk)
-app.command("mix", cls=PlainCommand, rich_help_panel=WORK)(mix.mix)
-app.command("directions", cls=PlainCommand, rich_help_panel=WORK)(directions.directions)
-app.command("breed", cls=PlainCommand, rich_help_panel=WORK)(breed.breed)
-app.command("average", cls=PlainCommand, rich_help_panel=WORK)(average.average)
-app.command("evaluate", cls=PlainCommand, rich_help_panel=PROVE)(evaluate.evaluate)
-app.command("reproduce", cls=PlainCommand, rich_help_panel=PROVE)(reproduce.reproduce)
-app.command("compare", cls=PlainCommand, rich_help_panel=PROVE)(compare.compare)
-app.command("sweep", cls=PlainCommand, rich_help_panel=PROVE)(sweep.sweep)
-app.command("diagnose", cls=PlainCommand, rich_help_panel=PROVE)(diagnose.diagnose)
-app.command("neighbours", cls=PlainCommand, rich_help_panel=PROVE)(neighbours.neighbours)
-app.command("test-system", cls=PlainCommand, rich_help_panel=PROVE)(test_system.test_system)
-app.command("pull", cls=PlainCommand, rich_help_panel=TOOLS)(pull.pull)
-app.command("export", cls=PlainCommand, rich_help_panel=TOOLS)(export.export)
-app.command("convert", cls=PlainCommand, rich_help_panel=TOOLS)(convert.convert)
-app.command("credentials", cls=PlainCommand, rich_help_panel=TOOLS)(credentials.credentials)
-app.command("serve", cls=PlainCommand, rich_help_panel=TOOLS)(serve.serve)
-app.command("doctor", cls=PlainCommand, rich_help_panel=TOOLS)(doctor.doctor)
-app.command("demo", cls=PlainCommand, rich_help_panel=TOOLS)(demo.demo)
-COMMANDS = frozenset(str(c.name) for c in app.registered_commands)
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        say(f"zeuxis {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
-    debug: bool = typer.Option(False, DEBUG, help="Show the traceback of an error; allowed after any command."),
-    systems: list[str] | None = typer.Option(
-        None,
-        SYSTEMS,
-        metavar="FOLDER|FILE",
-        help="Where systems of your own lie; repeatable, allowed after any command.",
-    ),
-    threads: int | None = typer.Option(
-        None,
-        THREADS,
-        metavar="N",
-        help="How many threads compute, instead of as many as are quicker; allowed after any command.",
-    ),
-    watermark: bool | None = typer.Option(
-        None,
-        f"{WATERMARK}/{NO_WATERMARK}",
-        help="Mark the pixels of pictures that are written, by default of those made from nothing else and of 256 "
-        "pixels a side or more; allowed after any command.",
-    ),
-    credentials: bool = typer.Option(
-        False,
-        CREDENTIALS,
-        help="Sign pictures that are written, with the certificate of zeuxis credentials; allowed after any command.",
-    ),
-) -> None:
-    """What stands before a command. ``main`` has taken these options out already; they are here for the help."""
-
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code: 0, 1 for failure, 2 for misuse, 130 when interrupted."""
@@ -172,14 +51,15 @@ def main(args: Sequence[str] | None = None) -> int:
         plain, own = _without(SYSTEMS, plain, "the folder or file where systems of your own lie")
         plain, threads = _without(THREADS, plain, "how many, e.g. 2")
         with using(own), prepared(threads), marking(marks):
-            code = app(plain or ["--help"], prog_name="zeuxis", standalone_mode=False)
+            code = tree(_command(plain))(plain or ["--help"], prog_name="zeuxis", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except MISUSE as error:
-        note(f"zeuxis: {_one_line(error)}{_meant(plain)}; zeuxis {_command(plain)}--help tells more")
+        help_of = " ".join(word for word in ("zeuxis", _command(plain), "--help") if word)
+        note(f"zeuxis: {_one_line(error)}{_meant(plain)}; {help_of} tells more")
         return 2
     except ZeuxisError as error:
         if debug:
-            sys.excepthook = _traced  # here, because typer puts its own in when a command begins
+            sys.excepthook = _traced
             raise
         note(f"zeuxis: {error}")
         return error.exit_code
@@ -192,7 +72,7 @@ def main(args: Sequence[str] | None = None) -> int:
         return 1
     except Exception as error:
         if debug:
-            sys.excepthook = _traced  # here, because typer puts its own in when a command begins
+            sys.excepthook = _traced
             raise
         note(f"zeuxis: {_explain(error)}")
         return 1
@@ -236,9 +116,9 @@ def _one_line(misuse: Any) -> str:
     return " ".join(misuse.format_message().split()).rstrip(".")
 
 
-def _command(args: Sequence[str]) -> str:
-    """The command that was meant, before its options; "" where there is none of that name."""
-    return f"{args[0]} " if args and args[0] in COMMANDS else ""
+def _command(args: Sequence[str]) -> str | None:
+    """The command that was meant, before its options; None where there is none of that name."""
+    return args[0] if args and args[0] in COMMANDS else None
 
 
 def _meant(args: Sequence[str]) -> str:
@@ -252,9 +132,10 @@ def _meant(args: Sequence[str]) -> str:
 
 def _knobs_without_flag(args: Sequence[str]) -> set[str]:
     """The knobs of all systems that the command takes by ``--knob`` alone; none where it takes no knobs."""
-    if not args or args[0] not in COMMANDS:
+    name = _command(args)
+    if name is None:
         return set()
-    command = typer.main.get_command(app).commands[args[0]]  # type: ignore[attr-defined]
+    command = tree(name).commands[name]
     flags = {flag for parameter in command.params for flag in parameter.opts}
     knobs = {name for each in entries().values() for name in each.card.knob_table} if KNOB in flags else set()
     return knobs - {flag[2:] for flag in flags}

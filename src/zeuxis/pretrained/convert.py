@@ -1,6 +1,6 @@
 """Old PyTorch checkpoints to safetensors, read as hostile files.
 
-A pickle can run any program when it is opened the usual way. Here ``unpickle.py`` reads it, which cannot call
+A pickle can run any program when it is opened the usual way. Here ``unpickle`` reads it, which cannot call
 anything, in a process of its own with only the standard library and bounded memory, time and output. What that
 process wrote is checked before it is kept.
 """
@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from zeuxis.errors import DataError, UsageError, WeightsError, ZeuxisError
 from zeuxis.files import draft_folder, remove_drafts, require_regular
 
-UNPICKLER = Path(__file__).with_name("unpickle.py")
+UNPICKLER = Path(__file__).with_name("unpickle")
 SECONDS = 900.0  # to wait for the process
 
 

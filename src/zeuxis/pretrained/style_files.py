@@ -2,8 +2,9 @@
 
 A file of StyleGAN2's later programs and of StyleGAN3 holds a generator, its average and a discriminator, objects whose
 program lies beside their tensors; one of the TensorFlow programs a tuple of the same, networks of named variables.
-Neither program is run: what ``unpickle.py`` read of them is tensors and settings. Settings that no system here has are
-refused by name; of tensors, every one has its place, or is known to need none (:mod:`~zeuxis.pretrained.style_names`).
+Neither program is run: what the package ``unpickle`` read of them is tensors and settings. Settings that no system
+here has are refused by name; of tensors, every one has its place, or is known to need none
+(:mod:`~zeuxis.pretrained.style_names`).
 """
 
 from __future__ import annotations

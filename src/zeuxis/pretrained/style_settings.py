@@ -1,7 +1,7 @@
 """The settings of the public network files of the style-based generators, and what is found in them.
 
-A file is read without the program that wrote it (see ``unpickle.py``): what is left of its objects are settings, here
-asked for by name. What they say is believed as far as tensors bear it out.
+A file is read without the program that wrote it (see the package ``unpickle``): what is left of its objects are
+settings, here asked for by name. What they say is believed as far as tensors bear it out.
 """
 
 from __future__ import annotations
