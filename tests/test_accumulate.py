@@ -12,6 +12,7 @@ from torch import Tensor
 
 from zeuxis.batch import Batch, Shape
 from zeuxis.data.batches import Batches
+from zeuxis.errors import UsageError
 from zeuxis.game import Move, Player, System, Turn, play_round
 from zeuxis.nn.features import FeatureNetwork
 from zeuxis.recipe import Train
@@ -166,3 +167,42 @@ def test_the_log_has_the_mean_over_the_parts(tmp_path: Path) -> None:
         grey.append(float(made.notes["grey"]))
         assert made.notes["offset"] == {1: 0.0, 4: (0 + 8 + 16 + 24) / 4}[accumulate]
     assert grey[0] == pytest.approx(grey[1], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("batch", "accumulate", "sizes"), [(7, 3, [2, 2, 3]), (8, 3, [2, 3, 3]), (9, 2, [4, 5]), (3, 8, [1, 1, 1])]
+)
+def test_parts_are_nearly_of_one_size(batch: int, accumulate: int, sizes: list[int], tmp_path: Path) -> None:
+    """None is left over that is far smaller than the others, or of one picture, as batch norms refuse it."""
+    plan = Train(iterations=100, batch=batch, accumulate=accumulate)
+    made = Trainer(Noted(), Batches(toy_source(3, 16, 64), batch, 0), plan, tmp_path)
+    assert [len(turn.batch) for turn in made._draw()] == sizes
+
+
+class Normed(Noted):
+    """Keeps how many pictures it was ever shown at a time, and has a batch norm over nothing but pictures."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network, self.shown = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.BatchNorm1d(3 * 16 * 16)), [0]
+
+    def learn(self, turn: Turn) -> Tensor:
+        self.shown.append(len(turn.batch))
+        return self.network(turn.batch.image).square().mean()
+
+
+def test_an_average_is_measured_in_parts_too(tmp_path: Path) -> None:
+    """Where the whole batch would not fit into memory it must not be computed at once to measure batch norms."""
+    plan = Train(iterations=100, batch=32, accumulate=4, ema=0.9)
+    made = Trainer(Normed(), Batches(toy_source(3, 16, 64), 32, 0), plan, tmp_path)
+    made.measure_norms()
+    assert made.average is not None and set(made.average.shown) == {0, 8}
+
+
+@pytest.mark.parametrize(("batch", "accumulate"), [(1, 1), (4, 4)])
+def test_a_batch_norm_over_one_picture_says_what_to_change(batch: int, accumulate: int, tmp_path: Path) -> None:
+    plan = Train(iterations=100, batch=batch, accumulate=accumulate, ema=0.9)
+    made = Trainer(Normed(), Batches(toy_source(3, 16, 64), batch, 0), plan, tmp_path)
+    for work in (made.play, made.measure_norms):
+        with pytest.raises(UsageError, match=r"raise train\.batch"):
+            work()

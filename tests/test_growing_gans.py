@@ -9,13 +9,16 @@ gradients by all parameters, at a whole level and at one that fades in.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
+from conftest import toy_source
 from torch import Tensor, nn
 
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.catalog.build import build
+from zeuxis.data.batches import Batches
 from zeuxis.errors import UsageError
 from zeuxis.game import System, Turn, only_moves, play_round
 from zeuxis.knobs import Sampling
@@ -23,10 +26,12 @@ from zeuxis.losses.penalty import gradient_penalty, judged, r1, slopes, zero_cen
 from zeuxis.nn.growing import Growth, brought_to, doubled, seen_at
 from zeuxis.nn.progressive import ProgressiveDiscriminator
 from zeuxis.nn.stylegan import AdaptiveLayer
+from zeuxis.recipe import Train
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.spec import DataSpec
 from zeuxis.systems.adversarial.progan import ProGAN
 from zeuxis.systems.adversarial.stylegan import StyleGAN
+from zeuxis.training.trainer import Trainer
 
 COLOUR = Shape(3, 32, 32)
 SMALL = {"channel_base": 256, "channel_max": 12, "group": 4}
@@ -148,6 +153,32 @@ def test_levels_are_reached_in_equal_times_half_of_them_faded() -> None:
     assert Growth.of(COLOUR, 8, 0.5).level(0.0) == 1.0
     fine = Growth.of(Shape(3, 1024, 1024), 4, 0.8)
     assert [fine.rate(progress) for progress in (0.0, 0.47, 0.57, 0.67, 0.9)] == [1.0, 1.5, 2.0, 3.0, 3.0]
+
+
+def test_a_larger_budget_does_not_make_it_small_again(tmp_path: Path) -> None:
+    """Gone on with, a finished training is a part of the new budget only: rates go back to there, and levels do not."""
+
+    def trainer(iterations: int) -> Trainer:
+        made = ProGAN(Shape(3, 16, 16), nz=4, channel_base=64, channel_max=8, grow=0.5)
+        plan, rates = Train(iterations=iterations, batch=4), {"generator": {"lr": 1e-3, "decay": "linear"}}
+        return Trainer(made, Batches(toy_source(3, 16, 16), 4, 0), plan, tmp_path, players=rates)
+
+    finished = trainer(4)
+    for _ in range(4):
+        finished.play()
+    finished.save()
+    longer = trainer(40)
+    longer.resume()
+    for _ in range(2):
+        (turn,) = longer._draw()
+        assert turn.progress == 1.0 and turn.spent == longer.round / 40
+        longer.play()
+        assert longer.system.get_buffer("level") == 2.0
+        assert longer.steps.optimisers["generator"].param_groups[0]["lr"] == pytest.approx(1e-3 * (1 - turn.spent))
+    longer.save()
+    again = trainer(20)
+    again.resume()
+    assert again._draw()[0].progress == 1.0, "nor does it after a second change"
 
 
 def test_real_pictures_are_as_fine_as_the_level() -> None:

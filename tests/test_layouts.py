@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import unicodedata
@@ -480,3 +481,61 @@ def test_grey_beside_colour_is_one_decision(root: Path, one: str, other: str) ->
     for path in (root / other).iterdir():
         put(path, photo(1, mode="L"))
     assert open_folder(root, 8).spec.shape == open_folder(root, 8, "test").spec.shape == (1, 8, 8)
+
+
+@pytest.mark.parametrize(("source", "told"), [((8, 6), True), ((24, 18), False), ((20, 15), False)])
+def test_sources_that_are_smaller_by_a_factor_are_told_of(root: Path, source: tuple[int, int], told: bool) -> None:
+    """They are enlarged to the pictures' size, which is not what a network that enlarges should learn from."""
+    for k in range(12):
+        put(root / "hr" / f"{k}.png", photo(k))
+        put(root / "lr" / f"{k}.png", photo(k, source))
+    (first, *_), more = parts(root)["train"].remarks, parts(root)["train"].remarks[1:]
+    assert "hr/ with their source in lr/" in first
+    assert ["--pair bicubic:3" in remark for remark in more] == [True] * told
+
+
+# -- dataset.json -------------------------------------------------------------------------------------
+
+
+def style_dataset(root: Path, labels: object, n: int = 24) -> None:
+    for k in range(n):
+        put(root / f"{k // 12:05d}" / f"img{k:08d}.png", photo(k))
+    (root / "dataset.json").write_text(json.dumps({"labels": labels}))
+
+
+def style_names(n: int = 24) -> list[str]:
+    return [f"{k // 12:05d}/img{k:08d}.png" for k in range(n)]
+
+
+def test_the_classes_of_a_style_dataset_are_those_of_its_file(root: Path) -> None:
+    style_dataset(root, [[name, k % 3] for k, name in enumerate(style_names())])
+    found = parts(root)
+    for source in found.values():
+        assert source.spec.class_names == ("0", "1", "2")
+    assert "3 classes by dataset.json: 24 used; not used: none" in found["train"].remarks[0]
+    listing = arrange(root).parts[0][1]
+    assert [(e.image, e.label) for e in listing.examples[:2]] == [(style_names()[0], 0), (style_names()[1], 1)]
+
+
+def test_a_style_dataset_without_labels_has_no_classes(root: Path) -> None:
+    style_dataset(root, None)
+    assert parts(root)["train"].spec.provides == frozenset()
+    assert "pictures, of no classes by dataset.json: 24 used" in arrange(root).line()
+
+
+def test_what_a_file_of_classes_leaves_out_or_names_in_vain_is_listed(root: Path) -> None:
+    style_dataset(root, [*([name, 1] for name in style_names()[:-1]), ["00000/none.png", 0]])
+    (_, listing), *_ = arrange(root).parts
+    assert [(s.path, s.kind) for s in listing.skipped] == [
+        (style_names()[-1], "unnamed"),
+        ("00000/none.png", "missing"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "labels", [[["a.png", -1]], [["a.png", True]], [["a.png", [0, 1]]], [["a.png", 10**9]], "x", []]
+)
+def test_a_file_of_classes_that_says_none_is_told_of(root: Path, labels: object) -> None:
+    style_dataset(root, labels)
+    found = arrange(root)
+    assert any(s.path == "dataset.json" and "numbers of classes" in s.reason for s in found.ignored)

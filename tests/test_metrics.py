@@ -28,7 +28,7 @@ from zeuxis.metrics.probe import Probe
 from zeuxis.metrics.record import FEW, Figure, fingerprint
 from zeuxis.metrics.score import classifier_score
 from zeuxis.metrics.segmentation import Confusion, Overlap
-from zeuxis.metrics.similarity import psnr, ssim
+from zeuxis.metrics.similarity import cropped, psnr, sharpness, ssim
 from zeuxis.metrics.synthetic import TrainedOnSynthetic
 from zeuxis.metrics.table import METRICS, Evidence, measure
 from zeuxis.metrics.two_sample import auroc
@@ -108,6 +108,13 @@ def test_frechet_takes_moments_and_refuses_other_features() -> None:
         frechet(a, b[:, 1:])
     with pytest.raises(UsageError, match="N >= 2"):
         Moments.of(a[:1])
+
+
+def test_frechet_is_no_less_than_nothing_and_takes_counts() -> None:
+    a = Stream(3).normal(200, 64)
+    assert all(frechet(a * s + t, a * s + t) >= 0 for s, t in ((1, 0), (1e-6, 0), (1e4, 1e5)))
+    counts = (10 * a).round()
+    assert frechet(counts.long(), counts[:50].int()) == pytest.approx(frechet(counts, counts[:50]), rel=1e-6)
 
 
 # -- kernel distance ------------------------------------------------------------------------------
@@ -213,6 +220,22 @@ def test_psnr_and_ssim_follow_the_stated_range_and_their_limits() -> None:
         ssim(clean[..., :8], clean[..., :8])
     with pytest.raises(UsageError, match="cannot be compared"):
         psnr(clean, clean[:2])
+
+
+def test_bytes_have_the_range_of_bytes() -> None:
+    clean, noisy = ((x.clamp(-1, 1) * 127.5 + 127.5).round() for x in pictures())
+    assert torch.equal(psnr(noisy.byte(), clean.byte(), 255), psnr(noisy, clean, 255))
+    assert torch.equal(ssim(noisy.byte(), clean.byte(), 255, 0), ssim(noisy, clean, 255, 0))
+    for score in (psnr, ssim, sharpness):
+        with pytest.raises(UsageError, match="data_range=255"):
+            score(noisy.byte(), clean.byte())
+
+
+def test_a_border_leaves_something() -> None:
+    image = torch.zeros(1, 3, 8, 9)
+    assert cropped(image, 3).shape == (1, 3, 2, 3) and cropped(image, 0) is not None
+    with pytest.raises(UsageError, match="9x8 pixels without a border of 4"):
+        cropped(image, 4)
 
 
 # -- likelihood -----------------------------------------------------------------------------------

@@ -176,3 +176,16 @@ def test_window_misuse_is_explained():
         Parzen(Shape(1, 3, 3)).fit(batches(toy(50)))
     with pytest.raises(UsageError, match="at least 1"):
         Parzen(SHAPE, keep=0)
+
+
+@pytest.mark.parametrize("different", [1, 2])
+def test_fewer_different_pictures_than_components(different: int) -> None:
+    """k-means leaves components without a picture then, of which there is no mean."""
+    shades = torch.linspace(-1, 1, different + 2)[1:-1]
+    image = shades.repeat(10)[:, None, None, None].expand(-1, 1, 4, 4)
+    found = Mixture(Shape(1, 4, 4), components=3)
+    found.fit([Batch(image)])
+    assert all(value.isfinite().all() for value in found.state_dict().values())
+    assert float(found.weights.sum()) == pytest.approx(1.0)
+    seen, unseen = found.log_prob(image[:different], Stream(0)), found.log_prob(-torch.ones(1, 1, 4, 4), Stream(0))
+    assert seen.isfinite().all() and (seen > unseen).all()

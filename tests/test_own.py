@@ -103,6 +103,19 @@ def test_pictures_of_several_sizes_need_a_size() -> None:
         ({"image": COLOUR, "label": [-1] * 40}, UsageError, "count from 0"),
         ([{"image": COLOUR[0], "label": 1}, {"image": COLOUR[1]}], UsageError, "item 1"),
         (42, UsageError, "torch Dataset"),
+        (COLOUR[:0], DataError, "hold no pictures"),
+        (COLOUR[:, :0], UsageError, "no pixels"),
+        (COLOUR[0], UsageError, r"one picture in colour: .*x\[None\]"),
+        ({"image": COLOUR[0]}, UsageError, "one picture in colour"),
+        (["a.png", "b.png"], UsageError, "is a text"),
+        ([(COLOUR[0], 1, "more")], UsageError, "3 parts"),
+        ([[[0, 1], [2]]], UsageError, "no array"),
+        ({"image": COLOUR, "label": 3}, UsageError, "value for each picture"),
+        ({"image": COLOUR, "label": [10**12] * 40}, UsageError, "at most 99999"),
+        ({"image": COLOUR, "label": np.eye(40)}, UsageError, r"argmax\(1\)"),
+        ({"image": COLOUR, "label": torch.eye(40)}, UsageError, r"argmax\(1\)"),
+        ({"image": COLOUR, "label": [*range(39), None]}, UsageError, "picture 39 has no label"),
+        ({"image": COLOUR, "label": [*range(39), float("nan")]}, UsageError, "picture 39 has no label"),
     ],
     ids=[
         "float32 to 255",
@@ -115,6 +128,19 @@ def test_pictures_of_several_sizes_need_a_size() -> None:
         "negative",
         "odd",
         "number",
+        "no rows",
+        "no pixels",
+        "one array",
+        "one in a column",
+        "paths",
+        "triples",
+        "ragged",
+        "one label",
+        "a label too large",
+        "one-hot",
+        "one-hot tensor",
+        "no label",
+        "a label that pandas left out",
     ],
 )
 def test_what_may_be_wrong_is_said(data: Any, error: type[Exception], says: str) -> None:
@@ -132,3 +158,38 @@ def test_files_behind_pictures_are_read_at_once(tmp_path: Path) -> None:
         return
     read = OwnData.of([torn, Image.fromarray(COLOUR[1])])
     assert len(read) == 1 and read.skipped[0].path == "item 0"
+
+
+def test_numbers_of_any_type_are_the_same_classes() -> None:
+    k = np.arange(40) % 3
+    forms = [k, k.astype(np.float32), k[:, None], torch.from_numpy(k), torch.from_numpy(k).to(torch.uint8), k.tolist()]
+    for labels in forms:
+        source = OwnData.of({"image": COLOUR, "label": labels}).source()
+        label = source.batch(torch.arange(len(source))).condition.label
+        assert source.spec.class_names == ("0", "1", "2") and not source.remarks
+        assert label is not None and label.tolist() == k[source.rows].tolist()
+    from_one = OwnData.of({"image": COLOUR, "label": k + 1}).source()
+    assert from_one.spec.classes == 4 and "no picture of class 0" in from_one.remarks[0]
+
+
+def test_tensors_from_training_and_what_rounding_took_are_pictures() -> None:
+    wanted = COLOUR.transpose(0, 3, 1, 2)
+    real = torch.from_numpy(wanted.copy()).float() / 255
+    assert np.array_equal(everything(real.requires_grad_()), wanted)
+    assert np.array_equal(everything(COLOUR / 255 * (1 + 1e-6) - 1e-7), wanted)  # as a resize leaves them
+    assert everything(real.bfloat16()).shape == wanted.shape
+    assert np.array_equal(everything([[x, 0] for x in COLOUR]), wanted)  # pairs, as a collated list has them
+
+
+def test_pictures_from_pillow_are_upright_as_files_are() -> None:
+    for turn, upright in ((6, np.rot90(COLOUR[0], -1)), (3, np.rot90(COLOUR[0], 2)), (9, COLOUR[0])):
+        lying, notes = Image.fromarray(COLOUR[0]), Image.Exif()
+        notes[0x0112] = turn
+        lying.info["exif"] = notes.tobytes()  # as it is opened from a file
+        assert np.array_equal(OwnData.of([lying]).source().images[0].transpose(1, 2, 0), upright)
+
+
+def test_a_caption_that_is_missing_says_nothing() -> None:
+    captions = ["a boot", None, float("nan"), *["a bag"] * 37]
+    source = OwnData.of({"image": COLOUR, "caption": captions}).source()
+    assert set(source.fields["caption"]) == {"a boot", "", "a bag"}

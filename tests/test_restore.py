@@ -132,6 +132,14 @@ def test_grey_stays_grey_and_16_bits_stay(same: Path, twice: Path, tmp_path: Pat
     assert Image.open(large).mode == "L" and Image.open(large).size == (40, 24)
 
 
+@pytest.mark.parametrize("white_is_zero", [False, True])
+def test_sixteen_bits_with_either_end_white_are_seen_as_they_are(tmp_path: Path, white_is_zero: bool) -> None:
+    level = np.full((6, 7), 1234, np.uint16)
+    Image.fromarray(level).save(tmp_path / "a.tif", tiffinfo={262: 0} if white_is_zero else {})
+    opened = open_for_restoring(tmp_path / "a.tif")
+    assert (opened.colours == (65535 - level if white_is_zero else level)[..., None]).all()
+
+
 def test_colours_of_16_bits_stay(same: Path, tmp_path: Path) -> None:
     deep = np.random.default_rng(0).integers(0, 65536, (9, 11, 4), np.uint16)
     deep[..., 3] |= 1  # nowhere wholly transparent

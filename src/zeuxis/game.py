@@ -106,10 +106,11 @@ class Turn:
     batch: Batch
     rng: Rng  # for every random draw of the move
     round: int  # 0, 1, 2, ...
-    progress: float  # of the budget, in [0, 1]
+    progress: float  # of the budget, in [0, 1]; it stays where it was when a larger budget is given
     notes: dict[str, float | Tensor] = field(default_factory=dict)
     memo: dict[str, Any] = field(default_factory=dict)
     skipped: int = 0  # earlier rounds that left nothing, because a step of theirs was not finite
+    spent: float | None = None  # of the larger budget, which rates follow; None where it is the progress
     linked: Sequence[Turn] = field(default=(), repr=False, compare=False)  # see ``parts``
 
     def note(self, **scalars: float | Tensor) -> None:

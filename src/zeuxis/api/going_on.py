@@ -261,7 +261,8 @@ def _is_longer(was: Train, now: Train) -> bool:
 
 
 def _budgets(was: Train, now: Train) -> str:
-    return f"the budget was {spelled_budget(was)} and is {spelled_budget(now)}: rates that follow it follow the new one"
+    budgets = f"the budget was {spelled_budget(was)} and is {spelled_budget(now)}"
+    return f"{budgets}: rates follow the new one, and what has grown stays"
 
 
 def spelled_budget(train: Train) -> str:

@@ -16,7 +16,18 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
 from zeuxis.data.deep_png import CHANNELS, is_deep, read_deep
-from zeuxis.data.picture import FORMATS, ORIENTATION, WIDE_MODES, Header, PictureRefused, read_header, transparent
+from zeuxis.data.picture import (
+    BITS,
+    FORMATS,
+    ORIENTATION,
+    PHOTOMETRIC,
+    WIDE_MODES,
+    Header,
+    PictureRefused,
+    full_range,
+    read_header,
+    transparent,
+)
 from zeuxis.errors import DataError, UsageError
 from zeuxis.nn.fidelity import LUMA
 from zeuxis.provenance.record import SOURCE_TYPES
@@ -26,7 +37,6 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 WIDTH, HEIGHT = 0xA002, 0xA003  # EXIF's own words for the size, in the block of the camera's settings
 CAMERA = 0x8769
-BITS = 258  # TIFF's word for the depth
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +97,7 @@ def _opened(path: Path) -> OpenedPicture:
             notes.append("its colours of 16 bits are read by 8, for its rows are interlaced")
         if file.format == "TIFF" and file.mode not in WIDE_MODES and max(file.tag_v2.get(BITS, (8,))) > 8:  # type: ignore[attr-defined]
             notes.append("its colours of more than 8 bits are read by 8: convert it to PNG")
+        stored = (file.tag_v2.get(BITS), file.tag_v2.get(PHOTOMETRIC)) if file.format == "TIFF" else None  # type: ignore[attr-defined]
         profile = file.info.get("icc_profile") if file.mode != "CMYK" else None
         turn = file.getexif().get(ORIENTATION, 1)
         upright = ImageOps.exif_transpose(file)
@@ -98,7 +109,7 @@ def _opened(path: Path) -> OpenedPicture:
         colours, alpha = (deep[..., :-1], deep[..., -1]) if deep.shape[2] % 2 == 0 else (deep, None)
         return OpenedPicture(colours, alpha, profile, _exif(exif), tuple(notes))
     if upright.mode in WIDE_MODES:
-        wide = np.asarray(upright).astype(np.int64)
+        wide = np.asarray(upright if stored is None else full_range(upright, *stored)).astype(np.int64)
         if wide.min() < 0 or wide.max() > 65535:
             raise PictureRefused("pixels outside 16 bits: convert it to 8 or 16 bits a channel", "unsupported")
         hidden = upright.info.get("transparency")  # one grey, of PNG

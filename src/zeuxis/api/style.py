@@ -160,8 +160,8 @@ def _read(file: Path, size: int, device: str) -> Tensor:
     scale = min(1.0, size / max(width, height))
     sides = max(1, round(width * scale)), max(1, round(height * scale))
     if min(sides) < LEAST_SIZE:
-        raise UsageError(f"{file} would be {sides[0]}x{sides[1]} pixels, and {LEAST_SIZE} a side are needed: crop it, "
-                         "or give a larger --size")  # fmt: skip
+        mend = "crop it, or give a larger --size" if min(width, height) >= LEAST_SIZE else "give a larger picture"
+        raise UsageError(f"{file} would be {sides[0]}x{sides[1]} pixels, and {LEAST_SIZE} a side are needed: {mend}")
     return picture_of(str(file), 3, sides, str(file))[None].to(device)
 
 

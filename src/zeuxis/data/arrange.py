@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zeuxis.data.captions import METADATA, Metadata, read_metadata, resolve
+from zeuxis.data.class_file import Classes, read_classes
 from zeuxis.data.layouts import Listing, SplitFiles, list_split
 from zeuxis.data.source import Skipped
 from zeuxis.data.splits import BESIDE, Home, Homes, homes_of
-from zeuxis.data.survey import Survey, survey
+from zeuxis.data.survey import CLASS_FILE, Survey, survey
 from zeuxis.errors import DataError
 
 
@@ -86,8 +87,10 @@ class _Arranging:
         classes: dict[str, tuple[str, ...]] = {}
         shared = self._metadata({"", "".join(f"{name}/" for name in self.train.above)})
         said, lost = resolve(self.found.root, shared, self.found.pictures, self.found.skipped)
+        labels = self._classes({"", "".join(f"{name}/" for name in self.train.above)})
         for home in self.homes.homes:
             part, misnamed = self._part(home, said if shared else None)
+            part = replace(part, labels=None if labels is None else labels.of)
             part = replace(part, classes=classes.get(home.letter) if home.split != "train" else None)
             listing = list_split(part)
             listing.skipped += misnamed
@@ -103,7 +106,7 @@ class _Arranging:
             self.used_texts |= set(listing.texts)
             parts.append((home, listing))
         first = next(listing for home, listing in parts if home is self.train)
-        first.skipped += lost
+        first.skipped += [*lost, *([] if labels is None else labels.skipped)]
         first.skipped += [Skipped(path, BESIDE, "beside") for path in self.homes.beside]
         texts = [
             Skipped(path, "says nothing of a picture that is used", "text")
@@ -124,6 +127,18 @@ class _Arranging:
         meant = [*pictures, *skipped] if pictures else [*shards, *skipped]
         told = [*captions, *more] if known else None
         return SplitFiles(self.found.root, home, pictures, shards, self.found.texts, meant, told), lost
+
+    def _classes(self, folders: set[str]) -> Classes | None:
+        """What the file of classes says in the first of ``folders`` that has one."""
+        for path in self.found.texts:
+            if path.rpartition("/")[2].lower() != CLASS_FILE or path[: path.rfind("/") + 1] not in folders:
+                continue
+            self.used_texts.add(path)
+            read = read_classes(self.found.root, path, [*self.found.pictures, *(o.path for o in self.found.skipped)])
+            if not read.unread:
+                return read
+            self.unread.append(Skipped(path, read.unread, "text"))
+        return None
 
     def _metadata(self, folders: set[str]) -> list[Metadata]:
         """The files of metadata in ``folders``, of each the first kind that is there."""

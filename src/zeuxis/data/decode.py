@@ -28,6 +28,7 @@ from zeuxis.spec import Shape, Size, height_width
 WORKERS = min(4, os.cpu_count() or 1)  # of them one alone decodes, where a picture is as large as any may be
 AT_ONCE = 16  # examples decoded before they are written
 SKEW = 0.02  # the most by which the proportions of a pair may differ
+LARGER = 1.75  # times as wide as its source: a picture of a pair for networks that enlarge
 S = TypeVar("S")
 T = TypeVar("T")
 
@@ -75,6 +76,13 @@ class PictureDecoder:
         self.shapes = [self._shapes(image, other) for image, other in headers]  # of every example
         self.numbers = self.masked and self._numbers()  # whether masks hold the numbers of classes
         self.remarks: list[str] = []  # what is worth knowing of those that were written
+        factors = [image.width / other.width for one, (image, other) in zip(alone, headers, strict=True) if not one]
+        if size is not None and not self.masked and factors and min(factors) >= LARGER:
+            self.remarks.append(
+                f"sources are {round(min(factors))} times smaller than their pictures, or more, and are brought to "
+                "their size: what is to enlarge pictures is given the large ones alone, and --pair bicubic:"
+                f"{round(min(factors))}"
+            )
         if size is None:
             for side in (0, 1):
                 if (n := len({shapes[side] for shapes in self.shapes})) > 1:

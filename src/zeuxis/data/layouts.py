@@ -4,10 +4,11 @@
     gt/ lq/             pairs of the same name: image and degraded source (and hq/lq, hr/lr, target/input, B/A, ...)
     images/ masks/      pictures, and masks of the same name that are light where there is something
     AB/                 aligned pairs side by side: source left, image right
+    dataset.json        the class of every picture, as StyleGAN's datasets have it (`zeuxis.data.class_file`)
     *.tar               WebDataset shards (`zeuxis.data.shards`), where no pictures lie beside them
     NAME/ NAME/ ...     two or more folders of pictures and next to none beside them: a class each
     anything else       pictures, at any depth
-    NAME.jpg NAME.txt   captions, in the last two
+    NAME.jpg NAME.txt   captions, in the last two and beside dataset.json
 
 Files are listed in the order of their names, classes in natural order.
 """
@@ -15,7 +16,7 @@ Files are listed in the order of their names, classes in natural order.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -80,6 +81,7 @@ class SplitFiles:
     meant: Sequence[str]
     captions: Sequence[tuple[str, str]] | None = None  # pictures and what metadata say of them, where there are any
     classes: tuple[str, ...] | None = None
+    labels: Mapping[str, int] | None = None  # of each picture, where a file says that: none where there are no classes
 
     def tops(self, paths: Iterable[str]) -> Counter[str]:
         """How many of ``paths`` lie in each folder of the layout; "" for those in none."""
@@ -92,7 +94,7 @@ def list_split(part: SplitFiles) -> Listing:
     for layout in (_with_metadata, _pairs, _side_by_side, _sharded):
         if (listing := layout(part)) is not None:
             return listing
-    return _with_texts(part, _class_folders(part) or _flat(part))
+    return _with_texts(part, _labelled(part) or _class_folders(part) or _flat(part))
 
 
 def _with_metadata(part: SplitFiles) -> Listing | None:
@@ -157,6 +159,26 @@ def _rest_beside(part: SplitFiles, listing: Listing, used: set[str]) -> Listing:
         place = part.home.place(path)
         if "/" not in place or place.partition("/")[0] not in used:
             listing.skipped.append(Skipped(path, f"beside {' and '.join(sorted(used))}", "beside"))
+    return listing
+
+
+def _labelled(part: SplitFiles) -> Listing | None:
+    """Classes that a file says, by number; folders are none then."""
+    if part.labels is None:
+        return None
+    if not part.labels:
+        return Listing([Example(path) for path in part.pictures], how="pictures, of no classes by dataset.json")
+    highest = max(part.labels.get(path, -1) for path in part.pictures) if part.pictures else -1
+    names = tuple(map(str, range(highest + 1))) if part.classes is None else part.classes
+    listing = Listing(class_names=names, how=f"{len(names)} classes by dataset.json")
+    for path in part.pictures:
+        label = part.labels.get(path)
+        if label is None:
+            listing.skipped.append(Skipped(path, "not named in dataset.json", "unnamed"))
+        elif label < len(names):
+            listing.examples.append(Example(path, label=label))
+        else:
+            listing.skipped.append(Skipped(path, f"its class {label} is not among those to train on"))
     return listing
 
 

@@ -7,22 +7,26 @@ are: the same pictures are set apart whenever the same number of them is given.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from zeuxis.data.fit import fit_picture
 from zeuxis.data.names import in_natural_order
-from zeuxis.data.picture import GREY_MODES, WIDE_MODES
+from zeuxis.data.picture import GREY_MODES, WIDE_MODES, upright
+from zeuxis.data.shards import MOST_CLASSES
 from zeuxis.data.source import Array, ArraySource, Skipped, Values
 from zeuxis.data.split import carve
-from zeuxis.errors import DataError, UnknownName, UsageError
+from zeuxis.errors import LISTED, DataError, UnknownName, UsageError
 from zeuxis.spec import Size
 
 NAME = "own-pictures"  # how records call them, with a fingerprint; the split depends on it
@@ -30,6 +34,7 @@ TEXTS = frozenset({"caption", "instruction"})
 PICTURES = frozenset({"image", "source", "style"})
 COLUMNS = ("image", "label", "caption", "instruction", "source", "style")
 COLOUR_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+COLUMNS_MEND = "pairs are (picture, label), all else is a mapping of columns"
 
 Own = Array | Tensor | Sequence[Any] | Mapping[str, Any] | Dataset[Any]
 
@@ -52,9 +57,9 @@ class OwnData:
         Raises UsageError for anything else, DataError where no picture could be read.
         """
         if isinstance(data, (np.ndarray, Tensor)):
-            return cls({"image": list(data)})
+            return cls(_checked({"image": _rows(data)}))
         if isinstance(data, Mapping):
-            return cls(_checked({str(name): list(values) for name, values in data.items()}))
+            return cls(_checked({str(name): _column(str(name), values) for name, values in data.items()}))
         if isinstance(data, (Sequence, Dataset)):
             return _items(data)
         raise UsageError(
@@ -92,7 +97,7 @@ class OwnData:
         if split not in splits:
             raise UnknownName("split", split, splits)
         rows = splits[split] or list(range(len(self)))  # too few to set any apart: all of them are looked at
-        return ArraySource(
+        found = ArraySource(
             self.name,
             _stack(self.columns["image"], size, "image"),
             fields=fields,
@@ -100,12 +105,40 @@ class OwnData:
             rows=np.asarray(rows),
             skipped=self.skipped,
         )
+        if label is not None and (bare := sorted(set(range(len(names))) - set(fields["label"]))):
+            some = ", ".join(names[k] for k in bare[:LISTED]) + (", ..." if len(bare) > LISTED else "")
+            found.remarks = (f"no picture of class {some}, which nothing is learnt of: labels count from 0",)
+        return found
 
     def _field(self, name: str, size: Size | None) -> Values:
         values = self.columns[name]
         if name in PICTURES:
             return _stack(values, size, name)
-        return [str(value) for value in values] if name in TEXTS else np.asarray(values, dtype=object)
+        if name not in TEXTS:
+            return np.asarray(values, dtype=object)
+        return ["" if _is_missing(value) else str(value) for value in values]
+
+
+def _rows(data: Array | Tensor) -> list[Any]:
+    """The pictures of an array."""
+    if isinstance(data, np.ndarray) and data.ndim == 3 and data.shape[2] in (3, 4):
+        raise UsageError(f"an array of shape {data.shape} is one picture in colour: give (N, H, W, C), such as x[None]")
+    if data.ndim == 0:
+        raise UsageError("an array of one number holds no pictures: give (N, H, W, C)")
+    return list(data)
+
+
+def _column(name: str, values: Any) -> list[Any]:
+    if name in PICTURES and isinstance(values, (np.ndarray, Tensor)):
+        return _rows(values)
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise UsageError(f"the column '{name}' is one {type(values).__name__}: give a value for each picture")
+    return list(values)
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether a table holds nothing there: None, or the number that pandas writes in its place."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def _checked(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
@@ -156,7 +189,12 @@ def _row(item: Any) -> dict[str, Any]:
     """An item as columns: pictures are copied out of files here, so that damage shows."""
     if isinstance(item, Mapping):
         row = {str(name): value for name, value in item.items()}
-    elif isinstance(item, tuple) and len(item) == 2:
+    elif isinstance(item, tuple) or (isinstance(item, list) and item and _is_picture(item[0])):
+        if len(item) != 2:
+            raise UsageError(
+                f"an item of own data has {len(item)} parts: give a picture, a pair of one and its label, or a mapping "
+                f"with the keys {', '.join(COLUMNS)}"
+            )
         row = {"image": item[0], "label": item[1]}
     else:
         row = {"image": item}
@@ -166,9 +204,14 @@ def _row(item: Any) -> dict[str, Any]:
     return row
 
 
+def _is_picture(value: Any) -> bool:
+    return isinstance(value, Image.Image) or (isinstance(value, (np.ndarray, Tensor)) and value.ndim > 1)
+
+
 def _picture(value: Any, name: str) -> Image.Image:
-    """One picture, grey or colour, of 8 bits."""
+    """One picture, grey or colour, of 8 bits, upright."""
     if isinstance(value, Image.Image):
+        value = upright(value)
         if value.has_transparency_data:
             return value.convert("RGBA")
         if value.mode in WIDE_MODES or value.mode == "F":
@@ -177,8 +220,14 @@ def _picture(value: Any, name: str) -> Image.Image:
     if isinstance(value, Tensor):
         if value.ndim != 3:
             raise UsageError(f"a tensor of {name} has the shape {tuple(value.shape)}: (C, H, W) is wanted")
-        value = value.movedim(0, -1).numpy()
-    array = np.asarray(value)
+        value = value.detach().cpu().movedim(0, -1)
+        value = (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+    if isinstance(value, (str, Path)):
+        raise UsageError(f"{name} '{value}' is a text: give pictures (PIL.Image.open), or the folder that holds them")
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise UsageError(f"{name} is a {type(value).__name__} that is no array (H, W, C): {COLUMNS_MEND}") from None
     if array.ndim == 2:
         array = array[..., None]
     if array.ndim != 3 or array.shape[-1] not in COLOUR_MODES:
@@ -186,14 +235,17 @@ def _picture(value: Any, name: str) -> Image.Image:
             f"an array of {name} has the shape {array.shape}: (H, W), or (H, W, C) with 1, 3 or 4 channels, is wanted "
             "(for (C, H, W) give a tensor)"
         )
+    if not array.size:
+        raise UsageError(f"an array of {name} has the shape {array.shape}: there are no pixels in it")
     if array.dtype != np.uint8:
-        if array.dtype.kind != "f" or not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
-            low, high = (array.min(), array.max()) if array.size else (0, 0)
+        levels = np.round(array.astype(np.float64) * 255) if array.dtype.kind == "f" else None
+        # What rounding took beyond [0, 1], a resize or a sum, is taken for the end; NaN is in no range.
+        if levels is None or not (levels.min() >= 0 and levels.max() <= 255):
             raise UsageError(
-                f"{name} of type {array.dtype} from {low:.4g} to {high:.4g}: give uint8 in [0, 255] or floats in "
-                "[0, 1] (of values in [-1, 1]: (x + 1) / 2)"
+                f"{name} of type {array.dtype} from {array.min():.4g} to {array.max():.4g}: give uint8 in [0, 255] or "
+                "floats in [0, 1] (of values in [-1, 1]: (x + 1) / 2)"
             )
-        array = np.round(array * 255).astype(np.uint8)
+        array = levels.astype(np.uint8)
     return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array, COLOUR_MODES[array.shape[-1]])
 
 
@@ -226,12 +278,31 @@ def _opaque(picture: Image.Image, mode: str) -> Image.Image:
 
 def _classes(labels: Sequence[Any]) -> tuple[tuple[str, ...], Array]:
     """The names of classes, and each label's number: numbers count from 0, names are in natural order."""
-    plain = [label.item() if isinstance(label, (Tensor, np.generic)) else label for label in labels]
+    plain = [_label(label, row) for row, label in enumerate(labels)]
     numbers = [label for label in plain if isinstance(label, int) and not isinstance(label, bool)]
     if len(numbers) == len(plain):
         if min(numbers) < 0:
             raise UsageError(f"label {min(numbers)}: labels that are numbers count from 0")
+        if max(numbers) >= MOST_CLASSES:
+            raise UsageError(
+                f"label {max(numbers)}: labels that are numbers count from 0 to at most {MOST_CLASSES - 1}, and every "
+                "one between is a class; give numbers of another kind as texts"
+            )
         return tuple(map(str, range(max(numbers) + 1))), np.asarray(numbers, np.int64)
     names = in_natural_order(str(label) for label in plain)
     places = {name: k for k, name in enumerate(names)}
     return names, np.asarray([places[str(label)] for label in plain], np.int64)
+
+
+def _label(label: Any, row: int) -> Any:
+    """A label as Python has it; a whole number whatever type it came in."""
+    if isinstance(label, (Tensor, np.ndarray, np.generic)):
+        if label.size != 1 if isinstance(label, (np.ndarray, np.generic)) else label.numel() != 1:
+            raise UsageError(
+                f"the label of picture {row} has the shape {tuple(label.shape)}: give one number or name for each "
+                "(of one-hot rows the place of the 1: argmax(1))"
+            )
+        label = label.item()
+    if _is_missing(label):
+        raise UsageError(f"picture {row} has no label ({label}): leave it out, or give a class of its own for such")
+    return int(label) if isinstance(label, float) and label.is_integer() else label

@@ -107,7 +107,7 @@ def read_kept(file: Path | BinaryIO) -> Image.Image:
         )
         _require_whole(file, picture)
         if tiff is not None:  # Pillow has turned it
-            return _full_range(picture, *tiff) if picture.mode in WIDE_MODES else picture
+            return full_range(picture, *tiff) if picture.mode in WIDE_MODES else picture
         turn = TURNED.get(_turn(picture))
         return picture if turn is None else _labelled(picture.transpose(turn), picture.format)
 
@@ -118,6 +118,13 @@ def _turn(picture: Image.Image) -> int:
         return int(Image.Image.getexif(picture).get(ORIENTATION, 1))  # PNG's own method would decode to look further
     except Exception:  # noqa: BLE001  (damaged notes raise nearly anything, and say nothing against the picture)
         return 1
+
+
+def upright(picture: Image.Image) -> Image.Image:
+    """``picture``, which was opened elsewhere, as its notes say that it is to be seen."""
+    picture.load()  # TIFFs are turned by this, and lose the note
+    turn = TURNED.get(_turn(picture))
+    return picture if turn is None else picture.transpose(turn)
 
 
 def _labelled(picture: Image.Image, kind: str | None) -> Image.Image:
@@ -179,7 +186,7 @@ def _require_whole(file: Path | BinaryIO, picture: Image.Image) -> None:
                     raise PictureRefused("image file is truncated: a part of the picture is missing")
 
 
-def _full_range(picture: Image.Image, bits: tuple[int, ...] | int | None, photometric: int | None) -> Image.Image:
+def full_range(picture: Image.Image, bits: tuple[int, ...] | int | None, photometric: int | None) -> Image.Image:
     """Grey of a TIFF of more than 8 bits a pixel in 0 to 65535, white being large, as Pillow leaves to do."""
     depth = int(bits[0]) if isinstance(bits, tuple) else int(bits or 16)
     wide = np.asarray(picture).astype(np.int64)

@@ -24,6 +24,7 @@ SYSTEM_FOLDERS = frozenset(
     {"__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found", "__pycache__"}
 )
 TEXTS = frozenset({".txt", ".caption", ".jsonl", ".csv"})  # what may say something of pictures
+CLASS_FILE = "dataset.json"  # see :mod:`zeuxis.data.class_file`
 MAGIC = {
     SIGNATURE: "PNG",
     b"\xff\xd8\xff": "JPEG",
@@ -159,7 +160,7 @@ def _place(found: Survey, path: str, entry: os.DirEntry[str]) -> None:
     elif picture:
         reason = f"{suffix[1:].upper()} is not read: convert it to PNG or JPEG"
         found.skipped.append(Skipped(path, reason, "unsupported"))
-    elif suffix in TEXTS:
+    elif suffix in TEXTS or low == CLASS_FILE:
         found.texts.append(path)
     elif low.endswith(ARCHIVES):
         found.ignored.append(Skipped(path, "an archive: unpack it (shards are plain .tar)", "archive"))

@@ -35,6 +35,7 @@ class Moments:
         """The moments of features ``(N, D)``, N >= 2; the covariance divides by N - 1."""
         if features.ndim != 2 or len(features) < 2:
             raise UsageError(f"moments need features (N, D) with N >= 2, not {tuple(features.shape)}: give more images")
+        features = features if features.is_floating_point() else features.double()
         finite("features", features)
         n, dims = features.shape
         near = features.mean(0).double()  # the mean as the features' own precision has it
@@ -73,7 +74,7 @@ def frechet(a: Tensor | Moments, b: Tensor | Moments) -> float:
     product = b.root @ a.covariance @ b.root
     cross = _positive(torch.linalg.eigvalsh((product + product.T) / 2)).sqrt().sum()
     spread = a.covariance.trace() + b.covariance.trace() - 2 * cross
-    return float((a.mean - b.mean).square().sum() + spread)
+    return max(0.0, float((a.mean - b.mean).square().sum() + spread))  # of equal sets rounding may leave less
 
 
 def _positive(values: Tensor) -> Tensor:

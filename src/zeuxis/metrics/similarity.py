@@ -20,7 +20,7 @@ LUMA = (65.481, 128.553, 24.966)  # of BT.601 in 8 bits, whose black is 16 and w
 
 def psnr(image: Tensor, target: Tensor, data_range: float = 2.0) -> Tensor:
     """Peak signal-to-noise ratio of each image in decibels ``(B,)``; infinite for equal images. Higher is nearer."""
-    _same(image, target)
+    _same(image, target, data_range)
     error = (image.double() - target.double()).square().flatten(1).mean(1)
     return 10 * torch.log10(data_range**2 / error)
 
@@ -32,7 +32,7 @@ def ssim(image: Tensor, target: Tensor, data_range: float = 2.0, black: float = 
     an 11x11 Gaussian window of deviation 1.5, averaged over channels and, as in the authors' program, over the
     places where it lies wholly inside.
     """
-    _same(image, target)
+    _same(image, target, data_range)
     if min(image.shape[-2:]) < WINDOW:
         raise UsageError(f"SSIM needs images of {WINDOW} pixels a side, not {image.shape[-2]}x{image.shape[-1]}")
     x, y = image.double() - black, target.double() - black
@@ -50,7 +50,7 @@ def sharpness(image: Tensor, target: Tensor, data_range: float = 2.0) -> Tensor:
     section 3.1: as PSNR, of |(|Y_i,j - Y_i-1,j| + |Y_i,j - Y_i,j-1|) - (the same of the image)|, which is not squared.
     Its first row and column, which have no neighbours before them, do not count.
     """
-    _same(image, target)
+    _same(image, target, data_range)
     if min(image.shape[-2:]) < 2:
         raise UsageError(f"sharpness needs images of 2 pixels a side, not {image.shape[-2]}x{image.shape[-1]}")
     away = (_slopes(image) - _slopes(target)).abs().flatten(1).mean(1)
@@ -92,12 +92,19 @@ def ssim_y(image: Tensor, target: Tensor) -> Tensor:
 def cropped(image: Tensor, border: int) -> Tensor:
     """The same without its ``border`` outermost pixels, which the literature leaves out of what was enlarged."""
     height, width = image.shape[-2:]
+    if min(height, width) <= 2 * border:
+        raise UsageError(f"nothing is left of {width}x{height} pixels without a border of {border}: give larger ones")
     return image[..., border : height - border, border : width - border]
 
 
-def _same(image: Tensor, target: Tensor) -> None:
+def _same(image: Tensor, target: Tensor, data_range: float = 2.0) -> None:
     if image.shape != target.shape or image.ndim != 4:
         raise UsageError(f"pictures {tuple(image.shape)} and {tuple(target.shape)} cannot be compared pixel by pixel")
+    if data_range <= 2 and not (image.is_floating_point() and target.is_floating_point()):
+        raise UsageError(
+            f"pictures of {image.dtype} and {target.dtype} have no range of {data_range:g}: give data_range=255 (and "
+            "black=0), or real numbers in [-1, 1]"
+        )
 
 
 def _blur(x: Tensor) -> Tensor:

@@ -7,17 +7,33 @@ optima and better generalization", 1803.05407, section 3.2).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from zeuxis.errors import UsageError
 from zeuxis.game import System, Turn
 from zeuxis.training.buffers import KeptBuffers
 from zeuxis.training.precision import Precision, autocast
 
 PICTURES, BATCHES = 1024, 16  # that the statistics are measured on: so many pictures, in at most so many batches
+
+
+@contextmanager
+def of_pictures(turn: Turn) -> Iterator[None]:
+    """Where a loss is computed: what a batch norm, or a comparison of pictures, says of one alone gets its mend."""
+    try:
+        yield
+    except ValueError as error:
+        if len(turn.batch) > 1:
+            raise
+        raise UsageError(
+            f"one picture at a time is too few to learn from here ({error}): raise train.batch, so that every process, "
+            "and each of train.accumulate parts, has 2 pictures or more"
+        ) from error
 
 
 def batch_norms(system: System) -> list[_BatchNorm]:
@@ -56,7 +72,7 @@ def measure_norms(
     try:
         for turn in turns:
             for move in average.moves():
-                with torch.enable_grad(), autocast(turn.batch.image.device, precision):
+                with of_pictures(turn), torch.enable_grad(), autocast(turn.batch.image.device, precision):
                     move.loss(turn)
             if not any(_reached(norm) for norm in norms):
                 break

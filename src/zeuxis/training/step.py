@@ -15,6 +15,7 @@ from zeuxis.training.buffers import KeptBuffers
 from zeuxis.training.checkpoint import Checkpoints
 from zeuxis.training.distributed import Ranks
 from zeuxis.training.log import GRADIENT
+from zeuxis.training.norms import of_pictures
 from zeuxis.training.optimiser import optimiser_of, set_rate
 from zeuxis.training.precision import Scaler, autocast, precision_of
 
@@ -64,7 +65,8 @@ class Steps:
             self.bad[player.name] = 0
             if player.clip is not None and norm + CLIP_GUARD > player.clip:  # below it, clipping multiplies by 1
                 torch.nn.utils.clip_grads_with_norm_(parameters, player.clip, norm)
-            set_rate(optimiser, player, turns[-1].round, turns[-1].progress)
+            last = turns[-1]
+            set_rate(optimiser, player, last.round, last.progress if last.spent is None else last.spent)
             optimiser.step()
             turns[-1].notes |= {f"loss/{player.name}": total, f"{GRADIENT}{player.name}": norm}
         elif scaler is not None and scaler.scale > 1 and torch.isfinite(total):
@@ -93,7 +95,7 @@ class Steps:
         total: Tensor | None = None
         images = sum(len(turn.batch) for turn in turns)
         for turn in turns:
-            with autocast(self.device, self.precision):
+            with of_pictures(turn), autocast(self.device, self.precision):
                 value = loss(turn)
             if value is not None:
                 value = value if len(turns) == 1 else value * (len(turn.batch) / images)

@@ -214,10 +214,7 @@ class Trainer(TrainingState):
     def _draw(self) -> list[Turn]:
         batch = self.batches.next()
         self.images += len(batch) * self.ranks.size
-        if self.config.accumulate == 1:
-            return [self.turn_of(batch, self.rng)]
-        size = -(-len(batch) // self.config.accumulate)
-        return [self.turn_of(batch[slice(i, i + size)], self.rng) for i in range(0, len(batch), size)]
+        return [self.turn_of(part, self.rng) for part in self.parts_of(batch)]
 
     # -- the clock, and what is called now and then -----------------------------------------------
 

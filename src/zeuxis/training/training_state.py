@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -82,6 +83,7 @@ class TrainingState:
         self.began = 0  # the round after which it was gone on with
         self.skipped = 0  # rounds that left nothing, because a step of theirs was not finite
         self.seconds = 0.0
+        self.reached = 0.0  # the progress of the budget before this one: what has grown by it does not shrink again
         self.looked_at = 0.0  # the progress at which it was last asked whether a snapshot is due
 
     @property
@@ -96,8 +98,18 @@ class TrainingState:
         by_time = self.seconds / (60 * self.config.minutes) if self.config.minutes else 0.0
         return min(1.0, max(by_iterations, by_time))
 
+    def parts_of(self, batch: Batch) -> list[Batch]:
+        """What is computed at a time: the whole, or parts of nearly one size where gradients are accumulated."""
+        n = len(batch)
+        count = -(-n // -(-n // self.config.accumulate))  # as few as hold no more than a share each
+        ends = [n * k // count for k in range(count + 1)]
+        return [batch] if count == 1 else [batch[slice(*part)] for part in pairwise(ends)]
+
     def turn_of(self, batch: Batch, rng: Stream) -> Turn:
-        return Turn(batch.to(self.device).floats(), rng, self.round, self.progress, skipped=self.skipped)
+        spent = self.progress
+        progress = max(self.reached, spent)
+        pixels = batch.to(self.device).floats()
+        return Turn(pixels, rng, self.round, progress, skipped=self.skipped, spent=spent if spent < progress else None)
 
     def measure_norms(self) -> None:
         """Give the average's batch norms statistics of their own: of the batches that come next, which stay to come."""
@@ -105,7 +117,7 @@ class TrainingState:
             return
         place, rng = self.batches.state(), Stream(self.config.seed, "norms", self.round)
         count = min(BATCHES, max(1, PICTURES * self.ranks.size // self.config.batch))
-        turns = (self.turn_of(self.batches.next(), rng) for _ in range(count))
+        turns = (self.turn_of(part, rng) for _ in range(count) for part in self.parts_of(self.batches.next()))
         try:
             measure_norms(self.average, self.norms, self.averaging.own, turns, self.steps.precision)
             self.measured = self.round
@@ -182,6 +194,7 @@ class TrainingState:
             "bad_total": self.steps.bad_total,
             "bad": self.steps.bad,
             "skipped": self.skipped,
+            "progress": max(self.reached, self.progress),
             "batches": self.batches.state(),
             "given": self._given(),
             "reference": self.facts.get("reference"),
@@ -209,6 +222,7 @@ class TrainingState:
         self.round, self.images, self.seconds = facts["round"], facts["images"], facts["seconds"]
         self.began = self.round
         self.looked_at = self.progress
+        self.reached = facts.get("progress", 0.0)
         self.steps.bad_total, self.skipped = facts["bad_total"], facts.get("skipped", 0)
         self.steps.bad |= facts.get("bad", {})
         self.kept_threads = facts.get("threads")

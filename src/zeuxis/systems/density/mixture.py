@@ -104,7 +104,12 @@ class Mixture(System):
         means = KMeans(self.components, n_init=4, random_state=0).fit(axes.transform(some))
         found = [means.predict(axes.transform(part.numpy())) for part in x.split(CHUNK)]
         nearest = torch.cat([torch.from_numpy(part).long() for part in found])
-        return torch.nn.functional.one_hot(nearest, self.components).double()
+        responsibility = torch.nn.functional.one_hot(nearest, self.components).double()
+        for k in (responsibility.sum(0) == 0).nonzero()[:, 0].tolist():  # where fewer pictures differ than K
+            row = responsibility[:, responsibility.sum(0).argmax()].argmax()
+            responsibility[row] = 0.0
+            responsibility[row, k] = 1.0
+        return responsibility
 
     def _maximise(self, x: Tensor, responsibility: Tensor) -> None:
         """pi, mu and Sigma from responsibilities ``(n, K)`` (Bishop, Eq. 9.24 to 9.26, under the prior)."""
@@ -113,7 +118,7 @@ class Mixture(System):
         for k in range(self.components):
             kept = responsibility[:, k] > NEGLIGIBLE
             own, weight = x[kept].double(), responsibility[kept, k, None]
-            mean = (weight * own).sum(0) / count[k]  # Eq. 9.24
+            mean = (weight * own).sum(0) / count[k] if kept.any() else self.means[k].double()  # Eq. 9.24
             own.sub_(mean).mul_(weight.sqrt())
             means.append(mean)
             scatters.append(own.T @ own)
