@@ -405,7 +405,7 @@ def test_every_command_is_there_and_explains_itself(command):
     names += ["encode", "decode", "classify", "average", "test-system", "pull", "export", "sweep", "restore"]
     names += ["walk", "mix", "directions", "breed", "neighbours", "diagnose"]
     names += ["translate", "edit", "paint", "style", "detect", "credentials", "serve"]
-    assert set(names) == zeuxis.cli.COMMANDS
+    assert set(names) == set(zeuxis.cli.COMMANDS)
     for name in names:
         code, out, _ = command(name, "--help")
         assert code == 0 and "--json" in out

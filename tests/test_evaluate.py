@@ -171,7 +171,7 @@ def test_held_out_pictures_are_the_first_of_a_fixed_order() -> None:
 def test_every_metric_that_scores_pictures_needs_its_own_scores() -> None:
     images = Stream(0).normal(2, 3, 16, 16)
     for name, metric in METRICS.items():
-        assert (metric.score is not None or name == "consistency") == (name in metric.needs)  # a degradation's own
+        assert (metric.scored or name == "consistency") == (name in metric.needs)  # a degradation's own
         if metric.score is not None:
             assert metric.score(images, images.flip(0)).shape == (2,)
 

@@ -97,7 +97,11 @@ def test_frechet_survives_singular_covariances() -> None:
     assert abs(frechet(a, a)) < 1e-9
     basis = torch.linalg.qr(torch.cat([a, b]).double().T).Q  # the 35 dimensions in which all of them lie
     assert frechet(a, b) == pytest.approx(frechet(a.double() @ basis, b.double() @ basis), rel=1e-9)
+    assert frechet(a, b) == pytest.approx(frechet(Moments.of(a), Moments.of(b)), rel=1e-9)
     assert frechet(torch.ones(5, 8), torch.zeros(5, 8)) == pytest.approx(8)
+    assert frechet(torch.ones(3, 8), torch.zeros(4, 8)) == pytest.approx(8)
+    with pytest.raises(UsageError, match="not finite"):
+        frechet(a, b * float("nan"))
 
 
 def test_frechet_takes_moments_and_refuses_other_features() -> None:
@@ -402,12 +406,14 @@ def test_every_metric_can_be_asked_for_by_name() -> None:
         real=a,
         grain=Compared(b, Moments.of(a), "grain-0", "none"),
         untrained=Compared(b, Moments.of(a), "untrained-0", "none"),
+        imagenet=Compared(b, Moments.of(a), "imagenet-0", "to 224"),
         fake_views=torch.zeros(8, 1, 8, 8, dtype=torch.uint8),
         real_views=torch.zeros(8, 1, 8, 8, dtype=torch.uint8),
         fake_to_training=torch.tensor([1.0, 3.0]),
         real_to_training=torch.tensor([2.0, 4.0]),
         scores={name: metric.score(noisy, clean) for name, metric in METRICS.items() if metric.score is not None}
-        | {"consistency": torch.tensor([30.0, 32.0])},
+        | {"consistency": torch.tensor([30.0, 32.0]), "perceptual": torch.tensor([0.25, 0.5])},
+        maps="maps-0",
         reconstructed=b,
         code_usage=usage,
         log_prob=torch.tensor([-10.0, -30.0]),
@@ -445,6 +451,9 @@ def test_every_metric_can_be_asked_for_by_name() -> None:
     assert [figures[f"linear-probe{of}"].value for of in ("", "-pixels", "-untrained")] == [0.75, 0.5, 0.25]
     assert figures["frechet-grain"].value == figures["frechet-untrained"].value == figures["frechet"].value
     assert figures["frechet-grain"].features == "grain-0" and figures["frechet"].features is None
+    assert figures["frechet-imagenet"].value == figures["frechet"].value
+    assert (figures["frechet-imagenet"].features, figures["frechet-imagenet"].resize) == ("imagenet-0", "to 224")
+    assert figures["perceptual"].value == 0.375 and figures["perceptual"].features == "maps-0"
     assert figures["two-sample"].value == figures["copied"].value == 0.5
     assert figures["nearer-to-training"].value == 0.75
     assert figures["codes-used"].value == 0.5 and figures["rebuilt-frechet"].value == figures["frechet"].value

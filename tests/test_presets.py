@@ -90,6 +90,14 @@ def test_what_a_task_lacks_is_said(
     assert code in (1, 2) and told in said, said
 
 
+def test_a_task_may_say_what_is_obeyed(planned: list[Recipe], pairs: Path, command: Command) -> None:
+    """A recipe of another task of the system's obeys no mask, without which nothing can be extended."""
+    code, _, said = command("train", "palette-color", "--preset", "panorama", "--data", str(pairs), "--dry-run")
+    assert code == 0, said
+    (plan,) = planned
+    assert plan.model["condition"] == "mask" and plan.data == f"{pairs} | uncrop:0.5"
+
+
 def test_a_run_that_has_begun_takes_no_task(command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     assert command("train", "gaussian", "--data", "digits", "--out", "run")[0] == 0

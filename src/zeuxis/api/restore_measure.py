@@ -3,13 +3,15 @@
 What is compared has 256 levels. ``psnr-y`` and ``ssim-y`` are of luminance (BT.601), and of what is enlarged by n the
 outermost n pixels do not count. ``consistency`` asks whether the restored picture, damaged again, is what was given:
 the PSNR of the two, of damage that is linear alone. Beside each figure stands that of the damaged picture itself,
-enlarged by cubic interpolation where it is smaller.
+enlarged by cubic interpolation where it is smaller. ``perceptual`` and ``frechet-imagenet``, where they are asked for,
+are in the features of EfficientNet-Lite0: see :mod:`zeuxis.api.photograph_features`. The latter is of all pictures, cut
+to windows, and stands with the means alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from zeuxis.api.features import IMAGENET, Features, features_of
+from zeuxis.api.photograph_features import MAPS, perceptual, windows
 from zeuxis.api.restore import BUDGET, Report
 from zeuxis.api.restore_models import restorer_for
 from zeuxis.api.restore_paths import errands_of
@@ -24,14 +28,20 @@ from zeuxis.api.restore_picture import for_network, from_network, open_for_resto
 from zeuxis.data.cache import data_dir
 from zeuxis.degrade.degradation import Chain, Linear
 from zeuxis.degrade.language import parse_chain
-from zeuxis.errors import UsageError
+from zeuxis.errors import UnknownName, UsageError
+from zeuxis.metrics.frechet import Moments, frechet
+from zeuxis.metrics.record import Figure
 from zeuxis.metrics.similarity import WINDOW, cropped, psnr, psnr_y, ssim_y
+from zeuxis.metrics.table import METRICS as TABLE
 from zeuxis.nn.picture_network import PictureNetwork
 from zeuxis.nn.streamed_tiles import Place, in_rows, tiling_for
 from zeuxis.rng import ImageRng, derive_seed
 
 TEST_SETS = ("Set5", "Set12", "Set14", "BSD68")  # by name, where they lie under $ZEUXIS_DATA/restoration_test
-METRICS = ("psnr", "psnr-y", "ssim-y", "consistency")
+METRICS = ("psnr", "psnr-y", "ssim-y", "consistency")  # without others being asked for
+PERCEPTUAL, FRECHET = "perceptual", "frechet-imagenet"
+KNOWN = (*METRICS, PERCEPTUAL, FRECHET)
+LEAST = TABLE[PERCEPTUAL].side  # pixels a side
 
 
 @dataclass(frozen=True)
@@ -41,6 +51,7 @@ class Measured:
     name: str
     restored: Mapping[str, float]
     damaged: Mapping[str, float]
+    notes: tuple[str, ...] = ()  # what the figures must be read with
 
 
 def measure_restorer(
@@ -49,6 +60,7 @@ def measure_restorer(
     pair: str,
     task: str | None = None,
     *,
+    metrics: Sequence[str] = (),
     knobs: Sequence[str] = (),
     fidelity: float | None = None,
     device: str = "cpu",
@@ -57,16 +69,23 @@ def measure_restorer(
     """The figures of each picture damaged by ``pair``, then restored; the last are their means.
 
     What is random about the damage follows from the number of the picture. ``paths`` are pictures, folders, or one of
-    :data:`TEST_SETS`.
+    :data:`TEST_SETS`; ``metrics`` some of :data:`KNOWN`, by default :data:`METRICS`.
 
-    Raises as :func:`zeuxis.api.restore.restore`; :class:`UsageError` where the damage is not what the model undoes.
+    Raises as :func:`zeuxis.api.restore.restore`; :class:`UsageError` where the damage is not what the model undoes;
+    :class:`Unsupported` where a metric needs a network that is not at hand.
     """
+    for metric in metrics:
+        if metric not in KNOWN:
+            raise UnknownName("metric of what is restored", metric, KNOWN)
+    gauge = Gauge.of(metrics or METRICS, device)
     errands, chain = errands_of([_place(path) for path in paths], None, "restored"), parse_chain(pair)
     if chain.masks:
         raise UsageError(f"--pair {pair}: what a mask hides is measured by zeuxis evaluate")
     restorer = restorer_for(model, task, knobs, fidelity)
     if restorer.network.side is not None:
         raise UsageError(f"'{restorer.name}' restores faces alone: zeuxis evaluate measures a run of it")
+    if restorer.factor is not None:
+        raise UsageError(f"--task {task}: there is nothing to compare a panorama's sides with: leave --pair out")
     if restorer.mask is not None:
         raise UsageError(f"'{restorer.name}' makes what a mask hides, which is measured by zeuxis evaluate")
     network = restorer.network.to(device)
@@ -80,8 +99,67 @@ def measure_restorer(
             raise UsageError(f"{errand.source}: {whole.shape[3]}x{whole.shape[2]} pixels are too few to measure what "
                              f"enlarges by {network.scale}: leave it out")  # fmt: skip
         with torch.inference_mode():
-            found.append(_measured(errand.name, whole[..., :height, :width].to(device), network, chain, k))
-    return [*found, _mean(found)]
+            found.append(_measured(errand.name, whole[..., :height, :width].to(device), network, chain, k, gauge))
+    return [*found, gauge.of_all(_mean(found))]
+
+
+@dataclass(frozen=True)
+class Gauge:
+    """The figures that are asked for, and what those of the ImageNet network need: the score, and the features."""
+
+    metrics: tuple[str, ...]
+    score: Callable[[Tensor, Tensor], Tensor] | None
+    space: Features | None
+    seen: dict[str, list[Tensor]] = field(default_factory=lambda: {"whole": [], "restored": [], "damaged": []})
+
+    @classmethod
+    def of(cls, metrics: Sequence[str], device: str) -> Gauge:
+        score = perceptual() if PERCEPTUAL in metrics else None
+        space = features_of("", IMAGENET, device=device) if FRECHET in metrics else None
+        return cls(tuple(dict.fromkeys(metrics)), score, space)
+
+    def figures(self, made: Tensor, image: Tensor, border: int) -> dict[str, float]:
+        """Of a picture ``(1, C, H, W)`` and what it was, without ``border`` pixels where papers leave them out."""
+        inner = cropped(made, border), cropped(image, border)
+        found = {}
+        if "psnr" in self.metrics:
+            found["psnr"] = psnr(*inner)
+        if "psnr-y" in self.metrics:
+            found["psnr-y"] = psnr_y(*inner)
+        if "ssim-y" in self.metrics and min(inner[0].shape[2:]) >= WINDOW:
+            found["ssim-y"] = ssim_y(*inner)
+        if self.score is not None and min(made.shape[2:]) >= LEAST:
+            found[PERCEPTUAL] = self.score(made, image)
+        return {name: float(value) for name, value in found.items()}
+
+    def see(self, **pictures: Tensor) -> None:
+        """Keep the features of what a picture was, of it restored, and of it damaged."""
+        if self.space is not None:
+            for name, picture in pictures.items():
+                self.seen[name] += [self.space.of(window).cpu() for window in windows(picture)]
+
+    def of_all(self, mean: Measured) -> Measured:
+        """The means, with the figures that are of all pictures at once, and what they must be read with."""
+        notes = [f"{PERCEPTUAL}: in the maps of {MAPS}, unweighted; not LPIPS"] if self.score is not None else []
+        if self.space is None:
+            return replace(mean, notes=tuple(notes))
+        count = len(self.seen["whole"])
+        if count < 2:
+            raise UsageError(f"{FRECHET} is of two windows or more: give more pictures, or another --metric")
+        whole = torch.cat(self.seen["whole"])
+        real = Moments.of(whole) if 2 * count >= whole.shape[1] else whole  # whose root is then found once
+        restored, damaged = (frechet(torch.cat(self.seen[name]), real) for name in ("restored", "damaged"))
+        warning = Figure(FRECHET, restored, count, "lower", of_distribution=True).warning
+        notes += [
+            f"{FRECHET}: in the features of {self.space.hash}, of windows; not FID",
+            *([warning] if warning else []),
+        ]
+        return replace(
+            mean,
+            restored={**mean.restored, FRECHET: restored},
+            damaged={**mean.damaged, FRECHET: damaged},
+            notes=tuple(notes),
+        )
 
 
 def _place(path: str | Path) -> Path:
@@ -90,7 +168,7 @@ def _place(path: str | Path) -> Path:
     return known if known is not None and known.is_dir() and not Path(path).exists() else Path(path)
 
 
-def _measured(name: str, image: Tensor, network: PictureNetwork, chain: Chain, k: int) -> Measured:
+def _measured(name: str, image: Tensor, network: PictureNetwork, chain: Chain, k: int, gauge: Gauge) -> Measured:
     """Of one picture ``(1, C, H, W)`` in [-1, 1]."""
     source = _levels(chain(image, ImageRng([derive_seed(0, "measured", k)])))
     height, width = source.shape[2:]
@@ -111,27 +189,19 @@ def _measured(name: str, image: Tensor, network: PictureNetwork, chain: Chain, k
     plain = source
     if network.scale > 1:
         plain = interpolate(source, image.shape[2:], mode="bicubic", antialias=True)
-    linear = all(isinstance(part, Linear) for part in chain.parts)
-    return Measured(
-        name,
-        *(
-            _figures(made, image, _border(network)) | _consistency(made, source, chain, linear)
-            for made in (restored, _levels(plain))
-        ),
+    plain = _levels(plain)
+    gauge.see(whole=image, restored=restored, damaged=plain)
+    linear = "consistency" in gauge.metrics and all(isinstance(part, Linear) for part in chain.parts)
+    after, before = (
+        gauge.figures(made, image, _border(network)) | _consistency(made, source, chain, linear)
+        for made in (restored, plain)
     )
+    return Measured(name, after, before)
 
 
 def _border(network: PictureNetwork) -> int:
     """How many of the outermost pixels do not count."""
     return network.scale if network.scale > 1 else 0
-
-
-def _figures(made: Tensor, image: Tensor, border: int) -> dict[str, float]:
-    made, image = cropped(made, border), cropped(image, border)
-    found = {"psnr": psnr(made, image), "psnr-y": psnr_y(made, image)}
-    if min(image.shape[2:]) >= WINDOW:
-        found["ssim-y"] = ssim_y(made, image)
-    return {name: float(value) for name, value in found.items()}
 
 
 def _consistency(made: Tensor, source: Tensor, chain: Chain, linear: bool) -> dict[str, float]:

@@ -13,12 +13,13 @@ from zeuxis.errors import UnknownName, Unsupported, UsageError
 from zeuxis.knobs import parsed, split_knob
 from zeuxis.nn.fidelity import Fidelity
 from zeuxis.nn.reduced import Reduced
-from zeuxis.pretrained.restorer import Restorer, task_against
+from zeuxis.pretrained.restorer import Restorer, extended_by, task_against
 from zeuxis.pretrained.restorer_files import load_restorer_file
 from zeuxis.pretrained.upscalers import EXTRA, LICENCE, UPSCALERS, load_upscaler, wheel_folder
 from zeuxis.systems.restoration._family import AnySizeRestorer
 
 MOST_SCALE = 8
+PANORAMA = "panorama"
 FIRST_CHOICE = "realesrgan-x4plus"  # of those that enlarge, where none is named: it is the one for photographs
 NEEDS_FILE = {  # tasks of models that are not published in a package, and what else does them
     "denoise": "a DnCNN checkpoint does it: zeuxis convert dncnn_25.pth, then --model dncnn_25.safetensors",
@@ -28,6 +29,7 @@ TRAINED_BY = {  # the recipe that trains a model for a task
     "denoise": "dncnn",
     "deblur": "deep-deblur",
     "inpaint": "palette",
+    PANORAMA: "palette",
     "colorize": "colorizer",
     "jpeg": "palette-jpeg",
     "face": "gfpgan",
@@ -52,22 +54,31 @@ def published() -> list[AtHand]:
 
 
 def restorer_for(
-    model: str | Path | None, task: str | None, knobs: Sequence[str] = (), fidelity: float | None = None
+    model: str | Path | None,
+    task: str | None,
+    knobs: Sequence[str] = (),
+    fidelity: float | None = None,
+    seed: int | None = None,
 ) -> Restorer:
     """The restorer called ``model`` for ``task``; without one of them it is decided by the other.
 
     ``knobs`` are those that are turned, as ``name=value``, of models that were trained here. With ``fidelity``, from 0
-    to 1, what is made is held to what it is given, more or less; see :mod:`zeuxis.nn.fidelity`.
+    to 1, what is made is held to what it is given, more or less; see :mod:`zeuxis.nn.fidelity`. ``seed`` is where the
+    draws begin of a model that draws; None is 0.
 
     One that enlarges by more than is asked for is used, and what it makes is reduced.
 
     Raises:
         UsageError: neither is given, the model does another task, or there is no such file or task; or the model fills
-            what a mask hides, where there is nothing to be held to.
+            what a mask hides, where there is nothing to be held to; or there is a seed, and it draws nothing.
         Unsupported: what does it is not at hand; the message says how to come by it.
         WeightsError: the file is of no kind that is known.
     """
     found = _asked_for(model, task, knobs)
+    if seed is not None:
+        if found.network.drawn_at is None:
+            raise UsageError(f"--seed {seed}: '{found.name}' draws nothing, and makes the same always: leave it out")
+        found = replace(found, network=found.network.seeded(seed), seed=seed)
     if fidelity is None:
         return found
     if not 0 <= fidelity <= 1:
@@ -92,6 +103,8 @@ def _asked_for(model: str | Path | None, task: str | None, knobs: Sequence[str])
         model = FIRST_CHOICE
     found = _load(str(model), knobs)
     kind, _, mask = (task or "").partition(":")
+    if task is not None and kind == PANORAMA:
+        return _widening(found, task)
     if found.network.masked:
         if kind != "inpaint":
             raise UsageError(f"'{found.name}' makes what a mask hides: give --task inpaint:MASK.png")
@@ -110,6 +123,14 @@ def _asked_for(model: str | Path | None, task: str | None, knobs: Sequence[str])
             other = f"zeuxis train sr-resnet --scale {MOST_SCALE} trains one that enlarges by more"
         raise UsageError(f"'{found.name}' does {found.task}, not {task}: {other}")
     return replace(found, network=Reduced(found.network, wanted).eval(), task=task)
+
+
+def _widening(found: Restorer, task: str) -> Restorer:
+    """The same restorer for a panorama; raises :class:`UsageError` where it has not learnt to extend pictures."""
+    if not found.network.masked or found.extends is None:
+        what = "fill what is hidden inside a picture" if found.network.masked else f"do {found.task}"
+        raise UsageError(f"'{found.name}' learnt to {what}, not to extend one: {how_to_have(PANORAMA)}")
+    return replace(found, task=task, factor=factor_of(task))
 
 
 def restores_any_size(system: str) -> bool:
@@ -135,9 +156,12 @@ def _trained(folder: Path, knobs: Sequence[str]) -> Restorer:
         raise UsageError(f"{folder} is a '{system.card.id}', which does not restore pictures of any size: {mend}")
     how = parsed(f"'{system.card.id}'", system.knobs, map(split_knob, knobs))
     network = system.picture_network(how).eval()
-    task = task_against(str(card.get("data", "")), network)
+    data = str(card.get("data", ""))
     turned = tuple(sorted(how.items()))
-    return Restorer(str(folder), network, task, card["sha256"], "that of its training data", knobs=turned)
+    licence, extends = "that of its training data", extended_by(data)
+    return Restorer(
+        str(folder), network, task_against(data, network), card["sha256"], licence, knobs=turned, extends=extends
+    )
 
 
 def scale_of(task: str) -> int | None:
@@ -150,9 +174,21 @@ def scale_of(task: str) -> int | None:
         if not re.fullmatch(rf"[2-{MOST_SCALE}]", rest):
             raise UsageError(f"--task {task}: write enlarge:2 to enlarge:{MOST_SCALE}")
         return int(rest)
-    if name not in TRAINED_BY or (colon and name != "inpaint"):
+    if name == PANORAMA:
+        factor_of(task)
+    elif name not in TRAINED_BY or (colon and name != "inpaint"):
         raise UnknownName("task", task, ["enlarge:2", "enlarge:3", "enlarge:4", *TRAINED_BY])
     return None
+
+
+def factor_of(task: str) -> float:
+    """By how much ``panorama:FACTOR`` makes a picture wider; raises :class:`UsageError` for a factor that is none."""
+    _, _, factor = task.partition(":")
+    if not re.fullmatch(r"\d+(\.\d+)?", factor) or not 1 < float(factor) <= MOST_SCALE:
+        raise UsageError(
+            f"--task {task}: write {PANORAMA}:3 for three times as wide; more than 1, {MOST_SCALE} at most"
+        )
+    return float(factor)
 
 
 def known_models() -> str:
@@ -173,6 +209,8 @@ def how_to_have(task: str) -> str:
     if name == "face":
         first = "zeuxis train stylegan2-faces --data ~/faces, then gfpgan --data ~/faces --base RUN"
         train = f"{first} trains one, for --model RUN"
+    if name == PANORAMA:  # of whole pictures, as it is given them
+        train = "zeuxis train palette --preset panorama --data ~/photos --size 64 trains one, for --model RUN"
     file = f"; {NEEDS_FILE[name]}" if name in NEEDS_FILE else ""
     return f"{train}{file}"
 

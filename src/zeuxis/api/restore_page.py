@@ -22,6 +22,7 @@ from zeuxis.provenance.record import save_png, write_png
 SIDE = 96  # pixels of the original that are shown
 MOST_PAIRS = 200
 MOST_SEEN = 1024  # pixels a side among which that part is looked for
+MOST_SHOWN = 2048  # pixels a side of what a page shows
 
 
 def preview_files(page: Path, name: str) -> tuple[Path, Path]:
@@ -37,6 +38,7 @@ def write_preview(
 ) -> None:
     """A part of a picture, enlarged by cubic interpolation, and the same part of what was made of it."""
     files, made = preview_files(page, name), _eight_bits(after)
+    made.thumbnail((MOST_SHOWN, MOST_SHOWN))
     write_png(_eight_bits(before).resize(made.size, Image.Resampling.BICUBIC), files[0])
     save_png(made, files[1], {**record, "part": "of the picture"}, SOURCE_TYPE)
 

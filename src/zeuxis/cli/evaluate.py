@@ -84,8 +84,19 @@ def evaluate(
     table(model, ["metric", "value", "spread", "floor", "", "samples"], rows)
     if any(f.floor is not None for f in figures):
         note("floor: what pictures of the data themselves reach, as many; nothing below it is due to the model")
+    for space, names in spaces(figures).items():
+        note(f"in the features of {space}: {', '.join(names)}")
     for warning in together(figures):
         note(f"note: {warning}")
+
+
+def spaces(figures: Sequence[Figure]) -> dict[str, list[str]]:
+    """The names of figures by the fingerprint of the features that they are in."""
+    found: dict[str, list[str]] = {}
+    for figure in figures:
+        if figure.features is not None:
+            found.setdefault(figure.features, []).append(figure.name)
+    return found
 
 
 def together(figures: Sequence[Figure]) -> list[str]:

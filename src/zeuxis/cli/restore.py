@@ -11,7 +11,7 @@ import typer
 
 from zeuxis.cli.made import tell
 from zeuxis.cli.options import DeviceName, Json, Out
-from zeuxis.cli.output import emit, say, table
+from zeuxis.cli.output import emit, note, say, table
 from zeuxis.cli.progress import Progress
 from zeuxis.errors import UsageError
 
@@ -37,7 +37,7 @@ def restore(
         str | None,
         typer.Option(
             "--task",
-            metavar="enlarge:2|enlarge:4|denoise|deblur|jpeg|colorize|face|inpaint:MASK",
+            metavar="enlarge:2|enlarge:4|denoise|deblur|jpeg|colorize|face|inpaint:MASK|panorama:FACTOR",
             help="By default what the model was trained for; without one too, the picture is looked at.",
         ),
     ] = None,
@@ -55,6 +55,10 @@ def restore(
             show_default="0",
         ),
     ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", min=0, help="Where the draws begin, of a model that draws.", show_default="0"),
+    ] = None,
     face: Annotated[
         list[str] | None,
         typer.Option(
@@ -70,6 +74,14 @@ def restore(
             "--pair",
             metavar="CHAIN",
             help='Damage the pictures first ("bicubic:4"), and measure how near what is restored comes to them.',
+        ),
+    ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metric",
+            help="Of --pair: psnr, psnr-y, ssim-y, consistency, perceptual or frechet-imagenet; may be repeated.",
+            show_default="the first four",
         ),
     ] = None,
     out: Out = None,
@@ -109,16 +121,20 @@ def restore(
             "--tile": tile,
             "--page": page,
             "--face": face or None,
+            "--seed": seed,
         }
         if idle := [option for option, value in writing.items() if value is not None]:
             raise UsageError(f"--pair {pair} measures, and writes no picture: leave {', '.join(idle)} out")
-        _measure(paths, model, pair, task, knobs or (), fidelity, device, as_json)
+        _measure(paths, model, pair, task, metric or (), knobs or (), fidelity, device, as_json)
         return
+    if metric:
+        raise UsageError(f"--metric {metric[0]} is of pictures that are damaged first: give --pair too")
     from zeuxis.api.restore import restore as restored
 
-    work = partial(restored, overwrite=overwrite, tile=tile, page=page, fidelity=fidelity, device=device)
+    work = partial(restored, overwrite=overwrite, tile=tile, page=page, fidelity=fidelity, seed=seed, device=device)
     if model is None and task is None:
-        if given := [f"--{name}" for name, value in {"knob": knobs, "face": face}.items() if value]:
+        of_model = {"--knob": knobs or None, "--face": face or None, "--seed": seed}
+        if given := [option for option, value in of_model.items() if value is not None]:
             raise UsageError(f"{given[0]} is of a model or a task: say --task or --model too")
         _look(paths, out, work, as_json)
         return
@@ -176,23 +192,27 @@ def _measure(
     model: str | None,
     pair: str,
     task: str | None,
+    metrics: Sequence[str],
     knobs: Sequence[str],
     fidelity: float | None,
     device: str,
     as_json: bool,
 ) -> None:
-    from zeuxis.api.restore_measure import METRICS, measure_restorer
+    from zeuxis.api.restore_measure import KNOWN, measure_restorer
 
     with Progress() as progress:
         found = measure_restorer(
-            paths, model, pair, task, knobs=knobs, fidelity=fidelity, device=device, report=progress
+            paths, model, pair, task, metrics=metrics, knobs=knobs, fidelity=fidelity, device=device, report=progress
         )
     if as_json:
         emit(found)
         return
-    shown = [name for name in METRICS if any(name in one.restored for one in found)]
+    shown = [name for name in metrics or KNOWN if any(name in one.restored for one in found)]
     rows = [[one.name, *(_cell(one, name) for name in shown)] for one in found]
     table(f"restored, and as it was damaged by {pair}", ["picture", *shown], rows)
+    for one in found:
+        for line in one.notes:
+            note(f"note: {line}")
 
 
 def _cell(one: Measured, name: str) -> str:

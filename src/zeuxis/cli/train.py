@@ -127,6 +127,7 @@ def train(
             pair = task.pair
         data = task.data if data is None else data
         size = str(task.size) if size is None and task.size is not None else size
+        condition = task.condition if condition is None else condition
     plan = recipe_of(
         begun,
         data=data,

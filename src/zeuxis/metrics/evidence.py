@@ -58,6 +58,8 @@ class Evidence:
     moments: Moments | None = None  # of the reference set, when already known; else computed from ``real``
     grain: Compared | None = None  # in the space that sees grain
     untrained: Compared | None = None  # in the space of a network that learnt nothing
+    imagenet: Compared | None = None  # in the space of a network that knows photographs
+    maps: str | None = None  # fingerprint of the network whose maps ``scores["perceptual"]`` compares
     fake_views: Tensor | None = None  # (M, C, h, w) uint8, see ``two_sample.views``
     real_views: Tensor | None = None  # (N, C, h, w) uint8
     fake_to_training: Tensor | None = None  # (M,) distances of generated pictures to the nearest training picture

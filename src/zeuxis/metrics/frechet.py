@@ -66,8 +66,10 @@ def frechet(a: Tensor | Moments, b: Tensor | Moments) -> float:
     Any rank is right: fewer samples than dimensions leave the covariances singular, and the square root of a product
     of singular matrices is where the usual iteration fails. Here the last trace is that of the root of the symmetric
     ``R S_a R`` with ``R = S_b^(1/2)``, the sum of the roots of its eigenvalues: no inverse, no iteration, and one root,
-    which is that of ``b`` and is kept with its moments.
+    which is that of ``b`` and is kept with its moments. Of few features no covariance is made: see :func:`_of_few`.
     """
+    if isinstance(a, Tensor) and isinstance(b, Tensor) and _few(a, b):
+        return _of_few(a, b)
     a, b = (x if isinstance(x, Moments) else Moments.of(x) for x in (a, b))
     if a.mean.shape != b.mean.shape:
         raise UsageError(f"features of {len(a.mean)} and {len(b.mean)} dimensions: use one feature network for both")
@@ -75,6 +77,27 @@ def frechet(a: Tensor | Moments, b: Tensor | Moments) -> float:
     cross = _positive(torch.linalg.eigvalsh((product + product.T) / 2)).sqrt().sum()
     spread = a.covariance.trace() + b.covariance.trace() - 2 * cross
     return max(0.0, float((a.mean - b.mean).square().sum() + spread))  # of equal sets rounding may leave less
+
+
+def _few(a: Tensor, b: Tensor) -> bool:
+    """Whether two sets of features are fewer than their dimensions."""
+    return a.ndim == b.ndim == 2 and a.shape[1] == b.shape[1] > len(a) + len(b) and min(len(a), len(b)) >= 2
+
+
+def _of_few(a: Tensor, b: Tensor) -> float:
+    """The same of fewer features than dimensions.
+
+    With rows about their mean A and B, over the roots of N - 1, S_a S_b = A^T A B^T B has the eigenvalues of
+    (A B^T)^T A B^T, so the trace of its root is the sum of the singular values of the small matrix A B^T.
+    """
+    means, about = [], []
+    for features in (a, b):
+        finite("features", features)
+        means.append(features.double().mean(0))
+        about.append((features.double() - means[-1]) / (len(features) - 1) ** 0.5)
+    cross = torch.linalg.svdvals(about[0] @ about[1].T).sum()
+    spread = about[0].square().sum() + about[1].square().sum() - 2 * cross
+    return max(0.0, float((means[0] - means[1]).square().sum() + spread))  # of equal sets rounding may leave less
 
 
 def _positive(values: Tensor) -> Tensor:

@@ -3,7 +3,8 @@
 Adding a metric is one entry of :data:`METRICS`. Every entry reads :class:`Evidence`, so that
 whoever measures fills in what it has and asks for figures by name. A metric that compares pictures with their
 targets gives the function that scores them, ``score``: whoever measures calls it on every chunk of pictures and
-keeps the scores as ``evidence.scores[name]``.
+keeps the scores as ``evidence.scores[name]``. One that compares them by the maps of a network has no such function:
+whoever measures brings the network, and says by ``evidence.maps`` which it is.
 """
 
 from __future__ import annotations
@@ -52,12 +53,18 @@ class Metric:
     beside: tuple[str, ...] = ()
     caution: Callable[[Evidence], str | None] | None = None
     biased: bool = True
-    space: Literal["grain", "untrained"] | None = None
+    space: Literal["grain", "untrained", "imagenet"] | None = None
     floor: Callable[[Evidence], float] | None = None
     bordered: bool = False  # of what is enlarged by n, the score leaves out the outermost n pixels
     score: Callable[[Tensor, Tensor], Tensor] | None = None  # pictures and targets (B, C, H, W) in [-1, 1] -> (B,)
+    by_maps: bool = False  # the score compares maps of a network, which whoever measures brings
     side: int = 1  # pixels a side without which there is no score
     least: int = 1  # pictures that it cannot do without: of a set, and of what the set is compared with
+
+    @property
+    def scored(self) -> bool:
+        """Whether it compares pictures with their targets."""
+        return self.score is not None or self.by_maps
 
 
 PAIR = 2  # pictures without which there is no spread, and no distance within a set
@@ -100,6 +107,15 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             lambda e: _frechet_in(e.untrained),
             of_distribution=True,
             space="untrained",
+            least=PAIR,
+        ),
+        "frechet-imagenet": Metric(
+            "Fréchet distance of photographs: features of EfficientNet-Lite0, which knows ImageNet's classes; not FID",
+            "lower",
+            ("imagenet",),
+            lambda e: _frechet_in(e.imagenet),
+            of_distribution=True,
+            space="imagenet",
             least=PAIR,
         ),
         "two-sample": Metric(
@@ -208,6 +224,14 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             score=ssim_y,
             side=WINDOW,
             bordered=True,
+        ),
+        "perceptual": Metric(
+            "perceptual distance: LPIPS's form, unweighted, on maps of EfficientNet-Lite0, mean over images; not LPIPS",
+            "lower",
+            ("perceptual",),
+            lambda e: e.mean("perceptual"),
+            by_maps=True,
+            side=16,  # of which the coarsest map has one place
         ),
         "consistency": Metric(
             "PSNR, dB, of what is restored, degraded again, against what was given, mean over images",
@@ -424,14 +448,16 @@ def measure(
             have = [n for n, m in METRICS.items() if evidence.given.issuperset(m.needs)]
             raise UsageError(f"'{name}' needs {', '.join(missing)}; what is here can give: {', '.join(have) or 'none'}")
         in_features = not OF_FEATURES.isdisjoint(metric.needs)
-        space = {"grain": evidence.grain, "untrained": evidence.untrained, None: None}[metric.space]
+        spaces = {"grain": evidence.grain, "untrained": evidence.untrained, "imagenet": evidence.imagenet, None: None}
+        space = spaces[metric.space]
+        of_call = evidence.maps if metric.by_maps else features if in_features else None
         whole = Figure(
             name=name,
             value=metric.value(evidence),
             samples=evidence.count(metric.needs[0]),
             better=metric.better,
             spread=metric.spread(evidence) if metric.spread else None,
-            features=space.features if space else features if in_features else None,
+            features=space.features if space else of_call,
             reference=reference,
             resize=space.resize if space else resize if in_features else None,
             of_distribution=metric.of_distribution,

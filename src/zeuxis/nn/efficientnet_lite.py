@@ -27,6 +27,7 @@ STAGES = (  # blocks, kernel, stride of the first, expansion, channels
 TAPS = (1, 3, 5, 8, 11)  # blocks whose expansion is a map: the last before a side is halved or a stage ends
 MEAN, DEVIATION = 127.0, 128.0  # of the 255 levels that the network takes
 MAPS = 1 + len(TAPS)
+SIDE = 224  # pixels of the pictures that it was trained on
 
 
 class SameConv(nn.Conv2d):
@@ -98,16 +99,25 @@ class EfficientNetLite0(nn.Module):
             x = block(x, wide)
         return tuple(found)
 
-    def forward(self, image: Tensor) -> Tensor:
+    def pooled(self, image: Tensor) -> Tensor:
+        """What the classes are read off: the means over places of the last map ``(B, 1280)``."""
         x = self._stem(image)
         for block in self.blocks:
             x = block(x)
-        logits: Tensor = self.classes(F.relu6(self.head_norm(self.head(x))).mean((2, 3)))
+        return F.relu6(self.head_norm(self.head(x))).mean((2, 3))
+
+    def forward(self, image: Tensor) -> Tensor:
+        logits: Tensor = self.classes(self.pooled(image))
         return logits
 
     def _stem(self, image: Tensor) -> Tensor:
         levels = (image + 1) * 127.5
         return F.relu6(self.stem_norm(self.stem((levels - MEAN) / DEVIATION)))
+
+
+def in_three(image: Tensor) -> Tensor:
+    """Grey pictures ``(B, 1, H, W)`` in three equal channels; those in colour as they are."""
+    return image.expand(-1, 3, -1, -1) if image.shape[1] == 1 else image
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:

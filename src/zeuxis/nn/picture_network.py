@@ -15,7 +15,7 @@ class PictureNetwork(nn.Module, ABC):
     ``reach`` is how far, in pixels of what it is given, a pixel of the result sees; ``floats`` about how many numbers
     live at a time for each pixel that it is given. One that is ``masked`` is given one channel more, 1 where it is to
     make the picture and 0 where that stays. One that has a ``side`` takes no picture but those of as many pixels a
-    side, each of one face, upright.
+    side, each of one face, upright. One that draws says by ``drawn_at`` at how many rows and columns it learnt to.
     """
 
     channels: int
@@ -24,6 +24,7 @@ class PictureNetwork(nn.Module, ABC):
     floats: int
     masked: bool = False
     side: int | None = None
+    drawn_at: tuple[int, int] | None = None
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
@@ -32,6 +33,10 @@ class PictureNetwork(nn.Module, ABC):
     def held_to(self, fidelity: Fidelity) -> PictureNetwork:
         """The same network, whose pictures stay nearer to what it is given."""
         return Faithful(self, fidelity)
+
+    def seeded(self, seed: int) -> PictureNetwork:
+        """The same network, whose draws begin at that seed; one that draws nothing is itself."""
+        return self
 
 
 class Faithful(PictureNetwork):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from zeuxis.degrade.language import parse_chain
+from zeuxis.degrade.mask import Uncrop
 from zeuxis.nn.dncnn import DnCNNNet
 from zeuxis.nn.fidelity import Fidelity
 from zeuxis.nn.picture_network import PictureNetwork
@@ -22,6 +24,9 @@ class Restorer:
     mask: Path | None = None  # of what is to be made, for a network that takes one
     knobs: tuple[tuple[str, bool | int | float | str], ...] = ()  # that were turned, by name
     fidelity: Fidelity | None = None  # how near it is held to what it is given; None leaves it alone
+    seed: int = 0  # from which it draws, if it does
+    extends: float | None = None  # the share of a picture that it learnt to draw at one of its sides, if it did
+    factor: float | None = None  # by how much the picture is to become wider, of a panorama
 
 
 TASKS = {  # what a degradation calls for, by its name
@@ -39,6 +44,16 @@ def task_against(data: str, network: PictureNetwork) -> str:
     tasks = {TASKS.get(name, "restore") for name in names}
     plain = network.scale == 1 and network.side is None
     return tasks.pop() if plain and len(tasks) == 1 else task_of(network)
+
+
+def extended_by(data: str) -> float | None:
+    """The share of a picture that was hidden at one of its sides, of data whose name says so (``uncrop:0.5``)."""
+    for name in (part.strip() for part in data.split("|")[1:]):
+        if name.partition(":")[0] == Uncrop.name:
+            (part,) = parse_chain(name).parts
+            assert isinstance(part, Uncrop)
+            return part.share if part.share < 1 else None
+    return None
 
 
 def task_of(network: PictureNetwork) -> str:

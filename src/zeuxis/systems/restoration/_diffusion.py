@@ -145,12 +145,15 @@ class DrawingRestorer(AnySizeRestorer):
 class DrawnPicture(PictureNetwork):
     """Pictures ``(B, C, H, W)`` in [0, 1], perhaps with a mask, to what a diffusion model draws for them.
 
-    It draws from seeds 0, 1, ..., so the same picture becomes the same.
+    It draws from seeds ``seed``, ``seed + 1``, ..., so the same picture becomes the same.
     """
 
-    def __init__(self, system: DrawingRestorer, scale: int, how: Sampling, fidelity: Fidelity | None = None) -> None:
+    def __init__(
+        self, system: DrawingRestorer, scale: int, how: Sampling, fidelity: Fidelity | None = None, seed: int = 0
+    ) -> None:
         super().__init__()
-        self.fidelity = fidelity
+        self.fidelity, self.seed = fidelity, seed
+        self.drawn_at = system.shape.height, system.shape.width
         self.system, self.how, self.channels, self.scale = system, how, system.shape.channels, scale
         self.masked = system.masked
         widest = max(p.shape[0] for p in system.network.parameters())
@@ -162,7 +165,7 @@ class DrawnPicture(PictureNetwork):
         filled = pad(x, (0, -width % step, 0, -height % step), mode="replicate")
         mask = filled[:, self.channels :] if self.masked else None
         condition = Condition(source=2 * filled[:, : self.channels] - 1, mask=mask)
-        rng = ImageRng.counting(0, len(x))
+        rng = ImageRng.counting(self.seed, len(x))
         if self.fidelity is None:
             drawn = self.system.sample(condition, rng, self.how)
         else:
@@ -170,4 +173,7 @@ class DrawnPicture(PictureNetwork):
         return (drawn[:, :, : height * self.scale, : width * self.scale] + 1) / 2
 
     def held_to(self, fidelity: Fidelity) -> PictureNetwork:
-        return DrawnPicture(self.system, self.scale, self.how, fidelity)
+        return DrawnPicture(self.system, self.scale, self.how, fidelity, self.seed)
+
+    def seeded(self, seed: int) -> PictureNetwork:
+        return DrawnPicture(self.system, self.scale, self.how, self.fidelity, seed)
