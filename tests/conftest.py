@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 # Before torch is loaded: its threads are counted then. The programs that a test starts inherit it.
@@ -28,6 +29,17 @@ spec.loader.exec_module(offline)  # from here on the network is refused, and bel
 NetworkRefused = offline.NetworkRefused
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(OFFLINE), os.environ.get("PYTHONPATH")]))
 os.environ.pop(VARIABLE, None)  # what the person at this machine added is no matter of the tests
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """The tests' own objects, near a million, stay to the end: what looks for garbage passes them over."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
