@@ -18,6 +18,7 @@ COMMANDS = {
     "zeuxis --help": ["-m", "zeuxis", "--help"],
     "zeuxis list": ["-m", "zeuxis", "list"],
     "import zeuxis and torch": ["-c", "from zeuxis.api.model import load"],
+    "load cvae": ["-c", "from zeuxis.api.model import load; load('cvae')"],
 }
 
 

@@ -337,6 +337,16 @@ def test_looking_imports_no_more_than_it_shows():
     assert done.returncode == 0, done.stderr
 
 
+def test_a_model_is_loaded_without_the_compiler_of_torch():
+    """Which takes as long to import as the rest: drawing for parameters on the meta device would, or a dispatch mode."""
+    script = (
+        "import sys; from zeuxis.api.model import load; [load(name) for name in ('cvae', 'scenes', 'vqgan')]; "
+        "found = {'torch._dynamo', 'sympy'} & set(sys.modules); assert not found, found"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_too_few_is_of_what_is_fitted_alone(few):
     from zeuxis.api.features import features_of
     from zeuxis.api.model import load

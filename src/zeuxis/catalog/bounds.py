@@ -66,6 +66,9 @@ def _check(value: Any, name: str, where: Path, depth: int) -> int:
             return 1
 
 
+JOINS = (torch.ops.aten.cat, torch.ops.aten.stack)  # which make as many numbers as they are given
+
+
 class Allowance(TorchDispatchMode):
     """Within this context nothing is made that a file of ``tensors`` cannot account for.
 
@@ -79,6 +82,11 @@ class Allowance(TorchDispatchMode):
         self.numbers = AGAIN * (sum(sizes) + 2 * ROOM)
         self.works = WORK + 2 * AGAIN * len(sizes)
         self.what = what
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: to keep torch.compile away from here torch would import all of that, a second for every model."""
+        return False
 
     def __torch_dispatch__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -107,7 +115,8 @@ class Allowance(TorchDispatchMode):
         if func.overloadpacket is torch.ops.aten.eye:  # the one that makes the square of what it is given
             counts += counts[:1]
         # No operation makes more numbers than this: most are known to be harmless without a look at their result.
-        if func._schema.is_mutable or math.prod(max(1, n) for n in (*sizes, *counts)) <= self.largest:
+        most = sum(sizes) if func.overloadpacket in JOINS else math.prod(max(1, n) for n in (*sizes, *counts))
+        if func._schema.is_mutable or most <= self.largest:
             return []
         return [tensor.shape for tensor in _made(func, args, kwargs) if tensor.numel() > self.largest]
 

@@ -4,18 +4,42 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.overrides import TorchFunctionMode
 
 from zeuxis.errors import WeightsError
 from zeuxis.game import System
 from zeuxis.training.fit import misfit
 from zeuxis.training.given import ELSEWHERE, stored
+
+INITIALISERS = (
+    "normal_ uniform_ trunc_normal_ kaiming_normal_ kaiming_uniform_ xavier_normal_ xavier_uniform_ orthogonal_"
+)
+DRAWN = frozenset(
+    {Tensor.normal_, Tensor.uniform_, Tensor.bernoulli_, *(getattr(nn.init, name) for name in INITIALISERS.split())}
+)
+
+
+class NothingDrawn(TorchFunctionMode):
+    """Within this context a tensor on the meta device is left alone by what would draw numbers for it.
+
+    It has none; and the first such call has torch import its compiler, a second for every process that loads a model.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        tensor = args[0] if args else given.get("tensor")  # as torch.nn.init hands it on
+        if isinstance(tensor, Tensor) and tensor.is_meta and func in DRAWN:
+            return tensor
+        return func(*args, **given)
 
 
 @contextmanager
@@ -41,7 +65,8 @@ def parameters_on_meta(given: Mapping[str, System]) -> Iterator[None]:
 
     handle = register_module_parameter_registration_hook(to_meta)
     try:
-        yield
+        with NothingDrawn():
+            yield
     finally:
         handle.remove()
 
