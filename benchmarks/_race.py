@@ -130,8 +130,8 @@ def versions(*packages: str) -> dict[str, str]:
 class Repeated:
     """The same batch over and over."""
 
-    def __init__(self, image: Tensor) -> None:
-        self.batch = Batch(image, Condition(), torch.arange(len(image)))
+    def __init__(self, image: Tensor, condition: Condition) -> None:
+        self.batch = Batch(image, condition, torch.arange(len(image)))
 
     def next(self) -> Batch:
         return self.batch
@@ -143,11 +143,13 @@ class Repeated:
         raise NotImplementedError
 
 
-def trainer_step(system: System, image: Tensor, recipe: str, folder: Path, precision: str) -> Callable[[], None]:
+def trainer_step(
+    system: System, image: Tensor, recipe: str, folder: Path, precision: str, condition: Condition | None = None
+) -> Callable[[], None]:
     """A round of the real trainer, with its average, as ``recipe`` trains."""
     train = load_recipe(recipe).train
     config = train.model_copy(update={"iterations": 10**9, "minutes": None, "precision": precision})
-    trainer = Trainer(system, Repeated(image), config, folder)
+    trainer = Trainer(system, Repeated(image, condition or Condition()), config, folder)
     system.train()
     return trainer.play
 
