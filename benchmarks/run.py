@@ -6,7 +6,8 @@ that says so. To run one alone, with other settings, call its file.
 
     pip install perlin-numpy; pip install --no-deps pythae
     git clone https://github.com/karpathy/nanoGPT; git clone https://github.com/NVlabs/stylegan3
-    python benchmarks/run.py --nanogpt nanoGPT/model.py --stylegan3 stylegan3
+    git clone https://github.com/taesungp/contrastive-unpaired-translation
+    python benchmarks/run.py --nanogpt nanoGPT/model.py --stylegan3 stylegan3 --cut contrastive-unpaired-translation
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from _race import Row
 HERE = Path(__file__).parent
 TABLE = HERE.parent / "docs" / "benchmarks-table.md"
 NANOGPT = "{nanogpt}"  # stands for the place of nanoGPT's model.py
-STYLEGAN3 = "{stylegan3}"  # for that of a clone of the public program
+STYLEGAN3, CUT = "{stylegan3}", "{cut}"  # for those of clones of public programs
 
 
 def rows_of(found: dict[str, Any]) -> Iterable[Row]:
@@ -62,6 +63,7 @@ BENCHMARKS: dict[str, list[tuple[tuple[str, ...], Reader]]] = {
     "perlin_rate": [((), rows_of)],
     "dcgan_step": [((), rows_of)],
     "upfirdn": [((), rows_of)],
+    "cyclegan_step": [(("--clone", CUT), rows_of)],
     "stylegan2_step": [(("--clone", STYLEGAN3), rows_of)],
     "vae_step": [((), rows_of), (("--pixels", "bernoulli"), rows_of), (("--network", "perceptron"), rows_of)],
     "precision_rate": [((), rows_of)],
@@ -78,10 +80,9 @@ BENCHMARKS: dict[str, list[tuple[tuple[str, ...], Reader]]] = {
 }
 
 
-def run(name: str, nanogpt: str | None, stylegan3: str | None = None) -> list[Row]:
-    """The rows of one benchmark; where it could not run, a row that says why."""
+def run(name: str, places: Mapping[str, str | None]) -> list[Row]:
+    """The rows of one benchmark; where it could not run, a row that says why. ``places`` are of public programs."""
     found: list[Row] = []
-    places = {NANOGPT: nanogpt, STYLEGAN3: stylegan3}
     for words, read in BENCHMARKS[name]:
         lacking = [word.strip("{}") for word in words if word in places and places[word] is None]
         if lacking:
@@ -124,6 +125,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of: {', '.join(BENCHMARKS)}")
     parser.add_argument("--nanogpt", help="nanoGPT's model.py")
     parser.add_argument("--stylegan3", help="a clone of NVlabs/stylegan3")
+    parser.add_argument("--cut", help="a clone of taesungp/contrastive-unpaired-translation")
     parser.add_argument("--out", type=Path, default=TABLE)
     given = parser.parse_args()
     unknown = [name for name in given.names if name not in BENCHMARKS]
@@ -131,7 +133,7 @@ def main() -> None:
         sys.exit(f"no benchmark is called {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
     rows: dict[str, list[Row]] = {}
     for name in given.names or BENCHMARKS:
-        rows[name] = run(name, given.nanogpt, given.stylegan3)
+        rows[name] = run(name, {NANOGPT: given.nanogpt, STYLEGAN3: given.stylegan3, CUT: given.cut})
         given.out.write_text(table(rows, threads=1), encoding="utf-8")  # what is done is kept
     sys.stdout.write(f"{given.out}\n")
 

@@ -52,7 +52,7 @@ def test_the_table_names_what_could_not_run(race: ModuleType, monkeypatch: pytes
         "watermark",
     }
     monkeypatch.setitem(run.BENCHMARKS, "absent", [((), run.rows_of)])
-    (row,) = run.run("absent", None)
+    (row,) = run.run("absent", {})
     assert row.what == "absent" and row.rate.startswith("not run: ") and "absent.py" in row.rate
     page = run.table({"absent": [row], "x": [race.Row("work", "2 images/s", "peer", 1.5, 1.0, 3.0)]}, threads=1)
     assert "| `x` | work | peer | 1.5 (1.0 to 3.0) | 2 images/s |" in page and "| `absent` | absent |" in page
