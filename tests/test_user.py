@@ -338,7 +338,7 @@ def test_looking_imports_no_more_than_it_shows():
 
 
 def test_a_model_is_loaded_without_the_compiler_of_torch():
-    """Which takes as long to import as the rest: drawing for parameters on the meta device would, or a dispatch mode."""
+    """It takes as long to import as the rest; drawing for parameters on the meta device would, or a dispatch mode."""
     script = (
         "import sys; from zeuxis.api.model import load; [load(name) for name in ('cvae', 'scenes', 'vqgan')]; "
         "found = {'torch._dynamo', 'sympy'} & set(sys.modules); assert not found, found"
