@@ -27,7 +27,7 @@ from zeuxis.nn.norm import Norm
 from zeuxis.nn.patch_gan import PatchCritic
 from zeuxis.nn.resnet_generator import ResNetGenerator
 from zeuxis.nn.text import TextTower, WordTokeniser
-from zeuxis.nn.unet import Residuals, UNet
+from zeuxis.nn.unet import Residuals, UNet, start_as_ddpm
 from zeuxis.nn.uvit import UViT
 from zeuxis.nn.vector_quantiser import VectorQuantiser
 from zeuxis.rng import Stream
@@ -423,6 +423,7 @@ def test_unet_holds_stable_diffusion(settings: dict[str, Any], published: int) -
 def test_ddpm_starts_as_its_code_does() -> None:
     """Variance 2 / (fan in + fan out) each, no biases, and zeros where a residual ends."""
     net = UNet(3, width=32, multiples=(1, 2), blocks=1, attention=(2,), ddpm=True)
+    start_as_ddpm(net)
     block = net.down_levels[1].blocks[0]
     for weight in (net.stem.weight, block.resblock.conv1.weight, *block.attention.attention.qkv.weight.chunk(3)):
         out, into, *area = weight.shape

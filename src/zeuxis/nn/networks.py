@@ -16,7 +16,7 @@ from zeuxis.nn.dit import DiT
 from zeuxis.nn.magnitude_unet import MagnitudeUNet
 from zeuxis.nn.resampling_unet import ResamplingUNet
 from zeuxis.nn.table import build_table
-from zeuxis.nn.unet import UNet, check_sides
+from zeuxis.nn.unet import UNet, check_sides, start_as_ddpm
 from zeuxis.nn.uvit import UViT
 
 
@@ -80,7 +80,7 @@ def unet(
         heads: of each attention.
     """
     check_sides(*ends.size, len(multiples))
-    return UNet(
+    network = UNet(
         ends.channels,
         out_channels=ends.shape.channels,
         context_width=ends.context_width,
@@ -91,6 +91,8 @@ def unet(
         heads=heads,
         ddpm=True,
     )
+    start_as_ddpm(network)
+    return network
 
 
 def uvit(

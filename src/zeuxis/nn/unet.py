@@ -147,7 +147,7 @@ class UNet(Backbone):
             middle has as many as the coarsest level, and at least one.
         added_width: of the vector that the caller gives, mapped to V by two layers (ADM's, SD XL's); 0: it has V.
         modulate: the vector scales and shifts (ADM) rather than being added (DDPM, SD).
-        ddpm: Ho et al.'s order of the time embedding, asymmetric downsampling and initialisation.
+        ddpm: Ho et al.'s order of the time embedding and asymmetric downsampling; see :func:`start_as_ddpm`.
         eps: of the group norms (1e-6 in DDPM, 1e-5 in ADM and SD).
     """
 
@@ -204,15 +204,6 @@ class UNet(Backbone):
             self.up_levels.append(UpLevel(level, Upsample(w) if i else None))
         self.norm = group_norm(now, eps)
         self.out = nn.Conv2d(now, out_channels or channels, 3, padding=1)
-        if ddpm:
-            variance_scaling(self)
-            for module in self.modules():  # the maps that end a residual
-                if isinstance(module, ResBlock):
-                    zero_init(module.conv2)
-                elif isinstance(module, AttentionBlock):
-                    zero_init(module.attention.out)
-                elif isinstance(module, SpatialTransformer):
-                    zero_init(module.proj_out)
         zero_init(self.out)
 
     def forward(
@@ -295,3 +286,16 @@ def _depths(depth: int | Sequence[int], levels: int, attention: Sequence[int]) -
     if [2**i for i, d in enumerate(each) if d] != sorted(attention) or len(each) != levels:
         raise ValueError(f"transformer_depth {depth} does not go with attention at {sorted(attention)} of {levels}")
     return each
+
+
+def start_as_ddpm(network: UNet) -> None:
+    """Ho et al.'s initial weights: of equal variance in and out, and zero in the maps that end a residual."""
+    variance_scaling(network)
+    for module in network.modules():
+        if isinstance(module, ResBlock):
+            zero_init(module.conv2)
+        elif isinstance(module, AttentionBlock):
+            zero_init(module.attention.out)
+        elif isinstance(module, SpatialTransformer):
+            zero_init(module.proj_out)
+    zero_init(network.out)

@@ -38,7 +38,7 @@ from zeuxis.nn.augment import random_flip
 from zeuxis.nn.centre import centre_features
 from zeuxis.nn.conditioner import ConditionKind, check_guidance, check_null, drop_mask, label_conditioner
 from zeuxis.nn.embed import TIME_SCALE
-from zeuxis.nn.unet import UNet, check_sides
+from zeuxis.nn.unet import UNet, check_sides, start_as_ddpm
 from zeuxis.rng import ImageRng, Rng, normal_like
 from zeuxis.verbs import Likelihood
 
@@ -131,6 +131,7 @@ class DDPM(System):
         self.network = UNet(
             channels, width=width, multiples=multiples, blocks=blocks, attention=attention, heads=heads, ddpm=True
         )
+        start_as_ddpm(self.network)
         self.stride = self.network.stride  # the U-Net is convolutions all through
         self.conditioner = label_conditioner(condition, classes, self.network.vector_width)
         self.player = Player("network", (self.network, self.conditioner), lr=2e-4, clip=1.0, warmup=5000)
