@@ -25,6 +25,7 @@ MOST_DEPTH = 32  # of tables and lists in one another
 ROOM = 1 << 24  # numbers of a tensor that no file holds: masks, positions, schedules
 WORK = 20_000  # tensors that a constructor may make, beside those of its file
 AGAIN = 4  # times as many numbers as the file holds, with what is made and let go
+JOINS = (torch.ops.aten.cat, torch.ops.aten.stack)  # which make as many numbers as they are given
 
 
 def check_card(card: Mapping[str, Any], where: Path) -> None:
@@ -64,9 +65,6 @@ def _check(value: Any, name: str, where: Path, depth: int) -> int:
             return 1 + sum(_check(each, name, where, depth + 1) for each in value)
         case _:
             return 1
-
-
-JOINS = (torch.ops.aten.cat, torch.ops.aten.stack)  # which make as many numbers as they are given
 
 
 class Allowance(TorchDispatchMode):
