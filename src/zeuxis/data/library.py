@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from zeuxis.data.datasets import open_dataset
 from zeuxis.data.degraded import DegradedSource
@@ -70,7 +71,7 @@ def open_source(name: str | Path, size: Size | None = None, split: str = "train"
     ``"scenes | layout"``. ``"A -> B"`` are two collections of which no two belong together: sources and images.
     ``split`` is "train", "val" or "test"; without ``size`` pictures keep
     their natural shape. ``fit`` states how pictures of other proportions are shown in training (`zeuxis.data.fit`);
-    held-out ones are centred parts.
+    held-out ones are centred parts, of ``patch`` without a change of resolution.
 
     Raises:
         UnknownName: neither; the nearest names are suggested.
@@ -80,11 +81,19 @@ def open_source(name: str | Path, size: Size | None = None, split: str = "train"
     """
     chosen = parse_fit(fit) if isinstance(fit, str) else fit
     if split != "train":
-        chosen = SQUARE
+        chosen = chosen.held_out
     source = _opened(name, size, split, chosen)
     if str(name) in ENTRIES:
         source.sides = ENTRIES[str(name)].sides
     return source
+
+
+def fit_for(card: Mapping[str, Any], data: str) -> Fit:
+    """How pictures of ``data`` are shown to a model that is measured: as the held-out ones of its training were.
+
+    ``card`` is the model's; data that have one shape of their own need no fit.
+    """
+    return SQUARE if data.partition("|")[0].strip() in ENTRIES else parse_fit(card.get("fit", str(SQUARE))).held_out
 
 
 def _opened(name: str | Path, size: Size | None, split: str, chosen: Fit) -> Source:
@@ -165,7 +174,7 @@ class Named:
 
     name: str
 
-    def open(self, size: Size | None = None, split: str = "train", fit: str = "square") -> Source:
+    def open(self, size: Size | None = None, split: str = "train", fit: str | Fit = SQUARE) -> Source:
         if self.name.startswith(OWN):
             raise UsageError(f"'{self.name}' were pictures given from Python: give them again as data=")
         return open_source(self.name, size, split, fit)

@@ -19,6 +19,7 @@ class Noise(Degradation):
 
     sigma: float = 0.1
     name = "noise"
+    local = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.sigma < math.inf:
@@ -34,6 +35,7 @@ class Shot(Degradation):
 
     photons: float = 100.0
     name = "shot"
+    local = True
 
     def __post_init__(self) -> None:
         if not 0 < self.photons <= 1e6:
@@ -50,6 +52,7 @@ class Grain(Degradation):
 
     sigma: float = 0.1
     name = "grain"
+    local = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.sigma < math.inf:
