@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from zeuxis.api.naming import counted
 from zeuxis.catalog.listing import entry, system_class
 from zeuxis.catalog.schema import knobs_of
 from zeuxis.catalog.weights import public_restorer
+from zeuxis.data.cache import data_folder
 from zeuxis.data.entries import ENTRIES
 from zeuxis.data.library import open_source
 from zeuxis.data.pairing import parse_pairing
@@ -85,7 +84,7 @@ def shown_for(data: str, *, own_damage: bool) -> str | None:
     windows of the shrunk picture; ``own_damage`` that a user chose leaves that to the recipe.
     """
     line = chain_of(data)
-    if not line or parse_pairing(line) is not None or not Path(data.partition("|")[0].strip()).expanduser().is_dir():
+    if not line or parse_pairing(line) is not None or data_folder(data.partition("|")[0].strip()) is None:
         return None
     if all(part.local for part in parse_chain(line).parts):
         return "patch"
@@ -105,7 +104,7 @@ def _comes_in_pairs(data: str) -> bool:
         return "source" in ENTRIES[data].spec.provides
     if data in PUBLISHED:
         return PUBLISHED[data].reads != "pictures"
-    return Path(data).expanduser().is_dir() and "source" in open_source(data, LOOKED_AT).spec.provides
+    return data_folder(data) is not None and "source" in open_source(data, LOOKED_AT).spec.provides
 
 
 def too_short(recipe: Recipe, iterations: int) -> str | None:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from zeuxis.data.cache import data_folder
 from zeuxis.data.datasets import open_dataset
 from zeuxis.data.degraded import DegradedSource
 from zeuxis.data.entries import ENTRIES
@@ -64,7 +65,8 @@ def open_source(name: str | Path, size: Size | None = None, split: str = "train"
     """The dataset or world called ``name``, or the folder at that path, as pictures of ``size``:
     that many pixels a side, or height and width.
 
-    A known name goes before a folder of the same name; ``./NAME`` is the folder, ``hub:OWNER/NAME`` a dataset of
+    A known name goes before a folder of the same name; ``./NAME`` is the folder, which may also lie in
+    ``$ZEUXIS_DATA``, ``hub:OWNER/NAME`` a dataset of
     the Hugging Face hub (`zeuxis.data.hub_name`). Of the papers' own sets (`zeuxis.data.published`) a copy is opened
     that is here already. What follows a bar degrades the pictures into sources of pairs:
     ``"fashion-mnist | blur:2 | noise:0.1"``, or says which pairs the data hold (`zeuxis.data.pairing`):
@@ -108,8 +110,8 @@ def _opened(name: str | Path, size: Size | None, split: str, chosen: Fit) -> Sou
         return open_dataset(ENTRIES[text], size, split)
     if _is_published(text):
         return _open_published(PUBLISHED[text], size, split, chosen)
-    if Path(name).expanduser().is_dir():
-        return open_folder(name, size, split, chosen)
+    if (folder := data_folder(name)) is not None:
+        return open_folder(folder, size, split, chosen)
     if (two := two_collections(text)) is not None:
         origin, target = (open_source(part, size, split, chosen) for part in two)
         return UnpairedSource(text, target, origin)
@@ -139,8 +141,7 @@ def _folder(name: str) -> Path | None:
     """The folder of pictures that ``name`` means; None where it means something else."""
     if _is_published(name):
         return require_copy(PUBLISHED[name])
-    path = Path(name).expanduser()
-    return path if path.is_dir() else None
+    return data_folder(name)
 
 
 def _open_published(entry: PublishedSet, size: Size | None, split: str, chosen: Fit) -> Source:
