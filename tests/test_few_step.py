@@ -338,6 +338,20 @@ def test_what_is_no_teacher() -> None:
             ProgressiveDistillation(SHAPE, teacher=Table(SHAPE), start=start, steps=steps)
 
 
+def test_no_more_steps_are_halved_than_the_teacher_s_chain_has() -> None:
+    """A chain of 10 asked for 16 steps gives 10, of which every second one of every second one misses the end."""
+    small = {"width": 8, "multiples": (1, 2), "blocks": 1, "attention": ()}
+    teacher = DDPM(SHAPE, **small, predicts="v", chain=10)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"at most 10 steps, so that 16 .*: set start to at most 8$"):
+        ProgressiveDistillation(SHAPE, teacher=teacher, start=16, steps=1)
+    with pytest.raises(UsageError, match=r"set start to at most 6$"):
+        ProgressiveDistillation(SHAPE, teacher=teacher, start=24, steps=3)
+    system = ProgressiveDistillation(SHAPE, teacher=teacher, start=8, steps=1)
+    for stage in range(system.halvings):
+        system.stage.fill_(stage)
+        assert len(system.levels()) == 1 + 4 // 2**stage and system.levels()[-1] == 0
+
+
 def test_the_guidance_of_the_teacher_is_within_its_students() -> None:
     from zeuxis.systems.diffusion.flow_matching import FlowMatching
 
