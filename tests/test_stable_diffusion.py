@@ -466,6 +466,11 @@ def test_a_network_that_inpaints_is_shown_mask_and_masked_picture(models) -> Non
     assert torch.equal(seen[0][0, 4], HALF[0, 0, ::2, ::2]) and torch.equal(seen[0][:, 4:], seen[-1][:, 4:])
     torch.testing.assert_close(seen[0][:1, 5:], system.encode(source * (1 - HALF)))
     assert torch.equal(drawn[..., : SIDE // 2], source[..., : SIDE // 2])
+    thin = torch.zeros(1, 1, SIDE, SIDE)
+    thin[..., 3, 5] = 1  # the last pixel of its cell
+    knobs = system.settings(Sampling())
+    given, null = system._conditionings(Condition(caption=(CAPTION,), source=source, mask=thin), 1, knobs)
+    assert given["shown"][0, 0].nonzero().tolist() == null["shown"][0, 0].nonzero().tolist() == [[1, 2]]
     with pytest.raises(UsageError, match="made to inpaint"):
         picture(system)
 
