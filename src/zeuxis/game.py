@@ -137,6 +137,15 @@ class Turn:
         """How many examples of the batch are in the parts before this one."""
         return sum(len(part.batch) for part in takewhile(lambda part: part is not self, self.parts))
 
+    def among_first(self, count: int) -> int:
+        """How many of this part's examples are among the first ``count`` of the batch."""
+        return min(max(count - self.offset, 0), len(self.batch))
+
+    @property
+    def images(self) -> int:
+        """How many examples the batch has, in all its parts."""
+        return sum(len(part.batch) for part in self.parts)
+
     def whole(self, key: str) -> Any:
         """What the parts left in their memos under ``key``, joined along the batch: tensors, or tuples of them.
 

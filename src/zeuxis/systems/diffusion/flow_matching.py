@@ -138,6 +138,10 @@ class FlowMatching(System):
         super().__init__()
         if not shift > 0:
             raise UsageError(f"shift {shift:g}: give a number above 0; 1 moves no time")
+        if not 0 <= snapshot < 1:
+            raise UsageError(
+                f"snapshot {snapshot:g} is a share of the training: give one above 0 and below 1, or 0 for none"
+            )
         self.shape = Shape(*shape)
         self.density, self.drop = density(times), drop
         self.shift, self.tolerance = shift, tolerance

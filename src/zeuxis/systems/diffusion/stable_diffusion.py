@@ -80,8 +80,7 @@ class StableDiffusion(System):
         needs={"caption"},
         accepts={"negative", "source", "mask", "control"},
         knobs=(
-            "steps", "guidance", "strength", "eta", "churn",
-            "sampler",
+            "steps", "guidance", "strength", "eta", "churn", "sampler",
             Knob("spacing", "choice", "how the steps are laid on the chain",
                  choices=("leading", "trailing", "linspace", "karras")),
             Knob("predicts", "choice", "what the network predicts: as its makers trained it", choices=("epsilon", "v")),
@@ -97,7 +96,7 @@ class StableDiffusion(System):
             "At zero terminal SNR the first level is 4096, not infinite.",
             "A source is encoded as its posterior's mean, not as a draw.",
             "What a mask keeps is the source's own pixels, not what the autoencoder makes of them.",
-            "A network that inpaints is told of every cell that the mask touches, not of those whose first pixel it hides.",
+            "A network that inpaints is told of every cell that a mask touches, not of those whose first pixel it has.",
         ),
     )  # fmt: skip
     draw_batch = 1  # a picture fills a processor, and several its memory
