@@ -31,7 +31,9 @@ from zeuxis.systems.diffusion.consistency_continuous import ContinuousConsistenc
 from zeuxis.systems.diffusion.ddpm import DDPM
 from zeuxis.systems.diffusion.drifting import Drifting, drifting_field, map_features, mean_distance
 from zeuxis.systems.diffusion.meanflow import MeanFlow
+from zeuxis.systems.diffusion.ncsn import NCSN
 from zeuxis.systems.diffusion.progressive_distillation import ProgressiveDistillation
+from zeuxis.systems.diffusion.score_sde import ScoreSDE
 from zeuxis.systems.diffusion.shortcut import Shortcut
 
 SHAPE = Shape(1, 8, 8)
@@ -370,8 +372,9 @@ def test_what_is_no_teacher() -> None:
     with pytest.raises(Unsupported, match="no denoiser to distil"):
         ProgressiveDistillation(SHAPE, teacher=Gaussian(SHAPE))
     small = {"width": 8, "multiples": (1, 2), "blocks": 1, "attention": ()}
-    with pytest.raises(UsageError, match="predicts epsilon"):
-        ProgressiveDistillation(SHAPE, teacher=DDPM(SHAPE, **small))  # type: ignore[arg-type]
+    for noise in (DDPM(SHAPE, **small), ScoreSDE(SHAPE, network=UNET), NCSN(SHAPE, network=UNET)):  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match=r"predicts the noise \(epsilon\)"):
+            ProgressiveDistillation(SHAPE, teacher=noise)
     with pytest.raises(UsageError, match=r"pictures of \(1, 8, 8\), not \(1, 16, 16\)"):
         ProgressiveDistillation(Shape(1, 16, 16), teacher=Table(SHAPE))
     for start, steps in ((12, 4), (4, 4), (4, 8), (16, 0)):

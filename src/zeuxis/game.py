@@ -194,6 +194,7 @@ class System(Verbs):
     stride: int | None = None  # it may also be trained on other shapes, sides multiples of this; None: on its own only
     unpaired: bool = False  # it learns of sources that do not belong to the images beside them
     flips: bool = False  # its own training shows every second picture from left to right, and nothing beside it
+    predicts_noise: bool = False  # its network says what noise is there, and so nothing of a picture at pure noise
     distils: bool = False  # it learns what a system that it is given makes, whatever the pictures are
     started_parts: frozenset[str] = frozenset()  # networks that training may start from alone, all else being fresh
     draw_batch: int | None = None  # how many images at a time it draws fastest; None: as many as the device suggests

@@ -101,7 +101,7 @@ class ClassifierGuidance(System):
         if classes < 2:
             raise UsageError(f"a classifier needs data with 2 classes or more, not {classes}: choose labelled data")
         check_levels(low, high)
-        self.base, self.classes = base, classes
+        self.base, self.classes, self.predicts_noise = base, classes, base.predicts_noise
         self.freeze(base)
         self.network = NoisyClassifier(
             self.shape.channels, self.shape[1:], classes, width=width, multiples=tuple(multiples), blocks=blocks,

@@ -95,6 +95,7 @@ class ControlNet(System):
         channels = control_channels(condition, self.facts)
         self.base = base
         self.freeze(base)
+        self.predicts_noise = base.predicts_noise
         base.flips = False  # its loss would be of a flipped picture beside a control picture that is not
         self.branch = ControlBranch(self.unet, channels, factor=_factor(base))
 

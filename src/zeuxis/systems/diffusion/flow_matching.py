@@ -147,6 +147,8 @@ class FlowMatching(System):
         self.shift, self.tolerance = shift, tolerance
         self.coupling, self.snapshot, self.dispersive = coupling_under(condition, coupling), snapshot, dispersive
         self.predicts, self.error = predicts, lookup("prediction", predicts, ERRORS)
+        self.predicts_noise = predicts == "epsilon"
+        self.compares = dispersive != 0 or coupling != "independent"
         self.path = Straight()
         if text and condition != "caption":
             raise Unsupported(
@@ -184,6 +186,10 @@ class FlowMatching(System):
     def match(self, turn: Turn) -> Tensor:
         """Conditional flow matching (Eq. 23): the velocity at a random time on a random line."""
         image = turn.batch.image  # (B, C, H, W)
+        if len(image) < 2 and self.compares:
+            raise UsageError(
+                "coupling and dispersive compare the pictures of a batch: set train.batch to 2 or more for each part"
+            )
         noise = self.coupling(image, normal_like(image, turn.rng))
         t = shift_timesteps(self.density(turn.rng, len(image), image.device), self.shift)  # (B,)
         noisy = add_noise(self.path, image, noise, t)  # Eq. 22 with sigma_min = 0

@@ -187,8 +187,8 @@ def _check_teacher(teacher: System, shape: Shape) -> None:
         )
     if "encode" in teacher.can:
         raise Unsupported(f"'{name}' denoises codes of pictures: give a diffusion model of pictures")
-    if teacher.config.get("predicts") == "epsilon":
+    if teacher.predicts_noise:
         raise UsageError(
-            f"the teacher '{name}' predicts epsilon, which says nothing of the picture at pure "
+            f"the teacher '{name}' predicts the noise (epsilon), which says nothing of the picture at pure "
             "noise: train one with model.predicts = 'v', or a flow-matching"
         )

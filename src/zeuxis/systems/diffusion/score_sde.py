@@ -103,6 +103,8 @@ class ScoreSDE(System):
         ),
     )
 
+    predicts_noise = True
+
     def __init__(
         self,
         shape: Shape,
