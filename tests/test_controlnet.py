@@ -334,6 +334,13 @@ def test_what_is_shown_lies_on_the_picture_also_upon_a_base_that_flips(kind: typ
     assert torch.equal(*losses)
 
 
+def test_a_class_that_is_none_of_a_layout_s_is_told() -> None:
+    system, beyond = steered(flow()), layouts()
+    beyond[0, 3, 4] = 255  # as datasets mark what is to be passed over
+    with pytest.raises(UsageError, match="a layout holds the class 255: its 3 are counted from 0 to 2"):
+        system.sample(Condition(layout=beyond), ImageRng([5, 6]))
+
+
 def test_training_moves_the_branch_alone() -> None:
     """At first only the zero convolutions have a gradient; once they are off zero everything of the branch has."""
     base = flow()
