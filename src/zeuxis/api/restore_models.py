@@ -62,9 +62,12 @@ def at_hand_for(task: str) -> str | None:
     Raises as :func:`scale_of`.
     """
     scale = scale_of(task)
-    if scale is not None and wheel_folder() is not None and scale <= UPSCALERS[FIRST_CHOICE].scale:
+    if scale is None:
+        return shipped_for(task)
+    if wheel_folder() is not None and scale <= UPSCALERS[FIRST_CHOICE].scale:
         return FIRST_CHOICE
-    return shipped_for(task)
+    enough = (shipped_for(f"enlarge:{larger}") for larger in range(scale, MOST_SCALE + 1))  # and what is made is reduced
+    return next((name for name in enough if name is not None), None)
 
 
 def restorer_for(
