@@ -66,7 +66,7 @@ def at_hand_for(task: str) -> str | None:
         return shipped_for(task)
     if wheel_folder() is not None and scale <= UPSCALERS[FIRST_CHOICE].scale:
         return FIRST_CHOICE
-    enough = (shipped_for(f"enlarge:{larger}") for larger in range(scale, MOST_SCALE + 1))  # and what is made is reduced
+    enough = (shipped_for(f"enlarge:{larger}") for larger in range(scale, MOST_SCALE + 1))  # the rest is reduced
     return next((name for name in enough if name is not None), None)
 
 
