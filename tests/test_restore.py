@@ -112,6 +112,8 @@ def test_a_persons_photograph_is_marked_only_if_that_is_asked(
         assert main([*command, str(tmp_path / f"{name}.png"), *flags]) == 0
         assert ("watermark" in read_record(tmp_path / f"{name}.png")) is has
         assert detect_in(tmp_path / f"{name}.png").marked is has
+    assert main([*command, str(tmp_path / "marked.png")]) != 0
+    assert "marked.png is there, and is with a watermark, and is asked for without" in capsys.readouterr().err
     photo(20, 20).save(tmp_path / "a.png")
     assert main([*command, str(tmp_path / "small.png"), "--watermark"]) == 1
     assert "too few for the watermark" in capsys.readouterr().err and not (tmp_path / "small.png").exists()
