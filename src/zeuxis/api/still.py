@@ -90,7 +90,13 @@ def mask_of(value: Any, size: WidthHeight, what: str) -> Tensor:
         if alpha is not None and (alpha < OPAQUE).any():
             marks = alpha < OPAQUE
         else:
-            marks = np.asarray(_plain(shown, 1, what)) > 127
+            light = np.asarray(_plain(shown, 1, what))
+            marks = light > WHITE // 2
+            if not marks.any() and np.asarray(shown).any():
+                raise UsageError(
+                    f"{what} is dark all over ({light.max()} of {WHITE} at most), so nothing is to be made: give it white "
+                    f"where something is (of 0 and 1 multiply by {WHITE})"
+                )
     nearest = fit_picture(Image.fromarray(marks.astype(np.uint8)), size, labels=True)
     return torch.from_numpy(np.array(nearest)).float()[None]
 

@@ -91,7 +91,7 @@ Pair = Annotated[
         "--pair",
         metavar="CHAIN",
         help='Degrade the pictures into pairs: "blur:2 | noise:0.05 | jpeg:60", edges; or take those that the data '
-        "hold: layout, outlines, style:flat->threed, halves.",
+        "hold: layout, outlines, masks, style:flat->threed, halves, enlarge:4 (of which the sources are smaller).",
     ),
 ]
 TURNED = "How it is drawn"
@@ -239,7 +239,8 @@ def recipe_of(
     changes: list[str] | None = None,
 ) -> Recipe:
     """The recipe ``name``, or of a run, with what the command line changes in it; a budget replaces its own."""
-    from zeuxis.api.suited import damaged_as
+    from zeuxis.api.suited import damaged_as, pairs_of
+    from zeuxis.data.bit_depth import bits_and_path
     from zeuxis.recipe import Recipe, load_recipe, with_overrides
 
     if condition is not None and _is_degradation(condition):
@@ -250,7 +251,8 @@ def recipe_of(
         raise UsageError(f"--scale {scale} --pair {pair}: write the scale in the pair, as in bicubic:{scale}")
     if pair is None and (scale is not None or data is not None):
         plain, data = data, damaged_as(name if isinstance(name, Recipe) else load_recipe(name), data, scale)
-        if fit is None and plain != data and plain is not None and Path(plain).expanduser().is_dir():
+        own = pairs_of(data) is not None  # which are cut as they are
+        if fit is None and plain != data and plain is not None and bits_and_path(plain)[1].is_dir() and not own:
             fit = "crop"  # what was shrunk to a training's size has lost what a restorer is to learn
     given = {
         "model.first_stage": first_stage,

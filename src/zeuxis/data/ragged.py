@@ -80,17 +80,19 @@ class Windows(View):
     """A window of every picture, where it lies chosen by the row and the epoch alone.
 
     So the same example has the same window in any company and after any resumption, and the picture and
-    what is paired with it (which have the same sizes) are cut in the same place.
+    what is paired with it are cut in the same place: they have the same sizes, or the picture is ``step`` times as
+    large, and its windows begin at multiples of that.
     """
 
-    def __init__(self, pictures: Ragged, target: tuple[int, int], epoch: int = 0) -> None:
+    def __init__(self, pictures: Ragged, target: tuple[int, int], epoch: int = 0, step: int = 1) -> None:
         super().__init__(pictures, target)
-        self.epoch = epoch
+        self.epoch, self.step = epoch, step
         self._key = derive_seed(0, "window", epoch)
 
     def __getitem__(self, rows: Array) -> Array:
         chosen = uniforms(self._key, torch.from_numpy(np.asarray(rows, np.int64)), 2).numpy().astype(np.float64)
-        corners = (chosen * (self.pictures.sizes[rows] - self.target + 1)).astype(np.int64)  # (B, 2): top, left
+        places = (self.pictures.sizes[rows] - self.target) // self.step + 1
+        corners = (chosen * places).astype(np.int64) * self.step  # (B, 2): top, left
         height, width = self.target
         cut = np.empty((len(rows), self.pictures.channels, height, width), np.uint8)
         for k, (row, (top, left)) in enumerate(zip(rows, corners, strict=True)):
@@ -98,7 +100,7 @@ class Windows(View):
         return cut
 
     def at(self, epoch: int) -> Self:
-        return type(self)(self.pictures, self.target, epoch)
+        return type(self)(self.pictures, self.target, epoch, self.step)
 
 
 class Shelves(View):

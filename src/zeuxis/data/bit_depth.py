@@ -1,0 +1,79 @@
+"""Files of 16 bits a channel that hold fewer: scans and cameras of 12 bits, whose white is 4,095 of 65,535.
+
+Nothing in such a file tells of it, and as it stands it is nearly black. That is said, never guessed: ``bits12:FOLDER``
+is the folder whose files of 16 bits have their white at 12 (8 to 16). Files of 8 bits in it are read as ever.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image
+
+from zeuxis.data.deep_png import is_deep, read_deep
+from zeuxis.data.picture import WIDE_MODES, composited, to_bytes
+from zeuxis.errors import UsageError
+
+ALL = 16
+NAME = re.compile(r"bits(\d+):(.+)", re.DOTALL)
+USUAL = (8, 10, 12, 14)  # what files of 16 bits hold beside 16
+COLOURS = {2: "LA", 3: "RGB", 4: "RGBA"}  # by their number of channels
+
+
+def bits_and_path(name: str | Path) -> tuple[int, Path]:
+    """Of ``bits12:FOLDER`` 12 and the folder; of any other path 16 and itself, its ``~`` followed.
+
+    Raises :class:`UsageError` for bits that there are not.
+    """
+    path = Path(name).expanduser()
+    found = NAME.fullmatch(str(name))
+    if found is None or path.is_dir():
+        return ALL, path
+    if not min(USUAL) <= int(found[1]) <= ALL:
+        raise UsageError(f"'{name}': files of 16 bits hold from {min(USUAL)} to {ALL}: write bits12:{found[2]}")
+    return int(found[1]), Path(found[2]).expanduser()
+
+
+def brightest(kept: Image.Image, file: Path | BinaryIO) -> int | None:
+    """The largest value of a picture of 16 bits a channel, of 65,535; of colours, which Pillow reads by their upper
+    halves, the largest that it can be. None of other pictures."""
+    if kept.mode in WIDE_MODES:
+        return int(np.asarray(kept).max())
+    if kept.format != "PNG" or kept.mode not in ("RGB", "RGBA", "LA") or not isinstance(file, Path):
+        return None
+    colours = kept.getextrema()[: 3 if kept.mode.startswith("RGB") else 1]
+    top = max(int(high) for _, high in colours)  # type: ignore[misc]  (pairs, of pictures with several channels)
+    return 256 * top + 255 if top < 1 << (USUAL[-1] - 8) and is_deep(file) else None
+
+
+def read_bits(kept: Image.Image, file: Path | BinaryIO, *, grey: bool, bits: int) -> Image.Image:
+    """The picture in mode L or RGB, white being at ``bits`` in files of 16.
+
+    Raises :class:`PictureRefused` where it holds more than those.
+    """
+    if bits < ALL and kept.mode not in WIDE_MODES and isinstance(file, Path) and is_deep(file):
+        deep = read_deep(file)  # (H, W, C)
+        colours = to_bytes(deep[..., : 3 if deep.shape[2] > 2 else 1].astype(np.int64), bits)
+        clear = deep[..., colours.shape[2] :] >> 8  # alpha is of 16 bits, whatever the colours are
+        kept = Image.fromarray(np.concatenate([colours, clear.astype(np.uint8)], 2), COLOURS[deep.shape[2]])
+    return composited(kept, grey=grey, bits=bits)
+
+
+def held(top: int) -> int:
+    """How many bits files of 16 may hold whose largest value is ``top``: the fewest usual ones; 16 of black ones."""
+    return next((bits for bits in USUAL if 0 < top < 1 << bits), ALL)
+
+
+def looks_black(tops: Sequence[int], pictures: int, folder: Path) -> str | None:
+    """What to say of pictures of which those of 16 bits reach ``tops``; None where all is well."""
+    bits = held(max(tops, default=0))
+    if bits == ALL:
+        return None
+    return (
+        f"{len(tops):,} of {pictures:,} pictures are of 16 bits and reach no more than {max(tops):,} of 65,535, so "
+        f"they look dark or black: if white is at {(1 << bits) - 1:,}, write bits{bits}:{folder}"
+    )
