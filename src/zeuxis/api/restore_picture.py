@@ -134,8 +134,8 @@ def _dark(top: int) -> list[str]:
         return []
     times = 65535 / ((1 << bits) - 1)
     return [
-        f"it is of 16 bits and reaches no more than {top:,} of 65,535, and is restored as dark as it is: if it holds {bits} "
-        f"bits, multiply its values by {times:.4g} first"
+        f"it is of 16 bits and reaches no more than {top:,} of 65,535, and is restored as dark as it is: if it holds "
+        f"{bits} bits, multiply its values by {times:.4g} first"
     ]
 
 

@@ -17,6 +17,7 @@ from zeuxis.data.fit import WidthHeight, fit_picture, middle_box
 from zeuxis.data.pairing import class_colours
 from zeuxis.errors import DataError, Unsupported, UsageError
 
+WHITE = 255
 OPAQUE = 128  # the least alpha, of 255, that hides what is behind
 SLACK = 1e-3  # beyond [-1, 1], for sums in half precision
 
@@ -92,10 +93,11 @@ def mask_of(value: Any, size: WidthHeight, what: str) -> Tensor:
         else:
             light = np.asarray(_plain(shown, 1, what))
             marks = light > WHITE // 2
-            if not marks.any() and np.asarray(shown).any():
+            something = light.any() or (shown.mode in picture.WIDE_MODES and np.asarray(shown).any())
+            if something and not marks.any():
                 raise UsageError(
-                    f"{what} is dark all over ({light.max()} of {WHITE} at most), so nothing is to be made: give it white "
-                    f"where something is (of 0 and 1 multiply by {WHITE})"
+                    f"{what} is dark all over ({light.max()} of {WHITE} at most), so it marks nothing: make it white "
+                    "where the picture is to be made (of 0 and 1, times 255)"
                 )
     nearest = fit_picture(Image.fromarray(marks.astype(np.uint8)), size, labels=True)
     return torch.from_numpy(np.array(nearest)).float()[None]

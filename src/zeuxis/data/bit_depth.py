@@ -45,8 +45,8 @@ def brightest(kept: Image.Image, file: Path | BinaryIO) -> int | None:
         return int(np.asarray(kept).max())
     if kept.format != "PNG" or kept.mode not in ("RGB", "RGBA", "LA") or not isinstance(file, Path):
         return None
-    colours = kept.getextrema()[: 3 if kept.mode.startswith("RGB") else 1]
-    top = max(int(high) for _, high in colours)  # type: ignore[misc]  (pairs, of pictures with several channels)
+    colours = kept.convert("L") if kept.mode == "LA" else kept.convert("RGB")
+    top = int(np.asarray(colours).max())
     return 256 * top + 255 if top < 1 << (USUAL[-1] - 8) and is_deep(file) else None
 
 

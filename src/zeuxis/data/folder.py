@@ -170,8 +170,8 @@ def _key(
     bits: int,
 ) -> str:
     """A hash of all that decides the prepared arrays: bytes, names, labels, captions, and the target."""
-    spelt = () if fit == SQUARE else (str(fit),)
-    spelt += () if bits == ALL else (f"bits {bits}",)
+    spelt = [] if fit == SQUARE else [str(fit)]
+    spelt += [] if bits == ALL else [f"bits {bits}"]
     digest = hashlib.sha256(repr((prepared.FORMAT, size, apart, listing.class_names, grey, *spelt)).encode())
     digest.update(contents.digest().encode())
     for example in listing.examples:
