@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -709,3 +710,15 @@ def test_one_picture_is_too_few_for_what_compares_pictures_alone() -> None:
         of(lambda: nn.InstanceNorm2d(4)(torch.ones(1, 4, 1, 1)))
     with pytest.raises(ValueError, match="invalid literal"):
         of(lambda: int("x"))
+
+
+def test_an_optimiser_for_which_there_is_no_memory_is_no_damaged_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    optimiser = torch.optim.Adam([nn.Parameter(torch.ones(2))])
+
+    for error, kind in (
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), torch.OutOfMemoryError),
+        (RuntimeError("The size of tensor a (3) must match the size of tensor b (2)"), WeightsError),
+    ):
+        monkeypatch.setattr(optimiser, "load_state_dict", Mock(side_effect=error))
+        with pytest.raises(kind):
+            restore_flat(optimiser, {})

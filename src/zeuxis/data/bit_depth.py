@@ -68,12 +68,14 @@ def held(top: int) -> int:
     return next((bits for bits in USUAL if 0 < top < 1 << bits), ALL)
 
 
-def looks_black(tops: Sequence[int], pictures: int, folder: Path) -> str | None:
-    """What to say of pictures of which those of 16 bits reach ``tops``; None where all is well."""
-    bits = held(max(tops, default=0))
+def looks_black(tops: Sequence[int | None], folder: Path) -> str | None:
+    """What to say of pictures with these largest values (:func:`brightest`); None where all is well."""
+    wide = [top for top in tops if top is not None]
+    bits = held(max(wide, default=0))
     if bits == ALL:
         return None
+    mend = f"write bits{bits}:{folder}" if folder.is_dir() else "bring them to 16 bits first"
     return (
-        f"{len(tops):,} of {pictures:,} pictures are of 16 bits and reach no more than {max(tops):,} of 65,535, so "
-        f"they look dark or black: if white is at {(1 << bits) - 1:,}, write bits{bits}:{folder}"
+        f"{len(wide):,} of {len(tops):,} pictures are of 16 bits and reach no more than {max(wide):,} of 65,535, so "
+        f"they look dark or black: if white is at {(1 << bits) - 1:,}, {mend}"
     )

@@ -57,7 +57,7 @@ class PictureDecoder:
         bits: int = ALL,
     ) -> None:
         self.root, self.members, self.bits = root, dict(members or {}), bits
-        self.tops: list[int] = []  # the largest values of those of 16 bits that were decoded
+        self.tops: list[int | None] = []  # of each that was decoded the largest value, if it is of 16 bits
         self.size, self.fit = size, fit
         self.examples: list[Example] = []
         self.skipped: list[Skipped] = []
@@ -222,13 +222,12 @@ class PictureDecoder:
 
     def _read(self, file: Path | BinaryIO) -> Image.Image:
         kept = read_kept(file)
-        if self.bits == ALL and (top := brightest(kept, file)) is not None:
-            self.tops.append(top)
+        self.tops.append(brightest(kept, file) if self.bits == ALL else None)
         return read_bits(kept, file, grey=self.grey, bits=self.bits)
 
     def too_dark(self) -> list[str]:
         """A line where what was decoded looks black, because its files of 16 bits hold fewer."""
-        line = looks_black(self.tops, len(self.examples), self.root)
+        line = looks_black(self.tops, self.root)
         return [] if line is None else [line]
 
     def _numbers(self) -> bool:
