@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from zeuxis.data.bit_depth import ALL, brightest, looks_black, read_bits
-from zeuxis.data.fit import SQUARE, Fit, fit_picture
+from zeuxis.data.fit import LARGER, SQUARE, Fit, fit_picture
 from zeuxis.data.layouts import Example
 from zeuxis.data.masks import LOOKED_AT, are_numbers, read_mask
 from zeuxis.data.picture import IN_FLIGHT, Header, PictureRefused, read_header, read_kept
@@ -28,7 +28,6 @@ from zeuxis.spec import Shape, Size, height_width
 
 WORKERS = min(4, os.cpu_count() or 1)  # of them one alone decodes, where a picture is as large as any may be
 AT_ONCE = 16  # examples decoded before they are written
-LARGER = 1.75  # times as wide as its source: a picture of a pair for networks that enlarge
 S = TypeVar("S")
 T = TypeVar("T")
 

@@ -30,6 +30,7 @@ from zeuxis.spec import Size, height_width
 
 ROOM, MOST_ROOM = 9 / 8, 4.0
 SKEW = 0.02  # the most by which the proportions of a pair may differ
+LARGER = 1.75  # times as wide as its source: a picture of a pair for networks that enlarge
 LONGEST = 3  # crop: of a picture three times more elongated than the size the middle is kept
 MOST_ELONGATED = 2  # bucket: no shape is more than 2:1
 WidthHeight = tuple[int, int]

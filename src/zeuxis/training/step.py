@@ -120,9 +120,14 @@ class Steps:
             first, when = self.first_bad
             blamed, grown = self._exploded(first)
             why = f": the weights of '{blamed}' have grown to {grown:.3g}" if blamed != first else ""
+            mend = f"set players.{blamed}.clip or lower its lr"
+            if self.precision == "float16":
+                mend = (
+                    f"set train.precision=float32, for float16 overflows beyond 65,504, or {mend.removeprefix('set ')}"
+                )
             raise TrainingStopped(
-                f"{self.bad[player.name]} steps in a row were not finite, first of player '{first}' ({when}){why}: set "
-                f"players.{blamed}.clip or lower its lr; {self.checkpoints.last_good()}"
+                f"{self.bad[player.name]} steps in a row were not finite, first of player '{first}' ({when}){why}: "
+                f"{mend}; {self.checkpoints.last_good()}"
             )
 
     def _exploded(self, first: str) -> tuple[str, float]:
