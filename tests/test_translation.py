@@ -550,6 +550,18 @@ def test_what_is_there_with_other_marks_is_not_what_is_asked_for(tmp_path: Path)
         again(watermark=False, credentials=True)
 
 
+def test_a_dark_picture_of_16_bits_is_told_of(tmp_path: Path) -> None:
+    facts = DataSpec(Shape(3, 16, 16), source_shape=Shape(3, 16, 16), provides=frozenset({"source"}))
+    write_model(tmp_path / "model", build("cyclegan", facts, {"ngf": 2, "blocks": 1, "ndf": 2, "pool": 0}), {})
+    for name, white in (("dark", 4095), ("light", 65535)):
+        Image.fromarray(np.full((16, 16), white, np.uint16)).save(tmp_path / f"{name}.png")
+    found = translate(load(tmp_path / "model"), [tmp_path / "dark.png", tmp_path / "light.png"])
+    (note,) = found.notes
+    assert (
+        note.startswith(str(tmp_path / "dark.png")) and "if it holds 12 bits, multiply its values by 16 first" in note
+    )
+
+
 def test_a_drawing_on_paper_is_inverted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spec = open_source("scenes | edges", 32).spec
     system = build("pix2pix", spec, {"ngf": 4, "depth": 4, "ndf": 4, "patch": 16, "dropped": 0})

@@ -15,7 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
-from zeuxis.data.bit_depth import ALL, held
+from zeuxis.data.bit_depth import dark_notes
 from zeuxis.data.deep_png import CHANNELS, is_deep, read_deep
 from zeuxis.data.picture import (
     BITS,
@@ -108,13 +108,13 @@ def _opened(path: Path) -> OpenedPicture:
     if is_deep(path):
         deep = _turned(read_deep(path), turn)
         colours, alpha = (deep[..., :-1], deep[..., -1]) if deep.shape[2] % 2 == 0 else (deep, None)
-        notes += _dark(int(colours.max()))
+        notes += dark_notes(int(colours.max()), "restored")
         return OpenedPicture(colours, alpha, profile, _exif(exif), tuple(notes))
     if upright.mode in WIDE_MODES:
         wide = np.asarray(upright if stored is None else full_range(upright, *stored)).astype(np.int64)
         if wide.min() < 0 or wide.max() > 65535:
             raise PictureRefused("pixels outside 16 bits: convert it to 8 or 16 bits a channel", "unsupported")
-        notes += _dark(int(wide.max()))
+        notes += dark_notes(int(wide.max()), "restored")
         hidden = upright.info.get("transparency")  # one grey, of PNG
         clear = None if hidden is None else np.where(wide == hidden, 0, 65535).astype(np.uint16)
         return OpenedPicture(wide.astype(np.uint16)[..., None], clear, profile, _exif(exif), tuple(notes))
@@ -126,17 +126,6 @@ def _opened(path: Path) -> OpenedPicture:
         upright = whole.convert("RGB").convert("L") if grey else whole.convert("RGB")
     shown = np.asarray(upright.convert("L" if upright.mode in ("1", "L") else "RGB"))
     return OpenedPicture(shown[..., None] if shown.ndim == 2 else shown, kept, profile, _exif(exif), tuple(notes))
-
-
-def _dark(top: int) -> list[str]:
-    """A note of a picture of 16 bits that reaches ``top``, where it seems to hold fewer."""
-    if (bits := held(top)) == ALL:
-        return []
-    times = 65535 / ((1 << bits) - 1)
-    return [
-        f"it is of 16 bits and reaches no more than {top:,} of 65,535, and is restored as dark as it is: if it holds "
-        f"{bits} bits, multiply its values by {times:.4g} first"
-    ]
 
 
 def _turned(pixels: NDArray[np.uint16], turn: int) -> NDArray[np.uint16]:

@@ -14,6 +14,8 @@ from zeuxis.api.model import Model
 from zeuxis.api.pictures import sheet, to_pil
 from zeuxis.api.restore_paths import TRANSLATED, Errand, errands_of
 from zeuxis.api.still import picture_of, size_of
+from zeuxis.data.bit_depth import brightest, dark_notes
+from zeuxis.data.picture import read_kept
 from zeuxis.errors import DataError, Unsupported, UsageError
 from zeuxis.files import file_hash
 from zeuxis.knobs import Sampling, Value
@@ -91,7 +93,8 @@ def translate(
             if not there:
                 made = drawn.sample(1, seed, knobs=how, source=source)
                 replace(made, records=(record,)).save(one.target)
-                notes += [] if given.several else [*_left_out(drawn, one.source), *_on_paper(drawn, one.source, invert)]
+                if not given.several:
+                    notes += [*_left_out(drawn, one.source), *_on_paper(drawn, one.source, invert), *_dark(one.source)]
             (before if there else done).append(one)
             if page and len(shown) < 2 * SHOWN:
                 seen = _seen(drawn, one, given.several)
@@ -256,6 +259,11 @@ def _on_paper(model: Model, source: Path, invert: bool) -> list[str]:
     if light < 0.5:
         return []
     return [f"{source} is light for the most part, and '{model.name}' learnt of white lines on black: try --invert"]
+
+
+def _dark(source: Path) -> list[str]:
+    """A note, where a picture of 16 bits seems to hold fewer, and so was black to the model."""
+    return [f"{source}: {note}" for note in dark_notes(brightest(read_kept(source), source), "translated")]
 
 
 def _seen(model: Model, one: Errand, several: bool) -> Image.Image:

@@ -79,3 +79,13 @@ def looks_black(tops: Sequence[int | None], folder: Path) -> str | None:
         f"{len(wide):,} of {len(tops):,} pictures are of 16 bits and reach no more than {max(wide):,} of 65,535, so "
         f"they look dark or black: if white is at {(1 << bits) - 1:,}, {mend}"
     )
+
+
+def dark_notes(top: int | None, done: str) -> list[str]:
+    """What to say of one picture of 16 bits that reaches ``top`` (None of others), and what was ``done`` with it."""
+    if (bits := held(top or 0)) == ALL:
+        return []
+    return [
+        f"it is of 16 bits and reaches no more than {top:,} of 65,535, and is {done} as dark as it is: if it holds "
+        f"{bits} bits, multiply its values by {65535 / ((1 << bits) - 1):.4g} first"
+    ]

@@ -134,7 +134,7 @@ class EnergyMargin:
 
 def pull_away(code: Tensor) -> Tensor:
     """The mean squared cosine between the codes ``(B, D)`` of different pictures (the same paper, Eq. 4): 0 where they
-    are orthogonal, 1 where all point one way. Raises :class:`TooFewPictures` for fewer than two."""
+    are orthogonal, 1 where all point one way. Raises ValueError for fewer than two pictures."""
     n = len(code)
     if n < 2:
         raise TooFewPictures(f"{n} code: the pull-away term is of pairs")
