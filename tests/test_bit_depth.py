@@ -12,7 +12,7 @@ from hostile import chunk, png
 from PIL import Image
 
 from zeuxis.cli import main
-from zeuxis.data.bit_depth import bits_and_path
+from zeuxis.data.bit_depth import bits_and_folder
 from zeuxis.data.check import check
 from zeuxis.data.library import open_source
 from zeuxis.data.picture import to_bytes
@@ -82,7 +82,7 @@ def test_bits_that_cannot_be_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="from 8 to 16: write bits12:"):
         open_source(f"bits17:{folder}")
     (tmp_path / "bits9:odd").mkdir()
-    assert bits_and_path(tmp_path / "bits9:odd") == (16, tmp_path / "bits9:odd")
+    assert bits_and_folder(tmp_path / "bits9:odd") == (16, tmp_path / "bits9:odd")
     wide = np.arange(65536)
     assert (to_bytes(wide) == np.floor(wide / 257 + 0.5)).all() and (
         to_bytes(np.arange(256), 8) == np.arange(256)

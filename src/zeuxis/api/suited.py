@@ -7,12 +7,13 @@ from zeuxis.catalog.listing import entry, system_class
 from zeuxis.catalog.schema import knobs_of
 from zeuxis.catalog.weights import public_restorer
 from zeuxis.data.aligned import enlarges_by
-from zeuxis.data.bit_depth import bits_and_path
+from zeuxis.data.bit_depth import bits_and_folder
 from zeuxis.data.entries import ENTRIES
 from zeuxis.data.library import open_source
 from zeuxis.data.pairing import Enlarged, parse_pairing
 from zeuxis.data.published import PUBLISHED
 from zeuxis.data.source import Source
+from zeuxis.degrade.language import parse_chain
 from zeuxis.errors import UsageError
 from zeuxis.recipe import Recipe, load_recipe, recipe_paths
 
@@ -84,6 +85,22 @@ def damaged_as(recipe: Recipe, data: str | None, scale: int | None = None) -> st
     return f"{recipe.data.partition('|')[0].strip() if data is None else data} | {chain}"
 
 
+def shown_for(data: str, *, own_damage: bool) -> str | None:
+    """How a folder's photographs are best shown to a training against the damage in the name of its ``data``; None
+    where nothing says so.
+
+    Against noise, blur, compression and smallness by patches at their own resolution: shrunk to a training's size they
+    have lost what is to be learnt. Where the whole picture tells what is missing (a hole, colours, a face) by large
+    windows of the shrunk picture; ``own_damage`` that a user chose leaves that to the recipe.
+    """
+    line = chain_of(data)
+    if not line or parse_pairing(line) is not None or bits_and_folder(data.partition("|")[0].strip())[1] is None:
+        return None
+    if all(part.local for part in parse_chain(line).parts):
+        return "patch"
+    return None if own_damage else "crop"
+
+
 def _at_scale(recipe: Recipe, chain: str, scale: int) -> str:
     if not _makes_smaller(chain):
         raise UsageError(f"--scale {scale}: nothing in recipe '{recipe.name}' makes pictures smaller: use --pair")
@@ -97,8 +114,8 @@ def _makes_smaller(chain: str) -> bool:
 
 def _larger_by(data: str, scale: int | None) -> int | None:
     """The factor of the pairs of a folder, ``scale`` where one is asked for; None of other data."""
-    _, folder = bits_and_path(data)
-    if data in ENTRIES or data in PUBLISHED or not folder.is_dir():
+    _, folder = bits_and_folder(data)
+    if data in ENTRIES or data in PUBLISHED or folder is None:
         return None
     factor = enlarges_by(folder, scale)
     return factor if factor is None or scale is None else scale
@@ -110,7 +127,7 @@ def _comes_in_pairs(data: str) -> bool:
         return "source" in ENTRIES[data].spec.provides
     if data in PUBLISHED:
         return PUBLISHED[data].reads != "pictures"
-    return bits_and_path(data)[1].is_dir() and "source" in open_source(data, LOOKED_AT).spec.provides
+    return bits_and_folder(data)[1] is not None and "source" in open_source(data, LOOKED_AT).spec.provides
 
 
 def too_short(recipe: Recipe, iterations: int) -> str | None:

@@ -239,8 +239,7 @@ def recipe_of(
     changes: list[str] | None = None,
 ) -> Recipe:
     """The recipe ``name``, or of a run, with what the command line changes in it; a budget replaces its own."""
-    from zeuxis.api.suited import damaged_as, pairs_of
-    from zeuxis.data.bit_depth import bits_and_path
+    from zeuxis.api.suited import damaged_as, shown_for
     from zeuxis.recipe import Recipe, load_recipe, with_overrides
 
     if condition is not None and _is_degradation(condition):
@@ -250,10 +249,9 @@ def recipe_of(
     if scale is not None and pair is not None:
         raise UsageError(f"--scale {scale} --pair {pair}: write the scale in the pair, as in bicubic:{scale}")
     if pair is None and (scale is not None or data is not None):
-        plain, data = data, damaged_as(name if isinstance(name, Recipe) else load_recipe(name), data, scale)
-        own = pairs_of(data) is not None  # which are cut as they are
-        if fit is None and plain != data and plain is not None and bits_and_path(plain)[1].is_dir() and not own:
-            fit = "crop"  # what was shrunk to a training's size has lost what a restorer is to learn
+        data = damaged_as(name if isinstance(name, Recipe) else load_recipe(name), data, scale)
+    if fit is None and data is not None:
+        fit = shown_for(data if pair is None else f"{data} | {pair}", own_damage=pair is not None)
     given = {
         "model.first_stage": first_stage,
         "model.base": base,

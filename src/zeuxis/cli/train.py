@@ -33,6 +33,7 @@ from zeuxis.cli.progress import Progress
 from zeuxis.errors import UsageError
 from zeuxis.spec import parse_size
 
+SHOWN = {"patch": ", patches of them at their own resolution", "crop": ", windows of them"}  # by the fit
 INTERRUPTED = 130  # what shells say of a program that was asked to stop
 
 
@@ -151,7 +152,7 @@ def train(
         if (own := pairs_of(plan.data)) is not None:
             note(f"note: the small pictures beside the large ones are learnt from (--pair {own}), windows of both")
         else:
-            how = ", windows of them" if plan.fit == "crop" and fit is None else ""
+            how = SHOWN.get(plan.fit, "") if fit is None else ""
             note(f"note: the pictures are damaged by {chain_of(plan.data)}{how}; --pair (and --fit) decide otherwise")
     if dry_run:
         with named:

@@ -14,6 +14,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
+from zeuxis.data.cache import data_folder
 from zeuxis.data.deep_png import is_deep, read_deep
 from zeuxis.data.picture import WIDE_MODES, composited, to_bytes
 from zeuxis.errors import UsageError
@@ -24,18 +25,17 @@ USUAL = (8, 10, 12, 14)  # what files of 16 bits hold beside 16
 COLOURS = {2: "LA", 3: "RGB", 4: "RGBA"}  # by their number of channels
 
 
-def bits_and_path(name: str | Path) -> tuple[int, Path]:
-    """Of ``bits12:FOLDER`` 12 and the folder; of any other path 16 and itself, its ``~`` followed.
+def bits_and_folder(name: str | Path) -> tuple[int, Path | None]:
+    """Of ``bits12:FOLDER`` 12 and the folder; of another name 16 and the folder that it means. None: there is none.
 
     Raises :class:`UsageError` for bits that there are not.
     """
-    path = Path(name).expanduser()
-    found = NAME.fullmatch(str(name))
-    if found is None or path.is_dir():
-        return ALL, path
+    found, folder = NAME.fullmatch(str(name)), data_folder(name)
+    if found is None or folder is not None:
+        return ALL, folder
     if not min(USUAL) <= int(found[1]) <= ALL:
         raise UsageError(f"'{name}': files of 16 bits hold from {min(USUAL)} to {ALL}: write bits12:{found[2]}")
-    return int(found[1]), Path(found[2]).expanduser()
+    return int(found[1]), data_folder(found[2])
 
 
 def brightest(kept: Image.Image, file: Path | BinaryIO) -> int | None:

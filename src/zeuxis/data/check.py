@@ -15,7 +15,7 @@ from typing import BinaryIO, Literal
 from PIL import Image
 
 from zeuxis.data.arrange import arrange
-from zeuxis.data.bit_depth import bits_and_path
+from zeuxis.data.bit_depth import bits_and_folder
 from zeuxis.data.decode import PictureDecoder, in_threads
 from zeuxis.data.folder import TRIAL, most_skipped
 from zeuxis.data.layouts import Example
@@ -59,8 +59,8 @@ def check(path: str | Path, size: Size | None = None) -> Checked:
     Raises:
         DataError: no folder, or one whose splits cannot be told.
     """
-    bits, folder = bits_and_path(path)
-    found = arrange(folder)
+    bits, folder = bits_and_folder(path)
+    found = arrange(path if folder is None else folder)
     findings = [FileFinding(one.path, one.kind, one.reason, True) for one in found.ignored]
     failed: list[Skipped] = []
     sizes: list[tuple[int, int]] = []
