@@ -176,6 +176,35 @@ def test_both_layouts_hold_the_same_tensors_and_are_inverted() -> None:
     assert again.keys() == published().keys() and all(torch.equal(again[k], v) for k, v in published().items())
 
 
+def test_a_text_tower_s_projection_is_read_by_either_name_and_either_way_round() -> None:
+    """A bare matrix is (D, P), a layer's weight (P, D); where D and P differ the shape tells, whatever the name."""
+    wanted = published()["text_projection.weight"]  # (P, D)
+    square = Stream(3).normal(32, 32)  # as XL's is, of 1280
+    vision = {key for key in published() if key.startswith(("vision_model.", "visual_projection."))}
+    first = {key: tensor for key, tensor in published().items() if key not in vision}
+    second = scatter(text_sources(OPENCLIP, 2, True), read_text_tower(first, TEXT_CONFIG)[1], "it")
+    bare = {key.removeprefix("text_model."): tensor for key, tensor in first.items()}
+    for layout in (first, second, bare):
+        rest = {key: tensor for key, tensor in layout.items() if "projection" not in key}
+        for name, matrix, meant in (
+            ("text_projection.weight", wanted, wanted),
+            ("text_projection.weight", wanted.T, wanted),
+            ("text_projection", wanted.T, wanted),
+            ("text_projection", wanted, wanted),
+            ("text_projection.weight", square, square),
+            ("text_projection", square, square.T),
+        ):
+            sizes, tensors = read_text_tower({**rest, name: matrix}, TEXT_CONFIG)
+            assert sizes["projection"] == len(meant), name
+            assert torch.equal(tensors["projection.weight"], meant), name
+        with pytest.raises(WeightsError, match="also holds text_projection"):
+            read_text_tower({**rest, "text_projection": square, "text_projection.weight": square}, TEXT_CONFIG)
+        with pytest.raises(WeightsError, match=r"\(5, 7\), which projects no vectors of 32 numbers"):
+            read_text_tower({**rest, "text_projection": torch.zeros(5, 7)}, TEXT_CONFIG)
+    clip = {key: tensor for key, tensor in published().items() if key != "text_projection.weight"}
+    assert torch.equal(read_clip({**clip, "text_projection": wanted.T}, CONFIG)[1]["text.projection.weight"], wanted)
+
+
 def test_without_a_configuration_the_activation_is_that_of_the_program() -> None:
     theirs = scatter(clip_sources(OPENCLIP, 2, 3), read_clip(published(), CONFIG)[1], "it")
     constants = {key: torch.tensor(0) for key in ("input_resolution", "context_length", "vocab_size")}

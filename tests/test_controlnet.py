@@ -16,6 +16,7 @@ from zeuxis.cli.options import recipe_of
 from zeuxis.data.library import open_source
 from zeuxis.data.worlds.rich.sources import RichScenes
 from zeuxis.degrade.edges import edges
+from zeuxis.editing.sdedit import edited
 from zeuxis.errors import UsageError, WeightsError
 from zeuxis.game import System, Turn
 from zeuxis.knobs import Sampling
@@ -27,8 +28,10 @@ from zeuxis.rng import ImageRng, Stream
 from zeuxis.systems.autoencoder.kl_autoencoder import KLAutoencoder
 from zeuxis.systems.diffusion.controlnet import ControlNet
 from zeuxis.systems.diffusion.ddpm import DDPM
+from zeuxis.systems.diffusion.edm import EDM
 from zeuxis.systems.diffusion.flow_matching import FlowMatching
 from zeuxis.systems.diffusion.latent_diffusion import LatentDiffusion
+from zeuxis.systems.diffusion.score_sde import ScoreSDE
 from zeuxis.training.checkpoint import write_model
 
 SD = {"width": 320, "multiples": (1, 2, 4, 4), "attention": (1, 2, 4), "eps": 1e-5}
@@ -314,6 +317,30 @@ def test_ddpm_is_a_base_too() -> None:
     assert system.follow(Turn(batch, Stream(0), 0, 0.0)) != base.predict(Turn(batch, Stream(0), 0, 0.0))
 
 
+@pytest.mark.parametrize("kind", [DDPM, EDM, ScoreSDE])
+def test_what_is_shown_lies_on_the_picture_also_upon_a_base_that_flips(kind: type[System]) -> None:
+    """A base that flips its pictures in training would have the branch follow the mirror of what it is shown."""
+    small = {"width": 8, "multiples": (1, 2), "blocks": 1, "attention": ()}
+    settings: dict[str, Any] = small if kind is DDPM else {"network": TINY}
+    batch = Batch(torch.linspace(-1, 1, 16).expand(8, *SHAPE), Condition(layout=layouts(8)))
+    losses = []
+    for flips in (True, False):
+        torch.default_generator.manual_seed(0)
+        base = kind(SHAPE, **settings, flips=flips)
+        stir(base)
+        system = steered(base.eval())
+        stir(system.branch)
+        losses.append(system.follow(Turn(batch, Stream(0), 0, 0.0)).detach())
+    assert torch.equal(*losses)
+
+
+def test_a_class_that_is_none_of_a_layout_s_is_told() -> None:
+    system, beyond = steered(flow()), layouts()
+    beyond[0, 3, 4] = 255  # as datasets mark what is to be passed over
+    with pytest.raises(UsageError, match="a layout holds the class 255: its 3 are counted from 0 to 2"):
+        system.sample(Condition(layout=beyond), ImageRng([5, 6]))
+
+
 def test_training_moves_the_branch_alone() -> None:
     """At first only the zero convolutions have a gradient; once they are off zero everything of the branch has."""
     base = flow()
@@ -346,6 +373,13 @@ def test_a_model_of_latents_is_steered_by_pictures_of_full_size() -> None:
     assert torch.equal(system.sample(given, ImageRng([5, 6])), alone)
     loss = system.train().follow(Turn(Batch(randn(2, *SHAPE).clamp(-1, 1), given), Stream(0), 0, 0.0))
     assert torch.isfinite(loss) and float(base.scale) == 2.0
+    image = randn(2, *SHAPE).clamp(-1, 1)
+    torch.testing.assert_close(system.encode(image), base.encode(image))  # what its denoiser's x0 is
+    found = system.eval().held_out(Batch(image, given), Stream(0))
+    assert found == base.held_out(Batch(image, given), Stream(0))  # the branch adds nothing yet
+    drawn = edited(system, image, None, 0.7, given, ImageRng([5, 6]))
+    assert torch.equal(drawn, edited(base, image, None, 0.7, Condition(), ImageRng([5, 6])))
+    assert "encode" not in steered(flow()).can
 
 
 def test_its_file_holds_the_branch_and_names_its_base(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from zeuxis.recipe import load_recipe, merged
 from zeuxis.rng import ImageRng, Rng, Stream
 from zeuxis.systems.diffusion.classifier_guidance import ClassifierGuidance
 from zeuxis.systems.diffusion.consistency import Consistency
+from zeuxis.systems.diffusion.consistency_continuous import ContinuousConsistency
 from zeuxis.systems.diffusion.ddpm import BIN, DDPM, discretised_normal_log_prob
 from zeuxis.systems.diffusion.edm import EDM
 from zeuxis.systems.diffusion.flow_matching import FlowMatching
@@ -362,6 +363,13 @@ def test_what_training_never_hid_is_not_asked_about() -> None:
         (Consistency, {"first": 1}, "from 1 levels at first to 150"),
         (Consistency, {"first": 10, "last": 3}, "2 <= first <= last"),
         (Consistency, {"mu": 1.0}, "mu 1: the target's decay"),
+        (Consistency, {"rho": 0.0}, "rho 0: give a number above 0"),
+        (Consistency, {"sigma_data": -0.5}, "sigma_data -0.5: give a number above 0"),
+        (ContinuousConsistency, {"sigma_data": 0.0}, "sigma_data 0: give a number above 0"),
+        (ContinuousConsistency, {"warm": 1.5}, "warm 1.5 is a share of the training"),
+        (ScoreSDE, {"least": 1.0}, "least 1: times go from there to 1"),
+        (FlowMatching, {"snapshot": 1.0}, "snapshot 1 is a share of the training"),
+        (FlowMatching, {"snapshot": -0.5}, "snapshot -0.5 is a share of the training"),
     ],
 )
 def test_settings_that_could_not_be_drawn_with_are_refused_before_training(

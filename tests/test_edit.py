@@ -147,6 +147,33 @@ def test_latents_are_put_under_noise_where_the_model_draws_those() -> None:
     assert torch.allclose(part[:, :, 3, 3], torch.tensor(0.5), atol=1e-5) and int((part != picture).sum()) == 2 * 3
 
 
+class Normal(Halving):
+    """A denoiser of independent N(0, 1), by latents that end at the level of Stable Diffusion's chain."""
+
+    def levels(self, how: Sampling = Sampling()) -> Tensor:
+        return torch.tensor([14.6, 3.0, 0.5, 0.0])
+
+    def denoiser(self, condition: Condition, n: int, how: Sampling = Sampling()):  # type: ignore[no-untyped-def]
+        return lambda x, sigma: x / (1 + sigma.reshape(-1, 1, 1, 1) ** 2)
+
+
+def test_at_strength_1_nothing_is_left_of_what_was_where_it_is_drawn() -> None:
+    """Under noise of 14.6 alone the mean of a white picture would still be another than that of a black one."""
+    black, white = -torch.ones(1, 3, 8, 8), torch.ones(1, 3, 8, 8)
+    half = torch.zeros(1, 1, 8, 8)
+    half[..., 4:] = 1
+
+    def drawn(picture: Tensor, make: Tensor | None, strength: float) -> Tensor:
+        return edited(Normal(), picture, make, strength, Condition(), ImageRng([3]))
+
+    assert torch.equal(drawn(black, None, 1.0), drawn(white, None, 1.0))
+    assert torch.equal(drawn(black, half, 1.0)[..., 4:], drawn(white, half, 1.0)[..., 4:])
+    assert torch.equal(drawn(white, half, 1.0)[..., :4], white[..., :4])
+    for make in (None, half):
+        one, other = drawn(black, make, 0.7), drawn(white, make, 0.7)
+        assert float((other - one)[..., 4:].mean()) > 0.1
+
+
 def test_the_command_writes_them_with_their_records(command: Command, given: Image.Image, tmp_path: Path) -> None:
     given.save(tmp_path / "given.png")
     args = ("edit", "scenes", tmp_path / "given.png", "--caption", CAPTION, "--steps", "6", "--strength", "0.5")

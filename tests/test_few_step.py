@@ -7,7 +7,9 @@ of them are known: with D(t) = sqrt((1 - t)^2 s^2 + t^2), the deviation at t, z_
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -29,7 +31,9 @@ from zeuxis.systems.diffusion.consistency_continuous import ContinuousConsistenc
 from zeuxis.systems.diffusion.ddpm import DDPM
 from zeuxis.systems.diffusion.drifting import Drifting, drifting_field, map_features, mean_distance
 from zeuxis.systems.diffusion.meanflow import MeanFlow
+from zeuxis.systems.diffusion.ncsn import NCSN
 from zeuxis.systems.diffusion.progressive_distillation import ProgressiveDistillation
+from zeuxis.systems.diffusion.score_sde import ScoreSDE
 from zeuxis.systems.diffusion.shortcut import Shortcut
 
 SHAPE = Shape(1, 8, 8)
@@ -154,6 +158,45 @@ def test_long_steps_are_learnt_from_the_average() -> None:
     system.after_round(turn(pixels(1)))
     for old, slow, online in zip(before, system.target.parameters(), system.network.parameters(), strict=True):
         torch.testing.assert_close(slow, 0.75 * old + 0.25 * online)
+
+
+def cut(x: Tensor, ends: list[int]) -> list[Turn]:
+    """The turns of a batch in parts that end there."""
+    turns = [turn(x[start:end]) for start, end in pairwise([0, *ends])]
+    for one in turns:
+        one.linked = turns
+    return turns
+
+
+@pytest.mark.parametrize("ends", [[8], [4, 8], [1, 2, 3, 4, 5, 6, 7, 8], [3, 8]])
+def test_the_share_is_that_of_the_batch_however_it_is_cut(ends: list[int], monkeypatch) -> None:
+    """A quarter of eight are two pictures; of each of eight parts it would be all of them, and none be left."""
+    long = {"shortcut": 0, "meanflow": 0}
+    led, both = Shortcut.led, MeanFlow.velocity_and_change
+
+    def counted_led(self: Shortcut, x: Tensor, *rest: Any) -> Tensor:
+        long["shortcut"] += len(x)
+        return led(self, x, *rest)
+
+    def counted_both(self: MeanFlow, z: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+        long["meanflow"] += len(z)
+        return both(self, z, *rest)
+
+    monkeypatch.setattr(Shortcut, "led", counted_led)
+    monkeypatch.setattr(MeanFlow, "velocity_and_change", counted_both)
+    for system in (Shortcut(SHAPE, network=DIT), MeanFlow(SHAPE, network=DIT)):
+        for part in cut(pixels(8), ends):
+            assert torch.isfinite(system.match(part))
+            assert all(bool(torch.as_tensor(note).isfinite()) for note in part.notes.values())
+    assert long == {"shortcut": 2, "meanflow": 2}
+
+
+def test_a_shortcut_model_learns_the_velocity_too() -> None:
+    with pytest.raises(UsageError, match=r"set train\.batch to 2 or more"):
+        Shortcut(SHAPE, network=DIT).match(turn(pixels(1)))
+    system, now = Shortcut(SHAPE, network=DIT, share=0.9), turn(pixels(3))
+    system.match(now)  # 0.9 of 3, rounded up, would leave none
+    assert {"velocity", "doubled"} <= now.notes.keys() and bool(torch.as_tensor(now.notes["velocity"]).isfinite())
 
 
 # -- MeanFlow ---------------------------------------------------------------------------------------------------
@@ -329,13 +372,28 @@ def test_what_is_no_teacher() -> None:
     with pytest.raises(Unsupported, match="no denoiser to distil"):
         ProgressiveDistillation(SHAPE, teacher=Gaussian(SHAPE))
     small = {"width": 8, "multiples": (1, 2), "blocks": 1, "attention": ()}
-    with pytest.raises(UsageError, match="predicts epsilon"):
-        ProgressiveDistillation(SHAPE, teacher=DDPM(SHAPE, **small))  # type: ignore[arg-type]
+    for noise in (DDPM(SHAPE, **small), ScoreSDE(SHAPE, network=UNET), NCSN(SHAPE, network=UNET)):  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match=r"predicts the noise \(epsilon\)"):
+            ProgressiveDistillation(SHAPE, teacher=noise)
     with pytest.raises(UsageError, match=r"pictures of \(1, 8, 8\), not \(1, 16, 16\)"):
         ProgressiveDistillation(Shape(1, 16, 16), teacher=Table(SHAPE))
     for start, steps in ((12, 4), (4, 4), (4, 8), (16, 0)):
         with pytest.raises(UsageError, match=f"{start} steps are not halved to {steps}"):
             ProgressiveDistillation(SHAPE, teacher=Table(SHAPE), start=start, steps=steps)
+
+
+def test_no_more_steps_are_halved_than_the_teacher_s_chain_has() -> None:
+    """A chain of 10 asked for 16 steps gives 10, of which every second one of every second one misses the end."""
+    small = {"width": 8, "multiples": (1, 2), "blocks": 1, "attention": ()}
+    teacher = DDPM(SHAPE, **small, predicts="v", chain=10)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"at most 10 steps, so that 16 .*: set start to at most 8$"):
+        ProgressiveDistillation(SHAPE, teacher=teacher, start=16, steps=1)
+    with pytest.raises(UsageError, match=r"set start to at most 6$"):
+        ProgressiveDistillation(SHAPE, teacher=teacher, start=24, steps=3)
+    system = ProgressiveDistillation(SHAPE, teacher=teacher, start=8, steps=1)
+    for stage in range(system.halvings):
+        system.stage.fill_(stage)
+        assert len(system.levels()) == 1 + 4 // 2**stage and system.levels()[-1] == 0
 
 
 def test_the_guidance_of_the_teacher_is_within_its_students() -> None:

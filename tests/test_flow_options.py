@@ -155,6 +155,13 @@ def test_the_guide_is_the_network_as_it_was_when_the_snapshot_was_due() -> None:
     assert (own - weak).abs().max() > 1e-3 and not torch.equal(draw(1.0), draw(2.0))
 
 
+def test_what_compares_pictures_is_refused_one_alone() -> None:
+    for how in ({"coupling": "ot"}, {"dispersive": 0.5}):
+        with pytest.raises(UsageError, match=r"set train\.batch to 2 or more for each part"):
+            stirred(**how).match(turn(torch.zeros(1, *SHAPE)))
+        assert torch.isfinite(stirred(**how).match(turn(Stream(0).normal(2, *SHAPE))))
+
+
 def test_without_a_snapshot_there_is_no_guide_and_nothing_more_is_stored() -> None:
     flow = stirred()
     assert flow.guide is None and not any(name.startswith(("guide", "taken")) for name in flow.state_dict())

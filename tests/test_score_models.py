@@ -365,6 +365,23 @@ def test_its_held_out_loss_is_the_classifier_s_at_eight_levels() -> None:
     torch.testing.assert_close(found["sigma 0.5"], -log[torch.arange(6), batch.condition.label].mean())
 
 
+def test_it_is_drawn_by_the_samplers_of_its_base_and_refuses_what_they_have_no_use_for() -> None:
+    how = Sampling(steps=3)
+    for base, own, knob, usual in (
+        (ScoreSDE(SHAPE, network=NET), "predictor-corrector", "corrections", 1),
+        (NCSN(SHAPE, network=NET, scales=4), "annealed-langevin", "each", 5),
+    ):
+        system = steered(base=base, scale=0.0).eval()
+        given, rng = Condition(label=torch.tensor([1])), lambda: ImageRng([3])
+        asked = Sampling(**how, sampler=own, **{knob: 2})
+        wanted = base.sample(Condition(), rng(), asked)  # at scale 0 it is the base
+        torch.testing.assert_close(system.sample(given, rng(), asked), wanted)
+        assert not torch.allclose(system.sample(given, rng(), Sampling(**how, sampler=own, **{knob: usual})), wanted)
+        with pytest.raises(UsageError, match=f"sampler 'ddim' makes no use of {knob}"):
+            system.sample(given, rng(), Sampling(**how, **{knob: 2}))
+    assert "annealed-langevin" not in steered().knobs["sampler"].choices
+
+
 def test_what_cannot_be_steered_is_refused() -> None:
     with pytest.raises(Unsupported, match="no denoiser"):
         steered(base=Gaussian(SHAPE))

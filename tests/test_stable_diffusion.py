@@ -38,7 +38,7 @@ from zeuxis.pretrained.controlnet_keys import save_controlnet
 from zeuxis.pretrained.hub_export import layers_of, write_hub_layout
 from zeuxis.pretrained.lora import _listed, places
 from zeuxis.pretrained.parts import PublishedPart, PublishedParts, read_parts
-from zeuxis.pretrained.stable_diffusion import _rule, read_published
+from zeuxis.pretrained.stable_diffusion import _needed, _rule, read_published
 from zeuxis.pretrained.unet_keys import COMPVIS, DIFFUSERS, UNetSizes, unet_sources
 from zeuxis.provenance.record import read_record
 from zeuxis.rng import ImageRng, Stream
@@ -105,6 +105,16 @@ def test_one_file_gives_the_same_picture(models, tmp_path: Path, monkeypatch, ve
         assert torch.equal(one, other)
     assert {"betas", "model_ema.decay"} <= set(card["unused"])
     assert any("scheduler" in note for note in card["notes"])
+
+
+def test_a_projection_that_is_not_read_is_put_aside_by_either_name() -> None:
+    for name in ("text_projection", "text_projection.weight"):
+        public = {"token_embedding.weight": torch.zeros(9, 4), name: torch.zeros(4, 4)}
+        assert _needed(public, pooled=False, last=False) == (
+            {"token_embedding.weight": public["token_embedding.weight"]},
+            [name],
+        )
+        assert _needed(public, pooled=True, last=False) == (public, [])
 
 
 @pytest.mark.parametrize("version", ["1.x", "2.x", "XL"])
@@ -356,6 +366,24 @@ def test_no_step_of_a_chain_is_taken_twice_and_one_is_taken_at_least() -> None:
             chain_betas("linear", chain, first, last)
 
 
+def test_a_chain_that_ends_at_its_first_step_is_walked_in_as_many_steps_as_were_asked_for() -> None:
+    """DDIM of 1.x ends there: a spacing whose lowest level that is has one level more above it."""
+    assert steps_of("linspace", 4, to_zero=False) == [999, 749, 500, 250, 0]  # of 999, 749.25, 499.5, 249.75, 0
+    assert steps_of("linspace", 4, to_zero=False, one_more=True) == [999, 749, 500, 250, 0]
+    assert steps_of("linspace", 4, to_zero=False, whole=False) == [999, 749, 500, 250, 0]
+    sigmas = VariancePreserving(chain_betas("scaled-linear", 1000, 0.00085, 0.012)).sigmas
+    low, high = (float(sigmas[k]) ** (1 / 7) for k in (0, -1))
+    wanted = torch.tensor([(high + k / 4 * (low - high)) ** 7 for k in range(5)])
+    torch.testing.assert_close(published_levels(sigmas, 4, "karras", to_zero=False), wanted)
+    for spacing in ("leading", "trailing", "linspace", "karras"):
+        for steps in (2, 10, 37):
+            levels = published_levels(sigmas, steps, spacing, offset=1, to_zero=False)
+            assert len(levels) == steps + 1 and float(levels[-1]) == float(sigmas[0]), (spacing, steps)
+            assert bool((levels[:-1] > levels[1:]).all()), (spacing, steps)
+    with pytest.raises(UsageError, match="1000 steps of sampling: take 1 to 999"):
+        published_levels(sigmas, 1000, "linspace", to_zero=False)
+
+
 def test_zero_terminal_snr_ends_at_a_finite_level() -> None:
     betas = chain_betas("scaled-linear", 1000, 0.00085, 0.012, zero_snr=True)
     path = VariancePreserving(betas)
@@ -438,6 +466,11 @@ def test_a_network_that_inpaints_is_shown_mask_and_masked_picture(models) -> Non
     assert torch.equal(seen[0][0, 4], HALF[0, 0, ::2, ::2]) and torch.equal(seen[0][:, 4:], seen[-1][:, 4:])
     torch.testing.assert_close(seen[0][:1, 5:], system.encode(source * (1 - HALF)))
     assert torch.equal(drawn[..., : SIDE // 2], source[..., : SIDE // 2])
+    thin = torch.zeros(1, 1, SIDE, SIDE)
+    thin[..., 3, 5] = 1  # the last pixel of its cell
+    knobs = system.settings(Sampling())
+    given, null = system._conditionings(Condition(caption=(CAPTION,), source=source, mask=thin), 1, knobs)
+    assert given["shown"][0, 0].nonzero().tolist() == null["shown"][0, 0].nonzero().tolist() == [[1, 2]]
     with pytest.raises(UsageError, match="made to inpaint"):
         picture(system)
 

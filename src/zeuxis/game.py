@@ -137,6 +137,15 @@ class Turn:
         """How many examples of the batch are in the parts before this one."""
         return sum(len(part.batch) for part in takewhile(lambda part: part is not self, self.parts))
 
+    def among_first(self, count: int) -> int:
+        """How many of this part's examples are among the first ``count`` of the batch."""
+        return min(max(count - self.offset, 0), len(self.batch))
+
+    @property
+    def images(self) -> int:
+        """How many examples the batch has, in all its parts."""
+        return sum(len(part.batch) for part in self.parts)
+
     def whole(self, key: str) -> Any:
         """What the parts left in their memos under ``key``, joined along the batch: tensors, or tuples of them.
 
@@ -184,6 +193,8 @@ class System(Verbs):
     origin: Origin | None = None  # set on loading; None for a system that was built and is kept nowhere yet
     stride: int | None = None  # it may also be trained on other shapes, sides multiples of this; None: on its own only
     unpaired: bool = False  # it learns of sources that do not belong to the images beside them
+    flips: bool = False  # its own training shows every second picture from left to right, and nothing beside it
+    predicts_noise: bool = False  # its network says what noise is there, and so nothing of a picture at pure noise
     distils: bool = False  # it learns what a system that it is given makes, whatever the pictures are
     started_parts: frozenset[str] = frozenset()  # networks that training may start from alone, all else being fresh
     draw_batch: int | None = None  # how many images at a time it draws fastest; None: as many as the device suggests

@@ -15,11 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zeuxis.api.restore_models import FIRST_CHOICE, how_to_have
+from zeuxis.api.restore_models import FIRST_CHOICE, at_hand_for, how_to_have
 from zeuxis.api.restore_picture import OpenedPicture, open_for_restoring
 from zeuxis.degrade import estimate
 from zeuxis.pretrained.face_finder import EXTRA, find_faces, finder_here
-from zeuxis.pretrained.upscalers import wheel_folder
 
 MOST_SEEN = 768  # pixels a side in the middle of a picture that are looked at
 SMALL, TINY = 512, 256  # pixels of the shorter side, below which it is to be twice as large, and four times
@@ -113,9 +112,9 @@ def _steps(path: Path, tasks: list[str]) -> Iterator[Proposal]:
     """Each from the result of the one before it; what a step lacks is said, and the next is from the newest result."""
     source = path
     for task in tasks:
-        at_hand = task.startswith("enlarge") and wheel_folder() is not None
-        model = FIRST_CHOICE if task.startswith("enlarge") else "MODEL"
+        at_hand = at_hand_for(task)
+        model = at_hand or (FIRST_CHOICE if task.startswith("enlarge") else "MODEL")
         target = path.with_name(f"{path.stem}-{task.replace(':', '')}.png")
         words = ["zeuxis", "restore", str(source), "--task", task, "--model", model, "--out", str(target)]
-        yield Proposal(task, shlex.join(words), None if at_hand else how_to_have(task))
+        yield Proposal(task, shlex.join(words), how_to_have(task) if at_hand is None else None)
         source = target

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from zeuxis.api.shipped_restorers import LICENCE as SHIPPED_LICENCE
+from zeuxis.api.shipped_restorers import SHIPPED, shipped_for
 from zeuxis.catalog.listing import system_class
 from zeuxis.catalog.weights import load_system
 from zeuxis.errors import UnknownName, Unsupported, UsageError
@@ -22,7 +24,6 @@ MOST_SCALE = 8
 PANORAMA = "panorama"
 FIRST_CHOICE = "realesrgan-x4plus"  # of those that enlarge, where none is named: it is the one for photographs
 NEEDS_FILE = {  # tasks of models that are not published in a package, and what else does them
-    "denoise": "a DnCNN checkpoint does it: zeuxis convert dncnn_25.pth, then --model dncnn_25.safetensors",
     "face": "a GFPGAN checkpoint does it: zeuxis convert GFPGANv1.4.pth, then --model GFPGANv1.4.safetensors",
 }
 TRAINED_BY = {  # the recipe that trains a model for a task
@@ -48,9 +49,22 @@ class AtHand:
 
 
 def published() -> list[AtHand]:
-    """The published models that are known by name."""
+    """The models that are known by name: those of the package, and the published ones."""
     here = wheel_folder() is not None
-    return [AtHand(name, f"enlarge:{one.scale}", one.about, here, LICENCE) for name, one in UPSCALERS.items()]
+    mine = [AtHand(name, one.task, one.about, True, SHIPPED_LICENCE) for name, one in SHIPPED.items()]
+    theirs = [AtHand(name, f"enlarge:{one.scale}", one.about, here, LICENCE) for name, one in UPSCALERS.items()]
+    return [*mine, *theirs]
+
+
+def at_hand_for(task: str) -> str | None:
+    """The name of the model that is used for a task where none is named; None where there is none on this machine.
+
+    Raises as :func:`scale_of`.
+    """
+    scale = scale_of(task)
+    if scale is not None and wheel_folder() is not None and scale <= UPSCALERS[FIRST_CHOICE].scale:
+        return FIRST_CHOICE
+    return shipped_for(task)
 
 
 def restorer_for(
@@ -98,9 +112,10 @@ def _asked_for(model: str | Path | None, task: str | None, knobs: Sequence[str])
             raise UsageError(
                 f"say what to do: --task enlarge:2, enlarge:3 or enlarge:4, or --model with {known_models()}"
             )
-        if wanted is None:
+        model = at_hand_for(task)
+        if model is None and wanted is None:
             raise Unsupported(_refusal(task))
-        model = FIRST_CHOICE
+        model = model or FIRST_CHOICE  # which says how to have it
     found = _load(str(model), knobs)
     kind, _, mask = (task or "").partition(":")
     if task is not None and kind == PANORAMA:
@@ -114,8 +129,9 @@ def _asked_for(model: str | Path | None, task: str | None, knobs: Sequence[str])
     if task is None or task == found.task:
         return found
     if wanted is None:
-        what = f"'{found.name}' does {found.task}, not {task}"
-        raise UsageError(f"{what}: {NEEDS_FILE.get(task, 'leave --task out')}")
+        what, ships = f"'{found.name}' does {found.task}, not {task}", shipped_for(task)
+        mend = NEEDS_FILE.get(task, "leave --task out") if ships is None else f"--model {ships} does"
+        raise UsageError(f"{what}: {mend}")
     if wanted > found.network.scale:
         most = UPSCALERS[FIRST_CHOICE].scale
         other = f"'{FIRST_CHOICE}' enlarges by {most}"
@@ -147,8 +163,8 @@ def _mask_file(name: str, model: str) -> Path:
     return path
 
 
-def _trained(folder: Path, knobs: Sequence[str]) -> Restorer:
-    """The restorer in a run folder or a model folder."""
+def _trained(folder: Path | str, knobs: Sequence[str], licence: str = "that of its training data") -> Restorer:
+    """The restorer in a run folder or a model folder, or of a shipped name."""
     system, card = load_system(folder)
     if not isinstance(system, AnySizeRestorer):
         of_source = "source" in system.conditions
@@ -158,7 +174,7 @@ def _trained(folder: Path, knobs: Sequence[str]) -> Restorer:
     network = system.picture_network(how).eval()
     data = str(card.get("data", ""))
     turned = tuple(sorted(how.items()))
-    licence, extends = "that of its training data", extended_by(data)
+    extends = extended_by(data)
     return Restorer(
         str(folder), network, task_against(data, network), card["sha256"], licence, knobs=turned, extends=extends
     )
@@ -193,7 +209,7 @@ def factor_of(task: str) -> float:
 
 def known_models() -> str:
     """The names of the published models and how to have them, for messages."""
-    return f"{', '.join(UPSCALERS)} ({EXTRA}), or the file of a checkpoint"
+    return f"{', '.join(SHIPPED)}, {', '.join(UPSCALERS)} ({EXTRA}), or the file of a checkpoint"
 
 
 def _refusal(task: str) -> str:
@@ -217,6 +233,8 @@ def how_to_have(task: str) -> str:
 
 def _load(model: str, knobs: Sequence[str]) -> Restorer:
     path = Path(model)
+    if model in SHIPPED:
+        return _trained(model, knobs, SHIPPED_LICENCE)
     if model not in UPSCALERS and path.is_dir():
         return _trained(path, knobs)
     if knobs:
@@ -225,4 +243,4 @@ def _load(model: str, knobs: Sequence[str]) -> Restorer:
         return load_upscaler(model)
     if path.exists() or path.suffix or len(path.parts) > 1:
         return load_restorer_file(path)
-    raise UnknownName("restorer", model, UPSCALERS, "(or give the file of a checkpoint)")
+    raise UnknownName("restorer", model, [*SHIPPED, *UPSCALERS], "(or give the file of a checkpoint)")

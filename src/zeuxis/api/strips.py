@@ -12,13 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image, ImageOps
 
 from zeuxis.api.model import load
 from zeuxis.api.pictures import Pictures, sheet, to_pil
+from zeuxis.api.restore_models import restorer_for
+from zeuxis.batch import to_float
 from zeuxis.catalog.listing import RESULTS
 from zeuxis.data.library import open_source
+from zeuxis.data.parsers import carried
+from zeuxis.degrade.language import parse_chain
 from zeuxis.provenance.record import write_png
+from zeuxis.rng import ImageRng
 
 TILE = 64  # pixels a side, about, that small pictures are enlarged to
 CAPTIONS = (
@@ -81,6 +88,24 @@ def segmented(model: str, world: str, n: int = 8) -> Writer:
     return write
 
 
+def restored(model: str, damage: str, side: int = 240) -> Writer:
+    """A part of a photograph as it was, damaged, and as the model makes it of that."""
+
+    def write(folder: Path) -> Path:
+        with Image.open(carried("images/china.jpg", "the photograph")) as photograph:
+            middle = ImageOps.fit(photograph.convert("RGB"), (photograph.height, photograph.height))
+            part = middle.crop((0, 0, side, side))
+        clean = to_float(torch.from_numpy(np.array(part)).permute(2, 0, 1))[None]
+        given = parse_chain(damage)(clean, ImageRng([0]))
+        with torch.inference_mode():
+            made = 2 * restorer_for(model, None).network((given + 1) / 2) - 1
+        images = torch.cat([clean, given, made.clamp(-1, 1)])
+        write_png(sheet([to_pil(x) for x in images], 3), folder / f"{model}.png")
+        return folder / f"{model}.png"
+
+    return write
+
+
 def kept(recipe: str) -> Writer:
     """The sheet of a recipe's recorded result: its weights do not ship."""
 
@@ -94,6 +119,7 @@ def _scale(images: torch.Tensor) -> int:
     return max(1, TILE // images.shape[-1])
 
 
+DENOISED = restored("denoise", "noise:0.2")
 SEEN = segmented("segmenter-scenes", "scenes")
 FROM_RESULT = "Drawn when its claim was measured; its weights do not ship."
 STRIPS = (
@@ -108,5 +134,6 @@ STRIPS = (
     Strip("text", "align-draw", f'"{CAPTIONS[0]}", step by step.', drawn("align-draw", 2, caption=CAPTIONS[0])),
     Strip("diffusion", "scenes", "; ".join(CAPTIONS) + ".", drawn("scenes", 8, caption=CAPTIONS * 2)),
     Strip("translation", "cyclegan", f"Day into night, learnt without pairs. {FROM_RESULT}", kept("cyclegan")),
+    Strip("restoration", "denoise", "A photograph (by D. Buechele, CC BY 2.0), with noise, without it.", DENOISED),
     Strip("recognition", "segmenter-scenes", "Scenes, and what it sees at every pixel.", SEEN),
 )

@@ -48,18 +48,23 @@ def _is_test(parts: Sequence[Array]) -> list[bool]:
     return [k > 0 for k, part in enumerate(parts) for _ in range(len(part))]
 
 
+def carried(path: str, what: str) -> Path:
+    """A file of scikit-learn's ``datasets``; importing the package for it would take most of a second.
+
+    Raises :class:`DataError`, which calls it ``what``, where scikit-learn is not installed.
+    """
+    found = importlib.util.find_spec("sklearn")
+    if found is None or found.origin is None:
+        raise DataError(f"{what} is carried by scikit-learn, which is not installed: pip install scikit-learn")
+    return Path(found.origin).parent / "datasets" / path
+
+
 # -- embedded ---------------------------------------------------------------------------------------
 
 
 def digits() -> Raw:
-    """scikit-learn's copy: 1,797 pictures of 8x8 pixels with 17 grey levels.
-
-    Read from the file that scikit-learn carries: importing the package for it would take most of a second.
-    """
-    found = importlib.util.find_spec("sklearn")
-    if found is None or found.origin is None:
-        raise DataError("'digits' is carried by scikit-learn, which is not installed: pip install scikit-learn")
-    rows = np.loadtxt(Path(found.origin).parent / "datasets" / "data" / "digits.csv.gz", delimiter=",")
+    """scikit-learn's copy: 1,797 pictures of 8x8 pixels with 17 grey levels."""
+    rows = np.loadtxt(carried("data/digits.csv.gz", "'digits'"), delimiter=",")
     images = np.rint(rows[:, :-1] * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8)
     return Raw(images, {"label": rows[:, -1].astype(np.uint8)})
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zeuxis.diffusion.sampler import ByLevel, Denoise
+from zeuxis.diffusion.sampler import ByLevel, Denoise, of_any_level
 from zeuxis.errors import UsageError
 
 
@@ -35,8 +35,9 @@ def keeping(denoise: Denoise, kept: Tensor, make: Tensor) -> ByLevel:
     A sampler then takes what is kept back to it through the noise that it began with: at every level the network sees
     it under as much noise as the rest (Lugmayr et al. 2022, arXiv:2201.09865, Eq. 8, with the noise of the start).
     """
+    asked = of_any_level(denoise)
 
     def kept_or_made(x: Tensor, sigma: Any) -> Tensor:
-        return torch.where(make > 0.5, denoise(x, sigma), kept)
+        return torch.where(make > 0.5, asked(x, sigma), kept)
 
     return ByLevel(kept_or_made)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from zeuxis.batch import Conditioning as Conditioning
 from zeuxis.diffusion.path import Level, append_dims, for_each
-from zeuxis.diffusion.sampler import ByLevel, Denoise
+from zeuxis.diffusion.sampler import ByLevel, Denoise, of_any_level
 
 ConditionalDenoise = Callable[[Tensor, Tensor, Conditioning], Tensor]
 
@@ -87,7 +87,7 @@ def classifier_guided(denoise: Denoise, log_prob: Callable[[Tensor, Tensor], Ten
             (slope,) = torch.autograd.grad(log_prob(at, level).sum(), at, create_graph=follow)
         return asked(x, sigma) + append_dims(scale * sigma**2, x) * slope
 
-    asked = denoise.of if isinstance(denoise, ByLevel) else lambda x, sigma: denoise(x, for_each(sigma, x))
+    asked = of_any_level(denoise)
     return ByLevel(guided)
 
 

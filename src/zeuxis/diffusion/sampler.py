@@ -53,7 +53,7 @@ from zeuxis.diffusion.samplers.single_step import (
     midpoint,
     multistep,
 )
-from zeuxis.diffusion.samplers.step import WHOLE, ByLevel, Denoise, Sampler
+from zeuxis.diffusion.samplers.step import WHOLE, ByLevel, Denoise, Sampler, of_any_level
 from zeuxis.errors import UsageError, lookup
 
 __all__ = [
@@ -74,6 +74,7 @@ __all__ = [
     "lms",
     "midpoint",
     "multistep",
+    "of_any_level",
     "unipc",
     "with_knobs",
 ]

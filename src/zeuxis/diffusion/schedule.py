@@ -107,6 +107,13 @@ def check_levels(low: float, high: float) -> None:
         raise UsageError(f"noise levels from low {low:g} to high {high:g}: 0 < low < high is wanted")
 
 
+def check_positive(**values: float) -> None:
+    """Raise :class:`UsageError` for one of these, by name, that is not above 0."""
+    for name, value in values.items():
+        if not value > 0:
+            raise UsageError(f"{name} {value:g}: give a number above 0")
+
+
 def _check(steps: int) -> None:
     if steps < 1:
         raise UsageError(f"{steps} steps of sampling: take 1 or more")

@@ -7,7 +7,8 @@ what they mean; :func:`zeuxis.diffusion.schedule.respaced` has the grids that we
     use_karras_sigmas                                 ``spacing`` "karras"
     steps_offset                                      ``offset``: added to the steps of "leading"
     set_alpha_to_one                                  ``to_zero``: whether the last step goes to the picture itself, or
-                                                      to the chain's first step (DDIM alone knows the difference)
+                                                      to the chain's first step (DDIM alone knows the difference), which
+                                                      is then no call of "linspace" and "karras", but their end
     rescale_betas_zero_snr                            ``zero_snr`` of :func:`chain_betas`
 
 **Zero terminal SNR.** Betas may be rescaled so that the last step of the chain holds nothing of the picture (Alg. 1 of
@@ -34,6 +35,7 @@ from zeuxis.diffusion.schedule import EVEN, chain_steps, karras
 from zeuxis.errors import UsageError, lookup
 
 MOST = 4096.0  # in place of an infinite level
+TO_THE_FIRST = frozenset({"linspace", "karras"})  # spacings whose lowest level is the chain's first
 
 
 def chain_betas(shape: str, steps: int, first: float, last: float, *, zero_snr: bool = False) -> Tensor:
@@ -69,17 +71,21 @@ def published_levels(
         one_more: lay N + 1 and leave out the lowest (the DPM-Solver family), so that no call is spent on it.
         whole: whether "linspace" is rounded to the chain's own steps (DDIM, the DPM-Solver family) or not (Euler and
             what steps like it).
-        to_zero: end at 0; otherwise at the chain's first level.
+        to_zero: end at 0; otherwise at the chain's first level. A spacing that reaches down to that level has it as its
+            end, and so ``steps`` levels above it: a call there would change nothing.
 
     Raises :class:`UsageError` for a number of steps that the chain does not have.
     """
     lay = lookup("spacing", spacing, _GRIDS)
-    chain = len(sigmas)
-    most = chain - one_more
+    chain, reaches = len(sigmas), not to_zero and spacing in TO_THE_FIRST
+    most = chain - (one_more or reaches)
     if not 1 <= steps <= most:
         raise UsageError(f"{steps} steps of sampling: take 1 to {most}, the chain has {chain}")
-    ascending = sigmas.detach().cpu().double()
-    found = lay(ascending, steps, offset, one_more) if whole or spacing != "linspace" else _between(ascending, steps)
+    ascending, count = sigmas.detach().cpu().double(), steps + reaches
+    if whole or spacing != "linspace":
+        found = lay(ascending, count, offset, one_more and not reaches)
+    else:
+        found = _between(ascending, count)
     end = found.new_zeros(1) if to_zero else ascending[:1]
     taken = found[found > end]
     if not len(taken):

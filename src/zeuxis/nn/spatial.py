@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, adaptive_max_pool2d, one_hot
 
 from zeuxis.batch import Condition, Shape
-from zeuxis.errors import Unsupported, lookup
+from zeuxis.errors import Unsupported, UsageError, lookup
 from zeuxis.nn.conditioner import Conditioner, Conditioning
 from zeuxis.spec import DataSpec
 
@@ -86,7 +86,10 @@ class InpaintingConditioner(SpatialConditioner):
 
 
 def layout_planes(layout: Tensor, classes: int) -> Tensor:
-    """A layout ``(B, H, W)`` as K planes of zeros and ones, ``(B, K, H, W)`` float32."""
+    """A layout ``(B, H, W)`` as K planes of zeros and ones, ``(B, K, H, W)`` float32; UsageError for a class beyond."""
+    if bool(((layout < 0) | (layout >= classes)).any()):
+        found = sorted(set(layout.unique().tolist()) - set(range(classes)))
+        raise UsageError(f"a layout holds the class {found[0]}: its {classes} are counted from 0 to {classes - 1}")
     return one_hot(layout, classes).movedim(-1, 1).float()
 
 

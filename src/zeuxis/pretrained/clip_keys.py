@@ -100,6 +100,7 @@ OPENCLIP = ClipNames(
     transposed=True,
 )
 LAYOUTS = (TRANSFORMERS, OPENCLIP)
+BARE, LINEAR = "text_projection", "text_projection.weight"  # by which a matrix (D, P) and one (P, D) are known
 OPENAI = ("input_resolution", "context_length", "vocab_size")  # constants of OpenAI's own files
 NO_WEIGHTS = (*OPENAI, "text_model.embeddings.position_ids", "vision_model.embeddings.position_ids", "attn_mask")
 TEMPERATURE = "logit_scale"
@@ -183,14 +184,15 @@ def read_text_tower(
     """The keywords of a :class:`zeuxis.nn.clip_text.ClipTextTower`, and its tensors under our names.
 
     ``public`` holds a text tower in either layout and nothing else, under the names that it has in a CLIP (also those
-    that `transformers` 5 writes without ``text_model.``); a temperature beside it is put aside. ``config`` is the
-    tower's table of ``config.json``.
+    that `transformers` 5 writes without ``text_model.``); a temperature beside it is put aside. Its projection may have
+    either program's name. ``config`` is the tower's table of ``config.json``.
 
     Raises :class:`WeightsError` naming keys that are missing or left over.
     """
     public = {key: value for key, value in public.items() if key != TEMPERATURE}
-    public = _with_prefix(public, TRANSFORMERS.text, TRANSFORMERS.token, TRANSFORMERS.text_projection)
+    public = _with_prefix(public, TRANSFORMERS.text, TRANSFORMERS.token, BARE, LINEAR)
     layout = layout_of(public)
+    public = _with_projection(layout, public)
     sizes = text_sizes(layout, public, config)
     return sizes, _gathered(text_sources(layout, sizes["depth"], sizes["projection"] is not None), public)
 
@@ -205,6 +207,7 @@ def read_clip(
     Raises :class:`WeightsError` naming keys that are missing or left over.
     """
     layout = layout_of(public)
+    public = _with_projection(layout, public)
     known = config or {}
     text = text_sizes(layout, public, known.get("text_config"))
     image = vision_sizes(layout, public, known.get("vision_config"))
@@ -291,6 +294,26 @@ def _shape(public: Mapping[str, Tensor], key: str) -> tuple[int, ...]:
     if key not in public:
         raise WeightsError(f"this CLIP lacks {key}: its architecture cannot be read off")
     return tuple(public[key].shape)
+
+
+def _with_projection(layout: ClipNames, public: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The same tensors, a text's projection under the name that ``layout`` has for it and laid as it lays it.
+
+    Programs that write one file out of several models mix the two. The shape says which way a matrix lies, and where it
+    is a square one, as XL's is, its name.
+    """
+    found = [key for key in (BARE, LINEAR) if key in public]
+    if len(found) != 1:
+        return public
+    (key,) = found
+    matrix, width = public[key], _shape(public, layout.text + layout.token)[1]
+    if matrix.ndim != 2 or width not in matrix.shape:
+        raise WeightsError(
+            f"this CLIP has {key} of shape {tuple(matrix.shape)}, which projects no vectors of {width} numbers"
+        )
+    from_width = key == BARE if matrix.shape[0] == matrix.shape[1] else matrix.shape[0] == width  # (D, P)
+    laid = matrix if from_width == layout.transposed else matrix.T.contiguous()
+    return {name: tensor for name, tensor in public.items() if name != key} | {layout.text_projection: laid}
 
 
 def _with_prefix(public: Mapping[str, Tensor], prefix: str, mark: str, *own: str) -> Mapping[str, Tensor]:

@@ -32,7 +32,7 @@ from zeuxis.errors import WeightsError
 from zeuxis.nn.clip_tokeniser import END, ClipTokeniser
 from zeuxis.pretrained import first_stage
 from zeuxis.pretrained.clip_files import read_tokeniser
-from zeuxis.pretrained.clip_keys import read_text_tower
+from zeuxis.pretrained.clip_keys import BARE, LINEAR, TEMPERATURE, read_text_tower
 from zeuxis.pretrained.key_names import PROGRAMS
 from zeuxis.pretrained.kind import gather
 from zeuxis.pretrained.parts import PublishedPart, PublishedParts, read_parts
@@ -230,7 +230,7 @@ def _needed(public: Mapping[str, Tensor], *, pooled: bool, last: bool) -> tuple[
 
     OpenCLIP's names are those of a whole tower: 2.x reads its last layer but one (``last`` of what is kept here).
     """
-    dropped = [key for key in public if key == "logit_scale" or (key == "text_projection" and not pooled)]
+    dropped = [key for key in public if key == TEMPERATURE or (key in (BARE, LINEAR) and not pooled)]
     blocks = {int(key.split(".")[2]) for key in public if key.startswith("transformer.resblocks.")}
     if blocks and last:
         dropped += [key for key in public if key.startswith(f"transformer.resblocks.{max(blocks)}.")]

@@ -143,8 +143,8 @@ async def img2img(service: TheService, request: Request, asked: ImageToImage) ->
     uploads = [service.folders.keep(cleaned(_decoded(text))) for text in asked.init_images]
     given: dict[str, Any] = {"source": [{"upload": upload} for upload in uploads]}
     if asked.mask:
-        mask = cleaned(_decoded(asked.mask))
-        given["mask"] = [{"upload": service.folders.keep(_inverted(mask) if asked.inpainting_mask_invert else mask)}]
+        mask = _marked(cleaned(_decoded(asked.mask)), bool(asked.inpainting_mask_invert))
+        given["mask"] = [{"upload": service.folders.keep(mask)}]
     return await _drawn(service, request, asked, given)
 
 
@@ -378,10 +378,17 @@ def _decoded(text: str) -> bytes:
         raise UsageError("a picture is given as base64: this is none (addresses are not opened)") from None
 
 
-def _inverted(mask: bytes) -> bytes:
+def _marked(mask: bytes, inverted: bool) -> bytes:
+    """A mask in grey, light where the web UI makes the picture: what is painted on a transparent ground, or light.
+
+    Elsewhere here it is what is transparent that is made.
+    """
     with Image.open(io.BytesIO(mask)) as shown:
+        opaque = shown.getchannel("A") if shown.mode == "RGBA" else None
+        drawn = opaque is not None and opaque.getextrema() != (255, 255)
+        marks = opaque if opaque is not None and drawn else shown.convert("L")
         out = io.BytesIO()
-        shown.convert("L").point(lambda value: 255 - value).save(out, "PNG")
+        (marks.point(lambda value: 255 - value) if inverted else marks).save(out, "PNG")
     return out.getvalue()
 
 

@@ -12,6 +12,7 @@ from fastapi.params import Path as InPath
 from fastapi.responses import FileResponse
 
 from zeuxis.api.moving import writable
+from zeuxis.api.shipped_restorers import SHIPPED
 from zeuxis.catalog.listing import RESULTS, entries, problems, results
 from zeuxis.conditions import FIELDS
 from zeuxis.errors import UnknownName
@@ -99,9 +100,10 @@ def model(service: TheService, name: AnyName) -> ModelResponse:
 
 @routes.get("/restorers")
 def restorers() -> list[RestorerResponse]:
-    """The published restorers; runs of restorers are among the models."""
+    """The restorers that are known by name; runs of restorers are among the models."""
     here = wheel_folder() is not None
-    return [
+    mine = [RestorerResponse(name=name, task=one.task, about=one.about, here=True) for name, one in SHIPPED.items()]
+    return mine + [
         RestorerResponse(name=name, task=f"enlarge:{one.scale}", about=one.about, here=here)
         for name, one in UPSCALERS.items()
     ]

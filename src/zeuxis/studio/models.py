@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
+from zeuxis.api.shipped_restorers import SHIPPED
 from zeuxis.card import LatentKind
 from zeuxis.catalog.listing import Entry, entries
 from zeuxis.catalog.weights import shipped
@@ -199,9 +200,9 @@ def model_recorded(path: str, runs: Path) -> KnownModel:
 
 def restorer_called(name: str | None, runs: Path) -> str | None:
     """What ``zeuxis restore --model`` takes for a published restorer or a run of that name; None for None."""
-    if name is None or name in UPSCALERS:
+    if name is None or name in UPSCALERS or name in SHIPPED:
         return name
     known = {one.name: one for one in known_models(runs).values() if one.origin == "run"}
     if name not in known:
-        raise UnknownName("restorer", name, [*UPSCALERS, *known])
+        raise UnknownName("restorer", name, [*SHIPPED, *UPSCALERS, *known])
     return known[name].path

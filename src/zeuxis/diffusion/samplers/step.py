@@ -46,11 +46,14 @@ def steps_of(levels: Tensor) -> Iterator[tuple[float, float]]:
     return each_step(list(pairwise(levels.tolist())))
 
 
+def of_any_level(denoise: Denoise) -> Callable[[Tensor, Any], Tensor]:
+    """``denoise`` for a number or for (B,), as cheaply as it can be asked: for what makes a :class:`ByLevel` of one."""
+    return denoise.of if isinstance(denoise, ByLevel) else lambda x, level: denoise(x, for_each(level, x))
+
+
 def at_level(denoise: Denoise) -> Callable[[Tensor, float], Tensor]:
-    """``denoise`` for a number, as cheaply as it can be asked."""
-    if isinstance(denoise, ByLevel):
-        return showing(denoise.of)
-    return showing(lambda x, level: denoise(x, for_each(level, x)))
+    """``denoise`` for a number, whose answers are shown to whoever watches."""
+    return showing(of_any_level(denoise))
 
 
 def between(x0: Tensor, x: Tensor, share: float) -> Tensor:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +25,7 @@ from zeuxis.diffusion.guidance import classifier_guided
 from zeuxis.diffusion.held_out import LEVELS
 from zeuxis.diffusion.path import append_dims
 from zeuxis.diffusion.precondition import edm
-from zeuxis.diffusion.sampler import Denoise, with_knobs
+from zeuxis.diffusion.sampler import Denoise, Sampler, with_knobs
 from zeuxis.diffusion.schedule import check_levels
 from zeuxis.errors import Unsupported, UsageError
 from zeuxis.game import Move, Player, System, Turn
@@ -47,7 +48,7 @@ class ClassifierGuidance(System):
         low: least level of noise that the classifier learns at, a standard deviation beside images in [-1, 1].
         high: greatest level, between which and the least the logarithm is drawn evenly.
         scale: of the classifier's gradient: default of the knob. 1 is Bayes' rule, more goes beyond.
-        sampler: over the steered denoiser: default of the knob.
+        sampler: over the steered denoiser, one of the base's or any common one: default of the knob.
     """
 
     card = Card(
@@ -100,7 +101,7 @@ class ClassifierGuidance(System):
         if classes < 2:
             raise UsageError(f"a classifier needs data with 2 classes or more, not {classes}: choose labelled data")
         check_levels(low, high)
-        self.base, self.classes = base, classes
+        self.base, self.classes, self.predicts_noise = base, classes, base.predicts_noise
         self.freeze(base)
         self.network = NoisyClassifier(
             self.shape.channels, self.shape[1:], classes, width=width, multiples=tuple(multiples), blocks=blocks,
@@ -119,9 +120,10 @@ class ClassifierGuidance(System):
 
     @property
     def knobs(self) -> Mapping[str, Knob]:
-        """Those of the base, but for its sampler, and its own."""
-        own = super().knobs
-        return {**self.base.knobs, **{name: own[name] for name in ("scale", "sampler")}}
+        """Those of the base, and its own; it is drawn by any sampler that the base is."""
+        own, base = super().knobs, self.base.knobs
+        sampler = replace(own["sampler"], choices=base["sampler"].choices) if "sampler" in base else own["sampler"]
+        return {**base, "scale": own["scale"], "sampler": sampler}
 
     def learn(self, turn: Turn) -> Tensor:
         """-log p(y | x + sigma e) (Section 4)."""
@@ -170,13 +172,19 @@ class ClassifierGuidance(System):
     def levels(self, how: Sampling = Sampling()) -> Tensor:
         return self.base.levels(self._of_base(how))
 
+    def solver(self, how: Sampling = Sampling()) -> Sampler:
+        """The base's of that name, which refuses knobs that it has no use for."""
+        name = self.settings(how).sampler
+        if "sampler" not in self.base.knobs:
+            return with_knobs(name, how)
+        return self.base.solver(Sampling(**self._of_base(how), sampler=name))
+
     @torch.no_grad()
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         """From noise of the base's greatest level through its levels, by the steered denoiser."""
         levels = self.levels(how)
         x = levels[0] * rng.normal(len(rng), *self.shape, device=self.device)
-        solve = with_knobs(self.settings(how).sampler, how)
-        return solve(self.denoiser(condition, len(rng), how), x, levels, rng).clamp(-1, 1)
+        return self.solver(how)(self.denoiser(condition, len(rng), how), x, levels, rng).clamp(-1, 1)
 
     def _of_base(self, how: Sampling) -> Sampling:
         """What of ``how`` is asked of the base."""

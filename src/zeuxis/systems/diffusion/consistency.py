@@ -28,7 +28,7 @@ from zeuxis.diffusion.guidance import Conditioning, bind_condition
 from zeuxis.diffusion.path import Level, append_dims, for_each
 from zeuxis.diffusion.precondition import consistency, to_x0
 from zeuxis.diffusion.sampler import ByLevel, Denoise, multistep
-from zeuxis.diffusion.schedule import check_levels, karras, skip_lowest
+from zeuxis.diffusion.schedule import check_levels, check_positive, karras, skip_lowest
 from zeuxis.errors import UsageError, lookup
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Sampling
@@ -103,6 +103,7 @@ class Consistency(System):
     ) -> None:
         super().__init__()
         check_levels(low, high)
+        check_positive(rho=rho, sigma_data=sigma_data)
         if not 2 <= first <= last:
             raise UsageError(f"from {first} levels at first to {last} at last: 2 <= first <= last is wanted")
         if not 0 <= mu < 1:

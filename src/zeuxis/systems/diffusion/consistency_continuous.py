@@ -26,6 +26,8 @@ from zeuxis.card import Card
 from zeuxis.diffusion.guidance import Conditioning, bind_condition
 from zeuxis.diffusion.path import Level, append_dims, for_each
 from zeuxis.diffusion.sampler import ByLevel, Denoise
+from zeuxis.diffusion.schedule import check_positive
+from zeuxis.errors import UsageError
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.nn.conditioner import ConditionKind, label_conditioner
@@ -85,6 +87,9 @@ class ContinuousConsistency(System):
     ) -> None:
         super().__init__()
         self.shape = Shape(*shape)
+        check_positive(sigma_data=sigma_data, std=std)
+        if not 0 <= warm <= 1:
+            raise UsageError(f"warm {warm:g} is a share of the training: give one from 0 to 1")
         self.sigma_data, self.mean, self.std, self.warm = sigma_data, mean, std, warm
         self.network = build_network(network, Ends(self.shape))
         self.conditioner = label_conditioner(condition, classes, self.network.vector_width)

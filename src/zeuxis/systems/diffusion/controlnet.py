@@ -49,7 +49,7 @@ class ControlNet(System):
         family="diffusion",
         year=2023,
         paper="2302.05543",
-        verbs={"sample", "denoiser"},
+        verbs={"sample", "encode", "decode", "denoiser"},
         accepts={"layout", "source", "mask", "label", "caption"},
         knobs=(
             Knob("control_strength", "float", "how much the control picture counts; 0 is not at all", least=0, most=2),
@@ -59,6 +59,7 @@ class ControlNet(System):
             "Its own condition is dropped as often as in its own training, not from half of the examples.",
             "For a model of pixels the control picture is read at its own resolution, without strides.",
             "A layout is shown as one plane for each class.",
+            "Pictures are not flipped, also where the base's own training flips them: what is shown beside is not.",
         ),
     )
 
@@ -94,6 +95,8 @@ class ControlNet(System):
         channels = control_channels(condition, self.facts)
         self.base = base
         self.freeze(base)
+        self.predicts_noise = base.predicts_noise
+        base.flips = False  # its loss would be of a flipped picture beside a control picture that is not
         self.branch = ControlBranch(self.unet, channels, factor=_factor(base))
 
     @property
@@ -160,6 +163,14 @@ class ControlNet(System):
         """As the base draws, controlled."""
         with controlled_by(self.unet, self.branch, self._features(condition), self.settings(how).control_strength):
             return self.base.sample(condition.only(self.base.conditions), rng, self._of_base(how))
+
+    def encode(self, image: Tensor) -> Tensor:
+        """The base's latents, where it denoises some."""
+        return self.base.encode(image)
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """The base's pictures of such latents."""
+        return self.base.decode(latent)
 
     def _features(self, condition: Condition) -> Tensor:
         """c_f ``(B, V, h, w)`` of a condition: E of section 3.3."""

@@ -125,6 +125,7 @@ class DDPM(System):
         if predicts not in _PREDICTIONS:
             raise UnknownName("prediction", predicts, _PREDICTIONS)
         self.predicts, self.gamma, self.drop, self.flips = predicts, gamma, drop, flips
+        self.predicts_noise = predicts == "epsilon"
         self.path = VariancePreserving(betas(schedule, chain))
         channels, height, cols = self.shape
         check_sides(height, cols, len(multiples))

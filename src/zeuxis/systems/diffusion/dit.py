@@ -119,7 +119,7 @@ class DiffusionTransformer(System):
             if name not in known:
                 raise UnknownName(what, name, known)
         self.predicts, self.drop, self.flips, self.learned = predicts, drop, flips, variance == "learned"
-        self.first_stage = first_stage
+        self.predicts_noise, self.first_stage = predicts == "epsilon", first_stage
         self.latents = None
         if first_stage is not None:
             self.freeze(first_stage)

@@ -31,8 +31,7 @@ from zeuxis.diffusion.likelihood import differentiable, draw_probe, ve_log_prob
 from zeuxis.diffusion.path import Level, append_dims, for_each
 from zeuxis.diffusion.precondition import edm, to_x0
 from zeuxis.diffusion.sampler import ByLevel, Denoise, with_knobs
-from zeuxis.diffusion.schedule import check_levels, karras
-from zeuxis.errors import UsageError
+from zeuxis.diffusion.schedule import check_levels, check_positive, karras
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.nn.augment import random_flip
@@ -111,9 +110,7 @@ class EDM(System):
     ) -> None:
         super().__init__()
         check_levels(low, high)
-        for name, value in (("rho", rho), ("sigma_data", sigma_data), ("std", std)):
-            if not value > 0:
-                raise UsageError(f"{name} {value:g}: give a number above 0")
+        check_positive(rho=rho, sigma_data=sigma_data, std=std)
         self.shape = Shape(*shape)
         self.tolerance = tolerance
         self.sigma_data, self.mean, self.std = sigma_data, mean, std

@@ -138,11 +138,17 @@ class FlowMatching(System):
         super().__init__()
         if not shift > 0:
             raise UsageError(f"shift {shift:g}: give a number above 0; 1 moves no time")
+        if not 0 <= snapshot < 1:
+            raise UsageError(
+                f"snapshot {snapshot:g} is a share of the training: give one above 0 and below 1, or 0 for none"
+            )
         self.shape = Shape(*shape)
         self.density, self.drop = density(times), drop
         self.shift, self.tolerance = shift, tolerance
         self.coupling, self.snapshot, self.dispersive = coupling_under(condition, coupling), snapshot, dispersive
         self.predicts, self.error = predicts, lookup("prediction", predicts, ERRORS)
+        self.predicts_noise = predicts == "epsilon"
+        self.compares = dispersive != 0 or coupling != "independent"
         self.path = Straight()
         if text and condition != "caption":
             raise Unsupported(
@@ -180,6 +186,10 @@ class FlowMatching(System):
     def match(self, turn: Turn) -> Tensor:
         """Conditional flow matching (Eq. 23): the velocity at a random time on a random line."""
         image = turn.batch.image  # (B, C, H, W)
+        if len(image) < 2 and self.compares:
+            raise UsageError(
+                "coupling and dispersive compare the pictures of a batch: set train.batch to 2 or more for each part"
+            )
         noise = self.coupling(image, normal_like(image, turn.rng))
         t = shift_timesteps(self.density(turn.rng, len(image), image.device), self.shift)  # (B,)
         noisy = add_noise(self.path, image, noise, t)  # Eq. 22 with sigma_min = 0

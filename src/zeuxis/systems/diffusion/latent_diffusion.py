@@ -123,7 +123,7 @@ class LatentDiffusion(System):
         if predicts not in _PREDICTIONS:
             raise UnknownName("prediction", predicts, _PREDICTIONS)
         self.predicts, self.gamma, self.drop = predicts, gamma, drop
-        self.first_stage = first_stage
+        self.predicts_noise, self.first_stage = predicts == "epsilon", first_stage
         self.freeze(first_stage)
         self.latents = LatentSpace(first_stage, self.shape)
         self.register_buffer("scale", scale_at_first(scale))

@@ -102,7 +102,7 @@ class MeanFlow(System):
         """Algorithm 1: the MeanFlow identity (Eq. 6) as a regression on a target that is held fixed (Eq. 9)."""
         image, condition = turn.batch.image, turn.batch.condition  # (B, C, H, W)
         n, device = len(image), image.device
-        long = math.ceil(self.share * n)  # the first of the batch have a stretch of some length
+        long = turn.among_first(math.ceil(self.share * turn.images))  # these have a stretch of some length
         noise = normal_like(image, turn.rng)
         ends = [logit_normal(turn.rng, n, device, self.mean, self.std) for _ in range(2)]
         t, r = torch.maximum(*ends), torch.minimum(*ends)  # each (B,)
@@ -110,14 +110,17 @@ class MeanFlow(System):
         span = torch.cat([(t - r)[:long], 0 * t[long:]])
         noisy = add_noise(self.path, image, noise, t)
         straight = noise - image
-        u, change = self.velocity_and_change(
-            noisy[:long], t[:long], span[:long], straight[:long], self.conditioner(condition[:long], long)
-        )
-        target = straight[:long] - append_dims(span[:long], image) * change  # Eq. 10
-        error = (u - target.detach()).square().flatten(1).sum(1)  # (long,)
+        wrong = []
+        if long:
+            u, change = self.velocity_and_change(
+                noisy[:long], t[:long], span[:long], straight[:long], self.conditioner(condition[:long], long)
+            )
+            target = straight[:long] - append_dims(span[:long], image) * change  # Eq. 10
+            wrong.append(u - target.detach())
         if long < n:  # where r = t the derivative is multiplied by 0
             v = self.velocity(noisy[long:], t[long:], span[long:], self.conditioner(condition[long:], n - long))
-            error = torch.cat([error, (v - straight[long:]).square().flatten(1).sum(1)])
+            wrong.append(v - straight[long:])
+        error = torch.cat(wrong).square().flatten(1).sum(1)  # (B,)
         weight = (error.detach() + NORM) ** -self.power  # Eq. 22
         turn.note(error=error.mean() / image[0].numel())
         return (weight * error).mean()

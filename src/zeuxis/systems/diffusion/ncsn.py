@@ -86,6 +86,8 @@ class NCSN(System):
         ),
     )
 
+    predicts_noise = True
+
     def __init__(
         self,
         shape: Shape,

@@ -83,6 +83,11 @@ class ProgressiveDistillation(System):
         if not self.halvings or steps * 2**self.halvings != start:
             raise UsageError(f"{start} steps are not halved to {steps}: set start to 2, 4, 8, ... times steps")
         self.start, self.weight = start, lookup("weight", weight, WEIGHTS)
+        if (there := len(teacher.levels(Sampling(steps=start))) - 1) != start:
+            raise UsageError(
+                f"the teacher '{teacher.card.id}' draws in at most {there} steps, so that {start} of its steps are not "
+                f"halved: set start to at most {steps * 2 ** int(math.log2(max(1, there // steps)))}"
+            )
         self.teacher = teacher
         self.elder, self.student = (_copied(teacher) for _ in range(2))
         self.freeze(teacher)
@@ -182,8 +187,8 @@ def _check_teacher(teacher: System, shape: Shape) -> None:
         )
     if "encode" in teacher.can:
         raise Unsupported(f"'{name}' denoises codes of pictures: give a diffusion model of pictures")
-    if teacher.config.get("predicts") == "epsilon":
+    if teacher.predicts_noise:
         raise UsageError(
-            f"the teacher '{name}' predicts epsilon, which says nothing of the picture at pure "
+            f"the teacher '{name}' predicts the noise (epsilon), which says nothing of the picture at pure "
             "noise: train one with model.predicts = 'v', or a flow-matching"
         )

@@ -30,7 +30,7 @@ from zeuxis.diffusion.predictor_corrector import Predictor, own_or_solver, predi
 from zeuxis.diffusion.sampler import ByLevel, Denoise, Sampler
 from zeuxis.diffusion.schedule import check_levels
 from zeuxis.diffusion.weighting import squared_error
-from zeuxis.errors import lookup
+from zeuxis.errors import UsageError, lookup
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Knob, Sampling
 from zeuxis.nn.augment import random_flip
@@ -103,6 +103,8 @@ class ScoreSDE(System):
         ),
     )
 
+    predicts_noise = True
+
     def __init__(
         self,
         shape: Shape,
@@ -131,6 +133,10 @@ class ScoreSDE(System):
         usual = lookup("SDE", sde, RANGES)
         ends = low or usual[0], high or usual[1]
         check_levels(*ends)
+        if not 0 <= least < 1:
+            raise UsageError(
+                f"least {least:g}: times go from there to 1; give one above 0 and below 1, or 0 for the paper's"
+            )
         self.path = SDES[sde](*ends)
         self.least = least or (1e-5 if sde == "ve" else 1e-3)
         self.flips, self.drop, self.clamp = flips, drop, clamp

@@ -106,7 +106,9 @@ class Shortcut(System):
         """Eq. 5: the velocity for most of the batch, and for the rest where two steps of half the length lead."""
         image, condition = turn.batch.image, turn.batch.condition  # (B, C, H, W)
         n, device = len(image), image.device
-        doubled = math.ceil(self.share * n)  # the first of the batch learn longer steps
+        if turn.images < 2:
+            raise UsageError("some of a batch learn the velocity and some longer steps: set train.batch to 2 or more")
+        doubled = turn.among_first(min(math.ceil(self.share * turn.images), turn.images - 1))  # learn longer steps
         noise = normal_like(image, turn.rng)
         level = 1 + turn.rng.integers(self.doublings, doubled, device=device)
         span = 2.0 ** (level - 1 - self.doublings)  # d: (doubled,) of 1 / M, 2 / M, ..., 1 / 2
@@ -115,19 +117,25 @@ class Shortcut(System):
         t = torch.cat([(1 + (u[:doubled] * stops).floor()) / stops, 1 - u[doubled:]])  # (B,) in (0, 1]
         noisy = add_noise(self.path, image, noise, t)  # Eq. 1
         target = noise - image  # the empirical velocity, with the sign of a time that grows with noise
-        with torch.no_grad():
-            net, conditioner = (self.target, self.target_conditioner) if self.mu else (self.network, self.conditioner)
-            given = conditioner(condition[:doubled], doubled)
+        if doubled:
             # The finest step of all stands for a step of no length.
             asked = torch.where(level == 1, 0 * span, span)
-            first = self.velocity(noisy[:doubled], t[:doubled], asked, given, net)
-            nearer = noisy[:doubled] - append_dims(span, image) * first  # x'_{t + d}
-            second = self.velocity(nearer, t[:doubled] - span, asked, given, net)
-            target = torch.cat([(first + second) / 2, target[doubled:]])  # Eq. 4
+            led = self.led(noisy[:doubled], t[:doubled], span, asked, condition[:doubled])
+            target = torch.cat([led, target[doubled:]])
         spans = torch.cat([2 * span, 0 * t[doubled:]])
         error = squared_error(self.velocity(noisy, t, spans, self.conditioner(condition, n)), target)  # (B,)
-        turn.note(velocity=error[doubled:].mean(), doubled=error[:doubled].mean())
+        parts = {"velocity": error[doubled:], "doubled": error[:doubled]}
+        turn.note(**{name: part.mean() for name, part in parts.items() if len(part)})
         return error.mean()
+
+    @torch.no_grad()
+    def led(self, x: Tensor, t: Tensor, span: Tensor, asked: Tensor, condition: Condition) -> Tensor:
+        """The mean velocity (B, C, H, W) of two steps of length ``span``, of the network ``asked`` for that (Eq. 4)."""
+        net, conditioner = (self.target, self.target_conditioner) if self.mu else (self.network, self.conditioner)
+        given = conditioner(condition, len(x))
+        first = self.velocity(x, t, asked, given, net)
+        nearer = x - append_dims(span, x) * first  # x'_{t + d}
+        return (first + self.velocity(nearer, t - span, asked, given, net)) / 2
 
     def after_round(self, turn: Turn) -> None:
         """The averaged network moves towards the network."""

@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate, max_pool2d
+from torch.nn.functional import max_pool2d
 
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
@@ -80,8 +80,7 @@ class StableDiffusion(System):
         needs={"caption"},
         accepts={"negative", "source", "mask", "control"},
         knobs=(
-            "steps", "guidance", "strength", "eta", "churn",
-            "sampler",
+            "steps", "guidance", "strength", "eta", "churn", "sampler",
             Knob("spacing", "choice", "how the steps are laid on the chain",
                  choices=("leading", "trailing", "linspace", "karras")),
             Knob("predicts", "choice", "what the network predicts: as its makers trained it", choices=("epsilon", "v")),
@@ -97,6 +96,7 @@ class StableDiffusion(System):
             "At zero terminal SNR the first level is 4096, not infinite.",
             "A source is encoded as its posterior's mean, not as a draw.",
             "What a mask keeps is the source's own pixels, not what the autoencoder makes of them.",
+            "A network that inpaints is told of every cell that a mask touches, not of those whose first pixel it has.",
         ),
     )  # fmt: skip
     draw_batch = 1  # a picture fills a processor, and several its memory
@@ -289,7 +289,7 @@ class StableDiffusion(System):
         source, mask = edited(condition, self.shape, self.inpaints)
         if self.inpaints and source is not None and mask is not None:
             make, seen = mask.to(self.device), source.to(self.device)
-            hole = interpolate(make, scale_factor=1 / self.first_stage.factor)  # (B, 1, h, w)
+            hole = max_pool2d(make, self.first_stage.factor)  # (B, 1, h, w): a cell that the mask touches is made
             given["shown"] = null["shown"] = torch.cat([hole, self.encode(seen * (1 - make))], 1)  # (B, Z + 1, h, w)
         return given, null
 

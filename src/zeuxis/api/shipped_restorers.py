@@ -1,0 +1,25 @@
+"""The restorers whose weights come with the package, by name. Imports no torch, so that lists are quick."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+LICENCE = "Apache-2.0; trained on photographs under CC0, CC BY and CC BY-SA (docs/restore.md names the authors)"
+
+
+@dataclass(frozen=True)
+class ShippedRestorer:
+    """What the model of that name does, and for what kind of pictures."""
+
+    task: str
+    about: str
+
+
+SHIPPED = {
+    "denoise": ShippedRestorer("denoise", "photographs, noise of any strength"),
+}
+
+
+def shipped_for(task: str) -> str | None:
+    """The name of the model of the package that does a task; None where none does."""
+    return next((name for name, one in SHIPPED.items() if one.task == task), None)

@@ -1,0 +1,52 @@
+"""Restorers whose weights come with the package: found by task, small, and better than what they are given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from zeuxis.api.pictures import to_pil
+from zeuxis.api.restore_look import look
+from zeuxis.api.restore_models import at_hand_for, restorer_for
+from zeuxis.api.shipped_restorers import SHIPPED
+from zeuxis.catalog.listing import WEIGHTS
+from zeuxis.cli import main
+from zeuxis.data.library import open_source
+from zeuxis.degrade.language import parse_chain
+from zeuxis.metrics.similarity import psnr
+from zeuxis.rng import ImageRng
+
+LARGEST = 3_000_000  # bytes of weights
+
+
+@pytest.fixture
+def portraits() -> torch.Tensor:
+    """Pictures ``(4, 3, 64, 64)`` of another kind than any restorer here has learnt from."""
+    return open_source("faces", 64, "test").batch(torch.arange(4)).image
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_it_is_small_and_what_its_list_says(name: str) -> None:
+    assert (WEIGHTS / name / "model.safetensors").stat().st_size < LARGEST
+    found = restorer_for(name, None)
+    assert found.task == SHIPPED[name].task and "CC BY" in found.licence
+    assert restorer_for(None, found.task).sha256 == found.sha256 or at_hand_for(found.task) != name  # or a wheel's
+
+
+@pytest.mark.parametrize(("levels", "decibels"), [(10, 1.5), (25, 6.0), (50, 8.0)])
+def test_noise_of_any_strength_is_removed(portraits: torch.Tensor, levels: int, decibels: float) -> None:
+    noisy = parse_chain(f"noise:{2 * levels / 255}")(portraits, ImageRng.counting(0, 4))
+    with torch.inference_mode():
+        made = 2 * restorer_for(None, "denoise").network((noisy + 1) / 2) - 1
+    gained = psnr(made.clamp(-1, 1), portraits) - psnr(noisy, portraits)
+    assert float(gained.min()) > decibels
+
+
+def test_a_photograph_is_denoised_without_another_word(tmp_path: Path, portraits: torch.Tensor) -> None:
+    noisy = parse_chain("noise:0.2")(portraits[:1], ImageRng([0]))
+    to_pil(noisy[0]).save(tmp_path / "old.png")
+    assert [step.lacks for step in look(tmp_path / "old.png").steps if step.task == "denoise"] == [None]
+    assert main(["restore", str(tmp_path / "old.png"), "--task", "denoise", "--out", str(tmp_path / "new.png")]) == 0
+    assert (tmp_path / "new.png").is_file()
