@@ -280,6 +280,12 @@ def test_a_mask_is_light_or_a_hole(files: Path, shown: Model) -> None:
         assert found is not None and torch.equal(found, halves), mask
     larger = bools.numpy().repeat(5, 0).repeat(5, 1)
     assert torch.equal(shown.condition(1, **{**EVERYTHING, "mask": larger}).mask, halves)  # type: ignore[arg-type]
+    for dim in (bools.numpy().astype(np.uint8), bools.numpy().astype(np.uint16)):  # 0 and 1, in files of any bits
+        with pytest.raises(UsageError, match=r"dark all over \([01] of 255 at most\), so it marks nothing"):
+            shown.condition(1, **{**EVERYTHING, "mask": Image.fromarray(dim)})
+    nothing = Image.merge("RGBA", [*Image.new("RGB", (12, 8)).split(), Image.new("L", (12, 8), 255)])
+    for black in (Image.new("L", (12, 8)), nothing):
+        assert not shown.condition(1, **{**EVERYTHING, "mask": black}).mask.any()  # type: ignore[union-attr]
 
 
 def test_a_layout_is_of_class_numbers_or_a_palette(files: Path, shown: Model) -> None:

@@ -312,7 +312,7 @@ def test_what_cannot_be_written_is_refused_before_a_picture_is_made(
     plain: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("zeuxis.api.moving.shutil.which", lambda name: None)
-    with pytest.raises(Unsupported, match=r"ffmpeg, which is not on this machine: install it, or give .*walk.webp"):
+    with pytest.raises(Unsupported, match=r"install it \(apt install ffmpeg.* or give .*walk\.webp or walk\.gif"):
         walk(plain, seeds=[0, 1], out=tmp_path / "walk.mp4")
     with pytest.raises(UsageError, match=r"move as \.webp, \.gif, \.mp4"):
         writer_of(tmp_path / "walk.avi")

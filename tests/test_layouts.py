@@ -491,7 +491,7 @@ def test_sources_that_are_smaller_by_a_factor_are_told_of(root: Path, source: tu
         put(root / "lr" / f"{k}.png", photo(k, source))
     (first, *_), more = parts(root)["train"].remarks, parts(root)["train"].remarks[1:]
     assert "hr/ with their source in lr/" in first
-    assert ["--pair bicubic:3" in remark for remark in more] == [True] * told
+    assert ["--pair enlarge:3" in remark for remark in more] == [True] * told
 
 
 # -- dataset.json -------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from test_training import trainer
 import zeuxis.training.precision as precision
 import zeuxis.training.processor as asked
 import zeuxis.training.threads as threads
+from zeuxis.__main__ import patient
 from zeuxis.api.model import load
 from zeuxis.api.runs import Recorded
 from zeuxis.cli import main
@@ -25,6 +27,7 @@ from zeuxis.training.precision import chosen, precision_of
 from zeuxis.training.processor import Processor, told
 from zeuxis.training.threads import ThreadCount, Threads, candidates, quickest, small_step, timed
 
+ROOT = Path(__file__).parents[1]
 INTEL = (
     "processor\t: 0\nmodel name\t: Xeon Gold\nflags\t\t: fpu avx2 avx512f avx512_bf16 amx_bf16\n\nmodel name\t: other\n"
 )
@@ -210,3 +213,21 @@ def test_the_command_line_has_waiting_threads_sleep(
     ):
         pass
     assert main(["list", "--threads"]) == 2 and "--threads lacks its value" in capsys.readouterr().err
+
+
+def test_the_command_looks_for_garbage_when_it_has_begun_and_the_library_leaves_the_collector_alone() -> None:
+    usual, frozen, callbacks, on = gc.get_threshold(), gc.get_freeze_count(), list(gc.callbacks), gc.isenabled()
+    gc.enable()
+    try:
+        patient(first=10**6)
+        assert gc.get_threshold() == (10**6, *usual[1:])
+        gc.collect(0)
+        assert gc.get_threshold() == usual and gc.callbacks == callbacks and gc.get_freeze_count() > frozen
+    finally:
+        gc.set_threshold(*usual)
+        gc.callbacks[:] = callbacks
+        if not on:
+            gc.disable()
+    files = [path for path in (ROOT / "src").rglob("*.py") if "import gc" in path.read_text(encoding="utf-8")]
+    assert [path.name for path in files] == ["__main__.py"]
+    assert 'zeuxis = "zeuxis.__main__:entry"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")

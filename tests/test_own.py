@@ -193,3 +193,14 @@ def test_a_caption_that_is_missing_says_nothing() -> None:
     captions = ["a boot", None, float("nan"), *["a bag"] * 37]
     source = OwnData.of({"image": COLOUR, "caption": captions}).source()
     assert set(source.fields["caption"]) == {"a boot", "", "a bag"}
+
+
+def test_small_sources_that_are_enlarged_are_told_of() -> None:
+    large, small = np.zeros((3, 32, 32, 3), np.uint8), np.zeros((3, 8, 8, 3), np.uint8)
+    own = OwnData.of({"image": large, "source": small})
+    (line,) = own.source(32).remarks
+    assert "sources are 4 times smaller" in line and "hr/ and lr/" in line
+    assert own.source().spec.source_shape == (3, 8, 8) and not own.source().remarks, (
+        "without a size they stay as they are"
+    )
+    assert not OwnData.of({"image": large, "source": large}).source(32).remarks

@@ -112,6 +112,8 @@ def test_a_persons_photograph_is_marked_only_if_that_is_asked(
         assert main([*command, str(tmp_path / f"{name}.png"), *flags]) == 0
         assert ("watermark" in read_record(tmp_path / f"{name}.png")) is has
         assert detect_in(tmp_path / f"{name}.png").marked is has
+    assert main([*command, str(tmp_path / "marked.png")]) != 0
+    assert "marked.png is there, and is with a watermark, and is asked for without" in capsys.readouterr().err
     photo(20, 20).save(tmp_path / "a.png")
     assert main([*command, str(tmp_path / "small.png"), "--watermark"]) == 1
     assert "too few for the watermark" in capsys.readouterr().err and not (tmp_path / "small.png").exists()
@@ -138,6 +140,8 @@ def test_sixteen_bits_with_either_end_white_are_seen_as_they_are(tmp_path: Path,
     Image.fromarray(level).save(tmp_path / "a.tif", tiffinfo={262: 0} if white_is_zero else {})
     opened = open_for_restoring(tmp_path / "a.tif")
     assert (opened.colours == (65535 - level if white_is_zero else level)[..., None]).all()
+    dark = ["reaches no more than 1,234 of 65,535", "if it holds 12 bits, multiply its values by 16 first"]
+    assert all(any(part in note for note in opened.notes) is not white_is_zero for part in dark)
 
 
 def test_colours_of_16_bits_stay(same: Path, tmp_path: Path) -> None:

@@ -211,6 +211,8 @@ def test_a_restorer_is_measured_against_what_was_damaged(tmp_path: Path) -> None
     run = run_of(tmp_path, built("sr-resnet", 2, blocks=1, width=4), "x | bicubic:2")
     one, mean = measure_restorer([photo(tmp_path, 40, 32)], run, "bicubic:2")
     assert mean.restored == one.restored and set(one.damaged) == {"psnr", "psnr-y", "ssim-y", "consistency"}
+    with pytest.raises(UsageError, match=r"zeuxis evaluate RUN --data FOLDER --pair enlarge:2"):
+        measure_restorer([photo(tmp_path, 40, 32)], run, "enlarge:2")
     with pytest.raises(UsageError, match="give another --pair"):
         measure_restorer([tmp_path / "a.png"], run, "bicubic:4")
     noisy = run_of(tmp_path, built("dncnn", depth=3, width=4), "x | noise:0.2")

@@ -14,7 +14,8 @@ import torch
 
 from zeuxis.data.check import check
 from zeuxis.data.folder import open_folder
-from zeuxis.data.shards import Member
+from zeuxis.data.shards import Member, read_shard
+from zeuxis.data.source import Skipped
 from zeuxis.data.tar import BLOCK, Lost, TarMember, members
 from zeuxis.data.texts import MOST_TEXT
 from zeuxis.errors import DataError
@@ -343,3 +344,14 @@ def test_captions_and_classes_of_shards_are_read_as_those_of_folders(tmp_path: P
     }  # fmt: skip
     assert "'True' is no number" in reasons["03.json"][1] and "lone surrogate" in reasons["05.json"][1]
     assert "longer than the 65,536 bytes" in reasons["06.txt"][1] and "broken UTF-16" in reasons["09.txt"][1]
+
+
+def test_several_pictures_of_an_example_are_told_which_one_is_read(tmp_path: Path) -> None:
+    shard(tmp_path / "a.tar", {"0.png": picture(0), "0.lr.png": picture(1), "0.raw.cr2": b"x", "0.meta.bin": b"x"})
+    skipped: list[Skipped] = []
+    assert list(read_shard(tmp_path / "a.tar", "a.tar", skipped)["0"].pictures) == ["0.png"]
+    assert [one.reason.partition(": ")[2] for one in skipped] == [
+        "of an example the picture 0.png is",
+        "convert it to PNG or JPEG",
+        "no picture, no text",
+    ]

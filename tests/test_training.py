@@ -8,8 +8,11 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -21,12 +24,14 @@ from zeuxis.card import Card
 from zeuxis.data.batches import Batches
 from zeuxis.errors import TrainingStopped, UnknownName, UsageError, WeightsError
 from zeuxis.game import Group, Move, Player, System, Turn, only_moves, play_round
+from zeuxis.losses.adversarial import pull_away
 from zeuxis.recipe import Train
 from zeuxis.rng import Rng
 from zeuxis.rng import Stream as Draws
 from zeuxis.training.checkpoint import Checkpoints, read_folder, write_folder, write_model
 from zeuxis.training.distributed import ALONE, Ranks
 from zeuxis.training.ema import ema_copy, own_state, update_ema
+from zeuxis.training.norms import of_pictures
 from zeuxis.training.optimiser import OPTIMISERS, flat_state, learning_rate, overridden, restore_flat, set_rate
 from zeuxis.training.state import Part, restore, tensors_of
 from zeuxis.training.trainer import Trainer
@@ -218,7 +223,7 @@ def test_an_overflow_halves_one_players_scale_and_is_no_bad_step(tmp_path: Path)
 
 
 def test_float16_that_is_not_finite_by_itself_is_a_bad_step(tmp_path: Path) -> None:
-    with pytest.raises(TrainingStopped, match="not finite"):
+    with pytest.raises(TrainingStopped, match=r"not finite.*: set train.precision=float32, .* or players.left.clip or"):
         trainer(tmp_path, system=Duel(poison=-2), rounds=50, precision="float16").run()
 
 
@@ -647,3 +652,73 @@ def test_whole_numbers_larger_than_a_tensor_takes_are_numbers_all_the_same(key: 
     assert type(getattr(made, key)) is float and torch.ones(()) + 1 < getattr(made, key)
     with pytest.raises(UsageError, match=rf"players\.one\.{key} is 1000.*: give "):
         overridden([player], {"one": {key: 10**400}})
+
+
+class Fooled(Duel):
+    """The left player moves first, and meets in its loss what the right player's weights have become."""
+
+    card = Card("fooled", title="Fooled", family="test", year=2026, paper="none")
+
+    def players(self) -> tuple[Player, ...]:
+        return (Player("left", (self.left,), lr=1e-2), Player("right", (self.right,), lr=1e30))
+
+    def moves(self) -> tuple[Move, ...]:
+        return (Move("left", self.meet), Move("right", self.rest))
+
+    def meet(self, turn: Turn) -> Tensor:
+        return (self.left.weight * self.right.weight**2).sum()
+
+
+class Infected(Duel):
+    """The right loss is no number from iteration 2 on; from 3 on neither is the left one, whose player is busier."""
+
+    card = Card("infected", title="Infected", family="test", year=2026, paper="none")
+
+    def moves(self) -> tuple[Move, ...]:
+        return (Move("left", partial(self.ill, since=3), times=3), Move("right", partial(self.ill, since=2)))
+
+    def ill(self, turn: Turn, since: int) -> Tensor:
+        loss = (self.shared(self.left(self.features(turn)) + self.right(self.features(turn))) ** 2).mean()
+        return loss * (float("nan") if turn.round >= since else 1.0)
+
+
+def test_who_exploded_is_named_and_not_who_met_it(tmp_path: Path) -> None:
+    blamed = (
+        r"first of player 'left' \(iteration 1, .*the weights of 'right' have grown to 1e\+30: set players.right.clip"
+    )
+    with pytest.raises(TrainingStopped, match=blamed):
+        trainer(tmp_path / "a", system=Fooled(), rounds=50).run()
+    with pytest.raises(
+        TrainingStopped, match=r"11 steps .* first of player 'right' \(iteration 2, .*set players.right."
+    ):
+        trainer(tmp_path / "b", system=Infected(), rounds=50).run()
+    with pytest.raises(TrainingStopped, match=r"first of player 'left' \(iteration 0, loss nan, .*: set players.left."):
+        trainer(tmp_path / "c", system=Duel(poison=-2), rounds=50).run()
+
+
+def test_one_picture_is_too_few_for_what_compares_pictures_alone() -> None:
+    one = Turn(toy_source().batch(torch.arange(1)), Draws(0), 0, 0.0)
+
+    def of(wrong: Callable[[], object]) -> None:
+        with of_pictures(one):
+            wrong()
+
+    for wrong in (lambda: nn.BatchNorm1d(4)(torch.ones(1, 4)), lambda: pull_away(torch.ones(1, 3))):
+        with pytest.raises(UsageError, match=r"raise train\.batch"):
+            of(wrong)
+    with pytest.raises(ValueError, match="more than 1 spatial element"):  # which no larger batch has
+        of(lambda: nn.InstanceNorm2d(4)(torch.ones(1, 4, 1, 1)))
+    with pytest.raises(ValueError, match="invalid literal"):
+        of(lambda: int("x"))
+
+
+def test_an_optimiser_for_which_there_is_no_memory_is_no_damaged_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    optimiser = torch.optim.Adam([nn.Parameter(torch.ones(2))])
+
+    for error, kind in (
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), torch.OutOfMemoryError),
+        (RuntimeError("The size of tensor a (3) must match the size of tensor b (2)"), WeightsError),
+    ):
+        monkeypatch.setattr(optimiser, "load_state_dict", Mock(side_effect=error))
+        with pytest.raises(kind):
+            restore_flat(optimiser, {})

@@ -24,7 +24,7 @@ from zeuxis.catalog.build import build
 from zeuxis.cli import main
 from zeuxis.data.library import open_source
 from zeuxis.data.pairing import borders, class_colours, coloured, parse_pairing
-from zeuxis.errors import UnknownName, Unsupported, UsageError, WeightsError
+from zeuxis.errors import DataError, UnknownName, Unsupported, UsageError, WeightsError
 from zeuxis.game import System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.nn.norm import Norm
@@ -33,7 +33,9 @@ from zeuxis.pretrained.kind import from_public, recognise, to_public
 from zeuxis.pretrained.kinds import KINDS
 from zeuxis.pretrained.restorer_keys import read_public
 from zeuxis.pretrained.translators import TRANSLATORS
+from zeuxis.provenance.asked import Marks, marking
 from zeuxis.provenance.record import read_record
+from zeuxis.provenance.watermark import WATERMARK
 from zeuxis.recipe import load_recipe
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.spec import DataSpec, Shape
@@ -257,6 +259,33 @@ def test_layouts_are_sources() -> None:
     assert borders(small)[0, 0].tolist() == [[0, 1, 1], [0, 1, 1], [0, 0, 1]]
     with pytest.raises(Unsupported, match="no class for every pixel"):
         open_source("scenes-day-night | layout")
+
+
+def test_drawn_masks_are_sources_or_what_is_made(tmp_path: Path) -> None:
+    for k in range(2):
+        drawn = np.zeros((16, 16), np.uint8)
+        drawn[k + 3, 2:14] = 255  # a line
+        for name, picture in (("images", np.full((16, 16, 3), 40 * k, np.uint8)), ("masks", drawn)):
+            (tmp_path / name).mkdir(exist_ok=True)
+            Image.fromarray(picture).save(tmp_path / name / f"{k}.png")
+    one = torch.tensor([1])
+    wanted = torch.full((1, 1, 16, 16), -1.0)
+    wanted[0, 0, 4, 2:14] = 1
+    found, back = (open_source(f"{tmp_path} | {pair}") for pair in ("masks", "masks:image->mask"))
+    batch, turned = found.batch(one), back.batch(one)
+    assert batch.condition.source is not None and torch.equal(batch.condition.source, wanted)
+    assert torch.equal(turned.image, wanted) and torch.equal(turned.condition.source, batch.image)  # type: ignore[arg-type]
+    assert found.spec.source_shape == (1, 16, 16) and found.spec.shape == (3, 16, 16)
+    assert (back.spec.shape, back.spec.source_shape) == (found.spec.source_shape, found.spec.shape)
+    assert found.spec.provides == back.spec.provides == {"source"} and batch.condition.given == {"source"}
+    recipe = load_recipe("pix2pix").model_copy(update={"model": {"ngf": 2, "depth": 4, "ndf": 2, "patch": 16}})
+    assert build_for(recipe, back).shape == (1, 16, 16)
+    with pytest.raises(Unsupported, match=r"needs source, .*use --pair masks, by which its masks become sources, or "):
+        build_for(recipe, open_source(tmp_path))
+    with pytest.raises(Unsupported, match="images/ and masks/"):
+        open_source("scenes | masks", 32)
+    with pytest.raises(UsageError, match="write masks, or masks:image->mask"):
+        parse_pairing("masks:there")
 
 
 def test_sides_of_pairs_change_places() -> None:
@@ -497,6 +526,40 @@ def test_what_is_there_is_not_drawn_again(tmp_path: Path, monkeypatch: pytest.Mo
     found = translate(model, [folder])
     assert (len(found.done), len(found.before), len(seen)) == (1, 2, 1)
     assert read_record(tmp_path / "in-translated" / "before-after.png")["sheet_of"] == 3
+
+
+def test_what_is_there_with_other_marks_is_not_what_is_asked_for(tmp_path: Path) -> None:
+    facts = DataSpec(Shape(3, 16, 16), source_shape=Shape(3, 16, 16), provides=frozenset({"source"}))
+    write_model(tmp_path / "model", build("cyclegan", facts, {"ngf": 2, "blocks": 1, "ndf": 2, "pool": 0}), {})
+    model, (picture,) = load(tmp_path / "model"), pictures(tmp_path / "in", 1, (16, 16)).iterdir()
+    made = tmp_path / "in" / f"{picture.stem}-translated.png"
+
+    def again(watermark: bool | None = None, credentials: bool = False, **more: Any) -> Any:
+        with marking(Marks(watermark=watermark)):
+            translate(model, [picture], size=256, page=False, **more)
+        with marking(Marks(watermark=watermark, credentials=credentials)):
+            return translate(model, [picture], size=256, page=False, **more)
+
+    assert again().before == (made,) and WATERMARK in read_record(made)
+    with pytest.raises(DataError, match="is with a watermark, and is asked for without: give another --out, or --over"):
+        again(watermark=False)
+    assert again(watermark=False, overwrite=True).before == (made,) and WATERMARK not in read_record(made)
+    with pytest.raises(DataError, match="is without a watermark, and is asked for with"):
+        again()
+    with pytest.raises(DataError, match="is without credentials, which are asked for"):
+        again(watermark=False, credentials=True)
+
+
+def test_a_dark_picture_of_16_bits_is_told_of(tmp_path: Path) -> None:
+    facts = DataSpec(Shape(3, 16, 16), source_shape=Shape(3, 16, 16), provides=frozenset({"source"}))
+    write_model(tmp_path / "model", build("cyclegan", facts, {"ngf": 2, "blocks": 1, "ndf": 2, "pool": 0}), {})
+    for name, white in (("dark", 4095), ("light", 65535)):
+        Image.fromarray(np.full((16, 16), white, np.uint16)).save(tmp_path / f"{name}.png")
+    found = translate(load(tmp_path / "model"), [tmp_path / "dark.png", tmp_path / "light.png"])
+    (note,) = found.notes
+    assert (
+        note.startswith(str(tmp_path / "dark.png")) and "if it holds 12 bits, multiply its values by 16 first" in note
+    )
 
 
 def test_a_drawing_on_paper_is_inverted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

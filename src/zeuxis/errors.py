@@ -93,6 +93,10 @@ class TrainingStopped(ZeuxisError):
     """Training could not go on and said why (non-finite losses, no disk space)."""
 
 
+class TooFewPictures(ValueError):
+    """A batch of one picture where several are compared: a training says how to have larger ones."""
+
+
 class OutOfMemory(ZeuxisError):
     """There was not enough memory, on the processor or on a GPU."""
 

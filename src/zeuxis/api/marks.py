@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,12 @@ import numpy as np
 
 from zeuxis.api.restore_picture import open_for_restoring
 from zeuxis.errors import UsageError
+from zeuxis.provenance.asked import asked
 from zeuxis.provenance.credentials import Credentials, holds_credentials, read_credentials
 from zeuxis.provenance.detection import Detection, detect
 from zeuxis.provenance.parameters import read_parameters
 from zeuxis.provenance.record import CarriesNoRecord, read_record
+from zeuxis.provenance.watermark import WATERMARK
 
 
 def detect_in(path: str | Path) -> Detection:
@@ -73,3 +76,15 @@ def credentials_in(path: Path) -> Credentials | str | None:
         return read_credentials(path)
     except UsageError as reason:
         return str(reason) if holds_credentials(path) else None
+
+
+def other_marks(path: Path, record: Mapping[str, Any], wanted: bool) -> str | None:
+    """In what the marks of a result that is there already, with that ``record``, are not those that are asked for, the
+    watermark ``wanted`` or not: in words that follow "is". None where they are the same.
+    """
+    if wanted != (WATERMARK in record):
+        have, ask = ("without", "with") if wanted else ("with", "without")
+        return f"{have} a watermark, and is asked for {ask}"
+    if asked().credentials and not holds_credentials(path):
+        return "without credentials, which are asked for"
+    return None

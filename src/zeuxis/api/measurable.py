@@ -66,7 +66,8 @@ def check(model: Model, metrics: Sequence[str], source: Source, pictures: int) -
             _check_restored(model, name, source)
         if "consistency" in needs and not (restores(model) and isinstance(source, DegradedSource)):
             raise Unsupported(
-                f"{name} is of pictures that are degraded and restored again: evaluate a restorer on data with a --pair"
+                f"{name} is of pictures that are degraded and restored again: evaluate a restorer on data that --pair "
+                "degrades, as bicubic:4"
             )
         if METRICS[name].by_maps or METRICS[name].space == "imagenet":
             _check_colours(model, name)

@@ -330,9 +330,9 @@ class Model:
                 parts.append(work(given, ImageRng(seeds[rows]), how).float().cpu())
         images = torch.cat(parts)
         if not torch.isfinite(images).all():
-            raise TrainingStopped(
-                f"'{self.name}' made pixels that are not finite: its weights are damaged, train it again"
-            )
+            whole = self.precision == "float32"
+            mend = "its weights are damaged, train it again" if whole else "draw with --precision float32"
+            raise TrainingStopped(f"'{self.name}' made pixels that are not finite in {self.precision}: {mend}")
         return images
 
     def at_a_time(self, batch: int | None = None) -> int:

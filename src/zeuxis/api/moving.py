@@ -22,6 +22,7 @@ from zeuxis.provenance.record import DISCLOSURE, SOURCE_TYPE, XMP, as_asked, wri
 
 USER_COMMENT, DESCRIPTION = 0x9286, 0x010E  # EXIF tags
 FFMPEG = "ffmpeg"
+INSTALL = "apt install ffmpeg, brew install ffmpeg or winget install ffmpeg"
 MOST_COMMENT = 60_000  # bytes of a record in a comment
 WAIT = 600.0  # seconds for ffmpeg
 
@@ -48,8 +49,8 @@ def writer_of(path: Path) -> Writer:
         raise UsageError(f"{path}: pictures move as {', '.join(WRITERS)}: give {path.with_suffix('.webp')}")
     if ending == ".mp4" and shutil.which(FFMPEG) is None:
         raise Unsupported(
-            f"{path}: an MP4 is written by the program ffmpeg, which is not on this machine: install it, or give "
-            f"{path.with_suffix('.webp')}, which needs nothing"
+            f"{path}: an MP4 is written by the program ffmpeg, which is not on this machine: install it ({INSTALL}), "
+            f"or give {path.with_suffix('.webp')} or {path.with_suffix('.gif').name}, which need nothing"
         )
     return WRITERS[ending]
 
@@ -114,11 +115,11 @@ def mp4(frames: Sequence[Image.Image], durations: Sequence[int], record: Mapping
         try:
             done = subprocess.run([*command, str(made)], input=pixels, capture_output=True, timeout=WAIT, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise ZeuxisError(f"ffmpeg failed ({error}): give a name that ends in .webp") from None
+            raise ZeuxisError(f"ffmpeg failed ({error}): give a name that ends in .webp or .gif") from None
         if done.returncode or not made.is_file():
             said = done.stderr.decode("utf-8", "replace").strip().splitlines()
             raise ZeuxisError(
-                f"ffmpeg failed ({said[-1] if said else done.returncode}): give a name that ends in .webp"
+                f"ffmpeg failed ({said[-1] if said else done.returncode}): give a name that ends in .webp or .gif"
             )
         return made.read_bytes()
 

@@ -23,6 +23,7 @@ from zeuxis.batch import Batch
 from zeuxis.catalog.build import build
 from zeuxis.catalog.weights import locate, shipped
 from zeuxis.data.batches import Batches
+from zeuxis.data.bit_depth import bits_and_folder
 from zeuxis.data.cache import cache_dir
 from zeuxis.data.entries import ENTRIES, clean_name
 from zeuxis.data.library import open_source, pinned
@@ -119,7 +120,7 @@ def _not_fitted(name: str, kind: str, data: str) -> UsageError:
 
 def _is_folder(data: str) -> bool:
     """Whether ``data`` are pictures that lie in a folder of the user's."""
-    return clean_name(data) not in ENTRIES and Path(clean_name(data)).expanduser().is_dir()
+    return clean_name(data) not in ENTRIES and bits_and_folder(clean_name(data))[1] is not None
 
 
 def _density(recipe: Recipe | None) -> dict[str, Any]:

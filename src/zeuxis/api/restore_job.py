@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zeuxis.api.marks import other_marks
 from zeuxis.api.restore_faces import FaceMoved, restore_faces
 from zeuxis.api.restore_page import busiest, shown_of
 from zeuxis.api.restore_panorama import Widening, alpha_beside, beside_nothing, widened, widening_of
@@ -90,11 +91,15 @@ class RestoringJob:
         """
         if not errand.target.exists():
             return False
-        if is_result(errand.target, record):
+        what: str | None = "not this picture restored by this model"
+        if _same(errand.target, errand.source):
+            what = "the original"
+        elif is_result(errand.target, record):
+            what = other_marks(errand.target, read_record(errand.target), WATERMARK in record)
+        if what is None:
             return True
         if overwrite and errand.target.is_file():
             return False
-        what = "the original" if _same(errand.target, errand.source) else "not this picture restored by this model"
         raise UsageError(f"{errand.target} is there, and is {what}: give another --out, or --overwrite")
 
     def places(self, errand: Errand, given: OpenedPicture) -> tuple[FacePlace, ...]:
@@ -253,7 +258,7 @@ def is_result(file: Path, record: dict[str, Any]) -> bool:
         found = read_record(file)
     except (UsageError, DataError):
         return False
-    same = ("system", "weights_sha256", "seed", "sampling", WATERMARK)
+    same = ("system", "weights_sha256", "seed", "sampling")
     return all(found.get(key) == record.get(key) for key in same) and _hash_in(found) == _hash_in(record)
 
 

@@ -26,6 +26,7 @@ from zeuxis.api.restore_models import restorer_for
 from zeuxis.api.restore_paths import errands_of
 from zeuxis.api.restore_picture import for_network, from_network, open_for_restoring
 from zeuxis.data.cache import data_dir
+from zeuxis.data.pairing import parse_pairing
 from zeuxis.degrade.degradation import Chain, Linear
 from zeuxis.degrade.language import parse_chain
 from zeuxis.errors import UnknownName, UsageError
@@ -77,6 +78,11 @@ def measure_restorer(
     for metric in metrics:
         if metric not in KNOWN:
             raise UnknownName("metric of what is restored", metric, KNOWN)
+    if parse_pairing(pair) is not None:
+        raise UsageError(
+            f"--pair {pair}: what is damaged here is whole pictures; of pairs that a folder holds zeuxis evaluate RUN "
+            f"--data FOLDER --pair {pair} measures a run"
+        )
     gauge = Gauge.of(metrics or METRICS, device)
     errands, chain = errands_of([_place(path) for path in paths], None, "restored"), parse_chain(pair)
     if chain.masks:

@@ -15,6 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
+from zeuxis.data.bit_depth import dark_notes
 from zeuxis.data.deep_png import CHANNELS, is_deep, read_deep
 from zeuxis.data.picture import (
     BITS,
@@ -107,11 +108,13 @@ def _opened(path: Path) -> OpenedPicture:
     if is_deep(path):
         deep = _turned(read_deep(path), turn)
         colours, alpha = (deep[..., :-1], deep[..., -1]) if deep.shape[2] % 2 == 0 else (deep, None)
+        notes += dark_notes(int(colours.max()), "restored")
         return OpenedPicture(colours, alpha, profile, _exif(exif), tuple(notes))
     if upright.mode in WIDE_MODES:
         wide = np.asarray(upright if stored is None else full_range(upright, *stored)).astype(np.int64)
         if wide.min() < 0 or wide.max() > 65535:
             raise PictureRefused("pixels outside 16 bits: convert it to 8 or 16 bits a channel", "unsupported")
+        notes += dark_notes(int(wide.max()), "restored")
         hidden = upright.info.get("transparency")  # one grey, of PNG
         clear = None if hidden is None else np.where(wide == hidden, 0, 65535).astype(np.uint16)
         return OpenedPicture(wide.astype(np.uint16)[..., None], clear, profile, _exif(exif), tuple(notes))

@@ -17,6 +17,7 @@ from zeuxis.data.fit import WidthHeight, fit_picture, middle_box
 from zeuxis.data.pairing import class_colours
 from zeuxis.errors import DataError, Unsupported, UsageError
 
+WHITE = 255
 OPAQUE = 128  # the least alpha, of 255, that hides what is behind
 SLACK = 1e-3  # beyond [-1, 1], for sums in half precision
 
@@ -90,7 +91,14 @@ def mask_of(value: Any, size: WidthHeight, what: str) -> Tensor:
         if alpha is not None and (alpha < OPAQUE).any():
             marks = alpha < OPAQUE
         else:
-            marks = np.asarray(_plain(shown, 1, what)) > 127
+            light = np.asarray(_plain(shown, 1, what))
+            marks = light > WHITE // 2
+            something = light.any() or (shown.mode in picture.WIDE_MODES and np.asarray(shown).any())
+            if something and not marks.any():
+                raise UsageError(
+                    f"{what} is dark all over ({light.max()} of {WHITE} at most), so it marks nothing: make it white "
+                    "where the picture is to be made (of 0 and 1, times 255)"
+                )
     nearest = fit_picture(Image.fromarray(marks.astype(np.uint8)), size, labels=True)
     return torch.from_numpy(np.array(nearest)).float()[None]
 

@@ -6,10 +6,11 @@ from zeuxis.api.naming import counted
 from zeuxis.catalog.listing import entry, system_class
 from zeuxis.catalog.schema import knobs_of
 from zeuxis.catalog.weights import public_restorer
-from zeuxis.data.cache import data_folder
+from zeuxis.data.aligned import enlarges_by
+from zeuxis.data.bit_depth import bits_and_folder
 from zeuxis.data.entries import ENTRIES
 from zeuxis.data.library import open_source
-from zeuxis.data.pairing import parse_pairing
+from zeuxis.data.pairing import Enlarged, parse_pairing
 from zeuxis.data.published import PUBLISHED
 from zeuxis.data.source import Source
 from zeuxis.degrade.language import parse_chain
@@ -58,16 +59,25 @@ def chain_of(data: str) -> str:
     return data.partition("|")[2].strip()
 
 
+def pairs_of(data: str | None) -> Enlarged | None:
+    """How the pairs are enlarged whose sources lie smaller beside their pictures, of data that name them so."""
+    pairing = None if data is None else parse_pairing(chain_of(data))
+    return pairing if isinstance(pairing, Enlarged) else None
+
+
 def damaged_as(recipe: Recipe, data: str | None, scale: int | None = None) -> str | None:
     """``data``, by default the recipe's, damaged as the recipe's own are, where they come with no damage themselves.
 
     With ``scale`` what makes them smaller makes them as much smaller. Raises :class:`UsageError` where nothing does.
+    Where a recipe enlarges and a folder has small pictures beside the large ones, those are its pairs.
     """
     chain = chain_of(recipe.data)
     if data is not None and "|" in data:
         if scale is not None:
             raise UsageError(f"--scale {scale}: --data {data} says how it is damaged; write the scale there")
         return data
+    if data is not None and _makes_smaller(chain) and (factor := _larger_by(data, scale)) is not None:
+        return f"{data} | {Enlarged(factor)}"
     if scale is not None:
         chain = _at_scale(recipe, chain, scale)
     elif data is None or not chain or _comes_in_pairs(data):
@@ -84,7 +94,7 @@ def shown_for(data: str, *, own_damage: bool) -> str | None:
     windows of the shrunk picture; ``own_damage`` that a user chose leaves that to the recipe.
     """
     line = chain_of(data)
-    if not line or parse_pairing(line) is not None or data_folder(data.partition("|")[0].strip()) is None:
+    if not line or parse_pairing(line) is not None or bits_and_folder(data.partition("|")[0].strip())[1] is None:
         return None
     if all(part.local for part in parse_chain(line).parts):
         return "patch"
@@ -92,10 +102,23 @@ def shown_for(data: str, *, own_damage: bool) -> str | None:
 
 
 def _at_scale(recipe: Recipe, chain: str, scale: int) -> str:
-    parts = [part.strip() for part in chain.split("|")]
-    if not any(part.partition(":")[0] in RESIZING for part in parts):
+    if not _makes_smaller(chain):
         raise UsageError(f"--scale {scale}: nothing in recipe '{recipe.name}' makes pictures smaller: use --pair")
+    parts = [part.strip() for part in chain.split("|")]
     return " | ".join(f"{name}:{scale}" if (name := p.partition(":")[0]) in RESIZING else p for p in parts)
+
+
+def _makes_smaller(chain: str) -> bool:
+    return any(part.strip().partition(":")[0] in RESIZING for part in chain.split("|"))
+
+
+def _larger_by(data: str, scale: int | None) -> int | None:
+    """The factor of the pairs of a folder, ``scale`` where one is asked for; None of other data."""
+    _, folder = bits_and_folder(data)
+    if data in ENTRIES or data in PUBLISHED or folder is None:
+        return None
+    factor = enlarges_by(folder, scale)
+    return factor if factor is None or scale is None else scale
 
 
 def _comes_in_pairs(data: str) -> bool:
@@ -104,7 +127,7 @@ def _comes_in_pairs(data: str) -> bool:
         return "source" in ENTRIES[data].spec.provides
     if data in PUBLISHED:
         return PUBLISHED[data].reads != "pictures"
-    return data_folder(data) is not None and "source" in open_source(data, LOOKED_AT).spec.provides
+    return bits_and_folder(data)[1] is not None and "source" in open_source(data, LOOKED_AT).spec.provides
 
 
 def too_short(recipe: Recipe, iterations: int) -> str | None:

@@ -9,14 +9,19 @@ from typing import Any
 
 from PIL import Image, ImageOps
 
+from zeuxis.api.marks import other_marks
 from zeuxis.api.model import Model
 from zeuxis.api.pictures import sheet, to_pil
 from zeuxis.api.restore_paths import TRANSLATED, Errand, errands_of
 from zeuxis.api.still import picture_of, size_of
+from zeuxis.data.bit_depth import brightest, dark_notes
+from zeuxis.data.picture import read_kept
 from zeuxis.errors import DataError, Unsupported, UsageError
 from zeuxis.files import file_hash
 from zeuxis.knobs import Sampling, Value
+from zeuxis.provenance.asked import asked
 from zeuxis.provenance.record import read_record, save_png
+from zeuxis.provenance.watermark import fits
 from zeuxis.spec import MOST_SIDE, Size
 
 OWN = "own"  # in a size's place: the picture's own
@@ -84,11 +89,12 @@ def translate(
             source = _source(drawn, one, given.several, invert)
             record = _planned(drawn, one, source, given.several, seed, how)
             first = first or record
-            there = _there(one, record, overwrite)
+            there = _there(one, record, drawn, overwrite)
             if not there:
                 made = drawn.sample(1, seed, knobs=how, source=source)
                 replace(made, records=(record,)).save(one.target)
-                notes += [] if given.several else [*_left_out(drawn, one.source), *_on_paper(drawn, one.source, invert)]
+                if not given.several:
+                    notes += [*_left_out(drawn, one.source), *_on_paper(drawn, one.source, invert), *_dark(one.source)]
             (before if there else done).append(one)
             if page and len(shown) < 2 * SHOWN:
                 seen = _seen(drawn, one, given.several)
@@ -211,8 +217,8 @@ def _sheet_at(given: _Given) -> Path:
     return place
 
 
-def _there(one: Errand, record: Mapping[str, Any], overwrite: bool) -> bool:
-    """Whether the result is there already.
+def _there(one: Errand, record: Mapping[str, Any], model: Model, overwrite: bool) -> bool:
+    """Whether the result is there already, with the marks that are asked for.
 
     Raises :class:`UsageError` where another file is and may not be replaced.
     """
@@ -223,13 +229,15 @@ def _there(one: Errand, record: Mapping[str, Any], overwrite: bool) -> bool:
     except (UsageError, DataError):
         found = {}
     same = ("system", "weights_sha256", "sampling", "seed", "condition", "size")
+    what: str | None = "not this picture translated so"
     if found and all(found.get(key) == record.get(key) for key in same):
+        wanted = asked().watermark  # None: where it fits
+        what = other_marks(one.target, found, fits(*model.system.shape[1:]) if wanted is None else wanted)
+    if what is None:
         return True
     if overwrite and one.target.is_file():
         return False
-    raise UsageError(
-        f"{one.target} is there, and is not this picture translated so: give another --out, or --overwrite"
-    )
+    raise UsageError(f"{one.target} is there, and is {what}: give another --out, or --overwrite")
 
 
 def _left_out(model: Model, source: Path) -> list[str]:
@@ -245,12 +253,17 @@ def _left_out(model: Model, source: Path) -> list[str]:
 def _on_paper(model: Model, source: Path, invert: bool) -> list[str]:
     """A note, where a drawing is dark on light and the model learnt of the other."""
     learnt = str(model.card.get("data") or "").rpartition("|")[2].strip().partition(":")[0]
-    if invert or learnt not in ("edges", "outlines"):
+    if invert or learnt not in ("edges", "outlines", "masks"):
         return []
     light = float((picture_of(source, 1, (64, 64), str(source)) > 0).float().mean())
     if light < 0.5:
         return []
     return [f"{source} is light for the most part, and '{model.name}' learnt of white lines on black: try --invert"]
+
+
+def _dark(source: Path) -> list[str]:
+    """A note, where a picture of 16 bits seems to hold fewer, and so was black to the model."""
+    return [f"{source}: {note}" for note in dark_notes(brightest(read_kept(source), source), "translated")]
 
 
 def _seen(model: Model, one: Errand, several: bool) -> Image.Image:

@@ -47,8 +47,10 @@ def build_for(
     chosen = recipe.model.get("condition", "none")  # by convention the keyword of systems that leave it open
     needs |= {chosen} - {"none"}
     for need in sorted(needs - source.spec.provides):
+        masks = "--pair masks, by which its masks become sources, or " if "mask" in source.spec.provides else ""
         raise Unsupported(
-            f"recipe '{recipe.name}' needs {need}, which '{source.name}' does not provide: use {_providers(need)}"
+            f"recipe '{recipe.name}' needs {need}, which '{source.name}' does not provide: use "
+            f"{masks if need == 'source' else ''}{_providers(need)}"
         )
     from zeuxis.catalog.loading import parameters_on_meta  # noqa: PLC0415  (torch)
     from zeuxis.training.optimiser import overridden  # noqa: PLC0415  (torch)

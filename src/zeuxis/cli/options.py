@@ -91,7 +91,7 @@ Pair = Annotated[
         "--pair",
         metavar="CHAIN",
         help='Degrade the pictures into pairs: "blur:2 | noise:0.05 | jpeg:60", edges; or take those that the data '
-        "hold: layout, outlines, style:flat->threed, halves.",
+        "hold: layout, outlines, masks, style:flat->threed, halves, enlarge:4 (of which the sources are smaller).",
     ),
 ]
 TURNED = "How it is drawn"

@@ -109,7 +109,7 @@ def train(
     from zeuxis.api.functions import train as work
     from zeuxis.api.going_on import run_of
     from zeuxis.api.live import progress_line
-    from zeuxis.api.suited import chain_of
+    from zeuxis.api.suited import chain_of, pairs_of
     from zeuxis.presets import preset_of
     from zeuxis.recipe import Recipe, load_recipe, recipe_paths
 
@@ -149,8 +149,11 @@ def train(
     named = as_recipes_name(() if data is not None or "data" in set_too else (recipe,), f"--data {plan.data} does")
     suit = condition is None and "model.condition" not in set_too  # a condition that was asked for is insisted on
     if pair is None and data is not None and plan.data != data:
-        how = SHOWN.get(plan.fit, "") if fit is None else ""
-        note(f"note: the pictures are damaged by {chain_of(plan.data)}{how}; --pair (and --fit) decide otherwise")
+        if (own := pairs_of(plan.data)) is not None:
+            note(f"note: the small pictures beside the large ones are learnt from (--pair {own}), windows of both")
+        else:
+            how = SHOWN.get(plan.fit, "") if fit is None else ""
+            note(f"note: the pictures are damaged by {chain_of(plan.data)}{how}; --pair (and --fit) decide otherwise")
     if dry_run:
         with named:
             show_dry_run(plan, out, fresh, suit, as_json)

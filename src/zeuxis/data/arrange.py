@@ -59,8 +59,8 @@ class Arranged:
         return f"read as {self.said}: {used} used; not used: {', '.join(not_used) or 'none'}"
 
 
-def arrange(path: str | Path) -> Arranged:
-    """What the folder at ``path`` holds.
+def arrange(path: str | Path, factor: int | None = None) -> Arranged:
+    """What the folder at ``path`` holds; of sources of several scales (``X2/``, ``X4/``) those of ``factor`` count.
 
     Raises:
         DataError: no folder, or one whose splits cannot be told.
@@ -70,14 +70,14 @@ def arrange(path: str | Path) -> Arranged:
         raise DataError(f"'{root}' is no folder: give a folder of pictures")
     found = survey(root)
     homes = homes_of([*found.pictures, *found.shards, *(one.path for one in found.skipped)])
-    return _Arranging(found, homes).done()
+    return _Arranging(found, homes, factor).done()
 
 
 class _Arranging:
     """The steps from what was found to what is listed."""
 
-    def __init__(self, found: Survey, homes: Homes) -> None:
-        self.found, self.homes = found, homes
+    def __init__(self, found: Survey, homes: Homes, factor: int | None) -> None:
+        self.found, self.homes, self.factor = found, homes, factor
         self.train = next(home for home in homes.homes if home.split == "train")
         self.used_texts: set[str] = set()
         self.unread: list[Skipped] = []
@@ -90,7 +90,7 @@ class _Arranging:
         labels = self._classes({"", "".join(f"{name}/" for name in self.train.above)})
         for home in self.homes.homes:
             part, misnamed = self._part(home, said if shared else None)
-            part = replace(part, labels=None if labels is None else labels.of)
+            part = replace(part, labels=None if labels is None else labels.of, factor=self.factor)
             part = replace(part, classes=classes.get(home.letter) if home.split != "train" else None)
             listing = list_split(part)
             listing.skipped += misnamed

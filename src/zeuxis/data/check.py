@@ -15,6 +15,7 @@ from typing import BinaryIO, Literal
 from PIL import Image
 
 from zeuxis.data.arrange import arrange
+from zeuxis.data.bit_depth import bits_and_folder
 from zeuxis.data.decode import PictureDecoder, in_threads
 from zeuxis.data.folder import TRIAL, most_skipped
 from zeuxis.data.layouts import Example
@@ -58,7 +59,8 @@ def check(path: str | Path, size: Size | None = None) -> Checked:
     Raises:
         DataError: no folder, or one whose splits cannot be told.
     """
-    found = arrange(path)
+    bits, folder = bits_and_folder(path)
+    found = arrange(path if folder is None else folder)
     findings = [FileFinding(one.path, one.kind, one.reason, True) for one in found.ignored]
     failed: list[Skipped] = []
     sizes: list[tuple[int, int]] = []
@@ -67,7 +69,7 @@ def check(path: str | Path, size: Size | None = None) -> Checked:
     refused = False
     remarks: list[str] = list(found.remarks)
     for _, listing in found.parts:
-        decoder = PictureDecoder(found.root, listing.examples, TRIAL, listing.members)
+        decoder = PictureDecoder(found.root, listing.examples, TRIAL, listing.members, bits=bits)
         bad = list(decoder.skipped)
         looks = []
         for example, look in _looked_at(decoder):
@@ -83,6 +85,7 @@ def check(path: str | Path, size: Size | None = None) -> Checked:
         sizes += [(look.width, look.height) for look in looks]
         pictures, usable = pictures + len(looks) + len(out), usable + len(looks)
         refused |= not looks or faults > most_skipped() * (len(looks) + faults)
+        remarks += [*decoder.remarks, *decoder.too_dark()]
         for kind in ("empty", "full"):
             if looks and all(look.mask == kind for look in looks):
                 remarks.append(f"every mask is {kind}: look whether they are the right ones")

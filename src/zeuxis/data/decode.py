@@ -16,10 +16,11 @@ from typing import BinaryIO, TypeVar
 import numpy as np
 from PIL import Image
 
-from zeuxis.data.fit import SQUARE, Fit, fit_picture
+from zeuxis.data.bit_depth import ALL, brightest, looks_black, read_bits
+from zeuxis.data.fit import LARGER, SQUARE, Fit, fit_picture
 from zeuxis.data.layouts import Example
 from zeuxis.data.masks import LOOKED_AT, are_numbers, read_mask
-from zeuxis.data.picture import IN_FLIGHT, Header, PictureRefused, read_header, read_picture
+from zeuxis.data.picture import IN_FLIGHT, Header, PictureRefused, read_header, read_kept
 from zeuxis.data.shards import Member
 from zeuxis.data.source import Array, Skipped
 from zeuxis.errors import DataError, UsageError
@@ -27,8 +28,6 @@ from zeuxis.spec import Shape, Size, height_width
 
 WORKERS = min(4, os.cpu_count() or 1)  # of them one alone decodes, where a picture is as large as any may be
 AT_ONCE = 16  # examples decoded before they are written
-SKEW = 0.02  # the most by which the proportions of a pair may differ
-LARGER = 1.75  # times as wide as its source: a picture of a pair for networks that enlarge
 S = TypeVar("S")
 T = TypeVar("T")
 
@@ -43,6 +42,7 @@ class PictureDecoder:
         members: where those lie that are in shards.
         fit: what is kept of pictures of other proportions.
         grey: whether they have one channel, where that is decided over more than these.
+        bits: where white is in files of 16 bits a channel (`zeuxis.data.bit_depth`).
     """
 
     def __init__(
@@ -53,8 +53,10 @@ class PictureDecoder:
         members: Mapping[str, Member] | None = None,
         fit: Fit = SQUARE,
         grey: bool | None = None,
+        bits: int = ALL,
     ) -> None:
-        self.root, self.members = root, dict(members or {})
+        self.root, self.members, self.bits = root, dict(members or {}), bits
+        self.tops: list[int | None] = []  # of each that was decoded the largest value, if it is of 16 bits
         self.size, self.fit = size, fit
         self.examples: list[Example] = []
         self.skipped: list[Skipped] = []
@@ -77,10 +79,10 @@ class PictureDecoder:
         self.numbers = self.masked and self._numbers()  # whether masks hold the numbers of classes
         self.remarks: list[str] = []  # what is worth knowing of those that were written
         factors = [image.width / other.width for one, (image, other) in zip(alone, headers, strict=True) if not one]
-        if size is not None and not self.masked and factors and min(factors) >= LARGER:
+        if size is not None and not self.masked and self.fit.shrunk == 1 and factors and min(factors) >= LARGER:
             self.remarks.append(
                 f"sources are {round(min(factors))} times smaller than their pictures, or more, and are brought to "
-                "their size: what is to enlarge pictures is given the large ones alone, and --pair bicubic:"
+                f"their size: what is to enlarge pictures is given them as they are by --pair enlarge:"
                 f"{round(min(factors))}"
             )
         if size is None:
@@ -113,12 +115,9 @@ class PictureDecoder:
             second = read_header(self.root / other)
         except PictureRefused as refused:
             raise PictureRefused(f"its {role} {other}: {refused}", refused.kind) from refused
-        if abs(image.width * second.height / (image.height * second.width) - 1) > SKEW:
-            raise PictureRefused(
-                f"{image.width}x{image.height}, but its {role} is {second.width}x{second.height}: "
-                "a pair must have the same proportions",
-                "unpaired",
-            )
+        sides = (image.width, image.height), (second.width, second.height)
+        if (why := self.fit.why_no_pair(*sides, role, self.size)) is not None:
+            raise PictureRefused(why, "unpaired")
         if role == "source":
             return image, second
         if self.size is None and (image.width, image.height) != (second.width, second.height):
@@ -131,10 +130,12 @@ class PictureDecoder:
     def _shapes(self, image: Header, other: Header) -> tuple[Shape, Shape]:
         """Of an example as it is kept: the picture, and its source or mask (the picture's again, without any)."""
         channels = 1 if self.grey else 3
-        if self.size is None:
-            kept, beside = (image.width, image.height), (other.width, other.height)
+        sides, shrunk = (image.width, image.height), self.fit.shrunk
+        if self.size is None and shrunk == 1:
+            kept, beside = self.fit.whole(*sides), (other.width, other.height)
         else:  # by the picture alone, so that both are cut in the same place
-            kept = beside = self.fit.kept(image.width, image.height, self.size)
+            kept = self.fit.whole(*sides) if self.size is None else self.fit.kept(*sides, self.size)
+            beside = kept[0] // shrunk, kept[1] // shrunk
         if self.masked:
             beside = kept
         return Shape(channels, kept[1], kept[0]), Shape(1 if self.masked else channels, beside[1], beside[0])
@@ -170,8 +171,11 @@ class PictureDecoder:
                 file.close()
         if good and len(good) in (empty, full):
             self.remarks.append(f"every mask is {'empty' if empty else 'full'}: look whether they are the right ones")
+        self.remarks += self.too_dark()
         if self.fit.mixed:
-            np.save(folder / "sizes.npy", np.array([image for image, _ in self.shapes], np.int64).reshape(-1, 3))
+            both = ("sizes.npy", "source-sizes.npy")[: 1 + (self.fit.shrunk > 1)]
+            for side, name in enumerate(both):
+                np.save(folder / name, np.array([shapes[side] for shapes in self.shapes], np.int64).reshape(-1, 3))
         return good
 
     def _whole(self, side: int) -> tuple[int, ...]:
@@ -201,18 +205,29 @@ class PictureDecoder:
     def _decoded(self, row: int) -> tuple[Array, ...]:
         example = self.examples[row]
         with self.file(example.image) as file:
-            pictures = [read_picture(file, grey=self.grey)]
+            pictures = [self._read(file)]
         if example.beside:
             width, height = pictures[0].size
             boxes = ((width // 2, 0, width, height), (0, 0, width // 2, height))
             pictures = [pictures[0].crop(box) for box in boxes]
         elif example.source is not None:
-            pictures.append(read_picture(self.root / example.source, grey=self.grey))
-        made = [self._pixels(picture, shape) for picture, shape in zip(pictures, self.shapes[row], strict=False)]
+            pictures.append(self._read(self.root / example.source))
+        parts = zip(self.fit.cut(pictures, self.size), self.shapes[row], strict=False)
+        made = [self._pixels(picture, shape) for picture, shape in parts]
         if example.mask is not None:
             mask = Image.fromarray(read_mask(self.root / example.mask).read(self.numbers))
             made.append(self._pixels(mask, self.shapes[row][1], labels=True))
         return tuple(made)
+
+    def _read(self, file: Path | BinaryIO) -> Image.Image:
+        kept = read_kept(file)
+        self.tops.append(brightest(kept, file) if self.bits == ALL else None)
+        return read_bits(kept, file, grey=self.grey, bits=self.bits)
+
+    def too_dark(self) -> list[str]:
+        """A line where what was decoded looks black, because its files of 16 bits hold fewer."""
+        line = looks_black(self.tops, self.root)
+        return [] if line is None else [line]
 
     def _numbers(self) -> bool:
         """Whether the masks, of which some are looked at, hold the numbers of classes."""

@@ -33,6 +33,8 @@ from zeuxis.errors import UnknownName, UsageError
 from zeuxis.spec import Size, height_width
 
 ROOM, MOST_ROOM = 9 / 8, 4.0
+SKEW = 0.02  # the most by which the proportions of a pair may differ
+LARGER = 1.75  # times as wide as its source: a picture of a pair for networks that enlarge
 LONGEST = 3  # crop: of a picture three times more elongated than the size the middle is kept
 LONGEST_SIDE, MOST_SIDE_KEPT = 2048, 16384  # patch: pixels
 MOST_ELONGATED = 2  # bucket: no shape is more than 2:1
@@ -46,8 +48,28 @@ class Fit(ABC):
     def kept(self, width: int, height: int, size: Size) -> WidthHeight:
         """Width and height at which a ``width x height`` picture is kept, where ``size`` was asked for."""
 
-    def view(self, pictures: Ragged, size: Size) -> View | None:
-        """How kept pictures of several sizes are shown; None where all are kept at one."""
+    def whole(self, width: int, height: int) -> WidthHeight:
+        """Width and height at which such a picture is kept, where no size was asked for."""
+        return width, height
+
+    @property
+    def shrunk(self) -> int:
+        """How many times smaller than their pictures sources are kept."""
+        return 1
+
+    def why_no_pair(self, picture: WidthHeight, other: WidthHeight, role: str, size: Size | None) -> str | None:
+        """Why a picture and its ``role`` (source, mask) of such sides are no pair; None where they are one."""
+        if abs(picture[0] * other[1] / (picture[1] * other[0]) - 1) <= SKEW:
+            return None
+        sides = "{}x{}, but its {} is {}x{}".format(*picture, role, *other)
+        return f"{sides}: a pair must have the same proportions"
+
+    def cut(self, pictures: list[Image.Image], size: Size | None) -> list[Image.Image]:
+        """What of a decoded picture, and of its source, is brought to the size."""
+        return pictures
+
+    def view(self, pictures: Ragged, size: Size, *, beside: bool = False) -> View | None:
+        """How kept pictures of several sizes, or what lies ``beside`` them, are shown; None where all have one."""
         return None
 
     @property
@@ -98,7 +120,7 @@ class Crop(Fit):
         rest = max(other_least, min(round(side * other / length), LONGEST * side * other_least // least))
         return (side, rest) if across else (rest, side)
 
-    def view(self, pictures: Ragged, size: Size) -> View:
+    def view(self, pictures: Ragged, size: Size, *, beside: bool = False) -> View:
         return Windows(pictures, height_width(size))
 
     def __str__(self) -> str:
@@ -121,7 +143,7 @@ class Patch(Fit):
         factor = max(min(1.0, self.longest / max(width, height)), wide / width, tall / height)
         return max(wide, round(factor * width)), max(tall, round(factor * height))
 
-    def view(self, pictures: Ragged, size: Size) -> View:
+    def view(self, pictures: Ragged, size: Size, *, beside: bool = False) -> View:
         return (Middles if self.middle else Windows)(pictures, height_width(size))
 
     @property
@@ -168,7 +190,7 @@ class Buckets(Fit):
         wanted = math.log(width / height)
         return min(self.shapes(size), key=lambda shape: abs(math.log(shape[0] / shape[1]) - wanted))
 
-    def view(self, pictures: Ragged, size: Size) -> View:
+    def view(self, pictures: Ragged, size: Size, *, beside: bool = False) -> View:
         return Shelves(pictures, height_width(size))
 
     def __str__(self) -> str:

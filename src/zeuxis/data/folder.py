@@ -17,7 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from zeuxis.data import prepared
+from zeuxis.data.aligned import aligned, require_pairs
 from zeuxis.data.arrange import Arranged, arrange
+from zeuxis.data.bit_depth import ALL
 from zeuxis.data.cache import cache_dir, new_file, new_folder
 from zeuxis.data.contents import Contents
 from zeuxis.data.decode import PictureDecoder
@@ -37,30 +39,43 @@ TRIAL = 64  # pixels a side, where only headers are looked at
 
 
 def open_folder(
-    path: str | Path, size: Size | None = None, split: str = "train", fit: Fit = SQUARE, *, halves: bool = False
+    path: str | Path,
+    size: Size | None = None,
+    split: str = "train",
+    fit: Fit = SQUARE,
+    *,
+    halves: bool = False,
+    factor: int | None = None,
+    bits: int = ALL,
 ) -> Source:
     """A folder's pictures brought to ``size`` by ``fit``, or as they are where all have one size.
 
     The layouts are those of `zeuxis.data.layouts`. ``train/``, ``val/`` and ``test/`` in the folder, or what else
     people call them, are its splits (`zeuxis.data.splits`); those that are missing are set apart from the training
     pictures, a tenth each, by a stable rule. ``remarks`` of the source say how the folder was read. With ``halves``
-    every file holds two pictures side by side: the left one is the source, the right one the image.
+    every file holds two pictures side by side: the left one is the source, the right one the image. With a ``factor``
+    sources are as many times smaller than their pictures, and windows are cut of both (`zeuxis.data.aligned`).
+    ``bits`` say where white is in files of 16 bits a channel (`zeuxis.data.bit_depth`).
 
     Raises:
         DataError: no folder, no pictures, or more than one in twenty that cannot be used.
         UsageError: pictures of several sizes, or a fit that needs one, and no ``size``.
         UnknownName: no such split.
+        Unsupported: no pairs, where there is a factor.
     """
     if split not in SPLITS:
         raise UnknownName("split", split, SPLITS)
-    found = arrange(path)
+    found = arrange(path, factor)
     if not any(listing.examples or listing.skipped for _, listing in found.parts):
         raise DataError(_nothing(found))
     if fit.mixed and size is None:
         raise UsageError(f"--fit {fit}: to which size? Give --size (in a recipe: size)")
     if halves:
         _halve(found)
-    folder = _Folder(found, size, fit)
+    if factor is not None:
+        require_pairs(found, factor)
+        fit = aligned(factor, size, split, fit)
+    folder = _Folder(found, size, fit, bits)
     source: Source
     if found.unpaired:
         target, origin = (folder.open(split, letter) for letter in "BA")
@@ -91,8 +106,8 @@ def _nothing(found: Arranged) -> str:
 class _Folder:
     """A folder that was looked at, about to be opened at a size."""
 
-    def __init__(self, found: Arranged, size: Size | None, fit: Fit) -> None:
-        self.found, self.size, self.fit = found, size, fit
+    def __init__(self, found: Arranged, size: Size | None, fit: Fit, bits: int) -> None:
+        self.found, self.size, self.fit, self.bits = found, size, fit, bits
         self.failed: list[Skipped] = []  # what decoding found of that which was opened
         self.contents = [Contents(found.root, listing.files(found.root)) for _, listing in found.parts]
 
@@ -103,7 +118,7 @@ class _Folder:
         apart = tuple(s for s in ("test", "val") if s not in given) if home.split == "train" else ()
         contents = self.contents[[h for h, _ in found.parts].index(home)]
         grey = self._grey() if len(found.parts) > 1 else None
-        key = _key(contents, listing, apart, self.size, self.fit, grey)
+        key = _key(contents, listing, apart, self.size, self.fit, grey, self.bits)
         kept = cache_dir() / "prepared" / f"folder-{spell_size(self.size)}-{key}"
 
         def divided(names: Sequence[str]) -> Mapping[str, Sequence[int]]:
@@ -111,7 +126,8 @@ class _Folder:
             return carve("folder", [home.without_split(name) for name in names], apart)
 
         def decoded() -> None:
-            decoder = PictureDecoder(found.root, listing.examples, self.size, listing.members, self.fit, grey)
+            examples, members = listing.examples, listing.members
+            decoder = PictureDecoder(found.root, examples, self.size, members, self.fit, grey, self.bits)
             prepare(decoder, listing, kept, divided)
 
         def opened(part: str) -> ArraySource:
@@ -145,10 +161,17 @@ class _Folder:
 
 
 def _key(
-    contents: Contents, listing: Listing, apart: Sequence[str], size: Size | None, fit: Fit, grey: bool | None
+    contents: Contents,
+    listing: Listing,
+    apart: Sequence[str],
+    size: Size | None,
+    fit: Fit,
+    grey: bool | None,
+    bits: int,
 ) -> str:
     """A hash of all that decides the prepared arrays: bytes, names, labels, captions, and the target."""
-    spelt = (str(fit),) if fit.mixed else ()
+    spelt = [] if fit == SQUARE else [str(fit)]
+    spelt += [] if bits == ALL else [f"bits {bits}"]
     digest = hashlib.sha256(repr((prepared.FORMAT, size, apart, listing.class_names, grey, *spelt)).encode())
     digest.update(contents.digest().encode())
     for example in listing.examples:

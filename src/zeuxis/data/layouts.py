@@ -1,7 +1,8 @@
 """The folder layouts that people already use, each recognised by what lies in the folder; names in any case.
 
     metadata.jsonl      lines of {"file_name": ..., "text": ...}, or metadata.csv with such columns: captions
-    gt/ lq/             pairs of the same name: image and degraded source (and hq/lq, hr/lr, target/input, B/A, ...)
+    gt/ lq/             pairs of the same name: image and degraded source (and hq/lq, hr/lr, target/input, B/A, ...);
+                        sources may lie in folders that say how much smaller they are (X4/)
     images/ masks/      pictures, and masks of the same name that are light where there is something
     AB/                 aligned pairs side by side: source left, image right
     dataset.json        the class of every picture, as StyleGAN's datasets have it (`zeuxis.data.class_file`)
@@ -15,6 +16,7 @@ Files are listed in the order of their names, classes in natural order.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,6 +28,8 @@ from zeuxis.data.pairs import partners, roles
 from zeuxis.data.shards import Member, read_shard
 from zeuxis.data.source import Skipped
 from zeuxis.data.splits import STRAY, Home
+
+SCALE = re.compile(r"[xX][2-9]/")  # where the sources of one scale lie, as DIV2K has them
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,7 @@ class SplitFiles:
     captions: Sequence[tuple[str, str]] | None = None  # pictures and what metadata say of them, where there are any
     classes: tuple[str, ...] | None = None
     labels: Mapping[str, int] | None = None  # of each picture, where a file says that: none where there are no classes
+    factor: int | None = None  # by which pictures are larger than the sources that are wanted
 
     def tops(self, paths: Iterable[str]) -> Counter[str]:
         """How many of ``paths`` lie in each folder of the layout; "" for those in none."""
@@ -115,7 +120,9 @@ def _pairs(part: SplitFiles) -> Listing | None:
     """Two folders whose pictures have the same names (suffixes may differ)."""
     tops = part.tops(part.meant)
     for image, other, role, sure in roles(tops):
-        sides = [_within(part, image), _within(part, other)]
+        large = _within(part, image)
+        small, scaled = _of_scale(large, _within(part, other), part.factor)
+        sides = [large, small]
         matched, twice, alone = partners(*sides)
         if not sure and 2 * len(matched) < min(map(len, sides)):
             continue
@@ -128,6 +135,7 @@ def _pairs(part: SplitFiles) -> Listing | None:
         for path in alone:
             missing = other if path in sides[0].values() else image
             listing.skipped.append(Skipped(path, f"no partner in {missing}/", "unpaired"))
+        listing.skipped += scaled
         return _rest_beside(part, listing, {image, other})
     return None
 
@@ -140,6 +148,22 @@ def _within(part: SplitFiles, top: str) -> dict[str, str]:
         if place.startswith(f"{top}/"):
             found[place[len(top) + 1 :]] = path
     return found
+
+
+def _of_scale(
+    large: Mapping[str, str], small: dict[str, str], factor: int | None
+) -> tuple[dict[str, str], list[Skipped]]:
+    """What may be sources of ``large`` among ``small``, and what may not: where all of these lie in folders that tell
+    by how much they are smaller (``X2/``, ``X4/``), those of ``factor``, or of the one that there is."""
+    if not small or not all(map(SCALE.match, small)) or any(map(SCALE.match, large)):
+        return small, []
+    scales = {place[:2].lower() for place in small}
+    wanted = min(scales) if factor is None and len(scales) == 1 else f"x{factor}"
+    why, kind = f"of another scale than {factor}", "beside"
+    if factor is None:
+        why, kind = f"of one of {len(scales)} scales: --pair enlarge:4 takes those of X4/", "unpaired"
+    kept = {place[3:]: path for place, path in small.items() if place[:2].lower() == wanted}
+    return kept, [Skipped(path, why, kind) for place, path in small.items() if place[:2].lower() != wanted]
 
 
 def _side_by_side(part: SplitFiles) -> Listing | None:

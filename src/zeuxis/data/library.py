@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from zeuxis.data.cache import data_folder
+from zeuxis.data.bit_depth import ALL, bits_and_folder
 from zeuxis.data.datasets import open_dataset
 from zeuxis.data.degraded import DegradedSource
 from zeuxis.data.entries import ENTRIES
@@ -19,7 +19,7 @@ from zeuxis.data.hub import open_hub, settled
 from zeuxis.data.hub_name import PREFIX, parse_hub_name
 from zeuxis.data.own import NAME as OWN
 from zeuxis.data.own import Own, OwnData
-from zeuxis.data.pairing import HALVES, Halves, paired, parse_pairing
+from zeuxis.data.pairing import HALVES, Enlarged, Halves, paired, parse_pairing
 from zeuxis.data.published import PUBLISHED, PublishedSet, copy_of, require_copy
 from zeuxis.data.source import Source
 from zeuxis.data.unpaired import UnpairedSource
@@ -66,12 +66,12 @@ def open_source(name: str | Path, size: Size | None = None, split: str = "train"
     that many pixels a side, or height and width.
 
     A known name goes before a folder of the same name; ``./NAME`` is the folder, which may also lie in
-    ``$ZEUXIS_DATA``, ``hub:OWNER/NAME`` a dataset of
-    the Hugging Face hub (`zeuxis.data.hub_name`). Of the papers' own sets (`zeuxis.data.published`) a copy is opened
-    that is here already. What follows a bar degrades the pictures into sources of pairs:
-    ``"fashion-mnist | blur:2 | noise:0.1"``, or says which pairs the data hold (`zeuxis.data.pairing`):
-    ``"scenes | layout"``. ``"A -> B"`` are two collections of which no two belong together: sources and images.
-    ``split`` is "train", "val" or "test"; without ``size`` pictures keep
+    ``$ZEUXIS_DATA``, ``bits12:FOLDER`` one whose files of 16 bits hold 12 (`zeuxis.data.bit_depth`),
+    ``hub:OWNER/NAME`` a dataset of the Hugging Face hub (`zeuxis.data.hub_name`). Of the papers' own sets
+    (`zeuxis.data.published`) a copy is opened that is here already. What follows a bar degrades the pictures into
+    sources of pairs: ``"fashion-mnist | blur:2 | noise:0.1"``, or says which pairs the data hold
+    (`zeuxis.data.pairing`): ``"scenes | layout"``. ``"A -> B"`` are two collections of which no two belong together:
+    sources and images. ``split`` is "train", "val" or "test"; without ``size`` pictures keep
     their natural shape. ``fit`` states how pictures of other proportions are shown in training (`zeuxis.data.fit`);
     held-out ones are centred parts, of ``patch`` without a change of resolution.
 
@@ -110,16 +110,25 @@ def _opened(name: str | Path, size: Size | None, split: str, chosen: Fit) -> Sou
         return open_dataset(ENTRIES[text], size, split)
     if _is_published(text):
         return _open_published(PUBLISHED[text], size, split, chosen)
-    if (folder := data_folder(name)) is not None:
-        return open_folder(folder, size, split, chosen)
+    bits, folder = bits_and_folder(name)
+    if folder is not None:
+        return open_folder(folder, size, split, chosen, bits=bits)
     if (two := two_collections(text)) is not None:
         origin, target = (open_source(part, size, split, chosen) for part in two)
         return UnpairedSource(text, target, origin)
     clean, bar, degradations = text.partition("|")
     if bar:
         pairing = parse_pairing(degradations)
-        if isinstance(pairing, Halves) and (folder := _folder(clean.strip())) is not None:
-            return paired(open_folder(folder, size, split, chosen, halves=True), pairing)
+        bits, folder = _folder(clean.strip())
+        if isinstance(pairing, Halves) and folder is not None:
+            return paired(open_folder(folder, size, split, chosen, halves=True, bits=bits), pairing)
+        if isinstance(pairing, Enlarged):
+            if folder is None:
+                raise Unsupported(
+                    f"--pair {pairing} is of a folder of pairs, and '{clean.strip()}' is none: --pair bicubic:"
+                    f"{pairing.factor} makes any pictures smaller"
+                )
+            return paired(open_folder(folder, size, split, chosen, factor=pairing.factor, bits=bits), pairing)
         if pairing is not None:
             return paired(open_source(clean.strip(), size, split, chosen), pairing)
         return DegradedSource(open_source(clean.strip(), size, split, chosen), parse_chain(degradations), split)
@@ -137,11 +146,11 @@ def _is_published(name: str) -> bool:
     return name in PUBLISHED and (copy_of(PUBLISHED[name]) is not None or not Path(name).is_dir())
 
 
-def _folder(name: str) -> Path | None:
-    """The folder of pictures that ``name`` means; None where it means something else."""
+def _folder(name: str) -> tuple[int, Path | None]:
+    """The bits and the folder of pictures that ``name`` means; None where it means something else."""
     if _is_published(name):
-        return require_copy(PUBLISHED[name])
-    return data_folder(name)
+        return ALL, require_copy(PUBLISHED[name])
+    return bits_and_folder(name)
 
 
 def _open_published(entry: PublishedSet, size: Size | None, split: str, chosen: Fit) -> Source:

@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from zeuxis.data.fit import SQUARE, Fit, fit_picture
+from zeuxis.data.fit import LARGER, SQUARE, Fit, fit_picture
 from zeuxis.data.names import in_natural_order
 from zeuxis.data.picture import GREY_MODES, WIDE_MODES, upright
 from zeuxis.data.shards import MOST_CLASSES
@@ -108,7 +108,17 @@ class OwnData:
         if label is not None and (bare := sorted(set(range(len(names))) - set(fields["label"]))):
             some = ", ".join(names[k] for k in bare[:LISTED]) + (", ..." if len(bare) > LISTED else "")
             found.remarks = (f"no picture of class {some}, which nothing is learnt of: labels count from 0",)
+        if size is not None and "source" in self.columns and (times := self._times_larger()) >= LARGER:
+            found.remarks += (
+                f"sources are {times:.3g} times smaller than their pictures and are brought to their size: what is to "
+                "enlarge them as they are takes a folder of both (hr/ and lr/)",
+            )
         return found
+
+    def _times_larger(self) -> float:
+        """How many times as wide as its source the first picture is."""
+        image, source = (_picture(self.columns[name][0], name) for name in ("image", "source"))
+        return image.width / source.width
 
     def _field(self, name: str, size: Size | None) -> Values:
         values = self.columns[name]

@@ -4,8 +4,10 @@ What ``--pair`` spells beside degradations (`zeuxis.degrade.language`):
 
     layout             the source is the layout, a colour for every class (those of PASCAL VOC's maps)
     outlines           the source is where classes meet, white on black: one channel
+    masks              the source is the mask, white on black: one channel; masks:image->mask turns it round
     style:FLAT->3D     which side of given pairs is the source and which the image
     halves             each picture is two, side by side: the left half is the source; halves:right->left turns it round
+    enlarge:4          given pairs whose sources are four times smaller, as they are (`zeuxis.data.aligned`)
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ from zeuxis.spec import DataSpec, Shape
 
 ANY_SIDES = ("source", "image")  # how the sides of pairs may be called that have no names
 HALVES = ("left", "right")
+MASKED = ("mask", "image")
+FACTORS = tuple(map(str, range(2, 9)))
 
 
 class PairRule(ABC):
@@ -64,6 +68,33 @@ class LayoutDrawn(PairRule):
         assert layout is not None  # the data provide it
         drawn = 2 * borders(layout) - 1 if self.outlines else coloured(layout)
         return replace(batch, condition=replace(batch.condition, source=drawn))
+
+
+@dataclass(frozen=True)
+class MaskDrawn(PairRule):
+    """The mask as a picture: the source, or what is made of the picture; edges drawn by hand are such masks."""
+
+    source: str = MASKED[0]
+
+    def __str__(self) -> str:
+        return "masks" if self.source == MASKED[0] else "masks:image->mask"
+
+    def spec(self, clean: Source) -> DataSpec:
+        spec = clean.spec
+        if "mask" not in spec.provides:
+            raise Unsupported(
+                f"'{clean.name}' has no masks, which --pair {self} draws: give a folder with images/ and masks/, whose "
+                "pictures have the same names"
+            )
+        drawn = Shape(1, spec.shape.height, spec.shape.width)
+        pairs = replace(spec, source_shape=drawn, provides=spec.provides - {"mask"} | {"source"})
+        return pairs if self.source == MASKED[0] else turned(pairs)
+
+    def __call__(self, batch: Batch) -> Batch:
+        mask = batch.condition.mask
+        assert mask is not None  # the data provide it
+        drawn = replace(batch, condition=replace(batch.condition, mask=None, source=2 * mask.float() - 1))
+        return drawn if self.source == MASKED[0] else changed_places(drawn)
 
 
 @dataclass(frozen=True)
@@ -118,6 +149,25 @@ class Halves(PairRule):
 
     def __call__(self, batch: Batch) -> Batch:
         return batch if self.source == HALVES[0] else changed_places(batch)
+
+
+@dataclass(frozen=True)
+class Enlarged(PairRule):
+    """Given pairs whose sources are ``factor`` times smaller, of which windows are cut that show the same place.
+
+    ``clean`` is a folder opened so (`zeuxis.data.aligned`).
+    """
+
+    factor: int
+
+    def __str__(self) -> str:
+        return f"enlarge:{self.factor}"
+
+    def spec(self, clean: Source) -> DataSpec:
+        return clean.spec
+
+    def __call__(self, batch: Batch) -> Batch:
+        return batch
 
 
 def turned(spec: DataSpec) -> DataSpec:
@@ -194,6 +244,10 @@ def parse_pairing(line: str) -> PairRule | None:
         return Sides(*sides)
     if first == "halves" and (not sides or sorted(sides) == sorted(HALVES)):
         return Halves(sides[0]) if sides else Halves()
+    if first == "masks" and (not rest or sides == ["image", "mask"]):
+        return MaskDrawn(MASKED[1]) if rest else MaskDrawn()
+    if first == "enlarge" and rest in FACTORS:
+        return Enlarged(int(rest))
     if first in ("layout", "outlines") and not rest:
         return LayoutDrawn(first == "outlines")
     raise UsageError(f"--pair {line.strip()}: write {SPELT[first]}")
@@ -202,8 +256,10 @@ def parse_pairing(line: str) -> PairRule | None:
 SPELT = {
     "layout": "layout",
     "outlines": "outlines",
+    "masks": "masks, or masks:image->mask",
     "style": "style:FROM->TO, such as style:flat->threed",
     "halves": "halves, or halves:right->left",
+    "enlarge": "enlarge:4, of which 4 is by how much pictures are larger than their sources (2 to 8)",
 }
 
 

@@ -23,6 +23,7 @@ DOUBTFUL = [
     ("high", "low"),
     ("after", "before"),
 ]
+WORD = re.compile(r"[ _.-]+|(?<=[A-Z][A-Z])(?=[a-z])")  # between the words of a folder's name
 IMAGES = ("images", "image", "imgs", "img", "pictures", "photos", "jpegimages")
 MASKS = ("masks", "mask", "labels", "label", "annotations", "segmentations", "segmentationclass")
 
@@ -41,13 +42,14 @@ def roles(folders: Collection[str]) -> Iterator[tuple[str, str, Role, bool]]:
             if image in low and other in low:
                 yield low[image], low[other], "mask", True
     for image, other in permutations(low, 2):
-        if len(low) == 2 and _named_alike(image, other):
+        if len(low) == 2 and _named_alike(low[image], low[other]):
             yield low[image], low[other], "source", False
 
 
 def _named_alike(image: str, other: str) -> bool:
-    """Whether the words of two names say that they are halves of pairs: ``set5_HR`` and ``set5_LR``."""
-    words = [set(re.split(r"[ _.-]+", name)) for name in (image, other)]
+    """Whether the words of two names say that they are halves of pairs: ``set5_HR``, ``set5_LR``; ``GTmod12``,
+    ``LRbicx4``."""
+    words = [{word.lower() for word in WORD.split(name)} for name in (image, other)]
     return bool(words[0] & set(TARGETS) and words[1] & set(SOURCES)) and not words[0] & set(SOURCES)
 
 

@@ -198,12 +198,15 @@ def full_range(picture: Image.Image, bits: tuple[int, ...] | int | None, photome
     return Image.fromarray((wide * 65535 // top).astype(np.uint16))
 
 
-def composited(picture: Image.Image, *, grey: bool) -> Image.Image:
-    """``picture`` in mode L or RGB; raises :class:`PictureRefused` where its pixels are no brightness."""
+def composited(picture: Image.Image, *, grey: bool, bits: int = 16) -> Image.Image:
+    """``picture`` in mode L or RGB, white being at ``bits`` of one of 16.
+
+    Raises :class:`PictureRefused` where its pixels are no brightness, or more than that.
+    """
     mode = "L" if grey else "RGB"
     if picture.mode in WIDE_MODES:
         wide = np.asarray(picture).astype(np.int64)
-        shown = _to_bytes(wide)
+        shown = to_bytes(wide, bits)
         if isinstance(clear := picture.info.get("transparency"), int):
             shown[wide == clear] = 255
         return Image.fromarray(shown).convert(mode)
@@ -223,11 +226,14 @@ def transparent(picture: Image.Image) -> bool:
     return picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info
 
 
-def _to_bytes(wide: Array) -> Array:
-    """16-bit brightness to 8 bits, rounded."""
+def to_bytes(wide: Array, bits: int = 16) -> Array:
+    """Brightness of ``bits`` to 8 bits, rounded."""
+    white = (1 << bits) - 1
     if wide.min() < 0 or wide.max() > 65535:
         raise PictureRefused("pixels outside 16 bits: convert it to 8 or 16 bits a channel", "unsupported")
-    return ((wide + 128) // 257).astype(np.uint8)
+    if wide.max() > white:
+        raise PictureRefused(f"pixels up to {wide.max():,}: more than {bits} bits hold ({white:,})", "unsupported")
+    return ((wide * 255 + white // 2) // white).astype(np.uint8)
 
 
 @contextmanager

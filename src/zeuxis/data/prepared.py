@@ -2,6 +2,7 @@
 
 images.npy    uint8 (N, C, H, W); of pictures of several sizes, their pixels one after another
 sizes.npy     (N, 3) channels, height and width of each, where there are several sizes
+source-sizes.npy  (N, 3) the same of sources, where they are smaller
 FIELD.npy     one per numeric field of Condition
 about.json    the fields that are text, what is known beside the arrays, and a hash of each split
 """
@@ -124,7 +125,7 @@ def read_prepared(folder: Path, name: str, split: str, fit: Fit = SQUARE, size: 
         source = ArraySource(
             name,
             _shown(images, fit, size),
-            fields={field: _shown(values, fit, size) for field, values in fields.items()},
+            fields={field: _shown(values, fit, size, beside=True) for field, values in fields.items()},
             **about["facts"],
             rows=rows[split],
             origin=about["origin"],
@@ -148,18 +149,19 @@ def _kept(path: Path) -> Array | Ragged:
     kept: Array = np.load(path, mmap_mode="r", allow_pickle=False)
     if kept.ndim != 1 or path.name not in ("images.npy", "source.npy", "mask.npy"):
         return kept
-    sizes = np.load(path.parent / "sizes.npy", allow_pickle=False)
+    own = path.with_name(f"{path.stem}-sizes.npy")
+    sizes = np.load(own if own.is_file() else path.parent / "sizes.npy", allow_pickle=False)
     return Ragged(kept, sizes[:, 1:], 1 if path.name == "mask.npy" else int(sizes[0, 0]))
 
 
 T = TypeVar("T")
 
 
-def _shown(kept: T | Ragged, fit: Fit, size: Size | None) -> T | View:
-    """What is kept; of pictures of several sizes what ``fit`` shows of them."""
+def _shown(kept: T | Ragged, fit: Fit, size: Size | None, *, beside: bool = False) -> T | View:
+    """What is kept; of pictures of several sizes, or of what lies ``beside`` such, what ``fit`` shows of them."""
     if not isinstance(kept, Ragged):
         return kept
     assert size is not None  # pictures are kept at several sizes only where one was asked for
-    shown = fit.view(kept, size)
+    shown = fit.view(kept, size, beside=beside)
     assert shown is not None
     return shown

@@ -80,18 +80,21 @@ class Windows(View):
     """A window of every picture, where it lies chosen by the row and the epoch alone.
 
     So the same example has the same window in any company and after any resumption, and the picture and
-    what is paired with it (which have the same sizes) are cut in the same place.
+    what is paired with it are cut in the same place: they have the same sizes, or the picture is ``step`` times as
+    large, and its windows begin at multiples of that.
     """
 
-    def __init__(self, pictures: Ragged, target: tuple[int, int], epoch: int = 0) -> None:
+    def __init__(self, pictures: Ragged, target: tuple[int, int], epoch: int = 0, step: int = 1) -> None:
         super().__init__(pictures, target)
-        self.epoch = epoch
+        self.epoch, self.step = epoch, step
         self._key = derive_seed(0, "window", epoch)
 
     def corners(self, rows: Array) -> Array:
         """Where the windows begin: int64 ``(B, 2)``, top and left."""
         chosen = uniforms(self._key, torch.from_numpy(np.asarray(rows, np.int64)), 2).numpy().astype(np.float64)
-        return (chosen * (self.pictures.sizes[rows] - self.target + 1)).astype(np.int64)
+        places = (self.pictures.sizes[rows] - self.target) // self.step + 1
+        begin: Array = (chosen * places).astype(np.int64) * self.step
+        return begin
 
     def __getitem__(self, rows: Array) -> Array:
         corners = self.corners(rows)
@@ -102,7 +105,7 @@ class Windows(View):
         return cut
 
     def at(self, epoch: int) -> Self:
-        return type(self)(self.pictures, self.target, epoch)
+        return type(self)(self.pictures, self.target, epoch, self.step)
 
 
 class Middles(Windows):

@@ -132,8 +132,11 @@ def _take(
         except ValueError as error:  # not UTF-8, too long, not JSON, or not a number
             skipped.append(Skipped(f"{shown}/{member.name}", f"cannot be read: {error}", "damaged"))
     else:
-        picture = f".{kind.rpartition('.')[2]}" in SUFFIXES | UNREAD
-        reason = f"members .{kind} are not read: " + ("convert it to PNG or JPEG" if picture else "no picture, no text")
+        last = f".{kind.rpartition('.')[2]}"
+        picture, mend = last in SUFFIXES | UNREAD, "no picture, no text"
+        if picture:  # of NAME.lr.png the kind is "lr.png"
+            mend = f"of an example the picture {key}{last} is" if last in SUFFIXES else "convert it to PNG or JPEG"
+        reason = f"members .{kind} are not read: {mend}"
         skipped.append(Skipped(f"{shown}/{member.name}", reason, "unsupported" if picture else "no picture"))
 
 

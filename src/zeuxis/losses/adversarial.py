@@ -15,6 +15,8 @@ from typing import Protocol
 from torch import Tensor
 from torch.nn.functional import normalize, relu, softplus
 
+from zeuxis.errors import TooFewPictures
+
 
 class AdversarialLoss(Protocol):
     """The critic's and the generator's loss, both scalars."""
@@ -135,7 +137,7 @@ def pull_away(code: Tensor) -> Tensor:
     are orthogonal, 1 where all point one way. Raises ValueError for fewer than two pictures."""
     n = len(code)
     if n < 2:
-        raise ValueError(f"{n} code: the pull-away term is of pairs")
+        raise TooFewPictures(f"{n} code: the pull-away term is of pairs")
     unit = normalize(code.float(), dim=1)
     squares = (unit @ unit.T).square()  # (B, B)
     return (squares.sum() - squares.diagonal().sum()) / (n * (n - 1))

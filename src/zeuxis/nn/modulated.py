@@ -40,7 +40,8 @@ class EqualLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):  # styles scale whole maps: a rounding there is seen
-            y = linear(x.to(self.weight.dtype), self.weight * self.weight_gain, self.bias * self.bias_gain)
+            kind = self.bias.dtype  # matrices alone are kept in half precision
+            y = linear(x.to(kind), self.weight.to(kind) * self.weight_gain, self.bias * self.bias_gain)
         return leaky_relu(y, SLOPE) if self.active else y
 
 

@@ -29,7 +29,7 @@ def spectral(weight: Tensor, u: Tensor, follow: bool) -> Tensor:
     The value is differentiable, the singular vectors are held. ``follow``: ``u`` is moved on.
     """
     with torch.autocast(weight.device.type, enabled=False):  # a norm of thousands of numbers, in full precision
-        matrix = weight.flatten(1)  # (O, I k k)
+        matrix = weight.flatten(1).float()  # (O, I k k)
         with torch.no_grad():
             v = normalize(u @ matrix, dim=0)
             later = normalize(matrix @ v, dim=0)
@@ -76,7 +76,7 @@ class SpectralConv2dUV(nn.Conv2d):
     def normalised(self) -> Tensor:
         """The weight ``(O, I, k, k)`` over u^T W v."""
         with torch.autocast(self.weight.device.type, enabled=False):  # as in `spectral`
-            matrix = self.weight.flatten(1)  # (O, I k k)
+            matrix = self.weight.flatten(1).float()  # (O, I k k)
             if self.training:
                 with torch.no_grad():
                     self.v.copy_(normalize(self.u @ matrix, dim=0))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from zeuxis.errors import UsageError
+from zeuxis.errors import TooFewPictures, UsageError
 from zeuxis.game import System, Turn
 from zeuxis.training.buffers import KeptBuffers
 from zeuxis.training.precision import Precision, autocast
@@ -22,13 +22,20 @@ from zeuxis.training.precision import Precision, autocast
 PICTURES, BATCHES = 1024, 16  # that the statistics are measured on: so many pictures, in at most so many batches
 
 
+OF_BATCH_NORMS = "Expected more than 1 value per channel when training"  # what torch's say of one picture's one pixel
+
+
 @contextmanager
 def of_pictures(turn: Turn) -> Iterator[None]:
-    """Where a loss is computed: what a batch norm, or a comparison of pictures, says of one alone gets its mend."""
+    """Where a loss is computed: what a batch norm, or a comparison of pictures, says of one alone gets its mend.
+
+    Anything else that is wrong with a loss of one picture is raised as it is.
+    """
     try:
         yield
     except ValueError as error:
-        if len(turn.batch) > 1:
+        alone = isinstance(error, TooFewPictures) or str(error).startswith(OF_BATCH_NORMS)
+        if len(turn.batch) > 1 or not alone:
             raise
         raise UsageError(
             f"one picture at a time is too few to learn from here ({error}): raise train.batch, so that every process, "

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zeuxis.errors import UnknownName, UsageError, WeightsError, lookup
+from zeuxis.errors import UnknownName, UsageError, WeightsError, is_out_of_memory, lookup
 from zeuxis.game import Player, trainable
 from zeuxis.training.muon import Muon
 
@@ -164,6 +164,8 @@ def restore_flat(optimiser: torch.optim.Optimizer, flat: dict[str, Tensor]) -> N
             for p in group["params"]:
                 laid_out_alike(p, optimiser.state.get(p, {}))
     except (ValueError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise
         raise WeightsError(f"the checkpoint's optimiser state does not fit this game: {error}") from None
 
 

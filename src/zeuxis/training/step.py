@@ -19,6 +19,7 @@ from zeuxis.training.norms import of_pictures
 from zeuxis.training.optimiser import optimiser_of, set_rate
 from zeuxis.training.precision import Scaler, autocast, precision_of
 
+GROWN = 1e4  # a weight beyond it is of a player that has exploded: those of sound networks are near 1
 CLIP_GUARD = 1e-6  # what torch adds to a norm before it divides by it
 
 
@@ -42,8 +43,10 @@ class Steps:
         self.precision = precision_of(config.precision, device)
         self.scalers = {p.name: Scaler(device) for p in players if self.precision == "float16"}
         self.buffers = KeptBuffers(system)
+        self.players = players
         self.bad = dict.fromkeys((p.name for p in players), 0)  # non-finite steps in a row
         self.bad_total = 0
+        self.first_bad = ("", "")  # of the players whose last step was not finite the one that was so first, and when
 
     def __call__(self, player: Player, loss: Callable[[Turn], Tensor | None], turns: Sequence[Turn]) -> bool:
         """Returns whether the step was finite: so is one that passes, and one whose scale alone was too large."""
@@ -109,17 +112,41 @@ class Steps:
         return bad | {f"scale/{name}": scaler.scale for name, scaler in self.scalers.items()}
 
     def _bad_step(self, player: Player, round: int, loss: float, norm: float) -> None:
+        if not self.failing:
+            self.first_bad = player.name, f"iteration {round}, loss {loss}, gradient norm {norm}"
         self.bad[player.name] += 1
         self.bad_total += 1
         if self.bad[player.name] > self.config.max_bad_iterations:
+            first, when = self.first_bad
+            blamed, grown = self._exploded(first)
+            why = f": the weights of '{blamed}' have grown to {grown:.3g}" if blamed != first else ""
+            mend = f"set players.{blamed}.clip or lower its lr"
+            if self.precision == "float16":
+                mend = (
+                    f"set train.precision=float32, for float16 overflows beyond 65,504, or {mend.removeprefix('set ')}"
+                )
             raise TrainingStopped(
-                f"{self.bad[player.name]} steps in a row were not finite (iteration {round}, player '{player.name}', "
-                f"loss {loss}, gradient norm {norm}): set players.{player.name}.clip or lower its lr; "
-                f"{self.checkpoints.last_good()}"
+                f"{self.bad[player.name]} steps in a row were not finite, first of player '{first}' ({when}){why}: "
+                f"{mend}; {self.checkpoints.last_good()}"
             )
+
+    def _exploded(self, first: str) -> tuple[str, float]:
+        """The player to blame for steps that are not finite, and its largest weight: ``first``, whose step was so
+        first, unless its own weights are sound and those of another have grown, which its loss meets first."""
+        largest = {p.name: largest_of(p.parameters()) for p in self.players}
+        grown = max(largest, key=lambda name: largest[name])
+        blamed = grown if largest[first] <= GROWN < largest[grown] else first
+        return blamed, largest[blamed]
 
 
 @torch.no_grad()
 def total_norm(gradients: list[Tensor]) -> Tensor:
     """The Euclidean norm of all numbers of ``gradients``, which are on one device."""
     return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))) if gradients else torch.zeros(())
+
+
+@torch.no_grad()
+def largest_of(parameters: Sequence[Tensor]) -> float:
+    """The largest size of a number in ``parameters``; infinite where one is no number."""
+    sizes = (float(p.abs().max()) for p in parameters if p.numel())
+    return max((math.inf if math.isnan(size) else size for size in sizes), default=0.0)
