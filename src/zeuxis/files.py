@@ -46,6 +46,14 @@ FORGOTTEN = 86_400  # seconds after which a draft is left behind that does not s
 # -- reading ------------------------------------------------------------------------------------------
 
 
+def at_home(path: str | Path) -> Path:
+    """The path of which a ``~`` at the beginning is the home; where nobody is called so it is a name like another."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 def require_regular(path: Path) -> os.stat_result:
     """What the system says of the file at ``path``, which links may lead to.
 

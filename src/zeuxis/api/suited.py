@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from zeuxis.api.naming import counted
 from zeuxis.catalog.listing import entry, system_class
 from zeuxis.catalog.schema import knobs_of
@@ -13,6 +11,7 @@ from zeuxis.data.library import open_source
 from zeuxis.data.published import PUBLISHED
 from zeuxis.data.source import Source
 from zeuxis.errors import UsageError
+from zeuxis.files import at_home
 from zeuxis.recipe import Recipe, load_recipe, recipe_paths
 
 OF_A_CONDITION = ("condition", "text", "guidance")  # keys of [model] that say how it is obeyed
@@ -87,7 +86,7 @@ def _comes_in_pairs(data: str) -> bool:
         return "source" in ENTRIES[data].spec.provides
     if data in PUBLISHED:
         return PUBLISHED[data].reads != "pictures"
-    return Path(data).expanduser().is_dir() and "source" in open_source(data, LOOKED_AT).spec.provides
+    return at_home(data).is_dir() and "source" in open_source(data, LOOKED_AT).spec.provides
 
 
 def too_short(recipe: Recipe, iterations: int) -> str | None:

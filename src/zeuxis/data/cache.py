@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from zeuxis.errors import DataError, mend_of
-from zeuxis.files import draft_folder, remove_drafts, write_draft
+from zeuxis.files import at_home, draft_folder, remove_drafts, write_draft
 
 
 def cache_dir() -> Path:
     """``$ZEUXIS_CACHE``, or the platform's cache folder for Zeuxis."""
     if chosen := os.environ.get("ZEUXIS_CACHE"):
-        return Path(chosen).expanduser()
+        return at_home(chosen)
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "zeuxis" / "cache"
     if sys.platform == "darwin":
@@ -32,7 +32,7 @@ def pulled_models() -> Path:
 def data_dir() -> Path | None:
     """``$ZEUXIS_DATA``: a folder of datasets that is looked in first; None where it is not set."""
     chosen = os.environ.get("ZEUXIS_DATA")
-    return Path(chosen).expanduser() if chosen else None
+    return at_home(chosen) if chosen else None
 
 
 @contextmanager
