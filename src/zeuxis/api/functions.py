@@ -18,6 +18,7 @@ from zeuxis.api import runs
 from zeuxis.api.going_on import run_of
 from zeuxis.api.live import shown_live
 from zeuxis.api.model import Model, load
+from zeuxis.api.own_torch import own_torch
 from zeuxis.api.pictures import Pictures
 from zeuxis.api.runs import Run, StopTraining, TrainingReport
 from zeuxis.api.suited import damaged_as
@@ -26,9 +27,10 @@ from zeuxis.data.library import Data, data_of
 from zeuxis.data.own import Own
 from zeuxis.errors import UsageError
 from zeuxis.escaping import printable
+from zeuxis.files import at_home
 from zeuxis.knobs import Sampling
 from zeuxis.metrics.record import Figure
-from zeuxis.recipe import Recipe, load_recipe, parse_recipe, put, recipe_paths
+from zeuxis.recipe import Recipe, load_recipe, parse_recipe, recipe_paths, replaced, with_budget
 from zeuxis.spec import Size
 
 AnyData = str | Path | Data | Own
@@ -51,6 +53,7 @@ class Figures(tuple[Figure, ...]):
         return "\n".join([*lines, *dict.fromkeys(f"note: {f.warning}" for f in self if f.warning)])
 
 
+@own_torch()
 def train(
     recipe: str | Path | Recipe,
     data: AnyData | None = None,
@@ -102,15 +105,15 @@ def train(
     if isinstance(recipe, str) and recipe in recipe_paths() and isinstance(data, (str, Path)):
         data = damaged_as(load_recipe(recipe), str(data))
     held = None if data is None else data_of(data)
-    folder = None if out is None else Path(out)
-    if isinstance(recipe, (str, Path)) and str(recipe) not in recipe_paths() and Path(recipe).is_dir():
-        folder = Path(recipe) if folder is None else folder
-        recipe = run_of(Path(recipe)).recipe
-    changed = {"size": size, "train.batch": batch, "train.seed": seed, **(settings or {})}
-    found = _recipe(recipe, held, {key: value for key, value in changed.items() if value is not None})
+    folder = None if out is None else at_home(out)
+    if isinstance(recipe, (str, Path)) and str(recipe) not in recipe_paths() and at_home(recipe).is_dir():
+        folder = at_home(recipe) if folder is None else folder
+        recipe = run_of(at_home(recipe)).recipe
+    changed = _once({"size": size, "train.batch": batch, "train.seed": seed}, settings or {})
+    _once({"train.iterations": iterations, "train.minutes": minutes}, settings or {})
+    found = _recipe(recipe, held, changed)
     if iterations is not None or minutes is not None:
-        budget = found.train.model_copy(update={"iterations": iterations, "minutes": minutes})
-        found = found.model_copy(update={"train": budget})
+        found = with_budget(found, iterations=iterations, minutes=minutes, kept=settings or {})
     with shown_live(quiet) as live:
         reports = (live, *callbacks)
 
@@ -136,6 +139,7 @@ def _to_stderr(line: str) -> None:
     sys.stderr.write(f"note: {printable(line)}\n")
 
 
+@own_torch()
 def sample(model: str | Path | Model, n: int = 1, seed: int = 0, *, device: str = "cpu", **asked: Any) -> Pictures:
     """``n`` pictures of a model (or of a name, a run folder), from seeds ``seed``, ``seed + 1``, ...
 
@@ -145,6 +149,7 @@ def sample(model: str | Path | Model, n: int = 1, seed: int = 0, *, device: str 
     return _model(model, device).sample(n, seed, **asked)
 
 
+@own_torch()
 def evaluate(
     model: str | Path | Model,
     data: AnyData | None = None,
@@ -172,10 +177,12 @@ def evaluate(
         how=how,
         features=features,
         split=split,
+        tell=_to_stderr,
     )
     return Figures(measured)
 
 
+@own_torch()
 def compare(
     recipes: Sequence[str],
     data: AnyData | None = None,
@@ -200,13 +207,21 @@ def compare(
         samples=samples,
         seed=seed,
         repeats=repeats,
-        out=Path(out),
+        out=at_home(out),
         device=device,
     )
 
 
 def _model(model: str | Path | Model, device: str) -> Model:
     return model if isinstance(model, Model) else load(model, device)
+
+
+def _once(keywords: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Both together, by dotted name, without keywords that were not given; UsageError where both say something."""
+    given = {key: value for key, value in keywords.items() if value is not None}
+    for key in given.keys() & settings.keys():
+        raise UsageError(f"{key} is given twice, as {key.rpartition('.')[2]}= and in settings=: give it once")
+    return {**given, **settings}
 
 
 def _recipe(recipe: str | Path | Recipe, data: Data | None, changes: dict[str, Any]) -> Recipe:
@@ -221,10 +236,7 @@ def _recipe(recipe: str | Path | Recipe, data: Data | None, changes: dict[str, A
         base = load_recipe(recipe)
     if data is not None:
         changes = {"data": data.name, **changes}
-    table = base.model_dump(exclude_unset=True)
-    for key, value in changes.items():
-        put(table, key, value)
-    return parse_recipe(table, base.name)
+    return replaced(base, changes)
 
 
 __all__ = ["Figures", "Pictures", "StopTraining", "compare", "evaluate", "load", "sample", "train"]
