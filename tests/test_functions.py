@@ -125,6 +125,19 @@ def test_numbers_of_numpy_are_numbers_and_others_are_refused() -> None:
             model.sample(1, batch=batch)
 
 
+def test_one_may_be_given_where_several_are_wanted() -> None:
+    seen: list[Any] = []
+    run = trained(callbacks=lambda clock, preview: seen.append(clock.round), track="none", device=torch.device("cpu"))
+    assert 3 in seen and not (run.folder / "events").exists()
+    model = zx.load(run.folder, torch.device("cpu"), torch.bfloat16)
+    assert (model.device, model.precision) == ("cpu", "bfloat16")
+    assert [f.name for f in zx.evaluate(model, ARRAY, metrics="psnr", samples=4)] == ["psnr"]
+    with pytest.raises(UsageError, match=r"settings are 'train.batch=3': give values by dotted name"):
+        trained(settings="train.batch=3")
+    with pytest.raises(UsageError, match="there is no such device: give cpu"):
+        zx.load(run.folder, None)  # type: ignore[arg-type]
+
+
 def test_both_bounds_of_a_budget_count_and_nothing_is_said_twice() -> None:
     run = trained(settings={**TINY, "train.minutes": 5.0})
     assert (run.recipe.train.iterations, run.recipe.train.minutes) == (3, 5.0)

@@ -48,6 +48,7 @@ MISTAKES = [
     ("sample g --threads abc", 2, "--threads abc", "write --threads 2"),
     ("sample g --threads", 2, "lacks its value", "e.g. 2"),
     ("sample g --systems nowhere", 2, "nowhere", "neither a folder nor a .py file"),
+    ("train wide.toml", 2, "no text in UTF-8", "save it as UTF-8"),
     ("train tiny.toml --batch 8 --set train.batch=4", 2, "train.batch is given twice", "give it once"),
     ("train tiny.toml --iterations 8 --set train.iterations=4", 2, "by --iterations and by --set", "give it once"),
     ("train tiny.toml --out ''", 2, "--out is empty", "name a file or a folder"),
@@ -285,6 +286,7 @@ def place(tmp_path_factory):
         Path("tiny.toml").write_text(TINY)
         Path("typo.toml").write_text(TINY.replace("[train]", "[trian]"))
         Path("torn.toml").write_text(TINY.replace('"digits"', '"digits'))
+        Path("wide.toml").write_text(TINY, encoding="utf-16")
         Path("bare.toml").write_text(TINY.replace('system = "dcgan"', ""))
         Path("afile").write_text("not a folder")
         Path("empty").mkdir()

@@ -37,6 +37,7 @@ from zeuxis.training.ema import ema_copy, own_state, update_ema
 from zeuxis.training.log import Log
 from zeuxis.training.optimiser import OPTIMISERS, flat_state, learning_rate, overridden, restore_flat, set_rate
 from zeuxis.training.precision import autocast, cache_is_sound
+from zeuxis.training.signals import Signals
 from zeuxis.training.state import Part, restore, tensors_of
 from zeuxis.training.trainer import Trainer
 
@@ -606,6 +607,25 @@ made.run()
 def newest_round(folder: Path) -> int:
     """The round of the newest checkpoint that appeared in ``folder``; 0 where there is none."""
     return max((int(path.name) for path in Checkpoints(folder / "checkpoints").paths()), default=0)
+
+
+def test_signals_that_are_ignored_stay_so_and_strange_handlers_are_no_error() -> None:
+    before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell starts what is in the background of a script
+        signals = Signals()
+        with signals.heeded():
+            signal.raise_signal(signal.SIGINT)
+            assert signals.asked is None
+            signal.raise_signal(signal.SIGTERM)
+        assert signals.asked == "SIGTERM" and signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        for s, handler in before.items():
+            signal.signal(s, handler)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(signal, "signal", lambda s, handler: None if callable(handler) else signal.Signals(None))
+        with Signals().heeded():  # both were of a program in C that Python is a part of
+            pass
 
 
 def test_killed_at_random_moments_it_always_resumes(tmp_path: Path) -> None:

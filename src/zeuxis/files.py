@@ -88,8 +88,11 @@ def read_bytes(path: Path, most: int = MOST_TEXT) -> bytes:
 
 
 def read_text(path: Path, most: int = MOST_TEXT) -> str:
-    """A regular file as text; raises OSError as :func:`read_bytes`, and ValueError where it is no UTF-8."""
-    return read_bytes(path, most).decode("utf-8")
+    """A regular file as text, without the mark of UTF-8 that some editors begin it with.
+
+    Raises OSError as :func:`read_bytes`, and ValueError where it is no UTF-8.
+    """
+    return read_bytes(path, most).decode("utf-8-sig")
 
 
 def read_table(path: Path, most: int = MOST_TEXT) -> dict[str, Any]:

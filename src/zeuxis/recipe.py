@@ -208,7 +208,7 @@ def load_recipe(name: str | Path, overrides: tuple[str, ...] = ()) -> Recipe:
         if str(name) in problem.names:
             raise UsageError(problem.message)
     path = known.get(str(name), at_home(name))
-    if str(name) not in known and (path.suffix != ".toml" or not path.is_file()):
+    if str(name) not in known and (path.suffix.lower() != ".toml" or not path.is_file()):
         raise UnknownName("recipe", str(name), known, "(or give the path of a .toml file)", elsewhere="recipe file")
     return _read(path, str(name), overrides)
 
@@ -253,7 +253,9 @@ def with_overrides(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
 def _read(path: Path, where: str, overrides: tuple[str, ...] = ()) -> Recipe:
     try:
         table = tomllib.loads(read_text(path, MOST_RECIPE))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UnicodeDecodeError as error:
+        raise UsageError(f"recipe {path} is no text in UTF-8 ({error.reason}): save it as UTF-8") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(f"recipe {path} is not valid TOML: {error}") from None
     except OSError as error:
         raise UsageError(f"recipe {path} cannot be read: {error.strerror}") from None

@@ -12,9 +12,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from zeuxis.api import compare as comparison
 from zeuxis.api import evaluate as measuring
 from zeuxis.api import runs
+from zeuxis.api.devices import checked_device
 from zeuxis.api.going_on import run_of
 from zeuxis.api.live import shown_live
 from zeuxis.api.model import Model, load
@@ -64,13 +67,13 @@ def train(
     batch: int | None = None,
     seed: int | None = None,
     settings: Mapping[str, Any] | None = None,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
     out: str | Path | None = None,
     fresh: bool = False,
-    callbacks: Iterable[TrainingReport] = (),
+    callbacks: TrainingReport | Iterable[TrainingReport] = (),
     quiet: bool = False,
     suit: bool | None = None,
-    track: Sequence[str] = (),
+    track: str | Sequence[str] = (),
     tell: Callable[[str], None] | None = None,
 ) -> Run:
     """Train a recipe, or go on with a training of it that was stopped or is to be longer; the same call goes on.
@@ -104,6 +107,8 @@ def train(
     """
     if isinstance(recipe, str) and recipe in recipe_paths() and isinstance(data, (str, Path)):
         data = damaged_as(load_recipe(recipe), str(data))
+    if settings is not None and not isinstance(settings, Mapping):
+        raise UsageError(f'settings are {settings!r}: give values by dotted name, as in {{"train.batch": 32}}')
     held = None if data is None else data_of(data)
     folder = None if out is None else at_home(out)
     if isinstance(recipe, (str, Path)) and str(recipe) not in recipe_paths() and at_home(recipe).is_dir():
@@ -115,7 +120,7 @@ def train(
     if iterations is not None or minutes is not None:
         found = with_budget(found, iterations=iterations, minutes=minutes, kept=settings or {})
     with shown_live(quiet) as live:
-        reports = (live, *callbacks)
+        reports = (live, *([callbacks] if callable(callbacks) else callbacks))
 
         def report(clock: Any, preview: Path | None) -> None:
             for each in reports:
@@ -125,14 +130,19 @@ def train(
             found,
             data=held,
             out=folder,
-            device=device,
+            device=checked_device(device),
             fresh=fresh,
             longer=True,
-            track=track,
+            track=several(track),
             suit="model.condition" not in changed if suit is None else suit,
             report=report,
             tell=tell or ((lambda line: None) if quiet else _to_stderr),
         )
+
+
+def several(names: str | Sequence[str]) -> Sequence[str]:
+    """Names, of which one may be given by itself."""
+    return (names,) if isinstance(names, str) else names
 
 
 def _to_stderr(line: str) -> None:
@@ -140,7 +150,9 @@ def _to_stderr(line: str) -> None:
 
 
 @own_torch()
-def sample(model: str | Path | Model, n: int = 1, seed: int = 0, *, device: str = "cpu", **asked: Any) -> Pictures:
+def sample(
+    model: str | Path | Model, n: int = 1, seed: int = 0, *, device: str | torch.device = "cpu", **asked: Any
+) -> Pictures:
     """``n`` pictures of a model (or of a name, a run folder), from seeds ``seed``, ``seed + 1``, ...
 
     ``asked`` are the conditions and knobs of :meth:`zeuxis.api.model.Model.sample`: caption, label, source, steps,
@@ -154,13 +166,13 @@ def evaluate(
     model: str | Path | Model,
     data: AnyData | None = None,
     *,
-    metrics: Sequence[str] = (),
+    metrics: str | Sequence[str] = (),
     samples: int = 5000,
     seed: int = 0,
     knobs: Mapping[str, Any] | None = None,
     features: str | None = None,
     split: str = "test",
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
 ) -> Figures:
     """The figures of a model against held-out pictures; by default those that suit it, on its own data.
 
@@ -171,7 +183,7 @@ def evaluate(
     measured = measuring.evaluate(
         _model(model, device),
         data=held,
-        metrics=metrics,
+        metrics=several(metrics),
         samples=samples,
         seed=seed,
         how=how,
@@ -184,7 +196,7 @@ def evaluate(
 
 @own_torch()
 def compare(
-    recipes: Sequence[str],
+    recipes: str | Sequence[str],
     data: AnyData | None = None,
     *,
     minutes: float | None = None,
@@ -193,14 +205,14 @@ def compare(
     seed: int = 0,
     repeats: int = 1,
     out: str | Path = "runs/compare",
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
 ) -> dict[str, Any]:
     """Train every recipe for ``minutes`` (ten by default) or ``iterations`` on the same pictures, ``repeats`` times,
     and measure all alike; ``out/index.html`` shows it, ``verdicts`` says which differences are more than retraining's.
     """
     held = None if data is None else data_of(data)
     return comparison.compare(
-        recipes,
+        several(recipes),
         data=held,
         minutes=minutes,
         iterations=iterations,
@@ -208,11 +220,11 @@ def compare(
         seed=seed,
         repeats=repeats,
         out=at_home(out),
-        device=device,
+        device=checked_device(device),
     )
 
 
-def _model(model: str | Path | Model, device: str) -> Model:
+def _model(model: str | Path | Model, device: str | torch.device) -> Model:
     return model if isinstance(model, Model) else load(model, device)
 
 

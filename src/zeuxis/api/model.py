@@ -482,7 +482,12 @@ def _who_obeys(field: str) -> str:
 
 
 @own_torch()
-def load(name: str | Path, device: str = "cpu", precision: str = "float32", staged: bool | None = None) -> Model:
+def load(
+    name: str | Path,
+    device: str | torch.device = "cpu",
+    precision: str | torch.dtype = "float32",
+    staged: bool | None = None,
+) -> Model:
     """The model of a shipped name, a run folder or a model folder, ready to be used on ``device``; or a published one,
     from a folder in the hub's layout, a file of safetensors, or the name that it was pulled by.
 
@@ -492,6 +497,7 @@ def load(name: str | Path, device: str = "cpu", precision: str = "float32", stag
     brought to ``device`` only while they compute; by default where they would not all fit.
     """
     name = at_home(name) if str(name).startswith("~") else name
-    kept = precision_of(precision, checked_device(device))
+    device = checked_device(device)
+    kept = precision_of(precision, device)
     system, card = load_system(name, dtype=HALVES.get(kept), device=device, staged=staged)
     return Model(str(name), system, card, device, kept)

@@ -34,9 +34,9 @@ class Choice:
     why: str
 
 
-def precision_of(name: str, device: torch.device | str) -> Precision:
+def precision_of(name: str | torch.dtype, device: torch.device | str) -> Precision:
     """The precision called ``name``, or what ``auto`` comes to on ``device``; UnknownName for another."""
-    return lookup("precision", name, {AUTO: chosen(device).precision, **PRECISIONS})
+    return lookup("precision", str(name).removeprefix("torch."), {AUTO: chosen(device).precision, **PRECISIONS})
 
 
 def chosen(device: torch.device | str) -> Choice:
