@@ -132,6 +132,9 @@ def test_one_may_be_given_where_several_are_wanted() -> None:
     model = zx.load(run.folder, torch.device("cpu"), torch.bfloat16)
     assert (model.device, model.precision) == ("cpu", "bfloat16")
     assert [f.name for f in zx.evaluate(model, ARRAY, metrics="psnr", samples=4)] == ["psnr"]
+    labelled = {"image": ARRAY, "label": [k % 2 for k in range(len(ARRAY))]}
+    found = zx.evaluate(model, labelled, metrics=["psnr", "linear-probe"], samples=6)  # in half precision too
+    assert found.value("psnr") > 0 and 0 <= found.value("linear-probe") <= 1
     with pytest.raises(UsageError, match=r"settings are 'train.batch=3': give values by dotted name"):
         trained(settings="train.batch=3")
     with pytest.raises(UsageError, match="there is no such device: give cpu"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -36,7 +37,7 @@ from zeuxis.training.distributed import ALONE, Ranks, join
 from zeuxis.training.ema import ema_copy, own_state, update_ema
 from zeuxis.training.log import Log
 from zeuxis.training.optimiser import OPTIMISERS, flat_state, learning_rate, overridden, restore_flat, set_rate
-from zeuxis.training.precision import autocast, cache_is_sound
+from zeuxis.training.precision import Scaler, autocast, cache_is_sound
 from zeuxis.training.signals import Signals
 from zeuxis.training.state import Part, restore, tensors_of
 from zeuxis.training.trainer import Trainer
@@ -515,6 +516,34 @@ def test_only_the_last_checkpoints_are_kept(tmp_path: Path) -> None:
     for round in range(5):
         keeper.save(round, {"x": torch.full((2,), float(round))}, {})
     assert [p.name for p in keeper.paths()] == ["00000003", "00000004"]
+
+
+def test_folders_of_one_s_own_among_checkpoints_are_left_alone(tmp_path: Path) -> None:
+    store = Checkpoints(tmp_path, keep=1)
+    state = {"system/w": torch.zeros(2)}
+    store.save(9, state, {"round": 9})
+    for own in ("00000009 (copy)", "00000009-best", "9backup"):
+        shutil.copytree(tmp_path / "00000009", tmp_path / own)
+    for round in (99_999_999, 100_000_000):  # more digits than the names are filled to
+        store.save(round, state, {"round": round})
+    found = store.newest()
+    assert found is not None and found[1]["round"] == 100_000_000
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "00000009 (copy)", "00000009-best", "100000000", "9backup"
+    ]  # fmt: skip
+
+
+def test_a_scale_that_was_halved_counts_its_good_steps_anew() -> None:
+    scaler, weight = Scaler("cpu"), nn.Parameter(torch.ones(2))
+    optimiser = torch.optim.SGD([weight], 0.0)
+    for size in (1.0, 1.0, 1.0, math.inf, 1.0):
+        weight.grad = None
+        scaler(weight.sum() * size).backward()
+        scaler.unscale(optimiser)
+        scaler.update() if math.isfinite(size) else scaler.halve()
+        if size > 1:
+            assert (scaler.scale, int(scaler.state()["growth"])) == (2.0**15, 0)
+    assert (scaler.scale, int(scaler.state()["growth"])) == (2.0**15, 1)
 
 
 def test_another_recipes_checkpoint_is_refused(tmp_path: Path) -> None:

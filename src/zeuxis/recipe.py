@@ -64,7 +64,11 @@ class Train(_Table):
     )
     batch: int = Field(64, ge=1, le=1 << 20, description="examples of an iteration.")
     accumulate: int = Field(
-        1, ge=1, le=1 << 20, description="parts that a batch is cut into, one after another, to need less memory."
+        1,
+        ge=1,
+        le=1 << 20,
+        description="parts that a batch is cut into, one after another, to need less memory; what compares pictures of "
+        "a batch (contrastive losses, batch norm) compares those of a part.",
     )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto",

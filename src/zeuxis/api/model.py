@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import operator
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, SupportsIndex
@@ -150,6 +151,12 @@ class Model:
         """SHA-256 of the weights file."""
         return str(self.card["sha256"])
 
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Where a verb of :attr:`system` is called: in the model's precision, and nothing is learnt."""
+        with torch.inference_mode(), autocast(self.device, self.precision), kept(self.device):
+            yield
+
     def __repr__(self) -> str:
         shape = "x".join(map(str, self.system.shape))
         return (
@@ -221,7 +228,7 @@ class Model:
             raise UsageError(f"cannot write {n} captions in one call: ask for 1 to {MOST_IMAGES}")
         how = _sampling({"temperature": temperature}, knobs)
         self.check(how)
-        with torch.inference_mode():
+        with self.computing():
             return self.system.write(ImageRng(range(seed, seed + n)), how)
 
     @own_torch()
@@ -239,7 +246,7 @@ class Model:
     def encode_text(self, texts: Sequence[str]) -> Tensor:
         """The vectors ``(N, D)`` on the CPU of texts, of length 1, to be compared with those of :meth:`encode`."""
         self._must("encode_text")
-        with torch.inference_mode(), autocast(self.device, self.precision), kept(self.device):
+        with self.computing():
             return self.system.encode_text(tuple(texts)).cpu()
 
     @own_torch()
@@ -247,7 +254,7 @@ class Model:
         """Logits ``(N, K_f)`` on the CPU for each factor that a classifier or a judge reads; pictures as `encode`."""
         self._must("classify")
         images = self._images(pictures).split(_some(batch) or BATCH.get(self.device, BATCH_ELSEWHERE))
-        with torch.inference_mode(), autocast(self.device, self.precision), kept(self.device):
+        with self.computing():
             found = [self.system.classify(part.to(self.device)) for part in images]
         return tuple(torch.cat(head).float().cpu() for head in zip(*found, strict=True))
 
@@ -295,7 +302,7 @@ class Model:
     def _map(self, verb: Callable[[Tensor], Tensor], rows: Tensor, batch: int | None) -> Tensor:
         """``verb`` of ``rows``, some at a time."""
         parts = rows.split(_some(batch) or BATCH.get(self.device, BATCH_ELSEWHERE))
-        with torch.inference_mode(), autocast(self.device, self.precision), kept(self.device):
+        with self.computing():
             return torch.cat([verb(part.to(self.device)).cpu() for part in parts])
 
     @own_torch()
@@ -338,7 +345,7 @@ class Model:
     ) -> Tensor:
         batch = self.at_a_time(batch)
         parts = []
-        with torch.inference_mode(), autocast(self.device, self.precision), kept(self.device):
+        with self.computing():
             for start in range(0, len(seeds), batch):
                 rows = slice(start, start + batch)
                 given = condition[rows].only(self.system.conditions).to(self.device)

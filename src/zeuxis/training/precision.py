@@ -107,7 +107,9 @@ class Scaler:
 
     def halve(self) -> None:
         """What follows a gradient that was not finite, or whose norm was not."""
-        self.scaler.update(self.scale / 2)
+        half = self.scale / 2
+        self.scaler.update(half)
+        self.restore({"scale": torch.tensor(half, dtype=torch.float64), "growth": torch.tensor(0)})  # counts anew
 
     def state(self) -> dict[str, Tensor]:
         state = self.scaler.state_dict()
