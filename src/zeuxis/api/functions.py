@@ -24,7 +24,7 @@ from zeuxis.api.model import Model, load
 from zeuxis.api.own_torch import own_torch
 from zeuxis.api.pictures import Pictures
 from zeuxis.api.runs import Run, StopTraining, TrainingReport
-from zeuxis.api.suited import damaged_as
+from zeuxis.api.suited import damaged_as, shown_for
 from zeuxis.catalog.listing import entries
 from zeuxis.data.library import Data, data_of
 from zeuxis.data.own import Own
@@ -105,10 +105,12 @@ def train(
 
     Raises UsageError for a wrong name, value or budget; DataError for data that cannot be read.
     """
-    if isinstance(recipe, str) and recipe in recipe_paths() and isinstance(data, (str, Path)):
-        data = damaged_as(load_recipe(recipe), str(data))
     if settings is not None and not isinstance(settings, Mapping):
         raise UsageError(f'settings are {settings!r}: give values by dotted name, as in {{"train.batch": 32}}')
+    if isinstance(recipe, str) and recipe in recipe_paths() and isinstance(data, (str, Path)):
+        given, data = str(data), damaged_as(load_recipe(recipe), str(data))
+        fit = None if data is None else shown_for(data, own_damage="|" in given)
+        settings = {**({} if fit is None else {"fit": fit}), **(settings or {})}
     held = None if data is None else data_of(data)
     folder = None if out is None else at_home(out)
     if isinstance(recipe, (str, Path)) and str(recipe) not in recipe_paths() and at_home(recipe).is_dir():

@@ -255,7 +255,7 @@ def recipe_of(
     changes: list[str] | None = None,
 ) -> Recipe:
     """The recipe ``name``, or of a run, with what the command line changes in it; a budget replaces its own."""
-    from zeuxis.api.suited import damaged_as
+    from zeuxis.api.suited import damaged_as, shown_for
     from zeuxis.recipe import Recipe, load_recipe, with_budget, with_overrides
 
     set_too = keys_set(changes)
@@ -281,10 +281,9 @@ def recipe_of(
     if scale is not None and pair is not None:
         raise UsageError(f"--scale {scale} --pair {pair}: write the scale in the pair, as in bicubic:{scale}")
     if pair is None and (scale is not None or data is not None):
-        plain, data = data, damaged_as(name if isinstance(name, Recipe) else load_recipe(name), data, scale)
-        own = plain is not None and plain != data and at_home(plain).is_dir()
-        if own and fit is None and "fit" not in set_too:
-            fit = "crop"  # what was shrunk to a training's size has lost what a restorer is to learn
+        data = damaged_as(name if isinstance(name, Recipe) else load_recipe(name), data, scale)
+    if fit is None and data is not None and "fit" not in set_too:
+        fit = shown_for(data if pair is None else f"{data} | {pair}", own_damage=pair is not None)
     given |= {"model.condition": condition, "data": data, "fit": fit}
     # JSON's strings and numbers are TOML's too: a folder called "7" stays a folder.
     overrides = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items() if value is not None]
