@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import types
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,12 @@ from PIL import Image
 import zeuxis as zx
 from zeuxis.api.live import Drawing, Lines, notebook_display
 from zeuxis.api.replay import replay
+from zeuxis.api.runs import recorded
+from zeuxis.cli import main
 from zeuxis.errors import UnknownName, UsageError
+from zeuxis.files import at_home
+from zeuxis.knobs import Sampling
+from zeuxis.rng import ImageRng, Stream
 from zeuxis.training.precision import precision_of
 
 ARRAY = np.random.default_rng(0).integers(0, 256, (60, 12, 8, 3), dtype=np.uint8)  # (N, H, W, C)
@@ -86,6 +93,122 @@ def test_lists_datasets_and_wrong_things() -> None:
         trained(settings={**TINY, "fit": "crop"})
     with pytest.raises(UsageError, match="give data="):
         zx.train("classifier")
+
+
+@pytest.mark.parametrize(
+    "budget", [{"iterations": 0}, {"iterations": -3}, {"iterations": 2.5}, {"minutes": 0}, {"minutes": float("nan")}]
+)
+def test_a_budget_that_would_never_end_is_refused(budget: dict[str, Any]) -> None:
+    (key,) = budget
+    with pytest.raises(UsageError, match=f"train.{key} is "):
+        trained(**{"iterations": None, **budget})
+    with pytest.raises(UsageError, match=f"train.{key} is "):
+        zx.compare(["gaussian", "pca"], ARRAY, **budget)
+    assert not Path("runs").exists()
+
+
+def test_numbers_of_numpy_are_numbers_and_others_are_refused() -> None:
+    run = trained(iterations=np.int64(2), seed=np.int64(7))
+    assert type(run.recipe.train.iterations) is int and recorded(run.folder) is not None
+    model = run.model
+    picture = model.sample(np.int64(1), np.int64(3), temperature=np.float32(0.5))
+    assert picture.records[0]["seed"] == 3 and picture.records[0]["sampling"] == {"temperature": 0.5}
+    assert [type(value) for value in Sampling(a=np.float64(1), b=np.int8(2), c=True, d="x").values()] == [
+        float, int, bool, str
+    ]  # fmt: skip
+    picture.save("one")  # its record is JSON
+    for n, seed in ((1.0, 0), (1, None), (1, "1"), (1, 1.0)):
+        with pytest.raises(UsageError, match="give a whole number"):
+            model.sample(n, seed)  # type: ignore[arg-type]
+    for batch in (0, -1):
+        with pytest.raises(UsageError, match="1 picture at a time or more"):
+            model.sample(1, batch=batch)
+
+
+def test_one_may_be_given_where_several_are_wanted() -> None:
+    seen: list[Any] = []
+    run = trained(callbacks=lambda clock, preview: seen.append(clock.round), track="none", device=torch.device("cpu"))
+    assert 3 in seen and not (run.folder / "events").exists()
+    model = zx.load(run.folder, torch.device("cpu"), torch.bfloat16)
+    assert (model.device, model.precision) == ("cpu", "bfloat16")
+    assert [f.name for f in zx.evaluate(model, ARRAY, metrics="psnr", samples=4)] == ["psnr"]
+    labelled = {"image": ARRAY, "label": [k % 2 for k in range(len(ARRAY))]}
+    found = zx.evaluate(model, labelled, metrics=["psnr", "linear-probe"], samples=6)  # in half precision too
+    assert found.value("psnr") > 0 and 0 <= found.value("linear-probe") <= 1
+    with pytest.raises(UsageError, match=r"settings are 'train.batch=3': give values by dotted name"):
+        trained(settings="train.batch=3")
+    with pytest.raises(UsageError, match="there is no such device: give cpu"):
+        zx.load(run.folder, None)  # type: ignore[arg-type]
+
+
+def test_both_bounds_of_a_budget_count_and_nothing_is_said_twice() -> None:
+    run = trained(settings={**TINY, "train.minutes": 5.0})
+    assert (run.recipe.train.iterations, run.recipe.train.minutes) == (3, 5.0)
+    assert trained(out="other").recipe.train.minutes is None  # the recipe's own is replaced
+    for more in ({"batch": 4, "key": "train.batch"}, {"iterations": 4, "key": "train.iterations"}):
+        key = more.pop("key")
+        with pytest.raises(UsageError, match=f"{key} is given twice"):
+            trained(settings={**TINY, key: 8}, **more)
+
+
+def test_a_home_is_meant_by_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    run = trained(out="~/run")
+    assert run.folder == tmp_path / "home/run"
+    zx.load("~/run").sample().save("~/drawn.png")
+    assert (tmp_path / "home/drawn.png").is_file() and not Path("~").exists()
+    assert trained(out="~/run").idle
+    assert main(["sample", "~/run", "-n", "1", "--out=~/again.png"]) == 0 and (tmp_path / "home/again.png").is_file()
+    assert at_home("~no-such-user/pictures") == Path("~no-such-user/pictures")
+
+
+def drawn_within(change: Any) -> tuple[Any, Any]:
+    """A training and a drawing within ``change``: what was learnt, and the picture."""
+    with change:
+        run = trained(fresh=True, out="within")
+        return run.losses, run.model.sample(2, seed=1).tensor
+
+
+@contextmanager
+def default_type(dtype: torch.dtype) -> Iterator[None]:
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        torch.no_grad(),
+        torch.inference_mode(),
+        torch.autocast("cpu", dtype=torch.bfloat16),
+        default_type(torch.float64),
+        default_type(torch.bfloat16),
+        torch.device("meta"),
+    ],
+    ids=["no_grad", "inference_mode", "autocast", "float64", "bfloat16", "device"],
+)
+def test_what_a_program_has_set_of_torch_changes_nothing(change: Any) -> None:
+    plain, picture = drawn_within(nullcontext())
+    losses, other = drawn_within(change)
+    assert losses == plain and torch.equal(other, picture) and other.dtype == torch.float32
+    assert torch.get_default_dtype() == torch.float32 and torch.is_grad_enabled()
+
+
+def test_a_stream_draws_the_same_whatever_the_default_type_is() -> None:
+    def draws() -> list[torch.Tensor]:
+        found = []
+        for rng in (Stream(3), ImageRng([3, 5])):
+            found += [rng.normal(2, 3), rng.uniform(2, 3), rng.integers(9, 2, 3)]
+        return found
+
+    plain = draws()
+    with default_type(torch.float64), torch.device("meta"):
+        other = draws()
+    assert all(torch.equal(a, b) and a.dtype == b.dtype for a, b in zip(plain, other, strict=True))
 
 
 def test_a_comparison_of_own_pictures(tmp_path: Path) -> None:

@@ -142,6 +142,34 @@ def test_other_pictures_are_refused_with_the_mend(command, tmp_path):
     assert code == 2 and "holds no run" in err and "--data birds" in err
 
 
+def test_a_measurement_tells_of_other_pictures_than_a_model_s_own(command, monkeypatch):
+    for folder, grey in (("birds", 10), ("there/birds", 15)):
+        Path(folder).mkdir(parents=True)
+        for k in range(24):
+            Image.new("L", (8, 8), grey * k % 256).save(f"{folder}/{k}.png")
+    found, err = train(command, "gaussian", "--data", "birds", "--size", "8", "--iterations", "5", "--out", "r")
+    assert found["round"] == 1 and "train.iterations counts for nothing" in err
+    run, said = str(Path("r").resolve()), "are not those that"
+    for change, told in ((None, False), ("there", True)):
+        if change is not None:
+            monkeypatch.chdir(change)  # where a folder of that name holds others
+        code, _, err = command("evaluate", run, "--metric", "bits-per-dim", "--samples", "2")
+        assert (said in err) is told, err
+    monkeypatch.chdir("birds")
+    code, _, err = command("evaluate", run, "--metric", "bits-per-dim", "--samples", "2")
+    assert code == 2 and "the card of" in err and "names the data 'birds'" in err and "--data" in err
+
+
+def test_a_recipe_is_read_as_editors_and_systems_leave_it():
+    for name, data in (
+        ("marked.toml", b"\xef\xbb\xbf" + TINY.encode()),
+        ("ended.toml", TINY.replace("\n", "\r\n").encode()),
+        ("LOUD.TOML", TINY.encode()),
+    ):
+        Path(name).write_bytes(data)
+        assert load_recipe(name).train.iterations == 3, name
+
+
 def test_other_code_is_named():
     facts = {"reference": "x", "commit": "b" * 40}
     (line,) = differences(Path("r"), {"reference": "x", "code": {"version": "0.0.9", "commit": "a" * 40}}, {}, facts)

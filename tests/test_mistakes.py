@@ -48,6 +48,15 @@ MISTAKES = [
     ("sample g --threads abc", 2, "--threads abc", "write --threads 2"),
     ("sample g --threads", 2, "lacks its value", "e.g. 2"),
     ("sample g --systems nowhere", 2, "nowhere", "neither a folder nor a .py file"),
+    ("train wide.toml", 2, "no text in UTF-8", "save it as UTF-8"),
+    ("train tiny.toml --batch 8 --set train.batch=4", 2, "train.batch is given twice", "give it once"),
+    ("train tiny.toml --iterations 8 --set train.iterations=4", 2, "by --iterations and by --set", "give it once"),
+    ("train tiny.toml --out ''", 2, "--out is empty", "name a file or a folder"),
+    ("sample g -n 1 --out=", 2, "--out is empty", "--out ."),
+    ("sample g/model/model.safetensors", 2, "is a part of g/model", "give g/model"),
+    ("sample t/checkpoints", 2, "is a part of t", "give t"),
+    ("sample t/run.json", 2, "is a part of t", "give t"),
+    ("train tiny.toml --from t/model/model.safetensors", 2, "is a part of t/model", "give t/model"),
     # -- devices
     ("train tiny.toml --device gpu", 2, "--device gpu", "give cpu"),
     ("train tiny.toml --device cpu:3", 2, "--device cpu:3", "give cpu"),
@@ -85,6 +94,7 @@ MISTAKES = [
     ("train tiny.toml --set train.rounds=8", 2, "train.rounds", "train.iterations"),
     ("train tiny.toml --set trian.batch=3", 2, "'trian'", "train"),
     ("train tiny.toml --set train.bach=3", 2, "train.bach", "train.batch"),
+    ("train tiny.toml --set data=2024-01-01", 2, "2024-01-01", "dataset"),
     ("train tiny.toml --set train=3", 2, "train is 3", "set one of its keys"),
     ("train tiny.toml --set train.batch.x=3", 2, "'train.batch.x'", "not a table"),
     ("train tiny.toml --set train.batch=abc", 2, "train.batch is 'abc'", "give a whole number"),
@@ -96,6 +106,10 @@ MISTAKES = [
     ("train tiny.toml --set model=3", 2, "model is 3", "set one of its keys"),
     ("train tiny.toml --set model.nfg=3", 2, "'nfg'", "ngf"),
     ("train tiny.toml --set model.ngf=abc", 2, "model.ngf is 'abc'", "give a whole number"),
+    ("train vae --data photos --set model.widths=8", 2, "model.widths is 8", "whole numbers, such as [8, 16]"),
+    ("train vae --data photos --set model.widths=(8,16)", 2, "widths is '(8,16)'", "a list of whole numbers"),
+    ("train vae --data photos --set model.widths=[8,1.5]", 2, "widths is [8, 1.5]", "a list of whole numbers"),
+    ("train began --data photos --set model.betas=[0.5]", 2, "model.betas is [0.5]", "a list of 2 numbers"),
     ("train tiny.toml --set model.ngf=2.5", 2, "model.ngf is 2.5", "give a whole number"),
     ("train tiny.toml --set model.ngf=-1", 2, "model.ngf = -1", "cannot be built"),
     ("train tiny.toml --set model.ngf=0", 2, "model.ngf = 0", "above 0"),
@@ -272,6 +286,7 @@ def place(tmp_path_factory):
         Path("tiny.toml").write_text(TINY)
         Path("typo.toml").write_text(TINY.replace("[train]", "[trian]"))
         Path("torn.toml").write_text(TINY.replace('"digits"', '"digits'))
+        Path("wide.toml").write_text(TINY, encoding="utf-16")
         Path("bare.toml").write_text(TINY.replace('system = "dcgan"', ""))
         Path("afile").write_text("not a folder")
         Path("empty").mkdir()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, TensorDataset
 
 from zeuxis.data.own import OwnData
 from zeuxis.errors import DataError, UnknownName, UsageError
@@ -35,6 +35,17 @@ def everything(data: Any, size: Any = None) -> np.ndarray:
     parts = [read.source(size, split) for split in ("train", "val", "test")]
     rows = np.concatenate([part.rows for part in parts])
     return np.concatenate([part.images[part.rows] for part in parts])[np.argsort(rows)]
+
+
+def test_a_dataset_of_one_tensor_is_its_pictures_and_zeros_and_ones_are_told_of() -> None:
+    tensor = torch.from_numpy(COLOUR).permute(0, 3, 1, 2)
+    assert np.array_equal(everything(TensorDataset(tensor)), everything(COLOUR))
+    (line,) = OwnData.of((COLOUR > 127).astype(np.uint8)).open().remarks
+    assert "give 255 * x" in line
+    assert not OwnData.of((COLOUR > 127).astype(np.float32)).open().remarks
+    assert not OwnData.of(COLOUR * 0).open().remarks, "black pictures may be meant"
+    with pytest.raises(UsageError, match=r"\(12, 10, 3\): \(C, H, W\) is wanted, as of permute\(0, 3, 1, 2\)"):
+        OwnData.of(torch.from_numpy(COLOUR)).open()
 
 
 def test_arrays_tensors_and_lists_are_the_same_pictures() -> None:

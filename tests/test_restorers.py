@@ -105,6 +105,18 @@ def test_lab_is_that_of_the_standard() -> None:
     torch.testing.assert_close(lab_to_rgb(rgb_to_lab(colours)), colours, atol=1e-4, rtol=0)
 
 
+def test_colours_are_converted_in_full_precision_under_autocast() -> None:
+    rgb = torch.rand(2, 3, 9, 7, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        lab = rgb_to_lab(rgb)
+        back = lab_to_rgb(lab)
+        weights = built("colorizer", width=4).weights()  # type: ignore[operator]
+    assert torch.equal(lab, rgb_to_lab(rgb))
+    torch.testing.assert_close(back, rgb, atol=1e-4, rtol=0)
+    assert torch.equal(weights, built("colorizer", width=4).weights())  # type: ignore[operator]
+    assert rgb_to_lab(rgb.half()).dtype == torch.float32 and rgb_to_lab(rgb.double()).dtype == torch.float64
+
+
 def test_colours_are_spread_over_near_bins_and_rare_ones_weigh_more() -> None:
     found = built("colorizer", width=4)
     bins = found.network.bins  # type: ignore[union-attr]

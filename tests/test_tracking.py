@@ -32,7 +32,8 @@ def elsewhere(tmp_path, monkeypatch):
 class Followed:
     """A tracker that remembers."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, after: int) -> None:
+        self.after = after
         self.figures: dict[str, list[int]] = {}
         self.pictures: list[tuple[int, Path]] = []
         self.closed = 0
@@ -53,15 +54,18 @@ class Followed:
 def test_a_tracker_gets_figures_held_out_ones_and_previews(monkeypatch):
     made: list[Followed] = []
 
-    def followed(folder: Path) -> Followed:
-        made.append(Followed(folder))
+    def followed(folder: Path, after: int) -> Followed:
+        made.append(Followed(folder, after))
         return made[-1]
 
     monkeypatch.setitem(TRACKERS, "tensorboard", followed)  # type: ignore[arg-type]
     run = train(load_recipe("flow-matching", SMALL), out=Path("r"), track=["tensorboard"])
     (found,) = made
     assert {"loss/network", "held-out/mean"} <= set(found.figures) and found.closed == 1
-    assert found.pictures == [(0, run.folder / "previews/00000000.png"), (2, run.folder / "previews/00000002.png")]
+    assert found.after == 0 and found.pictures == [
+        (0, run.folder / "previews/00000000.png"),
+        (2, run.folder / "previews/00000002.png"),
+    ]
 
 
 def test_tensorboard_gets_pictures(tmp_path):
@@ -78,20 +82,50 @@ def test_tensorboard_gets_pictures(tmp_path):
     assert [e.step for e in events.Images("preview")] == [3]
 
 
+def test_rounds_that_are_played_again_are_shown_once(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    for after, rounds in ((0, (1, 2, 3, 4)), (2, (3, 5))):  # killed after 4, gone on with from the checkpoint of 2
+        (board,) = trackers(tmp_path, ["tensorboard"], after)
+        for round in rounds:
+            board.scalars(round, {"loss/critic": after + round / 10})
+        board.close()
+    events = EventAccumulator(str(tmp_path / "events")).Reload()
+    assert [e.step for e in events.Scalars("loss/critic")] == [1, 2, 3, 5]
+    assert [e.value for e in events.Scalars("loss/critic")] == pytest.approx([0.1, 0.2, 2.3, 2.5])
+
+
+def test_sheets_of_rounds_that_are_played_again_go():
+    recipe = load_recipe("flow-matching", SMALL)
+    run = train(recipe, out=Path("r"), track=["none"])
+    previews = run.folder / "previews"
+    for name in ("00000009.png", "mine.png"):
+        (previews / name).write_bytes((previews / "00000002.png").read_bytes())
+    further = recipe.model_copy(update={"train": recipe.train.model_copy(update={"iterations": 3})})
+    train(further, out=Path("r"), longer=True, track=["none"])
+    assert sorted(p.name for p in previews.glob("*")) == ["00000000.png", "00000002.png", "00000003.png", "mine.png"]
+
+
 def test_weights_and_biases_is_behind_the_same_writer(tmp_path, monkeypatch):
     calls: list[tuple[object, ...]] = []
     run = types.SimpleNamespace(
-        log=lambda values, step: calls.append(("log", values, step)), finish=lambda: calls.append(("finish",))
+        id="a1", log=lambda values, step: calls.append(("log", values, step)), finish=lambda: calls.append(("finish",))
     )
     module = types.ModuleType("wandb")
-    module.init = lambda **given: calls.append(("init", given["project"], given["name"])) or run  # type: ignore
+    inits: list[dict[str, object]] = []
+    module.init = lambda **given: calls.append(("init", given["project"], given["name"])) or inits.append(given) or run  # type: ignore
     module.Image = lambda path: f"picture {path}"  # type: ignore
     monkeypatch.setitem(sys.modules, "wandb", module)
+    (tmp_path / "r").mkdir()
     (followed,) = trackers(tmp_path / "r", ["wandb"])
     followed.scalars(1, {"loss": 0.5})
     followed.picture(2, Path("a.png"))
     followed.close()
     assert calls[0] == ("init", "zeuxis", "r") and calls[-1] == ("finish",)
+    trackers(tmp_path / "r", ["wandb"], 2)  # it goes on
+    trackers(tmp_path / "r", ["wandb"])  # it begins anew
+    assert [given.get("id") for given in inits] == [None, "a1", None] and inits[1]["resume"] == "allow"
     assert calls[1:3] == [("log", {"loss": 0.5}, 1), ("log", {"preview": "picture a.png"}, 2)]
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -19,6 +24,7 @@ import torch
 from conftest import toy_source
 from torch import Tensor, nn
 
+from zeuxis.api.page import loss_curves
 from zeuxis.batch import Batch, Shape
 from zeuxis.card import Card
 from zeuxis.data.batches import Batches
@@ -29,10 +35,14 @@ from zeuxis.recipe import Train
 from zeuxis.rng import Rng
 from zeuxis.rng import Stream as Draws
 from zeuxis.training.checkpoint import Checkpoints, read_folder, write_folder, write_model
-from zeuxis.training.distributed import ALONE, Ranks
+from zeuxis.training.compiling import of_compiler
+from zeuxis.training.distributed import ALONE, Ranks, join
 from zeuxis.training.ema import ema_copy, own_state, update_ema
+from zeuxis.training.log import Log
 from zeuxis.training.norms import of_pictures
 from zeuxis.training.optimiser import OPTIMISERS, flat_state, learning_rate, overridden, restore_flat, set_rate
+from zeuxis.training.precision import Scaler, autocast, cache_is_sound
+from zeuxis.training.signals import Signals
 from zeuxis.training.state import Part, restore, tensors_of
 from zeuxis.training.trainer import Trainer
 
@@ -270,8 +280,10 @@ class ThreadExchange:
         tensor.copy_(torch.stack(self.gather(tensor)).sum(0))
 
 
-def shared_trainers(folder: Path, size: int, rounds: int) -> list[Trainer]:
-    """The trainers of ``size`` processes, each a thread, after they ran."""
+def shared_trainers(
+    folder: Path, size: int, rounds: int, begin: Callable[[], None] = lambda: None, apart: bool = False
+) -> list[Trainer]:
+    """The trainers of ``size`` processes, each a thread, after they ran; ``apart``: not on one disk."""
     wire, made, errors = Wire(size), dict[int, Trainer](), list[Exception]()
     systems = []
     for rank in range(size):
@@ -282,8 +294,9 @@ def shared_trainers(folder: Path, size: int, rounds: int) -> list[Trainer]:
     def work(rank: int) -> None:
         try:
             ranks = Ranks(rank, size, ThreadExchange(wire, rank))
-            made[rank] = trainer(folder, rounds, systems[rank], ranks)
-            made[rank].run()
+            own = folder.with_name(f"{folder.name}-{rank}") if apart and rank else folder
+            made[rank] = trainer(own, rounds, systems[rank], ranks)
+            made[rank].run(begin)
         except Exception as error:  # noqa: BLE001  (whatever it is: the others wait)
             errors.append(error)
             wire.barrier.abort()
@@ -321,6 +334,99 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
         trainer(tmp_path / "shared").resume()
     shared_trainers(tmp_path / "shared", 2, 8)
     assert first.checkpoints.newest()[1]["round"] == 8
+
+
+def test_no_process_looks_into_a_folder_before_the_first_has_made_room(tmp_path: Path) -> None:
+    shared_trainers(tmp_path / "shared", 2, 4)
+
+    def anew() -> None:
+        """What ``--fresh`` does, slowly: the other process is long there."""
+        time.sleep(0.3)
+        (tmp_path / "shared/checkpoints").rename(tmp_path / "before")
+        (tmp_path / "shared/model").rename(tmp_path / "model-before")
+
+    first, second = shared_trainers(tmp_path / "shared", 2, 2, anew)
+    assert (first.began, first.round, second.began, second.round) == (0, 2, 0, 2)
+    for name, value in first.system.state_dict().items():
+        assert torch.equal(second.system.state_dict()[name], value), name
+
+
+def test_processes_that_find_other_checkpoints_are_refused(tmp_path: Path) -> None:
+    shared_trainers(tmp_path / "shared", 2, 2)
+    with pytest.raises(AssertionError, match=r"WeightsError.*after the iterations 2, 0.*all machines share"):
+        shared_trainers(tmp_path / "shared", 2, 4, apart=True)
+
+
+@pytest.mark.parametrize(
+    ("told", "says"),
+    [
+        ({"WORLD_SIZE": "2"}, "RANK and MASTER_ADDR and MASTER_PORT not set: start the processes with torchrun"),
+        ({"WORLD_SIZE": "two", "RANK": "0", "MASTER_ADDR": "a", "MASTER_PORT": "1"}, "no number of processes"),
+        ({"WORLD_SIZE": ""}, None),
+    ],
+)
+def test_what_a_cluster_says_of_processes_is_looked_at(
+    told: dict[str, str], says: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("WORLD_SIZE", "RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    if says is None:
+        assert join("cpu") == (ALONE, "cpu")
+    else:
+        with pytest.raises(UsageError, match=says):
+            join("cpu")
+
+
+def test_a_network_that_is_its_own_target_keeps_its_gradient_under_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, x = nn.Linear(3, 2), torch.randn(4, 3)
+    before = torch.default_generator.get_state()
+    cache_is_sound.cache_clear()
+    with autocast("cpu", "bfloat16"):
+        with torch.no_grad():
+            target = layer(x)
+        loss = (layer(2 * x) - target).float().square().mean()
+    loss.backward()
+    assert layer.weight.grad is not None and layer.weight.grad.count_nonzero()
+    assert torch.equal(before, torch.default_generator.get_state())
+    for sound in (True, False):
+        monkeypatch.setattr("zeuxis.training.precision.cache_is_sound", lambda sound=sound: sound)
+        with autocast("cpu", "bfloat16"):
+            assert torch.is_autocast_cache_enabled() is sound
+        with torch.no_grad(), autocast("cpu", "bfloat16"):  # drawing has no gradients to lose
+            assert torch.is_autocast_cache_enabled()
+
+
+def test_a_compiler_that_is_not_there_is_told_of_with_the_mend() -> None:
+    class NoCompiler(RuntimeError):
+        __module__ = "torch._inductor.exc"
+
+    with pytest.raises(UsageError, match=r"no C.. compiler.*train.compile=false"), of_compiler():
+        raise NoCompiler("no C++ compiler\nmore")
+    with pytest.raises(RuntimeError, match="of another kind"), of_compiler():
+        raise RuntimeError("of another kind")
+
+
+def test_a_log_is_json_whatever_a_figure_is(tmp_path: Path) -> None:
+    def strictly(path: Path) -> list[dict[str, Any]]:
+        def refuse(name: str) -> None:
+            raise AssertionError(f"{name} is not JSON")
+
+        return [json.loads(line, parse_constant=refuse) for line in path.read_text().splitlines()]
+
+    told: list[Mapping[str, float]] = []
+    follower = SimpleNamespace(scalars=lambda round, values: told.append(values), picture=None, close=None)
+    log = Log(tmp_path, trackers=[follower])
+    for round, value in enumerate((0.5, math.nan, math.inf, torch.tensor(-math.inf), 0.25), 1):
+        log.write(round, {"images": 4 * round, "loss/critic": value})
+    path = tmp_path / "log.jsonl"
+    assert [entry["loss/critic"] for entry in strictly(path)] == [0.5, None, None, None, 0.25]
+    assert math.isnan(told[1]["loss/critic"]) and told[3]["loss/critic"] == -math.inf
+    assert loss_curves(path) == {"critic": [(4, 0.5), (20, 0.25)]}
+    path.write_text('{"round": 1, "loss/critic": NaN}\n{"round": 7}\n')  # as older versions wrote it
+    log.rewind(3)
+    assert strictly(path) == [{"round": 1, "loss/critic": None}]
 
 
 def test_a_batch_that_cannot_be_shared_equally_is_refused() -> None:
@@ -416,6 +522,34 @@ def test_only_the_last_checkpoints_are_kept(tmp_path: Path) -> None:
     assert [p.name for p in keeper.paths()] == ["00000003", "00000004"]
 
 
+def test_folders_of_one_s_own_among_checkpoints_are_left_alone(tmp_path: Path) -> None:
+    store = Checkpoints(tmp_path, keep=1)
+    state = {"system/w": torch.zeros(2)}
+    store.save(9, state, {"round": 9})
+    for own in ("00000009 (copy)", "00000009-best", "9backup"):
+        shutil.copytree(tmp_path / "00000009", tmp_path / own)
+    for round in (99_999_999, 100_000_000):  # more digits than the names are filled to
+        store.save(round, state, {"round": round})
+    found = store.newest()
+    assert found is not None and found[1]["round"] == 100_000_000
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "00000009 (copy)", "00000009-best", "100000000", "9backup"
+    ]  # fmt: skip
+
+
+def test_a_scale_that_was_halved_counts_its_good_steps_anew() -> None:
+    scaler, weight = Scaler("cpu"), nn.Parameter(torch.ones(2))
+    optimiser = torch.optim.SGD([weight], 0.0)
+    for size in (1.0, 1.0, 1.0, math.inf, 1.0):
+        weight.grad = None
+        scaler(weight.sum() * size).backward()
+        scaler.unscale(optimiser)
+        scaler.update() if math.isfinite(size) else scaler.halve()
+        if size > 1:
+            assert (scaler.scale, int(scaler.state()["growth"])) == (2.0**15, 0)
+    assert (scaler.scale, int(scaler.state()["growth"])) == (2.0**15, 1)
+
+
 def test_another_recipes_checkpoint_is_refused(tmp_path: Path) -> None:
     trainer(tmp_path).run()
     other = trainer(tmp_path)
@@ -506,6 +640,25 @@ made.run()
 def newest_round(folder: Path) -> int:
     """The round of the newest checkpoint that appeared in ``folder``; 0 where there is none."""
     return max((int(path.name) for path in Checkpoints(folder / "checkpoints").paths()), default=0)
+
+
+def test_signals_that_are_ignored_stay_so_and_strange_handlers_are_no_error() -> None:
+    before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell starts what is in the background of a script
+        signals = Signals()
+        with signals.heeded():
+            signal.raise_signal(signal.SIGINT)
+            assert signals.asked is None
+            signal.raise_signal(signal.SIGTERM)
+        assert signals.asked == "SIGTERM" and signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        for s, handler in before.items():
+            signal.signal(s, handler)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(signal, "signal", lambda s, handler: None if callable(handler) else signal.Signals(None))
+        with Signals().heeded():  # both were of a program in C that Python is a part of
+            pass
 
 
 def test_killed_at_random_moments_it_always_resumes(tmp_path: Path) -> None:

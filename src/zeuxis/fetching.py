@@ -33,6 +33,12 @@ def named_by(file: str, mend: str) -> Iterator[None]:
         _NAMED_BY.reset(before)
 
 
+def named_in() -> str | None:
+    """The file that alone named what is opened ("the card of 'x'"); None where a person did."""
+    named = _NAMED_BY.get()
+    return None if named is None else named[0]
+
+
 def require_asked(what: str) -> None:
     """Raise :class:`Unasked` where only a file named ``what``, which is about to be fetched."""
     named = _NAMED_BY.get()

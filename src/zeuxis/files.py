@@ -46,6 +46,14 @@ FORGOTTEN = 86_400  # seconds after which a draft is left behind that does not s
 # -- reading ------------------------------------------------------------------------------------------
 
 
+def at_home(path: str | Path) -> Path:
+    """The path of which a ``~`` at the beginning is the home; where nobody is called so it is a name like another."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 def require_regular(path: Path) -> os.stat_result:
     """What the system says of the file at ``path``, which links may lead to.
 
@@ -80,8 +88,11 @@ def read_bytes(path: Path, most: int = MOST_TEXT) -> bytes:
 
 
 def read_text(path: Path, most: int = MOST_TEXT) -> str:
-    """A regular file as text; raises OSError as :func:`read_bytes`, and ValueError where it is no UTF-8."""
-    return read_bytes(path, most).decode("utf-8")
+    """A regular file as text, without the mark of UTF-8 that some editors begin it with.
+
+    Raises OSError as :func:`read_bytes`, and ValueError where it is no UTF-8.
+    """
+    return read_bytes(path, most).decode("utf-8-sig")
 
 
 def read_table(path: Path, most: int = MOST_TEXT) -> dict[str, Any]:

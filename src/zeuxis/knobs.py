@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from types import MappingProxyType
 from typing import Literal
 
@@ -213,11 +214,18 @@ def _whole(knob: Knob) -> Knob:
     return replace(knob, choices=(*knob.choices, *COMMON[knob.name].choices), beside=False)
 
 
+def _plain(value: Value) -> Value:
+    """``value`` as Python has it; what is no number stays, for :meth:`Knob.check` to judge."""
+    if isinstance(value, (bool, str)):
+        return value
+    return int(value) if isinstance(value, Integral) else float(value) if isinstance(value, Real) else value
+
+
 class Sampling(Mapping[str, Value]):
-    """Values asked of some knobs, by name; ``None`` asks nothing."""
+    """Values asked of some knobs, by name; ``None`` asks nothing. Numbers of numpy are numbers."""
 
     def __init__(self, **values: Value | None) -> None:
-        self._values = {name: value for name, value in values.items() if value is not None}
+        self._values = {name: _plain(value) for name, value in values.items() if value is not None}
 
     def __getitem__(self, name: str) -> Value:
         return self._values[name]

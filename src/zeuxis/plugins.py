@@ -28,7 +28,7 @@ from pathlib import Path
 from types import ModuleType
 
 from zeuxis.errors import UsageError
-from zeuxis.files import read_text
+from zeuxis.files import at_home, read_text
 
 GROUP = "zeuxis.systems"
 VARIABLE = "ZEUXIS_SYSTEMS"
@@ -162,7 +162,7 @@ def _mend(error: Exception, file: Path) -> str:
 
 
 def _place(path: str | Path, named_by: str = "") -> Place:
-    where = Path(path).expanduser().resolve()
+    where = at_home(path).resolve()
     if not where.is_dir() and not (where.suffix == ".py" and where.is_file()):
         raise UsageError(f"no systems in '{path}'{named_by}: it is neither a folder nor a .py file")
     return Place(where)

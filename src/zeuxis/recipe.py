@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
+from datetime import date, datetime, time
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from zeuxis import plugins
 from zeuxis.errors import UnknownName, UsageError
-from zeuxis.files import read_text, why_no_name
+from zeuxis.files import at_home, read_text, why_no_name
 from zeuxis.plugins import Place, Problem
 from zeuxis.spec import LEAST_SIDE, MOST_SIDE, Size, in_bounds
 
@@ -44,6 +45,7 @@ WANTED = {  # what a value should be, by the kind of mistake
     "less_than": "give less than {lt}",
     "less_than_equal": "give {le} or less",
 }
+SHORT_NUMBER = r"[+-]?(\d+\.|\.\d+)([eE][+-]?\d+)?"  # numbers that TOML does not take
 FORMER = {"rounds": "iterations", "max_bad_rounds": "max_bad_iterations"}  # keys of [train] in older versions
 
 
@@ -62,7 +64,11 @@ class Train(_Table):
     )
     batch: int = Field(64, ge=1, le=1 << 20, description="examples of an iteration.")
     accumulate: int = Field(
-        1, ge=1, le=1 << 20, description="parts that a batch is cut into, one after another, to need less memory."
+        1,
+        ge=1,
+        le=1 << 20,
+        description="parts that a batch is cut into, one after another, to need less memory; what compares pictures of "
+        "a batch (contrastive losses, batch norm) compares those of a part.",
     )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto",
@@ -205,8 +211,8 @@ def load_recipe(name: str | Path, overrides: tuple[str, ...] = ()) -> Recipe:
     for problem in wrong:
         if str(name) in problem.names:
             raise UsageError(problem.message)
-    path = known.get(str(name), Path(name))
-    if str(name) not in known and (path.suffix != ".toml" or not path.is_file()):
+    path = known.get(str(name), at_home(name))
+    if str(name) not in known and (path.suffix.lower() != ".toml" or not path.is_file()):
         raise UnknownName("recipe", str(name), known, "(or give the path of a .toml file)", elsewhere="recipe file")
     return _read(path, str(name), overrides)
 
@@ -222,6 +228,24 @@ def recipe_systems() -> dict[str, str]:
     return found
 
 
+def replaced(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
+    """``recipe`` with other values by dotted name, ``{"train.seed": 3}``; :class:`UsageError` for an unknown key or a
+    value that it cannot have."""
+    table = recipe.model_dump(exclude_unset=True)
+    for key, value in values.items():
+        put(table, key, value)
+    return parse_recipe(table, recipe.name)
+
+
+def with_budget(
+    recipe: Recipe, *, iterations: int | None, minutes: float | None, kept: Container[str] = frozenset()
+) -> Recipe:
+    """``recipe`` with that budget in place of its own; bounds whose dotted names are ``kept`` stay beside it, and the
+    first reached ends the training."""
+    budget = {"train.iterations": iterations, "train.minutes": minutes}
+    return replaced(recipe, {key: value for key, value in budget.items() if value is not None or key not in kept})
+
+
 def with_overrides(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
     """``recipe`` with dotted overrides such as ``train.batch=32``; :class:`UsageError` for an unknown key or value."""
     table = recipe.model_dump(mode="json")
@@ -233,7 +257,9 @@ def with_overrides(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
 def _read(path: Path, where: str, overrides: tuple[str, ...] = ()) -> Recipe:
     try:
         table = tomllib.loads(read_text(path, MOST_RECIPE))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UnicodeDecodeError as error:
+        raise UsageError(f"recipe {path} is no text in UTF-8 ({error.reason}): save it as UTF-8") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(f"recipe {path} is not valid TOML: {error}") from None
     except OSError as error:
         raise UsageError(f"recipe {path} cannot be read: {error.strerror}") from None
@@ -260,15 +286,25 @@ def merged(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
 
 
 def _apply(table: dict[str, Any], override: str) -> None:
-    """Set ``a.b.c=value`` in ``table``; the value is read as TOML, or else as a plain string."""
+    """Set ``a.b.c=value`` in ``table``."""
     key, equals, text = override.partition("=")
     if not equals or not re.fullmatch(r"[\w-]+(\.[\w-]+)*", key.strip()):
         raise UsageError(f"override '{override}' is not of the form a.b=value, e.g. players.critic.lr=1e-4")
+    put(table, key.strip(), value_of(text))
+
+
+def value_of(text: str) -> Any:
+    """What a user wrote after ``a.b=``: a value of TOML, or a number as ``.5`` and ``1.``, or else a plain text.
+
+    So is a date (no recipe has one, and folders are called so), and what TOML would read as more than one value.
+    """
+    plain = text.strip()
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
+        table = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
-        value = text.strip()
-    put(table, key.strip(), value)
+        return float(plain) if re.fullmatch(SHORT_NUMBER, plain) else plain
+    value = table["value"]
+    return plain if len(table) > 1 or isinstance(value, (datetime, date, time)) else value
 
 
 def put(table: dict[str, Any], key: str, value: Any) -> None:

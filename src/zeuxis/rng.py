@@ -32,6 +32,21 @@ def generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed & MAX_SEED)
 
 
+# Type and device are said, for a program may have set others by default: then a seed would be another picture.
+
+
+def _normal(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    return torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu")
+
+
+def _uniform(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    return torch.rand(shape, generator=generator, dtype=torch.float32, device="cpu")
+
+
+def _integers(high: int, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    return torch.randint(high, shape, generator=generator, dtype=torch.int64, device="cpu")
+
+
 class Rng(Protocol):
     """What a method may draw. Shapes begin with the batch axis B."""
 
@@ -63,13 +78,13 @@ class Stream:
         self.generator = generator(derive_seed(seed, *names) if names else seed)
 
     def normal(self, *shape: int, device: Device = "cpu") -> Tensor:
-        return torch.randn(shape, generator=self.generator).to(device)
+        return _normal(shape, self.generator).to(device)
 
     def uniform(self, *shape: int, device: Device = "cpu") -> Tensor:
-        return torch.rand(shape, generator=self.generator).to(device)
+        return _uniform(shape, self.generator).to(device)
 
     def integers(self, high: int, *shape: int, device: Device = "cpu") -> Tensor:
-        return torch.randint(high, shape, generator=self.generator).to(device)
+        return _integers(high, shape, self.generator).to(device)
 
     def poisson(self, rate: Tensor) -> Tensor:
         return torch.poisson(rate.cpu(), self.generator).to(rate.device)
@@ -79,7 +94,7 @@ class Stream:
 
     def permutation(self, n: int) -> Tensor:
         """A random order of 0..n-1, int64 ``(n,)``."""
-        return torch.randperm(n, generator=self.generator)
+        return torch.randperm(n, generator=self.generator, device="cpu")
 
     def state(self) -> Tensor:
         """The generator's state as a uint8 tensor, for a checkpoint."""
@@ -114,15 +129,15 @@ class ImageRng:
 
     def normal(self, *shape: int, device: Device = "cpu") -> Tensor:
         self._rows(shape)
-        return torch.stack([torch.randn(shape[1:], generator=g) for g in self.generators]).to(device)
+        return torch.stack([_normal(shape[1:], g) for g in self.generators]).to(device)
 
     def uniform(self, *shape: int, device: Device = "cpu") -> Tensor:
         self._rows(shape)
-        return torch.stack([torch.rand(shape[1:], generator=g) for g in self.generators]).to(device)
+        return torch.stack([_uniform(shape[1:], g) for g in self.generators]).to(device)
 
     def integers(self, high: int, *shape: int, device: Device = "cpu") -> Tensor:
         self._rows(shape)
-        return torch.stack([torch.randint(high, shape[1:], generator=g) for g in self.generators]).to(device)
+        return torch.stack([_integers(high, shape[1:], g) for g in self.generators]).to(device)
 
     def poisson(self, rate: Tensor) -> Tensor:
         self._rows(tuple(rate.shape))

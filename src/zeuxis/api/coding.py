@@ -46,7 +46,7 @@ def encode(model: Model, path: Path, size: int | None = None) -> Encoding:
     picture = open_picture(path, system.shape.channels)
     cropped, fitted = fit_to(picture, target_of(model, picture.size, size), system.stride or 1)
     image = tensor_of(cropped)
-    with torch.inference_mode():
+    with model.computing():
         codes = system.encode(image.to(model.device))
         rebuilt = to_float(to_uint8(system.decode(codes)).cpu())
     if not torch.isfinite(codes.float()).all():
@@ -76,7 +76,7 @@ def decode(path: Path, name: str | None = None, device: str = "cpu") -> Pictures
         raise UsageError(f"{path} was coded by '{coded.model}', which is not here: give it --with") from None
     check_codes(model)
     _check_fit(path, coded, model)
-    with torch.inference_mode():
+    with model.computing():
         image = model.system.decode(coded.codes[None].to(model.device)).float().cpu()
     made = model.record_of({"codes": {"of": coded.original, "bits": coded.bits, "fitted": coded.fitted}})
     return Pictures(image, ({**made, "disclosure": REBUILT},))
@@ -154,7 +154,7 @@ def _check_fit(path: Path, coded: Coded, model: Model) -> None:
     small = stride is None or (height // stride) * (width // stride) <= MOST_SIDE**2
     if channels != system.shape.channels or not small or not (other or coded.shape == tuple(system.shape)):
         raise DataError(f"{path} says that it codes a picture of {coded.shape}, which '{model.name}' does not take")
-    with torch.inference_mode():
+    with model.computing():
         wanted = system.encode(torch.zeros(1, *coded.shape, device=model.device))[0].shape
     if coded.values != system.codes or coded.codes.shape != wanted:
         raise DataError(

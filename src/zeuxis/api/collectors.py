@@ -223,7 +223,8 @@ class Likelihoods:
     def add(self, chunk: Chunk) -> None:
         system, image = self.model.system, chunk.real.image
         image = dequantise(image, self.rng) if system.likelihood_of is Likelihood.DENSITY else image
-        self.log_prob.append(system.log_prob(image, self.rng).cpu())
+        with self.model.computing():
+            self.log_prob.append(system.log_prob(image, self.rng).float().cpu())
 
     def evidence(self) -> dict[str, Any]:
         system = self.model.system
@@ -350,7 +351,8 @@ class Captions:
         captions = self.source.told(chunk.real)
         if captions is None:
             raise Unsupported(f"'{self.data}' has no captions: choose data that gives caption")
-        self.log_prob.append(self.model.system.log_prob_caption(captions).cpu())
+        with self.model.computing():
+            self.log_prob.append(self.model.system.log_prob_caption(captions).float().cpu())
         self.words.append(torch.tensor([len(WORD.findall(caption)) + 1 for caption in captions]))
         best = caption_likelihood.log_prob(self.data, captions)
         if best is not None:
@@ -416,6 +418,6 @@ def reconstruct(model: Model, images: Tensor) -> tuple[Tensor, Tensor]:
     verbs = model.system.card.verbs
     if not {"encode", "decode"} <= verbs:
         raise Unsupported(f"'{model.system.card.id}' rebuilds no pictures; it can: {', '.join(sorted(verbs))}")
-    with torch.inference_mode():
+    with model.computing():
         latent = model.system.encode(images.to(model.device))
-        return latent, model.system.decode(latent)
+        return latent, model.system.decode(latent).float()

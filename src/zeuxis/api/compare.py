@@ -32,7 +32,7 @@ from zeuxis.metrics.record import Figure
 from zeuxis.metrics.table import METRICS
 from zeuxis.metrics.verdict import verdicts
 from zeuxis.provenance.record import write_png, write_whole
-from zeuxis.recipe import Recipe, load_recipe
+from zeuxis.recipe import Recipe, load_recipe, with_budget
 from zeuxis.training.threads import held as same_threads
 
 # Of generated pictures; the first one decides.
@@ -68,11 +68,15 @@ def compare(
     """
     if minutes is not None and iterations is not None:
         raise UsageError(f"{minutes:g} minutes and {iterations} iterations: a comparison has one budget, give either")
-    budget = {"minutes": minutes or (None if iterations else MINUTES), "iterations": iterations}
+    if not recipes or repeats < 1:
+        raise UsageError(f"{len(recipes)} recipes, {repeats} trainings of each: a comparison has one or more of both")
+    if minutes is None and iterations is None:
+        minutes = MINUTES
+    budget = {"minutes": minutes, "iterations": iterations}
     first = load_recipe(recipes[0])
     held = data_of(data or first.data)
     name = held.name
-    plans = [_plan(r, name, first, budget) for r in recipes]
+    plans = [_plan(r, name, first, iterations, minutes) for r in recipes]
     for plan in plans:
         _check(plan, held)
     seeds = range(seed, seed + repeats)
@@ -111,15 +115,15 @@ def _values(entries: Sequence[Mapping[str, Any]], metric: str) -> dict[str, list
     return {recipe: values for recipe, values in of.items() if values}
 
 
-def _plan(recipe: str, data: str, first: Recipe, limits: Mapping[str, float | None]) -> Recipe:
+def _plan(recipe: str, data: str, first: Recipe, iterations: int | None, minutes: float | None) -> Recipe:
     plan = load_recipe(recipe)
     verbs = entry(plan.system).card.verbs
     if "sample" not in verbs and not {"encode", "decode"} <= verbs:
         raise Unsupported(
             f"'{recipe}' neither draws nor rebuilds pictures, so it cannot be compared by them: leave it out"
         )
-    budget = plan.train.model_copy(update=dict(limits))
-    return plan.model_copy(update={"data": data, "size": first.size, "fit": first.fit, "train": budget})
+    alike = plan.model_copy(update={"data": data, "size": first.size, "fit": first.fit})
+    return with_budget(alike, iterations=iterations, minutes=minutes)
 
 
 def _check(plan: Recipe, held: Data) -> None:

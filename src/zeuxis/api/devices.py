@@ -9,12 +9,13 @@ import torch
 from zeuxis.errors import UsageError
 
 
-def checked_device(name: str) -> str:
-    """``name``, if it is cpu, cuda, cuda:N or mps and this machine has it.
+def checked_device(name: str | torch.device) -> str:
+    """``name``, or how torch's device is called, if it is cpu, cuda, cuda:N or mps and this machine has it.
 
     Raises:
         UsageError: it is none of these, or not here; the message says what is.
     """
+    name = str(name)
     if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
         raise UsageError(f"--device {name}: there is no such device: give {here()}")
     if name.startswith("cuda"):

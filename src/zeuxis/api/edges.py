@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from zeuxis.api.model import Model
 from zeuxis.api.pictures import to_pil
 from zeuxis.api.still import open_picture, tensor_of
@@ -33,8 +31,8 @@ def draw_edges(model: Model, pictures: Sequence[str | Path], out: str | Path | N
     for file in files:
         require_replaceable(file)
     for source, file in zip(sources, files, strict=True):
-        with torch.inference_mode():
-            edges = model.system.detect_edges(tensor_of(open_picture(source, channels)).to(model.device))
+        with model.computing():
+            edges = model.system.detect_edges(tensor_of(open_picture(source, channels)).to(model.device)).float()
         made = model.record_of({"source": {"file": source.name, "sha256": file_hash(source)}})
         save_png(to_pil(2 * edges[0] - 1), file, made)
     return files

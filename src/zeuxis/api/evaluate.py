@@ -29,6 +29,7 @@ from zeuxis.api.features import GRAIN, IMAGENET, UNTRAINED, Features, features_o
 from zeuxis.api.measurable import check, check_space, enough, restores, too_few
 from zeuxis.api.model import Model
 from zeuxis.api.photograph_features import MAPS, perceptual
+from zeuxis.api.prior import is_folder
 from zeuxis.api.probes import Probes
 from zeuxis.api.reference import Reference
 from zeuxis.api.reporting import Report
@@ -116,6 +117,7 @@ def evaluate(
         size, fit = model.system.spec.size, fit_for(model.card, opened.name)
         name, source = opened.name, opened.open(size, split, fit)
         other = opened.open(size, "test" if split == "train" else "train", fit)
+        changed = _changed(model, opened) if data is None else None
     makes, holds = tuple(model.system.shape), tuple(source.spec.shape)
     if holds != makes:
         raise UsageError(f"'{model.name}' makes {makes}, '{name}' holds {holds}: give other --data")
@@ -128,6 +130,8 @@ def evaluate(
         tell(f"'{name}' holds {len(order):,} pictures to measure on, not {samples:,}: all of them are taken")
     if left is not None:
         tell(left)
+    if changed is not None:
+        tell(changed)
     reference = Reference(source, order, other)
     evidence, space = collect(model, reference, compared, name, seed, how, features, report, tell)
     found = measure(
@@ -140,6 +144,22 @@ def evaluate(
     # In the order asked for; what is to be read beside them stays where ``measure`` put it, at the end.
     places = {metric: k for k, metric in enumerate(wanted)}
     return sorted([*proved, *found], key=lambda figure: places.get(figure.name.split("/")[0], len(places)))
+
+
+def _changed(model: Model, data: Data) -> str | None:
+    """A line where the folder that a card names no longer holds the pictures that the model was trained on."""
+    card = model.card
+    if card.get("reference") is None or not is_folder(data.name):
+        return None
+    size = card.get("size")
+    trained_on = data.open(tuple(size) if isinstance(size, list) else size, "train", card.get("fit") or "square")
+    now = trained_on.fingerprint()
+    if now == card["reference"]:
+        return None
+    return (
+        f"the pictures of '{data.name}' are not those that '{model.name}' was trained on (they were changed, or it is "
+        "another folder of that name): some of those measured on may have been trained on; --data names others"
+    )
 
 
 def _proved(name: str, proof: Proof, samples: int, seed: int, report: Report) -> Figure:

@@ -12,12 +12,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from zeuxis.api import compare as comparison
 from zeuxis.api import evaluate as measuring
 from zeuxis.api import runs
+from zeuxis.api.devices import checked_device
 from zeuxis.api.going_on import run_of
 from zeuxis.api.live import shown_live
 from zeuxis.api.model import Model, load
+from zeuxis.api.own_torch import own_torch
 from zeuxis.api.pictures import Pictures
 from zeuxis.api.runs import Run, StopTraining, TrainingReport
 from zeuxis.api.suited import damaged_as, shown_for
@@ -26,9 +30,10 @@ from zeuxis.data.library import Data, data_of
 from zeuxis.data.own import Own
 from zeuxis.errors import UsageError
 from zeuxis.escaping import printable
+from zeuxis.files import at_home
 from zeuxis.knobs import Sampling
 from zeuxis.metrics.record import Figure
-from zeuxis.recipe import Recipe, load_recipe, parse_recipe, put, recipe_paths
+from zeuxis.recipe import Recipe, load_recipe, parse_recipe, recipe_paths, replaced, with_budget
 from zeuxis.spec import Size
 
 AnyData = str | Path | Data | Own
@@ -51,6 +56,7 @@ class Figures(tuple[Figure, ...]):
         return "\n".join([*lines, *dict.fromkeys(f"note: {f.warning}" for f in self if f.warning)])
 
 
+@own_torch()
 def train(
     recipe: str | Path | Recipe,
     data: AnyData | None = None,
@@ -61,13 +67,13 @@ def train(
     batch: int | None = None,
     seed: int | None = None,
     settings: Mapping[str, Any] | None = None,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
     out: str | Path | None = None,
     fresh: bool = False,
-    callbacks: Iterable[TrainingReport] = (),
+    callbacks: TrainingReport | Iterable[TrainingReport] = (),
     quiet: bool = False,
     suit: bool | None = None,
-    track: Sequence[str] = (),
+    track: str | Sequence[str] = (),
     tell: Callable[[str], None] | None = None,
 ) -> Run:
     """Train a recipe, or go on with a training of it that was stopped or is to be longer; the same call goes on.
@@ -99,22 +105,24 @@ def train(
 
     Raises UsageError for a wrong name, value or budget; DataError for data that cannot be read.
     """
+    if settings is not None and not isinstance(settings, Mapping):
+        raise UsageError(f'settings are {settings!r}: give values by dotted name, as in {{"train.batch": 32}}')
     if isinstance(recipe, str) and recipe in recipe_paths() and isinstance(data, (str, Path)):
         given, data = str(data), damaged_as(load_recipe(recipe), str(data))
         fit = None if data is None else shown_for(data, own_damage="|" in given)
         settings = {**({} if fit is None else {"fit": fit}), **(settings or {})}
     held = None if data is None else data_of(data)
-    folder = None if out is None else Path(out)
-    if isinstance(recipe, (str, Path)) and str(recipe) not in recipe_paths() and Path(recipe).is_dir():
-        folder = Path(recipe) if folder is None else folder
-        recipe = run_of(Path(recipe)).recipe
-    changed = {"size": size, "train.batch": batch, "train.seed": seed, **(settings or {})}
-    found = _recipe(recipe, held, {key: value for key, value in changed.items() if value is not None})
+    folder = None if out is None else at_home(out)
+    if isinstance(recipe, (str, Path)) and str(recipe) not in recipe_paths() and at_home(recipe).is_dir():
+        folder = at_home(recipe) if folder is None else folder
+        recipe = run_of(at_home(recipe)).recipe
+    changed = _once({"size": size, "train.batch": batch, "train.seed": seed}, settings or {})
+    _once({"train.iterations": iterations, "train.minutes": minutes}, settings or {})
+    found = _recipe(recipe, held, changed)
     if iterations is not None or minutes is not None:
-        budget = found.train.model_copy(update={"iterations": iterations, "minutes": minutes})
-        found = found.model_copy(update={"train": budget})
+        found = with_budget(found, iterations=iterations, minutes=minutes, kept=settings or {})
     with shown_live(quiet) as live:
-        reports = (live, *callbacks)
+        reports = (live, *([callbacks] if callable(callbacks) else callbacks))
 
         def report(clock: Any, preview: Path | None) -> None:
             for each in reports:
@@ -124,21 +132,29 @@ def train(
             found,
             data=held,
             out=folder,
-            device=device,
+            device=checked_device(device),
             fresh=fresh,
             longer=True,
-            track=track,
+            track=several(track),
             suit="model.condition" not in changed if suit is None else suit,
             report=report,
             tell=tell or ((lambda line: None) if quiet else _to_stderr),
         )
 
 
+def several(names: str | Sequence[str]) -> Sequence[str]:
+    """Names, of which one may be given by itself."""
+    return (names,) if isinstance(names, str) else names
+
+
 def _to_stderr(line: str) -> None:
     sys.stderr.write(f"note: {printable(line)}\n")
 
 
-def sample(model: str | Path | Model, n: int = 1, seed: int = 0, *, device: str = "cpu", **asked: Any) -> Pictures:
+@own_torch()
+def sample(
+    model: str | Path | Model, n: int = 1, seed: int = 0, *, device: str | torch.device = "cpu", **asked: Any
+) -> Pictures:
     """``n`` pictures of a model (or of a name, a run folder), from seeds ``seed``, ``seed + 1``, ...
 
     ``asked`` are the conditions and knobs of :meth:`zeuxis.api.model.Model.sample`: caption, label, source, steps,
@@ -147,17 +163,18 @@ def sample(model: str | Path | Model, n: int = 1, seed: int = 0, *, device: str 
     return _model(model, device).sample(n, seed, **asked)
 
 
+@own_torch()
 def evaluate(
     model: str | Path | Model,
     data: AnyData | None = None,
     *,
-    metrics: Sequence[str] = (),
+    metrics: str | Sequence[str] = (),
     samples: int = 5000,
     seed: int = 0,
     knobs: Mapping[str, Any] | None = None,
     features: str | None = None,
     split: str = "test",
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
 ) -> Figures:
     """The figures of a model against held-out pictures; by default those that suit it, on its own data.
 
@@ -168,18 +185,20 @@ def evaluate(
     measured = measuring.evaluate(
         _model(model, device),
         data=held,
-        metrics=metrics,
+        metrics=several(metrics),
         samples=samples,
         seed=seed,
         how=how,
         features=features,
         split=split,
+        tell=_to_stderr,
     )
     return Figures(measured)
 
 
+@own_torch()
 def compare(
-    recipes: Sequence[str],
+    recipes: str | Sequence[str],
     data: AnyData | None = None,
     *,
     minutes: float | None = None,
@@ -188,27 +207,35 @@ def compare(
     seed: int = 0,
     repeats: int = 1,
     out: str | Path = "runs/compare",
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
 ) -> dict[str, Any]:
     """Train every recipe for ``minutes`` (ten by default) or ``iterations`` on the same pictures, ``repeats`` times,
     and measure all alike; ``out/index.html`` shows it, ``verdicts`` says which differences are more than retraining's.
     """
     held = None if data is None else data_of(data)
     return comparison.compare(
-        recipes,
+        several(recipes),
         data=held,
         minutes=minutes,
         iterations=iterations,
         samples=samples,
         seed=seed,
         repeats=repeats,
-        out=Path(out),
-        device=device,
+        out=at_home(out),
+        device=checked_device(device),
     )
 
 
-def _model(model: str | Path | Model, device: str) -> Model:
+def _model(model: str | Path | Model, device: str | torch.device) -> Model:
     return model if isinstance(model, Model) else load(model, device)
+
+
+def _once(keywords: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Both together, by dotted name, without keywords that were not given; UsageError where both say something."""
+    given = {key: value for key, value in keywords.items() if value is not None}
+    for key in given.keys() & settings.keys():
+        raise UsageError(f"{key} is given twice, as {key.rpartition('.')[2]}= and in settings=: give it once")
+    return {**given, **settings}
 
 
 def _recipe(recipe: str | Path | Recipe, data: Data | None, changes: dict[str, Any]) -> Recipe:
@@ -223,10 +250,7 @@ def _recipe(recipe: str | Path | Recipe, data: Data | None, changes: dict[str, A
         base = load_recipe(recipe)
     if data is not None:
         changes = {"data": data.name, **changes}
-    table = base.model_dump(exclude_unset=True)
-    for key, value in changes.items():
-        put(table, key, value)
-    return parse_recipe(table, base.name)
+    return replaced(base, changes)
 
 
 __all__ = ["Figures", "Pictures", "StopTraining", "compare", "evaluate", "load", "sample", "train"]

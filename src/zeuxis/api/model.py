@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence, Set
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import torch
 from torch import Tensor
 
 from zeuxis.api.devices import checked_device
 from zeuxis.api.given import GivenPicture, condition_of, given, plain_of, sha256_of
+from zeuxis.api.own_torch import own_torch
 from zeuxis.api.pictures import Pictures
 from zeuxis.api.prior import KINDS, prior_folder
 from zeuxis.api.reporting import Report
@@ -22,6 +25,7 @@ from zeuxis.catalog.listing import entries, entry
 from zeuxis.catalog.weights import load_system
 from zeuxis.conditions import FIELDS, Field
 from zeuxis.errors import TrainingStopped, UnknownName, Unsupported, UsageError
+from zeuxis.files import at_home
 from zeuxis.game import System
 from zeuxis.knobs import SHORT, Knob, Sampling, Value, checked
 from zeuxis.nn.footprint import GIB, Footprint
@@ -147,12 +151,19 @@ class Model:
         """SHA-256 of the weights file."""
         return str(self.card["sha256"])
 
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Where a verb of :attr:`system` is called: in the model's precision, and nothing is learnt."""
+        with torch.inference_mode(), autocast(self.device, self.precision), kept(self.device):
+            yield
+
     def __repr__(self) -> str:
         shape = "x".join(map(str, self.system.shape))
         return (
             f"<{self.name}: {self.system.card.title}, {shape}, conditions: {sorted(self.system.conditions) or 'none'}>"
         )
 
+    @own_torch()
     @taking({name: Any for name in (*FIELDS, *SHORT)})
     def sample(
         self,
@@ -188,6 +199,7 @@ class Model:
 
         Raises :class:`UsageError` for what it does not obey, cannot do without, or cannot read.
         """
+        n, seed = whole("n", n), whole("seed", seed)
         for name in asked:
             if name not in FIELDS and name not in SHORT:
                 raise UnknownName("keyword of sample", name, [*FIELDS, *SHORT], "(other knobs: knobs={name: value})")
@@ -206,17 +218,20 @@ class Model:
             return Pictures(drawn[:, -1], records, drawn)
         return Pictures(model.draw(condition, seeds, how, batch), records)
 
+    @own_torch()
     def write(
         self, n: int = 1, seed: int = 0, *, temperature: float | None = None, knobs: Mapping[str, Value] | None = None
     ) -> tuple[str, ...]:
         """Write ``n`` captions; caption k is that of seed ``seed + k``, whatever ``n`` is."""
+        n, seed = whole("n", n), whole("seed", seed)
         if not 1 <= n <= MOST_IMAGES:
             raise UsageError(f"cannot write {n} captions in one call: ask for 1 to {MOST_IMAGES}")
         how = _sampling({"temperature": temperature}, knobs)
         self.check(how)
-        with torch.inference_mode():
+        with self.computing():
             return self.system.write(ImageRng(range(seed, seed + n)), how)
 
+    @own_torch()
     def encode(self, pictures: Any, batch: int | None = None) -> Tensor:
         """The codes ``(N, ...)`` on the CPU of one or several pictures: paths, Pillow, arrays, tensors, ``Pictures``.
 
@@ -227,17 +242,19 @@ class Model:
         self._must("encode")
         return self._map(self.system.encode, self._images(pictures), batch)
 
+    @own_torch()
     def encode_text(self, texts: Sequence[str]) -> Tensor:
         """The vectors ``(N, D)`` on the CPU of texts, of length 1, to be compared with those of :meth:`encode`."""
         self._must("encode_text")
-        with torch.inference_mode(), autocast(self.device, self.precision), kept(self.device):
+        with self.computing():
             return self.system.encode_text(tuple(texts)).cpu()
 
+    @own_torch()
     def classify(self, pictures: Any, batch: int | None = None) -> tuple[Tensor, ...]:
         """Logits ``(N, K_f)`` on the CPU for each factor that a classifier or a judge reads; pictures as `encode`."""
         self._must("classify")
-        images = self._images(pictures).split(batch or BATCH.get(self.device, BATCH_ELSEWHERE))
-        with torch.inference_mode(), autocast(self.device, self.precision), kept(self.device):
+        images = self._images(pictures).split(_some(batch) or BATCH.get(self.device, BATCH_ELSEWHERE))
+        with self.computing():
             found = [self.system.classify(part.to(self.device)) for part in images]
         return tuple(torch.cat(head).float().cpu() for head in zip(*found, strict=True))
 
@@ -256,11 +273,13 @@ class Model:
             raise UsageError(f"'{self.name}' encodes pictures of one size at a time: here are several sizes, or none")
         return torch.stack(images)
 
+    @own_torch()
     def decode_images(self, codes: Tensor, batch: int | None = None) -> Tensor:
         """The images ``(N, C, H, W)`` on the CPU of codes ``(N, ...)``."""
         self._must("decode")
         return self._map(self.system.decode, codes, batch).float()
 
+    @own_torch()
     def draw_latents(
         self, condition: Condition, seeds: Sequence[int], how: Sampling = Sampling(), batch: int | None = None
     ) -> Tensor:
@@ -282,10 +301,11 @@ class Model:
 
     def _map(self, verb: Callable[[Tensor], Tensor], rows: Tensor, batch: int | None) -> Tensor:
         """``verb`` of ``rows``, some at a time."""
-        parts = rows.split(batch or BATCH.get(self.device, BATCH_ELSEWHERE))
-        with torch.inference_mode(), autocast(self.device, self.precision), kept(self.device):
+        parts = rows.split(_some(batch) or BATCH.get(self.device, BATCH_ELSEWHERE))
+        with self.computing():
             return torch.cat([verb(part.to(self.device)).cpu() for part in parts])
 
+    @own_torch()
     def draw(
         self, condition: Condition, seeds: Sequence[int], how: Sampling = Sampling(), batch: int | None = None
     ) -> Tensor:
@@ -294,6 +314,7 @@ class Model:
         self._must("sample")
         return self._in_batches(self.system.sample, condition, seeds, how, batch)
 
+    @own_torch()
     def draw_steps(
         self, condition: Condition, seeds: Sequence[int], how: Sampling = Sampling(), batch: int | None = None
     ) -> Tensor:
@@ -301,6 +322,7 @@ class Model:
         self.check(how)
         return self._in_batches(self.system.draw_steps, condition, seeds, how, batch)
 
+    @own_torch()
     def draw_by(
         self,
         work: Callable[[Condition, ImageRng, Sampling], Tensor],
@@ -323,7 +345,7 @@ class Model:
     ) -> Tensor:
         batch = self.at_a_time(batch)
         parts = []
-        with torch.inference_mode(), autocast(self.device, self.precision), kept(self.device):
+        with self.computing():
             for start in range(0, len(seeds), batch):
                 rows = slice(start, start + batch)
                 given = condition[rows].only(self.system.conditions).to(self.device)
@@ -337,7 +359,7 @@ class Model:
 
     def at_a_time(self, batch: int | None = None) -> int:
         """How many pictures are drawn at a time where ``batch`` is asked for."""
-        return batch or self.system.draw_batch or BATCH.get(self.device, BATCH_ELSEWHERE)
+        return _some(batch) or self.system.draw_batch or BATCH.get(self.device, BATCH_ELSEWHERE)
 
     def check(self, how: Sampling) -> None:
         """Refuse a knob that this model does not have, or a value that it does not take."""
@@ -422,6 +444,21 @@ def instruction_set() -> str:
     return str(torch.backends.cpu.get_cpu_capability())
 
 
+def whole(name: str, value: SupportsIndex) -> int:
+    """``value`` as a plain whole number, also of numpy or a tensor; UsageError for what is none."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise UsageError(f"{name} is {value!r}: give a whole number") from None
+
+
+def _some(batch: int | None) -> int | None:
+    """How many at a time, if it was said; UsageError for none."""
+    if batch is not None and whole("batch", batch) < 1:
+        raise UsageError(f"batch is {batch}: give 1 picture at a time or more")
+    return batch
+
+
 def _sampling(short: Mapping[str, Value | None], knobs: Mapping[str, Value] | None) -> Sampling:
     """What is asked of the knobs by keyword and by name; UsageError where both say something of one."""
     named = {name: value for name, value in short.items() if value is not None}
@@ -451,7 +488,13 @@ def _who_obeys(field: str) -> str:
     return f"recipes that are: {', '.join(able) or 'none yet'}"
 
 
-def load(name: str | Path, device: str = "cpu", precision: str = "float32", staged: bool | None = None) -> Model:
+@own_torch()
+def load(
+    name: str | Path,
+    device: str | torch.device = "cpu",
+    precision: str | torch.dtype = "float32",
+    staged: bool | None = None,
+) -> Model:
     """The model of a shipped name, a run folder or a model folder, ready to be used on ``device``; or a published one,
     from a folder in the hub's layout, a file of safetensors, or the name that it was pulled by.
 
@@ -460,6 +503,8 @@ def load(name: str | Path, device: str = "cpu", precision: str = "float32", stag
     bfloat16 in the first case and float32 in the second. ``staged`` says of a published model whether its parts are
     brought to ``device`` only while they compute; by default where they would not all fit.
     """
-    kept = precision_of(precision, checked_device(device))
+    name = at_home(name) if str(name).startswith("~") else name
+    device = checked_device(device)
+    kept = precision_of(precision, device)
     system, card = load_system(name, dtype=HALVES.get(kept), device=device, staged=staged)
     return Model(str(name), system, card, device, kept)

@@ -161,6 +161,6 @@ def _curves(log: Path, begins: str, x: str, most: int) -> dict[str, list[tuple[f
     curves: dict[str, list[tuple[float, float]]] = {}
     for entry in read_log(log):
         for key, value in entry.items():
-            if key.startswith(begins) and x in entry:
+            if key.startswith(begins) and x in entry and isinstance(value, (int, float)):
                 curves.setdefault(key.removeprefix(begins), []).append((entry[x], value))
     return {name: points[:: max(1, len(points) // most)] for name, points in curves.items()}

@@ -18,6 +18,7 @@ from torch import Tensor
 from zeuxis.api.naming import counted
 from zeuxis.batch import to_float, to_uint8
 from zeuxis.errors import UsageError
+from zeuxis.files import at_home
 from zeuxis.provenance.asked import asked
 from zeuxis.provenance.record import save_png
 from zeuxis.provenance.watermark import SCHEME, SMALLEST, WATERMARK, fits, marked
@@ -181,7 +182,7 @@ class Pictures:
         is False; None is what the command line asked for, where it asked. Raises :class:`UsageError` for a name of
         another kind of picture, which would carry no record, and where ``watermark`` is True of too small pictures.
         """
-        paths = targets(Path(path), len(self), add)
+        paths = targets(at_home(path), len(self), add)
         wanted = asked().watermark if watermark is None else watermark
         written = self.marked() if wanted or (wanted is None and self.fit_to_mark) else self
         for image, target, record in zip(written, paths, written.records, strict=True):
@@ -190,8 +191,9 @@ class Pictures:
 
     def save_sheet(self, path: str | Path, columns: int | None = None, scale: int = 1) -> Path:
         """Write the page of all of them, with the first picture's record and the count."""
-        save_png(self.sheet(columns, scale), Path(path), {**self.records[0], "sheet_of": len(self)})
-        return Path(path)
+        place = at_home(path)
+        save_png(self.sheet(columns, scale), place, {**self.records[0], "sheet_of": len(self)})
+        return place
 
     def _repr_png_(self) -> bytes:
         """How a notebook shows them."""

@@ -95,7 +95,7 @@ def _folder(
     folder = _place(name, card["sha256"]) / kind
     if apart is not None and recipe is not None and not _kept(folder, facts):  # before any picture is looked at
         raise _not_fitted(name, kind, str(from_data))
-    if recipe is not None and _is_folder(str(from_data)):  # its pictures may be others by now
+    if recipe is not None and is_folder(str(from_data)):  # its pictures may be others by now
         facts["reference"] = _opened(name, system, str(from_data)).fingerprint()
     if not _kept(folder, facts):
         if apart is not None and recipe is not None:
@@ -118,7 +118,7 @@ def _not_fitted(name: str, kind: str, data: str) -> UsageError:
     )
 
 
-def _is_folder(data: str) -> bool:
+def is_folder(data: str) -> bool:
     """Whether ``data`` are pictures that lie in a folder of the user's."""
     return clean_name(data) not in ENTRIES and bits_and_folder(clean_name(data))[1] is not None
 
@@ -220,7 +220,7 @@ def play(prior: LatentPrior, codes: Codes, config: Train, report: Report) -> Non
 
     with tempfile.TemporaryDirectory(prefix="zeuxis-") as folder:
         order = Batches(codes, config.batch, config.seed)
-        trainer = Trainer(prior.density, order, config, Path(folder), report=played)
+        trainer = Trainer(prior.density, order, config, Path(folder), report=played, track=("none",))
         trainer.run()
     if trainer.stop_asked:
         raise KeyboardInterrupt

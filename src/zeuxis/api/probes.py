@@ -28,7 +28,7 @@ class Probes:
     """Codes of the model, of an untrained one and pixels, in the order of the held-out pictures."""
 
     def __init__(self, model: Model, reference: Reference, seed: int, how: Sampling) -> None:
-        self.reference, self.how, self.device = reference, how, model.device
+        self.model, self.reference, self.how, self.device = model, reference, how, model.device
         self.factors = tuple(name for name, _ in reference.held_out.spec.factors)
         if not self.factors and not reference.held_out.spec.classes:
             raise Unsupported(f"'{reference.held_out.name}' has neither labels nor factors: a probe needs some")
@@ -71,7 +71,8 @@ class Probes:
         seeds = [derive_seed(self.seed, "probe", part, k) for k in range(done, done + len(image))]
         for name, system in self.systems.items():
             rng = ImageRng(seeds)
-            codes[name].append(code_of(system, image, rng, self.how).cpu())
+            with self.model.computing():
+                codes[name].append(code_of(system, image, rng, self.how).cpu())
         codes["linear_probe_pixels"].append(pixels(image).cpu())
         given = condition.factors if self.factors else condition.label
         if given is None:

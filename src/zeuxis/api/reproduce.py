@@ -33,7 +33,7 @@ from zeuxis.data.library import Data
 from zeuxis.errors import DataError, UnknownName, UsageError
 from zeuxis.knobs import Sampling
 from zeuxis.provenance.record import write_whole
-from zeuxis.recipe import Claim, Recipe, load_recipe
+from zeuxis.recipe import Claim, Recipe, load_recipe, replaced
 from zeuxis.training.threads import held
 from zeuxis.version import __version__
 
@@ -209,7 +209,7 @@ def trained(recipe: Recipe, folder: Path, device: str, report: Report, data: Dat
 
 def seeded(recipe: Recipe, seed: int) -> Recipe:
     """The recipe with another seed of training."""
-    return recipe.model_copy(update={"train": recipe.train.model_copy(update={"seed": seed})})
+    return replaced(recipe, {"train.seed": seed})
 
 
 def measured(model: Model, recipe: Recipe, claim: Claim, report: Report, extra: Sequence[str] = ()) -> dict[str, Any]:

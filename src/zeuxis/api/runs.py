@@ -33,6 +33,7 @@ from zeuxis.data.bucketed import endless
 from zeuxis.data.library import Data, data_of
 from zeuxis.data.source import Source
 from zeuxis.errors import RunInUse, UsageError, WeightsError
+from zeuxis.files import at_home
 from zeuxis.game import System
 from zeuxis.knobs import Sampling
 from zeuxis.provenance.record import record, save_png, write_whole
@@ -45,11 +46,13 @@ from zeuxis.training.resuming import must_be_same_pictures
 from zeuxis.training.run_lock import run_lock
 from zeuxis.training.tracking import check_trackers
 from zeuxis.training.trainer import Clock, Trainer
+from zeuxis.training.training_state import PREVIEWS
 
 PREVIEWED = 16
 HELD_OUT = 64  # pictures that the curves of held-out losses are of
 COLUMNS = 8  # pictures a row of a preview
 FIT_BATCH = 1000
+OF_ROUNDS = ("iterations", "minutes", "batch", "accumulate", "ema", "posthoc")  # what a closed form has no use for
 
 TrainingReport = Callable[[Clock, Path | None], None]
 
@@ -98,8 +101,9 @@ class Run:
 
     def animate(self, path: str | Path) -> Path:
         """Write its previews, one after another, as an animated WebP to ``path``."""
-        animation(self.folder, Path(path))
-        return Path(path)
+        place = at_home(path)
+        animation(self.folder, place)
+        return place
 
     def __repr__(self) -> str:
         end = "finished" if self.stopped is None else f"stopped by {self.stopped}"
@@ -191,7 +195,7 @@ def train(
                 raise UsageError(
                     f"'{system.card.id}' is learnt in closed form: train it in one process, without torchrun"
                 )
-            for line in (*where.lines, start.make_room(where)):
+            for line in (*where.lines, start.make_room(where), _unheeded(recipe)):
                 says(line)
             clock = _fit(system, source, folder, facts, device, begin)
             _preview(system, recipe, clock, folder, examples, device)
@@ -309,6 +313,15 @@ def _finished(recipe: Recipe, folder: Path, card: dict[str, Any], skipped: int) 
     return Run(folder, recipe, clock, None, skipped, (), played)
 
 
+def _unheeded(recipe: Recipe) -> str | None:
+    """A line on what is said of a training in rounds to a system that is learnt in one pass."""
+    said = [f"train.{key}" for key in OF_ROUNDS if key in recipe.train.model_fields_set and getattr(recipe.train, key)]
+    if not said:
+        return None
+    counts = "counts" if len(said) == 1 else "count"
+    return f"'{recipe.system}' is learnt in closed form, in one pass: {' and '.join(said)} {counts} for nothing"
+
+
 def _fit(
     system: System, source: Source, folder: Path, facts: dict[str, Any], device: str, begin: Callable[[], None]
 ) -> Clock:
@@ -338,7 +351,7 @@ def _fit(
 
 def newest_preview(folder: Path) -> Path | None:
     """The newest preview sheet of a run."""
-    return max((folder / "previews").glob("*.png"), default=None)
+    return max((folder / PREVIEWS).glob("*.png"), default=None)
 
 
 def _first(examples: Source, n: int) -> Batch:
@@ -362,7 +375,7 @@ def _preview(system: System, recipe: Recipe, clock: Clock, folder: Path, batch: 
         condition={"preview_after_rounds": clock.round},
         device=device,
     )
-    path = folder / "previews" / f"{clock.round:08d}.png"
+    path = folder / PREVIEWS / f"{clock.round:08d}.png"
     path.parent.mkdir(exist_ok=True)
     scale = max(1, 64 // images[0].shape[-1])
     save_png(sheet([to_pil(x) for x in images], columns=COLUMNS, scale=scale), path, made)

@@ -97,7 +97,8 @@ class ZeroShots:
         self.texts: list[str] = []
 
     def add(self, chunk: Chunk) -> None:
-        self.image.append(self.model.system.encode(chunk.real.image).cpu())
+        with self.model.computing():
+            self.image.append(self.model.system.encode(chunk.real.image).float().cpu())
         caption, label = chunk.real.condition.caption, chunk.real.condition.label
         if caption is not None:
             self.texts += caption

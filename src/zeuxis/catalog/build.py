@@ -77,28 +77,52 @@ def check_values(cls: type[System], model: Mapping[str, Any]) -> None:
 
 
 @dataclass(frozen=True)
+class _List:
+    """A list of plain values of one kind, of any length or of ``count``."""
+
+    kind: type
+    count: int | None
+
+    def takes(self, value: Any) -> bool:
+        if not isinstance(value, (list, tuple)) or self.count not in (None, len(value)):
+            return False
+        return all(type(item) is self.kind or (type(item) is int and self.kind is float) for item in value)
+
+    def __str__(self) -> str:
+        return f"a list of {'' if self.count is None else f'{self.count} '}{SEVERAL[self.kind]}"
+
+
+@dataclass(frozen=True)
 class _Wanted:
-    """Plain values that an argument takes."""
+    """Plain values that an argument takes, and lists of such."""
 
     kinds: frozenset[type]
     choices: tuple[Any, ...] = ()
+    lists: tuple[_List, ...] = ()
 
     def takes(self, value: Any) -> bool:
         if type(value) is int and float in self.kinds:
             return True
-        return type(value) in self.kinds or value in self.choices
+        if type(value) in self.kinds or any(one.takes(value) for one in self.lists):
+            return True
+        return not isinstance(value, (list, tuple)) and value in self.choices
 
     def __str__(self) -> str:
         kinds = [NAMES[kind] for kind in NAMES if kind in self.kinds]
-        return " or ".join([*kinds, *(repr(choice) for choice in self.choices)])
+        return " or ".join([*kinds, *map(str, self.lists), *(repr(choice) for choice in self.choices)])
 
 
 NAMES: Mapping[type, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+SEVERAL: Mapping[type, str] = {
+    int: "whole numbers, such as [8, 16]",
+    float: "numbers, such as [0.5, 0.999]",
+    str: 'texts, such as ["a", "b"]',
+}
 
 
 def _wanted(hint: Any) -> _Wanted | None:
     """What a type hint of plain values takes; None for others, which the constructor itself checks."""
-    kinds, choices = set[type](), list[Any]()
+    kinds, choices, lists = set[type](), list[Any](), list[_List]()
     for part in get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,):
         if part in NAMES:
             kinds.add(part)
@@ -106,9 +130,19 @@ def _wanted(hint: Any) -> _Wanted | None:
             choices.append(None)
         elif get_origin(part) is Literal:
             choices += get_args(part)
+        elif (found := _list_of(part)) is not None:
+            lists.append(found)
         else:
             return None
-    return _Wanted(frozenset(kinds), tuple(choices))
+    return _Wanted(frozenset(kinds), tuple(choices), tuple(lists))
+
+
+def _list_of(hint: Any) -> _List | None:
+    """What ``tuple[int, ...]`` or ``tuple[float, float]`` takes; None for another hint."""
+    items = get_args(hint) if get_origin(hint) is tuple else ()
+    count = None if items[1:] == (Ellipsis,) else len(items)
+    kinds = {item for item in items if item is not Ellipsis}
+    return _List(kinds.pop(), count) if len(kinds) == 1 and kinds <= SEVERAL.keys() else None
 
 
 def _described(cls: type[System], spec: DataSpec, model: Mapping[str, Any], seed: int) -> dict[str, System]:

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from zeuxis.pretrained.restorer import Restorer
 
 
+RECORDS = ("run.json", "log.jsonl")  # of a run
+
+
 @cache
 def shipped() -> dict[str, Path]:
     """The folders of the weights that come with the package, by name."""
@@ -48,11 +51,13 @@ def locate(name: str | Path) -> Path:
     if path.suffix.lower() in NO_MODELS and path.is_file():
         raise UsageError(f"{path} is {NO_MODELS[path.suffix.lower()]}")
     if path.is_file():
+        _refuse_part(path)
         raise WeightsError(
             f"{path} is a file, not a model folder: weights are read as safetensors with a card; "
             f"for a public checkpoint in another form use: zeuxis convert {path}"
         )
     if path.is_dir():
+        _refuse_part(path)
         raise WeightsError(f"{path} holds no model yet: train it first, or give a run folder that has model/model.json")
     if str(name) in recipe_paths():
         raise UsageError(
@@ -61,6 +66,15 @@ def locate(name: str | Path) -> Path:
     generators = [system for system, known in entries().items() if not known.card.learns]
     known = [*shipped(), *generators]
     raise UnknownName("model", str(name), known, "(or give a run folder)", elsewhere="run folder")
+
+
+def _refuse_part(path: Path) -> None:
+    """Name the run or the model that ``path`` is only a part of: its weights, a checkpoint, a record; UsageError."""
+    if path.is_file() and path.name not in RECORDS and not path.with_suffix(".json").is_file():
+        return  # a file that happens to lie there
+    whole = (f for f in list(path.parents)[:3] if holds(f, "model.json") or holds(f / "model", "model.json"))
+    if (folder := next(whole, None)) is not None:
+        raise UsageError(f"{path} is a part of {folder}, and no model by itself: give {folder}")
 
 
 @dataclass(frozen=True)
@@ -107,6 +121,8 @@ def public_restorer(name: str | Path) -> Restorer | None:
     if str(name) in UPSCALERS:
         return load_upscaler(str(name))
     path = Path(name)
+    if path.is_file():
+        _refuse_part(path)
     return load_restorer_file(path) if path.is_file() and path.suffix in (".safetensors", ".param") else None
 
 
@@ -239,6 +255,8 @@ def load_system(
     from zeuxis.training.checkpoint import read_model  # noqa: PLC0415  (the catalogue lists without torch)
     from zeuxis.training.given import mark_kept  # noqa: PLC0415  (torch)
 
+    if str(name) not in shipped() and Path(name).is_file():
+        _refuse_part(Path(name))
     public = published_path(name) if str(name) not in shipped() else None
     if public is not None:
         return load_published(public, parsed(name), dtype=dtype, device=device, staged=staged)

@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from itertools import pairwise
 from types import TracebackType
 from typing import Any
 
@@ -24,6 +25,7 @@ from zeuxis.provenance.credentials import ready
 # Typer's error for wrong arguments: the class itself lives in another place in every version of it.
 MISUSE: Any = typer.BadParameter.__base__
 
+OUT = "--out"
 ELSEWHERE = {  # options of other programs, and what does it here
     "--lr": "--set players.NAME.lr=2e-4 (zeuxis info lists the players)",
     "--learning-rate": "--set players.NAME.lr=2e-4 (zeuxis info lists the players)",
@@ -47,6 +49,7 @@ def main(args: Sequence[str] | None = None) -> int:
     debug = DEBUG in given
     plain = [a for a in given if a not in (DEBUG, WATERMARK, NO_WATERMARK, CREDENTIALS)]
     try:
+        _refuse_nowhere(plain)
         marks = marks_in(given)
         plain, own = _without(SYSTEMS, plain, "the folder or file where systems of your own lie")
         plain, threads = _without(THREADS, plain, "how many, e.g. 2")
@@ -109,6 +112,13 @@ def _without(option: str, args: Sequence[str], what: str) -> tuple[list[str], li
         else:
             rest.append(word)
     return rest, values
+
+
+def _refuse_nowhere(args: Sequence[str]) -> None:
+    """Refuse an ``--out`` of no characters, as of a variable that is not set: it would be the folder where one is."""
+    follows = [word for option, word in pairwise(args) if option == OUT]
+    if "" in follows or f"{OUT}=" in args:
+        raise UsageError(f"{OUT} is empty: name a file or a folder ({OUT} . is the one where you are)")
 
 
 def _one_line(misuse: Any) -> str:

@@ -17,6 +17,7 @@ from zeuxis.conditions import FIELDS
 from zeuxis.data.unpaired_name import ARROW
 from zeuxis.errors import UsageError
 from zeuxis.fetching import named_by
+from zeuxis.files import at_home
 from zeuxis.knobs import SHORT, Sampling, parsed, split_knob
 from zeuxis.spec import Size
 
@@ -49,9 +50,11 @@ def _device(name: str) -> str:
 
 
 def writable(out: Path | None) -> Path | None:
-    """Refuse, before anything is done, a path that lies in a file or where nothing may be written."""
+    """The path, a ``~`` that the shell left being the home; refused, before anything is done, where it lies in a file
+    or nothing may be written."""
     if out is None:
         return None
+    out = at_home(out)
     there = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
     if there.is_file() and there != out.absolute():
         raise UsageError(f"--out {out}: {there} is a file: give another place")
@@ -62,7 +65,7 @@ def writable(out: Path | None) -> Path | None:
 
 def folder(out: Path | None) -> Path | None:
     """As :func:`writable`, where a folder is wanted."""
-    if out is not None and out.is_file():
+    if out is not None and at_home(out).is_file():
         raise UsageError(f"--out {out} is a file, and a folder is wanted: give another name")
     return writable(out)
 
@@ -178,6 +181,19 @@ ConditionName = Annotated[
     ),
 ]
 
+FLAGS = {  # the options that give values of a recipe, by their dotted names
+    "model.first_stage": "--first-stage",
+    "model.base": "--base",
+    "model.condition": "--condition",
+    "data": "--data",
+    "size": "--size",
+    "fit": "--fit",
+    "train.batch": "--batch",
+    "train.seed": "--seed",
+    "train.start": "--from",
+    "train.minutes": "--budget",
+    "train.iterations": "--iterations",
+}
 UNITS = {"s": 1 / 60, "m": 1.0, "h": 60.0}  # minutes
 
 
@@ -240,18 +256,10 @@ def recipe_of(
 ) -> Recipe:
     """The recipe ``name``, or of a run, with what the command line changes in it; a budget replaces its own."""
     from zeuxis.api.suited import damaged_as, shown_for
-    from zeuxis.recipe import Recipe, load_recipe, with_overrides
+    from zeuxis.recipe import Recipe, load_recipe, with_budget, with_overrides
 
-    if condition is not None and _is_degradation(condition):
-        if pair is not None:
-            raise UsageError(f"--condition {condition} --pair {pair}: a degradation is the pair; give one of them")
-        pair, condition = condition, "source"
-    if scale is not None and pair is not None:
-        raise UsageError(f"--scale {scale} --pair {pair}: write the scale in the pair, as in bicubic:{scale}")
-    if pair is None and (scale is not None or data is not None):
-        data = damaged_as(name if isinstance(name, Recipe) else load_recipe(name), data, scale)
-    if fit is None and data is not None:
-        fit = shown_for(data if pair is None else f"{data} | {pair}", own_damage=pair is not None)
+    set_too = keys_set(changes)
+    limits = budget if isinstance(budget, Budget) else Budget() if budget is None else Budget.parse(budget)
     given = {
         "model.first_stage": first_stage,
         "model.base": base,
@@ -263,6 +271,20 @@ def recipe_of(
         "train.seed": seed,
         "train.start": start,
     }
+    for key, value in {**given, "train.minutes": limits.minutes, "train.iterations": limits.iterations}.items():
+        if value is not None and key in set_too:
+            raise UsageError(f"{key} is given twice, by {FLAGS[key]} and by --set: give it once")
+    if condition is not None and _is_degradation(condition):
+        if pair is not None:
+            raise UsageError(f"--condition {condition} --pair {pair}: a degradation is the pair; give one of them")
+        pair, condition = condition, "source"
+    if scale is not None and pair is not None:
+        raise UsageError(f"--scale {scale} --pair {pair}: write the scale in the pair, as in bicubic:{scale}")
+    if pair is None and (scale is not None or data is not None):
+        data = damaged_as(name if isinstance(name, Recipe) else load_recipe(name), data, scale)
+    if fit is None and data is not None and "fit" not in set_too:
+        fit = shown_for(data if pair is None else f"{data} | {pair}", own_damage=pair is not None)
+    given |= {"model.condition": condition, "data": data, "fit": fit}
     # JSON's strings and numbers are TOML's too: a folder called "7" stays a folder.
     overrides = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items() if value is not None]
     overrides = [*(changes or ()), *overrides]
@@ -271,9 +293,12 @@ def recipe_of(
         recipe = recipe.model_copy(update={"data": paired(recipe.data, pair)})
     if budget is None:
         return recipe
-    parsed = budget if isinstance(budget, Budget) else Budget.parse(budget)
-    train = recipe.train.model_copy(update={"minutes": parsed.minutes, "iterations": parsed.iterations})
-    return recipe.model_copy(update={"train": train})
+    return with_budget(recipe, iterations=limits.iterations, minutes=limits.minutes, kept=set_too)
+
+
+def keys_set(changes: list[str] | None) -> frozenset[str]:
+    """The dotted names that ``--set`` gives values."""
+    return frozenset(change.partition("=")[0].strip() for change in changes or ())
 
 
 def as_recipes_name(recipes: Iterable[str], mend: str) -> AbstractContextManager[None]:

@@ -26,11 +26,13 @@ from zeuxis.cli.options import (
     Set,
     as_recipes_name,
     collections,
+    keys_set,
     recipe_of,
 )
 from zeuxis.cli.output import duration, emit, note, say
 from zeuxis.cli.progress import Progress
 from zeuxis.errors import UsageError
+from zeuxis.files import at_home
 from zeuxis.spec import parse_size
 
 SHOWN = {"patch": ", patches of them at their own resolution", "crop": ", windows of them"}  # by the fit
@@ -117,18 +119,19 @@ def train(
         raise UsageError(f"--budget {budget} and --iterations {iterations}: give one of them")
 
     data = collections(data, others)
-    folder = Path(recipe) if recipe not in recipe_paths() and Path(recipe).is_dir() else None
+    folder = at_home(recipe) if recipe not in recipe_paths() and at_home(recipe).is_dir() else None
     out = folder if out is None else out
     begun: str | Recipe = recipe if folder is None else run_of(folder).recipe
+    set_too = keys_set(changes)
     if preset is not None:
         if isinstance(begun, Recipe):
             raise UsageError(f"--preset '{preset}' is of a training that begins, and {recipe} has begun: leave it out")
         begun, task = preset_of(load_recipe(begun), preset, own_data=data is not None)
         if pair is None and (data is None or task.data is None):
             pair = task.pair
-        data = task.data if data is None else data
-        size = str(task.size) if size is None and task.size is not None else size
-        condition = task.condition if condition is None else condition
+        data = task.data if data is None and "data" not in set_too else data
+        size = str(task.size) if size is None and task.size is not None and "size" not in set_too else size
+        condition = task.condition if condition is None and "model.condition" not in set_too else condition
     plan = recipe_of(
         begun,
         data=data,
@@ -145,7 +148,6 @@ def train(
         condition=condition,
         changes=changes,
     )
-    set_too = {change.partition("=")[0].strip() for change in changes or ()}
     named = as_recipes_name(() if data is not None or "data" in set_too else (recipe,), f"--data {plan.data} does")
     suit = condition is None and "model.condition" not in set_too  # a condition that was asked for is insisted on
     if pair is None and data is not None and plan.data != data:

@@ -14,6 +14,7 @@ from zeuxis.data.source import Skipped
 from zeuxis.data.splits import BESIDE, Home, Homes, homes_of
 from zeuxis.data.survey import CLASS_FILE, Survey, survey
 from zeuxis.errors import DataError
+from zeuxis.files import at_home
 
 
 @dataclass
@@ -65,7 +66,7 @@ def arrange(path: str | Path, factor: int | None = None) -> Arranged:
     Raises:
         DataError: no folder, or one whose splits cannot be told.
     """
-    root = Path(path).expanduser().resolve()
+    root = at_home(path).resolve()
     if not root.is_dir():
         raise DataError(f"'{root}' is no folder: give a folder of pictures")
     found = survey(root)

@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from zeuxis.errors import DataError, mend_of
-from zeuxis.files import draft_folder, remove_drafts, write_draft
+from zeuxis.files import at_home, draft_folder, remove_drafts, write_draft
 
 
 def cache_dir() -> Path:
     """``$ZEUXIS_CACHE``, or the platform's cache folder for Zeuxis."""
     if chosen := os.environ.get("ZEUXIS_CACHE"):
-        return Path(chosen).expanduser()
+        return at_home(chosen)
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "zeuxis" / "cache"
     if sys.platform == "darwin":
@@ -32,12 +32,12 @@ def pulled_models() -> Path:
 def data_dir() -> Path | None:
     """``$ZEUXIS_DATA``: a folder of datasets that is looked in first; None where it is not set."""
     chosen = os.environ.get("ZEUXIS_DATA")
-    return Path(chosen).expanduser() if chosen else None
+    return at_home(chosen) if chosen else None
 
 
 def data_folder(name: str | Path) -> Path | None:
     """The folder of that path or, of a plain name, in ``$ZEUXIS_DATA``; None where there is none."""
-    path, root = Path(name).expanduser(), data_dir()
+    path, root = at_home(name), data_dir()
     if path.is_dir():
         return path
     plain = root is not None and path.name == str(name) and (root / path).is_dir()

@@ -35,6 +35,8 @@ from zeuxis.data.worlds.rich.views import SceneDepth, SceneLight, SceneStyles
 from zeuxis.data.worlds.scenes import Scenes, UnpairedScenes
 from zeuxis.degrade.language import parse_chain
 from zeuxis.errors import UnknownName, Unsupported, UsageError
+from zeuxis.fetching import named_in
+from zeuxis.files import at_home
 from zeuxis.spec import LEAST_SIDE, MOST_SIDE, Size, height_width, in_bounds, spell_size
 
 WORLDS: Mapping[str, Callable[[int, str], Source]] = {
@@ -134,9 +136,14 @@ def _opened(name: str | Path, size: Size | None, split: str, chosen: Fit) -> Sou
         return DegradedSource(open_source(clean.strip(), size, split, chosen), parse_chain(degradations), split)
     if text.startswith(PREFIX):
         return open_hub(parse_hub_name(text), size, split, chosen)
-    if Path(name).expanduser().is_file():
+    if at_home(name).is_file():
         raise UsageError(
             f"'{text}' is a file, and data is a folder of pictures or a dataset's name (zeuxis data lists them)"
+        )
+    if (file := named_in()) is not None and clean.strip() not in (*ENTRIES, *PUBLISHED):
+        raise UsageError(
+            f"{file} names the data '{text}', and there is neither a dataset nor, seen from {Path.cwd()}, a folder of "
+            "that name: say where the pictures are with --data, or go to where it was trained"
         )
     raise UnknownName("dataset", text, [*ENTRIES, *PUBLISHED], "(zeuxis data lists them)", "folder")
 

@@ -97,9 +97,10 @@ class OwnData:
         if split not in splits:
             raise UnknownName("split", split, splits)
         rows = splits[split] or list(range(len(self)))  # too few to set any apart: all of them are looked at
+        images = _stack(self.columns["image"], size, "image")
         found = ArraySource(
             self.name,
-            _stack(self.columns["image"], size, "image"),
+            images,
             fields=fields,
             class_names=names,
             rows=np.asarray(rows),
@@ -112,6 +113,10 @@ class OwnData:
             found.remarks += (
                 f"sources are {times:.3g} times smaller than their pictures and are brought to their size: what is to "
                 "enlarge them as they are takes a folder of both (hr/ and lr/)",
+            )
+        if images.max(initial=0) == 1:
+            found.remarks += (
+                "no value of the pictures is above 1 of 255, so they are black: of values 0 and 1 give 255 * x",
             )
         return found
 
@@ -199,6 +204,8 @@ def _row(item: Any) -> dict[str, Any]:
     """An item as columns: pictures are copied out of files here, so that damage shows."""
     if isinstance(item, Mapping):
         row = {str(name): value for name, value in item.items()}
+    elif isinstance(item, tuple) and len(item) == 1:  # as TensorDataset has them
+        row = {"image": item[0]}
     elif isinstance(item, tuple) or (isinstance(item, list) and item and _is_picture(item[0])):
         if len(item) != 2:
             raise UsageError(
@@ -228,8 +235,10 @@ def _picture(value: Any, name: str) -> Image.Image:
             raise UsageError(f"a picture of mode {value.mode}: bring it to 8 bits first, for instance by numpy")
         return value.convert("L" if value.mode in GREY_MODES else "RGB")
     if isinstance(value, Tensor):
-        if value.ndim != 3:
-            raise UsageError(f"a tensor of {name} has the shape {tuple(value.shape)}: (C, H, W) is wanted")
+        if value.ndim != 3 or value.shape[0] not in COLOUR_MODES:
+            last = value.ndim == 3 and value.shape[2] in COLOUR_MODES
+            mend = ", as of permute(0, 3, 1, 2) of all, or an array" if last else " with 1, 3 or 4 channels"
+            raise UsageError(f"a tensor of {name} has the shape {tuple(value.shape)}: (C, H, W) is wanted{mend}")
         value = value.detach().cpu().movedim(0, -1)
         value = (value.float() if value.dtype == torch.bfloat16 else value).numpy()
     if isinstance(value, (str, Path)):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from zeuxis.data.cache import pulled_models
 from zeuxis.errors import DataError, UsageError
-from zeuxis.files import MOST_TEXT, read_bytes
+from zeuxis.files import MOST_TEXT, at_home, read_bytes
 from zeuxis.nn.clip_tokeniser import BEGIN, END, ClipTokeniser, byte_vocabulary
 from zeuxis.pretrained.clip_files import read_tokeniser
 
@@ -33,7 +33,7 @@ def find_tokeniser(file: Path) -> tuple[ClipTokeniser, Path]:
     """
     chosen = os.environ.get(VARIABLE)
     if chosen:
-        folder = Path(chosen).expanduser()
+        folder = at_home(chosen)
         return read_tokeniser(folder), folder
     for folder in (file.parent / "tokenizer", file.parent, *sorted(pulled_models().glob("*/*/tokenizer"))):
         if any((folder / name).is_file() for name in ("merges.txt", "tokenizer.json")):

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from zeuxis.errors import UsageError, ZeuxisError, mend_of
-from zeuxis.files import BINARY, draft_beside, read_bytes
+from zeuxis.files import BINARY, at_home, draft_beside, read_bytes
 
 MEND = "pip install c2pa-python cryptography"
 VARIABLE = "ZEUXIS_CREDENTIALS"
@@ -54,7 +54,7 @@ def require(module: str) -> None:
 def folder() -> Path:
     """Where the certificate and its key lie: ``$ZEUXIS_CREDENTIALS``, or the platform's folder for settings."""
     if chosen := os.environ.get(VARIABLE):
-        return Path(chosen).expanduser()
+        return at_home(chosen)
     if sys.platform == "win32":
         return Path(os.environ.get("APPDATA", Path.home() / "AppData" / "Roaming")) / "zeuxis"
     if sys.platform == "darwin":

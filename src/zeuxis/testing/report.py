@@ -9,6 +9,7 @@ from traceback import extract_tb
 
 from zeuxis.catalog.listing import entries, entry, problems
 from zeuxis.errors import UsageError, ZeuxisError
+from zeuxis.files import at_home
 from zeuxis.recipe import Recipe, load_recipe, parse_recipe, recipe_paths
 from zeuxis.testing.case import Case, distinct
 from zeuxis.testing.contract import CHECKS, COUNTS
@@ -26,7 +27,7 @@ class Outcome:
 
 def systems_of(name: str) -> list[str]:
     """The systems that a file or folder defines (its place must be known), or the system of that id."""
-    path = Path(name).expanduser().resolve()
+    path = at_home(name).resolve()
     if name in entries() or not path.exists():
         return [entry(name).card.id]
     found = [e.card.id for e in entries().values() if e.place and (e.path == path or path in e.path.parents)]

@@ -205,6 +205,11 @@ def _require_own_hash(path: Path, facts: Mapping[str, Any]) -> None:
         raise WeightsError(f"{path / 'state.json'} is damaged: its hash is not the one written in it")
 
 
+def numbered(folder: Path) -> list[Path]:
+    """The folders in ``folder`` that are called after a round, in their order; "00000400 (copy)" is somebody's own."""
+    return sorted((p for p in folder.glob("[0-9]*") if p.name.isdecimal() and p.is_dir()), key=lambda p: int(p.name))
+
+
 class Checkpoints:
     """The training states of a run, newest last; only the last ``keep`` sound ones stay.
 
@@ -232,7 +237,7 @@ class Checkpoints:
 
     def paths(self) -> list[Path]:
         """The checkpoint folders, oldest first."""
-        return sorted(p for p in self.folder.glob("[0-9]*") if p.is_dir())
+        return numbered(self.folder)
 
     def newest(self) -> tuple[Tensors, dict[str, Any], list[str]] | None:
         """The newest sound state, with a line on each damaged one above it, which is set aside; None if there is none.

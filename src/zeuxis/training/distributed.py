@@ -11,11 +11,16 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import torch
 import torch.distributed
 from torch import Tensor, nn
+
+from zeuxis.errors import UsageError, WeightsError
+
+OF_TORCHRUN = ("RANK", "MASTER_ADDR", "MASTER_PORT")  # what a process is told beside the number of all
 
 
 class Exchange(Protocol):
@@ -85,6 +90,23 @@ class Ranks:
         self.exchange.broadcast_(sent)
         return [float(v) for v in sent]
 
+    def wait(self) -> None:
+        """Wait until all processes have come here."""
+        self.any(False)
+
+    def must_agree(self, round: int, folder: Path) -> None:
+        """Refuse to begin where a process goes on after another ``round`` than the rest: it has other weights.
+
+        Raises:
+            WeightsError: they have not found the same in ``folder``.
+        """
+        rounds = [int(found) for found in self.gather(torch.tensor(float(round), dtype=torch.float64))]
+        if len(set(rounds)) > 1:
+            raise WeightsError(
+                f"the processes have not found the same checkpoint in {folder} (they would go on after the iterations "
+                f"{', '.join(map(str, rounds))}): that folder has to be on a disk that all machines share"
+            )
+
     def text_from_first(self, text: str) -> str:
         """The first process's ``text``."""
         data = text.encode("utf-8", "surrogateescape")  # a path may be of any bytes
@@ -143,11 +165,25 @@ ALONE = Ranks()
 
 def join(device: str) -> tuple[Ranks, str]:
     """This process's place among those that ``torchrun`` started, and its device; alone where it started none."""
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    if size == 1:
+    asked = os.environ.get("WORLD_SIZE") or "1"
+    if asked == "1":
         return ALONE, device
+    lacking = [name for name in OF_TORCHRUN if not os.environ.get(name)]
+    if lacking or not asked.isdecimal():
+        why = f"{' and '.join(lacking)} not set" if lacking else "that is no number of processes"
+        raise UsageError(
+            f"WORLD_SIZE is {asked}, and {why}: start the processes with torchrun, which sets all, or unset WORLD_SIZE "
+            "to train in one"
+        )
+    size = int(asked)
     if torch.device(device).type == "cuda":
-        device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+        own, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+        if own >= count:
+            raise UsageError(
+                f"there are {count} GPUs and more than {own} processes on this machine: start as many as there are "
+                f"GPUs (torchrun --nproc-per-node {count})"
+            )
+        device = f"cuda:{own}"
         torch.cuda.set_device(device)
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")

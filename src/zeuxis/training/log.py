@@ -1,5 +1,7 @@
 """The log of a run: one JSON object a line, and whatever else follows the training (``tracking.py``).
 
+A figure that is not finite is null in it, for JSON has no such numbers; trackers are told it as it is.
+
 A process that dies (a full disk, a power cut) may leave a last line that is torn. It is no line: readers leave it out
 (``log_file.py``), and it is cut off before the next is written.
 """
@@ -7,8 +9,10 @@ A process that dies (a full disk, a power cut) may leave a last line that is tor
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -47,7 +51,7 @@ class Log:
             self.path.rename(free_name(self.path.with_name("log-before.jsonl")))
         draft = self.path.with_name(".log-draft.jsonl")
         try:
-            draft.write_text("".join(f"{json.dumps(entry)}\n" for entry in kept), encoding="utf-8")
+            draft.write_text("".join(map(_line, kept)), encoding="utf-8")
             draft.replace(self.path)  # in one step: a kill leaves the old log or the new one
         except OSError as error:
             raise self._unwritten(error) from None
@@ -59,7 +63,7 @@ class Log:
         plain = {k: float(v) if isinstance(v, Tensor) else v for k, v in values.items()}
         try:
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"round": round, **plain}) + "\n")
+                file.write(_line({"round": round, **plain}))
         except OSError as error:
             raise self._unwritten(error) from None
         figures = {key: float(value) for key, value in plain.items() if isinstance(value, (int, float))}
@@ -78,3 +82,9 @@ class Log:
     def _unwritten(self, error: OSError) -> TrainingStopped:
         mend = mend_of(error, "give another --out")
         return TrainingStopped(f"cannot write {self.path}: {error}; {mend}; then the same command goes on")
+
+
+def _line(entry: Mapping[str, Any]) -> str:
+    """The line of an entry."""
+    finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in entry.items()}
+    return json.dumps(finite, allow_nan=False) + "\n"

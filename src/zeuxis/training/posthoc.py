@@ -23,7 +23,7 @@ from torch import Tensor
 
 from zeuxis.errors import Unsupported, UsageError, WeightsError
 from zeuxis.game import System
-from zeuxis.training.checkpoint import read_folder, write_folder
+from zeuxis.training.checkpoint import numbered, read_folder, write_folder
 from zeuxis.training.fit import put_back
 from zeuxis.training.norms import batch_norms
 from zeuxis.training.state import Tensors
@@ -101,13 +101,9 @@ class PowerAverages:
 
     def forget_after(self, round: int) -> None:
         """Remove snapshots of later rounds than ``round``, from which training goes on: they will be made again."""
-        for path in _snapshots(self.folder):
+        for path in numbered(self.folder):
             if int(path.name) > round:
                 rmtree(path)
-
-
-def _snapshots(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("[0-9]*") if path.is_dir())
 
 
 def combined(run: Path, length: float, round: int | None = None) -> tuple[Tensors, int]:
@@ -119,7 +115,7 @@ def combined(run: Path, length: float, round: int | None = None) -> tuple[Tensor
     """
     if not LEAST_LENGTH <= length <= MOST_LENGTH:
         raise UsageError(f"a length of {length:g}: from {LEAST_LENGTH} to {MOST_LENGTH} of the training is wanted")
-    paths = _snapshots(run / FOLDER)
+    paths = numbered(run / FOLDER)
     rounds = [int(path.name) for path in paths]
     if not paths or (round is not None and round < rounds[0]):
         when = "" if round is None else f" up to iteration {round}"

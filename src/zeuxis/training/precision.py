@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn.functional import linear
 
 from zeuxis.errors import lookup
 from zeuxis.training.processor import processor
@@ -32,9 +34,9 @@ class Choice:
     why: str
 
 
-def precision_of(name: str, device: torch.device | str) -> Precision:
+def precision_of(name: str | torch.dtype, device: torch.device | str) -> Precision:
     """The precision called ``name``, or what ``auto`` comes to on ``device``; UnknownName for another."""
-    return lookup("precision", name, {AUTO: chosen(device).precision, **PRECISIONS})
+    return lookup("precision", str(name).removeprefix("torch."), {AUTO: chosen(device).precision, **PRECISIONS})
 
 
 def chosen(device: torch.device | str) -> Choice:
@@ -51,10 +53,31 @@ def chosen(device: torch.device | str) -> Choice:
     return Choice("bfloat16", f"the processor has {found}, by which it is faster")
 
 
+@cache
+def cache_is_sound() -> bool:
+    """Whether a weight that autocast first meets without gradients has one where it is met with them. Asked, not timed.
+
+    Older versions of torch (up to 2.10 at least) keep the weight as it was cast first, for the whole context: of a loss
+    that asks a network for its own target, nothing would be learnt (pytorch/pytorch#112583).
+    """
+    with torch.inference_mode(False), torch.enable_grad():
+        x, weight = torch.ones(1, 1), torch.ones(1, 1, requires_grad=True)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            with torch.no_grad():
+                linear(x, weight)
+            return linear(x, weight).requires_grad
+
+
 def autocast(device: torch.device | str, precision: Precision) -> AbstractContextManager[object]:
-    """A context in which matrices are multiplied in ``precision``, whatever the weights are kept in."""
+    """A context in which matrices are multiplied in ``precision``, whatever the weights are kept in.
+
+    Weights are cast once in it, but for where gradients are recorded and that would lose them.
+    """
     dtype = HALVES.get(precision)
-    return nullcontext() if dtype is None else torch.autocast(torch.device(device).type, dtype=dtype)
+    if dtype is None:
+        return nullcontext()
+    once = not torch.is_grad_enabled() or cache_is_sound()
+    return torch.autocast(torch.device(device).type, dtype=dtype, cache_enabled=once)
 
 
 class Scaler:
@@ -84,7 +107,9 @@ class Scaler:
 
     def halve(self) -> None:
         """What follows a gradient that was not finite, or whose norm was not."""
-        self.scaler.update(self.scale / 2)
+        half = self.scale / 2
+        self.scaler.update(half)
+        self.restore({"scale": torch.tensor(half, dtype=torch.float64), "growth": torch.tensor(0)})  # counts anew
 
     def state(self) -> dict[str, Tensor]:
         state = self.scaler.state_dict()

@@ -39,16 +39,18 @@ class Signals:
 
     @contextmanager
     def heeded(self) -> Iterator[None]:
-        """Take over both signals, and give them back."""
+        """Take over both signals, but for one that whoever started this process had it ignore, and give them back."""
+        heard = [s for s in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(s) is not signal.SIG_IGN]
         try:
-            before = {s: signal.signal(s, self._ask) for s in (signal.SIGINT, signal.SIGTERM)}
+            before = {s: signal.signal(s, self._ask) for s in heard}
         except ValueError:  # not the main thread: whoever started it must stop it
             before = {}
         try:
             yield
         finally:
             for s, handler in before.items():
-                signal.signal(s, handler)
+                if handler is not None:  # else it is no handler of Python's, and cannot be given back
+                    signal.signal(s, handler)
 
     @contextmanager
     def callback(self) -> Iterator[None]:

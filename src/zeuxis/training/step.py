@@ -13,6 +13,7 @@ from zeuxis.game import Player, System, Turn
 from zeuxis.recipe import Train
 from zeuxis.training.buffers import KeptBuffers
 from zeuxis.training.checkpoint import Checkpoints
+from zeuxis.training.compiling import of_compiler
 from zeuxis.training.distributed import Ranks
 from zeuxis.training.log import GRADIENT
 from zeuxis.training.norms import of_pictures
@@ -98,7 +99,7 @@ class Steps:
         total: Tensor | None = None
         images = sum(len(turn.batch) for turn in turns)
         for turn in turns:
-            with of_pictures(turn), autocast(self.device, self.precision):
+            with of_compiler(), of_pictures(turn), autocast(self.device, self.precision):
                 value = loss(turn)
             if value is not None:
                 value = value if len(turns) == 1 else value * (len(turn.batch) / images)

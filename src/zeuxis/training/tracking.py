@@ -19,6 +19,7 @@ from zeuxis.files import is_utf8
 
 PREVIEW = "preview"  # what its pictures are called
 TENSORBOARD, WANDB, NONE = "tensorboard", "wandb", "none"
+WANDB_RUN = "wandb-run.txt"  # the file that holds what Weights & Biases call the run
 
 
 class Tracker(Protocol):
@@ -36,10 +37,11 @@ class Tracker(Protocol):
 class TensorBoard:
     """Events in ``folder/events``: ``tensorboard --logdir FOLDER`` shows them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, after: int) -> None:
         from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  (an extra)
 
-        self._writer: Any = SummaryWriter(str(folder / "events"))
+        # What was told of later rounds, which are played again, is no longer shown.
+        self._writer: Any = SummaryWriter(str(folder / "events"), purge_step=after + 1 if after else 0)
 
     def scalars(self, round: int, values: Mapping[str, float]) -> None:
         for name, value in values.items():
@@ -55,11 +57,15 @@ class TensorBoard:
 
 class WeightsAndBiases:
     """A run of the project "zeuxis", with its files in ``folder``. It sends them to a server, unless WANDB_MODE is
-    offline: so nobody is tracked by it who did not ask for it by name."""
+    offline: so nobody is tracked by it who did not ask for it by name. A training that is gone on with stays one run
+    there, which takes no figures of rounds that it has figures of."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, after: int) -> None:
         self._wandb: Any = importlib.import_module("wandb")
-        self._run: Any = self._wandb.init(project="zeuxis", name=folder.name, dir=str(folder))
+        kept = folder / WANDB_RUN
+        known = {"id": kept.read_text(encoding="utf-8").strip(), "resume": "allow"} if after and kept.is_file() else {}
+        self._run: Any = self._wandb.init(project="zeuxis", name=folder.name, dir=str(folder), **known)
+        kept.write_text(f"{self._run.id}\n", encoding="utf-8")
 
     def scalars(self, round: int, values: Mapping[str, float]) -> None:
         self._run.log(dict(values), step=round)
@@ -71,7 +77,7 @@ class WeightsAndBiases:
         self._run.finish()
 
 
-TRACKERS: Mapping[str, Callable[[Path], Tracker]] = {TENSORBOARD: TensorBoard, WANDB: WeightsAndBiases}
+TRACKERS: Mapping[str, Callable[[Path, int], Tracker]] = {TENSORBOARD: TensorBoard, WANDB: WeightsAndBiases}
 
 
 def check_trackers(names: Sequence[str]) -> None:
@@ -83,7 +89,10 @@ def check_trackers(names: Sequence[str]) -> None:
             raise UsageError(f"--track {name}: it is not installed: pip install {name}")
 
 
-def trackers(folder: Path, names: Sequence[str] = ()) -> list[Tracker]:
-    """Those called ``names``; without any TensorBoard, where it is installed and takes the folder's name (in UTF-8)."""
+def trackers(folder: Path, names: Sequence[str] = (), after: int = 0) -> list[Tracker]:
+    """Those called ``names``; without any TensorBoard, where it is installed and takes the folder's name (in UTF-8).
+
+    ``after`` is the round after which the training goes on.
+    """
     chosen = names or ([TENSORBOARD] if find_spec(TENSORBOARD) is not None and is_utf8(folder) else [])
-    return [TRACKERS[name](folder) for name in dict.fromkeys(chosen) if name != NONE]
+    return [TRACKERS[name](folder, after) for name in dict.fromkeys(chosen) if name != NONE]

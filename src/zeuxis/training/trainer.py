@@ -22,6 +22,7 @@ from zeuxis.errors import TrainingStopped, UsageError
 from zeuxis.game import System, Turn, play_round
 from zeuxis.recipe import Train
 from zeuxis.rng import Stream
+from zeuxis.training.compiling import compile_networks
 from zeuxis.training.distributed import ALONE, Ranks
 from zeuxis.training.ema import warmed_decay
 from zeuxis.training.log import FAILED, HELD_OUT, Log
@@ -99,10 +100,7 @@ class Trainer(TrainingState):
         self.said: list[str] = []  # what whoever started it should know
         self.notes: dict[str, float | Tensor] = {}
         if config.compile:
-            for player in self.players:
-                for net in player.nets:
-                    if isinstance(net, torch.nn.Module):
-                        net.compile()
+            compile_networks(self.players)
 
     # -- the loop ---------------------------------------------------------------------------------
 
@@ -116,17 +114,20 @@ class Trainer(TrainingState):
             RunInUse: another training is at work in the folder.
         """
         if not self.ranks.first:
+            self.ranks.wait()
             return self._run()
         self.folder.mkdir(parents=True, exist_ok=True)
         with run_lock(self.folder):
             begin()
+            self.ranks.wait()  # a run that lay in the folder has made room: only now may the others look into it
             return self._run()
 
     def _run(self) -> Clock:
         lines = self.resume()
+        self.ranks.must_agree(self.round, self.folder)
         threads = self.threads.begin(self.kept_threads)
         lines = [*other_threads(self.kept_threads, self.threads.number), *lines]
-        followed = trackers(self.folder, self.track) if self.ranks.first else []
+        followed = trackers(self.folder, self.track, self.round) if self.ranks.first else []
         log = Log(self.folder, writes=self.ranks.first, trackers=followed)
         log.rewind(self.round)
         for line in [*lines, f"computes in {self.steps.precision}", threads]:

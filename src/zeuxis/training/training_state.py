@@ -34,6 +34,8 @@ from zeuxis.training.state import Part, Tensors, restore, tensors_of
 from zeuxis.training.step import Steps
 from zeuxis.training.threads import Threads
 
+PREVIEWS = "previews"  # the folder of sheets, each called after its round
+
 
 class BatchStream(Protocol):
     """Batches without end, whose place can be saved; images in [-1, 1], or uint8 pixels."""
@@ -212,8 +214,8 @@ class TrainingState:
         found, model = self.checkpoints.newest(), ModelFolder(self.folder)
         if found is None:
             model.must_not_be()
-            if self.posthoc is not None and self.ranks.first:
-                self.posthoc.forget_after(0)  # of a training that was never saved
+            if self.ranks.first:
+                self._forget_later()  # of a training that was never saved
             return []
         tensors, facts, lines = found
         lines += differences(self.folder, facts, self._given(), self.facts)
@@ -230,6 +232,13 @@ class TrainingState:
             self.steps.precision = precision_of(facts.get("precision", "float32"), self.device)
         if self.ranks.first:
             lines += model.spare(self.round)
-            if self.posthoc is not None:
-                self.posthoc.forget_after(self.round)
+            self._forget_later()
         return [*lines, f"resumed after iteration {self.round}"]
+
+    def _forget_later(self) -> None:
+        """Remove snapshots and preview sheets of later rounds than this one, which will be played again."""
+        if self.posthoc is not None:
+            self.posthoc.forget_after(self.round)
+        for sheet in (self.folder / PREVIEWS).glob("*.png"):
+            if sheet.stem.isdecimal() and int(sheet.stem) > self.round:
+                sheet.unlink()

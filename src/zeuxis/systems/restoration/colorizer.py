@@ -112,7 +112,9 @@ class Colorizer(PictureRestorer):
     def weights(self) -> Tensor:
         """w (Eq. 4) ``(Q,)``, of which the mean over the prior is 1."""
         kernel = (-torch.cdist(self.network.bins, self.network.bins).square() / (2 * SIGMA**2)).softmax(1)
-        prior = self.prior @ kernel  # p~, smoothed
+        prior = (self.prior[:, None] * kernel).sum(
+            0
+        )  # p~, smoothed; no product of matrices, which autocast would round
         rare = 1 / ((1 - self.uniform) * prior + self.uniform / len(prior))
         return rare / (prior * rare).sum()
 
