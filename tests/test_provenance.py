@@ -133,6 +133,11 @@ def test_without_caption_and_knobs_the_line_holds_what_there_is():
     assert line == f"Seed: {2**62}, Size: 8x8, Model: scenes, Version: zeuxis {__version__}"
 
 
+def test_an_instruction_is_what_a_picture_was_asked_by():
+    line = parameters(a_record(condition={"instruction": "make it night", "negative": "fog"}), 8, 8)
+    assert line.splitlines()[:2] == ["make it night", "Negative prompt: fog"]
+
+
 def test_a_damaged_line_is_an_error_and_none_is_none(tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(png())

@@ -207,6 +207,8 @@ def test_jobs_are_listed_and_forgotten(served: Served) -> None:
     assert [one["id"] for one in listed] == [waiting["id"], job["id"]]
     older = served.client.get("/api/jobs", params={"n": 1, "before": waiting["id"]}).json()
     assert [one["id"] for one in older] == [job["id"]]
+    unknown = served.client.get("/api/jobs", params={"before": "0123456789abcdef"})
+    assert unknown.status_code == 404 and "unknown job" in unknown.json()["error"]["message"]  # not: there are no more
     assert served.client.delete(f"/api/jobs/{waiting['id']}").status_code == 400
     assert served.client.delete(f"/api/jobs/{job['id']}").status_code == 204
     assert served.client.get(f"/api/jobs/{job['id']}").status_code == 404 and not served.folders.job(job["id"]).exists()

@@ -12,8 +12,9 @@ from starlette.exceptions import HTTPException
 
 from zeuxis.errors import UnknownName, UsageError, ZeuxisError
 from zeuxis.studio.guard import error_body
-from zeuxis.studio.queue import Fault, Job, QueueFull
+from zeuxis.studio.queue import Fault, Job, QueueBroken, QueueFull
 from zeuxis.studio.service import ClientGone
+from zeuxis.studio.validating import ParameterRefused, told
 
 STATUS: Mapping[Fault, int] = {"usage": 400, "failed": 422, "memory": 503, "lost": 503, "internal": 500}
 CODES: Mapping[Fault, str] = {
@@ -34,14 +35,6 @@ class JobFailed(Exception):
         self.job = job
 
 
-class ParameterRefused(UsageError):
-    """A parameter of one of the public APIs that cannot be had here."""
-
-    def __init__(self, param: str, message: str) -> None:
-        super().__init__(message)
-        self.param = param
-
-
 def error_response(
     status: int, message: str, *, type: str = "invalid_request_error", param: str | None = None, code: str | None = None
 ) -> Response:
@@ -59,6 +52,8 @@ def add_error_handlers(app: FastAPI) -> None:
         match error:
             case QueueFull():
                 return error_response(429, str(error), type="rate_limit_error", code="queue_full")
+            case QueueBroken():
+                return error_response(503, str(error), type="server_error", code="queue_broken")
             case ParameterRefused():
                 return error_response(400, str(error), param=error.param, code="invalid_value")
             case UnknownName():
@@ -79,10 +74,11 @@ def add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"][1:]))
+        where, message, code = told([{**each, "loc": each["loc"][1:]} for each in error.errors()])
         status = 422 if request.url.path.startswith("/api/") else 400
-        return error_response(status, f"{where}: {first['msg']}", param=where or None, code=first["type"])
+        if not where and "json" not in request.headers.get("content-type", ""):
+            message = "the body was not sent as JSON: add the header Content-Type: application/json"
+        return error_response(status, f"{where}: {message}" if where else message, param=where or None, code=code)
 
     @app.exception_handler(HTTPException)
     async def plain(request: Request, error: HTTPException) -> Response:

@@ -17,7 +17,7 @@ from zeuxis.spec import parse_size
 from zeuxis.studio.checks import check_condition, check_pictures, checked_knobs, chosen_seed
 from zeuxis.studio.folders import Folders
 from zeuxis.studio.latent_checks import check_latents
-from zeuxis.studio.limits import check_knobs, check_size
+from zeuxis.studio.limits import check_knobs, check_size, cleaned
 from zeuxis.studio.models import KnownModel, model_called, model_recorded, restorer_called
 from zeuxis.studio.queue import Job, JobQueue, Lane
 from zeuxis.studio.requests import (
@@ -119,30 +119,40 @@ class Service:
         self.wake()
         return job
 
-    async def states(self, name: str, is_gone: Callable[[], Awaitable[bool]]) -> AsyncIterator[Job]:
-        """The job after every change, the last time when it has ended.
+    async def changes(self, name: str) -> AsyncIterator[Job | None]:
+        """The job as it stands, and again after every change until it has ended or was forgotten.
 
-        Cancels it and raises :class:`ClientGone` where the client leaves meanwhile.
+        None at every look at which nothing had changed, so that who follows it can see to other things.
         """
-        begun, listened, version = time.monotonic(), time.monotonic(), None
+        begun, version = time.monotonic(), None
         while True:
-            if (now := self.queue.version) != version:
-                version, job = now, self.job(name)
-                yield job
-                if job.has_ended:
+            if (now := self.queue.version) == version:
+                yield None
+            else:
+                version, found = now, self.queue.get(name)
+                if found is None:
+                    return
+                yield found
+                if found.has_ended:
                     return
             await asyncio.sleep(QUICK if time.monotonic() - begun < 1 else SLOW)
+
+    async def ended(self, name: str, is_gone: Callable[[], Awaitable[bool]]) -> Job:
+        """The job once it has ended.
+
+        Cancels it and raises :class:`ClientGone` where the client leaves meanwhile; raises :class:`UnknownName` where
+        the job was forgotten.
+        """
+        listened = time.monotonic()
+        async for job in self.changes(name):
+            if job is not None and job.has_ended:
+                return job
             if time.monotonic() - listened > LISTENED:
                 listened = time.monotonic()
                 if await is_gone():
                     self.queue.cancel(name)
                     raise ClientGone
-
-    async def ended(self, name: str, is_gone: Callable[[], Awaitable[bool]]) -> Job:
-        """The job once it has ended; as :meth:`states`."""
-        async for job in self.states(name, is_gone):
-            found = job
-        return found
+        return self.job(name)
 
     def resume(self, name: str) -> Job:
         """Queue a training again that was stopped or has failed: it goes on from its checkpoint."""
@@ -160,6 +170,10 @@ class Service:
         if found is None:
             raise UnknownName("job", name, (), "(GET /api/jobs lists them)")
         return found
+
+    def take(self, content: bytes) -> str:
+        """Keep the picture in ``content``, coded again; its name. Raises :class:`UsageError` for what is none."""
+        return self.folders.keep(cleaned(content))
 
     def picture(self, job: Job, k: int) -> bytes:
         """The PNG of picture ``k`` of a job that is done."""
