@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import io
 import json
+import re
 import socket
 import struct
 import subprocess
@@ -23,9 +25,11 @@ from starlette.testclient import TestClient
 
 from zeuxis.api.replay import likeness
 from zeuxis.data.picture import MOST_PROFILE
+from zeuxis.errors import UsageError
 from zeuxis.studio.limits import MOST_PIXELS, cleaned
 from zeuxis.studio.requests import SampleJob
 
+serving = importlib.import_module("zeuxis.cli.serve")  # the package has the command under that name
 TOKEN = "a-token-that-nobody-guesses"
 SECRET = "the content of a file that is nobody's business"
 UP = (
@@ -427,11 +431,12 @@ def test_the_command_lets_nobody_else_in_without_a_token(command: Command, tmp_p
         (socket.gaierror(-2, "Name or service not known"), "Name or service not known"),
     ],
 )
-def test_a_port_that_is_taken_is_told_before_anything_is_started(
-    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, said: str
+def test_why_nobody_can_listen_at_an_address_is_told(
+    monkeypatch: pytest.MonkeyPatch, error: OSError, said: str
 ) -> None:
     class Taken:
-        def __init__(self, *args: object) -> None: ...
+        def __init__(self, *args: object) -> None:
+            assert args == (socket.AF_INET, socket.SOCK_STREAM, 6)
 
         def __enter__(self) -> Taken:
             return self
@@ -441,16 +446,27 @@ def test_a_port_that_is_taken_is_told_before_anything_is_started(
         def setsockopt(self, *args: object) -> None: ...
 
         def bind(self, address: object) -> None:
+            assert address == ("127.0.0.1", 7864)
             raise error
 
-    monkeypatch.setattr("zeuxis.cli.serve.socket.socket", Taken)
+    found = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 7864))
+    monkeypatch.setattr("socket.getaddrinfo", lambda *args, **settings: [found])
+    monkeypatch.setattr("socket.socket", Taken)
+    with pytest.raises(UsageError, match=re.escape(said)):
+        serving.require_free("127.0.0.1", 7864)
+
+
+def test_an_address_is_tried_before_anything_is_started_and_ctrl_c_waits_for_no_stream(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def taken(host: str, port: int) -> None:
+        raise UsageError(f"{host} {port} is taken")
+
+    monkeypatch.setattr(serving, "require_free", taken)
     code, out, told = command("serve", "--runs", tmp_path / "runs")
-    assert code == 2 and said in told and not out and not (tmp_path / "runs").exists()
-
-
-def test_ctrl_c_waits_for_no_stream(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert code == 2 and "127.0.0.1 7864 is taken" in told and not out and not (tmp_path / "runs").exists()
     asked = dict[str, Any]()
-    monkeypatch.setattr("zeuxis.cli.serve.require_free", lambda host, port: None)
+    monkeypatch.setattr(serving, "require_free", lambda host, port: None)
     monkeypatch.setattr("uvicorn.run", lambda app, **settings: asked.update(settings))
     code, out, _ = command("serve", "--runs", tmp_path)
     assert code == 0 and out.strip() == f"{ADDRESS}/" and asked["timeout_graceful_shutdown"] <= 10

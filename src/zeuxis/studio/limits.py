@@ -35,7 +35,9 @@ MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})  # as PNG keeps 
 def cleaned(content: bytes) -> bytes:
     """The picture in ``content`` as a PNG of our own: upright, with its transparency, palette and colour profile.
 
-    The profile says which colours its numbers are; that of inks goes with them. Nothing is kept besides. Raises :class:`UsageError` for anything but a PNG, JPEG or WebP of at most 32 megapixels.
+    The profile says which colours its numbers are; that of inks goes with them. Nothing is kept besides.
+
+    Raises :class:`UsageError` for anything but a PNG, JPEG or WebP of at most 32 megapixels.
     """
     kind = next((name for begins, name in SIGNATURES.items() if content.startswith(begins)), None)
     if kind is None or (kind == "WEBP" and content[8:12] != b"WEBP"):
