@@ -30,19 +30,22 @@ class Store {
     return this.models.filter((model) => model.verbs.includes(verb));
   }
 
-  // Take what a picture's record says into Create. Pictures that steered it are not in the record, and are given anew.
-  recall(record: PictureRecord): boolean {
-    if (typeof record.model !== "string" || typeof record.seed !== "number") return false;
+  // Take what a picture's record says into Create; what was wrong, or nothing. The record names a model as it was loaded:
+  // by its name, or by the path of its run. Pictures that steered it are not in the record, and are given anew.
+  recall(record: PictureRecord): string {
+    if (typeof record.model !== "string" || typeof record.seed !== "number") return "its record does not say how it was drawn";
+    const model = this.modelsWith("sample").find((one) => one.name === record.model || one.path === record.model);
+    if (!model) return `it was made by ${record.model}, which is no model here that draws`;
     const condition = (record["condition"] ?? {}) as { [name: string]: unknown };
     const told = Object.entries(condition).filter(([, value]) => typeof value === "string" || typeof value === "number");
     this.recalled = {
-      model: record.model,
+      model: model.name,
       seed: record.seed,
       knobs: record.sampling ?? {},
       condition: Object.fromEntries(told),
     };
     location.hash = "#/create";
-    return true;
+    return "";
   }
 }
 
