@@ -465,11 +465,19 @@ def test_an_address_is_tried_before_anything_is_started_and_ctrl_c_waits_for_no_
     monkeypatch.setattr(serving, "require_free", taken)
     code, out, told = command("serve", "--runs", tmp_path / "runs")
     assert code == 2 and "127.0.0.1 7864 is taken" in told and not out and not (tmp_path / "runs").exists()
-    asked = dict[str, Any]()
+    ran = list[Any]()
+
+    def run(server: Any) -> None:
+        service = server.config.app.state.service
+        assert not service.is_ending()
+        server.should_exit = True  # as its handler of Ctrl-C has it
+        ran.append((service.is_ending(), server.config.timeout_graceful_shutdown))
+        raise KeyboardInterrupt
+
     monkeypatch.setattr(serving, "require_free", lambda host, port: None)
-    monkeypatch.setattr("uvicorn.run", lambda app, **settings: asked.update(settings))
+    monkeypatch.setattr("uvicorn.Server.run", run)
     code, out, _ = command("serve", "--runs", tmp_path)
-    assert code == 0 and out.strip() == f"{ADDRESS}/" and asked["timeout_graceful_shutdown"] <= 10
+    assert code == 0 and out.strip() == f"{ADDRESS}/" and ran[0][0] and ran[0][1] <= 10
 
 
 def test_the_server_loads_no_torch() -> None:

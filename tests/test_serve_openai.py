@@ -164,6 +164,17 @@ def test_a_client_that_leaves_a_stream_cancels_its_job_and_no_other(tmp_path: Pa
     assert mine.state == "cancelled" and served.service.job(other.id).state == "queued"
 
 
+def test_who_waits_when_the_service_ends_is_told_and_the_job_goes_on(tmp_path: Path) -> None:
+    served = Served(tmp_path / "runs")
+    served.service.is_ending = lambda: True
+    for more in ({"stream": True}, {}):
+        answer = served.client.post("/v1/images/generations", json={"model": "perlin", "prompt": "", **more})
+        assert answer.status_code == (200 if more else 503) and "goes on with its next start" in answer.text
+        job = served.service.queue.newest(1)[0]
+        assert job.state == "queued"
+        assert served.client.get(f"/api/jobs/{job.id}/events").text == ""
+
+
 def test_a_stream_says_that_it_is_there_while_its_job_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     async def parts() -> AsyncIterator[str | None]:
         for part in (None, "a", None, None, "b"):

@@ -6,6 +6,7 @@ import errno
 import secrets
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +17,7 @@ from zeuxis.cli.output import emit, note, say
 from zeuxis.errors import UsageError
 
 EXTRA = "pip install fastapi uvicorn python-multipart"
-PATIENCE = 5  # seconds that answers have to come to their end when the service is to end: events may go on for hours
+PATIENCE = 5  # seconds that answers have to come to their end when the service is to end
 WHY = {
     errno.EADDRINUSE: "port {port} of {host} is in use already, by another zeuxis serve perhaps: give another --port",
     errno.EACCES: "port {port} is not for everyone to listen at: give a --port above 1023",
@@ -70,15 +71,20 @@ def serve(
         else:
             say(address if known is None else f"{address}?token={known}")
         note("Ctrl-C ends it; what is at work then goes on with the next start")
-        uvicorn.run(
-            app,
-            host=host,
-            port=port,
-            log_level="warning",
-            server_header=False,
-            access_log=False,
-            timeout_graceful_shutdown=PATIENCE,
+        server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                host=host,
+                port=port,
+                log_level="warning",
+                server_header=False,
+                access_log=False,
+                timeout_graceful_shutdown=PATIENCE,
+            )
         )
+        app.state.service.is_ending = lambda: server.should_exit  # so that nobody is waited for who waits for a job
+        with suppress(KeyboardInterrupt):
+            server.run()
 
 
 def require_free(host: str, port: int) -> None:

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from zeuxis.errors import UnknownName, UsageError, ZeuxisError
 from zeuxis.studio.guard import error_body
 from zeuxis.studio.queue import Fault, Job, QueueBroken, QueueFull
-from zeuxis.studio.service import ClientGone
+from zeuxis.studio.service import ClientGone, ServiceEnding
 from zeuxis.studio.validating import ParameterRefused, told
 
 STATUS: Mapping[Fault, int] = {"usage": 400, "failed": 422, "memory": 503, "lost": 503, "internal": 500}
@@ -25,6 +25,7 @@ CODES: Mapping[Fault, str] = {
     "internal": "internal_error",
 }
 RETRY = 5  # seconds
+ENDING = "the service ends: the job goes on with its next start, and GET /api/jobs has it then"
 
 
 class JobFailed(Exception):
@@ -83,6 +84,10 @@ def add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def plain(request: Request, error: HTTPException) -> Response:
         return error_response(error.status_code, str(error.detail))
+
+    @app.exception_handler(ServiceEnding)
+    async def ending(request: Request, error: ServiceEnding) -> Response:
+        return error_response(503, ENDING, type="server_error", code="ending")
 
     @app.exception_handler(ClientGone)
     async def gone(request: Request, error: ClientGone) -> Response:

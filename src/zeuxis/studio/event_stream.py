@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -45,14 +45,17 @@ async def kept_alive(parts: AsyncIterator[str | None]) -> AsyncIterator[str]:
 class JobStream(StreamingResponse):
     """The events of a job that was asked for with this very request: a client that leaves cancels it.
 
-    What has ended is left as it is.
+    What has ended is left as it is, and a job whose stream ends with the service goes on with the next start.
     """
 
-    def __init__(self, queue: JobQueue, job: str, parts: AsyncIterator[str | None]) -> None:
+    def __init__(
+        self, queue: JobQueue, job: str, parts: AsyncIterator[str | None], is_ending: Callable[[], bool]
+    ) -> None:
         super().__init__(kept_alive(parts), media_type=MEDIA_TYPE)
-        self.queue, self.job = queue, job
+        self.queue, self.job, self.is_ending = queue, job, is_ending
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with suppress(ClientDisconnect):  # servers tell it in one of two ways: so, or the stream just ends
             await super().__call__(scope, receive, send)
-        self.queue.cancel(self.job)
+        if not self.is_ending():
+            self.queue.cancel(self.job)

@@ -21,7 +21,7 @@ from starlette.datastructures import FormData, UploadFile
 
 from zeuxis.errors import lookup
 from zeuxis.knobs import SHORT
-from zeuxis.studio.error_handlers import JobFailed
+from zeuxis.studio.error_handlers import ENDING, JobFailed
 from zeuxis.studio.event_stream import JobStream, event
 from zeuxis.studio.limits import MOST_GIVEN
 from zeuxis.studio.models import KnownModel, known_models
@@ -170,7 +170,7 @@ async def _answered(
     partials = (asked.partial_images or 0) if isinstance(asked, GenerationsRequest) and streamed else 0
     job = service.submit(_as_job(service, asked, given, partials))
     if streamed:
-        return JobStream(service.queue, job.id, _events(service, job, kind))
+        return JobStream(service.queue, job.id, _events(service, job, kind), service.is_ending)
     done = await service.ended(job.id, request.is_disconnected)
     if done.result is None:
         raise JobFailed(done)
@@ -271,9 +271,8 @@ async def _events(service: Service, job: Job, kind: str) -> AsyncIterator[str | 
                 f"{kind}.partial_image", {"type": f"{kind}.partial_image", "created_at": _now(), **partial, **common}
             )
     if done.result is None:
-        yield event(
-            "error", {"error": {"message": done.error or done.state, "type": "server_error", "code": done.fault}}
-        )
+        why = done.error or ("cancelled" if done.has_ended else ENDING)
+        yield event("error", {"error": {"message": why, "type": "server_error", "code": done.fault}})
         return
     for k in range(done.pictures):
         image = _image(service, done, k, None)

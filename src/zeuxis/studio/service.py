@@ -52,11 +52,19 @@ class ClientGone(Exception):
     """The client that waited for a job has left."""
 
 
+class ServiceEnding(Exception):
+    """The service ends while a client waits for a job, which goes on with the next start."""
+
+
 class Service:
-    """The folders, the queue, and ``wake``, which tells the workers that there is work."""
+    """The folders, the queue, and ``wake``, which tells the workers that there is work.
+
+    ``is_ending`` is whether the server is to end: then nobody is kept waiting.
+    """
 
     def __init__(self, folders: Folders, queue: JobQueue, wake: Callable[[], None]) -> None:
         self.folders, self.queue, self.wake = folders, queue, wake
+        self.is_ending: Callable[[], bool] = lambda: False
 
     @property
     def runs(self) -> Path:
@@ -120,12 +128,12 @@ class Service:
         return job
 
     async def changes(self, name: str) -> AsyncIterator[Job | None]:
-        """The job as it stands, and again after every change until it has ended or was forgotten.
+        """The job as it stands, and again after every change until it has ended or was forgotten, or the service ends.
 
         None at every look at which nothing had changed, so that who follows it can see to other things.
         """
         begun, version = time.monotonic(), None
-        while True:
+        while not self.is_ending():
             if (now := self.queue.version) == version:
                 yield None
             else:
@@ -141,7 +149,7 @@ class Service:
         """The job once it has ended.
 
         Cancels it and raises :class:`ClientGone` where the client leaves meanwhile; raises :class:`UnknownName` where
-        the job was forgotten.
+        the job was forgotten, :class:`ServiceEnding` where the service ends first.
         """
         listened = time.monotonic()
         async for job in self.changes(name):
@@ -152,7 +160,8 @@ class Service:
                 if await is_gone():
                     self.queue.cancel(name)
                     raise ClientGone
-        return self.job(name)
+        self.job(name)
+        raise ServiceEnding
 
     def resume(self, name: str) -> Job:
         """Queue a training again that was stopped or has failed: it goes on from its checkpoint."""
