@@ -6,7 +6,9 @@ import zlib
 
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
+from zeuxis.cli import main
 from zeuxis.errors import DataError, UsageError, ZeuxisError
 from zeuxis.escaping import printable
 from zeuxis.provenance.parameters import parameters, read_parameters
@@ -148,3 +150,16 @@ def test_a_damaged_line_is_an_error_and_none_is_none(tmp_path):
     path.write_bytes(png(chunk(b"iTXt", b"parameters\0\0")))
     with pytest.raises(DataError, match="damaged"):
         read_parameters(path)
+
+
+def test_the_line_of_another_program_is_told_though_it_is_all_there_is(tmp_path, capsys):
+    line = "a cat\nNegative prompt: fog\nSteps: 20, Sampler: Euler a, Seed: 7"
+    info = PngInfo()
+    info.add_text("parameters", line)
+    Image.new("RGB", (70, 70)).save(tmp_path / "a.png", pnginfo=info)
+    assert main(["info", str(tmp_path / "a.png"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["marks"]["parameters"] == line and set(told) == {"marks"}
+    Image.new("RGB", (70, 70)).save(tmp_path / "b.png")
+    assert main(["info", str(tmp_path / "b.png")]) == 2
+    assert "carries no record" in capsys.readouterr().err

@@ -36,6 +36,7 @@ class Store {
     if (typeof record.model !== "string" || typeof record.seed !== "number") return "its record does not say how it was drawn";
     const model = this.modelsWith("sample").find((one) => one.name === record.model || one.path === record.model);
     if (!model) return `it was made by ${record.model}, which is no model here that draws`;
+    if (!Number.isSafeInteger(record.seed)) return "its seed is larger than browsers can hold: zeuxis sample --replay draws it";
     if (record["latent"] || record["prior"] || record["added"]) return "it was not drawn by that model alone: zeuxis info tells how";
     const condition = (record["condition"] ?? {}) as { [name: string]: unknown };
     const told = Object.entries(condition).flatMap(([name, value]) => {
