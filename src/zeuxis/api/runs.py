@@ -184,7 +184,7 @@ def train(
                 lines = [json.dumps(asdict(file)) for file in (*source.skipped, *source.ignored)]
                 write_whole(folder / "skipped.jsonl", ("\n".join(lines) + "\n").encode())
 
-        unseen = data.open(recipe.size, "val")
+        unseen = data.open(recipe.size, "val", recipe.fit)
         examples = _first(unseen, PREVIEWED).to(device)
         if not system.players():
             if ranks.size > 1:
