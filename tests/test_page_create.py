@@ -56,3 +56,28 @@ def test_what_is_refused_is_said_beside_the_form(served: Served) -> None:
         assert "dragon" in (await alert.inner_text())
 
     in_browser(served, work, PHONE, dark=True)
+
+
+def test_what_the_form_holds_and_drew_is_there_after_another_panel_and_after_a_reload(served: Served) -> None:
+    async def work(page: Page) -> None:
+        await page.get_by_label("Model").select_option("scenes")
+        await page.get_by_label("caption").fill(SCENES_CAPTION)
+        await page.get_by_label("Pictures", exact=True).fill("1")
+        await page.get_by_text("knobs").click()
+        await page.get_by_label("steps", exact=True).fill("3")
+        await page.get_by_role("button", name="Draw").click()
+        await page.locator("ul.pictures img").first.wait_for()
+        for away in ("panel", "reload"):
+            if away == "panel":
+                await page.get_by_role("link", name="History").click()
+                await page.get_by_role("heading", name="History").wait_for()
+                await page.get_by_role("link", name="Create").click()
+            else:
+                await page.reload()
+            await expect(page.get_by_label("caption")).to_have_value(SCENES_CAPTION)
+            await expect(page.get_by_label("Pictures", exact=True)).to_have_value("1")
+            await page.locator("ul.pictures img").first.wait_for()
+            await page.get_by_text("knobs").click()
+            await expect(page.get_by_label("steps", exact=True)).to_have_value("3")
+
+    in_browser(served, work)

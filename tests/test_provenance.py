@@ -6,7 +6,9 @@ import zlib
 
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
+from zeuxis.cli import main
 from zeuxis.errors import DataError, UsageError, ZeuxisError
 from zeuxis.escaping import printable
 from zeuxis.provenance.parameters import parameters, read_parameters
@@ -133,6 +135,11 @@ def test_without_caption_and_knobs_the_line_holds_what_there_is():
     assert line == f"Seed: {2**62}, Size: 8x8, Model: scenes, Version: zeuxis {__version__}"
 
 
+def test_an_instruction_is_what_a_picture_was_asked_by():
+    line = parameters(a_record(condition={"instruction": "make it night", "negative": "fog"}), 8, 8)
+    assert line.splitlines()[:2] == ["make it night", "Negative prompt: fog"]
+
+
 def test_a_damaged_line_is_an_error_and_none_is_none(tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(png())
@@ -143,3 +150,16 @@ def test_a_damaged_line_is_an_error_and_none_is_none(tmp_path):
     path.write_bytes(png(chunk(b"iTXt", b"parameters\0\0")))
     with pytest.raises(DataError, match="damaged"):
         read_parameters(path)
+
+
+def test_the_line_of_another_program_is_told_though_it_is_all_there_is(tmp_path, capsys):
+    line = "a cat\nNegative prompt: fog\nSteps: 20, Sampler: Euler a, Seed: 7"
+    info = PngInfo()
+    info.add_text("parameters", line)
+    Image.new("RGB", (70, 70)).save(tmp_path / "a.png", pnginfo=info)
+    assert main(["info", str(tmp_path / "a.png"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["marks"]["parameters"] == line and set(told) == {"marks"}
+    Image.new("RGB", (70, 70)).save(tmp_path / "b.png")
+    assert main(["info", str(tmp_path / "b.png")]) == 2
+    assert "carries no record" in capsys.readouterr().err

@@ -116,6 +116,10 @@ def test_what_is_here_already_needs_no_room(small_hub, tmp_path: Path, monkeypat
     with pytest.raises(DataError, match=r"GB of them here already, and .* GB free"):
         pull("owner/name")
     assert any(begun.rglob("*.incomplete"))  # from which the client goes on
+    drafted(tmp_path, f".cache/huggingface/y.{file_hash(weights)}.0a1b2c3d.incomplete", content=bytes(9000))
+    with pytest.raises(DataError, match="GB free"):  # newer clients fetch that anew: it is not held, and goes
+        pull("owner/name")
+    assert [path.name for path in begun.rglob("*.incomplete")] == [f"x.{file_hash(weights)}.incomplete"]
     drafted(tmp_path, "unet/diffusion_pytorch_model.safetensors", content=weights.read_bytes())
     free.free += 9
     assert pull("owner/name").files == 3

@@ -92,6 +92,16 @@ def test_a_photograph_keeps_its_notes_its_profile_and_stands_upright(twice: Path
         assert notes[MAKE] == "Camera" and ORIENTATION not in notes and notes.get_ifd(0x8769)[WIDTH] == 24
 
 
+def test_a_colour_profile_that_readers_of_png_refuse_is_left_out_with_a_note(twice: Path, tmp_path: Path) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    large = (len(profile) + (1 << 20)).to_bytes(4) + profile[4:] + bytes(1 << 20)
+    photo().save(tmp_path / "a.jpg", icc_profile=large, quality=95)
+    made = restore([tmp_path / "a.jpg"], twice)
+    assert any("colour profile of 1.0 MB is left out" in note for note in made.notes)
+    with Image.open(made.done[0]) as found:  # which Pillow would refuse to do
+        assert found.size == (40, 24) and "icc_profile" not in found.info
+
+
 def test_the_record_says_what_was_made_of_what(twice: Path, tmp_path: Path) -> None:
     photo().save(tmp_path / "a.png")
     (file,) = restore([tmp_path / "a.png"], twice).done

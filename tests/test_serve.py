@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shlex
+import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -207,6 +208,8 @@ def test_jobs_are_listed_and_forgotten(served: Served) -> None:
     assert [one["id"] for one in listed] == [waiting["id"], job["id"]]
     older = served.client.get("/api/jobs", params={"n": 1, "before": waiting["id"]}).json()
     assert [one["id"] for one in older] == [job["id"]]
+    unknown = served.client.get("/api/jobs", params={"before": "0123456789abcdef"})
+    assert unknown.status_code == 404 and "unknown job" in unknown.json()["error"]["message"]  # not: there are no more
     assert served.client.delete(f"/api/jobs/{waiting['id']}").status_code == 400
     assert served.client.delete(f"/api/jobs/{job['id']}").status_code == 204
     assert served.client.get(f"/api/jobs/{job['id']}").status_code == 404 and not served.folders.job(job["id"]).exists()
@@ -265,6 +268,29 @@ def test_the_newest_models_are_kept_and_idle_ones_let_go() -> None:
     assert "perlin" not in cache and "cvae" in cache and len(cache) == 2
     cache.drop_idle()
     assert len(cache) == 0
+
+
+def test_a_model_that_was_trained_further_is_let_go_before_it_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Loaded:
+        pass
+
+    stamp, alive = [1], list[weakref.ref[Loaded]]()
+
+    def load(path: str, device: str) -> Loaded:
+        assert all(one() is None for one in alive)  # never two of one run in memory
+        made = Loaded()
+        alive.append(weakref.ref(made))
+        return made
+
+    monkeypatch.setattr("zeuxis.studio.model_cache.load", load)
+    monkeypatch.setattr("zeuxis.studio.model_cache._stamp", lambda path: stamp[0])
+    cache = ModelCache()
+    cache.get("a")
+    cache.get("a")
+    assert len(alive) == 1
+    stamp[0] = 2
+    cache.get("a")
+    assert len(alive) == 2 and len(cache) == 1
 
 
 def test_looking_on_changes_nothing() -> None:

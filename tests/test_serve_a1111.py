@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 import requests
 import webuiapi
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from requests.adapters import BaseAdapter
 from serving import SCENES_CAPTION as CAPTION
 from serving import Served, png, service_at_work
@@ -19,7 +21,10 @@ from serving import Served, png, service_at_work
 from zeuxis.api.model import load
 from zeuxis.api.replay import likeness
 from zeuxis.api.still import mask_of
-from zeuxis.studio.a1111 import _marked
+from zeuxis.errors import UsageError
+from zeuxis.studio.a1111 import _decoded, _mask
+
+JSON = {"content-type": "application/json"}
 
 
 class InProcess(BaseAdapter):
@@ -117,7 +122,7 @@ def test_a_mask_is_read_as_the_web_ui_reads_it(invert: bool) -> None:
     for mask in (plain, plain.convert("RGB"), strokes, opaque):
         given = io.BytesIO()
         mask.save(given, "PNG")
-        read = mask_of(Image.open(io.BytesIO(_marked(given.getvalue(), invert))), (8, 8), "the mask")
+        read = mask_of(Image.open(io.BytesIO(_mask(given.getvalue(), inverted=invert))), (8, 8), "the mask")
         assert np.array_equal(read[0].numpy() > 0, (half == 0) if invert else (half > 0)), mask.mode
 
 
@@ -149,3 +154,80 @@ def test_extras_want_an_upscaler_that_there_is(client: webuiapi.WebUIApi, monkey
     with pytest.raises(RuntimeError) as refused:
         client.extra_single_image(given, upscaler_1="realesrgan-x4plus", upscaling_resize=4)
     assert refused.value.args[0] == 400 and "pip install" in refused.value.args[1]
+
+
+def test_what_no_model_takes_is_refused_in_words_and_nothing_breaks_an_answer(served: Served) -> None:
+    drawn = '{"override_settings": {"sd_model_checkpoint": "perlin"}, '
+    for text, said in (
+        ('"cfg_scale": NaN}', "knobs.guidance: Input should be a finite number"),
+        ('"cfg_scale": 1e999}', "knobs.guidance: Input should be a finite number"),
+        (f'"sampler_name": "{"x" * 200}"}}', "knobs.sampler: String should have at most 100 characters"),
+    ):
+        answer = served.client.post("/sdapi/v1/txt2img", content=drawn + text, headers=JSON)
+        assert answer.status_code == 400 and answer.json()["error"]["message"] == said
+    answer = served.client.post(
+        "/sdapi/v1/txt2img", content=drawn + '"mine": ["\\ud800", NaN], "seed": 1}', headers=JSON
+    )
+    assert answer.status_code == 200 and answer.json()["parameters"]["mine"][0] == ""
+
+
+def test_options_that_are_sent_back_as_they_came_choose_the_model_and_others_change_nothing(
+    client: webuiapi.WebUIApi,
+) -> None:
+    told = client.get_options()
+    assert client.set_options({**told, "sd_model_checkpoint": "cvae"}) is None  # as other programs choose one
+    assert client.util_get_current_model() == "cvae" != told["sd_model_checkpoint"]
+    for wrong in ({"samples_save": True}, {"sd_checkpoint_hash": "0"}):
+        assert "no option" in client.set_options({"sd_model_checkpoint": "scenes", **wrong})["error"]["message"]
+    assert "give the name" in client.set_options({"sd_model_checkpoint": None})["error"]["message"]
+    assert client.util_get_current_model() == "cvae"
+
+
+def test_a_training_is_no_drawing_that_is_waited_for(client: webuiapi.WebUIApi, served: Served) -> None:
+    queue = served.service.queue
+    names = [queue.add("train", {"folder": "a"}, lane="training").id for _ in range(2)]
+    queue.claim(lane="training")
+    queue.tell(names, 0.5, "iteration 120 of 240")
+    told = client.get_progress()
+    assert told["progress"] == 0 and told["state"]["job_count"] == 0 and told["state"]["job"] == ""
+    client.util_wait_for_ready(0.01)  # which would wait for hours
+    for name in names:
+        queue.cancel(name)
+
+
+def test_the_line_of_any_program_is_told_and_it_is_the_one_in_the_picture(
+    client: webuiapi.WebUIApi, served: Served
+) -> None:
+    made = client.txt2img(prompt=CAPTION, seed=5, steps=4)
+    assert (
+        made.image.text["parameters"] == made.info["infotexts"][0] and len(made.info["infotexts"][0].split("\n")) == 2
+    )
+    theirs, text = PngInfo(), "a cat\nNegative prompt: fog\nSteps: 20, Sampler: Euler a, Seed: 7"
+    theirs.add_text("parameters", text)
+    out = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(out, "PNG", pnginfo=theirs)
+    told = served.client.post("/sdapi/v1/png-info", json={"image": base64.b64encode(out.getvalue()).decode()}).json()
+    assert told == {"info": text, "items": {"parameters": text}, "parameters": {}}
+    for other in (png(kind="JPEG"), png(), b"no picture"):
+        told = served.client.post("/sdapi/v1/png-info", json={"image": base64.b64encode(other).decode()}).json()
+        assert told == {"info": "", "items": {}, "parameters": {}}
+
+
+def test_a_mask_with_transparency_is_read_as_the_web_ui_reads_it() -> None:
+    alpha = np.zeros((4, 4), np.uint8)
+    alpha[1:3] = 255  # the web UI makes what is opaque; it lets nothing show where all of it is
+    clear = Image.merge("RGBA", [*Image.new("RGB", (4, 4), "white").split(), Image.fromarray(alpha)])
+    solid = Image.merge("RGBA", [*[Image.fromarray(alpha)] * 3, Image.new("L", (4, 4), 255)])
+    for given in (clear, solid, Image.fromarray(alpha)):
+        out = io.BytesIO()
+        given.save(out, "PNG")
+        for inverted in (False, True):
+            with Image.open(io.BytesIO(_mask(out.getvalue(), inverted=inverted))) as read:
+                assert read.mode == "L" and np.array_equal(np.asarray(read), 255 - alpha if inverted else alpha)
+
+
+def test_base64_may_be_broken_into_lines(served: Served) -> None:
+    text = base64.encodebytes(png(64, 64)).decode()
+    assert "\n" in text.strip() and _decoded(text) == _decoded(f"data:image/png;base64,{text}") == png(64, 64)
+    with pytest.raises(UsageError, match="addresses are not opened"):
+        _decoded("http://127.0.0.1/x.png")

@@ -17,6 +17,7 @@ from PIL import Image
 from restorers import UNET, built
 from serving import Served, png
 
+from zeuxis.api.replay import likeness
 from zeuxis.batch import Shape
 from zeuxis.catalog.build import build
 from zeuxis.catalog.listing import entries
@@ -243,3 +244,20 @@ def test_fidelity_is_the_commands(served: Served) -> None:
     assert refused.status_code == 422
     job = served.done(**asked, task="inpaint", mask={"upload": served.upload(png(16, 16))}, fidelity=0.5)
     assert job["state"] == "failed" and "--fidelity" in job["error"]
+
+
+def test_a_panorama_is_the_commands_at_the_seed_that_is_asked_for(
+    served: Served, command: Command, tmp_path: Path
+) -> None:
+    network = built("palette", network=UNET, steps=2, condition="mask").eval()
+    write_model(served.runs / "wide" / "model", network, {"data": "scenes | uncrop:0.5"})
+    asked = {"kind": "restore", "model": "wide", "pictures": [{"upload": served.upload(png(26, 18))}]}
+    for wrong in ("panorama", "panorama:0.5", "panorama:9", "panorama:nan", "panorama:3/../x"):
+        assert served.client.post("/api/jobs", json={**asked, "task": wrong}).status_code == 422
+    jobs = [served.done(**asked, task="panorama:1.5", seed=seed, knobs={"steps": 1}) for seed in (3, 4)]
+    assert [job["result"]["pictures"][0]["width"] for job in jobs] == [39, 39], jobs[0]["error"]
+    assert [job["result"]["pictures"][0]["record"]["seed"] for job in jobs] == [3, 4]
+    said = shlex.split(jobs[0]["result"]["command"])
+    assert command(*said[1:], "--out", tmp_path / "again.png")[0] == 0
+    first, other = (Image.open(served.file(job)) for job in jobs)
+    assert likeness(Image.open(tmp_path / "again.png"), first).identical and not likeness(other, first).identical

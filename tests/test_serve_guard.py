@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import importlib
 import io
 import json
+import re
+import socket
 import struct
 import subprocess
 import sys
@@ -15,14 +19,17 @@ from urllib.parse import quote
 
 import pytest
 from conftest import Command
-from PIL import Image
+from PIL import Image, ImageCms
 from serving import ADDRESS, Served, ask, png
 from starlette.testclient import TestClient
 
 from zeuxis.api.replay import likeness
+from zeuxis.data.picture import MOST_PROFILE
+from zeuxis.errors import UsageError
 from zeuxis.studio.limits import MOST_PIXELS, cleaned
 from zeuxis.studio.requests import SampleJob
 
+serving = importlib.import_module("zeuxis.cli.serve")  # the package has the command under that name
 TOKEN = "a-token-that-nobody-guesses"
 SECRET = "the content of a file that is nobody's business"
 UP = (
@@ -268,6 +275,20 @@ def test_palettes_and_transparency_stay() -> None:
             assert found.mode == before.mode and likeness(found.convert("RGBA"), before.convert("RGBA")).identical
 
 
+def test_the_colour_profile_stays_but_for_that_of_inks_and_one_too_large() -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    large = (len(profile) + MOST_PROFILE).to_bytes(4) + profile[4:] + bytes(MOST_PROFILE)
+    for mode, kind, given, kept in (
+        ("RGB", "JPEG", profile, profile), ("RGB", "PNG", profile, profile), ("P", "PNG", profile, profile),
+        ("RGBA", "WEBP", profile, profile), ("CMYK", "JPEG", profile, None), ("RGB", "JPEG", large, None),
+        ("RGB", "JPEG", None, None),
+    ):  # fmt: skip
+        out = io.BytesIO()
+        Image.new(mode, (4, 4)).save(out, kind, icc_profile=given)
+        with Image.open(io.BytesIO(cleaned(out.getvalue()))) as found:
+            assert found.info.get("icc_profile") == kept, (mode, kind)
+
+
 def test_other_forms_bombs_and_damage_are_refused(served: Served) -> None:
     side = int(MOST_PIXELS**0.5) + 1
     header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
@@ -311,6 +332,54 @@ def test_more_than_a_request_may_ask_for_is_refused(served: Served) -> None:
         assert answer.status_code in (400, 422), text[:20]
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"condition": {"caption": "x" * 5000}}, "condition.caption: String should have at most 4000 characters"),
+        ({"condition": {"caption": ["x" * 5000]}}, "condition.caption.0: String should have at most 4000 characters"),
+        ({"condition": {"label": 1.5}}, "condition.label: Input should be a valid integer, got a number with a "),
+        ({"condition": {"source": {"upload": "x"}}}, "condition.source.upload: String should match pattern"),
+        ({"condition": {"source": {"uplod": "x"}}}, "condition.source.uplod: Extra inputs are not permitted"),
+        ({"condition": {"factors": {"a": -1}}}, "condition.factors.a: Input should be greater than or equal to 0"),
+        ({"knobs": {"steps": float("nan")}}, "knobs.steps: Input should be a finite number"),
+        (
+            {"knobs": {"steps": None}},
+            "knobs.steps: Input should be a valid boolean, a valid integer, a valid number or ",
+        ),
+        ({"n": "many"}, "n: Input should be a valid integer, unable to parse string as an integer"),
+    ],
+)
+def test_what_is_wrong_with_a_value_that_may_be_of_several_kinds_is_told(
+    served: Served, asked: dict[str, Any], said: str
+) -> None:
+    content = json.dumps({"kind": "sample", "model": "scenes", **asked})
+    answer = served.client.post("/api/jobs", content=content, headers={"content-type": "application/json"})
+    told = answer.json()["error"]
+    assert answer.status_code == 422 and told["message"].startswith(f"sample.{said}")
+    assert told["param"] == told["message"].partition(":")[0]
+
+
+def test_json_that_was_sent_as_something_else_is_told_so(served: Served) -> None:
+    for url in ("/api/jobs", "/v1/images/generations", "/sdapi/v1/txt2img"):
+        for headers in ({}, {"content-type": "application/x-www-form-urlencoded"}):  # the second is what curl -d sends
+            answer = served.client.post(url, content='{"prompt": ""}', headers=headers)
+            assert "add the header Content-Type: application/json" in answer.json()["error"]["message"], url
+
+
+def test_a_mistake_of_ours_is_answered_as_all_errors_are(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    def mistaken(*args: object) -> None:
+        raise KeyError("x")
+
+    monkeypatch.setattr(served.service.queue, "newest", mistaken)
+    client = TestClient(served.app, base_url=ADDRESS, raise_server_exceptions=False)
+    answer = client.get("/api/jobs")
+    assert answer.status_code == 500 and answer.json()["error"]["code"] == "internal_error"
+    assert (
+        answer.headers["x-content-type-options"] == "nosniff"
+        and "default-src" in answer.headers["content-security-policy"]
+    )
+
+
 def test_a_full_queue_says_when_to_come_back(tmp_path: Path) -> None:
     served = Served(tmp_path / "runs", most_jobs=2)
     for _ in range(2):
@@ -350,6 +419,65 @@ def test_the_command_lets_nobody_else_in_without_a_token(command: Command, tmp_p
         code, out, error = command("serve", *args, "--runs", tmp_path)
         assert code == 2 and said in error and not out
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.EADDRINUSE, "in use"), "port 7864 of 127.0.0.1 is in use already"),
+        (OSError(errno.EADDRNOTAVAIL, "no address"), "127.0.0.1 is no address of this machine"),
+        (OSError(errno.EACCES, "denied"), "--port above 1023"),
+        (OSError(errno.ENOBUFS, "no room"), "cannot listen at port 7864 of 127.0.0.1: no room"),
+        (socket.gaierror(-2, "Name or service not known"), "Name or service not known"),
+    ],
+)
+def test_why_nobody_can_listen_at_an_address_is_told(
+    monkeypatch: pytest.MonkeyPatch, error: OSError, said: str
+) -> None:
+    class Taken:
+        def __init__(self, *args: object) -> None:
+            assert args == (socket.AF_INET, socket.SOCK_STREAM, 6)
+
+        def __enter__(self) -> Taken:
+            return self
+
+        def __exit__(self, *args: object) -> None: ...
+
+        def setsockopt(self, *args: object) -> None: ...
+
+        def bind(self, address: object) -> None:
+            assert address == ("127.0.0.1", 7864)
+            raise error
+
+    found = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 7864))
+    monkeypatch.setattr("socket.getaddrinfo", lambda *args, **settings: [found])
+    monkeypatch.setattr("socket.socket", Taken)
+    with pytest.raises(UsageError, match=re.escape(said)):
+        serving.require_free("127.0.0.1", 7864)
+
+
+def test_an_address_is_tried_before_anything_is_started_and_ctrl_c_waits_for_no_stream(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def taken(host: str, port: int) -> None:
+        raise UsageError(f"{host} {port} is taken")
+
+    monkeypatch.setattr(serving, "require_free", taken)
+    code, out, told = command("serve", "--runs", tmp_path / "runs")
+    assert code == 2 and "127.0.0.1 7864 is taken" in told and not out and not (tmp_path / "runs").exists()
+    ran = list[Any]()
+
+    def run(server: Any) -> None:
+        service = server.config.app.state.service
+        assert not service.is_ending()
+        server.should_exit = True  # as its handler of Ctrl-C has it
+        ran.append((service.is_ending(), server.config.timeout_graceful_shutdown))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(serving, "require_free", lambda host, port: None)
+    monkeypatch.setattr("uvicorn.Server.run", run)
+    code, out, _ = command("serve", "--runs", tmp_path)
+    assert code == 0 and out.strip() == f"{ADDRESS}/" and ran[0][0] and ran[0][1] <= 10
 
 
 def test_the_server_loads_no_torch() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
-from collections.abc import Iterator
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import openai
 import pytest
@@ -15,6 +18,9 @@ from serving import Served, png, service_at_work
 from zeuxis.api.model import load
 from zeuxis.api.replay import likeness
 from zeuxis.provenance.record import read_record
+from zeuxis.studio.event_stream import STILL_THERE, kept_alive
+from zeuxis.studio.limits import cleaned
+from zeuxis.studio.requests import SampleJob
 
 
 @pytest.fixture(scope="module")
@@ -130,3 +136,76 @@ def test_a_picture_carries_its_record(client: openai.OpenAI, tmp_path: object, s
     path = served.runs / "one.png"
     path.write_bytes(base64.b64decode(answer.data[0].b64_json))
     assert read_record(path)["seed"] == 3
+
+
+@pytest.mark.parametrize("version", ["2.3", "2.4"])  # of ASGI: how a server tells that the client has left
+def test_a_client_that_leaves_a_stream_cancels_its_job_and_no_other(tmp_path: Path, version: str) -> None:
+    served = Served(tmp_path / "runs")
+    other = served.service.submit(SampleJob(model="perlin"))
+    body = json.dumps({"model": "perlin", "prompt": "", "stream": True}).encode()
+    headers = {"host": "127.0.0.1:7864", "content-type": "application/json", "content-length": str(len(body))}
+    scope = {
+        "type": "http", "asgi": {"version": "3.0", "spec_version": version}, "http_version": "1.1", "method": "POST",
+        "scheme": "http", "root_path": "", "path": "/v1/images/generations", "query_string": b"",
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 7864),
+    }  # fmt: skip
+    given: list[dict[str, object]] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> dict[str, object]:
+        return given.pop() if given else {"type": "http.disconnect"}
+
+    async def send(message: object) -> None:
+        if version != "2.3":
+            raise OSError
+
+    asyncio.run(served.app(scope, receive, send))
+    mine, _ = served.service.queue.newest(2)
+    assert mine.state == "cancelled" and served.service.job(other.id).state == "queued"
+
+
+def test_who_waits_when_the_service_ends_is_told_and_the_job_goes_on(tmp_path: Path) -> None:
+    served = Served(tmp_path / "runs")
+    served.service.is_ending = lambda: True
+    for more in ({"stream": True}, {}):
+        answer = served.client.post("/v1/images/generations", json={"model": "perlin", "prompt": "", **more})
+        assert answer.status_code == (200 if more else 503) and "goes on with its next start" in answer.text
+        job = served.service.queue.newest(1)[0]
+        assert job.state == "queued"
+        assert served.client.get(f"/api/jobs/{job.id}/events").text == ""
+
+
+def test_a_stream_says_that_it_is_there_while_its_job_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def parts() -> AsyncIterator[str | None]:
+        for part in (None, "a", None, None, "b"):
+            yield part
+
+    async def heard() -> list[str]:
+        return [part async for part in kept_alive(parts())]
+
+    assert asyncio.run(heard()) == ["a", "b"]
+    monkeypatch.setattr("zeuxis.studio.event_stream.ALIVE", 0.0)
+    assert asyncio.run(heard()) == [STILL_THERE, "a", STILL_THERE, STILL_THERE, "b"]
+
+
+def test_pictures_are_coded_beside_the_loop(
+    served: Served, client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = list[bool]()
+
+    def watched(content: bytes) -> bytes:
+        try:
+            asyncio.get_running_loop()
+            seen.append(False)
+        except RuntimeError:  # none runs in this thread
+            seen.append(True)
+        return cleaned(content)
+
+    monkeypatch.setattr("zeuxis.studio.service.cleaned", watched)
+    with pytest.raises(openai.BadRequestError):
+        client.images.edit(model="perlin", image=("a.png", png()), mask=("m.png", png()), prompt="")
+    with pytest.raises(openai.BadRequestError):
+        client.images.create_variation(model="perlin", image=("a.png", png()))
+    picture = base64.b64encode(png()).decode()
+    served.client.post("/sdapi/v1/img2img", json={"init_images": [picture], "prompt": ""})
+    assert seen == [True] * 4

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from serving import Served
 
-from zeuxis.studio.queue import MOST_TRIES, JobQueue, QueueFull
+from zeuxis.studio.queue import MOST_TRIES, JobQueue, QueueBroken, QueueFull
 from zeuxis.studio.supervisor import Supervisor
 
 
@@ -133,3 +133,45 @@ def test_a_queue_whose_batch_key_had_another_name_is_read_on(tmp_path: Path) -> 
     again = JobQueue(tmp_path / "jobs.sqlite")
     again.add("sample", {}, batch_key="a")
     assert [job.id for job in again.claim(5)][:1] == [name] and again.counts() == {"running": 2}
+
+
+def test_a_queue_that_cannot_be_used_says_so(tmp_path: Path) -> None:
+    (tmp_path / "other.sqlite").write_bytes(b"no file of a queue" * 100)
+    with pytest.raises(
+        QueueBroken, match="is no queue of the service, or damaged: file is not a database; move it away"
+    ):
+        JobQueue(tmp_path / "other.sqlite")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(QueueBroken, match="unable to open database file"):
+        JobQueue(tmp_path / "folder")
+
+
+def test_a_full_disk_is_told_and_passes(queue: JobQueue, tmp_path: Path) -> None:
+    queue.add("sample", {})
+    with queue._reading() as file:
+        (pages,) = file.execute("PRAGMA page_count").fetchone()
+        file.execute(f"PRAGMA max_page_count = {pages}")  # as if the disk had room for no more
+    with pytest.raises(QueueBroken, match="database or disk is full; free some space"):
+        queue.add("sample", {"prompt": "x" * 100_000})
+    with queue._reading() as file:
+        file.execute("PRAGMA max_page_count = 100000")
+    queue.add("sample", {"prompt": "x" * 100_000})
+    assert queue.counts() == {"queued": 2}
+
+
+def test_a_supervisor_outlives_what_passes(
+    queue: JobQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    supervisor, calls = Supervisor(tmp_path / "runs", queue), list[str]()
+
+    def begun(*args: object, **settings: object) -> None:
+        calls.append("begun")
+        if len(calls) > 2:
+            supervisor._ending.set()
+        raise OSError(12, "Cannot allocate memory") if len(calls) == 1 else QueueBroken("the disk is full")
+
+    monkeypatch.setattr("zeuxis.studio.supervisor.subprocess.Popen", begun)
+    monkeypatch.setattr("zeuxis.studio.supervisor.MOST_PAUSE", 0.0)
+    supervisor._keep()
+    assert calls == ["begun"] * 3
+    assert "no worker for now" in capsys.readouterr().err

@@ -159,7 +159,8 @@ def test_the_previews_of_a_run_are_a_moving_picture(capsys):
     with Image.open("r.webp") as moving:
         assert moving.n_frames == 3 and moving.size == (20, 20) and moving.info["loop"] == 0
         assert moving.info["xmp"] == (XMP % SOURCE_TYPE).encode(), "it says that it is synthetic"
-        assert json.loads(moving.getexif()[0x9286])["system"] == "dcgan"
+        comment = moving.getexif().get_ifd(0x8769)[0x9286]  # UserComment lies in EXIF's own block, after its characters
+        assert comment[:8] == b"ASCII\0\0\0" and json.loads(comment[8:])["system"] == "dcgan"
         assert "synthesised" in moving.getexif()[0x010E]
 
 

@@ -57,7 +57,8 @@ class MarksFound:
 def marks_of(path: Path) -> MarksFound:
     """All the marks of a picture file.
 
-    Raises :class:`UsageError` where it says nothing at all: it carries neither record nor credentials nor watermark.
+    Raises :class:`UsageError` where it says nothing at all: it carries neither record nor line nor credentials nor
+    watermark.
     """
     missing = None
     try:
@@ -65,7 +66,7 @@ def marks_of(path: Path) -> MarksFound:
     except CarriesNoRecord as error:
         record, missing = {}, error
     found = MarksFound(record, read_parameters(path), credentials_in(path), detect_in(path))
-    if missing is not None and found.credentials is None and not found.detected.marked:
+    if missing is not None and found.parameters is None and found.credentials is None and not found.detected.marked:
         raise UsageError(f"{missing}; {found.detected}")
     return found
 

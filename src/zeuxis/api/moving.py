@@ -16,11 +16,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from PIL import Image
+from PIL.ExifTags import IFD
 
 from zeuxis.errors import Unsupported, UsageError, ZeuxisError
 from zeuxis.provenance.record import DISCLOSURE, SOURCE_TYPE, XMP, as_asked, write_whole
 
-USER_COMMENT, DESCRIPTION = 0x9286, 0x010E  # EXIF tags
+USER_COMMENT, DESCRIPTION = 0x9286, 0x010E  # EXIF tags: the first is of the camera's block, the second of the picture's
+ASCII = b"ASCII\0\0\0"  # how a comment of the camera's block says what its characters are
 FFMPEG = "ffmpeg"
 INSTALL = "apt install ffmpeg, brew install ffmpeg or winget install ffmpeg"
 MOST_COMMENT = 60_000  # bytes of a record in a comment
@@ -64,7 +66,7 @@ def webp(frames: Sequence[Image.Image], durations: Sequence[int], record: Mappin
     """The bytes of an animated WebP that is shown again and again."""
     exif = Image.Exif()
     exif[DESCRIPTION] = str(record.get("disclosure", DISCLOSURE))
-    exif[USER_COMMENT] = json.dumps(record, sort_keys=True).encode()
+    exif.get_ifd(IFD.Exif)[USER_COMMENT] = ASCII + json.dumps(record, sort_keys=True).encode()
     buffer = BytesIO()
     frames[0].save(
         buffer,

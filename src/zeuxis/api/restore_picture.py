@@ -20,6 +20,7 @@ from zeuxis.data.deep_png import CHANNELS, is_deep, read_deep
 from zeuxis.data.picture import (
     BITS,
     FORMATS,
+    MOST_PROFILE,
     ORIENTATION,
     PHOTOMETRIC,
     WIDE_MODES,
@@ -100,6 +101,12 @@ def _opened(path: Path) -> OpenedPicture:
             notes.append("its colours of more than 8 bits are read by 8: convert it to PNG")
         stored = (file.tag_v2.get(BITS), file.tag_v2.get(PHOTOMETRIC)) if file.format == "TIFF" else None  # type: ignore[attr-defined]
         profile = file.info.get("icc_profile") if file.mode != "CMYK" else None
+        if profile is not None and len(profile) > MOST_PROFILE:
+            notes.append(
+                f"its colour profile of {len(profile) / 1e6:.1f} MB is left out: a PNG with more than "
+                f"{MOST_PROFILE >> 20} MiB of it is refused by many programs"
+            )
+            profile = None
         turn = file.getexif().get(ORIENTATION, 1)
         upright = ImageOps.exif_transpose(file)
         exif = upright.getexif()

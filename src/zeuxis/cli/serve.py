@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import secrets
+import socket
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +17,12 @@ from zeuxis.cli.output import emit, note, say
 from zeuxis.errors import UsageError
 
 EXTRA = "pip install fastapi uvicorn python-multipart"
+PATIENCE = 5  # seconds that answers have to come to their end when the service is to end
+WHY = {
+    errno.EADDRINUSE: "port {port} of {host} is in use already, by another zeuxis serve perhaps: give another --port",
+    errno.EACCES: "port {port} is not for everyone to listen at: give a --port above 1023",
+    errno.EADDRNOTAVAIL: "{host} is no address of this machine: give one that it has, or 0.0.0.0 for all of them",
+}
 
 
 def serve(
@@ -47,6 +57,7 @@ def serve(
     if token is not None and token != "new" and len(token) < 16:
         raise UsageError("--token: give sixteen characters at least, or 'new'")
     known = secrets.token_urlsafe(24) if token == "new" else token
+    require_free(host, port)
     from zeuxis.training.run_lock import run_lock
 
     home = runs / "studio"
@@ -60,4 +71,32 @@ def serve(
         else:
             say(address if known is None else f"{address}?token={known}")
         note("Ctrl-C ends it; what is at work then goes on with the next start")
-        uvicorn.run(app, host=host, port=port, log_level="warning", server_header=False, access_log=False)
+        server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                host=host,
+                port=port,
+                log_level="warning",
+                server_header=False,
+                access_log=False,
+                timeout_graceful_shutdown=PATIENCE,
+            )
+        )
+        app.state.service.is_ending = lambda: server.should_exit  # so that nobody is waited for who waits for a job
+        with suppress(KeyboardInterrupt):
+            server.run()
+
+
+def require_free(host: str, port: int) -> None:
+    """Raise UsageError where nobody can listen at that address, before anything is started."""
+    try:
+        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            with socket.socket(family, kind, protocol) as tried:
+                if sys.platform != "win32":  # where it would share the port; here, as servers do, one just left is free
+                    tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                tried.bind(address)
+    except socket.gaierror as error:
+        raise UsageError(f"--host {host}: {error.strerror}: give an address of this machine") from None
+    except OSError as error:
+        why = WHY.get(error.errno or 0, "cannot listen at port {port} of {host}: " + str(error.strerror))
+        raise UsageError(why.format(host=host, port=port)) from None

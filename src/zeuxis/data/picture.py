@@ -37,6 +37,7 @@ UNREAD = suffixes.PICTURES - SUFFIXES  # pictures that are not read are told of,
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", *(("AVIF",) if AVIF else ()))
 MOST_PIXELS = 100_000_000
 MOST_BYTES = 1 << 30  # of a file: more than those pixels take, whatever they are kept as
+MOST_PROFILE = 1 << 20  # bytes of a colour profile: Pillow refuses a PNG with a larger one
 LARGE = 1_000_000  # pixels; a smaller picture does not fail for want of memory
 BYTES_EACH = 16  # that decoding takes of a pixel, at most
 IN_FLIGHT = Room(MOST_PIXELS)

@@ -1,8 +1,9 @@
 """Published models fetched from the hub, when a user asks: safetensors, JSON and text alone, and each file's hash.
 
 Programs and pickles stay where they are. What is fetched goes to ``models/OWNER/NAME`` in the cache, whole or not at
-all; an interrupted fetch goes on where it stopped. From then on ``OWNER/NAME`` is the model's name, and nothing asks
-the hub again.
+all; an interrupted fetch goes on with the files that had not come whole (and, where the hub's client keeps what it has
+of one, within that: those of 2025 and before do). From then on ``OWNER/NAME`` is the model's name, and nothing asks the
+hub again.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ WEIGHTS = ".safetensors"
 PROGRAM = ".py"
 RECORD = "pulled.json"
 NOTES = ".cache"  # the client's own, with the files that it has begun
+BEGUN = ".incomplete"  # after their hash; newer clients put a name of the process between, and fetch them anew
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ def pull(
     draft = folder.with_name(f".{folder.name}-part")
     draft.mkdir(parents=True, exist_ok=True)
     _keep(draft, {each.path for each in files}, notes=True)  # an interrupted fetch may have been of other files
+    _forget_lost(draft, files)
     total, held, free = sum(f.bytes for f in files), _held(draft, files), shutil.disk_usage(draft).free
     if total - held > free:
         here = f", {held / 1e9:.1f} GB of them here already," if held else ""
@@ -110,9 +113,17 @@ def _keep(draft: Path, paths: Set[str], *, notes: bool = False) -> None:
             path.unlink()
 
 
+def _forget_lost(draft: Path, files: Sequence[ModelFile]) -> None:
+    """Delete what a client had begun that was killed, and that none goes on with: it would take its room twice."""
+    names = tuple(f"{each.sha256}{BEGUN}" for each in files if each.sha256 is not None)
+    for path in (draft / NOTES).rglob(f"*{BEGUN}"):
+        if not path.name.endswith(names):
+            path.unlink()
+
+
 def _held(draft: Path, files: Sequence[ModelFile]) -> int:
     """Bytes of ``files`` that a draft holds: whole ones, and the begun ones of which the client says what they are."""
-    begun = {path: path.stat().st_size for path in (draft / NOTES).rglob("*.incomplete")}
+    begun = {path: path.stat().st_size for path in (draft / NOTES).rglob(f"*{BEGUN}")}
     held = 0
     for each in files:
         if (draft / each.path).is_file():
@@ -228,5 +239,5 @@ def _explained(repo: str, error: Exception) -> DataError:
     why = " ".join(str(error).split()) or type(error).__name__
     return DataError(
         f"cannot fetch '{repo}' from the hub ({type(error).__name__}: {why[:200]}): check its name, your connection "
-        "and, for a private or gated one, that you are logged in; the same command goes on where it stopped"
+        "and, for a private or gated one, that you are logged in; the same command goes on, and keeps what came whole"
     )

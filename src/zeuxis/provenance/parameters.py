@@ -1,7 +1,7 @@
 """The line ``parameters``, by which programs that show images say how one was made: made of the record, and read back.
 
-It is a habit that began with one web page for Stable Diffusion and that image browsers and archives read: the caption,
-on the next line what not to draw, and on the last the settings as ``Name: value, ...``. Here each value comes from
+It is a habit that began with one web page for Stable Diffusion and that image browsers and archives read: the caption
+(or what a picture was changed by, the instruction), on the next line what not to draw, and on the last the settings as ``Name: value, ...``. Here each value comes from
 :mod:`zeuxis.provenance.record`, which alone is read when a picture is drawn again.
 """
 
@@ -39,7 +39,7 @@ def parameters(record: Mapping[str, Any], width: int, height: int) -> str:
         "Version": f"zeuxis {record['versions']['zeuxis']}",
     }
     settings = ", ".join(f"{name}: {_plain(value)}" for name, value in values.items() if value is not None)
-    lines = [_text(condition.get("caption")), _text(condition.get("negative"))]
+    lines = [_text(condition.get("caption", condition.get("instruction"))), _text(condition.get("negative"))]
     return "\n".join([*lines[:1], *(f"Negative prompt: {line}" for line in lines[1:] if line), settings]).lstrip("\n")
 
 

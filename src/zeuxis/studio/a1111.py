@@ -11,28 +11,35 @@ import base64
 import binascii
 import io
 import json
-from collections.abc import Mapping
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Request
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
 
+from zeuxis.data.picture import composited, transparent
 from zeuxis.errors import UnknownName, UsageError, ZeuxisError
 from zeuxis.files import write_draft
 from zeuxis.knobs import COMMON
 from zeuxis.pretrained.upscalers import UPSCALERS, wheel_folder
+from zeuxis.provenance.parameters import parameters, read_parameters
 from zeuxis.provenance.record import read_record
-from zeuxis.studio.error_handlers import JobFailed, ParameterRefused
+from zeuxis.studio.error_handlers import JobFailed
 from zeuxis.studio.limits import MOST_GIVEN, MOST_PICTURES, cleaned
 from zeuxis.studio.models import KnownModel, known_models, model_called
 from zeuxis.studio.queue import Job
 from zeuxis.studio.requests import PictureRef, RestoreJob, SampleJob, Text
 from zeuxis.studio.service import Service, TheService
+from zeuxis.studio.validating import ParameterRefused, read_as
 
 routes = APIRouter(prefix="/sdapi/v1", tags=["a1111"])
 ORIGIN = "a1111"
 FIRST = "scenes"  # the model until another is chosen
+MODEL = "sd_model_checkpoint"  # the option that chooses it
+T = TypeVar("T")
 SAMPLERS: Mapping[str, str] = {  # what the web UI calls them, and we
     "Euler": "euler",
     "Euler a": "ancestral",
@@ -140,37 +147,36 @@ async def txt2img(service: TheService, request: Request, asked: TextToImage) -> 
 @routes.post("/img2img")
 async def img2img(service: TheService, request: Request, asked: ImageToImage) -> ImagesMade:
     """Pictures of a picture; where a mask is light, if one is given."""
-    uploads = [service.folders.keep(cleaned(_decoded(text))) for text in asked.init_images]
-    given: dict[str, Any] = {"source": [{"upload": upload} for upload in uploads]}
-    if asked.mask:
-        mask = _marked(cleaned(_decoded(asked.mask)), bool(asked.inpainting_mask_invert))
-        given["mask"] = [{"upload": service.folders.keep(mask)}]
-    return await _drawn(service, request, asked, given)
+    return await _drawn(service, request, asked, await run_in_threadpool(_given, service, asked))
 
 
 @routes.get("/options")
 def options(request: Request, service: TheService) -> dict[str, Any]:
     """The model that draws where a request names none."""
-    known = model_called(_chosen(request), service.runs)
-    return {"sd_model_checkpoint": known.name, "sd_checkpoint_hash": known.card.get("sha256", "")}
+    return _options(request, service)
 
 
 @routes.post("/options")
 def set_options(request: Request, service: TheService, wanted: dict[str, Any]) -> None:
-    """Choose it: ``sd_model_checkpoint``. There are no other options here."""
+    """Choose it: ``sd_model_checkpoint``. There are no other options here.
+
+    Clients send back all that they were told, with another model in it: what is as it stands is taken.
+    """
+    known = _options(request, service)
     for name, value in wanted.items():
-        if name != "sd_model_checkpoint" or not isinstance(value, str):
-            raise ParameterRefused(
-                name, f"there is no option {name} here: sd_model_checkpoint, a name, is the only one"
-            )
-        request.app.state.a1111_model = _drawing_model(service, value).name
+        if name != MODEL and (name not in known or value != known[name]):
+            raise ParameterRefused(name, f"there is no option {name} to set here: {MODEL}, a name, is the only one")
+    if MODEL in wanted:
+        if not isinstance(wanted[MODEL], str):
+            raise ParameterRefused(MODEL, f"{MODEL}: give the name of a model (GET /sdapi/v1/sd-models lists them)")
+        request.app.state.a1111_model = _drawing_model(service, wanted[MODEL]).name
 
 
 @routes.get("/progress")
 def progress(service: TheService) -> dict[str, Any]:
-    """How far the job at work is."""
-    waiting = service.queue.newest(service.queue.most, state="queued")
-    running = service.queue.newest(1, state="running")
+    """How far the drawing at work is; trainings are none, and clients wait until nothing is at work."""
+    waiting = service.queue.newest(service.queue.most, state="queued", lane="drawing")
+    running = service.queue.newest(1, state="running", lane="drawing")
     words = running[0].message.split() if running else []
     step, of = (int(words[1]), int(words[3])) if words[:1] == ["step"] else (0, 0)
     partials = service.queue.partials(running[0].id) if running else []
@@ -252,16 +258,18 @@ def refresh() -> None:
 
 @routes.post("/png-info")
 def png_info(service: TheService, asked: GivenImage) -> dict[str, Any]:
-    """The record that a PNG carries, in the web UI's words and as it is."""
+    """The line ``parameters`` of a PNG, whichever program wrote it; of one that was made here also its record."""
     draft = write_draft(service.folders.uploads / "given.png", _decoded(asked.image))
     try:
-        record = read_record(draft)
-        items = {"zeuxis": json.dumps(record, allow_nan=False)}
-    except (ZeuxisError, ValueError):  # of another program: then there is nothing to tell
-        return {"info": "", "items": {}, "parameters": {}}
+        line, record = _read_or_none(read_parameters, draft), _read_or_none(read_record, draft)
     finally:
         draft.unlink()
-    return {"info": infotext(record), "items": items, "parameters": _parameters(record)}
+    items = {} if line is None else {"parameters": line}
+    try:
+        items |= {} if record is None else {"zeuxis": json.dumps(record, allow_nan=False)}
+    except ValueError:  # it holds what is no number
+        record = None
+    return {"info": line or "", "items": items, "parameters": {} if record is None else _parameters(record)}
 
 
 @routes.post("/extra-single-image")
@@ -272,7 +280,7 @@ async def extra_single_image(service: TheService, request: Request, asked: Extra
         raise ParameterRefused("upscaler_1", str(UnknownName("upscaler", asked.upscaler_1, UPSCALERS)))
     if scale != asked.upscaling_resize or scale < 2:
         raise ParameterRefused("upscaling_resize", f"upscaling_resize {asked.upscaling_resize:g}: give 2, 3 or 4")
-    upload = service.folders.keep(cleaned(_decoded(asked.image)))
+    upload = await run_in_threadpool(lambda: service.take(_decoded(asked.image)))
     job = service.submit(
         RestoreJob(pictures=[PictureRef(upload=upload)], model=asked.upscaler_1, task=f"enlarge:{scale}")
     )
@@ -286,7 +294,7 @@ async def extra_single_image(service: TheService, request: Request, asked: Extra
 
 
 async def _drawn(service: Service, request: Request, asked: TextToImage, given: Mapping[str, Any]) -> ImagesMade:
-    known = _drawing_model(service, str(asked.override_settings.get("sd_model_checkpoint") or _chosen(request)))
+    known = _drawing_model(service, str(asked.override_settings.get(MODEL) or _chosen(request)))
     extra = asked.model_extra or {}
     for name in NOT_HERE:
         if extra.get(name):
@@ -299,7 +307,8 @@ async def _drawn(service: Service, request: Request, asked: TextToImage, given: 
         condition["negative"] = asked.negative_prompt
     said = (asked.width, asked.height) != (512, 512)
     job = service.submit(
-        SampleJob.model_validate(
+        read_as(
+            SampleJob,
             {
                 "model": known.name,
                 "n": _count(asked),
@@ -309,7 +318,7 @@ async def _drawn(service: Service, request: Request, asked: TextToImage, given: 
                 "condition": condition,
                 "knobs": _knobs(asked),
                 "partials": 4,
-            }
+            },
         )
     )
     done = await _waited(service, request, job)
@@ -317,10 +326,8 @@ async def _drawn(service: Service, request: Request, asked: TextToImage, given: 
         return ImagesMade(images=[], parameters=_sent(asked), info=json.dumps({"interrupted": True, "infotexts": []}))
     if done.result is None:
         raise JobFailed(done)
-    images = [base64.b64encode(service.picture(done, k)).decode() for k in range(done.pictures)]
-    return ImagesMade(
-        images=images if asked.send_images else [], parameters=_sent(asked), info=json.dumps(_info(done, asked, known))
-    )
+    images = await run_in_threadpool(_images, service, done) if asked.send_images else []
+    return ImagesMade(images=images, parameters=_sent(asked), info=json.dumps(_info(done, asked, known)))
 
 
 async def _waited(service: Service, request: Request, job: Job) -> Job:
@@ -363,6 +370,11 @@ def _drawing_model(service: Service, name: str) -> KnownModel:
     return known
 
 
+def _options(request: Request, service: Service) -> dict[str, Any]:
+    known = model_called(_chosen(request), service.runs)
+    return {MODEL: known.name, "sd_checkpoint_hash": known.card.get("sha256", "")}
+
+
 def _chosen(request: Request) -> str:
     found: str = request.app.state.a1111_model
     return found
@@ -373,31 +385,54 @@ def _decoded(text: str) -> bytes:
     head, comma, rest = text.partition(",")
     plain = rest if comma and head.startswith("data:image/") else text
     try:
-        return base64.b64decode(plain, validate=True)
+        return base64.b64decode("".join(plain.split()), validate=True)  # many programs break the line
     except (binascii.Error, ValueError):
         raise UsageError("a picture is given as base64: this is none (addresses are not opened)") from None
 
 
-def _marked(mask: bytes, inverted: bool) -> bytes:
-    """A mask in grey, light where the web UI makes the picture: what is painted on a transparent ground, or light.
+def _given(service: Service, asked: ImageToImage) -> dict[str, Any]:
+    """The pictures of a request, and its mask, kept: the fields of a condition."""
+    found: dict[str, Any] = {"source": [{"upload": service.take(_decoded(text))} for text in asked.init_images]}
+    if asked.mask:
+        mask = _mask(cleaned(_decoded(asked.mask)), inverted=bool(asked.inpainting_mask_invert))
+        found["mask"] = [{"upload": service.folders.keep(mask)}]
+    return found
 
-    Elsewhere here it is what is transparent that is made.
+
+def _mask(png: bytes, *, inverted: bool) -> bytes:
+    """A mask of the web UI as one that is light where the picture is to be made.
+
+    Where any of it is transparent, the opaque is to be made there (in our own masks, as in OpenAI's, the transparent);
+    otherwise the light.
     """
-    with Image.open(io.BytesIO(mask)) as shown:
-        opaque = shown.getchannel("A") if shown.mode == "RGBA" else None
-        drawn = opaque is not None and opaque.getextrema() != (255, 255)
-        marks = opaque if opaque is not None and drawn else shown.convert("L")
+    with Image.open(io.BytesIO(png)) as shown:
+        alpha = shown.convert("RGBA").getchannel("A") if transparent(shown) else None
+        marks = composited(shown, grey=True) if alpha is None or alpha.getextrema() == (255, 255) else alpha
         out = io.BytesIO()
         (marks.point(lambda value: 255 - value) if inverted else marks).save(out, "PNG")
     return out.getvalue()
+
+
+def _read_or_none(read: Callable[[Path], T], path: Path) -> T | None:
+    """What ``read`` finds in a picture; None where there is none of it, or it is damaged."""
+    try:
+        return read(path)
+    except ZeuxisError:
+        return None
 
 
 # -- what is answered ---------------------------------------------------------------------------------
 
 
 def _sent(asked: TextToImage) -> dict[str, Any]:
-    """The request again, without its pictures."""
-    return asked.model_dump(exclude={"init_images", "mask"}, mode="json")
+    """The request again, without its pictures; halves of surrogate pairs, which no answer can hold, are left out."""
+    text = json.dumps(asked.model_dump(exclude={"init_images", "mask"}), ensure_ascii=False)
+    found: dict[str, Any] = json.loads(text.encode("utf-8", "ignore"))
+    return found
+
+
+def _images(service: Service, job: Job) -> list[str]:
+    return [base64.b64encode(service.picture(job, k)).decode() for k in range(job.pictures)]
 
 
 def _info(job: Job, asked: TextToImage, known: KnownModel) -> dict[str, Any]:
@@ -416,20 +451,11 @@ def _info(job: Job, asked: TextToImage, known: KnownModel) -> dict[str, Any]:
         "sd_model_name": known.name,
         "sd_model_hash": str(known.card.get("sha256", ""))[:10],
         "batch_size": asked.batch_size,
-        "infotexts": [infotext(made["record"]) for made in pictures],
+        "infotexts": [parameters(made["record"], made["width"], made["height"]) for made in pictures],
         "command": job.result["command"],
         "replay": [made.get("replay") for made in pictures],
         "job_timestamp": str(int(job.created)),
     }
-
-
-def infotext(record: Mapping[str, Any]) -> str:
-    """How a picture was made in the web UI's form: the prompt, then the settings in a line."""
-    condition = record["condition"]
-    lines = [str(condition[name]) for name in ("caption", "instruction") if name in condition]
-    if "negative" in condition:
-        lines.append(f"Negative prompt: {condition['negative']}")
-    return "\n".join([*lines, ", ".join(f"{name}: {value}" for name, value in _parameters(record).items())])
 
 
 def _parameters(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -438,6 +464,6 @@ def _parameters(record: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **turned,
         "Seed": record["seed"],
-        "Model hash": str(record["weights_sha256"])[:10],
+        **({} if record["weights_sha256"] is None else {"Model hash": record["weights_sha256"][:10]}),
         "Model": record["model"],
     }

@@ -27,10 +27,12 @@ def restore_command(
     tile: int | None,
     knobs: Mapping[str, Any],
     fidelity: float | None = None,
+    seed: int | None = None,
 ) -> str:
     """``zeuxis restore ...``."""
     words = ["zeuxis", "restore", *map(str, paths)]
-    for option, value in {"--model": model, "--task": task, "--tile": tile, "--fidelity": fidelity}.items():
+    options = {"--model": model, "--task": task, "--tile": tile, "--fidelity": fidelity, "--seed": seed}
+    for option, value in options.items():
         words += [] if value is None else [option, str(value)]
     return shlex.join(
         [*words, *(word for name, value in knobs.items() for word in ("--knob", f"{name}={_text(value)}"))]

@@ -12,8 +12,9 @@ from starlette.exceptions import HTTPException
 
 from zeuxis.errors import UnknownName, UsageError, ZeuxisError
 from zeuxis.studio.guard import error_body
-from zeuxis.studio.queue import Fault, Job, QueueFull
-from zeuxis.studio.service import ClientGone
+from zeuxis.studio.queue import Fault, Job, QueueBroken, QueueFull
+from zeuxis.studio.service import ClientGone, ServiceEnding
+from zeuxis.studio.validating import ParameterRefused, told
 
 STATUS: Mapping[Fault, int] = {"usage": 400, "failed": 422, "memory": 503, "lost": 503, "internal": 500}
 CODES: Mapping[Fault, str] = {
@@ -24,6 +25,7 @@ CODES: Mapping[Fault, str] = {
     "internal": "internal_error",
 }
 RETRY = 5  # seconds
+ENDING = "the service ends: the job goes on with its next start, and GET /api/jobs has it then"
 
 
 class JobFailed(Exception):
@@ -32,14 +34,6 @@ class JobFailed(Exception):
     def __init__(self, job: Job) -> None:
         super().__init__(job.error or job.state)
         self.job = job
-
-
-class ParameterRefused(UsageError):
-    """A parameter of one of the public APIs that cannot be had here."""
-
-    def __init__(self, param: str, message: str) -> None:
-        super().__init__(message)
-        self.param = param
 
 
 def error_response(
@@ -59,6 +53,8 @@ def add_error_handlers(app: FastAPI) -> None:
         match error:
             case QueueFull():
                 return error_response(429, str(error), type="rate_limit_error", code="queue_full")
+            case QueueBroken():
+                return error_response(503, str(error), type="server_error", code="queue_broken")
             case ParameterRefused():
                 return error_response(400, str(error), param=error.param, code="invalid_value")
             case UnknownName():
@@ -79,14 +75,19 @@ def add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"][1:]))
+        where, message, code = told([{**each, "loc": each["loc"][1:]} for each in error.errors()])
         status = 422 if request.url.path.startswith("/api/") else 400
-        return error_response(status, f"{where}: {first['msg']}", param=where or None, code=first["type"])
+        if not where and "json" not in request.headers.get("content-type", ""):
+            message = "the body was not sent as JSON: add the header Content-Type: application/json"
+        return error_response(status, f"{where}: {message}" if where else message, param=where or None, code=code)
 
     @app.exception_handler(HTTPException)
     async def plain(request: Request, error: HTTPException) -> Response:
         return error_response(error.status_code, str(error.detail))
+
+    @app.exception_handler(ServiceEnding)
+    async def ending(request: Request, error: ServiceEnding) -> Response:
+        return error_response(503, ENDING, type="server_error", code="ending")
 
     @app.exception_handler(ClientGone)
     async def gone(request: Request, error: ClientGone) -> Response:

@@ -39,6 +39,9 @@ ALWAYS = {
 }
 
 
+MISTAKE = "the service could not answer (a mistake in Zeuxis): the terminal in which it runs says where"
+
+
 class BodyTooLarge(Exception):
     """More bytes came than one request may have."""
 
@@ -101,6 +104,10 @@ class Guard:
         except BodyTooLarge:
             if started:
                 raise
+        except Exception:
+            if not started:  # so that this answer, too, is one of this service's; the terminal has all of it
+                await answer(sending, 500, MISTAKE, "server_error", "internal_error")
+            raise
         if taken > self.most and not started:
             taken = 0
             await answer(sending, 413, self._too_much())
@@ -180,9 +187,9 @@ def _is_address(name: str) -> bool:
     return True
 
 
-async def answer(send: Send, status: int, message: str) -> None:
+async def answer(send: Send, status: int, message: str, type: str = "refused", code: str | None = None) -> None:
     """An error as all of this service's are."""
-    body = json.dumps(error_body(message, "refused", None, None)).encode()
+    body = json.dumps(error_body(message, type, None, code)).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import io
 import json
-import time
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
@@ -18,15 +16,15 @@ from PIL import Image
 from zeuxis.errors import UnknownName, UsageError, ZeuxisError
 from zeuxis.files import write_draft
 from zeuxis.provenance.record import read_record
+from zeuxis.studio.event_stream import MEDIA_TYPE, event, kept_alive, written
 from zeuxis.studio.limits import MOST_BODY, MOST_PARTIALS, cleaned
 from zeuxis.studio.queue import State
 from zeuxis.studio.requests import AnyJob, Name
 from zeuxis.studio.responses import JobResponse, UploadResponse, job_response
-from zeuxis.studio.service import QUICK, SLOW, Service, TheService
+from zeuxis.studio.service import Service, TheService
 from zeuxis.studio.zip_stream import zip_of
 
 routes = APIRouter(prefix="/api", tags=["jobs"])
-ALIVE = 15.0  # seconds after which a stream says that it is still there
 MEDIA_TYPES = {".png": "image/png", ".webp": "image/webp", ".gif": "image/gif", ".mp4": "video/mp4"}
 FileName = Annotated[str, InPath(max_length=100)]
 PartialNumber = Annotated[int, InPath(ge=0, lt=MOST_PARTIALS)]
@@ -73,6 +71,8 @@ def newest(
     kind: Annotated[str | None, Query(max_length=20)] = None,
 ) -> list[JobResponse]:
     """Jobs, the newest first; those ``before`` another, for the next page."""
+    if before is not None:
+        service.job(before)  # one that was forgotten has no place among the others
     return [job_response(job, service.queue.ahead(job.id)) for job in service.queue.newest(n, before, state, kind)]
 
 
@@ -146,40 +146,25 @@ def partial(service: TheService, name: Name, number: PartialNumber) -> Response:
 async def events(service: TheService, name: Name) -> StreamingResponse:
     """Server-sent events: ``job`` (as it stands), ``partial`` (number, url, PNG in base64), and at last ``end``."""
     service.job(name)
-    return StreamingResponse(_events(service, name), media_type="text/event-stream")
+    return StreamingResponse(kept_alive(_events(service, name)), media_type=MEDIA_TYPE)
 
 
-async def _events(service: Service, name: str) -> AsyncIterator[str]:
-    version, shown, last = None, 0, ""
-    begun = told = time.monotonic()
-    while True:
-        if (now := service.queue.version) != version:
-            version, found = now, service.queue.get(name)
-            if found is None:  # it was removed
-                return
-            for number, png in service.queue.partials(name, shown):
-                shown = number + 1
-                text = base64.b64encode(png).decode()  # for who comes when the job has ended, and it with it
-                yield event(
-                    "partial", {"number": number, "url": f"/api/jobs/{name}/partials/{number}", "b64_json": text}
-                )
-            answer = job_response(found, service.queue.ahead(name)).model_dump_json()
-            if found.has_ended:
-                yield f"event: end\ndata: {answer}\n\n"
-                return
-            if answer != last:
-                last, told = answer, time.monotonic()
-                yield f"event: job\ndata: {answer}\n\n"
-        at = time.monotonic()
-        await asyncio.sleep(QUICK if at - begun < 1 else SLOW)
-        if at - told >= ALIVE:
-            told = at
-            yield ": still there\n\n"
-
-
-def event(kind: str, data: dict[str, Any]) -> str:
-    """One event of a stream."""
-    return f"event: {kind}\ndata: {json.dumps(data)}\n\n"
+async def _events(service: Service, name: str) -> AsyncIterator[str | None]:
+    shown, last = 0, ""
+    async for found in service.changes(name):
+        if found is None:
+            yield None
+            continue
+        for number, png in service.queue.partials(name, shown):
+            shown = number + 1
+            text = base64.b64encode(png).decode()  # for who comes when the job has ended, and it with it
+            yield event("partial", {"number": number, "url": f"/api/jobs/{name}/partials/{number}", "b64_json": text})
+        answer = job_response(found, service.queue.ahead(name)).model_dump_json()
+        if found.has_ended:
+            yield written("end", answer)
+        elif answer != last:
+            last = answer
+            yield written("job", answer)
 
 
 def _record_in(content: bytes, service: Service) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from PIL import Image
 
-from zeuxis.data.picture import read_header, read_kept
+from zeuxis.data.picture import MOST_PROFILE, read_header, read_kept
 from zeuxis.data.refused import PictureRefused
 from zeuxis.errors import UsageError
 from zeuxis.spec import Size, height_width
@@ -33,7 +33,9 @@ MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})  # as PNG keeps 
 
 
 def cleaned(content: bytes) -> bytes:
-    """The picture in ``content`` as a PNG of our own: upright, with its transparency or palette, and nothing besides.
+    """The picture in ``content`` as a PNG of our own: upright, with its transparency, palette and colour profile.
+
+    The profile says which colours its numbers are; that of inks goes with them. Nothing is kept besides.
 
     Raises :class:`UsageError` for anything but a PNG, JPEG or WebP of at most 32 megapixels.
     """
@@ -55,11 +57,13 @@ def cleaned(content: bytes) -> bytes:
     bare = Image.frombytes(plain.mode, plain.size, plain.tobytes())
     if plain.mode == "P":
         bare.putpalette(plain.getpalette() or [])
-    out, clear = io.BytesIO(), plain.info.get("transparency")
-    if clear is None:
-        bare.save(out, "PNG")
-    else:
-        bare.save(out, "PNG", transparency=clear)
+    profile = shown.info.get("icc_profile") if shown.mode != "CMYK" else None
+    kept = {
+        "transparency": plain.info.get("transparency"),
+        "icc_profile": profile if profile is not None and len(profile) <= MOST_PROFILE else None,
+    }
+    out = io.BytesIO()
+    bare.save(out, "PNG", **{name: value for name, value in kept.items() if value is not None})
     return out.getvalue()
 
 

@@ -30,9 +30,11 @@ class ModelCache:
         """The model at ``path``, loaded if it must be; raises as :func:`zeuxis.api.model.load`."""
         stamp = _stamp(path)
         held = self._held.pop(path, None)
+        if held is not None and held[1] != stamp:  # let go before it is read again, so that there is room
+            held = None
         while held is None and len(self._held) >= self.most:  # before it is read, so that there is room
             self._held.popitem(last=False)
-        model = load(path, self.device) if held is None or held[1] != stamp else held[0]
+        model = load(path, self.device) if held is None else held[0]
         self._held[path] = (model, stamp, time.monotonic())
         return model
 

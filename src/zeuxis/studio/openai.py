@@ -15,20 +15,21 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
-from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 
 from zeuxis.errors import lookup
 from zeuxis.knobs import SHORT
-from zeuxis.studio.error_handlers import JobFailed, ParameterRefused
-from zeuxis.studio.jobs import event
-from zeuxis.studio.limits import MOST_GIVEN, cleaned
+from zeuxis.studio.error_handlers import ENDING, JobFailed
+from zeuxis.studio.event_stream import JobStream, event
+from zeuxis.studio.limits import MOST_GIVEN
 from zeuxis.studio.models import KnownModel, known_models
 from zeuxis.studio.queue import Job
 from zeuxis.studio.requests import Knobs, KnobValue, SampleJob, Seed, StrictModel, Text
 from zeuxis.studio.responses import ErrorResponse
 from zeuxis.studio.service import Service, TheService
+from zeuxis.studio.validating import ParameterRefused, read_as
 
 routes = APIRouter(
     prefix="/v1", tags=["openai"], responses={400: {"model": ErrorResponse}, 503: {"model": ErrorResponse}}
@@ -142,9 +143,9 @@ async def edits(service: TheService, request: Request) -> Any:
     images, mask = _files(form, "image"), _files(form, "mask")
     if not images:
         raise ParameterRefused("image", "an edit wants a picture: give image")
-    given = {"source": [service.folders.keep(cleaned(await each.read())) for each in images]}
+    given = {"source": [await _kept(service, each) for each in images]}
     if mask:
-        given["mask"] = [service.folders.keep(cleaned(await mask[0].read()))]
+        given["mask"] = [await _kept(service, mask[0])]
     return await _answered(service, request, _read(EditsRequest, form), given, "image_edit")
 
 
@@ -155,7 +156,7 @@ async def variations(service: TheService, request: Request) -> Any:
     images = _files(form, "image")
     if not images:
         raise ParameterRefused("image", "a variation wants a picture: give image")
-    given = {"source": [service.folders.keep(cleaned(await images[0].read()))]}
+    given = {"source": [await _kept(service, images[0])]}
     return await _answered(service, request, _read(ImagesRequest, form), given, "image_edit")
 
 
@@ -169,14 +170,14 @@ async def _answered(
     partials = (asked.partial_images or 0) if isinstance(asked, GenerationsRequest) and streamed else 0
     job = service.submit(_as_job(service, asked, given, partials))
     if streamed:
-        return StreamingResponse(_events(service, request, job, kind), media_type="text/event-stream")
+        return JobStream(service.queue, job.id, _events(service, job, kind), service.is_ending)
     done = await service.ended(job.id, request.is_disconnected)
     if done.result is None:
         raise JobFailed(done)
     base = None if asked.response_format != "url" else f"{str(request.base_url).rstrip('/')}/api/jobs/{done.id}/files"
     return ImagesResponse(
         created=int(done.created),
-        data=[_image(service, done, k, base) for k in range(done.pictures)],
+        data=await run_in_threadpool(lambda: [_image(service, done, k, base) for k in range(done.pictures)]),
         size=_size(done),
         usage=_usage(),
     )
@@ -196,22 +197,24 @@ def _as_job(service: Service, asked: ImagesRequest, given: Mapping[str, list[str
     refs = {name: [{"upload": upload} for upload in uploads] for name, uploads in given.items()}
     condition: dict[str, Any] = {name: {"parts": each} if each[1:] else each[0] for name, each in refs.items()}
     condition |= {n: v for n, v in (("label", asked.label), ("negative", asked.negative)) if v is not None}
-    try:
-        return SampleJob.model_validate(
-            {
-                "model": asked.model or FIRST,
-                "n": asked.n or 1,
-                "seed": asked.seed,
-                "size": None if asked.size in SIZES else asked.size,
-                "prompt": prompt,
-                "condition": condition,
-                "knobs": knobs,
-                "partials": partials,
-            }
-        )
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ParameterRefused(str(first["loc"][0]), f"{first['loc'][0]}: {first['msg']}") from None
+    return read_as(
+        SampleJob,
+        {
+            "model": asked.model or FIRST,
+            "n": asked.n or 1,
+            "seed": asked.seed,
+            "size": None if asked.size in SIZES else asked.size,
+            "prompt": prompt,
+            "condition": condition,
+            "knobs": knobs,
+            "partials": partials,
+        },
+    )
+
+
+async def _kept(service: Service, given: UploadFile) -> str:
+    """The name of a picture that is given; it is coded again beside the loop, which others wait for."""
+    return await run_in_threadpool(service.take, await given.read())
 
 
 def _read(kind: type[ImagesRequest], form: FormData) -> Any:
@@ -231,12 +234,7 @@ def _read(kind: type[ImagesRequest], form: FormData) -> Any:
             texts[name] = _value(value) if name in SHORT else value
     if turned:
         texts["knobs"] = turned
-    try:
-        return kind.model_validate(texts)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ParameterRefused(where, f"{where}: {first['msg']}") from None
+    return read_as(kind, texts)
 
 
 def _value(text: str) -> KnobValue:
@@ -257,10 +255,13 @@ def _files(form: FormData, name: str) -> list[UploadFile]:
 # -- what is answered ---------------------------------------------------------------------------------
 
 
-async def _events(service: Service, request: Request, job: Job, kind: str) -> AsyncIterator[str]:
+async def _events(service: Service, job: Job, kind: str) -> AsyncIterator[str | None]:
     shown, done = 0, job
     common = {"background": "opaque", "output_format": "png", "quality": "auto"}
-    async for state in service.states(job.id, request.is_disconnected):
+    async for state in service.changes(job.id):
+        if state is None:
+            yield None
+            continue
         done = state
         for number, png in service.queue.partials(job.id, shown):
             shown = number + 1
@@ -270,9 +271,8 @@ async def _events(service: Service, request: Request, job: Job, kind: str) -> As
                 f"{kind}.partial_image", {"type": f"{kind}.partial_image", "created_at": _now(), **partial, **common}
             )
     if done.result is None:
-        yield event(
-            "error", {"error": {"message": done.error or done.state, "type": "server_error", "code": done.fault}}
-        )
+        why = done.error or ("cancelled" if done.has_ended else ENDING)
+        yield event("error", {"error": {"message": why, "type": "server_error", "code": done.fault}})
         return
     for k in range(done.pictures):
         image = _image(service, done, k, None)

@@ -47,6 +47,10 @@ class QueueFull(ZeuxisError):
     """So many jobs wait that no more are taken."""
 
 
+class QueueBroken(ZeuxisError):
+    """The file of the jobs cannot be opened, read or written: no room, no permission, or damaged."""
+
+
 @dataclass(frozen=True)
 class Job:
     """One job as it stands; ``fraction`` of it is done. ``result`` is what its kind of job comes to."""
@@ -84,10 +88,10 @@ class JobQueue:
         self.path, self.most = path, most
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock, self._writes = threading.RLock(), 0
-        self._file = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
-        self._file.execute("PRAGMA journal_mode=WAL")
-        self._file.execute("PRAGMA synchronous=NORMAL")
-        with self._lock:
+        with self._explained():
+            self._file = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
+            self._file.execute("PRAGMA journal_mode=WAL")
+            self._file.execute("PRAGMA synchronous=NORMAL")
             self._file.executescript(TABLES)
             columns = {column for _, column, *_ in self._file.execute("PRAGMA table_info(jobs)")}
             if "batch_key" not in columns:  # a queue of before 2026-11-30
@@ -103,8 +107,8 @@ class JobQueue:
     @property
     def version(self) -> tuple[int, int]:
         """What differs after any change, by whomever; costs microseconds."""
-        with self._lock:
-            return self._file.execute("PRAGMA data_version").fetchone()[0], self._writes
+        with self._reading() as file:
+            return file.execute("PRAGMA data_version").fetchone()[0], self._writes
 
     # -- the server's side ------------------------------------------------------------------------
 
@@ -136,19 +140,23 @@ class JobQueue:
         return next(iter(self._read("WHERE id = ?", name)), None)
 
     def newest(
-        self, n: int, before: str | None = None, state: State | None = None, kind: str | None = None
+        self,
+        n: int,
+        before: str | None = None,
+        state: State | None = None,
+        kind: str | None = None,
+        lane: Lane | None = None,
     ) -> list[Job]:
-        """Jobs, the newest first: ``n`` at most, those ``before`` another alone, of a ``state`` or a ``kind`` alone."""
+        """Jobs, the newest first: ``n`` at most, those ``before`` another alone, of one ``state``, ``kind`` or ``lane``
+        alone."""
         where, values = ["1"], list[Any]()
         if before is not None:
             where.append("number < (SELECT number FROM jobs WHERE id = ?)")
             values.append(before)
-        if state is not None:
-            where.append("state = ?")
-            values.append(state)
-        if kind is not None:
-            where.append("kind = ?")
-            values.append(kind)
+        for column, value in (("state", state), ("kind", kind), ("lane", lane)):
+            if value is not None:
+                where.append(f"{column} = ?")
+                values.append(value)
         return self._read(f"WHERE {' AND '.join(where)} ORDER BY number DESC LIMIT ?", *values, n)
 
     def cancel(self, name: str) -> Job | None:
@@ -178,31 +186,31 @@ class JobQueue:
 
     def ahead(self, name: str) -> int:
         """How many jobs will be begun before this one."""
-        with self._lock:
+        with self._reading() as file:
             query = (
                 "SELECT count(*) FROM jobs JOIN (SELECT number AS own, lane AS its FROM jobs WHERE id = ?) "
                 "WHERE state = 'queued' AND lane = its AND number < own"
             )
-            return int(self._file.execute(query, (name,)).fetchone()[0])
+            return int(file.execute(query, (name,)).fetchone()[0])
 
     def counts(self) -> dict[str, int]:
         """How many jobs are in each state."""
-        with self._lock:
-            return dict(self._file.execute("SELECT state, count(*) FROM jobs GROUP BY state").fetchall())
+        with self._reading() as file:
+            return dict(file.execute("SELECT state, count(*) FROM jobs GROUP BY state").fetchall())
 
     def partials(self, name: str, since: int = 0) -> list[tuple[int, bytes]]:
         """The unfinished pictures (PNG) of a job from number ``since`` on, with their numbers."""
-        with self._lock:
+        with self._reading() as file:
             query = "SELECT number, png FROM partials WHERE job = ? AND number >= ? ORDER BY number"
-            return [(int(k), bytes(png)) for k, png in self._file.execute(query, (name, since))]
+            return [(int(k), bytes(png)) for k, png in file.execute(query, (name, since))]
 
     # -- the worker's side ------------------------------------------------------------------------
 
     def is_wanted(self, lane: Lane) -> bool:
         """Whether a worker of that lane has anything to do: jobs that wait, or that another left running."""
-        with self._lock:
+        with self._reading() as file:
             query = "SELECT EXISTS (SELECT 1 FROM jobs WHERE lane = ? AND state IN ('queued', 'running'))"
-            return bool(self._file.execute(query, (lane,)).fetchone()[0])
+            return bool(file.execute(query, (lane,)).fetchone()[0])
 
     def reclaim(self, lane: Lane = "drawing") -> list[str]:
         """Queue again what a worker that is no more left running; returns the ids of those that are given up."""
@@ -250,9 +258,9 @@ class JobQueue:
     def running(self, names: Sequence[str]) -> list[str]:
         """Those of ``names`` that still run: the others were cancelled."""
         marks = ", ".join("?" * len(names))
-        with self._lock:
+        with self._reading() as file:
             query = f"SELECT id FROM jobs WHERE state = 'running' AND id IN ({marks})"
-            still = {str(name) for (name,) in self._file.execute(query, tuple(names))}
+            still = {str(name) for (name,) in file.execute(query, tuple(names))}
         return [name for name in names if name in still]
 
     def tell(self, names: Sequence[str], fraction: float, message: str) -> None:
@@ -301,22 +309,45 @@ class JobQueue:
         return bool(ended)
 
     def _read(self, where: str, *values: Any) -> list[Job]:
-        with self._lock:
-            rows = self._file.execute(f"SELECT {COLUMNS} FROM jobs {where}", values).fetchall()
+        with self._reading() as file:
+            rows = file.execute(f"SELECT {COLUMNS} FROM jobs {where}", values).fetchall()
         return [_job(row) for row in rows]
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """Within it all changes are one, and no other process writes."""
-        with self._lock:
-            self._file.execute("BEGIN IMMEDIATE")
+        with self._reading() as file:
+            file.execute("BEGIN IMMEDIATE")
             try:
-                yield self._file
+                yield file
+                file.execute("COMMIT")
             except BaseException:
-                self._file.execute("ROLLBACK")
+                if file.in_transaction:  # SQLite has gone back by itself where there was no room
+                    file.execute("ROLLBACK")
                 raise
-            self._file.execute("COMMIT")
             self._writes += 1
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """Within it no other thread uses the file."""
+        with self._lock, self._explained():
+            yield self._file
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """What SQLite raises as :class:`QueueBroken`, with what mends it."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise QueueBroken(
+                f"cannot use {self.path}, the queue of the service: {error}; free some space, or change the "
+                "permissions of its folder"
+            ) from error
+        except sqlite3.DatabaseError as error:
+            raise QueueBroken(
+                f"{self.path} is no queue of the service, or damaged: {error}; move it away, and a new one is made "
+                "(the pictures beside it stay)"
+            ) from error
 
 
 def _job(row: Sequence[Any]) -> Job:

@@ -134,7 +134,8 @@ class LookJob(StrictModel):
     picture: PictureRef
 
 
-Task = Annotated[str, StringConstraints(pattern=r"^(enlarge:[2-8]|denoise|deblur|jpeg|colorize|inpaint)$")]
+TASKS = r"^(enlarge:[2-8]|denoise|deblur|jpeg|colorize|inpaint|panorama:[1-8](\.[0-9]{1,3})?)$"
+Task = Annotated[str, StringConstraints(pattern=TASKS)]
 
 
 class RestoreJob(StrictModel):
@@ -150,6 +151,7 @@ class RestoreJob(StrictModel):
     fidelity: Annotated[float, Field(ge=0, le=1)] | None = Field(
         default=None, description="At 1 what the damage left is kept as it is given."
     )
+    seed: Seed | None = Field(default=None, description="Of a model that draws what it restores.")
 
 
 class TranslateJob(StrictModel):

@@ -17,7 +17,7 @@ from zeuxis.spec import parse_size
 from zeuxis.studio.checks import check_condition, check_pictures, checked_knobs, chosen_seed
 from zeuxis.studio.folders import Folders
 from zeuxis.studio.latent_checks import check_latents
-from zeuxis.studio.limits import check_knobs, check_size
+from zeuxis.studio.limits import check_knobs, check_size, cleaned
 from zeuxis.studio.models import KnownModel, model_called, model_recorded, restorer_called
 from zeuxis.studio.queue import Job, JobQueue, Lane
 from zeuxis.studio.requests import (
@@ -52,11 +52,19 @@ class ClientGone(Exception):
     """The client that waited for a job has left."""
 
 
+class ServiceEnding(Exception):
+    """The service ends while a client waits for a job, which goes on with the next start."""
+
+
 class Service:
-    """The folders, the queue, and ``wake``, which tells the workers that there is work."""
+    """The folders, the queue, and ``wake``, which tells the workers that there is work.
+
+    ``is_ending`` is whether the server is to end: then nobody is kept waiting.
+    """
 
     def __init__(self, folders: Folders, queue: JobQueue, wake: Callable[[], None]) -> None:
         self.folders, self.queue, self.wake = folders, queue, wake
+        self.is_ending: Callable[[], bool] = lambda: False
 
     @property
     def runs(self) -> Path:
@@ -119,30 +127,41 @@ class Service:
         self.wake()
         return job
 
-    async def states(self, name: str, is_gone: Callable[[], Awaitable[bool]]) -> AsyncIterator[Job]:
-        """The job after every change, the last time when it has ended.
+    async def changes(self, name: str) -> AsyncIterator[Job | None]:
+        """The job as it stands, and again after every change until it has ended or was forgotten, or the service ends.
 
-        Cancels it and raises :class:`ClientGone` where the client leaves meanwhile.
+        None at every look at which nothing had changed, so that who follows it can see to other things.
         """
-        begun, listened, version = time.monotonic(), time.monotonic(), None
-        while True:
-            if (now := self.queue.version) != version:
-                version, job = now, self.job(name)
-                yield job
-                if job.has_ended:
+        begun, version = time.monotonic(), None
+        while not self.is_ending():
+            if (now := self.queue.version) == version:
+                yield None
+            else:
+                version, found = now, self.queue.get(name)
+                if found is None:
+                    return
+                yield found
+                if found.has_ended:
                     return
             await asyncio.sleep(QUICK if time.monotonic() - begun < 1 else SLOW)
+
+    async def ended(self, name: str, is_gone: Callable[[], Awaitable[bool]]) -> Job:
+        """The job once it has ended.
+
+        Cancels it and raises :class:`ClientGone` where the client leaves meanwhile; raises :class:`UnknownName` where
+        the job was forgotten, :class:`ServiceEnding` where the service ends first.
+        """
+        listened = time.monotonic()
+        async for job in self.changes(name):
+            if job is not None and job.has_ended:
+                return job
             if time.monotonic() - listened > LISTENED:
                 listened = time.monotonic()
                 if await is_gone():
                     self.queue.cancel(name)
                     raise ClientGone
-
-    async def ended(self, name: str, is_gone: Callable[[], Awaitable[bool]]) -> Job:
-        """The job once it has ended; as :meth:`states`."""
-        async for job in self.states(name, is_gone):
-            found = job
-        return found
+        self.job(name)
+        raise ServiceEnding
 
     def resume(self, name: str) -> Job:
         """Queue a training again that was stopped or has failed: it goes on from its checkpoint."""
@@ -160,6 +179,10 @@ class Service:
         if found is None:
             raise UnknownName("job", name, (), "(GET /api/jobs lists them)")
         return found
+
+    def take(self, content: bytes) -> str:
+        """Keep the picture in ``content``, coded again; its name. Raises :class:`UsageError` for what is none."""
+        return self.folders.keep(cleaned(content))
 
     def picture(self, job: Job, k: int) -> bytes:
         """The PNG of picture ``k`` of a job that is done."""

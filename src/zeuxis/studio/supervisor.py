@@ -9,6 +9,7 @@ import threading
 import time
 from pathlib import Path
 
+from zeuxis.errors import ZeuxisError
 from zeuxis.plugins import VARIABLE, places
 from zeuxis.studio.queue import JobQueue, Lane
 
@@ -73,24 +74,36 @@ class Supervisor:
 
     def _keep(self) -> None:
         pause = 0.1
-        while self._wanted():
+        while not self._ending.is_set():
             begun = time.monotonic()
-            self._process = subprocess.Popen(
-                self.command,
-                stdin=subprocess.PIPE,
-                env=self.environment,
-                start_new_session=self.lane == "training",  # Ctrl-C is the server's, which ends its input
-            )
-            if self._ending.is_set() and self._process.stdin is not None:  # :meth:`stop` may have seen none
-                self._process.stdin.close()
-            ended = self._process.wait()
-            if self._process.stdin is not None:
-                self._process.stdin.close()
-            if not self._ending.is_set() and (self.lane == "drawing" or ended != 0):
-                if self.lane == "drawing":  # a training's worker does so itself, under its lock
+            try:
+                if not self._wanted():
+                    return
+                begun = time.monotonic()
+                ended = self._run()
+                if self.lane == "drawing" and not self._ending.is_set():  # a training's does so itself, under its lock
                     self.queue.reclaim(self.lane)
+            except (OSError, ZeuxisError) as error:  # no memory for a process, no room for the queue: that may pass
+                sys.stderr.write(f"zeuxis serve: no worker for now: {error}\n")
+                ended = 1
+            if self.lane == "drawing" or ended != 0:
                 pause = min(MOST_PAUSE, 2 * pause) if time.monotonic() - begun < MOST_PAUSE else 0.1
                 self._ending.wait(pause)
+
+    def _run(self) -> int:
+        """One worker from its beginning to its end; what it left with."""
+        self._process = subprocess.Popen(
+            self.command,
+            stdin=subprocess.PIPE,
+            env=self.environment,
+            start_new_session=self.lane == "training",  # Ctrl-C is the server's, which ends its input
+        )
+        if self._ending.is_set() and self._process.stdin is not None:  # :meth:`stop` may have seen none
+            self._process.stdin.close()
+        ended = self._process.wait()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        return ended
 
     def _wanted(self) -> bool:
         """Wait until a worker is wanted; False where the server ends."""
