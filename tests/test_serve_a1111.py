@@ -20,7 +20,6 @@ from serving import Served, png, service_at_work
 
 from zeuxis.api.model import load
 from zeuxis.api.replay import likeness
-from zeuxis.api.still import mask_of
 from zeuxis.errors import UsageError
 from zeuxis.studio.a1111 import _decoded, _mask
 
@@ -109,21 +108,6 @@ def test_img2img_hands_its_pictures_over(client: webuiapi.WebUIApi, served: Serv
     shown, mask = (Image.open(served.folders.upload(condition[name]["upload"])) for name in ("source", "mask"))
     assert likeness(shown, given).identical
     assert likeness(mask, given.convert("L").point(lambda value: 255 - value)).identical
-
-
-@pytest.mark.parametrize("invert", [False, True])
-def test_a_mask_is_read_as_the_web_ui_reads_it(invert: bool) -> None:
-    """Strokes on a transparent ground mark what is made, in whatever colour; without transparency light does."""
-    half = np.zeros((8, 8), np.uint8)
-    half[:, 4:] = 255
-    plain = Image.fromarray(half)
-    strokes = Image.merge("RGBA", (*[Image.new("L", (8, 8), 0)] * 3, plain))  # in black
-    opaque = Image.merge("RGBA", (*[plain] * 3, Image.new("L", (8, 8), 255)))
-    for mask in (plain, plain.convert("RGB"), strokes, opaque):
-        given = io.BytesIO()
-        mask.save(given, "PNG")
-        read = mask_of(Image.open(io.BytesIO(_mask(given.getvalue(), inverted=invert))), (8, 8), "the mask")
-        assert np.array_equal(read[0].numpy() > 0, (half == 0) if invert else (half > 0)), mask.mode
 
 
 def test_progress_and_interrupt(client: webuiapi.WebUIApi, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
