@@ -23,7 +23,7 @@ from zeuxis.cli.options import recipe_of
 from zeuxis.data import decode
 from zeuxis.data.batches import Batches
 from zeuxis.data.bucketed import BucketBatches, endless
-from zeuxis.data.fit import SQUARE, Buckets, Crop, Square, fit_picture, middle_box, parse_fit
+from zeuxis.data.fit import SQUARE, Buckets, Crop, Patch, Square, fit_picture, middle_box, parse_fit
 from zeuxis.data.library import open_source
 from zeuxis.data.ragged import Bucket
 from zeuxis.data.source import ArraySource, Source
@@ -73,6 +73,8 @@ def taken(stream: Batches | BucketBatches, n: int) -> list[Batch]:
         ("square", Square()),
         ("crop", Crop(1.125)),
         ("crop:1.5", Crop(1.5)),
+        ("patch", Patch(2048)),
+        ("patch:640", Patch(640)),
         ("bucket", Buckets()),
         ("bucket:32", Buckets(32)),
     ],
@@ -87,6 +89,8 @@ def test_a_fit_is_spelled_as_it_is_read(text: str, fit: object) -> None:
         ("crop:0.5", "1 .none. to 4 times"),
         ("crop:nan", "1 .none. to 4 times"),
         ("crop:a", "'a' is no number"),
+        ("patch:0", "1 to 16384 pixels"),
+        ("patch:1.5", "'1.5' is no number"),
         ("bucket:1.5", "'1.5' is no number"),
         ("bucket:0", "multiples of 1 or more"),
         ("square:2", "write square, crop:ROOM"),
@@ -179,6 +183,47 @@ def test_windows_are_chosen_anew_each_epoch_and_hold_untouched_pixels(root: Path
             left, top = int(s[k, 0, 0, 0]), int(s[k, 1, 0, 0])
             assert torch.equal(s[k, 0], torch.arange(left, left + 32, dtype=torch.uint8).expand(32, 32))
             assert torch.equal(s[k, 1].T, torch.arange(top, top + 32, dtype=torch.uint8).expand(32, 32))
+
+
+def test_patches_are_of_pictures_at_their_own_resolution(root: Path) -> None:
+    """Red counts columns and green rows: of a picture that was resized neighbours would not differ by 1."""
+    source = opened(root, "patch")
+    index = torch.arange(len(source))
+    corners: dict[int, set[tuple[int, int]]] = {}
+    for epoch in range(40):
+        batch = source.at(epoch).batch(index)
+        for picture, n in zip(to_uint8(batch.image), blues(batch), strict=True):
+            width, height = SIZES[n % len(SIZES)]
+            if min(width, height) < 32:  # is enlarged until the window fits
+                continue
+            left, top = int(picture[0, 0, 0]), int(picture[1, 0, 0])
+            assert torch.equal(picture[0], torch.arange(left, left + 32, dtype=torch.uint8).expand(32, 32))
+            assert torch.equal(picture[1].T, torch.arange(top, top + 32, dtype=torch.uint8).expand(32, 32))
+            corners.setdefault(n % len(SIZES), set()).add((left, top))
+    for which, found in corners.items():
+        width, height = SIZES[which]
+        assert max(x for x, _ in found) >= (width - 32) * 0.9 and max(y for _, y in found) >= (height - 32) * 0.9
+
+
+def test_held_out_patches_are_the_middle_at_the_same_resolution(root: Path) -> None:
+    unseen = opened(root, "patch", split="val")
+    batch = unseen.batch(torch.arange(len(unseen)))
+    assert torch.equal(batch.image, unseen.at(7).batch(torch.arange(len(unseen))).image)
+    checked = 0
+    for picture, n in zip(to_uint8(batch.image), blues(batch), strict=True):
+        width, height = SIZES[n % len(SIZES)]
+        if min(width, height) >= 32:
+            assert (int(picture[0, 0, 0]), int(picture[1, 0, 0])) == ((width - 32) // 2, (height - 32) // 2)
+            assert int(picture[0, 0, 31]) - int(picture[0, 0, 0]) == 31
+            checked += 1
+    assert checked
+
+
+def test_the_longest_side_of_patches_is_bounded() -> None:
+    fit = Patch(1000)
+    assert fit.kept(800, 600, 64) == (800, 600) and fit.kept(4000, 2000, 64) == (1000, 500)
+    assert fit.kept(20000, 100, 64) == (12800, 64), "but a patch fits in"
+    assert fit.kept(40, 30, 64) == (85, 64), "and what is smaller is enlarged, not stretched"
 
 
 def test_a_window_does_not_depend_on_its_company(root: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,12 +15,17 @@ from PIL import Image
 from restorers import RRDB, UNET, built, turn
 from torch import Tensor
 
+from zeuxis.api.evaluate import held_out
+from zeuxis.api.functions import train
 from zeuxis.api.restore_models import restorer_for
 from zeuxis.api.suited import chain_of, damaged_as, sized_by_start
 from zeuxis.batch import Condition, Shape
 from zeuxis.catalog.build import build
 from zeuxis.catalog.weights import start_from
 from zeuxis.cli.options import recipe_of
+from zeuxis.data.library import Named, fit_for
+from zeuxis.degrade.degradation import Masking
+from zeuxis.degrade.language import DEGRADATIONS
 from zeuxis.diffusion.gamma import GammaChain
 from zeuxis.errors import Unsupported, UsageError, WeightsError
 from zeuxis.knobs import Sampling
@@ -245,11 +251,44 @@ def test_a_recipes_damage_is_kept_for_other_pictures(tmp_path: Path) -> None:
     assert damaged_as(recipe, "faces | noise") == "faces | noise" and damaged_as(recipe, None) is None
     assert damaged_as(recipe, "scenes-day-night") == "scenes-day-night"  # it comes with sources of its own
     assert damaged_as(recipe, None, 2) == "scenes | blind:2" and chain_of("a | b | c") == "b | c"
-    assert recipe_of("sr-resnet", data=str(tmp_path), scale=2).fit == "crop"
     with pytest.raises(UsageError, match="makes pictures smaller"):
         damaged_as(load_recipe("dncnn"), None, 2)
     with pytest.raises(UsageError, match="write the scale"):
         damaged_as(recipe, "faces | bicubic:4", 2)
+
+
+def test_grain_is_learnt_of_photographs_at_their_own_resolution(tmp_path: Path) -> None:
+    """Shrunk to a training's size a photograph has no noise, no blur and no compression of its own left to learn."""
+    Image.new("RGB", (90, 60)).save(tmp_path / "a.png")
+    photos = str(tmp_path)
+    for name in ("sr-resnet", "real-esrgan", "dncnn", "deep-deblur", "palette-jpeg"):
+        assert recipe_of(name, data=photos).fit == "patch", name
+    for name in ("colorizer", "context-encoder", "palette", "palette-uncrop", "gfpgan"):
+        assert recipe_of(name, data=photos).fit == "crop", name  # the whole picture tells what is missing
+    assert recipe_of("dncnn", data=photos, pair="noise:0.1 | jpeg:30").fit == "patch"
+    assert recipe_of("pix2pix", data=photos, pair="edges").fit == "square", "as the recipe has it"
+    assert recipe_of("sr-resnet", data=photos, fit="crop:2").fit == "crop:2"
+    assert recipe_of("sr-resnet", data="scenes", scale=2).fit == "square", "scenes have one shape"
+    for damage in DEGRADATIONS.values():
+        assert not (issubclass(damage, Masking) and damage.local)
+
+
+def test_a_restorer_is_measured_at_the_resolution_that_it_learnt(tmp_path: Path) -> None:
+    """Columns of one pixel, black and white, are grey when shrunk."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for k in range(12):
+        stripes = np.zeros((64, 96, 3), np.uint8)
+        stripes[:, k % 2 :: 2] = 255
+        stripes[k] = 128  # no two alike
+        Image.fromarray(stripes).save(photos / f"{k}.png")
+    settings = {"model.depth": 3, "model.width": 4, "train.save_minutes": 60, "train.preview_minutes": 60}
+    run = train(
+        "dncnn", str(photos), size=16, iterations=1, batch=2, settings=settings, out=tmp_path / "run", quiet=True
+    )
+    assert run.model.card["fit"] == "patch"
+    shown = held_out(Named(run.model.card["data"]).open(16, "test", fit_for(run.model.card, run.model.card["data"])), 1)
+    assert float(shown.image.std()) > 0.9, "black and white, not grey"
 
 
 # -- restorers that draw ---------------------------------------------------------------------------

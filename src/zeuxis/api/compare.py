@@ -92,7 +92,7 @@ def compare(
         "verdicts_by": decided,
         "verdicts": verdicts(_values(entries, decided), METRICS[decided].better) if decided else [ALONE],
     }
-    real = held_out(held.open(first.size, "test"), SHOWN)
+    real = held_out(held.open(first.size, "test", first.fit), SHOWN)
     _real(real.image, out / "real.png")
     write_whole(out / "compare.json", (json.dumps(found, indent=1) + "\n").encode())
     write_page(found, (*GENERATED, *RECONSTRUCTED), out)
@@ -143,7 +143,7 @@ def _measure(
         for seed, model in zip(seeds, models, strict=True)
     ]  # fmt: skip
     model, shown = models[0], range(seeds[0], seeds[0] + SHOWN)
-    examples = held_out(held.open(plan.size, "test"), SHOWN)
+    examples = held_out(held.open(plan.size, "test", plan.fit), SHOWN)
     records = model.records(shown, examples.condition, how)
     sheets: dict[str, str | None] = {"drawn": None, "rebuilt": None}
     cost = None

@@ -18,7 +18,8 @@ from zeuxis.api.reporting import Report
 from zeuxis.api.symptoms import Finding, Symptoms
 from zeuxis.api.symptoms_learnt import average_never_used, not_converging, too_high_a_rate, vanishing_gradients
 from zeuxis.api.symptoms_made import memorising, mode_collapse, wrong_value_range
-from zeuxis.data.library import Data, data_of
+from zeuxis.data.fit import SQUARE
+from zeuxis.data.library import Data, data_of, fit_for
 from zeuxis.data.source import Source
 from zeuxis.errors import UsageError
 from zeuxis.fetching import named_by
@@ -98,11 +99,12 @@ def _opened(model: Model | None, recipe: Recipe | None, data: str | Data | None)
         return None, None
     opened = data_of(named)
     size = model.system.spec.size if model is not None else recipe.size if recipe is not None else None
+    fit = SQUARE if model is None else fit_for(model.card, opened.name)
     if data is not None:
-        source, unseen = opened.open(size, "train"), opened.open(size, "test")
+        source, unseen = opened.open(size, "train", fit), opened.open(size, "test", fit)
         if model is not None and tuple(source.spec.shape) != tuple(model.system.shape):
             makes, holds = tuple(model.system.shape), tuple(source.spec.shape)
             raise UsageError(f"'{model.name}' makes {makes}, '{opened.name}' holds {holds}: give other --data")
         return source, unseen
     with named_by("the run", f"--data {named} does"):
-        return opened.open(size, "train"), opened.open(size, "test")
+        return opened.open(size, "train", fit), opened.open(size, "test", fit)

@@ -131,7 +131,7 @@ def dry_run(
     source = data.open(recipe.size, "train", recipe.fit)
     recipe, line = suited(recipe, source) if suit else (recipe, None)
     recipe, _ = sized_by_start(recipe)
-    held_out = data.open(recipe.size, "val")
+    held_out = data.open(recipe.size, "val", recipe.fit)
     system = build_for(recipe, source, on_meta=True)
     if recipe.train.start is not None:
         start_from(system, recipe.train.start)

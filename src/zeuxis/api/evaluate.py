@@ -37,7 +37,7 @@ from zeuxis.api.zero_shot import ZeroShots
 from zeuxis.batch import Batch, Shape
 from zeuxis.data.degraded import DegradedSource
 from zeuxis.data.entries import ENTRIES
-from zeuxis.data.library import Data, data_of
+from zeuxis.data.library import Data, data_of, fit_for
 from zeuxis.data.source import Source
 from zeuxis.errors import UnknownName, UsageError
 from zeuxis.fetching import named_by
@@ -113,8 +113,9 @@ def evaluate(
     card = f"the card of '{model.name}'"
     with named_by(card, f"--data {named} does") if data is None else nullcontext():
         opened = data_of(named)
-        name, source = opened.name, opened.open(model.system.spec.size, split)
-        other = opened.open(model.system.spec.size, "test" if split == "train" else "train")
+        size, fit = model.system.spec.size, fit_for(model.card, opened.name)
+        name, source = opened.name, opened.open(size, split, fit)
+        other = opened.open(size, "test" if split == "train" else "train", fit)
     makes, holds = tuple(model.system.shape), tuple(source.spec.shape)
     if holds != makes:
         raise UsageError(f"'{model.name}' makes {makes}, '{name}' holds {holds}: give other --data")

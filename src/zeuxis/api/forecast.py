@@ -104,7 +104,7 @@ def _seconds_a_picture(system: System, recipe: Recipe, device: str) -> float | N
     """Of drawing, where the system draws; what it is measured by afterwards is not timed."""
     if "sample" not in system.can:
         return None
-    examples = open_source(recipe.data, recipe.size, "val")
+    examples = open_source(recipe.data, recipe.size, "val", recipe.fit)
     batch = examples.batch(torch.arange(min(DRAWN, len(examples)))).to(device)
     start = time.perf_counter()
     condition, rng = batch.condition.only(system.conditions), ImageRng.counting(0, len(batch))

@@ -20,7 +20,7 @@ from zeuxis.api.live import shown_live
 from zeuxis.api.model import Model, load
 from zeuxis.api.pictures import Pictures
 from zeuxis.api.runs import Run, StopTraining, TrainingReport
-from zeuxis.api.suited import damaged_as
+from zeuxis.api.suited import damaged_as, shown_for
 from zeuxis.catalog.listing import entries
 from zeuxis.data.library import Data, data_of
 from zeuxis.data.own import Own
@@ -100,7 +100,9 @@ def train(
     Raises UsageError for a wrong name, value or budget; DataError for data that cannot be read.
     """
     if isinstance(recipe, str) and recipe in recipe_paths() and isinstance(data, (str, Path)):
-        data = damaged_as(load_recipe(recipe), str(data))
+        given, data = str(data), damaged_as(load_recipe(recipe), str(data))
+        fit = None if data is None else shown_for(data, own_damage="|" in given)
+        settings = {**({} if fit is None else {"fit": fit}), **(settings or {})}
     held = None if data is None else data_of(data)
     folder = None if out is None else Path(out)
     if isinstance(recipe, (str, Path)) and str(recipe) not in recipe_paths() and Path(recipe).is_dir():

@@ -18,7 +18,7 @@ from zeuxis.api.latents import must_take_sheet
 from zeuxis.api.model import Model
 from zeuxis.api.pictures import sheet, to_pil
 from zeuxis.api.reporting import Report
-from zeuxis.data.library import Data, data_of
+from zeuxis.data.library import Data, data_of, fit_for
 from zeuxis.errors import UsageError
 from zeuxis.knobs import Sampling
 from zeuxis.metrics.distance import nearest_squared
@@ -81,7 +81,7 @@ def neighbours(
     if not named:
         raise UsageError(f"'{model.name}' does not say what data it was trained on: give --data")
     opened = data_of(named)
-    source = opened.open(model.system.spec.size, "train")
+    source = opened.open(model.system.spec.size, "train", fit_for(model.card, opened.name))
     if tuple(source.spec.shape) != tuple(model.system.shape):
         makes, holds = tuple(model.system.shape), tuple(source.spec.shape)
         raise UsageError(f"'{model.name}' makes {makes}, '{opened.name}' holds {holds}: give other --data")

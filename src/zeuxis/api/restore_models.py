@@ -26,7 +26,7 @@ NEEDS_FILE = {  # tasks of models that are not published in a package, and what 
     "face": "a GFPGAN checkpoint does it: zeuxis convert GFPGANv1.4.pth, then --model GFPGANv1.4.safetensors",
 }
 TRAINED_BY = {  # the recipe that trains a model for a task
-    "denoise": "dncnn",
+    "denoise": "drunet",
     "deblur": "deep-deblur",
     "inpaint": "palette",
     PANORAMA: "palette",
@@ -205,7 +205,7 @@ def how_to_have(task: str) -> str:
     name = task.partition(":")[0]
     if name == "enlarge":
         return EXTRA
-    train = f"zeuxis train {TRAINED_BY[name]} --data ~/photos --fit crop --size 64 trains one, for --model RUN"
+    train = f"zeuxis train {TRAINED_BY[name]} --data ~/photos --size 64 trains one, for --model RUN"
     if name == "face":
         first = "zeuxis train stylegan2-faces --data ~/faces, then gfpgan --data ~/faces --base RUN"
         train = f"{first} trains one, for --model RUN"

@@ -184,7 +184,7 @@ def train(
                 lines = [json.dumps(asdict(file)) for file in (*source.skipped, *source.ignored)]
                 write_whole(folder / "skipped.jsonl", ("\n".join(lines) + "\n").encode())
 
-        unseen = data.open(recipe.size, "val")
+        unseen = data.open(recipe.size, "val", recipe.fit)
         examples = _spread(unseen, PREVIEWED).to(device)
         if not system.players():
             if ranks.size > 1:
@@ -344,10 +344,13 @@ def newest_preview(folder: Path) -> Path | None:
 def _spread(examples: Source, n: int) -> Batch:
     """``n`` examples (fewer, where there are fewer) evenly from all, since folders come class by class.
 
-    They are the same each time, so that previews, and curves, can be compared.
+    Of pictures of several shapes they are of the commonest. They are the same each time, so that previews, and curves,
+    can be compared.
     """
-    n = min(n, len(examples))
-    return examples.batch(torch.arange(n) * len(examples) // n)
+    of_one_shape = [bucket.members for bucket in examples.buckets] or [torch.arange(len(examples))]
+    rows = max(of_one_shape, key=len)
+    n = min(n, len(rows))
+    return examples.batch(rows[torch.arange(n) * len(rows) // n])
 
 
 def _preview(system: System, recipe: Recipe, clock: Clock, folder: Path, batch: Batch, device: str) -> Path | None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from zeuxis.api.naming import counted
 from zeuxis.catalog.listing import entry, system_class
 from zeuxis.catalog.schema import knobs_of
 from zeuxis.catalog.weights import public_restorer
+from zeuxis.data.cache import data_folder
 from zeuxis.data.entries import ENTRIES
 from zeuxis.data.library import open_source
+from zeuxis.data.pairing import parse_pairing
 from zeuxis.data.published import PUBLISHED
 from zeuxis.data.source import Source
+from zeuxis.degrade.language import parse_chain
 from zeuxis.errors import UsageError
 from zeuxis.recipe import Recipe, load_recipe, recipe_paths
 
@@ -74,6 +75,22 @@ def damaged_as(recipe: Recipe, data: str | None, scale: int | None = None) -> st
     return f"{recipe.data.partition('|')[0].strip() if data is None else data} | {chain}"
 
 
+def shown_for(data: str, *, own_damage: bool) -> str | None:
+    """How a folder's photographs are best shown to a training against the damage in the name of its ``data``; None
+    where nothing says so.
+
+    Against noise, blur, compression and smallness by patches at their own resolution: shrunk to a training's size they
+    have lost what is to be learnt. Where the whole picture tells what is missing (a hole, colours, a face) by large
+    windows of the shrunk picture; ``own_damage`` that a user chose leaves that to the recipe.
+    """
+    line = chain_of(data)
+    if not line or parse_pairing(line) is not None or data_folder(data.partition("|")[0].strip()) is None:
+        return None
+    if all(part.local for part in parse_chain(line).parts):
+        return "patch"
+    return None if own_damage else "crop"
+
+
 def _at_scale(recipe: Recipe, chain: str, scale: int) -> str:
     parts = [part.strip() for part in chain.split("|")]
     if not any(part.partition(":")[0] in RESIZING for part in parts):
@@ -87,7 +104,7 @@ def _comes_in_pairs(data: str) -> bool:
         return "source" in ENTRIES[data].spec.provides
     if data in PUBLISHED:
         return PUBLISHED[data].reads != "pictures"
-    return Path(data).expanduser().is_dir() and "source" in open_source(data, LOOKED_AT).spec.provides
+    return data_folder(data) is not None and "source" in open_source(data, LOOKED_AT).spec.provides
 
 
 def too_short(recipe: Recipe, iterations: int) -> str | None:

@@ -22,7 +22,7 @@ from zeuxis.api.page import Page
 from zeuxis.api.pictures import Pictures
 from zeuxis.api.reporting import Report
 from zeuxis.batch import Condition
-from zeuxis.data.library import Data, data_of
+from zeuxis.data.library import Data, data_of, fit_for
 from zeuxis.errors import Unsupported, UsageError
 from zeuxis.knobs import Sampling, Value, find
 from zeuxis.provenance.record import write_whole
@@ -121,7 +121,8 @@ def _examples(model: Model, data: str | Data | None) -> Condition | None:
     """The conditions of the held-out examples that sheets are drawn under; None for a model that draws nothing."""
     if "sample" not in model.verbs:
         return None
-    source = data_of(data or model.card["data"]).open(model.system.spec.size, "test")
+    opened = data_of(data or model.card["data"])
+    source = opened.open(model.system.spec.size, "test", fit_for(model.card, opened.name))
     return held_out(source, SHOWN).condition
 
 

@@ -239,7 +239,7 @@ def recipe_of(
     changes: list[str] | None = None,
 ) -> Recipe:
     """The recipe ``name``, or of a run, with what the command line changes in it; a budget replaces its own."""
-    from zeuxis.api.suited import damaged_as
+    from zeuxis.api.suited import damaged_as, shown_for
     from zeuxis.recipe import Recipe, load_recipe, with_overrides
 
     if condition is not None and _is_degradation(condition):
@@ -249,9 +249,9 @@ def recipe_of(
     if scale is not None and pair is not None:
         raise UsageError(f"--scale {scale} --pair {pair}: write the scale in the pair, as in bicubic:{scale}")
     if pair is None and (scale is not None or data is not None):
-        plain, data = data, damaged_as(name if isinstance(name, Recipe) else load_recipe(name), data, scale)
-        if fit is None and plain != data and plain is not None and Path(plain).expanduser().is_dir():
-            fit = "crop"  # what was shrunk to a training's size has lost what a restorer is to learn
+        data = damaged_as(name if isinstance(name, Recipe) else load_recipe(name), data, scale)
+    if fit is None and data is not None:
+        fit = shown_for(data if pair is None else f"{data} | {pair}", own_damage=pair is not None)
     given = {
         "model.first_stage": first_stage,
         "model.base": base,

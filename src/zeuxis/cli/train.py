@@ -33,6 +33,7 @@ from zeuxis.cli.progress import Progress
 from zeuxis.errors import UsageError
 from zeuxis.spec import parse_size
 
+SHOWN = {"patch": ", patches of them at their own resolution", "crop": ", windows of them"}  # by the fit
 INTERRUPTED = 130  # what shells say of a program that was asked to stop
 
 
@@ -148,7 +149,7 @@ def train(
     named = as_recipes_name(() if data is not None or "data" in set_too else (recipe,), f"--data {plan.data} does")
     suit = condition is None and "model.condition" not in set_too  # a condition that was asked for is insisted on
     if pair is None and data is not None and plan.data != data:
-        how = ", windows of them" if plan.fit == "crop" and fit is None else ""
+        how = SHOWN.get(plan.fit, "") if fit is None else ""
         note(f"note: the pictures are damaged by {chain_of(plan.data)}{how}; --pair (and --fit) decide otherwise")
     if dry_run:
         with named:

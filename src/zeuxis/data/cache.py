@@ -35,6 +35,15 @@ def data_dir() -> Path | None:
     return Path(chosen).expanduser() if chosen else None
 
 
+def data_folder(name: str | Path) -> Path | None:
+    """The folder of that path or, of a plain name, in ``$ZEUXIS_DATA``; None where there is none."""
+    path, root = Path(name).expanduser(), data_dir()
+    if path.is_dir():
+        return path
+    plain = root is not None and path.name == str(name) and (root / path).is_dir()
+    return root / path if root is not None and plain else None
+
+
 @contextmanager
 def new_folder(final: Path) -> Iterator[Path]:
     """A temporary folder that becomes ``final`` when the block ends well, and vanishes otherwise.

@@ -6,12 +6,16 @@ A :class:`Fit` states what is kept of a picture, and how it is shown in training
                      given), at that size: the default
     crop[:ROOM]      the whole picture, ROOM times as large as would just cover the size (1.125); a window of
                      that size is chosen anew in every epoch
+    patch[:LONGEST]  the picture at its own resolution, unless a side is longer than LONGEST pixels (2048); a window
+                     of the size is chosen anew in every epoch. What a restorer learns is the grain of photographs:
+                     a photograph shrunk to the size of a training has none left
     bucket[:STEP]    the nearest of a few shapes of about size x size pixels, whose sides are multiples of
                      STEP; a batch comes from one of them
 
 Nothing is ever stretched: what does not fit is cut off evenly on both sides, and the rest is resized: Lanczos
 with antialiasing when it shrinks, bicubic when it grows, nearest neighbour for label maps, whose values
-must not be mixed. Held-out pictures are centred parts whatever the fit, so that figures can be compared.
+must not be mixed. Held-out pictures are centred parts at the size whatever the fit, so that figures can be compared; of
+``patch`` they are the windows in the middle, at the resolution that was learnt.
 """
 
 from __future__ import annotations
@@ -19,17 +23,18 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
 
-from zeuxis.data.ragged import Array, Ragged, Shelves, View, Windows
+from zeuxis.data.ragged import Array, Middles, Ragged, Shelves, View, Windows
 from zeuxis.errors import UnknownName, UsageError
 from zeuxis.spec import Size, height_width
 
 ROOM, MOST_ROOM = 9 / 8, 4.0
 LONGEST = 3  # crop: of a picture three times more elongated than the size the middle is kept
+LONGEST_SIDE, MOST_SIDE_KEPT = 2048, 16384  # patch: pixels
 MOST_ELONGATED = 2  # bucket: no shape is more than 2:1
 WidthHeight = tuple[int, int]
 
@@ -49,6 +54,11 @@ class Fit(ABC):
     def mixed(self) -> bool:
         """Whether pictures are kept at several sizes."""
         return True
+
+    @property
+    def held_out(self) -> Fit:
+        """How pictures are shown that are not trained on."""
+        return SQUARE
 
 
 @dataclass(frozen=True)
@@ -93,6 +103,33 @@ class Crop(Fit):
 
     def __str__(self) -> str:
         return f"crop:{self.room:g}"
+
+
+@dataclass(frozen=True)
+class Patch(Fit):
+    """A window chosen anew each epoch, from pictures at their own resolution; with ``middle`` the one in the middle."""
+
+    longest: int = LONGEST_SIDE
+    middle: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.longest <= MOST_SIDE_KEPT:
+            raise UsageError(f"--fit patch:{self.longest}: the longest side kept is 1 to {MOST_SIDE_KEPT} pixels")
+
+    def kept(self, width: int, height: int, size: Size) -> WidthHeight:
+        tall, wide = height_width(size)
+        factor = max(min(1.0, self.longest / max(width, height)), wide / width, tall / height)
+        return max(wide, round(factor * width)), max(tall, round(factor * height))
+
+    def view(self, pictures: Ragged, size: Size) -> View:
+        return (Middles if self.middle else Windows)(pictures, height_width(size))
+
+    @property
+    def held_out(self) -> Fit:
+        return replace(self, middle=True)
+
+    def __str__(self) -> str:
+        return f"patch:{self.longest}"
 
 
 @dataclass(frozen=True)
@@ -142,6 +179,7 @@ SQUARE = Square()
 FITS: Mapping[str, Callable[[str], Fit]] = {
     "square": lambda value: Square(),
     "crop": lambda value: Crop(float(value)) if value else Crop(),
+    "patch": lambda value: Patch(int(value)) if value else Patch(),
     "bucket": lambda value: Buckets(int(value)) if value else Buckets(),
 }
 
@@ -157,11 +195,11 @@ def parse_fit(text: str) -> Fit:
     if name not in FITS:
         raise UnknownName("fit", name, FITS)
     if name == "square" and value:
-        raise UsageError(f"--fit {text}: write square, crop:ROOM or bucket:STEP")
+        raise UsageError(f"--fit {text}: write square, crop:ROOM, patch:LONGEST or bucket:STEP")
     try:
         return FITS[name](value)
     except ValueError:
-        raise UsageError(f"--fit {text}: '{value}' is no number: write crop:1.25 or bucket:16") from None
+        raise UsageError(f"--fit {text}: '{value}' is no number: write crop:1.25, patch:2048 or bucket:16") from None
 
 
 def middle_box(size: WidthHeight, target: WidthHeight) -> tuple[int, int, int, int]:

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from zeuxis.data.cache import data_folder
 from zeuxis.data.datasets import open_dataset
 from zeuxis.data.degraded import DegradedSource
 from zeuxis.data.entries import ENTRIES
@@ -63,14 +65,15 @@ def open_source(name: str | Path, size: Size | None = None, split: str = "train"
     """The dataset or world called ``name``, or the folder at that path, as pictures of ``size``:
     that many pixels a side, or height and width.
 
-    A known name goes before a folder of the same name; ``./NAME`` is the folder, ``hub:OWNER/NAME`` a dataset of
+    A known name goes before a folder of the same name; ``./NAME`` is the folder, which may also lie in
+    ``$ZEUXIS_DATA``, ``hub:OWNER/NAME`` a dataset of
     the Hugging Face hub (`zeuxis.data.hub_name`). Of the papers' own sets (`zeuxis.data.published`) a copy is opened
     that is here already. What follows a bar degrades the pictures into sources of pairs:
     ``"fashion-mnist | blur:2 | noise:0.1"``, or says which pairs the data hold (`zeuxis.data.pairing`):
     ``"scenes | layout"``. ``"A -> B"`` are two collections of which no two belong together: sources and images.
     ``split`` is "train", "val" or "test"; without ``size`` pictures keep
     their natural shape. ``fit`` states how pictures of other proportions are shown in training (`zeuxis.data.fit`);
-    held-out ones are centred parts.
+    held-out ones are centred parts, of ``patch`` without a change of resolution.
 
     Raises:
         UnknownName: neither; the nearest names are suggested.
@@ -80,11 +83,19 @@ def open_source(name: str | Path, size: Size | None = None, split: str = "train"
     """
     chosen = parse_fit(fit) if isinstance(fit, str) else fit
     if split != "train":
-        chosen = SQUARE
+        chosen = chosen.held_out
     source = _opened(name, size, split, chosen)
     if str(name) in ENTRIES:
         source.sides = ENTRIES[str(name)].sides
     return source
+
+
+def fit_for(card: Mapping[str, Any], data: str) -> Fit:
+    """How pictures of ``data`` are shown to a model that is measured: as the held-out ones of its training were.
+
+    ``card`` is the model's; data that have one shape of their own need no fit.
+    """
+    return SQUARE if data.partition("|")[0].strip() in ENTRIES else parse_fit(card.get("fit", str(SQUARE))).held_out
 
 
 def _opened(name: str | Path, size: Size | None, split: str, chosen: Fit) -> Source:
@@ -99,8 +110,8 @@ def _opened(name: str | Path, size: Size | None, split: str, chosen: Fit) -> Sou
         return open_dataset(ENTRIES[text], size, split)
     if _is_published(text):
         return _open_published(PUBLISHED[text], size, split, chosen)
-    if Path(name).expanduser().is_dir():
-        return open_folder(name, size, split, chosen)
+    if (folder := data_folder(name)) is not None:
+        return open_folder(folder, size, split, chosen)
     if (two := two_collections(text)) is not None:
         origin, target = (open_source(part, size, split, chosen) for part in two)
         return UnpairedSource(text, target, origin)
@@ -130,8 +141,7 @@ def _folder(name: str) -> Path | None:
     """The folder of pictures that ``name`` means; None where it means something else."""
     if _is_published(name):
         return require_copy(PUBLISHED[name])
-    path = Path(name).expanduser()
-    return path if path.is_dir() else None
+    return data_folder(name)
 
 
 def _open_published(entry: PublishedSet, size: Size | None, split: str, chosen: Fit) -> Source:
@@ -165,7 +175,7 @@ class Named:
 
     name: str
 
-    def open(self, size: Size | None = None, split: str = "train", fit: str = "square") -> Source:
+    def open(self, size: Size | None = None, split: str = "train", fit: str | Fit = SQUARE) -> Source:
         if self.name.startswith(OWN):
             raise UsageError(f"'{self.name}' were pictures given from Python: give them again as data=")
         return open_source(self.name, size, split, fit)

@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from zeuxis.data.fit import fit_picture
+from zeuxis.data.fit import SQUARE, Fit, fit_picture
 from zeuxis.data.names import in_natural_order
 from zeuxis.data.picture import GREY_MODES, WIDE_MODES, upright
 from zeuxis.data.shards import MOST_CLASSES
@@ -79,9 +79,9 @@ class OwnData:
                 digest.update(_picture(value, name).tobytes() if name in PICTURES else repr(value).encode())
         return f"{NAME}:{digest.hexdigest()[:16]}"
 
-    def open(self, size: Size | None = None, split: str = "train", fit: str = "square") -> ArraySource:
+    def open(self, size: Size | None = None, split: str = "train", fit: str | Fit = SQUARE) -> ArraySource:
         """As named data are opened; they are held at one size, as centred parts of that shape."""
-        if fit != "square":
+        if str(fit) != str(SQUARE):
             raise UsageError(f"fit {fit}: own data from Python are held at one shape; use fit 'square', or a folder")
         return self.source(size, split)
 

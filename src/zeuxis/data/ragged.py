@@ -1,4 +1,4 @@
-"""Pictures of several sizes in one flat array, and the two ways of showing them as batches.
+"""Pictures of several sizes in one flat array, and the ways of showing them as batches.
 
 A view stands where an array ``(N, C, H, W)`` would: indexed by rows, it gives uint8 ``(B, C, H, W)``.
 """
@@ -88,9 +88,13 @@ class Windows(View):
         self.epoch = epoch
         self._key = derive_seed(0, "window", epoch)
 
-    def __getitem__(self, rows: Array) -> Array:
+    def corners(self, rows: Array) -> Array:
+        """Where the windows begin: int64 ``(B, 2)``, top and left."""
         chosen = uniforms(self._key, torch.from_numpy(np.asarray(rows, np.int64)), 2).numpy().astype(np.float64)
-        corners = (chosen * (self.pictures.sizes[rows] - self.target + 1)).astype(np.int64)  # (B, 2): top, left
+        return (chosen * (self.pictures.sizes[rows] - self.target + 1)).astype(np.int64)
+
+    def __getitem__(self, rows: Array) -> Array:
+        corners = self.corners(rows)
         height, width = self.target
         cut = np.empty((len(rows), self.pictures.channels, height, width), np.uint8)
         for k, (row, (top, left)) in enumerate(zip(rows, corners, strict=True)):
@@ -99,6 +103,14 @@ class Windows(View):
 
     def at(self, epoch: int) -> Self:
         return type(self)(self.pictures, self.target, epoch)
+
+
+class Middles(Windows):
+    """The window in the middle of every picture, the same in every epoch."""
+
+    def corners(self, rows: Array) -> Array:
+        middle: Array = (self.pictures.sizes[rows] - self.target) // 2
+        return middle
 
 
 class Shelves(View):

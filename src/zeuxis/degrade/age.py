@@ -24,6 +24,7 @@ class Scratches(Degradation):
 
     count: int = 5
     name = "scratches"
+    local = True
 
     def __post_init__(self) -> None:
         if self.count < 1:

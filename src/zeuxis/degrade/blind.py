@@ -66,6 +66,7 @@ class Blind(Degradation):
 
     factor: int = 4
     name = "blind"
+    local = True
 
     def __post_init__(self) -> None:
         if self.factor < 1:

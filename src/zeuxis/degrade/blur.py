@@ -32,6 +32,7 @@ class Blur(Linear):
 
     sigma: float = 2.0
     name = "blur"
+    local = True
 
     def __post_init__(self) -> None:
         _positive(self, self.sigma, "the standard deviation")
@@ -80,6 +81,7 @@ class Smear(Filter):
     across: float = 1.0
     degrees: float = 30.0
     name = "smear"
+    local = True
 
     def __post_init__(self) -> None:
         _positive(self, self.along, "the deviation along")
@@ -99,6 +101,7 @@ class MotionBlur(Filter):
     length: float = 9.0
     degrees: float = 30.0
     name = "motion"
+    local = True
 
     def __post_init__(self) -> None:
         _positive(self, self.length, "the length")
@@ -113,6 +116,7 @@ class Defocus(Filter):
 
     radius: float = 3.0
     name = "defocus"
+    local = True
 
     def __post_init__(self) -> None:
         _positive(self, self.radius, "the radius")

@@ -21,6 +21,7 @@ class Degradation:
     """A frozen dataclass of numbers whose ``name`` and values are its spelling: ``blur:2``."""
 
     name: ClassVar[str]
+    local: ClassVar[bool] = False  # what was lost is seen in a pixel's surroundings, and is grain at full resolution
 
     def __call__(self, image: Tensor, rng: Rng) -> Tensor:
         """The degraded images; whatever is random about them comes from ``rng``."""

@@ -48,6 +48,7 @@ class Jpeg(Degradation):
 
     quality: int = 60
     name = "jpeg"
+    local = True
 
     def __post_init__(self) -> None:
         _check(self, self.quality)
@@ -62,6 +63,7 @@ class SoftJpeg(Degradation):
 
     quality: int = 60
     name = "soft-jpeg"
+    local = True
 
     def __post_init__(self) -> None:
         _check(self, self.quality)

@@ -17,7 +17,7 @@ from zeuxis.degrade.degradation import Chain, Degradation
 from zeuxis.degrade.edges import Edges
 from zeuxis.degrade.jpeg import Jpeg, SoftJpeg
 from zeuxis.degrade.mask import Hole, Mask, Outpaint, Strokes, Uncrop
-from zeuxis.degrade.noise import Grain, Noise, Shot
+from zeuxis.degrade.noise import BlindNoise, Grain, Noise, Shot
 from zeuxis.degrade.resize import Bicubic, Shrink, Subsample
 from zeuxis.degrade.sensor import Sensor
 from zeuxis.degrade.tone import Expose, Fade, Film, Grey
@@ -26,7 +26,7 @@ from zeuxis.errors import UnknownName, UsageError
 _ALL: tuple[type[Degradation], ...] = (
     *(Shrink, Bicubic, Subsample),
     *(Blur, Smear, MotionBlur, Defocus),
-    *(Noise, Shot, Sensor, Grain),
+    *(Noise, BlindNoise, Shot, Sensor, Grain),
     *(Jpeg, SoftJpeg),
     *(Mask, Hole, Strokes, Outpaint, Uncrop),
     *(Grey, Film, Expose, Fade, Scratches, Age),

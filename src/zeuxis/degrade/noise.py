@@ -19,6 +19,7 @@ class Noise(Degradation):
 
     sigma: float = 0.1
     name = "noise"
+    local = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.sigma < math.inf:
@@ -29,11 +30,34 @@ class Noise(Degradation):
 
 
 @dataclass(frozen=True)
+class BlindNoise(Degradation):
+    """:class:`Noise` of a strength that nobody tells, drawn evenly from ``least`` to ``most`` for every picture.
+
+    The default is up to 50 levels of 255, as blind denoisers are trained.
+    """
+
+    least: float = 0.0
+    most: float = 0.392
+    name = "blind-noise"
+    local = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.least <= self.most < math.inf:
+            raise UsageError(f"{self}: write the least and the most standard deviation, 0 <= least <= most")
+
+    def __call__(self, image: Tensor, rng: Rng) -> Tensor:
+        u = rng.uniform(len(image), device=image.device).to(image.dtype)[:, None, None, None]
+        sigma = self.least + (self.most - self.least) * u  # (B, 1, 1, 1)
+        return (image + sigma * normal_like(image, rng)).clamp(-1, 1)
+
+
+@dataclass(frozen=True)
 class Shot(Degradation):
     """Counts photons: each value is Poisson, with ``photons`` expected at white; few are much noise."""
 
     photons: float = 100.0
     name = "shot"
+    local = True
 
     def __post_init__(self) -> None:
         if not 0 < self.photons <= 1e6:
@@ -50,6 +74,7 @@ class Grain(Degradation):
 
     sigma: float = 0.1
     name = "grain"
+    local = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.sigma < math.inf:

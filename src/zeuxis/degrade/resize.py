@@ -37,6 +37,7 @@ class Shrink(Smaller):
 
     factor: int = 4
     name = "shrink"
+    local = True
 
     def _shrunk(self, image: Tensor) -> Tensor:
         return F.avg_pool2d(image, self.factor)
@@ -52,6 +53,7 @@ class Bicubic(Smaller):
 
     factor: int = 4
     name = "bicubic"
+    local = True
 
     def _shrunk(self, image: Tensor) -> Tensor:
         size = (image.shape[2] // self.factor, image.shape[3] // self.factor)
@@ -71,6 +73,7 @@ class Subsample(Smaller):
 
     factor: int = 4
     name = "subsample"
+    local = True
 
     def _shrunk(self, image: Tensor) -> Tensor:
         return image[:, :, :: self.factor, :: self.factor]

@@ -45,6 +45,7 @@ class Sensor(Degradation):
     least: float = 0.0001
     most: float = 0.012
     name = "sensor"
+    local = True
 
     def __post_init__(self) -> None:
         if not (0 < self.least <= self.most < 1 or self.least == self.most == 0):

@@ -30,7 +30,7 @@ class Restorer:
 
 
 TASKS = {  # what a degradation calls for, by its name
-    **dict.fromkeys(("noise", "shot", "sensor", "grain"), "denoise"),
+    **dict.fromkeys(("noise", "blind-noise", "shot", "sensor", "grain"), "denoise"),
     **dict.fromkeys(("blur", "smear", "motion", "defocus"), "deblur"),
     **dict.fromkeys(("mask", "hole", "strokes", "outpaint", "uncrop"), "inpaint"),
     **dict.fromkeys(("grey", "film"), "colorize"),

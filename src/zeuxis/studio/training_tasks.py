@@ -37,8 +37,6 @@ def trained(request: Mapping[str, Any], context: TaskContext) -> dict[str, Any]:
         "seed": request["seed"],
         "device": None if (device := checked_device(context.models.device)) == "cpu" else device,
     }
-    if options["data"] is not None and "|" in begun.data and Path(options["data"]).is_dir():
-        settings.setdefault("fit", "crop")  # what was shrunk to a training's size has lost what a restorer is to learn
     lines: list[str] = []
 
     def report(clock: Clock, preview: Path | None) -> None:
