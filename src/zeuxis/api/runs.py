@@ -344,13 +344,10 @@ def newest_preview(folder: Path) -> Path | None:
 def _spread(examples: Source, n: int) -> Batch:
     """``n`` examples (fewer, where there are fewer) evenly from all, since folders come class by class.
 
-    Of pictures of several shapes they are of the commonest. They are the same each time, so that previews, and curves,
-    can be compared.
+    They are the same each time, so that previews, and curves, can be compared.
     """
-    of_one_shape = [bucket.members for bucket in examples.buckets] or [torch.arange(len(examples))]
-    rows = max(of_one_shape, key=len)
-    n = min(n, len(rows))
-    return examples.batch(rows[torch.arange(n) * len(rows) // n])
+    n = min(n, len(examples))
+    return examples.batch(torch.arange(n) * len(examples) // n)
 
 
 def _preview(system: System, recipe: Recipe, clock: Clock, folder: Path, batch: Batch, device: str) -> Path | None:
