@@ -108,8 +108,10 @@ def test_a_seed_is_a_caption_in_any_company_and_temperature_sharpens():
         assert together == tuple(lm.write(ImageRng([7 + k]))[0] for k in range(5))
         assert len(set(lm.write(ImageRng.counting(0, 50), Sampling(temperature=0.01)))) == 1
         assert len(set(lm.write(ImageRng.counting(0, 50)))) > 10
-    with pytest.raises(UsageError, match="temperature"):
-        lm.write(ImageRng([0]), Sampling(temperature=0.0))
+    with torch.inference_mode():
+        coldest = lm.write(ImageRng.counting(0, 3), Sampling(temperature=0.0))
+        assert coldest == lm.write(ImageRng.counting(5, 3), Sampling(temperature=1e-39))
+        assert set(coldest) == set(lm.write(ImageRng([0]), Sampling(temperature=0.01)))
 
 
 def test_its_loss_is_the_log_of_its_perplexity():

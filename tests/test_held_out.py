@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from zeuxis.api import runs
 from zeuxis.api.page import held_out_curves, shown_html
 from zeuxis.api.runs import train as run_training
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.data.batches import Batches
+from zeuxis.data.source import ArraySource
 from zeuxis.diffusion.held_out import LEVELS, errors_at_levels
 from zeuxis.diffusion.path import append_dims
 from zeuxis.recipe import Train, load_recipe
@@ -119,3 +122,10 @@ def test_a_run_has_its_curves(tmp_path: Path) -> None:
     assert (begun, ended) == (0, 16)
     assert "held-out loss" in run._repr_html_()
     assert "held-out/mean" in run.clock.notes
+
+
+def test_what_is_looked_at_is_of_all_classes_of_a_folder_that_gives_them_one_after_another() -> None:
+    labels = np.repeat(np.arange(4), 25)
+    source = ArraySource("classes", np.zeros((100, 1, 8, 8), np.uint8), fields={"label": labels}, class_names=["a"] * 4)
+    assert runs._spread(source, 16).condition.label.tolist() == np.repeat(np.arange(4), 4).tolist()
+    assert runs._spread(source, 500).index.tolist() == list(range(100))

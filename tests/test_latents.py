@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -537,3 +538,43 @@ def test_neighbours_are_shown_nearest_first(tmp_path: Path) -> None:
     assert (shown.searched, shown.there_are) == (len(open_source("digits", 8)),) * 2
     record = read_record(shown.save(tmp_path / "shown.png"))
     assert record["neighbours"]["index"] == shown.index.tolist() and "training data" in record["disclosure"]
+
+
+# -- codes from Python --------------------------------------------------------------------------------
+
+
+CODED = {"codes": 16, "code_width": 4, "width": 8, "hidden": 8, "blocks": 1}
+
+
+@pytest.mark.parametrize(
+    ("system", "config", "change", "wrong"),
+    [
+        (
+            "vq-vae",
+            CODED,
+            lambda c: c[0],
+            r"\(4, 4\) are none of .*\(N, 4, 4\), N pictures at a time: write codes\[None\]",
+        ),
+        ("vq-vae", CODED, lambda c: c.float(), "decodes whole numbers, and these codes are torch.float32"),
+        ("vq-vae", CODED, lambda c: c + 16, "are from 0 to 15, and these reach from"),
+        ("vq-vae", {**CODED, "quantiser": "fsq", "levels": (4, 4)}, lambda c: c + 16, "are from 0 to 15"),
+        ("vq-vae", {**CODED, "quantiser": "lfq"}, lambda c: c - 16, "are from 0 to 15"),
+        ("vae", {"latent": 3}, lambda c: c / 0, "not finite"),
+        ("vae", {"latent": 3}, lambda c: c[:, :2], r"of shape \(2, 2\) are none of .*\(N, 3\)"),
+        ("vae", {"latent": 3}, lambda c: c.long(), "decodes real numbers"),
+    ],
+)
+def test_codes_that_are_none_of_the_model_s_are_refused(
+    tmp_path: Path, system: str, config: dict, change: Callable[[Tensor], Tensor], wrong: str
+) -> None:
+    """To finite scalars a code too large was another code, and to a network a code that is no number a picture."""
+    model = model_in(tmp_path, system, Shape(1, 16, 16), config)
+    codes = model.encode([torch.zeros(1, 16, 16), torch.ones(1, 16, 16)])
+    assert torch.equal(model.decode(codes.numpy()).tensor, model.decode(codes).tensor)
+    with pytest.raises(UsageError, match=wrong):
+        model.decode(change(codes))
+
+
+def test_maps_of_other_sizes_are_decoded(tmp_path: Path) -> None:
+    model = model_in(tmp_path, "vq-vae", Shape(1, 16, 16), CODED)
+    assert model.decode(torch.zeros(1, 6, 5, dtype=torch.int16)).tensor.shape == (1, 1, 24, 20)

@@ -126,10 +126,26 @@ def test_the_window_is_that_of_scikit_learn():
     model = Parzen(SHAPE, keep=300, held=100)
     images = to_float(to_uint8(toy(400)))
     model.fit(batches(images))
-    peer = KernelDensity(bandwidth=float(model.width)).fit(images[100:].flatten(1).double().numpy())
+    centres = to_float(model.centres).flatten(1)
+    assert torch.cdist(centres, images.flatten(1)).amin(1).max() < 1e-3 and int(model.count) == 300
+    peer = KernelDensity(bandwidth=float(model.width)).fit(centres.double().numpy())
     x = toy(40, seed=1)
     theirs = torch.from_numpy(peer.score_samples(x.flatten(1).double().numpy()))
     torch.testing.assert_close(model.log_prob(x, Stream(0)).double(), theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_a_folder_of_classes_one_after_another_is_seen_whole(monkeypatch: pytest.MonkeyPatch):
+    """Neither a window of fewer centres nor a start from fewer images is of the first classes alone."""
+    noise = 0.02 * Stream(2).normal(600, *SHAPE)
+    heaps = (noise + torch.tensor([-0.8, 0.0, 0.8]).repeat_interleave(200)[:, None, None, None]).clamp(-1, 1)
+    window = Parzen(SHAPE, keep=150, held=100)
+    window.fit(batches(heaps))
+    nats = window.log_prob(heaps, Stream(0)).view(3, 200).mean(1)
+    assert nats.max() - nats.min() < 1
+    monkeypatch.setattr("zeuxis.systems.density.mixture.START_IMAGES", 150)
+    model = Mixture(SHAPE, components=3, rounds=1)
+    model.fit(batches(heaps))
+    torch.testing.assert_close(model.weights, torch.full((3,), 1 / 3), atol=1e-3, rtol=0)
 
 
 def test_the_width_is_the_likeliest():

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from zeuxis.batch import Shape
+from zeuxis.data.source import vocabulary
 from zeuxis.diffusion.guidance import Conditioning, classifier_free
 from zeuxis.errors import UnknownName, UsageError, WeightsError
 from zeuxis.nn.attention import CrossAttention, SelfAttention
@@ -211,6 +212,14 @@ def test_text_tower_ignores_padding_and_knows_the_null_caption() -> None:
         out[1, 0], tower(torch.tensor([[1, 0, 0, 0]]), torch.tensor([[True] + [False] * 3]))[0][0, 0]
     )
     assert silent_parameters(tower, out[seen].pow(3).sum()) == []
+
+
+def test_a_word_is_the_same_however_its_accents_are_stored() -> None:
+    """Names and texts from a Mac have the letter and its accent apart, a keyboard makes one of both."""
+    apart, one = "Un cafe\u0301 noir", "un caf\u00e9 noir"
+    assert vocabulary([apart]) == vocabulary([one]) == ("caf\u00e9", "noir", "un")
+    tokeniser = WordTokeniser(("cafe\u0301", "noir", "un"), 4)
+    assert tokeniser.encode([apart])[0].tolist() == tokeniser.encode([one])[0].tolist() == [[3, 1, 2, 0]]
 
 
 # -- DiT ------------------------------------------------------------------------------------------

@@ -79,6 +79,22 @@ def test_tiles_meet() -> None:
     assert seam < 1.5 * inner
 
 
+def test_octaves_finer_than_the_pixels_cost_no_more_than_others() -> None:
+    """Of a lattice with 2^21 points a side only those of the cells that hold a pixel are made."""
+    made = build("perlin", DataSpec(Shape(1, 16, 16)), {"octaves": 20}).clouds(SEEDS, 16, 16)
+    assert made.shape == (3, 16, 16) and made.isfinite().all() and made.std() > 0.1
+
+
+@pytest.mark.parametrize("tile", [False, True])
+def test_noise_is_not_stretched_on_a_picture_that_is_not_square(tile: bool) -> None:
+    wide = build("perlin", DataSpec(Shape(1, 32, 80)), {"octaves": 1, "tile": tile}).clouds(SEEDS, 32, 80)
+    square = build("perlin", DataSpec(Shape(1, 32, 32)), {"octaves": 1}).clouds(SEEDS, 32, 32)
+    torch.testing.assert_close(wide[:, :20, :24], square[:, :20, :24])  # away from where a tile meets itself
+    if tile:
+        inner, seam = (wide[:, :, 1:] - wide[:, :, :-1]).abs().mean(), (wide[:, :, 0] - wide[:, :, -1]).abs().mean()
+        assert seam < 1.5 * inner
+
+
 @pytest.mark.parametrize("gain", [0.4, 0.5, 0.7])
 def test_the_spectrum_falls_as_stated(gain: float) -> None:
     system = build("perlin", DataSpec(Shape(1, 64, 64)), {"gain": gain})
@@ -101,6 +117,9 @@ def test_a_path_is_of_unit_steps_and_its_drawing_fits_the_page() -> None:
     torch.testing.assert_close(points[0], torch.tensor([[0.0, 0], [0, -1], [1, -1], [2, -1]]), atol=1e-6, rtol=0)
     page = fitted(points)
     assert page.min() >= 0.08 - 1e-6 and page.max() <= 0.92 + 1e-6
+    wide = fitted(points, size=(40, 100)) * torch.tensor([100.0, 40.0])  # pixels, x and y
+    steps = (wide[:, 1:] - wide[:, :-1]).norm(dim=2)
+    torch.testing.assert_close(steps, torch.full((1, 3), 40 * 0.84))  # one of them fills the height
     cover = drawn(page, (50, 50), 3.0)
     length = 3 * (1 - 0.16) / 2 * 50  # three steps, two of which span the page
     assert cover.sum().item() == pytest.approx(length * 3, rel=0.1)

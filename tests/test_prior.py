@@ -225,6 +225,15 @@ def test_a_recipe_names_the_autoencoder_and_describes_the_density(run: Path, tmp
     assert all(torch.equal(a, b) for a, b in zip(system.autoencoder.parameters(), again.parameters(), strict=True))
 
 
+def test_a_prior_that_starts_from_another_keeps_its_measure_of_codes(run: Path, tmp_path: Path) -> None:
+    small = ('data="digits"', "size=8", f'model.autoencoder="{run}"', "model.density.widths=[16]", "train.ema=0")
+    one = train(load_recipe("latent-prior-flow", (*small, "train.iterations=2")), out=tmp_path / "one").folder
+    more = (*small, "train.iterations=1", "train.seed=7", "train.batch=16", f'train.start="{one}"')
+    other = train(load_recipe("latent-prior-flow", more), out=tmp_path / "other").folder
+    (before, _), (after, _) = load_system(one), load_system(other)
+    assert torch.equal(before.scale, after.scale) and torch.equal(before.mean, after.mean)
+
+
 def test_a_prior_over_a_prior_s_codes_comes_back(run: Path) -> None:
     model = load(run).with_prior("normal").with_prior("gaussian")
     assert isinstance(of(model).autoencoder, LatentPrior)

@@ -213,7 +213,8 @@ def test_the_habits_of_a_codebook_are_apart(ema: bool) -> None:
         quantiser = make_quantiser("codebook", 3, 2, ema=ema, **habits)
         assert isinstance(quantiser, VectorQuantiser)
         before = quantiser.codebook.detach().clone()
-        quantiser.uses[2] = 0.0
+        if not (first and "kmeans" in habits):
+            quantiser.uses[2] = 0.0
         return quantiser, before, quantiser.update(z, quantiser(z).indices.clamp(max=1), Stream(0), first=first)
 
     started, _, _ = after(True, kmeans=True)
@@ -225,3 +226,18 @@ def test_the_habits_of_a_codebook_are_apart(ema: bool) -> None:
     left, before, moved = after(True)
     assert moved == 0 and torch.equal(left.codebook[2], before[2])
     assert torch.equal(left.codebook, before) == (not ema)
+
+
+@pytest.mark.parametrize("ema", [False, True])
+def test_a_training_that_starts_from_a_codebook_keeps_it(ema: bool) -> None:
+    """k-means in its first round would leave the decoder with codes that it never saw."""
+    z = normal(60, 2, 1, 1)
+    before = make_quantiser("codebook", 3, 2, ema=ema, kmeans=True)
+    for k in range(3):
+        before.update(z, before(z).indices, Stream(k), first=k == 0)
+    after = make_quantiser("codebook", 3, 2, ema=ema, kmeans=True)
+    after.load_state_dict(before.state_dict())
+    far = z + 50
+    assert after.update(far, after(far).indices, Stream(0), first=True) == 0
+    held = after.lookup(torch.arange(3)[:, None, None])
+    assert (held - before.lookup(torch.arange(3)[:, None, None])).abs().max() < (25 if ema else 1e-6)  # not at 50

@@ -88,7 +88,8 @@ def test_choices_have_their_probabilities_at_any_temperature() -> None:
             torch.bincount(Categorical(logits.expand(60_000, 6)).from_uniform(u, temperature), minlength=6) / 60_000
         )
         assert torch.allclose(shares, (logits / temperature).softmax(0), atol=1e-4)
-    assert Categorical(logits).from_uniform(torch.tensor(0.9), 0.0) == logits.argmax()
+    for coldest in (0.0, 1e-39):  # the second is no 0, and logits divided by it are infinite
+        assert Categorical(logits).from_uniform(torch.tensor(0.9), coldest) == logits.argmax()
 
 
 # -- the transformers -----------------------------------------------------------------------------

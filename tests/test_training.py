@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -34,6 +35,8 @@ from zeuxis.losses.adversarial import pull_away
 from zeuxis.recipe import Train
 from zeuxis.rng import Rng
 from zeuxis.rng import Stream as Draws
+from zeuxis.systems.autoencoder.vq_vae import VQVAE
+from zeuxis.systems.energy.rbm import RBM
 from zeuxis.training.checkpoint import Checkpoints, read_folder, write_folder, write_model
 from zeuxis.training.compiling import of_compiler
 from zeuxis.training.distributed import ALONE, Ranks, join
@@ -281,7 +284,14 @@ class ThreadExchange:
 
 
 def shared_trainers(
-    folder: Path, size: int, rounds: int, begin: Callable[[], None] = lambda: None, apart: bool = False
+    folder: Path,
+    size: int,
+    rounds: int,
+    begin: Callable[[], None] = lambda: None,
+    *,
+    build: Callable[[], System] = Duel,
+    apart: bool = False,
+    **config: object,
 ) -> list[Trainer]:
     """The trainers of ``size`` processes, each a thread, after they ran; ``apart``: not on one disk."""
     wire, made, errors = Wire(size), dict[int, Trainer](), list[Exception]()
@@ -289,13 +299,13 @@ def shared_trainers(
     for rank in range(size):
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(rank)  # the first process's weights must win
-            systems.append(Duel())
+            systems.append(build())
 
     def work(rank: int) -> None:
         try:
             ranks = Ranks(rank, size, ThreadExchange(wire, rank))
             own = folder.with_name(f"{folder.name}-{rank}") if apart and rank else folder
-            made[rank] = trainer(own, rounds, systems[rank], ranks)
+            made[rank] = trainer(own, rounds, systems[rank], ranks, **config)
             made[rank].run(begin)
         except Exception as error:  # noqa: BLE001  (whatever it is: the others wait)
             errors.append(error)
@@ -347,6 +357,46 @@ def test_no_process_looks_into_a_folder_before_the_first_has_made_room(tmp_path:
 
     first, second = shared_trainers(tmp_path / "shared", 2, 2, anew)
     assert (first.began, first.round, second.began, second.round) == (0, 2, 0, 2)
+    for name, value in first.system.state_dict().items():
+        assert torch.equal(second.system.state_dict()[name], value), name
+
+
+def tokeniser(**model: object) -> VQVAE:
+    torch.default_generator.manual_seed(0)
+    return VQVAE((3, 32, 32), codes=16, code_width=4, width=8, hidden=8, blocks=1, kmeans=True, **model)
+
+
+@pytest.mark.parametrize(("ema", "accumulate"), [(False, 1), (True, 2)])
+def test_a_codebook_learns_from_the_shares_of_all_processes(tmp_path: Path, ema: bool, accumulate: int) -> None:
+    """It begins at all their vectors, counts all of them, and restarts alike, where it is a parameter too."""
+    build = partial(tokeniser, ema=ema, restart_dead=0.9)
+    shares = shared_trainers(tmp_path / "shares", 2, 3, build=build, accumulate=accumulate)
+    for one, other in pairwise(t.system.state_dict() for t in shares):
+        assert all(torch.equal(one[name], value) for name, value in other.items())
+
+    def begun(folder: str, size: int) -> dict[str, Tensor]:
+        first, *_ = shared_trainers(
+            tmp_path / folder, size, 2, build=partial(tokeniser, ema=ema), accumulate=accumulate
+        )
+        return first.system.state_dict()
+
+    whole, shared = begun("whole", 1), begun("shared", 2)
+    assert whole["quantiser.uses"].sum() == pytest.approx(16 * 0.99 + 0.01 * 4 * 64)  # every vector of every picture
+    assert shared["quantiser.uses"].sum() == pytest.approx(float(whole["quantiser.uses"].sum()))
+
+
+class Halting(Duel):
+    """In which the right player passes in some process alone."""
+
+    def parry(self, turn: Turn) -> Tensor | None:
+        loss = super().parry(turn)
+        return loss if turn.batch.index is not None and int(turn.batch.index[0]) % 2 else None
+
+
+def test_a_player_that_passes_in_one_process_keeps_no_other_waiting(tmp_path: Path) -> None:
+    first, second = shared_trainers(tmp_path, 2, 6, build=Halting)
+    played = [[k for kind, _, k in t.system.seen if kind == "parry" and k % 2] for t in (first, second)]
+    assert len(played[0]) != len(played[1]), "they passed apart"
     for name, value in first.system.state_dict().items():
         assert torch.equal(second.system.state_dict()[name], value), name
 
@@ -427,6 +477,14 @@ def test_a_log_is_json_whatever_a_figure_is(tmp_path: Path) -> None:
     path.write_text('{"round": 1, "loss/critic": NaN}\n{"round": 7}\n')  # as older versions wrote it
     log.rewind(3)
     assert strictly(path) == [{"round": 1, "loss/critic": None}]
+
+
+def test_a_machine_begins_from_the_shares_of_all_processes(tmp_path: Path) -> None:
+    first, second = shared_trainers(tmp_path / "a", 2, 1, build=lambda: RBM((3, 32, 32), hidden=4, lr=1e-9))
+    (whole,) = shared_trainers(tmp_path / "b", 1, 1, build=lambda: RBM((3, 32, 32), hidden=4, lr=1e-9))
+    bias = [t.system.state_dict()["machine.bias"] for t in (first, second, whole)]
+    assert torch.equal(bias[0], bias[1])
+    torch.testing.assert_close(bias[0], bias[2])
 
 
 def test_a_batch_that_cannot_be_shared_equally_is_refused() -> None:

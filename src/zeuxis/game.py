@@ -11,7 +11,8 @@ The rules:
     3. While a player moves, only its own parameters require gradients. Players may overlap.
     4. What was frozen when the game began stays frozen.
     5. A loss that returns ``None`` passes: no gradient, no step.
-    6. What a round leaves is the same however its batch was cut into parts: ``after_round`` sees all of them.
+    6. What a round leaves is the same however its batch was cut into parts, or shared out to processes:
+       ``after_round`` sees all of it.
 A method with a closed form has no players: it implements :meth:`System.fit`.
 """
 
@@ -112,6 +113,8 @@ class Turn:
     skipped: int = 0  # earlier rounds that left nothing, because a step of theirs was not finite
     spent: float | None = None  # of the larger budget, which rates follow; None where it is the progress
     linked: Sequence[Turn] = field(default=(), repr=False, compare=False)  # see ``parts``
+    gather: Callable[[Tensor], Sequence[Tensor]] | None = field(default=None, repr=False, compare=False)
+    common: Rng | None = field(default=None, repr=False, compare=False)  # see ``shared_rng``
 
     def note(self, **scalars: float | Tensor) -> None:
         """Record scalars for the log."""
@@ -146,12 +149,23 @@ class Turn:
         """How many examples the batch has, in all its parts."""
         return sum(len(part.batch) for part in self.parts)
 
-    def whole(self, key: str) -> Any:
-        """What the parts left in their memos under ``key``, joined along the batch: tensors, or tuples of them.
+    @property
+    def shared_rng(self) -> Rng:
+        """For what every process must draw alike: what follows a round, or begins from its data."""
+        return self.rng if self.common is None else self.common
 
-        What follows a round must be the same however the batch was cut.
+    def whole(self, key: str) -> Any:
+        """What the parts left in their memos under ``key``, :meth:`joined`."""
+        return self.joined([part.memo[key] for part in self.parts])
+
+    def joined(self, of_parts: Sequence[Any]) -> Any:
+        """What there is of every part, tensors or tuples of them, along the batch; then that of other processes.
+
+        What follows a round must be the same however the batch was cut. Where there are several processes, all of them
+        must ask, for tensors of one shape.
         """
-        return _joined([part.memo[key] for part in self.parts])
+        here = _joined(of_parts)
+        return here if self.gather is None else _gathered(here, self.gather)
 
 
 def _joined(values: Sequence[Any]) -> Any:
@@ -160,6 +174,12 @@ def _joined(values: Sequence[Any]) -> Any:
     if isinstance(values[0], Tensor):
         return torch.cat(list(values))
     return tuple(_joined(items) for items in zip(*values, strict=True))
+
+
+def _gathered(value: Any, gather: Callable[[Tensor], Sequence[Tensor]]) -> Any:
+    if isinstance(value, Tensor):
+        return torch.cat([other.to(value.device) for other in gather(value)])
+    return tuple(_gathered(item, gather) for item in value)
 
 
 @dataclass(frozen=True)
@@ -238,8 +258,8 @@ class System(Verbs):
     def after_round(self, turn: Turn) -> None:
         """What follows a round without a gradient: target networks, adaptive probabilities, growth.
 
-        ``turn`` is that of the batch's last part; ``turn.whole(key)`` is what all parts left in their memos. It is
-        not called after a round in which a step was not finite.
+        ``turn`` is that of the batch's last part; ``turn.whole(key)`` is what all parts left in their memos, and
+        ``turn.shared_rng`` what it draws from. It is not called after a round in which a step was not finite.
         """
 
     def held_out(self, batch: Batch, rng: Rng) -> Mapping[str, Tensor]:

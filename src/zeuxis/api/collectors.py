@@ -23,7 +23,7 @@ from zeuxis.api.reference import Reference
 from zeuxis.batch import Batch
 from zeuxis.data.degraded import DegradedSource
 from zeuxis.data.pairing import outlines
-from zeuxis.data.source import WORD, Source
+from zeuxis.data.source import Source
 from zeuxis.data.worlds import caption_likelihood
 from zeuxis.distributions.dequantise import LEVEL, dequantise
 from zeuxis.errors import Unsupported
@@ -35,6 +35,7 @@ from zeuxis.metrics.segmentation import Confusion
 from zeuxis.metrics.similarity import cropped, psnr
 from zeuxis.metrics.table import METRICS
 from zeuxis.metrics.two_sample import MOST, views
+from zeuxis.nn.words import words_of
 from zeuxis.rng import Stream
 from zeuxis.verbs import Likelihood
 
@@ -353,7 +354,7 @@ class Captions:
             raise Unsupported(f"'{self.data}' has no captions: choose data that gives caption")
         with self.model.computing():
             self.log_prob.append(self.model.system.log_prob_caption(captions).float().cpu())
-        self.words.append(torch.tensor([len(WORD.findall(caption)) + 1 for caption in captions]))
+        self.words.append(torch.tensor([len(words_of(caption)) + 1 for caption in captions]))
         best = caption_likelihood.log_prob(self.data, captions)
         if best is not None:
             self.best.append(best)

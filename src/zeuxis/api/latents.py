@@ -48,12 +48,7 @@ class Latents:
     @cached_property
     def space(self) -> DecodedSpace:
         """The space that the model's latents lie in."""
-        model = self.model
-        if "draw_latents" in model.verbs:
-            latent = model.draw_latents(model.condition(1), [0])[0]
-        else:
-            latent = model.encode(torch.zeros(1, *model.system.shape))[0]
-        return DecodedSpace.of(model.name, model.system, latent)
+        return DecodedSpace.of(self.model.name, self.model.system, self.model.one_code())
 
     @property
     def path(self) -> PathName:

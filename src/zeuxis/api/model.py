@@ -15,6 +15,7 @@ from torch import Tensor
 
 from zeuxis.api.devices import checked_device
 from zeuxis.api.given import GivenPicture, condition_of, given, plain_of, sha256_of
+from zeuxis.api.given_codes import codes_given
 from zeuxis.api.own_torch import own_torch
 from zeuxis.api.pictures import Pictures
 from zeuxis.api.prior import KINDS, prior_folder
@@ -295,9 +296,17 @@ class Model:
 
     def decode(self, codes: Tensor, batch: int | None = None) -> Pictures:
         """The pictures of codes ``(N, ...)``, as :meth:`encode` gives them; their records hold the codes' hashes."""
+        self._must("decode")
+        codes = codes_given(codes, self.system, self.name, self.one_code())
         images = self.decode_images(codes, batch)
         held = [{"codes": {"sha256": sha256_of(code), "shape": list(code.shape)}} for code in codes]
         return Pictures(images, tuple(self.record_of(codes) for codes in held))
+
+    def one_code(self) -> Tensor:
+        """A code ``(...)`` of this model's: one that it draws, or where it draws none that of a grey picture."""
+        if "draw_latents" in self.verbs:
+            return self.draw_latents(self.condition(1), [0])[0]
+        return self.encode(torch.zeros(1, *self.system.shape))[0]
 
     def _map(self, verb: Callable[[Tensor], Tensor], rows: Tensor, batch: int | None) -> Tensor:
         """``verb`` of ``rows``, some at a time."""

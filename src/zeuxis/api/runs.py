@@ -189,7 +189,7 @@ def train(
                 write_whole(folder / "skipped.jsonl", ("\n".join(lines) + "\n").encode())
 
         unseen = data.open(recipe.size, "val", recipe.fit)
-        examples = _first(unseen, PREVIEWED).to(device)
+        examples = _spread(unseen, PREVIEWED).to(device)
         if not system.players():
             if ranks.size > 1:
                 raise UsageError(
@@ -225,7 +225,7 @@ def train(
             players=recipe.players,
             facts=facts,
             device=device,
-            held_out=_first(unseen, HELD_OUT),
+            held_out=_spread(unseen, HELD_OUT),
             report=reported,
             preview=lambda average, clock: _preview(average, recipe, clock, folder, examples, device),
             track=track,
@@ -354,9 +354,13 @@ def newest_preview(folder: Path) -> Path | None:
     return max((folder / PREVIEWS).glob("*.png"), default=None)
 
 
-def _first(examples: Source, n: int) -> Batch:
-    """The first ``n`` examples: the same each time, so that previews, and curves, can be compared."""
-    return examples.batch(torch.arange(min(n, len(examples))))
+def _spread(examples: Source, n: int) -> Batch:
+    """``n`` examples (fewer, where there are fewer) evenly from all, since folders come class by class.
+
+    They are the same each time, so that previews, and curves, can be compared.
+    """
+    n = min(n, len(examples))
+    return examples.batch(torch.arange(n) * len(examples) // n)
 
 
 def _preview(system: System, recipe: Recipe, clock: Clock, folder: Path, batch: Batch, device: str) -> Path | None:

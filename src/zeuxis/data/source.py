@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,10 +22,10 @@ from zeuxis.batch import Batch, Condition
 from zeuxis.conditions import FieldKind
 from zeuxis.data.ragged import Array as Array
 from zeuxis.data.ragged import Bucket, Ragged, View
+from zeuxis.nn.words import words_of
 from zeuxis.spec import DataSpec, Shape
 
 Values = Array | Sequence[str]  # of a field of Condition, one per row
-WORD = re.compile(r"\w+(?:[-']\w+)*")
 CONDITION_FIELDS = frozenset(Condition.__dataclass_fields__)
 HASHED_ROWS = 64  # images that fingerprints of 0.1.0 read
 HASHED_AT_ONCE = 1024  # rows
@@ -276,5 +275,5 @@ def content_hash(images: Array | Ragged | View, fields: Mapping[str, Values | Ra
 
 
 def vocabulary(texts: Iterable[str]) -> tuple[str, ...]:
-    """The words of ``texts``, in lower case and alphabetical order, split into words as `zeuxis.nn.text` does."""
-    return tuple(sorted({word for text in texts for word in WORD.findall(text.lower())}))
+    """The words of ``texts`` (:func:`zeuxis.nn.words.words_of`), in alphabetical order."""
+    return tuple(sorted({word for text in texts for word in words_of(text)}))

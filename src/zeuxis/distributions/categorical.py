@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+COLDEST = 1e-30  # a temperature by which logits divided would be infinite
+
 
 @dataclass(frozen=True, slots=True)
 class Categorical:
@@ -21,10 +23,12 @@ class Categorical:
     def from_uniform(self, u: Tensor, temperature: float = 1.0) -> Tensor:
         """Values ``(B, ...)`` int64 where the cumulative probability passes ``u`` (B, ...) in [0, 1).
 
-        The logits are divided by ``temperature`` first; at 0 the likeliest value is taken.
+        The logits are divided by ``temperature`` first; at 0 the likeliest value is taken. It is computed in the
+        logits' dtype, float32 or wider.
         """
-        if temperature == 0:
+        if temperature < COLDEST:
             return self.logits.argmax(-1)
-        cumulative = (self.logits.float() / temperature).softmax(-1).cumsum(-1)  # (B, ..., K)
+        logits = self.logits.to(torch.promote_types(self.logits.dtype, torch.float32))
+        cumulative = (logits / temperature).softmax(-1).cumsum(-1)  # (B, ..., K)
         passed = cumulative <= u[..., None] * cumulative[..., -1:]  # of the sum as rounded, so that none is missing
         return passed.sum(-1).clamp(max=self.logits.shape[-1] - 1).to(torch.int64)

@@ -77,14 +77,13 @@ class Boltzmann(nn.Module):
 
     @torch.no_grad()
     def begin(self, data: Tensor) -> None:
-        """The first time, set b to the log-odds of the data's units (Hinton 2010, "A practical guide to training
-        restricted Boltzmann machines", UTML TR 2010-003, section 8.1).
+        """Set b to the log-odds of the data's units (Hinton 2010, "A practical guide to training restricted Boltzmann
+        machines", UTML TR 2010-003, section 8.1): once, before all else.
 
         From b = 0 the machine first gives its mass to uniform bits, which chains never quite leave later.
         """
-        if not self.begun:
-            self.bias.copy_(data.mean(0).clamp(CLAMP, 1 - CLAMP).logit())
-            self.begun.fill_(True)
+        self.bias.copy_(data.mean(0).clamp(CLAMP, 1 - CLAMP).logit())
+        self.begun.fill_(True)
 
     @torch.no_grad()
     def gibbs_chain(self, data: Tensor, gibbs: int, rng: Rng) -> Tensor:

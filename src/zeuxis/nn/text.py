@@ -7,7 +7,6 @@ Axes: D width, S rows and columns of a sketch.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import torch
@@ -17,19 +16,19 @@ from zeuxis.errors import UnknownName, UsageError
 from zeuxis.nn.attention import CrossAttention, SelfAttention
 from zeuxis.nn.embed import pos_embed
 from zeuxis.nn.mlp import mlp, modulate
+from zeuxis.nn.words import in_lower_case, words_of
 
-_WORD = re.compile(r"\w+(?:[-']\w+)*")
 PAD = 0
 
 
 class WordTokeniser:
     """A closed vocabulary: word i of ``words`` has id i + 1, and 0 is padding.
 
-    Case and punctuation are ignored (a hyphen or apostrophe within a word is kept).
+    Case and punctuation are ignored, as :func:`zeuxis.nn.words.words_of` does.
     """
 
     def __init__(self, words: Sequence[str], length: int) -> None:
-        self.words = tuple(dict.fromkeys(w.lower() for w in words))
+        self.words = tuple(dict.fromkeys(in_lower_case(w) for w in words))
         self.length = length  # the longest caption, in words
         self._id = {word: i for i, word in enumerate(self.words, 1)}
 
@@ -45,7 +44,7 @@ class WordTokeniser:
         """
         ids = torch.full((len(captions), self.length), PAD)
         for row, caption in zip(ids, captions, strict=True):
-            found = _WORD.findall(caption.lower())
+            found = words_of(caption)
             if len(found) > self.length:
                 raise UsageError(f"caption of {len(found)} words; the model reads {self.length}: shorten '{caption}'")
             for i, word in enumerate(found):

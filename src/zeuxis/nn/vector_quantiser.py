@@ -22,9 +22,9 @@ class VectorQuantiser(Quantiser):
     commitment ``|z - sg[e]|^2``, as in the paper; much public code weighs the other term.
 
     ``forward`` changes nothing: :meth:`update`, after each round, counts the uses of the codes and moves the
-    average; with ``kmeans`` it begins at the k-means of the first batch (a code never chosen never learns), and
-    it restarts codes that are chosen less than ``restart_dead`` times a batch, on average, at vectors of the batch.
-    Both go with either way of learning.
+    average; with ``kmeans`` it begins at the k-means of the first batch (a code never chosen never learns), unless it
+    was learnt before, and the training starts from its model; and it restarts codes that are chosen less than
+    ``restart_dead`` times a batch, on average, at vectors of the batch. Both go with either way of learning.
     """
 
     codebook: Tensor  # (K, D)
@@ -75,11 +75,16 @@ class VectorQuantiser(Quantiser):
         return F.embedding(indices, self.codebook).movedim(-1, 1)
 
     def update(self, z: Tensor, indices: Tensor, rng: Rng, *, first: bool) -> int:
-        if first and self.kmeans:
+        if first and self.kmeans and not self.learnt:
             self.start(z, rng)
             return 0
         self.learn(z, indices)
         return self.restart(z, rng, self.restart_dead)
+
+    @property
+    def learnt(self) -> bool:
+        """Whether the uses of its codes were ever counted: then a decoder knows these codes, and they must stay."""
+        return bool((self.uses != 1).any())
 
     @torch.no_grad()
     def learn(self, z: Tensor, indices: Tensor) -> None:

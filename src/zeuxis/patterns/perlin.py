@@ -18,6 +18,7 @@ from torch import Tensor
 
 from zeuxis.counter import mix
 
+Period = int | Sequence[int] | None  # lattice points after which it repeats, along every axis or along each
 DIRECTIONS = 256  # of the plane's unit vectors
 EDGES = torch.tensor(
     [
@@ -30,23 +31,24 @@ _TURNS = torch.arange(DIRECTIONS) * (2 * math.pi / DIRECTIONS)
 VECTORS = {2: torch.stack([_TURNS.cos(), _TURNS.sin()], 1), 3: EDGES}
 
 
-def noise(seed: Tensor, axes: Sequence[Tensor], period: int | None = None) -> Tensor:
+def noise(seed: Tensor, axes: Sequence[Tensor], period: Period = None) -> Tensor:
     """Noise in [-1, 1] on a grid: ``(B, len(axes[0]), len(axes[1]), ...)``, float32.
 
     Args:
         seed: int64 ``(B,)``.
-        axes: two or three increasing tensors of coordinates; the lattice points are the integers.
-        period: the lattice repeats after so many points along every axis; None never does.
+        axes: two or three tensors of coordinates; the lattice points are the integers.
+        period: the lattice repeats after so many points along every axis, or along each; None never does.
     """
     n = len(axes)
     floors = [axis.floor().long() for axis in axes]
-    lattice = _lattice(seed, [range(int(f.min()), int(f.max()) + 2) for f in floors], period)  # (B, ..., n)
+    spans = [torch.cat([f, f + 1]).unique() for f in floors]  # those points that some cell has: a fine lattice has more
+    lattice = _lattice(seed, spans, period)  # (B, ..., n)
     ways = [axis - f for axis, f in zip(axes, floors, strict=True)]  # in [0, 1): from the lower lattice point
     total = torch.zeros((), device=seed.device)
     for corner in itertools.product((0, 1), repeat=n):
         vector = lattice
-        for k, (floor, step) in enumerate(zip(floors, corner, strict=True)):
-            vector = vector.index_select(1 + k, floor - int(floor.min()) + step)
+        for k, (floor, span, step) in enumerate(zip(floors, spans, corner, strict=True)):
+            vector = vector.index_select(1 + k, torch.searchsorted(span, floor + step))
         dot, weight = torch.zeros((), device=seed.device), torch.ones((), device=seed.device)
         for k, (way, step) in enumerate(zip(ways, corner, strict=True)):
             shape = [1] * (n + 1)
@@ -62,15 +64,16 @@ def fade(t: Tensor) -> Tensor:
     return t * t * t * (t * (t * 6 - 15) + 10)
 
 
-def fractal(seed: Tensor, axes: Sequence[Tensor], octaves: int, gain: float = 0.5, period: int | None = None) -> Tensor:
+def fractal(seed: Tensor, axes: Sequence[Tensor], octaves: int, gain: float = 0.5, period: Period = None) -> Tensor:
     """``octaves`` of noise, each twice as fine as the last and ``gain`` times as strong, in [-1, 1].
 
     The power spectrum falls as ``frequency ** slope(gain)`` between the coarsest and the finest octave.
     """
     total, strength = torch.zeros((), device=seed.device), 0.0
+    periods = None if period is None else _of_axes(period, len(axes))
     for k in range(octaves):
         own = mix(seed + k)
-        layer = noise(own, [axis * 2**k for axis in axes], None if period is None else period * 2**k)
+        layer = noise(own, [axis * 2**k for axis in axes], None if periods is None else [p * 2**k for p in periods])
         total, strength = total + gain**k * layer, strength + gain**k
     return total / strength
 
@@ -80,12 +83,17 @@ def spectral_slope(gain: float) -> float:
     return 2 * math.log2(gain) - 2
 
 
-def _lattice(seed: Tensor, spans: Sequence[range], period: int | None) -> Tensor:
+def _of_axes(period: int | Sequence[int], n: int) -> Sequence[int]:
+    return [period] * n if isinstance(period, int) else period
+
+
+def _lattice(seed: Tensor, spans: Sequence[Tensor], period: Period) -> Tensor:
     """The vectors at the lattice points of ``spans``, ``(B, len, len, ..., n)``."""
     code = mix(seed)
-    for span in spans:
-        points = torch.tensor(span, device=seed.device)
-        points = points if period is None else points.remainder(period)
+    periods = None if period is None else _of_axes(period, len(spans))
+    for k, span in enumerate(spans):
+        points = span.to(seed.device)
+        points = points if periods is None else points.remainder(periods[k])
         code = mix(code[..., None] + points + 1)
     table = VECTORS[len(spans)].to(seed.device)
     return table[(code >> 33).remainder(len(table))]

@@ -30,11 +30,15 @@ def path(heading: Tensor) -> Tensor:
     return torch.cat([torch.zeros_like(step[:, :1]), step.cumsum(1)], 1)
 
 
-def fitted(points: Tensor, margin: float = 0.08) -> Tensor:
-    """Moved and scaled, so that each path fills the unit square up to ``margin``."""
+def fitted(points: Tensor, margin: float = 0.08, size: tuple[int, int] = (1, 1)) -> Tensor:
+    """Moved and scaled, so that each path fills the unit square up to ``margin``.
+
+    ``size`` are the height and width of the picture that the square stands for: there the path is not stretched.
+    """
     low, high = points.amin(1, keepdim=True), points.amax(1, keepdim=True)
-    scale = (1 - 2 * margin) / (high - low).amax(2, keepdim=True).clamp(min=1e-6)
-    return (points - (low + high) / 2) * scale + 0.5
+    sides = torch.tensor([size[1], size[0]], dtype=points.dtype, device=points.device) / min(size)  # across and down
+    scale = (1 - 2 * margin) / ((high - low) / sides).amax(2, keepdim=True).clamp(min=1e-6)
+    return (points - (low + high) / 2) * scale / sides + 0.5
 
 
 def drawn(points: Tensor, size: tuple[int, int], width: float) -> Tensor:

@@ -1,8 +1,9 @@
 """The line ``parameters``, by which programs that show images say how one was made: made of the record, and read back.
 
 It is a habit that began with one web page for Stable Diffusion and that image browsers and archives read: the caption
-(or what a picture was changed by, the instruction), on the next line what not to draw, and on the last the settings as ``Name: value, ...``. Here each value comes from
-:mod:`zeuxis.provenance.record`, which alone is read when a picture is drawn again.
+(or what a picture was changed by, the instruction), on the next line what not to draw, and on the last the settings as
+``Name: value, ...``. Here each value comes from :mod:`zeuxis.provenance.record`, which alone is read when a picture is
+drawn again.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """One training in several processes, each with a share of every batch (data parallel). Called once, after building.
 
 Every process builds the same system from the same seed, loads its rows of the same batches, and draws from a
-stream of its own. Gradients are averaged before a step, so that the parameters stay equal; buffers follow the
-first process, and so do the clock and every decision that depends on time. Only the first process writes.
+stream of its own. Gradients are averaged before a step, so that the parameters stay equal, and what follows a round
+sees the shares of all; buffers follow the first process, and so do the clock and every decision that depends on time.
+Only the first process writes.
 With one process nothing here does anything.
 """
 

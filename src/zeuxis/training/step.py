@@ -57,8 +57,10 @@ class Steps:
         for p in parameters:
             p.grad = None
         total = self._gradients(loss, turns, parameters, scaler)
-        if total is None:
+        if not self.ranks.any(total is not None):
             return True  # the player passes
+        if total is None:  # here alone: others wait for its share of the gradients, which is none
+            total = torch.zeros((), device=self.device)
         self.ranks.average_gradients(parameters)
         total = self.ranks.mean(total)
         if scaler is not None:

@@ -202,6 +202,8 @@ class Trainer(TrainingState):
         turns = play_round(self.system, self.players, self._draw, self.steps)
         if self.ranks.size > 1:
             self.ranks.align([*self.system.buffers()])
+            if turns[-1].first:  # what began from the data may have been rounded differently
+                self.ranks.align([*self.system.parameters()])
         self.notes = {**self.notes, **_mean_notes(turns), **self.steps.notes()}
         self.round += 1
         self.skipped += self.steps.bad_total > bad

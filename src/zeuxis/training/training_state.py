@@ -6,6 +6,7 @@ What of it are tensors is listed in :meth:`TrainingState.parts`; numbers go besi
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -111,7 +112,17 @@ class TrainingState:
         spent = self.progress
         progress = max(self.reached, spent)
         pixels = batch.to(self.device).floats()
-        return Turn(pixels, rng, self.round, progress, skipped=self.skipped, spent=spent if spent < progress else None)
+        several = self.ranks.size > 1
+        return Turn(
+            pixels,
+            rng,
+            self.round,
+            progress,
+            skipped=self.skipped,
+            spent=spent if spent < progress else None,
+            gather=self.ranks.gather if several else None,
+            common=Stream(self.config.seed, "shared", self.round) if several else None,
+        )
 
     def measure_norms(self) -> None:
         """Give the average's batch norms statistics of their own: of the batches that come next, which stay to come."""
@@ -119,7 +130,11 @@ class TrainingState:
             return
         place, rng = self.batches.state(), Stream(self.config.seed, "norms", self.round)
         count = min(BATCHES, max(1, PICTURES * self.ranks.size // self.config.batch))
-        turns = (self.turn_of(part, rng) for _ in range(count) for part in self.parts_of(self.batches.next()))
+        turns = (
+            replace(self.turn_of(part, rng), gather=None, common=None)  # the first process is at it alone
+            for _ in range(count)
+            for part in self.parts_of(self.batches.next())
+        )
         try:
             measure_norms(self.average, self.norms, self.averaging.own, turns, self.steps.precision)
             self.measured = self.round

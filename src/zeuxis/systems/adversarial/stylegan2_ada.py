@@ -76,8 +76,6 @@ class StyleGAN2ADA(PathLengthGame):
             "The mean code is moved once a round, by the generator's codes; the authors' program also by others.",
             "A batch that the group does not divide is compared in smaller groups; the authors' program refuses it.",
             "p stays within 1; the authors' program lets it run on, and it comes back later for that.",
-            "Over several processes p counts the first's share of each batch: for the same pace, divide speed by their"
-            " number.",
             "No filtering, noise or cut-outs, which the paper found of no use.",
         ),
     )

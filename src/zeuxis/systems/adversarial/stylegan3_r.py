@@ -57,8 +57,6 @@ class StyleGAN3R(AliasFreeGame):
         departures=(
             "The generator moves first, and the discriminator judges the same pictures, drawn once.",
             "Running means are moved once a round, after it; the authors' program moves them before a layer uses them.",
-            "Over several processes the running magnitudes follow the first's share of each batch: divide half_life by"
-            " their number for the same pace.",
             "A style is normalised for each picture, where the authors' program does so over the batch: demodulation"
             " divides it out again.",
             "No augmentation, which the authors' program has on unless told otherwise.",

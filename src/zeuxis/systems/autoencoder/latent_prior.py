@@ -35,7 +35,8 @@ class LatentPrior(System):
             its closed form or by its own game.
 
     Codes are centred and divided by :data:`REACH` standard deviations: of all codes in a closed form, of the first
-    batch in a game (as latent diffusion scales its codes: Rombach et al. 2022, arXiv:2112.10752, appendix G).
+    batch in a game (as latent diffusion scales its codes: Rombach et al. 2022, arXiv:2112.10752, appendix G). A game
+    that starts from a trained model keeps those of that model, by which its density knows codes.
     """
 
     card = Card(
@@ -105,6 +106,11 @@ class LatentPrior(System):
         self.mean.copy_(mean)
         self.scale.copy_(scale)
 
+    @property
+    def measured(self) -> bool:
+        """Whether mean and scale were taken from codes: then the density knows codes by them, and they must stay."""
+        return bool((self.scale != 1).any() or self.mean.any())
+
     def standardised(self, codes: Tensor) -> Tensor:
         """Codes ``(N, Z)`` as the density takes them, ``(N, Z, 1, 1)``."""
         return ((codes - self.mean) / self.scale)[:, :, None, None]
@@ -132,8 +138,8 @@ class LatentPrior(System):
         """The same turn with the codes of its batch in place of the pictures."""
         coded: Turn | None = turn.memo.get("coded")
         if coded is None:
-            if turn.first:
-                self.measure(torch.cat([self._codes(part) for part in turn.parts]))
+            if not self.measured:
+                self.measure(turn.joined([self._codes(part) for part in turn.parts]))
             batch = Batch(self.standardised(self._codes(turn)), index=turn.batch.index)
             coded = turn.memo["coded"] = replace(turn, batch=batch, memo={}, linked=())
         return coded

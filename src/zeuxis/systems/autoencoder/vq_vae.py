@@ -34,7 +34,7 @@ class VQVAE(System):
         quantiser: "codebook", "fsq" (finite scalars) or "lfq" (lookup-free).
         ema: whether the codebook is moving averages of what it is chosen for (appendix A.1), and not learnt by
             gradient.
-        kmeans: whether the codebook starts at the k-means of the first batch.
+        kmeans: whether the codebook starts at the k-means of the first batch; one that is started from stays.
         restart_dead: codes chosen less often than this in a batch, on average, restart at vectors of the batch; 0
             restarts none.
         levels: values of each finite scalar, whose product is ``codes``; "fsq" alone.
@@ -113,7 +113,7 @@ class VQVAE(System):
     def after_round(self, turn: Turn) -> None:
         """Update a codebook that learns without gradients."""
         z, indices = turn.whole("vectors")
-        turn.note(restarted=self.quantiser.update(z, indices, turn.rng, first=turn.first))
+        turn.note(restarted=self.quantiser.update(z, indices, turn.shared_rng, first=turn.first))
 
     def encode(self, image: Tensor) -> Tensor:
         """The indices of the codes, int64 ``(B, H / f, W / f)`` in [0, codes)."""

@@ -35,7 +35,7 @@ class VQVAE2(System):
         hidden: channels within a residual block.
         blocks: residual blocks of each network.
         beta: weight of the commitment loss, which keeps the encoders near their codes.
-        kmeans: whether the codebooks start at the k-means of the first batch.
+        kmeans: whether the codebooks start at the k-means of the first batch; those that are started from stay.
         restart_dead: codes chosen less often than this in a batch, on average, restart at vectors of the batch; 0
             restarts none.
     """
@@ -117,7 +117,7 @@ class VQVAE2(System):
     def after_round(self, turn: Turn) -> None:
         """Update both codebooks by the vectors that they were chosen for."""
         pairs = zip((self.top, self.bottom), turn.whole("vectors"), strict=True)
-        restarted = [book.update(z, indices, turn.rng, first=turn.first) for book, (z, indices) in pairs]
+        restarted = [book.update(z, indices, turn.shared_rng, first=turn.first) for book, (z, indices) in pairs]
         turn.note(restarted=sum(restarted))
 
     def encode(self, image: Tensor) -> Tensor:

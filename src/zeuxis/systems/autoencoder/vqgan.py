@@ -123,7 +123,7 @@ class VQGAN(FirstStage):
     def after_round(self, turn: Turn) -> None:
         """Update a moving-average codebook by the vectors of the batch."""
         z, indices = turn.whole("vectors")
-        turn.note(restarted=self.quantiser.update(z, indices, turn.rng, first=turn.first))
+        turn.note(restarted=self.quantiser.update(z, indices, turn.shared_rng, first=turn.first))
 
     def encode(self, image: Tensor) -> Tensor:
         """The indices of the codes, int64 ``(B, H / f, W / f)``."""

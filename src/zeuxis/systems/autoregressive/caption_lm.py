@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from zeuxis.batch import Shape
 from zeuxis.card import Card
+from zeuxis.distributions.categorical import Categorical
 from zeuxis.errors import UsageError
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Sampling
@@ -107,18 +108,17 @@ class CaptionLM(System):
     def write(self, rng: ImageRng, how: Sampling = Sampling()) -> tuple[str, ...]:
         """``len(rng)`` captions, word by word, the k-th from the k-th stream of ``rng`` alone.
 
-        ``temperature`` divides the logits: below 1 likely words get likelier. A caption is cut at ``longest``.
+        ``temperature`` divides the logits: below 1 likely words get likelier, and at 0 the likeliest follows always. A
+        caption is cut at ``longest``.
         """
         temperature = self.settings(how).temperature
-        if temperature <= 0:
-            raise UsageError(f"temperature {temperature} of a caption-lm must be above 0")
         ids = torch.full((len(rng), self.context), self.start, device=self.device)
         for _ in range(self.tokeniser.length):
-            cumulative = (self(ids[:, -self.context :]) / temperature).double().softmax(-1).cumsum(-1)  # (B, |V|)
-            u = rng.uniform(len(rng), 1, device=self.device).double() * cumulative[:, -1:]
-            word = (cumulative <= u).sum(1, keepdim=True)
-            ended = ids[:, -1:] == END
-            ids = torch.cat([ids, word.masked_fill(ended, END)], 1)
+            logits = self(ids[:, -self.context :]).double()  # (B, |V|)
+            u = rng.uniform(len(rng), 1, device=self.device)
+            word = Categorical(logits).from_uniform(u[:, 0], temperature)
+            ended = ids[:, -1] == END
+            ids = torch.cat([ids, word.masked_fill(ended, END)[:, None]], 1)
         return tuple(self._text(row) for row in ids[:, self.context :].tolist())
 
     def forward(self, before: Tensor) -> Tensor:

@@ -129,7 +129,7 @@ class ImageGPT(System):
     def after_round(self, turn: Turn) -> None:
         """Find the palette, if there is to be one, before all else."""
         if isinstance(self.tokeniser, Palette) and not self.tokeniser.learnt:
-            self.tokeniser.learn(torch.cat([part.batch.image for part in turn.parts]), turn.rng)
+            self.tokeniser.learn(turn.joined([part.batch.image for part in turn.parts]), turn.shared_rng)
 
     def log_prob(self, image: Tensor, rng: Rng) -> Tensor:
         """log P(x) in nats ``(B,)`` of grey images on 256 levels: exact. Only of models of those."""

@@ -24,7 +24,7 @@ from zeuxis.distributions.dequantise import VARIANCE
 from zeuxis.errors import DataError, UsageError
 from zeuxis.game import System
 from zeuxis.knobs import Sampling
-from zeuxis.rng import ImageRng, Rng
+from zeuxis.rng import ImageRng, Rng, Stream
 from zeuxis.systems.density._moments import dimension
 
 START_AXES, START_IMAGES = 32, 20_000  # k-means begins with this many principal components of this many images
@@ -99,11 +99,12 @@ class Mixture(System):
 
     def _start(self, x: Tensor) -> Tensor:
         """Responsibilities ``(n, K)`` of 0 and 1 by k-means along the leading principal components."""
-        some = x[: min(len(x), START_IMAGES)].numpy()
+        few = len(x) <= START_IMAGES
+        some = (x if few else x[Stream(0, "mixture").permutation(len(x))[:START_IMAGES].to(x.device)]).cpu().numpy()
         axes = PCA(min(START_AXES, *some.shape), random_state=0).fit(some)
         means = KMeans(self.components, n_init=4, random_state=0).fit(axes.transform(some))
-        found = [means.predict(axes.transform(part.numpy())) for part in x.split(CHUNK)]
-        nearest = torch.cat([torch.from_numpy(part).long() for part in found])
+        found = [means.predict(axes.transform(part.cpu().numpy())) for part in x.split(CHUNK)]
+        nearest = torch.cat([torch.from_numpy(part).long() for part in found]).to(x.device)
         responsibility = torch.nn.functional.one_hot(nearest, self.components).double()
         for k in (responsibility.sum(0) == 0).nonzero()[:, 0].tolist():  # where fewer pictures differ than K
             row = responsibility[:, responsibility.sum(0).argmax()].argmax()

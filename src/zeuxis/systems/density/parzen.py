@@ -35,7 +35,7 @@ class Parzen(System):
     The width is the likeliest for other training images: for the very centres it would be 0.
 
     Args:
-        keep: training images kept as centres, at most.
+        keep: training images kept as centres, at most; drawn from all, as the others are.
         held: other training images, for which the width is chosen.
     """
 
@@ -72,6 +72,7 @@ class Parzen(System):
             )
         if len(x) < 2:
             raise DataError(f"a window cannot be fitted to {len(x)} image(s): give at least 2")
+        x = x[Stream(0, "parzen", "order").permutation(len(x)).to(x.device)]  # folders come class by class
         held = min(self.held, len(x) // 2)
         centres = x[held : held + self.keep]
         self.centres[: len(centres)].copy_(centres)

@@ -74,7 +74,7 @@ class LatentSpace:
         pictures of all its parts.
         """
         if turn.first and not scale:
-            every = torch.cat([self.of_batch(part.batch) for part in turn.parts])
+            every = turn.joined([self.of_batch(part.batch) for part in turn.parts])
             scale.copy_(measured_scale(every, self.first_stage))
         return scale * self.of_batch(batch)
 

@@ -100,7 +100,9 @@ class DBN(System):
             return None
         machine = self._machine(layer)
         data = self._below(layer, turn)
-        machine.begin(torch.cat([self._below(layer, part) for part in turn.parts]))
+        below = [self._below(layer, part) for part in turn.parts]  # always: before the chain, however the batch is cut
+        if not machine.begun:
+            machine.begin(turn.joined(below))
         owner = turn.parts[0] if len(machine.chains) else turn  # kept chains take one walk a round
         key = f"chain_{layer}"
         if key not in owner.memo:

@@ -84,7 +84,8 @@ class RBM(System):
     def contrastive_divergence(self, turn: Turn) -> Tensor:
         """The difference of free energies between the data and the ends of the chains (Eq. 5)."""
         data = binarise(turn.batch.image)
-        self.machine.begin(torch.cat([binarise(part.batch.image) for part in turn.parts]))
+        if not self.machine.begun:
+            self.machine.begin(turn.joined([binarise(part.batch.image) for part in turn.parts]))
         owner = turn.parts[0] if len(self.machine.chains) else turn  # kept chains take one walk a round
         if "chain" not in owner.memo:
             owner.memo["chain"] = self.machine.gibbs_chain(data, self.gibbs, turn.rng)

@@ -27,7 +27,7 @@ class Perlin(Generator):
     """Fractal sums of gradient noise, as grey clouds.
 
     Args:
-        cells: of the coarsest lattice, along a side.
+        cells: of the coarsest lattice, along the shorter side; they are square, or with ``tile`` nearly.
         octaves: layers, each twice as fine as the last.
         gain: strength of each layer over the last, in (0, 1].
         tile: whether the left edge goes on from the right one, and the top from the bottom.
@@ -59,8 +59,14 @@ class Perlin(Generator):
 
     def clouds(self, seed: Tensor, height: int, width: int) -> Tensor:
         """``(B, height, width)`` in [-1, 1] for seeds ``(B,)``."""
-        axes = [(torch.arange(n) + 0.5) * (self.cells / n) for n in (height, width)]
-        return fractal(seed, axes, self.octaves, self.gain, self.cells if self.tile else None)
+        short = min(height, width)
+        cells = [self.cells * n / short for n in (height, width)]
+        whole = [round(side) for side in cells]  # what repeats must have whole cells
+        axes = [
+            (torch.arange(n) + 0.5) * (side / n)
+            for n, side in zip((height, width), whole if self.tile else cells, strict=True)
+        ]
+        return fractal(seed, axes, self.octaves, self.gain, whole if self.tile else None)
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         seed = rng.integers(2**62, len(rng))

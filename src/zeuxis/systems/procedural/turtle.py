@@ -47,8 +47,8 @@ class Turtle(Generator):
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         channels, height, width = self.shape
-        points = fitted(path(headings(rng.uniform(len(rng), self.steps), self.angle, self.right)))
-        cover = drawn(points, (height, width), self.pen * min(height, width))
+        way = path(headings(rng.uniform(len(rng), self.steps), self.angle, self.right))
+        cover = drawn(fitted(way, size=(height, width)), (height, width), self.pen * min(height, width))
         return (1 - 1.8 * cover)[:, None].expand(-1, channels, -1, -1).contiguous()
 
     def proofs(self) -> Mapping[str, Proof]:
