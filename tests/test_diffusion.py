@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -558,7 +559,7 @@ def test_evaluation_gives_the_bound_the_grey_levels_that_it_asks() -> None:
             torch.testing.assert_close(grey, grey.round(), rtol=0, atol=1e-3)
             return torch.full((len(image),), -64 * math.log(256 * BIN))
 
-    seen = Likelihoods(SimpleNamespace(system=Even(SHAPE, **SMALL)), 0)  # type: ignore[arg-type]
+    seen = Likelihoods(SimpleNamespace(system=Even(SHAPE, **SMALL), computing=nullcontext), 0)  # type: ignore[arg-type]
     seen.add(Chunk(Batch(image(5)), None))
     found = seen.evidence()
     assert bits_per_dim(found["log_prob"], found["dims"], found["level"]).tolist() == pytest.approx([8] * 5)

@@ -112,20 +112,20 @@ def picture(scenes: Tensor, chain: str, file: Path, times: int = 1) -> Path:
 def test_what_was_seen_is_proposed_in_order(
     scenes: Tensor, chain: str, times: int, wanted: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zeuxis.api.restore_look.wheel_folder", lambda: None)
+    monkeypatch.setattr("zeuxis.api.restore_models.wheel_folder", lambda: None)
     monkeypatch.setattr("zeuxis.api.restore_look.finder_here", lambda: False)
     found = look(picture(scenes, chain, tmp_path / "a.png", times))
-    assert [step.task for step in found.steps] == wanted and found.at_hand == ()
+    assert [step.task for step in found.steps] == wanted
+    assert [step.task for step in found.at_hand] == [task for task in wanted if task == "denoise"], "that one ships"
     for first, then in pairwise(found.steps):  # each goes on with what the one before made
         assert first.command.split("--out ")[1] in then.command
-    assert all(step.lacks for step in found.steps)
 
 
 def test_the_command_looks_says_and_does_what_it_can(
     scenes: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("zeuxis.api.restore_look.finder_here", lambda: False)
-    monkeypatch.setattr("zeuxis.api.restore_look.wheel_folder", lambda: None)
+    monkeypatch.setattr("zeuxis.api.restore_models.wheel_folder", lambda: None)
     file = picture(scenes, "noise:0.15", tmp_path / "a.png")
     assert main(["restore", str(file)]) == 1
     said = capsys.readouterr().out
@@ -151,7 +151,7 @@ def test_what_is_at_hand_is_done(
     run = tmp_path / "run"
     write_model(run / "model", built("sr-resnet", 4, 8, blocks=1, width=4).eval(), {"data": "x | bicubic:4"})
     monkeypatch.setattr("zeuxis.api.restore_models.FIRST_CHOICE", str(run))
-    monkeypatch.setattr("zeuxis.api.restore_look.wheel_folder", lambda: run)
+    monkeypatch.setattr("zeuxis.api.restore_models.wheel_folder", lambda: run)
     monkeypatch.setattr("zeuxis.api.restore_look.finder_here", lambda: False)
     file = picture(scenes, "", tmp_path / "a.png")
     assert main(["restore", str(file), "--out", str(tmp_path / "b.png")]) == 0

@@ -454,13 +454,13 @@ def test_unpaired_collections(root: Path) -> None:
 def test_decoding_happens_once_until_something_changes(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     many(root, 5)
     decoded: list[Path] = []
-    real = decode.read_picture
+    real = decode.read_kept
 
     def counted(path: Path, *, grey: bool) -> Image.Image:
         decoded.append(path)
         return real(path, grey=grey)
 
-    monkeypatch.setattr(decode, "read_picture", counted)
+    monkeypatch.setattr(decode, "read_kept", counted)
     first = opened(root)
     assert isinstance(first.images, np.memmap) and len(decoded) == 5
     assert opened(root).fingerprint() == first.fingerprint() and len(decoded) == 5

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
 import torch
 from conftest import toy_source
 from test_training import shared_trainers
@@ -100,9 +99,8 @@ def test_only_norms_that_are_trained_are_measured() -> None:
     assert batch_norms(made) == [made.norm]
 
 
-def test_every_process_has_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("test_training.Duel", NormedDuel)
-    first, second = shared_trainers(tmp_path, 2, 3)
+def test_every_process_has_the_same(tmp_path: Path) -> None:
+    first, second = shared_trainers(tmp_path, 2, 3, build=NormedDuel)
     for name, b in first.average.named_buffers():
         assert torch.equal(b, dict(second.average.named_buffers())[name]), name
     assert first.average.norm.running_mean.any()

@@ -280,13 +280,13 @@ def test_pictures_take_their_room_while_they_are_read(
     root: Path, monkeypatch: pytest.MonkeyPatch, size: int | None
 ) -> None:
     many(root, 8)
-    room, real, held = Watched(24 * 18), decode.read_picture, []  # as much as one of them
+    room, real, held = Watched(24 * 18), decode.read_kept, []  # as much as one of them
 
     def watched(file: Path, *, grey: bool) -> Image.Image:
         held.append(room.taken)
         return real(file, grey=grey)
 
-    monkeypatch.setattr(decode, "read_picture", watched)
+    monkeypatch.setattr(decode, "read_kept", watched)
     monkeypatch.setattr(decode, "IN_FLIGHT", room)
     open_folder(root, size)
     assert held == [24 * 18] * 8 and room.taken == 0
@@ -341,7 +341,7 @@ def test_a_webp_s_size_is_known_before_it_is_opened(tmp_path: Path) -> None:
     assert caught.value.kind == "huge"
 
 
-@pytest.mark.parametrize("where", ["read_header", "read_picture"])
+@pytest.mark.parametrize("where", ["read_header", "read_kept"])
 @pytest.mark.parametrize("trouble", [MemoryError(), OSError("out of memory when reading image file"),
                                      OSError(5, "Input/output error")])  # fmt: skip
 def test_a_picture_that_cannot_be_read_now_is_not_damaged_for_ever(
@@ -371,7 +371,7 @@ def test_a_picture_for_which_memory_was_short_is_tried_once_more_alone(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     many(root, 12)
-    real, short = decode.read_picture, {"003.png", "007.png"}
+    real, short = decode.read_kept, {"003.png", "007.png"}
 
     def failing(file: Path, *, grey: bool) -> Image.Image:
         if file.name in short:
@@ -379,7 +379,7 @@ def test_a_picture_for_which_memory_was_short_is_tried_once_more_alone(
             raise MemoryError
         return real(file, grey=grey)
 
-    monkeypatch.setattr(decode, "read_picture", failing)
+    monkeypatch.setattr(decode, "read_kept", failing)
     assert open_folder(root, 8).skipped == () and not short
 
 
@@ -389,7 +389,7 @@ def test_many_pictures_without_memory_are_not_called_damaged(root: Path, monkeyp
     def failing(file: Path, *, grey: bool) -> Image.Image:
         raise MemoryError
 
-    monkeypatch.setattr(decode, "read_picture", failing)
+    monkeypatch.setattr(decode, "read_kept", failing)
     with pytest.raises(DataError, match="not enough memory to decode it: close other programs"):
         open_folder(root, 8)
     found = check(root)

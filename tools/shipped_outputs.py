@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from zeuxis.api.model import Model, load
+from zeuxis.api.shipped_restorers import SHIPPED
 from zeuxis.batch import to_uint8
 from zeuxis.catalog.weights import shipped
 
@@ -31,8 +32,9 @@ def outputs(model: Model, images: Tensor) -> Iterator[tuple[str, Tensor]]:
     system = model.system
     if "sample" in system.can:
         caption = {"caption": CAPTIONS} if "caption" in system.conditions else {}
+        source = {"source": list(images)} if "source" in system.conditions else {}
         pixel_by_pixel = {"sample", "log_prob"} <= system.can and "denoiser" not in system.can  # slow: one is enough
-        yield "sample", model.sample(n=1 if pixel_by_pixel else 3, seed=5, **caption).tensor
+        yield "sample", model.sample(n=1 if pixel_by_pixel else 3, seed=5, **caption, **source).tensor
     if "encode" in system.can:
         codes = system.encode(images)
         yield "encode", codes
@@ -52,7 +54,7 @@ def every_output() -> dict[str, Tensor]:
     """The outputs of all shipped models on fixed noise, by ``model/verb``."""
     generator = torch.Generator().manual_seed(0)
     found: dict[str, Tensor] = {}
-    for name in shipped():
+    for name in sorted(shipped(), key=lambda name: (name in SHIPPED, name)):  # the noise of those of old stays
         model = load(name)
         images = torch.rand(3, *model.system.shape, generator=generator) * 2 - 1
         with torch.inference_mode():

@@ -158,7 +158,7 @@ def _opened(name: str, system: System, data: str) -> Source:
     """The training split of ``data``, in the model's shape."""
     try:
         source = open_source(data, system.spec.size)
-    except (UnknownName, DataError) as error:
+    except (UsageError, DataError) as error:
         raise UsageError(f"the codes of '{name}' need its data, '{data}': {error}; or give --prior-data") from None
     if tuple(source.spec.shape) != tuple(system.shape):
         raise UsageError(

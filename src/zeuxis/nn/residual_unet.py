@@ -6,6 +6,8 @@ twice as bright, which is why one network does for many strengths of noise (Moha
 
 Counts of three colours with widths of 64, 128, 256 and 512 and four blocks: 32,640,384 parameters; the authors' has a
 map of the noise's strength beside the colours, 576 more.
+
+Axes: s pixels a side that are folded (``shrink``).
 """
 
 from __future__ import annotations

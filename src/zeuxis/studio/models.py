@@ -62,7 +62,9 @@ class KnownModel:
 
     @property
     def draws(self) -> str | None:
-        """The field that a drawing is for it; None where it turns none into a picture."""
+        """The field that a drawing is for it; None where it turns none into a picture, as what mends photographs."""
+        if self.system.card.family == "restoration":
+            return None
         shape = self._spec.get("source_shape") or self._spec.get("shape")
         return drawn_field(self.system.card.verbs, *self.obeyed, None if shape is None else shape[0], self.painted)
 

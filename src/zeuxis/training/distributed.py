@@ -182,7 +182,7 @@ def join(device: str) -> tuple[Ranks, str]:
         if own >= count:
             raise UsageError(
                 f"there are {count} GPUs and more than {own} processes on this machine: start as many as there are "
-                f"GPUs (torchrun --nproc-per-node {count})"
+                f"GPUs ({count} processes of torchrun)"
             )
         device = f"cuda:{own}"
         torch.cuda.set_device(device)
