@@ -15,7 +15,7 @@ from PIL import Image
 from restorers import RRDB, UNET, built, turn
 from torch import Tensor
 
-from zeuxis.api.evaluate import held_out
+from zeuxis.api.evaluate import default_metrics, held_out
 from zeuxis.api.functions import train
 from zeuxis.api.restore_models import restorer_for
 from zeuxis.api.suited import chain_of, damaged_as, sized_by_start
@@ -301,6 +301,10 @@ def test_a_restorer_is_measured_at_the_resolution_that_it_learnt(tmp_path: Path)
     assert run.model.card["fit"] == "patch"
     shown = held_out(Named(run.model.card["data"]).open(16, "test", fit_for(run.model.card, run.model.card["data"])), 1)
     assert float(shown.image.std()) > 0.9, "black and white, not grey"
+    assert "agreement" not in default_metrics(run.model), "nothing judges photographs"
+    assert "agreement" in default_metrics(
+        train("dncnn", iterations=1, batch=2, out=tmp_path / "scenes", quiet=True).model
+    )
 
 
 # -- restorers that draw ---------------------------------------------------------------------------

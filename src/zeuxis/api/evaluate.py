@@ -25,7 +25,7 @@ from zeuxis.api.collectors import (
     Views,
     judging,
 )
-from zeuxis.api.features import GRAIN, IMAGENET, UNTRAINED, Features, features_of
+from zeuxis.api.features import GRAIN, IMAGENET, UNTRAINED, Features, features_of, judge_of
 from zeuxis.api.measurable import check, check_space, enough, restores, too_few
 from zeuxis.api.model import Model
 from zeuxis.api.photograph_features import MAPS, perceptual
@@ -177,7 +177,8 @@ def default_metrics(model: Model) -> tuple[str, ...]:
     judged = [metrics for verb, metrics in JUDGED_BY.items() if verb in verbs]
     if judged:
         return tuple(metric for metrics in judged for metric in metrics)
-    conditioned = ("agreement",) if "caption" in model.system.conditions or "source" in model.system.conditions else ()
+    asked = {"caption", "source"} & model.system.conditions
+    conditioned = ("agreement",) if asked and _is_judged(model) else ()
     made = (*DISTANCES, *(() if _draws_anew(model) else ("copied",))) if "sample" in verbs else ()
     large = min(model.system.shape.height, model.system.shape.width) >= WINDOW
     near = ("psnr", *(("ssim",) if large else ()))
@@ -189,6 +190,12 @@ def default_metrics(model: Model) -> tuple[str, ...]:
     binary = model.system.likelihood_of is Likelihood.BLACK_AND_WHITE
     likely = ("nll" if binary else "bits-per-dim",) if quick else ()
     return (*conditioned, *made, *rebuilt, *coded, *likely)
+
+
+def _is_judged(model: Model) -> bool:
+    """Whether a shipped model reads pictures of its data, at its size."""
+    judge = judge_of(str(model.card.get("data") or ""), "classify", tuple(model.system.shape))
+    return judge is not None and tuple(judge.system.shape) == tuple(model.system.shape)
 
 
 def _draws_anew(model: Model) -> bool:

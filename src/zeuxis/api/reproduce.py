@@ -24,14 +24,16 @@ from zeuxis.api.evidence import (
     shipped_of,
 )
 from zeuxis.api.machine import kind, machine
+from zeuxis.api.measurable import enough
 from zeuxis.api.model import Model, load
 from zeuxis.api.reporting import Report
 from zeuxis.api.runs import newest_preview, recorded, train
 from zeuxis.api.thumbnail import small_sheet
 from zeuxis.data.entries import may_show
-from zeuxis.data.library import Data
+from zeuxis.data.library import Data, data_of
 from zeuxis.errors import DataError, UnknownName, UsageError
 from zeuxis.knobs import Sampling
+from zeuxis.metrics.table import METRICS
 from zeuxis.provenance.record import write_whole
 from zeuxis.recipe import Claim, Recipe, load_recipe, replaced
 from zeuxis.training.threads import held
@@ -213,8 +215,13 @@ def seeded(recipe: Recipe, seed: int) -> Recipe:
 
 
 def measured(model: Model, recipe: Recipe, claim: Claim, report: Report, extra: Sequence[str] = ()) -> dict[str, Any]:
-    """The claim's figure, with those called ``extra``; a claim may be about a part, as ``agreement/time``."""
+    """The claim's figure, with those called ``extra`` that the held-out pictures are enough for; a claim may be about a
+    part, as ``agreement/time``."""
     whole = claim.metric.split("/")[0]
+    if compared := tuple(metric for metric in extra if metric in METRICS):  # the others are proofs without data
+        held_out = data_of(recipe.data).open(recipe.size, "test", recipe.fit)
+        able, _ = enough(compared, min(claim.samples, len(held_out)))
+        extra = [metric for metric in extra if metric not in compared or metric in able]
     found = evaluate(
         model,
         data=recipe.data,
