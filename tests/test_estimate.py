@@ -126,10 +126,10 @@ def test_the_command_looks_says_and_does_what_it_can(
 ) -> None:
     monkeypatch.setattr("zeuxis.api.restore_look.finder_here", lambda: False)
     monkeypatch.setattr("zeuxis.api.restore_models.wheel_folder", lambda: None)
-    file = picture(scenes, "noise:0.15", tmp_path / "a.png")
+    file = picture(scenes, "grey | blur:3", tmp_path / "a.png")
     assert main(["restore", str(file)]) == 1
     said = capsys.readouterr().out
-    assert "noise" in said and f"2. zeuxis restore {tmp_path / 'a-denoise.png'} --task enlarge:4" in said
+    assert "blur" in said and f"3. zeuxis restore {tmp_path / 'a-colorize.png'} --task enlarge:4" in said
     assert "nothing was restored" in said and [path.name for path in tmp_path.iterdir()] == ["a.png"]
     assert main(["restore", str(picture(scenes, "", tmp_path / "b.png", 3)), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

@@ -456,9 +456,9 @@ def test_decoding_happens_once_until_something_changes(root: Path, monkeypatch: 
     decoded: list[Path] = []
     real = decode.read_kept
 
-    def counted(path: Path, *, grey: bool) -> Image.Image:
+    def counted(path: Path) -> Image.Image:
         decoded.append(path)
-        return real(path, grey=grey)
+        return real(path)
 
     monkeypatch.setattr(decode, "read_kept", counted)
     first = opened(root)

@@ -282,9 +282,9 @@ def test_pictures_take_their_room_while_they_are_read(
     many(root, 8)
     room, real, held = Watched(24 * 18), decode.read_kept, []  # as much as one of them
 
-    def watched(file: Path, *, grey: bool) -> Image.Image:
+    def watched(file: Path) -> Image.Image:
         held.append(room.taken)
-        return real(file, grey=grey)
+        return real(file)
 
     monkeypatch.setattr(decode, "read_kept", watched)
     monkeypatch.setattr(decode, "IN_FLIGHT", room)
@@ -373,11 +373,11 @@ def test_a_picture_for_which_memory_was_short_is_tried_once_more_alone(
     many(root, 12)
     real, short = decode.read_kept, {"003.png", "007.png"}
 
-    def failing(file: Path, *, grey: bool) -> Image.Image:
+    def failing(file: Path) -> Image.Image:
         if file.name in short:
             short.remove(file.name)
             raise MemoryError
-        return real(file, grey=grey)
+        return real(file)
 
     monkeypatch.setattr(decode, "read_kept", failing)
     assert open_folder(root, 8).skipped == () and not short
@@ -386,7 +386,7 @@ def test_a_picture_for_which_memory_was_short_is_tried_once_more_alone(
 def test_many_pictures_without_memory_are_not_called_damaged(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     many(root, 12)
 
-    def failing(file: Path, *, grey: bool) -> Image.Image:
+    def failing(file: Path) -> Image.Image:
         raise MemoryError
 
     monkeypatch.setattr(decode, "read_kept", failing)

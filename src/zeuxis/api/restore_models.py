@@ -64,7 +64,7 @@ def at_hand_for(task: str) -> str | None:
     scale = scale_of(task)
     if scale is None:
         return shipped_for(task)
-    if wheel_folder() is not None and scale <= UPSCALERS[FIRST_CHOICE].scale:
+    if wheel_folder() is not None:
         return FIRST_CHOICE
     enough = (shipped_for(f"enlarge:{larger}") for larger in range(scale, MOST_SCALE + 1))  # the rest is reduced
     return next((name for name in enough if name is not None), None)
