@@ -172,6 +172,17 @@ def test_a_model_is_found_at_every_moment_of_its_exchange(model: Path) -> None:
     assert weights_of(model) == found
 
 
+def test_a_file_that_goes_between_two_looks_at_it_is_read_again(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """safetensors finds the file, and torch, which opens it once more by its name, does not."""
+
+    def gone(path: Path) -> None:
+        raise RuntimeError(f"unable to open file <{path}> in read-only mode: No such file or directory (2)")
+
+    monkeypatch.setattr("zeuxis.training.checkpoint.load_file", gone)
+    with pytest.raises(WeightsError, match="it went while it was read"):
+        read_model(model / "model")
+
+
 def test_no_load_fails_while_a_model_is_exchanged(model: Path) -> None:
     """Models of two sets of weights in turn: each load gives one of them, whole."""
     folder, count = model / "model", 30

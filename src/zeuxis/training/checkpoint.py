@@ -105,7 +105,12 @@ def _read_folder(folder: Path, stem: str, mapped: bool) -> tuple[Tensors, dict[s
 def _tensors(path: Path) -> Tensors:
     """The tensors of a file, mapped; safetensors opens no name that is not UTF-8, so such a one is read."""
     size = require_regular(path).st_size
-    return load_file(path) if is_utf8(path) else load(read_bytes(path, size))
+    try:
+        return load_file(path) if is_utf8(path) else load(read_bytes(path, size))
+    except RuntimeError as error:  # torch opens it by its name once more, when it may have been exchanged
+        if "unable to open file" not in str(error):
+            raise
+        raise FileNotFoundError(errno.ENOENT, "it went while it was read", str(path)) from None
 
 
 def checked_facts(folder: Path, stem: str, *, hashed: bool = True) -> dict[str, Any]:
