@@ -280,6 +280,9 @@ def test_grain_is_learnt_of_photographs_at_their_own_resolution(tmp_path: Path) 
     assert recipe_of("dncnn", data=photos, pair="noise:0.1 | jpeg:30").fit == "patch"
     assert recipe_of("pix2pix", data=photos, pair="edges").fit == "square", "as the recipe has it"
     assert recipe_of("sr-resnet", data=photos, fit="crop:2").fit == "crop:2"
+    mine = tmp_path / "mine.toml"
+    mine.write_text('system = "dncnn"\nabout = "x"\ndata = "scenes | noise"\nsize = 16\nfit = "crop:2"\n')
+    assert recipe_of(str(mine), data=photos).fit == "crop:2", "the recipe says it itself"
     assert recipe_of("sr-resnet", data="scenes", scale=2).fit == "square", "scenes have one shape"
     for damage in DEGRADATIONS.values():
         assert not (issubclass(damage, Masking) and damage.local)

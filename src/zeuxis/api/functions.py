@@ -108,8 +108,9 @@ def train(
     if settings is not None and not isinstance(settings, Mapping):
         raise UsageError(f'settings are {settings!r}: give values by dotted name, as in {{"train.batch": 32}}')
     if isinstance(recipe, str) and recipe in recipe_paths() and isinstance(data, (str, Path)):
-        given, data = str(data), damaged_as(load_recipe(recipe), str(data))
-        fit = None if data is None else shown_for(data, own_damage="|" in given)
+        given, begun = str(data), load_recipe(recipe)
+        data = damaged_as(begun, given)
+        fit = None if data is None else shown_for(begun, data, own_damage="|" in given)
         settings = {**({} if fit is None else {"fit": fit}), **(settings or {})}
     held = None if data is None else data_of(data)
     folder = None if out is None else at_home(out)

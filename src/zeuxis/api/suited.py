@@ -85,16 +85,21 @@ def damaged_as(recipe: Recipe, data: str | None, scale: int | None = None) -> st
     return f"{recipe.data.partition('|')[0].strip() if data is None else data} | {chain}"
 
 
-def shown_for(data: str, *, own_damage: bool) -> str | None:
+def shown_for(recipe: Recipe, data: str, *, own_damage: bool) -> str | None:
     """How a folder's photographs are best shown to a training against the damage in the name of its ``data``; None
-    where nothing says so.
+    where nothing says so, or the recipe says it itself.
 
     Against noise, blur, compression and smallness by patches at their own resolution: shrunk to a training's size they
     have lost what is to be learnt. Where the whole picture tells what is missing (a hole, colours, a face) by large
     windows of the shrunk picture; ``own_damage`` that a user chose leaves that to the recipe.
     """
     line = chain_of(data)
-    if not line or parse_pairing(line) is not None or bits_and_folder(data.partition("|")[0].strip())[1] is None:
+    if (
+        "fit" in recipe.model_fields_set
+        or not line
+        or parse_pairing(line) is not None
+        or bits_and_folder(data.partition("|")[0].strip())[1] is None
+    ):
         return None
     if all(part.local for part in parse_chain(line).parts):
         return "patch"

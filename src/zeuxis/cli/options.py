@@ -258,6 +258,7 @@ def recipe_of(
     from zeuxis.api.suited import damaged_as, shown_for
     from zeuxis.recipe import Recipe, load_recipe, with_budget, with_overrides
 
+    begun = name if isinstance(name, Recipe) else load_recipe(name)
     set_too = keys_set(changes)
     limits = budget if isinstance(budget, Budget) else Budget() if budget is None else Budget.parse(budget)
     given = {
@@ -281,9 +282,9 @@ def recipe_of(
     if scale is not None and pair is not None:
         raise UsageError(f"--scale {scale} --pair {pair}: write the scale in the pair, as in bicubic:{scale}")
     if pair is None and (scale is not None or data is not None):
-        data = damaged_as(name if isinstance(name, Recipe) else load_recipe(name), data, scale)
+        data = damaged_as(begun, data, scale)
     if fit is None and data is not None and "fit" not in set_too:
-        fit = shown_for(data if pair is None else f"{data} | {pair}", own_damage=pair is not None)
+        fit = shown_for(begun, data if pair is None else f"{data} | {pair}", own_damage=pair is not None)
     given |= {"model.condition": condition, "data": data, "fit": fit}
     # JSON's strings and numbers are TOML's too: a folder called "7" stays a folder.
     overrides = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items() if value is not None]
