@@ -91,7 +91,7 @@ def restore(
     restorer = restorer_for(model, task, knobs, fidelity, seed)
     if restorer.factor is not None and tile is not None:
         raise UsageError(f"--tile {tile}: a panorama is drawn in windows as the model learnt them: leave it out")
-    restorer.network.to(device)
+    restorer.network.placed_on(device)
     places = _places(restorer, faces, errands, tile)
     job = RestoringJob(restorer, _tiling(restorer.network, tile, device), device, places)
     wanted = errands.folders if page is None else page
