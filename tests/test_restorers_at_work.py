@@ -78,7 +78,7 @@ def test_a_model_may_enlarge_by_more_than_published_ones(tmp_path: Path) -> None
     run = run_of(tmp_path, built("sr-resnet", 8, 4, blocks=1, width=4), "x | bicubic:8")
     assert restorer_for(run, "enlarge:8").network.scale == 8 and restorer_for(run, "enlarge:5").network.scale == 5
     four = run_of(tmp_path, built("sr-resnet", 4, 4, blocks=1, width=4), "x | bicubic:4")
-    with pytest.raises(UsageError, match="sr-resnet --scale 8 trains one"):
+    with pytest.raises(UsageError, match="--scale 8 trains one"):
         restorer_for(four, "enlarge:8")
 
 

@@ -19,7 +19,7 @@ from zeuxis.errors import DataError, Unsupported, UsageError
 from zeuxis.nn.footprint import GIB
 from zeuxis.nn.picture_network import PictureNetwork
 from zeuxis.nn.streamed_tiles import Tiling, margin_for, tiling_for
-from zeuxis.pretrained.face_finder import EXTRA, FacePlace, finder_here, parse_place
+from zeuxis.pretrained.face_finder import FacePlace, finder_lacks, parse_place
 from zeuxis.pretrained.restorer import Restorer
 from zeuxis.training.room import free_memory
 
@@ -188,8 +188,8 @@ def _places(restorer: Restorer, faces: Sequence[str], errands: Errands, tile: in
         raise UsageError(
             f"--face {faces[0]} is of one picture, and {len(errands.each)} are given: give them one by one"
         )
-    if not faces and not finder_here():
-        raise Unsupported(f"faces are found by OpenCV, which is not installed: {EXTRA}, or give --face X,Y,W,H")
+    if not faces and (lacks := finder_lacks()) is not None:
+        raise Unsupported(lacks)
     return tuple(map(parse_place, faces))
 
 
