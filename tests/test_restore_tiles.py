@@ -102,7 +102,9 @@ def test_tiles_cover_a_side_and_share_what_they_should(side: int) -> None:
 def test_tiles_follow_the_memory_and_a_whole_picture_is_never_asked_for() -> None:
     network = RRDBNet(blocks=1, width=64, growth=32)
     small, large = tiling_for(network, 256 << 20), tiling_for(network, 1 << 40)
-    assert small.tile < large.tile == 512 and margin_for(network) == 16
+    assert small.tile < large.tile == 1024 // network.scale and margin_for(network) == 16
+    network.scale = 1
+    assert tiling_for(network, 1 << 40).tile == 512
     network.drawn_at = (64, 64)
     assert tiling_for(network, 1 << 40).tile == 256, "attention over a tile"
     assert 4 * network.floats * small.tile**2 <= 256 << 20

@@ -21,6 +21,7 @@ from zeuxis.nn.picture_network import PictureNetwork
 GRID = 4  # tiles begin at multiples of it: networks that put pixels together, or reduce, then see the same squares
 MOST_MARGIN, FEATHER = 16, 8  # pixels
 LEAST_TILE, MOST_TILE = 96, 512
+MOST_MADE = 1024  # of the result of a tile: a row of them is held, which is much of a wide picture
 MOST_DRAWN = 256  # of a network that draws, whose attention grows with the square of a tile's area
 Place = tuple[int, int, int, int]  # top, bottom, left, right
 
@@ -48,7 +49,7 @@ class Tiling:
 def tiling_for(network: PictureNetwork, budget: int, batch: int = 1) -> Tiling:
     """The tiling whose tiles need about ``budget`` bytes for ``batch`` pictures at a time."""
     side = math.isqrt(max(1, budget // (4 * network.floats * batch))) // GRID * GRID
-    most = MOST_TILE if network.drawn_at is None else MOST_DRAWN
+    most = MOST_DRAWN if network.drawn_at is not None else min(MOST_TILE, MOST_MADE // network.scale)
     return Tiling(min(max(side, LEAST_TILE), most), margin_for(network))
 
 
