@@ -17,6 +17,7 @@ from zeuxis.cli import main
 from zeuxis.data.library import open_source
 from zeuxis.degrade.language import parse_chain
 from zeuxis.metrics.similarity import psnr
+from zeuxis.nn.fidelity import Fidelity
 from zeuxis.rng import ImageRng
 
 LARGEST = 3_000_000  # bytes of weights
@@ -43,6 +44,16 @@ def test_noise_of_any_strength_is_removed(portraits: torch.Tensor, levels: int, 
         made = 2 * restorer_for(None, "denoise").network((noisy + 1) / 2) - 1
     gained = psnr(made.clamp(-1, 1), portraits) - psnr(noisy, portraits)
     assert float(gained.min()) > decibels
+
+
+@pytest.mark.parametrize(("quality", "decibels"), [(10, 0.4), (30, 0.4)])
+def test_blocks_of_any_quality_are_removed(portraits: torch.Tensor, quality: int, decibels: float) -> None:
+    coded = parse_chain(f"jpeg:{quality}")(portraits, ImageRng.counting(0, 4))
+    with torch.inference_mode():
+        made = 2 * restorer_for(None, "jpeg").network((coded + 1) / 2) - 1
+    gained = psnr(made.clamp(-1, 1), portraits) - psnr(coded, portraits)
+    assert float(gained.mean()) > decibels  # of drawings, which it has never seen
+    assert restorer_for("jpeg", None, fidelity=0.0).fidelity == Fidelity(0.0), "unless it is said"
 
 
 def test_a_photograph_is_denoised_without_another_word(tmp_path: Path, portraits: torch.Tensor) -> None:
