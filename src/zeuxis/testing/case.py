@@ -31,7 +31,6 @@ from zeuxis.training.optimiser import optimiser_of
 BATCH = 6
 LARGE = 256 * 256  # pixels of a picture, beyond which few are made
 STEPS = 3  # of drawing, where it takes any
-BEGUN = 12  # rounds of a model below, in which layers that begin with zeros have left them, one behind another
 LR = 2e-3  # a learning rate at which few rounds show, where a player has a lower one
 
 
@@ -77,7 +76,7 @@ class Case:
         A model that the recipe names and that is to be trained first has learnt a little of the same data, for
         networks begin with layers of zeros, through which nothing that is built upon one would learn.
         """
-        return self._build(lambda below: below.fitted(rounds=BEGUN)).to(self.device)
+        return self._build(lambda below: below.fitted(rounds=40)).to(self.device)
 
     @cached_property
     def _outline(self) -> System:
