@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: install demo test suite check format results docs wheel benchmarks clean
+.PHONY: install demo test suite check style types format results docs wheel benchmarks clean
 
 # Byte code of what is installed, and of the package itself, is made by all processors at once: pip would take one, and
 # every Python that a test starts would make the package's own again. Files for other Pythons in it are no fault.
@@ -31,17 +31,21 @@ install: .venv/.installed
 demo: .venv/.package
 	$(BIN)/zeuxis demo --out runs/demo
 
-# mypy takes one processor: it runs beside the tests. Both are done, and fail, to their ends.
-test: install
-	$(MAKE) --jobs=2 --keep-going check suite
+# mypy takes one processor: it runs beside the tests. Both go on to their ends, and either may fail.
+test: install style
+	$(MAKE) --jobs=2 --keep-going types suite
 
 # In the order of their names: modules of few tests, last otherwise, are some of the longest.
 suite: install
 	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
-check: install
+check: style types
+
+style: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: install
 	$(BIN)/mypy
 
 format: install
