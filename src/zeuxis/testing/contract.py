@@ -239,7 +239,12 @@ def resumed_is_uninterrupted(case: Case) -> None:
         whole = begun()
         while whole.round < 2:
             whole.play()
+        kept = {k: v.clone() for k, v in whole.system.state_dict().items()}
+        place = whole.batches.state(), whole.rng.state().tolist()
         whole.save()
+        same = all(torch.equal(v, kept[k]) for k, v in whole.system.state_dict().items())
+        same &= place == (whole.batches.state(), whole.rng.state().tolist())
+        require(same, "saving changes the training that is saved")
         parts = begun()
         parts.resume()
         require(parts.round == 2, f"a training that was saved after round 2 goes on from round {parts.round}")
