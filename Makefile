@@ -2,33 +2,50 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: install demo test check format results docs wheel benchmarks clean
+.PHONY: install demo test suite check style types format results docs wheel benchmarks clean
 
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Byte code of what is installed, and of the package itself, is made by all processors at once: pip would take one, and
+# every Python that a test starts would make the package's own again. Files for other Pythons in it are no fault.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+COMPILE := $(BIN)/python -m compileall -qq -j 0 .venv/lib src || true
 
 install: .venv/.installed
 
-# The package alone: what a user needs.
-.venv/.package: pyproject.toml constraints.txt
+.venv/.made:
 	$(PYTHON) -m venv .venv
 	$(PIP) --upgrade pip
+	touch $@
+
+# The package alone: what a user needs.
+.venv/.package: pyproject.toml constraints.txt | .venv/.made
 	$(PIP) --constraint constraints.txt --editable .
+	$(COMPILE)
 	touch $@
 
 # With the developers' tools: tests, linters, peers.
-.venv/.installed: .venv/.package
+.venv/.installed: pyproject.toml constraints.txt | .venv/.made
 	$(PIP) --constraint constraints.txt --editable '.[dev]'
-	touch $@
+	$(COMPILE)
+	touch .venv/.package $@
 
 demo: .venv/.package
 	$(BIN)/zeuxis demo --out runs/demo
 
-test: install check
-	$(BIN)/python -m pytest -n 2 --dist loadscope
+# mypy takes one processor: it runs beside the tests. Both go on to their ends, and either may fail.
+test: install style
+	$(MAKE) --jobs=2 --keep-going types suite
 
-check: install
+# In the order of their names: modules of few tests, last otherwise, are some of the longest.
+suite: install
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+
+check: style types
+
+style: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: install
 	$(BIN)/mypy
 
 format: install

@@ -65,6 +65,22 @@ def _without_bfloat16() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _without_tensorboard() -> Iterator[None]:
+    """No training is followed by TensorBoard, which takes seconds to import, but those of tests/test_tracking.py."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("zeuxis.training.tracking.find_spec", lambda name: None)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _few_batches_for_norms() -> Iterator[None]:
+    """The statistics of an average's batch norms are measured on two batches; tests/test_norms.py knows how many."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("zeuxis.training.training_state.BATCHES", 2)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _own_random_numbers() -> Iterator[None]:
     """What a test seeds reaches no other test."""

@@ -24,7 +24,6 @@ SHORTER = {"train": ["--set", "train.iterations=3", "--batch", "8"], "compare": 
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the page's files lie, in a working directory of their own."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("zeuxis.training.tracking.find_spec", lambda name: None)  # importing TensorBoard takes seconds
     written = FILES.findall(PAGE)
     assert [Path(name).name for name, _ in written] == ["my_wae.py", "my-wae.toml"]
     for name, text in written:

@@ -246,7 +246,7 @@ def test_recipes_without_a_common_figure_are_shown_side_by_side(tmp_path: Path) 
 
 
 def test_what_only_rebuilds_is_compared_by_what_comes_back(tmp_path: Path) -> None:
-    found = compare(["parzen", "pca", "autoencoder"], data="digits", minutes=0.05, samples=64, out=tmp_path)
+    found = compare(["parzen", "pca", "autoencoder"], data="digits", iterations=2, samples=64, out=tmp_path)
     figures = {e["recipe"]: {f["name"] for f in e["figures"]} for e in found["entries"]}
     assert figures["parzen"] == {*GENERATED, "nearer-to-training"}, "it draws, and codes nothing"
     assert figures["autoencoder"] == {"rebuilt-frechet", "psnr"}, "it codes, and draws nothing of itself"

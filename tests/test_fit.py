@@ -443,10 +443,10 @@ def test_threads_change_nothing(root: Path, tmp_path: Path, monkeypatch: pytest.
 # -- systems ------------------------------------------------------------------------------------------
 
 SMALL = {
-    "ddpm": {"width": 32, "multiples": [1, 2], "blocks": 1, "chain": 10},
-    "vqgan": {"width": 32, "multiples": [1, 1, 2], "blocks": 1, "attention": [4], "codes": 16, "latent": 32,
-              "code_width": 8, "ndf": 8, "layers": 2, "critic_start": 0.3},
-    "flow-matching": {"network": {"kind": "unet", "width": 32, "multiples": [1, 2], "blocks": 1}},
+    "ddpm": {"width": 8, "multiples": [1, 2], "blocks": 1, "chain": 10},
+    "vqgan": {"width": 8, "multiples": [1, 1, 2], "blocks": 1, "attention": [4], "codes": 16, "latent": 8,
+              "code_width": 8, "ndf": 4, "layers": 2, "critic_start": 0.3},
+    "flow-matching": {"network": {"kind": "unet", "width": 8, "multiples": [1, 2], "blocks": 1}},
 }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import sys
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,8 @@ def test_numbers_of_numpy_are_numbers_and_others_are_refused() -> None:
             model.sample(1, batch=batch)
 
 
-def test_one_may_be_given_where_several_are_wanted() -> None:
+def test_one_may_be_given_where_several_are_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zeuxis.training.tracking.find_spec", find_spec)  # TensorBoard would follow it
     seen: list[Any] = []
     run = trained(callbacks=lambda clock, preview: seen.append(clock.round), track="none", device=torch.device("cpu"))
     assert 3 in seen and not (run.folder / "events").exists()

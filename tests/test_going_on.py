@@ -39,7 +39,6 @@ def elsewhere(tmp_path, monkeypatch):
     """Every test works in a folder of its own, with a cache of its own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ZEUXIS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("zeuxis.training.tracking.find_spec", lambda name: None)  # importing TensorBoard takes seconds
     Path("tiny.toml").write_text(TINY)
 
 

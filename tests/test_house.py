@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import zeuxis
@@ -15,15 +16,20 @@ FLOOR = {name: k for k, names in enumerate(FLOORS) for name in names}
 MODULES = [p for p in sorted(ROOT.rglob("*.py")) if p != ROOT / "__init__.py"]
 
 
-def imports(path: Path) -> set[str]:
-    """The zeuxis modules that a file imports, as dotted names without the package."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+@cache
+def read(path: Path) -> tuple[frozenset[str], tuple[str, ...]]:
+    """The zeuxis modules that a file imports, as dotted names without the package; and the classes that it defines."""
+    tree, found = ast.parse(path.read_text(encoding="utf-8")), set()
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("zeuxis."):
             found |= {f"{node.module}.{a.name}".removeprefix("zeuxis.") for a in node.names}
         elif isinstance(node, ast.Import):
             found |= {a.name.removeprefix("zeuxis.") for a in node.names if a.name.startswith("zeuxis.")}
-    return found
+    return frozenset(found), tuple(node.name for node in tree.body if isinstance(node, ast.ClassDef))
+
+
+def imports(path: Path) -> frozenset[str]:
+    return read(path)[0]
 
 
 def package(path: Path) -> str:
@@ -90,8 +96,8 @@ def test_nothing_global_is_drawn_from() -> None:
 def test_a_class_name_means_one_thing() -> None:
     homes: dict[str, list[str]] = {}
     for path in MODULES:
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                homes.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+        for name in read(path)[1]:
+            if not name.startswith("_"):
+                homes.setdefault(name, []).append(str(path.relative_to(ROOT)))
     several = {name: files for name, files in homes.items() if len(files) > 1}
     assert not several, f"one word, one meaning: {several}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 from conftest import toy_source
 from test_training import shared_trainers
@@ -57,8 +58,9 @@ def trained(folder: Path, rounds: int = 5) -> Trainer:
     return made
 
 
-def test_an_average_has_statistics_of_its_own(tmp_path: Path) -> None:
+def test_an_average_has_statistics_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The plain mean over the batches that come next, of what the averaged weights make of them."""
+    monkeypatch.setattr("zeuxis.training.training_state.BATCHES", BATCHES)  # all of them, as in a training
     made = trained(tmp_path)
     place, drawn = made.batches.state(), made.rng.state()
     calls = made.average.calls.clone()

@@ -51,7 +51,6 @@ RECIPE = 'system = "still"\nabout = "a still"\ndata = "digits"\nsize = 8\n[train
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a method, a helper that it imports, and its recipe."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("zeuxis.training.tracking.find_spec", lambda name: None)  # importing TensorBoard takes seconds
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "still.py").write_text(METHOD.replace("ID", "still"))

@@ -50,9 +50,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "pca": (*small[:2], "model.components=6"),
     }
     root = tmp_path_factory.mktemp("runs")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("zeuxis.training.tracking.find_spec", lambda name: None)  # importing TensorBoard takes seconds
-        return {name: train(load_recipe(name, more), out=root / name).folder for name, more in changes.items()}
+    return {name: train(load_recipe(name, more), out=root / name).folder for name, more in changes.items()}
 
 
 @pytest.fixture
@@ -65,7 +63,6 @@ def run(trained: dict[str, Path], tmp_path: Path) -> Path:
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ZEUXIS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("zeuxis.training.tracking.find_spec", lambda name: None)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from serving import ADDRESS, Served
 
@@ -28,6 +27,8 @@ def served(tmp_path: Path) -> Served:
 
 
 def test_no_request_breaks_it(served: Served) -> None:
+    import schemathesis  # which takes seconds, of every process that collects the tests
+
     tried = set()
 
     def sent(case: schemathesis.Case) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -201,6 +202,7 @@ def extended(records: bytes) -> bytes:
     return info.tobuf(tarfile.USTAR_FORMAT) + records + bytes(-len(records) % BLOCK)
 
 
+@cache
 def named(name: str, size: int = 0) -> bytes:
     info = tarfile.TarInfo(name)
     info.size = size

@@ -30,8 +30,8 @@ from zeuxis.training.checkpoint import read_model, write_model
 from zeuxis.training.legacy import upgraded_card
 
 FULL = DataSpec(
-    shape=Shape(12, 24, 32),
-    source_shape=Shape(9, 12, 16),
+    shape=Shape(12, 6, 8),
+    source_shape=Shape(9, 3, 4),
     frames=4,
     class_names=("ant", "bee"),
     layout_names=("sky", "ground", "ant"),

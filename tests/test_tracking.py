@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import types
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ def elsewhere(tmp_path, monkeypatch):
     """Every test works in a folder of its own, with a cache of its own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ZEUXIS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("zeuxis.training.tracking.find_spec", find_spec)  # elsewhere there is no TensorBoard
 
 
 class Followed:
@@ -127,6 +129,13 @@ def test_weights_and_biases_is_behind_the_same_writer(tmp_path, monkeypatch):
     trackers(tmp_path / "r", ["wandb"])  # it begins anew
     assert [given.get("id") for given in inits] == [None, "a1", None] and inits[1]["resume"] == "allow"
     assert calls[1:3] == [("log", {"loss": 0.5}, 1), ("log", {"preview": "picture a.png"}, 2)]
+
+
+def test_tensorboard_follows_unasked_where_it_is_installed(tmp_path, monkeypatch):
+    monkeypatch.setattr("zeuxis.training.tracking.find_spec", lambda name: name == "tensorboard")
+    monkeypatch.setitem(TRACKERS, "tensorboard", Followed)  # type: ignore[arg-type]
+    (found,) = trackers(tmp_path, after=3)
+    assert isinstance(found, Followed) and found.after == 3 and trackers(tmp_path, ["none"]) == []
 
 
 def test_nothing_is_tracked_by_what_was_not_asked_for(tmp_path, monkeypatch):

@@ -682,17 +682,33 @@ def test_a_signal_ends_what_is_measured_of_held_out_pictures(tmp_path: Path, mon
     assert made.checkpoints.newest() is not None
 
 
-CHILD = """
+CHILDREN = """
+import os
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 import torch
 torch.set_num_threads(1)
 from test_training import trainer
-made = trainer(Path(sys.argv[1]), rounds=100000, save_minutes=1e-9)
-print("ready", flush=True)
-made.run()
+trainer(Path(sys.argv[1], "never"))  # its optimiser imports the compiler of torch
+for _ in sys.stdin:  # a process for each line: importing takes longer than all else
+    child = os.fork()
+    if not child:
+        made = trainer(Path(sys.argv[1]), rounds=100000, save_minutes=1e-9)
+        print(os.getpid(), flush=True)
+        made.run()
+        os._exit(1)
+    os.waitpid(child, 0)
 """
+
+
+def running(process: int) -> bool:
+    """Whether there is that process still."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def newest_round(folder: Path) -> int:
@@ -721,24 +737,30 @@ def test_signals_that_are_ignored_stay_so_and_strange_handlers_are_no_error() ->
 
 def test_killed_at_random_moments_it_always_resumes(tmp_path: Path) -> None:
     """The short form of ``benchmarks/kills.py``, which does it a hundred times."""
-    last = 0
-    delays = Draws(0).uniform(2).tolist()
-    for delay in delays:
-        child = subprocess.Popen(
-            [sys.executable, "-c", CHILD, str(tmp_path), str(Path(__file__).parent)], stdout=subprocess.PIPE
-        )
-        assert child.stdout is not None and child.stdout.readline() == b"ready\n"
-        while newest_round(tmp_path) <= last:  # however slow the machine: it must get further
-            assert child.poll() is None
-            time.sleep(0.01)
-        time.sleep(delay)
-        child.kill()
-        child.wait()
-        again = trainer(tmp_path)
-        assert not any("damaged" in line for line in again.resume())
-        assert again.round >= last
-        last = again.round
-    assert last > 0
+    command = [sys.executable, "-c", CHILDREN, str(tmp_path), str(Path(__file__).parent)]
+    last = child = 0
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdin is not None and parent.stdout is not None
+        try:
+            for delay in Draws(0).uniform(3).tolist():
+                print("another", file=parent.stdin, flush=True)
+                child = int(parent.stdout.readline())
+                while newest_round(tmp_path) <= last:  # however slow the machine: it must get further
+                    assert running(child)
+                    time.sleep(0.01)
+                time.sleep(delay / 4)
+                os.kill(child, signal.SIGKILL)
+                while running(child):
+                    time.sleep(0.01)
+                again = trainer(tmp_path)
+                assert not any("damaged" in line for line in again.resume())
+                assert again.round >= last
+                last = again.round
+        finally:
+            parent.stdin.close()
+            if child and running(child):
+                os.kill(child, signal.SIGKILL)
+    assert last > 0 and parent.returncode == 0
 
 
 def test_play_round_needs_no_trainer() -> None:

@@ -173,9 +173,10 @@ def distinct(cases: Iterable[Case]) -> list[Case]:
 
 
 class Harness:
-    """Plays rounds with plain optimisers, and sees to it that no move changes another player."""
+    """Plays rounds with plain optimisers; ``watches`` sees to it that no move changes another player, and who moved."""
 
-    def __init__(self, system: System, stream: Batches, device: str = "cpu") -> None:
+    def __init__(self, system: System, stream: Batches, device: str = "cpu", watches: bool = False) -> None:
+        self.watches = watches
         self.system, self.players = system.train(), system.players()
         self.optimisers = {p.name: optimiser_of(p) for p in self.players}
         self.stream, self.device, self.rng, self.round = stream, device, Stream(0, "moves"), 0
@@ -187,7 +188,8 @@ class Harness:
 
     def step(self, player: Player, loss: Callable[[Turn], Tensor | None], turns: Sequence[Turn]) -> None:
         own = {id(p) for p in player.parameters()}
-        before = {n: p.detach().clone() for n, p in self.system.named_parameters() if id(p) not in own}
+        others = {n: p for n, p in self.system.named_parameters() if id(p) not in own} if self.watches else {}
+        before = {n: p.detach().clone() for n, p in others.items()}
         self.optimisers[player.name].zero_grad()
         value = loss(turns[0])
         if value is None:
@@ -196,9 +198,10 @@ class Harness:
         require(torch.isfinite(value), f"the loss of '{player.name}' is {value.item()} in round {self.round}")
         require(value.requires_grad, f"the loss of '{player.name}' depends on none of its parameters")
         value.backward()
-        self.moved |= {id(p) for p in player.parameters() if p.grad is not None and p.grad.count_nonzero()}
+        if self.watches:
+            self.moved |= {id(p) for p in player.parameters() if p.grad is not None and p.grad.count_nonzero()}
         self.optimisers[player.name].step()
-        after = dict(self.system.named_parameters())
+        after = dict(self.system.named_parameters()) if self.watches else {}
         changed = [n for n, value in before.items() if not torch.equal(value, after[n])]
         require(not changed, f"'{player.name}' moved and changed {', '.join(changed[:3])} of another")
         self.losses.append(float(value.detach()))

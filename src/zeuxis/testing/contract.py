@@ -57,7 +57,7 @@ def card_is_kept(case: Case) -> None:
 def moves_change_their_own_player(case: Case) -> None:
     """Losses and weights stay finite, a move changes nothing of another player, and every parameter learns."""
     system = case.built()
-    harness = Harness(system, Batches(case.source, BATCH, 0), case.device)
+    harness = Harness(system, Batches(case.source, BATCH, 0), case.device, watches=True)
     trained = {id(p) for player in harness.players for p in player.parameters()}
     nobody = [n for n, p in system.named_parameters() if p.requires_grad and id(p) not in trained]
     require(not nobody, f"no player has {', '.join(nobody[:5])}: give them to one, or freeze them")
@@ -231,19 +231,26 @@ def resumed_is_uninterrupted(case: Case) -> None:
     """A training that was stopped and went on is equal to one that was not, bit for bit."""
     with tempfile.TemporaryDirectory() as folder:
 
-        def trained(name: str, rounds: int) -> Trainer:
-            # The learning rate follows progress, so both must know the same budget.
+        def begun() -> Trainer:
             stream = Batches(case.source, BATCH, 0)
-            place = Path(folder) / name
-            made = Trainer(case.built(), stream, ROUNDS, place, players=case.recipe.players, device=case.device)
-            made.resume()
-            while made.round < rounds:
-                made.play()
-            made.save()
-            return made
+            players = case.recipe.players
+            return Trainer(case.built(), stream, ROUNDS, Path(folder), players=players, device=case.device)
 
-        trained("parts", 2)
-        parts, whole = trained("parts", 4), trained("whole", 4)
+        whole = begun()
+        while whole.round < 2:
+            whole.play()
+        kept = {k: v.clone() for k, v in whole.system.state_dict().items()}
+        place = whole.batches.state(), whole.rng.state().tolist()
+        whole.save()
+        same = all(torch.equal(v, kept[k]) for k, v in whole.system.state_dict().items())
+        same &= place == (whole.batches.state(), whole.rng.state().tolist())
+        require(same, "saving changes the training that is saved")
+        parts = begun()
+        parts.resume()
+        require(parts.round == 2, f"a training that was saved after round 2 goes on from round {parts.round}")
+        for made in (whole, parts):  # one goes on as it is, the other from what was saved
+            while made.progress < 1:
+                made.play()
     for kind in ("system", "average"):
         one, other = getattr(parts, kind).state_dict(), getattr(whole, kind).state_dict()
         differing = [k for k in one if not torch.equal(one[k], other[k])]

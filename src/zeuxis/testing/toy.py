@@ -34,7 +34,7 @@ def toy_source(channels: int = 3, size: int | tuple[int, int] = 32, n: int = 48)
     )
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)
 def _blobs(channels: int, rows: int, columns: int, n: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """The pictures ``(N, C, H, W)`` and their layouts ``(N, H, W)``: for a whole suite, drawn a few times."""
     r = np.random.default_rng(0)
