@@ -493,6 +493,12 @@ def test_there_are_no_more_directions_than_a_picture_has_numbers() -> None:
     assert (cosine > 0.95).all()
 
 
+@pytest.mark.parametrize("samples", [0, 1])
+def test_a_spread_is_of_two_latents_or_more(plain: Model, samples: int) -> None:
+    with pytest.raises(UsageError, match=f"{samples} samples: how far latents spread is seen of 2 or more"):
+        find(plain, samples=samples)
+
+
 def test_directions_are_written_over_no_other_tensors(plain: Model, tmp_path: Path, command: Command) -> None:
     weights = tmp_path / "weights.safetensors"
     save_file({"w": torch.ones(2)}, weights)
