@@ -23,12 +23,12 @@ from torch.nn.functional import linear, normalize
 from zeuxis.nn.box_conv import Resample, conv2d_resampled
 
 
-def divided(weight: Tensor, value: Tensor) -> Tensor:
+def _divided(weight: Tensor, value: Tensor) -> Tensor:
     """``weight`` over its singular ``value``; one of zeros alone as it is, for 0 / 0 would end a training."""
     return weight / torch.where(value == 0, torch.ones_like(value), value)
 
 
-def follows(vector: Tensor, later: Tensor) -> None:
+def _follows(vector: Tensor, later: Tensor) -> None:
     """Move a kept singular ``vector`` on, but not to zeros, which it would never leave."""
     vector.copy_(torch.where(later.any(), later, vector))
 
@@ -44,8 +44,8 @@ def spectral(weight: Tensor, u: Tensor, follow: bool) -> Tensor:
             v = normalize(u @ matrix, dim=0)
             later = normalize(matrix @ v, dim=0)
             if follow:
-                follows(u, later)
-        return divided(weight, later @ (matrix @ v))
+                _follows(u, later)
+        return _divided(weight, later @ (matrix @ v))
 
 
 class SpectralConv2d(nn.Conv2d):
@@ -89,10 +89,10 @@ class SpectralConv2dUV(nn.Conv2d):
             matrix = self.weight.flatten(1).float()  # (O, I k k)
             if self.training:
                 with torch.no_grad():
-                    follows(self.v, normalize(self.u @ matrix, dim=0))
-                    follows(self.u, normalize(matrix @ self.v, dim=0))
+                    _follows(self.v, normalize(self.u @ matrix, dim=0))
+                    _follows(self.u, normalize(matrix @ self.v, dim=0))
             # copies, for a later pass of the same round changes the buffers
-            return divided(self.weight, self.u.clone() @ (matrix @ self.v.clone()))
+            return _divided(self.weight, self.u.clone() @ (matrix @ self.v.clone()))
 
 
 class SpectralLinear(nn.Linear):
