@@ -577,6 +577,6 @@ def test_what_is_cut_off_or_enlarged_is_told(tmp_path: Path) -> None:
         Image.new("RGB", (wide, tall), (k * 20, 80, 120)).save(tmp_path / f"{k}.png")
     line = open_folder(tmp_path, 32).remarks[1]
     assert line.startswith("of 12 pictures brought to 32 x 32 pixels 6 are cut to their middle, of which the least")
-    assert "the least keeps 67%, 3 are smaller, and enlarged (--fit bucket" in line
+    assert "the least keeps 67%, 3 are smaller, and enlarged (of networks that take other shapes, --size" in line
     assert len(open_folder(tmp_path, 32, fit=Buckets()).remarks) == 1
     assert "9 are cut" in open_folder(tmp_path, (32, 48)).remarks[1], "height and width"

@@ -191,7 +191,7 @@ class PictureDecoder:
         told += [f"{small:,} are smaller, and enlarged"] if small else []
         if not told:
             return []
-        mend = " (--fit bucket keeps them whole, --size WIDTHxHEIGHT their proportions)" if cut else ""
+        mend = " (of networks that take other shapes, --size WIDTHxHEIGHT and --fit bucket keep more)" if cut else ""
         return [f"of {len(shares):,} pictures brought to {wide} x {tall} pixels {', '.join(told)}{mend}"]
 
     def _whole(self, side: int) -> tuple[int, ...]:
