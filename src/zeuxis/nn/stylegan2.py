@@ -246,6 +246,7 @@ class DeviationOfBatch(nn.Module):
 
     Groups are ``group`` pictures, interleaved, or as many as the largest number below that divides the batch. Where
     none but 1 does (a batch of 5 or 7), a group of one would say nothing: they are of ``group`` pictures or a few more.
+    One picture alone is compared with nothing: its map is zero.
     """
 
     def __init__(self, group: int = 4) -> None:
