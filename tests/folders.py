@@ -39,8 +39,9 @@ def put(path: Path, picture: Image.Image | None = None, data: bytes = b"", **set
 
 
 def told(source: Source) -> tuple[str, ...]:
-    """The remarks of a source, but that pictures of other proportions were cut."""
-    return tuple(line for line in source.remarks if " pictures brought to " not in line)
+    """The remarks of a source, but that pictures of other proportions were cut, and what is transparent is white."""
+    said = (" pictures brought to ", " have an alpha channel")
+    return tuple(line for line in source.remarks if not any(part in line for part in said))
 
 
 def many(folder: Path, n: int, start: int = 0, **settings: object) -> None:

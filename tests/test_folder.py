@@ -580,3 +580,13 @@ def test_what_is_cut_off_or_enlarged_is_told(tmp_path: Path) -> None:
     assert "the least keeps 67%, 3 are smaller, and enlarged (of networks that take other shapes, --size" in line
     assert len(open_folder(tmp_path, 32, fit=Buckets()).remarks) == 1
     assert "9 are cut" in open_folder(tmp_path, (32, 48)).remarks[1], "height and width"
+
+
+def test_what_becomes_of_transparency_is_told(tmp_path: Path) -> None:
+    for k in range(12):
+        Image.new("RGBA" if k < 5 else "RGB", (8, 8), (255, 0, 0, 0)[: 4 if k < 5 else 3]).save(
+            tmp_path / f"{k:02}.png"
+        )
+    source = open_folder(tmp_path, 8)
+    assert source.remarks[1:] == ("5 of 12 pictures have an alpha channel: what is transparent is white now",)
+    assert set(colours(source)) == {WHITE, RED}
