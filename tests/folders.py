@@ -14,6 +14,8 @@ import numpy as np
 from hostile import chunk, coded, exif, noise, png
 from PIL import Image, ImageCms
 
+from zeuxis.data.source import Source
+
 TOTAL = 317
 CLASSES = ("2 wren", "10 owl", "Größe #50%", "zebra")  # in natural order
 
@@ -34,6 +36,12 @@ def put(path: Path, picture: Image.Image | None = None, data: bytes = b"", **set
     else:
         picture.save(path, **settings)
     return path
+
+
+def told(source: Source) -> tuple[str, ...]:
+    """The remarks of a source, but that pictures of other proportions were cut, and what is transparent is white."""
+    said = (" pictures brought to ", " have an alpha channel")
+    return tuple(line for line in source.remarks if not any(part in line for part in said))
 
 
 def many(folder: Path, n: int, start: int = 0, **settings: object) -> None:

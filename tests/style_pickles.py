@@ -237,7 +237,7 @@ def torch_file(
 # -- pickles of the TensorFlow programs ---------------------------------------------------------------
 
 
-def to_flow(name: str, value: Tensor) -> Iterator[tuple[str, Any]]:
+def to_flow(name: str, value: Tensor, judges: bool = False) -> Iterator[tuple[str, Any]]:
     """A tensor of the PyTorch program as a variable of a network: the inverse of what reading does."""
     part, _, leaf = name.rpartition(".")
     array = value.numpy()
@@ -247,7 +247,8 @@ def to_flow(name: str, value: Tensor) -> Iterator[tuple[str, Any]]:
     if leaf == "w_avg":
         yield "dlatent_avg", array
     elif words[0] == "mapping":
-        yield f"mapping/Dense{words[1][2:]}/{leaf}", np.ascontiguousarray(array.T)
+        layer = "LabelEmbed" if words[1] == "embed" else f"{'Mapping' if judges else 'Dense'}{words[1][2:]}"
+        yield f"{'' if judges else 'mapping/'}{layer}/{leaf}", np.ascontiguousarray(array.T)
     elif leaf == "const":
         yield "synthesis/4x4/Const/const", array[None]
     elif leaf == "noise_const":
@@ -283,12 +284,14 @@ def flow_file(
     build: str = "G_main",
     program: str = "",
     change: Mapping[str, Any] | None = None,
+    classes: int = 0,
     **settings: Any,
 ) -> tuple[Any, ...]:
-    """A tuple of three networks, of StyleGAN2; ``change`` are variables of the generators that are others."""
+    """A tuple of three networks, of StyleGAN2, of version 5 StyleGAN2-ADA; ``change`` are variables of the generators
+    that are others."""
     kind = sys.modules["dnnlib.tflib.network"].Network
     own = {"latent_size": Z, "dlatent_size": W, "resolution": 16, "num_channels": 3, "fmap_base": BASE // 2}
-    own |= {"fmap_max": MOST, "mapping_layers": 2} | settings
+    own |= {"fmap_max": MOST, "mapping_layers": 2} | ({"label_size": classes} if classes else {}) | settings
 
     def network(name: str, variables: dict[str, Any], **components: Any) -> Any:
         net = kind()
@@ -301,19 +304,23 @@ def flow_file(
             "build_func_name": build if name == "G" else name,
             "variables": list(variables.items()),
         }
+        if version == 5:
+            net.state |= {"input_shapes": [[None, Z], [None, classes]], "input_names": ["latents_in", "labels_in"]}
         return net
 
     def generator(seed: str) -> Any:
-        every = dict(pair for item in values(stylegan2(), seed).items() for pair in to_flow(*item)) | dict(change or {})
+        shapes = values(stylegan2(classes), seed)
+        every = dict(pair for item in shapes.items() for pair in to_flow(*item)) | dict(change or {})
         split = {
             part: {k.removeprefix(f"{part}/"): v for k, v in every.items() if k.startswith(f"{part}/")}
             for part in ("synthesis", "mapping")
         }
-        split["synthesis"]["lod"] = np.array(0, np.float32)
-        top = {"lod": np.array(0, np.float32), "dlatent_avg": every["dlatent_avg"]}
+        top = {"dlatent_avg": every["dlatent_avg"]}
+        for own in (top, split["synthesis"]) if version < 5 else ():
+            own["lod"] = np.array(0, np.float32)
         return network("G", top, **{part: network(part, held) for part, held in split.items()})
 
-    judge = dict(pair for item in values(discriminator(), "D").items() for pair in to_flow(*item))
+    judge = dict(pair for item in values(discriminator(classes), "D").items() for pair in to_flow(*item, judges=True))
     return generator("G raw"), network("D_stylegan2", judge), generator("G")
 
 

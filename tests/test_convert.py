@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zipfile
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -152,6 +153,26 @@ def test_hand_written_programs_do_not_run(tmp_path, program):
         convert(path)
     assert not mark.exists()
     assert [p.name for p in tmp_path.iterdir()] == ["a.pt"]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"<!DOCTYPE html><html><title>Quota exceeded</title></html>", "it is a web page, not the weights"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "a pointer of Git LFS"),
+        (b"\x93NUMPY\x01\x00v\x00{'descr': '<f4'}", "one array of numpy, not the weights"),
+        (b"npz", r"an archive of arrays of numpy \(\.npz\), not the weights"),
+    ],
+)
+def test_what_is_often_taken_for_weights_is_named(tmp_path, content, says):
+    """A download's page in place of a file, and the latents and boundaries that lie beside published networks."""
+    path = tmp_path / "network.pkl"
+    path.write_bytes(content)
+    if content == b"npz":
+        with path.open("wb") as file:
+            np.savez(file, w=np.zeros((1, 18, 512)))
+    with pytest.raises(DataError, match=rf"network\.pkl cannot be converted: it is {says.removeprefix('it is ')}"):
+        convert(path)
 
 
 def a_tensor(storage: str, offset: int, size: tuple, stride: tuple, count: int, key: str = "0") -> bytes:

@@ -27,6 +27,7 @@ from zeuxis.knobs import Sampling
 from zeuxis.metrics.likelihood import bits_per_dim
 from zeuxis.metrics.table import METRICS, Evidence
 from zeuxis.rng import ImageRng, Rng, Stream
+from zeuxis.spec import DataSpec
 from zeuxis.verbs import Likelihood
 
 ALIVE: list[weakref.ref[Tensor]] = []  # the pictures that were given out or generated
@@ -285,3 +286,40 @@ def test_one_picture_to_measure_on_leaves_metrics_out_and_says_which() -> None:
         "left out, for 1 picture is too few: frechet (from 2), precision (from 4)",
     )
     assert enough(("frechet", "psnr"), 2) == (("frechet", "psnr"), None)
+
+
+class Told(Averages):
+    """The same, told a class."""
+
+    conditions = frozenset({"label"})
+
+    def sample(self, condition: Condition, rng: ImageRng, how: Sampling) -> Tensor:
+        return condition.required("label").float()[:, None, None, None].expand(-1, *self.shape)
+
+
+@pytest.mark.parametrize(
+    ("known", "held", "fits"),
+    [
+        (("ant", "bee", "cow"), ("ant", "bee", "cow"), True),
+        (("ant", "bee", "cow"), ("ant", "bee"), True),
+        (("ant", "bee", "cow"), ("bee", "cow"), False),  # 0 is the ant of the one and the bee of the other
+        (("ant", "bee"), ("bee", "ant"), False),
+        (("ant", "bee"), ("ant", "bee", "cow"), False),
+        (("0", "1", "2"), ("ant", "bee", "cow"), True),  # of a network's file, which has numbers alone
+        (("0", "1"), ("ant", "bee", "cow"), False),
+    ],
+)
+def test_a_class_is_not_taken_for_another_of_its_number(
+    known: tuple[str, ...], held: tuple[str, ...], fits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = np.zeros((8, 3, 16, 16), np.uint8)
+    labelled = ArraySource("other", pixels, fields={"label": np.arange(8) % len(held)}, class_names=held)
+    monkeypatch.setattr("zeuxis.data.library.open_source", lambda *_: labelled)
+    system = Told(Shape(3, 16, 16))
+    system.spec = DataSpec(system.shape, class_names=known)
+    model = Model("told", system, {"data": "stub", "config": {}, "sha256": ""})
+    if fits:
+        assert evaluate(model, data="other", metrics=["kernel"], samples=8)
+    else:
+        with pytest.raises(UsageError, match=r"'told' has the classes .*, in this order, and 'other' "):
+            evaluate(model, data="other", metrics=["kernel"], samples=8)

@@ -16,6 +16,7 @@ from PIL import Image
 from zeuxis.batch import Shape, to_uint8
 from zeuxis.data import decode, folder
 from zeuxis.data.batches import Batches
+from zeuxis.data.fit import Buckets
 from zeuxis.data.folder import open_folder
 from zeuxis.data.library import open_source
 from zeuxis.data.picture import PictureRefused, read_header, read_picture
@@ -568,3 +569,24 @@ def test_pictures_with_masks(tmp_path: Path) -> None:
     Image.new("L", (20, 20)).save(tmp_path / "masks/00.png")
     with pytest.raises(DataError, match="give the size that is wanted"):
         open_folder(tmp_path)
+
+
+def test_what_is_cut_off_or_enlarged_is_told(tmp_path: Path) -> None:
+    """A network of squares trains on the middles of photographs, and a small one is a blur: neither unsaid."""
+    for k, (wide, tall) in enumerate([(32, 32), (64, 64), (48, 32), (20, 30)] * 3):
+        Image.new("RGB", (wide, tall), (k * 20, 80, 120)).save(tmp_path / f"{k}.png")
+    line = open_folder(tmp_path, 32).remarks[1]
+    assert line.startswith("of 12 pictures brought to 32 x 32 pixels 6 are cut to their middle, of which the least")
+    assert "the least keeps 67%, 3 are smaller, and enlarged (of networks that take other shapes, --size" in line
+    assert len(open_folder(tmp_path, 32, fit=Buckets()).remarks) == 1
+    assert "9 are cut" in open_folder(tmp_path, (32, 48)).remarks[1], "height and width"
+
+
+def test_what_becomes_of_transparency_is_told(tmp_path: Path) -> None:
+    for k in range(12):
+        Image.new("RGBA" if k < 5 else "RGB", (8, 8), (255, 0, 0, 0)[: 4 if k < 5 else 3]).save(
+            tmp_path / f"{k:02}.png"
+        )
+    source = open_folder(tmp_path, 8)
+    assert source.remarks[1:] == ("5 of 12 pictures have an alpha channel: what is transparent is white now",)
+    assert set(colours(source)) == {WHITE, RED}

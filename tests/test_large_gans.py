@@ -167,6 +167,21 @@ def test_passes_find_the_largest_singular_value(layer: SpectralConv2d | Spectral
     assert float(torch.linalg.svdvals(divided)[0]) == pytest.approx(1, abs=1e-3)
 
 
+@pytest.mark.parametrize("layer", [SpectralConv2d(2, 3, 3), SpectralConv2dUV(2, 3, 3, padding=1), SpectralLinear(5, 3)])
+def test_a_weight_of_zeros_is_divided_by_nothing(layer: nn.Module) -> None:
+    nn.init.zeros_(layer.weight)
+    shape = (2, 5) if isinstance(layer, SpectralLinear) else (2, 2, 6, 6)
+    out = layer(Stream(0).normal(*shape))
+    out.sum().backward()
+    assert out.isfinite().all() and layer.weight.grad.isfinite().all()
+    with torch.no_grad():  # as an optimiser may: then its value is followed again
+        layer.weight.copy_(3 * Stream(1).normal(*layer.weight.shape))
+    for _ in range(60):
+        bias = layer(torch.zeros(shape))
+    made = (layer(Stream(2).normal(*shape)) - bias).std() / Stream(2).normal(*shape).std()
+    assert made < 2, "a layer that is not normalised would stretch it by 3 or more"
+
+
 @pytest.mark.parametrize("keeps_both", [False, True], ids=["u", "u and v"])
 def test_spectral_convolutions_are_torchs_but_for_what_they_keep(keeps_both: bool) -> None:
     """Long before the iteration has converged, and after the weight has moved."""

@@ -34,7 +34,7 @@ from zeuxis.data.source import Source
 from zeuxis.editing.breeding import choose_parents, crossed
 from zeuxis.editing.directions import explaining, in_closed_form, principal
 from zeuxis.editing.paths import between, stops
-from zeuxis.editing.space import DecodedSpace
+from zeuxis.editing.space import DecodedSpace, must_be_continuous
 from zeuxis.editing.styles import layers_of, mixed
 from zeuxis.errors import DataError, UnknownName, Unsupported, UsageError, WeightsError
 from zeuxis.fetching import Unasked, require_asked
@@ -42,6 +42,7 @@ from zeuxis.knobs import Sampling
 from zeuxis.provenance.record import read_record
 from zeuxis.rng import Stream
 from zeuxis.spec import DataSpec
+from zeuxis.systems.adversarial.r3gan import R3GAN
 from zeuxis.training.checkpoint import write_model
 
 TINY = {"nz": 8, "width": 8, "mapping": 2, "channel_base": 64, "channel_max": 8}
@@ -491,6 +492,19 @@ def test_there_are_no_more_directions_than_a_picture_has_numbers() -> None:
     wanted = matrix @ torch.linalg.eigh(matrix.T @ matrix).eigenvectors.flip(1)
     cosine = (unit * (wanted / wanted.norm(dim=0)).T).sum(1).abs()
     assert (cosine > 0.95).all()
+
+
+def test_a_game_that_is_told_a_class_says_why_it_has_no_walks() -> None:
+    sizes = {"nz": 8, "widths": (8, 8), "blocks": 1, "group": 4}
+    must_be_continuous("free", R3GAN(Shape(1, 8, 8), **sizes))
+    with pytest.raises(Unsupported, match="'told' was trained to be told a label, without which its latents are no"):
+        must_be_continuous("told", R3GAN(Shape(1, 8, 8), classes=3, condition="label", **sizes))
+
+
+@pytest.mark.parametrize("samples", [0, 1])
+def test_a_spread_is_of_two_latents_or_more(plain: Model, samples: int) -> None:
+    with pytest.raises(UsageError, match=f"{samples} samples: how far latents spread is seen of 2 or more"):
+        find(plain, samples=samples)
 
 
 def test_directions_are_written_over_no_other_tensors(plain: Model, tmp_path: Path, command: Command) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from folders import many, photo, put
+from folders import many, photo, put, told
 from PIL import Image
 
 import zeuxis as zx
@@ -112,7 +112,7 @@ def test_unpaired_collections_in_any_case(root: Path) -> None:
     plant(root, "testA", "TESTB", n=4)
     found = parts(root)
     assert counts(found) == (11, 1, 4) and found["train"].spec.provides == {"source"}
-    assert len(found["train"].remarks) == 1
+    assert len(told(found["train"])) == 1
 
 
 # -- pairs --------------------------------------------------------------------------------------------
@@ -302,7 +302,7 @@ def test_labels_stay_and_nothing_is_lost_in_silence(
     assert sorted(left.values()) == sorted(PLANTED[name].kinds)
     assert source.spec.class_names == PLANTED[name].classes and found.usable == PLANTED[name].used
     assert {one.path: one.kind for one in (*source.skipped, *source.ignored)} == left
-    assert source.remarks == (found.read,) and f"{found.usable} used" in found.read
+    assert told(source) == (found.read,) and f"{found.usable} used" in found.read
     on_disk = {os.path.relpath(Path(at, f), root) for at, folders, names in os.walk(root) for f in names}
     listed = {path for path in on_disk if any(path == p or (p[-1] == "/" and f"{path}/".startswith(p)) for p in left)}
     used = {example.image for _, listing in arrange(root).parts for example in listing.examples} - left.keys()
@@ -446,7 +446,7 @@ def test_a_split_that_gives_something_else_is_told(root: Path) -> None:
     plant(root / "train", "ant", "bee")
     plant(root, "test", n=5)
     remark = "beside the pictures of test/ there is nothing, of those to train on label"
-    assert open_folder(root, 8).remarks[1:] == check(root).remarks == (remark,)
+    assert told(open_folder(root, 8))[1:] == check(root).remarks == (remark,)
 
 
 def test_a_folder_that_holds_nothing_is_no_root_of_the_disk(root: Path) -> None:
@@ -465,7 +465,7 @@ def test_an_empty_folder_is_listed(root: Path) -> None:
 def test_few_pictures_are_enough_to_train_on(root: Path, n: int) -> None:
     many(root, n)
     assert (len(open_folder(root, 8)), len(open_folder(root, 8, "val"))) == (n, n)
-    assert "too few pictures to hold any out" in open_folder(root, 8, "val").remarks[1]
+    assert "too few pictures to hold any out" in told(open_folder(root, 8, "val"))[1]
     with pytest.raises(DataError, match="too few pictures to set any apart for 'test'"):
         open_folder(root, 8, "test")
 
@@ -483,15 +483,15 @@ def test_grey_beside_colour_is_one_decision(root: Path, one: str, other: str) ->
     assert open_folder(root, 8).spec.shape == open_folder(root, 8, "test").spec.shape == (1, 8, 8)
 
 
-@pytest.mark.parametrize(("source", "told"), [((8, 6), True), ((24, 18), False), ((20, 15), False)])
-def test_sources_that_are_smaller_by_a_factor_are_told_of(root: Path, source: tuple[int, int], told: bool) -> None:
+@pytest.mark.parametrize(("source", "smaller"), [((8, 6), True), ((24, 18), False), ((20, 15), False)])
+def test_sources_that_are_smaller_by_a_factor_are_told_of(root: Path, source: tuple[int, int], smaller: bool) -> None:
     """They are enlarged to the pictures' size, which is not what a network that enlarges should learn from."""
     for k in range(12):
         put(root / "hr" / f"{k}.png", photo(k))
         put(root / "lr" / f"{k}.png", photo(k, source))
-    (first, *_), more = parts(root)["train"].remarks, parts(root)["train"].remarks[1:]
+    first, *more = told(parts(root)["train"])
     assert "hr/ with their source in lr/" in first
-    assert ["--pair enlarge:3" in remark for remark in more] == [True] * told
+    assert ["--pair enlarge:3" in remark for remark in more] == [True] * smaller
 
 
 # -- dataset.json -------------------------------------------------------------------------------------
@@ -539,3 +539,19 @@ def test_a_file_of_classes_that_says_none_is_told_of(root: Path, labels: object)
     style_dataset(root, labels)
     found = arrange(root)
     assert any(s.path == "dataset.json" and "numbers of classes" in s.reason for s in found.ignored)
+    for said in (found.remarks, told(parts(root)["train"])[1:]):  # not among thousands of files: in a line of its own
+        assert len(said) == 1 and said[0].startswith("dataset.json says nothing of the pictures: wants")
+
+
+def test_a_picture_that_a_file_gives_two_classes_is_of_none(root: Path) -> None:
+    names = style_names()
+    style_dataset(root, [*([name, k % 2] for k, name in enumerate(names)), [names[0], 0], [names[1], 0]])
+    (_, listing), *_ = arrange(root).parts
+    assert [e.image for e in listing.examples] == [names[0], *names[2:]]
+    (out,) = listing.skipped
+    assert out.path == names[1] and out.fault and "of class 0 and 1 by dataset.json" in out.reason
+
+
+def test_classes_that_no_picture_has_are_told_of(root: Path) -> None:
+    style_dataset(root, [[name, 1 + k % 2] for k, name in enumerate(style_names())])
+    assert "3 classes by dataset.json (no picture of 0, which nothing is learnt of" in arrange(root).line()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from folders import CLASSES, TOTAL, write_photographs
+from folders import CLASSES, TOTAL, told, write_photographs
 
 from zeuxis.data.check import check
 from zeuxis.data.folder import open_folder
@@ -42,7 +42,7 @@ def test_317_photographs_are_read_without_a_word_missing(root: Path, tmp_path: P
 
     parts = {split: open_folder(root, 16, split) for split in ("train", "val", "test")}
     train = parts["train"]
-    assert isinstance(train, ArraySource) and train.remarks == (found.read,) and train.spec.class_names == CLASSES
+    assert isinstance(train, ArraySource) and told(train) == (found.read,) and train.spec.class_names == CLASSES
     assert sum(map(len, parts.values())) == found.usable
     assert {one.path: one.kind for one in (*train.skipped, *train.ignored)} == not_used
     labels = Counter(k for p in parts.values() for k in p.batch(torch.arange(len(p))).condition.label.tolist())

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from folders import many, put
+from folders import many, put, told
 
 from zeuxis.data.folder import open_folder
 
@@ -68,7 +68,7 @@ def test_a_cache_that_was_copied_is_sound(root: Path, tmp_path: Path) -> None:
     (kept,) = (tmp_path / "cache" / "prepared").iterdir()
     for path in kept.iterdir():
         os.utime(path, (9, 9) if path.name == "about.json" else None)
-    assert len(open_folder(root, 8).remarks) == 1
+    assert len(told(open_folder(root, 8))) == 1
 
 
 def test_notes_of_contents_that_are_torn_are_made_again(root: Path, tmp_path: Path) -> None:

@@ -131,18 +131,22 @@ def test_r1_through_a_blur_is_the_public_one(tmp_path: Path, classes: int) -> No
     assert close(penalty, R1[classes][0]) and close(norm, R1[classes][1])
 
 
-def test_a_file_of_tensorflow_draws_the_same(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("version", "classes"), [(4, 0), (5, 0), (5, 3)])
+def test_a_file_of_tensorflow_draws_the_same(tmp_path: Path, version: int, classes: int) -> None:
     mark = tmp_path / "ran"
-    done = convert_file(written(tmp_path / "n.pkl", made.flow_file(program=made.PROGRAM.format(mark=str(mark)))))
+    settings = {"synthesis_func": "G_synthesis"} if version == 5 else {}
+    settings |= {"mapping_lrmul": 0.01} if classes else {}
+    file = made.flow_file(version, program=made.PROGRAM.format(mark=str(mark)), classes=classes, **settings)
+    done = convert_file(written(tmp_path / "n.pkl", file))
     assert isinstance(done, Adoption) and done.system == "stylegan2" and not mark.exists()
     assert done.programs == ("dnnlib.tflib.network.Network",)
     game: Any = load_system(done.folder)[0]
-    public = PUBLIC["stylegan2", 0]
+    public, label = PUBLIC["stylegan2", classes], torch.tensor([0, 2]) if classes else None
     with torch.no_grad():
-        image = game.still(game.styles(Stream(2).normal(2, made.Z)))
+        image = game.still(game.styles(Stream(2).normal(2, made.Z), label))
     assert close(image.flatten()[::193], public["image"])
     game.discriminator.deviation.group = 2  # there 4, as its program has it
-    assert close(game.discriminator(image), public["logit"])
+    assert close(game.discriminator(image, label), public["logit"])
 
 
 def convolved(x: Tensor, weight: Tensor, gain: float = math.sqrt(2)) -> Tensor:
@@ -382,11 +386,13 @@ def many_classes(system: str) -> dict[str, Any]:
             "another filter",
         ),
         (lambda: changed("stylegan3-t", lambda s: s.update(img_resolution=2**20)), "said to draw 1048576 pixels"),
-        (lambda: made.flow_file(version=9), "version 9; versions 2, 3 and 4 are read"),
+        (lambda: made.flow_file(version=9), "version 9; versions 2 to 5 are read"),
         (lambda: made.flow_file(version=3, build="G_style"), "has no place in stylegan"),
         (lambda: made.flow_file(build="G_other"), "built by G_other"),
         (lambda: made.flow_file(synthesis_func="G_synthesis_stylegan"), "configurations A to D"),
         (lambda: made.flow_file(label_size=10), "label_size = 10, and 0 alone is read"),
+        (lambda: made.flow_file(5, label_size=10), "said to know 10 classes, and its tensors know others"),
+        (lambda: made.flow_file(5, classes=3), "maps classes at another mapping_lrmul than 0.01"),
     ],
 )
 def test_what_no_system_is_is_refused_by_name(tmp_path: Path, file: Callable[[], object], says: str) -> None:

@@ -233,6 +233,17 @@ def test_variety_is_seen_within_interleaved_groups() -> None:
     assert DeviationOfBatch(4)(Stream(0).normal(6, 2, 3, 3)).shape == (6, 3, 3, 3)  # in threes
 
 
+@pytest.mark.parametrize(("group", "n", "groups"), [(4, 5, 1), (4, 7, 1), (4, 11, 2), (2, 3, 1), (2, 7, 3), (4, 13, 3)])
+def test_variety_is_seen_in_a_batch_that_nothing_divides(group: int, n: int, groups: int) -> None:
+    """Groups of one would leave the map at zero, and a generator without variety unseen."""
+    x = Stream(0).normal(n, 2, 3, 3)
+    feature = DeviationOfBatch(group)(x)[:, -1, 0, 0]
+    for k in range(groups):
+        wanted = (x[k::groups].var(0, correction=0) + 1e-8).sqrt().mean()
+        assert feature[k::groups].allclose(wanted.expand(len(feature[k::groups])), rtol=1e-5)
+    assert DeviationOfBatch(group)(x[:1])[0, -1].max() < 1e-3 and DeviationOfBatch(1)(x)[:, -1].max() < 1e-3
+
+
 # -- the game ---------------------------------------------------------------------------------------------
 
 

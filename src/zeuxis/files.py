@@ -16,7 +16,7 @@ import secrets
 import shutil
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from io import BufferedReader
@@ -33,9 +33,12 @@ KINDS = {
     stat.S_IFBLK: "a device",
     stat.S_IFSOCK: "a socket",
 }
-NO_TENSORS = {  # how files begin that are often called *.safetensors, and what they are
+NO_WEIGHTS = {  # how files begin that are often called as weights are, and what they are
     b"version https://git-lfs": "it is a pointer of Git LFS, not the weights: git lfs pull fetches those",
     b"<": "it is a web page, not the weights: fetch the file that the page links to",
+    b"\x93numpy": "it is one array of numpy, not the weights of a network",
+}
+NO_TENSORS = NO_WEIGHTS | {  # the same of those called *.safetensors
     b"pk\x03\x04": "it is a checkpoint of PyTorch under another name: call it *.ckpt, and give it to zeuxis convert",
     b"\x80\x02": "it is a checkpoint of PyTorch under another name: call it *.ckpt, and give it to zeuxis convert",
 }
@@ -118,15 +121,27 @@ def why_no_tensors(path: Path, error: Exception) -> str:
     """Why ``path`` could not be read as safetensors, which ``error`` says, and what it is if it is told by how it
     begins: what is taken for weights is often a pointer to them, or the page that links to them."""
     try:
-        with open_regular(path) as file:
-            start = file.read(64)
+        start = _start(path)
     except OSError:
         return spelt_error(error, path)
-    for starts, what in NO_TENSORS.items():
-        if start.lstrip().lower().startswith(starts):
-            return what
+    if (what := _told_by(start, NO_TENSORS)) is not None:
+        return what
     end = ": its end is missing, fetch it again" if start and "not fully covered" in str(error) else ""
     return spelt_error(error, path) + end
+
+
+def why_no_weights(path: Path) -> str | None:
+    """What a file is that begins as no checkpoint of any kind does; None where that is not known."""
+    return _told_by(_start(path), NO_WEIGHTS)
+
+
+def _start(path: Path) -> bytes:
+    with open_regular(path) as file:
+        return file.read(64)
+
+
+def _told_by(start: bytes, kinds: Mapping[bytes, str]) -> str | None:
+    return next((what for first, what in kinds.items() if start.lstrip().lower().startswith(first)), None)
 
 
 def file_hash(path: Path, algorithm: str = "sha256") -> str:

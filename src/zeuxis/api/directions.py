@@ -174,6 +174,8 @@ def find(
     """
     if by not in METHODS:
         raise UnknownName("way to find directions", by, METHODS)
+    if samples < 2:
+        raise UsageError(f"{samples} samples: how far latents spread is seen of 2 or more, better of 2000")
     known = Latents(model)
     space, system = known.space, model.system
     chosen = None

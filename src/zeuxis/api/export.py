@@ -46,7 +46,8 @@ def export(name: str | Path, out: str | Path, dtype: str = "as-is", size: int | 
     system, _ = load_system(name, staged=True)
     if not isinstance(system, StableDiffusion):
         raise Unsupported(
-            f"'{name}' is a {system.card.title}: in the hub's layout goes {StableDiffusion.card.id} alone"
+            f"'{name}' is a {system.card.title}: in the hub's layout goes {StableDiffusion.card.id} alone; give others "
+            "its folder model/ as it is (safetensors, and a card of JSON), which zeuxis.load reads"
         )
     if system.branch is not None:
         base, _, _ = str(name).rpartition(CONTROL)

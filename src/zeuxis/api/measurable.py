@@ -44,6 +44,7 @@ def check(model: Model, metrics: Sequence[str], source: Source, pictures: int) -
                 f"{_pictures(pictures)} too few for {name}, which needs {least}: give data with more held-out "
                 "pictures, or another --metric"
             )
+    _check_classes(model, source)
     without = "source" in model.system.conditions - model.system.optional and "source" not in source.spec.provides
     for name in metrics:
         needs = set(METRICS[name].needs)
@@ -82,6 +83,21 @@ def check(model: Model, metrics: Sequence[str], source: Source, pictures: int) -
             )
         if "caption_log_prob" in needs and "caption" not in source.spec.provides:
             raise Unsupported(f"{name} needs captions, and '{source.name}' has none: give other --data")
+
+
+def _check_classes(model: Model, source: Source) -> None:
+    """Refuse data whose classes have other numbers than the model's: asked for by number, they would be others."""
+    if "label" not in source.spec.provides or not ("label" in model.system.conditions or "classify" in model.verbs):
+        return
+    known, held = model.spec.class_names, source.spec.class_names
+    numbered = any(all(name.isdecimal() for name in names) for names in (known, held))  # by a file that has no names
+    if not known or held == known[: len(held)] or (numbered and len(held) <= len(known)):
+        return
+    told, theirs = (", ".join(names[:8]) + (", ..." if len(names) > 8 else "") for names in (known, held))
+    raise UsageError(
+        f"'{model.name}' has the classes {told}, in this order, and '{source.name}' {theirs}: a class would be taken "
+        "for another of the same number; give --data of the same classes (train/ and test/ in one folder share theirs)"
+    )
 
 
 def _check_colours(model: Model, name: str) -> None:

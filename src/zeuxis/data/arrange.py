@@ -25,6 +25,7 @@ class Arranged:
     parts: list[tuple[Home, Listing]]
     ignored: tuple[Skipped, ...]
     said: str
+    unread: tuple[Skipped, ...] = ()  # among what is ignored, what should say the classes or captions of pictures
 
     def given(self, letter: str) -> dict[str, tuple[Home, Listing]]:
         """The splits that have a home of their own, of one of two unpaired collections or of all ("")."""
@@ -37,8 +38,9 @@ class Arranged:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """Of splits that give something else beside their pictures than those to train on."""
-        said = []
+        """Of files that should say what pictures are and could not be read, and of splits that give something else
+        beside their pictures than those to train on."""
+        said = [f"{one.path} says nothing of the pictures: {one.reason}" for one in self.unread]
         for home, listing in self.parts:
             wanted = self.given(home.letter)["train"][1].gives
             if listing.examples and listing.gives != wanted:
@@ -82,6 +84,7 @@ class _Arranging:
         self.train = next(home for home in homes.homes if home.split == "train")
         self.used_texts: set[str] = set()
         self.unread: list[Skipped] = []
+        self.unneeded: list[Skipped] = []
 
     def done(self) -> Arranged:
         parts: list[tuple[Home, Listing]] = []
@@ -94,6 +97,9 @@ class _Arranging:
             part = replace(part, labels=None if labels is None else labels.of, factor=self.factor)
             part = replace(part, classes=classes.get(home.letter) if home.split != "train" else None)
             listing = list_split(part)
+            if labels is not None:  # of which the file itself has something to say
+                told_of = {one.path for one in labels.skipped}
+                listing.skipped = [one for one in listing.skipped if one.path not in told_of]
             listing.skipped += misnamed
             if home.split == "train":
                 classes[home.letter] = listing.class_names
@@ -114,8 +120,10 @@ class _Arranging:
             for path in self.found.texts
             if path not in self.used_texts
         ]
-        ignored = sorted([*self.found.ignored, *self.unread, *texts], key=lambda one: one.path)
-        return Arranged(self.found.root, parts, tuple(ignored), self.homes.said + first.how)
+        not_asked = [*self.found.ignored, *self.unread, *self.unneeded, *texts]
+        ignored = sorted(not_asked, key=lambda one: one.path)
+        said_of_it = self.homes.said + first.how
+        return Arranged(self.found.root, parts, tuple(ignored), said_of_it, tuple(self.unread))
 
     def _part(self, home: Home, said: list[tuple[str, str]] | None) -> tuple[SplitFiles, list[Skipped]]:
         """What lies in ``home``; ``said`` is what metadata beside all splits say of pictures."""
@@ -151,8 +159,10 @@ class _Arranging:
             for path in named:
                 self.used_texts.add(path)
                 file = read_metadata(self.found.root, path)
-                if file.unread or len(read) > first:
-                    self.unread.append(Skipped(path, file.unread or f"{read[-1].path} is read", "text"))
+                if file.unread:
+                    self.unread.append(Skipped(path, file.unread, "text"))
+                elif len(read) > first:
+                    self.unneeded.append(Skipped(path, f"{read[-1].path} is read", "text"))
                 else:
                     read.append(file)
         return read

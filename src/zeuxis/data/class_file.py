@@ -48,11 +48,16 @@ def read_classes(root: Path, path: str, pictures: Sequence[str]) -> Classes:
     if not isinstance(pairs, list) or not pairs or not all(map(_is_pair, pairs)):
         return Classes(unread=WANTED)
     classes, lookup, folder = Classes(), Lookup(pictures), path[: path.rfind("/") + 1]
+    torn: dict[str, set[int]] = {}
     for name, label in pairs:
         if (picture := lookup.find(folder + name)) is None:
             classes.skipped.append(Skipped(name, f"named in {path}, but no picture is there", "missing"))
-        else:
-            classes.of[picture] = label
+        elif classes.of.setdefault(picture, label) != label:
+            torn.setdefault(picture, {classes.of[picture]}).add(label)
+    for picture, several in torn.items():
+        del classes.of[picture]
+        both = " and ".join(map(str, sorted(several)))
+        classes.skipped.append(Skipped(picture, f"of class {both} by {path}, and a picture has one", "of two classes"))
     return classes
 
 

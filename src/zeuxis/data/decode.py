@@ -28,6 +28,7 @@ from zeuxis.spec import Shape, Size, height_width
 
 WORKERS = min(4, os.cpu_count() or 1)  # of them one alone decodes, where a picture is as large as any may be
 AT_ONCE = 16  # examples decoded before they are written
+CUT = 0.02  # share of a picture that is cut off and nothing said of it
 S = TypeVar("S")
 T = TypeVar("T")
 
@@ -70,6 +71,8 @@ class PictureDecoder:
                 self.examples.append(example)
                 headers.append(found)
         self.grey = all(image.grey and source.grey for image, source in headers) if grey is None else grey
+        self._whole_sides = [(image.width, image.height) for image, _ in headers]  # as they lie in the folder
+        self._with_alpha = sum(image.alpha for image, _ in headers)
         alone = [e.source is None and e.mask is None and not e.beside for e in self.examples]
         self._held = [  # of the room that is shared, by every example
             image.room + (0 if one else other.room) for one, (image, other) in zip(alone, headers, strict=True)
@@ -106,7 +109,7 @@ class PictureDecoder:
         if example.beside:
             if image.width % 2:
                 raise PictureRefused(f"{image.width} pixels wide: two pictures in one need an even width", "unpaired")
-            half = Header(image.width // 2, image.height, image.grey, image.bytes)
+            half = replace(image, width=image.width // 2)
             return half, half
         other, role = (example.source, "source") if example.mask is None else (example.mask, "mask")
         if other is None:
@@ -171,12 +174,31 @@ class PictureDecoder:
                 file.close()
         if good and len(good) in (empty, full):
             self.remarks.append(f"every mask is {'empty' if empty else 'full'}: look whether they are the right ones")
-        self.remarks += self.too_dark()
+        self.remarks += [*self.too_dark(), *self._brought(), *self._laid()]
         if self.fit.mixed:
             both = ("sizes.npy", "source-sizes.npy")[: 1 + (self.fit.shrunk > 1)]
             for side, name in enumerate(both):
                 np.save(folder / name, np.array([shapes[side] for shapes in self.shapes], np.int64).reshape(-1, 3))
         return good
+
+    def _laid(self) -> list[str]:
+        """What becomes of transparency."""
+        n, every = self._with_alpha, len(self._whole_sides)
+        return [f"{n:,} of {every:,} pictures have an alpha channel: what is transparent is white now"] if n else []
+
+    def _brought(self) -> list[str]:
+        """What becomes of pictures that are not of the size that is wanted: a part is cut off, or they are enlarged."""
+        if self.size is None or self.fit != SQUARE or not self._whole_sides:
+            return []
+        tall, wide = height_width(self.size)
+        shares = [min(w * tall, h * wide) / max(w * tall, h * wide) for w, h in self._whole_sides]  # that is kept
+        cut, small = sum(share < 1 - CUT for share in shares), sum(w < wide or h < tall for w, h in self._whole_sides)
+        told = [f"{cut:,} are cut to their middle, of which the least keeps {min(shares):.0%}"] if cut else []
+        told += [f"{small:,} are smaller, and enlarged"] if small else []
+        if not told:
+            return []
+        mend = " (of networks that take other shapes, --size WIDTHxHEIGHT and --fit bucket keep more)" if cut else ""
+        return [f"of {len(shares):,} pictures brought to {wide} x {tall} pixels {', '.join(told)}{mend}"]
 
     def _whole(self, side: int) -> tuple[int, ...]:
         """The shape of the array that holds all pictures (side 0), or all that is beside them (1)."""

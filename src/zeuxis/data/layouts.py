@@ -203,6 +203,10 @@ def _labelled(part: SplitFiles) -> Listing | None:
             listing.examples.append(Example(path, label=label))
         else:
             listing.skipped.append(Skipped(path, f"its class {label} is not among those to train on"))
+    held = {example.label for example in listing.examples}
+    if part.classes is None and (empty := [name for k, name in enumerate(names) if k not in held]):
+        some = ", ".join(empty[:8]) + (f" and {len(empty) - 8} more" if len(empty) > 8 else "")
+        listing.how += f" (no picture of {some}, which nothing is learnt of: classes count from 0)"
     return listing
 
 

@@ -59,12 +59,14 @@ MOST_SCANS = 200  # of a progressive JPEG; those that are made have about ten
 
 @dataclass(frozen=True)
 class Header:
-    """What is known before decoding: the size as it will be shown, whether it is grey, and the bytes of the file."""
+    """What is known before decoding: the size as it will be shown, whether it is grey, the bytes of the file, and
+    whether it has an alpha channel or a transparent colour."""
 
     width: int
     height: int
     grey: bool
     bytes: int = 0
+    alpha: bool = False
 
     @property
     def room(self) -> int:
@@ -84,7 +86,7 @@ def read_header(file: Path | BinaryIO) -> Header:
             width, height = int(picture.tag_v2[WIDTH]), int(picture.tag_v2[HEIGHT])
         if _turn(picture) in (5, 6, 7, 8):
             width, height = height, width
-        return Header(width, height, picture.mode in GREY_MODES, bytes_of(file))
+        return Header(width, height, picture.mode in GREY_MODES, bytes_of(file), transparent(picture))
 
 
 def read_picture(file: Path | BinaryIO, *, grey: bool) -> Image.Image:

@@ -56,6 +56,11 @@ class DecodedSpace:
 
 def must_be_continuous(owner: str, system: Verbs) -> None:
     """Raise :class:`Unsupported` for a model whose latents cannot be moved: it decodes none, or entries of a table."""
+    if "decode" in system.card.verbs - system.can and system.conditions:
+        raise Unsupported(
+            f"'{owner}' was trained to be told a {' and a '.join(sorted(system.conditions))}, without which its "
+            "latents are no pictures: give one that was trained with --condition none"
+        )
     if "decode" not in system.can:
         raise Unsupported(
             f"'{owner}' decodes no latents (it can: {', '.join(sorted(system.can))}): give a GAN, an autoencoder, a "

@@ -23,6 +23,16 @@ from torch.nn.functional import linear, normalize
 from zeuxis.nn.box_conv import Resample, conv2d_resampled
 
 
+def _divided(weight: Tensor, value: Tensor) -> Tensor:
+    """``weight`` over its singular ``value``; one of zeros alone as it is, for 0 / 0 would end a training."""
+    return weight / torch.where(value == 0, torch.ones_like(value), value)
+
+
+def _follows(vector: Tensor, later: Tensor) -> None:
+    """Move a kept singular ``vector`` on, but not to zeros, which it would never leave."""
+    vector.copy_(torch.where(later.any(), later, vector))
+
+
 def spectral(weight: Tensor, u: Tensor, follow: bool) -> Tensor:
     """``weight`` ``(O, ...)`` over its largest singular value, as far as ``u`` ``(O,)`` knows it.
 
@@ -34,8 +44,8 @@ def spectral(weight: Tensor, u: Tensor, follow: bool) -> Tensor:
             v = normalize(u @ matrix, dim=0)
             later = normalize(matrix @ v, dim=0)
             if follow:
-                u.copy_(later)
-        return weight / (later @ (matrix @ v))
+                _follows(u, later)
+        return _divided(weight, later @ (matrix @ v))
 
 
 class SpectralConv2d(nn.Conv2d):
@@ -79,10 +89,10 @@ class SpectralConv2dUV(nn.Conv2d):
             matrix = self.weight.flatten(1).float()  # (O, I k k)
             if self.training:
                 with torch.no_grad():
-                    self.v.copy_(normalize(self.u @ matrix, dim=0))
-                    self.u.copy_(normalize(matrix @ self.v, dim=0))
+                    _follows(self.v, normalize(self.u @ matrix, dim=0))
+                    _follows(self.u, normalize(matrix @ self.v, dim=0))
             # copies, for a later pass of the same round changes the buffers
-            return self.weight / (self.u.clone() @ (matrix @ self.v.clone()))
+            return _divided(self.weight, self.u.clone() @ (matrix @ self.v.clone()))
 
 
 class SpectralLinear(nn.Linear):

@@ -244,7 +244,9 @@ class StyleGenerator(nn.Module, Generic[S]):
 class DeviationOfBatch(nn.Module):
     """One more map: how far the pictures of a group differ, so that a generator without variety is found out.
 
-    Groups are ``group`` pictures, interleaved, or as many as the largest number below that divides the batch.
+    Groups are ``group`` pictures, interleaved, or as many as the largest number below that divides the batch. Where
+    none but 1 does (a batch of 5 or 7), a group of one would say nothing: they are of ``group`` pictures or a few more.
+    One picture alone is compared with nothing: its map is zero.
     """
 
     def __init__(self, group: int = 4) -> None:
@@ -256,11 +258,20 @@ class DeviationOfBatch(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         n = len(x)
         size = next(size for size in range(min(self.group, n), 0, -1) if n % size == 0)
-        groups = x.float().view(size, n // size, *x.shape[1:])
-        variance = (groups - groups.mean(0)).square().mean(0)
-        deviation = (variance + EPSILON).sqrt().mean((1, 2, 3))  # (B / size,)
-        feature = deviation.repeat(size).view(n, 1, 1, 1).expand(-1, 1, *x.shape[2:])
+        if size > 1 or self.group == 1:
+            deviation = self._within(x.float().view(size, n // size, *x.shape[1:])).repeat(size)
+        else:
+            groups = max(1, n // self.group)
+            each = [self._within(x[k::groups].float()[:, None]) for k in range(groups)]
+            deviation = torch.cat([each[k % groups] for k in range(n)])
+        feature = deviation.view(n, 1, 1, 1).expand(-1, 1, *x.shape[2:])
         return torch.cat([x, feature.to(x.dtype)], 1)
+
+    @staticmethod
+    def _within(groups: Tensor) -> Tensor:
+        """The mean deviation ``(G,)`` of maps ``(pictures, G, C, S, S)`` within each of G groups."""
+        variance = (groups - groups.mean(0)).square().mean(0)
+        return (variance + EPSILON).sqrt().mean((1, 2, 3))
 
 
 class ResidualDown(nn.Module):

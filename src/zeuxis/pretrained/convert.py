@@ -20,7 +20,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from zeuxis.errors import DataError, UsageError, WeightsError, ZeuxisError
-from zeuxis.files import draft_folder, remove_drafts, require_regular
+from zeuxis.files import draft_folder, remove_drafts, require_regular, why_no_weights
 
 UNPICKLER = Path(__file__).with_name("unpickle")
 SECONDS = 900.0  # to wait for the process
@@ -121,7 +121,7 @@ def _read_apart(source: Path, weights: Path, facts: Path, seconds: float) -> Non
     reason = lines[-1] if lines else f"the process that read it ended with {done.returncode}"
     if "No space left" in reason:
         raise ZeuxisError(f"there is no room for {weights.parent.parent}: free some disk space or give another --out")
-    raise DataError(f"{source} cannot be converted: {reason[:300]}")
+    raise DataError(f"{source} cannot be converted: {why_no_weights(source) or reason[:300]}")
 
 
 def _checked(source: Path, weights: Path) -> tuple[int, int]:

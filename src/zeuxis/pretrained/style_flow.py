@@ -1,4 +1,4 @@
-"""What the network files of the TensorFlow programs hold: ProGAN, StyleGAN and StyleGAN2.
+"""What the network files of the TensorFlow programs hold: ProGAN, StyleGAN, StyleGAN2 and StyleGAN2-ADA.
 
 A file is a tuple of three networks, G, D and the average Gs, each of named variables and of the keywords that it was
 built with.
@@ -17,10 +17,12 @@ from torch import Tensor
 
 from zeuxis.batch import Shape
 from zeuxis.errors import WeightsError
+from zeuxis.nn.stylegan2 import MAPPING_RATE
 from zeuxis.pretrained.style_names import layers_of_mapping
-from zeuxis.pretrained.style_settings import READ, Piece, StyleFile, piece_of, renamed
+from zeuxis.pretrained.style_settings import READ, Piece, StyleFile, must_know, piece_of, renamed
 
-FLOW_VERSIONS = (2, 3, 4)  # of their class of networks
+FLOW_VERSIONS = (2, 3, 4, 5)  # of their class of networks
+ADAPTIVE = 5  # the version that StyleGAN2-ADA's program writes, whose classes are told as in its PyTorch program
 GROWING = {"G_paper": "progan", "G_style": "stylegan"}  # by what builds the generator; "G_main" is StyleGAN2's
 FUSED = 128  # pixels from which StyleGAN's program doubles and convolves in one, by a kernel that is turned about
 
@@ -36,25 +38,27 @@ def _three(facts: Any) -> bool:
 
 
 def of_flow(networks: tuple[Piece, ...], tensors: Mapping[str, Tensor], what: str) -> StyleFile:
-    """StyleGAN2 in TensorFlow; its tensors under the names and in the layout of the PyTorch program."""
+    """StyleGAN2 and StyleGAN2-ADA in TensorFlow; tensors under the names and in the layout of the PyTorch program."""
     _, discriminator, generator = networks
     version = generator.state.get("version")
     if version not in FLOW_VERSIONS:
-        raise WeightsError(f"{what}: networks of version {str(version)[:20]}; versions 2, 3 and 4 are read")
+        raise WeightsError(f"{what}: networks of version {str(version)[:20]}; versions 2 to 5 are read")
     built = str(generator.state["build_func_name"])
     if built in GROWING:
         return _growing(GROWING[built], generator, discriminator, tensors)
     if built != "G_main":
         raise WeightsError(f"{what} is built by {built[:60]}, and no system here takes its tensors: {READ}")
-    settings = _settings(generator)
-    told = str(settings.get("synthesis_func", "G_synthesis_stylegan2"))
-    if told != "G_synthesis_stylegan2":
+    settings, adaptive = _settings(generator), version == ADAPTIVE
+    usual = "G_synthesis" if adaptive else "G_synthesis_stylegan2"
+    told = str(settings.get("synthesis_func", usual))
+    if told != usual:
         raise WeightsError(f"{what}: its pictures are made by {told[:60]} (configurations A to D); E and F are read")
     generator = Piece({"_init_kwargs": settings}, "Gs")
     discriminator = Piece({"_init_kwargs": _settings(discriminator)}, "D")
     same = {"resample_kernel": [1, 3, 3, 1], "nonlinearity": "lrelu", "mapping_nonlinearity": "lrelu"}
-    generator.must_be(architecture="skip", use_noise=True, mapping_lrmul=0.01, label_size=0, **same)
-    discriminator.must_be(architecture="resnet", mbstd_num_features=1, label_size=0, **same)
+    classes = generator.number("label_size", 0, least=0) if adaptive else 0
+    generator.must_be(architecture="skip", use_noise=True, mapping_lrmul=0.01, label_size=classes, **same)
+    discriminator.must_be(architecture="resnet", mbstd_num_features=1, label_size=classes, **same)
     public = {f"G.{name}": value for name, value in _layout(renamed(tensors, {"2.": ""}), _GENERATOR)}
     public |= {f"D.{name}": value for name, value in _layout(renamed(tensors, {"1.": ""}), _DISCRIMINATOR)}
     side, channels = generator.side("resolution", 1024), generator.number("num_channels", 3)
@@ -62,16 +66,21 @@ def of_flow(networks: tuple[Piece, ...], tensors: Mapping[str, Tensor], what: st
     discriminator.must_be(fmap_base=base // 2, fmap_max=most, resolution=side)
     clamp = generator.clamp
     discriminator.must_be(conv_clamp=clamp)
+    width, judge_mapping = generator.number("dlatent_size", 512), layers_of_mapping(public, "D.")
+    must_know(public, width, classes)
+    if judge_mapping and discriminator.arguments.get("mapping_lrmul", 0.1) != MAPPING_RATE:  # 0.1 where none is told
+        raise WeightsError(f"{what}: its discriminator maps classes at another mapping_lrmul than {MAPPING_RATE:g}")
     arguments = {
         "nz": generator.number("latent_size", 512),
-        "width": generator.number("dlatent_size", 512),
+        "width": width,
         "mapping": layers_of_mapping(public, "G."),
+        **({"condition": "label", "judge_mapping": judge_mapping} if classes else {}),
         "channel_base": base,
         "channel_max": most,
         "group": max(discriminator.number("mbstd_group_size", 4, least=0), 1),
         "clamp": clamp,
     }
-    return StyleFile("stylegan2", Shape(channels, side, side), 0, arguments, public)
+    return StyleFile("stylegan2", Shape(channels, side, side), classes, arguments, public)
 
 
 def _growing(system: str, generator: Piece, discriminator: Piece, tensors: Mapping[str, Tensor]) -> StyleFile:
@@ -180,6 +189,7 @@ def _settings(part: Piece) -> Mapping[str, Any]:
 _GENERATOR = (
     (r"dlatent_avg", r"mapping.w_avg"),
     (r"mapping\.Dense(\d+)/(weight|bias)", r"mapping.fc\1.\2"),
+    (r"mapping\.LabelEmbed/(weight|bias)", r"mapping.embed.\1"),
     (r"synthesis\.4x4/Const/const", r"synthesis.b4.const"),
     (r"synthesis\.4x4/Conv/(\w+)", r"synthesis.b4.conv1.\1"),
     (r"synthesis\.(\d+)x\1/Conv0_up/(\w+)", r"synthesis.b\1.conv0.\2"),
@@ -187,6 +197,8 @@ _GENERATOR = (
     (r"synthesis\.(\d+)x\1/ToRGB/(\w+)", r"synthesis.b\1.torgb.\2"),
 )
 _DISCRIMINATOR = (
+    (r"LabelEmbed/(weight|bias)", r"mapping.embed.\1"),
+    (r"Mapping(\d+)/(weight|bias)", r"mapping.fc\1.\2"),
     (r"(\d+)x\1/FromRGB/(\w+)", r"b\1.fromrgb.\2"),
     (r"4x4/Conv/(\w+)", r"b4.conv.\1"),
     (r"4x4/Dense0/(\w+)", r"b4.fc.\1"),

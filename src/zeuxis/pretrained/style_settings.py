@@ -109,3 +109,13 @@ def renamed(tensors: Mapping[str, Tensor], prefixes: Mapping[str, str]) -> dict[
         for key, value in tensors.items()
         if key.startswith(was)
     }
+
+
+def must_know(public: Mapping[str, Tensor], width: int, classes: int) -> None:
+    """Raise :class:`WeightsError` unless the table of the generator is of ``classes``, to codes of ``width`` numbers.
+
+    It is asked before a name is made for each of them: so many numbers are there.
+    """
+    table = public.get("G.mapping.embed.weight")
+    if (None if table is None else tuple(table.shape)) != ((width, classes) if classes else None):
+        raise WeightsError(f"G_ema is said to know {classes} classes, and its tensors know others: it is damaged")

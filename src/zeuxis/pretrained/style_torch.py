@@ -16,7 +16,7 @@ from zeuxis.batch import Shape
 from zeuxis.errors import WeightsError
 from zeuxis.nn.upfirdn import BLUR
 from zeuxis.pretrained.style_names import layer_names, layers_of_mapping
-from zeuxis.pretrained.style_settings import READ, Piece, StyleFile, piece_of, renamed
+from zeuxis.pretrained.style_settings import READ, Piece, StyleFile, must_know, piece_of, renamed
 
 
 def torch_parts(facts: Any) -> tuple[Piece, Piece] | None:
@@ -49,10 +49,7 @@ def _common(generator: Piece, discriminator: Piece, public: Mapping[str, Tensor]
     bottom.must_be(mbstd_num_channels=1)
     _filters(public)
     width = generator.number("w_dim")
-    table = public.get("G.mapping.embed.weight")
-    # Before a name is made for each of them: so many numbers are there.
-    if (None if table is None else tuple(table.shape)) != ((width, classes) if classes else None):
-        raise WeightsError(f"G_ema is said to know {classes} classes, and its tensors know others: it is damaged")
+    must_know(public, width, classes)
     return {
         "condition": "label" if classes else "none",
         "nz": generator.number("z_dim"),

@@ -26,6 +26,8 @@ def read_zip(data: mmap.mmap) -> tuple[Any, dict[str, tuple[int, int]]]:
             raise Refused("its members overlap, so that reading them takes longer than the file is long")
         members = {i.filename: _place(data, i) for i in there}
     roots = [name for name in members if name.count("/") == 1 and name.endswith("/data.pkl")]
+    if members and all(name.endswith(".npy") for name in members):
+        raise Refused("it is an archive of arrays of numpy (.npz), not the weights of a network")
     if len(roots) != 1:
         raise Refused("it is a zip file, but not one that torch.save wrote")
     root = roots[0].removesuffix("data.pkl")
