@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 from zeuxis.api.pictures import to_pil
 from zeuxis.api.restore_look import look
@@ -16,8 +19,10 @@ from zeuxis.catalog.listing import WEIGHTS
 from zeuxis.cli import main
 from zeuxis.data.library import open_source
 from zeuxis.degrade.language import parse_chain
+from zeuxis.files import file_hash
 from zeuxis.metrics.similarity import psnr
 from zeuxis.nn.fidelity import Fidelity
+from zeuxis.provenance.record import read_record
 from zeuxis.rng import ImageRng
 
 LARGEST = 3_000_000  # bytes of weights
@@ -62,6 +67,23 @@ def test_a_photograph_is_denoised_without_another_word(tmp_path: Path, portraits
     assert [step.lacks for step in look(tmp_path / "old.png").steps if step.task == "denoise"] == [None]
     assert main(["restore", str(tmp_path / "old.png"), "--task", "denoise", "--out", str(tmp_path / "new.png")]) == 0
     assert (tmp_path / "new.png").is_file()
+
+
+def test_all_that_can_be_done_is_done_one_after_the_other(
+    tmp_path: Path, portraits: torch.Tensor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("zeuxis.api.restore_models.wheel_folder", lambda: None)
+    old = tmp_path / "old.png"
+    to_pil(parse_chain("jpeg:10")(portraits[:1], ImageRng([0]))[0]).save(old)
+    assert main(["restore", str(old), "--out", str(tmp_path / "new.png"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    at_hand = [step["task"] for step in told["looked"]["steps"] if step["lacks"] is None]
+    assert [step["task"] for step in told["steps"]] == at_hand and at_hand[0] == "jpeg" and at_hand[-1] == "enlarge:4"
+    assert told["made"]["done"] == [str(tmp_path / "new.png")]
+    assert Image.open(tmp_path / "new.png").size == (256, 256)
+    chain = [old, *(Path(step["done"][0]) for step in told["steps"])]
+    for source, made in pairwise(chain):
+        assert read_record(made)["condition"]["source"]["sha256"] == file_hash(source)
 
 
 @pytest.mark.parametrize("scale", [2, 4])

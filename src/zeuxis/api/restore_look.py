@@ -41,10 +41,11 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Proposal:
-    """One step: a task, the command that does it, and how to have a model for it, None where one is at hand."""
+    """One step: a task, the command that does it, where that writes, and how to have a model, None where one is at hand."""
 
     task: str
     command: str
+    target: Path
     lacks: str | None
 
 
@@ -117,5 +118,5 @@ def _steps(path: Path, tasks: list[str]) -> Iterator[Proposal]:
         at_hand = at_hand_for(task)
         target = path.with_name(f"{path.stem}-{task.replace(':', '')}.png")
         words = ["zeuxis", "restore", str(source), "--task", task, "--model", at_hand or "MODEL", "--out", str(target)]
-        yield Proposal(task, shlex.join(words), how_to_have(task) if at_hand is None else None)
+        yield Proposal(task, shlex.join(words), target, how_to_have(task) if at_hand is None else None)
         source = target

@@ -147,21 +147,25 @@ def restore(
 def _look(paths: Sequence[Path], out: Path | None, work: Callable[..., Restoration], as_json: bool) -> None:
     """Say what seems wrong with a picture and what would mend it, and do what can be done now."""
     from zeuxis.api.restore_look import look
+    from zeuxis.api.restore_steps import restore_in_steps
 
     if len(paths) > 1 or paths[0].is_dir():
         raise UsageError("say what to do with them, --task enlarge:2 or --model RUN: one picture alone is looked at")
     found = look(paths[0])
-    made = None
     if not as_json:
         _tell_look(found)
-    if found.at_hand:
+
+    def step(picture: Path, task: str, target: Path) -> Restoration:
         with Progress() as progress:
-            made = work(paths, None, found.at_hand[0].task, out, report=progress)
+            one = work([picture], None, task, target, report=progress)
+        if not as_json:
+            tell(one, f", {one.task} by {one.model}", "restored", one.page, as_json)
+        return one
+
+    made = restore_in_steps(found, out, step)
     if as_json:
-        emit({"looked": found, "made": made})
-    elif made is not None:
-        tell(made, f", {made.task} by {made.model}", "restored", made.page, as_json)
-    if found.steps and made is None:
+        emit({"looked": found, "made": made[-1] if made else None, "steps": made})
+    if found.steps and not made:
         raise typer.Exit(1)
 
 
