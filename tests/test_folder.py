@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hostile import chunk, coded
 from PIL import Image
 
 from zeuxis.batch import Shape, to_uint8
@@ -121,6 +122,20 @@ def test_exif_orientation_is_obeyed(tmp_path: Path) -> None:
     found = read_picture(tmp_path / "turned.png", grey=False)
     assert found.size == (10, 20)
     assert found.getpixel((5, 2)) == BLUE and found.getpixel((5, 17)) == RED
+
+
+@pytest.mark.parametrize("kind", [b"eXIf", b"iTXt"])
+def test_an_orientation_behind_the_pixels_of_a_png_is_obeyed_by_the_header_too(kind: bytes, tmp_path: Path) -> None:
+    """Programs that edit notes append them: what is cut out of a picture follows from its header."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    xmp = b'XML:com.adobe.xmp\0\0\0\0\0<x:xmpmeta xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/>'
+    data = coded(Image.new("RGB", (20, 10), RED), "PNG")
+    (tmp_path / "late.png").write_bytes(
+        data[:-12] + chunk(kind, exif.tobytes().removeprefix(b"Exif\0\0") if kind == b"eXIf" else xmp) + data[-12:]
+    )
+    header = read_header(tmp_path / "late.png")
+    assert (header.width, header.height) == read_picture(tmp_path / "late.png", grey=False).size == (10, 20)
 
 
 def test_an_animation_gives_its_first_frame(tmp_path: Path) -> None:

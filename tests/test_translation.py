@@ -16,8 +16,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from zeuxis.api.adopt import convert_file
-from zeuxis.api.model import load
-from zeuxis.api.translate import translate
+from zeuxis.api.model import Model, load
+from zeuxis.api.translate import _on_paper, translate
 from zeuxis.batch import Batch, Condition
 from zeuxis.catalog.assemble import build_for
 from zeuxis.catalog.build import build
@@ -560,6 +560,24 @@ def test_a_dark_picture_of_16_bits_is_told_of(tmp_path: Path) -> None:
     assert (
         note.startswith(str(tmp_path / "dark.png")) and "if it holds 12 bits, multiply its values by 16 first" in note
     )
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ("a | edges:0.2", True),
+        ("a | outlines", True),
+        ("a | masks", True),
+        ("a | masks:image->mask", False),
+        ("a", False),
+    ],
+)
+def test_of_what_is_light_it_is_said_where_the_model_learnt_of_lines(data: str, told: bool, tmp_path: Path) -> None:
+    """Of photographs that become masks a bright one is no drawing on paper."""
+    spec = DataSpec(Shape(3, 16, 16), source_shape=Shape(3, 16, 16), provides=frozenset({"source"}))
+    model = Model("m", build("pix2pix", spec, {"ngf": 2, "depth": 4, "ndf": 2, "patch": 1}), {"data": data})
+    Image.new("L", (16, 16), 200).save(tmp_path / "light.png")
+    assert bool(_on_paper(model, tmp_path / "light.png", invert=False)) == told
 
 
 def test_a_drawing_on_paper_is_inverted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

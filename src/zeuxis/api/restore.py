@@ -95,7 +95,7 @@ def restore(
     places = _places(restorer, faces, errands, tile)
     job = RestoringJob(restorer, _tiling(restorer.network, tile, device), device, places)
     wanted = errands.folders if page is None else page
-    problems = [f"{path}: not a picture" for path in errands.others]
+    problems = list(errands.passed_over)
     notes: list[str] = []
     moved: list[tuple[Path, FaceMoved]] = []
     before, todo = _sorted_out(errands, job, overwrite, problems, report)
