@@ -583,3 +583,30 @@ def test_pictures_with_masks(tmp_path: Path) -> None:
     Image.new("L", (20, 20)).save(tmp_path / "masks/00.png")
     with pytest.raises(DataError, match="give the size that is wanted"):
         open_folder(tmp_path)
+
+
+def classes(k: int, kind: str) -> Image.Image:
+    """A mask of background, two kinds of things and the pixels between, as people keep them."""
+    numbers = np.zeros((40, 40), np.uint8)
+    numbers[:10], numbers[20:30, : 10 + k] = 1, 2
+    if kind == "numbers":
+        return Image.fromarray(numbers)
+    if kind == "palette":
+        painted = Image.fromarray(numbers).convert("P")
+        painted.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0])
+        return painted
+    white = Image.fromarray(np.where(numbers > 0, 255, 0).astype(np.uint8))
+    return white.resize((61, 61), Image.Resampling.BICUBIC) if kind == "soft edges" else white
+
+
+@pytest.mark.parametrize(("kind", "told"), [("numbers", 1), ("palette", 1), ("white", 0), ("soft edges", 0)])
+def test_masks_of_several_kinds_of_things_are_told_of_where_they_become_one(
+    kind: str, told: int, tmp_path: Path
+) -> None:
+    for part in ("images", "labels"):
+        (tmp_path / part).mkdir()
+    for k in range(10):
+        Image.new("RGB", (40, 40), (k, 2 * k, 3 * k)).save(tmp_path / f"images/{k}.png")
+        classes(k, kind).save(tmp_path / f"labels/{k}.png")
+    source = open_folder(tmp_path, 40)
+    assert sum("masks hold up to 3 values" in remark for remark in source.remarks) == told
