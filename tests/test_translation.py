@@ -496,6 +496,28 @@ def test_a_folder_with_a_damaged_picture_is_translated(tmp_path: Path, capsys: p
     assert read_record(tmp_path / "in-translated" / "0.png")["translated_from"] == "0.png"
 
 
+@pytest.mark.parametrize("size", [(5, 3), (1, 1), (40, 4)])
+def test_pictures_of_few_pixels_are_translated_at_their_own_size(size: tuple[int, int], tmp_path: Path) -> None:
+    """Where the network is coarsest they are a point, which can be neither mirrored nor normalised."""
+    facts = DataSpec(Shape(3, 32, 32), source_shape=Shape(3, 32, 32), provides=frozenset({"source"}))
+    model = Model("m", build("cyclegan", facts, {"ngf": 2, "blocks": 1, "ndf": 2, "pool": 0}), {"sha256": "0"})
+    Image.new("RGB", size, "red").save(tmp_path / "icon.png")
+    (made,) = translate(model, [tmp_path / "icon.png"], size="own", page=False).done
+    with Image.open(made) as found:
+        assert all(4 <= side < wanted + 4 for side, wanted in zip(found.size, size, strict=True))
+
+
+def test_a_size_of_nothing_is_refused(tmp_path: Path) -> None:
+    facts = DataSpec(Shape(3, 32, 32), source_shape=Shape(3, 32, 32), provides=frozenset({"source"}))
+    model = Model("m", build("cyclegan", facts, {"ngf": 2, "blocks": 1, "ndf": 2, "pool": 0}), {"sha256": "0"})
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    with pytest.raises(DataError, match="size 0: give pixels of the shorter side"):
+        translate(model, [tmp_path / "a.png"], size=0)
+    (tmp_path / "b.png").write_bytes(b"\0\0\0\x18ftypheic" + bytes(64))
+    with pytest.raises(DataError, match=r"holds HEIC.*convert it to PNG"):
+        translate(model, [tmp_path / "b.png"])
+
+
 def test_no_file_is_lost_to_a_sheet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Of a picture called as the sheet would be, given or beside what is given."""
     facts = DataSpec(Shape(3, 16, 16), source_shape=Shape(3, 16, 16), provides=frozenset({"source"}))

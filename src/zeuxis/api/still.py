@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -15,6 +15,7 @@ from zeuxis.batch import to_float
 from zeuxis.data import picture
 from zeuxis.data.fit import WidthHeight, fit_picture, middle_box
 from zeuxis.data.pairing import class_colours
+from zeuxis.data.refused import UNKNOWN
 from zeuxis.errors import DataError, Unsupported, UsageError
 
 WHITE = 255
@@ -152,7 +153,7 @@ def _kept(path: Path) -> Image.Image:
         picture.read_header(path)
         return picture.read_kept(path)
     except picture.PictureRefused as reason:
-        if isinstance(reason.__cause__, UnidentifiedImageError):
+        if str(reason) == UNKNOWN:
             raise DataError(f"{path} cannot be used: it is no picture of a usual format, such as PNG or JPEG") from None
         raise DataError(f"{path} cannot be used: {reason}") from None
 

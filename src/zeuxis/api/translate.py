@@ -179,7 +179,7 @@ def _sized(model: Model, source: Path, size: Size | str | None) -> Model:
 
 
 def _whole(size: Size | str | None) -> Size:
-    if isinstance(size, str) or size is None:
+    if isinstance(size, str) or size is None or (isinstance(size, int) and size < 1):
         raise UsageError(f"size {size}: give pixels of the shorter side, a height and a width, or '{OWN}'")
     return size
 

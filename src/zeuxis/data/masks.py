@@ -78,7 +78,7 @@ def read_mask(file: Path) -> RawMask:
 
 
 def kinds_in(codes: Array) -> int:
-    """How many whole numbers fill more than a speck of a mask (H, W), of a large one of some of its rows and columns."""
+    """How many whole numbers fill more than a speck of a mask (H, W), of a large one as some of its rows show."""
     step = max(1, min(codes.shape) // LOOKED_AT)
     seen = codes[::step, ::step]
     _, counts = np.unique(seen, return_counts=True)
