@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import html
 import json
+import os
 import re
 import shlex
 import struct
 import zlib
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_to_bytes
 
 import numpy as np
 import pytest
@@ -389,6 +390,18 @@ def test_pictures_that_are_not_read_are_told_of_with_the_mend(twice: Path, tmp_p
         restore([given], twice, out=tmp_path / "other")
 
 
+def test_links_to_folders_and_to_nowhere_are_told_of(same: Path, tmp_path: Path) -> None:
+    given, far = folder_of(tmp_path, 1), tmp_path / "far"
+    far.mkdir()
+    photo().save(far / "b.png")
+    (given / "album").symlink_to(far)
+    (given / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    made = restore([given], same, out=tmp_path / "out")
+    assert [file.name for file in made.done] == ["0.png"] and made.failed == 1
+    assert made.problems[0].endswith("album: a link to a folder, which is not followed: give that by itself")
+    assert "gone.png: cannot be read" in made.problems[1]
+
+
 def test_a_folder_may_have_a_dot_in_its_name_and_a_file_large_letters(same: Path, tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         photo().save(tmp_path / name)
@@ -436,6 +449,18 @@ def shown_on(page: Path) -> dict[str, Path]:
     """The picture that a page shows before each heading's picture was restored."""
     found = re.findall(r"<h2>([^<]+)</h2><div class=row><figure><img src='([^']+)'", page.read_text(encoding="utf-8"))
     return {name: page.parent / unquote(file) for name, file in found}
+
+
+def test_a_name_that_is_no_text_spoils_no_page(same: Path, tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.png")  # of a disk from before UTF-8
+    try:
+        photo().save(tmp_path / name)
+    except OSError:
+        pytest.skip("this file system has names in UTF-8 alone")
+    made = restore([tmp_path / name], same, page=True)
+    assert made.page is not None and "caf\\udce9.png" in made.page.read_text("utf-8")
+    for file in re.findall("<img src='([^']+)'", made.page.read_text("utf-8")):
+        assert (tmp_path / os.fsdecode(unquote_to_bytes(html.unescape(file)))).is_file()
 
 
 def test_the_page_shows_of_every_picture_its_own(same: Path, tmp_path: Path) -> None:

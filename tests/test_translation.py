@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from zeuxis.api.adopt import convert_file
 from zeuxis.api.model import Model, load
+from zeuxis.api.still import layout_of
 from zeuxis.api.translate import _on_paper, translate
 from zeuxis.batch import Batch, Condition
 from zeuxis.catalog.assemble import build_for
@@ -468,6 +469,24 @@ def test_layouts_are_painted(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "leave the source out" in capsys.readouterr().err
     assert main(["translate", str(tmp_path / "model"), str(tmp_path / "odd.png")]) == 2
     assert "zeuxis paint" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "I;16", "I", "1"])
+def test_a_layout_is_read_in_every_mode_that_holds_whole_numbers(mode: str, tmp_path: Path) -> None:
+    """Image editors save grey with transparency: how opaque a pixel is says nothing of its class."""
+    numbers = np.zeros((6, 8), np.uint8)
+    numbers[2:, 3:] = 1
+    plain = Image.fromarray(numbers)
+    kept = Image.fromarray(numbers.astype(bool)) if mode == "1" else plain.convert(mode)
+    kept.save(tmp_path / ("a.tif" if mode == "I" else "a.png"))
+    found = layout_of(str(next(tmp_path.iterdir())), (8, 6), ("sky", "ground"), "it")
+    assert np.array_equal(found.numpy(), numbers)
+
+
+def test_a_layout_of_fractions_is_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.full((6, 8), 0.5, np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(DataError, match="floating-point pixels name no classes"):
+        layout_of(str(tmp_path / "a.tif"), (8, 6), ("sky", "ground"), "it")
 
 
 def test_a_translator_of_layouts_paints_too(tmp_path: Path) -> None:

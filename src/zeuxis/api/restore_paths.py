@@ -72,7 +72,7 @@ def errands_of(paths: Sequence[Path], out: Path | None, made: Literal["restored"
         if out is not None and len(paths) > 1:
             root = out / path.resolve().name
         for file in _walk(path, root.resolve()):
-            if file.suffix.lower() not in SUFFIXES:
+            if file.suffix.lower() not in SUFFIXES or file.is_dir():
                 others.append(file)
             elif not _is_made(file, made):
                 inside = file.relative_to(path)
@@ -87,6 +87,8 @@ def errands_of(paths: Sequence[Path], out: Path | None, made: Literal["restored"
 
 
 def _why_not(file: Path) -> str:
+    if file.is_dir():
+        return "a link to a folder, which is not followed: give that by itself"
     if file.suffix.lower() not in UNREAD:
         return "not a picture"
     return f"{file.suffix[1:].upper()} is not read: convert it to PNG or JPEG"
@@ -102,14 +104,17 @@ def _check_out(out: Path, alone: bool) -> None:
 
 
 def _walk(folder: Path, without: Path) -> Iterator[Path]:
-    """The files of a folder and of those inside it, in order, without hidden ones and those of ``without``."""
+    """The files of a folder and of those inside it, in order, without hidden ones and those of ``without``.
+
+    Links to folders are given as they are, and not walked: they may lead round in a circle. Links that lead nowhere are
+    files that cannot be read.
+    """
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or path.resolve() == without:
             continue
-        if path.is_dir():
-            if not path.is_symlink():  # it may lead round in a circle
-                yield from _walk(path, without)
-        elif path.is_file():
+        if path.is_dir() and not path.is_symlink():
+            yield from _walk(path, without)
+        elif path.is_file() or path.is_symlink():
             yield path
 
 

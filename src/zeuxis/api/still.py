@@ -112,12 +112,16 @@ def layout_of(value: Any, size: WidthHeight, names: tuple[str, ...], what: str) 
 
     Raises:
         UsageError: a class that is none of ``names``, or a colour of none.
-        DataError: a file that cannot be read.
+        DataError: a file that cannot be read, or has no whole numbers.
     """
     if isinstance(value, (np.ndarray, Tensor)):
         classes = _plane(value, what)
     else:
         shown = _image(value, what)
+        if shown.mode == "F":
+            raise DataError(f"{what} cannot be used: floating-point pixels name no classes: save it in whole numbers")
+        if shown.mode in ("LA", "La"):  # numbers, and how opaque they are, which says nothing
+            shown = shown.getchannel(0)
         coloured = shown.mode != "P" and shown.mode not in picture.GREY_MODES
         classes = _of_colours(shown, names, what) if coloured else np.asarray(shown)
     classes = classes.astype(np.int32)
