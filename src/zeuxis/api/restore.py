@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from zeuxis.data.picture import PictureRefused
 from zeuxis.errors import DataError, Unsupported, UsageError
 from zeuxis.nn.footprint import GIB
 from zeuxis.nn.picture_network import PictureNetwork
-from zeuxis.nn.streamed_tiles import Tiling, margin_for, tiling_for
+from zeuxis.nn.streamed_tiles import Tiling, tiling_for
 from zeuxis.pretrained.face_finder import EXTRA, FacePlace, finder_here, parse_place
 from zeuxis.pretrained.restorer import Restorer
 from zeuxis.training.room import free_memory
@@ -200,6 +200,6 @@ def _tiling(network: PictureNetwork, tile: int | None, device: str) -> Tiling:
     if tile is None:
         return found
     try:
-        return Tiling(tile, margin_for(network), found.feather)
+        return replace(found, tile=tile)
     except ValueError:
-        raise UsageError(f"--tile {tile} is too small: give at least {2 * found.overlap}") from None
+        raise UsageError(f"--tile {tile} is too small: give at least {found.least}") from None
