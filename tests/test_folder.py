@@ -13,6 +13,7 @@ import pytest
 import torch
 from hostile import chunk, coded
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from zeuxis.batch import Shape, to_uint8
 from zeuxis.data import decode, folder
@@ -136,6 +137,15 @@ def test_an_orientation_behind_the_pixels_of_a_png_is_obeyed_by_the_header_too(k
     )
     header = read_header(tmp_path / "late.png")
     assert (header.width, header.height) == read_picture(tmp_path / "late.png", grey=False).size == (10, 20)
+
+
+def test_a_header_is_read_without_its_pixels_where_a_text_behind_them_says_nothing_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = coded(Image.new("RGB", (20, 10), RED), "PNG")
+    (tmp_path / "dated.png").write_bytes(data[:-12] + chunk(b"tEXt", b"date:create\0" + bytes(25)) + data[-12:])
+    monkeypatch.setattr(PngImageFile, "load", lambda self: pytest.fail("it was decoded"))
+    assert read_header(tmp_path / "dated.png").width == 20
 
 
 def test_an_animation_gives_its_first_frame(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ TURNED = {  # how a picture of each orientation is brought upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-LATE_NOTES = frozenset((b"eXIf", b"iTXt", b"tEXt", b"zTXt"))  # of PNG: EXIF, and XMP or EXIF as text
+NOTED = (b"XML:com.adobe.xmp\0", b"Raw profile type exif\0")  # how texts of a PNG begin that may tell its orientation
 MOST_SCANS = 200  # of a progressive JPEG; those that are made have about ten
 
 
@@ -133,9 +133,15 @@ def _turn_of_header(file: Path | BinaryIO, picture: Image.Image) -> int:
 
 def _notes_follow(file: Path | BinaryIO) -> bool:
     """Whether a PNG holds something after its pixels that may tell how it is turned."""
+    late = False
     with stream_of(file) as stream:
-        kinds = [kind for kind, _ in png_chunks(stream)]
-    return b"IDAT" in kinds and not LATE_NOTES.isdisjoint(kinds[kinds.index(b"IDAT") :])
+        for kind, _ in png_chunks(stream):
+            late = late or kind == b"IDAT"
+            if late and (
+                kind == b"eXIf" or (kind in (b"tEXt", b"zTXt", b"iTXt") and stream.read(32).startswith(NOTED))
+            ):
+                return True
+    return False
 
 
 def upright(picture: Image.Image) -> Image.Image:
