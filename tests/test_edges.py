@@ -86,6 +86,19 @@ def test_every_stage_answers_at_the_size_of_the_picture_and_the_last_answer_fuse
     torch.testing.assert_close(found[-1], torch.stack(found[:-1]).mean(0), atol=1e-6, rtol=1e-5)  # as it begins
 
 
+@pytest.mark.parametrize("size", [(57, 61), (64, 50), (49, 64)])
+def test_coarse_answers_lie_where_they_were_made_in_pictures_of_any_size(size: tuple[int, int]) -> None:
+    """What lies beyond the far borders changes nothing of what is far from them: coarse maps are not squeezed."""
+    net = HolisticNet(1, widths=(2, 3, 4, 4), depths=(1, 1, 1, 1))
+    for value in net.parameters():
+        value.data = Stream(3, "net", *value.shape).normal(*value.shape)
+    image = Stream(0, "image").normal(1, 1, 64, 64)
+    cut = image[:, :, : size[0], : size[1]]
+    for whole, part in zip(net(image), net(cut), strict=True):
+        assert part.shape == cut.shape
+        torch.testing.assert_close(part[..., :16, :16], whole[..., :16, :16], rtol=1e-4, atol=1e-4)
+
+
 def test_the_detector_learns_an_outline_that_is_no_step_and_passes_over_a_step_that_is_none() -> None:
     """What no filter can: of two steps alike in strength, one between other colours, one is an outline."""
     system = EdgeDetector(Shape(3, 16, 16), layout_names=("a", "b"), widths=(8, 8), depths=(2, 1), averaged=False)

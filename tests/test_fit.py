@@ -224,6 +224,16 @@ def test_the_longest_side_of_patches_is_bounded() -> None:
     assert fit.kept(800, 600, 64) == (800, 600) and fit.kept(4000, 2000, 64) == (1000, 500)
     assert fit.kept(20000, 100, 64) == (12800, 64), "but a patch fits in"
     assert fit.kept(40, 30, 64) == (85, 64), "and what is smaller is enlarged, not stretched"
+    assert fit.kept(1, 60000, 64) == (64, 16384), "of a line of pixels the middle, or it would take 700 MB"
+
+
+@pytest.mark.parametrize(("fit", "told"), [("patch", True), ("crop", False), ("square", False)])
+def test_pictures_that_are_smaller_than_a_patch_are_told_of(fit: str, told: bool, tmp_path: Path) -> None:
+    for k, size in enumerate([(20, 40)] * 3 + [(40, 40)] * 9):
+        plaid(*size, blue=k).save(tmp_path / f"{k}.png")
+    remarks = " ".join(open_source(tmp_path, 32, fit=fit).remarks)
+    assert ("of 12 pictures 3 are smaller than a window of 32" in remarks) == told
+    assert "smaller than a window" not in " ".join(open_source(tmp_path, 16, fit=fit).remarks)
 
 
 def test_a_window_does_not_depend_on_its_company(root: Path) -> None:

@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hostile import chunk, coded
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from zeuxis.batch import Shape, to_uint8
 from zeuxis.data import decode, folder
@@ -122,6 +124,29 @@ def test_exif_orientation_is_obeyed(tmp_path: Path) -> None:
     found = read_picture(tmp_path / "turned.png", grey=False)
     assert found.size == (10, 20)
     assert found.getpixel((5, 2)) == BLUE and found.getpixel((5, 17)) == RED
+
+
+@pytest.mark.parametrize("kind", [b"eXIf", b"iTXt"])
+def test_an_orientation_behind_the_pixels_of_a_png_is_obeyed_by_the_header_too(kind: bytes, tmp_path: Path) -> None:
+    """Programs that edit notes append them: what is cut out of a picture follows from its header."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    xmp = b'XML:com.adobe.xmp\0\0\0\0\0<x:xmpmeta xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/>'
+    data = coded(Image.new("RGB", (20, 10), RED), "PNG")
+    (tmp_path / "late.png").write_bytes(
+        data[:-12] + chunk(kind, exif.tobytes().removeprefix(b"Exif\0\0") if kind == b"eXIf" else xmp) + data[-12:]
+    )
+    header = read_header(tmp_path / "late.png")
+    assert (header.width, header.height) == read_picture(tmp_path / "late.png", grey=False).size == (10, 20)
+
+
+def test_a_header_is_read_without_its_pixels_where_a_text_behind_them_says_nothing_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = coded(Image.new("RGB", (20, 10), RED), "PNG")
+    (tmp_path / "dated.png").write_bytes(data[:-12] + chunk(b"tEXt", b"date:create\0" + bytes(25)) + data[-12:])
+    monkeypatch.setattr(PngImageFile, "load", lambda self: pytest.fail("it was decoded"))
+    assert read_header(tmp_path / "dated.png").width == 20
 
 
 def test_an_animation_gives_its_first_frame(tmp_path: Path) -> None:
@@ -590,3 +615,30 @@ def test_what_becomes_of_transparency_is_told(tmp_path: Path) -> None:
     source = open_folder(tmp_path, 8)
     assert source.remarks[1:] == ("5 of 12 pictures have an alpha channel: what is transparent is white now",)
     assert set(colours(source)) == {WHITE, RED}
+
+
+def classes(k: int, kind: str) -> Image.Image:
+    """A mask of background, two kinds of things and the pixels between, as people keep them."""
+    numbers = np.zeros((40, 40), np.uint8)
+    numbers[:10], numbers[20:30, : 10 + k] = 1, 2
+    if kind == "numbers":
+        return Image.fromarray(numbers)
+    if kind == "palette":
+        painted = Image.fromarray(numbers).convert("P")
+        painted.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0])
+        return painted
+    white = Image.fromarray(np.where(numbers > 0, 255, 0).astype(np.uint8))
+    return white.resize((61, 61), Image.Resampling.BICUBIC) if kind == "soft edges" else white
+
+
+@pytest.mark.parametrize(("kind", "told"), [("numbers", 1), ("palette", 1), ("white", 0), ("soft edges", 0)])
+def test_masks_of_several_kinds_of_things_are_told_of_where_they_become_one(
+    kind: str, told: int, tmp_path: Path
+) -> None:
+    for part in ("images", "labels"):
+        (tmp_path / part).mkdir()
+    for k in range(10):
+        Image.new("RGB", (40, 40), (k, 2 * k, 3 * k)).save(tmp_path / f"images/{k}.png")
+        classes(k, kind).save(tmp_path / f"labels/{k}.png")
+    source = open_folder(tmp_path, 40)
+    assert sum("masks hold up to 3 values" in remark for remark in source.remarks) == told

@@ -164,7 +164,8 @@ def test_several_frames_in_one_out_at_the_command_line(given: str, tmp_path: Pat
     frames = tmp_path / "frames"
     frames.mkdir()
     pixels = np.random.default_rng(0).integers(0, 255, (3, 32, 32, 3), dtype=np.uint8)
-    names = [frames / f"{k}.png" for k in range(3)]
+    names = [frames / f"{k}.png" for k in (8, 9, 10)]  # in the order of time, which the alphabet's is not
+    (frames / "._8.png").write_bytes(b"what a Mac leaves beside a file")
     for shown, name in zip(pixels, names, strict=True):
         Image.fromarray(shown).save(name)
     path = ",".join(map(str, names)) if given == "names" else str(frames)

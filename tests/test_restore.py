@@ -5,17 +5,19 @@ from __future__ import annotations
 import errno
 import html
 import json
+import os
 import re
 import shlex
 import struct
 import zlib
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_to_bytes
 
 import numpy as np
 import pytest
 import torch
-from hostile import damaged, unusual
+from folders import cut_jpeg, rows_missing
+from hostile import chunk, coded, damaged, unusual
 from PIL import Image, ImageCms
 from safetensors.torch import save_file
 
@@ -231,6 +233,93 @@ def test_what_is_not_kept_is_said(same: Path, tmp_path: Path) -> None:
     assert "the first of its 2 pictures" in made.notes[0] and "CMYK" in made.notes[1]
 
 
+# -- what a file says beside its pixels ------------------------------------------------------------------
+
+
+def gammas(level: float = 1.0) -> bytes:
+    """A PNG whose numbers are light itself (gamma 1), of wide primaries, at 300 dots an inch."""
+    primaries = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
+    said = [chunk(b"gAMA", struct.pack(">I", round(100000 * level))), chunk(b"cHRM", struct.pack(">8I", *primaries))]
+    plain = coded(photo(), "PNG", dpi=(300, 300))
+    return plain[:33] + b"".join(said) + plain[33:]
+
+
+def test_what_the_numbers_of_a_png_mean_stays_with_them(twice: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(gammas())
+    (file,) = restore([tmp_path / "a.png"], twice).done
+    with Image.open(tmp_path / "a.png") as before, Image.open(file) as after:
+        assert before.info["gamma"] == 1.0
+        for key in ("gamma", "chromaticity", "dpi"):
+            assert after.info[key] == before.info[key]
+
+
+@pytest.mark.parametrize(("kind", "turned"), [("JPEG", False), ("JPEG", True), ("TIFF", False)])
+def test_the_size_in_print_stays(kind: str, turned: bool, twice: Path, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6 if turned else 1
+    (tmp_path / "a").write_bytes(coded(photo(), kind, dpi=(300, 150), exif=exif))
+    (file,) = restore([tmp_path / "a"], twice).done
+    with Image.open(file) as found:
+        assert found.info["dpi"] == pytest.approx((150, 300) if turned else (300, 150), abs=0.02)
+
+
+def test_a_colour_profile_of_other_colours_is_left_out_with_a_note(same: Path, tmp_path: Path) -> None:
+    rgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    ImageCms.applyTransform(photo(), ImageCms.buildTransform(rgb, lab, "RGB", "LAB")).save(tmp_path / "lab.tif")
+    photo(mode="L").save(tmp_path / "grey.png", icc_profile=ImageCms.ImageCmsProfile(rgb).tobytes())
+    made = restore([tmp_path / "lab.tif", tmp_path / "grey.png"], same, out=tmp_path / "out")
+    assert "profile is of Lab and its pixels become RGB" in made.notes[0] and "is of RGB" in made.notes[1]
+    for file in made.done:
+        with Image.open(file) as found:
+            assert "icc_profile" not in found.info
+
+
+def test_damaged_notes_cost_the_notes_and_not_the_picture(same: Path, tmp_path: Path) -> None:
+    for name, settings in (("a.webp", {"lossless": True}), ("b.jpg", {"quality": 95})):
+        photo().save(tmp_path / name, exif=b"Exif\0\0nonsense", **settings)
+    made = restore([tmp_path / "a.webp", tmp_path / "b.jpg"], same, out=tmp_path / "out")
+    assert len(made.done) == 2 and all("EXIF) are damaged, and left out" in note for note in made.notes)
+
+
+def test_the_notes_of_a_tiff_stay_and_what_says_how_it_was_kept_does_not(twice: Path, tmp_path: Path) -> None:
+    photo().save(tmp_path / "scan.tif", tiffinfo={MAKE: "Scanner", 0x0132: "2020:01:02 03:04:05", ORIENTATION: 6})
+    (file,) = restore([tmp_path / "scan.tif"], twice).done
+    with Image.open(file) as found:
+        notes = found.getexif()
+    assert found.size == (24, 40) and dict(notes) == {MAKE: "Scanner", 0x0132: "2020:01:02 03:04:05"}
+
+
+def test_some_cameras_tell_the_size_twice(twice: Path, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0100], exif[0x0101] = 20, 12
+    photo().save(tmp_path / "a.jpg", exif=exif)
+    (file,) = restore([tmp_path / "a.jpg"], twice).done
+    with Image.open(file) as found:
+        notes = found.getexif()
+    assert (notes[0x0100], notes[0x0101]) == (40, 24)
+
+
+@pytest.mark.parametrize(("kind", "words"), [("GIF", "it moves"), ("TIFF", "it has 2 pages"), ("MPO", "2 pictures")])
+def test_of_several_pictures_it_is_said_what_they_are(kind: str, words: str, same: Path, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(coded(photo(), kind, save_all=True, append_images=[photo(seed=1)]))
+    assert words in restore([tmp_path / "a"], same).notes[0]
+
+
+@pytest.mark.parametrize("data", [cut_jpeg(b"\xff\xd9"), rows_missing()], ids=["jpeg", "png"])
+def test_a_picture_that_lacks_a_part_is_not_restored_as_if_it_were_whole(
+    data: bytes, same: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "a").write_bytes(data)
+    with pytest.raises(DataError, match="truncated"):
+        restore([tmp_path / "a"], same)
+
+
+def test_black_and_white_stay_grey_where_one_of_them_is_transparent(same: Path, tmp_path: Path) -> None:
+    photo(mode="L").convert("1").save(tmp_path / "a.png", transparency=0)
+    with Image.open(restore([tmp_path / "a.png"], same).done[0]) as found:
+        assert found.mode == "LA"
+
+
 def test_a_picture_in_tiles_is_that_without(twice: Path, tmp_path: Path) -> None:
     photo(90, 70).save(tmp_path / "a.png")
     (one,) = restore([tmp_path / "a.png"], twice, out=tmp_path / "one.png").done
@@ -291,6 +380,38 @@ def test_what_is_no_picture_costs_a_line_and_not_the_rest(twice: Path, tmp_path:
     assert made.problems[0].endswith("notes.txt: not a picture")
 
 
+def test_pictures_that_are_not_read_are_told_of_with_the_mend(twice: Path, tmp_path: Path) -> None:
+    given = folder_of(tmp_path, 1)
+    (given / "IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    made = restore([given], twice, out=tmp_path / "out")
+    assert made.problems[0].endswith("IMG_1.HEIC: HEIC is not read: convert it to PNG or JPEG")
+    (given / "0.png").unlink()
+    with pytest.raises(UsageError, match=r"no picture in .*: IMG_1.HEIC, HEIC is not read"):
+        restore([given], twice, out=tmp_path / "other")
+
+
+def test_links_to_folders_and_to_nowhere_are_told_of(same: Path, tmp_path: Path) -> None:
+    given, far = folder_of(tmp_path, 1), tmp_path / "far"
+    far.mkdir()
+    photo().save(far / "b.png")
+    (given / "album").symlink_to(far)
+    (given / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    made = restore([given], same, out=tmp_path / "out")
+    assert [file.name for file in made.done] == ["0.png"] and made.failed == 1
+    assert made.problems[0].endswith("album: a link to a folder, which is not followed: give that by itself")
+    assert "gone.png: cannot be read" in made.problems[1]
+
+
+def test_a_folder_may_have_a_dot_in_its_name_and_a_file_large_letters(same: Path, tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        photo().save(tmp_path / name)
+    (tmp_path / "made.v2").mkdir()
+    assert restore([tmp_path / "a.png"], same, out=tmp_path / "made.v2").done == (tmp_path / "made.v2" / "a.png",)
+    both = restore([tmp_path / "a.png", tmp_path / "b.png"], same, out=tmp_path / "made.v3").done
+    assert both == (tmp_path / "made.v3" / "a.png", tmp_path / "made.v3" / "b.png")
+    assert restore([tmp_path / "a.png"], same, out=tmp_path / "C.PNG").done == (tmp_path / "C.PNG",)
+
+
 def test_a_folder_of_hostile_files_ends_with_lines(same: Path, tmp_path: Path) -> None:
     files = damaged() | {name: data for name, data in unusual().items() if "/" not in name}
     chosen = dict(list(files.items())[::4])
@@ -328,6 +449,18 @@ def shown_on(page: Path) -> dict[str, Path]:
     """The picture that a page shows before each heading's picture was restored."""
     found = re.findall(r"<h2>([^<]+)</h2><div class=row><figure><img src='([^']+)'", page.read_text(encoding="utf-8"))
     return {name: page.parent / unquote(file) for name, file in found}
+
+
+def test_a_name_that_is_no_text_spoils_no_page(same: Path, tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.png")  # of a disk from before UTF-8
+    try:
+        photo().save(tmp_path / name)
+    except OSError:
+        pytest.skip("this file system has names in UTF-8 alone")
+    made = restore([tmp_path / name], same, page=True)
+    assert made.page is not None and "caf\\udce9.png" in made.page.read_text("utf-8")
+    for file in re.findall("<img src='([^']+)'", made.page.read_text("utf-8")):
+        assert (tmp_path / os.fsdecode(unquote_to_bytes(html.unescape(file)))).is_file()
 
 
 def test_the_page_shows_of_every_picture_its_own(same: Path, tmp_path: Path) -> None:

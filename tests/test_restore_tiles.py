@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from zeuxis.nn.compact import CompactNet
 from zeuxis.nn.dncnn import DnCNNNet
 from zeuxis.nn.picture_network import PictureNetwork
 from zeuxis.nn.reduced import Reduced
+from zeuxis.nn.residual_unet import ResidualUNet
 from zeuxis.nn.rrdb import RRDBNet
 from zeuxis.nn.streamed_tiles import GRID, Place, Tiling, in_rows, margin_for, tile_places, tiling_for
 
@@ -59,6 +61,32 @@ def test_a_picture_in_tiles_is_the_picture_at_once(name: str, size: tuple[int, i
     assert made.shape == whole.shape
     assert (made - whole).abs().max() < 1 / 255 / 100 * max(1.0, whole.abs().max().item())
     assert (max(size) > tiling.tile) == (len(places) > 1)
+
+
+def test_tiles_begin_where_the_squares_of_a_network_do() -> None:
+    """Else what halves the picture several times makes another picture of all of a tile, not of its seams alone."""
+    network = lively(ResidualUNet(1, widths=(4, 6), blocks=1, shrink=4))
+    given = picture(20, 700, 1)
+    tiling = replace(tiling_for(network, 1), tile=240, margin=network.reach)
+    assert (network.step, tiling.grid, network.reach) == (8, 8, 56)
+    with torch.inference_mode():
+        whole = network(given)
+    made, places = tiled(network, given, tiling)
+    assert len(places) > 2 and (made - whole).abs().max() < 1 / 255 / 100 * max(1.0, whole.abs().max().item())
+    elsewhere, _ = tiled(network, given, replace(tiling, grid=4))
+    assert (elsewhere - whole).abs().max() > 1 / 255
+
+
+@pytest.mark.parametrize("step", [1, 3, 8, 32, 128])
+def test_a_tiling_has_room_for_any_step(step: int) -> None:
+    network = DnCNNNet(depth=4, width=6)
+    network.step = step
+    for budget in (1, 1 << 40):
+        tiling = tiling_for(network, budget)
+        assert tiling.tile % tiling.grid == tiling.grid % step == 0 and tiling.tile >= tiling.least
+        spans = [places[0][:2] for places in tile_places(1000, 50, tiling)]
+        assert spans[0][0] == 0 and spans[-1][1] == 1000 and all(start % step == 0 for start, _ in spans)
+        assert all(before[1] - after[0] >= tiling.overlap for before, after in itertools.pairwise(spans))
 
 
 def test_a_margin_that_is_too_small_shows() -> None:

@@ -147,6 +147,8 @@ def test_a_knob_is_obeyed_or_refused(tmp_path: Path) -> None:
 
 def test_a_training_ends_with_what_its_model_is_for() -> None:
     assert said_next("sr-resnet", Path("runs/a")) == "restore with it: zeuxis restore PHOTO --model runs/a"
+    assert said_next("cyclegan", Path("runs/a")) == "translate with it: zeuxis translate runs/a PICTURE"
+    assert said_next("spade", Path("runs/a")) == "paint with it: zeuxis paint runs/a --layout PNG"
     assert said_next("context-encoder", Path("runs/a")) == "draw with it: zeuxis sample runs/a"
     assert said_next("caption-lm", Path("runs/a")) == "have it write: zeuxis sample runs/a"
     assert said_next("judge", Path("runs/a")) == "measure it: zeuxis evaluate runs/a"

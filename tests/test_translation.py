@@ -16,8 +16,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from zeuxis.api.adopt import convert_file
-from zeuxis.api.model import load
-from zeuxis.api.translate import translate
+from zeuxis.api.model import Model, load
+from zeuxis.api.still import layout_of
+from zeuxis.api.translate import _on_paper, translate
 from zeuxis.batch import Batch, Condition
 from zeuxis.catalog.assemble import build_for
 from zeuxis.catalog.build import build
@@ -470,6 +471,24 @@ def test_layouts_are_painted(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "zeuxis paint" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "I;16", "I", "1"])
+def test_a_layout_is_read_in_every_mode_that_holds_whole_numbers(mode: str, tmp_path: Path) -> None:
+    """Image editors save grey with transparency: how opaque a pixel is says nothing of its class."""
+    numbers = np.zeros((6, 8), np.uint8)
+    numbers[2:, 3:] = 1
+    plain = Image.fromarray(numbers)
+    kept = Image.fromarray(numbers.astype(bool)) if mode == "1" else plain.convert(mode)
+    kept.save(tmp_path / ("a.tif" if mode == "I" else "a.png"))
+    found = layout_of(str(next(tmp_path.iterdir())), (8, 6), ("sky", "ground"), "it")
+    assert np.array_equal(found.numpy(), numbers)
+
+
+def test_a_layout_of_fractions_is_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.full((6, 8), 0.5, np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(DataError, match="floating-point pixels name no classes"):
+        layout_of(str(tmp_path / "a.tif"), (8, 6), ("sky", "ground"), "it")
+
+
 def test_a_translator_of_layouts_paints_too(tmp_path: Path) -> None:
     spec = open_source("scenes | layout", 32).spec
     model = build("pix2pix", spec, {"ngf": 4, "depth": 5, "ndf": 4, "patch": 16})
@@ -494,6 +513,28 @@ def test_a_folder_with_a_damaged_picture_is_translated(tmp_path: Path, capsys: p
     with Image.open(tmp_path / "in-translated" / "0.png") as made:
         assert made.size == (48, 32)
     assert read_record(tmp_path / "in-translated" / "0.png")["translated_from"] == "0.png"
+
+
+@pytest.mark.parametrize("size", [(5, 3), (1, 1), (40, 4)])
+def test_pictures_of_few_pixels_are_translated_at_their_own_size(size: tuple[int, int], tmp_path: Path) -> None:
+    """Where the network is coarsest they are a point, which can be neither mirrored nor normalised."""
+    facts = DataSpec(Shape(3, 32, 32), source_shape=Shape(3, 32, 32), provides=frozenset({"source"}))
+    model = Model("m", build("cyclegan", facts, {"ngf": 2, "blocks": 1, "ndf": 2, "pool": 0}), {"sha256": "0"})
+    Image.new("RGB", size, "red").save(tmp_path / "icon.png")
+    (made,) = translate(model, [tmp_path / "icon.png"], size="own", page=False).done
+    with Image.open(made) as found:
+        assert all(4 <= side < wanted + 4 for side, wanted in zip(found.size, size, strict=True))
+
+
+def test_a_size_of_nothing_is_refused(tmp_path: Path) -> None:
+    facts = DataSpec(Shape(3, 32, 32), source_shape=Shape(3, 32, 32), provides=frozenset({"source"}))
+    model = Model("m", build("cyclegan", facts, {"ngf": 2, "blocks": 1, "ndf": 2, "pool": 0}), {"sha256": "0"})
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    with pytest.raises(DataError, match="size 0: give pixels of the shorter side"):
+        translate(model, [tmp_path / "a.png"], size=0)
+    (tmp_path / "b.png").write_bytes(b"\0\0\0\x18ftypheic" + bytes(64))
+    with pytest.raises(DataError, match=r"holds HEIC.*convert it to PNG"):
+        translate(model, [tmp_path / "b.png"])
 
 
 def test_no_file_is_lost_to_a_sheet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -560,6 +601,24 @@ def test_a_dark_picture_of_16_bits_is_told_of(tmp_path: Path) -> None:
     assert (
         note.startswith(str(tmp_path / "dark.png")) and "if it holds 12 bits, multiply its values by 16 first" in note
     )
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ("a | edges:0.2", True),
+        ("a | outlines", True),
+        ("a | masks", True),
+        ("a | masks:image->mask", False),
+        ("a", False),
+    ],
+)
+def test_of_what_is_light_it_is_said_where_the_model_learnt_of_lines(data: str, told: bool, tmp_path: Path) -> None:
+    """Of photographs that become masks a bright one is no drawing on paper."""
+    spec = DataSpec(Shape(3, 16, 16), source_shape=Shape(3, 16, 16), provides=frozenset({"source"}))
+    model = Model("m", build("pix2pix", spec, {"ngf": 2, "depth": 4, "ndf": 2, "patch": 1}), {"data": data})
+    Image.new("L", (16, 16), 200).save(tmp_path / "light.png")
+    assert bool(_on_paper(model, tmp_path / "light.png", invert=False)) == told
 
 
 def test_a_drawing_on_paper_is_inverted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,6 +23,7 @@ from zeuxis.api.pictures import Pictures
 from zeuxis.api.still import layout_of, mask_of, picture_of, size_of
 from zeuxis.batch import Condition
 from zeuxis.conditions import FIELDS, Field, FieldKind
+from zeuxis.data.names import natural_key
 from zeuxis.data.picture import SUFFIXES
 from zeuxis.data.worlds.reading import reader
 from zeuxis.errors import DataError, UnknownName, Unsupported, UsageError
@@ -203,6 +204,12 @@ class Shown(Given):
         return given
 
 
+def parts_in(folder: Path) -> list[Path]:
+    """The pictures in a folder that are parts of one, such as frames of a film, in natural order: 2 before 10."""
+    found = (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
+    return sorted(found, key=lambda path: natural_key(path.name))
+
+
 class GivenPicture(Shown):
     """Pictures, each perhaps of several that lie one after another in the channels.
 
@@ -227,7 +234,7 @@ class GivenPicture(Shown):
     def _parts(self, value: Any) -> list[Any]:
         match value:
             case str() | Path() if Path(value).is_dir():
-                return sorted(path for path in Path(value).iterdir() if path.suffix.lower() in SUFFIXES)
+                return parts_in(Path(value))
             case str() if "," in value and not Path(value).exists():
                 return [part.strip() for part in value.split(",")]
             case list() | tuple():

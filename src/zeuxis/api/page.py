@@ -90,7 +90,7 @@ class Page:
             f"<body>{''.join(self._body)}<p class=lead>Every picture here is synthetic unless it says that it is real; "
             "each PNG that a model drew carries the record of how it was made (zeuxis info FILE).</p></body></html>\n"
         )
-        write_whole(path, html.encode())
+        write_whole(path, html.encode(errors="backslashreplace"))  # names of files may be no text
         return path
 
 

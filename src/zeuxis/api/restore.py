@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from zeuxis.data.picture import PictureRefused
 from zeuxis.errors import DataError, Unsupported, UsageError
 from zeuxis.nn.footprint import GIB
 from zeuxis.nn.picture_network import PictureNetwork
-from zeuxis.nn.streamed_tiles import Tiling, margin_for, tiling_for
+from zeuxis.nn.streamed_tiles import Tiling, tiling_for
 from zeuxis.pretrained.face_finder import FacePlace, finder_lacks, parse_place
 from zeuxis.pretrained.restorer import Restorer
 from zeuxis.training.room import free_memory
@@ -95,7 +95,7 @@ def restore(
     places = _places(restorer, faces, errands, tile)
     job = RestoringJob(restorer, _tiling(restorer.network, tile, device), device, places)
     wanted = errands.folders if page is None else page
-    problems = [f"{path}: not a picture" for path in errands.others]
+    problems = list(errands.passed_over)
     notes: list[str] = []
     moved: list[tuple[Path, FaceMoved]] = []
     before, todo = _sorted_out(errands, job, overwrite, problems, report)
@@ -200,6 +200,6 @@ def _tiling(network: PictureNetwork, tile: int | None, device: str) -> Tiling:
     if tile is None:
         return found
     try:
-        return Tiling(tile, margin_for(network), found.feather)
+        return replace(found, tile=tile)
     except ValueError:
-        raise UsageError(f"--tile {tile} is too small: give at least {2 * found.overlap}") from None
+        raise UsageError(f"--tile {tile} is too small: give at least {found.least}") from None

@@ -41,7 +41,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Proposal:
-    """One step: a task, the command that does it, where that writes, and how to have a model, None where one is at hand."""
+    """One step: a task, the command that does it, where that writes, and what it lacks: None where a model is at hand."""
 
     task: str
     command: str

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from zeuxis.data.picture import SUFFIXES
+from zeuxis.data.picture import SUFFIXES, UNREAD
 from zeuxis.errors import DataError, UsageError
 from zeuxis.provenance.record import RESTORER, read_record
 
@@ -35,6 +35,11 @@ class Errands:
     page: Path
     folders: bool  # whether a folder was given
 
+    @property
+    def passed_over(self) -> tuple[str, ...]:
+        """A line for each file that is not looked into, with the mend of those that are pictures all the same."""
+        return tuple(f"{file}: {_why_not(file)}" for file in self.others)
+
 
 def errands_of(paths: Sequence[Path], out: Path | None, made: Literal["restored", "translated"]) -> Errands:
     """What is to be done for the files and folders ``paths``, with results in ``out`` or beside them.
@@ -48,16 +53,18 @@ def errands_of(paths: Sequence[Path], out: Path | None, made: Literal["restored"
         if not path.exists():
             raise UsageError(f"there is no picture or folder {path}")
     folders = any(path.is_dir() for path in paths)
+    alone = len(paths) == 1 and not folders
     if out is not None:
-        _check_out(out, alone=len(paths) == 1 and not folders)
+        _check_out(out, alone)
+    file_out = out is not None and alone and bool(out.suffix) and not out.is_dir()
     found: list[tuple[Path, Path, str]] = []  # picture, result without its suffix, name
     others: list[Path] = []
     for path in paths:
         if not path.is_dir():
             if out is None:
                 found.append((path, path.with_name(f"{path.stem}-{made}"), path.name))
-            else:
-                found.append((path, out.with_suffix("") if out.suffix else out / path.stem, path.name))
+            else:  # a folder may have a dot in its name
+                found.append((path, out.with_suffix("") if file_out else out / path.stem, path.name))
             continue
         root = out if out is not None else path.resolve().with_name(f"{path.resolve().name}-{made}")
         if root.resolve() == path.resolve():
@@ -65,15 +72,26 @@ def errands_of(paths: Sequence[Path], out: Path | None, made: Literal["restored"
         if out is not None and len(paths) > 1:
             root = out / path.resolve().name
         for file in _walk(path, root.resolve()):
-            if file.suffix.lower() not in SUFFIXES:
+            if file.suffix.lower() not in SUFFIXES or file.is_dir():
                 others.append(file)
             elif not _is_made(file, made):
                 inside = file.relative_to(path)
                 found.append((file, root / inside.with_suffix(""), inside.as_posix()))
     each = _named_apart(found)
+    if file_out and out is not None:
+        each = tuple(replace(one, target=out) for one in each)  # with its suffix as it is written, .PNG too
     if not each:
-        raise UsageError(f"there is no picture in {', '.join(map(str, paths))}")
+        unread = next((f": {file.name}, {_why_not(file)}" for file in others if file.suffix.lower() in UNREAD), "")
+        raise UsageError(f"there is no picture in {', '.join(map(str, paths))}{unread}")
     return Errands(each, tuple(others), _page(paths, out, each, made), folders)
+
+
+def _why_not(file: Path) -> str:
+    if file.is_dir():
+        return "a link to a folder, which is not followed: give that by itself"
+    if file.suffix.lower() not in UNREAD:
+        return "not a picture"
+    return f"{file.suffix[1:].upper()} is not read: convert it to PNG or JPEG"
 
 
 def _check_out(out: Path, alone: bool) -> None:
@@ -86,14 +104,17 @@ def _check_out(out: Path, alone: bool) -> None:
 
 
 def _walk(folder: Path, without: Path) -> Iterator[Path]:
-    """The files of a folder and of those inside it, in order, without hidden ones and those of ``without``."""
+    """The files of a folder and of those inside it, in order, without hidden ones and those of ``without``.
+
+    Links to folders are given as they are, and not walked: they may lead round in a circle. Links that lead nowhere are
+    files that cannot be read.
+    """
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or path.resolve() == without:
             continue
-        if path.is_dir():
-            if not path.is_symlink():  # it may lead round in a circle
-                yield from _walk(path, without)
-        elif path.is_file():
+        if path.is_dir() and not path.is_symlink():
+            yield from _walk(path, without)
+        elif path.is_file() or path.is_symlink():
             yield path
 
 

@@ -10,25 +10,28 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
+from zeuxis.api.restore_beside import camera_notes, colour_chunks, exif_at, pixels_to_a_metre
 from zeuxis.data.bit_depth import dark_notes
 from zeuxis.data.deep_png import CHANNELS, is_deep, read_deep
 from zeuxis.data.picture import (
     BITS,
     FORMATS,
     MOST_PROFILE,
-    ORIENTATION,
     PHOTOMETRIC,
+    TURNED,
     WIDE_MODES,
     Header,
     PictureRefused,
     full_range,
     read_header,
+    require_whole,
     transparent,
+    turn_of,
 )
 from zeuxis.errors import DataError, UsageError
 from zeuxis.nn.fidelity import LUMA
@@ -37,8 +40,8 @@ from zeuxis.provenance.record import SOURCE_TYPES
 SOURCE_TYPE = f"{SOURCE_TYPES}compositeWithTrainedAlgorithmicMedia"  # a photograph with what a network added
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
-WIDTH, HEIGHT = 0xA002, 0xA003  # EXIF's own words for the size, in the block of the camera's settings
-CAMERA = 0x8769
+PROFILES = {1: b"GRAY", 3: b"RGB "}  # how the profile of so many channels calls their colours
+SEVERAL = {"TIFF": "it has {} pages: the first", "MPO": "it holds {} pictures: the first"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +53,7 @@ class OpenedPicture:
     profile: bytes | None = None  # ICC
     exif: bytes | None = None
     notes: tuple[str, ...] = ()  # what of the file is not kept
+    meaning: tuple[tuple[bytes, bytes], ...] = ()  # chunks of PNG: what its numbers mean, and pixels to a metre
 
     @property
     def most(self) -> int:
@@ -69,7 +73,7 @@ def open_for_restoring(path: Path) -> OpenedPicture:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of decoders: what they cannot do is an error
             read_header(path)
-            return _opened(path)
+            return _with_its_profile(_opened(path))
     except PictureRefused as reason:
         raise DataError(f"{path}: {reason}") from None
     except MemoryError:
@@ -89,7 +93,8 @@ def _opened(path: Path) -> OpenedPicture:
     notes = []
     with Image.open(path, formats=FORMATS) as file:
         if getattr(file, "n_frames", 1) > 1:
-            notes.append(f"it moves: the first of its {file.n_frames} pictures is restored")  # type: ignore[attr-defined]
+            several = SEVERAL.get(file.format or "", "it moves: the first of its {} pictures")
+            notes.append(f"{several.format(file.n_frames)} is restored")  # type: ignore[attr-defined]
         if file.mode == "CMYK":
             notes.append("its inks (CMYK) become red, green and blue, and its colour profile is left out")
         elif file.mode == "F":
@@ -107,16 +112,19 @@ def _opened(path: Path) -> OpenedPicture:
                 f"{MOST_PROFILE >> 20} MiB of it is refused by many programs"
             )
             profile = None
-        turn = file.getexif().get(ORIENTATION, 1)
-        upright = ImageOps.exif_transpose(file)
-        exif = upright.getexif()
+        exif = camera_notes(file, notes) if file.format == "TIFF" else None  # decoding turns it, and closes the file
+        require_whole(path, file)
+        turn = turn_of(file)
+        exif = exif if file.format == "TIFF" else camera_notes(file, notes)
+        upright = file.transpose(TURNED[turn]) if turn in TURNED else file
+        meaning = (*colour_chunks(path), *pixels_to_a_metre(file.info.get("dpi"), turned=turn >= 5))
         if in_half and upright.info.pop("transparency", None) is not None:
             notes.append("its transparent colour, which is of 16 bits, is left out")
     if is_deep(path):
         deep = _turned(read_deep(path), turn)
         colours, alpha = (deep[..., :-1], deep[..., -1]) if deep.shape[2] % 2 == 0 else (deep, None)
         notes += dark_notes(int(colours.max()), "restored")
-        return OpenedPicture(colours, alpha, profile, _exif(exif), tuple(notes))
+        return OpenedPicture(colours, alpha, profile, exif, tuple(notes), meaning)
     if upright.mode in WIDE_MODES:
         wide = np.asarray(upright if stored is None else full_range(upright, *stored)).astype(np.int64)
         if wide.min() < 0 or wide.max() > 65535:
@@ -124,15 +132,25 @@ def _opened(path: Path) -> OpenedPicture:
         notes += dark_notes(int(wide.max()), "restored")
         hidden = upright.info.get("transparency")  # one grey, of PNG
         clear = None if hidden is None else np.where(wide == hidden, 0, 65535).astype(np.uint16)
-        return OpenedPicture(wide.astype(np.uint16)[..., None], clear, profile, _exif(exif), tuple(notes))
+        return OpenedPicture(wide.astype(np.uint16)[..., None], clear, profile, exif, tuple(notes), meaning)
     kept = None
     if transparent(upright):
         whole = upright.convert("RGBA")
         kept = np.asarray(whole.getchannel("A"))
-        grey = upright.mode in ("L", "LA", "La")
+        grey = upright.mode in ("1", "L", "LA", "La")
         upright = whole.convert("RGB").convert("L") if grey else whole.convert("RGB")
     shown = np.asarray(upright.convert("L" if upright.mode in ("1", "L") else "RGB"))
-    return OpenedPicture(shown[..., None] if shown.ndim == 2 else shown, kept, profile, _exif(exif), tuple(notes))
+    return OpenedPicture(shown[..., None] if shown.ndim == 2 else shown, kept, profile, exif, tuple(notes), meaning)
+
+
+def _with_its_profile(picture: OpenedPicture) -> OpenedPicture:
+    """Without a profile of other colours than its own: a PNG that has one is refused, or shown wrong."""
+    wanted = PROFILES[picture.colours.shape[2]]
+    if picture.profile is None or picture.profile[16:20] == wanted:
+        return picture
+    of, pixels = (kind.decode("latin-1").strip() for kind in (picture.profile[16:20], wanted))
+    note = f"its colour profile is of {of} and its pixels become {pixels}: it is left out"
+    return replace(picture, profile=None, notes=(*picture.notes, note))
 
 
 def _turned(pixels: NDArray[np.uint16], turn: int) -> NDArray[np.uint16]:
@@ -147,21 +165,6 @@ def _depth(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(26)
     return len(head) == 26 and head[24] == 16 and head[25] in CHANNELS
-
-
-def _exif(found: Image.Exif) -> bytes | None:
-    return found.tobytes() if len(found) else None
-
-
-def exif_at(exif: bytes | None, width: int, height: int) -> bytes | None:
-    """The same camera's notes, with the size where they tell one."""
-    if exif is None:
-        return None
-    notes = Image.Exif()
-    notes.load(exif)
-    camera = notes.get_ifd(CAMERA)
-    camera.update({tag: value for tag, value in ((WIDTH, width), (HEIGHT, height)) if tag in camera})
-    return notes.tobytes()
 
 
 def in_kind_of(pixels: Pixels, values: Tensor) -> Pixels:
@@ -182,8 +185,8 @@ def enlarged_alpha(given: OpenedPicture, width: int, height: int) -> Pixels | No
 
 
 def chunks_beside(given: OpenedPicture, text: PngInfo, width: int, height: int) -> list[tuple[bytes, bytes]]:
-    """What a PNG of the result holds beside its pixels: text, the colour profile, the camera's notes."""
-    found = [(kind, content) for kind, content, *_ in text.chunks]
+    """What a PNG of the result holds beside its pixels: text, what its numbers mean, the camera's notes."""
+    found = [*given.meaning, *((kind, content) for kind, content, *_ in text.chunks)]
     if given.profile is not None:
         found.insert(0, (b"iCCP", b"ICC Profile\0\0" + zlib.compress(given.profile)))
     exif = exif_at(given.exif, width, height)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -15,6 +15,7 @@ from zeuxis.batch import to_float
 from zeuxis.data import picture
 from zeuxis.data.fit import WidthHeight, fit_picture, middle_box
 from zeuxis.data.pairing import class_colours
+from zeuxis.data.refused import UNKNOWN
 from zeuxis.errors import DataError, Unsupported, UsageError
 
 WHITE = 255
@@ -111,12 +112,16 @@ def layout_of(value: Any, size: WidthHeight, names: tuple[str, ...], what: str) 
 
     Raises:
         UsageError: a class that is none of ``names``, or a colour of none.
-        DataError: a file that cannot be read.
+        DataError: a file that cannot be read, or has no whole numbers.
     """
     if isinstance(value, (np.ndarray, Tensor)):
         classes = _plane(value, what)
     else:
         shown = _image(value, what)
+        if shown.mode == "F":
+            raise DataError(f"{what} cannot be used: floating-point pixels name no classes: save it in whole numbers")
+        if shown.mode in ("LA", "La"):  # numbers, and how opaque they are, which says nothing
+            shown = shown.getchannel(0)
         coloured = shown.mode != "P" and shown.mode not in picture.GREY_MODES
         classes = _of_colours(shown, names, what) if coloured else np.asarray(shown)
     classes = classes.astype(np.int32)
@@ -152,7 +157,7 @@ def _kept(path: Path) -> Image.Image:
         picture.read_header(path)
         return picture.read_kept(path)
     except picture.PictureRefused as reason:
-        if isinstance(reason.__cause__, UnidentifiedImageError):
+        if str(reason) == UNKNOWN:
             raise DataError(f"{path} cannot be used: it is no picture of a usual format, such as PNG or JPEG") from None
         raise DataError(f"{path} cannot be used: {reason}") from None
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from PIL import Image, ImageOps
 
+from zeuxis.api.given import parts_in
 from zeuxis.api.marks import other_marks
 from zeuxis.api.model import Model
 from zeuxis.api.pictures import sheet, to_pil
@@ -142,11 +143,10 @@ def _errands(model: Model, paths: Sequence[str], out: Path | None) -> _Given:
     channels = (model.spec.source_shape or model.spec.shape).channels
     if channels in (1, 3):
         found = errands_of([Path(path) for path in paths], out, "translated")
-        problems = tuple(f"{path}: not a picture" for path in found.others)
         page = found.page.with_name("before-after.png")
         if len(found.each) == 1:
             page = found.each[0].target.with_name(f"{found.each[0].target.stem}-before-after.png")
-        return _Given(found.each, problems, page, several=False)
+        return _Given(found.each, found.passed_over, page, several=False)
     each = []
     for path in paths:
         first = Path(path.partition(",")[0])
@@ -179,7 +179,7 @@ def _sized(model: Model, source: Path, size: Size | str | None) -> Model:
 
 
 def _whole(size: Size | str | None) -> Size:
-    if isinstance(size, str) or size is None:
+    if isinstance(size, str) or size is None or (isinstance(size, int) and size < 1):
         raise UsageError(f"size {size}: give pixels of the shorter side, a height and a width, or '{OWN}'")
     return size
 
@@ -252,8 +252,8 @@ def _left_out(model: Model, source: Path) -> list[str]:
 
 def _on_paper(model: Model, source: Path, invert: bool) -> list[str]:
     """A note, where a drawing is dark on light and the model learnt of the other."""
-    learnt = str(model.card.get("data") or "").rpartition("|")[2].strip().partition(":")[0]
-    if invert or learnt not in ("edges", "outlines", "masks"):
+    learnt = str(model.card.get("data") or "").rpartition("|")[2].strip()
+    if invert or (learnt.partition(":")[0] != "edges" and learnt not in ("outlines", "masks")):  # masks:image->mask
         return []
     light = float((picture_of(source, 1, (64, 64), str(source)) > 0).float().mean())
     if light < 0.5:
@@ -271,7 +271,7 @@ def _seen(model: Model, one: Errand, several: bool) -> Image.Image:
     channels = (model.spec.source_shape or model.spec.shape).channels
     first = Path(str(one.source).partition(",")[0]) if several else one.source
     if several and first.is_dir():
-        first = next(path for path in sorted(first.iterdir()) if path.is_file())
+        first = parts_in(first)[0]
     return _shown(model, first, channels if channels in (1, 3) else 3)
 
 

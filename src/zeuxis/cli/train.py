@@ -206,9 +206,13 @@ def _next(system: str, folder: Path) -> str:
     from zeuxis.api.restore_models import restores_any_size
     from zeuxis.catalog.listing import entry
 
-    verbs = entry(system).card.verbs
+    verbs, needs = entry(system).card.verbs, set(entry(system).card.needs)
     if restores_any_size(system):
         return f"restore with it: zeuxis restore PHOTO --model {folder}"
+    if "sample" in verbs and needs == {"source"}:
+        return f"translate with it: zeuxis translate {folder} PICTURE"
+    if "sample" in verbs and needs == {"layout"}:
+        return f"paint with it: zeuxis paint {folder} --layout PNG"
     if "sample" in verbs:
         return f"draw with it: zeuxis sample {folder}"
     return f"{'have it write: zeuxis sample' if 'write' in verbs else 'measure it: zeuxis evaluate'} {folder}"

@@ -19,12 +19,12 @@ from PIL import Image
 from zeuxis.data.bit_depth import ALL, brightest, looks_black, read_bits
 from zeuxis.data.fit import LARGER, SQUARE, Fit, fit_picture
 from zeuxis.data.layouts import Example
-from zeuxis.data.masks import LOOKED_AT, are_numbers, read_mask
+from zeuxis.data.masks import KINDS, LOOKED_AT, are_numbers, read_mask
 from zeuxis.data.picture import IN_FLIGHT, Header, PictureRefused, read_header, read_kept
 from zeuxis.data.shards import Member
 from zeuxis.data.source import Array, Skipped
 from zeuxis.errors import DataError, UsageError
-from zeuxis.spec import Shape, Size, height_width
+from zeuxis.spec import Shape, Size, height_width, spell_size
 
 WORKERS = min(4, os.cpu_count() or 1)  # of them one alone decodes, where a picture is as large as any may be
 AT_ONCE = 16  # examples decoded before they are written
@@ -77,16 +77,22 @@ class PictureDecoder:
         self._held = [  # of the room that is shared, by every example
             image.room + (0 if one else other.room) for one, (image, other) in zip(alone, headers, strict=True)
         ]
+        self.remarks: list[str] = []  # what is worth knowing of those that are written
         self.masked = any(example.mask is not None for example in self.examples)
         self.shapes = [self._shapes(image, other) for image, other in headers]  # of every example
         self.numbers = self.masked and self._numbers()  # whether masks hold the numbers of classes
-        self.remarks: list[str] = []  # what is worth knowing of those that were written
         factors = [image.width / other.width for one, (image, other) in zip(alone, headers, strict=True) if not one]
         if size is not None and not self.masked and self.fit.shrunk == 1 and factors and min(factors) >= LARGER:
             self.remarks.append(
                 f"sources are {round(min(factors))} times smaller than their pictures, or more, and are brought to "
                 f"their size: what is to enlarge pictures is given them as they are by --pair enlarge:"
                 f"{round(min(factors))}"
+            )
+        if size is not None and (small := sum(fit.enlarges(one.width, one.height, size) for one, _ in headers)):
+            self.remarks.append(
+                f"of {len(headers):,} pictures {small:,} are smaller than a window of {spell_size(size)} and are "
+                "enlarged to it, so that they have no grain of their own to learn from: give a smaller --size, or "
+                "leave them out"
             )
         if size is None:
             for side in (0, 1):
@@ -255,13 +261,20 @@ class PictureDecoder:
         """Whether the masks, of which some are looked at, hold the numbers of classes."""
         rows = [row for row, example in enumerate(self.examples) if example.mask is not None]
 
-        def counted(row: int) -> tuple[int, int]:
+        def counted(row: int) -> tuple[int, int, int]:
             with IN_FLIGHT.of(self._held[row]):
                 mask = read_mask(self.root / str(self.examples[row].mask))
-                return mask.light, mask.dim
+                return mask.light, mask.dim, mask.kinds
 
         some = rows[:: -(-len(rows) // LOOKED_AT)]
-        return are_numbers(found for found in in_threads(counted, some) if not isinstance(found, PictureRefused))
+        found = [one for one in in_threads(counted, some) if not isinstance(one, PictureRefused)]
+        if 2 * sum(kinds >= KINDS for *_, kinds in found) > len(found):
+            self.remarks.append(
+                f"masks hold up to {max(kinds for *_, kinds in found)} values that fill a hundredth or more, and are "
+                "read as something and nothing alone: what they tell apart is kept where they are sources in colour, "
+                "in a folder A/ beside B/"
+            )
+        return are_numbers((light, dim) for light, dim, _ in found)
 
     def _pixels(self, picture: Image.Image, shape: Shape, *, labels: bool = False) -> Array:
         channels, height, width = shape

@@ -8,7 +8,7 @@ A :class:`Fit` states what is kept of a picture, and how it is shown in training
                      that size is chosen anew in every epoch
     patch[:LONGEST]  the picture at its own resolution, unless a side is longer than LONGEST pixels (2048); a window
                      of the size is chosen anew in every epoch. What a restorer learns is the grain of photographs:
-                     a photograph shrunk to the size of a training has none left
+                     a photograph shrunk to the size of a training has none left, nor has one that is enlarged to it
     bucket[:STEP]    the nearest of a few shapes of about size x size pixels, whose sides are multiples of
                      STEP; a batch comes from one of them
 
@@ -63,6 +63,10 @@ class Fit(ABC):
             return None
         sides = "{}x{}, but its {} is {}x{}".format(*picture, role, *other)
         return f"{sides}: a pair must have the same proportions"
+
+    def enlarges(self, width: int, height: int, size: Size) -> bool:
+        """Whether such a picture loses by being enlarged what it is looked at for: its own grain."""
+        return False
 
     def cut(self, pictures: list[Image.Image], size: Size | None) -> list[Image.Image]:
         """What of a decoded picture, and of its source, is brought to the size."""
@@ -141,7 +145,13 @@ class Patch(Fit):
     def kept(self, width: int, height: int, size: Size) -> WidthHeight:
         tall, wide = height_width(size)
         factor = max(min(1.0, self.longest / max(width, height)), wide / width, tall / height)
-        return max(wide, round(factor * width)), max(tall, round(factor * height))
+        # A line of pixels, as wide as a window, would take any amount of memory: of such the middle is kept.
+        across, down = (min(round(factor * side), MOST_SIDE_KEPT) for side in (width, height))
+        return max(wide, across), max(tall, down)
+
+    def enlarges(self, width: int, height: int, size: Size) -> bool:
+        tall, wide = height_width(size)
+        return width < wide or height < tall
 
     def view(self, pictures: Ragged, size: Size, *, beside: bool = False) -> View:
         return (Middles if self.middle else Windows)(pictures, height_width(size))

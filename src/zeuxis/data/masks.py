@@ -15,8 +15,9 @@ import numpy as np
 from zeuxis.data.picture import WIDE_MODES, PictureRefused, composited, read_kept, transparent
 from zeuxis.data.source import Array
 
-LOOKED_AT = 256  # masks of a folder, evenly spaced, that decide
+LOOKED_AT = 256  # masks of a folder, evenly spaced, that decide; and rows of one that are counted
 DIM = 4  # times as many dim pixels as light ones: they are class numbers
+KINDS, SHARE = 3, 0.01  # values, each of that share of a mask, from which on it tells more apart than yes and no
 GREY = 12  # levels by which the channels of a grey picture may differ, if it is lossy
 
 
@@ -27,6 +28,7 @@ class RawMask:
     values: Array
     top: int
     lossy: bool
+    kinds: int = 0  # values or colours that a part worth the name has; not counted of a lossy file, whose are blurred
 
     @property
     def light(self) -> int:
@@ -56,19 +58,31 @@ def read_mask(file: Path) -> RawMask:
     if picture.mode in WIDE_MODES:
         wide = np.asarray(picture).astype(np.int64)
         most = int(wide.max(initial=0))
-        return RawMask(wide, 255 if most <= 255 else max(65535, most), lossy)
+        return RawMask(wide, 255 if most <= 255 else max(65535, most), lossy, kinds_in(wide))
     if transparent(picture):
         alpha = np.asarray(picture.convert("RGBA"))[..., 3]
         if np.ptp(alpha):
-            return RawMask(alpha, 255, lossy)
+            return RawMask(alpha, 255, lossy, kinds_in(alpha))
         picture = picture.convert("RGB")
     if picture.mode in ("1", "L"):
-        return RawMask(np.asarray(picture.convert("L")), 255, lossy)
+        plain = np.asarray(picture.convert("L"))
+        return RawMask(plain, 255, lossy, 0 if lossy else kinds_in(plain))
     colours = np.asarray(composited(picture, grey=False))
     if (np.ptp(colours, axis=-1) <= (GREY if lossy else 0)).all():
-        return RawMask(colours[..., 0], 255, lossy)
+        return RawMask(colours[..., 0], 255, lossy, 0 if lossy else kinds_in(colours[..., 0]))
     strongest = colours.max(-1)
-    return RawMask(strongest if lossy else np.where(strongest > 0, 255, 0), 255, lossy)
+    if lossy:
+        return RawMask(strongest, 255, lossy)
+    codes = colours.astype(np.int64) @ (1 << 16, 1 << 8, 1)
+    return RawMask(np.where(strongest > 0, 255, 0), 255, lossy, kinds_in(codes))
+
+
+def kinds_in(codes: Array) -> int:
+    """How many whole numbers fill more than a speck of a mask (H, W), of a large one as some of its rows show."""
+    step = max(1, min(codes.shape) // LOOKED_AT)
+    seen = codes[::step, ::step]
+    _, counts = np.unique(seen, return_counts=True)
+    return int((counts >= SHARE * seen.size).sum())
 
 
 def are_numbers(counts: Iterable[tuple[int, int]]) -> bool:

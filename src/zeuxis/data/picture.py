@@ -22,6 +22,7 @@ from PIL import Image, UnidentifiedImageError, features
 from PIL.TiffImagePlugin import TiffImageFile
 
 from zeuxis.data import suffixes
+from zeuxis.data.png_chunks import png_chunks
 from zeuxis.data.refused import PictureRefused as PictureRefused
 from zeuxis.data.refused import bytes_of, impostor, stream_of
 from zeuxis.data.room import Room
@@ -54,6 +55,7 @@ TURNED = {  # how a picture of each orientation is brought upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+NOTED = (b"XML:com.adobe.xmp\0", b"Raw profile type exif\0")  # how texts of a PNG begin that may tell its orientation
 MOST_SCANS = 200  # of a progressive JPEG; those that are made have about ten
 
 
@@ -84,7 +86,7 @@ def read_header(file: Path | BinaryIO) -> Header:
         width, height = picture.size
         if isinstance(picture, TiffImageFile):  # whether Pillow has turned its size already depends on its version
             width, height = int(picture.tag_v2[WIDTH]), int(picture.tag_v2[HEIGHT])
-        if _turn(picture) in (5, 6, 7, 8):
+        if _turn_of_header(file, picture) in (5, 6, 7, 8):
             width, height = height, width
         return Header(width, height, picture.mode in GREY_MODES, bytes_of(file), transparent(picture))
 
@@ -108,14 +110,14 @@ def read_kept(file: Path | BinaryIO) -> Image.Image:
         tiff = (
             (picture.tag_v2.get(BITS), picture.tag_v2.get(PHOTOMETRIC)) if isinstance(picture, TiffImageFile) else None
         )
-        _require_whole(file, picture)
+        require_whole(file, picture)
         if tiff is not None:  # Pillow has turned it
             return full_range(picture, *tiff) if picture.mode in WIDE_MODES else picture
-        turn = TURNED.get(_turn(picture))
+        turn = TURNED.get(turn_of(picture))
         return picture if turn is None else _labelled(picture.transpose(turn), picture.format)
 
 
-def _turn(picture: Image.Image) -> int:
+def turn_of(picture: Image.Image) -> int:
     """The EXIF orientation of a picture: 1 (upright) where it has none, or notes that cannot be read."""
     try:
         return int(Image.Image.getexif(picture).get(ORIENTATION, 1))  # PNG's own method would decode to look further
@@ -123,10 +125,31 @@ def _turn(picture: Image.Image) -> int:
         return 1
 
 
+def _turn_of_header(file: Path | BinaryIO, picture: Image.Image) -> int:
+    """The orientation of a picture that is not decoded; of a PNG whose notes follow its pixels it must be."""
+    if picture.format == "PNG" and _notes_follow(file):
+        with IN_FLIGHT.of(picture.width * picture.height):
+            picture.load()
+    return turn_of(picture)
+
+
+def _notes_follow(file: Path | BinaryIO) -> bool:
+    """Whether a PNG holds something after its pixels that may tell how it is turned."""
+    late = False
+    with stream_of(file) as stream:
+        for kind, _ in png_chunks(stream):
+            late = late or kind == b"IDAT"
+            if late and (
+                kind == b"eXIf" or (kind in (b"tEXt", b"zTXt", b"iTXt") and stream.read(32).startswith(NOTED))
+            ):
+                return True
+    return False
+
+
 def upright(picture: Image.Image) -> Image.Image:
     """``picture``, which was opened elsewhere, as its notes say that it is to be seen."""
     picture.load()  # TIFFs are turned by this, and lose the note
-    turn = TURNED.get(_turn(picture))
+    turn = TURNED.get(turn_of(picture))
     return picture if turn is None else picture.transpose(turn)
 
 
@@ -160,8 +183,11 @@ def _taken_by_opening(file: Path | BinaryIO) -> int:
     return 0 if size is None else size[0] * size[1]
 
 
-def _require_whole(file: Path | BinaryIO, picture: Image.Image) -> None:
-    """Decode ``picture``; refuse what lacks a part that decoders fill up in silence."""
+def require_whole(file: Path | BinaryIO, picture: Image.Image) -> None:
+    """Decode ``picture``, which was opened from ``file``.
+
+    Raises :class:`PictureRefused` where it lacks a part that decoders fill up in silence.
+    """
     scans = bool(picture.info.get("progressive"))  # of a JPEG, each of which goes over the whole picture
     if picture.format in ("JPEG", "MPO") and scans:
         with stream_of(file) as stream:

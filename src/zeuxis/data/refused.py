@@ -20,6 +20,8 @@ IMPOSTORS = {  # how files begin that often lie where a picture should
     b"\xff\x0a": "JPEG XL: convert it to PNG or JPEG",
 }
 
+UNKNOWN = "cannot identify image file: no picture of a usual format"
+
 
 class PictureRefused(Exception):
     """A picture that cannot be used; the message is the reason, ``kind`` one word for it."""
@@ -64,4 +66,4 @@ def impostor(file: Path | BinaryIO) -> PictureRefused:
         brand = "AVIF" if head[8:11] == b"avi" else "HEIC, or a film"
         return PictureRefused(f"holds {brand}, whatever its name says: convert it to PNG or JPEG", "unsupported")
     known = next((what for magic, what in IMPOSTORS.items() if head.lower().lstrip().startswith(magic)), None)
-    return PictureRefused(known or "cannot identify image file: no picture of a usual format")
+    return PictureRefused(known or UNKNOWN)

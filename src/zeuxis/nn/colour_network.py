@@ -32,7 +32,7 @@ class ColourNetwork(PictureNetwork):
     def __init__(self, *, width: int = 64, annealing: float = 0.38) -> None:
         super().__init__()
         self.channels, self.scale, self.annealing = 3, 1, annealing
-        self.reach, self.floats = 256, 6 * width
+        self.reach, self.floats, self.step = 256, 6 * width, STEP
         layers: list[nn.Module] = []
         now = 1
         for times, convs, stride, dilation in BLOCKS:

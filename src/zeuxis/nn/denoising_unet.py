@@ -65,6 +65,7 @@ class UNetDenoiser(PictureNetwork):
         self.channels, self.scale, self.floats = channels, 1, 6 * width
         self.reach = 8 * 2 ** (levels - 1)
         self.unet = PlainUNet(channels, channels, width=width, levels=levels)
+        self.step = self.unet.step
 
     def forward(self, x: Tensor) -> Tensor:
         clean: Tensor = x - self.unet(x)

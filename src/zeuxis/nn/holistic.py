@@ -47,11 +47,13 @@ class HolisticNet(nn.Module):
         nn.init.zeros_(self.fuse.bias)  # type: ignore[arg-type]
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        size, found = image.shape[2:], []
+        (height, width), found = image.shape[2:], []
         for k, (stage, side) in enumerate(zip(self.stages, self.sides, strict=True)):
             if k:
                 image = max_pool2d(image, 2, ceil_mode=True)
             for conv in stage.children():
                 image = relu(conv(image))
-            found.append(interpolate(side(image), size=size, mode="bilinear"))
+            # A number of stage k is of 2^k pixels, also at the far borders, where some of them lie outside.
+            whole = interpolate(side(image), scale_factor=2**k, mode="bilinear")
+            found.append(whole[:, :, :height, :width])
         return [*found, self.fuse(torch.cat(found, 1))]

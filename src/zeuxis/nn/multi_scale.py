@@ -67,6 +67,7 @@ class MultiScaleNet(PictureNetwork):
             raise UsageError(f"model.scales is {scales}: there is at least 1")
         self.channels, self.scale, self.scales = channels, 1, scales
         self.reach, self.floats = 2 ** (scales - 1) * 4 * (blocks + 1), 5 * width
+        self.step = 2 ** (scales - 1)
         self.bodies = nn.ModuleList(
             nn.Sequential(
                 _conv(channels if k == scales - 1 else 2 * channels, width),
@@ -91,8 +92,7 @@ class MultiScaleNet(PictureNetwork):
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
-        step = 2 ** (self.scales - 1)
-        filled = pad(x, (0, -width % step, 0, -height % step), mode="replicate")
+        filled = pad(x, (0, -width % self.step, 0, -height % self.step), mode="replicate")
         return self.at_scales(filled)[0][:, :, :height, :width]
 
 

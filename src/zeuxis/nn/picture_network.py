@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Self
 
@@ -15,7 +16,8 @@ class PictureNetwork(nn.Module, ABC):
     """Pictures ``(B, C, H, W)`` in [0, 1] of any size to pictures ``(B, C, scale H, scale W)``, about in [0, 1].
 
     ``reach`` is how far, in pixels of what it is given, a pixel of the result sees; ``floats`` about how many numbers
-    live at a time for each pixel that it is given. One that is ``masked`` is given one channel more, 1 where it is to
+    live at a time for each pixel that it is given; ``step`` pixels a side are one where it is coarsest, and what it
+    makes follows from where those squares begin. One that is ``masked`` is given one channel more, 1 where it is to
     make the picture and 0 where that stays. One that has a ``side`` takes no picture but those of as many pixels a
     side, each of one face, upright. One that draws says by ``drawn_at`` at how many rows and columns it learnt to.
     """
@@ -24,6 +26,7 @@ class PictureNetwork(nn.Module, ABC):
     scale: int
     reach: int
     floats: int
+    step: int = 1
     masked: bool = False
     side: int | None = None
     drawn_at: tuple[int, int] | None = None
@@ -55,7 +58,7 @@ class Faithful(PictureNetwork):
         super().__init__()
         self.network, self.fidelity = network, fidelity
         self.channels, self.scale, self.floats = network.channels, network.scale, network.floats
-        self.side, self.reach = network.side, network.reach + 2 * COARSE
+        self.side, self.reach, self.step = network.side, network.reach + 2 * COARSE, math.lcm(network.step, COARSE)
 
     def forward(self, x: Tensor) -> Tensor:
         made: Tensor = self.fidelity(self.network(x).float(), x.float())

@@ -24,6 +24,7 @@ class Reduced(PictureNetwork):
         super().__init__()
         self.network, self.scale, self.antialias = network, scale, antialias
         self.channels, self.floats, self.reach = network.channels, network.floats, network.reach + SUPPORT
+        self.step = network.step
         if not 1 <= scale < network.scale:
             raise ValueError(f"a network that enlarges by {network.scale} cannot be reduced to {scale}")
 

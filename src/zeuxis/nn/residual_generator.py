@@ -20,7 +20,7 @@ class ResidualGenerator(PictureNetwork):
 
     def __init__(self, channels: int, *, ngf: int = 64, blocks: int = 9) -> None:
         super().__init__()
-        self.channels, self.scale, self.floats = channels, 1, 6 * ngf
+        self.channels, self.scale, self.floats, self.step = channels, 1, 6 * ngf, STEP
         self.reach = 8 * (blocks + 2)
         self.layers = ResNetGenerator(channels, channels, ngf=ngf, blocks=blocks)
 

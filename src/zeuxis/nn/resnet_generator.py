@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from zeuxis.nn.norm import Norm, initialise_normal
 
@@ -25,6 +26,9 @@ class ReflectBlock(nn.Module):
 class ResNetGenerator(nn.Module):
     """Images ``(B, C_in, H, W)`` to images ``(B, C_out, H, W)`` in [-1, 1]; H and W are multiples of 2^``downs``.
 
+    Sides of one such step, which leave a point where it is coarsest, are lengthened by their border: a point can be
+    neither mirrored nor normalised.
+
     c7s1-64, d128, d256, R256 x ``blocks``, u128, u64, c7s1-3 in the paper's words (Appendix, 7.2), with
     64 = ``ngf``: 9 blocks for 256 pixels and up, 6 below. With 4 ``downs`` it is the global generator of pix2pixHD.
     """
@@ -33,6 +37,7 @@ class ResNetGenerator(nn.Module):
         self, inputs: int, outputs: int, *, ngf: int = 64, blocks: int = 9, downs: int = 2, norm: Norm = Norm.INSTANCE
     ) -> None:
         super().__init__()
+        self.least = max(2 * 2**downs, 4)  # pixels a side; the kernels of 7 mirror three
         bias, widths = not norm.affine, [ngf * 2**k for k in range(downs + 1)]
         layers = reflected(inputs, ngf, 7, norm)
         for c in widths[:-1]:  # d128, d256
@@ -44,8 +49,10 @@ class ResNetGenerator(nn.Module):
         initialise_normal(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.layers(x)
-        return out
+        height, width = x.shape[2:]
+        down, across = (max(0, self.least - side) for side in (height, width))
+        out: Tensor = self.layers(pad(x, (0, across, 0, down), mode="replicate") if down or across else x)
+        return out[:, :, :height, :width]
 
 
 def reflected(inputs: int, outputs: int, kernel: int, norm: Norm) -> list[nn.Module]:

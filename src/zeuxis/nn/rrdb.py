@@ -90,7 +90,7 @@ class RRDBNet(PictureNetwork):
             raise ValueError(f"{doublings} doublings after pixels were put together by {unshuffle}: no whole scale")
         self.channels, self.scale, self.unshuffle = channels, 2**doublings // unshuffle, unshuffle
         # How far a pixel of the result sees, in pixels of the picture, and how many numbers live at a time for each.
-        self.reach = unshuffle * (2 + 3 * CONVOLUTIONS * blocks + 2)
+        self.reach, self.step = unshuffle * (2 + 3 * CONVOLUTIONS * blocks + 2), unshuffle
         self.floats = (5 * width + 2 * CONVOLUTIONS * growth) // unshuffle**2 + 3 * width * self.scale**2
         self.growth = growth
         self.first = conv(channels * unshuffle**2, width)

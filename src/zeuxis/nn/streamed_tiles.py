@@ -18,7 +18,7 @@ from torch import Tensor
 
 from zeuxis.nn.picture_network import PictureNetwork
 
-GRID = 4  # tiles begin at multiples of it: networks that put pixels together, or reduce, then see the same squares
+GRID = 4  # tiles begin at multiples of it, and of a network's own step
 MOST_MARGIN, FEATHER = 16, 8  # pixels
 LEAST_TILE, MOST_TILE = 96, 512
 MOST_MADE = 1024  # of the result of a tile: a row of them is held, which is much of a wide picture
@@ -28,17 +28,27 @@ Place = tuple[int, int, int, int]  # top, bottom, left, right
 
 @dataclass(frozen=True)
 class Tiling:
-    """``tile`` pixels a side are given at a time; ``margin`` of them are thrown away and ``feather`` shared."""
+    """``tile`` pixels a side are given at a time; ``margin`` of them are thrown away and ``feather`` shared.
+
+    They begin at multiples of ``grid``: a network that puts pixels together then sees the same squares as in the whole.
+    """
 
     tile: int
     margin: int
     feather: int = FEATHER
+    grid: int = GRID
 
     def __post_init__(self) -> None:
-        if self.margin < 0 or self.feather < 0 or self.tile < 2 * self.overlap:
+        if self.margin < 0 or self.feather < 0 or self.tile < self.least:
             raise ValueError(
-                f"tiles of {self.tile} pixels, half of which are less than the {self.overlap} that overlap"
+                f"tiles of {self.tile} pixels, half of which are less than the {self.overlap} that overlap, or which "
+                f"do not move on by steps of {self.grid}"
             )
+
+    @property
+    def least(self) -> int:
+        """Pixels a side, at least, with such an overlap and grid."""
+        return max(2 * self.overlap, self.overlap + 2 * self.grid)
 
     @property
     def overlap(self) -> int:
@@ -48,9 +58,16 @@ class Tiling:
 
 def tiling_for(network: PictureNetwork, budget: int, batch: int = 1) -> Tiling:
     """The tiling whose tiles need about ``budget`` bytes for ``batch`` pictures at a time."""
-    side = math.isqrt(max(1, budget // (4 * network.floats * batch))) // GRID * GRID
+    margin, grid = margin_for(network), grid_for(network)
     most = MOST_DRAWN if network.drawn_at is not None else min(MOST_TILE, MOST_MADE // network.scale)
-    return Tiling(min(max(side, LEAST_TILE), most), margin_for(network))
+    side = min(math.isqrt(max(1, budget // (4 * network.floats * batch))), most)
+    least = max(LEAST_TILE, 2 * margin + FEATHER + 2 * grid)
+    return Tiling(max(side // grid, -(-least // grid)) * grid, margin, grid=grid)
+
+
+def grid_for(network: PictureNetwork) -> int:
+    """At multiples of what tiles begin that are given to a network."""
+    return math.lcm(GRID, network.step)
 
 
 def margin_for(network: PictureNetwork) -> int:
@@ -110,10 +127,10 @@ def _spans(side: int, tiling: Tiling) -> list[tuple[int, int]]:
     """
     if side <= tiling.tile:
         return [(0, side)]
-    shared = tiling.overlap + GRID  # what rounding to the grid may take
+    shared, grid = tiling.overlap + tiling.grid, tiling.grid  # what rounding to the grid may take
     count = -(-(side - shared) // (tiling.tile - shared))
-    tile = min(tiling.tile, -(-(side + (count - 1) * shared) // count // GRID) * GRID)
-    starts = [round(k * (side - tile) / (count - 1)) // GRID * GRID for k in range(count)]
+    tile = min(tiling.tile, -(-(side + (count - 1) * shared) // count // grid) * grid)
+    starts = [round(k * (side - tile) / (count - 1)) // grid * grid for k in range(count)]
     return [(start, side if k == count - 1 else start + tile) for k, start in enumerate(starts)]
 
 

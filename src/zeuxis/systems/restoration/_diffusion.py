@@ -155,14 +155,13 @@ class DrawnPicture(PictureNetwork):
         self.fidelity, self.seed = fidelity, seed
         self.drawn_at = system.shape.height, system.shape.width
         self.system, self.how, self.channels, self.scale = system, how, system.shape.channels, scale
-        self.masked = system.masked
+        self.masked, self.step = system.masked, system.stride or 1
         widest = max(p.shape[0] for p in system.network.parameters())
         self.reach, self.floats = max(system.shape[1:]) // scale, 8 * widest * scale**2
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
-        step = self.system.stride or 1
-        filled = pad(x, (0, -width % step, 0, -height % step), mode="replicate")
+        filled = pad(x, (0, -width % self.step, 0, -height % self.step), mode="replicate")
         mask = filled[:, self.channels :] if self.masked else None
         condition = Condition(source=2 * filled[:, : self.channels] - 1, mask=mask)
         rng = ImageRng.counting(self.seed, len(x))
