@@ -18,7 +18,7 @@ from zeuxis.api import compare as comparison
 from zeuxis.api import evaluate as measuring
 from zeuxis.api import runs
 from zeuxis.api.devices import checked_device
-from zeuxis.api.going_on import run_of
+from zeuxis.api.going_on import run_named, run_of
 from zeuxis.api.live import shown_live
 from zeuxis.api.model import Model, load
 from zeuxis.api.own_torch import own_torch
@@ -114,9 +114,9 @@ def train(
         settings = {**({} if fit is None else {"fit": fit}), **(settings or {})}
     held = None if data is None else data_of(data)
     folder = None if out is None else at_home(out)
-    if isinstance(recipe, (str, Path)) and str(recipe) not in recipe_paths() and at_home(recipe).is_dir():
-        folder = at_home(recipe) if folder is None else folder
-        recipe = run_of(at_home(recipe)).recipe
+    if isinstance(recipe, (str, Path)) and (run := run_named(recipe)) is not None:
+        folder = run if folder is None else folder
+        recipe = run_of(run).recipe
     changed = _once({"size": size, "train.batch": batch, "train.seed": seed}, settings or {})
     _once({"train.iterations": iterations, "train.minutes": minutes}, settings or {})
     found = _recipe(recipe, held, changed)

@@ -108,13 +108,18 @@ def _middle(given: OpenedPicture) -> Tensor:
     return torch.from_numpy(part.astype(np.float32) / given.most).permute(2, 0, 1)[None]
 
 
+def target_of(path: Path, task: str) -> Path:
+    """Where the command that is proposed for ``task`` writes its result, from which the next step begins."""
+    return path.with_name(f"{path.stem}-{task.replace(':', '')}.png")
+
+
 def _steps(path: Path, tasks: list[str]) -> Iterator[Proposal]:
-    """Each from the result of the one before it; what a step lacks is said, and the next is from the newest result."""
+    """Each from the result of the one before it; what a step lacks is said."""
     source = path
     for task in tasks:
         at_hand = at_hand_for(task)
         model = at_hand or (FIRST_CHOICE if task.startswith("enlarge") else "MODEL")
-        target = path.with_name(f"{path.stem}-{task.replace(':', '')}.png")
+        target = target_of(path, task)
         words = ["zeuxis", "restore", str(source), "--task", task, "--model", model, "--out", str(target)]
         yield Proposal(task, shlex.join(words), how_to_have(task) if at_hand is None else None)
         source = target

@@ -11,7 +11,7 @@ from zeuxis.api.shipped_restorers import LICENCE as SHIPPED_LICENCE
 from zeuxis.api.shipped_restorers import SHIPPED, shipped_for
 from zeuxis.catalog.listing import system_class
 from zeuxis.catalog.weights import load_system
-from zeuxis.errors import UnknownName, Unsupported, UsageError
+from zeuxis.errors import NoSuchPath, UnknownName, Unsupported, UsageError
 from zeuxis.knobs import parsed, split_knob
 from zeuxis.nn.fidelity import Fidelity
 from zeuxis.nn.reduced import Reduced
@@ -162,7 +162,7 @@ def _mask_file(name: str, model: str) -> Path:
         raise UsageError(f"'{model}' makes what a mask hides: give --task inpaint:MASK.png, light where it is to paint")
     path = Path(name)
     if not path.is_file():
-        raise UsageError(f"--task inpaint:{name}: there is no file {path}")
+        raise NoSuchPath("file", path, f"--task inpaint:{name}: ")
     return path
 
 

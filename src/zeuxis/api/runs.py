@@ -197,6 +197,10 @@ def train(
                 )
             for line in (*where.lines, start.make_room(where), _unheeded(recipe)):
                 says(line)
+            if system.card.learns:
+                tell(
+                    f"'{system.card.id}' is learnt in closed form, of {len(source):,} pictures at once: nothing to show"
+                )
             clock = _fit(system, source, folder, facts, device, begin)
             _preview(system, recipe, clock, folder, examples, device)
             note(folder, recipe, finished=True)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from zeuxis.pretrained.restorer import Restorer
 
 
+RUNS = Path("runs")  # where a training lies of which nobody said where
 RECORDS = ("run.json", "log.jsonl")  # of a run
 
 
@@ -38,6 +39,12 @@ RECORDS = ("run.json", "log.jsonl")  # of a run
 def shipped() -> dict[str, Path]:
     """The folders of the weights that come with the package, by name."""
     return {p.parent.name: p.parent for p in sorted(WEIGHTS.glob("*/model.json"))}
+
+
+def trained_here() -> list[str]:
+    """The run folders in :data:`RUNS` that hold a model, as they are given to a command."""
+    cards = [*RUNS.glob("*/model/model.json"), *RUNS.glob("*/*/model/model.json")]
+    return sorted(card.parent.parent.as_posix() for card in cards)
 
 
 def locate(name: str | Path) -> Path:
@@ -60,11 +67,11 @@ def locate(name: str | Path) -> Path:
         _refuse_part(path)
         raise WeightsError(f"{path} holds no model yet: train it first, or give a run folder that has model/model.json")
     if str(name) in recipe_paths():
-        raise UsageError(
-            f"no weights of '{name}' ship: train it (zeuxis train {name}), and give the run folder that this names"
-        )
+        mine = [run for run in trained_here() if read_card(Path(run) / "model")["recipe"] == str(name)]
+        mend = f"train it (zeuxis train {name}), and give the run folder that this names"
+        raise UsageError(f"no weights of '{name}' ship: {f'did you mean {mine[-1]}?' if mine else mend}")
     generators = [system for system, known in entries().items() if not known.card.learns]
-    known = [*shipped(), *generators]
+    known = [*shipped(), *generators, *trained_here()]
     raise UnknownName("model", str(name), known, "(or give a run folder)", elsewhere="run folder")
 
 

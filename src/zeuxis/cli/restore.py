@@ -146,7 +146,7 @@ def restore(
 
 def _look(paths: Sequence[Path], out: Path | None, work: Callable[..., Restoration], as_json: bool) -> None:
     """Say what seems wrong with a picture and what would mend it, and do what can be done now."""
-    from zeuxis.api.restore_look import look
+    from zeuxis.api.restore_look import look, target_of
 
     if len(paths) > 1 or paths[0].is_dir():
         raise UsageError("say what to do with them, --task enlarge:2 or --model RUN: one picture alone is looked at")
@@ -156,7 +156,11 @@ def _look(paths: Sequence[Path], out: Path | None, work: Callable[..., Restorati
         _tell_look(found)
     if found.at_hand:
         with Progress() as progress:
-            made = work(paths, None, found.at_hand[0].task, out, report=progress)
+            task = found.at_hand[0].task
+            in_turn = found.steps[0].task == task  # then it is the first command, which the others go on from
+            made = work(
+                paths, None, task, target_of(paths[0], task) if out is None and in_turn else out, report=progress
+            )
     if as_json:
         emit({"looked": found, "made": made})
     elif made is not None:
