@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import weakref
 from pathlib import Path
@@ -25,7 +26,7 @@ from zeuxis.errors import UsageError
 from zeuxis.game import System
 from zeuxis.knobs import Sampling
 from zeuxis.metrics.likelihood import bits_per_dim
-from zeuxis.metrics.table import METRICS, Evidence
+from zeuxis.metrics.table import CALLED, METRICS, Evidence, unknown_metric
 from zeuxis.rng import ImageRng, Rng, Stream
 from zeuxis.verbs import Likelihood
 
@@ -285,3 +286,18 @@ def test_one_picture_to_measure_on_leaves_metrics_out_and_says_which() -> None:
         "left out, for 1 picture is too few: frechet (from 2), precision (from 4)",
     )
     assert enough(("frechet", "psnr"), 2) == (("frechet", "psnr"), None)
+
+
+@pytest.mark.parametrize("name", sorted(CALLED))
+def test_what_others_call_a_metric_is_told_by_its_name_here(name):
+    assert CALLED[name] in METRICS and name not in METRICS
+    assert f"unknown metric '{name}': it is {CALLED[name]} here" in str(unknown_metric(name))
+
+
+def test_all_metrics_are_listed(command):
+    code, out, _ = command("evaluate", "--metrics", "--json")
+    assert code == 0 and {row["name"] for row in json.loads(out)} == set(METRICS)
+    code, out, _ = command("evaluate", "--metrics")
+    assert code == 0 and all(f"\n{name} " in out for name in METRICS)
+    code, _, err = command("evaluate")
+    assert code == 2 and "say which model" in err

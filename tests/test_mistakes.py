@@ -224,7 +224,7 @@ MISTAKES = [
     ("sample g --lora x", 2, "'g' is none", "omit them"),
     ("sample --replay photo.png", 2, "carries no record", "not made by Zeuxis"),
     ("sample --replay photo.jpg", 2, "is not a PNG", "only PNG"),
-    ("sample --replay nowhere.png", 2, "nowhere.png", "No such file"),
+    ("sample --replay nowhere.png", 2, "nowhere.png", "there is no picture"),
     # -- codes, and what is known of things
     ("encode photos --with vqgan", 2, "photos is a folder", "photos/*"),
     ("encode nowhere.png --with vqgan", 2, "there is no picture nowhere.png", "no picture"),

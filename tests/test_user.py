@@ -25,7 +25,7 @@ from zeuxis.cli.evaluate import together
 from zeuxis.cli.listing import listed, systems
 from zeuxis.cli.progress import Progress, fitted
 from zeuxis.cli.tree import COMMANDS, tree
-from zeuxis.errors import UnknownName, UsageError, nearest
+from zeuxis.errors import NoSuchPath, UnknownName, UsageError, nearest, paths_near
 from zeuxis.metrics.record import Figure
 from zeuxis.metrics.table import METRICS
 from zeuxis.provenance.record import read_record
@@ -227,6 +227,20 @@ def test_no_package_is_advised_that_is_not_published():
     assert not told, told
     pages = [*ROOT.glob("docs/*.md"), ROOT / "README.md"]
     assert not [page.name for page in pages if re.search(r"install ['\"]?zeuxis", page.read_text(encoding="utf-8"))]
+
+
+def test_a_path_is_near_what_lies_beside_it(tmp_path, monkeypatch):
+    (tmp_path / "Fotos von Übersee").mkdir()
+    for name in ("strand.jpg", "berg.jpg"):
+        (tmp_path / "Fotos von Übersee" / name).touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert str(NoSuchPath("picture", "Fotos von Übersee/strnd.jpg")) == (
+        "there is no picture Fotos von Übersee/strnd.jpg: did you mean Fotos von Übersee/strand.jpg?"
+    )
+    assert paths_near("~/Fotos von Übersee/Berg.JPG") == ["~/Fotos von Übersee/berg.jpg"]
+    assert paths_near(str(tmp_path / "Fotos von Uebersee")) == [str(tmp_path / "Fotos von Übersee")]
+    assert paths_near("nowhere/a.jpg") == paths_near("~nobody/a.jpg") == paths_near("/") == paths_near("xyz") == []
 
 
 def test_names_are_near_in_any_case_and_by_their_words():

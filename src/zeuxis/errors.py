@@ -81,20 +81,24 @@ def paths_near(path: str) -> list[str]:
             names = [entry.name for entry in islice(found, MOST_BESIDE)]
     except (OSError, RuntimeError):  # no such folder, or nobody is called so
         return []
-    return [str(meant.with_name(near)) for near in nearest(meant.name, sorted(names))] if meant.name else []
+    near = nearest(meant.name, sorted(names), alike=0.6) if meant.name else []
+    return [str(meant.with_name(name)) for name in near]
 
 
-def nearest(name: str, names: Sequence[str]) -> list[str]:
+def nearest(name: str, names: Sequence[str], alike: float = 0.5) -> list[str]:
     """Those of ``names``, three at most, that hold ``name`` as a word or are spelt like it, in whatever case; where
-    some differ in nothing but case, blanks, the kind of stroke and their folder, those alone."""
+    some differ in nothing but case, blanks, the kind of stroke and their folder, those alone.
+
+    ``alike`` is how much of both must be spelt in the same way, from 0 to 1.
+    """
     word = name.casefold().strip().replace("_", "-")
     same = [known for known in names if known.casefold().replace("_", "-").rpartition("/")[2] == word]
     if same:
         return same[:3]
     holding = [known for known in names if len(word) > 2 and word in known.casefold().replace("-", " ").split()]
     folded = {known.casefold(): known for known in names}
-    alike = [folded[near] for near in difflib.get_close_matches(word, folded, n=3, cutoff=0.5)]
-    return list(dict.fromkeys([*holding, *alike]))[:3]
+    near = [folded[found] for found in difflib.get_close_matches(word, folded, n=3, cutoff=alike)]
+    return list(dict.fromkeys([*holding, *near]))[:3]
 
 
 def lookup(kind: str, name: str, table: Mapping[str, T]) -> T:

@@ -30,7 +30,7 @@ from zeuxis.data.picture import (
     read_header,
     transparent,
 )
-from zeuxis.errors import DataError, NoSuchPath, UsageError
+from zeuxis.errors import DataError, NoSuchPath
 from zeuxis.nn.fidelity import LUMA
 from zeuxis.provenance.record import SOURCE_TYPES
 

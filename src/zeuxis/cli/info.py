@@ -238,7 +238,7 @@ def system(name: str, recipe: Recipe | None, as_json: bool) -> None:
     say(f" recipes  {', '.join(row['recipes']) or 'none'}")
     for preset in presets_of(name):
         say(f"  preset  '{preset.name}': {preset.about}")
-    say(f"  claims  {met(row['results'])} met")
+    say(f"  claims  {met(row['results'])} met" if row["results"] else "  claims  none measured yet")
     for result in row["results"]:
         verdict = VERDICTS[result["holds"]].lower()
         measured = load_recipe(result["recipe"]) if result["recipe"] in recipe_paths() else None
