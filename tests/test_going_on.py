@@ -74,6 +74,9 @@ def test_resume_goes_on_and_further_by_the_folder_alone(command, monkeypatch):
         code, out, _ = command("train", "tiny.toml", "--out", "stopped")
     assert code == 130 and "the same command goes on, and zeuxis resume stopped" in out
     Path("tiny.toml").unlink()  # the run holds its recipe
+    code, _, err = command("resume", "stopped", "--iterations", 1)
+    assert code == 2 and "counts from the beginning: give more than 1, or none to go on to its end at 3" in err
+    assert run_of(Path("stopped")).recipe.train.iterations == 3
     code, out, err = command("resume", "stopped", "--json")
     assert code == 0 and json.loads(out)["round"] == 3 and "goes on with stopped after iteration" in err
     code, out, _ = command("resume", "stopped")

@@ -35,7 +35,7 @@ MISTAKES = [
     ("train", 2, "RECIPE|RUN", "train --help"),
     ("train tiny.toml --lr 1e-4", 2, "--lr", "--set players.NAME.lr=2e-4"),
     ("train tiny.toml --epochs 3", 2, "--epochs", "--iterations"),
-    ("train tiny.toml --resume", 2, "--resume", "zeuxis train RUN"),
+    ("train tiny.toml --resume", 2, "--resume", "zeuxis resume RUN"),
     ("train tiny.toml --batch-size 3", 2, "--batch-size", "--batch here"),
     ("train tiny.toml --gpu", 2, "--gpu", "--device cuda"),
     ("sample g --output x", 2, "--output", "--out here"),

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from zeuxis.cli.listing import listed, systems
 from zeuxis.cli.progress import Progress, fitted
 from zeuxis.cli.tree import COMMANDS, tree
 from zeuxis.errors import NoSuchPath, UnknownName, UsageError, nearest, paths_near
+from zeuxis.escaping import word
 from zeuxis.metrics.record import Figure
 from zeuxis.metrics.table import METRICS
 from zeuxis.provenance.record import read_record
@@ -216,8 +218,23 @@ def test_no_command_is_advised_that_does_not_exist():
     known = {*COMMANDS, "--help"}
     for path in saying(r"zeuxis [a-z-]+ [A-Z{.-]"):
         for text in texts(path):
-            for word in re.findall(r"(?:^|[(:`] ?)zeuxis ([a-z-]+) [A-Z{.-]", text):
-                assert word in known, f"{path.relative_to(ROOT)}: zeuxis {word}"
+            for name in re.findall(r"(?:^|[(:`] ?)zeuxis ([a-z-]+) [A-Z{.-]", text):
+                assert name in known, f"{path.relative_to(ROOT)}: zeuxis {name}"
+
+
+def test_a_path_in_a_command_that_is_advised_is_one_word():
+    paths = {"path", "folder", "file", "place", "picture", "model", "garden", "run", "out", "weights"}
+    wrong = []
+    for path in saying(r"zeuxis [a-z-]+ .*\{"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for before, value in pairwise(node.values) if isinstance(node, ast.JoinedStr) else ():
+                if not (isinstance(before, ast.Constant) and isinstance(value, ast.FormattedValue)):
+                    continue
+                begins = re.search(r"zeuxis [a-z-]+ (?:[A-Z]+ )?(?:--[a-z]+ )?$", str(before.value))
+                if begins and ast.unparse(value.value).rpartition(".")[2] in paths:
+                    wrong.append(f"{path.relative_to(ROOT)}: {begins[0]}{{{ast.unparse(value.value)}}}")
+    assert not wrong, "word() quotes it: " + "; ".join(wrong)
+    assert word("mein Modell ü") == "'mein Modell ü'" and word(Path("runs/00000-vae")) == "runs/00000-vae"
 
 
 def test_no_package_is_advised_that_is_not_published():

@@ -74,15 +74,17 @@ def is_path(name: str) -> bool:
 
 
 def paths_near(path: str) -> list[str]:
-    """What lies beside ``path``, where nothing is, and is called nearly so: three at most, with its folder as given."""
+    """What lies beside ``path``, where nothing is, and is called nearly so, whatever its suffix: three at most."""
     meant = Path(path)
+    beside: dict[str, list[str]] = {}  # names by what stands before their suffix
     try:
         with os.scandir(meant.parent.expanduser()) as found:
-            names = [entry.name for entry in islice(found, MOST_BESIDE)]
+            for entry in islice(found, MOST_BESIDE):
+                beside.setdefault(Path(entry.name).stem, []).append(entry.name)
     except (OSError, RuntimeError):  # no such folder, or nobody is called so
         return []
-    near = nearest(meant.name, sorted(names), alike=0.6) if meant.name else []
-    return [str(meant.with_name(name)) for name in near]
+    near = nearest(meant.stem, sorted(beside), alike=0.6) if meant.name else []
+    return [str(meant.with_name(name)) for stem in near for name in sorted(beside[stem])][:3]
 
 
 def nearest(name: str, names: Sequence[str], alike: float = 0.5) -> list[str]:

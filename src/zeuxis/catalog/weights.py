@@ -13,6 +13,7 @@ from zeuxis.catalog.build import build
 from zeuxis.catalog.listing import WEIGHTS, entries, entry
 from zeuxis.data.suffixes import PICTURES
 from zeuxis.errors import UnknownName, UsageError, WeightsError, is_out_of_memory
+from zeuxis.escaping import word
 from zeuxis.recipe import load_recipe, recipe_paths
 from zeuxis.spec import DataSpec
 from zeuxis.training.exchange import holds, read_card
@@ -61,9 +62,11 @@ def locate(name: str | Path) -> Path:
         _refuse_part(path)
         raise WeightsError(
             f"{path} is a file, not a model folder: weights are read as safetensors with a card; "
-            f"for a public checkpoint in another form use: zeuxis convert {path}"
+            f"for a public checkpoint in another form use: zeuxis convert {word(path)}"
         )
     if path.is_dir():
+        if holds(path.parent, "model_index.json"):
+            raise UsageError(f"{path} is a part of the model in {path.parent}: give that folder")
         _refuse_part(path)
         raise WeightsError(f"{path} holds no model yet: train it first, or give a run folder that has model/model.json")
     if str(name) in recipe_paths():

@@ -12,6 +12,7 @@ from zeuxis.cli.options import DeviceName, Json, writable
 from zeuxis.cli.output import emit, note, say
 from zeuxis.data.suffixes import PICTURES
 from zeuxis.errors import NoSuchPath, UsageError, ZeuxisError
+from zeuxis.escaping import word
 
 FILES = PICTURES | {".safetensors"}  # what no folder's name ends in
 CODES = Path("codes")  # where they are written unless it is said where
@@ -40,7 +41,7 @@ def encode(
     for picture in pictures:
         if picture.is_dir():
             raise UsageError(
-                f"{picture} is a folder: give the pictures in it, e.g. zeuxis encode {picture}/* --with {model}"
+                f"{picture} is a folder: give the pictures in it, e.g. zeuxis encode {word(picture)}/* --with {model}"
             )
         if not picture.is_file():
             raise NoSuchPath("picture", picture)

@@ -112,8 +112,7 @@ def _list_metrics(as_json: bool) -> None:
     if as_json:
         emit([{"name": name, "about": each.about, "better": each.better} for name, each in METRICS.items()])
         return
-    rows = [[name, f"{each.better} is better", each.about] for name, each in METRICS.items()]
-    table("", ["metric", "", "what it is"], rows)
+    table("", ["metric", "better", "what it is"], [[name, each.better, each.about] for name, each in METRICS.items()])
 
 
 def spaces(figures: Sequence[Figure]) -> dict[str, list[str]]:

@@ -17,6 +17,7 @@ from zeuxis.cli.options import (
     recipe_of,
 )
 from zeuxis.cli.train import play
+from zeuxis.escaping import word
 
 
 def resume(
@@ -36,5 +37,5 @@ def resume(
 
     folder = run_to_resume(run)
     plan = recipe_of(run_of(folder).recipe, budget=one_budget(budget, iterations))
-    with as_recipes_name((str(folder),), f"zeuxis train {folder} --data {plan.data} does"):
-        play(plan, out=folder, device=device, track=track, as_json=as_json, anew=f"zeuxis train {folder} --fresh")
+    with as_recipes_name((str(folder),), f"zeuxis train {word(folder)} --data {plan.data} does"):
+        play(plan, out=folder, device=device, track=track, as_json=as_json, anew=f"zeuxis train {word(folder)} --fresh")

@@ -34,6 +34,7 @@ from zeuxis.cli.options import (
 from zeuxis.cli.output import duration, emit, note, say
 from zeuxis.cli.progress import Progress
 from zeuxis.errors import UsageError
+from zeuxis.escaping import word
 from zeuxis.spec import parse_size
 
 if TYPE_CHECKING:
@@ -196,12 +197,16 @@ def play(
             }
         )
     elif run.stopped:
-        goes_on = f"the same command goes on, and zeuxis resume {run.folder}"
+        goes_on = f"the same command goes on, and zeuxis resume {word(run.folder)}"
         say(f"{run.stopped} after iteration {run.clock.round:,}, saved in {run.folder}; {goes_on}")
     elif run.idle:
         say(f"{run.folder} is finished: {counted(run.clock.round, 'iteration')}, nothing was trained")
         bounded = run.recipe.train.iterations or run.recipe.train.minutes
-        more = f"train it further: zeuxis resume {run.folder} --iterations {2 * run.clock.round}; " if bounded else ""
+        more = (
+            f"train it further: zeuxis resume {word(run.folder)} --iterations {2 * run.clock.round}; "
+            if bounded
+            else ""
+        )
         say(f"{more}anew: {anew}")
     else:
         say(f"{counted(run.clock.round, 'iteration')} in {duration(run.clock.seconds)} -> {run.folder}")
@@ -217,7 +222,7 @@ def _next(system: str, folder: Path) -> str:
 
     verbs = entry(system).card.verbs
     if restores_any_size(system):
-        return f"restore with it: zeuxis restore PHOTO --model {folder}"
+        return f"restore with it: zeuxis restore PHOTO --model {word(folder)}"
     if "sample" in verbs:
-        return f"draw with it: zeuxis sample {folder}"
+        return f"draw with it: zeuxis sample {word(folder)}"
     return f"{'have it write: zeuxis sample' if 'write' in verbs else 'measure it: zeuxis evaluate'} {folder}"
