@@ -317,8 +317,8 @@ def _refuse_past(before: Recorded, recipe: Recipe, folder: Path, card: dict[str,
     if not before.finished and now is not None and now != was and now <= done:
         end = "its end" if was is None else f"its end at {was:,}"
         raise UsageError(
-            f"{folder} was stopped after iteration {done:,}, and a budget of {now:,} counts from the beginning: give more "
-            f"than {done:,}, or none to go on to {end}"
+            f"{folder} was stopped after iteration {done:,}, and a budget of {now:,} counts from the beginning: give "
+            f"more than {done:,}, or none to go on to {end}"
         )
 
 

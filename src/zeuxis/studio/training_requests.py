@@ -13,7 +13,7 @@ from zeuxis.data.entries import ENTRIES, not_here
 from zeuxis.data.published import PUBLISHED
 from zeuxis.errors import UnknownName, UsageError, lookup
 from zeuxis.escaping import word
-from zeuxis.errors import UnknownName, UsageError, lookup
+from zeuxis.files import why_no_name
 from zeuxis.recipe import Recipe, load_recipe, parse_recipe, put, recipe_paths
 from zeuxis.studio.datasets import Datasets
 from zeuxis.studio.folders import FOLDER, Folders
