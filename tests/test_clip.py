@@ -8,11 +8,13 @@ from __future__ import annotations
 import gzip
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
@@ -23,6 +25,7 @@ from zeuxis.api.zero_shot import classify, text_vectors
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.catalog.build import build
 from zeuxis.cli import main
+from zeuxis.data.library import open_source
 from zeuxis.data.worlds import grammar
 from zeuxis.data.worlds.questions import scenes
 from zeuxis.errors import DataError, UnknownName, Unsupported, UsageError, WeightsError
@@ -404,8 +407,8 @@ def test_info_nce_by_hand() -> None:
     assert float(info_nce(one, other, 2.0)) == pytest.approx((right + 2 * wrong) / 3)
     same = torch.tensor([[True, False, False], [False, True, True], [False, True, True]])
     assert float(info_nce(one, other, 2.0, same)) == pytest.approx((right + 2 * math.log(2)) / 3)
-    # One more wrong text, with cosine 1 to the first picture alone: for it the right one has a rival.
-    more = float(info_nce(one, one, 2.0, wrong=one[:1]))
+    # One more wrong text for each, with cosine 1 to the first picture alone: for it the right one has a rival.
+    more = float(info_nce(one, one, 2.0, wrong=one[:1].expand(3, 1, 3)))
     each = math.log(2 * math.e**2 + 2) - 2, math.log(math.e**2 + 3) - 2
     assert more == pytest.approx(((each[0] + 2 * each[1]) / 3 + right) / 2)
     with pytest.raises(ValueError, match="pairs of"):
@@ -413,18 +416,56 @@ def test_info_nce_by_hand() -> None:
 
 
 def test_reworded_captions_are_almost_right() -> None:
-    captions = ("a red circle above a blue ring", "a blue ring above a red star", "a red star left of a green ring")
-    made = [reworded(captions, Stream(seed)) for seed in range(40)]
-    assert made[0] == reworded(captions, Stream(0)) and len({found[0] for found in made}) > 5
-    assert "a blue circle above a red ring" in {found[0] for found in made}  # two words exchanged
-    assert "a red circle left of a blue ring" in {found[0] for found in made}  # one replaced by two
-    assert "a red star above a green ring" in {found[2] for found in made}  # and two by one
+    captions = ("a red circle above a blue ring", "a blue circle left of a red ring", "a red star below a green ring")
+    made = [reworded(captions, Stream(seed), 2) for seed in range(60)]
+    assert made[0] == reworded(captions, Stream(0), 2)
+    first, second, third = ({new for found in made for new in found[k]} for k in range(3))
+    assert "a blue circle above a red ring" in first  # two words exchanged
+    assert "a red circle left of a blue ring" in first  # one replaced by two
+    assert "a red circle below a blue ring" not in first, "no circle was below anything"
+    assert "a blue circle above a red ring" in second  # and two by one
+    assert "a red circle above a green ring" in third  # two by two, as neither may change alone
+    assert "a red star below a blue ring" in third and "a red star above a green ring" not in third
     for found in made:
-        for caption, new in zip(captions, found, strict=True):
-            assert (
-                len(set(caption.split()) ^ set(new.split())) <= 4 and abs(len(new.split()) - len(caption.split())) < 2
-            )
-    assert reworded(("", "a"), Stream(0)) in {("", "a"), ("", "")} and reworded(("red",), Stream(0)) == ("red",)
+        for caption, news in zip(captions, found, strict=True):
+            assert len(news) == 2
+            for new in news:
+                changed = set(caption.split()) ^ set(new.split())
+                assert new != caption and len(changed) <= 4 and abs(len(new.split()) - len(caption.split())) < 2
+    assert reworded(("", "a", "red"), Stream(0)) == [(), ("red",), ("a",)]
+    assert reworded(("red",), Stream(0), 3) == [()]
+
+
+def test_reworded_scenes_read_like_captions_and_are_wrong() -> None:
+    captions = open_source("scenes", 16, "train").batch(torch.arange(128)).condition.caption
+    assert captions is not None
+    made = reworded(captions, Stream(0), 3)
+    relations = 0
+    for caption, news in zip(captions, made, strict=True):
+        assert len(news) == 3
+        true = grammar.parse(caption)
+        for new in news:
+            facts = grammar.parse(new)  # which raises for what is no caption
+            assert facts != true
+            relations += facts == replace(true, relation=facts.relation)
+    assert relations > 8
+
+
+def test_only_a_pictures_own_almost_right_captions_count_against_it() -> None:
+    rng = Stream(0)
+    I, T = (F.normalize(rng.normal(3, 8), dim=1) for _ in range(2))
+    wrong = F.normalize(rng.normal(3, 2, 8), dim=2)
+    lacking = torch.tensor([[False, True], [False, False], [True, True]])
+    logits = 5 * I @ T.T
+    rows = [
+        torch.cat([logits[n], 5 * wrong[n][~lacking[n]] @ I[n]]).log_softmax(0)[n] for n in range(3)
+    ]  # each picture by itself
+    columns = logits.T.log_softmax(1).diagonal()
+    scale = torch.tensor(5.0, requires_grad=True)
+    loss = info_nce(I, T, scale, wrong=wrong, lacking=lacking)
+    torch.testing.assert_close(loss, -(torch.stack(rows).mean() + columns.mean()) / 2)
+    (slope,) = torch.autograd.grad(loss, scale)
+    assert slope.isfinite()
 
 
 def desk(**more: Any) -> CLIP:

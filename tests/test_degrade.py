@@ -129,6 +129,26 @@ def test_kernels_have_the_stated_size_and_direction() -> None:
     assert xx == pytest.approx(36 / 4, rel=0.1) and yy == pytest.approx(xx)
 
 
+def test_a_blind_blur_is_as_wide_as_it_says_whatever_its_kind() -> None:
+    """A point spreads: the covariance of where it lands has the square of the deviation as its larger eigenvalue."""
+    point = torch.zeros(24, 1, 41, 41)
+    point[:, :, 20, 20] = 1
+    spread = parse_chain("blind-blur:2,2")(point, ImageRng.counting(0, 24))[:, 0].double()
+    assert spread.sum((1, 2)) == pytest.approx(1, abs=1e-5)
+    x = torch.arange(-20.0, 21.0, dtype=torch.float64)
+    xx, yy = (spread.sum(1) * x**2).sum(1), (spread.sum(2) * x**2).sum(1)
+    xy = (spread * x[:, None] * x).sum((1, 2))
+    widest, narrowest = (
+        (xx + yy) / 2 + way * (((xx - yy) / 2) ** 2 + xy**2).sqrt() for way in (1, -1)
+    )  # of a symmetric 2 x 2 matrix
+    assert widest.sqrt() == pytest.approx(2, rel=0.06)
+    lines = narrowest.clamp(min=0).sqrt() < 0.7
+    assert 3 <= int(lines.sum()) <= 15, "a third are movements"
+    assert narrowest[~lines].sqrt() == pytest.approx(2, rel=0.06), "the others are round"
+    wider = parse_chain("blind-blur:0.5,3")(point, ImageRng.counting(0, 24))[:, 0].amax((1, 2))
+    assert wider.min() < 0.05 and wider.max() > 0.15
+
+
 def test_bicubic_is_pillow_s() -> None:
     x = pictures(1, 1, 24, 36).float()
     theirs = Image.fromarray(x[0, 0].numpy()).resize((9, 6), Image.Resampling.BICUBIC)

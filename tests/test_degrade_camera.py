@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from torch import Tensor
 
 from zeuxis.data.library import open_source
 from zeuxis.degrade.blind import Blind
-from zeuxis.degrade.jpeg import Jpeg, SoftJpeg, soft_round
+from zeuxis.degrade.jpeg import BlindJpeg, Jpeg, SoftJpeg, coded, soft_round
 from zeuxis.degrade.language import parse_chain
 from zeuxis.degrade.noise import Shot
 from zeuxis.degrade.sensor import CAMERAS, Sensor
@@ -33,6 +35,22 @@ def test_the_soft_jpeg_draws_what_the_real_one_does(scenes: Tensor, quality: int
     assert psnr(real, soft) > psnr(real, scenes) + 3, "the clean picture is as near to the coded one"
     grey = scenes[:, :1, :37, :45]  # sides that no block divides
     assert psnr(Jpeg(quality)(grey, Stream(0)), SoftJpeg(quality)(grey, Stream(0))) > least
+
+
+def test_blind_jpeg_is_jpeg_whose_blocks_begin_anywhere(scenes: Tensor) -> None:
+    few = scenes[:6]
+    back = BlindJpeg(30, 30)(few, ImageRng.counting(0, len(few)))
+    corners = set()
+    for one, made in zip(few, back, strict=True):
+        for y, x in itertools.product(range(8), range(8)):
+            whole = torch.nn.functional.pad(one[None], (x, 0, y, 0), mode="replicate")[0]
+            if torch.equal(coded(whole, 30)[:, y:, x:], made):
+                corners.add((y, x))
+    assert len(corners) >= 4, "each is a corner of a larger picture, and they differ"
+    errors = torch.stack([(BlindJpeg(q, q)(few, Stream(0)) - few).square().mean() for q in (10, 40, 90)])
+    assert errors[0] > errors[1] > errors[2]
+    drawn = (BlindJpeg()(few[:1].expand(64, -1, -1, -1), Stream(0)) - few[:1]).square().mean((1, 2, 3))
+    assert drawn.max() > 2 * drawn.min(), "qualities differ from picture to picture"
 
 
 def test_gradients_pass_the_soft_jpeg() -> None:

@@ -22,7 +22,20 @@ from zeuxis.degrade.language import DEGRADATIONS, parse_chain
 from zeuxis.degrade.sharpen import SIGMA, sharpened
 from zeuxis.rng import ImageRng, Stream
 
-RANDOM = {"noise", "shot", "sensor", "grain", "uncrop", "hole", "strokes", "scratches", "age", "blind", "blind-face"}
+RANDOM = {
+    "noise",
+    "blind-noise",
+    "shot",
+    "sensor",
+    "grain",
+    "uncrop",
+    "hole",
+    "strokes",
+    "scratches",
+    "age",
+    "blind",
+    "blind-face",
+}
 EXTREMES = ("random", "white", "black", "checks")
 
 

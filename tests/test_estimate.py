@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from zeuxis.api.restore_look import look
+from zeuxis.api.shipped_restorers import SHIPPED
 from zeuxis.cli import main
 from zeuxis.data.library import open_source
 from zeuxis.degrade import estimate
@@ -114,12 +115,11 @@ def test_what_was_seen_is_proposed_in_order(
     scenes: Tensor, chain: str, times: int, wanted: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("zeuxis.api.restore_models.wheel_folder", lambda: None)
-    monkeypatch.setattr("zeuxis.api.restore_look.finder_here", lambda: False)
+    monkeypatch.setattr("zeuxis.pretrained.face_finder._cascades", lambda: None)
     found = look(picture(scenes, chain, tmp_path / "a.png", times))
     assert [step.task for step in found.steps] == wanted
-    assert [step.task for step in found.at_hand] == [task for task in wanted if task in ("denoise", "enlarge:2")], (
-        "these ship"
-    )
+    ships = {one.task for one in SHIPPED.values()}
+    assert [step.task for step in found.at_hand] == [task for task in wanted if task in ships]
     for first, then in pairwise(found.steps):  # each goes on with what the one before made
         assert first.command.split("--out ")[1] in then.command
 
@@ -127,8 +127,9 @@ def test_what_was_seen_is_proposed_in_order(
 def test_the_command_looks_says_and_does_what_it_can(
     scenes: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("zeuxis.api.restore_look.finder_here", lambda: False)
+    monkeypatch.setattr("zeuxis.pretrained.face_finder._cascades", lambda: None)
     monkeypatch.setattr("zeuxis.api.restore_models.wheel_folder", lambda: None)
+    monkeypatch.setattr("zeuxis.api.restore_models.shipped_for", lambda task: None)
     file = picture(scenes, "grey | blur:3", tmp_path / "a.png")
     assert main(["restore", str(file)]) == 1
     said = capsys.readouterr().out
@@ -155,7 +156,7 @@ def test_what_is_at_hand_is_done(
     write_model(run / "model", built("sr-resnet", 4, 8, blocks=1, width=4).eval(), {"data": "x | bicubic:4"})
     monkeypatch.setattr("zeuxis.api.restore_models.FIRST_CHOICE", str(run))
     monkeypatch.setattr("zeuxis.api.restore_models.wheel_folder", lambda: run)
-    monkeypatch.setattr("zeuxis.api.restore_look.finder_here", lambda: False)
+    monkeypatch.setattr("zeuxis.pretrained.face_finder._cascades", lambda: None)
     file = picture(scenes, "", tmp_path / "a.png")
     assert main(["restore", str(file)]) == 0
     named = shlex.split(capsys.readouterr().out.partition("1. ")[2].splitlines()[0])[-1]

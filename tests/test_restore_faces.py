@@ -25,7 +25,7 @@ from zeuxis.errors import DataError, Unsupported, UsageError
 from zeuxis.nn.fidelity import Fidelity
 from zeuxis.nn.picture_network import PictureNetwork
 from zeuxis.pretrained import face_finder
-from zeuxis.pretrained.face_finder import EXPECTED, FacePlace, find_faces, finder_here, parse_place
+from zeuxis.pretrained.face_finder import EXPECTED, FacePlace, find_faces, parse_place
 from zeuxis.pretrained.restorer import Restorer
 from zeuxis.provenance.record import read_record
 from zeuxis.rng import Stream
@@ -217,7 +217,6 @@ def test_what_a_face_restorer_cannot_do_is_refused(tmp_path: Path, monkeypatch: 
     with pytest.raises(UsageError, match="restores faces alone"):
         measure_restorer([picture], run, "blur:1")
     monkeypatch.setattr(face_finder, "find_spec", lambda name: None)
-    monkeypatch.setattr("zeuxis.api.restore.finder_here", finder_here)
     with pytest.raises(Unsupported, match=r"opencv-python-headless"):
         restore([picture], run)
     with pytest.raises(Unsupported, match="or give --face"):
@@ -226,7 +225,7 @@ def test_what_a_face_restorer_cannot_do_is_refused(tmp_path: Path, monkeypatch: 
 
 def test_faces_that_were_found_are_restored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run, found = run_of(tmp_path), [FacePlace(50.0, 50.0, 40.0)]
-    monkeypatch.setattr("zeuxis.api.restore.finder_here", lambda: True)
+    monkeypatch.setattr("zeuxis.api.restore.finder_lacks", lambda: None)
     monkeypatch.setattr("zeuxis.api.restore_job.find_faces", lambda colours: found)
     Image.fromarray(pixels(smooth())).save(tmp_path / "a.png")
     made = restore([tmp_path / "a.png"], run)

@@ -95,12 +95,18 @@ def test_tiles_cover_a_side_and_share_what_they_should(side: int) -> None:
     assert all(start % GRID == 0 and end - start < tiling.tile + GRID for start, end in spans)
     assert all(before[1] - after[0] >= tiling.overlap for before, after in itertools.pairwise(spans))
     assert len(spans) <= -(-side // (tiling.tile - tiling.overlap - GRID))
+    shared = (len(spans) - 1) * (tiling.overlap + GRID)
+    assert sum(end - start for start, end in spans) < side + shared + 2 * len(spans) * GRID, "no more work than needed"
 
 
 def test_tiles_follow_the_memory_and_a_whole_picture_is_never_asked_for() -> None:
     network = RRDBNet(blocks=1, width=64, growth=32)
     small, large = tiling_for(network, 256 << 20), tiling_for(network, 1 << 40)
-    assert small.tile < large.tile == 256 and margin_for(network) == 16
+    assert small.tile < large.tile == 1024 // network.scale and margin_for(network) == 16
+    network.scale = 1
+    assert tiling_for(network, 1 << 40).tile == 512
+    network.drawn_at = (64, 64)
+    assert tiling_for(network, 1 << 40).tile == 256, "attention over a tile"
     assert 4 * network.floats * small.tile**2 <= 256 << 20
     assert tiling_for(network, 1).tile >= 2 * tiling_for(network, 1).overlap
     with pytest.raises(ValueError, match="overlap"):

@@ -33,9 +33,11 @@ from zeuxis.losses.adversarial import RelativisticAverage
 from zeuxis.nn.lab import lab_to_rgb, rgb_to_lab
 from zeuxis.nn.mixture import mixed
 from zeuxis.nn.multi_scale import pyramid
+from zeuxis.nn.residual_unet import ResidualUNet
 from zeuxis.nn.rrdb import RRDBNet
 from zeuxis.nn.spectral import SpectralConv2dUV
 from zeuxis.nn.unet_critic import UNetCritic
+from zeuxis.pretrained.restorer import task_against
 from zeuxis.recipe import load_recipe
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.spec import DataSpec
@@ -286,6 +288,23 @@ def test_grain_is_learnt_of_photographs_at_their_own_resolution(tmp_path: Path) 
     assert recipe_of("sr-resnet", data="scenes", scale=2).fit == "square", "scenes have one shape"
     for damage in DEGRADATIONS.values():
         assert not (issubclass(damage, Masking) and damage.local)
+
+
+@pytest.mark.parametrize(
+    ("damage", "task"),
+    [
+        ("blind-noise", "denoise"),
+        ("blind-blur | blind-noise:0,0.016", "deblur"),
+        ("blind-jpeg:10,40", "jpeg"),
+        ("noise | jpeg", "denoise"),
+        ("grey | blur", "restore"),
+        ("jpeg | blur", "restore"),
+        ("blind:1", "restore"),
+    ],
+)
+def test_a_restorer_is_for_the_damage_before_what_every_camera_adds(damage: str, task: str) -> None:
+    network = ResidualUNet(3, widths=(8, 8), blocks=1)
+    assert task_against(f"photos | {damage}", network) == task
 
 
 def test_a_restorer_is_measured_at_the_resolution_that_it_learnt(tmp_path: Path) -> None:

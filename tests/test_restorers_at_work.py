@@ -68,7 +68,7 @@ def test_the_page_tells_the_command_as_it_was_given(tmp_path: Path, monkeypatch:
     Image.fromarray(np.eye(18, 26, dtype=np.uint8) * 255).save(tmp_path / "mask.png")
     made = restore([photo(tmp_path)], masked, "inpaint:mask.png", page=True)
     assert made.page is not None and "--task inpaint:mask.png" in made.page.read_text(encoding="utf-8")
-    plain = run_of(tmp_path, built("sr-resnet", blocks=1, width=4), "x | blur:2 | noise")
+    plain = run_of(tmp_path, built("sr-resnet", blocks=1, width=4), "x | grey | blur:2")
     made = restore([photo(tmp_path)], plain, out="b.png", page=True)
     assert made.task == "restore" and made.page is not None
     assert "--task" not in made.page.read_text(encoding="utf-8")
@@ -78,7 +78,7 @@ def test_a_model_may_enlarge_by_more_than_published_ones(tmp_path: Path) -> None
     run = run_of(tmp_path, built("sr-resnet", 8, 4, blocks=1, width=4), "x | bicubic:8")
     assert restorer_for(run, "enlarge:8").network.scale == 8 and restorer_for(run, "enlarge:5").network.scale == 5
     four = run_of(tmp_path, built("sr-resnet", 4, 4, blocks=1, width=4), "x | bicubic:4")
-    with pytest.raises(UsageError, match="sr-resnet --scale 8 trains one"):
+    with pytest.raises(UsageError, match="--scale 8 trains one"):
         restorer_for(four, "enlarge:8")
 
 

@@ -53,15 +53,16 @@ def test_a_photograph_is_denoised_without_another_word(tmp_path: Path, portraits
     assert (tmp_path / "new.png").is_file()
 
 
+@pytest.mark.parametrize("scale", [2, 4])
 def test_photographs_are_enlarged_without_another_package(
-    monkeypatch: pytest.MonkeyPatch, portraits: torch.Tensor
+    monkeypatch: pytest.MonkeyPatch, portraits: torch.Tensor, scale: int
 ) -> None:
     monkeypatch.setattr("zeuxis.api.restore_models.wheel_folder", lambda: None)
     names = {scale: at_hand_for(f"enlarge:{scale}") for scale in (2, 3, 4, 5)}
-    assert names == {2: "enlarge-2", 3: None, 4: None, 5: None}
-    small = parse_chain("bicubic:2")(portraits, ImageRng.counting(0, 4))
+    assert names == {2: "enlarge-2", 3: "enlarge-4", 4: "enlarge-4", 5: None}
+    small = parse_chain(f"bicubic:{scale}")(portraits, ImageRng.counting(0, 4))
     with torch.inference_mode():
-        made = 2 * restorer_for(None, "enlarge:2").network((small + 1) / 2) - 1
-    plain = F.interpolate(small, scale_factor=2, mode="bicubic").clamp(-1, 1)
+        made = 2 * restorer_for(None, f"enlarge:{scale}").network((small + 1) / 2) - 1
+    plain = F.interpolate(small, scale_factor=scale, mode="bicubic").clamp(-1, 1)
     gained = psnr(made.clamp(-1, 1), portraits) - psnr(plain, portraits)
     assert float(gained.min()) > 0.5

@@ -19,7 +19,7 @@ from zeuxis.errors import DataError, Unsupported, UsageError
 from zeuxis.nn.footprint import GIB
 from zeuxis.nn.picture_network import PictureNetwork
 from zeuxis.nn.streamed_tiles import Tiling, margin_for, tiling_for
-from zeuxis.pretrained.face_finder import EXTRA, FacePlace, finder_here, parse_place
+from zeuxis.pretrained.face_finder import FacePlace, finder_lacks, parse_place
 from zeuxis.pretrained.restorer import Restorer
 from zeuxis.training.room import free_memory
 
@@ -91,7 +91,7 @@ def restore(
     restorer = restorer_for(model, task, knobs, fidelity, seed)
     if restorer.factor is not None and tile is not None:
         raise UsageError(f"--tile {tile}: a panorama is drawn in windows as the model learnt them: leave it out")
-    restorer.network.to(device)
+    restorer.network.placed_on(device)
     places = _places(restorer, faces, errands, tile)
     job = RestoringJob(restorer, _tiling(restorer.network, tile, device), device, places)
     wanted = errands.folders if page is None else page
@@ -188,8 +188,8 @@ def _places(restorer: Restorer, faces: Sequence[str], errands: Errands, tile: in
         raise UsageError(
             f"--face {faces[0]} is of one picture, and {len(errands.each)} are given: give them one by one"
         )
-    if not faces and not finder_here():
-        raise Unsupported(f"faces are found by OpenCV, which is not installed: {EXTRA}, or give --face X,Y,W,H")
+    if not faces and (lacks := finder_lacks()) is not None:
+        raise Unsupported(lacks)
     return tuple(map(parse_place, faces))
 
 

@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zeuxis.api.restore_models import FIRST_CHOICE, at_hand_for, how_to_have
+from zeuxis.api.restore_models import at_hand_for, how_to_have
 from zeuxis.api.restore_picture import OpenedPicture, open_for_restoring
 from zeuxis.degrade import estimate
-from zeuxis.pretrained.face_finder import EXTRA, find_faces, finder_here
+from zeuxis.errors import Unsupported
+from zeuxis.pretrained.face_finder import find_faces
 
 MOST_SEEN = 768  # pixels a side in the middle of a picture that are looked at
 SMALL, TINY = 512, 256  # pixels of the shorter side, below which it is to be twice as large, and four times
@@ -93,11 +94,12 @@ def _estimates(given: OpenedPicture) -> Iterator[Estimate]:
         yield Estimate("blur", blur, estimate.BLURRED, blurred, f"0 is sharp, 1 is flat{unsure}")
         yield Estimate("blocks", blocks, estimate.BLOCKY, blocky, "steps of JPEG at every eighth pixel; 1 is none")
         yield Estimate("colour", colour, estimate.GREY, grey, "how far colours lie from one ink; 0 is grey")
-    if finder_here():
+    try:
         count = len(find_faces(given.colours))
-        yield Estimate("faces", count, 1, count > 0, "found")
+    except Unsupported as error:
+        yield Estimate("faces", None, 1, False, f"not looked for: {error}")
     else:
-        yield Estimate("faces", None, 1, False, f"not looked for: {EXTRA}")
+        yield Estimate("faces", count, 1, count > 0, "found")
 
 
 def _middle(given: OpenedPicture) -> Tensor:
@@ -118,8 +120,7 @@ def _steps(path: Path, tasks: list[str]) -> Iterator[Proposal]:
     source = path
     for task in tasks:
         at_hand = at_hand_for(task)
-        model = at_hand or (FIRST_CHOICE if task.startswith("enlarge") else "MODEL")
         target = target_of(path, task)
-        words = ["zeuxis", "restore", str(source), "--task", task, "--model", model, "--out", str(target)]
+        words = ["zeuxis", "restore", str(source), "--task", task, "--model", at_hand or "MODEL", "--out", str(target)]
         yield Proposal(task, shlex.join(words), how_to_have(task) if at_hand is None else None)
         source = target

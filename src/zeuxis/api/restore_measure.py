@@ -94,7 +94,7 @@ def measure_restorer(
         raise UsageError(f"--task {task}: there is nothing to compare a panorama's sides with: leave --pair out")
     if restorer.mask is not None:
         raise UsageError(f"'{restorer.name}' makes what a mask hides, which is measured by zeuxis evaluate")
-    network = restorer.network.to(device)
+    network = restorer.network.placed_on(device)
     found = []
     for k, errand in enumerate(errands.each):
         report(errand.name, k / len(errands.each))

@@ -24,6 +24,7 @@ from zeuxis.systems.restoration._family import AnySizeRestorer
 MOST_SCALE = 8
 PANORAMA = "panorama"
 FIRST_CHOICE = "realesrgan-x4plus"  # of those that enlarge, where none is named: it is the one for photographs
+FIRST_SCALE = UPSCALERS[FIRST_CHOICE].scale
 NEEDS_FILE = {  # tasks of models that are not published in a package, and what else does them
     "face": "a GFPGAN checkpoint does it: zeuxis convert GFPGANv1.4.pth, then --model GFPGANv1.4.safetensors",
 }
@@ -65,7 +66,7 @@ def at_hand_for(task: str) -> str | None:
     scale = scale_of(task)
     if scale is None:
         return shipped_for(task)
-    if wheel_folder() is not None:
+    if wheel_folder() is not None and scale <= FIRST_SCALE:
         return FIRST_CHOICE
     enough = (shipped_for(f"enlarge:{larger}") for larger in range(scale, MOST_SCALE + 1))  # the rest is reduced
     return next((name for name in enough if name is not None), None)
@@ -117,9 +118,8 @@ def _asked_for(model: str | Path | None, task: str | None, knobs: Sequence[str])
                 f"say what to do: --task enlarge:2, enlarge:3 or enlarge:4, or --model with {known_models()}"
             )
         model = at_hand_for(task)
-        if model is None and wanted is None:
+        if model is None:
             raise Unsupported(_refusal(task))
-        model = model or FIRST_CHOICE  # which says how to have it
     found = _load(str(model), knobs)
     kind, _, mask = (task or "").partition(":")
     if task is not None and kind == PANORAMA:
@@ -137,10 +137,7 @@ def _asked_for(model: str | Path | None, task: str | None, knobs: Sequence[str])
         mend = NEEDS_FILE.get(task, "leave --task out") if ships is None else f"--model {ships} does"
         raise UsageError(f"{what}: {mend}")
     if wanted > found.network.scale:
-        most = UPSCALERS[FIRST_CHOICE].scale
-        other = f"'{FIRST_CHOICE}' enlarges by {most}"
-        if wanted > most:
-            other = f"zeuxis train sr-resnet --scale {MOST_SCALE} trains one that enlarges by more"
+        other = f"'{FIRST_CHOICE}' enlarges by {FIRST_SCALE}" if wanted <= FIRST_SCALE else how_to_have(task)
         raise UsageError(f"'{found.name}' does {found.task}, not {task}: {other}")
     return replace(found, network=Reduced(found.network, wanted).eval(), task=task)
 
@@ -224,9 +221,9 @@ def _refusal(task: str) -> str:
 
 def how_to_have(task: str) -> str:
     """How to come by a model that does a task."""
-    name = task.partition(":")[0]
+    name, _, scale = task.partition(":")
     if name == "enlarge":
-        return EXTRA
+        return f"zeuxis train sr-resnet --data ~/photos --scale {scale} trains one, for --model RUN"
     train = f"zeuxis train {TRAINED_BY[name]} --data ~/photos --size 64 trains one, for --model RUN"
     if name == "face":
         first = "zeuxis train stylegan2-faces --data ~/faces, then gfpgan --data ~/faces --base RUN"

@@ -18,6 +18,7 @@ class ShippedRestorer:
 SHIPPED = {
     "denoise": ShippedRestorer("denoise", "photographs, noise of any strength"),
     "enlarge-2": ShippedRestorer("enlarge:2", "photographs, true to the pixel"),
+    "enlarge-4": ShippedRestorer("enlarge:4", "photographs, true to the pixel"),
 }
 
 

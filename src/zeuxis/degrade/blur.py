@@ -1,4 +1,4 @@
-"""Linear blurs: defocus, motion, Gaussian. Pictures are mirrored at their edges."""
+"""Blurs: defocus, motion, Gaussian. Pictures are mirrored at their edges."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zeuxis.degrade import kernels
-from zeuxis.degrade.degradation import Linear
+from zeuxis.degrade.degradation import Degradation, Linear
 from zeuxis.errors import UsageError
+from zeuxis.rng import Rng
 
 
 def _numbers(*values: float) -> tuple[Tensor, ...]:
@@ -123,3 +124,34 @@ class Defocus(Filter):
 
     def kernel(self) -> Tensor:
         return kernels.disc(math.ceil(self.radius + 0.5), *_numbers(self.radius))
+
+
+@dataclass(frozen=True)
+class BlindBlur(Degradation):
+    """A blur of a kind and strength that nobody tells, drawn for every picture.
+
+    Out of focus (a disc), moved (a line in any direction) or soft (a Gaussian), as often each; its standard deviation
+    along its widest axis is drawn evenly from ``least`` to ``most`` pixels. A disc of radius r has r / 2, a line of
+    length L has L / sqrt(12).
+    """
+
+    least: float = 0.3
+    most: float = 2.5
+    name = "blind-blur"
+    local = True
+
+    def __post_init__(self) -> None:
+        if not 0 < self.least <= self.most < math.inf:
+            raise UsageError(f"{self}: write the least and the most standard deviation, 0 < least <= most pixels")
+
+    def __call__(self, image: Tensor, rng: Rng) -> Tensor:
+        b = len(image)
+        kind = rng.integers(3, b, device=image.device)[:, None, None]
+        sigma = self.least + (self.most - self.least) * rng.uniform(b, device=image.device).double()  # (B,)
+        angle = math.pi * rng.uniform(b, device=image.device).double()
+        reach = math.ceil(3 * self.most)
+        soft = kernels.gaussian(reach, sigma, sigma, angle)  # (B, k, k)
+        moved = kernels.line(reach, math.sqrt(12) * sigma, angle)
+        disc = kernels.disc(reach, 2 * sigma)
+        kernel = torch.where(kind == 0, disc, torch.where(kind == 1, moved, soft))
+        return kernels.filtered(image, kernel).clamp(-1, 1)

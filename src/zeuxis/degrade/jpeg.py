@@ -58,6 +58,36 @@ class Jpeg(Degradation):
 
 
 @dataclass(frozen=True)
+class BlindJpeg(Degradation):
+    """:class:`Jpeg` of a quality that nobody tells, drawn evenly from ``least`` to ``most`` for every picture.
+
+    The blocks begin at any of their 64 pixels, as those of a photograph that was cropped since.
+    """
+
+    least: int = 10
+    most: int = 95
+    name = "blind-jpeg"
+    local = True
+
+    def __post_init__(self) -> None:
+        _check(self, self.least)
+        _check(self, self.most)
+        if self.least > self.most:
+            raise UsageError(f"{self}: write the least quality and the most, least <= most")
+
+    def __call__(self, image: Tensor, rng: Rng) -> Tensor:
+        height, width = image.shape[2:]
+        quality = self.least + rng.integers(self.most - self.least + 1, len(image))
+        corner = rng.integers(BLOCK * BLOCK, len(image))
+        made = []
+        for one, q, at in zip(image, quality.tolist(), corner.tolist(), strict=True):
+            y, x = divmod(at, BLOCK)  # rows and columns of a block that were cut off
+            whole = F.pad(one[None], (x, 0, y, 0), mode="replicate")[0]
+            made.append(coded(whole, q)[:, y : y + height, x : x + width])
+        return torch.stack(made)
+
+
+@dataclass(frozen=True)
 class SoftJpeg(Degradation):
     """JPEG in torch, batched and differentiable: for training through it."""
 
@@ -117,6 +147,7 @@ def _table(base: tuple[tuple[int, ...], ...], quality: int) -> Tensor:
     return ((torch.tensor(base) * scale + 50) // 100).clamp(1, 255)
 
 
+BLOCK = 8
 TO_YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
 LUMA_TABLE = (
     (16, 11, 10, 16, 24, 40, 51, 61),

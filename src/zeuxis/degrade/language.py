@@ -12,10 +12,10 @@ from typing import Any
 from zeuxis.degrade.age import Age, Scratches
 from zeuxis.degrade.blind import Blind
 from zeuxis.degrade.blind_face import BlindFace
-from zeuxis.degrade.blur import Blur, Defocus, MotionBlur, Smear
+from zeuxis.degrade.blur import BlindBlur, Blur, Defocus, MotionBlur, Smear
 from zeuxis.degrade.degradation import Chain, Degradation
 from zeuxis.degrade.edges import Edges
-from zeuxis.degrade.jpeg import Jpeg, SoftJpeg
+from zeuxis.degrade.jpeg import BlindJpeg, Jpeg, SoftJpeg
 from zeuxis.degrade.mask import Hole, Mask, Outpaint, Strokes, Uncrop
 from zeuxis.degrade.noise import BlindNoise, Grain, Noise, Shot
 from zeuxis.degrade.resize import Bicubic, Shrink, Subsample
@@ -25,9 +25,9 @@ from zeuxis.errors import UnknownName, UsageError
 
 _ALL: tuple[type[Degradation], ...] = (
     *(Shrink, Bicubic, Subsample),
-    *(Blur, Smear, MotionBlur, Defocus),
+    *(Blur, Smear, MotionBlur, Defocus, BlindBlur),
     *(Noise, BlindNoise, Shot, Sensor, Grain),
-    *(Jpeg, SoftJpeg),
+    *(Jpeg, BlindJpeg, SoftJpeg),
     *(Mask, Hole, Strokes, Outpaint, Uncrop),
     *(Grey, Film, Expose, Fade, Scratches, Age),
     *(Blind, BlindFace, Edges),

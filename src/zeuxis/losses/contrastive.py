@@ -1,6 +1,6 @@
 """Losses that draw together what belongs together and push the rest apart.
 
-Axes: N pictures, M more texts, D features.
+Axes: N pictures, K more texts of each, D features.
 """
 
 from __future__ import annotations
@@ -34,12 +34,14 @@ def info_nce(
     scale: Tensor | float,
     same: Tensor | None = None,
     wrong: Tensor | None = None,
+    lacking: Tensor | None = None,
 ) -> Tensor:
     """The symmetric cross-entropy of N pairs (Radford et al. 2021, arXiv:2103.00020, figure 3): a scalar.
 
     ``first`` and ``second`` (N, D) have length 1, row i of one belonging to row i of the other; ``scale`` is one over
     the temperature. At random it is log N. Off the diagonal ``same`` (N, N) bool marks what belongs together too
-    (the same caption twice): it counts as no negative. ``wrong`` (M, D) are more that belong to none of the first.
+    (the same caption twice): it counts as no negative. ``wrong`` (N, K, D) are more for each row of the first, that do
+    not belong to it, but for those that ``lacking`` (N, K) bool marks, which are none.
     """
     if first.shape != second.shape or first.ndim != 2:
         raise ValueError(f"pairs of {tuple(first.shape)} and {tuple(second.shape)}: want (N, D) twice")
@@ -48,5 +50,10 @@ def info_nce(
         diagonal = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
         logits = logits.masked_fill(same & ~diagonal, -torch.inf)
     target = torch.arange(len(logits), device=logits.device)
-    wide = logits if wrong is None else torch.cat([logits, scale * (first.float() @ wrong.float().T)], 1)  # (N, N + M)
+    wide = logits
+    if wrong is not None:
+        more = scale * torch.einsum("nd,nkd->nk", first.float(), wrong.float())
+        if lacking is not None:
+            more = more.masked_fill(lacking, -torch.inf)
+        wide = torch.cat([logits, more], 1)  # (N, N + K)
     return (F.cross_entropy(wide, target) + F.cross_entropy(logits.T, target)) / 2

@@ -1,63 +1,99 @@
 """Captions that are almost right: what a model of words without order, or of the loudest word alone, cannot tell apart.
 
 Yuksekgonul et al. 2022, "When and why vision-language models behave like bags-of-words" (arXiv:2210.01936). They
-exchange words of the same part of speech; here words are alike where they stand in the same places of captions.
+exchange words of the same part of speech; here words are alike that stand between the same neighbours in captions, so
+that what comes out reads like a caption: one that does not would be told by its words alone, without the picture.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from zeuxis.rng import Rng
 
-Words = Sequence[str]
+Words = tuple[str, ...]
+Neighbours = tuple[str, str]  # the word before and the word after; "" at the ends
+LONGEST = 2  # words that are replaced at once, and that replace them
 
 
-def reworded(captions: Sequence[str], rng: Rng) -> tuple[str, ...]:
-    """Each caption with two of its words exchanged, or with one replaced by what another caption says there.
+class _Change(NamedTuple):
+    """The words from ``begin`` to ``end`` and what stands there instead."""
 
-    Words are exchanged that stand in each other's places in captions of as many words. What replaces one is drawn from
-    a caption of as many words, or of one more or fewer ("above" by "left of"); words are not merely left out or added,
-    for that may be true as well. Where nothing can be done a caption stays what it is.
+    begin: int
+    end: int
+    new: Words
+
+
+def reworded(captions: Sequence[str], rng: Rng, each: int = 1) -> list[tuple[str, ...]]:
+    """For every caption ``each`` that are almost right; none where nothing can be changed.
+
+    Two of its words are exchanged, or one or two are replaced by one or two that other captions have between the same
+    neighbours ("above" by "left of"). Words are not merely left out or added, for that may be true as well.
     """
-    words = [caption.split() for caption in captions]
-    at: defaultdict[tuple[int, int], set[str]] = defaultdict(set)  # by length and place
-    for said in words:
-        for place, word in enumerate(said):
-            at[len(said), place].add(word)
-    near = {n: [said for said in words if abs(len(said) - n) <= 1] for n in {len(said) for said in words}}
+    split = [tuple(caption.split()) for caption in captions]
+    fits: defaultdict[Neighbours, set[Words]] = defaultdict(set)
+    for said in split:
+        for begin, end in _spans(said):
+            fits[_neighbours(said, begin, end)].add(said[begin:end])
+    ordered = {key: sorted(words) for key, words in fits.items()}  # a seed gives the same whatever sets are like
     found = []
-    for said, (coin, which, where) in zip(words, rng.uniform(len(words), 3).tolist(), strict=True):
-        n = len(said)
-        pairs = [
-            (j, k)
-            for k in range(n)
-            for j in range(k)
-            if said[j] != said[k] and said[j] in at[n, k] and said[k] in at[n, j]
-        ]
-        made = list(said)
-        if pairs and coin < 0.5:
-            j, k = pairs[int(which * len(pairs))]
-            made[j], made[k] = said[k], said[j]
-        else:
-            choices = list(_replacements(said, near[n][int(which * len(near[n]))]))
-            if choices:
-                span, new = choices[int(where * len(choices))]
-                made[span] = new
-        found.append(" ".join(made))
-    return tuple(found)
+    for said, draws in zip(split, rng.uniform(len(split), each, 3).tolist(), strict=True):
+        exchanges, places = list(_exchanges(said, fits)), list(_places(said, ordered))
+        made = []
+        for coin, which, what in draws:
+            if exchanges and (coin < 0.5 or not places):
+                made.append(_changed(said, exchanges[int(which * len(exchanges))]))
+            elif places:
+                choices = places[int(which * len(places))]
+                made.append(_changed(said, choices[int(what * len(choices)) :][:1]))
+        found.append(tuple(made))
+    return found
 
 
-def _replacements(said: Words, other: Words) -> Iterator[tuple[slice, list[str]]]:
-    """Where one word of ``said`` (or two) may be replaced, and by what of ``other``.
+def _spans(said: Words) -> Iterator[tuple[int, int]]:
+    """Where one to :data:`LONGEST` words begin and end."""
+    for begin in range(len(said)):
+        for end in range(begin + 1, min(begin + LONGEST, len(said)) + 1):
+            yield begin, end
 
-    Before that place words are counted from the front, after it from the end; with unequal lengths the same word must
-    follow in both.
+
+def _neighbours(said: Words, begin: int, end: int) -> Neighbours:
+    return said[begin - 1] if begin else "", said[end] if end < len(said) else ""
+
+
+def _exchanges(said: Words, fits: Mapping[Neighbours, set[Words]]) -> Iterator[tuple[_Change, _Change]]:
+    """Each pair of words of which either may stand where the other does."""
+    at = [_neighbours(said, k, k + 1) for k in range(len(said))]
+    for k, second in enumerate(said):
+        for j, first in enumerate(said[:k]):
+            if first != second and (second,) in fits[at[j]] and (first,) in fits[at[k]]:
+                yield _Change(j, j + 1, (second,)), _Change(k, k + 1, (first,))
+
+
+def _places(said: Words, fits: Mapping[Neighbours, list[Words]]) -> Iterator[list[_Change]]:
+    """For each place where something else may stand, all that may; two words only where none of them alone may change.
+
+    So each change is of one thing: the hardest to see.
     """
-    more, fewer = max(0, len(other) - len(said)), max(0, len(said) - len(other))
-    for j in range(min(len(said) - fewer, len(other) - more)):
-        old, new = said[j : j + 1 + fewer], other[j : j + 1 + more]
-        follows = said[j + 1 + fewer : j + 2 + fewer] == other[j + 1 + more : j + 2 + more]
-        if not set(old) <= set(new) and not set(new) <= set(old) and (follows or len(said) == len(other)):
-            yield slice(j, j + 1 + fewer), list(new)
+    alone: set[int] = set()  # words that have been offered
+    for begin, end in sorted(_spans(said), key=lambda span: span[1] - span[0]):
+        old = said[begin:end]
+        single = len(old) == 1
+        news = [
+            new
+            for new in fits[_neighbours(said, begin, end)]
+            if not set(new) & set(old) and (single or len(new) == 1 or not alone & {begin, end - 1})
+        ]
+        if news:
+            yield [_Change(begin, end, new) for new in news]
+            if single:
+                alone.add(begin)
+
+
+def _changed(said: Words, changes: Sequence[_Change]) -> str:
+    made = list(said)
+    for change in reversed(changes):  # from the end, so that what is before keeps its place
+        made[change.begin : change.end] = change.new
+    return " ".join(made)

@@ -20,7 +20,9 @@ from zeuxis.nn.picture_network import PictureNetwork
 
 GRID = 4  # tiles begin at multiples of it: networks that put pixels together, or reduce, then see the same squares
 MOST_MARGIN, FEATHER = 16, 8  # pixels
-LEAST_TILE, MOST_TILE = 96, 256
+LEAST_TILE, MOST_TILE = 96, 512
+MOST_MADE = 1024  # of the result of a tile: a row of them is held, which is much of a wide picture
+MOST_DRAWN = 256  # of a network that draws, whose attention grows with the square of a tile's area
 Place = tuple[int, int, int, int]  # top, bottom, left, right
 
 
@@ -47,7 +49,8 @@ class Tiling:
 def tiling_for(network: PictureNetwork, budget: int, batch: int = 1) -> Tiling:
     """The tiling whose tiles need about ``budget`` bytes for ``batch`` pictures at a time."""
     side = math.isqrt(max(1, budget // (4 * network.floats * batch))) // GRID * GRID
-    return Tiling(min(max(side, LEAST_TILE), MOST_TILE), margin_for(network))
+    most = MOST_DRAWN if network.drawn_at is not None else min(MOST_TILE, MOST_MADE // network.scale)
+    return Tiling(min(max(side, LEAST_TILE), most), margin_for(network))
 
 
 def margin_for(network: PictureNetwork) -> int:
@@ -101,13 +104,17 @@ def in_rows(
 
 
 def _spans(side: int, tiling: Tiling) -> list[tuple[int, int]]:
-    """Where tiles begin and end along one axis: as few as cover it, evenly spread, beginning on the grid."""
+    """Where tiles begin and end along one axis: as few as cover it, evenly spread, beginning on the grid.
+
+    They are as small as so many can be: what neighbours share beyond the overlap would be work for nothing.
+    """
     if side <= tiling.tile:
         return [(0, side)]
     shared = tiling.overlap + GRID  # what rounding to the grid may take
     count = -(-(side - shared) // (tiling.tile - shared))
-    starts = [round(k * (side - tiling.tile) / (count - 1)) // GRID * GRID for k in range(count)]
-    return [(start, side if k == count - 1 else start + tiling.tile) for k, start in enumerate(starts)]
+    tile = min(tiling.tile, -(-(side + (count - 1) * shared) // count // GRID) * GRID)
+    starts = [round(k * (side - tile) / (count - 1)) // GRID * GRID for k in range(count)]
+    return [(start, side if k == count - 1 else start + tile) for k, start in enumerate(starts)]
 
 
 def _weights(spans: list[tuple[int, int]], side: int, tiling: Tiling, scale: int) -> list[Tensor]:

@@ -25,6 +25,7 @@ LEAST = 24  # pixels a side of a face that is looked for
 # In 114 pictures that are common for tests (BSD68, Set5, Set12, Set14, and old photographs) eleven faces are so found,
 # and nothing that is none.
 UNSURE, SURE = 55.0, 56.0  # the cascade's sum of votes: below the one no face, above the other one without eyes too
+FACES = "haarcascade_frontalface_alt2.xml"
 EYES = ("haarcascade_eye_tree_eyeglasses.xml", "haarcascade_eye.xml")
 EXPECTED = ((0.31, 0.385), (0.66, 0.385))  # where eyes are in the cascade's box, in its sides
 ASTRAY = 0.14  # how far from there, at most
@@ -63,9 +64,19 @@ def parse_place(text: str) -> FacePlace:
     return FacePlace(x + width / 2, y + height / 2, max(width, height))
 
 
-def finder_here() -> bool:
-    """Whether faces can be looked for: the extra is installed."""
-    return find_spec("cv2") is not None
+def finder_lacks() -> str | None:
+    """Why faces cannot be looked for, and what mends it; None where they can."""
+    if _cascades() is not None:
+        return None
+    lacks = "is not installed" if find_spec("cv2") is None else "came without its cascades, as version 5 does"
+    return f"faces are found by OpenCV, which {lacks}: {EXTRA}, or give --face X,Y,W,H"
+
+
+def _cascades() -> Path | None:
+    """The folder of the cascades of OpenCV 4. Version 5 comes without, and so do those of some systems."""
+    found = find_spec("cv2")
+    folders = [] if found is None else [Path(place) / "data" for place in found.submodule_search_locations or ()]
+    return next((folder for folder in folders if (folder / FACES).is_file()), None)
 
 
 def find_faces(pixels: NDArray[Any]) -> list[FacePlace]:
@@ -73,19 +84,17 @@ def find_faces(pixels: NDArray[Any]) -> list[FacePlace]:
 
     Raises :class:`Unsupported` where the extra is not installed, or is an OpenCV without cascades.
     """
-    if not finder_here():
-        raise Unsupported(f"faces are found by OpenCV, which is not installed: {EXTRA}, or give --face X,Y,W,H")
-    import cv2  # noqa: PLC0415  (an extra)
-
-    if int(cv2.__version__.partition(".")[0]) > 4:
-        raise Unsupported(
-            f"OpenCV {cv2.__version__} comes without cascades that find faces: {EXTRA} takes version 4, or give --face"
-        )
+    folder = _cascades()
+    if folder is None:
+        raise Unsupported(finder_lacks() or EXTRA)
+    try:
+        import cv2  # noqa: PLC0415  (an extra)
+    except ImportError as error:  # the variant with windows wants libraries of a desktop
+        raise Unsupported(f"OpenCV does not load ({error}): {EXTRA}, or give --face X,Y,W,H") from None
     grey = Image.fromarray((pixels.mean(2) * (255 / np.iinfo(pixels.dtype).max)).round().astype(np.uint8))
     scale = max(1.0, max(grey.size) / MOST_SEEN)
     seen = np.asarray(grey.resize([round(side / scale) for side in grey.size], Image.Resampling.BOX))
-    folder = Path(cv2.data.haarcascades)
-    cascade = cv2.CascadeClassifier(str(folder / "haarcascade_frontalface_alt2.xml"))
+    cascade = cv2.CascadeClassifier(str(folder / FACES))
     boxes, _, votes = cascade.detectMultiScale3(seen, 1.1, 4, minSize=(LEAST, LEAST), outputRejectLevels=True)
     found = []
     for (x, y, side, _), sure in zip(boxes, votes, strict=True):

@@ -31,19 +31,23 @@ class Restorer:
 
 TASKS = {  # what a degradation calls for, by its name
     **dict.fromkeys(("noise", "blind-noise", "shot", "sensor", "grain"), "denoise"),
-    **dict.fromkeys(("blur", "smear", "motion", "defocus"), "deblur"),
+    **dict.fromkeys(("blur", "smear", "motion", "defocus", "blind-blur"), "deblur"),
     **dict.fromkeys(("mask", "hole", "strokes", "outpaint", "uncrop"), "inpaint"),
     **dict.fromkeys(("grey", "film"), "colorize"),
-    **dict.fromkeys(("jpeg", "soft-jpeg"), "jpeg"),
+    **dict.fromkeys(("jpeg", "blind-jpeg", "soft-jpeg"), "jpeg"),
 }
 
 
 def task_against(data: str, network: PictureNetwork) -> str:
-    """What a network is for that was trained on ``data``, whose name ends in what damaged them."""
-    names = {part.strip().partition(":")[0] for part in data.split("|")[1:]}
-    tasks = {TASKS.get(name, "restore") for name in names}
+    """What a network is for that was trained on ``data``, whose name ends in what damaged them.
+
+    Noise and compression that come after another damage are what every camera adds: ``blur | noise`` is for blur.
+    """
+    tasks = [TASKS.get(part.strip().partition(":")[0], "restore") for part in data.split("|")[1:]]
+    of_cameras = {"denoise", "jpeg"}
+    apart = {task for place, task in enumerate(tasks) if place == 0 or task not in of_cameras}
     plain = network.scale == 1 and network.side is None
-    return tasks.pop() if plain and len(tasks) == 1 else task_of(network)
+    return apart.pop() if plain and len(apart) == 1 else task_of(network)
 
 
 def extended_by(data: str) -> float | None:

@@ -72,8 +72,8 @@ class CLIP(System):
         shift: pixels, at most, by which training pictures are shifted along either axis.
         color_jitter: by how much, at most, the contrast of training pictures is multiplied (1 plus or minus it) and
             their brightness changed.
-        reword: whether each picture is also told from its caption with a word replaced or two exchanged; captions of
-            other pictures differ in so much that some words need not be read.
+        reword: from how many captions that are almost right each picture is told besides: its own with a word replaced
+            or two exchanged. Captions of other pictures differ in so much that some words need not be read.
         source_share: of training pictures that are replaced by their ``source``, where data draw each thing twice.
         weight_decay: of matrices; gains and biases have none.
     """
@@ -111,7 +111,7 @@ class CLIP(System):
         temperature: float = 0.07,
         shift: int = 0,
         color_jitter: float = 0.0,
-        reword: bool = False,
+        reword: int = 0,
         source_share: float = 0.0,
         weight_decay: float = 0.2,
         lr: float = 5e-4,
@@ -123,6 +123,8 @@ class CLIP(System):
         sizes = _table("text", text, TEXT)
         self.tokeniser = _tokeniser(words, tokeniser, sizes["length"])
         ids = len(self.tokeniser)
+        if reword < 0:
+            raise UsageError(f"model.reword is {reword}: how many captions that are almost right, 0 for none")
         if vocabulary and vocabulary < ids:
             raise UsageError(f"model.vocabulary = {vocabulary}, and the tokeniser has {ids} ids: give as many, or 0")
         self.image = build_image_tower(image, self.shape, embedding)
@@ -159,15 +161,19 @@ class CLIP(System):
         assert captions is not None  # the card needs it
         I_e, T_e = self.encode(self._augmented(turn)), self.encode_text(captions)  # (B, embedding)
         which = torch.tensor([captions.index(caption) for caption in captions], device=I_e.device)
-        wrong = None
-        if self.reword:
-            made = reworded(captions, turn.rng)
-            texts = [new for new, caption in zip(made, captions, strict=True) if new != caption]
-            wrong = self.encode_text(texts) if texts else None
-        loss = info_nce(I_e, T_e, self.log_scale.exp(), which[:, None] == which, wrong)
+        wrong, lacking = self._almost_right(captions, turn) if self.reword else (None, None)
+        loss = info_nce(I_e, T_e, self.log_scale.exp(), which[:, None] == which, wrong, lacking)
         found = which[(I_e @ T_e.T).argmax(1)]
         turn.note(matched=(found == which).float().mean(), scale=self.log_scale.exp())
         return loss
+
+    def _almost_right(self, captions: Sequence[str], turn: Turn) -> tuple[Tensor, Tensor]:
+        """T_e ``(B, K, embedding)`` of K such captions of each, and ``(B, K)`` where there is none: that is its own."""
+        made = reworded(captions, turn.rng, self.reword)
+        texts = [(*new, *[caption] * (self.reword - len(new))) for new, caption in zip(made, captions, strict=True)]
+        lacking = torch.tensor([[text == own for text in row] for row, own in zip(texts, captions, strict=True)])
+        T_e = self.encode_text([text for row in texts for text in row])
+        return T_e.view(len(captions), self.reword, -1), lacking.to(T_e.device)
 
     def after_round(self, turn: Turn) -> None:
         self.log_scale.clamp_(max=LARGEST)  # "clipped to prevent scaling the logits by more than 100"
