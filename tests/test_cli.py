@@ -255,7 +255,7 @@ def test_an_interrupted_training_goes_on_with_the_same_command(command, monkeypa
         ("sample nothing -n 0", 2, "-n"),
         ("sample --replay tiny.toml", 2, "not a PNG"),
         ("info flow-matchin", 2, "flow-matching"),
-        ("info none.png", 2, "No such file"),
+        ("info none.png", 2, "there is no picture none.png"),
         ("data fashion", 2, "fashion-mnist"),
         ("convert none.pt", 2, "no file"),
         ("convert none.pt --as nothing", 2, "kind of published checkpoint"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from itertools import pairwise
 from pathlib import Path
 
@@ -157,5 +158,9 @@ def test_what_is_at_hand_is_done(
     monkeypatch.setattr("zeuxis.api.restore_models.wheel_folder", lambda: run)
     monkeypatch.setattr("zeuxis.pretrained.face_finder._cascades", lambda: None)
     file = picture(scenes, "", tmp_path / "a.png")
+    assert main(["restore", str(file)]) == 0
+    named = shlex.split(capsys.readouterr().out.partition("1. ")[2].splitlines()[0])[-1]
+    assert named == str(tmp_path / "a-enlarge4.png"), "the first command's result, from which the next would begin"
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == ["a-enlarge4.png", "a.png"]
     assert main(["restore", str(file), "--out", str(tmp_path / "b.png")]) == 0
     assert "1 picture, enlarge:4" in capsys.readouterr().out and Image.open(tmp_path / "b.png").size == (768, 768)

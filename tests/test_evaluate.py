@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import weakref
 from pathlib import Path
@@ -25,7 +26,7 @@ from zeuxis.errors import UsageError
 from zeuxis.game import System
 from zeuxis.knobs import Sampling
 from zeuxis.metrics.likelihood import bits_per_dim
-from zeuxis.metrics.table import METRICS, Evidence
+from zeuxis.metrics.table import CALLED, METRICS, Evidence, unknown_metric
 from zeuxis.rng import ImageRng, Rng, Stream
 from zeuxis.spec import DataSpec
 from zeuxis.verbs import Likelihood
@@ -323,3 +324,18 @@ def test_a_class_is_not_taken_for_another_of_its_number(
     else:
         with pytest.raises(UsageError, match=r"'told' has the classes .*, in this order, and 'other' "):
             evaluate(model, data="other", metrics=["kernel"], samples=8)
+
+
+@pytest.mark.parametrize("name", sorted(CALLED))
+def test_what_others_call_a_metric_is_told_by_its_name_here(name):
+    assert CALLED[name] in METRICS and name not in METRICS
+    assert f"unknown metric '{name}': it is {CALLED[name]} here" in str(unknown_metric(name))
+
+
+def test_all_metrics_are_listed(command):
+    code, out, _ = command("evaluate", "--metrics", "--json")
+    assert code == 0 and {row["name"] for row in json.loads(out)} == set(METRICS)
+    code, out, _ = command("evaluate", "--metrics")
+    assert code == 0 and all(f"\n{name} " in out for name in METRICS)
+    code, _, err = command("evaluate")
+    assert code == 2 and "say which model" in err

@@ -7,6 +7,7 @@ import sys
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -42,13 +43,28 @@ def trained(**more: Any) -> Any:
 
 
 def test_what_the_package_shows() -> None:
-    wanted = {"load", "train", "sample", "evaluate", "compare", "add_systems", "StopTraining"}
+    wanted = {"load", "train", "resume", "sample", "evaluate", "compare", "add_systems", "StopTraining"}
     assert wanted <= set(dir(zx)) and set(zx.__all__) == wanted
     assert all(zx.__getattr__(name).__doc__ for name in wanted)
     with pytest.raises(AttributeError, match="no attribute 'trian'"):
         _ = zx.trian
+    for name in zx.IN_API:
+        with pytest.raises(AttributeError, match=f"from zeuxis.api.{name} import {name}"):
+            getattr(zx, name)
+        assert callable(getattr(import_module(f"zeuxis.api.{name}"), name))
     light = "import sys, zeuxis; dir(zeuxis); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", light], check=False).returncode == 0
+
+
+def test_a_run_is_resumed_by_its_folder_with_its_pictures_given_again() -> None:
+    run = trained()
+    again = zx.resume(run.folder, ARRAY, iterations=5, quiet=True)
+    assert (again.folder, again.clock.round, again.began) == (run.folder, 5, 3)
+    assert zx.resume(run.folder, ARRAY, quiet=True).idle
+    with pytest.raises(UsageError, match=r"give them again as data="):
+        zx.resume(run.folder, iterations=7, quiet=True)
+    with pytest.raises(UsageError, match=rf"did you mean {run.folder}\?"):
+        zx.resume(run.folder.name)
 
 
 def test_an_array_is_trained_sampled_and_measured() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,9 +17,10 @@ from zeuxis.api.suited import too_short
 from zeuxis.errors import RunInUse, UsageError
 from zeuxis.recipe import load_recipe, with_overrides
 from zeuxis.training.checkpoint import checked_facts
-from zeuxis.training.resuming import differences
+from zeuxis.training.resuming import code_of, differences
 from zeuxis.training.run_lock import NAME, run_lock
 from zeuxis.training.saving import FIRST, SHARE, Saves
+from zeuxis.training.trainer import Trainer
 
 TINY = """
 system = "dcgan"
@@ -58,6 +60,65 @@ def test_a_run_named_by_its_folder_is_trained_further(command):
     assert checked_facts(Path("r/model"), "model")["round"] == 6
 
 
+def test_resume_goes_on_and_further_by_the_folder_alone(command, monkeypatch):
+    play = Trainer.play
+
+    def interrupted(self):
+        play(self)
+        if self.round == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "play", interrupted)
+        code, out, _ = command("train", "tiny.toml", "--out", "stopped")
+    assert code == 130 and "the same command goes on, and zeuxis resume stopped" in out
+    Path("tiny.toml").unlink()  # the run holds its recipe
+    code, _, err = command("resume", "stopped", "--iterations", 1)
+    assert code == 2 and "counts from the beginning: give more than 1, or none to go on to its end at 3" in err
+    assert run_of(Path("stopped")).recipe.train.iterations == 3
+    code, out, err = command("resume", "stopped", "--json")
+    assert code == 0 and json.loads(out)["round"] == 3 and "goes on with stopped after iteration" in err
+    code, out, _ = command("resume", "stopped")
+    assert code == 0 and "zeuxis resume stopped --iterations 6" in out and "zeuxis train stopped --fresh" in out
+    code, out, err = command("resume", "stopped", "--budget", "5i", "--json")
+    assert (json.loads(out)["began"], json.loads(out)["round"]) == (3, 5) and "was 3 iterations and is 5" in err
+    assert run_of(Path("stopped")).recipe.train.iterations == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("tiny", "there is no run folder of that name: did you mean runs/00000-tiny-digits?"),
+        ("00000-tiny-digits", "did you mean runs/00000-tiny-digits?"),
+        ("runs/0000-tiny-digits", "there is no run folder runs/0000-tiny-digits: did you mean runs/00000-tiny-digits"),
+        ("runs/00000-tiny-digits/model", "is a part of a run: give the run, runs/00000-tiny-digits"),
+        ("runs", "runs holds no run"),
+        ("gaussian", "is a recipe, and what goes on is a run: did you mean runs/00001-gaussian-digits?"),
+        ("pca", "is a recipe, and what goes on is a run: train it first (zeuxis train pca)"),
+        ("nowhere/at/all", "there is no run folder nowhere/at/all: check the path"),
+    ],
+)
+def test_what_cannot_be_resumed_says_what_can(command, name, says):
+    train(command, "tiny.toml")
+    train(command, "gaussian", "--data", "digits", "--size", 8)
+    code, _, err = command("resume", name)
+    assert code == 2 and says in err and err.count("\n") == 1
+
+
+def test_a_run_is_found_by_whoever_leaves_out_its_folder(command):
+    run = train(command, "gaussian", "--data", "digits", "--size", 8)[0]["run"]
+    for line in (
+        ("sample", Path(run).name),
+        ("sample", "gaussian"),
+        ("info", Path(run).name),
+        ("train", Path(run).name),
+    ):
+        code, _, err = command(*line)
+        assert code == 2 and f"did you mean {run}" in err, line
+    code, _, err = command("evaluate", run[:-1])
+    assert code == 2 and err == f"zeuxis: there is no run folder {run[:-1]}: did you mean {run}?\n"
+
+
 def test_the_same_recipe_with_a_larger_budget_is_the_same_run(command):
     first, _ = train(command, "tiny.toml")
     second, err = train(command, "tiny.toml", "--iterations", 5)
@@ -72,7 +133,7 @@ def test_what_is_finished_says_so_and_trains_nothing(command):
     before = {path: path.stat().st_mtime_ns for path in Path("runs").rglob("*")}
     code, out, _ = command("train", "tiny.toml")
     assert code == 0 and "is finished: 3 iterations, nothing was trained" in out
-    assert f"zeuxis train {first['run']} --iterations 6" in out and "--fresh" in out
+    assert f"zeuxis resume {first['run']} --iterations 6" in out and "--fresh" in out
     assert {path: path.stat().st_mtime_ns for path in Path("runs").rglob("*")} == before
     assert "is finished" in command("train", first["run"])[1]
     train(command, "gaussian", "--data", "digits", "--size", 8, "--out", "g")
@@ -173,6 +234,8 @@ def test_other_code_is_named():
     facts = {"reference": "x", "commit": "b" * 40}
     (line,) = differences(Path("r"), {"reference": "x", "code": {"version": "0.0.9", "commit": "a" * 40}}, {}, facts)
     assert "zeuxis 0.0.9 at commit aaaaaaaaaaaa" in line and "at commit bbbbbbbbbbbb" in line
+    (line,) = differences(Path("r"), {"reference": "x", "code": code_of({"commit": f"{'b' * 40}-dirty"})}, {}, facts)
+    assert "at commit bbbbbbbbbbbb with changes of its own and" in line and "at commit bbbbbbbbbbbb: where" in line
     assert differences(Path("r"), {"reference": "x"}, {}, facts) == [], "older checkpoints do not say"
 
 

@@ -35,7 +35,7 @@ MISTAKES = [
     ("train", 2, "RECIPE|RUN", "train --help"),
     ("train tiny.toml --lr 1e-4", 2, "--lr", "--set players.NAME.lr=2e-4"),
     ("train tiny.toml --epochs 3", 2, "--epochs", "--iterations"),
-    ("train tiny.toml --resume", 2, "--resume", "zeuxis train RUN"),
+    ("train tiny.toml --resume", 2, "--resume", "zeuxis resume RUN"),
     ("train tiny.toml --batch-size 3", 2, "--batch-size", "--batch here"),
     ("train tiny.toml --gpu", 2, "--gpu", "--device cuda"),
     ("sample g --output x", 2, "--output", "--out here"),
@@ -224,7 +224,7 @@ MISTAKES = [
     ("sample g --lora x", 2, "'g' is none", "omit them"),
     ("sample --replay photo.png", 2, "carries no record", "not made by Zeuxis"),
     ("sample --replay photo.jpg", 2, "is not a PNG", "only PNG"),
-    ("sample --replay nowhere.png", 2, "nowhere.png", "No such file"),
+    ("sample --replay nowhere.png", 2, "nowhere.png", "there is no picture"),
     # -- codes, and what is known of things
     ("encode photos --with vqgan", 2, "photos is a folder", "photos/*"),
     ("encode nowhere.png --with vqgan", 2, "there is no picture nowhere.png", "no picture"),

@@ -97,7 +97,7 @@ def test_what_is_not_a_record_is_refused_in_one_line(tmp_path, content, error, s
 
 
 def test_a_missing_file_is_misuse_and_an_unwritable_place_is_said(tmp_path):
-    with pytest.raises(UsageError, match="No such file"):
+    with pytest.raises(UsageError, match="there is no picture"):
         read_record(tmp_path / "none.png")
     (tmp_path / "file").write_text("")
     with pytest.raises(ZeuxisError, match="cannot write"):

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,8 @@ from zeuxis.cli.evaluate import together
 from zeuxis.cli.listing import listed, systems
 from zeuxis.cli.progress import Progress, fitted
 from zeuxis.cli.tree import COMMANDS, tree
-from zeuxis.errors import UnknownName, UsageError, nearest
+from zeuxis.errors import NoSuchPath, UnknownName, UsageError, nearest, paths_near
+from zeuxis.escaping import word
 from zeuxis.metrics.record import Figure
 from zeuxis.metrics.table import METRICS
 from zeuxis.provenance.record import read_record
@@ -215,8 +217,23 @@ def test_no_command_is_advised_that_does_not_exist():
     known = {*COMMANDS, "--help"}
     for path in saying(r"zeuxis [a-z-]+ [A-Z{.-]"):
         for text in texts(path):
-            for word in re.findall(r"(?:^|[(:`] ?)zeuxis ([a-z-]+) [A-Z{.-]", text):
-                assert word in known, f"{path.relative_to(ROOT)}: zeuxis {word}"
+            for name in re.findall(r"(?:^|[(:`] ?)zeuxis ([a-z-]+) [A-Z{.-]", text):
+                assert name in known, f"{path.relative_to(ROOT)}: zeuxis {name}"
+
+
+def test_a_path_in_a_command_that_is_advised_is_one_word():
+    paths = {"path", "folder", "file", "place", "picture", "model", "garden", "run", "out", "weights"}
+    wrong = []
+    for path in saying(r"zeuxis [a-z-]+ .*\{"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for before, value in pairwise(node.values) if isinstance(node, ast.JoinedStr) else ():
+                if not (isinstance(before, ast.Constant) and isinstance(value, ast.FormattedValue)):
+                    continue
+                begins = re.search(r"zeuxis [a-z-]+ (?:[A-Z]+ )?(?:--[a-z]+ )?$", str(before.value))
+                if begins and ast.unparse(value.value).rpartition(".")[2] in paths:
+                    wrong.append(f"{path.relative_to(ROOT)}: {begins[0]}{{{ast.unparse(value.value)}}}")
+    assert not wrong, "word() quotes it: " + "; ".join(wrong)
+    assert word("mein Modell ü") == "'mein Modell ü'" and word(Path("runs/00000-vae")) == "runs/00000-vae"
 
 
 def test_no_package_is_advised_that_is_not_published():
@@ -226,6 +243,20 @@ def test_no_package_is_advised_that_is_not_published():
     assert not told, told
     pages = [*ROOT.glob("docs/*.md"), ROOT / "README.md"]
     assert not [page.name for page in pages if re.search(r"install ['\"]?zeuxis", page.read_text(encoding="utf-8"))]
+
+
+def test_a_path_is_near_what_lies_beside_it(tmp_path, monkeypatch):
+    (tmp_path / "Fotos von Übersee").mkdir()
+    for name in ("strand.jpg", "berg.jpg"):
+        (tmp_path / "Fotos von Übersee" / name).touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert str(NoSuchPath("picture", "Fotos von Übersee/strnd.jpg")) == (
+        "there is no picture Fotos von Übersee/strnd.jpg: did you mean Fotos von Übersee/strand.jpg?"
+    )
+    assert paths_near("~/Fotos von Übersee/Berg.JPG") == ["~/Fotos von Übersee/berg.jpg"]
+    assert paths_near(str(tmp_path / "Fotos von Uebersee")) == [str(tmp_path / "Fotos von Übersee")]
+    assert paths_near("nowhere/a.jpg") == paths_near("~nobody/a.jpg") == paths_near("/") == paths_near("xyz") == []
 
 
 def test_names_are_near_in_any_case_and_by_their_words():

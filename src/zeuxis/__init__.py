@@ -13,13 +13,30 @@ from typing import TYPE_CHECKING, Any
 
 from zeuxis.version import __version__ as __version__
 
-__all__ = ["StopTraining", "add_systems", "compare", "evaluate", "load", "sample", "train"]
+__all__ = ["StopTraining", "add_systems", "compare", "evaluate", "load", "resume", "sample", "train"]
+
+# The other commands: each is a function of the same name in a module of its own.
+IN_API = (
+    "average",
+    "breed",
+    "diagnose",
+    "edit",
+    "mix",
+    "paint",
+    "reproduce",
+    "restore",
+    "style",
+    "sweep",
+    "translate",
+    "walk",
+)
 
 if TYPE_CHECKING:
     from zeuxis.api.functions import StopTraining as StopTraining
     from zeuxis.api.functions import compare as compare
     from zeuxis.api.functions import evaluate as evaluate
     from zeuxis.api.functions import load as load
+    from zeuxis.api.functions import resume as resume
     from zeuxis.api.functions import sample as sample
     from zeuxis.api.functions import train as train
     from zeuxis.plugins import add_systems as add_systems
@@ -35,7 +52,8 @@ def __getattr__(name: str) -> Any:
         from zeuxis.api import functions  # noqa: PLC0415
 
         return getattr(functions, name)
-    raise AttributeError(f"module 'zeuxis' has no attribute '{name}'")
+    there = f": from zeuxis.api.{name} import {name}" if name in IN_API else ""
+    raise AttributeError(f"module 'zeuxis' has no attribute '{name}'{there}")
 
 
 def __dir__() -> list[str]:

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import difflib
 import errno
+import os
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
 LISTED = 12  # names that a message has room for
+MOST_BESIDE = 1000  # files of a folder that are looked at for one that was meant
 
 
 class ZeuxisError(Exception):
@@ -27,12 +31,24 @@ class UsageError(ZeuxisError):
     exit_code = 2
 
 
+class NoSuchPath(UsageError):
+    """There is no ``kind`` of thing ("picture") at ``path``; what is called nearly so in the same folder is suggested.
+
+    ``where`` stands before it: the option that gave the path, and a colon.
+    """
+
+    def __init__(self, kind: str, path: str | Path, where: str = "") -> None:
+        there = paths_near(str(path))
+        mend = f"did you mean {' or '.join(there)}?" if there else "check the path"
+        super().__init__(f"{where}there is no {kind} {path}: {mend}")
+
+
 class UnknownName(UsageError):
     """A name that nothing answers to; the nearest known names are suggested.
 
     ``elsewhere`` says what else the name could have been: "folder" or "file", of which there is none either. A name
-    that is plainly a path is told so first, and no names are listed. ``all_known`` are the known names in words of the
-    caller's, which are told even where one of them is near.
+    that is plainly a path is told so first, with what is called nearly so in the same folder, and no names are listed.
+    ``all_known`` are the known names in words of the caller's, which are told even where one of them is near.
     """
 
     def __init__(
@@ -40,7 +56,7 @@ class UnknownName(UsageError):
     ) -> None:
         names = sorted(known)
         if elsewhere and is_path(name):
-            super().__init__(f"there is no {elsewhere} {name}: check the path")
+            super().__init__(str(NoSuchPath(elsewhere, name)))
             return
         near = nearest(name, names)
         more = f" and {len(names) - LISTED} more" if len(names) > LISTED + 1 else ""
@@ -57,17 +73,34 @@ def is_path(name: str) -> bool:
     return name.startswith((".", "~")) or "/" in name or "\\" in name or (ending != name and ending.isalpha())
 
 
-def nearest(name: str, names: Sequence[str]) -> list[str]:
-    """Those of ``names``, three at most, that hold ``name`` as a word or are spelt like it, in whatever case; one alone
-    that differs in nothing but case, blanks and the kind of stroke."""
+def paths_near(path: str) -> list[str]:
+    """What lies beside ``path``, where nothing is, and is called nearly so, whatever its suffix: three at most."""
+    meant = Path(path)
+    beside: dict[str, list[str]] = {}  # names by what stands before their suffix
+    try:
+        with os.scandir(meant.parent.expanduser()) as found:
+            for entry in islice(found, MOST_BESIDE):
+                beside.setdefault(Path(entry.name).stem, []).append(entry.name)
+    except (OSError, RuntimeError):  # no such folder, or nobody is called so
+        return []
+    near = nearest(meant.stem, sorted(beside), alike=0.6) if meant.name else []
+    return [str(meant.with_name(name)) for stem in near for name in sorted(beside[stem])][:3]
+
+
+def nearest(name: str, names: Sequence[str], alike: float = 0.5) -> list[str]:
+    """Those of ``names``, three at most, that hold ``name`` as a word or are spelt like it, in whatever case; where
+    some differ in nothing but case, blanks, the kind of stroke and their folder, those alone.
+
+    ``alike`` is how much of both must be spelt in the same way, from 0 to 1.
+    """
     word = name.casefold().strip().replace("_", "-")
-    same = [known for known in names if known.casefold().replace("_", "-") == word]
+    same = [known for known in names if known.casefold().replace("_", "-").rpartition("/")[2] == word]
     if same:
         return same[:3]
     holding = [known for known in names if len(word) > 2 and word in known.casefold().replace("-", " ").split()]
     folded = {known.casefold(): known for known in names}
-    alike = [folded[near] for near in difflib.get_close_matches(word, folded, n=3, cutoff=0.5)]
-    return list(dict.fromkeys([*holding, *alike]))[:3]
+    near = [folded[found] for found in difflib.get_close_matches(word, folded, n=3, cutoff=alike)]
+    return list(dict.fromkeys([*holding, *near]))[:3]
 
 
 def lookup(kind: str, name: str, table: Mapping[str, T]) -> T:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from typing import Any
 
 _UNSAFE = "\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff"
@@ -18,6 +19,11 @@ _NOT_ESCAPED = re.compile(f"[{_UNSAFE}]")  # of those, what JSON leaves as it is
 def printable(text: str) -> str:
     """``text`` in one line that a terminal shows and does not obey: ``\\x1b[31m`` in place of a colour."""
     return _OBEYED.sub(_escape, text)
+
+
+def word(of: object) -> str:
+    """A path or a name as one word of a shell, for commands that are advised: quoted where it holds a blank."""
+    return shlex.quote(str(of))
 
 
 def json_text(value: Any, *, indent: int | None = None, sort_keys: bool = False) -> str:

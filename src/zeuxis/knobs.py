@@ -173,7 +173,8 @@ def find(owner: str, knobs: Mapping[str, Knob], name: str) -> Knob:
     """The knob ``name`` of ``owner``; raises :class:`Unsupported` naming those that there are."""
     if name not in knobs:
         known = "; ".join(f"{each} ({knob.description})" for each, knob in knobs.items())
-        raise Unsupported(f"{owner} has no knob '{name}'; it has: {known or 'none'}")
+        built = "none (what it is built with is set in training: zeuxis train, --set model.NAME=VALUE)"
+        raise Unsupported(f"{owner} has no knob '{name}'; it has: {known or built}")
     return knobs[name]
 
 

@@ -138,7 +138,8 @@ class Recipe(_Table):
     fit: str = Field(
         "square",
         description='how pictures of mixed shapes come to that size in training: "square" (the middle), "crop" (a '
-        'window, chosen anew each epoch) or "bucket" (the nearest of a few shapes).',
+        'window, chosen anew each epoch), "patch" (such a window at their own resolution) or "bucket" (the nearest of '
+        "a few shapes).",
     )
     model: dict[str, Any] = Field({}, description="constructor keywords that differ from the defaults.")
     tiny: dict[str, Any] = Field({}, description="more of [model], for the smallest instance, which tests build.")
@@ -335,6 +336,8 @@ def _explain(error: ValidationError, where: str) -> UsageError:
             hint = f"(it is train.{last})"
         if not parents and last in OF_PLAYERS:
             hint = f"(it is players.NAME.{last}, of a player that zeuxis info lists)"
+        if not parents and not hint:
+            hint = f"(of the method's own keys it would be model.{last})"
         return UnknownName(f"key in recipe {where}:", ".".join([*parents, last]), known, hint=hint)
     key, kind, context = ".".join([*parents, last]), first["type"], first.get("ctx", {})
     if kind == "missing":

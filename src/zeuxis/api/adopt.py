@@ -15,7 +15,7 @@ from torch import Tensor
 from zeuxis.api.adopt_style import adopt_style, holds_style_network
 from zeuxis.api.reporting import Report
 from zeuxis.catalog.build import build
-from zeuxis.errors import UsageError, WeightsError
+from zeuxis.errors import UsageError, WeightsError, paths_near
 from zeuxis.files import draft_folder, file_hash, require_regular, why_no_tensors
 from zeuxis.game import System
 from zeuxis.pretrained import convert
@@ -172,6 +172,8 @@ def _names(held: Mapping[str, CheckpointKind[Any]]) -> dict[str, str]:
 
 def _check_file(source: Path) -> None:
     if not source.is_file():
+        if near := paths_near(str(source)):
+            raise UsageError(f"there is no file {source}: did you mean {' or '.join(near)}?")
         raise UsageError(f"there is no file {source}: give a checkpoint (.safetensors, .pt, .pth, .ckpt, .bin or .pkl)")
 
 

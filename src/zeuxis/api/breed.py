@@ -17,6 +17,7 @@ from zeuxis.api.replay import with_recorded_prior
 from zeuxis.api.reporting import Report
 from zeuxis.editing.breeding import choose_parents
 from zeuxis.errors import DataError, UsageError
+from zeuxis.escaping import word
 from zeuxis.fetching import named_by
 from zeuxis.knobs import Sampling
 from zeuxis.provenance.record import read_record
@@ -56,7 +57,7 @@ def begin(
     """The first generation, drawn from seeds."""
     if newest(garden) is not None:
         raise UsageError(
-            f"{garden} holds generations already: breed on from them (zeuxis breed {garden} --pick 1,2), or give "
+            f"{garden} holds generations already: breed on from them (zeuxis breed {word(garden)} --pick 1,2), or give "
             "another --out"
         )
     known = Latents(model)
@@ -87,7 +88,7 @@ def breed(
     """
     number = newest(garden)
     if number is None:
-        raise UsageError(f"{garden} holds no generation: begin with zeuxis breed MODEL --out {garden}")
+        raise UsageError(f"{garden} holds no generation: begin with zeuxis breed MODEL --out {word(garden)}")
     if out is not None and newest(out) is not None:
         raise UsageError(f"--out {out} holds generations already: give another folder")
     if not 0 <= mutation <= 1:

@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
-from zeuxis.errors import DataError, UsageError
+from zeuxis.errors import DataError, NoSuchPath, UsageError
 from zeuxis.files import read_bytes
 
 KEY = "zeuxis"
@@ -26,7 +26,7 @@ def read_card_file(path: Path, mend: str) -> tuple[dict[str, Tensor], str | None
     try:
         content = read_bytes(path, MOST_BYTES)
     except FileNotFoundError:
-        raise UsageError(f"there is no file {path}") from None
+        raise NoSuchPath("file", path) from None
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
     try:

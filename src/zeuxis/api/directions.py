@@ -30,7 +30,7 @@ from zeuxis.data.library import data_of
 from zeuxis.editing import directions as procedures
 from zeuxis.editing.styles import layers_of
 from zeuxis.errors import DataError, UnknownName, Unsupported, UsageError, WeightsError
-from zeuxis.escaping import json_text
+from zeuxis.escaping import json_text, word
 from zeuxis.fetching import named_by
 from zeuxis.knobs import Sampling
 from zeuxis.provenance.record import versions, write_whole
@@ -87,7 +87,7 @@ class Directions:
             raise WeightsError(
                 f"{path} was found on the weights {found.weights_sha256[:16]} of '{found.model}', and '{model.name}' "
                 f"has {model.weights_sha256[:16]}: a direction means nothing on another generator; find it on this one "
-                f"(zeuxis directions {model.name}), or give that one"
+                f"(zeuxis directions {word(model.name)}), or give that one"
             )
         return found
 
@@ -284,7 +284,9 @@ def _asked(text: str, known: Latents) -> tuple[Directions, int, float]:
         raise UsageError(f"--direction {text}: the strength {strength} is no number: write FILE:NAME*2.5")
     held = Directions.read(Path(file), known.model)
     if held.kind != "directions":
-        raise UsageError(f"{file} holds latents, no direction: go there with zeuxis walk {known.model.name} --latents")
+        raise UsageError(
+            f"{file} holds latents, no direction: go there with zeuxis walk {word(known.model.name)} --latents"
+        )
     return held, held.place(name, known, file), number
 
 

@@ -16,6 +16,7 @@ from zeuxis.batch import Condition
 from zeuxis.conditions import FIELDS
 from zeuxis.editing.sdedit import edited
 from zeuxis.errors import Unsupported, UsageError
+from zeuxis.escaping import word
 from zeuxis.knobs import COMMON, Sampling, Value
 from zeuxis.rng import ImageRng
 from zeuxis.signature import taking
@@ -53,8 +54,8 @@ def edit(
     """
     if given_anyway := sorted({"source", "mask"} & model.system.conditions):
         raise Unsupported(
-            f"'{model.name}' is given a {' and a '.join(given_anyway)} by itself: zeuxis sample {model.name} --source "
-            "PICTURE edits with it"
+            f"'{model.name}' is given a {' and a '.join(given_anyway)} by itself: "
+            f"zeuxis sample {word(model.name)} --source PICTURE edits with it"
         )
     if not 1 <= n <= MOST_IMAGES:
         raise UsageError(f"cannot make {n} pictures in one call: ask for 1 to {MOST_IMAGES}")

@@ -40,12 +40,12 @@ from zeuxis.data.degraded import DegradedSource
 from zeuxis.data.entries import ENTRIES
 from zeuxis.data.library import Data, data_of, fit_for
 from zeuxis.data.source import Source
-from zeuxis.errors import UnknownName, UsageError
+from zeuxis.errors import UsageError
 from zeuxis.fetching import named_by
 from zeuxis.knobs import Sampling
 from zeuxis.metrics.record import Figure
 from zeuxis.metrics.similarity import WINDOW
-from zeuxis.metrics.table import METRICS, Evidence, measure
+from zeuxis.metrics.table import METRICS, Evidence, measure, unknown_metric
 from zeuxis.rng import Stream, derive_seed
 from zeuxis.verbs import Likelihood, Proof
 
@@ -103,7 +103,7 @@ def evaluate(
     wanted = tuple(metrics) or default_metrics(model)
     for metric in wanted:
         if metric not in own and metric not in METRICS:
-            raise UnknownName("metric", metric, {*METRICS, *own})
+            raise unknown_metric(metric, own)
     proved = [_proved(name, own[name], samples, seed, report) for name in wanted if name in own]
     compared = tuple(name for name in wanted if name not in own)
     if not compared:

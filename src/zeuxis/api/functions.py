@@ -18,7 +18,7 @@ from zeuxis.api import compare as comparison
 from zeuxis.api import evaluate as measuring
 from zeuxis.api import runs
 from zeuxis.api.devices import checked_device
-from zeuxis.api.going_on import run_of
+from zeuxis.api.going_on import run_named, run_of, run_to_resume
 from zeuxis.api.live import shown_live
 from zeuxis.api.model import Model, load
 from zeuxis.api.own_torch import own_torch
@@ -114,9 +114,9 @@ def train(
         settings = {**({} if fit is None else {"fit": fit}), **(settings or {})}
     held = None if data is None else data_of(data)
     folder = None if out is None else at_home(out)
-    if isinstance(recipe, (str, Path)) and str(recipe) not in recipe_paths() and at_home(recipe).is_dir():
-        folder = at_home(recipe) if folder is None else folder
-        recipe = run_of(at_home(recipe)).recipe
+    if isinstance(recipe, (str, Path)) and (run := run_named(recipe)) is not None:
+        folder = run if folder is None else folder
+        recipe = run_of(run).recipe
     changed = _once({"size": size, "train.batch": batch, "train.seed": seed}, settings or {})
     _once({"train.iterations": iterations, "train.minutes": minutes}, settings or {})
     found = _recipe(recipe, held, changed)
@@ -141,6 +141,37 @@ def train(
             report=report,
             tell=tell or ((lambda line: None) if quiet else _to_stderr),
         )
+
+
+def resume(
+    run: str | Path,
+    data: AnyData | None = None,
+    *,
+    iterations: int | None = None,
+    minutes: float | None = None,
+    device: str | torch.device = "cpu",
+    callbacks: TrainingReport | Iterable[TrainingReport] = (),
+    quiet: bool = False,
+) -> Run:
+    """Go on with the training in the folder ``run``, by its own recipe, to its budget or to a larger one.
+
+    The budget counts from the beginning: ``iterations=2000`` of a run that had 1000 trains 1000 more. ``data`` are the
+    pictures again, where they were given from Python. All else is as in :func:`train`, which goes on with a run too.
+
+    Raises UsageError where there is no run; DataError for other pictures than those that it was begun on.
+    """
+    folder = run_to_resume(run)
+    recipe = run_of(folder).recipe
+    return train(
+        recipe,
+        data,
+        iterations=iterations,
+        minutes=minutes,
+        device=device,
+        out=folder,
+        callbacks=callbacks,
+        quiet=quiet,
+    )
 
 
 def several(names: str | Sequence[str]) -> Sequence[str]:
@@ -254,4 +285,4 @@ def _recipe(recipe: str | Path | Recipe, data: Data | None, changes: dict[str, A
     return replaced(base, changes)
 
 
-__all__ = ["Figures", "Pictures", "StopTraining", "compare", "evaluate", "load", "sample", "train"]
+__all__ = ["Figures", "Pictures", "StopTraining", "compare", "evaluate", "load", "resume", "sample", "train"]

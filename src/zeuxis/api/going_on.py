@@ -13,17 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from zeuxis.api.naming import counted, slug
-from zeuxis.errors import UsageError
-from zeuxis.files import read_table, spelt_error
+from zeuxis.catalog.weights import RUNS
+from zeuxis.errors import UnknownName, UsageError
+from zeuxis.files import at_home, read_table, spelt_error
 from zeuxis.provenance.record import write_whole
-from zeuxis.recipe import Recipe, Train, parse_recipe
+from zeuxis.recipe import Recipe, Train, parse_recipe, recipe_paths
 from zeuxis.training.legacy import FORMAT, format_of, upgraded_recipe
 from zeuxis.training.log import free_name
 from zeuxis.training.precision import AUTO
 from zeuxis.training.run_lock import move_run
 
-RUNS = Path("runs")
 ANEW = "--fresh, or another --out"
+PARTS = ("model", "checkpoints", "previews")  # folders of a run
+LISTED = 3  # runs of a recipe that a message has room for
 # What of a recipe changes no weight; and how long, which is said in words of its own.
 WORDS = ("name", "about", "claim", "tiny", "counts", "sample")
 UNHEEDED = ("save_minutes", "preview_minutes", "keep", "max_bad_iterations", "compile", "channels_last")
@@ -118,6 +120,46 @@ def run_of(folder: Path) -> Recorded:
             f"--data {folder}, e.g. zeuxis train dcgan --data {folder} --size 32"
         )
     return found
+
+
+def run_named(name: str | Path) -> Path | None:
+    """The folder that is meant where a training is asked for by ``name``; None where that is a recipe's.
+
+    Raises:
+        UsageError: it is neither, and a folder in :data:`RUNS` is called so.
+    """
+    if str(name) in recipe_paths():
+        return None
+    folder = at_home(name)
+    if folder.is_dir():
+        return folder
+    if (RUNS / name).is_dir():
+        raise UsageError(f"there is no recipe '{name}', and no folder of that name here: did you mean {RUNS / name}?")
+    return None
+
+
+def run_to_resume(name: str | Path) -> Path:
+    """The folder of the run that is to go on.
+
+    Raises:
+        UsageError: there is none; it names those that are meant, or what a recipe's name is given to.
+    """
+    folder = at_home(name)
+    if (folder / "run.json").is_file():
+        return folder
+    runs = sorted(record.parent.as_posix() for record in (*RUNS.glob("*/run.json"), *RUNS.glob("*/*/run.json")))
+    if str(name) in recipe_paths():
+        found = (run for run in runs if (of := _readable(Path(run))) is not None and of.recipe.name == str(name))
+        mine = " or ".join(list(found)[-LISTED:])
+        raise UsageError(
+            f"'{name}' is a recipe, and what goes on is a run: "
+            + (f"did you mean {mine}?" if mine else f"train it first (zeuxis train {name})")
+        )
+    if folder.name in PARTS and (folder.parent / "run.json").is_file():
+        raise UsageError(f"{folder} is a part of a run: give the run, {folder.parent}")
+    if folder.is_dir():
+        raise UsageError(f"{folder} holds no run (there is no run.json in it): give the folder of a training")
+    raise UnknownName("run", str(name), runs, "(give the folder that zeuxis train named)", elsewhere="run folder")
 
 
 def place(recipe: Recipe, out: Path | None, fresh: bool, longer: bool = False) -> RunFolder:

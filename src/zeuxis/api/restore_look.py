@@ -41,7 +41,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Proposal:
-    """One step: a task, the command that does it, where that writes, and what it lacks: None where a model is at hand."""
+    """One step: a task, the command that does it, where that writes, and what it lacks, None if nothing."""
 
     task: str
     command: str
@@ -111,12 +111,17 @@ def _middle(given: OpenedPicture) -> Tensor:
     return torch.from_numpy(part.astype(np.float32) / given.most).permute(2, 0, 1)[None]
 
 
+def target_of(path: Path, task: str) -> Path:
+    """Where the command that is proposed for ``task`` writes its result, from which the next step begins."""
+    return path.with_name(f"{path.stem}-{task.replace(':', '')}.png")
+
+
 def _steps(path: Path, tasks: list[str]) -> Iterator[Proposal]:
-    """Each from the result of the one before it; what a step lacks is said, and the next is from the newest result."""
+    """Each from the result of the one before it; what a step lacks is said."""
     source = path
     for task in tasks:
         at_hand = at_hand_for(task)
-        target = path.with_name(f"{path.stem}-{task.replace(':', '')}.png")
+        target = target_of(path, task)
         words = ["zeuxis", "restore", str(source), "--task", task, "--model", at_hand or "MODEL", "--out", str(target)]
         yield Proposal(task, shlex.join(words), target, how_to_have(task) if at_hand is None else None)
         source = target

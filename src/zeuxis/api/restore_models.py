@@ -11,7 +11,8 @@ from zeuxis.api.shipped_restorers import LICENCE as SHIPPED_LICENCE
 from zeuxis.api.shipped_restorers import SHIPPED, shipped_for
 from zeuxis.catalog.listing import system_class
 from zeuxis.catalog.weights import load_system
-from zeuxis.errors import UnknownName, Unsupported, UsageError
+from zeuxis.errors import NoSuchPath, UnknownName, Unsupported, UsageError
+from zeuxis.escaping import word
 from zeuxis.knobs import parsed, split_knob
 from zeuxis.nn.fidelity import Fidelity
 from zeuxis.nn.reduced import Reduced
@@ -162,7 +163,7 @@ def _mask_file(name: str, model: str) -> Path:
         raise UsageError(f"'{model}' makes what a mask hides: give --task inpaint:MASK.png, light where it is to paint")
     path = Path(name)
     if not path.is_file():
-        raise UsageError(f"--task inpaint:{name}: there is no file {path}")
+        raise NoSuchPath("file", path, f"--task inpaint:{name}: ")
     return path
 
 
@@ -171,7 +172,9 @@ def _trained(folder: Path | str, knobs: Sequence[str], licence: str = "that of i
     system, card = load_system(folder)
     if not isinstance(system, AnySizeRestorer):
         of_source = "source" in system.conditions
-        mend = f"zeuxis sample {folder} --source PICTURE draws at its own size" if of_source else "give a restorer"
+        mend = (
+            f"zeuxis sample {word(folder)} --source PICTURE draws at its own size" if of_source else "give a restorer"
+        )
         raise UsageError(f"{folder} is a '{system.card.id}', which does not restore pictures of any size: {mend}")
     how = parsed(f"'{system.card.id}'", system.knobs, map(split_knob, knobs))
     network = system.picture_network(how).eval()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from zeuxis.data.picture import SUFFIXES, UNREAD
-from zeuxis.errors import DataError, UsageError
+from zeuxis.errors import DataError, NoSuchPath, UsageError
 from zeuxis.provenance.record import RESTORER, read_record
 
 RESULT = ".png"  # the format that carries a record
@@ -51,7 +51,7 @@ def errands_of(paths: Sequence[Path], out: Path | None, made: Literal["restored"
     """
     for path in paths:
         if not path.exists():
-            raise UsageError(f"there is no picture or folder {path}")
+            raise NoSuchPath("picture or folder", path)
     folders = any(path.is_dir() for path in paths)
     alone = len(paths) == 1 and not folders
     if out is not None:

@@ -33,7 +33,7 @@ from zeuxis.data.picture import (
     transparent,
     turn_of,
 )
-from zeuxis.errors import DataError, UsageError
+from zeuxis.errors import DataError, NoSuchPath
 from zeuxis.nn.fidelity import LUMA
 from zeuxis.provenance.record import SOURCE_TYPES
 
@@ -68,7 +68,7 @@ def open_for_restoring(path: Path) -> OpenedPicture:
     large a one.
     """
     if not path.is_file():
-        raise UsageError(f"there is no picture {path}")
+        raise NoSuchPath("picture", path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of decoders: what they cannot do is an error

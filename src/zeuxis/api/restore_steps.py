@@ -15,14 +15,16 @@ Work = Callable[[Path, str, Path], Restoration]  # a picture, the task, and the 
 def restore_in_steps(found: Looked, out: Path | None, work: Work) -> list[Restoration]:
     """What came of each step at hand, in order: each is made of the result of the one before.
 
-    All but the last are written where the steps' own commands write them; the last to ``out``, or where a single
-    picture's result goes by default. A step for which there is no model is passed over.
+    They are written where the steps' own commands write them, and the last to ``out``, where it is given. A step for
+    which there is no model is passed over.
     """
-    (errand,) = errands_of([found.picture], out, "restored").each
     made: list[Restoration] = []
     picture = found.picture
     for k, step in enumerate(found.at_hand, 1):
-        target = errand.target if k == len(found.at_hand) else step.target
+        target = step.target
+        if out is not None and k == len(found.at_hand):
+            (errand,) = errands_of([found.picture], out, "restored").each
+            target = errand.target
         made.append(work(picture, step.task, target))
         picture = target
     return made

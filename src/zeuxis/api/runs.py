@@ -175,6 +175,7 @@ def train(
     closed = not system.players() and where.before is not None and where.before.finished  # no budget makes it longer
     if where.before is not None and (card := _card(folder)) is not None:
         must_be_same_pictures(folder, card, facts)  # before anything is said of what changed
+        _refuse_past(where.before, recipe, folder, card)
         if closed or (where.finished and _reached(recipe, card)):
             return _finished(where.before.recipe, folder, card, len(source.skipped))
     with _left_only_if_begun(folder, ranks) as start:
@@ -197,6 +198,10 @@ def train(
                 )
             for line in (*where.lines, start.make_room(where), _unheeded(recipe)):
                 says(line)
+            if system.card.learns:
+                tell(
+                    f"'{system.card.id}' is learnt in closed form, of {len(source):,} pictures at once: nothing to show"
+                )
             clock = _fit(system, source, folder, facts, device, begin)
             _preview(system, recipe, clock, folder, examples, device)
             note(folder, recipe, finished=True)
@@ -304,6 +309,17 @@ def _reached(recipe: Recipe, card: dict[str, Any]) -> bool:
     """Whether a model is of the last iteration, as far as that is known: a budget of time may end it sooner."""
     train = recipe.train
     return train.iterations is None or train.minutes is not None or card.get("round", 0) >= train.iterations
+
+
+def _refuse_past(before: Recorded, recipe: Recipe, folder: Path, card: dict[str, Any]) -> None:
+    """Refuse a budget that a training, which was stopped before its end, has used up: it was meant to be added."""
+    was, now, done = before.recipe.train.iterations, recipe.train.iterations, int(card.get("round", 0))
+    if not before.finished and now is not None and now != was and now <= done:
+        end = "its end" if was is None else f"its end at {was:,}"
+        raise UsageError(
+            f"{folder} was stopped after iteration {done:,}, and a budget of {now:,} counts from the beginning: give "
+            f"more than {done:,}, or none to go on to {end}"
+        )
 
 
 def _finished(recipe: Recipe, folder: Path, card: dict[str, Any], skipped: int) -> Run:

@@ -16,7 +16,7 @@ from zeuxis.data import picture
 from zeuxis.data.fit import WidthHeight, fit_picture, middle_box
 from zeuxis.data.pairing import class_colours
 from zeuxis.data.refused import UNKNOWN
-from zeuxis.errors import DataError, Unsupported, UsageError
+from zeuxis.errors import DataError, NoSuchPath, Unsupported, UsageError
 
 WHITE = 255
 OPAQUE = 128  # the least alpha, of 255, that hides what is behind
@@ -152,7 +152,7 @@ def _of_colours(shown: Image.Image, names: tuple[str, ...], what: str) -> Any:
 def _kept(path: Path) -> Image.Image:
     """The picture at ``path``, upright, in its own mode."""
     if not path.is_file():
-        raise UsageError(f"there is no picture {path}")
+        raise NoSuchPath("picture", path)
     try:
         picture.read_header(path)
         return picture.read_kept(path)

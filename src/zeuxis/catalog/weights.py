@@ -13,6 +13,7 @@ from zeuxis.catalog.build import build
 from zeuxis.catalog.listing import WEIGHTS, entries, entry
 from zeuxis.data.suffixes import PICTURES
 from zeuxis.errors import UnknownName, UsageError, WeightsError, is_out_of_memory
+from zeuxis.escaping import word
 from zeuxis.recipe import load_recipe, recipe_paths
 from zeuxis.spec import DataSpec
 from zeuxis.training.exchange import holds, read_card
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from zeuxis.pretrained.restorer import Restorer
 
 
+RUNS = Path("runs")  # where a training lies of which nobody said where
 RECORDS = ("run.json", "log.jsonl")  # of a run
 
 
@@ -38,6 +40,12 @@ RECORDS = ("run.json", "log.jsonl")  # of a run
 def shipped() -> dict[str, Path]:
     """The folders of the weights that come with the package, by name."""
     return {p.parent.name: p.parent for p in sorted(WEIGHTS.glob("*/model.json"))}
+
+
+def trained_here() -> list[str]:
+    """The run folders in :data:`RUNS` that hold a model, as they are given to a command."""
+    cards = [*RUNS.glob("*/model/model.json"), *RUNS.glob("*/*/model/model.json")]
+    return sorted(card.parent.parent.as_posix() for card in cards)
 
 
 def locate(name: str | Path) -> Path:
@@ -54,17 +62,19 @@ def locate(name: str | Path) -> Path:
         _refuse_part(path)
         raise WeightsError(
             f"{path} is a file, not a model folder: weights are read as safetensors with a card; "
-            f"for a public checkpoint in another form use: zeuxis convert {path}"
+            f"for a public checkpoint in another form use: zeuxis convert {word(path)}"
         )
     if path.is_dir():
+        if holds(path.parent, "model_index.json"):
+            raise UsageError(f"{path} is a part of the model in {path.parent}: give that folder")
         _refuse_part(path)
         raise WeightsError(f"{path} holds no model yet: train it first, or give a run folder that has model/model.json")
     if str(name) in recipe_paths():
-        raise UsageError(
-            f"no weights of '{name}' ship: train it (zeuxis train {name}), and give the run folder that this names"
-        )
+        mine = [run for run in trained_here() if read_card(Path(run) / "model")["recipe"] == str(name)]
+        mend = f"train it (zeuxis train {name}), and give the run folder that this names"
+        raise UsageError(f"no weights of '{name}' ship: {f'did you mean {mine[-1]}?' if mine else mend}")
     generators = [system for system, known in entries().items() if not known.card.learns]
-    known = [*shipped(), *generators]
+    known = [*shipped(), *generators, *trained_here()]
     raise UnknownName("model", str(name), known, "(or give a run folder)", elsewhere="run folder")
 
 

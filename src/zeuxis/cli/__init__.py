@@ -30,7 +30,7 @@ ELSEWHERE = {  # options of other programs, and what does it here
     "--lr": "--set players.NAME.lr=2e-4 (zeuxis info lists the players)",
     "--learning-rate": "--set players.NAME.lr=2e-4 (zeuxis info lists the players)",
     "--epochs": "--iterations, or --budget with a time,",
-    "--resume": "the same command again, or zeuxis train RUN,",
+    "--resume": "the same command again, or zeuxis resume RUN,",
     "--batch-size": "--batch",
     "--gpu": "--device cuda",
     "--output": "--out",

@@ -25,6 +25,7 @@ from zeuxis.cli.options import (
 from zeuxis.cli.output import emit, own_file, say
 from zeuxis.cli.progress import Progress
 from zeuxis.errors import UsageError
+from zeuxis.escaping import word
 from zeuxis.signature import taking
 
 CHILDREN = 16
@@ -71,7 +72,7 @@ def breed(
         if garden is None:
             if pick is not None:
                 raise UsageError(f"--pick {pick}: of which pictures? '{model}' is no folder of generations; begin with "
-                                 f"zeuxis breed {model}")  # fmt: skip
+                                 f"zeuxis breed {word(model)}")  # fmt: skip
             names = {parameter.name for parameter in context.command.params}
             only(context, names - {"mutation", "elsewhere"}, "nobody has children yet")
             found = loaded(model, device, prior, prior_data)
@@ -92,4 +93,4 @@ def breed(
         emit({"generation": made.number, "files": made.files, "sheet": made.sheet, "parents": made.parents})
         return
     say(f"generation {made.number}: {len(made.files)} pictures -> {made.sheet}")
-    say(f"pick some by number: zeuxis breed {place} --pick 0,1")
+    say(f"pick some by number: zeuxis breed {word(place)} --pick 0,1")

@@ -12,6 +12,7 @@ from zeuxis.cli.output import emit, note, say
 from zeuxis.cli.progress import Progress
 from zeuxis.data.suffixes import PICTURES
 from zeuxis.errors import UsageError
+from zeuxis.escaping import word
 
 if TYPE_CHECKING:
     from zeuxis.api.adopt import Adoption, Plain
@@ -59,9 +60,9 @@ def convert(
         say(f"{done.tensors} tensors, {done.parameters:,} numbers -> {done.weights}")
         say(f"everything else -> {done.facts}")
         if holds_unet(done.weights):
-            say(f"zeuxis sample {done.weights} --caption TEXT draws with it")
+            say(f"zeuxis sample {word(done.weights)} --caption TEXT draws with it")
         if restores:
-            say(f"zeuxis restore PICTURE --model {done.weights} restores with it")
+            say(f"zeuxis restore PICTURE --model {word(done.weights)} restores with it")
         if done.not_made:
             say(f"named in the file and not called: {', '.join(done.not_made)}")
     else:

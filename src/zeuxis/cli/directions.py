@@ -11,6 +11,7 @@ from zeuxis.cli.options import DeviceName, Json, Out, PriorData, PriorName, Seed
 from zeuxis.cli.output import emit, own_file, say
 from zeuxis.cli.progress import Progress
 from zeuxis.errors import UsageError, ZeuxisError
+from zeuxis.escaping import word
 
 
 def directions(
@@ -74,9 +75,9 @@ def directions(
     say(f"what they do -> {page}")
     if held.kind == "directions":
         name = "" if len(held.names) == 1 else f":{held.names[0]}"
-        say(f"move pictures along one: zeuxis sample {model} --direction '{target}{name}*2'")
+        say(f"move pictures along one: zeuxis sample {word(model)} --direction '{target}{name}*2'")
     else:
-        say(f"walk there: zeuxis walk {model} --seeds 1 --latents {target}")
+        say(f"walk there: zeuxis walk {word(model)} --seeds 1 --latents {target}")
 
 
 def _must_hold_directions(path: Path) -> None:

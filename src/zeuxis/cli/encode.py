@@ -11,7 +11,8 @@ import typer
 from zeuxis.cli.options import DeviceName, Json, writable
 from zeuxis.cli.output import emit, note, say
 from zeuxis.data.suffixes import PICTURES
-from zeuxis.errors import UsageError, ZeuxisError
+from zeuxis.errors import NoSuchPath, UsageError, ZeuxisError
+from zeuxis.escaping import word
 
 FILES = PICTURES | {".safetensors"}  # what no folder's name ends in
 CODES = Path("codes")  # where they are written unless it is said where
@@ -40,10 +41,10 @@ def encode(
     for picture in pictures:
         if picture.is_dir():
             raise UsageError(
-                f"{picture} is a folder: give the pictures in it, e.g. zeuxis encode {picture}/* --with {model}"
+                f"{picture} is a folder: give the pictures in it, e.g. zeuxis encode {word(picture)}/* --with {model}"
             )
         if not picture.is_file():
-            raise UsageError(f"there is no picture {picture}")
+            raise NoSuchPath("picture", picture)
     targets = targets_of(pictures, out or CODES, SUFFIX, ".safetensors")
     for target in targets:
         _require_replaceable(target)

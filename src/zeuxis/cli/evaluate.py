@@ -23,6 +23,7 @@ from zeuxis.cli.options import (
 )
 from zeuxis.cli.output import emit, note, table
 from zeuxis.cli.progress import Progress
+from zeuxis.errors import UsageError
 from zeuxis.signature import taking
 
 if TYPE_CHECKING:
@@ -31,12 +32,16 @@ if TYPE_CHECKING:
 
 @taking(KNOBS)
 def evaluate(
-    model: Annotated[str, typer.Argument(help="A shipped model, a generator or a run folder.")],
+    model: Annotated[
+        str | None, typer.Argument(help="A shipped model, a generator or a run folder.", show_default=False)
+    ] = None,
     data: DataName = None,
     pair: Pair = None,
     metric: Annotated[
         list[str] | None,
-        typer.Option("--metric", help="May be repeated; by default those that suit the model."),
+        typer.Option(
+            "--metric", metavar="NAME", help="May be repeated; by default those that suit the model (--metrics)."
+        ),
     ] = None,
     features: Annotated[
         str | None, typer.Option("--features", help="The network whose features are compared, or pixels-8.")
@@ -46,6 +51,10 @@ def evaluate(
     prior_data: PriorData = None,
     samples: Annotated[int, typer.Option("--samples", min=2, help="How many pictures are measured.")] = 5000,
     seed: Seed = 0,
+    split: Annotated[
+        str, typer.Option("--split", metavar="test|val|train", help="The pictures that it is measured against.")
+    ] = "test",
+    metrics: Annotated[bool, typer.Option("--metrics", help="List all metrics, and measure nothing.")] = False,
     device: DeviceName = "cpu",
     as_json: Json = False,
     **flags: Any,
@@ -53,6 +62,11 @@ def evaluate(
     """Measure a model against the test split of its data."""
     from zeuxis.api.evaluate import evaluate as work
 
+    if metrics:
+        _list_metrics(as_json)
+        return
+    if model is None:
+        raise UsageError("say which model: zeuxis evaluate RUN (--metrics lists what can be measured)")
     found = loaded(model, device, prior, prior_data)
     how = sampling(found, flags, knob)
     with Progress() as progress:
@@ -64,6 +78,7 @@ def evaluate(
             samples=samples,
             seed=seed,
             how=how,
+            split=split,
             report=progress,
             tell=lambda line: note(f"note: {line}"),
         )
@@ -88,6 +103,16 @@ def evaluate(
         note(f"in the features of {space}: {', '.join(names)}")
     for warning in together(figures):
         note(f"note: {warning}")
+
+
+def _list_metrics(as_json: bool) -> None:
+    """Every metric, which way is better, and what it is."""
+    from zeuxis.metrics.table import METRICS
+
+    if as_json:
+        emit([{"name": name, "about": each.about, "better": each.better} for name, each in METRICS.items()])
+        return
+    table("", ["metric", "better", "what it is"], [[name, each.better, each.about] for name, each in METRICS.items()])
 
 
 def spaces(figures: Sequence[Figure]) -> dict[str, list[str]]:

@@ -45,7 +45,7 @@ def info(
 ) -> None:
     """Tell of a method (paper, departures, results), every key of a recipe, a model, or how a picture was made."""
     from zeuxis.catalog.listing import entries, problems
-    from zeuxis.catalog.weights import shipped
+    from zeuxis.catalog.weights import shipped, trained_here
     from zeuxis.errors import UnknownName, UsageError
     from zeuxis.recipe import load_recipe, recipe_paths
 
@@ -83,7 +83,7 @@ def info(
         for problem in problems():
             if name in problem.names:
                 raise UsageError(problem.message)
-        known = {*entries(), *shipped(), *recipe_paths()}
+        known = {*entries(), *shipped(), *recipe_paths(), *trained_here()}
         raise UnknownName("name", name, known, "(or give a run folder or a picture.png)", elsewhere="file or folder")
 
 
@@ -238,7 +238,7 @@ def system(name: str, recipe: Recipe | None, as_json: bool) -> None:
     say(f" recipes  {', '.join(row['recipes']) or 'none'}")
     for preset in presets_of(name):
         say(f"  preset  '{preset.name}': {preset.about}")
-    say(f"  claims  {met(row['results'])} met")
+    say(f"  claims  {met(row['results'])} met" if row["results"] else "  claims  none measured yet")
     for result in row["results"]:
         verdict = VERDICTS[result["holds"]].lower()
         measured = load_recipe(result["recipe"]) if result["recipe"] in recipe_paths() else None

@@ -144,9 +144,9 @@ FitText = Annotated[
     str | None,
     typer.Option(
         "--fit",
-        metavar="square|crop[:ROOM]|bucket[:STEP]",
-        help="How a folder's pictures come to the size in training: its middle, a window chosen anew each epoch, "
-        "or the nearest of a few shapes.",
+        metavar="square|crop[:ROOM]|patch[:LONGEST]|bucket[:STEP]",
+        help="How a folder's pictures come to the size in training: the middle of each, a window chosen anew each "
+        "epoch, such a window at the picture's own resolution, or the nearest of a few shapes.",
     ),
 ]
 Side = Annotated[int | None, typer.Option("--size", min=4, help="Pixels a side.")]
@@ -160,7 +160,18 @@ Set = Annotated[
 BudgetText = Annotated[
     str | None, typer.Option("--budget", metavar="10m|2h|500i", help="How long: seconds, minutes, hours or iterations.")
 ]
-
+Iterations = Annotated[
+    int | None, typer.Option("--iterations", min=1, help="How long, in iterations: the same as --budget 500i.")
+]
+Track = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--track",
+        metavar="tensorboard|wandb|none",
+        help="What follows the training beside its log; may be repeated. wandb sends figures and previews to a server.",
+        show_default="tensorboard, where it is installed",
+    ),
+]
 FirstStage = Annotated[
     str | None,
     typer.Option(
@@ -216,6 +227,13 @@ class Budget:
         if "." in number:
             raise UsageError(f"--budget {text}: iterations are whole")
         return cls(iterations=int(number))
+
+
+def one_budget(budget: str | None, iterations: int | None) -> str | Budget | None:
+    """What ``--budget`` or ``--iterations`` says; UsageError where both do."""
+    if budget is not None and iterations is not None:
+        raise UsageError(f"--budget {budget} and --iterations {iterations}: give one of them")
+    return budget if iterations is None else Budget(iterations=iterations)
 
 
 def paired(data: str | None, pair: str | None) -> str | None:

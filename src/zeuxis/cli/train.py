@@ -1,9 +1,9 @@
-"""``zeuxis train``: play a recipe's game; the same command again goes on where it stopped."""
+"""``zeuxis train``: play a recipe's game; the same command again goes on where it stopped, and so does ``resume``."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,29 +11,34 @@ from zeuxis.api.naming import counted
 from zeuxis.cli.dry_run import show_dry_run
 from zeuxis.cli.options import (
     Base,
-    Budget,
     BudgetText,
     ConditionName,
     DataName,
     DeviceName,
     FirstStage,
     FitText,
+    Iterations,
     Json,
     MaybeSeed,
     Out,
     Pair,
     PictureSize,
     Set,
+    Track,
     as_recipes_name,
     collections,
     keys_set,
+    one_budget,
     recipe_of,
 )
 from zeuxis.cli.output import duration, emit, note, say
 from zeuxis.cli.progress import Progress
 from zeuxis.errors import UsageError
-from zeuxis.files import at_home
+from zeuxis.escaping import word
 from zeuxis.spec import parse_size
+
+if TYPE_CHECKING:
+    from zeuxis.recipe import Recipe
 
 SHOWN = {"patch": ", patches of them at their own resolution", "crop": ", windows of them"}  # by the fit
 INTERRUPTED = 130  # what shells say of a program that was asked to stop
@@ -66,9 +71,7 @@ def train(
     size: PictureSize = None,
     fit: FitText = None,
     budget: BudgetText = None,
-    iterations: Annotated[
-        int | None, typer.Option("--iterations", min=1, help="How long, in iterations: the same as --budget 500i.")
-    ] = None,
+    iterations: Iterations = None,
     batch: Annotated[int | None, typer.Option("--batch", min=1, help="Pictures an iteration.")] = None,
     condition: ConditionName = None,
     first_stage: FirstStage = None,
@@ -88,16 +91,7 @@ def train(
     device: DeviceName = "cpu",
     out: Out = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew; a run that lies in --out is set aside.")] = False,
-    track: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--track",
-            metavar="tensorboard|wandb|none",
-            help="What follows the training beside its log; may be repeated. wandb sends figures and previews to a "
-            "server.",
-            show_default="tensorboard, where it is installed",
-        ),
-    ] = None,
+    track: Track = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -108,18 +102,14 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a recipe. Ctrl-C saves and stops; the same command goes on from there, and --iterations goes further."""
-    from zeuxis.api.functions import train as work
-    from zeuxis.api.going_on import run_of
-    from zeuxis.api.live import progress_line
+    from zeuxis.api.going_on import run_named, run_of
     from zeuxis.api.suited import chain_of, pairs_of
     from zeuxis.presets import preset_of
-    from zeuxis.recipe import Recipe, load_recipe, recipe_paths
+    from zeuxis.recipe import Recipe, load_recipe
 
-    if budget is not None and iterations is not None:
-        raise UsageError(f"--budget {budget} and --iterations {iterations}: give one of them")
-
+    limits = one_budget(budget, iterations)
     data = collections(data, others)
-    folder = at_home(recipe) if recipe not in recipe_paths() and at_home(recipe).is_dir() else None
+    folder = run_named(recipe)
     out = folder if out is None else out
     begun: str | Recipe = recipe if folder is None else run_of(folder).recipe
     set_too = keys_set(changes)
@@ -142,7 +132,7 @@ def train(
         batch=batch,
         seed=seed,
         start=start,
-        budget=budget if iterations is None else Budget(iterations=iterations),
+        budget=limits,
         first_stage=first_stage,
         base=base,
         condition=condition,
@@ -160,7 +150,26 @@ def train(
         with named:
             show_dry_run(plan, out, fresh, suit, as_json)
         return
-    with named, Progress() as progress:
+    with named:
+        play(plan, out=out, device=device, fresh=fresh, suit=suit, track=track, as_json=as_json)
+
+
+def play(
+    plan: Recipe,
+    *,
+    out: Path | None,
+    device: str,
+    fresh: bool = False,
+    suit: bool = True,
+    track: list[str] | None,
+    as_json: bool,
+    anew: str = "the same command with --fresh",
+) -> None:
+    """Train ``plan`` with its progress on stderr, and say what came of it; ``anew`` is how it would begin again."""
+    from zeuxis.api.functions import train as work
+    from zeuxis.api.live import progress_line
+
+    with Progress() as progress:
         run = work(
             plan,
             out=out,
@@ -188,12 +197,17 @@ def train(
             }
         )
     elif run.stopped:
-        say(f"{run.stopped} after iteration {run.clock.round:,}, saved in {run.folder}; the same command goes on")
+        goes_on = f"the same command goes on, and zeuxis resume {word(run.folder)}"
+        say(f"{run.stopped} after iteration {run.clock.round:,}, saved in {run.folder}; {goes_on}")
     elif run.idle:
         say(f"{run.folder} is finished: {counted(run.clock.round, 'iteration')}, nothing was trained")
         bounded = run.recipe.train.iterations or run.recipe.train.minutes
-        more = f"train it further: zeuxis train {run.folder} --iterations {2 * run.clock.round}; " if bounded else ""
-        say(f"{more}anew: the same command with --fresh")
+        more = (
+            f"train it further: zeuxis resume {word(run.folder)} --iterations {2 * run.clock.round}; "
+            if bounded
+            else ""
+        )
+        say(f"{more}anew: {anew}")
     else:
         say(f"{counted(run.clock.round, 'iteration')} in {duration(run.clock.seconds)} -> {run.folder}")
         say(_next(run.recipe.system, run.folder))
@@ -208,11 +222,11 @@ def _next(system: str, folder: Path) -> str:
 
     verbs, needs = entry(system).card.verbs, set(entry(system).card.needs)
     if restores_any_size(system):
-        return f"restore with it: zeuxis restore PHOTO --model {folder}"
+        return f"restore with it: zeuxis restore PHOTO --model {word(folder)}"
     if "sample" in verbs and needs == {"source"}:
-        return f"translate with it: zeuxis translate {folder} PICTURE"
+        return f"translate with it: zeuxis translate {word(folder)} PICTURE"
     if "sample" in verbs and needs == {"layout"}:
-        return f"paint with it: zeuxis paint {folder} --layout PNG"
+        return f"paint with it: zeuxis paint {word(folder)} --layout PNG"
     if "sample" in verbs:
-        return f"draw with it: zeuxis sample {folder}"
+        return f"draw with it: zeuxis sample {word(folder)}"
     return f"{'have it write: zeuxis sample' if 'write' in verbs else 'measure it: zeuxis evaluate'} {folder}"

@@ -9,7 +9,7 @@ whoever measures brings the network, and says by ``evidence.maps`` which it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import Literal
@@ -69,6 +69,27 @@ class Metric:
 
 PAIR = 2  # pictures without which there is no spread, and no distance within a set
 
+CALLED = MappingProxyType(  # what others call a metric, and what it is called here
+    {
+        **dict.fromkeys(("fd", "fid", "frechet-distance"), "frechet"),
+        **dict.fromkeys(("kid", "mmd"), "kernel"),
+        **dict.fromkeys(("is", "inception-score"), "classifier-score"),
+        **dict.fromkeys(("bits", "bpd", "bits/dim"), "bits-per-dim"),
+        **dict.fromkeys(("likelihood", "log-likelihood"), "nll"),
+        **dict.fromkeys(("c2st", "auc"), "two-sample"),
+        "lpips": "perceptual",
+    }
+)
+
+
+def unknown_metric(name: str, own: Iterable[str] = ()) -> UsageError:
+    """That there is no metric ``name``, neither here nor among a method's ``own``, and which was meant."""
+    if (here := CALLED.get(name.casefold())) is not None:
+        return UsageError(f"unknown metric '{name}': it is {here} here ({METRICS[here].about}; {LISTS})")
+    return UnknownName("metric", name, {*METRICS, *own}, f"({LISTS})")
+
+
+LISTS = "zeuxis evaluate --metrics lists them"
 OF_FEATURES = frozenset({"fake", "real", "reconstructed"})  # the evidence that is in the feature space of the call
 
 METRICS: Mapping[str, Metric] = MappingProxyType(
@@ -437,7 +458,7 @@ def measure(
     figures: list[Figure] = []
     for name in names:
         if name not in METRICS:
-            raise UnknownName("metric", name, METRICS)
+            raise unknown_metric(name)
         metric = METRICS[name]
         missing = [
             f"scores['{need}'] of pictures and targets" if need in METRICS else need

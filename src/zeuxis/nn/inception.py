@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zeuxis.errors import UsageError, WeightsError
+from zeuxis.escaping import word
 from zeuxis.files import require_regular, why_no_tensors
 
 SIDE = 299  # pixels a side of the network's input
@@ -214,7 +215,9 @@ def load_inception(path: str | Path) -> Inception:
     """
     path = Path(path)
     if path.suffix != ".safetensors":
-        raise WeightsError(f"'{path}' is not safetensors: a pickle is never opened here; run `zeuxis convert {path}`")
+        raise WeightsError(
+            f"'{path}' is not safetensors: a pickle is never opened here; run `zeuxis convert {word(path)}`"
+        )
     try:
         require_regular(path)
         state = load_file(path)

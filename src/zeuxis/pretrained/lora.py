@@ -30,7 +30,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from zeuxis.errors import WeightsError
+from zeuxis.errors import NoSuchPath, WeightsError
+from zeuxis.escaping import word
 from zeuxis.files import require_regular, why_no_tensors
 from zeuxis.pretrained import clip_keys
 from zeuxis.pretrained.lora_table import AdapterTable, adapter_table, parsed
@@ -275,7 +276,11 @@ def lora_file(path: Path) -> Path:
 
 def _open(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     if file.suffix != ".safetensors":
-        raise WeightsError(f"{file} is no safetensors: zeuxis convert {file} makes a file of them, without running it")
+        raise WeightsError(
+            f"{file} is no safetensors: zeuxis convert {word(file)} makes a file of them, without running it"
+        )
+    if not file.exists():
+        raise NoSuchPath("file", file, "--lora: ")
     try:
         require_regular(file)
         with safe_open(file, "pt") as found:

@@ -23,6 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from zeuxis.errors import WeightsError
+from zeuxis.escaping import word
 from zeuxis.files import require_regular, why_no_tensors
 from zeuxis.pretrained.json_table import read_json
 from zeuxis.pretrained.kind import unwrapped
@@ -258,7 +259,7 @@ def _of_file(file: Path) -> PublishedParts:
 
 
 def _no_safetensors(file: Path) -> str:
-    return f"{file} is no safetensors: zeuxis convert {file} makes a file of them, without running it"
+    return f"{file} is no safetensors: zeuxis convert {word(file)} makes a file of them, without running it"
 
 
 def open_tensors(file: Path) -> dict[str, Tensor]:

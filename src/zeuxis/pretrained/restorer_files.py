@@ -8,7 +8,8 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
-from zeuxis.errors import UsageError, WeightsError
+from zeuxis.errors import UsageError, WeightsError, paths_near
+from zeuxis.escaping import word
 from zeuxis.files import file_hash, why_no_tensors
 from zeuxis.pretrained.ncnn_files import read_network
 from zeuxis.pretrained.ncnn_networks import network_of
@@ -27,10 +28,12 @@ def load_restorer_file(path: Path) -> Restorer:
     if path.suffix == ".param":
         return load_ncnn(str(path), path, path.with_suffix(".bin"), UNKNOWN_LICENCE)
     if not path.is_file():
+        if near := paths_near(str(path)):
+            raise UsageError(f"there is no file {path}: did you mean {' or '.join(near)}?")
         raise UsageError(f"there is no file {path}: give a checkpoint in safetensors, or ncnn's .param beside its .bin")
     if path.suffix in PICKLES:
         raise UsageError(
-            f"{path} is a pickle, which is never opened here: zeuxis convert {path}, then --model its result"
+            f"{path} is a pickle, which is never opened here: zeuxis convert {word(path)}, then --model its result"
         )
     try:
         tensors = load_file(path)

@@ -23,7 +23,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from zeuxis.data.png_chunks import SIGNATURE, png_chunks
-from zeuxis.errors import DataError, UsageError, ZeuxisError, mend_of
+from zeuxis.errors import DataError, NoSuchPath, UsageError, ZeuxisError, mend_of
 from zeuxis.escaping import json_text
 from zeuxis.files import open_regular, write_draft
 from zeuxis.provenance.asked import asked
@@ -179,6 +179,8 @@ def read_record(path: Path) -> dict[str, Any]:
             if file.read(len(SIGNATURE)) != SIGNATURE:
                 raise CarriesNoRecord(f"{path} is not a PNG: only PNG files carry a record")
             text = next((t for t in map(_our_text, _texts(file, path)) if t is not None), None)
+    except FileNotFoundError:
+        raise NoSuchPath("picture", path) from None
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
     except (struct.error, ValueError, zlib.error) as error:

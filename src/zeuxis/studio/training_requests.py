@@ -12,6 +12,7 @@ from zeuxis.catalog.schema import sections
 from zeuxis.data.entries import ENTRIES, not_here
 from zeuxis.data.published import PUBLISHED
 from zeuxis.errors import UnknownName, UsageError, lookup
+from zeuxis.escaping import word
 from zeuxis.files import why_no_name
 from zeuxis.recipe import Recipe, load_recipe, parse_recipe, put, recipe_paths
 from zeuxis.studio.datasets import Datasets
@@ -72,7 +73,7 @@ def check_evaluation(asked: EvaluateJob, request: dict[str, Any], folders: Folde
     found = run_called(asked.run, folders.runs)
     if found.recipe.claim is None:
         raise UsageError(
-            f"the recipe of {found.name} claims no figure: zeuxis evaluate {found.folder} measures what suits it"
+            f"the recipe of {found.name} claims no figure: zeuxis evaluate {word(found.folder)} measures what suits it"
         )
     if not found.has_model:
         raise UsageError(f"{found.name} has no model yet: train it first")

@@ -45,7 +45,10 @@ def _other_code(saved: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
 
 def _spelled(code: Mapping[str, Any]) -> str:
     commit = code.get("commit")
-    return f"zeuxis {code.get('version')}{f' at commit {commit[:12]}' if isinstance(commit, str) else ''}"
+    if not isinstance(commit, str):
+        return f"zeuxis {code.get('version')}"
+    head, _, changed = commit.partition("-")
+    return f"zeuxis {code.get('version')} at commit {head[:12]}{' with changes of its own' if changed else ''}"
 
 
 def must_be_same_pictures(folder: Path, saved: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
