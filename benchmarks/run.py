@@ -6,8 +6,9 @@ that says so. To run one alone, with other settings, call its file.
 
     pip install perlin-numpy; pip install --no-deps pythae
     git clone https://github.com/karpathy/nanoGPT; git clone https://github.com/NVlabs/stylegan3
-    git clone https://github.com/taesungp/contrastive-unpaired-translation
-    python benchmarks/run.py --nanogpt nanoGPT/model.py --stylegan3 stylegan3 --cut contrastive-unpaired-translation
+    git clone https://github.com/taesungp/contrastive-unpaired-translation; git clone https://github.com/xinntao/Real-ESRGAN
+    python benchmarks/run.py --nanogpt nanoGPT/model.py --stylegan3 stylegan3 --cut contrastive-unpaired-translation \\
+        --real-esrgan Real-ESRGAN
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from _race import Row
 HERE = Path(__file__).parent
 TABLE = HERE.parent / "docs" / "benchmarks-table.md"
 NANOGPT = "{nanogpt}"  # stands for the place of nanoGPT's model.py
-STYLEGAN3, CUT = "{stylegan3}", "{cut}"  # for those of clones of public programs
+STYLEGAN3, CUT, REAL_ESRGAN = "{stylegan3}", "{cut}", "{real-esrgan}"  # for those of clones of public programs
 
 
 def rows_of(found: dict[str, Any]) -> Iterable[Row]:
@@ -64,6 +65,7 @@ BENCHMARKS: dict[str, list[tuple[tuple[str, ...], Reader]]] = {
     "dcgan_step": [((), rows_of)],
     "upfirdn": [((), rows_of)],
     "cyclegan_step": [(("--clone", CUT), rows_of)],
+    "restore_rate": [(("--clone", REAL_ESRGAN), rows_of)],
     "stylegan2_step": [(("--clone", STYLEGAN3), rows_of)],
     "vae_step": [((), rows_of), (("--pixels", "bernoulli"), rows_of), (("--network", "perceptron"), rows_of)],
     "precision_rate": [((), rows_of)],
@@ -126,6 +128,7 @@ def main() -> None:
     parser.add_argument("--nanogpt", help="nanoGPT's model.py")
     parser.add_argument("--stylegan3", help="a clone of NVlabs/stylegan3")
     parser.add_argument("--cut", help="a clone of taesungp/contrastive-unpaired-translation")
+    parser.add_argument("--real-esrgan", help="a clone of xinntao/Real-ESRGAN")
     parser.add_argument("--out", type=Path, default=TABLE)
     given = parser.parse_args()
     unknown = [name for name in given.names if name not in BENCHMARKS]
@@ -133,7 +136,8 @@ def main() -> None:
         sys.exit(f"no benchmark is called {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
     rows: dict[str, list[Row]] = {}
     for name in given.names or BENCHMARKS:
-        rows[name] = run(name, {NANOGPT: given.nanogpt, STYLEGAN3: given.stylegan3, CUT: given.cut})
+        places = {NANOGPT: given.nanogpt, STYLEGAN3: given.stylegan3, CUT: given.cut, REAL_ESRGAN: given.real_esrgan}
+        rows[name] = run(name, places)
         given.out.write_text(table(rows, threads=1), encoding="utf-8")  # what is done is kept
     sys.stdout.write(f"{given.out}\n")
 

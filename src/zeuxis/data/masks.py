@@ -17,6 +17,7 @@ from zeuxis.data.source import Array
 
 LOOKED_AT = 256  # masks of a folder, evenly spaced, that decide; and rows of one that are counted
 DIM = 4  # times as many dim pixels as light ones: they are class numbers
+VOID, MOST_NUMBER = 255, 63  # what borders have beside the numbers of classes (Pascal VOC), which are as large at most
 KINDS, SHARE = 3, 0.01  # values, each of that share of a mask, from which on it tells more apart than yes and no
 GREY = 12  # levels by which the channels of a grey picture may differ, if it is lossy
 
@@ -58,7 +59,7 @@ def read_mask(file: Path) -> RawMask:
     if picture.mode in WIDE_MODES:
         wide = np.asarray(picture).astype(np.int64)
         most = int(wide.max(initial=0))
-        return RawMask(wide, 255 if most <= 255 else max(65535, most), lossy, kinds_in(wide))
+        return RawMask(wide, 255 if most <= 255 else max(65535, most), lossy, _numbers_in(wide))
     if transparent(picture):
         alpha = np.asarray(picture.convert("RGBA"))[..., 3]
         if np.ptp(alpha):
@@ -66,7 +67,7 @@ def read_mask(file: Path) -> RawMask:
         picture = picture.convert("RGB")
     if picture.mode in ("1", "L"):
         plain = np.asarray(picture.convert("L"))
-        return RawMask(plain, 255, lossy, 0 if lossy else kinds_in(plain))
+        return RawMask(plain, 255, lossy, 0 if lossy else _numbers_in(plain))
     colours = np.asarray(composited(picture, grey=False))
     if (np.ptp(colours, axis=-1) <= (GREY if lossy else 0)).all():
         return RawMask(colours[..., 0], 255, lossy, 0 if lossy else kinds_in(colours[..., 0]))
@@ -83,6 +84,12 @@ def kinds_in(codes: Array) -> int:
     seen = codes[::step, ::step]
     _, counts = np.unique(seen, return_counts=True)
     return int((counts >= SHARE * seen.size).sum())
+
+
+def _numbers_in(values: Array) -> int:
+    """The same of levels, without the void beside the numbers of classes."""
+    numbers = values[values != VOID]
+    return kinds_in(numbers[None]) if 0 < int(numbers.max(initial=0)) <= MOST_NUMBER else kinds_in(values)
 
 
 def are_numbers(counts: Iterable[tuple[int, int]]) -> bool:

@@ -1,4 +1,7 @@
-"""Blurs: defocus, motion, Gaussian. Pictures are mirrored at their edges."""
+"""Blurs: defocus, motion, Gaussian. Pictures are mirrored at their edges.
+
+Axes: k rows and columns of a kernel.
+"""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ generator's pictures are the sum of what every resolution adds; the discriminato
 at 1024 pixels in colour: 30,370,060 and 29,012,513.
 
 Axes: Z numbers of a latent, W numbers of a style code, L layers that are given a code each, S side of a square map or
-picture, I and O channels in and out, M rows of the map from a code to the styles of a layer.
+picture, I and O channels in and out, M rows of the map from a code to the styles of a layer, G groups of pictures.
 """
 
 from __future__ import annotations

@@ -214,7 +214,7 @@ def looked_at(request: Mapping[str, Any], context: TaskContext) -> dict[str, Any
         "width": found.width,
         "height": found.height,
         "estimates": [asdict(one) for one in found.estimates],
-        "steps": [asdict(one) for one in found.steps],
+        "steps": [{"task": one.task, "command": one.command, "lacks": one.lacks} for one in found.steps],
     }
     return {"pictures": [], "command": look_command(path), "notes": [], "facts": facts}
 
