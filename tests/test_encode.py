@@ -185,7 +185,7 @@ def test_a_size_can_be_asked_for(command, vqgan: Model) -> None:
     [
         ("encode none.png --with vqgan", 2, "there is no picture none.png"),
         ("encode text.txt --with vqgan", 1, "it is no picture of a usual format"),
-        ("encode photo.png --with scenes", 2, "of the shipped models these do: vqgan"),
+        ("encode photo.png --with scenes", 2, "of the shipped models these do: kl-autoencoder-scenes, vqgan"),
         ("encode photo.png --with features-digits", 2, "does not code pictures and decode them"),
         ("encode photo.png --with vqgn", 2, "did you mean vqgan"),
         ("encode photo.png", 2, "--with"),
