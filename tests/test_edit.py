@@ -180,3 +180,6 @@ def test_the_command_writes_them_with_their_records(command: Command, given: Ima
     code, out, _ = command(*args, "-n", "2", "--out", tmp_path / "made", "--json")
     assert code == 0 and '"strength": 0.5' in out and len(list((tmp_path / "made").iterdir())) == 2
     assert command("edit", "cvae", tmp_path / "given.png")[0] in (1, 2)
+    given.resize((64, 48)).save(tmp_path / "given.png")
+    code, _, err = command(*args, "--out", tmp_path / "one.png")
+    assert code == 0 and "given.png has 64x48 pixels, and 'scenes' learnt 32x32" in err

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from zeuxis.cli.options import CONDITION_OPTIONS, KNOBS, DeviceName, Json, Knobs, Out, Seed, loaded, sampling, steering
-from zeuxis.cli.output import emit, say
+from zeuxis.cli.output import emit, note, say
 from zeuxis.cli.sample import own_folder
 from zeuxis.signature import taking
 
@@ -44,6 +44,7 @@ def edit(
 ) -> None:
     """Draw from a picture under noise, or what a mask marks. The same seed gives the same picture."""
     from zeuxis.api.edit import edit as work
+    from zeuxis.api.restore_picture import header_of
     from zeuxis.provenance.record import read_record
 
     found = loaded(model, device, None, None)
@@ -51,6 +52,13 @@ def edit(
     told = steering({**asked, "source": None, "mask": None})
     steered = {name: value for name, value in told.items() if value is not None}
     made = work(found, picture, mask, n, seed, strength=strength, knobs=how, **steered)
+    _, height, width = found.system.shape
+    given = header_of(picture)
+    if (given.width, given.height) != (width, height):
+        note(
+            f"note: {picture.name} has {given.width}x{given.height} pixels, and '{found.name}' learnt {width}x{height}: "
+            "its middle was brought to that"
+        )
     files = made.save(out or own_folder(model, seed), add=True)
     if as_json:
         emit({"files": files, "records": [read_record(file) for file in files]})
