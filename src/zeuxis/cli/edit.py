@@ -56,8 +56,8 @@ def edit(
     given = header_of(picture)
     if (given.width, given.height) != (width, height):
         note(
-            f"note: {picture.name} has {given.width}x{given.height} pixels, and '{found.name}' learnt {width}x{height}: "
-            "its middle was brought to that"
+            f"note: {picture.name} has {given.width}x{given.height} pixels, and '{found.name}' learnt {width}x{height}:"
+            " its middle was brought to that"
         )
     files = made.save(out or own_folder(model, seed), add=True)
     if as_json:
