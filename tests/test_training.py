@@ -287,7 +287,7 @@ def shared_trainers(
     folder: Path,
     size: int,
     rounds: int,
-    begin: Callable[[], None] = lambda: None,
+    begin: Callable[[Wire], None] = lambda wire: None,
     *,
     build: Callable[[], System] = Duel,
     apart: bool = False,
@@ -306,7 +306,7 @@ def shared_trainers(
             ranks = Ranks(rank, size, ThreadExchange(wire, rank))
             own = folder.with_name(f"{folder.name}-{rank}") if apart and rank else folder
             made[rank] = trainer(own, rounds, systems[rank], ranks, **config)
-            made[rank].run(begin)
+            made[rank].run(partial(begin, wire))
         except Exception as error:  # noqa: BLE001  (whatever it is: the others wait)
             errors.append(error)
             wire.barrier.abort()
@@ -349,9 +349,10 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
 def test_no_process_looks_into_a_folder_before_the_first_has_made_room(tmp_path: Path) -> None:
     shared_trainers(tmp_path / "shared", 2, 4)
 
-    def anew() -> None:
-        """What ``--fresh`` does, slowly: the other process is long there."""
-        time.sleep(0.3)
+    def anew(wire: Wire) -> None:
+        """What ``--fresh`` does, once the other process is there and waits: for this one, or with what it has read."""
+        while not wire.barrier.n_waiting:
+            time.sleep(0.001)
         (tmp_path / "shared/checkpoints").rename(tmp_path / "before")
         (tmp_path / "shared/model").rename(tmp_path / "model-before")
 

@@ -110,7 +110,7 @@ def row(found: dict[str, Any], first: dict[str, Any] | None = None) -> list[str]
         ", ".join(str(run["seed"]) for run in found["per_seed"]),
         "none yet" if found["bound"] is None else f"{sign} {found['bound']:g}",
         against,
-        f"seeds {', '.join(map(str, missing))} are still to come" if missing else verdict,
+        f"seeds still to come: {', '.join(map(str, missing))}" if missing else verdict,
         f"{max(seconds):.0f} s on {where(found['machine'])}",
         standing(found),
         evidence(found),

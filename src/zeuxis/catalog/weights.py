@@ -48,6 +48,14 @@ def trained_here() -> list[str]:
     return sorted(card.parent.parent.as_posix() for card in cards)
 
 
+def _recipe_of(run: str) -> object:
+    """The recipe that a run was trained by; None of one whose card cannot be read: nobody asked for that one."""
+    try:
+        return read_card(Path(run) / "model").get("recipe")
+    except WeightsError:
+        return None
+
+
 def locate(name: str | Path) -> Path:
     """The model folder of a shipped name, a run folder or a model folder."""
     if str(name) in shipped():
@@ -70,7 +78,7 @@ def locate(name: str | Path) -> Path:
         _refuse_part(path)
         raise WeightsError(f"{path} holds no model yet: train it first, or give a run folder that has model/model.json")
     if str(name) in recipe_paths():
-        mine = [run for run in trained_here() if read_card(Path(run) / "model")["recipe"] == str(name)]
+        mine = [run for run in trained_here() if _recipe_of(run) == str(name)]
         mend = f"train it (zeuxis train {name}), and give the run folder that this names"
         raise UsageError(f"no weights of '{name}' ship: {f'did you mean {mine[-1]}?' if mine else mend}")
     generators = [system for system, known in entries().items() if not known.card.learns]

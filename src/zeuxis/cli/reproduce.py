@@ -66,7 +66,7 @@ def reproduce(
         emit(found)
     else:
         missing = lacking(plan, found)
-        verdict = f"seeds {', '.join(map(str, missing))} are still to come" if missing else VERDICTS[found["holds"]]
+        verdict = f"seeds still to come: {', '.join(map(str, missing))}" if missing else VERDICTS[found["holds"]]
         bound = "no bound yet" if found["bound"] is None else f"bound {found['bound']:.4g}"
         rival = f", {found['baseline']} {found['baseline_value']:.4g}" if found["baseline"] else ""
         say(f"{found['recipe']}: {found['metric']} {found['value']:.4g}, {bound}{rival}: {verdict}")

@@ -229,4 +229,4 @@ def _next(system: str, folder: Path) -> str:
         return f"paint with it: zeuxis paint {word(folder)} --layout PNG"
     if "sample" in verbs:
         return f"draw with it: zeuxis sample {word(folder)}"
-    return f"{'have it write: zeuxis sample' if 'write' in verbs else 'measure it: zeuxis evaluate'} {folder}"
+    return f"{'have it write: zeuxis sample' if 'write' in verbs else 'measure it: zeuxis evaluate'} {word(folder)}"

@@ -69,6 +69,7 @@ class Metric:
 
 PAIR = 2  # pictures without which there is no spread, and no distance within a set
 
+LISTS = "zeuxis evaluate --metrics lists them"
 CALLED = MappingProxyType(  # what others call a metric, and what it is called here
     {
         **dict.fromkeys(("fd", "fid", "frechet-distance"), "frechet"),
@@ -89,7 +90,6 @@ def unknown_metric(name: str, own: Iterable[str] = ()) -> UsageError:
     return UnknownName("metric", name, {*METRICS, *own}, f"({LISTS})")
 
 
-LISTS = "zeuxis evaluate --metrics lists them"
 OF_FEATURES = frozenset({"fake", "real", "reconstructed"})  # the evidence that is in the feature space of the call
 
 METRICS: Mapping[str, Metric] = MappingProxyType(

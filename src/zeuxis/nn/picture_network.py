@@ -36,10 +36,7 @@ class PictureNetwork(nn.Module, ABC):
         """The pictures that are made of ``x``."""
 
     def placed_on(self, device: str) -> Self:
-        """Moved to the device, with the channels of a pixel side by side in memory, so that convolutions are quicker.
-
-        That is 1.1 to 1.5 times as fast on a CPU (``benchmarks/restore_rate.py``), within rounding.
-        """
+        """Moved to the device, with the channels of a pixel side by side in memory: convolutions are quicker so."""
         return self.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def held_to(self, fidelity: Fidelity) -> PictureNetwork:

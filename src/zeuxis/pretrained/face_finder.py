@@ -66,8 +66,10 @@ def parse_place(text: str) -> FacePlace:
 
 def finder_lacks() -> str | None:
     """Why faces cannot be looked for, and what mends it; None where they can."""
-    if _cascades() is not None:
-        return None
+    return None if _cascades() is not None else _no_cascades()
+
+
+def _no_cascades() -> str:
     lacks = "is not installed" if find_spec("cv2") is None else "came without its cascades, as version 5 does"
     return f"faces are found by OpenCV, which {lacks}: {EXTRA}, or give --face X,Y,W,H"
 
@@ -86,7 +88,7 @@ def find_faces(pixels: NDArray[Any]) -> list[FacePlace]:
     """
     folder = _cascades()
     if folder is None:
-        raise Unsupported(finder_lacks() or EXTRA)
+        raise Unsupported(_no_cascades())
     try:
         import cv2  # noqa: PLC0415  (an extra)
     except ImportError as error:  # the variant with windows wants libraries of a desktop
