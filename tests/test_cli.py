@@ -406,7 +406,7 @@ def test_a_folder_is_looked_through(command, tmp_path):
 def test_every_command_is_there_and_explains_itself(command):
     names = ["list", "info", "data", "train", "sample", "evaluate", "reproduce", "compare", "convert", "doctor", "demo"]
     names += ["resume", "encode", "decode", "classify", "average", "test-system", "pull", "export", "sweep", "restore"]
-    names += ["walk", "mix", "directions", "breed", "neighbours", "diagnose"]
+    names += ["walk", "project", "mix", "directions", "breed", "neighbours", "diagnose"]
     names += ["translate", "edit", "paint", "style", "detect", "credentials", "serve"]
     assert set(names) == set(zeuxis.cli.COMMANDS)
     for name in names:

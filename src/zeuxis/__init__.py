@@ -23,6 +23,7 @@ IN_API = (
     "edit",
     "mix",
     "paint",
+    "project",
     "reproduce",
     "restore",
     "style",

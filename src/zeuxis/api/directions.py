@@ -29,7 +29,7 @@ from zeuxis.api.reporting import Report
 from zeuxis.data.library import data_of
 from zeuxis.editing import directions as procedures
 from zeuxis.editing.styles import layers_of
-from zeuxis.errors import DataError, UnknownName, Unsupported, UsageError, WeightsError
+from zeuxis.errors import DataError, UnknownName, Unsupported, UsageError, WeightsError, ZeuxisError
 from zeuxis.escaping import json_text, word
 from zeuxis.fetching import named_by
 from zeuxis.knobs import Sampling
@@ -154,6 +154,19 @@ def _hash(kept: Tensor) -> str:
     return hashlib.sha256(str(tuple(kept.shape)).encode() + kept.numpy().tobytes()).hexdigest()
 
 
+def must_take_directions(path: Path) -> None:
+    """Raise UsageError for another ending, or for a file that is there and holds something else: it may be somebody's
+    weights."""
+    if path.suffix.lower() != SUFFIX:
+        raise UsageError(f"{path}: directions and latents are kept as safetensors: give {path.with_suffix(SUFFIX)}")
+    if not path.is_file():
+        return
+    try:
+        Directions.open(path)
+    except ZeuxisError:
+        raise UsageError(f"{path} is there and holds no directions: give another name, or move it away") from None
+
+
 # -- finding ------------------------------------------------------------------------------------------
 
 
@@ -223,12 +236,13 @@ def found_on(
     return Directions(vectors, names, model.name, system, model.weights_sha256, kind, layers, found)
 
 
-def spread(known: Latents, n: int, seed: int, report: Report) -> Tensor:
-    """``n`` latents ``(n, ...)`` as they are drawn, or where none are drawn those of training pictures."""
+def spread(known: Latents, n: int, seed: int, report: Report, **asked: Any) -> Tensor:
+    """``n`` latents ``(n, ...)`` as they are drawn, under what is ``asked`` of all as in ``Model.sample``; or those of
+    training pictures, where none are drawn."""
     model = known.model
     if "draw_latents" in model.verbs:
         parts = [range(seed + k, seed + min(k + CHUNK, n)) for k in range(0, n, CHUNK)]
-        return torch.cat([model.draw_latents(model.condition(len(part)), part) for part in parts])
+        return torch.cat([model.draw_latents(model.condition(len(part), **asked), part) for part in parts])
     named = model.card.get("data")
     if not named:
         raise UsageError(f"'{model.name}' draws no latents, and does not say what data it was trained on")

@@ -13,32 +13,22 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from zeuxis.api.comparing import ComparingNetwork, compared
 from zeuxis.api.model import load
 from zeuxis.api.pictures import sheet, to_pil
 from zeuxis.api.reporting import Report
 from zeuxis.api.still import picture_of, size_of
-from zeuxis.editing.style_transfer import MapSpace, Optimisation, StyleWeights, losses, segments_of, transfer
+from zeuxis.editing.style_transfer import Optimisation, StyleWeights, losses, segments_of, transfer
 from zeuxis.errors import Unsupported, UsageError
 from zeuxis.files import file_hash
-from zeuxis.pretrained.efficientnet_files import EXTRA, NAME, SHA256, load_efficientnet
+from zeuxis.pretrained.efficientnet_files import NAME
 from zeuxis.provenance.record import SOURCE_TYPES, STYLED, record, require_replaceable, save_png
 from zeuxis.rng import Stream
-from zeuxis.systems.recognition._family import FeatureClassifier, OODDetector
 
 SIZE, LEAST_SIZE, MOST_SIZE = 384, 32, 4096  # pixels of the longer side
 PHOTO = 3000.0  # weight of the matting Laplacian
-STYLE_MAPS, CONTENT_MAP = 5, 3  # of EfficientNet-Lite0: to a sixteenth of the sides, and at an eighth
 SOURCE_TYPE = f"{SOURCE_TYPES}compositeWithTrainedAlgorithmicMedia"  # a photograph with what a network changed
 DISCLOSURE = "This image was synthesised by Zeuxis from a picture in the style of another. It is not a photograph."
-
-
-@dataclass(frozen=True)
-class ComparingNetwork:
-    """The network that pictures are compared in."""
-
-    name: str
-    sha256: str
-    space: MapSpace
 
 
 @dataclass(frozen=True)
@@ -105,7 +95,7 @@ def style(
     how = Optimisation(iterations=iterations, optimiser=optimiser)
     weights = StyleWeights(photo=PHOTO if photographic else 0.0)
     weights = weights if weight is None else replace(weights, style=weight)
-    by, apart = _compared(features, device), None if segmenter is None else load(segmenter, device)
+    by, apart = compared(features, device), None if segmenter is None else load(segmenter, device)
     known = {"size": size, "iterations": iterations, "optimiser": optimiser, "features": by.name, **asdict(weights)}
     if apart is not None:
         known |= {"segmenter": apart.name, "segmenter_sha256": apart.weights_sha256}
@@ -163,22 +153,6 @@ def _read(file: Path, size: int, device: str) -> Tensor:
         mend = "crop it, or give a larger --size" if min(width, height) >= LEAST_SIZE else "give a larger picture"
         raise UsageError(f"{file} would be {sides[0]}x{sides[1]} pixels, and {LEAST_SIZE} a side are needed: {mend}")
     return picture_of(str(file), 3, sides, str(file))[None].to(device)
-
-
-def _compared(features: str, device: str) -> ComparingNetwork:
-    """The network called ``features``; raises :class:`Unsupported` where it is not at hand or has no maps."""
-    if features == NAME:
-        net = load_efficientnet().to(device)
-        return ComparingNetwork(NAME, SHA256, MapSpace(lambda image: net.maps(image, STYLE_MAPS), (CONTENT_MAP,)))
-    model = load(features, device)
-    if not isinstance(model.system, (FeatureClassifier, OODDetector)) or model.system.shape.channels != 3:
-        raise Unsupported(
-            f"'{features}' compares no pictures in colour by inner maps: give '{NAME}' ({EXTRA}), or a classifier, "
-            "judge or segmenter that was trained here, such as judge-scenes-rich"
-        )
-    network = model.system.network.requires_grad_(False)
-    middle = len(network.widths) // 2
-    return ComparingNetwork(model.name, model.weights_sha256, MapSpace(network.maps, (middle,)))
 
 
 def _layout(model: Any, image: Tensor) -> Tensor:

@@ -10,7 +10,6 @@ import typer
 from zeuxis.cli.options import DeviceName, Json, Out, PriorData, PriorName, Seed, loaded, only
 from zeuxis.cli.output import emit, own_file, say
 from zeuxis.cli.progress import Progress
-from zeuxis.errors import UsageError, ZeuxisError
 from zeuxis.escaping import word
 
 
@@ -43,7 +42,7 @@ def directions(
 ) -> None:
     """Find directions in latent space; writes them as safetensors, and a sheet of what each does."""
     from zeuxis.api import arithmetic
-    from zeuxis.api.directions import SUFFIX, find, show
+    from zeuxis.api.directions import SUFFIX, find, must_take_directions, show
     from zeuxis.api.latents import must_take_sheet
 
     if total is not None:
@@ -51,11 +50,8 @@ def directions(
         only(context, names - {"by", "layers", "count"}, "--sum finds one direction by means")
     found = loaded(model, device, prior, prior_data)
     target = out or own_file(model, "sum" if total else by or "sefa", SUFFIX)
-    if target.suffix != SUFFIX:
-        raise UsageError(f"--out {target}: directions are kept as safetensors: give {target.with_suffix(SUFFIX)}")
     page: Path = target.with_suffix(".png")
-    if target.is_file():
-        _must_hold_directions(target)
+    must_take_directions(target)
     must_take_sheet(page)
     with Progress() as progress:
         if total is not None:
@@ -78,13 +74,3 @@ def directions(
         say(f"move pictures along one: zeuxis sample {word(model)} --direction '{target}{name}*2'")
     else:
         say(f"walk there: zeuxis walk {word(model)} --seeds 1 --latents {target}")
-
-
-def _must_hold_directions(path: Path) -> None:
-    """Refuse to write over a file that is there and holds something else: it may be somebody's weights."""
-    from zeuxis.api.directions import Directions
-
-    try:
-        Directions.open(path)
-    except ZeuxisError:
-        raise UsageError(f"{path} is there and holds no directions: give another name, or move it away") from None
