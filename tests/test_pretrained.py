@@ -19,7 +19,7 @@ from zeuxis.cli import main
 from zeuxis.errors import UnknownName, UsageError, WeightsError
 from zeuxis.game import System
 from zeuxis.pretrained.first_stage import FIRST_STAGES, FirstStageSizes
-from zeuxis.pretrained.kind import CheckpointKind, from_public, recognise, to_public, unwrapped
+from zeuxis.pretrained.kind import CheckpointKind, from_public, recognise, to_public, told_of_wrapper, unwrapped
 from zeuxis.pretrained.kinds import KINDS, kinds_called
 from zeuxis.spec import DataSpec, Shape
 
@@ -146,6 +146,18 @@ def test_the_state_of_a_training_is_not_part_of_a_model():
     assert unwrapped(["params_ema.a", "params.a"]) == ("params_ema.", ("params_ema.a",))
     assert unwrapped(["state_dict.module.a", "epoch"]) == ("state_dict.module.", ("state_dict.module.a",))
     assert unwrapped(["module.a", "b"]) == ("", ("module.a", "b"))
+    assert unwrapped(["module.params.a", "module.params.b"])[0] == "module.params."
+    assert unwrapped(["netG.module.a", "netD.module.a"]) == ("netG.module.", ("netG.module.a",))
+    assert unwrapped(["g_ema.a", "generator.a", "discriminator.b"])[0] == "g_ema."  # the average first
+    assert unwrapped([]) == ("", ())
+
+
+def test_what_is_stripped_and_what_is_left_unused_is_told():
+    assert told_of_wrapper(["a", "module.b"]) is None
+    assert told_of_wrapper(["params.a"]) == "'params.' is stripped of the names of its tensors"
+    told = told_of_wrapper(["generator.a", *(f"discriminator.{k}" for k in range(5))])
+    assert told is not None and told.startswith("'generator.' is stripped")
+    assert told.endswith("unused: discriminator.0, discriminator.1, discriminator.2 and 2 more")
 
 
 # Parameters of the autoencoder and of its critic, as counted in the public programs themselves.

@@ -13,6 +13,7 @@ from torch.nn.functional import conv2d, interpolate, leaky_relu, pixel_shuffle, 
 
 from zeuxis.errors import UsageError, WeightsError
 from zeuxis.nn.rrdb import RRDBNet
+from zeuxis.pretrained.kind import unwrapped
 from zeuxis.pretrained.restorer_files import holds_restorer, load_restorer_file
 from zeuxis.pretrained.restorer_keys import is_restorer, read_public
 
@@ -131,6 +132,13 @@ CASES = {
     "sr": (tensors(SR_4), "sr", "SRResNet", 4),
     "sr, by 3": (tensors(SR_3), "sr", "SRResNet", 3),
     "compact": (tensors(COMPACT, {"body.1": W, "body.3": W}), "compact", "Real-ESRGAN compact", 4),
+    "parallel, params": ({f"module.params.{k}": v for k, v in tensors(NEW).items()}, "new", "ESRGAN", 4),
+    "a game": (
+        {f"{p}.{k}": v * (p == "netG") for p in ("netG", "netD") for k, v in tensors(NEW).items()},
+        "new",
+        "ESRGAN",
+        4,
+    ),
     "dncnn": ({f"module.{k}": v for k, v in tensors(DNCNN).items()}, "dncnn", "DnCNN", 1),
 }
 
@@ -140,7 +148,8 @@ def test_every_spelling_is_read_and_computes_what_its_program_does(name: str) ->
     file, kind, called, scale = CASES[name]
     network, found = read_public(file, "the file")
     assert (found, network.scale) == (called, scale) and is_restorer(shapes_of(file))
-    inside = {key.removeprefix("module.").removeprefix("params_ema."): v for key, v in file.items()}
+    place, keys = unwrapped(file)
+    inside = {key.removeprefix(place): file[key] for key in keys}
     x = torch.rand(1, network.channels, 7, 10, generator=torch.Generator().manual_seed(1))
     torch.testing.assert_close(network(x), by_hand(inside, x, kind), rtol=1e-5, atol=1e-5)
 
@@ -228,3 +237,16 @@ def test_files_are_safetensors_and_pickles_are_sent_to_convert(tmp_path: Path) -
     with pytest.raises(UsageError, match="there is no file"):
         load_restorer_file(tmp_path / "absent.safetensors")
     assert not holds_restorer(tmp_path / "bad.safetensors")
+
+
+def test_a_generator_among_the_players_of_its_training_is_read_and_said(tmp_path: Path) -> None:
+    game = {f"net_g.{k}": v for k, v in tensors(SR_4).items()} | {"net_d.conv0.weight": torch.zeros(3)}
+    save_file(game, tmp_path / "game.safetensors")
+    found = load_restorer_file(tmp_path / "game.safetensors")
+    assert found.task == "enlarge:4" and holds_restorer(tmp_path / "game.safetensors")
+    (note,) = found.notes
+    assert "'net_g.' is stripped" in note and note.endswith("left unused: net_d.conv0.weight")
+    save_file(tensors(SR_4), tmp_path / "plain.safetensors")
+    assert load_restorer_file(tmp_path / "plain.safetensors").notes == ()
+    with pytest.raises(WeightsError, match=r"its names without 'params.', is of no kind"):
+        read_public({"params.strange": torch.zeros(2)}, "it")

@@ -20,7 +20,7 @@ from zeuxis.files import draft_folder, file_hash, require_regular, why_no_tensor
 from zeuxis.game import System
 from zeuxis.pretrained import convert
 from zeuxis.pretrained.convert import Conversion
-from zeuxis.pretrained.kind import CheckpointKind, Found, from_public, recognise, unwrapped
+from zeuxis.pretrained.kind import CheckpointKind, Found, from_public, recognise, told_of_wrapper, unwrapped
 from zeuxis.pretrained.kinds import KINDS, kinds_called
 from zeuxis.pretrained.style_files import SYSTEMS as STYLE_SYSTEMS
 from zeuxis.training.checkpoint import write_model
@@ -39,6 +39,7 @@ class Adoption:
     outside: int  # tensors of the file that are not the model's
     as_initialised: tuple[str, ...]  # tensors of ours that it did not hold
     programs: tuple[str, ...] = ()  # that lay beside it, or that its tables name; never run
+    stripped: str | None = None  # in words, what its names were read without, and which tensors that left unused
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Plain(Conversion):
     """A checkpoint whose tensors were written as they are, because the whole of it is of no known kind."""
 
     holds: Mapping[str, str]  # prefixes in it at which a model of a known kind lies, each with the kind's name
+    stripped: str | None  # as of an adoption, where a restorer is read from it
 
 
 def adopt(
@@ -124,7 +126,8 @@ def convert_file(
         if size is not None:
             raise UsageError(f"--size is that of a model's images, and {source} gives none; {hint(_names(held))}")
         kept = convert.moved(found, plain)
-    return Plain(kept.weights, kept.facts, kept.tensors, kept.parameters, kept.not_made, _names(held))
+    stripped = told_of_wrapper(_keys(kept.weights))
+    return Plain(kept.weights, kept.facts, kept.tensors, kept.parameters, kept.not_made, _names(held), stripped)
 
 
 def _styled(source: Path, system: str, out: str | Path | None, size: int | None, report: Report) -> Adoption:
@@ -189,13 +192,18 @@ def _folder(source: Path, out: str | Path | None) -> Path:
 
 def _held(file: Path) -> tuple[dict[str, CheckpointKind[Any]], str]:
     """The models of known kinds in a file of safetensors, by prefix, and the prefix of its whole state."""
+    place, inside = unwrapped(_keys(file))
+    return recognise(inside, KINDS), place
+
+
+def _keys(file: Path) -> tuple[str, ...]:
+    """The names of the tensors in a file of safetensors."""
     try:
         require_regular(file)
         with safe_open(file, "pt") as found:
-            place, inside = unwrapped(found.keys())
+            return tuple(found.keys())
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{file} cannot be read as safetensors: {why_no_tensors(file, error)}") from None
-    return recognise(inside, KINDS), place
 
 
 def _read(source: Path, report: Report) -> dict[str, Tensor]:
@@ -237,6 +245,7 @@ def _make(
         dropped=found.dropped,
         outside=len(tensors) - len(public),
         as_initialised=absent,
+        stripped=told_of_wrapper(tensors) if prefix == unwrapped(tensors)[0] else None,
     )
 
 

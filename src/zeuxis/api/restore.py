@@ -96,7 +96,7 @@ def restore(
     job = RestoringJob(restorer, _tiling(restorer.network, tile, device), device, places)
     wanted = errands.folders if page is None else page
     problems = list(errands.passed_over)
-    notes: list[str] = []
+    notes = list(restorer.notes)
     moved: list[tuple[Path, FaceMoved]] = []
     before, todo = _sorted_out(errands, job, overwrite, problems, report)
     done: list[Errand] = []

@@ -54,6 +54,8 @@ def convert(
     restores = isinstance(done, Plain) and holds_restorer(done.weights)
     if isinstance(done, Plain) and not restores:
         note(f"note: the tensors of {file} keep their names; {hint(done.holds)}")
+    if done.stripped and (restores or not isinstance(done, Plain)):
+        note(f"note: {done.stripped}")
     if as_json:
         emit(done)
     elif isinstance(done, Plain):

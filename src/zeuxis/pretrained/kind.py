@@ -16,8 +16,12 @@ from torch import Tensor
 from zeuxis.errors import WeightsError
 from zeuxis.spec import DataSpec
 
-WRAPPERS = ("state_dict.", "params_ema.", "params.")  # training programs keep a network's state under one of these
+# Training programs keep a network's state under one of these, the average first ...
+WRAPPERS = ("state_dict.", "model_state_dict.", "params_ema.", "params.")
+# ... and that of a generator beside the rest of its game under one of these.
+GENERATORS = ("g_ema.", "G_ema.", "net_g_ema.", "netG_ema.", "net_g.", "netG.", "generator.", "G.")
 PARALLEL = "module."  # put before every key by torch's DataParallel
+SOME = 3  # names that a note lists
 UNKNOWN = "it is not of an architecture that is known here"
 
 
@@ -134,15 +138,33 @@ def scatter(sources: Mapping[str, TensorSource], tensors: Mapping[str, Tensor], 
 def unwrapped(keys: Iterable[str]) -> tuple[str, tuple[str, ...]]:
     """The prefix under which a file keeps a network's whole state (``state_dict.``), and the keys under it, in full.
 
-    Other tensors of such a file are the state of its training. The prefix is empty where there is none.
+    Prefixes may lie within another (``module.params.``). Other tensors of such a file are the state of its training, or
+    the players that a generator was trained with. The prefix is empty where there is none.
     """
     place, inside = "", tuple(keys)
-    for wrapper in WRAPPERS:
-        if under := tuple(key for key in inside if key.startswith(place + wrapper)):
-            place, inside = place + wrapper, under
-    if all(key.startswith(place + PARALLEL) for key in inside):
-        place += PARALLEL
+    while (wrapper := _wrapper(place, inside)) is not None:
+        place += wrapper
+        inside = tuple(key for key in inside if key.startswith(place))
     return place, inside
+
+
+def _wrapper(place: str, keys: tuple[str, ...]) -> str | None:
+    """What is next to be stripped of ``keys`` that begin with ``place``."""
+    known = (one for one in (*WRAPPERS, *GENERATORS) if any(key.startswith(place + one) for key in keys))
+    parallel = keys and all(key.startswith(place + PARALLEL) for key in keys)
+    return PARALLEL if parallel else next(known, None)
+
+
+def told_of_wrapper(keys: Iterable[str]) -> str | None:
+    """In words, what :func:`unwrapped` strips of names, and which tensors it leaves unused; None where nothing."""
+    every = tuple(keys)
+    place, inside = unwrapped(every)
+    if not place:
+        return None
+    left = sorted({*every} - {*inside})
+    more = f" and {len(left) - SOME} more" if len(left) > SOME else ""
+    rest = f"; tensors under other names, left unused: {', '.join(left[:SOME])}{more}" if left else ""
+    return f"'{place}' is stripped of the names of its tensors{rest}"
 
 
 def recognise(keys: Iterable[str], kinds: Iterable[CheckpointKind[Any]]) -> dict[str, CheckpointKind[Any]]:

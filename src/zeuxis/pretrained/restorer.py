@@ -27,6 +27,7 @@ class Restorer:
     seed: int = 0  # from which it draws, if it does
     extends: float | None = None  # the share of a picture that it learnt to draw at one of its sides, if it did
     factor: float | None = None  # by how much the picture is to become wider, of a panorama
+    notes: tuple[str, ...] = ()  # on how its file was read, for the user to know
 
 
 TASKS = {  # what a degradation calls for, by its name

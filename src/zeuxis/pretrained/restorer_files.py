@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from zeuxis.errors import UsageError, WeightsError, paths_near
 from zeuxis.escaping import word
 from zeuxis.files import file_hash, why_no_tensors
+from zeuxis.pretrained.kind import told_of_wrapper
 from zeuxis.pretrained.ncnn_files import read_network
 from zeuxis.pretrained.ncnn_networks import network_of
 from zeuxis.pretrained.parts import PICKLES
@@ -40,7 +41,9 @@ def load_restorer_file(path: Path) -> Restorer:
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(f"{path} cannot be read as safetensors: {why_no_tensors(path, error)}") from None
     network, _ = read_public(tensors, str(path))
-    return Restorer(str(path), network, task_of(network), file_hash(path), UNKNOWN_LICENCE)
+    told = told_of_wrapper(tensors)
+    notes = () if told is None else (f"{path}: {told}",)
+    return Restorer(str(path), network, task_of(network), file_hash(path), UNKNOWN_LICENCE, notes=notes)
 
 
 def load_ncnn(name: str, graph: Path, numbers: Path, licence: str) -> Restorer:

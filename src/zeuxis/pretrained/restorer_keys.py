@@ -68,7 +68,8 @@ def read_public(tensors: Mapping[str, Tensor], what: str) -> tuple[PictureNetwor
     """
     place, inside = unwrapped(tensors)
     public = {key.removeprefix(place): tensors[key] for key in inside}
-    kind, network, sources = _recognised({key: tuple(tensor.shape) for key, tensor in public.items()}, what)
+    named = f"{what}, its names without '{place}'," if place else what
+    kind, network, sources = _recognised({key: tuple(tensor.shape) for key, tensor in public.items()}, named)
     shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
     numbers = {ours: public[theirs].float().reshape(shapes[ours]) for ours, theirs in sources.items()}
     network.load_state_dict(numbers, assign=True)
