@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -207,8 +208,14 @@ def test_a_claim_must_meet_its_bound_and_beat_its_baseline() -> None:
     assert holds(2.0, unbound, None) is None, "with neither a bound nor a baseline nothing can fail, and nothing holds"
 
 
-def test_a_comparison_is_a_table_a_gallery_and_a_page(tmp_path: Path) -> None:
-    found = compare(["gaussian", "pca"], data="digits", minutes=0.1, samples=64, out=tmp_path / "c")
+def test_a_comparison_is_a_table_a_gallery_and_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = compare(["gaussian", "pca"], data="digits", minutes=0.1, samples=64)
+    own = Path("runs") / "compare-gaussian-pca-on-digits"
+    assert found["folder"] == str(own) and found["used_again"] == []
+    with monkeypatch.context() as patch:
+        _another_comparison_has_another_folder(found, patch)
+    own.rename(tmp_path / "c")
     assert [e["recipe"] for e in found["entries"]] == ["gaussian", "pca"] and found["data"] == "digits"
     page = (tmp_path / "c" / "index.html").read_text()
     for file in ("gaussian.png", "pca.png", "real.png", "compare.json"):
@@ -222,6 +229,37 @@ def test_a_comparison_is_a_table_a_gallery_and_a_page(tmp_path: Path) -> None:
     with pytest.raises(Unsupported, match="'scenes' needs caption, which 'digits' does not provide"):
         compare(["gaussian", "scenes"], data="digits", minutes=0.1, out=tmp_path / "e")
     assert not (tmp_path / "e").exists()  # none was trained before that was seen
+
+
+def test_a_judge_is_read_once_by_an_evaluation_and_not_at_all_to_choose_its_metrics(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawing, asked = load("scenes"), []
+
+    def counted(name: str, device: str) -> Model:
+        asked.append(name)
+        return load(name, device)
+
+    monkeypatch.setattr("zeuxis.api.features.load", counted)
+    assert default_metrics(drawing)[0] == "agreement" and not asked
+    found = evaluate(drawing, metrics=("agreement", "two-sample"), samples=8, how=Sampling(steps=1))
+    assert {figure.name for figure in found} >= {"agreement", "two-sample"} and asked == ["judge-scenes"]
+
+
+def _another_comparison_has_another_folder(found: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of another seed it has; of the same one none, and it goes on. Nothing is measured again here."""
+    measured = {entry["recipe"]: entry for entry in found["entries"]}
+    monkeypatch.setattr("zeuxis.api.compare._measure", lambda plan, *rest: measured[plan.name])
+    own = Path(found["folder"])
+    written = (own / "compare.json").read_bytes()
+    asked: dict[str, Any] = {"data": "digits", "minutes": 0.1, "samples": 64}
+    other = compare(["gaussian", "pca"], seed=3, **asked)
+    assert other["folder"] == f"{own}-2" and other["used_again"] == []
+    assert (own / "compare.json").read_bytes() == written
+    again = compare(["gaussian", "pca"], **asked)
+    assert again["folder"] == str(own) and again["used_again"] == ["gaussian", "pca"]
+    (own / "plan.json").rename(own / "kept")  # now it is somebody else's, or of before there were plans
+    assert compare(["gaussian", "pca"], **asked)["folder"] == f"{own}-3"
 
 
 def test_a_comparison_of_several_seeds_says_which_differences_count(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from zeuxis.api.features import Features, judge_of
+from zeuxis.api.features import Features, Judges
 from zeuxis.api.measurable import border_of
 from zeuxis.api.model import Model
 from zeuxis.api.reference import Reference
@@ -367,16 +367,18 @@ class Captions:
         }
 
 
-def judging(needs: frozenset[str], model: Model, draws: bool, last: Batch, data: str) -> list[Collector]:
+def judging(
+    needs: frozenset[str], model: Model, draws: bool, last: Batch, data: str, shipped: Judges
+) -> list[Collector]:
     """The collectors of what judges predict, as far as ``needs`` (fields of ``Evidence``) ask for it.
 
     ``draws`` says whether pictures are generated; where none are, ``model`` itself is the judge. ``last`` is the
-    last of the held-out examples.
+    last of the held-out examples, ``shipped`` the judges of generated pictures.
     """
     judges: list[Model] = []
 
     def judge(verb: str) -> Model:
-        judges.append(_judge(model, draws, data, verb))
+        judges.append(_judge(model, draws, data, verb, shipped))
         return judges[-1]
 
     found: list[Collector] = []
@@ -394,13 +396,13 @@ def judging(needs: frozenset[str], model: Model, draws: bool, last: Batch, data:
     return [*found, Recognitions(list(able.values()))] if able else found
 
 
-def _judge(model: Model, draws: bool, data: str, verb: str) -> Model:
+def _judge(model: Model, draws: bool, data: str, verb: str, shipped: Judges) -> Model:
     if not draws:
         if verb not in model.system.card.verbs:
             able = ", ".join(sorted(model.system.card.verbs))
             raise Unsupported(f"'{model.name}' cannot judge the pictures of its data ({verb}); it can: {able}")
         return model
-    judge = judge_of(data, verb, tuple(model.system.shape), model.device)
+    judge = shipped.of(data, verb, tuple(model.system.shape))
     if judge is None:
         raise Unsupported(f"no shipped model judges '{data}' ({verb}), and this figure needs one: measure another")
     if tuple(judge.system.shape) != tuple(model.system.shape):

@@ -6,6 +6,7 @@ import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ from zeuxis.api.evaluate import default_metrics, evaluate, held_out
 from zeuxis.api.evidence import loaded_commit, recipe_sha256
 from zeuxis.api.machine import machine
 from zeuxis.api.model import Model
+from zeuxis.api.naming import slug
 from zeuxis.api.pictures import Pictures, sheet, to_pil
 from zeuxis.api.reporting import Report
-from zeuxis.api.reproduce import seeded, trained
+from zeuxis.api.reproduce import is_trained, seeded, trained
 from zeuxis.catalog.assemble import build_for, trained_by
 from zeuxis.catalog.build import given_models
 from zeuxis.catalog.listing import entry
@@ -40,6 +42,8 @@ GENERATED = ("frechet", "frechet-grain", "precision", "recall", "two-sample", "c
 RECONSTRUCTED = ("rebuilt-frechet", "psnr")  # of held-out pictures, encoded and decoded
 MINUTES = 10.0  # of training, where no budget is given
 SHOWN = 32  # pictures on a sheet
+RUNS, PLAN = Path("runs"), "plan.json"  # where comparisons are, and the file in each that says what it compares
+LONGEST = 80  # characters of a folder's name
 ALONE = "No two of these recipes have a figure in common, so none is better."
 
 
@@ -52,19 +56,20 @@ def compare(
     samples: int = 5000,
     seed: int = 0,
     repeats: int = 1,
-    out: Path = Path("runs/compare"),
+    out: Path | None = None,
     device: str = "cpu",
     report: Report = lambda message, fraction: None,
 ) -> dict[str, Any]:
     """Train every recipe for ``minutes`` (:data:`MINUTES` by default) or ``iterations`` on the same pictures, measure
-    all in one feature space, and write ``compare.json``, sheets of each and ``index.html`` into ``out``.
+    all in one feature space, and write ``compare.json``, sheets of each and ``index.html`` into ``out``, by default a
+    folder of ``runs/`` of its own, where the same comparison, asked for again, goes on.
 
     Those that generate are measured on generated pictures, those that encode and decode on reconstructions of
     held-out ones, beside the size of their codes. Each is trained ``repeats`` times, with seeds from ``seed`` on: which
     differences are more than training again makes is then said (:mod:`zeuxis.metrics.verdict`).
 
-    Data and size are those of the first recipe unless ``data`` names others. Trainings in ``out`` that
-    finished under the same budget are used again. Closed-form systems take the time they take.
+    Data and size are those of the first recipe unless ``data`` names others. Trainings in ``out`` that finished under
+    the same budget are used again (``used_again``). Closed-form systems take the time they take.
     """
     if minutes is not None and iterations is not None:
         raise UsageError(f"{minutes:g} minutes and {iterations} iterations: a comparison has one budget, give either")
@@ -80,6 +85,12 @@ def compare(
     for plan in plans:
         _check(plan, held)
     seeds = range(seed, seed + repeats)
+    asked = {"recipes": {plan.name: recipe_sha256(plan) for plan in plans}, "data": name, "size": first.size, **budget,
+             "samples": samples, "seed": seed, "repeats": repeats}  # fmt: skip
+    out = folder_for(asked) if out is None else out
+    before = [plan.name for plan in plans for k, one in enumerate(seeds)
+              if is_trained(seeded(plan, one), folder_of(plan.name, k, out))]  # fmt: skip
+    write_whole(out / PLAN, _plain(asked).encode())
     with same_threads(device):
         entries = [_measure(plan, held, samples, seeds, out, device, report) for plan in plans]
     decided = _deciding(entries)
@@ -98,9 +109,26 @@ def compare(
     }
     real = held_out(held.open(first.size, "test", first.fit), SHOWN)
     _real(real.image, out / "real.png")
-    write_whole(out / "compare.json", (json.dumps(found, indent=1) + "\n").encode())
+    write_whole(out / "compare.json", _plain(found).encode())
     write_page(found, (*GENERATED, *RECONSTRUCTED), out)
-    return found
+    return {**found, "folder": str(out), "used_again": before}
+
+
+def folder_for(asked: Mapping[str, Any]) -> Path:
+    """The folder of ``runs/`` of a comparison: that in which the same one lies, whole or begun, or else a new one."""
+    name = slug(f"compare-{'-'.join(asked['recipes'])}-on-{asked['data']}")[:LONGEST].rstrip("-")
+    places = chain([RUNS / name], (RUNS / f"{name}-{k}" for k in count(2)))
+    return next(one for one in places if not one.exists() or _compares(one) == _plain(asked))
+
+
+def _compares(folder: Path) -> str | None:
+    """What the comparison in a folder compares; None where there is none."""
+    plan = folder / PLAN
+    return plan.read_text(encoding="utf-8") if plan.is_file() else None
+
+
+def _plain(facts: Mapping[str, Any]) -> str:
+    return json.dumps(facts, indent=1) + "\n"
 
 
 def _deciding(entries: Sequence[Mapping[str, Any]]) -> str | None:

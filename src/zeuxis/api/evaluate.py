@@ -25,7 +25,7 @@ from zeuxis.api.collectors import (
     Views,
     judging,
 )
-from zeuxis.api.features import GRAIN, IMAGENET, UNTRAINED, Features, features_of, judge_of
+from zeuxis.api.features import GRAIN, IMAGENET, UNTRAINED, Features, Judges, features_of, judge_named
 from zeuxis.api.measurable import check, check_space, enough, restores, too_few
 from zeuxis.api.model import Model
 from zeuxis.api.photograph_features import MAPS, perceptual
@@ -194,8 +194,9 @@ def default_metrics(model: Model) -> tuple[str, ...]:
 
 def _is_judged(model: Model) -> bool:
     """Whether a shipped model reads pictures of its data, at its size."""
-    judge = judge_of(str(model.card.get("data") or ""), "classify", tuple(model.system.shape))
-    return judge is not None and tuple(judge.system.shape) == tuple(model.system.shape)
+    shape = tuple(model.system.shape)
+    judge = judge_named(str(model.card.get("data") or ""), "classify", shape)
+    return judge is not None and judge[1] == shape
 
 
 def _draws_anew(model: Model) -> bool:
@@ -247,8 +248,9 @@ def collect(
     draws = of_drawn and "sample" in model.verbs
     space: Features | None = None
     found: list[Collector] = []
+    judges = Judges(model.device)
     if needs & {"fake", "reconstructed"}:
-        space = features_of(data, features, tuple(model.system.shape), model.device)
+        space = features_of(data, features, tuple(model.system.shape), model.device, judges)
         check_space(space, model)
         if (line := too_few(space, metrics, model, len(order))) is not None:
             tell(line)
@@ -270,7 +272,7 @@ def collect(
     if "log_prob" in needs:
         found.append(Likelihoods(model, seed, _values_of_data(data, model.system.shape)))
     if needs & OF_JUDGES:
-        found += judging(needs, model, draws, source.batch(order[-1:]), data)
+        found += judging(needs, model, draws, source.batch(order[-1:]), data, judges)
     if "caption_log_prob" in needs:
         found.append(Captions(model, data, source))
     if needs & {"linear_probe", "linear_probe_pixels", "linear_probe_untrained"}:

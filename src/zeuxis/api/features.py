@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -32,10 +32,10 @@ from zeuxis.training.legacy import upgraded_card
 
 CHUNK = 256
 SEEN = 16  # pictures whose maps EfficientNet-Lite0 holds at a time
+JUDGING = {"classify", "segment", "detect_edges", "verify"}  # the verbs of systems that say what a picture holds
 RESIZE = "antialiased bilinear"
 PIXELS, GRAIN, UNTRAINED = "pixels-8", "grain", "untrained"
 IMAGENET = NAME
-JUDGES = {"classify", "segment", "detect_edges", "verify"}  # the verbs of systems that say what a picture holds
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,29 @@ class Features:
             return torch.cat([self.encode(part.to(self.device)) for part in images.split(CHUNK)])
 
 
-def judge_of(
-    data: str, verb: str = "classify", shape: tuple[int, ...] | None = None, device: str = "cpu"
-) -> Model | None:
-    """The shipped model that was trained to judge ``data`` (or a set with the same pictures), if there is one.
+@dataclass
+class Judges:
+    """The shipped models that judge data, on ``device``; each is read once, however often it is asked for."""
+
+    device: str = "cpu"
+    _read: dict[str, Model] = field(default_factory=dict)
+
+    def of(self, data: str, verb: str = "classify", shape: tuple[int, ...] | None = None) -> Model | None:
+        """The judge that :func:`judge_named` names, if there is one."""
+        found = judge_named(data, verb, shape)
+        if found is None:
+            return None
+        name, _ = found
+        if name not in self._read:
+            self._read[name] = load(name, self.device)
+        return self._read[name]
+
+
+def judge_named(
+    data: str, verb: str = "classify", shape: tuple[int, ...] | None = None
+) -> tuple[str, tuple[int, ...]] | None:
+    """The name of the shipped model that was trained to judge ``data`` (or a set with the same pictures) and the shape
+    of its pictures, if there is one; nothing but cards is read.
 
     ``verb`` is what it is to do: classify, segment, verify or in_distribution. Of several, the one of ``shape`` is
     taken.
@@ -67,26 +86,37 @@ def judge_of(
     for name, folder in shipped().items():
         card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         verbs = entry(card["system"]).card.verbs
-        if card["data"] in kin(data) and verb in verbs and verbs & JUDGES:
+        if card["data"] in kin(data) and verb in verbs and verbs & JUDGING:
             able[name] = tuple(upgraded_card(card)["spec"]["shape"])
     fitting = [name for name, size in able.items() if size == shape]
-    return next((load(name, device) for name in [*fitting, *able]), None)
+    return next(((name, able[name]) for name in [*fitting, *able]), None)
+
+
+def judge_of(
+    data: str, verb: str = "classify", shape: tuple[int, ...] | None = None, device: str = "cpu"
+) -> Model | None:
+    """The judge that :func:`judge_named` names, if there is one."""
+    return Judges(device).of(data, verb, shape)
 
 
 def features_of(
-    data: str, name: str | None = None, shape: tuple[int, ...] | None = None, device: str = "cpu"
+    data: str,
+    name: str | None = None,
+    shape: tuple[int, ...] | None = None,
+    device: str = "cpu",
+    judges: Judges | None = None,
 ) -> Features:
     """The feature space called ``name``: a model that encodes, ``pixels-8``, ``grain``, ``untrained``,
     ``efficientnet-lite0``, or a safetensors file of Inception.
 
     Without a name: that of the shipped judge of ``data``, of several the one of ``shape``; for data without
-    one, ``pixels-8``.
+    one, ``pixels-8``. ``judges`` are those that were read already.
     """
     if name is not None and name.endswith(".safetensors"):
         return _inception(Path(name), device)
     if name is not None and name in FIXED:
         return FIXED[name](device)
-    model = judge_of(data, shape=shape, device=device) if name is None else load(name, device)
+    model = (judges or Judges(device)).of(data, shape=shape) if name is None else load(name, device)
     return _pixels(device) if model is None else _of_model(model)
 
 

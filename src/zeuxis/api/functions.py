@@ -238,11 +238,13 @@ def compare(
     samples: int = 5000,
     seed: int = 0,
     repeats: int = 1,
-    out: str | Path = "runs/compare",
+    out: str | Path | None = None,
     device: str | torch.device = "cpu",
 ) -> dict[str, Any]:
     """Train every recipe for ``minutes`` (ten by default) or ``iterations`` on the same pictures, ``repeats`` times,
     and measure all alike; ``out/index.html`` shows it, ``verdicts`` says which differences are more than retraining's.
+
+    ``out`` is by default a folder of ``runs/`` of its own (``folder``), where the same comparison goes on.
     """
     held = None if data is None else data_of(data)
     return comparison.compare(
@@ -253,7 +255,7 @@ def compare(
         samples=samples,
         seed=seed,
         repeats=repeats,
-        out=at_home(out),
+        out=None if out is None else at_home(out),
         device=checked_device(device),
     )
 

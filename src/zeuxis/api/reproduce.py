@@ -193,8 +193,7 @@ def _judged_result(recipe: Recipe, claim: Claim, path: Path, result: dict[str, A
 
 def trained(recipe: Recipe, folder: Path, device: str, report: Report, data: Data | None = None) -> Model:
     """The recipe's model: trained now, gone on with, or as an equal training that finished left it in ``folder``."""
-    found = recorded(folder)
-    if found is None or not found.finished or not found.trains(recipe):
+    if not is_trained(recipe, folder):
         run = train(
             recipe,
             data=data,
@@ -207,6 +206,12 @@ def trained(recipe: Recipe, folder: Path, device: str, report: Report, data: Dat
         if run.stopped:
             raise KeyboardInterrupt
     return load(folder, device)
+
+
+def is_trained(recipe: Recipe, folder: Path) -> bool:
+    """Whether an equal training that finished lies in ``folder``."""
+    found = recorded(folder)
+    return found is not None and found.finished and found.trains(recipe)
 
 
 def seeded(recipe: Recipe, seed: int) -> Recipe:

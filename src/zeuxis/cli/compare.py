@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from zeuxis.cli.options import Budget, DataName, DeviceName, Json, Pair, Seed, as_recipes_name, folder, paired
-from zeuxis.cli.output import emit, say
+from zeuxis.cli.output import emit, note, say
 from zeuxis.cli.progress import Progress
 from zeuxis.errors import UsageError
 
@@ -27,7 +27,15 @@ def compare(
         int, typer.Option("--repeats", min=1, help="Trainings of each, with seeds from --seed on: what they differ by.")
     ] = 1,
     device: DeviceName = "cpu",
-    out: Annotated[Path, typer.Option("--out", callback=folder, help="The folder of the page.")] = Path("runs/compare"),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            callback=folder,
+            help="The folder of the page.",
+            show_default="one of its own in runs/, where the same command goes on",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train recipes side by side and write a table and a gallery (HTML, PNG, JSON)."""
@@ -52,6 +60,8 @@ def compare(
         )
     if as_json:
         emit(found)
-    else:
-        say(told(found))
-        say(f"open {out / 'index.html'}")
+        return
+    if found["used_again"]:
+        note(f"note: trained before, and used again: {', '.join(found['used_again'])}")
+    say(told(found))
+    say(f"open {Path(found['folder'], 'index.html')}")
