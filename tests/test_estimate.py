@@ -124,6 +124,29 @@ def test_what_was_seen_is_proposed_in_order(
         assert first.command.split("--out ")[1] in then.command
 
 
+@pytest.mark.parametrize(("spread", "noise", "wanted"), [(0, 0, []), (1.5, 0, []), (0, 9, ["denoise"])])
+def test_a_single_colour_is_neither_sharpened_nor_coloured_nor_enlarged(
+    spread: float, noise: float, wanted: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr("zeuxis.pretrained.face_finder._cascades", lambda: None)
+    monkeypatch.setattr("zeuxis.api.restore_models.shipped_for", lambda task: None)
+    slope = torch.linspace(-spread, spread, 128).expand(96, 128)
+    levels = (128 + slope)[..., None] + noise * Stream(0, "noise").normal(96, 128, 3)
+    Image.fromarray(levels.round().numpy().astype(np.uint8)).save(tmp_path / "a.png")
+    found = look(tmp_path / "a.png")
+    assert found.flat and [step.task for step in found.steps] == wanted
+    blur = next(one for one in found.estimates if one.name == "blur")
+    assert not blur.wrong and "a single colour" in blur.note
+    main(["restore", str(tmp_path / "a.png")])
+    assert "it is of a single colour, or nearly" in capsys.readouterr().out
+
+
+def test_photographs_are_far_from_flat(scenes: Tensor) -> None:
+    assert (estimate.contrast_level(seen(scenes, "blur:4")) > 5 * estimate.FLAT).all()
+    assert not estimate.contrast_level(torch.full((1, 3, 64, 64), 0.3)).any()
+
+
 def test_the_command_looks_says_and_does_what_it_can(
     scenes: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

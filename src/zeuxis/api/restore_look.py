@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from zeuxis.errors import Unsupported
 from zeuxis.pretrained.face_finder import find_faces
 
 MOST_SEEN = 768  # pixels a side in the middle of a picture that are looked at
+CONTRAST = "contrast"  # the name of an estimate
 SMALL, TINY = 512, 256  # pixels of the shorter side, below which it is to be twice as large, and four times
 
 
@@ -60,6 +61,11 @@ class Looked:
     steps: tuple[Proposal, ...]
 
     @property
+    def flat(self) -> bool:
+        """Whether it is of a single colour, or nearly: there is nothing in it to mend but noise."""
+        return any(one.name == CONTRAST and one.value is not None and one.value < one.bound for one in self.estimates)
+
+    @property
     def at_hand(self) -> tuple[Proposal, ...]:
         """The steps that can be done now."""
         return tuple(step for step in self.steps if step.lacks is None)
@@ -72,9 +78,10 @@ def look(path: Path) -> Looked:
     estimates = tuple(_estimates(given))
     wrong = [one.name for one in estimates if one.wrong]
     tasks = [TASK[name] for name in TASK if name in wrong]
-    if min(width, height) < SMALL:
+    found = Looked(path, width, height, estimates, ())
+    if min(width, height) < SMALL and not found.flat:
         tasks.append("enlarge:4" if min(width, height) < TINY else "enlarge:2")
-    return Looked(path, width, height, estimates, tuple(_steps(path, tasks)))
+    return replace(found, steps=tuple(_steps(path, tasks)))
 
 
 # What each finding calls for, in the order in which it is done.
@@ -88,13 +95,17 @@ def _estimates(given: OpenedPicture) -> Iterator[Estimate]:
     else:
         noise, blur = float(estimate.noise_level(picture)), float(estimate.blur_level(picture))
         blocks, colour = float(estimate.block_level(picture)), float(estimate.colour_level(picture))
-        noisy, blurred = noise > estimate.NOISY, blur > estimate.BLURRED
-        blocky, grey = blocks > estimate.BLOCKY, colour < estimate.GREY
+        contrast = float(estimate.contrast_level(picture))
+        flat, noisy = contrast < estimate.FLAT, noise > estimate.NOISY
+        blurred, blocky = blur > estimate.BLURRED and not flat, blocks > estimate.BLOCKY
+        grey = colour < estimate.GREY and not flat
         yield Estimate("noise", 255 * noise, 255 * estimate.NOISY, noisy, "its deviation, in levels of 255")
-        unsure = "; noise hides it" if noisy else ""
+        nothing = "; a single colour, or nearly, tells nothing of it" if flat else ""
+        unsure = nothing or ("; noise hides it" if noisy else "")
+        yield Estimate(CONTRAST, 255 * contrast, 255 * estimate.FLAT, False, "deviation of tones; below, it shows nothing")
         yield Estimate("blur", blur, estimate.BLURRED, blurred, f"0 is sharp, 1 is flat{unsure}")
         yield Estimate("blocks", blocks, estimate.BLOCKY, blocky, "steps of JPEG at every eighth pixel; 1 is none")
-        yield Estimate("colour", colour, estimate.GREY, grey, "how far colours lie from one ink; 0 is grey")
+        yield Estimate("colour", colour, estimate.GREY, grey, f"how far colours lie from one ink; 0 is grey{nothing}")
     try:
         count = len(find_faces(given.colours))
     except Unsupported as error:

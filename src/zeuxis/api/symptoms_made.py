@@ -6,6 +6,7 @@ import torch
 
 from zeuxis.api.features import judge_of
 from zeuxis.api.model import Model
+from zeuxis.api.naming import counted
 from zeuxis.api.symptoms import FEW, Finding, Symptoms, spread_of
 from zeuxis.metrics.distance import nearest
 from zeuxis.metrics.neighbours import memorised, thumbnails
@@ -47,7 +48,26 @@ def wrong_value_range(s: Symptoms) -> Finding | None:
 
 
 def mode_collapse(s: Symptoms) -> Finding | None:
-    """Some of the data only: modes or classes are missing, or pictures repeat themselves."""
+    """Some of the data only: modes or classes are missing, or pictures repeat themselves.
+
+    A generator that has hardly begun looks the same, so nothing is claimed of one whose weights cannot have moved by as
+    much as they are large.
+    """
+    found = _collapsed(s)
+    if found is None or s.reach is None:
+        return found
+    s.note(weights_moved_at_most=s.reach.share)
+    if s.reach.share >= 1:
+        return found
+    return Finding(
+        "too short to tell",
+        f"mode collapse looks the same as a training that has hardly begun: in {counted(s.reach.steps, 'iteration')} at "
+        f"a rate of {s.reach.rate:g} weights moved by {s.reach.share:.0%} of their size at most; {found.evidence}",
+        f"train on, to {s.reach.least:,} iterations or more, and look again",
+    )
+
+
+def _collapsed(s: Symptoms) -> Finding | None:
     if s.drawn is None or s.model is None:
         return None
     mend = (

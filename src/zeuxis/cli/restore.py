@@ -181,6 +181,8 @@ def _tell_look(found: Looked) -> None:
         for one in found.estimates
     ]
     table(f"{found.picture}, {found.width}x{found.height} pixels", ["", "is", "bound", "", "to be mended"], rows)
+    if found.flat:
+        say("it is of a single colour, or nearly: there is nothing in it to sharpen, to colour or to enlarge")
     if not found.steps:
         say("nothing to mend was seen; --task does what you ask for")
     for k, step in enumerate(found.steps, 1):

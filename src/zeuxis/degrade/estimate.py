@@ -1,4 +1,5 @@
-"""What is wrong with a picture, read off the picture alone: noise, blur, blocks of JPEG, and colour that is not there.
+"""What is wrong with a picture, read off the picture alone: noise, blur, blocks of JPEG, and colour that is not there;
+and whether it shows anything at all.
 
 Each takes pictures ``(B, C, H, W)`` in [0, 1] and gives one number for each, ``(B,)``; each has a bound beside it, from
 which on the damage is worth mending. The bounds were set on 66 photographs, and on the same damaged by
@@ -20,7 +21,9 @@ NOISY = 4 / 255  # deviation of noise
 BLURRED = 0.45
 BLOCKY = 1.35
 GREY = 0.01
+FLAT = 2 / 255  # deviation of tones, below which a picture shows nothing
 LEAST = 32  # pixels a side that can be read
+TONE = 8  # pixels a side of the squares whose means are tones
 PATCH, STEP, MOST_PATCHES = 8, 3, 20_000
 SMOOTHEST = 8  # one in so many patches of grey pictures
 COLLINEAR = 1e-3  # of channels, below which they are one
@@ -105,6 +108,15 @@ def colour_level(image: Tensor) -> Tensor:
     apart = pixels - pixels.mean(1, keepdim=True)
     values = torch.linalg.eigvalsh(apart.transpose(1, 2) @ apart / apart.shape[1])  # ascending
     return values[:, :-1].sum(1).clamp_min(0).sqrt().float()
+
+
+def contrast_level(image: Tensor) -> Tensor:
+    """How far the means of small squares lie apart, their deviation in the channel that has most: 0 is of one colour.
+
+    In a picture that is flat there is nothing to sharpen or to colour, and what seems blur or greyness of it is not.
+    """
+    tones = avg_pool2d(_readable(image), TONE).flatten(2)  # (B, C, N), without fine noise
+    return tones.std(2, correction=0).amax(1)
 
 
 def _grey(image: Tensor) -> Tensor:
