@@ -11,11 +11,12 @@ import torch
 from hostile import chunk, png
 from PIL import Image
 
+from zeuxis.api.restore_picture import open_for_restoring
 from zeuxis.cli import main
-from zeuxis.data.bit_depth import bits_and_folder
+from zeuxis.data.bit_depth import avif_bits, bits_and_folder
 from zeuxis.data.check import check
 from zeuxis.data.library import open_source
-from zeuxis.data.picture import to_bytes
+from zeuxis.data.picture import AVIF, to_bytes
 from zeuxis.errors import DataError, UsageError
 
 
@@ -73,6 +74,23 @@ def test_colours_of_twelve_bits_are_read_whole(tmp_path: Path) -> None:
     (tmp_path / "colour" / "a.png").write_bytes(png(8, 8, chunk(b"IDAT", zlib.compress(rows)), depth=16, colour=2))
     assert any("write bits12:" in line for line in open_source(tmp_path / "colour").remarks)
     assert levels(f"bits12:{tmp_path / 'colour'}") == WANTED.round().tolist()
+
+
+@pytest.mark.skipif(not AVIF, reason="Pillow was built without AVIF")
+@pytest.mark.parametrize(("bits", "flag"), [(8, 0), (10, 0x40), (12, 0x60)])
+def test_an_avif_of_more_bits_says_that_it_is_read_by_eight(tmp_path: Path, bits: int, flag: int) -> None:
+    file = tmp_path / "a.avif"
+    Image.effect_noise((64, 48), 60).convert("RGB").save(file)
+    content = bytearray(file.read_bytes())  # its pixels stay those of 8 bits; what its boxes say is what is asked
+    content[content.index(b"av1C") + 6] |= flag
+    depths = content.index(b"pixi") + 9
+    content[depths : depths + 3] = bytes([bits] * 3)
+    file.write_bytes(content)
+    assert avif_bits(file) == bits
+    notes = open_for_restoring(file).notes
+    assert [f"colours of {bits} bits are read by 8" in note for note in notes] == ([True] if flag else [])
+    (tmp_path / "b.png").write_bytes(png(8, 2))
+    assert avif_bits(tmp_path / "b.png") is None
 
 
 def test_bits_that_cannot_be_are_refused(tmp_path: Path) -> None:

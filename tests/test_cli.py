@@ -17,7 +17,7 @@ from zeuxis.cli import main
 from zeuxis.cli.options import Budget, paired, recipe_of
 from zeuxis.cli.output import duration, plain
 from zeuxis.cli.progress import Progress
-from zeuxis.errors import UsageError
+from zeuxis.errors import Stopped, UsageError
 from zeuxis.provenance.record import read_record
 from zeuxis.recipe import load_recipe, recipe_paths
 from zeuxis.training.trainer import Trainer
@@ -208,19 +208,20 @@ def test_what_writes_is_sampled_as_lines_of_text(command):
     assert code == 2 and "temperature" in err
 
 
-def test_an_interrupted_training_goes_on_with_the_same_command(command, monkeypatch):
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_training_goes_on_with_the_same_command(command, monkeypatch, sent, status):
     line, play = ["train", "tiny.toml", "--json", "--budget", "20r"], Trainer.play
 
     def interrupted(self):
         play(self)
         if self.round == 7:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(sent)
 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "play", interrupted)
         code, out, _ = command(*line)
     first = json.loads(out)
-    assert code == 130 and first["stopped"] == "SIGINT" and first["round"] == 7
+    assert code == status and first["stopped"] == sent.name and first["round"] == 7
     code, out, _ = command(*line)
     second = json.loads(out)
     assert code == 0 and second["run"] == first["run"] and second["stopped"] is None and second["round"] == 20
@@ -308,7 +309,9 @@ def test_a_traceback_is_shown_only_when_asked_for(command, monkeypatch):
          "you tried to allocate 9 bytes.): use a smaller --batch or --size"),
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), 1, "out of memory (CUDA"),
         (PermissionError(errno.EACCES, "Permission denied", "a"), 1, "a: Permission denied: change its permissions"),
-        (KeyboardInterrupt(), 130, ""),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (Stopped("SIGTERM"), 143, "stopped by SIGTERM"),
+        (Stopped("a signal to another process"), 130, "stopped by a signal"),
     ],
 )  # fmt: skip
 def test_the_machine_s_troubles_have_a_mend(command, monkeypatch, error, code, says):

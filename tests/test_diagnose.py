@@ -19,7 +19,7 @@ from zeuxis.api.functions import train
 from zeuxis.api.model import load
 from zeuxis.api.symptoms import Symptoms
 from zeuxis.api.symptoms_learnt import average_never_used, not_converging, too_high_a_rate, vanishing_gradients
-from zeuxis.api.symptoms_made import wrong_value_range
+from zeuxis.api.symptoms_made import mode_collapse, wrong_value_range
 from zeuxis.catalog.build import build
 from zeuxis.data.library import open_source
 from zeuxis.data.source import ArraySource, Source
@@ -164,12 +164,23 @@ def test_a_run_is_diagnosed_from_its_folder(tmp_path: Path, command: Command) ->
     assert looks and all(-1 <= e["made/low"] <= e["made/high"] <= 1 for e in looks)
     code, said, _ = command("diagnose", run.folder, "--samples", 100, "--json")
     found = json.loads(said)
-    assert code == 0 and [f["name"] for f in found["findings"]] == ["mode collapse"]  # it has hardly begun
+    assert code == 0 and [f["name"] for f in found["findings"]] == ["too short to tell"]
     assert found["figures"]["modes_known"] == 8
     with pytest.raises(UsageError, match="give other --data"):
         api.diagnose("cvae", data="scenes")
     code, said, _ = command("diagnose", run.folder, "--samples", 100)
-    assert "of 8 modes are found" in said and "mend: give the discriminator more to say" in said
+    assert "of 8 modes are found" in said and "a training of 40 iterations is plainly too short" in said
+    assert "'gan-ring' asks for 4,000" in said and "mend: train on" in said
+
+
+@pytest.mark.parametrize(("rounds", "name"), [(199, "too short to tell"), (200, "mode collapse"), (0, "mode collapse")])
+def test_a_collapse_is_told_of_a_training_that_was_long_enough(rounds: int, name: str) -> None:
+    s = symptoms(recipe=load_recipe("gan-ring") if rounds else None, source=open_source("ring"), rounds=rounds)
+    s.model = load("cvae")  # it is not asked
+    one = CENTRES["ring"]()[:1].unflatten(1, (2, 1, 1)).repeat(200, 1, 1, 1)
+    s.drawn = one, open_source("ring", split="test").batch(torch.arange(50)).image
+    found = mode_collapse(s)
+    assert found is not None and found.name == name and found.evidence.startswith("1 of 8 modes")
 
 
 def test_a_training_that_failed_is_diagnosed_without_a_model(tmp_path: Path) -> None:

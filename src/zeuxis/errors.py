@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import errno
 import os
+import signal
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -23,6 +24,19 @@ class ZeuxisError(Exception):
     """A failure that the user can understand: the run could not go on."""
 
     exit_code = 1
+
+
+class Stopped(KeyboardInterrupt):
+    """A training that was stopped ``by`` a signal: what was to be made with it is not."""
+
+    def __init__(self, by: str) -> None:
+        super().__init__(by)
+        self.exit_code = exit_code_of(by)
+
+
+def exit_code_of(stopped_by: str) -> int:
+    """What shells say of a program that a signal stopped, 128 and its number: 143 of SIGTERM, else that of Ctrl-C."""
+    return 128 + (signal.SIGTERM if stopped_by == signal.SIGTERM.name else signal.SIGINT)
 
 
 class UsageError(ZeuxisError):

@@ -12,6 +12,7 @@ from zeuxis.api.reporting import Report
 from zeuxis.catalog.build import build
 from zeuxis.data.batches import Batches
 from zeuxis.data.source import ArraySource
+from zeuxis.errors import Stopped
 from zeuxis.recipe import Train
 from zeuxis.rng import derive_seed
 from zeuxis.training.trainer import Trainer
@@ -37,7 +38,7 @@ def trained_accuracy(
 ) -> float:
     """The share of ``held`` that a classifier trained on ``learnt`` predicts right, in [0, 1].
 
-    ``what`` says in the report what it learns from. Raises KeyboardInterrupt where it was interrupted.
+    ``what`` says in the report what it learns from. Raises Stopped (a KeyboardInterrupt) where it was interrupted.
     """
     source = ArraySource("learnt", learnt[0].numpy(), fields={"label": learnt[1].numpy()}, class_names=class_names)
     classifier = build("classifier", source.spec, dict(NETWORK), derive_seed(seed, "classifier"))
@@ -48,7 +49,7 @@ def trained_accuracy(
         )  # fmt: skip
         trainer.run()
     if trainer.stop_asked:
-        raise KeyboardInterrupt
+        raise Stopped(trainer.stop_asked)
     right = 0
     with torch.no_grad():
         for image, label in zip(held[0].split(CHUNK), held[1].split(CHUNK), strict=True):

@@ -15,6 +15,7 @@ from zeuxis.api.reporting import Report
 from zeuxis.api.runs import Run, StopTraining, note, recorded, train
 from zeuxis.api.strips import STRIPS
 from zeuxis.data.library import open_source
+from zeuxis.errors import Stopped
 from zeuxis.knobs import Sampling
 from zeuxis.metrics.record import Figure
 from zeuxis.provenance.record import write_png
@@ -149,7 +150,7 @@ def _trained(recipe: Recipe, page: Page, out: Path, bar: WholeBar) -> tuple[Run,
 
     run = train(recipe, out=folder, report=progress)
     if run.stopped not in (None, "callback"):
-        raise KeyboardInterrupt
+        raise Stopped(run.stopped)
     note(run.folder, recipe, finished=True)
     if run.stopped is None:
         return run, f"That is all of its {run.clock.round:,} iterations."

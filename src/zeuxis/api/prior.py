@@ -28,7 +28,7 @@ from zeuxis.data.cache import cache_dir
 from zeuxis.data.entries import ENTRIES, clean_name
 from zeuxis.data.library import open_source, pinned
 from zeuxis.data.source import Source
-from zeuxis.errors import DataError, UnknownName, UsageError, WeightsError
+from zeuxis.errors import DataError, Stopped, UnknownName, UsageError, WeightsError
 from zeuxis.fetching import named_by
 from zeuxis.game import System
 from zeuxis.recipe import Recipe, Train, load_recipe
@@ -223,7 +223,7 @@ def play(prior: LatentPrior, codes: Codes, config: Train, report: Report) -> Non
         trainer = Trainer(prior.density, order, config, Path(folder), report=played, track=("none",))
         trainer.run()
     if trainer.stop_asked:
-        raise KeyboardInterrupt
+        raise Stopped(trainer.stop_asked)
     prior.density.load_state_dict(trainer.best.state_dict())
 
 

@@ -31,7 +31,7 @@ from zeuxis.api.runs import newest_preview, recorded, train
 from zeuxis.api.thumbnail import small_sheet
 from zeuxis.data.entries import may_show
 from zeuxis.data.library import Data, data_of
-from zeuxis.errors import DataError, UnknownName, UsageError
+from zeuxis.errors import DataError, Stopped, UnknownName, UsageError
 from zeuxis.knobs import Sampling
 from zeuxis.metrics.table import METRICS
 from zeuxis.provenance.record import write_whole
@@ -204,7 +204,7 @@ def trained(recipe: Recipe, folder: Path, device: str, report: Report, data: Dat
             ),
         )
         if run.stopped:
-            raise KeyboardInterrupt
+            raise Stopped(run.stopped)
     return load(folder, device)
 
 

@@ -102,7 +102,9 @@ def _estimates(given: OpenedPicture) -> Iterator[Estimate]:
         yield Estimate("noise", 255 * noise, 255 * estimate.NOISY, noisy, "its deviation, in levels of 255")
         nothing = "; a single colour, or nearly, tells nothing of it" if flat else ""
         unsure = nothing or ("; noise hides it" if noisy else "")
-        yield Estimate(CONTRAST, 255 * contrast, 255 * estimate.FLAT, False, "deviation of tones; below, it shows nothing")
+        yield Estimate(
+            CONTRAST, 255 * contrast, 255 * estimate.FLAT, False, "deviation of tones; below, it shows nothing"
+        )
         yield Estimate("blur", blur, estimate.BLURRED, blurred, f"0 is sharp, 1 is flat{unsure}")
         yield Estimate("blocks", blocks, estimate.BLOCKY, blocky, "steps of JPEG at every eighth pixel; 1 is none")
         yield Estimate("colour", colour, estimate.GREY, grey, f"how far colours lie from one ink; 0 is grey{nothing}")

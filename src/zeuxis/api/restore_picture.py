@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
 from zeuxis.api.restore_beside import camera_notes, colour_chunks, exif_at, pixels_to_a_metre
-from zeuxis.data.bit_depth import dark_notes
+from zeuxis.data.bit_depth import avif_bits, dark_notes
 from zeuxis.data.deep_png import CHANNELS, is_deep, read_deep
 from zeuxis.data.picture import (
     BITS,
@@ -104,6 +104,8 @@ def _opened(path: Path) -> OpenedPicture:
             notes.append("its colours of 16 bits are read by 8, for its rows are interlaced")
         if file.format == "TIFF" and file.mode not in WIDE_MODES and max(file.tag_v2.get(BITS, (8,))) > 8:  # type: ignore[attr-defined]
             notes.append("its colours of more than 8 bits are read by 8: convert it to PNG")
+        if file.format == "AVIF" and (bits := avif_bits(path) or 8) > 8:
+            notes.append(f"its colours of {bits} bits are read by 8: convert it to PNG of 16 bits with another program")
         stored = (file.tag_v2.get(BITS), file.tag_v2.get(PHOTOMETRIC)) if file.format == "TIFF" else None  # type: ignore[attr-defined]
         profile = file.info.get("icc_profile") if file.mode != "CMYK" else None
         if profile is not None and len(profile) > MOST_PROFILE:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from zeuxis.api.evaluate import held_out
@@ -26,8 +25,6 @@ from zeuxis.recipe import Recipe
 from zeuxis.rng import Stream
 
 BANK = 5000  # training pictures that copies are looked for in
-MAKERS = frozenset({"generator", "decoder"})  # what players are called that make pictures, where others do not
-BOUNDED = frozenset({"adam", "adamw", "radam", "muon"})  # optimisers whose steps are about the rate, or less
 FEW = 30  # held-out pictures below which nothing is said of how pictures spread
 
 
@@ -38,26 +35,6 @@ class Finding:
     name: str
     evidence: str
     mend: str
-
-
-@dataclass(frozen=True)
-class Reach:
-    """So many steps of Adam at a rate move a weight by their product at most, or little more (Kingma & Ba 2015,
-    arXiv:1412.6980, section 2.1); ``size`` is the root mean square of the weights."""
-
-    steps: int
-    rate: float
-    size: float
-
-    @property
-    def share(self) -> float:
-        """How far a weight can have moved, of the size of the weights."""
-        return self.steps * self.rate / max(self.size, 1e-12)
-
-    @property
-    def least(self) -> int:
-        """The steps after which they can have moved by their size."""
-        return math.ceil(self.size / max(self.rate, 1e-12))
 
 
 class Symptoms:
@@ -96,23 +73,6 @@ class Symptoms:
     def rounds(self) -> int:
         """Iterations of the training; 0 where nothing says so."""
         return int(self.card.get("round") or max((entry.get("round", 0) for entry in self.log), default=0))
-
-    @cached_property
-    def reach(self) -> Reach | None:
-        """How far the weights that make pictures can have moved; None where nothing bounds a step, or says how many."""
-        if self.model is None or not self.rounds:
-            return None
-        players = self.model.system.players()
-        makers = [player for player in players if player.name in MAKERS] or list(players)
-        found = []
-        for player in makers:
-            table = {} if self.recipe is None else self.recipe.players.get(player.name, {})
-            weights = [p.detach().float().flatten() for p in player.parameters() if p.ndim > 1]
-            if table.get("optimiser", player.optimiser) not in BOUNDED or not weights:
-                return None
-            size = float(torch.cat(weights).square().mean().sqrt())
-            found.append(Reach(self.rounds, float(table.get("lr", player.lr)), size))
-        return max(found, key=lambda one: one.share, default=None)
 
     @cached_property
     def drawn(self) -> tuple[Tensor, Tensor] | None:

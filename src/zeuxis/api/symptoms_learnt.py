@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from zeuxis.api.symptoms import MAKERS, Finding, Symptoms, spread_of
+from zeuxis.api.symptoms import Finding, Symptoms, spread_of
 from zeuxis.training.ema import warmed_decay
 from zeuxis.training.log import FAILED, GRADIENT, MADE
 
@@ -16,13 +16,14 @@ GROWN, LARGE = 20.0, 20.0  # times that a loss grew, and to at least what
 STILL_MOVING = 0.45  # of the data's deviation, that pictures of the same latents change in a 32nd of the training
 INITIAL = 0.05  # of the average, that is still the initial weights
 LOST = 0.5  # of what was learnt
+GENERATORS = frozenset({"generator", "decoder"})  # what players are called that make pictures
 RATES = {"sgd": 1.0}  # learning rates that are unusual from here on, by optimiser
 RATE = 1e-2  # of the others
 
 
 def vanishing_gradients(s: Symptoms) -> Finding | None:
     """A critic that tells all and a generator whose gradient is next to nothing."""
-    makers = [p for p in s.players() if p in MAKERS]
+    makers = [p for p in s.players() if p in GENERATORS]
     if len(s.players()) < 2 or not makers:
         return None
     norms = s.series(f"{GRADIENT}{makers[0]}")

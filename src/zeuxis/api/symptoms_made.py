@@ -6,7 +6,7 @@ import torch
 
 from zeuxis.api.features import judge_of
 from zeuxis.api.model import Model
-from zeuxis.api.naming import counted
+from zeuxis.api.suited import too_short
 from zeuxis.api.symptoms import FEW, Finding, Symptoms, spread_of
 from zeuxis.metrics.distance import nearest
 from zeuxis.metrics.neighbours import memorised, thumbnails
@@ -50,20 +50,16 @@ def wrong_value_range(s: Symptoms) -> Finding | None:
 def mode_collapse(s: Symptoms) -> Finding | None:
     """Some of the data only: modes or classes are missing, or pictures repeat themselves.
 
-    A generator that has hardly begun looks the same, so nothing is claimed of one whose weights cannot have moved by as
-    much as they are large.
+    A generator that has hardly begun looks the same, so nothing is claimed of a training that is plainly too short.
     """
     found = _collapsed(s)
-    if found is None or s.reach is None:
-        return found
-    s.note(weights_moved_at_most=s.reach.share)
-    if s.reach.share >= 1:
+    line = None if found is None or s.recipe is None else too_short(s.recipe, s.rounds)
+    if found is None or line is None:
         return found
     return Finding(
         "too short to tell",
-        f"mode collapse looks the same as a training that has hardly begun: in {counted(s.reach.steps, 'iteration')} at "
-        f"a rate of {s.reach.rate:g} weights moved by {s.reach.share:.0%} of their size at most; {found.evidence}",
-        f"train on, to {s.reach.least:,} iterations or more, and look again",
+        f"{found.evidence}: mode collapse, or only that it has hardly begun; {line}",
+        "train on, with zeuxis resume, and look again",
     )
 
 

@@ -33,7 +33,7 @@ from zeuxis.cli.options import (
 )
 from zeuxis.cli.output import duration, emit, note, say
 from zeuxis.cli.progress import Progress
-from zeuxis.errors import UsageError
+from zeuxis.errors import UsageError, exit_code_of
 from zeuxis.escaping import word
 from zeuxis.spec import parse_size
 
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from zeuxis.recipe import Recipe
 
 SHOWN = {"patch": ", patches of them at their own resolution", "crop": ", windows of them"}  # by the fit
-INTERRUPTED = 130  # what shells say of a program that was asked to stop
 
 
 def train(
@@ -212,7 +211,7 @@ def play(
         say(f"{counted(run.clock.round, 'iteration')} in {duration(run.clock.seconds)} -> {run.folder}")
         say(_next(run.recipe.system, run.folder))
     if run.stopped:
-        raise typer.Exit(INTERRUPTED)
+        raise typer.Exit(exit_code_of(run.stopped))
 
 
 def _next(system: str, folder: Path) -> str:

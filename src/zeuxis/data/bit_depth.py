@@ -21,6 +21,7 @@ from zeuxis.errors import UsageError
 
 ALL = 16
 NAME = re.compile(r"bits(\d+):(.+)", re.DOTALL)
+AVIF_HEAD, AV1_CONFIGURATION = 1 << 16, b"av1C\x81"  # bytes in which that box lies; its name, marker and version
 USUAL = (8, 10, 12, 14)  # what files of 16 bits hold beside 16
 COLOURS = {2: "LA", 3: "RGB", 4: "RGBA"}  # by their number of channels
 
@@ -48,6 +49,18 @@ def brightest(kept: Image.Image, file: Path | BinaryIO) -> int | None:
     colours = kept.convert("L") if kept.mode == "LA" else kept.convert("RGB")
     top = int(np.asarray(colours).max())
     return 256 * top + 255 if top < 1 << (USUAL[-1] - 8) and is_deep(file) else None
+
+
+def avif_bits(file: Path) -> int | None:
+    """How many bits a channel of an AVIF has, 8, 10 or 12, by the configuration of its codec (``av1C``: AV1 codec ISO
+    media file format binding, section 2.3); None of other files. Pillow reads them by 8."""
+    with file.open("rb") as opened:
+        head = opened.read(AVIF_HEAD)
+    at = head.find(AV1_CONFIGURATION)
+    if head[4:12] not in (b"ftypavif", b"ftypavis") or at < 0 or len(head) < at + 7:
+        return None
+    high, twelve = head[at + 6] & 0x40, head[at + 6] & 0x20
+    return 12 if high and twelve else 10 if high else 8
 
 
 def read_bits(kept: Image.Image, file: Path | BinaryIO, *, grey: bool, bits: int) -> Image.Image:
