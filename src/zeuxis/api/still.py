@@ -14,6 +14,8 @@ from torch.nn.functional import interpolate
 from zeuxis.batch import to_float
 from zeuxis.data import picture
 from zeuxis.data.fit import WidthHeight, fit_picture, middle_box
+from zeuxis.data.label_maps import BINARY, UNLABELLED
+from zeuxis.data.masks import VOID
 from zeuxis.data.pairing import class_colours
 from zeuxis.data.refused import UNKNOWN
 from zeuxis.errors import DataError, NoSuchPath, Unsupported, UsageError
@@ -108,7 +110,8 @@ def layout_of(value: Any, size: WidthHeight, names: tuple[str, ...], what: str) 
     """A class for every pixel, int64 ``(H, W)``, read by the nearest pixel.
 
     A picture holds them as grey values or palette indices, or in the colours of
-    :func:`zeuxis.data.pairing.class_colours`; an array or a tensor ``(H, W)`` as whole numbers.
+    :func:`zeuxis.data.pairing.class_colours`; an array or a tensor ``(H, W)`` as whole numbers. 255 is the class void,
+    where the last is that.
 
     Raises:
         UsageError: a class that is none of ``names``, or a colour of none.
@@ -125,6 +128,8 @@ def layout_of(value: Any, size: WidthHeight, names: tuple[str, ...], what: str) 
         coloured = shown.mode != "P" and shown.mode not in picture.GREY_MODES
         classes = _of_colours(shown, names, what) if coloured else np.asarray(shown)
     classes = classes.astype(np.int32)
+    if names and names[-1] in (UNLABELLED, BINARY[-1]) and len(names) <= VOID:  # as label maps of folders are read
+        classes = np.where(classes == VOID, len(names) - 1, classes).astype(np.int32)
     found = np.unique(classes)
     if found[0] < 0 or found[-1] >= len(names):
         wrong = found[0] if found[0] < 0 else found[-1]

@@ -10,7 +10,7 @@ from zeuxis.data.aligned import enlarges_by
 from zeuxis.data.bit_depth import bits_and_folder
 from zeuxis.data.entries import ENTRIES
 from zeuxis.data.library import open_source
-from zeuxis.data.pairing import Enlarged, parse_pairing
+from zeuxis.data.pairing import Enlarged, LayoutDrawn, parse_pairing
 from zeuxis.data.published import PUBLISHED
 from zeuxis.data.source import Source
 from zeuxis.degrade.language import parse_chain
@@ -69,7 +69,8 @@ def damaged_as(recipe: Recipe, data: str | None, scale: int | None = None) -> st
     """``data``, by default the recipe's, damaged as the recipe's own are, where they come with no damage themselves.
 
     With ``scale`` what makes them smaller makes them as much smaller. Raises :class:`UsageError` where nothing does.
-    Where a recipe enlarges and a folder has small pictures beside the large ones, those are its pairs.
+    Where a recipe enlarges and a folder has small pictures beside the large ones, those are its pairs; where it paints
+    layouts, the masks of a folder are these.
     """
     chain = chain_of(recipe.data)
     if data is not None and "|" in data:
@@ -78,6 +79,8 @@ def damaged_as(recipe: Recipe, data: str | None, scale: int | None = None) -> st
         return data
     if data is not None and _makes_smaller(chain) and (factor := _larger_by(data, scale)) is not None:
         return f"{data} | {Enlarged(factor)}"
+    if data is not None and not chain and "layout" in entry(recipe.system).card.needs and _is_folder(data):
+        return f"{data} | {LayoutDrawn()}"
     if scale is not None:
         chain = _at_scale(recipe, chain, scale)
     elif data is None or not chain or _comes_in_pairs(data):
@@ -117,10 +120,15 @@ def _makes_smaller(chain: str) -> bool:
     return any(part.strip().partition(":")[0] in RESIZING for part in chain.split("|"))
 
 
+def _is_folder(data: str) -> bool:
+    """Whether that is the name of a folder, of which nobody knows yet what it holds."""
+    return data not in ENTRIES and data not in PUBLISHED and bits_and_folder(data)[1] is not None
+
+
 def _larger_by(data: str, scale: int | None) -> int | None:
     """The factor of the pairs of a folder, ``scale`` where one is asked for; None of other data."""
     _, folder = bits_and_folder(data)
-    if data in ENTRIES or data in PUBLISHED or folder is None:
+    if folder is None or not _is_folder(data):
         return None
     factor = enlarges_by(folder, scale)
     return factor if factor is None or scale is None else scale

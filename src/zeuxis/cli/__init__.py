@@ -17,7 +17,7 @@ from zeuxis.cli.machine import THREADS, prepared
 from zeuxis.cli.options import KNOB
 from zeuxis.cli.output import note
 from zeuxis.cli.tree import COMMANDS, CREDENTIALS, DEBUG, NO_WATERMARK, SYSTEMS, WATERMARK, tree
-from zeuxis.errors import SMALLER, Stopped, UsageError, ZeuxisError, is_out_of_memory, mend_of
+from zeuxis.errors import SMALLER, UsageError, ZeuxisError, is_out_of_memory, mend_of
 from zeuxis.plugins import using
 from zeuxis.provenance.asked import Marks, marking
 from zeuxis.provenance.credentials import ready
@@ -66,9 +66,6 @@ def main(args: Sequence[str] | None = None) -> int:
             raise
         note(f"zeuxis: {error}")
         return error.exit_code
-    except Stopped as stopped:
-        note(f"zeuxis: stopped by {stopped}")
-        return stopped.exit_code
     except (KeyboardInterrupt, typer.Abort):
         note("zeuxis: interrupted")
         return 130

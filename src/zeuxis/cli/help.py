@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from typer import Exit
 from typer.core import TyperCommand, TyperGroup
+
+from zeuxis.cli.output import note
+from zeuxis.errors import Stopped
 
 SHORT = 200  # characters of a command's first sentence; lines are wrapped, not cut
 
@@ -32,10 +36,17 @@ def _write_options(command: Any, ctx: Any, formatter: Any) -> None:
 
 
 class PlainCommand(TyperCommand):
-    """A command whose options stand in sections."""
+    """A command whose options stand in sections, and which ends as the signal says that stopped a training in it."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         _write_options(self, ctx, formatter)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Stopped as stopped:  # typer would take it for Ctrl-C
+            note(f"zeuxis: stopped by {stopped}")
+            raise Exit(stopped.exit_code) from None
 
 
 class PlainGroup(TyperGroup):

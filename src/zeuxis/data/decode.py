@@ -18,6 +18,7 @@ from PIL import Image
 
 from zeuxis.data.bit_depth import ALL, brightest, looks_black, read_bits
 from zeuxis.data.fit import LARGER, SQUARE, Fit, fit_picture
+from zeuxis.data.label_maps import LabelClasses
 from zeuxis.data.layouts import Example
 from zeuxis.data.masks import KINDS, LOOKED_AT, are_numbers, read_mask
 from zeuxis.data.picture import IN_FLIGHT, Header, PictureRefused, read_header, read_kept
@@ -44,6 +45,7 @@ class PictureDecoder:
         fit: what is kept of pictures of other proportions.
         grey: whether they have one channel, where that is decided over more than these.
         bits: where white is in files of 16 bits a channel (`zeuxis.data.bit_depth`).
+        labels: the classes whose numbers masks hold, where these are label maps.
     """
 
     def __init__(
@@ -55,8 +57,9 @@ class PictureDecoder:
         fit: Fit = SQUARE,
         grey: bool | None = None,
         bits: int = ALL,
+        labels: LabelClasses | None = None,
     ) -> None:
-        self.root, self.members, self.bits = root, dict(members or {}), bits
+        self.root, self.members, self.bits, self.labels = root, dict(members or {}), bits, labels
         self.tops: list[int | None] = []  # of each that was decoded the largest value, if it is of 16 bits
         self.size, self.fit = size, fit
         self.examples: list[Example] = []
@@ -80,7 +83,7 @@ class PictureDecoder:
         self.remarks: list[str] = []  # what is worth knowing of those that are written
         self.masked = any(example.mask is not None for example in self.examples)
         self.shapes = [self._shapes(image, other) for image, other in headers]  # of every example
-        self.numbers = self.masked and self._numbers()  # whether masks hold the numbers of classes
+        self.numbers = self.masked and labels is None and self._numbers()  # whether masks hold the numbers of classes
         factors = [image.width / other.width for one, (image, other) in zip(alone, headers, strict=True) if not one]
         if size is not None and not self.masked and self.fit.shrunk == 1 and factors and min(factors) >= LARGER:
             self.remarks.append(
@@ -129,6 +132,9 @@ class PictureDecoder:
             raise PictureRefused(why, "unpaired")
         if role == "source":
             return image, second
+        if self.labels is not None and sides[0] != sides[1]:
+            both = "{}x{}, its label map {} {}x{}".format(*sides[0], other, *sides[1])
+            raise PictureRefused(f"{both}: a class for every pixel needs as many of both", "unpaired")
         if self.size is None and (image.width, image.height) != (second.width, second.height):
             raise PictureRefused(
                 f"{image.width}x{image.height}, its mask {second.width}x{second.height}: give the size that is wanted",
@@ -150,12 +156,14 @@ class PictureDecoder:
         return Shape(channels, kept[1], kept[0]), Shape(1 if self.masked else channels, beside[1], beside[0])
 
     def write(self, folder: Path) -> list[int]:
-        """Write ``images.npy`` (and ``source.npy`` or ``mask.npy``, for pairs) and return the rows that hold a picture.
+        """Write ``images.npy`` (for pairs also ``source.npy``, ``mask.npy`` or ``layout.npy``) and return the rows that
+        hold a picture.
 
         The other rows are black: the file's length is stated before the pictures are decoded.
         """
         paired = any(example.source is not None or example.beside for example in self.examples)
-        names = ["images.npy", *(["mask.npy"] if self.masked else ["source.npy"] if paired else [])]
+        mask = "mask.npy" if self.labels is None else "layout.npy"
+        names = ["images.npy", *([mask] if self.masked else ["source.npy"] if paired else [])]
         self._check_space(folder, len(names))
         good: list[int] = []
         empty = full = 0
@@ -178,7 +186,7 @@ class PictureDecoder:
         finally:
             for file in files:
                 file.close()
-        if good and len(good) in (empty, full):
+        if good and self.labels is None and len(good) in (empty, full):
             self.remarks.append(f"every mask is {'empty' if empty else 'full'}: look whether they are the right ones")
         self.remarks += [*self.too_dark(), *self._brought(), *self._laid()]
         if self.fit.mixed:
@@ -211,7 +219,8 @@ class PictureDecoder:
         if self.fit.mixed:
             return (self._bytes(side),)
         nothing = Shape(1 if self.grey else 3, *height_width(self.size or 0))
-        return (len(self.examples), *(self.shapes[0][side] if self.shapes else nothing))
+        shape = self.shapes[0][side] if self.shapes else nothing
+        return (len(self.examples), *(shape[1:] if side == 1 and self.labels is not None else shape))
 
     def _bytes(self, side: int) -> int:
         return sum(math.prod(shapes[side]) for shapes in self.shapes)
@@ -243,8 +252,9 @@ class PictureDecoder:
         parts = zip(self.fit.cut(pictures, self.size), self.shapes[row], strict=False)
         made = [self._pixels(picture, shape) for picture, shape in parts]
         if example.mask is not None:
-            mask = Image.fromarray(read_mask(self.root / example.mask).read(self.numbers))
-            made.append(self._pixels(mask, self.shapes[row][1], labels=True))
+            file = self.root / example.mask
+            held = read_mask(file).read(self.numbers) if self.labels is None else self.labels.read(file)
+            made.append(self._pixels(Image.fromarray(held), self.shapes[row][1], labels=True))
         return tuple(made)
 
     def _read(self, file: Path | BinaryIO) -> Image.Image:

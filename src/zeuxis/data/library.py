@@ -19,7 +19,7 @@ from zeuxis.data.hub import open_hub, settled
 from zeuxis.data.hub_name import PREFIX, parse_hub_name
 from zeuxis.data.own import NAME as OWN
 from zeuxis.data.own import Own, OwnData
-from zeuxis.data.pairing import HALVES, Enlarged, Halves, paired, parse_pairing
+from zeuxis.data.pairing import HALVES, Enlarged, Halves, LayoutDrawn, paired, parse_pairing
 from zeuxis.data.published import PUBLISHED, PublishedSet, copy_of, require_copy
 from zeuxis.data.source import Source
 from zeuxis.data.unpaired import UnpairedSource
@@ -124,6 +124,8 @@ def _opened(name: str | Path, size: Size | None, split: str, chosen: Fit) -> Sou
         bits, folder = _folder(clean.strip())
         if isinstance(pairing, Halves) and folder is not None:
             return paired(open_folder(folder, size, split, chosen, halves=True, bits=bits), pairing)
+        if isinstance(pairing, LayoutDrawn) and folder is not None:
+            return paired(open_folder(folder, size, split, chosen, bits=bits, labels=True), pairing)
         if isinstance(pairing, Enlarged):
             if folder is None:
                 raise Unsupported(

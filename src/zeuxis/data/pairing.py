@@ -2,7 +2,8 @@
 
 What ``--pair`` spells beside degradations (`zeuxis.degrade.language`):
 
-    layout             the source is the layout, a colour for every class (those of PASCAL VOC's maps)
+    layout             the source is the layout, a colour for every class (those of PASCAL VOC's maps); of a folder its
+                       masks are read as label maps (`zeuxis.data.label_maps`)
     outlines           the source is where classes meet, white on black: one channel
     masks              the source is the mask, white on black: one channel; masks:image->mask turns it round
     style:FLAT->3D     which side of given pairs is the source and which the image
@@ -58,7 +59,7 @@ class LayoutDrawn(PairRule):
         if "layout" not in spec.provides:
             raise Unsupported(
                 f"'{clean.name}' has no class for every pixel, which --pair {self} draws: use a world such as scenes, "
-                "or --pair edges, which any picture has"
+                "a folder with images/ and labels/, or --pair edges, which any picture has"
             )
         shape = Shape(1 if self.outlines else 3, spec.shape.height, spec.shape.width)
         return replace(spec, source_shape=shape, provides=spec.provides | {"source"})

@@ -25,7 +25,8 @@ DOUBTFUL = [
 ]
 WORD = re.compile(r"[ _.-]+|(?<=[A-Z][A-Z])(?=[a-z])")  # between the words of a folder's name
 IMAGES = ("images", "image", "imgs", "img", "pictures", "photos", "jpegimages")
-MASKS = ("masks", "mask", "labels", "label", "annotations", "segmentations", "segmentationclass")
+MASKS = ("masks", "mask", "labels", "label", "annotations", "segmentations", "segmentationclass", "layouts",
+         "layout", "label_maps", "labelmaps")  # fmt: skip
 
 
 def roles(folders: Collection[str]) -> Iterator[tuple[str, str, Role, bool]]:
