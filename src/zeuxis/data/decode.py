@@ -281,8 +281,8 @@ class PictureDecoder:
         if 2 * sum(kinds >= KINDS for *_, kinds in found) > len(found):
             self.remarks.append(
                 f"masks hold up to {max(kinds for *_, kinds in found)} values that fill a hundredth or more, and are "
-                "read as something and nothing alone: what they tell apart is kept where they are sources in colour, "
-                "in a folder A/ beside B/"
+                "read as something and nothing alone: what they tell apart is kept by --pair layout, where they "
+                "number classes, or where they are sources in colour, in a folder A/ beside B/"
             )
         return are_numbers((light, dim) for light, dim, _ in found)
 
