@@ -28,6 +28,7 @@ from zeuxis.batch import Batch
 from zeuxis.catalog.assemble import build_for
 from zeuxis.catalog.build import given_models
 from zeuxis.catalog.weights import start_from, weights_of
+from zeuxis.data.augmented import augmented
 from zeuxis.data.batches import epoch_batches
 from zeuxis.data.bucketed import endless
 from zeuxis.data.library import Data, data_of
@@ -140,7 +141,7 @@ def train(
     ranks, device = join(checked_device(device))
     data = data_of(recipe.data) if data is None else data
     recipe = recipe.model_copy(update={"data": data.name})
-    source = data.open(recipe.size, "train", recipe.fit)
+    source = augmented(data.open(recipe.size, "train", recipe.fit), recipe.augment)
     told: list[str] = []
 
     def says(line: str | None) -> None:

@@ -30,13 +30,21 @@ class ResidualUNet(PictureNetwork):
         widths: channels at each level, from fine to coarse.
         blocks: residual blocks at each level, on the way down and again on the way up.
         shrink: pixels a side that become channels before the finest level; 1 leaves them.
+        residual: whether the layers make what is added to the damaged picture, as in DnCNN (Zhang et al. 2017,
+            1608.03981), and not the whole one anew. Still homogeneous.
     """
 
     def __init__(
-        self, channels: int = 3, *, widths: tuple[int, ...] = (64, 128, 256, 512), blocks: int = 4, shrink: int = 1
+        self,
+        channels: int = 3,
+        *,
+        widths: tuple[int, ...] = (64, 128, 256, 512),
+        blocks: int = 4,
+        shrink: int = 1,
+        residual: bool = False,
     ) -> None:
         super().__init__()
-        self.channels, self.scale, self.shrink = channels, 1, shrink
+        self.channels, self.scale, self.shrink, self.residual = channels, 1, shrink, residual
         self.step = shrink * 2 ** (len(widths) - 1)
         self.reach = shrink * sum(2**level * 4 * blocks for level in range(len(widths))) + self.step
         self.floats = -(-6 * widths[0] // shrink**2)
@@ -63,7 +71,8 @@ class ResidualUNet(PictureNetwork):
         for up, skip in zip(self.up, reversed(skips[1:]), strict=True):
             h = up(h + skip)
         out: Tensor = pixel_shuffle(self.tail(h + skips[0]), self.shrink)
-        return out[:, :, :height, :width]
+        made = out[:, :, :height, :width]
+        return x + made if self.residual else made
 
 
 class _Residual(nn.Module):

@@ -26,6 +26,8 @@ class DRUNet(RegressionRestorer):
         blocks: residual blocks at each level, on the way down and again on the way up.
         shrink: pixels a side that are folded into channels first, as in FFDNet; 1 as the paper has it. 2 is a quarter
             of the work.
+        residual: whether the network makes what is added to the picture, as in DnCNN, in place of a whole one; what is
+            right of the picture then stays, such as colours of which training has few.
         lr: learning rate, which falls along a cosine.
     """
 
@@ -50,6 +52,7 @@ class DRUNet(RegressionRestorer):
         widths: tuple[int, ...] = (64, 128, 256, 512),
         blocks: int = 4,
         shrink: int = 1,
+        residual: bool = False,
         lr: float = 1e-4,
     ) -> None:
         super().__init__()
@@ -58,7 +61,9 @@ class DRUNet(RegressionRestorer):
             raise UsageError("'drunet' keeps a picture's size: use --pair blind-noise, or sr-resnet to enlarge")
         if not 1 <= shrink <= 4:
             raise UsageError(f"model.shrink is {shrink}: from 1 to 4 pixels a side become channels")
-        self.network = ResidualUNet(self.shape.channels, widths=tuple(widths), blocks=blocks, shrink=shrink)  # D
+        self.network = ResidualUNet(
+            self.shape.channels, widths=tuple(widths), blocks=blocks, shrink=shrink, residual=residual
+        )  # D
 
     def regress(self, turn: Turn) -> Tensor:
         """The mean absolute error (section IV-B)."""
