@@ -1,15 +1,21 @@
-"""Training pictures flipped, turned, and with their channels exchanged."""
+"""Training pictures flipped, turned, and with their channels exchanged; trainings of a part of them."""
 
 from __future__ import annotations
+
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from zeuxis.api.runs import train
 from zeuxis.data.augmented import ORDERS, augmented
 from zeuxis.data.degraded import DegradedSource
-from zeuxis.data.library import open_source
+from zeuxis.data.library import data_of, open_source
 from zeuxis.data.source import ArraySource
+from zeuxis.data.subset import subset
 from zeuxis.degrade.language import parse_chain
 from zeuxis.errors import UsageError
 from zeuxis.recipe import load_recipe
@@ -89,3 +95,37 @@ def test_a_recipe_names_the_ways() -> None:
 def test_without_any_it_is_the_source_itself() -> None:
     source = numbered()
     assert augmented(source, ()) is source
+
+
+def test_a_subset_is_drawn_once_and_a_smaller_lies_in_a_larger() -> None:
+    images = np.arange(N, dtype=np.uint8).reshape(N, 1, 1, 1).repeat(4, 2).repeat(4, 3)
+    source = ArraySource("numbers", images, fields={"label": np.arange(N)})
+    few, more = subset(source, 20), subset(source, 60)
+    labels = [set(part.batch(torch.arange(len(part))).condition.label.tolist()) for part in (few, more)]
+    assert len(few) == 20 and len(labels[0]) == 20 and labels[0] < labels[1]
+    batch = few.at(3).pixels(torch.tensor([4, 0]))
+    assert batch.index.tolist() == [4, 0]
+    assert batch.image[:, 0, 0, 0].tolist() == [label % 256 for label in batch.condition.label.tolist()]
+    assert few.remarks == ("20 of 500 pictures are trained on",)
+    assert few.fingerprint() == source.fingerprint()
+    with pytest.raises(UsageError, match="holds 500 pictures to train on: give fewer"):
+        subset(source, 501)
+    assert subset(source, None) is source
+
+
+def test_a_subset_of_pictures_of_several_shapes_has_its_own_buckets(tmp_path: Path) -> None:
+    for k in range(24):
+        noise = np.random.default_rng(k).integers(0, 255, (16, 16 if k % 2 else 32, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"{k}.png")
+    source = open_source(tmp_path, 16, fit="bucket:4")
+    part = subset(source, 8)
+    assert sum(len(bucket.members) for bucket in part.buckets) == 8
+    for bucket in part.buckets:
+        assert part.batch(bucket.members).image.shape[1:] == bucket.shape
+
+
+def test_a_training_of_a_subset_meets_its_pictures_alone(tmp_path: Path) -> None:
+    plan = load_recipe("gaussian", ("subset=100",))
+    run = train(plan, data=data_of("digits"), out=tmp_path / "run")
+    assert "100 of 1,439 pictures are trained on" in run.notes
+    assert json.loads((run.folder / "run.json").read_text())["recipe"]["subset"] == 100

@@ -141,6 +141,9 @@ class Recipe(_Table):
         'window, chosen anew each epoch), "patch" (such a window at their own resolution) or "bucket" (the nearest of '
         "a few shapes).",
     )
+    subset: int | None = Field(
+        None, ge=1, description="training pictures used, drawn once and for all of those there are; none: all."
+    )
     augment: tuple[Augmentation, ...] = Field(
         (),
         description='how pictures are varied in training, anew each epoch and before what degrades them: "flips" (from '

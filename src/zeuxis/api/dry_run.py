@@ -22,6 +22,7 @@ from zeuxis.data.augmented import augmented
 from zeuxis.data.bucketed import endless
 from zeuxis.data.library import Data, data_of
 from zeuxis.data.source import Source
+from zeuxis.data.subset import subset
 from zeuxis.errors import UsageError
 from zeuxis.game import Move, Player, System, trainable
 from zeuxis.recipe import Recipe
@@ -129,7 +130,7 @@ def dry_run(
     """
     data = data_of(recipe.data) if data is None else data
     recipe = recipe.model_copy(update={"data": data.name})
-    source = augmented(data.open(recipe.size, "train", recipe.fit), recipe.augment)
+    source = subset(augmented(data.open(recipe.size, "train", recipe.fit), recipe.augment), recipe.subset)
     recipe, line = suited(recipe, source) if suit else (recipe, None)
     recipe, _ = sized_by_start(recipe)
     held_out = data.open(recipe.size, "val", recipe.fit)

@@ -29,6 +29,7 @@ IDLE_BEFORE = {  # knobs and keywords that methods were given later: at this val
     "sample.churn": 0.0,
     "model.tolerance": 1e-4,  # of flow-matching
     "model.uncertainty": False,
+    "subset": None,
     "augment": [],
     "model.residual": False,  # of drunet
 }

@@ -55,7 +55,7 @@ class Recorded:
         Nor does a precision that ``recipe`` leaves open: a run keeps the one that it began with. Without ``budget``
         it may be shorter or longer.
         """
-        alike = ("name", "system", "data", "size", "fit", "augment", "model", "players")
+        alike = ("name", "system", "data", "size", "fit", "subset", "augment", "model", "players")
         return self._train(recipe, budget) == self._own(budget) and all(
             getattr(self.recipe, f) == getattr(recipe, f) for f in alike
         )

@@ -33,6 +33,7 @@ from zeuxis.data.batches import epoch_batches
 from zeuxis.data.bucketed import endless
 from zeuxis.data.library import Data, data_of
 from zeuxis.data.source import Source
+from zeuxis.data.subset import subset
 from zeuxis.errors import RunInUse, UsageError, WeightsError
 from zeuxis.files import at_home
 from zeuxis.game import System
@@ -141,7 +142,7 @@ def train(
     ranks, device = join(checked_device(device))
     data = data_of(recipe.data) if data is None else data
     recipe = recipe.model_copy(update={"data": data.name})
-    source = augmented(data.open(recipe.size, "train", recipe.fit), recipe.augment)
+    source = subset(augmented(data.open(recipe.size, "train", recipe.fit), recipe.augment), recipe.subset)
     told: list[str] = []
 
     def says(line: str | None) -> None:

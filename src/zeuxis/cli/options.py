@@ -149,6 +149,10 @@ FitText = Annotated[
         "epoch, such a window at the picture's own resolution, or the nearest of a few shapes.",
     ),
 ]
+Subset = Annotated[
+    int | None,
+    typer.Option("--subset", min=1, help="Train on so many of the pictures, drawn once and for all, not on all."),
+]
 Augment = Annotated[
     str | None,
     typer.Option(
@@ -208,6 +212,7 @@ FLAGS = {  # the options that give values of a recipe, by their dotted names
     "data": "--data",
     "size": "--size",
     "fit": "--fit",
+    "subset": "--subset",
     "augment": "--augment",
     "train.batch": "--batch",
     "train.seed": "--seed",
@@ -273,6 +278,7 @@ def recipe_of(
     scale: int | None = None,
     size: Size | None = None,
     fit: str | None = None,
+    subset: int | None = None,
     augment: str | None = None,
     batch: int | None = None,
     seed: int | None = None,
@@ -297,6 +303,7 @@ def recipe_of(
         "data": data,
         "size": size,
         "fit": fit,
+        "subset": subset,
         "augment": None if augment is None else [kind.strip() for kind in augment.split(",")],
         "train.batch": batch,
         "train.seed": seed,

@@ -9,7 +9,6 @@ diffusion models) do so by themselves.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
@@ -21,6 +20,7 @@ from zeuxis.batch import Batch
 from zeuxis.conditions import FIELDS, PICTURE_KINDS
 from zeuxis.data.degraded import DegradedSource
 from zeuxis.data.source import Source
+from zeuxis.data.varied import VariedSource
 from zeuxis.errors import UsageError
 from zeuxis.rng import derive_seed
 from zeuxis.spec import Augmentation
@@ -40,10 +40,10 @@ def augmented(source: Source, kinds: Sequence[Augmentation]) -> Source:
     return AugmentedSource(source, kinds)
 
 
-class AugmentedSource(Source):
+class AugmentedSource(VariedSource):
     """``clean``'s examples, each varied in one way of every kind; all pictures of an example alike.
 
-    Which way follows from the epoch and the example. The data are those of ``clean``: so are the fingerprints.
+    Which way follows from the epoch and the example.
 
     Args:
         clean: what is varied.
@@ -52,10 +52,8 @@ class AugmentedSource(Source):
     """
 
     def __init__(self, clean: Source, kinds: Sequence[Augmentation]) -> None:
-        self.clean, self.kinds, self.epoch = clean, tuple(dict.fromkeys(kinds)), 0
-        self.name, self.spec, self.paired, self.sides = clean.name, clean.spec, clean.paired, clean.sides
-        self.skipped, self.ignored, self.remarks = clean.skipped, clean.ignored, clean.remarks
-        self.buckets = clean.buckets
+        super().__init__(clean)
+        self.kinds, self.epoch = tuple(dict.fromkeys(kinds)), 0
         self._check()
 
     def _check(self) -> None:
@@ -73,12 +71,9 @@ class AugmentedSource(Source):
                 f"augment channels: not all pictures of '{self.name}' have red, green and blue: leave channels out"
             )
 
-    def __len__(self) -> int:
-        return len(self.clean)
-
     def at(self, epoch: int) -> Self:
-        cut = copy.copy(self)
-        cut.clean, cut.epoch = self.clean.at(epoch), epoch
+        cut = super().at(epoch)
+        cut.epoch = epoch
         return cut
 
     def batch(self, index: Tensor) -> Batch:
@@ -95,21 +90,6 @@ class AugmentedSource(Source):
             drawn = torch.tensor([_drawn(ways, kind, self.epoch, example) for example in index.tolist()])  # (B,)
             found = {name: vary(values, drawn) for name, values in found.items()}
         return Batch(found.pop(""), replace(batch.condition, **found), batch.index)
-
-    def collections(self) -> tuple[Source, Source] | None:
-        return self.clean.collections()
-
-    def told(self, batch: Batch) -> tuple[str, ...] | None:
-        return self.clean.told(batch)
-
-    def stated_factors(self, factors: Tensor) -> Tensor:
-        return self.clean.stated_factors(factors)
-
-    def fingerprint(self) -> str:
-        return self.clean.fingerprint()
-
-    def earlier_fingerprint(self) -> str:
-        return self.clean.earlier_fingerprint()
 
 
 def _drawn(ways: int, kind: str, epoch: int, example: int) -> int:
