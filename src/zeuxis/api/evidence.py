@@ -31,7 +31,6 @@ IDLE_BEFORE = {  # knobs and keywords that methods were given later: at this val
     "model.uncertainty": False,
     "subset": None,
     "augment": [],
-    "model.residual": False,  # of drunet
 }
 IDLE = IDLE_BEFORE | {
     "model.coupling": "independent",
@@ -41,6 +40,7 @@ IDLE = IDLE_BEFORE | {
     "sample.noise": 0.2,  # of a corrector, which a sampler without one leaves alone
     "players.NAME.bound": "the system's",
 }
+IDLE_OF = {"drunet": {"model.residual": False, "model.condition": "none"}}  # the same of one system alone
 PACKAGE = Path(__file__).parents[1]
 SOURCES = (".", ":(exclude)results", ":(exclude)weights")  # of the package: what a figure comes from
 
@@ -50,6 +50,7 @@ def recipe_sha256(recipe: Recipe, idle: Mapping[str, object] = IDLE) -> str:
 
     Bound, seeds and note are left out, and what is ``idle`` at its value: they change no figure.
     """
+    idle = {**idle, **IDLE_OF.get(recipe.system, {})}
     keys = {key.name: key.as_dict()["value"] for part in sections(recipe) for key in part.keys}
     kept = {
         name: value
