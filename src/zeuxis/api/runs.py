@@ -179,6 +179,8 @@ def train(
         must_be_same_pictures(folder, card, facts)  # before anything is said of what changed
         _refuse_past(where.before, recipe, folder, card)
         if closed or (where.finished and _reached(recipe, card)):
+            for line in where.unheeded(closed=closed):
+                says(line)
             return _finished(where.before.recipe, folder, card, len(source.skipped))
     with _left_only_if_begun(folder, ranks) as start:
 
