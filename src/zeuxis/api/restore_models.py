@@ -132,9 +132,7 @@ def _asked_for(model: str | Path | None, task: str | None, knobs: Sequence[str])
             raise UsageError(f"'{found.name}' makes what a mask hides: give --task inpaint:MASK.png")
         return replace(found, mask=_mask_file(mask, found.name))
     if kind == "inpaint":
-        raise UsageError(
-            f"'{found.name}' takes no mask: leave --task out, or train one that does (recipes inpaint and palette)"
-        )
+        raise UsageError(f"'{found.name}' takes no mask: leave --task out; {how_to_have('inpaint')}")
     if task is None or task == found.task:
         return found
     if wanted is None:
