@@ -40,7 +40,10 @@ IDLE = IDLE_BEFORE | {
     "sample.noise": 0.2,  # of a corrector, which a sampler without one leaves alone
     "players.NAME.bound": "the system's",
 }
-IDLE_OF = {"drunet": {"model.residual": False, "model.condition": "none"}}  # the same of one system alone
+IDLE_OF = {  # the same of one system alone
+    "drunet": {"model.residual": False, "model.condition": "none"},
+    "wgan": {"model.batch_norm": False},
+}
 PACKAGE = Path(__file__).parents[1]
 SOURCES = (".", ":(exclude)results", ":(exclude)weights")  # of the package: what a figure comes from
 
