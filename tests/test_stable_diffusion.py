@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from published import SIDE, SMALL, made, repository, rewrite, single_file, stirred
+from published import MERGES, SIDE, SMALL, made, repository, rewrite, single_file, stirred, tokens
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -178,6 +178,23 @@ def latent_parameters(version: str) -> list[tuple[str, Tensor]]:
     with torch.device("meta"):
         context = REAL[version].context_width
         return list(latent_unet(4, context, **LATENT_UNETS[version.lower()]).named_parameters())
+
+
+def test_a_word_that_textual_inversion_taught_is_read(tmp_path: Path) -> None:
+    """Its vector lies in the text tower, its name in a file beside the tokeniser, and both are written again."""
+    table = SMALL["1.x"]["text"][0]
+    vocabulary = {**tokens(), "<toy>": len(tokens())}
+    text = ({**table, "tokens": vocabulary, "merges": MERGES, "added": ("<toy>",)},)
+    taught = made("1.x", text=text)
+    repo = repository(taught, tmp_path / "repo")
+    assert json.loads((repo / "tokenizer" / "added_tokens.json").read_text()) == {"<toy>": len(tokens())}
+    assert "<toy>" not in json.loads((repo / "tokenizer" / "vocab.json").read_text(encoding="utf-8"))
+    system, _ = load_system(repo)
+    with torch.no_grad():
+        before = system.prompt(("a <toy>", "a toy"), ())["context"]
+        system.prompt.readers[0].tower.token.weight[-1] += 1
+        after = system.prompt(("a <toy>", "a toy"), ())["context"]
+    assert not torch.allclose(before[0], after[0]) and torch.equal(before[1], after[1])
 
 
 def test_a_file_without_a_tokeniser_says_where_one_is_found(models, tmp_path: Path, monkeypatch) -> None:

@@ -217,6 +217,7 @@ def _text(
                 "tokens": words.vocabulary,
                 "merges": tuple(f"{first} {second}" for first, second in words.merges),
                 "pad": words.pad_token if parts.tokenisers else _pad(part, sizes["width"]),
+                "added": words.added,
                 **sizes,
                 "skip": 1 if xl else 0,
                 "norm": not xl,
