@@ -336,6 +336,19 @@ def test_fresh_noise_leaves_the_variance_right(solve: Callable[..., Tensor], ord
     assert coarse / fine > 0.75 * 2**order
 
 
+def test_churn_asks_nothing_above_the_first_level() -> None:
+    """Above the last step of a chain its network sees more noise than it was ever shown."""
+    levels, x, asked = schedule.karras(6), 80 * Stream(0).normal(2, 1), list[float]()
+
+    def watched(x: Tensor, sigma: Tensor) -> Tensor:
+        asked.append(float(sigma[0]))
+        return soft(x, sigma)
+
+    drawn = heun(watched, x, levels, Stream(1), churn=3.0)
+    assert asked[0] == max(asked) == float(levels[0]) and asked[2] == pytest.approx(1.41421 * float(levels[1]), rel=1e-4)
+    assert not torch.equal(drawn, heun(soft, x, levels, Stream(1)))
+
+
 def test_churn_is_the_published_algorithm() -> None:
     """Karras et al. 2022, Alg. 2, as it is printed, with the same noise."""
     levels, rng = exact_karras(12), Stream(4)
