@@ -345,7 +345,9 @@ def test_churn_asks_nothing_above_the_first_level() -> None:
         return soft(x, sigma)
 
     drawn = heun(watched, x, levels, Stream(1), churn=3.0)
-    assert asked[0] == max(asked) == float(levels[0]) and asked[2] == pytest.approx(1.41421 * float(levels[1]), rel=1e-4)
+    assert asked[0] == max(asked) == float(levels[0]) and asked[2] == pytest.approx(
+        1.41421 * float(levels[1]), rel=1e-4
+    )
     assert not torch.equal(drawn, heun(soft, x, levels, Stream(1)))
 
 

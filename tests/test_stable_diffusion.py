@@ -900,6 +900,12 @@ def test_a_control_branch_steers(models, folder: Path, tmp_path: Path, capsys) -
     assert main(["export", steered.name, "--out", str(tmp_path / "no")]) == 2
     assert f"export '{folder}', and give {file} to others" in capsys.readouterr().err
     assert not (tmp_path / "no").exists()
+    beside = tmp_path / "config.json"
+    beside.write_text(json.dumps({"_class_name": "ControlNetModel", "global_pool_conditions": True}))
+    with pytest.raises(WeightsError, match="global_pool_conditions"):
+        load(spelt(str(folder), control=str(file)))
+    rewrite(beside, _class_name="Other")
+    assert load(spelt(str(folder), control=str(file))).card["added"][0]["files"] == {str(file): file_hash(file)}
     pickle = file.rename(tmp_path / "control.pth")
     assert main(["sample", str(folder), *asked[:-4], "--with", str(pickle)]) == 1
     assert f"zeuxis convert {pickle}" in capsys.readouterr().err
