@@ -7,7 +7,7 @@ convolutions around the transformers of Stable Diffusion 1.x, which are matrices
 The file does not tell how many heads its attention has: a branch is made for a U-Net that is there, whose layers it
 copies, and so for no other. What else names and shapes do not show, diffusers' ``config.json`` beside it tells:
 
-    controlnet_conditioning_channel_order   "bgr": blue comes first, and the layer that reads the picture is turned round
+    controlnet_conditioning_channel_order   "bgr": blue comes first, and the layer that reads it is turned round
     global_pool_conditions                  residuals are averages, under the condition alone (Shuffle): not known here
 
 Axes: C channels of the control picture, E numbers of a vector of the context.
