@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -20,12 +21,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from zeuxis.api.adopt_clip import adopt_clip
+from zeuxis.api.collectors import Chunk
 from zeuxis.api.model import Model, load
-from zeuxis.api.zero_shot import classify, text_vectors
+from zeuxis.api.zero_shot import ZeroShots, classify, text_vectors
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.catalog.build import build
 from zeuxis.cli import main
 from zeuxis.data.library import open_source
+from zeuxis.data.source import ArraySource
 from zeuxis.data.worlds import grammar
 from zeuxis.data.worlds.questions import scenes
 from zeuxis.errors import DataError, UnknownName, Unsupported, UsageError, WeightsError
@@ -661,6 +664,16 @@ def test_questions_about_a_scene_have_one_right_answer() -> None:
         assert len({grammar.factors(text) for text in texts}) == len(texts)
     alike = dict(scenes("a small red circle above a small red circle by day"))["relation"]
     assert len(alike) == 3  # "below" would say the same of two that are alike
+
+
+def test_of_labelled_pictures_every_class_may_be_chosen() -> None:
+    """Also one that no picture which was taken is of: fewer to choose from would be a better figure."""
+    images, names = np.zeros((3, 3, 8, 8), np.uint8), ("red", "blue", "above")
+    source = ArraySource("made", images, fields={"label": np.arange(3)}, class_names=names)
+    collector = ZeroShots(Model("desk", desk(), {"sha256": "0"}), "made", source)
+    collector.add(Chunk(source.batch(torch.tensor([1])), None))
+    (found,) = collector.evidence().values()
+    assert len(found) == 1 and found.chance == pytest.approx(1 / 3)
 
 
 def test_zero_shot_by_hand() -> None:
