@@ -23,6 +23,7 @@ from zeuxis.catalog.published import hash_of, spelt
 from zeuxis.catalog.weights import load_system
 from zeuxis.cli import main
 from zeuxis.diffusion.path import VariancePreserving
+from zeuxis.diffusion.schedule import respaced
 from zeuxis.diffusion.timesteps import MOST, chain_betas, published_levels
 from zeuxis.errors import Unsupported, UsageError, WeightsError, ZeuxisError
 from zeuxis.files import file_hash
@@ -371,13 +372,17 @@ def test_no_step_of_a_chain_is_taken_twice_and_one_is_taken_at_least() -> None:
     """Many steps of "leading" and its offset would go beyond the chain, where one step by DPM++ would divide by 0."""
     sigmas = VariancePreserving(chain_betas("scaled-linear", 1000, 0.00085, 0.012)).sigmas
     for spacing in ("leading", "trailing", "linspace", "karras"):
-        for steps in (1, 2, 500, 501, 999):
+        for steps in (1 + (spacing == "leading"), 2, 500, 501, 999):
             for one_more in (False, True):
                 levels = published_levels(sigmas, steps, spacing, offset=1, one_more=one_more)
                 assert len(levels) == steps + 1 and bool((levels[:-1] > levels[1:]).all()), (spacing, steps, one_more)
     assert steps_of("leading", 1000, offset=1) == list(range(999, -1, -1))
-    with pytest.raises(UsageError, match="1 step of spacing 'leading' begins where this chain ends"):
-        published_levels(sigmas, 1, "leading", to_zero=False)
+    for offset, to_zero in ((0, False), (1, True)):  # one step would take the noise that it begins with for a picture
+        with pytest.raises(UsageError, match="1 step of spacing 'leading' begins where this chain ends"):
+            published_levels(sigmas, 1, "leading", offset=offset, to_zero=to_zero)
+    with pytest.raises(UsageError, match="take more, or 'trailing'"):
+        respaced(sigmas, 1, "leading")
+    assert len(published_levels(sigmas, 1, "leading", one_more=True)) == len(respaced(sigmas, 1, "trailing")) == 2
     for chain, first, last in ((1, 0.1, 0.2), (10, 0.0, 0.2), (10, 0.1, 1.0), (10, -0.1, 0.2)):
         with pytest.raises(UsageError, match="2 steps or more are wanted, and variances between 0 and 1"):
             chain_betas("linear", chain, first, last)
@@ -568,14 +573,14 @@ def test_a_caption_longer_than_the_window_is_cut_and_the_rest_is_said(models, fo
     (idle,) = model.unread(Sampling(guidance=1), caption=fits, negative=["", "dog"])
     assert "negative caption counts for nothing at guidance 1" in idle
     assert model.unread(Sampling(guidance=1), caption=fits, negative="") == ()
-    assert model.sample(1, caption=fits, negative="dog", steps=1, guidance=1).records[0]["unread"] == [idle]
+    assert model.sample(1, caption=fits, negative="dog", steps=2, guidance=1).records[0]["unread"] == [idle]
     out = tmp_path / "x.png"
-    asked = ["sample", str(folder), "--steps", "1", "-n", "1", "--out", str(out), "--caption"]
+    asked = ["sample", str(folder), "--steps", "2", "-n", "1", "--out", str(out), "--caption"]
     assert main([*asked, long]) == 0
     assert f"note: {said}" in capsys.readouterr().err
     record = read_record(out)
     assert record["condition"]["caption"] == long and record["unread"] == [said]
-    whole, cut = (model.sample(1, caption=caption, steps=1, guidance=1) for caption in (fits, long))
+    whole, cut = (model.sample(1, caption=caption, steps=2, guidance=1) for caption in (fits, long))
     assert torch.equal(whole.tensor, cut.tensor) and "unread" not in whole.records[0]
     steered = ControlNet(model.system.shape, base=model.system, layout_names=("sky", "ground"))
     layout = torch.zeros(1, SIDE, SIDE, dtype=torch.int64)
