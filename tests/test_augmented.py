@@ -16,6 +16,7 @@ from zeuxis.data.degraded import DegradedSource
 from zeuxis.data.library import data_of, open_source
 from zeuxis.data.source import ArraySource
 from zeuxis.data.subset import subset
+from zeuxis.data.unpaired import UnpairedSource
 from zeuxis.degrade.language import parse_chain
 from zeuxis.errors import UsageError
 from zeuxis.recipe import load_recipe
@@ -111,6 +112,26 @@ def test_a_subset_is_drawn_once_and_a_smaller_lies_in_a_larger() -> None:
     with pytest.raises(UsageError, match="holds 500 pictures to train on: give fewer"):
         subset(source, 501)
     assert subset(source, None) is source
+
+
+def test_a_subset_is_told_of_as_the_whole_is() -> None:
+    world = open_source("scenes", 8)
+    part = subset(world, 5)
+    batch = part.batch(torch.tensor([3, 1]))
+    assert part.told(batch) == world.told(world.batch(part.chosen[[3, 1]]))
+
+
+def test_a_subset_of_two_collections_is_refused() -> None:
+    two = UnpairedSource("two", numbered(), numbered())
+    for source in (two, augmented(two, ("flips",))):
+        with pytest.raises(UsageError, match="two collections without pairs"):
+            subset(source, 20)
+
+
+def test_moments_are_no_colours() -> None:
+    moving = ArraySource("moving", numbered().images, frames=3)
+    with pytest.raises(UsageError, match="augment channels"):
+        augmented(moving, ("channels",))
 
 
 def test_a_subset_of_pictures_of_several_shapes_has_its_own_buckets(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from zeuxis.data.check import check
 from zeuxis.data.folder import open_folder
 from zeuxis.data.source import ArraySource
 from zeuxis.data.texts import MOST_TEXT
+from zeuxis.errors import DataError
 
 N = 40
 ODD = 'a\u2028b\x85c, "d" é'
@@ -121,6 +122,19 @@ def test_one_bad_row_sets_one_picture_aside(root: Path, bad: bytes) -> None:
 def test_a_table_that_says_no_captions_is_listed_and_not_read(root: Path) -> None:
     (root / "metadata.csv").write_bytes(b"file_name,width\n000.png,9\n")
     assert left_out(root) == {"metadata.csv": "text"} and open_folder(root, 8).spec.provides == frozenset()
+
+
+def test_lines_that_say_no_captions_are_listed_and_not_read(root: Path) -> None:
+    """As people have them beside class folders, with boxes: the pictures are none the worse for it."""
+    plain = [{"file_name": f"{k:03}.png", "objects": {"bbox": [[0, 0, 9, 9]]}} for k in range(N)]
+    (root / "metadata.jsonl").write_text("\n".join(map(json.dumps, plain)), encoding="utf-8")
+    assert left_out(root) == {"metadata.jsonl": "text"}
+    source = open_folder(root, 8)
+    assert source.spec.provides == frozenset()
+    assert "its keys are file_name, objects: file_name and text are wanted" in " ".join(source.remarks)
+    (root / "metadata.jsonl").write_text("\n".join(map(json.dumps, [{"text": "a"}, *plain])), encoding="utf-8")
+    with pytest.raises(DataError, match="wants"):  # a caption without a name is meant as one
+        open_folder(root, 8)
 
 
 def test_a_row_of_several_rows_is_none(root: Path) -> None:

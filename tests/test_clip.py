@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -20,12 +21,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from zeuxis.api.adopt_clip import adopt_clip
+from zeuxis.api.collectors import Chunk
 from zeuxis.api.model import Model, load
-from zeuxis.api.zero_shot import classify, text_vectors
+from zeuxis.api.zero_shot import ZeroShots, classify, text_vectors
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.catalog.build import build
 from zeuxis.cli import main
 from zeuxis.data.library import open_source
+from zeuxis.data.source import ArraySource
 from zeuxis.data.worlds import grammar
 from zeuxis.data.worlds.questions import scenes
 from zeuxis.errors import DataError, UnknownName, Unsupported, UsageError, WeightsError
@@ -344,6 +347,45 @@ def test_a_tokeniser_is_read_from_either_form(tmp_path: Path) -> None:
         read_tokeniser(tmp_path / "nowhere")
 
 
+def test_what_textual_inversion_added_stands_for_itself() -> None:
+    """Its letters are none of a word's, it ends no text, and the vectors after its first come with it."""
+    plain = tokeniser(40)
+    made = {"<Toy>": 2000, "<Toy>_1": 2001, "<Toy>_2": 2002, "<猫>": 2003, "<Toy>_4": 2004}
+    t = ClipTokeniser({**plain.vocabulary, **made}, plain.merges, length=40, added=tuple(made))
+    toy = [2000, 2001, 2002]
+    assert t.pieces("low <Toy>, <猫>lower") == [1001, *toy, t.vocabulary[",</w>"], 2003, 1004]
+    assert t.pieces("<Toy>_2 <Toy>_4") == [2002, 2004]
+    assert t.pieces("<toy> slow") == plain.pieces("<toy> slow")  # spelt otherwise, it is another text
+    assert t.text(t.pieces("low<Toy> <猫> slow")) == "low <Toy> <Toy>_1 <Toy>_2 <猫> slow"
+    with pytest.raises(DataError, match="lacks '<x>'"):
+        ClipTokeniser(plain.vocabulary, plain.merges, added=("<x>",))
+
+
+def test_added_tokens_are_read_wherever_they_stand(tmp_path: Path) -> None:
+    vocabulary = byte_vocabulary()
+    plain = {token: i for token, i in vocabulary.items() if token not in (BEGIN, END)}
+    (tmp_path / "vocab.json").write_text(json.dumps(vocabulary))
+    (tmp_path / "merges.txt").write_text("#version: 0.2\n")
+    added = tmp_path / "added_tokens.json"
+    added.write_text(json.dumps({"<toy>": 600, "!": vocabulary["!"]}))
+    assert read_tokeniser(tmp_path).pieces("a <toy>!") == [vocabulary["a</w>"], 600, vocabulary["!</w>"]]
+    added.unlink()
+    config = tmp_path / "tokenizer_config.json"
+    config.write_text(json.dumps({"added_tokens_decoder": {"600": {"content": "<toy>", "special": False}}}))
+    assert read_tokeniser(tmp_path).pieces("<toy>") == [600]
+    for wrong in (["<toy>"], {"first": "<toy>"}):
+        config.write_text(json.dumps({"added_tokens_decoder": wrong}))
+        with pytest.raises(DataError, match="added_tokens_decoder"):
+            read_tokeniser(tmp_path)
+    config.unlink()
+    (tmp_path / "vocab.json").unlink()
+    more = [{"content": token, "id": i} for token, i in {BEGIN: 512, END: 513, "<toy>": 600}.items()]
+    model = {"vocab": plain, "merges": [], "end_of_word_suffix": WORD_END}
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"model": model, "added_tokens": more}))
+    found = read_tokeniser(tmp_path)
+    assert found.pieces("<toy>") == [600] and found.added == ("<toy>",)
+
+
 def test_the_map_of_special_tokens_goes_before_the_configuration(tmp_path: Path) -> None:
     """Unless the latter lists its tokens itself: as transformers reads them."""
     (tmp_path / "vocab.json").write_text(json.dumps(byte_vocabulary()))
@@ -622,6 +664,16 @@ def test_questions_about_a_scene_have_one_right_answer() -> None:
         assert len({grammar.factors(text) for text in texts}) == len(texts)
     alike = dict(scenes("a small red circle above a small red circle by day"))["relation"]
     assert len(alike) == 3  # "below" would say the same of two that are alike
+
+
+def test_of_labelled_pictures_every_class_may_be_chosen() -> None:
+    """Also one that no picture which was taken is of: fewer to choose from would be a better figure."""
+    images, names = np.zeros((3, 3, 8, 8), np.uint8), ("red", "blue", "above")
+    source = ArraySource("made", images, fields={"label": np.arange(3)}, class_names=names)
+    collector = ZeroShots(Model("desk", desk(), {"sha256": "0"}), "made", source)
+    collector.add(Chunk(source.batch(torch.tensor([1])), None))
+    (found,) = collector.evidence().values()
+    assert len(found) == 1 and found.chance == pytest.approx(1 / 3)
 
 
 def test_zero_shot_by_hand() -> None:

@@ -17,7 +17,7 @@ from zeuxis.data.library import open_source
 from zeuxis.data.worlds.rich.sources import RichScenes
 from zeuxis.degrade.edges import edges
 from zeuxis.editing.sdedit import edited
-from zeuxis.errors import UsageError, WeightsError
+from zeuxis.errors import UnknownName, UsageError, WeightsError
 from zeuxis.game import System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.nn.controlnet import ControlBranch, controlled_by, scaled, unet_of
@@ -159,6 +159,27 @@ def test_the_branch_agrees_with_diffusers() -> None:
     assert len(skips) == len(ours.skips) and min(float(s.std()) for s in skips) > 0.05
     for mine, other in zip([*ours.skips, ours.middle], [*skips, middle], strict=True):
         assert torch.allclose(mine, other, atol=1e-4, rtol=1e-4)
+
+
+def test_the_settings_beside_a_branch_are_heeded() -> None:
+    """Blue first, as some were trained, or refused: a branch that is pooled is no map of the picture."""
+    theirs = stir(peer(controlnet_conditioning_channel_order="bgr")).eval()
+    unet, _ = pair(context_width=12)
+    branch = load_controlnet(theirs.state_dict(), unet, config=dict(theirs.config)).branch
+    x, t, text, picture = randn(2, 4, 8, 8), torch.tensor([3, 700]), randn(2, 5, 12), randn(2, 3, 64, 64).sigmoid()
+    with torch.no_grad():
+        middle = theirs(x, t, text, picture, return_dict=False)[1]
+        ours, straight = (branch(x, branch.hint(shown), t, None, text).middle for shown in (picture, picture.flip(1)))
+    off = [float((found - middle).abs().mean() / middle.abs().mean()) for found in (ours, straight)]
+    assert off[0] < 1e-4 and off[1] > 0.1
+    for wrong, says in (
+        ({"global_pool_conditions": True}, "global_pool_conditions = True, which is not known here"),
+        ({"resnet_time_scale_shift": "scale_shift"}, "resnet_time_scale_shift"),
+    ):
+        with pytest.raises(WeightsError, match=says):
+            load_controlnet(theirs.state_dict(), unet, config=dict(theirs.config) | wrong)
+    with pytest.raises(UnknownName, match="channel_order"):
+        load_controlnet(theirs.state_dict(), unet, config={"controlnet_conditioning_channel_order": "gbr"})
 
 
 def test_what_is_saved_is_what_diffusers_reads() -> None:

@@ -195,7 +195,7 @@ def test_every_call_of_a_short_chain_has_work_to_do(spacing: schedule.Spacing, m
 @pytest.mark.parametrize("spacing", get_args(schedule.Spacing))
 def test_any_number_of_steps_descends_to_nothing(spacing: schedule.Spacing) -> None:
     for sigmas in (DDPM.sigmas, VariancePreserving(betas("cosine", 37)).sigmas):
-        for steps in (1, 2, 3, 7, 36, 37, 5000):
+        for steps in (1 + (spacing == "leading"), 2, 3, 7, 36, 37, 5000):
             levels = schedule.respaced(sigmas, steps, spacing)
             assert len(levels) == min(steps, len(sigmas)) + 1 and (levels.diff() < 0).all() and levels[-1] == 0
         torch.testing.assert_close(levels[:-1], sigmas.flip(0), rtol=0, atol=0)  # the chain itself
@@ -334,6 +334,21 @@ def test_fresh_noise_leaves_the_variance_right(solve: Callable[..., Tensor], ord
     coarse, fine = (abs(variance_drawn(solve, exact_karras(n)) / (0.09 + 0.01**2) - 1) for n in (60, 120))
     assert fine < (0.1 if order == 1 else 0.01)
     assert coarse / fine > 0.75 * 2**order
+
+
+def test_churn_asks_nothing_above_the_first_level() -> None:
+    """Above the last step of a chain its network sees more noise than it was ever shown."""
+    levels, x, asked = schedule.karras(6), 80 * Stream(0).normal(2, 1), list[float]()
+
+    def watched(x: Tensor, sigma: Tensor) -> Tensor:
+        asked.append(float(sigma[0]))
+        return soft(x, sigma)
+
+    drawn = heun(watched, x, levels, Stream(1), churn=3.0)
+    assert asked[0] == max(asked) == float(levels[0]) and asked[2] == pytest.approx(
+        1.41421 * float(levels[1]), rel=1e-4
+    )
+    assert not torch.equal(drawn, heun(soft, x, levels, Stream(1)))
 
 
 def test_churn_is_the_published_algorithm() -> None:

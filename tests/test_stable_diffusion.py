@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from published import SIDE, SMALL, made, repository, rewrite, single_file, stirred
+from published import MERGES, SIDE, SMALL, made, repository, rewrite, single_file, stirred, tokens
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -23,6 +23,7 @@ from zeuxis.catalog.published import hash_of, spelt
 from zeuxis.catalog.weights import load_system
 from zeuxis.cli import main
 from zeuxis.diffusion.path import VariancePreserving
+from zeuxis.diffusion.schedule import respaced
 from zeuxis.diffusion.timesteps import MOST, chain_betas, published_levels
 from zeuxis.errors import Unsupported, UsageError, WeightsError, ZeuxisError
 from zeuxis.files import file_hash
@@ -178,6 +179,23 @@ def latent_parameters(version: str) -> list[tuple[str, Tensor]]:
     with torch.device("meta"):
         context = REAL[version].context_width
         return list(latent_unet(4, context, **LATENT_UNETS[version.lower()]).named_parameters())
+
+
+def test_a_word_that_textual_inversion_taught_is_read(tmp_path: Path) -> None:
+    """Its vector lies in the text tower, its name in a file beside the tokeniser, and both are written again."""
+    table = SMALL["1.x"]["text"][0]
+    vocabulary = {**tokens(), "<toy>": len(tokens())}
+    text = ({**table, "tokens": vocabulary, "merges": MERGES, "added": ("<toy>",)},)
+    taught = made("1.x", text=text)
+    repo = repository(taught, tmp_path / "repo")
+    assert json.loads((repo / "tokenizer" / "added_tokens.json").read_text()) == {"<toy>": len(tokens())}
+    assert "<toy>" not in json.loads((repo / "tokenizer" / "vocab.json").read_text(encoding="utf-8"))
+    system, _ = load_system(repo)
+    with torch.no_grad():
+        before = system.prompt(("a <toy>", "a toy"), ())["context"]
+        system.prompt.readers[0].tower.token.weight[-1] += 1
+        after = system.prompt(("a <toy>", "a toy"), ())["context"]
+    assert not torch.allclose(before[0], after[0]) and torch.equal(before[1], after[1])
 
 
 def test_a_file_without_a_tokeniser_says_where_one_is_found(models, tmp_path: Path, monkeypatch) -> None:
@@ -354,13 +372,17 @@ def test_no_step_of_a_chain_is_taken_twice_and_one_is_taken_at_least() -> None:
     """Many steps of "leading" and its offset would go beyond the chain, where one step by DPM++ would divide by 0."""
     sigmas = VariancePreserving(chain_betas("scaled-linear", 1000, 0.00085, 0.012)).sigmas
     for spacing in ("leading", "trailing", "linspace", "karras"):
-        for steps in (1, 2, 500, 501, 999):
+        for steps in (1 + (spacing == "leading"), 2, 500, 501, 999):
             for one_more in (False, True):
                 levels = published_levels(sigmas, steps, spacing, offset=1, one_more=one_more)
                 assert len(levels) == steps + 1 and bool((levels[:-1] > levels[1:]).all()), (spacing, steps, one_more)
     assert steps_of("leading", 1000, offset=1) == list(range(999, -1, -1))
-    with pytest.raises(UsageError, match="1 step of spacing 'leading' begins where this chain ends"):
-        published_levels(sigmas, 1, "leading", to_zero=False)
+    for offset, to_zero in ((0, False), (1, True)):  # one step would take the noise that it begins with for a picture
+        with pytest.raises(UsageError, match="1 step of spacing 'leading' begins where this chain ends"):
+            published_levels(sigmas, 1, "leading", offset=offset, to_zero=to_zero)
+    with pytest.raises(UsageError, match="take more, or 'trailing'"):
+        respaced(sigmas, 1, "leading")
+    assert len(published_levels(sigmas, 1, "leading", one_more=True)) == len(respaced(sigmas, 1, "trailing")) == 2
     for chain, first, last in ((1, 0.1, 0.2), (10, 0.0, 0.2), (10, 0.1, 1.0), (10, -0.1, 0.2)):
         with pytest.raises(UsageError, match="2 steps or more are wanted, and variances between 0 and 1"):
             chain_betas("linear", chain, first, last)
@@ -551,14 +573,14 @@ def test_a_caption_longer_than_the_window_is_cut_and_the_rest_is_said(models, fo
     (idle,) = model.unread(Sampling(guidance=1), caption=fits, negative=["", "dog"])
     assert "negative caption counts for nothing at guidance 1" in idle
     assert model.unread(Sampling(guidance=1), caption=fits, negative="") == ()
-    assert model.sample(1, caption=fits, negative="dog", steps=1, guidance=1).records[0]["unread"] == [idle]
+    assert model.sample(1, caption=fits, negative="dog", steps=2, guidance=1).records[0]["unread"] == [idle]
     out = tmp_path / "x.png"
-    asked = ["sample", str(folder), "--steps", "1", "-n", "1", "--out", str(out), "--caption"]
+    asked = ["sample", str(folder), "--steps", "2", "-n", "1", "--out", str(out), "--caption"]
     assert main([*asked, long]) == 0
     assert f"note: {said}" in capsys.readouterr().err
     record = read_record(out)
     assert record["condition"]["caption"] == long and record["unread"] == [said]
-    whole, cut = (model.sample(1, caption=caption, steps=1, guidance=1) for caption in (fits, long))
+    whole, cut = (model.sample(1, caption=caption, steps=2, guidance=1) for caption in (fits, long))
     assert torch.equal(whole.tensor, cut.tensor) and "unread" not in whole.records[0]
     steered = ControlNet(model.system.shape, base=model.system, layout_names=("sky", "ground"))
     layout = torch.zeros(1, SIDE, SIDE, dtype=torch.int64)
@@ -883,6 +905,12 @@ def test_a_control_branch_steers(models, folder: Path, tmp_path: Path, capsys) -
     assert main(["export", steered.name, "--out", str(tmp_path / "no")]) == 2
     assert f"export '{folder}', and give {file} to others" in capsys.readouterr().err
     assert not (tmp_path / "no").exists()
+    beside = tmp_path / "config.json"
+    beside.write_text(json.dumps({"_class_name": "ControlNetModel", "global_pool_conditions": True}))
+    with pytest.raises(WeightsError, match="global_pool_conditions"):
+        load(spelt(str(folder), control=str(file)))
+    rewrite(beside, _class_name="Other")
+    assert load(spelt(str(folder), control=str(file))).card["added"][0]["files"] == {str(file): file_hash(file)}
     pickle = file.rename(tmp_path / "control.pth")
     assert main(["sample", str(folder), *asked[:-4], "--with", str(pickle)]) == 1
     assert f"zeuxis convert {pickle}" in capsys.readouterr().err

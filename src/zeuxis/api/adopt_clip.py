@@ -70,6 +70,7 @@ def adopt_clip(
         "vocabulary": tokeniser.vocabulary,
         "merges": [" ".join(pair) for pair in tokeniser.merges],
         "pad": tokeniser.pad_token,
+        "added": list(tokeniser.added),
     }
     with parameters_on_meta({}):
         made = build("clip", DataSpec(shape), keywords)

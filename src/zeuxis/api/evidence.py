@@ -24,7 +24,9 @@ BOOKKEEPING = frozenset(  # keys that change no figure
     | {"train.posthoc"}  # puts something aside, and leaves the model as it is
     | {"claim.bound", "claim.note", "claim.seeds"}
 )
-IDLE_BEFORE = {  # knobs and keywords that methods were given later: at this value all is as it was
+IDLE_BEFORE: Mapping[
+    str, object
+] = {  # knobs and keywords that methods were given later: at this value all is as it was
     "sample.eta": 0.0,
     "sample.churn": 0.0,
     "model.tolerance": 1e-4,  # of flow-matching
@@ -32,7 +34,8 @@ IDLE_BEFORE = {  # knobs and keywords that methods were given later: at this val
     "subset": None,
     "augment": [],
 }
-IDLE = IDLE_BEFORE | {
+IDLE: Mapping[str, object] = {
+    **IDLE_BEFORE,
     "model.coupling": "independent",
     "model.snapshot": 0.0,
     "model.dispersive": 0.0,
@@ -40,7 +43,7 @@ IDLE = IDLE_BEFORE | {
     "sample.noise": 0.2,  # of a corrector, which a sampler without one leaves alone
     "players.NAME.bound": "the system's",
 }
-IDLE_OF = {  # the same of one system alone
+IDLE_OF: Mapping[str, Mapping[str, object]] = {  # the same of one system alone
     "drunet": {"model.residual": False, "model.condition": "none"},
     "wgan": {"model.batch_norm": False},
 }

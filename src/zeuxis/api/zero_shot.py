@@ -84,7 +84,8 @@ class ZeroShots:
     """Which text belongs to each held-out picture.
 
     Of worlds whose captions are understood (:data:`QUESTIONS`), captions that differ in one thing; of other captioned
-    data, the captions of all the pictures; of labelled data, the names of the classes.
+    data, the captions of all the pictures; of labelled data, the names of all the classes, whether or not a picture of
+    each was taken.
     """
 
     def __init__(self, model: Model, data: str, source: Source) -> None:
@@ -93,6 +94,7 @@ class ZeroShots:
         if not source.spec.provides & {"caption", "label"}:
             raise Unsupported(f"'{data}' has neither captions nor labels: give data that have")
         self.model, self.data, self.classes = model, clean_name(data), source.spec.class_names
+        self.captioned = "caption" in source.spec.provides
         self.image: list[Tensor] = []
         self.texts: list[str] = []
 
@@ -115,6 +117,6 @@ class ZeroShots:
         if self.data in QUESTIONS:
             ask = QUESTIONS[self.data]
             return [[Question(name, texts, 0) for name, texts in ask(text)] for text in self.texts]
-        texts = tuple(dict.fromkeys(self.texts))
+        texts = tuple(dict.fromkeys(self.texts)) if self.captioned else self.classes
         place = {text: k for k, text in enumerate(texts)}
         return [[Question("text", texts, place[text])] for text in self.texts]

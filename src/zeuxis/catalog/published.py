@@ -20,8 +20,9 @@ from zeuxis.files import file_hash
 from zeuxis.nn.controlnet import unet_of
 from zeuxis.nn.footprint import weights
 from zeuxis.nn.residence import Residence
-from zeuxis.pretrained.controlnet_keys import LoadedControlNet, load_controlnet
+from zeuxis.pretrained.controlnet_keys import CLASS, LoadedControlNet, load_controlnet
 from zeuxis.pretrained.hub_export import layers_of
+from zeuxis.pretrained.json_table import read_json
 from zeuxis.pretrained.lora import lora_file, merge, places
 from zeuxis.pretrained.parts import is_published, open_tensors, weights_of
 from zeuxis.pretrained.stable_diffusion import PublishedModel, read_published
@@ -155,7 +156,11 @@ def _control(path: Path, system: System) -> tuple[list[Path], LoadedControlNet]:
     """A published ControlNet (a file, or a folder of the hub's) for the U-Net of ``system``, and its files."""
     files = weights_of(path)
     tensors = {name: tensor for file in files for name, tensor in open_tensors(file).items()}
-    return files, load_controlnet(tensors, unet_of(system, f"'{system.card.id}'"))
+    beside = files[0].with_name("config.json")
+    config = read_json(beside) if beside.is_file() else {}
+    if config.get("_class_name") != CLASS:  # another model's
+        return files, load_controlnet(tensors, unet_of(system, f"'{system.card.id}'"))
+    return [*files, beside], load_controlnet(tensors, unet_of(system, f"'{system.card.id}'"), config=config)
 
 
 def _hashes(files: Iterable[Path]) -> dict[str, str]:

@@ -66,7 +66,7 @@ class AugmentedSource(VariedSource):
             )
         if "turns" in self.kinds and (self.buckets or any(shape.height != shape.width for shape in shapes)):
             raise UsageError(f"augment turns: the pictures of '{self.name}' are no squares: take flips, or --size SIDE")
-        if "channels" in self.kinds and any(shape.channels != 3 for shape in shapes):
+        if "channels" in self.kinds and (self.spec.frames > 1 or any(shape.channels != 3 for shape in shapes)):
             raise UsageError(
                 f"augment channels: not all pictures of '{self.name}' have red, green and blue: leave channels out"
             )

@@ -27,6 +27,7 @@ SAYS = ("text", "caption", "prompt", "description")
 MOST_BYTES = 1 << 28  # of a file of metadata
 MOST_LINE = 1 << 20  # bytes of one line
 MOST_LINES = 64  # of one row of a table
+LISTED = 6  # keys that a message has room for
 BESIDE = (".txt", ".caption")
 NUMBERS = re.compile(r"[\d\s.,;eE+-]+")  # with a digit: boxes and classes of detectors, and no caption
 END_OF_LINE = re.compile(rb"\r\n|\n|\r")  # of a table; Macs of old ended theirs with a carriage return alone
@@ -93,16 +94,25 @@ def read_metadata(root: Path, path: str) -> Metadata:
 
 
 def _read_lines(found: Metadata, data: bytes) -> None:
-    """One JSON object a line; lines end with a line feed, and with nothing else that Unicode calls an end."""
+    """One JSON object a line; lines end with a line feed, and with nothing else that Unicode calls an end.
+
+    Lines that tell other things of pictures (boxes, classes) are no captions: then none is read.
+    """
+    keys: dict[str, None] = {}  # of all lines, in their order
     for number, raw in enumerate(data.split(b"\n"), 1):
         if not raw.strip():
             continue
         try:
             if len(raw) > MOST_LINE:
                 raise ValueError(f"longer than {MOST_LINE:,} bytes")
-            _take(found, object_in(decoded(raw)), number)
+            facts = object_in(decoded(raw))
+            keys |= dict.fromkeys(facts)
+            _take(found, facts, number)
         except ValueError as error:  # not JSON, or a number too long
             _refuse(found, number, f"not read ({error}): write one JSON object a line")
+    if keys and keys.keys().isdisjoint(SAYS):
+        some = ", ".join(key[:20] for key in list(keys)[:LISTED])
+        found.unread = f"its keys are {some}{', ...' * (len(keys) > LISTED)}: file_name and text are wanted"
 
 
 def _read_table(found: Metadata, data: bytes) -> None:

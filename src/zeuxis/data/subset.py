@@ -18,7 +18,7 @@ from zeuxis.rng import Stream
 def subset(source: Source, n: int | None) -> Source:
     """``n`` of the examples of ``source``, drawn once and for all; itself where ``n`` is None.
 
-    Raises UsageError where there are not so many.
+    Raises UsageError where there are not so many, and for two collections: partners are drawn from the whole of either.
     """
     return source if n is None else SubsetSource(source, n)
 
@@ -29,6 +29,11 @@ class SubsetSource(VariedSource):
     def __init__(self, clean: Source, n: int) -> None:
         if not 1 <= n <= len(clean):
             raise UsageError(f"subset {n:,}: '{clean.name}' holds {len(clean):,} pictures to train on: give fewer")
+        if not clean.paired:
+            raise UsageError(
+                f"subset {n:,}: '{clean.name}' are two collections without pairs, of each of which a part would be "
+                "wanted: leave subset out, and fewer pictures in the folders"
+            )
         super().__init__(clean)
         self.chosen = Stream(0, "subset", len(clean)).permutation(len(clean))[:n].sort().values  # (n,)
         self.remarks = (*clean.remarks, f"{n:,} of {len(clean):,} pictures are trained on")
@@ -40,6 +45,10 @@ class SubsetSource(VariedSource):
 
     def __len__(self) -> int:
         return len(self.chosen)
+
+    def told(self, batch: Batch) -> tuple[str, ...] | None:
+        index = None if batch.index is None else self.chosen[batch.index.cpu()]
+        return super().told(replace(batch, index=index))
 
     def batch(self, index: Tensor) -> Batch:
         return replace(self.clean.batch(self.chosen[index]), index=index.clone())

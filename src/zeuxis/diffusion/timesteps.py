@@ -87,10 +87,7 @@ def published_levels(
     else:
         found = _between(ascending, count)
     end = found.new_zeros(1) if to_zero else ascending[:1]
-    taken = found[found > end]
-    if not len(taken):
-        raise UsageError(f"{steps} step of spacing '{spacing}' begins where this chain ends: take more, or 'trailing'")
-    return torch.cat([taken, end]).float()
+    return torch.cat([found[found > end], end]).float()
 
 
 def _zero_snr(betas: Tensor) -> Tensor:

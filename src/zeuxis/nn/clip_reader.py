@@ -62,6 +62,7 @@ def clip_reader(
     tokens: Mapping[str, int] | None = None,
     merges: Sequence[str] = (),
     pad: str = END,
+    added: Sequence[str] = (),
     vocabulary: int = 0,
     length: int = 77,
     width: int = 768,
@@ -80,6 +81,7 @@ def clip_reader(
         tokens: the id of every token.
         merges: pairs of tokens that become one, "a b", the first ones first.
         pad: the token that fills the window.
+        added: tokens that were learnt later, and stand for themselves in a text (textual inversion).
         vocabulary: how many ids the tower knows, at least as many as there are tokens; 0 is as many.
         length: of the window in tokens, those of begin and end included.
         width, depth, heads: of the transformer.
@@ -95,7 +97,7 @@ def clip_reader(
     for merge in merges:
         first, _, second = merge.partition(" ")
         pairs.append((first, second))
-    tokeniser = ClipTokeniser(known, pairs, length=length, pad=pad)
+    tokeniser = ClipTokeniser(known, pairs, length=length, pad=pad, added=added)
     tower = ClipTextTower(
         vocabulary=vocabulary or max(known.values()) + 1,
         length=length,

@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import pairwise
+from itertools import count, pairwise, takewhile
 from typing import NamedTuple
 
 import torch
@@ -43,14 +43,23 @@ class ClipTokeniser:
         merges: pairs of pieces that become one, the first ones first.
         length: of the window in tokens, those of begin and end included.
         pad: the token after the end: OpenAI's models repeat the end, OpenCLIP's have "!" (id 0).
+        added: tokens of the vocabulary that were learnt later (textual inversion; Gal et al. 2022, arXiv:2208.01618).
+            One stands for itself wherever a text has it, spelt as it is, and for the rest of its vectors too: those are
+            called NAME_1, NAME_2, ... as public programs write them.
 
     Raises :class:`DataError` for a vocabulary without one of these tokens, or without what a merge makes.
     """
 
     def __init__(
-        self, vocabulary: Mapping[str, int], merges: Sequence[tuple[str, str]], *, length: int = 77, pad: str = END
+        self,
+        vocabulary: Mapping[str, int],
+        merges: Sequence[tuple[str, str]],
+        *,
+        length: int = 77,
+        pad: str = END,
+        added: Sequence[str] = (),
     ) -> None:
-        for token in (BEGIN, END, pad):
+        for token in (BEGIN, END, pad, *added):
             if token not in vocabulary:
                 raise DataError(f"the vocabulary of {len(vocabulary)} tokens lacks '{token}': it is not CLIP's")
         for first, second in merges:
@@ -61,6 +70,10 @@ class ClipTokeniser:
         self.vocabulary, self.merges, self.length = dict(vocabulary), tuple(merges), length
         self.begin, self.end, self.pad = vocabulary[BEGIN], vocabulary[END], vocabulary[pad]
         self.pad_token = pad
+        self.added = tuple(added)
+        self._concepts = {token: self._vectors(token) for token in self.added}
+        longest = sorted(self.added, key=len, reverse=True)  # "<a>_1" is not "<a>" and "_1"
+        self._concept = re.compile(f"({'|'.join(map(re.escape, longest))})") if longest else None
         self._rank = {pair: i for i, pair in enumerate(self.merges)}
         self._token = {i: token for token, i in vocabulary.items()}
         self._pieces = lru_cache(1 << 14)(self._merged)
@@ -99,13 +112,24 @@ class ClipTokeniser:
 
     def pieces(self, text: str) -> list[int]:
         """The ids of a text of any length, without begin and end."""
-        return [i for word in _words(_clean(text)) for i in self._pieces(word)]
+        parts = [text] if self._concept is None else self._concept.split(text)
+        return [i for part in parts for i in self._concepts.get(part) or self._plain(part)]
+
+    def _plain(self, text: str) -> Iterator[int]:
+        """The ids of a text without added tokens."""
+        return (i for word in _words(_clean(text)) for i in self._pieces(word))
+
+    def _vectors(self, token: str) -> tuple[int, ...]:
+        """The ids of an added token: its own, and those of its further vectors."""
+        names = takewhile(self.vocabulary.__contains__, (f"{token}_{k}" for k in count(1)))
+        return tuple(self.vocabulary[name] for name in (token, *names))
 
     def text(self, ids: Sequence[int]) -> str:
         """The text of ids, words apart; the tokens that begin and end are left out."""
-        joined = "".join(self._token[i] for i in ids if i not in (self.begin, self.end))
+        shown = (self._token[i] for i in ids if i not in (self.begin, self.end))
+        joined = "".join(f"{token}{WORD_END}" if token in self._concepts else token for token in shown)
         parts = joined.split(WORD_END)
-        return " ".join(_to_bytes(part).decode("utf-8", "replace") for part in parts).strip()
+        return " ".join(part if part in self._concepts else _from_letters(part) for part in parts).strip()
 
     def _merged(self, word: str) -> tuple[int, ...]:
         if word in (BEGIN, END):
@@ -176,8 +200,8 @@ _LETTERS = _letters()
 _BYTES = {letter: byte for byte, letter in _LETTERS.items()}
 
 
-def _to_bytes(letters: str) -> bytes:
-    return bytes(_BYTES[letter] for letter in letters)
+def _from_letters(letters: str) -> str:
+    return bytes(_BYTES[letter] for letter in letters).decode("utf-8", "replace")
 
 
 class EndedWords:

@@ -8,7 +8,7 @@ from typing import Any
 
 from zeuxis.errors import DataError
 from zeuxis.files import read_text, spelt_error
-from zeuxis.nn.clip_tokeniser import END, ClipTokeniser
+from zeuxis.nn.clip_tokeniser import BEGIN, END, ClipTokeniser
 from zeuxis.pretrained.json_table import read_json
 
 LENGTH = 77
@@ -22,27 +22,42 @@ def read_tokeniser(folder: str | Path) -> ClipTokeniser:
     unless the former has a table ``added_tokens_decoder`` and so is of a program that no longer asks the latter (as
     `transformers` reads them). Without either, 77 tokens padded with the end.
 
+    Tokens beyond the vocabulary, which textual inversion taught a model to draw, are those of ``added_tokens.json``, of
+    that ``added_tokens_decoder``, or of ``tokenizer.json``.
+
     Raises :class:`DataError` where a file is missing or is not what it should be.
     """
     folder = Path(folder)
     if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
         vocabulary, merges = read_json(folder / "vocab.json", DataError), _merges(folder / "merges.txt")
+        more = _table(folder / "added_tokens.json")
     elif (folder / "tokenizer.json").is_file():
-        vocabulary, merges = _of_tokenizer(folder / "tokenizer.json")
+        vocabulary, merges, more = _of_tokenizer(folder / "tokenizer.json")
     else:
         raise DataError(f"{folder} holds no tokeniser: it needs vocab.json and merges.txt, or tokenizer.json")
-    if not all(isinstance(token, str) and isinstance(i, int) for token, i in vocabulary.items()):
-        raise DataError(f"the vocabulary in {folder} is not a table of tokens and their numbers")
     settings = _table(folder / "tokenizer_config.json")
+    more = {**more, **_decoded(settings.get("added_tokens_decoder", {}), folder)}
+    added = {token: i for token, i in more.items() if token not in vocabulary}
+    if not all(isinstance(i, int) for i in (*vocabulary.values(), *added.values())):
+        raise DataError(f"the vocabulary in {folder} is not a table of tokens and their numbers")
     if "added_tokens_decoder" not in settings:
         settings |= _table(folder / "special_tokens_map.json")
     length = settings.get("model_max_length", LENGTH)
     return ClipTokeniser(
-        vocabulary,
+        {**vocabulary, **added},
         merges,
         length=int(length) if isinstance(length, int | float) and length < LONGEST else LENGTH,
         pad=_token(settings.get("pad_token", END)),
+        added=tuple(token for token in added if token not in (BEGIN, END)),
     )
+
+
+def _decoded(told: Any, folder: Path) -> dict[str, int]:
+    """``added_tokens_decoder``, whose keys are the numbers, the other way round."""
+    try:
+        return {_token(token): int(i) for i, token in told.items()}
+    except (AttributeError, ValueError):
+        raise DataError(f"{folder / 'tokenizer_config.json'}: added_tokens_decoder is no table of tokens") from None
 
 
 def _table(path: Path) -> dict[str, Any]:
@@ -68,8 +83,8 @@ def _pair(parts: Any, path: Path) -> tuple[str, str]:
     return parts[0], parts[1]
 
 
-def _of_tokenizer(path: Path) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """Vocabulary and merges of ``tokenizer.json``, in which a merge is "a b" or a list of both."""
+def _of_tokenizer(path: Path) -> tuple[dict[str, int], list[tuple[str, str]], dict[str, int]]:
+    """Vocabulary, merges and added tokens of ``tokenizer.json``, in which a merge is "a b" or a list of both."""
     found = read_json(path, DataError)
     model = found.get("model")
     if not isinstance(model, dict) or not isinstance(model.get("vocab"), dict):
@@ -81,4 +96,4 @@ def _of_tokenizer(path: Path) -> tuple[dict[str, int], list[tuple[str, str]]]:
         added = {str(token["content"]): int(token["id"]) for token in found.get("added_tokens", [])}
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path} is damaged: its merges or its added tokens are not those ({error!r})") from None
-    return {**model["vocab"], **added}, merges
+    return model["vocab"], merges, added

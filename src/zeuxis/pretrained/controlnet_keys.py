@@ -5,7 +5,10 @@ Zhang, Rao & Agrawala 2023 (arXiv:2302.05543). Either file is one for one our
 convolutions around the transformers of Stable Diffusion 1.x, which are matrices here.
 
 The file does not tell how many heads its attention has: a branch is made for a U-Net that is there, whose layers it
-copies, and so for no other.
+copies, and so for no other. What else names and shapes do not show, diffusers' ``config.json`` beside it tells:
+
+    controlnet_conditioning_channel_order   "bgr": blue comes first, and the layer that reads it is turned round
+    global_pool_conditions                  residuals are averages, under the condition alone (Shuffle): not known here
 
 Axes: C channels of the control picture, E numbers of a vector of the context.
 """
@@ -15,17 +18,24 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from zeuxis.errors import WeightsError
+from zeuxis.errors import WeightsError, lookup
 from zeuxis.nn.controlnet import ControlBranch
 from zeuxis.nn.unet import UNet
 from zeuxis.pretrained.kind import TensorSource, gather, scatter
-from zeuxis.pretrained.unet_keys import COMPVIS, DIFFUSERS, UNetSizes, unet_sources
+from zeuxis.pretrained.parts import require_settings
+from zeuxis.pretrained.unet_keys import COMPVIS, DIFFUSERS, UNET_FIXED, UNetSizes, unet_sources
 
 PREFIXES = ("control_model.", "state_dict.control_model.", "")  # of the authors' files; of diffusers'
+CLASS = "ControlNetModel"  # by which diffusers' config.json is known
+FIXED: Mapping[str, Any] = {**UNET_FIXED, "global_pool_conditions": False}
+ORDER = "controlnet_conditioning_channel_order"
+ORDERS: Mapping[str, bool] = {"rgb": False, "bgr": True}  # whether the picture's channels are the other way round
 FAMILIES = {768: "Stable Diffusion 1.x", 1024: "Stable Diffusion 2.x", 2048: "Stable Diffusion XL"}  # by E
 
 
@@ -37,16 +47,24 @@ class LoadedControlNet:
     unused: tuple[str, ...]
 
 
-def load_controlnet(public: Mapping[str, Tensor], unet: UNet, dtype: torch.dtype | None = None) -> LoadedControlNet:
+def load_controlnet(
+    public: Mapping[str, Tensor],
+    unet: UNet,
+    dtype: torch.dtype | None = None,
+    config: Mapping[str, Any] = MappingProxyType({}),
+) -> LoadedControlNet:
     """The branch of a published file's tensors, for ``unet``, whose weights it does not share.
 
-    ``public`` has either program's names, or is the authors' whole file, of which the branch is one part. Nothing is
-    initialised and, where ``dtype`` is None or the file's own, no tensor is copied that is not fused.
+    ``public`` has either program's names, or is the authors' whole file, of which the branch is one part; ``config`` is
+    the table beside a file of diffusers. Nothing is initialised and, where ``dtype`` is None or the file's own, no
+    tensor is copied that is not fused.
 
     Raises:
-        WeightsError: this is no ControlNet, one of an architecture that is not known here, or one for another base
-            than ``unet``: which one is said.
+        WeightsError: this is no ControlNet, one of an architecture or with a setting that is not known here, or one for
+            another base than ``unet``: which one is said.
     """
+    require_settings(config, FIXED, "ControlNet")
+    turned = lookup(ORDER, str(config.get(ORDER, "rgb")), ORDERS)
     prefix = next((p for p in PREFIXES if any(f"{p}{mark}" in public for mark in _MARKS)), None)
     if prefix is None:
         raise WeightsError(
@@ -67,6 +85,8 @@ def load_controlnet(public: Mapping[str, Tensor], unet: UNet, dtype: torch.dtype
                 f"this ControlNet's {sources[name].keys[0]} is {tuple(tensor.shape)}, and the base wants "
                 f"{tuple(parameter.shape)}: it is for another base"
             )
+        if turned and name == "hint.stem.weight":
+            tensor = tensor.flip(1)
         owner, _, leaf = name.rpartition(".")
         setattr(branch.get_submodule(owner), leaf, nn.Parameter(tensor.to(dtype or tensor.dtype)))
     return LoadedControlNet(branch.eval(), tuple(sorted(key for key in public if not key.startswith(prefix))))

@@ -265,7 +265,10 @@ def _check_parts(state: Mapping[str, Tensor], towers: int) -> None:
 
 def _write_tokeniser(table: Mapping[str, Any], folder: Path) -> None:
     tokens = table["tokens"] or byte_vocabulary()
-    _write_json(folder / "vocab.json", dict(tokens))
+    added = {token: tokens[token] for token in table["added"]}
+    _write_json(folder / "vocab.json", {token: i for token, i in tokens.items() if token not in added})
+    if added:
+        _write_json(folder / "added_tokens.json", added)
     (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *table["merges"], ""]), encoding="utf-8")
     special = {"bos_token": BEGIN, "eos_token": END, "unk_token": END, "pad_token": table["pad"]}
     _write_json(folder / "special_tokens_map.json", special)

@@ -99,6 +99,13 @@ def holds_unet(file: Path) -> bool:
         return False
 
 
+def require_settings(config: Mapping[str, Any], fixed: Mapping[str, Any], what: str) -> None:
+    """Refuse what ``config``, the table of the part called ``what``, says otherwise than the one value known here."""
+    for key, value in fixed.items():
+        if key in config and config[key] != value:
+            raise WeightsError(f"its {what} has {key} = {config[key]!r}, which is not known here: {value!r} is")
+
+
 def read_parts(path: Path) -> PublishedParts:
     """The parts of a folder or of a file; raises :class:`WeightsError` where some are missing or in another form."""
     return _of_folder(path) if path.is_dir() else _of_file(path)

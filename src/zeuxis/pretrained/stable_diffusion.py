@@ -35,10 +35,10 @@ from zeuxis.pretrained.clip_files import read_tokeniser
 from zeuxis.pretrained.clip_keys import BARE, LINEAR, TEMPERATURE, read_text_tower
 from zeuxis.pretrained.key_names import PROGRAMS
 from zeuxis.pretrained.kind import gather
-from zeuxis.pretrained.parts import PublishedPart, PublishedParts, read_parts
+from zeuxis.pretrained.parts import PublishedPart, PublishedParts, read_parts, require_settings
 from zeuxis.pretrained.scheduler_file import read_scheduler
 from zeuxis.pretrained.tokeniser_files import find_tokeniser
-from zeuxis.pretrained.unet_keys import UNetSizes, names_of, unet_sizes, unet_sources
+from zeuxis.pretrained.unet_keys import UNET_FIXED, UNetSizes, names_of, unet_sizes, unet_sources
 
 SCALE, SCALE_XL = 0.18215, 0.13025
 SIDE, SIDE_V, SIDE_XL = 512, 768, 1024
@@ -51,29 +51,6 @@ LAST_ZERO, OFF = 0.01, 0.02  # sqrt(alpha-bar): below the first a last step is o
 LAST_NORM = "output_blocks.11.1.transformer_blocks.0.norm1.bias"
 CRITIC = "loss."
 # Settings of config.json that names and shapes do not show, and the one value of each that is known here.
-UNET_FIXED: Mapping[str, Any] = {
-    "act_fn": "silu",
-    "norm_num_groups": 32,
-    "norm_eps": 1e-5,
-    "flip_sin_to_cos": True,
-    "freq_shift": 0,
-    "downsample_padding": 1,
-    "center_input_sample": False,
-    "resnet_time_scale_shift": "default",
-    "time_embedding_type": "positional",
-    "mid_block_scale_factor": 1,
-    "dual_cross_attention": False,
-    "only_cross_attention": False,
-    "attention_type": "default",
-    "resnet_out_scale_factor": 1.0,
-    "resnet_skip_time_act": False,
-    "time_embedding_act_fn": None,
-    "timestep_post_act": None,
-    "cross_attention_norm": None,
-    "encoder_hid_dim_type": None,
-    "class_embed_type": None,
-    "class_embeddings_concat": False,
-}
 STAGE_FIXED: Mapping[str, Any] = {"act_fn": "silu", "norm_num_groups": 32, "shift_factor": None, "latents_mean": None}
 TEXT_FIXED: Mapping[str, Any] = {"layer_norm_eps": 1e-5}
 EDM_MARKS = ("edm_mean", "edm_std", "edm_vpred.sigma_min", "edm_vpred.sigma_max")  # tensors of files that EDM made
@@ -151,7 +128,7 @@ def _programs(parts: PublishedParts) -> tuple[str, ...]:
 
 
 def _unet(part: PublishedPart) -> tuple[UNetSizes, dict[str, Any], dict[str, Tensor]]:
-    _require(part, UNET_FIXED, "U-Net")
+    require_settings(part.config, UNET_FIXED, "U-Net")
     names = names_of(part.tensors)
     sizes = unet_sizes(names, part.tensors)
     tensors = gather(unet_sources(names, sizes), part.tensors, "this U-Net")
@@ -165,7 +142,7 @@ def _unet(part: PublishedPart) -> tuple[UNetSizes, dict[str, Any], dict[str, Ten
 
 
 def _first_stage(part: PublishedPart, scale: float) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    _require(part, STAGE_FIXED, "first stage")
+    require_settings(part.config, STAGE_FIXED, "first stage")
     names = next((names for names in PROGRAMS if names.mark in part.tensors), None)
     if names is None:
         raise WeightsError(
@@ -204,7 +181,7 @@ def _text(
     for k, (part, words) in enumerate(zip(parts.towers, tokenisers, strict=True)):
         public, dropped = _needed(part.tensors, pooled=xl and k == 1, last=not xl)
         left += dropped
-        _require(part, TEXT_FIXED, "text tower")
+        require_settings(part.config, TEXT_FIXED, "text tower")
         sizes, found = read_text_tower(public, part.config or None)
         tensors |= {f"prompt.readers.{k}.tower.{name}": tensor for name, tensor in found.items()}
         if len(words) > sizes["vocabulary"]:
@@ -217,6 +194,7 @@ def _text(
                 "tokens": words.vocabulary,
                 "merges": tuple(f"{first} {second}" for first, second in words.merges),
                 "pad": words.pad_token if parts.tokenisers else _pad(part, sizes["width"]),
+                "added": words.added,
                 **sizes,
                 "skip": 1 if xl else 0,
                 "norm": not xl,
@@ -283,10 +261,3 @@ def _rule(version: str, sizes: UNetSizes, parts: PublishedParts) -> tuple[dict[s
         "to_zero": False,
         "sampler": "euler" if version == "XL" else "ddim",
     }, tuple(notes)
-
-
-def _require(part: PublishedPart, fixed: Mapping[str, Any], what: str) -> None:
-    """Refuse settings that are not known here."""
-    for key, value in fixed.items():
-        if key in part.config and part.config[key] != value:
-            raise WeightsError(f"its {what} has {key} = {part.config[key]!r}, which is not known here: {value!r} is")

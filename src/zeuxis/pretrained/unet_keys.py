@@ -21,6 +21,30 @@ from zeuxis.pretrained.kind import TensorSource
 
 HEADS, HEAD_WIDTH = 8, 64
 SMALLEST = 128  # channels: below, our norms have fewer than the 32 groups that theirs always have
+# Settings of config.json that names and shapes do not show, and the one value of each that is known here.
+UNET_FIXED: Mapping[str, Any] = {
+    "act_fn": "silu",
+    "norm_num_groups": 32,
+    "norm_eps": 1e-5,
+    "flip_sin_to_cos": True,
+    "freq_shift": 0,
+    "downsample_padding": 1,
+    "center_input_sample": False,
+    "resnet_time_scale_shift": "default",
+    "time_embedding_type": "positional",
+    "mid_block_scale_factor": 1,
+    "dual_cross_attention": False,
+    "only_cross_attention": False,
+    "attention_type": "default",
+    "resnet_out_scale_factor": 1.0,
+    "resnet_skip_time_act": False,
+    "time_embedding_act_fn": None,
+    "timestep_post_act": None,
+    "cross_attention_norm": None,
+    "encoder_hid_dim_type": None,
+    "class_embed_type": None,
+    "class_embeddings_concat": False,
+}
 
 
 @dataclass(frozen=True)

@@ -46,13 +46,16 @@ def heun(
 
     With ``churn`` (S_churn) above 0, Alg. 2: before each of the N steps from a level in [``churn_low``,
     ``churn_high``] (S_tmin, S_tmax), fresh noise of ``churn_noise`` (S_noise) lifts the level by the factor
-    1 + churn / N, 1.41 at most. In VE space alone. Draws nothing otherwise.
+    1 + churn / N, 1.41 at most, and never above the first level of all: a chain knows none above its last step, and
+    what its network says there is wrong by several times what it is at that step. In VE space alone. Draws nothing
+    otherwise.
     """
     ask = at_level(denoise)
     lift = 1 + min(churn / (len(levels) - 1), MOST_CHURN)  # 1 + gamma
+    highest = float(levels[0])
     for now, after in steps_of(levels):
-        if churn > 0 and churn_low <= now <= churn_high:
-            lifted = lift * now  # t-hat
+        lifted = min(lift * now, highest)  # t-hat
+        if lifted > now and churn_low <= now <= churn_high:
             x = torch.add(x, normal_like(x, rng), alpha=churn_noise * math.sqrt(lifted**2 - now**2))
             now = lifted
         x0 = ask(x, now)

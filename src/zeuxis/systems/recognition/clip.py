@@ -49,13 +49,14 @@ Args:
     init_std: deviation of the tokens' initial vectors; places have half of it. In a small tower 1 learns the order of
         words sooner.
 """
-BPE = {"vocabulary": {}, "merges": (), "pad": END}
+BPE = {"vocabulary": {}, "merges": (), "pad": END, "added": ()}
 """The keys of ``[model.tokeniser]``, a published byte-pair tokeniser.
 
 Args:
     vocabulary: the id of every piece.
     merges: "first second", in order.
     pad: the piece that fills the window after the end.
+    added: pieces that were learnt later, and stand for themselves in a text.
 """
 
 
@@ -224,7 +225,7 @@ def _tokeniser(words: Sequence[str], bpe: Mapping[str, Any] | None, length: int)
     if bpe is not None:
         table = _table("tokeniser", bpe, BPE)
         merges = [(first, second) for first, second in (pair.split(" ") for pair in table["merges"])]
-        return ClipTokeniser(table["vocabulary"], merges, length=length, pad=table["pad"])
+        return ClipTokeniser(table["vocabulary"], merges, length=length, pad=table["pad"], added=table["added"])
     if not words:
         raise UsageError("clip learns from captions and these data have none: choose captioned data")
     return EndedWords(words, length)
