@@ -7,6 +7,7 @@ import importlib
 import io
 import json
 import re
+import signal
 import socket
 import struct
 import subprocess
@@ -478,6 +479,25 @@ def test_an_address_is_tried_before_anything_is_started_and_ctrl_c_waits_for_no_
     monkeypatch.setattr("uvicorn.Server.run", run)
     code, out, _ = command("serve", "--runs", tmp_path)
     assert code == 0 and out.strip() == f"{ADDRESS}/" and ran[0][0] and ran[0][1] <= 10
+
+
+def test_ctrl_c_ends_it_as_soon_as_its_address_is_told_though_the_shell_had_it_ignored(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(text: str) -> None:
+        assert text == f"{ADDRESS}/"
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(serving, "require_free", lambda host, port: None)
+    monkeypatch.setattr(serving, "say", told)
+    monkeypatch.setattr("uvicorn.Server.run", lambda server: pytest.fail("Ctrl-C was lost"))
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        code, _, told_besides = command("serve", "--runs", tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert code == 0, told_besides
+    assert not (tmp_path / "studio" / "training.lock").exists()
 
 
 def test_the_server_loads_no_torch() -> None:

@@ -77,6 +77,8 @@ def create_app(
         for each in workers:
             each.start()
         yield
+        for each in workers:  # all of them first, so that one waits while the others do
+            each.end()
         for each in workers:
             each.stop()
 
