@@ -146,6 +146,12 @@ def lacking(recipe: Recipe, found: Mapping[str, Any]) -> list[int]:
     return [] if recipe.claim is None else [seed for seed in recipe.claim.seeds if seed not in measured]
 
 
+def verdict_on(recipe: Recipe | None, found: Mapping[str, Any], verdicts: Mapping[bool | None, str]) -> str:
+    """How a result stands to its claim: the seeds of the claim that it lacks, or else the one of ``verdicts``."""
+    missing = [] if recipe is None else lacking(recipe, found)
+    return f"seeds still to come: {', '.join(map(str, missing))}" if missing else verdicts[found["holds"]]
+
+
 def other_seeds(recipe: Recipe, path: Path, seeds: Collection[int]) -> list[dict[str, Any]]:
     """What a result of the recipe as it is now holds of other seeds than ``seeds``; nothing where there is none."""
     if not path.is_file():

@@ -66,7 +66,7 @@ export type Result = {
   bound: number | null;
   baseline: string | null;
   baseline_value: number | null;
-  holds: boolean | null;
+  verdict: string;
   note: string;
   per_seed: { seed: number; value: number }[];
   sample_sheet: string | null;
