@@ -86,7 +86,7 @@ async def _in_browser(
 
     def logged(message: Any) -> None:
         if message.type == "error":
-            faults.append(message.text)
+            faults.append(f"{message.text} {message.location.get('url', '')}")
 
     page = await browser.new_page(
         viewport={"width": size[0], "height": size[1]}, color_scheme="dark" if dark else "light"
