@@ -18,16 +18,21 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 import pytest
 from conftest import Command
+from hostile import chunk
 from PIL import Image, ImageCms
 from serving import ADDRESS, Served, ask, png
 from starlette.testclient import TestClient
 
 from zeuxis.api.replay import likeness
+from zeuxis.data.deep_png import is_deep, read_deep
 from zeuxis.data.picture import MOST_PROFILE
 from zeuxis.errors import UsageError
-from zeuxis.studio.limits import MOST_PIXELS, cleaned
+from zeuxis.provenance.png_rows import PngRows
+from zeuxis.studio.limits import MOST_PIXELS
+from zeuxis.studio.recoding import cleaned, not_kept
 from zeuxis.studio.requests import SampleJob
 
 serving = importlib.import_module("zeuxis.cli.serve")  # the package has the command under that name
@@ -288,6 +293,31 @@ def test_the_colour_profile_stays_but_for_that_of_inks_and_one_too_large() -> No
         Image.new(mode, (4, 4)).save(out, kind, icc_profile=given)
         with Image.open(io.BytesIO(cleaned(out.getvalue()))) as found:
             assert found.info.get("icc_profile") == kept, (mode, kind)
+
+
+def test_colours_of_16_bits_stay_and_are_upright_and_what_is_lost_is_said(served: Served, tmp_path: Path) -> None:
+    for channels in (2, 3, 4):
+        deep = np.arange(24 * channels, dtype=np.uint16).reshape(4, 6, channels) * 700 + 3
+        turn = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"  # to the right, by a quarter
+        with PngRows(
+            tmp_path / "deep.png", (6, 4), channels, 16, [(b"eXIf", turn), (b"tEXt", b"where\0a secret")]
+        ) as out:
+            out.write(deep)
+        answer = served.client.post("/api/uploads", files={"picture": (tmp_path / "deep.png").open("rb")}).json()
+        assert (answer["width"], answer["height"], answer["notes"]) == (4, 6, [])
+        kept = served.folders.upload(answer["upload"])
+        assert is_deep(kept) and b"secret" not in kept.read_bytes()
+        assert np.array_equal(read_deep(kept), np.rot90(deep, -1))
+    head = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 1)  # in interlaced rows, which are read by their upper bytes
+    rows = zlib.compress(b"\0" + bytes(range(6)))
+    content = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    assert ["16 bits are kept by 8" in note for note in not_kept(content)] == [True] and cleaned(content)
+    moving = io.BytesIO()
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue", "lime")]
+    frames[0].save(moving, "WEBP", save_all=True, append_images=frames[1:], lossless=True)
+    answer = served.client.post("/api/uploads", files={"picture": ("a.webp", moving.getvalue())}).json()
+    assert answer["notes"] == ["it moves: the first of its 3 pictures is taken"]
+    assert not_kept(png()) == not_kept(png(kind="JPEG")) == []
 
 
 def test_other_forms_bombs_and_damage_are_refused(served: Served) -> None:

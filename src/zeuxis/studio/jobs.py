@@ -17,8 +17,9 @@ from zeuxis.errors import UnknownName, UsageError, ZeuxisError
 from zeuxis.files import write_draft
 from zeuxis.provenance.record import read_record
 from zeuxis.studio.event_stream import MEDIA_TYPE, event, kept_alive, written
-from zeuxis.studio.limits import MOST_BODY, MOST_PARTIALS, cleaned
+from zeuxis.studio.limits import MOST_BODY, MOST_PARTIALS
 from zeuxis.studio.queue import State
+from zeuxis.studio.recoding import cleaned, not_kept
 from zeuxis.studio.requests import AnyJob, Name
 from zeuxis.studio.responses import JobResponse, UploadResponse, job_response
 from zeuxis.studio.service import Service, TheService
@@ -38,7 +39,9 @@ def upload(service: TheService, picture: UploadFile) -> UploadResponse:
     name = service.folders.keep(png, record)
     with Image.open(io.BytesIO(png)) as shown:
         width, height = shown.size
-    return UploadResponse(upload=name, url=f"/api/uploads/{name}", width=width, height=height, record=record)
+    return UploadResponse(
+        upload=name, url=f"/api/uploads/{name}", width=width, height=height, record=record, notes=not_kept(content)
+    )
 
 
 @routes.get("/uploads/{name}", response_class=FileResponse)

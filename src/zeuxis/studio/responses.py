@@ -56,13 +56,14 @@ class JobResponse(JobFacts):
 
 
 class UploadResponse(BaseModel):
-    """A picture that was given: its name here, and the record that its PNG carried, if it did."""
+    """A picture that was given: its name here, the record that its PNG carried, if it did, and what was not kept."""
 
     upload: str
     url: str
     width: int
     height: int
     record: dict[str, Any] | None
+    notes: list[str] = []
 
 
 class KnobResponse(BaseModel):

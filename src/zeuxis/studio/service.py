@@ -17,9 +17,10 @@ from zeuxis.spec import parse_size
 from zeuxis.studio.checks import check_condition, check_pictures, checked_knobs, chosen_seed
 from zeuxis.studio.folders import Folders
 from zeuxis.studio.latent_checks import check_latents
-from zeuxis.studio.limits import check_knobs, check_size, cleaned
+from zeuxis.studio.limits import check_knobs, check_size
 from zeuxis.studio.models import KnownModel, model_called, model_recorded, restorer_called
 from zeuxis.studio.queue import Job, JobQueue, Lane
+from zeuxis.studio.recoding import cleaned
 from zeuxis.studio.requests import (
     BreedJob,
     DescribeJob,

@@ -72,7 +72,7 @@ export type Result = {
   sample_sheet: string | null;
 };
 
-export type Upload = { upload: string; url: string; width: number; height: number; record: PictureRecord | null };
+export type Upload = { upload: string; url: string; width: number; height: number; record: PictureRecord | null; notes: string[] };
 export type PictureRecord = { [key: string]: unknown; model?: string; seed?: number; sampling?: { [knob: string]: unknown } };
 
 export type Made = {
