@@ -16,6 +16,7 @@ from playwright.async_api import Locator, Page, Request, expect
 from serving import SCENES_CAPTION, Served, service_at_work
 
 from zeuxis.api.model import load
+from zeuxis.api.still import layout_of
 from zeuxis.catalog.build import build
 from zeuxis.data.library import open_source
 from zeuxis.training.checkpoint import write_model
@@ -30,6 +31,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     for name, data in (("edges", "scenes | edges"), ("coloured", "scenes | layout")):
         system = build("pix2pix", open_source(data, 32).spec, dict(SMALL)).eval()
         write_model(runs / name / "model", system, {"data": data})
+    layouts = build("spade", open_source("scenes", 32).spec, {"ngf": 1, "nz": 4, "doublings": 3, "hidden": 4, "ndf": 4})
+    write_model(runs / "layouts" / "model", layouts.eval(), {"data": "scenes"})
     with service_at_work(runs) as made:
         yield made
 
@@ -128,6 +131,36 @@ def test_a_layout_holds_the_colours_of_its_classes_alone_even_drawn_by_keys(serv
         assert served.service.queue.newest(1)[0].kind == "paint"
 
     in_browser(served, work, PHONE, dark=True)
+
+
+def test_a_layout_is_painted_filled_and_undone_in_edit_without_a_picture(served: Served) -> None:
+    async def work(page: Page) -> None:
+        await page.get_by_role("link", name="Edit", exact=True).click()
+        await page.get_by_label("Model and method").select_option("layouts layout sample")
+        await expect(page.get_by_label("A picture")).to_have_count(0)
+        view = page.get_by_role("application", name="The layout, in the classes of layouts")
+        await view.wait_for()
+        await page.get_by_role("button", name="Edit", exact=True).click()
+        await expect(page.get_by_role("alert")).to_have_text("paint the layout of layouts first")
+        await page.get_by_role("button", name="star", exact=True).click()
+        await page.get_by_label("Brush").fill("6")
+        for x in (0.5, 0.2):  # which parts it, and a stroke that is taken back
+            await stroke(page, view, (x, 0), (x, 1))
+        await page.get_by_role("button", name="Undo").click()
+        await page.get_by_role("button", name="Fill").click()
+        await page.get_by_role("button", name="circle", exact=True).click()
+        await stroke(page, view, (0.1, 0.5))
+        await page.get_by_role("button", name="Edit", exact=True).click()
+        await page.locator("section.side ul.pictures img").wait_for()
+
+    in_browser(served, work)
+    job = served.service.queue.newest(1)[0]
+    assert job.kind == "sample" and list(job.request["condition"]) == ["layout"]
+    with Image.open(served.folders.upload(job.request["condition"]["layout"]["upload"])) as shown:
+        classes = layout_of(shown, (32, 32), load(str(served.runs / "layouts")).spec.layout_names, "the layout")
+    names = load(str(served.runs / "layouts")).spec.layout_names
+    found = [[names[k] for k in row] for row in classes[:, [2, 16, 29]].tolist()]
+    assert all(row == ["circle", "star", names[0]] for row in found), found
 
 
 def test_a_picture_is_edited_by_two_methods_side_by_side(served: Served, tmp_path: Path) -> None:

@@ -26,8 +26,8 @@ GREYS = frozenset({"L", "I", "I;16"})  # whose 16 bits Pillow keeps
 def cleaned(content: bytes) -> bytes:
     """The picture in ``content`` as a PNG of our own: upright, with its transparency, palette and colour profile.
 
-    What is of 16 bits stays so (:mod:`zeuxis.data.deep_png`), and is restored as such. The profile says which colours its
-    numbers are; that of inks goes with them. Nothing is kept besides.
+    What is of 16 bits stays so (:mod:`zeuxis.data.deep_png`), and is restored as such. The profile says which colours
+    its numbers are; that of inks goes with them. Nothing is kept besides.
 
     Raises :class:`UsageError` for anything but a PNG, JPEG or WebP of at most 32 megapixels.
     """
