@@ -126,14 +126,14 @@ def test_every_answer_keeps_browsers_to_this_service(served: Served) -> None:
 
 def test_off_loopback_every_route_wants_the_token(tmp_path: Path) -> None:
     served = Served(tmp_path / "runs", anywhere=True, hosts=("studio.example",), token=TOKEN)
-    ignorant = ({}, {"authorization": "Bearer wrong"}, {"cookie": "zeuxis-token=wrong"})
+    ignorant = ({}, {"authorization": "Bearer wrong"}, {"cookie": "zeuxis-token-7864=wrong"})
     asked = [(method, path, headers, None) for method, path in routes(served) for headers in ignorant]
     for one, answer in zip(asked, ask(served.app, asked), strict=True):
         assert answer.status == 401, one
     for headers in (
         {"authorization": f"Bearer {TOKEN}"},
         {"authorization": "Basic YW55OmEtdG9rZW4tdGhhdC1ub2JvZHktZ3Vlc3Nlcw=="},
-        {"cookie": f"zeuxis-token={TOKEN}"},
+        {"cookie": f"zeuxis-token-7864={TOKEN}"},
         {"authorization": f"Bearer {TOKEN}", "host": "192.168.0.7:7864"},
         {"authorization": f"Bearer {TOKEN}", "host": "Studio.Example:7864"},
     ):
@@ -318,6 +318,51 @@ def test_colours_of_16_bits_stay_and_are_upright_and_what_is_lost_is_said(served
     answer = served.client.post("/api/uploads", files={"picture": ("a.webp", moving.getvalue())}).json()
     assert answer["notes"] == ["it moves: the first of its 3 pictures is taken"]
     assert not_kept(png()) == not_kept(png(kind="JPEG")) == []
+
+
+def test_two_services_of_one_machine_keep_their_cookies_apart(tmp_path: Path) -> None:
+    served = Served(tmp_path / "runs", token=TOKEN)
+    for host, port in (("127.0.0.1:7864", "-7864"), ("[::1]:80", "-80"), ("localhost", "")):
+        cookie = f"zeuxis-token{port}"
+        (answer,) = ask(served.app, [("GET", f"/?token={TOKEN}", {"host": host}, None)])
+        assert answer.headers["set-cookie"].startswith(f"{cookie}={TOKEN};")
+        others = ("zeuxis-token", "zeuxis-token-7864", "zeuxis-token-7865", "zeuxis-token-80")
+        asked = [("GET", "/api/status", {"host": host, "cookie": f"{name}={TOKEN}"}, None) for name in others]
+        statuses = {name: one.status for name, one in zip(others, ask(served.app, asked), strict=True)}
+        assert statuses == {name: 200 if name == cookie else 401 for name in others}
+
+
+def test_what_is_no_picture_is_called_what_it_is(served: Served) -> None:
+    for content, said in (
+        (b"\0\0\0\x18ftypheic" + bytes(50), "but holds HEIC"),
+        (b"", "but an empty file"),
+        (b"<svg/>", "but SVG: convert it to PNG"),
+        (png(kind="GIF"), "give a picture in one of these forms"),
+    ):
+        answer = served.client.post("/api/uploads", files={"picture": ("IMG_0001.jpg", content)})
+        assert answer.status_code == 400 and said in answer.json()["error"]["message"]
+    nameless = served.client.post("/api/uploads", data={"picture": "photo.jpg"})
+    assert nameless.json()["error"]["message"] == "picture: give a file, under its name"
+    neither = served.client.post("/api/jobs", json={"kind": "look", "picture": {}})
+    assert neither.json()["error"]["message"] == "look.picture: give either upload or job"
+
+
+def test_a_disk_that_is_full_is_no_mistake_of_ours(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr("zeuxis.studio.folders.write_whole", full)
+    answer = served.client.post("/api/uploads", files={"picture": ("a.png", png())})
+    message = answer.json()["error"]["message"]
+    assert answer.status_code == 503 and answer.json()["error"]["code"] == "storage"
+    assert "No space left on device" in message and "free some space" in message
+
+
+def test_other_names_are_given_by_the_option_that_there_is(served: Served, command: Command) -> None:
+    (answer,) = ask(served.app, [("GET", "/", {"host": "studio.example"}, None)])
+    option = json.loads(answer.text)["error"]["message"].rpartition(" ")[2]
+    _, told, _ = command("serve", "--help")
+    assert option == "--name" and "Another name by which this machine is called" in " ".join(told.split())
 
 
 def test_other_forms_bombs_and_damage_are_refused(served: Served) -> None:

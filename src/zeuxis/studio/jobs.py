@@ -16,7 +16,7 @@ from PIL import Image
 from zeuxis.errors import UnknownName, UsageError, ZeuxisError
 from zeuxis.files import write_draft
 from zeuxis.provenance.record import read_record
-from zeuxis.studio.event_stream import MEDIA_TYPE, event, kept_alive, written
+from zeuxis.studio.event_stream import MEDIA_TYPE, UNBUFFERED, event, kept_alive, written
 from zeuxis.studio.limits import MOST_BODY, MOST_PARTIALS
 from zeuxis.studio.queue import State
 from zeuxis.studio.recoding import cleaned, not_kept
@@ -149,7 +149,7 @@ def partial(service: TheService, name: Name, number: PartialNumber) -> Response:
 async def events(service: TheService, name: Name) -> StreamingResponse:
     """Server-sent events: ``job`` (as it stands), ``partial`` (number, url, PNG in base64), and at last ``end``."""
     service.job(name)
-    return StreamingResponse(kept_alive(_events(service, name)), media_type=MEDIA_TYPE)
+    return StreamingResponse(kept_alive(_events(service, name)), media_type=MEDIA_TYPE, headers=UNBUFFERED)
 
 
 async def _events(service: Service, name: str) -> AsyncIterator[str | None]:

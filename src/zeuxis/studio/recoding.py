@@ -13,7 +13,7 @@ from PIL import Image
 
 from zeuxis.data.deep_png import is_deep, read_deep, turned
 from zeuxis.data.picture import FORMATS, MOST_PROFILE, read_header, read_kept, turn_in
-from zeuxis.data.refused import PictureRefused
+from zeuxis.data.refused import UNKNOWN, PictureRefused, impostor
 from zeuxis.errors import UsageError
 from zeuxis.provenance.png_rows import PngRows
 from zeuxis.studio.limits import MOST_PIXELS
@@ -33,7 +33,7 @@ def cleaned(content: bytes) -> bytes:
     """
     kind = next((name for begins, name in SIGNATURES.items() if content.startswith(begins)), None)
     if kind is None or (kind == "WEBP" and content[8:12] != b"WEBP"):
-        raise UsageError("this is no PNG, JPEG or WebP: give a picture in one of these forms")
+        raise UsageError(_what_else(content))
     try:
         header = read_header(io.BytesIO(content))
         if header.width * header.height > MOST_PIXELS:
@@ -58,6 +58,14 @@ def cleaned(content: bytes) -> bytes:
     out = io.BytesIO()
     bare.save(out, "PNG", **{name: value for name, value in kept.items() if value is not None})
     return out.getvalue()
+
+
+def _what_else(content: bytes) -> str:
+    """What was given in place of a picture, where that is known: telephones make HEIC, say."""
+    reason = str(impostor(io.BytesIO(content)))
+    if reason == UNKNOWN:
+        return "this is no PNG, JPEG or WebP: give a picture in one of these forms"
+    return f"this is no PNG, JPEG or WebP, but {reason}"
 
 
 def not_kept(content: bytes) -> list[str]:

@@ -178,7 +178,7 @@ class Service:
         """The job of that id; raises :class:`UnknownName`."""
         found = self.queue.get(name)
         if found is None:
-            raise UnknownName("job", name, (), "(GET /api/jobs lists them)")
+            raise UnknownName("job", name, (), all_known="GET /api/jobs lists those that are there")
         return found
 
     def take(self, content: bytes) -> str:
