@@ -219,7 +219,7 @@ def test_a_grid_of_two_settings_fills_and_says_what_fails(served: Served) -> Non
     assert steps == [(3, "failed"), (2, "failed"), (3, "done"), (2, "done")]
 
 
-def test_more_jobs_than_streams_come_to_their_ends(tmp_path: Path) -> None:
+def test_more_jobs_than_streams_of_two_tabs_come_to_their_ends(tmp_path: Path) -> None:
     served, streamed, looked = Served(tmp_path / "runs"), set[str](), set[str]()
 
     def seen(request: Request) -> None:
@@ -230,14 +230,18 @@ def test_more_jobs_than_streams_come_to_their_ends(tmp_path: Path) -> None:
                 looked.add(name)
 
     async def work(page: Page) -> None:
-        page.on("request", seen)
-        await page.get_by_label("Model").select_option("perlin")
-        await page.get_by_label("Pictures", exact=True).fill("1")
-        for k in range(5):
-            await page.get_by_role("button", name="Draw", exact=True).click()
-            await expect(page.locator("section.job")).to_have_count(k + 1)
+        other = await page.context.new_page()
+        await other.goto(page.url)
+        for tab, many in ((page, 2), (other, 3)):  # a browser's connections are those of all its tabs
+            tab.on("request", seen)
+            await tab.get_by_label("Model").select_option("perlin")
+            await tab.get_by_label("Pictures", exact=True).fill("1")
+            for k in range(many):
+                await tab.get_by_role("button", name="Draw", exact=True).click()
+                await expect(tab.locator("section.job")).to_have_count(k + 1)
         with served.working():
-            await expect(page.locator("ul.pictures img")).to_have_count(5)
+            await expect(page.locator("ul.pictures img")).to_have_count(2)
+            await expect(other.locator("ul.pictures img")).to_have_count(3)
 
     in_browser(served, work)
     assert len(streamed) == 3 and len(looked) == 2 and not streamed & looked
