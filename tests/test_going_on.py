@@ -189,6 +189,20 @@ def test_what_changed_is_named_and_works_or_is_refused(command, change, says):
         assert err.strip().splitlines()[-1].startswith("zeuxis: ") and Path("r/run.json").read_text() == before
 
 
+def test_a_finished_run_says_that_what_changed_counts_for_nothing(command):
+    train(command, "tiny.toml", "--out", "r")
+    before = Path("r/run.json").read_text()
+    code, _, err = command("train", "r", "--batch", 8)
+    assert code == 0 and "train.batch was 4 and is 8, which counts for nothing: r is finished" in err
+    assert Path("r/run.json").read_text() == before
+    train(command, "gaussian", "--data", "digits", "--size", "8", "--out", "g")
+    for change in (("--subset", 50), ("--augment", "flips")):
+        code, _, err = command("train", "g", *change)
+        assert (
+            code == 2 and "learnt in closed form, in one pass, and cannot be gone on with" in err and "--fresh" in err
+        )
+
+
 def test_other_pictures_are_refused_with_the_mend(command, tmp_path):
     from PIL import Image
 

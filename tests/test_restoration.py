@@ -59,7 +59,7 @@ def test_scales_that_are_none_are_refused() -> None:
 def test_networks_see_pictures_as_published_ones_do() -> None:
     """In [0, 1], so that a checkpoint of either can be the other's."""
     system, source = built("sr-resnet", 2), torch.rand(1, 3, 8, 12, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(system.made_of(2 * source - 1), 2 * system.network(source) - 1)
+    torch.testing.assert_close(system.made_of(Condition(source=2 * source - 1)), 2 * system.network(source) - 1)
 
 
 def test_the_losses_are_those_of_the_papers() -> None:
@@ -71,7 +71,7 @@ def test_the_losses_are_those_of_the_papers() -> None:
     predicted = (source + 1) / 2 - dncnn.network((source + 1) / 2)  # R(y)
     torch.testing.assert_close(dncnn.regress(one), 4 * (predicted - noise).square().mean())
     resnet = built("sr-resnet")
-    torch.testing.assert_close(resnet.regress(one), (resnet.made_of(source) - image).abs().mean())
+    torch.testing.assert_close(resnet.regress(one), (resnet.made_of(Condition(source=source)) - image).abs().mean())
 
 
 @pytest.mark.parametrize("system", ["sr-resnet", "dncnn"])

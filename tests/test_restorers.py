@@ -17,6 +17,7 @@ from torch import Tensor
 
 from zeuxis.api.evaluate import default_metrics, held_out
 from zeuxis.api.functions import train
+from zeuxis.api.restore import restore
 from zeuxis.api.restore_models import restorer_for
 from zeuxis.api.suited import chain_of, damaged_as, sized_by_start
 from zeuxis.batch import Condition, Shape
@@ -67,7 +68,7 @@ def test_regression_comes_before_the_critic(system: str) -> None:
     own = {"blocks": 1, "width": 4, "critic_width": 4, "halvings": 3, "hidden": 4} if system == "srgan" else RRDB
     found = built(system, 2, **own, **({"halvings": 3} if system == "esrgan" else {}), critic_start=0.5)
     early, late = turn(2, progress=0.4), turn(2, progress=0.5)
-    made = found.made_of(early.batch.condition.source)  # type: ignore[operator]
+    made = found.made_of(early.batch.condition)  # type: ignore[operator]
     distance = F.mse_loss if system == "srgan" else F.l1_loss
     torch.testing.assert_close(found.restore(early), distance(made, early.batch.image))  # type: ignore[operator]
     assert found.criticise(early) is None  # type: ignore[operator]
@@ -305,6 +306,38 @@ def test_grain_is_learnt_of_photographs_at_their_own_resolution(tmp_path: Path) 
 def test_a_restorer_is_for_the_damage_before_what_every_camera_adds(damage: str, task: str) -> None:
     network = ResidualUNet(3, widths=(8, 8), blocks=1)
     assert task_against(f"photos | {damage}", network) == task
+
+
+def test_a_masked_network_makes_what_is_hidden_and_sees_nothing_of_it() -> None:
+    network = ResidualUNet(3, widths=(8, 8), blocks=1, masked=True)
+    picture = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    mask = torch.zeros(2, 1, 16, 16)
+    mask[:, :, 4:9, 4:9] = 1
+    made = network(torch.cat([picture, mask], 1))
+    assert torch.equal(made.where(mask == 0, 0), picture.where(mask == 0, 0))
+    other = picture.where(mask == 0, 0.7)
+    assert torch.equal(made, network(torch.cat([other, mask], 1)))
+    assert not torch.equal(made, picture)
+
+
+def test_drunet_fills_what_a_mask_hides_in_pictures_of_any_size(tmp_path: Path) -> None:
+    """What is not hidden stays, bit for bit."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    rng = np.random.default_rng(0)
+    for k in range(12):
+        Image.fromarray(rng.integers(0, 255, (40, 40, 3), dtype=np.uint8)).save(photos / f"{k}.png")
+    settings = {"model.widths": [8, 8], "model.blocks": 1, "train.batch": 4}
+    run = train("inpaint", str(photos), size=32, iterations=1, settings=settings, out=tmp_path / "run", quiet=True)
+    assert run.model.system.conditions == {"source", "mask"}
+    hidden = np.zeros((40, 40), np.uint8)
+    hidden[10:20, 10:20] = 255
+    Image.fromarray(hidden).save(tmp_path / "mask.png")
+    restored = tmp_path / "out.png"
+    restore([photos / "0.png"], tmp_path / "run", f"inpaint:{tmp_path / 'mask.png'}", restored)
+    before, after = (np.asarray(Image.open(path).convert("RGB")) for path in (photos / "0.png", restored))
+    assert np.array_equal(before[hidden == 0], after[hidden == 0])
+    assert not np.array_equal(before, after)
 
 
 def test_a_restorer_is_measured_at_the_resolution_that_it_learnt(tmp_path: Path) -> None:

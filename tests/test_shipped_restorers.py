@@ -42,6 +42,12 @@ def test_it_is_small_and_what_its_list_says(name: str) -> None:
     assert restorer_for(None, found.task).sha256 == found.sha256 or at_hand_for(found.task) != name  # or a wheel's
 
 
+def test_the_page_names_the_tasks_that_weights_ship_for() -> None:
+    page = " ".join((Path(__file__).parents[1] / "docs" / "restore.md").read_text().split())
+    *most, last = (f"`{one.task}`" for one in SHIPPED.values())
+    assert f"weights ship for {', '.join(most)} and {last} alone" in page
+
+
 @pytest.mark.parametrize(("levels", "decibels"), [(10, 1.5), (25, 6.0), (50, 8.0)])
 def test_noise_of_any_strength_is_removed(portraits: torch.Tensor, levels: int, decibels: float) -> None:
     noisy = parse_chain(f"noise:{2 * levels / 255}")(portraits, ImageRng.counting(0, 4))

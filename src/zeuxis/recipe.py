@@ -21,7 +21,7 @@ from zeuxis import plugins
 from zeuxis.errors import UnknownName, UsageError
 from zeuxis.files import at_home, read_text, why_no_name
 from zeuxis.plugins import Place, Problem
-from zeuxis.spec import LEAST_SIDE, MOST_SIDE, Size, in_bounds
+from zeuxis.spec import LEAST_SIDE, MOST_SIDE, Augmentation, Size, in_bounds
 
 RECIPES = Path(__file__).parent / "recipes"
 MOST_RECIPE = 1 << 20  # bytes of a recipe's file
@@ -140,6 +140,14 @@ class Recipe(_Table):
         description='how pictures of mixed shapes come to that size in training: "square" (the middle), "crop" (a '
         'window, chosen anew each epoch), "patch" (such a window at their own resolution) or "bucket" (the nearest of '
         "a few shapes).",
+    )
+    subset: int | None = Field(
+        None, ge=1, description="training pictures used, drawn once and for all of those there are; none: all."
+    )
+    augment: tuple[Augmentation, ...] = Field(
+        (),
+        description='how pictures are varied in training, anew each epoch and before what degrades them: "flips" (from '
+        'left to right), "turns" (also by quarters), "channels" (red, green and blue in any order).',
     )
     model: dict[str, Any] = Field({}, description="constructor keywords that differ from the defaults.")
     tiny: dict[str, Any] = Field({}, description="more of [model], for the smallest instance, which tests build.")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from zeuxis.errors import UsageError
 
@@ -18,6 +18,7 @@ Size = int | tuple[int, int]
 
 
 LEAST_SIDE, MOST_SIDE = 4, 4096  # pixels
+Augmentation = Literal["flips", "turns", "channels"]  # how training pictures are varied (zeuxis.data.augmented)
 
 
 def height_width(size: Size) -> tuple[int, int]:

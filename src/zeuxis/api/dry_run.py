@@ -18,9 +18,11 @@ from zeuxis.api.suited import sized_by_start, suited
 from zeuxis.batch import Batch, Shape
 from zeuxis.catalog.assemble import build_for
 from zeuxis.catalog.weights import start_from
+from zeuxis.data.augmented import augmented
 from zeuxis.data.bucketed import endless
 from zeuxis.data.library import Data, data_of
 from zeuxis.data.source import Source
+from zeuxis.data.subset import subset
 from zeuxis.errors import UsageError
 from zeuxis.game import Move, Player, System, trainable
 from zeuxis.recipe import Recipe
@@ -128,7 +130,7 @@ def dry_run(
     """
     data = data_of(recipe.data) if data is None else data
     recipe = recipe.model_copy(update={"data": data.name})
-    source = data.open(recipe.size, "train", recipe.fit)
+    source = subset(augmented(data.open(recipe.size, "train", recipe.fit), recipe.augment), recipe.subset)
     recipe, line = suited(recipe, source) if suit else (recipe, None)
     recipe, _ = sized_by_start(recipe)
     held_out = data.open(recipe.size, "val", recipe.fit)

@@ -28,6 +28,7 @@ from zeuxis.api.collectors import (
 from zeuxis.api.features import GRAIN, IMAGENET, UNTRAINED, Features, features_of, judge_of
 from zeuxis.api.measurable import check, check_space, enough, restores, too_few
 from zeuxis.api.model import Model
+from zeuxis.api.path_lengths import PathLengths
 from zeuxis.api.photograph_features import MAPS, perceptual
 from zeuxis.api.prior import is_folder
 from zeuxis.api.probes import Probes
@@ -247,13 +248,16 @@ def collect(
     draws = of_drawn and "sample" in model.verbs
     space: Features | None = None
     found: list[Collector] = []
-    if needs & {"fake", "reconstructed"}:
+    if needs & {"fake", "reconstructed", "path_lengths"}:
         space = features_of(data, features, tuple(model.system.shape), model.device)
         check_space(space, model)
         if (line := too_few(space, metrics, model, len(order))) is not None:
             tell(line)
         report(f"features: {space.name}", None)
-        found.append(FeatureSets(space, reference if "moments" in needs else None))
+        if needs & {"fake", "reconstructed"}:
+            found.append(FeatureSets(space, reference if "moments" in needs else None))
+        if "path_lengths" in needs:
+            found.append(PathLengths(model, space, seed, how))
     fixed = {name: features_of(data, FIXED_SPACES[name], device=model.device) for name in FIXED_SPACES if name in needs}
     found += [FixedSpace(name, fixed_space, reference) for name, fixed_space in fixed.items()]
     if "fake_views" in needs:

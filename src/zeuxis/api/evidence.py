@@ -29,6 +29,8 @@ IDLE_BEFORE = {  # knobs and keywords that methods were given later: at this val
     "sample.churn": 0.0,
     "model.tolerance": 1e-4,  # of flow-matching
     "model.uncertainty": False,
+    "subset": None,
+    "augment": [],
 }
 IDLE = IDLE_BEFORE | {
     "model.coupling": "independent",
@@ -37,6 +39,10 @@ IDLE = IDLE_BEFORE | {
     "sample.autoguidance": 1.0,
     "sample.noise": 0.2,  # of a corrector, which a sampler without one leaves alone
     "players.NAME.bound": "the system's",
+}
+IDLE_OF = {  # the same of one system alone
+    "drunet": {"model.residual": False, "model.condition": "none"},
+    "wgan": {"model.batch_norm": False},
 }
 PACKAGE = Path(__file__).parents[1]
 SOURCES = (".", ":(exclude)results", ":(exclude)weights")  # of the package: what a figure comes from
@@ -47,6 +53,7 @@ def recipe_sha256(recipe: Recipe, idle: Mapping[str, object] = IDLE) -> str:
 
     Bound, seeds and note are left out, and what is ``idle`` at its value: they change no figure.
     """
+    idle = {**idle, **IDLE_OF.get(recipe.system, {})}
     keys = {key.name: key.as_dict()["value"] for part in sections(recipe) for key in part.keys}
     kept = {
         name: value

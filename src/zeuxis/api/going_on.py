@@ -55,7 +55,7 @@ class Recorded:
         Nor does a precision that ``recipe`` leaves open: a run keeps the one that it began with. Without ``budget``
         it may be shorter or longer.
         """
-        alike = ("name", "system", "data", "size", "fit", "model", "players")
+        alike = ("name", "system", "data", "size", "fit", "subset", "augment", "model", "players")
         return self._train(recipe, budget) == self._own(budget) and all(
             getattr(self.recipe, f) == getattr(recipe, f) for f in alike
         )
@@ -94,13 +94,36 @@ def note(folder: Path, recipe: Recipe, *, finished: bool) -> None:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Where a training lies. ``lines`` say what is not as it was when the run there began."""
+    """Where a training lies; ``budget`` and ``changes`` say what is not as it was when the run there began."""
 
     folder: Path
     before: Recorded | None = None  # the run that is there, and is gone on with
     finished: bool = False  # it has come to the end of this budget already
     aside: bool = False  # the run that is there makes room first
-    lines: tuple[str, ...] = ()
+    budget: str | None = None
+    changes: tuple[str, ...] = ()
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What to say where it goes on."""
+        return (*((self.budget,) if self.budget else ()), *(f"{change} from here on" for change in self.changes))
+
+    def unheeded(self, *, closed: bool) -> tuple[str, ...]:
+        """What to say where it has come to its end, and nothing is trained; ``closed`` where that was one pass.
+
+        Raises:
+            UsageError: something changed, and no budget makes one pass longer.
+        """
+        if self.changes and closed:
+            raise UsageError(
+                f"{self.folder} was learnt in closed form, in one pass, and cannot be gone on with: "
+                f"{', and '.join(self.changes)}; put it back, or give {ANEW}"
+            )
+        return tuple(
+            f"{change}, which counts for nothing: {self.folder} is finished; a larger budget goes on with it, and "
+            "--fresh begins anew"
+            for change in self.changes
+        )
 
     def make_room(self) -> Path | None:
         """Set the run aside that lies where another is to begin; returns where it is now."""
@@ -181,7 +204,7 @@ def place(recipe: Recipe, out: Path | None, fresh: bool, longer: bool = False) -
                 return RunFolder(folder, found, found.finished)
         for folder, found in runs if longer else ():
             if found.trains(recipe, budget=False) and _is_longer(found.recipe.train, recipe.train):
-                return RunFolder(folder, found, lines=(_budgets(found.recipe.train, recipe.train),))
+                return RunFolder(folder, found, budget=_budgets(found.recipe.train, recipe.train))
     number = 1 + max((int(p.name.split("-")[0]) for p in numbered), default=-1)
     data = slug(Path(recipe.data).name or recipe.data)
     return RunFolder(RUNS / f"{number:05d}-{slug(recipe.name)}-{data}")  # whatever a recipe calls itself
@@ -224,8 +247,8 @@ def _named(recipe: Recipe, out: Path, fresh: bool, longer: bool) -> RunFolder:
         )
     was, now = found.recipe.train, recipe.train
     done = found.finished and (_budget(was) == _budget(now) or _is_longer(now, was))
-    lines = () if _budget(was) == _budget(now) else (_budgets(was, now),)
-    return RunFolder(out, found, done, lines=(*lines, *differences(out, found.recipe, recipe)))
+    budget = None if _budget(was) == _budget(now) else _budgets(was, now)
+    return RunFolder(out, found, done, budget=budget, changes=tuple(differences(out, found.recipe, recipe)))
 
 
 def check_folder(out: Path) -> None:
@@ -241,7 +264,7 @@ def check_folder(out: Path) -> None:
 
 
 def differences(folder: Path, was: Recipe, now: Recipe) -> list[str]:
-    """Lines on what differs between the recipe that the run in ``folder`` began with and the one to go on with.
+    """What differs between the recipe that the run in ``folder`` began with and the one to go on with, a line each.
 
     Raises:
         UsageError: something that a run cannot bear.
@@ -256,7 +279,7 @@ def differences(folder: Path, was: Recipe, now: Recipe) -> list[str]:
         reason = _reason(key, one, other)
         if reason is not None:
             raise UsageError(f"{folder} cannot be gone on with: {change}, and {reason}; put it back, or give {ANEW}")
-        lines.append(f"{change} from here on")
+        lines.append(change)
     return lines
 
 

@@ -52,9 +52,8 @@ class Latents:
 
     @property
     def path(self) -> PathName:
-        """The way between two latents that suits them: straight between style codes, and where nothing is drawn."""
-        normal = "draw_latents" in self.model.verbs and not self.space.layers
-        return "spherical" if normal else "linear"
+        """The way between two latents that suits them."""
+        return self.space.way(drawn="draw_latents" in self.model.verbs)
 
     # -- steps ------------------------------------------------------------------------------------
 

@@ -81,6 +81,11 @@ def check(model: Model, metrics: Sequence[str], source: Source, pictures: int) -
                 f"{name} is of a network before its training, and '{model.name}' is learnt in closed form: "
                 "measure another"
             )
+        if "path_lengths" in needs and not {"decode", "draw_latents"} <= model.verbs:
+            raise Unsupported(
+                f"{name} is of the ways between latents that a model draws and decodes, and '{model.name}' does not "
+                f"both; it can: {verbs}"
+            )
         if "caption_log_prob" in needs and "caption" not in source.spec.provides:
             raise Unsupported(f"{name} needs captions, and '{source.name}' has none: give other --data")
 

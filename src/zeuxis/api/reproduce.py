@@ -246,8 +246,9 @@ def _baseline(recipe: Recipe, claim: Claim, runs: Path, out: Path, device: str, 
     if claim.baseline is None:
         return []
     own = load_recipe(claim.baseline)
-    other = own.model_copy(update={"data": recipe.data, "size": recipe.size, "fit": recipe.fit})
-    same_data = (other.data, other.size, other.fit) == (own.data, own.size, own.fit)
+    pictures = ("data", "size", "fit", "subset")
+    other = own.model_copy(update={key: getattr(recipe, key) for key in pictures})
+    same_data = all(getattr(other, key) == getattr(own, key) for key in pictures)
     same_space = own.claim is not None and own.claim.features == claim.features
     if same_data and same_space and claim.baseline_sample is None:
         before = measured_before(own, claim.metric, claim.samples, out)
@@ -255,7 +256,10 @@ def _baseline(recipe: Recipe, claim: Claim, runs: Path, out: Path, device: str, 
             return before
     if claim.baseline_sample is not None:
         other = other.model_copy(update={"sample": claim.baseline_sample})
-    place = "" if same_data else "-on-" + re.sub(r"[^a-z0-9]+", "-", f"{other.data}-{other.size or 'own'}".lower())
+    part = "" if other.subset is None else f"-{other.subset}"
+    place = (
+        "" if same_data else "-on-" + re.sub(r"[^a-z0-9]+", "-", f"{other.data}-{other.size or 'own'}{part}".lower())
+    )
     model = trained(other, runs / f"{other.name}{place}-{other.train.seed}", device, report)
     return [float(measured(model, other, claim, report)["value"])]
 

@@ -28,14 +28,14 @@ FIRST_SCALE = UPSCALERS[FIRST_CHOICE].scale
 NEEDS_FILE = {  # tasks of models that are not published in a package, and what else does them
     "face": "a GFPGAN checkpoint does it: zeuxis convert GFPGANv1.4.pth, then --model GFPGANv1.4.safetensors",
 }
-TRAINED_BY = {  # the recipe that trains a model for a task
-    "denoise": "drunet",
-    "deblur": "deep-deblur",
-    "inpaint": "palette",
-    PANORAMA: "palette",
-    "colorize": "colorizer",
-    "jpeg": "palette-jpeg",
-    "face": "gfpgan",
+TRAINED_BY = {  # the recipe that trains a model for a task, with what else it is told
+    "denoise": "denoise --data ~/photos",
+    "deblur": "deblur --data ~/photos",
+    "inpaint": "inpaint --data ~/photos",
+    PANORAMA: "palette --preset panorama --data ~/photos --size 64",  # of whole pictures, as it is given them
+    "colorize": "colorizer --data ~/photos --size 64",
+    "jpeg": "jpeg --data ~/photos",
+    "face": "stylegan2-faces --data ~/faces, then gfpgan --data ~/faces --base RUN",
 }
 
 
@@ -132,7 +132,7 @@ def _asked_for(model: str | Path | None, task: str | None, knobs: Sequence[str])
             raise UsageError(f"'{found.name}' makes what a mask hides: give --task inpaint:MASK.png")
         return replace(found, mask=_mask_file(mask, found.name))
     if kind == "inpaint":
-        raise UsageError(f"'{found.name}' takes no mask: leave --task out, or train one that does (palette)")
+        raise UsageError(f"'{found.name}' takes no mask: leave --task out; {how_to_have('inpaint')}")
     if task is None or task == found.task:
         return found
     if wanted is None:
@@ -227,12 +227,7 @@ def how_to_have(task: str) -> str:
     name, _, scale = task.partition(":")
     if name == "enlarge":
         return f"zeuxis train sr-resnet --data ~/photos --scale {scale} trains one, for --model RUN"
-    train = f"zeuxis train {TRAINED_BY[name]} --data ~/photos --size 64 trains one, for --model RUN"
-    if name == "face":
-        first = "zeuxis train stylegan2-faces --data ~/faces, then gfpgan --data ~/faces --base RUN"
-        train = f"{first} trains one, for --model RUN"
-    if name == PANORAMA:  # of whole pictures, as it is given them
-        train = "zeuxis train palette --preset panorama --data ~/photos --size 64 trains one, for --model RUN"
+    train = f"zeuxis train {TRAINED_BY[name]} trains one, for --model RUN"
     file = f"; {NEEDS_FILE[name]}" if name in NEEDS_FILE else ""
     return f"{train}{file}"
 

@@ -28,10 +28,12 @@ from zeuxis.batch import Batch
 from zeuxis.catalog.assemble import build_for
 from zeuxis.catalog.build import given_models
 from zeuxis.catalog.weights import start_from, weights_of
+from zeuxis.data.augmented import augmented
 from zeuxis.data.batches import epoch_batches
 from zeuxis.data.bucketed import endless
 from zeuxis.data.library import Data, data_of
 from zeuxis.data.source import Source
+from zeuxis.data.subset import subset
 from zeuxis.errors import RunInUse, UsageError, WeightsError
 from zeuxis.files import at_home
 from zeuxis.game import System
@@ -140,7 +142,7 @@ def train(
     ranks, device = join(checked_device(device))
     data = data_of(recipe.data) if data is None else data
     recipe = recipe.model_copy(update={"data": data.name})
-    source = data.open(recipe.size, "train", recipe.fit)
+    source = subset(augmented(data.open(recipe.size, "train", recipe.fit), recipe.augment), recipe.subset)
     told: list[str] = []
 
     def says(line: str | None) -> None:
@@ -177,6 +179,8 @@ def train(
         must_be_same_pictures(folder, card, facts)  # before anything is said of what changed
         _refuse_past(where.before, recipe, folder, card)
         if closed or (where.finished and _reached(recipe, card)):
+            for line in where.unheeded(closed=closed):
+                says(line)
             return _finished(where.before.recipe, folder, card, len(source.skipped))
     with _left_only_if_begun(folder, ranks) as start:
 

@@ -149,6 +149,19 @@ FitText = Annotated[
         "epoch, such a window at the picture's own resolution, or the nearest of a few shapes.",
     ),
 ]
+Subset = Annotated[
+    int | None,
+    typer.Option("--subset", min=1, help="Train on so many of the pictures, drawn once and for all, not on all."),
+]
+Augment = Annotated[
+    str | None,
+    typer.Option(
+        "--augment",
+        metavar="flips|turns|channels,...",
+        help="How pictures are varied in training, before what degrades them: from left to right, also by quarters, "
+        "red, green and blue in any order.",
+    ),
+]
 Side = Annotated[int | None, typer.Option("--size", min=4, help="Pixels a side.")]
 PictureSize = Annotated[
     str | None,
@@ -199,6 +212,8 @@ FLAGS = {  # the options that give values of a recipe, by their dotted names
     "data": "--data",
     "size": "--size",
     "fit": "--fit",
+    "subset": "--subset",
+    "augment": "--augment",
     "train.batch": "--batch",
     "train.seed": "--seed",
     "train.start": "--from",
@@ -263,6 +278,8 @@ def recipe_of(
     scale: int | None = None,
     size: Size | None = None,
     fit: str | None = None,
+    subset: int | None = None,
+    augment: str | None = None,
     batch: int | None = None,
     seed: int | None = None,
     start: str | None = None,
@@ -286,6 +303,8 @@ def recipe_of(
         "data": data,
         "size": size,
         "fit": fit,
+        "subset": subset,
+        "augment": None if augment is None else [kind.strip() for kind in augment.split(",")],
         "train.batch": batch,
         "train.seed": seed,
         "train.start": start,

@@ -10,6 +10,7 @@ import typer
 from zeuxis.api.naming import counted
 from zeuxis.cli.dry_run import show_dry_run
 from zeuxis.cli.options import (
+    Augment,
     Base,
     BudgetText,
     ConditionName,
@@ -24,6 +25,7 @@ from zeuxis.cli.options import (
     Pair,
     PictureSize,
     Set,
+    Subset,
     Track,
     as_recipes_name,
     collections,
@@ -70,6 +72,8 @@ def train(
     ] = None,
     size: PictureSize = None,
     fit: FitText = None,
+    subset: Subset = None,
+    augment: Augment = None,
     budget: BudgetText = None,
     iterations: Iterations = None,
     batch: Annotated[int | None, typer.Option("--batch", min=1, help="Pictures an iteration.")] = None,
@@ -129,6 +133,8 @@ def train(
         scale=scale,
         size=parse_size(size),
         fit=fit,
+        subset=subset,
+        augment=augment,
         batch=batch,
         seed=seed,
         start=start,

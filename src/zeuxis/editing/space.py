@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from zeuxis.editing.paths import PathName
 from zeuxis.errors import Unsupported, UsageError
 from zeuxis.verbs import Verbs
 
@@ -28,6 +29,13 @@ class DecodedSpace:
     def of(cls, owner: str, system: Verbs, latent: Tensor) -> DecodedSpace:
         """The space of ``latent``, one that ``system`` decodes."""
         return cls(owner, tuple(latent.shape), system.style_layers, system.told_in_latent)
+
+    def way(self, *, drawn: bool) -> PathName:
+        """The way between two latents that suits them, which the model has ``drawn`` or been given.
+
+        Straight between style codes, and where nothing is drawn; else latents are normal.
+        """
+        return "spherical" if drawn and not self.layers else "linear"
 
     def check(self, latent: Tensor, what: str) -> Tensor:
         """``latent``, if this space holds it; a code ``(W,)`` in a space of style codes becomes one for each layer.

@@ -79,6 +79,7 @@ class Evidence:
     factor_names: tuple[str, ...] | None = None  # F names
     leave_out: tuple[str, ...] = ()  # factors that the whole-scene agreement does not count
     in_distribution: Tensor | None = None  # (N,) bool: which pictures the judge takes for those of its data
+    path_lengths: Tensor | None = None  # (N,) of steps between two latents, by their length squared
     confusion: Confusion | None = None  # of predicted and target layouts
     boundaries: Boundaries | None = None  # of edges found and those that are there
     genuine: Tensor | None = None  # (N,) scores of pairs that show one subject; from 0 on they are accepted

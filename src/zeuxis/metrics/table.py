@@ -22,6 +22,7 @@ from zeuxis.metrics.evidence import Evidence as Evidence
 from zeuxis.metrics.frechet import frechet
 from zeuxis.metrics.likelihood import bits_per_dim, bits_without_padding
 from zeuxis.metrics.oracle import accuracy, caution, recognised
+from zeuxis.metrics.path_length import path_length
 from zeuxis.metrics.perplexity import perplexity
 from zeuxis.metrics.precision import NEIGHBOURS
 from zeuxis.metrics.record import Better, Figure
@@ -79,6 +80,7 @@ CALLED = MappingProxyType(  # what others call a metric, and what it is called h
         **dict.fromkeys(("likelihood", "log-likelihood"), "nll"),
         **dict.fromkeys(("c2st", "auc"), "two-sample"),
         "lpips": "perceptual",
+        "ppl": "path-length",
     }
 )
 
@@ -90,7 +92,9 @@ def unknown_metric(name: str, own: Iterable[str] = ()) -> UsageError:
     return UnknownName("metric", name, {*METRICS, *own}, f"({LISTS})")
 
 
-OF_FEATURES = frozenset({"fake", "real", "reconstructed"})  # the evidence that is in the feature space of the call
+OF_FEATURES = frozenset(
+    {"fake", "real", "reconstructed", "path_lengths"}
+)  # the evidence that is in the feature space of the call
 
 METRICS: Mapping[str, Metric] = MappingProxyType(
     {
@@ -355,6 +359,14 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             ("genuine",),
             lambda e: same_person(present(e.genuine)),
             beside=("recognised",),
+        ),
+        "path-length": Metric(
+            "perceptual path length: how unevenly pictures change between two latents, in the features of the data",
+            "lower",
+            ("path_lengths",),
+            lambda e: path_length(present(e.path_lengths))[0],
+            spread=lambda e: path_length(present(e.path_lengths))[1],
+            least=PAIR,
         ),
         "linear-probe": Metric(
             "share of labels (or factors) that a linear classifier over the model's codes predicts right",

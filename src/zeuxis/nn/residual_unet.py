@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad, pixel_shuffle, pixel_unshuffle
 
@@ -30,18 +31,28 @@ class ResidualUNet(PictureNetwork):
         widths: channels at each level, from fine to coarse.
         blocks: residual blocks at each level, on the way down and again on the way up.
         shrink: pixels a side that become channels before the finest level; 1 leaves them.
+        residual: whether the layers make what is added to the damaged picture, as in DnCNN (Zhang et al. 2017,
+            1608.03981), and not the whole one anew. Still homogeneous.
+        masked: whether it is given a mask as one channel more, makes what that hides, and leaves the rest as it is.
     """
 
     def __init__(
-        self, channels: int = 3, *, widths: tuple[int, ...] = (64, 128, 256, 512), blocks: int = 4, shrink: int = 1
+        self,
+        channels: int = 3,
+        *,
+        widths: tuple[int, ...] = (64, 128, 256, 512),
+        blocks: int = 4,
+        shrink: int = 1,
+        residual: bool = False,
+        masked: bool = False,
     ) -> None:
         super().__init__()
         self.channels, self.scale, self.shrink = channels, 1, shrink
+        self.residual, self.masked = residual, masked
         self.step = shrink * 2 ** (len(widths) - 1)
         self.reach = shrink * sum(2**level * 4 * blocks for level in range(len(widths))) + self.step
         self.floats = -(-6 * widths[0] // shrink**2)
-        folded = channels * shrink**2
-        self.head = _conv(folded, widths[0])
+        self.head = _conv((channels + masked) * shrink**2, widths[0])
         self.down = nn.ModuleList(
             nn.Sequential(*_blocks(fine, blocks), nn.Conv2d(fine, coarse, 2, stride=2, bias=False))
             for fine, coarse in pairwise(widths)
@@ -51,11 +62,14 @@ class ResidualUNet(PictureNetwork):
             nn.Sequential(nn.ConvTranspose2d(coarse, fine, 2, stride=2, bias=False), *_blocks(fine, blocks))
             for coarse, fine in pairwise(reversed(widths))
         )
-        self.tail = _conv(widths[0], folded)
+        self.tail = _conv(widths[0], channels * shrink**2)
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
-        h = pad(x, (0, -width % self.step, 0, -height % self.step), mode="replicate")
+        picture, mask = x[:, : self.channels], x[:, self.channels :]  # (B, C, H, W), (B, 0 or 1, H, W)
+        if self.masked:
+            picture = picture.masked_fill(mask > 0, 0)  # whatever stands there
+        h = pad(torch.cat([picture, mask], 1), (0, -width % self.step, 0, -height % self.step), mode="replicate")
         skips = [self.head(pixel_unshuffle(h, self.shrink))]  # (B, w_0, H / s, W / s)
         for down in self.down:
             skips.append(down(skips[-1]))  # (B, w_i, H / s 2^i, W / s 2^i)
@@ -63,7 +77,10 @@ class ResidualUNet(PictureNetwork):
         for up, skip in zip(self.up, reversed(skips[1:]), strict=True):
             h = up(h + skip)
         out: Tensor = pixel_shuffle(self.tail(h + skips[0]), self.shrink)
-        return out[:, :, :height, :width]
+        made = out[:, :, :height, :width]
+        if self.residual:
+            made = picture + made
+        return made.where(mask > 0, x[:, : self.channels]) if self.masked else made
 
 
 class _Residual(nn.Module):

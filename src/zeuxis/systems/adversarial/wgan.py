@@ -25,7 +25,8 @@ class WGAN(TwoPlayers):
     Args:
         nz: numbers, normally distributed, that drive a picture.
         width: base channels of both networks; 64 in the study.
-        clip: the largest size of a weight of the critic.
+        batch_norm: whether the critic's inner layers are normalised by batch, as the paper's are; the study tried both.
+        clip: the largest size of a weight of the critic, those of its norms included.
         critic_steps: moves of the critic a round; with fewer its distance means less.
         lr: learning rate of both players, of RMSProp.
         smoothing: of RMSProp's mean of squares.
@@ -42,8 +43,8 @@ class WGAN(TwoPlayers):
         departures=(
             "The critic always moves as often as the generator waits; the authors' program has it move 100 times in the"
             " first 25 rounds and in every 500th.",
-            "The critic is not normalised: the networks are the study's, the same for every objective, but for the"
-            " logit's bias, which a difference of means cannot see.",
+            "The networks are the study's, the same for every objective, but for the logit's bias, which a difference"
+            " of means cannot see.",
         ),
     )
 
@@ -53,6 +54,7 @@ class WGAN(TwoPlayers):
         *,
         nz: int = 64,
         width: int = 64,
+        batch_norm: bool = False,
         clip: float = 0.01,
         critic_steps: int = 5,
         lr: float = 5e-5,
@@ -60,7 +62,7 @@ class WGAN(TwoPlayers):
     ) -> None:
         super().__init__(shape, nz=nz, width=width, critic_steps=critic_steps, lr=lr, betas=(0.0, smoothing))
         self.clip = clip
-        self.critic = LucicCritic(self.shape, width=width, bias=False)
+        self.critic = LucicCritic(self.shape, width=width, batch_norm=batch_norm, bias=False)
         self.loss = Wasserstein()
 
     def players(self) -> tuple[Player, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from zeuxis.losses.reconstruction import l1
 from zeuxis.nn.picture_network import PictureNetwork
 from zeuxis.rng import ImageRng
 
+CONDITIONS: Mapping[str, frozenset[str]] = {"none": frozenset({"source"}), "mask": frozenset({"source", "mask"})}
 STEPS = {1: (), 2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}  # of enlargement, by scale
 Distance = Callable[[Tensor, Tensor], Tensor]  # of two batches of the same shape, a scalar
 
@@ -49,13 +50,17 @@ class PictureRestorer(AnySizeRestorer):
         self.settings(how)  # which refuses knobs that there are not
         return self.network
 
-    def made_of(self, source: Tensor) -> Tensor:
-        """Pictures ``(B, C, scale H, scale W)``, about in [-1, 1], of sources ``(B, C, H, W)`` in [-1, 1]."""
-        return 2 * self.network((source + 1) / 2) - 1
+    def given(self, condition: Condition) -> Tensor:
+        """What the network is given: the sources ``(B, C, H, W)`` in [0, 1]; of a masked one with the mask beside."""
+        source = (self.source_of(condition) + 1) / 2
+        return torch.cat([source, condition.required("mask")], 1) if self.network.masked else source
+
+    def made_of(self, condition: Condition) -> Tensor:
+        """Pictures ``(B, C, scale H, scale W)``, about in [-1, 1], of the sources of a batch."""
+        return 2 * self.network(self.given(condition)) - 1
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        source = self.source_of(condition)
-        return (2 * self.picture_network(how)((source + 1) / 2) - 1).float().clamp(-1, 1)
+        return (2 * self.picture_network(how)(self.given(condition)) - 1).float().clamp(-1, 1)
 
 
 class RegressionRestorer(PictureRestorer):
@@ -113,7 +118,7 @@ class AdversarialRestorer(PictureRestorer):
 
     def restore(self, turn: Turn) -> Tensor:
         """The network's loss: of regression alone until ``critic_start``."""
-        image, made = turn.batch.image, self.made_of(self.source_of(turn.batch.condition))  # (B, C, scale H, scale W)
+        image, made = turn.batch.image, self.made_of(turn.batch.condition)  # (B, C, scale H, scale W)
         if turn.progress < self.critic_start:
             return self.regress(made, image)
         turn.memo["made"] = made.detach()

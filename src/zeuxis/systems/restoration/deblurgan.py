@@ -100,7 +100,7 @@ class DeblurGAN(PictureRestorer):
         """Eq. 4, as D sees it, with the gradient penalty."""
         image = turn.batch.image
         with torch.no_grad():
-            made = self.made_of(self.source_of(turn.batch.condition)).float()
+            made = self.made_of(turn.batch.condition).float()
         loss = self.loss.critic(self.critic(image), self.critic(made))
         slope = gradient_penalty(self.critic, image, made, turn.rng)
         turn.note(distance=-loss, slope=slope)
@@ -108,7 +108,7 @@ class DeblurGAN(PictureRestorer):
 
     def sharpen(self, turn: Turn) -> Tensor:
         """Eq. 3: L_GAN + lambda L_X."""
-        image, made = turn.batch.image, self.made_of(self.source_of(turn.batch.condition))
+        image, made = turn.batch.image, self.made_of(turn.batch.condition)
         content = l2(made, image) if self.space is None else self.space.distance(made, image, l2)  # Eq. 5
         fooled = self.loss.generator(self.critic(made))
         turn.note(content=content, fooled=fooled)

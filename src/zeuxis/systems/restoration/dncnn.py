@@ -54,4 +54,4 @@ class DnCNN(RegressionRestorer):
 
     def regress(self, turn: Turn) -> Tensor:
         """Eq. 1: the residual's squared error is the picture's, since R(y) - (y - x) = x - (y - R(y))."""
-        return l2(self.made_of(self.source_of(turn.batch.condition)), turn.batch.image)
+        return l2(self.made_of(turn.batch.condition), turn.batch.image)

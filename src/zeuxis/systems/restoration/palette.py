@@ -19,9 +19,7 @@ from zeuxis.diffusion.path import Level
 from zeuxis.diffusion.schedule import Spacing
 from zeuxis.errors import UsageError, lookup
 from zeuxis.systems.restoration._diffusion import DrawingRestorer
-from zeuxis.systems.restoration._family import scale_between
-
-CONDITIONS: Mapping[str, frozenset[str]] = {"none": frozenset({"source"}), "mask": frozenset({"source", "mask"})}
+from zeuxis.systems.restoration._family import CONDITIONS, scale_between
 
 
 class PaletteDiffusion(DrawingRestorer):

@@ -58,4 +58,4 @@ class SRResNet(RegressionRestorer):
 
     def regress(self, turn: Turn) -> Tensor:
         """Eq. 4 with absolute values."""
-        return l1(self.made_of(self.source_of(turn.batch.condition)), turn.batch.image)
+        return l1(self.made_of(turn.batch.condition), turn.batch.image)

@@ -1,0 +1,131 @@
+"""Training pictures flipped, turned, and with their channels exchanged; trainings of a part of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from zeuxis.api.runs import train
+from zeuxis.data.augmented import ORDERS, augmented
+from zeuxis.data.degraded import DegradedSource
+from zeuxis.data.library import data_of, open_source
+from zeuxis.data.source import ArraySource
+from zeuxis.data.subset import subset
+from zeuxis.degrade.language import parse_chain
+from zeuxis.errors import UsageError
+from zeuxis.recipe import load_recipe
+
+N = 500
+INDEX = torch.arange(N)
+
+
+def numbered(height: int = 4, width: int = 4, channels: int = 3, **fields: np.ndarray | list[str]) -> ArraySource:
+    """The same picture many times, no two of whose values are equal."""
+    one = np.arange(channels * height * width, dtype=np.uint8).reshape(1, channels, height, width)
+    return ArraySource("numbered", np.repeat(one, N, 0), fields=fields)
+
+
+def ways(images: torch.Tensor) -> set[bytes]:
+    return {one.numpy().tobytes() for one in images}
+
+
+def symmetries(image: torch.Tensor) -> set[bytes]:
+    turned = [image.rot90(k, (1, 2)) for k in range(4)]
+    return ways(torch.stack([*turned, *(one.flip(2) for one in turned)]))
+
+
+def test_the_ways_are_the_symmetries_and_the_orders() -> None:
+    source = numbered()
+    image = source.pixels(INDEX[:1]).image[0]
+    assert ways(augmented(source, ["flips"]).pixels(INDEX).image) == ways(torch.stack([image, image.flip(2)]))
+    assert ways(augmented(source, ["turns"]).pixels(INDEX).image) == symmetries(image)
+    orders = ways(torch.stack([image[list(order)] for order in ORDERS]))
+    assert ways(augmented(source, ["channels"]).pixels(INDEX).image) == orders
+    assert len(ways(augmented(source, ["turns", "channels"]).pixels(INDEX).image)) == 48
+
+
+def test_what_lies_beside_a_picture_turns_with_it() -> None:
+    image = numbered().pixels(INDEX).image.numpy()
+    source = augmented(numbered(source=image, layout=image[:, 0], mask=image[:, :1] / 255), ["turns", "channels"])
+    batch = source.batch(INDEX)
+    assert torch.equal(batch.image, batch.condition.source)
+    assert ways(batch.condition.layout) == symmetries(torch.arange(16).view(1, 4, 4))
+    assert torch.equal((batch.condition.mask * 255).round().long()[:, 0], batch.condition.layout)
+
+
+def test_each_epoch_varies_anew_and_an_example_is_the_same_in_any_company() -> None:
+    source = augmented(numbered(), ["turns"])
+    first, again, later = source.pixels(INDEX).image, source.at(0).pixels(INDEX).image, source.at(1).pixels(INDEX).image
+    assert torch.equal(first, again)
+    assert not torch.equal(first, later)
+    assert torch.equal(source.pixels(INDEX[7:9]).image, first[7:9])
+    assert source.fingerprint() == numbered().fingerprint()
+
+
+def test_pictures_are_varied_before_their_damage() -> None:
+    degraded = augmented(DegradedSource(numbered(8, 8), parse_chain("shrink:2")), ["turns"])
+    batch = degraded.batch(INDEX[:20])
+    assert len(ways(batch.image)) > 4
+    small = parse_chain("shrink:2").apply(batch.image)
+    torch.testing.assert_close(batch.condition.source, small)
+    assert degraded.spec.source_shape == (3, 4, 4)
+
+
+def test_what_would_become_untrue_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"comes with caption and factors.*leave augment out"):
+        augmented(open_source("scenes", 32), ["flips"])
+    with pytest.raises(UsageError, match="no squares: take flips"):
+        augmented(numbered(4, 6), ["turns"])
+    with pytest.raises(UsageError, match="leave channels out"):
+        augmented(numbered(channels=1), ["channels"])
+    augmented(numbered(4, 6, channels=1), ["flips"])
+
+
+def test_a_recipe_names_the_ways() -> None:
+    assert load_recipe("jpeg").augment == ("turns", "channels")
+    with pytest.raises(UsageError, match=r"augment.*flips"):
+        load_recipe("jpeg", ('augment=["spins"]',))
+
+
+def test_without_any_it_is_the_source_itself() -> None:
+    source = numbered()
+    assert augmented(source, ()) is source
+
+
+def test_a_subset_is_drawn_once_and_a_smaller_lies_in_a_larger() -> None:
+    images = np.arange(N, dtype=np.uint8).reshape(N, 1, 1, 1).repeat(4, 2).repeat(4, 3)
+    source = ArraySource("numbers", images, fields={"label": np.arange(N)})
+    few, more = subset(source, 20), subset(source, 60)
+    labels = [set(part.batch(torch.arange(len(part))).condition.label.tolist()) for part in (few, more)]
+    assert len(few) == 20 and len(labels[0]) == 20 and labels[0] < labels[1]
+    batch = few.at(3).pixels(torch.tensor([4, 0]))
+    assert batch.index.tolist() == [4, 0]
+    assert batch.image[:, 0, 0, 0].tolist() == [label % 256 for label in batch.condition.label.tolist()]
+    assert few.remarks == ("20 of 500 pictures are trained on",)
+    assert few.fingerprint() == source.fingerprint()
+    with pytest.raises(UsageError, match="holds 500 pictures to train on: give fewer"):
+        subset(source, 501)
+    assert subset(source, None) is source
+
+
+def test_a_subset_of_pictures_of_several_shapes_has_its_own_buckets(tmp_path: Path) -> None:
+    for k in range(24):
+        noise = np.random.default_rng(k).integers(0, 255, (16, 16 if k % 2 else 32, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"{k}.png")
+    source = open_source(tmp_path, 16, fit="bucket:4")
+    part = subset(source, 8)
+    assert sum(len(bucket.members) for bucket in part.buckets) == 8
+    for bucket in part.buckets:
+        assert part.batch(bucket.members).image.shape[1:] == bucket.shape
+
+
+def test_a_training_of_a_subset_meets_its_pictures_alone(tmp_path: Path) -> None:
+    plan = load_recipe("gaussian", ("subset=100",))
+    run = train(plan, data=data_of("digits"), out=tmp_path / "run")
+    assert "100 of 1,439 pictures are trained on" in run.notes
+    assert json.loads((run.folder / "run.json").read_text())["recipe"]["subset"] == 100
