@@ -24,7 +24,7 @@ BOOKKEEPING = frozenset(  # keys that change no figure
     | {"train.posthoc"}  # puts something aside, and leaves the model as it is
     | {"claim.bound", "claim.note", "claim.seeds"}
 )
-IDLE_BEFORE = {  # knobs and keywords that methods were given later: at this value all is as it was
+IDLE_BEFORE: dict[str, object] = {  # knobs and keywords that methods were given later: at this value all is as it was
     "sample.eta": 0.0,
     "sample.churn": 0.0,
     "model.tolerance": 1e-4,  # of flow-matching
