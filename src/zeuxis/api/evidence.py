@@ -40,7 +40,7 @@ IDLE = IDLE_BEFORE | {
     "sample.noise": 0.2,  # of a corrector, which a sampler without one leaves alone
     "players.NAME.bound": "the system's",
 }
-IDLE_OF = {  # the same of one system alone
+IDLE_OF: dict[str, dict[str, object]] = {  # the same of one system alone
     "drunet": {"model.residual": False, "model.condition": "none"},
     "wgan": {"model.batch_norm": False},
 }
